@@ -1,0 +1,13 @@
+//===- Registration.cpp - every dialect and pass, in one place -------------===//
+
+#include "compiler/pipelines/Registration.h"
+
+#include "dialects/llm/Llm.h"
+#include "dialects/tile/Tile.h"
+
+void inlay::registerAllDialects(mlir::DialectRegistry &registry) {
+  registry.insert<llm::LlmDialect, tile::TileDialect, mlir::arith::ArithDialect, mlir::func::FuncDialect,
+                  mlir::math::MathDialect, mlir::scf::SCFDialect, mlir::tensor::TensorDialect>();
+}
+
+void inlay::registerAllPasses() {}

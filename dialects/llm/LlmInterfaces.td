@@ -1,0 +1,25 @@
+//===- LlmInterfaces.td - how an op takes part in fusion -------------------===//
+
+#ifndef INLAY_DIALECTS_LLM_INTERFACES
+#define INLAY_DIALECTS_LLM_INTERFACES
+
+include "mlir/IR/OpBase.td"
+
+def Llm_FusionInterface : OpInterface<"FusionInterface"> {
+  let cppNamespace = "::inlay::llm";
+  let description = [{
+    What an op says about its place in a group. `llm-form-groups` asks nothing
+    else: a new op takes part in fusion by implementing this interface.
+  }];
+  let methods = [
+    InterfaceMethod<"True for an op that a group is built around (a matrix product, attention).",
+      "bool", "isAnchor", (ins), "", "return false;">,
+    InterfaceMethod<"True if the op can be applied while `anchor` stages its input.",
+      "bool", "canBePrologueOf", (ins "::mlir::Operation *":$anchor), "", "return false;">,
+    InterfaceMethod<"True if the op can be applied to the output tile of `anchor` before it is stored.",
+      "bool", "canBeEpilogueOf", (ins "::mlir::Operation *":$anchor), "", "return false;">,
+    InterfaceMethod<"Bytes of weights and cache that the op reads for a step of `rows` rows, activations excluded.",
+      "int64_t", "getStateBytes", (ins "int64_t":$rows), "", "return 0;">];
+}
+
+#endif // INLAY_DIALECTS_LLM_INTERFACES

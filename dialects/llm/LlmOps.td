@@ -1,0 +1,286 @@
+//===- LlmOps.td - the llm dialect: a model as a value-semantic graph ------===//
+//
+// What a language model computes for one step, before anything is said about
+// kernels. The leading dimension of every activation is the flattened tokens
+// of the step: decode rows and prefill chunks side by side.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_DIALECTS_LLM_OPS
+#define INLAY_DIALECTS_LLM_OPS
+
+include "mlir/IR/OpBase.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/IR/BuiltinAttributes.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+include "mlir/Interfaces/ControlFlowInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "dialects/llm/LlmInterfaces.td"
+
+def LlmDialect : Dialect {
+  let name = "llm";
+  let summary = "A language model's step as a graph of values.";
+  let description = [{
+    Every activation is a `tensor<?xNxT>` whose leading dimension is the rows of
+    a step: the tokens of all sequences, flattened and ragged. Weights are
+    symbols (`llm.weight`), never values, so that the graph can be compiled
+    without reading them. `!llm.batch` says which sequence and position each row
+    belongs to; `!llm.kv_cache` is the state of the paged cache, threaded
+    through the step as a value.
+  }];
+  let cppNamespace = "::inlay::llm";
+  let useDefaultTypePrinterParser = 1;
+  let useDefaultAttributePrinterParser = 1;
+}
+
+class LlmType<string name, string typeMnemonic> : TypeDef<LlmDialect, name> {
+  let mnemonic = typeMnemonic;
+}
+
+def Llm_BatchType : LlmType<"Batch", "batch"> {
+  let summary = "Which sequence and position each row of the step belongs to.";
+}
+def Llm_KvCacheType : LlmType<"KvCache", "kv_cache"> {
+  let summary = "The paged key/value cache of all layers, as a value.";
+}
+
+/// How the rows of a weight are stored, relative to the logical order of its
+/// concatenated sources. It changes the bytes of the weight, never the meaning
+/// of an op that reads it.
+def Llm_RowOrder : I32EnumAttr<"RowOrder", "storage order of a weight's rows", [
+    I32EnumAttrCase<"Plain", 0, "plain">,
+    // Stored row 2i is logical row i of a head, 2i+1 is row i + head_dim/2:
+    // the two halves that rope rotates stand side by side.
+    I32EnumAttrCase<"HalfPairs", 1, "half_pairs">,
+    // Two sources of equal rows alternate: gate 0, up 0, gate 1, up 1, ...
+    I32EnumAttrCase<"Alternate", 2, "alternate">]> {
+  let cppNamespace = "::inlay::llm";
+  let genSpecializedAttr = 0;
+}
+def Llm_RowOrderAttr : EnumAttr<LlmDialect, Llm_RowOrder, "row_order">;
+
+/// The order of the elements of a packed weight in memory.
+def Llm_Packing : I32EnumAttr<"Packing", "memory layout of a weight matrix", [
+    I32EnumAttrCase<"RowMajor", 0, "row_major">,
+    // [N/8][K/64] atoms of 8 rows x 64 elements (16-bit), each row of 128 bytes
+    // with its 16-byte chunks at (chunk ^ (row % 8)): the 128-byte swizzle that
+    // wgmma reads. N is padded to 8 and K to 64 with zeros.
+    I32EnumAttrCase<"Atom8x64", 1, "atom_8x64">]> {
+  let cppNamespace = "::inlay::llm";
+  let genSpecializedAttr = 0;
+}
+def Llm_PackingAttr : EnumAttr<LlmDialect, Llm_Packing, "packing">;
+
+def Llm_Activation : I32EnumAttr<"Activation", "activation function", [
+    I32EnumAttrCase<"Silu", 0, "silu">,
+    I32EnumAttrCase<"GeluTanh", 1, "gelu_tanh">,
+    I32EnumAttrCase<"Gelu", 2, "gelu">]> {
+  let cppNamespace = "::inlay::llm";
+  let genSpecializedAttr = 0;
+}
+def Llm_ActivationAttr : EnumAttr<LlmDialect, Llm_Activation, "activation">;
+
+def Llm_Rows : Type<
+    And<[IsRankedTensorTypePred,
+         CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getRank() == 2 && "
+               "::llvm::cast<::mlir::RankedTensorType>($_self).isDynamicDim(0) && "
+               "!::llvm::cast<::mlir::RankedTensorType>($_self).isDynamicDim(1) && "
+               "::llvm::isa<::mlir::FloatType>("
+               "::llvm::cast<::mlir::RankedTensorType>($_self).getElementType())">]>,
+    "rows of floats, tensor<?xNxT>", "::mlir::RankedTensorType">;
+def Llm_Ids : Type<
+    And<[IsRankedTensorTypePred,
+         CPred<"::llvm::cast<::mlir::RankedTensorType>($_self).getRank() == 1 && "
+               "::llvm::cast<::mlir::RankedTensorType>($_self).getElementType().isSignlessInteger(32)">]>,
+    "token ids, tensor<?xi32>", "::mlir::RankedTensorType">;
+
+class LlmOp<string mnemonic, list<Trait> traits = []> : Op<LlmDialect, mnemonic, traits>;
+
+//===----------------------------------------------------------------------===//
+// Symbols
+//===----------------------------------------------------------------------===//
+
+def Llm_WeightOp : LlmOp<"weight", [Symbol]> {
+  let summary = "A weight and the recipe that makes it from the checkpoint.";
+  let description = [{
+    The rows of `sources` are concatenated in order and then stored in
+    `row_order` and `packing`. A source is the name of a tensor of the
+    checkpoint; nothing is read to compile. Tests give the contents inline with
+    `value` instead.
+
+    ```mlir
+    llm.weight @l0.qkv : tensor<6144x4096xbf16> from ["q_proj.weight", "k_proj.weight", "v_proj.weight"]
+        {row_order = #llm<row_order half_pairs>, head_dim = 128 : i64}
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, OptionalAttr<StrArrayAttr>:$sources,
+      DefaultValuedAttr<Llm_RowOrderAttr, "::inlay::llm::RowOrder::Plain">:$row_order,
+      DefaultValuedAttr<Llm_PackingAttr, "::inlay::llm::Packing::RowMajor">:$packing,
+      OptionalAttr<I64Attr>:$head_dim, OptionalAttr<ElementsAttr>:$value);
+  let assemblyFormat = "$sym_name `:` $type (`from` $sources^)? (`=` $value^)? attr-dict";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    ::mlir::RankedTensorType getTensorType() {
+      return ::llvm::cast<::mlir::RankedTensorType>(getType());
+    }
+  }];
+}
+
+def Llm_RopeTableOp : LlmOp<"rope_table", [Symbol]> {
+  let summary = "Cosines and sines of the rotary embedding for every position.";
+  let description = [{
+    Row p of the table holds `attention_factor * cos(p * inv_freq[i])` for i in
+    [0, head_dim/2) and then the sines. Every kind of rope scaling is a choice
+    of `inv_freq` (radians a position) and `attention_factor`, made by the
+    frontend. The table is made while the bundle is loaded.
+
+    ```mlir
+    llm.rope_table @rope : tensor<4096x64xf32> {inv_freq = array<f64: 1.0, 0.5, ...>, attention_factor = 1.0 : f64}
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, DenseF64ArrayAttr:$inv_freq,
+      DefaultValuedAttr<F64Attr, "1.0">:$attention_factor);
+  let assemblyFormat = "$sym_name `:` $type attr-dict";
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Rows in, rows out
+//===----------------------------------------------------------------------===//
+
+def Llm_EmbeddingOp : LlmOp<"embedding", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+  let summary = "Rows of the embedding table.";
+  let arguments = (ins Llm_Ids:$tokens, FlatSymbolRefAttr:$table,
+                       DefaultValuedAttr<F64Attr, "1.0">:$scale);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$tokens `,` $table attr-dict `:` functional-type(operands, results)";
+}
+
+def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+  let summary = "x times the transpose of a weight, plus a bias.";
+  let description = [{
+    y = x W^T + b with W of shape [N, K]. With several results (after
+    `llm-fuse-projections`), result i holds the next columns of y in the
+    *logical* order of the weight's sources, whatever its row order in memory.
+  }];
+  let arguments = (ins Llm_Rows:$input, FlatSymbolRefAttr:$weight, OptionalAttr<FlatSymbolRefAttr>:$bias);
+  let results = (outs Variadic<Llm_Rows>:$outputs);
+  let assemblyFormat = "$input `,` $weight (`bias` $bias^)? attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Llm_RmsNormOp : LlmOp<"rms_norm", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+  let summary = "x * rsqrt(mean(x^2) + eps) * weight, over `group` columns.";
+  let description = [{
+    Zhang and Sennrich, 2019. Without `group` the mean is over the whole row; with
+    `group = head_dim` it is over each head (the q and k norms of Qwen3), and the
+    weight has `group` elements.
+  }];
+  let arguments = (ins Llm_Rows:$input, FlatSymbolRefAttr:$weight, F64Attr:$eps, OptionalAttr<I64Attr>:$group);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$input `,` $weight attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Llm_RopeOp : LlmOp<"rope", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+  let summary = "Rotary position embedding of every head (halves rotated).";
+  let description = [{
+    Su et al., 2021, in the form of transformers' `rotate_half`: with c and s
+    the cosine and sine of the row's position, element i of a head becomes
+    `x[i] c[i] - x[i+D/2] s[i]` and element i+D/2 `x[i+D/2] c[i] + x[i] s[i]`.
+  }];
+  let arguments = (ins Llm_Rows:$input, Llm_BatchType:$batch, FlatSymbolRefAttr:$table, I64Attr:$head_dim);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$input `,` $batch `,` $table attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Llm_KvAppendOp : LlmOp<"kv_append", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+  let summary = "Writes the rows' keys and values at their positions.";
+  let arguments = (ins Llm_KvCacheType:$cache, Llm_Rows:$key, Llm_Rows:$value, Llm_BatchType:$batch,
+                       I64Attr:$layer, I64Attr:$head_dim);
+  let results = (outs Llm_KvCacheType:$result);
+  let assemblyFormat = "$cache `,` $key `,` $value `,` $batch attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Llm_PagedAttentionOp : LlmOp<"paged_attention", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+  let summary = "Causal attention of each row over its sequence's cache.";
+  let description = [{
+    A row at position p attends to positions max(0, p - window + 1) .. p of its
+    sequence (without `window`, 0 .. p). Query head h reads kv head
+    h / (heads / kv_heads). Scores are `scale * q.k`, capped as
+    `softcap * tanh(s / softcap)` where `softcap` is given.
+  }];
+  let arguments = (ins Llm_Rows:$query, Llm_KvCacheType:$cache, Llm_BatchType:$batch,
+                       I64Attr:$layer, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$head_dim, F64Attr:$scale,
+                       OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$query `,` $cache `,` $batch attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Llm_GatedActivationOp : LlmOp<"gated_activation", [Pure, SameOperandsAndResultType,
+                                                        DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+  let summary = "activation(gate) * up.";
+  let arguments = (ins Llm_Rows:$gate, Llm_Rows:$up, Llm_ActivationAttr:$kind);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$kind $gate `,` $up attr-dict `:` type($result)";
+}
+
+def Llm_AddOp : LlmOp<"add", [Pure, Commutative, SameOperandsAndResultType,
+                              DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+  let summary = "Residual addition.";
+  let arguments = (ins Llm_Rows:$lhs, Llm_Rows:$rhs);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($result)";
+}
+
+def Llm_GatherRowsOp : LlmOp<"gather_rows", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+  let summary = "The rows whose logits the step asks for, in its order.";
+  let arguments = (ins Llm_Rows:$input, Llm_BatchType:$batch);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$input `,` $batch attr-dict `:` functional-type(operands, results)";
+}
+
+def Llm_SampleOp : LlmOp<"sample", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+  let summary = "One token for each logits row, by the row's sampling parameters.";
+  let description = [{
+    Temperature, top-k, top-p and min-p of each row come with the batch; a
+    temperature of 0 takes the first largest logit. Sampling adds Gumbel noise,
+    from a counter-based generator keyed by the row's seed and position, to the
+    scaled logits that the filters keep, and takes the largest.
+  }];
+  let arguments = (ins Llm_Rows:$logits, Llm_BatchType:$batch);
+  let results = (outs Llm_Ids:$result);
+  let assemblyFormat = "$logits `,` $batch attr-dict `:` functional-type(operands, results)";
+}
+
+//===----------------------------------------------------------------------===//
+// Groups
+//===----------------------------------------------------------------------===//
+
+def Llm_GroupOp : LlmOp<"group", [SingleBlock, NoRegionArguments,
+                                  SingleBlockImplicitTerminator<"YieldOp">, RecursiveMemoryEffects]> {
+  let summary = "Ops that become one kernel.";
+  let description = [{
+    Made by `llm-form-groups`. The body reads values from around it; what it
+    yields is what the kernel writes to memory. `family` names the kernel family
+    that the cost model chose.
+  }];
+  let arguments = (ins StrAttr:$name, StrAttr:$family);
+  let results = (outs Variadic<AnyType>:$outputs);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$name `family` `(` $family `)` attr-dict-with-keyword (`->` type($outputs)^)? $body";
+}
+
+def Llm_YieldOp : LlmOp<"yield", [Pure, ReturnLike, Terminator, HasParent<"GroupOp">]> {
+  let summary = "The values that a group writes.";
+  let arguments = (ins Variadic<AnyType>:$values);
+  let assemblyFormat = "attr-dict ($values^ `:` type($values))?";
+  let builders = [OpBuilder<(ins), "">];
+}
+
+#endif // INLAY_DIALECTS_LLM_OPS
