@@ -2,12 +2,14 @@
 
 #include "compiler/pipelines/Registration.h"
 
+#include "dialects/cuda/Cuda.h"
 #include "dialects/llm/Llm.h"
 #include "dialects/tile/Tile.h"
 
 void inlay::registerAllDialects(mlir::DialectRegistry &registry) {
-  registry.insert<llm::LlmDialect, tile::TileDialect, mlir::arith::ArithDialect, mlir::func::FuncDialect,
-                  mlir::math::MathDialect, mlir::scf::SCFDialect, mlir::tensor::TensorDialect>();
+  registry
+      .insert<cuda::CudaDialect, llm::LlmDialect, tile::TileDialect, mlir::arith::ArithDialect, mlir::func::FuncDialect,
+              mlir::math::MathDialect, mlir::scf::SCFDialect, mlir::tensor::TensorDialect>();
 }
 
 void inlay::registerAllPasses() {}

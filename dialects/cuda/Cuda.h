@@ -1,0 +1,44 @@
+//===- Cuda.h - the cuda dialect -------------------------------------------===//
+//
+// CUDA C++ syntax as ops. A lowering builds `cuda.kernel`s out of these and out
+// of scalar arith, math and scf; codegen/emit/PrintCuda.h prints them. What each
+// op becomes stands in CudaOps.td.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_DIALECTS_CUDA_CUDA_H
+#define INLAY_DIALECTS_CUDA_CUDA_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+namespace inlay::cuda {
+/// Discardable attribute of an scf.for: unroll it (unit), or so many times (integer).
+constexpr llvm::StringLiteral kUnrollAttr = "cuda.unroll";
+/// Attribute of a kernel's argument: its name in the printed text.
+constexpr llvm::StringLiteral kNameAttr = "cuda.name";
+/// The C++ type of the last parameter of every kernel, as an opaque type's name.
+constexpr llvm::StringLiteral kStepSizes = "StepSizes";
+/// Dynamic shared memory that a block may have on sm_90.
+constexpr int64_t kMaxSharedBytes = 227 * 1024;
+
+/// Whether one load or store can move a value of this type.
+bool isScalarOrVector(mlir::Type type);
+} // namespace inlay::cuda
+
+#include "dialects/cuda/CudaDialect.h.inc"
+#include "dialects/cuda/CudaEnums.h.inc"
+#define GET_TYPEDEF_CLASSES
+#include "dialects/cuda/CudaTypes.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/cuda/CudaAttrs.h.inc"
+#define GET_OP_CLASSES
+#include "dialects/cuda/CudaOps.h.inc"
+
+#endif // INLAY_DIALECTS_CUDA_CUDA_H
