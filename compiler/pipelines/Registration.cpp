@@ -5,6 +5,7 @@
 #include "dialects/cuda/Cuda.h"
 #include "dialects/llm/Llm.h"
 #include "dialects/tile/Tile.h"
+#include "passes/llm_to_tile/Passes.h"
 
 void inlay::registerAllDialects(mlir::DialectRegistry &registry) {
   registry
@@ -12,4 +13,4 @@ void inlay::registerAllDialects(mlir::DialectRegistry &registry) {
               mlir::math::MathDialect, mlir::scf::SCFDialect, mlir::tensor::TensorDialect>();
 }
 
-void inlay::registerAllPasses() {}
+void inlay::registerAllPasses() { registerInlayLlmToTilePasses(); }

@@ -1,0 +1,143 @@
+//===- AttentionToTile.cpp - causal attention over paged keys and values ---===//
+//
+// One block is one query tile (rows of one sequence) and one kv head; the rows of
+// its matrices are (row of the tile, query head of the group), so that keys and
+// values are read once for the whole group. Softmax is online (Milakov and
+// Gimelshein, 2018; Dao et al., 2022), in base 2. Tiles of keys begin at multiples of
+// their size whatever the window, so that a row's sums do not depend on its chunk.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/llm_to_tile/ProgramBuilder.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::llm;
+using tile::Provenance;
+using tile::Reduction;
+
+/// Blocks that share the context of one query tile.
+static int64_t chooseCluster(const StepShape &step) {
+  if (step.isCpu() || !step.decode)
+    return 1;
+  return step.maxSequences <= 16 ? 8 : 2;
+}
+
+LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, ProgramBuilder &b, tile::ProgramOp &result) {
+  constexpr int64_t keysPerTile = 64;
+  constexpr double masked = -1.0e30; // smaller than any score, and finite so that differences stay numbers
+  const StepShape &step = b.getStep();
+  int64_t heads = op.getHeads(), kvHeads = op.getKvHeads(), d = op.getHeadDim(), share = heads / kvHeads;
+  int64_t tileRows = step.queryTileRows(share);
+  int64_t m = tileRows * share;
+  if (!step.isCpu())
+    m = std::max<int64_t>(16, llvm::PowerOf2Ceil(m));
+  int64_t cluster = chooseCluster(step);
+  Type i32 = b.getI32Type(), f32 = b.getF32Type();
+  Type element = cast<RankedTensorType>(op.getQuery().getType()).getElementType();
+  if (Placement::of(op.getQuery()).column % d != 0 || Placement::of(op.getQuery()).rowColumns % d != 0)
+    return op.emitError() << "has queries that do not lie on whole heads";
+  int64_t qHeads = Placement::of(op.getQuery()).rowColumns / d, qFirst = Placement::of(op.getQuery()).column / d;
+
+  Value queries = b.activationRows(op.getQuery(), d, Provenance::Activation);
+  Value tileSequences = b.metadata("TileSequences", i32, tile::Extent::QueryTiles);
+  Value tileFirst = b.metadata("TileRows", i32, tile::Extent::QueryTiles);
+  Value tileEnds = b.metadata("TileEnds", i32, tile::Extent::QueryTiles);
+  Value positionsView = b.metadata("Positions", i32, tile::Extent::Tokens);
+  Value keys = b.cache(true, op.getLayer(), d, element), values = b.cache(false, op.getLayer(), d, element);
+  Value output = b.activationRows(group.getResult(0), d, Provenance::Output);
+
+  Value kvHead = b.toI32(tile::ProgramIdOp::create(b, b.getIndexType(), 0));
+  Value tileId = tile::ProgramIdOp::create(b, b.getIndexType(), 1);
+  auto read = [&](Value view, Value at) { return Value(tile::ReadOp::create(b, i32, view, ValueRange{at})); };
+  Value sequence = read(tileSequences, tileId), first = read(tileFirst, tileId), end = read(tileEnds, tileId);
+
+  b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::sge, sequence, b.i32(0)), [&] {
+    // Rows of the block: m = row * share + head of the group.
+    Value id = b.iota(m);
+    auto of = [&](double v) { return b.full(id.getType(), v); };
+    Value row = b.add(b.splat(first, {m}), b.div(id, of(share)));
+    Value isReal = b.logicalAnd(b.less(row, b.splat(end, {m})), b.less(id, of(tileRows * share)));
+    Value head = b.add(b.splat(b.mul(kvHead, b.i32(share)), {m}), b.rem(id, of(share)));
+    Value queryRow = b.select(isReal, b.add(b.mul(row, of(qHeads)), b.add(head, of(qFirst))), of(-1));
+    Value outputRow = b.select(isReal, b.add(b.mul(row, of(heads)), head), of(-1));
+    Value query = b.gather(queries, queryRow, b.index(0), d);
+    Value position = b.gather(positionsView, b.select(isReal, row, of(-1)));
+    Value positionTile = b.broadcast(position, 1, keysPerTile);
+    Value lastPosition = read(positionsView, b.toIndex(b.sub(end, b.i32(1))));
+    Value length = b.add(lastPosition, b.i32(1));
+
+    Value from = b.index(0);
+    if (op.getWindow()) {
+      Value firstPosition = read(positionsView, b.toIndex(first));
+      Value start = b.maximum(b.sub(firstPosition, b.i32(*op.getWindow() - 1)), b.i32(0));
+      from = b.toIndex(b.mul(b.div(start, b.i32(keysPerTile)), b.i32(keysPerTile)));
+    }
+    Value to = b.toIndex(length);
+    if (cluster > 1) {
+      // Each block of the cluster takes a run of whole key tiles.
+      Value rank = tile::ClusterRankOp::create(b, b.getIndexType());
+      Value span = arith::SubIOp::create(b, to, from);
+      Value share = arith::MulIOp::create(b, arith::CeilDivSIOp::create(b, span, b.index(cluster * keysPerTile)),
+                                          b.index(keysPerTile));
+      from = arith::AddIOp::create(b, from, arith::MulIOp::create(b, rank, share));
+      to = arith::MinSIOp::create(b, to, arith::AddIOp::create(b, from, share));
+    }
+
+    auto rowType = b.tileType({m}, f32);
+    SmallVector<Value> init{b.full(rowType, masked), b.full(rowType, 0.0), b.full(b.tileType({m, d}, f32), 0.0)};
+    SmallVector<Value> sums = b.loop(from, to, keysPerTile, init, [&](Value at, ValueRange carried) {
+      Value j = b.iota(keysPerTile);
+      Value keyPosition = b.add(b.splat(b.toI32(at), {keysPerTile}), j);
+      Value inside = b.less(keyPosition, b.splat(length, {keysPerTile}));
+      Value held = b.select(inside, keyPosition, b.like(keyPosition, -1));
+      Value rows = cacheRows(b, held, b.splat(sequence, {keysPerTile}), kvHead, kvHeads);
+      Value key = b.gather(keys, rows, b.index(0), d);
+      auto scoreType = b.tileType({m, keysPerTile}, f32);
+      Value score = tile::DotOp::create(b, query, key, b.full(scoreType, 0.0), /*transpose_rhs=*/true);
+      double scale = op.getScale().convertToDouble();
+      if (op.getSoftcap()) {
+        double cap = op.getSoftcap()->convertToDouble();
+        score = b.mul(math::TanhOp::create(b, b.mul(score, b.full(scoreType, scale / cap))), b.full(scoreType, cap));
+        scale = 1.0;
+      }
+      score = b.mul(score, b.full(scoreType, scale * llvm::numbers::log2e));
+      Value keyTile = b.broadcast(keyPosition, 0, m);
+      Value seen = b.lessEqual(keyTile, positionTile);
+      if (op.getWindow())
+        seen = b.logicalAnd(seen, b.less(b.sub(positionTile, keyTile), b.like(keyTile, *op.getWindow())));
+      score = b.select(seen, score, b.full(scoreType, masked));
+      Value top = b.maximum(carried[0], b.reduce(Reduction::Max, score, 1));
+      Value p = math::Exp2Op::create(b, b.sub(score, b.broadcast(top, 1, keysPerTile)));
+      p = b.select(seen, p, b.full(scoreType, 0.0));
+      Value correction = math::Exp2Op::create(b, b.sub(carried[0], top));
+      Value sum = b.add(b.mul(carried[1], correction), b.reduce(Reduction::Add, p, 1));
+      Value scaled = b.mul(carried[2], b.broadcast(correction, 1, d));
+      Value value = b.gather(values, rows, b.index(0), d);
+      Value out = tile::DotOp::create(b, b.toType(p, element), value, scaled, /*transpose_rhs=*/false);
+      return SmallVector<Value>{top, sum, out};
+    });
+
+    if (cluster > 1) {
+      Value top = tile::ClusterReduceOp::create(b, Reduction::Max, sums[0]);
+      Value weight = math::Exp2Op::create(b, b.sub(sums[0], top));
+      sums[1] = tile::ClusterReduceOp::create(b, Reduction::Add, b.mul(sums[1], weight));
+      sums[2] = tile::ClusterReduceOp::create(b, Reduction::Add, b.mul(sums[2], b.broadcast(weight, 1, d)));
+    }
+    Value sum = b.maximum(sums[1], b.full(rowType, 1.0e-30));
+    Value normalised = b.toType(b.div(sums[2], b.broadcast(sum, 1, d)), element);
+    auto store = [&] { b.scatter(normalised, output, outputRow, b.index(0)); };
+    if (cluster == 1)
+      return store();
+    Value rank = tile::ClusterRankOp::create(b, b.getIndexType());
+    b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, rank, b.index(0)), store);
+  });
+
+  SmallVector<NamedAttribute> attributes{b.getNamedAttr("family", group.getFamilyAttr())};
+  if (cluster > 1)
+    attributes.push_back(b.getNamedAttr("cluster", b.getI64IntegerAttr(cluster)));
+  MLIRContext *context = b.getContext();
+  result = b.finish({getAffineConstantExpr(kvHeads, context), ProgramBuilder::count(context, tile::Extent::QueryTiles)},
+                    attributes);
+  return success();
+}

@@ -1,0 +1,142 @@
+//===- ConvertLlmToTile.cpp - each group a program, each step its launches -===//
+
+#include "passes/llm_to_tile/ProgramBuilder.h"
+#include "llvm/ADT/StringMap.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::llm;
+
+namespace inlay {
+#define GEN_PASS_DEF_CONVERTLLMTOTILEPASS
+#include "passes/llm_to_tile/Passes.h.inc"
+} // namespace inlay
+
+/// Writes the program of `group`, by what the group is built around.
+static LogicalResult convertGroup(GroupOp group, ProgramBuilder &b, tile::ProgramOp &result) {
+  for (Operation &op : group.getBody().front()) {
+    if (auto linear = dyn_cast<LinearOp>(op))
+      return convertLinear(group, linear, b, result);
+    if (auto attention = dyn_cast<PagedAttentionOp>(op))
+      return convertAttention(group, attention, b, result);
+    if (auto sample = dyn_cast<SampleOp>(op))
+      return convertSample(group, sample, b, result);
+  }
+  return convertRows(group, b, result);
+}
+
+/// The name of a group's program: the last part of the group's name, as an identifier.
+static std::string programName(StringRef groupName, StringRef entry) {
+  std::string name = (entry + "_" + groupName.rsplit('.').second).str();
+  if (!groupName.contains('.'))
+    name = (entry + "_" + groupName).str();
+  for (char &c : name)
+    if (!llvm::isAlnum(c))
+      c = '_';
+  return name;
+}
+
+/// "model.layers.3.mlp: rms_norm, linear, gated_activation": the model's ops behind a launch.
+static std::string describe(GroupOp group) {
+  std::string text = group.getName().str() + ":";
+  for (Operation &op : group.getBody().front().without_terminator())
+    text += (" " + op.getName().stripDialect()).str();
+  return text;
+}
+
+namespace {
+
+struct ConvertLlmToTilePass : inlay::impl::ConvertLlmToTilePassBase<ConvertLlmToTilePass> {
+  using ConvertLlmToTilePassBase::ConvertLlmToTilePassBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    auto config = module->getAttrOfType<DictionaryAttr>("llm.model");
+    auto maxModelLen = config ? config.getAs<IntegerAttr>("max_model_len") : IntegerAttr();
+    if (!maxModelLen) {
+      module.emitError("has no 'max_model_len' in its attribute 'llm.model'");
+      return signalPassFailure();
+    }
+    step.target = target;
+    step.pageSize = pageSize;
+    step.maxModelLen = maxModelLen.getInt();
+    for (auto function : llvm::make_early_inc_range(module.getOps<func::FuncOp>()))
+      if (failed(convertStep(function)))
+        return signalPassFailure();
+  }
+
+private:
+  StepShape step;
+  llvm::StringMap<StringAttr> known; // text of a program without its name -> name
+
+  LogicalResult convertStep(func::FuncOp function) {
+    ModuleOp module = getOperation();
+    FailureOr<EntryShape> shape = EntryShape::of(function);
+    if (failed(shape))
+      return failure();
+    step.decode = shape->kind == "decode";
+    step.maxTokens = shape->maxTokens;
+    step.maxSequences = shape->maxSequences;
+    std::string entry = function.getSymName().str();
+    SymbolTable symbols(module);
+    OpBuilder builder(function);
+    int64_t share = 1;
+    function.walk([&](PagedAttentionOp op) { share = op.getHeads() / op.getKvHeads(); });
+    auto bytes = function->getAttrOfType<IntegerAttr>("llm.workspace_bytes");
+    if (!bytes)
+      return function.emitError("has no buffers; run llm-plan-buffers first");
+    builder.setInsertionPointToEnd(module.getBody());
+    symbols.remove(function);
+    auto list = tile::EntryOp::create(builder, function.getLoc(), entry, shape->kind, step.maxTokens, step.maxSequences,
+                                      step.queryTileRows(share), bytes.getInt());
+    builder.setInsertionPointToStart(&list.getBody().emplaceBlock());
+    Value logits;
+    for (GroupOp group : function.getOps<GroupOp>()) {
+      StringRef section = "model";
+      for (Operation &op : group.getBody().front())
+        if (isa<SampleOp>(op))
+          section = "sampling";
+      if (section == "sampling") {
+        // What changes logits before a token is taken from them.
+        auto sample = *group.getBody().front().getOps<SampleOp>().begin();
+        logits = sample.getLogits();
+        ProgramBuilder b(group.getLoc(), step, symbols);
+        tile::ProgramOp program = buildPenalties(logits, b);
+        launch(builder, symbols, program, entry + "_penalties", b.getLaunchArguments(), "penalties",
+               "repetition, presence and frequency penalties");
+      }
+      ProgramBuilder b(group.getLoc(), step, symbols);
+      tile::ProgramOp program;
+      if (failed(convertGroup(group, b, program)))
+        return failure();
+      launch(builder, symbols, program, programName(group.getName(), entry), b.getLaunchArguments(), section,
+             describe(group));
+    }
+    for (Operation &op : function.getBody().front().without_terminator())
+      if (!isa<GroupOp>(op))
+        return op.emitError() << "is in no group; run llm-form-groups first";
+    function.erase();
+    symbols.insert(list);
+    return success();
+  }
+
+  /// Adds a launch of `program`, or of the program with the same text that is already there.
+  void launch(OpBuilder &builder, SymbolTable &symbols, tile::ProgramOp program, std::string name, ArrayAttr arguments,
+              StringRef section, std::string origin) {
+    Location loc = program.getLoc();
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    program.print(stream);
+    StringAttr &symbol = known[text];
+    if (!symbol) {
+      program.setSymName(name);
+      symbol = symbols.insert(program, getOperation().getBody()->end());
+    } else {
+      program->erase();
+    }
+    tile::LaunchOp::create(builder, loc, FlatSymbolRefAttr::get(symbol), arguments, builder.getStringAttr(section),
+                           builder.getStringAttr(origin));
+  }
+};
+
+} // namespace

@@ -1,0 +1,285 @@
+//===- LinearToTile.cpp - groups around a matrix product -------------------===//
+//
+// y = epilogue(prologue(x) W^T): one block computes one tile of y. A norm in front
+// is applied in two halves, its weight to the activation while it is staged and its
+// 1/rms to the rows of the product, since rsqrt(mean(x^2)) is known only at the end
+// of the loop that reads x anyway.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/llm_to_tile/ProgramBuilder.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::llm;
+using tile::Provenance;
+using tile::Reduction;
+
+namespace {
+
+/// A value of the group as a tile of f32, and the column of its first element.
+struct TileValue {
+  Value tile;
+  Value column;
+};
+
+/// What comes before the product: x, its norm and the gather of its rows.
+struct Prologue {
+  Value input;
+  RmsNormOp norm;
+  GatherRowsOp gather;
+};
+
+} // namespace
+
+/// Walks back from the linear's input to a value from outside the group.
+static FailureOr<Prologue> findPrologue(GroupOp group, LinearOp linear) {
+  Prologue prologue;
+  Value value = linear.getInput();
+  while (Operation *op = value.getDefiningOp()) {
+    if (op->getParentOp() != group)
+      break;
+    if (auto norm = dyn_cast<RmsNormOp>(op); norm && !norm.getGroup() && !prologue.norm && !prologue.gather) {
+      prologue.norm = norm;
+      value = norm.getInput();
+    } else if (auto gather = dyn_cast<GatherRowsOp>(op); gather && !prologue.gather) {
+      prologue.gather = gather;
+      value = gather.getInput();
+    } else {
+      return op->emitError() << "cannot be applied while '" << LinearOp::getOperationName()
+                             << "' stages its input; expected a whole-row norm or gather_rows";
+    }
+  }
+  prologue.input = value;
+  return prologue;
+}
+
+/// Queries, keys and values of one product: rotates the pairs, stores q, appends k and v.
+static LogicalResult emitQkv(GroupOp group, LinearOp linear, Value acc, Value row, Value col, LinearTile shape,
+                             ProgramBuilder &b) {
+  KvAppendOp append;
+  RopeOp rope;
+  for (Operation &op : group.getBody().front()) {
+    if (auto found = dyn_cast<KvAppendOp>(op))
+      append = found;
+    if (auto found = dyn_cast<RopeOp>(op))
+      rope = found;
+  }
+  if (!append || !rope || linear.getNumResults() != 3)
+    return group.emitError() << "half_pairs are rotated and appended as queries, keys and values, found "
+                             << linear.getNumResults() << " results";
+  int64_t d = append.getHeadDim();
+  auto headsOf = [&](unsigned i) { return cast<RankedTensorType>(linear.getResult(i).getType()).getDimSize(1) / d; };
+  int64_t heads = headsOf(0), kvHeads = headsOf(1);
+  if (d % shape.n != 0)
+    return linear.emitError() << "has head_dim " << d << ", not a multiple of the tile's " << shape.n << " columns";
+
+  Value head = arith::DivUIOp::create(b, col, b.index(d));
+  Value half = arith::DivUIOp::create(b, arith::RemUIOp::create(b, col, b.index(d)), b.index(2));
+  Value halfHigh = arith::AddIOp::create(b, half, b.index(d / 2));
+  auto pairType = b.tileType({shape.m, shape.n / 2}, b.getF32Type());
+  auto pairs = tile::DeinterleaveOp::create(b, TypeRange{pairType, pairType}, acc);
+  Value positions = b.load(b.metadata("Positions", b.getI32Type(), tile::Extent::Tokens), ValueRange{row}, {shape.m});
+
+  // Queries and keys are rotated, values are not.
+  Value isRotated = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, head, b.index(heads + kvHeads));
+  auto rotated = scf::IfOp::create(b, TypeRange{pairType, pairType}, isRotated, /*withElseRegion=*/true);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(rotated.thenBlock());
+    Value table = b.weight(rope.getTableAttr());
+    Value cos = b.gather(table, positions, half, shape.n / 2);
+    Value sin = b.gather(table, positions, halfHigh, shape.n / 2);
+    Value low = pairs.getEven(), high = pairs.getOdd();
+    scf::YieldOp::create(
+        b, ValueRange{b.sub(b.mul(low, cos), b.mul(high, sin)), b.add(b.mul(high, cos), b.mul(low, sin))});
+    b.setInsertionPointToStart(rotated.elseBlock());
+    scf::YieldOp::create(b, ValueRange{pairs.getEven(), pairs.getOdd()});
+  }
+  Type element = cast<RankedTensorType>(append.getKey().getType()).getElementType();
+  Value low = b.toType(rotated.getResult(0), element), high = b.toType(rotated.getResult(1), element);
+
+  Value query = group.getBody().front().getTerminator()->getOperand(0);
+  auto isYieldedQuery = [&](Value v) { return v == query && isa<RankedTensorType>(v.getType()); };
+  if (!isYieldedQuery(query))
+    return group.emitError() << "yields the queries first";
+  Value q = b.activation(group.getResult(0), Provenance::Output);
+  int64_t qColumn = Placement::of(group.getResult(0)).column;
+  Value isQuery = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, head, b.index(heads));
+  b.ifThen(
+      isQuery,
+      [&] {
+        Value base = arith::AddIOp::create(b, arith::MulIOp::create(b, head, b.index(d)), b.index(qColumn));
+        b.store(low, q, {row, arith::AddIOp::create(b, base, half)});
+        b.store(high, q, {row, arith::AddIOp::create(b, base, halfHigh)});
+      },
+      [&] {
+        Value isKey = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, head, b.index(heads + kvHeads));
+        Value kvHead = arith::SelectOp::create(b, isKey, arith::SubIOp::create(b, head, b.index(heads)),
+                                               arith::SubIOp::create(b, head, b.index(heads + kvHeads)));
+        Value sequences =
+            b.load(b.metadata("RowSequences", b.getI32Type(), tile::Extent::Tokens), ValueRange{row}, {shape.m});
+        Value rows = cacheRows(b, positions, sequences, b.toI32(kvHead), kvHeads);
+        auto write = [&](bool keys) {
+          Value cache = b.cache(keys, append.getLayer(), d, element);
+          b.scatter(low, cache, rows, half);
+          b.scatter(high, cache, rows, halfHigh);
+        };
+        b.ifThen(isKey, [&] { write(true); }, [&] { write(false); });
+      });
+  return success();
+}
+
+/// Applies what follows the product, op by op, and stores what the group yields.
+static LogicalResult emitEpilogue(GroupOp group, LinearOp linear, Value acc, Value row, Value col, LinearTile shape,
+                                  RowOrder order, ProgramBuilder &b) {
+  DenseMap<Value, TileValue> tiles;
+  SmallVector<Value> outputs(linear.getOutputs());
+  Block &body = group.getBody().front();
+  auto yield = cast<YieldOp>(body.getTerminator());
+
+  if (order == RowOrder::Alternate) {
+    auto type = b.tileType({shape.m, shape.n / 2}, b.getF32Type());
+    auto pairs = tile::DeinterleaveOp::create(b, TypeRange{type, type}, acc);
+    Value column = arith::DivUIOp::create(b, col, b.index(2));
+    tiles[outputs[0]] = {pairs.getEven(), column};
+    tiles[outputs[1]] = {pairs.getOdd(), column};
+  } else if (outputs.size() == 1) {
+    tiles[outputs[0]] = {acc, col};
+  } else {
+    // All results are written side by side, in the order of the product's columns.
+    if (yield.getNumOperands() != outputs.size() || !llvm::equal(yield.getOperands(), outputs))
+      return linear.emitError() << "has several plain results, which are written and nothing else";
+    Type element = cast<RankedTensorType>(outputs[0].getType()).getElementType();
+    Value view = b.activation(group.getResult(0), Provenance::Output);
+    b.store(b.toType(acc, element), view, {row, col});
+    return success();
+  }
+
+  for (Operation &op : body.without_terminator()) {
+    if (op.isBeforeInBlock(linear) || &op == linear)
+      continue;
+    if (auto gated = dyn_cast<GatedActivationOp>(op)) {
+      TileValue gate = tiles.lookup(gated.getGate()), up = tiles.lookup(gated.getUp());
+      if (!gate.tile || !up.tile)
+        return gated.emitError() << "has operands that this group does not compute";
+      Value x = gate.tile, activated;
+      switch (gated.getKind()) {
+      case Activation::Silu: {
+        Value e = math::ExpOp::create(b, arith::NegFOp::create(b, x));
+        activated = b.div(x, b.add(e, b.like(e, 1.0)));
+        break;
+      }
+      case Activation::GeluTanh: {
+        // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), Hendrycks and Gimpel, 2016.
+        Value cube = b.mul(b.mul(x, x), x);
+        Value inner = b.mul(b.add(x, b.mul(cube, b.like(x, 0.044715))), b.like(x, 0.7978845608028654));
+        activated = b.mul(b.mul(x, b.like(x, 0.5)), b.add(math::TanhOp::create(b, inner), b.like(x, 1.0)));
+        break;
+      }
+      case Activation::Gelu: {
+        Value erf = math::ErfOp::create(b, b.mul(x, b.like(x, 0.7071067811865476)));
+        activated = b.mul(b.mul(x, b.like(x, 0.5)), b.add(erf, b.like(x, 1.0)));
+        break;
+      }
+      }
+      tiles[gated.getResult()] = {b.mul(activated, up.tile), gate.column};
+    } else if (auto add = dyn_cast<AddOp>(op)) {
+      Value own = tiles.count(add.getLhs()) ? add.getLhs() : add.getRhs();
+      Value other = own == add.getLhs() ? add.getRhs() : add.getLhs();
+      if (!tiles.count(own) || tiles.count(other))
+        return add.emitError() << "adds a value from outside the group to one of it";
+      TileValue value = tiles.lookup(own);
+      Placement place = Placement::of(other);
+      Value column = arith::AddIOp::create(b, value.column, b.index(place.column));
+      Value residual = b.load(b.activation(other, Provenance::State), ValueRange{row, column},
+                              cast<RankedTensorType>(value.tile.getType()).getShape());
+      tiles[add.getResult()] = {b.add(value.tile, b.toF32(residual)), value.column};
+    } else {
+      return op.emitError() << "is no epilogue of a linear that this compiler knows";
+    }
+  }
+
+  for (auto [result, value] : llvm::zip(group.getResults(), yield.getOperands())) {
+    auto it = tiles.find(value);
+    if (it == tiles.end())
+      return group.emitError() << "yields a value that its linear does not compute";
+    Placement place = Placement::of(result);
+    // A residual that is overwritten is the view that was read.
+    bool inPlace = isa_and_nonnull<AddOp>(value.getDefiningOp());
+    Type element = cast<RankedTensorType>(value.getType()).getElementType();
+    Value view = b.activation(result, inPlace ? Provenance::State : Provenance::Output);
+    Value column = place.column == 0 ? it->second.column
+                                     : Value(arith::AddIOp::create(b, it->second.column, b.index(place.column)));
+    b.store(b.toType(it->second.tile, element), view, {row, column});
+  }
+  return success();
+}
+
+LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilder &b, tile::ProgramOp &result) {
+  FailureOr<Prologue> prologue = findPrologue(group, linear);
+  if (failed(prologue))
+    return failure();
+  auto weightOp = cast<WeightOp>(b.getSymbols().lookup(linear.getWeight()));
+  RankedTensorType weightType = weightOp.getTensorType();
+  int64_t n = weightType.getDimSize(0), k = weightType.getDimSize(1);
+  RowOrder order = weightOp.getRowOrder();
+  int64_t unit = order == RowOrder::HalfPairs ? static_cast<int64_t>(*weightOp.getHeadDim()) : 0;
+  LinearTile shape = chooseLinearTile(b.getStep(), group.getFamily(), n, k, unit);
+  Type element = weightType.getElementType(), f32 = b.getF32Type();
+
+  Value weight = b.weight(linear.getWeightAttr());
+  Value col = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 0), b.index(shape.n));
+  Value row = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 1), b.index(shape.m));
+  Value input = b.activation(prologue->input, Provenance::Activation);
+  int64_t inputColumn = Placement::of(prologue->input).column;
+  tile::Extent extent = tile::Extent::Tokens;
+  Value rows;
+  if (prologue->gather) {
+    extent = tile::Extent::LogitRows;
+    rows = b.load(b.metadata("LogitRowIndices", b.getI32Type(), extent), ValueRange{row}, {shape.m});
+  } else if (Placement::of(prologue->input).logitRows) {
+    extent = tile::Extent::LogitRows;
+  }
+  Value norm = prologue->norm ? b.weight(prologue->norm.getWeightAttr()) : Value();
+
+  SmallVector<Value> init{b.full(b.tileType({shape.m, shape.n}, f32), 0.0)};
+  if (norm)
+    init.push_back(b.full(b.tileType({shape.m}, f32), 0.0));
+  SmallVector<Value> sums = b.loop(b.index(0), b.index(k), shape.k, init, [&](Value at, ValueRange carried) {
+    Value from = inputColumn ? Value(arith::AddIOp::create(b, at, b.index(inputColumn))) : at;
+    Value x = rows ? b.gather(input, rows, from, shape.k) : b.load(input, ValueRange{row, from}, {shape.m, shape.k});
+    SmallVector<Value> next(carried);
+    if (norm) {
+      Value wide = b.toF32(x);
+      next[1] = b.add(carried[1], b.reduce(Reduction::Add, b.mul(wide, wide), 1));
+      Value scale = b.toF32(b.load(norm, ValueRange{at}, {shape.k}));
+      x = b.toType(b.mul(wide, b.broadcast(scale, 0, shape.m)), element);
+    } else {
+      x = b.toType(x, element);
+    }
+    Value w = b.load(weight, ValueRange{col, at}, {shape.n, shape.k});
+    next[0] = tile::DotOp::create(b, x, w, carried[0], /*transpose_rhs=*/true);
+    return next;
+  });
+
+  Value acc = sums[0];
+  if (norm) {
+    Value mean = b.mul(sums[1], b.like(sums[1], 1.0 / static_cast<double>(k)));
+    Value inverse = math::RsqrtOp::create(b, b.add(mean, b.like(mean, prologue->norm.getEps().convertToDouble())));
+    acc = b.mul(acc, b.broadcast(inverse, 1, shape.n));
+  }
+  if (linear.getBiasAttr()) {
+    Value bias = b.toF32(b.load(b.weight(linear.getBiasAttr()), ValueRange{col}, {shape.n}));
+    acc = b.add(acc, b.broadcast(bias, 0, shape.m));
+  }
+  LogicalResult emitted = order == RowOrder::HalfPairs ? emitQkv(group, linear, acc, row, col, shape, b)
+                                                       : emitEpilogue(group, linear, acc, row, col, shape, order, b);
+  if (failed(emitted))
+    return failure();
+  MLIRContext *context = b.getContext();
+  result = b.finish(
+      {getAffineConstantExpr(llvm::divideCeil(n, shape.n), context), ProgramBuilder::count(context, extent, shape.m)},
+      {b.getNamedAttr("family", group.getFamilyAttr())});
+  return success();
+}

@@ -1,0 +1,201 @@
+//===- PlanBuffers.cpp - places what groups write in one workspace ---------===//
+//
+// Linear scan over the groups of a step in order: a buffer lives from the group
+// that writes it to the last one that reads it. Free ranges are reused first
+// fit, which for a chain of layers is as good as optimal.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/llm_to_tile/Passes.h"
+#include "passes/llm_to_tile/Placement.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::llm;
+
+namespace inlay {
+#define GEN_PASS_DEF_PLANBUFFERSPASS
+#include "passes/llm_to_tile/Passes.h.inc"
+} // namespace inlay
+
+/// Bytes of one row of `type`.
+static int64_t rowBytes(RankedTensorType type) {
+  int64_t columns = type.getRank() == 2 ? type.getDimSize(1) : 1;
+  return columns * type.getElementTypeBitWidth() / 8;
+}
+
+namespace {
+
+/// Tells which values have one row for each logits row. Remembers, since a residual chain asks for each value twice.
+class RowKinds {
+public:
+  bool hasLogitRows(Value value) {
+    if (auto group = value.getDefiningOp<GroupOp>())
+      value = group.getBody().front().getTerminator()->getOperand(cast<OpResult>(value).getResultNumber());
+    if (auto it = known.find(value); it != known.end())
+      return it->second;
+    Operation *op = value.getDefiningOp();
+    bool result =
+        op && !isa<EmbeddingOp>(op) && (isa<GatherRowsOp>(op) || llvm::any_of(op->getOperands(), [&](Value operand) {
+                                          return isa<RankedTensorType>(operand.getType()) && hasLogitRows(operand);
+                                        }));
+    return known[value] = result;
+  }
+
+private:
+  DenseMap<Value, bool> known;
+};
+
+} // namespace
+
+/// The position of the last group (or the return) that reads `value`.
+static unsigned lastUse(Value value, const DenseMap<Operation *, unsigned> &order) {
+  unsigned last = 0;
+  for (Operation *user : value.getUsers()) {
+    while (user && !order.count(user))
+      user = user->getParentOp();
+    if (user)
+      last = std::max(last, order.lookup(user));
+  }
+  return last;
+}
+
+/// The value from outside that result `index` of `group` adds its product to, if it is read for the last time there.
+static Value overwrittenResidual(GroupOp group, unsigned index, const DenseMap<Operation *, unsigned> &order) {
+  auto add = group.getBody().front().getTerminator()->getOperand(index).getDefiningOp<AddOp>();
+  if (!add)
+    return {};
+  for (Value operand : add->getOperands()) {
+    auto producer = operand.getDefiningOp<GroupOp>();
+    if (producer && producer != group && lastUse(operand, order) == order.lookup(group))
+      return operand;
+  }
+  return {};
+}
+
+namespace {
+
+/// A workspace with first-fit reuse.
+class Workspace {
+public:
+  explicit Workspace(int64_t alignment) : alignment(alignment) {}
+
+  int64_t allocate(int64_t bytes, unsigned lastUse) {
+    bytes = llvm::alignTo(bytes, alignment);
+    int64_t offset = 0;
+    llvm::sort(live, [](const Range &a, const Range &b) { return a.offset < b.offset; });
+    for (const Range &range : live) {
+      if (offset + bytes <= range.offset)
+        break;
+      offset = std::max(offset, range.offset + range.bytes);
+    }
+    live.push_back({offset, bytes, lastUse});
+    peak = std::max(peak, offset + bytes);
+    return offset;
+  }
+
+  /// Lets the buffer at `offset` live until `lastUse`.
+  void extend(int64_t offset, unsigned lastUse) {
+    for (Range &range : live)
+      if (range.offset == offset)
+        range.lastUse = std::max(range.lastUse, lastUse);
+  }
+
+  /// Frees what is not read by group `position` or later.
+  void retire(unsigned position) {
+    llvm::erase_if(live, [&](const Range &range) { return range.lastUse < position; });
+  }
+
+  int64_t getPeak() const { return peak; }
+
+private:
+  struct Range {
+    int64_t offset, bytes;
+    unsigned lastUse;
+  };
+  SmallVector<Range> live;
+  int64_t alignment, peak = 0;
+};
+
+struct PlanBuffersPass : inlay::impl::PlanBuffersPassBase<PlanBuffersPass> {
+  using PlanBuffersPassBase::PlanBuffersPassBase;
+
+  void runOnOperation() override {
+    func::FuncOp function = getOperation();
+    FailureOr<EntryShape> entry = EntryShape::of(function);
+    if (failed(entry))
+      return signalPassFailure();
+    DenseMap<Operation *, unsigned> order;
+    for (auto [i, op] : llvm::enumerate(function.getBody().front()))
+      order[&op] = i;
+    Workspace workspace(alignment);
+    RowKinds kinds;
+    Builder builder(&getContext());
+    Operation *terminator = function.getBody().front().getTerminator();
+    for (GroupOp group : function.getOps<GroupOp>()) {
+      workspace.retire(order.lookup(group));
+      SmallVector<Attribute> places(group.getNumResults(), builder.getDictionaryAttr({}));
+      for (unsigned i = 0; i < group.getNumResults(); ++i) {
+        Value result = group.getResult(i);
+        auto type = dyn_cast<RankedTensorType>(result.getType());
+        if (!type || !cast<DictionaryAttr>(places[i]).empty())
+          continue;
+        if (terminator->getOperands().size() >= 2 && result == terminator->getOperand(0)) {
+          places[i] = Placement::logits(builder);
+          continue;
+        }
+        if (terminator->getOperands().size() >= 2 && result == terminator->getOperand(1)) {
+          places[i] = Placement::tokens(builder);
+          continue;
+        }
+        if (Value residual = overwrittenResidual(group, i, order)) {
+          places[i] = Placement::attributeOf(residual);
+          workspace.extend(Placement::of(residual).offset, lastUse(result, order));
+          continue;
+        }
+        int64_t rows = kinds.hasLogitRows(result) ? entry->maxSequences : entry->maxTokens;
+        // Results of one linear that are all written stand side by side in shared rows.
+        SmallVector<unsigned> siblings = siblingResults(group, i);
+        int64_t columns = 0;
+        unsigned last = 0;
+        for (unsigned sibling : siblings) {
+          columns += cast<RankedTensorType>(group.getResult(sibling).getType()).getDimSize(1);
+          last = std::max(last, lastUse(group.getResult(sibling), order));
+        }
+        if (siblings.empty()) {
+          siblings.push_back(i);
+          columns = type.getRank() == 2 ? type.getDimSize(1) : 1;
+          last = lastUse(result, order);
+        }
+        int64_t bytes = rows * columns * type.getElementTypeBitWidth() / 8;
+        int64_t offset = workspace.allocate(bytes, last);
+        int64_t column = 0;
+        for (unsigned sibling : siblings) {
+          places[sibling] = Placement::workspace(builder, offset, columns, column, kinds.hasLogitRows(result));
+          column +=
+              rowBytes(cast<RankedTensorType>(group.getResult(sibling).getType())) * 8 / type.getElementTypeBitWidth();
+        }
+      }
+      group->setAttr(Placement::attributeName, builder.getArrayAttr(places));
+    }
+    function->setAttr("llm.workspace_bytes", builder.getI64IntegerAttr(workspace.getPeak()));
+  }
+
+  /// The results of `group` that are the results of one linear in order, when result `index` is its first.
+  static SmallVector<unsigned> siblingResults(GroupOp group, unsigned index) {
+    Operation *yield = group.getBody().front().getTerminator();
+    auto linear = yield->getOperand(index).getDefiningOp<LinearOp>();
+    SmallVector<unsigned> siblings;
+    if (!linear || linear.getNumResults() == 1)
+      return siblings;
+    for (Value output : linear.getOutputs()) {
+      auto it = llvm::find(yield->getOperands(), output);
+      if (it == yield->getOperands().end())
+        return {};
+      siblings.push_back(it.getIndex());
+    }
+    return siblings;
+  }
+};
+
+} // namespace

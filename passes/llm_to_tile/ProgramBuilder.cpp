@@ -1,0 +1,291 @@
+//===- ProgramBuilder.cpp - writes one tile program ------------------------===//
+
+#include "passes/llm_to_tile/ProgramBuilder.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::tile;
+
+int64_t StepShape::queryTileRows(int64_t headsPerKvHead) const {
+  if (decode)
+    return 1;
+  // Rows and heads of a group together fill the rows of the matrices: 16 on cpu, 64 where tensor cores want them.
+  int64_t rows = isCpu() ? 16 : 64;
+  return std::max<int64_t>(1, rows / llvm::PowerOf2Ceil(headsPerKvHead));
+}
+
+/// The largest divisor of `value` that is at most `limit`.
+static int64_t largestDivisor(int64_t value, int64_t limit) {
+  for (int64_t d = std::min(value, limit); d > 1; --d)
+    if (value % d == 0)
+      return d;
+  return 1;
+}
+
+LinearTile inlay::chooseLinearTile(const StepShape &step, StringRef family, int64_t n, int64_t k, int64_t columnUnit) {
+  if (step.isCpu()) {
+    // Rows past the step's end cost as much as real ones, so a step of few rows has a tile of few.
+    int64_t m = step.maxTokens >= 16 ? 16 : llvm::PowerOf2Ceil(step.maxTokens);
+    int64_t columns = columnUnit ? largestDivisor(columnUnit, 32) : 32;
+    return {m, columns, std::min<int64_t>(256, llvm::alignTo(k, 16))};
+  }
+  if (family == "matvec")
+    return {16, 16, 64};
+  int64_t columns = columnUnit ? largestDivisor(columnUnit, 128) : 128;
+  return {128, columns, 64};
+}
+
+ProgramBuilder::ProgramBuilder(Location loc, const StepShape &step, SymbolTable &symbols)
+    : ImplicitLocOpBuilder(loc, loc.getContext()), step(step), symbols(symbols) {
+  OperationState state(loc, ProgramOp::getOperationName());
+  state.addAttribute(SymbolTable::getSymbolAttrName(), getStringAttr("program"));
+  state.addAttribute("function_type", TypeAttr::get(getFunctionType({}, {})));
+  state.addAttribute("grid", AffineMapAttr::get(AffineMap::get(getContext())));
+  state.addRegion();
+  program = cast<ProgramOp>(Operation::create(state));
+  setInsertionPointToStart(&program.getBody().emplaceBlock());
+}
+
+ProgramBuilder::~ProgramBuilder() {
+  if (!finished)
+    program->erase();
+}
+
+Value ProgramBuilder::view(ArrayRef<int64_t> shape, Type elementType, Provenance provenance,
+                           std::optional<Extent> extent, NamedAttribute memory, StringRef packing) {
+  auto type = ViewType::get(getContext(), shape, elementType, provenance, extent);
+  Attribute argument = getDictionaryAttr(memory);
+  for (auto [i, known] : llvm::enumerate(launchArguments))
+    if (known == argument && program.getBody().getArgument(i).getType() == type)
+      return program.getBody().getArgument(i);
+  launchArguments.push_back(argument);
+  SmallVector<NamedAttribute> attributes;
+  if (!packing.empty())
+    attributes.push_back(getNamedAttr("tile.packing", getStringAttr(packing)));
+  argumentAttributes.push_back(getDictionaryAttr(attributes));
+  return program.getBody().addArgument(type, getLoc());
+}
+
+Value ProgramBuilder::metadata(StringRef name, Type elementType, std::optional<Extent> extent) {
+  return view({ShapedType::kDynamic}, elementType, Provenance::Meta, extent,
+              getNamedAttr("metadata", getStringAttr(name)));
+}
+
+Value ProgramBuilder::weight(FlatSymbolRefAttr symbol) {
+  Operation *op = symbols.lookup(symbol.getValue());
+  auto memory = getNamedAttr("weight", symbol);
+  if (auto table = dyn_cast<llm::RopeTableOp>(op)) {
+    auto type = cast<RankedTensorType>(table.getType());
+    return view(type.getShape(), type.getElementType(), Provenance::Weight, std::nullopt, memory);
+  }
+  auto weight = cast<llm::WeightOp>(op);
+  RankedTensorType type = weight.getTensorType();
+  StringRef packing = weight.getPacking() == llm::Packing::Atom8x64 ? "atom_8x64" : "";
+  return view(type.getShape(), type.getElementType(), Provenance::Weight, std::nullopt, memory, packing);
+}
+
+/// The memory of `value` as the launch names it, and the extent of its rows.
+static std::pair<NamedAttribute, Extent> memoryOf(ProgramBuilder &b, Value value, const Placement &place) {
+  Extent extent = place.logitRows ? Extent::LogitRows : Extent::Tokens;
+  switch (place.kind) {
+  case Placement::Kind::Logits:
+    return {b.getNamedAttr("logits", b.getUnitAttr()), extent};
+  case Placement::Kind::Tokens:
+    return {b.getNamedAttr("tokens", b.getUnitAttr()), extent};
+  case Placement::Kind::Workspace:
+    return {b.getNamedAttr("workspace", b.getI64IntegerAttr(place.offset)), extent};
+  }
+  llvm_unreachable("unknown placement");
+}
+
+Value ProgramBuilder::activation(Value value, Provenance provenance) {
+  if (isa<BlockArgument>(value)) // the ids of the step
+    return metadata("TokenIds", getI32Type(), Extent::Tokens);
+  Placement place = Placement::of(value);
+  auto [memory, extent] = memoryOf(*this, value, place);
+  auto type = cast<RankedTensorType>(value.getType());
+  if (type.getRank() == 1)
+    return view({ShapedType::kDynamic}, type.getElementType(), provenance, extent, memory);
+  return view({ShapedType::kDynamic, place.rowColumns}, type.getElementType(), provenance, extent, memory);
+}
+
+Value ProgramBuilder::activationRows(Value value, int64_t columns, Provenance provenance) {
+  Placement place = Placement::of(value);
+  auto type = cast<RankedTensorType>(value.getType());
+  return view({ShapedType::kDynamic, columns}, type.getElementType(), provenance, std::nullopt,
+              memoryOf(*this, value, place).first);
+}
+
+Value ProgramBuilder::cache(bool keys, int64_t layer, int64_t headDim, Type elementType) {
+  return view({ShapedType::kDynamic, headDim}, elementType, Provenance::Kv, Extent::KvRows,
+              getNamedAttr(keys ? "key_cache" : "value_cache", getI64IntegerAttr(layer)));
+}
+
+//===----------------------------------------------------------------------===//
+// Values
+//===----------------------------------------------------------------------===//
+
+Value ProgramBuilder::index(int64_t value) { return arith::ConstantIndexOp::create(*this, value); }
+Value ProgramBuilder::i32(int32_t value) { return arith::ConstantIntOp::create(*this, value, 32); }
+Value ProgramBuilder::toI32(Value value) { return arith::IndexCastOp::create(*this, getI32Type(), value); }
+Value ProgramBuilder::toIndex(Value value) { return arith::IndexCastOp::create(*this, getIndexType(), value); }
+
+Value ProgramBuilder::full(Type type, double value) {
+  Type element = getElementTypeOrSelf(type);
+  TypedAttr attr;
+  if (isa<FloatType>(element))
+    attr = getFloatAttr(element, value);
+  else if (element.isInteger(1))
+    attr = getBoolAttr(value != 0);
+  else
+    attr = getIntegerAttr(element, static_cast<int64_t>(value));
+  if (auto shaped = dyn_cast<RankedTensorType>(type))
+    attr = DenseElementsAttr::get(shaped, ArrayRef<Attribute>(attr));
+  return arith::ConstantOp::create(*this, attr);
+}
+
+Value ProgramBuilder::splat(Value scalar, ArrayRef<int64_t> shape) {
+  return tensor::SplatOp::create(*this, scalar, tileType(shape, scalar.getType()));
+}
+
+static bool isFloat(Value value) { return isa<FloatType>(getElementTypeOrSelf(value.getType())); }
+
+/// The floating-point or integer form of an operation, by the operands' type.
+template <typename FloatOp, typename IntOp> static Value binary(ProgramBuilder &b, Value lhs, Value rhs) {
+  if (isFloat(lhs))
+    return FloatOp::create(b, lhs, rhs);
+  return IntOp::create(b, lhs, rhs);
+}
+
+Value ProgramBuilder::add(Value x, Value y) { return binary<arith::AddFOp, arith::AddIOp>(*this, x, y); }
+Value ProgramBuilder::sub(Value x, Value y) { return binary<arith::SubFOp, arith::SubIOp>(*this, x, y); }
+Value ProgramBuilder::mul(Value x, Value y) { return binary<arith::MulFOp, arith::MulIOp>(*this, x, y); }
+Value ProgramBuilder::div(Value x, Value y) { return binary<arith::DivFOp, arith::DivSIOp>(*this, x, y); }
+Value ProgramBuilder::rem(Value x, Value y) { return binary<arith::RemFOp, arith::RemSIOp>(*this, x, y); }
+Value ProgramBuilder::maximum(Value x, Value y) { return binary<arith::MaximumFOp, arith::MaxSIOp>(*this, x, y); }
+
+Value ProgramBuilder::less(Value x, Value y) {
+  if (isFloat(x))
+    return arith::CmpFOp::create(*this, arith::CmpFPredicate::OLT, x, y);
+  return arith::CmpIOp::create(*this, arith::CmpIPredicate::slt, x, y);
+}
+
+Value ProgramBuilder::logicalNot(Value x) { return arith::XOrIOp::create(*this, x, full(x.getType(), 1)); }
+
+Value ProgramBuilder::logicalAnd(Value x, Value y) { return arith::AndIOp::create(*this, x, y); }
+Value ProgramBuilder::select(Value c, Value x, Value y) { return arith::SelectOp::create(*this, c, x, y); }
+
+/// `type` with another element type.
+static Type withElement(Type type, Type element) {
+  if (auto shaped = dyn_cast<RankedTensorType>(type))
+    return shaped.clone(element);
+  return element;
+}
+
+Value ProgramBuilder::toF32(Value value) { return toType(value, getF32Type()); }
+
+Value ProgramBuilder::toType(Value value, Type elementType) {
+  Type from = getElementTypeOrSelf(value.getType());
+  if (from == elementType)
+    return value;
+  Type type = withElement(value.getType(), elementType);
+  if (isa<IntegerType>(from))
+    return arith::SIToFPOp::create(*this, type, value);
+  if (from.getIntOrFloatBitWidth() < elementType.getIntOrFloatBitWidth())
+    return arith::ExtFOp::create(*this, type, value);
+  return arith::TruncFOp::create(*this, type, value);
+}
+
+Value ProgramBuilder::reduce(Reduction kind, Value value, int64_t axis) {
+  auto type = cast<RankedTensorType>(value.getType());
+  SmallVector<int64_t> shape(type.getShape());
+  shape.erase(shape.begin() + axis);
+  return ReduceOp::create(*this, type.clone(shape), kind, value, axis);
+}
+
+Value ProgramBuilder::broadcast(Value vector, int64_t axis, int64_t size) {
+  auto type = cast<RankedTensorType>(vector.getType());
+  int64_t length = type.getDimSize(0);
+  SmallVector<int64_t> shape = axis == 0 ? SmallVector<int64_t>{size, length} : SmallVector<int64_t>{length, size};
+  return BroadcastOp::create(*this, type.clone(shape), vector, axis);
+}
+
+Value ProgramBuilder::iota(int64_t size) { return IotaOp::create(*this, tileType({size}, getI32Type()), 0); }
+
+Value ProgramBuilder::load(Value view, ValueRange offsets, ArrayRef<int64_t> shape) {
+  return LoadOp::create(*this, tileType(shape, cast<ViewType>(view.getType()).getElementType()), view, offsets);
+}
+
+Value ProgramBuilder::gather(Value view, Value indices, Value column, int64_t columns) {
+  SmallVector<int64_t> shape{cast<RankedTensorType>(indices.getType()).getDimSize(0)};
+  if (column)
+    shape.push_back(columns);
+  return GatherOp::create(*this, tileType(shape, cast<ViewType>(view.getType()).getElementType()), view, indices,
+                          column);
+}
+
+void ProgramBuilder::store(Value value, Value view, ValueRange offsets) {
+  StoreOp::create(*this, value, view, offsets);
+}
+
+void ProgramBuilder::scatter(Value value, Value view, Value indices, Value column) {
+  ScatterOp::create(*this, value, view, indices, column);
+}
+
+SmallVector<Value> ProgramBuilder::loop(Value from, Value to, int64_t stepSize, ValueRange init,
+                                        function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+  auto op = scf::ForOp::create(*this, from, to, index(stepSize), init);
+  InsertionGuard guard(*this);
+  if (init.empty())
+    setInsertionPoint(op.getBody()->getTerminator());
+  else
+    setInsertionPointToStart(op.getBody());
+  SmallVector<Value> next = body(op.getInductionVar(), op.getRegionIterArgs());
+  if (!init.empty())
+    scf::YieldOp::create(*this, next);
+  return SmallVector<Value>(op.getResults());
+}
+
+void ProgramBuilder::ifThen(Value condition, function_ref<void()> body, function_ref<void()> otherwise) {
+  auto op = scf::IfOp::create(*this, condition, static_cast<bool>(otherwise));
+  InsertionGuard guard(*this);
+  setInsertionPointToStart(op.thenBlock());
+  body();
+  if (otherwise) {
+    setInsertionPointToStart(op.elseBlock());
+    otherwise();
+  }
+}
+
+AffineExpr ProgramBuilder::count(MLIRContext *context, Extent extent, int64_t divisor, int64_t multiplier) {
+  AffineExpr symbol = mlir::getAffineSymbolExpr(static_cast<unsigned>(extent), context);
+  return symbol.ceilDiv(divisor) * multiplier;
+}
+
+ProgramOp ProgramBuilder::finish(ArrayRef<AffineExpr> grid, ArrayRef<NamedAttribute> attributes) {
+  ReturnOp::create(*this);
+  program.setGridAttr(
+      AffineMapAttr::get(AffineMap::get(0, getMaxEnumValForExtent() + 1, SmallVector<AffineExpr>(grid), getContext())));
+  program.setFunctionType(getFunctionType(program.getBody().getArgumentTypes(), {}));
+  if (llvm::any_of(argumentAttributes, [](Attribute a) { return !cast<DictionaryAttr>(a).empty(); }))
+    program.setArgAttrsAttr(getArrayAttr(argumentAttributes));
+  for (NamedAttribute attribute : attributes)
+    program->setAttr(attribute.getName(), attribute.getValue());
+  finished = true;
+  return program;
+}
+
+Value inlay::cacheRows(ProgramBuilder &b, Value positions, Value sequences, Value kvHead, int64_t kvHeads) {
+  const StepShape &step = b.getStep();
+  Type type = positions.getType();
+  ArrayRef<int64_t> shape = cast<RankedTensorType>(type).getShape();
+  Value pageSize = b.full(type, step.pageSize);
+  Value entry = b.add(b.mul(sequences, b.full(type, step.pagesPerSequence())), b.div(positions, pageSize));
+  Value isReal = b.lessEqual(b.full(type, 0), positions);
+  Value none = b.full(type, -1);
+  Value pageTable = b.metadata("PageTable", b.getI32Type(), std::nullopt);
+  Value page = b.gather(pageTable, b.select(isReal, entry, none));
+  Value head = b.add(b.mul(page, b.full(type, kvHeads)), b.splat(kvHead, shape));
+  Value row = b.add(b.mul(head, pageSize), b.rem(positions, pageSize));
+  return b.select(isReal, row, none);
+}

@@ -1,0 +1,137 @@
+//===- ProgramBuilder.h - writes one tile program --------------------------===//
+//
+// What the conversions of all groups share: the target's tile shapes, views that
+// become arguments of the program and of its launch, and short names for the
+// arithmetic on tiles.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_PASSES_LLM_TO_TILE_PROGRAMBUILDER_H
+#define INLAY_PASSES_LLM_TO_TILE_PROGRAMBUILDER_H
+
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "passes/llm_to_tile/Passes.h"
+#include "passes/llm_to_tile/Placement.h"
+
+namespace inlay {
+
+/// The step that programs are written for.
+struct StepShape {
+  std::string target = "cpu";
+  bool decode = false; // every sequence has one row
+  int64_t maxTokens = 0;
+  int64_t maxSequences = 0;
+  int64_t pageSize = 0;
+  int64_t maxModelLen = 0;
+
+  bool isCpu() const { return target == "cpu"; }
+  int64_t pagesPerSequence() const { return (maxModelLen + pageSize - 1) / pageSize; }
+  /// Rows of a query tile: see TileRows in plan.fbs.
+  int64_t queryTileRows(int64_t headsPerKvHead) const;
+};
+
+/// The tile of a linear's program: rows, columns of the output, and the step along K.
+struct LinearTile {
+  int64_t m, n, k;
+};
+
+/// Tile shapes by target and family. `columnUnit`: the columns of a tile divide it (a head), or 0.
+LinearTile chooseLinearTile(const StepShape &step, llvm::StringRef family, int64_t n, int64_t k, int64_t columnUnit);
+
+/// A tile program under construction. Arithmetic works on scalars and tiles alike.
+class ProgramBuilder : public mlir::ImplicitLocOpBuilder {
+public:
+  ProgramBuilder(mlir::Location loc, const StepShape &step, mlir::SymbolTable &symbols);
+  ~ProgramBuilder();
+
+  const StepShape &getStep() const { return step; }
+  mlir::SymbolTable &getSymbols() { return symbols; }
+
+  //===--- Views ----------------------------------------------------------===//
+  mlir::Value metadata(llvm::StringRef name, mlir::Type elementType, std::optional<tile::Extent> extent);
+  mlir::Value weight(mlir::FlatSymbolRefAttr symbol);
+  /// The memory of `value` (a result of another group, or the ids of the step), rows of the buffer it lies in.
+  mlir::Value activation(mlir::Value value, tile::Provenance provenance);
+  /// The same memory, seen as rows of `columns` elements without an end (heads as rows).
+  mlir::Value activationRows(mlir::Value value, int64_t columns, tile::Provenance provenance);
+  mlir::Value cache(bool keys, int64_t layer, int64_t headDim, mlir::Type elementType);
+
+  /// Adds a view as an argument, or finds the one that the same memory already has.
+  mlir::Value view(llvm::ArrayRef<int64_t> shape, mlir::Type elementType, tile::Provenance provenance,
+                   std::optional<tile::Extent> extent, mlir::NamedAttribute memory, llvm::StringRef packing = "");
+
+  //===--- Values ---------------------------------------------------------===//
+  mlir::RankedTensorType tileType(llvm::ArrayRef<int64_t> shape, mlir::Type elementType) {
+    return mlir::RankedTensorType::get(shape, elementType);
+  }
+  mlir::Value index(int64_t value);
+  mlir::Value i32(int32_t value);
+  mlir::Value toI32(mlir::Value indexValue);
+  mlir::Value toIndex(mlir::Value i32Value);
+  /// A tile or scalar of `type` filled with `value`.
+  mlir::Value full(mlir::Type type, double value);
+  mlir::Value like(mlir::Value shaped, double value) { return full(shaped.getType(), value); }
+  mlir::Value splat(mlir::Value scalar, llvm::ArrayRef<int64_t> shape);
+
+  mlir::Value add(mlir::Value a, mlir::Value b);
+  mlir::Value sub(mlir::Value a, mlir::Value b);
+  mlir::Value mul(mlir::Value a, mlir::Value b);
+  mlir::Value div(mlir::Value a, mlir::Value b);
+  mlir::Value rem(mlir::Value a, mlir::Value b);
+  mlir::Value maximum(mlir::Value a, mlir::Value b);
+  mlir::Value less(mlir::Value a, mlir::Value b);
+  mlir::Value lessEqual(mlir::Value a, mlir::Value b) { return logicalNot(less(b, a)); }
+  mlir::Value logicalNot(mlir::Value a);
+  mlir::Value logicalAnd(mlir::Value a, mlir::Value b);
+  mlir::Value select(mlir::Value c, mlir::Value a, mlir::Value b);
+  /// To f32 and back; nothing where the type is already right.
+  mlir::Value toF32(mlir::Value a);
+  mlir::Value toType(mlir::Value a, mlir::Type elementType);
+  mlir::Value reduce(tile::Reduction kind, mlir::Value a, int64_t axis);
+  mlir::Value broadcast(mlir::Value vector, int64_t axis, int64_t size);
+  mlir::Value iota(int64_t size);
+  mlir::Value load(mlir::Value view, mlir::ValueRange offsets, llvm::ArrayRef<int64_t> shape);
+  mlir::Value gather(mlir::Value view, mlir::Value indices, mlir::Value column = {}, int64_t columns = 0);
+  void store(mlir::Value value, mlir::Value view, mlir::ValueRange offsets);
+  void scatter(mlir::Value value, mlir::Value view, mlir::Value indices, mlir::Value column = {});
+
+  /// `for i in [from, to) step s` with carried values; `body` returns the next ones.
+  llvm::SmallVector<mlir::Value>
+  loop(mlir::Value from, mlir::Value to, int64_t stepSize, mlir::ValueRange init,
+       llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body);
+  void ifThen(mlir::Value condition, llvm::function_ref<void()> body, llvm::function_ref<void()> otherwise = {});
+
+  //===--- The end --------------------------------------------------------===//
+  /// One dimension of the grid: multiplier * ceil(extent / divisor), or a constant.
+  static mlir::AffineExpr count(mlir::MLIRContext *context, tile::Extent extent, int64_t divisor = 1,
+                                int64_t multiplier = 1);
+  /// Completes the program with its grid; `attributes` are added to it.
+  tile::ProgramOp finish(llvm::ArrayRef<mlir::AffineExpr> grid, llvm::ArrayRef<mlir::NamedAttribute> attributes = {});
+  /// The launch's arguments, in the order of the views.
+  mlir::ArrayAttr getLaunchArguments() { return getArrayAttr(launchArguments); }
+
+private:
+  StepShape step;
+  mlir::SymbolTable &symbols;
+  tile::ProgramOp program;
+  bool finished = false;
+  llvm::SmallVector<mlir::Attribute> launchArguments;
+  llvm::SmallVector<mlir::Attribute> argumentAttributes;
+};
+
+/// Rows of the cache where `kvHead` (i32) of the rows at `positions` of `sequences` lie; -1 for rows of padding.
+mlir::Value cacheRows(ProgramBuilder &b, mlir::Value positions, mlir::Value sequences, mlir::Value kvHead,
+                      int64_t kvHeads);
+
+/// Writes the program of a group. Each returns failure after a diagnostic.
+mlir::LogicalResult convertLinear(llm::GroupOp group, llm::LinearOp linear, ProgramBuilder &b, tile::ProgramOp &result);
+mlir::LogicalResult convertAttention(llm::GroupOp group, llm::PagedAttentionOp op, ProgramBuilder &b,
+                                     tile::ProgramOp &result);
+mlir::LogicalResult convertRows(llm::GroupOp group, ProgramBuilder &b, tile::ProgramOp &result);
+mlir::LogicalResult convertSample(llm::GroupOp group, llm::SampleOp op, ProgramBuilder &b, tile::ProgramOp &result);
+/// The program that applies repetition, presence and frequency penalties to logits in place.
+tile::ProgramOp buildPenalties(mlir::Value logits, ProgramBuilder &b);
+
+} // namespace inlay
+
+#endif // INLAY_PASSES_LLM_TO_TILE_PROGRAMBUILDER_H

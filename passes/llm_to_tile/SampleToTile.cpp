@@ -1,0 +1,199 @@
+//===- SampleToTile.cpp - from logits to tokens ----------------------------===//
+//
+// One block is one row of logits. The filters are thresholds on the scaled logits
+// z = (x - max) / temperature, found by bisection: top-k is the largest threshold that
+// keeps at least k, top-p the largest that keeps a mass of at least p of what top-k
+// kept, min-p is log(p) itself. No sort, no memory. Among what is kept, the largest of
+// z + Gumbel noise is a sample of the softmax (Gumbel, 1954; Maddison et al., 2014).
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/llm_to_tile/ProgramBuilder.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::llm;
+using tile::Provenance;
+using tile::Reduction;
+
+namespace {
+
+/// Loops over the vocabulary of one row.
+class VocabularyScan {
+public:
+  VocabularyScan(ProgramBuilder &b, Value logits, Value row, int64_t vocabulary)
+      : b(b), logits(logits), row(row), vocabulary(vocabulary),
+        step(std::min<int64_t>(b.getStep().isCpu() ? 256 : 4096, llvm::PowerOf2Ceil(vocabulary))) {}
+
+  /// Calls `body` with a tile of logits, their ids and which of them exist.
+  SmallVector<Value> operator()(ValueRange init,
+                                function_ref<SmallVector<Value>(Value x, Value ids, Value exists, ValueRange)> body) {
+    return b.loop(b.index(0), b.index(vocabulary), step, init, [&](Value at, ValueRange carried) {
+      Value x = b.load(logits, ValueRange{row, at}, {1, step});
+      Value ids = b.add(b.broadcast(b.iota(step), 0, 1), b.splat(b.toI32(at), {1, step}));
+      return body(x, ids, b.less(ids, b.like(ids, vocabulary)), carried);
+    });
+  }
+
+  Value one(double value) { return b.full(b.tileType({1}, b.getF32Type()), value); }
+  Value wide(Value vector) { return b.broadcast(vector, 1, step); }
+
+private:
+  ProgramBuilder &b;
+  Value logits, row;
+  int64_t vocabulary, step;
+};
+
+} // namespace
+
+static constexpr double lowest = -3.0e38;
+
+/// The first largest of `score` over the vocabulary, as a tile<1xi32>.
+static Value largest(ProgramBuilder &b, VocabularyScan &scan, function_ref<Value(Value x, Value ids)> score,
+                     Value *maximum = nullptr) {
+  SmallVector<Value> init{scan.one(lowest), b.full(b.tileType({1}, b.getI32Type()), 0)};
+  SmallVector<Value> best = scan(init, [&](Value x, Value ids, Value exists, ValueRange carried) {
+    Value s = b.select(exists, score(x, ids), b.like(x, lowest));
+    auto top =
+        tile::ArgMaxOp::create(b, TypeRange{b.tileType({1}, b.getF32Type()), b.tileType({1}, b.getI32Type())}, s);
+    // The index is within the tile; the tile's first id is that of its first column.
+    Value first = b.reduce(Reduction::Min, ids, 1);
+    Value isBetter = b.less(carried[0], top.getMaximum());
+    return SmallVector<Value>{b.select(isBetter, top.getMaximum(), carried[0]),
+                              b.select(isBetter, b.add(top.getIndex(), first), carried[1])};
+  });
+  if (maximum)
+    *maximum = best[0];
+  return best[1];
+}
+
+/// The largest threshold in [low, 0] for which `measure` (of the kept logits) is still at least `wanted`.
+static Value bisect(ProgramBuilder &b, VocabularyScan &scan, Value low, Value wanted,
+                    function_ref<Value(Value threshold)> measure) {
+  constexpr int64_t rounds = 32;
+  SmallVector<Value> bounds = b.loop(b.index(0), b.index(rounds), 1, {low, scan.one(0.0)}, [&](Value, ValueRange c) {
+    Value middle = b.mul(b.add(c[0], c[1]), scan.one(0.5));
+    Value isEnough = b.lessEqual(wanted, measure(middle));
+    return SmallVector<Value>{b.select(isEnough, middle, c[0]), b.select(isEnough, c[1], middle)};
+  });
+  return bounds[0];
+}
+
+/// Uniform numbers in (0, 1) from a key and a counter: two rounds of a 32-bit integer hash with full avalanche
+/// (xorshift-multiply as in MurmurHash3's finaliser, Appleby, 2011).
+static Value uniform(ProgramBuilder &b, Value key, Value counter) {
+  auto mix = [&](Value h) {
+    auto shiftXor = [&](Value x, int64_t bits) {
+      return Value(arith::XOrIOp::create(b, x, arith::ShRUIOp::create(b, x, b.like(x, bits))));
+    };
+    h = b.mul(shiftXor(h, 16), b.like(h, static_cast<int32_t>(0x85ebca6b)));
+    h = b.mul(shiftXor(h, 13), b.like(h, static_cast<int32_t>(0xc2b2ae35)));
+    return shiftXor(h, 16);
+  };
+  Value golden = b.like(counter, static_cast<int32_t>(0x9e3779b9));
+  Value h = mix(b.add(mix(b.add(counter, golden)), key));
+  Value bits = b.toF32(arith::ShRUIOp::create(b, h, b.like(h, 8)));
+  return b.mul(b.add(bits, b.like(bits, 0.5)), b.like(bits, 1.0 / 16777216.0));
+}
+
+LogicalResult inlay::convertSample(GroupOp group, SampleOp op, ProgramBuilder &b, tile::ProgramOp &result) {
+  int64_t vocabulary = cast<RankedTensorType>(op.getLogits().getType()).getDimSize(1);
+  Type i32 = b.getI32Type(), f32 = b.getF32Type();
+  auto parameter = [&](StringRef name, Type type) { return b.metadata(name, type, tile::Extent::LogitRows); };
+  Value logits = b.activation(op.getLogits(), Provenance::Activation);
+  Value tokens = b.activation(group.getResult(0), Provenance::Output);
+  Value row = tile::ProgramIdOp::create(b, b.getIndexType(), 0);
+  auto read = [&](StringRef name, Type type) { return b.load(parameter(name, type), ValueRange{row}, {1}); };
+  VocabularyScan scan(b, logits, row, vocabulary);
+
+  Value top;
+  Value greedy = largest(b, scan, [](Value x, Value) { return x; }, &top);
+  Value temperature = tile::ReadOp::create(b, f32, parameter("Temperature", f32), ValueRange{row});
+  b.ifThen(
+      b.less(b.full(f32, 0.0), temperature),
+      [&] {
+        Value inverse = b.div(scan.one(1.0), b.splat(temperature, {1}));
+        auto scaled = [&](Value x) { return b.mul(b.sub(x, scan.wide(top)), scan.wide(inverse)); };
+        // exp(-88) is the smallest normal float: nothing below counts.
+        Value floor = scan.one(-88.0);
+        auto measure = [&](Value threshold, bool mass) {
+          return scan({scan.one(0.0)}, [&](Value x, Value, Value exists, ValueRange carried) {
+            Value z = scaled(x);
+            Value kept = b.logicalAnd(exists, b.lessEqual(scan.wide(threshold), z));
+            Value weight = mass ? Value(math::ExpOp::create(b, z)) : b.like(z, 1.0);
+            return SmallVector<Value>{
+                b.add(carried[0], b.reduce(Reduction::Add, b.select(kept, weight, b.like(z, 0.0)), 1))};
+          })[0];
+        };
+        Value k = read("TopK", i32), p = read("TopP", f32), minP = read("MinP", f32);
+        auto isOn = [&](Value condition) {
+          // A condition of one element, as a scalar.
+          return Value(tensor::ExtractOp::create(b, condition, ValueRange{b.index(0)}));
+        };
+        auto filtered = [&](Value condition, Value otherwise, function_ref<Value()> body) {
+          auto choice = scf::IfOp::create(b, TypeRange{otherwise.getType()}, isOn(condition), true);
+          OpBuilder::InsertionGuard guard(b);
+          b.setInsertionPointToStart(choice.thenBlock());
+          scf::YieldOp::create(b, body());
+          b.setInsertionPointToStart(choice.elseBlock());
+          scf::YieldOp::create(b, otherwise);
+          return choice.getResult(0);
+        };
+        Value unlimited = scan.one(lowest);
+        Value byK = filtered(b.less(b.like(k, 0), k), unlimited, [&] {
+          return bisect(b, scan, floor, b.toF32(k), [&](Value t) { return measure(t, false); });
+        });
+        Value byP = filtered(b.less(p, scan.one(1.0)), byK, [&] {
+          Value wanted = b.mul(p, measure(byK, true));
+          return bisect(b, scan, b.maximum(byK, floor), wanted, [&](Value t) { return measure(t, true); });
+        });
+        Value byMin = b.select(b.less(scan.one(0.0), minP), math::LogOp::create(b, b.maximum(minP, scan.one(1.0e-38))),
+                               unlimited);
+        Value threshold = b.maximum(byP, byMin);
+        Value seed = read("Seeds", i32);
+        Value rowIndex = read("LogitRowIndices", i32);
+        Value position = b.gather(b.metadata("Positions", i32, tile::Extent::Tokens), rowIndex);
+        Value key = b.add(b.mul(seed, b.like(seed, 0x01000193)), position);
+        Value sampled = largest(b, scan, [&](Value x, Value ids) {
+          Value z = scaled(x);
+          Value u = uniform(b, scan.wide(key), ids);
+          Value gumbel =
+              arith::NegFOp::create(b, math::LogOp::create(b, arith::NegFOp::create(b, math::LogOp::create(b, u))));
+          return b.select(b.lessEqual(scan.wide(threshold), z), b.add(z, gumbel), b.like(z, lowest));
+        });
+        b.store(sampled, tokens, {row});
+      },
+      [&] { b.store(greedy, tokens, {row}); });
+  result = b.finish({ProgramBuilder::count(b.getContext(), tile::Extent::LogitRows)},
+                    {b.getNamedAttr("family", group.getFamilyAttr())});
+  return success();
+}
+
+tile::ProgramOp inlay::buildPenalties(Value logitsValue, ProgramBuilder &b) {
+  constexpr int64_t entries = 64;
+  int64_t vocabulary = cast<RankedTensorType>(logitsValue.getType()).getDimSize(1);
+  Type i32 = b.getI32Type(), f32 = b.getF32Type();
+  Value at = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 0), b.index(entries));
+  auto read = [&](StringRef name) {
+    return b.load(b.metadata(name, i32, tile::Extent::PenaltyEntries), ValueRange{at}, {entries});
+  };
+  Value row = read("PenaltyRows"), token = read("PenaltyTokens"), count = read("PenaltyCounts");
+  auto ofRow = [&](StringRef name) { return b.gather(b.metadata(name, f32, tile::Extent::LogitRows), row); };
+  Value repetition = ofRow("RepetitionPenalty"), presence = ofRow("PresencePenalty"),
+        frequency = ofRow("FrequencyPenalty");
+  Value logits =
+      b.view({ShapedType::kDynamic}, f32, Provenance::State, std::nullopt, b.getNamedAttr("logits", b.getUnitAttr()));
+  Value id = b.add(b.iota(entries), b.splat(b.toI32(at), {entries}));
+  Value size = b.toI32(tile::ExtentOp::create(b, b.getIndexType(), tile::Extent::PenaltyEntries));
+  Value exists = b.less(id, b.splat(size, {entries}));
+  Value index = b.select(exists, b.add(b.mul(row, b.like(row, vocabulary)), token), b.like(row, -1));
+  Value x = b.gather(logits, index);
+  // Keskar et al., 2019: positive logits are divided, negative ones multiplied.
+  x = b.select(b.less(b.like(x, 0.0), x), b.div(x, repetition), b.mul(x, repetition));
+  Value generated = b.less(b.like(count, 0), count);
+  Value cost = b.add(presence, b.mul(frequency, b.toF32(count)));
+  x = b.select(generated, b.sub(x, cost), x);
+  b.scatter(x, logits, index);
+  return b.finish({ProgramBuilder::count(b.getContext(), tile::Extent::PenaltyEntries, entries)},
+                  {b.getNamedAttr("family", b.getStringAttr("rows"))});
+}
