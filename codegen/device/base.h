@@ -1,0 +1,82 @@
+// What every kernel includes: 16-bit floats, the step's sizes, vectors.
+//
+// cuda_bf16.h is not built into NVRTC and costs half of a kernel's compile time,
+// so the two 16-bit formats are declared here: storage types that convert to and
+// from float.
+#pragma once
+
+struct bfloat16 {
+  unsigned short bits;
+};
+struct float16 {
+  unsigned short bits;
+};
+
+// The sizes of a step, in the order of the plan's Extent.
+struct StepSizes {
+  int v[6];
+};
+
+struct alignas(64) CUtensorMap {
+  unsigned long long opaque[16];
+};
+
+__device__ __forceinline__ float to_float(bfloat16 x) { return __uint_as_float(static_cast<unsigned>(x.bits) << 16); }
+__device__ __forceinline__ float to_float(float16 x) {
+  float y;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits));
+  return y;
+}
+
+template <typename T> __device__ __forceinline__ T from_float(float x);
+template <> __device__ __forceinline__ bfloat16 from_float<bfloat16>(float x) {
+  bfloat16 y;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
+  return y;
+}
+template <> __device__ __forceinline__ float16 from_float<float16>(float x) {
+  float16 y;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
+  return y;
+}
+
+// Two 16-bit floats in a register: `low` in the lower half.
+template <typename T> __device__ __forceinline__ unsigned pack(float low, float high);
+template <> __device__ __forceinline__ unsigned pack<bfloat16>(float low, float high) {
+  unsigned y;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
+  return y;
+}
+template <> __device__ __forceinline__ unsigned pack<float16>(float low, float high) {
+  unsigned y;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
+  return y;
+}
+__device__ __forceinline__ unsigned pack_bits(bfloat16 low, bfloat16 high) {
+  return static_cast<unsigned>(low.bits) | static_cast<unsigned>(high.bits) << 16;
+}
+__device__ __forceinline__ unsigned pack_bits(float16 low, float16 high) {
+  return static_cast<unsigned>(low.bits) | static_cast<unsigned>(high.bits) << 16;
+}
+template <typename T> __device__ __forceinline__ T low_half(unsigned x) {
+  T y;
+  y.bits = static_cast<unsigned short>(x);
+  return y;
+}
+template <typename T> __device__ __forceinline__ T high_half(unsigned x) {
+  T y;
+  y.bits = static_cast<unsigned short>(x >> 16);
+  return y;
+}
+
+// The larger and the smaller of two, NaN where either is.
+__device__ __forceinline__ float maximum(float a, float b) {
+  float y;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+  return y;
+}
+__device__ __forceinline__ float minimum(float a, float b) {
+  float y;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+  return y;
+}

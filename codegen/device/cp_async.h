@@ -1,0 +1,15 @@
+// Asynchronous copies of 16 bytes from global to shared memory.
+#pragma once
+
+// Copies 16 bytes, or writes zeros where `present` is false (nothing is read then).
+template <typename T> __device__ __forceinline__ void cp_async_16(T *shared, const T *global, bool present) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
+                   static_cast<unsigned>(__cvta_generic_to_shared(shared))),
+               "l"(global), "r"(present ? 16 : 0)
+               : "memory");
+}
+__device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Waits until at most `pending` of this thread's groups are under way.
+template <int pending> __device__ __forceinline__ void cp_async_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+}

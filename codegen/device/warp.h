@@ -1,0 +1,26 @@
+// What the lanes of a warp and the blocks of a cluster tell each other.
+#pragma once
+
+template <typename T> __device__ __forceinline__ T shuffle_xor(T value, int mask) {
+  return __shfl_xor_sync(0xffffffffu, value, mask);
+}
+
+__device__ __forceinline__ int cluster_rank() {
+  int rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+// Every thread of the cluster arrives; what was written to shared memory before is visible after.
+__device__ __forceinline__ void cluster_barrier() {
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+// Four bytes at the same place in the shared memory of another block of the cluster.
+template <typename T> __device__ __forceinline__ T load_of_block(const T *p, int rank) {
+  static_assert(sizeof(T) == 4, "distributed shared memory is read in words");
+  unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(p)), remote, word;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
+  asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(word) : "r"(remote) : "memory");
+  T value;
+  memcpy(&value, &word, 4);
+  return value;
+}

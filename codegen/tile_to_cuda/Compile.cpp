@@ -1,0 +1,124 @@
+//===- Compile.cpp - tile programs to CUDA kernels -------------------------===//
+
+#include "codegen/tile_to_cuda/Compile.h"
+
+#include "codegen/emit/Nvrtc.h"
+#include "codegen/emit/PrintCuda.h"
+#include "codegen/tile_to_cuda/Families.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Transforms/LocationSnapshot.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/ThreadPool.h"
+
+using namespace mlir;
+using namespace inlay;
+
+/// The model's op behind a kernel, for messages.
+static std::string originOf(cuda::KernelOp kernel) {
+  return kernel.getOrigin().empty() ? kernel.getSymName().str()
+                                    : (kernel.getSymName() + " (" + kernel.getOrigin() + ")").str();
+}
+
+/// Refuses what would run, but badly.
+static LogicalResult checkQuality(cuda::KernelOp kernel, const CompiledCuda &compiled) {
+  if (compiled.spillBytes > 0)
+    return kernel.emitError() << originOf(kernel) << " spills " << compiled.spillBytes << " bytes at "
+                              << compiled.registers << " registers a thread of " << kernel.getThreads()
+                              << "; use a smaller tile or more threads";
+  if (compiled.serializedWgmma)
+    return kernel.emitError() << originOf(kernel) << " has wgmma instructions that ptxas serialised:\n" << compiled.log;
+  if (int64_t bytes = compiled.staticSharedBytes + kernel.getSharedBytes(); bytes > cuda::kMaxSharedBytes)
+    return kernel.emitError() << originOf(kernel) << " needs " << bytes << " bytes of shared memory, a block has "
+                              << cuda::kMaxSharedBytes << "; use smaller tiles or fewer stages";
+  return success();
+}
+
+/// Compiles the kernels' sources, each distinct one once, several at a time.
+static LogicalResult compileSources(MutableArrayRef<LoweredKernel> lowered, const CudaOptions &options,
+                                    MutableArrayRef<CudaKernel> kernels) {
+  llvm::Expected<std::unique_ptr<Nvrtc>> nvrtc = Nvrtc::load(options.nvrtcPath);
+  if (!nvrtc)
+    return emitError(lowered.front().kernel.getLoc()) << llvm::toString(nvrtc.takeError());
+  struct Result {
+    CompiledCuda compiled;
+    std::string error;
+  };
+  std::vector<Result> results(kernels.size());
+  std::vector<size_t> compiledAs(kernels.size());
+  llvm::StringMap<size_t> seen;
+  {
+    llvm::DefaultThreadPool pool(llvm::hardware_concurrency(options.threads));
+    for (size_t i = 0; i < kernels.size(); ++i) {
+      compiledAs[i] = seen.try_emplace(kernels[i].source, i).first->second;
+      if (compiledAs[i] == i)
+        pool.async([&, i] {
+          llvm::Expected<CompiledCuda> compiled = (*nvrtc)->compile(kernels[i].name, kernels[i].source, options.arch);
+          if (compiled)
+            results[i].compiled = std::move(*compiled);
+          else
+            results[i].error = llvm::toString(compiled.takeError());
+        });
+    }
+    pool.wait();
+  }
+  LogicalResult status = success();
+  for (size_t i = 0; i < kernels.size(); ++i) {
+    const Result &result = results[compiledAs[i]];
+    cuda::KernelOp kernel = lowered[i].kernel;
+    if (!result.error.empty()) {
+      status = kernel.emitError() << originOf(kernel) << ": " << result.error;
+      continue;
+    }
+    if (failed(checkQuality(kernel, result.compiled)))
+      status = failure();
+    kernels[i].ptx = result.compiled.ptx;
+    kernels[i].cubin = result.compiled.cubin;
+    kernels[i].registers = result.compiled.registers;
+    kernels[i].spillBytes = result.compiled.spillBytes;
+    kernels[i].nvrtcMilliseconds = compiledAs[i] == i ? result.compiled.milliseconds : 0;
+  }
+  return status;
+}
+
+LogicalResult inlay::compileCudaKernels(ModuleOp module, const CudaOptions &options, std::vector<CudaKernel> &kernels) {
+  MLIRContext *context = module.getContext();
+  context->loadDialect<cuda::CudaDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect>();
+  OwningOpRef<ModuleOp> target = ModuleOp::create(module.getLoc());
+  SmallVector<LoweredKernel> lowered;
+  LogicalResult status = success();
+  for (tile::ProgramOp program : module.getOps<tile::ProgramOp>()) {
+    OpBuilder builder = OpBuilder::atBlockEnd(target->getBody());
+    FamilyLowering lowering = familyLowering(program);
+    LoweredKernel result;
+    if (!lowering || failed(lowering(program, builder, options, result)))
+      status = failure();
+    else
+      lowered.push_back(std::move(result));
+  }
+  if (failed(status) || failed(verify(*target)))
+    return failure();
+  if (lowered.empty())
+    return success();
+  if (!options.savedIr.empty() && failed(generateLocationsFromIR(options.savedIr, *target, OpPrintingFlags())))
+    return module.emitError("cannot write the cuda dialect to ") << options.savedIr;
+
+  for (LoweredKernel &entry : lowered) {
+    CudaKernel kernel;
+    kernel.name = entry.kernel.getSymName().str();
+    kernel.grid = entry.grid;
+    kernel.block = entry.kernel.getThreads();
+    kernel.cluster = entry.kernel.getCluster();
+    kernel.sharedBytes = entry.kernel.getSharedBytes();
+    kernel.dependentLaunch = entry.dependentLaunch;
+    kernel.tensorMaps = entry.tensorMaps;
+    llvm::raw_string_ostream os(kernel.source);
+    PrintCudaOptions printing;
+    printing.lineDirectives = !options.savedIr.empty();
+    if (failed(printCuda(entry.kernel, os, printing)))
+      return failure();
+    kernels.push_back(std::move(kernel));
+  }
+  return options.sourceOnly
+             ? success()
+             : compileSources(lowered, options, MutableArrayRef<CudaKernel>(kernels).take_back(lowered.size()));
+}

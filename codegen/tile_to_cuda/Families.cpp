@@ -1,0 +1,112 @@
+//===- Families.cpp - which lowering a tile program goes to ----------------===//
+
+#include "codegen/tile_to_cuda/Families.h"
+
+#include "mlir/IR/AffineExpr.h"
+
+using namespace mlir;
+using namespace inlay;
+
+namespace {
+struct Family {
+  llvm::StringLiteral name;
+  FamilyLowering lowering;
+};
+} // namespace
+
+static constexpr Family families[] = {
+    {"generic", lowerGeneric},
+};
+
+FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
+  auto name = program->getAttrOfType<StringAttr>("family");
+  if (!name)
+    return lowerGeneric;
+  for (const Family &family : families)
+    if (family.name == name.getValue())
+      return family.lowering;
+  auto diagnostic = program.emitError("family '") << name.getValue() << "' has no CUDA lowering; expected ";
+  llvm::interleaveComma(families, diagnostic, [&](const Family &family) { diagnostic << family.name; });
+  return nullptr;
+}
+
+/// `c`, `s ceildiv d` or `c * (s ceildiv d)`.
+static std::optional<GridCount> countOf(AffineExpr expr) {
+  GridCount count;
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr)) {
+    count.multiplier = constant.getValue();
+    return count;
+  }
+  if (auto symbol = dyn_cast<AffineSymbolExpr>(expr)) {
+    count.extent = symbol.getPosition();
+    return count;
+  }
+  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+  if (!binary)
+    return std::nullopt;
+  auto constant = dyn_cast<AffineConstantExpr>(binary.getRHS());
+  std::optional<GridCount> inner = countOf(binary.getLHS());
+  if (!constant || !inner || constant.getValue() <= 0)
+    return std::nullopt;
+  if (expr.getKind() == AffineExprKind::Mul) {
+    inner->multiplier *= constant.getValue();
+    return inner;
+  }
+  if (expr.getKind() == AffineExprKind::CeilDiv && inner->divisor == 1 && inner->multiplier == 1) {
+    inner->divisor = constant.getValue();
+    return inner;
+  }
+  return std::nullopt;
+}
+
+LogicalResult inlay::gridOf(tile::ProgramOp program, std::vector<GridCount> &grid) {
+  grid.clear();
+  for (AffineExpr expr : program.getGrid().getResults()) {
+    std::optional<GridCount> count = countOf(expr);
+    if (!count)
+      return program.emitError("grid dimension ") << grid.size() << " is neither a constant nor c * (size ceildiv d)";
+    grid.push_back(*count);
+  }
+  if (auto cluster = program->getAttrOfType<IntegerAttr>("cluster"))
+    grid[0].multiplier *= cluster.getInt();
+  return success();
+}
+
+cuda::KernelOp inlay::createKernel(tile::ProgramOp program, OpBuilder &builder, int64_t threads, unsigned maps) {
+  MLIRContext *context = program.getContext();
+  SmallVector<Type> types;
+  SmallVector<Attribute> names;
+  auto name = [&](StringRef text) {
+    names.push_back(builder.getDictionaryAttr(builder.getNamedAttr(cuda::kNameAttr, builder.getStringAttr(text))));
+  };
+  for (auto [i, type] : llvm::enumerate(program.getArgumentTypes())) {
+    auto view = cast<tile::ViewType>(type);
+    bool isReadonly =
+        view.getProvenance() == tile::Provenance::Weight || view.getProvenance() == tile::Provenance::Meta;
+    types.push_back(
+        cuda::PtrType::get(context, view.getElementType(), isReadonly ? cuda::Space::Readonly : cuda::Space::Global));
+    auto given = program.getArgAttrOfType<StringAttr>(i, "tile.name");
+    name(given ? given.getValue().str() : (tile::stringifyProvenance(view.getProvenance()) + std::to_string(i)).str());
+  }
+  for (unsigned i = 0; i < maps; ++i) {
+    types.push_back(cuda::OpaqueType::get(context, "CUtensorMap"));
+    name("map" + std::to_string(i));
+  }
+  types.push_back(cuda::OpaqueType::get(context, cuda::kStepSizes));
+  name("sizes");
+
+  OperationState state(program.getLoc(), cuda::KernelOp::getOperationName());
+  auto cluster = program->getAttrOfType<IntegerAttr>("cluster");
+  auto origin = program->getAttrOfType<StringAttr>("origin");
+  cuda::KernelOp kernel =
+      cuda::KernelOp::create(builder, program.getLoc(), builder.getStringAttr(program.getSymName()),
+                             TypeAttr::get(builder.getFunctionType(types, {})), builder.getI64IntegerAttr(threads),
+                             builder.getI64IntegerAttr(1), builder.getI64IntegerAttr(cluster ? cluster.getInt() : 1),
+                             builder.getI64IntegerAttr(0), origin ? origin : builder.getStringAttr(""),
+                             builder.getArrayAttr(names), ArrayAttr());
+  Block *body = &kernel.getBody().emplaceBlock();
+  for (Type type : types)
+    body->addArgument(type, program.getLoc());
+  cuda::KernelOp::ensureTerminator(kernel.getBody(), builder, program.getLoc());
+  return kernel;
+}
