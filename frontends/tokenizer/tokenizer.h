@@ -1,0 +1,95 @@
+// Text to token ids and back, for the tokenizer.json that the Llama, Mistral,
+// Qwen2 and Qwen3 families ship: BPE, byte-level or in SentencePiece style.
+// Ids are those that the `tokenizers` library gives. Parts of a file that are
+// not known are refused by name.
+#ifndef INLAY_FRONTENDS_TOKENIZER_TOKENIZER_H_
+#define INLAY_FRONTENDS_TOKENIZER_TOKENIZER_H_
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace inlay::tokenizer {
+
+// An entry of `added_tokens`: found in the text before the model sees it.
+struct AddedToken {
+  int32_t id = 0;
+  std::string content;
+  bool special = false;     // left out by Decode(..., skip_special_tokens = true)
+  bool single_word = false; // found only between characters that no word holds
+  bool lstrip = false;      // takes the white space to its left with it
+  bool rstrip = false;      // takes the white space to its right with it
+  bool normalized = false;  // looked for in the normalised text instead of the raw one
+};
+
+// Immutable once loaded; every method may be called from several threads.
+class Tokenizer {
+public:
+  // Reads tokenizer.json, and tokenizer_config.json if it is there.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string &directory);
+
+  // The same from the text of the files; an empty `tokenizer_config_json` stands for a missing file.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> FromJson(std::string_view tokenizer_json,
+                                                             std::string_view tokenizer_config_json = {});
+  ~Tokenizer();
+
+  // The ids of `text`, with those that the post-processor adds (such as the beginning of the sequence) if
+  // `add_special_tokens`. Bytes that are no UTF-8 count as U+FFFD, as Python's errors="replace" does it.
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special_tokens = true) const;
+
+  // The text of `ids`, always valid UTF-8. An id that names no token is an error.
+  absl::StatusOr<std::string> Decode(std::span<const int32_t> ids, bool skip_special_tokens = true) const;
+
+  // One more than the largest id, added tokens included.
+  int32_t vocab_size() const;
+  const std::vector<AddedToken> &added_tokens() const;
+  bool IsSpecial(int32_t id) const;
+
+  // The id of a token as the vocabulary spells it ("<|eot_id|>", "Ġthe"), and back.
+  std::optional<int32_t> TokenToId(std::string_view token) const;
+  std::optional<std::string_view> IdToToken(int32_t id) const;
+
+  // The tokens that tokenizer_config.json names, empty if it names none: what chat templates call by these names.
+  const std::string &bos_token() const;
+  const std::string &eos_token() const;
+  const std::string &unk_token() const;
+  const std::string &pad_token() const;
+
+private:
+  friend class DetokenizeStream;
+  struct Impl;
+  explicit Tokenizer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Ids to text, one at a time, as they are generated. The pieces joined are what Decode gives for all ids; a piece
+// never ends inside a character. `tokenizer` must outlive the stream.
+class DetokenizeStream {
+public:
+  explicit DetokenizeStream(const Tokenizer &tokenizer, bool skip_special_tokens = true);
+
+  // The text that `id` completes: empty while a character is unfinished.
+  absl::StatusOr<std::string> Push(int32_t id);
+
+  // What is still held back; an unfinished character is U+FFFD. The stream is then as new.
+  absl::StatusOr<std::string> Flush();
+
+private:
+  const Tokenizer *tokenizer_;
+  bool skip_special_tokens_;
+  std::vector<int32_t> ids_; // the window that is decoded anew with each id
+  size_t printed_ = 0;       // bytes of its text already given
+  bool at_start_ = true;     // nothing left the window yet
+};
+
+} // namespace inlay::tokenizer
+
+#endif // INLAY_FRONTENDS_TOKENIZER_TOKENIZER_H_
