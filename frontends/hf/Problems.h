@@ -1,0 +1,46 @@
+// Everything that is wrong with a model directory, collected so that a person
+// sees it all at once.
+
+#ifndef INLAY_FRONTENDS_HF_PROBLEMS_H
+#define INLAY_FRONTENDS_HF_PROBLEMS_H
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace inlay::hf {
+
+enum class Severity { kError, kWarning };
+
+// One thing that is wrong: where it stands, what is there, what should be.
+struct Problem {
+  std::string file;     // "config.json"
+  std::string key;      // A key of the configuration or the name of a tensor; may be empty.
+  std::string found;    // "-4"
+  std::string expected; // "an integer from 1 to 4096"
+  std::string fix;      // What the user does about it.
+  Severity severity = Severity::kError;
+
+  // One line: "FILE: KEY: found FOUND, expected EXPECTED; FIX".
+  std::string ToString() const;
+};
+
+class Problems {
+public:
+  void Add(Problem problem);
+
+  const std::vector<Problem> &items() const { return items_; }
+  bool HasErrors() const { return errors_ > 0; }
+
+  // InvalidArgument with one line for each error, or OK when there is none.
+  absl::Status ToStatus() const;
+
+private:
+  std::vector<Problem> items_;
+  size_t errors_ = 0;
+};
+
+} // namespace inlay::hf
+
+#endif // INLAY_FRONTENDS_HF_PROBLEMS_H
