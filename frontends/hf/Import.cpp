@@ -98,16 +98,15 @@ OwningOpRef<ModuleOp> Importer::build() {
 void Importer::buildSymbols() {
   for (const TensorSpec &tensor : RequiredTensors(config)) {
     at(tensor.name);
-    llm::WeightOp::create(builder, tensor.name, TypeAttr::get(RankedTensorType::get(tensor.shape, type)),
+    llm::WeightOp::create(builder, tensor.name, RankedTensorType::get(tensor.shape, type),
                           builder.getStrArrayAttr({StringRef(tensor.name)}), llm::RowOrder::Plain,
                           llm::Packing::RowMajor, IntegerAttr(), ElementsAttr());
   }
   for (size_t i = 0; i < config.ropes.size(); ++i) {
     at(ropeName(i));
     auto table = RankedTensorType::get({config.max_model_len, config.head_dim}, builder.getF32Type());
-    llm::RopeTableOp::create(builder, ropeName(i), TypeAttr::get(table),
-                             builder.getDenseF64ArrayAttr(config.ropes[i].inv_freq),
-                             builder.getF64FloatAttr(config.ropes[i].attention_factor));
+    llm::RopeTableOp::create(builder, ropeName(i), table, config.ropes[i].inv_freq,
+                             llvm::APFloat(config.ropes[i].attention_factor));
   }
 }
 
@@ -118,8 +117,8 @@ void Importer::buildStep() {
   auto logitsType = rows(config.vocab_size, builder.getF32Type());
   auto batchType = llm::BatchType::get(context);
   auto cacheType = llm::KvCacheType::get(context);
-  auto step = func::FuncOp::create(
-      builder, "step", builder.getFunctionType({ids, batchType, cacheType}, {logitsType, ids, cacheType}));
+  auto step = func::FuncOp::create(builder, "step",
+                                   builder.getFunctionType({ids, batchType, cacheType}, {logitsType, ids, cacheType}));
   Block *body = step.addEntryBlock();
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(body);
@@ -129,7 +128,8 @@ void Importer::buildStep() {
 
   std::string embedding(names.embedding);
   at(embedding);
-  Value x = llm::EmbeddingOp::create(builder, rows(config.hidden_size), tokens, weightOf(embedding));
+  Value x = llm::EmbeddingOp::create(builder, rows(config.hidden_size), tokens, weightOf(embedding),
+                                     builder.getF64FloatAttr(1.0));
   for (size_t layer = 0; layer < config.layers.size(); ++layer) {
     x = buildAttention(layer, x);
     x = buildMlp(layer, x);
@@ -166,11 +166,11 @@ Value Importer::buildAttention(size_t layer, Value input) {
   at(attention);
   const std::optional<int64_t> &window = config.layers[layer].window;
   double scale = 1.0 / std::sqrt(static_cast<double>(config.head_dim));
-  Value attended = llm::PagedAttentionOp::create(
-      builder, rows(queries), q, cache, batch, builder.getI64IntegerAttr(layer),
-      builder.getI64IntegerAttr(config.heads), builder.getI64IntegerAttr(config.kv_heads),
-      builder.getI64IntegerAttr(config.head_dim), builder.getF64FloatAttr(scale),
-      window ? builder.getI64IntegerAttr(*window) : IntegerAttr(), FloatAttr());
+  Value attended =
+      llm::PagedAttentionOp::create(builder, rows(queries), q, cache, batch, builder.getI64IntegerAttr(layer),
+                                    builder.getI64IntegerAttr(config.heads), builder.getI64IntegerAttr(config.kv_heads),
+                                    builder.getI64IntegerAttr(config.head_dim), builder.getF64FloatAttr(scale),
+                                    window ? builder.getI64IntegerAttr(*window) : IntegerAttr(), FloatAttr());
   Value out = buildLinear(module(names.o, layer), attended, rows(config.hidden_size), config.output_bias);
   at(attention + ".residual");
   return llm::AddOp::create(builder, input, out);
@@ -207,8 +207,7 @@ Value Importer::buildNorm(const std::string &module, Value input, bool perHead) 
 Value Importer::buildRope(size_t layer, StringRef which, Value input) {
   at(module(names.attention, layer) + "." + which);
   auto table = FlatSymbolRefAttr::get(builder.getContext(), ropeName(config.layers[layer].rope));
-  return llm::RopeOp::create(builder, input.getType(), input, batch, table,
-                             builder.getI64IntegerAttr(config.head_dim));
+  return llm::RopeOp::create(builder, input.getType(), input, batch, table, builder.getI64IntegerAttr(config.head_dim));
 }
 
 } // namespace
