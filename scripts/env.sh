@@ -1,0 +1,29 @@
+# To be sourced by bash: makes what scripts/setup brought into .deps visible to the build, the tools and the tests.
+# Nothing changes where the system itself has everything.
+inlay_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+inlay_deps=$inlay_root/.deps/root/usr
+if [ -d "$inlay_deps" ]; then
+  export PATH="$inlay_deps/lib/llvm-22/bin:$inlay_deps/bin:$PATH"
+  export CMAKE_PREFIX_PATH="$inlay_deps/lib/llvm-22:$inlay_deps${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}"
+  export CPLUS_INCLUDE_PATH="$inlay_deps/include${CPLUS_INCLUDE_PATH:+:$CPLUS_INCLUDE_PATH}"
+  export LIBRARY_PATH="$inlay_deps/lib/x86_64-linux-gnu${LIBRARY_PATH:+:$LIBRARY_PATH}"
+  export LD_LIBRARY_PATH="$inlay_deps/lib/llvm-22/lib:$inlay_deps/lib/x86_64-linux-gnu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+  export PKG_CONFIG_PATH="$inlay_deps/lib/x86_64-linux-gnu/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}"
+  export PYTHONPATH="$inlay_deps/lib/llvm-22/utils/lit${PYTHONPATH:+:$PYTHONPATH}"
+fi
+[ -d "$inlay_root/.deps/venv" ] && export VIRTUAL_ENV="$inlay_root/.deps/venv"
+# What lets ccache see through the one precompiled header.
+export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+
+# configure PRESET [OPTION...]: makes the build tree of a preset, silently unless that fails.
+configure() {
+  local preset=$1 log
+  shift
+  log=$(mktemp)
+  (cd "$inlay_root" && cmake --preset "$preset" -DCMAKE_CXX_COMPILER_LAUNCHER=ccache "$@") >"$log" 2>&1 || {
+    cat "$log" >&2
+    rm -f "$log"
+    return 1
+  }
+  rm -f "$log"
+}
