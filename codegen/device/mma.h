@@ -7,6 +7,7 @@
 // where a register of a and b holds two neighbours along k.
 #pragma once
 #include "base.h"
+#include "shared_address.h"
 
 template <typename T> __device__ __forceinline__ void mma_m16n8k16(float *d, const unsigned *a, const unsigned *b);
 template <>
@@ -22,10 +23,6 @@ __device__ __forceinline__ void mma_m16n8k16<float16>(float *d, const unsigned *
                "{%0, %1, %2, %3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
-__device__ __forceinline__ unsigned shared_address(const void *p) {
-  return static_cast<unsigned>(__cvta_generic_to_shared(p));
 }
 
 // Four 8 x 8 matrices of 16-bit elements; lane l gives the address of row l % 8 of matrix l / 8.

@@ -1,0 +1,9 @@
+// How many registers the warps of a warpgroup have from here on (setmaxnreg).
+#pragma once
+
+template <int count> __device__ __forceinline__ void give_up_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(count));
+}
+template <int count> __device__ __forceinline__ void claim_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(count));
+}
