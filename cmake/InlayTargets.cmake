@@ -5,23 +5,41 @@ add_library(inlay_flags INTERFACE)
 target_include_directories(inlay_flags INTERFACE
   $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}> $<BUILD_INTERFACE:${CMAKE_BINARY_DIR}>)
 target_compile_options(inlay_flags INTERFACE $<BUILD_INTERFACE:-Wall;-Wextra;-Werror;-Wno-unused-parameter>)
+target_compile_features(inlay_flags INTERFACE cxx_std_20)
 if(INLAY_SANITIZE)
   target_compile_options(inlay_flags INTERFACE -fsanitize=${INLAY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(inlay_flags INTERFACE -fsanitize=${INLAY_SANITIZE})
 endif()
 
-# inlay_library(NAME SOURCES file... [DEPS target...])
+# Dependencies as a portable build has them: header-only where Debian has no archive.
+function(inlay_dependencies result)
+  if(INLAY_PORTABLE)
+    list(TRANSFORM ARGN REPLACE "^fmt::fmt$" "fmt::fmt-header-only")
+    list(TRANSFORM ARGN REPLACE "^spdlog::spdlog$" "spdlog::spdlog_header_only")
+  endif()
+  set(${result} ${ARGN} PARENT_SCOPE)
+endfunction()
+
+# inlay_library(NAME SOURCES file... [DEPS target...]): a library without MLIR. Those of the runtime and of the tokenizer, which
+# it uses, are what an application links (InlayInstall.cmake).
 function(inlay_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  inlay_dependencies(deps ${ARG_DEPS})
   add_library(${name} STATIC ${ARG_SOURCES})
-  target_link_libraries(${name} PUBLIC inlay_flags ${ARG_DEPS})
+  target_link_libraries(${name} PUBLIC inlay_flags ${deps})
+  cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${CMAKE_SOURCE_DIR} OUTPUT_VARIABLE directory)
+  if(directory MATCHES "^(runtime|frontends/tokenizer)")
+    set_property(GLOBAL APPEND PROPERTY INLAY_RUNTIME_LIBRARIES ${name})
+  endif()
 endfunction()
 
 # inlay_tool(NAME SOURCES file... [DEPS target...])
 function(inlay_tool name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  inlay_dependencies(deps ${ARG_DEPS})
   add_executable(${name} ${ARG_SOURCES})
-  target_link_libraries(${name} PRIVATE inlay_flags ${ARG_DEPS})
+  target_link_libraries(${name} PRIVATE inlay_flags ${deps})
+  install(TARGETS ${name} RUNTIME)
 endfunction()
 
 # inlay_test(NAME SOURCES file... [DEPS target...]): a GoogleTest program, one ctest entry a test program.

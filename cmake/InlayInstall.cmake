@@ -1,0 +1,23 @@
+# `cmake --install` and what find_package(Inlay) finds: the tools, and Inlay::runtime with its public headers.
+
+include(CMakePackageConfigHelpers)
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/Inlay)
+
+get_property(runtime_libraries GLOBAL PROPERTY INLAY_RUNTIME_LIBRARIES)
+add_library(inlay_runtime INTERFACE)
+target_link_libraries(inlay_runtime INTERFACE ${runtime_libraries})
+target_include_directories(inlay_runtime INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/inlay>)
+set_target_properties(inlay_runtime PROPERTIES EXPORT_NAME runtime)
+add_library(Inlay::runtime ALIAS inlay_runtime)
+
+install(TARGETS inlay_runtime inlay_flags ${runtime_libraries} EXPORT InlayTargets)
+install(EXPORT InlayTargets NAMESPACE Inlay:: DESTINATION ${package_dir})
+# The same path as in the sources: #include "runtime/api/inlay.h".
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/runtime/api DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/inlay/runtime
+        FILES_MATCHING PATTERN "*.h")
+install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
+configure_package_config_file(${CMAKE_SOURCE_DIR}/cmake/InlayConfig.cmake.in ${CMAKE_BINARY_DIR}/InlayConfig.cmake
+                              INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/InlayConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/InlayConfig.cmake ${CMAKE_BINARY_DIR}/InlayConfigVersion.cmake DESTINATION ${package_dir})
