@@ -71,6 +71,7 @@ public:
 private:
   void ReadFamily();
   void ReadSizes();
+  void ReadHeads(bool sizes_are_right);
   void ReadLength();
   void ReadWindows();
   void ReadRopes();
@@ -130,46 +131,45 @@ void Reader::ReadFamily() {
 
 void Reader::ReadSizes() {
   const Family &family = *config_.family;
+  const size_t errors_before = problems_.errors();
   config_.vocab_size = keys_.RequireInt("vocab_size", 1, kMaxVocab);
   config_.hidden_size = keys_.RequireInt("hidden_size", 1, kMaxWidth);
   config_.intermediate_size = keys_.RequireInt("intermediate_size", 1, kMaxWidth);
   config_.layers.resize(keys_.RequireInt("num_hidden_layers", 1, kMaxLayers));
   config_.heads = keys_.RequireInt("num_attention_heads", 1, kMaxHeads);
 
-  int64_t default_kv_heads =
-      family.default_kv_heads && !keys_.Find("num_key_value_heads") ? family.default_kv_heads : 0;
-  config_.kv_heads =
-      keys_.Int("num_key_value_heads", 1, kMaxHeads).value_or(default_kv_heads ? default_kv_heads : config_.heads);
-  if (config_.heads % config_.kv_heads != 0) {
-    keys_.Error("num_key_value_heads", std::to_string(config_.kv_heads),
-                fmt::format("a divisor of num_attention_heads = {}", config_.heads), "correct one of the two");
-  }
-
-  bool derived = false;
-  if (auto head_dim = keys_.Int("head_dim", 2, kMaxHeadDim)) {
-    config_.head_dim = *head_dim;
-  } else if (keys_.Has("head_dim")) {
-    config_.head_dim = 4; // Reported as wrong already.
-  } else if (family.default_head_dim) {
-    config_.head_dim = family.default_head_dim;
-  } else {
-    derived = true;
-    config_.head_dim = config_.hidden_size / config_.heads;
-    if (config_.hidden_size % config_.heads != 0)
-      keys_.Error("hidden_size", std::to_string(config_.hidden_size),
-                  fmt::format("a multiple of num_attention_heads = {}", config_.heads),
-                  "correct one of the two or give head_dim");
-  }
-  if (config_.head_dim % 2 != 0 || config_.head_dim < 4 || config_.head_dim > kMaxHeadDim)
-    keys_.Error("head_dim",
-                fmt::format("{}{}", config_.head_dim, derived ? " (hidden_size / num_attention_heads)" : ""),
-                fmt::format("an even number from 4 to {}", kMaxHeadDim), "rope rotates the two halves of a head");
-
   config_.tie_word_embeddings = keys_.Bool("tie_word_embeddings", false);
   config_.qkv_bias = HasBias(family.qkv_bias, "attention_bias");
   config_.output_bias = HasBias(family.output_bias, "attention_bias");
   config_.mlp_bias = HasBias(family.mlp_bias, "mlp_bias");
   config_.rms_norm_eps = keys_.Number("rms_norm_eps", 0, 1).value_or(1e-6);
+  ReadHeads(problems_.errors() == errors_before);
+}
+
+void Reader::ReadHeads(bool sizes_are_right) {
+  const Family &family = *config_.family;
+  const bool default_kv_heads = family.default_kv_heads && !keys_.IsNull("num_key_value_heads");
+  std::optional<int64_t> kv_heads = keys_.Int("num_key_value_heads", 1, kMaxHeads);
+  std::optional<int64_t> head_dim = keys_.Int("head_dim", 2, kMaxHeadDim);
+  config_.kv_heads = kv_heads.value_or(default_kv_heads ? family.default_kv_heads : config_.heads);
+  const bool derived = !keys_.Has("head_dim") && !family.default_head_dim;
+  config_.head_dim = head_dim.value_or(derived ? config_.hidden_size / config_.heads : family.default_head_dim);
+
+  // What follows from a value that was wrong already is no news.
+  if (!sizes_are_right || keys_.Has("num_key_value_heads") != kv_heads.has_value() ||
+      keys_.Has("head_dim") != head_dim.has_value())
+    return;
+  if (config_.heads % config_.kv_heads != 0)
+    keys_.Error("num_key_value_heads", std::to_string(config_.kv_heads),
+                fmt::format("a divisor of num_attention_heads = {}", config_.heads), "correct one of the two");
+  if (derived && config_.hidden_size % config_.heads != 0)
+    keys_.Error("hidden_size", std::to_string(config_.hidden_size),
+                fmt::format("a multiple of num_attention_heads = {}", config_.heads),
+                "correct one of the two or give head_dim");
+  else if (config_.head_dim % 2 != 0 || config_.head_dim < 4 || config_.head_dim > kMaxHeadDim)
+    keys_.Error("head_dim",
+                fmt::format("{}{}", config_.head_dim, derived ? " (hidden_size / num_attention_heads)" : ""),
+                fmt::format("an even number from 4 to {}", kMaxHeadDim), "rope rotates the two halves of a head");
 }
 
 bool Reader::HasBias(BiasRule rule, std::string_view key) {

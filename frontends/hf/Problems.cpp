@@ -26,6 +26,12 @@ void Problems::Add(Problem problem) {
   items_.push_back(std::move(problem));
 }
 
+void Problems::Add(const absl::Status &status) {
+  Problem problem;
+  problem.found = std::string(status.message());
+  Add(std::move(problem));
+}
+
 absl::Status Problems::ToStatus() const {
   std::string lines;
   for (const Problem &problem : items_) {

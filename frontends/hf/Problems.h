@@ -29,8 +29,10 @@ struct Problem {
 class Problems {
 public:
   void Add(Problem problem);
+  void Add(const absl::Status &status); // An error whose message says all.
 
   const std::vector<Problem> &items() const { return items_; }
+  size_t errors() const { return errors_; }
   bool HasErrors() const { return errors_ > 0; }
 
   // InvalidArgument with one line for each error, or OK when there is none.

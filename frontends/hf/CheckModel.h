@@ -1,0 +1,21 @@
+// What `check-model` says about a model directory.
+
+#ifndef INLAY_FRONTENDS_HF_CHECK_MODEL_H
+#define INLAY_FRONTENDS_HF_CHECK_MODEL_H
+
+#include <string>
+
+#include "frontends/hf/Checkpoint.h"
+
+namespace inlay::hf {
+
+struct Report {
+  bool supported = false; // No problem is an error.
+  std::string text;       // The summary and one line for each problem, or JSON.
+};
+
+Report CheckModel(const std::string &directory, const CheckpointOptions &options, bool json);
+
+} // namespace inlay::hf
+
+#endif // INLAY_FRONTENDS_HF_CHECK_MODEL_H

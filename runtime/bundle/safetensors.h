@@ -1,0 +1,54 @@
+// Where the tensors of a checkpoint lie: the headers of its safetensors files.
+// No tensor is read here. Files are taken to be hostile: every offset is
+// checked against the shape, its neighbours and the end of the file.
+
+#ifndef INLAY_RUNTIME_BUNDLE_SAFETENSORS_H
+#define INLAY_RUNTIME_BUNDLE_SAFETENSORS_H
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace inlay {
+
+struct TensorInfo {
+  std::string name;
+  std::string dtype;          // As the file writes it: "BF16", "F32", ...
+  std::vector<int64_t> shape; // None negative; the product of them fits.
+  uint64_t offset = 0;        // First byte in the file.
+  uint64_t bytes = 0;
+  size_t file = 0; // Index into SafetensorsIndex::files.
+};
+
+// Bytes of one element of a dtype, 0 when it is unknown.
+size_t SafetensorsElementSize(std::string_view dtype);
+
+// The largest JSON header that the format allows.
+inline constexpr uint64_t kMaxSafetensorsHeader = 100'000'000;
+
+// Parses the JSON header of a file whose data section, of `data_bytes`, starts
+// at `data_start`. `file` is named in errors. Tensors are in order of offset.
+absl::StatusOr<std::vector<TensorInfo>> ParseSafetensorsHeader(std::string_view json, uint64_t data_start,
+                                                               uint64_t data_bytes, std::string_view file);
+
+// Reads the header of one file.
+absl::StatusOr<std::vector<TensorInfo>> ReadSafetensorsHeader(const std::string &path);
+
+// All tensors of a checkpoint.
+struct SafetensorsIndex {
+  std::vector<std::string> files;            // Paths.
+  std::map<std::string, TensorInfo> tensors; // By name.
+};
+
+// Reads the headers of a checkpoint: of model.safetensors, or of the shards that
+// model.safetensors.index.json names. NotFound when the directory has neither.
+absl::StatusOr<SafetensorsIndex> OpenSafetensors(const std::string &directory);
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_BUNDLE_SAFETENSORS_H
