@@ -1,0 +1,108 @@
+//===- Lowering.cpp - from an imported model to tile programs --------------===//
+
+#include "compiler/pipelines/Lowering.h"
+
+#include "dialects/llm/Llm.h"
+#include "dialects/tile/Tile.h"
+#include "passes/llm/Passes.h"
+#include "passes/llm_to_tile/Passes.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace inlay;
+
+/// The most rows of a step that the streaming family takes (see chooseLinearTile).
+static constexpr int64_t streamingRows = 16;
+
+std::vector<EntryPoint> inlay::chooseEntryPoints(StringRef target, const StepLimits &limits) {
+  std::vector<EntryPoint> entries;
+  auto addDecode = [&](std::string name, int64_t sequences, int64_t previous) {
+    EntryPoint entry{std::move(name), true, sequences, sequences, {}};
+    for (int64_t bucket = previous ? 2 * previous : 1; bucket < sequences; bucket *= 2)
+      entry.graphBuckets.push_back(bucket);
+    entry.graphBuckets.push_back(sequences);
+    entries.push_back(std::move(entry));
+  };
+  // A cpu's tile has as many rows as the step, so one sequence gets programs of its own; on a GPU up to
+  // streamingRows sequences cost the same.
+  int64_t few = std::min<int64_t>(target == "cpu" ? 1 : streamingRows, limits.maxNumSeqs);
+  addDecode("decode_" + std::to_string(few), few, 0);
+  if (limits.maxNumSeqs > few)
+    addDecode("decode_" + std::to_string(limits.maxNumSeqs), limits.maxNumSeqs, few);
+  entries.push_back({"mixed", false, limits.maxNumBatchedTokens,
+                     std::min(limits.maxNumSeqs, limits.maxNumBatchedTokens), {}});
+  return entries;
+}
+
+/// Puts programs and entry of `source` into `destination`; programs of the same text become one.
+static void mergePrograms(ModuleOp source, ModuleOp destination, llvm::StringMap<StringAttr> &known) {
+  SymbolTable symbols(destination);
+  DenseMap<StringAttr, StringAttr> renamed;
+  for (auto program : llvm::make_early_inc_range(source.getOps<tile::ProgramOp>())) {
+    StringAttr name = program.getSymNameAttr();
+    program.setSymName("program");
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    program.print(stream);
+    program.setSymNameAttr(name);
+    StringAttr &symbol = known[text];
+    if (!symbol) {
+      program->remove();
+      symbol = symbols.insert(program);
+    }
+    renamed[name] = symbol;
+  }
+  for (auto entry : llvm::make_early_inc_range(source.getOps<tile::EntryOp>())) {
+    entry.walk([&](tile::LaunchOp launch) {
+      launch.setProgramAttr(FlatSymbolRefAttr::get(renamed.lookup(launch.getProgramAttr().getAttr())));
+    });
+    entry->remove();
+    symbols.insert(entry);
+  }
+}
+
+FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef target, const StepLimits &limits,
+                                                    ArrayRef<EntryPoint> entries) {
+  MLIRContext *context = model.getContext();
+  OwningOpRef<ModuleOp> shared(model.clone());
+  // What all entry points have in common: one set of weights.
+  PassManager common(context);
+  common.addPass(createFuseProjectionsPass());
+  if (target != "cpu")
+    common.addPass(createPackWeightsPass());
+  if (failed(common.run(*shared)))
+    return failure();
+
+  OwningOpRef<ModuleOp> result(shared->clone());
+  for (auto function : llvm::make_early_inc_range(result->getOps<func::FuncOp>()))
+    function.erase();
+  llvm::StringMap<StringAttr> known;
+  Builder builder(context);
+  for (const EntryPoint &entry : entries) {
+    OwningOpRef<ModuleOp> step(shared->clone());
+    for (auto function : step->getOps<func::FuncOp>()) {
+      function.setSymName(entry.name);
+      function->setAttr("llm.entry",
+                        builder.getDictionaryAttr(
+                            {builder.getNamedAttr("kind", builder.getStringAttr(entry.decode ? "decode" : "mixed")),
+                             builder.getNamedAttr("max_sequences", builder.getI64IntegerAttr(entry.maxSequences)),
+                             builder.getNamedAttr("max_tokens", builder.getI64IntegerAttr(entry.maxTokens))}));
+    }
+    PassManager passes(context);
+    FormGroupsPassOptions groups;
+    groups.target = target.str();
+    groups.maxRows = entry.maxTokens;
+    passes.addPass(createFormGroupsPass(groups));
+    passes.addNestedPass<func::FuncOp>(createPlanBuffersPass());
+    ConvertLlmToTilePassOptions convert;
+    convert.target = target.str();
+    convert.pageSize = limits.pageSize;
+    passes.addPass(createConvertLlmToTilePass(convert));
+    passes.addPass(createCSEPass());
+    passes.addPass(createCanonicalizerPass());
+    if (failed(passes.run(*step)))
+      return failure();
+    mergePrograms(*step, *result, known);
+  }
+  return result;
+}

@@ -1,0 +1,45 @@
+//===- Lowering.h - from an imported model to tile programs ----------------===//
+//
+// The recipe of passes that a target runs, and the entry points that a bundle has.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_COMPILER_PIPELINES_LOWERING_H
+#define INLAY_COMPILER_PIPELINES_LOWERING_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+#include <string>
+#include <vector>
+
+namespace inlay {
+
+/// The bounds that kernels are compiled for. A load may lower them, not raise them.
+struct StepLimits {
+  int64_t maxModelLen = 0;         // positions of a sequence
+  int64_t maxNumSeqs = 0;          // sequences of a step
+  int64_t maxNumBatchedTokens = 0; // rows of a step
+  int64_t pageSize = 16;           // positions of a page
+};
+
+/// One entry point: the steps that it takes, and the rows for which a GPU captures a graph.
+struct EntryPoint {
+  std::string name;
+  bool decode = false; // every sequence has one row
+  int64_t maxTokens = 0;
+  int64_t maxSequences = 0;
+  std::vector<int64_t> graphBuckets;
+};
+
+/// The entry points of a bundle for `target`: decode steps of few and of many sequences, and steps of any rows.
+std::vector<EntryPoint> chooseEntryPoints(llvm::StringRef target, const StepLimits &limits);
+
+/// Runs the target's passes on a copy of `model` (as a frontend wrote it). The result holds the weights, the tile
+/// programs and a tile.entry for each entry point. Fails after a diagnostic; remarks say what was fused and what not.
+mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>> lowerToTile(mlir::ModuleOp model, llvm::StringRef target,
+                                                               const StepLimits &limits,
+                                                               llvm::ArrayRef<EntryPoint> entries);
+
+} // namespace inlay
+
+#endif // INLAY_COMPILER_PIPELINES_LOWERING_H

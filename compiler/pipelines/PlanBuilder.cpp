@@ -1,0 +1,226 @@
+//===- PlanBuilder.cpp - from tile.entry to the plan that the runtime runs -===//
+
+#include "compiler/pipelines/PlanBuilder.h"
+
+#include "dialects/llm/Llm.h"
+#include "dialects/tile/Tile.h"
+#include "mlir/IR/AffineMap.h"
+
+using namespace mlir;
+using namespace inlay;
+
+//===----------------------------------------------------------------------===//
+// Grids
+//===----------------------------------------------------------------------===//
+
+/// One result of a grid's map.
+static std::optional<GridCount> toCount(AffineExpr expr) {
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr))
+    return GridCount{plan::Extent_One, 1, static_cast<uint32_t>(constant.getValue())};
+  if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
+    return GridCount{static_cast<plan::Extent>(symbol.getPosition()), 1, 1};
+  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+  auto factor = binary ? dyn_cast<AffineConstantExpr>(binary.getRHS()) : AffineConstantExpr();
+  std::optional<GridCount> count = factor ? toCount(binary.getLHS()) : std::nullopt;
+  if (!count)
+    return std::nullopt;
+  if (binary.getKind() == AffineExprKind::Mul)
+    count->multiplier *= factor.getValue();
+  else if (binary.getKind() == AffineExprKind::CeilDiv && count->multiplier == 1)
+    count->divisor *= factor.getValue();
+  else
+    return std::nullopt;
+  return count;
+}
+
+FailureOr<std::vector<GridCount>> inlay::gridCounts(Operation *program, AffineMap grid) {
+  std::vector<GridCount> counts;
+  for (AffineExpr expr : grid.getResults()) {
+    std::optional<GridCount> count = toCount(expr);
+    if (!count)
+      return program->emitError() << "has a grid that is not of the form c * (size ceildiv d): "
+                                  << AffineMapAttr::get(grid);
+    counts.push_back(*count);
+  }
+  return counts;
+}
+
+//===----------------------------------------------------------------------===//
+// Weights
+//===----------------------------------------------------------------------===//
+
+static FailureOr<plan::DataType> dataType(Operation *op, Type type) {
+  if (type.isF32())
+    return plan::DataType_F32;
+  if (type.isBF16())
+    return plan::DataType_BF16;
+  if (type.isF16())
+    return plan::DataType_F16;
+  return op->emitError() << "has elements of " << type << "; expected f32, bf16 or f16";
+}
+
+/// The weight as the plan describes it; its place in the file is given by the order of the weights.
+static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::FlatBufferBuilder &fb, Operation *op,
+                                                                uint64_t &fileOffset) {
+  RankedTensorType type;
+  std::vector<flatbuffers::Offset<flatbuffers::String>> sources;
+  std::vector<double> inverseFrequencies;
+  double attentionFactor = 1.0;
+  auto order = plan::RowOrder_Plain;
+  auto packing = plan::Packing_RowMajor;
+  uint32_t headDim = 0;
+  if (auto table = dyn_cast<llm::RopeTableOp>(op)) {
+    type = cast<RankedTensorType>(table.getType());
+    inverseFrequencies.assign(table.getInvFreq().begin(), table.getInvFreq().end());
+    attentionFactor = table.getAttentionFactor().convertToDouble();
+  } else {
+    auto weight = cast<llm::WeightOp>(op);
+    if (!weight.getSources())
+      return weight.emitError() << "has inline contents, which a bundle cannot hold; expected sources";
+    type = weight.getTensorType();
+    for (Attribute source : *weight.getSources())
+      sources.push_back(fb.CreateString(cast<StringAttr>(source).str()));
+    order = static_cast<plan::RowOrder>(weight.getRowOrder());
+    packing = static_cast<plan::Packing>(weight.getPacking());
+    headDim = weight.getHeadDim().value_or(0);
+  }
+  FailureOr<plan::DataType> elements = dataType(op, type.getElementType());
+  if (failed(elements))
+    return failure();
+  uint64_t rows = type.getDimSize(0), columns = type.getRank() == 2 ? type.getDimSize(1) : 1;
+  uint64_t bytes = rows * columns * type.getElementTypeBitWidth() / 8;
+  if (packing == plan::Packing_Atom8x64)
+    bytes = llvm::alignTo(rows, 8) * llvm::alignTo(columns, 64) * type.getElementTypeBitWidth() / 8;
+  auto recipe = plan::CreateRecipe(fb, fb.CreateVector(sources), rows, columns, order, headDim, packing,
+                                   fb.CreateVector(inverseFrequencies), attentionFactor);
+  auto name = fb.CreateString(SymbolTable::getSymbolName(op).str());
+  auto result = plan::CreateWeight(fb, name, *elements, bytes, fileOffset, recipe);
+  fileOffset = llvm::alignTo(fileOffset + bytes, 256);
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Entries
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// Turns the launches of one target into those of the plan.
+class EntryBuilder {
+public:
+  EntryBuilder(flatbuffers::FlatBufferBuilder &fb, ModuleOp module, const std::vector<KernelFacts> &kernels)
+      : fb(fb), symbols(module) {
+    for (auto [i, kernel] : llvm::enumerate(kernels))
+      this->kernels[kernel.name] = {static_cast<uint32_t>(i), &kernel};
+  }
+
+  FailureOr<flatbuffers::Offset<plan::Entry>> build(tile::EntryOp entry, const EntryPoint &point) {
+    std::vector<flatbuffers::Offset<plan::Launch>> model, penalties, sampling;
+    for (auto launch : entry.getBody().getOps<tile::LaunchOp>()) {
+      FailureOr<flatbuffers::Offset<plan::Launch>> built = buildLaunch(launch, point);
+      if (failed(built))
+        return failure();
+      StringRef section = launch.getSection();
+      (section == "model" ? model : section == "penalties" ? penalties : sampling).push_back(*built);
+    }
+    std::vector<uint32_t> buckets(point.graphBuckets.begin(), point.graphBuckets.end());
+    return plan::CreateEntryDirect(fb, point.name.c_str(), point.decode ? plan::EntryKind_Decode : plan::EntryKind_Mixed,
+                                   point.maxTokens, point.maxSequences, entry.getQueryTileRows(),
+                                   entry.getWorkspaceBytes(), &buckets, &model, &penalties, &sampling);
+  }
+
+  /// The weights that launches use, in the order of their first use.
+  ArrayRef<Operation *> getWeights() const { return weights; }
+
+private:
+  flatbuffers::FlatBufferBuilder &fb;
+  SymbolTable symbols;
+  llvm::StringMap<std::pair<uint32_t, const KernelFacts *>> kernels;
+  SmallVector<Operation *> weights;
+  DenseMap<Operation *, uint32_t> weightIndex;
+
+  FailureOr<flatbuffers::Offset<plan::Argument>> buildArgument(tile::LaunchOp launch, DictionaryAttr argument) {
+    NamedAttribute memory = *argument.begin();
+    StringRef kind = memory.getName().getValue();
+    auto number = [&] { return static_cast<uint64_t>(cast<IntegerAttr>(memory.getValue()).getInt()); };
+    if (kind == "workspace")
+      return plan::CreateArgument(fb, plan::BufferKind_Workspace, 0, number());
+    if (kind == "logits")
+      return plan::CreateArgument(fb, plan::BufferKind_Logits);
+    if (kind == "tokens")
+      return plan::CreateArgument(fb, plan::BufferKind_Tokens);
+    if (kind == "key_cache" || kind == "value_cache")
+      return plan::CreateArgument(fb, kind == "key_cache" ? plan::BufferKind_KeyCache : plan::BufferKind_ValueCache,
+                                  number());
+    if (kind == "weight") {
+      Operation *op = symbols.lookup(cast<FlatSymbolRefAttr>(memory.getValue()).getValue());
+      auto [it, isNew] = weightIndex.try_emplace(op, weights.size());
+      if (isNew)
+        weights.push_back(op);
+      return plan::CreateArgument(fb, plan::BufferKind_Weight, it->second);
+    }
+    if (kind == "metadata") {
+      StringRef name = cast<StringAttr>(memory.getValue()).getValue();
+      for (plan::Metadata value : plan::EnumValuesMetadata())
+        if (name == plan::EnumNameMetadata(value))
+          return plan::CreateArgument(fb, plan::BufferKind_Metadata, 0, 0, value);
+      return launch.emitError() << "reads metadata '" << name << "', which the plan does not know";
+    }
+    return launch.emitError() << "has an argument of kind '" << kind << "', which the plan does not know";
+  }
+
+  FailureOr<flatbuffers::Offset<plan::Launch>> buildLaunch(tile::LaunchOp launch, const EntryPoint &point) {
+    auto it = kernels.find(launch.getProgram());
+    if (it == kernels.end())
+      return launch.emitError() << "launches '" << launch.getProgram() << "', which the target did not compile";
+    auto [index, kernel] = it->second;
+    std::vector<flatbuffers::Offset<plan::Argument>> arguments;
+    for (Attribute argument : launch.getArguments()) {
+      FailureOr<flatbuffers::Offset<plan::Argument>> built = buildArgument(launch, cast<DictionaryAttr>(argument));
+      if (failed(built))
+        return failure();
+      arguments.push_back(*built);
+    }
+    std::vector<plan::Count> grid;
+    for (const GridCount &count : kernel->grid)
+      grid.emplace_back(count.extent, count.divisor, count.multiplier);
+    std::vector<flatbuffers::Offset<plan::TensorMap>> maps;
+    for (const TensorMapFacts &map : kernel->tensorMaps) {
+      std::vector<uint64_t> dims = map.dims;
+      if (map.capacityOf)
+        dims.back() = *map.capacityOf == plan::Extent_Tokens ? point.maxTokens : point.maxSequences;
+      maps.push_back(plan::CreateTensorMapDirect(fb, map.argument, map.type, &dims, &map.strides, &map.box,
+                                                 map.swizzle, map.l2Promotion));
+    }
+    return plan::CreateLaunchDirect(fb, index, &arguments, &grid, &maps, launch.getOrigin().str().c_str());
+  }
+};
+
+} // namespace
+
+FailureOr<flatbuffers::Offset<plan::Target>> inlay::buildTarget(flatbuffers::FlatBufferBuilder &fb, ModuleOp tiles,
+                                                                StringRef target, ArrayRef<EntryPoint> points,
+                                                                const std::vector<KernelFacts> &kernels) {
+  EntryBuilder builder(fb, tiles, kernels);
+  std::vector<flatbuffers::Offset<plan::Entry>> entries;
+  for (const EntryPoint &point : points) {
+    auto entry = tiles.lookupSymbol<tile::EntryOp>(point.name);
+    FailureOr<flatbuffers::Offset<plan::Entry>> built = builder.build(entry, point);
+    if (failed(built))
+      return failure();
+    entries.push_back(*built);
+  }
+  std::vector<flatbuffers::Offset<plan::Weight>> weights;
+  uint64_t fileOffset = 0;
+  for (Operation *op : builder.getWeights()) {
+    FailureOr<flatbuffers::Offset<plan::Weight>> built = buildWeight(fb, op, fileOffset);
+    if (failed(built))
+      return failure();
+    weights.push_back(*built);
+  }
+  std::vector<flatbuffers::Offset<plan::Kernel>> kernelTables;
+  for (const KernelFacts &kernel : kernels)
+    kernelTables.push_back(plan::CreateKernelDirect(fb, kernel.name.c_str(), &kernel.block, &kernel.cluster,
+                                                    kernel.sharedBytes, kernel.dependentLaunch));
+  return plan::CreateTargetDirect(fb, target.str().c_str(), &kernelTables, &weights, &entries);
+}
