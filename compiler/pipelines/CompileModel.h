@@ -37,12 +37,12 @@ struct CompileRequest {
   WeightsMode weights = WeightsMode::Pack;
   EmitStage emit = EmitStage::Bundle;
   std::optional<int64_t> maxModelLen, maxNumSeqs, maxNumBatchedTokens;
-  int64_t blockSize = 16;   // positions of a KV page
-  bool explain = false;     // print the table of fusions and refusals
-  bool dryRun = false;      // everything but writing
-  bool overwrite = false;   // replace an existing bundle
-  std::string nvrtc;        // libnvrtc or its folder; empty: searched
-  std::string cpu;          // of LLVM's cpu names; empty: this host's
+  int64_t blockSize = 16;                            // positions of a KV page
+  bool explain = false;                              // print the table of fusions and refusals
+  bool dryRun = false;                               // everything but writing
+  bool overwrite = false;                            // replace an existing bundle
+  std::string nvrtc;                                 // libnvrtc or its folder; empty: searched
+  std::string cpu;                                   // of LLVM's cpu names; empty: this host's
   std::function<void(const std::string &)> progress; // one line a stage; may be empty
 };
 

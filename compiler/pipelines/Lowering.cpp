@@ -4,9 +4,9 @@
 
 #include "dialects/llm/Llm.h"
 #include "dialects/tile/Tile.h"
+#include "mlir/Transforms/Passes.h"
 #include "passes/llm/Passes.h"
 #include "passes/llm_to_tile/Passes.h"
-#include "mlir/Transforms/Passes.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -29,8 +29,8 @@ std::vector<EntryPoint> inlay::chooseEntryPoints(StringRef target, const StepLim
   addDecode("decode_" + std::to_string(few), few, 0);
   if (limits.maxNumSeqs > few)
     addDecode("decode_" + std::to_string(limits.maxNumSeqs), limits.maxNumSeqs, few);
-  entries.push_back({"mixed", false, limits.maxNumBatchedTokens,
-                     std::min(limits.maxNumSeqs, limits.maxNumBatchedTokens), {}});
+  entries.push_back(
+      {"mixed", false, limits.maxNumBatchedTokens, std::min(limits.maxNumSeqs, limits.maxNumBatchedTokens), {}});
   return entries;
 }
 
@@ -43,7 +43,7 @@ static void mergePrograms(ModuleOp source, ModuleOp destination, llvm::StringMap
     program.setSymName("program");
     std::string text;
     llvm::raw_string_ostream stream(text);
-    program.print(stream);
+    program.print(stream, OpPrintingFlags().enableDebugInfo(false));
     program.setSymNameAttr(name);
     StringAttr &symbol = known[text];
     if (!symbol) {

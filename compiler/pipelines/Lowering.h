@@ -36,9 +36,8 @@ std::vector<EntryPoint> chooseEntryPoints(llvm::StringRef target, const StepLimi
 
 /// Runs the target's passes on a copy of `model` (as a frontend wrote it). The result holds the weights, the tile
 /// programs and a tile.entry for each entry point. Fails after a diagnostic; remarks say what was fused and what not.
-mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>> lowerToTile(mlir::ModuleOp model, llvm::StringRef target,
-                                                               const StepLimits &limits,
-                                                               llvm::ArrayRef<EntryPoint> entries);
+mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
+lowerToTile(mlir::ModuleOp model, llvm::StringRef target, const StepLimits &limits, llvm::ArrayRef<EntryPoint> entries);
 
 } // namespace inlay
 

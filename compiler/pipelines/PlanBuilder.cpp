@@ -124,9 +124,10 @@ public:
       (section == "model" ? model : section == "penalties" ? penalties : sampling).push_back(*built);
     }
     std::vector<uint32_t> buckets(point.graphBuckets.begin(), point.graphBuckets.end());
-    return plan::CreateEntryDirect(fb, point.name.c_str(), point.decode ? plan::EntryKind_Decode : plan::EntryKind_Mixed,
-                                   point.maxTokens, point.maxSequences, entry.getQueryTileRows(),
-                                   entry.getWorkspaceBytes(), &buckets, &model, &penalties, &sampling);
+    return plan::CreateEntryDirect(fb, point.name.c_str(),
+                                   point.decode ? plan::EntryKind_Decode : plan::EntryKind_Mixed, point.maxTokens,
+                                   point.maxSequences, entry.getQueryTileRows(), entry.getWorkspaceBytes(), &buckets,
+                                   &model, &penalties, &sampling);
   }
 
   /// The weights that launches use, in the order of their first use.
@@ -189,8 +190,8 @@ private:
       std::vector<uint64_t> dims = map.dims;
       if (map.capacityOf)
         dims.back() = *map.capacityOf == plan::Extent_Tokens ? point.maxTokens : point.maxSequences;
-      maps.push_back(plan::CreateTensorMapDirect(fb, map.argument, map.type, &dims, &map.strides, &map.box,
-                                                 map.swizzle, map.l2Promotion));
+      maps.push_back(plan::CreateTensorMapDirect(fb, map.argument, map.type, &dims, &map.strides, &map.box, map.swizzle,
+                                                 map.l2Promotion));
     }
     return plan::CreateLaunchDirect(fb, index, &arguments, &grid, &maps, launch.getOrigin().str().c_str());
   }

@@ -46,9 +46,10 @@ struct KernelFacts {
 mlir::FailureOr<std::vector<GridCount>> gridCounts(mlir::Operation *program, mlir::AffineMap grid);
 
 /// The part of the plan for one target.
-mlir::FailureOr<flatbuffers::Offset<plan::Target>>
-buildTarget(flatbuffers::FlatBufferBuilder &builder, mlir::ModuleOp tiles, llvm::StringRef target,
-            llvm::ArrayRef<EntryPoint> entries, const std::vector<KernelFacts> &kernels);
+mlir::FailureOr<flatbuffers::Offset<plan::Target>> buildTarget(flatbuffers::FlatBufferBuilder &builder,
+                                                               mlir::ModuleOp tiles, llvm::StringRef target,
+                                                               llvm::ArrayRef<EntryPoint> entries,
+                                                               const std::vector<KernelFacts> &kernels);
 
 } // namespace inlay
 

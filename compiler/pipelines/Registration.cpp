@@ -5,6 +5,8 @@
 #include "dialects/cuda/Cuda.h"
 #include "dialects/llm/Llm.h"
 #include "dialects/tile/Tile.h"
+#include "mlir/Transforms/Passes.h"
+#include "passes/llm/Passes.h"
 #include "passes/llm_to_tile/Passes.h"
 
 void inlay::registerAllDialects(mlir::DialectRegistry &registry) {
@@ -13,4 +15,9 @@ void inlay::registerAllDialects(mlir::DialectRegistry &registry) {
               mlir::math::MathDialect, mlir::scf::SCFDialect, mlir::tensor::TensorDialect>();
 }
 
-void inlay::registerAllPasses() { registerInlayLlmToTilePasses(); }
+void inlay::registerAllPasses() {
+  mlir::registerCanonicalizerPass();
+  mlir::registerCSEPass();
+  registerInlayLlmPasses();
+  registerInlayLlmToTilePasses();
+}

@@ -1,8 +1,8 @@
 //===- compile-model.cpp - a model directory becomes a bundle --------------===//
 
+#include "CLI/CLI.hpp"
 #include "compiler/pipelines/CompileModel.h"
 #include "runtime/support/version.h"
-#include "CLI/CLI.hpp"
 #include <cstdio>
 #include <map>
 
@@ -14,22 +14,32 @@ int main(int argc, char **argv) {
                "  compile-model Llama-3.2-1B -o llama.inlay --target sm_90a\n"
                "  compile-model config-only-directory -o speed.inlay --target sm_90a --dummy-weights\n"};
   app.set_version_flag("--version", std::string("compile-model ") + inlay::kVersion);
-  app.add_option("model", request.modelDirectory, "Directory with config.json, *.safetensors and tokenizer.json")->required();
+  app.add_option("model", request.modelDirectory, "Directory with config.json, *.safetensors and tokenizer.json")
+      ->required();
   app.add_option("-o,--output", request.output, "Bundle directory to write");
-  app.add_option("--target", request.targets, "Targets, separated by commas: cpu, sm_90a")->delimiter(',')->default_val("cpu");
+  app.add_option("--target", request.targets, "Targets, separated by commas: cpu, sm_90a")
+      ->delimiter(',')
+      ->default_val("cpu");
   app.add_option("--dtype", request.dtype, "Type of weights and activations; auto is the checkpoint's")
       ->check(CLI::IsMember({"auto", "bfloat16", "float16", "float32"}))
       ->default_val("auto");
-  std::map<std::string, inlay::WeightsMode> modes{{"pack", inlay::WeightsMode::Pack}, {"link", inlay::WeightsMode::Link}};
+  std::map<std::string, inlay::WeightsMode> modes{{"pack", inlay::WeightsMode::Pack},
+                                                  {"link", inlay::WeightsMode::Link}};
   app.add_option("--weights", request.weights, "pack: copy into the bundle; link: read the checkpoint while loading")
       ->transform(CLI::CheckedTransformer(modes));
   app.add_flag("--dummy-weights", dummyWeights, "Random weights; a config.json is enough");
-  app.add_option("--max-model-len", maxModelLen, "Positions of a sequence (default: the model's, at most 8192)")->check(CLI::PositiveNumber);
+  app.add_option("--max-model-len", maxModelLen, "Positions of a sequence (default: the model's, at most 8192)")
+      ->check(CLI::PositiveNumber);
   app.add_option("--max-num-seqs", maxNumSeqs, "Sequences of a step (default 16)")->check(CLI::PositiveNumber);
-  app.add_option("--max-num-batched-tokens", maxNumBatchedTokens, "Rows of a step (default 2048)")->check(CLI::PositiveNumber);
-  app.add_option("--block-size", request.blockSize, "Positions of a KV page")->check(CLI::IsMember({8, 16, 32, 64, 128}))->default_val(16);
-  std::map<std::string, inlay::EmitStage> stages{{"llm", inlay::EmitStage::Llm}, {"tile", inlay::EmitStage::Tile},
-                                                 {"cuda", inlay::EmitStage::Cuda}, {"ptx", inlay::EmitStage::Ptx}};
+  app.add_option("--max-num-batched-tokens", maxNumBatchedTokens, "Rows of a step (default 2048)")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--block-size", request.blockSize, "Positions of a KV page")
+      ->check(CLI::IsMember({8, 16, 32, 64, 128}))
+      ->default_val(16);
+  std::map<std::string, inlay::EmitStage> stages{{"llm", inlay::EmitStage::Llm},
+                                                 {"tile", inlay::EmitStage::Tile},
+                                                 {"cuda", inlay::EmitStage::Cuda},
+                                                 {"ptx", inlay::EmitStage::Ptx}};
   app.add_option("--emit", request.emit, "Print a stage instead of writing a bundle: llm, tile, cuda, ptx")
       ->transform(CLI::CheckedTransformer(stages));
   app.add_flag("--explain", request.explain, "Print what was fused, what was not, and why");
@@ -53,7 +63,8 @@ int main(int argc, char **argv) {
     return code == 0 ? 0 : 1;
   }
   if (request.output.empty() && request.emit == inlay::EmitStage::Bundle && !request.dryRun) {
-    std::fprintf(stderr, "compile-model: --output is missing; add -o BUNDLE, or --emit or --dry-run to write nothing\n");
+    std::fprintf(stderr,
+                 "compile-model: --output is missing; add -o BUNDLE, or --emit or --dry-run to write nothing\n");
     return 1;
   }
   if (dummyWeights)

@@ -103,5 +103,29 @@ LogicalResult PagedAttentionOp::verify() {
   return success();
 }
 
+//===----------------------------------------------------------------------===//
+// Fusion
+//===----------------------------------------------------------------------===//
+
+bool LinearOp::isAnchor() { return true; }
+bool PagedAttentionOp::isAnchor() { return true; }
+
+// A whole-row norm: its weight scales what is staged, its 1/rms the rows of the product.
+bool RmsNormOp::canBePrologueOf(Operation *anchor) { return isa<LinearOp>(anchor) && !getGroup(); }
+bool GatherRowsOp::canBePrologueOf(Operation *anchor) { return isa<LinearOp>(anchor); }
+
+// These need only the columns that a tile of the product has.
+bool AddOp::canBeEpilogueOf(Operation *anchor) { return isa<LinearOp>(anchor); }
+bool GatedActivationOp::canBeEpilogueOf(Operation *anchor) { return isa<LinearOp>(anchor); }
+
+/// True for a product whose columns come as the pairs that rope rotates.
+static bool hasPairs(Operation *anchor) {
+  auto linear = dyn_cast<LinearOp>(anchor);
+  auto weight = linear ? SymbolTable::lookupNearestSymbolFrom<WeightOp>(linear, linear.getWeightAttr()) : WeightOp();
+  return weight && weight.getRowOrder() == RowOrder::HalfPairs;
+}
+bool RopeOp::canBeEpilogueOf(Operation *anchor) { return hasPairs(anchor); }
+bool KvAppendOp::canBeEpilogueOf(Operation *anchor) { return hasPairs(anchor); }
+
 #define GET_OP_CLASSES
 #include "dialects/llm/LlmOps.cpp.inc"

@@ -158,7 +158,7 @@ def Llm_EmbeddingOp : LlmOp<"embedding", [Pure, DeclareOpInterfaceMethods<Llm_Fu
   let assemblyFormat = "$tokens `,` $table attr-dict `:` functional-type(operands, results)";
 }
 
-def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["isAnchor"]>]> {
   let summary = "x times the transpose of a weight, plus a bias.";
   let description = [{
     y = x W^T + b with W of shape [N, K]. With several results (after
@@ -171,7 +171,7 @@ def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<Llm_FusionIn
   let hasVerifier = 1;
 }
 
-def Llm_RmsNormOp : LlmOp<"rms_norm", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+def Llm_RmsNormOp : LlmOp<"rms_norm", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBePrologueOf"]>]> {
   let summary = "x * rsqrt(mean(x^2) + eps) * weight, over `group` columns.";
   let description = [{
     Zhang and Sennrich, 2019. Without `group` the mean is over the whole row; with
@@ -184,7 +184,7 @@ def Llm_RmsNormOp : LlmOp<"rms_norm", [Pure, DeclareOpInterfaceMethods<Llm_Fusio
   let hasVerifier = 1;
 }
 
-def Llm_RopeOp : LlmOp<"rope", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+def Llm_RopeOp : LlmOp<"rope", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
   let summary = "Rotary position embedding of every head (halves rotated).";
   let description = [{
     Su et al., 2021, in the form of transformers' `rotate_half`: with c and s
@@ -197,7 +197,7 @@ def Llm_RopeOp : LlmOp<"rope", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterf
   let hasVerifier = 1;
 }
 
-def Llm_KvAppendOp : LlmOp<"kv_append", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+def Llm_KvAppendOp : LlmOp<"kv_append", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
   let summary = "Writes the rows' keys and values at their positions.";
   let arguments = (ins Llm_KvCacheType:$cache, Llm_Rows:$key, Llm_Rows:$value, Llm_BatchType:$batch,
                        I64Attr:$layer, I64Attr:$head_dim);
@@ -206,7 +206,7 @@ def Llm_KvAppendOp : LlmOp<"kv_append", [Pure, DeclareOpInterfaceMethods<Llm_Fus
   let hasVerifier = 1;
 }
 
-def Llm_PagedAttentionOp : LlmOp<"paged_attention", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+def Llm_PagedAttentionOp : LlmOp<"paged_attention", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["isAnchor"]>]> {
   let summary = "Causal attention of each row over its sequence's cache.";
   let description = [{
     A row at position p attends to positions max(0, p - window + 1) .. p of its
@@ -223,7 +223,7 @@ def Llm_PagedAttentionOp : LlmOp<"paged_attention", [Pure, DeclareOpInterfaceMet
 }
 
 def Llm_GatedActivationOp : LlmOp<"gated_activation", [Pure, SameOperandsAndResultType,
-                                                        DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+                                                        DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
   let summary = "activation(gate) * up.";
   let arguments = (ins Llm_Rows:$gate, Llm_Rows:$up, Llm_ActivationAttr:$kind);
   let results = (outs Llm_Rows:$result);
@@ -231,14 +231,14 @@ def Llm_GatedActivationOp : LlmOp<"gated_activation", [Pure, SameOperandsAndResu
 }
 
 def Llm_AddOp : LlmOp<"add", [Pure, Commutative, SameOperandsAndResultType,
-                              DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+                              DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
   let summary = "Residual addition.";
   let arguments = (ins Llm_Rows:$lhs, Llm_Rows:$rhs);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($result)";
 }
 
-def Llm_GatherRowsOp : LlmOp<"gather_rows", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+def Llm_GatherRowsOp : LlmOp<"gather_rows", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBePrologueOf"]>]> {
   let summary = "The rows whose logits the step asks for, in its order.";
   let arguments = (ins Llm_Rows:$input, Llm_BatchType:$batch);
   let results = (outs Llm_Rows:$result);

@@ -126,7 +126,7 @@ private:
     Location loc = program.getLoc();
     std::string text;
     llvm::raw_string_ostream stream(text);
-    program.print(stream);
+    program.print(stream, OpPrintingFlags().enableDebugInfo(false));
     StringAttr &symbol = known[text];
     if (!symbol) {
       program.setSymName(name);

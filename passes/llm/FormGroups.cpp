@@ -1,0 +1,220 @@
+//===- FormGroups.cpp - decides which ops become one kernel ----------------===//
+
+#include "mlir/Analysis/TopologicalSortUtils.h"
+#include "passes/llm/Passes.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::llm;
+
+namespace inlay {
+#define GEN_PASS_DEF_FORMGROUPSPASS
+#include "passes/llm/Passes.h.inc"
+} // namespace inlay
+
+/// Rows up to which weights are streamed through tensor cores with the tokens on M (see the family matvec).
+static constexpr int64_t streamingRows = 16;
+
+/// The name that an op has in the checkpoint.
+static StringRef nameOf(Operation *op) {
+  if (auto name = dyn_cast<NameLoc>(op->getLoc()))
+    return name.getName().getValue();
+  return op->getName().stripDialect();
+}
+
+/// Bytes of one row of `value`, written by one kernel and read by the next if they are not fused.
+static int64_t rowBytes(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.getRank() == 2 ? type.getDimSize(1) * type.getElementTypeBitWidth() / 8 : 0;
+}
+
+namespace {
+
+/// Ops that become one kernel, in the order of the step.
+struct Group {
+  std::string name, family;
+  SetVector<Operation *> ops;
+};
+
+/// Forms the groups of one step.
+class GroupFormer {
+public:
+  GroupFormer(func::FuncOp function, StringRef target, int64_t maxRows)
+      : function(function), isGpu(target != "cpu"), maxRows(maxRows) {}
+
+  void run() {
+    Block &body = function.getBody().front();
+    for (Operation &op : body.without_terminator())
+      if (auto fusion = dyn_cast<FusionInterface>(op); fusion && fusion.isAnchor())
+        growAround(&op);
+    for (Operation &op : body.without_terminator())
+      if (!groupOf.count(&op))
+        growRows(&op);
+    for (std::unique_ptr<Group> &group : groups)
+      outline(*group);
+    sortTopologically(&body);
+  }
+
+private:
+  func::FuncOp function;
+  bool isGpu;
+  int64_t maxRows;
+  std::vector<std::unique_ptr<Group>> groups;
+  DenseMap<Operation *, Group *> groupOf;
+
+  Group &newGroup(Operation *op, StringRef family) {
+    groups.push_back(std::make_unique<Group>(Group{nameOf(op).str(), family.str(), {}}));
+    take(*groups.back(), op);
+    return *groups.back();
+  }
+
+  void take(Group &group, Operation *op) {
+    group.ops.insert(op);
+    groupOf[op] = &group;
+  }
+
+  StringRef familyOf(Operation *anchor) {
+    if (isa<PagedAttentionOp>(anchor))
+      return "attention";
+    return isGpu && maxRows <= streamingRows ? "matvec" : "gemm";
+  }
+
+  /// True if all that read `op`'s results are in `group`.
+  bool isReadOnlyBy(Operation *op, Group &group) {
+    return llvm::all_of(op->getUsers(), [&](Operation *user) { return group.ops.contains(user); });
+  }
+
+  void growAround(Operation *anchor) {
+    Group &group = newGroup(anchor, familyOf(anchor));
+    growPrologue(anchor, group);
+    growEpilogue(anchor, group);
+  }
+
+  void growPrologue(Operation *anchor, Group &group) {
+    Operation *reader = anchor;
+    while (Operation *op = reader->getOperand(0).getDefiningOp()) {
+      auto fusion = dyn_cast<FusionInterface>(op);
+      if (!fusion || groupOf.count(op) || !fusion.canBePrologueOf(anchor))
+        return;
+      if (std::string reason = prologueRefusal(op, group); !reason.empty()) {
+        op->emitRemark() << "not fused into " << group.name << ": " << reason;
+        return;
+      }
+      take(group, op);
+      op->emitRemark() << "fused into " << group.name << " as prologue: saves " << 2 * rowBytes(op->getResult(0))
+                       << " bytes a row";
+      reader = op;
+    }
+  }
+
+  std::string prologueRefusal(Operation *op, Group &group) {
+    if (!isReadOnlyBy(op, group))
+      return "its result is read elsewhere too";
+    if (group.family == "gemm" && isGpu)
+      return "the copy engine stages the activations of steps of more than " + std::to_string(streamingRows) +
+             " rows, and cannot scale them";
+    return "";
+  }
+
+  void growEpilogue(Operation *anchor, Group &group) {
+    // Users in order, as long as one joins.
+    for (Operation *op = anchor->getNextNode(); op && !op->hasTrait<OpTrait::IsTerminator>(); op = op->getNextNode()) {
+      auto fusion = dyn_cast<FusionInterface>(op);
+      bool reads = llvm::any_of(op->getOperands(), [&](Value v) { return group.ops.contains(v.getDefiningOp()); });
+      if (!reads || groupOf.count(op) || !fusion || waitsForOthers(op, anchor, group))
+        continue;
+      if (!fusion.canBeEpilogueOf(anchor)) {
+        if (!fusion.isAnchor())
+          op->emitRemark() << "not fused into " << group.name << ": its result needs more than one tile of it";
+        continue;
+      }
+      if (std::string reason = epilogueRefusal(op, group); !reason.empty()) {
+        op->emitRemark() << "not fused into " << group.name << ": " << reason;
+        continue;
+      }
+      take(group, op);
+      op->emitRemark() << "fused into " << group.name << " as epilogue: saves " << 2 * rowBytes(op->getOperand(0))
+                       << " bytes a row";
+    }
+  }
+
+  /// True if `op` reads what is computed after `anchor` outside of its group: it belongs to a later group.
+  static bool waitsForOthers(Operation *op, Operation *anchor, Group &group) {
+    return llvm::any_of(op->getOperands(), [&](Value operand) {
+      Operation *producer = operand.getDefiningOp();
+      return producer && !group.ops.contains(producer) && anchor->isBeforeInBlock(producer);
+    });
+  }
+
+  std::string epilogueRefusal(Operation *op, Group &group) {
+    for (Value operand : op->getOperands()) {
+      Operation *producer = operand.getDefiningOp();
+      if (!isa<RankedTensorType>(operand.getType()) || !producer || group.ops.contains(producer))
+        continue;
+      // A value from elsewhere can be added to the product; anything else would have to be computed first.
+      if (!isa<AddOp>(op))
+        return "it also reads '" + nameOf(producer).str() + "'";
+    }
+    return "";
+  }
+
+  /// Row-wise work: an op and the row-wise ops that read it.
+  void growRows(Operation *op) {
+    Group &group = newGroup(op, isa<SampleOp>(op) ? "sample" : "rows");
+    if (isa<EmbeddingOp, SampleOp>(op))
+      return;
+    if (isa<GatherRowsOp>(op)) {
+      for (Operation *user : op->getUsers())
+        if (isa<RmsNormOp>(user) && !groupOf.count(user) && op->hasOneUse())
+          take(group, user);
+      return;
+    }
+    if (auto norm = dyn_cast<RmsNormOp>(op); norm && !norm.getGroup())
+      return;
+    // Norms of heads, rotations and the append of one layer.
+    for (Operation *next = op->getNextNode(); next; next = next->getNextNode()) {
+      if (groupOf.count(next) || !isa<RmsNormOp, RopeOp, KvAppendOp>(next))
+        continue;
+      if (auto norm = dyn_cast<RmsNormOp>(next); norm && !norm.getGroup())
+        continue;
+      take(group, next);
+      if (isa<KvAppendOp>(next)) {
+        group.name = StringRef(group.name).rsplit('.').first.str() + ".append";
+        break;
+      }
+    }
+  }
+
+  /// Moves the ops of `group` into an llm.group.
+  void outline(Group &group) {
+    SmallVector<Operation *> ops(group.ops.begin(), group.ops.end());
+    llvm::sort(ops, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+    SmallVector<Value> outputs;
+    for (Operation *op : ops)
+      for (Value result : op->getResults())
+        if (llvm::any_of(result.getUsers(), [&](Operation *user) { return !group.ops.contains(user); }))
+          outputs.push_back(result);
+    OpBuilder builder(ops.back());
+    auto grouped = GroupOp::create(builder, NameLoc::get(builder.getStringAttr(group.name)),
+                                   ValueRange(outputs).getTypes(), group.name, group.family);
+    Block &body = grouped.getBody().emplaceBlock();
+    for (Operation *op : ops)
+      op->moveBefore(&body, body.end());
+    builder.setInsertionPointToEnd(&body);
+    auto yield = YieldOp::create(builder, grouped.getLoc(), outputs);
+    for (auto [inner, outer] : llvm::zip(outputs, grouped.getResults()))
+      inner.replaceUsesWithIf(
+          outer, [&](OpOperand &use) { return use.getOwner() != yield && use.getOwner()->getParentOp() != grouped; });
+  }
+};
+
+struct FormGroupsPass : inlay::impl::FormGroupsPassBase<FormGroupsPass> {
+  using FormGroupsPassBase::FormGroupsPassBase;
+
+  void runOnOperation() override {
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      GroupFormer(function, target, maxRows).run();
+  }
+};
+
+} // namespace

@@ -1,0 +1,157 @@
+//===- FuseProjections.cpp - projections of one value become one product ---===//
+
+#include "passes/llm/Passes.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::llm;
+
+namespace inlay {
+#define GEN_PASS_DEF_FUSEPROJECTIONSPASS
+#include "passes/llm/Passes.h.inc"
+} // namespace inlay
+
+/// The name that an op has in the checkpoint.
+static StringRef nameOf(Operation *op) {
+  if (auto name = dyn_cast<NameLoc>(op->getLoc()))
+    return name.getName().getValue();
+  return op->getName().getStringRef();
+}
+
+namespace {
+
+/// Makes one linear of several that read the same value.
+class ProjectionFuser {
+public:
+  explicit ProjectionFuser(ModuleOp module) : module(module), symbols(module) {
+    module.walk([&](Operation *op) {
+      for (NamedAttribute attr : op->getAttrs())
+        if (auto symbol = dyn_cast<FlatSymbolRefAttr>(attr.getValue()))
+          ++uses[symbol.getAttr()];
+    });
+  }
+
+  /// Fuses `linears` as `name`, or says why not.
+  void fuse(ArrayRef<LinearOp> linears, StringRef name, RowOrder order, std::optional<int64_t> headDim) {
+    LinearOp first = linears.front();
+    std::string fused = (nameOf(first).rsplit('.').first + "." + name).str();
+    if (std::string reason = refusal(linears); !reason.empty()) {
+      first.emitRemark() << "not fused as " << fused << ": " << reason;
+      return;
+    }
+    auto weightOf = [&](LinearOp linear) { return symbols.lookup<WeightOp>(linear.getWeight()); };
+    auto biasOf = [&](LinearOp linear) { return symbols.lookup<WeightOp>(*linear.getBias()); };
+    FlatSymbolRefAttr weight = concatenate(linears, weightOf, fused + ".weight", order, headDim), bias;
+    if (first.getBias())
+      bias = concatenate(linears, biasOf, fused + ".bias", order, headDim);
+
+    OpBuilder builder(first);
+    SmallVector<Type> types;
+    for (LinearOp linear : linears)
+      types.push_back(linear.getResult(0).getType());
+    auto product =
+        LinearOp::create(builder, NameLoc::get(builder.getStringAttr(fused)), types, first.getInput(), weight, bias);
+    product.emitRemark() << "fused " << linears.size() << " projections: the input is read once";
+    for (auto [i, fusedAway] : llvm::enumerate(linears)) {
+      LinearOp linear = fusedAway;
+      linear.getResult(0).replaceAllUsesWith(product.getResult(i));
+      linear.erase();
+    }
+  }
+
+private:
+  ModuleOp module;
+  SymbolTable symbols;
+  DenseMap<StringAttr, unsigned> uses;
+
+  std::string refusal(ArrayRef<LinearOp> linears) {
+    LinearOp first = linears.front();
+    auto typeOf = [&](LinearOp linear) { return symbols.lookup<WeightOp>(linear.getWeight()).getTensorType(); };
+    for (LinearOp linear : linears) {
+      if (linear.getInput() != first.getInput())
+        return "'" + nameOf(linear).str() + "' reads another value";
+      if (uses.lookup(linear.getWeightAttr().getAttr()) != 1)
+        return "'" + linear.getWeight().str() + "' is used elsewhere";
+      if (typeOf(linear).getElementType() != typeOf(first).getElementType())
+        return "element types of weights differ";
+      if (linear.getBias().has_value() != first.getBias().has_value())
+        return "only some have a bias";
+    }
+    return "";
+  }
+
+  /// The weight that stacks those of `linears`; theirs are erased.
+  FlatSymbolRefAttr concatenate(ArrayRef<LinearOp> linears, function_ref<WeightOp(LinearOp)> weightOf,
+                                const std::string &name, RowOrder order, std::optional<int64_t> headDim) {
+    WeightOp first = weightOf(linears.front());
+    OpBuilder builder(first);
+    SmallVector<Attribute> sources, values;
+    SmallVector<int64_t> shape(first.getTensorType().getShape());
+    shape[0] = 0;
+    bool isInline = first.getValue().has_value();
+    for (LinearOp linear : linears) {
+      WeightOp weight = weightOf(linear);
+      shape[0] += weight.getTensorType().getDimSize(0);
+      if (isInline)
+        llvm::append_range(values, weight.getValue()->getValues<Attribute>());
+      else
+        llvm::append_range(sources, weight.getSources()->getValue());
+    }
+    auto type = first.getTensorType().clone(shape);
+    auto fused = WeightOp::create(builder, first.getLoc(), builder.getStringAttr(name), TypeAttr::get(type),
+                                  isInline ? ArrayAttr() : builder.getArrayAttr(sources),
+                                  RowOrderAttr::get(builder.getContext(), order),
+                                  PackingAttr::get(builder.getContext(), Packing::RowMajor),
+                                  headDim ? builder.getI64IntegerAttr(*headDim) : IntegerAttr(),
+                                  isInline ? cast<ElementsAttr>(DenseElementsAttr::get(type, values)) : ElementsAttr());
+    for (LinearOp linear : linears)
+      symbols.erase(weightOf(linear));
+    return FlatSymbolRefAttr::get(symbols.insert(fused));
+  }
+};
+
+struct FuseProjectionsPass : inlay::impl::FuseProjectionsPassBase<FuseProjectionsPass> {
+  void runOnOperation() override {
+    ProjectionFuser fuser(getOperation());
+    getOperation().walk([&](PagedAttentionOp attention) { fuseAttention(attention, fuser); });
+    SmallVector<GatedActivationOp> gated;
+    getOperation().walk([&](GatedActivationOp op) { gated.push_back(op); });
+    for (GatedActivationOp op : gated) {
+      auto gate = op.getGate().getDefiningOp<LinearOp>(), up = op.getUp().getDefiningOp<LinearOp>();
+      if (gate && up && gate != up)
+        fuser.fuse({gate, up}, "gate_up_proj", RowOrder::Alternate, std::nullopt);
+    }
+  }
+
+private:
+  /// The linear behind `value`, over rope and norms of heads; sets `isNormed` if there is a norm.
+  static LinearOp linearBehind(Value value, bool &isRotated, bool &isNormed) {
+    while (Operation *op = value.getDefiningOp()) {
+      if (auto linear = dyn_cast<LinearOp>(op))
+        return linear;
+      isRotated |= isa<RopeOp>(op);
+      isNormed |= isa<RmsNormOp>(op);
+      if (!isa<RopeOp, RmsNormOp>(op))
+        break;
+      value = op->getOperand(0);
+    }
+    return {};
+  }
+
+  static void fuseAttention(PagedAttentionOp attention, ProjectionFuser &fuser) {
+    auto append = attention.getCache().getDefiningOp<KvAppendOp>();
+    if (!append)
+      return;
+    bool isRotated = false, isNormed = false, ignored = false;
+    LinearOp q = linearBehind(attention.getQuery(), isRotated, isNormed);
+    LinearOp k = linearBehind(append.getKey(), isRotated, isNormed);
+    LinearOp v = linearBehind(append.getValue(), ignored, isNormed);
+    if (!q || !k || !v || q.getNumResults() != 1 || k.getNumResults() != 1 || v.getNumResults() != 1)
+      return;
+    bool inPairs = isRotated && !isNormed;
+    fuser.fuse({q, k, v}, "qkv_proj", inPairs ? RowOrder::HalfPairs : RowOrder::Plain,
+               inPairs ? std::optional<int64_t>(append.getHeadDim()) : std::nullopt);
+  }
+};
+
+} // namespace

@@ -1,0 +1,31 @@
+//===- Passes.td - passes on the llm dialect -------------------------------===//
+
+#ifndef INLAY_PASSES_LLM_PASSES
+#define INLAY_PASSES_LLM_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def FuseProjectionsPass : Pass<"llm-fuse-projections", "::mlir::ModuleOp"> {
+  let summary = "Projections of one value become one matrix product.";
+  let description = [{
+    Queries, keys and values of a layer become one linear whose weight concatenates
+    theirs; where rope follows directly the rows are stored as `half_pairs`, so that
+    what it rotates stands side by side. Gate and up become one linear whose rows
+    `alternate`. Biases follow their matrices. A remark says what was fused, or why not.
+  }];
+}
+
+def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
+  let summary = "Decides which ops become one kernel.";
+  let description = [{
+    Anchors (matrix products, attention) take in their neighbours as ops declare it
+    through `FusionInterface`. What is left works on rows and forms groups of its own.
+    Each decision is a remark with the model's names and what it saves or why it was
+    refused.
+  }];
+  let options = [
+    Option<"target", "target", "std::string", "\"cpu\"", "cpu or sm_90a">,
+    Option<"maxRows", "max-rows", "int64_t", "16", "Rows that the step may have">];
+}
+
+#endif // INLAY_PASSES_LLM_PASSES
