@@ -80,3 +80,7 @@ __device__ __forceinline__ float minimum(float a, float b) {
   asm("min.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
   return y;
 }
+
+// Quotients rounded up and down.
+__device__ __forceinline__ int ceil_div(int a, int b) { return a / b + (a % b != 0 && (a < 0) == (b < 0)); }
+__device__ __forceinline__ int floor_div(int a, int b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }

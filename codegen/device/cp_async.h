@@ -1,10 +1,11 @@
 // Asynchronous copies of 16 bytes from global to shared memory.
 #pragma once
+#include "shared_address.h"
 
 // Copies 16 bytes, or writes zeros where `present` is false (nothing is read then).
 template <typename T> __device__ __forceinline__ void cp_async_16(T *shared, const T *global, bool present) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
-                   static_cast<unsigned>(__cvta_generic_to_shared(shared))),
+                   shared_address(shared)),
                "l"(global), "r"(present ? 16 : 0)
                : "memory");
 }

@@ -8,17 +8,18 @@
 #pragma once
 #include "base.h"
 #include "shared_address.h"
+#include "shared_address.h"
 
-template <typename T> __device__ __forceinline__ void mma_m16n8k16(float *d, const unsigned *a, const unsigned *b);
+template <typename T> __device__ __forceinline__ void mma_m16n8k16(float *d, const int *a, const int *b);
 template <>
-__device__ __forceinline__ void mma_m16n8k16<bfloat16>(float *d, const unsigned *a, const unsigned *b) {
+__device__ __forceinline__ void mma_m16n8k16<bfloat16>(float *d, const int *a, const int *b) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
                "{%0, %1, %2, %3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 template <>
-__device__ __forceinline__ void mma_m16n8k16<float16>(float *d, const unsigned *a, const unsigned *b) {
+__device__ __forceinline__ void mma_m16n8k16<float16>(float *d, const int *a, const int *b) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
                "{%0, %1, %2, %3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
@@ -26,26 +27,26 @@ __device__ __forceinline__ void mma_m16n8k16<float16>(float *d, const unsigned *
 }
 
 // Four 8 x 8 matrices of 16-bit elements; lane l gives the address of row l % 8 of matrix l / 8.
-template <typename T> __device__ __forceinline__ void ldmatrix_x4(unsigned *r, const T *row) {
+template <typename T> __device__ __forceinline__ void ldmatrix_x4(int *r, const T *row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"(shared_address(row))
                : "memory");
 }
-template <typename T> __device__ __forceinline__ void ldmatrix_x4_trans(unsigned *r, const T *row) {
+template <typename T> __device__ __forceinline__ void ldmatrix_x4_trans(int *r, const T *row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"(shared_address(row))
                : "memory");
 }
 // Two 8 x 8 matrices; lanes 0..15 give the addresses.
-template <typename T> __device__ __forceinline__ void ldmatrix_x2(unsigned *r, const T *row) {
+template <typename T> __device__ __forceinline__ void ldmatrix_x2(int *r, const T *row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
                : "=r"(r[0]), "=r"(r[1])
                : "r"(shared_address(row))
                : "memory");
 }
-template <typename T> __device__ __forceinline__ void ldmatrix_x2_trans(unsigned *r, const T *row) {
+template <typename T> __device__ __forceinline__ void ldmatrix_x2_trans(int *r, const T *row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
                : "=r"(r[0]), "=r"(r[1])
                : "r"(shared_address(row))

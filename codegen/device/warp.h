@@ -1,5 +1,6 @@
 // What the lanes of a warp and the blocks of a cluster tell each other.
 #pragma once
+#include "shared_address.h"
 
 template <typename T> __device__ __forceinline__ T shuffle_xor(T value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
@@ -17,7 +18,7 @@ __device__ __forceinline__ void cluster_barrier() {
 // Four bytes at the same place in the shared memory of another block of the cluster.
 template <typename T> __device__ __forceinline__ T load_of_block(const T *p, int rank) {
   static_assert(sizeof(T) == 4, "distributed shared memory is read in words");
-  unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(p)), remote, word;
+  unsigned address = shared_address(p), remote, word;
   asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(address), "r"(rank));
   asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(word) : "r"(remote) : "memory");
   T value;

@@ -60,14 +60,32 @@ static const llvm::StringMap<Infix> &infixOperators() {
 /// Operations that are calls of a function with the same operands.
 static const llvm::StringMap<const char *> &functions() {
   static const llvm::StringMap<const char *> table = {
-      {"arith.maxsi", "max"},        {"arith.minsi", "min"},     {"arith.maximumf", "maximum"},
-      {"arith.minimumf", "minimum"}, {"arith.maxnumf", "fmaxf"}, {"arith.minnumf", "fminf"},
-      {"arith.remf", "fmodf"},       {"math.absf", "fabsf"},     {"math.absi", "abs"},
-      {"math.ceil", "ceilf"},        {"math.cos", "cosf"},       {"math.erf", "erff"},
-      {"math.exp", "expf"},          {"math.exp2", "exp2f"},     {"math.floor", "floorf"},
-      {"math.fma", "fmaf"},          {"math.log", "logf"},       {"math.log1p", "log1pf"},
-      {"math.log2", "log2f"},        {"math.powf", "powf"},      {"math.roundeven", "rintf"},
-      {"math.rsqrt", "rsqrtf"},      {"math.sin", "sinf"},       {"math.sqrt", "sqrtf"},
+      {"arith.ceildivsi", "ceil_div"},
+      {"arith.floordivsi", "floor_div"},
+      {"arith.maxsi", "max"},
+      {"arith.minsi", "min"},
+      {"arith.maximumf", "maximum"},
+      {"arith.minimumf", "minimum"},
+      {"arith.maxnumf", "fmaxf"},
+      {"arith.minnumf", "fminf"},
+      {"arith.remf", "fmodf"},
+      {"math.absf", "fabsf"},
+      {"math.absi", "abs"},
+      {"math.ceil", "ceilf"},
+      {"math.cos", "cosf"},
+      {"math.erf", "erff"},
+      {"math.exp", "expf"},
+      {"math.exp2", "exp2f"},
+      {"math.floor", "floorf"},
+      {"math.fma", "fmaf"},
+      {"math.log", "logf"},
+      {"math.log1p", "log1pf"},
+      {"math.log2", "log2f"},
+      {"math.powf", "powf"},
+      {"math.roundeven", "rintf"},
+      {"math.rsqrt", "rsqrtf"},
+      {"math.sin", "sinf"},
+      {"math.sqrt", "sqrtf"},
       {"math.tanh", "tanhf"},
   };
   return table;
@@ -380,7 +398,8 @@ FailureOr<Expression> Printer::expression(Operation *op) {
     FailureOr<std::string> name = typeName(type, loc);
     if (failed(name))
       return failure();
-    if (infix->second.signedness == Signedness::Unsigned) {
+    // Products of i32 wrap around (hashes do); those of indices never get there.
+    if (infix->second.signedness == Signedness::Unsigned || (isa<arith::MulIOp>(op) && type.isInteger(32))) {
       std::string cast = "static_cast<" + *unsignedTypeName(type, loc) + ">(";
       return Expression{"static_cast<" + *name + ">(" + cast + left + ")" + symbol + cast + right + "))", true};
     }
@@ -723,7 +742,8 @@ LogicalResult Printer::statement(Operation *op) {
         FailureOr<Expression> text = expression(op);
         if (failed(text))
           return failure();
-        if (isInlined(op, text->text)) {
+        bool isName = text->atomic && llvm::all_of(text->text, [](char c) { return llvm::isAlnum(c) || c == '_'; });
+        if ((isName && isa<arith::IndexCastOp>(op)) || isInlined(op, text->text)) {
           values[op->getResult(0)] = *text;
           return success();
         }

@@ -15,7 +15,10 @@ struct Family {
 } // namespace
 
 static constexpr Family families[] = {
+    {"attention", lowerGeneric},
     {"generic", lowerGeneric},
+    {"rows", lowerGeneric},
+    {"sample", lowerGeneric},
 };
 
 FamilyLowering inlay::familyLowering(tile::ProgramOp program) {

@@ -1,23 +1,79 @@
 //===- inlay-translate.cpp - into and out of the dialects, for tests -------===//
 
 #include "codegen/emit/PrintCuda.h"
+#include "codegen/tile_to_cuda/Compile.h"
 #include "compiler/pipelines/Registration.h"
 #include "frontends/hf/Import.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Tools/mlir-translate/MlirTranslateMain.h"
 #include "mlir/Tools/mlir-translate/Translation.h"
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+
+using namespace mlir;
+using namespace inlay;
+
+/// Prints every kernel of the cuda dialect.
+static LogicalResult printKernels(ModuleOp module, llvm::raw_ostream &os) {
+  for (cuda::KernelOp kernel : module.getOps<cuda::KernelOp>())
+    if (failed(printCuda(kernel, os)))
+      return failure();
+  return success();
+}
+
+static LogicalResult writeFile(const llvm::Twine &path, llvm::StringRef content) {
+  std::error_code error;
+  llvm::raw_fd_ostream os(path.str(), error);
+  os << content;
+  os.flush();
+  if (error || os.has_error()) {
+    llvm::errs() << "error: cannot write " << path << "\n";
+    os.clear_error();
+    return failure();
+  }
+  return success();
+}
 
 int main(int argc, char **argv) {
-  inlay::hf::registerHuggingFaceTranslation();
-  mlir::TranslateFromMLIRRegistration cudaToCpp(
-      "cuda-to-cpp", "print the kernels of the cuda dialect as CUDA C++",
-      [](mlir::ModuleOp module, llvm::raw_ostream &os) -> mlir::LogicalResult {
-        for (inlay::cuda::KernelOp kernel : module.getOps<inlay::cuda::KernelOp>())
-          if (failed(inlay::printCuda(kernel, os)))
-            return mlir::failure();
-        return mlir::success();
-      },
-      inlay::registerAllDialects);
-  return mlir::failed(mlir::mlirTranslateMain(argc, argv, "Inlay's translation driver"));
+  hf::registerHuggingFaceTranslation();
+  llvm::cl::opt<std::string> folder("kernels-to",
+                                    llvm::cl::desc("with --tile-to-cubin: where NAME.cu, .ptx and .cubin go"));
+  llvm::cl::opt<std::string> nvrtc("nvrtc", llvm::cl::desc("libnvrtc, or a folder that holds it"));
+  llvm::cl::opt<std::string> arch("arch", llvm::cl::desc("chip"), llvm::cl::init("sm_90a"));
+  TranslateFromMLIRRegistration cudaToCpp("cuda-to-cpp", "print the kernels of the cuda dialect as CUDA C++",
+                                          printKernels, registerAllDialects);
+  auto compile = [&](ModuleOp module, llvm::raw_ostream &os, bool sourceOnly) -> LogicalResult {
+    CudaOptions options;
+    options.nvrtcPath = nvrtc;
+    options.arch = arch;
+    options.sourceOnly = sourceOnly;
+    std::vector<CudaKernel> kernels;
+    if (failed(compileCudaKernels(module, options, kernels)))
+      return failure();
+    for (const CudaKernel &kernel : kernels) {
+      if (sourceOnly) {
+        os << kernel.source << "\n";
+        continue;
+      }
+      os << kernel.name << ": " << kernel.block << " threads, cluster " << kernel.cluster << ", " << kernel.registers
+         << " registers, " << kernel.spillBytes << " bytes spilled, " << kernel.sharedBytes << " bytes shared, "
+         << static_cast<int>(kernel.nvrtcMilliseconds) << " ms\n";
+      if (folder.empty())
+        continue;
+      llvm::SmallString<128> stem(folder.getValue());
+      llvm::sys::path::append(stem, kernel.name);
+      if (llvm::sys::fs::create_directories(folder) || failed(writeFile(stem + ".cu", kernel.source)) ||
+          failed(writeFile(stem + ".ptx", kernel.ptx)) || failed(writeFile(stem + ".cubin", kernel.cubin)))
+        return failure();
+    }
+    return success();
+  };
+  TranslateFromMLIRRegistration tileToCuda(
+      "tile-to-cuda", "lower tile programs and print them as CUDA C++",
+      [&](ModuleOp module, llvm::raw_ostream &os) { return compile(module, os, true); }, registerAllDialects);
+  TranslateFromMLIRRegistration tileToCubin(
+      "tile-to-cubin", "compile tile programs with NVRTC and print registers, shared memory and time",
+      [&](ModuleOp module, llvm::raw_ostream &os) { return compile(module, os, false); }, registerAllDialects);
+  return failed(mlirTranslateMain(argc, argv, "Inlay's translation driver"));
 }
