@@ -7,6 +7,8 @@
 namespace inlay::hf {
 
 std::string Problem::ToString() const {
+  if (expected.empty())
+    return found;
   std::string line = file;
   if (!key.empty())
     line += ": " + key;

@@ -1,0 +1,195 @@
+// Opening a model directory: every tensor that is missing, misshapen or of a
+// type that is not read is listed at once, with the file that holds it.
+
+#include "frontends/hf/Checkpoint.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace inlay::hf {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+const fs::path kModels = "test/fixtures/models";
+
+class CheckpointTest : public ::testing::Test {
+protected:
+  void SetUp() override {
+    directory_ = fs::path(::testing::TempDir()) / ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    fs::remove_all(directory_);
+    fs::create_directories(directory_);
+  }
+  void TearDown() override { fs::remove_all(directory_); }
+
+  void Copy(const std::string &model) {
+    for (const auto &entry : fs::directory_iterator(kModels / model))
+      if (entry.is_regular_file())
+        fs::copy(entry.path(), directory_);
+  }
+  void Write(const std::string &name, const std::string &text) {
+    std::ofstream(directory_ / name, std::ios::binary) << text;
+  }
+  json ReadConfig() { return json::parse(std::ifstream(directory_ / "config.json")); }
+
+  std::vector<std::string> Open(const CheckpointOptions &options = {}) {
+    Problems problems;
+    std::optional<Checkpoint> checkpoint = OpenCheckpoint(directory_.string(), options, problems);
+    EXPECT_EQ(checkpoint.has_value(), !problems.HasErrors());
+    std::vector<std::string> lines;
+    for (const Problem &problem : problems.items())
+      lines.push_back(problem.ToString());
+    return lines;
+  }
+
+  fs::path directory_;
+};
+
+TEST_F(CheckpointTest, EveryFixtureIsWithoutProblems) {
+  size_t models = 0;
+  for (const auto &entry : fs::directory_iterator(kModels)) {
+    ++models;
+    Problems problems;
+    EXPECT_TRUE(OpenCheckpoint(entry.path().string(), {}, problems)) << problems.ToStatus();
+    EXPECT_THAT(problems.items(), IsEmpty()) << entry.path();
+  }
+  EXPECT_EQ(models, 19u);
+}
+
+TEST_F(CheckpointTest, ShardsAreReadThroughTheIndex) {
+  absl::StatusOr<Checkpoint> checkpoint = OpenCheckpoint((kModels / "llama-sharded").string(), CheckpointOptions());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_EQ(checkpoint->weights.files.size(), 4u);
+}
+
+TEST_F(CheckpointTest, AConfigurationIsEnoughForDummyWeights) {
+  fs::copy(kModels / "qwen3" / "config.json", directory_);
+  CheckpointOptions options;
+  options.dummy_weights = true;
+  EXPECT_THAT(Open(options), IsEmpty());
+  EXPECT_THAT(Open(), ElementsAre(directory_.string() +
+                                  ": found no model.safetensors and no model.safetensors.index.json, expected "
+                                  "weights; add them, or compile with --dummy-weights"));
+}
+
+TEST_F(CheckpointTest, MissingAndMisshapenTensorsAreListedTogether) {
+  Copy("llama-mqa");
+  json config = ReadConfig();
+  config["vocab_size"] = 300;
+  config["attention_bias"] = true;
+  config["num_hidden_layers"] = 1;
+  Write("config.json", config.dump());
+  std::vector<std::string> lines = Open();
+  EXPECT_THAT(lines, ::testing::Contains("model.safetensors: model.embed_tokens.weight: found shape [256, 64], "
+                                         "expected shape [300, 64]; config.json and the weights are not of the same "
+                                         "model"));
+  EXPECT_THAT(lines,
+              ::testing::Contains("safetensors: model.layers.0.self_attn.q_proj.bias: found no such tensor, "
+                                  "expected shape [128]; config.json and the weights are not of the same model"));
+  EXPECT_THAT(lines, ::testing::Contains("model.safetensors: model.layers.1.input_layernorm.weight: found a tensor "
+                                         "that the model does not use, expected only tensors of the model; it is left "
+                                         "out"));
+  EXPECT_EQ(lines.size(), 2u + 4u + 9u); // Two shapes, four biases, the nine tensors of the second layer.
+}
+
+TEST_F(CheckpointTest, AMissingShardIsNamed) {
+  Copy("llama-sharded");
+  fs::remove(directory_ / "model-00002-of-00004.safetensors");
+  EXPECT_THAT(Open(), ElementsAre("model-00002-of-00004.safetensors: found no such file, expected a safetensors file; "
+                                  "copy the file from the model's repository again"));
+}
+
+TEST_F(CheckpointTest, AShardOutsideTheDirectoryIsRefused) {
+  Copy("llama-sharded");
+  for (const char *shard : {"../model.safetensors", "/etc/passwd", "..", "a\\b"}) {
+    json index = {{"weight_map", {{"lm_head.weight", shard}}}};
+    Write("model.safetensors.index.json", index.dump());
+    EXPECT_THAT(Open(), ElementsAre(HasSubstr("expected the name of a file beside the index"))) << shard;
+  }
+}
+
+TEST_F(CheckpointTest, SymlinkedFilesAreFollowed) {
+  for (const char *name : {"config.json", "model.safetensors"})
+    fs::create_symlink(fs::absolute(kModels / "qwen3" / name), directory_ / name);
+  EXPECT_THAT(Open(), IsEmpty());
+}
+
+// One header and the part of the message that says what is wrong with it.
+struct HeaderCase {
+  const char *name;
+  std::string json;
+  std::string message;
+};
+
+class SafetensorsHeader : public ::testing::TestWithParam<HeaderCase> {};
+
+TEST_P(SafetensorsHeader, IsRefused) {
+  auto tensors = ParseSafetensorsHeader(GetParam().json, 8, 16, "f");
+  ASSERT_FALSE(tensors.ok());
+  EXPECT_EQ(tensors.status().message(),
+            "f: " + GetParam().message + "; copy the file from the model's repository again");
+}
+
+std::string Tensor(const std::string &name, const std::string &dtype, const std::string &shape,
+                   const std::string &offsets) {
+  return "\"" + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape + ",\"data_offsets\":" + offsets + "}";
+}
+std::string Header(const std::string &tensors) { return "{" + tensors + "}"; }
+
+INSTANTIATE_TEST_SUITE_P(
+    Hostile, SafetensorsHeader,
+    ::testing::Values(
+        HeaderCase{"Empty", "", "header: found invalid JSON (Empty: no JSON found), expected an object"},
+        HeaderCase{"Deep", "{\"a\":" + std::string(1000, '[') + std::string(1000, ']') + "}",
+                   "header: found invalid JSON (The JSON document was too deep (too many nested objects and arrays)), "
+                   "expected an object"},
+        HeaderCase{"Twice", Header(Tensor("a", "F32", "[2]", "[0,8]") + "," + Tensor("a", "F32", "[2]", "[8,16]")),
+                   "a: found the name twice, expected each tensor once"},
+        HeaderCase{"Overlap", Header(Tensor("a", "F32", "[3]", "[0,12]") + "," + Tensor("b", "F32", "[2]", "[8,16]")),
+                   "b: found data at byte 8, expected 12, where the tensor before ends"},
+        HeaderCase{"Hole", Header(Tensor("a", "F32", "[1]", "[0,4]") + "," + Tensor("b", "F32", "[2]", "[8,16]")),
+                   "b: found data at byte 8, expected 4, where the tensor before ends"},
+        HeaderCase{"Rest", Header(Tensor("a", "F32", "[1]", "[0,4]")),
+                   "found 16 bytes of data, expected 4, the sum of the tensors"},
+        HeaderCase{"Negative", Header(Tensor("a", "F32", "[-4]", "[0,16]")),
+                   "a: found shape with -4, expected integers from 0 to 2^63-1"},
+        HeaderCase{"Backwards", Header(Tensor("a", "F32", "[4]", "[16,0]")),
+                   "a: found data_offsets [16, 0], expected a range within the file's 16 bytes of data"},
+        HeaderCase{"PastTheEnd", Header(Tensor("a", "F32", "[5]", "[0,20]")),
+                   "a: found data_offsets [0, 20], expected a range within the file's 16 bytes of data"},
+        HeaderCase{"Overflow", Header(Tensor("a", "F32", "[4294967296,4294967296]", "[0,16]")),
+                   "a: found a shape whose size overflows, expected at most 2^63-1 bytes"},
+        HeaderCase{"Size", Header(Tensor("a", "BF16", "[2,2]", "[0,16]")),
+                   "a: found 16 bytes of data, expected 8 for BF16 of shape [2, 2]"},
+        HeaderCase{"DType", Header(Tensor("a", "F12", "[4]", "[0,16]")),
+                   "a: found dtype F12, expected a dtype of the format"},
+        HeaderCase{"NoOffsets", R"({"a":{"dtype":"F32","shape":[4]}})",
+                   "a: found no data_offsets, expected dtype, shape and data_offsets"}),
+    [](const auto &info) { return info.param.name; });
+
+TEST_F(CheckpointTest, FilesThatAreNoSafetensorsAreRefused) {
+  Copy("qwen3");
+  auto message = [&](const std::string &bytes) {
+    Write("model.safetensors", bytes);
+    std::vector<std::string> lines = Open();
+    return lines.empty() ? "" : lines[0];
+  };
+  EXPECT_THAT(message(""), HasSubstr("model.safetensors: found 0 bytes, expected at least 8"));
+  EXPECT_THAT(message(std::string(8, '\xff')),
+              HasSubstr("model.safetensors: header: found 18446744073709551615 bytes, expected at most 0"));
+  EXPECT_THAT(message(std::string("\x03\0\0\0\0\0\0\0{}", 10)),
+              HasSubstr("model.safetensors: header: found 3 bytes, expected at most 2"));
+  EXPECT_THAT(message(std::string("\x02\0\0\0\0\0\0\0{}", 10)),
+              HasSubstr("model.embed_tokens.weight: found no such tensor"));
+}
+
+} // namespace
+} // namespace inlay::hf
