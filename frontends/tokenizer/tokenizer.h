@@ -19,6 +19,8 @@
 
 namespace inlay::tokenizer {
 
+struct DecoderState;
+
 // An entry of `added_tokens`: found in the text before the model sees it.
 struct AddedToken {
   int32_t id = 0;
@@ -70,11 +72,15 @@ private:
   std::unique_ptr<Impl> impl_;
 };
 
-// Ids to text, one at a time, as they are generated. The pieces joined are what Decode gives for all ids; a piece
-// never ends inside a character. `tokenizer` must outlive the stream.
+// Ids to text, one at a time, as they are generated; a piece never ends inside a character. The pieces joined are what
+// Decode gives for all ids, except that byte-fallback tokens are given as soon as they make a character, where Decode
+// has U+FFFD for each of a run of them if any of the run is invalid. `tokenizer` must outlive the stream.
 class DetokenizeStream {
 public:
   explicit DetokenizeStream(const Tokenizer &tokenizer, bool skip_special_tokens = true);
+  ~DetokenizeStream();
+  DetokenizeStream(DetokenizeStream &&) noexcept;
+  DetokenizeStream &operator=(DetokenizeStream &&) noexcept;
 
   // The text that `id` completes: empty while a character is unfinished.
   absl::StatusOr<std::string> Push(int32_t id);
@@ -85,9 +91,7 @@ public:
 private:
   const Tokenizer *tokenizer_;
   bool skip_special_tokens_;
-  std::vector<int32_t> ids_; // the window that is decoded anew with each id
-  size_t printed_ = 0;       // bytes of its text already given
-  bool at_start_ = true;     // nothing left the window yet
+  std::unique_ptr<DecoderState> state_;
 };
 
 } // namespace inlay::tokenizer

@@ -1,0 +1,95 @@
+#include "frontends/tokenizer/regex.h"
+
+#include "frontends/tokenizer/unicode.h"
+
+#include <fmt/format.h>
+#include <oniguruma.h>
+
+#include <mutex>
+#include <utility>
+
+namespace inlay::tokenizer {
+namespace {
+
+constexpr size_t kMaxPatternBytes = 1 << 16;
+constexpr unsigned kMaxParseDepth = 256;
+constexpr unsigned kMaxStackEntries = 4'000'000; // about 160 MB at the worst
+constexpr unsigned long kMaxRetries = 10'000'000;
+
+const OnigUChar *Bytes(std::string_view text) { return reinterpret_cast<const OnigUChar *>(text.data()); }
+
+std::string OnigMessage(int code, OnigErrorInfo *info) {
+  OnigUChar buffer[ONIG_MAX_ERROR_MESSAGE_LEN];
+  int length = info ? onig_error_code_to_str(buffer, code, info) : onig_error_code_to_str(buffer, code);
+  return std::string(reinterpret_cast<char *>(buffer), static_cast<size_t>(length));
+}
+
+} // namespace
+
+Regex::Regex(std::shared_ptr<void> compiled, std::string pattern, std::string key)
+    : compiled_(std::move(compiled)), pattern_(std::move(pattern)), key_(std::move(key)) {}
+
+absl::StatusOr<Regex> Regex::Compile(std::string_view pattern, std::string key) {
+  // Compiling touches Oniguruma's tables of names and properties, which have no lock of their own.
+  static std::mutex mutex;
+  std::lock_guard<std::mutex> lock(mutex);
+  static const bool initialized = [] {
+    OnigEncoding encodings[] = {ONIG_ENCODING_UTF8};
+    onig_initialize(encodings, 1);
+    onig_set_parse_depth_limit(kMaxParseDepth);
+    return true;
+  }();
+  (void)initialized;
+  if (pattern.size() > kMaxPatternBytes)
+    return absl::InvalidArgumentError(
+        fmt::format("{}: found a pattern of {} bytes, expected at most {}", key, pattern.size(), kMaxPatternBytes));
+  if (!IsValidUtf8(pattern))
+    return absl::InvalidArgumentError(fmt::format("{}: found a pattern that is not UTF-8", key));
+  regex_t *compiled = nullptr;
+  OnigErrorInfo info;
+  int code = onig_new(&compiled, Bytes(pattern), Bytes(pattern) + pattern.size(), ONIG_OPTION_NONE, ONIG_ENCODING_UTF8,
+                      ONIG_SYNTAX_RUBY, &info);
+  if (code != ONIG_NORMAL)
+    return absl::InvalidArgumentError(
+        fmt::format("{}: found {}, expected a regular expression that Oniguruma reads: {}", key, Quoted(pattern),
+                    OnigMessage(code, &info)));
+  return Regex(std::shared_ptr<void>(compiled, [](void *p) { onig_free(static_cast<regex_t *>(p)); }),
+               std::string(pattern), std::move(key));
+}
+
+absl::StatusOr<std::vector<TextRange>> Regex::FindAll(std::string_view text) const {
+  std::unique_ptr<OnigRegion, void (*)(OnigRegion *)> region(onig_region_new(),
+                                                             [](OnigRegion *r) { onig_region_free(r, 1); });
+  std::unique_ptr<OnigMatchParam, void (*)(OnigMatchParam *)> param(onig_new_match_param(), onig_free_match_param);
+  onig_initialize_match_param(param.get());
+  onig_set_match_stack_limit_size_of_match_param(param.get(), kMaxStackEntries);
+  onig_set_retry_limit_in_match_of_match_param(param.get(), kMaxRetries);
+  onig_set_retry_limit_in_search_of_match_param(param.get(), kMaxRetries);
+
+  std::vector<TextRange> matches;
+  const OnigUChar *begin = Bytes(text), *end = begin + text.size();
+  size_t at = 0;
+  while (at < text.size()) {
+    int found = onig_search_with_param(static_cast<regex_t *>(compiled_.get()), begin, end, begin + at, end,
+                                       region.get(), ONIG_OPTION_NONE, param.get());
+    if (found == ONIG_MISMATCH)
+      break;
+    if (found < 0)
+      return absl::ResourceExhaustedError(
+          fmt::format("{}: the pattern {} gave up at byte {} of {} of the text ({}); expected a pattern without nested "
+                      "repetition; fix: correct the pattern or shorten the text",
+                      key_, Quoted(pattern_), at, text.size(), OnigMessage(found, nullptr)));
+    TextRange match{static_cast<size_t>(region->beg[0]), static_cast<size_t>(region->end[0])};
+    if (match.end > match.begin) {
+      matches.push_back(match);
+      at = match.end;
+    } else { // an empty match: look on from the next character
+      if (match.begin >= text.size())
+        break;
+      at = match.begin + ReadUtf8(text.substr(match.begin)).length;
+    }
+  }
+  return matches;
+}
+
+} // namespace inlay::tokenizer

@@ -1,0 +1,335 @@
+#include "frontends/tokenizer/tokenizer.h"
+
+#include "frontends/tokenizer/bpe.h"
+#include "frontends/tokenizer/pipeline.h"
+#include "frontends/tokenizer/tokenizer_json.h"
+#include "frontends/tokenizer/unicode.h"
+
+#include "absl/container/flat_hash_map.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <utility>
+
+namespace inlay::tokenizer {
+namespace {
+
+// A part of a text: plain, or an added token.
+struct Segment {
+  TextRange range;
+  const AddedToken *token = nullptr;
+};
+
+// Finds added tokens: of those that begin leftmost, the longest.
+class TokenTrie {
+public:
+  void Insert(std::string_view content, const AddedToken *token) {
+    int32_t node = 0;
+    for (char c : content) {
+      auto [it, inserted] = edges_.try_emplace(Edge(node, c), static_cast<int32_t>(tokens_.size()));
+      if (inserted)
+        tokens_.push_back(nullptr);
+      node = it->second;
+    }
+    if (!content.empty()) {
+      begins_[static_cast<uint8_t>(content[0])] = true;
+      tokens_[node] = token;
+    }
+  }
+
+  std::vector<Segment> Split(std::string_view text) const {
+    std::vector<Segment> out;
+    size_t plain = 0; // where the text since the last token begins
+    for (size_t at = 0; at < text.size();) {
+      Match match = Longest(text, at);
+      if (!match.token) {
+        ++at;
+        continue;
+      }
+      size_t begin = at, end = match.end;
+      at = end;
+      if (match.token->single_word && (EndsInWord(text.substr(0, begin)) || BeginsWord(text.substr(end))))
+        continue;
+      if (match.token->lstrip)
+        begin = std::max(begin - WhiteSpaceBefore(text.substr(0, begin)), plain);
+      if (match.token->rstrip)
+        end += WhiteSpaceAfter(text.substr(end));
+      if (plain < begin)
+        out.push_back({{plain, begin}});
+      out.push_back({{begin, end}, match.token});
+      plain = end;
+      at = std::max(at, end);
+    }
+    if (plain < text.size())
+      out.push_back({{plain, text.size()}});
+    return out;
+  }
+
+private:
+  struct Match {
+    const AddedToken *token = nullptr;
+    size_t end = 0;
+  };
+
+  static uint64_t Edge(int32_t node, char c) { return static_cast<uint64_t>(node) << 8 | static_cast<uint8_t>(c); }
+
+  Match Longest(std::string_view text, size_t begin) const {
+    Match match;
+    if (!begins_[static_cast<uint8_t>(text[begin])])
+      return match;
+    int32_t node = 0;
+    for (size_t i = begin; i < text.size(); ++i) {
+      auto it = edges_.find(Edge(node, text[i]));
+      if (it == edges_.end())
+        break;
+      node = it->second;
+      if (tokens_[node])
+        match = {tokens_[node], i + 1};
+    }
+    return match;
+  }
+
+  // The last character of `text` and the bytes it takes.
+  static Utf8Prefix Last(std::string_view text) {
+    size_t begin = text.size() - 1;
+    while (begin > 0 && (static_cast<uint8_t>(text[begin]) & 0xC0) == 0x80)
+      --begin;
+    return ReadUtf8(text.substr(begin));
+  }
+  static bool EndsInWord(std::string_view text) { return !text.empty() && IsWordCharacter(Last(text).code_point); }
+  static bool BeginsWord(std::string_view text) { return !text.empty() && IsWordCharacter(ReadUtf8(text).code_point); }
+  static size_t WhiteSpaceBefore(std::string_view text) {
+    size_t size = text.size();
+    while (!text.empty() && IsWhiteSpace(Last(text).code_point))
+      text.remove_suffix(Last(text).length);
+    return size - text.size();
+  }
+  static size_t WhiteSpaceAfter(std::string_view text) {
+    size_t size = text.size();
+    while (!text.empty() && IsWhiteSpace(ReadUtf8(text).code_point))
+      text.remove_prefix(ReadUtf8(text).length);
+    return size - text.size();
+  }
+
+  absl::flat_hash_map<uint64_t, int32_t> edges_;
+  std::vector<const AddedToken *> tokens_ = {nullptr}; // of each node
+  std::array<bool, 256> begins_{};
+};
+
+} // namespace
+
+struct Tokenizer::Impl {
+  Impl(TokenizerDefinition definition_in, NamedTokens named_in)
+      : definition(std::move(definition_in)), named(std::move(named_in)) {}
+
+  absl::Status Initialize();
+  absl::Status EncodeSegment(std::string_view text, bool at_start, std::vector<int32_t> &ids) const;
+  absl::StatusOr<const std::string *> TokenText(int32_t id) const;
+  absl::StatusOr<const std::string *> DecodedToken(int32_t id) const;
+
+  TokenizerDefinition definition;
+  NamedTokens named;
+  std::unique_ptr<Bpe> bpe;
+  TokenTrie raw_tokens, normalized_tokens;
+  std::vector<const AddedToken *> added_by_id;
+  absl::flat_hash_map<int32_t, std::string> normalized_content; // what normalised added tokens are decoded to
+  std::vector<std::string> tokens;                              // by id, empty where there is none
+};
+
+absl::Status Tokenizer::Impl::Initialize() {
+  int32_t size = 0;
+  for (const auto &[token, id] : definition.model.vocab)
+    size = std::max(size, id + 1);
+  for (const AddedToken &token : definition.added_tokens)
+    size = std::max(size, token.id + 1);
+  tokens.resize(size);
+  added_by_id.resize(size);
+  for (const auto &[token, id] : definition.model.vocab)
+    tokens[id] = token;
+  for (const AddedToken &token : definition.added_tokens) {
+    tokens[token.id] = token.content;
+    added_by_id[token.id] = &token;
+    if (!token.normalized) {
+      raw_tokens.Insert(token.content, &token);
+      continue;
+    }
+    absl::StatusOr<std::string> content = Normalize(definition.normalizer, token.content);
+    if (!content.ok())
+      return content.status();
+    normalized_tokens.Insert(*content, &token);
+    normalized_content.emplace(token.id, *std::move(content));
+  }
+  for (const Template &around : definition.post_processor)
+    for (const std::vector<int32_t> *ids : {&around.before, &around.after})
+      for (int32_t id : *ids)
+        if (absl::Status status = TokenText(id).status(); !status.ok())
+          return absl::InvalidArgumentError(fmt::format(
+              "tokenizer.json: post_processor: {}; fix: correct special_tokens", std::string(status.message())));
+  bpe = std::make_unique<Bpe>(std::move(definition.model));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<const std::string *> Tokenizer::Impl::TokenText(int32_t id) const {
+  if (id < 0 || static_cast<size_t>(id) >= tokens.size() || tokens[id].empty())
+    return absl::InvalidArgumentError(
+        fmt::format("found the token id {}, expected one that names a token, below {}", id, tokens.size()));
+  return &tokens[id];
+}
+
+// What the decoder is given for an id: the library gives normalised added tokens in the form they are found in.
+absl::StatusOr<const std::string *> Tokenizer::Impl::DecodedToken(int32_t id) const {
+  auto it = normalized_content.find(id);
+  return it == normalized_content.end() ? TokenText(id) : &it->second;
+}
+
+absl::Status Tokenizer::Impl::EncodeSegment(std::string_view text, bool at_start, std::vector<int32_t> &ids) const {
+  absl::StatusOr<std::string> normalized = Normalize(definition.normalizer, std::string(text));
+  if (!normalized.ok())
+    return normalized.status();
+  std::string_view whole = *normalized;
+  for (const Segment &segment : normalized_tokens.Split(whole)) {
+    if (segment.token) {
+      ids.push_back(segment.token->id);
+      continue;
+    }
+    std::string_view part = whole.substr(segment.range.begin, segment.range.end - segment.range.begin);
+    absl::StatusOr<std::vector<std::string>> words =
+        PreTokenize(definition.pre_tokenizer, std::string(part), at_start && segment.range.begin == 0);
+    if (!words.ok())
+      return words.status();
+    for (const std::string &word : *words)
+      bpe->Encode(word, ids);
+  }
+  return absl::OkStatus();
+}
+
+Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Tokenizer::~Tokenizer() = default;
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string &directory) {
+  absl::StatusOr<std::string> json = ReadTextFile(directory, "tokenizer.json");
+  if (!json.ok())
+    return json.status();
+  absl::StatusOr<std::string> config = ReadTextFile(directory, "tokenizer_config.json");
+  if (!config.ok() && !absl::IsNotFound(config.status()))
+    return config.status();
+  return FromJson(*json, config.ok() ? *config : std::string());
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view tokenizer_json,
+                                                               std::string_view tokenizer_config_json) {
+  absl::StatusOr<TokenizerDefinition> definition = ParseTokenizerJson(tokenizer_json);
+  if (!definition.ok())
+    return definition.status();
+  NamedTokens named;
+  if (!tokenizer_config_json.empty()) {
+    absl::StatusOr<NamedTokens> parsed = ParseTokenizerConfig(tokenizer_config_json);
+    if (!parsed.ok())
+      return parsed.status();
+    named = *std::move(parsed);
+  }
+  auto impl = std::make_unique<Impl>(*std::move(definition), std::move(named));
+  if (absl::Status status = impl->Initialize(); !status.ok())
+    return status;
+  return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(impl)));
+}
+
+absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text, bool add_special_tokens) const {
+  if (text.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max() / 4))
+    return absl::InvalidArgumentError(fmt::format("found a text of {} bytes, expected at most {}; fix: split it",
+                                                  text.size(), std::numeric_limits<int32_t>::max() / 4));
+  std::string repaired;
+  if (!IsValidUtf8(text)) {
+    repaired = ReplaceInvalidUtf8(text);
+    text = repaired;
+  }
+  std::vector<int32_t> ids;
+  for (const Segment &segment : impl_->raw_tokens.Split(text)) {
+    if (segment.token) {
+      ids.push_back(segment.token->id);
+      continue;
+    }
+    std::string_view part = text.substr(segment.range.begin, segment.range.end - segment.range.begin);
+    if (absl::Status status = impl_->EncodeSegment(part, segment.range.begin == 0, ids); !status.ok())
+      return status;
+  }
+  if (add_special_tokens) {
+    for (const Template &around : impl_->definition.post_processor) {
+      ids.insert(ids.begin(), around.before.begin(), around.before.end());
+      ids.insert(ids.end(), around.after.begin(), around.after.end());
+    }
+  }
+  return ids;
+}
+
+absl::StatusOr<std::string> Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
+  std::string out;
+  DecoderState state;
+  for (int32_t id : ids) {
+    absl::StatusOr<const std::string *> token = impl_->DecodedToken(id);
+    if (!token.ok())
+      return token.status();
+    if (skip_special_tokens && IsSpecial(id))
+      continue;
+    absl::Status status = DecodeToken(impl_->definition.decoder, **token, /*eager=*/false, state, out);
+    if (!status.ok())
+      return status;
+  }
+  FinishDecode(impl_->definition.decoder, state, out);
+  return IsValidUtf8(out) ? out : ReplaceInvalidUtf8(out);
+}
+
+int32_t Tokenizer::vocab_size() const { return static_cast<int32_t>(impl_->tokens.size()); }
+const std::vector<AddedToken> &Tokenizer::added_tokens() const { return impl_->definition.added_tokens; }
+
+bool Tokenizer::IsSpecial(int32_t id) const {
+  return id >= 0 && id < vocab_size() && impl_->added_by_id[id] && impl_->added_by_id[id]->special;
+}
+
+std::optional<int32_t> Tokenizer::TokenToId(std::string_view token) const {
+  for (const AddedToken &added : impl_->definition.added_tokens)
+    if (added.content == token)
+      return added.id;
+  int32_t id = impl_->bpe->Find(token);
+  return id < 0 ? std::nullopt : std::optional<int32_t>(id);
+}
+
+std::optional<std::string_view> Tokenizer::IdToToken(int32_t id) const {
+  absl::StatusOr<const std::string *> token = impl_->TokenText(id);
+  return token.ok() ? std::optional<std::string_view>(**token) : std::nullopt;
+}
+
+const std::string &Tokenizer::bos_token() const { return impl_->named.bos; }
+const std::string &Tokenizer::eos_token() const { return impl_->named.eos; }
+const std::string &Tokenizer::unk_token() const { return impl_->named.unk; }
+const std::string &Tokenizer::pad_token() const { return impl_->named.pad; }
+
+DetokenizeStream::DetokenizeStream(const Tokenizer &tokenizer, bool skip_special_tokens)
+    : tokenizer_(&tokenizer), skip_special_tokens_(skip_special_tokens), state_(std::make_unique<DecoderState>()) {}
+DetokenizeStream::~DetokenizeStream() = default;
+DetokenizeStream::DetokenizeStream(DetokenizeStream &&) noexcept = default;
+DetokenizeStream &DetokenizeStream::operator=(DetokenizeStream &&) noexcept = default;
+
+absl::StatusOr<std::string> DetokenizeStream::Push(int32_t id) {
+  absl::StatusOr<const std::string *> token = tokenizer_->impl_->DecodedToken(id);
+  if (!token.ok())
+    return token.status();
+  std::string out;
+  if (skip_special_tokens_ && tokenizer_->IsSpecial(id))
+    return out;
+  absl::Status status = DecodeToken(tokenizer_->impl_->definition.decoder, **token, /*eager=*/true, *state_, out);
+  if (!status.ok())
+    return status;
+  return out;
+}
+
+absl::StatusOr<std::string> DetokenizeStream::Flush() {
+  std::string out;
+  FinishDecode(tokenizer_->impl_->definition.decoder, *state_, out);
+  return out;
+}
+
+} // namespace inlay::tokenizer
