@@ -1,0 +1,40 @@
+"""A fixture of test/fixtures/models, compiled for the cpu target in float32, computes what transformers computed.
+
+The 64 greedy tokens are equal. Log-probabilities over the whole vocabulary stand for the logits (which are only defined
+up to a constant per row); their distance to the golden ones is at most 1e-5 of the golden logits' norm.
+"""
+
+import json
+import pathlib
+
+import tools
+
+TOLERANCE = 1e-5
+
+
+def test(t: tools.Tools, model: pathlib.Path) -> None:
+    golden = json.loads((model / "golden" / "golden.json").read_text())
+    logits = tools.read_float32(model / "golden" / "logits.safetensors", "logits")
+    vocabulary, steps = len(logits[0]), len(golden["greedy_ids"])
+    bundle = t.compile(model, "--target", "cpu", "--dtype", "float32")
+    result = t.generate(bundle, "--prompt-ids", ",".join(map(str, golden["prompt_ids"])), "--max-tokens", steps,
+                        "--temperature", 0, "--ignore-eos", "--logprobs", vocabulary)
+    if result["prompt_token_ids"] != golden["prompt_ids"]:
+        tools.fail(f"prompt: expected {golden['prompt_ids']}, found {result['prompt_token_ids']}")
+    if result["token_ids"] != golden["greedy_ids"]:
+        tools.fail(f"greedy tokens: expected {golden['greedy_ids']}, found {result['token_ids']}")
+
+    difference, reference = [], []
+    for step, (row, found) in enumerate(zip(logits, result["logprobs"])):
+        probabilities = {entry["id"]: entry["logprob"] for entry in found["top"]}
+        if len(probabilities) != vocabulary:
+            tools.fail(f"step {step}: --logprobs {vocabulary} gave {len(probabilities)} tokens")
+        difference += [probabilities[i] - value for i, value in enumerate(tools.log_softmax(row))]
+        reference += row
+    error = tools.norm(difference) / tools.norm(reference)
+    print(f"{model.name}: {steps} tokens equal, relative error {error:.1e}")
+    if error > TOLERANCE:
+        tools.fail(f"{model.name}: log-probabilities: expected a relative error of at most {TOLERANCE}, found {error:.2e}")
+
+
+tools.main(test)
