@@ -812,6 +812,11 @@ LogicalResult Printer::print(KernelOp kernel) {
                          "template",
                          "this"})
     taken.insert(word);
+  // Functions keep their names; a variable that would hide one gets another.
+  taken.insert("cluster_rank");
+  for (const auto &function : functions())
+    taken.insert(function.second);
+  kernel.walk([&](CallOp call) { taken.insert(call.getCallee().split('<').first); });
   for (auto [i, argument] : llvm::enumerate(kernel.getBody().getArguments())) {
     FailureOr<std::string> type = typeName(argument.getType(), kernel.getLoc());
     if (failed(type))

@@ -35,6 +35,19 @@ static LogicalResult writeFile(const llvm::Twine &path, llvm::StringRef content)
   return success();
 }
 
+/// How to launch a kernel, for the GPU checks: grid counts are [extent, divisor, multiplier] as in plan.fbs.
+static std::string launchOf(const CudaKernel &kernel) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << "{\"name\": \"" << kernel.name << "\", \"block\": " << kernel.block << ", \"cluster\": " << kernel.cluster
+     << ", \"shared_bytes\": " << kernel.sharedBytes << ", \"grid\": [";
+  llvm::interleaveComma(kernel.grid, os, [&](const GridCount &count) {
+    os << "[" << count.extent << ", " << count.divisor << ", " << count.multiplier << "]";
+  });
+  os << "]}\n";
+  return text;
+}
+
 int main(int argc, char **argv) {
   hf::registerHuggingFaceTranslation();
   llvm::cl::opt<std::string> folder("kernels-to",
@@ -64,7 +77,8 @@ int main(int argc, char **argv) {
       llvm::SmallString<128> stem(folder.getValue());
       llvm::sys::path::append(stem, kernel.name);
       if (llvm::sys::fs::create_directories(folder) || failed(writeFile(stem + ".cu", kernel.source)) ||
-          failed(writeFile(stem + ".ptx", kernel.ptx)) || failed(writeFile(stem + ".cubin", kernel.cubin)))
+          failed(writeFile(stem + ".ptx", kernel.ptx)) || failed(writeFile(stem + ".cubin", kernel.cubin)) ||
+          failed(writeFile(stem + ".json", launchOf(kernel))))
         return failure();
     }
     return success();
