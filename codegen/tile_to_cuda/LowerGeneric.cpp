@@ -653,6 +653,10 @@ LogicalResult GenericLowering::dot(tile::DotOp op) {
   Layout accumulator = layouts.accumulator(type), lhs = layouts.lhs(lhsType);
   int64_t inner = lhsType.getDimSize(1);
 
+  // What comes from memory or other layouts is asked for before anything is waited for.
+  prepare(op.getLhs(), lhs);
+  prepare(op.getAccumulator(), accumulator);
+
   // The right side, in shared memory.
   auto known = staged.find(op.getRhs());
   SharedTile rhs;
@@ -694,7 +698,6 @@ LogicalResult GenericLowering::dot(tile::DotOp op) {
   }
 
   // The left side, as packed pairs.
-  prepare(op.getLhs(), lhs);
   Value a = local(lhs.registerCount() / 2, b.getI32Type(), "a");
   Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(element));
   unrolled(lhs.registerCount() / 2, [&](Value i) {
@@ -712,7 +715,6 @@ LogicalResult GenericLowering::dot(tile::DotOp op) {
   });
 
   // The accumulator is a new value, so that the old one stays what it is.
-  prepare(op.getAccumulator(), accumulator);
   Value acc = local(accumulator.registerCount(), b.getF32Type(), "acc");
   unrolled(accumulator.registerCount(),
            [&](Value reg) { set(this->element(op.getAccumulator(), accumulator, reg), acc, reg); });

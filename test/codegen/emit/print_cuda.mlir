@@ -5,7 +5,11 @@
 // CHECK: #include "cache.h"
 // CHECK: extern "C" __global__ void __launch_bounds__(128, 1)
 // CHECK-NEXT: scale(const float *__restrict__ x, float *y, StepSizes sizes) {
-// CHECK-NEXT:   if (static_cast<int>(threadIdx.x) < sizes.v[0])
+// CHECK-NEXT:   const int thread_x = static_cast<int>(threadIdx.x);
+// CHECK-NEXT:   if (thread_x < sizes.v[0]) {
+// CHECK-NEXT:     const int n = thread_x * 4;
+// CHECK-NEXT:     *reinterpret_cast<float4 *>(&y[n]) = load_read_only(reinterpret_cast<const float4 *>(&x[n]));
+// CHECK-NEXT:   }
 cuda.kernel @scale(%x: !cuda.ptr<f32, readonly> {cuda.name = "x"}, %y: !cuda.ptr<f32, global> {cuda.name = "y"},
                    %sizes: !cuda.opaque<"StepSizes"> {cuda.name = "sizes"})
     attributes {threads = 128 : i64, origin = "layers.0: copy"} {

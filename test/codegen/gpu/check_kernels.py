@@ -1,0 +1,302 @@
+#!/usr/bin/env python3
+"""Runs the kernels of test/codegen/programs on a GPU and compares them with numpy.
+
+    check_kernels.py FOLDER
+
+FOLDER has one sub-folder for each program file, as `make_cubins.sh` writes them: NAME.cubin and NAME.json
+(block, cluster, shared memory, grid). Needs numpy and the driver (libcuda), nothing else.
+"""
+
+import ctypes
+import json
+import pathlib
+import sys
+
+import numpy as np
+
+TOKENS, SEQUENCES, QUERY_TILES, LOGIT_ROWS, PENALTY_ENTRIES, KV_ROWS = range(6)
+
+
+def to_bf16(x):
+    """Rounds to the nearest bfloat16 (even on ties), as uint16."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def from_bf16(x):
+    return (x.astype(np.uint32) << 16).view(np.float32)
+
+
+def random_bf16(rng, *shape, scale=1.0):
+    return to_bf16(rng.standard_normal(shape, np.float32) * scale)
+
+
+def pack_atoms(w):
+    """[N][K] in [N/8][K/64] atoms of 8 x 64, the 8-element chunk c of row r at c ^ r."""
+    n, k = w.shape
+    padded = np.zeros((-(-n // 8) * 8, -(-k // 64) * 64), w.dtype)
+    padded[:n, :k] = w
+    atoms = padded.reshape(padded.shape[0] // 8, 8, padded.shape[1] // 64, 8, 8).transpose(0, 2, 1, 3, 4)
+    result = np.empty_like(atoms)
+    for row in range(8):
+        for chunk in range(8):
+            result[:, :, row, chunk ^ row] = atoms[:, :, row, chunk]
+    return np.ascontiguousarray(result)
+
+
+class Gpu:
+    def __init__(self):
+        self.cuda = ctypes.CDLL("libcuda.so.1")
+        self.check(self.cuda.cuInit(0))
+        device, self.context = ctypes.c_int(), ctypes.c_void_p()
+        self.check(self.cuda.cuDeviceGet(ctypes.byref(device), 0))
+        self.check(self.cuda.cuDevicePrimaryCtxRetain(ctypes.byref(self.context), device))
+        self.check(self.cuda.cuCtxSetCurrent(self.context))
+
+    def check(self, status):
+        if status != 0:
+            name = ctypes.c_char_p()
+            self.cuda.cuGetErrorName(status, ctypes.byref(name))
+            raise RuntimeError(f"CUDA driver: {name.value.decode() if name.value else status}")
+
+    def launch(self, folder, name, arrays, sizes, repeat=0):
+        """Launches a kernel on copies of `arrays`; returns them as they are afterwards, and the time in µs."""
+        spec = json.loads((folder / f"{name}.json").read_text())
+        module, function = ctypes.c_void_p(), ctypes.c_void_p()
+        image = (folder / f"{name}.cubin").read_bytes()
+        self.check(self.cuda.cuModuleLoadData(ctypes.byref(module), image))
+        self.check(self.cuda.cuModuleGetFunction(ctypes.byref(function), module, name.encode()))
+        self.check(self.cuda.cuFuncSetAttribute(function, 8, spec["shared_bytes"]))  # MAX_DYNAMIC_SHARED_SIZE_BYTES
+        arrays = [np.ascontiguousarray(a) for a in arrays]
+        pointers = []
+        for array in arrays:
+            pointer = ctypes.c_uint64()
+            self.check(self.cuda.cuMemAlloc_v2(ctypes.byref(pointer), ctypes.c_size_t(max(array.nbytes, 16))))
+            self.check(self.cuda.cuMemcpyHtoD_v2(pointer, array.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(array.nbytes)))
+            pointers.append(pointer)
+        step = (ctypes.c_int * 6)(*sizes)
+        arguments = (ctypes.c_void_p * (len(pointers) + 1))(
+            *[ctypes.cast(ctypes.byref(p), ctypes.c_void_p) for p in pointers], ctypes.cast(step, ctypes.c_void_p))
+        one = list(sizes) + [1]
+        grid = [multiplier * -(-one[extent] // divisor) for extent, divisor, multiplier in spec["grid"]] + [1, 1]
+        def run():
+            self.check(self.cuda.cuLaunchKernel(function, *grid[:3], spec["block"], 1, 1, spec["shared_bytes"], None, arguments, None))
+        run()
+        self.check(self.cuda.cuCtxSynchronize())
+        results = []
+        for array, pointer in zip(arrays, pointers):
+            result = np.empty_like(array)
+            self.check(self.cuda.cuMemcpyDtoH_v2(result.ctypes.data_as(ctypes.c_void_p), pointer, ctypes.c_size_t(array.nbytes)))
+            results.append(result)
+        microseconds = 0.0
+        if repeat:
+            begin, end, elapsed = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_float()
+            self.check(self.cuda.cuEventCreate(ctypes.byref(begin), 0))
+            self.check(self.cuda.cuEventCreate(ctypes.byref(end), 0))
+            self.check(self.cuda.cuEventRecord(begin, None))
+            for _ in range(repeat):
+                run()
+            self.check(self.cuda.cuEventRecord(end, None))
+            self.check(self.cuda.cuEventSynchronize(end))
+            self.check(self.cuda.cuEventElapsedTime(ctypes.byref(elapsed), begin, end))
+            microseconds = elapsed.value * 1000 / repeat
+        for pointer in pointers:
+            self.check(self.cuda.cuMemFree_v2(pointer))
+        self.check(self.cuda.cuModuleUnload(module))
+        return results, microseconds
+
+
+def relative_error(got, wanted):
+    got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
+    return float(np.linalg.norm(got - wanted) / max(np.linalg.norm(wanted), 1e-30)) if np.isfinite(got).all() else np.inf
+
+
+class Pages:
+    """A paged cache: sequence s has lengths[s] positions in pages taken in a shuffled order."""
+
+    def __init__(self, rng, lengths, kv_heads, d, page_size=16, pages_per_sequence=8):
+        self.kv_heads, self.d, self.page_size = kv_heads, d, page_size
+        self.pages_per_sequence = pages_per_sequence
+        pages = len(lengths) * pages_per_sequence
+        self.table = np.full((len(lengths), pages_per_sequence), -1, np.int32)
+        free = list(rng.permutation(pages))
+        for s, length in enumerate(lengths):
+            for i in range(-(-length // page_size)):
+                self.table[s, i] = free.pop()
+        self.rows = pages * kv_heads * page_size
+        self.keys = random_bf16(rng, self.rows, d)
+        self.values = random_bf16(rng, self.rows, d)
+
+    def row(self, sequence, position, head):
+        page = self.table[sequence, position // self.page_size]
+        return (page * self.kv_heads + head) * self.page_size + position % self.page_size
+
+
+def attention_reference(q, q_row, pages, rows, positions, heads):
+    """Softmax attention in double precision; rows is a list of (row, sequence)."""
+    out = {}
+    share = heads // pages.kv_heads
+    for row, sequence in rows:
+        for head in range(heads):
+            index = [pages.row(sequence, p, head // share) for p in range(positions[row] + 1)]
+            k, v = from_bf16(pages.keys[index]).astype(np.float64), from_bf16(pages.values[index]).astype(np.float64)
+            s = k @ from_bf16(q[q_row(row, head)]).astype(np.float64) / np.sqrt(pages.d)
+            p = np.exp(s - s.max())
+            out[row, head] = (p / p.sum()) @ v
+    return out
+
+
+def check_embedding(gpu, folder, rng):
+    ids = np.array([3, 999, 0, 512, 7], np.int32)
+    table = random_bf16(rng, 1000, 256)
+    results, _ = gpu.launch(folder / "embedding", "embedding", [ids, table, np.zeros((5, 256), np.uint16)], [5, 1, 1, 1, 0, 0])
+    yield "embedding", float((results[2] != table[ids]).sum()), 0.0
+    results, _ = gpu.launch(folder / "llama_decode_sm_90a", "embed_tokens",
+                            [ids, pack_atoms(table), np.zeros((5, 256), np.uint16)], [5, 1, 1, 1, 0, 0])
+    yield "embedding from atoms", float((results[2] != table[ids]).sum()), 0.0
+
+
+def norm_rows(x, g):
+    x = from_bf16(x).astype(np.float64)
+    return x / np.sqrt((x * x).mean(1, keepdims=True) + 1e-5) * from_bf16(g).astype(np.float64)
+
+
+def check_swiglu(gpu, folder, rng):
+    for m in (1, 16, 21):
+        x, g, w = random_bf16(rng, m, 256), random_bf16(rng, 256), random_bf16(rng, 1024, 256, scale=0.06)
+        results, _ = gpu.launch(folder / "swiglu", "swiglu", [x, g, w, np.zeros((m, 512), np.uint16)], [m, 1, 1, 1, 0, 0])
+        h = norm_rows(x, g) @ from_bf16(w).astype(np.float64).T
+        gate, up = h[:, 0::2], h[:, 1::2]
+        yield f"swiglu of {m} rows", relative_error(from_bf16(results[3]), gate / (1 + np.exp(-gate)) * up), 1e-2
+
+
+def check_residual(gpu, folder, rng):
+    for m in (1, 17):
+        x, w, b, r = (random_bf16(rng, m, 512), random_bf16(rng, 256, 512, scale=0.04), random_bf16(rng, 256),
+                      random_bf16(rng, m, 256))
+        results, _ = gpu.launch(folder / "residual", "residual", [x, w, b, r], [m, 1, 1, 1, 0, 0])
+        wanted = from_bf16(x).astype(np.float64) @ from_bf16(w).astype(np.float64).T + from_bf16(b) + from_bf16(r)
+        yield f"residual of {m} rows", relative_error(from_bf16(results[3]), wanted), 5e-3
+
+
+def check_qkv_rope(gpu, folder, rng):
+    heads, kv_heads, d = 4, 2, 32
+    positions = np.array([5, 6, 7, 40, -1], np.int32)
+    sequences = np.array([1, 1, 1, 0, -1], np.int32)
+    pages = Pages(rng, [41, 8], kv_heads, d)
+    x, g, w = random_bf16(rng, 5, 256), random_bf16(rng, 256), random_bf16(rng, 256, 256, scale=0.06)
+    angles = np.arange(128)[:, None] * 10000.0 ** (-np.arange(16) / 16)[None]
+    rope = np.concatenate([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    results, _ = gpu.launch(folder / "qkv_rope", "qkv_rope",
+                            [x, g, w, rope, positions, sequences, pages.table, np.zeros((5, 128), np.uint16), pages.keys,
+                             pages.values], [5, 2, 1, 1, 0, pages.rows])
+    h = (norm_rows(x, g) @ from_bf16(w).astype(np.float64).T).reshape(5, heads + 2 * kv_heads, d)
+    low, high = h[:, :, 0::2], h[:, :, 1::2]  # half pairs
+    cos, sin = np.cos(angles[positions])[:, None], np.sin(angles[positions])[:, None]
+    rotated = np.concatenate([low * cos - high * sin, high * cos + low * sin], 2)
+    plain = np.concatenate([low, high], 2)
+    real = positions >= 0
+    yield "qkv: queries", relative_error(from_bf16(results[7])[real], rotated[real, :heads].reshape(-1, heads * d)), 1e-2
+    keys, values = pages.keys.copy(), pages.values.copy()
+    touched = []
+    for row in np.flatnonzero(real):
+        for head in range(kv_heads):
+            target = pages.row(sequences[row], positions[row], head)
+            touched.append(target)
+            keys[target] = to_bf16(rotated[row, heads + head])
+            values[target] = to_bf16(plain[row, heads + kv_heads + head])
+    rest = np.setdiff1d(np.arange(pages.rows), touched)
+    yield "qkv: keys", relative_error(from_bf16(results[8])[touched], from_bf16(keys)[touched]), 1e-2
+    yield "qkv: values", relative_error(from_bf16(results[9])[touched], from_bf16(values)[touched]), 1e-2
+    yield "qkv: rows of others", float((results[8][rest] != keys[rest]).sum() + (results[9][rest] != values[rest]).sum()), 0.0
+
+
+def check_argmax(gpu, folder, rng):
+    logits = rng.standard_normal((3, 1000), np.float32)
+    logits[1, [17, 600]] = 9.0  # equal: the first counts
+    results, _ = gpu.launch(folder / "argmax", "argmax", [logits, np.zeros(3, np.int32)], [3, 3, 3, 3, 0, 0])
+    yield "argmax", float((results[1] != logits.argmax(1)).sum()), 0.0
+
+
+def check_attention(gpu, folder, rng):
+    # The hand-written program: query tiles of 4 rows, 4 heads over 2.
+    heads, kv_heads, d = 4, 2, 32
+    lengths = [70, 128, 3]
+    pages = Pages(rng, lengths, kv_heads, d)
+    positions = np.array([66, 67, 68, 69, 127, 1, 2], np.int32)
+    tiles = [(0, 0, 4), (1, 4, 5), (2, 5, 7), (-1, 0, 0)]
+    q = random_bf16(rng, 7 * heads, d)
+    columns = [np.array(c, np.int32) for c in zip(*tiles)]
+    results, _ = gpu.launch(folder / "attention", "attention",
+                            [q, *columns, positions, pages.table, pages.keys, pages.values, np.zeros((7 * heads, d), np.uint16)],
+                            [7, 3, 4, 3, 0, pages.rows])
+    rows = [(row, s) for s, first, end in tiles for row in range(first, end)]
+    wanted = attention_reference(q, lambda row, head: row * heads + head, pages, rows, positions, heads)
+    got = from_bf16(results[8]).reshape(7, heads, d)
+    yield "attention", relative_error(got, [[wanted[row, h] for h in range(heads)] for row in range(7)]), 1e-2
+
+    # Decode as the compiler writes it: clusters of 8 blocks, 8 heads over 2.
+    heads, lengths = 8, [1, 65, 128, 100]
+    pages = Pages(rng, lengths, kv_heads, d)
+    positions = np.array([n - 1 for n in lengths], np.int32)
+    sequence = np.arange(4, dtype=np.int32)
+    q = random_bf16(rng, 4 * heads, d)
+    results, microseconds = gpu.launch(
+        folder / "llama_decode_sm_90a", "attention",
+        [q, sequence, sequence, sequence + 1, positions, pages.keys, pages.values, np.zeros((4 * heads, d), np.uint16), pages.table],
+        [4, 4, 4, 4, 0, pages.rows], repeat=20)
+    wanted = attention_reference(q, lambda row, head: row * heads + head, pages, [(i, i) for i in range(4)], positions, heads)
+    got = from_bf16(results[7]).reshape(4, heads, d)
+    yield (f"attention in clusters ({microseconds:.1f} us)",
+           relative_error(got, [[wanted[row, h] for h in range(heads)] for row in range(4)]), 1e-2)
+
+
+def check_sampling(gpu, folder, rng):
+    folder = folder / "llama_decode_sm_90a"
+    logits = rng.standard_normal((4, 1000), np.float32) * 3
+    def sample(temperature, top_k, top_p, min_p, seed):
+        full = lambda v, t: np.full(4, v, t)
+        results, _ = gpu.launch(folder, "sample",
+                                [logits, np.zeros(4, np.int32), full(temperature, np.float32), full(top_k, np.int32),
+                                 full(top_p, np.float32), full(min_p, np.float32), full(seed, np.int32),
+                                 np.arange(4, dtype=np.int32), np.arange(4, dtype=np.int32)], [4, 4, 4, 4, 0, 0])
+        return results[1]
+    yield "greedy", float((sample(0.0, 0, 1.0, 0.0, 1) != logits.argmax(1)).sum()), 0.0
+    yield "top-k of 1", float((sample(1.0, 1, 1.0, 0.0, 2) != logits.argmax(1)).sum()), 0.0
+    best5 = np.argsort(-logits, 1)[:, :5]
+    draws = np.array([sample(1.0, 5, 1.0, 0.0, seed) for seed in range(40)])
+    yield "top-k of 5", float(sum((draws[:, r:r + 1] != best5[r]).all(1).sum() for r in range(4))), 0.0
+    yield "draws differ", float((draws == draws[0]).all()), 0.0
+    yield "seeds repeat", float((sample(1.0, 5, 1.0, 0.0, 7) != draws[7]).sum()), 0.0
+    # Penalties.
+    rows = np.array([0, 0, 2, 3, 3], np.int32)
+    tokens = np.array([5, 999, 0, 17, 18], np.int32)
+    counts = np.array([0, 2, 1, 3, 0], np.int32)
+    repetition, presence, frequency = (np.array(v, np.float32) for v in ([1.3, 1, 1.1, 2], [0, 0, .5, .25], [0, 0, .1, .2]))
+    results, _ = gpu.launch(folder, "penalties", [rows, tokens, counts, repetition, presence, frequency, logits], [4, 4, 4, 4, 5, 0])
+    wanted = logits.copy()
+    for row, token, count in zip(rows, tokens, counts):
+        x = wanted[row, token]
+        x = x / repetition[row] if x > 0 else x * repetition[row]
+        wanted[row, token] = x - (presence[row] + frequency[row] * count if count > 0 else 0)
+    yield "penalties", relative_error(results[6], wanted), 1e-6
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    gpu, failures = Gpu(), 0
+    for check in (check_embedding, check_argmax, check_residual, check_swiglu, check_qkv_rope, check_attention, check_sampling):
+        try:
+            for name, error, bound in check(gpu, folder, np.random.default_rng(1)):
+                good = error <= bound
+                failures += not good
+                print(f"{'ok  ' if good else 'FAIL'} {name}: {error:.3g} (at most {bound:g})", flush=True)
+        except (OSError, RuntimeError) as error:
+            failures += 1
+            print(f"FAIL {check.__name__}: {error}", flush=True)
+    print(f"{failures} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
