@@ -1,0 +1,191 @@
+#include "runtime/bundle/writer.h"
+
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+#include "runtime/bundle/bundle.h"
+#include "runtime/bundle/checkpoint.h"
+#include "runtime/support/version.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <filesystem>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace inlay {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+namespace {
+
+// Removes a directory that was not renamed.
+class TemporaryDirectory {
+public:
+  explicit TemporaryDirectory(std::string path) : path_(std::move(path)) {}
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    if (!path_.empty())
+      fs::remove_all(path_, ignored);
+  }
+  void Release() { path_.clear(); }
+
+private:
+  std::string path_;
+};
+
+void SyncDirectory(const std::string &path) {
+  int file = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (file >= 0) {
+    fsync(file);
+    close(file);
+  }
+}
+
+absl::Status WriteFile(const std::string &path, std::string_view contents) {
+  std::error_code error;
+  fs::create_directories(fs::path(path).parent_path(), error);
+  FileWriter writer(path);
+  writer.Write(contents);
+  return writer.Close();
+}
+
+// Packs the weights of a target; returns the hashes of the file's chunks.
+absl::StatusOr<json> PackWeights(const plan::Target &target, const MappedCheckpoint &checkpoint,
+                                 const std::string &path, uint64_t &done, uint64_t total, ThreadPool &pool,
+                                 const std::function<void(uint64_t, uint64_t)> &progress) {
+  std::error_code error;
+  fs::create_directories(fs::path(path).parent_path(), error);
+  FileWriter writer(path);
+  std::vector<std::byte> buffer;
+  if (target.weights())
+    for (const plan::Weight *weight : *target.weights()) {
+      buffer.resize(weight->bytes());
+      if (absl::Status status = CarryOut(
+              *weight, [&](std::string_view name) { return checkpoint.Find(name); }, buffer, pool);
+          !status.ok())
+        return status;
+      writer.PadTo(weight->offset());
+      writer.Write(buffer);
+      done += weight->bytes();
+      if (progress)
+        progress(done, total);
+    }
+  if (absl::Status status = writer.Close(); !status.ok())
+    return status;
+  absl::StatusOr<MappedFile> file = MappedFile::Open(path);
+  if (!file.ok())
+    return file.status();
+  std::span<const std::byte> bytes = file->bytes();
+  json hashes = json::array();
+  for (uint64_t at = 0; at < bytes.size(); at += kWeightChunkBytes)
+    hashes.push_back(HashBytes(bytes.subspan(at, std::min<uint64_t>(kWeightChunkBytes, bytes.size() - at))));
+  return hashes;
+}
+
+} // namespace
+
+absl::StatusOr<std::string> DescribeSources(const std::vector<std::string> &files) {
+  json sources = json::array();
+  for (const std::string &path : files) {
+    struct stat info {};
+    absl::StatusOr<MappedFile> file = MappedFile::Open(path);
+    if (!file.ok())
+      return file.status();
+    if (stat(path.c_str(), &info) != 0)
+      return absl::NotFoundError(fmt::format("{}: {}", path, std::strerror(errno)));
+    std::span<const std::byte> bytes = file->bytes();
+    uint64_t header = 0;
+    std::memcpy(&header, bytes.data(), std::min<size_t>(8, bytes.size()));
+    header = std::min<uint64_t>(header, bytes.size() < 8 ? 0 : bytes.size() - 8);
+    sources.push_back({{"path", fs::path(path).filename().string()},
+                       {"bytes", bytes.size()},
+                       {"changed", fmt::format("{}.{:09}", info.st_mtim.tv_sec, info.st_mtim.tv_nsec)},
+                       {"header_xxh3", HashBytes(bytes.first(bytes.size() < 8 ? 0 : 8 + header))}});
+  }
+  return sources.dump();
+}
+
+absl::Status WriteBundle(const BundleContents &contents, const std::string &path, bool overwrite,
+                         const std::function<void(uint64_t, uint64_t)> &progress) {
+  std::error_code error;
+  fs::path target_path = fs::absolute(path, error).lexically_normal();
+  if (!target_path.has_filename())
+    target_path = target_path.parent_path();
+  bool exists = fs::exists(target_path, error);
+  if (exists && !overwrite)
+    return absl::AlreadyExistsError(fmt::format("{}: exists; choose another output or add --overwrite", path));
+  if (exists && !fs::exists(target_path / "manifest.json", error) && !fs::is_empty(target_path, error))
+    return absl::AlreadyExistsError(fmt::format("{}: exists and is no bundle; choose another output", path));
+  fs::create_directories(target_path.parent_path(), error);
+  std::string temporary = fmt::format("{}.tmp-{}", target_path.string(), getpid());
+  fs::remove_all(temporary, error);
+  if (!fs::create_directory(temporary, error))
+    return absl::PermissionDeniedError(fmt::format("{}: cannot be created: {}", temporary, error.message()));
+  TemporaryDirectory cleanup(temporary);
+
+  json manifest = json::parse(contents.manifest_extra, nullptr, /*allow_exceptions=*/false);
+  if (!manifest.is_object())
+    return absl::InternalError("the manifest's extra part is no JSON object");
+  const plan::Plan &plan = *plan::GetPlan(contents.plan.data());
+  if (absl::Status status = VerifyPlan(plan); !status.ok())
+    return absl::InternalError(status.message());
+  manifest["format_version"] = kBundleFormatVersion;
+  manifest["compiler_version"] = kVersion;
+  manifest["targets"] = json::array();
+  for (const plan::Target *target : *plan.targets())
+    manifest["targets"].push_back(target->name()->str());
+  auto add = [&](const std::string &name, std::string_view bytes) {
+    manifest["files"][name] = {{"bytes", bytes.size()}, {"xxh3", HashBytes(std::as_bytes(std::span(bytes)))}};
+    return WriteFile(temporary + "/" + name, bytes);
+  };
+  if (absl::Status status = add("plan.fb", contents.plan); !status.ok())
+    return status;
+  for (const auto &[name, bytes] : contents.files)
+    if (absl::Status status = add(name, bytes); !status.ok())
+      return status;
+
+  manifest["weights"] = {{"mode", contents.weights_mode}};
+  if (contents.weights_mode != "dummy") {
+    absl::StatusOr<MappedCheckpoint> checkpoint = MappedCheckpoint::Open(contents.checkpoint);
+    if (!checkpoint.ok())
+      return checkpoint.status();
+    if (contents.weights_mode == "link") {
+      absl::StatusOr<std::string> sources = DescribeSources(checkpoint->files());
+      if (!sources.ok())
+        return sources.status();
+      manifest["weights"]["directory"] = fs::absolute(contents.checkpoint, error).lexically_normal().string();
+      manifest["weights"]["sources"] = json::parse(*sources);
+    } else {
+      ThreadPool pool;
+      uint64_t total = 0, done = 0;
+      for (const plan::Target *target : *plan.targets())
+        if (target->weights())
+          for (const plan::Weight *weight : *target->weights())
+            total += weight->bytes();
+      for (const plan::Target *target : *plan.targets()) {
+        std::string name = target->name()->str();
+        absl::StatusOr<json> chunks = PackWeights(*target, *checkpoint, temporary + "/weights/" + name + ".bin", done,
+                                                  total, pool, progress);
+        if (!chunks.ok())
+          return chunks.status();
+        manifest["weights"]["chunks"][name] = *std::move(chunks);
+      }
+    }
+  }
+  // Last, so that a directory with a manifest is complete.
+  if (absl::Status status = WriteFile(temporary + "/manifest.json", manifest.dump(2) + "\n"); !status.ok())
+    return status;
+  SyncDirectory(temporary);
+  if (exists)
+    fs::remove_all(target_path, error);
+  fs::rename(temporary, target_path, error);
+  if (error)
+    return absl::PermissionDeniedError(fmt::format("{}: cannot be renamed from {}: {}", path, temporary, error.message()));
+  cleanup.Release();
+  SyncDirectory(target_path.parent_path().string());
+  return absl::OkStatus();
+}
+
+} // namespace inlay

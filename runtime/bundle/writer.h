@@ -1,0 +1,34 @@
+// Writes a bundle directory: whole, or not at all.
+#ifndef INLAY_RUNTIME_BUNDLE_WRITER_H_
+#define INLAY_RUNTIME_BUNDLE_WRITER_H_
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace inlay {
+
+struct BundleContents {
+  std::string plan;           // the finished FlatBuffer
+  std::string manifest_extra; // a JSON object: the model's configuration, facts of kernels; for people
+  std::vector<std::pair<std::string, std::string>> files; // path in the bundle, contents
+  std::string weights_mode = "pack";                      // pack, link or dummy
+  std::string checkpoint;                                 // directory of the sources; unused for dummy
+};
+
+// Writes to a temporary directory beside `path`, brings it to the disk and renames it. An existing bundle is replaced
+// only with `overwrite`. `progress` is called with bytes done and in all while weights are packed.
+absl::Status WriteBundle(const BundleContents &contents, const std::string &path, bool overwrite,
+                         const std::function<void(uint64_t, uint64_t)> &progress = {});
+
+// JSON: path, size, time of change and header hash of each file of a checkpoint, by which a linked bundle knows it.
+absl::StatusOr<std::string> DescribeSources(const std::vector<std::string> &files);
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_BUNDLE_WRITER_H_
