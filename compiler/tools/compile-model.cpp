@@ -13,7 +13,7 @@ int main(int argc, char **argv) {
   CLI::App app{"Compiles a Hugging Face model directory into a bundle of fused kernels.\n\n"
                "  compile-model Llama-3.2-1B -o llama.inlay --target sm_90a\n"
                "  compile-model config-only-directory -o speed.inlay --target sm_90a --dummy-weights\n"};
-  app.set_version_flag("--version", std::string("compile-model ") + inlay::kVersion);
+  app.set_version_flag("--version", inlay::VersionLine("compile-model"));
   app.add_option("model", request.modelDirectory, "Directory with config.json, *.safetensors and tokenizer.json")
       ->required();
   app.add_option("-o,--output", request.output, "Bundle directory to write");

@@ -50,7 +50,7 @@ absl::StatusOr<std::unique_ptr<Bundle>> Bundle::Open(const std::string &path) {
   uint64_t version = manifest["format_version"];
   if (version != kBundleFormatVersion)
     return absl::FailedPreconditionError(
-        fmt::format("{}: has format {}, this runtime ({}) reads format {}; {}", manifest_path, version, kVersion,
+        fmt::format("{}: has format {}, this runtime ({}) reads format {}; {}", manifest_path, version, Version(),
                     kBundleFormatVersion,
                     version > kBundleFormatVersion ? "update the runtime" : "compile the model again with this version"));
   if (!manifest.contains("files") || !manifest["files"].is_object())

@@ -132,7 +132,7 @@ absl::Status WriteBundle(const BundleContents &contents, const std::string &path
   if (absl::Status status = VerifyPlan(plan); !status.ok())
     return absl::InternalError(status.message());
   manifest["format_version"] = kBundleFormatVersion;
-  manifest["compiler_version"] = kVersion;
+  manifest["compiler_version"] = std::string(Version());
   manifest["targets"] = json::array();
   for (const plan::Target *target : *plan.targets())
     manifest["targets"].push_back(target->name()->str());
