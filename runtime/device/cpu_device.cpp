@@ -1,0 +1,92 @@
+#include "runtime/device/cpu_device.h"
+
+#include "fmt/format.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <dlfcn.h>
+#include <unistd.h>
+
+namespace inlay {
+
+CpuDevice::CpuDevice(int threads) : pool_(threads) {}
+
+CpuDevice::~CpuDevice() {
+  if (library_)
+    dlclose(library_);
+}
+
+std::string CpuDevice::Name() const { return fmt::format("cpu ({} threads)", pool_.threads()); }
+
+uint64_t CpuDevice::FreeMemory() const {
+  long pages = sysconf(_SC_AVPHYS_PAGES), size = sysconf(_SC_PAGE_SIZE);
+  return pages > 0 && size > 0 ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(size) : 0;
+}
+
+absl::StatusOr<void *> CpuDevice::Allocate(uint64_t bytes, std::string_view what) {
+  constexpr uint64_t kAlignment = 256;
+  uint64_t rounded = (std::max<uint64_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
+  void *memory = bytes <= FreeMemory() ? std::aligned_alloc(kAlignment, rounded) : nullptr;
+  if (!memory)
+    return absl::ResourceExhaustedError(
+        fmt::format("{} need {} MiB, {} MiB of memory are free", what, bytes >> 20, FreeMemory() >> 20));
+  return memory;
+}
+
+void CpuDevice::Free(void *memory) { std::free(memory); }
+
+absl::Status CpuDevice::CopyToDevice(void *to, const void *from, uint64_t bytes) {
+  std::memcpy(to, from, bytes);
+  return absl::OkStatus();
+}
+
+absl::Status CpuDevice::CopyToHost(void *to, const void *from, uint64_t bytes) {
+  std::memcpy(to, from, bytes);
+  return absl::OkStatus();
+}
+
+absl::Status CpuDevice::Clear(void *memory, uint64_t bytes) {
+  std::memset(memory, 0, bytes);
+  return absl::OkStatus();
+}
+
+absl::Status CpuDevice::LoadKernels(const Bundle &bundle, const plan::Target &target) {
+  std::string path = bundle.path() + "/kernels/" + target.name()->str() + "/kernels.so";
+  // dlopen searches the system's folders for a name without a slash.
+  if (path.find('/') == std::string::npos)
+    path = "./" + path;
+  library_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library_)
+    return absl::FailedPreconditionError(fmt::format(
+        "{}: cannot be loaded: {}; compile the model on this machine, or with --cpu for its processor", path, dlerror()));
+  for (const plan::Kernel *kernel : *target.kernels()) {
+    void *symbol = dlsym(library_, kernel->name()->c_str());
+    if (!symbol)
+      return absl::DataLossError(
+          fmt::format("{}: has no kernel '{}'; compile the model again", path, kernel->name()->string_view()));
+    kernels_.push_back(reinterpret_cast<KernelFunction>(symbol));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LaunchList> CpuDevice::Prepare(std::span<const BoundLaunch> launches) {
+  std::vector<Prepared> list;
+  for (const BoundLaunch &bound : launches)
+    list.push_back({kernels_[bound.launch->kernel()], bound});
+  lists_.push_back(std::move(list));
+  return static_cast<LaunchList>(lists_.size() - 1);
+}
+
+absl::Status CpuDevice::Run(LaunchList list, const StepSizes &sizes, bool reuse) {
+  for (const Prepared &prepared : lists_[static_cast<size_t>(list)]) {
+    std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes);
+    int64_t x = grid[0], y = grid[1], z = grid[2];
+    // Blocks of one column of weights follow each other, so that a thread finds them in its cache.
+    pool_.Run(x * y * z, [&](int64_t i) {
+      prepared.function(prepared.bound.arguments.data(), sizes.data(), i / (y * z), i / z % y, i % z);
+    });
+  }
+  return absl::OkStatus();
+}
+
+} // namespace inlay

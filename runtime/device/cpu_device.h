@@ -1,0 +1,44 @@
+// Kernels as functions of a shared library, their grids run by a thread pool.
+#ifndef INLAY_RUNTIME_DEVICE_CPU_DEVICE_H_
+#define INLAY_RUNTIME_DEVICE_CPU_DEVICE_H_
+
+#include "runtime/device/device.h"
+
+namespace inlay {
+
+class CpuDevice : public Device {
+public:
+  explicit CpuDevice(int threads);
+  ~CpuDevice() override;
+
+  std::string Name() const override;
+  uint64_t FreeMemory() const override;
+  absl::StatusOr<void *> Allocate(uint64_t bytes, std::string_view what) override;
+  void Free(void *memory) override;
+  absl::Status CopyToDevice(void *to, const void *from, uint64_t bytes) override;
+  absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) override;
+  absl::Status Clear(void *memory, uint64_t bytes) override;
+  absl::Status Synchronize() override { return absl::OkStatus(); }
+  absl::Status LoadKernels(const Bundle &bundle, const plan::Target &target) override;
+  absl::StatusOr<LaunchList> Prepare(std::span<const BoundLaunch> launches) override;
+  absl::Status Run(LaunchList list, const StepSizes &sizes, bool reuse) override;
+  ThreadPool &host_pool() override { return pool_; }
+
+private:
+  // One block of a kernel: views, the step's sizes, the block's place in the grid.
+  using KernelFunction = void (*)(void *const *arguments, const int32_t *sizes, int64_t x, int64_t y, int64_t z);
+
+  struct Prepared {
+    KernelFunction function = nullptr;
+    BoundLaunch bound;
+  };
+
+  ThreadPool pool_;
+  void *library_ = nullptr;
+  std::vector<KernelFunction> kernels_;
+  std::vector<std::vector<Prepared>> lists_;
+};
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_DEVICE_CPU_DEVICE_H_

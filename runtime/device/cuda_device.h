@@ -1,0 +1,14 @@
+// Kernels as cubins or PTX on an NVIDIA GPU, through the driver API, which is loaded at run time.
+#ifndef INLAY_RUNTIME_DEVICE_CUDA_DEVICE_H_
+#define INLAY_RUNTIME_DEVICE_CUDA_DEVICE_H_
+
+#include "runtime/device/device.h"
+
+namespace inlay {
+
+// The first GPU that runs `target` ("sm_90a"). Errors say what is missing: driver, GPU, or the right chip.
+absl::StatusOr<std::unique_ptr<Device>> OpenCudaDevice(std::string_view target, int threads);
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_DEVICE_CUDA_DEVICE_H_

@@ -1,0 +1,70 @@
+// What the engine needs of a machine: memory, and kernels run in order. The cpu and the cuda implementation are
+// interchangeable; nothing above this interface knows which one runs.
+#ifndef INLAY_RUNTIME_DEVICE_DEVICE_H_
+#define INLAY_RUNTIME_DEVICE_DEVICE_H_
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "runtime/bundle/bundle.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace inlay {
+
+// The sizes of a step that every kernel receives, in the order of plan::Extent.
+using StepSizes = std::array<int32_t, 6>;
+
+// A launch of the plan with its arguments as addresses on the device.
+struct BoundLaunch {
+  const plan::Launch *launch = nullptr;
+  std::vector<void *> arguments;
+};
+
+// A list of launches that a device has made ready: kernels found, tensor maps encoded.
+using LaunchList = int;
+
+class Device {
+public:
+  virtual ~Device() = default;
+
+  // "cpu" or "NVIDIA H200 (sm_90a)": for people.
+  virtual std::string Name() const = 0;
+
+  // Bytes that can still be allocated.
+  virtual uint64_t FreeMemory() const = 0;
+  // Memory aligned to 256 bytes. An error says what was needed and what was free.
+  virtual absl::StatusOr<void *> Allocate(uint64_t bytes, std::string_view what) = 0;
+  virtual void Free(void *memory) = 0;
+
+  // Copies in the order of launches. The host's memory may be reused when the call returns.
+  virtual absl::Status CopyToDevice(void *to, const void *from, uint64_t bytes) = 0;
+  // Waits for what was launched before.
+  virtual absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) = 0;
+  virtual absl::Status Clear(void *memory, uint64_t bytes) = 0;
+  virtual absl::Status Synchronize() = 0;
+
+  // Loads the kernels of a target of the bundle.
+  virtual absl::Status LoadKernels(const Bundle &bundle, const plan::Target &target) = 0;
+  virtual absl::StatusOr<LaunchList> Prepare(std::span<const BoundLaunch> launches) = 0;
+  // Runs a list in order. With `reuse`, steps of these sizes come again and again: a GPU captures a graph once.
+  virtual absl::Status Run(LaunchList list, const StepSizes &sizes, bool reuse) = 0;
+
+  // Threads of the host that may be used to make weights.
+  virtual ThreadPool &host_pool() = 0;
+};
+
+// A device for a target of a bundle: "cpu" or "sm_90a". `threads` of the host, 0 for one a core.
+absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view target, int threads);
+
+// Blocks of a launch in each dimension for a step.
+std::array<uint32_t, 3> GridOf(const plan::Launch &launch, const StepSizes &sizes);
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_DEVICE_DEVICE_H_
