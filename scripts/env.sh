@@ -5,7 +5,11 @@ inlay_deps=$inlay_root/.deps/root/usr
 if [ -d "$inlay_deps" ]; then
   export PATH="$inlay_deps/lib/llvm-22/bin:$inlay_deps/bin:$PATH"
   export CMAKE_PREFIX_PATH="$inlay_deps/lib/llvm-22:$inlay_deps${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}"
-  export CPLUS_INCLUDE_PATH="$inlay_deps/include${CPLUS_INCLUDE_PATH:+:$CPLUS_INCLUDE_PATH}"
+  # After the C++ library's own headers, because those include the C library's as the next of the same name.
+  inlay_flags="-idirafter $inlay_deps/include/x86_64-linux-gnu -idirafter $inlay_deps/include"
+  [ -f "$inlay_deps/lib/x86_64-linux-gnu/crt1.o" ] && inlay_flags+=" -B$inlay_deps/lib/x86_64-linux-gnu"
+  [ -d "$inlay_deps/lib/gcc/x86_64-linux-gnu/12/include" ] && inlay_flags+=" --gcc-install-dir=$inlay_deps/lib/gcc/x86_64-linux-gnu/12"
+  export CFLAGS="$inlay_flags ${CFLAGS:-}" CXXFLAGS="$inlay_flags ${CXXFLAGS:-}"
   export LIBRARY_PATH="$inlay_deps/lib/x86_64-linux-gnu${LIBRARY_PATH:+:$LIBRARY_PATH}"
   export LD_LIBRARY_PATH="$inlay_deps/lib/llvm-22/lib:$inlay_deps/lib/x86_64-linux-gnu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
   export PKG_CONFIG_PATH="$inlay_deps/lib/x86_64-linux-gnu/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}"
