@@ -50,8 +50,7 @@ static std::string launchOf(const CudaKernel &kernel) {
 
 int main(int argc, char **argv) {
   hf::registerHuggingFaceTranslation();
-  llvm::cl::opt<std::string> folder("kernels-to",
-                                    llvm::cl::desc("with --tile-to-cubin: where NAME.cu, .ptx and .cubin go"));
+  llvm::cl::opt<std::string> folder("kernels-to", llvm::cl::desc("where NAME.cu, .json, .ptx and .cubin go"));
   llvm::cl::opt<std::string> nvrtc("nvrtc", llvm::cl::desc("libnvrtc, or a folder that holds it"));
   llvm::cl::opt<std::string> arch("arch", llvm::cl::desc("chip"), llvm::cl::init("sm_90a"));
   TranslateFromMLIRRegistration cudaToCpp("cuda-to-cpp", "print the kernels of the cuda dialect as CUDA C++",
@@ -65,20 +64,21 @@ int main(int argc, char **argv) {
     if (failed(compileCudaKernels(module, options, kernels)))
       return failure();
     for (const CudaKernel &kernel : kernels) {
-      if (sourceOnly) {
+      if (sourceOnly)
         os << kernel.source << "\n";
-        continue;
-      }
-      os << kernel.name << ": " << kernel.block << " threads, cluster " << kernel.cluster << ", " << kernel.registers
-         << " registers, " << kernel.spillBytes << " bytes spilled, " << kernel.sharedBytes << " bytes shared, "
-         << static_cast<int>(kernel.nvrtcMilliseconds) << " ms\n";
+      else
+        os << kernel.name << ": " << kernel.block << " threads, cluster " << kernel.cluster << ", " << kernel.registers
+           << " registers, " << kernel.spillBytes << " bytes spilled, " << kernel.sharedBytes << " bytes shared, "
+           << static_cast<int>(kernel.nvrtcMilliseconds) << " ms\n";
       if (folder.empty())
         continue;
       llvm::SmallString<128> stem(folder.getValue());
       llvm::sys::path::append(stem, kernel.name);
       if (llvm::sys::fs::create_directories(folder) || failed(writeFile(stem + ".cu", kernel.source)) ||
-          failed(writeFile(stem + ".ptx", kernel.ptx)) || failed(writeFile(stem + ".cubin", kernel.cubin)) ||
           failed(writeFile(stem + ".json", launchOf(kernel))))
+        return failure();
+      if (!sourceOnly &&
+          (failed(writeFile(stem + ".ptx", kernel.ptx)) || failed(writeFile(stem + ".cubin", kernel.cubin))))
         return failure();
     }
     return success();

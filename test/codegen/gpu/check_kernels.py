@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 """Runs the kernels of test/codegen/programs on a GPU and compares them with numpy.
 
-    check_kernels.py FOLDER
+    check_kernels.py FOLDER [--emulate CXX]
 
 FOLDER has one sub-folder for each program file, as `make_cubins.sh` writes them: NAME.cubin and NAME.json
-(block, cluster, shared memory, grid). Needs numpy and the driver (libcuda), nothing else.
+(block, cluster, shared memory, grid). Needs numpy and the driver (libcuda), nothing else. With --emulate, the kernels'
+text is compiled by the C++ compiler CXX and run on the CPU (emulation.h), slowly: it shows wrong addresses, layouts and
+missing barriers' results, not what a GPU's memory model adds.
 """
 
 import ctypes
 import json
 import pathlib
+import subprocess
 import sys
+import tempfile
 
 import numpy as np
 
@@ -106,6 +110,45 @@ class Gpu:
         return results, microseconds
 
 
+class Emulator:
+    """Has the same launch() as Gpu, on the CPU."""
+
+    def __init__(self, compiler):
+        self.compiler = compiler
+        self.folder = tempfile.TemporaryDirectory()
+
+    def launch(self, folder, name, arrays, sizes, repeat=0):
+        spec = json.loads((folder / f"{name}.json").read_text())
+        lines = [line for line in (folder / f"{name}.cu").read_text().splitlines()
+                 if not line.startswith("#include") and "extern __shared__" not in line]
+        one = list(sizes) + [1]
+        grid = ([multiplier * -(-one[extent] // divisor) for extent, divisor, multiplier in spec["grid"]] + [1, 1])[:3]
+        text = "\n".join(lines)
+        parameters = text[text.index(name + "(") + len(name) + 1:].split(") {", 1)[0].split(", ")
+        casts = [f"*static_cast<{p.rsplit(' ', 1)[0].replace('__restrict__', '')} *>(arguments[{i}])" if p.startswith("StepSizes")
+                 else f"static_cast<{p[:p.rindex('*') + 1]}>(arguments[{i}])" for i, p in enumerate(parameters)]
+        text = (f'#include "{pathlib.Path(__file__).parent / "emulation.h"}"\n{text}\nstatic void **arguments;\n'
+                f'extern "C" void run(void **given, const unsigned *grid) {{\n  arguments = given;\n'
+                f'  runGrid([] {{ {name}({", ".join(casts)}); }}, grid, {spec["block"]}, {spec["cluster"]}, {spec["shared_bytes"]});\n}}\n')
+        stem = pathlib.Path(self.folder.name) / f"{folder.name}_{name}"
+        if not stem.with_suffix(".so").exists():
+            stem.with_suffix(".cpp").write_text(text)
+            subprocess.run([self.compiler, "-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off",
+                            str(stem.with_suffix(".cpp")), "-o", str(stem.with_suffix(".so"))], check=True)
+        library = ctypes.CDLL(str(stem.with_suffix(".so")))
+        results = []
+        for array in arrays:  # at multiples of 256 bytes, as the runtime places buffers
+            raw = np.zeros(array.nbytes + 512, np.uint8)
+            start = -raw.ctypes.data % 256
+            result = raw[start:start + array.nbytes].view(array.dtype).reshape(array.shape)
+            result[...] = array
+            results.append(result)
+        step = (ctypes.c_int * 6)(*sizes)
+        given = (ctypes.c_void_p * (len(results) + 1))(*[r.ctypes.data for r in results], ctypes.addressof(step))
+        library.run(given, (ctypes.c_uint * 3)(*grid))
+        return results, 0.0
+
+
 def relative_error(got, wanted):
     got, wanted = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
     return float(np.linalg.norm(got - wanted) / max(np.linalg.norm(wanted), 1e-30)) if np.isfinite(got).all() else np.inf
@@ -181,16 +224,17 @@ def check_residual(gpu, folder, rng):
 
 def check_qkv_rope(gpu, folder, rng):
     heads, kv_heads, d = 4, 2, 32
-    positions = np.array([5, 6, 7, 40, -1], np.int32)
-    sequences = np.array([1, 1, 1, 0, -1], np.int32)
+    # Steps are padded to whole tiles of 16 rows.
+    positions = np.array([5, 6, 7, 40] + [-1] * 12, np.int32)
+    sequences = np.array([1, 1, 1, 0] + [-1] * 12, np.int32)
     pages = Pages(rng, [41, 8], kv_heads, d)
-    x, g, w = random_bf16(rng, 5, 256), random_bf16(rng, 256), random_bf16(rng, 256, 256, scale=0.06)
+    x, g, w = random_bf16(rng, 16, 256), random_bf16(rng, 256), random_bf16(rng, 256, 256, scale=0.06)
     angles = np.arange(128)[:, None] * 10000.0 ** (-np.arange(16) / 16)[None]
     rope = np.concatenate([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
     results, _ = gpu.launch(folder / "qkv_rope", "qkv_rope",
-                            [x, g, w, rope, positions, sequences, pages.table, np.zeros((5, 128), np.uint16), pages.keys,
-                             pages.values], [5, 2, 1, 1, 0, pages.rows])
-    h = (norm_rows(x, g) @ from_bf16(w).astype(np.float64).T).reshape(5, heads + 2 * kv_heads, d)
+                            [x, g, w, rope, positions, sequences, pages.table, np.zeros((16, 128), np.uint16), pages.keys,
+                             pages.values], [16, 2, 1, 1, 0, pages.rows])
+    h = (norm_rows(x, g) @ from_bf16(w).astype(np.float64).T).reshape(16, heads + 2 * kv_heads, d)
     low, high = h[:, :, 0::2], h[:, :, 1::2]  # half pairs
     cos, sin = np.cos(angles[positions])[:, None], np.sin(angles[positions])[:, None]
     rotated = np.concatenate([low * cos - high * sin, high * cos + low * sin], 2)
@@ -251,6 +295,26 @@ def check_attention(gpu, folder, rng):
            relative_error(got, [[wanted[row, h] for h in range(heads)] for row in range(4)]), 1e-2)
 
 
+def check_attention_mixed(gpu, folder, rng):
+    # Prefill and decode rows side by side, as the compiler writes it: tiles of 16 rows, 8 heads over 2.
+    heads, kv_heads, d, tile_rows = 8, 2, 32, 16
+    lengths = [70, 100, 3]
+    pages = Pages(rng, lengths, kv_heads, d)
+    positions = np.array(list(range(50, 70)) + [99] + [0, 1, 2], np.int32)
+    tiles = [(0, 0, 16), (0, 16, 20), (1, 20, 21), (2, 21, 24), (-1, 0, 0)]
+    q = random_bf16(rng, 24 * heads, d)
+    columns = [np.array(c, np.int32) for c in zip(*tiles)]
+    results, microseconds = gpu.launch(
+        folder / "llama_mixed_sm_90a", "attention",
+        [q, *columns, positions, pages.keys, pages.values, np.zeros((24 * heads, d), np.uint16), pages.table],
+        [24, 3, 5, 3, 0, pages.rows], repeat=20)
+    rows = [(row, s) for s, first, end in tiles for row in range(first, end)]
+    wanted = attention_reference(q, lambda row, head: row * heads + head, pages, rows, positions, heads)
+    got = from_bf16(results[7]).reshape(24, heads, d)
+    yield (f"attention of {tile_rows} rows ({microseconds:.1f} us)",
+           relative_error(got, [[wanted[row, h] for h in range(heads)] for row in range(24)]), 1e-2)
+
+
 def check_sampling(gpu, folder, rng):
     folder = folder / "llama_decode_sm_90a"
     logits = rng.standard_normal((4, 1000), np.float32) * 3
@@ -284,14 +348,15 @@ def check_sampling(gpu, folder, rng):
 
 def main():
     folder = pathlib.Path(sys.argv[1])
-    gpu, failures = Gpu(), 0
-    for check in (check_embedding, check_argmax, check_residual, check_swiglu, check_qkv_rope, check_attention, check_sampling):
+    gpu, failures = Emulator(sys.argv[3]) if sys.argv[2:3] == ["--emulate"] else Gpu(), 0
+    for check in (check_embedding, check_argmax, check_residual, check_swiglu, check_qkv_rope, check_attention,
+                  check_attention_mixed, check_sampling):
         try:
             for name, error, bound in check(gpu, folder, np.random.default_rng(1)):
                 good = error <= bound
                 failures += not good
                 print(f"{'ok  ' if good else 'FAIL'} {name}: {error:.3g} (at most {bound:g})", flush=True)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
             failures += 1
             print(f"FAIL {check.__name__}: {error}", flush=True)
     print(f"{failures} failures")
