@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <fstream>
+#include <limits>
 #include <unistd.h>
 
 namespace inlay {
@@ -19,6 +21,14 @@ CpuDevice::~CpuDevice() {
 std::string CpuDevice::Name() const { return fmt::format("cpu ({} threads)", pool_.threads()); }
 
 uint64_t CpuDevice::FreeMemory() const {
+  // What the kernel can make free, its file cache included: a checkpoint that was just read fills that cache.
+  std::ifstream info("/proc/meminfo");
+  for (std::string key; info >> key;) {
+    uint64_t kibibytes = 0;
+    if (key == "MemAvailable:" && info >> kibibytes)
+      return kibibytes << 10;
+    info.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+  }
   long pages = sysconf(_SC_AVPHYS_PAGES), size = sysconf(_SC_PAGE_SIZE);
   return pages > 0 && size > 0 ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(size) : 0;
 }
@@ -57,8 +67,9 @@ absl::Status CpuDevice::LoadKernels(const Bundle &bundle, const plan::Target &ta
     path = "./" + path;
   library_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library_)
-    return absl::FailedPreconditionError(fmt::format(
-        "{}: cannot be loaded: {}; compile the model on this machine, or with --cpu for its processor", path, dlerror()));
+    return absl::FailedPreconditionError(
+        fmt::format("{}: cannot be loaded: {}; compile the model on this machine, or with --cpu for its processor",
+                    path, dlerror()));
   for (const plan::Kernel *kernel : *target.kernels()) {
     void *symbol = dlsym(library_, kernel->name()->c_str());
     if (!symbol)
