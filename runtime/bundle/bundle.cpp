@@ -30,9 +30,9 @@ absl::StatusOr<std::unique_ptr<Bundle>> Bundle::Open(const std::string &path) {
   std::unique_ptr<Bundle> bundle(new Bundle);
   bundle->path_ = path;
   std::string manifest_path = path + "/manifest.json";
-  if (!fs::is_directory(path))
-    return absl::NotFoundError(
-        fmt::format("{}: is not a directory; expected a bundle that compile-model wrote", path));
+  std::error_code error;
+  if (!fs::is_directory(path, error))
+    return absl::NotFoundError(fmt::format("{}: is not a directory; expected a bundle that compile-model wrote", path));
   absl::StatusOr<std::string> text = ReadFile(manifest_path, uint64_t{64} << 20);
   if (!text.ok())
     return absl::NotFoundError(
@@ -49,10 +49,10 @@ absl::StatusOr<std::unique_ptr<Bundle>> Bundle::Open(const std::string &path) {
     return damaged("format_version");
   uint64_t version = manifest["format_version"];
   if (version != kBundleFormatVersion)
-    return absl::FailedPreconditionError(
-        fmt::format("{}: has format {}, this runtime ({}) reads format {}; {}", manifest_path, version, Version(),
-                    kBundleFormatVersion,
-                    version > kBundleFormatVersion ? "update the runtime" : "compile the model again with this version"));
+    return absl::FailedPreconditionError(fmt::format(
+        "{}: has format {}, this runtime ({}) reads format {}; {}", manifest_path, version, Version(),
+        kBundleFormatVersion,
+        version > kBundleFormatVersion ? "update the runtime" : "compile the model again with this version"));
   if (!manifest.contains("files") || !manifest["files"].is_object())
     return damaged("files");
   for (const auto &[name, facts] : manifest["files"].items()) {
@@ -113,7 +113,8 @@ absl::Status Bundle::OpenWeights() {
       if (!file.ok())
         return file.status();
       packed.file = *std::move(file);
-      json chunks = weights.contains("chunks") ? weights["chunks"].value(name, json()) : json();
+      json chunks =
+          weights.contains("chunks") && weights["chunks"].is_object() ? weights["chunks"].value(name, json()) : json();
       if (!chunks.is_array())
         return absl::DataLossError(
             fmt::format("{}: 'weights.chunks.{}' is missing; compile the model again", manifest_path, name));
@@ -135,9 +136,12 @@ absl::Status Bundle::OpenWeights() {
     return absl::OkStatus();
   }
   if (weights_mode_ != "link")
-    return absl::DataLossError(fmt::format("{}: 'weights.mode' is '{}', expected pack, link or dummy", manifest_path,
-                                           weights_mode_));
-  std::string directory = weights.value("directory", "");
+    return absl::DataLossError(
+        fmt::format("{}: 'weights.mode' is '{}', expected pack, link or dummy", manifest_path, weights_mode_));
+  if (!weights.contains("directory") || !weights["directory"].is_string())
+    return absl::DataLossError(
+        fmt::format("{}: 'weights.directory' is missing or no string; compile the model again", manifest_path));
+  std::string directory = weights["directory"];
   absl::StatusOr<MappedCheckpoint> tensors = MappedCheckpoint::Open(directory);
   if (!tensors.ok())
     return absl::Status(tensors.status().code(),
@@ -148,9 +152,9 @@ absl::Status Bundle::OpenWeights() {
   if (!facts.ok())
     return facts.status();
   if (json::parse(*facts) != weights.value("sources", json()))
-    return absl::FailedPreconditionError(fmt::format(
-        "{}: the checkpoint changed since the bundle was compiled (size, time or header); compile it again",
-        directory));
+    return absl::FailedPreconditionError(
+        fmt::format("{}: the checkpoint changed since the bundle was compiled (size, time or header); compile it again",
+                    directory));
   checkpoint_ = std::make_unique<Checkpoint>(Checkpoint{*std::move(tensors)});
   return absl::OkStatus();
 }
@@ -185,8 +189,8 @@ absl::Status Bundle::LoadWeight(const plan::Target &target, uint32_t index, std:
   pool.Run(static_cast<int64_t>(last - first + 1), [&](int64_t i) {
     uint64_t chunk = first + static_cast<uint64_t>(i), at = chunk * kWeightChunkBytes;
     if (!packed.checked[chunk])
-      wrong[static_cast<size_t>(i)] = HashBytes(all.subspan(at, std::min(kWeightChunkBytes, all.size() - at))) !=
-                                      packed.chunk_hashes[chunk];
+      wrong[static_cast<size_t>(i)] =
+          HashBytes(all.subspan(at, std::min(kWeightChunkBytes, all.size() - at))) != packed.chunk_hashes[chunk];
   });
   for (size_t i = 0; i < wrong.size(); ++i) {
     if (wrong[i])

@@ -89,7 +89,7 @@ absl::StatusOr<json> PackWeights(const plan::Target &target, const MappedCheckpo
 absl::StatusOr<std::string> DescribeSources(const std::vector<std::string> &files) {
   json sources = json::array();
   for (const std::string &path : files) {
-    struct stat info {};
+    struct stat info{};
     absl::StatusOr<MappedFile> file = MappedFile::Open(path);
     if (!file.ok())
       return file.status();
@@ -166,8 +166,8 @@ absl::Status WriteBundle(const BundleContents &contents, const std::string &path
             total += weight->bytes();
       for (const plan::Target *target : *plan.targets()) {
         std::string name = target->name()->str();
-        absl::StatusOr<json> chunks = PackWeights(*target, *checkpoint, temporary + "/weights/" + name + ".bin", done,
-                                                  total, pool, progress);
+        absl::StatusOr<json> chunks =
+            PackWeights(*target, *checkpoint, temporary + "/weights/" + name + ".bin", done, total, pool, progress);
         if (!chunks.ok())
           return chunks.status();
         manifest["weights"]["chunks"][name] = *std::move(chunks);
@@ -178,12 +178,23 @@ absl::Status WriteBundle(const BundleContents &contents, const std::string &path
   if (absl::Status status = WriteFile(temporary + "/manifest.json", manifest.dump(2) + "\n"); !status.ok())
     return status;
   SyncDirectory(temporary);
+  // A bundle that is replaced keeps its name until the new one is whole, and gets it back if that cannot take it.
+  error.clear();
+  std::string replaced = fmt::format("{}.old-{}", target_path.string(), getpid());
   if (exists)
-    fs::remove_all(target_path, error);
-  fs::rename(temporary, target_path, error);
-  if (error)
-    return absl::PermissionDeniedError(fmt::format("{}: cannot be renamed from {}: {}", path, temporary, error.message()));
+    fs::rename(target_path, replaced, error);
+  if (!error)
+    fs::rename(temporary, target_path, error);
+  if (error) {
+    std::error_code ignored;
+    if (exists && !fs::exists(target_path, ignored))
+      fs::rename(replaced, target_path, ignored);
+    return absl::PermissionDeniedError(
+        fmt::format("{}: cannot be renamed from {}: {}", path, temporary, error.message()));
+  }
   cleanup.Release();
+  if (exists)
+    fs::remove_all(replaced, error);
   SyncDirectory(target_path.parent_path().string());
   return absl::OkStatus();
 }

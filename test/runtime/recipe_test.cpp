@@ -1,0 +1,147 @@
+// Recipes against what plan.fbs says of them, element by element.
+#include "runtime/bundle/recipe.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace inlay {
+namespace {
+
+struct Shape {
+  uint64_t rows, columns;
+  plan::RowOrder order = plan::RowOrder_Plain;
+  uint32_t head_dim = 0;
+  plan::Packing packing = plan::Packing_RowMajor;
+};
+
+// A weight in a finished buffer.
+class WeightBuffer {
+public:
+  WeightBuffer(const Shape &shape, plan::DataType type, const std::vector<std::string> &sources,
+               const std::vector<double> &inv_freq = {}, double attention_factor = 1) {
+    auto recipe = plan::CreateRecipe(builder_, builder_.CreateVectorOfStrings(sources), shape.rows, shape.columns,
+                                     shape.order, shape.head_dim, shape.packing,
+                                     inv_freq.empty() ? 0 : builder_.CreateVector(inv_freq), attention_factor);
+    builder_.Finish(plan::CreateWeight(builder_, builder_.CreateString("w"), type, 0, 0, recipe));
+  }
+  const plan::Weight &operator*() const { return *flatbuffers::GetRoot<plan::Weight>(builder_.GetBufferPointer()); }
+
+private:
+  flatbuffers::FlatBufferBuilder builder_;
+};
+
+// Element (row, column) of every source is row * 1000 + column; the second source's rows go on after the first's.
+class Sources {
+public:
+  Sources(std::vector<int64_t> rows, int64_t columns) {
+    int64_t next = 0;
+    for (size_t s = 0; s < rows.size(); ++s) {
+      data_.emplace_back();
+      for (int64_t r = 0; r < rows[s]; ++r, ++next)
+        for (int64_t c = 0; c < columns; ++c)
+          data_.back().push_back(static_cast<float>(next * 1000 + c));
+      shapes_.push_back({rows[s], columns});
+    }
+  }
+  absl::StatusOr<SourceTensor> operator()(std::string_view name) const {
+    auto s = static_cast<size_t>(name[0] - 'a');
+    return SourceTensor{plan::DataType_F32, shapes_[s], std::as_bytes(std::span(data_[s]))};
+  }
+
+private:
+  std::vector<std::vector<float>> data_;
+  std::vector<std::vector<int64_t>> shapes_;
+};
+
+template <typename T> std::vector<T> Make(const plan::Weight &weight, const SourceLookup &lookup) {
+  ThreadPool pool(3);
+  std::vector<T> out(*WeightBytes(weight) / sizeof(T), T(7));
+  absl::Status status = CarryOut(weight, lookup, std::as_writable_bytes(std::span(out)), pool);
+  EXPECT_TRUE(status.ok()) << status;
+  return out;
+}
+
+TEST(Recipe, ConcatenatesRows) {
+  WeightBuffer weight({5, 2}, plan::DataType_F32, {"a", "b"});
+  EXPECT_THAT(Make<float>(*weight, Sources({2, 3}, 2)),
+              ::testing::ElementsAre(0, 1, 1000, 1001, 2000, 2001, 3000, 3001, 4000, 4001));
+}
+
+TEST(Recipe, PairsTheHalvesOfEachHead) {
+  WeightBuffer weight({8, 1, plan::RowOrder_HalfPairs, 4}, plan::DataType_F32, {"a"});
+  EXPECT_THAT(Make<float>(*weight, Sources({8}, 1)),
+              ::testing::ElementsAre(0, 2000, 1000, 3000, 4000, 6000, 5000, 7000));
+}
+
+TEST(Recipe, AlternatesTwoSources) {
+  WeightBuffer weight({6, 1, plan::RowOrder_Alternate}, plan::DataType_F32, {"a", "b"});
+  EXPECT_THAT(Make<float>(*weight, Sources({3, 3}, 1)), ::testing::ElementsAre(0, 3000, 1000, 4000, 2000, 5000));
+}
+
+TEST(Recipe, PacksAtomsAndPadsThemWithZeros) {
+  constexpr uint64_t kRows = 13, kColumns = 100;
+  WeightBuffer weight({kRows, kColumns, plan::RowOrder_Plain, 0, plan::Packing_Atom8x64}, plan::DataType_BF16, {"a"});
+  std::vector<uint16_t> packed = Make<uint16_t>(*weight, Sources({kRows}, kColumns));
+  ASSERT_EQ(packed.size(), 16u * 128);
+  for (uint64_t r = 0; r < 16; ++r)
+    for (uint64_t c = 0; c < 128; ++c) {
+      // [rows / 8][columns / 64] atoms; in an atom row r % 8, chunk of 8 elements at chunk ^ (r % 8).
+      uint64_t at = ((r / 8) * 2 + c / 64) * 512 + r % 8 * 64 + ((c % 64 / 8) ^ (r % 8)) * 8 + c % 8;
+      float expected = r < kRows && c < kColumns ? static_cast<float>(r * 1000 + c) : 0.0f;
+      float found = std::bit_cast<float>(static_cast<uint32_t>(packed[at]) << 16);
+      EXPECT_NEAR(found, expected, expected / 256) << r << ", " << c;
+    }
+}
+
+TEST(Recipe, RoundsToNearestEven) {
+  // Halfway between two bfloat16 values, with an even and an odd neighbour below; then just above halfway.
+  std::vector<float> values = {std::bit_cast<float>(0x3f808000u), std::bit_cast<float>(0x3f818000u),
+                               std::bit_cast<float>(0x3f808001u), std::bit_cast<float>(0x7fc00001u)};
+  auto lookup = [&](std::string_view) -> absl::StatusOr<SourceTensor> {
+    return SourceTensor{plan::DataType_F32, {1, 4}, std::as_bytes(std::span(values))};
+  };
+  WeightBuffer weight({1, 4}, plan::DataType_BF16, {"a"});
+  EXPECT_THAT(Make<uint16_t>(*weight, lookup), ::testing::ElementsAre(0x3f80, 0x3f82, 0x3f81, 0x7fc0));
+}
+
+TEST(Recipe, TablesHoldCosinesThenSines) {
+  WeightBuffer weight({3, 4}, plan::DataType_F32, {}, {1.0, 0.1}, /*attention_factor=*/2);
+  std::vector<float> table = Make<float>(*weight, Sources({}, 0));
+  for (int position = 0; position < 3; ++position)
+    for (int i = 0; i < 2; ++i) {
+      double angle = static_cast<float>(position) * (i == 0 ? 1.0f : 0.1f);
+      EXPECT_EQ(table[static_cast<size_t>(position * 4 + i)], static_cast<float>(2 * std::cos(angle)));
+      EXPECT_EQ(table[static_cast<size_t>(position * 4 + 2 + i)], static_cast<float>(2 * std::sin(angle)));
+    }
+}
+
+TEST(Recipe, SourcesOfOtherShapesAreNamed) {
+  ThreadPool pool(1);
+  std::vector<std::byte> out(40);
+  WeightBuffer rows({5, 2}, plan::DataType_F32, {"a"});
+  EXPECT_EQ(std::string(CarryOut(*rows, Sources({4}, 2), out, pool).message()),
+            "weight 'w': its sources have 4 rows, expected 5");
+  EXPECT_EQ(std::string(CarryOut(*rows, Sources({5}, 3), out, pool).message()),
+            "tensor 'a': has shape [5, 3], expected rows of 2 for weight 'w'");
+}
+
+TEST(Recipe, SizesThatOverflowAreRefused) {
+  WeightBuffer weight({uint64_t{1} << 40, uint64_t{1} << 40}, plan::DataType_F32, {"a"});
+  EXPECT_THAT(std::string(WeightBytes(*weight).status().message()), ::testing::HasSubstr("do not fit into memory"));
+}
+
+TEST(ThreadPool, CallsEachIndexOnce) {
+  ThreadPool pool(4);
+  for (int64_t count : {0, 1, 2, 31, 1000}) {
+    std::vector<std::atomic<int>> calls(static_cast<size_t>(count));
+    pool.Run(count, [&](int64_t i) { ++calls[static_cast<size_t>(i)]; });
+    for (const auto &n : calls)
+      EXPECT_EQ(n, 1);
+  }
+}
+
+} // namespace
+} // namespace inlay
