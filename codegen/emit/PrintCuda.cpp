@@ -128,7 +128,8 @@ private:
   const PrintCudaOptions &options;
   llvm::DenseMap<Value, Expression> values;
   llvm::StringSet<> taken;
-  std::string sizes; // name of the parameter of type StepSizes
+  std::string sizes;    // name of the parameter of type StepSizes
+  FileLineColLoc place; // of the statement that no text was printed for yet
   unsigned indent = 0;
 };
 } // namespace
@@ -197,7 +198,13 @@ std::string Printer::nameFor(Operation *op, StringRef fallback) {
   return unique(fallback);
 }
 
-llvm::raw_ostream &Printer::line() { return os.indent(2 * indent); }
+/// Begins a line of text; the first one of a statement tells where the statement comes from.
+llvm::raw_ostream &Printer::line() {
+  if (place)
+    os << "#line " << place.getLine() << " \"" << place.getFilename().strref() << "\"\n";
+  place = FileLineColLoc();
+  return os.indent(2 * indent);
+}
 
 std::string Printer::operand(Value value) {
   const Expression &expression = values.find(value)->second;
@@ -638,9 +645,7 @@ LogicalResult Printer::whileOp(scf::WhileOp op) {
 }
 
 LogicalResult Printer::statement(Operation *op) {
-  if (auto place = op->getLoc()->findInstanceOf<FileLineColLoc>();
-      place && options.lineDirectives && !isa<arith::ConstantOp, scf::YieldOp>(op))
-    os << "#line " << place.getLine() << " \"" << place.getFilename().strref() << "\"\n";
+  place = options.lineDirectives ? op->getLoc()->findInstanceOf<FileLineColLoc>() : FileLineColLoc();
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case([&](scf::ForOp loop) { return forOp(loop); })
       .Case([&](scf::IfOp branch) { return ifOp(branch); })

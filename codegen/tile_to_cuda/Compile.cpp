@@ -80,6 +80,23 @@ static LogicalResult compileSources(MutableArrayRef<LoweredKernel> lowered, cons
   return status;
 }
 
+/// Saves the kernels' IR and makes each operation's location its place there; names stay.
+static LogicalResult saveIr(ModuleOp module, StringRef file) {
+  SmallVector<StringAttr> names;
+  module.walk([&](Operation *op) {
+    auto named = op->getLoc()->findInstanceOf<NameLoc>();
+    names.push_back(named ? named.getName() : StringAttr());
+  });
+  if (failed(generateLocationsFromIR(file, module, OpPrintingFlags())))
+    return module.emitError("cannot write the cuda dialect to ") << file;
+  auto name = names.begin();
+  module.walk([&](Operation *op) {
+    if (StringAttr text = *name++)
+      op->setLoc(NameLoc::get(text, op->getLoc()));
+  });
+  return success();
+}
+
 LogicalResult inlay::compileCudaKernels(ModuleOp module, const CudaOptions &options, std::vector<CudaKernel> &kernels) {
   MLIRContext *context = module.getContext();
   context->loadDialect<cuda::CudaDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect>();
@@ -99,8 +116,8 @@ LogicalResult inlay::compileCudaKernels(ModuleOp module, const CudaOptions &opti
     return failure();
   if (lowered.empty())
     return success();
-  if (!options.savedIr.empty() && failed(generateLocationsFromIR(options.savedIr, *target, OpPrintingFlags())))
-    return module.emitError("cannot write the cuda dialect to ") << options.savedIr;
+  if (!options.savedIr.empty() && failed(saveIr(*target, options.savedIr)))
+    return failure();
 
   for (LoweredKernel &entry : lowered) {
     CudaKernel kernel;

@@ -52,6 +52,8 @@ int main(int argc, char **argv) {
   hf::registerHuggingFaceTranslation();
   llvm::cl::opt<std::string> folder("kernels-to", llvm::cl::desc("where NAME.cu, .json, .ptx and .cubin go"));
   llvm::cl::opt<std::string> nvrtc("nvrtc", llvm::cl::desc("libnvrtc, or a folder that holds it"));
+  llvm::cl::opt<std::string> savedIr("saved-ir",
+                                     llvm::cl::desc("save the cuda dialect here and let #line point at it"));
   llvm::cl::opt<std::string> arch("arch", llvm::cl::desc("chip"), llvm::cl::init("sm_90a"));
   TranslateFromMLIRRegistration cudaToCpp("cuda-to-cpp", "print the kernels of the cuda dialect as CUDA C++",
                                           printKernels, registerAllDialects);
@@ -59,6 +61,7 @@ int main(int argc, char **argv) {
     CudaOptions options;
     options.nvrtcPath = nvrtc;
     options.arch = arch;
+    options.savedIr = savedIr;
     options.sourceOnly = sourceOnly;
     std::vector<CudaKernel> kernels;
     if (failed(compileCudaKernels(module, options, kernels)))
