@@ -9,8 +9,9 @@
 
 // CHECK: #line {{[0-9]+}} "{{.*}}line.mlir.tmp.cuda.mlir"
 // CHECK-NEXT: launch_dependents();
-// CHECK: #line {{[0-9]+}} "{{.*}}line.mlir.tmp.cuda.mlir"
-// CHECK-NEXT: depend();
+// CHECK-NEXT: #line {{[0-9]+}} "{{.*}}line.mlir.tmp.cuda.mlir"
+// CHECK-NEXT: const int lane
+// CHECK: depend();
 tile.program @copy(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s0 ceildiv 128)> {
   %i = tile.program_id 0
   %c128 = arith.constant 128 : index
