@@ -8,6 +8,7 @@
 #include "mlir/Transforms/Passes.h"
 #include "passes/llm/Passes.h"
 #include "passes/llm_to_tile/Passes.h"
+#include "passes/tile/Passes.h"
 
 void inlay::registerAllDialects(mlir::DialectRegistry &registry) {
   registry
@@ -20,4 +21,5 @@ void inlay::registerAllPasses() {
   mlir::registerCSEPass();
   registerInlayLlmPasses();
   registerInlayLlmToTilePasses();
+  registerInlayTilePasses();
 }

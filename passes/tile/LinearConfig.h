@@ -1,0 +1,61 @@
+//===- LinearConfig.h - how a linear layer's program is run on a chip ------===//
+//
+// From the shape of a program and a chip to the numbers of its pipeline. They are
+// written onto the program as its attribute `config`, where tests and people can
+// read and change them.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_PASSES_TILE_LINEARCONFIG_H
+#define INLAY_PASSES_TILE_LINEARCONFIG_H
+
+#include "dialects/tile/Tile.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "passes/tile/Chip.h"
+
+namespace inlay {
+/// Name of the attribute of a program, a dictionary of integers.
+constexpr llvm::StringLiteral kConfigAttr = "config";
+
+/// What the choice depends on.
+struct LinearShape {
+  int64_t columns = 0;       // N
+  int64_t k = 0;             // K
+  int64_t vectorsAlongK = 0; // staged beside the rows (a norm's weight)
+};
+
+/// A streaming matrix-vector product: weights flow through a ring for each warp, in chunks of 8 rows.
+struct MatvecConfig {
+  int64_t blocks = 0;                        // of the grid: slots * multiprocessors, so that each slot takes one
+  int64_t warps = 8;                         // share K
+  int64_t chunkAtoms = 2;                    // of 64 along k, in one copy
+  int64_t stages = 4;                        // chunks in a warp's ring
+  int64_t groups = 4;                        // of 8 weight rows that share what was staged of the activations
+  int64_t rows = 8;                          // of activations in one pass over the weights
+  int64_t partialBytes = 0, stagedBytes = 0; // shared memory for partial sums; for a warp's staged activations
+  int64_t sharedBytes = 0;                   // in all
+
+  mlir::DictionaryAttr toAttribute(mlir::MLIRContext *context) const;
+  static MatvecConfig from(mlir::DictionaryAttr attribute);
+};
+
+/// A matrix product on warpgroups: one producer, the rest consume.
+struct GemmConfig {
+  int64_t blocks = 0; // of the grid, each runs through tiles
+  int64_t tileRows = 128, tileColumns = 256, tileK = 64;
+  int64_t stages = 4;
+  int64_t consumers = 2;                                   // warpgroups
+  int64_t producerRegisters = 40, consumerRegisters = 232; // a thread
+
+  mlir::DictionaryAttr toAttribute(mlir::MLIRContext *context) const;
+  static GemmConfig from(mlir::DictionaryAttr attribute);
+};
+
+MatvecConfig chooseMatvec(const LinearShape &shape, const Chip &chip);
+GemmConfig chooseGemm(const LinearShape &shape, const Chip &chip);
+
+/// The config that a program of the families matvec or gemm has, or else the one chosen for it.
+mlir::FailureOr<mlir::DictionaryAttr> selectConfig(tile::ProgramOp program, const Chip &chip);
+} // namespace inlay
+
+#endif // INLAY_PASSES_TILE_LINEARCONFIG_H

@@ -1,0 +1,117 @@
+//===- MainLoop.cpp - the loop over k of a linear layer's program ----------===//
+
+#include "passes/tile/MainLoop.h"
+
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+using namespace mlir;
+using namespace inlay;
+
+/// `offset` as the induction variable plus a constant.
+static std::optional<int64_t> offsetFrom(Value offset, Value variable) {
+  if (offset == variable)
+    return 0;
+  if (auto add = offset.getDefiningOp<arith::AddIOp>())
+    if (add.getLhs() == variable)
+      return getConstantIntValue(add.getRhs());
+  return std::nullopt;
+}
+
+/// Checks the operations that compute the left operand and the sums from the rows.
+static LogicalResult checkPrologue(MainLoop &result, Value value, llvm::SmallPtrSetImpl<Operation *> &seen) {
+  Operation *op = value.getDefiningOp();
+  if (!op || op == result.rows || op->getParentOp() != result.loop || !seen.insert(op).second)
+    return success();
+  if (auto load = dyn_cast<tile::LoadOp>(op)) {
+    if (load.getView().getType().getRank() != 1 || load.getOffsets()[0] != result.loop.getInductionVar())
+      return load.emitError("is loaded while rows are staged; expected a vector at the loop's own k");
+    result.vectors.push_back(load);
+    return success();
+  }
+  auto broadcast = dyn_cast<tile::BroadcastOp>(op);
+  if (!(broadcast && broadcast.getAxis() == 0) &&
+      !(isa<arith::ArithDialect, math::MathDialect>(op->getDialect()) && op->getNumResults() == 1))
+    return op->emitError() << "'" << op->getName() << "' cannot be applied while rows are staged; expected elementwise "
+                           << "operations and vectors along k";
+  for (Value operand : op->getOperands())
+    if (failed(checkPrologue(result, operand, seen)))
+      return failure();
+  return success();
+}
+
+FailureOr<MainLoop> inlay::findMainLoop(tile::ProgramOp program) {
+  MainLoop result;
+  WalkResult walk = program.walk([&](tile::DotOp dot) {
+    if (result.dot) {
+      dot.emitError("is a second product of the program; the families matvec and gemm take one");
+      return WalkResult::interrupt();
+    }
+    result.dot = dot;
+    return WalkResult::advance();
+  });
+  if (walk.wasInterrupted())
+    return failure();
+  if (!result.dot)
+    return program.emitError("has no tile.dot; the families matvec and gemm lower linear layers");
+  tile::DotOp dot = result.dot;
+  auto loop = dyn_cast<scf::ForOp>(dot->getParentOp());
+  if (!loop || loop->getParentOp() != program.getOperation())
+    return dot.emitError("stands in no loop over k at the program's top level");
+  result.loop = loop;
+  Value variable = loop.getInductionVar();
+  std::optional<int64_t> upper = getConstantIntValue(loop.getUpperBound());
+  if (getConstantIntValue(loop.getLowerBound()) != 0 || !upper)
+    return loop.emitError("runs over k from ") << loop.getLowerBound() << "; expected constants, from 0";
+  result.k = *upper;
+
+  result.weight = dot.getRhs().getDefiningOp<tile::LoadOp>();
+  if (!dot.getTransposeRhs() || !result.weight || result.weight.getView().getType().getRank() != 2 ||
+      result.weight.getView().getType().getProvenance() != tile::Provenance::Weight ||
+      result.weight.getOffsets()[1] != variable)
+    return dot.emitError("has a right operand that is no tile of weights at [column, k]");
+  result.tokens = dot.getResult().getType().getDimSize(0);
+  result.columns = dot.getResult().getType().getDimSize(1);
+
+  auto yield = cast<scf::YieldOp>(loop.getBody()->getTerminator());
+  SmallVector<Value> roots{dot.getLhs()};
+  for (auto [i, value] : llvm::enumerate(yield.getOperands())) {
+    Value carried = loop.getRegionIterArgs()[i], initial = loop.getInitArgs()[i];
+    if (!matchPattern(initial, m_AnyZeroFloat()))
+      return loop.emitError("carries a value that starts at ") << initial << "; expected 0";
+    if (value == dot.getResult() && dot.getAccumulator() == carried) {
+      result.product = loop->getResult(i);
+      continue;
+    }
+    auto add = value.getDefiningOp<arith::AddFOp>();
+    auto reduce = add ? add.getRhs().getDefiningOp<tile::ReduceOp>() : tile::ReduceOp();
+    if (!add || add.getLhs() != carried || !reduce || reduce.getKind() != tile::Reduction::Add || reduce.getAxis() != 1)
+      return loop.emitError("carries value ") << i << ", neither a product nor a sum along k";
+    result.sums.push_back({loop->getResult(i), reduce.getValue()});
+    roots.push_back(reduce.getValue());
+  }
+  if (!result.product)
+    return dot.emitError("is not what the loop carries");
+
+  // The rows: the one operation that reads a matrix other than the weights.
+  for (Operation &op : loop.getBody()->without_terminator()) {
+    if (!isa<tile::LoadOp, tile::GatherOp>(op) || &op == result.weight ||
+        cast<tile::ViewType>(op.getOperand(0).getType()).getRank() != 2)
+      continue;
+    if (result.rows)
+      return op.emitError("reads a second matrix of rows in the loop over k");
+    result.rows = &op;
+  }
+  if (!result.rows)
+    return loop.emitError("reads no rows");
+  Value column = isa<tile::LoadOp>(result.rows) ? cast<tile::LoadOp>(result.rows).getOffsets()[1]
+                                                : cast<tile::GatherOp>(result.rows).getColumn();
+  std::optional<int64_t> offset = offsetFrom(column, variable);
+  if (!offset)
+    return result.rows->emitError("reads rows at a column that is not k plus a constant");
+  result.columnOffset = *offset;
+  llvm::SmallPtrSet<Operation *, 16> seen;
+  for (Value root : roots)
+    if (failed(checkPrologue(result, root, seen)))
+      return failure();
+  return result;
+}

@@ -1,0 +1,44 @@
+//===- MainLoop.h - the loop over k of a linear layer's program ------------===//
+//
+// What the matvec and gemm families know how to turn into a pipeline: a loop that
+// loads a tile of rows and a tile of weights, may scale the rows elementwise by
+// vectors along k, may sum functions of them along k, and multiplies.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_PASSES_TILE_MAINLOOP_H
+#define INLAY_PASSES_TILE_MAINLOOP_H
+
+#include "dialects/tile/Tile.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+namespace inlay {
+/// A sum along k that the loop carries beside the product: result[i] = sum over k of `element`[i, k].
+struct RowSum {
+  mlir::OpResult result;
+  mlir::Value element;
+};
+
+struct MainLoop {
+  mlir::scf::ForOp loop;
+  tile::DotOp dot;
+  mlir::OpResult product; // of the loop
+  tile::LoadOp weight;
+  /// tile.load or tile.gather of rows; `columnOffset` is added to k to find their column in the view.
+  mlir::Operation *rows = nullptr;
+  int64_t columnOffset = 0;
+  /// Loads of vectors along k.
+  llvm::SmallVector<tile::LoadOp> vectors;
+  llvm::SmallVector<RowSum> sums;
+  int64_t tokens = 0, columns = 0, k = 0; // the program's tile M x N, and the whole K
+
+  /// Whether the rows reach the product as they are in memory.
+  bool isPlain() { return dot.getLhs() == rows->getResult(0) && sums.empty(); }
+  mlir::Value rowsView() const { return rows->getOperand(0); }
+};
+
+/// Finds the one loop of `program`; a diagnostic names the op that does not fit.
+mlir::FailureOr<MainLoop> findMainLoop(tile::ProgramOp program);
+} // namespace inlay
+
+#endif // INLAY_PASSES_TILE_MAINLOOP_H

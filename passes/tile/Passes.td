@@ -1,0 +1,19 @@
+//===- Passes.td - on tile programs ----------------------------------------===//
+
+#ifndef INLAY_PASSES_TILE_PASSES
+#define INLAY_PASSES_TILE_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def SelectConfigPass : Pass<"tile-select-config", "::mlir::ModuleOp"> {
+  let summary = "Writes onto each program how its family runs it on the chip.";
+  let description = [{
+    Programs of the families `matvec` and `gemm` get the attribute `config`: the
+    grid, stages, tiles and shared memory that LinearConfig.h computes from the
+    program's shape and the chip. A program that has one keeps it, so that a
+    person or a tuning database may choose.
+  }];
+  let dependentDialects = ["::inlay::tile::TileDialect"];
+}
+
+#endif // INLAY_PASSES_TILE_PASSES
