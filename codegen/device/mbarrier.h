@@ -5,7 +5,7 @@
 #pragma once
 #include "shared_address.h"
 
-using mbarrier = unsigned long long;
+using mbarrier = long long;
 
 __device__ __forceinline__ void mbarrier_init(mbarrier *bar, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(bar)), "r"(count) : "memory");

@@ -5,6 +5,13 @@
 template <typename T> __device__ __forceinline__ T shuffle_xor(T value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
 }
+// The sum over the lanes, in all of them.
+__device__ __forceinline__ float warp_sum(float value) {
+#pragma unroll
+  for (int mask = 16; mask > 0; mask /= 2)
+    value += shuffle_xor(value, mask);
+  return value;
+}
 
 __device__ __forceinline__ int cluster_rank() {
   int rank;

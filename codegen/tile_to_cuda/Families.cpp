@@ -16,7 +16,9 @@ struct Family {
 
 static constexpr Family families[] = {
     {"attention", lowerGeneric},
+    {"gemm", lowerGemm},
     {"generic", lowerGeneric},
+    {"matvec", lowerMatvec},
     {"rows", lowerGeneric},
     {"sample", lowerGeneric},
 };

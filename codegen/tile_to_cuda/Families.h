@@ -30,6 +30,14 @@ using FamilyLowering = mlir::LogicalResult (*)(tile::ProgramOp program, mlir::Op
 mlir::LogicalResult lowerGeneric(tile::ProgramOp program, mlir::OpBuilder &builder, const CudaOptions &options,
                                  LoweredKernel &result);
 
+/// Linear layers of few rows: weights stream through rings of bulk copies.
+mlir::LogicalResult lowerMatvec(tile::ProgramOp program, mlir::OpBuilder &builder, const CudaOptions &options,
+                                LoweredKernel &result);
+
+/// Linear layers of many rows: warpgroup products fed by a producer through TMA.
+mlir::LogicalResult lowerGemm(tile::ProgramOp program, mlir::OpBuilder &builder, const CudaOptions &options,
+                              LoweredKernel &result);
+
 /// The lowering that a program's `family` names; lowerGeneric without one, null (with a diagnostic) if unknown.
 FamilyLowering familyLowering(tile::ProgramOp program);
 

@@ -1,0 +1,286 @@
+//===- LowerGemm.cpp - linear layers of many rows, on warpgroups -----------===//
+//
+// A block runs through tiles of 128 rows x 256 columns. One warpgroup produces: a
+// thread of it fetches both operands through TMA into a ring of stages. The other
+// two consume, 64 rows each: wgmma with the sums in registers, where neighbouring
+// columns are neighbouring registers, so that the epilogue runs on them as they
+// are. A tile covers several of the program's own tiles.
+//
+//===----------------------------------------------------------------------===//
+
+#include "codegen/tile_to_cuda/Elements.h"
+#include "codegen/tile_to_cuda/Families.h"
+#include "passes/tile/LinearConfig.h"
+#include "passes/tile/MainLoop.h"
+
+using namespace mlir;
+using namespace inlay;
+
+namespace {
+constexpr int64_t kAtomBytes = 1024, kAtomColumns = 64, kGroupRows = 8, kWarpgroup = 128;
+
+class GemmLowering {
+public:
+  GemmLowering(tile::ProgramOp program, const MainLoop &loop, const GemmConfig &config, const GridCount &rowTiles,
+               cuda::KernelOp kernel)
+      : program(program), loop(loop), config(config), rowTiles(rowTiles), kernel(kernel),
+        b(UnknownLoc::get(program.getContext()), program.getContext()) {}
+  LogicalResult run(LoweredKernel &lowered);
+
+private:
+  Value pointerOf(Value view) { return kernel.getArgument(cast<BlockArgument>(view).getArgNumber()); }
+  Value map(unsigned i) { return kernel.getArgument(program.getArgumentTypes().size() + i); }
+  void forTiles(llvm::function_ref<void(Value rowTile, Value columnTile)> body);
+  void advance(Value stage, Value parity);
+  void produce();
+  LogicalResult consume();
+  LogicalResult epilogue(Value acc, Value rowTile, Value columnTile);
+  void addTensorMaps(LoweredKernel &lowered);
+
+  tile::ProgramOp program;
+  MainLoop loop;
+  const GemmConfig &config;
+  GridCount rowTiles;
+  cuda::KernelOp kernel;
+  KernelBuilder b;
+
+  int64_t steps = 0; // of a tile along k
+  std::string element;
+  Value zero, thread, warpgroup, rowTileCount, tiles;
+  Value rowsRing, weightsRing, full, empty;
+};
+} // namespace
+
+/// The tiles of this block, rows first: the blocks that run at a time share few columns of weights.
+void GemmLowering::forTiles(llvm::function_ref<void(Value, Value)> body) {
+  b.loop("tile", b.special(cuda::Special::BlockX), tiles, b.index(config.blocks), KernelBuilder::Rolled,
+         [&](Value tile) {
+           body(b.name("row_tile", b.rem(tile, rowTileCount)), b.name("column_tile", b.div(tile, rowTileCount)));
+         });
+}
+
+/// The next stage of the ring; the parity turns where it begins anew.
+void GemmLowering::advance(Value stage, Value parity) {
+  Value next = b.name("next_stage", b.add(b.get(stage), 1));
+  Value wraps = b.name("wraps", b.equal(next, config.stages));
+  b.set(b.select(wraps, zero, next), stage);
+  b.set(b.select(wraps, b.sub(b.index(1), b.get(parity)), b.get(parity)), parity);
+}
+
+void GemmLowering::produce() {
+  b.call("give_up_registers<" + llvm::Twine(config.producerRegisters) + ">", "registers.h", {});
+  int64_t stageBytes = (config.tileRows + config.tileColumns) * config.tileK * 2;
+  Value isIssuer = b.equal(thread, 0);
+  b.ifThen(isIssuer, [&] {
+    b.call("prefetch_tensor_map", "tma.h", map(0));
+    b.call("prefetch_tensor_map", "tma.h", map(1));
+    cuda::DependOp::create(b);
+    Value stage = b.local("stage", {}, b.getIndexType(), zero), parity = b.local("parity", {}, b.getIndexType(), zero);
+    forTiles([&](Value rowTile, Value columnTile) {
+      b.loop("step", steps, KernelBuilder::Rolled, [&](Value step) {
+        Value at = b.name("at", b.get(stage));
+        // The consumers' first release is of the ring's first use, so the first pass waits for nothing.
+        b.call("mbarrier_wait", "mbarrier.h", {b.offset(empty, at), b.sub(b.index(1), b.get(parity))});
+        Value bar = b.name("bar", b.offset(full, at));
+        b.call("mbarrier_arrive_expect", "mbarrier.h", {bar, b.i32(stageBytes)});
+        b.call("tma_load_2d", "tma.h",
+               {b.offset(rowsRing, b.mul(at, config.tileRows * config.tileK)), map(0), bar,
+                b.add(b.mul(step, config.tileK), loop.columnOffset), b.mul(rowTile, config.tileRows)});
+        b.call("tma_load_4d", "tma.h",
+               {b.offset(weightsRing, b.mul(at, config.tileColumns * config.tileK)), map(1), bar, zero, zero, step,
+                b.mul(columnTile, config.tileColumns / kGroupRows)});
+        advance(stage, parity);
+      });
+    });
+  });
+}
+
+LogicalResult GemmLowering::consume() {
+  LogicalResult result = success();
+  b.call("claim_registers<" + llvm::Twine(config.consumerRegisters) + ">", "registers.h", {});
+  cuda::DependOp::create(b);
+  Value consumer = b.name("consumer", b.sub(warpgroup, 1));
+  Value isFirstThread = b.name("is_first_thread", b.equal(b.rem(thread, kWarpgroup), 0));
+  Value stage = b.local("stage", {}, b.getIndexType(), zero), parity = b.local("parity", {}, b.getIndexType(), zero);
+  int64_t sums = config.tileColumns / 2; // 64 rows of f32 over 128 threads
+  forTiles([&](Value rowTile, Value columnTile) {
+    Value acc = b.local("acc", {sums}, b.getF32Type());
+    b.loop("step", steps, KernelBuilder::Rolled, [&](Value step) {
+      Value at = b.name("at", b.get(stage));
+      b.call("mbarrier_wait", "mbarrier.h", {b.offset(full, at), b.get(parity)});
+      Type i64 = b.getI64Type();
+      Value rows = b.add(b.mul(at, config.tileRows * config.tileK), b.mul(consumer, 64 * config.tileK));
+      Value left = b.name("left", b.call(i64, "swizzled_tile", "wgmma.h", b.offset(rowsRing, rows)));
+      Value right = b.name("right", b.call(i64, "swizzled_tile", "wgmma.h",
+                                           b.offset(weightsRing, b.mul(at, config.tileColumns * config.tileK))));
+      b.call("wgmma_fence", "wgmma.h", {});
+      for (int64_t k = 0; k < config.tileK / 16; ++k) {
+        // 16 elements are 32 bytes, 2 in the units of a descriptor.
+        auto forward = [&](Value tile) -> Value {
+          return k == 0 ? tile : arith::AddIOp::create(b, tile, arith::ConstantIntOp::create(b, 2 * k, 64)).getResult();
+        };
+        Value accumulate = k == 0 ? b.less(zero, step) : arith::ConstantIntOp::create(b, 1, 1).getResult();
+        b.call("wgmma_m64k16<" + element + ", " + llvm::Twine(config.tileColumns) + ">", "wgmma.h",
+               {acc, forward(left), forward(right), accumulate});
+      }
+      b.call("wgmma_commit", "wgmma.h", {});
+      b.comment("The products of the step before are done: its stage can be filled again.");
+      b.call("wgmma_wait<1>", "wgmma.h", {});
+      b.ifThen(b.both(isFirstThread, b.less(zero, step)), [&] {
+        Value before = b.select(b.equal(at, 0), b.index(config.stages - 1), b.sub(at, 1));
+        b.call("mbarrier_arrive", "mbarrier.h", b.offset(empty, before));
+      });
+      advance(stage, parity);
+    });
+    b.call("wgmma_wait<0>", "wgmma.h", {});
+    b.ifThen(isFirstThread, [&] {
+      Value at = b.get(stage);
+      Value before = b.select(b.equal(at, 0), b.index(config.stages - 1), b.sub(at, 1));
+      b.call("mbarrier_arrive", "mbarrier.h", b.offset(empty, before));
+    });
+    if (succeeded(result))
+      result = epilogue(acc, rowTile, columnTile);
+  });
+  return result;
+}
+
+/// A thread has, of each 8 columns, a pair in each of two rows.
+LogicalResult GemmLowering::epilogue(Value acc, Value rowTile, Value columnTile) {
+  LogicalResult result = success();
+  Value inGroup = b.name("in_group", b.rem(thread, kWarpgroup));
+  Value rowInTile =
+      b.add(b.mul(b.sub(warpgroup, 1), 64), b.add(b.mul(b.div(inGroup, 32), 16), b.div(b.rem(inGroup, 32), 4)));
+  Value firstRow = b.name("first_row", b.add(b.mul(rowTile, config.tileRows), rowInTile));
+  Value firstColumn = b.name("first_column", b.add(b.mul(columnTile, config.tileColumns), b.mul(b.rem(thread, 4), 2)));
+  int64_t columns = loop.weight.getView().getType().getShape()[0];
+  b.loop("half", 2, KernelBuilder::Unrolled, [&](Value half) {
+    Value row = b.name("row", b.add(firstRow, b.mul(half, 8)));
+    b.ifThen(b.less(row, b.size(rowTiles.extent)), [&] {
+      b.loop("block", config.tileColumns / 8, KernelBuilder::Unrolled, [&](Value block) {
+        Value column = b.name("column", b.add(firstColumn, b.mul(block, 8)));
+        auto source = [&](Value value, Position position) -> Value {
+          if (auto id = value.getDefiningOp<tile::ProgramIdOp>())
+            return id.getDimension() == 0 ? b.div(column, loop.columns) : b.div(row, loop.tokens);
+          if (value != loop.product)
+            return {};
+          Value at = b.add(b.mul(block, 4), b.mul(half, 2));
+          return b.get(acc, position == Position::Odd ? b.add(at, 1) : at);
+        };
+        auto one = [&] {
+          Elements elements(
+              b, loop.columns, b.name("row_in_tile", b.rem(row, loop.tokens)),
+              b.name("pair", b.div(b.rem(column, loop.columns), 2)), [&](Value view) { return pointerOf(view); },
+              source);
+          if (succeeded(result))
+            result = elements.emit(program.getBody().front(), loop.loop);
+        };
+        if (columns % config.tileColumns == 0)
+          one();
+        else
+          b.ifThen(b.less(column, columns), one);
+      });
+    });
+  });
+  return result;
+}
+
+/// Rows as [rows][K] under the 128-byte swizzle; packed weights as they lie, atoms being swizzled already.
+void GemmLowering::addTensorMaps(LoweredKernel &lowered) {
+  auto rows = cast<tile::ViewType>(loop.rowsView().getType()), weights = loop.weight.getView().getType();
+  uint64_t rowColumns = rows.getShape()[1], atoms = llvm::divideCeil(weights.getShape()[1], kAtomColumns);
+  CudaTensorMap map;
+  map.argument = cast<BlockArgument>(loop.rowsView()).getArgNumber();
+  map.elementType = rows.getElementType();
+  bool isDynamic = ShapedType::isDynamic(rows.getShape()[0]);
+  map.dims = {rowColumns, isDynamic ? 1 : static_cast<uint64_t>(rows.getShape()[0])};
+  map.capacityExtent = isDynamic ? static_cast<int>(rowTiles.extent) : -1;
+  map.strides = {rowColumns * 2};
+  map.box = {static_cast<uint32_t>(config.tileK), static_cast<uint32_t>(config.tileRows)};
+  map.swizzle = 128;
+  map.l2Promotion = 256;
+  lowered.tensorMaps.push_back(map);
+  map = {};
+  map.argument = cast<BlockArgument>(loop.weight.getView()).getArgNumber();
+  map.elementType = weights.getElementType();
+  map.dims = {kAtomColumns, kGroupRows, atoms, llvm::divideCeil(weights.getShape()[0], kGroupRows)};
+  map.strides = {kAtomColumns * 2, kAtomBytes, atoms * kAtomBytes};
+  map.box = {kAtomColumns, kGroupRows, 1, static_cast<uint32_t>(config.tileColumns / kGroupRows)};
+  map.l2Promotion = 256;
+  lowered.tensorMaps.push_back(map);
+}
+
+LogicalResult GemmLowering::run(LoweredKernel &lowered) {
+  auto weights = loop.weight.getView().getType();
+  b.setInsertionPointToStart(&kernel.getBody().front());
+  cuda::LaunchDependentsOp::create(b);
+  steps = llvm::divideCeil(loop.k, config.tileK);
+  element = weights.getElementType().isBF16() ? "bfloat16" : "float16";
+  zero = b.index(0);
+  thread = b.name("thread", b.special(cuda::Special::ThreadX));
+  warpgroup = b.name("warpgroup", b.div(b.special(cuda::Special::Warp), 4));
+  rowTileCount = b.name("row_tiles", b.div(b.add(b.size(rowTiles.extent), config.tileRows - 1), config.tileRows));
+  tiles = b.name("tiles", b.mul(rowTileCount, llvm::divideCeil(weights.getShape()[0], config.tileColumns)));
+
+  Type type = weights.getElementType();
+  rowsRing = b.shared("rows_ring", type, config.stages * config.tileRows * config.tileK * 2, kAtomBytes);
+  weightsRing = b.shared("weights_ring", type, config.stages * config.tileColumns * config.tileK * 2, kAtomBytes);
+  full = b.shared("full", b.getI64Type(), config.stages * 8);
+  empty = b.shared("empty", b.getI64Type(), config.stages * 8);
+  b.ifThen(b.equal(thread, 0), [&] {
+    b.loop("i", config.stages, KernelBuilder::Unrolled, [&](Value i) {
+      b.call("mbarrier_init", "mbarrier.h", {b.offset(full, i), b.i32(1)});
+      b.call("mbarrier_init", "mbarrier.h", {b.offset(empty, i), b.i32(config.consumers)});
+    });
+    b.call("fence_mbarrier_init", "mbarrier.h", {});
+  });
+  b.barrier();
+  LogicalResult result = success();
+  b.ifThen(b.equal(warpgroup, 0), [&] { produce(); }, [&] { result = consume(); });
+  if (failed(result))
+    return failure();
+
+  if (b.sharedBytes > kHopper.blockSharedBytes)
+    return program.emitError("needs ") << b.sharedBytes << " bytes of shared memory, a block has "
+                                       << kHopper.blockSharedBytes << "; use fewer stages";
+  kernel.setSharedBytes(b.sharedBytes);
+  addTensorMaps(lowered);
+  GridCount blocks;
+  blocks.multiplier = config.blocks;
+  lowered.grid = {blocks};
+  return success();
+}
+
+LogicalResult inlay::lowerGemm(tile::ProgramOp program, OpBuilder &builder, const CudaOptions &options,
+                               LoweredKernel &lowered) {
+  FailureOr<MainLoop> loop = findMainLoop(program);
+  if (failed(loop))
+    return failure();
+  auto weights = cast<BlockArgument>(loop->weight.getView());
+  auto packing = program.getArgAttrOfType<StringAttr>(weights.getArgNumber(), "tile.packing");
+  if (!packing || packing.getValue() != "atom_8x64")
+    return loop->weight.emitError("reads weights that are not packed; the family gemm needs tile.packing = "
+                                  "\"atom_8x64\"");
+  if (!loop->isPlain() || !isa<tile::LoadOp>(loop->rows))
+    return loop->rows->emitError("brings rows that are gathered or changed before the product; the family gemm takes "
+                                 "them as they are in memory");
+  if (loop->k % 8 != 0)
+    return loop->loop.emitError("runs over ") << loop->k << " columns; TMA takes rows of a multiple of 16 bytes";
+  FailureOr<DictionaryAttr> attribute = selectConfig(program, kHopper);
+  if (failed(attribute))
+    return failure();
+  GemmConfig config = GemmConfig::from(*attribute);
+  if (config.tileRows != 64 * config.consumers || config.tileK != kAtomColumns ||
+      (config.tileColumns != 128 && config.tileColumns != 256))
+    return program.emitError("has a config of ")
+           << config.tileRows << " x " << config.tileColumns << " x " << config.tileK << " tiles for "
+           << config.consumers << " consumers; expected 64 rows a consumer, 128 or 256 columns, k 64";
+  if (config.tileColumns % loop->columns != 0)
+    return loop->dot.emitError("computes ")
+           << loop->columns << " columns, which do not divide the kernel's " << config.tileColumns;
+  if (failed(gridOf(program, lowered.grid)))
+    return failure();
+  GridCount rowTiles = lowered.grid.size() > 1 ? lowered.grid[1] : GridCount();
+  lowered.kernel = createKernel(program, builder, (config.consumers + 1) * kWarpgroup, /*maps=*/2);
+  GemmLowering lowering(program, *loop, config, rowTiles, lowered.kernel);
+  return lowering.run(lowered);
+}
