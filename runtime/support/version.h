@@ -17,6 +17,6 @@ std::string_view Revision();
 // One line for a tool's --version: "run-model 0.1.0 (1a2b3c4d5e6f)".
 std::string VersionLine(std::string_view tool);
 
-}  // namespace inlay
+} // namespace inlay
 
-#endif  // INLAY_RUNTIME_SUPPORT_VERSION_H_
+#endif // INLAY_RUNTIME_SUPPORT_VERSION_H_
