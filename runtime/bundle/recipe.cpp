@@ -138,9 +138,8 @@ absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight) {
   }
   if (__builtin_mul_overflow(rows, columns, &elements) ||
       __builtin_mul_overflow(elements, ElementSize(weight.type()), &bytes) || bytes > (uint64_t{1} << 62))
-    return absl::InvalidArgumentError(
-        fmt::format("weight '{}': {} x {} elements do not fit into memory", weight.name()->string_view(),
-                    recipe.rows(), recipe.columns()));
+    return absl::InvalidArgumentError(fmt::format("weight '{}': {} x {} elements do not fit into memory",
+                                                  weight.name()->string_view(), recipe.rows(), recipe.columns()));
   return bytes;
 }
 

@@ -137,8 +137,8 @@ absl::Status VerifyPlan(const plan::Plan &plan) {
       model->page_size() == 0 || model->max_model_len() == 0 || model->max_num_seqs() == 0 ||
       model->max_num_batched_tokens() == 0 || model->layers() > kMaxCount || model->kv_heads() > kMaxCount ||
       model->head_dim() > kMaxCount || model->page_size() > kMaxCount || model->max_model_len() > kMaxCount * 16u ||
-      model->max_num_seqs() > kMaxCount || model->max_num_batched_tokens() > kMaxCount ||
-      model->kv_type() < 0 || model->kv_type() > plan::DataType_F16)
+      model->max_num_seqs() > kMaxCount || model->max_num_batched_tokens() > kMaxCount || model->kv_type() < 0 ||
+      model->kv_type() > plan::DataType_F16)
     return Bad("has a model with sizes that cannot be");
   for (const plan::Target *target : *plan.targets())
     if (absl::Status status = VerifyTarget(*target, *model); !status.ok())

@@ -18,7 +18,7 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string &path) {
   int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0)
     return absl::NotFoundError(fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
-  struct stat info {};
+  struct stat info{};
   MappedFile mapped;
   if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
     close(file);

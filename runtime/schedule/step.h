@@ -1,0 +1,79 @@
+// One step: which rows of which sequences run, and what the host tells the kernels about them.
+#ifndef INLAY_RUNTIME_SCHEDULE_STEP_H_
+#define INLAY_RUNTIME_SCHEDULE_STEP_H_
+
+#include "runtime/api/inlay.h"
+#include "runtime/bundle/plan_generated.h"
+#include "runtime/device/device.h"
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <vector>
+
+namespace inlay {
+
+// A sequence as the scheduler sees it.
+struct Sequence {
+  std::vector<int32_t> tokens; // prompt, then what was generated
+  int32_t prompt_size = 0;
+  int32_t computed = 0; // positions whose keys and values are in the cache
+  std::vector<int32_t> pages;
+  SamplingParams sampling;
+  uint32_t seed = 0;
+  std::map<int32_t, int32_t> counts; // token -> times generated (0: only in the prompt); kept if penalties need it
+
+  bool has_penalties() const {
+    return sampling.repetition_penalty != 1.0f || sampling.presence_penalty != 0.0f ||
+           sampling.frequency_penalty != 0.0f;
+  }
+};
+
+// Rows [first, first + count) of a sequence in a step.
+struct ScheduledRows {
+  Sequence *sequence = nullptr;
+  int32_t first = 0;
+  int32_t count = 0;
+  // The last row's logits are wanted: all that is known of the sequence will have been computed.
+  bool wants_token() const { return first + count == static_cast<int32_t>(sequence->tokens.size()); }
+};
+
+// Bounds of the arrays below.
+struct StepCapacity {
+  int32_t tokens = 0;
+  int32_t sequences = 0;
+  int32_t pages_per_sequence = 0;
+  int32_t page_size = 0;
+  int32_t penalty_entries = 0;
+};
+
+// The metadata block of plan.fbs, in one piece of memory: arrays at fixed places, so that graphs can be captured.
+class StepMetadata {
+public:
+  explicit StepMetadata(const StepCapacity &capacity);
+
+  // Offset of an array in the block, in bytes.
+  uint64_t OffsetOf(plan::Metadata array) const { return offsets_[static_cast<size_t>(array)]; }
+  uint64_t bytes() const { return block_.size() * sizeof(int32_t); }
+  const std::vector<int32_t> &block() const { return block_; }
+  // What must be copied for the step that was filled last.
+  uint64_t used_bytes() const { return used_bytes_; }
+
+  // Describes a step. `padded_rows` at least the rows scheduled: the rest is padding. Returns the step's sizes.
+  StepSizes Fill(std::span<const ScheduledRows> rows, int32_t padded_rows, int32_t query_tile_rows);
+
+private:
+  int32_t *Ints(plan::Metadata array) { return block_.data() + offsets_[static_cast<size_t>(array)] / sizeof(int32_t); }
+  float *Floats(plan::Metadata array) { return reinterpret_cast<float *>(Ints(array)); }
+
+  StepCapacity capacity_;
+  std::array<uint64_t, plan::Metadata_MAX + 1> offsets_{};
+  uint64_t penalty_offset_ = 0;
+  uint64_t used_bytes_ = 0;
+  std::vector<int32_t> block_;
+};
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_SCHEDULE_STEP_H_
