@@ -4,46 +4,9 @@
 
 #include "dialects/llm/Llm.h"
 #include "dialects/tile/Tile.h"
-#include "mlir/IR/AffineMap.h"
 
 using namespace mlir;
 using namespace inlay;
-
-//===----------------------------------------------------------------------===//
-// Grids
-//===----------------------------------------------------------------------===//
-
-/// One result of a grid's map.
-static std::optional<GridCount> toCount(AffineExpr expr) {
-  if (auto constant = dyn_cast<AffineConstantExpr>(expr))
-    return GridCount{plan::Extent_One, 1, static_cast<uint32_t>(constant.getValue())};
-  if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
-    return GridCount{static_cast<plan::Extent>(symbol.getPosition()), 1, 1};
-  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
-  auto factor = binary ? dyn_cast<AffineConstantExpr>(binary.getRHS()) : AffineConstantExpr();
-  std::optional<GridCount> count = factor ? toCount(binary.getLHS()) : std::nullopt;
-  if (!count)
-    return std::nullopt;
-  if (binary.getKind() == AffineExprKind::Mul)
-    count->multiplier *= factor.getValue();
-  else if (binary.getKind() == AffineExprKind::CeilDiv && count->multiplier == 1)
-    count->divisor *= factor.getValue();
-  else
-    return std::nullopt;
-  return count;
-}
-
-FailureOr<std::vector<GridCount>> inlay::gridCounts(Operation *program, AffineMap grid) {
-  std::vector<GridCount> counts;
-  for (AffineExpr expr : grid.getResults()) {
-    std::optional<GridCount> count = toCount(expr);
-    if (!count)
-      return program->emitError() << "has a grid that is not of the form c * (size ceildiv d): "
-                                  << AffineMapAttr::get(grid);
-    counts.push_back(*count);
-  }
-  return counts;
-}
 
 //===----------------------------------------------------------------------===//
 // Weights
@@ -78,7 +41,8 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
     if (!weight.getSources())
       return weight.emitError() << "has inline contents, which a bundle cannot hold; expected sources";
     type = weight.getTensorType();
-    for (Attribute source : *weight.getSources())
+    ArrayAttr names = *weight.getSources();
+    for (Attribute source : names)
       sources.push_back(fb.CreateString(cast<StringAttr>(source).str()));
     order = static_cast<plan::RowOrder>(weight.getRowOrder());
     packing = static_cast<plan::Packing>(weight.getPacking());
@@ -184,12 +148,12 @@ private:
     }
     std::vector<plan::Count> grid;
     for (const GridCount &count : kernel->grid)
-      grid.emplace_back(count.extent, count.divisor, count.multiplier);
+      grid.emplace_back(static_cast<plan::Extent>(count.extent), count.divisor, count.multiplier);
     std::vector<flatbuffers::Offset<plan::TensorMap>> maps;
     for (const TensorMapFacts &map : kernel->tensorMaps) {
       std::vector<uint64_t> dims = map.dims;
-      if (map.capacityOf)
-        dims.back() = *map.capacityOf == plan::Extent_Tokens ? point.maxTokens : point.maxSequences;
+      if (map.capacityExtent >= 0)
+        dims.back() *= map.capacityExtent == plan::Extent_Tokens ? point.maxTokens : point.maxSequences;
       maps.push_back(plan::CreateTensorMapDirect(fb, map.argument, map.type, &dims, &map.strides, &map.box, map.swizzle,
                                                  map.l2Promotion));
     }

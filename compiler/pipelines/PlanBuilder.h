@@ -8,28 +8,22 @@
 #ifndef INLAY_COMPILER_PIPELINES_PLANBUILDER_H
 #define INLAY_COMPILER_PIPELINES_PLANBUILDER_H
 
+#include "codegen/tile_to_cuda/Compile.h"
 #include "compiler/pipelines/Lowering.h"
 #include "runtime/bundle/plan_generated.h"
 #include "llvm/ADT/StringMap.h"
 
 namespace inlay {
 
-/// multiplier * ceil(extent / divisor), as plan.fbs has it; extent One is a constant.
-struct GridCount {
-  plan::Extent extent = plan::Extent_One;
-  uint32_t divisor = 1;
-  uint32_t multiplier = 1;
-};
-
-/// A tensor map that a kernel takes; see TensorMap in plan.fbs. `capacityOf`: the last dimension is the entry's most
-/// rows of that extent, filled in for each entry.
+/// A tensor map that a kernel takes; see TensorMap in plan.fbs. `capacityExtent` (-1: none): the last dimension
+/// is multiplied by the entry's capacity of that extent.
 struct TensorMapFacts {
   uint32_t argument = 0;
   plan::DataType type = plan::DataType_BF16;
   std::vector<uint64_t> dims, strides;
   std::vector<uint32_t> box;
   uint32_t swizzle = 0, l2Promotion = 0;
-  std::optional<plan::Extent> capacityOf;
+  int capacityExtent = -1;
 };
 
 /// What a backend says of a kernel it compiled.
@@ -41,9 +35,6 @@ struct KernelFacts {
   bool dependentLaunch = false;
   std::vector<TensorMapFacts> tensorMaps;
 };
-
-/// The grid of a program as counts. Fails after a diagnostic for a map that is not of the form c * ceil(s / d).
-mlir::FailureOr<std::vector<GridCount>> gridCounts(mlir::Operation *program, mlir::AffineMap grid);
 
 /// The part of the plan for one target.
 mlir::FailureOr<flatbuffers::Offset<plan::Target>> buildTarget(flatbuffers::FlatBufferBuilder &builder,

@@ -2,6 +2,8 @@
 
 #include "fmt/format.h"
 
+#include <algorithm>
+
 namespace inlay {
 
 absl::Status ValidateSamplingParams(const SamplingParams &params, int32_t vocab_size) {

@@ -1,0 +1,386 @@
+#include "runtime/device/cuda_device.h"
+
+#include "fmt/format.h"
+#include "runtime/device/cuda_driver.h"
+
+#include <cstring>
+#include <dlfcn.h>
+#include <filesystem>
+#include <map>
+
+namespace inlay {
+namespace {
+
+using namespace cuda_driver;
+
+// The driver, or why there is none.
+absl::StatusOr<const Api *> LoadDriver() {
+  static const absl::StatusOr<Api> api = []() -> absl::StatusOr<Api> {
+    void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
+    if (!library)
+      return absl::UnavailableError("no NVIDIA driver: libcuda.so.1 cannot be loaded; install driver 580 or newer, or "
+                                    "use --target cpu");
+    Api loaded{};
+    std::string missing;
+    auto find = [&](auto &function, const char *name) {
+      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
+      if (!function && missing.empty())
+        missing = name;
+    };
+    find(loaded.Init, "cuInit");
+    find(loaded.GetErrorString, "cuGetErrorString");
+    find(loaded.DeviceGetCount, "cuDeviceGetCount");
+    find(loaded.DeviceGet, "cuDeviceGet");
+    find(loaded.DeviceGetName, "cuDeviceGetName");
+    find(loaded.DeviceGetAttribute, "cuDeviceGetAttribute");
+    find(loaded.PrimaryContextRetain, "cuDevicePrimaryCtxRetain");
+    find(loaded.PrimaryContextRelease, "cuDevicePrimaryCtxRelease_v2");
+    find(loaded.ContextSetCurrent, "cuCtxSetCurrent");
+    find(loaded.MemGetInfo, "cuMemGetInfo_v2");
+    find(loaded.MemAlloc, "cuMemAlloc_v2");
+    find(loaded.MemFree, "cuMemFree_v2");
+    find(loaded.MemAllocHost, "cuMemAllocHost_v2");
+    find(loaded.MemFreeHost, "cuMemFreeHost");
+    find(loaded.MemcpyToDeviceAsync, "cuMemcpyHtoDAsync_v2");
+    find(loaded.MemcpyToHostAsync, "cuMemcpyDtoHAsync_v2");
+    find(loaded.MemsetAsync, "cuMemsetD8Async");
+    find(loaded.StreamCreate, "cuStreamCreate");
+    find(loaded.StreamDestroy, "cuStreamDestroy_v2");
+    find(loaded.StreamSynchronize, "cuStreamSynchronize");
+    find(loaded.StreamBeginCapture, "cuStreamBeginCapture_v2");
+    find(loaded.StreamEndCapture, "cuStreamEndCapture");
+    find(loaded.GraphInstantiate, "cuGraphInstantiateWithFlags");
+    find(loaded.GraphLaunch, "cuGraphLaunch");
+    find(loaded.GraphDestroy, "cuGraphDestroy");
+    find(loaded.GraphExecDestroy, "cuGraphExecDestroy");
+    find(loaded.ModuleLoadData, "cuModuleLoadData");
+    find(loaded.ModuleUnload, "cuModuleUnload");
+    find(loaded.ModuleGetFunction, "cuModuleGetFunction");
+    find(loaded.FunctionSetAttribute, "cuFuncSetAttribute");
+    find(loaded.LaunchKernel, "cuLaunchKernelEx");
+    find(loaded.TensorMapEncodeTiled, "cuTensorMapEncodeTiled");
+    if (!missing.empty())
+      return absl::UnavailableError(
+          fmt::format("the NVIDIA driver has no {}; install driver 580 or newer, or use --target cpu", missing));
+    return loaded;
+  }();
+  if (!api.ok())
+    return api.status();
+  return &*api;
+}
+
+class CudaDevice : public inlay::Device {
+public:
+  CudaDevice(const Api &api, int threads) : api_(api), pool_(threads) {}
+
+  ~CudaDevice() override {
+    if (!context_)
+      return;
+    api_.ContextSetCurrent(context_);
+    api_.StreamSynchronize(stream_);
+    for (List &list : lists_)
+      for (auto &[sizes, graph] : list.graphs)
+        api_.GraphExecDestroy(graph);
+    for (Module module : modules_)
+      api_.ModuleUnload(module);
+    if (staging_)
+      api_.MemFreeHost(staging_);
+    if (stream_)
+      api_.StreamDestroy(stream_);
+    api_.PrimaryContextRelease(device_);
+  }
+
+  absl::Status Start(std::string_view target) {
+    if (absl::Status status = Check(api_.Init(0), "starting the driver"); !status.ok())
+      return status;
+    int count = 0;
+    api_.DeviceGetCount(&count);
+    std::string found;
+    for (int i = 0; i < count; ++i) {
+      cuda_driver::Device device = 0;
+      char name[128] = {};
+      int major = 0, minor = 0;
+      api_.DeviceGet(&device, i);
+      api_.DeviceGetName(name, sizeof name - 1, device);
+      api_.DeviceGetAttribute(&major, kComputeCapabilityMajor, device);
+      api_.DeviceGetAttribute(&minor, kComputeCapabilityMinor, device);
+      std::string chip = fmt::format("sm_{}{}", major, minor);
+      found += fmt::format("{}{} ({})", found.empty() ? "" : ", ", name, chip);
+      // sm_90a code runs on compute capability 9.0 and nothing else.
+      std::string_view wanted = target.ends_with('a') ? target.substr(0, target.size() - 1) : target;
+      if (chip != wanted)
+        continue;
+      device_ = device;
+      name_ = fmt::format("{} ({})", name, target);
+      if (absl::Status status = Check(api_.PrimaryContextRetain(&context_, device), "opening the GPU"); !status.ok())
+        return status;
+      api_.ContextSetCurrent(context_);
+      if (absl::Status status = Check(api_.MemAllocHost(&staging_, kStagingBytes), "pinning host memory"); !status.ok())
+        return status;
+      return Check(api_.StreamCreate(&stream_, kStreamNonBlocking), "making a stream");
+    }
+    return absl::FailedPreconditionError(fmt::format(
+        "the bundle was compiled for {}, this machine has {}; compile it with --target for this chip, or use "
+        "--target cpu",
+        target, found.empty() ? "no GPU" : found));
+  }
+
+  std::string Name() const override { return name_; }
+
+  uint64_t FreeMemory() const override {
+    api_.ContextSetCurrent(context_);
+    size_t free = 0, total = 0;
+    api_.MemGetInfo(&free, &total);
+    return free;
+  }
+
+  absl::StatusOr<void *> Allocate(uint64_t bytes, std::string_view what) override {
+    uint64_t free = FreeMemory();
+    Pointer memory = 0;
+    Result result = api_.MemAlloc(&memory, std::max<uint64_t>(bytes, 256));
+    if (result == kOutOfMemory)
+      return absl::ResourceExhaustedError(
+          fmt::format("{} need {} MiB, {} MiB of the GPU's memory are free", what, bytes >> 20, free >> 20));
+    if (absl::Status status = Check(result, "allocating memory"); !status.ok())
+      return status;
+    return reinterpret_cast<void *>(memory);
+  }
+
+  void Free(void *memory) override {
+    api_.ContextSetCurrent(context_);
+    api_.StreamSynchronize(stream_);
+    api_.MemFree(reinterpret_cast<Pointer>(memory));
+  }
+
+  absl::Status CopyToDevice(void *to, const void *from, uint64_t bytes) override {
+    api_.ContextSetCurrent(context_);
+    // Through pinned memory: asynchronous for a step's metadata, at the bus's speed for weights.
+    for (uint64_t at = 0; at < bytes; at += kStagingBytes) {
+      uint64_t size = std::min<uint64_t>(kStagingBytes, bytes - at);
+      if (staging_in_use_)
+        if (absl::Status status = Synchronize(); !status.ok())
+          return status;
+      std::memcpy(staging_, static_cast<const std::byte *>(from) + at, size);
+      staging_in_use_ = true;
+      if (absl::Status status =
+              Check(api_.MemcpyToDeviceAsync(reinterpret_cast<Pointer>(to) + at, staging_, size, stream_), "copying");
+          !status.ok())
+        return status;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) override {
+    api_.ContextSetCurrent(context_);
+    if (absl::Status status =
+            Check(api_.MemcpyToHostAsync(to, reinterpret_cast<Pointer>(from), bytes, stream_), "copying");
+        !status.ok())
+      return status;
+    return Synchronize();
+  }
+
+  absl::Status Clear(void *memory, uint64_t bytes) override {
+    api_.ContextSetCurrent(context_);
+    return Check(api_.MemsetAsync(reinterpret_cast<Pointer>(memory), 0, bytes, stream_), "clearing memory");
+  }
+
+  absl::Status Synchronize() override {
+    api_.ContextSetCurrent(context_);
+    staging_in_use_ = false;
+    return Check(api_.StreamSynchronize(stream_), "running kernels");
+  }
+
+  absl::Status LoadKernels(const Bundle &bundle, const plan::Target &target) override {
+    api_.ContextSetCurrent(context_);
+    std::string directory = bundle.path() + "/kernels/" + target.name()->str() + "/";
+    for (const plan::Kernel *kernel : *target.kernels()) {
+      std::string name = kernel->name()->str();
+      // The cubin is for exactly this chip; its PTX is what the driver falls back on.
+      std::string path = directory + name + ".cubin";
+      if (!std::filesystem::exists(path))
+        path = directory + name + ".ptx";
+      absl::StatusOr<std::string> code = ReadFile(path);
+      if (!code.ok())
+        return code.status();
+      Module module = nullptr;
+      if (absl::Status status = Check(api_.ModuleLoadData(&module, code->c_str()), "loading " + path); !status.ok())
+        return status;
+      modules_.push_back(module);
+      Function function = nullptr;
+      if (absl::Status status = Check(api_.ModuleGetFunction(&function, module, name.c_str()), "finding " + name);
+          !status.ok())
+        return status;
+      if (absl::Status status = Check(
+              api_.FunctionSetAttribute(function, kMaxDynamicSharedBytes, static_cast<int>(kernel->shared_bytes())),
+              fmt::format("giving {} {} bytes of shared memory", name, kernel->shared_bytes()));
+          !status.ok())
+        return status;
+      // All of the L1 as shared memory, so that blocks of two kernels fit beside each other.
+      api_.FunctionSetAttribute(function, kPreferredCarveout, 100);
+      if (kernel->cluster() && kernel->cluster()->size() > 0 && kernel->cluster()->Get(0) > 8)
+        api_.FunctionSetAttribute(function, kNonPortableClusterAllowed, 1);
+      functions_.push_back({function, kernel});
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<LaunchList> Prepare(std::span<const BoundLaunch> launches) override {
+    List list;
+    for (const BoundLaunch &bound : launches) {
+      Prepared prepared{bound, {}};
+      if (bound.launch->tensor_maps())
+        for (const plan::TensorMap *map : *bound.launch->tensor_maps()) {
+          absl::StatusOr<TensorMap> encoded = Encode(*map, bound.arguments[map->argument()]);
+          if (!encoded.ok())
+            return encoded.status();
+          prepared.maps.push_back(*encoded);
+        }
+      list.launches.push_back(std::move(prepared));
+    }
+    lists_.push_back(std::move(list));
+    return static_cast<LaunchList>(lists_.size() - 1);
+  }
+
+  absl::Status Run(LaunchList index, const StepSizes &sizes, bool reuse) override {
+    api_.ContextSetCurrent(context_);
+    List &list = lists_[static_cast<size_t>(index)];
+    if (!reuse)
+      return Enqueue(list, sizes);
+    auto it = list.graphs.find(sizes);
+    if (it == list.graphs.end()) {
+      if (absl::Status status = Check(api_.StreamBeginCapture(stream_, kCaptureThreadLocal), "capturing a graph");
+          !status.ok())
+        return status;
+      absl::Status enqueued = Enqueue(list, sizes);
+      Graph graph = nullptr;
+      Result ended = api_.StreamEndCapture(stream_, &graph);
+      if (!enqueued.ok())
+        return enqueued;
+      if (absl::Status status = Check(ended, "capturing a graph"); !status.ok())
+        return status;
+      GraphExec executable = nullptr;
+      Result made = api_.GraphInstantiate(&executable, graph, 0);
+      api_.GraphDestroy(graph);
+      if (absl::Status status = Check(made, "making a graph"); !status.ok())
+        return status;
+      it = list.graphs.emplace(sizes, executable).first;
+    }
+    return Check(api_.GraphLaunch(it->second, stream_), "launching a graph");
+  }
+
+  ThreadPool &host_pool() override { return pool_; }
+
+private:
+  static constexpr uint64_t kStagingBytes = uint64_t{64} << 20;
+
+  struct Prepared {
+    BoundLaunch bound;
+    std::vector<TensorMap> maps;
+  };
+  struct List {
+    std::vector<Prepared> launches;
+    std::map<StepSizes, GraphExec> graphs;
+  };
+  struct LoadedKernel {
+    Function function;
+    const plan::Kernel *kernel;
+  };
+
+  absl::Status Check(Result result, const std::string &doing) const {
+    if (result == 0)
+      return absl::OkStatus();
+    const char *text = nullptr;
+    api_.GetErrorString(result, &text);
+    return absl::InternalError(fmt::format("{}: {} (error {}) while {}", name_.empty() ? "cuda" : name_,
+                                           text ? text : "unknown", result, doing));
+  }
+
+  absl::StatusOr<TensorMap> Encode(const plan::TensorMap &map, void *address) const {
+    // CUtensorMapDataType and CUtensorMapSwizzle of cuda.h.
+    int type = map.type() == plan::DataType_BF16 ? 9 : map.type() == plan::DataType_F16 ? 6 : 7;
+    auto log2_of = [](uint32_t bytes, uint32_t unit) {
+      int level = 0;
+      for (uint32_t size = unit; size <= bytes; size *= 2)
+        ++level;
+      return level;
+    };
+    std::vector<uint32_t> ones(map.dims()->size(), 1);
+    TensorMap encoded;
+    absl::Status status = Check(api_.TensorMapEncodeTiled(&encoded, type, map.dims()->size(), address,
+                                                          map.dims()->data(), map.strides()->data(), map.box()->data(),
+                                                          ones.data(), /*interleave=*/0, log2_of(map.swizzle(), 32),
+                                                          log2_of(map.l2_promotion(), 64), /*out_of_bounds=*/0),
+                                "encoding a tensor map");
+    if (!status.ok())
+      return status;
+    return encoded;
+  }
+
+  absl::Status Enqueue(const List &list, const StepSizes &sizes) {
+    for (const Prepared &prepared : list.launches) {
+      const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
+      std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes);
+      if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)
+        continue;
+      LaunchAttribute attributes[2] = {};
+      LaunchConfig config{};
+      config.attributes = attributes;
+      config.stream = stream_;
+      config.shared_bytes = loaded.kernel->shared_bytes();
+      for (int i = 0; i < 3; ++i) {
+        config.grid[i] = grid[static_cast<size_t>(i)];
+        const auto *block = loaded.kernel->block();
+        config.block[i] = block && static_cast<uint32_t>(i) < block->size() ? block->Get(static_cast<uint32_t>(i)) : 1;
+      }
+      if (const auto *cluster = loaded.kernel->cluster(); cluster && cluster->size() > 0) {
+        LaunchAttribute &attribute = attributes[config.attribute_count++];
+        attribute.id = kAttributeCluster;
+        attribute.value.cluster[0] = cluster->Get(0);
+        attribute.value.cluster[1] = attribute.value.cluster[2] = 1;
+      }
+      if (loaded.kernel->dependent_launch()) {
+        LaunchAttribute &attribute = attributes[config.attribute_count++];
+        attribute.id = kAttributeDependentLaunch;
+        attribute.value.flag = 1;
+      }
+      // Pointers, tensor maps, then the sizes by value.
+      std::vector<void *> parameters;
+      for (void *const &argument : prepared.bound.arguments)
+        parameters.push_back(const_cast<void **>(&argument));
+      for (const TensorMap &map : prepared.maps)
+        parameters.push_back(const_cast<TensorMap *>(&map));
+      parameters.push_back(const_cast<int32_t *>(sizes.data()));
+      if (absl::Status status = Check(api_.LaunchKernel(&config, loaded.function, parameters.data(), nullptr),
+                                      "launching " + loaded.kernel->name()->str());
+          !status.ok())
+        return status;
+    }
+    return absl::OkStatus();
+  }
+
+  const Api &api_;
+  ThreadPool pool_;
+  std::string name_;
+  cuda_driver::Device device_ = 0;
+  Context context_ = nullptr;
+  Stream stream_ = nullptr;
+  void *staging_ = nullptr;
+  bool staging_in_use_ = false;
+  std::vector<Module> modules_;
+  std::vector<LoadedKernel> functions_;
+  std::vector<List> lists_;
+};
+
+} // namespace
+
+absl::StatusOr<std::unique_ptr<inlay::Device>> OpenCudaDevice(std::string_view target, int threads) {
+  absl::StatusOr<const Api *> api = LoadDriver();
+  if (!api.ok())
+    return api.status();
+  auto device = std::make_unique<CudaDevice>(**api, threads);
+  if (absl::Status status = device->Start(target); !status.ok())
+    return status;
+  return std::unique_ptr<inlay::Device>(std::move(device));
+}
+
+} // namespace inlay

@@ -1,0 +1,88 @@
+// The few functions of the CUDA driver API that the runtime uses, loaded at run time, so that a machine without a GPU
+// runs everything else and no CUDA header is needed to build. Layouts are those of cuda.h 13.0, stable since 12.0.
+#ifndef INLAY_RUNTIME_DEVICE_CUDA_DRIVER_H_
+#define INLAY_RUNTIME_DEVICE_CUDA_DRIVER_H_
+
+#include <cstddef>
+#include <cstdint>
+
+namespace inlay::cuda_driver {
+
+using Result = int; // 0: success
+using Device = int;
+using Context = struct ContextTag *;
+using Module = struct ModuleTag *;
+using Function = struct FunctionTag *;
+using Stream = struct StreamTag *;
+using Graph = struct GraphTag *;
+using GraphExec = struct GraphExecTag *;
+using Pointer = uint64_t;
+
+inline constexpr Result kOutOfMemory = 2;
+inline constexpr int kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76;
+inline constexpr int kMaxDynamicSharedBytes = 8, kPreferredCarveout = 9, kNonPortableClusterAllowed = 14;
+inline constexpr int kAttributeCluster = 4, kAttributeDependentLaunch = 6;
+inline constexpr unsigned kStreamNonBlocking = 1;
+inline constexpr int kCaptureThreadLocal = 1;
+
+struct alignas(64) TensorMap {
+  uint64_t opaque[16];
+};
+
+struct LaunchAttribute {
+  int id;
+  int padding;
+  union {
+    unsigned cluster[3];
+    int flag;
+    char bytes[64];
+  } value;
+};
+
+struct LaunchConfig {
+  unsigned grid[3], block[3], shared_bytes;
+  Stream stream;
+  LaunchAttribute *attributes;
+  unsigned attribute_count;
+};
+
+struct Api {
+  Result (*Init)(unsigned);
+  Result (*GetErrorString)(Result, const char **);
+  Result (*DeviceGetCount)(int *);
+  Result (*DeviceGet)(Device *, int);
+  Result (*DeviceGetName)(char *, int, Device);
+  Result (*DeviceGetAttribute)(int *, int, Device);
+  Result (*PrimaryContextRetain)(Context *, Device);
+  Result (*PrimaryContextRelease)(Device);
+  Result (*ContextSetCurrent)(Context);
+  Result (*MemGetInfo)(size_t *, size_t *);
+  Result (*MemAlloc)(Pointer *, size_t);
+  Result (*MemFree)(Pointer);
+  Result (*MemAllocHost)(void **, size_t);
+  Result (*MemFreeHost)(void *);
+  Result (*MemcpyToDeviceAsync)(Pointer, const void *, size_t, Stream);
+  Result (*MemcpyToHostAsync)(void *, Pointer, size_t, Stream);
+  Result (*MemsetAsync)(Pointer, unsigned char, size_t, Stream);
+  Result (*StreamCreate)(Stream *, unsigned);
+  Result (*StreamDestroy)(Stream);
+  Result (*StreamSynchronize)(Stream);
+  Result (*StreamBeginCapture)(Stream, int);
+  Result (*StreamEndCapture)(Stream, Graph *);
+  Result (*GraphInstantiate)(GraphExec *, Graph, unsigned long long);
+  Result (*GraphLaunch)(GraphExec, Stream);
+  Result (*GraphDestroy)(Graph);
+  Result (*GraphExecDestroy)(GraphExec);
+  Result (*ModuleLoadData)(Module *, const void *);
+  Result (*ModuleUnload)(Module);
+  Result (*ModuleGetFunction)(Function *, Module, const char *);
+  Result (*FunctionSetAttribute)(Function, int, int);
+  Result (*LaunchKernel)(const LaunchConfig *, Function, void **, void **);
+  Result (*TensorMapEncodeTiled)(TensorMap *, int type, uint32_t rank, void *address, const uint64_t *dims,
+                                 const uint64_t *strides, const uint32_t *box, const uint32_t *element_strides,
+                                 int interleave, int swizzle, int l2_promotion, int out_of_bounds);
+};
+
+} // namespace inlay::cuda_driver
+
+#endif // INLAY_RUNTIME_DEVICE_CUDA_DRIVER_H_
