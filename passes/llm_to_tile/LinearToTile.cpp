@@ -79,7 +79,7 @@ static LogicalResult emitQkv(GroupOp group, LinearOp linear, Value acc, Value ro
   Value halfHigh = arith::AddIOp::create(b, half, b.index(d / 2));
   auto pairType = b.tileType({shape.m, shape.n / 2}, b.getF32Type());
   auto pairs = tile::DeinterleaveOp::create(b, TypeRange{pairType, pairType}, acc);
-  Value positions = b.load(b.metadata("Positions", b.getI32Type(), tile::Extent::Tokens), ValueRange{row}, {shape.m});
+  Value positions = rowPositions(b, row, shape.m);
 
   // Queries and keys are rotated, values are not.
   Value isRotated = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, head, b.index(heads + kvHeads));

@@ -119,6 +119,9 @@ private:
   llvm::SmallVector<mlir::Attribute> argumentAttributes;
 };
 
+/// Positions of the `rows` rows of the step from `first` on; -1 for rows of padding and past the step's end.
+mlir::Value rowPositions(ProgramBuilder &b, mlir::Value first, int64_t rows);
+
 /// Rows of the cache where `kvHead` (i32) of the rows at `positions` of `sequences` lie; -1 for rows of padding.
 mlir::Value cacheRows(ProgramBuilder &b, mlir::Value positions, mlir::Value sequences, mlir::Value kvHead,
                       int64_t kvHeads);

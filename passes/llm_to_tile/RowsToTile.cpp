@@ -144,7 +144,7 @@ static LogicalResult convertAppend(GroupOp group, KvAppendOp append, ProgramBuil
 
   Value head = programId(b, 0);
   Value row = arith::MulIOp::create(b, programId(b, 1), b.index(rowsPerBlock));
-  Value positions = b.load(b.metadata("Positions", i32, tile::Extent::Tokens), ValueRange{row}, {rowsPerBlock});
+  Value positions = rowPositions(b, row, rowsPerBlock);
   Value inHead = b.broadcast(b.less(b.iota(padded), b.full(b.tileType({padded}, i32), half)), 0, rowsPerBlock);
   auto mask = [&](Value x) { return padded == half ? x : b.select(inHead, x, b.like(x, 0.0)); };
 

@@ -290,7 +290,7 @@ absl::Status EngineImpl::AllocateMemory(const EngineOptions &options) {
       static_cast<int32_t>(model.max_num_batched_tokens()), static_cast<int32_t>(model.max_num_seqs()),
       static_cast<int32_t>(pages_per_sequence), page_size_,
       static_cast<int32_t>(std::min<uint64_t>(
-          uint64_t{model.max_num_seqs()} * std::min(model.max_model_len(), model.vocab_size()), 1 << 20))};
+          uint64_t{model.max_num_seqs()} * std::min(model.max_model_len(), model.vocab_size()), uint64_t{1} << 30))};
   capacity.tokens = std::max(capacity.tokens, capacity.sequences);
   step_ = std::make_unique<StepMetadata>(capacity);
   uint64_t workspace = 256;
