@@ -150,6 +150,12 @@ void MatvecLowering::issueWeights(Value number) {
 /// Copies this warp's part of the vectors along k.
 void MatvecLowering::stageVectors() {
   int64_t size = loop.k * 2;
+  // Past K they meet activations that are 0, and must be no NaN.
+  if (int64_t words = (atoms * kAtomColumns - loop.k) / 2)
+    b.ifThen(b.less(lane, words), [&] {
+      for (size_t i = 0; i < loop.vectors.size(); ++i)
+        b.store(b.i32(0), b.as(vectors, b.getI32Type()), b.add(lane, i * atoms * 32 + loop.k / 2));
+    });
   b.ifThen(isLeader, [&] {
     Value total = b.local("bytes", {}, b.getI32Type(), b.i32(0));
     auto each = [&](llvm::function_ref<void(Value, Value)> body) {
@@ -407,8 +413,8 @@ LogicalResult MatvecLowering::build() {
       for (int64_t i = 0; i < size / config.rows; ++i)
         b.store(b.f32(0), sums, b.add(b.mul(b.add(warp, i * config.warps), config.rows), lane));
     });
-    b.syncWarp();
   }
+  b.syncWarp();
   cuda::DependOp::create(b);
 
   b.comment("Activations stay where they are if all of the warp's chunks fit, else they flow through stages too.");
