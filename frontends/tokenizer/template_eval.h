@@ -1,0 +1,22 @@
+// Renders the tree of a chat template, within limits.
+#ifndef INLAY_FRONTENDS_TOKENIZER_TEMPLATE_EVAL_H_
+#define INLAY_FRONTENDS_TOKENIZER_TEMPLATE_EVAL_H_
+
+#include "frontends/tokenizer/chat_template.h"
+#include "frontends/tokenizer/template_ast.h"
+#include "frontends/tokenizer/template_value.h"
+
+#include "absl/status/statusor.h"
+
+#include <string>
+#include <string_view>
+
+namespace inlay::tokenizer {
+
+// `globals` are the variables that the template starts with; `arena` owns what they hold.
+absl::StatusOr<std::string> EvaluateTemplate(const Block &block, std::string_view file, Scope globals, Arena &arena,
+                                             const TemplateLimits &limits);
+
+} // namespace inlay::tokenizer
+
+#endif // INLAY_FRONTENDS_TOKENIZER_TEMPLATE_EVAL_H_

@@ -1,0 +1,151 @@
+// Chat templates print what transformers prints (goldens written by
+// test/fixtures/make_chat_template_goldens.py), and end within their limits.
+#include "frontends/tokenizer/chat_template.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace inlay::tokenizer {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(ChatTemplateTest, PrintsWhatTransformersPrints) {
+  std::ifstream file("test/fixtures/chat_templates/goldens.json");
+  ASSERT_TRUE(file.good());
+  auto goldens = nlohmann::ordered_json::parse(file);
+  ASSERT_GT(goldens.size(), 70u);
+  for (const auto &golden : goldens) {
+    std::string source = golden["template"];
+    auto chat_template = ChatTemplate::FromSource(source);
+    ASSERT_TRUE(chat_template.ok()) << chat_template.status() << "\n" << source;
+    ChatOptions options{golden["prompt"].get<bool>(), "<s>", "</s>", {}, golden["variables"].dump()};
+    auto text = (*chat_template)->RenderJson(golden["messages"].dump(), options);
+    if (golden.contains("fails")) {
+      EXPECT_FALSE(text.ok()) << source << "\n" << *text;
+      continue;
+    }
+    ASSERT_TRUE(text.ok()) << text.status() << "\n" << source;
+    EXPECT_EQ(*text, golden["text"].get<std::string>()) << source << "\n" << golden["messages"];
+  }
+}
+
+TEST(ChatTemplateTest, RendersPlainMessages) {
+  auto chat_template = ChatTemplate::FromSource(
+      "{{ bos_token }}{% for m in messages %}[{{ m.role }}: {{ m.content }}]{% endfor %}{{ date }}");
+  ASSERT_TRUE(chat_template.ok());
+  ChatOptions options;
+  options.bos_token = "<s>";
+  options.variables["date"] = "today";
+  EXPECT_EQ(*(*chat_template)->Render({{"user", "a"}, {"assistant", "b\xff"}}, options),
+            "<s>[user: a][assistant: b\xEF\xBF\xBD]today");
+}
+
+std::string Error(const std::string &source, TemplateLimits limits = {}) {
+  auto chat_template = ChatTemplate::FromSource(source, "chat_template.jinja");
+  if (!chat_template.ok())
+    return std::string(chat_template.status().message());
+  auto text = (*chat_template)->Render({{"user", "a"}}, {}, limits);
+  EXPECT_FALSE(text.ok()) << source;
+  return std::string(text.status().message());
+}
+
+TEST(ChatTemplateErrorTest, NamesTheConstructAndTheLine) {
+  EXPECT_THAT(Error("\n\n{% include 'x' %}"),
+              HasSubstr("chat_template.jinja: line 3: found the statement 'include', supported: if, for, set"));
+  EXPECT_THAT(Error("\n{{ 1|pprint }}"),
+              HasSubstr("chat_template.jinja: line 2: found the filter 'pprint', supported: abs"));
+  EXPECT_THAT(Error("{{ 1 is prime }}"), HasSubstr("line 1: found the test 'prime', supported: defined"));
+  EXPECT_EQ(Error("{{ a.b }}"), "chat_template.jinja: line 1: 'a' is undefined");
+  EXPECT_EQ(Error("{% if true %}\n\nx"),
+            "chat_template.jinja: line 2: found the end of the template, expected 'endif'");
+  EXPECT_EQ(Error("{{ (1 }}"), "chat_template.jinja: line 1: found '}', which nothing opens");
+  EXPECT_EQ(Error("{{ 1 1 }}"), "chat_template.jinja: line 1: found '1', expected '}}'");
+  EXPECT_EQ(Error("{{ 'a }}"), "chat_template.jinja: line 1: found a string without its closing quote");
+  EXPECT_EQ(Error("{{ $ }}"), "chat_template.jinja: line 1: found '$', expected an expression");
+  EXPECT_EQ(Error("a\n{{ raise_exception('bad\\nchat') }}"),
+            "chat_template.jinja: line 2: the template refuses the chat: bad chat");
+}
+
+TEST(ChatTemplateErrorTest, EndsWithinItsLimits) {
+  EXPECT_THAT(Error("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"),
+              HasSubstr("found more than 2000000 steps"));
+  EXPECT_THAT(Error("{{ 'abcdefgh' * 100000000 }}"), HasSubstr("found more than 16777216 bytes of text"));
+  EXPECT_THAT(Error("{% for i in range(100) %}aaaaaaaaaa{% endfor %}", {1'000'000, 500}),
+              HasSubstr("found more than 500 bytes of text"));
+  EXPECT_THAT(
+      Error("{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(90) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}"),
+      HasSubstr("bytes of text"));
+  EXPECT_THAT(Error("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"), HasSubstr("nested deeper than 400"));
+  EXPECT_THAT(
+      Error("{% set ns = namespace(a=[]) %}{% for i in range(9999) %}{% set ns.a = [ns.a] %}{% endfor %}{{ ns.a }}"),
+      HasSubstr("nested too deep to print"));
+  EXPECT_THAT(Error("{{ " + std::string(100000, '(') + "1" + std::string(100000, ')') + " }}"),
+              HasSubstr("nesting deeper than 128"));
+  EXPECT_THAT(Error("{{ " + std::string(100000, '[') + std::string(100000, ']') + " }}"),
+              HasSubstr("nesting deeper than 128"));
+  std::string chain = "{{ 1";
+  for (int i = 0; i < 10000; ++i)
+    chain += " + 1";
+  EXPECT_THAT(Error(chain + " }}"), HasSubstr("an expression deeper than 128"));
+  std::string blocks;
+  for (int i = 0; i < 10000; ++i)
+    blocks += "{% if true %}";
+  EXPECT_THAT(Error(blocks), HasSubstr("nesting deeper than 128"));
+  EXPECT_THAT(Error("{{ 9223372036854775807 + 1 }}"), HasSubstr("expected a result of 64 bits"));
+  EXPECT_THAT(Error("{{ 9223372036854775808 }}"), HasSubstr("expected a number of 64 bits"));
+}
+
+TEST(ChatTemplateTest, NamespaceMayHoldItself) {
+  auto chat_template =
+      ChatTemplate::FromSource("{% set ns = namespace() %}{% set ns.me = ns %}{{ ns.me.me is defined }}");
+  EXPECT_EQ(*(*chat_template)->Render({}, {}), "True");
+}
+
+class ChatTemplateLoadTest : public testing::Test {
+protected:
+  void SetUp() override {
+    directory_ = testing::TempDir() + "chat_template_" + testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(directory_);
+    std::filesystem::create_directories(directory_);
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+  void Write(const std::string &file, const std::string &text) { std::ofstream(directory_ + "/" + file) << text; }
+  std::string Loaded(std::string_view name = "default") {
+    auto chat_template = ChatTemplate::Load(directory_, name);
+    return chat_template.ok() ? *(*chat_template)->Render({}, {}) : std::string(chat_template.status().message());
+  }
+  std::string directory_;
+};
+
+TEST_F(ChatTemplateLoadTest, FromTheConfiguration) {
+  Write("tokenizer_config.json", R"({"chat_template": "one"})");
+  EXPECT_EQ(Loaded(), "one");
+}
+
+TEST_F(ChatTemplateLoadTest, FromNamedTemplates) {
+  Write("tokenizer_config.json",
+        R"({"chat_template": [{"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"}]})");
+  EXPECT_EQ(Loaded(), "d");
+  EXPECT_EQ(Loaded("tool_use"), "t");
+  EXPECT_THAT(Loaded("rag"), HasSubstr("found the templates 'default, tool_use', expected 'rag'"));
+}
+
+TEST_F(ChatTemplateLoadTest, TheFileComesFirst) {
+  Write("tokenizer_config.json", R"({"chat_template": "one"})");
+  Write("chat_template.jinja", "two");
+  EXPECT_EQ(Loaded(), "two");
+}
+
+TEST_F(ChatTemplateLoadTest, NoTemplate) {
+  Write("tokenizer_config.json", "{}");
+  EXPECT_THAT(Loaded(), HasSubstr("tokenizer_config.json: found no chat_template"));
+}
+
+} // namespace
+} // namespace inlay::tokenizer
