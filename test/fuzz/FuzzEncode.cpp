@@ -1,0 +1,38 @@
+// Any bytes: they encode, the ids decode, and the stream of pieces is UTF-8 that joins to the same text.
+#include "frontends/tokenizer/tokenizer.h"
+#include "frontends/tokenizer/unicode.h"
+
+#include <cstdint>
+#include <cstdlib>
+
+using namespace inlay::tokenizer;
+
+static const Tokenizer &Loaded(const char *family) {
+  auto tokenizer = Tokenizer::Load(std::string(INLAY_TOKENIZER_FIXTURES "/") + family);
+  if (!tokenizer.ok())
+    abort();
+  return *tokenizer->release();
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  static const Tokenizer *const kTokenizers[] = {&Loaded("llama3"), &Loaded("qwen2"),   &Loaded("gpt2"),
+                                                 &Loaded("llama2"), &Loaded("mistral"), &Loaded("metaspace")};
+  std::string_view text(reinterpret_cast<const char *>(data), size);
+  for (const Tokenizer *tokenizer : kTokenizers) {
+    auto ids = tokenizer->Encode(text);
+    if (!ids.ok())
+      continue;
+    std::string whole = tokenizer->Decode(*ids).value(), joined;
+    DetokenizeStream stream(*tokenizer);
+    for (int32_t id : *ids) {
+      std::string piece = stream.Push(id).value();
+      if (!IsValidUtf8(piece))
+        abort();
+      joined += piece;
+    }
+    joined += stream.Flush().value();
+    if (joined != whole && joined.find("\xEF\xBF\xBD") == joined.npos)
+      abort();
+  }
+  return 0;
+}
