@@ -2,6 +2,7 @@
 
 #include "compiler/pipelines/Registration.h"
 
+#include "codegen/tile_to_cpu/Passes.h"
 #include "dialects/cuda/Cuda.h"
 #include "dialects/llm/Llm.h"
 #include "dialects/tile/Tile.h"
@@ -22,4 +23,5 @@ void inlay::registerAllPasses() {
   registerInlayLlmPasses();
   registerInlayLlmToTilePasses();
   registerInlayTilePasses();
+  registerInlayTileToCpuPasses();
 }

@@ -54,8 +54,18 @@ tile.program @qkv_rope(%x: !x, %g: !g, %w: !w, %rope: !rope, %positions: !ids, %
   %in_head = arith.remui %col, %c32 : index
   %half = arith.divui %in_head, %c2 : index
   %half_hi = arith.addi %half, %c16 : index
-  // Rows of the step: position and sequence; -1 for padding.
-  %pos = tile.load %positions[%row] : !ids -> tensor<16xi32>
+  // Rows of the step: position and sequence; -1 for padding and past the step's end.
+  %minus_one = arith.constant dense<-1> : tensor<16xi32>
+  %tokens = tile.extent tokens
+  %tokens_i = arith.index_cast %tokens : index to i32
+  %tokens_t = tensor.splat %tokens_i : tensor<16xi32>
+  %row_i = arith.index_cast %row : index to i32
+  %row_t = tensor.splat %row_i : tensor<16xi32>
+  %row_in = tile.iota axis 0 : tensor<16xi32>
+  %row_of = arith.addi %row_t, %row_in : tensor<16xi32>
+  %is_inside = arith.cmpi slt, %row_of, %tokens_t : tensor<16xi32>
+  %pos_loaded = tile.load %positions[%row] : !ids -> tensor<16xi32>
+  %pos = arith.select %is_inside, %pos_loaded, %minus_one : tensor<16xi1>, tensor<16xi32>
   %is_rotated = arith.cmpi ult, %head, %c6 : index
   %rot_lo, %rot_hi = scf.if %is_rotated -> (tensor<16x8xf32>, tensor<16x8xf32>) {
     %cos = tile.gather %rope[%pos, %half] : !rope, tensor<16xi32> -> tensor<16x8xf32>

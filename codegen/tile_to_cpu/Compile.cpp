@@ -1,0 +1,174 @@
+//===- Compile.cpp - tile programs to a shared library ---------------------===//
+
+#include "codegen/tile_to_cpu/Compile.h"
+
+#include "codegen/tile_to_cpu/Passes.h"
+#include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
+#include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
+#include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVMPass.h"
+#include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/MCSubtargetInfo.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Program.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/TargetParser/Host.h"
+
+using namespace mlir;
+using namespace inlay;
+
+static std::unique_ptr<llvm::TargetMachine> createTargetMachine(ModuleOp module, const CpuOptions &options) {
+  llvm::InitializeNativeTarget();
+  llvm::InitializeNativeTargetAsmPrinter();
+  llvm::Triple triple(llvm::sys::getDefaultTargetTriple());
+  std::string error;
+  const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!target) {
+    module.emitError() << "LLVM cannot compile for " << triple.str() << ": " << error;
+    return nullptr;
+  }
+  std::string cpu = options.cpu, features;
+  if (cpu.empty()) {
+    cpu = llvm::sys::getHostCPUName();
+    for (const auto &feature : llvm::sys::getHostCPUFeatures())
+      features += (features.empty() ? "" : ",") + std::string(feature.second ? "+" : "-") + feature.first().str();
+  }
+  std::unique_ptr<llvm::TargetMachine> machine(
+      target->createTargetMachine(triple, cpu, features, {}, llvm::Reloc::PIC_, {}, llvm::CodeGenOptLevel::Aggressive));
+  if (!machine->getMCSubtargetInfo()->isCPUStringValid(cpu)) {
+    module.emitError() << "LLVM knows no CPU '" << cpu << "' for " << triple.str()
+                       << "; leave the CPU out for this host, or name one that 'llc -mcpu=help' lists";
+    return nullptr;
+  }
+  return machine;
+}
+
+static LogicalResult lowerToLlvmDialect(ModuleOp module) {
+  PassManager passes(module.getContext());
+  passes.addPass(createConvertTileToCpuPass());
+  passes.addPass(createCSEPass());
+  passes.addPass(createExpandCpuMathPass());
+  passes.addPass(createSCFToControlFlowPass());
+  passes.addPass(createConvertVectorToLLVMPass());
+  passes.addPass(createConvertMathToLLVMPass());
+  passes.addPass(createArithToLLVMConversionPass());
+  passes.addPass(createConvertControlFlowToLLVMPass());
+  passes.addPass(createConvertFuncToLLVMPass());
+  passes.addPass(createReconcileUnrealizedCastsPass());
+  return passes.run(module);
+}
+
+/// Loops are vectors already: LLVM's own vectorisers have nothing to do.
+static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopVectorization = tuning.SLPVectorization = false;
+  llvm::PassBuilder builder(&machine, tuning);
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager components;
+  llvm::ModuleAnalysisManager modules;
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(components);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, components, modules);
+  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
+}
+
+/// Translates, optimizes and emits an object file.
+static LogicalResult emitObject(ModuleOp module, llvm::TargetMachine &machine, SmallVectorImpl<char> &object) {
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> translated = translateModuleToLLVMIR(module, context, "kernels");
+  if (!translated)
+    return failure();
+  translated->setTargetTriple(machine.getTargetTriple());
+  translated->setDataLayout(machine.createDataLayout());
+  translated->setPICLevel(llvm::PICLevel::BigPIC);
+  for (llvm::Function &function : *translated)
+    if (!function.isDeclaration())
+      function.addFnAttr(llvm::Attribute::NoUnwind);
+  optimize(*translated, machine);
+  llvm::raw_svector_ostream stream(object);
+  llvm::legacy::PassManager emission;
+  if (machine.addPassesToEmitFile(emission, stream, nullptr, llvm::CodeGenFileType::ObjectFile))
+    return module.emitError() << "LLVM cannot write object files for " << machine.getTargetTriple().str();
+  emission.run(*translated);
+  return success();
+}
+
+/// Runs the first linker on PATH: LLVM's, the system's, or a compiler as its driver.
+static LogicalResult linkShared(ModuleOp module, StringRef object, std::string &sharedLibrary) {
+  static constexpr StringLiteral kLinkers[] = {"ld.lld-22", "ld.lld", "ld", "cc"};
+  llvm::ErrorOr<std::string> linker = std::make_error_code(std::errc::no_such_file_or_directory);
+  for (StringRef name : kLinkers)
+    if ((linker = llvm::sys::findProgramByName(name)))
+      break;
+  if (!linker)
+    return module.emitError() << "no linker on PATH for the cpu kernels; looked for " << "ld.lld-22, ld.lld, ld and cc"
+                              << "; install lld or binutils";
+
+  SmallString<128> input, output, log;
+  int descriptor;
+  if (std::error_code error = llvm::sys::fs::createTemporaryFile("kernels", "o", descriptor, input))
+    return module.emitError() << "cannot write a temporary object file: " << error.message();
+  llvm::FileRemover removeInput(input);
+  {
+    llvm::raw_fd_ostream stream(descriptor, /*shouldClose=*/true);
+    stream << object;
+  }
+  if (std::error_code error = llvm::sys::fs::createTemporaryFile("kernels", "so", output))
+    return module.emitError() << "cannot write a temporary shared library: " << error.message();
+  llvm::FileRemover removeOutput(output);
+  if (std::error_code error = llvm::sys::fs::createTemporaryFile("kernels", "log", log))
+    return module.emitError() << "cannot write a temporary file: " << error.message();
+  llvm::FileRemover removeLog(log);
+
+  std::string message;
+  StringRef arguments[] = {*linker, "-shared", "-o", output, input};
+  std::optional<StringRef> redirects[] = {std::nullopt, StringRef(log), StringRef(log)};
+  if (llvm::sys::ExecuteAndWait(*linker, arguments, std::nullopt, redirects, 0, 0, &message) != 0) {
+    if (auto text = llvm::MemoryBuffer::getFile(log))
+      message += (*text)->getBuffer();
+    return module.emitError() << "linking the cpu kernels with " << *linker << " failed: " << message;
+  }
+  auto bytes = llvm::MemoryBuffer::getFile(output);
+  if (!bytes)
+    return module.emitError() << "cannot read " << output << ": " << bytes.getError().message();
+  sharedLibrary = (*bytes)->getBuffer().str();
+  return success();
+}
+
+LogicalResult inlay::compileCpuKernels(ModuleOp module, const CpuOptions &options, std::string &sharedLibrary) {
+  std::unique_ptr<llvm::TargetMachine> machine = createTargetMachine(module, options);
+  if (!machine)
+    return failure();
+  MLIRContext *context = module.getContext();
+  DialectRegistry registry;
+  registerBuiltinDialectTranslation(registry);
+  registerLLVMDialectTranslation(registry);
+  context->appendDialectRegistry(registry);
+
+  OpBuilder builder(context);
+  OwningOpRef<ModuleOp> kernels(ModuleOp::create(builder, module.getLoc()));
+  builder.setInsertionPointToStart(kernels->getBody());
+  for (auto program : module.getOps<tile::ProgramOp>())
+    builder.clone(*program);
+  SmallVector<char> object;
+  if (failed(lowerToLlvmDialect(*kernels)) || failed(emitObject(*kernels, *machine, object)))
+    return failure();
+  return linkShared(module, StringRef(object.data(), object.size()), sharedLibrary);
+}

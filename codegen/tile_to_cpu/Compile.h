@@ -1,0 +1,29 @@
+//===- Compile.h - tile programs to a shared library -----------------------===//
+//
+// The driver's way in: every `tile.program` of a module becomes a function of one
+// shared library that needs nothing but libc and libm.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_CODEGEN_TILE_TO_CPU_COMPILE_H
+#define INLAY_CODEGEN_TILE_TO_CPU_COMPILE_H
+
+#include "mlir/IR/BuiltinOps.h"
+
+#include <string>
+
+namespace inlay {
+struct CpuOptions {
+  /// LLVM's name of the CPU ("znver4", "x86-64-v3"); empty: this host, with all its features.
+  std::string cpu;
+};
+
+/// Compiles all tile.programs of `module` to one shared library and returns its bytes. Each program becomes
+///   extern "C" void NAME(void *const *args, const int32_t *sizes, int64_t x, int64_t y, int64_t z),
+/// which computes block (x, y, z) of the grid: `args` holds a pointer for each view, `sizes` the step's sizes in the
+/// order of tile::Extent. Programs are left as they are. An element of a `tile.dot` is summed in an order that depends
+/// on its K alone, so a row has the same bits in any batch.
+mlir::LogicalResult compileCpuKernels(mlir::ModuleOp module, const CpuOptions &options, std::string &sharedLibrary);
+} // namespace inlay
+
+#endif // INLAY_CODEGEN_TILE_TO_CPU_COMPILE_H

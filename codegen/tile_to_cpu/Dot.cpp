@@ -1,0 +1,153 @@
+//===- Dot.cpp - matrix products -------------------------------------------===//
+//
+// Operands are rows of contiguous elements. With `transpose_rhs` both run along K:
+// a block of results keeps one vector of partial sums each, whose lanes are added at
+// the end. Otherwise results are vectors along N. Either way the order in which an
+// element is summed depends on K alone, whatever block it lies in.
+//
+//===----------------------------------------------------------------------===//
+
+#include "codegen/tile_to_cpu/ProgramLowering.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::cpu;
+
+/// Vectors of partial sums that are in registers at once: enough to hide the latency of a multiply-add, few enough to
+/// leave registers for operands.
+static constexpr int64_t kSums = 16;
+static constexpr int64_t kMaxRows = 4;
+
+Memory ProgramLowering::widened(Value tile, int64_t columns) {
+  Shape shape = shapeOf(tile);
+  auto known = memories.find(tile);
+  if (known != memories.end() && known->second.element.isF32() && shape.columns == columns)
+    return known->second;
+  Memory memory = scratch(shape.rows, columns, getF32Type());
+  fill(memory, tile);
+  if (shape.columns < columns)
+    forEach(shape.rows, 1, [&](Value i) {
+      forBlocks(columns - shape.columns, kLanes, [&](Value column, int64_t width) {
+        store(constant(VectorType::get(width, getF32Type()), 0), row(memory, i), add(column, index(shape.columns)));
+      });
+    });
+  return memory;
+}
+
+Memory ProgramLowering::rowsInPlace(Value tile, int64_t columns) {
+  auto known = memories.find(tile);
+  Shape shape = shapeOf(tile);
+  if (shape.columns != columns)
+    return widened(tile, columns);
+  if (known != memories.end())
+    return known->second;
+  auto load = tile.getDefiningOp<tile::LoadOp>();
+  Memory copy = scratchFor(tile);
+  if (!load) {
+    fill(copy, tile);
+    return copy;
+  }
+  // In place if the last row and with it every row has all its columns.
+  auto view = cast<tile::ViewType>(load.getView().getType());
+  Row first = rowOf(load, index(0)), last = rowOf(load, index(shape.rows - 1));
+  Value stride = index(view.getShape().back());
+  Value inside = last.limit ? compare(arith::CmpIPredicate::sge, last.limit, index(columns)) : Value();
+  SmallVector<Value> chosen = choose(
+      inside, {first.pointer.getType(), stride.getType()}, [&] { return SmallVector<Value>{first.pointer, stride}; },
+      [&] {
+        fill(copy, tile);
+        return SmallVector<Value>{copy.pointer, copy.stride};
+      });
+  return {chosen[0], chosen[1], copy.element};
+}
+
+void ProgramLowering::storeSum(tile::DotOp op, const Memory &result, Value sum, Value at, Value column) {
+  int64_t width = cast<VectorType>(sum.getType()).getNumElements();
+  Value before = evaluate(op.getAccumulator(), {at, column, width});
+  store(arith::AddFOp::create(*this, loc, before, sum), row(result, at), column);
+}
+
+void ProgramLowering::dotOfRows(tile::DotOp op, const Memory &lhs, const Memory &rhs, const Memory &result) {
+  Shape shape = shapeOf(op.getResult());
+  int64_t k = llvm::alignTo(shapeOf(op.getLhs()).columns, kLanes);
+  auto vector = VectorType::get(kLanes, getF32Type());
+  auto block = [&](Value m0, int64_t rowCount, Value n0, int64_t columnCount) {
+    SmallVector<Row> left, right;
+    for (int64_t i = 0; i < rowCount; ++i)
+      left.push_back(row(lhs, add(m0, index(i))));
+    for (int64_t j = 0; j < columnCount; ++j)
+      right.push_back(row(rhs, add(n0, index(j))));
+    SmallVector<Value> zeros(rowCount * columnCount, constant(vector, 0));
+    SmallVector<Value> sums = carry(k, kLanes, zeros, [&](Value at, ValueRange carried) {
+      SmallVector<Value> a, next;
+      for (Row l : left)
+        a.push_back(load(l, at, kLanes, lhs.element));
+      for (int64_t j = 0; j < columnCount; ++j) {
+        Value b = toF32(load(right[j], at, kLanes, rhs.element));
+        for (int64_t i = 0; i < rowCount; ++i)
+          next.push_back(LLVM::FMulAddOp::create(*this, loc, a[i], b, carried[j * rowCount + i]));
+      }
+      return next;
+    });
+    for (int64_t i = 0; i < rowCount; ++i) {
+      SmallVector<Value> ofRow;
+      for (int64_t j = 0; j < columnCount; ++j)
+        ofRow.push_back(sums[j * rowCount + i]);
+      storeSum(op, result, sumLanes(ofRow), add(m0, index(i)), n0);
+    }
+  };
+  int64_t rowCount = std::min<int64_t>(kMaxRows, llvm::bit_floor(static_cast<uint64_t>(shape.rows)));
+  forBlocks(shape.columns, std::min<int64_t>(8, kSums / rowCount), [&](Value n0, int64_t columnCount) {
+    forBlocks(shape.rows, rowCount, [&](Value m0, int64_t size) { block(m0, size, n0, columnCount); });
+  });
+}
+
+void ProgramLowering::dotOfColumns(tile::DotOp op, const Memory &lhs, const Memory &rhs, const Memory &result) {
+  Shape shape = shapeOf(op.getResult());
+  int64_t k = shapeOf(op.getLhs()).columns;
+  auto block = [&](Value m0, int64_t rowCount, Value n0, int64_t width) {
+    int64_t columnCount = llvm::divideCeil(width, kLanes), lanes = std::min(width, kLanes);
+    SmallVector<Row> left;
+    SmallVector<Value> columns;
+    for (int64_t i = 0; i < rowCount; ++i)
+      left.push_back(row(lhs, add(m0, index(i))));
+    for (int64_t j = 0; j < columnCount; ++j)
+      columns.push_back(add(n0, index(j * kLanes)));
+    auto vector = VectorType::get(lanes, getF32Type());
+    SmallVector<Value> zeros(rowCount * columnCount, constant(vector, 0));
+    SmallVector<Value> sums = carry(k, 1, zeros, [&](Value at, ValueRange carried) {
+      SmallVector<Value> a, next;
+      for (Row l : left)
+        a.push_back(splat(VectorBuilder::first(load(l, at, 1, lhs.element)), lanes));
+      Row right = row(rhs, at);
+      for (int64_t j = 0; j < columnCount; ++j) {
+        Value b = toF32(load(right, columns[j], lanes, rhs.element));
+        for (int64_t i = 0; i < rowCount; ++i)
+          next.push_back(LLVM::FMulAddOp::create(*this, loc, a[i], b, carried[j * rowCount + i]));
+      }
+      return next;
+    });
+    for (int64_t j = 0; j < columnCount; ++j)
+      for (int64_t i = 0; i < rowCount; ++i)
+        storeSum(op, result, sums[j * rowCount + i], add(m0, index(i)), columns[j]);
+  };
+  int64_t rowCount = std::min<int64_t>(kMaxRows, llvm::bit_floor(static_cast<uint64_t>(shape.rows)));
+  forBlocks(shape.columns, kLanes * kSums / kMaxRows, [&](Value n0, int64_t width) {
+    forBlocks(shape.rows, rowCount, [&](Value m0, int64_t size) { block(m0, size, n0, width); });
+  });
+}
+
+void ProgramLowering::lower(tile::DotOp op) {
+  int64_t k = shapeOf(op.getLhs()).columns;
+  bool ofRows = op.getTransposeRhs();
+  int64_t padded = ofRows ? llvm::alignTo(k, kLanes) : k;
+  Memory lhs = widened(op.getLhs(), padded);
+  Memory rhs = rowsInPlace(op.getRhs(), ofRows ? padded : shapeOf(op.getRhs()).columns);
+  Memory result = scratchFor(op.getResult());
+  if (ofRows)
+    dotOfRows(op, lhs, rhs, result);
+  else
+    dotOfColumns(op, lhs, rhs, result);
+  memories[op.getResult()] = result;
+}

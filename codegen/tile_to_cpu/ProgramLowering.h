@@ -1,0 +1,118 @@
+//===- ProgramLowering.h - one tile program to one function ----------------===//
+//
+// The state of the lowering of a program: where its scalars and tiles are. What
+// evaluates tiles stands in Expressions.cpp, products in Dot.cpp, everything that
+// happens in order in ConvertTileToCpu.cpp.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_CODEGEN_TILE_TO_CPU_PROGRAMLOWERING_H
+#define INLAY_CODEGEN_TILE_TO_CPU_PROGRAMLOWERING_H
+
+#include "codegen/tile_to_cpu/Passes.h"
+#include "codegen/tile_to_cpu/VectorBuilder.h"
+#include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/DenseSet.h"
+
+#include <map>
+
+namespace inlay::cpu {
+
+/// Neighbouring elements of a row of a tile. Tiles of rank 1 are one row, which is null.
+struct Position {
+  mlir::Value row, column; // index
+  int64_t width;
+};
+
+/// Rows and columns of a tile of rank 0, 1 or 2.
+struct Shape {
+  int64_t rows, columns;
+};
+Shape shapeOf(mlir::Value tile);
+mlir::Type elementOf(mlir::Value tile);
+
+class ProgramLowering : VectorBuilder {
+public:
+  ProgramLowering(tile::ProgramOp program, mlir::func::FuncOp function);
+  mlir::LogicalResult run();
+
+private:
+  // Expressions.cpp: the elements of tiles.
+  /// A vector of the tile's elements.
+  mlir::Value evaluate(mlir::Value tile, Position at);
+  /// What elements of a row have in common is computed here, outside the loop over its columns.
+  void prepareRow(mlir::Value tile, mlir::Value row);
+  /// One element, as a scalar.
+  mlir::Value evaluateScalar(mlir::Value tile, mlir::Value row, mlir::Value column);
+  mlir::Value evaluateExpression(mlir::OpResult tile, Position at);
+  mlir::Value evaluateConstant(mlir::arith::ConstantOp op, Position at);
+  mlir::Value evaluateElementwise(mlir::Operation *op, Position at);
+  mlir::Value evaluateElementGather(tile::GatherOp op, Position at);
+  /// A row of the memory behind a load, a gather of rows, a store or a scatter of rows.
+  Row rowOf(mlir::Operation *access, mlir::Value row);
+  Row rectangleRow(mlir::Value tile, mlir::Value view, mlir::ValueRange offsets, mlir::Value row);
+  Row indexedRow(mlir::Value tile, mlir::Value view, mlir::Value indices, mlir::Value column, mlir::Value row);
+  /// Elements of a dimension of a view; null where nothing checks it.
+  mlir::Value sizeOf(mlir::Value view, int64_t dimension);
+  mlir::Value extent(tile::Extent which);
+  /// index < size without sign, for one index or a vector of them.
+  mlir::Value isInside(mlir::Value index, mlir::Value size);
+  mlir::Value twice(mlir::Value column);
+
+  // Tiles in memory.
+  Memory scratch(int64_t rows, int64_t columns, mlir::Type element);
+  /// Computes the whole tile into memory.
+  void fill(const Memory &memory, mlir::Value tile);
+  Memory materialize(mlir::Value tile);
+  Memory scratchFor(mlir::Value tile);
+
+  // Dot.cpp.
+  void lower(tile::DotOp op);
+  /// The rows of an operand as f32, in scratch, padded with zeros to `columns`.
+  Memory widened(mlir::Value tile, int64_t columns);
+  /// The rows of the right operand: in place if they can be, otherwise in scratch padded to `columns`.
+  Memory rowsInPlace(mlir::Value tile, int64_t columns);
+  /// result[row, column ..] = accumulator + sum.
+  void storeSum(tile::DotOp op, const Memory &result, mlir::Value sum, mlir::Value row, mlir::Value column);
+  void dotOfRows(tile::DotOp op, const Memory &lhs, const Memory &rhs, const Memory &result);
+  void dotOfColumns(tile::DotOp op, const Memory &lhs, const Memory &rhs, const Memory &result);
+
+  // ConvertTileToCpu.cpp: ops in order.
+  mlir::LogicalResult lowerBlock(mlir::Block &block);
+  mlir::LogicalResult lowerOp(mlir::Operation *op);
+  mlir::LogicalResult lower(mlir::scf::ForOp op);
+  mlir::LogicalResult lower(mlir::scf::IfOp op);
+  mlir::LogicalResult lower(mlir::scf::WhileOp op);
+  void lower(tile::StoreOp op);
+  void lower(tile::ScatterOp op);
+  void lower(tile::ReadOp op);
+  void lower(tile::ReduceOp op);
+  void lower(tile::ArgMaxOp op);
+  void lower(tile::TransposeOp op);
+  mlir::Value combine(tile::Reduction kind, mlir::Value a, mlir::Value b);
+  mlir::Value identity(tile::Reduction kind, mlir::Type type);
+  void storeRow(mlir::Value tile, mlir::Value row, Row target);
+  mlir::SmallVector<mlir::Value> scalarsOf(mlir::ValueRange values);
+  void mapScalars(mlir::ValueRange from, mlir::ValueRange to);
+  /// Writes the tiles among `values` to `targets`, which some of them may read.
+  void assignTiles(mlir::ValueRange values, llvm::ArrayRef<Memory> targets);
+  llvm::SmallVector<Memory> scratchForTiles(mlir::ValueRange values);
+  void mapTiles(mlir::ValueRange values, llvm::ArrayRef<Memory> memories);
+
+  tile::ProgramOp program;
+  mlir::func::FuncOp function;
+  llvm::DenseSet<mlir::Value> toMaterialize;
+  mlir::IRMapping scalars; // also views: their pointers
+  llvm::DenseMap<mlir::Value, Memory> memories;
+  /// Results of evaluate and rowOf. One is used again only where its region is around the new use.
+  llvm::DenseMap<std::tuple<mlir::Value, mlir::Value, mlir::Value, int64_t>, mlir::Value> evaluated;
+  llvm::DenseMap<std::pair<mlir::Operation *, mlir::Value>, Row> rows;
+  llvm::DenseMap<mlir::Value, mlir::Value> doubled;
+  std::map<tile::Extent, mlir::Value> extents;
+  bool isVisible(mlir::Value value);
+};
+
+} // namespace inlay::cpu
+
+#endif // INLAY_CODEGEN_TILE_TO_CPU_PROGRAMLOWERING_H

@@ -1,0 +1,372 @@
+//===- KernelsTest.cpp - what compiled programs compute --------------------===//
+//
+// Each program of test/codegen/programs against the same arithmetic in double, on
+// random inputs, with a last tile that is not full.
+//
+//===----------------------------------------------------------------------===//
+
+#include "codegen/tile_to_cpu/Compile.h"
+#include "compiler/pipelines/Registration.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/ADT/bit.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+namespace {
+using Kernel = void (*)(void *const *args, const int32_t *sizes, int64_t x, int64_t y, int64_t z);
+
+float toFloat(uint16_t bf16) { return llvm::bit_cast<float>(static_cast<uint32_t>(bf16) << 16); }
+
+/// Round to nearest, ties to even.
+uint16_t toBf16(float value) {
+  uint32_t bits = llvm::bit_cast<uint32_t>(value);
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+double rounded(double value) { return toFloat(toBf16(static_cast<float>(value))); }
+
+/// The kernels of one file or text.
+class Library {
+public:
+  explicit Library(const std::string &text) {
+    mlir::DialectRegistry registry;
+    inlay::registerAllDialects(registry);
+    mlir::MLIRContext context(registry);
+    auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
+    std::string bytes;
+    if (!module || failed(inlay::compileCpuKernels(*module, {}, bytes)))
+      return;
+    llvm::SmallString<64> path;
+    int descriptor;
+    if (llvm::sys::fs::createTemporaryFile("kernels-test", "so", descriptor, path))
+      return;
+    llvm::raw_fd_ostream(descriptor, /*shouldClose=*/true) << bytes;
+    handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!handle)
+      ADD_FAILURE() << dlerror();
+    llvm::sys::fs::remove(path);
+  }
+  Library(const Library &) = delete;
+  ~Library() {
+    if (handle)
+      dlclose(handle);
+  }
+
+  static std::string program(const std::string &name) {
+    auto buffer = llvm::MemoryBuffer::getFile("test/codegen/programs/" + name + ".mlir");
+    return buffer ? (*buffer)->getBuffer().str() : "";
+  }
+
+  Kernel kernel(const char *name) const { return handle ? reinterpret_cast<Kernel>(dlsym(handle, name)) : nullptr; }
+
+private:
+  void *handle = nullptr;
+};
+
+class Random {
+public:
+  explicit Random(unsigned seed) : engine(seed) {}
+  std::vector<uint16_t> bf16(size_t count, float scale = 1) {
+    std::vector<uint16_t> values(count);
+    for (uint16_t &value : values)
+      value = toBf16(scale * normal(engine));
+    return values;
+  }
+  std::vector<float> f32(size_t count, float scale = 1) {
+    std::vector<float> values(count);
+    for (float &value : values)
+      value = scale * normal(engine);
+    return values;
+  }
+
+private:
+  std::mt19937 engine;
+  std::normal_distribution<float> normal;
+};
+
+/// The sizes of a step.
+struct Sizes {
+  int32_t tokens = 0, sequences = 0, queryTiles = 0, logitRows = 0, penaltyEntries = 0, kvRows = 0;
+};
+
+template <typename... Views> void launch(Kernel kernel, int64_t x, int64_t y, const Sizes &sizes, Views &...views) {
+  void *args[] = {views.data()...};
+  for (int64_t j = 0; j < y; ++j)
+    for (int64_t i = 0; i < x; ++i)
+      kernel(args, &sizes.tokens, i, j, 0);
+}
+
+/// |actual - expected| <= tolerance (1 + |expected|) for each element.
+void expectNear(const std::vector<uint16_t> &actual, const std::vector<double> &expected, double tolerance) {
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < actual.size(); ++i)
+    ASSERT_NEAR(toFloat(actual[i]), expected[i], tolerance * (1 + std::fabs(expected[i]))) << "element " << i;
+}
+
+/// A result of bf16 differs by half a unit in the last place, and a little for the sums.
+constexpr double kBf16Tolerance = 1.0 / 128;
+constexpr int kTokens = 19; // two tiles of 16, the second not full
+constexpr int kGuardRows = 16;
+constexpr uint16_t kGuard = 0x4242;
+
+TEST(Kernels, EmbeddingCopiesRowsAndGivesZerosForNoToken) {
+  Library library(Library::program("embedding"));
+  Kernel kernel = library.kernel("embedding");
+  ASSERT_TRUE(kernel);
+  std::vector<int32_t> ids = {7, 999, -1, 1000};
+  std::vector<uint16_t> table = Random(1).bf16(1000 * 256), y(4 * 256, kGuard);
+  launch(kernel, 4, 1, {4}, ids, table, y);
+  for (int j = 0; j < 256; ++j) {
+    EXPECT_EQ(y[j], table[7 * 256 + j]);
+    EXPECT_EQ(y[256 + j], table[999 * 256 + j]);
+    EXPECT_EQ(y[512 + j], 0);
+    EXPECT_EQ(y[768 + j], 0);
+  }
+}
+
+TEST(Kernels, ArgmaxIsTheFirstLargest) {
+  Library library(Library::program("argmax"));
+  Kernel kernel = library.kernel("argmax");
+  ASSERT_TRUE(kernel);
+  std::vector<float> logits = Random(2).f32(3 * 1000);
+  logits[5] = logits[999] = 50;
+  logits[1000 + 999] = 50;
+  for (int j = 0; j < 1000; ++j)
+    logits[2000 + j] = -1e4f - j;
+  logits.insert(logits.end(), 1000, 100.0f); // beyond the step
+  std::vector<int32_t> tokens(3, -1);
+  launch(kernel, 3, 1, {.logitRows = 3}, logits, tokens);
+  EXPECT_EQ(tokens, (std::vector<int32_t>{5, 999, 0}));
+}
+
+/// sum of x[i, k] w[n, k]
+double dot(const double *x, const uint16_t *w, int k) {
+  double sum = 0;
+  for (int i = 0; i < k; ++i)
+    sum += x[i] * toFloat(w[i]);
+  return sum;
+}
+
+TEST(Kernels, ResidualAddsInPlaceAndKeepsRowsPastTheEnd) {
+  Library library(Library::program("residual"));
+  Kernel kernel = library.kernel("residual");
+  ASSERT_TRUE(kernel);
+  Random random(3);
+  auto x = random.bf16(kTokens * 512), w = random.bf16(256 * 512, 0.05f), b = random.bf16(256);
+  auto r = random.bf16(kTokens * 256);
+  std::vector<double> expected;
+  for (int i = 0; i < kTokens; ++i) {
+    std::vector<double> row(512);
+    for (int k = 0; k < 512; ++k)
+      row[k] = toFloat(x[i * 512 + k]);
+    for (int n = 0; n < 256; ++n)
+      expected.push_back(dot(row.data(), &w[n * 512], 512) + toFloat(b[n]) + toFloat(r[i * 256 + n]));
+  }
+  r.insert(r.end(), kGuardRows * 256, kGuard);
+  launch(kernel, 16, 2, {kTokens}, x, w, b, r);
+  for (int i = kTokens * 256; i < (kTokens + kGuardRows) * 256; ++i)
+    ASSERT_EQ(r[i], kGuard);
+  r.resize(kTokens * 256);
+  expectNear(r, expected, kBf16Tolerance);
+}
+
+/// The rows of x after the norm's weight, and 1 / rms.
+struct Normalized {
+  Normalized(const uint16_t *x, const std::vector<uint16_t> &g) {
+    double squares = 0;
+    for (size_t k = 0; k < g.size(); ++k) {
+      squares += double(toFloat(x[k])) * toFloat(x[k]);
+      row.push_back(rounded(double(toFloat(x[k])) * toFloat(g[k])));
+    }
+    scale = 1 / std::sqrt(squares / g.size() + 1e-5);
+  }
+  std::vector<double> row;
+  double scale;
+};
+
+TEST(Kernels, SwigluOfANorm) {
+  Library library(Library::program("swiglu"));
+  Kernel kernel = library.kernel("swiglu");
+  ASSERT_TRUE(kernel);
+  Random random(4);
+  auto x = random.bf16(kTokens * 256), g = random.bf16(256), w = random.bf16(1024 * 256, 0.1f);
+  std::vector<uint16_t> y((kTokens + kGuardRows) * 512, kGuard);
+  std::vector<double> expected;
+  for (int i = 0; i < kTokens; ++i) {
+    Normalized norm(&x[i * 256], g);
+    for (int n = 0; n < 512; ++n) {
+      double gate = norm.scale * dot(norm.row.data(), &w[2 * n * 256], 256);
+      double up = norm.scale * dot(norm.row.data(), &w[(2 * n + 1) * 256], 256);
+      expected.push_back(gate / (1 + std::exp(-gate)) * up);
+    }
+  }
+  launch(kernel, 64, 2, {kTokens}, x, g, w, y);
+  for (int i = kTokens * 512; i < (kTokens + kGuardRows) * 512; ++i)
+    ASSERT_EQ(y[i], kGuard);
+  y.resize(kTokens * 512);
+  expectNear(y, expected, kBf16Tolerance);
+
+  // A row alone has the bits that it has in the batch.
+  for (int i = 0; i < kTokens; ++i) {
+    std::vector<uint16_t> row(x.begin() + i * 256, x.begin() + (i + 1) * 256), alone(512);
+    launch(kernel, 64, 1, {1}, row, g, w, alone);
+    ASSERT_EQ(alone, std::vector<uint16_t>(y.begin() + i * 512, y.begin() + (i + 1) * 512)) << "row " << i;
+  }
+}
+
+TEST(Kernels, QkvIsRotatedAndAppended) {
+  Library library(Library::program("qkv_rope"));
+  Kernel kernel = library.kernel("qkv_rope");
+  ASSERT_TRUE(kernel);
+  Random random(5);
+  constexpr int kKvRows = 32 * 2 * 16; // pages, heads, slots
+  auto x = random.bf16(kTokens * 256), g = random.bf16(256), w = random.bf16(256 * 256, 0.1f);
+  auto rope = random.f32(128 * 32);
+  std::vector<int32_t> positions, sequences, pages(2 * 8);
+  for (int i = 0; i < kTokens; ++i) {
+    positions.push_back(i == 4 ? -1 : 5 * i); // row 4 is padding
+    sequences.push_back(i % 2);
+  }
+  for (int i = 0; i < 16; ++i)
+    pages[i] = 31 - i;
+  std::vector<uint16_t> q(kTokens * 128, kGuard), keys(kKvRows * 32, kGuard), values(kKvRows * 32, kGuard);
+  launch(kernel, 16, 2, {.tokens = kTokens, .sequences = 2, .kvRows = kKvRows}, x, g, w, rope, positions, sequences,
+         pages, q, keys, values);
+  size_t written = 0;
+  for (int i = 0; i < kTokens; ++i) {
+    Normalized norm(&x[i * 256], g);
+    int position = positions[i];
+    for (int head = 0; head < 8; ++head) {
+      std::vector<double> expected(32);
+      for (int d = 0; d < 16; ++d) {
+        double lo = norm.scale * dot(norm.row.data(), &w[(head * 32 + 2 * d) * 256], 256);
+        double hi = norm.scale * dot(norm.row.data(), &w[(head * 32 + 2 * d + 1) * 256], 256);
+        double cos = position < 0 ? 0 : rope[position * 32 + d], sin = position < 0 ? 0 : rope[position * 32 + 16 + d];
+        expected[d] = head < 6 ? lo * cos - hi * sin : lo;
+        expected[d + 16] = head < 6 ? hi * cos + lo * sin : hi;
+      }
+      const uint16_t *actual = &q[i * 128 + head * 32];
+      if (head >= 4) {
+        if (position < 0)
+          continue;
+        int page = pages[sequences[i] * 8 + position / 16];
+        int row = (page * 2 + head % 2) * 16 + position % 16;
+        actual = head < 6 ? &keys[row * 32] : &values[row * 32];
+        written += 32;
+      }
+      expectNear(std::vector<uint16_t>(actual, actual + 32), expected, kBf16Tolerance);
+    }
+  }
+  // Padding appends nothing.
+  size_t untouched = llvm::count(keys, kGuard) + llvm::count(values, kGuard);
+  EXPECT_EQ(untouched, keys.size() + values.size() - written);
+}
+
+TEST(Kernels, AttentionIsCausalOverPages) {
+  Library library(Library::program("attention"));
+  Kernel kernel = library.kernel("attention");
+  ASSERT_TRUE(kernel);
+  Random random(6);
+  constexpr int kRows = 7, kKvRows = 32 * 2 * 16;
+  auto q = random.bf16(kRows * 128), keys = random.bf16(kKvRows * 32), values = random.bf16(kKvRows * 32);
+  // Sequence 1 has rows 0 to 4 at positions 96 .., sequence 0 rows 5 and 6 at 0 and 1; the last tile is padding.
+  std::vector<int32_t> tileSequences = {1, 1, 0, -1}, tileRows = {0, 4, 5, 0}, tileEnds = {4, 5, 7, 0};
+  std::vector<int32_t> positions = {96, 97, 98, 99, 100, 0, 1}, pages(2 * 8);
+  for (int i = 0; i < 16; ++i)
+    pages[i] = (i * 7) % 32;
+  std::vector<uint16_t> o(kRows * 128, kGuard);
+  launch(kernel, 2, 4, {.tokens = kRows, .sequences = 2, .queryTiles = 4, .kvRows = kKvRows}, q, tileSequences,
+         tileRows, tileEnds, positions, pages, keys, values, o);
+  std::vector<double> expected;
+  for (int i = 0; i < kRows; ++i)
+    for (int head = 0; head < 4; ++head) {
+      auto rowOf = [&](int position) {
+        return ((pages[(i < 5 ? 1 : 0) * 8 + position / 16] * 2 + head / 2) * 16 + position % 16) * 32;
+      };
+      double sum = 0;
+      std::vector<double> result(32);
+      for (int p = 0; p <= positions[i]; ++p) {
+        double score = 0;
+        for (int d = 0; d < 32; ++d)
+          score += double(toFloat(q[(i * 4 + head) * 32 + d])) * toFloat(keys[rowOf(p) + d]);
+        double weight = std::exp(score / std::sqrt(32.0));
+        sum += weight;
+        for (int d = 0; d < 32; ++d)
+          result[d] += weight * toFloat(values[rowOf(p) + d]);
+      }
+      for (double element : result)
+        expected.push_back(element / sum);
+    }
+  // The weights are rounded to bf16 before they meet the values.
+  expectNear(o, expected, 2 * kBf16Tolerance);
+}
+
+TEST(Kernels, EverythingOfAModelCompiles) {
+  for (const char *name : {"llama_decode_cpu", "llama_mixed_cpu"}) {
+    Library library(Library::program(name));
+    EXPECT_TRUE(library.kernel("attention")) << name;
+    EXPECT_TRUE(library.kernel("sample")) << name;
+  }
+}
+
+/// exp, exp2, log, tanh and rsqrt of a row of 4096, and the same through bf16.
+TEST(Kernels, FunctionsOfMathAreAccurate) {
+  auto run = [](const std::string &function, const std::vector<float> &inputs) {
+    Library library(R"(
+      !x = !tile.view<1x4096xf32, activation>
+      !y = !tile.view<1x4096xf32, output>
+      tile.program @f(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+        %c0 = arith.constant 0 : index
+        %t = tile.load %x[%c0, %c0] : !x -> tensor<1x4096xf32>
+        %r = math.)" +
+                    function + R"( %t : tensor<1x4096xf32>
+        tile.store %r, %y[%c0, %c0] : tensor<1x4096xf32>, !y
+      })");
+    std::vector<float> x = inputs, y(4096);
+    if (Kernel kernel = library.kernel("f"))
+      launch(kernel, 1, 1, {}, x, y);
+    else
+      ADD_FAILURE() << function;
+    return y;
+  };
+  std::vector<float> wide(4096), positive(4096);
+  for (int i = 0; i < 4096; ++i) {
+    wide[i] = (i - 2048) / 24.0f;
+    positive[i] = std::exp2((i - 2048) / 20.0f);
+  }
+  struct Case {
+    const char *name;
+    double (*reference)(double);
+    const std::vector<float> &inputs;
+    double tolerance; // relative
+  };
+  for (const Case &c :
+       {Case{"exp", std::exp, wide, 4e-7}, Case{"exp2", std::exp2, wide, 4e-7}, Case{"tanh", std::tanh, wide, 2e-6},
+        Case{"erf", std::erf, wide, 2e-6}, Case{"log", std::log, positive, 1e-6},
+        Case{"rsqrt", [](double x) { return 1 / std::sqrt(x); }, positive, 4e-7}}) {
+    std::vector<float> actual = run(c.name, c.inputs);
+    for (int i = 0; i < 4096; ++i) {
+      double expected = c.reference(c.inputs[i]);
+      ASSERT_NEAR(actual[i], expected, c.tolerance * std::fabs(expected) + 1e-37) << c.name << " of " << c.inputs[i];
+    }
+  }
+  std::vector<float> edges(4096, -INFINITY);
+  edges[1] = INFINITY, edges[2] = 200, edges[3] = -200, edges[4] = NAN;
+  for (const char *name : {"exp", "exp2"}) {
+    std::vector<float> actual = run(name, edges);
+    EXPECT_EQ(actual[0], 0) << name;
+    EXPECT_EQ(actual[1], INFINITY) << name;
+    EXPECT_EQ(actual[2], INFINITY) << name;
+    EXPECT_EQ(actual[3], 0) << name;
+    EXPECT_TRUE(std::isnan(actual[4])) << name;
+  }
+}
+} // namespace
