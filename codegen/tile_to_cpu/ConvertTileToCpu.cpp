@@ -53,11 +53,11 @@ LogicalResult ProgramLowering::lowerBlock(Block &block) {
 static LogicalResult checkTiles(Operation *op) {
   for (Value value : llvm::concat<Value>(SmallVector<Value>(op->getOperands()), SmallVector<Value>(op->getResults())))
     if (auto type = dyn_cast<RankedTensorType>(value.getType()); type && type.getRank() > 2)
-      return op->emitError() << "has a tile of rank " << type.getRank() << " (" << type
-                             << "); the cpu target takes tiles of rank 0 to 2";
+      return op->emitOpError() << "has a tile of rank " << type.getRank() << " (" << type
+                               << "); the cpu target takes tiles of rank 0 to 2";
   if (auto constant = dyn_cast<arith::ConstantOp>(op))
     if (isTile(constant) && !isa<SplatElementsAttr>(constant.getValue()))
-      return op->emitError("has elements that differ; the cpu target takes constant tiles of one value");
+      return op->emitOpError("has elements that differ; the cpu target takes constant tiles of one value");
   return success();
 }
 
@@ -104,8 +104,8 @@ LogicalResult ProgramLowering::lowerOp(Operation *op) {
         bool isScalar = isa_and_nonnull<arith::ArithDialect, math::MathDialect>(other->getDialect()) &&
                         llvm::none_of(other->getOperands(), isTile) && llvm::none_of(other->getResults(), isTile);
         if (!isScalar)
-          return other->emitError() << "is not an op that the cpu target can compile; expected tile ops, elementwise "
-                                       "arith and math, tensor.splat, tensor.extract, scf.for, scf.if or scf.while";
+          return other->emitOpError() << "is not an op that the cpu target can compile; expected tile ops, elementwise "
+                                         "arith and math, tensor.splat, tensor.extract, scf.for, scf.if or scf.while";
         clone(*other, scalars);
         return success();
       });

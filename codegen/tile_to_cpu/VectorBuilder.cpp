@@ -145,6 +145,8 @@ Value VectorBuilder::load(Row row, Value column, int64_t width, Type element) {
     return {LLVM::LoadOp::create(*this, loc, stored, pointer, alignment(element))};
   };
   auto part = [&]() -> SmallVector<Value> {
+    if (width == 1)
+      return {constant(stored, 0)};
     Value mask = laneMask(sub(row.limit, column), width);
     return {LLVM::MaskedLoadOp::create(*this, loc, stored, pointer, mask, constant(stored, 0),
                                        getI32IntegerAttr(alignment(element)))};
