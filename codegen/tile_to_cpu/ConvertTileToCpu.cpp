@@ -355,7 +355,7 @@ void ProgramLowering::lower(tile::ReduceOp op) {
       store(all[0], row(result, {}), column);
     });
   } else {
-    forEach(shape.rows, 1, [&](Value i) {
+    auto reduceRow = [&](Value i) {
       Value source = isMatrix ? i : Value();
       prepareRow(value, source);
       int64_t width = std::min<int64_t>(kLanes, llvm::bit_floor(static_cast<uint64_t>(shape.columns)));
@@ -370,7 +370,16 @@ void ProgramLowering::lower(tile::ReduceOp op) {
         all = both(all, combineLanes(evaluate(value, {source, index(done), width}), both));
       }
       store(all, row(result, {}), i);
-    });
+    };
+    // Sums of rows past the step's end are 0.
+    Value live = op.getKind() == tile::Reduction::Add && shape.rows > 1 ? liveRows(value) : Value();
+    if (live) {
+      forRange(index(0), live, reduceRow);
+      Value zero = constant(VectorType::get(1, element), 0);
+      forRange(live, index(shape.rows), [&](Value i) { store(zero, row(result, {}), i); });
+    } else {
+      forEach(shape.rows, 1, reduceRow);
+    }
   }
   memories[op.getResult()] = result;
 }

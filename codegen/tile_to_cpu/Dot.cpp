@@ -18,6 +18,7 @@ using namespace inlay::cpu;
 /// leave registers for operands.
 static constexpr int64_t kSums = 16;
 static constexpr int64_t kMaxRows = 4;
+static constexpr int64_t kMaxColumns = 8;
 
 Memory ProgramLowering::widened(Value tile, int64_t columns) {
   Shape shape = shapeOf(tile);
@@ -25,7 +26,13 @@ Memory ProgramLowering::widened(Value tile, int64_t columns) {
   if (known != memories.end() && known->second.element.isF32() && shape.columns == columns)
     return known->second;
   Memory memory = scratch(shape.rows, columns, getF32Type());
-  fill(memory, tile);
+  if (Value live = shape.rows > 1 ? liveRows(tile) : Value()) {
+    // Blocks reach a few rows further, which only have to be numbers.
+    Value end = arith::MinSIOp::create(*this, loc, add(live, index(kMaxRows)), index(shape.rows));
+    forRange(index(0), end, [&](Value i) { fillRow(memory, tile, i); });
+  } else {
+    fill(memory, tile);
+  }
   if (shape.columns < columns)
     forEach(shape.rows, 1, [&](Value i) {
       forBlocks(columns - shape.columns, kLanes, [&](Value column, int64_t width) {
@@ -68,39 +75,58 @@ void ProgramLowering::storeSum(tile::DotOp op, const Memory &result, Value sum, 
   store(arith::AddFOp::create(*this, loc, before, sum), row(result, at), column);
 }
 
+void ProgramLowering::blockOfRows(tile::DotOp op, const Memory &lhs, const Memory &rhs, const Memory &result, Value m0,
+                                  int64_t rowCount, Value n0, int64_t columnCount) {
+  int64_t k = llvm::alignTo(shapeOf(op.getLhs()).columns, kLanes);
+  SmallVector<Row> left, right;
+  for (int64_t i = 0; i < rowCount; ++i)
+    left.push_back(row(lhs, add(m0, index(i))));
+  for (int64_t j = 0; j < columnCount; ++j)
+    right.push_back(row(rhs, add(n0, index(j))));
+  SmallVector<Value> zeros(rowCount * columnCount, constant(VectorType::get(kLanes, getF32Type()), 0));
+  SmallVector<Value> sums = carry(k, kLanes, zeros, [&](Value at, ValueRange carried) {
+    SmallVector<Value> a, next;
+    for (Row l : left)
+      a.push_back(load(l, at, kLanes, lhs.element));
+    for (int64_t j = 0; j < columnCount; ++j) {
+      Value b = toF32(load(right[j], at, kLanes, rhs.element));
+      for (int64_t i = 0; i < rowCount; ++i)
+        next.push_back(LLVM::FMulAddOp::create(*this, loc, a[i], b, carried[j * rowCount + i]));
+    }
+    return next;
+  });
+  for (int64_t i = 0; i < rowCount; ++i) {
+    SmallVector<Value> ofRow;
+    for (int64_t j = 0; j < columnCount; ++j)
+      ofRow.push_back(sums[j * rowCount + i]);
+    storeSum(op, result, sumLanes(ofRow), add(m0, index(i)), n0);
+  }
+}
+
 void ProgramLowering::dotOfRows(tile::DotOp op, const Memory &lhs, const Memory &rhs, const Memory &result) {
   Shape shape = shapeOf(op.getResult());
-  int64_t k = llvm::alignTo(shapeOf(op.getLhs()).columns, kLanes);
-  auto vector = VectorType::get(kLanes, getF32Type());
-  auto block = [&](Value m0, int64_t rowCount, Value n0, int64_t columnCount) {
-    SmallVector<Row> left, right;
-    for (int64_t i = 0; i < rowCount; ++i)
-      left.push_back(row(lhs, add(m0, index(i))));
-    for (int64_t j = 0; j < columnCount; ++j)
-      right.push_back(row(rhs, add(n0, index(j))));
-    SmallVector<Value> zeros(rowCount * columnCount, constant(vector, 0));
-    SmallVector<Value> sums = carry(k, kLanes, zeros, [&](Value at, ValueRange carried) {
-      SmallVector<Value> a, next;
-      for (Row l : left)
-        a.push_back(load(l, at, kLanes, lhs.element));
-      for (int64_t j = 0; j < columnCount; ++j) {
-        Value b = toF32(load(right[j], at, kLanes, rhs.element));
-        for (int64_t i = 0; i < rowCount; ++i)
-          next.push_back(LLVM::FMulAddOp::create(*this, loc, a[i], b, carried[j * rowCount + i]));
-      }
-      return next;
+  Value live = shape.rows > 1 ? liveRows(op.getLhs()) : Value();
+  /// Blocks of all rows, or of the first alone.
+  auto blocks = [&](int64_t rows) {
+    int64_t most = std::min<int64_t>(kMaxRows, llvm::bit_floor(static_cast<uint64_t>(rows)));
+    forBlocks(shape.columns, std::min<int64_t>(kMaxColumns, kSums / most), [&](Value n0, int64_t columnCount) {
+      forBlocks(rows, most, [&](Value m0, int64_t rowCount) {
+        Value isLive = live && rows > most ? compare(arith::CmpIPredicate::slt, m0, live) : Value();
+        ifElse(isLive, [&] { blockOfRows(op, lhs, rhs, result, m0, rowCount, n0, columnCount); });
+      });
     });
-    for (int64_t i = 0; i < rowCount; ++i) {
-      SmallVector<Value> ofRow;
-      for (int64_t j = 0; j < columnCount; ++j)
-        ofRow.push_back(sums[j * rowCount + i]);
-      storeSum(op, result, sumLanes(ofRow), add(m0, index(i)), n0);
-    }
   };
-  int64_t rowCount = std::min<int64_t>(kMaxRows, llvm::bit_floor(static_cast<uint64_t>(shape.rows)));
-  forBlocks(shape.columns, std::min<int64_t>(8, kSums / rowCount), [&](Value n0, int64_t columnCount) {
-    forBlocks(shape.rows, rowCount, [&](Value m0, int64_t size) { block(m0, size, n0, columnCount); });
-  });
+  if (!live)
+    return blocks(shape.rows);
+  // A step of one row is what decoding for one user is; it need not pay for a block of rows.
+  Value isOne = compare(arith::CmpIPredicate::sle, live, index(1));
+  ifElse(isOne, [&] { blocks(1); }, [&] { blocks(shape.rows); });
+  // Blocks without a live row, and rows after a single one, are the accumulator.
+  int64_t most = std::min<int64_t>(kMaxRows, llvm::bit_floor(static_cast<uint64_t>(shape.rows)));
+  Value blocksBegun = arith::DivUIOp::create(*this, loc, add(live, index(most - 1)), index(most));
+  Value blockEnd = mul(blocksBegun, index(most));
+  Value done = arith::SelectOp::create(*this, loc, isOne, index(1), blockEnd);
+  forRange(done, index(shape.rows), [&](Value i) { fillRow(result, op.getAccumulator(), i); });
 }
 
 void ProgramLowering::dotOfColumns(tile::DotOp op, const Memory &lhs, const Memory &rhs, const Memory &result) {

@@ -197,6 +197,27 @@ Value ProgramLowering::evaluateElementGather(tile::GatherOp op, Position at) {
   return gather(scalars.lookup(op.getView()), indices, inside, elementOf(op.getResult()));
 }
 
+/// Conversions and products keep zeros. (Zero times an infinite weight would not be one, but rows past the end are for
+/// nobody.)
+Value ProgramLowering::liveRows(Value tile) {
+  Operation *op = tile.getDefiningOp();
+  if (!op || !hasRows(tile))
+    return {};
+  if (isa<arith::ExtFOp, arith::TruncFOp>(op))
+    return liveRows(op->getOperand(0));
+  if (auto product = dyn_cast<arith::MulFOp>(op)) {
+    Value live = liveRows(product.getLhs());
+    return live ? live : liveRows(product.getRhs());
+  }
+  auto load = dyn_cast<tile::LoadOp>(op);
+  auto view = load ? cast<tile::ViewType>(load.getView().getType()) : tile::ViewType();
+  if (!view || view.getRank() != 2 || !ShapedType::isDynamic(view.getShape()[0]) || !view.getExtent())
+    return {};
+  Value left = sub(extent(*view.getExtent()), scalars.lookup(load.getOffsets()[0]));
+  Value atMost = arith::MinSIOp::create(*this, loc, left, index(shapeOf(tile).rows));
+  return arith::MaxSIOp::create(*this, loc, atMost, index(0));
+}
+
 //===----------------------------------------------------------------------===//
 // Tiles in memory
 //===----------------------------------------------------------------------===//
@@ -216,17 +237,18 @@ Memory ProgramLowering::scratchFor(Value tile) {
   return scratch(shapeOf(tile).rows, shapeOf(tile).columns, elementOf(tile));
 }
 
-void ProgramLowering::fill(const Memory &memory, Value tile) {
-  Shape shape = shapeOf(tile);
-  forEach(shape.rows, 1, [&](Value i) {
-    Value source = hasRows(tile) ? i : Value();
-    prepareRow(tile, source);
-    Row target = row(memory, source);
-    forBlocks(shape.columns, kLanes, [&](Value column, int64_t width) {
-      Value vector = evaluate(tile, {source, column, width});
-      store(memory.element.isF32() && isa<FloatType>(elementOf(tile)) ? toF32(vector) : vector, target, column);
-    });
+void ProgramLowering::fillRow(const Memory &memory, Value tile, Value i) {
+  Value source = hasRows(tile) ? i : Value();
+  prepareRow(tile, source);
+  Row target = row(memory, source);
+  forBlocks(shapeOf(tile).columns, kLanes, [&](Value column, int64_t width) {
+    Value vector = evaluate(tile, {source, column, width});
+    store(memory.element.isF32() && isa<FloatType>(elementOf(tile)) ? toF32(vector) : vector, target, column);
   });
+}
+
+void ProgramLowering::fill(const Memory &memory, Value tile) {
+  forEach(shapeOf(tile).rows, 1, [&](Value i) { fillRow(memory, tile, i); });
 }
 
 Memory ProgramLowering::materialize(Value tile) {

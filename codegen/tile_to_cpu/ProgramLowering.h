@@ -59,11 +59,14 @@ private:
   /// index < size without sign, for one index or a vector of them.
   mlir::Value isInside(mlir::Value index, mlir::Value size);
   mlir::Value twice(mlir::Value column);
+  /// How many rows from the first may differ from 0, since the others lie past the step's end; null: all.
+  mlir::Value liveRows(mlir::Value tile);
 
   // Tiles in memory.
   Memory scratch(int64_t rows, int64_t columns, mlir::Type element);
   /// Computes the whole tile into memory.
   void fill(const Memory &memory, mlir::Value tile);
+  void fillRow(const Memory &memory, mlir::Value tile, mlir::Value row);
   Memory materialize(mlir::Value tile);
   Memory scratchFor(mlir::Value tile);
 
@@ -76,6 +79,9 @@ private:
   /// result[row, column ..] = accumulator + sum.
   void storeSum(tile::DotOp op, const Memory &result, mlir::Value sum, mlir::Value row, mlir::Value column);
   void dotOfRows(tile::DotOp op, const Memory &lhs, const Memory &rhs, const Memory &result);
+  /// One block of dotOfRows: `rowCount` x `columnCount` results from (m0, n0).
+  void blockOfRows(tile::DotOp op, const Memory &lhs, const Memory &rhs, const Memory &result, mlir::Value m0,
+                   int64_t rowCount, mlir::Value n0, int64_t columnCount);
   void dotOfColumns(tile::DotOp op, const Memory &lhs, const Memory &rhs, const Memory &result);
 
   // ConvertTileToCpu.cpp: ops in order.

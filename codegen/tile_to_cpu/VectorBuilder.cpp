@@ -53,6 +53,13 @@ void VectorBuilder::forEach(int64_t count, int64_t step, function_ref<void(Value
     });
 }
 
+void VectorBuilder::forRange(Value start, Value end, function_ref<void(Value)> body) {
+  auto loop = scf::ForOp::create(*this, loc, start, end, index(1));
+  InsertionGuard guard(*this);
+  setInsertionPointToStart(loop.getBody());
+  body(loop.getInductionVar());
+}
+
 void VectorBuilder::forBlocks(int64_t count, int64_t most, function_ref<void(Value, int64_t)> body) {
   int64_t size = std::min<int64_t>(most, llvm::bit_floor(static_cast<uint64_t>(count)));
   int64_t done = count / size * size;

@@ -49,6 +49,8 @@ public:
   // Control.
   /// Calls `body` for 0, step, 2 step, ... under `count`: once, or in a loop.
   void forEach(int64_t count, int64_t step, llvm::function_ref<void(mlir::Value)> body);
+  /// Calls `body` in a loop over [start, end).
+  void forRange(mlir::Value start, mlir::Value end, llvm::function_ref<void(mlir::Value)> body);
   /// Covers [0, count) with blocks of `most`, then of smaller powers of two.
   void forBlocks(int64_t count, int64_t most, llvm::function_ref<void(mlir::Value start, int64_t size)> body);
   /// The same, carrying values.
