@@ -4,6 +4,7 @@
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -45,6 +46,69 @@ static LogicalResult verifyHeads(Operation *op, StringRef what, Value value, int
   return success();
 }
 
+/// Checks that an op keeps the type of its input.
+static LogicalResult verifySameType(Operation *op, Value input, Value result) {
+  if (input.getType() != result.getType())
+    return op->emitOpError() << "makes " << result.getType() << " of " << input.getType();
+  return success();
+}
+
+/// The symbol of kind `T` that `op` names.
+template <typename T>
+static FailureOr<T> findSymbol(Operation *op, FlatSymbolRefAttr name, SymbolTableCollection &symbols) {
+  auto found = symbols.lookupNearestSymbolFrom<T>(op, name);
+  if (!found)
+    return op->emitOpError() << "reads '" << name.getValue() << "', expected the name of an " << T::getOperationName();
+  return found;
+}
+
+/// Checks that the weight `name` has the shape that `op` needs. Rows of -1 are as many as it has.
+static LogicalResult verifyWeight(Operation *op, FlatSymbolRefAttr name, ArrayRef<int64_t> expected,
+                                  SymbolTableCollection &symbols) {
+  FailureOr<WeightOp> weight = findSymbol<WeightOp>(op, name, symbols);
+  if (failed(weight))
+    return failure();
+  ArrayRef<int64_t> found = weight->getTensorType().getShape();
+  bool fits = found.size() == expected.size() && llvm::all_of(llvm::zip(found, expected), [](auto sizes) {
+                return std::get<1>(sizes) < 0 || std::get<0>(sizes) == std::get<1>(sizes);
+              });
+  if (fits)
+    return success();
+  auto shapeOf = [](ArrayRef<int64_t> sizes) {
+    return llvm::join(llvm::map_range(sizes, [](int64_t size) { return size < 0 ? "?" : std::to_string(size); }), "x");
+  };
+  return op->emitOpError() << "reads '" << name.getValue() << "' of shape " << shapeOf(found) << ", expected "
+                           << shapeOf(expected);
+}
+
+LogicalResult EmbeddingOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyWeight(*this, getTableAttr(), {-1, columns(getResult())}, symbols);
+}
+
+LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  int64_t rows = 0;
+  for (Value output : getOutputs())
+    rows += columns(output);
+  if (failed(verifyWeight(*this, getWeightAttr(), {rows, columns(getInput())}, symbols)))
+    return failure();
+  return getBias() ? verifyWeight(*this, getBiasAttr(), {rows}, symbols) : success();
+}
+
+LogicalResult RmsNormOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  int64_t size = getGroup() ? static_cast<int64_t>(*getGroup()) : columns(getInput());
+  return verifyWeight(*this, getWeightAttr(), {size}, symbols);
+}
+
+LogicalResult RopeOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  FailureOr<RopeTableOp> table = findSymbol<RopeTableOp>(*this, getTableAttr(), symbols);
+  if (failed(table))
+    return failure();
+  if (int64_t size = 2 * table->getInvFreq().size(); size != static_cast<int64_t>(getHeadDim()))
+    return emitOpError() << "rotates heads of " << getHeadDim() << " by '" << getTable() << "', which is for heads of "
+                         << size;
+  return success();
+}
+
 LogicalResult WeightOp::verify() {
   auto type = dyn_cast<RankedTensorType>(getType());
   if (!type || !type.hasStaticShape() || type.getRank() < 1 || type.getRank() > 2)
@@ -76,15 +140,28 @@ LogicalResult LinearOp::verify() {
 }
 
 LogicalResult RmsNormOp::verify() {
+  if (failed(verifySameType(*this, getInput(), getResult())))
+    return failure();
   if (getGroup())
     return verifyHeads(*this, "input", getInput(), *getGroup());
   return success();
 }
 
 LogicalResult RopeOp::verify() {
+  if (failed(verifySameType(*this, getInput(), getResult())))
+    return failure();
   if (getHeadDim() % 2 != 0)
     return emitOpError() << "rotates halves of a head, head_dim " << getHeadDim() << " is odd";
   return verifyHeads(*this, "input", getInput(), getHeadDim());
+}
+
+LogicalResult GatherRowsOp::verify() { return verifySameType(*this, getInput(), getResult()); }
+
+LogicalResult GroupOp::verify() {
+  Operation *yield = getBody().front().getTerminator();
+  if (yield->getOperandTypes() != getResultTypes())
+    return emitOpError() << "has results (" << getResultTypes() << ") but yields (" << yield->getOperandTypes() << ")";
+  return success();
 }
 
 LogicalResult KvAppendOp::verify() {
@@ -97,9 +174,14 @@ LogicalResult PagedAttentionOp::verify() {
   if (getHeads() == 0 || getKvHeads() == 0 || getHeads() % getKvHeads() != 0)
     return emitOpError() << "shares " << getKvHeads() << " kv heads among " << getHeads()
                          << " query heads, not a multiple";
+  if (failed(verifySameType(*this, getQuery(), getResult())))
+    return failure();
   if (columns(getQuery()) != static_cast<int64_t>(getHeads() * getHeadDim()))
     return emitOpError() << "has queries of " << columns(getQuery()) << " columns for " << getHeads() << " heads of "
                          << getHeadDim();
+  if (getWindow() && static_cast<int64_t>(*getWindow()) < 1)
+    return emitOpError() << "has a window of " << static_cast<int64_t>(*getWindow())
+                         << " positions, expected at least 1";
   return success();
 }
 

@@ -150,7 +150,8 @@ def Llm_RopeTableOp : LlmOp<"rope_table", [Symbol]> {
 // Rows in, rows out
 //===----------------------------------------------------------------------===//
 
-def Llm_EmbeddingOp : LlmOp<"embedding", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+def Llm_EmbeddingOp : LlmOp<"embedding", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                        DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
   let summary = "Rows of the embedding table.";
   let arguments = (ins Llm_Ids:$tokens, FlatSymbolRefAttr:$table,
                        DefaultValuedAttr<F64Attr, "1.0">:$scale);
@@ -158,7 +159,8 @@ def Llm_EmbeddingOp : LlmOp<"embedding", [Pure, DeclareOpInterfaceMethods<Llm_Fu
   let assemblyFormat = "$tokens `,` $table attr-dict `:` functional-type(operands, results)";
 }
 
-def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["isAnchor"]>]> {
+def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                  DeclareOpInterfaceMethods<Llm_FusionInterface, ["isAnchor"]>]> {
   let summary = "x times the transpose of a weight, plus a bias.";
   let description = [{
     y = x W^T + b with W of shape [N, K]. With several results (after
@@ -171,7 +173,8 @@ def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<Llm_FusionIn
   let hasVerifier = 1;
 }
 
-def Llm_RmsNormOp : LlmOp<"rms_norm", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBePrologueOf"]>]> {
+def Llm_RmsNormOp : LlmOp<"rms_norm", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                     DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBePrologueOf"]>]> {
   let summary = "x * rsqrt(mean(x^2) + eps) * weight, over `group` columns.";
   let description = [{
     Zhang and Sennrich, 2019. Without `group` the mean is over the whole row; with
@@ -184,7 +187,8 @@ def Llm_RmsNormOp : LlmOp<"rms_norm", [Pure, DeclareOpInterfaceMethods<Llm_Fusio
   let hasVerifier = 1;
 }
 
-def Llm_RopeOp : LlmOp<"rope", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
+def Llm_RopeOp : LlmOp<"rope", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                              DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
   let summary = "Rotary position embedding of every head (halves rotated).";
   let description = [{
     Su et al., 2021, in the form of transformers' `rotate_half`: with c and s
@@ -243,6 +247,7 @@ def Llm_GatherRowsOp : LlmOp<"gather_rows", [Pure, DeclareOpInterfaceMethods<Llm
   let arguments = (ins Llm_Rows:$input, Llm_BatchType:$batch);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$input `,` $batch attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
 }
 
 def Llm_SampleOp : LlmOp<"sample", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
@@ -274,6 +279,7 @@ def Llm_GroupOp : LlmOp<"group", [SingleBlock, NoRegionArguments,
   let results = (outs Variadic<AnyType>:$outputs);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$name `family` `(` $family `)` attr-dict-with-keyword (`->` type($outputs)^)? $body";
+  let hasVerifier = 1;
 }
 
 def Llm_YieldOp : LlmOp<"yield", [Pure, ReturnLike, Terminator, HasParent<"GroupOp">]> {

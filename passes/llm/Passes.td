@@ -5,6 +5,23 @@
 
 include "mlir/Pass/PassBase.td"
 
+def EvaluatePass : Pass<"llm-evaluate", "::mlir::ModuleOp"> {
+  let summary = "Prints what each function computes, in double precision.";
+  let description = [{
+    Runs the reference evaluator (dialects/llm/Evaluator.h), for tests of what ops mean
+    and of passes that must not change it. Arguments stand beside the parameters as the
+    attribute `llm.value`: a dense constant for a tensor, a dictionary of arrays for a
+    batch (`sequences` and `positions` of each row, `logit_rows`, `temperatures`); a cache
+    begins empty. Weights need a `value`. Results go to the standard output, a row a line:
+
+    ```mlir
+    func.func @rows(%x: tensor<?x2xf32> {llm.value = dense<[[1.0, 2.0]]> : tensor<1x2xf32>},
+                    %batch: !llm.batch {llm.value = {sequences = array<i64: 0>, positions = array<i64: 0>,
+                                                     logit_rows = array<i64: 0>}}, %kv: !llm.kv_cache)
+    ```
+  }];
+}
+
 def FuseProjectionsPass : Pass<"llm-fuse-projections", "::mlir::ModuleOp"> {
   let summary = "Projections of one value become one matrix product.";
   let description = [{

@@ -1,0 +1,401 @@
+//===- Evaluator.cpp - the reference evaluator of the llm dialect ----------===//
+//
+// One function an op, in the words of the op's definition (LlmOps.td), and a table
+// from op to function. Adding an op is one function here and its name in the table.
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialects/llm/Evaluator.h"
+
+#include "llvm/ADT/StringMap.h"
+#include <cmath>
+#include <numbers>
+
+using namespace mlir;
+using namespace inlay::llm;
+
+/// The weights of a module in their logical order, read when an op first asks.
+class Evaluator::Weights {
+public:
+  explicit Weights(TensorReader reader) : reader(std::move(reader)) {}
+
+  /// The weight that `user` names; one of rank 1 is a single row.
+  FailureOr<const Matrix *> read(Operation *user, FlatSymbolRefAttr name) {
+    auto op = SymbolTable::lookupNearestSymbolFrom<WeightOp>(user, name);
+    if (!op)
+      return user->emitOpError() << "reads '" << name.getValue() << "', which is no llm.weight";
+    auto [it, isNew] = known.try_emplace(name.getValue());
+    if (isNew && failed(load(op, it->second))) {
+      known.erase(it);
+      return failure();
+    }
+    return &it->second; // entries of a StringMap stay where they are
+  }
+
+private:
+  TensorReader reader;
+  llvm::StringMap<Matrix> known;
+
+  LogicalResult load(WeightOp op, Matrix &result) {
+    RankedTensorType type = op.getTensorType();
+    result.rows = type.getRank() == 1 ? 1 : type.getDimSize(0);
+    result.columns = type.getDimSize(type.getRank() - 1);
+    if (op.getValue()) {
+      for (const APFloat &element : op.getValue()->getValues<APFloat>())
+        result.values.push_back(element.convertToDouble());
+      return success();
+    }
+    for (auto source : op.getSources()->getAsRange<StringAttr>()) {
+      llvm::Expected<std::vector<double>> elements = reader(source.getValue());
+      if (!elements)
+        return op.emitOpError() << "has the source '" << source.getValue()
+                                << "', which was not read: " << llvm::toString(elements.takeError());
+      llvm::append_range(result.values, *elements);
+    }
+    if (static_cast<int64_t>(result.values.size()) != type.getNumElements())
+      return op.emitOpError() << "has sources of " << result.values.size() << " elements for " << type;
+    return success();
+  }
+};
+
+namespace {
+
+/// The values of one evaluation.
+struct Step {
+  /// What was computed for a value of the graph. The verifier has checked that its type stands for a `T`.
+  template <typename T> const T &get(Value value) const { return std::get<T>(*values.at(value)); }
+  const Matrix &rows(Value value) const { return get<Matrix>(value); }
+
+  void set(Value value, GraphValue result) { values[value] = std::make_shared<const GraphValue>(std::move(result)); }
+
+  DenseMap<Value, std::shared_ptr<const GraphValue>> values;
+  /// The weight that an op names.
+  std::function<FailureOr<const Matrix *>(Operation *, FlatSymbolRefAttr)> weight;
+};
+
+} // namespace
+
+/// Checks that rows meet as many others.
+static LogicalResult verifyRows(Operation *op, int64_t found, StringRef of, int64_t expected) {
+  if (found != expected)
+    return op->emitOpError() << "has " << found << " rows and " << of << " " << expected;
+  return success();
+}
+
+static int64_t columnsOf(Value value) { return cast<RankedTensorType>(value.getType()).getDimSize(1); }
+
+static LogicalResult evaluate(Step &step, EmbeddingOp op) {
+  FailureOr<const Matrix *> table = step.weight(op, op.getTableAttr());
+  if (failed(table))
+    return failure();
+  const auto &tokens = step.get<TokenIds>(op.getTokens());
+  Matrix result(tokens.size(), (*table)->columns);
+  for (auto [i, token] : llvm::enumerate(tokens)) {
+    if (token < 0 || token >= (*table)->rows)
+      return op.emitOpError() << "looks up token " << token << " of " << (*table)->rows;
+    for (auto [y, x] : llvm::zip(result.row(i), (*table)->row(token)))
+      y = op.getScale().convertToDouble() * x;
+  }
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
+static LogicalResult evaluate(Step &step, LinearOp op) {
+  FailureOr<const Matrix *> weight = step.weight(op, op.getWeightAttr());
+  FailureOr<const Matrix *> bias = op.getBias() ? step.weight(op, op.getBiasAttr()) : nullptr;
+  if (failed(weight) || failed(bias))
+    return failure();
+  const Matrix &input = step.rows(op.getInput());
+  int64_t first = 0; // row of the weight that the result starts with
+  for (Value output : op.getOutputs()) {
+    Matrix result(input.rows, columnsOf(output));
+    for (int64_t i = 0; i < result.rows; ++i)
+      for (auto [j, y] : llvm::enumerate(result.row(i))) {
+        y = *bias ? (*bias)->values[first + j] : 0.0;
+        for (auto [x, w] : llvm::zip(input.row(i), (*weight)->row(first + j)))
+          y += x * w;
+      }
+    first += result.columns;
+    step.set(output, std::move(result));
+  }
+  return success();
+}
+
+static LogicalResult evaluate(Step &step, RmsNormOp op) {
+  FailureOr<const Matrix *> weight = step.weight(op, op.getWeightAttr());
+  if (failed(weight))
+    return failure();
+  Matrix result = step.rows(op.getInput());
+  int64_t size = op.getGroup().value_or(result.columns);
+  for (int64_t i = 0; i < result.rows; ++i)
+    for (int64_t start = 0; start < result.columns; start += size) {
+      MutableArrayRef<double> group = result.row(i).slice(start, size);
+      double squares = 0;
+      for (double x : group)
+        squares += x * x;
+      double scale = 1 / std::sqrt(squares / size + op.getEps().convertToDouble());
+      for (auto [x, w] : llvm::zip(group, (*weight)->values))
+        x *= scale * w;
+    }
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
+static LogicalResult evaluate(Step &step, RopeOp op) {
+  auto table = SymbolTable::lookupNearestSymbolFrom<RopeTableOp>(op, op.getTableAttr());
+  int64_t positions = cast<RankedTensorType>(table.getType()).getDimSize(0);
+  const auto &batch = step.get<Batch>(op.getBatch());
+  Matrix result = step.rows(op.getInput());
+  if (failed(verifyRows(op, result.rows, "the batch", batch.positions.size())))
+    return failure();
+  int64_t headDim = op.getHeadDim(), half = headDim / 2;
+  double factor = table.getAttentionFactor().convertToDouble();
+  for (auto [row, position] : llvm::enumerate(batch.positions)) {
+    if (position < 0 || position >= positions)
+      return op.emitOpError() << "rotates position " << position << " of " << positions;
+    for (int64_t head = 0; head < result.columns; head += headDim) {
+      MutableArrayRef<double> x = result.row(row).slice(head, headDim);
+      for (auto [i, frequency] : llvm::enumerate(table.getInvFreq())) {
+        double c = factor * std::cos(position * frequency), s = factor * std::sin(position * frequency);
+        double low = x[i], high = x[i + half];
+        x[i] = low * c - high * s;
+        x[i + half] = high * c + low * s;
+      }
+    }
+  }
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
+/// Puts `row` at `position` of `rows`, which may become one row longer.
+static void place(Matrix &rows, int64_t position, ArrayRef<double> row) {
+  if (position == rows.rows) {
+    rows.columns = row.size();
+    ++rows.rows;
+    rows.values.resize(rows.rows * rows.columns);
+  }
+  llvm::copy(row, rows.row(position).begin());
+}
+
+static LogicalResult evaluate(Step &step, KvAppendOp op) {
+  const Matrix &keys = step.rows(op.getKey()), &values = step.rows(op.getValue());
+  const auto &batch = step.get<Batch>(op.getBatch());
+  if (failed(verifyRows(op, keys.rows, "the values", values.rows)) ||
+      failed(verifyRows(op, keys.rows, "the batch", batch.positions.size())))
+    return failure();
+  KvCache cache = step.get<KvCache>(op.getCache());
+  std::shared_ptr<const LayerCache> &known = cache[op.getLayer()];
+  auto layer = known ? std::make_shared<LayerCache>(*known) : std::make_shared<LayerCache>();
+  for (int64_t row = 0; row < keys.rows; ++row) {
+    CachedSequence &sequence = (*layer)[batch.sequences[row]];
+    int64_t position = batch.positions[row];
+    if (position < 0 || position > sequence.keys.rows)
+      return op.emitOpError() << "appends position " << position << " to sequence " << batch.sequences[row]
+                              << ", which has " << sequence.keys.rows;
+    place(sequence.keys, position, keys.row(row));
+    place(sequence.values, position, values.row(row));
+  }
+  known = std::move(layer);
+  step.set(op.getResult(), std::move(cache));
+  return success();
+}
+
+/// Attention of one query head over positions [begin, end) of one kv head, whose columns start at `column`.
+static void attend(PagedAttentionOp op, ArrayRef<double> query, const CachedSequence &sequence, int64_t column,
+                   int64_t begin, int64_t end, MutableArrayRef<double> result) {
+  std::vector<double> scores;
+  for (int64_t position = begin; position < end; ++position) {
+    double score = 0;
+    for (auto [q, k] : llvm::zip(query, sequence.keys.row(position).slice(column, query.size())))
+      score += q * k;
+    score *= op.getScale().convertToDouble();
+    if (op.getSoftcap()) {
+      double cap = op.getSoftcap()->convertToDouble();
+      score = cap * std::tanh(score / cap);
+    }
+    scores.push_back(score);
+  }
+  double largest = *llvm::max_element(scores), sum = 0;
+  for (double &score : scores)
+    sum += score = std::exp(score - largest);
+  for (auto [i, score] : llvm::enumerate(scores))
+    for (auto [y, v] : llvm::zip(result, sequence.values.row(begin + i).slice(column, query.size())))
+      y += score / sum * v;
+}
+
+static LogicalResult evaluate(Step &step, PagedAttentionOp op) {
+  const Matrix &queries = step.rows(op.getQuery());
+  const auto &batch = step.get<Batch>(op.getBatch());
+  const auto &cache = step.get<KvCache>(op.getCache());
+  if (failed(verifyRows(op, queries.rows, "the batch", batch.positions.size())))
+    return failure();
+  int64_t headDim = op.getHeadDim(), queriesOfHead = op.getHeads() / op.getKvHeads();
+  Matrix result(queries.rows, queries.columns);
+  auto layer = cache.find(op.getLayer());
+  for (int64_t row = 0; row < queries.rows; ++row) {
+    int64_t id = batch.sequences[row], end = batch.positions[row] + 1;
+    const CachedSequence *sequence = nullptr;
+    if (layer != cache.end())
+      if (auto it = layer->second->find(id); it != layer->second->end())
+        sequence = &it->second;
+    if (end < 1 || !sequence || sequence->keys.rows < end)
+      return op.emitOpError() << "attends from position " << end - 1 << " of sequence " << id
+                              << " in a layer that holds " << (sequence ? sequence->keys.rows : 0);
+    if (sequence->keys.columns != static_cast<int64_t>(op.getKvHeads() * headDim))
+      return op.emitOpError() << "reads " << op.getKvHeads() << " kv heads of " << headDim << " from a cache of "
+                              << sequence->keys.columns << " columns";
+    int64_t begin = op.getWindow() ? std::max<int64_t>(0, end - *op.getWindow()) : 0;
+    for (int64_t head = 0; head < static_cast<int64_t>(op.getHeads()); ++head)
+      attend(op, queries.row(row).slice(head * headDim, headDim), *sequence, head / queriesOfHead * headDim, begin, end,
+             result.row(row).slice(head * headDim, headDim));
+  }
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
+static double activate(Activation kind, double x) {
+  switch (kind) {
+  case Activation::Silu:
+    return x / (1 + std::exp(-x));
+  case Activation::GeluTanh: // Hendrycks and Gimpel, 2016
+    return x / 2 * (1 + std::tanh(std::sqrt(2 * std::numbers::inv_pi) * (x + 0.044715 * x * x * x)));
+  case Activation::Gelu:
+    return x / 2 * (1 + std::erf(x / std::numbers::sqrt2));
+  }
+  llvm_unreachable("all activations are handled");
+}
+
+static LogicalResult evaluate(Step &step, GatedActivationOp op) {
+  Matrix result = step.rows(op.getGate());
+  const Matrix &up = step.rows(op.getUp());
+  if (failed(verifyRows(op, result.rows, "up", up.rows)))
+    return failure();
+  for (auto [x, y] : llvm::zip(result.values, up.values))
+    x = activate(op.getKind(), x) * y;
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
+static LogicalResult evaluate(Step &step, AddOp op) {
+  Matrix result = step.rows(op.getLhs());
+  const Matrix &rhs = step.rows(op.getRhs());
+  if (failed(verifyRows(op, result.rows, "the other operand", rhs.rows)))
+    return failure();
+  for (auto [x, y] : llvm::zip(result.values, rhs.values))
+    x += y;
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
+static LogicalResult evaluate(Step &step, GatherRowsOp op) {
+  const Matrix &input = step.rows(op.getInput());
+  const auto &batch = step.get<Batch>(op.getBatch());
+  Matrix result(batch.logitRows.size(), input.columns);
+  for (auto [i, row] : llvm::enumerate(batch.logitRows)) {
+    if (row < 0 || row >= input.rows)
+      return op.emitOpError() << "gathers row " << row << " of " << input.rows;
+    llvm::copy(input.row(row), result.row(i).begin());
+  }
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
+static LogicalResult evaluate(Step &step, SampleOp op) {
+  const Matrix &logits = step.rows(op.getLogits());
+  const auto &batch = step.get<Batch>(op.getBatch());
+  for (double temperature : batch.temperatures)
+    if (temperature != 0)
+      return op.emitOpError() << "samples at temperature " << temperature
+                              << "; the reference takes the largest logit, which is temperature 0";
+  TokenIds result;
+  for (int64_t i = 0; i < logits.rows; ++i) // the first of the largest
+    result.push_back(std::max_element(logits.row(i).begin(), logits.row(i).end()) - logits.row(i).begin());
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
+static LogicalResult evaluateBlock(Step &step, Block &block);
+
+static LogicalResult evaluate(Step &step, GroupOp op) {
+  Block &body = op.getBody().front();
+  if (failed(evaluateBlock(step, body)))
+    return failure();
+  for (auto [outer, inner] : llvm::zip(op.getResults(), body.getTerminator()->getOperands()))
+    step.values[outer] = step.values.at(inner);
+  return success();
+}
+
+using EvaluateFunction = LogicalResult (*)(Step &, Operation *);
+
+template <typename... Ops> static llvm::StringMap<EvaluateFunction> makeTable() {
+  llvm::StringMap<EvaluateFunction> table;
+  (table.try_emplace(Ops::getOperationName(),
+                     [](Step &step, Operation *op) -> LogicalResult { return evaluate(step, cast<Ops>(op)); }),
+   ...);
+  return table;
+}
+
+static LogicalResult evaluateBlock(Step &step, Block &block) {
+  static const llvm::StringMap<EvaluateFunction> table =
+      makeTable<AddOp, EmbeddingOp, GatedActivationOp, GatherRowsOp, GroupOp, KvAppendOp, LinearOp, PagedAttentionOp,
+                RmsNormOp, RopeOp, SampleOp>();
+  for (Operation &op : block.without_terminator()) {
+    auto it = table.find(op.getName().getStringRef());
+    if (it == table.end())
+      return op.emitOpError() << "has no case in the reference evaluator (dialects/llm/Evaluator.cpp)";
+    if (failed(it->second(step, &op)))
+      return failure();
+  }
+  return success();
+}
+
+/// Checks that `argument` is what `type` stands for.
+static LogicalResult verifyArgument(func::FuncOp function, unsigned index, const GraphValue &argument) {
+  Type type = function.getArgumentTypes()[index];
+  auto fail = [&](const Twine &found) {
+    return function.emitError() << "argument " << index << " of @" << function.getSymName() << " is " << type
+                                << ", found " << found;
+  };
+  if (auto tensor = dyn_cast<RankedTensorType>(type)) {
+    if (tensor.getElementType().isInteger(32))
+      return std::holds_alternative<TokenIds>(argument) ? success() : fail("no token ids");
+    auto *matrix = std::get_if<Matrix>(&argument);
+    if (!matrix || tensor.getRank() != 2)
+      return fail("no matrix");
+    return matrix->columns == tensor.getDimSize(1) ? success() : fail(Twine(matrix->columns) + " columns");
+  }
+  if (isa<KvCacheType>(type))
+    return std::holds_alternative<KvCache>(argument) ? success() : fail("no cache");
+  auto *batch = std::get_if<Batch>(&argument);
+  if (!batch || !isa<BatchType>(type))
+    return fail("no batch");
+  if (batch->sequences.size() != batch->positions.size())
+    return fail(Twine(batch->sequences.size()) + " sequences and " + Twine(batch->positions.size()) + " positions");
+  if (!batch->temperatures.empty() && batch->temperatures.size() != batch->logitRows.size())
+    return fail(Twine(batch->temperatures.size()) + " temperatures for " + Twine(batch->logitRows.size()) +
+                " rows of logits");
+  return success();
+}
+
+Evaluator::Evaluator(TensorReader reader) : weights(std::make_unique<Weights>(std::move(reader))) {}
+Evaluator::~Evaluator() = default;
+
+FailureOr<std::vector<GraphValue>> Evaluator::evaluate(func::FuncOp function, ArrayRef<GraphValue> arguments) {
+  if (arguments.size() != function.getNumArguments())
+    return function.emitError() << "@" << function.getSymName() << " takes " << function.getNumArguments()
+                                << " arguments, found " << arguments.size();
+  Step step;
+  step.weight = [&](Operation *user, FlatSymbolRefAttr name) { return weights->read(user, name); };
+  for (auto [i, argument] : llvm::enumerate(arguments)) {
+    if (failed(verifyArgument(function, i, argument)))
+      return failure();
+    step.set(function.getArgument(i), argument);
+  }
+  Block &body = function.getBody().front();
+  if (failed(evaluateBlock(step, body)))
+    return failure();
+  std::vector<GraphValue> results;
+  for (Value value : body.getTerminator()->getOperands())
+    results.push_back(*step.values.at(value));
+  return results;
+}

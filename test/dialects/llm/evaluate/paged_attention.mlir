@@ -1,0 +1,65 @@
+// RUN: inlay-opt %s --llm-evaluate -o /dev/null | FileCheck %s --match-full-lines
+// Keys are orthogonal or equal, so that weights are known: ln(3) * q.k makes a matching key count three times.
+
+// Row 0 sees its own position only, row 1 two of them with weights 3 : 1, row 2 is a sequence of its own.
+// CHECK-LABEL: @causal result 0
+// CHECK-NEXT: 4 8
+// CHECK-NEXT: 3 8
+// CHECK-NEXT: 5 6
+func.func @causal(%q: tensor<?x2xf32> {llm.value = dense<[[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]> : tensor<3x2xf32>},
+                  %k: tensor<?x2xf32> {llm.value = dense<[[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]> : tensor<3x2xf32>},
+                  %v: tensor<?x2xf32> {llm.value = dense<[[4.0, 8.0], [0.0, 8.0], [5.0, 6.0]]> : tensor<3x2xf32>},
+                  %batch: !llm.batch {llm.value = {sequences = array<i64: 0, 0, 1>, positions = array<i64: 0, 1, 0>}},
+                  %kv: !llm.kv_cache) -> tensor<?x2xf32> {
+  %kv1 = llm.kv_append %kv, %k, %v, %batch {layer = 0 : i64, head_dim = 2 : i64}
+      : (!llm.kv_cache, tensor<?x2xf32>, tensor<?x2xf32>, !llm.batch) -> !llm.kv_cache
+  %y = llm.paged_attention %q, %kv1, %batch {layer = 0 : i64, heads = 1 : i64, kv_heads = 1 : i64, head_dim = 2 : i64, scale = 1.0986122886681098 : f64}
+      : (tensor<?x2xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// Heads 0 and 1 read kv head 0, heads 2 and 3 read kv head 1.
+// CHECK-LABEL: @shared_heads result 0
+// CHECK-NEXT: 1 2 1 2 3 4 3 4
+func.func @shared_heads(%q: tensor<?x8xf32> {llm.value = dense<1.0> : tensor<1x8xf32>},
+                        %v: tensor<?x4xf32> {llm.value = dense<[[1.0, 2.0, 3.0, 4.0]]> : tensor<1x4xf32>},
+                        %batch: !llm.batch {llm.value = {sequences = array<i64: 0>, positions = array<i64: 0>}},
+                        %kv: !llm.kv_cache) -> tensor<?x8xf32> {
+  %kv1 = llm.kv_append %kv, %v, %v, %batch {layer = 0 : i64, head_dim = 2 : i64}
+      : (!llm.kv_cache, tensor<?x4xf32>, tensor<?x4xf32>, !llm.batch) -> !llm.kv_cache
+  %y = llm.paged_attention %q, %kv1, %batch {layer = 0 : i64, heads = 4 : i64, kv_heads = 2 : i64, head_dim = 2 : i64, scale = 1.0 : f64}
+      : (tensor<?x8xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// With a window of 2, position 2 sees 1 and 2: the mean of 4 and 6. Keys are all equal.
+// CHECK-LABEL: @window result 0
+// CHECK-NEXT: 100
+// CHECK-NEXT: 52
+// CHECK-NEXT: 5
+func.func @window(%v: tensor<?x1xf32> {llm.value = dense<[[100.0], [4.0], [6.0]]> : tensor<3x1xf32>},
+                  %k: tensor<?x1xf32> {llm.value = dense<1.0> : tensor<3x1xf32>},
+                  %batch: !llm.batch {llm.value = {sequences = array<i64: 0, 0, 0>, positions = array<i64: 0, 1, 2>}},
+                  %kv: !llm.kv_cache) -> tensor<?x1xf32> {
+  %kv1 = llm.kv_append %kv, %k, %v, %batch {layer = 0 : i64, head_dim = 1 : i64}
+      : (!llm.kv_cache, tensor<?x1xf32>, tensor<?x1xf32>, !llm.batch) -> !llm.kv_cache
+  %y = llm.paged_attention %k, %kv1, %batch {layer = 0 : i64, heads = 1 : i64, kv_heads = 1 : i64, head_dim = 1 : i64, scale = 1.0 : f64, window = 2 : i64}
+      : (tensor<?x1xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
+}
+
+// Scores of 1000 and 0 are capped to ln(3) and 0: weights 3 : 1.
+// CHECK-LABEL: @softcap result 0
+// CHECK-NEXT: 4
+// CHECK-NEXT: 3
+func.func @softcap(%q: tensor<?x1xf32> {llm.value = dense<1000.0> : tensor<2x1xf32>},
+                   %k: tensor<?x1xf32> {llm.value = dense<[[1.0], [0.0]]> : tensor<2x1xf32>},
+                   %v: tensor<?x1xf32> {llm.value = dense<[[4.0], [0.0]]> : tensor<2x1xf32>},
+                   %batch: !llm.batch {llm.value = {sequences = array<i64: 0, 0>, positions = array<i64: 0, 1>}},
+                   %kv: !llm.kv_cache) -> tensor<?x1xf32> {
+  %kv1 = llm.kv_append %kv, %k, %v, %batch {layer = 0 : i64, head_dim = 1 : i64}
+      : (!llm.kv_cache, tensor<?x1xf32>, tensor<?x1xf32>, !llm.batch) -> !llm.kv_cache
+  %y = llm.paged_attention %q, %kv1, %batch {layer = 0 : i64, heads = 1 : i64, kv_heads = 1 : i64, head_dim = 1 : i64, scale = 1.0 : f64, softcap = 1.0986122886681098 : f64}
+      : (tensor<?x1xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
+}

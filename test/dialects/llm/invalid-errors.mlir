@@ -1,0 +1,205 @@
+// RUN: inlay-opt %s --split-input-file --verify-diagnostics
+
+// expected-error @+1 {{is a tensor of static shape and rank 1 or 2, found 'tensor<?x2xf32>'}}
+llm.weight @w : tensor<?x2xf32> from ["w"]
+
+// -----
+
+// expected-error @+1 {{is a tensor of static shape and rank 1 or 2, found 'f32'}}
+llm.weight @w : f32 from ["w"]
+
+// -----
+
+// expected-error @+1 {{has either sources or a value}}
+llm.weight @w : tensor<2xf32>
+
+// -----
+
+// expected-error @+1 {{is declared 'tensor<2xf32>' but holds 'tensor<3xf32>'}}
+llm.weight @w : tensor<2xf32> = dense<0.0> : tensor<3xf32>
+
+// -----
+
+// expected-error @+1 {{stores rows as half_pairs, which needs head_dim}}
+llm.weight @w : tensor<2xf32> from ["w"] {row_order = #llm<row_order half_pairs>}
+
+// -----
+
+// expected-error @+1 {{alternates the rows of two sources, found 1}}
+llm.weight @w : tensor<2xf32> from ["w"] {row_order = #llm<row_order alternate>}
+
+// -----
+
+// expected-error @+1 {{holds f32 rows of 4 cosines and sines, found 'tensor<8x2xf32>'}}
+llm.rope_table @rope : tensor<8x2xf32> {inv_freq = array<f64: 1.0, 0.5>}
+
+// -----
+
+llm.weight @table : tensor<8x4xf32> from ["table"]
+func.func @embedding(%tokens: tensor<?xi32>) {
+  // expected-error @+1 {{reads 'table' of shape 8x4, expected ?x2}}
+  %x = llm.embedding %tokens, @table : (tensor<?xi32>) -> tensor<?x2xf32>
+  return
+}
+
+// -----
+
+func.func @embedding_without_table(%tokens: tensor<?xi32>) {
+  // expected-error @+1 {{reads 'table', expected the name of an llm.weight}}
+  %x = llm.embedding %tokens, @table : (tensor<?xi32>) -> tensor<?x2xf32>
+  return
+}
+
+// -----
+
+llm.weight @w : tensor<8x4xf32> from ["w"]
+func.func @linear_columns(%x: tensor<?x2xf32>) {
+  // expected-error @+1 {{reads 'w' of shape 8x4, expected 8x2}}
+  %y = llm.linear %x, @w : (tensor<?x2xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+llm.weight @w : tensor<8x2xf32> from ["w"]
+func.func @linear_rows(%x: tensor<?x2xf32>) {
+  // expected-error @+1 {{reads 'w' of shape 8x2, expected 7x2}}
+  %y:2 = llm.linear %x, @w : (tensor<?x2xf32>) -> (tensor<?x4xf32>, tensor<?x3xf32>)
+  return
+}
+
+// -----
+
+llm.weight @w : tensor<8x2xf32> from ["w"]
+llm.weight @b : tensor<1x8xf32> from ["b"]
+func.func @linear_bias(%x: tensor<?x2xf32>) {
+  // expected-error @+1 {{reads 'b' of shape 1x8, expected 8}}
+  %y = llm.linear %x, @w bias @b : (tensor<?x2xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+llm.weight @w : tensor<8x2xf32> from ["w"]
+func.func @linear_results(%x: tensor<?x2xf32>) {
+  // expected-error @+1 {{has no result}}
+  llm.linear %x, @w : (tensor<?x2xf32>) -> ()
+  return
+}
+
+// -----
+
+llm.weight @w : tensor<4xf32> from ["w"]
+func.func @norm_weight(%x: tensor<?x8xf32>) {
+  // expected-error @+1 {{reads 'w' of shape 4, expected 8}}
+  %y = llm.rms_norm %x, @w {eps = 1.0e-5 : f64} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+llm.weight @w : tensor<3xf32> from ["w"]
+func.func @norm_heads(%x: tensor<?x8xf32>) {
+  // expected-error @+1 {{has 8 columns of input, not a multiple of head_dim 3}}
+  %y = llm.rms_norm %x, @w {eps = 1.0e-5 : f64, group = 3 : i64} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+llm.weight @w : tensor<8xf32> from ["w"]
+func.func @norm_type(%x: tensor<?x8xf32>) {
+  // expected-error @+1 {{makes 'tensor<?x8xbf16>' of 'tensor<?x8xf32>'}}
+  %y = llm.rms_norm %x, @w {eps = 1.0e-5 : f64} : (tensor<?x8xf32>) -> tensor<?x8xbf16>
+  return
+}
+
+// -----
+
+llm.rope_table @rope : tensor<8x4xf32> {inv_freq = array<f64: 1.0, 0.5>}
+func.func @rope_table(%x: tensor<?x8xf32>, %batch: !llm.batch) {
+  // expected-error @+1 {{rotates heads of 8 by 'rope', which is for heads of 4}}
+  %y = llm.rope %x, %batch, @rope {head_dim = 8 : i64} : (tensor<?x8xf32>, !llm.batch) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+llm.weight @rope : tensor<8x4xf32> from ["rope"]
+func.func @rope_kind(%x: tensor<?x4xf32>, %batch: !llm.batch) {
+  // expected-error @+1 {{reads 'rope', expected the name of an llm.rope_table}}
+  %y = llm.rope %x, %batch, @rope {head_dim = 4 : i64} : (tensor<?x4xf32>, !llm.batch) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @rope_odd(%x: tensor<?x9xf32>, %batch: !llm.batch) {
+  // expected-error @+1 {{rotates halves of a head, head_dim 3 is odd}}
+  %y = llm.rope %x, %batch, @rope {head_dim = 3 : i64} : (tensor<?x9xf32>, !llm.batch) -> tensor<?x9xf32>
+  return
+}
+
+// -----
+
+func.func @append_columns(%kv: !llm.kv_cache, %k: tensor<?x4xf32>, %v: tensor<?x8xf32>, %batch: !llm.batch) {
+  // expected-error @+1 {{has keys of 4 columns and values of 8}}
+  %kv1 = llm.kv_append %kv, %k, %v, %batch {layer = 0 : i64, head_dim = 4 : i64}
+      : (!llm.kv_cache, tensor<?x4xf32>, tensor<?x8xf32>, !llm.batch) -> !llm.kv_cache
+  return
+}
+
+// -----
+
+func.func @append_heads(%kv: !llm.kv_cache, %k: tensor<?x4xf32>, %batch: !llm.batch) {
+  // expected-error @+1 {{has 4 columns of keys, not a multiple of head_dim 3}}
+  %kv1 = llm.kv_append %kv, %k, %k, %batch {layer = 0 : i64, head_dim = 3 : i64}
+      : (!llm.kv_cache, tensor<?x4xf32>, tensor<?x4xf32>, !llm.batch) -> !llm.kv_cache
+  return
+}
+
+// -----
+
+func.func @attention_heads(%q: tensor<?x12xf32>, %kv: !llm.kv_cache, %batch: !llm.batch) {
+  // expected-error @+1 {{shares 2 kv heads among 3 query heads, not a multiple}}
+  %y = llm.paged_attention %q, %kv, %batch {layer = 0 : i64, heads = 3 : i64, kv_heads = 2 : i64, head_dim = 4 : i64, scale = 1.0 : f64}
+      : (tensor<?x12xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x12xf32>
+  return
+}
+
+// -----
+
+func.func @attention_columns(%q: tensor<?x12xf32>, %kv: !llm.kv_cache, %batch: !llm.batch) {
+  // expected-error @+1 {{has queries of 12 columns for 4 heads of 4}}
+  %y = llm.paged_attention %q, %kv, %batch {layer = 0 : i64, heads = 4 : i64, kv_heads = 2 : i64, head_dim = 4 : i64, scale = 1.0 : f64}
+      : (tensor<?x12xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x12xf32>
+  return
+}
+
+// -----
+
+func.func @attention_window(%q: tensor<?x16xf32>, %kv: !llm.kv_cache, %batch: !llm.batch) {
+  // expected-error @+1 {{has a window of 0 positions, expected at least 1}}
+  %y = llm.paged_attention %q, %kv, %batch {layer = 0 : i64, heads = 4 : i64, kv_heads = 2 : i64, head_dim = 4 : i64, scale = 1.0 : f64, window = 0 : i64}
+      : (tensor<?x16xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x16xf32>
+  return
+}
+
+// -----
+
+func.func @gather_type(%x: tensor<?x4xf32>, %batch: !llm.batch) {
+  // expected-error @+1 {{makes 'tensor<?x8xf32>' of 'tensor<?x4xf32>'}}
+  %y = llm.gather_rows %x, %batch : (tensor<?x4xf32>, !llm.batch) -> tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @group_results(%x: tensor<?x4xf32>) {
+  // expected-error @+1 {{has results ('tensor<?x8xf32>') but yields ('tensor<?x4xf32>')}}
+  %y = llm.group "sum" family("rows") -> tensor<?x8xf32> {
+    %a = llm.add %x, %x : tensor<?x4xf32>
+    llm.yield %a : tensor<?x4xf32>
+  }
+  return
+}
