@@ -20,6 +20,16 @@ static constexpr int64_t kSums = 16;
 static constexpr int64_t kMaxRows = 4;
 static constexpr int64_t kMaxColumns = 8;
 
+/// Elements of a weight's row ahead of those in use: what the next K step reads, while caches still fetch by themselves
+/// only along one row.
+static constexpr int64_t kPrefetchDistance = 256;
+
+/// Whether an operand comes from memory once, in place.
+static bool isWeight(Value tile) {
+  auto load = tile.getDefiningOp<tile::LoadOp>();
+  return load && cast<tile::ViewType>(load.getView().getType()).getProvenance() == tile::Provenance::Weight;
+}
+
 Memory ProgramLowering::widened(Value tile, int64_t columns) {
   Shape shape = shapeOf(tile);
   auto known = memories.find(tile);
@@ -78,6 +88,7 @@ void ProgramLowering::storeSum(tile::DotOp op, const Memory &result, Value sum, 
 void ProgramLowering::blockOfRows(tile::DotOp op, const Memory &lhs, const Memory &rhs, const Memory &result, Value m0,
                                   int64_t rowCount, Value n0, int64_t columnCount) {
   int64_t k = llvm::alignTo(shapeOf(op.getLhs()).columns, kLanes);
+  bool isStreamed = isWeight(op.getRhs());
   SmallVector<Row> left, right;
   for (int64_t i = 0; i < rowCount; ++i)
     left.push_back(row(lhs, add(m0, index(i))));
@@ -89,6 +100,9 @@ void ProgramLowering::blockOfRows(tile::DotOp op, const Memory &lhs, const Memor
     for (Row l : left)
       a.push_back(load(l, at, kLanes, lhs.element));
     for (int64_t j = 0; j < columnCount; ++j) {
+      if (isStreamed)
+        LLVM::Prefetch::create(*this, loc, address(right[j].pointer, add(at, index(kPrefetchDistance)), rhs.element),
+                               /*rw=*/0, /*hint=*/3, /*cache=*/1);
       Value b = toF32(load(right[j], at, kLanes, rhs.element));
       for (int64_t i = 0; i < rowCount; ++i)
         next.push_back(LLVM::FMulAddOp::create(*this, loc, a[i], b, carried[j * rowCount + i]));

@@ -309,6 +309,91 @@ TEST(Kernels, AttentionIsCausalOverPages) {
   expectNear(o, expected, 2 * kBf16Tolerance);
 }
 
+/// 10 rows of 40 columns by 20 rows of 40, in tiles of 4 x 16 x 32: rows, columns and K all end inside a tile.
+TEST(Kernels, DotEndsInsideTiles) {
+  Library library(R"(
+    !x = !tile.view<?x40xf32, activation, tokens>
+    !w = !tile.view<20x40xf32, weight>
+    !y = !tile.view<?x20xf32, output, tokens>
+    tile.program @f(%x: !x, %w: !w, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (2, s0 ceildiv 4)> {
+      %n = tile.program_id 0
+      %m = tile.program_id 1
+      %c0 = arith.constant 0 : index
+      %c4 = arith.constant 4 : index
+      %c16 = arith.constant 16 : index
+      %c32 = arith.constant 32 : index
+      %c40 = arith.constant 40 : index
+      %row = arith.muli %m, %c4 : index
+      %col = arith.muli %n, %c16 : index
+      %zero = arith.constant dense<0.0> : tensor<4x16xf32>
+      %acc = scf.for %k = %c0 to %c40 step %c32 iter_args(%a = %zero) -> (tensor<4x16xf32>) {
+        %xt = tile.load %x[%row, %k] : !x -> tensor<4x32xf32>
+        %wt = tile.load %w[%col, %k] : !w -> tensor<16x32xf32>
+        %d = tile.dot %xt, %wt, %a transpose_rhs : tensor<4x32xf32>, tensor<16x32xf32>, tensor<4x16xf32>
+        scf.yield %d : tensor<4x16xf32>
+      }
+      tile.store %acc, %y[%row, %col] : tensor<4x16xf32>, !y
+    })");
+  Kernel kernel = library.kernel("f");
+  ASSERT_TRUE(kernel);
+  Random random(7);
+  auto x = random.f32(10 * 40), w = random.f32(20 * 40);
+  std::vector<float> y(10 * 20), all(10 * 20);
+  launch(kernel, 2, 3, {10}, x, w, all);
+  for (int i = 0; i < 10; ++i)
+    for (int n = 0; n < 20; ++n) {
+      double sum = 0;
+      for (int k = 0; k < 40; ++k)
+        sum += double(x[i * 40 + k]) * w[n * 40 + k];
+      ASSERT_NEAR(all[i * 20 + n], sum, 1e-4) << i << ", " << n;
+    }
+  // Fewer rows give the same bits, and the rest stays as it is.
+  for (int rows = 1; rows < 10; ++rows) {
+    std::fill(y.begin(), y.end(), 7.0f);
+    launch(kernel, 2, (rows + 3) / 4, {rows}, x, w, y);
+    for (int i = 0; i < 200; ++i)
+      ASSERT_EQ(y[i], i < rows * 20 ? all[i] : 7.0f) << rows << " rows, element " << i;
+  }
+}
+
+/// Tiles that swap places in a loop, and one that a while loop doubles until it is large enough.
+TEST(Kernels, LoopsCarryTiles) {
+  Library library(R"(
+    !y = !tile.view<3x8xf32, output>
+    tile.program @f(%y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %c2 = arith.constant 2 : index
+      %c3 = arith.constant 3 : index
+      %one = arith.constant dense<1.0> : tensor<1x8xf32>
+      %two = arith.constant dense<2.0> : tensor<1x8xf32>
+      %a, %b = scf.for %i = %c0 to %c3 step %c1 iter_args(%p = %one, %q = %two) -> (tensor<1x8xf32>, tensor<1x8xf32>) {
+        %sum = arith.addf %p, %q : tensor<1x8xf32>
+        scf.yield %q, %sum : tensor<1x8xf32>, tensor<1x8xf32>
+      }
+      %limit = arith.constant 100.0 : f32
+      %w = scf.while (%t = %one) : (tensor<1x8xf32>) -> tensor<1x8xf32> {
+        %first = tensor.extract %t[%c0, %c0] : tensor<1x8xf32>
+        %goes_on = arith.cmpf olt, %first, %limit : f32
+        scf.condition(%goes_on) %t : tensor<1x8xf32>
+      } do {
+      ^bb0(%t: tensor<1x8xf32>):
+        %d = arith.addf %t, %t : tensor<1x8xf32>
+        scf.yield %d : tensor<1x8xf32>
+      }
+      tile.store %a, %y[%c0, %c0] : tensor<1x8xf32>, !y
+      tile.store %b, %y[%c1, %c0] : tensor<1x8xf32>, !y
+      tile.store %w, %y[%c2, %c0] : tensor<1x8xf32>, !y
+    })");
+  Kernel kernel = library.kernel("f");
+  ASSERT_TRUE(kernel);
+  std::vector<float> y(24);
+  launch(kernel, 1, 1, {}, y);
+  EXPECT_EQ(y[7], 5);
+  EXPECT_EQ(y[8], 8);
+  EXPECT_EQ(y[16], 128);
+}
+
 TEST(Kernels, EverythingOfAModelCompiles) {
   for (const char *name : {"llama_decode_cpu", "llama_mixed_cpu"}) {
     Library library(Library::program(name));
@@ -317,7 +402,7 @@ TEST(Kernels, EverythingOfAModelCompiles) {
   }
 }
 
-/// exp, exp2, log, tanh and rsqrt of a row of 4096, and the same through bf16.
+/// Each function on a row of 4096.
 TEST(Kernels, FunctionsOfMathAreAccurate) {
   auto run = [](const std::string &function, const std::vector<float> &inputs) {
     Library library(R"(
