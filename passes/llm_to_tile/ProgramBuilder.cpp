@@ -33,7 +33,8 @@ LinearTile inlay::chooseLinearTile(const StepShape &step, StringRef family, int6
   }
   if (family == "matvec")
     return {16, 16, 64};
-  int64_t columns = columnUnit ? largestDivisor(columnUnit, 128) : 128;
+  // The kernel computes whole tiles of the program, so their columns are a power of two.
+  int64_t columns = columnUnit ? largestDivisor(columnUnit & -columnUnit, 128) : 128;
   return {128, columns, 64};
 }
 
