@@ -111,7 +111,10 @@ SmallVector<Value> VectorBuilder::choose(Value condition, TypeRange types, funct
 // Memory
 //===----------------------------------------------------------------------===//
 
+/// LLVM calls a library for moves of 16-bit floats where the CPU has no arithmetic on them, so they move as integers.
 Type VectorBuilder::storage(Type element) {
+  if (element.isBF16() || element.isF16())
+    return getI16Type();
   if (element.isInteger(1))
     return getI8Type();
   return element.isIndex() ? getI64Type() : element;
@@ -123,6 +126,8 @@ Value VectorBuilder::fromStorage(Value vector, Type element) {
   auto type = VectorType::get(lanesOf(vector), element);
   if (element.isIndex())
     return arith::IndexCastOp::create(*this, loc, type, vector);
+  if (isa<FloatType>(element) && vector.getType() != type)
+    return arith::BitcastOp::create(*this, loc, type, vector);
   return vector.getType() == type ? vector : arith::TruncIOp::create(*this, loc, type, vector);
 }
 
@@ -131,6 +136,8 @@ Value VectorBuilder::toStorage(Value vector) {
   auto type = VectorType::get(lanesOf(vector), storage(element));
   if (element.isIndex())
     return arith::IndexCastOp::create(*this, loc, type, vector);
+  if (isa<FloatType>(element) && vector.getType() != type)
+    return arith::BitcastOp::create(*this, loc, type, vector);
   return vector.getType() == type ? vector : arith::ExtUIOp::create(*this, loc, type, vector);
 }
 
