@@ -320,8 +320,10 @@ static LogicalResult evaluate(Step &step, GroupOp op) {
   Block &body = op.getBody().front();
   if (failed(evaluateBlock(step, body)))
     return failure();
-  for (auto [outer, inner] : llvm::zip(op.getResults(), body.getTerminator()->getOperands()))
-    step.values[outer] = step.values.at(inner);
+  for (auto [outer, inner] : llvm::zip(op.getResults(), body.getTerminator()->getOperands())) {
+    std::shared_ptr<const GraphValue> value = step.values.at(inner); // a copy: the insertion may move the map
+    step.values[outer] = std::move(value);
+  }
   return success();
 }
 

@@ -1,0 +1,223 @@
+//===- EvaluatorTest.cpp - the reference against transformers --------------===//
+//
+// On each checkpoint of test/fixtures/models: the evaluator computes the logits of
+// transformers; so does the graph that the passes have fused and grouped; a ragged
+// batch in chunks computes what each sequence computes alone.
+//
+//===----------------------------------------------------------------------===//
+
+#include "dialects/llm/Evaluator.h"
+#include "frontends/hf/Checkpoint.h"
+#include "frontends/hf/Import.h"
+#include "passes/llm/Passes.h"
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+using namespace inlay;
+using namespace inlay::llm;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Relative to the root of the repository, where tests run.
+const fs::path models = "test/fixtures/models";
+
+/// Rounding to f32 in the golden run. Its own rounding is the error; ours is of the order of 1e-15.
+constexpr double goldenTolerance = 1e-5;
+/// Between graphs that add the same products in the same order.
+constexpr double graphTolerance = 1e-12;
+
+/// The elements of a tensor of a safetensors file.
+llvm::Expected<std::vector<double>> readTensor(const SafetensorsIndex &index, llvm::StringRef name) {
+  auto it = index.tensors.find(name.str());
+  if (it == index.tensors.end())
+    return llvm::createStringError("the checkpoint has no such tensor");
+  const TensorInfo &info = it->second;
+  static const std::map<std::string, const llvm::fltSemantics *> types = {
+      {"F32", &llvm::APFloat::IEEEsingle()}, {"BF16", &llvm::APFloat::BFloat()}, {"F16", &llvm::APFloat::IEEEhalf()}};
+  std::string bytes(info.bytes, '\0');
+  std::ifstream file(index.files[info.file], std::ios::binary);
+  file.seekg(info.offset);
+  if (!types.contains(info.dtype) || !file.read(bytes.data(), bytes.size()))
+    return llvm::createStringError("the file ends early or has an unknown type");
+  size_t size = SafetensorsElementSize(info.dtype);
+  std::vector<double> elements;
+  for (size_t at = 0; at < bytes.size(); at += size) {
+    uint64_t bits = 0;
+    std::memcpy(&bits, &bytes[at], size);
+    elements.push_back(llvm::APFloat(*types.at(info.dtype), llvm::APInt(8 * size, bits)).convertToDouble());
+  }
+  return elements;
+}
+
+/// Relative L2 distance.
+double distance(const std::vector<double> &found, const std::vector<double> &expected) {
+  EXPECT_EQ(found.size(), expected.size());
+  double difference = 0, norm = 0;
+  for (auto [x, y] : llvm::zip(found, expected)) {
+    difference += (x - y) * (x - y);
+    norm += y * y;
+  }
+  return std::sqrt(difference / norm);
+}
+
+/// Rows [begin, end) of sequence `id`, with the logits of the last `logits` of them.
+void addRows(Batch &batch, int64_t id, int64_t begin, int64_t end, int64_t logits) {
+  for (int64_t position = begin; position < end; ++position) {
+    if (position >= end - logits)
+      batch.logitRows.push_back(batch.sequences.size());
+    batch.sequences.push_back(id);
+    batch.positions.push_back(position);
+  }
+}
+
+struct Fixture : testing::TestWithParam<std::string> {
+  void SetUp() override {
+    fs::path directory = models / GetParam();
+    absl::StatusOr<hf::Checkpoint> opened = hf::OpenCheckpoint(directory.string(), hf::CheckpointOptions());
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    checkpoint = *std::move(opened);
+    model = hf::importHuggingFace(context, checkpoint.config);
+
+    auto golden = nlohmann::json::parse(std::ifstream(directory / "golden" / "golden.json"));
+    golden["prompt_ids"].get_to(tokens);
+    promptLength = tokens.size();
+    golden["greedy_ids"].get_to(greedy);
+    llvm::append_range(tokens, greedy);
+
+    std::string logitsFile = (directory / "golden" / "logits.safetensors").string();
+    absl::StatusOr<std::vector<TensorInfo>> header = ReadSafetensorsHeader(logitsFile);
+    ASSERT_TRUE(header.ok()) << header.status();
+    SafetensorsIndex index{{logitsFile}, {}};
+    for (const TensorInfo &info : *header)
+      index.tensors[info.name] = info;
+    llvm::Expected<std::vector<double>> logits = readTensor(index, "logits");
+    ASSERT_TRUE(static_cast<bool>(logits)) << llvm::toString(logits.takeError());
+    expected = *std::move(logits);
+  }
+
+  Evaluator makeEvaluator() {
+    return Evaluator([&](llvm::StringRef name) { return readTensor(checkpoint.weights, name); });
+  }
+
+  /// One step of `module`: logits, next tokens and the cache after it.
+  std::vector<GraphValue> step(Evaluator &evaluator, mlir::ModuleOp module, const TokenIds &ids, const Batch &batch,
+                               const KvCache &cache) {
+    auto function = *module.getOps<mlir::func::FuncOp>().begin();
+    mlir::FailureOr<std::vector<GraphValue>> results = evaluator.evaluate(function, {ids, batch, cache});
+    EXPECT_TRUE(succeeded(results));
+    return succeeded(results) ? *results : std::vector<GraphValue>{Matrix(), TokenIds(), KvCache()};
+  }
+
+  /// The logits of one step over the prompt and the greedy tokens.
+  std::vector<double> evaluateAll(mlir::ModuleOp module) {
+    Batch batch;
+    addRows(batch, 0, 0, tokens.size(), greedy.size() + 1);
+    Evaluator evaluator = makeEvaluator();
+    return std::get<Matrix>(step(evaluator, module, tokens, batch, {})[0]).values;
+  }
+
+  mlir::MLIRContext context;
+  hf::Checkpoint checkpoint;
+  mlir::OwningOpRef<mlir::ModuleOp> model;
+  TokenIds tokens, greedy; // `tokens` is the prompt and then `greedy`
+  int64_t promptLength = 0;
+  std::vector<double> expected;
+};
+
+TEST_P(Fixture, ComputesWhatTransformersComputes) {
+  EXPECT_LE(distance(evaluateAll(*model), expected), goldenTolerance);
+}
+
+TEST_P(Fixture, TakesTheGreedyTokens) {
+  Evaluator evaluator = makeEvaluator();
+  TokenIds ids(tokens.begin(), tokens.begin() + promptLength), found;
+  KvCache cache;
+  int64_t length = 0;
+  while (found.size() < greedy.size()) {
+    Batch batch;
+    addRows(batch, 0, length, length + ids.size(), 1);
+    length += ids.size();
+    std::vector<GraphValue> results = step(evaluator, *model, ids, batch, cache);
+    ids = std::get<TokenIds>(results[1]);
+    cache = std::get<KvCache>(results[2]);
+    ASSERT_EQ(ids.size(), 1u);
+    found.push_back(ids[0]);
+  }
+  EXPECT_EQ(found, greedy);
+}
+
+TEST_P(Fixture, FusedEqualsUnfused) {
+  std::vector<double> unfused = evaluateAll(*model);
+  for (auto [target, maxRows] : {std::pair{"cpu", 1}, {"cpu", 512}, {"sm_90a", 16}, {"sm_90a", 512}}) {
+    SCOPED_TRACE(std::string(target) + " " + std::to_string(maxRows));
+    mlir::OwningOpRef<mlir::ModuleOp> fused(model->clone());
+    mlir::PassManager passes(&context);
+    passes.addPass(createFuseProjectionsPass());
+    FormGroupsPassOptions options;
+    options.target = target;
+    options.maxRows = maxRows;
+    passes.addPass(createFormGroupsPass(options));
+    ASSERT_TRUE(succeeded(passes.run(*fused)));
+    EXPECT_LE(distance(evaluateAll(*fused), unfused), graphTolerance);
+  }
+}
+
+TEST_P(Fixture, RaggedChunksEqualEachSequenceAlone) {
+  // Two sequences, one of them shorter, in steps of unequal chunks side by side.
+  TokenIds other(tokens.rbegin(), tokens.rbegin() + 20);
+  auto alone = [&](const TokenIds &ids) {
+    Batch batch;
+    addRows(batch, 0, 0, ids.size(), 1);
+    Evaluator evaluator = makeEvaluator();
+    return std::get<Matrix>(step(evaluator, *model, ids, batch, {})[0]).values;
+  };
+  std::vector<double> expectedRows = alone(tokens);
+  llvm::append_range(expectedRows, alone(other));
+
+  Evaluator evaluator = makeEvaluator();
+  KvCache cache;
+  std::vector<double> found;
+  int64_t firstLength = tokens.size(), secondLength = other.size();
+  for (auto [first, second] : {std::pair<int64_t, int64_t>{7, 0}, {30, 13}, {firstLength, secondLength}}) {
+    static constexpr int64_t firstId = 4, secondId = 2;
+    auto lengthOf = [&](int64_t id) -> int64_t {
+      auto layer = cache.find(0);
+      if (layer == cache.end() || !layer->second->contains(id))
+        return 0;
+      return layer->second->at(id).keys.rows;
+    };
+    Batch batch;
+    TokenIds ids;
+    int64_t firstBegin = lengthOf(firstId), secondBegin = lengthOf(secondId);
+    addRows(batch, firstId, firstBegin, first, first == firstLength);
+    addRows(batch, secondId, secondBegin, second, second == secondLength);
+    ids.assign(tokens.begin() + firstBegin, tokens.begin() + first);
+    ids.insert(ids.end(), other.begin() + secondBegin, other.begin() + second);
+    std::vector<GraphValue> results = step(evaluator, *model, ids, batch, cache);
+    found = std::get<Matrix>(results[0]).values;
+    cache = std::get<KvCache>(results[2]);
+  }
+  EXPECT_EQ(found, expectedRows);
+}
+
+std::vector<std::string> listFixtures() {
+  std::vector<std::string> names;
+  for (const auto &entry : fs::directory_iterator(models))
+    names.push_back(entry.path().filename().string());
+  llvm::sort(names);
+  return names;
+}
+
+std::string testName(const testing::TestParamInfo<std::string> &info) {
+  std::string name = info.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Fixture, testing::ValuesIn(listFixtures()), testName);
+
+} // namespace
