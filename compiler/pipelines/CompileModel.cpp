@@ -34,6 +34,16 @@ static constexpr const char *textFiles[] = {"config.json", "generation_config.js
 
 namespace {
 
+/// The first line of a list of problems, with the number of the others.
+absl::Status firstProblem(const absl::Status &status) {
+  std::string text(status.message());
+  size_t others = std::count(text.begin(), text.end(), '\n');
+  if (others == 0)
+    return status;
+  return absl::Status(status.code(), fmt::format("{} (and {} more; check-model lists them all)",
+                                                 text.substr(0, text.find('\n')), others));
+}
+
 using Clock = std::chrono::steady_clock;
 
 double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -62,7 +72,9 @@ public:
         }) {}
 
   absl::Status failure(const std::string &stage) const {
-    return absl::InvalidArgumentError(errors.empty() ? fmt::format("{} failed without saying why", stage) : errors);
+    if (errors.empty())
+      return absl::InternalError(fmt::format("{} failed without saying why", stage));
+    return firstProblem(absl::InvalidArgumentError(errors));
   }
 
   /// The table of --explain; decisions that repeat for each layer stand once.
@@ -133,14 +145,14 @@ private:
           fmt::format("{}: exists; choose another output or add --overwrite", request.output));
     absl::StatusOr<hf::Checkpoint> checkpoint = hf::OpenCheckpoint(request.modelDirectory, options);
     if (!checkpoint.ok())
-      return checkpoint.status();
+      return firstProblem(checkpoint.status());
     hf::ModelConfig config = checkpoint->config;
     if (!request.maxModelLen && config.max_model_len > defaultMaxModelLen) {
       // A table of 131,072 positions and page tables to match are for those who ask for them.
       options.max_model_len = defaultMaxModelLen;
       checkpoint = hf::OpenCheckpoint(request.modelDirectory, options);
       if (!checkpoint.ok())
-        return checkpoint.status();
+        return firstProblem(checkpoint.status());
       config = checkpoint->config;
     }
     limits.maxModelLen = config.max_model_len;

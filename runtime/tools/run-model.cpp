@@ -256,18 +256,18 @@ int main(int argc, char **argv) {
 
   bool is_terminal = isatty(STDERR_FILENO);
   EngineStats stats = engine.Stats();
-  if (!as_json) {
-    const char *dim = is_terminal ? "\033[2m" : "", *plain = is_terminal ? "\033[0m" : "";
-    fmt::print(stderr, "{}{}: loaded in {:.2f} s, {} KV tokens; temperature {:g}, top_k {}, top_p {:g}{}\n", dim,
-               stats.device, stats.load_seconds, stats.kv_cache_tokens, sampling.temperature, sampling.top_k,
-               sampling.top_p, plain);
-  }
   std::vector<std::unique_ptr<RequestHandle>> handles;
   for (const Request &request : requests) {
     absl::StatusOr<std::unique_ptr<RequestHandle>> handle = engine.Submit(request);
     if (!handle.ok())
       return tools::Fail("run-model", handle.status());
     handles.push_back(*std::move(handle));
+  }
+  if (!as_json) {
+    const char *dim = is_terminal ? "\033[2m" : "", *plain = is_terminal ? "\033[0m" : "";
+    fmt::print(stderr, "{}{}: loaded in {:.2f} s, {} KV tokens; temperature {:g}, top_k {}, top_p {:g}{}\n", dim,
+               stats.device, stats.load_seconds, stats.kv_cache_tokens, sampling.temperature, sampling.top_k,
+               sampling.top_p, plain);
   }
   std::FILE *logits = logits_path.empty() ? nullptr : std::fopen(logits_path.c_str(), "wb");
   if (!logits_path.empty() && !logits)
