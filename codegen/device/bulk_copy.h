@@ -19,8 +19,8 @@ __device__ __forceinline__ void bulk_copy(D *shared, const S *global, int bytes,
 template <typename D, typename S>
 __device__ __forceinline__ void bulk_copy(D *shared, const S *global, int bytes, mbarrier *bar, long long policy) {
   asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
-          shared_address(shared)),
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::
+          "r"(shared_address(shared)),
       "l"(global), "r"(bytes), "r"(shared_address(bar)), "l"(policy)
       : "memory");
 }

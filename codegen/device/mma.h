@@ -8,18 +8,15 @@
 #pragma once
 #include "base.h"
 #include "shared_address.h"
-#include "shared_address.h"
 
 template <typename T> __device__ __forceinline__ void mma_m16n8k16(float *d, const int *a, const int *b);
-template <>
-__device__ __forceinline__ void mma_m16n8k16<bfloat16>(float *d, const int *a, const int *b) {
+template <> __device__ __forceinline__ void mma_m16n8k16<bfloat16>(float *d, const int *a, const int *b) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
                "{%0, %1, %2, %3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
-template <>
-__device__ __forceinline__ void mma_m16n8k16<float16>(float *d, const int *a, const int *b) {
+template <> __device__ __forceinline__ void mma_m16n8k16<float16>(float *d, const int *a, const int *b) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
                "{%0, %1, %2, %3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])

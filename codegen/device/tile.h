@@ -3,11 +3,21 @@
 #include "base.h"
 
 template <int bytes> struct Word;
-template <> struct Word<1> { using Type = unsigned char; };
-template <> struct Word<2> { using Type = unsigned short; };
-template <> struct Word<4> { using Type = unsigned; };
-template <> struct Word<8> { using Type = uint2; };
-template <> struct Word<16> { using Type = uint4; };
+template <> struct Word<1> {
+  using Type = unsigned char;
+};
+template <> struct Word<2> {
+  using Type = unsigned short;
+};
+template <> struct Word<4> {
+  using Type = unsigned;
+};
+template <> struct Word<8> {
+  using Type = uint2;
+};
+template <> struct Word<16> {
+  using Type = uint4;
+};
 
 // registers[0..N) = present ? p[0..N) : 0. The address is a multiple of the whole's size.
 template <int N, typename T> __device__ __forceinline__ void load_vector(T *registers, const T *p, bool present) {

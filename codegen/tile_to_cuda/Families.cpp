@@ -15,12 +15,8 @@ struct Family {
 } // namespace
 
 static constexpr Family families[] = {
-    {"attention", lowerGeneric},
-    {"gemm", lowerGemm},
-    {"generic", lowerGeneric},
-    {"matvec", lowerMatvec},
-    {"rows", lowerGeneric},
-    {"sample", lowerGeneric},
+    {"attention", lowerGeneric}, {"gemm", lowerGemm},    {"generic", lowerGeneric},
+    {"matvec", lowerMatvec},     {"rows", lowerGeneric}, {"sample", lowerGeneric},
 };
 
 FamilyLowering inlay::familyLowering(tile::ProgramOp program) {

@@ -1,5 +1,5 @@
-// The copy engine and warpgroup products for emulation.h: copies happen when they are issued, at the earliest moment that
-// the program allows, and mbarriers count arrivals and bytes.
+// The copy engine and warpgroup products for emulation.h: copies happen when they are issued, at the earliest moment
+// that the program allows, and mbarriers count arrivals and bytes.
 #include "emulation.h"
 
 #include <map>
