@@ -70,7 +70,7 @@ void MatvecLowering::setUpSizes() {
   atoms = llvm::divideCeil(weights.getShape()[1], kAtomColumns);
   chunks = llvm::divideCeil(atoms, config.chunkAtoms);
   chunkBytes = config.chunkAtoms * kAtomBytes;
-  rowStride = config.chunkAtoms * kRowBytes + 64; // so that two rows' 64 bytes fall into different banks
+  rowStride = config.stagedRowBytes();
   hasShortChunk = atoms % config.chunkAtoms != 0;
   element = weights.getElementType().isBF16() ? "bfloat16" : "float16";
   zero = b.index(0);
@@ -532,10 +532,9 @@ LogicalResult inlay::lowerMatvec(tile::ProgramOp program, OpBuilder &builder, co
   if (failed(attribute))
     return failure();
   MatvecConfig config = MatvecConfig::from(*attribute);
-  if (config.stagedBytes < config.rows * (config.chunkAtoms * kRowBytes + 64))
+  if (config.stagedBytes < config.leastStagedBytes())
     return program.emitError("leaves ") << config.stagedBytes << " bytes a warp for staged activations, one chunk of "
-                                        << config.rows << " rows needs "
-                                        << config.rows * (config.chunkAtoms * kRowBytes + 64);
+                                        << config.rows << " rows needs " << config.leastStagedBytes();
   if (failed(gridOf(program, lowered.grid)))
     return failure();
   GridCount rowTiles = lowered.grid.size() > 1 ? lowered.grid[1] : GridCount();

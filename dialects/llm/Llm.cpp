@@ -33,6 +33,12 @@ void LlmDialect::initialize() {
       >();
 }
 
+StringRef inlay::llm::getCheckpointName(Operation *op) {
+  if (auto name = dyn_cast<NameLoc>(op->getLoc()))
+    return name.getName().getValue();
+  return op->getName().stripDialect();
+}
+
 void YieldOp::build(OpBuilder &, OperationState &) {}
 
 /// Columns of a rows value.
@@ -189,11 +195,30 @@ LogicalResult PagedAttentionOp::verify() {
 // Fusion
 //===----------------------------------------------------------------------===//
 
+/// Bytes of the weight that `name` names.
+static int64_t weightBytes(Operation *op, FlatSymbolRefAttr name) {
+  auto weight = name ? SymbolTable::lookupNearestSymbolFrom<WeightOp>(op, name) : WeightOp();
+  if (!weight)
+    return 0;
+  RankedTensorType type = weight.getTensorType();
+  return type.getNumElements() * type.getElementTypeBitWidth() / 8;
+}
+
+int64_t EmbeddingOp::getWeightBytes(int64_t rows) {
+  auto type = cast<RankedTensorType>(getResult().getType());
+  return rows * type.getDimSize(1) * type.getElementTypeBitWidth() / 8;
+}
+int64_t LinearOp::getWeightBytes(int64_t) {
+  return weightBytes(*this, getWeightAttr()) + weightBytes(*this, getBiasAttr());
+}
+int64_t RmsNormOp::getWeightBytes(int64_t) { return weightBytes(*this, getWeightAttr()); }
+
 bool LinearOp::isAnchor() { return true; }
 bool PagedAttentionOp::isAnchor() { return true; }
 
 // A whole-row norm: its weight scales what is staged, its 1/rms the rows of the product.
 bool RmsNormOp::canBePrologueOf(Operation *anchor) { return isa<LinearOp>(anchor) && !getGroup(); }
+int64_t RmsNormOp::getStagedVectors() { return getGroup() ? 0 : 1; }
 bool GatherRowsOp::canBePrologueOf(Operation *anchor) { return isa<LinearOp>(anchor); }
 
 // These need only the columns that a tile of the product has.

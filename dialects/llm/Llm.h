@@ -27,4 +27,11 @@
 #define GET_OP_CLASSES
 #include "dialects/llm/LlmOps.h.inc"
 
+namespace inlay::llm {
+
+/// The name that `op` has in the checkpoint, or its mnemonic where it has none.
+llvm::StringRef getCheckpointName(mlir::Operation *op);
+
+} // namespace inlay::llm
+
 #endif // INLAY_DIALECTS_LLM_LLM_H

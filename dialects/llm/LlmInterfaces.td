@@ -18,8 +18,10 @@ def Llm_FusionInterface : OpInterface<"FusionInterface"> {
       "bool", "canBePrologueOf", (ins "::mlir::Operation *":$anchor), "", "return false;">,
     InterfaceMethod<"True if the op can be applied to the output tile of `anchor` before it is stored.",
       "bool", "canBeEpilogueOf", (ins "::mlir::Operation *":$anchor), "", "return false;">,
-    InterfaceMethod<"Bytes of weights and cache that the op reads for a step of `rows` rows, activations excluded.",
-      "int64_t", "getStateBytes", (ins "int64_t":$rows), "", "return 0;">];
+    InterfaceMethod<"Vectors as long as a row of input that a kernel keeps to apply the op as a prologue.",
+      "int64_t", "getStagedVectors", (ins), "", "return 0;">,
+    InterfaceMethod<"Bytes of weights that the op reads for a step of `rows` rows.",
+      "int64_t", "getWeightBytes", (ins "int64_t":$rows), "", "return 0;">];
 }
 
 #endif // INLAY_DIALECTS_LLM_INTERFACES

@@ -151,7 +151,7 @@ def Llm_RopeTableOp : LlmOp<"rope_table", [Symbol]> {
 //===----------------------------------------------------------------------===//
 
 def Llm_EmbeddingOp : LlmOp<"embedding", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
-                                        DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+                                        DeclareOpInterfaceMethods<Llm_FusionInterface, ["getWeightBytes"]>]> {
   let summary = "Rows of the embedding table.";
   let arguments = (ins Llm_Ids:$tokens, FlatSymbolRefAttr:$table,
                        DefaultValuedAttr<F64Attr, "1.0">:$scale);
@@ -160,7 +160,7 @@ def Llm_EmbeddingOp : LlmOp<"embedding", [Pure, DeclareOpInterfaceMethods<Symbol
 }
 
 def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
-                                  DeclareOpInterfaceMethods<Llm_FusionInterface, ["isAnchor"]>]> {
+                                  DeclareOpInterfaceMethods<Llm_FusionInterface, ["isAnchor", "getWeightBytes"]>]> {
   let summary = "x times the transpose of a weight, plus a bias.";
   let description = [{
     y = x W^T + b with W of shape [N, K]. With several results (after
@@ -174,7 +174,7 @@ def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<SymbolUserOp
 }
 
 def Llm_RmsNormOp : LlmOp<"rms_norm", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
-                                     DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBePrologueOf"]>]> {
+                                     DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBePrologueOf", "getStagedVectors", "getWeightBytes"]>]> {
   let summary = "x * rsqrt(mean(x^2) + eps) * weight, over `group` columns.";
   let description = [{
     Zhang and Sennrich, 2019. Without `group` the mean is over the whole row; with

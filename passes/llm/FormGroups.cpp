@@ -1,6 +1,7 @@
 //===- FormGroups.cpp - decides which ops become one kernel ----------------===//
 
 #include "mlir/Analysis/TopologicalSortUtils.h"
+#include "passes/llm/FusionCost.h"
 #include "passes/llm/Passes.h"
 
 using namespace mlir;
@@ -15,25 +16,13 @@ namespace inlay {
 /// Rows up to which weights are streamed through tensor cores with the tokens on M (see the family matvec).
 static constexpr int64_t streamingRows = 16;
 
-/// The name that an op has in the checkpoint.
-static StringRef nameOf(Operation *op) {
-  if (auto name = dyn_cast<NameLoc>(op->getLoc()))
-    return name.getName().getValue();
-  return op->getName().stripDialect();
-}
-
-/// Bytes of one row of `value`, written by one kernel and read by the next if they are not fused.
-static int64_t rowBytes(Value value) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type && type.getRank() == 2 ? type.getDimSize(1) * type.getElementTypeBitWidth() / 8 : 0;
-}
-
 namespace {
 
 /// Ops that become one kernel, in the order of the step.
 struct Group {
   std::string name, family;
-  SetVector<Operation *> ops;
+  OpSet ops;
+  int64_t savedBytes = 0; // a row
 };
 
 /// Forms the groups of one step.
@@ -42,7 +31,8 @@ public:
   GroupFormer(func::FuncOp function, StringRef target, int64_t maxRows)
       : function(function), isGpu(target != "cpu"), maxRows(maxRows) {}
 
-  void run() {
+  /// Fails after an error if what was formed cannot be ordered.
+  LogicalResult run() {
     Block &body = function.getBody().front();
     for (Operation &op : body.without_terminator())
       if (auto fusion = dyn_cast<FusionInterface>(op); fusion && fusion.isAnchor())
@@ -52,7 +42,9 @@ public:
         growRows(&op);
     for (std::unique_ptr<Group> &group : groups)
       outline(*group);
-    sortTopologically(&body);
+    if (!sortTopologically(&body))
+      return function.emitError() << "has groups that wait for each other; this is a mistake of llm-form-groups";
+    return success();
   }
 
 private:
@@ -63,12 +55,13 @@ private:
   DenseMap<Operation *, Group *> groupOf;
 
   Group &newGroup(Operation *op, StringRef family) {
-    groups.push_back(std::make_unique<Group>(Group{nameOf(op).str(), family.str(), {}}));
+    groups.push_back(std::make_unique<Group>(Group{getCheckpointName(op).str(), family.str(), {}, 0}));
     take(*groups.back(), op);
     return *groups.back();
   }
 
   void take(Group &group, Operation *op) {
+    group.savedBytes += getSavedBytes(op, group.ops);
     group.ops.insert(op);
     groupOf[op] = &group;
   }
@@ -76,7 +69,15 @@ private:
   StringRef familyOf(Operation *anchor) {
     if (isa<PagedAttentionOp>(anchor))
       return "attention";
-    return isGpu && maxRows <= streamingRows ? "matvec" : "gemm";
+    auto input = cast<RankedTensorType>(anchor->getOperand(0).getType());
+    return isGpu && maxRows <= streamingRows && input.getElementTypeBitWidth() == 16 ? "matvec" : "gemm";
+  }
+
+  /// Takes in `op`, which joins as `role`, and says so.
+  void join(Group &group, Operation *op, StringRef role) {
+    op->emitRemark() << "fused into " << group.name << " as " << role << ": saves " << getSavedBytes(op, group.ops)
+                     << " bytes a row";
+    take(group, op);
   }
 
   /// True if all that read `op`'s results are in `group`.
@@ -96,23 +97,23 @@ private:
       auto fusion = dyn_cast<FusionInterface>(op);
       if (!fusion || groupOf.count(op) || !fusion.canBePrologueOf(anchor))
         return;
-      if (std::string reason = prologueRefusal(op, group); !reason.empty()) {
+      if (std::string reason = prologueRefusal(fusion, anchor, group); !reason.empty()) {
         op->emitRemark() << "not fused into " << group.name << ": " << reason;
         return;
       }
-      take(group, op);
-      op->emitRemark() << "fused into " << group.name << " as prologue: saves " << 2 * rowBytes(op->getResult(0))
-                       << " bytes a row";
+      join(group, op, "prologue");
       reader = op;
     }
   }
 
-  std::string prologueRefusal(Operation *op, Group &group) {
+  std::string prologueRefusal(FusionInterface op, Operation *anchor, Group &group) {
     if (!isReadOnlyBy(op, group))
       return "its result is read elsewhere too";
     if (group.family == "gemm" && isGpu)
-      return "the copy engine stages the activations of steps of more than " + std::to_string(streamingRows) +
-             " rows, and cannot scale them";
+      return "the copy engine stages the activations of the family gemm, and cannot change them";
+    auto linear = dyn_cast<LinearOp>(anchor);
+    if (group.family == "matvec" && linear && !fitsSharedMemory(linear, op.getStagedVectors(), kHopper))
+      return "a block has no shared memory for its weight beside the ring of '" + linear.getWeight().str() + "'";
     return "";
   }
 
@@ -132,9 +133,7 @@ private:
         op->emitRemark() << "not fused into " << group.name << ": " << reason;
         continue;
       }
-      take(group, op);
-      op->emitRemark() << "fused into " << group.name << " as epilogue: saves " << 2 * rowBytes(op->getOperand(0))
-                       << " bytes a row";
+      join(group, op, "epilogue");
     }
   }
 
@@ -153,7 +152,7 @@ private:
         continue;
       // A value from elsewhere can be added to the product; anything else would have to be computed first.
       if (!isa<AddOp>(op))
-        return "it also reads '" + nameOf(producer).str() + "'";
+        return "it also reads '" + getCheckpointName(producer).str() + "'";
     }
     return "";
   }
@@ -185,6 +184,22 @@ private:
     }
   }
 
+  /// Says what `group` became.
+  void describe(Group &group, GroupOp op) {
+    std::string members;
+    int64_t weightBytes = 0;
+    for (Operation &member : op.getBody().front().without_terminator()) {
+      members += (members.empty() ? "" : ", ") + member.getName().stripDialect().str();
+      if (auto fusion = dyn_cast<FusionInterface>(member))
+        weightBytes += fusion.getWeightBytes(maxRows);
+    }
+    InFlightDiagnostic remark = op.emitRemark() << "one kernel (" << group.family << "): " << members;
+    if (weightBytes)
+      remark << "; reads " << weightBytes << " bytes of weights";
+    if (group.savedBytes)
+      remark << "; saves " << group.savedBytes << " bytes a row";
+  }
+
   /// Moves the ops of `group` into an llm.group.
   void outline(Group &group) {
     SmallVector<Operation *> ops(group.ops.begin(), group.ops.end());
@@ -205,6 +220,7 @@ private:
     for (auto [inner, outer] : llvm::zip(outputs, grouped.getResults()))
       inner.replaceUsesWithIf(
           outer, [&](OpOperand &use) { return use.getOwner() != yield && use.getOwner()->getParentOp() != grouped; });
+    describe(group, grouped);
   }
 };
 
@@ -213,7 +229,8 @@ struct FormGroupsPass : inlay::impl::FormGroupsPassBase<FormGroupsPass> {
 
   void runOnOperation() override {
     for (auto function : getOperation().getOps<func::FuncOp>())
-      GroupFormer(function, target, maxRows).run();
+      if (failed(GroupFormer(function, target, maxRows).run()))
+        return signalPassFailure();
   }
 };
 

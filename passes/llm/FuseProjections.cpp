@@ -11,13 +11,6 @@ namespace inlay {
 #include "passes/llm/Passes.h.inc"
 } // namespace inlay
 
-/// The name that an op has in the checkpoint.
-static StringRef nameOf(Operation *op) {
-  if (auto name = dyn_cast<NameLoc>(op->getLoc()))
-    return name.getName().getValue();
-  return op->getName().getStringRef();
-}
-
 namespace {
 
 /// Makes one linear of several that read the same value.
@@ -34,7 +27,7 @@ public:
   /// Fuses `linears` as `name`, or says why not.
   void fuse(ArrayRef<LinearOp> linears, StringRef name, RowOrder order, std::optional<int64_t> headDim) {
     LinearOp first = linears.front();
-    std::string fused = (nameOf(first).rsplit('.').first + "." + name).str();
+    std::string fused = (getCheckpointName(first).rsplit('.').first + "." + name).str();
     if (std::string reason = refusal(linears); !reason.empty()) {
       first.emitRemark() << "not fused as " << fused << ": " << reason;
       return;
@@ -66,16 +59,23 @@ private:
 
   std::string refusal(ArrayRef<LinearOp> linears) {
     LinearOp first = linears.front();
-    auto typeOf = [&](LinearOp linear) { return symbols.lookup<WeightOp>(linear.getWeight()).getTensorType(); };
+    auto weightOf = [&](LinearOp linear) { return symbols.lookup<WeightOp>(linear.getWeight()); };
+    auto typeOf = [&](LinearOp linear) { return weightOf(linear).getTensorType(); };
     for (LinearOp linear : linears) {
       if (linear.getInput() != first.getInput())
-        return "'" + nameOf(linear).str() + "' reads another value";
+        return "'" + getCheckpointName(linear).str() + "' reads another value";
       if (uses.lookup(linear.getWeightAttr().getAttr()) != 1)
         return "'" + linear.getWeight().str() + "' is used elsewhere";
       if (typeOf(linear).getElementType() != typeOf(first).getElementType())
         return "element types of weights differ";
       if (linear.getBias().has_value() != first.getBias().has_value())
         return "only some have a bias";
+      if (linear.getBias() && uses.lookup(linear.getBiasAttr().getAttr()) != 1)
+        return "'" + linear.getBias()->str() + "' is used elsewhere";
+      if (weightOf(linear).getRowOrder() != RowOrder::Plain || weightOf(linear).getPacking() != Packing::RowMajor)
+        return "'" + linear.getWeight().str() + "' is stored in another order already";
+      if (weightOf(linear).getValue().has_value() != weightOf(first).getValue().has_value())
+        return "only some weights hold a value";
     }
     return "";
   }

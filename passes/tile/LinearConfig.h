@@ -37,6 +37,11 @@ struct MatvecConfig {
 
   mlir::DictionaryAttr toAttribute(mlir::MLIRContext *context) const;
   static MatvecConfig from(mlir::DictionaryAttr attribute);
+
+  /// Bytes of one row of activations of one chunk, padded so that two rows' 64 bytes fall into different banks.
+  int64_t stagedRowBytes() const { return chunkAtoms * 128 + 64; }
+  /// The least that `stagedBytes` may be: a warp stages one chunk of all rows.
+  int64_t leastStagedBytes() const { return rows * stagedRowBytes(); }
 };
 
 /// A matrix product on warpgroups: one producer, the rest consume.

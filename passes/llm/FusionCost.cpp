@@ -1,0 +1,40 @@
+//===- FusionCost.cpp - what it saves and costs to fuse an op --------------===//
+
+#include "passes/llm/FusionCost.h"
+
+#include "passes/tile/LinearConfig.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::llm;
+
+/// Bytes of one row of `value`; 0 for what is no activation.
+static int64_t rowBytes(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.getRank() == 2 ? type.getDimSize(1) * type.getElementTypeBitWidth() / 8 : 0;
+}
+
+int64_t inlay::llm::getSavedBytes(Operation *op, const OpSet &group) {
+  SetVector<Value> between;
+  for (Value operand : op->getOperands())
+    if (group.contains(operand.getDefiningOp()))
+      between.insert(operand);
+  for (Value result : op->getResults())
+    if (llvm::any_of(result.getUsers(), [&](Operation *user) { return group.contains(user); }))
+      between.insert(result);
+
+  int64_t bytes = 0;
+  for (Value value : between) {
+    bool isReadElsewhere =
+        llvm::any_of(value.getUsers(), [&](Operation *user) { return user != op && !group.contains(user); });
+    bytes += rowBytes(value) * (isReadElsewhere ? 1 : 2);
+  }
+  return bytes;
+}
+
+bool inlay::llm::fitsSharedMemory(LinearOp linear, int64_t vectors, const Chip &chip) {
+  auto weight = SymbolTable::lookupNearestSymbolFrom<WeightOp>(linear, linear.getWeightAttr());
+  LinearShape shape{weight.getTensorType().getDimSize(0), weight.getTensorType().getDimSize(1), vectors};
+  MatvecConfig config = chooseMatvec(shape, chip);
+  return config.stagedBytes >= config.leastStagedBytes();
+}

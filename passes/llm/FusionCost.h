@@ -1,0 +1,31 @@
+//===- FusionCost.h - what it saves and costs to fuse an op ----------------===//
+//
+// The numbers behind the decisions of llm-form-groups: bytes of activations that
+// stay out of memory, and the shared memory that a kernel has for the op. Registers
+// have no number here: epilogues run on the accumulators as they lie, an element or
+// a pair at a time, and a kernel that spills fails to compile by name.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_PASSES_LLM_FUSIONCOST_H
+#define INLAY_PASSES_LLM_FUSIONCOST_H
+
+#include "dialects/llm/Llm.h"
+#include "passes/tile/Chip.h"
+#include "llvm/ADT/SetVector.h"
+
+namespace inlay::llm {
+
+using OpSet = llvm::SetVector<mlir::Operation *>;
+
+/// Bytes of activations, for each row of the step, that are not moved if `op` joins the kernel of `group`: each value
+/// between them is not read from memory, and not written either if nothing else reads it.
+int64_t getSavedBytes(mlir::Operation *op, const OpSet &group);
+
+/// True if the streaming kernel of `linear` on `chip` has shared memory for `vectors` vectors as long as its rows
+/// beside the weights in flight.
+bool fitsSharedMemory(LinearOp linear, int64_t vectors, const Chip &chip);
+
+} // namespace inlay::llm
+
+#endif // INLAY_PASSES_LLM_FUSIONCOST_H

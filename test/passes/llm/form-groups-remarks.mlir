@@ -1,0 +1,92 @@
+// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=16" --mlir-print-op-on-diagnostic=false -o %t 2>&1 | FileCheck %s
+// RUN: FileCheck %s --check-prefix=IR < %t
+// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=32" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=GEMM
+
+// x is 64 columns of 2 bytes: the normed row is neither written nor read, nor is the product before the addition.
+// CHECK: loc("norm"): fused into proj as prologue: saves 256 bytes a row
+// CHECK: loc("residual"): fused into proj as epilogue: saves 256 bytes a row
+// CHECK: loc("proj"): one kernel (matvec): rms_norm, linear, add; reads 8320 bytes of weights; saves 512 bytes a row
+// GEMM: loc("norm"): not fused into proj: the copy engine stages the activations of the family gemm, and cannot change them
+// GEMM: loc("proj"): one kernel (gemm): linear, add; reads 8192 bytes of weights; saves 256 bytes a row
+// GEMM: loc("norm"): one kernel (rows): rms_norm; reads 128 bytes of weights
+llm.weight @norm : tensor<64xbf16> from ["norm"]
+llm.weight @w : tensor<64x64xbf16> from ["w"]
+func.func @fused(%x: tensor<?x64xbf16>) -> tensor<?x64xbf16> {
+  %n = llm.rms_norm %x, @norm {eps = 1.0e-5 : f64} : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("norm")
+  %y = llm.linear %n, @w : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("proj")
+  %z = llm.add %x, %y : tensor<?x64xbf16> loc("residual")
+  return %z : tensor<?x64xbf16>
+}
+
+// -----
+
+// The product is read elsewhere too: it must be written, only its reading is saved; the group yields both.
+// CHECK: loc("residual"): fused into proj as epilogue: saves 128 bytes a row
+// IR-LABEL: @written
+// IR: llm.yield %{{.*}}, %{{.*}} : tensor<?x64xbf16>, tensor<?x64xbf16>
+llm.weight @w : tensor<64x64xbf16> from ["w"]
+func.func @written(%x: tensor<?x64xbf16>) -> (tensor<?x64xbf16>, tensor<?x64xbf16>) {
+  %y = llm.linear %x, @w : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("proj")
+  %z = llm.add %x, %y : tensor<?x64xbf16> loc("residual")
+  return %y, %z : tensor<?x64xbf16>, tensor<?x64xbf16>
+}
+
+// -----
+
+// CHECK: loc("norm"): not fused into first: its result is read elsewhere too
+// CHECK: loc("norm"): not fused into second: its result is read elsewhere too
+llm.weight @norm : tensor<64xbf16> from ["norm"]
+llm.weight @a : tensor<64x64xbf16> from ["a"]
+llm.weight @b : tensor<64x64xbf16> from ["b"]
+func.func @shared(%x: tensor<?x64xbf16>) -> (tensor<?x64xbf16>, tensor<?x64xbf16>) {
+  %n = llm.rms_norm %x, @norm {eps = 1.0e-5 : f64} : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("norm")
+  %y = llm.linear %n, @a : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("first")
+  %z = llm.linear %n, @b : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("second")
+  return %y, %z : tensor<?x64xbf16>, tensor<?x64xbf16>
+}
+
+// -----
+
+// The norm of a product needs whole rows of it.
+// CHECK: loc("norm"): not fused into proj: its result needs more than one tile of it
+llm.weight @norm : tensor<64xbf16> from ["norm"]
+llm.weight @w : tensor<64x64xbf16> from ["w"]
+func.func @after(%x: tensor<?x64xbf16>) -> tensor<?x64xbf16> {
+  %y = llm.linear %x, @w : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("proj")
+  %n = llm.rms_norm %y, @norm {eps = 1.0e-5 : f64} : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("norm")
+  return %n : tensor<?x64xbf16>
+}
+
+// -----
+
+// CHECK: loc("activation"): not fused into up: it also reads 'gate'
+llm.weight @g : tensor<64x64xbf16> from ["g"]
+llm.weight @u : tensor<64x64xbf16> from ["u"]
+func.func @other_operand(%x: tensor<?x64xbf16>) -> tensor<?x64xbf16> {
+  %g = llm.linear %x, @g : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("gate")
+  %u = llm.linear %x, @u : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("up")
+  %y = llm.gated_activation silu %g, %u : tensor<?x64xbf16> loc("activation")
+  return %y : tensor<?x64xbf16>
+}
+
+// -----
+
+// A norm's weight of 64 KB leaves no room for activations beside the ring of weights.
+// CHECK: loc("norm"): not fused into proj: a block has no shared memory for its weight beside the ring of 'w'
+llm.weight @norm : tensor<32768xbf16> from ["norm"]
+llm.weight @w : tensor<64x32768xbf16> from ["w"]
+func.func @wide(%x: tensor<?x32768xbf16>) -> tensor<?x64xbf16> {
+  %n = llm.rms_norm %x, @norm {eps = 1.0e-5 : f64} : (tensor<?x32768xbf16>) -> tensor<?x32768xbf16> loc("norm")
+  %y = llm.linear %n, @w : (tensor<?x32768xbf16>) -> tensor<?x64xbf16> loc("proj")
+  return %y : tensor<?x64xbf16>
+}
+
+// -----
+
+// Streaming is for elements of 16 bits.
+// CHECK: loc("single"): one kernel (gemm): linear
+llm.weight @w : tensor<64x64xf32> from ["w"]
+func.func @single(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {
+  %y = llm.linear %x, @w : (tensor<?x64xf32>) -> tensor<?x64xf32> loc("single")
+  return %y : tensor<?x64xf32>
+}
