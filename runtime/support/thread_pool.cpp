@@ -8,6 +8,9 @@ namespace {
 // Looks for a new job before a worker goes to sleep: some tens of microseconds.
 constexpr int kSpins = 4000;
 
+// The parts of ThreadPool::state_.
+constexpr uint64_t kNextJob = uint64_t{1} << 32, kOpen = uint64_t{1} << 31, kWorkers = kOpen - 1;
+
 void Pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -29,7 +32,7 @@ ThreadPool::~ThreadPool() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
-    ++generation_;
+    state_.fetch_add(kNextJob);
   }
   wake_.notify_all();
   for (std::thread &worker : workers_)
@@ -57,15 +60,16 @@ void ThreadPool::Run(int64_t count, const std::function<void(int64_t)> &body) {
   // Several chunks a thread even out blocks that differ; few enough to keep the counter cheap.
   chunk_ = std::max<int64_t>(1, count / (threads() * 8));
   next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  generation_.fetch_add(1); // publishes the job
+  // Nobody is at the job before: publish this one.
+  state_.store((state_.load() & ~(kNextJob - 1)) + kNextJob + kOpen);
   if (sleeping_.load() > 0) {
     std::lock_guard lock(mutex_);
     wake_.notify_all();
   }
   TakeAll();
-  // Not forever: a worker that the system took off its core needs this one.
-  for (int spins = 0; busy_.load(std::memory_order_acquire) > 0;) {
+  // All is taken: close the job, then wait for those who are still at it.
+  state_.fetch_and(~kOpen);
+  for (int spins = 0; (state_.load(std::memory_order_acquire) & kWorkers) > 0;) {
     if (++spins < kSpins)
       Pause();
     else
@@ -76,20 +80,25 @@ void ThreadPool::Run(int64_t count, const std::function<void(int64_t)> &body) {
 void ThreadPool::Work() {
   uint64_t seen = 0;
   while (true) {
-    int spins = 0;
-    while (generation_.load() == seen && ++spins < kSpins)
+    auto current = [&] { return state_.load() / kNextJob; };
+    for (int spins = 0; current() == seen && spins < kSpins; ++spins)
       Pause();
-    if (generation_.load() == seen) {
+    if (current() == seen) {
       std::unique_lock lock(mutex_);
       ++sleeping_;
-      wake_.wait(lock, [&] { return generation_.load() != seen; });
+      wake_.wait(lock, [&] { return current() != seen; });
       --sleeping_;
     }
     if (stopping_)
       return;
-    ++seen;
-    TakeAll();
-    busy_.fetch_sub(1, std::memory_order_release);
+    uint64_t state = state_.load();
+    seen = state / kNextJob;
+    while ((state & kOpen) && state / kNextJob == seen)
+      if (state_.compare_exchange_weak(state, state + 1)) {
+        TakeAll();
+        state_.fetch_sub(1, std::memory_order_release);
+        break;
+      }
   }
 }
 

@@ -32,9 +32,10 @@ private:
   void TakeAll();
 
   std::vector<std::thread> workers_;
-  std::atomic<uint64_t> generation_{0}; // of jobs; odd values are never used
+  // The job: its number from bit 32 up, whether workers may still join it in bit 31, how many are at it below. A worker
+  // that the system keeps off its core never joins, and nobody waits for it.
+  std::atomic<uint64_t> state_{0};
   std::atomic<int64_t> next_{0};
-  std::atomic<int> busy_{0};
   std::atomic<bool> stopping_{false};
   std::atomic<int> sleeping_{0};
   int64_t count_ = 0;
