@@ -181,6 +181,7 @@ absl::Status EngineImpl::Start(const std::string &path, const EngineOptions &opt
     return status;
   if (absl::Status status = PrepareEntries(); !status.ok())
     return status;
+  stats_.target = target_->name()->str();
   stats_.device = device_->Name();
   stats_.load_seconds = SecondsSince(begin);
   thread_ = std::thread([this] { Loop(); });

@@ -86,6 +86,7 @@ struct EngineOptions {
 };
 
 struct EngineStats {
+  std::string target; // of the bundle: "cpu", "sm_90a"
   std::string device;
   double load_seconds = 0;
   double weights_seconds = 0; // of load_seconds: making and transferring weights

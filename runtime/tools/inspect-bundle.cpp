@@ -1,32 +1,74 @@
-// inspect-bundle: what a bundle holds, verified as the loader does it.
+// inspect-bundle: what a bundle holds, for people and for scripts.
 #include "fmt/format.h"
-#include "nlohmann/json.hpp"
 #include "runtime/bundle/bundle.h"
-#include "runtime/support/version.h"
-#include "runtime/tools/flags.h"
+#include "runtime/tools/tool_support.h"
 
-#include <cstdio>
+#include <algorithm>
 
+namespace inlay::tools {
 namespace {
 
-using namespace inlay;
 using nlohmann::json;
+using nlohmann::ordered_json;
 
-json Describe(const plan::Target &target) {
-  json entries = json::array(), weights = json::array();
+constexpr const char *kExamples =
+    R"(The bundle is verified as the runtime does it while loading: versions, hashes of plan and kernels, every index and
+size of the plan. --verify-weights also reads all weights and checks their hashes.
+
+Examples:
+  inspect-bundle llama.inlay
+  inspect-bundle llama.inlay --verify-weights
+  inspect-bundle llama.inlay --json | jq '.targets[0].entries[0].launches')";
+
+using Launches = flatbuffers::Vector<flatbuffers::Offset<plan::Launch>>;
+
+ordered_json ToJson(const Launches *launches, const plan::Target &target) {
+  ordered_json list = ordered_json::array();
+  if (launches)
+    for (const plan::Launch *launch : *launches)
+      list.push_back({{"kernel", target.kernels()->Get(launch->kernel())->name()->str()},
+                      {"origin", launch->origin() ? launch->origin()->str() : ""}});
+  return list;
+}
+
+ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
+  ordered_json entries = ordered_json::array(), kernels = ordered_json::array(), weights = ordered_json::array();
+  struct Use {
+    int launches = 0;
+    std::string origin; // of the first launch
+  };
+  std::vector<Use> uses(target.kernels() ? target.kernels()->size() : 0);
   for (const plan::Entry *entry : *target.entries()) {
-    json launches = json::array();
-    for (const auto *part : {entry->launches(), entry->penalties(), entry->sampling()})
+    for (const Launches *part : {entry->launches(), entry->penalties(), entry->sampling()})
       if (part)
         for (const plan::Launch *launch : *part)
-          launches.push_back({{"kernel", target.kernels()->Get(launch->kernel())->name()->str()},
-                              {"origin", launch->origin() ? launch->origin()->str() : ""}});
+          if (Use &use = uses[launch->kernel()]; ++use.launches == 1 && launch->origin())
+            use.origin = launch->origin()->str();
+    ordered_json buckets = ordered_json::array();
+    if (entry->graph_buckets())
+      for (uint32_t bucket : *entry->graph_buckets())
+        buckets.push_back(bucket);
     entries.push_back({{"name", entry->name()->str()},
                        {"kind", plan::EnumNameEntryKind(entry->kind())},
                        {"max_tokens", entry->max_tokens()},
                        {"max_sequences", entry->max_sequences()},
+                       {"query_tile_rows", entry->query_tile_rows()},
                        {"workspace_bytes", entry->workspace_bytes()},
-                       {"launches", std::move(launches)}});
+                       {"graph_buckets", std::move(buckets)},
+                       {"launches", ToJson(entry->launches(), target)},
+                       {"penalties", ToJson(entry->penalties(), target)},
+                       {"sampling", ToJson(entry->sampling(), target)}});
+  }
+  for (uint32_t i = 0; i < uses.size(); ++i) {
+    const plan::Kernel &kernel = *target.kernels()->Get(i);
+    ordered_json row = {{"name", kernel.name()->str()}, {"launches", uses[i].launches}, {"origin", uses[i].origin}};
+    // What the compiler measured, as the manifest has it.
+    if (kernel_facts.is_array())
+      for (const json &facts : kernel_facts)
+        if (facts.is_object() && facts.value("name", json()) == row["name"])
+          for (const auto &[key, value] : facts.items())
+            row[key] = value;
+    kernels.push_back(std::move(row));
   }
   uint64_t bytes = 0;
   if (target.weights())
@@ -40,53 +82,135 @@ json Describe(const plan::Target &target) {
                          {"packing", plan::EnumNamePacking(weight->recipe()->packing())},
                          {"bytes", weight->bytes()}});
     }
-  return {{"name", target.name()->str()}, {"entries", entries}, {"weights", weights}, {"weights_bytes", bytes}};
+  return {{"name", target.name()->str()},
+          {"entries", std::move(entries)},
+          {"kernels", std::move(kernels)},
+          {"weights_bytes", bytes},
+          {"weights", std::move(weights)}};
 }
 
-void Print(const json &bundle) {
-  const json &model = bundle["manifest"]["model"];
-  fmt::print("{}\n", bundle["path"].get<std::string>());
-  fmt::print("model     {}\n", model.dump(-1, ' ', false, json::error_handler_t::replace));
-  fmt::print("compiler  {}\nweights   {}\n", bundle["manifest"].value("compiler_version", ""),
-             bundle["weights"].get<std::string>());
-  for (const json &target : bundle["targets"]) {
-    fmt::print("\ntarget {}: {} weights, {:.1f} MiB\n", target["name"].get<std::string>(), target["weights"].size(),
-               target["weights_bytes"].get<double>() / (1 << 20));
-    for (const json &entry : target["entries"])
-      fmt::print("  entry {:12} {:6}  up to {} tokens of {} sequences, {} launches, workspace {:.1f} MiB\n",
-                 entry["name"].get<std::string>(), entry["kind"].get<std::string>(), entry["max_tokens"].get<int>(),
-                 entry["max_sequences"].get<int>(), entry["launches"].size(),
-                 entry["workspace_bytes"].get<double>() / (1 << 20));
-    const json kernels =
-        bundle["manifest"].value("kernels", json::object()).value(target["name"].get<std::string>(), json::array());
-    for (const json &kernel : kernels)
-      fmt::print("  kernel {}\n", kernel.dump(-1, ' ', false, json::error_handler_t::replace));
+ordered_json ToJson(const Bundle &bundle) {
+  json manifest = json::parse(bundle.manifest(), nullptr, /*allow_exceptions=*/false);
+  const plan::Model &model = *bundle.plan().model();
+  ordered_json targets = ordered_json::array();
+  json kernels = manifest.value("kernels", json::object());
+  for (const plan::Target *target : *bundle.plan().targets())
+    targets.push_back(ToJson(*target, kernels.is_object() ? kernels.value(target->name()->str(), json()) : json()));
+  return {{"path", bundle.path()},
+          {"format_version", bundle.plan().format_version()},
+          {"compiler_version", manifest.value("compiler_version", json())},
+          {"model", manifest.value("model", json::object())},
+          {"limits",
+           {{"max_model_len", model.max_model_len()},
+            {"max_num_seqs", model.max_num_seqs()},
+            {"max_num_batched_tokens", model.max_num_batched_tokens()},
+            {"block_size", model.page_size()},
+            {"kv_cache_dtype", plan::EnumNameDataType(model.kv_type())},
+            {"kv_bytes_per_token",
+             2 * uint64_t{model.layers()} * model.kv_heads() * model.head_dim() * ElementSize(model.kv_type())}}},
+          {"weights_mode", bundle.weights_mode()},
+          {"targets", std::move(targets)}};
+}
+
+std::string Plain(const ordered_json &value) { return value.is_string() ? value.get<std::string>() : Dump(value); }
+
+// Columns as wide as their longest cell: words to the left, numbers to the right.
+void PrintTable(const std::vector<std::vector<std::string>> &rows) {
+  std::vector<size_t> widths(rows[0].size());
+  for (const auto &row : rows)
+    for (size_t i = 0; i < row.size(); ++i)
+      widths[i] = std::max(widths[i], row[i].size());
+  for (size_t r = 0; r < rows.size(); ++r) {
+    std::string line = "  ";
+    for (size_t i = 0; i < widths.size(); ++i)
+      line += i == 0               ? fmt::format("{:<{}}", rows[r][i], widths[i])
+              : rows[0][i] == "of" ? "  " + rows[r][i]
+                                   : fmt::format("  {:>{}}", rows[r][i], widths[i]);
+    fmt::print("{}\n", r == 0 ? Styled(stdout, "2", line) : line);
   }
 }
 
-} // namespace
+void PrintText(const ordered_json &bundle) {
+  fmt::print("{}\n", Styled(stdout, "1", bundle["path"].get<std::string>()));
+  fmt::print("  format {}, compiler {}, weights: {}\n", bundle["format_version"].get<int>(),
+             Plain(bundle["compiler_version"]), bundle["weights_mode"].get<std::string>());
+  for (const char *part : {"model", "limits"}) {
+    fmt::print("\n{}\n", Styled(stdout, "1", part));
+    if (bundle[part].is_object())
+      for (const auto &[key, value] : bundle[part].items())
+        fmt::print("  {:<24} {}\n", key, value.is_array() ? value.dump() : Plain(value));
+  }
+  for (const ordered_json &target : bundle["targets"]) {
+    fmt::print("\n{}\n", Styled(stdout, "1", fmt::format("target {}", target["name"].get<std::string>())));
+    std::vector<std::vector<std::string>> rows{
+        {"entry", "kind", "tokens", "sequences", "tile rows", "launches", "workspace", "graphs"}};
+    for (const ordered_json &entry : target["entries"])
+      rows.push_back(
+          {entry["name"], entry["kind"], Dump(entry["max_tokens"]), Dump(entry["max_sequences"]),
+           Dump(entry["query_tile_rows"]), fmt::format("{} + {}", entry["launches"].size(), entry["sampling"].size()),
+           HumanBytes(entry["workspace_bytes"].get<uint64_t>()), fmt::to_string(entry["graph_buckets"].size())});
+    PrintTable(rows);
+    // Of the facts of kernels, those that any kernel of the target has.
+    rows = {{"kernel", "launches"}};
+    std::vector<const char *> facts;
+    for (auto [key, title] :
+         {std::pair("threads", "threads"), std::pair("cluster", "cluster"), std::pair("registers", "registers"),
+          std::pair("shared_bytes", "shared"), std::pair("spill_bytes", "spills"), std::pair("stack_bytes", "stack")})
+      if (std::any_of(target["kernels"].begin(), target["kernels"].end(),
+                      [key = key](const ordered_json &kernel) { return kernel.contains(key); })) {
+        facts.push_back(key);
+        rows[0].push_back(title);
+      }
+    rows[0].push_back("of");
+    for (const ordered_json &kernel : target["kernels"]) {
+      rows.push_back({kernel["name"], Dump(kernel["launches"])});
+      for (const char *key : facts)
+        rows.back().push_back(kernel.contains(key) ? Plain(kernel[key]) : "-");
+      rows.back().push_back(kernel["origin"]);
+    }
+    fmt::print("\n");
+    PrintTable(rows);
+    fmt::print("\n  {} weights, {}\n", target["weights"].size(), HumanBytes(target["weights_bytes"].get<uint64_t>()));
+  }
+}
 
-int main(int argc, char **argv) {
+absl::Status VerifyWeights(const Bundle &bundle) {
+  ThreadPool pool;
+  std::vector<std::byte> buffer;
+  for (const plan::Target *target : *bundle.plan().targets())
+    for (uint32_t i = 0; target->weights() && i < target->weights()->size(); ++i) {
+      buffer.resize(target->weights()->Get(i)->bytes());
+      if (absl::Status status = bundle.LoadWeight(*target, i, buffer, pool); !status.ok())
+        return status;
+    }
+  return absl::OkStatus();
+}
+
+int Main(int argc, char **argv) {
   std::string path;
-  bool as_json = false;
-  CLI::App app{"Shows what a bundle holds, after verifying it as the runtime does.\n\n  inspect-bundle llama.inlay\n"};
-  app.set_version_flag("--version", VersionLine("inspect-bundle"));
-  app.add_option("bundle", path, "Directory that compile-model wrote")->required();
-  app.add_flag("--json", as_json, "Print JSON, with every launch and weight");
-  if (int code = tools::Parse(app, argc, argv); code >= 0)
-    return code;
+  bool as_json = false, verify_weights = false;
+  CLI::App app{"Verifies a bundle and shows what it holds.", "inspect-bundle"};
+  app.footer(kExamples);
+  app.add_option("bundle", path, "Bundle that compile-model wrote")->required();
+  app.add_flag("--json", as_json, "As JSON, with every launch and weight");
+  app.add_flag("--verify-weights", verify_weights, "Read all weights as loading does");
+  if (std::optional<int> code = Parse(app, argc, argv))
+    return *code;
   absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(path);
   if (!bundle.ok())
-    return tools::Fail("inspect-bundle", bundle.status());
-  json result = {{"path", path},
-                 {"weights", (*bundle)->weights_mode()},
-                 {"manifest", json::parse((*bundle)->manifest(), nullptr, false)},
-                 {"targets", json::array()}};
-  for (const plan::Target *target : *(*bundle)->plan().targets())
-    result["targets"].push_back(Describe(*target));
+    return Fail(app, bundle.status());
+  if (verify_weights)
+    if (absl::Status status = VerifyWeights(**bundle); !status.ok())
+      return Fail(app, status);
+  ordered_json facts = ToJson(**bundle);
   if (as_json)
-    std::fputs((result.dump(2, ' ', false, json::error_handler_t::replace) + "\n").c_str(), stdout);
+    fmt::print("{}\n", Dump(facts));
   else
-    Print(result);
-  return tools::kDone;
+    PrintText(facts);
+  return kDone;
 }
+
+} // namespace
+} // namespace inlay::tools
+
+int main(int argc, char **argv) { return inlay::tools::Main(argc, argv); }

@@ -1,29 +1,131 @@
-// run-model: one prompt, several, or a chat in the terminal.
+// run-model: prompts in, text or token ids out; or a chat in the terminal.
 #include "fmt/format.h"
 #include "frontends/tokenizer/chat_template.h"
-#include "nlohmann/json.hpp"
+#include "frontends/tokenizer/tokenizer.h"
+#include "runtime/bundle/bundle.h"
 #include "runtime/support/files.h"
-#include "runtime/support/version.h"
-#include "runtime/tools/flags.h"
+#include "runtime/tools/tool_support.h"
 
-#include <atomic>
 #include <chrono>
-#include <csignal>
-#include <cstdio>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <unistd.h>
 
+namespace inlay::tools {
 namespace {
 
-using namespace inlay;
-using nlohmann::json;
 using Clock = std::chrono::steady_clock;
+using nlohmann::ordered_json;
 
-std::atomic<bool> interrupted{false};
+double Seconds(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
 
-double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+constexpr const char *kExamples = R"(Examples:
+  run-model llama.inlay --prompt "Once upon a time" --max-tokens 64 --temperature 0
+  run-model llama.inlay --prompt "A list:" --prompt "A poem:" --seed 1      (one batch)
+  run-model llama.inlay --prompt-file question.txt --json --logprobs 5
+  run-model llama.inlay --chat --system "You answer in rhymes."
+  run-model llama.inlay --prompt "How many tokens?" --tokenize --json
+Exit codes: 0 done, 1 wrong input, 2 a fault of Inlay's, 130 interrupted.)";
 
-const char *Name(FinishReason reason) {
+struct Flags {
+  std::string bundle, system, logits_out;
+  std::vector<Request> prompts; // text or ids
+  bool tokenize = false, no_special_tokens = false, chat = false, json = false, quiet = false;
+  EngineOptions engine;
+
+  // Sampling parameters that were given; the others are the checkpoint's.
+  std::optional<float> temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
+  std::optional<int32_t> top_k, max_tokens, logprobs;
+  std::optional<uint32_t> seed;
+  bool ignore_eos = false;
+  std::string stop_token_ids;
+  std::vector<std::string> stop;
+};
+
+absl::StatusOr<SamplingParams> SamplingOf(const Flags &flags, SamplingParams params) {
+  auto set = [](auto &field, const auto &given) {
+    if (given)
+      field = *given;
+  };
+  set(params.temperature, flags.temperature);
+  set(params.top_k, flags.top_k);
+  set(params.top_p, flags.top_p);
+  set(params.min_p, flags.min_p);
+  set(params.repetition_penalty, flags.repetition_penalty);
+  set(params.presence_penalty, flags.presence_penalty);
+  set(params.frequency_penalty, flags.frequency_penalty);
+  set(params.logprobs, flags.logprobs);
+  params.max_tokens = flags.chat ? 1024 : 128;
+  set(params.max_tokens, flags.max_tokens);
+  if (flags.seed)
+    params.seed = flags.seed;
+  params.ignore_eos = flags.ignore_eos;
+  params.stop = flags.stop;
+  if (!flags.stop_token_ids.empty()) {
+    absl::StatusOr<std::vector<int32_t>> ids = ParseIds("--stop-token-ids", flags.stop_token_ids);
+    if (!ids.ok())
+      return ids.status();
+    params.stop_token_ids = *std::move(ids);
+  }
+  return params;
+}
+
+ordered_json ToJson(const SamplingParams &params) {
+  // 0.95 as it was written, not as the double next to the float.
+  auto number = [](float value) { return ordered_json::parse(fmt::to_string(value)); };
+  ordered_json json = {{"temperature", number(params.temperature)},
+                       {"top_k", params.top_k},
+                       {"top_p", number(params.top_p)},
+                       {"min_p", number(params.min_p)},
+                       {"repetition_penalty", number(params.repetition_penalty)},
+                       {"presence_penalty", number(params.presence_penalty)},
+                       {"frequency_penalty", number(params.frequency_penalty)},
+                       {"max_tokens", params.max_tokens},
+                       {"ignore_eos", params.ignore_eos}};
+  if (params.seed)
+    json["seed"] = *params.seed;
+  return json;
+}
+
+// A prompt's request, its tokens and when they came.
+struct Output {
+  std::unique_ptr<RequestHandle> handle;
+  std::vector<Piece> pieces;
+  Clock::time_point submitted, first, last;
+
+  std::string text() const {
+    std::string text;
+    for (const Piece &piece : pieces)
+      text += piece.text;
+    return text;
+  }
+  // Takes tokens as they come; `print` their text at once.
+  void Collect(bool print) {
+    while (std::optional<Piece> piece = handle->Next()) {
+      last = Clock::now();
+      if (pieces.empty())
+        first = last;
+      if (print) {
+        std::fwrite(piece->text.data(), 1, piece->text.size(), stdout);
+        std::fflush(stdout);
+      }
+      pieces.push_back(*std::move(piece));
+    }
+  }
+  double prompt_tokens_per_s() const {
+    double seconds = Seconds(submitted, first);
+    return seconds > 0 ? static_cast<double>(handle->prompt_token_ids().size()) / seconds : 0;
+  }
+  double decode_tokens_per_s() const {
+    double seconds = Seconds(first, last);
+    return seconds > 0 ? static_cast<double>(pieces.size() - 1) / seconds : 0;
+  }
+};
+
+const char *ToString(FinishReason reason) {
   switch (reason) {
   case FinishReason::kStop:
     return "stop";
@@ -31,277 +133,357 @@ const char *Name(FinishReason reason) {
     return "length";
   case FinishReason::kCancelled:
     return "cancelled";
-  default:
+  case FinishReason::kError:
     return "error";
+  case FinishReason::kNone:
+    break;
   }
+  return "none";
 }
 
-// What a request gave, with its times.
-struct Output {
-  std::vector<int32_t> prompt_token_ids, token_ids;
-  std::string text;
-  json logprobs = json::array();
-  FinishReason reason = FinishReason::kNone;
-  double first_token_seconds = 0, seconds = 0;
+ordered_json ToJson(const Output &output, const EngineStats &stats, bool logprobs) {
+  ordered_json json = {{"text", output.text()}, {"prompt_token_ids", output.handle->prompt_token_ids()}};
+  json["token_ids"] = ordered_json::array();
+  for (const Piece &piece : output.pieces)
+    json["token_ids"].push_back(piece.token_id);
+  if (logprobs) {
+    json["logprobs"] = ordered_json::array();
+    for (const Piece &piece : output.pieces) {
+      ordered_json top = ordered_json::array();
+      for (const TokenLogprob &one : piece.top)
+        top.push_back({{"id", one.id}, {"logprob", one.logprob}});
+      json["logprobs"].push_back({{"id", piece.token_id}, {"logprob", piece.logprob}, {"top", std::move(top)}});
+    }
+  }
+  json["finish_reason"] = ToString(output.handle->finish_reason());
+  json["timings"] = {{"load_s", stats.load_seconds}, {"weights_s", stats.weights_seconds}};
+  if (!output.pieces.empty()) {
+    json["timings"]["ttft_ms"] = Seconds(output.submitted, output.first) * 1e3;
+    json["timings"]["prompt_tokens_per_s"] = output.prompt_tokens_per_s();
+    json["timings"]["decode_tokens_per_s"] = output.decode_tokens_per_s();
+    json["timings"]["total_s"] = Seconds(output.submitted, output.last);
+  }
+  return json;
+}
+
+// One output as an object, several as a list under "outputs".
+void PrintJson(std::vector<ordered_json> outputs) {
+  fmt::print("{}\n", Dump(outputs.size() == 1 ? outputs[0] : ordered_json{{"outputs", outputs}}));
+}
+
+// --tokenize: the bundle's tokenizer alone, no weights.
+absl::Status Tokenize(const Flags &flags) {
+  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(flags.bundle);
+  if (!bundle.ok())
+    return bundle.status();
+  absl::StatusOr<std::unique_ptr<tokenizer::Tokenizer>> tokenizer =
+      tokenizer::Tokenizer::Load(flags.bundle + "/tokenizer");
+  if (!tokenizer.ok())
+    return tokenizer.status();
+  std::vector<ordered_json> outputs;
+  for (const Request &prompt : flags.prompts) {
+    absl::StatusOr<std::vector<int32_t>> ids = prompt.prompt_token_ids;
+    if (ids->empty())
+      ids = (*tokenizer)->Encode(prompt.prompt, prompt.add_special_tokens);
+    if (!ids.ok())
+      return ids.status();
+    absl::StatusOr<std::string> text = (*tokenizer)->Decode(*ids);
+    if (!text.ok())
+      return text.status();
+    if (!flags.json)
+      fmt::print("{}\n", fmt::join(*ids, ","));
+    outputs.push_back({{"text", *text}, {"prompt_token_ids", *ids}, {"token_ids", ordered_json::array()}});
+  }
+  if (flags.json)
+    PrintJson(std::move(outputs));
+  return absl::OkStatus();
+}
+
+// Renders conversations with the bundle's chat template.
+class Chat {
+public:
+  static absl::StatusOr<Chat> Load(const std::string &directory) {
+    absl::StatusOr<std::unique_ptr<tokenizer::Tokenizer>> tokenizer = tokenizer::Tokenizer::Load(directory);
+    if (!tokenizer.ok())
+      return tokenizer.status();
+    absl::StatusOr<std::unique_ptr<tokenizer::ChatTemplate>> source = tokenizer::ChatTemplate::Load(directory);
+    if (absl::IsNotFound(source.status()))
+      return absl::NotFoundError(fmt::format("--chat: {} has no chat template; the model was not made for chats, give "
+                                             "--prompt without --chat",
+                                             directory));
+    if (!source.ok())
+      return source.status();
+    Chat chat;
+    chat.options_.bos_token = (*tokenizer)->bos_token();
+    chat.options_.eos_token = (*tokenizer)->eos_token();
+    chat.template_ = *std::move(source);
+    return chat;
+  }
+  // The template writes special tokens itself.
+  absl::StatusOr<Request> ToRequest(const std::vector<tokenizer::ChatMessage> &messages) const {
+    absl::StatusOr<std::string> text = template_->Render(messages, options_);
+    if (!text.ok())
+      return text.status();
+    return Request{.prompt = *std::move(text), .prompt_token_ids = {}, .add_special_tokens = false, .sampling = {}};
+  }
+
+private:
+  tokenizer::ChatOptions options_;
+  std::unique_ptr<tokenizer::ChatTemplate> template_;
 };
 
-// Takes a request to its end, printing text as it comes if `stream`.
-absl::StatusOr<Output> Collect(RequestHandle &handle, bool stream, bool wants_logprobs, std::FILE *logits) {
-  Output output;
-  auto begin = Clock::now();
-  output.prompt_token_ids = handle.prompt_token_ids();
-  while (std::optional<Piece> piece = handle.Next()) {
-    if (output.token_ids.empty())
-      output.first_token_seconds = SecondsSince(begin);
-    output.token_ids.push_back(piece->token_id);
-    output.text += piece->text;
-    if (logits)
-      std::fwrite(piece->logits.data(), sizeof(float), piece->logits.size(), logits);
-    if (wants_logprobs) {
-      json top = json::array();
-      for (const TokenLogprob &token : piece->top)
-        top.push_back({{"id", token.id}, {"logprob", token.logprob}});
-      output.logprobs.push_back({{"id", piece->token_id}, {"logprob", piece->logprob}, {"top", std::move(top)}});
-    }
-    if (stream) {
-      std::fputs(piece->text.c_str(), stdout);
+std::vector<tokenizer::ChatMessage> Opening(const Flags &flags) {
+  if (flags.system.empty())
+    return {};
+  return {{"system", flags.system}};
+}
+
+std::string Summary(const Output &output) {
+  if (output.pieces.empty())
+    return fmt::format("no token, {}", ToString(output.handle->finish_reason()));
+  return fmt::format("prompt {} tokens, first token after {:.1f} ms; {} tokens at {:.1f} tokens/s; {}",
+                     output.handle->prompt_token_ids().size(), Seconds(output.submitted, output.first) * 1e3,
+                     output.pieces.size(), output.decode_tokens_per_s(), ToString(output.handle->finish_reason()));
+}
+
+void PrintNote(const Flags &flags, const std::string &note) {
+  if (!flags.quiet)
+    fmt::print(stderr, "{}\n", Styled(stderr, "2", note));
+}
+
+absl::Status RunChat(const Flags &flags, const Chat &chat, Engine &engine, const SamplingParams &sampling,
+                     Interrupts &interrupts) {
+  std::vector<tokenizer::ChatMessage> messages = Opening(flags);
+  bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+  PrintNote(flags, "A message a line; Ctrl-C ends an answer, Ctrl-D the chat.");
+  std::string line;
+  while (true) {
+    if (terminal) {
+      fmt::print("{} ", Styled(stdout, "1", ">"));
       std::fflush(stdout);
     }
-    if (interrupted)
-      handle.Cancel();
-  }
-  output.seconds = SecondsSince(begin);
-  output.reason = handle.finish_reason();
-  if (absl::Status status = handle.status(); !status.ok())
-    return status;
-  return output;
-}
-
-json Timings(const Output &output, const EngineStats &stats) {
-  double decode = output.seconds - output.first_token_seconds;
-  auto rate = [](double count, double seconds) { return seconds > 0 ? count / seconds : 0.0; };
-  return {
-      {"load_s", stats.load_seconds},
-      {"weights_s", stats.weights_seconds},
-      {"ttft_ms", output.first_token_seconds * 1e3},
-      {"total_s", output.seconds},
-      {"prompt_tokens_per_s", rate(static_cast<double>(output.prompt_token_ids.size()), output.first_token_seconds)},
-      {"decode_tokens_per_s", rate(static_cast<double>(output.token_ids.size()) - 1, decode)}};
-}
-
-json ToJson(const Output &output, const EngineStats &stats, bool wants_logprobs) {
-  json result = {{"text", output.text},
-                 {"prompt_token_ids", output.prompt_token_ids},
-                 {"token_ids", output.token_ids},
-                 {"finish_reason", Name(output.reason)},
-                 {"timings", Timings(output, stats)}};
-  if (wants_logprobs)
-    result["logprobs"] = output.logprobs;
-  return result;
-}
-
-std::string Dump(const json &value) {
-  // Texts are UTF-8 already; a replacement is better than an exception if a file name is not.
-  return value.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
-}
-
-// A chat in the terminal: reads lines until the end of the input.
-int Chat(Engine &engine, const std::string &bundle, const std::string &system, const SamplingParams &sampling) {
-  absl::StatusOr<std::unique_ptr<tokenizer::ChatTemplate>> chat_template =
-      tokenizer::ChatTemplate::Load(bundle + "/tokenizer");
-  if (!chat_template.ok())
-    return tools::Fail("run-model", chat_template.status());
-  std::vector<tokenizer::ChatMessage> messages;
-  if (!system.empty())
-    messages.push_back({"system", system});
-  bool is_terminal = isatty(STDIN_FILENO);
-  std::string line;
-  while (!interrupted) {
-    if (is_terminal)
-      std::fputs("> ", stdout);
     if (!std::getline(std::cin, line))
       break;
+    if (line.empty())
+      continue;
     messages.push_back({"user", line});
-    absl::StatusOr<std::string> prompt = (*chat_template)->Render(messages, {});
-    if (!prompt.ok())
-      return tools::Fail("run-model", prompt.status());
-    Request request;
-    request.prompt = *prompt;
-    request.add_special_tokens = false; // the template wrote them
-    request.sampling = sampling;
-    absl::StatusOr<std::unique_ptr<RequestHandle>> handle = engine.Submit(request);
+    absl::StatusOr<Request> request = chat.ToRequest(messages);
+    if (!request.ok())
+      return request.status();
+    request->sampling = sampling;
+    Output output;
+    output.submitted = Clock::now();
+    absl::StatusOr<std::unique_ptr<RequestHandle>> handle = engine.Submit(*request);
     if (!handle.ok())
-      return tools::Fail("run-model", handle.status());
-    absl::StatusOr<Output> output = Collect(**handle, /*stream=*/true, false, nullptr);
-    if (!output.ok())
-      return tools::Fail("run-model", output.status());
-    std::fputs("\n", stdout);
-    messages.push_back({"assistant", output->text});
+      return handle.status();
+    output.handle = *std::move(handle);
+    interrupts.OnInterrupt([&output] { output.handle->Cancel(); });
+    output.Collect(/*print=*/true);
+    interrupts.OnInterrupt({});
+    fmt::print("\n");
+    if (output.handle->finish_reason() == FinishReason::kError)
+      return output.handle->status();
+    PrintNote(flags, Summary(output));
+    messages.push_back({"assistant", output.text()});
   }
-  return tools::kDone;
+  if (terminal)
+    fmt::print("\n");
+  return absl::OkStatus();
+}
+
+absl::Status WriteLogits(const std::string &path, const std::vector<Output> &outputs) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  for (const Output &output : outputs)
+    for (const Piece &piece : output.pieces)
+      file.write(reinterpret_cast<const char *>(piece.logits.data()),
+                 static_cast<std::streamsize>(piece.logits.size() * sizeof(float)));
+  file.close();
+  if (!file)
+    return absl::InvalidArgumentError(fmt::format("--logits-out: {} cannot be written", path));
+  return absl::OkStatus();
+}
+
+absl::Status RunPrompts(const Flags &flags, std::vector<Request> prompts, Engine &engine,
+                        const SamplingParams &sampling, Interrupts &interrupts) {
+  std::vector<Output> outputs(prompts.size());
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    prompts[i].sampling = sampling;
+    outputs[i].submitted = Clock::now();
+    absl::StatusOr<std::unique_ptr<RequestHandle>> handle = engine.Submit(prompts[i]);
+    if (!handle.ok())
+      return handle.status();
+    outputs[i].handle = *std::move(handle);
+  }
+  interrupts.OnInterrupt([&outputs] {
+    for (Output &output : outputs)
+      output.handle->Cancel();
+  });
+  bool stream = !flags.json && outputs.size() == 1;
+  if (stream && isatty(STDOUT_FILENO) && !flags.chat) {
+    fmt::print("{}", Styled(stdout, "2", prompts[0].prompt));
+    std::fflush(stdout);
+  }
+  // A thread for each, so that all have true times.
+  std::vector<std::thread> readers;
+  for (Output &output : outputs)
+    readers.emplace_back([&output, stream] { output.Collect(stream); });
+  for (std::thread &reader : readers)
+    reader.join();
+  for (const Output &output : outputs)
+    if (output.handle->finish_reason() == FinishReason::kError)
+      return output.handle->status();
+  if (!flags.logits_out.empty())
+    if (absl::Status status = WriteLogits(flags.logits_out, outputs); !status.ok())
+      return status;
+  EngineStats stats = engine.Stats();
+  if (flags.json) {
+    std::vector<ordered_json> json;
+    for (const Output &output : outputs) {
+      json.push_back(ToJson(output, stats, sampling.logprobs >= 0));
+      json.back()["sampling"] = ToJson(sampling);
+      json.back()["device"] = stats.device;
+    }
+    PrintJson(std::move(json));
+    return absl::OkStatus();
+  }
+  if (stream)
+    fmt::print("\n");
+  else
+    for (size_t i = 0; i < outputs.size(); ++i)
+      fmt::print("{}\n{}\n", Styled(stdout, "1", fmt::format("--- prompt {} ---", i + 1)), outputs[i].text());
+  std::fflush(stdout);
+  for (const Output &output : outputs)
+    PrintNote(flags, Summary(output));
+  PrintNote(flags, fmt::format("temperature {} top_k {} top_p {} min_p {} max_tokens {}; {}, loaded in {:.2f} s",
+                               sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p,
+                               sampling.max_tokens, stats.device, stats.load_seconds));
+  return absl::OkStatus();
+}
+
+absl::Status Run(const Flags &flags, Interrupts &interrupts) {
+  if (flags.prompts.empty() && !flags.chat)
+    return absl::InvalidArgumentError("no prompt; give --prompt, --prompt-file or --prompt-ids, or --chat to talk");
+  if (flags.prompts.empty() && flags.json)
+    return absl::InvalidArgumentError("--chat without a prompt is a dialogue; give --prompt with --json");
+  if (!flags.system.empty() && !flags.chat)
+    return absl::InvalidArgumentError("--system is for --chat");
+  if (flags.tokenize)
+    return Tokenize(flags);
+  std::optional<Chat> chat;
+  std::vector<Request> prompts = flags.prompts;
+  if (flags.chat) {
+    if (absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(flags.bundle); !bundle.ok())
+      return bundle.status();
+    absl::StatusOr<Chat> loaded = Chat::Load(flags.bundle + "/tokenizer");
+    if (!loaded.ok())
+      return loaded.status();
+    chat = *std::move(loaded);
+    for (Request &prompt : prompts) {
+      if (prompt.prompt.empty())
+        return absl::InvalidArgumentError("--chat takes messages as text, not as --prompt-ids");
+      std::vector<tokenizer::ChatMessage> messages = Opening(flags);
+      messages.push_back({"user", prompt.prompt});
+      absl::StatusOr<Request> request = chat->ToRequest(messages);
+      if (!request.ok())
+        return request.status();
+      prompt = *std::move(request);
+    }
+  }
+  EngineOptions options = flags.engine;
+  options.return_logits = !flags.logits_out.empty();
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Load(flags.bundle, options);
+  if (!engine.ok())
+    return engine.status();
+  absl::StatusOr<SamplingParams> sampling = SamplingOf(flags, (*engine)->default_sampling());
+  if (!sampling.ok())
+    return sampling.status();
+  if (prompts.empty())
+    return RunChat(flags, *chat, **engine, *sampling, interrupts);
+  return RunPrompts(flags, std::move(prompts), **engine, *sampling, interrupts);
+}
+
+// The prompts of the command line: texts, then files, then ids.
+absl::Status ReadPrompts(const CLI::App &app, Flags &flags) {
+  auto add = [&](std::string text, std::vector<int32_t> ids) {
+    flags.prompts.push_back({std::move(text), std::move(ids), !flags.no_special_tokens, {}});
+  };
+  auto add_text = [&](std::string_view flag, std::string text) {
+    if (text.empty())
+      return absl::InvalidArgumentError(fmt::format("{}: the prompt is empty; write some text", flag));
+    add(std::move(text), {});
+    return absl::OkStatus();
+  };
+  for (const std::string &text : app.get_option("--prompt")->results())
+    if (absl::Status status = add_text("--prompt", text); !status.ok())
+      return status;
+  for (const std::string &path : app.get_option("--prompt-file")->results()) {
+    absl::StatusOr<std::string> text =
+        path == "-" ? std::string(std::istreambuf_iterator<char>(std::cin), {}) : ReadFile(path);
+    if (!text.ok())
+      return absl::Status(text.status().code(), fmt::format("--prompt-file: {}", std::string(text.status().message())));
+    if (absl::Status status = add_text(fmt::format("--prompt-file {}", path), *std::move(text)); !status.ok())
+      return status;
+  }
+  for (const std::string &list : app.get_option("--prompt-ids")->results()) {
+    absl::StatusOr<std::vector<int32_t>> ids = ParseIds("--prompt-ids", list);
+    if (!ids.ok())
+      return ids.status();
+    add("", *std::move(ids));
+  }
+  flags.stop = app.get_option("--stop")->results();
+  return absl::OkStatus();
+}
+
+int Main(int argc, char **argv) {
+  Flags flags;
+  CLI::App app{"Runs a compiled model on prompts, or chats with it.", "run-model"};
+  app.footer(kExamples);
+  app.add_option("bundle", flags.bundle, "Bundle that compile-model wrote")->required();
+  AddRepeated(app, "-p,--prompt", "Text to go on with; several make one batch")->group("Prompts");
+  AddRepeated(app, "-f,--prompt-file", "File with a prompt; - is the standard input")->group("Prompts");
+  AddRepeated(app, "--prompt-ids", "Token ids, as in 1,2,3")->group("Prompts");
+  app.add_flag("--no-special-tokens", flags.no_special_tokens, "Do not begin texts with the tokenizer's special tokens")
+      ->group("Prompts");
+  app.add_flag("--chat", flags.chat, "Put messages into the model's chat template; without --prompt, a dialogue")
+      ->group("Prompts");
+  app.add_option("--system", flags.system, "The system message of --chat")->group("Prompts");
+  app.add_flag("--tokenize", flags.tokenize, "Print the prompt's token ids and run nothing")->group("Prompts");
+
+  constexpr const char *kSampling = "Sampling (defaults: the checkpoint's generation_config.json, else as named)";
+  app.add_option("-n,--max-tokens", flags.max_tokens, "Tokens to generate (128; with --chat 1024)")->group(kSampling);
+  app.add_option("--temperature", flags.temperature, "0 takes the most likely token (1)")->group(kSampling);
+  app.add_option("--top-k", flags.top_k, "Choose among this many tokens; 0 is off (0)")->group(kSampling);
+  app.add_option("--top-p", flags.top_p, "Choose among the tokens that make up this probability (1)")->group(kSampling);
+  app.add_option("--min-p", flags.min_p, "Leave out tokens below this share of the likeliest one's probability (0)")
+      ->group(kSampling);
+  app.add_option("--repetition-penalty", flags.repetition_penalty, "Above 1: against tokens seen before (1)")
+      ->group(kSampling);
+  app.add_option("--presence-penalty", flags.presence_penalty, "Subtracted from logits of generated tokens (0)")
+      ->group(kSampling);
+  app.add_option("--frequency-penalty", flags.frequency_penalty, "The same for each time one was generated (0)")
+      ->group(kSampling);
+  app.add_option("--seed", flags.seed, "The same seed gives the same tokens (at random)")->group(kSampling);
+  app.add_flag("--ignore-eos", flags.ignore_eos, "Go on after the end of the sequence")->group(kSampling);
+  AddRepeated(app, "--stop", "End before this text; may be repeated")->group(kSampling);
+  app.add_option("--stop-token-ids", flags.stop_token_ids, "End with one of these tokens, as in 1,2")->group(kSampling);
+
+  app.add_option("--logprobs", flags.logprobs, "With --json: this many most likely tokens at each place")
+      ->group("Output");
+  app.add_flag("--json", flags.json, "Text, token ids, log-probabilities and timings as JSON")->group("Output");
+  app.add_flag("-q,--quiet", flags.quiet, "No timings on the standard error output")->group("Output");
+  app.add_option("--logits-out", flags.logits_out, "Raw float32 rows of logits, one for each token")->group("");
+  AddEngineFlags(app, flags.engine);
+  if (std::optional<int> code = Parse(app, argc, argv))
+    return *code;
+  if (absl::Status status = ReadPrompts(app, flags); !status.ok())
+    return Fail(app, status);
+  Interrupts interrupts;
+  if (absl::Status status = Run(flags, interrupts); !status.ok())
+    return Fail(app, status);
+  return interrupts.interrupted() ? kInterrupted : kDone;
 }
 
 } // namespace
+} // namespace inlay::tools
 
-int main(int argc, char **argv) {
-  std::string bundle, prompt_file, system, logits_path;
-  std::vector<std::string> prompts, prompt_ids;
-  EngineOptions options;
-  SamplingParams given;
-  bool tokenize = false, no_special_tokens = false, as_json = false, chat = false;
-  uint32_t seed = 0;
-  CLI::App app{"Generates text with a compiled model.\n\n"
-               "  run-model llama.inlay --prompt 'Once upon a time' --max-tokens 64\n"
-               "  run-model llama.inlay --prompt-ids 1,2,3 --temperature 0 --json\n"
-               "  run-model llama.inlay --chat\n"};
-  app.set_version_flag("--version", VersionLine("run-model"));
-  app.add_option("bundle", bundle, "Directory that compile-model wrote")->required();
-  app.add_option("--prompt", prompts, "Text to continue; several run as one batch")->allow_extra_args(false);
-  app.add_option("--prompt-file", prompt_file, "A file with the text to continue");
-  auto *ids_flag = app.add_option("--prompt-ids", prompt_ids, "Token ids to continue: 1,2,3; several run as one batch")
-                       ->allow_extra_args(false);
-  app.add_flag("--chat", chat, "Read messages from the terminal and answer with the model's chat template");
-  app.add_option("--system", system, "The system message of a chat");
-  app.add_flag("--tokenize", tokenize, "Run nothing: print the ids of the prompt and what they decode to");
-  app.add_flag("--no-special-tokens", no_special_tokens,
-               "Add no tokens to the prompt, such as the beginning of the text");
-  auto *max_tokens = app.add_option("--max-tokens", given.max_tokens, "Tokens to generate (default 128)");
-  auto *temperature = app.add_option("--temperature", given.temperature, "0 is greedy (default: the checkpoint's)");
-  auto *top_k = app.add_option("--top-k", given.top_k, "Keep the k most likely tokens; 0 is off");
-  auto *top_p = app.add_option("--top-p", given.top_p, "Keep the most likely tokens of this mass; 1 is off");
-  auto *min_p = app.add_option("--min-p", given.min_p, "Keep tokens at least this likely relative to the best");
-  auto *repetition = app.add_option("--repetition-penalty", given.repetition_penalty, "1 is off");
-  app.add_option("--presence-penalty", given.presence_penalty, "0 is off");
-  app.add_option("--frequency-penalty", given.frequency_penalty, "0 is off");
-  auto *seed_flag = app.add_option("--seed", seed, "The same seed gives the same tokens");
-  app.add_option("--stop", given.stop, "End before this text; may be repeated")->allow_extra_args(false);
-  app.add_option("--stop-token-ids", given.stop_token_ids, "End at one of these tokens")->delimiter(',');
-  app.add_flag("--ignore-eos", given.ignore_eos, "Go on after the end of the text");
-  app.add_option("--logprobs", given.logprobs, "Log-probabilities of this many tokens at each step (with --json)");
-  app.add_flag("--json", as_json, "Print one JSON object instead of text");
-  app.add_option("--logits-out", logits_path,
-                 "Write the logits of each token of the first prompt to a file, as float32 rows");
-  tools::AddEngineFlags(app, options);
-  if (int code = tools::Parse(app, argc, argv); code >= 0)
-    return code;
-
-  if (!prompt_file.empty()) {
-    absl::StatusOr<std::string> text = ReadFile(prompt_file, 1 << 28);
-    if (!text.ok())
-      return tools::Fail("run-model", text.status());
-    prompts.push_back(*std::move(text));
-  }
-  options.return_logits = !logits_path.empty();
-  absl::StatusOr<std::unique_ptr<Engine>> loaded = Engine::Load(bundle, options);
-  if (!loaded.ok())
-    return tools::Fail("run-model", loaded.status());
-  Engine &engine = **loaded;
-
-  // The checkpoint's recommendation, then what the command line says.
-  SamplingParams sampling = given;
-  SamplingParams recommended = engine.default_sampling();
-  auto keep = [](CLI::Option *flag, auto &field, const auto &fallback) {
-    if (flag->count() == 0)
-      field = fallback;
-  };
-  keep(max_tokens, sampling.max_tokens, 128);
-  keep(temperature, sampling.temperature, recommended.temperature);
-  keep(top_k, sampling.top_k, recommended.top_k);
-  keep(top_p, sampling.top_p, recommended.top_p);
-  keep(min_p, sampling.min_p, recommended.min_p);
-  keep(repetition, sampling.repetition_penalty, recommended.repetition_penalty);
-  if (seed_flag->count() > 0)
-    sampling.seed = seed;
-  std::signal(SIGINT, [](int) { interrupted = true; });
-  if (chat)
-    return Chat(engine, bundle, system, sampling);
-  if (prompts.empty() && ids_flag->count() == 0)
-    return tools::Fail("run-model",
-                       absl::InvalidArgumentError("no prompt; give --prompt, --prompt-file, --prompt-ids or --chat"));
-
-  std::vector<Request> requests;
-  for (const std::string &prompt : prompts) {
-    Request request;
-    request.prompt = prompt;
-    requests.push_back(std::move(request));
-  }
-  for (const std::string &text : prompt_ids) {
-    absl::StatusOr<std::vector<int32_t>> ids = tools::ParseIds(text);
-    if (!ids.ok())
-      return tools::Fail("run-model", ids.status());
-    Request request;
-    request.prompt_token_ids = *std::move(ids);
-    requests.push_back(std::move(request));
-  }
-  for (Request &request : requests) {
-    request.add_special_tokens = !no_special_tokens;
-    request.sampling = sampling;
-  }
-  if (tokenize) {
-    for (const Request &request : requests) {
-      std::vector<int32_t> ids = request.prompt_token_ids;
-      if (ids.empty()) {
-        absl::StatusOr<std::vector<int32_t>> encoded = engine.Tokenize(request.prompt, request.add_special_tokens);
-        if (!encoded.ok())
-          return tools::Fail("run-model", encoded.status());
-        ids = *std::move(encoded);
-      }
-      absl::StatusOr<std::string> text = engine.Detokenize(ids);
-      if (!text.ok())
-        return tools::Fail("run-model", text.status());
-      std::fputs(Dump({{"prompt_token_ids", ids}, {"text", *text}}).c_str(), stdout);
-    }
-    return tools::kDone;
-  }
-
-  bool is_terminal = isatty(STDERR_FILENO);
-  EngineStats stats = engine.Stats();
-  std::vector<std::unique_ptr<RequestHandle>> handles;
-  for (const Request &request : requests) {
-    absl::StatusOr<std::unique_ptr<RequestHandle>> handle = engine.Submit(request);
-    if (!handle.ok())
-      return tools::Fail("run-model", handle.status());
-    handles.push_back(*std::move(handle));
-  }
-  if (!as_json) {
-    const char *dim = is_terminal ? "\033[2m" : "", *plain = is_terminal ? "\033[0m" : "";
-    fmt::print(stderr, "{}{}: loaded in {:.2f} s, {} KV tokens; temperature {:g}, top_k {}, top_p {:g}{}\n", dim,
-               stats.device, stats.load_seconds, stats.kv_cache_tokens, sampling.temperature, sampling.top_k,
-               sampling.top_p, plain);
-  }
-  std::FILE *logits = logits_path.empty() ? nullptr : std::fopen(logits_path.c_str(), "wb");
-  if (!logits_path.empty() && !logits)
-    return tools::Fail("run-model", absl::InvalidArgumentError(logits_path + ": cannot be written"));
-  bool wants_logprobs = sampling.logprobs >= 0;
-  std::vector<Output> outputs;
-  for (size_t i = 0; i < handles.size(); ++i) {
-    if (!as_json && prompts.size() > i)
-      std::fputs(prompts[i].c_str(), stdout);
-    absl::StatusOr<Output> output = Collect(*handles[i], !as_json, wants_logprobs, i == 0 ? logits : nullptr);
-    if (!output.ok())
-      return tools::Fail("run-model", output.status());
-    if (!as_json)
-      std::fputs("\n", stdout);
-    outputs.push_back(*std::move(output));
-  }
-  if (logits)
-    std::fclose(logits);
-  if (as_json) {
-    json result;
-    if (outputs.size() == 1) {
-      result = ToJson(outputs[0], stats, wants_logprobs);
-    } else {
-      result["outputs"] = json::array();
-      for (const Output &output : outputs)
-        result["outputs"].push_back(ToJson(output, stats, wants_logprobs));
-    }
-    std::fputs(Dump(result).c_str(), stdout);
-  } else {
-    const char *dim = is_terminal ? "\033[2m" : "", *plain = is_terminal ? "\033[0m" : "";
-    for (const Output &output : outputs)
-      fmt::print(stderr, "{}{} prompt tokens, first token after {:.1f} ms; {} tokens at {:.0f} a second{}\n", dim,
-                 output.prompt_token_ids.size(), output.first_token_seconds * 1e3, output.token_ids.size(),
-                 Timings(output, stats)["decode_tokens_per_s"].get<double>(), plain);
-  }
-  return tools::kDone;
-}
+int main(int argc, char **argv) { return inlay::tools::Main(argc, argv); }

@@ -1,0 +1,164 @@
+#include "runtime/tools/tool_support.h"
+
+#include "fmt/format.h"
+#include "runtime/support/version.h"
+
+#include <algorithm>
+#include <charconv>
+#include <csignal>
+#include <cstdlib>
+#include <unistd.h>
+
+namespace inlay::tools {
+
+std::optional<int> Parse(CLI::App &app, int argc, char **argv) {
+  app.set_version_flag("--version", VersionLine(app.get_name()));
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  for (std::string &argument : arguments)
+    if (argument.starts_with("--"))
+      std::replace(argument.begin(), std::find(argument.begin(), argument.end(), '='), '_', '-');
+  std::reverse(arguments.begin(), arguments.end()); // the order that CLI11 wants
+  try {
+    app.parse(arguments);
+  } catch (const CLI::Success &success) { // --help and --version
+    return app.exit(success);
+  } catch (const CLI::ParseError &error) {
+    fmt::print(stderr, "{}: {}; {} --help explains the flags\n", app.get_name(), error.what(), app.get_name());
+    return kUsersInput;
+  }
+  return std::nullopt;
+}
+
+int Fail(const CLI::App &app, const absl::Status &status) {
+  fmt::print(stderr, "{}: {}\n", app.get_name(), std::string(status.message()));
+  return absl::IsInternal(status) || absl::IsUnknown(status) ? kOurs : kUsersInput;
+}
+
+CLI::Option *AddRepeated(CLI::App &app, const std::string &name, const std::string &description) {
+  return app.add_option(name)
+      ->description(description)
+      ->type_name("TEXT")
+      ->type_size(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false);
+}
+
+void AddEngineFlags(CLI::App &app, EngineOptions &options) {
+  constexpr const char *kGroup = "Engine";
+  app.add_option("--target", options.target, "cpu or sm_90a (default: a GPU's if there is one that fits)")
+      ->group(kGroup);
+  app.add_option("--threads", options.threads, "Threads of the host (default: one a core)")
+      ->check(CLI::Range(0, 4096))
+      ->group(kGroup);
+  app.add_option("--gpu-memory-utilization", options.gpu_memory_utilization,
+                 "Share of the GPU's memory for weights, activations and KV pages")
+      ->capture_default_str()
+      ->group(kGroup);
+  app.add_option("--kv-cache-memory-bytes", options.kv_cache_bytes,
+                 "Bytes of KV pages, as in 4GiB (default: what fits)")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->group(kGroup);
+  app.add_option("--max-model-len", options.max_model_len, "Positions of a sequence, up to the bundle's bound")
+      ->group(kGroup);
+  app.add_option("--max-num-seqs", options.max_num_seqs, "Sequences of a step, up to the bundle's bound")
+      ->group(kGroup);
+  app.add_option("--max-num-batched-tokens", options.max_num_batched_tokens, "Rows of a step, up to the bundle's bound")
+      ->group(kGroup);
+  app.add_flag("--enforce-eager", options.enforce_eager, "No CUDA graphs")->group(kGroup);
+}
+
+absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view flag, std::string_view text) {
+  std::vector<int32_t> ids;
+  const char *at = text.data(), *end = at + text.size();
+  while (true) {
+    while (at != end && *at == ' ')
+      ++at;
+    int32_t id = 0;
+    auto [rest, error] = std::from_chars(at, end, id);
+    if (error != std::errc() || (rest != end && *rest != ','))
+      return absl::InvalidArgumentError(
+          fmt::format("{}: expected token ids separated by commas, as in 1,2,3; found '{}'", flag,
+                      std::string(at, std::find(at, end, ','))));
+    ids.push_back(id);
+    if (rest == end)
+      return ids;
+    at = rest + 1;
+  }
+}
+
+std::string Dump(const nlohmann::ordered_json &value) {
+  return value.dump(2, ' ', /*ensure_ascii=*/false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+std::string HumanBytes(uint64_t bytes) {
+  constexpr const char *kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  size_t unit = 0;
+  for (; value >= 1024 && unit + 1 < std::size(kUnits); ++unit)
+    value /= 1024;
+  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+std::string Styled(std::FILE *stream, std::string_view attribute, std::string_view text) {
+  const char *no_color = std::getenv("NO_COLOR");
+  if (!isatty(fileno(stream)) || (no_color && *no_color))
+    return std::string(text);
+  return fmt::format("\033[{}m{}\033[0m", attribute, text);
+}
+
+namespace {
+
+sigset_t InterruptSet() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  return set;
+}
+
+} // namespace
+
+Interrupts::Interrupts() {
+  // Blocked here and so in every thread started later; only the watching thread takes the signal.
+  sigset_t set = InterruptSet();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  thread_ = std::thread([this] { Watch(); });
+}
+
+Interrupts::~Interrupts() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  pthread_kill(thread_.native_handle(), SIGINT);
+  thread_.join();
+}
+
+void Interrupts::Watch() {
+  sigset_t set = InterruptSet();
+  for (int signal = 0; sigwait(&set, &signal) == 0;) {
+    std::function<void()> action;
+    {
+      std::lock_guard lock(mutex_);
+      if (stopping_)
+        return;
+      interrupted_ = true;
+      std::swap(action, action_);
+    }
+    if (!action)
+      _exit(kInterrupted);
+    action();
+  }
+}
+
+void Interrupts::OnInterrupt(std::function<void()> action) {
+  std::lock_guard lock(mutex_);
+  action_ = std::move(action);
+  interrupted_ = false;
+}
+
+bool Interrupts::interrupted() const {
+  std::lock_guard lock(mutex_);
+  return interrupted_;
+}
+
+} // namespace inlay::tools
