@@ -571,7 +571,10 @@ absl::Status EngineImpl::RunStep() {
         padded = static_cast<int32_t>(bucket);
         break;
       }
-  StepSizes sizes = step_->Fill(rows, padded, static_cast<int32_t>(chosen->entry->query_tile_rows()));
+  absl::StatusOr<StepSizes> filled = step_->Fill(rows, padded, static_cast<int32_t>(chosen->entry->query_tile_rows()));
+  if (!filled.ok())
+    return filled.status();
+  StepSizes sizes = *filled;
   sizes[plan::Extent_KvRows] = kv_rows_;
   bool has_penalties = sizes[plan::Extent_PenaltyEntries] > 0;
   if (absl::Status status = device_->CopyToDevice(metadata_, step_->block().data(), step_->used_bytes()); !status.ok())

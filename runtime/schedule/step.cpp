@@ -1,5 +1,7 @@
 #include "runtime/schedule/step.h"
 
+#include "fmt/format.h"
+
 #include <algorithm>
 
 namespace inlay {
@@ -23,21 +25,57 @@ StepMetadata::StepMetadata(const StepCapacity &capacity) : capacity_(capacity) {
   for (plan::Metadata array : {plan::Metadata_PenaltyRows, plan::Metadata_PenaltyTokens, plan::Metadata_PenaltyCounts})
     place(array, capacity.penalty_entries);
   block_.resize(at / sizeof(int32_t));
+  std::fill_n(Ints(plan::Metadata_PageTable), int64_t{capacity.sequences} * capacity.pages_per_sequence, -1);
+  pages_written_.resize(static_cast<size_t>(capacity.sequences));
 }
 
-StepSizes StepMetadata::Fill(std::span<const ScheduledRows> rows, int32_t padded_rows, int32_t query_tile_rows) {
+absl::Status StepMetadata::CheckCapacity(std::span<const ScheduledRows> rows, int32_t padded_rows,
+                                         int32_t query_tile_rows) const {
+  int64_t total = 0, tiles = 0, entries = 0, pages = 0;
+  auto sequences = static_cast<int64_t>(rows.size());
+  for (const ScheduledRows &part : rows) {
+    total += part.count;
+    tiles += (part.count + query_tile_rows - 1) / query_tile_rows;
+    pages = std::max(pages, static_cast<int64_t>(part.sequence->pages.size()));
+    if (part.wants_token() && part.sequence->has_penalties())
+      entries += static_cast<int64_t>(part.sequence->counts.size());
+  }
+  if (padded_rows < total)
+    return absl::InternalError(fmt::format("a step of {} rows was to be padded to {}", total, padded_rows));
+  if (query_tile_rows == 1) { // padding has tiles and sequences of its own
+    tiles += padded_rows - total;
+    sequences = std::max(sequences, int64_t{padded_rows});
+  }
+  struct {
+    const char *what;
+    int64_t found, bound;
+  } checks[] = {{"rows", padded_rows, capacity_.tokens},
+                {"sequences", sequences, capacity_.sequences},
+                {"query tiles", tiles, capacity_.tokens},
+                {"pages of a sequence", pages, capacity_.pages_per_sequence},
+                {"penalty entries", entries, capacity_.penalty_entries}};
+  for (const auto &check : checks)
+    if (check.found > check.bound)
+      return absl::InternalError(
+          fmt::format("a step has {} {}, its arrays were made for {}", check.found, check.what, check.bound));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows, int32_t padded_rows,
+                                             int32_t query_tile_rows) {
+  if (absl::Status status = CheckCapacity(rows, padded_rows, query_tile_rows); !status.ok())
+    return status;
   int32_t *ids = Ints(plan::Metadata_TokenIds), *positions = Ints(plan::Metadata_Positions),
-          *sequences = Ints(plan::Metadata_RowSequences), *pages = Ints(plan::Metadata_PageTable),
-          *tile_sequences = Ints(plan::Metadata_TileSequences), *tile_rows = Ints(plan::Metadata_TileRows),
-          *tile_ends = Ints(plan::Metadata_TileEnds), *logit_rows = Ints(plan::Metadata_LogitRowIndices);
+          *sequences = Ints(plan::Metadata_RowSequences), *tile_sequences = Ints(plan::Metadata_TileSequences),
+          *tile_rows = Ints(plan::Metadata_TileRows), *tile_ends = Ints(plan::Metadata_TileEnds),
+          *logit_rows = Ints(plan::Metadata_LogitRowIndices);
   int32_t row = 0, tiles = 0, logits = 0, entries = 0;
   for (size_t s = 0; s < rows.size(); ++s) {
     const ScheduledRows &part = rows[s];
     const Sequence &sequence = *part.sequence;
     auto index = static_cast<int32_t>(s);
     Ints(plan::Metadata_ContextLengths)[s] = part.first + part.count;
-    for (size_t p = 0; p < sequence.pages.size(); ++p)
-      pages[s * static_cast<size_t>(capacity_.pages_per_sequence) + p] = sequence.pages[p];
+    SetPages(s, sequence.pages);
     int32_t end = row + part.count;
     for (int32_t first = row; first < end; first += query_tile_rows, ++tiles) {
       tile_sequences[tiles] = index;
@@ -51,16 +89,8 @@ StepSizes StepMetadata::Fill(std::span<const ScheduledRows> rows, int32_t padded
     }
     if (!part.wants_token())
       continue;
-    const SamplingParams &sampling = sequence.sampling;
     logit_rows[logits] = row - 1;
-    Floats(plan::Metadata_Temperature)[logits] = sampling.temperature;
-    Ints(plan::Metadata_TopK)[logits] = sampling.top_k;
-    Floats(plan::Metadata_TopP)[logits] = sampling.top_p;
-    Floats(plan::Metadata_MinP)[logits] = sampling.min_p;
-    Ints(plan::Metadata_Seeds)[logits] = static_cast<int32_t>(sequence.seed);
-    Floats(plan::Metadata_RepetitionPenalty)[logits] = sampling.repetition_penalty;
-    Floats(plan::Metadata_PresencePenalty)[logits] = sampling.presence_penalty;
-    Floats(plan::Metadata_FrequencyPenalty)[logits] = sampling.frequency_penalty;
+    SetSampling(logits, sequence.sampling, sequence.seed);
     if (sequence.has_penalties())
       for (const auto &[token, count] : sequence.counts) {
         Ints(plan::Metadata_PenaltyRows)[entries] = logits;
@@ -70,7 +100,7 @@ StepSizes StepMetadata::Fill(std::span<const ScheduledRows> rows, int32_t padded
       }
     ++logits;
   }
-  // Padding: rows, tiles and logits rows that belong to nobody.
+  // Padding: rows, tiles and logits rows that belong to nobody. Nothing of an earlier step is left in them.
   for (; row < padded_rows; ++row) {
     ids[row] = 0;
     positions[row] = sequences[row] = -1;
@@ -83,14 +113,38 @@ StepSizes StepMetadata::Fill(std::span<const ScheduledRows> rows, int32_t padded
   }
   auto sequence_count = static_cast<int32_t>(rows.size());
   if (query_tile_rows == 1) {
-    sequence_count = std::max(sequence_count, padded_rows);
+    for (; sequence_count < padded_rows; ++sequence_count) {
+      Ints(plan::Metadata_ContextLengths)[sequence_count] = 0;
+      SetPages(static_cast<size_t>(sequence_count), {});
+    }
+    SamplingParams greedy;
+    greedy.temperature = 0;
     for (; logits < padded_rows; ++logits) {
       logit_rows[logits] = -1;
-      Floats(plan::Metadata_Temperature)[logits] = 0;
+      SetSampling(logits, greedy, 0);
     }
   }
   used_bytes_ = entries > 0 ? bytes() : penalty_offset_;
-  return {padded_rows, sequence_count, tiles, logits, entries, 0};
+  return StepSizes{padded_rows, sequence_count, tiles, logits, entries, 0};
+}
+
+void StepMetadata::SetPages(size_t place, std::span<const int32_t> pages) {
+  int32_t *row = Ints(plan::Metadata_PageTable) + place * static_cast<size_t>(capacity_.pages_per_sequence);
+  std::copy(pages.begin(), pages.end(), row);
+  if (pages_written_[place] > pages.size())
+    std::fill(row + pages.size(), row + pages_written_[place], -1);
+  pages_written_[place] = pages.size();
+}
+
+void StepMetadata::SetSampling(int32_t row, const SamplingParams &sampling, uint32_t seed) {
+  Floats(plan::Metadata_Temperature)[row] = sampling.temperature;
+  Ints(plan::Metadata_TopK)[row] = sampling.top_k;
+  Floats(plan::Metadata_TopP)[row] = sampling.top_p;
+  Floats(plan::Metadata_MinP)[row] = sampling.min_p;
+  Ints(plan::Metadata_Seeds)[row] = static_cast<int32_t>(seed);
+  Floats(plan::Metadata_RepetitionPenalty)[row] = sampling.repetition_penalty;
+  Floats(plan::Metadata_PresencePenalty)[row] = sampling.presence_penalty;
+  Floats(plan::Metadata_FrequencyPenalty)[row] = sampling.frequency_penalty;
 }
 
 } // namespace inlay

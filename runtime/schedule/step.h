@@ -2,6 +2,8 @@
 #ifndef INLAY_RUNTIME_SCHEDULE_STEP_H_
 #define INLAY_RUNTIME_SCHEDULE_STEP_H_
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "runtime/api/inlay.h"
 #include "runtime/bundle/plan_generated.h"
 #include "runtime/device/device.h"
@@ -60,10 +62,14 @@ public:
   // What must be copied for the step that was filled last.
   uint64_t used_bytes() const { return used_bytes_; }
 
-  // Describes a step. `padded_rows` at least the rows scheduled: the rest is padding. Returns the step's sizes.
-  StepSizes Fill(std::span<const ScheduledRows> rows, int32_t padded_rows, int32_t query_tile_rows);
+  // Describes a step. `padded_rows` at least the rows scheduled: the rest is padding. Returns the step's sizes; an
+  // error, with nothing written, if the step is larger than the capacity.
+  absl::StatusOr<StepSizes> Fill(std::span<const ScheduledRows> rows, int32_t padded_rows, int32_t query_tile_rows);
 
 private:
+  absl::Status CheckCapacity(std::span<const ScheduledRows> rows, int32_t padded_rows, int32_t query_tile_rows) const;
+  void SetPages(size_t place, std::span<const int32_t> pages);
+  void SetSampling(int32_t row, const SamplingParams &sampling, uint32_t seed);
   int32_t *Ints(plan::Metadata array) { return block_.data() + offsets_[static_cast<size_t>(array)] / sizeof(int32_t); }
   float *Floats(plan::Metadata array) { return reinterpret_cast<float *>(Ints(array)); }
 
@@ -72,6 +78,7 @@ private:
   uint64_t penalty_offset_ = 0;
   uint64_t used_bytes_ = 0;
   std::vector<int32_t> block_;
+  std::vector<size_t> pages_written_; // by place in the page table; what lies after them is -1
 };
 
 } // namespace inlay

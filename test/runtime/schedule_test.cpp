@@ -1,0 +1,186 @@
+// What the host tells the kernels about a step, who has which page, and which sampling parameters are refused.
+#include "runtime/kv/page_pool.h"
+#include "runtime/sample/sampling_params.h"
+#include "runtime/schedule/step.h"
+
+#include <cmath>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace inlay {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr StepCapacity kCapacity{
+    .tokens = 16, .sequences = 4, .pages_per_sequence = 3, .page_size = 4, .penalty_entries = 4};
+
+class StepTest : public ::testing::Test {
+protected:
+  std::vector<int32_t> Ints(plan::Metadata array, size_t count) const {
+    const int32_t *first = step_.block().data() + step_.OffsetOf(array) / sizeof(int32_t);
+    return {first, first + count};
+  }
+  std::vector<float> Floats(plan::Metadata array, size_t count) const {
+    const auto *first = reinterpret_cast<const float *>(step_.block().data() + step_.OffsetOf(array) / sizeof(int32_t));
+    return {first, first + count};
+  }
+  // A sequence of `length` tokens, counted up from `token`.
+  static Sequence MakeSequence(int32_t token, int32_t length, std::vector<int32_t> pages) {
+    Sequence sequence;
+    for (int32_t i = 0; i < length; ++i)
+      sequence.tokens.push_back(token + i);
+    sequence.prompt_size = length;
+    sequence.pages = std::move(pages);
+    return sequence;
+  }
+
+  StepMetadata step_{kCapacity};
+};
+
+TEST_F(StepTest, RaggedRowsAreInTilesOfOneSequence) {
+  Sequence a = MakeSequence(10, 5, {7, 2}), b = MakeSequence(20, 3, {4}), c = MakeSequence(30, 9, {1, 3, 5});
+  a.computed = 4;
+  // One generates, one has its whole prompt, one a part from the middle.
+  std::vector<ScheduledRows> rows{{&a, 4, 1}, {&b, 0, 3}, {&c, 2, 5}};
+  absl::StatusOr<StepSizes> sizes = step_.Fill(rows, 9, /*query_tile_rows=*/4);
+  ASSERT_TRUE(sizes.ok()) << sizes.status();
+  EXPECT_THAT(*sizes, ElementsAre(9, 3, 4, 2, 0, 0));
+  EXPECT_THAT(Ints(plan::Metadata_TokenIds, 9), ElementsAre(14, 20, 21, 22, 32, 33, 34, 35, 36));
+  EXPECT_THAT(Ints(plan::Metadata_Positions, 9), ElementsAre(4, 0, 1, 2, 2, 3, 4, 5, 6));
+  EXPECT_THAT(Ints(plan::Metadata_RowSequences, 9), ElementsAre(0, 1, 1, 1, 2, 2, 2, 2, 2));
+  EXPECT_THAT(Ints(plan::Metadata_ContextLengths, 3), ElementsAre(5, 3, 7));
+  EXPECT_THAT(Ints(plan::Metadata_PageTable, 9), ElementsAre(7, 2, -1, 4, -1, -1, 1, 3, 5));
+  EXPECT_THAT(Ints(plan::Metadata_TileSequences, 4), ElementsAre(0, 1, 2, 2));
+  EXPECT_THAT(Ints(plan::Metadata_TileRows, 4), ElementsAre(0, 1, 4, 8));
+  EXPECT_THAT(Ints(plan::Metadata_TileEnds, 4), ElementsAre(1, 4, 8, 9));
+  // The third sequence's prompt is not at its end.
+  EXPECT_THAT(Ints(plan::Metadata_LogitRowIndices, 2), ElementsAre(0, 3));
+  EXPECT_LT(step_.used_bytes(), step_.bytes()) << "penalties are copied though there are none";
+}
+
+TEST_F(StepTest, PaddingKeepsNothingOfEarlierSteps) {
+  std::vector<Sequence> sequences;
+  for (int32_t i = 0; i < 4; ++i) {
+    sequences.push_back(MakeSequence(i, 1, {3 * i, 3 * i + 1, 3 * i + 2}));
+    sequences.back().seed = 9;
+    sequences.back().sampling.top_k = 5;
+    sequences.back().sampling.top_p = 0.5f;
+    sequences.back().sampling.presence_penalty = 1;
+  }
+  std::vector<ScheduledRows> rows;
+  for (Sequence &sequence : sequences)
+    rows.push_back({&sequence, 0, 1});
+  ASSERT_TRUE(step_.Fill(rows, 4, 1).ok());
+
+  Sequence last = MakeSequence(40, 1, {8});
+  std::vector<ScheduledRows> one{{&last, 0, 1}};
+  absl::StatusOr<StepSizes> sizes = step_.Fill(one, 4, 1);
+  ASSERT_TRUE(sizes.ok()) << sizes.status();
+  EXPECT_THAT(*sizes, ElementsAre(4, 4, 4, 4, 0, 0));
+  EXPECT_THAT(Ints(plan::Metadata_TokenIds, 4), ElementsAre(40, 0, 0, 0));
+  EXPECT_THAT(Ints(plan::Metadata_Positions, 4), ElementsAre(0, -1, -1, -1));
+  EXPECT_THAT(Ints(plan::Metadata_RowSequences, 4), ElementsAre(0, -1, -1, -1));
+  EXPECT_THAT(Ints(plan::Metadata_TileSequences, 4), ElementsAre(0, -1, -1, -1));
+  EXPECT_THAT(Ints(plan::Metadata_LogitRowIndices, 4), ElementsAre(0, -1, -1, -1));
+  EXPECT_THAT(Ints(plan::Metadata_ContextLengths, 4), ElementsAre(1, 0, 0, 0));
+  EXPECT_THAT(Ints(plan::Metadata_PageTable, 12), ElementsAre(8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
+  EXPECT_THAT(Floats(plan::Metadata_Temperature, 4), ElementsAre(1, 0, 0, 0));
+  EXPECT_THAT(Ints(plan::Metadata_TopK, 4), ElementsAre(0, 0, 0, 0));
+  EXPECT_THAT(Floats(plan::Metadata_TopP, 4), ElementsAre(1, 1, 1, 1));
+  EXPECT_THAT(Ints(plan::Metadata_Seeds, 4), ElementsAre(0, 0, 0, 0));
+  EXPECT_THAT(Floats(plan::Metadata_RepetitionPenalty, 4), ElementsAre(1, 1, 1, 1));
+  EXPECT_THAT(Floats(plan::Metadata_PresencePenalty, 4), ElementsAre(0, 0, 0, 0));
+}
+
+TEST_F(StepTest, PenaltiesNameTheRowOfLogitsAndNotOfTokens) {
+  Sequence plain = MakeSequence(1, 2, {0}), penalised = MakeSequence(5, 1, {1});
+  plain.counts = {{9, 9}}; // of no effect without a penalty
+  penalised.sampling.frequency_penalty = 0.5f;
+  penalised.counts = {{5, 0}, {8, 2}};
+  std::vector<ScheduledRows> rows{{&plain, 0, 2}, {&penalised, 0, 1}};
+  absl::StatusOr<StepSizes> sizes = step_.Fill(rows, 3, 4);
+  ASSERT_TRUE(sizes.ok()) << sizes.status();
+  EXPECT_THAT(*sizes, ElementsAre(3, 2, 2, 2, 2, 0));
+  EXPECT_THAT(Ints(plan::Metadata_PenaltyRows, 2), ElementsAre(1, 1));
+  EXPECT_THAT(Ints(plan::Metadata_PenaltyTokens, 2), ElementsAre(5, 8));
+  EXPECT_THAT(Ints(plan::Metadata_PenaltyCounts, 2), ElementsAre(0, 2));
+  EXPECT_THAT(Floats(plan::Metadata_FrequencyPenalty, 2), ElementsAre(0, 0.5f));
+  EXPECT_EQ(step_.used_bytes(), step_.bytes());
+}
+
+TEST_F(StepTest, StepsBeyondTheCapacityAreRefused) {
+  auto error = [&](std::span<const ScheduledRows> rows, int32_t padded, int32_t tile) {
+    return std::string(step_.Fill(rows, padded, tile).status().message());
+  };
+  Sequence longer = MakeSequence(0, 20, {0}), many_pages = MakeSequence(0, 1, {0, 1, 2, 3});
+  EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 17}}, 17, 4),
+            "a step has 17 rows, its arrays were made for 16");
+  EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 3}}, 2, 4), "a step of 3 rows was to be padded to 2");
+  EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 1}}, 5, 1),
+            "a step has 5 sequences, its arrays were made for 4");
+  EXPECT_EQ(error(std::vector<ScheduledRows>{{&many_pages, 0, 1}}, 1, 1),
+            "a step has 4 pages of a sequence, its arrays were made for 3");
+  Sequence penalised = MakeSequence(0, 1, {0});
+  penalised.sampling.repetition_penalty = 2;
+  for (int32_t id = 0; id < 5; ++id)
+    penalised.counts[id] = 1;
+  EXPECT_EQ(error(std::vector<ScheduledRows>{{&penalised, 0, 1}}, 1, 1),
+            "a step has 5 penalty entries, its arrays were made for 4");
+}
+
+TEST_F(StepTest, ArraysDoNotOverlap) {
+  for (int a = 0; a <= plan::Metadata_MAX; ++a)
+    for (int b = 0; b <= plan::Metadata_MAX; ++b)
+      if (a != b)
+        EXPECT_NE(step_.OffsetOf(static_cast<plan::Metadata>(a)), step_.OffsetOf(static_cast<plan::Metadata>(b)));
+  for (int a = 0; a <= plan::Metadata_MAX; ++a)
+    EXPECT_EQ(step_.OffsetOf(static_cast<plan::Metadata>(a)) % 256, 0u);
+}
+
+TEST(PagePool, EveryPageIsGivenOnceUntilItComesBack) {
+  PagePool pool(5);
+  EXPECT_EQ(pool.total(), 5);
+  std::optional<std::vector<int32_t>> a = pool.Take(3), b = pool.Take(2);
+  ASSERT_TRUE(a && b);
+  std::vector<int32_t> all = *a;
+  all.insert(all.end(), b->begin(), b->end());
+  EXPECT_THAT(all, ::testing::UnorderedElementsAre(0, 1, 2, 3, 4));
+  EXPECT_EQ(pool.free(), 0);
+  EXPECT_FALSE(pool.Take(1));
+  EXPECT_TRUE(pool.Take(0));
+  pool.Return(*b);
+  EXPECT_EQ(pool.free(), 2);
+  EXPECT_FALSE(pool.Take(3)) << "more than are free";
+  EXPECT_EQ(pool.free(), 2) << "a request that failed took pages";
+  EXPECT_THAT(*pool.Take(2), ::testing::UnorderedElementsAreArray(*b));
+}
+
+TEST(SamplingParams, FieldsOutOfRangeAreNamedWithWhatIsPossible) {
+  auto error = [](auto change) {
+    SamplingParams params;
+    change(params);
+    return std::string(ValidateSamplingParams(params, /*vocab_size=*/100).message());
+  };
+  EXPECT_EQ(error([](SamplingParams &) {}), "");
+  EXPECT_EQ(error([](SamplingParams &p) { p.temperature = 0, p.top_p = 1, p.min_p = 1, p.logprobs = 100; }), "");
+  EXPECT_EQ(error([](SamplingParams &p) { p.temperature = -1; }), "temperature is -1, expected [0, 100]");
+  EXPECT_THAT(error([](SamplingParams &p) { p.temperature = NAN; }), HasSubstr("temperature is nan"));
+  EXPECT_THAT(error([](SamplingParams &p) { p.temperature = INFINITY; }), HasSubstr("temperature is inf"));
+  EXPECT_EQ(error([](SamplingParams &p) { p.top_k = -1; }), "top_k is -1, expected [0, 1073741824]");
+  EXPECT_EQ(error([](SamplingParams &p) { p.top_p = 0; }), "top_p is 0, expected (0, 1]");
+  EXPECT_EQ(error([](SamplingParams &p) { p.min_p = 1.5f; }), "min_p is 1.5, expected [0, 1]");
+  EXPECT_EQ(error([](SamplingParams &p) { p.repetition_penalty = 0; }), "repetition_penalty is 0, expected (0, 100]");
+  EXPECT_EQ(error([](SamplingParams &p) { p.presence_penalty = -3; }), "presence_penalty is -3, expected [-2, 2]");
+  EXPECT_EQ(error([](SamplingParams &p) { p.frequency_penalty = 3; }), "frequency_penalty is 3, expected [-2, 2]");
+  EXPECT_EQ(error([](SamplingParams &p) { p.max_tokens = 0; }), "max_tokens is 0, expected [1, 1073741824]");
+  EXPECT_EQ(error([](SamplingParams &p) { p.logprobs = 101; }), "logprobs is 101, expected [-1, 100]");
+  EXPECT_EQ(error([](SamplingParams &p) { p.stop_token_ids = {5, 100}; }),
+            "stop_token_ids holds 100, expected ids in [0, 100)");
+  EXPECT_EQ(error([](SamplingParams &p) { p.stop = {""}; }), "a stop string has 0 bytes, expected 1 to 1024");
+  EXPECT_THAT(error([](SamplingParams &p) { p.stop.assign(65, "x"); }), HasSubstr("number of stop strings is 65"));
+}
+
+} // namespace
+} // namespace inlay
