@@ -357,10 +357,13 @@ absl::Status EngineImpl::AllocateMemory(const EngineOptions &options) {
 
 absl::Status EngineImpl::LoadWeights() {
   auto begin = Clock::now();
-  std::vector<std::byte> buffer;
+  uint64_t largest = 0;
+  for (uint32_t i = 0; i < weights_.size(); ++i)
+    largest = std::max(largest, target_->weights()->Get(i)->bytes());
+  // Not a vector, which would fill it with zeros first.
+  std::unique_ptr<std::byte[]> memory(new std::byte[largest]);
   for (uint32_t i = 0; i < weights_.size(); ++i) {
-    const plan::Weight &weight = *target_->weights()->Get(i);
-    buffer.resize(weight.bytes());
+    std::span<std::byte> buffer(memory.get(), target_->weights()->Get(i)->bytes());
     if (absl::Status status = bundle_->LoadWeight(*target_, i, buffer, device_->host_pool()); !status.ok())
       return status;
     if (absl::Status status = device_->CopyToDevice(weights_[i], buffer.data(), buffer.size()); !status.ok())

@@ -26,6 +26,22 @@ std::string HashBytes(std::span<const std::byte> bytes) {
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
 
+namespace {
+
+// The files that devices load kernels from.
+std::vector<std::string> KernelFiles(const plan::Target &target) {
+  std::string directory = "kernels/" + target.name()->str() + "/";
+  if (target.name()->string_view() == "cpu")
+    return {directory + "kernels.so"};
+  std::vector<std::string> files;
+  if (target.kernels())
+    for (const plan::Kernel *kernel : *target.kernels())
+      files.push_back(directory + kernel->name()->str() + ".cubin");
+  return files;
+}
+
+} // namespace
+
 absl::StatusOr<std::unique_ptr<Bundle>> Bundle::Open(const std::string &path) {
   std::unique_ptr<Bundle> bundle(new Bundle);
   bundle->path_ = path;
@@ -91,6 +107,13 @@ absl::StatusOr<std::unique_ptr<Bundle>> Bundle::Open(const std::string &path) {
   for (size_t i = 0; i < manifest["targets"].size(); ++i)
     if (manifest["targets"][i] != bundle->plan_->targets()->Get(static_cast<uint32_t>(i))->name()->str())
       return damaged("targets");
+  // Without a hash, a file would be run that nobody checked.
+  for (const plan::Target *target : *bundle->plan_->targets())
+    for (const std::string &name : KernelFiles(*target))
+      if (!manifest["files"].contains(name))
+        return absl::DataLossError(
+            fmt::format("{}: 'files' has no hash of '{}', which target '{}' runs; compile the model again",
+                        manifest_path, name, target->name()->string_view()));
   if (!manifest.contains("weights") || !manifest["weights"].is_object() || !manifest["weights"].contains("mode") ||
       !manifest["weights"]["mode"].is_string())
     return damaged("weights.mode");
@@ -182,9 +205,11 @@ absl::Status Bundle::LoadWeight(const plan::Target &target, uint32_t index, std:
     return CarryOut(weight, [&](std::string_view name) { return checkpoint_->tensors.Find(name); }, out, pool);
   const Packed &packed = packed_.at(target.name()->str());
   std::span<const std::byte> all = packed.file.bytes();
-  // Hash the chunks that the weight touches, then copy it.
+  // Hash the chunks that the weight touches, and ahead as many as there are threads; then copy it.
   uint64_t first = weight.offset() / kWeightChunkBytes,
-           last = (weight.offset() + weight.bytes() - 1) / kWeightChunkBytes;
+           last =
+               std::max((weight.offset() + weight.bytes() - 1) / kWeightChunkBytes,
+                        std::min<uint64_t>(first + static_cast<uint64_t>(pool.threads()), packed.checked.size()) - 1);
   std::vector<char> wrong(last - first + 1);
   pool.Run(static_cast<int64_t>(last - first + 1), [&](int64_t i) {
     uint64_t chunk = first + static_cast<uint64_t>(i), at = chunk * kWeightChunkBytes;
@@ -199,7 +224,11 @@ absl::Status Bundle::LoadWeight(const plan::Target &target, uint32_t index, std:
                                              path_, target.name()->string_view(), first + i));
     packed.checked[first + i] = true;
   }
-  std::memcpy(out.data(), all.data() + weight.offset(), weight.bytes());
+  constexpr uint64_t kCopyBytes = uint64_t{4} << 20;
+  pool.Run(static_cast<int64_t>((weight.bytes() + kCopyBytes - 1) / kCopyBytes), [&](int64_t i) {
+    uint64_t at = static_cast<uint64_t>(i) * kCopyBytes;
+    std::memcpy(out.data() + at, all.data() + weight.offset() + at, std::min(kCopyBytes, weight.bytes() - at));
+  });
   return absl::OkStatus();
 }
 

@@ -6,6 +6,8 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <map>
+#include <mutex>
 
 namespace inlay {
 namespace {
@@ -108,6 +110,45 @@ void FillRopeTable(const plan::Weight &weight, std::span<std::byte> out, ThreadP
   });
 }
 
+// SplitMix64 (Steele et al., 2014).
+uint64_t Mix(uint64_t z) {
+  z *= 0x9e3779b97f4a7c15;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}
+
+// Uniform numbers.
+void MakeNoise(plan::DataType type, double mean, double deviation, uint64_t seed, std::span<std::byte> out,
+               ThreadPool &pool) {
+  size_t size = ElementSize(type), count = out.size() / size;
+  constexpr size_t kPerJob = 1 << 14;
+  pool.Run(static_cast<int64_t>((count + kPerJob - 1) / kPerJob), [&](int64_t job) {
+    size_t first = static_cast<size_t>(job) * kPerJob, last = std::min(count, first + kPerJob);
+    for (size_t i = first; i < last; ++i) {
+      double uniform = static_cast<double>(Mix(i + seed * 0x632be59bd9b4e019) >> 11) * 0x1p-53 * 2 - 1;
+      auto value = static_cast<float>(mean + deviation * std::sqrt(3.0) * uniform);
+      Convert(reinterpret_cast<const std::byte *>(&value), plan::DataType_F32, out.data() + i * size, type, 1);
+    }
+  });
+}
+
+// A prime, so that rows of no length repeat soon.
+constexpr uint64_t kNoiseElements = 4'194'319;
+
+// Noise for matrices, made once for each type.
+std::span<const std::byte> SharedNoise(plan::DataType type, ThreadPool &pool) {
+  static std::mutex mutex;
+  static std::map<plan::DataType, std::vector<std::byte>> blocks;
+  std::lock_guard lock(mutex);
+  std::vector<std::byte> &block = blocks[type];
+  if (block.empty()) {
+    block.resize(kNoiseElements * ElementSize(type));
+    MakeNoise(type, /*mean=*/0, /*deviation=*/0.02, /*seed=*/0, block, pool);
+  }
+  return block;
+}
+
 bool IsRopeTable(const plan::Recipe &recipe) { return recipe.inv_freq() && recipe.inv_freq()->size() > 0; }
 
 } // namespace
@@ -202,30 +243,21 @@ absl::Status FillRandom(const plan::Weight &weight, uint64_t seed, std::span<std
     FillRopeTable(weight, out, pool);
     return absl::OkStatus();
   }
-  bool is_norm = recipe.columns() == 1 && weight.name()->string_view().find("norm") != std::string_view::npos;
-  double mean = is_norm ? 1.0 : 0.0, deviation = is_norm ? 0.1 : 0.02;
-  // One block of noise, repeated: what matters for speed is that bits look random.
-  constexpr size_t kBlockBytes = size_t{16} << 20;
-  size_t size = ElementSize(weight.type()), block = std::min(kBlockBytes, out.size()) / size;
-  constexpr size_t kPerJob = 1 << 14;
-  pool.Run(static_cast<int64_t>((block + kPerJob - 1) / kPerJob), [&](int64_t job) {
-    size_t first = static_cast<size_t>(job) * kPerJob, last = std::min(block, first + kPerJob);
-    for (size_t i = first; i < last; ++i) {
-      // SplitMix64 (Steele et al., 2014), to a uniform number of the wanted deviation.
-      uint64_t z = (i + seed * 0x632be59bd9b4e019) * 0x9e3779b97f4a7c15;
-      z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-      z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-      z ^= z >> 31;
-      double uniform = static_cast<double>(z >> 11) * 0x1p-53 * 2 - 1;
-      auto value = static_cast<float>(mean + deviation * std::sqrt(3.0) * uniform);
-      Convert(reinterpret_cast<const std::byte *>(&value), plan::DataType_F32, out.data() + i * size, weight.type(), 1);
+  if (recipe.columns() == 1 && weight.name()->string_view().find("norm") != std::string_view::npos) {
+    MakeNoise(weight.type(), /*mean=*/1, /*deviation=*/0.1, seed, out, pool);
+    return absl::OkStatus();
+  }
+  // The same noise for all, from different places: what matters for speed is that bits look random.
+  std::span<const std::byte> noise = SharedNoise(weight.type(), pool);
+  uint64_t start = Mix(seed) % kNoiseElements * ElementSize(weight.type());
+  constexpr uint64_t kBytesPerJob = uint64_t{4} << 20;
+  pool.Run(static_cast<int64_t>((out.size() + kBytesPerJob - 1) / kBytesPerJob), [&](int64_t job) {
+    uint64_t at = static_cast<uint64_t>(job) * kBytesPerJob, end = std::min<uint64_t>(out.size(), at + kBytesPerJob);
+    while (at < end) {
+      uint64_t from = (start + at) % noise.size(), count = std::min<uint64_t>(end - at, noise.size() - from);
+      std::memcpy(out.data() + at, noise.data() + from, count);
+      at += count;
     }
-  });
-  size_t block_bytes = block * size;
-  size_t copies = (out.size() - block_bytes + block_bytes - 1) / block_bytes;
-  pool.Run(static_cast<int64_t>(copies), [&](int64_t i) {
-    size_t at = (static_cast<size_t>(i) + 1) * block_bytes;
-    std::memcpy(out.data() + at, out.data(), std::min(block_bytes, out.size() - at));
   });
   return absl::OkStatus();
 }

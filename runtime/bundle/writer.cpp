@@ -35,6 +35,11 @@ private:
   std::string path_;
 };
 
+// JSON as text; bytes that are no UTF-8 become U+FFFD instead of an exception.
+std::string Dump(const json &value, int indent = -1) {
+  return value.dump(indent, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
+}
+
 void SyncDirectory(const std::string &path) {
   int file = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (file >= 0) {
@@ -104,7 +109,7 @@ absl::StatusOr<std::string> DescribeSources(const std::vector<std::string> &file
                        {"changed", fmt::format("{}.{:09}", info.st_mtim.tv_sec, info.st_mtim.tv_nsec)},
                        {"header_xxh3", HashBytes(bytes.first(bytes.size() < 8 ? 0 : 8 + header))}});
   }
-  return sources.dump();
+  return Dump(sources);
 }
 
 absl::Status WriteBundle(const BundleContents &contents, const std::string &path, bool overwrite,
@@ -155,7 +160,13 @@ absl::Status WriteBundle(const BundleContents &contents, const std::string &path
       absl::StatusOr<std::string> sources = DescribeSources(checkpoint->files());
       if (!sources.ok())
         return sources.status();
-      manifest["weights"]["directory"] = fs::absolute(contents.checkpoint, error).lexically_normal().string();
+      json directory = fs::absolute(contents.checkpoint, error).lexically_normal().string();
+      if (json::parse(Dump(directory)) != directory)
+        return absl::InvalidArgumentError(
+            fmt::format("{}: is no UTF-8 path, which a manifest cannot hold; rename it or "
+                        "compile with --weights=pack",
+                        contents.checkpoint));
+      manifest["weights"]["directory"] = std::move(directory);
       manifest["weights"]["sources"] = json::parse(*sources);
     } else {
       ThreadPool pool;
@@ -175,8 +186,11 @@ absl::Status WriteBundle(const BundleContents &contents, const std::string &path
     }
   }
   // Last, so that a directory with a manifest is complete.
-  if (absl::Status status = WriteFile(temporary + "/manifest.json", manifest.dump(2) + "\n"); !status.ok())
+  if (absl::Status status = WriteFile(temporary + "/manifest.json", Dump(manifest, 2) + "\n"); !status.ok())
     return status;
+  for (const fs::directory_entry &entry : fs::recursive_directory_iterator(temporary, error))
+    if (entry.is_directory(error))
+      SyncDirectory(entry.path().string());
   SyncDirectory(temporary);
   // A bundle that is replaced keeps its name until the new one is whole, and gets it back if that cannot take it.
   error.clear();

@@ -132,6 +132,28 @@ TEST_F(BundleTest, AMissingFileIsNamed) {
   EXPECT_THAT(OpenError(), HasSubstr("kernels/cpu/kernels.so: cannot be opened"));
 }
 
+TEST_F(BundleTest, KernelsWithoutAHashAreRefused) {
+  ASSERT_TRUE(Write("pack").ok());
+  Replace("manifest.json", "\"kernels/cpu/kernels.so\"", "\"plan.fb\"");
+  // The second "plan.fb" of the object, which is the one that counts, has the hash of the real one.
+  EXPECT_THAT(OpenError(), HasSubstr("'files' has no hash of 'kernels/cpu/kernels.so', which target 'cpu' runs"));
+}
+
+TEST_F(BundleTest, PathsThatAreNoUtf8AreCopiedFromAndNotLinkedTo) {
+  fs::rename(root_ / "model", root_ / "model\xff");
+  auto write = [&](const char *mode) {
+    return WriteBundle({.plan = SmallPlan(),
+                        .manifest_extra = "{}",
+                        .files = {{"kernels/cpu/kernels.so", "not run here"}},
+                        .weights_mode = mode,
+                        .checkpoint = (root_ / "model\xff").string()},
+                       path(), /*overwrite=*/true);
+  };
+  EXPECT_THAT(std::string(write("link").message()), HasSubstr("is no UTF-8 path"));
+  ASSERT_TRUE(write("pack").ok());
+  EXPECT_TRUE(Bundle::Open(path()).ok());
+}
+
 TEST_F(BundleTest, AFlippedByteInAnyFileIsNamed) {
   for (const char *name : {"plan.fb", "kernels/cpu/kernels.so"}) {
     ASSERT_TRUE(Write("pack", /*overwrite=*/true).ok());

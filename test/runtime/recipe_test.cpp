@@ -133,6 +133,28 @@ TEST(Recipe, SizesThatOverflowAreRefused) {
   EXPECT_THAT(std::string(WeightBytes(*weight).status().message()), ::testing::HasSubstr("do not fit into memory"));
 }
 
+TEST(Recipe, RandomWeightsHaveTheirDeviationAndDifferFromEachOther) {
+  WeightBuffer weight({5000, 1000}, plan::DataType_F32, {"a"}); // more than there is noise
+  ThreadPool pool(3);
+  std::vector<float> one(5'000'000), other(one.size());
+  ASSERT_TRUE(FillRandom(*weight, 1, std::as_writable_bytes(std::span(one)), pool).ok());
+  ASSERT_TRUE(FillRandom(*weight, 2, std::as_writable_bytes(std::span(other)), pool).ok());
+  double sum = 0, squares = 0;
+  size_t equal = 0;
+  for (size_t i = 0; i < one.size(); ++i) {
+    sum += one[i];
+    squares += double{one[i]} * one[i];
+    equal += one[i] == other[i];
+  }
+  auto count = static_cast<double>(one.size());
+  EXPECT_NEAR(sum / count, 0, 1e-4);
+  EXPECT_NEAR(std::sqrt(squares / count), 0.02, 1e-4);
+  EXPECT_LT(equal, one.size() / 1000);
+  std::vector<float> again(one.size());
+  ASSERT_TRUE(FillRandom(*weight, 1, std::as_writable_bytes(std::span(again)), pool).ok());
+  EXPECT_EQ(one, again);
+}
+
 TEST(ThreadPool, CallsEachIndexOnce) {
   ThreadPool pool(4);
   for (int64_t count : {0, 1, 2, 31, 1000}) {
