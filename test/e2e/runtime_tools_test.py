@@ -1,0 +1,139 @@
+"""The runtime's tools: what wrong input gets (exit code 1 and one line), and, where the compiler was built and a bundle
+is given, what run-model, bench-model and inspect-bundle say about the example model."""
+
+import array
+import json
+import pathlib
+import signal
+import subprocess
+import time
+
+import tools
+
+complaints = []
+
+
+def expect(name: str, found, expected) -> None:
+    if found != expected:
+        complaints.append(f"{name}: expected {expected!r}, found {found!r}")
+
+
+def expect_error(t: tools.Tools, words: str, tool: str, *arguments) -> None:
+    """Exit code 1, nothing on the standard output, and one line with `words`."""
+    result = t.run(tool, *arguments)
+    name = f"{tool} {' '.join(map(str, arguments))}"
+    expect(f"{name}: exit code", result.returncode, 1)
+    expect(f"{name}: output", result.stdout, "")
+    if result.stderr.count("\n") != 1 or not result.stderr.startswith(f"{tool}: ") or words not in result.stderr:
+        complaints.append(f"{name}: expected one line with {words!r}, found {result.stderr!r}")
+
+
+def without_bundle(t: tools.Tools) -> None:
+    empty = t.scratch / "empty"
+    empty.mkdir()
+    for tool, options in (("run-model", ["--prompt", "x"]), ("bench-model", []), ("inspect-bundle", [])):
+        expect_error(t, "is not a directory", tool, t.scratch / "none", *options)
+        expect_error(t, "holds no readable manifest.json", tool, empty, *options)
+        expect_error(t, "bundle is required", tool, *options)
+        expect_error(t, "--no-such-flag", tool, empty, *options, "--no-such-flag")
+        expect(f"{tool} --version", t.checked(tool, "--version").split()[0], tool)
+        if "Examples:" not in t.checked(tool, "--help"):
+            complaints.append(f"{tool} --help shows no examples")
+    expect_error(t, "no prompt; give --prompt", "run-model", empty)
+    expect_error(t, "found 'a'", "run-model", empty, "--prompt-ids", "1,a,2")
+    expect_error(t, "found ''", "run-model", empty, "--prompt-ids", "1,")
+    expect_error(t, "the prompt is empty", "run-model", empty, "--prompt", "")
+    expect_error(t, "--prompt-file", "run-model", empty, "--prompt-file", t.scratch / "none")
+    expect_error(t, "--system is for --chat", "run-model", empty, "--prompt", "x", "--system", "y")
+    expect_error(t, "--temperature", "run-model", empty, "--prompt", "x", "--temperature", "warm")
+    expect_error(t, "leave nothing to measure", "bench-model", empty, "-p", 0, "-n", 0)
+    expect_error(t, "--repetitions", "bench-model", empty, "-r", 0)
+
+
+def run_model(t: tools.Tools, bundle: pathlib.Path) -> None:
+    options = ("--max-tokens", 8, "--temperature", 0, "--ignore-eos")
+    logits = t.scratch / "logits"
+    alone = t.generate(bundle, "--prompt", "def f", *options, "--logprobs", 2, "--logits-out", logits)
+    expect("tokens", len(alone["token_ids"]), 8)
+    expect("finish_reason", alone["finish_reason"], "length")
+    # The token is the likeliest one of its row, with which log-probabilities and raw logits agree.
+    values = array.array("f", logits.read_bytes())
+    columns = len(values) // 8
+    for step, (token, entry) in enumerate(zip(alone["token_ids"], alone["logprobs"])):
+        row = values[step * columns : (step + 1) * columns]
+        expect(f"logprobs[{step}].id", entry["id"], token)
+        expect(f"logprobs[{step}].top[0]", entry["top"][0], {"id": token, "logprob": entry["logprob"]})
+        expect(f"logits[{step}]", row.index(max(row)), token)
+        if abs(tools.log_softmax(row)[token] - entry["logprob"]) > 1e-4:
+            complaints.append(f"logprobs[{step}]: {entry['logprob']} is not the logarithm of softmax(logits)")
+
+    # Several prompts are one batch, and each is what it is alone; names of flags take _ for -.
+    ids = ",".join(map(str, alone["prompt_token_ids"]))
+    batch = t.generate(bundle, "--prompt", "def f", "--prompt", "{}", "--prompt_ids", ids, "--max_tokens", 8,
+                       "--temperature=0", "--ignore_eos")["outputs"]
+    expect("outputs", len(batch), 3)
+    expect("batch[0]", batch[0]["token_ids"], alone["token_ids"])
+    expect("batch[2]", batch[2]["token_ids"], alone["token_ids"])
+
+    # As text: what JSON has; and through a stop string.
+    expect("text", t.checked("run-model", bundle, "--prompt", "def f", *options), alone["text"] + "\n")
+    stop = alone["text"][2:4]
+    stopped = t.generate(bundle, "--prompt", "def f", *options, "--stop", stop)
+    expect("--stop", (stopped["text"], stopped["finish_reason"]), (alone["text"].split(stop)[0], "stop"))
+
+    tokenized = t.generate(bundle, "--prompt", "-x [1,2]", "--tokenize", "--no-special-tokens")
+    expect("--tokenize", tokenized["text"], "-x [1,2]")
+    expect_error(t, "temperature is nan", "run-model", bundle, "--prompt", "x", "--temperature", "nan")
+    expect_error(t, "has no target 'sm_00'", "run-model", bundle, "--prompt", "x", "--target", "sm_00")
+    expect_error(t, "--max-model-len is 999999", "run-model", bundle, "--prompt", "x", "--max-model-len", 999999)
+    expect_error(t, "has no chat template", "run-model", bundle, "--chat")
+
+    # Ctrl-C ends the generation, and what there is is printed whole.
+    process = subprocess.Popen([t.binaries / "run-model", bundle, "--prompt", "def f", "--max-tokens", "100000",
+                                "--ignore-eos", "-q"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    first = process.stdout.read(1)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    rest, stderr = process.communicate(timeout=60)
+    expect("Ctrl-C", (process.returncode, stderr, (first + rest)[-1:]), (130, b"", b"\n"))
+
+
+def bench_model(t: tools.Tools, bundle: pathlib.Path) -> None:
+    report = json.loads(t.checked("bench-model", bundle, "-p", "8,16", "-n", 4, "-b", "1,2", "-d", "0,8", "-r", 2, "--json"))
+    expect("rows", [(row["test"], row["batch"]) for row in report["rows"]],
+           [(test, batch) for batch in (1, 2) for test in ("pp8", "pp16", "tg4", "tg4 @ d8")])
+    for row in report["rows"]:
+        speeds = [row["batch"] * (row["n_prompt"] or row["n_gen"]) / seconds for seconds in row["seconds"]]
+        expect(f"{row['test']}: repetitions", len(speeds), 2)
+        if abs(sum(speeds) / 2 - row["avg_ts"]) > 1e-6 * row["avg_ts"]:
+            complaints.append(f"{row['test']}: avg_ts is {row['avg_ts']}, the repetitions have {speeds}")
+    table = t.checked("bench-model", bundle, "-p", 0, "-n", 2, "-r", 1).splitlines()
+    expect("lines of the table", len(table), 5)
+    expect_error(t, "the engine runs at most", "bench-model", bundle, "-b", 10000)
+    expect_error(t, "positions a sequence, the engine has", "bench-model", bundle, "-p", 0, "-d", 1000000)
+
+
+def inspect_bundle(t: tools.Tools, bundle: pathlib.Path) -> None:
+    facts = json.loads(t.checked("inspect-bundle", bundle, "--json", "--verify-weights"))
+    target = facts["targets"][0]
+    expect("target", target["name"], "cpu")
+    kernels = {kernel["name"] for kernel in target["kernels"]}
+    used = {launch["kernel"] for entry in target["entries"] for part in ("launches", "penalties", "sampling")
+            for launch in entry[part]}
+    expect("kernels that are launched", used, kernels)
+    expect("weights_bytes", target["weights_bytes"], sum(weight["bytes"] for weight in target["weights"]))
+    text = t.checked("inspect-bundle", bundle)
+    complaints.extend(f"inspect-bundle does not show {name}" for name in sorted(kernels) if name not in text)
+
+
+def test(t: tools.Tools, *bundles: pathlib.Path) -> None:
+    without_bundle(t)
+    for bundle in bundles:
+        run_model(t, bundle)
+        bench_model(t, bundle)
+        inspect_bundle(t, bundle)
+    if complaints:
+        tools.fail("\n".join(complaints))
+
+
+tools.main(test)
