@@ -53,13 +53,13 @@ def main(test) -> None:
 
 
 def read_float32(path: pathlib.Path, name: str) -> list[list[float]]:
-    """A rank-2 float32 tensor of a safetensors file, as rows."""
+    """A rank-2 float32 tensor of a safetensors file, as rows; the values of a rank-1 one are rows of their own."""
     with open(path, "rb") as file:
         header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
         entry, data = header[name], file.read()
     begin, end = entry["data_offsets"]
-    assert entry["dtype"] == "F32" and len(entry["shape"]) == 2, entry
-    values, columns = array.array("f", data[begin:end]), entry["shape"][1]
+    assert entry["dtype"] == "F32" and len(entry["shape"]) in (1, 2), entry
+    values, columns = array.array("f", data[begin:end]), (*entry["shape"], 1)[1]
     return [values[i : i + columns].tolist() for i in range(0, len(values), columns)]
 
 
