@@ -2,6 +2,7 @@
 #include "runtime/api/inlay.h"
 
 #include "fmt/format.h"
+#include "frontends/tokenizer/chat_renderer.h"
 #include "frontends/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
 #include "runtime/bundle/bundle.h"
@@ -97,6 +98,7 @@ public:
   absl::StatusOr<std::unique_ptr<RequestHandle>> Submit(const Request &request) override;
   absl::StatusOr<std::vector<int32_t>> Tokenize(const std::string &text, bool add_special_tokens) const override;
   absl::StatusOr<std::string> Detokenize(const std::vector<int32_t> &ids) const override;
+  absl::StatusOr<std::string> ApplyChatTemplate(const ChatRequest &chat) const override;
   SamplingParams default_sampling() const override { return default_sampling_; }
   EngineStats Stats() const override {
     std::lock_guard lock(mutex_);
@@ -132,6 +134,8 @@ private:
   int32_t vocab_size_ = 0, page_size_ = 0;
 
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
+  // Or why there is none; a template that cannot be read makes chats fail, not the bundle.
+  absl::StatusOr<std::unique_ptr<tokenizer::ChatRenderer>> chat_ = absl::NotFoundError("no tokenizer");
   std::vector<int32_t> eos_ids_;
   SamplingParams default_sampling_;
 
@@ -223,6 +227,7 @@ absl::Status EngineImpl::LoadTextParts() {
     if (!loaded.ok())
       return loaded.status();
     tokenizer_ = *std::move(loaded);
+    chat_ = tokenizer::ChatRenderer::Load(directory, *tokenizer_);
   }
   default_sampling_ = SamplingParams{};
   json manifest = json::parse(bundle_->manifest(), nullptr, false);
@@ -435,6 +440,15 @@ absl::StatusOr<std::string> EngineImpl::Detokenize(const std::vector<int32_t> &i
   if (!tokenizer_)
     return std::string();
   return tokenizer_->Decode(ids);
+}
+
+absl::StatusOr<std::string> EngineImpl::ApplyChatTemplate(const ChatRequest &chat) const {
+  if (absl::IsNotFound(chat_.status()))
+    return absl::FailedPreconditionError(fmt::format(
+        "{}: has no chat template; the model was not made for chats, give the prompt itself", bundle_->path()));
+  if (!chat_.ok())
+    return chat_.status();
+  return (*chat_)->Render(chat.messages_json, chat.variables_json, chat.add_generation_prompt);
 }
 
 absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Submit(const Request &request) {

@@ -85,6 +85,13 @@ struct EngineOptions {
   bool return_logits = false; // Piece::logits, for tests
 };
 
+// A conversation in the form of OpenAI's API.
+struct ChatRequest {
+  std::string messages_json;  // a list of objects: [{"role": "user", "content": "Hi"}]
+  std::string variables_json; // an object with what else the template may name: tools, documents, enable_thinking
+  bool add_generation_prompt = true; // end where the assistant's answer begins
+};
+
 struct EngineStats {
   std::string target; // of the bundle: "cpu", "sm_90a"
   std::string device;
@@ -118,6 +125,9 @@ public:
   // Text to ids and back with the bundle's tokenizer; FailedPrecondition if it has none.
   virtual absl::StatusOr<std::vector<int32_t>> Tokenize(const std::string &text, bool add_special_tokens) const = 0;
   virtual absl::StatusOr<std::string> Detokenize(const std::vector<int32_t> &ids) const = 0;
+  // A conversation as the prompt that the model was trained on; FailedPrecondition if the bundle has no chat template.
+  // The template writes special tokens itself: submit the text with add_special_tokens = false.
+  virtual absl::StatusOr<std::string> ApplyChatTemplate(const ChatRequest &chat) const = 0;
   // What the checkpoint recommends (generation_config.json), on top of the defaults above.
   virtual SamplingParams default_sampling() const = 0;
   virtual EngineStats Stats() const = 0;

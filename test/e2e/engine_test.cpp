@@ -237,6 +237,12 @@ TEST(EngineTest, BoundsAreLoweredButNotRaised) {
               HasSubstr("--max-model-len is 4096, the bundle was compiled for"));
 }
 
+TEST(EngineTest, ABundleWithoutChatTemplateSaysSo) {
+  absl::StatusOr<std::string> prompt = Load()->ApplyChatTemplate({.messages_json = "[]", .variables_json = {}});
+  EXPECT_EQ(prompt.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(prompt.status().message()), HasSubstr("has no chat template"));
+}
+
 TEST(EngineTest, AMissingTargetNamesTheFlag) {
   EngineOptions options;
   options.target = "sm_90a";

@@ -1,5 +1,6 @@
 // Chat templates print what transformers prints (goldens written by
 // test/fixtures/make_chat_template_goldens.py), and end within their limits.
+#include "frontends/tokenizer/chat_renderer.h"
 #include "frontends/tokenizer/chat_template.h"
 
 #include <gmock/gmock.h>
@@ -145,6 +146,23 @@ TEST_F(ChatTemplateLoadTest, TheFileComesFirst) {
 TEST_F(ChatTemplateLoadTest, NoTemplate) {
   Write("tokenizer_config.json", "{}");
   EXPECT_THAT(Loaded(), HasSubstr("tokenizer_config.json: found no chat_template"));
+}
+
+TEST_F(ChatTemplateLoadTest, TheRendererTakesTheTemplateForToolsWhereToolsAreGiven) {
+  Write("tokenizer_config.json", R"({"chat_template": [
+      {"name": "default", "template": "{{ bos_token }}{{ messages[0].content }}"},
+      {"name": "tool_use", "template": "{{ messages[0].content }} with {{ tools[0].name }}"}]})");
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load("examples/stdlib_model/model");
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  absl::StatusOr<std::unique_ptr<ChatRenderer>> renderer = ChatRenderer::Load(directory_, **tokenizer);
+  ASSERT_TRUE(renderer.ok()) << renderer.status();
+  auto render = [&](const char *variables) {
+    return (*renderer)->Render(R"([{"role": "user", "content": "hi"}])", variables, true);
+  };
+  EXPECT_EQ(render("").value(), "<|begin_of_text|>hi");
+  EXPECT_EQ(render(R"({"tools": []})").value(), "<|begin_of_text|>hi");
+  EXPECT_EQ(render(R"({"tools": [{"name": "clock"}]})").value(), "hi with clock");
+  EXPECT_THAT(std::string(render("[").status().message()), HasSubstr("the template's variables"));
 }
 
 } // namespace
