@@ -8,6 +8,7 @@
 #include "compiler/pipelines/Lowering.h"
 #include "compiler/pipelines/PlanBuilder.h"
 #include "compiler/pipelines/Registration.h"
+#include "compiler/pipelines/Traffic.h"
 #include "dialects/llm/Llm.h"
 #include "fmt/format.h"
 #include "frontends/hf/Checkpoint.h"
@@ -280,7 +281,8 @@ private:
       if (failed(gridOf(program, facts.grid)))
         return diagnostics.failure("the grid");
       result.kernels.push_back(std::move(facts));
-      result.kernelsForPeople.push_back(llvm::json::Object{{"name", program.getSymName().str()}});
+      result.kernelsForPeople.push_back(
+          llvm::json::Object{{"name", program.getSymName().str()}, {"traffic", describeTraffic(program)}});
     }
     std::string library;
     if (failed(compileCpuKernels(*result.tiles, options, library)))
@@ -298,6 +300,7 @@ private:
     if (failed(compileCudaKernels(*result.tiles, options, kernels)))
       return diagnostics.failure("code generation for " + target);
     for (CudaKernel &kernel : kernels) {
+      auto program = result.tiles->lookupSymbol<tile::ProgramOp>(kernel.name);
       if (request.emit == EmitStage::Cuda)
         out += kernel.source + "\n";
       if (request.emit == EmitStage::Ptx)
@@ -324,7 +327,8 @@ private:
                                                            {"shared_bytes", static_cast<int64_t>(kernel.sharedBytes)},
                                                            {"registers", kernel.registers},
                                                            {"spill_bytes", kernel.spillBytes},
-                                                           {"nvrtc_ms", kernel.nvrtcMilliseconds}});
+                                                           {"nvrtc_ms", kernel.nvrtcMilliseconds},
+                                                           {"traffic", describeTraffic(program)}});
       std::string stem = "kernels/" + target + "/" + kernel.name;
       bundle.files.emplace_back(stem + ".cu", std::move(kernel.source));
       bundle.files.emplace_back(stem + ".ptx", std::move(kernel.ptx));

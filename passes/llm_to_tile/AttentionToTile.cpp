@@ -134,6 +134,8 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
   });
 
   SmallVector<NamedAttribute> attributes{b.getNamedAttr("family", group.getFamilyAttr())};
+  if (op.getWindow())
+    attributes.push_back(b.getNamedAttr("window", b.getI64IntegerAttr(*op.getWindow())));
   if (cluster > 1)
     attributes.push_back(b.getNamedAttr("cluster", b.getI64IntegerAttr(cluster)));
   MLIRContext *context = b.getContext();

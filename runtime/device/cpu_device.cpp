@@ -1,6 +1,7 @@
 #include "runtime/device/cpu_device.h"
 
 #include "fmt/format.h"
+#include "runtime/device/kernel_trace.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -76,6 +77,7 @@ absl::Status CpuDevice::LoadKernels(const Bundle &bundle, const plan::Target &ta
       return absl::DataLossError(
           fmt::format("{}: has no kernel '{}'; compile the model again", path, kernel->name()->string_view()));
     kernels_.push_back(reinterpret_cast<KernelFunction>(symbol));
+    names_.push_back(kernel->name()->string_view());
   }
   return absl::OkStatus();
 }
@@ -83,7 +85,7 @@ absl::Status CpuDevice::LoadKernels(const Bundle &bundle, const plan::Target &ta
 absl::StatusOr<LaunchList> CpuDevice::Prepare(std::span<const BoundLaunch> launches) {
   std::vector<Prepared> list;
   for (const BoundLaunch &bound : launches)
-    list.push_back({kernels_[bound.launch->kernel()], bound});
+    list.push_back({kernels_[bound.launch->kernel()], names_[bound.launch->kernel()], bound});
   lists_.push_back(std::move(list));
   return static_cast<LaunchList>(lists_.size() - 1);
 }
@@ -92,6 +94,7 @@ absl::Status CpuDevice::Run(LaunchList list, const StepSizes &sizes, bool reuse)
   for (const Prepared &prepared : lists_[static_cast<size_t>(list)]) {
     std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes);
     int64_t x = grid[0], y = grid[1], z = grid[2];
+    CpuLaunchTimer timer(prepared.name, grid);
     // Blocks of one column of weights follow each other, so that a thread finds them in its cache.
     pool_.Run(x * y * z, [&](int64_t i) {
       prepared.function(prepared.bound.arguments.data(), sizes.data(), i / (y * z), i / z % y, i % z);

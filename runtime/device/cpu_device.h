@@ -30,12 +30,14 @@ private:
 
   struct Prepared {
     KernelFunction function = nullptr;
+    std::string_view name;
     BoundLaunch bound;
   };
 
   ThreadPool pool_;
   void *library_ = nullptr;
   std::vector<KernelFunction> kernels_;
+  std::vector<std::string_view> names_; // of kernels_, in the bundle
   std::vector<std::vector<Prepared>> lists_;
 };
 

@@ -9,12 +9,8 @@
 #include <map>
 
 namespace inlay {
-namespace {
 
-using namespace cuda_driver;
-
-// The driver, or why there is none.
-absl::StatusOr<const Api *> LoadDriver() {
+absl::StatusOr<const cuda_driver::Api *> cuda_driver::LoadDriver() {
   static const absl::StatusOr<Api> api = []() -> absl::StatusOr<Api> {
     void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
     if (!library)
@@ -68,6 +64,10 @@ absl::StatusOr<const Api *> LoadDriver() {
     return api.status();
   return &*api;
 }
+
+namespace {
+
+using namespace cuda_driver;
 
 class CudaDevice : public inlay::Device {
 public:

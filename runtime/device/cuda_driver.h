@@ -3,6 +3,8 @@
 #ifndef INLAY_RUNTIME_DEVICE_CUDA_DRIVER_H_
 #define INLAY_RUNTIME_DEVICE_CUDA_DRIVER_H_
 
+#include "absl/status/statusor.h"
+
 #include <cstddef>
 #include <cstdint>
 
@@ -19,7 +21,7 @@ using GraphExec = struct GraphExecTag *;
 using Pointer = uint64_t;
 
 inline constexpr Result kOutOfMemory = 2;
-inline constexpr int kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76;
+inline constexpr int kMultiprocessorCount = 16, kComputeCapabilityMajor = 75, kComputeCapabilityMinor = 76;
 inline constexpr int kMaxDynamicSharedBytes = 8, kPreferredCarveout = 9, kNonPortableClusterAllowed = 14;
 inline constexpr int kAttributeCluster = 4, kAttributeDependentLaunch = 6;
 inline constexpr unsigned kStreamNonBlocking = 1;
@@ -82,6 +84,9 @@ struct Api {
                                  const uint64_t *strides, const uint32_t *box, const uint32_t *element_strides,
                                  int interleave, int swizzle, int l2_promotion, int out_of_bounds);
 };
+
+// The driver, or why there is none.
+absl::StatusOr<const Api *> LoadDriver();
 
 } // namespace inlay::cuda_driver
 

@@ -1,19 +1,22 @@
-// bench-model: tokens a second of a compiled model, in rows as llama-bench prints them.
+// bench-model: tokens a second of a compiled model, in rows as llama-bench prints them, and with --profile where the
+// time of a step goes.
 #include "fmt/format.h"
 #include "runtime/bundle/bundle.h"
+#include "runtime/device/kernel_trace.h"
+#include "runtime/device/read_bandwidth.h"
 #include "runtime/support/version.h"
+#include "runtime/tools/bench_profile.h"
+#include "runtime/tools/bench_runs.h"
 #include "runtime/tools/tool_support.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <filesystem>
-#include <random>
+#include <fstream>
 
 namespace inlay::tools {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using nlohmann::ordered_json;
 
 constexpr const char *kHelp = R"(What is measured:
@@ -21,38 +24,38 @@ constexpr const char *kHelp = R"(What is measured:
            tokens/s = B * P / time. Depth does not apply: each prompt starts at position 0.
   tgN @ dD B sequences of D random ids (at least one) are computed, then each generates, greedily and past the end of
            the sequence; the time is that of N steps of B tokens, from the last sequence's first token to N tokens later;
-           tokens/s = B * N / time. Sequences whose prompt was ready earlier are a few tokens deeper.
+           tokens/s = B * N / time. Sequences whose prompt was ready earlier are a few tokens deeper; the mean
+           over all of them and all steps is n_context in the JSON.
 Each row is run once to warm up, then -r times; shown are mean and standard deviation, and the median time of a step.
+
+With --profile each row is run once more and its kernels are traced: on a GPU by CUPTI (of the CUDA toolkit), on the cpu by
+a clock around each launch. A kernel's time is counted from the end of all kernels before it, or its own start if that is
+later, to its own end, so that kernels and gaps add up to the step; overlap is the time it ran beside those before it.
+MB are the bytes that it must move (weights, activations, keys and values, each once), % read is their speed in percent
+of a read-only stream measured before the first row.
 
 Examples:
   bench-model llama.inlay                                  pp512 and tg128
   bench-model llama.inlay -p 512,2048 -n 0                 prompts alone
   bench-model llama.inlay -p 0 -n 128 -b 1,8 -d 0,4096     generation, batch by depth
-  bench-model llama.inlay -r 10 --json > figures.json      every repetition)";
+  bench-model llama.inlay -r 10 --json > figures.json      every repetition
+  bench-model llama.inlay -p 0 -n 32 -d 512 --profile --profile-trace step.json
+                                                           kernels of a decode step, and a file for Perfetto
+  bench-model bandwidth --target sm_90a                    bytes a second of a read-only stream)";
 
 struct Flags {
   std::string bundle;
   std::vector<int> prompt{512}, generate{128}, batch{1}, depth{0};
   int repetitions = 5;
   bool json = false, no_warmup = false;
+  bool profile = false;
+  std::string profile_trace, cupti;
   EngineOptions engine;
 };
 
-// A row of the table.
-struct Test {
-  bool is_prompt = false;
-  int tokens = 0; // P or N
-  int batch = 1;
-  int depth = 0;
-
-  std::string name() const {
-    std::string name = fmt::format("{}{}", is_prompt ? "pp" : "tg", tokens);
-    return depth > 0 ? fmt::format("{} @ d{}", name, depth) : name;
-  }
-  int steps() const { return is_prompt ? 1 : tokens; }
-  // Tokens that a sequence generates: the first one begins the time of the steps.
-  int generated() const { return is_prompt ? 1 : tokens + 1; }
-};
+std::string BytesPerSecond(double value) {
+  return value >= 1e12 ? fmt::format("{:.3f} TB/s", value / 1e12) : fmt::format("{:.1f} GB/s", value / 1e9);
+}
 
 struct Statistics {
   double mean = 0, deviation = 0;
@@ -75,91 +78,6 @@ double Median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-class Bench {
-public:
-  Bench(Engine &engine, uint32_t vocab_size)
-      : engine_(engine), ids_(0, static_cast<int32_t>(vocab_size) - 1), stats_(engine.Stats()) {}
-
-  // Whether all sequences of a test can run at the same time.
-  absl::Status Check(const Test &test) const {
-    if (test.batch > stats_.max_num_seqs)
-      return absl::InvalidArgumentError(
-          fmt::format("-b {}: the engine runs at most {} sequences; compile with a larger --max-num-seqs", test.batch,
-                      stats_.max_num_seqs));
-    int64_t length = PromptSize(test) + MaxTokens(test);
-    if (length > stats_.max_model_len)
-      return absl::InvalidArgumentError(
-          fmt::format("{} with -b {}: needs {} positions a sequence, the engine has {}; lower -p, -n or -d, or compile "
-                      "with a larger --max-model-len",
-                      test.name(), test.batch, length, stats_.max_model_len));
-    int64_t page_size = stats_.kv_cache_tokens / stats_.total_pages;
-    int64_t pages = (length + page_size - 1) / page_size * test.batch;
-    if (pages > stats_.total_pages)
-      return absl::ResourceExhaustedError(fmt::format(
-          "{} with -b {}: needs {} KV pages of {} positions, there are {}; raise --kv-cache-memory-bytes or "
-          "--gpu-memory-utilization, or lower -b or -d",
-          test.name(), test.batch, pages, page_size, stats_.total_pages));
-    return absl::OkStatus();
-  }
-
-  // Seconds of one run.
-  absl::StatusOr<double> Run(const Test &test) {
-    std::vector<Request> requests(static_cast<size_t>(test.batch));
-    for (Request &request : requests) {
-      for (int64_t i = 0; i < PromptSize(test); ++i)
-        request.prompt_token_ids.push_back(ids_(random_));
-      request.sampling.temperature = 0;
-      request.sampling.ignore_eos = true;
-      request.sampling.max_tokens = static_cast<int32_t>(MaxTokens(test));
-    }
-    // The sequence submitted last is the last to be ready; the others run on until it is done.
-    requests.back().sampling.max_tokens = test.generated();
-    Clock::time_point begin = Clock::now(), end = begin;
-    std::vector<std::unique_ptr<RequestHandle>> handles;
-    for (const Request &request : requests) {
-      absl::StatusOr<std::unique_ptr<RequestHandle>> handle = engine_.Submit(request);
-      if (!handle.ok())
-        return handle.status();
-      handles.push_back(*std::move(handle));
-    }
-    int tokens = 0;
-    for (; handles.back()->Next(); ++tokens) {
-      end = Clock::now();
-      if (tokens == 0 && !test.is_prompt)
-        begin = end;
-    }
-    for (auto &handle : handles)
-      handle->Cancel();
-    for (auto &handle : handles)
-      while (handle->Next()) {
-      }
-    for (auto &handle : handles)
-      if (handle->finish_reason() == FinishReason::kError)
-        return handle->status();
-    if (tokens != test.generated())
-      return absl::InternalError(
-          fmt::format("{}: {} tokens were generated, expected {}", test.name(), tokens, test.generated()));
-    return std::chrono::duration<double>(end - begin).count();
-  }
-
-private:
-  int64_t PromptSize(const Test &test) const { return test.is_prompt ? test.tokens : std::max(1, test.depth); }
-
-  // Tokens that the sequences ready first may generate until the last one has its own: one for each step in between.
-  int64_t MaxTokens(const Test &test) const {
-    if (test.is_prompt || test.batch == 1)
-      return test.generated();
-    // Rows of a step that are left for prompts while the others generate.
-    int64_t rows = std::max<int64_t>(1, stats_.max_num_batched_tokens - test.batch);
-    return test.generated() + (PromptSize(test) * test.batch + rows - 1) / rows + test.batch;
-  }
-
-  Engine &engine_;
-  std::mt19937 random_{1};
-  std::uniform_int_distribution<int32_t> ids_;
-  EngineStats stats_;
-};
-
 std::vector<Test> TestsOf(const Flags &flags) {
   std::vector<Test> tests;
   for (int batch : flags.batch) {
@@ -180,6 +98,117 @@ std::string ModelName(const std::string &bundle) {
   return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
+// What --profile needs, made before the engine.
+struct Profiler {
+  std::unique_ptr<KernelTrace> trace;
+  double read = 0; // bytes a second
+};
+
+// `engine.target` is what the engine would choose: a GPU's target if there is one that runs it.
+absl::StatusOr<Profiler> OpenProfiler(const Flags &flags, const Bundle &bundle, EngineOptions &engine) {
+  std::vector<std::string> targets;
+  if (!engine.target.empty())
+    targets.push_back(engine.target);
+  else
+    for (const plan::Target *target : *bundle.plan().targets())
+      targets.insert(target->name()->string_view() == "cpu" ? targets.end() : targets.begin(), target->name()->str());
+  absl::Status first_error;
+  for (const std::string &target : targets) {
+    absl::StatusOr<double> read = MeasureReadBandwidth(target, engine.threads);
+    if (!read.ok()) {
+      first_error.Update(read.status());
+      continue;
+    }
+    engine.target = target;
+    absl::StatusOr<std::unique_ptr<KernelTrace>> trace = KernelTrace::Open(target, flags.cupti);
+    if (!trace.ok())
+      return trace.status();
+    return Profiler{*std::move(trace), *read};
+  }
+  return first_error;
+}
+
+// The launches of an entry point in the order in which a step without penalties runs them.
+std::vector<PlannedLaunch> PlannedLaunches(const plan::Target &target, const plan::Entry &entry) {
+  std::vector<PlannedLaunch> planned;
+  for (const auto *part : {entry.launches(), entry.sampling()})
+    if (part)
+      for (const plan::Launch *launch : *part)
+        planned.push_back({target.kernels()->Get(launch->kernel())->name()->str(),
+                           launch->origin() ? launch->origin()->str() : std::string()});
+  return planned;
+}
+
+absl::Status WriteFile(const std::string &path, const std::string &text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  if (!file)
+    return absl::InvalidArgumentError(fmt::format("{}: cannot be written; choose another --profile-trace", path));
+  return absl::OkStatus();
+}
+
+// One more run of a test, its steps traced. What it found goes to `report`; the table is returned.
+absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, const EngineStats &stats, Bench &bench,
+                                    Profiler &profiler, const Test &test, double untraced_ms, ordered_json &report) {
+  if (absl::Status status = profiler.trace->Start(); !status.ok())
+    return status;
+  uint64_t begin = 0, end = 0;
+  absl::StatusOr<Bench::Result> run =
+      bench.Run(test, {[&] { begin = profiler.trace->Now(); }, [&] { end = profiler.trace->Now(); }});
+  absl::StatusOr<std::vector<KernelRecord>> records = profiler.trace->Stop();
+  if (!run.ok())
+    return run.status();
+  if (!records.ok())
+    return records.status();
+  size_t all = records->size();
+  std::erase_if(*records, [&](const KernelRecord &r) { return r.start_ns < begin || r.end_ns > end; });
+
+  const plan::Target &target = *bundle.target(stats.target);
+  std::vector<PlannedLaunch> planned;
+  std::vector<StepRange> steps;
+  for (const plan::Entry *entry : *target.entries()) {
+    std::vector<PlannedLaunch> candidate = PlannedLaunches(target, *entry);
+    std::vector<StepRange> found = FindSteps(*records, candidate);
+    if (found.size() > steps.size()) {
+      planned = std::move(candidate);
+      steps = std::move(found);
+    }
+  }
+  if (steps.empty())
+    return absl::InternalError(fmt::format("{}: of {} kernels traced, {} while it was measured, none made a whole step "
+                                           "of an entry point of the bundle",
+                                           test.name(), all, records->size()));
+  StepShape shape;
+  shape.tokens = test.is_prompt ? static_cast<double>(test.batch) * test.tokens : test.batch;
+  shape.sequences = shape.logit_rows = test.batch;
+  shape.context = run->mean_context;
+  shape.is_prompt = test.is_prompt;
+  nlohmann::json manifest = nlohmann::json::parse(bundle.manifest(), nullptr, /*allow_exceptions=*/false);
+  StepProfile profile = Summarize(*records, steps, planned, TrafficOf(manifest, stats.target), shape);
+  report = ProfileJson(profile, profiler.read, untraced_ms);
+  if (!flags.profile_trace.empty())
+    if (absl::Status status =
+            WriteFile(flags.profile_trace, ChromeTrace(*records, steps, planned, stats.device).dump() + "\n");
+        !status.ok())
+      return status;
+  return ProfileTable(profile, profiler.read, untraced_ms);
+}
+
+absl::Status CheckProfile(const Flags &flags, const std::vector<Test> &tests, const EngineStats &stats) {
+  if (!flags.profile_trace.empty() && tests.size() != 1)
+    return absl::InvalidArgumentError(
+        fmt::format("--profile-trace holds the steps of one row, these flags ask for {}; give one of -p and -n and one "
+                    "value each of -b and -d",
+                    tests.size()));
+  for (const Test &test : tests)
+    if (test.is_prompt && int64_t{test.batch} * test.tokens > stats.max_num_batched_tokens)
+      return absl::InvalidArgumentError(fmt::format("--profile of {} with -b {}: takes several steps of at most {} "
+                                                    "rows (--max-num-batched-tokens); lower -p or -b",
+                                                    test.name(), test.batch, stats.max_num_batched_tokens));
+  return absl::OkStatus();
+}
+
 absl::Status Run(const Flags &flags, Interrupts &interrupts) {
   std::vector<Test> tests = TestsOf(flags);
   if (tests.empty())
@@ -187,13 +216,24 @@ absl::Status Run(const Flags &flags, Interrupts &interrupts) {
   absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(flags.bundle);
   if (!bundle.ok())
     return bundle.status();
-  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Load(flags.bundle, flags.engine);
+  EngineOptions options = flags.engine;
+  Profiler profiler;
+  if (flags.profile) {
+    absl::StatusOr<Profiler> opened = OpenProfiler(flags, **bundle, options);
+    if (!opened.ok())
+      return opened.status();
+    profiler = *std::move(opened);
+  }
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Load(flags.bundle, options);
   if (!engine.ok())
     return engine.status();
   EngineStats stats = (*engine)->Stats();
   Bench bench(**engine, (*bundle)->plan().model()->vocab_size());
   for (const Test &test : tests)
     if (absl::Status status = bench.Check(test); !status.ok())
+      return status;
+  if (flags.profile)
+    if (absl::Status status = CheckProfile(flags, tests, stats); !status.ok())
       return status;
   nlohmann::json manifest = nlohmann::json::parse((*bundle)->manifest(), nullptr, /*allow_exceptions=*/false);
   ordered_json report = {{"version", Version()},
@@ -211,23 +251,32 @@ absl::Status Run(const Flags &flags, Interrupts &interrupts) {
                          {"kv_cache_bytes", stats.kv_cache_bytes},
                          {"kv_cache_tokens", stats.kv_cache_tokens},
                          {"rows", ordered_json::array()}};
+  if (flags.profile) {
+    report["read_bytes_per_s"] = profiler.read;
+    report["profile_method"] = profiler.trace->Method();
+  }
   if (!flags.json) {
-    fmt::print("{}; weights {}, loaded in {:.2f} s (weights {:.2f} s)\n\n", stats.device,
-               HumanBytes(stats.weights_bytes), stats.load_seconds, stats.weights_seconds);
+    fmt::print("{}; weights {}, loaded in {:.2f} s (weights {:.2f} s)\n", stats.device, HumanBytes(stats.weights_bytes),
+               stats.load_seconds, stats.weights_seconds);
+    if (flags.profile)
+      fmt::print("reads {}; kernels traced by {}\n", BytesPerSecond(profiler.read), profiler.trace->Method());
+    fmt::print("\n");
     fmt::print("| {:<24} | {:<8} | {:>5} | {:>16} | {:>20} | {:>10} |\n", "model", "target", "batch", "test",
                "tokens/s", "ms/step");
     fmt::print("| {:-<24} | {:-<8} | {:->4}: | {:->15}: | {:->19}: | {:->9}: |\n", "", "", "", "", "", "");
   }
   for (const Test &test : tests) {
     std::vector<double> runs, speeds;
+    double context = 0;
     for (int i = flags.no_warmup ? 0 : -1; i < flags.repetitions; ++i) {
-      absl::StatusOr<double> seconds = bench.Run(test);
-      if (!seconds.ok())
-        return seconds.status();
+      absl::StatusOr<Bench::Result> run = bench.Run(test);
+      if (!run.ok())
+        return run.status();
       if (i < 0)
         continue;
-      runs.push_back(*seconds);
-      speeds.push_back(static_cast<double>(test.batch) * test.tokens / *seconds);
+      runs.push_back(run->seconds);
+      speeds.push_back(static_cast<double>(test.batch) * test.tokens / run->seconds);
+      context += run->mean_context / flags.repetitions;
     }
     Statistics speed = Summarize(speeds);
     double step_ms = Median(runs) / test.steps() * 1e3;
@@ -242,10 +291,19 @@ absl::Status Run(const Flags &flags, Interrupts &interrupts) {
                               {"n_gen", test.is_prompt ? 0 : test.tokens},
                               {"batch", test.batch},
                               {"n_depth", test.depth},
+                              {"n_context", context},
                               {"seconds", runs},
                               {"median_step_ms", step_ms},
                               {"avg_ts", speed.mean},
                               {"stddev_ts", speed.deviation}});
+    if (flags.profile) {
+      absl::StatusOr<std::string> table =
+          Profile(flags, **bundle, stats, bench, profiler, test, step_ms, report["rows"].back()["profile"]);
+      if (!table.ok())
+        return table.status();
+      if (!flags.json)
+        fmt::print("\n{}\n", *table);
+    }
   }
   if (flags.json)
     fmt::print("{}\n", Dump(report));
@@ -254,7 +312,9 @@ absl::Status Run(const Flags &flags, Interrupts &interrupts) {
 
 int Main(int argc, char **argv) {
   Flags flags;
-  CLI::App app{"Measures how fast a compiled model reads prompts and generates.", "bench-model"};
+  CLI::App app{
+      "Measures how fast a compiled model reads prompts and generates; bench-model bandwidth measures the memory.",
+      "bench-model"};
   app.footer(kHelp);
   app.add_option("bundle", flags.bundle, "Bundle that compile-model wrote")->required();
   auto list = [&](const char *name, std::vector<int> &values, const char *description, int least) {
@@ -273,6 +333,11 @@ int Main(int argc, char **argv) {
       ->capture_default_str();
   app.add_flag("--no-warmup", flags.no_warmup, "Leave out the run before");
   app.add_flag("--json", flags.json, "Every repetition, load times, device and versions as JSON");
+  auto *profile = app.add_flag("--profile", flags.profile, "Time of each kernel of a step, and the bytes it must move");
+  app.add_option("--profile-trace", flags.profile_trace, "Write the profiled steps for Perfetto or chrome://tracing")
+      ->needs(profile);
+  app.add_option("--cupti", flags.cupti, "libcupti.so or its folder (default: CUDA_HOME, wheels, the system's)")
+      ->needs(profile);
   AddEngineFlags(app, flags.engine);
   if (std::optional<int> code = Parse(app, argc, argv))
     return *code;
@@ -282,7 +347,33 @@ int Main(int argc, char **argv) {
   return kDone;
 }
 
+// bench-model bandwidth
+int BandwidthMain(int argc, char **argv) {
+  std::string target = "cpu";
+  int threads = 0;
+  bool json = false;
+  CLI::App app{"Measures how fast this machine reads its memory, the unit of decode steps.", "bench-model"};
+  app.add_option("--target", target, "cpu or sm_90a")->capture_default_str();
+  app.add_option("--threads", threads, "Threads of the host (default: one a core)")->check(CLI::Range(0, 4096));
+  app.add_flag("--json", json, "Bytes a second as JSON");
+  if (std::optional<int> code = Parse(app, argc, argv))
+    return *code;
+  absl::StatusOr<double> read = MeasureReadBandwidth(target, threads);
+  if (!read.ok())
+    return Fail(app, read.status());
+  if (json)
+    fmt::print("{}\n", Dump({{"target", target}, {"read_bytes_per_s", *read}}));
+  else
+    fmt::print("{}\n", BytesPerSecond(*read));
+  return kDone;
+}
+
 } // namespace
 } // namespace inlay::tools
 
-int main(int argc, char **argv) { return inlay::tools::Main(argc, argv); }
+int main(int argc, char **argv) {
+  // A bundle that is called like a subcommand is given as ./bandwidth.
+  if (argc > 1 && std::string_view(argv[1]) == "bandwidth")
+    return inlay::tools::BandwidthMain(argc - 1, argv + 1);
+  return inlay::tools::Main(argc, argv);
+}

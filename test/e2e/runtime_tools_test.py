@@ -98,6 +98,32 @@ def run_model(t: tools.Tools, bundle: pathlib.Path) -> None:
     expect("Ctrl-C", (process.returncode, stderr, (first + rest)[-1:]), (130, b"", b"\n"))
 
 
+def profiled(t: tools.Tools, bundle: pathlib.Path) -> None:
+    """Kernels and gaps of a step add up, the head reads its weights, and the trace holds each launch of each step."""
+    trace = t.scratch / "trace.json"
+    report = json.loads(t.checked("bench-model", bundle, "-p", 0, "-n", 8, "-d", 16, "-r", 1, "--profile", "--profile-trace",
+                                  trace, "--json"))
+    profile = report["rows"][0]["profile"]
+    kernels = profile["kernels"]
+    expect("steps profiled", profile["steps"] in range(6, 9), True)
+    times = sum(kernel["us"] + kernel["gap_us"] for kernel in kernels) + profile["between_us"]
+    expect("kernels and gaps add up", abs(times - profile["step_us"]) < 1e-6 * profile["step_us"], True)
+    expect("overlaps", [kernel["overlap_us"] for kernel in kernels], [0] * len(kernels))
+    config = json.loads((bundle / "tokenizer" / "config.json").read_text())
+    head = config["vocab_size"] * config["hidden_size"] * 2
+    [of_head] = [kernel["bytes"] for kernel in kernels if kernel["origin"].startswith("lm_head")]
+    expect("bytes of the head", head <= of_head <= 1.1 * head, True)
+    expect("bandwidth measured", report["read_bytes_per_s"] > 1e8, True)
+    launches = [event for event in json.loads(trace.read_text())["traceEvents"] if event.get("cat") == "kernel"]
+    expect("launches traced", len(launches), round(sum(kernel["launches"] for kernel in kernels) * profile["steps"]))
+    expect_error(t, "holds the steps of one row", "bench-model", bundle, "--profile", "--profile-trace", trace)
+    expect_error(t, "takes several steps", "bench-model", bundle, "-p", 512, "-b", 8, "-n", 0, "--profile")
+    expect_error(t, "requires --profile", "bench-model", bundle, "--profile-trace", trace)
+    expect_error(t, "is unknown; expected cpu or sm_90a", "bench-model", "bandwidth", "--target", "x")
+    if "B/s" not in t.checked("bench-model", "bandwidth"):
+        complaints.append("bench-model bandwidth prints no B/s")
+
+
 def bench_model(t: tools.Tools, bundle: pathlib.Path) -> None:
     report = json.loads(t.checked("bench-model", bundle, "-p", "8,16", "-n", 4, "-b", "1,2", "-d", "0,8", "-r", 2, "--json"))
     expect("rows", [(row["test"], row["batch"]) for row in report["rows"]],
@@ -109,6 +135,7 @@ def bench_model(t: tools.Tools, bundle: pathlib.Path) -> None:
             complaints.append(f"{row['test']}: avg_ts is {row['avg_ts']}, the repetitions have {speeds}")
     table = t.checked("bench-model", bundle, "-p", 0, "-n", 2, "-r", 1).splitlines()
     expect("lines of the table", len(table), 5)
+    profiled(t, bundle)
     expect_error(t, "the engine runs at most", "bench-model", bundle, "-b", 10000)
     expect_error(t, "positions a sequence, the engine has", "bench-model", bundle, "-p", 0, "-d", 1000000)
 

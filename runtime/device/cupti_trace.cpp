@@ -1,0 +1,262 @@
+// Kernel records through CUPTI's activity API. The library is loaded only here, and its few declarations stand here, so
+// that building needs no CUDA header. Records are those of CUpti_ActivityKernel6 to 10 (CUPTI 11.2 to 13): later ones
+// append fields to earlier ones.
+#include "runtime/device/kernel_trace.h"
+
+#include "fmt/format.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <dlfcn.h>
+#include <filesystem>
+#include <mutex>
+
+namespace inlay {
+namespace {
+
+using CuptiResult = int; // 0: success
+
+constexpr int kConcurrentKernel = 10;   // CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL; with graphs a record for each node
+constexpr uint32_t kFlushForced = 1;    // CUPTI_ACTIVITY_FLAG_FLUSH_FORCED
+constexpr uint32_t kOldestVersion = 14; // CUPTI_API_VERSION of CUDA 11.2, the first with CUpti_ActivityKernel6
+constexpr size_t kBufferBytes = size_t{4} << 20, kBufferAlignment = 8;
+
+// The fields that CUpti_ActivityKernel6 and later begin with.
+struct alignas(8) ActivityKernel {
+  int kind;
+  uint8_t cache_config, shared_memory_config;
+  uint16_t registers_per_thread;
+  int partitioned_cache_requested, partitioned_cache_executed;
+  uint64_t start, end, completed; // nanoseconds; 0 for what was not recorded
+  uint32_t device_id, context_id, stream_id;
+  int32_t grid[3], block[3];
+  int32_t static_shared_bytes, dynamic_shared_bytes;
+  uint32_t local_bytes_per_thread, local_bytes;
+  uint32_t correlation_id; // the launches of a graph share their graph's
+  int64_t grid_id;
+  const char *name;
+};
+static_assert(offsetof(ActivityKernel, start) == 16 && offsetof(ActivityKernel, grid) == 52 &&
+              offsetof(ActivityKernel, correlation_id) == 92 && offsetof(ActivityKernel, name) == 104);
+
+using BufferRequested = void (*)(uint8_t **buffer, size_t *bytes, size_t *max_records);
+using BufferCompleted = void (*)(void *context, uint32_t stream, uint8_t *buffer, size_t bytes, size_t valid_bytes);
+
+struct Api {
+  CuptiResult (*GetVersion)(uint32_t *);
+  CuptiResult (*GetResultString)(CuptiResult, const char **);
+  CuptiResult (*GetTimestamp)(uint64_t *);
+  CuptiResult (*ActivityRegisterCallbacks)(BufferRequested, BufferCompleted);
+  CuptiResult (*ActivityEnable)(int kind);
+  CuptiResult (*ActivityDisable)(int kind);
+  CuptiResult (*ActivityFlushAll)(uint32_t flags);
+  CuptiResult (*ActivityGetNextRecord)(uint8_t *buffer, size_t valid_bytes, void **record);
+  CuptiResult (*ActivityGetNumDroppedRecords)(void *context, uint32_t stream, size_t *dropped);
+};
+
+// CUPTI's callbacks carry no pointer of ours.
+Api api;
+std::mutex records_mutex;
+std::vector<KernelRecord> records;
+size_t dropped_records = 0;
+
+void RequestBuffer(uint8_t **buffer, size_t *bytes, size_t *max_records) {
+  *buffer = static_cast<uint8_t *>(std::aligned_alloc(kBufferAlignment, kBufferBytes));
+  *bytes = *buffer ? kBufferBytes : 0;
+  *max_records = 0; // as many as fit
+}
+
+void TakeBuffer(void *context, uint32_t stream, uint8_t *buffer, size_t, size_t valid_bytes) {
+  std::lock_guard lock(records_mutex);
+  void *next = nullptr;
+  while (valid_bytes > 0 && api.ActivityGetNextRecord(buffer, valid_bytes, &next) == 0) {
+    const auto *record = static_cast<const ActivityKernel *>(next);
+    if (record->kind != kConcurrentKernel || record->start == 0 || record->end < record->start)
+      continue;
+    KernelRecord kernel{record->name ? record->name : "?", record->start, record->end, {}, {}};
+    for (size_t i = 0; i < 3; ++i) {
+      kernel.grid[i] = static_cast<uint32_t>(record->grid[i]);
+      kernel.block[i] = static_cast<uint32_t>(record->block[i]);
+    }
+    records.push_back(std::move(kernel));
+  }
+  size_t dropped = 0;
+  if (api.ActivityGetNumDroppedRecords(context, stream, &dropped) == 0)
+    dropped_records += dropped;
+  std::free(buffer);
+}
+
+absl::Status Check(CuptiResult result, std::string_view doing) {
+  if (result == 0)
+    return absl::OkStatus();
+  const char *text = nullptr;
+  if (api.GetResultString)
+    api.GetResultString(result, &text);
+  std::string hint = text && std::string_view(text).find("PRIVILEGE") != std::string_view::npos
+                         ? "; this user may not trace the GPU, see NVIDIA's ERR_NVGPUCTRPERM"
+                         : "; another profiler may be attached to this process";
+  return absl::InternalError(
+      fmt::format("CUPTI: {} (error {}) while {}{}", text ? text : "unknown", result, doing, hint));
+}
+
+// Where libcupti may be, first the most wanted.
+std::vector<std::string> Candidates(const std::string &library) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> found;
+  auto add_folder = [&](const fs::path &folder) {
+    std::vector<std::string> here;
+    std::error_code error;
+    for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+      if (it->path().filename().string().starts_with("libcupti.so"))
+        here.push_back(it->path().string());
+    std::sort(here.begin(), here.end(), std::greater<>());
+    found.insert(found.end(), here.begin(), here.end());
+  };
+  auto add_toolkit = [&](const fs::path &home) {
+    for (const char *folder : {"lib64", "lib", "extras/CUPTI/lib64", "extras/CUPTI/lib"})
+      add_folder(home / folder);
+  };
+  auto add_wheels = [&](const fs::path &prefix) {
+    std::error_code error;
+    for (fs::directory_iterator it(prefix / "lib", error), end; !error && it != end; it.increment(error))
+      if (it->path().filename().string().starts_with("python3"))
+        for (const char *packages : {"site-packages", "dist-packages"})
+          for (const char *wheel : {"nvidia/cu13/lib", "nvidia/cuda_cupti/lib"})
+            add_folder(it->path() / packages / wheel);
+  };
+  if (!library.empty()) {
+    std::error_code error;
+    if (!fs::is_directory(library, error))
+      return {library};
+    add_folder(library);
+    add_toolkit(library);
+    add_wheels(library);
+    return found;
+  }
+  for (const char *variable : {"CUDA_HOME", "CUDA_PATH"})
+    if (const char *home = std::getenv(variable))
+      add_toolkit(home);
+  for (const char *variable : {"VIRTUAL_ENV", "CONDA_PREFIX"})
+    if (const char *prefix = std::getenv(variable))
+      add_wheels(prefix);
+  add_toolkit("/usr/local/cuda");
+  for (const char *prefix : {"/usr/local", "/usr"})
+    add_wheels(prefix);
+  for (const char *name : {"libcupti.so.13", "libcupti.so.12", "libcupti.so"})
+    found.emplace_back(name);
+  return found;
+}
+
+absl::Status Load(const std::string &path) {
+  std::string reason;
+  for (const std::string &file : Candidates(path)) {
+    void *library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+      const char *why = dlerror();
+      if (reason.empty() && why)
+        reason = why;
+      continue;
+    }
+    Api loaded{};
+    std::string missing;
+    auto find = [&](auto &function, const char *name) {
+      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
+      if (!function && missing.empty())
+        missing = name;
+    };
+    find(loaded.GetVersion, "cuptiGetVersion");
+    find(loaded.GetResultString, "cuptiGetResultString");
+    find(loaded.GetTimestamp, "cuptiGetTimestamp");
+    find(loaded.ActivityRegisterCallbacks, "cuptiActivityRegisterCallbacks");
+    find(loaded.ActivityEnable, "cuptiActivityEnable");
+    find(loaded.ActivityDisable, "cuptiActivityDisable");
+    find(loaded.ActivityFlushAll, "cuptiActivityFlushAll");
+    find(loaded.ActivityGetNextRecord, "cuptiActivityGetNextRecord");
+    find(loaded.ActivityGetNumDroppedRecords, "cuptiActivityGetNumDroppedRecords");
+    uint32_t version = 0;
+    if (!missing.empty() || loaded.GetVersion(&version) != 0 || version < kOldestVersion) {
+      reason = missing.empty() ? fmt::format("{} has version {}, expected at least {}", file, version, kOldestVersion)
+                               : fmt::format("{} has no {}", file, missing);
+      continue;
+    }
+    api = loaded;
+    return absl::OkStatus();
+  }
+  return absl::UnavailableError(
+      fmt::format("--profile needs CUPTI, and libcupti.so was not loaded ({}); name it with --cupti, or bring it with "
+                  "the CUDA toolkit or the wheel nvidia-cuda-cupti",
+                  reason.empty() ? "no such file" : reason));
+}
+
+class CuptiTrace : public KernelTrace {
+public:
+  ~CuptiTrace() override {
+    api.ActivityDisable(kConcurrentKernel);
+    api.ActivityFlushAll(kFlushForced);
+  }
+
+  absl::Status Attach() {
+    api.GetVersion(&version_);
+    if (absl::Status status = Check(api.ActivityRegisterCallbacks(RequestBuffer, TakeBuffer), "attaching");
+        !status.ok())
+      return status;
+    // On and off once, so that CUPTI is there before the first context and graph.
+    if (absl::Status status = Check(api.ActivityEnable(kConcurrentKernel), "enabling kernel records"); !status.ok())
+      return status;
+    return Check(api.ActivityDisable(kConcurrentKernel), "disabling kernel records");
+  }
+
+  absl::Status Start() override {
+    if (absl::Status status = Check(api.ActivityFlushAll(kFlushForced), "flushing records"); !status.ok())
+      return status;
+    {
+      std::lock_guard lock(records_mutex);
+      records.clear();
+      dropped_records = 0;
+    }
+    return Check(api.ActivityEnable(kConcurrentKernel), "enabling kernel records");
+  }
+
+  absl::StatusOr<std::vector<KernelRecord>> Stop() override {
+    // Before disabling, which may drop what is still on its way.
+    if (absl::Status status = Check(api.ActivityFlushAll(kFlushForced), "flushing records"); !status.ok())
+      return status;
+    if (absl::Status status = Check(api.ActivityDisable(kConcurrentKernel), "disabling kernel records"); !status.ok())
+      return status;
+    std::lock_guard lock(records_mutex);
+    if (dropped_records > 0)
+      return absl::ResourceExhaustedError(
+          fmt::format("CUPTI dropped {} kernel records; profile fewer tokens (-n)", dropped_records));
+    std::vector<KernelRecord> result = std::move(records);
+    records.clear();
+    std::sort(result.begin(), result.end(), [](const KernelRecord &a, const KernelRecord &b) {
+      return std::pair(a.start_ns, a.end_ns) < std::pair(b.start_ns, b.end_ns);
+    });
+    return result;
+  }
+
+  uint64_t Now() const override {
+    uint64_t now = 0;
+    api.GetTimestamp(&now);
+    return now;
+  }
+
+  std::string Method() const override { return fmt::format("CUPTI, version {}", version_); }
+
+private:
+  uint32_t version_ = 0;
+};
+
+} // namespace
+
+absl::StatusOr<std::unique_ptr<KernelTrace>> OpenCuptiTrace(const std::string &library) {
+  if (absl::Status status = Load(library); !status.ok())
+    return status;
+  auto trace = std::make_unique<CuptiTrace>();
+  if (absl::Status status = trace->Attach(); !status.ok())
+    return status;
+  return std::unique_ptr<KernelTrace>(std::move(trace));
+}
+
+} // namespace inlay

@@ -1,0 +1,17 @@
+// How fast the machine reads its memory: the unit in which the speed of a decode step is told.
+#ifndef INLAY_RUNTIME_DEVICE_READ_BANDWIDTH_H_
+#define INLAY_RUNTIME_DEVICE_READ_BANDWIDTH_H_
+
+#include "absl/status/statusor.h"
+
+#include <string_view>
+
+namespace inlay {
+
+// Bytes a second of a read-only stream, the best of several runs: "cpu" with all threads of a pool of `threads` (0: one
+// a core), "sm_90a" on the first GPU that runs it. Takes up to 4 GiB of memory for less than a second.
+absl::StatusOr<double> MeasureReadBandwidth(std::string_view target, int threads);
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_DEVICE_READ_BANDWIDTH_H_
