@@ -305,14 +305,13 @@ absl::Status EngineImpl::AllocateMemory(const EngineOptions &options) {
   stats_.workspace_bytes = workspace;
   weights_.resize(target_->weights() ? target_->weights()->size() : 0);
   uint64_t logits_bytes = uint64_t{model.max_num_seqs()} * model.vocab_size() * sizeof(float);
-  for (uint32_t i = 0; i < weights_.size(); ++i) {
-    const plan::Weight &weight = *target_->weights()->Get(i);
-    stats_.weights_bytes += weight.bytes();
-    if (absl::Status status =
-            allocate(weight.bytes(), fmt::format("weights (of them '{}')", weight.name()->string_view()), weights_[i]);
-        !status.ok())
-      return status;
-  }
+  // One allocation: a driver takes longer for hundreds.
+  stats_.weights_bytes = WeightsBytes(*target_);
+  void *weights = nullptr;
+  if (absl::Status status = allocate(stats_.weights_bytes, "weights", weights); !status.ok())
+    return status;
+  for (uint32_t i = 0; i < weights_.size(); ++i)
+    weights_[i] = static_cast<std::byte *>(weights) + target_->weights()->Get(i)->offset();
   struct {
     uint64_t bytes;
     const char *what;
@@ -362,18 +361,11 @@ absl::Status EngineImpl::AllocateMemory(const EngineOptions &options) {
 
 absl::Status EngineImpl::LoadWeights() {
   auto begin = Clock::now();
-  uint64_t largest = 0;
-  for (uint32_t i = 0; i < weights_.size(); ++i)
-    largest = std::max(largest, target_->weights()->Get(i)->bytes());
-  // Not a vector, which would fill it with zeros first.
-  std::unique_ptr<std::byte[]> memory(new std::byte[largest]);
-  for (uint32_t i = 0; i < weights_.size(); ++i) {
-    std::span<std::byte> buffer(memory.get(), target_->weights()->Get(i)->bytes());
-    if (absl::Status status = bundle_->LoadWeight(*target_, i, buffer, device_->host_pool()); !status.ok())
+  if (!weights_.empty())
+    if (absl::Status status =
+            inlay::LoadWeights(*bundle_, *target_, static_cast<std::byte *>(weights_.front()), *device_);
+        !status.ok())
       return status;
-    if (absl::Status status = device_->CopyToDevice(weights_[i], buffer.data(), buffer.size()); !status.ok())
-      return status;
-  }
   stats_.weights_seconds = SecondsSince(begin);
   return device_->Synchronize();
 }

@@ -2,10 +2,11 @@
 
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
-#include "runtime/bundle/checkpoint.h"
+#include "runtime/bundle/hash.h"
+#include "runtime/bundle/weight_files.h"
+#include "runtime/bundle/weight_loader.h"
 #include "runtime/bundle/writer.h"
 #include "runtime/support/version.h"
-#include "xxhash.h"
 
 #include <filesystem>
 
@@ -14,17 +15,25 @@ namespace inlay {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-struct Bundle::Checkpoint {
-  MappedCheckpoint tensors;
+struct Bundle::Manifest {
+  std::string path;
+  json root;
+
+  absl::Status Damaged(std::string_view key) const {
+    return absl::DataLossError(
+        fmt::format("{}: '{}' is missing or of the wrong type; compile the model again", path, key));
+  }
+  // The member of that name, or null.
+  static const json *Find(const json &object, const char *key) {
+    auto it = object.is_object() ? object.find(key) : object.end();
+    return it == object.end() ? nullptr : &*it;
+  }
+  const json *Find(const char *key) const { return Find(root, key); }
+  const json &weights() const { return root["weights"]; } // an object, once Open() has seen it
 };
 
-Bundle::Bundle() = default;
+Bundle::Bundle() : weight_files_(std::make_unique<WeightFiles>()) {}
 Bundle::~Bundle() = default;
-
-std::string HashBytes(std::span<const std::byte> bytes) {
-  XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
-}
 
 namespace {
 
@@ -45,140 +54,159 @@ std::vector<std::string> KernelFiles(const plan::Target &target) {
 absl::StatusOr<std::unique_ptr<Bundle>> Bundle::Open(const std::string &path) {
   std::unique_ptr<Bundle> bundle(new Bundle);
   bundle->path_ = path;
-  std::string manifest_path = path + "/manifest.json";
+  Manifest manifest{path + "/manifest.json", {}};
   std::error_code error;
   if (!fs::is_directory(path, error))
     return absl::NotFoundError(fmt::format("{}: is not a directory; expected a bundle that compile-model wrote", path));
-  absl::StatusOr<std::string> text = ReadFile(manifest_path, uint64_t{64} << 20);
+  absl::StatusOr<std::string> text = ReadFile(manifest.path, uint64_t{64} << 20);
   if (!text.ok())
     return absl::NotFoundError(
         fmt::format("{}: holds no readable manifest.json; expected a bundle that compile-model wrote", path));
   bundle->manifest_ = *std::move(text);
-  json manifest = json::parse(bundle->manifest_, nullptr, /*allow_exceptions=*/false);
-  auto damaged = [&](std::string_view key) {
-    return absl::DataLossError(
-        fmt::format("{}: '{}' is missing or of the wrong type; compile the model again", manifest_path, key));
-  };
-  if (!manifest.is_object())
-    return absl::DataLossError(fmt::format("{}: is not a JSON object; compile the model again", manifest_path));
-  if (!manifest.contains("format_version") || !manifest["format_version"].is_number_unsigned())
-    return damaged("format_version");
-  uint64_t version = manifest["format_version"];
-  if (version != kBundleFormatVersion)
+  manifest.root = json::parse(bundle->manifest_, nullptr, /*allow_exceptions=*/false);
+  if (!manifest.root.is_object())
+    return absl::DataLossError(fmt::format("{}: is not a JSON object; compile the model again", manifest.path));
+  const json *version = manifest.Find("format_version");
+  if (!version || !version->is_number_unsigned())
+    return manifest.Damaged("format_version");
+  if (*version != kBundleFormatVersion)
     return absl::FailedPreconditionError(fmt::format(
-        "{}: has format {}, this runtime ({}) reads format {}; {}", manifest_path, version, Version(),
+        "{}: has format {}, this runtime ({}) reads format {}; {}", manifest.path, version->get<uint64_t>(), Version(),
         kBundleFormatVersion,
-        version > kBundleFormatVersion ? "update the runtime" : "compile the model again with this version"));
-  if (!manifest.contains("files") || !manifest["files"].is_object())
-    return damaged("files");
-  for (const auto &[name, facts] : manifest["files"].items()) {
-    if (!facts.is_object() || !facts.contains("xxh3") || !facts["xxh3"].is_string() ||
-        name.find("..") != std::string::npos || name.starts_with("/"))
-      return damaged("files");
-    absl::StatusOr<MappedFile> file = MappedFile::Open(path + "/" + name);
-    if (!file.ok())
-      return file.status();
-    if (HashBytes(file->bytes()) != facts["xxh3"].get<std::string>())
-      return absl::DataLossError(fmt::format(
-          "{}/{}: its contents do not match the hash in manifest.json; the file was changed or damaged, compile the "
-          "model again",
-          path, name));
-  }
-  if (!manifest["files"].contains("plan.fb"))
-    return damaged("files");
-  absl::StatusOr<std::string> plan = ReadFile(path + "/plan.fb");
-  if (!plan.ok())
-    return plan.status();
-  bundle->plan_bytes_ = *std::move(plan);
-  flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t *>(bundle->plan_bytes_.data()),
-                                 bundle->plan_bytes_.size(), /*max_depth=*/16, /*max_tables=*/100'000'000);
-  if (!plan::VerifyPlanBuffer(verifier))
-    return absl::DataLossError(fmt::format("{}/plan.fb: is no valid plan; compile the model again", path));
-  bundle->plan_ = plan::GetPlan(bundle->plan_bytes_.data());
-  if (bundle->plan_->format_version() != version)
-    return absl::DataLossError(fmt::format("{}: manifest.json has format {}, plan.fb {}; compile the model again", path,
-                                           version, bundle->plan_->format_version()));
-  if (absl::Status status = VerifyPlan(*bundle->plan_); !status.ok())
-    return absl::Status(status.code(), fmt::format("{}/{}", path, std::string(status.message())));
-  // What people read must be what is executed.
-  if (!manifest.contains("targets") || !manifest["targets"].is_array() ||
-      manifest["targets"].size() != bundle->plan_->targets()->size())
-    return damaged("targets");
-  for (size_t i = 0; i < manifest["targets"].size(); ++i)
-    if (manifest["targets"][i] != bundle->plan_->targets()->Get(static_cast<uint32_t>(i))->name()->str())
-      return damaged("targets");
-  // Without a hash, a file would be run that nobody checked.
-  for (const plan::Target *target : *bundle->plan_->targets())
-    for (const std::string &name : KernelFiles(*target))
-      if (!manifest["files"].contains(name))
-        return absl::DataLossError(
-            fmt::format("{}: 'files' has no hash of '{}', which target '{}' runs; compile the model again",
-                        manifest_path, name, target->name()->string_view()));
-  if (!manifest.contains("weights") || !manifest["weights"].is_object() || !manifest["weights"].contains("mode") ||
-      !manifest["weights"]["mode"].is_string())
-    return damaged("weights.mode");
-  bundle->weights_mode_ = manifest["weights"]["mode"];
-  if (absl::Status status = bundle->OpenWeights(); !status.ok())
+        *version > kBundleFormatVersion ? "update the runtime" : "compile the model again with this version"));
+  if (absl::Status status = bundle->CheckFiles(manifest); !status.ok())
+    return status;
+  if (absl::Status status = bundle->OpenPlan(manifest); !status.ok())
+    return status;
+  if (absl::Status status = bundle->OpenWeights(manifest); !status.ok())
     return status;
   return bundle;
 }
 
-absl::Status Bundle::OpenWeights() {
-  json weights = json::parse(manifest_)["weights"];
-  std::string manifest_path = path_ + "/manifest.json";
+// Compares each file that the manifest lists with its hash.
+absl::Status Bundle::CheckFiles(const Manifest &manifest) const {
+  const json *files = manifest.Find("files");
+  if (!files || !files->is_object())
+    return manifest.Damaged("files");
+  for (const auto &[name, facts] : files->items()) {
+    const json *hash = Manifest::Find(facts, "xxh3");
+    if (!hash || !hash->is_string() || name.find("..") != std::string::npos || name.starts_with("/"))
+      return manifest.Damaged("files");
+    absl::StatusOr<MappedFile> file = MappedFile::Open(path_ + "/" + name);
+    if (!file.ok())
+      return file.status();
+    if (HashBytes(file->bytes()) != hash->get<std::string>())
+      return absl::DataLossError(fmt::format(
+          "{}/{}: its contents do not match the hash in manifest.json; the file was changed or damaged, compile the "
+          "model again",
+          path_, name));
+  }
+  if (!files->contains("plan.fb"))
+    return manifest.Damaged("files");
+  return absl::OkStatus();
+}
+
+absl::Status Bundle::OpenPlan(const Manifest &manifest) {
+  absl::StatusOr<std::string> bytes = ReadFile(path_ + "/plan.fb");
+  if (!bytes.ok())
+    return bytes.status();
+  plan_bytes_ = *std::move(bytes);
+  flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t *>(plan_bytes_.data()), plan_bytes_.size(),
+                                 /*max_depth=*/16, /*max_tables=*/100'000'000);
+  if (!plan::VerifyPlanBuffer(verifier))
+    return absl::DataLossError(fmt::format("{}/plan.fb: is no valid plan; compile the model again", path_));
+  plan_ = plan::GetPlan(plan_bytes_.data());
+  if (plan_->format_version() != kBundleFormatVersion)
+    return absl::DataLossError(fmt::format("{}: manifest.json has format {}, plan.fb {}; compile the model again",
+                                           path_, kBundleFormatVersion, plan_->format_version()));
+  if (absl::Status status = VerifyPlan(*plan_); !status.ok())
+    return absl::Status(status.code(), fmt::format("{}/{}", path_, std::string(status.message())));
+  // What people read must be what is executed.
+  const json *targets = manifest.Find("targets");
+  if (!targets || !targets->is_array() || targets->size() != plan_->targets()->size())
+    return manifest.Damaged("targets");
+  for (size_t i = 0; i < targets->size(); ++i)
+    if ((*targets)[i] != plan_->targets()->Get(static_cast<uint32_t>(i))->name()->str())
+      return manifest.Damaged("targets");
+  // Without a hash, a file would be run that nobody checked.
+  for (const plan::Target *target : *plan_->targets())
+    for (const std::string &name : KernelFiles(*target))
+      if (!manifest.root["files"].contains(name))
+        return absl::DataLossError(
+            fmt::format("{}: 'files' has no hash of '{}', which target '{}' runs; compile the model again",
+                        manifest.path, name, target->name()->string_view()));
+  return absl::OkStatus();
+}
+
+absl::Status Bundle::OpenWeights(const Manifest &manifest) {
+  const json *weights = manifest.Find("weights");
+  const json *mode = weights ? Manifest::Find(*weights, "mode") : nullptr;
+  if (!mode || !mode->is_string())
+    return manifest.Damaged("weights.mode");
+  weights_mode_ = *mode;
   if (weights_mode_ == "dummy")
     return absl::OkStatus();
-  if (weights_mode_ == "pack") {
-    for (const plan::Target *target : *plan_->targets()) {
-      std::string name = target->name()->str(), file_name = "weights/" + name + ".bin";
-      Packed packed;
-      absl::StatusOr<MappedFile> file = MappedFile::Open(path_ + "/" + file_name);
-      if (!file.ok())
-        return file.status();
-      packed.file = *std::move(file);
-      json chunks =
-          weights.contains("chunks") && weights["chunks"].is_object() ? weights["chunks"].value(name, json()) : json();
-      if (!chunks.is_array())
-        return absl::DataLossError(
-            fmt::format("{}: 'weights.chunks.{}' is missing; compile the model again", manifest_path, name));
-      for (const json &hash : chunks)
-        packed.chunk_hashes.push_back(hash.is_string() ? hash.get<std::string>() : "");
-      uint64_t size = packed.file.bytes().size();
-      if (packed.chunk_hashes.size() != (size + kWeightChunkBytes - 1) / kWeightChunkBytes)
-        return absl::DataLossError(fmt::format("{}/{}: has {} bytes, manifest.json has hashes of {} chunks; the file "
-                                               "was cut or damaged, compile the model again",
-                                               path_, file_name, size, packed.chunk_hashes.size()));
-      packed.checked.resize(packed.chunk_hashes.size());
-      if (target->weights())
-        for (const plan::Weight *weight : *target->weights())
-          if (weight->offset() + weight->bytes() > size)
-            return absl::DataLossError(fmt::format("{}/{}: ends before weight '{}'; compile the model again", path_,
-                                                   file_name, weight->name()->string_view()));
-      packed_.emplace(name, std::move(packed));
-    }
-    return absl::OkStatus();
+  if (weights_mode_ == "pack")
+    return OpenPacked(manifest);
+  if (weights_mode_ == "link")
+    return OpenLinked(manifest);
+  return absl::DataLossError(
+      fmt::format("{}: 'weights.mode' is '{}', expected pack, link or dummy", manifest.path, weights_mode_));
+}
+
+absl::Status Bundle::OpenPacked(const Manifest &manifest) {
+  // The first bundles have no chunk_bytes.
+  uint64_t chunk_bytes = uint64_t{64} << 20;
+  if (const json *given = Manifest::Find(manifest.weights(), "chunk_bytes")) {
+    constexpr uint64_t kUnit = uint64_t{1} << 20;
+    if (!given->is_number_unsigned() || *given == 0u || *given > 1024 * kUnit || given->get<uint64_t>() % kUnit != 0)
+      return manifest.Damaged("weights.chunk_bytes");
+    chunk_bytes = *given;
   }
-  if (weights_mode_ != "link")
+  const json *all_chunks = Manifest::Find(manifest.weights(), "chunks");
+  for (const plan::Target *target : *plan_->targets()) {
+    std::string name = target->name()->str(), file_name = "weights/" + name + ".bin";
+    absl::StatusOr<RandomAccessFile> file = RandomAccessFile::Open(path_ + "/" + file_name);
+    if (!file.ok())
+      return file.status();
+    const json *chunks = all_chunks ? Manifest::Find(*all_chunks, name.c_str()) : nullptr;
+    if (!chunks || !chunks->is_array())
+      return absl::DataLossError(
+          fmt::format("{}: 'weights.chunks.{}' is missing; compile the model again", manifest.path, name));
+    WeightFiles::Packed packed{*std::move(file), chunk_bytes, {}};
+    for (const json &hash : *chunks)
+      packed.chunk_hashes.push_back(hash.is_string() ? hash.get<std::string>() : "");
+    uint64_t size = packed.file.size(), expected = WeightsBytes(*target);
+    if (size != expected || packed.chunk_hashes.size() != (size + chunk_bytes - 1) / chunk_bytes)
+      return absl::DataLossError(fmt::format("{}/{}: has {} bytes, expected {} and a hash of each chunk in "
+                                             "manifest.json, which has {}; the file was cut or damaged, compile the "
+                                             "model again",
+                                             path_, file_name, size, expected, packed.chunk_hashes.size()));
+    weight_files_->packed.emplace(name, std::move(packed));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Bundle::OpenLinked(const Manifest &manifest) {
+  const json *directory = Manifest::Find(manifest.weights(), "directory");
+  if (!directory || !directory->is_string())
     return absl::DataLossError(
-        fmt::format("{}: 'weights.mode' is '{}', expected pack, link or dummy", manifest_path, weights_mode_));
-  if (!weights.contains("directory") || !weights["directory"].is_string())
-    return absl::DataLossError(
-        fmt::format("{}: 'weights.directory' is missing or no string; compile the model again", manifest_path));
-  std::string directory = weights["directory"];
-  absl::StatusOr<MappedCheckpoint> tensors = MappedCheckpoint::Open(directory);
-  if (!tensors.ok())
-    return absl::Status(tensors.status().code(),
+        fmt::format("{}: 'weights.directory' is missing or no string; compile the model again", manifest.path));
+  absl::StatusOr<CheckpointReader> checkpoint = CheckpointReader::Open(directory->get<std::string>());
+  if (!checkpoint.ok())
+    return absl::Status(checkpoint.status().code(),
                         fmt::format("{} (the bundle links the weights of '{}'; compile with --weights=pack to carry "
                                     "them along)",
-                                    std::string(tensors.status().message()), directory));
-  absl::StatusOr<std::string> facts = DescribeSources(tensors->files());
+                                    std::string(checkpoint.status().message()), directory->get<std::string>()));
+  absl::StatusOr<std::string> facts = DescribeSources(checkpoint->files());
   if (!facts.ok())
     return facts.status();
-  if (json::parse(*facts) != weights.value("sources", json()))
+  const json *sources = Manifest::Find(manifest.weights(), "sources");
+  if (!sources || json::parse(*facts) != *sources)
     return absl::FailedPreconditionError(
         fmt::format("{}: the checkpoint changed since the bundle was compiled (size, time or header); compile it again",
-                    directory));
-  checkpoint_ = std::make_unique<Checkpoint>(Checkpoint{*std::move(tensors)});
+                    directory->get<std::string>()));
+  weight_files_->checkpoint = *std::move(checkpoint);
   return absl::OkStatus();
 }
 
@@ -194,42 +222,6 @@ std::string Bundle::TargetNames() const {
   for (const plan::Target *target : *plan_->targets())
     names += (names.empty() ? "" : ", ") + target->name()->str();
   return names;
-}
-
-absl::Status Bundle::LoadWeight(const plan::Target &target, uint32_t index, std::span<std::byte> out,
-                                ThreadPool &pool) const {
-  const plan::Weight &weight = *target.weights()->Get(index);
-  if (weights_mode_ == "dummy")
-    return FillRandom(weight, index + 1, out, pool);
-  if (checkpoint_)
-    return CarryOut(weight, [&](std::string_view name) { return checkpoint_->tensors.Find(name); }, out, pool);
-  const Packed &packed = packed_.at(target.name()->str());
-  std::span<const std::byte> all = packed.file.bytes();
-  // Hash the chunks that the weight touches, and ahead as many as there are threads; then copy it.
-  uint64_t first = weight.offset() / kWeightChunkBytes,
-           last =
-               std::max((weight.offset() + weight.bytes() - 1) / kWeightChunkBytes,
-                        std::min<uint64_t>(first + static_cast<uint64_t>(pool.threads()), packed.checked.size()) - 1);
-  std::vector<char> wrong(last - first + 1);
-  pool.Run(static_cast<int64_t>(last - first + 1), [&](int64_t i) {
-    uint64_t chunk = first + static_cast<uint64_t>(i), at = chunk * kWeightChunkBytes;
-    if (!packed.checked[chunk])
-      wrong[static_cast<size_t>(i)] =
-          HashBytes(all.subspan(at, std::min(kWeightChunkBytes, all.size() - at))) != packed.chunk_hashes[chunk];
-  });
-  for (size_t i = 0; i < wrong.size(); ++i) {
-    if (wrong[i])
-      return absl::DataLossError(fmt::format("{}/weights/{}.bin: chunk {} does not match its hash in manifest.json; "
-                                             "the file was changed or damaged, compile the model again",
-                                             path_, target.name()->string_view(), first + i));
-    packed.checked[first + i] = true;
-  }
-  constexpr uint64_t kCopyBytes = uint64_t{4} << 20;
-  pool.Run(static_cast<int64_t>((weight.bytes() + kCopyBytes - 1) / kCopyBytes), [&](int64_t i) {
-    uint64_t at = static_cast<uint64_t>(i) * kCopyBytes;
-    std::memcpy(out.data() + at, all.data() + weight.offset() + at, std::min(kCopyBytes, weight.bytes() - at));
-  });
-  return absl::OkStatus();
 }
 
 } // namespace inlay

@@ -8,12 +8,10 @@
 #include "runtime/bundle/plan_generated.h"
 #include "runtime/bundle/recipe.h"
 #include "runtime/support/files.h"
-#include "runtime/support/thread_pool.h"
 
-#include <map>
 #include <memory>
 #include <string>
-#include <vector>
+#include <string_view>
 
 namespace inlay {
 
@@ -23,11 +21,7 @@ inline constexpr uint32_t kBundleFormatVersion = 1;
 // Checks all that the runtime relies on: indices, ranges, sums of offsets and sizes, divisors, numbers of arguments.
 absl::Status VerifyPlan(const plan::Plan &plan);
 
-// Hash of a file's bytes, as the manifest holds it.
-std::string HashBytes(std::span<const std::byte> bytes);
-
-// Weights are hashed in chunks of this many bytes, checked while they are transferred.
-inline constexpr uint64_t kWeightChunkBytes = uint64_t{64} << 20;
+struct WeightFiles; // weight_files.h
 
 class Bundle {
 public:
@@ -46,23 +40,21 @@ public:
   // "pack", "link" or "dummy".
   const std::string &weights_mode() const { return weights_mode_; }
 
-  // Writes weight `index` of `target` to `out`, which has its `bytes`.
-  absl::Status LoadWeight(const plan::Target &target, uint32_t index, std::span<std::byte> out, ThreadPool &pool) const;
+  // Where LoadWeights (weight_loader.h) finds them.
+  const WeightFiles &weight_files() const { return *weight_files_; }
 
 private:
-  struct Checkpoint; // tensors of --weights=link
+  struct Manifest; // its JSON
   Bundle();
-  absl::Status OpenWeights();
+  absl::Status CheckFiles(const Manifest &manifest) const;
+  absl::Status OpenPlan(const Manifest &manifest);
+  absl::Status OpenWeights(const Manifest &manifest);
+  absl::Status OpenPacked(const Manifest &manifest);
+  absl::Status OpenLinked(const Manifest &manifest);
 
   std::string path_, manifest_, weights_mode_, plan_bytes_;
   const plan::Plan *plan_ = nullptr;
-  std::unique_ptr<Checkpoint> checkpoint_;
-  struct Packed {
-    MappedFile file;
-    std::vector<std::string> chunk_hashes;
-    mutable std::vector<bool> checked;
-  };
-  std::map<std::string, Packed> packed_; // by target
+  std::unique_ptr<WeightFiles> weight_files_;
 };
 
 } // namespace inlay

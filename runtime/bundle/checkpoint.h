@@ -1,4 +1,4 @@
-// The tensors of a checkpoint, mapped.
+// The tensors of a checkpoint, read when a recipe asks for them.
 #ifndef INLAY_RUNTIME_BUNDLE_CHECKPOINT_H_
 #define INLAY_RUNTIME_BUNDLE_CHECKPOINT_H_
 
@@ -9,17 +9,17 @@
 
 namespace inlay {
 
-// Finds tensors by name; files are mapped once, read when a recipe touches them.
-class MappedCheckpoint {
+// Finds tensors by name. What Find() returned reads from this object's files.
+class CheckpointReader {
 public:
-  static absl::StatusOr<MappedCheckpoint> Open(const std::string &directory) {
+  static absl::StatusOr<CheckpointReader> Open(const std::string &directory) {
     absl::StatusOr<SafetensorsIndex> index = OpenSafetensors(directory);
     if (!index.ok())
       return index.status();
-    MappedCheckpoint checkpoint;
+    CheckpointReader checkpoint;
     checkpoint.index_ = *std::move(index);
     for (const std::string &path : checkpoint.index_.files) {
-      absl::StatusOr<MappedFile> file = MappedFile::Open(path);
+      absl::StatusOr<RandomAccessFile> file = RandomAccessFile::Open(path);
       if (!file.ok())
         return file.status();
       checkpoint.files_.push_back(*std::move(file));
@@ -42,11 +42,14 @@ public:
     else
       return absl::InvalidArgumentError(
           fmt::format("tensor '{}': has dtype {}, expected F32, BF16 or F16", name, info.dtype));
+    const RandomAccessFile &file = files_[info.file];
+    if (info.offset > file.size() || info.bytes > file.size() - info.offset)
+      return absl::DataLossError(fmt::format("{}: was shortened after its header was read", file.path()));
     tensor.shape = info.shape;
-    std::span<const std::byte> bytes = files_[info.file].bytes();
-    if (info.offset > bytes.size() || info.bytes > bytes.size() - info.offset)
-      return absl::DataLossError(fmt::format("{}: was shortened after its header was read", index_.files[info.file]));
-    tensor.bytes = bytes.subspan(info.offset, info.bytes);
+    tensor.bytes = info.bytes;
+    tensor.read = [&file, begin = info.offset](uint64_t offset, std::span<std::byte> out) {
+      return file.Read(begin + offset, out);
+    };
     return tensor;
   }
 
@@ -54,7 +57,7 @@ public:
 
 private:
   SafetensorsIndex index_;
-  std::vector<MappedFile> files_;
+  std::vector<RandomAccessFile> files_;
 };
 
 } // namespace inlay

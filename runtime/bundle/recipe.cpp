@@ -3,10 +3,12 @@
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <map>
+#include <memory>
 #include <mutex>
 
 namespace inlay {
@@ -14,50 +16,40 @@ namespace {
 
 // --- Elements ---------------------------------------------------------------
 
-float HalfToFloat(uint16_t half) {
-  _Float16 value;
-  std::memcpy(&value, &half, sizeof value);
-  return static_cast<float>(value);
+float LoadFloat(const std::byte *at, plan::DataType type) {
+  uint16_t bits = 0;
+  if (type == plan::DataType_F32) {
+    float value = 0;
+    std::memcpy(&value, at, sizeof value);
+    return value;
+  }
+  std::memcpy(&bits, at, sizeof bits);
+  if (type == plan::DataType_BF16)
+    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+  return static_cast<float>(std::bit_cast<_Float16>(bits));
 }
 
-uint16_t FloatToHalf(float value) {
-  auto half = static_cast<_Float16>(value);
-  uint16_t bits;
-  std::memcpy(&bits, &half, sizeof bits);
-  return bits;
-}
-
-uint16_t FloatToBfloat16(float value) {
-  auto bits = std::bit_cast<uint32_t>(value);
-  if (std::isnan(value))
-    return static_cast<uint16_t>((bits >> 16) | 0x40);
-  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-// Converts `count` elements.
-void Convert(const std::byte *from, plan::DataType from_type, std::byte *to, plan::DataType to_type, size_t count) {
-  if (from_type == to_type) {
-    std::memcpy(to, from, count * ElementSize(to_type));
+void StoreFloat(float value, std::byte *at, plan::DataType type) {
+  if (type == plan::DataType_F32) {
+    std::memcpy(at, &value, sizeof value);
     return;
   }
-  for (size_t i = 0; i < count; ++i) {
-    float value = 0;
-    uint16_t bits = 0;
-    if (from_type == plan::DataType_F32)
-      std::memcpy(&value, from + 4 * i, 4);
-    else
-      std::memcpy(&bits, from + 2 * i, 2);
-    if (from_type == plan::DataType_BF16)
-      value = std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
-    if (from_type == plan::DataType_F16)
-      value = HalfToFloat(bits);
-    if (to_type == plan::DataType_F32) {
-      std::memcpy(to + 4 * i, &value, 4);
-      continue;
-    }
-    bits = to_type == plan::DataType_BF16 ? FloatToBfloat16(value) : FloatToHalf(value);
-    std::memcpy(to + 2 * i, &bits, 2);
+  uint16_t bits = 0;
+  if (type == plan::DataType_F16) {
+    bits = std::bit_cast<uint16_t>(static_cast<_Float16>(value));
+  } else {
+    auto wide = std::bit_cast<uint32_t>(value);
+    uint32_t quiet = (wide >> 16) | 0x40, nearest = (wide + 0x7fff + ((wide >> 16) & 1)) >> 16;
+    bits = static_cast<uint16_t>(std::isnan(value) ? quiet : nearest);
   }
+  std::memcpy(at, &bits, sizeof bits);
+}
+
+// With the types known, the compiler turns the loop into vectors.
+template <plan::DataType From, plan::DataType To> void ConvertLoop(const std::byte *from, std::byte *to, size_t count) {
+  constexpr size_t kFrom = From == plan::DataType_F32 ? 4 : 2, kTo = To == plan::DataType_F32 ? 4 : 2;
+  for (size_t i = 0; i < count; ++i)
+    StoreFloat(LoadFloat(from + i * kFrom, From), to + i * kTo, To);
 }
 
 // --- Places -----------------------------------------------------------------
@@ -77,79 +69,27 @@ uint64_t LogicalRow(const plan::Recipe &recipe, uint64_t stored) {
   return stored;
 }
 
-constexpr uint64_t kAtomRows = 8, kAtomColumns = 64, kChunkBytes = 16;
+constexpr uint64_t kAtomRows = 8, kAtomColumns = 64, kChunkBytes = 16, kAtomRowBytes = 128;
 
 uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
-// Writes a row of `columns` 16-bit elements into its atoms (see Packing in plan.fbs).
-void PackRow(const std::byte *row, uint64_t columns, uint64_t stored_row, std::span<std::byte> out) {
-  uint64_t atoms = RoundUp(columns, kAtomColumns) / kAtomColumns;
-  uint64_t in_atom = stored_row % kAtomRows;
-  std::byte *group = out.data() + stored_row / kAtomRows * atoms * 1024 + in_atom * 128;
-  for (uint64_t byte = 0; byte < columns * 2; byte += kChunkBytes) {
-    uint64_t atom = byte / 128, chunk = byte % 128 / kChunkBytes;
-    std::memcpy(group + atom * 1024 + (chunk ^ in_atom) * kChunkBytes, row + byte,
-                std::min(kChunkBytes, columns * 2 - byte));
-  }
-}
-
-// --- Contents ---------------------------------------------------------------
-
-void FillRopeTable(const plan::Weight &weight, std::span<std::byte> out, ThreadPool &pool) {
-  const plan::Recipe &recipe = *weight.recipe();
-  uint64_t half = recipe.columns() / 2;
-  pool.Run(static_cast<int64_t>(recipe.rows()), [&](int64_t position) {
-    auto *row = reinterpret_cast<float *>(out.data()) + static_cast<uint64_t>(position) * recipe.columns();
-    for (uint64_t i = 0; i < half; ++i) {
-      // transformers multiplies position and frequency in f32.
-      auto frequency = static_cast<float>(recipe.inv_freq()->Get(static_cast<uint32_t>(i)));
-      double angle = static_cast<float>(position) * frequency;
-      row[i] = static_cast<float>(std::cos(angle) * recipe.attention_factor());
-      row[half + i] = static_cast<float>(std::sin(angle) * recipe.attention_factor());
+// Writes up to 8 rows of `bytes` each, of 16-bit elements, into the atoms that begin at `out` (see Packing in
+// plan.fbs).
+void PackRows(std::span<const std::byte *const> rows, uint64_t bytes, std::byte *out) {
+  for (uint64_t at = 0; at < bytes; at += kAtomRowBytes, out += kRecipeUnit)
+    for (uint64_t r = 0; r < rows.size(); ++r) {
+      const std::byte *from = rows[r] + at;
+      std::byte *to = out + r * kAtomRowBytes;
+      uint64_t left = bytes - at;
+      if (left >= kAtomRowBytes) {
+        for (uint64_t chunk = 0; chunk < kAtomRowBytes / kChunkBytes; ++chunk)
+          std::memcpy(to + (chunk ^ r) * kChunkBytes, from + chunk * kChunkBytes, kChunkBytes);
+        continue;
+      }
+      for (uint64_t byte = 0; byte < left; byte += kChunkBytes)
+        std::memcpy(to + (byte / kChunkBytes ^ r) * kChunkBytes, from + byte, std::min(kChunkBytes, left - byte));
     }
-  });
 }
-
-// SplitMix64 (Steele et al., 2014).
-uint64_t Mix(uint64_t z) {
-  z *= 0x9e3779b97f4a7c15;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return z ^ (z >> 31);
-}
-
-// Uniform numbers.
-void MakeNoise(plan::DataType type, double mean, double deviation, uint64_t seed, std::span<std::byte> out,
-               ThreadPool &pool) {
-  size_t size = ElementSize(type), count = out.size() / size;
-  constexpr size_t kPerJob = 1 << 14;
-  pool.Run(static_cast<int64_t>((count + kPerJob - 1) / kPerJob), [&](int64_t job) {
-    size_t first = static_cast<size_t>(job) * kPerJob, last = std::min(count, first + kPerJob);
-    for (size_t i = first; i < last; ++i) {
-      double uniform = static_cast<double>(Mix(i + seed * 0x632be59bd9b4e019) >> 11) * 0x1p-53 * 2 - 1;
-      auto value = static_cast<float>(mean + deviation * std::sqrt(3.0) * uniform);
-      Convert(reinterpret_cast<const std::byte *>(&value), plan::DataType_F32, out.data() + i * size, type, 1);
-    }
-  });
-}
-
-// A prime, so that rows of no length repeat soon.
-constexpr uint64_t kNoiseElements = 4'194'319;
-
-// Noise for matrices, made once for each type.
-std::span<const std::byte> SharedNoise(plan::DataType type, ThreadPool &pool) {
-  static std::mutex mutex;
-  static std::map<plan::DataType, std::vector<std::byte>> blocks;
-  std::lock_guard lock(mutex);
-  std::vector<std::byte> &block = blocks[type];
-  if (block.empty()) {
-    block.resize(kNoiseElements * ElementSize(type));
-    MakeNoise(type, /*mean=*/0, /*deviation=*/0.02, /*seed=*/0, block, pool);
-  }
-  return block;
-}
-
-bool IsRopeTable(const plan::Recipe &recipe) { return recipe.inv_freq() && recipe.inv_freq()->size() > 0; }
 
 } // namespace
 
@@ -170,6 +110,23 @@ size_t ElementSize(plan::DataType type) {
   return 0;
 }
 
+void ConvertElements(const std::byte *from, plan::DataType from_type, std::byte *to, plan::DataType to_type,
+                     size_t count) {
+  using enum plan::DataType;
+  static constexpr decltype(&ConvertLoop<DataType_F32, DataType_BF16>) kLoops[3][3] = {
+      {ConvertLoop<DataType_F32, DataType_F32>, ConvertLoop<DataType_F32, DataType_BF16>,
+       ConvertLoop<DataType_F32, DataType_F16>},
+      {ConvertLoop<DataType_BF16, DataType_F32>, ConvertLoop<DataType_BF16, DataType_BF16>,
+       ConvertLoop<DataType_BF16, DataType_F16>},
+      {ConvertLoop<DataType_F16, DataType_F32>, ConvertLoop<DataType_F16, DataType_BF16>,
+       ConvertLoop<DataType_F16, DataType_F16>}};
+  static_assert(DataType_F32 == 0 && DataType_BF16 == 1 && DataType_F16 == 2);
+  if (from_type == to_type)
+    std::memcpy(to, from, count * ElementSize(to_type));
+  else
+    kLoops[from_type][to_type](from, to, count);
+}
+
 absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight) {
   const plan::Recipe &recipe = *weight.recipe();
   uint64_t rows = recipe.rows(), columns = recipe.columns(), elements = 0, bytes = 0;
@@ -184,16 +141,83 @@ absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight) {
   return bytes;
 }
 
-absl::Status CarryOut(const plan::Weight &weight, const SourceLookup &lookup, std::span<std::byte> out,
-                      ThreadPool &pool) {
-  const plan::Recipe &recipe = *weight.recipe();
-  if (IsRopeTable(recipe)) {
-    FillRopeTable(weight, out, pool);
+bool IsRopeTable(const plan::Recipe &recipe) { return recipe.inv_freq() && recipe.inv_freq()->size() > 0; }
+
+// --- Rows of the sources ----------------------------------------------------
+
+// Reads stored rows, in one read wherever rows of the weight are neighbours in a source too.
+class WeightRecipe::RowReader {
+public:
+  // The most rows that one Read() takes, for rows of `columns` elements.
+  static uint64_t Capacity(uint64_t row_bytes) {
+    return std::clamp<uint64_t>(kScratchBytes / std::max<uint64_t>(row_bytes, 1) / kAtomRows * kAtomRows, kAtomRows,
+                                kMaxRows);
+  }
+
+  explicit RowReader(const WeightRecipe &recipe) : recipe_(recipe) {}
+
+  // Reads columns [column, column + columns) of stored rows [first, first + count).
+  absl::Status Read(uint64_t first, uint64_t count, uint64_t column, uint64_t columns) {
+    columns_ = columns;
+    uint64_t all_columns = recipe_.weight_->recipe()->columns();
+    std::array<std::pair<uint64_t, uint64_t>, kMaxRows> order; // logical row, place
+    for (uint64_t i = 0; i < count; ++i)
+      order[i] = {LogicalRow(*recipe_.weight_->recipe(), first + i), i};
+    std::sort(order.begin(), order.begin() + static_cast<int64_t>(count));
+    uint64_t needed = count * columns * sizeof(float); // of the largest type
+    if (needed > size_) {
+      scratch_.reset(new std::byte[needed]); // not zeroed
+      size_ = needed;
+    }
+    uint64_t used = 0;
+    for (uint64_t i = 0; i < count;) {
+      size_t s = recipe_.sources_.size() - 1;
+      while (recipe_.first_rows_[s] > order[i].first)
+        --s;
+      const SourceTensor &source = recipe_.sources_[s];
+      uint64_t end = s + 1 < recipe_.sources_.size() ? recipe_.first_rows_[s + 1] : recipe_.weight_->recipe()->rows();
+      uint64_t run = 1;
+      while (columns == all_columns && i + run < count && order[i + run].first == order[i].first + run &&
+             order[i + run].first < end)
+        ++run;
+      uint64_t element = ElementSize(source.type), bytes = run * columns * element;
+      uint64_t offset = ((order[i].first - recipe_.first_rows_[s]) * all_columns + column) * element;
+      if (absl::Status status = source.read(offset, std::span(scratch_.get() + used, bytes)); !status.ok())
+        return status;
+      for (uint64_t r = 0; r < run; ++r)
+        rows_[order[i + r].second] = {scratch_.get() + used + r * columns * element, source.type};
+      used += bytes;
+      i += run;
+    }
     return absl::OkStatus();
   }
+
+  // Row `i` of those read, as elements of the weight's type; `buffer` has room for them and may be used.
+  const std::byte *Converted(uint64_t i, std::byte *buffer) const {
+    if (rows_[i].second == recipe_.weight_->type())
+      return rows_[i].first;
+    ConvertElements(rows_[i].first, rows_[i].second, buffer, recipe_.weight_->type(), columns_);
+    return buffer;
+  }
+
+private:
+  // What stays in a core's cache between being read and being packed.
+  static constexpr uint64_t kScratchBytes = uint64_t{256} << 10;
+  static constexpr uint64_t kMaxRows = 64;
+
+  const WeightRecipe &recipe_;
+  std::unique_ptr<std::byte[]> scratch_;
+  uint64_t size_ = 0, columns_ = 0;
+  std::array<std::pair<const std::byte *, plan::DataType>, kMaxRows> rows_;
+};
+
+absl::StatusOr<WeightRecipe> WeightRecipe::Open(const plan::Weight &weight, const SourceLookup &lookup) {
+  WeightRecipe opened;
+  opened.weight_ = &weight;
+  const plan::Recipe &recipe = *weight.recipe();
+  if (IsRopeTable(recipe))
+    return opened;
   uint64_t columns = recipe.columns(), total = 0;
-  std::vector<SourceTensor> sources;
-  std::vector<uint64_t> first_rows;
   for (const flatbuffers::String *name : *recipe.sources()) {
     absl::StatusOr<SourceTensor> source = lookup(name->string_view());
     if (!source.ok())
@@ -201,65 +225,113 @@ absl::Status CarryOut(const plan::Weight &weight, const SourceLookup &lookup, st
     bool fits = !source->shape.empty() && source->shape.size() <= 2;
     uint64_t rows = fits ? static_cast<uint64_t>(source->shape[0]) : 0;
     uint64_t source_columns = fits && source->shape.size() == 2 ? static_cast<uint64_t>(source->shape[1]) : 1;
-    if (!fits || source_columns != columns || source->bytes.size() != rows * columns * ElementSize(source->type) ||
-        rows > recipe.rows())
+    if (!fits || source_columns != columns || rows > recipe.rows() ||
+        source->bytes != rows * columns * ElementSize(source->type))
       return absl::InvalidArgumentError(fmt::format("tensor '{}': has shape [{}], expected rows of {} for weight '{}'",
                                                     name->string_view(), fmt::join(source->shape, ", "), columns,
                                                     weight.name()->string_view()));
-    first_rows.push_back(total);
+    if (rows == 0)
+      continue;
+    opened.first_rows_.push_back(total);
     total += rows;
-    sources.push_back(*std::move(source));
+    opened.sources_.push_back(*std::move(source));
   }
   if (total != recipe.rows())
     return absl::InvalidArgumentError(fmt::format("weight '{}': its sources have {} rows, expected {}",
                                                   weight.name()->string_view(), total, recipe.rows()));
-  bool packed = recipe.packing() == plan::Packing_Atom8x64;
-  if (packed && (columns % kAtomColumns != 0 || recipe.rows() % kAtomRows != 0))
-    std::memset(out.data(), 0, out.size());
-  size_t row_bytes = columns * ElementSize(weight.type());
-  constexpr uint64_t kRowsPerJob = 64;
-  pool.Run(static_cast<int64_t>((recipe.rows() + kRowsPerJob - 1) / kRowsPerJob), [&](int64_t job) {
-    std::vector<std::byte> scratch(packed ? row_bytes : 0);
-    uint64_t first = static_cast<uint64_t>(job) * kRowsPerJob, last = std::min(recipe.rows(), first + kRowsPerJob);
-    for (uint64_t stored = first; stored < last; ++stored) {
-      uint64_t logical = LogicalRow(recipe, stored);
-      size_t s = sources.size() - 1;
-      while (first_rows[s] > logical)
-        --s;
-      const std::byte *from =
-          sources[s].bytes.data() + (logical - first_rows[s]) * columns * ElementSize(sources[s].type);
-      std::byte *to = packed ? scratch.data() : out.data() + stored * row_bytes;
-      Convert(from, sources[s].type, to, weight.type(), columns);
-      if (packed)
-        PackRow(to, columns, stored, out);
+  return opened;
+}
+
+absl::Status WeightRecipe::Make(uint64_t first, std::span<std::byte> out) const {
+  if (IsRopeTable(*weight_->recipe())) {
+    MakeTable(first, out);
+    return absl::OkStatus();
+  }
+  return weight_->recipe()->packing() == plan::Packing_Atom8x64 ? MakeAtoms(first, out) : MakeRows(first, out);
+}
+
+void WeightRecipe::MakeTable(uint64_t first, std::span<std::byte> out) const {
+  const plan::Recipe &recipe = *weight_->recipe();
+  uint64_t half = recipe.columns() / 2, begin = first / sizeof(float), count = out.size() / sizeof(float);
+  for (uint64_t i = 0; i < count; ++i) {
+    uint64_t position = (begin + i) / recipe.columns(), column = (begin + i) % recipe.columns();
+    // transformers multiplies position and frequency in f32.
+    auto frequency = static_cast<float>(recipe.inv_freq()->Get(static_cast<uint32_t>(column % half)));
+    double angle = static_cast<float>(position) * frequency;
+    double value = column < half ? std::cos(angle) : std::sin(angle);
+    StoreFloat(static_cast<float>(value * recipe.attention_factor()), out.data() + i * sizeof(float),
+               plan::DataType_F32);
+  }
+}
+
+absl::Status WeightRecipe::MakeRows(uint64_t first, std::span<std::byte> out) const {
+  const plan::Recipe &recipe = *weight_->recipe();
+  uint64_t element = ElementSize(weight_->type()), columns = recipe.columns(), row_bytes = columns * element;
+  RowReader reader(*this);
+  std::vector<std::byte> buffer(std::min<uint64_t>(row_bytes, out.size()));
+  for (uint64_t at = 0; at < out.size();) {
+    uint64_t row = (first + at) / row_bytes, inside = (first + at) % row_bytes;
+    uint64_t left = out.size() - at, count = 1, bytes = std::min(left, row_bytes - inside);
+    if (inside == 0 && left >= row_bytes) {
+      count = std::min(left / row_bytes, RowReader::Capacity(columns * sizeof(float)));
+      bytes = row_bytes;
     }
-  });
+    if (absl::Status status = reader.Read(row, count, inside / element, bytes / element); !status.ok())
+      return status;
+    for (uint64_t i = 0; i < count; ++i, at += bytes)
+      std::memcpy(out.data() + at, reader.Converted(i, buffer.data()), bytes);
+  }
   return absl::OkStatus();
 }
 
-absl::Status FillRandom(const plan::Weight &weight, uint64_t seed, std::span<std::byte> out, ThreadPool &pool) {
-  const plan::Recipe &recipe = *weight.recipe();
-  if (IsRopeTable(recipe)) {
-    FillRopeTable(weight, out, pool);
-    return absl::OkStatus();
-  }
-  if (recipe.columns() == 1 && weight.name()->string_view().find("norm") != std::string_view::npos) {
-    MakeNoise(weight.type(), /*mean=*/1, /*deviation=*/0.1, seed, out, pool);
-    return absl::OkStatus();
-  }
-  // The same noise for all, from different places: what matters for speed is that bits look random.
-  std::span<const std::byte> noise = SharedNoise(weight.type(), pool);
-  uint64_t start = Mix(seed) % kNoiseElements * ElementSize(weight.type());
-  constexpr uint64_t kBytesPerJob = uint64_t{4} << 20;
-  pool.Run(static_cast<int64_t>((out.size() + kBytesPerJob - 1) / kBytesPerJob), [&](int64_t job) {
-    uint64_t at = static_cast<uint64_t>(job) * kBytesPerJob, end = std::min<uint64_t>(out.size(), at + kBytesPerJob);
-    while (at < end) {
-      uint64_t from = (start + at) % noise.size(), count = std::min<uint64_t>(end - at, noise.size() - from);
-      std::memcpy(out.data() + at, noise.data() + from, count);
-      at += count;
+absl::Status WeightRecipe::MakeAtoms(uint64_t first, std::span<std::byte> out) const {
+  const plan::Recipe &recipe = *weight_->recipe();
+  uint64_t columns = recipe.columns(), atoms = RoundUp(columns, kAtomColumns) / kAtomColumns;
+  uint64_t group_bytes = atoms * kRecipeUnit; // of 8 rows
+  if (columns % kAtomColumns != 0 || recipe.rows() % kAtomRows != 0)
+    std::memset(out.data(), 0, out.size());
+  RowReader reader(*this);
+  uint64_t row_bytes = std::min<uint64_t>(columns * sizeof(uint16_t), out.size());
+  std::vector<std::byte> buffer(kAtomRows * row_bytes);
+  for (uint64_t at = 0; at < out.size();) {
+    uint64_t group = (first + at) / group_bytes, inside = (first + at) % group_bytes, left = out.size() - at;
+    // Whole groups of rows, or some atoms of one.
+    uint64_t groups = 1, bytes = std::min(left, group_bytes - inside);
+    if (inside == 0 && left >= group_bytes) {
+      groups = std::min(left / group_bytes, RowReader::Capacity(columns * sizeof(float)) / kAtomRows);
+      bytes = group_bytes;
     }
-  });
+    uint64_t row = group * kAtomRows, rows = std::min(groups * kAtomRows, recipe.rows() - row);
+    uint64_t column = inside / kRecipeUnit * kAtomColumns;
+    uint64_t width = std::min(bytes / kRecipeUnit * kAtomColumns, columns - column);
+    if (absl::Status status = reader.Read(row, rows, column, width); !status.ok())
+      return status;
+    for (uint64_t i = 0; i < rows; i += kAtomRows, at += bytes) {
+      std::array<const std::byte *, kAtomRows> of_group;
+      uint64_t count = std::min(kAtomRows, rows - i);
+      for (uint64_t r = 0; r < count; ++r)
+        of_group[r] = reader.Converted(i + r, buffer.data() + r * row_bytes);
+      PackRows(std::span(of_group).first(count), width * sizeof(uint16_t), out.data() + at);
+    }
+  }
   return absl::OkStatus();
+}
+
+absl::Status CarryOut(const plan::Weight &weight, const SourceLookup &lookup, std::span<std::byte> out,
+                      ThreadPool &pool) {
+  absl::StatusOr<WeightRecipe> recipe = WeightRecipe::Open(weight, lookup);
+  if (!recipe.ok())
+    return recipe.status();
+  constexpr uint64_t kBytesPerJob = uint64_t{1} << 20;
+  std::mutex mutex;
+  absl::Status first_error;
+  pool.Run(static_cast<int64_t>((out.size() + kBytesPerJob - 1) / kBytesPerJob), [&](int64_t job) {
+    uint64_t at = static_cast<uint64_t>(job) * kBytesPerJob;
+    absl::Status status = recipe->Make(at, out.subspan(at, std::min(kBytesPerJob, out.size() - at)));
+    std::lock_guard lock(mutex);
+    first_error.Update(status);
+  });
+  return first_error;
 }
 
 } // namespace inlay

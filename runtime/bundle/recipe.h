@@ -1,5 +1,5 @@
 // Makes a weight as kernels read it from tensors as a checkpoint stores them. The same code runs when a bundle is
-// packed (--weights=pack) and when one is loaded (--weights=link, --dummy-weights).
+// packed (--weights=pack) and when one is loaded (--weights=link).
 #ifndef INLAY_RUNTIME_BUNDLE_RECIPE_H_
 #define INLAY_RUNTIME_BUNDLE_RECIPE_H_
 
@@ -22,7 +22,9 @@ namespace inlay {
 struct SourceTensor {
   plan::DataType type = plan::DataType_F32;
   std::vector<int64_t> shape; // [rows, columns], or [rows] for a vector
-  std::span<const std::byte> bytes;
+  uint64_t bytes = 0;
+  // Reads out.size() bytes from byte `offset` of the tensor on; called from several threads at once.
+  std::function<absl::Status(uint64_t offset, std::span<std::byte> out)> read;
 };
 
 using SourceLookup = std::function<absl::StatusOr<SourceTensor>(std::string_view name)>;
@@ -30,17 +32,43 @@ using SourceLookup = std::function<absl::StatusOr<SourceTensor>(std::string_view
 // Bytes of an element; 0 for a type that plan.fbs does not have.
 size_t ElementSize(plan::DataType type);
 
+// Converts `count` elements of the types F32, BF16 and F16, to nearest, ties to even.
+void ConvertElements(const std::byte *from, plan::DataType from_type, std::byte *to, plan::DataType to_type,
+                     size_t count);
+
 // Bytes of the weight in memory, padding included, or an error if they do not fit into 63 bits.
 absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight);
 
-// Writes the weight to `out`, which has WeightBytes. Sources are concatenated along their rows, rows put into the
-// recipe's order, elements converted (to nearest, ties to even) and packed.
+// True for a table of cosines and sines, which is computed and has no sources.
+bool IsRopeTable(const plan::Recipe &recipe);
+
+// The parts of a weight that can be made on their own begin at multiples of this many bytes (an atom of Packing).
+inline constexpr uint64_t kRecipeUnit = 1024;
+
+// A weight whose sources were found and checked, any part of which can be made from any thread.
+class WeightRecipe {
+public:
+  // `weight` must outlive the recipe.
+  static absl::StatusOr<WeightRecipe> Open(const plan::Weight &weight, const SourceLookup &lookup);
+
+  // Writes the weight's bytes from `first`, a multiple of kRecipeUnit, on: rows of the sources, one source after the
+  // other, put into the recipe's order, converted and packed.
+  absl::Status Make(uint64_t first, std::span<std::byte> out) const;
+
+private:
+  class RowReader;
+  void MakeTable(uint64_t first, std::span<std::byte> out) const;
+  absl::Status MakeRows(uint64_t first, std::span<std::byte> out) const;
+  absl::Status MakeAtoms(uint64_t first, std::span<std::byte> out) const;
+
+  const plan::Weight *weight_ = nullptr;
+  std::vector<SourceTensor> sources_;
+  std::vector<uint64_t> first_rows_; // of each source
+};
+
+// Makes all of a weight, which has WeightBytes, on all threads.
 absl::Status CarryOut(const plan::Weight &weight, const SourceLookup &lookup, std::span<std::byte> out,
                       ThreadPool &pool);
-
-// Fills `out` with what a trained weight might look like: matrices with a standard deviation of 0.02, norms near 1.
-// Rope tables are what they always are.
-absl::Status FillRandom(const plan::Weight &weight, uint64_t seed, std::span<std::byte> out, ThreadPool &pool);
 
 } // namespace inlay
 

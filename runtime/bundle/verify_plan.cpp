@@ -1,6 +1,6 @@
-#include "runtime/bundle/bundle.h"
-
 #include "fmt/format.h"
+#include "runtime/bundle/bundle.h"
+#include "runtime/bundle/recipe.h"
 
 namespace inlay {
 namespace {
@@ -12,6 +12,8 @@ template <typename... Args> absl::Status Bad(fmt::format_string<Args...> format,
 
 // Largest sizes that anything in a plan may have: far above what exists, small enough that sums cannot overflow.
 constexpr uint64_t kMaxBytes = uint64_t{1} << 48;
+// Weights lie side by side, each at a multiple of this.
+constexpr uint64_t kWeightAlignment = 256;
 constexpr uint32_t kMaxCount = uint32_t{1} << 24;
 
 absl::Status VerifyWeight(const plan::Weight &weight) {
@@ -30,8 +32,8 @@ absl::Status VerifyWeight(const plan::Weight &weight) {
     return bytes.status();
   if (*bytes == 0 || *bytes > kMaxBytes || *bytes != weight.bytes())
     return Bad("weight '{}' has {} bytes, its shape {}", name, weight.bytes(), *bytes);
-  if (weight.offset() > kMaxBytes || weight.offset() % 256 != 0)
-    return Bad("weight '{}' is at offset {}, expected a multiple of 256", name, weight.offset());
+  if (weight.offset() > kMaxBytes || weight.offset() % kWeightAlignment != 0)
+    return Bad("weight '{}' is at offset {}, expected a multiple of {}", name, weight.offset(), kWeightAlignment);
   bool is_table = recipe.inv_freq() && recipe.inv_freq()->size() > 0;
   if (is_table && (recipe.columns() != 2 * uint64_t{recipe.inv_freq()->size()} || weight.type() != plan::DataType_F32))
     return Bad("rope table '{}' has {} columns for {} frequencies", name, recipe.columns(), recipe.inv_freq()->size());
@@ -108,10 +110,18 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) 
       if (!isalnum(static_cast<unsigned char>(c)) && c != '_')
         return Bad("a kernel's name holds '{}'", c);
   }
+  uint64_t weights_end = 0;
   if (target.weights())
-    for (const plan::Weight *weight : *target.weights())
+    for (const plan::Weight *weight : *target.weights()) {
       if (absl::Status status = VerifyWeight(*weight); !status.ok())
         return status;
+      if (weight->offset() != (weights_end + kWeightAlignment - 1) / kWeightAlignment * kWeightAlignment)
+        return Bad("weight '{}' is at offset {}, the one before it ends at {}", weight->name()->string_view(),
+                   weight->offset(), weights_end);
+      weights_end = weight->offset() + weight->bytes();
+      if (weights_end > kMaxBytes)
+        return Bad("the weights have {} bytes", weights_end);
+    }
   for (const plan::Entry *entry : *target.entries()) {
     if (!entry->name() || entry->max_tokens() == 0 || entry->max_sequences() == 0 || entry->query_tile_rows() == 0 ||
         entry->max_tokens() > kMaxCount || entry->max_sequences() > entry->max_tokens() ||

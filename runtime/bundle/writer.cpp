@@ -3,7 +3,8 @@
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
 #include "runtime/bundle/bundle.h"
-#include "runtime/bundle/checkpoint.h"
+#include "runtime/bundle/hash.h"
+#include "runtime/bundle/weight_files.h"
 #include "runtime/support/version.h"
 
 #include <cerrno>
@@ -57,7 +58,7 @@ absl::Status WriteFile(const std::string &path, std::string_view contents) {
 }
 
 // Packs the weights of a target; returns the hashes of the file's chunks.
-absl::StatusOr<json> PackWeights(const plan::Target &target, const MappedCheckpoint &checkpoint,
+absl::StatusOr<json> PackWeights(const plan::Target &target, const CheckpointReader &checkpoint,
                                  const std::string &path, uint64_t &done, uint64_t total, ThreadPool &pool,
                                  const std::function<void(uint64_t, uint64_t)> &progress) {
   std::error_code error;
@@ -83,9 +84,11 @@ absl::StatusOr<json> PackWeights(const plan::Target &target, const MappedCheckpo
   if (!file.ok())
     return file.status();
   std::span<const std::byte> bytes = file->bytes();
-  json hashes = json::array();
-  for (uint64_t at = 0; at < bytes.size(); at += kWeightChunkBytes)
-    hashes.push_back(HashBytes(bytes.subspan(at, std::min<uint64_t>(kWeightChunkBytes, bytes.size() - at))));
+  std::vector<std::string> hashes((bytes.size() + kWeightChunkBytes - 1) / kWeightChunkBytes);
+  pool.Run(static_cast<int64_t>(hashes.size()), [&](int64_t i) {
+    uint64_t at = static_cast<uint64_t>(i) * kWeightChunkBytes;
+    hashes[static_cast<size_t>(i)] = HashBytes(bytes.subspan(at, std::min(kWeightChunkBytes, bytes.size() - at)));
+  });
   return hashes;
 }
 
@@ -153,7 +156,7 @@ absl::Status WriteBundle(const BundleContents &contents, const std::string &path
 
   manifest["weights"] = {{"mode", contents.weights_mode}};
   if (contents.weights_mode != "dummy") {
-    absl::StatusOr<MappedCheckpoint> checkpoint = MappedCheckpoint::Open(contents.checkpoint);
+    absl::StatusOr<CheckpointReader> checkpoint = CheckpointReader::Open(contents.checkpoint);
     if (!checkpoint.ok())
       return checkpoint.status();
     if (contents.weights_mode == "link") {
@@ -169,6 +172,7 @@ absl::Status WriteBundle(const BundleContents &contents, const std::string &path
       manifest["weights"]["directory"] = std::move(directory);
       manifest["weights"]["sources"] = json::parse(*sources);
     } else {
+      manifest["weights"]["chunk_bytes"] = kWeightChunkBytes;
       ThreadPool pool;
       uint64_t total = 0, done = 0;
       for (const plan::Target *target : *plan.targets())

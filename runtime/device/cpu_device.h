@@ -1,4 +1,4 @@
-// Kernels as functions of a shared library, their grids run by a thread pool.
+// Kernels as functions of a shared library, their grids range by a thread pool.
 #ifndef INLAY_RUNTIME_DEVICE_CPU_DEVICE_H_
 #define INLAY_RUNTIME_DEVICE_CPU_DEVICE_H_
 
@@ -22,6 +22,12 @@ public:
   absl::Status LoadKernels(const Bundle &bundle, const plan::Target &target) override;
   absl::StatusOr<LaunchList> Prepare(std::span<const BoundLaunch> launches) override;
   absl::Status Run(LaunchList list, const StepSizes &sizes, bool reuse) override;
+  absl::Status Write(std::span<const WeightSink::Range> ranges, const FillRange &fill) override {
+    return HostSink(pool_).Write(ranges, fill);
+  }
+  absl::Status Repeat(std::span<const Repetition> parts, std::span<const std::byte> pattern) override {
+    return HostSink(pool_).Repeat(parts, pattern);
+  }
   ThreadPool &host_pool() override { return pool_; }
 
 private:

@@ -2,6 +2,8 @@
 
 #include "fmt/format.h"
 #include "runtime/device/cuda_driver.h"
+#include "runtime/device/cuda_upload.h"
+#include "runtime/support/files.h"
 
 #include <cstring>
 #include <dlfcn.h>
@@ -39,10 +41,15 @@ absl::StatusOr<const cuda_driver::Api *> cuda_driver::LoadDriver() {
     find(loaded.MemFreeHost, "cuMemFreeHost");
     find(loaded.MemcpyToDeviceAsync, "cuMemcpyHtoDAsync_v2");
     find(loaded.MemcpyToHostAsync, "cuMemcpyDtoHAsync_v2");
+    find(loaded.MemcpyOnDeviceAsync, "cuMemcpyDtoDAsync_v2");
     find(loaded.MemsetAsync, "cuMemsetD8Async");
     find(loaded.StreamCreate, "cuStreamCreate");
     find(loaded.StreamDestroy, "cuStreamDestroy_v2");
     find(loaded.StreamSynchronize, "cuStreamSynchronize");
+    find(loaded.EventCreate, "cuEventCreate");
+    find(loaded.EventRecord, "cuEventRecord");
+    find(loaded.EventSynchronize, "cuEventSynchronize");
+    find(loaded.EventDestroy, "cuEventDestroy_v2");
     find(loaded.StreamBeginCapture, "cuStreamBeginCapture_v2");
     find(loaded.StreamEndCapture, "cuStreamEndCapture");
     find(loaded.GraphInstantiate, "cuGraphInstantiateWithFlags");
@@ -154,7 +161,7 @@ public:
 
   absl::Status CopyToDevice(void *to, const void *from, uint64_t bytes) override {
     api_.ContextSetCurrent(context_);
-    // Through pinned memory: asynchronous for a step's metadata, at the bus's speed for weights.
+    // Through pinned memory, so that a step's metadata is copied while the host goes on.
     for (uint64_t at = 0; at < bytes; at += kStagingBytes) {
       uint64_t size = std::min<uint64_t>(kStagingBytes, bytes - at);
       if (staging_in_use_)
@@ -268,10 +275,20 @@ public:
     return Check(api_.GraphLaunch(it->second, stream_), "launching a graph");
   }
 
+  absl::Status Write(std::span<const Range> ranges, const FillRange &fill) override {
+    api_.ContextSetCurrent(context_);
+    return UploadRanges(api_, context_, ranges, fill, pool_);
+  }
+
+  absl::Status Repeat(std::span<const Repetition> parts, std::span<const std::byte> pattern) override {
+    api_.ContextSetCurrent(context_);
+    return UploadRepetitions(api_, context_, parts, pattern, pool_);
+  }
+
   ThreadPool &host_pool() override { return pool_; }
 
 private:
-  static constexpr uint64_t kStagingBytes = uint64_t{64} << 20;
+  static constexpr uint64_t kStagingBytes = uint64_t{4} << 20;
 
   struct Prepared {
     BoundLaunch bound;

@@ -16,6 +16,7 @@ using Context = struct ContextTag *;
 using Module = struct ModuleTag *;
 using Function = struct FunctionTag *;
 using Stream = struct StreamTag *;
+using Event = struct EventTag *;
 using Graph = struct GraphTag *;
 using GraphExec = struct GraphExecTag *;
 using Pointer = uint64_t;
@@ -25,6 +26,7 @@ inline constexpr int kMultiprocessorCount = 16, kComputeCapabilityMajor = 75, kC
 inline constexpr int kMaxDynamicSharedBytes = 8, kPreferredCarveout = 9, kNonPortableClusterAllowed = 14;
 inline constexpr int kAttributeCluster = 4, kAttributeDependentLaunch = 6;
 inline constexpr unsigned kStreamNonBlocking = 1;
+inline constexpr unsigned kEventBlockingSync = 1, kEventDisableTiming = 2;
 inline constexpr int kCaptureThreadLocal = 1;
 
 struct alignas(64) TensorMap {
@@ -65,10 +67,15 @@ struct Api {
   Result (*MemFreeHost)(void *);
   Result (*MemcpyToDeviceAsync)(Pointer, const void *, size_t, Stream);
   Result (*MemcpyToHostAsync)(void *, Pointer, size_t, Stream);
+  Result (*MemcpyOnDeviceAsync)(Pointer, Pointer, size_t, Stream);
   Result (*MemsetAsync)(Pointer, unsigned char, size_t, Stream);
   Result (*StreamCreate)(Stream *, unsigned);
   Result (*StreamDestroy)(Stream);
   Result (*StreamSynchronize)(Stream);
+  Result (*EventCreate)(Event *, unsigned);
+  Result (*EventRecord)(Event, Stream);
+  Result (*EventSynchronize)(Event);
+  Result (*EventDestroy)(Event);
   Result (*StreamBeginCapture)(Stream, int);
   Result (*StreamEndCapture)(Stream, Graph *);
   Result (*GraphInstantiate)(GraphExec *, Graph, unsigned long long);

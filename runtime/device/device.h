@@ -6,6 +6,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/bundle/bundle.h"
+#include "runtime/bundle/recipe.h"
+#include "runtime/bundle/weight_loader.h"
 
 #include <array>
 #include <cstddef>
@@ -29,10 +31,9 @@ struct BoundLaunch {
 // A list of launches that a device has made ready: kernels found, tensor maps encoded.
 using LaunchList = int;
 
-class Device {
+// Its memory is a sink for weights: Write() and Repeat() return when all has arrived.
+class Device : public WeightSink {
 public:
-  virtual ~Device() = default;
-
   // "cpu" or "NVIDIA H200 (sm_90a)": for people.
   virtual std::string Name() const = 0;
 
@@ -54,9 +55,6 @@ public:
   virtual absl::StatusOr<LaunchList> Prepare(std::span<const BoundLaunch> launches) = 0;
   // Runs a list in order. With `reuse`, steps of these sizes come again and again: a GPU captures a graph once.
   virtual absl::Status Run(LaunchList list, const StepSizes &sizes, bool reuse) = 0;
-
-  // Threads of the host that may be used to make weights.
-  virtual ThreadPool &host_pool() = 0;
 };
 
 // A device for a target of a bundle: "cpu" or "sm_90a". `threads` of the host, 0 for one a core.

@@ -48,6 +48,47 @@ MappedFile::~MappedFile() {
     munmap(data_, size_);
 }
 
+absl::StatusOr<RandomAccessFile> RandomAccessFile::Open(const std::string &path) {
+  RandomAccessFile opened;
+  opened.path_ = path;
+  opened.file_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (opened.file_ < 0)
+    return absl::NotFoundError(fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
+  struct stat info{};
+  if (fstat(opened.file_, &info) != 0 || !S_ISREG(info.st_mode))
+    return absl::InvalidArgumentError(fmt::format("{}: is not a regular file", path));
+  opened.size_ = static_cast<uint64_t>(info.st_size);
+  return opened;
+}
+
+RandomAccessFile &RandomAccessFile::operator=(RandomAccessFile &&other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(file_, other.file_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+RandomAccessFile::~RandomAccessFile() {
+  if (file_ >= 0)
+    close(file_);
+}
+
+absl::Status RandomAccessFile::Read(uint64_t offset, std::span<std::byte> out) const {
+  while (!out.empty()) {
+    ssize_t got = pread(file_, out.data(), out.size(), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR)
+      continue;
+    if (got < 0)
+      return absl::DataLossError(fmt::format("{}: cannot be read: {}", path_, std::strerror(errno)));
+    if (got == 0)
+      return absl::DataLossError(
+          fmt::format("{}: ends at byte {}; it was shortened after it was opened", path_, offset));
+    offset += static_cast<uint64_t>(got);
+    out = out.subspan(static_cast<size_t>(got));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> ReadFile(const std::string &path, uint64_t limit) {
   absl::StatusOr<MappedFile> file = MappedFile::Open(path);
   if (!file.ok())

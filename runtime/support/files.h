@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace inlay {
 
@@ -28,6 +29,27 @@ public:
 private:
   void *data_ = nullptr;
   size_t size_ = 0;
+};
+
+// A file read at any place, from any thread. Other than a mapping, one that is cut while it is read is an error and not
+// a signal, and reading it costs no page tables.
+class RandomAccessFile {
+public:
+  static absl::StatusOr<RandomAccessFile> Open(const std::string &path);
+  RandomAccessFile() = default;
+  RandomAccessFile(RandomAccessFile &&other) noexcept { *this = std::move(other); }
+  RandomAccessFile &operator=(RandomAccessFile &&other) noexcept;
+  ~RandomAccessFile();
+
+  const std::string &path() const { return path_; }
+  uint64_t size() const { return size_; }
+  // Reads out.size() bytes from `offset` on.
+  absl::Status Read(uint64_t offset, std::span<std::byte> out) const;
+
+private:
+  std::string path_;
+  int file_ = -1;
+  uint64_t size_ = 0;
 };
 
 // The whole of a small file. Larger than `limit` bytes is an error.

@@ -1,6 +1,7 @@
 // inspect-bundle: what a bundle holds, for people and for scripts.
 #include "fmt/format.h"
 #include "runtime/bundle/bundle.h"
+#include "runtime/bundle/weight_loader.h"
 #include "runtime/tools/tool_support.h"
 
 #include <algorithm>
@@ -176,13 +177,12 @@ void PrintText(const ordered_json &bundle) {
 
 absl::Status VerifyWeights(const Bundle &bundle) {
   ThreadPool pool;
-  std::vector<std::byte> buffer;
-  for (const plan::Target *target : *bundle.plan().targets())
-    for (uint32_t i = 0; target->weights() && i < target->weights()->size(); ++i) {
-      buffer.resize(target->weights()->Get(i)->bytes());
-      if (absl::Status status = bundle.LoadWeight(*target, i, buffer, pool); !status.ok())
-        return status;
-    }
+  HostSink sink(pool);
+  for (const plan::Target *target : *bundle.plan().targets()) {
+    std::unique_ptr<std::byte[]> memory(new std::byte[WeightsBytes(*target)]); // not zeroed
+    if (absl::Status status = LoadWeights(bundle, *target, memory.get(), sink); !status.ok())
+      return status;
+  }
   return absl::OkStatus();
 }
 

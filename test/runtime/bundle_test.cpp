@@ -1,6 +1,8 @@
 // Bundles: what is written is what is read, and whatever was changed on the way is refused by name.
 #include "runtime/bundle/bundle.h"
+#include "runtime/bundle/weight_loader.h"
 #include "runtime/bundle/writer.h"
+#include "runtime/support/files.h"
 
 #include <filesystem>
 #include <fstream>
@@ -84,10 +86,17 @@ protected:
 
   std::string OpenError() { return std::string(Bundle::Open(path()).status().message()); }
 
-  static std::vector<float> Weight(const Bundle &bundle) {
+  static absl::Status Load(const Bundle &bundle, std::vector<float> &out) {
     ThreadPool pool(2);
+    HostSink sink(pool);
+    EXPECT_EQ(WeightsBytes(*bundle.target("cpu")), 48);
+    return LoadWeights(bundle, *bundle.target("cpu"), std::as_writable_bytes(std::span(out)).data(), sink);
+  }
+
+  static std::vector<float> Weight(const Bundle &bundle) {
     std::vector<float> out(12);
-    EXPECT_TRUE(bundle.LoadWeight(*bundle.target("cpu"), 0, std::as_writable_bytes(std::span(out)), pool).ok());
+    absl::Status status = Load(bundle, out);
+    EXPECT_TRUE(status.ok()) << status;
     return out;
   }
 
@@ -167,10 +176,19 @@ TEST_F(BundleTest, AFlippedByteInTheWeightsIsFoundWhileTheyAreLoaded) {
   FlipLastByte("weights/cpu.bin");
   auto bundle = Bundle::Open(path());
   ASSERT_TRUE(bundle.ok()) << bundle.status();
-  ThreadPool pool(1);
-  std::vector<std::byte> out(48);
-  EXPECT_THAT(std::string((*bundle)->LoadWeight(*(*bundle)->target("cpu"), 0, out, pool).message()),
+  std::vector<float> out(12);
+  EXPECT_THAT(std::string(Load(**bundle, out).message()),
               HasSubstr("weights/cpu.bin: chunk 0 does not match its hash"));
+}
+
+TEST_F(BundleTest, WeightsThatAreCutAreFoundWhenOpenedOrLoaded) {
+  ASSERT_TRUE(Write("pack").ok());
+  auto bundle = Bundle::Open(path());
+  ASSERT_TRUE(bundle.ok()) << bundle.status();
+  fs::resize_file(path() + "/weights/cpu.bin", 20);
+  EXPECT_THAT(OpenError(), HasSubstr("weights/cpu.bin: has 20 bytes, expected 48"));
+  std::vector<float> out(12);
+  EXPECT_THAT(std::string(Load(**bundle, out).message()), HasSubstr("weights/cpu.bin: ends at byte 20"));
 }
 
 TEST_F(BundleTest, OtherFormatsSayWhichSideToUpdate) {
@@ -193,6 +211,9 @@ TEST_F(BundleTest, ValuesOfTheWrongTypeAreErrorsAndNotExceptions) {
   Replace("manifest.json", "\"directory\": ", "\"directory\": 5, \"was\": ");
   EXPECT_THAT(OpenError(), HasSubstr("'weights.directory' is missing or no string"));
   ASSERT_TRUE(Write("pack", /*overwrite=*/true).ok());
+  Replace("manifest.json", "\"chunk_bytes\": 16777216", "\"chunk_bytes\": 0");
+  EXPECT_THAT(OpenError(), HasSubstr("'weights.chunk_bytes' is missing or of the wrong type"));
+  Replace("manifest.json", "\"chunk_bytes\": 0", "\"chunk_bytes\": 16777216");
   Replace("manifest.json", "\"chunks\": ", "\"chunks\": 5, \"was\": ");
   EXPECT_THAT(OpenError(), HasSubstr("'weights.chunks.cpu' is missing"));
   EXPECT_THAT(std::string(Bundle::Open(std::string(5000, 'x')).status().message()), HasSubstr("is not a directory"));

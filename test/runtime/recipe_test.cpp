@@ -1,6 +1,7 @@
 // Recipes against what plan.fbs says of them, element by element.
 #include "runtime/bundle/recipe.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -33,6 +34,15 @@ private:
   flatbuffers::FlatBufferBuilder builder_;
 };
 
+SourceTensor InMemory(plan::DataType type, std::vector<int64_t> shape, std::span<const std::byte> bytes) {
+  return {type, std::move(shape), bytes.size(), [bytes](uint64_t offset, std::span<std::byte> out) -> absl::Status {
+            if (offset > bytes.size() || out.size() > bytes.size() - offset)
+              return absl::OutOfRangeError("read past the end of a tensor");
+            std::memcpy(out.data(), bytes.data() + offset, out.size());
+            return absl::OkStatus();
+          }};
+}
+
 // Element (row, column) of every source is row * 1000 + column; the second source's rows go on after the first's.
 class Sources {
 public:
@@ -48,7 +58,7 @@ public:
   }
   absl::StatusOr<SourceTensor> operator()(std::string_view name) const {
     auto s = static_cast<size_t>(name[0] - 'a');
-    return SourceTensor{plan::DataType_F32, shapes_[s], std::as_bytes(std::span(data_[s]))};
+    return InMemory(plan::DataType_F32, shapes_[s], std::as_bytes(std::span(data_[s])));
   }
 
 private:
@@ -101,7 +111,7 @@ TEST(Recipe, RoundsToNearestEven) {
   std::vector<float> values = {std::bit_cast<float>(0x3f808000u), std::bit_cast<float>(0x3f818000u),
                                std::bit_cast<float>(0x3f808001u), std::bit_cast<float>(0x7fc00001u)};
   auto lookup = [&](std::string_view) -> absl::StatusOr<SourceTensor> {
-    return SourceTensor{plan::DataType_F32, {1, 4}, std::as_bytes(std::span(values))};
+    return InMemory(plan::DataType_F32, {1, 4}, std::as_bytes(std::span(values)));
   };
   WeightBuffer weight({1, 4}, plan::DataType_BF16, {"a"});
   EXPECT_THAT(Make<uint16_t>(*weight, lookup), ::testing::ElementsAre(0x3f80, 0x3f82, 0x3f81, 0x7fc0));
@@ -133,26 +143,53 @@ TEST(Recipe, SizesThatOverflowAreRefused) {
   EXPECT_THAT(std::string(WeightBytes(*weight).status().message()), ::testing::HasSubstr("do not fit into memory"));
 }
 
-TEST(Recipe, RandomWeightsHaveTheirDeviationAndDifferFromEachOther) {
-  WeightBuffer weight({5000, 1000}, plan::DataType_F32, {"a"}); // more than there is noise
-  ThreadPool pool(3);
-  std::vector<float> one(5'000'000), other(one.size());
-  ASSERT_TRUE(FillRandom(*weight, 1, std::as_writable_bytes(std::span(one)), pool).ok());
-  ASSERT_TRUE(FillRandom(*weight, 2, std::as_writable_bytes(std::span(other)), pool).ok());
-  double sum = 0, squares = 0;
-  size_t equal = 0;
-  for (size_t i = 0; i < one.size(); ++i) {
-    sum += one[i];
-    squares += double{one[i]} * one[i];
-    equal += one[i] == other[i];
+// Wherever a weight is cut, its parts are those of the whole: within rows, within groups of 8 rows, across sources.
+TEST(Recipe, PartsAreThoseOfTheWhole) {
+  struct {
+    Shape shape;
+    std::vector<int64_t> rows;
+    plan::DataType type;
+  } cases[] = {
+      {{40, 300}, {13, 27}, plan::DataType_F32},
+      {{300, 1}, {100, 200}, plan::DataType_BF16},
+      {{3, 5000}, {1, 2}, plan::DataType_F16},
+      {{32, 200, plan::RowOrder_HalfPairs, 16, plan::Packing_Atom8x64}, {16, 16}, plan::DataType_BF16},
+      {{100, 130, plan::RowOrder_Alternate, 0, plan::Packing_Atom8x64}, {50, 50}, plan::DataType_F16},
+      {{9, 4096, plan::RowOrder_Plain, 0, plan::Packing_Atom8x64}, {4, 0, 5}, plan::DataType_BF16},
+  };
+  for (const auto &[shape, rows, type] : cases) {
+    std::vector<std::string> names;
+    for (size_t i = 0; i < rows.size(); ++i)
+      names.emplace_back(1, static_cast<char>('a' + i));
+    WeightBuffer weight(shape, type, names);
+    Sources sources(rows, static_cast<int64_t>(shape.columns));
+    std::vector<std::byte> whole = Make<std::byte>(*weight, sources);
+    absl::StatusOr<WeightRecipe> recipe = WeightRecipe::Open(*weight, std::cref(sources));
+    ASSERT_TRUE(recipe.ok()) << recipe.status();
+    for (uint64_t part : {kRecipeUnit, 3 * kRecipeUnit, 64 * kRecipeUnit}) {
+      std::vector<std::byte> joined(whole.size());
+      for (uint64_t at = 0; at < joined.size(); at += part) {
+        absl::Status status = recipe->Make(at, std::span(joined).subspan(at, std::min(part, joined.size() - at)));
+        ASSERT_TRUE(status.ok()) << status;
+      }
+      EXPECT_TRUE(joined == whole) << shape.rows << " x " << shape.columns << " in parts of " << part;
+    }
   }
-  auto count = static_cast<double>(one.size());
-  EXPECT_NEAR(sum / count, 0, 1e-4);
-  EXPECT_NEAR(std::sqrt(squares / count), 0.02, 1e-4);
-  EXPECT_LT(equal, one.size() / 1000);
-  std::vector<float> again(one.size());
-  ASSERT_TRUE(FillRandom(*weight, 1, std::as_writable_bytes(std::span(again)), pool).ok());
-  EXPECT_EQ(one, again);
+}
+
+TEST(Recipe, ConversionsRoundAndWiden) {
+  std::vector<float> values = {1.0f, -0.333f, 65504.0f, 1e-8f};
+  auto bytes = std::as_bytes(std::span(values));
+  for (plan::DataType type : {plan::DataType_BF16, plan::DataType_F16}) {
+    std::vector<std::byte> narrow(8), again(8);
+    std::vector<float> wide(4);
+    ConvertElements(bytes.data(), plan::DataType_F32, narrow.data(), type, 4);
+    ConvertElements(narrow.data(), type, std::as_writable_bytes(std::span(wide)).data(), plan::DataType_F32, 4);
+    ConvertElements(std::as_bytes(std::span(wide)).data(), plan::DataType_F32, again.data(), type, 4);
+    EXPECT_EQ(narrow, again);
+    EXPECT_EQ(wide[0], 1.0f);
+    EXPECT_NEAR(wide[1], -0.333f, type == plan::DataType_BF16 ? 1e-3 : 1e-4);
+  }
 }
 
 TEST(ThreadPool, CallsEachIndexOnce) {

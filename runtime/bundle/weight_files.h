@@ -1,0 +1,31 @@
+// Where the bytes of a bundle's weights are: files of its own, a checkpoint that it links, or nowhere.
+#ifndef INLAY_RUNTIME_BUNDLE_WEIGHT_FILES_H_
+#define INLAY_RUNTIME_BUNDLE_WEIGHT_FILES_H_
+
+#include "runtime/bundle/checkpoint.h"
+#include "runtime/support/files.h"
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace inlay {
+
+// A file of packed weights is hashed in chunks of this many bytes: many enough to keep all cores busy, few enough to
+// stand in the manifest. Bundles may have others, in whole MiB.
+inline constexpr uint64_t kWeightChunkBytes = uint64_t{16} << 20;
+
+struct WeightFiles {
+  struct Packed {
+    RandomAccessFile file;
+    uint64_t chunk_bytes = kWeightChunkBytes;
+    std::vector<std::string> chunk_hashes;
+  };
+  std::map<std::string, Packed> packed;       // by target; --weights=pack
+  std::optional<CheckpointReader> checkpoint; // --weights=link
+};
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_BUNDLE_WEIGHT_FILES_H_

@@ -1,0 +1,154 @@
+#include "runtime/bundle/weight_loader.h"
+
+#include "fmt/format.h"
+#include "runtime/bundle/dummy_weights.h"
+#include "runtime/bundle/hash.h"
+#include "runtime/bundle/weight_files.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <map>
+#include <mutex>
+
+namespace inlay {
+namespace {
+
+// Parts of a weight that one thread makes, and of a table, each element of which takes a cosine.
+constexpr uint64_t kRangeBytes = uint64_t{8} << 20, kTableRangeBytes = uint64_t{1} << 18;
+
+// The parts of weights that recipes or norms fill.
+struct WeightRanges {
+  std::vector<WeightSink::Range> ranges;
+  struct Place {
+    uint32_t weight;
+    uint64_t first;
+  };
+  std::vector<Place> places; // of each range
+
+  void Add(const plan::Target &target, uint32_t index, std::byte *memory) {
+    const plan::Weight &weight = *target.weights()->Get(index);
+    uint64_t step = IsRopeTable(*weight.recipe()) ? kTableRangeBytes : kRangeBytes;
+    for (uint64_t at = 0; at < weight.bytes(); at += step) {
+      ranges.push_back({memory + weight.offset() + at, std::min(step, weight.bytes() - at)});
+      places.push_back({index, at});
+    }
+  }
+};
+
+absl::Status LoadPacked(const WeightFiles::Packed &packed, uint64_t bytes, std::byte *memory, WeightSink &sink) {
+  std::vector<WeightSink::Range> ranges;
+  for (uint64_t at = 0; at < bytes; at += packed.chunk_bytes)
+    ranges.push_back({memory + at, std::min(packed.chunk_bytes, bytes - at)});
+  std::vector<ChunkHash> hashes(ranges.size());
+  return sink.Write(ranges, [&](size_t chunk, uint64_t first, std::span<std::byte> out) -> absl::Status {
+    if (absl::Status status = packed.file.Read(chunk * packed.chunk_bytes + first, out); !status.ok())
+      return status;
+    hashes[chunk].Add(out);
+    if (first + out.size() == ranges[chunk].bytes && hashes[chunk].Finish() != packed.chunk_hashes[chunk])
+      return absl::DataLossError(fmt::format("{}: chunk {} does not match its hash in manifest.json; the file was "
+                                             "changed or damaged, compile the model again",
+                                             packed.file.path(), chunk));
+    return absl::OkStatus();
+  });
+}
+
+absl::Status LoadLinked(const CheckpointReader &checkpoint, const plan::Target &target, std::byte *memory,
+                        WeightSink &sink) {
+  std::vector<WeightRecipe> recipes;
+  WeightRanges ranges;
+  for (uint32_t i = 0; i < target.weights()->size(); ++i) {
+    absl::StatusOr<WeightRecipe> recipe =
+        WeightRecipe::Open(*target.weights()->Get(i), [&](std::string_view name) { return checkpoint.Find(name); });
+    if (!recipe.ok())
+      return recipe.status();
+    recipes.push_back(*std::move(recipe));
+    ranges.Add(target, i, memory);
+  }
+  return sink.Write(ranges.ranges, [&](size_t range, uint64_t first, std::span<std::byte> out) {
+    return recipes[ranges.places[range].weight].Make(ranges.places[range].first + first, out);
+  });
+}
+
+absl::Status LoadDummy(const plan::Target &target, std::byte *memory, WeightSink &sink) {
+  WeightRanges ranges;
+  std::map<plan::DataType, std::vector<WeightSink::Repetition>> matrices;
+  for (uint32_t i = 0; i < target.weights()->size(); ++i) {
+    const plan::Weight &weight = *target.weights()->Get(i);
+    if (IsRopeTable(*weight.recipe()) || IsDummyNorm(weight))
+      ranges.Add(target, i, memory);
+    else
+      matrices[weight.type()].push_back({memory + weight.offset(), weight.bytes(), DummyNoiseStart(weight.type(), i)});
+  }
+  for (const auto &[type, parts] : matrices)
+    if (absl::Status status = sink.Repeat(parts, DummyNoise(type, sink.host_pool())); !status.ok())
+      return status;
+  return sink.Write(ranges.ranges, [&](size_t range, uint64_t first, std::span<std::byte> out) -> absl::Status {
+    auto [index, begin] = ranges.places[range];
+    const plan::Weight &weight = *target.weights()->Get(index);
+    if (IsDummyNorm(weight)) {
+      FillDummyNorm(weight, index, begin + first, out);
+      return absl::OkStatus();
+    }
+    absl::StatusOr<WeightRecipe> table = WeightRecipe::Open(weight, {});
+    return table.ok() ? table->Make(begin + first, out) : table.status();
+  });
+}
+
+} // namespace
+
+uint64_t WeightsBytes(const plan::Target &target) {
+  if (!target.weights() || target.weights()->size() == 0)
+    return 0;
+  const plan::Weight &last = *target.weights()->Get(target.weights()->size() - 1);
+  return last.offset() + last.bytes();
+}
+
+absl::Status LoadWeights(const Bundle &bundle, const plan::Target &target, std::byte *memory, WeightSink &sink) {
+  if (WeightsBytes(target) == 0)
+    return absl::OkStatus();
+  if (bundle.weights_mode() == "dummy")
+    return LoadDummy(target, memory, sink);
+  const WeightFiles &files = bundle.weight_files();
+  if (files.checkpoint)
+    return LoadLinked(*files.checkpoint, target, memory, sink);
+  return LoadPacked(files.packed.at(target.name()->str()), WeightsBytes(target), memory, sink);
+}
+
+// --- Host memory ------------------------------------------------------------
+
+absl::Status HostSink::Write(std::span<const Range> ranges, const FillRange &fill) {
+  // What stays in a core's cache between being read and being hashed.
+  constexpr uint64_t kPartBytes = uint64_t{1} << 20;
+  std::mutex mutex;
+  absl::Status first_error;
+  std::atomic<bool> failed = false;
+  pool_.Run(static_cast<int64_t>(ranges.size()), [&](int64_t i) {
+    auto index = static_cast<size_t>(i);
+    std::span<std::byte> range(static_cast<std::byte *>(ranges[index].to), ranges[index].bytes);
+    for (uint64_t at = 0; at < range.size() && !failed; at += kPartBytes) {
+      absl::Status status = fill(index, at, range.subspan(at, std::min(kPartBytes, range.size() - at)));
+      if (status.ok())
+        continue;
+      failed = true;
+      std::lock_guard lock(mutex);
+      first_error.Update(status);
+    }
+  });
+  return first_error;
+}
+
+absl::Status HostSink::Repeat(std::span<const Repetition> parts, std::span<const std::byte> pattern) {
+  for (const Repetition &part : parts)
+    pool_.Run(static_cast<int64_t>((part.bytes + kRangeBytes - 1) / kRangeBytes), [&](int64_t i) {
+      uint64_t at = static_cast<uint64_t>(i) * kRangeBytes, end = std::min(part.bytes, at + kRangeBytes);
+      while (at < end) {
+        uint64_t from = (part.start + at) % pattern.size(), count = std::min(end - at, pattern.size() - from);
+        std::memcpy(static_cast<std::byte *>(part.to) + at, pattern.data() + from, count);
+        at += count;
+      }
+    });
+  return absl::OkStatus();
+}
+
+} // namespace inlay

@@ -1,0 +1,21 @@
+// Host memory to a GPU as fast as the bus allows: several threads fill pinned buffers while others are copied.
+#ifndef INLAY_RUNTIME_DEVICE_CUDA_UPLOAD_H_
+#define INLAY_RUNTIME_DEVICE_CUDA_UPLOAD_H_
+
+#include "runtime/bundle/weight_loader.h"
+#include "runtime/device/cuda_driver.h"
+
+namespace inlay {
+
+// WeightSink's two ways into the memory of the GPU whose context is `context`. Pinned memory is held only during a
+// call.
+absl::Status UploadRanges(const cuda_driver::Api &api, cuda_driver::Context context,
+                          std::span<const WeightSink::Range> ranges, const WeightSink::FillRange &fill,
+                          ThreadPool &pool);
+absl::Status UploadRepetitions(const cuda_driver::Api &api, cuda_driver::Context context,
+                               std::span<const WeightSink::Repetition> parts, std::span<const std::byte> pattern,
+                               ThreadPool &pool);
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_DEVICE_CUDA_UPLOAD_H_
