@@ -658,6 +658,7 @@ void EngineImpl::TakeToken(ActiveRequest &request, int32_t token, std::span<cons
     ++sequence.counts[token];
   Piece piece;
   piece.token_id = token;
+  piece.time = Clock::now();
   if (!logits.empty() && sampling.logprobs >= 0)
     AddLogprobs(logits, sampling.logprobs, piece);
   if (options_.return_logits)

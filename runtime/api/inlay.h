@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -54,8 +55,9 @@ struct Piece {
   int32_t token_id = 0;
   std::string text; // what the token completes; may be empty in the middle of a character
   float logprob = 0;
-  std::vector<TokenLogprob> top; // the most likely ones, if asked for
-  std::vector<float> logits;     // all logits of the row, if EngineOptions::return_logits
+  std::vector<TokenLogprob> top;              // the most likely ones, if asked for
+  std::vector<float> logits;                  // all logits of the row, if EngineOptions::return_logits
+  std::chrono::steady_clock::time_point time; // when its step was done
 };
 
 enum class FinishReason { kNone, kStop, kLength, kCancelled, kError };

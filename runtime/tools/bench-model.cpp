@@ -10,9 +10,12 @@
 #include "runtime/tools/tool_support.h"
 
 #include <algorithm>
+#include <charconv>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <tuple>
 
 namespace inlay::tools {
 namespace {
@@ -24,8 +27,8 @@ constexpr const char *kHelp = R"(What is measured:
            tokens/s = B * P / time. Depth does not apply: each prompt starts at position 0.
   tgN @ dD B sequences of D random ids (at least one) are computed, then each generates, greedily and past the end of
            the sequence; the time is that of N steps of B tokens, from the last sequence's first token to N tokens later;
-           tokens/s = B * N / time. Sequences whose prompt was ready earlier are a few tokens deeper; the mean
-           over all of them and all steps is n_context in the JSON.
+           tokens/s = B * N / time. Prompts that are ready earlier are shorter, so that all sequences have their depth
+           when the time begins; n_context in the JSON is what they had over all steps, on average.
 Each row is run once to warm up, then -r times; shown are mean and standard deviation, and the median time of a step.
 
 With --profile each row is run once more and its kernels are traced: on a GPU by CUPTI (of the CUDA toolkit), on the cpu by
@@ -45,7 +48,8 @@ Examples:
 
 struct Flags {
   std::string bundle;
-  std::vector<int> prompt{512}, generate{128}, batch{1}, depth{0};
+  std::vector<int> prompt{512}, generate{128}, batch{1};
+  std::vector<std::string> depth{"0"}; // "512", or "100:16384"
   int repetitions = 5;
   bool json = false, no_warmup = false;
   bool profile = false;
@@ -78,17 +82,41 @@ double Median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-std::vector<Test> TestsOf(const Flags &flags) {
+// "512" or "100:16384".
+absl::StatusOr<std::pair<int, int>> ParseDepth(const std::string &text) {
+  constexpr int kMost = 1 << 24;
+  int from = 0, to = 0;
+  const char *end = text.data() + text.size();
+  auto [rest, error] = std::from_chars(text.data(), end, from);
+  bool is_range = error == std::errc() && rest != end && *rest == ':';
+  if (is_range)
+    std::tie(rest, error) = [&] {
+      auto result = std::from_chars(rest + 1, end, to);
+      return std::pair(result.ptr, result.ec);
+    }();
+  if (error != std::errc() || rest != end || from < 0 || from > kMost || (is_range && (to < from || to > kMost)))
+    return absl::InvalidArgumentError(fmt::format(
+        "--n-depth: expected tokens, as in 512, or the least and the most, as in 100:16384; found '{}'", text));
+  return std::pair(from, is_range ? to : from);
+}
+
+absl::StatusOr<std::vector<Test>> TestsOf(const Flags &flags) {
   std::vector<Test> tests;
   for (int batch : flags.batch) {
     for (int tokens : flags.prompt)
       if (tokens > 0)
-        tests.push_back({/*is_prompt=*/true, tokens, batch, 0});
-    for (int depth : flags.depth)
+        tests.push_back({/*is_prompt=*/true, tokens, batch});
+    for (const std::string &text : flags.depth) {
+      absl::StatusOr<std::pair<int, int>> depth = ParseDepth(text);
+      if (!depth.ok())
+        return depth.status();
       for (int tokens : flags.generate)
         if (tokens > 0)
-          tests.push_back({/*is_prompt=*/false, tokens, batch, depth});
+          tests.push_back({/*is_prompt=*/false, tokens, batch, depth->first, depth->second});
+    }
   }
+  if (tests.empty())
+    return absl::InvalidArgumentError("-p 0 and -n 0 leave nothing to measure");
   return tests;
 }
 
@@ -153,15 +181,20 @@ absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, co
                                     Profiler &profiler, const Test &test, double untraced_ms, ordered_json &report) {
   if (absl::Status status = profiler.trace->Start(); !status.ok())
     return status;
-  uint64_t begin = 0, end = 0;
-  absl::StatusOr<Bench::Result> run =
-      bench.Run(test, {[&] { begin = profiler.trace->Now(); }, [&] { end = profiler.trace->Now(); }});
+  // What the clock of the trace is ahead of the host's.
+  auto nanoseconds = [](std::chrono::steady_clock::time_point time) {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+  };
+  int64_t ahead = static_cast<int64_t>(profiler.trace->Now()) - nanoseconds(std::chrono::steady_clock::now());
+  absl::StatusOr<Bench::Result> run = bench.Run(test);
   absl::StatusOr<std::vector<KernelRecord>> records = profiler.trace->Stop();
   if (!run.ok())
     return run.status();
   if (!records.ok())
     return records.status();
   size_t all = records->size();
+  auto begin = static_cast<uint64_t>(nanoseconds(run->begin) + ahead),
+       end = static_cast<uint64_t>(nanoseconds(run->end) + ahead);
   std::erase_if(*records, [&](const KernelRecord &r) { return r.start_ns < begin || r.end_ns > end; });
 
   const plan::Target &target = *bundle.target(stats.target);
@@ -210,9 +243,10 @@ absl::Status CheckProfile(const Flags &flags, const std::vector<Test> &tests, co
 }
 
 absl::Status Run(const Flags &flags, Interrupts &interrupts) {
-  std::vector<Test> tests = TestsOf(flags);
-  if (tests.empty())
-    return absl::InvalidArgumentError("-p 0 and -n 0 leave nothing to measure");
+  absl::StatusOr<std::vector<Test>> parsed = TestsOf(flags);
+  if (!parsed.ok())
+    return parsed.status();
+  const std::vector<Test> &tests = *parsed;
   absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(flags.bundle);
   if (!bundle.ok())
     return bundle.status();
@@ -274,8 +308,8 @@ absl::Status Run(const Flags &flags, Interrupts &interrupts) {
         return run.status();
       if (i < 0)
         continue;
-      runs.push_back(run->seconds);
-      speeds.push_back(static_cast<double>(test.batch) * test.tokens / run->seconds);
+      runs.push_back(run->seconds());
+      speeds.push_back(static_cast<double>(test.batch) * test.tokens / run->seconds());
       context += run->mean_context / flags.repetitions;
     }
     Statistics speed = Summarize(speeds);
@@ -291,6 +325,7 @@ absl::Status Run(const Flags &flags, Interrupts &interrupts) {
                               {"n_gen", test.is_prompt ? 0 : test.tokens},
                               {"batch", test.batch},
                               {"n_depth", test.depth},
+                              {"n_depth_to", test.depth_to},
                               {"n_context", context},
                               {"seconds", runs},
                               {"median_step_ms", step_ms},
@@ -327,7 +362,12 @@ int Main(int argc, char **argv) {
   list("-p,--n-prompt", flags.prompt, "Tokens of prompts; 0: none", 0);
   list("-n,--n-gen", flags.generate, "Tokens to generate; 0: none", 0);
   list("-b,--batch", flags.batch, "Sequences at once", 1);
-  list("-d,--n-depth", flags.depth, "Tokens of a sequence before it generates", 0);
+  app.add_option("-d,--n-depth", flags.depth,
+                 "Tokens of a sequence before it generates; 100:16384: of the first and the "
+                 "last sequence of a batch, the others evenly between")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->capture_default_str();
   app.add_option("-r,--repetitions", flags.repetitions, "Runs of each row")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();

@@ -2,7 +2,7 @@
 
 #include "fmt/format.h"
 
-#include <chrono>
+#include <algorithm>
 
 namespace inlay::tools {
 
@@ -10,7 +10,14 @@ using Clock = std::chrono::steady_clock;
 
 std::string Test::name() const {
   std::string name = fmt::format("{}{}", is_prompt ? "pp" : "tg", tokens);
+  if (depth_to > depth)
+    return fmt::format("{} @ d{}:{}", name, depth, depth_to);
   return depth > 0 ? fmt::format("{} @ d{}", name, depth) : name;
+}
+
+int64_t Test::prompt_size(int i) const {
+  int64_t spread = batch > 1 ? int64_t{depth_to - depth} * i / (batch - 1) : 0;
+  return is_prompt ? tokens : std::max<int64_t>(1, depth + spread);
 }
 
 Bench::Bench(Engine &engine, uint32_t vocab_size)
@@ -21,14 +28,16 @@ absl::Status Bench::Check(const Test &test) const {
     return absl::InvalidArgumentError(
         fmt::format("-b {}: the engine runs at most {} sequences; compile with a larger --max-num-seqs", test.batch,
                     stats_.max_num_seqs));
-  int64_t length = test.prompt_size() + MaxTokens(test);
-  if (length > stats_.max_model_len)
-    return absl::InvalidArgumentError(
-        fmt::format("{} with -b {}: needs {} positions a sequence, the engine has {}; lower -p, -n or -d, or compile "
-                    "with a larger --max-model-len",
-                    test.name(), test.batch, length, stats_.max_model_len));
-  int64_t page_size = stats_.kv_cache_tokens / stats_.total_pages;
-  int64_t pages = (length + page_size - 1) / page_size * test.batch;
+  int64_t page_size = stats_.kv_cache_tokens / stats_.total_pages, pages = 0;
+  for (int i = 0; i < test.batch; ++i) {
+    int64_t length = test.prompt_size(i) + MaxTokens(test);
+    if (length > stats_.max_model_len)
+      return absl::InvalidArgumentError(fmt::format(
+          "{} with -b {}: needs {} positions a sequence, the engine has {}; lower -p, -n or -d, or compile with a "
+          "larger --max-model-len",
+          test.name(), test.batch, length, stats_.max_model_len));
+    pages += (length + page_size - 1) / page_size;
+  }
   if (pages > stats_.total_pages)
     return absl::ResourceExhaustedError(
         fmt::format("{} with -b {}: needs {} KV pages of {} positions, there are {}; raise --kv-cache-memory-bytes or "
@@ -37,19 +46,32 @@ absl::Status Bench::Check(const Test &test) const {
   return absl::OkStatus();
 }
 
+// Rows of a step that are left for prompts while all others generate.
+int64_t Bench::PromptRows(const Test &test) const {
+  return std::max<int64_t>(1, stats_.max_num_batched_tokens - test.batch);
+}
+
 // Tokens that the sequences ready first may generate until the last one has its own: one for each step in between.
 int64_t Bench::MaxTokens(const Test &test) const {
   if (test.is_prompt || test.batch == 1)
     return test.generated();
-  // Rows of a step that are left for prompts while the others generate.
-  int64_t rows = std::max<int64_t>(1, stats_.max_num_batched_tokens - test.batch);
-  return test.generated() + (test.prompt_size() * test.batch + rows - 1) / rows + test.batch;
+  int64_t prompts = 0, rows = PromptRows(test);
+  for (int i = 0; i < test.batch; ++i)
+    prompts += test.prompt_size(i);
+  return test.generated() + (prompts + rows - 1) / rows + test.batch;
 }
 
-absl::StatusOr<Bench::Result> Bench::Run(const Test &test, const Marks &marks) {
+absl::StatusOr<Bench::Result> Bench::Run(const Test &test) {
   std::vector<Request> requests(static_cast<size_t>(test.batch));
-  for (Request &request : requests) {
-    for (int64_t i = 0; i < test.prompt_size(); ++i)
+  int64_t later = 0; // positions of prompts that are read while sequence i generates already
+  double prompts = 0;
+  for (int i = test.batch - 1; i >= 0; --i) {
+    Request &request = requests[static_cast<size_t>(i)];
+    // A prompt is shorter by the tokens generated until all are ready, so that then each sequence has its depth.
+    int64_t size = test.prompt_size(i), ahead = test.is_prompt ? 0 : later / PromptRows(test);
+    later += size;
+    prompts += static_cast<double>(std::max<int64_t>(1, size - ahead));
+    for (int64_t k = 0; k < std::max<int64_t>(1, size - ahead); ++k)
       request.prompt_token_ids.push_back(ids_(random_));
     request.sampling.temperature = 0;
     request.sampling.ignore_eos = true;
@@ -57,12 +79,8 @@ absl::StatusOr<Bench::Result> Bench::Run(const Test &test, const Marks &marks) {
   }
   // The sequence submitted last is the last to be ready; the others run on until it is done.
   requests.back().sampling.max_tokens = test.generated();
-  // Sequences that are ready earlier are deeper when the time begins: by what was generated until then.
-  int64_t generated_before = engine_.Stats().generation_tokens;
-  double mean_depth = test.prompt_size();
-  Clock::time_point begin = Clock::now(), end = begin;
-  if (test.is_prompt && marks.begin)
-    marks.begin();
+  Result result;
+  result.begin = Clock::now();
   std::vector<std::unique_ptr<RequestHandle>> handles;
   for (const Request &request : requests) {
     absl::StatusOr<std::unique_ptr<RequestHandle>> handle = engine_.Submit(request);
@@ -70,23 +88,22 @@ absl::StatusOr<Bench::Result> Bench::Run(const Test &test, const Marks &marks) {
       return handle.status();
     handles.push_back(*std::move(handle));
   }
-  int tokens = 0;
-  for (; handles.back()->Next(); ++tokens) {
-    end = Clock::now();
-    if (tokens == 0 && !test.is_prompt) {
-      begin = end;
-      auto generated = static_cast<double>(engine_.Stats().generation_tokens - generated_before);
-      mean_depth += generated / test.batch - 1; // the last token has no keys yet
-      if (marks.begin)
-        marks.begin();
-    }
-  }
-  if (marks.end)
-    marks.end();
+  // The engine's own times: this thread may be woken late.
+  std::vector<Clock::time_point> times;
+  while (std::optional<Piece> piece = handles.back()->Next())
+    times.push_back(piece->time);
   for (auto &handle : handles)
     handle->Cancel();
-  for (auto &handle : handles)
-    while (handle->Next()) {
+  auto tokens = static_cast<int>(times.size());
+  if (tokens == test.generated()) {
+    result.begin = test.is_prompt ? result.begin : times.front();
+    result.end = times.back();
+  }
+  int64_t before = test.is_prompt ? 0 : 1, during = test.is_prompt ? 0 : test.tokens;
+  for (size_t i = 0; i + 1 < handles.size(); ++i)
+    while (std::optional<Piece> piece = handles[i]->Next()) {
+      before += piece->time <= result.begin;
+      during += piece->time > result.begin && piece->time <= result.end;
     }
   for (auto &handle : handles)
     if (handle->finish_reason() == FinishReason::kError)
@@ -94,8 +111,17 @@ absl::StatusOr<Bench::Result> Bench::Run(const Test &test, const Marks &marks) {
   if (tokens != test.generated())
     return absl::InternalError(
         fmt::format("{}: {} tokens were generated, expected {}", test.name(), tokens, test.generated()));
-  return Result{std::chrono::duration<double>(end - begin).count(),
-                test.is_prompt ? mean_depth : mean_depth + (test.tokens + 1) / 2.0};
+  result.mean_context = prompts / test.batch;
+  if (test.is_prompt)
+    return result;
+  // The newest token of a sequence has no keys before the next step.
+  result.mean_context += static_cast<double>(before) / test.batch - 1 + (test.tokens + 1) / 2.0;
+  // Steps end in the order of the sequences, so that one token of a sequence may fall out at either end.
+  if (during < int64_t{test.batch} * (test.tokens - 1))
+    return absl::InternalError(fmt::format(
+        "{} with -b {}: {} tokens came in the time of {} steps, so that some had fewer rows; raise -n or lower -b",
+        test.name(), test.batch, during, test.tokens));
+  return result;
 }
 
 } // namespace inlay::tools

@@ -5,8 +5,8 @@
 #include "absl/status/statusor.h"
 #include "runtime/api/inlay.h"
 
+#include <chrono>
 #include <cstdint>
-#include <functional>
 #include <random>
 #include <string>
 
@@ -18,12 +18,14 @@ struct Test {
   int tokens = 0; // P or N
   int batch = 1;
   int depth = 0;
+  int depth_to = 0; // of the last sequence, the others evenly between; `depth` where all are alike
 
   std::string name() const;
   int steps() const { return is_prompt ? 1 : tokens; }
   // Tokens that a sequence generates: the first one begins the time of the steps.
   int generated() const { return is_prompt ? 1 : tokens + 1; }
-  int prompt_size() const { return is_prompt ? tokens : depth > 0 ? depth : 1; }
+  // Positions of sequence `i` before the first step.
+  int64_t prompt_size(int i) const;
 };
 
 class Bench {
@@ -33,18 +35,16 @@ public:
   // Whether all sequences of a test can run at the same time.
   absl::Status Check(const Test &test) const;
 
-  // Called when the measured time begins and ends, on the measuring thread.
-  struct Marks {
-    std::function<void()> begin, end;
-  };
   struct Result {
-    double seconds = 0;
+    std::chrono::steady_clock::time_point begin, end;
     // Positions of a sequence after a step, on average over the sequences and the steps measured.
     double mean_context = 0;
+    double seconds() const { return std::chrono::duration<double>(end - begin).count(); }
   };
-  absl::StatusOr<Result> Run(const Test &test, const Marks &marks = {});
+  absl::StatusOr<Result> Run(const Test &test);
 
 private:
+  int64_t PromptRows(const Test &test) const;
   int64_t MaxTokens(const Test &test) const;
 
   Engine &engine_;

@@ -136,6 +136,10 @@ def bench_model(t: tools.Tools, bundle: pathlib.Path) -> None:
     table = t.checked("bench-model", bundle, "-p", 0, "-n", 2, "-r", 1).splitlines()
     expect("lines of the table", len(table), 5)
     profiled(t, bundle)
+    # Sequences have the depth asked for when the time begins, whenever their prompts were ready.
+    report = json.loads(t.checked("bench-model", bundle, "-p", 0, "-n", 8, "-b", "1,8", "-d", "24,16:48", "-r", 1, "--json"))
+    expect("contexts", [abs(row["n_context"] - depth - 4.5) < 1 for row, depth in zip(report["rows"], (24, 16, 24, 32))], [True] * 4)
+    expect_error(t, "found '48:16'", "bench-model", bundle, "-d", "48:16")
     expect_error(t, "the engine runs at most", "bench-model", bundle, "-b", 10000)
     expect_error(t, "positions a sequence, the engine has", "bench-model", bundle, "-p", 0, "-d", 1000000)
 
