@@ -129,6 +129,13 @@ static LogicalResult linkShared(ModuleOp module, StringRef object, std::string &
   {
     llvm::raw_fd_ostream stream(descriptor, /*shouldClose=*/true);
     stream << object;
+    stream.close();
+    // Unasked, the stream would end the program, and the files would stay.
+    if (std::error_code error = stream.error()) {
+      stream.clear_error();
+      return module.emitError() << "cannot write " << input << ": " << error.message()
+                                << "; free some space or set TMPDIR to another disk";
+    }
   }
   if (std::error_code error = llvm::sys::fs::createTemporaryFile("kernels", "so", output))
     return module.emitError() << "cannot write a temporary shared library: " << error.message();

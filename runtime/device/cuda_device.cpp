@@ -211,7 +211,8 @@ public:
         return code.status();
       Module module = nullptr;
       if (absl::Status status = Check(api_.ModuleLoadData(&module, code->c_str()), "loading " + path); !status.ok())
-        return status;
+        return absl::FailedPreconditionError(
+            fmt::format("{}; compile the model again, and with --target for this chip", std::string(status.message())));
       modules_.push_back(module);
       Function function = nullptr;
       if (absl::Status status = Check(api_.ModuleGetFunction(&function, module, name.c_str()), "finding " + name);

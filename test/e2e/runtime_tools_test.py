@@ -81,6 +81,12 @@ def run_model(t: tools.Tools, bundle: pathlib.Path) -> None:
     stopped = t.generate(bundle, "--prompt", "def f", *options, "--stop", stop)
     expect("--stop", (stopped["text"], stopped["finish_reason"]), (alone["text"].split(stop)[0], "stop"))
 
+    # Bytes that are no UTF-8 become U+FFFD, as Python's errors="replace" does it.
+    broken = t.scratch / "broken"
+    broken.write_bytes(b"def \xff\xfe(")
+    expect("invalid UTF-8", t.generate(bundle, "--prompt-file", broken, *options)["prompt_token_ids"],
+           t.generate(bundle, "--prompt", "def \ufffd\ufffd(", *options)["prompt_token_ids"])
+
     tokenized = t.generate(bundle, "--prompt", "-x [1,2]", "--tokenize", "--no-special-tokens")
     expect("--tokenize", tokenized["text"], "-x [1,2]")
     expect_error(t, "temperature is nan", "run-model", bundle, "--prompt", "x", "--temperature", "nan")

@@ -1,0 +1,148 @@
+// A libcuda.so.1 for tests on machines without a GPU: memory is the host's, copies are made at once, kernels do
+// nothing. Its chip and memory come from the environment: FAKE_CHIP ("90"), FAKE_MEMORY (bytes).
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <unordered_map>
+
+namespace {
+
+using Result = int;
+using Pointer = uint64_t;
+using Handle = void *;
+constexpr Result kOk = 0, kOutOfMemory = 2, kInvalidImage = 200;
+
+int Number(const char *name, int otherwise) {
+  const char *text = std::getenv(name);
+  return text ? std::atoi(text) : otherwise;
+}
+
+std::mutex mutex;
+std::unordered_map<Pointer, size_t> allocated;
+size_t used;
+
+size_t Memory() {
+  const char *text = std::getenv("FAKE_MEMORY");
+  return text ? std::strtoull(text, nullptr, 10) : size_t{1} << 30;
+}
+
+Result MakeHandle(Handle *handle) {
+  *handle = std::malloc(1);
+  return kOk;
+}
+
+Result FreeHandle(Handle handle) {
+  std::free(handle);
+  return kOk;
+}
+
+} // namespace
+
+extern "C" {
+
+Result cuInit(unsigned) { return kOk; }
+Result cuGetErrorString(Result result, const char **text) {
+  *text = result == kInvalidImage ? "device kernel image is invalid" : "some other error";
+  return kOk;
+}
+Result cuDeviceGetCount(int *count) {
+  *count = 1;
+  return kOk;
+}
+Result cuDeviceGet(int *device, int) {
+  *device = 0;
+  return kOk;
+}
+Result cuDeviceGetName(char *name, int size, int) {
+  std::strncpy(name, "Fake GPU", static_cast<size_t>(size));
+  return kOk;
+}
+Result cuDeviceGetAttribute(int *value, int attribute, int) {
+  int chip = Number("FAKE_CHIP", 90);
+  *value = attribute == 75 ? chip / 10 : attribute == 76 ? chip % 10 : 1;
+  return kOk;
+}
+Result cuDevicePrimaryCtxRetain(Handle *context, int) { return MakeHandle(context); }
+Result cuDevicePrimaryCtxRelease_v2(int) { return kOk; }
+Result cuCtxSetCurrent(Handle) { return kOk; }
+Result cuMemGetInfo_v2(size_t *free, size_t *total) {
+  std::lock_guard lock(mutex);
+  *total = Memory();
+  *free = *total - used;
+  return kOk;
+}
+Result cuMemAlloc_v2(Pointer *memory, size_t bytes) {
+  std::lock_guard lock(mutex);
+  if (bytes > Memory() - used)
+    return kOutOfMemory;
+  // Zeroed, so that the tokens that no kernel writes exist.
+  size_t rounded = (bytes + 255) / 256 * 256;
+  *memory = reinterpret_cast<Pointer>(std::memset(std::aligned_alloc(256, rounded), 0, rounded));
+  allocated[*memory] = bytes;
+  used += bytes;
+  return kOk;
+}
+Result cuMemFree_v2(Pointer memory) {
+  std::lock_guard lock(mutex);
+  used -= allocated.at(memory);
+  allocated.erase(memory);
+  std::free(reinterpret_cast<void *>(memory));
+  return kOk;
+}
+Result cuMemAllocHost_v2(void **memory, size_t bytes) {
+  *memory = std::malloc(bytes);
+  return kOk;
+}
+Result cuMemFreeHost(void *memory) { return FreeHandle(memory); }
+Result cuMemcpyHtoDAsync_v2(Pointer to, const void *from, size_t bytes, Handle) {
+  std::memcpy(reinterpret_cast<void *>(to), from, bytes);
+  return kOk;
+}
+Result cuMemcpyDtoHAsync_v2(void *to, Pointer from, size_t bytes, Handle) {
+  std::memcpy(to, reinterpret_cast<void *>(from), bytes);
+  return kOk;
+}
+Result cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, Handle) {
+  std::memcpy(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from), bytes);
+  return kOk;
+}
+Result cuMemsetD8Async(Pointer memory, unsigned char value, size_t bytes, Handle) {
+  std::memset(reinterpret_cast<void *>(memory), value, bytes);
+  return kOk;
+}
+Result cuStreamCreate(Handle *stream, unsigned) { return MakeHandle(stream); }
+Result cuStreamDestroy_v2(Handle stream) { return FreeHandle(stream); }
+Result cuStreamSynchronize(Handle) { return kOk; }
+Result cuStreamBeginCapture_v2(Handle, int) { return kOk; }
+Result cuStreamEndCapture(Handle, Handle *graph) { return MakeHandle(graph); }
+Result cuEventCreate(Handle *event, unsigned) { return MakeHandle(event); }
+Result cuEventDestroy_v2(Handle event) { return FreeHandle(event); }
+Result cuEventRecord(Handle, Handle) { return kOk; }
+Result cuEventSynchronize(Handle) { return kOk; }
+Result cuGraphInstantiateWithFlags(Handle *executable, Handle, unsigned long long) { return MakeHandle(executable); }
+Result cuGraphLaunch(Handle, Handle) { return kOk; }
+Result cuGraphDestroy(Handle graph) { return FreeHandle(graph); }
+Result cuGraphExecDestroy(Handle executable) { return FreeHandle(executable); }
+// A cubin is an ELF file, PTX begins with its version or a comment.
+Result cuModuleLoadData(Handle *module, const void *image) {
+  if (std::memcmp(image,
+                  "\x7f"
+                  "ELF",
+                  4) != 0)
+    return kInvalidImage;
+  return MakeHandle(module);
+}
+Result cuModuleUnload(Handle module) { return FreeHandle(module); }
+Result cuModuleGetFunction(Handle *function, Handle module, const char *) {
+  *function = module;
+  return kOk;
+}
+Result cuFuncSetAttribute(Handle, int, int) { return kOk; }
+Result cuLaunchKernelEx(const void *, Handle, void **, void **) { return kOk; }
+Result cuTensorMapEncodeTiled(void *, int, uint32_t, void *, const uint64_t *, const uint64_t *, const uint32_t *,
+                              const uint32_t *, int, int, int, int) {
+  return kOk;
+}
+}

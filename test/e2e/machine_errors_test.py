@@ -1,0 +1,104 @@
+"""What a machine that is wrong, full or too small gives: exit code 1, one line that says what was needed and what there
+is, nothing left behind. The GPU is a driver that only pretends (fake_driver.cpp), the disk one that fills up
+(full_disk.cpp)."""
+
+import json
+import os
+import pathlib
+import subprocess
+
+import tools
+
+complaints = []
+
+
+def run(t: tools.Tools, environment: dict, tool: str, *arguments):
+    return subprocess.run([t.binaries / tool, *map(str, arguments)], capture_output=True, text=True, errors="replace",
+                          env=os.environ | environment, stdin=subprocess.DEVNULL, timeout=240)
+
+
+def expect_error(name: str, result, *words: str) -> None:
+    if result.returncode != 1 or result.stderr.count("\n") != 1:
+        complaints.append(f"{name}: expected exit code 1 and one line, found {result.returncode} and {result.stderr!r}")
+    complaints.extend(f"{name}: expected {word!r} in {result.stderr!r}" for word in words if word not in result.stderr)
+
+
+def full_disk(t: tools.Tools, shim: pathlib.Path, model: pathlib.Path, whole: pathlib.Path) -> None:
+    """Compiles with less room than `whole` takes; whatever file is the one that no longer fits, nothing stays."""
+    out, temporary = t.scratch / "full", t.scratch / "temporary"
+    out.mkdir()
+    temporary.mkdir()
+    size = sum(file.stat().st_size for file in whole.rglob("*") if file.is_file())
+    for room in (0, size // 2, size - 1000):
+        result = run(t, {"LD_PRELOAD": str(shim), "FULL_DISK_AFTER": str(room), "TMPDIR": str(temporary)}, "compile-model",
+                     model, "-o", out / "bundle", "--target", "cpu", "-q")
+        expect_error(f"full disk after {room} bytes", result, "free some space or")
+        for directory in (out, temporary):
+            if left := list(directory.iterdir()):
+                complaints.append(f"full disk after {room} bytes: left behind: {left}")
+
+
+def small_memory(t: tools.Tools, bundle: pathlib.Path) -> None:
+    """On the cpu: pages that do not fit into what was given for them."""
+    expect_error("no room for a page", t.run("run-model", bundle, "--prompt-ids", "3", "--kv-cache-memory-bytes", 1),
+                 "KV pages need at least", "1 are left", "--max-num-batched-tokens")
+
+
+def gpu(t: tools.Tools, driver: pathlib.Path, model: pathlib.Path) -> None:
+    compiled = t.run("compile-model", model, "-o", t.scratch / "gpu.inlay", "--target", "sm_90a", "--dtype", "bfloat16", "-q")
+    if "nvrtc" in compiled.stderr.lower():
+        print("skipped what needs a bundle for a GPU: " + compiled.stderr.strip())
+        return
+    if compiled.returncode != 0:
+        tools.fail(compiled.stderr)
+    bundle = t.scratch / "gpu.inlay"
+
+    def load(**environment):
+        return run(t, {"LD_LIBRARY_PATH": f"{driver.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}", **environment},
+                   "run-model", bundle, "--prompt-ids", "3,4", "--max-tokens", 2, "-q")
+
+    # The pretended kernels write nothing; what matters is that all is loaded, launched and read back.
+    result = load()
+    if result.returncode != 0:
+        complaints.append(f"a GPU that computes nothing: expected exit code 0, found {result.returncode}, {result.stderr!r}")
+
+    expect_error("wrong chip", load(FAKE_CHIP="80"), "the bundle was compiled for sm_90a", "Fake GPU (sm_80)", "--target")
+
+    weights = sum(weight["bytes"] for target in json.loads(t.checked("inspect-bundle", bundle, "--json"))["targets"]
+                  for weight in target["weights"])
+    expect_error("no memory for the weights", load(FAKE_MEMORY=str(weights // 2)), "weights", "MiB of the GPU's memory are free")
+    expect_error("no memory for a step", load(FAKE_MEMORY=str(weights + 100_000)), "activations (--max-num-batched-tokens")
+
+    # Damaged kernels are found by their hash; those that the driver refuses are named.
+    kernel = sorted(bundle.rglob("*.cubin"))[0]
+    good, manifest_file = kernel.read_bytes(), bundle / "manifest.json"
+    kernel.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    expect_error("flipped byte in a kernel", load(), kernel.name, "hash")
+    ptx = kernel.with_suffix(".ptx")
+    text = ptx.read_text()
+    ptx.write_text(text.replace(".version", ".verse", 1))
+    kernel.write_bytes(good)
+    expect_error("corrupt PTX", load(), ptx.name, "hash")
+    ptx.write_text(text)
+
+    # With a hash that fits, as an earlier compiler's mistake would have: the driver has the last word.
+    manifest = json.loads(manifest_file.read_text())
+    others = [name for name in manifest["files"] if name.endswith(".cu")]
+    source = (bundle / others[0]).read_bytes()
+    kernel.write_bytes(source)
+    name = str(kernel.relative_to(bundle))
+    manifest["files"][name] = manifest["files"][others[0]]
+    manifest_file.write_text(json.dumps(manifest))
+    expect_error("a kernel that is none", load(), kernel.name, "device kernel image is invalid", "compile the model again")
+
+
+def test(t: tools.Tools, driver: pathlib.Path, shim: pathlib.Path, model: pathlib.Path) -> None:
+    whole = t.compile(model, "--target", "cpu")
+    full_disk(t, shim, model, whole)
+    small_memory(t, whole)
+    gpu(t, driver, model)
+    if complaints:
+        tools.fail("\n".join(complaints))
+
+
+tools.main(test)
