@@ -1,4 +1,5 @@
-# `cmake --install` and what find_package(Inlay) finds: the tools, and Inlay::runtime with its public headers.
+# `cmake --install` and what find_package(Inlay) finds: the tools, Inlay::runtime with its public headers, and libinlay.so
+# (Inlay::c) with the C interface.
 
 include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/Inlay)
@@ -15,6 +16,16 @@ install(EXPORT InlayTargets NAMESPACE Inlay:: DESTINATION ${package_dir})
 # The same path as in the sources: #include "runtime/api/inlay.h".
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/runtime/api DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/inlay/runtime
         FILES_MATCHING PATTERN "*.h")
+# libinlay.so by itself, for programs in other languages: find_package(Inlay COMPONENTS c), or pkg-config.
+install(TARGETS inlay_c EXPORT InlayCTargets LIBRARY)
+install(EXPORT InlayCTargets NAMESPACE Inlay:: DESTINATION ${package_dir})
+install(FILES ${CMAKE_SOURCE_DIR}/runtime/c/inlay.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/inlay)
+set(pc_dir ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+cmake_path(RELATIVE_PATH CMAKE_INSTALL_FULL_INCLUDEDIR BASE_DIRECTORY ${CMAKE_INSTALL_PREFIX}/${pc_dir} OUTPUT_VARIABLE pc_includedir)
+cmake_path(RELATIVE_PATH CMAKE_INSTALL_FULL_LIBDIR BASE_DIRECTORY ${CMAKE_INSTALL_PREFIX}/${pc_dir} OUTPUT_VARIABLE pc_libdir)
+configure_file(${CMAKE_SOURCE_DIR}/runtime/c/inlay.pc.in ${CMAKE_BINARY_DIR}/inlay.pc @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/inlay.pc DESTINATION ${pc_dir})
+
 install(FILES ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 configure_package_config_file(${CMAKE_SOURCE_DIR}/cmake/InlayConfig.cmake.in ${CMAKE_BINARY_DIR}/InlayConfig.cmake

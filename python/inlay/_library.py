@@ -1,0 +1,233 @@
+"""Finds libinlay.so and declares its C interface (runtime/c/inlay.h) to ctypes.
+
+ctypes, because the interface was made for it: nothing has to be compiled when the package is installed, there is no
+other package to depend on, and a call lets other Python threads run while it waits."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pathlib
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from ctypes import POINTER, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from typing import Any
+
+from inlay._errors import (BY_STATUS, FailedPreconditionError, InlayError, InternalError, InvalidArgumentError,
+                           NotFoundError)
+
+ABI_VERSION = 1000
+"""INLAY_ABI_VERSION of the inlay.h that the declarations below are of."""
+
+OK, DEADLINE_EXCEEDED, END = 0, 4, 100
+
+
+class EngineOptions(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("target", c_char_p),
+        ("threads", c_int32),
+        ("enforce_eager", c_int32),
+        ("gpu_memory_utilization", c_double),
+        ("kv_cache_bytes", c_uint64),
+        ("max_model_len", c_int32),
+        ("max_num_seqs", c_int32),
+        ("max_num_batched_tokens", c_int32),
+    ]
+
+
+class Stats(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("load_seconds", c_double),
+        ("weights_seconds", c_double),
+        ("weights_bytes", c_uint64),
+        ("workspace_bytes", c_uint64),
+        ("kv_cache_bytes", c_uint64),
+        ("kv_cache_tokens", c_int64),
+        ("max_model_len", c_int32),
+        ("max_num_seqs", c_int32),
+        ("max_num_batched_tokens", c_int32),
+        ("running", c_int32),
+        ("waiting", c_int32),
+        ("free_pages", c_int32),
+        ("total_pages", c_int32),
+        ("steps", c_int64),
+        ("prompt_tokens", c_int64),
+        ("generation_tokens", c_int64),
+    ]
+
+
+class SamplingParams(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("temperature", c_float),
+        ("top_k", c_int32),
+        ("top_p", c_float),
+        ("min_p", c_float),
+        ("repetition_penalty", c_float),
+        ("presence_penalty", c_float),
+        ("frequency_penalty", c_float),
+        ("has_seed", c_int32),
+        ("seed", c_uint32),
+        ("max_tokens", c_int32),
+        ("ignore_eos", c_int32),
+        ("logprobs", c_int32),
+        ("stop_token_ids", POINTER(c_int32)),
+        ("stop_token_id_count", c_size_t),
+        ("stop", POINTER(c_char_p)),
+        ("stop_count", c_size_t),
+    ]
+
+
+class RequestParams(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("prompt", c_char_p),
+        ("prompt_size", c_size_t),
+        ("prompt_token_ids", POINTER(c_int32)),
+        ("prompt_token_id_count", c_size_t),
+        ("add_special_tokens", c_int32),
+        ("sampling", POINTER(SamplingParams)),
+    ]
+
+
+class TokenLogprob(ctypes.Structure):
+    _fields_ = [("id", c_int32), ("logprob", c_float)]
+
+
+class Piece(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("token_id", c_int32),
+        ("logprob", c_float),
+        ("text", c_void_p),
+        ("text_size", c_size_t),
+        ("top", POINTER(TokenLogprob)),
+        ("top_count", c_size_t),
+    ]
+
+
+_Size = POINTER(c_size_t)
+# Name: result, arguments. Handles are void pointers.
+_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
+    "inlay_abi_version": (c_int32, []),
+    "inlay_version": (c_char_p, []),
+    "inlay_status_name": (c_char_p, [c_int32]),
+    "inlay_last_error": (c_char_p, []),
+    "inlay_check_abi": (c_int32, [c_int32]),
+    "inlay_engine_options_init": (c_int32, [POINTER(EngineOptions), c_size_t, c_int32]),
+    "inlay_engine_load": (c_int32, [c_char_p, POINTER(EngineOptions), POINTER(c_void_p)]),
+    "inlay_engine_free": (None, [c_void_p]),
+    "inlay_engine_stats": (c_int32, [c_void_p, POINTER(Stats)]),
+    "inlay_engine_target": (c_char_p, [c_void_p]),
+    "inlay_engine_device": (c_char_p, [c_void_p]),
+    "inlay_free": (None, [c_void_p]),
+    "inlay_tokenize": (c_int32, [c_void_p, c_char_p, c_size_t, c_int32, POINTER(POINTER(c_int32)), _Size]),
+    "inlay_detokenize": (c_int32, [c_void_p, POINTER(c_int32), c_size_t, POINTER(c_void_p), _Size]),
+    "inlay_apply_chat_template": (c_int32, [c_void_p, c_char_p, c_char_p, c_int32, POINTER(c_void_p), _Size]),
+    "inlay_sampling_params_init": (c_int32, [POINTER(SamplingParams), c_size_t, c_int32]),
+    "inlay_engine_default_sampling": (c_int32, [c_void_p, POINTER(SamplingParams)]),
+    "inlay_request_params_init": (c_int32, [POINTER(RequestParams), c_size_t, c_int32]),
+    "inlay_submit": (c_int32, [c_void_p, POINTER(RequestParams), POINTER(c_void_p)]),
+    "inlay_request_free": (None, [c_void_p]),
+    "inlay_request_cancel": (None, [c_void_p]),
+    "inlay_request_next": (c_int32, [c_void_p, c_double, POINTER(Piece)]),
+    "inlay_request_finish_reason": (c_int32, [c_void_p]),
+    "inlay_request_prompt_token_ids": (POINTER(c_int32), [c_void_p, _Size]),
+}
+
+_NAME = f"libinlay.so.{ABI_VERSION // 1000}"
+
+
+def _places() -> Iterator[tuple[str, str]]:
+    """Where the library may be, and how the place is called in errors."""
+    package = pathlib.Path(__file__).resolve().parent
+    yield str(package / _NAME), "beside the package"
+    root = package.parent.parent
+    if (root / "runtime" / "c" / "inlay.h").exists():
+        yield str(root / "build" / "lib" / _NAME), "the build tree"
+    # PREFIX/lib/python3/site-packages/inlay, or a virtual environment as the prefix of `cmake --install`.
+    for prefix in dict.fromkeys((*map(str, package.parents[3:4]), sys.prefix)):
+        for directory in ("lib", f"lib/{sysconfig.get_config_var('MULTIARCH')}", "lib64"):
+            yield str(pathlib.Path(prefix) / directory / _NAME), f"the prefix {prefix}"
+
+
+def _open() -> ctypes.CDLL:
+    given = os.environ.get("INLAY_LIBRARY")
+    if given:
+        try:
+            return ctypes.CDLL(given)
+        except OSError as error:
+            raise NotFoundError(f"INLAY_LIBRARY={given}: cannot be loaded ({error}); set it to the path of "
+                                f"{_NAME}, such as build/lib/{_NAME}") from None
+    for path, place in _places():
+        if os.path.exists(path):
+            try:
+                return ctypes.CDLL(path)
+            except OSError as error:
+                raise NotFoundError(f"{path} ({place}): cannot be loaded ({error})") from None
+    try:
+        return ctypes.CDLL(_NAME)  # LD_LIBRARY_PATH and the system's directories
+    except OSError:
+        places = ", ".join(dict.fromkeys(place for _, place in _places()))
+        raise NotFoundError(f"{_NAME} was not found in {places} or the system's directories; build it (ninja -C build "
+                            f"inlay_c) and set INLAY_LIBRARY to its path, or install it with cmake --install build "
+                            f"--prefix {sys.prefix}") from None
+
+
+def load() -> ctypes.CDLL:
+    """The library with its functions declared, refused if its version is another."""
+    opened = _open()
+
+    def declare(name: str) -> None:
+        function = getattr(opened, name)
+        function.restype, function.argtypes = _FUNCTIONS[name]
+
+    try:
+        declare("inlay_check_abi")
+        declare("inlay_last_error")
+    except AttributeError as error:
+        raise FailedPreconditionError(f"{opened._name}: is no libinlay.so ({error}); set INLAY_LIBRARY to the path of "
+                                      f"{_NAME}") from None
+    if opened.inlay_check_abi(ABI_VERSION) != OK:
+        raise FailedPreconditionError(f"{opened._name}: {opened.inlay_last_error().decode()} (the program is the Python "
+                                      f"package in {pathlib.Path(__file__).parent})")
+    for name in _FUNCTIONS:
+        declare(name)
+    return opened
+
+
+lib = load()
+
+
+def error_of(status: int) -> InlayError:
+    """The exception for a call of this thread that just failed."""
+    name = lib.inlay_status_name(status).decode()
+    return BY_STATUS.get(name, InternalError)(lib.inlay_last_error().decode(errors="replace"))
+
+
+def check(status: int) -> None:
+    """Raises if a call failed."""
+    if status != OK:
+        raise error_of(status)
+
+
+def initialised(structure: type[Any], init: Any) -> Any:
+    """A structure with its defaults."""
+    result = structure()
+    check(init(result, ctypes.sizeof(structure), ABI_VERSION))
+    return result
+
+
+def int32(value: int, name: str) -> int:
+    """`value`, refused by name if it does not fit: ctypes would cut off its upper bits."""
+    if not -(1 << 31) <= value < 1 << 31:
+        raise InvalidArgumentError(f"{name} is {value}, expected an integer of 32 bits")
+    return value
+
+
+def int32_array(values: Sequence[int], name: str) -> Any:
+    """A C array of ints."""
+    return (c_int32 * len(values))(*(int32(value, name) for value in values))

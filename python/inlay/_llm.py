@@ -1,0 +1,246 @@
+"""A compiled model, ready to generate."""
+
+from __future__ import annotations
+
+import collections
+import ctypes
+import json
+import os
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, cast
+
+from inlay import _library as c
+from inlay._errors import FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError
+from inlay._outputs import RequestOutput, Stats
+from inlay._request import EngineHandle, Request, RequestHandle
+from inlay._sampling_params import SamplingParams
+
+Prompt = str | Sequence[int] | Mapping[str, Any]
+"""A text, token ids, or {"prompt": TEXT} or {"prompt_token_ids": IDS} as vLLM has them."""
+Message = Mapping[str, Any]
+"""{"role": "user", "content": "Hi"}, as OpenAI's API has it."""
+
+
+class LLM:
+    """A compiled model, ready to generate.
+
+        with LLM("llama.inlay") as llm:
+            for output in llm.generate(["Once upon a time", "In 1969"], SamplingParams(max_tokens=64)):
+                print(output.prompt, output.outputs[0].text)
+
+    All requests of an engine run in one batch, whichever thread or task they come from; every method may be called from
+    any thread. Errors are InlayError and its subclasses."""
+
+    def __init__(self, bundle: str | os.PathLike[str], *, target: str = "", threads: int = 0,
+                 enforce_eager: bool = False, gpu_memory_utilization: float = 0.9, kv_cache_memory_bytes: int = 0,
+                 max_model_len: int = 0, max_num_seqs: int = 0, max_num_batched_tokens: int = 0):
+        """Loads a bundle that compile-model wrote.
+
+        target: "cpu", "sm_90a"; by default a GPU's if there is one that fits, else cpu.
+        threads: of the host; 0: one a core.
+        enforce_eager: no CUDA graphs.
+        gpu_memory_utilization: share of the GPU's memory for weights, workspace and KV pages, in (0, 1].
+        kv_cache_memory_bytes: of the KV pages; 0: what memory allows.
+        max_model_len, max_num_seqs, max_num_batched_tokens: lower the bundle's bounds; 0: those."""
+        self._engine: EngineHandle | None = None
+        options = c.initialised(c.EngineOptions, c.lib.inlay_engine_options_init)
+        options.target = target.encode() or None
+        options.threads = c.int32(threads, "threads")
+        options.enforce_eager = enforce_eager
+        options.gpu_memory_utilization = gpu_memory_utilization
+        if not 0 <= kv_cache_memory_bytes < 1 << 64:
+            raise InvalidArgumentError(f"kv_cache_memory_bytes is {kv_cache_memory_bytes}, expected 0 or more")
+        options.kv_cache_bytes = kv_cache_memory_bytes
+        options.max_model_len = c.int32(max_model_len, "max_model_len")
+        options.max_num_seqs = c.int32(max_num_seqs, "max_num_seqs")
+        options.max_num_batched_tokens = c.int32(max_num_batched_tokens, "max_num_batched_tokens")
+        pointer = ctypes.c_void_p()
+        c.check(c.lib.inlay_engine_load(os.fsencode(bundle), options, ctypes.byref(pointer)))
+        self._engine = EngineHandle(pointer)
+
+    def __enter__(self) -> LLM:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Takes no more requests. The engine's memory is released when the last request is dropped."""
+        self._engine = None
+
+    @property
+    def _pointer(self) -> ctypes.c_void_p:
+        return self._open().pointer
+
+    def _open(self) -> EngineHandle:
+        if self._engine is None:
+            raise FailedPreconditionError("the LLM was closed; make another")
+        return self._engine
+
+    # --- Generating -------------------------------------------------------------------------------------------------
+
+    def submit(self, prompt: Prompt, sampling_params: SamplingParams | None = None, *,
+               add_special_tokens: bool = True) -> Request:
+        """Queues a prompt and returns at once. sampling_params: by default what the checkpoint recommends."""
+        engine = self._open()
+        params = c.initialised(c.RequestParams, c.lib.inlay_request_params_init)
+        text, ids = _text_or_ids(prompt)
+        if text is not None:
+            data = text.encode(errors="replace")
+            params.prompt, params.prompt_size = data, len(data)
+        if ids is not None:
+            params.prompt_token_ids = c.int32_array(ids, "the prompt's token id")
+            params.prompt_token_id_count = len(ids)
+        params.add_special_tokens = add_special_tokens
+        sampling = _sampling_to_c(self.get_default_sampling_params() if sampling_params is None else sampling_params)
+        params.sampling = ctypes.pointer(sampling)
+        pointer = ctypes.c_void_p()
+        c.check(c.lib.inlay_submit(engine.pointer, params, ctypes.byref(pointer)))
+        return Request(RequestHandle(engine, pointer, sampling.logprobs >= 0), text)
+
+    def stream(self, prompt: Prompt, sampling_params: SamplingParams | None = None, *,
+               add_special_tokens: bool = True) -> Request:
+        """The same as submit, by the name under which one looks for it: `for piece in llm.stream("Once")`, or
+        `async for`."""
+        return self.submit(prompt, sampling_params, add_special_tokens=add_special_tokens)
+
+    def generate(self, prompts: Prompt | Sequence[Prompt],
+                 sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, *,
+                 add_special_tokens: bool = True) -> list[RequestOutput]:
+        """Continues one prompt or all of a list, in one batch, and waits for all of them; outputs come in the order of
+        the prompts. sampling_params: for all prompts, or one for each."""
+        batch: list[Prompt] = [cast(Prompt, prompts)] if _is_one(prompts) else list(cast(Sequence[Prompt], prompts))
+        each = ([sampling_params] * len(batch) if sampling_params is None or isinstance(sampling_params, SamplingParams)
+                else list(sampling_params))
+        if len(each) != len(batch):
+            raise InvalidArgumentError(f"found {len(each)} sampling_params for {len(batch)} prompts, expected one for "
+                                       "each prompt or one for all")
+        outputs: list[RequestOutput] = []
+        running: collections.deque[Request] = collections.deque()
+        try:
+            for prompt, params in zip(batch, each):
+                while True:
+                    try:
+                        running.append(self.submit(prompt, params, add_special_tokens=add_special_tokens))
+                        break
+                    except ResourceExhaustedError:
+                        if not running:  # not the queue, which these requests fill: it can never run
+                            raise
+                        outputs.append(running.popleft().result())
+            while running:
+                outputs.append(running.popleft().result())
+        finally:
+            for request in running:
+                request.cancel()
+        return outputs
+
+    def chat(self, messages: Sequence[Message] | Sequence[Sequence[Message]],
+             sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, *,
+             tools: Sequence[Mapping[str, Any]] | None = None,
+             chat_template_kwargs: Mapping[str, Any] | None = None) -> list[RequestOutput]:
+        """The assistant's answer to one conversation, or to each of a list."""
+        conversations: Any = [messages] if not messages or isinstance(messages[0], Mapping) else messages
+        prompts = [self.apply_chat_template(one, tools=tools, **(chat_template_kwargs or {})) for one in conversations]
+        return self.generate(prompts, sampling_params, add_special_tokens=False)
+
+    def get_default_sampling_params(self) -> SamplingParams:
+        """What the checkpoint recommends (generation_config.json), on top of SamplingParams' defaults."""
+        params = c.initialised(c.SamplingParams, c.lib.inlay_sampling_params_init)
+        c.check(c.lib.inlay_engine_default_sampling(self._pointer, params))
+        names = ("temperature", "top_p", "min_p", "repetition_penalty")
+        # 0.7 as it was written, not as the double next to the float.
+        values = {name: float(f"{getattr(params, name):.7g}") for name in names}
+        return SamplingParams(top_k=params.top_k, **values)
+
+    # --- Text -------------------------------------------------------------------------------------------------------
+
+    def tokenize(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of a text, by the bundle's tokenizer."""
+        data = text.encode(errors="replace")
+        ids, count = ctypes.POINTER(ctypes.c_int32)(), ctypes.c_size_t()
+        c.check(c.lib.inlay_tokenize(self._pointer, data, len(data), add_special_tokens, ctypes.byref(ids),
+                                     ctypes.byref(count)))
+        try:
+            return ids[: count.value]
+        finally:
+            c.lib.inlay_free(ctypes.cast(ids, ctypes.c_void_p))
+
+    def detokenize(self, ids: Sequence[int]) -> str:
+        """The text of token ids."""
+        text, size = ctypes.c_void_p(), ctypes.c_size_t()
+        c.check(c.lib.inlay_detokenize(self._pointer, c.int32_array(ids, "a token id"), len(ids), ctypes.byref(text),
+                                       ctypes.byref(size)))
+        return _take_text(text, size)
+
+    def apply_chat_template(self, messages: Sequence[Message], *, add_generation_prompt: bool = True,
+                            tools: Sequence[Mapping[str, Any]] | None = None, **variables: Any) -> str:
+        """A conversation as the prompt that the model was trained on. The template writes special tokens itself: submit
+        the text with add_special_tokens=False. `variables` are more names for the template, such as
+        enable_thinking."""
+        if tools is not None:
+            variables["tools"] = list(tools)
+        text, size = ctypes.c_void_p(), ctypes.c_size_t()
+        c.check(c.lib.inlay_apply_chat_template(self._pointer, json.dumps(list(messages)).encode(),
+                                                json.dumps(variables).encode() if variables else None,
+                                                add_generation_prompt, ctypes.byref(text), ctypes.byref(size)))
+        return _take_text(text, size)
+
+    # --- State ------------------------------------------------------------------------------------------------------
+
+    def stats(self) -> Stats:
+        """What the engine holds and has done so far."""
+        engine = self._open()
+        stats = c.Stats()
+        stats.struct_size = ctypes.sizeof(stats)
+        c.check(c.lib.inlay_engine_stats(engine.pointer, stats))
+        return Stats(target=c.lib.inlay_engine_target(engine.pointer).decode(),
+                     device=c.lib.inlay_engine_device(engine.pointer).decode(),
+                     **{name: getattr(stats, name) for name, *_ in c.Stats._fields_ if name != "struct_size"})
+
+
+def _is_one(prompts: Any) -> bool:
+    return isinstance(prompts, (str, Mapping)) or (len(prompts) > 0 and isinstance(prompts[0], int))
+
+
+def _text_or_ids(prompt: Prompt) -> tuple[str | None, Sequence[int] | None]:
+    if isinstance(prompt, Mapping):
+        text, ids = prompt.get("prompt"), prompt.get("prompt_token_ids")
+        if (text is None) == (ids is None):
+            raise InvalidArgumentError(f"a prompt with the keys {list(prompt)}, expected either prompt or "
+                                       "prompt_token_ids")
+        return text, ids
+    if isinstance(prompt, str):
+        return prompt, None
+    return None, prompt
+
+
+def _sampling_to_c(params: SamplingParams) -> Any:
+    """The C structure; ctypes keeps what its pointers point to alive with it."""
+    result = c.initialised(c.SamplingParams, c.lib.inlay_sampling_params_init)
+    for field in ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"):
+        setattr(result, field, getattr(params, field))
+    for field in ("top_k", "max_tokens"):
+        setattr(result, field, c.int32(getattr(params, field), field))
+    result.ignore_eos = params.ignore_eos
+    result.logprobs = -1 if params.logprobs is None else c.int32(params.logprobs, "logprobs")
+    if params.seed is not None:
+        if not 0 <= params.seed < 1 << 32:
+            raise InvalidArgumentError(f"seed is {params.seed}, expected an integer in [0, 2**32)")
+        result.has_seed, result.seed = 1, params.seed
+    if params.stop_token_ids:
+        result.stop_token_ids = c.int32_array(params.stop_token_ids, "a stop token id")
+        result.stop_token_id_count = len(params.stop_token_ids)
+    if params.stop:
+        texts = [params.stop] if isinstance(params.stop, str) else list(params.stop)
+        result.stop = (ctypes.c_char_p * len(texts))(*(text.encode(errors="replace") for text in texts))
+        result.stop_count = len(texts)
+    return result
+
+
+def _take_text(text: ctypes.c_void_p, size: ctypes.c_size_t) -> str:
+    try:
+        return ctypes.string_at(text.value or 0, size.value).decode(errors="replace")
+    finally:
+        c.lib.inlay_free(text)

@@ -1,0 +1,159 @@
+// Engines of the C interface: loading, statistics, text.
+#include "runtime/c/handles.h"
+#include "runtime/c/support.h"
+
+#include <cstdlib>
+
+namespace inlay::c {
+namespace {
+
+inlay_engine_options ToC(const EngineOptions &options) {
+  inlay_engine_options result{};
+  result.threads = options.threads;
+  result.enforce_eager = options.enforce_eager;
+  result.gpu_memory_utilization = options.gpu_memory_utilization;
+  result.kv_cache_bytes = options.kv_cache_bytes;
+  result.max_model_len = options.max_model_len;
+  result.max_num_seqs = options.max_num_seqs;
+  result.max_num_batched_tokens = options.max_num_batched_tokens;
+  return result;
+}
+
+absl::StatusOr<EngineOptions> FromC(const inlay_engine_options *given) {
+  inlay_engine_options options = ToC({});
+  if (absl::Status status = Read("inlay_engine_options", given, &options); !status.ok())
+    return status;
+  EngineOptions result;
+  if (options.target)
+    result.target = options.target;
+  result.threads = options.threads;
+  result.enforce_eager = options.enforce_eager != 0;
+  result.gpu_memory_utilization = options.gpu_memory_utilization;
+  result.kv_cache_bytes = options.kv_cache_bytes;
+  result.max_model_len = options.max_model_len;
+  result.max_num_seqs = options.max_num_seqs;
+  result.max_num_batched_tokens = options.max_num_batched_tokens;
+  return result;
+}
+
+// Memory that a program of any language can release with inlay_free.
+template <typename T> absl::Status Give(const T *values, size_t count, T **result, size_t *result_count) {
+  // One more, so that texts end with a zero and malloc is never asked for nothing.
+  auto *memory = static_cast<T *>(std::malloc((count + 1) * sizeof(T)));
+  if (!memory)
+    return absl::ResourceExhaustedError(fmt::format("the host has no {} bytes left", (count + 1) * sizeof(T)));
+  std::copy_n(values, count, memory);
+  memory[count] = 0;
+  *result = memory;
+  *result_count = count;
+  return absl::OkStatus();
+}
+
+} // namespace
+} // namespace inlay::c
+
+using inlay::c::Call;
+
+inlay_status inlay_engine_options_init(inlay_engine_options *options, size_t struct_size, int32_t program_version) {
+  return inlay::c::Init("inlay_engine_options", inlay::c::ToC({}), options, struct_size, program_version);
+}
+
+inlay_status inlay_engine_load(const char *bundle, const inlay_engine_options *options, inlay_engine **engine) {
+  return Call([&]() -> absl::Status {
+    if (absl::Status status = inlay::c::NotNull(engine, "engine"); !status.ok())
+      return status;
+    *engine = nullptr;
+    if (absl::Status status = inlay::c::NotNull(bundle, "bundle"); !status.ok())
+      return status;
+    absl::StatusOr<inlay::EngineOptions> given = inlay::c::FromC(options);
+    if (!given.ok())
+      return given.status();
+    absl::StatusOr<std::unique_ptr<inlay::Engine>> loaded = inlay::Engine::Load(bundle, *given);
+    if (!loaded.ok())
+      return loaded.status();
+    inlay::EngineStats stats = (*loaded)->Stats();
+    *engine = new inlay_engine{*std::move(loaded), stats.target, stats.device};
+    return absl::OkStatus();
+  });
+}
+
+void inlay_engine_free(inlay_engine *engine) { delete engine; }
+
+inlay_status inlay_engine_stats(const inlay_engine *engine, inlay_stats *stats) {
+  return Call([&]() -> absl::Status {
+    if (absl::Status status = inlay::c::NotNull(engine, "engine"); !status.ok())
+      return status;
+    inlay::EngineStats found = engine->engine->Stats();
+    inlay_stats result{};
+    result.load_seconds = found.load_seconds;
+    result.weights_seconds = found.weights_seconds;
+    result.weights_bytes = found.weights_bytes;
+    result.workspace_bytes = found.workspace_bytes;
+    result.kv_cache_bytes = found.kv_cache_bytes;
+    result.kv_cache_tokens = found.kv_cache_tokens;
+    result.max_model_len = found.max_model_len;
+    result.max_num_seqs = found.max_num_seqs;
+    result.max_num_batched_tokens = found.max_num_batched_tokens;
+    result.running = found.running;
+    result.waiting = found.waiting;
+    result.free_pages = found.free_pages;
+    result.total_pages = found.total_pages;
+    result.steps = found.steps;
+    result.prompt_tokens = found.prompt_tokens;
+    result.generation_tokens = found.generation_tokens;
+    return inlay::c::Write("inlay_stats", result, stats);
+  });
+}
+
+const char *inlay_engine_target(const inlay_engine *engine) { return engine ? engine->target.c_str() : ""; }
+const char *inlay_engine_device(const inlay_engine *engine) { return engine ? engine->device.c_str() : ""; }
+
+inlay_status inlay_tokenize(const inlay_engine *engine, const char *text, size_t text_size, int32_t add_special_tokens,
+                            int32_t **ids, size_t *id_count) {
+  return Call([&]() -> absl::Status {
+    if (absl::Status status = inlay::c::NotNull(
+            {{engine, "engine"}, {text_size ? text : "", "text"}, {ids, "ids"}, {id_count, "id_count"}});
+        !status.ok())
+      return status;
+    absl::StatusOr<std::vector<int32_t>> found =
+        engine->engine->Tokenize(std::string(text, text_size), add_special_tokens != 0);
+    if (!found.ok())
+      return found.status();
+    return inlay::c::Give(found->data(), found->size(), ids, id_count);
+  });
+}
+
+inlay_status inlay_detokenize(const inlay_engine *engine, const int32_t *ids, size_t id_count, char **text,
+                              size_t *text_size) {
+  return Call([&]() -> absl::Status {
+    const void *given = ids;
+    if (absl::Status status = inlay::c::NotNull(
+            {{engine, "engine"}, {id_count ? given : "", "ids"}, {text, "text"}, {text_size, "text_size"}});
+        !status.ok())
+      return status;
+    absl::StatusOr<std::string> found = engine->engine->Detokenize(std::vector<int32_t>(ids, ids + id_count));
+    if (!found.ok())
+      return found.status();
+    return inlay::c::Give(found->data(), found->size(), text, text_size);
+  });
+}
+
+inlay_status inlay_apply_chat_template(const inlay_engine *engine, const char *messages_json,
+                                       const char *variables_json, int32_t add_generation_prompt, char **text,
+                                       size_t *text_size) {
+  return Call([&]() -> absl::Status {
+    if (absl::Status status = inlay::c::NotNull(
+            {{engine, "engine"}, {messages_json, "messages_json"}, {text, "text"}, {text_size, "text_size"}});
+        !status.ok())
+      return status;
+    inlay::ChatRequest chat;
+    chat.messages_json = messages_json;
+    if (variables_json)
+      chat.variables_json = variables_json;
+    chat.add_generation_prompt = add_generation_prompt != 0;
+    absl::StatusOr<std::string> prompt = engine->engine->ApplyChatTemplate(chat);
+    if (!prompt.ok())
+      return prompt.status();
+    return inlay::c::Give(prompt->data(), prompt->size(), text, text_size);
+  });
+}

@@ -1,0 +1,240 @@
+/* Runs a compiled language model inside a program, in C or through a foreign function interface.
+ *
+ *   inlay_engine_options options;
+ *   inlay_engine *engine;
+ *   if (inlay_engine_options_init(&options, sizeof options, INLAY_ABI_VERSION) != INLAY_OK ||
+ *       inlay_engine_load("llama.inlay", &options, &engine) != INLAY_OK)
+ *     die(inlay_last_error());
+ *
+ * - Handles are opaque. What a call makes is released by the call of the same name with _free; NULL may be freed.
+ * - A call that can fail returns an inlay_status, and inlay_last_error() says in a line what was found, what was
+ *   expected and what to do.
+ * - Structures that the program fills in begin with struct_size and are set to their defaults by a call that ends in
+ *   _init, which takes sizeof as the program was compiled. Later versions append fields: a program keeps running with a
+ *   library that knows more of them.
+ * - Texts are UTF-8. Those with a size may hold zero bytes; those without end at the first.
+ * - All calls may be made from any thread, unless said otherwise. No exception or signal crosses this interface.
+ */
+#ifndef INLAY_H
+#define INLAY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#error "Inlay runs on Linux"
+#elif defined(INLAY_BUILDING_LIBRARY)
+#define INLAY_API __attribute__((visibility("default")))
+#else
+#define INLAY_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Versions ---------------------------------------------------------------------------------------------------- */
+
+/* Of this header: major * 1000 + minor. A program runs with a library of the same major and the same or a later minor
+ * version: minor versions only add. */
+#define INLAY_ABI_VERSION 1000
+
+/* The library's INLAY_ABI_VERSION. */
+INLAY_API int32_t inlay_abi_version(void);
+
+/* The library's release and commit: "0.1.0 (1a2b3c4d5e6f)". */
+INLAY_API const char *inlay_version(void);
+
+/* ---- Errors ------------------------------------------------------------------------------------------------------ */
+
+/* Numbers are those of gRPC and Abseil. */
+typedef int32_t inlay_status;
+enum {
+  INLAY_OK = 0,
+  INLAY_CANCELLED = 1,
+  INLAY_INVALID_ARGUMENT = 3,    /* wrong whatever the engine's state */
+  INLAY_DEADLINE_EXCEEDED = 4,   /* not ready in time: the call may be repeated */
+  INLAY_NOT_FOUND = 5,           /* a file or directory */
+  INLAY_RESOURCE_EXHAUSTED = 8,  /* memory, pages or places in the queue */
+  INLAY_FAILED_PRECONDITION = 9, /* the bundle or engine cannot do this: no tokenizer, wrong version */
+  INLAY_UNIMPLEMENTED = 12,
+  INLAY_INTERNAL = 13, /* a fault of Inlay's */
+  INLAY_UNAVAILABLE = 14,
+  INLAY_DATA_LOSS = 15, /* a bundle's file is not what its hash says */
+  INLAY_END = 100       /* no error: the request has given its last token */
+};
+
+/* "INVALID_ARGUMENT", for logs. */
+INLAY_API const char *inlay_status_name(inlay_status status);
+
+/* What the last failed call of this thread found; "" if none failed. Kept for each thread and not for each handle, so
+ * that what another thread does with the same handle cannot replace it. Valid until this thread's next failing call. */
+INLAY_API const char *inlay_last_error(void);
+
+/* Whether a program compiled with `program_version` (its INLAY_ABI_VERSION) can use this library;
+ * INLAY_FAILED_PRECONDITION says which of the two to update. The calls that end in _init make the same check. */
+INLAY_API inlay_status inlay_check_abi(int32_t program_version);
+
+/* ---- Engine ------------------------------------------------------------------------------------------------------ */
+
+typedef struct inlay_engine inlay_engine;
+
+typedef struct inlay_engine_options {
+  size_t struct_size;
+  const char *target;             /* "cpu", "sm_90a"; NULL: a GPU's if there is one that fits, else cpu */
+  int32_t threads;                /* of the host; 0: one a core */
+  int32_t enforce_eager;          /* not 0: no CUDA graphs */
+  double gpu_memory_utilization;  /* in (0, 1]: share of the GPU's memory for weights, workspace and KV pages */
+  uint64_t kv_cache_bytes;        /* of the KV pages; 0: what memory allows */
+  int32_t max_model_len;          /* tokens of a sequence, at most the bundle's bound; 0: that */
+  int32_t max_num_seqs;           /* sequences in one step, likewise */
+  int32_t max_num_batched_tokens; /* tokens in one step, likewise */
+} inlay_engine_options;
+
+INLAY_API inlay_status inlay_engine_options_init(inlay_engine_options *options, size_t struct_size,
+                                                 int32_t program_version);
+
+/* Opens a bundle, verifies it and brings its weights to the device. *engine is NULL on failure. */
+INLAY_API inlay_status inlay_engine_load(const char *bundle, const inlay_engine_options *options,
+                                         inlay_engine **engine);
+
+/* Ends what runs and waits for it. Requests may be freed before or after: those that are left end with INLAY_CANCELLED.
+ * No other call with this engine may be under way. */
+INLAY_API void inlay_engine_free(inlay_engine *engine);
+
+typedef struct inlay_stats {
+  size_t struct_size;
+  double load_seconds;
+  double weights_seconds; /* of load_seconds: making and transferring weights */
+  uint64_t weights_bytes;
+  uint64_t workspace_bytes;
+  uint64_t kv_cache_bytes;
+  int64_t kv_cache_tokens;
+  int32_t max_model_len;
+  int32_t max_num_seqs;
+  int32_t max_num_batched_tokens;
+  int32_t running; /* requests */
+  int32_t waiting; /* requests */
+  int32_t free_pages;
+  int32_t total_pages;
+  int64_t steps;
+  int64_t prompt_tokens;
+  int64_t generation_tokens;
+} inlay_stats;
+
+/* The caller sets stats->struct_size to sizeof(inlay_stats); the fields that fit are filled in. */
+INLAY_API inlay_status inlay_engine_stats(const inlay_engine *engine, inlay_stats *stats);
+
+/* The bundle's target ("cpu") and the device's name; they live as long as the engine. */
+INLAY_API const char *inlay_engine_target(const inlay_engine *engine);
+INLAY_API const char *inlay_engine_device(const inlay_engine *engine);
+
+/* ---- Text -------------------------------------------------------------------------------------------------------- */
+
+/* What the calls below return in *text and *ids is released with inlay_free. A text has a zero byte after its end. */
+INLAY_API void inlay_free(void *memory);
+
+/* Text to token ids and back with the bundle's tokenizer; INLAY_FAILED_PRECONDITION if it has none. */
+INLAY_API inlay_status inlay_tokenize(const inlay_engine *engine, const char *text, size_t text_size,
+                                      int32_t add_special_tokens, int32_t **ids, size_t *id_count);
+INLAY_API inlay_status inlay_detokenize(const inlay_engine *engine, const int32_t *ids, size_t id_count, char **text,
+                                        size_t *text_size);
+
+/* A conversation as the prompt that the model was trained on. messages_json is a list of objects as OpenAI's API takes
+ * them; variables_json an object with what else the template may name (tools, enable_thinking), or NULL. The template
+ * writes special tokens itself: submit the text with add_special_tokens = 0. */
+INLAY_API inlay_status inlay_apply_chat_template(const inlay_engine *engine, const char *messages_json,
+                                                 const char *variables_json, int32_t add_generation_prompt, char **text,
+                                                 size_t *text_size);
+
+/* ---- Requests ---------------------------------------------------------------------------------------------------- */
+
+/* How tokens are chosen. Names and defaults are those of vLLM. */
+typedef struct inlay_sampling_params {
+  size_t struct_size;
+  float temperature;        /* 1; 0 is greedy */
+  int32_t top_k;            /* 0 is off */
+  float top_p;              /* in (0, 1]; 1 is off */
+  float min_p;              /* in [0, 1]; 0 is off */
+  float repetition_penalty; /* above 0; 1 is off */
+  float presence_penalty;   /* in [-2, 2] */
+  float frequency_penalty;  /* in [-2, 2] */
+  int32_t has_seed;         /* not 0: `seed` counts, and the same seed gives the same tokens, whatever else runs */
+  uint32_t seed;
+  int32_t max_tokens; /* 16 */
+  int32_t ignore_eos; /* not 0: go on after the end of the sequence */
+  int32_t logprobs;   /* this many most likely tokens with each token; -1: none */
+  const int32_t *stop_token_ids;
+  size_t stop_token_id_count;
+  const char *const *stop; /* ends before the first of these in the text */
+  size_t stop_count;
+} inlay_sampling_params;
+
+INLAY_API inlay_status inlay_sampling_params_init(inlay_sampling_params *params, size_t struct_size,
+                                                  int32_t program_version);
+
+/* Puts what the checkpoint recommends (generation_config.json) into params that were initialised. */
+INLAY_API inlay_status inlay_engine_default_sampling(const inlay_engine *engine, inlay_sampling_params *params);
+
+/* One thing to generate. Either a text or token ids are given. */
+typedef struct inlay_request_params {
+  size_t struct_size;
+  const char *prompt;
+  size_t prompt_size;
+  const int32_t *prompt_token_ids;
+  size_t prompt_token_id_count;
+  int32_t add_special_tokens;            /* 1 */
+  const inlay_sampling_params *sampling; /* NULL: the defaults */
+} inlay_request_params;
+
+INLAY_API inlay_status inlay_request_params_init(inlay_request_params *params, size_t struct_size,
+                                                 int32_t program_version);
+
+/* A request on its way. Freeing it cancels it. */
+typedef struct inlay_request inlay_request;
+
+/* Checks a request and queues it; does not wait. *request is NULL on failure. */
+INLAY_API inlay_status inlay_submit(inlay_engine *engine, const inlay_request_params *params, inlay_request **request);
+INLAY_API void inlay_request_free(inlay_request *request);
+INLAY_API void inlay_request_cancel(inlay_request *request);
+
+typedef struct inlay_token_logprob {
+  int32_t id;
+  float logprob; /* natural logarithm */
+} inlay_token_logprob;
+
+/* One generated token. What it points to is valid until the next call of inlay_request_next or inlay_request_free with
+ * the same request. */
+typedef struct inlay_piece {
+  size_t struct_size;
+  int32_t token_id;
+  float logprob;    /* if logprobs were asked for */
+  const char *text; /* what the token completes, may be empty in the middle of a character; a zero byte follows it */
+  size_t text_size;
+  const inlay_token_logprob *top; /* the most likely tokens, if asked for */
+  size_t top_count;
+} inlay_piece;
+
+/* Waits for the next token: INLAY_OK with a piece, INLAY_END after the last one, INLAY_DEADLINE_EXCEEDED if none came
+ * in `timeout_seconds` (negative: wait as long as it takes), and the error that ended the request otherwise. The caller
+ * sets piece->struct_size to sizeof(inlay_piece). One thread at a time for one request. */
+INLAY_API inlay_status inlay_request_next(inlay_request *request, double timeout_seconds, inlay_piece *piece);
+
+typedef int32_t inlay_finish_reason;
+enum {
+  INLAY_FINISH_NONE = 0, /* not finished */
+  INLAY_FINISH_STOP = 1, /* the end of the sequence, a stop string or a stop token */
+  INLAY_FINISH_LENGTH = 2,
+  INLAY_FINISH_CANCELLED = 3,
+  INLAY_FINISH_ERROR = 4
+};
+INLAY_API inlay_finish_reason inlay_request_finish_reason(const inlay_request *request);
+
+/* The prompt's token ids, which live as long as the request. */
+INLAY_API const int32_t *inlay_request_prompt_token_ids(const inlay_request *request, size_t *count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* INLAY_H */

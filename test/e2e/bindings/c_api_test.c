@@ -1,0 +1,232 @@
+/* The C interface as a C99 program uses it: versions, wrong arguments, generating, cancelling, lifetimes.
+ * c_api_test BUNDLE */
+#include "inlay.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int failures = 0;
+
+#define EXPECT(condition)                                                                                              \
+  ((condition) ? (void)0                                                                                               \
+               : (void)(++failures, fprintf(stderr, "%s:%d: expected %s; last error: %s\n", __FILE__, __LINE__,        \
+                                            #condition, inlay_last_error())))
+/* A call that must fail, with its code and a part of its text. */
+#define EXPECT_ERROR(call, code, part) (EXPECT((call) == (code)), EXPECT(strstr(inlay_last_error(), (part)) != NULL))
+
+static inlay_engine *load(const char *bundle) {
+  inlay_engine_options options;
+  inlay_engine *engine = NULL;
+  EXPECT(inlay_engine_options_init(&options, sizeof options, INLAY_ABI_VERSION) == INLAY_OK);
+  options.target = "cpu";
+  options.threads = 2;
+  EXPECT(inlay_engine_load(bundle, &options, &engine) == INLAY_OK);
+  if (!engine)
+    exit(1);
+  return engine;
+}
+
+static void greedy(inlay_sampling_params *sampling, int32_t max_tokens) {
+  EXPECT(inlay_sampling_params_init(sampling, sizeof *sampling, INLAY_ABI_VERSION) == INLAY_OK);
+  sampling->temperature = 0;
+  sampling->ignore_eos = 1;
+  sampling->max_tokens = max_tokens;
+}
+
+static inlay_request *submit(inlay_engine *engine, const char *prompt, const inlay_sampling_params *sampling) {
+  inlay_request_params params;
+  inlay_request *request = NULL;
+  EXPECT(inlay_request_params_init(&params, sizeof params, INLAY_ABI_VERSION) == INLAY_OK);
+  params.prompt = prompt;
+  params.prompt_size = strlen(prompt);
+  params.sampling = sampling;
+  EXPECT(inlay_submit(engine, &params, &request) == INLAY_OK);
+  if (!request)
+    exit(1);
+  return request;
+}
+
+/* The request's text, at most `size` bytes; the count of its tokens. */
+static int collect(inlay_request *request, char *text, size_t size) {
+  int count = 0;
+  inlay_status status;
+  inlay_piece piece;
+  piece.struct_size = sizeof piece;
+  text[0] = 0;
+  while ((status = inlay_request_next(request, -1, &piece)) == INLAY_OK) {
+    EXPECT(piece.text[piece.text_size] == 0);
+    strncat(text, piece.text, size - strlen(text) - 1);
+    ++count;
+  }
+  EXPECT(status == INLAY_END);
+  return count;
+}
+
+static void test_versions(void) {
+  inlay_engine_options options;
+  EXPECT(inlay_abi_version() == INLAY_ABI_VERSION);
+  EXPECT(strstr(inlay_version(), "0.1.0") == inlay_version());
+  EXPECT(strcmp(inlay_status_name(INLAY_NOT_FOUND), "NOT_FOUND") == 0);
+  EXPECT(inlay_check_abi(INLAY_ABI_VERSION) == INLAY_OK);
+  EXPECT_ERROR(inlay_check_abi(INLAY_ABI_VERSION + 1), INLAY_FAILED_PRECONDITION, "update libinlay.so");
+  EXPECT_ERROR(inlay_check_abi(INLAY_ABI_VERSION - 1000), INLAY_FAILED_PRECONDITION, "compile the program with");
+  EXPECT_ERROR(inlay_engine_options_init(&options, sizeof options, INLAY_ABI_VERSION + 1000), INLAY_FAILED_PRECONDITION,
+               "compiled for version 2.0");
+  EXPECT_ERROR(inlay_engine_options_init(&options, sizeof options + 8, INLAY_ABI_VERSION), INLAY_INVALID_ARGUMENT,
+               "update libinlay.so");
+  EXPECT_ERROR(inlay_engine_options_init(&options, 4, INLAY_ABI_VERSION), INLAY_INVALID_ARGUMENT, "struct_size is 4");
+}
+
+static void test_wrong_arguments(const char *bundle) {
+  inlay_engine_options options;
+  inlay_engine *engine = (inlay_engine *)&options;
+  inlay_request *request = (inlay_request *)&options;
+  inlay_request_params params;
+  inlay_sampling_params sampling;
+  inlay_piece piece;
+  inlay_stats stats;
+  int32_t *ids;
+  char *text;
+  size_t size;
+  EXPECT(inlay_engine_options_init(&options, sizeof options, INLAY_ABI_VERSION) == INLAY_OK);
+  EXPECT_ERROR(inlay_engine_options_init(NULL, sizeof options, INLAY_ABI_VERSION), INLAY_INVALID_ARGUMENT, "is NULL");
+  EXPECT_ERROR(inlay_engine_load(bundle, &options, NULL), INLAY_INVALID_ARGUMENT, "engine is NULL");
+  EXPECT_ERROR(inlay_engine_load(NULL, &options, &engine), INLAY_INVALID_ARGUMENT, "bundle is NULL");
+  EXPECT(engine == NULL);
+  EXPECT_ERROR(inlay_engine_load(bundle, NULL, &engine), INLAY_INVALID_ARGUMENT, "inlay_engine_options is NULL");
+  EXPECT_ERROR(inlay_engine_load("/nowhere/model.inlay", &options, &engine), INLAY_NOT_FOUND, "/nowhere/model.inlay");
+  options.max_num_seqs = 1 << 30;
+  EXPECT_ERROR(inlay_engine_load(bundle, &options, &engine), INLAY_INVALID_ARGUMENT, "--max-num-seqs is 1073741824");
+  options.struct_size = 0;
+  EXPECT_ERROR(inlay_engine_load(bundle, &options, &engine), INLAY_INVALID_ARGUMENT, "struct_size is 0");
+
+  engine = load(bundle);
+  greedy(&sampling, 4);
+  EXPECT(inlay_request_params_init(&params, sizeof params, INLAY_ABI_VERSION) == INLAY_OK);
+  params.sampling = &sampling;
+  EXPECT_ERROR(inlay_submit(NULL, &params, &request), INLAY_INVALID_ARGUMENT, "engine is NULL");
+  EXPECT(request == NULL);
+  EXPECT_ERROR(inlay_submit(engine, NULL, &request), INLAY_INVALID_ARGUMENT, "inlay_request_params is NULL");
+  EXPECT_ERROR(inlay_submit(engine, &params, &request), INLAY_INVALID_ARGUMENT, "the prompt is empty");
+  params.prompt_size = 3;
+  EXPECT_ERROR(inlay_submit(engine, &params, &request), INLAY_INVALID_ARGUMENT, "prompt is NULL");
+  params.prompt = "def";
+  sampling.stop_count = 1;
+  EXPECT_ERROR(inlay_submit(engine, &params, &request), INLAY_INVALID_ARGUMENT, "stop is NULL");
+  sampling.stop_count = 0;
+  sampling.top_p = 0;
+  EXPECT_ERROR(inlay_submit(engine, &params, &request), INLAY_INVALID_ARGUMENT, "top_p");
+  sampling.struct_size = 3;
+  EXPECT_ERROR(inlay_submit(engine, &params, &request), INLAY_INVALID_ARGUMENT, "inlay_sampling_params: struct_size");
+  EXPECT(request == NULL);
+
+  stats.struct_size = 1 << 20;
+  EXPECT_ERROR(inlay_engine_stats(engine, &stats), INLAY_INVALID_ARGUMENT, "inlay_stats: struct_size");
+  EXPECT_ERROR(inlay_engine_stats(NULL, &stats), INLAY_INVALID_ARGUMENT, "engine is NULL");
+  EXPECT_ERROR(inlay_tokenize(engine, NULL, 1, 1, &ids, &size), INLAY_INVALID_ARGUMENT, "text is NULL");
+  EXPECT_ERROR(inlay_detokenize(engine, NULL, 1, &text, &size), INLAY_INVALID_ARGUMENT, "ids is NULL");
+  EXPECT_ERROR(inlay_apply_chat_template(engine, "[]", NULL, 1, &text, &size), INLAY_FAILED_PRECONDITION,
+               "has no chat template");
+  piece.struct_size = sizeof piece;
+  EXPECT_ERROR(inlay_request_next(NULL, -1, &piece), INLAY_INVALID_ARGUMENT, "request is NULL");
+  EXPECT_ERROR(inlay_request_next((request = submit(engine, "def", NULL)), -1, NULL), INLAY_INVALID_ARGUMENT,
+               "inlay_piece is NULL");
+  inlay_request_free(request);
+  inlay_request_free(NULL);
+  inlay_request_cancel(NULL);
+  inlay_free(NULL);
+  EXPECT(inlay_request_finish_reason(NULL) == INLAY_FINISH_NONE);
+  inlay_engine_free(engine);
+  inlay_engine_free(NULL);
+}
+
+static void test_text(inlay_engine *engine) {
+  const char *given = "def main():";
+  int32_t *ids = NULL;
+  char *text = NULL;
+  size_t count = 0, size = 0;
+  EXPECT(inlay_tokenize(engine, given, strlen(given), 0, &ids, &count) == INLAY_OK && count > 1);
+  EXPECT(inlay_detokenize(engine, ids, count, &text, &size) == INLAY_OK);
+  EXPECT(size == strlen(given) && strcmp(text, given) == 0);
+  inlay_free(ids);
+  inlay_free(text);
+  EXPECT(inlay_tokenize(engine, NULL, 0, 0, &ids, &count) == INLAY_OK && count == 0);
+  inlay_free(ids);
+}
+
+static void test_generate(inlay_engine *engine) {
+  static char alone[4096], batched[4096], other[4096];
+  inlay_sampling_params sampling;
+  inlay_piece piece;
+  inlay_request *first, *second;
+  size_t count = 0;
+  inlay_stats stats;
+  greedy(&sampling, 40);
+  first = submit(engine, "class Server:", &sampling);
+  EXPECT(collect(first, alone, sizeof alone) == 40 && strlen(alone) > 40);
+  EXPECT(inlay_request_finish_reason(first) == INLAY_FINISH_LENGTH);
+  EXPECT(inlay_request_prompt_token_ids(first, &count) != NULL && count > 1);
+  inlay_request_free(first);
+
+  first = submit(engine, "class Server:", &sampling);
+  sampling.logprobs = 3;
+  sampling.stop_count = 1;
+  sampling.stop = (const char *const[]){"\n"};
+  second = submit(engine, "import os", &sampling);
+  piece.struct_size = sizeof piece;
+  EXPECT(inlay_request_next(second, -1, &piece) == INLAY_OK);
+  EXPECT(piece.top_count == 3 && piece.top[0].id == piece.token_id && piece.top[0].logprob == piece.logprob);
+  collect(second, other, sizeof other);
+  EXPECT(inlay_request_finish_reason(second) == INLAY_FINISH_STOP && strchr(other, '\n') == NULL);
+  collect(first, batched, sizeof batched);
+  EXPECT(strcmp(alone, batched) == 0);
+  inlay_request_free(first);
+  inlay_request_free(second);
+
+  stats.struct_size = sizeof stats;
+  EXPECT(inlay_engine_stats(engine, &stats) == INLAY_OK && stats.generation_tokens >= 80);
+  EXPECT(strcmp(inlay_engine_target(engine), "cpu") == 0);
+}
+
+static void test_cancel_and_lifetimes(const char *bundle) {
+  static char text[1 << 16];
+  inlay_engine *engine = load(bundle);
+  inlay_sampling_params sampling;
+  inlay_request *cancelled, *dropped, *left;
+  inlay_piece piece;
+  greedy(&sampling, 900);
+  piece.struct_size = sizeof piece;
+  cancelled = submit(engine, "import os", &sampling);
+  dropped = submit(engine, "import sys", &sampling);
+  left = submit(engine, "class A", &sampling);
+  EXPECT(inlay_request_next(cancelled, -1, &piece) == INLAY_OK);
+  inlay_request_cancel(cancelled);
+  EXPECT(collect(cancelled, text, sizeof text) < 899);
+  EXPECT(inlay_request_finish_reason(cancelled) == INLAY_FINISH_CANCELLED);
+  inlay_request_free(dropped);
+  inlay_engine_free(engine);
+  while (inlay_request_next(left, -1, &piece) == INLAY_OK)
+    ;
+  EXPECT_ERROR(inlay_request_next(left, -1, &piece), INLAY_CANCELLED, "shut down");
+  inlay_request_free(left);
+  inlay_request_free(cancelled);
+}
+
+int main(int argc, char **argv) {
+  inlay_engine *engine;
+  if (argc != 2) {
+    fprintf(stderr, "usage: c_api_test BUNDLE\n");
+    return 1;
+  }
+  test_versions();
+  test_wrong_arguments(argv[1]);
+  engine = load(argv[1]);
+  test_text(engine);
+  test_generate(engine);
+  inlay_engine_free(engine);
+  test_cancel_and_lifetimes(argv[1]);
+  if (failures)
+    fprintf(stderr, "%d expectations failed\n", failures);
+  return failures != 0;
+}

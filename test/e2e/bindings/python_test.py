@@ -1,0 +1,166 @@
+"""The Python package on the example model. INLAY_LIBRARY names libinlay.so, INLAY_TEST_BUNDLE the bundle."""
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+import inlay
+from inlay import LLM, SamplingParams
+
+BUNDLE = os.environ["INLAY_TEST_BUNDLE"]
+PROMPTS = ["def main(argv):\n", "class Server:\n", "import os\nimport sys\n", "x"]
+
+
+def greedy(max_tokens: int, **more) -> SamplingParams:
+    return SamplingParams(temperature=0, ignore_eos=True, max_tokens=max_tokens, **more)
+
+
+def wait_until(condition, seconds: float = 10) -> bool:
+    end = time.monotonic() + seconds
+    while not (holds := condition()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return holds
+
+
+class Generate(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.llm = LLM(BUNDLE, target="cpu", threads=2)
+        cls.alone = [cls.llm.generate(prompt, greedy(24))[0].outputs[0].text for prompt in PROMPTS]
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.llm.close()
+
+    def test_a_batch_is_its_prompts_alone(self):
+        outputs = self.llm.generate(PROMPTS, greedy(24))
+        self.assertEqual([output.outputs[0].text for output in outputs], self.alone)
+        self.assertEqual([output.prompt for output in outputs], PROMPTS)
+        self.assertEqual(outputs[0].prompt_token_ids, self.llm.tokenize(PROMPTS[0]))
+        self.assertEqual(outputs[0].outputs[0].finish_reason, "length")
+
+    def test_prompts_in_all_their_forms(self):
+        ids = self.llm.tokenize(PROMPTS[0])
+        forms = [PROMPTS[0], ids, {"prompt": PROMPTS[0]}, {"prompt_token_ids": ids}]
+        self.assertEqual({output.outputs[0].text for output in self.llm.generate(forms, greedy(24))}, {self.alone[0]})
+        self.assertEqual(self.llm.detokenize(self.llm.tokenize("def é(): 你好")), "def é(): 你好")
+
+    def test_parameters_for_each_prompt(self):
+        outputs = self.llm.generate(PROMPTS[:2], [greedy(3), greedy(5, logprobs=2, stop=["absent"])])
+        self.assertEqual([len(output.outputs[0].token_ids) for output in outputs], [3, 5])
+        answer = outputs[1].outputs[0]
+        self.assertEqual([at[id].rank for at, id in zip(answer.logprobs, answer.token_ids)], [1] * 5)
+        self.assertLess(answer.cumulative_logprob, 0)
+        self.assertIsNone(outputs[0].outputs[0].logprobs)
+        one, other = (self.llm.generate("x", SamplingParams(seed=7))[0].outputs[0].text for _ in range(2))
+        self.assertEqual(one, other)
+
+    def test_stream_and_stop(self):
+        request = self.llm.stream(PROMPTS[0], greedy(24))
+        self.assertEqual("".join(piece.text for piece in request), self.alone[0])
+        self.assertEqual(request.finish_reason, "length")
+        stop = self.alone[1][10:13]
+        request = self.llm.stream(PROMPTS[1], greedy(24, stop=stop))
+        self.assertEqual("".join(piece.text for piece in request), self.alone[1].split(stop)[0])
+        self.assertEqual(request.finish_reason, "stop")
+
+    def test_async_streams_run_side_by_side(self):
+        async def text(prompt):
+            return "".join([piece.text async for piece in self.llm.stream(prompt, greedy(24))])
+
+        async def main():
+            texts = await asyncio.gather(*(text(prompt) for prompt in PROMPTS * 4))
+            output = await self.llm.submit(PROMPTS[0], greedy(24)).wait()
+            return texts, output.outputs[0].text
+
+        self.assertEqual(asyncio.run(main()), (self.alone * 4, self.alone[0]))
+
+    def test_a_cancelled_task_cancels_its_request(self):
+        async def main():
+            request = self.llm.submit("x", greedy(900))
+            task = asyncio.create_task(request.wait())
+            await asyncio.sleep(0.02)
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            return request
+
+        request = asyncio.run(main())
+        self.assertTrue(wait_until(lambda: request.finish_reason == "cancelled"))
+
+    def test_cancel_leave_and_drop_end_requests(self):
+        with self.llm.submit("x", greedy(900)) as left:
+            next(left)
+        dropped = self.llm.submit("x", greedy(900))
+        del dropped
+        gc.collect()
+        cancelled = self.llm.submit("x", greedy(900))
+        threading.Timer(0.02, cancelled.cancel).start()
+        self.assertLess(len(cancelled.result().outputs[0].token_ids), 900)
+        self.assertEqual(cancelled.finish_reason, "cancelled")
+        self.assertTrue(wait_until(lambda: self.llm.stats().free_pages == self.llm.stats().total_pages))
+        self.assertEqual(self.llm.stats().running, 0)
+
+    def test_many_threads(self):
+        found = {}
+
+        def work(index):
+            found[index] = [self.llm.generate(PROMPTS[index % 4], greedy(24))[0].outputs[0].text for _ in range(3)]
+
+        threads = [threading.Thread(target=work, args=(index,)) for index in range(24)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(found, {index: [self.alone[index % 4]] * 3 for index in range(24)})
+
+
+class Errors(unittest.TestCase):
+    def test_wrong_arguments_raise_with_the_reason(self):
+        with LLM(BUNDLE, target="cpu") as llm:
+            for call, kind, text in [
+                (lambda: llm.generate("x", SamplingParams(temperature=-1)), inlay.InvalidArgumentError, "temperature"),
+                (lambda: llm.generate(""), inlay.InvalidArgumentError, "the prompt is empty"),
+                (lambda: llm.generate([1 << 31]), inlay.InvalidArgumentError, "token id is 2147483648"),
+                (lambda: llm.generate("x", SamplingParams(seed=-1)), inlay.InvalidArgumentError, "seed is -1"),
+                (lambda: llm.generate("x", [SamplingParams()] * 2), inlay.InvalidArgumentError, "2 sampling_params"),
+                (lambda: llm.generate({"text": "x"}), inlay.InvalidArgumentError, "expected either prompt or"),
+                (lambda: llm.chat([{"role": "user", "content": "x"}]), inlay.FailedPreconditionError, "chat template"),
+                (lambda: LLM(BUNDLE, target="sm_1"), inlay.InvalidArgumentError, "has no target 'sm_1'"),
+                (lambda: LLM("/nowhere"), inlay.NotFoundError, "/nowhere"),
+            ]:
+                with self.subTest(text), self.assertRaisesRegex(kind, text):
+                    call()
+        with self.assertRaisesRegex(inlay.FailedPreconditionError, "was closed"):
+            llm.generate("x")
+
+    def test_requests_outlive_a_closed_llm_and_a_dropped_one(self):
+        llm = LLM(BUNDLE, target="cpu")
+        request = llm.submit("x", greedy(4))
+        llm.close()
+        del llm
+        gc.collect()
+        self.assertEqual(len(request.result().outputs[0].token_ids), 4)
+
+    def test_a_library_that_is_none_is_named(self):
+        for library, expected in [("/nowhere/libinlay.so", "INLAY_LIBRARY=/nowhere/libinlay.so: cannot be loaded"),
+                                  ("libc.so.6", "libc.so.6: is no libinlay.so")]:
+            result = subprocess.run([sys.executable, "-c", "import inlay"], capture_output=True, text=True,
+                                    env={**os.environ, "INLAY_LIBRARY": library})
+            self.assertIn(expected, result.stderr)
+            self.assertNotEqual(result.returncode, 0)
+
+    def test_an_interpreter_ends_with_requests_under_way(self):
+        script = ("import inlay, os; llm = inlay.LLM(os.environ['INLAY_TEST_BUNDLE'], target='cpu')\n"
+                  "request = llm.submit('x', inlay.SamplingParams(max_tokens=900, ignore_eos=True)); next(request)")
+        result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+
+
+if __name__ == "__main__":
+    unittest.main()
