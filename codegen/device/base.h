@@ -81,6 +81,13 @@ __device__ __forceinline__ float minimum(float a, float b) {
   return y;
 }
 
+// 2^x by the special function unit; results below the normal floats are 0.
+__device__ __forceinline__ float exp2_approximate(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // Quotients rounded up and down.
 __device__ __forceinline__ int ceil_div(int a, int b) { return a / b + (a % b != 0 && (a < 0) == (b < 0)); }
 __device__ __forceinline__ int floor_div(int a, int b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }

@@ -58,3 +58,9 @@ template <typename T> __device__ __forceinline__ void ldmatrix_x2_trans(int *r, 
                : "r"(shared_address(row))
                : "memory");
 }
+// An 8 x 8 matrix of 16-bit elements, of which each lane has two neighbours of a row, and gets two of its transpose.
+__device__ __forceinline__ int transpose_8x8(int x) {
+  int y;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(y) : "r"(x));
+  return y;
+}

@@ -5,6 +5,9 @@
 template <typename T> __device__ __forceinline__ T shuffle_xor(T value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
 }
+template <typename T> __device__ __forceinline__ T shuffle_from(T value, int lane) {
+  return __shfl_sync(0xffffffffu, value, lane);
+}
 // The sum over the lanes, in all of them.
 __device__ __forceinline__ float warp_sum(float value) {
 #pragma unroll

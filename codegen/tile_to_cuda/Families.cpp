@@ -15,8 +15,10 @@ struct Family {
 } // namespace
 
 static constexpr Family families[] = {
-    {"attention", lowerGeneric}, {"gemm", lowerGemm},    {"generic", lowerGeneric},
-    {"matvec", lowerMatvec},     {"rows", lowerGeneric}, {"sample", lowerGeneric},
+    {"attention", lowerGeneric}, {"decode_attention", lowerDecodeAttention},
+    {"gemm", lowerGemm},         {"generic", lowerGeneric},
+    {"matvec", lowerMatvec},     {"rows", lowerGeneric},
+    {"sample", lowerGeneric},
 };
 
 FamilyLowering inlay::familyLowering(tile::ProgramOp program) {

@@ -30,6 +30,10 @@ using FamilyLowering = mlir::LogicalResult (*)(tile::ProgramOp program, mlir::Op
 mlir::LogicalResult lowerGeneric(tile::ProgramOp program, mlir::OpBuilder &builder, const CudaOptions &options,
                                  LoweredKernel &result);
 
+/// Attention of steps where each sequence has one row: keys and values stream through rings of TMA copies.
+mlir::LogicalResult lowerDecodeAttention(tile::ProgramOp program, mlir::OpBuilder &builder, const CudaOptions &options,
+                                         LoweredKernel &result);
+
 /// Linear layers of few rows: weights stream through rings of bulk copies.
 mlir::LogicalResult lowerMatvec(tile::ProgramOp program, mlir::OpBuilder &builder, const CudaOptions &options,
                                 LoweredKernel &result);

@@ -35,7 +35,8 @@ static LogicalResult writeFile(const llvm::Twine &path, llvm::StringRef content)
   return success();
 }
 
-/// How to launch a kernel, for the GPU checks: grid counts are [extent, divisor, multiplier] as in plan.fbs.
+/// How to launch a kernel, for the GPU checks: grid counts are [extent, divisor, multiplier] as in plan.fbs, tensor
+/// maps [argument, dims, strides, box, swizzle].
 static std::string launchOf(const CudaKernel &kernel) {
   std::string text;
   llvm::raw_string_ostream os(text);
@@ -43,6 +44,19 @@ static std::string launchOf(const CudaKernel &kernel) {
      << ", \"shared_bytes\": " << kernel.sharedBytes << ", \"grid\": [";
   llvm::interleaveComma(kernel.grid, os, [&](const GridCount &count) {
     os << "[" << count.extent << ", " << count.divisor << ", " << count.multiplier << "]";
+  });
+  os << "], \"maps\": [";
+  llvm::interleaveComma(kernel.tensorMaps, os, [&](const CudaTensorMap &map) {
+    auto list = [&](const auto &numbers) {
+      os << ", [";
+      llvm::interleaveComma(numbers, os);
+      os << "]";
+    };
+    os << "[" << map.argument;
+    list(map.dims);
+    list(map.strides);
+    list(map.box);
+    os << ", " << map.swizzle << "]";
   });
   os << "]}\n";
   return text;

@@ -9,6 +9,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/llm_to_tile/ProgramBuilder.h"
+#include "passes/tile/AttentionConfig.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -16,25 +17,33 @@ using namespace inlay::llm;
 using tile::Provenance;
 using tile::Reduction;
 
-/// Blocks that share the context of one query tile.
-static int64_t chooseCluster(const StepShape &step) {
+/// Blocks that share the context of one query tile: as many as fit the chip at once when all sequences run.
+static int64_t chooseCluster(const StepShape &step, int64_t kvHeads) {
+  constexpr int64_t most = 16;
   if (step.isCpu() || !step.decode)
     return 1;
-  return step.maxSequences <= 16 ? 8 : 2;
+  int64_t blocks = kHopper.multiprocessors * 2 / (kvHeads * step.maxSequences);
+  return std::clamp<int64_t>(llvm::bit_floor(static_cast<uint64_t>(blocks)), 1, most);
 }
 
 LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, ProgramBuilder &b, tile::ProgramOp &result) {
-  constexpr int64_t keysPerTile = 64;
   constexpr double masked = -1.0e30; // smaller than any score, and finite so that differences stay numbers
   const StepShape &step = b.getStep();
   int64_t heads = op.getHeads(), kvHeads = op.getKvHeads(), d = op.getHeadDim(), share = heads / kvHeads;
   int64_t tileRows = step.queryTileRows(share);
   int64_t m = tileRows * share;
-  if (!step.isCpu())
-    m = std::max<int64_t>(16, llvm::PowerOf2Ceil(m));
-  int64_t cluster = chooseCluster(step);
   Type i32 = b.getI32Type(), f32 = b.getF32Type();
   Type element = cast<RankedTensorType>(op.getQuery().getType()).getElementType();
+  // One row of each sequence on a GPU: a step of keys is what one warp takes at a time.
+  AttentionShape streamed{static_cast<int64_t>(llvm::bit_ceil(static_cast<uint64_t>(m))), 16, d};
+  bool isStreamed = !step.isCpu() && step.decode && element.getIntOrFloatBitWidth() == 16 &&
+                    isDecodeAttention(streamed, step.pageSize);
+  int64_t keysPerTile = isStreamed ? streamed.keysPerStep : 64;
+  if (isStreamed)
+    m = streamed.rows;
+  else if (!step.isCpu())
+    m = std::max<int64_t>(16, llvm::PowerOf2Ceil(m));
+  int64_t cluster = chooseCluster(step, kvHeads);
   if (Placement::of(op.getQuery()).column % d != 0 || Placement::of(op.getQuery()).rowColumns % d != 0)
     return op.emitError() << "has queries that do not lie on whole heads";
   int64_t qHeads = Placement::of(op.getQuery()).rowColumns / d, qFirst = Placement::of(op.getQuery()).column / d;
@@ -133,7 +142,8 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
     b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, rank, b.index(0)), store);
   });
 
-  SmallVector<NamedAttribute> attributes{b.getNamedAttr("family", group.getFamilyAttr())};
+  SmallVector<NamedAttribute> attributes{
+      b.getNamedAttr("family", isStreamed ? b.getStringAttr("decode_attention") : group.getFamilyAttr())};
   if (op.getWindow())
     attributes.push_back(b.getNamedAttr("window", b.getI64IntegerAttr(*op.getWindow())));
   if (cluster > 1)

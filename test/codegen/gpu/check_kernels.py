@@ -63,6 +63,16 @@ class Gpu:
             self.cuda.cuGetErrorName(status, ctypes.byref(name))
             raise RuntimeError(f"CUDA driver: {name.value.decode() if name.value else status}")
 
+    def encode(self, pointer, dims, strides, box, swizzle):
+        """A tensor map of 16-bit elements (bfloat16), 64 bytes aligned."""
+        raw = ctypes.create_string_buffer(192)
+        map = (ctypes.c_char * 128).from_buffer(raw, -ctypes.addressof(raw) % 64)
+        rank = len(dims)
+        self.check(self.cuda.cuTensorMapEncodeTiled(
+            map, 9, ctypes.c_uint(rank), pointer, (ctypes.c_uint64 * rank)(*dims), (ctypes.c_uint64 * max(rank - 1, 1))(*strides),
+            (ctypes.c_uint32 * rank)(*box), (ctypes.c_uint32 * rank)(*[1] * rank), 0, {0: 0, 32: 1, 64: 2, 128: 3}[swizzle], 3, 0))
+        return map
+
     def launch(self, folder, name, arrays, sizes, repeat=0):
         """Launches a kernel on copies of `arrays`; returns them as they are afterwards, and the time in µs."""
         spec = json.loads((folder / f"{name}.json").read_text())
@@ -71,6 +81,9 @@ class Gpu:
         self.check(self.cuda.cuModuleLoadData(ctypes.byref(module), image))
         self.check(self.cuda.cuModuleGetFunction(ctypes.byref(function), module, name.encode()))
         self.check(self.cuda.cuFuncSetAttribute(function, 8, spec["shared_bytes"]))  # MAX_DYNAMIC_SHARED_SIZE_BYTES
+        self.check(self.cuda.cuFuncSetAttribute(function, 9, 100))  # PREFERRED_SHARED_MEMORY_CARVEOUT
+        if spec["cluster"] > 8:
+            self.check(self.cuda.cuFuncSetAttribute(function, 14, 1))  # NON_PORTABLE_CLUSTER_SIZE_ALLOWED
         arrays = [np.ascontiguousarray(a) for a in arrays]
         pointers = []
         for array in arrays:
@@ -79,8 +92,10 @@ class Gpu:
             self.check(self.cuda.cuMemcpyHtoD_v2(pointer, array.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(array.nbytes)))
             pointers.append(pointer)
         step = (ctypes.c_int * 6)(*sizes)
-        arguments = (ctypes.c_void_p * (len(pointers) + 1))(
-            *[ctypes.cast(ctypes.byref(p), ctypes.c_void_p) for p in pointers], ctypes.cast(step, ctypes.c_void_p))
+        maps = [self.encode(pointers[map[0]], *map[1:]) for map in spec["maps"]]
+        arguments = (ctypes.c_void_p * (len(pointers) + len(maps) + 1))(
+            *[ctypes.cast(ctypes.byref(p), ctypes.c_void_p) for p in pointers],
+            *[ctypes.cast(map, ctypes.c_void_p) for map in maps], ctypes.cast(step, ctypes.c_void_p))
         one = list(sizes) + [1]
         grid = [multiplier * -(-one[extent] // divisor) for extent, divisor, multiplier in spec["grid"]] + [1, 1]
         def run():
@@ -110,6 +125,12 @@ class Gpu:
         return results, microseconds
 
 
+class EmulatedMap(ctypes.Structure):
+    """CUtensorMap of emulation_async.h."""
+    _fields_ = [("memory", ctypes.c_void_p), ("dims", ctypes.c_longlong * 4), ("strides", ctypes.c_longlong * 4),
+                ("box", ctypes.c_longlong * 4), ("rank", ctypes.c_int), ("swizzle", ctypes.c_int)]
+
+
 class Emulator:
     """Has the same launch() as Gpu, on the CPU."""
 
@@ -125,9 +146,13 @@ class Emulator:
         grid = ([multiplier * -(-one[extent] // divisor) for extent, divisor, multiplier in spec["grid"]] + [1, 1])[:3]
         text = "\n".join(lines)
         parameters = text[text.index(name + "(") + len(name) + 1:].split(") {", 1)[0].split(", ")
-        casts = [f"*static_cast<{p.rsplit(' ', 1)[0].replace('__restrict__', '')} *>(arguments[{i}])" if p.startswith("StepSizes")
+        casts = [f"*static_cast<{p.split()[-2]} *>(arguments[{i}])" if "StepSizes" in p or "CUtensorMap" in p
                  else f"static_cast<{p[:p.rindex('*') + 1]}>(arguments[{i}])" for i, p in enumerate(parameters)]
-        text = (f'#include "{pathlib.Path(__file__).parent / "emulation.h"}"\n{text}\nstatic void **arguments;\n'
+        # What a header builds on the primitives is the same text here.
+        device = pathlib.Path(__file__).resolve().parents[3] / "codegen/device/attention.h"
+        shared = [line for line in device.read_text().splitlines() if not line.startswith("#")]
+        text = "\n".join(line if line.strip() != "#pragma unroll" else "" for line in shared) + "\n" + text
+        text = (f'#include "{pathlib.Path(__file__).resolve().parent / "emulation_async.h"}"\n{text}\nstatic void **arguments;\n'
                 f'extern "C" void run(void **given, const unsigned *grid) {{\n  arguments = given;\n'
                 f'  runGrid([] {{ {name}({", ".join(casts)}); }}, grid, {spec["block"]}, {spec["cluster"]}, {spec["shared_bytes"]});\n}}\n')
         stem = pathlib.Path(self.folder.name) / f"{folder.name}_{name}"
@@ -144,7 +169,13 @@ class Emulator:
             result[...] = array
             results.append(result)
         step = (ctypes.c_int * 6)(*sizes)
-        given = (ctypes.c_void_p * (len(results) + 1))(*[r.ctypes.data for r in results], ctypes.addressof(step))
+        maps = []
+        for argument, dims, strides, box, swizzle in spec["maps"]:
+            map = EmulatedMap(results[argument].ctypes.data, rank=len(dims), swizzle=swizzle)
+            map.dims[:len(dims)], map.strides[:len(dims)], map.box[:len(dims)] = dims, [2, *strides], box
+            maps.append(map)
+        given = (ctypes.c_void_p * (len(results) + len(maps) + 1))(
+            *[r.ctypes.data for r in results], *[ctypes.addressof(map) for map in maps], ctypes.addressof(step))
         library.run(given, (ctypes.c_uint * 3)(*grid))
         return results, 0.0
 
@@ -157,10 +188,11 @@ def relative_error(got, wanted):
 class Pages:
     """A paged cache: sequence s has lengths[s] positions in pages taken in a shuffled order."""
 
-    def __init__(self, rng, lengths, kv_heads, d, page_size=16, pages_per_sequence=8):
+    def __init__(self, rng, lengths, kv_heads, d, page_size=16, pages_per_sequence=8, spare=True):
         self.kv_heads, self.d, self.page_size = kv_heads, d, page_size
         self.pages_per_sequence = pages_per_sequence
-        pages = len(lengths) * pages_per_sequence
+        # Without spare pages there are just as many as the sequences hold.
+        pages = len(lengths) * pages_per_sequence if spare else sum(-(-n // page_size) for n in lengths)
         self.table = np.full((len(lengths), pages_per_sequence), -1, np.int32)
         free = list(rng.permutation(pages))
         for s, length in enumerate(lengths):

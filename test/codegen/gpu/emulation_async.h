@@ -5,6 +5,7 @@
 #include <map>
 
 #define __grid_constant__
+#define __forceinline__ inline
 
 using mbarrier = long long;
 struct MbarrierState {
@@ -146,3 +147,13 @@ static float load_read_only(const float *p) { return *p; }
 template <typename T> static T load_l2_only(const T *p) { return *p; }
 template <typename T> static T low_half(int x) { return {half(x, 0)}; }
 template <typename T> static T high_half(int x) { return {half(x, 1)}; }
+template <typename T> static T shuffle_from(T value, int lane) { return __shfl_sync(~0u, value, lane); }
+static float exp2_approximate(float x) { return exp2f(x); }
+template <typename T> static int pack(float low, float high) {
+  return pack_bits(from_float<T>(low), from_float<T>(high));
+}
+static int transpose_8x8(int x) {
+  int result = 0, g = lane() / 4, t = lane() % 4;
+  exchange(x, [&](auto of) { result = half(of(8 * t + g / 2), g % 2) | half(of(8 * t + 4 + g / 2), g % 2) << 16; });
+  return result;
+}

@@ -1,0 +1,29 @@
+// Products of a few queries with keys and values in shared memory, as decode attention takes them.
+//
+// Keys and values lie as TMA brings them under the 128-byte swizzle: slabs of 64 columns, a row of 128 bytes for each
+// position. Position p of a step stands at row order(p), so that neither kind of access has bank conflicts:
+// order(i) = i / 2 + 4 * (i % 2) in each 8. Lane l has g = l / 4 and t = l % 4.
+#pragma once
+#include "mma.h"
+#include "warp.h"
+
+// d[0..3] and d[4..7], to be added: 16 positions x 8 queries over 32 columns. Each lane gives 8 neighbouring columns of
+// positions g and g + 8 and of query g.
+template <typename T> __device__ __forceinline__ void multiply_keys(float *d, uint4 k, uint4 k8, const int *q) {
+  const int a0[4] = {int(k.x), int(k8.x), int(k.y), int(k8.y)}, a1[4] = {int(k.z), int(k8.z), int(k.w), int(k8.w)};
+  mma_m16n8k16<T>(d, a0, q);
+  mma_m16n8k16<T>(d + 4, a1, q + 2);
+}
+// Over the lanes with the same t.
+__device__ __forceinline__ float maximum_over_rows(float value) {
+#pragma unroll
+  for (int mask = 4; mask < 32; mask *= 2)
+    value = fmaxf(value, shuffle_xor(value, mask));
+  return value;
+}
+__device__ __forceinline__ float sum_over_rows(float value) {
+#pragma unroll
+  for (int mask = 4; mask < 32; mask *= 2)
+    value += shuffle_xor(value, mask);
+  return value;
+}

@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+"""Decode attention of many shapes against numpy, and its time.
+
+    check_attention.py make BIN FOLDER [cubin|cuda]   writes and compiles a program for each case; needs no GPU
+    check_attention.py emulate FOLDER CXX             runs the small cases' text on the CPU (emulation.h)
+    check_attention.py gpu FOLDER                     runs all cases on a GPU
+    check_attention.py time FOLDER                    µs a launch in a chain of dependent launches, and the share of a read
+
+Needs numpy, and libcuda for the last two.
+"""
+
+import ctypes
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+from check_kernels import Emulator, Gpu, Pages, from_bf16, random_bf16, relative_error
+
+# name: heads, kv heads, head_dim, page size, window, sequences that the entry takes, lengths of the sequences
+CASES = {
+    "llama": (8, 2, 128, 16, None, 1, [300]),
+    "llama_small_heads": (8, 2, 64, 16, None, 4, [1, 65, 16, 130]),
+    "page_64": (4, 2, 96, 64, None, 2, [127, 33]),
+    "page_128_wide": (4, 2, 256, 128, None, 40, [1, 140, 17]),
+    "window": (6, 2, 64, 32, 40, 2, [10, 150]),
+    "all_in_one_group": (16, 1, 64, 16, None, 8, [47, 16, 18]),
+    "narrow": (4, 4, 32, 16, None, 3, [5, 31, 32]),
+    "odd_width": (2, 1, 80, 16, 100, 1, [119]),
+}
+EMULATED = ("llama", "page_128_wide", "window", "all_in_one_group", "odd_width")  # the rest differs little
+TIMED = {  # the same, lengths per time
+    "8b_1": (32, 8, 128, 16, None, 1, [[512], [2048], [8192]]),
+    "8b_8": (32, 8, 128, 16, None, 8, [[512] * 8, [2048] * 8, [200, 8000, 100, 700, 3000, 512, 512, 512]]),
+    "8b_16": (32, 8, 128, 16, None, 16, [[512] * 16]),
+    "8b_64": (32, 8, 128, 16, None, 64, [[512] * 64, [2048] * 64, "ragged"]),
+    "1b_1": (32, 8, 64, 16, None, 1, [[512], [2048], [8192]]),
+    "1b_8": (32, 8, 64, 16, None, 8, [[2048] * 8]),
+}
+MOST = 16384  # positions of a page table
+
+
+def program(heads, kv_heads, d, page, window, sequences):
+    columns = heads * d
+    return f"""
+module attributes {{llm.model = {{architecture = "llama", vocab_size = 64 : i64, hidden_size = {columns} : i64, layers = 1 : i64,
+    heads = {heads} : i64, kv_heads = {kv_heads} : i64, head_dim = {d} : i64, max_model_len = {MOST} : i64}}}} {{
+  llm.weight @embed : tensor<64x{columns}xbf16> from ["embed"]
+  func.func @step(%tokens: tensor<?xi32>, %batch: !llm.batch, %kv: !llm.kv_cache) -> (tensor<?x{columns}xbf16>, !llm.kv_cache)
+      attributes {{llm.entry = {{kind = "decode", max_tokens = {sequences} : i64, max_sequences = {sequences} : i64}}}} {{
+    %q = llm.group "embed" family("rows") -> tensor<?x{columns}xbf16> {{
+      %0 = llm.embedding %tokens, @embed : (tensor<?xi32>) -> tensor<?x{columns}xbf16>
+      llm.yield %0 : tensor<?x{columns}xbf16>
+    }}
+    %a = llm.group "attention" family("attention") -> tensor<?x{columns}xbf16> {{
+      %0 = llm.paged_attention %q, %kv, %batch {{layer = 0 : i64, heads = {heads} : i64, kv_heads = {kv_heads} : i64,
+          head_dim = {d} : i64, scale = {d ** -0.5:.17f} : f64{f", window = {window} : i64" if window else ""}}}
+          : (tensor<?x{columns}xbf16>, !llm.kv_cache, !llm.batch) -> tensor<?x{columns}xbf16>
+      llm.yield %0 : tensor<?x{columns}xbf16>
+    }}
+    return %a, %kv : tensor<?x{columns}xbf16>, !llm.kv_cache
+  }}
+}}
+"""
+
+
+def make(tools, folder, what):
+    for name, case in ({**CASES, **TIMED} if what == "cubin" else CASES).items():
+        target = folder / name
+        target.mkdir(parents=True, exist_ok=True)
+        pipeline = f"builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{{target=sm_90a page-size={case[3]}}})"
+        tiles = subprocess.run([tools / "inlay-opt", f"--pass-pipeline={pipeline}"], input=program(*case[:6]), text=True,
+                               check=True, capture_output=True).stdout
+        (target / "tile.mlir").write_text(tiles)
+        print(subprocess.run([tools / "inlay-translate", f"--tile-to-{what}", f"--kernels-to={target}", target / "tile.mlir"],
+                             check=True, capture_output=True, text=True).stdout if what == "cubin" else name, flush=True)
+        if what != "cubin":
+            subprocess.run([tools / "inlay-translate", "--tile-to-cuda", f"--kernels-to={target}", target / "tile.mlir"],
+                           check=True, capture_output=True)
+
+
+def arguments(rng, case, lengths, padded=0):
+    """The kernel's arrays in order, the step's sizes, and what is needed to check them. Rows lie in another order than
+    sequences; what no sequence has is NaN."""
+    heads, kv_heads, d, page, _, _ = case[:6]
+    pages = Pages(rng, lengths, kv_heads, d, page, MOST // page, spare=False)
+    held = np.zeros(pages.rows, bool)
+    for s, length in enumerate(lengths):
+        position = np.arange(length)
+        for head in range(kv_heads):
+            held[(pages.table[s, position // page] * kv_heads + head) * page + position % page] = True
+    pages.keys[~held] = pages.values[~held] = 0x7FC0
+    n = len(lengths)
+    row_of = rng.permutation(n).astype(np.int32)  # of each sequence
+    positions = np.empty(n, np.int32)
+    positions[row_of] = np.array(lengths, np.int32) - 1
+    q = random_bf16(rng, n * heads, d)
+    tiles = [np.append(column, np.full(padded, filler)).astype(np.int32)
+             for column, filler in ((np.arange(n), -1), (row_of, 0), (row_of + 1, 0))]
+    arrays = [q, *tiles, positions, pages.keys, pages.values, np.zeros((n * heads, d), np.uint16), pages.table]
+    return arrays, [n, n, n + padded, n, 0, pages.rows], pages, row_of
+
+
+def reference(case, q, pages, row_of, lengths):
+    heads, kv_heads, d, page, window = case[:5]
+    out = np.zeros((len(lengths), heads, d))
+    for s, length in enumerate(lengths):
+        position = np.arange(max(0, length - window) if window else 0, length)
+        for head in range(heads):
+            rows = (pages.table[s, position // page] * kv_heads + head // (heads // kv_heads)) * page + position % page
+            k, v = from_bf16(pages.keys[rows]).astype(np.float64), from_bf16(pages.values[rows]).astype(np.float64)
+            scores = k @ from_bf16(q[row_of[s] * heads + head]).astype(np.float64) / np.sqrt(d)
+            p = np.exp(scores - scores.max())
+            out[row_of[s], head] = (p / p.sum()) @ v
+    return out
+
+
+def check(device, folder, cases):
+    failures = 0
+    for name, case in cases.items():
+        rng = np.random.default_rng(1)
+        arrays, sizes, pages, row_of = arguments(rng, case, case[6], padded=1)
+        results, _ = device.launch(folder / name, "step_attention", arrays, sizes)
+        wanted = reference(case, arrays[0], pages, row_of, case[6])
+        error = relative_error(from_bf16(results[7]).reshape(wanted.shape), wanted)
+        good = error <= 1e-2
+        failures += not good
+        print(f"{'ok  ' if good else 'FAIL'} {name}: {error:.3g} (at most 0.01)", flush=True)
+    return failures
+
+
+class Attribute(ctypes.Structure):
+    """CUlaunchAttribute: an id and 64 bytes of value."""
+    _fields_ = [("id", ctypes.c_int), ("pad", ctypes.c_int), ("value", ctypes.c_int * 16)]
+
+
+class Config(ctypes.Structure):
+    """CUlaunchConfig."""
+    _fields_ = [("grid", ctypes.c_uint * 3), ("block", ctypes.c_uint * 3), ("shared", ctypes.c_uint),
+                ("stream", ctypes.c_void_p), ("attributes", ctypes.POINTER(Attribute)), ("count", ctypes.c_uint)]
+
+
+def time_chain(gpu, folder, case, lengths, layers):
+    """µs a launch of a graph of `layers` dependent launches, each with keys and values of its own."""
+    cuda, check = gpu.cuda, gpu.check
+    spec = json.loads((folder / "step_attention.json").read_text())
+    arrays, sizes, pages, row_of = arguments(np.random.default_rng(1), case, lengths)
+    module, function, stream = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
+    check(cuda.cuModuleLoadData(ctypes.byref(module), (folder / "step_attention.cubin").read_bytes()))
+    check(cuda.cuModuleGetFunction(ctypes.byref(function), module, b"step_attention"))
+    check(cuda.cuFuncSetAttribute(function, 8, spec["shared_bytes"]))
+    check(cuda.cuFuncSetAttribute(function, 9, 100))
+    if spec["cluster"] > 8:
+        check(cuda.cuFuncSetAttribute(function, 14, 1))
+    check(cuda.cuStreamCreate(ctypes.byref(stream), 1))
+    keep, memory = [], []
+
+    def upload(array):
+        pointer = ctypes.c_uint64()
+        check(cuda.cuMemAlloc_v2(ctypes.byref(pointer), ctypes.c_size_t(max(array.nbytes, 16))))
+        array = np.ascontiguousarray(array)
+        check(cuda.cuMemcpyHtoD_v2(pointer, array.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(array.nbytes)))
+        memory.append(pointer)
+        return pointer
+
+    shared = {i: upload(array) for i, array in enumerate(arrays) if i not in (5, 6)}
+    one = list(sizes) + [1]
+    grid = ([multiplier * -(-one[extent] // divisor) for extent, divisor, multiplier in spec["grid"]] + [1, 1])[:3]
+    step = (ctypes.c_int * 6)(*sizes)
+    attribute = Attribute(6, 0)  # programmatic stream serialization
+    attribute.value[0] = 1
+    launches = []
+    for _ in range(layers):
+        pointers = [shared.get(i) or upload(array) for i, array in enumerate(arrays)]
+        maps = [gpu.encode(pointers[map[0]], *map[1:]) for map in spec["maps"]]
+        keep.append((pointers, maps))
+        launches.append((ctypes.c_void_p * (len(pointers) + len(maps) + 1))(
+            *[ctypes.cast(ctypes.byref(p), ctypes.c_void_p) for p in pointers],
+            *[ctypes.cast(map, ctypes.c_void_p) for map in maps], ctypes.cast(step, ctypes.c_void_p)))
+    config = Config((ctypes.c_uint * 3)(*grid), (ctypes.c_uint * 3)(spec["block"], 1, 1), spec["shared_bytes"], stream,
+                    ctypes.pointer(attribute), 1)
+    graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
+    check(cuda.cuStreamBeginCapture_v2(stream, 1))
+    for given in launches:
+        check(cuda.cuLaunchKernelEx(ctypes.byref(config), function, given, None))
+    check(cuda.cuStreamEndCapture(stream, ctypes.byref(graph)))
+    check(cuda.cuGraphInstantiateWithFlags(ctypes.byref(executable), graph, ctypes.c_ulonglong(0)))
+    begin, end, elapsed, best = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_float(), 1e9
+    check(cuda.cuEventCreate(ctypes.byref(begin), 0))
+    check(cuda.cuEventCreate(ctypes.byref(end), 0))
+    for _ in range(6):
+        check(cuda.cuEventRecord(begin, stream))
+        for _ in range(10):
+            check(cuda.cuGraphLaunch(executable, stream))
+        check(cuda.cuEventRecord(end, stream))
+        check(cuda.cuEventSynchronize(end))
+        check(cuda.cuEventElapsedTime(ctypes.byref(elapsed), begin, end))
+        best = min(best, elapsed.value * 1000 / 10 / layers)
+    for pointer in memory:
+        check(cuda.cuMemFree_v2(pointer))
+    check(cuda.cuGraphExecDestroy(executable))
+    check(cuda.cuModuleUnload(module))
+    return best
+
+
+def time(gpu, folder):
+    for name, case in TIMED.items():
+        for lengths in case[6]:
+            text = f"{len(lengths)} x {lengths[0]}" if lengths != "ragged" and len(set(lengths)) == 1 else "ragged"
+            if lengths == "ragged":
+                rng = np.random.default_rng(3)
+                lengths = [int(n) for n in np.exp(rng.uniform(np.log(100), np.log(16000), case[5]))]
+            bytes_moved = sum(lengths) * case[1] * case[2] * 4
+            layers = max(2, min(32, int(8e9 / bytes_moved)))
+            microseconds = time_chain(gpu, folder / name, case, lengths, layers)
+            print(f"{name} {text} ({sum(lengths)} tokens): {microseconds:.2f} us, {bytes_moved / microseconds / 1e6:.2f} TB/s",
+                  flush=True)
+
+
+def main():
+    what, rest = sys.argv[1], sys.argv[2:]
+    if what == "make":
+        make(pathlib.Path(rest[0]), pathlib.Path(rest[1]), rest[2] if len(rest) > 2 else "cubin")
+        return 0
+    folder = pathlib.Path(rest[0])
+    if what == "time":
+        time(Gpu(), folder)
+        return 0
+    if what == "emulate":
+        return 1 if check(Emulator(rest[1]), folder, {name: CASES[name] for name in EMULATED}) else 0
+    return 1 if check(Gpu(), folder, CASES) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
