@@ -97,6 +97,18 @@ static LogicalResult saveIr(ModuleOp module, StringRef file) {
   return success();
 }
 
+/// Moves the wait for the launches before this one to the start of the kernel.
+static void waitAtStart(cuda::KernelOp kernel) {
+  SmallVector<cuda::DependOp> waits;
+  kernel.walk([&](cuda::DependOp wait) { waits.push_back(wait); });
+  if (waits.empty())
+    return;
+  for (cuda::DependOp wait : ArrayRef(waits).drop_front())
+    wait.erase();
+  Block &body = kernel.getBody().front();
+  waits.front()->moveBefore(&body, body.begin());
+}
+
 LogicalResult inlay::compileCudaKernels(ModuleOp module, const CudaOptions &options, std::vector<CudaKernel> &kernels) {
   MLIRContext *context = module.getContext();
   context->loadDialect<cuda::CudaDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect>();
@@ -112,6 +124,9 @@ LogicalResult inlay::compileCudaKernels(ModuleOp module, const CudaOptions &opti
     else
       lowered.push_back(std::move(result));
   }
+  if (!options.fillsEarly)
+    for (LoweredKernel &entry : lowered)
+      waitAtStart(entry.kernel);
   if (failed(status) || failed(verify(*target)))
     return failure();
   if (lowered.empty())

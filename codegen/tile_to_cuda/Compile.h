@@ -24,6 +24,8 @@ struct CudaOptions {
   /// Streaming multiprocessors of the chip, and blocks of matrix kernels that share one.
   int multiprocessors = 132;
   int slots = 2;
+  /// False: kernels wait for the one before as the first thing they do, to see what filling rings before is worth.
+  bool fillsEarly = true;
   /// Kernels that are compiled at once; 0: one for each core.
   unsigned threads = 0;
   /// Where not empty, the cuda dialect is saved here and `#line` points at it.

@@ -127,6 +127,7 @@ private:
   Diagnostics diagnostics;
   BundleContents bundle;
   StepLimits limits;
+  Ablation without;
 
   void progress(const std::string &line) {
     if (request.progress)
@@ -135,6 +136,10 @@ private:
 
   absl::Status compile() {
     auto begin = Clock::now();
+    for (const std::string &name : request.without)
+      (name == "dependent-launch" ? without.dependentLaunch
+       : name == "early-fill"     ? without.earlyFill
+                                  : without.normPrologues) = true;
     hf::CheckpointOptions options;
     if (request.dtype != "auto")
       options.dtype = hf::ParseDType(request.dtype);
@@ -221,6 +226,8 @@ private:
                              {"block_size", limits.pageSize}};
     llvm::json::Object manifest{
         {"model", std::move(model)}, {"kernels", std::move(kernels)}, {"driver_minimum", "580"}};
+    if (!request.without.empty())
+      manifest["without"] = llvm::json::Array(request.without);
     bundle.manifest_extra = llvm::formatv("{0}", llvm::json::Value(std::move(manifest))).str();
     for (const char *name : textFiles) {
       std::string path = request.modelDirectory + "/" + name;
@@ -250,7 +257,7 @@ private:
     if (target != "cpu" && target != "sm_90a")
       return absl::InvalidArgumentError(fmt::format("--target is '{}', expected cpu or sm_90a", target));
     auto begin = Clock::now();
-    FailureOr<OwningOpRef<ModuleOp>> tiles = lowerToTile(model, target, limits, entries);
+    FailureOr<OwningOpRef<ModuleOp>> tiles = lowerToTile(model, target, limits, entries, without);
     if (failed(tiles))
       return diagnostics.failure("lowering to tile programs");
     CompiledTarget result{std::move(*tiles), {}, {}};
@@ -296,6 +303,7 @@ private:
     options.arch = target;
     options.nvrtcPath = request.nvrtc;
     options.sourceOnly = request.emit == EmitStage::Cuda;
+    options.fillsEarly = !without.earlyFill;
     std::vector<CudaKernel> kernels;
     if (failed(compileCudaKernels(*result.tiles, options, kernels)))
       return diagnostics.failure("code generation for " + target);
@@ -312,7 +320,7 @@ private:
       if (kernel.cluster > 1)
         facts.cluster = {kernel.cluster};
       facts.sharedBytes = kernel.sharedBytes;
-      facts.dependentLaunch = kernel.dependentLaunch;
+      facts.dependentLaunch = kernel.dependentLaunch && !without.dependentLaunch;
       for (const CudaTensorMap &map : kernel.tensorMaps) {
         plan::DataType type = map.elementType.isBF16()  ? plan::DataType_BF16
                               : map.elementType.isF16() ? plan::DataType_F16

@@ -43,10 +43,14 @@ struct CompileRequest {
   bool overwrite = false;                            // replace an existing bundle
   std::string nvrtc;                                 // libnvrtc or its folder; empty: searched
   std::string cpu;                                   // of LLVM's cpu names; empty: this host's
+  std::vector<std::string> without;                  // names of `ablations`: left out, to measure what it is worth
   std::function<void(const std::string &)> progress; // one line a stage; may be empty
 };
 
 /// Compiles `request`. Text of --emit and --explain goes to `out`. Nothing is left at the output unless all succeeded.
+/// What CompileRequest::without may name.
+inline constexpr const char *ablations[] = {"dependent-launch", "early-fill", "norm-prologues"};
+
 absl::Status compileModel(const CompileRequest &request, std::string &out);
 
 } // namespace inlay

@@ -72,7 +72,7 @@ static void mergePrograms(ModuleOp source, ModuleOp destination, llvm::StringMap
 }
 
 FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef target, const StepLimits &limits,
-                                                    ArrayRef<EntryPoint> entries) {
+                                                    ArrayRef<EntryPoint> entries, const Ablation &without) {
   MLIRContext *context = model.getContext();
   OwningOpRef<ModuleOp> shared(model.clone());
   // What all entry points have in common: one set of weights.
@@ -102,6 +102,7 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
     FormGroupsPassOptions groups;
     groups.target = target.str();
     groups.maxRows = entry.maxTokens;
+    groups.separateNorms = without.normPrologues;
     passes.addPass(createFormGroupsPass(groups));
     passes.addNestedPass<func::FuncOp>(createPlanBuffersPass());
     ConvertLlmToTilePassOptions convert;

@@ -23,6 +23,13 @@ struct StepLimits {
 };
 
 /// One entry point: the steps that it takes, and the rows for which a GPU captures a graph.
+/// What a compilation leaves out, to measure what it is worth (compile-model --without).
+struct Ablation {
+  bool dependentLaunch = false; // kernels start when the one before has ended
+  bool earlyFill = false;       // nothing is loaded before the kernel before has ended
+  bool normPrologues = false;   // norms are kernels of their own
+};
+
 struct EntryPoint {
   std::string name;
   bool decode = false; // every sequence has one row
@@ -36,8 +43,10 @@ std::vector<EntryPoint> chooseEntryPoints(llvm::StringRef target, const StepLimi
 
 /// Runs the target's passes on a copy of `model` (as a frontend wrote it). The result holds the weights, the tile
 /// programs and a tile.entry for each entry point. Fails after a diagnostic; remarks say what was fused and what not.
-mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
-lowerToTile(mlir::ModuleOp model, llvm::StringRef target, const StepLimits &limits, llvm::ArrayRef<EntryPoint> entries);
+mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>> lowerToTile(mlir::ModuleOp model, llvm::StringRef target,
+                                                               const StepLimits &limits,
+                                                               llvm::ArrayRef<EntryPoint> entries,
+                                                               const Ablation &without = {});
 
 } // namespace inlay
 

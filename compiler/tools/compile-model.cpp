@@ -47,6 +47,12 @@ int main(int argc, char **argv) {
   app.add_flag("--overwrite", request.overwrite, "Replace the bundle if there is one");
   app.add_option("--nvrtc", request.nvrtc, "libnvrtc, or the folder that holds it");
   app.add_option("--cpu", request.cpu, "LLVM's name of the CPU to compile for (default: this one)");
+  app.add_option(
+         "--without", request.without,
+         "Leave these out, to measure what they are worth: dependent-launch (kernels start when the one before has "
+         "ended), early-fill (nothing is loaded before that), norm-prologues (norms are kernels of their own)")
+      ->delimiter(',')
+      ->check(CLI::IsMember(std::vector<std::string>(std::begin(inlay::ablations), std::end(inlay::ablations))));
   app.add_flag("-q,--quiet", quiet, "No progress");
   // Users of vLLM write either - or _ in flags.
   std::vector<std::string> arguments(argv + 1, argv + argc);

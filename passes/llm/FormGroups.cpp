@@ -28,8 +28,8 @@ struct Group {
 /// Forms the groups of one step.
 class GroupFormer {
 public:
-  GroupFormer(func::FuncOp function, StringRef target, int64_t maxRows)
-      : function(function), isGpu(target != "cpu"), maxRows(maxRows) {}
+  GroupFormer(func::FuncOp function, StringRef target, int64_t maxRows, bool separateNorms)
+      : function(function), isGpu(target != "cpu"), maxRows(maxRows), separateNorms(separateNorms) {}
 
   /// Fails after an error if what was formed cannot be ordered.
   LogicalResult run() {
@@ -51,6 +51,7 @@ private:
   func::FuncOp function;
   bool isGpu;
   int64_t maxRows;
+  bool separateNorms;
   std::vector<std::unique_ptr<Group>> groups;
   DenseMap<Operation *, Group *> groupOf;
 
@@ -107,6 +108,8 @@ private:
   }
 
   std::string prologueRefusal(FusionInterface op, Operation *anchor, Group &group) {
+    if (separateNorms)
+      return "the option separate-norms keeps it apart";
     if (!isReadOnlyBy(op, group))
       return "its result is read elsewhere too";
     if (group.family == "gemm" && isGpu)
@@ -229,7 +232,7 @@ struct FormGroupsPass : inlay::impl::FormGroupsPassBase<FormGroupsPass> {
 
   void runOnOperation() override {
     for (auto function : getOperation().getOps<func::FuncOp>())
-      if (failed(GroupFormer(function, target, maxRows).run()))
+      if (failed(GroupFormer(function, target, maxRows, separateNorms).run()))
         return signalPassFailure();
   }
 };

@@ -42,7 +42,8 @@ def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or sm_90a">,
-    Option<"maxRows", "max-rows", "int64_t", "16", "Rows that the step may have">];
+    Option<"maxRows", "max-rows", "int64_t", "16", "Rows that the step may have">,
+    Option<"separateNorms", "separate-norms", "bool", "false", "Norms become kernels of their own, to see what that costs">];
 }
 
 #endif // INLAY_PASSES_LLM_PASSES

@@ -1,6 +1,7 @@
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=16" --mlir-print-op-on-diagnostic=false -o %t 2>&1 | FileCheck %s
 // RUN: FileCheck %s --check-prefix=IR < %t
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=32" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=GEMM
+// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=16 separate-norms" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=APART
 
 // x is 64 columns of 2 bytes: the normed row is neither written nor read, nor is the product before the addition.
 // CHECK: loc("norm"): fused into proj as prologue: saves 256 bytes a row
@@ -9,6 +10,8 @@
 // GEMM: loc("norm"): not fused into proj: the copy engine stages the activations of the family gemm, and cannot change them
 // GEMM: loc("proj"): one kernel (gemm): linear, add; reads 8192 bytes of weights; saves 256 bytes a row
 // GEMM: loc("norm"): one kernel (rows): rms_norm; reads 128 bytes of weights
+// APART: loc("norm"): not fused into proj: the option separate-norms keeps it apart
+// APART: loc("norm"): one kernel (rows): rms_norm
 llm.weight @norm : tensor<64xbf16> from ["norm"]
 llm.weight @w : tensor<64x64xbf16> from ["w"]
 func.func @fused(%x: tensor<?x64xbf16>) -> tensor<?x64xbf16> {
