@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """What a PyTorch user gets for the same shapes: transformers eager, and a small static-cache model under torch.compile.
 
-usage: torch_llama.py CONFIG.json CONTEXT OUT.json   (one sequence, bfloat16, random weights)
+usage: torch_llama.py CONFIG.json WORK SEQUENCES CONTEXT OUT.json   (bfloat16, random weights)
+WORK is `compiled` or `eager` (milliseconds a decode step at that context), `compiled-prefill` or `eager-prefill`
+(milliseconds for a prompt of CONTEXT tokens).
 
 The compiled model is written as gpt-fast writes it: a static cache, masked scaled_dot_product_attention, CUDA graphs
-(mode "reduce-overhead") with coordinate descent tuning. Times are milliseconds a token and for a prompt of 2,048 tokens.
+(mode "reduce-overhead") with coordinate descent tuning.
 """
 
 import json
@@ -24,9 +26,9 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 class StaticLlama(torch.nn.Module):
-    """Tokens [1, n] at positions [n] to the next token [1, 1]."""
+    """Tokens [b, n], all at positions [n], to the next token [b, 1]."""
 
-    def __init__(self, config: dict, capacity: int):
+    def __init__(self, config: dict, batch: int, capacity: int):
         super().__init__()
         hidden, inner = config["hidden_size"], config["intermediate_size"]
         self.heads, self.kv_heads, self.dim = (config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"])
@@ -46,23 +48,26 @@ class StaticLlama(torch.nn.Module):
         frequencies = 500000.0 ** (-torch.arange(0, self.dim, 2, device="cuda").float() / self.dim)
         angles = torch.arange(capacity, device="cuda").float()[:, None] * frequencies
         self.cos, self.sin = angles.cos().bfloat16(), angles.sin().bfloat16()
-        self.cache = [torch.randn(2, 1, self.kv_heads, capacity, self.dim, device="cuda", dtype=torch.bfloat16)
+        self.cache = [torch.randn(2, batch, self.kv_heads, capacity, self.dim, device="cuda", dtype=torch.bfloat16)
                       for _ in layers]
         self.mask = torch.tril(torch.ones(capacity, capacity, device="cuda", dtype=torch.bool))
 
     def forward(self, tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        n = tokens.shape[1]
+        b, n = tokens.shape
         x = F.embedding(tokens, self.embedding)
         cos, sin, mask = self.cos[positions], self.sin[positions], self.mask[None, None, positions]
         for i in range(self.layers):
             h = F.rms_norm(x, (x.shape[-1],), self.norm, 1e-5)
-            qkv = (h @ self.qkv[i].T).view(1, n, -1, self.dim).transpose(1, 2)
+            qkv = (h @ self.qkv[i].T).view(b, n, -1, self.dim).transpose(1, 2)
             q, k, v = qkv.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
             self.cache[i][0].index_copy_(2, positions, rotate(k, cos, sin))
             self.cache[i][1].index_copy_(2, positions, v)
-            a = F.scaled_dot_product_attention(rotate(q, cos, sin), self.cache[i][0], self.cache[i][1], attn_mask=mask,
-                                               enable_gqa=True)
-            x = x + a.transpose(1, 2).reshape(1, n, -1) @ self.out[i].T
+            if n == 1:
+                a = F.scaled_dot_product_attention(rotate(q, cos, sin), self.cache[i][0], self.cache[i][1], attn_mask=mask,
+                                                   enable_gqa=True)
+            else:  # a prompt from its beginning
+                a = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v, is_causal=True, enable_gqa=True)
+            x = x + a.transpose(1, 2).reshape(b, n, -1) @ self.out[i].T
             gate, up = (F.rms_norm(x, (x.shape[-1],), self.norm, 1e-5) @ self.gate_up[i].T).chunk(2, dim=-1)
             x = x + (F.silu(gate) * up) @ self.down[i].T
         return (F.rms_norm(x[:, -1:], (x.shape[-1],), self.norm, 1e-5) @ self.head.T).argmax(dim=-1)
@@ -80,11 +85,11 @@ def milliseconds(run, repeat: int) -> float:
     return sorted(times)[len(times) // 2]
 
 
-def compiled(config: dict, context: int) -> dict:
+def compiled(config: dict, batch: int, context: int) -> dict:
     torch._inductor.config.coordinate_descent_tuning = True
-    model = StaticLlama(config, max(context + 128, 2048))
-    step = torch.compile(model, mode="reduce-overhead", fullgraph=True)
-    position, token = torch.tensor([context], device="cuda"), torch.zeros(1, 1, dtype=torch.long, device="cuda")
+    model = StaticLlama(config, batch, context + 64)
+    step = torch.compile(model, mode="reduce-overhead", fullgraph=True, dynamic=False)
+    position, token = torch.tensor([context], device="cuda"), torch.zeros(batch, 1, dtype=torch.long, device="cuda")
     begin = time.perf_counter()
     for _ in range(4):
         step(token, position)
@@ -97,10 +102,24 @@ def compiled(config: dict, context: int) -> dict:
             torch.compiler.cudagraph_mark_step_begin()
             token = step(token, position).clone()
 
-    return {"decode_ms": milliseconds(decode, 7) / 32, "compile_s": seconds}
+    return {"ms": milliseconds(decode, 7) / 32, "compile_s": seconds}
 
 
-def eager(config: dict, context: int) -> dict:
+def compiled_prefill(config: dict, batch: int, context: int) -> dict:
+    torch._inductor.config.coordinate_descent_tuning = True
+    model = StaticLlama(config, batch, context + 64)
+    prompt = torch.compile(model, fullgraph=True, dynamic=False)
+    positions = torch.arange(context, device="cuda")
+    tokens = torch.randint(0, config["vocab_size"], (batch, context), device="cuda")
+    begin = time.perf_counter()
+    for _ in range(3):
+        prompt(tokens, positions)
+    torch.cuda.synchronize()
+    seconds = time.perf_counter() - begin
+    return {"ms": milliseconds(lambda: prompt(tokens, positions), 9), "compile_s": seconds}
+
+
+def transformers_model(config: dict):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     keys = ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads",
@@ -111,26 +130,35 @@ def eager(config: dict, context: int) -> dict:
     model = LlamaForCausalLM(settings).eval()
     model.generation_config.eos_token_id = None
     model.generation_config.pad_token_id = 0
-    ids = torch.randint(0, config["vocab_size"], (1, context))
+    return model
+
+
+def eager(config: dict, batch: int, context: int) -> dict:
+    model = transformers_model(config)
+    ids = torch.randint(0, config["vocab_size"], (batch, context))
 
     def generate(tokens: int):
         return lambda: model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens,
                                       min_new_tokens=tokens, do_sample=False)
 
     generate(4)()
-    decode = (milliseconds(generate(36), 3) - milliseconds(generate(4), 3)) / 32
-    prompt = torch.randint(0, config["vocab_size"], (1, 2048))
+    return {"ms": (milliseconds(generate(36), 3) - milliseconds(generate(4), 3)) / 32}
+
+
+def eager_prefill(config: dict, batch: int, context: int) -> dict:
+    model = transformers_model(config)
+    prompt = torch.randint(0, config["vocab_size"], (batch, context))
     model(prompt, logits_to_keep=1)
-    return {"decode_ms": decode, "prefill_2048_ms": milliseconds(lambda: model(prompt, logits_to_keep=1), 7)}
+    return {"ms": milliseconds(lambda: model(prompt, logits_to_keep=1), 7)}
+
+
+WORK = {"compiled": compiled, "compiled-prefill": compiled_prefill, "eager": eager, "eager-prefill": eager_prefill}
 
 
 def main() -> None:
-    config, context, out = json.load(open(sys.argv[1])), int(sys.argv[2]), sys.argv[3]
-    result = {"torch": torch.__version__, "torch.compile": compiled(config, context)}
-    torch.cuda.empty_cache()
-    result["transformers eager"] = eager(config, context)
-    json.dump(result, open(out, "w"), indent=2)
-    print(json.dumps(result))
+    path, work, batch, context, out = sys.argv[1:]
+    result = WORK[work](json.load(open(path)), int(batch), int(context))
+    json.dump({"torch": torch.__version__, **result}, open(out, "w"))
 
 
 if __name__ == "__main__":

@@ -1,26 +1,24 @@
-"""scripts/gpu-check without a GPU: what its comparison with the goldens accepts and refuses, and a whole run of the part
-`correctness` for the cpu target, which is kept when it passed and run again when it did not."""
+"""scripts/gpu-check without a GPU: what its comparisons with the goldens and with the logits' probabilities accept and refuse,
+steps that are kept, the report, and a whole run of the part `correctness` for the cpu target, which is kept when it passed
+and run again when it did not."""
 
+import collections
 import copy
-import importlib.machinery
-import importlib.util
 import json
 import pathlib
+import random
 import subprocess
 import sys
+import time
+import types
 
 import tools
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "gpu-check"
 FIXTURE = "llama-gqa"
-
-
-def load():
-    loader = importlib.machinery.SourceFileLoader("gpu_check", str(SCRIPT))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("gpu_check", loader))
-    sys.dont_write_bytecode = True
-    loader.exec_module(module)
-    return module
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(SCRIPT.parent))
+from gpu_check import common, correctness, report, sampling  # noqa: E402
 
 
 def expect(name: str, condition: bool, found) -> None:
@@ -34,7 +32,8 @@ def second_best(row) -> tuple[int, float]:
     return order[-2], row[order[-1]] - row[order[-2]]
 
 
-def test_comparison(check) -> None:
+def test_comparison() -> None:
+    check = correctness
     directory = check.FIXTURES / FIXTURE / "golden"
     golden = json.loads((directory / "golden.json").read_text())
     logits = tools.read_float32(directory / "logits.safetensors", "logits")[:64]
@@ -100,8 +99,85 @@ def test_comparison(check) -> None:
     expect("a batch in bfloat16", verdict(runs) == "ok", verdict(runs))
 
 
+def test_sampling() -> None:
+    """Right draws pass under each setting; those of a wrong temperature, filter or seed do not."""
+    generator = random.Random(1)
+    logits = [generator.gauss(0, 2) for _ in range(300)]
+
+    def draw(count=2000, **setting):
+        probabilities = sampling.distribution(logits, **setting)
+        return collections.Counter(generator.choices(list(probabilities), probabilities.values(), k=count))
+
+    for name, setting in sampling.SETTINGS.items():
+        expect(name, sampling.verdict_of(draw(**setting), logits, setting) == "ok", name)
+    top_k, top_p = sampling.SETTINGS["top-k 8"], sampling.SETTINGS["top-p 0.8"]
+    expect("the filter", set(sampling.distribution(logits, **top_k)) ==
+           set(sorted(range(300), key=logits.__getitem__)[-8:]), sampling.distribution(logits, **top_k))
+    for name, found, setting in (("too warm", draw(temperature=1.3), {"temperature": 1.0}),
+                                 ("always the same", collections.Counter({5: 2000}), {"temperature": 1.0}),
+                                 ("too narrow", draw(temperature=1.0, **{"top-p": 0.7}), top_p)):
+        verdict = sampling.verdict_of(found, logits, setting)
+        expect(name, "standard deviations" in verdict or "leave out" in verdict, verdict)
+    verdict = sampling.verdict_of(draw(temperature=1.0), logits, top_k)
+    expect("no filter", "which the filters leave out" in verdict, verdict)
+
+
+def test_steps() -> None:
+    """What is done stays done, what failed runs again, and no step begins after the time."""
+    args, runs, saved = types.SimpleNamespace(deadline=time.monotonic() + 60), [], []
+    original, common.read_bandwidth = common.read_bandwidth, lambda args: 4e12
+
+    def fails():
+        runs.append("b")
+        raise SystemExit("broken")
+
+    results = {}
+    steps = {"a": lambda: runs.append("a") or {"ms": 1}, "b": fails}
+    common.run_steps(args, results, lambda: saved.append(len(results["steps"])), steps)
+    expect("a failure", not results["passed"] and results["steps"]["b"] == {"error": "broken"} and saved == [1, 2], results)
+    expect("the bandwidth", results["steps"]["a"] == {"ms": 1, "read": 4e12}, results)
+    args.deadline = 0
+    try:
+        common.run_steps(args, results, lambda: None, steps)
+        tools.fail("a step began after the time")
+    except common.OutOfTime:
+        pass
+    args.deadline = time.monotonic() + 60
+    common.run_steps(args, results, lambda: None, steps | {"b": lambda: runs.append("b") or {"ms": 2}})
+    expect("what is done", results["passed"] and runs == ["a", "b", "b"], (results, runs))
+    common.read_bandwidth = original
+
+
+def test_report() -> None:
+    """Tables with the peers' figures beside ours, in units of each card's bandwidth."""
+    row = {"test": "tg64 @ d512", "batch": 1, "n_depth": 512, "n_context": 544.5, "median_step_ms": 4.0, "avg_ts": 250.0,
+           "stddev_ts": 2.5, "bytes": 15e9}
+    kernel = {"kernel": "decode_16_o_proj", "origin": "model.layers.*.self_attn.o_proj: linear add", "launches": 32, "us": 320.0,
+              "gap_us": 32.0, "overlap_us": 0.0, "bytes": 32 * 33e6, "flops": 32 * 33e6}
+    profile = {"kernels": [kernel], "bytes": 32 * 33e6, "untraced_step_us": 400.0, "step_us": 420.0, "gaps_us": 32.0}
+    model = {"model": "llama-3.1-8b", "read": 4.5e12}
+    text = report.report({
+        "environment": {"chip": "GPU", "driver": "1", "date": "today", "version": "v"},
+        "decode": {"steps": {"x": model | {"rows": [row], "load_s": 5.0, "weights_s": 4.0}, "y": {"error": "broken"}}},
+        "peers": {"steps": {"x": model | {"read": 4.0e12, "work": "compiled 1 512", "ms": 5.0}}},
+        "kernels": {"steps": {
+            "x": model | {"rows": [{"test": "tg16 @ d512", "batch": 1, "n_context": 520.0, "profile": profile}]},
+            "y": model | {"rows": {"1": {"o_proj": {"linear_us": 12.1, "unfused_us": 16.5}}}}}},
+        "ablation": {"steps": {"x": model | {"without": "all", "ms": {"1": 4.0}},
+                               "y": model | {"without": "graphs", "ms": {"1": 5.0}}}},
+        "attention": {"steps": {"x": model | {"rows": [{"test": "tg16 @ d100:16384", "batch": 16, "us": 150.0, "bytes": 540e6}]}}},
+        "prefill": {"steps": {"x": model | {"rows": [{"test": "pp2048", "n_prompt": 2048, "median_step_ms": 50.0, "avg_ts": 40960.0}]}}}})
+    for part in ("| 15.00 | 3.333 | 4.000 | 1.0 | **0.833** | 5.00 ms, 1.11× |", "4.95 ms, 1.24×", "12.10 (1.10×) | 16.50 (1.50×)",
+                 "| 32 | 33.00 | 7.33 | 11.00 | 0.67 |", "5.000 ms (+25.0%)", "| 16 | 100:16384 | 540.0 | 120.0 | 150.0 | 0.80 |",
+                 "| pp2048 | 50.00 | 40960 |"):
+        expect("the report", part in text, text)
+
+
 def test(t: tools.Tools) -> None:
-    test_comparison(load())
+    test_comparison()
+    test_sampling()
+    test_steps()
+    test_report()
 
     def run(*flags):
         return subprocess.run([sys.executable, SCRIPT, "--only", "correctness", "--target", "cpu", "--fixtures", FIXTURE, "--bin",

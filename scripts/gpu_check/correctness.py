@@ -1,0 +1,195 @@
+"""Correctness: greedy tokens and logits against transformers' goldens and the cpu target, sampling against the distribution
+that the logits give."""
+
+import array
+import json
+import pathlib
+import shutil
+
+from .common import EXAMPLE, FIXTURES, RUN_SECONDS, bundle_of, checked, sh, tools, write_json
+from .sampling import sampling
+
+# Each prompt of a fixture's batch is the golden one and this many of its greedy tokens: the lengths differ, and steps after
+# one at which a run may part from the golden are compared too. The longest prompt leaves room for 64 tokens.
+STARTS = (0, 16, 32)
+STEPS = 64
+
+
+def fixtures(args) -> list[pathlib.Path]:
+    models = [FIXTURES / name for name in args.fixtures.split(",")] if args.fixtures else sorted(FIXTURES.iterdir())
+    for model in models:
+        if not (model / "golden").is_dir():
+            raise SystemExit(f"gpu-check: --fixtures {model.name}: no such directory of {FIXTURES} with a golden")
+    return models
+
+
+def fixture_bundle(args, model):
+    dtype = "float32" if args.target == "cpu" else "bfloat16"
+    return bundle_of(args, model.name, model, "--dtype", dtype, "--max-num-seqs", "4", "--max-num-batched-tokens", "256")
+
+
+def example_bundle(args):
+    return bundle_of(args, EXAMPLE.parent.name, EXAMPLE, "--dtype", "float32" if args.target == "cpu" else "bfloat16")
+
+
+class Mismatch(Exception):
+    pass
+
+
+def part_of_tokens(expected, found, expected_rows, bf16_error: float, label: str) -> int:
+    """Steps until the tokens part, counting the one where they do. They may part only where rounding decides: where the two
+    best logits are closer than four times the root mean square error of transformers' bfloat16 logits, which is about three
+    standard deviations of the difference of two such logits. How wrong our own logits are excuses nothing."""
+    for step, (token, other) in enumerate(zip(expected, found)):
+        if token == other:
+            continue
+        row = expected_rows[step]
+        best = sorted(row)[-2:]
+        margin, rounding = best[1] - best[0], 4 * bf16_error * tools.norm(row) / len(row) ** 0.5
+        if not margin <= rounding:
+            raise Mismatch(f"{label}: step {step}: token {other}, expected {token}: margin {margin:.3f}, rounding {rounding:.3f}")
+        return step + 1
+    return min(len(expected), len(found))
+
+
+def compare_rows(expected, found) -> list[tuple[float, float]]:
+    """(norm of the difference, norm of the expected row) of each pair of rows."""
+    return [(tools.norm(a - b for a, b in zip(e, f)), tools.norm(e)) for e, f in zip(expected, found)]
+
+
+def relative(pairs) -> float:
+    return tools.norm(difference for difference, _ in pairs) / tools.norm(size for _, size in pairs)
+
+
+def compare(golden: dict, logits, row_errors, runs, exact: bool) -> dict:
+    """Runs of one fixture against its golden. `runs` is {"alone": outputs, "batch": outputs}, an output for each of STARTS:
+    (tokens, rows of logits). `exact` is the cpu target in float32, whose batches equal each sequence alone bit for bit.
+
+    In bfloat16 the error over all steps is at most 1.5 times that of transformers' bfloat16 run, and that of a step at most
+    1.5 times the largest of any of its steps. (Step by step the two roundings are independent; ratios near 2 are chance.)
+    """
+    tokens, error = golden["greedy_ids"], golden["bf16_error"]
+    result = {"steps": 0, "relative_error": float("nan"), "transformers_bf16_error": error, "worst_step": float("nan"),
+              "verdict": "ok"}
+    pairs, covered = [], set()
+    try:
+        for kind, outputs in runs.items():
+            for start, (found, rows) in zip(STARTS, outputs, strict=True):
+                label = f"{kind}, prompt + {start} tokens"
+                if len(found) != STEPS or len(rows) != STEPS or any(len(row) != len(logits[0]) for row in rows):
+                    raise Mismatch(f"{label}: {len(found)} tokens and {len(rows)} rows of logits, expected {STEPS}")
+                steps = part_of_tokens(tokens[start:], found, logits[start:], error, label)
+                if exact and steps < len(tokens) - start:
+                    raise Mismatch(f"{label}: step {steps - 1}: token {found[steps - 1]}, expected {tokens[start + steps - 1]}")
+                pairs += compare_rows(logits[start : start + steps], rows)
+                covered |= set(range(start, start + steps))
+        for start, (found, rows), (other, others) in zip(STARTS, runs["alone"], runs["batch"], strict=True):
+            if exact and (found, rows) != (other, others):
+                raise Mismatch(f"prompt + {start} tokens: logits in a batch differ from those alone")
+            part_of_tokens(found, other, rows, error, f"batch against alone, prompt + {start} tokens")
+    except Mismatch as mismatch:
+        result["verdict"] = str(mismatch)
+    if pairs:
+        result |= {"relative_error": relative(pairs), "worst_step": max(relative([pair]) for pair in pairs)}
+    result["steps"] = len(covered)
+    limit, step_limit = (1e-5, 1e-4) if exact else (1.5 * error, 1.5 * max(row_errors))
+    if result["verdict"] == "ok" and not result["relative_error"] <= limit:
+        result["verdict"] = f"relative error {result['relative_error']:.2e}, at most {limit:.2e}"
+    if result["verdict"] == "ok" and not all(relative([pair]) <= step_limit for pair in pairs):
+        result["verdict"] = f"relative error of a step {result['worst_step']:.2e}, at most {step_limit:.2e}"
+    return result
+
+
+def generate(args, bundle, target: str, width: int, prompts, *flags) -> list:
+    """(token ids, rows of logits) of each prompt, 64 greedy tokens each."""
+    out = args.out / "logits.bin"
+    ids = [flag for prompt in prompts for flag in ("--prompt-ids", ",".join(map(str, prompt)))]
+    run = json.loads(sh(args.bin / "run-model", bundle, "--target", target, *ids, "--max-tokens", STEPS, "--temperature", 0,
+                        "--ignore-eos", "--json", "--logits-out", out, *flags, timeout=RUN_SECONDS))
+    values = array.array("f", out.read_bytes())
+    out.unlink()
+    rows = [values[i : i + width].tolist() for i in range(0, len(values), width)]
+    result = []
+    for output in run["outputs"] if len(prompts) > 1 else [run]:
+        count = len(output["token_ids"])
+        result.append((output["token_ids"], rows[:count]))
+        rows = rows[count:]
+    return result
+
+
+def fixture(args, model) -> dict:
+    golden = json.loads((model / "golden" / "golden.json").read_text())
+    logits = tools.read_float32(model / "golden" / "logits.safetensors", "logits")
+    row_errors = [row[0] for row in tools.read_float32(model / "golden" / "logits.safetensors", "bf16_error")]
+    prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in STARTS]
+    bundle = fixture_bundle(args, model)
+    runs = {"alone": generate(args, bundle, args.target, len(logits[0]), prompts, "--max-num-seqs", 1),
+            "batch": generate(args, bundle, args.target, len(logits[0]), prompts)}
+    return compare(golden, logits, row_errors, runs, exact=args.target == "cpu")
+
+
+def example_reference(args) -> pathlib.Path:
+    """What the cpu target computes of the example model in float32, made where the compiler is: a bundle for one cpu may not
+    run on another."""
+    path = args.bundles / "stdlib_model.reference.json"
+    if not path.exists() and (args.bin / "compile-model").exists():
+        bundle = args.out / "stdlib_model.cpu"
+        sh(args.bin / "compile-model", EXAMPLE, "-o", bundle, "--target", "cpu", "--dtype", "float32", "-q", "--overwrite")
+        prompt = json.loads(sh(args.bin / "run-model", bundle, "--prompt", "class Server", "--tokenize", "--json"))
+        width = json.loads((EXAMPLE / "config.json").read_text())["vocab_size"]
+        [(tokens, rows)] = generate(args, bundle, "cpu", width, [prompt["prompt_token_ids"]])
+        shutil.rmtree(bundle)
+        write_json(path, {"prompt_ids": prompt["prompt_token_ids"], "token_ids": tokens, "logits": rows})
+    return path
+
+
+def example(args, bf16_error: float) -> dict:
+    """The example model's greedy tokens against the cpu target's; transformers' error is that of the fixtures."""
+    path = example_reference(args)
+    if not path.exists():
+        return {"verdict": f"not run: {path} is missing; scripts/gpu-check --prepare makes it where compile-model is"}
+    reference = json.loads(path.read_text())
+    expected = reference["logits"]
+    bundle = example_bundle(args)
+    [(tokens, rows)] = generate(args, bundle, args.target, len(expected[0]), [reference["prompt_ids"]])
+    result = {"verdict": "ok"}
+    try:
+        if len(tokens) != STEPS or len(rows) != STEPS:
+            raise Mismatch(f"{len(tokens)} tokens and {len(rows)} rows of logits, expected {STEPS}")
+        result["steps"] = part_of_tokens(reference["token_ids"], tokens, expected, bf16_error, "example model")
+        result["relative_error"] = relative(compare_rows(expected[: result["steps"]], rows))
+        if not result["relative_error"] <= 1.5 * bf16_error:
+            raise Mismatch(f"relative error {result['relative_error']:.2e}, at most {1.5 * bf16_error:.2e}")
+    except Mismatch as mismatch:
+        result["verdict"] = str(mismatch)
+    return result
+
+
+def prepare(args) -> None:
+    """Compiles all that is run here, and makes the reference that needs the compiler."""
+    for model in fixtures(args):
+        fixture_bundle(args, model)
+    example_bundle(args)
+    if args.target != "cpu":
+        example_reference(args)
+
+
+def correctness(args, result: dict, save) -> None:
+    result["fixtures"] = []
+    for model in fixtures(args):
+        row = {"fixture": model.name, "steps": 0, "relative_error": float("nan"), "transformers_bf16_error": float("nan")}
+        row |= checked(fixture, args, model)
+        result["fixtures"].append(row)
+        print("  {fixture:22} {steps:3} steps, relative error {relative_error:.2e} (transformers bf16 "
+              "{transformers_bf16_error:.2e}): {verdict}".format(**row), flush=True)
+    verdicts = [row["verdict"] for row in result["fixtures"]]
+    if args.target != "cpu":
+        errors = [json.loads((model / "golden" / "golden.json").read_text())["bf16_error"] for model in fixtures(args)]
+        result["example"] = checked(example, args, max(errors))
+        print(f"  example model: {result['example']['verdict']}", flush=True)
+        if not result["example"]["verdict"].startswith("not run"):
+            verdicts.append(result["example"]["verdict"])
+    # On a GPU many draws are cheap; the cpu target's test wants to be short.
+    result["sampling"] = checked(sampling, args, example_bundle(args), 2 if args.target == "cpu" else 16)
+    verdicts.append(result["sampling"]["verdict"])
+    result["passed"] = all(verdict == "ok" for verdict in verdicts)

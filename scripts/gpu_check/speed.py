@@ -1,0 +1,178 @@
+"""Speed: whole steps, kernels and attention alone beside what the memory allows, mechanisms left out, peers in the same run.
+
+Each part is a table of steps that are kept one by one (common.run_steps), none of more than a few minutes."""
+
+import json
+import sys
+
+from .common import ATTENTION, ROOT, SHAPES, bundle_of, run_steps, sh
+
+# (sequences, context) of decode steps; a bench-model run for each group.
+DECODE = {
+    "llama-3.1-8b": {"few": ("1,8,16,32,64", 512, 64), "many": ("128,256", 512, 32), "long": ("1", 2048, 64),
+                     "long-64": ("64", 2048, 32)},
+    "llama-3.2-1b": {"few": ("1,8,64", 512, 64), "long": ("1,8", 2048, 64)},
+}
+PEERS = {
+    "llama-3.1-8b": ("compiled 1 512", "compiled 64 512", "compiled 64 2048", "compiled-prefill 1 2048", "eager 1 512",
+                     "eager-prefill 1 2048"),
+    "llama-3.2-1b": ("compiled 1 512", "compiled 8 512", "compiled-prefill 1 2048", "eager 1 512", "eager-prefill 1 2048"),
+}
+# Context of attention alone: one layer's keys and values in one launch.
+ALONE = {
+    "one sequence": ("1", "8192,32768"),
+    "batches": ("8,64", "2048"),
+    "ragged": ("16", "100:16384"),
+}
+VARIANTS = ("dependent-launch", "early-fill", "norm-prologues")
+ROWS = "1,8,64,256"
+PEER_SECONDS = 420
+
+
+def shapes_of(args):
+    return [SHAPES / name for name in DECODE if not args.models or name in args.models.split(",")]
+
+
+def shape_bundle(args, model, without: str = ""):
+    flags = ("--without", without) if without else ()
+    return bundle_of(args, model.name + (f".without-{without}" if without else ""), model, "--dummy-weights", "--max-num-seqs",
+                     256, *flags)
+
+
+def attention_bundle(args, model):
+    return bundle_of(args, model.name, model, "--dummy-weights", "--max-num-seqs", 64, "--max-model-len", 40960)
+
+
+def prepare(args, parts) -> None:
+    """Compiles all that these parts run."""
+    for model in shapes_of(args):
+        for without in ("", *VARIANTS) if "ablation" in parts else ("",):
+            shape_bundle(args, model, without)
+    if "attention" in parts:
+        for model in sorted(ATTENTION.iterdir()):
+            attention_bundle(args, model)
+
+
+def config_of(model) -> dict:
+    return json.loads((model / "config.json").read_text())
+
+
+def bytes_of(config: dict, context: float, batch: int) -> float:
+    """Bytes that a decode step must read: weights once, keys and values of each sequence."""
+    hidden, inner, dim = config["hidden_size"], config["intermediate_size"], config["head_dim"]
+    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    layer = (heads + 2 * kv_heads) * dim * hidden + heads * dim * hidden + 3 * hidden * inner
+    cache = 2 * kv_heads * dim * context * batch
+    return 2.0 * (config["num_hidden_layers"] * (layer + cache) + config["vocab_size"] * hidden)
+
+
+def bench(args, bundle, *flags) -> dict:
+    return json.loads(sh(args.bin / "bench-model", bundle, "--target", args.target, "--json", *flags))
+
+
+def decode(args, results: dict, save) -> None:
+    steps = {}
+    for model in shapes_of(args):
+        for name, (batches, depth, tokens) in DECODE[model.name].items():
+            def step(model=model, batches=batches, depth=depth, tokens=tokens):
+                run = bench(args, shape_bundle(args, model), "-p", 0, "-n", tokens, "-b", batches, "-d", depth, "-r", 3)
+                for row in run["rows"]:
+                    row["bytes"] = bytes_of(config_of(model), row["n_context"], row["batch"])
+                    print(f"  {model.name} {row['batch']:3} x {row['test']}: {row['median_step_ms']:.3f} ms", flush=True)
+                return {"model": model.name, "rows": run["rows"], "device": run["device"], "load_s": run["load_s"],
+                        "weights_s": run["weights_s"]}
+            steps[f"{model.name} {name}"] = step
+    run_steps(args, results, save, steps)
+
+
+def prefill(args, results: dict, save) -> None:
+    steps = {}
+    for model in shapes_of(args):
+        def step(model=model):
+            run = bench(args, shape_bundle(args, model), "-p", "512,2048", "-n", 0, "-b", 1, "-r", 5)
+            for row in run["rows"]:
+                print(f"  {model.name} {row['test']}: {row['median_step_ms']:.2f} ms, {row['avg_ts']:.0f} tokens/s", flush=True)
+            return {"model": model.name, "rows": run["rows"]}
+        steps[model.name] = step
+    run_steps(args, results, save, steps)
+
+
+def profiled(args, bundle, *flags) -> list[dict]:
+    """Rows of bench-model with their profiles; times in microseconds."""
+    run = bench(args, bundle, "-r", 1, "--profile", *flags)
+    return [{key: row[key] for key in ("test", "batch", "n_context", "profile")} for row in run["rows"]]
+
+
+def kernels(args, results: dict, save) -> None:
+    """Kernels of a decode step at several numbers of rows, and the same products through cuBLASLt, with and without the ops
+    that our kernels fuse."""
+    steps = {}
+    for model in shapes_of(args):
+        def ours(model=model):
+            rows = profiled(args, shape_bundle(args, model), "-p", 0, "-n", 16, "-b", ROWS, "-d", 512)
+            print(f"  {model.name}: kernels at {ROWS} rows", flush=True)
+            return {"model": model.name, "rows": rows}
+
+        def prompt(model=model):
+            rows = profiled(args, shape_bundle(args, model), "-p", 2048, "-n", 0)
+            print(f"  {model.name}: kernels of a prompt of 2048", flush=True)
+            return {"model": model.name, "rows": rows}
+
+        def cublas(model=model):
+            out = args.out / "peer.json"
+            sh(sys.executable, ROOT / "scripts" / "peers" / "torch_linear.py", model / "config.json", ROWS + ",2048", out,
+               timeout=PEER_SECONDS)
+            print(f"  {model.name}: cuBLASLt at {ROWS},2048 rows", flush=True)
+            return {"model": model.name, **json.loads(out.read_text())}
+
+        steps |= {f"{model.name} decode": ours, f"{model.name} prompt": prompt, f"{model.name} cublas": cublas}
+    run_steps(args, results, save, steps)
+
+
+def attention(args, results: dict, save) -> None:
+    """Decode attention alone, from the profile of a model of two layers that is nothing else."""
+    steps = {}
+    for model in sorted(ATTENTION.iterdir()):
+        for name, (batches, depths) in ALONE.items():
+            def step(model=model, batches=batches, depths=depths):
+                rows = profiled(args, attention_bundle(args, model), "-p", 0, "-n", 16, "-b", batches, "-d", depths)
+                found = []
+                for row in rows:
+                    [kernel] = [k for k in row["profile"]["kernels"] if "paged_attention" in k["origin"]]
+                    found.append({"test": row["test"], "batch": row["batch"], "n_context": row["n_context"],
+                                  "us": kernel["us"] / kernel["launches"], "bytes": kernel["bytes"] / kernel["launches"]})
+                    print("  {0} {batch:3} x {test}: {us:.1f} us".format(model.name, **found[-1]), flush=True)
+                return {"model": model.name, "rows": found}
+            steps[f"{model.name} {name}"] = step
+    run_steps(args, results, save, steps)
+
+
+def ablation(args, results: dict, save) -> None:
+    """Steps with one mechanism left out: at compile time, or graphs at run time."""
+    steps = {}
+    for model in shapes_of(args):
+        for name in ("all", "graphs", *VARIANTS):
+            def step(model=model, name=name):
+                bundle = shape_bundle(args, model, name if name in VARIANTS else "")
+                flags = ("--enforce-eager",) if name == "graphs" else ()
+                run = bench(args, bundle, "-p", 0, "-n", 32, "-b", ROWS, "-d", 512, "-r", 3, *flags)
+                times = {str(row["batch"]): row["median_step_ms"] for row in run["rows"]}
+                print(f"  {model.name} without {name}: {times}" if name != "all" else f"  {model.name}: {times}", flush=True)
+                return {"model": model.name, "without": name, "ms": times}
+            steps[f"{model.name} {name}"] = step
+    run_steps(args, results, save, steps)
+
+
+def peers(args, results: dict, save) -> None:
+    steps = {}
+    for model in shapes_of(args):
+        for work in PEERS[model.name]:
+            def step(model=model, work=work):
+                out = args.out / "peer.json"
+                sh(sys.executable, ROOT / "scripts" / "peers" / "torch_llama.py", model / "config.json", *work.split(), out,
+                   timeout=PEER_SECONDS)
+                found = json.loads(out.read_text())
+                print(f"  {model.name} {work}: {found['ms']:.3f} ms", flush=True)
+                return {"model": model.name, "work": work, **found}
+            steps[f"{model.name} {work}"] = step
+    run_steps(args, results, save, steps)
