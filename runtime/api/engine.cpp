@@ -12,6 +12,7 @@
 #include "runtime/schedule/step.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
@@ -41,13 +42,24 @@ struct ActiveRequest {
   std::deque<Piece> pieces;
   FinishReason finished = FinishReason::kNone;
   absl::Status status;
+  RequestTimings timings;
   std::atomic<bool> cancelled{false};
+  std::optional<Clock::time_point> deadline;
+  std::function<void()> on_progress;
 
   void Finish(FinishReason reason, absl::Status why = absl::OkStatus()) {
-    std::lock_guard lock(mutex);
-    finished = reason;
-    status = std::move(why);
+    {
+      std::lock_guard lock(mutex);
+      finished = reason;
+      status = std::move(why);
+      timings.finished = Clock::now();
+    }
+    Notify();
+  }
+  void Notify() {
     changed.notify_all();
+    if (on_progress)
+      on_progress();
   }
 };
 
@@ -67,11 +79,27 @@ public:
     request_->pieces.pop_front();
     return piece;
   }
+  absl::StatusOr<std::optional<Piece>> Next(Clock::time_point deadline) override {
+    {
+      std::unique_lock lock(request_->mutex);
+      bool has_more = request_->changed.wait_until(
+          lock, deadline, [&] { return !request_->pieces.empty() || request_->finished != FinishReason::kNone; });
+      if (!has_more)
+        return absl::DeadlineExceededError("no token came before the deadline of Next(); call it again");
+    }
+    return Next();
+  }
   void Cancel() override { request_->cancelled = true; }
-  FinishReason finish_reason() const override {
+  FinishReason finish_reason(int32_t index) const override {
     std::lock_guard lock(request_->mutex);
     return request_->finished;
   }
+  RequestTimings timings() const override {
+    std::lock_guard lock(request_->mutex);
+    return request_->timings;
+  }
+  int32_t cached_prompt_tokens() const override { return 0; }
+  std::vector<PromptLogprob> prompt_logprobs() const override { return {}; }
   absl::Status status() const override {
     std::lock_guard lock(request_->mutex);
     return request_->status;
@@ -104,6 +132,7 @@ public:
     std::lock_guard lock(mutex_);
     return stats_;
   }
+  absl::Status Shutdown(Clock::time_point deadline) override;
 
 private:
   absl::Status OpenTarget(const EngineOptions &options);
@@ -140,10 +169,10 @@ private:
   SamplingParams default_sampling_;
 
   mutable std::mutex mutex_; // of what follows
-  std::condition_variable wake_;
+  std::condition_variable wake_, idle_;
   std::deque<std::shared_ptr<ActiveRequest>> waiting_;
   EngineStats stats_;
-  bool stopping_ = false;
+  bool stopping_ = false, draining_ = false;
   absl::Status failure_; // after which nothing more runs
 
   std::vector<std::shared_ptr<ActiveRequest>> running_; // the engine thread's
@@ -165,10 +194,26 @@ EngineImpl::~EngineImpl() {
       device_->Free(memory);
 }
 
+absl::Status EngineImpl::Shutdown(Clock::time_point deadline) {
+  std::unique_lock lock(mutex_);
+  draining_ = true;
+  bool is_idle = idle_.wait_until(lock, deadline, [&] { return stats_.running + stats_.waiting == 0; });
+  stopping_ = true;
+  lock.unlock();
+  wake_.notify_all();
+  return is_idle
+             ? absl::OkStatus()
+             : absl::DeadlineExceededError("requests were left at the deadline of the shutdown; they were cancelled");
+}
+
 // --- Loading ----------------------------------------------------------------
+
+absl::Status CheckOptions(const EngineOptions &options);
 
 absl::Status EngineImpl::Start(const std::string &path, const EngineOptions &options) {
   auto begin = Clock::now();
+  if (absl::Status status = CheckOptions(options); !status.ok())
+    return status;
   options_ = options;
   absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(path);
   if (!bundle.ok())
@@ -189,6 +234,27 @@ absl::Status EngineImpl::Start(const std::string &path, const EngineOptions &opt
   stats_.device = device_->Name();
   stats_.load_seconds = SecondsSince(begin);
   thread_ = std::thread([this] { Loop(); });
+  return absl::OkStatus();
+}
+
+// What the options ask for and the engine has not.
+absl::Status CheckOptions(const EngineOptions &options) {
+  if (options.scheduling_policy != "fcfs" && options.scheduling_policy != "priority")
+    return absl::InvalidArgumentError(
+        fmt::format("--scheduling-policy is '{}', expected fcfs or priority", options.scheduling_policy));
+  if (options.preemption_mode != "recompute" && options.preemption_mode != "swap")
+    return absl::InvalidArgumentError(
+        fmt::format("--preemption-mode is '{}', expected recompute or swap", options.preemption_mode));
+  if (options.max_waiting < 0)
+    return absl::InvalidArgumentError(fmt::format("--max-waiting is {}, expected 0 or more", options.max_waiting));
+  for (auto [is_set, flag] : {std::pair{options.scheduling_policy == "priority", "--scheduling-policy priority"},
+                              {options.preemption_mode == "swap", "--preemption-mode swap"},
+                              {options.deterministic && options.target != "cpu", "--deterministic"},
+                              {options.async_scheduling.value_or(false), "--async-scheduling"},
+                              {options.watchdog_seconds > 0, "--watchdog-seconds"},
+                              {!options.trace_path.empty(), "--trace-path"}})
+    if (is_set)
+      return absl::UnimplementedError(fmt::format("{} is not supported yet; leave it out", flag));
   return absl::OkStatus();
 }
 
@@ -446,6 +512,15 @@ absl::StatusOr<std::string> EngineImpl::ApplyChatTemplate(const ChatRequest &cha
 absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Submit(const Request &request) {
   if (absl::Status status = ValidateSamplingParams(request.sampling, vocab_size_); !status.ok())
     return status;
+  const SamplingParams &wanted = request.sampling;
+  for (auto [is_set, field] : {std::pair{wanted.n != 1, "n"},
+                               {wanted.best_of != 0 && wanted.best_of != wanted.n, "best_of"},
+                               {wanted.min_tokens != 0, "min_tokens"},
+                               {wanted.prompt_logprobs >= 0, "prompt_logprobs"},
+                               {!wanted.logit_bias.empty(), "logit_bias"},
+                               {!wanted.guided.empty(), "guided"}})
+    if (is_set)
+      return absl::UnimplementedError(fmt::format("{} is not supported yet; leave it out", field));
   if (request.prompt.empty() == request.prompt_token_ids.empty())
     return absl::InvalidArgumentError("the prompt is empty; give either a text or token ids");
   std::vector<int32_t> ids = request.prompt_token_ids;
@@ -484,6 +559,9 @@ absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Submit(const Request 
   if (sequence.has_penalties())
     for (int32_t id : ids)
       sequence.counts.emplace(id, 0);
+  active->deadline = request.deadline;
+  active->on_progress = request.on_progress;
+  active->timings.queued = Clock::now();
   if (tokenizer_)
     active->text_stream = std::make_unique<tokenizer::DetokenizeStream>(*tokenizer_);
   else if (!request.sampling.stop.empty())
@@ -492,6 +570,11 @@ absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Submit(const Request 
     std::lock_guard lock(mutex_);
     if (!failure_.ok())
       return failure_;
+    if (stopping_ || draining_)
+      return absl::UnavailableError("the engine shuts down and takes no more requests");
+    if (options_.max_waiting > 0 && static_cast<int32_t>(waiting_.size()) >= options_.max_waiting)
+      return absl::ResourceExhaustedError(
+          fmt::format("{} requests wait, as many as may (--max-waiting); try again later", waiting_.size()));
     waiting_.push_back(active);
     stats_.waiting = static_cast<int32_t>(waiting_.size());
   }
@@ -533,6 +616,10 @@ void EngineImpl::Admit() {
     if (!pages)
       break;
     sequence.pages = *std::move(pages);
+    {
+      std::lock_guard request(waiting_.front()->mutex);
+      waiting_.front()->timings.scheduled = Clock::now();
+    }
     running_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }
@@ -695,32 +782,45 @@ void EngineImpl::TakeToken(ActiveRequest &request, int32_t token, std::span<cons
   request.text_given = std::max(request.text_given, end);
   {
     std::lock_guard lock(request.mutex);
-    request.pieces.push_back(std::move(piece));
-    if (is_last)
+    if (!request.timings.first_token)
+      request.timings.first_token = piece.time;
+    if (is_last) {
       request.finished = is_stop ? FinishReason::kStop : FinishReason::kLength;
+      request.timings.finished = piece.time;
+    }
+    request.pieces.push_back(std::move(piece));
   }
-  request.changed.notify_all();
+  request.Notify();
+}
+
+// Whether a request that is not done was cancelled or is late.
+bool EndEarly(ActiveRequest &request) {
+  if (request.cancelled)
+    request.Finish(FinishReason::kCancelled);
+  else if (request.deadline && Clock::now() >= *request.deadline)
+    request.Finish(FinishReason::kError, absl::DeadlineExceededError("the request's deadline has passed"));
+  else
+    return false;
+  return true;
 }
 
 // Lets go of requests that ended or were cancelled.
 void EngineImpl::Retire() {
   std::erase_if(running_, [&](const std::shared_ptr<ActiveRequest> &request) {
-    if (request->cancelled && request->finished == FinishReason::kNone)
-      request->Finish(FinishReason::kCancelled);
+    if (request->finished == FinishReason::kNone)
+      EndEarly(*request);
     if (request->finished == FinishReason::kNone)
       return false;
     pages_->Return(request->sequence.pages);
     return true;
   });
   std::lock_guard lock(mutex_);
-  std::erase_if(waiting_, [&](const std::shared_ptr<ActiveRequest> &request) {
-    if (request->cancelled)
-      request->Finish(FinishReason::kCancelled);
-    return request->cancelled.load();
-  });
+  std::erase_if(waiting_, [&](const std::shared_ptr<ActiveRequest> &request) { return EndEarly(*request); });
   stats_.running = static_cast<int32_t>(running_.size());
   stats_.waiting = static_cast<int32_t>(waiting_.size());
   stats_.free_pages = pages_->free();
+  if (stats_.running + stats_.waiting == 0)
+    idle_.notify_all();
 }
 
 void EngineImpl::FailAll(const absl::Status &status) {
@@ -740,6 +840,10 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const std::string &bundle, 
   if (absl::Status status = engine->Start(bundle, options); !status.ok())
     return status;
   return std::unique_ptr<Engine>(std::move(engine));
+}
+
+absl::StatusOr<MemoryPlan> Engine::Plan(const std::string &bundle, const EngineOptions &options) {
+  return absl::UnimplementedError("Engine::Plan is not supported yet; load the engine and ask Stats()");
 }
 
 } // namespace inlay
