@@ -1,0 +1,215 @@
+#include "runtime/serve/generation.h"
+
+#include "fmt/format.h"
+
+#include <algorithm>
+#include <array>
+
+namespace inlay::serve {
+namespace {
+
+double SecondsBetween(Generation::Clock::time_point from, Generation::Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+} // namespace
+
+Generation::Generation(GenerationSetup setup) : setup_(std::move(setup)) {
+  head_.id = RandomId(setup_.request.is_chat ? "chatcmpl-" : "cmpl-");
+  head_.created =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  head_.model = setup_.model;
+  head_.logprobs = setup_.request.logprobs;
+}
+
+Generation::~Generation() {
+  for (Sequence &sequence : sequences_)
+    if (!sequence.done)
+      Report(sequence, "abort");
+}
+
+absl::Status Generation::Start(Engine &engine, const Request &request, std::string echo, Wake wake) {
+  absl::StatusOr<std::unique_ptr<SequenceReader>> reader = SequenceReader::Start(engine, request, std::move(wake));
+  if (!reader.ok())
+    return reader.status();
+  Sequence &sequence = sequences_.emplace_back();
+  sequence.reader = *std::move(reader);
+  if (setup_.request.tool_choice == ToolChoice::kAuto)
+    sequence.tools = MakeToolCallParser(setup_.tool_parser);
+  sequence.choice.index = static_cast<int32_t>(sequences_.size()) - 1;
+  sequence.choice.text = std::move(echo);
+  sequence.prompt_tokens = static_cast<int64_t>(sequence.reader->prompt_tokens());
+  sequence.max_tokens = request.sampling.max_tokens;
+  sequence.last = begin_;
+  return absl::OkStatus();
+}
+
+TokenChoice Generation::TextOf(int32_t id, float logprob) const {
+  if (setup_.tokenizer)
+    if (absl::StatusOr<std::string> text = setup_.tokenizer->Decode(std::array{id}, /*skip_special_tokens=*/false);
+        text.ok())
+      return {*std::move(text), logprob};
+  return {fmt::format("token_id:{}", id), logprob};
+}
+
+void Generation::AddText(Sequence &sequence, std::string_view text) {
+  if (!sequence.tools) {
+    sequence.choice.text += text;
+    return;
+  }
+  ToolCallParser::Output found = sequence.tools->Push(text);
+  sequence.choice.text += found.content;
+  for (ToolCall &call : found.calls)
+    sequence.choice.tool_calls.push_back(std::move(call));
+}
+
+void Generation::Add(Sequence &sequence, const Piece &piece) {
+  Clock::time_point now = Clock::now();
+  if (sequence.tokens++ == 0)
+    sequence.first_token_seconds = SecondsBetween(begin_, now);
+  else
+    setup_.metrics->ObserveInterTokenLatency(SecondsBetween(sequence.last, now));
+  sequence.last = now;
+  AddText(sequence, piece.text);
+  if (sequence.choice.finish_reason.empty() && setup_.request.sampling.logprobs >= 0) {
+    sequence.logprob_sum += piece.logprob;
+    if (setup_.request.logprobs) {
+      OutputToken token{piece.token_id, TextOf(piece.token_id, piece.logprob), {}};
+      for (const TokenLogprob &one : piece.top)
+        token.top.push_back(TextOf(one.id, one.logprob));
+      sequence.choice.tokens.push_back(std::move(token));
+    }
+  }
+}
+
+void Generation::Report(Sequence &sequence, const char *reason) const {
+  setup_.metrics->ObserveFinished({.reason = reason,
+                                   .prompt_tokens = sequence.prompt_tokens,
+                                   .generation_tokens = sequence.tokens,
+                                   .max_tokens = sequence.max_tokens,
+                                   .e2e_seconds = SecondsBetween(begin_, Clock::now()),
+                                   .time_to_first_token_seconds = sequence.first_token_seconds});
+}
+
+void Generation::EndOf(Sequence &sequence, FinishReason reason) {
+  sequence.done = true;
+  if (sequence.tools) {
+    ToolCallParser::Output rest = sequence.tools->Finish();
+    sequence.choice.text += rest.content;
+    for (ToolCall &call : rest.calls)
+      sequence.choice.tool_calls.push_back(std::move(call));
+  }
+  bool has_calls = sequence.tool_calls > 0 || !sequence.choice.tool_calls.empty();
+  switch (reason) {
+  case FinishReason::kLength:
+    sequence.choice.finish_reason = "length";
+    return Report(sequence, "length");
+  case FinishReason::kStop:
+    sequence.choice.finish_reason = has_calls ? "tool_calls" : "stop";
+    return Report(sequence, "stop");
+  case FinishReason::kCancelled:
+    error_ = ErrorOf(absl::CancelledError("the request was cancelled because the server is shutting down"));
+    return Report(sequence, "abort");
+  default:
+    error_ = ErrorOf(sequence.reader->status());
+    return Report(sequence, "error");
+  }
+}
+
+void Generation::Read(Sequence &sequence) {
+  while (std::optional<Piece> piece = sequence.reader->TryNext())
+    Add(sequence, *piece);
+  if (FinishReason reason = sequence.reader->finished(); reason != FinishReason::kNone)
+    EndOf(sequence, reason);
+}
+
+// What is new of a sequence, as one event; nothing if nothing shows.
+std::string Generation::EventsOf(Sequence &sequence) {
+  Choice &choice = sequence.choice;
+  if (sequence.tokens == 0 && !sequence.done)
+    return {};
+  if (choice.text.empty() && choice.tokens.empty() && choice.tool_calls.empty() && !sequence.done)
+    return {};
+  choice.begins = !std::exchange(sequence.has_begun, true);
+  choice.text_offset = sequence.characters;
+  choice.first_tool_call = sequence.tool_calls;
+  std::optional<Usage> usage;
+  if (setup_.request.continuous_usage_stats)
+    usage = Usage{sequence.prompt_tokens, sequence.tokens, sequence.cached_tokens};
+  std::string event =
+      setup_.request.is_chat ? ChatEvent(head_, &choice, usage) : CompletionEvent(head_, &choice, usage);
+  sequence.characters += CountCharacters(choice.text);
+  sequence.tool_calls += static_cast<int32_t>(choice.tool_calls.size());
+  choice.text.clear();
+  choice.tokens.clear();
+  choice.tool_calls.clear();
+  return event;
+}
+
+// A prompt counts once, however many answers it has.
+Usage Generation::TotalUsage() const {
+  Usage usage;
+  for (size_t i = 0; i < sequences_.size(); ++i) {
+    usage.completion_tokens += sequences_[i].tokens;
+    if (i % static_cast<size_t>(setup_.request.best_of) == 0) {
+      usage.prompt_tokens += sequences_[i].prompt_tokens;
+      usage.cached_tokens += sequences_[i].cached_tokens;
+    }
+  }
+  return usage;
+}
+
+Answer Generation::WholeAnswer() {
+  if (error_)
+    return ToAnswer(*error_);
+  const GenerationRequest &request = setup_.request;
+  std::vector<Choice> choices;
+  auto best_of = static_cast<size_t>(request.best_of), n = static_cast<size_t>(request.n);
+  for (size_t first = 0; first < sequences_.size(); first += best_of) {
+    auto begin = sequences_.begin() + static_cast<std::ptrdiff_t>(first);
+    // The best have the highest log-probability a token.
+    if (best_of > n)
+      std::sort(begin, begin + request.best_of, [](const Sequence &a, const Sequence &b) {
+        double x = a.mean_logprob(), y = b.mean_logprob();
+        return x != y ? x > y : a.choice.index < b.choice.index;
+      });
+    for (size_t i = 0; i < n; ++i) {
+      Choice &choice = begin[static_cast<std::ptrdiff_t>(i)].choice;
+      choice.index = static_cast<int32_t>(choices.size());
+      choices.push_back(std::move(choice));
+    }
+  }
+  return {.body =
+              request.is_chat ? ChatBody(head_, choices, TotalUsage()) : CompletionBody(head_, choices, TotalUsage())};
+}
+
+PendingReply::Part Generation::Take() {
+  Part part;
+  bool all_done = true;
+  for (Sequence &sequence : sequences_) {
+    if (!sequence.done) {
+      Read(sequence);
+      if (is_stream() && !error_)
+        part.data += EventsOf(sequence);
+    }
+    all_done &= sequence.done;
+  }
+  if (Clock::now() > setup_.deadline && !all_done && !error_)
+    error_ = ErrorOf(absl::DeadlineExceededError("the request took longer than --request-timeout allows"));
+  part.done = all_done || error_;
+  if (!part.done)
+    return part;
+  if (!is_stream()) {
+    part.answer = WholeAnswer();
+    return part;
+  }
+  if (error_)
+    part.data += Event(ErrorBody(*error_));
+  else if (setup_.request.include_usage)
+    part.data += setup_.request.is_chat ? ChatEvent(head_, nullptr, TotalUsage())
+                                        : CompletionEvent(head_, nullptr, TotalUsage());
+  part.data += kDoneEvent;
+  return part;
+}
+
+} // namespace inlay::serve

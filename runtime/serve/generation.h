@@ -1,0 +1,95 @@
+// The sequences of one request on their way through the engine, and the answer that grows from them.
+#ifndef INLAY_RUNTIME_SERVE_GENERATION_H_
+#define INLAY_RUNTIME_SERVE_GENERATION_H_
+
+#include "frontends/tokenizer/tokenizer.h"
+#include "runtime/api/inlay.h"
+#include "runtime/serve/http_message.h"
+#include "runtime/serve/metrics.h"
+#include "runtime/serve/openai_request.h"
+#include "runtime/serve/openai_response.h"
+#include "runtime/serve/sequence_reader.h"
+#include "runtime/serve/tool_calls.h"
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace inlay::serve {
+
+// Adds to a count while it lives.
+class Counted {
+public:
+  Counted(std::shared_ptr<std::atomic<int64_t>> count, int64_t amount) : count_(std::move(count)), amount_(amount) {
+    *count_ += amount_;
+  }
+  ~Counted() { *count_ -= amount_; }
+  Counted(const Counted &) = delete;
+  Counted &operator=(const Counted &) = delete;
+
+private:
+  std::shared_ptr<std::atomic<int64_t>> count_;
+  int64_t amount_;
+};
+
+// What a generation needs besides its sequences.
+struct GenerationSetup {
+  GenerationRequest request = {};
+  std::string model = {}; // the name that the answer shows
+  std::string tool_parser = {};
+  const tokenizer::Tokenizer *tokenizer = nullptr; // of log-probabilities' texts; may be null
+  Metrics *metrics = nullptr;
+  std::unique_ptr<Counted> counted = nullptr;
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+};
+
+class Generation : public PendingReply {
+public:
+  using Clock = std::chrono::steady_clock;
+
+  explicit Generation(GenerationSetup setup);
+  ~Generation() override;
+  // Starts one more sequence: candidate `index` of the prompt that `echo` shows (if it is to be shown).
+  absl::Status Start(Engine &engine, const Request &request, std::string echo, Wake wake);
+
+  bool is_stream() const override { return setup_.request.stream; }
+  Part Take() override;
+
+private:
+  struct Sequence {
+    std::unique_ptr<SequenceReader> reader;
+    std::unique_ptr<ToolCallParser> tools;
+    Choice choice;         // all of it, or what the stream has not sent yet
+    size_t characters = 0; // sent before
+    int32_t tool_calls = 0;
+    int64_t prompt_tokens = 0, cached_tokens = 0, tokens = 0, max_tokens = 0;
+    double logprob_sum = 0;
+    Clock::time_point last;
+    double first_token_seconds = -1;
+    bool has_begun = false, done = false;
+
+    double mean_logprob() const { return tokens > 0 ? logprob_sum / static_cast<double>(tokens) : -1e30; }
+  };
+
+  void Read(Sequence &sequence);
+  void Add(Sequence &sequence, const Piece &piece);
+  void AddText(Sequence &sequence, std::string_view text);
+  void EndOf(Sequence &sequence, FinishReason reason);
+  void Report(Sequence &sequence, const char *reason) const;
+  std::string EventsOf(Sequence &sequence);
+  TokenChoice TextOf(int32_t id, float logprob) const;
+  Usage TotalUsage() const;
+  Answer WholeAnswer();
+
+  GenerationSetup setup_;
+  AnswerHead head_;
+  std::vector<Sequence> sequences_;
+  Clock::time_point begin_ = Clock::now();
+  std::optional<ApiError> error_;
+};
+
+} // namespace inlay::serve
+
+#endif // INLAY_RUNTIME_SERVE_GENERATION_H_

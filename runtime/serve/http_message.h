@@ -1,0 +1,58 @@
+// A request and its answer, as handlers see them: without sockets, so that they can be tested without any.
+#ifndef INLAY_RUNTIME_SERVE_HTTP_MESSAGE_H_
+#define INLAY_RUNTIME_SERVE_HTTP_MESSAGE_H_
+
+#include "runtime/serve/api_error.h"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace inlay::serve {
+
+struct HttpRequest {
+  std::string method; // "GET"
+  std::string path;   // without the query
+  std::string content_type;
+  std::string authorization;
+  std::string body = {};
+};
+
+struct Answer {
+  int status = 200;
+  std::string body = {};
+  std::string content_type = "application/json";
+  std::vector<std::pair<std::string, std::string>> headers = {};
+};
+
+inline Answer ToAnswer(const ApiError &error) { return {.status = error.status, .body = ErrorBody(error)}; }
+
+// An answer that takes time. Dropping it cancels the work.
+class PendingReply {
+public:
+  virtual ~PendingReply() = default;
+  // Whether parts go out as they come (server-sent events) or one answer at the end.
+  virtual bool is_stream() const = 0;
+  struct Part {
+    std::string data;             // of a stream
+    std::optional<Answer> answer; // of another, at the end
+    bool done = false;
+  };
+  // What there is by now; called again after each wake.
+  virtual Part Take() = 0;
+};
+
+struct Reply {
+  Answer answer;
+  std::unique_ptr<PendingReply> pending; // instead of `answer`
+};
+
+// Called from any thread when a pending reply may have more; never after the reply is gone.
+using Wake = std::function<void()>;
+
+} // namespace inlay::serve
+
+#endif // INLAY_RUNTIME_SERVE_HTTP_MESSAGE_H_

@@ -1,0 +1,39 @@
+// What one client may ask of the server: sizes, times and counts. Each refusal names the limit and its flag.
+#ifndef INLAY_RUNTIME_SERVE_LIMITS_H_
+#define INLAY_RUNTIME_SERVE_LIMITS_H_
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace inlay::serve {
+
+struct Limits {
+  // Of the connection.
+  uint32_t header_bytes = 16u << 10;
+  uint64_t body_bytes = 4u << 20;
+  std::chrono::seconds header_time{10}; // from the connection (or the first byte after an answer) to the whole header
+  std::chrono::seconds body_time{30};   // from the header to the whole body
+  std::chrono::seconds keep_alive_time{75}; // between two requests
+  std::chrono::seconds write_time{30};      // for one part of an answer, after which a slow reader is dropped
+  int connections = 1024;
+
+  // Of the work.
+  int waiting = 1024;                     // sequences beyond those that run
+  std::chrono::seconds request_time{0};   // for a whole answer; 0: any
+  std::chrono::seconds shutdown_time{30}; // for running requests after SIGTERM
+
+  // Of a body.
+  int json_depth = 64;
+  int sequences = 128; // prompts times n
+  int messages = 4096; // of a chat
+  int stops = 16;
+  int stop_token_ids = 1024;
+  int tools = 128;
+  int logprobs = 20;
+  int bias_entries = 1024;
+};
+
+} // namespace inlay::serve
+
+#endif // INLAY_RUNTIME_SERVE_LIMITS_H_

@@ -1,0 +1,173 @@
+#include "runtime/serve/metrics.h"
+
+#include "fmt/format.h"
+
+#include <algorithm>
+#include <fstream>
+#include <unistd.h>
+
+namespace inlay::serve {
+namespace {
+
+// The bounds of vLLM's histograms.
+std::vector<double> FirstTokenSeconds() {
+  return {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,  0.25,  0.5,   0.75,
+          1.0,   2.5,   5.0,  7.5,  10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0};
+}
+std::vector<double> TokenSeconds() {
+  return {0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0};
+}
+std::vector<double> RequestSeconds() {
+  return {0.3,  0.5,  0.8,  1.0,  1.5,   2.0,   2.5,   5.0,   10.0,   15.0,  20.0,
+          30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0};
+}
+// 1, 2, 5, 10, 20, 50, ... up to a million.
+std::vector<double> Tokens() {
+  std::vector<double> bounds;
+  for (double power = 1; power <= 1e6; power *= 10)
+    for (double mantissa : {1, 2, 5})
+      if (mantissa * power <= 1e6)
+        bounds.push_back(mantissa * power);
+  return bounds;
+}
+
+// A label's value, as the text format wants it.
+std::string Escaped(std::string_view value) {
+  std::string out;
+  for (char c : value)
+    if (c == '\n')
+      out += "\\n";
+    else if (c == '"' || c == '\\')
+      (out += '\\') += c;
+    else
+      out += c;
+  return out;
+}
+
+void Describe(std::string_view name, std::string_view type, std::string_view help, std::string &out) {
+  out += fmt::format("# HELP {0} {1}\n# TYPE {0} {2}\n", name, help, type);
+}
+
+int64_t ResidentBytes() {
+  std::ifstream file("/proc/self/statm");
+  int64_t total = 0, resident = 0;
+  file >> total >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+} // namespace
+
+void Histogram::Observe(double value) {
+  size_t at = static_cast<size_t>(std::lower_bound(bounds_.begin(), bounds_.end(), value) - bounds_.begin());
+  ++counts_[at];
+  sum_ += value;
+}
+
+void Histogram::Write(std::string_view name, std::string_view labels, std::string &out) const {
+  int64_t count = 0;
+  for (size_t i = 0; i < counts_.size(); ++i) {
+    count += counts_[i];
+    std::string bound = i < bounds_.size() ? fmt::format("{}", bounds_[i]) : "+Inf";
+    out += fmt::format("{}_bucket{{le=\"{}\",{}}} {}\n", name, bound, labels, count);
+  }
+  out += fmt::format("{0}_sum{{{1}}} {2}\n{0}_count{{{1}}} {3}\n", name, labels, sum_, count);
+}
+
+Metrics::Metrics(std::string model_name)
+    : labels_(fmt::format("engine=\"0\",model_name=\"{}\"", Escaped(model_name))),
+      finished_({{"stop", 0}, {"length", 0}, {"abort", 0}, {"error", 0}}), time_to_first_token_(FirstTokenSeconds()),
+      inter_token_latency_(TokenSeconds()), time_per_output_token_(TokenSeconds()), e2e_latency_(RequestSeconds()),
+      prompt_tokens_(Tokens()), generation_tokens_(Tokens()), max_tokens_(Tokens()), n_({1, 2, 5, 10, 20}) {}
+
+void Metrics::CountAnswer(std::string_view path, int status) {
+  std::lock_guard lock(mutex_);
+  ++answers_[{std::string(path), status}];
+}
+
+void Metrics::CountConnection(int change) {
+  std::lock_guard lock(mutex_);
+  connections_ += change;
+}
+
+void Metrics::CountRefusedConnection() {
+  std::lock_guard lock(mutex_);
+  ++refused_connections_;
+}
+
+void Metrics::ObserveInterTokenLatency(double seconds) {
+  std::lock_guard lock(mutex_);
+  inter_token_latency_.Observe(seconds);
+}
+
+void Metrics::ObserveRequest(int64_t n) {
+  std::lock_guard lock(mutex_);
+  n_.Observe(static_cast<double>(n));
+}
+
+void Metrics::ObserveFinished(const FinishedSequence &sequence) {
+  std::lock_guard lock(mutex_);
+  ++finished_[sequence.reason];
+  prompt_tokens_.Observe(static_cast<double>(sequence.prompt_tokens));
+  generation_tokens_.Observe(static_cast<double>(sequence.generation_tokens));
+  max_tokens_.Observe(static_cast<double>(sequence.max_tokens));
+  e2e_latency_.Observe(sequence.e2e_seconds);
+  if (sequence.time_to_first_token_seconds < 0)
+    return;
+  time_to_first_token_.Observe(sequence.time_to_first_token_seconds);
+  if (sequence.generation_tokens > 1)
+    time_per_output_token_.Observe((sequence.e2e_seconds - sequence.time_to_first_token_seconds) /
+                                   static_cast<double>(sequence.generation_tokens - 1));
+}
+
+std::string Metrics::Text(const EngineStats &stats) const {
+  std::string out;
+  auto one = [&](std::string_view name, std::string_view type, std::string_view help, auto value) {
+    Describe(name, type, help, out);
+    out += fmt::format("{}{{{}}} {}\n", name, labels_, value);
+  };
+  double used = stats.total_pages > 0
+                    ? static_cast<double>(stats.total_pages - stats.free_pages) / static_cast<double>(stats.total_pages)
+                    : 0;
+  one("inlay:num_requests_running", "gauge", "Sequences that run.", stats.running);
+  one("inlay:num_requests_waiting", "gauge", "Sequences that wait to run.", stats.waiting);
+  one("inlay:kv_cache_usage_perc", "gauge", "Share of the KV pages that are taken, 1 is all.", used);
+  one("inlay:kv_cache_pages", "gauge", "KV pages.", stats.total_pages);
+  one("inlay:kv_cache_free_pages", "gauge", "KV pages that nobody has.", stats.free_pages);
+  one("inlay:engine_steps_total", "counter", "Steps of the engine.", stats.steps);
+  one("inlay:prompt_tokens_total", "counter", "Tokens of prompts that were computed.", stats.prompt_tokens);
+  one("inlay:generation_tokens_total", "counter", "Tokens that were generated.", stats.generation_tokens);
+  one("inlay:max_num_seqs", "gauge", "Sequences that can run at once.", stats.max_num_seqs);
+  one("inlay:process_resident_memory_bytes", "gauge", "Memory of the host that the process has.", ResidentBytes());
+
+  std::lock_guard lock(mutex_);
+  Describe("inlay:request_success_total", "counter", "Sequences that ended, by reason.", out);
+  for (const auto &[reason, count] : finished_)
+    out += fmt::format("inlay:request_success_total{{{},finished_reason=\"{}\"}} {}\n", labels_, reason, count);
+  Describe("inlay:http_requests_total", "counter", "Answers, by path and status.", out);
+  for (const auto &[key, count] : answers_)
+    out += fmt::format("inlay:http_requests_total{{handler=\"{}\",status=\"{}\"}} {}\n", Escaped(key.first), key.second,
+                       count);
+  one("inlay:http_connections", "gauge", "Open connections.", connections_);
+  one("inlay:http_refused_connections_total", "counter", "Connections beyond --max-connections.", refused_connections_);
+  struct {
+    const char *name, *help;
+    const Histogram &histogram;
+  } histograms[] = {
+      {"inlay:time_to_first_token_seconds", "From the request to its first token.", time_to_first_token_},
+      {"inlay:inter_token_latency_seconds", "Between two tokens of a sequence.", inter_token_latency_},
+      {"inlay:request_time_per_output_token_seconds", "Mean time of a sequence's tokens after the first.",
+       time_per_output_token_},
+      {"inlay:e2e_request_latency_seconds", "From the request to its last token.", e2e_latency_},
+      {"inlay:request_prompt_tokens", "Tokens of prompts.", prompt_tokens_},
+      {"inlay:request_generation_tokens", "Generated tokens of sequences.", generation_tokens_},
+      {"inlay:request_params_max_tokens", "max_tokens of sequences.", max_tokens_},
+      {"inlay:request_params_n", "n of requests.", n_},
+  };
+  for (const auto &entry : histograms) {
+    Describe(entry.name, "histogram", entry.help, out);
+    entry.histogram.Write(entry.name, labels_, out);
+  }
+  return out;
+}
+
+} // namespace inlay::serve

@@ -1,0 +1,64 @@
+// What the server counts, as Prometheus reads it. Names are vLLM's with the prefix `inlay:`.
+#ifndef INLAY_RUNTIME_SERVE_METRICS_H_
+#define INLAY_RUNTIME_SERVE_METRICS_H_
+
+#include "runtime/api/inlay.h"
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace inlay::serve {
+
+// Counts of values up to each bound, as Prometheus has them.
+class Histogram {
+public:
+  explicit Histogram(std::vector<double> bounds) : bounds_(std::move(bounds)), counts_(bounds_.size() + 1) {}
+  void Observe(double value);
+  // The lines of `name`, without HELP and TYPE; `labels` is `model_name="x"`.
+  void Write(std::string_view name, std::string_view labels, std::string &out) const;
+
+private:
+  std::vector<double> bounds_;
+  std::vector<int64_t> counts_; // the last: above all bounds
+  double sum_ = 0;
+};
+
+// What is known of one sequence when it ends.
+struct FinishedSequence {
+  std::string reason; // "stop", "length", "abort", "error"
+  int64_t prompt_tokens = 0, generation_tokens = 0;
+  int64_t max_tokens = 0;
+  double e2e_seconds = 0;
+  double time_to_first_token_seconds = -1; // below 0: there was none
+};
+
+// May be called from several threads.
+class Metrics {
+public:
+  explicit Metrics(std::string model_name);
+  void CountAnswer(std::string_view path, int status);
+  void CountConnection(int change); // +1, -1
+  void CountRefusedConnection();
+  void ObserveInterTokenLatency(double seconds);
+  void ObserveRequest(int64_t n);
+  void ObserveFinished(const FinishedSequence &sequence);
+  std::string Text(const EngineStats &stats) const;
+
+private:
+  mutable std::mutex mutex_;
+  std::string labels_;
+  std::map<std::pair<std::string, int>, int64_t> answers_; // by path and status
+  std::map<std::string, int64_t> finished_;                // by reason
+  int64_t connections_ = 0, refused_connections_ = 0;
+  Histogram time_to_first_token_, inter_token_latency_, time_per_output_token_, e2e_latency_;
+  Histogram prompt_tokens_, generation_tokens_, max_tokens_, n_;
+};
+
+} // namespace inlay::serve
+
+#endif // INLAY_RUNTIME_SERVE_METRICS_H_

@@ -1,0 +1,178 @@
+#include "runtime/serve/openai_messages.h"
+
+#include "fmt/format.h"
+
+#include <algorithm>
+#include <array>
+
+namespace inlay::serve {
+namespace {
+
+constexpr size_t kName = 256;
+constexpr size_t kAnyText = size_t{1} << 30; // the body's limit stands before it
+constexpr std::array<std::string_view, 5> kRoles = {"system", "developer", "user", "assistant", "tool"};
+
+ApiError At(const std::string &path, const std::string &message, std::string code = "") {
+  return {.message = fmt::format("'{}' {}", path, message), .param = path, .code = std::move(code)};
+}
+
+// A string, or a list of {"type": "text", "text": ...}, joined.
+std::optional<ApiError> ReadContent(const Json &content, const std::string &path, std::string &out) {
+  if (content.is_string()) {
+    out = content.get<std::string>();
+    return std::nullopt;
+  }
+  if (!content.is_array())
+    return At(path, fmt::format("is {}, expected a string or a list of parts", Describe(content)));
+  out.clear();
+  for (size_t i = 0; i < content.size(); ++i) {
+    std::string part_path = fmt::format("{}[{}]", path, i);
+    if (!content[i].is_object())
+      return At(part_path, fmt::format("is {}, expected an object", Describe(content[i])));
+    Fields part(content[i], part_path);
+    std::string type, text;
+    part.String("type", type, kName);
+    if (!part.error() && type != "text")
+      return At(part_path + ".type",
+                fmt::format("is '{}', but this server reads text only; expected 'text'", type.substr(0, 60)),
+                "not_supported");
+    part.String("text", text, kAnyText);
+    if (std::optional<ApiError> wrong = part.Finish())
+      return wrong;
+    if (!content[i].contains("text"))
+      return At(part_path, "has no 'text'");
+    out += text;
+  }
+  return std::nullopt;
+}
+
+// The arguments come as a string that holds JSON; templates want what it holds.
+std::optional<ApiError> ReadToolCall(const Json &call, const std::string &path, const Limits &limits, Json &out) {
+  if (!call.is_object())
+    return At(path, fmt::format("is {}, expected an object", Describe(call)));
+  Fields fields(call, path);
+  std::string id, type = "function";
+  fields.String("id", id, kName);
+  fields.String("type", type, kName);
+  fields.Ignore("index");
+  const Json *function = fields.Find("function");
+  if (std::optional<ApiError> wrong = fields.Finish())
+    return wrong;
+  if (type != "function" || !function || !function->is_object())
+    return At(path, "expected {\"type\": \"function\", \"function\": {\"name\", \"arguments\"}}");
+  Fields inner(*function, path + ".function");
+  std::string name, arguments;
+  inner.String("name", name, kName);
+  inner.String("arguments", arguments, kAnyText);
+  if (std::optional<ApiError> wrong = inner.Finish())
+    return wrong;
+  if (name.empty())
+    return At(path + ".function.name", "is missing");
+  Json parsed = Json::object();
+  if (!arguments.empty())
+    if (std::optional<ApiError> wrong = ParseObject(arguments, limits.json_depth, parsed))
+      return At(path + ".function.arguments", "must hold a JSON object: " + wrong->message);
+  out = {{"id", id}, {"type", "function"}, {"function", {{"name", name}, {"arguments", std::move(parsed)}}}};
+  return std::nullopt;
+}
+
+std::optional<ApiError> ReadMessage(const Json &message, const std::string &path, const Limits &limits, Json &out) {
+  if (!message.is_object())
+    return At(path, fmt::format("is {}, expected an object with 'role' and 'content'", Describe(message)));
+  Fields fields(message, path);
+  std::string role, name, tool_call_id, reasoning;
+  fields.String("role", role, kName);
+  fields.String("name", name, kName);
+  fields.String("tool_call_id", tool_call_id, kName);
+  fields.String("reasoning_content", reasoning, kAnyText);
+  for (std::string_view ignored : {"refusal", "annotations", "audio", "function_call"})
+    fields.OnlyDefault(ignored, ignored == "annotations" ? Json::array() : Json(), "this server does not know it");
+  const Json *content = fields.Find("content"), *calls = fields.Find("tool_calls");
+  if (std::optional<ApiError> wrong = fields.Finish())
+    return wrong;
+  if (std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end())
+    return At(path + ".role", fmt::format("is '{}', expected one of {}", role.substr(0, 60), fmt::join(kRoles, ", ")));
+  std::string text;
+  if (content) {
+    if (std::optional<ApiError> wrong = ReadContent(*content, path + ".content", text))
+      return wrong;
+  } else if (role != "assistant" || !calls) {
+    return At(path + ".content", "is missing");
+  }
+  out = {{"role", role == "developer" ? "system" : role}, {"content", text}};
+  if (!name.empty())
+    out["name"] = name;
+  if (!tool_call_id.empty())
+    out["tool_call_id"] = tool_call_id;
+  if (!reasoning.empty())
+    out["reasoning_content"] = reasoning;
+  if (!calls)
+    return std::nullopt;
+  if (role != "assistant")
+    return At(path + ".tool_calls", "belongs to messages of the assistant");
+  if (!calls->is_array() || calls->size() > static_cast<size_t>(limits.tools))
+    return At(path + ".tool_calls",
+              fmt::format("is {}, expected a list of at most {}", Describe(*calls), limits.tools));
+  Json read = Json::array();
+  for (size_t i = 0; i < calls->size(); ++i)
+    if (std::optional<ApiError> wrong =
+            ReadToolCall((*calls)[i], fmt::format("{}.tool_calls[{}]", path, i), limits, read.emplace_back()))
+      return wrong;
+  if (!read.empty())
+    out["tool_calls"] = std::move(read);
+  return std::nullopt;
+}
+
+} // namespace
+
+std::optional<ApiError> ReadMessages(const Json &messages, const Limits &limits, Json &out) {
+  if (!messages.is_array() || messages.empty() || messages.size() > static_cast<size_t>(limits.messages))
+    return At("messages",
+              fmt::format("is {}, expected a list of 1 to {} messages", Describe(messages), limits.messages));
+  out = Json::array();
+  for (size_t i = 0; i < messages.size(); ++i)
+    if (std::optional<ApiError> wrong =
+            ReadMessage(messages[i], fmt::format("messages[{}]", i), limits, out.emplace_back()))
+      return wrong;
+  return std::nullopt;
+}
+
+std::optional<ApiError> ReadTools(const Json &tools, const Limits &limits) {
+  if (!tools.is_array() || tools.empty() || tools.size() > static_cast<size_t>(limits.tools))
+    return At("tools", fmt::format("is {}, expected a list of 1 to {} tools", Describe(tools), limits.tools));
+  std::set<std::string> names;
+  for (size_t i = 0; i < tools.size(); ++i) {
+    std::string path = fmt::format("tools[{}]", i);
+    if (!tools[i].is_object())
+      return At(path, fmt::format("is {}, expected an object", Describe(tools[i])));
+    Fields fields(tools[i], path);
+    std::string type;
+    fields.String("type", type, kName);
+    const Json *function = fields.Find("function");
+    if (std::optional<ApiError> wrong = fields.Finish())
+      return wrong;
+    if (type != "function" || !function || !function->is_object())
+      return At(path, "expected {\"type\": \"function\", \"function\": {...}}");
+    Fields inner(*function, path + ".function");
+    std::string name, description;
+    bool strict = false;
+    inner.String("name", name, 64);
+    inner.String("description", description, kAnyText);
+    inner.Bool("strict", strict);
+    const Json *parameters = inner.Find("parameters");
+    if (std::optional<ApiError> wrong = inner.Finish())
+      return wrong;
+    if (name.empty())
+      return At(path + ".function.name", "is missing");
+    if (!names.insert(name).second)
+      return At(path + ".function.name", fmt::format("is '{}' a second time", name));
+    if (parameters && !parameters->is_object())
+      return At(path + ".function.parameters", fmt::format("is {}, expected a JSON schema", Describe(*parameters)));
+    if (strict)
+      return At(path + ".function.strict", "is true, but this server does not constrain arguments; leave it out",
+                "not_supported");
+  }
+  return std::nullopt;
+}
+
+} // namespace inlay::serve

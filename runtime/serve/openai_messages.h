@@ -1,0 +1,18 @@
+// Messages and tools of a chat, checked and brought into the form that chat templates expect.
+#ifndef INLAY_RUNTIME_SERVE_OPENAI_MESSAGES_H_
+#define INLAY_RUNTIME_SERVE_OPENAI_MESSAGES_H_
+
+#include "runtime/serve/fields.h"
+#include "runtime/serve/limits.h"
+
+namespace inlay::serve {
+
+// Contents become strings (parts of text are joined), arguments of tool calls become objects.
+std::optional<ApiError> ReadMessages(const Json &messages, const Limits &limits, Json &out);
+
+// {"type": "function", "function": {"name", "description", "parameters", "strict"}}; names are unique.
+std::optional<ApiError> ReadTools(const Json &tools, const Limits &limits);
+
+} // namespace inlay::serve
+
+#endif // INLAY_RUNTIME_SERVE_OPENAI_MESSAGES_H_

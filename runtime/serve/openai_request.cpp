@@ -1,0 +1,344 @@
+#include "runtime/serve/openai_request.h"
+
+#include "fmt/format.h"
+#include "runtime/serve/openai_messages.h"
+
+#include <algorithm>
+
+namespace inlay::serve {
+namespace {
+
+constexpr size_t kName = 256;
+constexpr size_t kAnyText = size_t{1} << 30; // the body's limit stands before it
+
+ApiError Wrong(std::string param, std::string message, std::string code = "") {
+  return {.message = std::move(message), .param = std::move(param), .code = std::move(code)};
+}
+
+// A string or a list of strings.
+void ReadStops(Fields &fields, const Limits &limits, std::vector<std::string> &out) {
+  const Json *stop = fields.Find("stop");
+  if (!stop)
+    return;
+  Json list = stop->is_string() ? Json::array({*stop}) : *stop;
+  if (!list.is_array())
+    return fields.Fail("stop", fmt::format("'stop' is {}, expected a string or a list of strings", Describe(*stop)));
+  if (list.size() > static_cast<size_t>(limits.stops))
+    return fields.Fail("stop", fmt::format("'stop' has {} strings, expected at most {}", list.size(), limits.stops));
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (!list[i].is_string() || list[i].get_ref<const std::string &>().empty())
+      return fields.Fail("stop",
+                         fmt::format("'stop[{}]' is {}, expected a string that is not empty", i, Describe(list[i])));
+    out.push_back(list[i].get<std::string>());
+  }
+}
+
+// Any 64-bit number is a seed; the engine takes 32 bits of it.
+void ReadSeed(Fields &fields, SamplingParams &sampling) {
+  if (!fields.Find("seed"))
+    return;
+  int64_t seed = 0;
+  fields.Integer("seed", seed, INT64_MIN, INT64_MAX);
+  auto bits = static_cast<uint64_t>(seed);
+  sampling.seed = static_cast<uint32_t>(bits ^ (bits >> 32));
+}
+
+void ReadStreamOptions(Fields &fields, GenerationRequest &out) {
+  const Json *options = fields.Find("stream_options");
+  if (!options)
+    return;
+  if (!options->is_object())
+    return fields.Fail("stream_options", fmt::format("'stream_options' is {}, expected an object", Describe(*options)));
+  Fields inner(*options, "stream_options");
+  inner.Bool("include_usage", out.include_usage);
+  inner.Bool("continuous_usage_stats", out.continuous_usage_stats);
+  inner.OnlyDefault("include_obfuscation", false, "this server does not pad its events");
+  if (std::optional<ApiError> wrong = inner.Finish())
+    return fields.Fail(*std::move(wrong));
+  if (!out.stream)
+    fields.Fail("stream_options", "'stream_options' is for streams; set 'stream' to true or leave it out");
+}
+
+void ReadResponseFormat(Fields &fields) {
+  const Json *format = fields.Find("response_format");
+  if (!format)
+    return;
+  if (!format->is_object() || !format->contains("type") || !(*format)["type"].is_string())
+    return fields.Fail("response_format", "'response_format' must be an object with a 'type'");
+  const auto &type = (*format)["type"].get_ref<const std::string &>();
+  if (type == "text")
+    return;
+  if (type != "json_object" && type != "json_schema")
+    return fields.Fail(
+        "response_format",
+        fmt::format("'response_format.type' is '{}', expected text, json_object or json_schema", type.substr(0, 60)));
+  fields.Fail("response_format",
+              fmt::format("'response_format.type' is '{}', but this server does not constrain answers; ask for JSON in "
+                          "the prompt and leave the field out",
+                          type),
+              "not_supported");
+}
+
+// What completions and chats have in common. Names and ranges are OpenAI's, then vLLM's.
+void ReadCommon(Fields &fields, const RequestContext &context, GenerationRequest &out) {
+  const Limits &limits = context.limits;
+  out.sampling = context.default_sampling;
+  SamplingParams &sampling = out.sampling;
+  sampling.max_tokens = 16;
+  sampling.logprobs = -1;
+  fields.String("model", out.model, kName);
+  fields.Bool("stream", out.stream);
+  ReadStreamOptions(fields, out);
+  fields.Integer("n", out.n, 1, limits.sequences);
+  fields.Number("temperature", sampling.temperature, 0, 2);
+  fields.Number("top_p", sampling.top_p, 0, 1, /*low_is_in=*/false);
+  fields.Number("presence_penalty", sampling.presence_penalty, -2, 2);
+  fields.Number("frequency_penalty", sampling.frequency_penalty, -2, 2);
+  if (fields.Find("max_tokens")) {
+    fields.Integer("max_tokens", sampling.max_tokens, 1, context.max_model_len);
+    out.max_tokens_given = true;
+  }
+  ReadStops(fields, limits, sampling.stop);
+  ReadSeed(fields, sampling);
+  ReadResponseFormat(fields);
+  fields.OnlyDefault("logit_bias", Json::object(), "this server has no logit bias");
+  fields.Ignore("user");
+
+  // vLLM's.
+  const Json *top_k = fields.Find("top_k");
+  if (top_k && *top_k == -1)
+    sampling.top_k = 0; // vLLM's word for off
+  else
+    fields.Integer("top_k", sampling.top_k, 0, 1 << 30);
+  fields.Number("min_p", sampling.min_p, 0, 1);
+  fields.Number("repetition_penalty", sampling.repetition_penalty, 0, 100, /*low_is_in=*/false);
+  fields.Bool("ignore_eos", sampling.ignore_eos);
+  fields.TokenIds("stop_token_ids", sampling.stop_token_ids, static_cast<size_t>(limits.stop_token_ids),
+                  context.vocab_size);
+  fields.Bool("return_token_ids", out.return_token_ids);
+  fields.OnlyDefault("skip_special_tokens", true, "special tokens are never part of the text");
+  fields.OnlyDefault("spaces_between_special_tokens", true, "special tokens are never part of the text");
+  fields.OnlyDefault("use_beam_search", false, "this server has no beam search");
+  fields.OnlyDefault("include_stop_str_in_output", false, "answers end before the stop string");
+}
+
+std::optional<ApiError> ReadPrompts(Fields &fields, const RequestContext &context, std::vector<Prompt> &out) {
+  const Json *prompt = fields.Find("prompt");
+  if (std::optional<ApiError> wrong = fields.error())
+    return wrong;
+  if (!prompt)
+    return Wrong("prompt", "'prompt' is missing; expected a string, a list of strings or token ids");
+  auto limit = static_cast<size_t>(context.max_model_len);
+  auto add = [&](const Json &one, const std::string &path) -> std::optional<ApiError> {
+    Prompt &added = out.emplace_back();
+    if (one.is_string())
+      added.text = one.get<std::string>();
+    else if (one.is_array())
+      if (std::optional<ApiError> wrong = ReadTokenIds(one, path, limit, context.vocab_size, added.token_ids))
+        return wrong;
+    if (added.text.empty() && added.token_ids.empty())
+      return Wrong("prompt", fmt::format("'{}' is {}, expected a string or a list of token ids that is not empty", path,
+                                         Describe(one)));
+    return std::nullopt;
+  };
+  bool is_list_of_prompts =
+      prompt->is_array() && !prompt->empty() && (prompt->front().is_string() || prompt->front().is_array());
+  if (!is_list_of_prompts)
+    return add(*prompt, "prompt");
+  if (prompt->size() > static_cast<size_t>(context.limits.sequences))
+    return Wrong("prompt", fmt::format("'prompt' is a list of {} prompts, expected at most {}", prompt->size(),
+                                       context.limits.sequences));
+  for (size_t i = 0; i < prompt->size(); ++i)
+    if (std::optional<ApiError> wrong = add((*prompt)[i], fmt::format("prompt[{}]", i)))
+      return wrong;
+  return std::nullopt;
+}
+
+// What a conversation is made of, for chats and for counting their tokens.
+std::optional<ApiError> ReadConversation(Fields &fields, const RequestContext &context, Conversation &out) {
+  const Json *messages = fields.Find("messages"), *tools = fields.Find("tools"),
+             *variables = fields.Find("chat_template_kwargs");
+  bool continue_final_message = false;
+  fields.Bool("add_generation_prompt", out.add_generation_prompt);
+  fields.Bool("continue_final_message", continue_final_message);
+  fields.OnlyDefault("documents", Json::array(), "this server passes no documents to templates");
+  fields.OnlyDefault("chat_template", Json(), "the template is the bundle's");
+  if (std::optional<ApiError> wrong = fields.error())
+    return wrong;
+  if (continue_final_message)
+    return Wrong("continue_final_message",
+                 "'continue_final_message' is true, but this server cannot go on within a message; use "
+                 "/v1/completions with the prompt that the template gives",
+                 "not_supported");
+  if (!messages)
+    return Wrong("messages", "'messages' is missing; expected a list of messages");
+  Json read;
+  if (std::optional<ApiError> wrong = ReadMessages(*messages, context.limits, read))
+    return wrong;
+  out.messages = read.dump();
+  if (tools) {
+    if (std::optional<ApiError> wrong = ReadTools(*tools, context.limits))
+      return wrong;
+    out.tools = tools->dump();
+  }
+  if (variables) {
+    if (!variables->is_object())
+      return Wrong("chat_template_kwargs",
+                   fmt::format("'chat_template_kwargs' is {}, expected an object", Describe(*variables)));
+    for (std::string_view reserved : {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
+      if (variables->contains(reserved))
+        return Wrong("chat_template_kwargs", fmt::format("'chat_template_kwargs' holds '{}', which is set by the "
+                                                         "request itself",
+                                                         reserved));
+    out.template_variables = variables->dump();
+  }
+  return std::nullopt;
+}
+
+// "none", "auto"; tools are parsed out of the text, so a call cannot be forced.
+std::optional<ApiError> ReadToolChoice(Fields &fields, const RequestContext &context, GenerationRequest &out) {
+  bool has_tools = !out.conversation.tools.empty();
+  const Json *choice = fields.Find("tool_choice");
+  std::string word = has_tools ? "auto" : "none";
+  if (choice && choice->is_string())
+    word = choice->get<std::string>();
+  else if (choice && !choice->is_object())
+    return Wrong("tool_choice", fmt::format("'tool_choice' is {}, expected none or auto", Describe(*choice)));
+  if (word == "required" || (choice && choice->is_object()))
+    return Wrong("tool_choice",
+                 "'tool_choice' forces a call, but this server does not constrain answers; expected none or auto",
+                 "not_supported");
+  if (word != "none" && word != "auto")
+    return Wrong("tool_choice", fmt::format("'tool_choice' is '{}', expected none or auto", word.substr(0, 60)));
+  if (word == "auto" && choice && !has_tools)
+    return Wrong("tool_choice", "'tool_choice' is 'auto', but there are no 'tools'");
+  if (word == "auto" && has_tools && !context.has_tool_parser)
+    return Wrong("tools",
+                 "'tools' are given, but the server was started without --tool-call-parser, which says how this model "
+                 "writes calls; start it with one, or set 'tool_choice' to 'none'",
+                 "not_supported");
+  out.tool_choice = word == "auto" ? ToolChoice::kAuto : ToolChoice::kNone;
+  fields.Bool("parallel_tool_calls", out.parallel_tool_calls);
+  return std::nullopt;
+}
+
+std::optional<ApiError> CheckCount(int64_t prompts, const RequestContext &context, const GenerationRequest &request) {
+  int64_t sequences = prompts * std::max(request.n, request.best_of);
+  if (sequences > context.limits.sequences)
+    return Wrong("n", fmt::format("{} prompts times n = {} are {} sequences, expected at most {}", prompts,
+                                  std::max(request.n, request.best_of), sequences, context.limits.sequences));
+  return std::nullopt;
+}
+
+} // namespace
+
+std::optional<ApiError> ParseCompletion(std::string_view body, const RequestContext &context, GenerationRequest &out) {
+  Json object;
+  if (std::optional<ApiError> wrong = ParseObject(body, context.limits.json_depth, object))
+    return wrong;
+  Fields fields(object, "");
+  ReadCommon(fields, context, out);
+  if (std::optional<ApiError> wrong = ReadPrompts(fields, context, out.prompts))
+    return wrong;
+  if (fields.Find("logprobs")) {
+    out.logprobs = true;
+    out.sampling.logprobs = 0;
+    fields.Integer("logprobs", out.sampling.logprobs, 0, context.limits.logprobs);
+  }
+  fields.Bool("echo", out.echo);
+  fields.Bool("add_special_tokens", out.add_special_tokens);
+  out.best_of = out.n;
+  fields.Integer("best_of", out.best_of, 1, context.limits.sequences);
+  fields.OnlyDefault("suffix", "", "this server does not fill in the middle");
+  if (std::optional<ApiError> wrong = fields.Finish())
+    return wrong;
+  if (out.best_of < out.n)
+    return Wrong("best_of", fmt::format("'best_of' is {}, expected at least n = {}", out.best_of, out.n));
+  if (out.best_of > out.n && out.stream)
+    return Wrong("best_of", "'best_of' is larger than 'n', which a stream cannot do; set 'stream' to false");
+  if (out.echo && out.logprobs)
+    return Wrong("echo",
+                 "'echo' with 'logprobs' needs log-probabilities of the prompt, which this server does not "
+                 "have; leave out one of the two",
+                 "not_supported");
+  return CheckCount(static_cast<int64_t>(out.prompts.size()), context, out);
+}
+
+std::optional<ApiError> ParseChat(std::string_view body, const RequestContext &context, GenerationRequest &out) {
+  Json object;
+  if (std::optional<ApiError> wrong = ParseObject(body, context.limits.json_depth, object))
+    return wrong;
+  out.is_chat = true;
+  out.add_special_tokens = false; // the template writes them
+  Fields fields(object, "");
+  ReadCommon(fields, context, out);
+  if (fields.Find("max_completion_tokens")) {
+    fields.Integer("max_completion_tokens", out.sampling.max_tokens, 1, context.max_model_len);
+    out.max_tokens_given = true;
+  }
+  fields.Bool("logprobs", out.logprobs);
+  int32_t top_logprobs = 0;
+  bool has_top = fields.Find("top_logprobs") != nullptr;
+  fields.Integer("top_logprobs", top_logprobs, 0, context.limits.logprobs);
+  if (out.logprobs)
+    out.sampling.logprobs = top_logprobs;
+  else if (has_top && top_logprobs > 0)
+    fields.Fail("top_logprobs", "'top_logprobs' is given without 'logprobs': true");
+  fields.Bool("add_special_tokens", out.add_special_tokens);
+  for (std::string_view ignored : {"metadata", "service_tier", "safety_identifier", "prompt_cache_key"})
+    fields.Ignore(ignored);
+  fields.OnlyDefault("echo", false, "answers of chats begin after the prompt");
+  fields.OnlyDefault("store", false, "this server stores nothing");
+  fields.OnlyDefault("modalities", Json::array({"text"}), "this server writes text only");
+  fields.OnlyDefault("functions", Json::array(), "functions are given as 'tools'");
+  fields.OnlyDefault("function_call", "none", "functions are given as 'tools'");
+  for (std::string_view unknown : {"audio", "prediction", "reasoning_effort", "verbosity", "web_search_options"})
+    fields.OnlyDefault(unknown, Json(), "this server does not know it");
+  if (std::optional<ApiError> wrong = ReadConversation(fields, context, out.conversation))
+    return wrong;
+  if (std::optional<ApiError> wrong = ReadToolChoice(fields, context, out))
+    return wrong;
+  if (std::optional<ApiError> wrong = fields.Finish())
+    return wrong;
+  out.best_of = out.n;
+  return CheckCount(1, context, out);
+}
+
+std::optional<ApiError> ParseTokenize(std::string_view body, const RequestContext &context, TokenizeRequest &out) {
+  Json object;
+  if (std::optional<ApiError> wrong = ParseObject(body, context.limits.json_depth, object))
+    return wrong;
+  Fields fields(object, "");
+  fields.String("model", out.model, kName);
+  fields.Bool("return_token_strs", out.return_token_strs);
+  out.is_chat = object.contains("messages");
+  out.add_special_tokens = !out.is_chat;
+  fields.Bool("add_special_tokens", out.add_special_tokens);
+  if (out.is_chat) {
+    if (std::optional<ApiError> wrong = ReadConversation(fields, context, out.conversation))
+      return wrong;
+    return fields.Finish();
+  }
+  fields.String("prompt", out.prompt, kAnyText);
+  if (std::optional<ApiError> wrong = fields.Finish())
+    return wrong;
+  if (!object.contains("prompt"))
+    return Wrong("prompt", "'prompt' is missing; expected a string, or 'messages'");
+  return std::nullopt;
+}
+
+std::optional<ApiError> ParseDetokenize(std::string_view body, const RequestContext &context, DetokenizeRequest &out) {
+  Json object;
+  if (std::optional<ApiError> wrong = ParseObject(body, context.limits.json_depth, object))
+    return wrong;
+  Fields fields(object, "");
+  fields.String("model", out.model, kName);
+  fields.TokenIds("tokens", out.tokens, size_t{1} << 20, context.vocab_size);
+  if (std::optional<ApiError> wrong = fields.Finish())
+    return wrong;
+  if (!object.contains("tokens"))
+    return Wrong("tokens", "'tokens' is missing; expected a list of token ids");
+  return std::nullopt;
+}
+
+} // namespace inlay::serve

@@ -1,0 +1,87 @@
+// Bodies of requests in the OpenAI API's form, as this server understands them. Pure functions of the body: what they
+// accept is well formed, in range and known; the engine checks the rest.
+#ifndef INLAY_RUNTIME_SERVE_OPENAI_REQUEST_H_
+#define INLAY_RUNTIME_SERVE_OPENAI_REQUEST_H_
+
+#include "runtime/api/inlay.h"
+#include "runtime/serve/api_error.h"
+#include "runtime/serve/limits.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace inlay::serve {
+
+// What the parsers need to know of the server.
+struct RequestContext {
+  Limits limits;
+  SamplingParams default_sampling; // of the checkpoint
+  int32_t vocab_size = 0;
+  int32_t max_model_len = 0;
+  bool has_tool_parser = false; // --tool-call-parser
+};
+
+// One prompt: a text, or token ids.
+struct Prompt {
+  std::string text;
+  std::vector<int32_t> token_ids;
+};
+
+// A conversation, kept as JSON for the chat template.
+struct Conversation {
+  std::string messages; // a list of {"role", "content", ...}; contents are strings, arguments of tool calls objects
+  std::string tools;    // a list; empty: none
+  std::string template_variables; // an object of chat_template_kwargs; empty: none
+  bool add_generation_prompt = true;
+};
+
+enum class ToolChoice { kNone, kAuto };
+
+struct GenerationRequest {
+  bool is_chat = false;
+  std::string model;           // as it was named; empty: the one there is
+  std::vector<Prompt> prompts; // of a completion
+  Conversation conversation;   // of a chat
+  ToolChoice tool_choice = ToolChoice::kNone;
+  bool parallel_tool_calls = true;
+
+  SamplingParams sampling;
+  bool max_tokens_given = false; // if not, a chat goes on to the end of the context
+  int32_t n = 1;
+  int32_t best_of = 1;
+  bool logprobs = false; // how many others: sampling.logprobs
+  bool echo = false;
+  bool stream = false;
+  bool include_usage = false;          // stream_options
+  bool continuous_usage_stats = false; // stream_options, as vLLM has it
+  bool add_special_tokens = true;
+  bool include_stop_str_in_output = false;
+  bool return_token_ids = false;
+};
+
+struct TokenizeRequest {
+  std::string model;
+  bool is_chat = false;
+  std::string prompt;
+  Conversation conversation;
+  bool add_special_tokens = true;
+  bool return_token_strs = false;
+};
+
+struct DetokenizeRequest {
+  std::string model;
+  std::vector<int32_t> tokens;
+};
+
+// Each fills `out` or says what is wrong.
+std::optional<ApiError> ParseCompletion(std::string_view body, const RequestContext &context, GenerationRequest &out);
+std::optional<ApiError> ParseChat(std::string_view body, const RequestContext &context, GenerationRequest &out);
+std::optional<ApiError> ParseTokenize(std::string_view body, const RequestContext &context, TokenizeRequest &out);
+std::optional<ApiError> ParseDetokenize(std::string_view body, const RequestContext &context, DetokenizeRequest &out);
+
+} // namespace inlay::serve
+
+#endif // INLAY_RUNTIME_SERVE_OPENAI_REQUEST_H_

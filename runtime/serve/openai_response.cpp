@@ -1,0 +1,171 @@
+#include "runtime/serve/openai_response.h"
+
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace inlay::serve {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// What stands for minus infinity, which JSON lacks; as vLLM has it.
+constexpr double kLeast = -9999.0;
+
+std::string Dump(const Json &json) {
+  return json.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
+}
+
+Json Number(float logprob) { return std::isfinite(logprob) ? static_cast<double>(logprob) : kLeast; }
+
+Json TextOrNull(const std::string &text) { return text.empty() ? Json() : Json(text); }
+
+Json ToJson(const Usage &usage) {
+  return {{"prompt_tokens", usage.prompt_tokens},
+          {"completion_tokens", usage.completion_tokens},
+          {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
+          {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}}}};
+}
+
+// Of completions: four lists side by side.
+Json CompletionLogprobs(const Choice &choice) {
+  Json tokens = Json::array(), logprobs = Json::array(), tops = Json::array(), offsets = Json::array();
+  size_t offset = choice.text_offset;
+  for (const OutputToken &token : choice.tokens) {
+    tokens.push_back(token.chosen.text);
+    logprobs.push_back(Number(token.chosen.logprob));
+    Json top = Json::object();
+    for (const TokenChoice &one : token.top)
+      top[one.text] = Number(one.logprob);
+    top[token.chosen.text] = Number(token.chosen.logprob); // it is there also if others are likelier
+    tops.push_back(std::move(top));
+    offsets.push_back(offset);
+    offset += CountCharacters(token.chosen.text);
+  }
+  return {{"text_offset", std::move(offsets)},
+          {"token_logprobs", std::move(logprobs)},
+          {"tokens", std::move(tokens)},
+          {"top_logprobs", std::move(tops)}};
+}
+
+Json ToJson(const TokenChoice &token) {
+  Json bytes = Json::array();
+  for (unsigned char byte : token.text)
+    bytes.push_back(byte);
+  return {{"token", token.text}, {"logprob", Number(token.logprob)}, {"bytes", std::move(bytes)}};
+}
+
+Json ChatLogprobs(const Choice &choice) {
+  Json content = Json::array();
+  for (const OutputToken &token : choice.tokens) {
+    Json top = Json::array();
+    for (const TokenChoice &one : token.top)
+      top.push_back(ToJson(one));
+    Json entry = ToJson(token.chosen);
+    entry["top_logprobs"] = std::move(top);
+    content.push_back(std::move(entry));
+  }
+  return {{"content", std::move(content)}, {"refusal", nullptr}};
+}
+
+Json ToolCalls(const Choice &choice, bool is_delta) {
+  Json calls = Json::array();
+  for (const ToolCall &call : choice.tool_calls) {
+    Json entry = Json::object();
+    if (is_delta)
+      entry["index"] = choice.first_tool_call + static_cast<int32_t>(calls.size());
+    entry["id"] = call.id;
+    entry["type"] = "function";
+    entry["function"] = {{"name", call.name}, {"arguments", call.arguments}};
+    calls.push_back(std::move(entry));
+  }
+  return calls;
+}
+
+Json Head(const AnswerHead &head, const char *object) {
+  return {{"id", head.id},
+          {"object", object},
+          {"created", head.created},
+          {"model", head.model},
+          {"choices", Json::array()}};
+}
+
+Json CompletionChoice(const AnswerHead &head, const Choice &choice) {
+  return {{"index", choice.index},
+          {"text", choice.text},
+          {"logprobs", head.logprobs ? CompletionLogprobs(choice) : Json()},
+          {"finish_reason", TextOrNull(choice.finish_reason)}};
+}
+
+Json ChatMessage(const Choice &choice) {
+  Json message = {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}};
+  if (!choice.tool_calls.empty()) {
+    message["content"] = TextOrNull(choice.text);
+    message["tool_calls"] = ToolCalls(choice, /*is_delta=*/false);
+  }
+  return message;
+}
+
+Json ChatDelta(const Choice &choice) {
+  Json delta = Json::object();
+  if (choice.begins)
+    delta["role"] = "assistant";
+  if (choice.begins || !choice.text.empty())
+    delta["content"] = choice.text;
+  if (!choice.tool_calls.empty())
+    delta["tool_calls"] = ToolCalls(choice, /*is_delta=*/true);
+  return delta;
+}
+
+} // namespace
+
+size_t CountCharacters(std::string_view text) {
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+std::string Event(std::string_view data) { return fmt::format("data: {}\n\n", data); }
+
+std::string CompletionBody(const AnswerHead &head, const std::vector<Choice> &choices, const Usage &usage) {
+  Json body = Head(head, "text_completion");
+  for (const Choice &choice : choices)
+    body["choices"].push_back(CompletionChoice(head, choice));
+  body["usage"] = ToJson(usage);
+  return Dump(body);
+}
+
+std::string ChatBody(const AnswerHead &head, const std::vector<Choice> &choices, const Usage &usage) {
+  Json body = Head(head, "chat.completion");
+  for (const Choice &choice : choices)
+    body["choices"].push_back({{"index", choice.index},
+                               {"message", ChatMessage(choice)},
+                               {"logprobs", head.logprobs ? ChatLogprobs(choice) : Json()},
+                               {"finish_reason", TextOrNull(choice.finish_reason)}});
+  body["usage"] = ToJson(usage);
+  return Dump(body);
+}
+
+std::string CompletionEvent(const AnswerHead &head, const Choice *choice, const std::optional<Usage> &usage) {
+  Json body = Head(head, "text_completion");
+  if (choice)
+    body["choices"].push_back(CompletionChoice(head, *choice));
+  if (usage)
+    body["usage"] = ToJson(*usage);
+  return Event(Dump(body));
+}
+
+std::string ChatEvent(const AnswerHead &head, const Choice *choice, const std::optional<Usage> &usage) {
+  Json body = Head(head, "chat.completion.chunk");
+  if (choice)
+    body["choices"].push_back({{"index", choice->index},
+                               {"delta", ChatDelta(*choice)},
+                               {"logprobs", head.logprobs && !choice->tokens.empty() ? ChatLogprobs(*choice) : Json()},
+                               {"finish_reason", TextOrNull(choice->finish_reason)}});
+  if (usage)
+    body["usage"] = ToJson(*usage);
+  return Event(Dump(body));
+}
+
+} // namespace inlay::serve

@@ -1,0 +1,70 @@
+// Answers in the OpenAI API's form: whole ones, and the events of streams. Pure functions of what was generated.
+#ifndef INLAY_RUNTIME_SERVE_OPENAI_RESPONSE_H_
+#define INLAY_RUNTIME_SERVE_OPENAI_RESPONSE_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace inlay::serve {
+
+struct TokenChoice {
+  std::string text;
+  float logprob = 0;
+};
+
+// A token with its log-probability, for answers that show them.
+struct OutputToken {
+  int32_t id = 0;
+  TokenChoice chosen;
+  std::vector<TokenChoice> top;
+};
+
+struct ToolCall {
+  std::string id, name;
+  std::string arguments; // JSON
+};
+
+// One of the n answers, or what a stream has new of it.
+struct Choice {
+  int32_t index = 0;
+  std::string text;
+  std::vector<OutputToken> tokens;
+  std::vector<ToolCall> tool_calls;
+  int32_t first_tool_call = 0; // of a stream: how many came before
+  std::string finish_reason;   // empty: not yet
+  size_t text_offset = 0;      // characters of the whole text before `text`
+  bool begins = false;         // of a stream: the first part
+};
+
+struct Usage {
+  int64_t prompt_tokens = 0;
+  int64_t completion_tokens = 0;
+  int64_t cached_tokens = 0;
+};
+
+// What all parts of one answer have in common.
+struct AnswerHead {
+  std::string id; // "cmpl-...", "chatcmpl-..."
+  int64_t created = 0;
+  std::string model;
+  bool logprobs = false;
+};
+
+std::string CompletionBody(const AnswerHead &head, const std::vector<Choice> &choices, const Usage &usage);
+std::string ChatBody(const AnswerHead &head, const std::vector<Choice> &choices, const Usage &usage);
+
+// Of UTF-8.
+size_t CountCharacters(std::string_view text);
+
+// Server-sent events. Without a choice: the last one, which holds the usage alone.
+std::string CompletionEvent(const AnswerHead &head, const Choice *choice, const std::optional<Usage> &usage);
+std::string ChatEvent(const AnswerHead &head, const Choice *choice, const std::optional<Usage> &usage);
+std::string Event(std::string_view data);
+inline constexpr std::string_view kDoneEvent = "data: [DONE]\n\n";
+
+} // namespace inlay::serve
+
+#endif // INLAY_RUNTIME_SERVE_OPENAI_RESPONSE_H_

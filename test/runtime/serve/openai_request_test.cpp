@@ -1,0 +1,252 @@
+// Bodies of requests: what is accepted means what it says, what is refused names the field.
+#include "runtime/serve/openai_request.h"
+
+#include "nlohmann/json.hpp"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace inlay::serve {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+RequestContext Context(bool has_tool_parser = false) {
+  RequestContext context;
+  context.vocab_size = 100;
+  context.max_model_len = 64;
+  context.default_sampling.temperature = 0.7f;
+  context.has_tool_parser = has_tool_parser;
+  return context;
+}
+
+GenerationRequest Completion(std::string_view body) {
+  GenerationRequest request;
+  std::optional<ApiError> wrong = ParseCompletion(body, Context(), request);
+  EXPECT_FALSE(wrong) << wrong->message;
+  return request;
+}
+
+GenerationRequest Chat(std::string_view body, bool has_tool_parser = false) {
+  GenerationRequest request;
+  std::optional<ApiError> wrong = ParseChat(body, Context(has_tool_parser), request);
+  EXPECT_FALSE(wrong) << wrong->message;
+  return request;
+}
+
+TEST(CompletionTest, DefaultsAreTheCheckpointsAndOpenAis) {
+  GenerationRequest request = Completion(R"({"prompt": "a"})");
+  EXPECT_EQ(request.prompts.at(0).text, "a");
+  EXPECT_FLOAT_EQ(request.sampling.temperature, 0.7f);
+  EXPECT_EQ(request.sampling.max_tokens, 16);
+  EXPECT_EQ(request.sampling.logprobs, -1);
+  EXPECT_EQ(request.n, 1);
+  EXPECT_FALSE(request.stream);
+}
+
+TEST(CompletionTest, NullsAreAbsent) {
+  GenerationRequest request =
+      Completion(R"({"prompt": "a", "n": null, "stop": null, "logit_bias": null, "seed": null})");
+  EXPECT_EQ(request.n, 1);
+  EXPECT_FALSE(request.sampling.seed.has_value());
+}
+
+TEST(CompletionTest, AllFieldsArrive) {
+  GenerationRequest request = Completion(R"({
+    "model": "m", "prompt": "a", "max_tokens": 5, "temperature": 0, "top_p": 0.5, "top_k": 3, "min_p": 0.1, "n": 2,
+    "best_of": 3, "logprobs": 4, "stop": ["x", "y"], "seed": 7, "presence_penalty": -1, "frequency_penalty": 1,
+    "repetition_penalty": 1.5, "ignore_eos": true, "stop_token_ids": [3], "user": "u", "add_special_tokens": false})");
+  const SamplingParams &sampling = request.sampling;
+  EXPECT_EQ(request.model, "m");
+  EXPECT_EQ(sampling.max_tokens, 5);
+  EXPECT_EQ(sampling.temperature, 0);
+  EXPECT_FLOAT_EQ(sampling.top_p, 0.5f);
+  EXPECT_EQ(sampling.top_k, 3);
+  EXPECT_FLOAT_EQ(sampling.min_p, 0.1f);
+  EXPECT_EQ(request.n, 2);
+  EXPECT_EQ(request.best_of, 3);
+  EXPECT_EQ(sampling.logprobs, 4);
+  EXPECT_THAT(sampling.stop, ElementsAre("x", "y"));
+  EXPECT_EQ(sampling.seed, 7u);
+  EXPECT_FLOAT_EQ(sampling.presence_penalty, -1);
+  EXPECT_FLOAT_EQ(sampling.frequency_penalty, 1);
+  EXPECT_FLOAT_EQ(sampling.repetition_penalty, 1.5f);
+  EXPECT_TRUE(sampling.ignore_eos);
+  EXPECT_THAT(sampling.stop_token_ids, ElementsAre(3));
+  EXPECT_FALSE(request.add_special_tokens);
+}
+
+TEST(CompletionTest, PromptsOfAllForms) {
+  EXPECT_THAT(Completion(R"({"prompt": [1, 2]})").prompts.at(0).token_ids, ElementsAre(1, 2));
+  EXPECT_EQ(Completion(R"({"prompt": ["a", "b"]})").prompts.at(1).text, "b");
+  EXPECT_THAT(Completion(R"({"prompt": [[1], [2, 3]]})").prompts.at(1).token_ids, ElementsAre(2, 3));
+}
+
+TEST(CompletionTest, StreamOptions) {
+  GenerationRequest request =
+      Completion(R"({"prompt": "a", "stream": true, "stream_options": {"include_usage": true}})");
+  EXPECT_TRUE(request.stream);
+  EXPECT_TRUE(request.include_usage);
+}
+
+TEST(ChatTest, PartsOfTextAreJoinedAndArgumentsAreParsed) {
+  GenerationRequest request = Chat(R"({"messages": [
+    {"role": "developer", "content": "d"},
+    {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+    {"role": "assistant", "content": null,
+     "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"x\": 1}"}}]},
+    {"role": "tool", "tool_call_id": "c", "content": "r"}]})");
+  json messages = json::parse(request.conversation.messages);
+  EXPECT_EQ(messages[0]["role"], "system");
+  EXPECT_EQ(messages[1]["content"], "ab");
+  EXPECT_EQ(messages[2]["tool_calls"][0]["function"]["arguments"]["x"], 1);
+  EXPECT_EQ(messages[3]["tool_call_id"], "c");
+}
+
+TEST(ChatTest, LogprobsAreAskedForInTwoFields) {
+  constexpr const char *kMessages = R"("messages": [{"role": "user", "content": "a"}])";
+  EXPECT_EQ(Chat(std::string("{\"logprobs\": true, \"top_logprobs\": 3,") + kMessages + "}").sampling.logprobs, 3);
+  EXPECT_EQ(Chat(std::string("{\"logprobs\": true,") + kMessages + "}").sampling.logprobs, 0);
+  EXPECT_EQ(Chat(std::string("{") + kMessages + "}").sampling.logprobs, -1);
+}
+
+TEST(ChatTest, ToolsNeedAParserUnlessTheyAreNotToBeCalled) {
+  constexpr const char *kBody = R"({"messages": [{"role": "user", "content": "a"}],
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}])";
+  EXPECT_EQ(Chat(std::string(kBody) + "}", /*has_tool_parser=*/true).tool_choice, ToolChoice::kAuto);
+  EXPECT_EQ(Chat(std::string(kBody) + R"(, "tool_choice": "none"})").tool_choice, ToolChoice::kNone);
+  GenerationRequest request;
+  std::optional<ApiError> wrong = ParseChat(std::string(kBody) + "}", Context(), request);
+  ASSERT_TRUE(wrong);
+  EXPECT_THAT(wrong->message, HasSubstr("--tool-call-parser"));
+}
+
+struct Bad {
+  std::string name, body, param, message;
+  bool is_chat = false;
+};
+
+class BadBodies : public ::testing::TestWithParam<Bad> {};
+
+TEST_P(BadBodies, AreRefusedByName) {
+  GenerationRequest request;
+  std::optional<ApiError> wrong = GetParam().is_chat ? ParseChat(GetParam().body, Context(), request)
+                                                     : ParseCompletion(GetParam().body, Context(), request);
+  ASSERT_TRUE(wrong);
+  EXPECT_EQ(wrong->status, 400);
+  EXPECT_EQ(wrong->type, "invalid_request_error");
+  EXPECT_EQ(wrong->param, GetParam().param);
+  EXPECT_THAT(wrong->message, HasSubstr(GetParam().message));
+}
+
+std::string Nested(size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); }
+std::string ManyNames(int count) {
+  std::string body = "{\"prompt\": \"a\"";
+  for (int i = 0; i < count; ++i)
+    body += ", \"x" + std::to_string(i) + "\": 1";
+  return body + "}";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Completions, BadBodies,
+    ::testing::Values(
+        Bad{"Empty", "", "", "not valid JSON"}, Bad{"Truncated", R"({"prompt": "a")", "", "not valid JSON"},
+        Bad{"List", "[]", "", "expected a JSON object"},
+        Bad{"NaN", R"({"prompt": "a", "top_p": NaN})", "", "not valid"},
+        Bad{"HugeNumber", R"({"prompt": "a", "top_p": 1e999})", "", "not valid JSON"},
+        Bad{"LoneSurrogate", R"({"prompt": "\ud800"})", "", "surrogate"},
+        Bad{"LoneLowSurrogate", R"({"prompt": "\udc00a"})", "", "surrogate"},
+        Bad{"BytesThatAreNoUtf8", "{\"prompt\": \"\xff\"}", "", "UTF-8"},
+        Bad{"Deep", "{\"prompt\": " + Nested(1000) + "}", "", "nested deeper than 64"},
+        Bad{"ManyNames", ManyNames(10'001), "", "names of fields"},
+        Bad{"Twice", R"({"prompt": "a", "n": 1, "n": 2})", "n", "stands twice"},
+        Bad{"Unknown", R"({"prompt": "a", "tempreature": 1})", "tempreature", "not a known field"},
+        Bad{"NoPrompt", "{}", "prompt", "is missing"}, Bad{"EmptyPrompt", R"({"prompt": ""})", "prompt", "not empty"},
+        Bad{"EmptyList", R"({"prompt": []})", "prompt", "not empty"},
+        Bad{"PromptOfNumbers", R"({"prompt": 5})", "prompt", "is 5"},
+        Bad{"MixedPrompt", R"({"prompt": ["a", 1]})", "prompt", "prompt[1]"},
+        Bad{"IdOutOfRange", R"({"prompt": [1, 100]})", "prompt", "expected a token id in [0, 100)"},
+        Bad{"NegativeId", R"({"prompt": [-1]})", "prompt", "'prompt[0]' is -1"},
+        Bad{"HugeId", R"({"prompt": [18446744073709551615]})", "prompt", "token id"},
+        Bad{"FractionalId", R"({"prompt": [1.5]})", "prompt", "1.5"},
+        Bad{"ManyIds", "{\"prompt\": " + json(std::vector<int>(100, 1)).dump() + "}", "prompt", "expected at most 64"},
+        Bad{"NegativeN", R"({"prompt": "a", "n": -1})", "n", "expected an integer in [1, 128]"},
+        Bad{"ABillionAnswers", R"({"prompt": "a", "n": 1000000000})", "n", "is 1000000000"},
+        Bad{"FractionalN", R"({"prompt": "a", "n": 1.5})", "n", "is 1.5"},
+        Bad{"NAsText", R"({"prompt": "a", "n": "2"})", "n", "the string \"2\""},
+        Bad{"TooManySequences", R"({"prompt": ["a", "b"], "n": 100})", "n", "are 200 sequences"},
+        Bad{"BestOfBelowN", R"({"prompt": "a", "n": 3, "best_of": 2})", "best_of", "at least n = 3"},
+        Bad{"BestOfStream", R"({"prompt": "a", "best_of": 2, "stream": true})", "best_of", "stream"},
+        Bad{"NoTokens", R"({"prompt": "a", "max_tokens": 0})", "max_tokens", "[1, 64]"},
+        Bad{"HugeMaxTokens", R"({"prompt": "a", "max_tokens": 99999999999999999999})", "max_tokens", "integer"},
+        Bad{"NegativeTemperature", R"({"prompt": "a", "temperature": -0.1})", "temperature", "[0, 2]"},
+        Bad{"TopPZero", R"({"prompt": "a", "top_p": 0})", "top_p", "(0, 1]"},
+        Bad{"LogprobsTrue", R"({"prompt": "a", "logprobs": true})", "logprobs", "is true"},
+        Bad{"ManyLogprobs", R"({"prompt": "a", "logprobs": 21})", "logprobs", "[0, 20]"},
+        Bad{"StopOfNumbers", R"({"prompt": "a", "stop": [1]})", "stop", "'stop[0]' is 1"},
+        Bad{"EmptyStop", R"({"prompt": "a", "stop": ""})", "stop", "not empty"},
+        Bad{"ManyStops", "{\"prompt\": \"a\", \"stop\": " + json(std::vector<std::string>(10'000, "x")).dump() + "}",
+            "stop", "has 10000 strings"},
+        Bad{"StreamOptionsAlone", R"({"prompt": "a", "stream_options": {}})", "stream_options", "'stream' to true"},
+        Bad{"UnknownStreamOption", R"({"prompt": "a", "stream": true, "stream_options": {"x": 1}})", "stream_options.x",
+            "not a known field"},
+        Bad{"LogitBias", R"({"prompt": "a", "logit_bias": {"1": 5}})", "logit_bias", "no logit bias"},
+        Bad{"Suffix", R"({"prompt": "a", "suffix": "b"})", "suffix", "fill in the middle"},
+        Bad{"EchoedLogprobs", R"({"prompt": "a", "echo": true, "logprobs": 1})", "echo", "log-probabilities"},
+        Bad{"JsonObject", R"({"prompt": "a", "response_format": {"type": "json_object"}})", "response_format",
+            "does not constrain"},
+        Bad{"UnknownFormat", R"({"prompt": "a", "response_format": {"type": "xml"}})", "response_format",
+            "expected text, json_object"}),
+    [](const auto &info) { return info.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(
+    Chats, BadBodies,
+    ::testing::Values(
+        Bad{"NoMessages", "{}", "messages", "is missing", true},
+        Bad{"EmptyMessages", R"({"messages": []})", "messages", "1 to 4096", true},
+        Bad{"MessagesAsText", R"({"messages": "hi"})", "messages", "the string", true},
+        Bad{"MessageAsText", R"({"messages": ["hi"]})", "messages[0]", "expected an object", true},
+        Bad{"UnknownRole", R"({"messages": [{"role": "king", "content": "a"}]})", "messages[0].role", "'king'", true},
+        Bad{"NoContent", R"({"messages": [{"role": "user"}]})", "messages[0].content", "is missing", true},
+        Bad{"UnknownMessageField", R"({"messages": [{"role": "user", "content": "a", "x": 1}]})", "messages[0].x",
+            "not a known field", true},
+        Bad{"Image", R"({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})",
+            "messages[0].content[0].type", "text only", true},
+        Bad{"ArgumentsThatAreNoJson",
+            R"({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}]})",
+            "messages[0].tool_calls[0].function.arguments", "JSON object", true},
+        Bad{"TopLogprobsAlone", R"({"messages": [{"role": "user", "content": "a"}], "top_logprobs": 2})",
+            "top_logprobs", "'logprobs': true", true},
+        Bad{"ForcedTool", R"({"messages": [{"role": "user", "content": "a"}], "tool_choice": "required",
+                             "tools": [{"type": "function", "function": {"name": "f"}}]})",
+            "tool_choice", "forces a call", true},
+        Bad{"ToolsTwice", R"({"messages": [{"role": "user", "content": "a"}],
+             "tools": [{"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"name": "f"}}]})",
+            "tools[1].function.name", "second time", true},
+        Bad{"ReservedVariable", R"({"messages": [{"role": "user", "content": "a"}],
+                                   "chat_template_kwargs": {"messages": []}})",
+            "chat_template_kwargs", "holds 'messages'", true}),
+    [](const auto &info) { return info.param.name; });
+
+TEST(TokenizeTest, TextsAndConversations) {
+  TokenizeRequest request;
+  EXPECT_FALSE(ParseTokenize(R"({"prompt": "a", "add_special_tokens": false})", Context(), request));
+  EXPECT_EQ(request.prompt, "a");
+  EXPECT_FALSE(request.add_special_tokens);
+  request = {};
+  EXPECT_FALSE(ParseTokenize(R"({"messages": [{"role": "user", "content": "a"}]})", Context(), request));
+  EXPECT_TRUE(request.is_chat);
+  EXPECT_THAT(ParseTokenize("{}", Context(), request)->message, HasSubstr("'prompt' is missing"));
+}
+
+TEST(DetokenizeTest, IdsAreChecked) {
+  DetokenizeRequest request;
+  EXPECT_FALSE(ParseDetokenize(R"({"tokens": [1, 2]})", Context(), request));
+  EXPECT_THAT(request.tokens, ElementsAre(1, 2));
+  EXPECT_THAT(ParseDetokenize(R"({"tokens": [100]})", Context(), request)->message, HasSubstr("'tokens[0]' is 100"));
+  EXPECT_THAT(ParseDetokenize("{}", Context(), request)->message, HasSubstr("'tokens' is missing"));
+}
+
+} // namespace
+} // namespace inlay::serve

@@ -1,0 +1,168 @@
+// What goes out: bodies, events, calls of tools, keys, metrics.
+#include "runtime/serve/openai_response.h"
+
+#include "nlohmann/json.hpp"
+#include "runtime/serve/api_error.h"
+#include "runtime/serve/authorization.h"
+#include "runtime/serve/metrics.h"
+#include "runtime/serve/tool_calls.h"
+
+#include <cmath>
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace inlay::serve {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+AnswerHead Head(bool logprobs = false) { return {.id = "x-1", .created = 5, .model = "m", .logprobs = logprobs}; }
+
+Choice OneChoice() {
+  Choice choice;
+  choice.text = "é!";
+  choice.tokens = {{1, {"é", -0.5f}, {{"é", -0.5f}}}, {2, {"!", -1.0f}, {{"?", -0.25f}}}};
+  choice.finish_reason = "stop";
+  return choice;
+}
+
+json DataOf(const std::string &event) {
+  EXPECT_TRUE(event.starts_with("data: ") && event.ends_with("\n\n")) << event;
+  return json::parse(event.substr(6));
+}
+
+TEST(ResponseTest, CompletionWithLogprobs) {
+  json body = json::parse(CompletionBody(Head(true), {OneChoice()}, {.prompt_tokens = 3, .completion_tokens = 2}));
+  EXPECT_EQ(body["object"], "text_completion");
+  EXPECT_EQ(body["choices"][0]["text"], "é!");
+  EXPECT_EQ(body["choices"][0]["finish_reason"], "stop");
+  const json &logprobs = body["choices"][0]["logprobs"];
+  EXPECT_EQ(logprobs["tokens"], (json{"é", "!"}));
+  EXPECT_EQ(logprobs["text_offset"], (json{0, 1})); // of characters
+  EXPECT_EQ(logprobs["top_logprobs"][1], (json{{"?", -0.25}, {"!", -1.0}}));
+  EXPECT_EQ(body["usage"]["total_tokens"], 5);
+}
+
+TEST(ResponseTest, ChatWithLogprobs) {
+  json body = json::parse(ChatBody(Head(true), {OneChoice()}, {}));
+  EXPECT_EQ(body["choices"][0]["message"]["role"], "assistant");
+  EXPECT_EQ(body["choices"][0]["message"]["content"], "é!");
+  const json &content = body["choices"][0]["logprobs"]["content"];
+  EXPECT_EQ(content[0]["bytes"], (json{0xc3, 0xa9}));
+  EXPECT_EQ(content[1]["top_logprobs"][0]["token"], "?");
+}
+
+TEST(ResponseTest, AnInfiniteLogprobIsANumber) {
+  Choice choice = OneChoice();
+  choice.tokens[0].chosen.logprob = -INFINITY;
+  json body = json::parse(CompletionBody(Head(true), {choice}, {}));
+  EXPECT_EQ(body["choices"][0]["logprobs"]["token_logprobs"][0], -9999.0);
+}
+
+TEST(ResponseTest, ChatEventsBeginWithTheRole) {
+  Choice choice = OneChoice();
+  choice.begins = true;
+  choice.finish_reason.clear();
+  json first = DataOf(ChatEvent(Head(), &choice, std::nullopt));
+  EXPECT_EQ(first["choices"][0]["delta"], (json{{"role", "assistant"}, {"content", "é!"}}));
+  EXPECT_TRUE(first["choices"][0]["finish_reason"].is_null());
+  choice.begins = false;
+  EXPECT_FALSE(DataOf(ChatEvent(Head(), &choice, std::nullopt))["choices"][0]["delta"].contains("role"));
+  json last = DataOf(ChatEvent(Head(), nullptr, Usage{.prompt_tokens = 1, .completion_tokens = 2}));
+  EXPECT_TRUE(last["choices"].empty());
+  EXPECT_EQ(last["usage"]["completion_tokens"], 2);
+}
+
+TEST(ResponseTest, ErrorsHaveOpenAisForm) {
+  json body = json::parse(ErrorBody({.message = "no \xff", .param = "n"}));
+  EXPECT_EQ(body["error"]["param"], "n");
+  EXPECT_TRUE(body["error"]["code"].is_null());
+  EXPECT_EQ(body["error"]["message"], "no \uFFFD");
+  EXPECT_EQ(ErrorOf(absl::InvalidArgumentError("x")).status, 400);
+  EXPECT_EQ(ErrorOf(absl::ResourceExhaustedError("x")).status, 429);
+  EXPECT_EQ(ErrorOf(absl::UnavailableError("x")).status, 503);
+  EXPECT_EQ(ErrorOf(absl::InternalError("x")).status, 500);
+}
+
+// Pushes the text one byte at a time: what comes out must not depend on where it is cut.
+ToolCallParser::Output ParseSlowly(std::string_view parser_name, std::string_view text) {
+  std::unique_ptr<ToolCallParser> parser = MakeToolCallParser(parser_name);
+  ToolCallParser::Output all;
+  auto add = [&](ToolCallParser::Output part) {
+    all.content += part.content;
+    all.calls.insert(all.calls.end(), part.calls.begin(), part.calls.end());
+  };
+  for (char c : text)
+    add(parser->Push(std::string(1, c)));
+  add(parser->Finish());
+  return all;
+}
+
+TEST(ToolCallTest, Hermes) {
+  auto out =
+      ParseSlowly("hermes", "Let me see.<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>\n"
+                            "<tool_call>{\"name\": \"g\", \"arguments\": {}}</tool_call>");
+  EXPECT_EQ(out.content, "Let me see.");
+  ASSERT_EQ(out.calls.size(), 2u);
+  EXPECT_EQ(out.calls[0].name, "f");
+  EXPECT_EQ(json::parse(out.calls[0].arguments), (json{{"x", 1}}));
+  EXPECT_EQ(out.calls[1].name, "g");
+  EXPECT_NE(out.calls[0].id, out.calls[1].id);
+}
+
+TEST(ToolCallTest, WhatIsNoCallIsContent) {
+  EXPECT_EQ(ParseSlowly("hermes", "a < b <tool> c").content, "a < b <tool> c");
+  EXPECT_EQ(ParseSlowly("hermes", "<tool_call>no</tool_call>").content, "<tool_call>no");
+  EXPECT_EQ(ParseSlowly("hermes", "ends in <tool_c").content, "ends in <tool_c");
+  EXPECT_EQ(ParseSlowly("llama3_json", "{\"a\": 1}").content, "{\"a\": 1}");
+  EXPECT_EQ(ParseSlowly("llama3_json", "plain").content, "plain");
+}
+
+TEST(ToolCallTest, WholeAnswers) {
+  EXPECT_EQ(ParseSlowly("llama3_json", R"({"name": "f", "parameters": {"x": ";"}})").calls.size(), 1u);
+  auto two = ParseSlowly("llama3_json", R"({"name": "f", "parameters": {"x": ";"}}; {"name": "g", "parameters": {}})");
+  ASSERT_EQ(two.calls.size(), 2u);
+  EXPECT_EQ(two.calls[1].name, "g");
+  EXPECT_EQ(ParseSlowly("mistral", R"([{"name": "f", "arguments": {}}, {"name": "g", "arguments": {}}])").calls.size(),
+            2u);
+}
+
+TEST(AuthorizationTest, KeysOfBothSchemes) {
+  EXPECT_EQ(KeyOf("Bearer abc"), "abc");
+  EXPECT_EQ(KeyOf("bearer abc"), "abc");
+  EXPECT_EQ(KeyOf("Basic dTphOmI="), "a:b"); // u:a:b
+  EXPECT_EQ(KeyOf("abc"), "");
+  EXPECT_EQ(KeyOf("Basic !"), "");
+  EXPECT_TRUE(IsOneOf("b", {"a", "b"}));
+  EXPECT_FALSE(IsOneOf("c", {"a", "b"}));
+  EXPECT_FALSE(IsOneOf("", {"a"}));
+}
+
+TEST(MetricsTest, BucketsAddUp) {
+  Metrics metrics("a\"b");
+  metrics.CountAnswer("/v1/completions", 200);
+  metrics.ObserveFinished({.reason = "stop",
+                           .prompt_tokens = 3,
+                           .generation_tokens = 2,
+                           .max_tokens = 4,
+                           .e2e_seconds = 0.6,
+                           .time_to_first_token_seconds = 0.002});
+  EngineStats stats;
+  stats.total_pages = 4;
+  stats.free_pages = 3;
+  std::string text = metrics.Text(stats);
+  EXPECT_THAT(text, HasSubstr("inlay:kv_cache_usage_perc{engine=\"0\",model_name=\"a\\\"b\"} 0.25\n"));
+  EXPECT_THAT(text, HasSubstr("finished_reason=\"stop\"} 1\n"));
+  EXPECT_THAT(
+      text, HasSubstr("inlay:time_to_first_token_seconds_bucket{le=\"0.001\",engine=\"0\",model_name=\"a\\\"b\"} 0\n"));
+  EXPECT_THAT(
+      text, HasSubstr("inlay:time_to_first_token_seconds_bucket{le=\"0.005\",engine=\"0\",model_name=\"a\\\"b\"} 1\n"));
+  EXPECT_THAT(
+      text, HasSubstr("inlay:time_to_first_token_seconds_bucket{le=\"+Inf\",engine=\"0\",model_name=\"a\\\"b\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("inlay:e2e_request_latency_seconds_count{engine=\"0\",model_name=\"a\\\"b\"} 1\n"));
+  EXPECT_THAT(text, HasSubstr("inlay:http_requests_total{handler=\"/v1/completions\",status=\"200\"} 1\n"));
+}
+
+} // namespace
+} // namespace inlay::serve
