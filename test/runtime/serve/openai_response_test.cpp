@@ -7,9 +7,9 @@
 #include "runtime/serve/metrics.h"
 #include "runtime/serve/tool_calls.h"
 
-#include <cmath>
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include <cmath>
 
 namespace inlay::serve {
 namespace {
