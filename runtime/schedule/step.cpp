@@ -70,6 +70,7 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
           *tile_rows = Ints(plan::Metadata_TileRows), *tile_ends = Ints(plan::Metadata_TileEnds),
           *logit_rows = Ints(plan::Metadata_LogitRowIndices);
   int32_t row = 0, tiles = 0, logits = 0, entries = 0;
+  query_tiles_.clear();
   for (size_t s = 0; s < rows.size(); ++s) {
     const ScheduledRows &part = rows[s];
     const Sequence &sequence = *part.sequence;
@@ -77,10 +78,9 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
     Ints(plan::Metadata_ContextLengths)[s] = part.first + part.count;
     SetPages(s, sequence.pages);
     int32_t end = row + part.count;
-    for (int32_t first = row; first < end; first += query_tile_rows, ++tiles) {
-      tile_sequences[tiles] = index;
-      tile_rows[tiles] = first;
-      tile_ends[tiles] = std::min(end, first + query_tile_rows);
+    for (int32_t first = row; first < end; first += query_tile_rows) {
+      int32_t tile_end = std::min(end, first + query_tile_rows);
+      query_tiles_.push_back({index, first, tile_end, part.first + (tile_end - row)});
     }
     for (int32_t i = 0; i < part.count; ++i, ++row) {
       ids[row] = sequence.tokens[static_cast<size_t>(part.first + i)];
@@ -99,6 +99,16 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
         ++entries;
       }
     ++logits;
+  }
+  // Tiles with the most keys start first, so that the last to end are short ones.
+  std::sort(query_tiles_.begin(), query_tiles_.end(), [](const QueryTile &a, const QueryTile &b) {
+    return a.keys != b.keys ? a.keys > b.keys : a.first < b.first;
+  });
+  for (const QueryTile &tile : query_tiles_) {
+    tile_sequences[tiles] = tile.sequence;
+    tile_rows[tiles] = tile.first;
+    tile_ends[tiles] = tile.end;
+    ++tiles;
   }
   // Padding: rows, tiles and logits rows that belong to nobody. Nothing of an earlier step is left in them.
   for (; row < padded_rows; ++row) {

@@ -73,7 +73,13 @@ private:
   int32_t *Ints(plan::Metadata array) { return block_.data() + offsets_[static_cast<size_t>(array)] / sizeof(int32_t); }
   float *Floats(plan::Metadata array) { return reinterpret_cast<float *>(Ints(array)); }
 
+  // Rows [first, end) of a sequence, which see `keys` positions of it at the most.
+  struct QueryTile {
+    int32_t sequence, first, end, keys;
+  };
+
   StepCapacity capacity_;
+  std::vector<QueryTile> query_tiles_; // of the step being filled
   std::array<uint64_t, plan::Metadata_MAX + 1> offsets_{};
   uint64_t penalty_offset_ = 0;
   uint64_t used_bytes_ = 0;

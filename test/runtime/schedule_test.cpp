@@ -52,9 +52,10 @@ TEST_F(StepTest, RaggedRowsAreInTilesOfOneSequence) {
   EXPECT_THAT(Ints(plan::Metadata_RowSequences, 9), ElementsAre(0, 1, 1, 1, 2, 2, 2, 2, 2));
   EXPECT_THAT(Ints(plan::Metadata_ContextLengths, 3), ElementsAre(5, 3, 7));
   EXPECT_THAT(Ints(plan::Metadata_PageTable, 9), ElementsAre(7, 2, -1, 4, -1, -1, 1, 3, 5));
-  EXPECT_THAT(Ints(plan::Metadata_TileSequences, 4), ElementsAre(0, 1, 2, 2));
-  EXPECT_THAT(Ints(plan::Metadata_TileRows, 4), ElementsAre(0, 1, 4, 8));
-  EXPECT_THAT(Ints(plan::Metadata_TileEnds, 4), ElementsAre(1, 4, 8, 9));
+  // Tiles that see 7, 6, 5 and 3 keys: the last row of the third sequence, its first four, and the other two.
+  EXPECT_THAT(Ints(plan::Metadata_TileSequences, 4), ElementsAre(2, 2, 0, 1));
+  EXPECT_THAT(Ints(plan::Metadata_TileRows, 4), ElementsAre(8, 4, 0, 1));
+  EXPECT_THAT(Ints(plan::Metadata_TileEnds, 4), ElementsAre(9, 8, 1, 4));
   // The third sequence's prompt is not at its end.
   EXPECT_THAT(Ints(plan::Metadata_LogitRowIndices, 2), ElementsAre(0, 3));
   EXPECT_LT(step_.used_bytes(), step_.bytes()) << "penalties are copied though there are none";
