@@ -99,8 +99,13 @@ std::vector<StepRange> FindSteps(std::span<const KernelRecord> records, std::spa
     for (; begins && at < records.size() && matched < planned.size() && foreign <= kMaxForeign; ++at)
       ++(records[at].name == planned[matched].kernel ? matched : foreign);
     if (matched == planned.size()) {
-      steps.push_back({first, at});
-      first = at;
+      // What the runtime runs after the last planned launch belongs to the step too, if another one follows.
+      size_t next = at;
+      while (next < records.size() && next - at < kMaxForeign && records[next].name != planned.front().kernel)
+        ++next;
+      bool follows = next < records.size() && records[next].name == planned.front().kernel;
+      steps.push_back({first, follows ? next : at});
+      first = steps.back().end;
     } else {
       ++first;
     }

@@ -62,6 +62,18 @@ TEST(FindStepsTest, KernelsOfTheRuntimeBelongToTheStep) {
   EXPECT_EQ(profile.rows[2].origin, "of the runtime");
 }
 
+TEST(FindStepsTest, WhatRunsBetweenStepsBelongsToTheFirst) {
+  std::vector<KernelRecord> records = TwoSteps();
+  records.insert(records.begin() + 5, Records({{"next", 11, 12}})[0]);
+  std::vector<StepRange> steps = FindSteps(records, kPlanned);
+  ASSERT_EQ(steps.size(), 2u);
+  EXPECT_EQ(steps[0].end, 6u);
+  EXPECT_DOUBLE_EQ(Summarize(records, steps, kPlanned, {}, {}).between_us, 3);
+  // Another entry point's step is not the runtime's.
+  records.insert(records.begin() + 5, 20, Records({{"gemm", 11, 11.01}})[0]);
+  EXPECT_EQ(FindSteps(records, kPlanned)[0].end, 5u);
+}
+
 TEST(FindStepsTest, AnotherEntryPointsStepsAreNone) {
   EXPECT_TRUE(FindSteps(TwoSteps(), std::vector<PlannedLaunch>{{"embed", ""}, {"gemm", ""}}).empty());
 }
