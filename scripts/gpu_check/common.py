@@ -35,7 +35,7 @@ def write_json(path: pathlib.Path, value) -> None:
     temporary.replace(path)
 
 
-def bundle_of(args, name: str, source: pathlib.Path, *flags) -> pathlib.Path:
+def bundle_of(args, name: str, source: pathlib.Path, *flags, target: str | None = None) -> pathlib.Path:
     """The bundle of that name, compiled from `source` if it is missing."""
     bundle = args.bundles / name
     if not (bundle / "manifest.json").exists():
@@ -45,14 +45,18 @@ def bundle_of(args, name: str, source: pathlib.Path, *flags) -> pathlib.Path:
         args.bundles.mkdir(parents=True, exist_ok=True)
         print(f"compiling {name}", flush=True)
         begin = time.perf_counter()
-        sh(compiler, source, "-o", bundle, "--target", args.target, "-q", *flags)
+        sh(compiler, source, "-o", bundle, "--target", target or args.target, "-q", *flags)
         write_json(args.bundles / f"{name}.compile.json", {"compile_s": time.perf_counter() - begin})
     return bundle
 
 
-def read_bandwidth(args) -> float:
+def bench_json(args, bundle: pathlib.Path, target: str, *flags) -> dict:
+    return json.loads(sh(args.bin / "bench-model", bundle, "--target", target, "--json", *flags))
+
+
+def read_bandwidth(args, target: str) -> float:
     """Bytes a second of a read-only stream, measured anew for each part."""
-    return json.loads(sh(args.bin / "bench-model", "bandwidth", "--target", args.target, "--json"))["read_bytes_per_s"]
+    return json.loads(sh(args.bin / "bench-model", "bandwidth", "--target", target, "--json"))["read_bytes_per_s"]
 
 
 def checked(check, *arguments) -> dict:
@@ -63,7 +67,7 @@ def checked(check, *arguments) -> dict:
         return {"verdict": str(error)}
 
 
-def run_steps(args, results: dict, save, steps: dict) -> None:
+def run_steps(args, results: dict, save, steps: dict, target: str | None = None) -> None:
     """Runs the steps (name -> function to a dictionary) that `results["steps"]` lacks and keeps each as it is done, with the
     read bandwidth measured before the first of this run. Raises OutOfTime where no new step may begin any more."""
     done = results.setdefault("steps", {})
@@ -74,7 +78,7 @@ def run_steps(args, results: dict, save, steps: dict) -> None:
         if time.monotonic() > args.deadline:
             raise OutOfTime(f"{len(done)} of {len(steps)} steps are done")
         if read is None:
-            read = read_bandwidth(args)
+            read = read_bandwidth(args, target or args.target)
             print(f"  read {read / 1e12:.3f} TB/s", flush=True)
         try:
             done[name] = step() | {"read": read}

@@ -186,12 +186,37 @@ def correctness_tables(results: dict) -> list[str]:
     return lines
 
 
+def cpu_table(results: dict) -> list[str]:
+    rows = []
+    for step in steps_of(results, "cpu"):
+        peer = step.get("transformers")
+        rows.append([step["model"], step["dtype"], str(step["threads"]), f"{step['tokens_per_s']:.1f}",
+                     f"{step['share_of_read']:.2f} of {step['cpu_read'] / 1e9:.1f} GB/s" if "cpu_read" in step else "",
+                     f"{peer:.1f} ({step['tokens_per_s'] / peer:.1f}×)" if peer else ""])
+    if not rows:
+        return []
+    return ["## The cpu target, one sequence", "",
+            *table(["model", "type", "threads", "tokens/s", "share of read", "transformers tokens/s"], rows, left=2)]
+
+
+def sanitizer_lines(results: dict) -> list[str]:
+    found = results.get("sanitizer", {})
+    steps = steps_of(results, "sanitizer")
+    if not steps:
+        return [f"compute-sanitizer: not run, {found['skipped']}.", ""] if "skipped" in found else []
+    failed = [name for name, step in found["steps"].items() if "error" in step]
+    clean = ", ".join(dict.fromkeys(step["tool"] for step in steps))
+    return [f"compute-sanitizer ({clean}) over prefill, decode and sampling of {len({s['model'] for s in steps})} models: "
+            + (f"errors in {', '.join(failed)}." if failed else "no error, no hazard."), ""]
+
+
 def report(results: dict) -> str:
     env = results["environment"]
     chip = f"an {env['chip']} (driver {env['driver']})" if "chip" in env else "a cpu"
     lines = ["# Performance", "",
              f"Measured by `scripts/gpu-check` on {chip} on {env['date']} with {env['version']}. Weights are random bfloat16.", ""]
-    for part in (decode_tables, kernel_tables, attention_table, ablation_table, prefill_table, correctness_tables):
+    for part in (decode_tables, kernel_tables, attention_table, ablation_table, prefill_table, cpu_table,
+                 correctness_tables, sanitizer_lines):
         lines += part(results)
     if NOTES.exists():
         lines.append(NOTES.read_text())

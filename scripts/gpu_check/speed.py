@@ -5,7 +5,7 @@ Each part is a table of steps that are kept one by one (common.run_steps), none 
 import json
 import sys
 
-from .common import ATTENTION, ROOT, SHAPES, bundle_of, run_steps, sh
+from .common import ATTENTION, ROOT, SHAPES, bench_json, bundle_of, run_steps, sh
 
 # (sequences, context) of decode steps; a bench-model run for each group.
 DECODE = {
@@ -67,7 +67,7 @@ def bytes_of(config: dict, context: float, batch: int) -> float:
 
 
 def bench(args, bundle, *flags) -> dict:
-    return json.loads(sh(args.bin / "bench-model", bundle, "--target", args.target, "--json", *flags))
+    return bench_json(args, bundle, args.target, *flags)
 
 
 def decode(args, results: dict, save) -> None:

@@ -124,8 +124,8 @@ def test_sampling() -> None:
 
 def test_steps() -> None:
     """What is done stays done, what failed runs again, and no step begins after the time."""
-    args, runs, saved = types.SimpleNamespace(deadline=time.monotonic() + 60), [], []
-    original, common.read_bandwidth = common.read_bandwidth, lambda args: 4e12
+    args, runs, saved = types.SimpleNamespace(deadline=time.monotonic() + 60, target="sm_90a"), [], []
+    original, common.read_bandwidth = common.read_bandwidth, lambda args, target: 4e12
 
     def fails():
         runs.append("b")
