@@ -69,6 +69,15 @@ template <typename T> __device__ __forceinline__ T high_half(unsigned x) {
   return y;
 }
 
+// 16 bytes as four words of an array, which stays in registers, and back to memory.
+__device__ __forceinline__ void set_words(int *words, uint4 v) {
+  words[0] = int(v.x), words[1] = int(v.y), words[2] = int(v.z), words[3] = int(v.w);
+}
+template <typename T> __device__ __forceinline__ void store_words(T *target, const int *words) {
+  *reinterpret_cast<uint4 *>(target) =
+      make_uint4(unsigned(words[0]), unsigned(words[1]), unsigned(words[2]), unsigned(words[3]));
+}
+
 // The larger and the smaller of two, NaN where either is.
 __device__ __forceinline__ float maximum(float a, float b) {
   float y;

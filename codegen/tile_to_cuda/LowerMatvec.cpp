@@ -3,9 +3,10 @@
 // Each block owns a contiguous range of the weights, in groups of 8 rows. Its warps
 // share K: each streams its own chunks through a ring of bulk copies that is full
 // before the kernel waits for its predecessor, and multiplies them on tensor cores
-// with up to 8 rows of activations. The activations a warp needs are copied to
-// shared memory and scaled there in place. Warps' sums meet in shared memory,
-// where a thread takes a row and a pair of columns through the epilogue.
+// with the rows of activations. One row is scaled by all lanes together and kept in
+// shared memory; up to 16 come from memory in the order of the product's fragments
+// and are scaled in registers, since they would not fit. Warps' sums meet in shared
+// memory, where a thread takes a row and a pair of columns through the epilogue.
 //
 //===----------------------------------------------------------------------===//
 
@@ -32,15 +33,22 @@ private:
   LogicalResult build();
   Value pointerOf(Value view) { return kernel.getArgument(cast<BlockArgument>(view).getArgNumber()); }
   Value bytes(Value pointer) { return b.as(pointer, b.getI8Type()); }
+  bool isOneRow() const { return config.rows == 1; }
   void setUpSizes();
   void setUpMemory();
-  void issueWeights(Value entry);
-  void stageVectors();
-  void issueRows(Value load);
-  LogicalResult transformRows(Value chunk, Value stage, Value isFirst);
-  void clearTail(Value chunk, Value stage);
-  LogicalResult accumulate(Value batch, Value slotInBatch);
+  void issueWeights(Value batch, Value chunk, Value group, Value slot);
+  void loadVectors();
+  Value rowOf(Value row, Value &valid);
+  FailureOr<Value> transform(Value row, Value word, llvm::function_ref<Value(size_t)> scale,
+                             llvm::function_ref<void(size_t, Value)> addToSum);
+  void eachChunk(llvm::function_ref<void(Value, Value)> body);
+  LogicalResult stageRow();
+  LogicalResult loadFragments(Value chunk, Value isFirst, Value t);
+  LogicalResult accumulate(Value batch);
+  void storeSums(Value batchInRoom);
+  void storeRowSums();
   std::unique_ptr<Elements> elementsOf(Value unit, Value firstGroup, Value pairs);
+  FailureOr<std::unique_ptr<Elements>> prefetchEpilogue(Value &isOwner);
 
   tile::ProgramOp program;
   MainLoop loop;
@@ -50,16 +58,19 @@ private:
   KernelBuilder b;
 
   // Known when compiling.
-  int64_t columns = 0, atoms = 0, chunks = 0, chunkBytes = 0, rowStride = 0, maxStages = 0;
-  bool hasShortChunk = false;
+  int64_t columns = 0, atoms = 0, chunks = 0, chunkBytes = 0, most = 0, groupsOfBlock = 0, batchesOfBlock = 0;
+  bool isEvenK = false; // no chunk is short, all warps have as many
   std::string element;
+  Type words; // 16 bytes
   // Of the block and the warp.
   Value thread, lane, warp, isLeader, zero;
-  Value first, groups, count, entries, policy, rows, firstRow;
-  Value ring, full, staged, stagedFull, vectors, vectorsFull, sums, partials;
-  // Of the staged rows.
-  Value stages, isResident, loads;
-  Value entry; // variable: the next chunk in the ring
+  Value first, groups, count, batches, policy, rows, firstRow, source;
+  Value ring, full, staged, partials, sums;
+  // Variables of the thread.
+  Value vectors;                         // what scales this lane's part of the one row
+  Value fragments, rowIndices, rowValid; // of rows g and g + 8
+  Value totals;                          // this lane's part of the rows' sums
+  Value acc, entry;                      // the batch's sums; the number of the next chunk in the ring
 };
 } // namespace
 
@@ -70,9 +81,10 @@ void MatvecLowering::setUpSizes() {
   atoms = llvm::divideCeil(weights.getShape()[1], kAtomColumns);
   chunks = llvm::divideCeil(atoms, config.chunkAtoms);
   chunkBytes = config.chunkAtoms * kAtomBytes;
-  rowStride = config.stagedRowBytes();
-  hasShortChunk = atoms % config.chunkAtoms != 0;
+  most = llvm::divideCeil(chunks, config.warps);
+  isEvenK = loop.k % (config.warps * config.chunkAtoms * kAtomColumns) == 0;
   element = weights.getElementType().isBF16() ? "bfloat16" : "float16";
+  words = VectorType::get({4}, b.getI32Type());
   zero = b.index(0);
 
   thread = b.name("thread", b.special(cuda::Special::ThreadX));
@@ -80,287 +92,360 @@ void MatvecLowering::setUpSizes() {
   warp = b.name("warp", b.special(cuda::Special::Warp));
   isLeader = b.name("is_leader", b.equal(lane, 0));
   int64_t total = llvm::divideCeil(columns, kGroupRows);
+  groupsOfBlock = llvm::divideCeil(total, config.blocks);
+  batchesOfBlock = llvm::divideCeil(groupsOfBlock, config.groups);
   Value block = b.special(cuda::Special::BlockX);
   b.comment("Groups of 8 weight rows that this block owns; chunks of a group that this warp owns.");
   first = b.name("first", b.div(b.mul(block, total), config.blocks));
   groups = b.name("groups", b.sub(b.div(b.mul(b.add(block, 1), total), config.blocks), first));
   count = chunks % config.warps == 0
-              ? b.index(chunks / config.warps)
+              ? b.index(most)
               : b.name("count", b.div(b.sub(b.index(chunks + config.warps - 1), warp), config.warps));
-  entries =
-      b.name("entries", b.mul(b.mul(b.div(b.add(groups, config.groups - 1), config.groups), config.groups), count));
+  batches =
+      batchesOfBlock == 1 ? b.index(1) : b.name("batches", b.div(b.add(groups, config.groups - 1), config.groups));
   firstRow = b.name("first_row", b.mul(b.special(cuda::Special::BlockY), config.rows));
-  rows = b.name("rows", b.min(b.index(config.rows), b.sub(b.size(rowTiles.extent), firstRow)));
+  rows =
+      isOneRow() ? b.index(1) : b.name("rows", b.min(b.index(config.rows), b.sub(b.size(rowTiles.extent), firstRow)));
 }
 
 void MatvecLowering::setUpMemory() {
   Type i8 = b.getI8Type(), barrier = b.getI64Type(), f32 = b.getF32Type();
-  int64_t stagesOfWarp = config.stages * config.warps;
-  Value rings = b.shared("rings", i8, stagesOfWarp * chunkBytes, kAtomBytes);
-  Value stagedAll = b.shared("staged_all", i8, config.warps * config.stagedBytes);
-  if (!loop.vectors.empty())
-    vectors = b.shared("vectors", i8, loop.vectors.size() * atoms * kRowBytes);
-  partials = b.shared("partials", f32, config.partialBytes);
+  Value rings = b.shared("rings", i8, config.stages * config.warps * chunkBytes, kAtomBytes);
+  if (isOneRow())
+    staged = b.shared("staged_all", i8, config.warps * most * config.chunkAtoms * kRowBytes);
+  // One batch leaves its sums where its weights were.
+  partials =
+      batchesOfBlock == 1 ? b.name("partials", b.as(rings, f32)) : b.shared("partials", f32, config.partialBytes);
   if (!loop.sums.empty())
     sums = b.shared("sums", f32, loop.sums.size() * config.warps * config.rows * 4);
-  maxStages = std::min<int64_t>(config.stagedBytes / rowStride, llvm::divideCeil(chunks, config.warps));
-  Value barriers = b.shared("barriers", barrier, config.warps * (config.stages + maxStages + 1) * 8);
+  Value barriers = b.shared("barriers", barrier, config.warps * config.stages * 8);
 
   ring = b.name("ring", b.offset(rings, b.mul(warp, config.stages * chunkBytes)));
-  staged = b.name("staged", b.offset(stagedAll, b.mul(warp, config.stagedBytes)));
-  full = b.name("full", b.offset(barriers, b.mul(warp, config.stages + maxStages + 1)));
-  stagedFull = b.name("staged_full", b.offset(full, b.index(config.stages)));
-  vectorsFull = b.name("vectors_full", b.offset(full, b.index(config.stages + maxStages)));
+  if (isOneRow())
+    staged = b.name("staged", b.offset(staged, b.mul(warp, most * config.chunkAtoms * kRowBytes)));
+  full = b.name("full", b.offset(barriers, b.mul(warp, config.stages)));
+  // A large matrix has more bytes than an int counts, a block's part has not.
+  Type i64 = b.getI64Type();
+  Value begin = arith::MulIOp::create(b, arith::IndexCastOp::create(b, i64, first),
+                                      arith::ConstantIntOp::create(b, atoms * kAtomBytes, 64));
+  source = b.name("source", b.offset(bytes(pointerOf(loop.weight.getView())), begin));
   b.ifThen(isLeader, [&] {
     b.loop("i", config.stages, KernelBuilder::Unrolled,
            [&](Value i) { b.call("mbarrier_init", "mbarrier.h", {b.offset(full, i), b.i32(1)}); });
-    b.loop("i", maxStages, KernelBuilder::Rolled,
-           [&](Value i) { b.call("mbarrier_init", "mbarrier.h", {b.offset(stagedFull, i), b.i32(32)}); });
-    b.call("mbarrier_init", "mbarrier.h", {vectorsFull, b.i32(1)});
     b.call("fence_mbarrier_init", "mbarrier.h", {});
   });
   b.syncWarp();
 }
 
-/// Copies chunk `entry` of this warp's stream into its place in the ring. Groups past the block's last are empty.
-void MatvecLowering::issueWeights(Value number) {
-  Value slot = b.rem(number, config.stages);
-  Value group = b.add(b.mul(b.div(number, b.mul(count, config.groups)), config.groups), b.rem(number, config.groups));
-  Value chunk = b.add(warp, b.mul(b.rem(b.div(number, config.groups), count), config.warps));
-  group = b.name("group", group);
-  Value atom = b.mul(chunk, config.chunkAtoms);
+/// Copies this warp's chunk number `chunk` of a group into its place in the ring. Groups past the block's last are
+/// empty.
+void MatvecLowering::issueWeights(Value batch, Value chunk, Value group, Value slot) {
+  group = b.name("group", b.add(b.mul(batch, config.groups), group));
+  Value atom = b.mul(b.add(warp, b.mul(chunk, config.warps)), config.chunkAtoms);
   Value size = b.index(chunkBytes);
-  if (hasShortChunk)
+  if (atoms % config.chunkAtoms != 0)
     size = b.mul(b.min(b.index(config.chunkAtoms), b.sub(b.index(atoms), atom)), kAtomBytes);
   Value bar = b.name("bar", b.offset(full, slot));
   b.ifThen(
       b.less(group, groups),
       [&] {
-        // A large matrix has more bytes than an int counts.
-        Type i64 = b.getI64Type();
-        Value row = arith::IndexCastOp::create(b, i64, b.add(first, group));
-        Value wide = arith::MulIOp::create(b, row, arith::ConstantIntOp::create(b, atoms * kAtomBytes, 64));
-        Value source = b.offset(b.offset(bytes(pointerOf(loop.weight.getView())), wide), b.mul(atom, kAtomBytes));
+        Value at = b.mul(b.add(b.mul(group, atoms), atom), kAtomBytes);
         b.call("mbarrier_arrive_expect", "mbarrier.h", {bar, size});
-        b.call("bulk_copy", "bulk_copy.h", {b.offset(ring, b.mul(slot, chunkBytes)), source, size, bar, policy});
-      },
-      [&] { b.call("mbarrier_arrive", "mbarrier.h", bar); });
-}
-
-/// Copies this warp's part of the vectors along k.
-void MatvecLowering::stageVectors() {
-  int64_t size = loop.k * 2;
-  // Past K they meet activations that are 0, and must be no NaN.
-  if (int64_t words = (atoms * kAtomColumns - loop.k) / 2)
-    b.ifThen(b.less(lane, words), [&] {
-      for (size_t i = 0; i < loop.vectors.size(); ++i)
-        b.store(b.i32(0), b.as(vectors, b.getI32Type()), b.add(lane, i * atoms * 32 + loop.k / 2));
-    });
-  b.ifThen(isLeader, [&] {
-    Value total = b.local("bytes", {}, b.getI32Type(), b.i32(0));
-    auto each = [&](llvm::function_ref<void(Value, Value)> body) {
-      b.loop("i", zero, count, b.index(1), KernelBuilder::Rolled, [&](Value i) {
-        int64_t chunkRow = config.chunkAtoms * kRowBytes;
-        Value at = b.name("at", b.mul(b.add(warp, b.mul(i, config.warps)), chunkRow));
-        body(at, b.name("size", b.min(b.index(chunkRow), b.sub(b.index(size), at))));
-      });
-    };
-    each([&](Value at, Value part) {
-      b.set(b.add(b.get(total), arith::IndexCastOp::create(b, b.getI32Type(), b.mul(part, loop.vectors.size()))),
-            total);
-    });
-    b.call("mbarrier_arrive_expect", "mbarrier.h", {vectorsFull, b.get(total)});
-    each([&](Value at, Value part) {
-      for (auto [i, load] : llvm::enumerate(loop.vectors)) {
-        tile::LoadOp vector = load;
         b.call("bulk_copy", "bulk_copy.h",
-               {b.offset(vectors, b.add(at, i * atoms * kRowBytes)), b.offset(bytes(pointerOf(vector.getView())), at),
-                part, vectorsFull});
-      }
-    });
-  });
-}
-
-/// Copies the rows of activations for load `number` of this warp, a lane a row.
-void MatvecLowering::issueRows(Value number) {
-  auto type = cast<tile::ViewType>(loop.rowsView().getType());
-  Value stage = b.name("stage", b.rem(number, stages));
-  Value chunk = b.name("chunk", b.add(warp, b.mul(b.rem(number, count), config.warps)));
-  Value at = b.mul(chunk, config.chunkAtoms * kAtomColumns);
-  int64_t chunkRow = config.chunkAtoms * kRowBytes;
-  Value size = loop.k % (config.chunkAtoms * kAtomColumns) == 0
-                   ? b.index(chunkRow)
-                   : b.name("size", b.min(b.index(chunkRow), b.mul(b.sub(b.index(loop.k), at), 2)));
-  Value bar = b.offset(stagedFull, stage);
-  b.ifThen(
-      b.less(lane, rows),
-      [&] {
-        Value target = b.name("target", b.offset(staged, b.mul(b.add(b.mul(stage, rows), lane), rowStride)));
-        auto copy = [&](Value row) {
-          Value source =
-              b.offset(pointerOf(loop.rowsView()), b.add(b.add(b.mul(row, type.getShape()[1]), at), loop.columnOffset));
-          b.call("mbarrier_arrive_expect", "mbarrier.h", {bar, size});
-          b.call("bulk_copy", "bulk_copy.h", {target, source, size, bar});
-        };
-        Value row = b.add(firstRow, lane);
-        auto gather = dyn_cast<tile::GatherOp>(loop.rows);
-        if (!gather)
-          return copy(row);
-        auto load = gather.getIndices().getDefiningOp<tile::LoadOp>();
-        Value index = b.name("row", b.load(pointerOf(load.getView()), row));
-        Value valid = type.getExtent()
-                          ? arith::CmpIOp::create(b, arith::CmpIPredicate::ult, b.toIndex(index),
-                                                  b.size(static_cast<int64_t>(*type.getExtent())))
-                                .getResult()
-                          : arith::CmpIOp::create(b, arith::CmpIPredicate::sge, index, b.i32(0)).getResult();
-        b.ifThen(
-            valid, [&] { copy(b.toIndex(index)); },
-            [&] {
-              b.loop("i", zero, b.index(chunkRow), b.index(4), KernelBuilder::Rolled,
-                     [&](Value i) { b.store(b.i32(0), b.as(b.offset(target, i), b.getI32Type()), zero); });
-              b.call("mbarrier_arrive", "mbarrier.h", bar);
-            });
+               {b.offset(ring, b.mul(slot, chunkBytes)), b.offset(source, at), size, bar, policy});
       },
       [&] { b.call("mbarrier_arrive", "mbarrier.h", bar); });
 }
 
-/// The last chunk's columns past K: the weights there are 0, and the activations must be no NaN.
-void MatvecLowering::clearTail(Value chunk, Value stage) {
-  int64_t chunkColumns = config.chunkAtoms * kAtomColumns, inside = loop.k % chunkColumns;
-  if (inside == 0)
-    return;
-  b.ifThen(b.equal(chunk, chunks - 1), [&] {
-    b.loop("row", zero, rows, b.index(1), KernelBuilder::Rolled, [&](Value row) {
-      Value target = b.offset(staged, b.mul(b.add(b.mul(stage, rows), row), rowStride));
-      b.loop("i", b.add(b.mul(lane, 4), inside * 2), b.index(chunkColumns * 2), b.index(128), KernelBuilder::Rolled,
-             [&](Value i) { b.store(b.i32(0), b.as(b.offset(target, i), b.getI32Type()), zero); });
-    });
-    b.syncWarp();
+/// The row of the view that `row` of the step reads, and whether there is one.
+Value MatvecLowering::rowOf(Value row, Value &valid) {
+  auto gather = dyn_cast<tile::GatherOp>(loop.rows);
+  if (!gather)
+    return row;
+  auto type = cast<tile::ViewType>(loop.rowsView().getType());
+  auto load = gather.getIndices().getDefiningOp<tile::LoadOp>();
+  Value index = b.name("row", b.toIndex(b.load(pointerOf(load.getView()), row)));
+  Value inside = type.getExtent() ? arith::CmpIOp::create(b, arith::CmpIPredicate::ult, index,
+                                                          b.size(static_cast<int64_t>(*type.getExtent())))
+                                        .getResult()
+                                  : arith::CmpIOp::create(b, arith::CmpIPredicate::sge, index, zero).getResult();
+  valid = valid ? b.both(valid, inside) : inside;
+  return index;
+}
+
+/// What the program does to a pair of columns before the product. `totals` gives the variable of each sum along k, or
+/// null if it is not to be added to.
+FailureOr<Value> MatvecLowering::transform(Value row, Value word, llvm::function_ref<Value(size_t)> scale,
+                                           llvm::function_ref<void(size_t, Value)> addToSum) {
+  auto half = [&](Value pair, Position position) {
+    return b.call(loop.weight.getView().getType().getElementType(),
+                  (position == Position::Even ? "low_half<" : "high_half<") + element + ">", "base.h", pair);
+  };
+  SmallVector<Value> scales;
+  for (size_t i = 0; i < loop.vectors.size(); ++i)
+    scales.push_back(b.name("scale", scale(i)));
+  Elements elements(
+      b, kAtomColumns, row, lane, [&](Value view) { return pointerOf(view); },
+      [&](Value value, Position position) -> Value {
+        if (value == loop.rows->getResult(0))
+          return half(word, position);
+        for (auto [i, load] : llvm::enumerate(loop.vectors))
+          if (value == tile::LoadOp(load).getResult())
+            return half(scales[i], position);
+        return {};
+      });
+  for (auto [i, sum] : llvm::enumerate(loop.sums))
+    for (Position position : {Position::Even, Position::Odd}) {
+      FailureOr<Value> term = elements.at(sum.element, position);
+      if (failed(term))
+        return failure();
+      addToSum(i, *term);
+    }
+  FailureOr<Value> even = elements.at(loop.dot.getLhs(), Position::Even);
+  FailureOr<Value> odd = elements.at(loop.dot.getLhs(), Position::Odd);
+  if (failed(even) || failed(odd))
+    return failure();
+  return b.call(b.getI32Type(), "pack_bits", "base.h", {*even, *odd});
+}
+
+/// Calls `body` for the chunks of the one row, with this lane's 8 columns of each.
+void MatvecLowering::eachChunk(llvm::function_ref<void(Value, Value)> body) {
+  b.loop("i", most, KernelBuilder::Unrolled, [&](Value i) {
+    Value chunk = b.add(warp, b.mul(i, config.warps));
+    Value at = b.name("at", b.add(b.mul(chunk, config.chunkAtoms * kAtomColumns), b.mul(lane, 8)));
+    Value inside;
+    if (!isEvenK)
+      inside = b.less(at, loop.k);
+    if (config.chunkAtoms < 4)
+      inside = inside ? b.both(inside, b.less(lane, config.chunkAtoms * 8)) : b.less(lane, config.chunkAtoms * 8);
+    if (inside)
+      b.ifThen(inside, [&] { body(i, at); });
+    else
+      body(i, at);
   });
 }
 
-/// Applies what the program does to the rows before the product, in place: a lane takes a pair of columns of each atom.
-LogicalResult MatvecLowering::transformRows(Value chunk, Value stage, Value isFirst) {
-  LogicalResult result = success();
-  Type i32 = b.getI32Type(), type = loop.weight.getView().getType().getElementType();
-  b.loop("row", zero, rows, b.index(1), KernelBuilder::Rolled, [&](Value row) {
-    SmallVector<Value> totals;
-    for (size_t i = 0; i < loop.sums.size(); ++i)
-      totals.push_back(b.local("total", {}, b.getF32Type(), b.f32(0)));
-    Value target = b.name("x", b.as(b.offset(staged, b.mul(b.add(b.mul(stage, rows), row), rowStride)), i32));
-    b.loop("atom", config.chunkAtoms, KernelBuilder::Unrolled, [&](Value atom) {
-      Value at = b.add(b.mul(atom, 32), lane);
-      Value word = b.name("word", b.load(target, at));
-      SmallVector<Value> scales;
-      for (size_t i = 0; i < loop.vectors.size(); ++i)
-        scales.push_back(
-            b.name("scale",
-                   b.load(b.as(vectors, i32), b.add(b.add(b.mul(chunk, config.chunkAtoms * 32), at), i * atoms * 32))));
-      auto half = [&](Value pair, Position position) {
-        return b.call(type, (position == Position::Even ? "low_half<" : "high_half<") + element + ">", "base.h", pair);
-      };
-      Elements elements(
-          b, kAtomColumns, row, lane, [&](Value view) { return pointerOf(view); },
-          [&](Value value, Position position) -> Value {
-            if (value == loop.rows->getResult(0))
-              return half(word, position);
-            for (auto [i, load] : llvm::enumerate(loop.vectors))
-              if (value == tile::LoadOp(load).getResult())
-                return half(scales[i], position);
-            return {};
-          });
-      for (auto [i, sum] : llvm::enumerate(loop.sums))
-        for (Position position : {Position::Even, Position::Odd}) {
-          FailureOr<Value> term = elements.at(sum.element, position);
-          if (failed(term))
-            return void(result = failure());
-          b.set(b.addF(b.get(totals[i]), *term), totals[i]);
-        }
-      FailureOr<Value> even = elements.at(loop.dot.getLhs(), Position::Even);
-      FailureOr<Value> odd = elements.at(loop.dot.getLhs(), Position::Odd);
-      if (failed(even) || failed(odd))
-        return void(result = failure());
-      b.store(b.call(i32, "pack_bits", "base.h", {*even, *odd}), target, at);
-    });
-    for (auto [i, total] : llvm::enumerate(totals)) {
-      Value all = b.call(b.getF32Type(), "warp_sum", "warp.h", b.get(total));
-      Value at = b.add(b.mul(b.add(warp, i * config.warps), config.rows), row);
-      b.ifThen(b.both(isLeader, isFirst), [&] { b.store(b.addF(b.load(sums, at), all), sums, at); });
+/// Brings this lane's part of the vectors along k into registers.
+void MatvecLowering::loadVectors() {
+  if (!isOneRow() || loop.vectors.empty())
+    return;
+  auto number = static_cast<int64_t>(loop.vectors.size());
+  vectors = b.local("vectors", {number, most, 4}, b.getI32Type(), b.i32(0));
+  eachChunk([&](Value i, Value at) {
+    for (auto [n, load] : llvm::enumerate(loop.vectors)) {
+      tile::LoadOp vector = load;
+      Value loaded = b.load(bytes(pointerOf(vector.getView())), b.mul(at, 2), words, cuda::Cache::ReadOnly);
+      b.call("set_words", "base.h", {b.address(vectors, {b.index(static_cast<int64_t>(n)), i}), loaded});
     }
+  });
+}
+
+/// Brings the one row into shared memory, this warp's chunks of it, as the product takes it.
+LogicalResult MatvecLowering::stageRow() {
+  LogicalResult result = success();
+  auto type = cast<tile::ViewType>(loop.rowsView().getType());
+  Value valid, row = rowOf(firstRow, valid);
+  Value x = b.local("x", {most, 4}, b.getI32Type(), b.i32(0));
+  Value begin = b.name("begin", b.add(b.mul(row, type.getShape()[1]), loop.columnOffset));
+  eachChunk([&](Value i, Value at) {
+    auto load = [&] {
+      Value loaded = b.load(bytes(pointerOf(loop.rowsView())), b.mul(b.add(begin, at), 2), words, cuda::Cache::L2Only);
+      b.call("set_words", "base.h", {b.address(x, i), loaded});
+    };
+    if (valid)
+      b.ifThen(valid, load);
+    else
+      load();
+  });
+  if (!loop.sums.empty())
+    totals = b.local("totals", {static_cast<int64_t>(loop.sums.size())}, b.getF32Type(), b.f32(0));
+  b.loop("i", most, KernelBuilder::Unrolled, [&](Value i) {
+    if (!loop.isPlain())
+      b.loop("j", 4, KernelBuilder::Unrolled, [&](Value j) {
+        FailureOr<Value> word = transform(
+            zero, b.name("word", b.get(x, {i, j})),
+            [&](size_t n) { return b.get(vectors, {b.index(static_cast<int64_t>(n)), i, j}); },
+            [&](size_t n, Value term) {
+              Value at = b.index(static_cast<int64_t>(n));
+              b.set(b.addF(b.get(totals, at), term), totals, at);
+            });
+        if (failed(word))
+          return void(result = failure());
+        b.set(*word, x, {i, j});
+      });
+    auto store = [&] {
+      Value target = b.offset(staged, b.add(b.mul(i, config.chunkAtoms * kRowBytes), b.mul(lane, 16)));
+      b.call("store_words", "base.h", {target, b.address(x, i)});
+    };
+    if (config.chunkAtoms < 4)
+      b.ifThen(b.less(lane, config.chunkAtoms * 8), store);
+    else
+      store();
   });
   b.syncWarp();
   return result;
 }
 
-/// One pass over this warp's chunks for a batch of groups.
-LogicalResult MatvecLowering::accumulate(Value batch, Value slotInBatch) {
+/// Brings a chunk of all rows into registers: 8 columns of rows g and g + 8 for each 32 of the chunk.
+LogicalResult MatvecLowering::loadFragments(Value chunk, Value isFirst, Value t) {
   LogicalResult result = success();
-  Value acc = b.local("acc", {config.groups, 8}, b.getF32Type(), b.f32(0));
+  auto type = cast<tile::ViewType>(loop.rowsView().getType());
+  int64_t pieces = config.chunkAtoms * 2;
+  fragments = b.local("x", {2, pieces, 4}, b.getI32Type(), b.i32(0));
+  auto eachPiece = [&](int64_t half, llvm::function_ref<void(Value, Value)> body) {
+    auto all = [&] {
+      b.loop("piece", pieces, KernelBuilder::Unrolled, [&](Value piece) {
+        Value at = b.add(b.mul(chunk, config.chunkAtoms * kAtomColumns), b.add(b.mul(piece, 32), b.mul(t, 8)));
+        at = b.name("at", at);
+        if (loop.k % (config.chunkAtoms * kAtomColumns) == 0)
+          body(piece, at);
+        else
+          b.ifThen(b.less(at, loop.k), [&] { body(piece, at); });
+      });
+    };
+    // The second half of the rows is often empty.
+    if (half == 0)
+      all();
+    else
+      b.ifThen(b.less(b.index(8), rows), all);
+  };
+  for (int64_t half : {0, 1})
+    eachPiece(half, [&](Value piece, Value at) {
+      b.ifThen(b.get(rowValid, b.index(half)), [&] {
+        Value begin = b.add(b.mul(b.get(rowIndices, b.index(half)), type.getShape()[1]), loop.columnOffset);
+        Value loaded =
+            b.load(bytes(pointerOf(loop.rowsView())), b.mul(b.add(begin, at), 2), words, cuda::Cache::L2Only);
+        b.call("set_words", "base.h", {b.address(fragments, {b.index(half), piece}), loaded});
+      });
+    });
+  if (loop.isPlain())
+    return success();
+  for (int64_t half : {0, 1})
+    eachPiece(half, [&](Value piece, Value at) {
+      SmallVector<Value> scales;
+      for (tile::LoadOp vector : loop.vectors) {
+        Value scale = b.local("scale", {4}, b.getI32Type());
+        b.call("set_words", "base.h",
+               {b.address(scale, zero),
+                b.load(bytes(pointerOf(vector.getView())), b.mul(at, 2), words, cuda::Cache::ReadOnly)});
+        scales.push_back(scale);
+      }
+      b.loop("j", 4, KernelBuilder::Unrolled, [&](Value j) {
+        Value at = b.index(half);
+        FailureOr<Value> word = transform(
+            b.index(half * 8), b.name("word", b.get(fragments, {at, piece, j})),
+            [&](size_t n) { return b.get(scales[n], j); },
+            [&](size_t n, Value term) {
+              SmallVector<Value> place{b.index(static_cast<int64_t>(n)), at};
+              Value counted = isFirst ? b.select(isFirst, term, b.f32(0)) : term;
+              b.set(b.addF(b.get(totals, place), counted), totals, place);
+            });
+        if (failed(word))
+          return void(result = failure());
+        b.set(*word, fragments, {at, piece, j});
+      });
+    });
+  return result;
+}
+
+/// One pass over this warp's chunks for a batch of groups.
+LogicalResult MatvecLowering::accumulate(Value batch) {
+  LogicalResult result = success();
+  acc = b.local("acc", {config.groups, isOneRow() ? 8 : 4}, b.getF32Type(), b.f32(0));
   // Column n of the product is row n / 2 + 4 * (n % 2) of the group, so that 8 lanes read 8 different chunks of banks.
   Value g = b.name("g", b.div(lane, 4)), t = b.name("t", b.rem(lane, 4));
   Value weightRow = b.name("weight_row", b.add(b.div(g, 2), b.mul(b.rem(g, 2), 4)));
-  Value row = b.name("row", b.min(g, b.sub(rows, 1)));
   b.loop("i", zero, count, b.index(1), KernelBuilder::Rolled, [&](Value i) {
     Value chunk = b.name("chunk", b.add(warp, b.mul(i, config.warps)));
-    Value number = b.name("number", b.select(isResident, i, b.add(b.mul(batch, count), i)));
-    Value stage = b.name("stage", b.rem(number, stages));
-    Value isFirst = b.name("is_first", b.equal(batch, 0));
-    b.ifThen(b.either(b.less(stages, count), isFirst), [&] {
-      b.call("mbarrier_wait", "mbarrier.h", {b.offset(stagedFull, stage), b.rem(b.div(number, stages), 2)});
-      clearTail(chunk, stage);
-      if (!loop.isPlain())
-        result = transformRows(chunk, stage, isFirst);
-    });
-    Value x = b.name("x", b.offset(staged, b.mul(b.add(b.mul(stage, rows), row), rowStride)));
+    int64_t pieces = config.chunkAtoms * 2;
+    Value row;
+    if (isOneRow()) {
+      row = b.local("row", {pieces, 4}, b.getI32Type());
+      b.loop("piece", pieces, KernelBuilder::Unrolled, [&](Value piece) {
+        Value at = b.add(b.mul(i, config.chunkAtoms * kRowBytes), b.add(b.mul(piece, 64), b.mul(t, 16)));
+        b.call("set_words", "base.h", {b.address(row, piece), b.load(staged, at, words)});
+      });
+    } else {
+      Value isFirst = batchesOfBlock == 1 ? Value() : b.name("is_first", b.equal(batch, 0));
+      result = loadFragments(chunk, isFirst, t);
+    }
     b.loop("group", config.groups, KernelBuilder::Unrolled, [&](Value group) {
-      Value number = b.name("n", b.get(entry));
+      Value number = b.name("number", b.get(entry));
       Value slot = b.name("slot", b.rem(number, config.stages));
       b.call("mbarrier_wait", "mbarrier.h", {b.offset(full, slot), b.rem(b.div(number, config.stages), 2)});
       Value w = b.name("w", b.offset(ring, b.add(b.mul(slot, chunkBytes), b.mul(weightRow, kRowBytes))));
-      b.loop("atom", config.chunkAtoms, KernelBuilder::Unrolled, [&](Value atom) {
+      b.loop("piece", pieces, KernelBuilder::Unrolled, [&](Value piece) {
         auto multiply = [&] {
-          b.loop("half", 2, KernelBuilder::Unrolled, [&](Value half) {
-            Type words = VectorType::get({4}, b.getI32Type());
-            Value at = b.name("at", b.add(b.mul(half, 4), t));
-            Value left = b.load(x, b.add(b.mul(atom, kRowBytes), b.mul(at, 16)), words);
-            Value right = b.load(w, b.add(b.mul(atom, kAtomBytes), b.mul(b.bitXor(at, weightRow), 16)), words);
-            b.call("mma_8_rows<" + element + ">", "mma.h", {b.address(acc, group), left, right});
-          });
+          Value at = b.bitXor(b.add(b.mul(b.rem(piece, 2), 4), t), weightRow);
+          Value right = b.load(w, b.add(b.mul(b.div(piece, 2), kAtomBytes), b.mul(at, 16)), words);
+          if (isOneRow())
+            b.call("mma_8_rows<" + element + ">", "mma.h", {b.address(acc, group), b.address(row, piece), right});
+          else
+            b.call("mma_16_rows<" + element + ">", "mma.h",
+                   {b.address(acc, group), b.address(fragments, {zero, piece}),
+                    b.address(fragments, {b.index(1), piece}), right});
         };
-        if (hasShortChunk)
-          b.ifThen(b.less(b.add(b.mul(chunk, config.chunkAtoms), atom), atoms), multiply);
-        else
+        if (atoms % config.chunkAtoms == 0)
           multiply();
+        else
+          b.ifThen(b.less(b.add(b.mul(chunk, config.chunkAtoms), b.div(piece, 2)), atoms), multiply);
       });
       b.syncWarp();
-      Value next = b.name("next", b.add(number, config.stages));
-      b.ifThen(b.both(isLeader, b.less(next, entries)), [&] { issueWeights(next); });
+      // What takes this place in the ring is `stages` further in the order batch, chunk, group.
+      Value ahead = b.add(group, config.stages);
+      Value next = b.name("next", b.add(i, b.div(ahead, config.groups)));
+      Value nextBatch = b.name("next_batch", b.add(batch, b.div(next, count)));
+      b.ifThen(b.both(isLeader, b.less(nextBatch, batches)),
+               [&] { issueWeights(nextBatch, b.rem(next, count), b.rem(ahead, config.groups), slot); });
       b.set(b.add(number, 1), entry);
-    });
-    Value nextLoad = b.name("next_load", b.add(number, stages));
-    b.ifThen(b.less(nextLoad, loads), [&] {
-      b.call("fence_async_proxy", "shared_address.h", {});
-      b.syncWarp();
-      issueRows(nextLoad);
-    });
-  });
-  b.ifThen(b.less(g, rows), [&] {
-    b.loop("group", config.groups, KernelBuilder::Unrolled, [&](Value group) {
-      Value slot = b.add(b.mul(b.add(b.mul(slotInBatch, config.groups), group), config.warps), warp);
-      Value at = b.name("at", b.add(b.mul(b.add(b.mul(slot, rows), g), kGroupRows), t));
-      auto sum = [&](int64_t c) {
-        return b.addF(b.get(acc, {group, b.index(c)}), b.get(acc, {group, b.index(c + 4)}));
-      };
-      b.store(sum(0), partials, at);
-      b.store(sum(1), partials, b.add(at, 4));
     });
   });
   return result;
 }
 
+/// Shows the block this warp's sums of a batch.
+void MatvecLowering::storeSums(Value batchInRoom) {
+  Value g = b.div(lane, 4), t = b.rem(lane, 4);
+  for (int64_t half = 0; half < (isOneRow() ? 1 : 2); ++half) {
+    Value row = b.name("row", b.add(g, half * 8));
+    b.ifThen(b.less(row, rows), [&] {
+      b.loop("group", config.groups, KernelBuilder::Unrolled, [&](Value group) {
+        Value slot = b.add(b.mul(b.add(b.mul(batchInRoom, config.groups), group), config.warps), warp);
+        Value at = b.name("at", b.add(b.mul(b.add(b.mul(slot, config.rows), isOneRow() ? zero : row), kGroupRows), t));
+        for (int64_t c : {0, 1}) {
+          Value sum = b.get(acc, {group, b.index(half * 2 + c)});
+          if (isOneRow())
+            sum = b.addF(sum, b.get(acc, {group, b.index(c + 4)}));
+          b.store(sum, partials, b.add(at, c * 4));
+        }
+      });
+    });
+  }
+}
+
+/// Shows the block this warp's part of the rows' sums.
+void MatvecLowering::storeRowSums() {
+  for (size_t n = 0; n < loop.sums.size(); ++n) {
+    Value number = b.index(static_cast<int64_t>(n));
+    Value slot = b.mul(b.add(b.mul(number, config.warps), warp), config.rows);
+    if (isOneRow()) {
+      Value all = b.name("all", b.call(b.getF32Type(), "warp_sum", "warp.h", b.get(totals, number)));
+      b.ifThen(isLeader, [&] { b.store(all, sums, slot); });
+      continue;
+    }
+    for (int64_t half : {0, 1}) {
+      Value all = b.get(totals, {number, b.index(half)});
+      for (int64_t mask : {1, 2})
+        all = b.addF(all, b.call(b.getF32Type(), "shuffle_xor", "warp.h", {all, b.i32(mask)}));
+      b.ifThen(b.equal(b.rem(lane, 4), 0), [&] { b.store(all, sums, b.add(slot, b.add(b.div(lane, 4), half * 8))); });
+    }
+  }
+}
+
 /// The elements of `unit`, a row and a pair of columns of `pairs` in all, from `firstGroup` of the block on.
 std::unique_ptr<Elements> MatvecLowering::elementsOf(Value unit, Value firstGroup, Value pairs) {
-  Value row = b.name("row", b.div(unit, pairs)), pair = b.name("pair", b.rem(unit, pairs));
+  Value row = isOneRow() ? zero : b.name("row", b.div(unit, pairs));
+  Value pair = isOneRow() ? unit : b.name("pair", b.rem(unit, pairs));
   Value column = b.name("column", b.add(b.mul(b.add(first, firstGroup), kGroupRows), b.mul(pair, 2)));
   Value tokenRow = b.name("token_row", b.add(firstRow, row));
   Value inTile = b.name("pair_in_tile", b.div(b.rem(column, loop.columns), 2));
@@ -374,7 +459,7 @@ std::unique_ptr<Elements> MatvecLowering::elementsOf(Value unit, Value firstGrou
       Value group = b.mul(b.div(at, kGroupRows), config.warps), inGroup = b.rem(at, kGroupRows);
       Value total = b.local(position == Position::Odd ? "odd" : "even", {}, b.getF32Type(), b.f32(0));
       b.loop("i", config.warps, KernelBuilder::Unrolled, [&](Value i) {
-        Value place = b.add(b.mul(b.add(b.mul(b.add(group, i), rows), row), kGroupRows), inGroup);
+        Value place = b.add(b.mul(b.add(b.mul(b.add(group, i), config.rows), row), kGroupRows), inGroup);
         b.set(b.addF(b.get(total), b.load(partials, place)), total);
       });
       return b.get(total);
@@ -394,6 +479,37 @@ std::unique_ptr<Elements> MatvecLowering::elementsOf(Value unit, Value firstGrou
       b, loop.columns, b.rem(tokenRow, loop.tokens), inTile, [this](Value view) { return pointerOf(view); }, source);
 }
 
+/// Where a thread has one element pair, what its epilogue reads is read before the products.
+FailureOr<std::unique_ptr<Elements>> MatvecLowering::prefetchEpilogue(Value &isOwner) {
+  Value pairs = b.name("pairs", b.mul(groups, 4));
+  isOwner = b.name("is_owner", b.less(thread, b.mul(pairs, rows)));
+  std::unique_ptr<Elements> elements = elementsOf(b.name("unit", b.select(isOwner, thread, zero)), zero, pairs);
+  llvm::DenseSet<Value> late{loop.product};
+  for (const RowSum &sum : loop.sums)
+    late.insert(sum.result);
+  // An operation is ready when nothing that leads to it comes out of the loop.
+  llvm::DenseMap<Value, bool> known;
+  std::function<bool(Value)> isReady = [&](Value value) {
+    if (late.contains(value))
+      return false;
+    Operation *op = value.getDefiningOp();
+    if (!op)
+      return isa<tile::ViewType>(value.getType());
+    auto [it, inserted] = known.try_emplace(value, true);
+    if (!inserted)
+      return it->second;
+    bool ready = op->getNumRegions() == 0 && llvm::all_of(op->getOperands(), isReady);
+    return known[value] = ready;
+  };
+  auto isLoadReady = [&](Operation *op) {
+    return !loop.loop->isAncestor(op) && isReady(op->getResult(0)) &&
+           !llvm::all_of(op->getResult(0).getUsers(), [&](Operation *user) { return loop.loop->isAncestor(user); });
+  };
+  if (failed(elements->prefetch(program.getBody().front(), isLoadReady)))
+    return failure();
+  return elements;
+}
+
 LogicalResult MatvecLowering::build() {
   b.setInsertionPointToStart(&kernel.getBody().front());
   cuda::LaunchDependentsOp::create(b);
@@ -402,96 +518,82 @@ LogicalResult MatvecLowering::build() {
   policy = b.name("policy", b.call(b.getI64Type(), "evict_first_policy", "bulk_copy.h", {}));
   b.comment("What nobody on the device writes comes before the wait.");
   b.ifThen(isLeader, [&] {
-    b.loop("i", zero, b.min(b.index(config.stages), entries), b.index(1), KernelBuilder::Rolled,
-           [&](Value i) { issueWeights(i); });
-  });
-  if (!loop.vectors.empty())
-    stageVectors();
-  if (sums) {
-    int64_t size = loop.sums.size() * config.rows;
-    b.ifThen(b.less(lane, config.rows), [&] {
-      for (int64_t i = 0; i < size / config.rows; ++i)
-        b.store(b.f32(0), sums, b.add(b.mul(b.add(warp, i * config.warps), config.rows), lane));
+    b.loop("i", config.stages, KernelBuilder::Unrolled, [&](Value i) {
+      Value chunk = b.div(i, config.groups), batch = b.name("batch", b.div(chunk, count));
+      b.ifThen(b.less(batch, batches), [&] { issueWeights(batch, b.rem(chunk, count), b.rem(i, config.groups), i); });
     });
-  }
+  });
+  loadVectors();
   b.syncWarp();
   cuda::DependOp::create(b);
 
-  b.comment("Activations stay where they are if all of the warp's chunks fit, else they flow through stages too.");
-  stages = b.name("stages", b.min(b.index(maxStages), b.div(b.index(config.stagedBytes), b.mul(rows, rowStride))));
-  isResident = b.name("is_resident", arith::CmpIOp::create(b, arith::CmpIPredicate::sge, stages, count));
-  Value batches = b.name("batches", b.div(b.add(groups, config.groups - 1), config.groups));
-  loads = b.name("loads", b.select(isResident, count, b.mul(batches, count)));
-  b.loop("i", zero, b.min(stages, loads), b.index(1), KernelBuilder::Rolled, [&](Value i) { issueRows(i); });
-
-  // Where a thread has one element pair, what its epilogue reads is read before the products.
-  int64_t total = llvm::divideCeil(columns, kGroupRows);
-  int64_t groupsOfBlock = llvm::divideCeil(total, config.blocks);
-  int64_t batchBytes = config.groups * config.warps * kGroupRows * 4;
-  int64_t batchesOfBlock = llvm::divideCeil(groupsOfBlock, config.groups);
-  bool isSingle = groupsOfBlock * 4 * config.rows <= config.warps * 32 &&
-                  batchesOfBlock * batchBytes * config.rows <= config.partialBytes;
-  std::unique_ptr<Elements> elements;
-  Value pairs, isOwner;
-  if (isSingle) {
-    pairs = b.name("pairs", b.mul(groups, 4));
-    Value units = b.mul(pairs, rows);
-    isOwner = b.name("is_owner", b.less(thread, units));
-    elements = elementsOf(b.name("unit", b.select(isOwner, thread, zero)), zero, pairs);
-    llvm::DenseSet<Value> late{loop.product};
-    for (const RowSum &sum : loop.sums)
-      late.insert(sum.result);
-    // An operation is ready when nothing that leads to it comes out of the loop.
-    llvm::DenseMap<Value, bool> known;
-    std::function<bool(Value)> isReady = [&](Value value) {
-      if (late.contains(value))
-        return false;
-      Operation *op = value.getDefiningOp();
-      if (!op)
-        return isa<tile::ViewType>(value.getType());
-      auto [it, inserted] = known.try_emplace(value, true);
-      if (!inserted)
-        return it->second;
-      bool ready = op->getNumRegions() == 0 && llvm::all_of(op->getOperands(), isReady);
-      return known[value] = ready;
-    };
-    auto isLoadReady = [&](Operation *op) {
-      return !loop.loop->isAncestor(op) && isReady(op->getResult(0)) &&
-             !llvm::all_of(op->getResult(0).getUsers(), [&](Operation *user) { return loop.loop->isAncestor(user); });
-    };
-    if (failed(elements->prefetch(program.getBody().front(), isLoadReady)))
+  if (isOneRow()) {
+    if (failed(stageRow()))
       return failure();
+  } else {
+    rowIndices = b.local("row_indices", {2}, b.getIndexType(), zero);
+    rowValid = b.local("row_valid", {2}, b.getI1Type(), arith::ConstantIntOp::create(b, 0, 1));
+    for (int64_t half : {0, 1}) {
+      Value row = b.name("row", b.add(b.div(lane, 4), half * 8));
+      b.ifThen(b.less(row, rows), [&] {
+        Value valid, index = rowOf(b.add(firstRow, row), valid);
+        b.set(index, rowIndices, b.index(half));
+        b.set(valid ? valid : arith::ConstantIntOp::create(b, 1, 1).getResult(), rowValid, b.index(half));
+      });
+    }
+    if (!loop.sums.empty())
+      totals = b.local("totals", {static_cast<int64_t>(loop.sums.size()), 2}, b.getF32Type(), b.f32(0));
   }
 
-  if (!loop.vectors.empty())
-    b.call("mbarrier_wait", "mbarrier.h", {vectorsFull, b.i32(0)});
+  // Batches whose sums have room at once.
+  int64_t batchBytes = config.groups * config.warps * config.rows * kGroupRows * 4;
+  int64_t room = batchesOfBlock == 1 ? 1 : std::min(batchesOfBlock, config.partialBytes / batchBytes);
+  bool isWhole = room == batchesOfBlock;
+  std::unique_ptr<Elements> elements;
+  Value isOwner;
+  if (isWhole && groupsOfBlock * 4 * config.rows <= config.warps * 32) {
+    FailureOr<std::unique_ptr<Elements>> prefetched = prefetchEpilogue(isOwner);
+    if (failed(prefetched))
+      return failure();
+    elements = std::move(*prefetched);
+  }
   entry = b.local("entry", {}, b.getIndexType(), zero);
   LogicalResult result = success();
-  if (isSingle) {
-    b.loop("batch", zero, batches, b.index(1), KernelBuilder::Rolled,
-           [&](Value batch) { result = accumulate(batch, batch); });
-    b.barrier();
-    b.ifThen(isOwner, [&] {
-      if (succeeded(result))
-        result = elements->emit(program.getBody().front(), loop.loop);
+  auto products = [&](Value from, Value to) {
+    b.loop("batch", from, to, b.index(1), KernelBuilder::Rolled, [&](Value batch) {
+      if (failed(accumulate(batch)))
+        result = failure();
+      if (batchesOfBlock == 1)
+        b.barrier();
+      storeSums(b.sub(batch, from));
     });
+    storeRowSums();
+    b.barrier();
+  };
+  auto epilogue = [&](Value firstGroup, Value endGroup) {
+    Value pairs = b.name("pairs", b.mul(b.sub(b.min(groups, endGroup), firstGroup), 4));
+    b.loop("unit", thread, b.name("units", b.mul(pairs, rows)), b.index(config.warps * 32), KernelBuilder::Rolled,
+           [&](Value unit) {
+             if (failed(elementsOf(unit, firstGroup, pairs)->emit(program.getBody().front(), loop.loop)))
+               result = failure();
+           });
+  };
+  if (isWhole) {
+    products(zero, batches);
+    if (!elements)
+      epilogue(zero, groups);
+    else
+      b.ifThen(isOwner, [&] {
+        if (failed(elements->emit(program.getBody().front(), loop.loop)))
+          result = failure();
+      });
     return result;
   }
   b.comment("As many batches as there is room for their sums, then their epilogue.");
-  Value room = b.name("room", b.div(b.index(config.partialBytes), b.mul(rows, batchBytes)));
-  b.loop("from", zero, batches, room, KernelBuilder::Rolled, [&](Value from) {
+  b.loop("from", zero, batches, b.index(room), KernelBuilder::Rolled, [&](Value from) {
     Value to = b.name("to", b.min(batches, b.add(from, room)));
-    b.loop("batch", from, to, b.index(1), KernelBuilder::Rolled,
-           [&](Value batch) { result = accumulate(batch, b.sub(batch, from)); });
-    b.barrier();
-    Value firstGroup = b.mul(from, config.groups);
-    Value pairs = b.name("pairs", b.mul(b.sub(b.min(groups, b.mul(to, config.groups)), firstGroup), 4));
-    b.loop("unit", thread, b.name("units", b.mul(pairs, rows)), b.index(config.warps * 32), KernelBuilder::Rolled,
-           [&](Value unit) {
-             std::unique_ptr<Elements> elements = elementsOf(unit, firstGroup, pairs);
-             if (succeeded(result))
-               result = elements->emit(program.getBody().front(), loop.loop);
-           });
+    products(from, to);
+    epilogue(b.mul(from, config.groups), b.mul(to, config.groups));
     b.barrier();
   });
   return result;
@@ -503,6 +605,9 @@ LogicalResult MatvecLowering::run(LoweredKernel &lowered) {
   if (b.sharedBytes > config.sharedBytes)
     return program.emitError("needs ") << b.sharedBytes << " bytes of shared memory, its config has "
                                        << config.sharedBytes;
+  if (groupsOfBlock * atoms * kAtomBytes > std::numeric_limits<int32_t>::max())
+    return program.emitError("gives a block ")
+           << groupsOfBlock * atoms * kAtomBytes << " bytes of weights; a kernel counts at most 2^31 - 1";
   kernel.setSharedBytes(config.sharedBytes);
   kernel.setMinBlocks(2);
   GridCount blocks;
@@ -525,16 +630,13 @@ LogicalResult inlay::lowerMatvec(tile::ProgramOp program, OpBuilder &builder, co
                                   "\"atom_8x64\"");
   if (loop->k % 8 != 0)
     return loop->loop.emitError("runs over ")
-           << loop->k << " columns; rows are copied in 16 bytes, so expected a multiple of 8";
+           << loop->k << " columns; rows are read in 16 bytes, so expected a multiple of 8";
   if (auto gather = dyn_cast<tile::GatherOp>(loop->rows); gather && !gather.getIndices().getDefiningOp<tile::LoadOp>())
     return gather.emitError("gathers rows by computed indices; the family matvec takes loaded ones");
   FailureOr<DictionaryAttr> attribute = selectConfig(program, kHopper);
   if (failed(attribute))
     return failure();
   MatvecConfig config = MatvecConfig::from(*attribute);
-  if (config.stagedBytes < config.leastStagedBytes())
-    return program.emitError("leaves ") << config.stagedBytes << " bytes a warp for staged activations, one chunk of "
-                                        << config.rows << " rows needs " << config.leastStagedBytes();
   if (failed(gridOf(program, lowered.grid)))
     return failure();
   GridCount rowTiles = lowered.grid.size() > 1 ? lowered.grid[1] : GridCount();

@@ -23,9 +23,9 @@ std::vector<EntryPoint> inlay::chooseEntryPoints(StringRef target, const StepLim
     entry.graphBuckets.push_back(sequences);
     entries.push_back(std::move(entry));
   };
-  // A cpu's tile has as many rows as the step, so one sequence gets programs of its own. On a GPU up to streamingRows
-  // sequences cost the linear layers the same, but attention splits the context of few sequences over more blocks;
-  // all programs that do not depend on that are the same ones.
+  // One sequence gets programs of its own: a cpu's tile has as many rows as the step, and a GPU keeps one row in shared
+  // memory. On a GPU up to streamingRows sequences cost the linear layers about the same, but attention splits the
+  // context of few sequences over more blocks; all programs that do not depend on that are the same ones.
   int64_t previous = 0;
   auto addUpTo = [&](int64_t sequences) {
     if (sequences < limits.maxNumSeqs) {
@@ -33,11 +33,8 @@ std::vector<EntryPoint> inlay::chooseEntryPoints(StringRef target, const StepLim
       previous = sequences;
     }
   };
-  if (target == "cpu")
-    addUpTo(1);
-  else
-    for (int64_t sequences = 2; sequences <= 2 * streamingRows; sequences *= 2)
-      addUpTo(sequences);
+  for (int64_t sequences = 1; sequences <= (target == "cpu" ? 1 : 2 * streamingRows); sequences *= 2)
+    addUpTo(sequences);
   addDecode("decode_" + std::to_string(limits.maxNumSeqs), limits.maxNumSeqs, previous);
   entries.push_back(
       {"mixed", false, limits.maxNumBatchedTokens, std::min(limits.maxNumSeqs, limits.maxNumBatchedTokens), {}});

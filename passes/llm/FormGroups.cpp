@@ -115,8 +115,9 @@ private:
     if (group.family == "gemm" && isGpu)
       return "the copy engine stages the activations of the family gemm, and cannot change them";
     auto linear = dyn_cast<LinearOp>(anchor);
-    if (group.family == "matvec" && linear && !fitsSharedMemory(linear, op.getStagedVectors(), kHopper))
-      return "a block has no shared memory for its weight beside the ring of '" + linear.getWeight().str() + "'";
+    if (group.family == "matvec" && linear && !fitsRegisters(linear, op.getStagedVectors(), kHopper))
+      return "a thread has no registers for its part of its weight beside the row of '" + linear.getWeight().str() +
+             "'";
     return "";
   }
 

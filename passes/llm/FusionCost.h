@@ -22,9 +22,9 @@ using OpSet = llvm::SetVector<mlir::Operation *>;
 /// between them is not read from memory, and not written either if nothing else reads it.
 int64_t getSavedBytes(mlir::Operation *op, const OpSet &group);
 
-/// True if the streaming kernel of `linear` on `chip` has shared memory for `vectors` vectors as long as its rows
-/// beside the weights in flight.
-bool fitsSharedMemory(LinearOp linear, int64_t vectors, const Chip &chip);
+/// True if a thread of the streaming kernel of `linear` on `chip` has registers for its part of one row and of
+/// `vectors` vectors as long as it.
+bool fitsRegisters(LinearOp linear, int64_t vectors, const Chip &chip);
 
 } // namespace inlay::llm
 

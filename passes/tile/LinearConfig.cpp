@@ -5,6 +5,8 @@
 #include "mlir/IR/Builders.h"
 #include "llvm/Support/MathExtras.h"
 
+#include <array>
+
 using namespace mlir;
 using namespace inlay;
 
@@ -23,7 +25,6 @@ static constexpr Field<MatvecConfig> kMatvecFields[] = {
     {"groups", &MatvecConfig::groups},
     {"rows", &MatvecConfig::rows},
     {"partial_bytes", &MatvecConfig::partialBytes},
-    {"staged_bytes", &MatvecConfig::stagedBytes},
     {"shared_bytes", &MatvecConfig::sharedBytes},
 };
 static constexpr Field<GemmConfig> kGemmFields[] = {
@@ -64,38 +65,47 @@ GemmConfig GemmConfig::from(DictionaryAttr attribute) { return read(attribute, k
 constexpr int64_t kSlots = 2;
 constexpr int64_t kAtomBytes = 1024, kAtomColumns = 64, kGroupRows = 8;
 
+int64_t MatvecConfig::rowRegisters(const LinearShape &shape) const {
+  return llvm::divideCeil(llvm::divideCeil(shape.k, kAtomColumns * chunkAtoms), warps) * 4;
+}
+
 MatvecConfig inlay::chooseMatvec(const LinearShape &shape, const Chip &chip) {
   MatvecConfig config;
   int64_t groups = llvm::divideCeil(shape.columns, kGroupRows), atoms = llvm::divideCeil(shape.k, kAtomColumns);
   config.blocks = std::min(kSlots * chip.multiprocessors, groups);
-  int64_t groupsOfBlock = llvm::divideCeil(groups, config.blocks);
-  config.groups = std::min<int64_t>(4, groupsOfBlock);
+  config.rows = shape.rows == 1 ? 1 : 16;
 
-  // A chunk as near to 2 atoms (2 KB) as leaves no warp with more than a tenth above its share of K.
+  // Chunks of 4 KB; of 2 KB where a chunk of 16 rows stands in registers. A warp has at most a tenth above its share
+  // of K.
   auto most = [&](int64_t chunk) -> int64_t {
     return llvm::divideCeil(llvm::divideCeil(atoms, chunk), config.warps) * chunk;
   };
   int64_t share = llvm::divideCeil(atoms, config.warps);
   config.chunkAtoms = 1;
-  for (int64_t chunk : {2, 3, 4, 1})
+  for (int64_t chunk : config.rows == 1 ? std::array<int64_t, 3>{4, 2, 3} : std::array<int64_t, 3>{2, 1, 1})
     if (10 * most(chunk) <= 11 * share) {
       config.chunkAtoms = chunk;
       break;
     }
   config.stages = 8 / config.chunkAtoms; // 8 KB a warp
 
-  // What the rings leave is for partial sums (8 warps' f32 for 8 weight rows and each row of activations), then for
-  // activations. The budget is a slot's; a floor keeps a third block off the multiprocessor.
-  int64_t budget = chip.sharedBytes / kSlots - chip.reservedSharedBytes;
-  int64_t ring = config.warps * config.stages * config.chunkAtoms * kAtomBytes;
-  int64_t barriers = config.warps * 24 * 8 + config.warps * config.rows * 4 + 512; // and sums of rows, and alignment
-  int64_t vectors = shape.vectorsAlongK * atoms * kAtomColumns * 2;
-  int64_t groupBytes = config.warps * kGroupRows * 4; // for one row of activations
-  config.partialBytes =
-      std::max(config.groups * config.rows * groupBytes,
-               std::min<int64_t>(16 * 1024, llvm::alignTo(groupsOfBlock, config.groups) * groupBytes));
-  config.stagedBytes = llvm::alignDown((budget - ring - barriers - vectors - config.partialBytes) / config.warps, 128);
-  config.sharedBytes = budget;
+  // Groups that one pass over the activations serves. 16 rows are read anew from L2 in each pass, so as many as the
+  // registers hold: 14 were measured to spill, 8 not.
+  int64_t groupsOfBlock = llvm::divideCeil(groups, config.blocks);
+  int64_t passes = llvm::divideCeil(groupsOfBlock, config.rows == 1 ? 4 : 8);
+  config.groups = llvm::divideCeil(groupsOfBlock, passes);
+
+  // Sums of the warps, in f32 for 8 weight rows and each row of activations; one pass leaves them in the rings.
+  int64_t passBytes = config.groups * config.warps * kGroupRows * config.rows * 4;
+  config.partialBytes = passes == 1 ? 0 : std::max(passBytes, std::min<int64_t>(16 * 1024, passes * passBytes));
+  // A slot's; a floor keeps a third block off the multiprocessor.
+  config.sharedBytes = chip.sharedBytes / kSlots - chip.reservedSharedBytes;
+  // A long row takes room from the rings.
+  int64_t rowBytes = config.rows == 1 ? config.warps * most(config.chunkAtoms) * kAtomColumns * 2 : 0;
+  while (config.stages > 1 &&
+         config.warps * config.stages * config.chunkAtoms * kAtomBytes + rowBytes + config.partialBytes + 4096 >
+             config.sharedBytes)
+    config.stages /= 2;
   return config;
 }
 

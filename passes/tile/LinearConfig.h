@@ -19,29 +19,28 @@ constexpr llvm::StringLiteral kConfigAttr = "config";
 
 /// What the choice depends on.
 struct LinearShape {
-  int64_t columns = 0;       // N
-  int64_t k = 0;             // K
-  int64_t vectorsAlongK = 0; // staged beside the rows (a norm's weight)
+  int64_t columns = 0; // N
+  int64_t k = 0;       // K
+  int64_t rows = 0;    // of a step: 1 or a tile of them
 };
 
 /// A streaming matrix-vector product: weights flow through a ring for each warp, in chunks of 8 rows.
 struct MatvecConfig {
-  int64_t blocks = 0;                        // of the grid: slots * multiprocessors, so that each slot takes one
-  int64_t warps = 8;                         // share K
-  int64_t chunkAtoms = 2;                    // of 64 along k, in one copy
-  int64_t stages = 4;                        // chunks in a warp's ring
-  int64_t groups = 4;                        // of 8 weight rows that share what was staged of the activations
-  int64_t rows = 8;                          // of activations in one pass over the weights
-  int64_t partialBytes = 0, stagedBytes = 0; // shared memory for partial sums; for a warp's staged activations
-  int64_t sharedBytes = 0;                   // in all
+  int64_t blocks = 0;       // of the grid: slots * multiprocessors, so that each slot takes one
+  int64_t warps = 8;        // share K
+  int64_t chunkAtoms = 4;   // of 64 along k, in one copy
+  int64_t stages = 2;       // chunks in a warp's ring
+  int64_t groups = 4;       // of 8 weight rows that one pass over the activations serves
+  int64_t rows = 1;         // of activations: 1 or 16
+  int64_t partialBytes = 0; // shared memory for the warps' sums; 0: where the rings were
+  int64_t sharedBytes = 0;  // in all
 
   mlir::DictionaryAttr toAttribute(mlir::MLIRContext *context) const;
   static MatvecConfig from(mlir::DictionaryAttr attribute);
 
-  /// Bytes of one row of activations of one chunk, padded so that two rows' 64 bytes fall into different banks.
-  int64_t stagedRowBytes() const { return chunkAtoms * 128 + 64; }
-  /// The least that `stagedBytes` may be: a warp stages one chunk of all rows.
-  int64_t leastStagedBytes() const { return rows * stagedRowBytes(); }
+  /// Registers that one row takes in a thread while it is scaled, and each vector along k that scales it.
+  int64_t rowRegisters(const LinearShape &shape) const;
+  static constexpr int64_t kMostRowRegisters = 96; // of 128, which two blocks of 256 threads leave
 };
 
 /// A matrix product on warpgroups: one producer, the rest consume.

@@ -24,8 +24,7 @@ FailureOr<DictionaryAttr> inlay::selectConfig(tile::ProgramOp program, const Chi
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
-  LinearShape shape{loop->weight.getView().getType().getShape()[0], loop->k,
-                    static_cast<int64_t>(loop->vectors.size())};
+  LinearShape shape{loop->weight.getView().getType().getShape()[0], loop->k, loop->tokens};
   return program->getAttrOfType<StringAttr>("family").getValue() == "gemm"
              ? chooseGemm(shape, chip).toAttribute(program.getContext())
              : chooseMatvec(shape, chip).toAttribute(program.getContext());
