@@ -74,8 +74,8 @@ func.func @other_operand(%x: tensor<?x64xbf16>) -> tensor<?x64xbf16> {
 
 // -----
 
-// A norm's weight of 64 KB leaves no room for activations beside the ring of weights.
-// CHECK: loc("norm"): not fused into proj: a block has no shared memory for its weight beside the ring of 'w'
+// Of a norm's 32768 weights a thread would hold 128: too many registers beside as many of the row.
+// CHECK: loc("norm"): not fused into proj: a thread has no registers for its part of its weight beside the row of 'w'
 llm.weight @norm : tensor<32768xbf16> from ["norm"]
 llm.weight @w : tensor<64x32768xbf16> from ["w"]
 func.func @wide(%x: tensor<?x32768xbf16>) -> tensor<?x64xbf16> {

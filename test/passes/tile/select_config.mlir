@@ -5,7 +5,7 @@
 
 // Two slots on each of 132 multiprocessors take the 512 groups of 8 weight rows.
 // CHECK: tile.program @few_rows
-// CHECK-SAME: config = {blocks = 264 : i64, chunk_atoms = 2 : i64, groups = 2 : i64, partial_bytes = 4096 : i64, rows = 8 : i64, shared_bytes = 115712 : i64, staged_bytes = 5376 : i64, stages = 4 : i64, warps = 8 : i64}
+// CHECK-SAME: config = {blocks = 264 : i64, chunk_atoms = 2 : i64, groups = 2 : i64, partial_bytes = 0 : i64, rows = 16 : i64, shared_bytes = 115712 : i64, stages = 4 : i64, warps = 8 : i64}
 tile.program @few_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (256, s0 ceildiv 16)> attributes {family = "matvec"} {
   %n = tile.program_id 0
@@ -24,6 +24,28 @@ tile.program @few_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
     scf.yield %d : tensor<16x16xf32>
   }
   tile.store %acc, %y[%row, %col] : tensor<16x16xf32>, !y
+}
+
+// One row leaves registers for chunks of 4 KB.
+// CHECK: tile.program @one_row
+// CHECK-SAME: config = {blocks = 264 : i64, chunk_atoms = 4 : i64, groups = 2 : i64, partial_bytes = 0 : i64, rows = 1 : i64, shared_bytes = 115712 : i64, stages = 2 : i64, warps = 8 : i64}
+tile.program @one_row(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (256, s0)> attributes {family = "matvec"} {
+  %n = tile.program_id 0
+  %m = tile.program_id 1
+  %c0 = arith.constant 0 : index
+  %c16 = arith.constant 16 : index
+  %c64 = arith.constant 64 : index
+  %c4096 = arith.constant 4096 : index
+  %col = arith.muli %n, %c16 : index
+  %zero = arith.constant dense<0.0> : tensor<1x16xf32>
+  %acc = scf.for %k = %c0 to %c4096 step %c64 iter_args(%a = %zero) -> (tensor<1x16xf32>) {
+    %xt = tile.load %x[%m, %k] : !x -> tensor<1x64xbf16>
+    %wt = tile.load %w[%col, %k] : !w -> tensor<16x64xbf16>
+    %d = tile.dot %xt, %wt, %a transpose_rhs : tensor<1x64xbf16>, tensor<16x64xbf16>, tensor<1x16xf32>
+    scf.yield %d : tensor<1x16xf32>
+  }
+  tile.store %acc, %y[%m, %col] : tensor<1x16xf32>, !y
 }
 
 // CHECK: tile.program @many_rows
