@@ -93,22 +93,32 @@ std::vector<StepRange> FindSteps(std::span<const KernelRecord> records, std::spa
   std::vector<StepRange> steps;
   if (planned.empty())
     return steps;
-  for (size_t first = 0; first < records.size();) {
-    size_t at = first, matched = 0, foreign = 0;
-    bool begins = records[first].name == planned.front().kernel;
-    for (; begins && at < records.size() && matched < planned.size() && foreign <= kMaxForeign; ++at)
-      ++(records[at].name == planned[matched].kernel ? matched : foreign);
-    if (matched == planned.size()) {
-      // What the runtime runs after the last planned launch belongs to the step too, if another one follows.
-      size_t next = at;
-      while (next < records.size() && next - at < kMaxForeign && records[next].name != planned.front().kernel)
-        ++next;
-      bool follows = next < records.size() && records[next].name == planned.front().kernel;
-      steps.push_back({first, follows ? next : at});
-      first = steps.back().end;
-    } else {
-      ++first;
+  const std::string &start = planned.front().kernel;
+  std::map<std::string, size_t> wanted;
+  for (const PlannedLaunch &launch : planned)
+    ++wanted[launch.kernel];
+  for (size_t first = 0; first < records.size(); ++first) {
+    if (records[first].name != start)
+      continue;
+    // Counted, not compared in order: overlapping kernels may have got the same start, or by the clock's grain the
+    // other order.
+    std::map<std::string, size_t> found;
+    size_t matched = 0, foreign = 0, complete = 0, at = first;
+    for (; at < records.size() && foreign <= kMaxForeign; ++at) {
+      if (matched == planned.size() && records[at].name == start)
+        break;
+      auto known = wanted.find(records[at].name);
+      if (known == wanted.end() || ++found[records[at].name] > known->second)
+        ++foreign;
+      else if (++matched == planned.size())
+        complete = at + 1;
     }
+    if (matched < planned.size())
+      continue;
+    // What the runtime runs after the last planned launch belongs to the step too, if another one follows.
+    bool follows = at < records.size() && foreign <= kMaxForeign;
+    steps.push_back({first, follows ? at : complete});
+    first = steps.back().end - 1;
   }
   return steps;
 }
@@ -255,7 +265,9 @@ ordered_json ChromeTrace(std::span<const KernelRecord> records, std::span<const 
   std::vector<uint64_t> lanes; // when each row is free
   uint64_t origin = steps.empty() ? 0 : records[steps.front().first].start_ns;
   for (size_t s = 0; s < steps.size(); ++s) {
-    size_t next = 0; // of planned
+    std::map<std::string, std::vector<const std::string *>> origins; // still to come, the last one first
+    for (auto launch = planned.rbegin(); launch != planned.rend(); ++launch)
+      origins[launch->kernel].push_back(&launch->origin);
     uint64_t end = 0;
     for (size_t i = steps[s].first; i < steps[s].end; ++i) {
       const KernelRecord &record = records[i];
@@ -269,8 +281,10 @@ ordered_json ChromeTrace(std::span<const KernelRecord> records, std::span<const 
       lanes[lane] = record.end_ns;
       end = std::max(end, record.end_ns);
       ordered_json arguments = {{"grid", record.grid}, {"block", record.block}};
-      if (next < planned.size() && planned[next].kernel == record.name)
-        arguments["origin"] = planned[next++].origin;
+      if (auto known = origins.find(record.name); known != origins.end() && !known->second.empty()) {
+        arguments["origin"] = *known->second.back();
+        known->second.pop_back();
+      }
       events.push_back({{"name", record.name},
                         {"cat", "kernel"},
                         {"ph", "X"},

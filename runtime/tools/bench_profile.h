@@ -50,7 +50,7 @@ struct StepRange {
   size_t first = 0, end = 0;
 };
 
-// The whole steps in records (sorted by start): each begins with the first planned launch and holds all in their order.
+// The whole steps in records (sorted by start): each begins with the first planned launch and holds all of them.
 std::vector<StepRange> FindSteps(std::span<const KernelRecord> records, std::span<const PlannedLaunch> planned);
 
 // One kernel, summed over its launches in a step; microseconds, on average over the steps.

@@ -3,6 +3,8 @@
 Each part is a table of steps that are kept one by one (common.run_steps), none of more than a few minutes."""
 
 import json
+import os
+import pathlib
 import sys
 
 from .common import ATTENTION, ROOT, SHAPES, bench_json, bundle_of, run_steps, sh
@@ -97,9 +99,19 @@ def prefill(args, results: dict, save) -> None:
     run_steps(args, results, save, steps)
 
 
+def cupti_flags() -> tuple:
+    """Where this Python's CUDA wheels have CUPTI, for a machine without a toolkit."""
+    if any(pathlib.Path("/usr/local/cuda").glob("**/libcupti.so*")) or "CUDA_HOME" in os.environ:
+        return ()
+    for folder in map(pathlib.Path, sys.path):
+        for library in sorted(folder.glob("nvidia/*/lib/libcupti.so*"), reverse=True):
+            return ("--cupti", library)
+    return ()
+
+
 def profiled(args, bundle, *flags) -> list[dict]:
     """Rows of bench-model with their profiles; times in microseconds."""
-    run = bench(args, bundle, "-r", 1, "--profile", *flags)
+    run = bench(args, bundle, "-r", 1, "--profile", *cupti_flags(), *flags)
     return [{key: row[key] for key in ("test", "batch", "n_context", "profile")} for row in run["rows"]]
 
 
