@@ -20,7 +20,7 @@ from inlay._errors import (BY_STATUS, FailedPreconditionError, InlayError, Inter
 ABI_VERSION = 1000
 """INLAY_ABI_VERSION of the inlay.h that the declarations below are of."""
 
-OK, DEADLINE_EXCEEDED, END = 0, 4, 100
+OK, END, TIMEOUT = 0, 100, 101
 
 
 class EngineOptions(ctypes.Structure):
@@ -34,6 +34,35 @@ class EngineOptions(ctypes.Structure):
         ("max_model_len", c_int32),
         ("max_num_seqs", c_int32),
         ("max_num_batched_tokens", c_int32),
+        ("max_waiting", c_int32),
+        ("enable_prefix_caching", c_int32),
+        ("deterministic", c_int32),
+        ("async_scheduling", c_int32),
+        ("scheduling_policy", c_char_p),
+        ("preemption_mode", c_char_p),
+        ("swap_space_bytes", c_uint64),
+        ("watchdog_seconds", c_double),
+        ("trace_path", c_char_p),
+    ]
+
+
+class MemoryPlan(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("free_bytes", c_uint64),
+        ("usable_bytes", c_uint64),
+        ("weights_bytes", c_uint64),
+        ("workspace_bytes", c_uint64),
+        ("buffers_bytes", c_uint64),
+        ("kv_cache_bytes", c_uint64),
+        ("bytes_per_page", c_uint64),
+        ("page_size", c_int32),
+        ("total_pages", c_int32),
+        ("kv_cache_tokens", c_int64),
+        ("max_model_len", c_int32),
+        ("max_num_seqs", c_int32),
+        ("max_num_batched_tokens", c_int32),
+        ("full_length_sequences", c_int64),
     ]
 
 
@@ -51,17 +80,33 @@ class Stats(ctypes.Structure):
         ("max_num_batched_tokens", c_int32),
         ("running", c_int32),
         ("waiting", c_int32),
-        ("free_pages", c_int32),
         ("total_pages", c_int32),
+        ("free_pages", c_int32),
+        ("cached_pages", c_int32),
         ("steps", c_int64),
         ("prompt_tokens", c_int64),
         ("generation_tokens", c_int64),
+        ("preemptions", c_int64),
+        ("prefix_cache_queries", c_int64),
+        ("prefix_cache_hits", c_int64),
+        ("swapped_out_pages", c_int64),
+        ("swapped_in_pages", c_int64),
+        ("finished_stop", c_int64),
+        ("finished_length", c_int64),
+        ("finished_cancelled", c_int64),
+        ("finished_error", c_int64),
     ]
+
+
+class LogitBias(ctypes.Structure):
+    _fields_ = [("id", c_int32), ("bias", c_float)]
 
 
 class SamplingParams(ctypes.Structure):
     _fields_ = [
         ("struct_size", c_size_t),
+        ("n", c_int32),
+        ("best_of", c_int32),
         ("temperature", c_float),
         ("top_k", c_int32),
         ("top_p", c_float),
@@ -72,13 +117,25 @@ class SamplingParams(ctypes.Structure):
         ("has_seed", c_int32),
         ("seed", c_uint32),
         ("max_tokens", c_int32),
+        ("min_tokens", c_int32),
         ("ignore_eos", c_int32),
         ("logprobs", c_int32),
+        ("prompt_logprobs", c_int32),
         ("stop_token_ids", POINTER(c_int32)),
         ("stop_token_id_count", c_size_t),
         ("stop", POINTER(c_char_p)),
         ("stop_count", c_size_t),
+        ("logit_bias", POINTER(LogitBias)),
+        ("logit_bias_count", c_size_t),
+        ("guided_json", c_char_p),
+        ("guided_regex", c_char_p),
+        ("guided_grammar", c_char_p),
+        ("guided_choice", POINTER(c_char_p)),
+        ("guided_choice_count", c_size_t),
     ]
+
+
+Callback = ctypes.CFUNCTYPE(None, c_void_p)
 
 
 class RequestParams(ctypes.Structure):
@@ -90,6 +147,12 @@ class RequestParams(ctypes.Structure):
         ("prompt_token_id_count", c_size_t),
         ("add_special_tokens", c_int32),
         ("sampling", POINTER(SamplingParams)),
+        ("priority", c_int32),
+        ("enable_prefix_caching", c_int32),
+        ("cache_salt", c_char_p),
+        ("deadline_seconds", c_double),
+        ("on_progress", Callback),
+        ("user_data", c_void_p),
     ]
 
 
@@ -100,12 +163,23 @@ class TokenLogprob(ctypes.Structure):
 class Piece(ctypes.Structure):
     _fields_ = [
         ("struct_size", c_size_t),
+        ("index", c_int32),
         ("token_id", c_int32),
         ("logprob", c_float),
         ("text", c_void_p),
         ("text_size", c_size_t),
         ("top", POINTER(TokenLogprob)),
         ("top_count", c_size_t),
+    ]
+
+
+class RequestStats(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("scheduled_seconds", c_double),
+        ("first_token_seconds", c_double),
+        ("finished_seconds", c_double),
+        ("cached_prompt_tokens", c_int32),
     ]
 
 
@@ -119,6 +193,9 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "inlay_check_abi": (c_int32, [c_int32]),
     "inlay_engine_options_init": (c_int32, [POINTER(EngineOptions), c_size_t, c_int32]),
     "inlay_engine_load": (c_int32, [c_char_p, POINTER(EngineOptions), POINTER(c_void_p)]),
+    "inlay_engine_plan": (c_int32, [c_char_p, POINTER(EngineOptions), POINTER(MemoryPlan), POINTER(c_void_p)]),
+    "inlay_engine_shutdown": (c_int32, [c_void_p, c_double]),
+    "inlay_engine_health": (c_int32, [c_void_p]),
     "inlay_engine_free": (None, [c_void_p]),
     "inlay_engine_stats": (c_int32, [c_void_p, POINTER(Stats)]),
     "inlay_engine_target": (c_char_p, [c_void_p]),
@@ -134,8 +211,16 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "inlay_request_free": (None, [c_void_p]),
     "inlay_request_cancel": (None, [c_void_p]),
     "inlay_request_next": (c_int32, [c_void_p, c_double, POINTER(Piece)]),
-    "inlay_request_finish_reason": (c_int32, [c_void_p]),
+    "inlay_request_finish_reason": (c_int32, [c_void_p, c_int32]),
     "inlay_request_prompt_token_ids": (POINTER(c_int32), [c_void_p, _Size]),
+    "inlay_request_prompt_logprob": (c_int32, [c_void_p, c_size_t, POINTER(TokenLogprob),
+                                               POINTER(POINTER(TokenLogprob)), _Size]),
+    "inlay_request_get_stats": (c_int32, [c_void_p, POINTER(RequestStats)]),
+    "inlay_queue_create": (c_int32, [POINTER(c_void_p)]),
+    "inlay_queue_free": (None, [c_void_p]),
+    "inlay_request_report": (c_int32, [c_void_p, c_void_p, c_uint64]),
+    "inlay_queue_push": (c_int32, [c_void_p, c_uint64]),
+    "inlay_queue_wait": (c_int32, [c_void_p, c_double, POINTER(c_uint64), c_size_t, _Size]),
 }
 
 _NAME = f"libinlay.so.{ABI_VERSION // 1000}"

@@ -17,6 +17,8 @@ class Logprob:
 class Piece:
     """One generated token."""
 
+    index: int
+    """Of the sequence, in [0, SamplingParams.n)."""
     token_id: int
     text: str
     """What the token completes; may be empty in the middle of a character."""
@@ -35,7 +37,7 @@ class CompletionOutput:
     """For each token, as in Piece."""
     cumulative_logprob: float | None
     finish_reason: str | None
-    """"stop", "length", "cancelled", or None while it is not finished."""
+    """One of "stop", "length", "cancelled", "error"; None while it is not finished."""
 
 
 @dataclasses.dataclass
@@ -45,8 +47,44 @@ class RequestOutput:
     request_id: str
     prompt: str | None
     prompt_token_ids: list[int]
+    prompt_logprobs: list[dict[int, Logprob] | None] | None
+    """For each token of the prompt, if SamplingParams.prompt_logprobs asked for them; None for the first."""
     outputs: list[CompletionOutput]
     finished: bool
+    num_cached_tokens: int
+    """Tokens of the prompt that the prefix cache had."""
+    metrics: RequestMetrics
+
+
+@dataclasses.dataclass(frozen=True)
+class RequestMetrics:
+    """Seconds from submitting; None for what has not happened."""
+
+    scheduled: float | None
+    first_token: float | None
+    finished: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryPlan:
+    """What a bundle needs and what then fits."""
+
+    explanation: str
+    """For people: what limits it, and which option changes that."""
+    free_bytes: int
+    usable_bytes: int
+    weights_bytes: int
+    workspace_bytes: int
+    buffers_bytes: int
+    kv_cache_bytes: int
+    bytes_per_page: int
+    page_size: int
+    total_pages: int
+    kv_cache_tokens: int
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    full_length_sequences: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +104,18 @@ class Stats:
     max_num_batched_tokens: int
     running: int
     waiting: int
-    free_pages: int
     total_pages: int
+    free_pages: int
+    cached_pages: int
     steps: int
     prompt_tokens: int
     generation_tokens: int
+    preemptions: int
+    prefix_cache_queries: int
+    prefix_cache_hits: int
+    swapped_out_pages: int
+    swapped_in_pages: int
+    finished_stop: int
+    finished_length: int
+    finished_cancelled: int
+    finished_error: int

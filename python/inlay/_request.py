@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
+import enum
 import itertools
 import threading
 import time
@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 
 from inlay import _library as c
-from inlay._errors import DeadlineExceededError, InlayError
-from inlay._outputs import CompletionOutput, Logprob, Piece, RequestOutput
+from inlay._errors import DeadlineExceededError, FailedPreconditionError, InlayError
+from inlay._outputs import CompletionOutput, Logprob, Piece, RequestMetrics, RequestOutput
 
 FINISH_REASONS = (None, "stop", "length", "cancelled", "error")
 
@@ -25,47 +25,102 @@ _ids = itertools.count()
 
 
 class EngineHandle:
-    """An engine of the C interface. All that uses it holds it, and the last to go frees it."""
+    """An engine of the C interface, freed with the object or, if it is closed before, after the last call in it."""
 
     def __init__(self, pointer: ctypes.c_void_p):
-        self.pointer = pointer
-        weakref.finalize(self, c.lib.inlay_engine_free, pointer)
+        self._pointer = pointer
+        self._lock = threading.Lock()
+        self._calls, self._closed = 0, False
+        self._free = weakref.finalize(self, c.lib.inlay_engine_free, pointer)
+
+    def __enter__(self) -> ctypes.c_void_p:
+        with self._lock:
+            if self._closed:
+                raise FailedPreconditionError("the LLM was closed; make another")
+            self._calls += 1
+        return self._pointer
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._calls -= 1
+            last = self._closed and self._calls == 0
+        if last:
+            self._free()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            last = self._calls == 0
+        if last:
+            self._free()
+
+
+class End(enum.Enum):
+    """What RequestHandle.next gives instead of a token."""
+
+    TIMEOUT = enum.auto()
+    LAST = enum.auto()
 
 
 class RequestHandle:
     """A request of the C interface, freed with the object."""
 
-    def __init__(self, engine: EngineHandle, pointer: ctypes.c_void_p, logprobs: bool):
-        self.engine, self.pointer, self.has_logprobs = engine, pointer, logprobs
+    def __init__(self, engine: EngineHandle, pointer: ctypes.c_void_p):
+        self.engine, self.pointer = engine, pointer  # the engine lives as long as its requests, if it is not closed
         self._lock = threading.Lock()  # what a piece points to is valid until the next call
         self._piece = c.Piece()
         self._piece.struct_size = ctypes.sizeof(c.Piece)
         # Not when the interpreter ends: a thread may still be waiting in it, which the end of the engine wakes up.
         weakref.finalize(self, c.lib.inlay_request_free, pointer).atexit = False
 
-    def next(self, timeout: float) -> Piece | None:
-        """The next token, None after the last one; DeadlineExceededError if there was none in `timeout` seconds."""
+    def next(self, timeout: float, logprobs: bool) -> Piece | End:
         with self._lock:
             status = c.lib.inlay_request_next(self.pointer, timeout, ctypes.byref(self._piece))
+            if status == c.TIMEOUT:
+                return End.TIMEOUT
             if status == c.END:
-                return None
+                return End.LAST
             c.check(status)
             piece = self._piece
             text = ctypes.string_at(piece.text, piece.text_size).decode(errors="replace") if piece.text_size else ""
-            return Piece(piece.token_id, text, self._logprobs() if self.has_logprobs else None)
-
-    def _logprobs(self) -> dict[int, Logprob]:
-        piece = self._piece
-        result = {piece.token_id: Logprob(piece.logprob)}
-        for rank, one in enumerate(piece.top[: piece.top_count], 1):
-            result[one.id] = Logprob(one.logprob, rank)
-        return result
+            top = _logprobs(piece, piece.token_id, piece.top, piece.top_count) if logprobs else None
+            return Piece(piece.index, piece.token_id, text, top)
 
     def cancel(self) -> None:
         c.lib.inlay_request_cancel(self.pointer)
 
-    def finish_reason(self) -> str | None:
-        return FINISH_REASONS[c.lib.inlay_request_finish_reason(self.pointer)]
+    def finish_reason(self, index: int) -> str | None:
+        return FINISH_REASONS[c.lib.inlay_request_finish_reason(self.pointer, index)]
+
+    def prompt_logprobs(self, count: int) -> list[dict[int, Logprob] | None]:
+        result: list[dict[int, Logprob] | None] = [None]
+        token, size = c.TokenLogprob(), ctypes.c_size_t()
+        top = ctypes.POINTER(c.TokenLogprob)()
+        with self._lock:
+            for position in range(1, count):
+                c.check(c.lib.inlay_request_prompt_logprob(self.pointer, position, token, ctypes.byref(top), size))
+                result.append(_logprobs(token, token.id, top, size.value))
+        return result
+
+
+def _logprobs(token: c.TokenLogprob | c.Piece, id: int, top: ctypes._Pointer[c.TokenLogprob],
+              count: int) -> dict[int, Logprob]:
+    result = {id: Logprob(token.logprob)}
+    for rank in range(1, count + 1):
+        one = top[rank - 1]
+        result[one.id] = Logprob(one.logprob, rank)
+    return result
+
+
+class _Answer:
+    """What came so far of one of a request's sequences."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.token_ids: list[int] = []
+        self.logprobs: list[dict[int, Logprob]] = []
 
 
 class Request:
@@ -74,16 +129,16 @@ class Request:
     Iterate over it for its tokens as they come, with `for` or `async for`, or take `result()`. Dropping it, leaving its
     `with` block or `cancel()` ends it; no error is raised then."""
 
-    def __init__(self, handle: RequestHandle, prompt: str | None):
+    def __init__(self, handle: RequestHandle, prompt: str | None, n: int = 1, logprobs: bool = False,
+                 prompt_logprobs: bool = False):
         self._handle = handle
+        self._has_logprobs, self._has_prompt_logprobs = logprobs, prompt_logprobs
+        self._answers = [_Answer() for _ in range(n)]
         self.prompt = prompt
         self.request_id = str(next(_ids))
         count = ctypes.c_size_t()
         ids = c.lib.inlay_request_prompt_token_ids(handle.pointer, ctypes.byref(count))
         self.prompt_token_ids: list[int] = ids[: count.value]
-        self._text: list[str] = []
-        self._token_ids: list[int] = []
-        self._logprobs: list[dict[int, Logprob]] = []
 
     def __del__(self) -> None:
         if hasattr(self, "_handle"):  # also where the constructor failed
@@ -102,19 +157,21 @@ class Request:
 
     @property
     def finish_reason(self) -> str | None:
-        """ "stop", "length", "cancelled", "error", or None while it runs."""
-        return self._handle.finish_reason()
+        """One of "stop", "length", "cancelled", "error" for the first answer; None while it runs."""
+        return self._handle.finish_reason(0)
 
     def next(self, timeout: float | None = None) -> Piece | None:
         """The next token, or None after the last one; DeadlineExceededError if none came in `timeout` seconds."""
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             left = _SLICE_SECONDS if end is None else end - time.monotonic()
-            try:
-                return self._take(self._handle.next(max(0.0, min(left, _SLICE_SECONDS))))
-            except DeadlineExceededError:
-                if left <= 0:
-                    raise
+            piece = self._handle.next(max(0.0, min(left, _SLICE_SECONDS)), self._has_logprobs)
+            if isinstance(piece, Piece):
+                return self._take(piece)
+            if piece is End.LAST:
+                return None
+            if left <= 0:
+                raise DeadlineExceededError(f"no token came in {timeout} seconds; the request goes on")
 
     def __iter__(self) -> Iterator[Piece]:
         return self
@@ -127,17 +184,15 @@ class Request:
 
     async def __aiter__(self) -> AsyncIterator[Piece]:
         """The tokens as they come; other tasks run meanwhile. Ending the loop early cancels the request."""
-        loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[Piece | InlayError | None] = asyncio.Queue()
-        thread = threading.Thread(target=_forward, args=(self._handle, loop, arrived), daemon=True, name="inlay-stream")
-        thread.start()
+        tag = _dispatcher.add(_Consumer(self._handle, self._has_logprobs, asyncio.get_running_loop(), arrived))
         try:
             while (piece := await arrived.get()) is not None:
                 if isinstance(piece, InlayError):
                     raise piece
-                self._take(piece)
-                yield piece
+                yield self._take(piece)
         finally:
+            _dispatcher.remove(tag)
             self.cancel()
 
     def result(self) -> RequestOutput:
@@ -154,32 +209,98 @@ class Request:
 
     def output(self) -> RequestOutput:
         """What was taken so far."""
-        reason = self.finish_reason
-        logprobs = self._logprobs if self._handle.has_logprobs else None
-        total = sum(at[id].logprob for at, id in zip(logprobs, self._token_ids)) if logprobs is not None else None
-        answer = CompletionOutput(0, "".join(self._text), list(self._token_ids), logprobs, total, reason)
-        return RequestOutput(self.request_id, self.prompt, self.prompt_token_ids, [answer], reason is not None)
+        answers = []
+        for index, answer in enumerate(self._answers):
+            logprobs = answer.logprobs if self._has_logprobs else None
+            total = sum(at[id].logprob for at, id in zip(answer.logprobs, answer.token_ids)) if logprobs else None
+            answers.append(CompletionOutput(index, "".join(answer.text), list(answer.token_ids), logprobs, total,
+                                            self._handle.finish_reason(index)))
+        stats = c.RequestStats()
+        stats.struct_size = ctypes.sizeof(stats)
+        c.check(c.lib.inlay_request_get_stats(self._handle.pointer, stats))
+        times = (stats.scheduled_seconds, stats.first_token_seconds, stats.finished_seconds)
+        started = any(answer.token_ids for answer in self._answers)
+        prompt_logprobs = (self._handle.prompt_logprobs(len(self.prompt_token_ids))
+                           if self._has_prompt_logprobs and started else None)
+        return RequestOutput(self.request_id, self.prompt, self.prompt_token_ids, prompt_logprobs, answers,
+                             all(answer.finish_reason is not None for answer in answers), stats.cached_prompt_tokens,
+                             RequestMetrics(*(time if time >= 0 else None for time in times)))
 
-    def _take(self, piece: Piece | None) -> Piece | None:
-        if piece is not None:
-            self._text.append(piece.text)
-            self._token_ids.append(piece.token_id)
-            if piece.logprobs is not None:
-                self._logprobs.append(piece.logprobs)
+    def _take(self, piece: Piece) -> Piece:
+        answer = self._answers[piece.index]
+        answer.text.append(piece.text)
+        answer.token_ids.append(piece.token_id)
+        if piece.logprobs is not None:
+            answer.logprobs.append(piece.logprobs)
         return piece
 
 
-def _forward(handle: RequestHandle, loop: asyncio.AbstractEventLoop,
-             arrived: asyncio.Queue[Piece | InlayError | None]) -> None:
-    """Hands a request's tokens to an event loop. It holds the handle and not the Request, so that dropping the Request
-    cancels it, which ends this thread."""
-    end = False
-    while not end:
-        item: Piece | InlayError | None
+class _Consumer:
+    """An event loop that waits for a request's tokens. It holds the handle and not the Request, so that dropping the
+    Request cancels it."""
+
+    def __init__(self, handle: RequestHandle, logprobs: bool, loop: asyncio.AbstractEventLoop,
+                 arrived: asyncio.Queue[Piece | InlayError | None]):
+        self.handle, self.logprobs, self.loop, self.arrived = handle, logprobs, loop, arrived
+
+    def forward(self) -> bool:
+        """Hands over what there is. Returns whether that was all."""
+        items: list[Piece | InlayError | None] = []
+        piece: Piece | End = End.TIMEOUT
         try:
-            item = handle.next(-1.0)
-            end = item is None
+            while isinstance(piece := self.handle.next(0.0, self.logprobs), Piece):
+                items.append(piece)
+            if piece is End.LAST:
+                items.append(None)
         except InlayError as error:
-            item, end = error, True
-        with contextlib.suppress(RuntimeError):  # the loop was closed
-            loop.call_soon_threadsafe(arrived.put_nowait, item)
+            items.append(error)
+            piece = End.LAST
+        try:
+            self.loop.call_soon_threadsafe(self._arrive, items)
+        except RuntimeError:  # the loop was closed
+            return True
+        return piece is End.LAST
+
+    def _arrive(self, items: list[Piece | InlayError | None]) -> None:
+        for item in items:
+            self.arrived.put_nowait(item)
+
+
+class _Dispatcher:
+    """One thread for the requests of all event loops: the engine tells it through a queue whose turn it is."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._consumers: dict[int, _Consumer] = {}
+        self._tags = itertools.count()
+        self._queue: ctypes.c_void_p | None = None
+
+    def add(self, consumer: _Consumer) -> int:
+        with self._lock:
+            if self._queue is None:
+                self._queue = ctypes.c_void_p()
+                c.check(c.lib.inlay_queue_create(ctypes.byref(self._queue)))
+                threading.Thread(target=self._run, args=(self._queue,), daemon=True, name="inlay-dispatcher").start()
+            tag = next(self._tags)
+            self._consumers[tag] = consumer
+        c.check(c.lib.inlay_request_report(consumer.handle.pointer, self._queue, tag))
+        return tag
+
+    def remove(self, tag: int) -> None:
+        with self._lock:
+            self._consumers.pop(tag, None)
+
+    def _run(self, queue: ctypes.c_void_p) -> None:
+        tags = (ctypes.c_uint64 * 64)()
+        count = ctypes.c_size_t()
+        while True:
+            c.check(c.lib.inlay_queue_wait(queue, -1.0, tags, len(tags), ctypes.byref(count)))
+            for tag in tags[: count.value]:
+                with self._lock:
+                    consumer = self._consumers.get(tag)
+                if consumer and consumer.forward():
+                    self.remove(tag)
+                del consumer  # waiting must not keep a request alive
+
+
+_dispatcher = _Dispatcher()

@@ -16,6 +16,12 @@ inlay_engine_options ToC(const EngineOptions &options) {
   result.max_model_len = options.max_model_len;
   result.max_num_seqs = options.max_num_seqs;
   result.max_num_batched_tokens = options.max_num_batched_tokens;
+  result.max_waiting = options.max_waiting;
+  result.enable_prefix_caching = options.enable_prefix_caching;
+  result.deterministic = options.deterministic;
+  result.async_scheduling = options.async_scheduling ? *options.async_scheduling : -1;
+  result.swap_space_bytes = options.swap_space_bytes;
+  result.watchdog_seconds = options.watchdog_seconds;
   return result;
 }
 
@@ -23,9 +29,18 @@ absl::StatusOr<EngineOptions> FromC(const inlay_engine_options *given) {
   inlay_engine_options options = ToC({});
   if (absl::Status status = Read("inlay_engine_options", given, &options); !status.ok())
     return status;
+  if (options.async_scheduling < -1 || options.async_scheduling > 1)
+    return absl::InvalidArgumentError(
+        fmt::format("async_scheduling is {}, expected 1 (yes), 0 (no) or -1 (on a GPU)", options.async_scheduling));
   EngineOptions result;
-  if (options.target)
-    result.target = options.target;
+  auto text = [](const char *found, std::string &field) {
+    if (found)
+      field = found;
+  };
+  text(options.target, result.target);
+  text(options.scheduling_policy, result.scheduling_policy);
+  text(options.preemption_mode, result.preemption_mode);
+  text(options.trace_path, result.trace_path);
   result.threads = options.threads;
   result.enforce_eager = options.enforce_eager != 0;
   result.gpu_memory_utilization = options.gpu_memory_utilization;
@@ -33,6 +48,13 @@ absl::StatusOr<EngineOptions> FromC(const inlay_engine_options *given) {
   result.max_model_len = options.max_model_len;
   result.max_num_seqs = options.max_num_seqs;
   result.max_num_batched_tokens = options.max_num_batched_tokens;
+  result.max_waiting = options.max_waiting;
+  result.enable_prefix_caching = options.enable_prefix_caching != 0;
+  result.deterministic = options.deterministic != 0;
+  if (options.async_scheduling >= 0)
+    result.async_scheduling = options.async_scheduling == 1;
+  result.swap_space_bytes = options.swap_space_bytes;
+  result.watchdog_seconds = options.watchdog_seconds;
   return result;
 }
 
@@ -58,6 +80,40 @@ inlay_status inlay_engine_options_init(inlay_engine_options *options, size_t str
   return inlay::c::Init("inlay_engine_options", inlay::c::ToC({}), options, struct_size, program_version);
 }
 
+inlay_status inlay_engine_plan(const char *bundle, const inlay_engine_options *options, inlay_memory_plan *plan,
+                               char **explanation) {
+  return Call([&]() -> absl::Status {
+    if (absl::Status status = inlay::c::NotNull(bundle, "bundle"); !status.ok())
+      return status;
+    absl::StatusOr<inlay::EngineOptions> given = inlay::c::FromC(options);
+    if (!given.ok())
+      return given.status();
+    absl::StatusOr<inlay::MemoryPlan> found = inlay::Engine::Plan(bundle, *given);
+    if (!found.ok())
+      return found.status();
+    inlay_memory_plan result{};
+    result.free_bytes = found->free_bytes;
+    result.usable_bytes = found->usable_bytes;
+    result.weights_bytes = found->weights_bytes;
+    result.workspace_bytes = found->workspace_bytes;
+    result.buffers_bytes = found->buffers_bytes;
+    result.kv_cache_bytes = found->kv_cache_bytes;
+    result.bytes_per_page = found->bytes_per_page;
+    result.page_size = found->page_size;
+    result.total_pages = found->total_pages;
+    result.kv_cache_tokens = found->kv_cache_tokens;
+    result.max_model_len = found->max_model_len;
+    result.max_num_seqs = found->max_num_seqs;
+    result.max_num_batched_tokens = found->max_num_batched_tokens;
+    result.full_length_sequences = found->full_length_sequences;
+    if (absl::Status status = inlay::c::Write("inlay_memory_plan", result, plan); !status.ok())
+      return status;
+    size_t size;
+    return explanation ? inlay::c::Give(found->explanation.data(), found->explanation.size(), explanation, &size)
+                       : absl::OkStatus();
+  });
+}
+
 inlay_status inlay_engine_load(const char *bundle, const inlay_engine_options *options, inlay_engine **engine) {
   return Call([&]() -> absl::Status {
     if (absl::Status status = inlay::c::NotNull(engine, "engine"); !status.ok())
@@ -74,6 +130,23 @@ inlay_status inlay_engine_load(const char *bundle, const inlay_engine_options *o
     inlay::EngineStats stats = (*loaded)->Stats();
     *engine = new inlay_engine{*std::move(loaded), stats.target, stats.device};
     return absl::OkStatus();
+  });
+}
+
+inlay_status inlay_engine_shutdown(inlay_engine *engine, double timeout_seconds) {
+  return Call([&]() -> absl::Status {
+    if (absl::Status status = inlay::c::NotNull(engine, "engine"); !status.ok())
+      return status;
+    absl::StatusOr<inlay::c::Deadline> deadline = inlay::c::DeadlineIn(timeout_seconds);
+    return deadline.ok() ? engine->engine->Shutdown(*deadline) : deadline.status();
+  });
+}
+
+inlay_status inlay_engine_health(const inlay_engine *engine) {
+  return Call([&]() -> absl::Status {
+    if (absl::Status status = inlay::c::NotNull(engine, "engine"); !status.ok())
+      return status;
+    return engine->engine->Stats().health;
   });
 }
 
@@ -98,9 +171,19 @@ inlay_status inlay_engine_stats(const inlay_engine *engine, inlay_stats *stats) 
     result.waiting = found.waiting;
     result.free_pages = found.free_pages;
     result.total_pages = found.total_pages;
+    result.cached_pages = found.cached_pages;
     result.steps = found.steps;
     result.prompt_tokens = found.prompt_tokens;
     result.generation_tokens = found.generation_tokens;
+    result.preemptions = found.preemptions;
+    result.prefix_cache_queries = found.prefix_cache_queries;
+    result.prefix_cache_hits = found.prefix_cache_hits;
+    result.swapped_out_pages = found.swapped_out_pages;
+    result.swapped_in_pages = found.swapped_in_pages;
+    result.finished_stop = found.finished_stop;
+    result.finished_length = found.finished_length;
+    result.finished_cancelled = found.finished_cancelled;
+    result.finished_error = found.finished_error;
     return inlay::c::Write("inlay_stats", result, stats);
   });
 }

@@ -53,7 +53,7 @@ enum {
   INLAY_OK = 0,
   INLAY_CANCELLED = 1,
   INLAY_INVALID_ARGUMENT = 3,    /* wrong whatever the engine's state */
-  INLAY_DEADLINE_EXCEEDED = 4,   /* not ready in time: the call may be repeated */
+  INLAY_DEADLINE_EXCEEDED = 4,   /* a request's deadline or that of a shutdown has passed */
   INLAY_NOT_FOUND = 5,           /* a file or directory */
   INLAY_RESOURCE_EXHAUSTED = 8,  /* memory, pages or places in the queue */
   INLAY_FAILED_PRECONDITION = 9, /* the bundle or engine cannot do this: no tokenizer, wrong version */
@@ -61,7 +61,9 @@ enum {
   INLAY_INTERNAL = 13, /* a fault of Inlay's */
   INLAY_UNAVAILABLE = 14,
   INLAY_DATA_LOSS = 15, /* a bundle's file is not what its hash says */
-  INLAY_END = 100       /* no error: the request has given its last token */
+  /* No errors: */
+  INLAY_END = 100,    /* the request has given its last token */
+  INLAY_TIMEOUT = 101 /* nothing came in the time given to this call, which may be repeated */
 };
 
 /* "INVALID_ARGUMENT", for logs. */
@@ -89,14 +91,54 @@ typedef struct inlay_engine_options {
   int32_t max_model_len;          /* tokens of a sequence, at most the bundle's bound; 0: that */
   int32_t max_num_seqs;           /* sequences in one step, likewise */
   int32_t max_num_batched_tokens; /* tokens in one step, likewise */
+  int32_t max_waiting;            /* requests that may wait, beyond them INLAY_RESOURCE_EXHAUSTED; 0: no limit */
+  int32_t enable_prefix_caching;  /* 1: prompts with a common beginning share its keys and values */
+  int32_t deterministic;          /* not 0: the same bits whatever runs beside a request; on the cpu always so */
+  int32_t async_scheduling;       /* the next step is planned while one runs: 1 yes, 0 no, -1 on a GPU */
+  const char *scheduling_policy;  /* "fcfs" (NULL) or "priority" */
+  const char *preemption_mode;    /* "recompute" (NULL) or "swap": pages are brought to the host's memory and back */
+  uint64_t swap_space_bytes;      /* of the host's memory, for "swap" */
+  double watchdog_seconds;        /* a step that takes longer fails all requests; 0: no limit */
+  const char *trace_path;         /* a Chrome trace of the scheduler is written here at shutdown; NULL: none */
 } inlay_engine_options;
 
 INLAY_API inlay_status inlay_engine_options_init(inlay_engine_options *options, size_t struct_size,
                                                  int32_t program_version);
 
+/* What a bundle needs and what then fits, found without allocating any of it. */
+typedef struct inlay_memory_plan {
+  size_t struct_size;
+  uint64_t free_bytes;   /* of the device now */
+  uint64_t usable_bytes; /* of them, by gpu_memory_utilization */
+  uint64_t weights_bytes;
+  uint64_t workspace_bytes; /* activations */
+  uint64_t buffers_bytes;   /* metadata of steps, logits, tokens */
+  uint64_t kv_cache_bytes;
+  uint64_t bytes_per_page;
+  int32_t page_size; /* tokens */
+  int32_t total_pages;
+  int64_t kv_cache_tokens;
+  int32_t max_model_len;
+  int32_t max_num_seqs;
+  int32_t max_num_batched_tokens;
+  int64_t full_length_sequences; /* sequences of max_model_len tokens that fit at once */
+} inlay_memory_plan;
+
+/* The caller sets plan->struct_size. *explanation says for people what limits it and which option changes that; it is
+ * released with inlay_free. `explanation` may be NULL. */
+INLAY_API inlay_status inlay_engine_plan(const char *bundle, const inlay_engine_options *options,
+                                         inlay_memory_plan *plan, char **explanation);
+
 /* Opens a bundle, verifies it and brings its weights to the device. *engine is NULL on failure. */
 INLAY_API inlay_status inlay_engine_load(const char *bundle, const inlay_engine_options *options,
                                          inlay_engine **engine);
+
+/* Takes no more requests and waits for those that it has; those that are left after `timeout_seconds` are cancelled,
+ * which INLAY_DEADLINE_EXCEEDED tells. */
+INLAY_API inlay_status inlay_engine_shutdown(inlay_engine *engine, double timeout_seconds);
+
+/* INLAY_OK, or why nothing runs any more. */
+INLAY_API inlay_status inlay_engine_health(const inlay_engine *engine);
 
 /* Ends what runs and waits for it. Requests may be freed before or after: those that are left end with INLAY_CANCELLED.
  * No other call with this engine may be under way. */
@@ -115,11 +157,21 @@ typedef struct inlay_stats {
   int32_t max_num_batched_tokens;
   int32_t running; /* requests */
   int32_t waiting; /* requests */
-  int32_t free_pages;
   int32_t total_pages;
+  int32_t free_pages;   /* those that only the prefix cache has included */
+  int32_t cached_pages; /* of the free ones */
   int64_t steps;
   int64_t prompt_tokens;
   int64_t generation_tokens;
+  int64_t preemptions;
+  int64_t prefix_cache_queries; /* tokens of prompts looked for in the cache */
+  int64_t prefix_cache_hits;    /* tokens found */
+  int64_t swapped_out_pages;
+  int64_t swapped_in_pages;
+  int64_t finished_stop; /* requests by how they ended */
+  int64_t finished_length;
+  int64_t finished_cancelled;
+  int64_t finished_error;
 } inlay_stats;
 
 /* The caller sets stats->struct_size to sizeof(inlay_stats); the fields that fit are filled in. */
@@ -149,9 +201,16 @@ INLAY_API inlay_status inlay_apply_chat_template(const inlay_engine *engine, con
 
 /* ---- Requests ---------------------------------------------------------------------------------------------------- */
 
+typedef struct inlay_logit_bias {
+  int32_t id;
+  float bias; /* added to the token's logit, in [-100, 100] */
+} inlay_logit_bias;
+
 /* How tokens are chosen. Names and defaults are those of vLLM. */
 typedef struct inlay_sampling_params {
   size_t struct_size;
+  int32_t n;                /* 1: sequences to return; pieces name theirs by `index` */
+  int32_t best_of;          /* of so many sequences the n likeliest are returned; 0: n */
   float temperature;        /* 1; 0 is greedy */
   int32_t top_k;            /* 0 is off */
   float top_p;              /* in (0, 1]; 1 is off */
@@ -161,13 +220,23 @@ typedef struct inlay_sampling_params {
   float frequency_penalty;  /* in [-2, 2] */
   int32_t has_seed;         /* not 0: `seed` counts, and the same seed gives the same tokens, whatever else runs */
   uint32_t seed;
-  int32_t max_tokens; /* 16 */
-  int32_t ignore_eos; /* not 0: go on after the end of the sequence */
-  int32_t logprobs;   /* this many most likely tokens with each token; -1: none */
+  int32_t max_tokens;      /* 16 */
+  int32_t min_tokens;      /* no end of the sequence and no stop token before so many */
+  int32_t ignore_eos;      /* not 0: go on after the end of the sequence */
+  int32_t logprobs;        /* this many most likely tokens with each token; -1: none */
+  int32_t prompt_logprobs; /* the same for each token of the prompt; -1: none */
   const int32_t *stop_token_ids;
   size_t stop_token_id_count;
   const char *const *stop; /* ends before the first of these in the text */
   size_t stop_count;
+  const inlay_logit_bias *logit_bias;
+  size_t logit_bias_count;
+  /* A form that the text must take; at most one of these is not NULL. */
+  const char *guided_json;    /* a JSON Schema; "{}" is any JSON */
+  const char *guided_regex;   /* a regular expression for all of the text */
+  const char *guided_grammar; /* EBNF with a rule `root` */
+  const char *const *guided_choice;
+  size_t guided_choice_count;
 } inlay_sampling_params;
 
 INLAY_API inlay_status inlay_sampling_params_init(inlay_sampling_params *params, size_t struct_size,
@@ -185,6 +254,14 @@ typedef struct inlay_request_params {
   size_t prompt_token_id_count;
   int32_t add_special_tokens;            /* 1 */
   const inlay_sampling_params *sampling; /* NULL: the defaults */
+  int32_t priority;                      /* lower runs earlier, where scheduling_policy is "priority" */
+  int32_t enable_prefix_caching;         /* 1; 0: neither uses what others computed nor leaves it to them */
+  const char *cache_salt;                /* only requests of the same salt share prefixes; NULL: "" */
+  double deadline_seconds;               /* ends with INLAY_DEADLINE_EXCEEDED so long after submitting; 0: never */
+  /* Called after tokens or the end were handed out, by a thread of the engine: it must return at once and make no call
+   * of this interface but inlay_queue_push. May be NULL; inlay_request_report is the easier way. */
+  void (*on_progress)(void *user_data);
+  void *user_data;
 } inlay_request_params;
 
 INLAY_API inlay_status inlay_request_params_init(inlay_request_params *params, size_t struct_size,
@@ -207,6 +284,7 @@ typedef struct inlay_token_logprob {
  * the same request. */
 typedef struct inlay_piece {
   size_t struct_size;
+  int32_t index; /* of the sequence, in [0, n) */
   int32_t token_id;
   float logprob;    /* if logprobs were asked for */
   const char *text; /* what the token completes, may be empty in the middle of a character; a zero byte follows it */
@@ -215,7 +293,7 @@ typedef struct inlay_piece {
   size_t top_count;
 } inlay_piece;
 
-/* Waits for the next token: INLAY_OK with a piece, INLAY_END after the last one, INLAY_DEADLINE_EXCEEDED if none came
+/* Waits for the next token: INLAY_OK with a piece, INLAY_END after the last one, INLAY_TIMEOUT if none came
  * in `timeout_seconds` (negative: wait as long as it takes), and the error that ended the request otherwise. The caller
  * sets piece->struct_size to sizeof(inlay_piece). One thread at a time for one request. */
 INLAY_API inlay_status inlay_request_next(inlay_request *request, double timeout_seconds, inlay_piece *piece);
@@ -228,10 +306,51 @@ enum {
   INLAY_FINISH_CANCELLED = 3,
   INLAY_FINISH_ERROR = 4
 };
-INLAY_API inlay_finish_reason inlay_request_finish_reason(const inlay_request *request);
+/* Of the request's sequence `index`, in [0, n). */
+INLAY_API inlay_finish_reason inlay_request_finish_reason(const inlay_request *request, int32_t index);
 
 /* The prompt's token ids, which live as long as the request. */
 INLAY_API const int32_t *inlay_request_prompt_token_ids(const inlay_request *request, size_t *count);
+
+/* What the model made of token `position` of the prompt, in [1, its tokens), if prompt_logprobs were asked for and the
+ * first token was handed out. *top lives as long as the request. One thread at a time for one request. */
+INLAY_API inlay_status inlay_request_prompt_logprob(inlay_request *request, size_t position, inlay_token_logprob *token,
+                                                    const inlay_token_logprob **top, size_t *top_count);
+
+/* Seconds from submitting; below 0 for what has not happened. */
+typedef struct inlay_request_stats {
+  size_t struct_size;
+  double scheduled_seconds; /* the first step began */
+  double first_token_seconds;
+  double finished_seconds;
+  int32_t cached_prompt_tokens; /* whose keys and values were found in the prefix cache */
+} inlay_request_stats;
+
+/* The caller sets stats->struct_size. */
+INLAY_API inlay_status inlay_request_get_stats(const inlay_request *request, inlay_request_stats *stats);
+
+/* ---- Many requests, one thread ------------------------------------------------------------------------------------
+ */
+
+/* Where requests say that they have something to give, so that one thread can serve all of them: it waits for tags, and
+ * calls inlay_request_next with a timeout of 0 for their requests until INLAY_TIMEOUT or the end. */
+typedef struct inlay_queue inlay_queue;
+
+INLAY_API inlay_status inlay_queue_create(inlay_queue **queue);
+/* Requests that report to it may go on. No thread may be waiting. */
+INLAY_API void inlay_queue_free(inlay_queue *queue);
+
+/* From now on `tag` is put into the queue whenever the request has tokens or its end to give, and once now. A tag that
+ * is in the queue is not put there again. */
+INLAY_API inlay_status inlay_request_report(inlay_request *request, inlay_queue *queue, uint64_t tag);
+
+/* Puts a tag of the program's own into the queue, such as one that ends the thread. */
+INLAY_API inlay_status inlay_queue_push(inlay_queue *queue, uint64_t tag);
+
+/* Waits until there are tags and takes up to `capacity` of them; INLAY_TIMEOUT if none came in
+ * `timeout_seconds` (negative: wait as long as it takes). */
+INLAY_API inlay_status inlay_queue_wait(inlay_queue *queue, double timeout_seconds, uint64_t *tags, size_t capacity,
+                                        size_t *count);
 
 #ifdef __cplusplus
 }

@@ -8,6 +8,8 @@ namespace {
 // The seed and the pointers are left for the caller.
 inlay_sampling_params ToC(const SamplingParams &params) {
   inlay_sampling_params result{};
+  result.n = params.n;
+  result.best_of = params.best_of;
   result.temperature = params.temperature;
   result.top_k = params.top_k;
   result.top_p = params.top_p;
@@ -16,9 +18,25 @@ inlay_sampling_params ToC(const SamplingParams &params) {
   result.presence_penalty = params.presence_penalty;
   result.frequency_penalty = params.frequency_penalty;
   result.max_tokens = params.max_tokens;
+  result.min_tokens = params.min_tokens;
   result.ignore_eos = params.ignore_eos;
   result.logprobs = params.logprobs;
+  result.prompt_logprobs = params.prompt_logprobs;
   return result;
+}
+
+// A list of texts of a program; `name` is for errors.
+absl::Status TextsFromC(const char *const *texts, size_t count, std::string_view name,
+                        std::vector<std::string> &result) {
+  if (count)
+    if (absl::Status status = NotNull(texts, name); !status.ok())
+      return status;
+  for (size_t i = 0; i < count; ++i) {
+    if (absl::Status status = NotNull(texts[i], fmt::format("{}[{}]", name, i)); !status.ok())
+      return status;
+    result.emplace_back(texts[i]);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<SamplingParams> FromC(const inlay_sampling_params *given) {
@@ -26,6 +44,8 @@ absl::StatusOr<SamplingParams> FromC(const inlay_sampling_params *given) {
   if (absl::Status status = Read("inlay_sampling_params", given, &params); !status.ok())
     return status;
   SamplingParams result;
+  result.n = params.n;
+  result.best_of = params.best_of;
   result.temperature = params.temperature;
   result.top_k = params.top_k;
   result.top_p = params.top_p;
@@ -36,31 +56,50 @@ absl::StatusOr<SamplingParams> FromC(const inlay_sampling_params *given) {
   if (params.has_seed)
     result.seed = params.seed;
   result.max_tokens = params.max_tokens;
+  result.min_tokens = params.min_tokens;
   result.ignore_eos = params.ignore_eos != 0;
   result.logprobs = params.logprobs;
+  result.prompt_logprobs = params.prompt_logprobs;
   if (params.stop_token_id_count) {
     if (absl::Status status = NotNull(params.stop_token_ids, "stop_token_ids"); !status.ok())
       return status;
     result.stop_token_ids.assign(params.stop_token_ids, params.stop_token_ids + params.stop_token_id_count);
   }
-  if (params.stop_count)
-    if (absl::Status status = NotNull(params.stop, "stop"); !status.ok())
+  if (params.logit_bias_count)
+    if (absl::Status status = NotNull(params.logit_bias, "logit_bias"); !status.ok())
       return status;
-  for (size_t i = 0; i < params.stop_count; ++i) {
-    if (absl::Status status = NotNull(params.stop[i], fmt::format("stop[{}]", i)); !status.ok())
-      return status;
-    result.stop.emplace_back(params.stop[i]);
-  }
+  for (size_t i = 0; i < params.logit_bias_count; ++i)
+    result.logit_bias[params.logit_bias[i].id] = params.logit_bias[i].bias;
+  if (absl::Status status = TextsFromC(params.stop, params.stop_count, "stop", result.stop); !status.ok())
+    return status;
+  if (params.guided_json)
+    result.guided.json_schema = params.guided_json;
+  if (params.guided_regex)
+    result.guided.regex = params.guided_regex;
+  if (params.guided_grammar)
+    result.guided.grammar = params.guided_grammar;
+  if (absl::Status status =
+          TextsFromC(params.guided_choice, params.guided_choice_count, "guided_choice", result.guided.choice);
+      !status.ok())
+    return status;
+  return result;
+}
+
+std::vector<inlay_token_logprob> ToC(const std::vector<TokenLogprob> &top) {
+  std::vector<inlay_token_logprob> result;
+  for (const TokenLogprob &one : top)
+    result.push_back({one.id, one.logprob});
   return result;
 }
 
 inlay_request_params DefaultRequest() {
   inlay_request_params result{};
   result.add_special_tokens = Request{}.add_special_tokens;
+  result.enable_prefix_caching = Request{}.enable_prefix_caching;
   return result;
 }
 
-absl::StatusOr<Request> FromC(const inlay_request_params *given) {
+absl::StatusOr<Request> FromC(const inlay_request_params *given, std::shared_ptr<Reporter> &reporter) {
   inlay_request_params params = DefaultRequest();
   if (absl::Status status = Read("inlay_request_params", given, &params); !status.ok())
     return status;
@@ -82,6 +121,17 @@ absl::StatusOr<Request> FromC(const inlay_request_params *given) {
       return sampling.status();
     result.sampling = *std::move(sampling);
   }
+  result.priority = params.priority;
+  result.enable_prefix_caching = params.enable_prefix_caching != 0;
+  if (params.cache_salt)
+    result.cache_salt = params.cache_salt;
+  if (!(params.deadline_seconds >= 0))
+    return absl::InvalidArgumentError(
+        fmt::format("deadline_seconds is {}, expected 0 (never) or more", params.deadline_seconds));
+  if (params.deadline_seconds > 0)
+    result.deadline = *DeadlineIn(params.deadline_seconds);
+  reporter = std::make_shared<Reporter>(params.on_progress, params.user_data);
+  result.on_progress = [reporter] { reporter->OnProgress(); };
   return result;
 }
 
@@ -114,13 +164,14 @@ inlay_status inlay_submit(inlay_engine *engine, const inlay_request_params *para
     *request = nullptr;
     if (absl::Status status = inlay::c::NotNull(engine, "engine"); !status.ok())
       return status;
-    absl::StatusOr<inlay::Request> given = inlay::c::FromC(params);
+    std::shared_ptr<inlay::c::Reporter> reporter;
+    absl::StatusOr<inlay::Request> given = inlay::c::FromC(params, reporter);
     if (!given.ok())
       return given.status();
     absl::StatusOr<std::unique_ptr<inlay::RequestHandle>> handle = engine->engine->Submit(*given);
     if (!handle.ok())
       return handle.status();
-    *request = new inlay_request{*std::move(handle), {}, {}};
+    *request = new inlay_request{*std::move(handle), std::move(reporter), {}, {}, {}, std::max(1, given->sampling.n)};
     return absl::OkStatus();
   });
 }
@@ -140,15 +191,22 @@ inlay_status inlay_request_next(inlay_request *request, double timeout_seconds, 
     inlay_piece result{};
     if (absl::Status status = inlay::c::Write("inlay_piece", result, piece); !status.ok())
       return inlay::c::Report(status);
-    request->piece = request->handle->Next();
+    absl::StatusOr<inlay::c::Deadline> deadline = inlay::c::DeadlineIn(timeout_seconds);
+    if (!deadline.ok())
+      return inlay::c::Report(deadline.status());
+    absl::StatusOr<std::optional<inlay::Piece>> next = request->handle->Next(*deadline);
+    if (absl::IsDeadlineExceeded(next.status()))
+      return INLAY_TIMEOUT;
+    if (!next.ok())
+      return inlay::c::Report(next.status());
+    request->piece = *std::move(next);
     if (!request->piece) {
       absl::Status why = request->handle->status();
       return why.ok() ? INLAY_END : inlay::c::Report(why);
     }
     const inlay::Piece &found = *request->piece;
-    request->top.clear();
-    for (const inlay::TokenLogprob &one : found.top)
-      request->top.push_back({one.id, one.logprob});
+    request->top = inlay::c::ToC(found.top);
+    result.index = found.index;
     result.token_id = found.token_id;
     result.logprob = found.logprob;
     result.text = found.text.c_str();
@@ -159,16 +217,57 @@ inlay_status inlay_request_next(inlay_request *request, double timeout_seconds, 
   });
 }
 
-inlay_finish_reason inlay_request_finish_reason(const inlay_request *request) {
+inlay_finish_reason inlay_request_finish_reason(const inlay_request *request, int32_t index) {
   static_assert(INLAY_FINISH_STOP == static_cast<int>(inlay::FinishReason::kStop) &&
                 INLAY_FINISH_LENGTH == static_cast<int>(inlay::FinishReason::kLength) &&
                 INLAY_FINISH_CANCELLED == static_cast<int>(inlay::FinishReason::kCancelled) &&
                 INLAY_FINISH_ERROR == static_cast<int>(inlay::FinishReason::kError));
-  return request ? static_cast<inlay_finish_reason>(request->handle->finish_reason()) : INLAY_FINISH_NONE;
+  if (!request || index < 0 || index >= request->n)
+    return INLAY_FINISH_NONE;
+  return static_cast<inlay_finish_reason>(request->handle->finish_reason(index));
 }
 
 const int32_t *inlay_request_prompt_token_ids(const inlay_request *request, size_t *count) {
   if (count)
     *count = request ? request->handle->prompt_token_ids().size() : 0;
   return request ? request->handle->prompt_token_ids().data() : nullptr;
+}
+
+inlay_status inlay_request_prompt_logprob(inlay_request *request, size_t position, inlay_token_logprob *token,
+                                          const inlay_token_logprob **top, size_t *top_count) {
+  return Call([&]() -> absl::Status {
+    if (absl::Status status =
+            inlay::c::NotNull({{request, "request"}, {token, "token"}, {top, "top"}, {top_count, "top_count"}});
+        !status.ok())
+      return status;
+    if (request->prompt.empty())
+      for (const inlay::PromptLogprob &one : request->handle->prompt_logprobs())
+        request->prompt.push_back({{one.token.id, one.token.logprob}, inlay::c::ToC(one.top)});
+    if (position < 1 || position > request->prompt.size())
+      return absl::InvalidArgumentError(fmt::format(
+          "position is {}, expected 1 to {}; they are there when prompt_logprobs is set and the first token was taken",
+          position, request->prompt.size()));
+    const inlay_request::PromptToken &found = request->prompt[position - 1];
+    *token = found.token;
+    *top = found.top.data();
+    *top_count = found.top.size();
+    return absl::OkStatus();
+  });
+}
+
+inlay_status inlay_request_get_stats(const inlay_request *request, inlay_request_stats *stats) {
+  return Call([&]() -> absl::Status {
+    if (absl::Status status = inlay::c::NotNull(request, "request"); !status.ok())
+      return status;
+    inlay::RequestTimings timings = request->handle->timings();
+    auto seconds = [&](const std::optional<inlay::RequestTimings::Time> &time) {
+      return time ? std::chrono::duration<double>(*time - timings.queued).count() : -1;
+    };
+    inlay_request_stats result{};
+    result.scheduled_seconds = seconds(timings.scheduled);
+    result.first_token_seconds = seconds(timings.first_token);
+    result.finished_seconds = seconds(timings.finished);
+    result.cached_prompt_tokens = request->handle->cached_prompt_tokens();
+    return inlay::c::Write("inlay_request_stats", result, stats);
+  });
 }

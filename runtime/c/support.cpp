@@ -3,6 +3,7 @@
 
 #include "runtime/support/version.h"
 
+#include <cmath>
 #include <cstdlib>
 #include <string>
 
@@ -35,6 +36,16 @@ absl::Status NotNull(std::initializer_list<std::pair<const void *, std::string_v
     if (absl::Status status = NotNull(argument, name); !status.ok())
       return status;
   return absl::OkStatus();
+}
+
+absl::StatusOr<Deadline> DeadlineIn(double seconds) {
+  if (std::isnan(seconds))
+    return absl::InvalidArgumentError("timeout_seconds is NaN, expected seconds, or -1 to wait as long as it takes");
+  // 30 years are as good as for ever, and cannot overflow the clock.
+  constexpr double kForEver = 1e9;
+  double bounded = seconds < 0 ? kForEver : std::min(seconds, kForEver);
+  return std::chrono::steady_clock::now() +
+         std::chrono::duration_cast<Deadline::duration>(std::chrono::duration<double>(bounded));
 }
 
 absl::Status CheckVersion(int32_t program_version) {
@@ -91,6 +102,8 @@ const char *inlay_status_name(inlay_status status) {
     return "DATA_LOSS";
   case INLAY_END:
     return "END";
+  case INLAY_TIMEOUT:
+    return "TIMEOUT";
   default:
     return "UNKNOWN";
   }

@@ -4,10 +4,12 @@
 #define INLAY_RUNTIME_C_SUPPORT_H_
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "fmt/format.h"
 #include "runtime/c/inlay.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <exception>
 #include <initializer_list>
@@ -40,6 +42,11 @@ absl::Status NotNull(const void *argument, std::string_view name);
 
 // The same for the first of several that is null.
 absl::Status NotNull(std::initializer_list<std::pair<const void *, std::string_view>> arguments);
+
+using Deadline = std::chrono::steady_clock::time_point;
+
+// So many seconds from now; the far future if they are negative.
+absl::StatusOr<Deadline> DeadlineIn(double seconds);
 
 absl::Status CheckVersion(int32_t program_version);
 

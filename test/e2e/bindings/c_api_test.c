@@ -136,7 +136,7 @@ static void test_wrong_arguments(const char *bundle) {
   inlay_request_free(NULL);
   inlay_request_cancel(NULL);
   inlay_free(NULL);
-  EXPECT(inlay_request_finish_reason(NULL) == INLAY_FINISH_NONE);
+  EXPECT(inlay_request_finish_reason(NULL, 0) == INLAY_FINISH_NONE);
   inlay_engine_free(engine);
   inlay_engine_free(NULL);
 }
@@ -165,7 +165,7 @@ static void test_generate(inlay_engine *engine) {
   greedy(&sampling, 40);
   first = submit(engine, "class Server:", &sampling);
   EXPECT(collect(first, alone, sizeof alone) == 40 && strlen(alone) > 40);
-  EXPECT(inlay_request_finish_reason(first) == INLAY_FINISH_LENGTH);
+  EXPECT(inlay_request_finish_reason(first, 0) == INLAY_FINISH_LENGTH);
   EXPECT(inlay_request_prompt_token_ids(first, &count) != NULL && count > 1);
   inlay_request_free(first);
 
@@ -178,7 +178,7 @@ static void test_generate(inlay_engine *engine) {
   EXPECT(inlay_request_next(second, -1, &piece) == INLAY_OK);
   EXPECT(piece.top_count == 3 && piece.top[0].id == piece.token_id && piece.top[0].logprob == piece.logprob);
   collect(second, other, sizeof other);
-  EXPECT(inlay_request_finish_reason(second) == INLAY_FINISH_STOP && strchr(other, '\n') == NULL);
+  EXPECT(inlay_request_finish_reason(second, 0) == INLAY_FINISH_STOP && strchr(other, '\n') == NULL);
   collect(first, batched, sizeof batched);
   EXPECT(strcmp(alone, batched) == 0);
   inlay_request_free(first);
@@ -203,7 +203,7 @@ static void test_cancel_and_lifetimes(const char *bundle) {
   EXPECT(inlay_request_next(cancelled, -1, &piece) == INLAY_OK);
   inlay_request_cancel(cancelled);
   EXPECT(collect(cancelled, text, sizeof text) < 899);
-  EXPECT(inlay_request_finish_reason(cancelled) == INLAY_FINISH_CANCELLED);
+  EXPECT(inlay_request_finish_reason(cancelled, 0) == INLAY_FINISH_CANCELLED);
   inlay_request_free(dropped);
   inlay_engine_free(engine);
   while (inlay_request_next(left, -1, &piece) == INLAY_OK)
@@ -211,6 +211,106 @@ static void test_cancel_and_lifetimes(const char *bundle) {
   EXPECT_ERROR(inlay_request_next(left, -1, &piece), INLAY_CANCELLED, "shut down");
   inlay_request_free(left);
   inlay_request_free(cancelled);
+}
+
+static void count_progress(void *user_data) { ++*(volatile int *)user_data; }
+
+static void test_timeouts_and_deadlines(inlay_engine *engine) {
+  inlay_sampling_params sampling;
+  inlay_request_params params;
+  inlay_request *request;
+  inlay_request_stats stats;
+  inlay_piece piece;
+  volatile int calls = 0;
+  int empty = 0, tokens = 0;
+  inlay_status status;
+  greedy(&sampling, 200);
+  EXPECT(inlay_request_params_init(&params, sizeof params, INLAY_ABI_VERSION) == INLAY_OK);
+  params.prompt = "import os";
+  params.prompt_size = 9;
+  params.sampling = &sampling;
+  params.on_progress = count_progress;
+  params.user_data = (void *)&calls;
+  EXPECT(inlay_submit(engine, &params, &request) == INLAY_OK);
+  piece.struct_size = sizeof piece;
+  EXPECT_ERROR(inlay_request_next(request, 0.0 / 0.0, &piece), INLAY_INVALID_ARGUMENT, "NaN");
+  while ((status = inlay_request_next(request, 0, &piece)) == INLAY_OK || status == INLAY_TIMEOUT)
+    status == INLAY_OK ? ++tokens : ++empty;
+  EXPECT(status == INLAY_END && tokens == 200 && empty > 0);
+  EXPECT(calls > 0 && calls <= 201);
+  stats.struct_size = sizeof stats;
+  EXPECT(inlay_request_get_stats(request, &stats) == INLAY_OK);
+  EXPECT(stats.scheduled_seconds >= 0 && stats.first_token_seconds >= stats.scheduled_seconds &&
+         stats.finished_seconds > stats.first_token_seconds);
+  inlay_request_free(request);
+
+  params.on_progress = NULL;
+  params.deadline_seconds = 1e-6;
+  EXPECT(inlay_submit(engine, &params, &request) == INLAY_OK);
+  while ((status = inlay_request_next(request, -1, &piece)) == INLAY_OK)
+    ;
+  EXPECT_ERROR(status, INLAY_DEADLINE_EXCEEDED, "deadline");
+  EXPECT(inlay_request_finish_reason(request, 0) == INLAY_FINISH_ERROR);
+  inlay_request_free(request);
+  params.deadline_seconds = -1;
+  EXPECT_ERROR(inlay_submit(engine, &params, &request), INLAY_INVALID_ARGUMENT, "deadline_seconds is -1");
+}
+
+/* One thread takes the tokens of many requests, each of them all. */
+static void test_queue(inlay_engine *engine) {
+  enum { kRequests = 24, kTokens = 10, kStop = 99 };
+  inlay_sampling_params sampling;
+  inlay_request *requests[kRequests];
+  inlay_queue *queue;
+  inlay_piece piece;
+  uint64_t tags[4];
+  size_t count, i;
+  int tokens[kRequests] = {0}, ended = 0;
+  greedy(&sampling, kTokens);
+  piece.struct_size = sizeof piece;
+  EXPECT(inlay_queue_create(&queue) == INLAY_OK);
+  EXPECT(inlay_queue_wait(queue, 0, tags, 4, &count) == INLAY_TIMEOUT && count == 0);
+  EXPECT_ERROR(inlay_queue_wait(queue, 0, tags, 0, &count), INLAY_INVALID_ARGUMENT, "capacity is 0");
+  EXPECT(inlay_queue_push(queue, kStop) == INLAY_OK && inlay_queue_push(queue, kStop) == INLAY_OK);
+  EXPECT(inlay_queue_wait(queue, -1, tags, 4, &count) == INLAY_OK && count == 1 && tags[0] == kStop);
+  for (i = 0; i < kRequests; ++i) {
+    requests[i] = submit(engine, "class A:", &sampling);
+    EXPECT(inlay_request_report(requests[i], queue, i) == INLAY_OK);
+  }
+  while (ended < kRequests && inlay_queue_wait(queue, 10, tags, 4, &count) == INLAY_OK)
+    for (i = 0; i < count; ++i) {
+      inlay_status status;
+      while ((status = inlay_request_next(requests[tags[i]], 0, &piece)) == INLAY_OK)
+        ++tokens[tags[i]];
+      /* A tag may come once more after the end was taken. */
+      if (status == INLAY_END && tokens[tags[i]] == kTokens) {
+        tokens[tags[i]] = -kTokens;
+        ++ended;
+      }
+    }
+  EXPECT(ended == kRequests);
+  inlay_queue_free(queue); /* before the requests that report to it */
+  for (i = 0; i < kRequests; ++i)
+    inlay_request_free(requests[i]);
+}
+
+static void test_shutdown(const char *bundle) {
+  inlay_engine *engine = load(bundle);
+  inlay_sampling_params sampling;
+  inlay_request *request;
+  inlay_request_params params;
+  static char text[1 << 16];
+  greedy(&sampling, 20);
+  request = submit(engine, "x", &sampling);
+  EXPECT(inlay_engine_health(engine) == INLAY_OK);
+  EXPECT(inlay_engine_shutdown(engine, -1) == INLAY_OK);
+  EXPECT(collect(request, text, sizeof text) == 20);
+  inlay_request_free(request);
+  EXPECT(inlay_request_params_init(&params, sizeof params, INLAY_ABI_VERSION) == INLAY_OK);
+  params.prompt = "x";
+  params.prompt_size = 1;
+  EXPECT(inlay_submit(engine, &params, &request) != INLAY_OK && request == NULL);
+  inlay_engine_free(engine);
 }
 
 int main(int argc, char **argv) {
@@ -224,8 +324,11 @@ int main(int argc, char **argv) {
   engine = load(argv[1]);
   test_text(engine);
   test_generate(engine);
+  test_timeouts_and_deadlines(engine);
+  test_queue(engine);
   inlay_engine_free(engine);
   test_cancel_and_lifetimes(argv[1]);
+  test_shutdown(argv[1]);
   if (failures)
     fprintf(stderr, "%d expectations failed\n", failures);
   return failures != 0;

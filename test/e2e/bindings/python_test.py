@@ -106,6 +106,17 @@ class Generate(unittest.TestCase):
         self.assertTrue(wait_until(lambda: self.llm.stats().free_pages == self.llm.stats().total_pages))
         self.assertEqual(self.llm.stats().running, 0)
 
+    def test_timeouts_and_deadlines(self):
+        request = self.llm.submit("x", greedy(200))
+        with self.assertRaisesRegex(TimeoutError, "no token came in 0 seconds; the request goes on"):
+            while True:
+                self.assertIsNotNone(request.next(timeout=0))
+        output = request.result()
+        self.assertEqual(len(output.outputs[0].token_ids), 200)
+        self.assertLess(output.metrics.first_token, output.metrics.finished)
+        with self.assertRaisesRegex(inlay.DeadlineExceededError, "deadline"):
+            self.llm.submit("x", greedy(900), deadline=1e-6).result()
+
     def test_many_threads(self):
         found = {}
 
@@ -132,6 +143,9 @@ class Errors(unittest.TestCase):
                 (lambda: llm.generate({"text": "x"}), inlay.InvalidArgumentError, "expected either prompt or"),
                 (lambda: llm.chat([{"role": "user", "content": "x"}]), inlay.FailedPreconditionError, "chat template"),
                 (lambda: LLM(BUNDLE, target="sm_1"), inlay.InvalidArgumentError, "has no target 'sm_1'"),
+                (lambda: llm.submit("x", deadline=0), inlay.InvalidArgumentError, "deadline is 0"),
+                (lambda: LLM(BUNDLE, scheduling_policy="x"), inlay.InvalidArgumentError, "scheduling-policy"),
+                (lambda: LLM.plan(BUNDLE, typo=1), TypeError, "no option 'typo'"),
                 (lambda: LLM("/nowhere"), inlay.NotFoundError, "/nowhere"),
             ]:
                 with self.subTest(text), self.assertRaisesRegex(kind, text):
@@ -139,13 +153,32 @@ class Errors(unittest.TestCase):
         with self.assertRaisesRegex(inlay.FailedPreconditionError, "was closed"):
             llm.generate("x")
 
-    def test_requests_outlive_a_closed_llm_and_a_dropped_one(self):
+    def test_requests_outlive_a_dropped_llm_and_end_with_a_closed_one(self):
         llm = LLM(BUNDLE, target="cpu")
         request = llm.submit("x", greedy(4))
-        llm.close()
         del llm
         gc.collect()
         self.assertEqual(len(request.result().outputs[0].token_ids), 4)
+        with LLM(BUNDLE, target="cpu") as llm:
+            llm.check_health()
+            request = llm.submit("x", greedy(900))
+        with self.assertRaises(inlay.CancelledError):
+            request.result()
+        llm.close()  # again
+
+    def test_shutdown_lets_requests_end(self):
+        with LLM(BUNDLE, target="cpu") as llm:
+            request = llm.submit("x", greedy(20))
+            llm.shutdown(10)
+            self.assertEqual(len(request.result().outputs[0].token_ids), 20)
+
+    def test_generate_waits_for_places_in_a_full_queue(self):
+        with LLM(BUNDLE, target="cpu", max_num_seqs=1, max_waiting=2) as llm:
+            self.assertEqual(len(llm.generate(["x"] * 8, greedy(4))), 8)
+            kept = []
+            with self.assertRaises(inlay.ResourceExhaustedError):
+                for _ in range(8):
+                    kept.append(llm.submit("x", greedy(200)))
 
     def test_a_library_that_is_none_is_named(self):
         for library, expected in [("/nowhere/libinlay.so", "INLAY_LIBRARY=/nowhere/libinlay.so: cannot be loaded"),

@@ -16,6 +16,7 @@ def expect(what: str, found, expected) -> None:
 
 nm, library, source = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
 header = re.sub(r"/\*.*?\*/", "", (source / "runtime/c/inlay.h").read_text(), flags=re.DOTALL)
+header = re.sub(r"void \(\*(\w+)\)\([^)]*\)", r"callback \1", header)
 declared = set(re.findall(r"INLAY_API[^;(]*?\b(inlay_\w+)\(", header))
 
 symbols = subprocess.run([nm, "-D", "--defined-only", library], capture_output=True, text=True, check=True).stdout
@@ -35,7 +36,7 @@ for body, name in re.findall(r"typedef struct \w+ \{(.*?)\} (\w+);", header, re.
     structure = getattr(_library, "".join(part.capitalize() for part in name.split("_")[1:]))
     expect(f"fields of {name}", [field[0] for field in structure._fields_], [field for _, field in fields])
     for (kind, field), (_, declaration) in zip(fields, structure._fields_):
-        kind = kind.strip().replace("uint64_t", "size_t")
+        kind = kind.strip().replace("uint64_t", "size_t").replace("void *", "const char *")
         known = NAMES.get(declaration.__name__)
         if known and known != kind:
             sys.exit(f"{name}.{field}: found {declaration.__name__}, expected {kind}")
