@@ -13,6 +13,18 @@ from .sampling import sampling
 # one at which a run may part from the golden are compared too. The longest prompt leaves room for 64 tokens.
 STARTS = (0, 16, 32)
 STEPS = 64
+# The same model in other shapes: so many sequences that other kernels run, other pages, norms apart. On the fixtures named, or
+# on all. Each prompt is the golden one and 0, 1, 2 ... of its greedy tokens.
+MANY_STEPS = 16
+SOME = ("llama-head-dim-96", "llama-odd-sizes", "llama-tied", "mistral-window", "qwen3")
+VARIANTS = {  # fixtures, sequences, flags of the compiler
+    "48 sequences": (None, 48, ()),
+    "24 sequences": (SOME, 24, ()),
+    "10 sequences": (SOME, 10, ()),
+    "pages of 64": (SOME, 48, ("--block-size", 64)),
+    "pages of 128": (SOME, 48, ("--block-size", 128)),
+    "norms apart": (SOME, 10, ("--without", "norm-prologues")),
+}
 
 
 def fixtures(args) -> list[pathlib.Path]:
@@ -26,6 +38,17 @@ def fixtures(args) -> list[pathlib.Path]:
 def fixture_bundle(args, model):
     dtype = "float32" if args.target == "cpu" else "bfloat16"
     return bundle_of(args, model.name, model, "--dtype", dtype, "--max-num-seqs", "4", "--max-num-batched-tokens", "256")
+
+
+def variant_bundle(args, model, variant: str):
+    *_, flags = VARIANTS[variant]
+    name = variant.replace(" ", "-") if flags else "many"
+    return bundle_of(args, f"{model.name}.{name}", model, "--dtype", "float32" if args.target == "cpu" else "bfloat16",
+                     "--max-num-seqs", 64, "--max-num-batched-tokens", 512, *flags)
+
+
+def variants_of(model) -> list[str]:
+    return [variant for variant, (names, *_) in VARIANTS.items() if not names or model.name in names]
 
 
 def example_bundle(args):
@@ -100,11 +123,11 @@ def compare(golden: dict, logits, row_errors, runs, exact: bool) -> dict:
     return result
 
 
-def generate(args, bundle, target: str, width: int, prompts, *flags) -> list:
-    """(token ids, rows of logits) of each prompt, 64 greedy tokens each."""
+def generate(args, bundle, target: str, width: int, prompts, *flags, steps: int = STEPS) -> list:
+    """(token ids, rows of logits) of each prompt, so many greedy tokens each."""
     out = args.out / "logits.bin"
     ids = [flag for prompt in prompts for flag in ("--prompt-ids", ",".join(map(str, prompt)))]
-    run = json.loads(sh(args.bin / "run-model", bundle, "--target", target, *ids, "--max-tokens", STEPS, "--temperature", 0,
+    run = json.loads(sh(args.bin / "run-model", bundle, "--target", target, *ids, "--max-tokens", steps, "--temperature", 0,
                         "--ignore-eos", "--json", "--logits-out", out, *flags, timeout=RUN_SECONDS))
     values = array.array("f", out.read_bytes())
     out.unlink()
@@ -126,6 +149,37 @@ def fixture(args, model) -> dict:
     runs = {"alone": generate(args, bundle, args.target, len(logits[0]), prompts, "--max-num-seqs", 1),
             "batch": generate(args, bundle, args.target, len(logits[0]), prompts)}
     return compare(golden, logits, row_errors, runs, exact=args.target == "cpu")
+
+
+def compare_many(golden: dict, logits, outputs, exact: bool) -> dict:
+    """Outputs (tokens, rows of logits) of the golden prompt and 0, 1, 2 ... of its greedy tokens, against the golden."""
+    tokens, error, pairs = golden["greedy_ids"], golden["bf16_error"], []
+    result = {"relative_error": float("nan"), "transformers_bf16_error": error, "verdict": "ok"}
+    try:
+        for start, (found, rows) in enumerate(outputs):
+            label = f"prompt + {start} tokens"
+            if len(found) != MANY_STEPS or len(rows) != MANY_STEPS:
+                raise Mismatch(f"{label}: {len(found)} tokens and {len(rows)} rows of logits, expected {MANY_STEPS}")
+            steps = part_of_tokens(tokens[start:], found, logits[start:], error, label)
+            if exact and steps < MANY_STEPS:
+                raise Mismatch(f"{label}: step {steps - 1}: token {found[steps - 1]}, expected {tokens[start + steps - 1]}")
+            pairs += compare_rows(logits[start : start + steps], rows)
+    except Mismatch as mismatch:
+        result["verdict"] = str(mismatch)
+    if pairs:
+        result["relative_error"] = relative(pairs)
+    limit = 1e-5 if exact else 1.5 * error
+    if result["verdict"] == "ok" and not result["relative_error"] <= limit:
+        result["verdict"] = f"relative error {result['relative_error']:.2e}, at most {limit:.2e}"
+    return result
+
+
+def variant_of(args, model, variant: str) -> dict:
+    golden = json.loads((model / "golden" / "golden.json").read_text())
+    logits = tools.read_float32(model / "golden" / "logits.safetensors", "logits")
+    prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in range(VARIANTS[variant][1])]
+    outputs = generate(args, variant_bundle(args, model, variant), args.target, len(logits[0]), prompts, steps=MANY_STEPS)
+    return compare_many(golden, logits, outputs, exact=args.target == "cpu")
 
 
 def example_reference(args) -> pathlib.Path:
@@ -169,6 +223,8 @@ def prepare(args) -> None:
     """Compiles all that is run here, and makes the reference that needs the compiler."""
     for model in fixtures(args):
         fixture_bundle(args, model)
+        for variant in variants_of(model):
+            variant_bundle(args, model, variant)
     example_bundle(args)
     if args.target != "cpu":
         example_reference(args)
@@ -182,7 +238,14 @@ def correctness(args, result: dict, save) -> None:
         result["fixtures"].append(row)
         print("  {fixture:22} {steps:3} steps, relative error {relative_error:.2e} (transformers bf16 "
               "{transformers_bf16_error:.2e}): {verdict}".format(**row), flush=True)
-    verdicts = [row["verdict"] for row in result["fixtures"]]
+    result["variants"] = []
+    for model in fixtures(args):
+        for variant in variants_of(model):
+            row = {"fixture": model.name, "variant": variant, "relative_error": float("nan")}
+            row |= checked(variant_of, args, model, variant)
+            result["variants"].append(row)
+            print("  {fixture:22} {variant}, relative error {relative_error:.2e}: {verdict}".format(**row), flush=True)
+    verdicts = [row["verdict"] for row in result["fixtures"] + result["variants"]]
     if args.target != "cpu":
         errors = [json.loads((model / "golden" / "golden.json").read_text())["bf16_error"] for model in fixtures(args)]
         result["example"] = checked(example, args, max(errors))

@@ -177,6 +177,15 @@ def correctness_tables(results: dict) -> list[str]:
     lines += ["| {fixture} | {steps} | {relative_error:.2e} | {transformers_bf16_error:.2e} | {verdict} |".format(**f)
               for f in found["fixtures"]]
     lines.append("")
+    by_variant = {}
+    for row in found.get("variants", []):
+        by_variant.setdefault(row["variant"], []).append(row)
+    for variant, rows in by_variant.items():
+        wrong = [f"{row['fixture']}: {row['verdict']}" for row in rows if row["verdict"] != "ok"]
+        worst = max(row["relative_error"] / row["transformers_bf16_error"] for row in rows if "transformers_bf16_error" in row)
+        lines.append(f"- {variant}, {len(rows)} fixtures, prompts of different lengths: "
+                     + ("; ".join(wrong) if wrong else f"ok, error at most {worst:.2f} of transformers' bfloat16"))
+    lines.append("")
     if "example" in found:
         lines += [f"Example model, greedy tokens against the cpu target's: {found['example']['verdict']}.", ""]
     if "draws" in found.get("sampling", {}):

@@ -82,6 +82,15 @@ def test_comparison() -> None:
         output[1][5][:] = [value + 0.1 * abs(value) for value in output[1][5]]
     expect("one bad step", "of a step" in verdict(runs), verdict(runs))
 
+    # The same in one batch of many.
+    many = [(golden["greedy_ids"][start : start + 16], copy.deepcopy(logits[start : start + 16])) for start in range(48)]
+    result = check.compare_many(golden, logits, many, exact=True)
+    expect("many sequences", result["verdict"] == "ok" and result["relative_error"] == 0, result)
+    many[7][0][3] = token
+    expect("a wrong token of many", "prompt + 7 tokens: step 3" in check.compare_many(golden, logits, many, False)["verdict"], many[7][0])
+    many[7] = ([0], [])
+    expect("missing tokens", "1 tokens" in check.compare_many(golden, logits, many, False)["verdict"], many[7])
+
     runs = perfect()
     for outputs in runs.values():
         for _, rows in outputs:
