@@ -61,7 +61,8 @@ def decode_tables(results: dict) -> list[str]:
         lines.append(f"- {name}: {engine['source']}")
     seen = {}
     for step in steps_of(results, "decode"):
-        seen.setdefault(step["model"], f"{step['model']}: loaded in {step['load_s']:.2f} s, of which weights {step['weights_s']:.2f} s.")
+        seen.setdefault(step["model"], f"{step['model']}: loaded in {step['load_s']:.2f} s, of which weights "
+                                       f"{step['weights_s']:.2f} s.")
     return [*lines, "", *(line + "\n" for line in seen.values())]
 
 
@@ -95,7 +96,8 @@ def kernel_tables(results: dict) -> list[str]:
                 line += [f"{other['linear_us']:.2f} ({other['linear_us'] / us:.2f}×)",
                          f"{other['unfused_us']:.2f} ({other['unfused_us'] / us:.2f}×)"] if other else ["", ""]
                 body.append(line)
-            lines += [f"### {step['model']}, {'a prompt of ' + count + ' tokens' if is_prompt else count + ' rows at ' + format(row['n_context'], '.0f') + ' tokens'}", ""]
+            work = f"a prompt of {count} tokens" if is_prompt else f"{count} rows at {row['n_context']:.0f} tokens"
+            lines += [f"### {step['model']}, {work}", ""]
             lines += table(["kernel", "launches", "MB", "floor µs", "µs", "share of read", "TFLOP/s", "cuBLASLt µs",
                             "cuBLASLt + ops µs"], body)
             if not is_prompt:
