@@ -1,10 +1,10 @@
 /* Runs a compiled language model inside a program, in C or through a foreign function interface.
  *
- *   inlay_engine_options options;
- *   inlay_engine *engine;
- *   if (inlay_engine_options_init(&options, sizeof options, INLAY_ABI_VERSION) != INLAY_OK ||
- *       inlay_engine_load("llama.inlay", &options, &engine) != INLAY_OK)
- *     die(inlay_last_error());
+ *     inlay_engine_options options;
+ *     inlay_engine *engine;
+ *     if (inlay_engine_options_init(&options, sizeof options, INLAY_ABI_VERSION) != INLAY_OK ||
+ *         inlay_engine_load("llama.inlay", &options, &engine) != INLAY_OK)
+ *       die(inlay_last_error());
  *
  * - Handles are opaque. What a call makes is released by the call of the same name with _free; NULL may be freed.
  * - A call that can fail returns an inlay_status, and inlay_last_error() says in a line what was found, what was

@@ -1,0 +1,78 @@
+"""Writes the reference of the C interface and of the Python package as Markdown, from the comments of inlay.h and the
+docstrings of the package; nothing is imported.
+
+    make_api_docs.py SOURCE_TREE OUTPUT_DIRECTORY"""
+
+import ast
+import pathlib
+import re
+import sys
+import textwrap
+
+
+def c_reference(header: str) -> str:
+    """A section for each `---- Title ----` of the header; comments become text, declarations code."""
+    lines = ["# The C interface: inlay.h\n"]
+    body = header[header.index("\n", header.index("#include <stdint.h>")) : header.rindex("#ifdef __cplusplus")]
+    lines.append(text_of(header[: header.index("*/") + 2]))
+    body = re.sub(r"^#(?!define INLAY_ABI_VERSION).*\n|^extern \"C\" \{\n", "", body, flags=re.MULTILINE)
+    for block in re.split(r"\n\n+", body):
+        title = re.fullmatch(r"\s*/\* ---- (.*?) -+ \*/\s*", block)
+        if title:
+            lines.append(f"## {title[1]}\n")
+            continue
+        comment = re.match(r"\s*(/\*.*?\*/)\n", block, flags=re.DOTALL)
+        if comment:
+            lines.append(text_of(comment[1]))
+            block = block[comment.end() :]
+        if block.strip():
+            lines.append(f"```c\n{block.strip().replace('INLAY_API ', '')}\n```\n")
+    return "\n".join(lines)
+
+
+def text_of(comment: str) -> str:
+    """A comment without its stars; code that is indented in it stays so."""
+    return re.sub(r"^ \* ?", "", comment.strip().removeprefix("/*").removesuffix("*/"), flags=re.MULTILINE).strip() + "\n"
+
+
+def python_reference(package: pathlib.Path) -> str:
+    """The names of __all__ in their order."""
+    tree = ast.parse((package / "__init__.py").read_text())
+    names = next(ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
+    found = {}
+    for file in sorted(package.glob("_[a-z]*.py")):
+        module = ast.parse(file.read_text())
+        found.update((node.name, node) for node in module.body if isinstance(node, ast.ClassDef))
+    lines = ["# The Python package: inlay\n", (ast.get_docstring(tree, clean=False) or "") + "\n"]
+    for name in names:
+        if name in found:
+            lines += class_reference(found[name])
+    return "\n".join(lines)
+
+
+def class_reference(node: ast.ClassDef) -> list[str]:
+    bases = ", ".join(ast.unparse(base) for base in node.bases)
+    lines = [f"## {node.name}" + (f"({bases})" if bases else "") + "\n", (ast.get_docstring(node) or "") + "\n"]
+    for position, child in enumerate(node.body):
+        if isinstance(child, ast.AnnAssign):
+            default = f" = {ast.unparse(child.value)}" if child.value else ""
+            after = node.body[position + 1] if position + 1 < len(node.body) else None
+            is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            text = f"  \n  {' '.join(after.value.value.split())}" if is_text else ""
+            lines.append(f"- `{ast.unparse(child.target)}: {ast.unparse(child.annotation)}{default}`{text}")
+    if isinstance(node.body[-1], (ast.AnnAssign, ast.Expr)):
+        lines.append("")
+    for child in node.body:
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(child):
+            result = f" -> {ast.unparse(child.returns)}" if child.returns else ""
+            keyword = "async def" if isinstance(child, ast.AsyncFunctionDef) else "def"
+            signature = textwrap.fill(f"{keyword} {child.name}({ast.unparse(child.args)}){result}", 118,
+                                      subsequent_indent=" " * 8, break_long_words=False)
+            lines.append(f"```python\n{signature}\n```\n{ast.get_docstring(child)}\n")
+    return lines
+
+
+source, output = map(pathlib.Path, sys.argv[1:])
+output.mkdir(parents=True, exist_ok=True)
+(output / "c-api.md").write_text(c_reference((source / "runtime/c/inlay.h").read_text()))
+(output / "python-api.md").write_text(python_reference(source / "python/inlay"))
