@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 namespace inlay::serve {
 namespace {
@@ -38,7 +39,7 @@ absl::Status Generation::Start(Engine &engine, const Request &request, std::stri
     sequence.tools = MakeToolCallParser(setup_.tool_parser);
   sequence.choice.index = static_cast<int32_t>(sequences_.size()) - 1;
   sequence.choice.text = std::move(echo);
-  sequence.prompt_tokens = static_cast<int64_t>(sequence.reader->prompt_tokens());
+  sequence.prompt_tokens = static_cast<int64_t>(sequence.reader->handle().prompt_token_ids().size());
   sequence.max_tokens = request.sampling.max_tokens;
   sequence.last = begin_;
   return absl::OkStatus();
@@ -50,6 +51,24 @@ TokenChoice Generation::TextOf(int32_t id, float logprob) const {
         text.ok())
       return {*std::move(text), logprob};
   return {fmt::format("token_id:{}", id), logprob};
+}
+
+OutputToken Generation::ToOutput(int32_t id, float logprob, const std::vector<TokenLogprob> &top) const {
+  OutputToken token{id, TextOf(id, logprob), {}};
+  for (const TokenLogprob &one : top)
+    token.top.push_back(TextOf(one.id, one.logprob));
+  return token;
+}
+
+// An echo shows the log-probabilities of the prompt too; its first token has none.
+void Generation::AddPrompt(Sequence &sequence) {
+  if (setup_.request.sampling.prompt_logprobs < 0)
+    return;
+  const std::vector<int32_t> &ids = sequence.reader->handle().prompt_token_ids();
+  std::vector<PromptLogprob> logprobs = sequence.reader->handle().prompt_logprobs();
+  sequence.choice.tokens.push_back(ToOutput(ids.front(), std::nanf(""), {}));
+  for (const PromptLogprob &one : logprobs)
+    sequence.choice.tokens.push_back(ToOutput(one.token.id, one.token.logprob, one.top));
 }
 
 void Generation::AddText(Sequence &sequence, std::string_view text) {
@@ -65,19 +84,23 @@ void Generation::AddText(Sequence &sequence, std::string_view text) {
 
 void Generation::Add(Sequence &sequence, const Piece &piece) {
   Clock::time_point now = Clock::now();
-  if (sequence.tokens++ == 0)
+  if (sequence.tokens++ == 0) {
     sequence.first_token_seconds = SecondsBetween(begin_, now);
-  else
+    sequence.cached_tokens = sequence.reader->handle().cached_prompt_tokens();
+    AddPrompt(sequence);
+  } else {
     setup_.metrics->ObserveInterTokenLatency(SecondsBetween(sequence.last, now));
+  }
   sequence.last = now;
+  if (setup_.request.echo_only) {
+    sequence.tokens = 0;
+    return;
+  }
   AddText(sequence, piece.text);
   if (sequence.choice.finish_reason.empty() && setup_.request.sampling.logprobs >= 0) {
     sequence.logprob_sum += piece.logprob;
     if (setup_.request.logprobs) {
-      OutputToken token{piece.token_id, TextOf(piece.token_id, piece.logprob), {}};
-      for (const TokenLogprob &one : piece.top)
-        token.top.push_back(TextOf(one.id, one.logprob));
-      sequence.choice.tokens.push_back(std::move(token));
+      sequence.choice.tokens.push_back(ToOutput(piece.token_id, piece.logprob, piece.top));
     }
   }
 }
@@ -111,7 +134,7 @@ void Generation::EndOf(Sequence &sequence, FinishReason reason) {
     error_ = ErrorOf(absl::CancelledError("the request was cancelled because the server is shutting down"));
     return Report(sequence, "abort");
   default:
-    error_ = ErrorOf(sequence.reader->status());
+    error_ = ErrorOf(sequence.reader->handle().status());
     return Report(sequence, "error");
   }
 }
@@ -194,8 +217,6 @@ PendingReply::Part Generation::Take() {
     }
     all_done &= sequence.done;
   }
-  if (Clock::now() > setup_.deadline && !all_done && !error_)
-    error_ = ErrorOf(absl::DeadlineExceededError("the request took longer than --request-timeout allows"));
   part.done = all_done || error_;
   if (!part.done)
     return part;

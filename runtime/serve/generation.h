@@ -42,7 +42,6 @@ struct GenerationSetup {
   const tokenizer::Tokenizer *tokenizer = nullptr; // of log-probabilities' texts; may be null
   Metrics *metrics = nullptr;
   std::unique_ptr<Counted> counted = nullptr;
-  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
 };
 
 class Generation : public PendingReply {
@@ -75,6 +74,8 @@ private:
 
   void Read(Sequence &sequence);
   void Add(Sequence &sequence, const Piece &piece);
+  void AddPrompt(Sequence &sequence);
+  OutputToken ToOutput(int32_t id, float logprob, const std::vector<TokenLogprob> &top) const;
   void AddText(Sequence &sequence, std::string_view text);
   void EndOf(Sequence &sequence, FinishReason reason);
   void Report(Sequence &sequence, const char *reason) const;

@@ -48,6 +48,21 @@ void Describe(std::string_view name, std::string_view type, std::string_view hel
   out += fmt::format("# HELP {0} {1}\n# TYPE {0} {2}\n", name, help, type);
 }
 
+// A histogram that the engine keeps; nothing while it has no buckets.
+void WriteEngine(std::string_view name, std::string_view help, const inlay::Histogram &histogram,
+                 std::string_view labels, std::string &out) {
+  if (histogram.counts.empty())
+    return;
+  Describe(name, "histogram", help, out);
+  int64_t count = 0;
+  for (size_t i = 0; i < histogram.counts.size(); ++i) {
+    count += histogram.counts[i];
+    std::string bound = i < histogram.bounds.size() ? fmt::format("{}", histogram.bounds[i]) : "+Inf";
+    out += fmt::format("{}_bucket{{le=\"{}\",{}}} {}\n", name, bound, labels, count);
+  }
+  out += fmt::format("{0}_sum{{{1}}} {2}\n{0}_count{{{1}}} {3}\n", name, labels, histogram.sum, histogram.count);
+}
+
 int64_t ResidentBytes() {
   std::ifstream file("/proc/self/statm");
   int64_t total = 0, resident = 0;
@@ -133,6 +148,11 @@ std::string Metrics::Text(const EngineStats &stats) const {
   one("inlay:kv_cache_usage_perc", "gauge", "Share of the KV pages that are taken, 1 is all.", used);
   one("inlay:kv_cache_pages", "gauge", "KV pages.", stats.total_pages);
   one("inlay:kv_cache_free_pages", "gauge", "KV pages that nobody has.", stats.free_pages);
+  one("inlay:kv_cache_cached_pages", "gauge", "Free KV pages that the prefix cache still knows.", stats.cached_pages);
+  one("inlay:prefix_cache_queries_total", "counter", "Tokens of prompts looked for in the prefix cache.",
+      stats.prefix_cache_queries);
+  one("inlay:prefix_cache_hits_total", "counter", "Tokens found in the prefix cache.", stats.prefix_cache_hits);
+  one("inlay:num_preemptions_total", "counter", "Sequences that had to give up their pages.", stats.preemptions);
   one("inlay:engine_steps_total", "counter", "Steps of the engine.", stats.steps);
   one("inlay:prompt_tokens_total", "counter", "Tokens of prompts that were computed.", stats.prompt_tokens);
   one("inlay:generation_tokens_total", "counter", "Tokens that were generated.", stats.generation_tokens);
@@ -149,6 +169,9 @@ std::string Metrics::Text(const EngineStats &stats) const {
                        count);
   one("inlay:http_connections", "gauge", "Open connections.", connections_);
   one("inlay:http_refused_connections_total", "counter", "Connections beyond --max-connections.", refused_connections_);
+  WriteEngine("inlay:request_queue_time_seconds", "From the request to its first step.", stats.queue_time, labels_,
+              out);
+  WriteEngine("inlay:iteration_tokens_total", "Rows of a step.", stats.step_tokens, labels_, out);
   struct {
     const char *name, *help;
     const Histogram &histogram;

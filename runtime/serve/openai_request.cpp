@@ -4,6 +4,9 @@
 #include "runtime/serve/openai_messages.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
 
 namespace inlay::serve {
 namespace {
@@ -59,24 +62,87 @@ void ReadStreamOptions(Fields &fields, GenerationRequest &out) {
     fields.Fail("stream_options", "'stream_options' is for streams; set 'stream' to true or leave it out");
 }
 
-void ReadResponseFormat(Fields &fields) {
+// A JSON Schema: any JSON object, or the one that is given.
+void ReadResponseFormat(Fields &fields, GuidedParams &guided) {
   const Json *format = fields.Find("response_format");
   if (!format)
     return;
-  if (!format->is_object() || !format->contains("type") || !(*format)["type"].is_string())
-    return fields.Fail("response_format", "'response_format' must be an object with a 'type'");
-  const auto &type = (*format)["type"].get_ref<const std::string &>();
-  if (type == "text")
-    return;
-  if (type != "json_object" && type != "json_schema")
-    return fields.Fail(
+  if (!format->is_object())
+    return fields.Fail("response_format",
+                       fmt::format("'response_format' is {}, expected an object", Describe(*format)));
+  Fields inner(*format, "response_format");
+  std::string type;
+  inner.String("type", type, kName);
+  const Json *schema = inner.Find("json_schema");
+  if (std::optional<ApiError> wrong = inner.Finish())
+    return fields.Fail(*std::move(wrong));
+  if (type == "json_object") {
+    guided.json_schema = R"({"type":"object"})";
+  } else if (type == "json_schema") {
+    if (!schema || !schema->is_object() || !schema->contains("schema") || !(*schema)["schema"].is_object())
+      return fields.Fail("response_format",
+                         "'response_format.json_schema' must be an object with 'name' and 'schema', a JSON Schema");
+    guided.json_schema = (*schema)["schema"].dump();
+  } else if (type != "text") {
+    fields.Fail(
         "response_format",
         fmt::format("'response_format.type' is '{}', expected text, json_object or json_schema", type.substr(0, 60)));
-  fields.Fail("response_format",
-              fmt::format("'response_format.type' is '{}', but this server does not constrain answers; ask for JSON in "
-                          "the prompt and leave the field out",
-                          type),
-              "not_supported");
+  }
+}
+
+// vLLM's: {"json": ..., "regex": ..., "choice": [...], "grammar": ...}, one of them.
+void ReadStructuredOutputs(Fields &fields, const Limits &limits, GuidedParams &guided) {
+  const Json *outputs = fields.Find("structured_outputs");
+  if (!outputs)
+    return;
+  if (!outputs->is_object() || !guided.empty())
+    return fields.Fail("structured_outputs", guided.empty() ? "'structured_outputs' must be an object"
+                                                            : "'structured_outputs' stands beside 'response_format'; "
+                                                              "give one of them");
+  Fields inner(*outputs, "structured_outputs");
+  const Json *schema = inner.Find("json"), *choice = inner.Find("choice");
+  inner.String("regex", guided.regex, kAnyText);
+  inner.String("grammar", guided.grammar, kAnyText);
+  if (schema && !schema->is_object() && !schema->is_string())
+    inner.Fail("json", "'structured_outputs.json' must be a JSON Schema");
+  else if (schema)
+    guided.json_schema = schema->is_string() ? schema->get<std::string>() : schema->dump();
+  if (choice && (!choice->is_array() || choice->empty() || choice->size() > static_cast<size_t>(limits.choices)))
+    inner.Fail("choice", fmt::format("'structured_outputs.choice' is {}, expected a list of 1 to {} strings",
+                                     Describe(*choice), limits.choices));
+  for (const Json &one : choice && choice->is_array() ? *choice : Json::array()) {
+    if (!one.is_string())
+      inner.Fail("choice", fmt::format("'structured_outputs.choice' holds {}, expected strings", Describe(one)));
+    else
+      guided.choice.push_back(one.get<std::string>());
+  }
+  if (std::optional<ApiError> wrong = inner.Finish())
+    return fields.Fail(*std::move(wrong));
+  if (outputs->size() != 1)
+    fields.Fail("structured_outputs",
+                fmt::format("'structured_outputs' has {} fields, expected one of json, regex, choice, grammar",
+                            outputs->size()));
+}
+
+// {"50256": -100}: token ids as names.
+void ReadLogitBias(Fields &fields, const RequestContext &context, SamplingParams &sampling) {
+  const Json *bias = fields.Find("logit_bias");
+  if (!bias)
+    return;
+  if (!bias->is_object() || bias->size() > static_cast<size_t>(context.limits.bias_entries))
+    return fields.Fail("logit_bias", fmt::format("'logit_bias' is {}, expected an object of at most {} token ids",
+                                                 Describe(*bias), context.limits.bias_entries));
+  for (const auto &[name, value] : bias->items()) {
+    int32_t id = -1;
+    auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
+    if (error != std::errc() || end != name.data() + name.size() || id < 0 || id >= context.vocab_size)
+      return fields.Fail("logit_bias", fmt::format("'logit_bias' names '{}', expected a token id in [0, {})",
+                                                   name.substr(0, 60), context.vocab_size));
+    if (!value.is_number() || !(std::abs(value.get<double>()) <= 100))
+      return fields.Fail("logit_bias",
+                         fmt::format("'logit_bias.{}' is {}, expected a number in [-100, 100]", id, Describe(value)));
+    sampling.logit_bias[id] = value.get<float>();
+  }
 }
 
 // What completions and chats have in common. Names and ranges are OpenAI's, then vLLM's.
@@ -95,13 +161,17 @@ void ReadCommon(Fields &fields, const RequestContext &context, GenerationRequest
   fields.Number("presence_penalty", sampling.presence_penalty, -2, 2);
   fields.Number("frequency_penalty", sampling.frequency_penalty, -2, 2);
   if (fields.Find("max_tokens")) {
-    fields.Integer("max_tokens", sampling.max_tokens, 1, context.max_model_len);
+    // An echo alone has no token of its own.
+    fields.Integer("max_tokens", sampling.max_tokens, out.echo ? 0 : 1, context.max_model_len);
     out.max_tokens_given = true;
+    out.echo_only = sampling.max_tokens == 0;
+    sampling.max_tokens = std::max(sampling.max_tokens, 1);
   }
   ReadStops(fields, limits, sampling.stop);
   ReadSeed(fields, sampling);
-  ReadResponseFormat(fields);
-  fields.OnlyDefault("logit_bias", Json::object(), "this server has no logit bias");
+  ReadResponseFormat(fields, sampling.guided);
+  ReadStructuredOutputs(fields, limits, sampling.guided);
+  ReadLogitBias(fields, context, sampling);
   fields.Ignore("user");
 
   // vLLM's.
@@ -115,7 +185,9 @@ void ReadCommon(Fields &fields, const RequestContext &context, GenerationRequest
   fields.Bool("ignore_eos", sampling.ignore_eos);
   fields.TokenIds("stop_token_ids", sampling.stop_token_ids, static_cast<size_t>(limits.stop_token_ids),
                   context.vocab_size);
-  fields.Bool("return_token_ids", out.return_token_ids);
+  fields.Integer("min_tokens", sampling.min_tokens, 0, context.max_model_len);
+  fields.Integer("priority", out.priority, INT32_MIN, INT32_MAX);
+  fields.String("cache_salt", out.cache_salt, kName);
   fields.OnlyDefault("skip_special_tokens", true, "special tokens are never part of the text");
   fields.OnlyDefault("spaces_between_special_tokens", true, "special tokens are never part of the text");
   fields.OnlyDefault("use_beam_search", false, "this server has no beam search");
@@ -237,6 +309,7 @@ std::optional<ApiError> ParseCompletion(std::string_view body, const RequestCont
   if (std::optional<ApiError> wrong = ParseObject(body, context.limits.json_depth, object))
     return wrong;
   Fields fields(object, "");
+  fields.Bool("echo", out.echo);
   ReadCommon(fields, context, out);
   if (std::optional<ApiError> wrong = ReadPrompts(fields, context, out.prompts))
     return wrong;
@@ -245,7 +318,8 @@ std::optional<ApiError> ParseCompletion(std::string_view body, const RequestCont
     out.sampling.logprobs = 0;
     fields.Integer("logprobs", out.sampling.logprobs, 0, context.limits.logprobs);
   }
-  fields.Bool("echo", out.echo);
+  if (out.echo && out.logprobs)
+    out.sampling.prompt_logprobs = out.sampling.logprobs;
   fields.Bool("add_special_tokens", out.add_special_tokens);
   out.best_of = out.n;
   fields.Integer("best_of", out.best_of, 1, context.limits.sequences);
@@ -256,11 +330,6 @@ std::optional<ApiError> ParseCompletion(std::string_view body, const RequestCont
     return Wrong("best_of", fmt::format("'best_of' is {}, expected at least n = {}", out.best_of, out.n));
   if (out.best_of > out.n && out.stream)
     return Wrong("best_of", "'best_of' is larger than 'n', which a stream cannot do; set 'stream' to false");
-  if (out.echo && out.logprobs)
-    return Wrong("echo",
-                 "'echo' with 'logprobs' needs log-probabilities of the prompt, which this server does not "
-                 "have; leave out one of the two",
-                 "not_supported");
   return CheckCount(static_cast<int64_t>(out.prompts.size()), context, out);
 }
 

@@ -58,8 +58,9 @@ struct GenerationRequest {
   bool include_usage = false;          // stream_options
   bool continuous_usage_stats = false; // stream_options, as vLLM has it
   bool add_special_tokens = true;
-  bool include_stop_str_in_output = false;
-  bool return_token_ids = false;
+  bool echo_only = false; // max_tokens 0: the prompt alone, with its log-probabilities
+  int32_t priority = 0;
+  std::string cache_salt;
 };
 
 struct TokenizeRequest {

@@ -18,7 +18,11 @@ std::string Dump(const Json &json) {
   return json.dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
 }
 
-Json Number(float logprob) { return std::isfinite(logprob) ? static_cast<double>(logprob) : kLeast; }
+Json Number(float logprob) {
+  if (std::isnan(logprob))
+    return nullptr;
+  return std::isfinite(logprob) ? static_cast<double>(logprob) : kLeast;
+}
 
 Json TextOrNull(const std::string &text) { return text.empty() ? Json() : Json(text); }
 
@@ -39,7 +43,10 @@ Json CompletionLogprobs(const Choice &choice) {
     Json top = Json::object();
     for (const TokenChoice &one : token.top)
       top[one.text] = Number(one.logprob);
-    top[token.chosen.text] = Number(token.chosen.logprob); // it is there also if others are likelier
+    if (std::isnan(token.chosen.logprob))
+      top = nullptr;
+    else
+      top[token.chosen.text] = Number(token.chosen.logprob); // it is there also if others are likelier
     tops.push_back(std::move(top));
     offsets.push_back(offset);
     offset += CountCharacters(token.chosen.text);

@@ -12,7 +12,7 @@ namespace inlay::serve {
 
 struct TokenChoice {
   std::string text;
-  float logprob = 0;
+  float logprob = 0; // NaN: there is none, as of the first token of a prompt
 };
 
 // A token with its log-probability, for answers that show them.

@@ -5,35 +5,26 @@
 #include "runtime/api/inlay.h"
 #include "runtime/serve/http_message.h"
 
-#include <deque>
 #include <memory>
-#include <mutex>
-#include <thread>
 
 namespace inlay::serve {
 
 class SequenceReader {
 public:
-  static absl::StatusOr<std::unique_ptr<SequenceReader>> Start(Engine &engine, const Request &request, Wake wake);
-  ~SequenceReader(); // cancels
+  // `request` is one sequence; `wake` is called when there is something to take.
+  static absl::StatusOr<std::unique_ptr<SequenceReader>> Start(Engine &engine, Request request, Wake wake);
 
   // The next token that is there by now.
   std::optional<Piece> TryNext();
   // kNone until the last token was taken.
-  FinishReason finished();
-  absl::Status status() const { return handle_->status(); }
-  size_t prompt_tokens() const { return handle_->prompt_token_ids().size(); }
+  FinishReason finished() const { return finished_; }
+  RequestHandle &handle() { return *handle_; }
 
 private:
-  SequenceReader() = default;
-  void Pump();
+  explicit SequenceReader(std::unique_ptr<RequestHandle> handle) : handle_(std::move(handle)) {}
 
-  std::unique_ptr<RequestHandle> handle_;
-  Wake wake_;
-  std::mutex mutex_;
-  std::deque<Piece> pieces_;
+  std::unique_ptr<RequestHandle> handle_; // dropping it cancels
   FinishReason finished_ = FinishReason::kNone;
-  std::thread thread_;
 };
 
 } // namespace inlay::serve

@@ -219,7 +219,9 @@ std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector
     prompts.push_back({.prompt = {},
                        .prompt_token_ids = std::move(prompt.token_ids),
                        .add_special_tokens = false,
-                       .sampling = std::move(sampling)});
+                       .sampling = std::move(sampling),
+                       .priority = request.priority,
+                       .cache_salt = request.cache_salt});
     texts.push_back(request.echo ? std::move(prompt.text) : std::string());
   }
   return std::nullopt;
@@ -233,6 +235,7 @@ Reply Service::Generate(const HttpRequest &http, bool is_chat, Wake wake) {
                   .param = "",
                   .code = "draining"}),
             nullptr};
+  auto received = std::chrono::steady_clock::now();
   GenerationRequest request;
   std::optional<ApiError> wrong =
       is_chat ? ParseChat(http.body, context_, request) : ParseCompletion(http.body, context_, request);
@@ -268,12 +271,12 @@ Reply Service::Generate(const HttpRequest &http, bool is_chat, Wake wake) {
                         .tokenizer = tokenizer_.get(),
                         .metrics = &metrics_,
                         .counted = std::move(counted)};
-  if (options_.limits.request_time.count() > 0)
-    setup.deadline = std::chrono::steady_clock::now() + options_.limits.request_time;
   auto generation = std::make_unique<Generation>(std::move(setup));
   for (size_t i = 0; i < prompts.size(); ++i)
     for (int32_t candidate = 0; candidate < request.best_of; ++candidate) {
       Request one = prompts[i];
+      if (options_.limits.request_time.count() > 0)
+        one.deadline = received + options_.limits.request_time;
       // Each answer has its own seed, and the same one every time.
       if (one.sampling.seed)
         *one.sampling.seed += static_cast<uint32_t>(candidate);
@@ -345,9 +348,18 @@ Answer Service::Detokenize(const HttpRequest &http) const {
   return {.body = Dump({{"prompt", *text}})};
 }
 
-Answer Service::Health() const { return {.body = Dump({{"status", "ok"}})}; }
+Answer Service::Health() const {
+  absl::Status health = engine_.Stats().health;
+  if (health.ok())
+    return {.body = Dump({{"status", "ok"}})};
+  ApiError error = ErrorOf(health);
+  error.status = 503;
+  return Fail(error);
+}
 
 Answer Service::Ready() const {
+  if (Answer health = Health(); health.status != 200)
+    return health;
   if (!draining_)
     return {.body = Dump({{"status", "ready"}})};
   return {.status = 503, .body = Dump({{"status", "draining"}})};

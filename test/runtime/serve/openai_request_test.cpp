@@ -90,6 +90,35 @@ TEST(CompletionTest, StreamOptions) {
   EXPECT_TRUE(request.include_usage);
 }
 
+TEST(CompletionTest, FormsOfAnswers) {
+  auto guided = [](const char *fields) {
+    return Completion(std::string("{\"prompt\": \"a\", ") + fields + "}").sampling.guided;
+  };
+  EXPECT_TRUE(guided(R"("response_format": {"type": "text"})").empty());
+  EXPECT_EQ(guided(R"("response_format": {"type": "json_object"})").json_schema, R"({"type":"object"})");
+  EXPECT_EQ(guided(R"("response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"a": 1}}})")
+                .json_schema,
+            R"({"a":1})");
+  EXPECT_EQ(guided(R"("structured_outputs": {"regex": "a+"})").regex, "a+");
+  EXPECT_THAT(guided(R"("structured_outputs": {"choice": ["x", "y"]})").choice, ElementsAre("x", "y"));
+}
+
+TEST(CompletionTest, WhatTheEngineIsTold) {
+  GenerationRequest request = Completion(R"({"prompt": "a", "logit_bias": {"3": -5, "4": 2.5}, "min_tokens": 2,
+                                             "priority": -1, "cache_salt": "s"})");
+  EXPECT_EQ(request.sampling.logit_bias, (std::map<int32_t, float>{{3, -5.0f}, {4, 2.5f}}));
+  EXPECT_EQ(request.sampling.min_tokens, 2);
+  EXPECT_EQ(request.priority, -1);
+  EXPECT_EQ(request.cache_salt, "s");
+}
+
+TEST(CompletionTest, AnEchoNeedsNoTokens) {
+  GenerationRequest request = Completion(R"({"prompt": "a", "echo": true, "max_tokens": 0, "logprobs": 2})");
+  EXPECT_TRUE(request.echo_only);
+  EXPECT_EQ(request.sampling.max_tokens, 1);
+  EXPECT_EQ(request.sampling.prompt_logprobs, 2);
+}
+
 TEST(ChatTest, PartsOfTextAreJoinedAndArgumentsAreParsed) {
   GenerationRequest request = Chat(R"({"messages": [
     {"role": "developer", "content": "d"},
@@ -191,11 +220,17 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"StreamOptionsAlone", R"({"prompt": "a", "stream_options": {}})", "stream_options", "'stream' to true"},
         Bad{"UnknownStreamOption", R"({"prompt": "a", "stream": true, "stream_options": {"x": 1}})", "stream_options.x",
             "not a known field"},
-        Bad{"LogitBias", R"({"prompt": "a", "logit_bias": {"1": 5}})", "logit_bias", "no logit bias"},
+        Bad{"LogitBiasOfWords", R"({"prompt": "a", "logit_bias": {"a": 5}})", "logit_bias", "names 'a'"},
+        Bad{"LogitBiasOutOfRange", R"({"prompt": "a", "logit_bias": {"1": 101}})", "logit_bias", "[-100, 100]"},
+        Bad{"LogitBiasAsList", R"({"prompt": "a", "logit_bias": [1]})", "logit_bias", "an object"},
         Bad{"Suffix", R"({"prompt": "a", "suffix": "b"})", "suffix", "fill in the middle"},
-        Bad{"EchoedLogprobs", R"({"prompt": "a", "echo": true, "logprobs": 1})", "echo", "log-probabilities"},
-        Bad{"JsonObject", R"({"prompt": "a", "response_format": {"type": "json_object"}})", "response_format",
-            "does not constrain"},
+        Bad{"SchemaMissing", R"({"prompt": "a", "response_format": {"type": "json_schema"}})", "response_format",
+            "a JSON Schema"},
+        Bad{"TwoForms", R"({"prompt": "a", "structured_outputs": {"regex": "a", "choice": ["b"]}})",
+            "structured_outputs", "has 2 fields"},
+        Bad{"ChoiceOfNumbers", R"({"prompt": "a", "structured_outputs": {"choice": [1]}})", "structured_outputs.choice",
+            "expected strings"},
+        Bad{"HugePriority", R"({"prompt": "a", "priority": 4294967296})", "priority", "integer"},
         Bad{"UnknownFormat", R"({"prompt": "a", "response_format": {"type": "xml"}})", "response_format",
             "expected text, json_object"}),
     [](const auto &info) { return info.param.name; });
