@@ -1,0 +1,100 @@
+"""serve-model through the OpenAI Python client, where the package `openai` is installed (scripts/setup brings it into
+.deps/venv if it can); skipped with a message where it is not."""
+
+import pathlib
+import sys
+
+import serve_support
+import tools
+
+# scripts/setup unpacks the package here; its own dependencies come with it.
+root = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(root / ".deps" / "openai"))
+try:
+    import openai
+except ImportError as error:
+    print(f"serve_openai_test: SKIPPED, the package openai cannot be imported ({error}); scripts/setup brings it")
+    sys.exit(77)
+
+complaints = []
+
+
+def expect(name: str, found, expected) -> None:
+    if found != expected:
+        complaints.append(f"{name}: expected {expected!r}, found {found!r}")
+
+
+def completions(client: openai.OpenAI) -> None:
+    common = {"model": "example", "prompt": "def f", "max_tokens": 12, "temperature": 0, "extra_body": {"ignore_eos": True}}
+    whole = client.completions.create(**common, logprobs=2)
+    choice = whole.choices[0]
+    expect("finish_reason", choice.finish_reason, "length")
+    expect("tokens", "".join(choice.logprobs.tokens), choice.text)
+    expect("usage", whole.usage.completion_tokens, 12)
+    parts = list(client.completions.create(**common, stream=True, stream_options={"include_usage": True}))
+    expect("streamed", "".join(part.choices[0].text for part in parts if part.choices), choice.text)
+    expect("streamed usage", parts[-1].usage.total_tokens, whole.usage.total_tokens)
+    several = client.completions.create(**common, n=2)
+    expect("n", [one.text for one in several.choices], [choice.text] * 2)
+
+
+def chats(client: openai.OpenAI) -> None:
+    common = {"model": "example", "messages": [{"role": "user", "content": "sort"}], "max_completion_tokens": 12,
+              "temperature": 0, "extra_body": {"ignore_eos": True}}
+    whole = client.chat.completions.create(**common, logprobs=True, top_logprobs=2)
+    message = whole.choices[0].message
+    expect("role", message.role, "assistant")
+    expect("logprobs", "".join(token.token for token in whole.choices[0].logprobs.content), message.content)
+    text = ""
+    with client.chat.completions.create(**common, stream=True) as stream:
+        for part in stream:
+            text += part.choices[0].delta.content or ""
+    expect("streamed chat", text, message.content)
+    tool = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}}
+    with_tools = client.chat.completions.create(**common, tools=[tool])
+    expect("tools are shown to the model", with_tools.usage.prompt_tokens > whole.usage.prompt_tokens, True)
+    # What the model said of a call goes back as a conversation.
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    common["messages"] += [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c", "content": "1"}]
+    expect("an answer after a call", client.chat.completions.create(**common).choices[0].finish_reason, "length")
+
+
+def errors(client: openai.OpenAI, port: int) -> None:
+    def raised(kind, call):
+        try:
+            call()
+        except kind as error:
+            return error
+        except Exception as error:  # noqa: BLE001: any other is what the test looks for
+            complaints.append(f"expected {kind.__name__}, found {error!r}")
+        else:
+            complaints.append(f"expected {kind.__name__}, nothing was raised")
+        return None
+
+    ask = client.completions.create
+    error = raised(openai.BadRequestError, lambda: ask(model="example", prompt="a", max_tokens=-1))
+    expect("param", error and error.param, "max_tokens")
+    error = raised(openai.NotFoundError, lambda: ask(model="none", prompt="a"))
+    expect("code", error and error.code, "model_not_found")
+    stranger = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="wrong", max_retries=0)
+    raised(openai.AuthenticationError, stranger.models.list)
+    # A stream that is given up is cancelled by the server.
+    with ask(model="example", prompt="a", max_tokens=1000, stream=True, extra_body={"ignore_eos": True}) as stream:
+        next(iter(stream))
+
+
+def test(t: tools.Tools, bundle: pathlib.Path) -> None:
+    bundle = serve_support.with_chat_template(bundle, t.scratch / "chat.inlay")
+    with serve_support.serving(t.binaries, bundle, "--served-model-name", "example", "--tool-call-parser", "hermes",
+                               key="secret") as server:
+        client = openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="secret", max_retries=0)
+        expect("models", [model.id for model in client.models.list()], ["example"])
+        completions(client)
+        chats(client)
+        errors(client, server.port)
+        expect("exit code", server.stop(), 0)
+    if complaints:
+        tools.fail("\n".join(complaints))
+
+
+tools.main(test)
