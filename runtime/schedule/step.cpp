@@ -21,7 +21,6 @@ StepMetadata::StepMetadata(const StepCapacity &capacity) : capacity_(capacity) {
         plan::Metadata_PresencePenalty, plan::Metadata_FrequencyPenalty})
     place(array, capacity.sequences);
   place(plan::Metadata_PageTable, int64_t{capacity.sequences} * capacity.pages_per_sequence);
-  penalty_offset_ = at;
   for (plan::Metadata array : {plan::Metadata_PenaltyRows, plan::Metadata_PenaltyTokens, plan::Metadata_PenaltyCounts})
     place(array, capacity.penalty_entries);
   block_.resize(at / sizeof(int32_t));
@@ -134,7 +133,11 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
       SetSampling(logits, greedy, 0);
     }
   }
-  used_bytes_ = entries > 0 ? bytes() : penalty_offset_;
+  // The page table comes last but for penalties: rows of sequences that the step does not have stay here.
+  used_bytes_ = entries > 0 ? bytes()
+                            : OffsetOf(plan::Metadata_PageTable) +
+                                  static_cast<uint64_t>(sequence_count) *
+                                      static_cast<uint64_t>(capacity_.pages_per_sequence) * sizeof(int32_t);
   return StepSizes{padded_rows, sequence_count, tiles, logits, entries, 0};
 }
 

@@ -81,7 +81,6 @@ private:
   StepCapacity capacity_;
   std::vector<QueryTile> query_tiles_; // of the step being filled
   std::array<uint64_t, plan::Metadata_MAX + 1> offsets_{};
-  uint64_t penalty_offset_ = 0;
   uint64_t used_bytes_ = 0;
   std::vector<int32_t> block_;
   std::vector<size_t> pages_written_; // by place in the page table; what lies after them is -1
