@@ -38,7 +38,7 @@ private:
   Value tensorMap(unsigned i) { return kernel.getArgument(program.getNumArguments() + i); }
   /// Evaluates inside the loop or after it: what the block knows is not computed again.
   PointEvaluator evaluator(PointEvaluator::Source source);
-  LogicalResult evaluateScalars();
+  LogicalResult evaluateScalars(Block &body);
   void setUpThread();
   void setUpMemory();
   LogicalResult attend();
@@ -88,18 +88,15 @@ PointEvaluator DecodeAttentionLowering::evaluator(PointEvaluator::Source source)
       });
 }
 
-/// Everything scalar that the program computes before its loop, so that it is known wherever it is used.
-LogicalResult DecodeAttentionLowering::evaluateScalars() {
-  for (Block *body = loop.loop->getBlock(); body; body = body->getParentOp()->getBlock()) {
-    for (Operation &op : *body) {
-      if (&op == loop.loop.getOperation())
-        break;
-      bool isScalar = op.getNumRegions() == 0 && op.getNumResults() == 1 && op.getResult(0).getType().isIntOrIndex();
-      if (isScalar && !block.at(op.getResult(0)))
-        return failure();
-    }
-    if (isa<tile::ProgramOp>(body->getParentOp()))
+/// Everything scalar that `body` computes before the loop (or the branch that holds it), so that it is known wherever
+/// it is used, and its loads are under way together.
+LogicalResult DecodeAttentionLowering::evaluateScalars(Block &body) {
+  for (Operation &op : body) {
+    if (op.isAncestor(loop.loop))
       break;
+    bool isScalar = op.getNumRegions() == 0 && op.getNumResults() == 1 && op.getResult(0).getType().isIntOrIndex();
+    if (isScalar && !block.at(op.getResult(0)))
+      return failure();
   }
   return success();
 }
@@ -133,6 +130,8 @@ void DecodeAttentionLowering::setUpMemory() {
     b.loop("i", config.stages, KernelBuilder::Unrolled,
            [&](Value i) { b.call("mbarrier_init", "mbarrier.h", {b.offset(full, i), b.i32(1)}); });
     b.call("fence_mbarrier_init", "mbarrier.h", {});
+    for (unsigned i = 0; i < 2; ++i)
+      b.call("prefetch_tensor_map", "tma.h", tensorMap(i));
   });
   b.syncWarp();
 }
@@ -488,7 +487,7 @@ LogicalResult DecodeAttentionLowering::attend() {
   Value end = endOfKeys(loop.loop);
   if (!end)
     return loop.loop.emitError("has a bound that depends on the block's rank in more than the block's part");
-  if (failed(evaluateScalars()) || failed(loadPositions()))
+  if (failed(evaluateScalars(*loop.loop->getBlock())) || failed(loadPositions()))
     return failure();
   Type f32 = b.getF32Type();
   from = b.name("from", block.at(loop.loop.getLowerBound()));
@@ -565,19 +564,15 @@ LogicalResult DecodeAttentionLowering::run(LoweredKernel &lowered) {
   cuda::LaunchDependentsOp::create(b);
   setUpThread();
   setUpMemory();
-  Value condition;
-  for (Operation *parent = loop.loop->getParentOp(); parent != program.getOperation(); parent = parent->getParentOp()) {
-    auto branch = dyn_cast<scf::IfOp>(parent);
-    if (!branch || branch.elseBlock() || !branch.getThenRegion().isAncestor(loop.loop->getParentRegion()))
-      return parent->emitError("encloses the loop over keys; expected branches without an else");
-    Value holds = block.at(branch.getCondition());
-    if (!holds)
-      return failure();
-    condition = condition ? b.both(condition, holds) : holds;
-  }
+  if (failed(evaluateScalars(program.getBody().front())))
+    return failure();
+  auto branch = dyn_cast<scf::IfOp>(loop.loop->getParentOp());
+  bool isBranch = branch && branch->getParentOp() == program && !branch.elseBlock();
+  if (!isBranch && loop.loop->getParentOp() != program)
+    return loop.loop.emitError("stands in more than one branch without an else");
   LogicalResult result = success();
-  if (condition)
-    b.ifThen(condition, [&] { result = attend(); }, [&] { cuda::DependOp::create(b); });
+  if (isBranch)
+    b.ifThen(block.at(branch.getCondition()), [&] { result = attend(); }, [&] { cuda::DependOp::create(b); });
   else
     result = attend();
   if (failed(result))

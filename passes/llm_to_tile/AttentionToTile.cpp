@@ -52,6 +52,7 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
   Value tileSequences = b.metadata("TileSequences", i32, tile::Extent::QueryTiles);
   Value tileFirst = b.metadata("TileRows", i32, tile::Extent::QueryTiles);
   Value tileEnds = b.metadata("TileEnds", i32, tile::Extent::QueryTiles);
+  Value tileKeys = b.metadata("TileKeys", i32, tile::Extent::QueryTiles);
   Value positionsView = b.metadata("Positions", i32, tile::Extent::Tokens);
   Value keys = b.cache(true, op.getLayer(), d, element), values = b.cache(false, op.getLayer(), d, element);
   Value output = b.activationRows(group.getResult(0), d, Provenance::Output);
@@ -59,7 +60,9 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
   Value kvHead = b.toI32(tile::ProgramIdOp::create(b, b.getIndexType(), 0));
   Value tileId = tile::ProgramIdOp::create(b, b.getIndexType(), 1);
   auto read = [&](Value view, Value at) { return Value(tile::ReadOp::create(b, i32, view, ValueRange{at})); };
+  // All that leads to the keys' pages is known after one access.
   Value sequence = read(tileSequences, tileId), first = read(tileFirst, tileId), end = read(tileEnds, tileId);
+  Value length = read(tileKeys, tileId);
 
   b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::sge, sequence, b.i32(0)), [&] {
     // Rows of the block: m = row * share + head of the group.
@@ -73,8 +76,6 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
     Value query = b.gather(queries, queryRow, b.index(0), d);
     Value position = b.gather(positionsView, b.select(isReal, row, of(-1)));
     Value positionTile = b.broadcast(position, 1, keysPerTile);
-    Value lastPosition = read(positionsView, b.toIndex(b.sub(end, b.i32(1))));
-    Value length = b.add(lastPosition, b.i32(1));
 
     Value from = b.index(0);
     if (op.getWindow()) {

@@ -12,8 +12,9 @@ StepMetadata::StepMetadata(const StepCapacity &capacity) : capacity_(capacity) {
     offsets_[static_cast<size_t>(array)] = at;
     at += (static_cast<uint64_t>(elements) * sizeof(int32_t) + 255) / 256 * 256;
   };
-  for (plan::Metadata array : {plan::Metadata_TokenIds, plan::Metadata_Positions, plan::Metadata_RowSequences,
-                               plan::Metadata_TileSequences, plan::Metadata_TileRows, plan::Metadata_TileEnds})
+  for (plan::Metadata array :
+       {plan::Metadata_TokenIds, plan::Metadata_Positions, plan::Metadata_RowSequences, plan::Metadata_TileSequences,
+        plan::Metadata_TileRows, plan::Metadata_TileEnds, plan::Metadata_TileKeys})
     place(array, capacity.tokens);
   for (plan::Metadata array :
        {plan::Metadata_ContextLengths, plan::Metadata_LogitRowIndices, plan::Metadata_Temperature, plan::Metadata_TopK,
@@ -67,7 +68,7 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
   int32_t *ids = Ints(plan::Metadata_TokenIds), *positions = Ints(plan::Metadata_Positions),
           *sequences = Ints(plan::Metadata_RowSequences), *tile_sequences = Ints(plan::Metadata_TileSequences),
           *tile_rows = Ints(plan::Metadata_TileRows), *tile_ends = Ints(plan::Metadata_TileEnds),
-          *logit_rows = Ints(plan::Metadata_LogitRowIndices);
+          *tile_keys = Ints(plan::Metadata_TileKeys), *logit_rows = Ints(plan::Metadata_LogitRowIndices);
   int32_t row = 0, tiles = 0, logits = 0, entries = 0;
   query_tiles_.clear();
   for (size_t s = 0; s < rows.size(); ++s) {
@@ -107,6 +108,7 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
     tile_sequences[tiles] = tile.sequence;
     tile_rows[tiles] = tile.first;
     tile_ends[tiles] = tile.end;
+    tile_keys[tiles] = tile.keys;
     ++tiles;
   }
   // Padding: rows, tiles and logits rows that belong to nobody. Nothing of an earlier step is left in them.
@@ -117,6 +119,7 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
       tile_sequences[tiles] = -1;
       tile_rows[tiles] = row;
       tile_ends[tiles] = row;
+      tile_keys[tiles] = 0;
       ++tiles;
     }
   }

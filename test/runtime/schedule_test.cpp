@@ -56,6 +56,7 @@ TEST_F(StepTest, RaggedRowsAreInTilesOfOneSequence) {
   EXPECT_THAT(Ints(plan::Metadata_TileSequences, 4), ElementsAre(2, 2, 0, 1));
   EXPECT_THAT(Ints(plan::Metadata_TileRows, 4), ElementsAre(8, 4, 0, 1));
   EXPECT_THAT(Ints(plan::Metadata_TileEnds, 4), ElementsAre(9, 8, 1, 4));
+  EXPECT_THAT(Ints(plan::Metadata_TileKeys, 4), ElementsAre(7, 6, 5, 3));
   // The third sequence's prompt is not at its end.
   EXPECT_THAT(Ints(plan::Metadata_LogitRowIndices, 2), ElementsAre(0, 3));
   EXPECT_EQ(step_.used_bytes(), step_.OffsetOf(plan::Metadata_PageTable) + 9 * sizeof(int32_t))
