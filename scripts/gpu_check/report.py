@@ -6,6 +6,7 @@ from .common import ROOT
 
 NOTES = ROOT / "docs" / "performance-notes.md"
 REFERENCES = ROOT / "test" / "bench" / "references.json"
+GOALS = ROOT / "test" / "bench" / "goals.json"
 MICRO = 1e6
 
 
@@ -24,15 +25,84 @@ def peer_of(results: dict, model: str, work: str) -> dict | None:
     return next((step for step in steps_of(results, "peers") if step["model"] == model and step["work"] == work), None)
 
 
-def speedup(ours_ms: float, ours_read: float, other_ms: float, other_read: float) -> str:
+def speedup(ours_ms: float, ours_read: float, other_ms: float, other_read: float) -> float:
     """How much faster we are, each side in units of the bandwidth of its own card."""
-    return f"{other_ms * other_read / (ours_ms * ours_read):.2f}×"
+    return other_ms * other_read / (ours_ms * ours_read)
+
+
+PEER_WORK = {"torch.compile": "compiled", "transformers eager": "eager"}
+
+
+def others_of(results: dict, model: str, sequences: int, context: int) -> dict[str, tuple[float, float]]:
+    """Milliseconds and read bandwidth of each peer and other engine that has this decode step."""
+    found = {}
+    for name, work in PEER_WORK.items():
+        if peer := peer_of(results, model, f"{work} {sequences} {context}"):
+            found[name] = peer["ms"], peer["read"]
+    for name, engine in json.loads(REFERENCES.read_text())["engines"].items():
+        if ms := engine["ms"].get(model, {}).get(f"{sequences}@{context}"):
+            found[name] = ms, engine["read"] * 1e12
+    return found
+
+
+def dependency_us(row: dict, read: float) -> float:
+    """What a kernel of a step costs beside its bytes."""
+    profile = row["profile"]
+    launches = sum(kernel["launches"] for kernel in profile["kernels"])
+    return (profile["untraced_step_us"] - profile["bytes"] / read * MICRO) / launches
+
+
+def goals_table(results: dict) -> list[str]:
+    """Each goal beside what was measured; what was not measured is left out."""
+    goals, rows = json.loads(GOALS.read_text()), []
+
+    def add(what: str, found: float, wanted: float, most: bool = False) -> None:
+        met = found <= wanted if most else found >= wanted
+        rows.append([what, f"{'at most' if most else 'at least'} {wanted:g}", f"{found:.3f}", "met" if met else "**missed**"])
+
+    for step in steps_of(results, "decode"):
+        for row in step["rows"]:
+            model, key = step["model"], f"{row['batch']}@{row['n_depth']}"
+            ms, read = row["median_step_ms"], step["read"]
+            name = f"{model}, {row['batch']} × {row['n_depth']}"
+            if wanted := goals["share_of_read"].get(model, {}).get(key):
+                add(f"{name}: share of read", row["bytes"] / read / ms * 1e3, wanted)
+            for other, found in others_of(results, model, row["batch"], row["n_depth"]).items():
+                if wanted := goals["times_faster"].get(other, {}).get(model, {}).get(key):
+                    add(f"{name}: times faster than {other}", speedup(ms, read, *found), wanted)
+    kernels = steps_of(results, "kernels")
+    for step in kernels:
+        for row in step["rows"] if isinstance(step["rows"], list) else []:
+            if row["batch"] == 1 and not row["test"].startswith("pp"):
+                add(f"{step['model']}, 1 row: cost of a dependency, µs", dependency_us(row, step["read"]), goals["dependency_us"], True)
+    worst = {}
+    for model, count, kernel, us, other in compared_kernels(results):
+        for kind, key in (("alone", "linear_us"), ("with_ops", "unfused_us")):
+            at = worst.get((model, count, kind), (float("inf"), ""))
+            worst[model, count, kind] = min(at, (other[key] / us, kernel))
+    for (model, count, kind), (ratio, kernel) in worst.items():
+        add(f"{model}, {count} rows: times faster than cuBLASLt {kind.replace('_', ' ')}, the worst ({kernel})", ratio,
+            goals["cublas"][kind])
+    for step in steps_of(results, "attention"):
+        for row in step["rows"]:
+            context = row["test"].split("@ d")[-1]
+            share = row["bytes"] / step["read"] * MICRO / row["us"]
+            name = f"attention, {step['model']}, {row['batch']} × {context}"
+            if ":" in context:
+                add(f"{name}: share of read", share, goals["attention"]["ragged"])
+            elif row["bytes"] >= goals["attention"]["least_bytes"]:
+                add(f"{name}: share of read", share, goals["attention"]["share_of_read"])
+            if step["model"].endswith("d128") and row["batch"] == 1 and context == "8192":
+                add(f"{name}: µs", row["us"], goals["attention"]["d128_8192_us"], True)
+    if not rows:
+        return []
+    met = sum(row[-1] == "met" for row in rows)
+    return ["## Goals", "", f"{met} of {len(rows)} are met.", "", *table(["what", "wanted", "measured", ""], rows)]
 
 
 def decode_tables(results: dict) -> list[str]:
     references = json.loads(REFERENCES.read_text())["engines"]
-    header = ["model", "sequences", "context", "GB", "floor ms", "ms", "±%", "share of read", "torch.compile", "transformers eager",
-              *references]
+    header = ["model", "sequences", "context", "GB", "floor ms", "ms", "±%", "share of read", *PEER_WORK, *references]
     rows = []
     for step in steps_of(results, "decode"):
         read = step["read"]
@@ -41,12 +111,9 @@ def decode_tables(results: dict) -> list[str]:
             floor = row["bytes"] / read * 1e3
             line = [step["model"], str(row["batch"]), str(depth), f"{row['bytes'] / 1e9:.2f}", f"{floor:.3f}", f"{ms:.3f}",
                     f"{row['stddev_ts'] / row['avg_ts'] * 100:.1f}", f"**{floor / ms:.3f}**"]
-            for work in ("compiled", "eager"):
-                peer = peer_of(results, step["model"], f"{work} {row['batch']} {depth}")
-                line.append(f"{peer['ms']:.2f} ms, {speedup(ms, read, peer['ms'], peer['read'])}" if peer else "")
-            for engine in references.values():
-                other = engine["ms"].get(step["model"], {}).get(f"{row['batch']}@{depth}")
-                line.append(f"{other:.2f} ms, {speedup(ms, read, other, engine['read'] * 1e12)}" if other else "")
+            others = others_of(results, step["model"], row["batch"], depth)
+            for name in (*PEER_WORK, *references):
+                line.append(f"{others[name][0]:.2f} ms, {speedup(ms, read, *others[name]):.2f}×" if name in others else "")
             rows.append((step["model"], depth, row["batch"], line))
     if not rows:
         return []
@@ -74,21 +141,46 @@ def family_of(kernel: dict) -> str | None:
     return None
 
 
+def products_of(results: dict, model: str) -> dict:
+    """What cuBLASLt needs: rows -> product -> microseconds."""
+    steps = steps_of(results, "kernels")
+    return next((step["rows"] for step in steps if step["model"] == model and isinstance(step["rows"], dict)), {})
+
+
+def rows_of(row: dict) -> str:
+    """Rows of a product in a profiled step, as cuBLASLt's figures name them."""
+    return row["test"][2:] if row["test"].startswith("pp") else str(row["batch"])
+
+
+def launch_us(kernel: dict) -> float:
+    return (kernel["us"] + kernel["gap_us"]) / kernel["launches"]
+
+
+def compared_kernels(results: dict):
+    """(model, rows, kernel, its microseconds, cuBLASLt's) of each product of the decode steps profiled."""
+    for step in steps_of(results, "kernels"):
+        for row in step["rows"] if isinstance(step["rows"], list) else []:
+            others = products_of(results, step["model"]).get(rows_of(row), {})
+            for kernel in row["profile"]["kernels"]:
+                if other := others.get(family_of(kernel) or ""):
+                    yield step["model"], rows_of(row), kernel["kernel"], launch_us(kernel), other
+
+
 def kernel_tables(results: dict) -> list[str]:
     lines, steps = [], steps_of(results, "kernels")
     for step in steps:
-        peer = next((s["rows"] for s in steps if s["model"] == step["model"] and isinstance(s["rows"], dict)), {})
+        peer = products_of(results, step["model"])
         if not isinstance(step["rows"], list):
             continue
         for row in step["rows"]:
             profile, read = row["profile"], step["read"]
             is_prompt = row["test"].startswith("pp")
-            count = row["test"][2:] if is_prompt else str(row["batch"])
+            count = rows_of(row)
             others = peer.get(count, {})
             body = []
             for kernel in profile["kernels"]:
                 n = kernel["launches"]
-                us, bytes_moved = (kernel["us"] + kernel["gap_us"]) / n, kernel["bytes"] / n
+                us, bytes_moved = launch_us(kernel), kernel["bytes"] / n
                 line = [kernel["kernel"], f"{n:g}", f"{bytes_moved / 1e6:.2f}", f"{bytes_moved / read * MICRO:.2f}", f"{us:.2f}",
                         f"{bytes_moved / read * MICRO / us:.2f}" if us > 0 else ""]
                 line.append(f"{kernel['flops'] / n / us / 1e6:.0f}" if us > 0 and kernel["flops"] else "")
@@ -102,9 +194,8 @@ def kernel_tables(results: dict) -> list[str]:
                             "cuBLASLt + ops µs"], body)
             if not is_prompt:
                 launches = sum(kernel["launches"] for kernel in profile["kernels"])
-                cost = (profile["untraced_step_us"] - profile["bytes"] / read * MICRO) / launches
                 lines += [f"Cost of a dependency: ({profile['untraced_step_us']:.0f} µs − {profile['bytes'] / read * MICRO:.0f}) ÷ "
-                          f"{launches:.0f} kernels = {cost:.2f} µs; traced, the step took {profile['step_us']:.0f} µs, of which "
+                          f"{launches:.0f} kernels = {dependency_us(row, read):.2f} µs; traced, the step took {profile['step_us']:.0f} µs, of which "
                           f"{profile['gaps_us']:.0f} between kernels.", ""]
     if not lines:
         return []
@@ -226,7 +317,7 @@ def report(results: dict) -> str:
     chip = f"an {env['chip']} (driver {env['driver']})" if "chip" in env else "a cpu"
     lines = ["# Performance", "",
              f"Measured by `scripts/gpu-check` on {chip} on {env['date']} with {env['version']}. Weights are random bfloat16.", ""]
-    for part in (decode_tables, kernel_tables, attention_table, ablation_table, prefill_table, cpu_table,
+    for part in (goals_table, decode_tables, kernel_tables, attention_table, ablation_table, prefill_table, cpu_table,
                  correctness_tables, sanitizer_lines):
         lines += part(results)
     if NOTES.exists():
