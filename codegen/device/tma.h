@@ -15,6 +15,14 @@ __device__ __forceinline__ void tma_load_2d(T *shared, const CUtensorMap &map, m
 }
 template <typename T>
 __device__ __forceinline__ void tma_load_4d(T *shared, const CUtensorMap &map, mbarrier *bar, int x, int y, int z,
+                                            int w, long long policy) {
+  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], "
+               "[%1, {%3, %4, %5, %6}], [%2], %7;" ::"r"(shared_address(shared)),
+               "l"(&map), "r"(shared_address(bar)), "r"(x), "r"(y), "r"(z), "r"(w), "l"(policy)
+               : "memory");
+}
+template <typename T>
+__device__ __forceinline__ void tma_load_4d(T *shared, const CUtensorMap &map, mbarrier *bar, int x, int y, int z,
                                             int w) {
   asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], "
                "[%1, {%3, %4, %5, %6}], [%2];" ::"r"(shared_address(shared)),

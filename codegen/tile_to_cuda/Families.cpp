@@ -18,8 +18,14 @@ static constexpr Family families[] = {
     {"attention", lowerGeneric}, {"decode_attention", lowerDecodeAttention},
     {"gemm", lowerGemm},         {"generic", lowerGeneric},
     {"matvec", lowerMatvec},     {"rows", lowerGeneric},
-    {"sample", lowerGeneric},
+    {"sample", lowerGeneric},    {"swap_ab", lowerSwapAb},
 };
+
+Chip inlay::chipOf(const CudaOptions &options) {
+  Chip chip = kHopper;
+  chip.multiprocessors = options.multiprocessors;
+  return chip;
+}
 
 FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
   auto name = program->getAttrOfType<StringAttr>("family");

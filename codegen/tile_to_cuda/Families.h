@@ -12,6 +12,7 @@
 
 #include "codegen/tile_to_cuda/Compile.h"
 #include "mlir/IR/Builders.h"
+#include "passes/tile/Chip.h"
 
 namespace inlay {
 /// What a lowering made: the kernel, and what the plan must know to launch it. Threads, cluster and dynamic shared
@@ -25,6 +26,9 @@ struct LoweredKernel {
 
 using FamilyLowering = mlir::LogicalResult (*)(tile::ProgramOp program, mlir::OpBuilder &builder,
                                                const CudaOptions &options, LoweredKernel &result);
+
+/// The chip that is compiled for, with as many multiprocessors as the options say.
+Chip chipOf(const CudaOptions &options);
 
 /// Everything that no other family takes: row-wise programs, attention, and any other as a fallback.
 mlir::LogicalResult lowerGeneric(tile::ProgramOp program, mlir::OpBuilder &builder, const CudaOptions &options,
@@ -41,6 +45,10 @@ mlir::LogicalResult lowerMatvec(tile::ProgramOp program, mlir::OpBuilder &builde
 /// Linear layers of many rows: warpgroup products fed by a producer through TMA.
 mlir::LogicalResult lowerGemm(tile::ProgramOp program, mlir::OpBuilder &builder, const CudaOptions &options,
                               LoweredKernel &result);
+
+/// Linear layers of a batch of sequences: weights on the fixed side of warpgroup products, K shared by a cluster.
+mlir::LogicalResult lowerSwapAb(tile::ProgramOp program, mlir::OpBuilder &builder, const CudaOptions &options,
+                                LoweredKernel &result);
 
 /// The lowering that a program's `family` names; lowerGeneric without one, null (with a diagnostic) if unknown.
 FamilyLowering familyLowering(tile::ProgramOp program);

@@ -265,7 +265,7 @@ LogicalResult inlay::lowerGemm(tile::ProgramOp program, OpBuilder &builder, cons
                                  "them as they are in memory");
   if (loop->k % 8 != 0)
     return loop->loop.emitError("runs over ") << loop->k << " columns; TMA takes rows of a multiple of 16 bytes";
-  FailureOr<DictionaryAttr> attribute = selectConfig(program, kHopper);
+  FailureOr<DictionaryAttr> attribute = selectConfig(program, chipOf(options));
   if (failed(attribute))
     return failure();
   GemmConfig config = GemmConfig::from(*attribute);

@@ -633,7 +633,7 @@ LogicalResult inlay::lowerMatvec(tile::ProgramOp program, OpBuilder &builder, co
            << loop->k << " columns; rows are read in 16 bytes, so expected a multiple of 8";
   if (auto gather = dyn_cast<tile::GatherOp>(loop->rows); gather && !gather.getIndices().getDefiningOp<tile::LoadOp>())
     return gather.emitError("gathers rows by computed indices; the family matvec takes loaded ones");
-  FailureOr<DictionaryAttr> attribute = selectConfig(program, kHopper);
+  FailureOr<DictionaryAttr> attribute = selectConfig(program, chipOf(options));
   if (failed(attribute))
     return failure();
   MatvecConfig config = MatvecConfig::from(*attribute);

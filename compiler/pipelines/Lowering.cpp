@@ -11,8 +11,8 @@
 using namespace mlir;
 using namespace inlay;
 
-/// The most rows of a step that the streaming family takes (see chooseLinearTile).
-static constexpr int64_t streamingRows = 16;
+/// Decode steps of up to so many sequences have an entry for each power of two.
+static constexpr int64_t batchRows = 128;
 
 std::vector<EntryPoint> inlay::chooseEntryPoints(StringRef target, const StepLimits &limits) {
   std::vector<EntryPoint> entries;
@@ -24,8 +24,9 @@ std::vector<EntryPoint> inlay::chooseEntryPoints(StringRef target, const StepLim
     entries.push_back(std::move(entry));
   };
   // One sequence gets programs of its own: a cpu's tile has as many rows as the step, and a GPU keeps one row in shared
-  // memory. On a GPU up to streamingRows sequences cost the linear layers about the same, but attention splits the
-  // context of few sequences over more blocks; all programs that do not depend on that are the same ones.
+  // memory. On a GPU up to 16 sequences cost the linear layers about the same, but attention splits the
+  // context of few sequences over more blocks; all programs that do not depend on that are the same ones. From 32 on,
+  // the family swap_ab computes as many rows as the entry has.
   int64_t previous = 0;
   auto addUpTo = [&](int64_t sequences) {
     if (sequences < limits.maxNumSeqs) {
@@ -33,7 +34,7 @@ std::vector<EntryPoint> inlay::chooseEntryPoints(StringRef target, const StepLim
       previous = sequences;
     }
   };
-  for (int64_t sequences = 1; sequences <= (target == "cpu" ? 1 : 2 * streamingRows); sequences *= 2)
+  for (int64_t sequences = 1; sequences <= (target == "cpu" ? 1 : batchRows); sequences *= 2)
     addUpTo(sequences);
   addDecode("decode_" + std::to_string(limits.maxNumSeqs), limits.maxNumSeqs, previous);
   entries.push_back(

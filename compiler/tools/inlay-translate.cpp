@@ -36,7 +36,7 @@ static LogicalResult writeFile(const llvm::Twine &path, llvm::StringRef content)
 }
 
 /// How to launch a kernel, for the GPU checks: grid counts are [extent, divisor, multiplier] as in plan.fbs, tensor
-/// maps [argument, dims, strides, box, swizzle].
+/// maps [argument, dims, strides, box, swizzle, extent that multiplies the last of dims or -1].
 static std::string launchOf(const CudaKernel &kernel) {
   std::string text;
   llvm::raw_string_ostream os(text);
@@ -56,7 +56,7 @@ static std::string launchOf(const CudaKernel &kernel) {
     list(map.dims);
     list(map.strides);
     list(map.box);
-    os << ", " << map.swizzle << "]";
+    os << ", " << map.swizzle << ", " << map.capacityExtent << "]";
   });
   os << "]}\n";
   return text;

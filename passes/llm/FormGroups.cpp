@@ -15,6 +15,8 @@ namespace inlay {
 
 /// Rows up to which weights are streamed through tensor cores with the tokens on M (see the family matvec).
 static constexpr int64_t streamingRows = 16;
+/// The most rows that wgmma has on the side of its N.
+static constexpr int64_t swapAbRows = 256;
 
 namespace {
 
@@ -71,7 +73,9 @@ private:
     if (isa<PagedAttentionOp>(anchor))
       return "attention";
     auto input = cast<RankedTensorType>(anchor->getOperand(0).getType());
-    return isGpu && maxRows <= streamingRows && input.getElementTypeBitWidth() == 16 ? "matvec" : "gemm";
+    if (!isGpu || input.getElementTypeBitWidth() != 16)
+      return "gemm";
+    return maxRows <= streamingRows ? "matvec" : maxRows <= swapAbRows ? "swap_ab" : "gemm";
   }
 
   /// Takes in `op`, which joins as `role`, and says so.
@@ -112,8 +116,8 @@ private:
       return "the option separate-norms keeps it apart";
     if (!isReadOnlyBy(op, group))
       return "its result is read elsewhere too";
-    if (group.family == "gemm" && isGpu)
-      return "the copy engine stages the activations of the family gemm, and cannot change them";
+    if (isGpu && (group.family == "gemm" || group.family == "swap_ab"))
+      return "the copy engine stages the activations of the family " + group.family + ", and cannot change them";
     auto linear = dyn_cast<LinearOp>(anchor);
     if (group.family == "matvec" && linear && !fitsRegisters(linear, op.getStagedVectors(), kHopper))
       return "a thread has no registers for its part of its weight beside the row of '" + linear.getWeight().str() +

@@ -35,6 +35,8 @@ LinearTile inlay::chooseLinearTile(const StepShape &step, StringRef family, int6
     return {step.maxTokens == 1 ? 1 : 16, 16, 64};
   // The kernel computes whole tiles of the program, so their columns are a power of two.
   int64_t columns = columnUnit ? largestDivisor(columnUnit & -columnUnit, 128) : 128;
+  if (family == "swap_ab")
+    return {(step.maxTokens + 31) / 32 * 32, columns, 64};
   return {128, columns, 64};
 }
 

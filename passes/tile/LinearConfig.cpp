@@ -6,6 +6,7 @@
 #include "llvm/Support/MathExtras.h"
 
 #include <array>
+#include <limits>
 
 using namespace mlir;
 using namespace inlay;
@@ -38,6 +39,13 @@ static constexpr Field<GemmConfig> kGemmFields[] = {
     {"consumer_registers", &GemmConfig::consumerRegisters},
 };
 
+static constexpr Field<SwapAbConfig> kSwapAbFields[] = {
+    {"tile_rows", &SwapAbConfig::tileRows}, {"tile_columns", &SwapAbConfig::tileColumns},
+    {"tile_k", &SwapAbConfig::tileK},       {"consumers", &SwapAbConfig::consumers},
+    {"split", &SwapAbConfig::split},        {"slots", &SwapAbConfig::slots},
+    {"stages", &SwapAbConfig::stages},      {"shared_bytes", &SwapAbConfig::sharedBytes},
+};
+
 template <typename Config, size_t n>
 static DictionaryAttr write(const Config &config, const Field<Config> (&fields)[n], MLIRContext *context) {
   Builder builder(context);
@@ -59,6 +67,8 @@ DictionaryAttr MatvecConfig::toAttribute(MLIRContext *context) const { return wr
 MatvecConfig MatvecConfig::from(DictionaryAttr attribute) { return read(attribute, kMatvecFields); }
 DictionaryAttr GemmConfig::toAttribute(MLIRContext *context) const { return write(*this, kGemmFields, context); }
 GemmConfig GemmConfig::from(DictionaryAttr attribute) { return read(attribute, kGemmFields); }
+DictionaryAttr SwapAbConfig::toAttribute(MLIRContext *context) const { return write(*this, kSwapAbFields, context); }
+SwapAbConfig SwapAbConfig::from(DictionaryAttr attribute) { return read(attribute, kSwapAbFields); }
 
 /// Two blocks of under half a multiprocessor each: while one waits for its predecessor, the other's ring keeps memory
 /// busy (peers/decode_chain.cu: one slot .89 of read, two .93, three .89).
@@ -114,5 +124,34 @@ GemmConfig inlay::chooseGemm(const LinearShape &shape, const Chip &chip) {
   config.blocks = chip.multiprocessors;
   int64_t stageBytes = (config.tileRows + config.tileColumns) * config.tileK * 2;
   config.stages = std::min<int64_t>(config.stages, (chip.blockSharedBytes - 2048) / stageBytes);
+  return config;
+}
+
+SwapAbConfig inlay::chooseSwapAb(const LinearShape &shape, const Chip &chip) {
+  SwapAbConfig config;
+  config.tileRows = llvm::divideCeil(shape.rows, 32) * 32;
+  // A thread has half as many sums as there are rows; two blocks leave it 112 registers.
+  config.slots = config.tileRows <= 128 ? kSlots : 1;
+  config.sharedBytes = std::min(chip.sharedBytes / config.slots - chip.reservedSharedBytes, chip.blockSharedBytes);
+  int64_t stageBytes = (config.tileRows + config.tileColumns) * config.tileK * 2;
+  constexpr int64_t barrierBytes = 1024;
+  config.stages = std::min<int64_t>((config.sharedBytes - barrierBytes) / stageBytes, 8);
+
+  // Time in stages that a slot reads. A wave begins with an empty ring; blocks that share K read each other's sums.
+  constexpr int64_t waveSteps = 4;
+  int64_t tiles = llvm::divideCeil(shape.columns, config.tileColumns), steps = llvm::divideCeil(shape.k, config.tileK);
+  int64_t exchange = llvm::divideCeil(config.tileRows * config.tileColumns * 4, stageBytes);
+  int64_t best = std::numeric_limits<int64_t>::max();
+  for (int64_t split : {1, 2, 4, 8}) {
+    int64_t share = llvm::divideCeil(steps, split);
+    if ((split - 1) * share >= steps)
+      break;
+    int64_t waves = llvm::divideCeil(tiles * split, config.slots * chip.multiprocessors);
+    int64_t time = waves * (share + waveSteps + (split > 1 ? exchange : 0));
+    if (time < best) {
+      best = time;
+      config.split = split;
+    }
+  }
   return config;
 }

@@ -55,10 +55,25 @@ struct GemmConfig {
   static GemmConfig from(mlir::DictionaryAttr attribute);
 };
 
+/// A matrix product of few rows on warpgroups: weights on wgmma's M, the step's rows on its N.
+struct SwapAbConfig {
+  int64_t tileRows = 32; // of activations: a multiple of 32, at most 256
+  int64_t tileColumns = 128, tileK = 64;
+  int64_t consumers = 2;   // warpgroups
+  int64_t split = 1;       // blocks of a cluster that share K
+  int64_t slots = 2;       // blocks that share a multiprocessor
+  int64_t stages = 4;      // of both operands in the ring
+  int64_t sharedBytes = 0; // in all
+
+  mlir::DictionaryAttr toAttribute(mlir::MLIRContext *context) const;
+  static SwapAbConfig from(mlir::DictionaryAttr attribute);
+};
+
 MatvecConfig chooseMatvec(const LinearShape &shape, const Chip &chip);
 GemmConfig chooseGemm(const LinearShape &shape, const Chip &chip);
+SwapAbConfig chooseSwapAb(const LinearShape &shape, const Chip &chip);
 
-/// The config that a program of the families matvec or gemm has, or else the one chosen for it.
+/// The config that a program of the families matvec, gemm or swap_ab has, or else the one chosen for it.
 mlir::FailureOr<mlir::DictionaryAttr> selectConfig(tile::ProgramOp program, const Chip &chip);
 } // namespace inlay
 

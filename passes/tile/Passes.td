@@ -8,7 +8,7 @@ include "mlir/Pass/PassBase.td"
 def SelectConfigPass : Pass<"tile-select-config", "::mlir::ModuleOp"> {
   let summary = "Writes onto each program how its family runs it on the chip.";
   let description = [{
-    Programs of the families `matvec` and `gemm` get the attribute `config`: the
+    Programs of the families `matvec`, `gemm` and `swap_ab` get the attribute `config`: the
     grid, stages, tiles and shared memory that LinearConfig.h computes from the
     program's shape and the chip. A program that has one keeps it, so that a
     person or a tuning database may choose.

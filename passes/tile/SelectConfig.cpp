@@ -25,15 +25,19 @@ FailureOr<DictionaryAttr> inlay::selectConfig(tile::ProgramOp program, const Chi
   if (failed(loop))
     return failure();
   LinearShape shape{loop->weight.getView().getType().getShape()[0], loop->k, loop->tokens};
-  return program->getAttrOfType<StringAttr>("family").getValue() == "gemm"
-             ? chooseGemm(shape, chip).toAttribute(program.getContext())
-             : chooseMatvec(shape, chip).toAttribute(program.getContext());
+  StringRef family = program->getAttrOfType<StringAttr>("family").getValue();
+  MLIRContext *context = program.getContext();
+  if (family == "gemm")
+    return chooseGemm(shape, chip).toAttribute(context);
+  if (family == "swap_ab")
+    return chooseSwapAb(shape, chip).toAttribute(context);
+  return chooseMatvec(shape, chip).toAttribute(context);
 }
 
 void SelectConfigPass::runOnOperation() {
   for (tile::ProgramOp program : getOperation().getOps<tile::ProgramOp>()) {
     auto family = program->getAttrOfType<StringAttr>("family");
-    if (!family || (family.getValue() != "matvec" && family.getValue() != "gemm"))
+    if (!family || !llvm::is_contained({"matvec", "gemm", "swap_ab"}, family.getValue()))
       continue;
     FailureOr<DictionaryAttr> config = selectConfig(program, kHopper);
     if (failed(config))

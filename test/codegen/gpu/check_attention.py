@@ -17,7 +17,7 @@ import sys
 
 import numpy as np
 
-from check_kernels import Emulator, Gpu, Pages, from_bf16, random_bf16, relative_error
+from check_kernels import Emulator, Gpu, Pages, from_bf16, map_of, random_bf16, relative_error
 
 # name: heads, kv heads, head_dim, page size, window, sequences that the entry takes, lengths of the sequences
 CASES = {
@@ -174,7 +174,7 @@ def time_chain(gpu, folder, case, lengths, layers):
     launches = []
     for _ in range(layers):
         pointers = [shared.get(i) or upload(array) for i, array in enumerate(arrays)]
-        maps = [gpu.encode(pointers[map[0]], *map[1:]) for map in spec["maps"]]
+        maps = [gpu.encode(pointers[map[0]], *map_of(map, sizes)) for map in spec["maps"]]
         keep.append((pointers, maps))
         launches.append((ctypes.c_void_p * (len(pointers) + len(maps) + 1))(
             *[ctypes.cast(ctypes.byref(p), ctypes.c_void_p) for p in pointers],

@@ -48,6 +48,12 @@ def pack_atoms(w):
     return np.ascontiguousarray(result)
 
 
+def map_of(spec, sizes):
+    """Dims, strides, box and swizzle of a tensor map in a kernel's JSON, for a step of `sizes`."""
+    _, dims, strides, box, swizzle, extent = spec
+    return dims[:-1] + [dims[-1] * (sizes[extent] if extent >= 0 else 1)], strides, box, swizzle
+
+
 class Gpu:
     def __init__(self):
         self.cuda = ctypes.CDLL("libcuda.so.1")
@@ -92,7 +98,7 @@ class Gpu:
             self.check(self.cuda.cuMemcpyHtoD_v2(pointer, array.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(array.nbytes)))
             pointers.append(pointer)
         step = (ctypes.c_int * 6)(*sizes)
-        maps = [self.encode(pointers[map[0]], *map[1:]) for map in spec["maps"]]
+        maps = [self.encode(pointers[map[0]], *map_of(map, sizes)) for map in spec["maps"]]
         arguments = (ctypes.c_void_p * (len(pointers) + len(maps) + 1))(
             *[ctypes.cast(ctypes.byref(p), ctypes.c_void_p) for p in pointers],
             *[ctypes.cast(map, ctypes.c_void_p) for map in maps], ctypes.cast(step, ctypes.c_void_p))
@@ -170,8 +176,9 @@ class Emulator:
             results.append(result)
         step = (ctypes.c_int * 6)(*sizes)
         maps = []
-        for argument, dims, strides, box, swizzle in spec["maps"]:
-            map = EmulatedMap(results[argument].ctypes.data, rank=len(dims), swizzle=swizzle)
+        for given_map in spec["maps"]:
+            dims, strides, box, swizzle = map_of(given_map, sizes)
+            map = EmulatedMap(results[given_map[0]].ctypes.data, rank=len(dims), swizzle=swizzle)
             map.dims[:len(dims)], map.strides[:len(dims)], map.box[:len(dims)] = dims, [2, *strides], box
             maps.append(map)
         given = (ctypes.c_void_p * (len(results) + len(maps) + 1))(
@@ -252,6 +259,22 @@ def check_residual(gpu, folder, rng):
         results, _ = gpu.launch(folder / "residual", "residual", [x, w, b, r], [m, 1, 1, 1, 0, 0])
         wanted = from_bf16(x).astype(np.float64) @ from_bf16(w).astype(np.float64).T + from_bf16(b) + from_bf16(r)
         yield f"residual of {m} rows", relative_error(from_bf16(results[3]), wanted), 5e-3
+
+
+def check_swap_ab(gpu, folder, rng):
+    for m in (1, 40, 70):
+        x, w = random_bf16(rng, m, 320), random_bf16(rng, 1000, 320, scale=0.06)
+        results, _ = gpu.launch(folder / "swap_ab", "swap_ab_swiglu", [x, pack_atoms(w), np.zeros((m, 500), np.uint16)],
+                                [m, 1, 1, 1, 0, 0])
+        h = from_bf16(x).astype(np.float64) @ from_bf16(w).astype(np.float64).T
+        gate, up = h[:, 0::2], h[:, 1::2]
+        yield f"swap-AB swiglu of {m} rows", relative_error(from_bf16(results[2]), gate / (1 + np.exp(-gate)) * up), 5e-3
+    for m in (5, 41):
+        x, w, b, r = (random_bf16(rng, m, 512), random_bf16(rng, 256, 512, scale=0.04), random_bf16(rng, 256),
+                      random_bf16(rng, m, 256))
+        results, _ = gpu.launch(folder / "swap_ab_split", "residual", [x, pack_atoms(w), b, r], [m, 1, 1, 1, 0, 0])
+        wanted = from_bf16(x).astype(np.float64) @ from_bf16(w).astype(np.float64).T + from_bf16(b) + from_bf16(r)
+        yield f"swap-AB residual of {m} rows in clusters", relative_error(from_bf16(results[3]), wanted), 5e-3
 
 
 def check_qkv_rope(gpu, folder, rng):
@@ -381,7 +404,7 @@ def check_sampling(gpu, folder, rng):
 def main():
     folder = pathlib.Path(sys.argv[1])
     gpu, failures = Emulator(sys.argv[3]) if sys.argv[2:3] == ["--emulate"] else Gpu(), 0
-    for check in (check_embedding, check_argmax, check_residual, check_swiglu, check_qkv_rope, check_attention,
+    for check in (check_embedding, check_argmax, check_residual, check_swiglu, check_swap_ab, check_qkv_rope, check_attention,
                   check_attention_mixed, check_sampling):
         try:
             for name, error, bound in check(gpu, folder, np.random.default_rng(1)):

@@ -98,7 +98,7 @@ template <typename T> static void tma_load_2d(T *shared, const CUtensorMap &map,
   copyBox(reinterpret_cast<unsigned char *>(shared), map, bar, at);
 }
 template <typename T>
-static void tma_load_4d(T *shared, const CUtensorMap &map, mbarrier *bar, int x, int y, int z, int w) {
+static void tma_load_4d(T *shared, const CUtensorMap &map, mbarrier *bar, int x, int y, int z, int w, long long = 0) {
   int at[] = {x, y, z, w};
   copyBox(reinterpret_cast<unsigned char *>(shared), map, bar, at);
 }

@@ -1,11 +1,19 @@
 #!/bin/sh
 # make_cubins.sh BIN FOLDER [cubin|cuda]: compiles every program of test/codegen/programs that check_kernels.py runs; needs
 # no GPU. With `cuda` only the text is written, which is what check_kernels.py --emulate needs; then NVRTC is not needed.
-# Matrix families are replaced by the generic lowering, so that it is what is checked.
+# Matrix families are replaced by the generic lowering, so that it is what is checked; then the family swap_ab, with the
+# config that is chosen and with one that goes through its ring twice in each of two blocks.
 set -eu
 mkdir -p "$2"
 here=$(cd "$(dirname "$0")" && pwd)
+translate() {
+  "$bin/inlay-translate" --tile-to-"$kind" --kernels-to="$1" >"$1.log" 2>&1 || { cat "$1.log"; exit 1; }
+}
+bin=$1 folder=$2 kind=${3:-cubin}
 for program in embedding argmax residual swiglu qkv_rope attention llama_decode_sm_90a llama_mixed_sm_90a; do
-  sed 's/family = "\(matvec\|gemm\)"/family = "generic"/' "$here/../programs/$program.mlir" |
-    "$1/inlay-translate" --tile-to-"${3:-cubin}" --kernels-to="$2/$program" >"$2.log" 2>&1 || { cat "$2.log"; exit 1; }
+  sed 's/family = "\(matvec\|gemm\)"/family = "generic"/' "$here/../programs/$program.mlir" | translate "$folder/$program"
 done
+translate "$folder/swap_ab" <"$here/../programs/swap_ab.mlir"
+attributes='family = "swap_ab", config = {tile_rows = 32 : i64, split = 2 : i64, stages = 2 : i64, shared_bytes = 115712 : i64}'
+sed -e 's/%w: !w\([,)]\)/%w: !w {tile.packing = "atom_8x64"}\1/' -e "s/^\(    grid affine_map.*>\) {\$/\1 attributes {$attributes} {/" \
+  "$here/../programs/residual.mlir" | translate "$folder/swap_ab_split"

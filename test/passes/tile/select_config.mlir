@@ -2,6 +2,8 @@
 !x = !tile.view<?x4096xbf16, activation, tokens>
 !w = !tile.view<4096x4096xbf16, weight>
 !y = !tile.view<?x4096xf32, output, tokens>
+!wide = !tile.view<128000x4096xbf16, weight>
+!logits = !tile.view<?x128000xf32, output, tokens>
 
 // Two slots on each of 132 multiprocessors take the 512 groups of 8 weight rows.
 // CHECK: tile.program @few_rows
@@ -68,4 +70,51 @@ tile.program @many_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
     scf.yield %d : tensor<128x128xf32>
   }
   tile.store %acc, %y[%row, %col] : tensor<128x128xf32>, !y
+}
+
+// 32 tiles of 128 columns fill 264 slots when 8 blocks share the 64 steps of K.
+// CHECK: tile.program @batch
+// CHECK-SAME: config = {consumers = 2 : i64, shared_bytes = 115712 : i64, slots = 2 : i64, split = 8 : i64, stages = 4 : i64, tile_columns = 128 : i64, tile_k = 64 : i64, tile_rows = 64 : i64}
+tile.program @batch(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (32, s0 ceildiv 64)> attributes {family = "swap_ab"} {
+  %n = tile.program_id 0
+  %m = tile.program_id 1
+  %c0 = arith.constant 0 : index
+  %c128 = arith.constant 128 : index
+  %c64 = arith.constant 64 : index
+  %c4096 = arith.constant 4096 : index
+  %row = arith.muli %m, %c64 : index
+  %col = arith.muli %n, %c128 : index
+  %zero = arith.constant dense<0.0> : tensor<64x128xf32>
+  %acc = scf.for %k = %c0 to %c4096 step %c64 iter_args(%a = %zero) -> (tensor<64x128xf32>) {
+    %xt = tile.load %x[%row, %k] : !x -> tensor<64x64xbf16>
+    %wt = tile.load %w[%col, %k] : !w -> tensor<128x64xbf16>
+    %d = tile.dot %xt, %wt, %a transpose_rhs : tensor<64x64xbf16>, tensor<128x64xbf16>, tensor<64x128xf32>
+    scf.yield %d : tensor<64x128xf32>
+  }
+  tile.store %acc, %y[%row, %col] : tensor<64x128xf32>, !y
+}
+
+// 1000 tiles fill the chip four times over as they are; 256 rows leave a multiprocessor one block.
+// CHECK: tile.program @batch_vocabulary
+// CHECK-SAME: config = {consumers = 2 : i64, shared_bytes = 232448 : i64, slots = 1 : i64, split = 1 : i64, stages = 4 : i64, tile_columns = 128 : i64, tile_k = 64 : i64, tile_rows = 256 : i64}
+tile.program @batch_vocabulary(%x: !x, %w: !wide {tile.packing = "atom_8x64"}, %y: !logits)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1000, s0 ceildiv 256)> attributes {family = "swap_ab"} {
+  %n = tile.program_id 0
+  %m = tile.program_id 1
+  %c0 = arith.constant 0 : index
+  %c128 = arith.constant 128 : index
+  %c256 = arith.constant 256 : index
+  %c64 = arith.constant 64 : index
+  %c4096 = arith.constant 4096 : index
+  %row = arith.muli %m, %c256 : index
+  %col = arith.muli %n, %c128 : index
+  %zero = arith.constant dense<0.0> : tensor<256x128xf32>
+  %acc = scf.for %k = %c0 to %c4096 step %c64 iter_args(%a = %zero) -> (tensor<256x128xf32>) {
+    %xt = tile.load %x[%row, %k] : !x -> tensor<256x64xbf16>
+    %wt = tile.load %w[%col, %k] : !wide -> tensor<128x64xbf16>
+    %d = tile.dot %xt, %wt, %a transpose_rhs : tensor<256x64xbf16>, tensor<128x64xbf16>, tensor<256x128xf32>
+    scf.yield %d : tensor<256x128xf32>
+  }
+  tile.store %acc, %y[%row, %col] : tensor<256x128xf32>, !logits
 }

@@ -1,0 +1,329 @@
+//===- LowerSwapAb.cpp - linear layers of a batch, weights on wgmma's M ----===//
+//
+// A step of 17 to 256 rows would leave most of a 128-row tile empty. Here 128 rows
+// of weights stand on the side of wgmma that has a fixed size, 64 for each of two
+// warpgroups, and the step's rows on the side that has any: y^T = W x^T. A producer
+// warp fills a ring, its first pass with weights before the kernel before has
+// ended. Where the weights have few tiles, the blocks of a cluster share K and read
+// each other's sums from shared memory, each for a part of the rows.
+//
+//===----------------------------------------------------------------------===//
+
+#include "codegen/tile_to_cuda/Elements.h"
+#include "codegen/tile_to_cuda/Families.h"
+#include "passes/tile/LinearConfig.h"
+#include "passes/tile/MainLoop.h"
+
+using namespace mlir;
+using namespace inlay;
+
+namespace {
+constexpr int64_t kAtomBytes = 1024, kAtomColumns = 64, kGroupRows = 8, kWarpgroup = 128;
+
+class SwapAbLowering {
+public:
+  SwapAbLowering(tile::ProgramOp program, const MainLoop &loop, const SwapAbConfig &config, const GridCount &rowTiles,
+                 cuda::KernelOp kernel)
+      : program(program), loop(loop), config(config), rowTiles(rowTiles), kernel(kernel),
+        b(UnknownLoc::get(program.getContext()), program.getContext()) {}
+  LogicalResult run(LoweredKernel &lowered);
+
+private:
+  Value pointerOf(Value view) { return kernel.getArgument(cast<BlockArgument>(view).getArgNumber()); }
+  Value map(unsigned i) { return kernel.getArgument(program.getArgumentTypes().size() + i); }
+  void setUp();
+  void loadWeights(Value slot, Value step);
+  void loadRows(Value slot, Value step);
+  void produce();
+  void consume();
+  void multiply(Value acc, Value slot, Value step);
+  void storeSums(Value acc);
+  Value sumOf(Value row, Value column);
+  LogicalResult epilogue();
+  void addTensorMaps(LoweredKernel &lowered);
+
+  tile::ProgramOp program;
+  MainLoop loop;
+  const SwapAbConfig &config;
+  GridCount rowTiles;
+  cuda::KernelOp kernel;
+  KernelBuilder b;
+
+  /// Sums in shared memory: [row][column], so padded that the 8 columns x 4 pairs of rows of a warp's store lie in
+  /// different banks.
+  int64_t pitch() const { return config.tileColumns + 4; }
+  int64_t columns() { return loop.weight.getView().getType().getShape()[0]; }
+
+  std::string element;
+  Value zero, thread, warp, rank, columnTile, firstRow, firstStep, count;
+  Value rowsRing, weightsRing, sums, full, empty, drained, policy;
+};
+} // namespace
+
+void SwapAbLowering::setUp() {
+  zero = b.index(0);
+  thread = b.name("thread", b.special(cuda::Special::ThreadX));
+  warp = b.name("warp", b.special(cuda::Special::Warp));
+  rank = config.split == 1 ? zero : b.name("rank", b.special(cuda::Special::ClusterRank));
+  columnTile = b.name("column_tile", b.div(b.special(cuda::Special::BlockX), config.split));
+  firstRow = b.name("first_row", b.mul(b.special(cuda::Special::BlockY), config.tileRows));
+  int64_t steps = llvm::divideCeil(loop.k, config.tileK), share = llvm::divideCeil(steps, config.split);
+  firstStep = b.name("first_step", b.mul(rank, share));
+  count =
+      steps % share == 0 ? b.index(share) : b.name("steps", b.min(b.index(share), b.sub(b.index(steps), firstStep)));
+
+  Type type = loop.weight.getView().getType().getElementType();
+  weightsRing = b.shared("weights_ring", type, config.stages * config.tileColumns * config.tileK * 2, kAtomBytes);
+  rowsRing = b.shared("rows_ring", type, config.stages * config.tileRows * config.tileK * 2, kAtomBytes);
+  full = b.shared("full", b.getI64Type(), config.stages * 8);
+  empty = b.shared("empty", b.getI64Type(), config.stages * 8);
+  drained = b.shared("drained", b.getI64Type(), 8);
+  sums = b.as(weightsRing, b.getF32Type()); // where the rings were
+  b.ifThen(b.equal(thread, 0), [&] {
+    b.loop("i", config.stages, KernelBuilder::Unrolled, [&](Value i) {
+      b.call("mbarrier_init", "mbarrier.h", {b.offset(full, i), b.i32(1)});
+      b.call("mbarrier_init", "mbarrier.h", {b.offset(empty, i), b.i32(config.consumers)});
+    });
+    b.call("mbarrier_init", "mbarrier.h", {drained, b.i32(config.consumers * kWarpgroup)});
+    b.call("fence_mbarrier_init", "mbarrier.h", {});
+  });
+  b.barrier();
+}
+
+void SwapAbLowering::loadWeights(Value slot, Value step) {
+  Value bar = b.name("bar", b.offset(full, slot));
+  b.call("mbarrier_arrive_expect", "mbarrier.h",
+         {bar, b.i32((config.tileRows + config.tileColumns) * config.tileK * 2)});
+  b.call("tma_load_4d", "tma.h",
+         {b.offset(weightsRing, b.mul(slot, config.tileColumns * config.tileK)), map(1), bar, zero, zero,
+          b.add(firstStep, step), b.mul(columnTile, config.tileColumns / kGroupRows), policy});
+}
+
+void SwapAbLowering::loadRows(Value slot, Value step) {
+  b.call("tma_load_2d", "tma.h",
+         {b.offset(rowsRing, b.mul(slot, config.tileRows * config.tileK)), map(0), b.offset(full, slot),
+          b.add(b.mul(b.add(firstStep, step), config.tileK), loop.columnOffset), firstRow});
+}
+
+/// Weights as far as the ring goes, then the wait, then their rows, then both together.
+void SwapAbLowering::produce() {
+  b.ifThen(b.equal(b.special(cuda::Special::Lane), 0), [&] {
+    policy = b.name("policy", b.call(b.getI64Type(), "evict_first_policy", "bulk_copy.h", {}));
+    b.call("prefetch_tensor_map", "tma.h", map(0));
+    Value early = b.name("early", b.min(count, b.index(config.stages)));
+    b.comment("What nobody on the device writes comes before the wait.");
+    b.loop("step", zero, early, b.index(1), KernelBuilder::Rolled, [&](Value step) { loadWeights(step, step); });
+    cuda::DependOp::create(b);
+    b.loop("step", zero, early, b.index(1), KernelBuilder::Rolled, [&](Value step) { loadRows(step, step); });
+    b.loop("step", early, count, b.index(1), KernelBuilder::Rolled, [&](Value step) {
+      Value slot = b.name("slot", b.rem(step, config.stages));
+      Value pass = b.name("pass", b.div(step, config.stages));
+      b.call("mbarrier_wait", "mbarrier.h", {b.offset(empty, slot), b.rem(b.sub(pass, 1), 2)});
+      loadWeights(slot, step);
+      loadRows(slot, step);
+    });
+  });
+  b.syncWarp();
+}
+
+/// 64 rows of weights times all rows of the step, over 64 of k.
+void SwapAbLowering::multiply(Value acc, Value slot, Value step) {
+  Type i64 = b.getI64Type();
+  Value ours = b.mul(b.div(warp, 4), 64 * config.tileK);
+  Value weights = b.add(b.mul(slot, config.tileColumns * config.tileK), ours);
+  Value left = b.name("left", b.call(i64, "swizzled_tile", "wgmma.h", b.offset(weightsRing, weights)));
+  Value rows = b.offset(rowsRing, b.mul(slot, config.tileRows * config.tileK));
+  Value right = b.name("right", b.call(i64, "swizzled_tile", "wgmma.h", rows));
+  b.call("wgmma_fence", "wgmma.h", {});
+  for (int64_t k = 0; k < config.tileK / 16; ++k) {
+    // 16 elements are 32 bytes, 2 in the units of a descriptor.
+    auto forward = [&](Value tile) -> Value {
+      return k == 0 ? tile : arith::AddIOp::create(b, tile, arith::ConstantIntOp::create(b, 2 * k, 64)).getResult();
+    };
+    Value accumulate = k == 0 ? b.less(zero, step) : arith::ConstantIntOp::create(b, 1, 1).getResult();
+    b.call("wgmma_m64k16<" + element + ", " + llvm::Twine(config.tileRows) + ">", "wgmma.h",
+           {acc, forward(left), forward(right), accumulate});
+  }
+  b.call("wgmma_commit", "wgmma.h", {});
+}
+
+void SwapAbLowering::consume() {
+  Value isFirstThread = b.name("is_first_thread", b.equal(b.rem(thread, kWarpgroup), 0));
+  Value acc = b.local("acc", {config.tileRows / 2}, b.getF32Type());
+  b.loop("step", zero, count, b.index(1), KernelBuilder::Rolled, [&](Value step) {
+    Value slot = b.name("slot", b.rem(step, config.stages));
+    b.call("mbarrier_wait", "mbarrier.h", {b.offset(full, slot), b.rem(b.div(step, config.stages), 2)});
+    multiply(acc, slot, step);
+    b.comment("The products of the step before are done: its stage can be filled again.");
+    b.call("wgmma_wait<1>", "wgmma.h", {});
+    b.ifThen(b.both(isFirstThread, b.less(zero, step)),
+             [&] { b.call("mbarrier_arrive", "mbarrier.h", b.offset(empty, b.rem(b.sub(step, 1), config.stages))); });
+  });
+  b.call("wgmma_wait<0>", "wgmma.h", {});
+  b.comment("Both warpgroups are done with the rings, where the sums go.");
+  b.call("mbarrier_arrive", "mbarrier.h", drained);
+  b.call("mbarrier_wait", "mbarrier.h", {drained, b.i32(0)});
+  storeSums(acc);
+}
+
+/// A thread has, of each 8 rows of the step, a pair for each of two columns.
+void SwapAbLowering::storeSums(Value acc) {
+  Value g = b.div(b.rem(thread, 32), 4), t = b.rem(thread, 4);
+  Value column = b.name("column", b.add(b.mul(warp, 16), g));
+  Value at = b.name("at", b.add(b.mul(t, 2 * pitch()), column));
+  b.loop("block", config.tileRows / 8, KernelBuilder::Unrolled, [&](Value block) {
+    for (int64_t half : {0, 1})
+      for (int64_t odd : {0, 1})
+        b.store(b.get(acc, b.add(b.mul(block, 4), 2 * half + odd)), sums,
+                b.add(at, b.add(b.mul(block, 8 * pitch()), odd * pitch() + 8 * half)));
+  });
+}
+
+/// A sum of the whole K.
+Value SwapAbLowering::sumOf(Value row, Value column) {
+  Value at = b.name("at", b.add(b.mul(row, pitch()), column));
+  if (config.split == 1)
+    return b.load(sums, at);
+  Value total;
+  for (int64_t block = 0; block < config.split; ++block) {
+    Value part = b.call(b.getF32Type(), "load_of_block", "warp.h", {b.offset(sums, at), b.i32(block)});
+    total = total ? b.addF(total, part) : part;
+  }
+  return total;
+}
+
+/// The blocks of a cluster take turns with pairs of columns.
+LogicalResult SwapAbLowering::epilogue() {
+  LogicalResult result = success();
+  int64_t pairs = config.tileColumns / 2, threads = kernel.getThreads();
+  Value rows = b.name("rows", b.min(b.index(config.tileRows), b.sub(b.size(rowTiles.extent), firstRow)));
+  Value first = b.name("first", b.add(b.mul(rank, threads), thread));
+  b.loop("unit", first, b.mul(rows, pairs), b.index(config.split * threads), KernelBuilder::Rolled, [&](Value unit) {
+    Value rowInBlock = b.name("row_in_block", b.div(unit, pairs));
+    Value columnInBlock = b.name("column_in_block", b.mul(b.rem(unit, pairs), 2));
+    Value row = b.name("row", b.add(firstRow, rowInBlock));
+    Value column = b.name("column", b.add(b.mul(columnTile, config.tileColumns), columnInBlock));
+    auto source = [&](Value value, Position position) -> Value {
+      if (auto id = value.getDefiningOp<tile::ProgramIdOp>())
+        return id.getDimension() == 0 ? b.div(column, loop.columns) : b.div(row, loop.tokens);
+      if (value != loop.product)
+        return {};
+      return sumOf(rowInBlock, position == Position::Odd ? b.add(columnInBlock, 1) : columnInBlock);
+    };
+    auto one = [&] {
+      Elements elements(
+          b, loop.columns, b.name("row_in_tile", b.rem(row, loop.tokens)),
+          b.name("pair", b.div(b.rem(column, loop.columns), 2)), [&](Value view) { return pointerOf(view); }, source);
+      result = elements.emit(program.getBody().front(), loop.loop);
+    };
+    if (columns() % config.tileColumns == 0)
+      one();
+    else
+      b.ifThen(b.less(column, columns()), one);
+  });
+  return result;
+}
+
+/// Rows as [rows][K] under the 128-byte swizzle; packed weights as they lie, atoms being swizzled already.
+void SwapAbLowering::addTensorMaps(LoweredKernel &lowered) {
+  auto rows = cast<tile::ViewType>(loop.rowsView().getType()), weights = loop.weight.getView().getType();
+  uint64_t rowColumns = rows.getShape()[1], atoms = llvm::divideCeil(weights.getShape()[1], kAtomColumns);
+  bool isDynamic = ShapedType::isDynamic(rows.getShape()[0]);
+  CudaTensorMap map;
+  map.argument = cast<BlockArgument>(loop.rowsView()).getArgNumber();
+  map.elementType = rows.getElementType();
+  map.dims = {rowColumns, isDynamic ? 1 : static_cast<uint64_t>(rows.getShape()[0])};
+  map.capacityExtent = isDynamic ? static_cast<int>(rowTiles.extent) : -1;
+  map.strides = {rowColumns * 2};
+  map.box = {static_cast<uint32_t>(config.tileK), static_cast<uint32_t>(config.tileRows)};
+  map.swizzle = 128;
+  map.l2Promotion = 256;
+  lowered.tensorMaps.push_back(map);
+  map = {};
+  map.argument = cast<BlockArgument>(loop.weight.getView()).getArgNumber();
+  map.elementType = weights.getElementType();
+  map.dims = {kAtomColumns, kGroupRows, atoms, llvm::divideCeil(weights.getShape()[0], kGroupRows)};
+  map.strides = {kAtomColumns * 2, kAtomBytes, atoms * kAtomBytes};
+  map.box = {kAtomColumns, kGroupRows, 1, static_cast<uint32_t>(config.tileColumns / kGroupRows)};
+  map.l2Promotion = 256;
+  lowered.tensorMaps.push_back(map);
+}
+
+LogicalResult SwapAbLowering::run(LoweredKernel &lowered) {
+  Type weights = loop.weight.getView().getType().getElementType();
+  element = weights.isBF16() ? "bfloat16" : "float16";
+  b.setInsertionPointToStart(&kernel.getBody().front());
+  cuda::LaunchDependentsOp::create(b);
+  setUp();
+  b.ifThen(b.less(warp, config.consumers * 4), [&] { consume(); }, [&] { produce(); });
+  cuda::DependOp::create(b);
+  auto meet = [&] {
+    if (config.split == 1)
+      b.barrier();
+    else
+      b.call("cluster_barrier", "warp.h", {});
+  };
+  meet();
+  if (failed(epilogue()))
+    return failure();
+  if (config.split > 1) {
+    b.comment("No block leaves while another reads its memory.");
+    meet();
+  }
+  if (int64_t bytes = config.tileRows * pitch() * 4; bytes > b.sharedBytes)
+    return program.emitError("has sums of ") << bytes << " bytes and rings of " << b.sharedBytes << "; use more stages";
+  if (b.sharedBytes > config.sharedBytes)
+    return program.emitError("needs ") << b.sharedBytes << " bytes of shared memory, its config has "
+                                       << config.sharedBytes << "; use fewer stages";
+  kernel.setSharedBytes(config.sharedBytes);
+  kernel.setMinBlocks(config.slots);
+  kernel.setCluster(config.split);
+  addTensorMaps(lowered);
+  GridCount blocks, passes = rowTiles;
+  blocks.multiplier = llvm::divideCeil(columns(), config.tileColumns) * config.split;
+  passes.divisor = config.tileRows;
+  lowered.grid = {blocks, passes};
+  return success();
+}
+
+LogicalResult inlay::lowerSwapAb(tile::ProgramOp program, OpBuilder &builder, const CudaOptions &options,
+                                 LoweredKernel &lowered) {
+  FailureOr<MainLoop> loop = findMainLoop(program);
+  if (failed(loop))
+    return failure();
+  auto weights = cast<BlockArgument>(loop->weight.getView());
+  auto packing = program.getArgAttrOfType<StringAttr>(weights.getArgNumber(), "tile.packing");
+  if (!packing || packing.getValue() != "atom_8x64")
+    return loop->weight.emitError("reads weights that are not packed; the family swap_ab needs tile.packing = "
+                                  "\"atom_8x64\"");
+  if (!loop->isPlain() || !isa<tile::LoadOp>(loop->rows))
+    return loop->rows->emitError("brings rows that are gathered or changed before the product; the family swap_ab "
+                                 "takes them as they are in memory");
+  if (loop->k % 8 != 0)
+    return loop->loop.emitError("runs over ") << loop->k << " columns; TMA takes rows of a multiple of 16 bytes";
+  FailureOr<DictionaryAttr> attribute = selectConfig(program, chipOf(options));
+  if (failed(attribute))
+    return failure();
+  SwapAbConfig config = SwapAbConfig::from(*attribute);
+  if (config.tileColumns != 64 * config.consumers || config.tileK != kAtomColumns || config.tileRows % 32 != 0 ||
+      config.tileRows < 32 || config.tileRows > 256 || config.stages < 2)
+    return program.emitError("has a config of ")
+           << config.tileRows << " x " << config.tileColumns << " x " << config.tileK << " tiles for "
+           << config.consumers
+           << " consumers; expected 32 to 256 rows in steps of 32, 64 columns a consumer, k 64, "
+              "and at least 2 stages";
+  int64_t steps = llvm::divideCeil(loop->k, config.tileK),
+          share = llvm::divideCeil(steps, std::max<int64_t>(config.split, 1));
+  if (config.split < 1 || config.split > 8 || (config.split - 1) * share >= steps)
+    return program.emitError("splits ") << steps << " steps of k over " << config.split
+                                        << " blocks; expected 1 to 8, each with a step";
+  if (config.tileColumns % loop->columns != 0)
+    return loop->dot.emitError("computes ")
+           << loop->columns << " columns, which do not divide the kernel's " << config.tileColumns;
+  if (failed(gridOf(program, lowered.grid)))
+    return failure();
+  GridCount rowTiles = lowered.grid.size() > 1 ? lowered.grid[1] : GridCount();
+  lowered.kernel = createKernel(program, builder, config.consumers * kWarpgroup + 32, /*maps=*/2);
+  SwapAbLowering lowering(program, *loop, config, rowTiles, lowered.kernel);
+  return lowering.run(lowered);
+}
