@@ -42,11 +42,13 @@ public:
   Reporter(void (*callback)(void *), void *user_data) : callback_(callback), user_data_(user_data) {}
   void ReportTo(std::shared_ptr<TagQueue> queue, uint64_t tag);
   void OnProgress();
+  // The program is not told of anything after this.
+  void Stop();
 
 private:
+  std::mutex mutex_; // of all
   void (*callback_)(void *);
   void *user_data_;
-  std::mutex mutex_; // of what follows
   std::shared_ptr<TagQueue> queue_;
   uint64_t tag_ = 0;
 };

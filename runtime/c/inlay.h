@@ -259,7 +259,8 @@ typedef struct inlay_request_params {
   const char *cache_salt;                /* only requests of the same salt share prefixes; NULL: "" */
   double deadline_seconds;               /* ends with INLAY_DEADLINE_EXCEEDED so long after submitting; 0: never */
   /* Called after tokens or the end were handed out, by a thread of the engine: it must return at once and make no call
-   * of this interface but inlay_queue_push. May be NULL; inlay_request_report is the easier way. */
+   * of this interface but inlay_queue_push. It is not called after inlay_request_free has returned. May be NULL;
+   * inlay_request_report is the easier way. */
   void (*on_progress)(void *user_data);
   void *user_data;
 } inlay_request_params;

@@ -35,11 +35,17 @@ void Reporter::ReportTo(std::shared_ptr<TagQueue> queue, uint64_t tag) {
 }
 
 void Reporter::OnProgress() {
+  std::lock_guard lock(mutex_);
   if (callback_)
     callback_(user_data_);
-  std::lock_guard lock(mutex_);
   if (queue_)
     queue_->Push(tag_);
+}
+
+void Reporter::Stop() {
+  std::lock_guard lock(mutex_);
+  callback_ = nullptr;
+  queue_ = nullptr;
 }
 
 } // namespace inlay::c

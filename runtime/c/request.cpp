@@ -176,7 +176,11 @@ inlay_status inlay_submit(inlay_engine *engine, const inlay_request_params *para
   });
 }
 
-void inlay_request_free(inlay_request *request) { delete request; }
+void inlay_request_free(inlay_request *request) {
+  if (request)
+    request->reporter->Stop();
+  delete request;
+}
 
 void inlay_request_cancel(inlay_request *request) {
   if (request)

@@ -237,12 +237,12 @@ static void test_timeouts_and_deadlines(inlay_engine *engine) {
   while ((status = inlay_request_next(request, 0, &piece)) == INLAY_OK || status == INLAY_TIMEOUT)
     status == INLAY_OK ? ++tokens : ++empty;
   EXPECT(status == INLAY_END && tokens == 200 && empty > 0);
-  EXPECT(calls > 0 && calls <= 201);
   stats.struct_size = sizeof stats;
   EXPECT(inlay_request_get_stats(request, &stats) == INLAY_OK);
   EXPECT(stats.scheduled_seconds >= 0 && stats.first_token_seconds >= stats.scheduled_seconds &&
          stats.finished_seconds > stats.first_token_seconds);
   inlay_request_free(request);
+  EXPECT(calls > 0 && calls <= 201); /* nobody counts any more */
 
   params.on_progress = NULL;
   params.deadline_seconds = 1e-6;
