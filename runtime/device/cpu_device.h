@@ -17,6 +17,16 @@ public:
   void Free(void *memory) override;
   absl::Status CopyToDevice(void *to, const void *from, uint64_t bytes) override;
   absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) override;
+  absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) override {
+    return CopyToDevice(to, from, bytes);
+  }
+  absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) override {
+    return CopyToHost(to, from, bytes);
+  }
+  absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) override { return Allocate(bytes, what); }
+  void FreeHost(void *memory) override { Free(memory); }
+  absl::StatusOr<Mark> SetMark() override { return 0; }
+  absl::Status WaitFor(Mark mark) override { return absl::OkStatus(); }
   absl::Status Clear(void *memory, uint64_t bytes) override;
   absl::Status Synchronize() override { return absl::OkStatus(); }
   absl::Status LoadKernels(const Bundle &bundle, const plan::Target &target) override;

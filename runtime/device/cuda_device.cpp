@@ -90,8 +90,15 @@ public:
         api_.GraphExecDestroy(graph);
     for (Module module : modules_)
       api_.ModuleUnload(module);
-    if (staging_)
-      api_.MemFreeHost(staging_);
+    for (Staging &staging : staging_) {
+      if (staging.memory)
+        api_.MemFreeHost(staging.memory);
+      if (staging.copied)
+        api_.EventDestroy(staging.copied);
+    }
+    for (Event event : marks_)
+      if (event)
+        api_.EventDestroy(event);
     if (stream_)
       api_.StreamDestroy(stream_);
     api_.PrimaryContextRelease(device_);
@@ -122,8 +129,17 @@ public:
       if (absl::Status status = Check(api_.PrimaryContextRetain(&context_, device), "opening the GPU"); !status.ok())
         return status;
       api_.ContextSetCurrent(context_);
-      if (absl::Status status = Check(api_.MemAllocHost(&staging_, kStagingBytes), "pinning host memory"); !status.ok())
-        return status;
+      for (Staging &staging : staging_) {
+        if (absl::Status status = Check(api_.MemAllocHost(&staging.memory, kStagingBytes), "pinning host memory");
+            !status.ok())
+          return status;
+        if (absl::Status status = Check(api_.EventCreate(&staging.copied, kEventDisableTiming), "making an event");
+            !status.ok())
+          return status;
+      }
+      for (Event &event : marks_)
+        if (absl::Status status = Check(api_.EventCreate(&event, kEventDisableTiming), "making an event"); !status.ok())
+          return status;
       return Check(api_.StreamCreate(&stream_, kStreamNonBlocking), "making a stream");
     }
     return absl::FailedPreconditionError(fmt::format(
@@ -164,17 +180,61 @@ public:
     // Through pinned memory, so that a step's metadata is copied while the host goes on.
     for (uint64_t at = 0; at < bytes; at += kStagingBytes) {
       uint64_t size = std::min<uint64_t>(kStagingBytes, bytes - at);
-      if (staging_in_use_)
-        if (absl::Status status = Synchronize(); !status.ok())
-          return status;
-      std::memcpy(staging_, static_cast<const std::byte *>(from) + at, size);
-      staging_in_use_ = true;
-      if (absl::Status status =
-              Check(api_.MemcpyToDeviceAsync(reinterpret_cast<Pointer>(to) + at, staging_, size, stream_), "copying");
+      Staging &staging = staging_[next_staging_++ % staging_.size()];
+      // An event that was never recorded is reached.
+      if (absl::Status status = Check(api_.EventSynchronize(staging.copied), "copying"); !status.ok())
+        return status;
+      std::memcpy(staging.memory, static_cast<const std::byte *>(from) + at, size);
+      if (absl::Status status = Check(
+              api_.MemcpyToDeviceAsync(reinterpret_cast<Pointer>(to) + at, staging.memory, size, stream_), "copying");
           !status.ok())
+        return status;
+      if (absl::Status status = Check(api_.EventRecord(staging.copied, stream_), "copying"); !status.ok())
         return status;
     }
     return absl::OkStatus();
+  }
+
+  absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) override {
+    api_.ContextSetCurrent(context_);
+    return Check(
+        api_.MemcpyOnDeviceAsync(reinterpret_cast<Pointer>(to), reinterpret_cast<Pointer>(from), bytes, stream_),
+        "copying");
+  }
+
+  absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) override {
+    api_.ContextSetCurrent(context_);
+    return Check(api_.MemcpyToHostAsync(to, reinterpret_cast<Pointer>(from), bytes, stream_), "copying");
+  }
+
+  absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) override {
+    api_.ContextSetCurrent(context_);
+    void *memory = nullptr;
+    Result result = api_.MemAllocHost(&memory, std::max<uint64_t>(bytes, 256));
+    if (result == kOutOfMemory)
+      return absl::ResourceExhaustedError(fmt::format("{} need {} MiB of pinned host memory", what, bytes >> 20));
+    if (absl::Status status = Check(result, "pinning host memory"); !status.ok())
+      return status;
+    return memory;
+  }
+
+  void FreeHost(void *memory) override {
+    api_.ContextSetCurrent(context_);
+    api_.StreamSynchronize(stream_);
+    api_.MemFreeHost(memory);
+  }
+
+  absl::StatusOr<Mark> SetMark() override {
+    api_.ContextSetCurrent(context_);
+    Mark mark = next_mark_++;
+    if (absl::Status status = Check(api_.EventRecord(marks_[mark % kMarks], stream_), "marking"); !status.ok())
+      return status;
+    return mark;
+  }
+
+  absl::Status WaitFor(Mark mark) override {
+    api_.ContextSetCurrent(context_);
+    return Check(api_.EventSynchronize(marks_[mark % kMarks]), "running kernels");
   }
 
   absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) override {
@@ -193,7 +253,6 @@ public:
 
   absl::Status Synchronize() override {
     api_.ContextSetCurrent(context_);
-    staging_in_use_ = false;
     return Check(api_.StreamSynchronize(stream_), "running kernels");
   }
 
@@ -382,8 +441,15 @@ private:
   cuda_driver::Device device_ = 0;
   Context context_ = nullptr;
   Stream stream_ = nullptr;
-  void *staging_ = nullptr;
-  bool staging_in_use_ = false;
+  // Two, so that one is filled while the other is copied.
+  struct Staging {
+    void *memory = nullptr;
+    Event copied = nullptr;
+  };
+  std::array<Staging, 2> staging_;
+  size_t next_staging_ = 0;
+  std::array<Event, kMarks> marks_{};
+  Mark next_mark_ = 0;
   std::vector<Module> modules_;
   std::vector<LoadedKernel> functions_;
   std::vector<List> lists_;

@@ -31,6 +31,9 @@ struct BoundLaunch {
 // A list of launches that a device has made ready: kernels found, tensor maps encoded.
 using LaunchList = int;
 
+// A place in the order of launches.
+using Mark = int64_t;
+
 // Its memory is a sink for weights: Write() and Repeat() return when all has arrived.
 class Device : public WeightSink {
 public:
@@ -47,6 +50,17 @@ public:
   virtual absl::Status CopyToDevice(void *to, const void *from, uint64_t bytes) = 0;
   // Waits for what was launched before.
   virtual absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) = 0;
+  // From one place on the device to another, in the order of launches.
+  virtual absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) = 0;
+  // Like CopyToHost, but does not wait: `to`, from AllocateHost(), is written when a later mark is reached.
+  virtual absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) = 0;
+  // Memory of the host that the device can write to while the host goes on.
+  virtual absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) = 0;
+  virtual void FreeHost(void *memory) = 0;
+  // A mark is reached when all that was launched before it is done. At most kMarks are waited for at a time.
+  static constexpr Mark kMarks = 4;
+  virtual absl::StatusOr<Mark> SetMark() = 0;
+  virtual absl::Status WaitFor(Mark mark) = 0;
   virtual absl::Status Clear(void *memory, uint64_t bytes) = 0;
   virtual absl::Status Synchronize() = 0;
 

@@ -22,7 +22,11 @@ absl::Status ValidateSamplingParams(const SamplingParams &params, int32_t vocab_
            check("repetition_penalty", params.repetition_penalty, 0, 100, /*low_is_in=*/false),
            check("presence_penalty", params.presence_penalty, -2, 2),
            check("frequency_penalty", params.frequency_penalty, -2, 2),
+           check("n", params.n, 1, 256),
+           check("best_of", params.best_of, params.best_of == 0 ? 0 : params.n, 256),
            check("max_tokens", params.max_tokens, 1, 1 << 30),
+           check("min_tokens", params.min_tokens, 0, params.max_tokens),
+           check("prompt_logprobs", params.prompt_logprobs, -1, std::min(vocab_size, 1024)),
            check("logprobs", params.logprobs, -1, std::min(vocab_size, 1024)),
            check("number of stop strings", static_cast<double>(params.stop.size()), 0, 64),
        })

@@ -83,7 +83,9 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
       query_tiles_.push_back({index, first, tile_end, part.first + (tile_end - row)});
     }
     for (int32_t i = 0; i < part.count; ++i, ++row) {
-      ids[row] = sequence.tokens[static_cast<size_t>(part.first + i)];
+      // A token that is still on the device is copied there.
+      auto position = static_cast<size_t>(part.first + i);
+      ids[row] = position < sequence.tokens.size() ? sequence.tokens[position] : 0;
       positions[row] = part.first + i;
       sequences[row] = index;
     }

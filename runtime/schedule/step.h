@@ -7,11 +7,13 @@
 #include "runtime/api/inlay.h"
 #include "runtime/bundle/plan_generated.h"
 #include "runtime/device/device.h"
+#include "runtime/kv/page_pool.h"
 
 #include <array>
 #include <cstdint>
 #include <map>
 #include <span>
+#include <string>
 #include <vector>
 
 namespace inlay {
@@ -20,12 +22,25 @@ namespace inlay {
 struct Sequence {
   std::vector<int32_t> tokens; // prompt, then what was generated
   int32_t prompt_size = 0;
-  int32_t computed = 0; // positions whose keys and values are in the cache
+  int32_t pending = 0;  // tokens after `tokens` that steps on their way will sample
+  int32_t computed = 0; // positions whose keys and values are in the cache, or will be when those steps are done
   std::vector<int32_t> pages;
   SamplingParams sampling;
   uint32_t seed = 0;
   std::map<int32_t, int32_t> counts; // token -> times generated (0: only in the prompt); kept if penalties need it
 
+  // For the scheduler. Those that are admitted first have the smallest place.
+  double place = 0;           // seconds
+  Sequence *leader = nullptr; // another sequence of the same prompt, to share its pages
+  bool reuses_pages = true;   // of others with the same salt
+  std::string salt;
+  std::vector<PagePrefix> prefixes; // of the full pages that were published or found
+  int32_t cached = 0;               // tokens of the prompt found in the cache when it was first admitted
+  int32_t last_logits_row = -1;     // of the step on its way that samples the pending token
+
+  int32_t length() const { return static_cast<int32_t>(tokens.size()) + pending; }
+  // All that may be generated is, or is on its way.
+  bool is_full() const { return length() - prompt_size >= sampling.max_tokens; }
   bool has_penalties() const {
     return sampling.repetition_penalty != 1.0f || sampling.presence_penalty != 0.0f ||
            sampling.frequency_penalty != 0.0f;
@@ -37,8 +52,9 @@ struct ScheduledRows {
   Sequence *sequence = nullptr;
   int32_t first = 0;
   int32_t count = 0;
-  // The last row's logits are wanted: all that is known of the sequence will have been computed.
-  bool wants_token() const { return first + count == static_cast<int32_t>(sequence->tokens.size()); }
+  // The last row's logits are wanted: all that is known of the sequence will have been computed. Changes when the step
+  // is launched.
+  bool wants_token() const { return first + count == sequence->length(); }
 };
 
 // Bounds of the arrays below.

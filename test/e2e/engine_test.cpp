@@ -1,9 +1,8 @@
 // Properties of the engine on a compiled model: what a request gets does not depend on what runs beside it.
 
-#include "runtime/api/inlay.h"
+#include "test/e2e/engine_testing.h"
 
 #include "gmock/gmock.h"
-#include "gtest/gtest.h"
 
 #include <set>
 #include <thread>
@@ -12,80 +11,6 @@ namespace inlay {
 namespace {
 
 using ::testing::HasSubstr;
-
-// Texts of different lengths: one token, a line, several query tiles, several chunks.
-const std::vector<std::string> kPrompts = {
-    "x", "def main(argv):\n",
-    "class Server:\n    def __init__(self, host, port):\n        self.host = host\n        self.port = port\n\n",
-    "import os\nimport sys\n",
-    "try:\n    import threading\nexcept ImportError:\n    threading = None\n\n\ndef run(function, *arguments):\n"
-    "    \"\"\"Run a function in a thread of its own, or at once where there are none.\"\"\"\n    if threading is "
-    "None:\n"
-    "        return function(*arguments)\n    thread = threading.Thread(target=function, args=arguments)\n"};
-
-std::unique_ptr<Engine> Load(EngineOptions options = {}) {
-  options.target = "cpu";
-  options.threads = 2;
-  options.return_logits = true;
-  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Load(INLAY_TEST_BUNDLE, options);
-  EXPECT_TRUE(engine.ok()) << engine.status();
-  return *std::move(engine);
-}
-
-SamplingParams Greedy(int32_t tokens) {
-  SamplingParams sampling;
-  sampling.temperature = 0;
-  sampling.max_tokens = tokens;
-  sampling.ignore_eos = true;
-  return sampling;
-}
-
-struct Answer {
-  std::vector<int32_t> tokens;
-  std::vector<std::vector<float>> logits;
-  std::string text;
-  FinishReason reason = FinishReason::kNone;
-
-  bool operator==(const Answer &other) const { return tokens == other.tokens && logits == other.logits; }
-};
-
-Answer Finish(RequestHandle &handle) {
-  Answer answer;
-  while (std::optional<Piece> piece = handle.Next()) {
-    answer.tokens.push_back(piece->token_id);
-    answer.logits.push_back(std::move(piece->logits));
-    answer.text += piece->text;
-  }
-  EXPECT_TRUE(handle.status().ok()) << handle.status();
-  answer.reason = handle.finish_reason();
-  return answer;
-}
-
-std::unique_ptr<RequestHandle> Submit(Engine &engine, const std::string &prompt, const SamplingParams &sampling) {
-  Request request;
-  request.prompt = prompt;
-  request.sampling = sampling;
-  absl::StatusOr<std::unique_ptr<RequestHandle>> handle = engine.Submit(request);
-  EXPECT_TRUE(handle.ok()) << handle.status();
-  return *std::move(handle);
-}
-
-std::vector<Answer> AllAtOnce(Engine &engine, const SamplingParams &sampling) {
-  std::vector<std::unique_ptr<RequestHandle>> handles;
-  for (const std::string &prompt : kPrompts)
-    handles.push_back(Submit(engine, prompt, sampling));
-  std::vector<Answer> answers;
-  for (auto &handle : handles)
-    answers.push_back(Finish(*handle));
-  return answers;
-}
-
-std::vector<Answer> OneByOne(Engine &engine, const SamplingParams &sampling) {
-  std::vector<Answer> answers;
-  for (const std::string &prompt : kPrompts)
-    answers.push_back(Finish(*Submit(engine, prompt, sampling)));
-  return answers;
-}
 
 TEST(EngineTest, RowsOfABatchAreThoseOfTheSequenceAloneBitForBit) {
   std::unique_ptr<Engine> engine = Load();

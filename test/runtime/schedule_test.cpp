@@ -153,7 +153,7 @@ TEST(PagePool, EveryPageIsGivenOnceUntilItComesBack) {
   EXPECT_EQ(pool.free(), 0);
   EXPECT_FALSE(pool.Take(1));
   EXPECT_TRUE(pool.Take(0));
-  pool.Return(*b);
+  pool.Release(*b);
   EXPECT_EQ(pool.free(), 2);
   EXPECT_FALSE(pool.Take(3)) << "more than are free";
   EXPECT_EQ(pool.free(), 2) << "a request that failed took pages";

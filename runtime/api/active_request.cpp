@@ -1,0 +1,247 @@
+#include "runtime/api/active_request.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+
+namespace inlay {
+namespace {
+
+bool Contains(std::span<const int32_t> ids, int32_t id) { return std::ranges::find(ids, id) != ids.end(); }
+
+// Fills in log-probabilities from a row of logits.
+void AddLogprobs(std::span<const float> logits, int32_t count, Piece &piece) {
+  float top = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (float x : logits)
+    sum += std::exp(static_cast<double>(x) - top);
+  double offset = top + std::log(sum);
+  piece.logprob = static_cast<float>(logits[static_cast<size_t>(piece.token_id)] - offset);
+  if (count <= 0)
+    return;
+  std::vector<int32_t> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  auto kept = std::min(static_cast<size_t>(count), ids.size());
+  std::partial_sort(ids.begin(), ids.begin() + static_cast<int64_t>(kept), ids.end(), [&](int32_t a, int32_t b) {
+    float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
+    return x != y ? x > y : a < b;
+  });
+  for (size_t i = 0; i < kept; ++i)
+    piece.top.push_back({ids[i], static_cast<float>(logits[static_cast<size_t>(ids[i])] - offset)});
+}
+
+// The text that a token completes. Text that may be the beginning of a stop string is held back until it is certain.
+// Sets `is_stop` if a stop string was found, which makes the token the last.
+std::string TakeText(ActiveSequence &sequence, int32_t token, bool &is_stop, bool is_last) {
+  if (!sequence.text_stream)
+    return {};
+  if (!is_stop)
+    if (absl::StatusOr<std::string> text = sequence.text_stream->Push(token); text.ok())
+      sequence.text += *text;
+  if (is_last)
+    if (absl::StatusOr<std::string> text = sequence.text_stream->Flush(); text.ok())
+      sequence.text += *text;
+  size_t end = sequence.text.size(), held = 0;
+  for (const std::string &stop : sequence.sampling.stop) {
+    size_t from = sequence.text_given > stop.size() ? sequence.text_given - stop.size() : 0;
+    if (size_t at = sequence.text.find(stop, from); at != std::string::npos && at < end) {
+      end = at;
+      is_stop = is_last = true;
+    }
+    for (size_t n = std::min(stop.size() - 1, sequence.text.size()); n > held; --n)
+      if (sequence.text.compare(sequence.text.size() - n, n, stop, 0, n) == 0)
+        held = n;
+  }
+  if (!is_last)
+    end = std::max(sequence.text_given, end - held);
+  std::string text;
+  if (end > sequence.text_given)
+    text = sequence.text.substr(sequence.text_given, end - sequence.text_given);
+  sequence.text_given = std::max(sequence.text_given, end);
+  return text;
+}
+
+class Handle : public RequestHandle {
+public:
+  explicit Handle(std::shared_ptr<ActiveRequest> request) : request_(std::move(request)) {}
+  ~Handle() override { Cancel(); }
+
+  std::optional<Piece> Next() override { return request_->Next(std::nullopt, nullptr); }
+  absl::StatusOr<std::optional<Piece>> Next(std::chrono::steady_clock::time_point deadline) override {
+    bool timed_out = false;
+    std::optional<Piece> piece = request_->Next(deadline, &timed_out);
+    if (timed_out)
+      return absl::DeadlineExceededError("no token came before the deadline of Next(); call it again");
+    return piece;
+  }
+  void Cancel() override { request_->Cancel(); }
+  FinishReason finish_reason(int32_t index) const override { return request_->finish_reason(index); }
+  RequestTimings timings() const override { return request_->timings(); }
+  int32_t cached_prompt_tokens() const override { return request_->cached_tokens(); }
+  std::vector<PromptLogprob> prompt_logprobs() const override { return {}; }
+  absl::Status status() const override { return request_->status(); }
+  const std::vector<int32_t> &prompt_token_ids() const override { return request_->prompt(); }
+
+private:
+  std::shared_ptr<ActiveRequest> request_;
+};
+
+} // namespace
+
+std::unique_ptr<RequestHandle> MakeHandle(std::shared_ptr<ActiveRequest> request) {
+  return std::make_unique<Handle>(std::move(request));
+}
+
+ActiveRequest::ActiveRequest(const Request &request, std::vector<int32_t> prompt, const tokenizer::Tokenizer *tokenizer)
+    : sampling_(request.sampling), prompt_(std::move(prompt)), deadline_(request.deadline),
+      on_progress_(request.on_progress), finished_(static_cast<size_t>(sampling_.n), FinishReason::kNone) {
+  timings_.queued = Clock::now();
+  uint32_t seed = sampling_.seed ? *sampling_.seed : std::random_device{}();
+  for (int32_t index = 0; index < std::max(sampling_.n, sampling_.best_of); ++index) {
+    auto sequence = std::make_unique<ActiveSequence>();
+    sequence->request = this;
+    sequence->index = index;
+    sequence->tokens = prompt_;
+    sequence->prompt_size = static_cast<int32_t>(prompt_.size());
+    sequence->sampling = sampling_;
+    sequence->seed = seed + static_cast<uint32_t>(index); // as if they were requests of seeds that count up
+    sequence->salt = request.cache_salt;
+    sequence->reuses_pages = request.enable_prefix_caching;
+    if (index > 0)
+      sequence->leader = sequences_.front().get();
+    if (sequence->has_penalties())
+      for (int32_t id : prompt_)
+        sequence->counts.emplace(id, 0);
+    if (tokenizer)
+      sequence->text_stream = std::make_unique<tokenizer::DetokenizeStream>(*tokenizer);
+    sequences_.push_back(std::move(sequence));
+  }
+}
+
+void ActiveRequest::TakeToken(ActiveSequence &sequence, int32_t token, std::span<const float> logits, bool keeps_logits,
+                              std::span<const int32_t> eos_ids, Clock::time_point now) {
+  sequence.tokens.push_back(token);
+  if (sequence.has_penalties())
+    ++sequence.counts[token];
+  Piece piece;
+  piece.index = sequence.index;
+  piece.token_id = token;
+  piece.time = now;
+  if (!logits.empty() && needs_logits()) {
+    AddLogprobs(logits, sampling_.logprobs, piece);
+    sequence.logprob_sum += piece.logprob;
+  }
+  if (keeps_logits)
+    piece.logits.assign(logits.begin(), logits.end());
+  bool is_stop = Contains(sampling_.stop_token_ids, token) || (!sampling_.ignore_eos && Contains(eos_ids, token));
+  auto generated = static_cast<int32_t>(sequence.tokens.size()) - sequence.prompt_size;
+  bool is_full = generated >= sequence.sampling.max_tokens;
+  piece.text = TakeText(sequence, token, is_stop, is_stop || is_full);
+  if (is_stop || is_full)
+    sequence.finished = is_stop ? FinishReason::kStop : FinishReason::kLength;
+  if (is_best_of())
+    sequence.held.push_back(std::move(piece));
+  else
+    HandOut(std::move(piece), sequence.finished);
+  if (sequence.finished == FinishReason::kNone)
+    return;
+  bool all_done = std::ranges::all_of(sequences_, [](const auto &one) { return one->finished != FinishReason::kNone; });
+  if (all_done && is_best_of())
+    HandOutBest();
+  std::lock_guard lock(mutex_);
+  if (all_done) {
+    timings_.finished = now;
+    done_ = true;
+  }
+}
+
+void ActiveRequest::HandOut(Piece piece, FinishReason finished) {
+  std::lock_guard lock(mutex_);
+  finished_[static_cast<size_t>(piece.index)] = finished;
+  if (!timings_.first_token)
+    timings_.first_token = piece.time;
+  pieces_.push_back(std::move(piece));
+}
+
+// The n sequences of the highest mean log-probability, the best first.
+void ActiveRequest::HandOutBest() {
+  std::vector<ActiveSequence *> order;
+  for (const auto &sequence : sequences_)
+    order.push_back(sequence.get());
+  std::ranges::sort(order, {}, [](const ActiveSequence *sequence) {
+    return std::pair(-sequence->logprob_sum / static_cast<double>(sequence->held.size()), sequence->index);
+  });
+  for (int32_t index = 0; index < sampling_.n; ++index) {
+    ActiveSequence &sequence = *order[static_cast<size_t>(index)];
+    for (Piece &piece : sequence.held) {
+      piece.index = index;
+      HandOut(std::move(piece), sequence.finished);
+    }
+  }
+}
+
+void ActiveRequest::Finish(FinishReason reason, absl::Status why) {
+  {
+    std::lock_guard lock(mutex_);
+    if (done_)
+      return;
+    done_ = true;
+    for (FinishReason &finished : finished_)
+      if (finished == FinishReason::kNone)
+        finished = reason;
+    status_ = std::move(why);
+    timings_.finished = Clock::now();
+  }
+  Notify();
+}
+
+void ActiveRequest::Notify() {
+  changed_.notify_all();
+  if (on_progress_)
+    on_progress_();
+}
+
+void ActiveRequest::Scheduled(int32_t cached_tokens) {
+  std::lock_guard lock(mutex_);
+  if (timings_.scheduled)
+    return;
+  timings_.scheduled = Clock::now();
+  cached_tokens_ = cached_tokens;
+}
+
+std::optional<Piece> ActiveRequest::Next(std::optional<Clock::time_point> deadline, bool *timed_out) {
+  std::unique_lock lock(mutex_);
+  auto has_news = [&] { return !pieces_.empty() || done_; };
+  if (!deadline)
+    changed_.wait(lock, has_news);
+  else if (!changed_.wait_until(lock, *deadline, has_news))
+    *timed_out = true;
+  if (pieces_.empty())
+    return std::nullopt;
+  Piece piece = std::move(pieces_.front());
+  pieces_.pop_front();
+  return piece;
+}
+
+FinishReason ActiveRequest::finish_reason(int32_t index) const {
+  std::lock_guard lock(mutex_);
+  return index >= 0 && index < sampling_.n ? finished_[static_cast<size_t>(index)] : FinishReason::kNone;
+}
+
+absl::Status ActiveRequest::status() const {
+  std::lock_guard lock(mutex_);
+  return status_;
+}
+
+RequestTimings ActiveRequest::timings() const {
+  std::lock_guard lock(mutex_);
+  return timings_;
+}
+
+int32_t ActiveRequest::cached_tokens() const {
+  std::lock_guard lock(mutex_);
+  return cached_tokens_;
+}
+
+} // namespace inlay

@@ -1,0 +1,93 @@
+// A request inside the engine: its sequences, and what was generated but not yet fetched.
+#ifndef INLAY_RUNTIME_API_ACTIVE_REQUEST_H_
+#define INLAY_RUNTIME_API_ACTIVE_REQUEST_H_
+
+#include "frontends/tokenizer/tokenizer.h"
+#include "runtime/api/inlay.h"
+#include "runtime/schedule/step.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+namespace inlay {
+
+class ActiveRequest;
+
+// One of the sequences of a request. The engine thread's alone once submitted.
+struct ActiveSequence : Sequence {
+  ActiveRequest *request = nullptr;
+  int32_t index = 0;
+  std::unique_ptr<tokenizer::DetokenizeStream> text_stream;
+  std::string text;      // all text so far, to find stop strings across tokens
+  size_t text_given = 0; // of `text`, handed out
+  double logprob_sum = 0;
+  std::vector<Piece> held; // until it is known which of best_of are returned
+  FinishReason finished = FinishReason::kNone;
+};
+
+// Shared by the engine and the handle.
+class ActiveRequest {
+public:
+  using Clock = std::chrono::steady_clock;
+
+  ActiveRequest(const Request &request, std::vector<int32_t> prompt, const tokenizer::Tokenizer *tokenizer);
+
+  // For the engine's thread.
+
+  // A token of a sequence, and its logits if `logits` is not empty.
+  void TakeToken(ActiveSequence &sequence, int32_t token, std::span<const float> logits, bool keeps_logits,
+                 std::span<const int32_t> eos_ids, Clock::time_point now);
+  // Ends all sequences that have not ended. Does nothing to a request that has.
+  void Finish(FinishReason reason, absl::Status why = absl::OkStatus());
+  // Wakes those that wait, after tokens were taken.
+  void Notify();
+  void Scheduled(int32_t cached_tokens);
+  bool is_done() const { return done_; }
+  bool needs_logits() const { return sampling_.logprobs >= 0 || is_best_of(); }
+  const std::vector<std::unique_ptr<ActiveSequence>> &sequences() const { return sequences_; }
+  const SamplingParams &sampling() const { return sampling_; }
+  std::optional<Clock::time_point> deadline() const { return deadline_; }
+  bool is_cancelled() const { return cancelled_; }
+  bool is_counted = false; // in the statistics of ended requests
+  std::optional<Clock::time_point> last_token_time;
+
+  // For the handle.
+  std::optional<Piece> Next(std::optional<Clock::time_point> deadline, bool *timed_out);
+  void Cancel() { cancelled_ = true; }
+  FinishReason finish_reason(int32_t index) const;
+  absl::Status status() const;
+  RequestTimings timings() const;
+  int32_t cached_tokens() const;
+  const std::vector<int32_t> &prompt() const { return prompt_; }
+
+private:
+  bool is_best_of() const { return static_cast<int32_t>(sequences_.size()) > sampling_.n; }
+  void HandOut(Piece piece, FinishReason finished);
+  void HandOutBest();
+
+  const SamplingParams sampling_;
+  const std::vector<int32_t> prompt_;
+  const std::optional<Clock::time_point> deadline_;
+  const std::function<void()> on_progress_;
+  std::vector<std::unique_ptr<ActiveSequence>> sequences_;
+  std::atomic<bool> cancelled_{false}, done_{false};
+
+  mutable std::mutex mutex_; // of what follows
+  std::condition_variable changed_;
+  std::deque<Piece> pieces_;
+  std::vector<FinishReason> finished_; // by index of what is returned
+  absl::Status status_;
+  RequestTimings timings_;
+  int32_t cached_tokens_ = 0;
+};
+
+std::unique_ptr<RequestHandle> MakeHandle(std::shared_ptr<ActiveRequest> request);
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_API_ACTIVE_REQUEST_H_

@@ -1,0 +1,324 @@
+#include "runtime/api/loaded_model.h"
+
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+#include "runtime/bundle/weight_loader.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+
+namespace inlay {
+namespace {
+
+using nlohmann::json;
+
+absl::StatusOr<TextParts> LoadTextParts(const Bundle &bundle) {
+  TextParts parts;
+  std::string directory = bundle.path() + "/tokenizer";
+  if (std::filesystem::exists(directory + "/tokenizer.json")) {
+    absl::StatusOr<std::unique_ptr<tokenizer::Tokenizer>> loaded = tokenizer::Tokenizer::Load(directory);
+    if (!loaded.ok())
+      return loaded.status();
+    parts.tokenizer = *std::move(loaded);
+    parts.chat = tokenizer::ChatRenderer::Load(directory, *parts.tokenizer);
+  }
+  json manifest = json::parse(bundle.manifest(), nullptr, false);
+  json generation;
+  if (absl::StatusOr<std::string> text = ReadFile(directory + "/generation_config.json", 1 << 20); text.ok())
+    generation = json::parse(*text, nullptr, false);
+  auto number = [&](const char *key, auto &field) {
+    if (generation.is_object() && generation.contains(key) && generation[key].is_number())
+      field = generation[key].get<std::remove_reference_t<decltype(field)>>();
+  };
+  SamplingParams &sampling = parts.default_sampling;
+  number("temperature", sampling.temperature);
+  number("top_k", sampling.top_k);
+  number("top_p", sampling.top_p);
+  number("min_p", sampling.min_p);
+  number("repetition_penalty", sampling.repetition_penalty);
+  if (generation.is_object() && generation.contains("do_sample") && generation["do_sample"] == false)
+    sampling.temperature = 0;
+  auto add_eos = [&](const json &ids) {
+    for (const json &id : ids.is_array() ? ids : json::array({ids}))
+      if (id.is_number_integer())
+        parts.eos_ids.push_back(id.get<int32_t>());
+  };
+  if (generation.is_object() && generation.contains("eos_token_id"))
+    add_eos(generation["eos_token_id"]);
+  if (manifest.contains("model") && manifest["model"].is_object() && manifest["model"].contains("eos_token_ids"))
+    add_eos(manifest["model"]["eos_token_ids"]);
+  return parts;
+}
+
+struct OpenedTarget {
+  const plan::Target *target = nullptr;
+  std::unique_ptr<Device> device;
+};
+
+// The target that was asked for, or the first that this machine can run: a GPU's before the cpu's.
+absl::StatusOr<OpenedTarget> OpenTarget(const Bundle &bundle, const EngineOptions &options) {
+  std::vector<std::string> wanted;
+  if (!options.target.empty())
+    wanted.push_back(options.target);
+  else
+    for (const plan::Target *target : *bundle.plan().targets())
+      if (target->name()->string_view() != "cpu")
+        wanted.insert(wanted.begin(), target->name()->str());
+      else
+        wanted.push_back("cpu");
+  absl::Status first_error;
+  for (const std::string &name : wanted) {
+    const plan::Target *target = bundle.target(name);
+    if (!target)
+      return absl::InvalidArgumentError(fmt::format("{}: has no target '{}', only {}; compile it with --target {}",
+                                                    bundle.path(), name, bundle.TargetNames(), name));
+    absl::StatusOr<std::unique_ptr<Device>> device = OpenDevice(name, options.threads);
+    if (device.ok())
+      return OpenedTarget{target, *std::move(device)};
+    if (first_error.ok())
+      first_error = device.status();
+  }
+  return first_error;
+}
+
+StepCapacity CapacityOf(const plan::Model &model) {
+  uint32_t pages_per_sequence = (model.max_model_len() + model.page_size() - 1) / model.page_size();
+  StepCapacity capacity{
+      static_cast<int32_t>(model.max_num_batched_tokens()), static_cast<int32_t>(model.max_num_seqs()),
+      static_cast<int32_t>(pages_per_sequence), static_cast<int32_t>(model.page_size()),
+      static_cast<int32_t>(std::min<uint64_t>(
+          uint64_t{model.max_num_seqs()} * std::min(model.max_model_len(), model.vocab_size()), uint64_t{1} << 30))};
+  capacity.tokens = std::max(capacity.tokens, capacity.sequences);
+  return capacity;
+}
+
+uint64_t LogitsBytes(const plan::Model &model) {
+  return uint64_t{model.max_num_seqs()} * model.vocab_size() * sizeof(float);
+}
+
+absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Target &target, const Device &device,
+                                      const EngineOptions &options) {
+  auto lowered = [](std::string_view flag, int32_t wanted, uint32_t bound) -> absl::StatusOr<int32_t> {
+    if (wanted < 0 || wanted > static_cast<int64_t>(bound))
+      return absl::InvalidArgumentError(fmt::format(
+          "{} is {}, the bundle was compiled for at most {}; compile it with a larger {}", flag, wanted, bound, flag));
+    return wanted == 0 ? static_cast<int32_t>(bound) : wanted;
+  };
+  absl::StatusOr<int32_t> length = lowered("--max-model-len", options.max_model_len, model.max_model_len()),
+                          sequences = lowered("--max-num-seqs", options.max_num_seqs, model.max_num_seqs()),
+                          tokens = lowered("--max-num-batched-tokens", options.max_num_batched_tokens,
+                                           model.max_num_batched_tokens());
+  for (const auto *bound : {&length, &sequences, &tokens})
+    if (!bound->ok())
+      return bound->status();
+  if (!(options.gpu_memory_utilization > 0 && options.gpu_memory_utilization <= 1))
+    return absl::InvalidArgumentError(
+        fmt::format("--gpu-memory-utilization is {}, expected (0, 1]", options.gpu_memory_utilization));
+  MemoryPlan memory;
+  memory.target = target.name()->str();
+  memory.device = device.Name();
+  memory.max_model_len = *length;
+  memory.max_num_seqs = std::min(*sequences, *tokens);
+  memory.max_num_batched_tokens = *tokens;
+  memory.page_size = static_cast<int32_t>(model.page_size());
+  memory.free_bytes = device.FreeMemory();
+  memory.usable_bytes = static_cast<uint64_t>(static_cast<double>(memory.free_bytes) * options.gpu_memory_utilization);
+  memory.weights_bytes = WeightsBytes(target);
+  memory.workspace_bytes = 256;
+  for (const plan::Entry *entry : *target.entries())
+    memory.workspace_bytes = std::max(memory.workspace_bytes, entry->workspace_bytes());
+  memory.buffers_bytes =
+      StepMetadata(CapacityOf(model)).bytes() + LogitsBytes(model) + uint64_t{model.max_num_seqs()} * sizeof(int32_t);
+  uint64_t fixed = memory.weights_bytes + memory.workspace_bytes + memory.buffers_bytes;
+  uint64_t left = memory.usable_bytes - std::min(memory.usable_bytes, fixed);
+
+  // What is left is for the KV pages, up to what all sequences at full length can use.
+  memory.bytes_per_page = uint64_t{2} * model.layers() * model.kv_heads() * model.page_size() * model.head_dim() *
+                          ElementSize(model.kv_type());
+  uint64_t budget = options.kv_cache_bytes;
+  const char *limit = "--kv-cache-memory-bytes";
+  if (budget == 0 && memory.target == "cpu") {
+    budget = std::min<uint64_t>(left / 2, uint64_t{4} << 30);
+    limit = "half of the free memory, at most 4 GiB; --kv-cache-memory-bytes changes it";
+  } else if (budget == 0) {
+    budget = left;
+    limit = "--gpu-memory-utilization";
+  }
+  uint64_t full_length = static_cast<uint64_t>((*length + memory.page_size - 1) / memory.page_size);
+  uint64_t needed = full_length * static_cast<uint64_t>(memory.max_num_seqs);
+  // Rows of the cache are numbered by int32.
+  uint64_t most = (uint64_t{1} << 31) / (model.kv_heads() * model.page_size()) - 1;
+  uint64_t pages = std::min({budget / memory.bytes_per_page, needed, most});
+  if (pages == needed)
+    limit = "all sequences at full length (--max-num-seqs, --max-model-len)";
+  if (pages < 1)
+    return absl::ResourceExhaustedError(fmt::format(
+        "KV pages need at least {} bytes, {} are left; lower --max-num-batched-tokens or --max-num-seqs, or "
+        "raise --gpu-memory-utilization",
+        memory.bytes_per_page, budget));
+  memory.total_pages = static_cast<int32_t>(pages);
+  memory.kv_cache_bytes = pages * memory.bytes_per_page;
+  memory.kv_cache_tokens = static_cast<int64_t>(pages * model.page_size());
+  memory.full_length_sequences = static_cast<int64_t>(pages / full_length);
+  constexpr double kMiB = 1 << 20;
+  memory.explanation = fmt::format(
+      "{}: {:.0f} MiB free, {:.0f} usable; weights {:.1f}, activations {:.1f}, step buffers {:.1f} MiB; {} pages of {} "
+      "tokens ({:.1f} MiB), limited by {}: {} tokens, {} sequences of {}",
+      memory.device, static_cast<double>(memory.free_bytes) / kMiB, static_cast<double>(memory.usable_bytes) / kMiB,
+      static_cast<double>(memory.weights_bytes) / kMiB, static_cast<double>(memory.workspace_bytes) / kMiB,
+      static_cast<double>(memory.buffers_bytes) / kMiB, pages, memory.page_size,
+      static_cast<double>(memory.kv_cache_bytes) / kMiB, limit, memory.kv_cache_tokens, memory.full_length_sequences,
+      memory.max_model_len);
+  return memory;
+}
+
+} // namespace
+
+absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(const std::string &path, const EngineOptions &options,
+                                                               const DeviceWrapper &wrap) {
+  std::unique_ptr<LoadedModel> model(new LoadedModel);
+  if (absl::Status status = model->Open(path, options, wrap); !status.ok())
+    return status;
+  absl::StatusOr<TextParts> text = LoadTextParts(*model->bundle_);
+  if (!text.ok())
+    return text.status();
+  model->text_ = *std::move(text);
+  if (absl::Status status = model->device_->LoadKernels(*model->bundle_, *model->target_); !status.ok())
+    return status;
+  if (absl::Status status = model->Allocate(); !status.ok())
+    return status;
+  if (absl::Status status = model->LoadWeights(); !status.ok())
+    return status;
+  if (absl::Status status = model->PrepareEntries(); !status.ok())
+    return status;
+  return model;
+}
+
+absl::StatusOr<MemoryPlan> LoadedModel::Plan(const std::string &path, const EngineOptions &options) {
+  LoadedModel model;
+  if (absl::Status status = model.Open(path, options, nullptr); !status.ok())
+    return status;
+  return model.memory_;
+}
+
+LoadedModel::~LoadedModel() {
+  for (void *memory : allocated_)
+    device_->Free(memory);
+}
+
+absl::Status LoadedModel::Open(const std::string &path, const EngineOptions &options, const DeviceWrapper &wrap) {
+  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(path);
+  if (!bundle.ok())
+    return bundle.status();
+  bundle_ = *std::move(bundle);
+  absl::StatusOr<OpenedTarget> opened = OpenTarget(*bundle_, options);
+  if (!opened.ok())
+    return opened.status();
+  target_ = opened->target;
+  device_ = wrap ? wrap(std::move(opened->device)) : std::move(opened->device);
+  absl::StatusOr<MemoryPlan> memory = PlanMemory(model(), *target_, *device_, options);
+  if (!memory.ok())
+    return memory.status();
+  memory_ = *std::move(memory);
+  return absl::OkStatus();
+}
+
+absl::Status LoadedModel::Allocate() {
+  auto allocate = [&](uint64_t bytes, std::string_view what, void *&memory) {
+    absl::StatusOr<void *> allocated = device_->Allocate(bytes, what);
+    if (!allocated.ok())
+      return allocated.status();
+    memory = *allocated;
+    allocated_.push_back(memory);
+    return absl::OkStatus();
+  };
+  metadata_ = std::make_unique<StepMetadata>(CapacityOf(model()));
+  // One allocation for the weights: a driver takes longer for hundreds.
+  void *weights = nullptr;
+  struct {
+    uint64_t bytes;
+    const char *what;
+    void *&memory;
+  } parts[] = {{memory_.weights_bytes, "weights", weights},
+               {memory_.workspace_bytes, "activations (--max-num-batched-tokens lowers it)", workspace_},
+               {metadata_->bytes(), "step metadata", metadata_memory_},
+               {LogitsBytes(model()), "logits (--max-num-seqs lowers it)", logits_},
+               {uint64_t{model().max_num_seqs()} * sizeof(int32_t), "tokens", tokens_}};
+  for (auto &part : parts)
+    if (absl::Status status = allocate(part.bytes, part.what, part.memory); !status.ok())
+      return status;
+  if (target_->weights())
+    for (const plan::Weight *weight : *target_->weights())
+      weights_.push_back(static_cast<std::byte *>(weights) + weight->offset());
+  page_bytes_ = memory_.bytes_per_page / (2 * model().layers());
+  uint64_t cache_bytes = page_bytes_ * static_cast<uint64_t>(memory_.total_pages);
+  caches_.resize(size_t{2} * model().layers());
+  for (void *&cache : caches_) {
+    if (absl::Status status =
+            allocate(cache_bytes, "KV pages (--gpu-memory-utilization or --kv-cache-memory-bytes lowers it)", cache);
+        !status.ok())
+      return status;
+    // Positions that were never written are masked, but must not be NaN.
+    if (absl::Status status = device_->Clear(cache, cache_bytes); !status.ok())
+      return status;
+  }
+  return device_->Clear(workspace_, memory_.workspace_bytes);
+}
+
+absl::Status LoadedModel::LoadWeights() {
+  auto begin = std::chrono::steady_clock::now();
+  if (!weights_.empty())
+    if (absl::Status status =
+            inlay::LoadWeights(*bundle_, *target_, static_cast<std::byte *>(weights_.front()), *device_);
+        !status.ok())
+      return status;
+  weights_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return device_->Synchronize();
+}
+
+absl::Status LoadedModel::PrepareEntries() {
+  auto address = [&](const plan::Argument &argument) -> void * {
+    switch (argument.kind()) {
+    case plan::BufferKind_Workspace:
+      return static_cast<std::byte *>(workspace_) + argument.offset();
+    case plan::BufferKind_Weight:
+      return weights_[argument.index()];
+    case plan::BufferKind_KeyCache:
+      return caches_[2 * argument.index()];
+    case plan::BufferKind_ValueCache:
+      return caches_[2 * argument.index() + 1];
+    case plan::BufferKind_Metadata:
+      return metadata_memory() + metadata_->OffsetOf(argument.metadata());
+    case plan::BufferKind_Logits:
+      return logits_;
+    case plan::BufferKind_Tokens:
+      return tokens_;
+    }
+    return nullptr;
+  };
+  using Launches = flatbuffers::Vector<flatbuffers::Offset<plan::Launch>>;
+  auto prepare = [&](std::initializer_list<const Launches *> parts) {
+    std::vector<BoundLaunch> bound;
+    for (const Launches *part : parts)
+      if (part)
+        for (const plan::Launch *launch : *part) {
+          BoundLaunch one{launch, {}};
+          for (const plan::Argument *argument : *launch->arguments())
+            one.arguments.push_back(address(*argument));
+          bound.push_back(std::move(one));
+        }
+    return device_->Prepare(bound);
+  };
+  for (const plan::Entry *entry : *target_->entries()) {
+    absl::StatusOr<LaunchList> plain = prepare({entry->launches(), entry->sampling()}),
+                               penalised = prepare({entry->launches(), entry->penalties(), entry->sampling()});
+    for (const auto *list : {&plain, &penalised})
+      if (!list->ok())
+        return list->status();
+    entries_.push_back({entry, *plain, *penalised});
+  }
+  return absl::OkStatus();
+}
+
+} // namespace inlay

@@ -1,0 +1,85 @@
+// A bundle brought to a device: its kernels, weights, memory and entry points, ready for steps; its tokenizer beside
+// it.
+#ifndef INLAY_RUNTIME_API_LOADED_MODEL_H_
+#define INLAY_RUNTIME_API_LOADED_MODEL_H_
+
+#include "frontends/tokenizer/chat_renderer.h"
+#include "frontends/tokenizer/tokenizer.h"
+#include "runtime/api/inlay.h"
+#include "runtime/bundle/bundle.h"
+#include "runtime/device/device.h"
+#include "runtime/schedule/step.h"
+
+#include <functional>
+
+namespace inlay {
+
+// Puts a device in front of the one that was opened: tests let it fail, benchmarks let it do nothing.
+using DeviceWrapper = std::function<std::unique_ptr<Device>(std::unique_ptr<Device>)>;
+
+// An entry point with its launches ready on the device.
+struct ReadyEntry {
+  const plan::Entry *entry = nullptr;
+  LaunchList model = 0, model_with_penalties = 0;
+};
+
+// The text side of a bundle.
+struct TextParts {
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer; // or none
+  // Or why there is none; a template that cannot be read makes chats fail, not the bundle.
+  absl::StatusOr<std::unique_ptr<tokenizer::ChatRenderer>> chat = absl::NotFoundError("no tokenizer");
+  std::vector<int32_t> eos_ids;
+  SamplingParams default_sampling;
+};
+
+class LoadedModel {
+public:
+  static absl::StatusOr<std::unique_ptr<LoadedModel>> Load(const std::string &path, const EngineOptions &options,
+                                                           const DeviceWrapper &wrap);
+  // The memory that Load() would take.
+  static absl::StatusOr<MemoryPlan> Plan(const std::string &path, const EngineOptions &options);
+  ~LoadedModel();
+
+  const plan::Model &model() const { return *bundle_->plan().model(); }
+  const std::string &path() const { return bundle_->path(); }
+  bool is_cpu() const { return target_->name()->string_view() == "cpu"; }
+  Device &device() { return *device_; }
+  const MemoryPlan &memory() const { return memory_; }
+  const TextParts &text() const { return text_; }
+  double weights_seconds() const { return weights_seconds_; }
+  const std::vector<ReadyEntry> &entries() const { return entries_; }
+  StepMetadata &metadata() { return *metadata_; }
+
+  // On the device.
+  std::byte *metadata_memory() const { return static_cast<std::byte *>(metadata_memory_); }
+  const void *logits() const { return logits_; }
+  const int32_t *tokens() const { return static_cast<const int32_t *>(tokens_); }
+  // Keys and values of each layer, pages of so many bytes.
+  const std::vector<void *> &caches() const { return caches_; }
+  uint64_t page_bytes() const { return page_bytes_; }
+
+private:
+  LoadedModel() = default;
+  absl::Status Open(const std::string &path, const EngineOptions &options, const DeviceWrapper &wrap);
+  absl::Status Allocate();
+  absl::Status LoadWeights();
+  absl::Status PrepareEntries();
+
+  std::unique_ptr<Bundle> bundle_;
+  const plan::Target *target_ = nullptr;
+  std::unique_ptr<Device> device_;
+  MemoryPlan memory_;
+  TextParts text_;
+  std::vector<void *> allocated_;
+  std::vector<void *> weights_;
+  std::vector<void *> caches_; // keys, values of layer 0, keys of layer 1, ...
+  uint64_t page_bytes_ = 0;
+  void *workspace_ = nullptr, *metadata_memory_ = nullptr, *logits_ = nullptr, *tokens_ = nullptr;
+  std::unique_ptr<StepMetadata> metadata_;
+  std::vector<ReadyEntry> entries_;
+  double weights_seconds_ = 0;
+};
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_API_LOADED_MODEL_H_

@@ -1,0 +1,157 @@
+#include "runtime/api/step_runner.h"
+
+#include "fmt/format.h"
+
+namespace inlay {
+
+StepRunner::~StepRunner() {
+  for (Slot &slot : slots_)
+    if (slot.tokens)
+      model_.device().FreeHost(slot.tokens);
+}
+
+absl::Status StepRunner::Prepare() {
+  for (Slot &slot : slots_) {
+    absl::StatusOr<void *> memory =
+        model_.device().AllocateHost(model_.model().max_num_seqs() * sizeof(int32_t), "sampled tokens");
+    if (!memory.ok())
+      return memory.status();
+    slot.tokens = static_cast<int32_t *>(*memory);
+  }
+  return absl::OkStatus();
+}
+
+// The smallest entry point that takes the step. Deterministic: always the largest, whose kernels compute a row in the
+// same way whatever stands beside it.
+const ReadyEntry *StepRunner::Choose(int32_t tokens, size_t sequences, bool all_decode) const {
+  const ReadyEntry *chosen = nullptr;
+  bool largest = options_.deterministic && !model_.is_cpu();
+  for (const ReadyEntry &ready : model_.entries()) {
+    const plan::Entry &entry = *ready.entry;
+    bool is_mixed = entry.kind() == plan::EntryKind_Mixed;
+    bool fits = tokens <= static_cast<int32_t>(entry.max_tokens()) && sequences <= entry.max_sequences() &&
+                (is_mixed || (all_decode && !largest));
+    if (fits && (!chosen || (entry.max_tokens() < chosen->entry->max_tokens()) != largest))
+      chosen = &ready;
+  }
+  return chosen;
+}
+
+absl::Status StepRunner::CopyPages(std::span<const PageCopy> copies) {
+  for (const PageCopy &copy : copies)
+    for (void *cache : model_.caches()) {
+      auto *pages = static_cast<std::byte *>(cache);
+      if (absl::Status status = model_.device().CopyOnDevice(
+              pages + static_cast<uint64_t>(copy.to) * model_.page_bytes(),
+              pages + static_cast<uint64_t>(copy.from) * model_.page_bytes(), model_.page_bytes());
+          !status.ok())
+        return status;
+    }
+  return absl::OkStatus();
+}
+
+// The ids of rows that the step before sampled, from its tokens. Sequences keep their order, so that mostly one copy
+// serves them all.
+absl::Status StepRunner::CopyPendingTokens(std::span<const ScheduledRows> rows) {
+  std::byte *ids = model_.metadata_memory() + model_.metadata().OffsetOf(plan::Metadata_TokenIds);
+  int32_t row = 0, first_row = 0, first_token = 0, count = 0;
+  auto flush = [&] {
+    return count == 0 ? absl::OkStatus()
+                      : model_.device().CopyOnDevice(ids + static_cast<size_t>(first_row) * sizeof(int32_t),
+                                                     model_.tokens() + first_token,
+                                                     static_cast<size_t>(count) * sizeof(int32_t));
+  };
+  for (const ScheduledRows &part : rows) {
+    int32_t last = row + part.count - 1, token = part.sequence->last_logits_row;
+    row += part.count;
+    if (part.first + part.count <= static_cast<int32_t>(part.sequence->tokens.size()))
+      continue;
+    if (last != first_row + count || token != first_token + count) {
+      if (absl::Status status = flush(); !status.ok())
+        return status;
+      first_row = last;
+      first_token = token;
+      count = 0;
+    }
+    ++count;
+  }
+  return flush();
+}
+
+absl::StatusOr<LaunchedStep> StepRunner::Launch(StepPlan plan, bool wants_logits) {
+  LaunchedStep step;
+  bool all_decode = true;
+  for (const ScheduledRows &part : plan.rows) {
+    step.tokens += part.count;
+    all_decode &= part.count == 1;
+    step.wants_token.push_back(part.wants_token());
+    step.logits_rows += part.wants_token();
+  }
+  const ReadyEntry *chosen = Choose(step.tokens, plan.rows.size(), all_decode);
+  if (!chosen)
+    return absl::InternalError(
+        fmt::format("no entry point takes a step of {} rows of {} sequences", step.tokens, plan.rows.size()));
+  bool is_graph =
+      chosen->entry->kind() == plan::EntryKind_Decode && !model_.is_cpu() && !options_.enforce_eager && all_decode;
+  int32_t padded = step.tokens;
+  if (is_graph && chosen->entry->graph_buckets())
+    for (uint32_t bucket : *chosen->entry->graph_buckets())
+      if (static_cast<int32_t>(bucket) >= step.tokens) {
+        padded = static_cast<int32_t>(bucket);
+        break;
+      }
+  StepMetadata &metadata = model_.metadata();
+  absl::StatusOr<StepSizes> sizes =
+      metadata.Fill(plan.rows, padded, static_cast<int32_t>(chosen->entry->query_tile_rows()));
+  if (!sizes.ok())
+    return sizes.status();
+  const plan::Model &shape = model_.model();
+  (*sizes)[plan::Extent_KvRows] =
+      model_.memory().total_pages * static_cast<int32_t>(shape.kv_heads()) * static_cast<int32_t>(shape.page_size());
+  bool has_penalties = (*sizes)[plan::Extent_PenaltyEntries] > 0;
+
+  Device &device = model_.device();
+  step.slot = next_slot_++ % slots_.size();
+  step.has_logits = wants_logits && step.logits_rows > 0;
+  Slot &slot = slots_[step.slot];
+  auto tokens = static_cast<size_t>(step.logits_rows);
+  if (step.has_logits)
+    slot.logits.resize(tokens * shape.vocab_size());
+  absl::Status status = CopyPages(plan.copies);
+  if (status.ok())
+    status = device.CopyToDevice(model_.metadata_memory(), metadata.block().data(), metadata.used_bytes());
+  if (status.ok())
+    status = CopyPendingTokens(plan.rows);
+  if (status.ok())
+    status =
+        device.Run(has_penalties ? chosen->model_with_penalties : chosen->model, *sizes, is_graph && !has_penalties);
+  if (status.ok() && tokens > 0)
+    status = device.CopyToHostLater(slot.tokens, model_.tokens(), tokens * sizeof(int32_t));
+  if (status.ok() && step.has_logits)
+    status = device.CopyToHostLater(slot.logits.data(), model_.logits(), slot.logits.size() * sizeof(float));
+  if (!status.ok())
+    return status;
+  absl::StatusOr<Mark> mark = device.SetMark();
+  if (!mark.ok())
+    return mark.status();
+  step.mark = *mark;
+  int32_t row = 0;
+  for (size_t i = 0; i < plan.rows.size(); ++i)
+    if (step.wants_token[i])
+      plan.rows[i].sequence->last_logits_row = row++;
+  step.plan = std::move(plan);
+  return step;
+}
+
+absl::StatusOr<StepResult> StepRunner::Collect(const LaunchedStep &step) {
+  if (absl::Status status = model_.device().WaitFor(step.mark); !status.ok())
+    return status;
+  const Slot &slot = slots_[step.slot];
+  StepResult result;
+  result.tokens = {slot.tokens, static_cast<size_t>(step.logits_rows)};
+  if (step.has_logits)
+    result.logits = slot.logits;
+  return result;
+}
+
+} // namespace inlay

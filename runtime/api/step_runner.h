@@ -1,0 +1,60 @@
+// Runs planned steps on the device, without waiting for them: what a step sampled is collected later.
+#ifndef INLAY_RUNTIME_API_STEP_RUNNER_H_
+#define INLAY_RUNTIME_API_STEP_RUNNER_H_
+
+#include "runtime/api/loaded_model.h"
+#include "runtime/schedule/scheduler.h"
+
+#include <span>
+#include <vector>
+
+namespace inlay {
+
+// A step on its way.
+struct LaunchedStep {
+  StepPlan plan;
+  std::vector<bool> wants_token; // by rows of the plan
+  int32_t tokens = 0;            // rows
+  int32_t logits_rows = 0;
+  bool has_logits = false;
+  size_t slot = 0;
+  Mark mark = 0;
+};
+
+// What it gave, in the order of the rows that wanted tokens. Valid until the second launch after it.
+struct StepResult {
+  std::span<const int32_t> tokens;
+  std::span<const float> logits; // rows of the vocabulary, if asked for
+};
+
+class StepRunner {
+public:
+  StepRunner(LoadedModel &model, const EngineOptions &options) : model_(model), options_(options) {}
+  ~StepRunner();
+  absl::Status Prepare();
+
+  // A sequence whose last token is still on the device gets it there: no host has to wait for it. At most one step may
+  // be on its way.
+  absl::StatusOr<LaunchedStep> Launch(StepPlan plan, bool wants_logits);
+  absl::StatusOr<StepResult> Collect(const LaunchedStep &step);
+
+private:
+  // What one step brings to the host.
+  struct Slot {
+    int32_t *tokens = nullptr; // the device's to write
+    std::vector<float> logits;
+  };
+
+  const ReadyEntry *Choose(int32_t tokens, size_t sequences, bool all_decode) const;
+  absl::Status CopyPages(std::span<const PageCopy> copies);
+  absl::Status CopyPendingTokens(std::span<const ScheduledRows> rows);
+
+  LoadedModel &model_;
+  const EngineOptions &options_;
+  std::array<Slot, 2> slots_;
+  size_t next_slot_ = 0;
+};
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_API_STEP_RUNNER_H_

@@ -1,0 +1,251 @@
+#include "runtime/schedule/scheduler.h"
+
+#include "fmt/format.h"
+
+#include <algorithm>
+#include <ranges>
+
+namespace inlay {
+namespace {
+
+void InsertByPlace(std::vector<Sequence *> &sequences, Sequence *sequence) {
+  auto at = std::ranges::upper_bound(sequences, sequence->place, {}, [](const Sequence *one) { return one->place; });
+  sequences.insert(at, sequence);
+}
+
+bool IsIn(const StepPlan &plan, const Sequence *sequence) {
+  return std::ranges::find(plan.rows, sequence, &ScheduledRows::sequence) != plan.rows.end();
+}
+
+} // namespace
+
+void Scheduler::Add(Sequence *sequence) { InsertByPlace(waiting_, sequence); }
+
+void Scheduler::Remove(Sequence *sequence) {
+  pool_.Release(sequence->pages);
+  sequence->pages.clear();
+  std::erase(running_, sequence);
+  std::erase(waiting_, sequence);
+  for (std::vector<Sequence *> *sequences : {&running_, &waiting_})
+    for (Sequence *other : *sequences)
+      if (other->leader == sequence)
+        other->leader = nullptr;
+}
+
+void Scheduler::Preempt(Sequence *sequence) {
+  PutBack(sequence);
+  ++preemptions_;
+}
+
+void Scheduler::PutBack(Sequence *sequence) {
+  GiveUpPages(*sequence);
+  std::erase(running_, sequence);
+  InsertByPlace(waiting_, sequence);
+}
+
+void Scheduler::GiveUpPages(Sequence &sequence) {
+  pool_.Release(sequence.pages);
+  sequence.pages.clear();
+  sequence.prefixes.clear();
+  sequence.computed = 0;
+}
+
+// Gives a running sequence pages for `positions`, if need be those of sequences after it that are not in the plan.
+// False if there are not enough: then it has been preempted itself, where it was the last, or it keeps what it has.
+bool Scheduler::MakeRoom(Sequence &sequence, int32_t positions, const StepPlan &plan, bool in_flight, bool *must_wait) {
+  while (static_cast<int32_t>(sequence.pages.size()) < PagesFor(positions)) {
+    if (std::optional<int32_t> page = pool_.Take()) {
+      sequence.pages.push_back(*page);
+      continue;
+    }
+    if (in_flight) {
+      *must_wait = true;
+      return false;
+    }
+    Sequence *victim = nullptr;
+    for (Sequence *other : running_ | std::views::reverse) {
+      if (other == &sequence)
+        break;
+      if (!IsIn(plan, other)) {
+        victim = other;
+        break;
+      }
+    }
+    if (!victim && &sequence != running_.front())
+      victim = &sequence;
+    if (!victim)
+      return false;
+    Preempt(victim);
+    if (victim == &sequence)
+      return false;
+  }
+  return true;
+}
+
+StepPlan Scheduler::Plan(bool in_flight) {
+  StepPlan plan;
+  int32_t budget = limits_.tokens;
+  int64_t preempted = preemptions_;
+  for (bool decoding : {true, false})
+    for (Sequence *sequence : std::vector<Sequence *>(running_)) {
+      int32_t left = sequence->length() - sequence->computed;
+      bool was_preempted = std::ranges::find(running_, sequence) == running_.end();
+      if ((left == 1) != decoding || budget == 0 || was_preempted || sequence->is_full())
+        continue;
+      int32_t count = std::min(left, budget);
+      bool must_wait = false;
+      if (!MakeRoom(*sequence, sequence->computed + count, plan, in_flight, &must_wait)) {
+        if (must_wait)
+          return {.must_wait = true};
+        // The first of all has no pages left to take: what it has may do for some rows.
+        count = std::min<int32_t>(count, static_cast<int32_t>(sequence->pages.size()) * limits_.page_size -
+                                             sequence->computed);
+        if (sequence->pages.empty() || count <= 0)
+          continue;
+      }
+      plan.rows.push_back({sequence, sequence->computed, count});
+      budget -= count;
+    }
+  // Whoever was preempted goes first.
+  if (preemptions_ > preempted)
+    return plan;
+  for (Sequence *sequence : std::vector<Sequence *>(waiting_)) {
+    if (budget == 0 || static_cast<int32_t>(running_.size()) >= limits_.sequences)
+      break;
+    // Those that share a prompt wait until it was computed once.
+    if (sequence->leader && sequence->leader->computed < sequence->prompt_size)
+      continue;
+    if (!Admit(*sequence, plan))
+      break;
+    int32_t count = std::min(sequence->length() - sequence->computed, budget);
+    plan.rows.push_back({sequence, sequence->computed, count});
+    plan.admitted.push_back(sequence);
+    budget -= count;
+  }
+  return plan;
+}
+
+StepPlan Scheduler::PlanAlone(Sequence *sequence) {
+  StepPlan plan;
+  int32_t count = std::min({sequence->length() - sequence->computed, limits_.tokens,
+                            static_cast<int32_t>(sequence->pages.size()) * limits_.page_size - sequence->computed});
+  if (count > 0)
+    plan.rows.push_back({sequence, sequence->computed, count});
+  return plan;
+}
+
+// Takes pages for all that is known of a waiting sequence, and lets it run.
+bool Scheduler::Admit(Sequence &sequence, StepPlan &plan) {
+  if (!SharePages(sequence))
+    FindPages(sequence);
+  std::optional<std::vector<int32_t>> pages =
+      pool_.Take(PagesFor(sequence.length()) - static_cast<int32_t>(sequence.pages.size()));
+  if (!pages) {
+    GiveUpPages(sequence);
+    return false;
+  }
+  // The last shared page is only partly the sequence's: it goes on in a copy.
+  if (sequence.computed % limits_.page_size != 0)
+    plan.copies.push_back({sequence.leader->pages[sequence.pages.size()], pages->front()});
+  sequence.pages.insert(sequence.pages.end(), pages->begin(), pages->end());
+  if (sequence.reuses_pages && !sequence.leader)
+    cache_queries_ += sequence.prompt_size;
+  if (sequence.length() == sequence.prompt_size) {
+    sequence.cached = sequence.computed;
+    if (!sequence.leader)
+      cache_hits_ += sequence.computed;
+  }
+  sequence.leader = nullptr;
+  std::erase(waiting_, &sequence);
+  InsertByPlace(running_, &sequence);
+  return true;
+}
+
+// Goes on after the prompt of a sequence that has it: all but its last token, whose logits are wanted.
+bool Scheduler::SharePages(Sequence &sequence) {
+  const Sequence *leader = sequence.leader;
+  if (!leader || leader->pages.empty() || sequence.length() != sequence.prompt_size)
+    return false;
+  sequence.computed = sequence.prompt_size - 1;
+  int32_t full = sequence.computed / limits_.page_size;
+  sequence.pages.assign(leader->pages.begin(), leader->pages.begin() + full);
+  for (int32_t page : sequence.pages)
+    pool_.Share(page);
+  sequence.prefixes.assign(leader->prefixes.begin(),
+                           leader->prefixes.begin() + std::min<int64_t>(full, std::ssize(leader->prefixes)));
+  return true;
+}
+
+void Scheduler::FindPages(Sequence &sequence) {
+  sequence.leader = nullptr;
+  if (!sequence.reuses_pages)
+    return;
+  PagePrefix prefix = pool_.Root(sequence.salt);
+  std::span<const int32_t> tokens(sequence.tokens);
+  auto size = static_cast<size_t>(limits_.page_size);
+  // At least one token is left to compute.
+  for (size_t at = 0; at + size < tokens.size(); at += size) {
+    std::optional<int32_t> page = pool_.Find(tokens.subspan(at, size), prefix);
+    if (!page)
+      break;
+    sequence.pages.push_back(*page);
+    sequence.prefixes.push_back(prefix);
+  }
+  sequence.computed = static_cast<int32_t>(sequence.pages.size()) * limits_.page_size;
+}
+
+void Scheduler::Launched(std::span<const ScheduledRows> rows) {
+  for (const ScheduledRows &part : rows) {
+    bool wants = part.wants_token();
+    part.sequence->computed += part.count;
+    part.sequence->pending += wants;
+  }
+}
+
+void Scheduler::Done(std::span<const ScheduledRows> rows) {
+  for (const ScheduledRows &part : rows) {
+    Sequence &sequence = *part.sequence;
+    if (!sequence.reuses_pages || sequence.pages.empty())
+      continue;
+    std::vector<PagePrefix> &prefixes = sequence.prefixes;
+    auto size = static_cast<size_t>(limits_.page_size);
+    std::span<const int32_t> tokens(sequence.tokens);
+    while ((prefixes.size() + 1) * size <= static_cast<size_t>(part.first + part.count)) {
+      PagePrefix parent = prefixes.empty() ? pool_.Root(sequence.salt) : prefixes.back();
+      prefixes.push_back(
+          pool_.Publish(sequence.pages[prefixes.size()], parent, tokens.subspan(prefixes.size() * size, size)));
+    }
+  }
+}
+
+void Scheduler::RollBack(const StepPlan &plan) {
+  for (const ScheduledRows &part : plan.rows) {
+    part.sequence->computed = std::min(part.sequence->computed, part.first);
+    part.sequence->pending = 0;
+  }
+  // Copied pages hold nothing that can be relied on.
+  if (!plan.copies.empty())
+    for (Sequence *sequence : plan.admitted)
+      if (std::ranges::find(running_, sequence) != running_.end())
+        PutBack(sequence);
+}
+
+absl::Status Scheduler::CheckInvariants() const {
+  std::vector<std::span<const int32_t>> owners;
+  for (const std::vector<Sequence *> *sequences : {&running_, &waiting_})
+    for (const Sequence *sequence : *sequences)
+      owners.emplace_back(sequence->pages);
+  if (absl::Status status = pool_.CheckInvariants(owners); !status.ok())
+    return status;
+  for (const Sequence *sequence : waiting_)
+    if (!sequence->pages.empty())
+      return absl::InternalError(fmt::format("a waiting sequence has {} pages", sequence->pages.size()));
+  for (const Sequence *sequence : running_)
+    if (static_cast<int32_t>(sequence->pages.size()) < PagesFor(sequence->computed) ||
+        sequence->computed > sequence->length())
+      return absl::InternalError(fmt::format("a sequence of {} tokens, {} computed, has {} pages", sequence->length(),
+                                             sequence->computed, sequence->pages.size()));
+  return absl::OkStatus();
+}
+
+} // namespace inlay

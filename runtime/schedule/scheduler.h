@@ -1,0 +1,84 @@
+// Which rows of which sequences run in the next step, and who has pages. Knows nothing of devices, threads or clocks.
+#ifndef INLAY_RUNTIME_SCHEDULE_SCHEDULER_H_
+#define INLAY_RUNTIME_SCHEDULE_SCHEDULER_H_
+
+#include "runtime/kv/page_pool.h"
+#include "runtime/schedule/step.h"
+
+#include <vector>
+
+namespace inlay {
+
+struct SchedulerLimits {
+  int32_t sequences = 1; // of a step
+  int32_t tokens = 1;    // of a step
+  int32_t pages = 1;
+  int32_t page_size = 1;
+};
+
+// A page to copy before the step runs: two sequences go on from the same partly filled page.
+struct PageCopy {
+  int32_t from = 0;
+  int32_t to = 0;
+};
+
+struct StepPlan {
+  std::vector<ScheduledRows> rows = {};
+  std::vector<PageCopy> copies = {};
+  std::vector<Sequence *> admitted = {};
+  // Nothing was planned: pages have to be taken from sequences of a step on its way. Ask again when it is done.
+  bool must_wait = false;
+};
+
+// Sequences run in the order of their places, and are preempted in the reverse order. A place is a time (of arrival,
+// plus so much for a lower priority), so whoever waits long enough is first: nobody starves. Whoever is first can take
+// the pages of all others, and each sequence alone fits (who adds it sees to that), so there is always one that goes
+// on.
+class Scheduler {
+public:
+  explicit Scheduler(const SchedulerLimits &limits) : limits_(limits), pool_(limits.pages) {}
+
+  void Add(Sequence *sequence);
+  // Forgets a sequence that ended, waiting or running; its pages go back.
+  void Remove(Sequence *sequence);
+
+  // Sequences that generate come first, what is left of the tokens goes to prompts, running ones before waiting ones.
+  // `in_flight`: a step is on its way, so nobody can be preempted.
+  StepPlan Plan(bool in_flight);
+  // The rows of one sequence that runs, by themselves: to find out whose rows fail.
+  StepPlan PlanAlone(Sequence *sequence);
+
+  // The step of `rows` was launched.
+  void Launched(std::span<const ScheduledRows> rows);
+  // It is done, and its tokens were appended: full pages become findable.
+  void Done(std::span<const ScheduledRows> rows);
+  // It failed, and so did those after it: the rows have to run again.
+  void RollBack(const StepPlan &plan);
+
+  const std::vector<Sequence *> &running() const { return running_; } // by place
+  const std::vector<Sequence *> &waiting() const { return waiting_; } // by place
+  const PagePool &pool() const { return pool_; }
+  int64_t preemptions() const { return preemptions_; }
+  int64_t cache_queries() const { return cache_queries_; } // tokens
+  int64_t cache_hits() const { return cache_hits_; }
+  absl::Status CheckInvariants() const;
+
+private:
+  int32_t PagesFor(int32_t positions) const { return (positions + limits_.page_size - 1) / limits_.page_size; }
+  bool MakeRoom(Sequence &sequence, int32_t positions, const StepPlan &plan, bool in_flight, bool *must_wait);
+  void Preempt(Sequence *sequence);
+  bool Admit(Sequence &sequence, StepPlan &plan);
+  void FindPages(Sequence &sequence);
+  bool SharePages(Sequence &sequence);
+  void PutBack(Sequence *sequence);
+  void GiveUpPages(Sequence &sequence);
+
+  SchedulerLimits limits_;
+  PagePool pool_;
+  std::vector<Sequence *> waiting_, running_;
+  int64_t preemptions_ = 0, cache_queries_ = 0, cache_hits_ = 0;
+};
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_SCHEDULE_SCHEDULER_H_

@@ -1,0 +1,88 @@
+// The engine on the compiled example model, as tests use it.
+#ifndef INLAY_TEST_E2E_ENGINE_TESTING_H_
+#define INLAY_TEST_E2E_ENGINE_TESTING_H_
+
+#include "runtime/api/engine_internal.h"
+
+#include "gtest/gtest.h"
+
+namespace inlay {
+
+// Texts of different lengths: one token, a line, several query tiles, several chunks.
+inline const std::vector<std::string> kPrompts = {
+    "x", "def main(argv):\n",
+    "class Server:\n    def __init__(self, host, port):\n        self.host = host\n        self.port = port\n\n",
+    "import os\nimport sys\n",
+    "try:\n    import threading\nexcept ImportError:\n    threading = None\n\n\ndef run(function, *arguments):\n"
+    "    \"\"\"Run a function in a thread of its own, or at once where there are none.\"\"\"\n    if threading is "
+    "None:\n"
+    "        return function(*arguments)\n    thread = threading.Thread(target=function, args=arguments)\n"};
+
+inline std::unique_ptr<Engine> Load(EngineOptions options = {}, const DeviceWrapper &wrap = nullptr) {
+  options.target = "cpu";
+  options.threads = 2;
+  options.return_logits = true;
+  absl::StatusOr<std::unique_ptr<Engine>> engine = LoadEngine(INLAY_TEST_BUNDLE, options, wrap, true);
+  EXPECT_TRUE(engine.ok()) << engine.status();
+  return *std::move(engine);
+}
+
+inline SamplingParams Greedy(int32_t tokens) {
+  SamplingParams sampling;
+  sampling.temperature = 0;
+  sampling.max_tokens = tokens;
+  sampling.ignore_eos = true;
+  return sampling;
+}
+
+struct Answer {
+  std::vector<int32_t> tokens;
+  std::vector<std::vector<float>> logits;
+  std::string text;
+  FinishReason reason = FinishReason::kNone;
+
+  bool operator==(const Answer &other) const { return tokens == other.tokens && logits == other.logits; }
+};
+
+inline Answer Finish(RequestHandle &handle) {
+  Answer answer;
+  while (std::optional<Piece> piece = handle.Next()) {
+    answer.tokens.push_back(piece->token_id);
+    answer.logits.push_back(std::move(piece->logits));
+    answer.text += piece->text;
+  }
+  EXPECT_TRUE(handle.status().ok()) << handle.status();
+  answer.reason = handle.finish_reason();
+  return answer;
+}
+
+inline std::unique_ptr<RequestHandle> Submit(Engine &engine, const std::string &prompt,
+                                             const SamplingParams &sampling) {
+  Request request;
+  request.prompt = prompt;
+  request.sampling = sampling;
+  absl::StatusOr<std::unique_ptr<RequestHandle>> handle = engine.Submit(request);
+  EXPECT_TRUE(handle.ok()) << handle.status();
+  return *std::move(handle);
+}
+
+inline std::vector<Answer> AllAtOnce(Engine &engine, const SamplingParams &sampling) {
+  std::vector<std::unique_ptr<RequestHandle>> handles;
+  for (const std::string &prompt : kPrompts)
+    handles.push_back(Submit(engine, prompt, sampling));
+  std::vector<Answer> answers;
+  for (auto &handle : handles)
+    answers.push_back(Finish(*handle));
+  return answers;
+}
+
+inline std::vector<Answer> OneByOne(Engine &engine, const SamplingParams &sampling) {
+  std::vector<Answer> answers;
+  for (const std::string &prompt : kPrompts)
+    answers.push_back(Finish(*Submit(engine, prompt, sampling)));
+  return answers;
+}
+
+} // namespace inlay
+
+#endif // INLAY_TEST_E2E_ENGINE_TESTING_H_

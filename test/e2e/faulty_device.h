@@ -1,0 +1,82 @@
+// A device that fails on command, in front of a real one.
+#ifndef INLAY_TEST_E2E_FAULTY_DEVICE_H_
+#define INLAY_TEST_E2E_FAULTY_DEVICE_H_
+
+#include "runtime/device/device.h"
+
+#include <atomic>
+#include <functional>
+
+namespace inlay {
+
+// What fails, shared by the test and the device. Each function is asked on the engine's thread.
+struct Faults {
+  std::atomic<int64_t> steps{0}, marks{0};
+  std::function<bool(int64_t step, const StepSizes &sizes)> run = {}; // should this step fail?
+  std::function<bool(int64_t mark)> wait = {};                        // should waiting for this step fail?
+  std::function<bool(uint64_t bytes)> allocate = {};
+};
+
+class FaultyDevice : public Device {
+public:
+  FaultyDevice(std::unique_ptr<Device> real, Faults &faults) : real_(std::move(real)), faults_(faults) {}
+
+  std::string Name() const override { return real_->Name(); }
+  uint64_t FreeMemory() const override { return real_->FreeMemory(); }
+  absl::StatusOr<void *> Allocate(uint64_t bytes, std::string_view what) override {
+    if (faults_.allocate && faults_.allocate(bytes))
+      return absl::ResourceExhaustedError("injected: no memory for " + std::string(what));
+    return real_->Allocate(bytes, what);
+  }
+  void Free(void *memory) override { real_->Free(memory); }
+  absl::Status CopyToDevice(void *to, const void *from, uint64_t bytes) override {
+    return real_->CopyToDevice(to, from, bytes);
+  }
+  absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) override {
+    return real_->CopyToHost(to, from, bytes);
+  }
+  absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) override {
+    return real_->CopyOnDevice(to, from, bytes);
+  }
+  absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) override {
+    return real_->CopyToHostLater(to, from, bytes);
+  }
+  absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) override {
+    return real_->AllocateHost(bytes, what);
+  }
+  void FreeHost(void *memory) override { real_->FreeHost(memory); }
+  absl::StatusOr<Mark> SetMark() override { return ++faults_.marks; }
+  absl::Status WaitFor(Mark mark) override {
+    if (faults_.wait && faults_.wait(mark))
+      return absl::InternalError("injected: the step failed while it ran");
+    return absl::OkStatus();
+  }
+  absl::Status Clear(void *memory, uint64_t bytes) override { return real_->Clear(memory, bytes); }
+  absl::Status Synchronize() override { return real_->Synchronize(); }
+  absl::Status LoadKernels(const Bundle &bundle, const plan::Target &target) override {
+    return real_->LoadKernels(bundle, target);
+  }
+  absl::StatusOr<LaunchList> Prepare(std::span<const BoundLaunch> launches) override {
+    return real_->Prepare(launches);
+  }
+  absl::Status Run(LaunchList list, const StepSizes &sizes, bool reuse) override {
+    if (faults_.run && faults_.run(++faults_.steps, sizes))
+      return absl::InternalError("injected: a kernel failed");
+    return real_->Run(list, sizes, reuse);
+  }
+  absl::Status Write(std::span<const Range> ranges, const FillRange &fill) override {
+    return real_->Write(ranges, fill);
+  }
+  absl::Status Repeat(std::span<const Repetition> parts, std::span<const std::byte> pattern) override {
+    return real_->Repeat(parts, pattern);
+  }
+  ThreadPool &host_pool() override { return real_->host_pool(); }
+
+private:
+  std::unique_ptr<Device> real_;
+  Faults &faults_;
+};
+
+} // namespace inlay
+
+#endif // INLAY_TEST_E2E_FAULTY_DEVICE_H_
