@@ -36,7 +36,9 @@ public:
   SamplingParams default_sampling() const override { return model_->text().default_sampling; }
   EngineStats Stats() const override {
     std::lock_guard lock(mutex_);
-    return stats_;
+    EngineStats stats = stats_;
+    stats.health = failure_;
+    return stats;
   }
   absl::Status Shutdown(Clock::time_point deadline) override;
 
@@ -336,6 +338,8 @@ absl::Status EngineImpl::Step() {
                                              scheduler_->running().size(), scheduler_->waiting().size()));
     return absl::OkStatus();
   }
+  // Before anybody hears of the step: who is told that a request runs sees that it does not wait.
+  UpdateStats();
   for (const Sequence *sequence : plan.admitted)
     static_cast<const ActiveSequence *>(sequence)->request->Scheduled(sequence->cached);
   StepPlan copy = plan;
@@ -507,7 +511,6 @@ void EngineImpl::UpdateStats() {
   stats_.preemptions = scheduler_->preemptions();
   stats_.prefix_cache_queries = scheduler_->cache_queries();
   stats_.prefix_cache_hits = scheduler_->cache_hits();
-  stats_.health = failure_;
   if (stats_.running + stats_.waiting == 0)
     idle_.notify_all();
 }
