@@ -294,6 +294,52 @@ static void test_queue(inlay_engine *engine) {
     inlay_request_free(requests[i]);
 }
 
+/* Sequences of one request are told apart by their index, and are those of requests with one each. */
+static void test_several_sequences(inlay_engine *engine) {
+  inlay_sampling_params sampling;
+  inlay_request *request;
+  inlay_piece piece;
+  int tokens[3] = {0, 0, 0};
+  int32_t index;
+  greedy(&sampling, 12);
+  sampling.temperature = 1;
+  sampling.has_seed = 1;
+  sampling.n = 3;
+  request = submit(engine, "class A:", &sampling);
+  piece.struct_size = sizeof piece;
+  while (inlay_request_next(request, -1, &piece) == INLAY_OK && piece.index >= 0 && piece.index < 3)
+    ++tokens[piece.index];
+  for (index = 0; index < 3; ++index)
+    EXPECT(tokens[index] == 12 && inlay_request_finish_reason(request, index) == INLAY_FINISH_LENGTH);
+  EXPECT(inlay_request_finish_reason(request, 3) == INLAY_FINISH_NONE);
+  inlay_request_free(request);
+}
+
+/* The plan is what loading then allocates. */
+static void test_plan(const char *bundle) {
+  inlay_engine_options options;
+  inlay_engine *engine = NULL;
+  inlay_memory_plan plan;
+  inlay_stats stats;
+  char *explanation = NULL;
+  EXPECT(inlay_engine_options_init(&options, sizeof options, INLAY_ABI_VERSION) == INLAY_OK);
+  options.target = "cpu";
+  options.kv_cache_bytes = 1 << 20;
+  plan.struct_size = sizeof plan;
+  stats.struct_size = sizeof stats;
+  EXPECT(inlay_engine_plan(bundle, &options, &plan, &explanation) == INLAY_OK);
+  EXPECT(explanation && strlen(explanation) > 0);
+  inlay_free(explanation);
+  EXPECT(inlay_engine_plan(bundle, &options, &plan, NULL) == INLAY_OK);
+  EXPECT(inlay_engine_load(bundle, &options, &engine) == INLAY_OK);
+  EXPECT(inlay_engine_stats(engine, &stats) == INLAY_OK);
+  EXPECT(plan.weights_bytes == stats.weights_bytes && plan.kv_cache_tokens == stats.kv_cache_tokens &&
+         plan.total_pages == stats.total_pages && plan.max_num_seqs == stats.max_num_seqs);
+  EXPECT(plan.kv_cache_bytes > 0 && plan.kv_cache_bytes <= 1 << 20);
+  inlay_engine_free(engine);
+  EXPECT_ERROR(inlay_engine_plan("/nowhere", &options, &plan, NULL), INLAY_NOT_FOUND, "/nowhere");
+}
+
 static void test_shutdown(const char *bundle) {
   inlay_engine *engine = load(bundle);
   inlay_sampling_params sampling;
@@ -326,9 +372,11 @@ int main(int argc, char **argv) {
   test_generate(engine);
   test_timeouts_and_deadlines(engine);
   test_queue(engine);
+  test_several_sequences(engine);
   inlay_engine_free(engine);
   test_cancel_and_lifetimes(argv[1]);
   test_shutdown(argv[1]);
+  test_plan(argv[1]);
   if (failures)
     fprintf(stderr, "%d expectations failed\n", failures);
   return failures != 0;

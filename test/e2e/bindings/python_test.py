@@ -117,6 +117,19 @@ class Generate(unittest.TestCase):
         with self.assertRaisesRegex(inlay.DeadlineExceededError, "deadline"):
             self.llm.submit("x", greedy(900), deadline=1e-6).result()
 
+    def test_several_answers_to_a_prompt(self):
+        output = self.llm.generate("x", SamplingParams(n=3, seed=5, max_tokens=12, ignore_eos=True))[0]
+        self.assertEqual([(answer.index, len(answer.token_ids)) for answer in output.outputs], [(0, 12), (1, 12), (2, 12)])
+        self.assertGreater(len({answer.text for answer in output.outputs}), 1)
+        self.assertTrue(output.finished)
+
+    def test_a_prompt_seen_before_is_found_in_the_cache(self):
+        prompt = "def cached(first, second):\n" * 6
+        first, again, other = (self.llm.submit(prompt, greedy(4), cache_salt=salt).result() for salt in "aab")
+        self.assertEqual((first.num_cached_tokens, other.num_cached_tokens), (0, 0))
+        self.assertGreater(again.num_cached_tokens, 16)
+        self.assertEqual(first.outputs[0].text, again.outputs[0].text)
+
     def test_many_threads(self):
         found = {}
 
@@ -165,6 +178,12 @@ class Errors(unittest.TestCase):
         with self.assertRaises(inlay.CancelledError):
             request.result()
         llm.close()  # again
+
+    def test_the_plan_is_what_is_then_loaded(self):
+        plan = LLM.plan(BUNDLE, target="cpu", kv_cache_memory_bytes=1 << 20)
+        self.assertTrue(plan.explanation)
+        with LLM(BUNDLE, target="cpu", kv_cache_memory_bytes=1 << 20) as llm:
+            self.assertEqual(plan.kv_cache_tokens, llm.stats().kv_cache_tokens)
 
     def test_shutdown_lets_requests_end(self):
         with LLM(BUNDLE, target="cpu") as llm:
