@@ -119,6 +119,14 @@ def profiled(t: tools.Tools, bundle: pathlib.Path) -> None:
     head = config["vocab_size"] * config["hidden_size"] * 2
     [of_head] = [kernel["bytes"] for kernel in kernels if kernel["origin"].startswith("lm_head")]
     expect("bytes of the head", head <= of_head <= 1.1 * head, True)
+    # Weights once, keys and values of the one sequence; activations are the rest.
+    hidden, layers = config["hidden_size"], config["num_hidden_layers"]
+    dim = config.get("head_dim") or hidden // config["num_attention_heads"]
+    rows = (2 * config["num_attention_heads"] + 2 * config["num_key_value_heads"]) * dim
+    layer = rows * hidden + 3 * hidden * config["intermediate_size"]
+    cache = 2 * config["num_key_value_heads"] * dim * report["rows"][0]["n_context"]
+    least = 2 * (layers * (layer + cache) + config["vocab_size"] * hidden)
+    expect("bytes of a step", least <= profile["bytes"] <= 1.05 * least, True)
     expect("bandwidth measured", report["read_bytes_per_s"] > 1e8, True)
     launches = [event for event in json.loads(trace.read_text())["traceEvents"] if event.get("cat") == "kernel"]
     expect("launches traced", len(launches), round(sum(kernel["launches"] for kernel in kernels) * profile["steps"]))
