@@ -44,15 +44,15 @@ using BufferRequested = void (*)(uint8_t **buffer, size_t *bytes, size_t *max_re
 using BufferCompleted = void (*)(void *context, uint32_t stream, uint8_t *buffer, size_t bytes, size_t valid_bytes);
 
 struct Api {
-  CuptiResult (*GetVersion)(uint32_t *);
-  CuptiResult (*GetResultString)(CuptiResult, const char **);
-  CuptiResult (*GetTimestamp)(uint64_t *);
-  CuptiResult (*ActivityRegisterCallbacks)(BufferRequested, BufferCompleted);
-  CuptiResult (*ActivityEnable)(int kind);
-  CuptiResult (*ActivityDisable)(int kind);
-  CuptiResult (*ActivityFlushAll)(uint32_t flags);
-  CuptiResult (*ActivityGetNextRecord)(uint8_t *buffer, size_t valid_bytes, void **record);
-  CuptiResult (*ActivityGetNumDroppedRecords)(void *context, uint32_t stream, size_t *dropped);
+  CuptiResult (*get_version)(uint32_t *);
+  CuptiResult (*get_result_string)(CuptiResult, const char **);
+  CuptiResult (*get_timestamp)(uint64_t *);
+  CuptiResult (*activity_register_callbacks)(BufferRequested, BufferCompleted);
+  CuptiResult (*activity_enable)(int kind);
+  CuptiResult (*activity_disable)(int kind);
+  CuptiResult (*activity_flush_all)(uint32_t flags);
+  CuptiResult (*activity_get_next_record)(uint8_t *buffer, size_t valid_bytes, void **record);
+  CuptiResult (*activity_get_num_dropped_records)(void *context, uint32_t stream, size_t *dropped);
 };
 
 // CUPTI's callbacks carry no pointer of ours.
@@ -70,7 +70,7 @@ void RequestBuffer(uint8_t **buffer, size_t *bytes, size_t *max_records) {
 void TakeBuffer(void *context, uint32_t stream, uint8_t *buffer, size_t, size_t valid_bytes) {
   std::lock_guard lock(records_mutex);
   void *next = nullptr;
-  while (valid_bytes > 0 && api.ActivityGetNextRecord(buffer, valid_bytes, &next) == 0) {
+  while (valid_bytes > 0 && api.activity_get_next_record(buffer, valid_bytes, &next) == 0) {
     const auto *record = static_cast<const ActivityKernel *>(next);
     if (record->kind != kConcurrentKernel || record->start == 0 || record->end < record->start)
       continue;
@@ -82,7 +82,7 @@ void TakeBuffer(void *context, uint32_t stream, uint8_t *buffer, size_t, size_t 
     records.push_back(std::move(kernel));
   }
   size_t dropped = 0;
-  if (api.ActivityGetNumDroppedRecords(context, stream, &dropped) == 0)
+  if (api.activity_get_num_dropped_records(context, stream, &dropped) == 0)
     dropped_records += dropped;
   std::free(buffer);
 }
@@ -91,8 +91,8 @@ absl::Status Check(CuptiResult result, std::string_view doing) {
   if (result == 0)
     return absl::OkStatus();
   const char *text = nullptr;
-  if (api.GetResultString)
-    api.GetResultString(result, &text);
+  if (api.get_result_string)
+    api.get_result_string(result, &text);
   std::string hint = text && std::string_view(text).find("PRIVILEGE") != std::string_view::npos
                          ? "; this user may not trace the GPU, see NVIDIA's ERR_NVGPUCTRPERM"
                          : "; another profiler may be attached to this process";
@@ -165,17 +165,17 @@ absl::Status Load(const std::string &path) {
       if (!function && missing.empty())
         missing = name;
     };
-    find(loaded.GetVersion, "cuptiGetVersion");
-    find(loaded.GetResultString, "cuptiGetResultString");
-    find(loaded.GetTimestamp, "cuptiGetTimestamp");
-    find(loaded.ActivityRegisterCallbacks, "cuptiActivityRegisterCallbacks");
-    find(loaded.ActivityEnable, "cuptiActivityEnable");
-    find(loaded.ActivityDisable, "cuptiActivityDisable");
-    find(loaded.ActivityFlushAll, "cuptiActivityFlushAll");
-    find(loaded.ActivityGetNextRecord, "cuptiActivityGetNextRecord");
-    find(loaded.ActivityGetNumDroppedRecords, "cuptiActivityGetNumDroppedRecords");
+    find(loaded.get_version, "cuptiGetVersion");
+    find(loaded.get_result_string, "cuptiGetResultString");
+    find(loaded.get_timestamp, "cuptiGetTimestamp");
+    find(loaded.activity_register_callbacks, "cuptiActivityRegisterCallbacks");
+    find(loaded.activity_enable, "cuptiActivityEnable");
+    find(loaded.activity_disable, "cuptiActivityDisable");
+    find(loaded.activity_flush_all, "cuptiActivityFlushAll");
+    find(loaded.activity_get_next_record, "cuptiActivityGetNextRecord");
+    find(loaded.activity_get_num_dropped_records, "cuptiActivityGetNumDroppedRecords");
     uint32_t version = 0;
-    if (!missing.empty() || loaded.GetVersion(&version) != 0 || version < kOldestVersion) {
+    if (!missing.empty() || loaded.get_version(&version) != 0 || version < kOldestVersion) {
       reason = missing.empty() ? fmt::format("{} has version {}, expected at least {}", file, version, kOldestVersion)
                                : fmt::format("{} has no {}", file, missing);
       continue;
@@ -192,37 +192,37 @@ absl::Status Load(const std::string &path) {
 class CuptiTrace : public KernelTrace {
 public:
   ~CuptiTrace() override {
-    api.ActivityDisable(kConcurrentKernel);
-    api.ActivityFlushAll(kFlushForced);
+    api.activity_disable(kConcurrentKernel);
+    api.activity_flush_all(kFlushForced);
   }
 
   absl::Status Attach() {
-    api.GetVersion(&version_);
-    if (absl::Status status = Check(api.ActivityRegisterCallbacks(RequestBuffer, TakeBuffer), "attaching");
+    api.get_version(&version_);
+    if (absl::Status status = Check(api.activity_register_callbacks(RequestBuffer, TakeBuffer), "attaching");
         !status.ok())
       return status;
     // On and off once, so that CUPTI is there before the first context and graph.
-    if (absl::Status status = Check(api.ActivityEnable(kConcurrentKernel), "enabling kernel records"); !status.ok())
+    if (absl::Status status = Check(api.activity_enable(kConcurrentKernel), "enabling kernel records"); !status.ok())
       return status;
-    return Check(api.ActivityDisable(kConcurrentKernel), "disabling kernel records");
+    return Check(api.activity_disable(kConcurrentKernel), "disabling kernel records");
   }
 
   absl::Status Start() override {
-    if (absl::Status status = Check(api.ActivityFlushAll(kFlushForced), "flushing records"); !status.ok())
+    if (absl::Status status = Check(api.activity_flush_all(kFlushForced), "flushing records"); !status.ok())
       return status;
     {
       std::lock_guard lock(records_mutex);
       records.clear();
       dropped_records = 0;
     }
-    return Check(api.ActivityEnable(kConcurrentKernel), "enabling kernel records");
+    return Check(api.activity_enable(kConcurrentKernel), "enabling kernel records");
   }
 
   absl::StatusOr<std::vector<KernelRecord>> Stop() override {
     // Before disabling, which may drop what is still on its way.
-    if (absl::Status status = Check(api.ActivityFlushAll(kFlushForced), "flushing records"); !status.ok())
+    if (absl::Status status = Check(api.activity_flush_all(kFlushForced), "flushing records"); !status.ok())
       return status;
-    if (absl::Status status = Check(api.ActivityDisable(kConcurrentKernel), "disabling kernel records"); !status.ok())
+    if (absl::Status status = Check(api.activity_disable(kConcurrentKernel), "disabling kernel records"); !status.ok())
       return status;
     std::lock_guard lock(records_mutex);
     if (dropped_records > 0)
@@ -238,7 +238,7 @@ public:
 
   uint64_t Now() const override {
     uint64_t now = 0;
-    api.GetTimestamp(&now);
+    api.get_timestamp(&now);
     return now;
   }
 
