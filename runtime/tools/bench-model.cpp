@@ -7,6 +7,7 @@
 #include "runtime/support/version.h"
 #include "runtime/tools/bench_profile.h"
 #include "runtime/tools/bench_runs.h"
+#include "runtime/tools/bench_serve.h"
 #include "runtime/tools/tool_support.h"
 
 #include <algorithm>
@@ -44,7 +45,8 @@ Examples:
   bench-model llama.inlay -r 10 --json > figures.json      every repetition
   bench-model llama.inlay -p 0 -n 32 -d 512 --profile --profile-trace step.json
                                                            kernels of a decode step, and a file for Perfetto
-  bench-model bandwidth --target sm_90a                    bytes a second of a read-only stream)";
+  bench-model bandwidth --target sm_90a                    bytes a second of a read-only stream
+  bench-model serve --help; bench-model throughput --help  load on a server, or on an engine in this process)";
 
 struct Flags {
   std::string bundle;
@@ -413,7 +415,12 @@ int BandwidthMain(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   // A bundle that is called like a subcommand is given as ./bandwidth.
-  if (argc > 1 && std::string_view(argv[1]) == "bandwidth")
+  std::string_view command = argc > 1 ? argv[1] : "";
+  if (command == "bandwidth")
     return inlay::tools::BandwidthMain(argc - 1, argv + 1);
+  if (command == "serve")
+    return inlay::tools::ServeBenchMain(argc - 1, argv + 1);
+  if (command == "throughput")
+    return inlay::tools::ThroughputMain(argc - 1, argv + 1);
   return inlay::tools::Main(argc, argv);
 }

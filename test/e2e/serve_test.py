@@ -143,6 +143,31 @@ def keep_alive(server: serve_support.Server) -> None:
     connection.close()
 
 
+def bench(t: tools.Tools, bundle: pathlib.Path, server: serve_support.Server) -> None:
+    """bench-model serve counts what the server counts, whatever the load; throughput has vLLM's names."""
+    before = server.metric("generation_tokens_total")
+    sweep = json.loads(t.checked("bench-model", "serve", "--port", server.port, "--num-prompts", 12, "--random-input-len", 20,
+                                 "--random-output-len", 8, "--request-rate", "200,inf", "--max-concurrency", "1,4",
+                                 "--num-warmups", 0, "--goodput", "ttft:100000", "--json"))["results"]
+    expect("sweep", [(r["request_rate"], r["max_concurrency"]) for r in sweep], [(200.0, 1), (200.0, 4), ("inf", 1), ("inf", 4)])
+    for result in sweep:
+        expect("bench tokens", (result["completed"], result["total_input_tokens"], result["total_output_tokens"]),
+               (12, 240, 96))
+        expect("goodput", result["request_goodput"], result["request_throughput"])
+        expect_that("times", 0 < result["median_ttft_ms"] <= result["p99_e2el_ms"], result)
+    expect("tokens that the server counted", server.metric("generation_tokens_total") - before, 4 * 96)
+    turns = json.loads(t.checked("bench-model", "serve", "--port", server.port, "--dataset-name", "multi_turn", "--turns", 3,
+                                 "--num-prompts", 6, "--random-input-len", 5, "--random-output-len", 4, "--endpoint",
+                                 "/v1/chat/completions", "--json"))
+    expect("turns", (turns["completed"], turns["failed"], turns["total_output_tokens"]), (6, 0, 24))
+    throughput = json.loads(t.checked("bench-model", "throughput", bundle, "--num-prompts", 8, "--input-len", 10,
+                                      "--output-len", 4, "--json"))
+    expect("throughput", (throughput["num_requests"], throughput["total_num_tokens"]), (8, 112))
+    refused = t.run("bench-model", "serve", "--port", server.port, "--random-input-len", 5000)
+    expect_that("a prompt that is refused", refused.returncode == 1 and "the first request failed: 400" in refused.stderr,
+                refused)
+
+
 def keys(t: tools.Tools, bundle: pathlib.Path) -> None:
     with serve_support.serving(t.binaries, bundle, "--max-waiting", 0, "--max-num-seqs", 1, key="secret") as server:
         expect("with the key", server.get("/v1/models")[0], 200)
@@ -210,6 +235,7 @@ def test(t: tools.Tools, bundle: pathlib.Path) -> None:
         other_paths(server)
         disconnects(server)
         keep_alive(server)
+        bench(t, bundle, server)
         expect("exit code", server.stop(), 0)
     with serve_support.serving(t.binaries, bundle) as server:
         status, error = server.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]})
