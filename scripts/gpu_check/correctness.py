@@ -253,6 +253,6 @@ def correctness(args, result: dict, save) -> None:
         if not result["example"]["verdict"].startswith("not run"):
             verdicts.append(result["example"]["verdict"])
     # On a GPU many draws are cheap; the cpu target's test wants to be short.
-    result["sampling"] = checked(sampling, args, example_bundle(args), 2 if args.target == "cpu" else 16)
+    result["sampling"] = checked(sampling, args, example_bundle(args), 1 if args.target == "cpu" else 16)
     verdicts.append(result["sampling"]["verdict"])
     result["passed"] = all(verdict == "ok" for verdict in verdicts)
