@@ -7,10 +7,10 @@
 #include <array>
 #include <cstdint>
 #include <list>
-#include <map>
 #include <optional>
 #include <span>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace inlay {
@@ -71,7 +71,10 @@ private:
   std::list<int32_t> unused_;                               // findable, referred to by nobody; the longest first
   std::vector<std::list<int32_t>::iterator> unused_places_; // by page, of those in unused_
   std::vector<std::optional<Published>> published_;         // by page
-  std::map<std::array<uint64_t, 4>, int32_t> index_;        // of published_
+  struct FirstWord {
+    size_t operator()(const std::array<uint64_t, 4> &hash) const { return hash[0]; }
+  };
+  std::unordered_map<std::array<uint64_t, 4>, int32_t, FirstWord> index_; // of published_
 };
 
 } // namespace inlay

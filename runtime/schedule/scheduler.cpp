@@ -89,7 +89,7 @@ StepPlan Scheduler::Plan(bool in_flight) {
   for (bool decoding : {true, false})
     for (Sequence *sequence : std::vector<Sequence *>(running_)) {
       int32_t left = sequence->length() - sequence->computed;
-      bool was_preempted = std::ranges::find(running_, sequence) == running_.end();
+      bool was_preempted = sequence->pages.empty(); // in this loop
       if ((left == 1) != decoding || budget == 0 || was_preempted || sequence->is_full())
         continue;
       int32_t count = std::min(left, budget);

@@ -1,0 +1,121 @@
+// What the host does for a step: the engine on a device that does nothing.
+//   build/bin/engine_bench BUNDLE [SEQUENCES]    # a bundle for the cpu, compiled with --max-num-seqs of so many
+#include "runtime/api/engine_internal.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace inlay {
+namespace {
+
+// Memory is real, kernels are not: each token is 7.
+class IdleDevice : public Device {
+public:
+  explicit IdleDevice(std::unique_ptr<Device> real) : real_(std::move(real)) {}
+
+  std::string Name() const override { return "nothing"; }
+  uint64_t FreeMemory() const override { return real_->FreeMemory(); }
+  absl::StatusOr<void *> Allocate(uint64_t bytes, std::string_view what) override {
+    return real_->Allocate(bytes, what);
+  }
+  void Free(void *memory) override { real_->Free(memory); }
+  absl::Status CopyToDevice(void *to, const void *from, uint64_t bytes) override {
+    return real_->CopyToDevice(to, from, bytes);
+  }
+  absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) override { return absl::OkStatus(); }
+  absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) override { return absl::OkStatus(); }
+  absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) override {
+    std::fill_n(static_cast<int32_t *>(to), bytes / sizeof(int32_t), 7);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) override {
+    return real_->AllocateHost(bytes, what);
+  }
+  void FreeHost(void *memory) override { real_->FreeHost(memory); }
+  absl::StatusOr<Mark> SetMark() override { return 0; }
+  absl::Status WaitFor(Mark mark) override { return absl::OkStatus(); }
+  absl::Status Clear(void *memory, uint64_t bytes) override { return absl::OkStatus(); }
+  absl::Status Synchronize() override { return absl::OkStatus(); }
+  absl::Status LoadKernels(const Bundle &bundle, const plan::Target &target) override { return absl::OkStatus(); }
+  absl::StatusOr<LaunchList> Prepare(std::span<const BoundLaunch> launches) override { return 0; }
+  absl::Status Run(LaunchList list, const StepSizes &sizes, bool reuse) override { return absl::OkStatus(); }
+  absl::Status Write(std::span<const Range> ranges, const FillRange &fill) override { return absl::OkStatus(); }
+  absl::Status Repeat(std::span<const Repetition> parts, std::span<const std::byte> pattern) override {
+    return absl::OkStatus();
+  }
+  ThreadPool &host_pool() override { return real_->host_pool(); }
+
+private:
+  std::unique_ptr<Device> real_;
+};
+
+double SecondsOf(clockid_t clock) {
+  timespec time{};
+  clock_gettime(clock, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+double SecondsOfTheEngine() { return SecondsOf(CLOCK_PROCESS_CPUTIME_ID) - SecondsOf(CLOCK_THREAD_CPUTIME_ID); }
+
+int Run(const char *bundle, int sequences) {
+  EngineOptions options;
+  options.target = "cpu";
+  options.async_scheduling = true;
+  absl::StatusOr<std::unique_ptr<Engine>> engine = LoadEngine(
+      bundle, options, [](std::unique_ptr<Device> real) { return std::make_unique<IdleDevice>(std::move(real)); },
+      /*checks_invariants=*/false);
+  if (!engine.ok()) {
+    std::fprintf(stderr, "engine_bench: %s\n", std::string(engine.status().message()).c_str());
+    return 1;
+  }
+  std::vector<std::unique_ptr<RequestHandle>> handles;
+  for (int i = 0; i < sequences; ++i) {
+    Request request;
+    request.prompt_token_ids.assign(8, 1 + i);
+    request.sampling.temperature = 0;
+    request.sampling.ignore_eos = true;
+    request.sampling.max_tokens = 1000;
+    handles.push_back(*(*engine)->Submit(request));
+  }
+  while ((*engine)->Stats().running < sequences)
+    std::this_thread::yield();
+  // While all of them run; of this process's time, without this thread's, which fetches the tokens.
+  EngineStats before = (*engine)->Stats(), after = before;
+  double begin = SecondsOfTheEngine(), seconds = 0;
+  while (true) {
+    for (auto &handle : handles)
+      for (bool has_more = true; has_more;) {
+        absl::StatusOr<std::optional<Piece>> piece = handle->Next(std::chrono::steady_clock::time_point::min());
+        has_more = piece.ok() && piece->has_value();
+      }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EngineStats now = (*engine)->Stats();
+    if (now.running < sequences)
+      break;
+    after = now;
+    seconds = SecondsOfTheEngine() - begin;
+  }
+  if (after.steps == before.steps) {
+    std::fprintf(stderr, "engine_bench: the requests ended too soon; run it again\n");
+    return 1;
+  }
+  auto steps = static_cast<double>(after.steps - before.steps);
+  std::printf("%d sequences, %.0f steps: %.1f us a step, %.0f ns a token\n", sequences, steps, seconds / steps * 1e6,
+              seconds / static_cast<double>(after.generation_tokens - before.generation_tokens) * 1e9);
+  return 0;
+}
+
+} // namespace
+} // namespace inlay
+
+int main(int argc, char **argv) {
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: engine_bench BUNDLE [SEQUENCES]\n");
+    return 1;
+  }
+  return inlay::Run(argv[1], argc > 2 ? std::atoi(argv[2]) : 256);
+}

@@ -1,0 +1,197 @@
+// Which rows run, who gets pages and who loses them; which pages are found again.
+#include "runtime/schedule/scheduler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <random>
+
+namespace inlay {
+namespace {
+
+using ::testing::ElementsAre;
+
+constexpr SchedulerLimits kLimits{.sequences = 4, .tokens = 16, .pages = 8, .page_size = 4};
+
+std::unique_ptr<Sequence> MakeSequence(std::vector<int32_t> prompt, double place, int32_t max_tokens = 100) {
+  auto sequence = std::make_unique<Sequence>();
+  sequence->tokens = std::move(prompt);
+  sequence->prompt_size = static_cast<int32_t>(sequence->tokens.size());
+  sequence->sampling.max_tokens = max_tokens;
+  sequence->place = place;
+  return sequence;
+}
+
+// Runs a plan as a device would: each row that wants a token gets `token`.
+void RunStep(Scheduler &scheduler, const StepPlan &plan, int32_t token = 1) {
+  std::vector<Sequence *> sampled;
+  for (const ScheduledRows &part : plan.rows)
+    if (part.wants_token())
+      sampled.push_back(part.sequence);
+  scheduler.Launched(plan.rows);
+  scheduler.Done(plan.rows);
+  for (Sequence *sequence : sampled) {
+    sequence->tokens.push_back(token);
+    --sequence->pending;
+  }
+  EXPECT_TRUE(scheduler.CheckInvariants().ok()) << scheduler.CheckInvariants();
+}
+
+std::vector<int32_t> Counts(const StepPlan &plan) {
+  std::vector<int32_t> counts;
+  for (const ScheduledRows &part : plan.rows)
+    counts.push_back(part.count);
+  return counts;
+}
+
+TEST(Scheduler, PromptsGetWhatGeneratingSequencesLeaveOfTheStep) {
+  Scheduler scheduler(kLimits);
+  auto a = MakeSequence({1, 2, 3}, 0), b = MakeSequence(std::vector<int32_t>(20, 5), 1);
+  scheduler.Add(a.get());
+  RunStep(scheduler, scheduler.Plan(false));
+  scheduler.Add(b.get());
+  StepPlan plan = scheduler.Plan(false);
+  EXPECT_THAT(Counts(plan), ElementsAre(1, 15));
+  RunStep(scheduler, plan);
+  EXPECT_THAT(Counts(scheduler.Plan(false)), ElementsAre(1, 5));
+}
+
+TEST(Scheduler, TheLastOfAllLosesItsPagesAndGetsThemBack) {
+  Scheduler scheduler(kLimits);
+  auto a = MakeSequence(std::vector<int32_t>(15, 1), 0), b = MakeSequence(std::vector<int32_t>(16, 2), 1, 9);
+  a->reuses_pages = b->reuses_pages = false;
+  scheduler.Add(a.get());
+  RunStep(scheduler, scheduler.Plan(false));
+  scheduler.Add(b.get());
+  for (int i = 0; i < 3; ++i)
+    RunStep(scheduler, scheduler.Plan(false));
+  EXPECT_EQ(scheduler.preemptions(), 1);
+  EXPECT_THAT(scheduler.running(), ElementsAre(a.get()));
+  EXPECT_THAT(scheduler.waiting(), ElementsAre(b.get()));
+  scheduler.Remove(a.get());
+  StepPlan plan = scheduler.Plan(false);
+  EXPECT_THAT(plan.admitted, ElementsAre(b.get()));
+}
+
+TEST(Scheduler, NobodyIsPreemptedWhileAStepIsOnItsWay) {
+  Scheduler scheduler(kLimits);
+  auto a = MakeSequence(std::vector<int32_t>(15, 1), 0), b = MakeSequence(std::vector<int32_t>(16, 2), 1);
+  a->reuses_pages = b->reuses_pages = false;
+  scheduler.Add(a.get());
+  RunStep(scheduler, scheduler.Plan(false));
+  scheduler.Add(b.get());
+  RunStep(scheduler, scheduler.Plan(true));
+  StepPlan plan = scheduler.Plan(true);
+  while (!plan.must_wait && a->length() < 30) {
+    RunStep(scheduler, plan);
+    plan = scheduler.Plan(true);
+  }
+  EXPECT_TRUE(plan.must_wait);
+  EXPECT_EQ(scheduler.preemptions(), 0);
+}
+
+TEST(Scheduler, TheOrderIsThatOfPlaces) {
+  Scheduler scheduler({.sequences = 1, .tokens = 16, .pages = 8, .page_size = 4});
+  auto late = MakeSequence({1}, 2), early = MakeSequence({2}, 1);
+  scheduler.Add(late.get());
+  scheduler.Add(early.get());
+  EXPECT_THAT(scheduler.Plan(false).admitted, ElementsAre(early.get()));
+}
+
+TEST(Scheduler, WhatWasRolledBackRunsAgain) {
+  Scheduler scheduler(kLimits);
+  auto a = MakeSequence({1, 2, 3, 4, 5}, 0);
+  scheduler.Add(a.get());
+  StepPlan plan = scheduler.Plan(false);
+  scheduler.Launched(plan.rows);
+  StepPlan next = scheduler.Plan(true);
+  scheduler.Launched(next.rows);
+  EXPECT_EQ(a->length(), 7);
+  scheduler.RollBack(next);
+  scheduler.RollBack(plan);
+  EXPECT_EQ(a->length(), 5);
+  EXPECT_THAT(Counts(scheduler.PlanAlone(a.get())), ElementsAre(5));
+}
+
+TEST(Scheduler, ASequenceOfTheSamePromptCopiesThePartlyFilledPage) {
+  Scheduler scheduler(kLimits);
+  auto a = MakeSequence({1, 2, 3, 4, 5, 6, 7}, 0), b = MakeSequence({1, 2, 3, 4, 5, 6, 7}, 0);
+  b->leader = a.get();
+  scheduler.Add(a.get());
+  scheduler.Add(b.get());
+  StepPlan first = scheduler.Plan(false);
+  EXPECT_THAT(first.admitted, ElementsAre(a.get()));
+  RunStep(scheduler, first);
+  StepPlan second = scheduler.Plan(false);
+  EXPECT_THAT(second.admitted, ElementsAre(b.get()));
+  EXPECT_THAT(Counts(second), ElementsAre(1, 1));
+  ASSERT_EQ(second.copies.size(), 1u);
+  EXPECT_EQ(second.copies[0].from, a->pages[1]);
+  EXPECT_EQ(second.copies[0].to, b->pages[1]);
+  EXPECT_EQ(a->pages[0], b->pages[0]);
+  EXPECT_NE(a->pages[1], b->pages[1]);
+}
+
+// Arrivals, ends and steps in any order: no page is lost, and whoever waits gets to run.
+TEST(Scheduler, NoPageIsLostAndNobodyStarves) {
+  std::mt19937 random(1);
+  Scheduler scheduler({.sequences = 5, .tokens = 24, .pages = 12, .page_size = 4});
+  std::vector<std::unique_ptr<Sequence>> sequences;
+  size_t ended = 0;
+  for (int step = 0; step < 4000; ++step) {
+    if (sequences.size() < 300 && random() % 3 == 0) {
+      // Prompts that often begin alike.
+      std::vector<int32_t> prompt(1 + random() % 30, static_cast<int32_t>(random() % 2));
+      sequences.push_back(MakeSequence(std::move(prompt), step, 1 + static_cast<int32_t>(random() % 18)));
+      scheduler.Add(sequences.back().get());
+    }
+    StepPlan plan = scheduler.Plan(false);
+    ASSERT_TRUE(!plan.rows.empty() || scheduler.running().size() + scheduler.waiting().size() == 0);
+    RunStep(scheduler, plan, static_cast<int32_t>(random() % 2));
+    for (const ScheduledRows &part : plan.rows)
+      if (part.sequence->is_full() || random() % 50 == 0) {
+        scheduler.Remove(part.sequence);
+        ++ended;
+      }
+    ASSERT_TRUE(scheduler.CheckInvariants().ok()) << scheduler.CheckInvariants();
+  }
+  EXPECT_EQ(ended, sequences.size());
+  EXPECT_GT(scheduler.preemptions(), 0);
+  EXPECT_GT(scheduler.cache_hits(), 0);
+  EXPECT_EQ(scheduler.pool().free(), scheduler.pool().total());
+}
+
+TEST(PrefixPages, AreFoundByTokensParentAndSaltUntilTheirRoomIsNeeded) {
+  PagePool pool(3);
+  std::vector<int32_t> first{1, 2}, second{3, 4};
+  std::vector<int32_t> pages = *pool.Take(2);
+  PagePrefix one = pool.Publish(pages[0], pool.Root("a"), first), two = pool.Publish(pages[1], one, second);
+  EXPECT_NE(one.serial, two.serial);
+  pool.Release(pages);
+  EXPECT_EQ(pool.free(), 3);
+  EXPECT_EQ(pool.cached(), 2);
+  PagePrefix other = pool.Root("b"), place = pool.Root("a");
+  EXPECT_FALSE(pool.Find(first, other)) << "another salt";
+  EXPECT_FALSE(pool.Find(second, place)) << "another parent";
+  EXPECT_EQ(pool.Find(first, place), pages[0]);
+  EXPECT_EQ(pool.Find(second, place), pages[1]);
+  pool.Release(pages);
+  // The end of the chain goes first.
+  pool.Take(2);
+  place = pool.Root("a");
+  EXPECT_EQ(pool.Find(first, place), pages[0]);
+  EXPECT_FALSE(pool.Find(second, place));
+}
+
+TEST(PrefixPages, WrongAccountsAreFound) {
+  PagePool pool(2);
+  std::vector<int32_t> page = *pool.Take(1);
+  std::vector<std::span<const int32_t>> owners{page, page};
+  EXPECT_FALSE(pool.CheckInvariants(owners).ok());
+  owners.pop_back();
+  EXPECT_TRUE(pool.CheckInvariants(owners).ok());
+}
+
+} // namespace
+} // namespace inlay
