@@ -266,12 +266,30 @@ LogicalResult Elements::store(Operation *op, Value value, Value view, ValueRange
 // Blocks
 //===----------------------------------------------------------------------===//
 
-LogicalResult Elements::prefetch(Block &block, llvm::function_ref<bool(Operation *)> isReady) {
+LogicalResult Elements::prefetch(Block &block, scf::ForOp loop) {
+  // An operation is ready when nothing that leads to it comes out of the loop.
+  llvm::DenseMap<Value, bool> known;
+  std::function<bool(Value)> isReady = [&](Value value) {
+    Operation *op = value.getDefiningOp();
+    if (!op)
+      return isa<tile::ViewType>(value.getType());
+    auto [it, inserted] = known.try_emplace(value, true);
+    if (!inserted)
+      return it->second;
+    bool ready = op->getNumRegions() == 0 && llvm::all_of(op->getOperands(), isReady);
+    return known[value] = ready;
+  };
   WalkResult walk = block.walk<WalkOrder::PreOrder>([&](Operation *op) {
-    if (!isa<tile::LoadOp, tile::GatherOp, tile::ReadOp>(op) || !isReady(op))
+    if (op == loop)
+      return WalkResult::skip();
+    if (!isa<tile::LoadOp, tile::GatherOp, tile::ReadOp>(op))
       return WalkResult::advance();
-    for (Position position : positionsOf(op->getResult(0)))
-      if (failed(at(op->getResult(0), position)))
+    // What the loop alone reads was read there.
+    Value loaded = op->getResult(0);
+    if (!isReady(loaded) || llvm::all_of(loaded.getUsers(), [&](Operation *user) { return loop->isAncestor(user); }))
+      return WalkResult::advance();
+    for (Position position : positionsOf(loaded))
+      if (failed(at(loaded, position)))
         return WalkResult::interrupt();
     return WalkResult::advance();
   });

@@ -35,8 +35,9 @@ public:
   /// The scalar at a position, or failure with a diagnostic at the operation that has none.
   mlir::FailureOr<mlir::Value> at(mlir::Value value, Position position);
 
-  /// Evaluates here the loads of `block` (those in its branches too) that `isReady` allows.
-  mlir::LogicalResult prefetch(mlir::Block &block, llvm::function_ref<bool(mlir::Operation *)> isReady);
+  /// Evaluates here the loads of `block` (those in its branches too) that the results of `loop` don't lead to, so that
+  /// several elements' are under way at once: a store in between would hold them up.
+  mlir::LogicalResult prefetch(mlir::Block &block, mlir::scf::ForOp loop);
 
   /// Emits stores, scatters and branches of `block` that come after `from`.
   mlir::LogicalResult emit(mlir::Block &block, mlir::Operation *from = nullptr);

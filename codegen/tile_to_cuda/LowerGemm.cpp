@@ -18,6 +18,7 @@ using namespace inlay;
 
 namespace {
 constexpr int64_t kAtomBytes = 1024, kAtomColumns = 64, kGroupRows = 8, kWarpgroup = 128;
+constexpr int64_t kBlocksAtOnce = 4; // of 8 columns, whose epilogue reads are under way together
 
 class GemmLowering {
 public:
@@ -144,7 +145,8 @@ LogicalResult GemmLowering::consume() {
   return result;
 }
 
-/// A thread has, of each 8 columns, a pair in each of two rows.
+/// A thread has, of each 8 columns, a pair in each of two rows. What the epilogue of several reads is read before any
+/// of them is stored: one by one, each would wait for the one before.
 LogicalResult GemmLowering::epilogue(Value acc, Value rowTile, Value columnTile) {
   LogicalResult result = success();
   Value inGroup = b.name("in_group", b.rem(thread, kWarpgroup));
@@ -156,28 +158,38 @@ LogicalResult GemmLowering::epilogue(Value acc, Value rowTile, Value columnTile)
   b.loop("half", 2, KernelBuilder::Unrolled, [&](Value half) {
     Value row = b.name("row", b.add(firstRow, b.mul(half, 8)));
     b.ifThen(b.less(row, b.size(rowTiles.extent)), [&] {
-      b.loop("block", config.tileColumns / 8, KernelBuilder::Unrolled, [&](Value block) {
-        Value column = b.name("column", b.add(firstColumn, b.mul(block, 8)));
-        auto source = [&](Value value, Position position) -> Value {
-          if (auto id = value.getDefiningOp<tile::ProgramIdOp>())
-            return id.getDimension() == 0 ? b.div(column, loop.columns) : b.div(row, loop.tokens);
-          if (value != loop.product)
-            return {};
-          Value at = b.add(b.mul(block, 4), b.mul(half, 2));
-          return b.get(acc, position == Position::Odd ? b.add(at, 1) : at);
-        };
-        auto one = [&] {
-          Elements elements(
+      b.loop("group", config.tileColumns / (8 * kBlocksAtOnce), KernelBuilder::Unrolled, [&](Value group) {
+        std::vector<std::unique_ptr<Elements>> blocks;
+        SmallVector<Value> columnOf;
+        for (int64_t i = 0; i < kBlocksAtOnce; ++i) {
+          Value block = b.name("block", b.add(b.mul(group, kBlocksAtOnce), i));
+          Value column = b.name("column", b.add(firstColumn, b.mul(block, 8)));
+          columnOf.push_back(column);
+          auto source = [this, acc, half, row, block, column](Value value, Position position) -> Value {
+            if (auto id = value.getDefiningOp<tile::ProgramIdOp>())
+              return id.getDimension() == 0 ? b.div(column, loop.columns) : b.div(row, loop.tokens);
+            if (value != loop.product)
+              return {};
+            Value at = b.add(b.mul(block, 4), b.mul(half, 2));
+            return b.get(acc, position == Position::Odd ? b.add(at, 1) : at);
+          };
+          blocks.push_back(std::make_unique<Elements>(
               b, loop.columns, b.name("row_in_tile", b.rem(row, loop.tokens)),
-              b.name("pair", b.div(b.rem(column, loop.columns), 2)), [&](Value view) { return pointerOf(view); },
-              source);
-          if (succeeded(result))
-            result = elements.emit(program.getBody().front(), loop.loop);
-        };
-        if (columns % config.tileColumns == 0)
-          one();
-        else
-          b.ifThen(b.less(column, columns), one);
+              b.name("pair", b.div(b.rem(column, loop.columns), 2)), [this](Value view) { return pointerOf(view); },
+              source));
+          if (failed(blocks.back()->prefetch(program.getBody().front(), loop.loop)))
+            result = failure();
+        }
+        for (auto [elements, column] : llvm::zip_equal(blocks, columnOf)) {
+          auto one = [&] {
+            if (succeeded(result))
+              result = elements->emit(program.getBody().front(), loop.loop);
+          };
+          if (columns % config.tileColumns == 0)
+            one();
+          else
+            b.ifThen(b.less(column, columns), one);
+        }
       });
     });
   });

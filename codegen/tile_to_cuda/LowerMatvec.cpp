@@ -484,28 +484,7 @@ FailureOr<std::unique_ptr<Elements>> MatvecLowering::prefetchEpilogue(Value &isO
   Value pairs = b.name("pairs", b.mul(groups, 4));
   isOwner = b.name("is_owner", b.less(thread, b.mul(pairs, rows)));
   std::unique_ptr<Elements> elements = elementsOf(b.name("unit", b.select(isOwner, thread, zero)), zero, pairs);
-  llvm::DenseSet<Value> late{loop.product};
-  for (const RowSum &sum : loop.sums)
-    late.insert(sum.result);
-  // An operation is ready when nothing that leads to it comes out of the loop.
-  llvm::DenseMap<Value, bool> known;
-  std::function<bool(Value)> isReady = [&](Value value) {
-    if (late.contains(value))
-      return false;
-    Operation *op = value.getDefiningOp();
-    if (!op)
-      return isa<tile::ViewType>(value.getType());
-    auto [it, inserted] = known.try_emplace(value, true);
-    if (!inserted)
-      return it->second;
-    bool ready = op->getNumRegions() == 0 && llvm::all_of(op->getOperands(), isReady);
-    return known[value] = ready;
-  };
-  auto isLoadReady = [&](Operation *op) {
-    return !loop.loop->isAncestor(op) && isReady(op->getResult(0)) &&
-           !llvm::all_of(op->getResult(0).getUsers(), [&](Operation *user) { return loop.loop->isAncestor(user); });
-  };
-  if (failed(elements->prefetch(program.getBody().front(), isLoadReady)))
+  if (failed(elements->prefetch(program.getBody().front(), loop.loop)))
     return failure();
   return elements;
 }

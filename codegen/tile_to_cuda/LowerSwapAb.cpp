@@ -19,6 +19,7 @@ using namespace inlay;
 
 namespace {
 constexpr int64_t kAtomBytes = 1024, kAtomColumns = 64, kGroupRows = 8, kWarpgroup = 128;
+constexpr int64_t kUnitsAtOnce = 2; // pairs of columns, whose epilogue reads are under way together
 
 class SwapAbLowering {
 public:
@@ -192,34 +193,47 @@ Value SwapAbLowering::sumOf(Value row, Value column) {
   return total;
 }
 
-/// The blocks of a cluster take turns with pairs of columns.
+/// The blocks of a cluster take turns with pairs of columns. A thread reads for several pairs before it stores any.
 LogicalResult SwapAbLowering::epilogue() {
   LogicalResult result = success();
   int64_t pairs = config.tileColumns / 2, threads = kernel.getThreads();
   Value rows = b.name("rows", b.min(b.index(config.tileRows), b.sub(b.size(rowTiles.extent), firstRow)));
   Value first = b.name("first", b.add(b.mul(rank, threads), thread));
-  b.loop("unit", first, b.mul(rows, pairs), b.index(config.split * threads), KernelBuilder::Rolled, [&](Value unit) {
-    Value rowInBlock = b.name("row_in_block", b.div(unit, pairs));
-    Value columnInBlock = b.name("column_in_block", b.mul(b.rem(unit, pairs), 2));
-    Value row = b.name("row", b.add(firstRow, rowInBlock));
-    Value column = b.name("column", b.add(b.mul(columnTile, config.tileColumns), columnInBlock));
-    auto source = [&](Value value, Position position) -> Value {
-      if (auto id = value.getDefiningOp<tile::ProgramIdOp>())
-        return id.getDimension() == 0 ? b.div(column, loop.columns) : b.div(row, loop.tokens);
-      if (value != loop.product)
-        return {};
-      return sumOf(rowInBlock, position == Position::Odd ? b.add(columnInBlock, 1) : columnInBlock);
-    };
-    auto one = [&] {
-      Elements elements(
+  Value units = b.name("units", b.mul(rows, pairs));
+  int64_t stride = config.split * threads;
+  b.loop("from", first, units, b.index(kUnitsAtOnce * stride), KernelBuilder::Rolled, [&](Value from) {
+    std::vector<std::unique_ptr<Elements>> elements;
+    SmallVector<Value> isOwned;
+    for (int64_t i = 0; i < kUnitsAtOnce; ++i) {
+      // Past the last unit the last is read again, and not stored.
+      Value wanted = b.name("wanted", b.add(from, i * stride));
+      Value unit = i == 0 ? wanted : b.name("unit", b.min(wanted, b.sub(units, 1)));
+      Value rowInBlock = b.name("row_in_block", b.div(unit, pairs));
+      Value columnInBlock = b.name("column_in_block", b.mul(b.rem(unit, pairs), 2));
+      Value row = b.name("row", b.add(firstRow, rowInBlock));
+      Value column = b.name("column", b.add(b.mul(columnTile, config.tileColumns), columnInBlock));
+      Value even = sumOf(rowInBlock, columnInBlock), odd = sumOf(rowInBlock, b.add(columnInBlock, 1));
+      auto source = [this, row, column, even, odd](Value value, Position position) -> Value {
+        if (auto id = value.getDefiningOp<tile::ProgramIdOp>())
+          return id.getDimension() == 0 ? b.div(column, loop.columns) : b.div(row, loop.tokens);
+        if (value != loop.product)
+          return {};
+        return position == Position::Odd ? odd : even;
+      };
+      elements.push_back(std::make_unique<Elements>(
           b, loop.columns, b.name("row_in_tile", b.rem(row, loop.tokens)),
-          b.name("pair", b.div(b.rem(column, loop.columns), 2)), [&](Value view) { return pointerOf(view); }, source);
-      result = elements.emit(program.getBody().front(), loop.loop);
-    };
-    if (columns() % config.tileColumns == 0)
-      one();
-    else
-      b.ifThen(b.less(column, columns()), one);
+          b.name("pair", b.div(b.rem(column, loop.columns), 2)), [this](Value view) { return pointerOf(view); },
+          source));
+      if (failed(elements.back()->prefetch(program.getBody().front(), loop.loop)))
+        result = failure();
+      Value owned = b.less(wanted, units);
+      isOwned.push_back(columns() % config.tileColumns == 0 ? owned : b.both(owned, b.less(column, columns())));
+    }
+    for (auto [element, owned] : llvm::zip_equal(elements, isOwned))
+      b.ifThen(owned, [&] {
+        if (succeeded(result))
+          result = element->emit(program.getBody().front(), loop.loop);
+      });
   });
   return result;
 }

@@ -261,7 +261,7 @@ def check_residual(gpu, folder, rng):
         yield f"residual of {m} rows", relative_error(from_bf16(results[3]), wanted), 5e-3
 
 
-def check_swap_ab(gpu, folder, rng):
+def check_warpgroups(gpu, folder, rng):
     for m in (1, 40, 70):
         x, w = random_bf16(rng, m, 320), random_bf16(rng, 1000, 320, scale=0.06)
         results, _ = gpu.launch(folder / "swap_ab", "swap_ab_swiglu", [x, pack_atoms(w), np.zeros((m, 500), np.uint16)],
@@ -269,12 +269,12 @@ def check_swap_ab(gpu, folder, rng):
         h = from_bf16(x).astype(np.float64) @ from_bf16(w).astype(np.float64).T
         gate, up = h[:, 0::2], h[:, 1::2]
         yield f"swap-AB swiglu of {m} rows", relative_error(from_bf16(results[2]), gate / (1 + np.exp(-gate)) * up), 5e-3
-    for m in (5, 41):
+    for family, m in (("swap_ab_split", 5), ("swap_ab_split", 41), ("gemm", 150)):
         x, w, b, r = (random_bf16(rng, m, 512), random_bf16(rng, 256, 512, scale=0.04), random_bf16(rng, 256),
                       random_bf16(rng, m, 256))
-        results, _ = gpu.launch(folder / "swap_ab_split", "residual", [x, pack_atoms(w), b, r], [m, 1, 1, 1, 0, 0])
+        results, _ = gpu.launch(folder / family, "residual", [x, pack_atoms(w), b, r], [m, 1, 1, 1, 0, 0])
         wanted = from_bf16(x).astype(np.float64) @ from_bf16(w).astype(np.float64).T + from_bf16(b) + from_bf16(r)
-        yield f"swap-AB residual of {m} rows in clusters", relative_error(from_bf16(results[3]), wanted), 5e-3
+        yield f"residual of {m} rows, {family}", relative_error(from_bf16(results[3]), wanted), 5e-3
 
 
 def check_qkv_rope(gpu, folder, rng):
@@ -404,7 +404,7 @@ def check_sampling(gpu, folder, rng):
 def main():
     folder = pathlib.Path(sys.argv[1])
     gpu, failures = Emulator(sys.argv[3]) if sys.argv[2:3] == ["--emulate"] else Gpu(), 0
-    for check in (check_embedding, check_argmax, check_residual, check_swiglu, check_swap_ab, check_qkv_rope, check_attention,
+    for check in (check_embedding, check_argmax, check_residual, check_swiglu, check_warpgroups, check_qkv_rope, check_attention,
                   check_attention_mixed, check_sampling):
         try:
             for name, error, bound in check(gpu, folder, np.random.default_rng(1)):

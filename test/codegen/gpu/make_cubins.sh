@@ -1,8 +1,8 @@
 #!/bin/sh
 # make_cubins.sh BIN FOLDER [cubin|cuda]: compiles every program of test/codegen/programs that check_kernels.py runs; needs
 # no GPU. With `cuda` only the text is written, which is what check_kernels.py --emulate needs; then NVRTC is not needed.
-# Matrix families are replaced by the generic lowering, so that it is what is checked; then the family swap_ab, with the
-# config that is chosen and with one that goes through its ring twice in each of two blocks.
+# Matrix families are replaced by the generic lowering, so that it is what is checked; then the families gemm and
+# swap_ab, this with the config that is chosen and with one that goes through its ring twice in each of two blocks.
 set -eu
 mkdir -p "$2"
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,6 +14,10 @@ for program in embedding argmax residual swiglu qkv_rope attention llama_decode_
   sed 's/family = "\(matvec\|gemm\)"/family = "generic"/' "$here/../programs/$program.mlir" | translate "$folder/$program"
 done
 translate "$folder/swap_ab" <"$here/../programs/swap_ab.mlir"
-attributes='family = "swap_ab", config = {tile_rows = 32 : i64, split = 2 : i64, stages = 2 : i64, shared_bytes = 115712 : i64}'
-sed -e 's/%w: !w\([,)]\)/%w: !w {tile.packing = "atom_8x64"}\1/' -e "s/^\(    grid affine_map.*>\) {\$/\1 attributes {$attributes} {/" \
-  "$here/../programs/residual.mlir" | translate "$folder/swap_ab_split"
+linear() {
+  sed -e 's/%w: !w\([,)]\)/%w: !w {tile.packing = "atom_8x64"}\1/' -e "s/^\(    grid affine_map.*>\) {\$/\1 attributes {$2} {/" \
+    "$here/../programs/residual.mlir" | translate "$folder/$1"
+}
+linear gemm 'family = "gemm", config = {blocks = 1 : i64}'
+linear swap_ab_split \
+  'family = "swap_ab", config = {tile_rows = 32 : i64, split = 2 : i64, stages = 2 : i64, shared_bytes = 115712 : i64}'
