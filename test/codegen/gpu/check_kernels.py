@@ -79,7 +79,7 @@ class Gpu:
             (ctypes.c_uint32 * rank)(*box), (ctypes.c_uint32 * rank)(*[1] * rank), 0, {0: 0, 32: 1, 64: 2, 128: 3}[swizzle], 3, 0))
         return map
 
-    def launch(self, folder, name, arrays, sizes, repeat=0):
+    def launch(self, folder, name, arrays, sizes, repeat=0, late=()):
         """Launches a kernel on copies of `arrays`; returns them as they are afterwards, and the time in µs."""
         spec = json.loads((folder / f"{name}.json").read_text())
         module, function = ctypes.c_void_p(), ctypes.c_void_p()
@@ -144,7 +144,8 @@ class Emulator:
         self.compiler = compiler
         self.folder = tempfile.TemporaryDirectory()
 
-    def launch(self, folder, name, arrays, sizes, repeat=0):
+    def launch(self, folder, name, arrays, sizes, repeat=0, late=()):
+        """`late`: (array, row) that the launch before writes; they hold NaNs until the kernel waits for it."""
         spec = json.loads((folder / f"{name}.json").read_text())
         lines = [line for line in (folder / f"{name}.cu").read_text().splitlines()
                  if not line.startswith("#include") and "extern __shared__" not in line]
@@ -159,6 +160,8 @@ class Emulator:
         shared = [line for line in device.read_text().splitlines() if not line.startswith("#")]
         text = "\n".join(line if line.strip() != "#pragma unroll" else "" for line in shared) + "\n" + text
         text = (f'#include "{pathlib.Path(__file__).resolve().parent / "emulation_async.h"}"\n{text}\nstatic void **arguments;\n'
+                f'extern "C" void write_late(unsigned char *to, int bytes) {{\n'
+                f'  lateWrites.push_back({{to, std::vector<unsigned char>(bytes, 0xff), {{to, to + bytes}}}});\n}}\n'
                 f'extern "C" void run(void **given, const unsigned *grid) {{\n  arguments = given;\n'
                 f'  runGrid([] {{ {name}({", ".join(casts)}); }}, grid, {spec["block"]}, {spec["cluster"]}, {spec["shared_bytes"]});\n}}\n')
         stem = pathlib.Path(self.folder.name) / f"{folder.name}_{name}"
@@ -183,6 +186,8 @@ class Emulator:
             maps.append(map)
         given = (ctypes.c_void_p * (len(results) + len(maps) + 1))(
             *[r.ctypes.data for r in results], *[ctypes.addressof(map) for map in maps], ctypes.addressof(step))
+        for array, row in late:
+            library.write_late(ctypes.c_void_p(results[array][row].ctypes.data), results[array][row].nbytes)
         library.run(given, (ctypes.c_uint * 3)(*grid))
         return results, 0.0
 

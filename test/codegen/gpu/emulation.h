@@ -197,7 +197,20 @@ template <typename T> static void ldmatrix_x4(int *r, const T *row) { ldmatrix<4
 template <typename T> static void ldmatrix_x4_trans(int *r, const T *row) { ldmatrix<4, true>(r, row); }
 template <typename T> static void ldmatrix_x2(int *r, const T *row) { ldmatrix<2, false>(r, row); }
 template <typename T> static void ldmatrix_x2_trans(int *r, const T *row) { ldmatrix<2, true>(r, row); }
-static void depend() {}
+/// What the launch before this one writes: it has ended where a block waits for it, and at no time before.
+struct LateWrite {
+  unsigned char *to;
+  std::vector<unsigned char> before, after;
+};
+static std::vector<LateWrite> lateWrites;
+static Barrier dependency;
+static void depend() {
+  if (lateWrites.empty())
+    return;
+  arrive(dependency);
+  for (const LateWrite &write : lateWrites)
+    memcpy(write.to, write.after.data(), write.after.size());
+}
 static void launch_dependents() {}
 static int cluster_rank() { return current->block->rank; }
 static void cluster_barrier() { arrive(clusterBarrier); }
@@ -222,7 +235,9 @@ static void runGrid(void (*body)(), const unsigned *grid, int threads, int block
         std::vector<Block> group(blocks);
         std::vector<std::unique_ptr<Fiber>> fibers;
         cluster = &group;
-        clusterBarrier = {blocks * threads, 0, 0};
+        clusterBarrier = dependency = {blocks * threads, 0, 0};
+        for (const LateWrite &write : lateWrites)
+          memcpy(write.to, write.before.data(), write.before.size());
         for (int rank = 0; rank < blocks; ++rank) {
           Block &block = group[rank];
           block.barrier.expected = threads;
