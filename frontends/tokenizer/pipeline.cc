@@ -348,18 +348,8 @@ absl::StatusOr<std::vector<std::string>> PreTokenize(const std::vector<PreTokeni
   return out;
 }
 
-absl::Status DecodeToken(const Decoder &decoder, std::string_view token, bool eager, DecoderState &state,
-                         std::string &out) {
-  bool first = std::exchange(state.first, false);
-  if (!first && !decoder.separator.empty())
-    out += decoder.separator;
-  if (decoder.byte_level) {
-    AppendByteLevel(token, state.bytes);
-    size_t complete = state.bytes.size() - IncompleteSuffix(state.bytes);
-    out += ReplaceInvalidUtf8(std::string_view(state.bytes).substr(0, complete));
-    state.bytes.erase(0, complete);
-    return absl::OkStatus();
-  }
+// The token after the steps for each token.
+static absl::StatusOr<std::string> DecodeSteps(const Decoder &decoder, std::string_view token, bool first) {
   std::string text(token);
   for (const TokenDecoderStep &step : decoder.token_steps) {
     absl::StatusOr<std::string> next =
@@ -373,6 +363,36 @@ absl::Status DecodeToken(const Decoder &decoder, std::string_view token, bool ea
       return next.status();
     text = *std::move(next);
   }
+  return text;
+}
+
+absl::StatusOr<std::string> TokenBytes(const Decoder &decoder, std::string_view token) {
+  std::string bytes;
+  if (decoder.byte_level) {
+    AppendByteLevel(token, bytes);
+    return bytes;
+  }
+  absl::StatusOr<std::string> text = DecodeSteps(decoder, token, /*first=*/false);
+  int byte = text.ok() && decoder.byte_fallback ? FallbackByte(*text) : -1;
+  return byte < 0 ? text : absl::StatusOr<std::string>(std::string(1, static_cast<char>(byte)));
+}
+
+absl::Status DecodeToken(const Decoder &decoder, std::string_view token, bool eager, DecoderState &state,
+                         std::string &out) {
+  bool first = std::exchange(state.first, false);
+  if (!first && !decoder.separator.empty())
+    out += decoder.separator;
+  if (decoder.byte_level) {
+    AppendByteLevel(token, state.bytes);
+    size_t complete = state.bytes.size() - IncompleteSuffix(state.bytes);
+    out += ReplaceInvalidUtf8(std::string_view(state.bytes).substr(0, complete));
+    state.bytes.erase(0, complete);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::string> decoded = DecodeSteps(decoder, token, first);
+  if (!decoded.ok())
+    return decoded.status();
+  std::string text = *std::move(decoded);
   int byte = decoder.byte_fallback ? FallbackByte(text) : -1;
   if (byte < 0) {
     EndRun(decoder, state, out);

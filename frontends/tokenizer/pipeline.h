@@ -114,6 +114,8 @@ struct DecoderState {
 // run of bytes ends (which decides, in the library, whether they all are U+FFFD).
 absl::Status DecodeToken(const Decoder &decoder, std::string_view token, bool eager, DecoderState &state,
                          std::string &out);
+// What a token that is not the first one stands for, in bytes.
+absl::StatusOr<std::string> TokenBytes(const Decoder &decoder, std::string_view token);
 void FinishDecode(const Decoder &decoder, DecoderState &state, std::string &out);
 
 } // namespace inlay::tokenizer

@@ -302,6 +302,14 @@ std::optional<std::string_view> Tokenizer::IdToToken(int32_t id) const {
   return token.ok() ? std::optional<std::string_view>(**token) : std::nullopt;
 }
 
+std::string Tokenizer::TokenBytes(int32_t id) const {
+  absl::StatusOr<const std::string *> token = impl_->DecodedToken(id);
+  if (!token.ok() || IsSpecial(id))
+    return {};
+  absl::StatusOr<std::string> bytes = inlay::tokenizer::TokenBytes(impl_->definition.decoder, **token);
+  return bytes.ok() ? *std::move(bytes) : std::string();
+}
+
 const std::string &Tokenizer::bos_token() const { return impl_->named.bos; }
 const std::string &Tokenizer::eos_token() const { return impl_->named.eos; }
 const std::string &Tokenizer::unk_token() const { return impl_->named.unk; }

@@ -59,6 +59,10 @@ public:
   std::optional<int32_t> TokenToId(std::string_view token) const;
   std::optional<std::string_view> IdToToken(int32_t id) const;
 
+  // The bytes that a token adds to a text that something stands before. They need not be whole characters. Empty for
+  // special tokens and for ids that name none.
+  std::string TokenBytes(int32_t id) const;
+
   // The tokens that tokenizer_config.json names, empty if it names none: what chat templates call by these names.
   const std::string &bos_token() const;
   const std::string &eos_token() const;

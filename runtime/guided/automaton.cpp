@@ -1,0 +1,303 @@
+#include "runtime/guided/automaton.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+namespace inlay::guided {
+namespace {
+
+using Kind = Expression::Kind;
+
+// Longer bounded repetitions are counted instead of written out.
+constexpr int64_t kMaxCopiedStates = 64;
+constexpr int32_t kMaxEmptyRepetitions = 64;
+
+class Builder {
+public:
+  Builder(const Rules &rules, const Limits &limits) : rules_(rules), limits_(limits) {}
+
+  absl::StatusOr<Automaton> Build() {
+    const auto &named = rules_.rules();
+    if (named.size() > static_cast<size_t>(limits_.max_rules))
+      return absl::InvalidArgumentError(fmt::format(
+          "found {} rules, expected at most {} (max_rules); fix: a smaller grammar", named.size(), limits_.max_rules));
+    FindProductive();
+    FindNullable();
+    if (!rule_productive_[0])
+      return absl::InvalidArgumentError(fmt::format(
+          "the rule '{}' matches no text that ends; fix: give it an alternative without itself", named[0].name));
+    if (absl::Status status = RefuseLeftRecursion(); !status.ok())
+      return status;
+    rule_entry_.assign(named.size(), -1);
+    automaton_.start = Entry(0);
+    while (!pending_.empty() && status_.ok()) {
+      RuleId rule = pending_.back();
+      pending_.pop_back();
+      int32_t end = NewState({.kind = State::Kind::kReturn, .next = {}});
+      automaton_.states[rule_entry_[rule]].next = {Compile(named[rule].body, end)};
+    }
+    if (!status_.ok())
+      return status_;
+    ClassifyBytes();
+    return std::move(automaton_);
+  }
+
+private:
+  const Expression &At(ExpressionId id) const { return rules_.expressions()[id]; }
+
+  // The least fixed point of a property of expressions and rules. Children are made before their parents, so one pass
+  // over all expressions settles everything but the rules.
+  template <typename Decide> void Fix(std::vector<bool> &of_expression, std::vector<bool> &of_rule, Decide decide) {
+    of_expression.assign(rules_.expressions().size(), false);
+    of_rule.assign(rules_.rules().size(), false);
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (size_t i = 0; i < of_expression.size(); ++i)
+        if (!of_expression[i])
+          of_expression[i] = decide(rules_.expressions()[i]);
+      for (size_t i = 0; i < of_rule.size(); ++i)
+        if (!of_rule[i] && of_expression[rules_.rules()[i].body])
+          of_rule[i] = changed = true;
+    }
+  }
+
+  void FindProductive() {
+    Fix(productive_, rule_productive_, [&](const Expression &e) {
+      auto is = [&](ExpressionId child) { return bool(productive_[child]); };
+      switch (e.kind) {
+      case Kind::kByte:
+        return e.bytes.any();
+      case Kind::kSequence:
+        return std::all_of(e.children.begin(), e.children.end(), is);
+      case Kind::kChoice:
+        return std::any_of(e.children.begin(), e.children.end(), is);
+      case Kind::kRepeat:
+        return e.min == 0 || is(e.children[0]);
+      case Kind::kRule:
+        return bool(rule_productive_[e.rule]);
+      }
+      return false;
+    });
+  }
+
+  void FindNullable() {
+    Fix(nullable_, rule_nullable_, [&](const Expression &e) {
+      auto is = [&](ExpressionId child) { return bool(nullable_[child]); };
+      switch (e.kind) {
+      case Kind::kByte:
+        return false;
+      case Kind::kSequence:
+        return std::all_of(e.children.begin(), e.children.end(), is);
+      case Kind::kChoice:
+        return std::any_of(e.children.begin(), e.children.end(), is);
+      case Kind::kRepeat:
+        return e.min == 0 || e.max == 0 || is(e.children[0]);
+      case Kind::kRule:
+        return bool(rule_nullable_[e.rule]);
+      }
+      return false;
+    });
+  }
+
+  // Rules that `id` may begin with.
+  void FirstRules(ExpressionId id, std::vector<RuleId> &out) const {
+    std::vector<ExpressionId> work{id};
+    while (!work.empty()) {
+      const Expression &e = At(work.back());
+      work.pop_back();
+      if (e.kind == Kind::kRule)
+        out.push_back(e.rule);
+      for (ExpressionId child : e.children) {
+        work.push_back(child);
+        if (e.kind == Kind::kSequence && !nullable_[child])
+          break;
+      }
+    }
+  }
+
+  absl::Status RefuseLeftRecursion() const {
+    size_t count = rules_.rules().size();
+    std::vector<std::vector<RuleId>> first(count);
+    for (size_t rule = 0; rule < count; ++rule)
+      FirstRules(rules_.rules()[rule].body, first[rule]);
+    enum Mark : uint8_t { kNew, kOpen, kDone };
+    std::vector<Mark> marks(count, kNew);
+    for (size_t root = 0; root < count; ++root) {
+      std::vector<std::pair<RuleId, size_t>> path;
+      if (marks[root] == kNew) {
+        path.push_back({static_cast<RuleId>(root), 0});
+        marks[root] = kOpen;
+      }
+      while (!path.empty()) {
+        auto &[rule, next] = path.back();
+        if (next == first[rule].size()) {
+          marks[rule] = kDone;
+          path.pop_back();
+          continue;
+        }
+        RuleId callee = first[rule][next++];
+        if (marks[callee] == kOpen)
+          return absl::InvalidArgumentError(
+              fmt::format("the rule '{}' is left-recursive: it can begin with itself; fix: write it with * or +",
+                          rules_.rules()[callee].name));
+        if (marks[callee] == kNew) {
+          marks[callee] = kOpen;
+          path.push_back({callee, 0});
+        }
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  int32_t NewState(State state) {
+    if (automaton_.states.size() >= static_cast<size_t>(limits_.max_states)) {
+      status_ = absl::InvalidArgumentError(
+          fmt::format("found a grammar of more than {} states, expected at most so many (max_states); fix: smaller "
+                      "repetitions, enumerations or classes",
+                      limits_.max_states));
+      return 0;
+    }
+    automaton_.states.push_back(std::move(state));
+    return static_cast<int32_t>(automaton_.states.size() - 1);
+  }
+
+  int32_t Entry(RuleId rule) {
+    if (rule_entry_[rule] < 0) {
+      rule_entry_[rule] = NewState({.kind = State::Kind::kSplit, .next = {}});
+      pending_.push_back(rule);
+    }
+    return rule_entry_[rule];
+  }
+
+  int32_t ByteSetId(const ByteSet &bytes) {
+    auto [it, inserted] = byte_set_ids_.try_emplace(bytes.to_string(), automaton_.byte_sets.size());
+    if (inserted)
+      automaton_.byte_sets.push_back(bytes);
+    return it->second;
+  }
+
+  // The state from which `id` is read and then what stands at `next`.
+  int32_t Compile(ExpressionId id, int32_t next) {
+    if (!status_.ok())
+      return 0;
+    const Expression &e = At(id);
+    switch (e.kind) {
+    case Kind::kByte:
+      return NewState({.kind = State::Kind::kByte, .bytes = ByteSetId(e.bytes), .next = {next}});
+    case Kind::kSequence:
+      for (auto child = e.children.rbegin(); child != e.children.rend(); ++child)
+        next = Compile(*child, next);
+      return next;
+    case Kind::kChoice: {
+      State split{.kind = State::Kind::kSplit, .next = {}};
+      for (ExpressionId child : e.children)
+        if (productive_[child])
+          split.next.push_back(Compile(child, next));
+      return NewState(std::move(split));
+    }
+    case Kind::kRepeat:
+      return productive_[e.children[0]] ? CompileRepeat(e, next) : next;
+    case Kind::kRule:
+      return NewState({.kind = State::Kind::kCall, .next = {Entry(e.rule), next}});
+    }
+    return next;
+  }
+
+  int32_t CompileRepeat(const Expression &e, int32_t next) {
+    ExpressionId body = e.children[0];
+    int32_t bound = std::max(e.min, e.max);
+    if (bound > limits_.max_repetitions) {
+      status_ = absl::InvalidArgumentError(
+          fmt::format("found a repetition of {}, expected at most {} (max_repetitions); fix: a smaller bound", bound,
+                      limits_.max_repetitions));
+      return 0;
+    }
+    int32_t min = nullable_[body] ? 0 : e.min;
+    if (e.max == kUnbounded && min <= 1) {
+      int32_t loop = NewState({.kind = State::Kind::kSplit, .next = {}});
+      int32_t begin = Compile(body, loop);
+      if (status_.ok())
+        automaton_.states[loop].next = {begin, next};
+      return min == 0 ? loop : begin;
+    }
+    if (nullable_[body] && bound > kMaxEmptyRepetitions) {
+      status_ = absl::InvalidArgumentError(
+          fmt::format("found a repetition of {} of something that may be empty, expected at most {}; fix: let what is "
+                      "repeated not be empty",
+                      bound, kMaxEmptyRepetitions));
+      return 0;
+    }
+    if (nullable_[body] || bound * Size(body) <= kMaxCopiedStates || bound <= 1)
+      return CompileCopies(body, min, e.max, next);
+    int32_t end = NewState({.kind = State::Kind::kReturn, .next = {}});
+    int32_t begin = Compile(body, end);
+    return NewState({.kind = State::Kind::kRepeat, .next = {begin, next}, .min = min, .max = e.max});
+  }
+
+  int32_t CompileCopies(ExpressionId body, int32_t min, int32_t max, int32_t next) {
+    int32_t after = next;
+    int32_t at = next;
+    if (max == kUnbounded) {
+      int32_t loop = NewState({.kind = State::Kind::kSplit, .next = {}});
+      int32_t begin = Compile(body, loop);
+      if (status_.ok())
+        automaton_.states[loop].next = {begin, next};
+      at = loop;
+    }
+    for (int32_t i = max == kUnbounded ? min : max; i > 0 && status_.ok(); --i) {
+      at = Compile(body, at);
+      if (i > min)
+        at = NewState({.kind = State::Kind::kSplit, .next = {at, after}});
+    }
+    return at;
+  }
+
+  // States that an expression becomes, or more than kMaxCopiedStates.
+  int64_t Size(ExpressionId id) const {
+    const Expression &e = At(id);
+    if (e.kind == Kind::kRepeat && std::max(e.min, e.max) > kMaxCopiedStates)
+      return kMaxCopiedStates + 1;
+    int64_t size = e.kind == Kind::kSequence ? 0 : 1;
+    for (ExpressionId child : e.children) {
+      size += Size(child);
+      if (size > kMaxCopiedStates)
+        return size;
+    }
+    return e.kind == Kind::kRepeat ? size * std::max({e.min, e.max, 1}) : size;
+  }
+
+  void ClassifyBytes() {
+    std::array<int32_t, 256> group{};
+    int32_t groups = 1;
+    for (const ByteSet &set : automaton_.byte_sets) {
+      std::map<std::pair<int32_t, bool>, int32_t> split;
+      for (int byte = 0; byte < 256; ++byte)
+        group[byte] = split.try_emplace({group[byte], set[byte]}, static_cast<int32_t>(split.size())).first->second;
+      groups = static_cast<int32_t>(split.size());
+    }
+    automaton_.class_byte.assign(groups, 0);
+    for (int byte = 0; byte < 256; ++byte) {
+      automaton_.byte_class[byte] = static_cast<uint8_t>(group[byte]);
+      automaton_.class_byte[group[byte]] = static_cast<uint8_t>(byte);
+    }
+  }
+
+  const Rules &rules_;
+  const Limits &limits_;
+  Automaton automaton_;
+  absl::Status status_;
+  std::vector<bool> productive_, rule_productive_, nullable_, rule_nullable_;
+  std::vector<int32_t> rule_entry_;
+  std::vector<RuleId> pending_;
+  std::map<std::string, int32_t> byte_set_ids_;
+};
+
+} // namespace
+
+absl::StatusOr<Automaton> Automaton::Build(const Rules &rules, const Limits &limits) {
+  return Builder(rules, limits).Build();
+}
+
+} // namespace inlay::guided

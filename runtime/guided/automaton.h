@@ -1,0 +1,41 @@
+// Rules as a machine: states with byte moves, calls of rules and counted repetitions. Every state of it can still reach
+// the end of its rule: what matches no text was left out, so a text that the machine has not refused can be completed.
+#ifndef INLAY_RUNTIME_GUIDED_AUTOMATON_H_
+#define INLAY_RUNTIME_GUIDED_AUTOMATON_H_
+
+#include "absl/status/statusor.h"
+#include "runtime/guided/expression.h"
+
+#include <array>
+#include <vector>
+
+namespace inlay::guided {
+
+struct State {
+  enum class Kind : uint8_t {
+    kByte,   // reads one of `bytes`, goes on at next[0]
+    kSplit,  // goes on at each of `next`
+    kCall,   // what begins at next[0], up to its kReturn, then next[1]
+    kRepeat, // the same `min` to `max` times; never empty
+    kReturn,
+  };
+  Kind kind = Kind::kReturn;
+  int32_t bytes = 0; // in Automaton::byte_sets
+  std::vector<int32_t> next;
+  int32_t min = 0, max = kUnbounded;
+};
+
+struct Automaton {
+  std::vector<State> states;
+  int32_t start = 0;
+  std::vector<ByteSet> byte_sets;
+  // Bytes that no set tells apart have one class, and a representative.
+  std::array<uint8_t, 256> byte_class{};
+  std::vector<uint8_t> class_byte;
+
+  static absl::StatusOr<Automaton> Build(const Rules &rules, const Limits &limits);
+};
+
+} // namespace inlay::guided
+
+#endif // INLAY_RUNTIME_GUIDED_AUTOMATON_H_

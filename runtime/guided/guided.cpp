@@ -1,0 +1,296 @@
+#include "runtime/guided/guided.h"
+
+#include "runtime/guided/automaton.h"
+#include "runtime/guided/configurations.h"
+#include "runtime/guided/ebnf.h"
+#include "runtime/guided/json_schema.h"
+#include "runtime/guided/regex.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+
+namespace inlay::guided {
+
+// Sets of configurations and the masks of their keys.
+class MaskCache {
+public:
+  MaskCache(const Automaton &automaton, const Limits &limits, const Vocabulary &vocabulary)
+      : configurations(automaton, limits, vocabulary.max_token_bytes()) {}
+
+  size_t bytes() const { return configurations.bytes() + mask_bytes; }
+
+  Configurations configurations;
+  absl::flat_hash_map<int32_t, std::vector<uint32_t>> masks; // by mask key
+  size_t mask_bytes = 0;
+};
+
+struct Grammar::Impl {
+  Automaton automaton;
+  Limits limits;
+  mutable std::mutex mutex; // of the cache and all that was made from it
+  mutable std::shared_ptr<MaskCache> cache;
+};
+
+Grammar::Grammar(std::unique_ptr<Impl> impl, std::shared_ptr<const Vocabulary> vocabulary)
+    : impl_(std::move(impl)), vocabulary_(std::move(vocabulary)) {}
+Grammar::~Grammar() = default;
+
+absl::StatusOr<Grammar::Pointer> Grammar::FromRules(const Rules &rules, std::shared_ptr<const Vocabulary> vocabulary,
+                                                    const Limits &limits) {
+  auto impl = std::make_unique<Impl>();
+  impl->limits = limits;
+  absl::StatusOr<Automaton> automaton = Automaton::Build(rules, limits);
+  if (!automaton.ok())
+    return automaton.status();
+  impl->automaton = *std::move(automaton);
+  impl->cache = std::make_shared<MaskCache>(impl->automaton, impl->limits, *vocabulary);
+  return Pointer(new Grammar(std::move(impl), std::move(vocabulary)));
+}
+
+namespace {
+
+absl::Status Prefixed(std::string_view what, const absl::Status &status) {
+  return absl::Status(status.code(), fmt::format("{}: {}", what, std::string(status.message())));
+}
+
+absl::Status CheckSize(std::string_view source, const Limits &limits) {
+  if (source.size() <= limits.max_source_bytes)
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format("found {} bytes, expected at most {} (max_source_bytes); fix: make it "
+                                                "smaller",
+                                                source.size(), limits.max_source_bytes));
+}
+
+// Parses with `parse`, compiles, and begins errors with `what`.
+template <typename Parse>
+absl::StatusOr<Grammar::Pointer> Compile(std::string_view what, std::string_view source,
+                                         std::shared_ptr<const Vocabulary> vocabulary, const Limits &limits,
+                                         Parse parse) {
+  if (absl::Status status = CheckSize(source, limits); !status.ok())
+    return Prefixed(what, status);
+  absl::StatusOr<Rules> rules = parse(source, limits);
+  if (!rules.ok())
+    return Prefixed(what, rules.status());
+  absl::StatusOr<Grammar::Pointer> grammar = Grammar::FromRules(*rules, std::move(vocabulary), limits);
+  if (!grammar.ok())
+    return Prefixed(what, grammar.status());
+  return grammar;
+}
+
+} // namespace
+
+absl::StatusOr<Grammar::Pointer>
+Grammar::FromJsonSchema(std::string_view schema, std::shared_ptr<const Vocabulary> vocabulary, const Limits &limits) {
+  return Compile("json schema", schema, std::move(vocabulary), limits, ParseJsonSchema);
+}
+
+absl::StatusOr<Grammar::Pointer> Grammar::JsonObject(std::shared_ptr<const Vocabulary> vocabulary,
+                                                     const Limits &limits) {
+  return FromJsonSchema(R"({"type":"object"})", std::move(vocabulary), limits);
+}
+
+absl::StatusOr<Grammar::Pointer>
+Grammar::FromRegex(std::string_view regex, std::shared_ptr<const Vocabulary> vocabulary, const Limits &limits) {
+  return Compile("regex", regex, std::move(vocabulary), limits, ParseRegexRules);
+}
+
+absl::StatusOr<Grammar::Pointer> Grammar::FromEbnf(std::string_view grammar,
+                                                   std::shared_ptr<const Vocabulary> vocabulary, const Limits &limits) {
+  return Compile("grammar", grammar, std::move(vocabulary), limits, ParseEbnf);
+}
+
+absl::StatusOr<Grammar::Pointer> Grammar::FromChoices(std::span<const std::string> choices,
+                                                      std::shared_ptr<const Vocabulary> vocabulary,
+                                                      const Limits &limits) {
+  if (choices.empty())
+    return absl::InvalidArgumentError("choice: found no text, expected at least one; fix: name what may be chosen");
+  size_t bytes = 0;
+  for (const std::string &choice : choices)
+    bytes += choice.size();
+  if (bytes > limits.max_source_bytes || choices.size() > limits.max_source_bytes)
+    return absl::InvalidArgumentError(fmt::format("choice: found {} texts of {} bytes, expected at most {} "
+                                                  "(max_source_bytes); fix: fewer or shorter ones",
+                                                  choices.size(), bytes, limits.max_source_bytes));
+  Rules rules;
+  rules.AddRule("root");
+  std::vector<ExpressionId> alternatives;
+  for (const std::string &choice : choices) {
+    uint32_t code_point = 0;
+    for (size_t at = 0; at < choice.size();)
+      if (absl::Status status = ReadCharacter(choice, at, code_point); !status.ok())
+        return Prefixed("choice", status);
+    alternatives.push_back(rules.Literal(choice));
+  }
+  rules.SetBody(0, rules.Choice(std::move(alternatives)));
+  absl::StatusOr<Pointer> grammar = FromRules(rules, std::move(vocabulary), limits);
+  return grammar.ok() ? grammar : absl::StatusOr<Pointer>(Prefixed("choice", grammar.status()));
+}
+
+absl::StatusOr<Matcher> Matcher::Create(Grammar::Pointer grammar) {
+  Matcher matcher(std::move(grammar));
+  const Grammar::Impl &impl = *matcher.grammar_->impl_;
+  std::lock_guard lock(impl.mutex);
+  matcher.cache_ = impl.cache;
+  absl::StatusOr<int32_t> start = matcher.cache_->configurations.Start();
+  if (!start.ok())
+    return start.status();
+  matcher.sets_.push_back(*start);
+  return matcher;
+}
+
+void Matcher::Push(int32_t set) {
+  sets_.push_back(set);
+  if (sets_.size() > kMaxRollback + 1)
+    sets_.pop_front();
+}
+
+// Leaves a cache that has grown to half of what it may take for a new one, so that one operation has room.
+absl::Status Matcher::Synchronize() {
+  const Grammar::Impl &impl = *grammar_->impl_;
+  if (impl.cache->bytes() > impl.limits.max_cache_bytes / 2)
+    impl.cache = std::make_shared<MaskCache>(impl.automaton, impl.limits, *grammar_->vocabulary_);
+  if (cache_ == impl.cache)
+    return absl::OkStatus();
+  std::deque<int32_t> sets;
+  for (int32_t set : sets_) {
+    absl::StatusOr<int32_t> imported = impl.cache->configurations.Import(cache_->configurations, set);
+    if (!imported.ok())
+      return imported.status();
+    sets.push_back(*imported);
+  }
+  sets_ = std::move(sets);
+  cache_ = impl.cache;
+  return absl::OkStatus();
+}
+
+absl::Status Matcher::FillMask(std::span<uint32_t> mask) {
+  const Vocabulary &vocabulary = grammar_->vocabulary();
+  const Grammar::Impl &impl = *grammar_->impl_;
+  if (mask.size() != vocabulary.mask_words())
+    return absl::InvalidArgumentError(
+        fmt::format("found a mask of {} words, expected {}", mask.size(), vocabulary.mask_words()));
+  auto allow = [&](int32_t id) { mask[id / 32] |= uint32_t(1) << (id % 32); };
+  std::lock_guard lock(impl.mutex);
+  if (ended_) {
+    std::fill(mask.begin(), mask.end(), 0);
+    for (int32_t id : vocabulary.end_ids())
+      allow(id);
+    return absl::OkStatus();
+  }
+  if (absl::Status status = Synchronize(); !status.ok())
+    return status;
+  Configurations &configurations = cache_->configurations;
+  int32_t key = configurations.MaskKey(sets_.back());
+  if (auto found = cache_->masks.find(key); found != cache_->masks.end()) {
+    std::copy(found->second.begin(), found->second.end(), mask.begin());
+    return absl::OkStatus();
+  }
+  std::fill(mask.begin(), mask.end(), 0);
+  bool is_empty = true;
+  auto deadline = std::chrono::steady_clock::now() + impl.limits.max_mask_time;
+  const std::vector<Vocabulary::Node> &nodes = vocabulary.nodes();
+  const std::vector<int32_t> &ids = vocabulary.ordered_ids();
+  const auto &byte_class = impl.automaton.byte_class;
+  std::vector<int32_t> path(vocabulary.max_token_bytes() + 1);
+  path[0] = sets_.back();
+  for (size_t i = 0, end = nodes.size() - 1; i < end;) {
+    const Vocabulary::Node &node = nodes[i];
+    int32_t next = configurations.KnownStep(path[node.depth], byte_class[node.byte]);
+    if (next == Configurations::kUnknown) {
+      absl::StatusOr<int32_t> step = configurations.Step(path[node.depth], byte_class[node.byte]);
+      if (!step.ok())
+        return step.status();
+      next = *step;
+      if (std::chrono::steady_clock::now() > deadline)
+        return absl::ResourceExhaustedError(
+            fmt::format("guided decoding: a mask took more than {} ms (max_mask_time); fix: a less ambiguous grammar",
+                        impl.limits.max_mask_time.count()));
+    }
+    if (next == Configurations::kDead) {
+      i = node.skip;
+      continue;
+    }
+    path[node.depth + 1] = next;
+    for (int32_t token = node.first_token, last = nodes[i + 1].first_token; token < last; ++token) {
+      allow(ids[token]);
+      is_empty = false;
+    }
+    ++i;
+  }
+  if (configurations.CanEnd(sets_.back())) {
+    is_empty = false;
+    for (int32_t id : vocabulary.end_ids())
+      allow(id);
+  }
+  if (is_empty)
+    return absl::ResourceExhaustedError(
+        configurations.depth_was_met()
+            ? fmt::format("guided decoding: found more than {} rules inside each other (max_stack_depth), expected "
+                          "fewer; fix: a less nested form",
+                          impl.limits.max_stack_depth)
+            : std::string("guided decoding: found a text that no token of the vocabulary continues as the grammar "
+                          "wants, expected one; fix: use characters that the tokenizer has"));
+  cache_->masks.emplace(key, std::vector<uint32_t>(mask.begin(), mask.end()));
+  cache_->mask_bytes += mask.size_bytes() + 64;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Matcher::AcceptLocked(std::string_view bytes) {
+  if (absl::Status status = Synchronize(); !status.ok())
+    return status;
+  int32_t set = sets_.back();
+  for (char byte : bytes) {
+    absl::StatusOr<int32_t> next =
+        cache_->configurations.Step(set, grammar_->impl_->automaton.byte_class[static_cast<uint8_t>(byte)]);
+    if (!next.ok())
+      return next.status();
+    if (*next == Configurations::kDead)
+      return false;
+    set = *next;
+  }
+  Push(set);
+  return true;
+}
+
+absl::StatusOr<bool> Matcher::AcceptBytes(std::string_view bytes) {
+  if (ended_)
+    return false;
+  std::lock_guard lock(grammar_->impl_->mutex);
+  return AcceptLocked(bytes);
+}
+
+absl::StatusOr<bool> Matcher::Accept(int32_t token) {
+  const Vocabulary &vocabulary = grammar_->vocabulary();
+  if (ended_ || token < 0 || token >= vocabulary.size())
+    return false;
+  std::lock_guard lock(grammar_->impl_->mutex);
+  if (vocabulary.IsEnd(token)) {
+    if (!cache_->configurations.CanEnd(sets_.back()))
+      return false;
+    Push(sets_.back());
+    ended_ = true;
+    return true;
+  }
+  if (vocabulary.bytes(token).empty())
+    return false;
+  return AcceptLocked(vocabulary.bytes(token));
+}
+
+bool Matcher::CanEnd() const {
+  std::lock_guard lock(grammar_->impl_->mutex);
+  return cache_->configurations.CanEnd(sets_.back());
+}
+
+absl::Status Matcher::Rollback(int32_t count) {
+  if (count < 0 || static_cast<size_t>(count) >= sets_.size())
+    return absl::InvalidArgumentError(fmt::format(
+        "found a rollback of {} tokens, expected at most the {} that can be taken back", count, sets_.size() - 1));
+  sets_.resize(sets_.size() - count);
+  ended_ = ended_ && count == 0;
+  return absl::OkStatus();
+}
+
+} // namespace inlay::guided
