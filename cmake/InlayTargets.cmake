@@ -11,11 +11,13 @@ if(INLAY_SANITIZE)
   target_link_options(inlay_flags INTERFACE -fsanitize=${INLAY_SANITIZE})
 endif()
 
-# Dependencies as a portable build has them: header-only where Debian has no archive.
+# Dependencies as a portable build has them: header-only, or compiled from source, where Debian has no archive.
 function(inlay_dependencies result)
   if(INLAY_PORTABLE)
     list(TRANSFORM ARGN REPLACE "^fmt::fmt$" "fmt::fmt-header-only")
     list(TRANSFORM ARGN REPLACE "^spdlog::spdlog$" "spdlog::spdlog_header_only")
+    list(TRANSFORM ARGN REPLACE "^PkgConfig::SIMDJSON$" "inlay_simdjson")
+    list(TRANSFORM ARGN REPLACE "^PkgConfig::oniguruma$" "onig")
   endif()
   set(${result} ${ARGN} PARENT_SCOPE)
 endfunction()
