@@ -18,6 +18,7 @@
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/writer.h"
 #include "runtime/support/files.h"
+#include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 
@@ -96,6 +97,21 @@ private:
   ScopedDiagnosticHandler handler;
 };
 
+/// The type that most of a checkpoint's bytes have, as MLIR names it; empty if it is none that recipes read.
+std::string mostBytesOf(const SafetensorsIndex &weights) {
+  std::map<std::string, uint64_t> bytes;
+  for (const auto &[name, tensor] : weights.tensors)
+    bytes[tensor.dtype] += tensor.bytes;
+  auto most = std::max_element(bytes.begin(), bytes.end(), [](auto &a, auto &b) { return a.second < b.second; });
+  if (most == bytes.end())
+    return "";
+  return llvm::StringSwitch<std::string>(most->first)
+      .Case("F32", "f32")
+      .Case("BF16", "bf16")
+      .Case("F16", "f16")
+      .Default("");
+}
+
 /// What a target adds to a bundle.
 struct CompiledTarget {
   OwningOpRef<ModuleOp> tiles;
@@ -128,6 +144,7 @@ private:
   BundleContents bundle;
   StepLimits limits;
   Ablation without;
+  std::string sourceType; // of linked weights' elements: f32, bf16 or f16
 
   void progress(const std::string &line) {
     if (request.progress)
@@ -161,6 +178,8 @@ private:
         return firstProblem(checkpoint.status());
       config = checkpoint->config;
     }
+    if (request.weights == WeightsMode::Link)
+      sourceType = mostBytesOf(checkpoint->weights);
     limits.maxModelLen = config.max_model_len;
     limits.maxNumSeqs = request.maxNumSeqs.value_or(16);
     limits.maxNumBatchedTokens = request.maxNumBatchedTokens.value_or(2048);
@@ -257,7 +276,7 @@ private:
     if (target != "cpu" && target != "sm_90a")
       return absl::InvalidArgumentError(fmt::format("--target is '{}', expected cpu or sm_90a", target));
     auto begin = Clock::now();
-    FailureOr<OwningOpRef<ModuleOp>> tiles = lowerToTile(model, target, limits, entries, without);
+    FailureOr<OwningOpRef<ModuleOp>> tiles = lowerToTile(model, target, limits, entries, sourceType, without);
     if (failed(tiles))
       return diagnostics.failure("lowering to tile programs");
     CompiledTarget result{std::move(*tiles), {}, {}};

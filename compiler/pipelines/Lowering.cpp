@@ -70,7 +70,8 @@ static void mergePrograms(ModuleOp source, ModuleOp destination, llvm::StringMap
 }
 
 FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef target, const StepLimits &limits,
-                                                    ArrayRef<EntryPoint> entries, const Ablation &without) {
+                                                    ArrayRef<EntryPoint> entries, StringRef sourceType,
+                                                    const Ablation &without) {
   MLIRContext *context = model.getContext();
   OwningOpRef<ModuleOp> shared(model.clone());
   // What all entry points have in common: one set of weights.
@@ -111,6 +112,14 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
     if (failed(passes.run(*step)))
       return failure();
     mergePrograms(*step, *result, known);
+  }
+  if (!sourceType.empty() && target != "cpu") {
+    PassManager packing(context);
+    PackToTilePassOptions options;
+    options.sourceType = sourceType.str();
+    packing.addPass(createPackToTilePass(options));
+    if (failed(packing.run(*result)))
+      return failure();
   }
   return result;
 }

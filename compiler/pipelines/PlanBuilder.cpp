@@ -24,7 +24,9 @@ static FailureOr<plan::DataType> dataType(Operation *op, Type type) {
 
 /// The weight as the plan describes it; its place in the file is given by the order of the weights.
 static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::FlatBufferBuilder &fb, Operation *op,
-                                                                uint64_t &fileOffset) {
+                                                                uint64_t &fileOffset,
+                                                                flatbuffers::Offset<plan::Launch> pack,
+                                                                plan::DataType sourceType) {
   RankedTensorType type;
   std::vector<flatbuffers::Offset<flatbuffers::String>> sources;
   std::vector<double> inverseFrequencies;
@@ -58,7 +60,7 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
   auto recipe = plan::CreateRecipe(fb, fb.CreateVector(sources), rows, columns, order, headDim, packing,
                                    fb.CreateVector(inverseFrequencies), attentionFactor);
   auto name = fb.CreateString(SymbolTable::getSymbolName(op).str());
-  auto result = plan::CreateWeight(fb, name, *elements, bytes, fileOffset, recipe);
+  auto result = plan::CreateWeight(fb, name, *elements, bytes, fileOffset, recipe, pack, sourceType);
   fileOffset = llvm::alignTo(fileOffset + bytes, 256);
   return result;
 }
@@ -92,6 +94,28 @@ public:
                                    point.decode ? plan::EntryKind_Decode : plan::EntryKind_Mixed, point.maxTokens,
                                    point.maxSequences, entry.getQueryTileRows(), entry.getWorkspaceBytes(), &buckets,
                                    &model, &penalties, &sampling);
+  }
+
+  /// The launch that packs weight `index`, if a program does, and the type of element that it reads.
+  FailureOr<std::pair<flatbuffers::Offset<plan::Launch>, plan::DataType>> buildPack(Operation *weight, uint32_t index) {
+    auto symbol = weight->getAttrOfType<FlatSymbolRefAttr>("tile.pack");
+    if (!symbol)
+      return std::make_pair(flatbuffers::Offset<plan::Launch>(), plan::DataType_F32);
+    auto it = kernels.find(symbol.getValue());
+    if (it == kernels.end())
+      return weight->emitError() << "is packed by '" << symbol.getValue() << "', which the target did not compile";
+    auto [kernelIndex, kernel] = it->second;
+    auto program = symbols.lookup<tile::ProgramOp>(symbol.getValue());
+    FailureOr<plan::DataType> type =
+        dataType(weight, cast<tile::ViewType>(program.getArgumentTypes()[0]).getElementType());
+    if (failed(type))
+      return failure();
+    std::vector<flatbuffers::Offset<plan::Argument>> arguments = {
+        plan::CreateArgument(fb, plan::BufferKind_Source), plan::CreateArgument(fb, plan::BufferKind_Weight, index)};
+    std::vector<plan::Count> grid;
+    for (const GridCount &count : kernel->grid)
+      grid.emplace_back(static_cast<plan::Extent>(count.extent), count.divisor, count.multiplier);
+    return std::make_pair(plan::CreateLaunchDirect(fb, kernelIndex, &arguments, &grid, nullptr, "packing"), *type);
   }
 
   /// The weights that launches use, in the order of their first use.
@@ -177,8 +201,11 @@ FailureOr<flatbuffers::Offset<plan::Target>> inlay::buildTarget(flatbuffers::Fla
   }
   std::vector<flatbuffers::Offset<plan::Weight>> weights;
   uint64_t fileOffset = 0;
-  for (Operation *op : builder.getWeights()) {
-    FailureOr<flatbuffers::Offset<plan::Weight>> built = buildWeight(fb, op, fileOffset);
+  for (auto [i, op] : llvm::enumerate(builder.getWeights())) {
+    auto pack = builder.buildPack(op, static_cast<uint32_t>(i));
+    if (failed(pack))
+      return failure();
+    FailureOr<flatbuffers::Offset<plan::Weight>> built = buildWeight(fb, op, fileOffset, pack->first, pack->second);
     if (failed(built))
       return failure();
     weights.push_back(*built);

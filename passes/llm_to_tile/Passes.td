@@ -40,4 +40,17 @@ def PackWeightsPass : Pass<"llm-pack-weights", "::mlir::ModuleOp"> {
   }];
 }
 
+def PackToTilePass : Pass<"llm-pack-to-tile", "::mlir::ModuleOp"> {
+  let summary = "A tile program for each way in which weights are packed.";
+  let description = [{
+    A weight with `packing` gets an attribute `tile.pack`, the program that packs
+    `tokens` rows of its sources, of `source-type`: whole heads of `half_pairs`,
+    as many rows of the one source as of the other of `alternate`, any rows of
+    others. Weights that differ only in their rows share a program. Those that
+    cannot be packed in parts get none and are left to the host.
+  }];
+  let options = [Option<"sourceType", "source-type", "std::string", "\"bf16\"", "Elements of the sources: f32, bf16 or f16">];
+  let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+}
+
 #endif // INLAY_PASSES_LLM_TO_TILE_PASSES

@@ -294,6 +294,8 @@ absl::Status LoadedModel::PrepareEntries() {
       return logits_;
     case plan::BufferKind_Tokens:
       return tokens_;
+    case plan::BufferKind_Source: // only while weights are packed
+      break;
     }
     return nullptr;
   };

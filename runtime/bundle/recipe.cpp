@@ -10,6 +10,7 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <numeric>
 
 namespace inlay {
 namespace {
@@ -315,6 +316,49 @@ absl::Status WeightRecipe::MakeAtoms(uint64_t first, std::span<std::byte> out) c
     }
   }
   return absl::OkStatus();
+}
+
+// --- Rows for those who pack elsewhere ---------------------------------------
+
+uint64_t WeightRecipe::PartRows() const {
+  if (!weight_->pack() || sources_.empty())
+    return 0;
+  for (const SourceTensor &source : sources_)
+    if (source.type != weight_->source_type())
+      return 0;
+  return weight_->recipe()->row_order() == plan::RowOrder_HalfPairs ? std::lcm(kAtomRows, weight_->recipe()->head_dim())
+                                                                    : kAtomRows;
+}
+
+uint64_t WeightRecipe::SourceRowBytes() const {
+  return weight_->recipe()->columns() * ElementSize(weight_->source_type());
+}
+
+// Bytes of the sources, one after the other.
+absl::Status WeightRecipe::ReadLogical(uint64_t byte, std::span<std::byte> out) const {
+  while (!out.empty()) {
+    size_t s = sources_.size() - 1;
+    while (first_rows_[s] * SourceRowBytes() > byte)
+      --s;
+    uint64_t inside = byte - first_rows_[s] * SourceRowBytes();
+    uint64_t bytes = std::min<uint64_t>(out.size(), sources_[s].bytes - inside);
+    if (absl::Status status = sources_[s].read(inside, out.first(bytes)); !status.ok())
+      return status;
+    byte += bytes;
+    out = out.subspan(bytes);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WeightRecipe::ReadSources(uint64_t first, uint64_t count, std::span<std::byte> out) const {
+  const plan::Recipe &recipe = *weight_->recipe();
+  uint64_t row = SourceRowBytes(), half = count / 2 * row;
+  if (recipe.row_order() != plan::RowOrder_Alternate)
+    return ReadLogical(first * row, out.first(count * row));
+  // The rows of the first half, then as many of the second.
+  if (absl::Status status = ReadLogical(first / 2 * row, out.first(half)); !status.ok())
+    return status;
+  return ReadLogical((recipe.rows() / 2 + first / 2) * row, out.subspan(half, half));
 }
 
 absl::Status CarryOut(const plan::Weight &weight, const SourceLookup &lookup, std::span<std::byte> out,

@@ -55,11 +55,19 @@ public:
   // other, put into the recipe's order, converted and packed.
   absl::Status Make(uint64_t first, std::span<std::byte> out) const;
 
+  // For those who pack elsewhere (Weight.pack): rows that are packed together without the others, 0 where none are, and
+  // the sources' rows that `count` stored rows from `first` on are made of, in their own order and type.
+  uint64_t PartRows() const;
+  absl::Status ReadSources(uint64_t first, uint64_t count, std::span<std::byte> out) const;
+  // Bytes of a row of the sources.
+  uint64_t SourceRowBytes() const;
+
 private:
   class RowReader;
   void MakeTable(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeRows(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeAtoms(uint64_t first, std::span<std::byte> out) const;
+  absl::Status ReadLogical(uint64_t byte, std::span<std::byte> out) const;
 
   const plan::Weight *weight_ = nullptr;
   std::vector<SourceTensor> sources_;

@@ -99,6 +99,29 @@ absl::Status VerifyLaunch(const plan::Launch &launch, const plan::Entry &entry, 
   return absl::OkStatus();
 }
 
+// A packing launch takes rows of sources and its own weight, nothing else.
+absl::Status VerifyPack(const plan::Weight &weight, uint32_t index, const plan::Target &target) {
+  const plan::Launch &launch = *weight.pack();
+  std::string_view name = weight.name()->string_view();
+  if (launch.kernel() >= target.kernels()->size() || !launch.grid() || launch.grid()->size() != 2 ||
+      launch.tensor_maps())
+    return Bad("the launch that packs weight '{}' has no kernel or no grid", name);
+  if (!launch.arguments() || launch.arguments()->size() != 2 ||
+      launch.arguments()->Get(0)->kind() != plan::BufferKind_Source ||
+      launch.arguments()->Get(1)->kind() != plan::BufferKind_Weight || launch.arguments()->Get(1)->index() != index)
+    return Bad("the launch that packs weight '{}' does not take sources and that weight", name);
+  // One block for 8 rows, and for the columns what divides them.
+  const plan::Count &rows = *launch.grid()->Get(0), &columns = *launch.grid()->Get(1);
+  if (rows.extent() != plan::Extent_Tokens || rows.divisor() != 8 || rows.multiplier() != 1 ||
+      columns.extent() != plan::Extent_One || columns.divisor() != 1 || columns.multiplier() == 0 ||
+      columns.multiplier() > kMaxCount)
+    return Bad("the launch that packs weight '{}' has a grid of other than 8 rows", name);
+  if (weight.recipe()->packing() != plan::Packing_Atom8x64 || weight.source_type() < 0 ||
+      weight.source_type() > plan::DataType_F16)
+    return Bad("weight '{}' is packed by a launch, but is not packed or has sources that are no floats", name);
+  return absl::OkStatus();
+}
+
 absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) {
   if (!target.name() || !target.kernels() || !target.entries() || target.entries()->size() == 0)
     return Bad("a target has no name, kernels or entries");
@@ -122,6 +145,10 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) 
       if (weights_end > kMaxBytes)
         return Bad("the weights have {} bytes", weights_end);
     }
+  for (uint32_t i = 0; target.weights() && i < target.weights()->size(); ++i)
+    if (target.weights()->Get(i)->pack())
+      if (absl::Status status = VerifyPack(*target.weights()->Get(i), i, target); !status.ok())
+        return status;
   for (const plan::Entry *entry : *target.entries()) {
     if (!entry->name() || entry->max_tokens() == 0 || entry->max_sequences() == 0 || entry->query_tile_rows() == 0 ||
         entry->max_tokens() > kMaxCount || entry->max_sequences() > entry->max_tokens() ||

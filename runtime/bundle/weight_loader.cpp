@@ -57,14 +57,38 @@ absl::Status LoadLinked(const CheckpointReader &checkpoint, const plan::Target &
                         WeightSink &sink) {
   std::vector<WeightRecipe> recipes;
   WeightRanges ranges;
+  // What kernels pack, and which stored rows of which weight each part is.
+  std::vector<WeightSink::PackedRange> packed;
+  std::vector<WeightRanges::Place> packed_places;
   for (uint32_t i = 0; i < target.weights()->size(); ++i) {
     absl::StatusOr<WeightRecipe> recipe =
         WeightRecipe::Open(*target.weights()->Get(i), [&](std::string_view name) { return checkpoint.Find(name); });
     if (!recipe.ok())
       return recipe.status();
     recipes.push_back(*std::move(recipe));
-    ranges.Add(target, i, memory);
+    const plan::Weight &weight = *target.weights()->Get(i);
+    uint64_t unit = recipes.back().PartRows(), row_bytes = recipes.back().SourceRowBytes();
+    if (unit == 0 || sink.MaxPackedBytes() / row_bytes < unit) {
+      ranges.Add(target, i, memory);
+      continue;
+    }
+    uint64_t rows = weight.recipe()->rows(), step = sink.MaxPackedBytes() / row_bytes / unit * unit;
+    uint64_t stored_bytes = weight.bytes() / ((rows + 7) / 8); // of 8 rows
+    for (uint64_t at = 0; at < rows; at += step) {
+      uint64_t count = std::min(step, rows - at);
+      packed.push_back({memory + weight.offset() + at / 8 * stored_bytes, weight.pack(), static_cast<uint32_t>(count),
+                        count * row_bytes});
+      packed_places.push_back({i, at});
+    }
   }
+  if (!packed.empty())
+    if (absl::Status status = sink.Pack(packed,
+                                        [&](size_t part, uint64_t, std::span<std::byte> out) {
+                                          auto [weight, row] = packed_places[part];
+                                          return recipes[weight].ReadSources(row, packed[part].rows, out);
+                                        });
+        !status.ok())
+      return status;
   return sink.Write(ranges.ranges, [&](size_t range, uint64_t first, std::span<std::byte> out) {
     return recipes[ranges.places[range].weight].Make(ranges.places[range].first + first, out);
   });

@@ -39,6 +39,20 @@ public:
   };
   virtual absl::Status Repeat(std::span<const Repetition> parts, std::span<const std::byte> pattern) = 0;
 
+  // A range that a kernel of the bundle writes: `launch` packs `rows` rows of sources, `bytes` in all, to `to`.
+  struct PackedRange {
+    void *to = nullptr;
+    const plan::Launch *launch = nullptr;
+    uint32_t rows = 0;
+    uint64_t bytes = 0;
+  };
+  // The most bytes of sources in a packed range; 0 where kernels cannot be used for it.
+  virtual uint64_t MaxPackedBytes() const { return 0; }
+  // Like Write(), but `fill` gives the sources' rows, all of a range at once.
+  virtual absl::Status Pack(std::span<const PackedRange> ranges, const FillRange &fill) {
+    return absl::UnimplementedError("this memory has no kernels to pack with");
+  }
+
   // Threads of the host that may be used.
   virtual ThreadPool &host_pool() = 0;
 };

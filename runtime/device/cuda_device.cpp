@@ -345,6 +345,20 @@ public:
     return UploadRepetitions(api_, context_, parts, pattern, pool_);
   }
 
+  uint64_t MaxPackedBytes() const override { return kMaxPackedBytes; }
+
+  absl::Status Pack(std::span<const PackedRange> ranges, const FillRange &fill) override {
+    api_.ContextSetCurrent(context_);
+    return UploadPacked(
+        api_, context_, ranges, fill,
+        [&](Stream stream, const PackedRange &range, Pointer sources) {
+          StepSizes sizes{};
+          sizes[plan::Extent_Tokens] = static_cast<int32_t>(range.rows);
+          return Enqueue({{range.launch, {reinterpret_cast<void *>(sources), range.to}}, {}}, sizes, stream);
+        },
+        pool_);
+  }
+
   ThreadPool &host_pool() override { return pool_; }
 
 private:
@@ -394,45 +408,47 @@ private:
   }
 
   absl::Status Enqueue(const List &list, const StepSizes &sizes) {
-    for (const Prepared &prepared : list.launches) {
-      const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
-      std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes);
-      if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)
-        continue;
-      LaunchAttribute attributes[2] = {};
-      LaunchConfig config{};
-      config.attributes = attributes;
-      config.stream = stream_;
-      config.shared_bytes = loaded.kernel->shared_bytes();
-      for (int i = 0; i < 3; ++i) {
-        config.grid[i] = grid[static_cast<size_t>(i)];
-        const auto *block = loaded.kernel->block();
-        config.block[i] = block && static_cast<uint32_t>(i) < block->size() ? block->Get(static_cast<uint32_t>(i)) : 1;
-      }
-      if (const auto *cluster = loaded.kernel->cluster(); cluster && cluster->size() > 0) {
-        LaunchAttribute &attribute = attributes[config.attribute_count++];
-        attribute.id = kAttributeCluster;
-        attribute.value.cluster[0] = cluster->Get(0);
-        attribute.value.cluster[1] = attribute.value.cluster[2] = 1;
-      }
-      if (loaded.kernel->dependent_launch()) {
-        LaunchAttribute &attribute = attributes[config.attribute_count++];
-        attribute.id = kAttributeDependentLaunch;
-        attribute.value.flag = 1;
-      }
-      // Pointers, tensor maps, then the sizes by value.
-      std::vector<void *> parameters;
-      for (void *const &argument : prepared.bound.arguments)
-        parameters.push_back(const_cast<void **>(&argument));
-      for (const TensorMap &map : prepared.maps)
-        parameters.push_back(const_cast<TensorMap *>(&map));
-      parameters.push_back(const_cast<int32_t *>(sizes.data()));
-      if (absl::Status status = Check(api_.LaunchKernel(&config, loaded.function, parameters.data(), nullptr),
-                                      "launching " + loaded.kernel->name()->str());
-          !status.ok())
+    for (const Prepared &prepared : list.launches)
+      if (absl::Status status = Enqueue(prepared, sizes, stream_); !status.ok())
         return status;
-    }
     return absl::OkStatus();
+  }
+
+  absl::Status Enqueue(const Prepared &prepared, const StepSizes &sizes, Stream stream) {
+    const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
+    std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes);
+    if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)
+      return absl::OkStatus();
+    LaunchAttribute attributes[2] = {};
+    LaunchConfig config{};
+    config.attributes = attributes;
+    config.stream = stream;
+    config.shared_bytes = loaded.kernel->shared_bytes();
+    for (int i = 0; i < 3; ++i) {
+      config.grid[i] = grid[static_cast<size_t>(i)];
+      const auto *block = loaded.kernel->block();
+      config.block[i] = block && static_cast<uint32_t>(i) < block->size() ? block->Get(static_cast<uint32_t>(i)) : 1;
+    }
+    if (const auto *cluster = loaded.kernel->cluster(); cluster && cluster->size() > 0) {
+      LaunchAttribute &attribute = attributes[config.attribute_count++];
+      attribute.id = kAttributeCluster;
+      attribute.value.cluster[0] = cluster->Get(0);
+      attribute.value.cluster[1] = attribute.value.cluster[2] = 1;
+    }
+    if (loaded.kernel->dependent_launch()) {
+      LaunchAttribute &attribute = attributes[config.attribute_count++];
+      attribute.id = kAttributeDependentLaunch;
+      attribute.value.flag = 1;
+    }
+    // Pointers, tensor maps, then the sizes by value.
+    std::vector<void *> parameters;
+    for (void *const &argument : prepared.bound.arguments)
+      parameters.push_back(const_cast<void **>(&argument));
+    for (const TensorMap &map : prepared.maps)
+      parameters.push_back(const_cast<TensorMap *>(&map));
+    parameters.push_back(const_cast<int32_t *>(sizes.data()));
+    return Check(api_.LaunchKernel(&config, loaded.function, parameters.data(), nullptr),
+                 "launching " + loaded.kernel->name()->str());
   }
 
   const Api &api_;

@@ -15,7 +15,7 @@ namespace {
 using namespace cuda_driver;
 
 // Large enough for the bus, small enough to be in the cores' caches when it is hashed.
-constexpr uint64_t kBufferBytes = uint64_t{2} << 20;
+constexpr uint64_t kBufferBytes = kMaxPackedBytes;
 // A lane reads and hashes a few GB/s, a bus takes up to 64.
 constexpr int kMaxLanes = 16;
 
@@ -64,6 +64,21 @@ public:
     buffer.in_use = false;
     return buffer.memory;
   }
+
+  // Begins to copy what was written to the memory that Take() gave to `sources`, and then to pack it.
+  absl::Status Pack(const WeightSink::PackedRange &range, Pointer sources, const LaunchPack &launch) {
+    Buffer &buffer = buffers_[current_];
+    buffer.in_use = true;
+    Result result = api_.MemcpyToDeviceAsync(sources, buffer.memory, range.bytes, stream_);
+    if (absl::Status status = Check(api_, result, "copying weights"); !status.ok())
+      return status;
+    if (absl::Status status = launch(stream_, range, sources); !status.ok())
+      return status;
+    return Check(api_, api_.EventRecord(buffer.copied, stream_), "packing weights");
+  }
+
+  // Which of the two buffers Take() gave.
+  int current() const { return current_; }
 
   // Begins to copy what was written to the memory that Take() gave.
   absl::Status Send(Pointer to, uint64_t bytes) {
@@ -132,6 +147,14 @@ public:
     returned_.notify_one();
   }
 
+  // Of all lanes.
+  size_t IndexOf(const Lane *lane) const {
+    size_t i = 0;
+    while (lanes_[i].get() != lane)
+      ++i;
+    return i;
+  }
+
   absl::Status Finish() {
     absl::Status status;
     for (const std::unique_ptr<Lane> &lane : lanes_)
@@ -165,22 +188,19 @@ absl::Status UploadRange(Lane &lane, const WeightSink::Range &range, size_t inde
   return absl::OkStatus();
 }
 
-} // namespace
-
-absl::Status UploadRanges(const Api &api, Context context, std::span<const WeightSink::Range> ranges,
-                          const WeightSink::FillRange &fill, ThreadPool &pool) {
-  if (ranges.empty())
-    return absl::OkStatus();
-  Lanes lanes(api, std::min(pool.threads(), kMaxLanes));
-  if (absl::Status status = lanes.Start(); !status.ok())
-    return status;
+// Runs upload(lane, i, failed) for each i below `count` on the pool's threads; returns the first error.
+absl::Status OnLanes(const Api &api, Context context, Lanes &lanes, size_t count,
+                     const std::function<absl::Status(Lane &, size_t, const std::atomic<bool> &)> &upload,
+                     ThreadPool &pool) {
   std::mutex mutex;
   absl::Status first_error;
   std::atomic<bool> failed = false;
-  pool.Run(static_cast<int64_t>(ranges.size()), [&](int64_t i) {
+  pool.Run(static_cast<int64_t>(count), [&](int64_t i) {
+    if (failed)
+      return;
     api.ContextSetCurrent(context);
     Lane *lane = lanes.Take();
-    absl::Status status = UploadRange(*lane, ranges[static_cast<size_t>(i)], static_cast<size_t>(i), fill, failed);
+    absl::Status status = upload(*lane, static_cast<size_t>(i), failed);
     lanes.Return(lane);
     if (status.ok())
       return;
@@ -190,6 +210,53 @@ absl::Status UploadRanges(const Api &api, Context context, std::span<const Weigh
   });
   first_error.Update(lanes.Finish());
   return first_error;
+}
+
+} // namespace
+
+absl::Status UploadRanges(const Api &api, Context context, std::span<const WeightSink::Range> ranges,
+                          const WeightSink::FillRange &fill, ThreadPool &pool) {
+  if (ranges.empty())
+    return absl::OkStatus();
+  Lanes lanes(api, std::min(pool.threads(), kMaxLanes));
+  if (absl::Status status = lanes.Start(); !status.ok())
+    return status;
+  return OnLanes(
+      api, context, lanes, ranges.size(),
+      [&](Lane &lane, size_t i, const std::atomic<bool> &failed) {
+        return UploadRange(lane, ranges[i], i, fill, failed);
+      },
+      pool);
+}
+
+absl::Status UploadPacked(const Api &api, Context context, std::span<const WeightSink::PackedRange> ranges,
+                          const WeightSink::FillRange &fill, const LaunchPack &launch, ThreadPool &pool) {
+  if (ranges.empty())
+    return absl::OkStatus();
+  int count = std::min(pool.threads(), kMaxLanes);
+  Lanes lanes(api, count);
+  if (absl::Status status = lanes.Start(); !status.ok())
+    return status;
+  // Two buffers on the device for each lane, as on the host.
+  Pointer buffers = 0;
+  if (absl::Status status = Check(api, api.MemAlloc(&buffers, static_cast<uint64_t>(count) * 2 * kBufferBytes),
+                                  "allocating memory to pack");
+      !status.ok())
+    return status;
+  absl::Status status = OnLanes(
+      api, context, lanes, ranges.size(),
+      [&](Lane &lane, size_t i, const std::atomic<bool> &) -> absl::Status {
+        absl::StatusOr<std::byte *> buffer = lane.Take();
+        if (!buffer.ok())
+          return buffer.status();
+        if (absl::Status filled = fill(i, 0, std::span(*buffer, ranges[i].bytes)); !filled.ok())
+          return filled;
+        uint64_t index = static_cast<uint64_t>(lanes.IndexOf(&lane)) * 2 + static_cast<uint64_t>(lane.current());
+        return lane.Pack(ranges[i], buffers + index * kBufferBytes, launch);
+      },
+      pool);
+  api.MemFree(buffers);
+  return status;
 }
 
 absl::Status UploadRepetitions(const Api &api, Context context, std::span<const WeightSink::Repetition> parts,

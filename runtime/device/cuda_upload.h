@@ -16,6 +16,14 @@ absl::Status UploadRepetitions(const cuda_driver::Api &api, cuda_driver::Context
                                std::span<const WeightSink::Repetition> parts, std::span<const std::byte> pattern,
                                ThreadPool &pool);
 
+// The sources of packed ranges go to a buffer on the device, from which `launch` has a kernel pack them.
+inline constexpr uint64_t kMaxPackedBytes = uint64_t{2} << 20;
+using LaunchPack = std::function<absl::Status(cuda_driver::Stream stream, const WeightSink::PackedRange &range,
+                                              cuda_driver::Pointer sources)>;
+absl::Status UploadPacked(const cuda_driver::Api &api, cuda_driver::Context context,
+                          std::span<const WeightSink::PackedRange> ranges, const WeightSink::FillRange &fill,
+                          const LaunchPack &launch, ThreadPool &pool);
+
 } // namespace inlay
 
 #endif // INLAY_RUNTIME_DEVICE_CUDA_UPLOAD_H_

@@ -60,6 +60,30 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
                        {"penalties", ToJson(entry->penalties(), target)},
                        {"sampling", ToJson(entry->sampling(), target)}});
   }
+  uint64_t bytes = 0;
+  if (target.weights())
+    for (const plan::Weight *weight : *target.weights()) {
+      bytes += weight->bytes();
+      if (weight->pack())
+        if (Use &use = uses[weight->pack()->kernel()]; ++use.launches == 1)
+          use.origin = "packs linked weights";
+      ordered_json sources = ordered_json::array();
+      if (weight->recipe()->sources())
+        for (const flatbuffers::String *source : *weight->recipe()->sources())
+          sources.push_back(source->str());
+      weights.push_back(
+          {{"name", weight->name()->str()},
+           {"type", plan::EnumNameDataType(weight->type())},
+           {"rows", weight->recipe()->rows()},
+           {"columns", weight->recipe()->columns()},
+           {"row_order", plan::EnumNameRowOrder(weight->recipe()->row_order())},
+           {"packing", plan::EnumNamePacking(weight->recipe()->packing())},
+           {"sources", std::move(sources)},
+           {"offset", weight->offset()},
+           {"bytes", weight->bytes()},
+           {"packed_by", weight->pack() ? ordered_json(target.kernels()->Get(weight->pack()->kernel())->name()->str())
+                                        : ordered_json()}});
+    }
   for (uint32_t i = 0; i < uses.size(); ++i) {
     const plan::Kernel &kernel = *target.kernels()->Get(i);
     ordered_json row = {{"name", kernel.name()->str()}, {"launches", uses[i].launches}, {"origin", uses[i].origin}};
@@ -71,18 +95,6 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
             row[key] = value;
     kernels.push_back(std::move(row));
   }
-  uint64_t bytes = 0;
-  if (target.weights())
-    for (const plan::Weight *weight : *target.weights()) {
-      bytes += weight->bytes();
-      weights.push_back({{"name", weight->name()->str()},
-                         {"type", plan::EnumNameDataType(weight->type())},
-                         {"rows", weight->recipe()->rows()},
-                         {"columns", weight->recipe()->columns()},
-                         {"row_order", plan::EnumNameRowOrder(weight->recipe()->row_order())},
-                         {"packing", plan::EnumNamePacking(weight->recipe()->packing())},
-                         {"bytes", weight->bytes()}});
-    }
   return {{"name", target.name()->str()},
           {"entries", std::move(entries)},
           {"kernels", std::move(kernels)},

@@ -1,5 +1,6 @@
 // Bundles: what is written is what is read, and whatever was changed on the way is refused by name.
 #include "runtime/bundle/bundle.h"
+#include "runtime/bundle/recipe.h"
 #include "runtime/bundle/weight_loader.h"
 #include "runtime/bundle/writer.h"
 #include "runtime/support/files.h"
@@ -230,6 +231,132 @@ TEST_F(BundleTest, PlansThatReachOutsideAreRefused) {
               HasSubstr("a launch names kernel 7 of 1"));
   EXPECT_THAT(std::string(Write("dummy", false, SmallPlan(0, /*weight_bytes=*/64)).message()),
               HasSubstr("weight 'w' has 64 bytes, its shape 48"));
+}
+
+// --- Weights that kernels pack ----------------------------------------------
+
+struct PackedShape {
+  plan::RowOrder order;
+  uint64_t rows, columns;
+  uint32_t head_dim;
+};
+
+// A plan whose one weight, of tensors "a" and "b", a kernel packs; `arguments` of the launch, to be spoiled.
+std::string PackedPlan(const PackedShape &shape,
+                       std::vector<plan::BufferKind> arguments = {plan::BufferKind_Source, plan::BufferKind_Weight}) {
+  flatbuffers::FlatBufferBuilder b;
+  auto launch_of = [&](const std::vector<plan::BufferKind> &kinds, plan::Extent extent, uint32_t divisor) {
+    std::vector<flatbuffers::Offset<plan::Argument>> list;
+    for (plan::BufferKind kind : kinds)
+      list.push_back(plan::CreateArgument(b, kind));
+    std::vector<plan::Count> grid{{extent, divisor, 1}, {plan::Extent_One, 1, 1}};
+    return plan::CreateLaunchDirect(b, 0, &list, &grid);
+  };
+  auto recipe = plan::CreateRecipe(b, b.CreateVectorOfStrings({"a", "b"}), shape.rows, shape.columns, shape.order,
+                                   shape.head_dim, plan::Packing_Atom8x64);
+  uint64_t bytes = (shape.rows + 7) / 8 * 8 * ((shape.columns + 63) / 64 * 64) * 2;
+  auto pack = launch_of(arguments, plan::Extent_Tokens, 8);
+  auto weight =
+      plan::CreateWeight(b, b.CreateString("w"), plan::DataType_BF16, bytes, 0, recipe, pack, plan::DataType_F32);
+  std::vector kernels{plan::CreateKernelDirect(b, "k")};
+  std::vector weights{weight};
+  std::vector launches{launch_of({plan::BufferKind_Weight}, plan::Extent_Tokens, 1)};
+  std::vector entries{plan::CreateEntryDirect(b, "decode", plan::EntryKind_Decode, 4, 4, 1, 256, nullptr, &launches)};
+  std::vector targets{plan::CreateTargetDirect(b, "sm_90a", &kernels, &weights, &entries)};
+  auto model = plan::CreateModel(b, 16, 1, 1, 8, plan::DataType_F32, 16, 64, 4, 4);
+  plan::FinishPlanBuffer(b, plan::CreatePlan(b, kBundleFormatVersion, model, b.CreateVector(targets)));
+  return {reinterpret_cast<const char *>(b.GetBufferPointer()), b.GetSize()};
+}
+
+// Host memory whose "kernels" pack the rows of a launch by a recipe of their own.
+class PackingSink : public HostSink {
+public:
+  PackingSink(ThreadPool &pool, const PackedShape &shape, uint64_t limit)
+      : HostSink(pool), shape_(shape), limit_(limit) {}
+  uint64_t MaxPackedBytes() const override { return limit_; }
+  absl::Status Pack(std::span<const PackedRange> ranges, const FillRange &fill) override {
+    for (size_t i = 0; i < ranges.size(); ++i, ++launches) {
+      std::vector<std::byte> rows(ranges[i].bytes);
+      if (absl::Status status = fill(i, 0, rows); !status.ok())
+        return status;
+      flatbuffers::FlatBufferBuilder b;
+      auto recipe = plan::CreateRecipe(b, b.CreateVectorOfStrings({"rows"}), ranges[i].rows, shape_.columns,
+                                       shape_.order, shape_.head_dim, plan::Packing_Atom8x64);
+      b.Finish(plan::CreateWeight(b, b.CreateString("part"), plan::DataType_BF16, 0, 0, recipe));
+      const plan::Weight &part = *flatbuffers::GetRoot<plan::Weight>(b.GetBufferPointer());
+      SourceTensor source{plan::DataType_F32,
+                          {ranges[i].rows, static_cast<int64_t>(shape_.columns)},
+                          rows.size(),
+                          [&](uint64_t offset, std::span<std::byte> out) {
+                            std::copy_n(rows.begin() + static_cast<int64_t>(offset), out.size(), out.begin());
+                            return absl::OkStatus();
+                          }};
+      absl::Status status = CarryOut(
+          part, [&](std::string_view) -> absl::StatusOr<SourceTensor> { return source; },
+          std::span(static_cast<std::byte *>(ranges[i].to), *WeightBytes(part)), host_pool());
+      if (!status.ok())
+        return status;
+    }
+    return absl::OkStatus();
+  }
+  int launches = 0;
+
+private:
+  PackedShape shape_;
+  uint64_t limit_;
+};
+
+TEST_F(BundleTest, WhatKernelsPackInPartsIsWhatTheHostPacks) {
+  for (const PackedShape &shape :
+       {PackedShape{plan::RowOrder_Plain, 52, 40, 0}, PackedShape{plan::RowOrder_HalfPairs, 48, 72, 16},
+        PackedShape{plan::RowOrder_Alternate, 64, 64, 0}}) {
+    // Two tensors; the second begins where no group of 8 rows does, but for those that alternate.
+    uint64_t first = shape.order == plan::RowOrder_Plain ? 19 : shape.order == plan::RowOrder_HalfPairs ? 16 : 32;
+    uint64_t row = shape.columns * 4, middle = first * row, end = shape.rows * row;
+    std::string header = "{\"a\":{\"dtype\":\"F32\",\"shape\":[" + std::to_string(first) + "," +
+                         std::to_string(shape.columns) + "],\"data_offsets\":[0," + std::to_string(middle) +
+                         "]},\"b\":{\"dtype\":\"F32\",\"shape\":[" + std::to_string(shape.rows - first) + "," +
+                         std::to_string(shape.columns) + "],\"data_offsets\":[" + std::to_string(middle) + "," +
+                         std::to_string(end) + "]}}";
+    uint64_t size = header.size();
+    std::ofstream file(root_ / "model/model.safetensors", std::ios::binary);
+    file.write(reinterpret_cast<const char *>(&size), 8) << header;
+    for (uint64_t i = 0; i < shape.rows * shape.columns; ++i) {
+      auto value = static_cast<float>(i % 253);
+      file.write(reinterpret_cast<const char *>(&value), 4);
+    }
+    file.close();
+    BundleContents contents{.plan = PackedPlan(shape),
+                            .manifest_extra = "{}",
+                            .files = {{"kernels/sm_90a/k.cubin", "not run here"}},
+                            .weights_mode = "link",
+                            .checkpoint = (root_ / "model").string()};
+    absl::Status written = WriteBundle(contents, path(), /*overwrite=*/true);
+    ASSERT_TRUE(written.ok()) << written;
+    auto bundle = Bundle::Open(path());
+    ASSERT_TRUE(bundle.ok()) << bundle.status();
+    const plan::Target &target = *(*bundle)->target("sm_90a");
+    ThreadPool pool(2);
+    HostSink host(pool);
+    PackingSink kernels(pool, shape, 17 * row);
+    std::vector<std::byte> expected(WeightsBytes(target)), found(expected.size());
+    ASSERT_TRUE(LoadWeights(**bundle, target, expected.data(), host).ok());
+    absl::Status loaded = LoadWeights(**bundle, target, found.data(), kernels);
+    ASSERT_TRUE(loaded.ok()) << loaded;
+    EXPECT_TRUE(found == expected) << plan::EnumNameRowOrder(shape.order);
+    EXPECT_EQ(kernels.launches, static_cast<int>((shape.rows + 15) / 16));
+  }
+}
+
+TEST_F(BundleTest, LaunchesThatPackTakeSourcesAndTheirWeight) {
+  PackedShape shape{plan::RowOrder_Plain, 16, 64, 0};
+  BundleContents contents{.plan = PackedPlan(shape, {plan::BufferKind_Weight, plan::BufferKind_Weight}),
+                          .manifest_extra = "{}",
+                          .files = {},
+                          .weights_mode = "dummy",
+                          .checkpoint = ""};
+  EXPECT_THAT(std::string(WriteBundle(contents, path(), false).message()),
+              HasSubstr("the launch that packs weight 'w' does not take sources and that weight"));
 }
 
 } // namespace

@@ -201,6 +201,31 @@ TEST_F(UploadTest, EveryByteArrivesOnce) {
       ASSERT_EQ(memory[range][i], Content(range, i)) << range << " at " << i;
 }
 
+// A "kernel" that, as those of a GPU, reads the buffer when its stream gets to it.
+TEST_F(UploadTest, PackedRangesAreLaunchedOnWhatWasCopied) {
+  std::vector<std::byte> memory(40 * 100'000);
+  std::vector<WeightSink::PackedRange> ranges;
+  for (uint64_t i = 0; i < 40; ++i)
+    ranges.push_back({memory.data() + i * 100'000, nullptr, static_cast<uint32_t>(i), 100'000});
+  absl::Status status = UploadPacked(
+      api_, nullptr, ranges, Fill,
+      [&](cuda_driver::Stream stream, const WeightSink::PackedRange &range, cuda_driver::Pointer sources) {
+        EXPECT_EQ(
+            api_.MemcpyOnDeviceAsync(reinterpret_cast<cuda_driver::Pointer>(range.to), sources, range.bytes, stream),
+            0);
+        return absl::OkStatus();
+      },
+      pool_);
+  ASSERT_TRUE(status.ok()) << status;
+  for (size_t range = 0; range < ranges.size(); ++range)
+    for (uint64_t i = 0; i < 100'000; ++i)
+      ASSERT_EQ(memory[range * 100'000 + i], Content(range, i)) << range << " at " << i;
+  EXPECT_EQ(UploadPacked(
+                api_, nullptr, ranges, Fill, [](auto &&...) { return absl::InternalError("no such kernel"); }, pool_)
+                .message(),
+            "no such kernel");
+}
+
 TEST_F(UploadTest, AnErrorWhileFillingEndsItAndIsReported) {
   std::vector<std::byte> memory(uint64_t{8} << 20);
   std::vector<WeightSink::Range> ranges{{memory.data(), memory.size()}};
