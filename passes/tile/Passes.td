@@ -13,6 +13,8 @@ def SelectConfigPass : Pass<"tile-select-config", "::mlir::ModuleOp"> {
     program's shape and the chip. A program that has one keeps it, so that a
     person or a tuning database may choose.
   }];
+  let options = [Option<"multiprocessors", "multiprocessors", "int64_t", /*default=*/"0",
+                        "streaming multiprocessors of the chip; 0: as many as an H100 or H200 has">];
   let dependentDialects = ["::inlay::tile::TileDialect"];
 }
 

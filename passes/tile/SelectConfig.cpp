@@ -14,6 +14,7 @@ using namespace inlay;
 
 namespace {
 struct SelectConfigPass : inlay::impl::SelectConfigPassBase<SelectConfigPass> {
+  using SelectConfigPassBase::SelectConfigPassBase;
   void runOnOperation() override;
 };
 } // namespace
@@ -35,11 +36,14 @@ FailureOr<DictionaryAttr> inlay::selectConfig(tile::ProgramOp program, const Chi
 }
 
 void SelectConfigPass::runOnOperation() {
+  Chip chip = kHopper;
+  if (multiprocessors > 0)
+    chip.multiprocessors = multiprocessors;
   for (tile::ProgramOp program : getOperation().getOps<tile::ProgramOp>()) {
     auto family = program->getAttrOfType<StringAttr>("family");
     if (!family || !llvm::is_contained({"matvec", "gemm", "swap_ab"}, family.getValue()))
       continue;
-    FailureOr<DictionaryAttr> config = selectConfig(program, kHopper);
+    FailureOr<DictionaryAttr> config = selectConfig(program, chip);
     if (failed(config))
       return signalPassFailure();
     program->setAttr(kConfigAttr, *config);

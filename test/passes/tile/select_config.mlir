@@ -1,4 +1,5 @@
 // RUN: inlay-opt --tile-select-config %s | FileCheck %s
+// RUN: inlay-opt --tile-select-config=multiprocessors=72 %s | FileCheck %s --check-prefix=SMALL
 !x = !tile.view<?x4096xbf16, activation, tokens>
 !w = !tile.view<4096x4096xbf16, weight>
 !y = !tile.view<?x4096xf32, output, tokens>
@@ -73,6 +74,9 @@ tile.program @many_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
 }
 
 // 32 tiles of 128 columns fill 264 slots when 8 blocks share the 64 steps of K.
+// With 144 slots, 4 do.
+// SMALL: tile.program @batch
+// SMALL-SAME: split = 4 : i64
 // CHECK: tile.program @batch
 // CHECK-SAME: config = {consumers = 2 : i64, shared_bytes = 115712 : i64, slots = 2 : i64, split = 8 : i64, stages = 4 : i64, tile_columns = 128 : i64, tile_k = 64 : i64, tile_rows = 64 : i64}
 tile.program @batch(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
