@@ -93,6 +93,12 @@ absl::Status CheckOptions(const EngineOptions &options) {
   if (options.preemption_mode != "recompute" && options.preemption_mode != "swap")
     return absl::InvalidArgumentError(
         fmt::format("--preemption-mode is '{}', expected recompute or swap", options.preemption_mode));
+  if (options.num_speculative_tokens < 0)
+    return absl::InvalidArgumentError(
+        fmt::format("--num-speculative-tokens is {}, expected 0 (none) or more", options.num_speculative_tokens));
+  if (options.num_speculative_tokens > 0 && options.async_scheduling.value_or(false))
+    return absl::InvalidArgumentError("--num-speculative-tokens guesses from tokens that --async-scheduling does not "
+                                      "wait for; leave one of them out");
   if (options.max_waiting < 0)
     return absl::InvalidArgumentError(fmt::format("--max-waiting is {}, expected 0 or more", options.max_waiting));
   for (auto [is_set, flag] : {std::pair{options.preemption_mode == "swap", "--preemption-mode swap"},
@@ -118,12 +124,14 @@ absl::Status EngineImpl::Start(const std::string &path, const EngineOptions &opt
   if (absl::Status status = runner_->Prepare(); !status.ok())
     return status;
   // On the cpu a step has run when it was launched: planning ahead would only delay its tokens.
-  plans_ahead_ = options.async_scheduling.value_or(!model_->is_cpu());
+  // Guesses go on from tokens that the host knows.
+  plans_ahead_ = options.async_scheduling.value_or(!model_->is_cpu() && options.num_speculative_tokens == 0);
   const MemoryPlan &memory = model_->memory();
   scheduler_ = std::make_unique<Scheduler>(SchedulerLimits{.sequences = memory.max_num_seqs,
                                                            .tokens = memory.max_num_batched_tokens,
                                                            .pages = memory.total_pages,
-                                                           .page_size = memory.page_size});
+                                                           .page_size = memory.page_size,
+                                                           .drafts = options.num_speculative_tokens});
   PrepareHistograms(stats_);
   stats_.target = memory.target;
   stats_.device = memory.device;
@@ -424,26 +432,34 @@ void EngineImpl::TakeTokens(const LaunchedStep &step, const StepResult &result) 
   scheduler_->Done(step.plan.rows);
   auto vocabulary = static_cast<size_t>(model_->model().vocab_size());
   size_t taken = 0;
-  int64_t prompt_tokens = 0, generated = 0;
+  int64_t prompt_tokens = 0, generated = 0, drafted = 0, accepted = 0;
   std::vector<ActiveRequest *> touched;
   std::vector<double> first_times, gaps;
   for (size_t i = 0; i < step.plan.rows.size(); ++i) {
     const ScheduledRows &part = step.plan.rows[i];
     auto &sequence = *static_cast<ActiveSequence *>(part.sequence);
     ActiveRequest &request = *sequence.request;
-    prompt_tokens += std::max(0, std::min(sequence.prompt_size, part.first + part.count) - part.first);
+    prompt_tokens += std::max(0, std::min(sequence.prompt_size, part.certain_end()) - part.first);
     if (!step.wants_token[i])
       continue;
-    size_t row = taken++;
+    size_t row = taken;
+    taken += 1 + static_cast<size_t>(part.drafts);
     // It ended while this step was on its way.
     if (sequence.finished != FinishReason::kNone || request.is_done())
       continue;
     --sequence.pending;
-    std::span<const float> logits;
-    if (step.has_logits)
-      logits = result.logits.subspan(row * vocabulary, vocabulary);
-    request.TakeToken(sequence, result.tokens[row], logits, options_.return_logits, model_->text().eos_ids, now);
-    ++generated;
+    drafted += part.drafts;
+    // Each guess that was right makes the row after it count.
+    for (int32_t right = 0;; ++right, ++row, ++accepted, ++sequence.computed) {
+      std::span<const float> logits;
+      if (step.has_logits)
+        logits = result.logits.subspan(row * vocabulary, vocabulary);
+      request.TakeToken(sequence, result.tokens[row], logits, options_.return_logits, model_->text().eos_ids, now);
+      ++generated;
+      if (sequence.finished != FinishReason::kNone || right == part.drafts ||
+          result.tokens[row] != sequence.drafts[static_cast<size_t>(right)])
+        break;
+    }
     if (!request.last_token_time)
       first_times.push_back(Seconds(now - request.timings().queued));
     else if (*request.last_token_time != now)
@@ -460,6 +476,8 @@ void EngineImpl::TakeTokens(const LaunchedStep &step, const StepResult &result) 
     ++stats_.steps;
     stats_.prompt_tokens += prompt_tokens;
     stats_.generation_tokens += generated;
+    stats_.draft_tokens += drafted;
+    stats_.accepted_draft_tokens += accepted;
     Observe(stats_.step_tokens, step.tokens);
     for (double seconds : first_times)
       Observe(stats_.time_to_first_token, seconds);

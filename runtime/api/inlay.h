@@ -141,6 +141,9 @@ struct EngineOptions {
   std::string preemption_mode = "recompute";     // or "swap": pages are brought to the host's memory and back
   uint64_t swap_space_bytes = uint64_t{4} << 30; // of the host's memory, for "swap"
   bool deterministic = false; // the same bits whatever runs beside a request; on the cpu it is always so
+  // Tokens that are guessed from a sequence's own text (prompt lookup) and verified in one step, for less latency where
+  // answers repeat their prompts. Tokens are those without. 0: none.
+  int32_t num_speculative_tokens = 0;
   // The next step is planned while one runs; nothing: on a GPU. What is generated is the same.
   std::optional<bool> async_scheduling;
   double watchdog_seconds = 0; // a step that takes longer fails all requests; 0: no limit
@@ -205,8 +208,9 @@ struct EngineStats {
   int32_t total_pages = 0;  // free_pages counts pages that only the prefix cache has
   int32_t cached_pages = 0; // of the free ones
   int64_t preemptions = 0;
-  int64_t prefix_cache_queries = 0; // tokens of prompts looked for in the cache
-  int64_t prefix_cache_hits = 0;    // tokens found
+  int64_t draft_tokens = 0, accepted_draft_tokens = 0; // guessed, and found right
+  int64_t prefix_cache_queries = 0;                    // tokens of prompts looked for in the cache
+  int64_t prefix_cache_hits = 0;                       // tokens found
   int64_t swapped_out_pages = 0, swapped_in_pages = 0;
   // Requests by how they ended.
   int64_t finished_stop = 0, finished_length = 0, finished_cancelled = 0, finished_error = 0;

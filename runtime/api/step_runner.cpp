@@ -64,7 +64,7 @@ absl::Status StepRunner::CopyPendingTokens(std::span<const ScheduledRows> rows) 
   for (const ScheduledRows &part : rows) {
     int32_t last = row + part.count - 1, token = part.sequence->last_logits_row;
     row += part.count;
-    if (part.first + part.count <= static_cast<int32_t>(part.sequence->tokens.size()))
+    if (part.certain_end() <= static_cast<int32_t>(part.sequence->tokens.size()))
       continue;
     if (last != first_row + count || token != first_token + count) {
       if (absl::Status status = flush(); !status.ok())
@@ -85,9 +85,10 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(StepPlan plan, bool wants_logits
     step.tokens += part.count;
     all_decode &= part.count == 1;
     step.wants_token.push_back(part.wants_token());
-    step.logits_rows += part.wants_token();
+    step.logits_rows += part.logits_rows();
   }
-  const ReadyEntry *chosen = Choose(step.tokens, plan.rows.size(), all_decode);
+  const ReadyEntry *chosen =
+      Choose(step.tokens, std::max(plan.rows.size(), static_cast<size_t>(step.logits_rows)), all_decode);
   if (!chosen)
     return absl::InternalError(
         fmt::format("no entry point takes a step of {} rows of {} sequences", step.tokens, plan.rows.size()));
@@ -137,8 +138,10 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(StepPlan plan, bool wants_logits
   step.mark = *mark;
   int32_t row = 0;
   for (size_t i = 0; i < plan.rows.size(); ++i)
-    if (step.wants_token[i])
+    if (step.wants_token[i]) {
+      row += plan.rows[i].drafts;
       plan.rows[i].sequence->last_logits_row = row++;
+    }
   step.plan = std::move(plan);
   return step;
 }

@@ -122,7 +122,35 @@ StepPlan Scheduler::Plan(bool in_flight) {
     plan.admitted.push_back(sequence);
     budget -= count;
   }
+  if (!in_flight && limits_.drafts > 0)
+    AddDrafts(plan, budget);
   return plan;
+}
+
+// Guesses take what rows, rows of logits and pages nobody else wants.
+void Scheduler::AddDrafts(StepPlan &plan, int32_t budget) {
+  int32_t logits_rows = limits_.sequences - static_cast<int32_t>(plan.rows.size());
+  for (ScheduledRows &part : plan.rows) {
+    Sequence &sequence = *part.sequence;
+    int32_t to_generate = sequence.sampling.max_tokens - (sequence.length() - sequence.prompt_size);
+    int32_t most = std::min({limits_.drafts, budget, logits_rows, to_generate - 1});
+    if (!part.wants_token() || sequence.pending > 0 || !sequence.takes_drafts() || most <= 0)
+      continue;
+    std::span<const int32_t> drafts = sequence.ngrams.Propose(sequence.tokens, static_cast<size_t>(most));
+    while (static_cast<int32_t>(sequence.pages.size()) <
+           PagesFor(sequence.length() + static_cast<int32_t>(drafts.size()))) {
+      std::optional<int32_t> page = pool_.Take();
+      if (page)
+        sequence.pages.push_back(*page);
+      else
+        drafts = drafts.first(sequence.pages.size() * static_cast<size_t>(limits_.page_size) - sequence.tokens.size());
+    }
+    sequence.drafts.assign(drafts.begin(), drafts.end());
+    part.drafts = static_cast<int32_t>(drafts.size());
+    part.count += part.drafts;
+    budget -= part.drafts;
+    logits_rows -= part.drafts;
+  }
 }
 
 StepPlan Scheduler::PlanAlone(Sequence *sequence) {
@@ -197,7 +225,7 @@ void Scheduler::FindPages(Sequence &sequence) {
 void Scheduler::Launched(std::span<const ScheduledRows> rows) {
   for (const ScheduledRows &part : rows) {
     bool wants = part.wants_token();
-    part.sequence->computed += part.count;
+    part.sequence->computed = part.certain_end();
     part.sequence->pending += wants;
   }
 }
@@ -210,7 +238,7 @@ void Scheduler::Done(std::span<const ScheduledRows> rows) {
     std::vector<PagePrefix> &prefixes = sequence.prefixes;
     auto size = static_cast<size_t>(limits_.page_size);
     std::span<const int32_t> tokens(sequence.tokens);
-    while ((prefixes.size() + 1) * size <= static_cast<size_t>(part.first + part.count)) {
+    while ((prefixes.size() + 1) * size <= static_cast<size_t>(part.certain_end())) {
       PagePrefix parent = prefixes.empty() ? pool_.Root(sequence.salt) : prefixes.back();
       prefixes.push_back(
           pool_.Publish(sequence.pages[prefixes.size()], parent, tokens.subspan(prefixes.size() * size, size)));

@@ -14,6 +14,7 @@ struct SchedulerLimits {
   int32_t tokens = 1;    // of a step
   int32_t pages = 1;
   int32_t page_size = 1;
+  int32_t drafts = 0; // of a sequence in a step
 };
 
 // A page to copy before the step runs: two sequences go on from the same partly filled page.
@@ -66,6 +67,7 @@ public:
 private:
   int32_t PagesFor(int32_t positions) const { return (positions + limits_.page_size - 1) / limits_.page_size; }
   bool MakeRoom(Sequence &sequence, int32_t positions, const StepPlan &plan, bool in_flight, bool *must_wait);
+  void AddDrafts(StepPlan &plan, int32_t budget);
   void Preempt(Sequence *sequence);
   bool Admit(Sequence &sequence, StepPlan &plan);
   void FindPages(Sequence &sequence);

@@ -31,10 +31,11 @@ StepMetadata::StepMetadata(const StepCapacity &capacity) : capacity_(capacity) {
 
 absl::Status StepMetadata::CheckCapacity(std::span<const ScheduledRows> rows, int32_t padded_rows,
                                          int32_t query_tile_rows) const {
-  int64_t total = 0, tiles = 0, entries = 0, pages = 0;
+  int64_t total = 0, tiles = 0, entries = 0, pages = 0, logits = 0;
   auto sequences = static_cast<int64_t>(rows.size());
   for (const ScheduledRows &part : rows) {
     total += part.count;
+    logits += part.logits_rows();
     tiles += (part.count + query_tile_rows - 1) / query_tile_rows;
     pages = std::max(pages, static_cast<int64_t>(part.sequence->pages.size()));
     if (part.wants_token() && part.sequence->has_penalties())
@@ -51,6 +52,7 @@ absl::Status StepMetadata::CheckCapacity(std::span<const ScheduledRows> rows, in
     int64_t found, bound;
   } checks[] = {{"rows", padded_rows, capacity_.tokens},
                 {"sequences", sequences, capacity_.sequences},
+                {"rows of logits", logits, capacity_.sequences},
                 {"query tiles", tiles, capacity_.tokens},
                 {"pages of a sequence", pages, capacity_.pages_per_sequence},
                 {"penalty entries", entries, capacity_.penalty_entries}};
@@ -85,12 +87,17 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
     for (int32_t i = 0; i < part.count; ++i, ++row) {
       // A token that is still on the device is copied there.
       auto position = static_cast<size_t>(part.first + i);
-      ids[row] = position < sequence.tokens.size() ? sequence.tokens[position] : 0;
+      size_t known = sequence.tokens.size();
+      ids[row] = position < known ? sequence.tokens[position] : part.drafts ? sequence.drafts[position - known] : 0;
       positions[row] = part.first + i;
       sequences[row] = index;
     }
     if (!part.wants_token())
       continue;
+    for (int32_t back = part.drafts; back > 0; --back, ++logits) {
+      logit_rows[logits] = row - 1 - back;
+      SetSampling(logits, sequence.sampling, sequence.seed);
+    }
     logit_rows[logits] = row - 1;
     SetSampling(logits, sequence.sampling, sequence.seed);
     if (sequence.has_penalties())

@@ -8,6 +8,7 @@
 #include "runtime/bundle/plan_generated.h"
 #include "runtime/device/device.h"
 #include "runtime/kv/page_pool.h"
+#include "runtime/schedule/ngram_index.h"
 
 #include <array>
 #include <cstdint>
@@ -37,6 +38,8 @@ struct Sequence {
   std::vector<PagePrefix> prefixes; // of the full pages that were published or found
   int32_t cached = 0;               // tokens of the prompt found in the cache when it was first admitted
   int32_t last_logits_row = -1;     // of the step on its way that samples the pending token
+  NgramIndex ngrams;
+  std::vector<int32_t> drafts; // guesses of what follows `tokens`, which the planned step verifies
 
   int32_t length() const { return static_cast<int32_t>(tokens.size()) + pending; }
   // All that may be generated is, or is on its way.
@@ -45,16 +48,24 @@ struct Sequence {
     return sampling.repetition_penalty != 1.0f || sampling.presence_penalty != 0.0f ||
            sampling.frequency_penalty != 0.0f;
   }
+  // Each of its rows gives the token that it would give alone, so that guesses can be verified.
+  bool takes_drafts() const {
+    return !has_penalties() && sampling.guided.empty() && sampling.logit_bias.empty() && sampling.min_tokens == 0;
+  }
 };
 
-// Rows [first, first + count) of a sequence in a step.
+// Rows [first, first + count) of a sequence in a step. The last `drafts` of them are guesses: each row before gives the
+// token that its guess is compared with, and the first that differs is what the sequence goes on with.
 struct ScheduledRows {
   Sequence *sequence = nullptr;
   int32_t first = 0;
   int32_t count = 0;
-  // The last row's logits are wanted: all that is known of the sequence will have been computed. Changes when the step
-  // is launched.
-  bool wants_token() const { return first + count == sequence->length(); }
+  int32_t drafts = 0;
+  int32_t certain_end() const { return first + count - drafts; }
+  // The last certain row's logits are wanted, and those of the guesses: all that is known of the sequence will have
+  // been computed. Changes when the step is launched.
+  bool wants_token() const { return certain_end() == sequence->length(); }
+  int32_t logits_rows() const { return wants_token() ? 1 + drafts : 0; }
 };
 
 // Bounds of the arrays below.

@@ -110,6 +110,39 @@ TEST(EngineProperties, PrefixesAreSharedWithinASaltAndNotByThoseWhoOptOut) {
   EXPECT_EQ(cached("a", false), 0);
 }
 
+TEST(EngineProperties, GuessedTokensGiveTheSameBitsInFewerSteps) {
+  EngineOptions guessing;
+  guessing.num_speculative_tokens = 5;
+  std::unique_ptr<Engine> engine = Load(guessing), plain = Load();
+  ExpectEqual(AllAtOnce(*engine, Greedy(100)), AllAtOnce(*plain, Greedy(100)));
+  EXPECT_GT(engine->Stats().accepted_draft_tokens, 100);
+  EXPECT_LT(engine->Stats().accepted_draft_tokens, engine->Stats().draft_tokens);
+  EXPECT_LT(engine->Stats().steps, plain->Stats().steps);
+  // A position's noise is that of its seed, so samples are the same too; penalties are not guessed with.
+  for (float penalty : {1.0f, 1.3f}) {
+    SamplingParams sampled = Greedy(80);
+    sampled.temperature = 0.5f;
+    sampled.seed = 11;
+    sampled.repetition_penalty = penalty;
+    sampled.stop = {"self.name"};
+    ExpectEqual(AllAtOnce(*engine, sampled), AllAtOnce(*plain, sampled));
+  }
+  ExpectNoPagesLost(*engine);
+  EngineOptions wrong = guessing;
+  wrong.async_scheduling = true;
+  EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_BUNDLE, wrong).status().message()),
+              HasSubstr("leave one of them out"));
+}
+
+TEST(EngineProperties, GuessesTakeNoPagesFromOthers) {
+  EngineOptions guessing = FewPages(16);
+  guessing.num_speculative_tokens = 5;
+  std::unique_ptr<Engine> engine = Load(guessing);
+  ExpectEqual(AllAtOnce(*engine, Greedy(100)), OneByOne(*Load(), Greedy(100)));
+  EXPECT_GT(engine->Stats().preemptions, 0);
+  ExpectNoPagesLost(*engine);
+}
+
 TEST(EngineProperties, PreemptedRequestsGiveTheSameBits) {
   std::vector<Answer> expected = OneByOne(*Load(), Greedy(60));
   for (bool ahead : {false, true})
@@ -202,6 +235,7 @@ TEST(EngineFaults, AFailedStepIsRunAgainAndNobodySeesIt) {
       faults.run = [=](int64_t step, const StepSizes &) { return step == failing; };
       EngineOptions options;
       options.async_scheduling = ahead;
+      options.num_speculative_tokens = ahead ? 0 : 4;
       std::unique_ptr<Engine> engine = Load(options, With(faults));
       ExpectEqual(AllAtOnce(*engine, Greedy(12)), expected);
       ExpectNoPagesLost(*engine);
