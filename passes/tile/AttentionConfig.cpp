@@ -41,5 +41,6 @@ DecodeAttentionConfig inlay::chooseDecodeAttention(const AttentionShape &shape, 
 }
 
 bool inlay::isDecodeAttention(const AttentionShape &shape, int64_t pageSize) {
-  return shape.rows <= 16 && shape.headDim % 8 == 0 && shape.headDim <= 256 && pageSize % shape.keysPerStep == 0;
+  return shape.rows <= 16 && shape.headDim % 8 == 0 && shape.headDim >= 16 && shape.headDim <= 256 &&
+         pageSize % shape.keysPerStep == 0;
 }
