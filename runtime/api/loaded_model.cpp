@@ -131,7 +131,17 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   memory.buffers_bytes =
       StepMetadata(CapacityOf(model)).bytes() + LogitsBytes(model) + uint64_t{model.max_num_seqs()} * sizeof(int32_t);
   uint64_t fixed = memory.weights_bytes + memory.workspace_bytes + memory.buffers_bytes;
-  uint64_t left = memory.usable_bytes - std::min(memory.usable_bytes, fixed);
+  constexpr double kMiB = 1 << 20;
+  auto mib = [](uint64_t bytes) { return static_cast<double>(bytes) / kMiB; };
+  if (fixed > memory.usable_bytes)
+    return absl::ResourceExhaustedError(fmt::format(
+        "weights ({:.1f} MiB), activations ({:.1f}) and step buffers ({:.1f}) need {:.1f} MiB, {:.1f} of the {:.1f} "
+        "MiB "
+        "that are free on {} may be used; raise --gpu-memory-utilization, free some memory, or compile with a lower "
+        "--max-num-batched-tokens or --max-num-seqs",
+        mib(memory.weights_bytes), mib(memory.workspace_bytes), mib(memory.buffers_bytes), mib(fixed),
+        mib(memory.usable_bytes), mib(memory.free_bytes), memory.device));
+  uint64_t left = memory.usable_bytes - fixed;
 
   // What is left is for the KV pages, up to what all sequences at full length can use.
   memory.bytes_per_page = uint64_t{2} * model.layers() * model.kv_heads() * model.page_size() * model.head_dim() *
@@ -161,7 +171,6 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   memory.kv_cache_bytes = pages * memory.bytes_per_page;
   memory.kv_cache_tokens = static_cast<int64_t>(pages * model.page_size());
   memory.full_length_sequences = static_cast<int64_t>(pages / full_length);
-  constexpr double kMiB = 1 << 20;
   memory.explanation = fmt::format(
       "{}: {:.0f} MiB free, {:.0f} usable; weights {:.1f}, activations {:.1f}, step buffers {:.1f} MiB; {} pages of {} "
       "tokens ({:.1f} MiB), limited by {}: {} tokens, {} sequences of {}",

@@ -66,8 +66,9 @@ def gpu(t: tools.Tools, driver: pathlib.Path, model: pathlib.Path) -> None:
 
     weights = sum(weight["bytes"] for target in json.loads(t.checked("inspect-bundle", bundle, "--json"))["targets"]
                   for weight in target["weights"])
-    expect_error("no memory for the weights", load(FAKE_MEMORY=str(weights // 2)), "weights", "MiB of the GPU's memory are free")
-    expect_error("no memory for a step", load(FAKE_MEMORY=str(weights + 100_000)), "activations (--max-num-batched-tokens")
+    for memory in (weights // 2, weights + 100_000):
+        expect_error(f"a GPU of {memory} bytes", load(FAKE_MEMORY=str(memory)), "weights (", "activations (", "MiB that are free",
+                     "--gpu-memory-utilization", "--max-num-batched-tokens")
 
     # Damaged kernels are found by their hash; those that the driver refuses are named.
     kernel = sorted(bundle.rglob("*.cubin"))[0]
