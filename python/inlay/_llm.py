@@ -36,7 +36,7 @@ class LLM:
                  enforce_eager: bool = False, gpu_memory_utilization: float = 0.9, kv_cache_memory_bytes: int = 0,
                  max_model_len: int = 0, max_num_seqs: int = 0, max_num_batched_tokens: int = 0, max_waiting: int = 0,
                  enable_prefix_caching: bool = True, deterministic: bool = False,
-                 async_scheduling: bool | None = None, scheduling_policy: str = "fcfs",
+                 async_scheduling: bool | None = None, num_speculative_tokens: int = 0, scheduling_policy: str = "fcfs",
                  preemption_mode: str = "recompute", swap_space_bytes: int = 4 << 30, watchdog_seconds: float = 0,
                  trace_path: str | os.PathLike[str] = ""):
         """Loads a bundle that compile-model wrote.
@@ -51,6 +51,7 @@ class LLM:
         enable_prefix_caching: prompts with a common beginning share its keys and values.
         deterministic: the same bits whatever runs beside a request; on the cpu it is always so.
         async_scheduling: the next step is planned while one runs; by default on a GPU.
+        num_speculative_tokens: guessed from a prompt's own text and verified in one step; the tokens stay the same.
         scheduling_policy: "fcfs" or "priority".
         preemption_mode: "recompute" or "swap", which brings pages to `swap_space_bytes` of the host's memory and back.
         watchdog_seconds: a step that takes longer fails all requests; 0: no limit.

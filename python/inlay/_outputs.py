@@ -111,6 +111,8 @@ class Stats:
     prompt_tokens: int
     generation_tokens: int
     preemptions: int
+    draft_tokens: int
+    accepted_draft_tokens: int
     prefix_cache_queries: int
     prefix_cache_hits: int
     swapped_out_pages: int

@@ -20,6 +20,7 @@ inlay_engine_options ToC(const EngineOptions &options) {
   result.enable_prefix_caching = options.enable_prefix_caching;
   result.deterministic = options.deterministic;
   result.async_scheduling = options.async_scheduling ? *options.async_scheduling : -1;
+  result.num_speculative_tokens = options.num_speculative_tokens;
   result.swap_space_bytes = options.swap_space_bytes;
   result.watchdog_seconds = options.watchdog_seconds;
   return result;
@@ -53,6 +54,7 @@ absl::StatusOr<EngineOptions> FromC(const inlay_engine_options *given) {
   result.deterministic = options.deterministic != 0;
   if (options.async_scheduling >= 0)
     result.async_scheduling = options.async_scheduling == 1;
+  result.num_speculative_tokens = options.num_speculative_tokens;
   result.swap_space_bytes = options.swap_space_bytes;
   result.watchdog_seconds = options.watchdog_seconds;
   return result;
@@ -176,6 +178,8 @@ inlay_status inlay_engine_stats(const inlay_engine *engine, inlay_stats *stats) 
     result.prompt_tokens = found.prompt_tokens;
     result.generation_tokens = found.generation_tokens;
     result.preemptions = found.preemptions;
+    result.draft_tokens = found.draft_tokens;
+    result.accepted_draft_tokens = found.accepted_draft_tokens;
     result.prefix_cache_queries = found.prefix_cache_queries;
     result.prefix_cache_hits = found.prefix_cache_hits;
     result.swapped_out_pages = found.swapped_out_pages;

@@ -95,6 +95,7 @@ typedef struct inlay_engine_options {
   int32_t enable_prefix_caching;  /* 1: prompts with a common beginning share its keys and values */
   int32_t deterministic;          /* not 0: the same bits whatever runs beside a request; on the cpu always so */
   int32_t async_scheduling;       /* the next step is planned while one runs: 1 yes, 0 no, -1 on a GPU */
+  int32_t num_speculative_tokens; /* guessed from a sequence's own text and verified in one step; 0: none */
   const char *scheduling_policy;  /* "fcfs" (NULL) or "priority" */
   const char *preemption_mode;    /* "recompute" (NULL) or "swap": pages are brought to the host's memory and back */
   uint64_t swap_space_bytes;      /* of the host's memory, for "swap" */
@@ -164,8 +165,10 @@ typedef struct inlay_stats {
   int64_t prompt_tokens;
   int64_t generation_tokens;
   int64_t preemptions;
-  int64_t prefix_cache_queries; /* tokens of prompts looked for in the cache */
-  int64_t prefix_cache_hits;    /* tokens found */
+  int64_t draft_tokens;          /* guessed */
+  int64_t accepted_draft_tokens; /* and found right */
+  int64_t prefix_cache_queries;  /* tokens of prompts looked for in the cache */
+  int64_t prefix_cache_hits;     /* tokens found */
   int64_t swapped_out_pages;
   int64_t swapped_in_pages;
   int64_t finished_stop; /* requests by how they ended */

@@ -185,6 +185,12 @@ class Errors(unittest.TestCase):
         with LLM(BUNDLE, target="cpu", kv_cache_memory_bytes=1 << 20) as llm:
             self.assertEqual(plan.kv_cache_tokens, llm.stats().kv_cache_tokens)
 
+    def test_guessed_tokens_are_the_same(self):
+        with LLM(BUNDLE, target="cpu") as llm, LLM(BUNDLE, target="cpu", num_speculative_tokens=4) as guessing:
+            found, expected = (engine.generate(PROMPTS, greedy(60)) for engine in (guessing, llm))
+            self.assertEqual([o.outputs[0].token_ids for o in found], [o.outputs[0].token_ids for o in expected])
+            self.assertGreater(guessing.stats().accepted_draft_tokens, 0)
+
     def test_shutdown_lets_requests_end(self):
         with LLM(BUNDLE, target="cpu") as llm:
             request = llm.submit("x", greedy(20))
