@@ -93,7 +93,8 @@ std::unique_ptr<RequestHandle> MakeHandle(std::shared_ptr<ActiveRequest> request
   return std::make_unique<Handle>(std::move(request));
 }
 
-ActiveRequest::ActiveRequest(const Request &request, std::vector<int32_t> prompt, const tokenizer::Tokenizer *tokenizer)
+ActiveRequest::ActiveRequest(const Request &request, std::vector<int32_t> prompt, const tokenizer::Tokenizer *tokenizer,
+                             std::span<const int32_t> eos_ids)
     : sampling_(request.sampling), prompt_(std::move(prompt)), deadline_(request.deadline),
       on_progress_(request.on_progress), finished_(static_cast<size_t>(sampling_.n), FinishReason::kNone) {
   timings_.queued = Clock::now();
@@ -110,6 +111,11 @@ ActiveRequest::ActiveRequest(const Request &request, std::vector<int32_t> prompt
     sequence->reuses_pages = request.enable_prefix_caching;
     if (index > 0)
       sequence->leader = sequences_.front().get();
+    if (sampling_.min_tokens > 0) {
+      sequence->end_ids = sampling_.stop_token_ids;
+      if (!sampling_.ignore_eos)
+        sequence->end_ids.insert(sequence->end_ids.end(), eos_ids.begin(), eos_ids.end());
+    }
     if (sequence->has_penalties())
       for (int32_t id : prompt_)
         sequence->counts.emplace(id, 0);

@@ -35,7 +35,8 @@ class ActiveRequest {
 public:
   using Clock = std::chrono::steady_clock;
 
-  ActiveRequest(const Request &request, std::vector<int32_t> prompt, const tokenizer::Tokenizer *tokenizer);
+  ActiveRequest(const Request &request, std::vector<int32_t> prompt, const tokenizer::Tokenizer *tokenizer,
+                std::span<const int32_t> eos_ids);
 
   // For the engine's thread.
 

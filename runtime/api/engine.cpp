@@ -200,10 +200,8 @@ absl::Status EngineImpl::CheckRequest(const Request &request) const {
   if (absl::Status status = ValidateSamplingParams(sampling, static_cast<int32_t>(model_->model().vocab_size()));
       !status.ok())
     return status;
-  for (auto [is_set, field] : {std::pair{sampling.min_tokens != 0, "min_tokens"},
-                               {sampling.prompt_logprobs >= 0, "prompt_logprobs"},
-                               {!sampling.logit_bias.empty(), "logit_bias"},
-                               {!sampling.guided.empty(), "guided"}})
+  for (auto [is_set, field] :
+       {std::pair{sampling.prompt_logprobs >= 0, "prompt_logprobs"}, {!sampling.guided.empty(), "guided"}})
     if (is_set)
       return absl::UnimplementedError(fmt::format("{} is not supported yet; leave it out", field));
   if (request.prompt.empty() == request.prompt_token_ids.empty())
@@ -248,7 +246,8 @@ absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Submit(const Request 
         pages, memory.total_pages));
   if (!options_.enable_prefix_caching)
     bounded.enable_prefix_caching = false;
-  auto active = std::make_shared<ActiveRequest>(bounded, std::move(ids), model_->text().tokenizer.get());
+  auto active =
+      std::make_shared<ActiveRequest>(bounded, std::move(ids), model_->text().tokenizer.get(), model_->text().eos_ids);
   double place = Seconds(Clock::now() - start_);
   if (options_.scheduling_policy == "priority")
     place += kSecondsOfPriority * request.priority;

@@ -323,11 +323,13 @@ absl::Status LoadedModel::PrepareEntries() {
   };
   for (const plan::Entry *entry : *target_->entries()) {
     absl::StatusOr<LaunchList> plain = prepare({entry->launches(), entry->sampling()}),
-                               penalised = prepare({entry->launches(), entry->penalties(), entry->sampling()});
-    for (const auto *list : {&plain, &penalised})
+                               penalised = prepare({entry->launches(), entry->penalties(), entry->sampling()}),
+                               logits = prepare({entry->launches()}), sampling = prepare({entry->sampling()}),
+                               sampling_penalised = prepare({entry->penalties(), entry->sampling()});
+    for (const auto *list : {&plain, &penalised, &logits, &sampling, &sampling_penalised})
       if (!list->ok())
         return list->status();
-    entries_.push_back({entry, *plain, *penalised});
+    entries_.push_back({entry, *plain, *penalised, *logits, *sampling, *sampling_penalised});
   }
   return absl::OkStatus();
 }

@@ -20,7 +20,9 @@ using DeviceWrapper = std::function<std::unique_ptr<Device>(std::unique_ptr<Devi
 // An entry point with its launches ready on the device.
 struct ReadyEntry {
   const plan::Entry *entry = nullptr;
-  LaunchList model = 0, model_with_penalties = 0;
+  LaunchList model = 0, model_with_penalties = 0; // from ids to tokens
+  LaunchList logits = 0;                          // from ids to logits
+  LaunchList sampling = 0, sampling_with_penalties = 0;
 };
 
 // The text side of a bundle.
@@ -52,7 +54,7 @@ public:
 
   // On the device.
   std::byte *metadata_memory() const { return static_cast<std::byte *>(metadata_memory_); }
-  const void *logits() const { return logits_; }
+  float *logits() const { return static_cast<float *>(logits_); }
   const int32_t *tokens() const { return static_cast<const int32_t *>(tokens_); }
   // Keys and values of each layer, pages of so many bytes.
   const std::vector<void *> &caches() const { return caches_; }

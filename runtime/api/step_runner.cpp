@@ -1,6 +1,9 @@
 #include "runtime/api/step_runner.h"
 
 #include "fmt/format.h"
+#include "runtime/sample/logits.h"
+
+#include <algorithm>
 
 namespace inlay {
 
@@ -78,6 +81,43 @@ absl::Status StepRunner::CopyPendingTokens(std::span<const ScheduledRows> rows) 
   return flush();
 }
 
+// Brings rows of logits that the host has a part in to the host and back. It waits for the step: those who do not ask
+// for such a thing should not stand beside many who do.
+absl::Status StepRunner::EditRows(std::span<const ScheduledRows> rows) {
+  size_t vocabulary = model_.model().vocab_size();
+  std::vector<float> logits(vocabulary);
+  float *row = model_.logits();
+  for (const ScheduledRows &part : rows) {
+    if (!part.wants_token())
+      continue;
+    if (part.sequence->edits_logits()) {
+      if (absl::Status status = model_.device().CopyToHost(logits.data(), row, vocabulary * sizeof(float));
+          !status.ok())
+        return status;
+      EditLogits(*part.sequence, logits);
+      if (absl::Status status = model_.device().CopyToDevice(row, logits.data(), vocabulary * sizeof(float));
+          !status.ok())
+        return status;
+    }
+    row += vocabulary;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StepRunner::Run(const ReadyEntry &entry, const StepPlan &plan, const StepSizes &sizes, bool is_graph) {
+  Device &device = model_.device();
+  bool has_penalties = sizes[plan::Extent_PenaltyEntries] > 0;
+  bool edits = std::ranges::any_of(
+      plan.rows, [](const ScheduledRows &part) { return part.wants_token() && part.sequence->edits_logits(); });
+  if (!edits)
+    return device.Run(has_penalties ? entry.model_with_penalties : entry.model, sizes, is_graph && !has_penalties);
+  if (absl::Status status = device.Run(entry.logits, sizes, is_graph && !has_penalties); !status.ok())
+    return status;
+  if (absl::Status status = EditRows(plan.rows); !status.ok())
+    return status;
+  return device.Run(has_penalties ? entry.sampling_with_penalties : entry.sampling, sizes, false);
+}
+
 absl::StatusOr<LaunchedStep> StepRunner::Launch(StepPlan plan, bool wants_logits) {
   LaunchedStep step;
   bool all_decode = true;
@@ -109,7 +149,6 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(StepPlan plan, bool wants_logits
   const plan::Model &shape = model_.model();
   (*sizes)[plan::Extent_KvRows] =
       model_.memory().total_pages * static_cast<int32_t>(shape.kv_heads()) * static_cast<int32_t>(shape.page_size());
-  bool has_penalties = (*sizes)[plan::Extent_PenaltyEntries] > 0;
 
   Device &device = model_.device();
   step.slot = next_slot_++ % slots_.size();
@@ -124,8 +163,7 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(StepPlan plan, bool wants_logits
   if (status.ok())
     status = CopyPendingTokens(plan.rows);
   if (status.ok())
-    status =
-        device.Run(has_penalties ? chosen->model_with_penalties : chosen->model, *sizes, is_graph && !has_penalties);
+    status = Run(*chosen, plan, *sizes, is_graph);
   if (status.ok() && tokens > 0)
     status = device.CopyToHostLater(slot.tokens, model_.tokens(), tokens * sizeof(int32_t));
   if (status.ok() && step.has_logits)

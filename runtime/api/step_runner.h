@@ -46,6 +46,8 @@ private:
   };
 
   const ReadyEntry *Choose(int32_t tokens, size_t sequences, bool all_decode) const;
+  absl::Status Run(const ReadyEntry &entry, const StepPlan &plan, const StepSizes &sizes, bool is_graph);
+  absl::Status EditRows(std::span<const ScheduledRows> rows);
   absl::Status CopyPages(std::span<const PageCopy> copies);
   absl::Status CopyPendingTokens(std::span<const ScheduledRows> rows);
 

@@ -32,6 +32,15 @@ absl::Status ValidateSamplingParams(const SamplingParams &params, int32_t vocab_
        })
     if (!status.ok())
       return status;
+  if (params.logit_bias.size() > 1024)
+    return absl::InvalidArgumentError(
+        fmt::format("logit_bias has {} entries, expected at most 1024", params.logit_bias.size()));
+  for (const auto &[id, bias] : params.logit_bias) {
+    if (id < 0 || id >= vocab_size)
+      return absl::InvalidArgumentError(fmt::format("logit_bias holds id {}, expected ids in [0, {})", id, vocab_size));
+    if (absl::Status status = check("a logit_bias", bias, -100, 100); !status.ok())
+      return status;
+  }
   for (int32_t id : params.stop_token_ids)
     if (id < 0 || id >= vocab_size)
       return absl::InvalidArgumentError(

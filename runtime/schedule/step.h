@@ -30,6 +30,8 @@ struct Sequence {
   uint32_t seed = 0;
   std::map<int32_t, int32_t> counts; // token -> times generated (0: only in the prompt); kept if penalties need it
 
+  std::vector<int32_t> end_ids; // not to be sampled before sampling.min_tokens
+
   // For the scheduler. Those that are admitted first have the smallest place.
   double place = 0;           // seconds
   Sequence *leader = nullptr; // another sequence of the same prompt, to share its pages
@@ -44,6 +46,8 @@ struct Sequence {
   int32_t length() const { return static_cast<int32_t>(tokens.size()) + pending; }
   // All that may be generated is, or is on its way.
   bool is_full() const { return length() - prompt_size >= sampling.max_tokens; }
+  // The host has a part in the logits of the next token: EditLogits().
+  bool edits_logits() const { return !sampling.logit_bias.empty() || length() - prompt_size < sampling.min_tokens; }
   bool has_penalties() const {
     return sampling.repetition_penalty != 1.0f || sampling.presence_penalty != 0.0f ||
            sampling.frequency_penalty != 0.0f;

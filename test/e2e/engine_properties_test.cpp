@@ -207,6 +207,40 @@ TEST(EngineProperties, BestOfReturnsTheLikeliest) {
   EXPECT_EQ(Finish(*Submit(*engine, kPrompts[3], best)).tokens, answers.front().second);
 }
 
+TEST(EngineProperties, BiasForbidsAndForces) {
+  for (bool ahead : {false, true}) {
+    EngineOptions options;
+    options.async_scheduling = ahead;
+    std::unique_ptr<Engine> engine = Load(options);
+    Answer plain = Finish(*Submit(*engine, kPrompts[1], Greedy(8)));
+    SamplingParams forced = Greedy(8), forbidden = Greedy(8);
+    forced.logit_bias[77] = 100;
+    for (int32_t id : plain.tokens)
+      forbidden.logit_bias[id] = -100;
+    std::unique_ptr<RequestHandle> beside = Submit(*engine, kPrompts[1], Greedy(8));
+    EXPECT_EQ(Finish(*Submit(*engine, kPrompts[1], forced)).tokens, std::vector<int32_t>(8, 77));
+    for (int32_t id : Finish(*Submit(*engine, kPrompts[1], forbidden)).tokens)
+      EXPECT_EQ(std::ranges::count(plain.tokens, id), 0) << id;
+    EXPECT_TRUE(Finish(*beside) == plain);
+  }
+}
+
+TEST(EngineProperties, NothingEndsBeforeMinTokens) {
+  for (bool ahead : {false, true}) {
+    EngineOptions options;
+    options.async_scheduling = ahead;
+    std::unique_ptr<Engine> engine = Load(options);
+    SamplingParams sampling = Greedy(16);
+    sampling.stop_token_ids = {Finish(*Submit(*engine, kPrompts[1], Greedy(16))).tokens[2]};
+    EXPECT_EQ(Finish(*Submit(*engine, kPrompts[1], sampling)).tokens.size(), 3u);
+    sampling.min_tokens = 9;
+    Answer answer = Finish(*Submit(*engine, kPrompts[1], sampling));
+    EXPECT_GE(answer.tokens.size(), 9u);
+    for (size_t i = 0; i < 9; ++i)
+      EXPECT_NE(answer.tokens[i], sampling.stop_token_ids[0]);
+  }
+}
+
 TEST(EngineProperties, PrioritiesRunEarlier) {
   EngineOptions options;
   options.scheduling_policy = "priority";
