@@ -1,6 +1,6 @@
 //===- SampleToTile.cpp - from logits to tokens ----------------------------===//
 //
-// One block is one row of logits. The filters are thresholds on the scaled logits
+// A block, or on a GPU a cluster of them, is one row of logits. The filters are thresholds on the scaled logits
 // z = (x - max) / temperature, found by bisection: top-k is the largest threshold that
 // keeps at least k, top-p the largest that keeps a mass of at least p of what top-k
 // kept, min-p is log(p) itself. No sort, no memory. Among what is kept, the largest of
@@ -18,30 +18,48 @@ using tile::Reduction;
 
 namespace {
 
-/// Loops over the vocabulary of one row.
+/// Loops over the vocabulary of one row, each block of the cluster over its share of whole tiles.
 class VocabularyScan {
 public:
   VocabularyScan(ProgramBuilder &b, Value logits, Value row, int64_t vocabulary)
       : b(b), logits(logits), row(row), vocabulary(vocabulary),
-        step(std::min<int64_t>(b.getStep().isCpu() ? 256 : 4096, llvm::PowerOf2Ceil(vocabulary))) {}
+        step(std::min<int64_t>(b.getStep().isCpu() ? 256 : 8192, llvm::PowerOf2Ceil(vocabulary))),
+        cluster(b.getStep().isCpu() ? 1 : std::min<int64_t>(8, llvm::divideCeil(vocabulary, step))) {
+    begin = b.index(0);
+    end = b.index(vocabulary);
+    if (cluster == 1)
+      return;
+    rank = tile::ClusterRankOp::create(b, b.getIndexType());
+    int64_t share = llvm::divideCeil(vocabulary, step * cluster) * step;
+    begin = arith::MulIOp::create(b, rank, b.index(share));
+    end = arith::MinSIOp::create(b, end, arith::AddIOp::create(b, begin, b.index(share)));
+  }
 
   /// Calls `body` with a tile of logits, their ids and which of them exist.
   SmallVector<Value> operator()(ValueRange init,
                                 function_ref<SmallVector<Value>(Value x, Value ids, Value exists, ValueRange)> body) {
-    return b.loop(b.index(0), b.index(vocabulary), step, init, [&](Value at, ValueRange carried) {
+    return b.loop(begin, end, step, init, [&](Value at, ValueRange carried) {
       Value x = b.load(logits, ValueRange{row, at}, {1, step});
       Value ids = b.add(b.broadcast(b.iota(step), 0, 1), b.splat(b.toI32(at), {1, step}));
       return body(x, ids, b.less(ids, b.like(ids, vocabulary)), carried);
     });
   }
 
+  /// Combines what the blocks of the cluster found.
+  Value combine(Reduction kind, Value value) {
+    return cluster == 1 ? value : tile::ClusterReduceOp::create(b, kind, value).getResult();
+  }
+
+  int64_t getCluster() const { return cluster; }
+  Value getRank() const { return rank; }
   Value one(double value) { return b.full(b.tileType({1}, b.getF32Type()), value); }
   Value wide(Value vector) { return b.broadcast(vector, 1, step); }
 
 private:
   ProgramBuilder &b;
   Value logits, row;
-  int64_t vocabulary, step;
+  int64_t vocabulary, step, cluster;
+  Value rank, begin, end;
 };
 
 } // namespace
@@ -62,9 +80,11 @@ static Value largest(ProgramBuilder &b, VocabularyScan &scan, function_ref<Value
     return SmallVector<Value>{b.select(isBetter, top.getMaximum(), carried[0]),
                               b.select(isBetter, b.add(top.getIndex(), first), carried[1])};
   });
+  Value top = scan.combine(Reduction::Max, best[0]);
   if (maximum)
-    *maximum = best[0];
-  return best[1];
+    *maximum = top;
+  Value none = b.like(best[1], std::numeric_limits<int32_t>::max());
+  return scan.combine(Reduction::Min, b.select(b.less(best[0], top), none, best[1]));
 }
 
 /// The largest threshold in [low, 0] for which `measure` (of the kept logits) is still at least `wanted`.
@@ -106,6 +126,13 @@ LogicalResult inlay::convertSample(GroupOp group, SampleOp op, ProgramBuilder &b
   auto read = [&](StringRef name, Type type) { return b.load(parameter(name, type), ValueRange{row}, {1}); };
   VocabularyScan scan(b, logits, row, vocabulary);
 
+  auto store = [&](Value token) {
+    auto write = [&] { b.store(token, tokens, {row}); };
+    if (scan.getCluster() == 1)
+      return write();
+    b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, scan.getRank(), b.index(0)), write);
+  };
+
   Value top;
   Value greedy = largest(b, scan, [](Value x, Value) { return x; }, &top);
   Value temperature = tile::ReadOp::create(b, f32, parameter("Temperature", f32), ValueRange{row});
@@ -117,13 +144,14 @@ LogicalResult inlay::convertSample(GroupOp group, SampleOp op, ProgramBuilder &b
         // exp(-88) is the smallest normal float: nothing below counts.
         Value floor = scan.one(-88.0);
         auto measure = [&](Value threshold, bool mass) {
-          return scan({scan.one(0.0)}, [&](Value x, Value, Value exists, ValueRange carried) {
+          Value sum = scan({scan.one(0.0)}, [&](Value x, Value, Value exists, ValueRange carried) {
             Value z = scaled(x);
             Value kept = b.logicalAnd(exists, b.lessEqual(scan.wide(threshold), z));
             Value weight = mass ? Value(math::ExpOp::create(b, z)) : b.like(z, 1.0);
             return SmallVector<Value>{
                 b.add(carried[0], b.reduce(Reduction::Add, b.select(kept, weight, b.like(z, 0.0)), 1))};
           })[0];
+          return scan.combine(Reduction::Add, sum);
         };
         Value k = read("TopK", i32), p = read("TopP", f32), minP = read("MinP", f32);
         auto isOn = [&](Value condition) {
@@ -161,11 +189,13 @@ LogicalResult inlay::convertSample(GroupOp group, SampleOp op, ProgramBuilder &b
               arith::NegFOp::create(b, math::LogOp::create(b, arith::NegFOp::create(b, math::LogOp::create(b, u))));
           return b.select(b.lessEqual(scan.wide(threshold), z), b.add(z, gumbel), b.like(z, lowest));
         });
-        b.store(sampled, tokens, {row});
+        store(sampled);
       },
-      [&] { b.store(greedy, tokens, {row}); });
-  result = b.finish({ProgramBuilder::count(b.getContext(), tile::Extent::LogitRows)},
-                    {b.getNamedAttr("family", group.getFamilyAttr())});
+      [&] { store(greedy); });
+  SmallVector<NamedAttribute> attributes{b.getNamedAttr("family", group.getFamilyAttr())};
+  if (scan.getCluster() > 1)
+    attributes.push_back(b.getNamedAttr("cluster", b.getI64IntegerAttr(scan.getCluster())));
+  result = b.finish({ProgramBuilder::count(b.getContext(), tile::Extent::LogitRows)}, attributes);
   return success();
 }
 
