@@ -23,15 +23,15 @@ template <> __device__ __forceinline__ void mma_m16n8k16<float16>(float *d, cons
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-// Two products, into d[0..3] and d[4..7]: each lane gives 8 neighbours along k (4 words) of row g of the left operand
-// (rows 8..15 are 0) and of column g of the right one. Any order of k will do as long as both sides keep to it.
+// Two products into d[0..3]: each lane gives 8 neighbours along k (4 words) of row g of the left operand (rows 8..15
+// are 0) and of column g of the right one. Any order of k will do as long as both sides keep to it.
 template <typename T> __device__ __forceinline__ void mma_8_rows(float *d, const int *a, uint4 b) {
   const int a0[4] = {a[0], 0, a[1], 0}, a1[4] = {a[2], 0, a[3], 0};
   const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};
   mma_m16n8k16<T>(d, a0, b0);
-  mma_m16n8k16<T>(d + 4, a1, b1);
+  mma_m16n8k16<T>(d, a1, b1);
 }
-// The same into d[0..3] alone, with rows 8..15: `high` is of row g + 8.
+// The same with rows 8..15: `high` is of row g + 8.
 template <typename T> __device__ __forceinline__ void mma_16_rows(float *d, const int *low, const int *high, uint4 b) {
   const int a0[4] = {low[0], high[0], low[1], high[1]}, a1[4] = {low[2], high[2], low[3], high[3]};
   const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};

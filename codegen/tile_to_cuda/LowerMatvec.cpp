@@ -4,7 +4,7 @@
 // share K: each streams its own chunks through a ring of bulk copies that is full
 // before the kernel waits for its predecessor, and multiplies them on tensor cores
 // with the rows of activations. One row is scaled by all lanes together and kept in
-// shared memory; up to 16 come from memory in the order of the product's fragments
+// shared memory; more, up to 16, come from memory in the order of the product's fragments
 // and are scaled in registers, since they would not fit. Warps' sums meet in shared
 // memory, where a thread takes a row and a pair of columns through the epilogue.
 //
@@ -34,6 +34,8 @@ private:
   Value pointerOf(Value view) { return kernel.getArgument(cast<BlockArgument>(view).getArgNumber()); }
   Value bytes(Value pointer) { return b.as(pointer, b.getI8Type()); }
   bool isOneRow() const { return config.rows == 1; }
+  /// Of 8 rows each, in registers.
+  int64_t halves() const { return config.rows > 8 ? 2 : 1; }
   void setUpSizes();
   void setUpMemory();
   void issueWeights(Value batch, Value chunk, Value group, Value slot);
@@ -43,7 +45,9 @@ private:
                              llvm::function_ref<void(size_t, Value)> addToSum);
   void eachChunk(llvm::function_ref<void(Value, Value)> body);
   LogicalResult stageRow();
-  LogicalResult loadFragments(Value chunk, Value isFirst, Value t);
+  void eachPiece(Value chunk, int64_t half, Value t, llvm::function_ref<void(Value, Value)> body);
+  void loadFragments(Value chunk, Value t, Value target);
+  LogicalResult transformFragments(Value chunk, Value isFirst, Value t);
   LogicalResult accumulate(Value batch);
   void storeSums(Value batchInRoom);
   void storeRowSums();
@@ -67,10 +71,11 @@ private:
   Value first, groups, count, batches, policy, rows, firstRow, source;
   Value ring, full, staged, partials, sums;
   // Variables of the thread.
-  Value vectors;                         // what scales this lane's part of the one row
-  Value fragments, rowIndices, rowValid; // of rows g and g + 8
-  Value totals;                          // this lane's part of the rows' sums
-  Value acc, entry;                      // the batch's sums; the number of the next chunk in the ring
+  Value vectors;             // what scales this lane's part of the one row
+  Value fragments, upcoming; // of rows g and g + 8: this chunk, the next
+  Value rowIndices, rowValid;
+  Value totals;     // this lane's part of the rows' sums
+  Value acc, entry; // the batch's sums; the number of the next chunk in the ring
 };
 } // namespace
 
@@ -286,42 +291,46 @@ LogicalResult MatvecLowering::stageRow() {
   return result;
 }
 
-/// Brings a chunk of all rows into registers: 8 columns of rows g and g + 8 for each 32 of the chunk.
-LogicalResult MatvecLowering::loadFragments(Value chunk, Value isFirst, Value t) {
-  LogicalResult result = success();
-  auto type = cast<tile::ViewType>(loop.rowsView().getType());
-  int64_t pieces = config.chunkAtoms * 2;
-  fragments = b.local("x", {2, pieces, 4}, b.getI32Type(), b.i32(0));
-  auto eachPiece = [&](int64_t half, llvm::function_ref<void(Value, Value)> body) {
-    auto all = [&] {
-      b.loop("piece", pieces, KernelBuilder::Unrolled, [&](Value piece) {
-        Value at = b.add(b.mul(chunk, config.chunkAtoms * kAtomColumns), b.add(b.mul(piece, 32), b.mul(t, 8)));
-        at = b.name("at", at);
-        if (loop.k % (config.chunkAtoms * kAtomColumns) == 0)
-          body(piece, at);
-        else
-          b.ifThen(b.less(at, loop.k), [&] { body(piece, at); });
-      });
-    };
-    // The second half of the rows is often empty.
-    if (half == 0)
-      all();
-    else
-      b.ifThen(b.less(b.index(8), rows), all);
+/// Calls `body` for each 32 columns of a chunk with the first of this lane's 8.
+void MatvecLowering::eachPiece(Value chunk, int64_t half, Value t, llvm::function_ref<void(Value, Value)> body) {
+  auto all = [&] {
+    b.loop("piece", config.chunkAtoms * 2, KernelBuilder::Unrolled, [&](Value piece) {
+      Value at = b.add(b.mul(chunk, config.chunkAtoms * kAtomColumns), b.add(b.mul(piece, 32), b.mul(t, 8)));
+      at = b.name("at", at);
+      if (loop.k % (config.chunkAtoms * kAtomColumns) == 0)
+        body(piece, at);
+      else
+        b.ifThen(b.less(at, loop.k), [&] { body(piece, at); });
+    });
   };
-  for (int64_t half : {0, 1})
-    eachPiece(half, [&](Value piece, Value at) {
-      b.ifThen(b.get(rowValid, b.index(half)), [&] {
+  // The second half of the rows is often empty.
+  if (half == 0)
+    all();
+  else
+    b.ifThen(b.less(b.index(8), rows), all);
+}
+
+/// Brings a chunk of all rows into registers: 8 columns of rows g and g + 8 for each 32 of the chunk.
+void MatvecLowering::loadFragments(Value chunk, Value t, Value target) {
+  auto type = cast<tile::ViewType>(loop.rowsView().getType());
+  for (int64_t half = 0; half < halves(); ++half)
+    b.ifThen(b.get(rowValid, b.index(half)), [&] {
+      eachPiece(chunk, half, t, [&](Value piece, Value at) {
         Value begin = b.add(b.mul(b.get(rowIndices, b.index(half)), type.getShape()[1]), loop.columnOffset);
         Value loaded =
             b.load(bytes(pointerOf(loop.rowsView())), b.mul(b.add(begin, at), 2), words, cuda::Cache::L2Only);
-        b.call("set_words", "base.h", {b.address(fragments, {b.index(half), piece}), loaded});
+        b.call("set_words", "base.h", {b.address(target, {b.index(half), piece}), loaded});
       });
     });
+}
+
+/// Applies what the program does to the rows before the product to a chunk in registers.
+LogicalResult MatvecLowering::transformFragments(Value chunk, Value isFirst, Value t) {
+  LogicalResult result = success();
   if (loop.isPlain())
-    return success();
-  for (int64_t half : {0, 1})
-    eachPiece(half, [&](Value piece, Value at) {
+    return result;
+  for (int64_t half = 0; half < halves(); ++half)
+    eachPiece(chunk, half, t, [&](Value piece, Value at) {
       SmallVector<Value> scales;
       for (tile::LoadOp vector : loop.vectors) {
         Value scale = b.local("scale", {4}, b.getI32Type());
@@ -351,12 +360,13 @@ LogicalResult MatvecLowering::loadFragments(Value chunk, Value isFirst, Value t)
 /// One pass over this warp's chunks for a batch of groups.
 LogicalResult MatvecLowering::accumulate(Value batch) {
   LogicalResult result = success();
-  acc = b.local("acc", {config.groups, isOneRow() ? 8 : 4}, b.getF32Type(), b.f32(0));
+  acc = b.local("acc", {config.groups, 4 * config.chains}, b.getF32Type(), b.f32(0));
   // Column n of the product is row n / 2 + 4 * (n % 2) of the group, so that 8 lanes read 8 different chunks of banks.
   Value g = b.name("g", b.div(lane, 4)), t = b.name("t", b.rem(lane, 4));
   Value weightRow = b.name("weight_row", b.add(b.div(g, 2), b.mul(b.rem(g, 2), 4)));
+  auto chunkOf = [&](Value i) { return b.name("chunk", b.add(warp, b.mul(i, config.warps))); };
   b.loop("i", zero, count, b.index(1), KernelBuilder::Rolled, [&](Value i) {
-    Value chunk = b.name("chunk", b.add(warp, b.mul(i, config.warps)));
+    Value chunk = chunkOf(i);
     int64_t pieces = config.chunkAtoms * 2;
     Value row;
     if (isOneRow()) {
@@ -367,7 +377,24 @@ LogicalResult MatvecLowering::accumulate(Value batch) {
       });
     } else {
       Value isFirst = batchesOfBlock == 1 ? Value() : b.name("is_first", b.equal(batch, 0));
-      result = loadFragments(chunk, isFirst, t);
+      SmallVector<int64_t> shape{halves(), pieces, 4};
+      fragments = b.local("x", shape, b.getI32Type(), b.i32(0));
+      if (!config.prefetch) {
+        loadFragments(chunk, t, fragments);
+      } else {
+        // What comes next is on its way while this is multiplied.
+        for (int64_t half = 0; half < halves(); ++half)
+          b.loop("piece", pieces, KernelBuilder::Unrolled, [&](Value piece) {
+            b.loop("j", 4, KernelBuilder::Unrolled, [&](Value j) {
+              SmallVector<Value> at{b.index(half), piece, j};
+              b.set(b.get(upcoming, at), fragments, at);
+            });
+          });
+        Value next = b.name("next_chunk", b.add(i, 1));
+        next = b.select(b.less(next, count), next, zero);
+        loadFragments(chunkOf(next), t, upcoming);
+      }
+      result = transformFragments(chunk, isFirst, t);
     }
     b.loop("group", config.groups, KernelBuilder::Unrolled, [&](Value group) {
       Value number = b.name("number", b.get(entry));
@@ -377,13 +404,15 @@ LogicalResult MatvecLowering::accumulate(Value batch) {
       b.loop("piece", pieces, KernelBuilder::Unrolled, [&](Value piece) {
         auto multiply = [&] {
           Value at = b.bitXor(b.add(b.mul(b.rem(piece, 2), 4), t), weightRow);
+          Value sum = b.address(acc, {group, b.mul(b.rem(piece, config.chains), 4)});
           Value right = b.load(w, b.add(b.mul(b.div(piece, 2), kAtomBytes), b.mul(at, 16)), words);
           if (isOneRow())
-            b.call("mma_8_rows<" + element + ">", "mma.h", {b.address(acc, group), b.address(row, piece), right});
+            b.call("mma_8_rows<" + element + ">", "mma.h", {sum, b.address(row, piece), right});
+          else if (halves() == 1)
+            b.call("mma_8_rows<" + element + ">", "mma.h", {sum, b.address(fragments, {zero, piece}), right});
           else
             b.call("mma_16_rows<" + element + ">", "mma.h",
-                   {b.address(acc, group), b.address(fragments, {zero, piece}),
-                    b.address(fragments, {b.index(1), piece}), right});
+                   {sum, b.address(fragments, {zero, piece}), b.address(fragments, {b.index(1), piece}), right});
         };
         if (atoms % config.chunkAtoms == 0)
           multiply();
@@ -406,7 +435,7 @@ LogicalResult MatvecLowering::accumulate(Value batch) {
 /// Shows the block this warp's sums of a batch.
 void MatvecLowering::storeSums(Value batchInRoom) {
   Value g = b.div(lane, 4), t = b.rem(lane, 4);
-  for (int64_t half = 0; half < (isOneRow() ? 1 : 2); ++half) {
+  for (int64_t half = 0; half < halves(); ++half) {
     Value row = b.name("row", b.add(g, half * 8));
     b.ifThen(b.less(row, rows), [&] {
       b.loop("group", config.groups, KernelBuilder::Unrolled, [&](Value group) {
@@ -414,8 +443,8 @@ void MatvecLowering::storeSums(Value batchInRoom) {
         Value at = b.name("at", b.add(b.mul(b.add(b.mul(slot, config.rows), isOneRow() ? zero : row), kGroupRows), t));
         for (int64_t c : {0, 1}) {
           Value sum = b.get(acc, {group, b.index(half * 2 + c)});
-          if (isOneRow())
-            sum = b.addF(sum, b.get(acc, {group, b.index(c + 4)}));
+          for (int64_t chain = 1; chain < config.chains; ++chain)
+            sum = b.addF(sum, b.get(acc, {group, b.index(chain * 4 + half * 2 + c)}));
           b.store(sum, partials, b.add(at, c * 4));
         }
       });
@@ -433,7 +462,7 @@ void MatvecLowering::storeRowSums() {
       b.ifThen(isLeader, [&] { b.store(all, sums, slot); });
       continue;
     }
-    for (int64_t half : {0, 1}) {
+    for (int64_t half = 0; half < halves(); ++half) {
       Value all = b.get(totals, {number, b.index(half)});
       for (int64_t mask : {1, 2})
         all = b.addF(all, b.call(b.getF32Type(), "shuffle_xor", "warp.h", {all, b.i32(mask)}));
@@ -510,9 +539,9 @@ LogicalResult MatvecLowering::build() {
     if (failed(stageRow()))
       return failure();
   } else {
-    rowIndices = b.local("row_indices", {2}, b.getIndexType(), zero);
-    rowValid = b.local("row_valid", {2}, b.getI1Type(), arith::ConstantIntOp::create(b, 0, 1));
-    for (int64_t half : {0, 1}) {
+    rowIndices = b.local("row_indices", halves(), b.getIndexType(), zero);
+    rowValid = b.local("row_valid", halves(), b.getI1Type(), arith::ConstantIntOp::create(b, 0, 1));
+    for (int64_t half = 0; half < halves(); ++half) {
       Value row = b.name("row", b.add(b.div(lane, 4), half * 8));
       b.ifThen(b.less(row, rows), [&] {
         Value valid, index = rowOf(b.add(firstRow, row), valid);
@@ -521,7 +550,11 @@ LogicalResult MatvecLowering::build() {
       });
     }
     if (!loop.sums.empty())
-      totals = b.local("totals", {static_cast<int64_t>(loop.sums.size()), 2}, b.getF32Type(), b.f32(0));
+      totals = b.local("totals", {static_cast<int64_t>(loop.sums.size()), halves()}, b.getF32Type(), b.f32(0));
+    if (config.prefetch) {
+      upcoming = b.local("upcoming", {halves(), config.chunkAtoms * 2, 4}, b.getI32Type(), b.i32(0));
+      loadFragments(warp, b.name("t", b.rem(lane, 4)), upcoming);
+    }
   }
 
   // Batches whose sums have room at once.

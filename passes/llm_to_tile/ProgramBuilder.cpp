@@ -32,7 +32,7 @@ LinearTile inlay::chooseLinearTile(const StepShape &step, StringRef family, int6
     return {m, columns, std::min<int64_t>(1024, llvm::alignTo(k, 16))};
   }
   if (family == "matvec")
-    return {step.maxTokens == 1 ? 1 : 16, 16, 64};
+    return {step.maxTokens == 1 ? 1 : step.maxTokens <= 8 ? 8 : 16, 16, 64};
   // The kernel computes whole tiles of the program, so their columns are a power of two.
   int64_t columns = columnUnit ? largestDivisor(columnUnit & -columnUnit, 128) : 128;
   if (family == "swap_ab")

@@ -25,6 +25,8 @@ static constexpr Field<MatvecConfig> kMatvecFields[] = {
     {"stages", &MatvecConfig::stages},
     {"groups", &MatvecConfig::groups},
     {"rows", &MatvecConfig::rows},
+    {"chains", &MatvecConfig::chains},
+    {"prefetch", &MatvecConfig::prefetch},
     {"partial_bytes", &MatvecConfig::partialBytes},
     {"shared_bytes", &MatvecConfig::sharedBytes},
 };
@@ -83,10 +85,10 @@ MatvecConfig inlay::chooseMatvec(const LinearShape &shape, const Chip &chip) {
   MatvecConfig config;
   int64_t groups = llvm::divideCeil(shape.columns, kGroupRows), atoms = llvm::divideCeil(shape.k, kAtomColumns);
   config.blocks = std::min(kSlots * chip.multiprocessors, groups);
-  config.rows = shape.rows == 1 ? 1 : 16;
+  config.rows = shape.rows == 1 ? 1 : shape.rows <= 8 ? 8 : 16;
 
-  // Chunks of 4 KB; of 2 KB where a chunk of 16 rows stands in registers. A warp has at most a tenth above its share
-  // of K.
+  // Chunks of 4 KB; of 2 KB where a chunk of several rows stands in registers. A warp has at most a tenth above its
+  // share of K.
   auto most = [&](int64_t chunk) -> int64_t {
     return llvm::divideCeil(llvm::divideCeil(atoms, chunk), config.warps) * chunk;
   };
@@ -99,11 +101,16 @@ MatvecConfig inlay::chooseMatvec(const LinearShape &shape, const Chip &chip) {
     }
   config.stages = 8 / config.chunkAtoms; // 8 KB a warp
 
-  // Groups that one pass over the activations serves. 16 rows are read anew from L2 in each pass, so as many as the
-  // registers hold: 14 were measured to spill, 8 not.
+  // Groups that one pass over the activations serves. Several rows are read anew from L2 in each pass, so as many as
+  // the registers hold: 14 were measured to spill, 8 not.
   int64_t groupsOfBlock = llvm::divideCeil(groups, config.blocks);
   int64_t passes = llvm::divideCeil(groupsOfBlock, config.rows == 1 ? 4 : 8);
   config.groups = llvm::divideCeil(groupsOfBlock, passes);
+
+  // What is left of the registers: a chunk of 8 rows takes 8 for each 64 columns, a group's sum 4.
+  int64_t fragments = config.rows / 8 * 8 * config.chunkAtoms;
+  config.chains = fragments + 8 * config.groups <= 64 ? 2 : 1;
+  config.prefetch = config.rows > 1 && 2 * fragments + 4 * config.chains * config.groups <= 64;
 
   // Sums of the warps, in f32 for 8 weight rows and each row of activations; one pass leaves them in the rings.
   int64_t passBytes = config.groups * config.warps * kGroupRows * config.rows * 4;

@@ -31,7 +31,9 @@ struct MatvecConfig {
   int64_t chunkAtoms = 4;   // of 64 along k, in one copy
   int64_t stages = 2;       // chunks in a warp's ring
   int64_t groups = 4;       // of 8 weight rows that one pass over the activations serves
-  int64_t rows = 1;         // of activations: 1 or 16
+  int64_t rows = 1;         // of activations: 1, 8 or 16
+  int64_t chains = 2;       // sums of a group that do not wait for each other
+  int64_t prefetch = 0;     // whether the next chunk of several rows is loaded while this one is multiplied
   int64_t partialBytes = 0; // shared memory for the warps' sums; 0: where the rings were
   int64_t sharedBytes = 0;  // in all
 
