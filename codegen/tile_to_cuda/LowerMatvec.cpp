@@ -34,6 +34,8 @@ private:
   Value pointerOf(Value view) { return kernel.getArgument(cast<BlockArgument>(view).getArgNumber()); }
   Value bytes(Value pointer) { return b.as(pointer, b.getI8Type()); }
   bool isOneRow() const { return config.rows == 1; }
+  /// Of one vector along k in shared memory.
+  int64_t vectorBytes() const { return chunks * config.chunkAtoms * kRowBytes; }
   /// Of 8 rows each, in registers.
   int64_t halves() const { return config.rows > 8 ? 2 : 1; }
   void setUpSizes();
@@ -46,8 +48,8 @@ private:
   void eachChunk(llvm::function_ref<void(Value, Value)> body);
   LogicalResult stageRow();
   void eachPiece(Value chunk, int64_t half, Value t, llvm::function_ref<void(Value, Value)> body);
-  void loadFragments(Value chunk, Value t, Value target);
-  LogicalResult transformFragments(Value chunk, Value isFirst, Value t);
+  void loadFragments(Value chunk, Value slot, Value t);
+  LogicalResult transformFragments(Value chunk, Value slot, Value isFirst, Value t);
   LogicalResult accumulate(Value batch);
   void storeSums(Value batchInRoom);
   void storeRowSums();
@@ -62,7 +64,8 @@ private:
   KernelBuilder b;
 
   // Known when compiling.
-  int64_t columns = 0, atoms = 0, chunks = 0, chunkBytes = 0, most = 0, groupsOfBlock = 0, batchesOfBlock = 0;
+  int64_t columns = 0, atoms = 0, chunks = 0, chunkBytes = 0, most = 0, depth = 1, groupsOfBlock = 0,
+          batchesOfBlock = 0;
   bool isEvenK = false; // no chunk is short, all warps have as many
   std::string element;
   Type words; // 16 bytes
@@ -71,8 +74,8 @@ private:
   Value first, groups, count, batches, policy, rows, firstRow, source;
   Value ring, full, staged, partials, sums;
   // Variables of the thread.
-  Value vectors;             // what scales this lane's part of the one row
-  Value fragments, upcoming; // of rows g and g + 8: this chunk, the next
+  Value vectors;   // along k: this lane's part; for several rows in shared memory
+  Value fragments; // of rows g and g + 8: `depth` chunks
   Value rowIndices, rowValid;
   Value totals;     // this lane's part of the rows' sums
   Value acc, entry; // the batch's sums; the number of the next chunk in the ring
@@ -87,6 +90,9 @@ void MatvecLowering::setUpSizes() {
   chunks = llvm::divideCeil(atoms, config.chunkAtoms);
   chunkBytes = config.chunkAtoms * kAtomBytes;
   most = llvm::divideCeil(chunks, config.warps);
+  // Registers have fixed names: several chunks of rows in flight need a loop that is unrolled.
+  if (!isOneRow() && chunks % config.warps == 0 && most <= 16)
+    depth = std::min(config.depth, most);
   isEvenK = loop.k % (config.warps * config.chunkAtoms * kAtomColumns) == 0;
   element = weights.getElementType().isBF16() ? "bfloat16" : "float16";
   words = VectorType::get({4}, b.getI32Type());
@@ -118,6 +124,8 @@ void MatvecLowering::setUpMemory() {
   Value rings = b.shared("rings", i8, config.stages * config.warps * chunkBytes, kAtomBytes);
   if (isOneRow())
     staged = b.shared("staged_all", i8, config.warps * most * config.chunkAtoms * kRowBytes);
+  if (!isOneRow() && !loop.vectors.empty())
+    vectors = b.shared("vectors", i8, static_cast<int64_t>(loop.vectors.size()) * vectorBytes());
   // One batch leaves its sums where its weights were.
   partials =
       batchesOfBlock == 1 ? b.name("partials", b.as(rings, f32)) : b.shared("partials", f32, config.partialBytes);
@@ -230,17 +238,22 @@ void MatvecLowering::eachChunk(llvm::function_ref<void(Value, Value)> body) {
   });
 }
 
-/// Brings this lane's part of the vectors along k into registers.
+/// Brings this warp's part of the vectors along k close: into registers for one row, else into shared memory.
 void MatvecLowering::loadVectors() {
-  if (!isOneRow() || loop.vectors.empty())
+  if (loop.vectors.empty())
     return;
   auto number = static_cast<int64_t>(loop.vectors.size());
-  vectors = b.local("vectors", {number, most, 4}, b.getI32Type(), b.i32(0));
+  if (isOneRow())
+    vectors = b.local("vectors", {number, most, 4}, b.getI32Type(), b.i32(0));
   eachChunk([&](Value i, Value at) {
     for (auto [n, load] : llvm::enumerate(loop.vectors)) {
       tile::LoadOp vector = load;
+      auto index = static_cast<int64_t>(n);
       Value loaded = b.load(bytes(pointerOf(vector.getView())), b.mul(at, 2), words, cuda::Cache::ReadOnly);
-      b.call("set_words", "base.h", {b.address(vectors, {b.index(static_cast<int64_t>(n)), i}), loaded});
+      if (isOneRow())
+        b.call("set_words", "base.h", {b.address(vectors, {b.index(index), i}), loaded});
+      else
+        b.store(loaded, vectors, b.add(b.mul(at, 2), index * vectorBytes()));
     }
   });
 }
@@ -311,7 +324,7 @@ void MatvecLowering::eachPiece(Value chunk, int64_t half, Value t, llvm::functio
 }
 
 /// Brings a chunk of all rows into registers: 8 columns of rows g and g + 8 for each 32 of the chunk.
-void MatvecLowering::loadFragments(Value chunk, Value t, Value target) {
+void MatvecLowering::loadFragments(Value chunk, Value slot, Value t) {
   auto type = cast<tile::ViewType>(loop.rowsView().getType());
   for (int64_t half = 0; half < halves(); ++half)
     b.ifThen(b.get(rowValid, b.index(half)), [&] {
@@ -319,39 +332,37 @@ void MatvecLowering::loadFragments(Value chunk, Value t, Value target) {
         Value begin = b.add(b.mul(b.get(rowIndices, b.index(half)), type.getShape()[1]), loop.columnOffset);
         Value loaded =
             b.load(bytes(pointerOf(loop.rowsView())), b.mul(b.add(begin, at), 2), words, cuda::Cache::L2Only);
-        b.call("set_words", "base.h", {b.address(target, {b.index(half), piece}), loaded});
+        b.call("set_words", "base.h", {b.address(fragments, {slot, b.index(half), piece}), loaded});
       });
     });
 }
 
 /// Applies what the program does to the rows before the product to a chunk in registers.
-LogicalResult MatvecLowering::transformFragments(Value chunk, Value isFirst, Value t) {
+LogicalResult MatvecLowering::transformFragments(Value chunk, Value slot, Value isFirst, Value t) {
   LogicalResult result = success();
   if (loop.isPlain())
     return result;
   for (int64_t half = 0; half < halves(); ++half)
     eachPiece(chunk, half, t, [&](Value piece, Value at) {
       SmallVector<Value> scales;
-      for (tile::LoadOp vector : loop.vectors) {
+      for (size_t n = 0; n < loop.vectors.size(); ++n) {
         Value scale = b.local("scale", {4}, b.getI32Type());
-        b.call("set_words", "base.h",
-               {b.address(scale, zero),
-                b.load(bytes(pointerOf(vector.getView())), b.mul(at, 2), words, cuda::Cache::ReadOnly)});
+        Value loaded = b.load(vectors, b.add(b.mul(at, 2), static_cast<int64_t>(n) * vectorBytes()), words);
+        b.call("set_words", "base.h", {b.address(scale, zero), loaded});
         scales.push_back(scale);
       }
       b.loop("j", 4, KernelBuilder::Unrolled, [&](Value j) {
-        Value at = b.index(half);
+        SmallVector<Value> place{slot, b.index(half), piece, j};
         FailureOr<Value> word = transform(
-            b.index(half * 8), b.name("word", b.get(fragments, {at, piece, j})),
-            [&](size_t n) { return b.get(scales[n], j); },
+            b.index(half * 8), b.name("word", b.get(fragments, place)), [&](size_t n) { return b.get(scales[n], j); },
             [&](size_t n, Value term) {
-              SmallVector<Value> place{b.index(static_cast<int64_t>(n)), at};
+              SmallVector<Value> sum{b.index(static_cast<int64_t>(n)), b.index(half)};
               Value counted = isFirst ? b.select(isFirst, term, b.f32(0)) : term;
-              b.set(b.addF(b.get(totals, place), counted), totals, place);
+              b.set(b.addF(b.get(totals, sum), counted), totals, sum);
             });
         if (failed(word))
           return void(result = failure());
-        b.set(*word, fragments, {at, piece, j});
+        b.set(*word, fragments, place);
       });
     });
   return result;
@@ -365,10 +376,10 @@ LogicalResult MatvecLowering::accumulate(Value batch) {
   Value g = b.name("g", b.div(lane, 4)), t = b.name("t", b.rem(lane, 4));
   Value weightRow = b.name("weight_row", b.add(b.div(g, 2), b.mul(b.rem(g, 2), 4)));
   auto chunkOf = [&](Value i) { return b.name("chunk", b.add(warp, b.mul(i, config.warps))); };
-  b.loop("i", zero, count, b.index(1), KernelBuilder::Rolled, [&](Value i) {
+  b.loop("i", zero, count, b.index(1), depth > 1 ? KernelBuilder::Unrolled : KernelBuilder::Rolled, [&](Value i) {
     Value chunk = chunkOf(i);
     int64_t pieces = config.chunkAtoms * 2;
-    Value row;
+    Value row, place = b.rem(i, depth);
     if (isOneRow()) {
       row = b.local("row", {pieces, 4}, b.getI32Type());
       b.loop("piece", pieces, KernelBuilder::Unrolled, [&](Value piece) {
@@ -377,24 +388,9 @@ LogicalResult MatvecLowering::accumulate(Value batch) {
       });
     } else {
       Value isFirst = batchesOfBlock == 1 ? Value() : b.name("is_first", b.equal(batch, 0));
-      SmallVector<int64_t> shape{halves(), pieces, 4};
-      fragments = b.local("x", shape, b.getI32Type(), b.i32(0));
-      if (!config.prefetch) {
-        loadFragments(chunk, t, fragments);
-      } else {
-        // What comes next is on its way while this is multiplied.
-        for (int64_t half = 0; half < halves(); ++half)
-          b.loop("piece", pieces, KernelBuilder::Unrolled, [&](Value piece) {
-            b.loop("j", 4, KernelBuilder::Unrolled, [&](Value j) {
-              SmallVector<Value> at{b.index(half), piece, j};
-              b.set(b.get(upcoming, at), fragments, at);
-            });
-          });
-        Value next = b.name("next_chunk", b.add(i, 1));
-        next = b.select(b.less(next, count), next, zero);
-        loadFragments(chunkOf(next), t, upcoming);
-      }
-      result = transformFragments(chunk, isFirst, t);
+      if (depth == 1)
+        loadFragments(chunk, zero, t);
+      result = transformFragments(chunk, place, isFirst, t);
     }
     b.loop("group", config.groups, KernelBuilder::Unrolled, [&](Value group) {
       Value number = b.name("number", b.get(entry));
@@ -409,10 +405,11 @@ LogicalResult MatvecLowering::accumulate(Value batch) {
           if (isOneRow())
             b.call("mma_8_rows<" + element + ">", "mma.h", {sum, b.address(row, piece), right});
           else if (halves() == 1)
-            b.call("mma_8_rows<" + element + ">", "mma.h", {sum, b.address(fragments, {zero, piece}), right});
+            b.call("mma_8_rows<" + element + ">", "mma.h", {sum, b.address(fragments, {place, zero, piece}), right});
           else
             b.call("mma_16_rows<" + element + ">", "mma.h",
-                   {sum, b.address(fragments, {zero, piece}), b.address(fragments, {b.index(1), piece}), right});
+                   {sum, b.address(fragments, {place, zero, piece}), b.address(fragments, {place, b.index(1), piece}),
+                    right});
         };
         if (atoms % config.chunkAtoms == 0)
           multiply();
@@ -428,6 +425,11 @@ LogicalResult MatvecLowering::accumulate(Value batch) {
                [&] { issueWeights(nextBatch, b.rem(next, count), b.rem(ahead, config.groups), slot); });
       b.set(b.add(number, 1), entry);
     });
+    if (depth == 1)
+      return;
+    Value next = b.name("next", b.add(i, depth));
+    Value isWanted = b.either(b.less(next, most), b.less(b.add(batch, 1), batches));
+    b.ifThen(isWanted, [&] { loadFragments(chunkOf(b.rem(next, most)), place, t); });
   });
   return result;
 }
@@ -551,10 +553,10 @@ LogicalResult MatvecLowering::build() {
     }
     if (!loop.sums.empty())
       totals = b.local("totals", {static_cast<int64_t>(loop.sums.size()), halves()}, b.getF32Type(), b.f32(0));
-    if (config.prefetch) {
-      upcoming = b.local("upcoming", {halves(), config.chunkAtoms * 2, 4}, b.getI32Type(), b.i32(0));
-      loadFragments(warp, b.name("t", b.rem(lane, 4)), upcoming);
-    }
+    fragments = b.local("x", {depth, halves(), config.chunkAtoms * 2, 4}, b.getI32Type(), b.i32(0));
+    if (depth > 1)
+      b.loop("i", depth, KernelBuilder::Unrolled,
+             [&](Value i) { loadFragments(b.add(warp, b.mul(i, config.warps)), i, b.rem(lane, 4)); });
   }
 
   // Batches whose sums have room at once.

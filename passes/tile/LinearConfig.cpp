@@ -26,7 +26,7 @@ static constexpr Field<MatvecConfig> kMatvecFields[] = {
     {"groups", &MatvecConfig::groups},
     {"rows", &MatvecConfig::rows},
     {"chains", &MatvecConfig::chains},
-    {"prefetch", &MatvecConfig::prefetch},
+    {"depth", &MatvecConfig::depth},
     {"partial_bytes", &MatvecConfig::partialBytes},
     {"shared_bytes", &MatvecConfig::sharedBytes},
 };
@@ -110,11 +110,13 @@ MatvecConfig inlay::chooseMatvec(const LinearShape &shape, const Chip &chip) {
   // What is left of the registers: a chunk of 8 rows takes 8 for each 64 columns, a group's sum 4.
   int64_t fragments = config.rows / 8 * 8 * config.chunkAtoms;
   config.chains = fragments + 8 * config.groups <= 64 ? 2 : 1;
-  config.prefetch = config.rows > 1 && 2 * fragments + 4 * config.chains * config.groups <= 64;
+  // Rows that are scaled first were measured to spill with more than one chunk of them in registers.
+  if (config.rows > 1 && !shape.isScaled)
+    config.depth = std::clamp<int64_t>((64 - 4 * config.chains * config.groups) / fragments, 1, 4);
 
   // Sums of the warps, in f32 for 8 weight rows and each row of activations; one pass leaves them in the rings.
   int64_t passBytes = config.groups * config.warps * kGroupRows * config.rows * 4;
-  config.partialBytes = passes == 1 ? 0 : std::max(passBytes, std::min<int64_t>(16 * 1024, passes * passBytes));
+  config.partialBytes = passes == 1 ? 0 : std::max(passBytes, std::min<int64_t>(32 * 1024, passes * passBytes));
   // A slot's; a floor keeps a third block off the multiprocessor.
   config.sharedBytes = chip.sharedBytes / kSlots - chip.reservedSharedBytes;
   // A long row takes room from the rings.

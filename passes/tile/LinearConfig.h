@@ -19,9 +19,10 @@ constexpr llvm::StringLiteral kConfigAttr = "config";
 
 /// What the choice depends on.
 struct LinearShape {
-  int64_t columns = 0; // N
-  int64_t k = 0;       // K
-  int64_t rows = 0;    // of a step: 1 or a tile of them
+  int64_t columns = 0;   // N
+  int64_t k = 0;         // K
+  int64_t rows = 0;      // of a step: 1 or a tile of them
+  bool isScaled = false; // by vectors along k: a norm
 };
 
 /// A streaming matrix-vector product: weights flow through a ring for each warp, in chunks of 8 rows.
@@ -33,7 +34,7 @@ struct MatvecConfig {
   int64_t groups = 4;       // of 8 weight rows that one pass over the activations serves
   int64_t rows = 1;         // of activations: 1, 8 or 16
   int64_t chains = 2;       // sums of a group that do not wait for each other
-  int64_t prefetch = 0;     // whether the next chunk of several rows is loaded while this one is multiplied
+  int64_t depth = 1;        // chunks of several rows on their way to registers
   int64_t partialBytes = 0; // shared memory for the warps' sums; 0: where the rings were
   int64_t sharedBytes = 0;  // in all
 

@@ -25,7 +25,7 @@ FailureOr<DictionaryAttr> inlay::selectConfig(tile::ProgramOp program, const Chi
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
-  LinearShape shape{loop->weight.getView().getType().getShape()[0], loop->k, loop->tokens};
+  LinearShape shape{loop->weight.getView().getType().getShape()[0], loop->k, loop->tokens, !loop->vectors.empty()};
   StringRef family = program->getAttrOfType<StringAttr>("family").getValue();
   MLIRContext *context = program.getContext();
   if (family == "gemm")

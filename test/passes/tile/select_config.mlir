@@ -8,7 +8,7 @@
 
 // Two slots on each of 132 multiprocessors take the 512 groups of 8 weight rows.
 // CHECK: tile.program @few_rows
-// CHECK-SAME: config = {blocks = 264 : i64, chunk_atoms = 2 : i64, groups = 2 : i64, partial_bytes = 0 : i64, rows = 16 : i64, shared_bytes = 115712 : i64, stages = 4 : i64, warps = 8 : i64}
+// CHECK-SAME: config = {blocks = 264 : i64, chains = 2 : i64, chunk_atoms = 2 : i64, depth = 1 : i64, groups = 2 : i64, partial_bytes = 0 : i64, rows = 16 : i64, shared_bytes = 115712 : i64, stages = 4 : i64, warps = 8 : i64}
 tile.program @few_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (256, s0 ceildiv 16)> attributes {family = "matvec"} {
   %n = tile.program_id 0
@@ -31,7 +31,7 @@ tile.program @few_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
 
 // One row leaves registers for chunks of 4 KB.
 // CHECK: tile.program @one_row
-// CHECK-SAME: config = {blocks = 264 : i64, chunk_atoms = 4 : i64, groups = 2 : i64, partial_bytes = 0 : i64, rows = 1 : i64, shared_bytes = 115712 : i64, stages = 2 : i64, warps = 8 : i64}
+// CHECK-SAME: config = {blocks = 264 : i64, chains = 2 : i64, chunk_atoms = 4 : i64, depth = 1 : i64, groups = 2 : i64, partial_bytes = 0 : i64, rows = 1 : i64, shared_bytes = 115712 : i64, stages = 2 : i64, warps = 8 : i64}
 tile.program @one_row(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (256, s0)> attributes {family = "matvec"} {
   %n = tile.program_id 0
