@@ -25,6 +25,11 @@ __device__ __forceinline__ int cluster_rank() {
 __device__ __forceinline__ void cluster_barrier() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
+// The same in two halves, for what may be done meanwhile.
+__device__ __forceinline__ void cluster_arrive() {
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+}
+__device__ __forceinline__ void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
 // Four bytes at the same place in the shared memory of another block of the cluster.
 template <typename T> __device__ __forceinline__ T load_of_block(const T *p, int rank) {
   static_assert(sizeof(T) == 4, "distributed shared memory is read in words");
@@ -34,4 +39,11 @@ template <typename T> __device__ __forceinline__ T load_of_block(const T *p, int
   T value;
   memcpy(&value, &word, 4);
   return value;
+}
+template <typename T> __device__ __forceinline__ void store_to_block(T *p, int rank, T value) {
+  static_assert(sizeof(T) == 4, "distributed shared memory is written in words");
+  unsigned remote, word;
+  memcpy(&word, &value, 4);
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(shared_address(p)), "r"(rank));
+  asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(remote), "r"(word) : "memory");
 }

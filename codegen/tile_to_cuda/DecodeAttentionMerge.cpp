@@ -1,8 +1,8 @@
 //===- DecodeAttentionMerge.cpp - from warps' parts to rows of the output --===//
 //
 // Each holder has a maximum, a sum and outputs relative to that maximum. Warps meet in
-// their block's shared memory; blocks of a cluster read each other's, a part of the
-// output each.
+// their block's shared memory; blocks of a cluster send each other the part that the
+// other finishes, so that one cluster barrier is enough and nobody waits to leave.
 //
 //===----------------------------------------------------------------------===//
 
@@ -88,13 +88,19 @@ static std::pair<Value, Value> combine(KernelBuilder &b, int64_t holders, llvm::
   return {b.get(sum), b.get(out)};
 }
 
-/// The block's result from its warps', then the cluster's from its blocks', a part of it in each.
+/// The block's result from its warps', then the cluster's: each block sends every other the part that it finishes.
 LogicalResult DecodeAttentionLowering::merge() {
   LogicalResult result = success();
   Type f32 = b.getF32Type();
-  int64_t units = loop.rows * loop.headDim;
+  int64_t units = loop.rows * loop.headDim, share = llvm::divideCeil(units, cluster);
   storePartials();
   b.barrier();
+  Value rank;
+  if (cluster > 1) {
+    rank = b.name("rank", b.special(cuda::Special::ClusterRank));
+    b.comment("All blocks of the cluster have begun, so that their memory can be written.");
+    b.call("cluster_wait", "warp.h", {});
+  }
   forUnits(zero, b.index(units), [&](Value unit, Value row, Value column) {
     auto stat = [&](Value holder, int64_t which) {
       return b.load(warpStats, b.add(b.mul(b.add(b.mul(holder, loop.rows), row), 2), which));
@@ -111,31 +117,31 @@ LogicalResult DecodeAttentionLowering::merge() {
       result = store(row, column, sum, out);
       return;
     }
-    b.store(out, merged, unit);
-    b.ifThen(b.equal(column, 0), [&] {
-      b.store(top, blockStats, b.mul(row, 2));
-      b.store(sum, blockStats, b.add(b.mul(row, 2), 1));
+    auto send = [&](Value value, Value pointer, Value at, Value to) {
+      b.call("store_to_block", "warp.h", {b.offset(pointer, at), to, value});
+    };
+    send(out, inbox, b.add(b.mul(rank, share), b.rem(unit, share)), b.div(unit, share));
+    b.ifThen(b.less(column, cluster), [&] {
+      Value at = b.name("stats", b.mul(b.add(b.mul(rank, loop.rows), row), 2));
+      send(top, inboxStats, at, column);
+      send(sum, inboxStats, b.add(at, 1), column);
     });
   });
   if (cluster == 1 || failed(result))
     return result;
 
+  b.syncWarp();
   b.call("cluster_barrier", "warp.h", {});
-  Value rank = b.name("rank", b.special(cuda::Special::ClusterRank));
-  int64_t share = llvm::divideCeil(units, cluster);
   Value first = b.name("first", b.mul(rank, share));
   forUnits(first, b.min(b.add(first, share), b.index(units)), [&](Value unit, Value row, Value column) {
-    auto remote = [&](Value pointer, Value at, Value holder) {
-      return b.call(f32, "load_of_block", "warp.h", {b.offset(pointer, at), holder});
+    auto stat = [&](Value holder, int64_t which) {
+      return b.load(inboxStats, b.add(b.mul(b.add(b.mul(holder, loop.rows), row), 2), which));
     };
     Value top;
     auto [sum, out] = combine(
-        b, cluster, [&](Value holder) { return remote(blockStats, b.mul(row, 2), holder); },
-        [&](Value holder) { return remote(blockStats, b.add(b.mul(row, 2), 1), holder); },
-        [&](Value holder) { return remote(merged, unit, holder); }, top);
+        b, cluster, [&](Value holder) { return stat(holder, 0); }, [&](Value holder) { return stat(holder, 1); },
+        [&](Value holder) { return b.load(inbox, b.add(b.mul(holder, share), b.sub(unit, first))); }, top);
     result = store(row, column, sum, out);
   });
-  b.comment("No block leaves while another reads its memory.");
-  b.call("cluster_barrier", "warp.h", {});
   return result;
 }

@@ -59,8 +59,10 @@ void DecodeAttentionLowering::setUpMemory() {
   Type i8 = b.getI8Type(), f32 = b.getF32Type();
   rings = b.shared("rings", i8, config.warps * warpBytes, 1024);
   warpStats = b.shared("warp_stats", f32, config.warps * loop.rows * 2 * 4);
-  blockStats = b.shared("block_stats", f32, loop.rows * 2 * 4);
-  merged = b.shared("merged", f32, loop.rows * loop.headDim * 4);
+  if (cluster > 1) {
+    inboxStats = b.shared("inbox_stats", f32, cluster * loop.rows * 2 * 4);
+    inbox = b.shared("inbox", f32, llvm::alignTo(loop.rows * loop.headDim, cluster) * 4);
+  }
   Value barriers = b.shared("barriers", b.getI64Type(), config.warps * config.stages * 8);
   ring = b.name("ring", b.offset(rings, b.mul(warp, warpBytes)));
   full = b.name("full", b.offset(barriers, b.mul(warp, config.stages)));
@@ -155,6 +157,8 @@ LogicalResult DecodeAttentionLowering::attend() {
     return loop.loop.emitError("has a bound that depends on the block's rank in more than the block's part");
   if (failed(evaluateScalars(*loop.loop->getBlock())) || failed(loadPositions()))
     return failure();
+  if (cluster > 1)
+    b.call("cluster_arrive", "warp.h", {});
   Type f32 = b.getF32Type();
   from = b.name("from", block.at(loop.loop.getLowerBound()));
   to = b.name("to", block.at(loop.loop.getUpperBound()));

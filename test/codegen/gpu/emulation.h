@@ -41,6 +41,7 @@ struct Fiber {
   Index3 thread;
   Block *block = nullptr;
   bool done = false;
+  int clusterGeneration = 0;
   std::vector<std::vector<std::function<void()>>> groups;
   std::vector<std::function<void()>> pending;
 };
@@ -214,6 +215,21 @@ static void depend() {
 static void launch_dependents() {}
 static int cluster_rank() { return current->block->rank; }
 static void cluster_barrier() { arrive(clusterBarrier); }
+static void cluster_arrive() {
+  current->clusterGeneration = clusterBarrier.generation;
+  if (++clusterBarrier.arrived == clusterBarrier.expected) {
+    clusterBarrier.arrived = 0;
+    ++clusterBarrier.generation;
+  }
+}
+static void cluster_wait() {
+  while (clusterBarrier.generation == current->clusterGeneration)
+    swapcontext(&current->context, &scheduler);
+}
+template <typename T> static void store_to_block(T *p, int rank, T value) {
+  ptrdiff_t offset = reinterpret_cast<unsigned char *>(p) - current->block->shared;
+  *reinterpret_cast<T *>((*cluster)[rank].shared + offset) = value;
+}
 template <typename T> static T load_of_block(const T *p, int rank) {
   ptrdiff_t offset = reinterpret_cast<const unsigned char *>(p) - current->block->shared;
   return *reinterpret_cast<const T *>((*cluster)[rank].shared + offset);
