@@ -529,8 +529,15 @@ LogicalResult MatvecLowering::build() {
   b.comment("What nobody on the device writes comes before the wait.");
   b.ifThen(isLeader, [&] {
     b.loop("i", config.stages, KernelBuilder::Unrolled, [&](Value i) {
-      Value chunk = b.div(i, config.groups), batch = b.name("batch", b.div(chunk, count));
-      b.ifThen(b.less(batch, batches), [&] { issueWeights(batch, b.rem(chunk, count), b.rem(i, config.groups), i); });
+      Value chunk = b.div(i, config.groups);
+      Value batch = b.name("batch", b.div(chunk, chunks < config.warps ? b.index(1) : count));
+      Value exists = b.less(batch, batches);
+      // A short K leaves warps without a chunk.
+      if (chunks < config.warps)
+        exists = b.both(exists, b.less(warp, chunks));
+      b.ifThen(exists, [&] {
+        issueWeights(batch, b.rem(chunk, chunks < config.warps ? b.index(1) : count), b.rem(i, config.groups), i);
+      });
     });
   });
   loadVectors();
