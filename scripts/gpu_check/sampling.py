@@ -64,7 +64,8 @@ def verdict_of(counts: collections.Counter, logits, setting: dict) -> str:
 
 
 def flags_of(setting: dict) -> list:
-    return [flag for key, value in setting.items() for flag in (f"--{key}", value)]
+    """With what a setting leaves out turned off: else the checkpoint's own defaults (generation_config.json) hold."""
+    return [flag for key, value in ({"top-k": 0, "top-p": 1, "min-p": 0} | setting).items() for flag in (f"--{key}", value)]
 
 
 def sampling(args, bundle, runs: int) -> dict:
@@ -91,8 +92,8 @@ def sampling(args, bundle, runs: int) -> dict:
     [cold] = generate([prompt], 32, "--temperature", 1e-5)
     if cold != greedy:
         result["settings"]["temperature 0.00001"] = f"{cold} instead of the greedy {greedy}"
-    seeded = [generate([prompt], 32, "--temperature", 1, "--seed", seed)[0] for seed in (7, 7, 8)]
-    beside = generate([prompt, prompt[:2], prompt + greedy[:3]], 32, "--temperature", 1, "--seed", 7)[0]
+    seeded = [generate([prompt], 32, *flags_of({"temperature": 1}), "--seed", seed)[0] for seed in (7, 7, 8)]
+    beside = generate([prompt, prompt[:2], prompt + greedy[:3]], 32, *flags_of({"temperature": 1}), "--seed", 7)[0]
     if seeded[0] != seeded[1] or seeded[0] == seeded[2]:
         result["settings"]["seeds"] = "the same seed gave other tokens, or another seed the same"
     elif args.target == "cpu" and beside != seeded[0]:  # elsewhere logits differ by rounding from batch to batch
