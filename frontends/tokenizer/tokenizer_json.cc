@@ -1,6 +1,7 @@
 #include "frontends/tokenizer/tokenizer_json.h"
 
 #include "frontends/tokenizer/unicode.h"
+#include "runtime/support/json_shape.h"
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
@@ -541,27 +542,7 @@ absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view file) {
 
 } // namespace
 
-bool IsShallowJson(std::string_view json) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < json.size(); ++i) {
-    char c = json[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxJsonDepth)
-        return false;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return true;
-}
+bool IsShallowJson(std::string_view json) { return ShapeOfJson(json).depth <= kMaxJsonDepth; }
 
 absl::StatusOr<TokenizerDefinition> ParseTokenizerJson(std::string_view text) {
   absl::StatusOr<Json> json = ParseJson(text, kFile);

@@ -2,6 +2,7 @@
 
 #include "runtime/guided/json_text.h"
 #include "runtime/guided/regex.h"
+#include "runtime/support/json_shape.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -596,34 +597,11 @@ private:
   absl::Status status_;
 };
 
-// How many values stand inside each other, without parsing: the parser's result is walked by recursion.
-bool IsTooDeep(std::string_view text, int32_t max_depth) {
-  int32_t depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    char c = text[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > max_depth)
-        return true;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return false;
-}
-
 } // namespace
 
 absl::StatusOr<Rules> ParseJsonSchema(std::string_view schema, const Limits &limits) {
   // A schema nests at least two values for each level of its own.
-  if (IsTooDeep(schema, limits.max_source_depth * 3))
+  if (ShapeOfJson(schema).depth > limits.max_source_depth * 3)
     return absl::InvalidArgumentError(
         fmt::format("found values more than {} deep, expected fewer (max_source_depth); fix: move some to $defs",
                     limits.max_source_depth * 3));

@@ -1,6 +1,7 @@
 #include "runtime/serve/fields.h"
 
 #include "fmt/format.h"
+#include "runtime/support/json_shape.h"
 
 #include <cmath>
 
@@ -17,35 +18,6 @@ std::string Shown(const Json &value) {
 
 // Objects keep the order of their names and are searched from the front, so their number is bounded.
 constexpr int kMaxNames = 10'000;
-
-struct Shape {
-  int depth = 0, names = 0;
-};
-
-// Brackets and colons outside of strings, without recursion, before the parser sees the text.
-Shape ShapeOf(std::string_view text) {
-  Shape shape;
-  int open = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    char c = text[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      shape.depth = std::max(shape.depth, ++open);
-    } else if (c == ']' || c == '}') {
-      --open;
-    } else if (c == ':') {
-      ++shape.names;
-    }
-  }
-  return shape;
-}
 
 // Counts the names of each object while it is read, because the parsed one keeps only the last of equal ones.
 class RepeatedNames {
@@ -70,7 +42,7 @@ private:
 
 std::optional<ApiError> ParseObject(std::string_view text, int depth, Json &object) {
   auto fail = [](std::string message) { return ApiError{.message = std::move(message), .code = "invalid_json"}; };
-  Shape shape = ShapeOf(text);
+  JsonShape shape = ShapeOfJson(text);
   if (shape.depth > depth)
     return fail(fmt::format("the body is JSON nested deeper than {} levels", depth));
   if (shape.names > kMaxNames)

@@ -1,0 +1,44 @@
+// How deep a JSON text nests and how many names it has, told without parsing it: parsers and what walks their results
+// recurse, so hostile text is measured first.
+#ifndef INLAY_RUNTIME_SUPPORT_JSON_SHAPE_H_
+#define INLAY_RUNTIME_SUPPORT_JSON_SHAPE_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <string_view>
+
+namespace inlay {
+
+struct JsonShape {
+  int depth = 0; // arrays and objects inside each other
+  int names = 0; // colons outside of strings
+};
+
+// Works for text that is no JSON too, in one pass without recursion.
+inline JsonShape ShapeOfJson(std::string_view text) {
+  JsonShape shape;
+  int open = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (in_string) {
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      shape.depth = std::max(shape.depth, ++open);
+    } else if (c == ']' || c == '}') {
+      --open;
+    } else if (c == ':') {
+      ++shape.names;
+    }
+  }
+  return shape;
+}
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_SUPPORT_JSON_SHAPE_H_
