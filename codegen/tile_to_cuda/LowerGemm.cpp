@@ -9,9 +9,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "codegen/tile_to_cuda/Elements.h"
-#include "codegen/tile_to_cuda/Families.h"
+#include "codegen/tile_to_cuda/LinearOperands.h"
 #include "passes/tile/LinearConfig.h"
-#include "passes/tile/MainLoop.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -36,7 +35,6 @@ private:
   void produce();
   LogicalResult consume();
   LogicalResult epilogue(Value acc, Value rowTile, Value columnTile);
-  void addTensorMaps(LoweredKernel &lowered);
 
   tile::ProgramOp program;
   MainLoop loop;
@@ -196,31 +194,6 @@ LogicalResult GemmLowering::epilogue(Value acc, Value rowTile, Value columnTile)
   return result;
 }
 
-/// Rows as [rows][K] under the 128-byte swizzle; packed weights as they lie, atoms being swizzled already.
-void GemmLowering::addTensorMaps(LoweredKernel &lowered) {
-  auto rows = cast<tile::ViewType>(loop.rowsView().getType()), weights = loop.weight.getView().getType();
-  uint64_t rowColumns = rows.getShape()[1], atoms = llvm::divideCeil(weights.getShape()[1], kAtomColumns);
-  CudaTensorMap map;
-  map.argument = cast<BlockArgument>(loop.rowsView()).getArgNumber();
-  map.elementType = rows.getElementType();
-  bool isDynamic = ShapedType::isDynamic(rows.getShape()[0]);
-  map.dims = {rowColumns, isDynamic ? 1 : static_cast<uint64_t>(rows.getShape()[0])};
-  map.capacityExtent = isDynamic ? static_cast<int>(rowTiles.extent) : -1;
-  map.strides = {rowColumns * 2};
-  map.box = {static_cast<uint32_t>(config.tileK), static_cast<uint32_t>(config.tileRows)};
-  map.swizzle = 128;
-  map.l2Promotion = 256;
-  lowered.tensorMaps.push_back(map);
-  map = {};
-  map.argument = cast<BlockArgument>(loop.weight.getView()).getArgNumber();
-  map.elementType = weights.getElementType();
-  map.dims = {kAtomColumns, kGroupRows, atoms, llvm::divideCeil(weights.getShape()[0], kGroupRows)};
-  map.strides = {kAtomColumns * 2, kAtomBytes, atoms * kAtomBytes};
-  map.box = {kAtomColumns, kGroupRows, 1, static_cast<uint32_t>(config.tileColumns / kGroupRows)};
-  map.l2Promotion = 256;
-  lowered.tensorMaps.push_back(map);
-}
-
 LogicalResult GemmLowering::run(LoweredKernel &lowered) {
   auto weights = loop.weight.getView().getType();
   b.setInsertionPointToStart(&kernel.getBody().front());
@@ -255,7 +228,7 @@ LogicalResult GemmLowering::run(LoweredKernel &lowered) {
     return program.emitError("needs ") << b.sharedBytes << " bytes of shared memory, a block has "
                                        << kHopper.blockSharedBytes << "; use fewer stages";
   kernel.setSharedBytes(b.sharedBytes);
-  addTensorMaps(lowered);
+  addTmaMaps(loop, rowTiles, config.tileRows, config.tileColumns, config.tileK, lowered);
   GridCount blocks;
   blocks.multiplier = config.blocks;
   lowered.grid = {blocks};
@@ -267,16 +240,8 @@ LogicalResult inlay::lowerGemm(tile::ProgramOp program, OpBuilder &builder, cons
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
-  auto weights = cast<BlockArgument>(loop->weight.getView());
-  auto packing = program.getArgAttrOfType<StringAttr>(weights.getArgNumber(), "tile.packing");
-  if (!packing || packing.getValue() != "atom_8x64")
-    return loop->weight.emitError("reads weights that are not packed; the family gemm needs tile.packing = "
-                                  "\"atom_8x64\"");
-  if (!loop->isPlain() || !isa<tile::LoadOp>(loop->rows))
-    return loop->rows->emitError("brings rows that are gathered or changed before the product; the family gemm takes "
-                                 "them as they are in memory");
-  if (loop->k % 8 != 0)
-    return loop->loop.emitError("runs over ") << loop->k << " columns; TMA takes rows of a multiple of 16 bytes";
+  if (failed(requireTmaOperands(program, *loop, "gemm")))
+    return failure();
   FailureOr<DictionaryAttr> attribute = selectConfig(program, chipOf(options));
   if (failed(attribute))
     return failure();

@@ -11,9 +11,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "codegen/tile_to_cuda/Elements.h"
-#include "codegen/tile_to_cuda/Families.h"
+#include "codegen/tile_to_cuda/LinearOperands.h"
 #include "passes/tile/LinearConfig.h"
-#include "passes/tile/MainLoop.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -186,8 +185,8 @@ Value MatvecLowering::rowOf(Value row, Value &valid) {
   return index;
 }
 
-/// What the program does to a pair of columns before the product. `totals` gives the variable of each sum along k, or
-/// null if it is not to be added to.
+/// What the program does to a pair of columns before the product. `scale` gives the pair of a vector along k,
+/// `addToSum` takes each term of a sum along k.
 FailureOr<Value> MatvecLowering::transform(Value row, Value word, llvm::function_ref<Value(size_t)> scale,
                                            llvm::function_ref<void(size_t, Value)> addToSum) {
   auto half = [&](Value pair, Position position) {
@@ -528,16 +527,15 @@ LogicalResult MatvecLowering::build() {
   policy = b.name("policy", b.call(b.getI64Type(), "evict_first_policy", "bulk_copy.h", {}));
   b.comment("What nobody on the device writes comes before the wait.");
   b.ifThen(isLeader, [&] {
+    // A short K leaves warps without a chunk; the others then have one.
+    Value share = chunks < config.warps ? b.index(1) : count;
     b.loop("i", config.stages, KernelBuilder::Unrolled, [&](Value i) {
       Value chunk = b.div(i, config.groups);
-      Value batch = b.name("batch", b.div(chunk, chunks < config.warps ? b.index(1) : count));
+      Value batch = b.name("batch", b.div(chunk, share));
       Value exists = b.less(batch, batches);
-      // A short K leaves warps without a chunk.
       if (chunks < config.warps)
         exists = b.both(exists, b.less(warp, chunks));
-      b.ifThen(exists, [&] {
-        issueWeights(batch, b.rem(chunk, chunks < config.warps ? b.index(1) : count), b.rem(i, config.groups), i);
-      });
+      b.ifThen(exists, [&] { issueWeights(batch, b.rem(chunk, share), b.rem(i, config.groups), i); });
     });
   });
   loadVectors();
@@ -644,11 +642,8 @@ LogicalResult inlay::lowerMatvec(tile::ProgramOp program, OpBuilder &builder, co
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
-  auto weights = cast<BlockArgument>(loop->weight.getView());
-  auto packing = program.getArgAttrOfType<StringAttr>(weights.getArgNumber(), "tile.packing");
-  if (!packing || packing.getValue() != "atom_8x64")
-    return loop->weight.emitError("reads weights that are not packed; the family matvec needs tile.packing = "
-                                  "\"atom_8x64\"");
+  if (failed(requirePackedWeights(program, *loop, "matvec")))
+    return failure();
   if (loop->k % 8 != 0)
     return loop->loop.emitError("runs over ")
            << loop->k << " columns; rows are read in 16 bytes, so expected a multiple of 8";

@@ -10,9 +10,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "codegen/tile_to_cuda/Elements.h"
-#include "codegen/tile_to_cuda/Families.h"
+#include "codegen/tile_to_cuda/LinearOperands.h"
 #include "passes/tile/LinearConfig.h"
-#include "passes/tile/MainLoop.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -41,7 +40,6 @@ private:
   void storeSums(Value acc);
   Value sumOf(Value row, Value column);
   LogicalResult epilogue();
-  void addTensorMaps(LoweredKernel &lowered);
 
   tile::ProgramOp program;
   MainLoop loop;
@@ -238,31 +236,6 @@ LogicalResult SwapAbLowering::epilogue() {
   return result;
 }
 
-/// Rows as [rows][K] under the 128-byte swizzle; packed weights as they lie, atoms being swizzled already.
-void SwapAbLowering::addTensorMaps(LoweredKernel &lowered) {
-  auto rows = cast<tile::ViewType>(loop.rowsView().getType()), weights = loop.weight.getView().getType();
-  uint64_t rowColumns = rows.getShape()[1], atoms = llvm::divideCeil(weights.getShape()[1], kAtomColumns);
-  bool isDynamic = ShapedType::isDynamic(rows.getShape()[0]);
-  CudaTensorMap map;
-  map.argument = cast<BlockArgument>(loop.rowsView()).getArgNumber();
-  map.elementType = rows.getElementType();
-  map.dims = {rowColumns, isDynamic ? 1 : static_cast<uint64_t>(rows.getShape()[0])};
-  map.capacityExtent = isDynamic ? static_cast<int>(rowTiles.extent) : -1;
-  map.strides = {rowColumns * 2};
-  map.box = {static_cast<uint32_t>(config.tileK), static_cast<uint32_t>(config.tileRows)};
-  map.swizzle = 128;
-  map.l2Promotion = 256;
-  lowered.tensorMaps.push_back(map);
-  map = {};
-  map.argument = cast<BlockArgument>(loop.weight.getView()).getArgNumber();
-  map.elementType = weights.getElementType();
-  map.dims = {kAtomColumns, kGroupRows, atoms, llvm::divideCeil(weights.getShape()[0], kGroupRows)};
-  map.strides = {kAtomColumns * 2, kAtomBytes, atoms * kAtomBytes};
-  map.box = {kAtomColumns, kGroupRows, 1, static_cast<uint32_t>(config.tileColumns / kGroupRows)};
-  map.l2Promotion = 256;
-  lowered.tensorMaps.push_back(map);
-}
-
 LogicalResult SwapAbLowering::run(LoweredKernel &lowered) {
   Type weights = loop.weight.getView().getType().getElementType();
   element = weights.isBF16() ? "bfloat16" : "float16";
@@ -292,7 +265,7 @@ LogicalResult SwapAbLowering::run(LoweredKernel &lowered) {
   kernel.setSharedBytes(config.sharedBytes);
   kernel.setMinBlocks(config.slots);
   kernel.setCluster(config.split);
-  addTensorMaps(lowered);
+  addTmaMaps(loop, rowTiles, config.tileRows, config.tileColumns, config.tileK, lowered);
   GridCount blocks, passes = rowTiles;
   blocks.multiplier = llvm::divideCeil(columns(), config.tileColumns) * config.split;
   passes.divisor = config.tileRows;
@@ -305,16 +278,8 @@ LogicalResult inlay::lowerSwapAb(tile::ProgramOp program, OpBuilder &builder, co
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
-  auto weights = cast<BlockArgument>(loop->weight.getView());
-  auto packing = program.getArgAttrOfType<StringAttr>(weights.getArgNumber(), "tile.packing");
-  if (!packing || packing.getValue() != "atom_8x64")
-    return loop->weight.emitError("reads weights that are not packed; the family swap_ab needs tile.packing = "
-                                  "\"atom_8x64\"");
-  if (!loop->isPlain() || !isa<tile::LoadOp>(loop->rows))
-    return loop->rows->emitError("brings rows that are gathered or changed before the product; the family swap_ab "
-                                 "takes them as they are in memory");
-  if (loop->k % 8 != 0)
-    return loop->loop.emitError("runs over ") << loop->k << " columns; TMA takes rows of a multiple of 16 bytes";
+  if (failed(requireTmaOperands(program, *loop, "swap_ab")))
+    return failure();
   FailureOr<DictionaryAttr> attribute = selectConfig(program, chipOf(options));
   if (failed(attribute))
     return failure();

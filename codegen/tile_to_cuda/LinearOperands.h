@@ -1,0 +1,27 @@
+//===- LinearOperands.h - what linear layers' families take ----------------===//
+//
+// What the families of linear layers ask of a program's operands, and the tensor
+// maps of those that fetch both through TMA.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_CODEGEN_TILE_TO_CUDA_LINEAROPERANDS_H
+#define INLAY_CODEGEN_TILE_TO_CUDA_LINEAROPERANDS_H
+
+#include "codegen/tile_to_cuda/Families.h"
+#include "passes/tile/MainLoop.h"
+
+namespace inlay {
+/// Fails with a diagnostic unless the weights are packed as `atom_8x64`.
+mlir::LogicalResult requirePackedWeights(tile::ProgramOp program, MainLoop &loop, llvm::StringRef family);
+
+/// Fails with a diagnostic unless TMA can fetch both operands: packed weights, and rows as they are in memory.
+mlir::LogicalResult requireTmaOperands(tile::ProgramOp program, MainLoop &loop, llvm::StringRef family);
+
+/// Adds the maps of rows, as [rows][K] under the 128-byte swizzle, and of weights, as they lie: their atoms are
+/// swizzled already. A box has `tileK` along K and `tileRows` rows or `tileColumns` weights.
+void addTmaMaps(MainLoop &loop, const GridCount &rowTiles, int64_t tileRows, int64_t tileColumns, int64_t tileK,
+                LoweredKernel &lowered);
+} // namespace inlay
+
+#endif // INLAY_CODEGEN_TILE_TO_CUDA_LINEAROPERANDS_H
