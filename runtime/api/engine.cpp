@@ -349,12 +349,11 @@ absl::Status EngineImpl::Step() {
   UpdateStats();
   for (const Sequence *sequence : plan.admitted)
     static_cast<const ActiveSequence *>(sequence)->request->Scheduled(sequence->cached);
-  StepPlan copy = plan;
-  absl::StatusOr<LaunchedStep> step = runner_->Launch(std::move(plan), NeedsLogits(copy));
+  absl::StatusOr<LaunchedStep> step = runner_->Launch(plan, NeedsLogits(plan));
   if (!step.ok()) {
     if (in_flight_)
       Collect();
-    Isolate(copy, step.status());
+    Isolate(plan, step.status());
     return failure_;
   }
   scheduler_->Launched(step->plan.rows);
@@ -402,8 +401,7 @@ void EngineImpl::Isolate(const StepPlan &failed, const absl::Status &status) {
     if (plan.rows.empty())
       continue;
     ++tried;
-    StepPlan copy = plan;
-    absl::StatusOr<LaunchedStep> step = runner_->Launch(std::move(plan), NeedsLogits(copy));
+    absl::StatusOr<LaunchedStep> step = runner_->Launch(plan, NeedsLogits(plan));
     absl::Status alone = step.status();
     if (step.ok()) {
       scheduler_->Launched(step->plan.rows);
@@ -415,7 +413,7 @@ void EngineImpl::Isolate(const StepPlan &failed, const absl::Status &status) {
     if (alone.ok())
       continue;
     ++failures;
-    scheduler_->RollBack(copy);
+    scheduler_->RollBack(plan);
     sequence->request->Finish(FinishReason::kError, alone);
   }
   failures_ = tried > 0 && failures == tried ? failures_ + 1 : 0;

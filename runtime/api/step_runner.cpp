@@ -118,7 +118,7 @@ absl::Status StepRunner::Run(const ReadyEntry &entry, const StepPlan &plan, cons
   return device.Run(has_penalties ? entry.sampling_with_penalties : entry.sampling, sizes, false);
 }
 
-absl::StatusOr<LaunchedStep> StepRunner::Launch(StepPlan plan, bool wants_logits) {
+absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants_logits) {
   LaunchedStep step;
   bool all_decode = true;
   for (const ScheduledRows &part : plan.rows) {
@@ -180,7 +180,7 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(StepPlan plan, bool wants_logits
       row += plan.rows[i].drafts;
       plan.rows[i].sequence->last_logits_row = row++;
     }
-  step.plan = std::move(plan);
+  step.plan = plan;
   return step;
 }
 

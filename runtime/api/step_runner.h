@@ -35,7 +35,7 @@ public:
 
   // A sequence whose last token is still on the device gets it there: no host has to wait for it. At most one step may
   // be on its way.
-  absl::StatusOr<LaunchedStep> Launch(StepPlan plan, bool wants_logits);
+  absl::StatusOr<LaunchedStep> Launch(const StepPlan &plan, bool wants_logits);
   absl::StatusOr<StepResult> Collect(const LaunchedStep &step);
 
 private:
