@@ -3,6 +3,7 @@
 #include "fmt/format.h"
 #include "runtime/device/cuda_driver.h"
 #include "runtime/device/cuda_upload.h"
+#include "runtime/device/symbols.h"
 #include "runtime/support/files.h"
 
 #include <cstring>
@@ -19,12 +20,7 @@ absl::StatusOr<const cuda_driver::Api *> cuda_driver::LoadDriver() {
       return absl::UnavailableError("no NVIDIA driver: libcuda.so.1 cannot be loaded; install driver 580 or newer, or "
                                     "use --target cpu");
     Api loaded{};
-    std::string missing;
-    auto find = [&](auto &function, const char *name) {
-      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
-      if (!function && missing.empty())
-        missing = name;
-    };
+    Symbols find{library, {}};
     find(loaded.Init, "cuInit");
     find(loaded.GetErrorString, "cuGetErrorString");
     find(loaded.DeviceGetCount, "cuDeviceGetCount");
@@ -62,9 +58,9 @@ absl::StatusOr<const cuda_driver::Api *> cuda_driver::LoadDriver() {
     find(loaded.FunctionSetAttribute, "cuFuncSetAttribute");
     find(loaded.LaunchKernel, "cuLaunchKernelEx");
     find(loaded.TensorMapEncodeTiled, "cuTensorMapEncodeTiled");
-    if (!missing.empty())
+    if (!find.missing.empty())
       return absl::UnavailableError(
-          fmt::format("the NVIDIA driver has no {}; install driver 580 or newer, or use --target cpu", missing));
+          fmt::format("the NVIDIA driver has no {}; install driver 580 or newer, or use --target cpu", find.missing));
     return loaded;
   }();
   if (!api.ok())

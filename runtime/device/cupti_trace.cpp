@@ -2,6 +2,7 @@
 // that building needs no CUDA header. Records are those of CUpti_ActivityKernel6 to 10 (CUPTI 11.2 to 13): later ones
 // append fields to earlier ones.
 #include "runtime/device/kernel_trace.h"
+#include "runtime/device/symbols.h"
 
 #include "fmt/format.h"
 
@@ -159,12 +160,7 @@ absl::Status Load(const std::string &path) {
       continue;
     }
     Api loaded{};
-    std::string missing;
-    auto find = [&](auto &function, const char *name) {
-      function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
-      if (!function && missing.empty())
-        missing = name;
-    };
+    Symbols find{library, {}};
     find(loaded.get_version, "cuptiGetVersion");
     find(loaded.get_result_string, "cuptiGetResultString");
     find(loaded.get_timestamp, "cuptiGetTimestamp");
@@ -175,9 +171,10 @@ absl::Status Load(const std::string &path) {
     find(loaded.activity_get_next_record, "cuptiActivityGetNextRecord");
     find(loaded.activity_get_num_dropped_records, "cuptiActivityGetNumDroppedRecords");
     uint32_t version = 0;
-    if (!missing.empty() || loaded.get_version(&version) != 0 || version < kOldestVersion) {
-      reason = missing.empty() ? fmt::format("{} has version {}, expected at least {}", file, version, kOldestVersion)
-                               : fmt::format("{} has no {}", file, missing);
+    if (!find.missing.empty() || loaded.get_version(&version) != 0 || version < kOldestVersion) {
+      reason = find.missing.empty()
+                   ? fmt::format("{} has version {}, expected at least {}", file, version, kOldestVersion)
+                   : fmt::format("{} has no {}", file, find.missing);
       continue;
     }
     api = loaded;

@@ -1,0 +1,24 @@
+// Functions of a library that was loaded while running.
+#ifndef INLAY_RUNTIME_DEVICE_SYMBOLS_H_
+#define INLAY_RUNTIME_DEVICE_SYMBOLS_H_
+
+#include <dlfcn.h>
+#include <string>
+
+namespace inlay {
+
+// Sets function pointers by name and keeps the first name that the library has not.
+struct Symbols {
+  void *library;
+  std::string missing;
+
+  template <typename Function> void operator()(Function &function, const char *name) {
+    function = reinterpret_cast<Function>(dlsym(library, name));
+    if (!function && missing.empty())
+      missing = name;
+  }
+};
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_DEVICE_SYMBOLS_H_
