@@ -2,12 +2,11 @@
 
 #include "codegen/tile_to_cuda/LinearOperands.h"
 
+#include "passes/tile/LinearConfig.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace inlay;
-
-constexpr int64_t kAtomBytes = 1024, kAtomColumns = 64, kGroupRows = 8;
 
 LogicalResult inlay::requirePackedWeights(tile::ProgramOp program, MainLoop &loop, StringRef family) {
   auto weights = cast<BlockArgument>(loop.weight.getView());

@@ -16,7 +16,7 @@ using namespace mlir;
 using namespace inlay;
 
 namespace {
-constexpr int64_t kAtomBytes = 1024, kAtomColumns = 64, kGroupRows = 8, kWarpgroup = 128;
+constexpr int64_t kWarpgroup = 128;
 constexpr int64_t kBlocksAtOnce = 4; // of 8 columns, whose epilogue reads are under way together
 
 class GemmLowering {

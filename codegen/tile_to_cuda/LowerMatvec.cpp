@@ -18,7 +18,7 @@ using namespace mlir;
 using namespace inlay;
 
 namespace {
-constexpr int64_t kAtomBytes = 1024, kAtomColumns = 64, kGroupRows = 8, kRowBytes = 128;
+constexpr int64_t kRowBytes = 128; // of an atom
 
 class MatvecLowering {
 public:

@@ -75,7 +75,6 @@ SwapAbConfig SwapAbConfig::from(DictionaryAttr attribute) { return read(attribut
 /// Two blocks of under half a multiprocessor each: while one waits for its predecessor, the other's ring keeps memory
 /// busy (peers/decode_chain.cu: one slot .89 of read, two .93, three .89).
 constexpr int64_t kSlots = 2;
-constexpr int64_t kAtomBytes = 1024, kAtomColumns = 64, kGroupRows = 8;
 
 int64_t MatvecConfig::rowRegisters(const LinearShape &shape) const {
   return llvm::divideCeil(llvm::divideCeil(shape.k, kAtomColumns * chunkAtoms), warps) * 4;

@@ -17,6 +17,10 @@ namespace inlay {
 /// Name of the attribute of a program, a dictionary of integers.
 constexpr llvm::StringLiteral kConfigAttr = "config";
 
+/// Weights packed as `atom_8x64`: groups of 8 rows, each a run of atoms of 64 columns of 16 bits, swizzled by 128
+/// bytes.
+inline constexpr int64_t kGroupRows = 8, kAtomColumns = 64, kAtomBytes = 1024;
+
 /// What the choice depends on.
 struct LinearShape {
   int64_t columns = 0;   // N
