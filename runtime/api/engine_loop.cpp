@@ -1,0 +1,371 @@
+#include "runtime/api/engine_loop.h"
+
+#include "runtime/api/engine_stats.h"
+
+#include "fmt/format.h"
+
+#include <algorithm>
+
+namespace inlay {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double Seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
+
+// So many steps in a row, in which each sequence failed also by itself, are the device's failure and not a request's.
+constexpr int kFailuresOfADevice = 3;
+
+SchedulerLimits LimitsOf(const MemoryPlan &memory, const EngineOptions &options) {
+  return {.sequences = memory.max_num_seqs,
+          .tokens = memory.max_num_batched_tokens,
+          .pages = memory.total_pages,
+          .page_size = memory.page_size,
+          .drafts = options.num_speculative_tokens};
+}
+
+} // namespace
+
+// On the cpu a step has run when it was launched: planning ahead would only delay its tokens. Guesses go on from tokens
+// that the host knows.
+EngineLoop::EngineLoop(std::unique_ptr<LoadedModel> model, const EngineOptions &options, bool checks_invariants)
+    : options_(options), checks_invariants_(checks_invariants),
+      plans_ahead_(options.async_scheduling.value_or(!model->is_cpu() && options.num_speculative_tokens == 0)),
+      model_(std::move(model)), runner_(*model_, options_), scheduler_(LimitsOf(model_->memory(), options)) {
+  const MemoryPlan &memory = model_->memory();
+  PrepareHistograms(stats_);
+  stats_.target = memory.target;
+  stats_.device = memory.device;
+  stats_.weights_seconds = model_->weights_seconds();
+  stats_.weights_bytes = memory.weights_bytes;
+  stats_.workspace_bytes = memory.workspace_bytes;
+  stats_.kv_cache_bytes = memory.kv_cache_bytes;
+  stats_.kv_cache_tokens = memory.kv_cache_tokens;
+  stats_.max_model_len = memory.max_model_len;
+  stats_.max_num_seqs = memory.max_num_seqs;
+  stats_.max_num_batched_tokens = memory.max_num_batched_tokens;
+  stats_.total_pages = stats_.free_pages = memory.total_pages;
+}
+
+absl::Status EngineLoop::Prepare() { return runner_.Prepare(); }
+
+// --- From any thread --------------------------------------------------------
+
+EngineStats EngineLoop::Stats() const {
+  std::lock_guard lock(mutex_);
+  EngineStats stats = stats_;
+  stats.health = failure_;
+  return stats;
+}
+
+absl::Status EngineLoop::Add(std::shared_ptr<ActiveRequest> request) {
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_ || draining_)
+      return absl::UnavailableError("the engine shuts down and takes no more requests");
+    if (!failure_.ok())
+      return failure_;
+    if (options_.max_waiting > 0 && stats_.waiting >= options_.max_waiting)
+      return absl::ResourceExhaustedError(
+          fmt::format("{} sequences wait, as many as may (--max-waiting); try again later", stats_.waiting));
+    stats_.waiting += static_cast<int32_t>(request->sequences().size());
+    submitted_.push_back(std::move(request));
+  }
+  wake_.notify_all();
+  return absl::OkStatus();
+}
+
+absl::Status EngineLoop::Drain(Clock::time_point deadline) {
+  std::unique_lock lock(mutex_);
+  draining_ = true;
+  bool is_idle =
+      idle_.wait_until(lock, deadline, [&] { return submitted_.empty() && stats_.running + stats_.waiting == 0; });
+  return is_idle
+             ? absl::OkStatus()
+             : absl::DeadlineExceededError("requests were left at the deadline of the shutdown; they were cancelled");
+}
+
+void EngineLoop::Stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+}
+
+// --- The engine's thread ----------------------------------------------------
+
+void EngineLoop::Run() {
+  while (true) {
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [&] { return stopping_ || !submitted_.empty() || !requests_.empty() || in_flight_; });
+      if (stopping_)
+        break;
+    }
+    TakeIn();
+    EndEarly();
+    absl::Status status = Step();
+    if (status.ok() && checks_invariants_)
+      status = scheduler_.CheckInvariants();
+    if (!status.ok())
+      FailAll(status);
+    Retire();
+    UpdateStats();
+  }
+  if (in_flight_)
+    Collect();
+  FailAll(absl::CancelledError("the engine was shut down"));
+  Retire();
+  UpdateStats();
+}
+
+void EngineLoop::TakeIn() {
+  std::vector<std::shared_ptr<ActiveRequest>> submitted;
+  {
+    std::lock_guard lock(mutex_);
+    submitted.swap(submitted_);
+  }
+  for (std::shared_ptr<ActiveRequest> &request : submitted) {
+    for (const auto &sequence : request->sequences())
+      scheduler_.Add(sequence.get());
+    requests_.emplace(request.get(), std::move(request));
+  }
+}
+
+// Ends requests that were cancelled or are late.
+void EngineLoop::EndEarly() {
+  Clock::time_point now = Clock::now();
+  for (const auto &[request, owner] : requests_)
+    if (request->is_cancelled())
+      request->Finish(FinishReason::kCancelled);
+    else if (request->deadline() && now >= *request->deadline())
+      request->Finish(FinishReason::kError, absl::DeadlineExceededError("the request's deadline has passed"));
+  Retire();
+}
+
+bool EngineLoop::NeedsLogits(const StepPlan &plan) const {
+  return options_.return_logits || std::ranges::any_of(plan.rows, [](const ScheduledRows &part) {
+           return static_cast<const ActiveSequence *>(part.sequence)->request->needs_logits();
+         });
+}
+
+// Launches the next step, then takes the tokens of the one before it, which ran while this one was planned.
+absl::Status EngineLoop::Step() {
+  bool needs_tokens = !plans_ahead_ || std::ranges::any_of(scheduler_.running(), &Sequence::has_penalties);
+  if (in_flight_ && needs_tokens)
+    Collect();
+  StepPlan plan = scheduler_.Plan(in_flight_.has_value());
+  if (plan.must_wait) {
+    Collect();
+    plan = scheduler_.Plan(false);
+  }
+  if (plan.rows.empty()) {
+    bool had_step = in_flight_.has_value();
+    if (had_step)
+      Collect();
+    else if (!scheduler_.running().empty() || !scheduler_.waiting().empty())
+      return absl::InternalError(fmt::format("no step can be planned for {} running and {} waiting sequences",
+                                             scheduler_.running().size(), scheduler_.waiting().size()));
+    return absl::OkStatus();
+  }
+  // Before anybody hears of the step: who is told that a request runs sees that it does not wait.
+  UpdateStats();
+  for (const Sequence *sequence : plan.admitted)
+    static_cast<const ActiveSequence *>(sequence)->request->Scheduled(sequence->cached);
+  absl::StatusOr<LaunchedStep> step = runner_.Launch(plan, NeedsLogits(plan));
+  if (!step.ok()) {
+    if (in_flight_)
+      Collect();
+    Isolate(plan, step.status());
+    return failure_;
+  }
+  scheduler_.Launched(step->plan.rows);
+  std::optional<LaunchedStep> before = std::move(in_flight_);
+  in_flight_ = *std::move(step);
+  ++launched_;
+  if (before) {
+    absl::StatusOr<StepResult> result = runner_.Collect(*before);
+    if (result.ok()) {
+      TakeTokens(*before, *result);
+    } else {
+      // The step after it went on from what it did not do.
+      (void)runner_.Collect(*in_flight_);
+      scheduler_.RollBack(in_flight_->plan);
+      in_flight_.reset();
+      Isolate(before->plan, result.status());
+    }
+  }
+  if (!plans_ahead_ && in_flight_)
+    Collect();
+  return failure_;
+}
+
+// Waits for the step on its way.
+void EngineLoop::Collect() {
+  LaunchedStep step = *std::move(in_flight_);
+  in_flight_.reset();
+  absl::StatusOr<StepResult> result = runner_.Collect(step);
+  if (result.ok())
+    TakeTokens(step, *result);
+  else
+    Isolate(step.plan, result.status());
+}
+
+// A step failed: nothing of it counts. Each of its sequences runs by itself, and those that fail again end.
+void EngineLoop::Isolate(const StepPlan &failed, const absl::Status &status) {
+  scheduler_.RollBack(failed);
+  size_t tried = 0, failures = 0;
+  for (const ScheduledRows &part : failed.rows) {
+    auto *sequence = static_cast<ActiveSequence *>(part.sequence);
+    if (sequence->request->is_done() || std::ranges::find(scheduler_.running(), sequence) == scheduler_.running().end())
+      continue;
+    StepPlan plan = scheduler_.PlanAlone(sequence);
+    if (plan.rows.empty())
+      continue;
+    ++tried;
+    absl::StatusOr<LaunchedStep> step = runner_.Launch(plan, NeedsLogits(plan));
+    absl::Status alone = step.status();
+    if (step.ok()) {
+      scheduler_.Launched(step->plan.rows);
+      absl::StatusOr<StepResult> result = runner_.Collect(*step);
+      alone = result.status();
+      if (result.ok())
+        TakeTokens(*step, *result);
+    }
+    if (alone.ok())
+      continue;
+    ++failures;
+    scheduler_.RollBack(plan);
+    sequence->request->Finish(FinishReason::kError, alone);
+  }
+  failures_ = tried > 0 && failures == tried ? failures_ + 1 : 0;
+  Retire();
+  if (failures_ >= kFailuresOfADevice) {
+    std::lock_guard lock(mutex_);
+    failure_ = status;
+  }
+}
+
+void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) {
+  Clock::time_point now = Clock::now();
+  scheduler_.Done(step.plan.rows);
+  auto vocabulary = static_cast<size_t>(model_->model().vocab_size());
+  size_t taken = 0;
+  int64_t prompt_tokens = 0, generated = 0, drafted = 0, accepted = 0;
+  std::vector<ActiveRequest *> touched;
+  std::vector<double> first_times, gaps;
+  for (size_t i = 0; i < step.plan.rows.size(); ++i) {
+    const ScheduledRows &part = step.plan.rows[i];
+    auto &sequence = *static_cast<ActiveSequence *>(part.sequence);
+    ActiveRequest &request = *sequence.request;
+    prompt_tokens += std::max(0, std::min(sequence.prompt_size, part.certain_end()) - part.first);
+    if (!step.wants_token[i])
+      continue;
+    size_t row = taken;
+    taken += 1 + static_cast<size_t>(part.drafts);
+    // It ended while this step was on its way.
+    if (sequence.finished != FinishReason::kNone || request.is_done())
+      continue;
+    --sequence.pending;
+    drafted += part.drafts;
+    // Each guess that was right makes the row after it count.
+    for (int32_t right = 0;; ++right, ++row, ++accepted, ++sequence.computed) {
+      std::span<const float> logits;
+      if (step.has_logits)
+        logits = result.logits.subspan(row * vocabulary, vocabulary);
+      request.TakeToken(sequence, result.tokens[row], logits, options_.return_logits, model_->text().eos_ids, now);
+      ++generated;
+      if (sequence.finished != FinishReason::kNone || right == part.drafts ||
+          result.tokens[row] != sequence.drafts[static_cast<size_t>(right)])
+        break;
+    }
+    if (!request.last_token_time)
+      first_times.push_back(Seconds(now - request.timings().queued));
+    else if (*request.last_token_time != now)
+      gaps.push_back(Seconds(now - *request.last_token_time));
+    if (request.last_token_time != now)
+      touched.push_back(&request);
+    request.last_token_time = now;
+    if (sequence.finished != FinishReason::kNone)
+      scheduler_.Remove(&sequence);
+  }
+  failures_ = 0;
+  {
+    std::lock_guard lock(mutex_);
+    ++stats_.steps;
+    stats_.prompt_tokens += prompt_tokens;
+    stats_.generation_tokens += generated;
+    stats_.draft_tokens += drafted;
+    stats_.accepted_draft_tokens += accepted;
+    Observe(stats_.step_tokens, step.tokens);
+    for (double seconds : first_times)
+      Observe(stats_.time_to_first_token, seconds);
+    for (double seconds : gaps)
+      Observe(stats_.inter_token_latency, seconds);
+  }
+  for (ActiveRequest *request : touched)
+    request->Notify();
+}
+
+// Lets go of requests that ended. Those that a step on its way may have rows of are kept until it is done.
+void EngineLoop::Retire() {
+  while (!ended_.empty() && (!in_flight_ || ended_.front().first < launched_))
+    ended_.pop_front();
+  std::erase_if(requests_, [&](auto &entry) {
+    ActiveRequest &request = *entry.first;
+    if (!request.is_done())
+      return false;
+    for (const auto &sequence : request.sequences())
+      scheduler_.Remove(sequence.get());
+    Count(request);
+    ended_.emplace_back(launched_, std::move(entry.second));
+    return true;
+  });
+}
+
+void EngineLoop::Count(ActiveRequest &request) {
+  RequestTimings timings = request.timings();
+  FinishReason reason = request.finish_reason(0);
+  std::lock_guard lock(mutex_);
+  stats_.finished_stop += reason == FinishReason::kStop;
+  stats_.finished_length += reason == FinishReason::kLength;
+  stats_.finished_cancelled += reason == FinishReason::kCancelled;
+  stats_.finished_error += reason == FinishReason::kError;
+  if (timings.finished)
+    Observe(stats_.e2e_latency, Seconds(*timings.finished - timings.queued));
+  if (timings.scheduled)
+    Observe(stats_.queue_time, Seconds(*timings.scheduled - timings.queued));
+}
+
+void EngineLoop::UpdateStats() {
+  std::lock_guard lock(mutex_);
+  stats_.running = static_cast<int32_t>(scheduler_.running().size());
+  stats_.waiting = static_cast<int32_t>(scheduler_.waiting().size());
+  for (const std::shared_ptr<ActiveRequest> &request : submitted_)
+    stats_.waiting += static_cast<int32_t>(request->sequences().size());
+  stats_.free_pages = scheduler_.pool().free();
+  stats_.cached_pages = scheduler_.pool().cached();
+  stats_.preemptions = scheduler_.preemptions();
+  stats_.prefix_cache_queries = scheduler_.cache_queries();
+  stats_.prefix_cache_hits = scheduler_.cache_hits();
+  if (stats_.running + stats_.waiting == 0)
+    idle_.notify_all();
+}
+
+// Nothing runs any more.
+void EngineLoop::FailAll(const absl::Status &status) {
+  std::vector<std::shared_ptr<ActiveRequest>> submitted;
+  {
+    std::lock_guard lock(mutex_);
+    submitted.swap(submitted_);
+    if (failure_.ok())
+      failure_ = status;
+  }
+  for (const std::shared_ptr<ActiveRequest> &request : submitted)
+    request->Finish(FinishReason::kError, status);
+  for (const auto &[request, owner] : requests_)
+    request->Finish(FinishReason::kError, status);
+}
+
+} // namespace inlay

@@ -1,0 +1,67 @@
+// The engine's thread: admits requests, launches steps and hands out tokens. What other threads may call is said.
+#ifndef INLAY_RUNTIME_API_ENGINE_LOOP_H_
+#define INLAY_RUNTIME_API_ENGINE_LOOP_H_
+
+#include "runtime/api/active_request.h"
+#include "runtime/api/step_runner.h"
+
+#include <deque>
+#include <unordered_map>
+
+namespace inlay {
+
+class EngineLoop {
+public:
+  EngineLoop(std::unique_ptr<LoadedModel> model, const EngineOptions &options, bool checks_invariants);
+
+  // Before all else.
+  absl::Status Prepare();
+  // Until Stop(), on the engine's thread.
+  void Run();
+
+  // From any thread.
+  LoadedModel &model() const { return *model_; }
+  absl::Status Add(std::shared_ptr<ActiveRequest> request);
+  EngineStats Stats() const;
+  // Takes no more requests; DeadlineExceeded if some were left at the deadline.
+  absl::Status Drain(std::chrono::steady_clock::time_point deadline);
+  void Stop();
+
+private:
+  void TakeIn();
+  void EndEarly();
+  absl::Status Step();
+  void Collect();
+  void Isolate(const StepPlan &plan, const absl::Status &status);
+  void TakeTokens(const LaunchedStep &step, const StepResult &result);
+  void Retire();
+  void Count(ActiveRequest &request);
+  void UpdateStats();
+  void FailAll(const absl::Status &status);
+  bool NeedsLogits(const StepPlan &plan) const;
+
+  const EngineOptions options_;
+  const bool checks_invariants_, plans_ahead_;
+  std::unique_ptr<LoadedModel> model_;
+  StepRunner runner_;
+  Scheduler scheduler_;
+
+  // The engine thread's.
+  std::unordered_map<ActiveRequest *, std::shared_ptr<ActiveRequest>> requests_; // all that have not ended
+  // Those that ended, with the steps launched before: a step on its way may have rows of them.
+  std::deque<std::pair<int64_t, std::shared_ptr<ActiveRequest>>> ended_;
+  int64_t launched_ = 0; // steps
+  std::optional<LaunchedStep> in_flight_;
+  int failures_ = 0; // in a row
+
+  mutable std::mutex mutex_; // of what follows
+  std::condition_variable wake_, idle_;
+  std::vector<std::shared_ptr<ActiveRequest>> submitted_;
+  EngineStats stats_;
+  bool stopping_ = false, draining_ = false;
+  absl::Status failure_; // after which nothing more runs
+};
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_API_ENGINE_LOOP_H_
