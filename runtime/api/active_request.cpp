@@ -156,7 +156,7 @@ void ActiveRequest::TakeToken(ActiveSequence &sequence, int32_t token, std::span
   if (all_done && is_best_of())
     HandOutBest();
   std::lock_guard lock(mutex_);
-  if (all_done) {
+  if (all_done && !done_) {
     timings_.finished = now;
     done_ = true;
   }
@@ -164,6 +164,8 @@ void ActiveRequest::TakeToken(ActiveSequence &sequence, int32_t token, std::span
 
 void ActiveRequest::HandOut(Piece piece, FinishReason finished) {
   std::lock_guard lock(mutex_);
+  if (done_) // by another thread: the watchdog
+    return;
   finished_[static_cast<size_t>(piece.index)] = finished;
   if (!timings_.first_token)
     timings_.first_token = piece.time;

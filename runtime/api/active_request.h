@@ -54,7 +54,8 @@ public:
   const SamplingParams &sampling() const { return sampling_; }
   std::optional<Clock::time_point> deadline() const { return deadline_; }
   bool is_cancelled() const { return cancelled_; }
-  bool is_counted = false; // in the statistics of ended requests
+  int64_t number = 0;                  // in the order of submission
+  std::atomic<bool> is_counted{false}; // in the statistics of ended requests
   std::optional<Clock::time_point> last_token_time;
 
   // For the handle.

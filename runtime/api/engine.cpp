@@ -55,10 +55,12 @@ absl::Status CheckOptions(const EngineOptions &options) {
   if (options.num_speculative_tokens > 0 && options.async_scheduling.value_or(false))
     return absl::InvalidArgumentError("--num-speculative-tokens guesses from tokens that --async-scheduling does not "
                                       "wait for; leave one of them out");
+  if (!(options.watchdog_seconds >= 0 && options.watchdog_seconds <= 1e6))
+    return absl::InvalidArgumentError(
+        fmt::format("--watchdog-seconds is {}, expected 0 (no limit) to 1000000", options.watchdog_seconds));
   if (options.max_waiting < 0)
     return absl::InvalidArgumentError(fmt::format("--max-waiting is {}, expected 0 or more", options.max_waiting));
   for (auto [is_set, flag] : {std::pair{options.preemption_mode == "swap", "--preemption-mode swap"},
-                              {options.watchdog_seconds > 0, "--watchdog-seconds"},
                               {!options.trace_path.empty(), "--trace-path"}})
     if (is_set)
       return absl::UnimplementedError(fmt::format("{} is not supported yet; leave it out", flag));
@@ -87,7 +89,11 @@ EngineImpl::~EngineImpl() {
   if (!thread_.joinable())
     return;
   loop_->Stop();
-  thread_.join();
+  // A thread that hangs in the device keeps what it may still touch.
+  if (loop_->WaitForEnd())
+    thread_.join();
+  else
+    thread_.detach();
 }
 
 EngineStats EngineImpl::Stats() const {

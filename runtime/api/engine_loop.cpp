@@ -5,6 +5,7 @@
 #include "fmt/format.h"
 
 #include <algorithm>
+#include <cstdio>
 
 namespace inlay {
 namespace {
@@ -15,6 +16,8 @@ double Seconds(Clock::duration time) { return std::chrono::duration<double>(time
 
 // So many steps in a row, in which each sequence failed also by itself, are the device's failure and not a request's.
 constexpr int kFailuresOfADevice = 3;
+// How long a device that did not answer has to answer after all before it is left alone.
+constexpr std::chrono::seconds kLastWait{1};
 
 SchedulerLimits LimitsOf(const MemoryPlan &memory, const EngineOptions &options) {
   return {.sequences = memory.max_num_seqs,
@@ -45,6 +48,9 @@ EngineLoop::EngineLoop(std::unique_ptr<LoadedModel> model, const EngineOptions &
   stats_.max_num_seqs = memory.max_num_seqs;
   stats_.max_num_batched_tokens = memory.max_num_batched_tokens;
   stats_.total_pages = stats_.free_pages = memory.total_pages;
+  if (options.watchdog_seconds > 0)
+    watchdog_ = std::make_unique<Watchdog>(options.watchdog_seconds,
+                                           [this](const StepState &state, double seconds) { OnStuck(state, seconds); });
 }
 
 absl::Status EngineLoop::Prepare() { return runner_.Prepare(); }
@@ -69,6 +75,7 @@ absl::Status EngineLoop::Add(std::shared_ptr<ActiveRequest> request) {
       return absl::ResourceExhaustedError(
           fmt::format("{} sequences wait, as many as may (--max-waiting); try again later", stats_.waiting));
     stats_.waiting += static_cast<int32_t>(request->sequences().size());
+    request->number = ++submissions_;
     submitted_.push_back(std::move(request));
   }
   wake_.notify_all();
@@ -91,6 +98,17 @@ void EngineLoop::Stop() {
     stopping_ = true;
   }
   wake_.notify_all();
+}
+
+bool EngineLoop::WaitForEnd() {
+  std::unique_lock lock(mutex_);
+  ended_or_stuck_.wait(lock, [&] { return has_ended_ || is_stuck_; });
+  return ended_or_stuck_.wait_for(lock, kLastWait, [&] { return has_ended_; });
+}
+
+absl::Status EngineLoop::Failure() const {
+  std::lock_guard lock(mutex_);
+  return failure_;
 }
 
 // --- The engine's thread ----------------------------------------------------
@@ -118,19 +136,19 @@ void EngineLoop::Run() {
   FailAll(absl::CancelledError("the engine was shut down"));
   Retire();
   UpdateStats();
+  std::lock_guard lock(mutex_);
+  has_ended_ = true;
+  ended_or_stuck_.notify_all();
 }
 
 void EngineLoop::TakeIn() {
-  std::vector<std::shared_ptr<ActiveRequest>> submitted;
-  {
-    std::lock_guard lock(mutex_);
-    submitted.swap(submitted_);
-  }
-  for (std::shared_ptr<ActiveRequest> &request : submitted) {
+  std::lock_guard lock(mutex_);
+  for (std::shared_ptr<ActiveRequest> &request : submitted_) {
     for (const auto &sequence : request->sequences())
       scheduler_.Add(sequence.get());
     requests_.emplace(request.get(), std::move(request));
   }
+  submitted_.clear();
 }
 
 // Ends requests that were cancelled or are late.
@@ -148,6 +166,42 @@ bool EngineLoop::NeedsLogits(const StepPlan &plan) const {
   return options_.return_logits || std::ranges::any_of(plan.rows, [](const ScheduledRows &part) {
            return static_cast<const ActiveSequence *>(part.sequence)->request->needs_logits();
          });
+}
+
+// What the device is asked for while it may not answer.
+void EngineLoop::Watch(const char *phase, const StepPlan &plan) {
+  StepState state;
+  state.phase = phase;
+  state.step = launched_;
+  for (const ScheduledRows &part : plan.rows) {
+    const auto &sequence = *static_cast<const ActiveSequence *>(part.sequence);
+    state.parts.push_back({sequence.request->number, sequence.index, sequence.prompt_size, sequence.length(),
+                           sequence.computed, static_cast<int32_t>(sequence.pages.size()), part.first, part.count,
+                           part.drafts});
+  }
+  state.running = static_cast<int32_t>(scheduler_.running().size());
+  state.waiting = static_cast<int32_t>(scheduler_.waiting().size());
+  state.free_pages = scheduler_.pool().free();
+  state.total_pages = scheduler_.pool().total();
+  watchdog_->Begin(std::move(state));
+}
+
+absl::StatusOr<LaunchedStep> EngineLoop::Launch(const StepPlan &plan) {
+  if (watchdog_)
+    Watch("launch", plan);
+  absl::StatusOr<LaunchedStep> step = runner_.Launch(plan, NeedsLogits(plan));
+  if (watchdog_)
+    watchdog_->End();
+  return step;
+}
+
+absl::StatusOr<StepResult> EngineLoop::Wait(const LaunchedStep &step) {
+  if (watchdog_)
+    Watch("wait", step.plan);
+  absl::StatusOr<StepResult> result = runner_.Collect(step);
+  if (watchdog_)
+    watchdog_->End();
+  return result;
 }
 
 // Launches the next step, then takes the tokens of the one before it, which ran while this one was planned.
@@ -173,24 +227,24 @@ absl::Status EngineLoop::Step() {
   UpdateStats();
   for (const Sequence *sequence : plan.admitted)
     static_cast<const ActiveSequence *>(sequence)->request->Scheduled(sequence->cached);
-  absl::StatusOr<LaunchedStep> step = runner_.Launch(plan, NeedsLogits(plan));
+  absl::StatusOr<LaunchedStep> step = Launch(plan);
   if (!step.ok()) {
     if (in_flight_)
       Collect();
     Isolate(plan, step.status());
-    return failure_;
+    return Failure();
   }
   scheduler_.Launched(step->plan.rows);
   std::optional<LaunchedStep> before = std::move(in_flight_);
   in_flight_ = *std::move(step);
   ++launched_;
   if (before) {
-    absl::StatusOr<StepResult> result = runner_.Collect(*before);
+    absl::StatusOr<StepResult> result = Wait(*before);
     if (result.ok()) {
       TakeTokens(*before, *result);
     } else {
       // The step after it went on from what it did not do.
-      (void)runner_.Collect(*in_flight_);
+      (void)Wait(*in_flight_);
       scheduler_.RollBack(in_flight_->plan);
       in_flight_.reset();
       Isolate(before->plan, result.status());
@@ -198,14 +252,14 @@ absl::Status EngineLoop::Step() {
   }
   if (!plans_ahead_ && in_flight_)
     Collect();
-  return failure_;
+  return Failure();
 }
 
 // Waits for the step on its way.
 void EngineLoop::Collect() {
   LaunchedStep step = *std::move(in_flight_);
   in_flight_.reset();
-  absl::StatusOr<StepResult> result = runner_.Collect(step);
+  absl::StatusOr<StepResult> result = Wait(step);
   if (result.ok())
     TakeTokens(step, *result);
   else
@@ -224,11 +278,11 @@ void EngineLoop::Isolate(const StepPlan &failed, const absl::Status &status) {
     if (plan.rows.empty())
       continue;
     ++tried;
-    absl::StatusOr<LaunchedStep> step = runner_.Launch(plan, NeedsLogits(plan));
+    absl::StatusOr<LaunchedStep> step = Launch(plan);
     absl::Status alone = step.status();
     if (step.ok()) {
       scheduler_.Launched(step->plan.rows);
-      absl::StatusOr<StepResult> result = runner_.Collect(*step);
+      absl::StatusOr<StepResult> result = Wait(*step);
       alone = result.status();
       if (result.ok())
         TakeTokens(*step, *result);
@@ -312,19 +366,26 @@ void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) 
 void EngineLoop::Retire() {
   while (!ended_.empty() && (!in_flight_ || ended_.front().first < launched_))
     ended_.pop_front();
-  std::erase_if(requests_, [&](auto &entry) {
-    ActiveRequest &request = *entry.first;
-    if (!request.is_done())
-      return false;
-    for (const auto &sequence : request.sequences())
+  std::vector<std::shared_ptr<ActiveRequest>> done;
+  for (const auto &[request, owner] : requests_)
+    if (request->is_done())
+      done.push_back(owner);
+  if (done.empty())
+    return;
+  for (std::shared_ptr<ActiveRequest> &request : done) {
+    for (const auto &sequence : request->sequences())
       scheduler_.Remove(sequence.get());
-    Count(request);
-    ended_.emplace_back(launched_, std::move(entry.second));
-    return true;
-  });
+    Count(*request);
+    ended_.emplace_back(launched_, request);
+  }
+  std::lock_guard lock(mutex_);
+  for (const std::shared_ptr<ActiveRequest> &request : done)
+    requests_.erase(request.get());
 }
 
 void EngineLoop::Count(ActiveRequest &request) {
+  if (request.is_counted.exchange(true))
+    return;
   RequestTimings timings = request.timings();
   FinishReason reason = request.finish_reason(0);
   std::lock_guard lock(mutex_);
@@ -366,6 +427,35 @@ void EngineLoop::FailAll(const absl::Status &status) {
     request->Finish(FinishReason::kError, status);
   for (const auto &[request, owner] : requests_)
     request->Finish(FinishReason::kError, status);
+}
+
+// The engine's thread hangs in the device: its requests end here, and it takes no more.
+void EngineLoop::OnStuck(const StepState &state, double seconds) {
+  int64_t rows = 0;
+  for (const StepState::Part &part : state.parts)
+    rows += part.rows;
+  absl::Status status = absl::UnavailableError(
+      fmt::format("the device does not answer: step {} ({} of {} sequences, {} rows) has not ended after {:.1f} s "
+                  "(--watchdog-seconds {}); the engine cannot go on, restart the process",
+                  state.step, state.phase, state.parts.size(), rows, seconds, options_.watchdog_seconds));
+  fmt::print(stderr, "inlay: {}\n{}\n", std::string(status.message()), state.Json(seconds));
+  std::vector<std::shared_ptr<ActiveRequest>> requests;
+  {
+    std::lock_guard lock(mutex_);
+    failure_ = status;
+    requests.swap(submitted_);
+    for (const auto &[request, owner] : requests_)
+      requests.push_back(owner);
+  }
+  for (const std::shared_ptr<ActiveRequest> &request : requests) {
+    request->Finish(FinishReason::kError, status);
+    Count(*request);
+  }
+  std::lock_guard lock(mutex_);
+  stats_.running = stats_.waiting = 0;
+  is_stuck_ = true;
+  idle_.notify_all();
+  ended_or_stuck_.notify_all();
 }
 
 } // namespace inlay

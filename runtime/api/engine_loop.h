@@ -4,6 +4,7 @@
 
 #include "runtime/api/active_request.h"
 #include "runtime/api/step_runner.h"
+#include "runtime/api/watchdog.h"
 
 #include <deque>
 #include <unordered_map>
@@ -26,11 +27,16 @@ public:
   // Takes no more requests; DeadlineExceeded if some were left at the deadline.
   absl::Status Drain(std::chrono::steady_clock::time_point deadline);
   void Stop();
+  // After Stop(): false if the thread will not end, because the device does not answer.
+  bool WaitForEnd();
 
 private:
   void TakeIn();
   void EndEarly();
   absl::Status Step();
+  absl::StatusOr<LaunchedStep> Launch(const StepPlan &plan);
+  absl::StatusOr<StepResult> Wait(const LaunchedStep &step);
+  void Watch(const char *phase, const StepPlan &plan);
   void Collect();
   void Isolate(const StepPlan &plan, const absl::Status &status);
   void TakeTokens(const LaunchedStep &step, const StepResult &result);
@@ -38,6 +44,8 @@ private:
   void Count(ActiveRequest &request);
   void UpdateStats();
   void FailAll(const absl::Status &status);
+  void OnStuck(const StepState &state, double seconds); // on the watchdog's thread
+  absl::Status Failure() const;
   bool NeedsLogits(const StepPlan &plan) const;
 
   const EngineOptions options_;
@@ -47,7 +55,8 @@ private:
   Scheduler scheduler_;
 
   // The engine thread's.
-  std::unordered_map<ActiveRequest *, std::shared_ptr<ActiveRequest>> requests_; // all that have not ended
+  // All that have not ended; changed under mutex_, so that the watchdog can end them.
+  std::unordered_map<ActiveRequest *, std::shared_ptr<ActiveRequest>> requests_;
   // Those that ended, with the steps launched before: a step on its way may have rows of them.
   std::deque<std::pair<int64_t, std::shared_ptr<ActiveRequest>>> ended_;
   int64_t launched_ = 0; // steps
@@ -55,11 +64,14 @@ private:
   int failures_ = 0; // in a row
 
   mutable std::mutex mutex_; // of what follows
-  std::condition_variable wake_, idle_;
+  std::condition_variable wake_, idle_, ended_or_stuck_;
   std::vector<std::shared_ptr<ActiveRequest>> submitted_;
   EngineStats stats_;
-  bool stopping_ = false, draining_ = false;
+  int64_t submissions_ = 0;
+  bool stopping_ = false, draining_ = false, is_stuck_ = false, has_ended_ = false;
   absl::Status failure_; // after which nothing more runs
+
+  std::unique_ptr<Watchdog> watchdog_; // or none
 };
 
 } // namespace inlay

@@ -65,6 +65,9 @@ void AddEngineFlags(CLI::App &app, EngineOptions &options) {
   app.add_option("--max-num-batched-tokens", options.max_num_batched_tokens, "Rows of a step, up to the bundle's bound")
       ->group(kGroup);
   app.add_flag("--enforce-eager", options.enforce_eager, "No CUDA graphs")->group(kGroup);
+  app.add_option("--watchdog-seconds", options.watchdog_seconds,
+                 "A step that takes longer ends all requests and turns /health red (0: no limit)")
+      ->group(kGroup);
   app.add_option("--num-speculative-tokens", options.num_speculative_tokens,
                  "Tokens guessed from a sequence's own text and verified in one step (0)")
       ->group(kGroup);
