@@ -60,10 +60,8 @@ absl::Status CheckOptions(const EngineOptions &options) {
         fmt::format("--watchdog-seconds is {}, expected 0 (no limit) to 1000000", options.watchdog_seconds));
   if (options.max_waiting < 0)
     return absl::InvalidArgumentError(fmt::format("--max-waiting is {}, expected 0 or more", options.max_waiting));
-  for (auto [is_set, flag] : {std::pair{options.preemption_mode == "swap", "--preemption-mode swap"},
-                              {!options.trace_path.empty(), "--trace-path"}})
-    if (is_set)
-      return absl::UnimplementedError(fmt::format("{} is not supported yet; leave it out", flag));
+  if (options.preemption_mode == "swap")
+    return absl::UnimplementedError("--preemption-mode swap is not supported yet; leave it out");
   return absl::OkStatus();
 }
 

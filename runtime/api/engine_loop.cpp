@@ -53,7 +53,15 @@ EngineLoop::EngineLoop(std::unique_ptr<LoadedModel> model, const EngineOptions &
                                            [this](const StepState &state, double seconds) { OnStuck(state, seconds); });
 }
 
-absl::Status EngineLoop::Prepare() { return runner_.Prepare(); }
+absl::Status EngineLoop::Prepare() {
+  if (!options_.trace_path.empty()) {
+    absl::StatusOr<std::unique_ptr<SchedulerTrace>> trace = SchedulerTrace::Open(options_.trace_path);
+    if (!trace.ok())
+      return trace.status();
+    trace_ = *std::move(trace);
+  }
+  return runner_.Prepare();
+}
 
 // --- From any thread --------------------------------------------------------
 
@@ -136,6 +144,8 @@ void EngineLoop::Run() {
   FailAll(absl::CancelledError("the engine was shut down"));
   Retire();
   UpdateStats();
+  watchdog_.reset();
+  trace_.reset();
   std::lock_guard lock(mutex_);
   has_ended_ = true;
   ended_or_stuck_.notify_all();
@@ -168,6 +178,27 @@ bool EngineLoop::NeedsLogits(const StepPlan &plan) const {
          });
 }
 
+StepPlan EngineLoop::Plan() {
+  auto plan_step = [&] {
+    HostSpan span(trace_.get(), "plan");
+    return scheduler_.Plan(in_flight_.has_value());
+  };
+  StepPlan plan = plan_step();
+  if (plan.must_wait) {
+    Collect();
+    plan = plan_step();
+  }
+  if (trace_) {
+    Clock::time_point now = Clock::now();
+    for (const Sequence *sequence : plan.preempted)
+      trace_->Preempted(*static_cast<const ActiveSequence *>(sequence), now);
+    for (const Sequence *sequence : plan.admitted)
+      trace_->Admitted(*static_cast<const ActiveSequence *>(sequence), now);
+    trace_->Counters(now, scheduler_.running().size(), scheduler_.waiting().size(), scheduler_.pool().free());
+  }
+  return plan;
+}
+
 // What the device is asked for while it may not answer.
 void EngineLoop::Watch(const char *phase, const StepPlan &plan) {
   StepState state;
@@ -189,7 +220,11 @@ void EngineLoop::Watch(const char *phase, const StepPlan &plan) {
 absl::StatusOr<LaunchedStep> EngineLoop::Launch(const StepPlan &plan) {
   if (watchdog_)
     Watch("launch", plan);
+  HostSpan span(trace_.get(), "launch");
+  Clock::time_point begin = Clock::now();
   absl::StatusOr<LaunchedStep> step = runner_.Launch(plan, NeedsLogits(plan));
+  if (step.ok())
+    step->launched = begin;
   if (watchdog_)
     watchdog_->End();
   return step;
@@ -198,7 +233,10 @@ absl::StatusOr<LaunchedStep> EngineLoop::Launch(const StepPlan &plan) {
 absl::StatusOr<StepResult> EngineLoop::Wait(const LaunchedStep &step) {
   if (watchdog_)
     Watch("wait", step.plan);
+  HostSpan span(trace_.get(), "wait");
   absl::StatusOr<StepResult> result = runner_.Collect(step);
+  if (trace_)
+    trace_->Step(step, steps_done_++, step.launched, Clock::now());
   if (watchdog_)
     watchdog_->End();
   return result;
@@ -209,11 +247,7 @@ absl::Status EngineLoop::Step() {
   bool needs_tokens = !plans_ahead_ || std::ranges::any_of(scheduler_.running(), &Sequence::has_penalties);
   if (in_flight_ && needs_tokens)
     Collect();
-  StepPlan plan = scheduler_.Plan(in_flight_.has_value());
-  if (plan.must_wait) {
-    Collect();
-    plan = scheduler_.Plan(false);
-  }
+  StepPlan plan = Plan();
   if (plan.rows.empty()) {
     bool had_step = in_flight_.has_value();
     if (had_step)
@@ -302,6 +336,7 @@ void EngineLoop::Isolate(const StepPlan &failed, const absl::Status &status) {
 }
 
 void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) {
+  HostSpan span(trace_.get(), "take tokens");
   Clock::time_point now = Clock::now();
   scheduler_.Done(step.plan.rows);
   auto vocabulary = static_cast<size_t>(model_->model().vocab_size());
@@ -376,6 +411,8 @@ void EngineLoop::Retire() {
     for (const auto &sequence : request->sequences())
       scheduler_.Remove(sequence.get());
     Count(*request);
+    if (trace_)
+      trace_->Ended(*request, Clock::now());
     ended_.emplace_back(launched_, request);
   }
   std::lock_guard lock(mutex_);
@@ -439,6 +476,8 @@ void EngineLoop::OnStuck(const StepState &state, double seconds) {
                   "(--watchdog-seconds {}); the engine cannot go on, restart the process",
                   state.step, state.phase, state.parts.size(), rows, seconds, options_.watchdog_seconds));
   fmt::print(stderr, "inlay: {}\n{}\n", std::string(status.message()), state.Json(seconds));
+  if (trace_)
+    trace_->Flush();
   std::vector<std::shared_ptr<ActiveRequest>> requests;
   {
     std::lock_guard lock(mutex_);

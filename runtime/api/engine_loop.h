@@ -3,6 +3,7 @@
 #define INLAY_RUNTIME_API_ENGINE_LOOP_H_
 
 #include "runtime/api/active_request.h"
+#include "runtime/api/scheduler_trace.h"
 #include "runtime/api/step_runner.h"
 #include "runtime/api/watchdog.h"
 
@@ -34,6 +35,7 @@ private:
   void TakeIn();
   void EndEarly();
   absl::Status Step();
+  StepPlan Plan();
   absl::StatusOr<LaunchedStep> Launch(const StepPlan &plan);
   absl::StatusOr<StepResult> Wait(const LaunchedStep &step);
   void Watch(const char *phase, const StepPlan &plan);
@@ -51,6 +53,7 @@ private:
   const EngineOptions options_;
   const bool checks_invariants_, plans_ahead_;
   std::unique_ptr<LoadedModel> model_;
+  std::unique_ptr<SchedulerTrace> trace_; // or none
   StepRunner runner_;
   Scheduler scheduler_;
 
@@ -60,6 +63,7 @@ private:
   // Those that ended, with the steps launched before: a step on its way may have rows of them.
   std::deque<std::pair<int64_t, std::shared_ptr<ActiveRequest>>> ended_;
   int64_t launched_ = 0; // steps
+  int64_t steps_done_ = 0;
   std::optional<LaunchedStep> in_flight_;
   int failures_ = 0; // in a row
 

@@ -147,7 +147,7 @@ struct EngineOptions {
   // The next step is planned while one runs; nothing: on a GPU. What is generated is the same.
   std::optional<bool> async_scheduling;
   double watchdog_seconds = 0; // a step that takes longer fails all requests; 0: no limit
-  std::string trace_path;      // a Chrome trace of the scheduler is written here at shutdown; empty: none
+  std::string trace_path;      // a Chrome trace of the scheduler is written here; empty: none
   bool return_logits = false;  // Piece::logits, for tests
 };
 

@@ -19,6 +19,7 @@ struct LaunchedStep {
   bool has_logits = false;
   size_t slot = 0;
   Mark mark = 0;
+  std::chrono::steady_clock::time_point launched;
 };
 
 // What it gave, in the order of the rows that wanted tokens. Valid until the second launch after it.

@@ -32,8 +32,9 @@ void Scheduler::Remove(Sequence *sequence) {
         other->leader = nullptr;
 }
 
-void Scheduler::Preempt(Sequence *sequence) {
+void Scheduler::Preempt(Sequence *sequence, StepPlan &plan) {
   PutBack(sequence);
+  plan.preempted.push_back(sequence);
   ++preemptions_;
 }
 
@@ -52,7 +53,7 @@ void Scheduler::GiveUpPages(Sequence &sequence) {
 
 // Gives a running sequence pages for `positions`, if need be those of sequences after it that are not in the plan.
 // False if there are not enough: then it has been preempted itself, where it was the last, or it keeps what it has.
-bool Scheduler::MakeRoom(Sequence &sequence, int32_t positions, const StepPlan &plan, bool in_flight, bool *must_wait) {
+bool Scheduler::MakeRoom(Sequence &sequence, int32_t positions, StepPlan &plan, bool in_flight, bool *must_wait) {
   while (static_cast<int32_t>(sequence.pages.size()) < PagesFor(positions)) {
     if (std::optional<int32_t> page = pool_.Take()) {
       sequence.pages.push_back(*page);
@@ -75,7 +76,7 @@ bool Scheduler::MakeRoom(Sequence &sequence, int32_t positions, const StepPlan &
       victim = &sequence;
     if (!victim)
       return false;
-    Preempt(victim);
+    Preempt(victim, plan);
     if (victim == &sequence)
       return false;
   }

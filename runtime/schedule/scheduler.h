@@ -27,6 +27,7 @@ struct StepPlan {
   std::vector<ScheduledRows> rows = {};
   std::vector<PageCopy> copies = {};
   std::vector<Sequence *> admitted = {};
+  std::vector<Sequence *> preempted = {};
   // Nothing was planned: pages have to be taken from sequences of a step on its way. Ask again when it is done.
   bool must_wait = false;
 };
@@ -66,9 +67,9 @@ public:
 
 private:
   int32_t PagesFor(int32_t positions) const { return (positions + limits_.page_size - 1) / limits_.page_size; }
-  bool MakeRoom(Sequence &sequence, int32_t positions, const StepPlan &plan, bool in_flight, bool *must_wait);
+  bool MakeRoom(Sequence &sequence, int32_t positions, StepPlan &plan, bool in_flight, bool *must_wait);
   void AddDrafts(StepPlan &plan, int32_t budget);
-  void Preempt(Sequence *sequence);
+  void Preempt(Sequence *sequence, StepPlan &plan);
   bool Admit(Sequence &sequence, StepPlan &plan);
   void FindPages(Sequence &sequence);
   bool SharePages(Sequence &sequence);

@@ -65,6 +65,8 @@ void AddEngineFlags(CLI::App &app, EngineOptions &options) {
   app.add_option("--max-num-batched-tokens", options.max_num_batched_tokens, "Rows of a step, up to the bundle's bound")
       ->group(kGroup);
   app.add_flag("--enforce-eager", options.enforce_eager, "No CUDA graphs")->group(kGroup);
+  app.add_option("--trace", options.trace_path, "Write what the scheduler does to this file, for Perfetto")
+      ->group(kGroup);
   app.add_option("--watchdog-seconds", options.watchdog_seconds,
                  "A step that takes longer ends all requests and turns /health red (0: no limit)")
       ->group(kGroup);

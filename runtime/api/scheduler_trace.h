@@ -1,0 +1,81 @@
+// What the scheduler did and when, for chrome://tracing or Perfetto; and the same spans of the host for NVTX, where a
+// profiler listens.
+#ifndef INLAY_RUNTIME_API_SCHEDULER_TRACE_H_
+#define INLAY_RUNTIME_API_SCHEDULER_TRACE_H_
+
+#include "runtime/api/active_request.h"
+#include "runtime/api/step_runner.h"
+
+#include <cstdio>
+#include <set>
+#include <unordered_map>
+
+namespace inlay {
+
+// Events are written as they happen, in Chrome's array form, which may end anywhere: a trace of a process that was
+// killed can be read. The engine thread's, but for Flush().
+class SchedulerTrace {
+public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  static absl::StatusOr<std::unique_ptr<SchedulerTrace>> Open(const std::string &path);
+  ~SchedulerTrace();
+
+  // Work of the host.
+  void Host(const char *name, Time begin, Time end);
+  // A step on the device, as the host saw it.
+  void Step(const LaunchedStep &step, int64_t number, Time begin, Time end);
+  void Counters(Time time, size_t running, size_t waiting, int32_t free_pages);
+  // What happens to a sequence, on a row of its own.
+  void Admitted(const ActiveSequence &sequence, Time time);
+  void Preempted(const ActiveSequence &sequence, Time time);
+  void Ended(const ActiveRequest &request, Time time);
+  // From any thread.
+  void Flush();
+
+private:
+  // A row of the picture that a sequence has while it lives.
+  struct Lane {
+    int number = 0;
+    Time since;        // admitted first, or preempted
+    bool waits = true; // since then
+    int64_t steps = 0; // that generated, since `decoding`
+    std::optional<Time> decoding;
+  };
+
+  SchedulerTrace(std::FILE *file, std::string path);
+  Lane &LaneOf(const ActiveSequence &sequence);
+  void EndDecoding(const ActiveSequence &sequence, Lane &lane, Time time);
+  double Micros(Time time) const { return std::chrono::duration<double, std::micro>(time - start_).count(); }
+  void Span(int process, int thread, std::string_view name, Time begin, Time end, std::string_view arguments);
+  void Instant(int thread, std::string_view name, Time time);
+  void Name(int process, int thread, std::string_view name);
+  void Write(const std::string &event);
+
+  std::FILE *file_;
+  const std::string path_;
+  const Time start_ = std::chrono::steady_clock::now();
+  bool has_failed_ = false;
+  Time last_step_end_ = start_;
+  std::unordered_map<const ActiveSequence *, Lane> lanes_;
+  std::set<int> free_lanes_;
+  int next_lane_ = 0;
+};
+
+// From construction to destruction, to the trace (if there is one) and to NVTX.
+class HostSpan {
+public:
+  HostSpan(SchedulerTrace *trace, const char *name);
+  ~HostSpan();
+  HostSpan(const HostSpan &) = delete;
+  HostSpan &operator=(const HostSpan &) = delete;
+
+private:
+  SchedulerTrace *const trace_;
+  const char *const name_;
+  SchedulerTrace::Time begin_;
+};
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_API_SCHEDULER_TRACE_H_
