@@ -43,10 +43,13 @@ static LogicalResult convertEmbedding(GroupOp group, EmbeddingOp op, ProgramBuil
   return success();
 }
 
-/// [gather_rows ->] rms_norm of whole rows.
+/// [gather_rows ->] rms_norm of whole rows. On a GPU a block holds a row of up to 8192 columns in its registers, so
+/// that it waits for memory once.
 static LogicalResult convertNorm(GroupOp group, RmsNormOp norm, ProgramBuilder &b, tile::ProgramOp &result) {
   auto type = cast<RankedTensorType>(norm.getResult().getType());
-  int64_t columns = type.getDimSize(1), step = columnStep(columns, b.getStep().isCpu());
+  int64_t columns = type.getDimSize(1);
+  int64_t step = std::min<int64_t>(b.getStep().isCpu() ? 256 : 8192, llvm::PowerOf2Ceil(columns));
+  bool isHeld = columns <= step;
   Value source = norm.getInput();
   auto gather = source.getDefiningOp<GatherRowsOp>();
   if (gather && gather->getParentOp() == group)
@@ -66,24 +69,38 @@ static LogicalResult convertNorm(GroupOp group, RmsNormOp norm, ProgramBuilder &
     Value inputAt = column ? Value(arith::AddIOp::create(b, at, b.index(column))) : at;
     return b.toF32(gather ? b.gather(input, from, inputAt, step) : b.load(input, ValueRange{row, inputAt}, {1, step}));
   };
-  Value zero = b.full(b.tileType({1}, b.getF32Type()), 0.0);
-  Value sum = b.loop(b.index(0), b.index(columns), step, zero, [&](Value at, ValueRange carried) {
-    Value x = load(at);
+  auto sumOfSquares = [&](Value at, Value x) {
     // Past the end of a row that others share lie other values.
     Value inside =
         b.less(b.add(b.iota(step), b.splat(b.toI32(at), {step})), b.full(b.tileType({step}, b.getI32Type()), columns));
     Value square = b.mul(x, x);
     square = b.select(b.broadcast(inside, 0, 1), square, b.like(square, 0.0));
-    return SmallVector<Value>{b.add(carried[0], b.reduce(Reduction::Add, square, 1))};
-  })[0];
+    return b.reduce(Reduction::Add, square, 1);
+  };
+  Value first = b.index(0), held, sum;
+  if (isHeld) {
+    held = load(first);
+    sum = sumOfSquares(first, held);
+  } else {
+    Value zero = b.full(b.tileType({1}, b.getF32Type()), 0.0);
+    sum = b.loop(first, b.index(columns), step, zero, [&](Value at, ValueRange carried) {
+      return SmallVector<Value>{b.add(carried[0], sumOfSquares(at, load(at)))};
+    })[0];
+  }
   Value mean = b.mul(sum, b.like(sum, 1.0 / static_cast<double>(columns)));
   Value inverse = math::RsqrtOp::create(b, b.add(mean, b.like(mean, norm.getEps().convertToDouble())));
-  b.loop(b.index(0), b.index(columns), step, {}, [&](Value at, ValueRange) {
+  auto write = [&](Value at, Value x) {
     Value scale = b.broadcast(b.toF32(b.load(weight, ValueRange{at}, {step})), 0, 1);
-    Value y = b.mul(b.mul(load(at), b.broadcast(inverse, 1, step)), scale);
+    Value y = b.mul(b.mul(x, b.broadcast(inverse, 1, step)), scale);
     b.store(b.toType(y, type.getElementType()), output, {row, at});
-    return SmallVector<Value>{};
-  });
+  };
+  if (isHeld)
+    write(first, held);
+  else
+    b.loop(first, b.index(columns), step, {}, [&](Value at, ValueRange) {
+      write(at, load(at));
+      return SmallVector<Value>{};
+    });
   result = b.finish({ProgramBuilder::count(b.getContext(), extent)}, {b.getNamedAttr("family", group.getFamilyAttr())});
   return success();
 }

@@ -1,11 +1,12 @@
 // RUN: inlay-translate --tile-to-cuda %s | FileCheck %s
-// A row is spread over a warp, 8 neighbours in a thread; its sum meets through shuffles. Weights may be read before the
-// dependency, the state may not; warps that hold the same row do not store it twice.
+// A row is spread over a warp, 8 neighbours in a thread; its sum meets through shuffles. Weights are read before the
+// dependency, the state is not; warps that hold the same row do not store it twice.
 !x = !tile.view<?x256xbf16, state, tokens>
 !g = !tile.view<256xbf16, weight>
 
 // CHECK-LABEL: scale(bfloat16 *state0, const bfloat16 *__restrict__ weight1, StepSizes sizes)
 // CHECK: launch_dependents();
+// CHECK: load_vector<8>({{.*}}weight1 +
 // CHECK: depend();
 // CHECK: load_vector<8>(
 // CHECK-SAME: block_x < sizes.v[0]
