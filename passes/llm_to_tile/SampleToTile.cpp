@@ -16,15 +16,19 @@ using namespace inlay::llm;
 using tile::Provenance;
 using tile::Reduction;
 
+/// Blocks that share a multiprocessor: one alone does not keep memory busy.
+constexpr int64_t kBlocksAtOnce = 2;
+
 namespace {
 
-/// Loops over the vocabulary of one row, each block of the cluster over its share of whole tiles.
+/// Loops over the vocabulary of one row, each block of the cluster over its share of whole tiles. What is carried is a
+/// tile, combined over the block once at the end: within the loop no thread waits for another.
 class VocabularyScan {
 public:
   VocabularyScan(ProgramBuilder &b, Value logits, Value row, int64_t vocabulary)
       : b(b), logits(logits), row(row), vocabulary(vocabulary),
-        step(std::min<int64_t>(b.getStep().isCpu() ? 256 : 8192, llvm::PowerOf2Ceil(vocabulary))),
-        cluster(b.getStep().isCpu() ? 1 : std::min<int64_t>(8, llvm::divideCeil(vocabulary, step))) {
+        step(std::min<int64_t>(b.getStep().isCpu() ? 64 : 4096, llvm::PowerOf2Ceil(vocabulary))),
+        cluster(b.getStep().isCpu() ? 1 : clusterOf(b.getStep(), llvm::divideCeil(vocabulary, step))) {
     begin = b.index(0);
     end = b.index(vocabulary);
     if (cluster == 1)
@@ -54,8 +58,17 @@ public:
   Value getRank() const { return rank; }
   Value one(double value) { return b.full(b.tileType({1}, b.getF32Type()), value); }
   Value wide(Value vector) { return b.broadcast(vector, 1, step); }
+  Value fill(Type type, double value) { return b.full(b.tileType({1, step}, type), value); }
 
 private:
+  /// As many blocks for a row as leave all rows of the step running at once, kBlocksAtOnce on each of about 128
+  /// multiprocessors.
+  static int64_t clusterOf(const StepShape &step, int64_t tiles) {
+    constexpr int64_t running = 128 * kBlocksAtOnce, most = 8;
+    int64_t cluster = std::clamp<int64_t>(running / llvm::PowerOf2Ceil(step.maxSequences), 1, most);
+    return std::min<int64_t>(cluster, llvm::PowerOf2Ceil(tiles));
+  }
+
   ProgramBuilder &b;
   Value logits, row;
   int64_t vocabulary, step, cluster;
@@ -69,22 +82,18 @@ static constexpr double lowest = -3.0e38;
 /// The first largest of `score` over the vocabulary, as a tile<1xi32>.
 static Value largest(ProgramBuilder &b, VocabularyScan &scan, function_ref<Value(Value x, Value ids)> score,
                      Value *maximum = nullptr) {
-  SmallVector<Value> init{scan.one(lowest), b.full(b.tileType({1}, b.getI32Type()), 0)};
+  SmallVector<Value> init{scan.fill(b.getF32Type(), lowest), scan.fill(b.getI32Type(), 0)};
   SmallVector<Value> best = scan(init, [&](Value x, Value ids, Value exists, ValueRange carried) {
     Value s = b.select(exists, score(x, ids), b.like(x, lowest));
-    auto top =
-        tile::ArgMaxOp::create(b, TypeRange{b.tileType({1}, b.getF32Type()), b.tileType({1}, b.getI32Type())}, s);
-    // The index is within the tile; the tile's first id is that of its first column.
-    Value first = b.reduce(Reduction::Min, ids, 1);
-    Value isBetter = b.less(carried[0], top.getMaximum());
-    return SmallVector<Value>{b.select(isBetter, top.getMaximum(), carried[0]),
-                              b.select(isBetter, b.add(top.getIndex(), first), carried[1])};
+    Value isBetter = b.less(carried[0], s);
+    return SmallVector<Value>{b.select(isBetter, s, carried[0]), b.select(isBetter, ids, carried[1])};
   });
-  Value top = scan.combine(Reduction::Max, best[0]);
+  Value top = scan.combine(Reduction::Max, b.reduce(Reduction::Max, best[0], 1));
   if (maximum)
     *maximum = top;
   Value none = b.like(best[1], std::numeric_limits<int32_t>::max());
-  return scan.combine(Reduction::Min, b.select(b.less(best[0], top), none, best[1]));
+  Value first = b.select(b.less(best[0], scan.wide(top)), none, best[1]);
+  return scan.combine(Reduction::Min, b.reduce(Reduction::Min, first, 1));
 }
 
 /// The largest threshold in [low, 0] for which `measure` (of the kept logits) is still at least `wanted`.
@@ -144,14 +153,13 @@ LogicalResult inlay::convertSample(GroupOp group, SampleOp op, ProgramBuilder &b
         // exp(-88) is the smallest normal float: nothing below counts.
         Value floor = scan.one(-88.0);
         auto measure = [&](Value threshold, bool mass) {
-          Value sum = scan({scan.one(0.0)}, [&](Value x, Value, Value exists, ValueRange carried) {
+          Value sum = scan({scan.fill(f32, 0.0)}, [&](Value x, Value, Value exists, ValueRange carried) {
             Value z = scaled(x);
             Value kept = b.logicalAnd(exists, b.lessEqual(scan.wide(threshold), z));
             Value weight = mass ? Value(math::ExpOp::create(b, z)) : b.like(z, 1.0);
-            return SmallVector<Value>{
-                b.add(carried[0], b.reduce(Reduction::Add, b.select(kept, weight, b.like(z, 0.0)), 1))};
+            return SmallVector<Value>{b.add(carried[0], b.select(kept, weight, b.like(z, 0.0)))};
           })[0];
-          return scan.combine(Reduction::Add, sum);
+          return scan.combine(Reduction::Add, b.reduce(Reduction::Add, sum, 1));
         };
         Value k = read("TopK", i32), p = read("TopP", f32), minP = read("MinP", f32);
         auto isOn = [&](Value condition) {
@@ -193,6 +201,8 @@ LogicalResult inlay::convertSample(GroupOp group, SampleOp op, ProgramBuilder &b
       },
       [&] { store(greedy); });
   SmallVector<NamedAttribute> attributes{b.getNamedAttr("family", group.getFamilyAttr())};
+  if (!b.getStep().isCpu())
+    attributes.push_back(b.getNamedAttr("min_blocks", b.getI64IntegerAttr(kBlocksAtOnce)));
   if (scan.getCluster() > 1)
     attributes.push_back(b.getNamedAttr("cluster", b.getI64IntegerAttr(scan.getCluster())));
   result = b.finish({ProgramBuilder::count(b.getContext(), tile::Extent::LogitRows)}, attributes);

@@ -451,274 +451,272 @@ module {
     %27 = arith.select %22, %26, %21 : tensor<64xi1>, tensor<64xf32>
     tile.scatter %27, %arg6[%16] : tensor<64xf32>, <?xf32, state>, tensor<64xi32>
   }
-  tile.program @sample(%arg0: !tile.view<?x1000xf32, activation, logit_rows>, %arg1: !tile.view<?xi32, output, logit_rows>, %arg2: !tile.view<?xf32, meta, logit_rows>, %arg3: !tile.view<?xi32, meta, logit_rows>, %arg4: !tile.view<?xf32, meta, logit_rows>, %arg5: !tile.view<?xf32, meta, logit_rows>, %arg6: !tile.view<?xi32, meta, logit_rows>, %arg7: !tile.view<?xi32, meta, logit_rows>, %arg8: !tile.view<?xi32, meta, tokens>) grid #map7 attributes {family = "sample"} {
+  tile.program @sample(%arg0: !tile.view<?x1000xf32, activation, logit_rows>, %arg1: !tile.view<?xi32, output, logit_rows>, %arg2: !tile.view<?xf32, meta, logit_rows>, %arg3: !tile.view<?xi32, meta, logit_rows>, %arg4: !tile.view<?xf32, meta, logit_rows>, %arg5: !tile.view<?xf32, meta, logit_rows>, %arg6: !tile.view<?xi32, meta, logit_rows>, %arg7: !tile.view<?xi32, meta, logit_rows>, %arg8: !tile.view<?xi32, meta, tokens>) grid #map7 attributes {family = "sample", min_blocks = 2 : i64} {
     %0 = tile.program_id 0
-    %cst = arith.constant dense<-3.000000e+38> : tensor<1xf32>
-    %cst_0 = arith.constant dense<0> : tensor<1xi32>
     %c0 = arith.constant 0 : index
     %c1000 = arith.constant 1000 : index
+    %cst = arith.constant dense<-3.000000e+38> : tensor<1x1024xf32>
+    %cst_0 = arith.constant dense<0> : tensor<1x1024xi32>
     %c1024 = arith.constant 1024 : index
-    %1:2 = scf.for %arg9 = %c0 to %c1000 step %c1024 iter_args(%arg10 = %cst, %arg11 = %cst_0) -> (tensor<1xf32>, tensor<1xi32>) {
-      %4 = tile.load %arg0[%0, %arg9] : <?x1000xf32, activation, logit_rows> -> tensor<1x1024xf32>
-      %5 = tile.iota axis 0 : tensor<1024xi32>
-      %6 = tile.broadcast %5 axis 0 : tensor<1024xi32> -> tensor<1x1024xi32>
-      %7 = arith.index_cast %arg9 : index to i32
-      %splat = tensor.splat %7 : tensor<1x1024xi32>
-      %8 = arith.addi %6, %splat : tensor<1x1024xi32>
-      %cst_2 = arith.constant dense<1000> : tensor<1x1024xi32>
-      %9 = arith.cmpi slt, %8, %cst_2 : tensor<1x1024xi32>
-      %cst_3 = arith.constant dense<-3.000000e+38> : tensor<1x1024xf32>
-      %10 = arith.select %9, %4, %cst_3 : tensor<1x1024xi1>, tensor<1x1024xf32>
-      %maximum, %index = tile.arg_max %10 : tensor<1x1024xf32> -> tensor<1xf32>, tensor<1xi32>
-      %11 = tile.reduce  min %8 axis 1 : tensor<1x1024xi32> -> tensor<1xi32>
-      %12 = arith.cmpf olt, %arg10, %maximum : tensor<1xf32>
-      %13 = arith.select %12, %maximum, %arg10 : tensor<1xi1>, tensor<1xf32>
-      %14 = arith.addi %index, %11 : tensor<1xi32>
-      %15 = arith.select %12, %14, %arg11 : tensor<1xi1>, tensor<1xi32>
-      scf.yield %13, %15 : tensor<1xf32>, tensor<1xi32>
+    %1:2 = scf.for %arg9 = %c0 to %c1000 step %c1024 iter_args(%arg10 = %cst, %arg11 = %cst_0) -> (tensor<1x1024xf32>, tensor<1x1024xi32>) {
+      %9 = tile.load %arg0[%0, %arg9] : <?x1000xf32, activation, logit_rows> -> tensor<1x1024xf32>
+      %10 = tile.iota axis 0 : tensor<1024xi32>
+      %11 = tile.broadcast %10 axis 0 : tensor<1024xi32> -> tensor<1x1024xi32>
+      %12 = arith.index_cast %arg9 : index to i32
+      %splat = tensor.splat %12 : tensor<1x1024xi32>
+      %13 = arith.addi %11, %splat : tensor<1x1024xi32>
+      %cst_3 = arith.constant dense<1000> : tensor<1x1024xi32>
+      %14 = arith.cmpi slt, %13, %cst_3 : tensor<1x1024xi32>
+      %cst_4 = arith.constant dense<-3.000000e+38> : tensor<1x1024xf32>
+      %15 = arith.select %14, %9, %cst_4 : tensor<1x1024xi1>, tensor<1x1024xf32>
+      %16 = arith.cmpf olt, %arg10, %15 : tensor<1x1024xf32>
+      %17 = arith.select %16, %15, %arg10 : tensor<1x1024xi1>, tensor<1x1024xf32>
+      %18 = arith.select %16, %13, %arg11 : tensor<1x1024xi1>, tensor<1x1024xi32>
+      scf.yield %17, %18 : tensor<1x1024xf32>, tensor<1x1024xi32>
     }
-    %2 = tile.read %arg2[%0] : <?xf32, meta, logit_rows> -> f32
-    %cst_1 = arith.constant 0.000000e+00 : f32
-    %3 = arith.cmpf olt, %cst_1, %2 : f32
-    scf.if %3 {
-      %cst_2 = arith.constant dense<1.000000e+00> : tensor<1xf32>
-      %splat = tensor.splat %2 : tensor<1xf32>
-      %4 = arith.divf %cst_2, %splat : tensor<1xf32>
-      %cst_3 = arith.constant dense<-8.800000e+01> : tensor<1xf32>
-      %5 = tile.load %arg3[%0] : <?xi32, meta, logit_rows> -> tensor<1xi32>
-      %6 = tile.load %arg4[%0] : <?xf32, meta, logit_rows> -> tensor<1xf32>
-      %7 = tile.load %arg5[%0] : <?xf32, meta, logit_rows> -> tensor<1xf32>
-      %cst_4 = arith.constant dense<-3.000000e+38> : tensor<1xf32>
-      %cst_5 = arith.constant dense<0> : tensor<1xi32>
-      %8 = arith.cmpi slt, %cst_5, %5 : tensor<1xi32>
-      %c0_6 = arith.constant 0 : index
-      %extracted = tensor.extract %8[%c0_6] : tensor<1xi1>
-      %9 = scf.if %extracted -> (tensor<1xf32>) {
-        %23 = arith.sitofp %5 : tensor<1xi32> to tensor<1xf32>
+    %2 = tile.reduce  max %1#0 axis 1 : tensor<1x1024xf32> -> tensor<1xf32>
+    %cst_1 = arith.constant dense<2147483647> : tensor<1x1024xi32>
+    %3 = tile.broadcast %2 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
+    %4 = arith.cmpf olt, %1#0, %3 : tensor<1x1024xf32>
+    %5 = arith.select %4, %cst_1, %1#1 : tensor<1x1024xi1>, tensor<1x1024xi32>
+    %6 = tile.reduce  min %5 axis 1 : tensor<1x1024xi32> -> tensor<1xi32>
+    %7 = tile.read %arg2[%0] : <?xf32, meta, logit_rows> -> f32
+    %cst_2 = arith.constant 0.000000e+00 : f32
+    %8 = arith.cmpf olt, %cst_2, %7 : f32
+    scf.if %8 {
+      %cst_3 = arith.constant dense<1.000000e+00> : tensor<1xf32>
+      %splat = tensor.splat %7 : tensor<1xf32>
+      %9 = arith.divf %cst_3, %splat : tensor<1xf32>
+      %cst_4 = arith.constant dense<-8.800000e+01> : tensor<1xf32>
+      %10 = tile.load %arg3[%0] : <?xi32, meta, logit_rows> -> tensor<1xi32>
+      %11 = tile.load %arg4[%0] : <?xf32, meta, logit_rows> -> tensor<1xf32>
+      %12 = tile.load %arg5[%0] : <?xf32, meta, logit_rows> -> tensor<1xf32>
+      %cst_5 = arith.constant dense<-3.000000e+38> : tensor<1xf32>
+      %cst_6 = arith.constant dense<0> : tensor<1xi32>
+      %13 = arith.cmpi slt, %cst_6, %10 : tensor<1xi32>
+      %c0_7 = arith.constant 0 : index
+      %extracted = tensor.extract %13[%c0_7] : tensor<1xi1>
+      %14 = scf.if %extracted -> (tensor<1xf32>) {
+        %33 = arith.sitofp %10 : tensor<1xi32> to tensor<1xf32>
         %c0_18 = arith.constant 0 : index
         %c32 = arith.constant 32 : index
         %cst_19 = arith.constant dense<0.000000e+00> : tensor<1xf32>
         %c1 = arith.constant 1 : index
-        %24:2 = scf.for %arg9 = %c0_18 to %c32 step %c1 iter_args(%arg10 = %cst_3, %arg11 = %cst_19) -> (tensor<1xf32>, tensor<1xf32>) {
-          %25 = arith.addf %arg10, %arg11 : tensor<1xf32>
+        %34:2 = scf.for %arg9 = %c0_18 to %c32 step %c1 iter_args(%arg10 = %cst_4, %arg11 = %cst_19) -> (tensor<1xf32>, tensor<1xf32>) {
+          %35 = arith.addf %arg10, %arg11 : tensor<1xf32>
           %cst_20 = arith.constant dense<5.000000e-01> : tensor<1xf32>
-          %26 = arith.mulf %25, %cst_20 : tensor<1xf32>
-          %cst_21 = arith.constant dense<0.000000e+00> : tensor<1xf32>
-          %c0_22 = arith.constant 0 : index
-          %c1000_23 = arith.constant 1000 : index
-          %c1024_24 = arith.constant 1024 : index
-          %27 = scf.for %arg12 = %c0_22 to %c1000_23 step %c1024_24 iter_args(%arg13 = %cst_21) -> (tensor<1xf32>) {
-            %32 = tile.load %arg0[%0, %arg12] : <?x1000xf32, activation, logit_rows> -> tensor<1x1024xf32>
-            %33 = tile.iota axis 0 : tensor<1024xi32>
-            %34 = tile.broadcast %33 axis 0 : tensor<1024xi32> -> tensor<1x1024xi32>
-            %35 = arith.index_cast %arg12 : index to i32
-            %splat_26 = tensor.splat %35 : tensor<1x1024xi32>
-            %36 = arith.addi %34, %splat_26 : tensor<1x1024xi32>
-            %cst_27 = arith.constant dense<1000> : tensor<1x1024xi32>
-            %37 = arith.cmpi slt, %36, %cst_27 : tensor<1x1024xi32>
-            %38 = tile.broadcast %1#0 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
-            %39 = arith.subf %32, %38 : tensor<1x1024xf32>
-            %40 = tile.broadcast %4 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
-            %41 = arith.mulf %39, %40 : tensor<1x1024xf32>
-            %42 = tile.broadcast %26 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
-            %43 = arith.cmpf olt, %41, %42 : tensor<1x1024xf32>
-            %cst_28 = arith.constant dense<true> : tensor<1x1024xi1>
-            %44 = arith.xori %43, %cst_28 : tensor<1x1024xi1>
-            %45 = arith.andi %37, %44 : tensor<1x1024xi1>
-            %cst_29 = arith.constant dense<1.000000e+00> : tensor<1x1024xf32>
-            %cst_30 = arith.constant dense<0.000000e+00> : tensor<1x1024xf32>
-            %46 = arith.select %45, %cst_29, %cst_30 : tensor<1x1024xi1>, tensor<1x1024xf32>
-            %47 = tile.reduce  add %46 axis 1 : tensor<1x1024xf32> -> tensor<1xf32>
-            %48 = arith.addf %arg13, %47 : tensor<1xf32>
-            scf.yield %48 : tensor<1xf32>
+          %36 = arith.mulf %35, %cst_20 : tensor<1xf32>
+          %cst_21 = arith.constant dense<0.000000e+00> : tensor<1x1024xf32>
+          %c1024_22 = arith.constant 1024 : index
+          %37 = scf.for %arg12 = %c0 to %c1000 step %c1024_22 iter_args(%arg13 = %cst_21) -> (tensor<1x1024xf32>) {
+            %43 = tile.load %arg0[%0, %arg12] : <?x1000xf32, activation, logit_rows> -> tensor<1x1024xf32>
+            %44 = tile.iota axis 0 : tensor<1024xi32>
+            %45 = tile.broadcast %44 axis 0 : tensor<1024xi32> -> tensor<1x1024xi32>
+            %46 = arith.index_cast %arg12 : index to i32
+            %splat_24 = tensor.splat %46 : tensor<1x1024xi32>
+            %47 = arith.addi %45, %splat_24 : tensor<1x1024xi32>
+            %cst_25 = arith.constant dense<1000> : tensor<1x1024xi32>
+            %48 = arith.cmpi slt, %47, %cst_25 : tensor<1x1024xi32>
+            %49 = tile.broadcast %2 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
+            %50 = arith.subf %43, %49 : tensor<1x1024xf32>
+            %51 = tile.broadcast %9 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
+            %52 = arith.mulf %50, %51 : tensor<1x1024xf32>
+            %53 = tile.broadcast %36 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
+            %54 = arith.cmpf olt, %52, %53 : tensor<1x1024xf32>
+            %cst_26 = arith.constant dense<true> : tensor<1x1024xi1>
+            %55 = arith.xori %54, %cst_26 : tensor<1x1024xi1>
+            %56 = arith.andi %48, %55 : tensor<1x1024xi1>
+            %cst_27 = arith.constant dense<1.000000e+00> : tensor<1x1024xf32>
+            %cst_28 = arith.constant dense<0.000000e+00> : tensor<1x1024xf32>
+            %57 = arith.select %56, %cst_27, %cst_28 : tensor<1x1024xi1>, tensor<1x1024xf32>
+            %58 = arith.addf %arg13, %57 : tensor<1x1024xf32>
+            scf.yield %58 : tensor<1x1024xf32>
           }
-          %28 = arith.cmpf olt, %27, %23 : tensor<1xf32>
-          %cst_25 = arith.constant dense<true> : tensor<1xi1>
-          %29 = arith.xori %28, %cst_25 : tensor<1xi1>
-          %30 = arith.select %29, %26, %arg10 : tensor<1xi1>, tensor<1xf32>
-          %31 = arith.select %29, %arg11, %26 : tensor<1xi1>, tensor<1xf32>
-          scf.yield %30, %31 : tensor<1xf32>, tensor<1xf32>
+          %38 = tile.reduce  add %37 axis 1 : tensor<1x1024xf32> -> tensor<1xf32>
+          %39 = arith.cmpf olt, %38, %33 : tensor<1xf32>
+          %cst_23 = arith.constant dense<true> : tensor<1xi1>
+          %40 = arith.xori %39, %cst_23 : tensor<1xi1>
+          %41 = arith.select %40, %36, %arg10 : tensor<1xi1>, tensor<1xf32>
+          %42 = arith.select %40, %arg11, %36 : tensor<1xi1>, tensor<1xf32>
+          scf.yield %41, %42 : tensor<1xf32>, tensor<1xf32>
         }
-        scf.yield %24#0 : tensor<1xf32>
+        scf.yield %34#0 : tensor<1xf32>
       } else {
-        scf.yield %cst_4 : tensor<1xf32>
+        scf.yield %cst_5 : tensor<1xf32>
       }
-      %cst_7 = arith.constant dense<1.000000e+00> : tensor<1xf32>
-      %10 = arith.cmpf olt, %6, %cst_7 : tensor<1xf32>
-      %c0_8 = arith.constant 0 : index
-      %extracted_9 = tensor.extract %10[%c0_8] : tensor<1xi1>
-      %11 = scf.if %extracted_9 -> (tensor<1xf32>) {
-        %cst_18 = arith.constant dense<0.000000e+00> : tensor<1xf32>
-        %c0_19 = arith.constant 0 : index
-        %c1000_20 = arith.constant 1000 : index
-        %c1024_21 = arith.constant 1024 : index
-        %23 = scf.for %arg9 = %c0_19 to %c1000_20 step %c1024_21 iter_args(%arg10 = %cst_18) -> (tensor<1xf32>) {
-          %27 = tile.load %arg0[%0, %arg9] : <?x1000xf32, activation, logit_rows> -> tensor<1x1024xf32>
-          %28 = tile.iota axis 0 : tensor<1024xi32>
-          %29 = tile.broadcast %28 axis 0 : tensor<1024xi32> -> tensor<1x1024xi32>
-          %30 = arith.index_cast %arg9 : index to i32
-          %splat_24 = tensor.splat %30 : tensor<1x1024xi32>
-          %31 = arith.addi %29, %splat_24 : tensor<1x1024xi32>
-          %cst_25 = arith.constant dense<1000> : tensor<1x1024xi32>
-          %32 = arith.cmpi slt, %31, %cst_25 : tensor<1x1024xi32>
-          %33 = tile.broadcast %1#0 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
-          %34 = arith.subf %27, %33 : tensor<1x1024xf32>
-          %35 = tile.broadcast %4 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
-          %36 = arith.mulf %34, %35 : tensor<1x1024xf32>
-          %37 = tile.broadcast %9 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
-          %38 = arith.cmpf olt, %36, %37 : tensor<1x1024xf32>
-          %cst_26 = arith.constant dense<true> : tensor<1x1024xi1>
-          %39 = arith.xori %38, %cst_26 : tensor<1x1024xi1>
-          %40 = arith.andi %32, %39 : tensor<1x1024xi1>
-          %41 = math.exp %36 : tensor<1x1024xf32>
-          %cst_27 = arith.constant dense<0.000000e+00> : tensor<1x1024xf32>
-          %42 = arith.select %40, %41, %cst_27 : tensor<1x1024xi1>, tensor<1x1024xf32>
-          %43 = tile.reduce  add %42 axis 1 : tensor<1x1024xf32> -> tensor<1xf32>
-          %44 = arith.addf %arg10, %43 : tensor<1xf32>
-          scf.yield %44 : tensor<1xf32>
+      %cst_8 = arith.constant dense<1.000000e+00> : tensor<1xf32>
+      %15 = arith.cmpf olt, %11, %cst_8 : tensor<1xf32>
+      %c0_9 = arith.constant 0 : index
+      %extracted_10 = tensor.extract %15[%c0_9] : tensor<1xi1>
+      %16 = scf.if %extracted_10 -> (tensor<1xf32>) {
+        %cst_18 = arith.constant dense<0.000000e+00> : tensor<1x1024xf32>
+        %c1024_19 = arith.constant 1024 : index
+        %33 = scf.for %arg9 = %c0 to %c1000 step %c1024_19 iter_args(%arg10 = %cst_18) -> (tensor<1x1024xf32>) {
+          %38 = tile.load %arg0[%0, %arg9] : <?x1000xf32, activation, logit_rows> -> tensor<1x1024xf32>
+          %39 = tile.iota axis 0 : tensor<1024xi32>
+          %40 = tile.broadcast %39 axis 0 : tensor<1024xi32> -> tensor<1x1024xi32>
+          %41 = arith.index_cast %arg9 : index to i32
+          %splat_22 = tensor.splat %41 : tensor<1x1024xi32>
+          %42 = arith.addi %40, %splat_22 : tensor<1x1024xi32>
+          %cst_23 = arith.constant dense<1000> : tensor<1x1024xi32>
+          %43 = arith.cmpi slt, %42, %cst_23 : tensor<1x1024xi32>
+          %44 = tile.broadcast %2 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
+          %45 = arith.subf %38, %44 : tensor<1x1024xf32>
+          %46 = tile.broadcast %9 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
+          %47 = arith.mulf %45, %46 : tensor<1x1024xf32>
+          %48 = tile.broadcast %14 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
+          %49 = arith.cmpf olt, %47, %48 : tensor<1x1024xf32>
+          %cst_24 = arith.constant dense<true> : tensor<1x1024xi1>
+          %50 = arith.xori %49, %cst_24 : tensor<1x1024xi1>
+          %51 = arith.andi %43, %50 : tensor<1x1024xi1>
+          %52 = math.exp %47 : tensor<1x1024xf32>
+          %cst_25 = arith.constant dense<0.000000e+00> : tensor<1x1024xf32>
+          %53 = arith.select %51, %52, %cst_25 : tensor<1x1024xi1>, tensor<1x1024xf32>
+          %54 = arith.addf %arg10, %53 : tensor<1x1024xf32>
+          scf.yield %54 : tensor<1x1024xf32>
         }
-        %24 = arith.mulf %6, %23 : tensor<1xf32>
-        %25 = arith.maximumf %9, %cst_3 : tensor<1xf32>
-        %c0_22 = arith.constant 0 : index
+        %34 = tile.reduce  add %33 axis 1 : tensor<1x1024xf32> -> tensor<1xf32>
+        %35 = arith.mulf %11, %34 : tensor<1xf32>
+        %36 = arith.maximumf %14, %cst_4 : tensor<1xf32>
+        %c0_20 = arith.constant 0 : index
         %c32 = arith.constant 32 : index
-        %cst_23 = arith.constant dense<0.000000e+00> : tensor<1xf32>
+        %cst_21 = arith.constant dense<0.000000e+00> : tensor<1xf32>
         %c1 = arith.constant 1 : index
-        %26:2 = scf.for %arg9 = %c0_22 to %c32 step %c1 iter_args(%arg10 = %25, %arg11 = %cst_23) -> (tensor<1xf32>, tensor<1xf32>) {
-          %27 = arith.addf %arg10, %arg11 : tensor<1xf32>
-          %cst_24 = arith.constant dense<5.000000e-01> : tensor<1xf32>
-          %28 = arith.mulf %27, %cst_24 : tensor<1xf32>
-          %cst_25 = arith.constant dense<0.000000e+00> : tensor<1xf32>
-          %c0_26 = arith.constant 0 : index
-          %c1000_27 = arith.constant 1000 : index
-          %c1024_28 = arith.constant 1024 : index
-          %29 = scf.for %arg12 = %c0_26 to %c1000_27 step %c1024_28 iter_args(%arg13 = %cst_25) -> (tensor<1xf32>) {
-            %34 = tile.load %arg0[%0, %arg12] : <?x1000xf32, activation, logit_rows> -> tensor<1x1024xf32>
-            %35 = tile.iota axis 0 : tensor<1024xi32>
-            %36 = tile.broadcast %35 axis 0 : tensor<1024xi32> -> tensor<1x1024xi32>
-            %37 = arith.index_cast %arg12 : index to i32
-            %splat_30 = tensor.splat %37 : tensor<1x1024xi32>
-            %38 = arith.addi %36, %splat_30 : tensor<1x1024xi32>
-            %cst_31 = arith.constant dense<1000> : tensor<1x1024xi32>
-            %39 = arith.cmpi slt, %38, %cst_31 : tensor<1x1024xi32>
-            %40 = tile.broadcast %1#0 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
-            %41 = arith.subf %34, %40 : tensor<1x1024xf32>
-            %42 = tile.broadcast %4 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
-            %43 = arith.mulf %41, %42 : tensor<1x1024xf32>
-            %44 = tile.broadcast %28 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
-            %45 = arith.cmpf olt, %43, %44 : tensor<1x1024xf32>
-            %cst_32 = arith.constant dense<true> : tensor<1x1024xi1>
-            %46 = arith.xori %45, %cst_32 : tensor<1x1024xi1>
-            %47 = arith.andi %39, %46 : tensor<1x1024xi1>
-            %48 = math.exp %43 : tensor<1x1024xf32>
-            %cst_33 = arith.constant dense<0.000000e+00> : tensor<1x1024xf32>
-            %49 = arith.select %47, %48, %cst_33 : tensor<1x1024xi1>, tensor<1x1024xf32>
-            %50 = tile.reduce  add %49 axis 1 : tensor<1x1024xf32> -> tensor<1xf32>
-            %51 = arith.addf %arg13, %50 : tensor<1xf32>
-            scf.yield %51 : tensor<1xf32>
+        %37:2 = scf.for %arg9 = %c0_20 to %c32 step %c1 iter_args(%arg10 = %36, %arg11 = %cst_21) -> (tensor<1xf32>, tensor<1xf32>) {
+          %38 = arith.addf %arg10, %arg11 : tensor<1xf32>
+          %cst_22 = arith.constant dense<5.000000e-01> : tensor<1xf32>
+          %39 = arith.mulf %38, %cst_22 : tensor<1xf32>
+          %cst_23 = arith.constant dense<0.000000e+00> : tensor<1x1024xf32>
+          %c1024_24 = arith.constant 1024 : index
+          %40 = scf.for %arg12 = %c0 to %c1000 step %c1024_24 iter_args(%arg13 = %cst_23) -> (tensor<1x1024xf32>) {
+            %46 = tile.load %arg0[%0, %arg12] : <?x1000xf32, activation, logit_rows> -> tensor<1x1024xf32>
+            %47 = tile.iota axis 0 : tensor<1024xi32>
+            %48 = tile.broadcast %47 axis 0 : tensor<1024xi32> -> tensor<1x1024xi32>
+            %49 = arith.index_cast %arg12 : index to i32
+            %splat_26 = tensor.splat %49 : tensor<1x1024xi32>
+            %50 = arith.addi %48, %splat_26 : tensor<1x1024xi32>
+            %cst_27 = arith.constant dense<1000> : tensor<1x1024xi32>
+            %51 = arith.cmpi slt, %50, %cst_27 : tensor<1x1024xi32>
+            %52 = tile.broadcast %2 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
+            %53 = arith.subf %46, %52 : tensor<1x1024xf32>
+            %54 = tile.broadcast %9 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
+            %55 = arith.mulf %53, %54 : tensor<1x1024xf32>
+            %56 = tile.broadcast %39 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
+            %57 = arith.cmpf olt, %55, %56 : tensor<1x1024xf32>
+            %cst_28 = arith.constant dense<true> : tensor<1x1024xi1>
+            %58 = arith.xori %57, %cst_28 : tensor<1x1024xi1>
+            %59 = arith.andi %51, %58 : tensor<1x1024xi1>
+            %60 = math.exp %55 : tensor<1x1024xf32>
+            %cst_29 = arith.constant dense<0.000000e+00> : tensor<1x1024xf32>
+            %61 = arith.select %59, %60, %cst_29 : tensor<1x1024xi1>, tensor<1x1024xf32>
+            %62 = arith.addf %arg13, %61 : tensor<1x1024xf32>
+            scf.yield %62 : tensor<1x1024xf32>
           }
-          %30 = arith.cmpf olt, %29, %24 : tensor<1xf32>
-          %cst_29 = arith.constant dense<true> : tensor<1xi1>
-          %31 = arith.xori %30, %cst_29 : tensor<1xi1>
-          %32 = arith.select %31, %28, %arg10 : tensor<1xi1>, tensor<1xf32>
-          %33 = arith.select %31, %arg11, %28 : tensor<1xi1>, tensor<1xf32>
-          scf.yield %32, %33 : tensor<1xf32>, tensor<1xf32>
+          %41 = tile.reduce  add %40 axis 1 : tensor<1x1024xf32> -> tensor<1xf32>
+          %42 = arith.cmpf olt, %41, %35 : tensor<1xf32>
+          %cst_25 = arith.constant dense<true> : tensor<1xi1>
+          %43 = arith.xori %42, %cst_25 : tensor<1xi1>
+          %44 = arith.select %43, %39, %arg10 : tensor<1xi1>, tensor<1xf32>
+          %45 = arith.select %43, %arg11, %39 : tensor<1xi1>, tensor<1xf32>
+          scf.yield %44, %45 : tensor<1xf32>, tensor<1xf32>
         }
-        scf.yield %26#0 : tensor<1xf32>
+        scf.yield %37#0 : tensor<1xf32>
       } else {
-        scf.yield %9 : tensor<1xf32>
+        scf.yield %14 : tensor<1xf32>
       }
-      %cst_10 = arith.constant dense<0.000000e+00> : tensor<1xf32>
-      %12 = arith.cmpf olt, %cst_10, %7 : tensor<1xf32>
-      %cst_11 = arith.constant dense<9.99999935E-39> : tensor<1xf32>
-      %13 = arith.maximumf %7, %cst_11 : tensor<1xf32>
-      %14 = math.log %13 : tensor<1xf32>
-      %15 = arith.select %12, %14, %cst_4 : tensor<1xi1>, tensor<1xf32>
-      %16 = arith.maximumf %11, %15 : tensor<1xf32>
-      %17 = tile.load %arg6[%0] : <?xi32, meta, logit_rows> -> tensor<1xi32>
-      %18 = tile.load %arg7[%0] : <?xi32, meta, logit_rows> -> tensor<1xi32>
-      %19 = tile.gather %arg8[%18] : <?xi32, meta, tokens>, tensor<1xi32> -> tensor<1xi32>
-      %cst_12 = arith.constant dense<16777619> : tensor<1xi32>
-      %20 = arith.muli %17, %cst_12 : tensor<1xi32>
-      %21 = arith.addi %20, %19 : tensor<1xi32>
-      %cst_13 = arith.constant dense<-3.000000e+38> : tensor<1xf32>
-      %cst_14 = arith.constant dense<0> : tensor<1xi32>
-      %c0_15 = arith.constant 0 : index
-      %c1000_16 = arith.constant 1000 : index
-      %c1024_17 = arith.constant 1024 : index
-      %22:2 = scf.for %arg9 = %c0_15 to %c1000_16 step %c1024_17 iter_args(%arg10 = %cst_13, %arg11 = %cst_14) -> (tensor<1xf32>, tensor<1xi32>) {
-        %23 = tile.load %arg0[%0, %arg9] : <?x1000xf32, activation, logit_rows> -> tensor<1x1024xf32>
-        %24 = tile.iota axis 0 : tensor<1024xi32>
-        %25 = tile.broadcast %24 axis 0 : tensor<1024xi32> -> tensor<1x1024xi32>
-        %26 = arith.index_cast %arg9 : index to i32
-        %splat_18 = tensor.splat %26 : tensor<1x1024xi32>
-        %27 = arith.addi %25, %splat_18 : tensor<1x1024xi32>
+      %cst_11 = arith.constant dense<0.000000e+00> : tensor<1xf32>
+      %17 = arith.cmpf olt, %cst_11, %12 : tensor<1xf32>
+      %cst_12 = arith.constant dense<9.99999935E-39> : tensor<1xf32>
+      %18 = arith.maximumf %12, %cst_12 : tensor<1xf32>
+      %19 = math.log %18 : tensor<1xf32>
+      %20 = arith.select %17, %19, %cst_5 : tensor<1xi1>, tensor<1xf32>
+      %21 = arith.maximumf %16, %20 : tensor<1xf32>
+      %22 = tile.load %arg6[%0] : <?xi32, meta, logit_rows> -> tensor<1xi32>
+      %23 = tile.load %arg7[%0] : <?xi32, meta, logit_rows> -> tensor<1xi32>
+      %24 = tile.gather %arg8[%23] : <?xi32, meta, tokens>, tensor<1xi32> -> tensor<1xi32>
+      %cst_13 = arith.constant dense<16777619> : tensor<1xi32>
+      %25 = arith.muli %22, %cst_13 : tensor<1xi32>
+      %26 = arith.addi %25, %24 : tensor<1xi32>
+      %cst_14 = arith.constant dense<-3.000000e+38> : tensor<1x1024xf32>
+      %cst_15 = arith.constant dense<0> : tensor<1x1024xi32>
+      %c1024_16 = arith.constant 1024 : index
+      %27:2 = scf.for %arg9 = %c0 to %c1000 step %c1024_16 iter_args(%arg10 = %cst_14, %arg11 = %cst_15) -> (tensor<1x1024xf32>, tensor<1x1024xi32>) {
+        %33 = tile.load %arg0[%0, %arg9] : <?x1000xf32, activation, logit_rows> -> tensor<1x1024xf32>
+        %34 = tile.iota axis 0 : tensor<1024xi32>
+        %35 = tile.broadcast %34 axis 0 : tensor<1024xi32> -> tensor<1x1024xi32>
+        %36 = arith.index_cast %arg9 : index to i32
+        %splat_18 = tensor.splat %36 : tensor<1x1024xi32>
+        %37 = arith.addi %35, %splat_18 : tensor<1x1024xi32>
         %cst_19 = arith.constant dense<1000> : tensor<1x1024xi32>
-        %28 = arith.cmpi slt, %27, %cst_19 : tensor<1x1024xi32>
-        %29 = tile.broadcast %1#0 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
-        %30 = arith.subf %23, %29 : tensor<1x1024xf32>
-        %31 = tile.broadcast %4 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
-        %32 = arith.mulf %30, %31 : tensor<1x1024xf32>
-        %33 = tile.broadcast %21 axis 1 : tensor<1xi32> -> tensor<1x1024xi32>
+        %38 = arith.cmpi slt, %37, %cst_19 : tensor<1x1024xi32>
+        %39 = tile.broadcast %2 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
+        %40 = arith.subf %33, %39 : tensor<1x1024xf32>
+        %41 = tile.broadcast %9 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
+        %42 = arith.mulf %40, %41 : tensor<1x1024xf32>
+        %43 = tile.broadcast %26 axis 1 : tensor<1xi32> -> tensor<1x1024xi32>
         %cst_20 = arith.constant dense<-1640531527> : tensor<1x1024xi32>
-        %34 = arith.addi %27, %cst_20 : tensor<1x1024xi32>
+        %44 = arith.addi %37, %cst_20 : tensor<1x1024xi32>
         %cst_21 = arith.constant dense<16> : tensor<1x1024xi32>
-        %35 = arith.shrui %34, %cst_21 : tensor<1x1024xi32>
-        %36 = arith.xori %34, %35 : tensor<1x1024xi32>
+        %45 = arith.shrui %44, %cst_21 : tensor<1x1024xi32>
+        %46 = arith.xori %44, %45 : tensor<1x1024xi32>
         %cst_22 = arith.constant dense<-2048144789> : tensor<1x1024xi32>
-        %37 = arith.muli %36, %cst_22 : tensor<1x1024xi32>
+        %47 = arith.muli %46, %cst_22 : tensor<1x1024xi32>
         %cst_23 = arith.constant dense<13> : tensor<1x1024xi32>
-        %38 = arith.shrui %37, %cst_23 : tensor<1x1024xi32>
-        %39 = arith.xori %37, %38 : tensor<1x1024xi32>
+        %48 = arith.shrui %47, %cst_23 : tensor<1x1024xi32>
+        %49 = arith.xori %47, %48 : tensor<1x1024xi32>
         %cst_24 = arith.constant dense<-1028477387> : tensor<1x1024xi32>
-        %40 = arith.muli %39, %cst_24 : tensor<1x1024xi32>
+        %50 = arith.muli %49, %cst_24 : tensor<1x1024xi32>
         %cst_25 = arith.constant dense<16> : tensor<1x1024xi32>
-        %41 = arith.shrui %40, %cst_25 : tensor<1x1024xi32>
-        %42 = arith.xori %40, %41 : tensor<1x1024xi32>
-        %43 = arith.addi %42, %33 : tensor<1x1024xi32>
+        %51 = arith.shrui %50, %cst_25 : tensor<1x1024xi32>
+        %52 = arith.xori %50, %51 : tensor<1x1024xi32>
+        %53 = arith.addi %52, %43 : tensor<1x1024xi32>
         %cst_26 = arith.constant dense<16> : tensor<1x1024xi32>
-        %44 = arith.shrui %43, %cst_26 : tensor<1x1024xi32>
-        %45 = arith.xori %43, %44 : tensor<1x1024xi32>
+        %54 = arith.shrui %53, %cst_26 : tensor<1x1024xi32>
+        %55 = arith.xori %53, %54 : tensor<1x1024xi32>
         %cst_27 = arith.constant dense<-2048144789> : tensor<1x1024xi32>
-        %46 = arith.muli %45, %cst_27 : tensor<1x1024xi32>
+        %56 = arith.muli %55, %cst_27 : tensor<1x1024xi32>
         %cst_28 = arith.constant dense<13> : tensor<1x1024xi32>
-        %47 = arith.shrui %46, %cst_28 : tensor<1x1024xi32>
-        %48 = arith.xori %46, %47 : tensor<1x1024xi32>
+        %57 = arith.shrui %56, %cst_28 : tensor<1x1024xi32>
+        %58 = arith.xori %56, %57 : tensor<1x1024xi32>
         %cst_29 = arith.constant dense<-1028477387> : tensor<1x1024xi32>
-        %49 = arith.muli %48, %cst_29 : tensor<1x1024xi32>
+        %59 = arith.muli %58, %cst_29 : tensor<1x1024xi32>
         %cst_30 = arith.constant dense<16> : tensor<1x1024xi32>
-        %50 = arith.shrui %49, %cst_30 : tensor<1x1024xi32>
-        %51 = arith.xori %49, %50 : tensor<1x1024xi32>
+        %60 = arith.shrui %59, %cst_30 : tensor<1x1024xi32>
+        %61 = arith.xori %59, %60 : tensor<1x1024xi32>
         %cst_31 = arith.constant dense<8> : tensor<1x1024xi32>
-        %52 = arith.shrui %51, %cst_31 : tensor<1x1024xi32>
-        %53 = arith.sitofp %52 : tensor<1x1024xi32> to tensor<1x1024xf32>
+        %62 = arith.shrui %61, %cst_31 : tensor<1x1024xi32>
+        %63 = arith.sitofp %62 : tensor<1x1024xi32> to tensor<1x1024xf32>
         %cst_32 = arith.constant dense<5.000000e-01> : tensor<1x1024xf32>
-        %54 = arith.addf %53, %cst_32 : tensor<1x1024xf32>
+        %64 = arith.addf %63, %cst_32 : tensor<1x1024xf32>
         %cst_33 = arith.constant dense<5.96046448E-8> : tensor<1x1024xf32>
-        %55 = arith.mulf %54, %cst_33 : tensor<1x1024xf32>
-        %56 = math.log %55 : tensor<1x1024xf32>
-        %57 = arith.negf %56 : tensor<1x1024xf32>
-        %58 = math.log %57 : tensor<1x1024xf32>
-        %59 = arith.negf %58 : tensor<1x1024xf32>
-        %60 = tile.broadcast %16 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
-        %61 = arith.cmpf olt, %32, %60 : tensor<1x1024xf32>
+        %65 = arith.mulf %64, %cst_33 : tensor<1x1024xf32>
+        %66 = math.log %65 : tensor<1x1024xf32>
+        %67 = arith.negf %66 : tensor<1x1024xf32>
+        %68 = math.log %67 : tensor<1x1024xf32>
+        %69 = arith.negf %68 : tensor<1x1024xf32>
+        %70 = tile.broadcast %21 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
+        %71 = arith.cmpf olt, %42, %70 : tensor<1x1024xf32>
         %cst_34 = arith.constant dense<true> : tensor<1x1024xi1>
-        %62 = arith.xori %61, %cst_34 : tensor<1x1024xi1>
-        %63 = arith.addf %32, %59 : tensor<1x1024xf32>
+        %72 = arith.xori %71, %cst_34 : tensor<1x1024xi1>
+        %73 = arith.addf %42, %69 : tensor<1x1024xf32>
         %cst_35 = arith.constant dense<-3.000000e+38> : tensor<1x1024xf32>
-        %64 = arith.select %62, %63, %cst_35 : tensor<1x1024xi1>, tensor<1x1024xf32>
+        %74 = arith.select %72, %73, %cst_35 : tensor<1x1024xi1>, tensor<1x1024xf32>
         %cst_36 = arith.constant dense<-3.000000e+38> : tensor<1x1024xf32>
-        %65 = arith.select %28, %64, %cst_36 : tensor<1x1024xi1>, tensor<1x1024xf32>
-        %maximum, %index = tile.arg_max %65 : tensor<1x1024xf32> -> tensor<1xf32>, tensor<1xi32>
-        %66 = tile.reduce  min %27 axis 1 : tensor<1x1024xi32> -> tensor<1xi32>
-        %67 = arith.cmpf olt, %arg10, %maximum : tensor<1xf32>
-        %68 = arith.select %67, %maximum, %arg10 : tensor<1xi1>, tensor<1xf32>
-        %69 = arith.addi %index, %66 : tensor<1xi32>
-        %70 = arith.select %67, %69, %arg11 : tensor<1xi1>, tensor<1xi32>
-        scf.yield %68, %70 : tensor<1xf32>, tensor<1xi32>
+        %75 = arith.select %38, %74, %cst_36 : tensor<1x1024xi1>, tensor<1x1024xf32>
+        %76 = arith.cmpf olt, %arg10, %75 : tensor<1x1024xf32>
+        %77 = arith.select %76, %75, %arg10 : tensor<1x1024xi1>, tensor<1x1024xf32>
+        %78 = arith.select %76, %37, %arg11 : tensor<1x1024xi1>, tensor<1x1024xi32>
+        scf.yield %77, %78 : tensor<1x1024xf32>, tensor<1x1024xi32>
       }
-      tile.store %22#1, %arg1[%0] : tensor<1xi32>, <?xi32, output, logit_rows>
+      %28 = tile.reduce  max %27#0 axis 1 : tensor<1x1024xf32> -> tensor<1xf32>
+      %cst_17 = arith.constant dense<2147483647> : tensor<1x1024xi32>
+      %29 = tile.broadcast %28 axis 1 : tensor<1xf32> -> tensor<1x1024xf32>
+      %30 = arith.cmpf olt, %27#0, %29 : tensor<1x1024xf32>
+      %31 = arith.select %30, %cst_17, %27#1 : tensor<1x1024xi1>, tensor<1x1024xi32>
+      %32 = tile.reduce  min %31 axis 1 : tensor<1x1024xi32> -> tensor<1xi32>
+      tile.store %32, %arg1[%0] : tensor<1xi32>, <?xi32, output, logit_rows>
     } else {
-      tile.store %1#1, %arg1[%0] : tensor<1xi32>, <?xi32, output, logit_rows>
+      tile.store %6, %arg1[%0] : tensor<1xi32>, <?xi32, output, logit_rows>
     }
   }
 }
