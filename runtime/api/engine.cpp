@@ -60,8 +60,6 @@ absl::Status CheckOptions(const EngineOptions &options) {
         fmt::format("--watchdog-seconds is {}, expected 0 (no limit) to 1000000", options.watchdog_seconds));
   if (options.max_waiting < 0)
     return absl::InvalidArgumentError(fmt::format("--max-waiting is {}, expected 0 or more", options.max_waiting));
-  if (options.preemption_mode == "swap")
-    return absl::UnimplementedError("--preemption-mode swap is not supported yet; leave it out");
   return absl::OkStatus();
 }
 

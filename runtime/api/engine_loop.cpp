@@ -19,10 +19,18 @@ constexpr int kFailuresOfADevice = 3;
 // How long a device that did not answer has to answer after all before it is left alone.
 constexpr std::chrono::seconds kLastWait{1};
 
+int32_t HostPagesOf(const MemoryPlan &memory, const EngineOptions &options) {
+  if (options.preemption_mode != "swap")
+    return 0;
+  uint64_t most = uint64_t{1} << 30;
+  return static_cast<int32_t>(std::min(options.swap_space_bytes / memory.bytes_per_page, most));
+}
+
 SchedulerLimits LimitsOf(const MemoryPlan &memory, const EngineOptions &options) {
   return {.sequences = memory.max_num_seqs,
           .tokens = memory.max_num_batched_tokens,
           .pages = memory.total_pages,
+          .host_pages = HostPagesOf(memory, options),
           .page_size = memory.page_size,
           .drafts = options.num_speculative_tokens};
 }
@@ -60,7 +68,12 @@ absl::Status EngineLoop::Prepare() {
       return trace.status();
     trace_ = *std::move(trace);
   }
-  return runner_.Prepare();
+  int32_t host_pages = HostPagesOf(model_->memory(), options_);
+  if (options_.preemption_mode == "swap" && host_pages < 1)
+    return absl::InvalidArgumentError(
+        fmt::format("--swap-space is {} bytes, a page needs {}; raise it or leave out --preemption-mode swap",
+                    options_.swap_space_bytes, model_->memory().bytes_per_page));
+  return runner_.Prepare(host_pages);
 }
 
 // --- From any thread --------------------------------------------------------
@@ -445,6 +458,8 @@ void EngineLoop::UpdateStats() {
   stats_.free_pages = scheduler_.pool().free();
   stats_.cached_pages = scheduler_.pool().cached();
   stats_.preemptions = scheduler_.preemptions();
+  stats_.swapped_out_pages = scheduler_.swapped_out();
+  stats_.swapped_in_pages = scheduler_.swapped_in();
   stats_.prefix_cache_queries = scheduler_.cache_queries();
   stats_.prefix_cache_hits = scheduler_.cache_hits();
   if (stats_.running + stats_.waiting == 0)

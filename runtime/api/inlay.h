@@ -139,7 +139,7 @@ struct EngineOptions {
   bool enable_prefix_caching = true;
   std::string scheduling_policy = "fcfs";        // or "priority"
   std::string preemption_mode = "recompute";     // or "swap": pages are brought to the host's memory and back
-  uint64_t swap_space_bytes = uint64_t{4} << 30; // of the host's memory, for "swap"
+  uint64_t swap_space_bytes = uint64_t{4} << 30; // of the host's memory, for "swap"; where it is full: recompute
   bool deterministic = false; // the same bits whatever runs beside a request; on the cpu it is always so
   // Tokens that are guessed from a sequence's own text (prompt lookup) and verified in one step, for less latency where
   // answers repeat their prompts. Tokens are those without. 0: none.

@@ -120,9 +120,12 @@ void SchedulerTrace::Step(const LaunchedStep &step, int64_t number, Time begin, 
     if (lane.decoding && step.wants_token[i])
       ++lane.steps;
   }
-  Span(kEngine, kSteps, fmt::format("step {}", number), begin, end,
-       fmt::format(R"("sequences":{},"rows":{},"prompt_rows":{},"drafts":{},"copied_pages":{})", step.plan.rows.size(),
-                   step.tokens, prompt_rows, drafts, step.plan.copies.size()));
+  Span(
+      kEngine, kSteps, fmt::format("step {}", number), begin, end,
+      fmt::format(
+          R"("sequences":{},"rows":{},"prompt_rows":{},"drafts":{},"copied_pages":{},"swapped_out":{},"swapped_in":{})",
+          step.plan.rows.size(), step.tokens, prompt_rows, drafts, step.plan.copies.size(), step.plan.swap_out.size(),
+          step.plan.swap_in.size()));
 }
 
 SchedulerTrace::Lane &SchedulerTrace::LaneOf(const ActiveSequence &sequence) {

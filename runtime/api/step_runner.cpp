@@ -11,15 +11,24 @@ StepRunner::~StepRunner() {
   for (Slot &slot : slots_)
     if (slot.tokens)
       model_.device().FreeHost(slot.tokens);
+  if (host_pages_)
+    model_.device().FreeHost(host_pages_);
 }
 
-absl::Status StepRunner::Prepare() {
+absl::Status StepRunner::Prepare(int32_t host_pages) {
   for (Slot &slot : slots_) {
     absl::StatusOr<void *> memory =
         model_.device().AllocateHost(model_.model().max_num_seqs() * sizeof(int32_t), "sampled tokens");
     if (!memory.ok())
       return memory.status();
     slot.tokens = static_cast<int32_t *>(*memory);
+  }
+  if (host_pages > 0) {
+    absl::StatusOr<void *> memory = model_.device().AllocateHost(
+        static_cast<uint64_t>(host_pages) * model_.memory().bytes_per_page, "KV pages of the host (--swap-space)");
+    if (!memory.ok())
+      return memory.status();
+    host_pages_ = static_cast<std::byte *>(*memory);
   }
   return absl::OkStatus();
 }
@@ -38,6 +47,25 @@ const ReadyEntry *StepRunner::Choose(int32_t tokens, size_t sequences, bool all_
       chosen = &ready;
   }
   return chosen;
+}
+
+absl::Status StepRunner::SwapPages(const StepPlan &plan) {
+  Device &device = model_.device();
+  uint64_t bytes = model_.page_bytes();
+  for (size_t layer = 0; layer < model_.caches().size(); ++layer) {
+    auto *pages = static_cast<std::byte *>(model_.caches()[layer]);
+    auto on_device = [&](int32_t page) { return pages + static_cast<uint64_t>(page) * bytes; };
+    auto on_host = [&](int32_t page) {
+      return host_pages_ + static_cast<uint64_t>(page) * model_.memory().bytes_per_page + layer * bytes;
+    };
+    for (const PageCopy &copy : plan.swap_out)
+      if (absl::Status status = device.CopyToHostLater(on_host(copy.to), on_device(copy.from), bytes); !status.ok())
+        return status;
+    for (const PageCopy &copy : plan.swap_in)
+      if (absl::Status status = device.CopyToDeviceLater(on_device(copy.to), on_host(copy.from), bytes); !status.ok())
+        return status;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status StepRunner::CopyPages(std::span<const PageCopy> copies) {
@@ -157,7 +185,9 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
   auto tokens = static_cast<size_t>(step.logits_rows);
   if (step.has_logits)
     slot.logits.resize(tokens * shape.vocab_size());
-  absl::Status status = CopyPages(plan.copies);
+  absl::Status status = SwapPages(plan);
+  if (status.ok())
+    status = CopyPages(plan.copies);
   if (status.ok())
     status = device.CopyToDevice(model_.metadata_memory(), metadata.block().data(), metadata.used_bytes());
   if (status.ok())

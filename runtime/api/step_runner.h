@@ -32,7 +32,8 @@ class StepRunner {
 public:
   StepRunner(LoadedModel &model, const EngineOptions &options) : model_(model), options_(options) {}
   ~StepRunner();
-  absl::Status Prepare();
+  // With room for so many pages of preempted sequences in the host's memory.
+  absl::Status Prepare(int32_t host_pages);
 
   // A sequence whose last token is still on the device gets it there: no host has to wait for it. At most one step may
   // be on its way.
@@ -49,12 +50,14 @@ private:
   const ReadyEntry *Choose(int32_t tokens, size_t sequences, bool all_decode) const;
   absl::Status Run(const ReadyEntry &entry, const StepPlan &plan, const StepSizes &sizes, bool is_graph);
   absl::Status EditRows(std::span<const ScheduledRows> rows);
+  absl::Status SwapPages(const StepPlan &plan);
   absl::Status CopyPages(std::span<const PageCopy> copies);
   absl::Status CopyPendingTokens(std::span<const ScheduledRows> rows);
 
   LoadedModel &model_;
   const EngineOptions &options_;
   std::array<Slot, 2> slots_;
+  std::byte *host_pages_ = nullptr; // each with keys and values of all layers
   size_t next_slot_ = 0;
 };
 

@@ -23,6 +23,9 @@ public:
   absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) override {
     return CopyToHost(to, from, bytes);
   }
+  absl::Status CopyToDeviceLater(void *to, const void *from, uint64_t bytes) override {
+    return CopyToDevice(to, from, bytes);
+  }
   absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) override { return Allocate(bytes, what); }
   void FreeHost(void *memory) override { Free(memory); }
   absl::StatusOr<Mark> SetMark() override { return 0; }

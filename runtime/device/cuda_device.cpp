@@ -203,6 +203,11 @@ public:
     return Check(api_.MemcpyToHostAsync(to, reinterpret_cast<Pointer>(from), bytes, stream_), "copying");
   }
 
+  absl::Status CopyToDeviceLater(void *to, const void *from, uint64_t bytes) override {
+    api_.ContextSetCurrent(context_);
+    return Check(api_.MemcpyToDeviceAsync(reinterpret_cast<Pointer>(to), from, bytes, stream_), "copying");
+  }
+
   absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) override {
     api_.ContextSetCurrent(context_);
     void *memory = nullptr;

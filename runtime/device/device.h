@@ -54,7 +54,9 @@ public:
   virtual absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) = 0;
   // Like CopyToHost, but does not wait: `to`, from AllocateHost(), is written when a later mark is reached.
   virtual absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) = 0;
-  // Memory of the host that the device can write to while the host goes on.
+  // Like CopyToDevice, but `from`, from AllocateHost(), is read when the copy's turn comes.
+  virtual absl::Status CopyToDeviceLater(void *to, const void *from, uint64_t bytes) = 0;
+  // Memory of the host that the device can read and write while the host goes on.
   virtual absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) = 0;
   virtual void FreeHost(void *memory) = 0;
   // A mark is reached when all that was launched before it is done. At most kMarks are waited for at a time.

@@ -19,11 +19,17 @@ bool IsIn(const StepPlan &plan, const Sequence *sequence) {
 
 } // namespace
 
+Scheduler::Scheduler(const SchedulerLimits &limits) : limits_(limits), pool_(limits.pages) {
+  for (int32_t page = limits.host_pages; page-- > 0;)
+    free_host_pages_.push_back(page);
+}
+
 void Scheduler::Add(Sequence *sequence) { InsertByPlace(waiting_, sequence); }
 
 void Scheduler::Remove(Sequence *sequence) {
   pool_.Release(sequence->pages);
   sequence->pages.clear();
+  GiveUpHostPages(*sequence);
   std::erase(running_, sequence);
   std::erase(waiting_, sequence);
   for (std::vector<Sequence *> *sequences : {&running_, &waiting_})
@@ -33,9 +39,42 @@ void Scheduler::Remove(Sequence *sequence) {
 }
 
 void Scheduler::Preempt(Sequence *sequence, StepPlan &plan) {
+  SwapOut(*sequence, plan);
   PutBack(sequence);
   plan.preempted.push_back(sequence);
   ++preemptions_;
+}
+
+// Has what was computed copied to the host's memory, if there is room for all of it.
+void Scheduler::SwapOut(Sequence &sequence, StepPlan &plan) {
+  auto pages = static_cast<size_t>(PagesFor(sequence.computed));
+  if (pages == 0 || pages > free_host_pages_.size())
+    return;
+  for (size_t i = 0; i < pages; ++i) {
+    sequence.host_pages.push_back(free_host_pages_.back());
+    free_host_pages_.pop_back();
+    plan.swap_out.push_back({sequence.pages[i], sequence.host_pages.back()});
+  }
+  sequence.host_computed = sequence.computed;
+  swapped_out_ += static_cast<int64_t>(pages);
+}
+
+// The other way, but for the pages that were found in the cache.
+void Scheduler::SwapIn(Sequence &sequence, StepPlan &plan) {
+  if (sequence.host_computed > sequence.computed) {
+    auto found = static_cast<size_t>(sequence.computed / limits_.page_size);
+    for (size_t i = found; i < sequence.host_pages.size(); ++i)
+      plan.swap_in.push_back({sequence.host_pages[i], sequence.pages[i]});
+    swapped_in_ += static_cast<int64_t>(sequence.host_pages.size() - found);
+    sequence.computed = sequence.host_computed;
+  }
+  GiveUpHostPages(sequence);
+}
+
+void Scheduler::GiveUpHostPages(Sequence &sequence) {
+  free_host_pages_.insert(free_host_pages_.end(), sequence.host_pages.begin(), sequence.host_pages.end());
+  sequence.host_pages.clear();
+  sequence.host_computed = 0;
 }
 
 void Scheduler::PutBack(Sequence *sequence) {
@@ -108,8 +147,13 @@ StepPlan Scheduler::Plan(bool in_flight) {
       budget -= count;
     }
   // Whoever was preempted goes first.
-  if (preemptions_ > preempted)
+  if (preemptions_ > preempted) {
+    // A plan without rows does not run, so nothing would be copied.
+    if (plan.rows.empty())
+      for (Sequence *sequence : plan.preempted)
+        GiveUpHostPages(*sequence);
     return plan;
+  }
   for (Sequence *sequence : std::vector<Sequence *>(waiting_)) {
     if (budget == 0 || static_cast<int32_t>(running_.size()) >= limits_.sequences)
       break;
@@ -184,6 +228,7 @@ bool Scheduler::Admit(Sequence &sequence, StepPlan &plan) {
     if (!sequence.leader)
       cache_hits_ += sequence.computed;
   }
+  SwapIn(sequence, plan);
   sequence.leader = nullptr;
   std::erase(waiting_, &sequence);
   InsertByPlace(running_, &sequence);
@@ -253,13 +298,39 @@ void Scheduler::RollBack(const StepPlan &plan) {
     part.sequence->pending = 0;
   }
   // Copied pages hold nothing that can be relied on.
-  if (!plan.copies.empty())
+  for (Sequence *sequence : plan.preempted)
+    GiveUpHostPages(*sequence);
+  if (!plan.copies.empty() || !plan.swap_in.empty())
     for (Sequence *sequence : plan.admitted)
       if (std::ranges::find(running_, sequence) != running_.end())
         PutBack(sequence);
 }
 
+// Each page of the host is free or has one owner, which waits.
+absl::Status Scheduler::CheckHostPages() const {
+  std::vector<int32_t> uses(static_cast<size_t>(limits_.host_pages));
+  for (int32_t page : free_host_pages_)
+    ++uses[static_cast<size_t>(page)];
+  for (const Sequence *sequence : waiting_) {
+    for (int32_t page : sequence->host_pages)
+      ++uses[static_cast<size_t>(page)];
+    if (PagesFor(sequence->host_computed) != static_cast<int32_t>(sequence->host_pages.size()))
+      return absl::InternalError(fmt::format("a waiting sequence has {} tokens in {} pages of the host",
+                                             sequence->host_computed, sequence->host_pages.size()));
+  }
+  for (const Sequence *sequence : running_)
+    if (!sequence->host_pages.empty())
+      return absl::InternalError(
+          fmt::format("a running sequence has {} pages of the host", sequence->host_pages.size()));
+  for (size_t page = 0; page < uses.size(); ++page)
+    if (uses[page] != 1)
+      return absl::InternalError(fmt::format("page {} of the host is held {} times", page, uses[page]));
+  return absl::OkStatus();
+}
+
 absl::Status Scheduler::CheckInvariants() const {
+  if (absl::Status status = CheckHostPages(); !status.ok())
+    return status;
   std::vector<std::span<const int32_t>> owners;
   for (const std::vector<Sequence *> *sequences : {&running_, &waiting_})
     for (const Sequence *sequence : *sequences)

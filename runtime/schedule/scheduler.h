@@ -13,11 +13,12 @@ struct SchedulerLimits {
   int32_t sequences = 1; // of a step
   int32_t tokens = 1;    // of a step
   int32_t pages = 1;
+  int32_t host_pages = 0; // of preempted sequences; beyond them what they had is computed again
   int32_t page_size = 1;
   int32_t drafts = 0; // of a sequence in a step
 };
 
-// A page to copy before the step runs: two sequences go on from the same partly filled page.
+// A page to copy before the step runs.
 struct PageCopy {
   int32_t from = 0;
   int32_t to = 0;
@@ -25,7 +26,10 @@ struct PageCopy {
 
 struct StepPlan {
   std::vector<ScheduledRows> rows = {};
-  std::vector<PageCopy> copies = {};
+  // Done in this order.
+  std::vector<PageCopy> swap_out = {}; // from the device to the host
+  std::vector<PageCopy> swap_in = {};  // and back
+  std::vector<PageCopy> copies = {};   // two sequences go on from the same partly filled page
   std::vector<Sequence *> admitted = {};
   std::vector<Sequence *> preempted = {};
   // Nothing was planned: pages have to be taken from sequences of a step on its way. Ask again when it is done.
@@ -38,7 +42,7 @@ struct StepPlan {
 // on.
 class Scheduler {
 public:
-  explicit Scheduler(const SchedulerLimits &limits) : limits_(limits), pool_(limits.pages) {}
+  explicit Scheduler(const SchedulerLimits &limits);
 
   void Add(Sequence *sequence);
   // Forgets a sequence that ended, waiting or running; its pages go back.
@@ -61,6 +65,8 @@ public:
   const std::vector<Sequence *> &waiting() const { return waiting_; } // by place
   const PagePool &pool() const { return pool_; }
   int64_t preemptions() const { return preemptions_; }
+  int64_t swapped_out() const { return swapped_out_; } // pages
+  int64_t swapped_in() const { return swapped_in_; }
   int64_t cache_queries() const { return cache_queries_; } // tokens
   int64_t cache_hits() const { return cache_hits_; }
   absl::Status CheckInvariants() const;
@@ -70,6 +76,10 @@ private:
   bool MakeRoom(Sequence &sequence, int32_t positions, StepPlan &plan, bool in_flight, bool *must_wait);
   void AddDrafts(StepPlan &plan, int32_t budget);
   void Preempt(Sequence *sequence, StepPlan &plan);
+  void SwapOut(Sequence &sequence, StepPlan &plan);
+  void SwapIn(Sequence &sequence, StepPlan &plan);
+  void GiveUpHostPages(Sequence &sequence);
+  absl::Status CheckHostPages() const;
   bool Admit(Sequence &sequence, StepPlan &plan);
   void FindPages(Sequence &sequence);
   bool SharePages(Sequence &sequence);
@@ -78,8 +88,9 @@ private:
 
   SchedulerLimits limits_;
   PagePool pool_;
+  std::vector<int32_t> free_host_pages_;
   std::vector<Sequence *> waiting_, running_;
-  int64_t preemptions_ = 0, cache_queries_ = 0, cache_hits_ = 0;
+  int64_t preemptions_ = 0, swapped_out_ = 0, swapped_in_ = 0, cache_queries_ = 0, cache_hits_ = 0;
 };
 
 } // namespace inlay

@@ -39,7 +39,10 @@ struct Sequence {
   std::string salt;
   std::vector<PagePrefix> prefixes; // of the full pages that were published or found
   int32_t cached = 0;               // tokens of the prompt found in the cache when it was first admitted
-  int32_t last_logits_row = -1;     // of the step on its way that samples the pending token
+  // While it waits after a preemption: pages in the host's memory, and what is in them.
+  std::vector<int32_t> host_pages;
+  int32_t host_computed = 0;
+  int32_t last_logits_row = -1; // of the step on its way that samples the pending token
   NgramIndex ngrams;
   std::vector<int32_t> drafts; // guesses of what follows `tokens`, which the planned step verifies
 

@@ -65,6 +65,17 @@ void AddEngineFlags(CLI::App &app, EngineOptions &options) {
   app.add_option("--max-num-batched-tokens", options.max_num_batched_tokens, "Rows of a step, up to the bundle's bound")
       ->group(kGroup);
   app.add_flag("--enforce-eager", options.enforce_eager, "No CUDA graphs")->group(kGroup);
+  app.add_option("--preemption-mode", options.preemption_mode,
+                 "recompute, or swap: pages of preempted sequences go to the host's memory and back")
+      ->check(CLI::IsMember({"recompute", "swap"}))
+      ->capture_default_str()
+      ->group(kGroup);
+  app.add_option_function<double>(
+         "--swap-space",
+         [&options](double gib) { options.swap_space_bytes = static_cast<uint64_t>(gib * (uint64_t{1} << 30)); },
+         "GiB of the host's memory for --preemption-mode swap (4)")
+      ->check(CLI::Range(0.0, 1e6))
+      ->group(kGroup);
   app.add_option("--trace", options.trace_path, "Write what the scheduler does to this file, for Perfetto")
       ->group(kGroup);
   app.add_option("--watchdog-seconds", options.watchdog_seconds,

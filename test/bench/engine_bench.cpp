@@ -32,6 +32,7 @@ public:
     std::fill_n(static_cast<int32_t *>(to), bytes / sizeof(int32_t), 7);
     return absl::OkStatus();
   }
+  absl::Status CopyToDeviceLater(void *to, const void *from, uint64_t bytes) override { return absl::OkStatus(); }
   absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) override {
     return real_->AllocateHost(bytes, what);
   }

@@ -159,6 +159,71 @@ TEST(EngineProperties, PreemptedRequestsGiveTheSameBits) {
     }
 }
 
+TEST(EngineProperties, OffloadedRequestsGiveTheSameBits) {
+  std::vector<Answer> expected = OneByOne(*Load(), Greedy(60));
+  // Room for all that is preempted, and for some of it only: what has no room is computed again.
+  for (uint64_t host_pages : {40, 5})
+    for (bool ahead : {false, true})
+      for (bool reuse : {false, true}) {
+        EngineOptions options = FewPages(14);
+        options.preemption_mode = "swap";
+        options.swap_space_bytes = host_pages * (options.kv_cache_bytes / 14);
+        options.async_scheduling = ahead;
+        options.enable_prefix_caching = reuse;
+        std::unique_ptr<Engine> engine = Load(options);
+        ExpectEqual(AllAtOnce(*engine, Greedy(60)), expected);
+        EngineStats stats = engine->Stats();
+        EXPECT_GT(stats.preemptions, 0) << "the pages were enough: the test tests nothing";
+        EXPECT_GT(stats.swapped_out_pages, 0);
+        EXPECT_LE(stats.swapped_in_pages, stats.swapped_out_pages);
+        if (!reuse) {
+          EXPECT_EQ(stats.swapped_in_pages, stats.swapped_out_pages);
+        }
+        ExpectNoPagesLost(*engine);
+      }
+  EngineOptions little;
+  little.target = "cpu";
+  little.preemption_mode = "swap";
+  little.swap_space_bytes = 1;
+  EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_BUNDLE, little).status().message()),
+              HasSubstr("--swap-space is 1 bytes, a page needs"));
+}
+
+// Sampled, with a request that is cancelled while others' pages are away, and a step that fails.
+TEST(EngineProperties, OffloadedPagesSurviveFailuresAndCancels) {
+  SamplingParams sampling = Greedy(50);
+  sampling.temperature = 0.8f;
+  sampling.seed = 4;
+  std::vector<Answer> expected = OneByOne(*Load(), sampling);
+  int64_t offloaded = 0;
+  for (bool ahead : {false, true})
+    for (int64_t failing = 20; failing < 90; failing += 7) {
+      Faults faults;
+      if (ahead)
+        faults.wait = [=](int64_t mark) { return mark == failing; };
+      else
+        faults.run = [=](int64_t step, const StepSizes &) { return step == failing; };
+      EngineOptions options = FewPages(14);
+      options.preemption_mode = "swap";
+      options.async_scheduling = ahead;
+      options.enable_prefix_caching = false;
+      std::unique_ptr<Engine> engine = Load(options, With(faults));
+      std::unique_ptr<RequestHandle> cancelled = Submit(*engine, kPrompts[4], Greedy(100));
+      cancelled->Next();
+      std::vector<std::unique_ptr<RequestHandle>> handles;
+      for (const std::string &prompt : kPrompts)
+        handles.push_back(Submit(*engine, prompt, sampling));
+      for (int i = 0; i < 20; ++i)
+        cancelled->Next();
+      cancelled.reset();
+      for (size_t i = 0; i < handles.size(); ++i)
+        EXPECT_TRUE(Finish(*handles[i]) == expected[i]) << kPrompts[i];
+      offloaded += engine->Stats().swapped_out_pages;
+      ExpectNoPagesLost(*engine);
+    }
+  EXPECT_GT(offloaded, 0);
+}
+
 TEST(EngineProperties, NSequencesAreNRequests) {
   SamplingParams one = Greedy(16);
   one.temperature = 0.9f;

@@ -41,7 +41,12 @@ public:
   absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) override {
     return real_->CopyToHostLater(to, from, bytes);
   }
+  absl::Status CopyToDeviceLater(void *to, const void *from, uint64_t bytes) override {
+    return real_->CopyToDeviceLater(to, from, bytes);
+  }
   absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) override {
+    if (faults_.allocate && faults_.allocate(bytes))
+      return absl::ResourceExhaustedError("injected: no memory for " + std::string(what));
     return real_->AllocateHost(bytes, what);
   }
   void FreeHost(void *memory) override { real_->FreeHost(memory); }
