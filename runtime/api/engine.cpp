@@ -1,4 +1,5 @@
 // The engine from the outside: what a request must be to reach the engine's thread, and texts that need no device.
+#include "runtime/api/draft_model.h"
 #include "runtime/api/engine_internal.h"
 #include "runtime/api/engine_loop.h"
 #include "runtime/sample/sampling_params.h"
@@ -52,6 +53,9 @@ absl::Status CheckOptions(const EngineOptions &options) {
   if (options.num_speculative_tokens < 0)
     return absl::InvalidArgumentError(
         fmt::format("--num-speculative-tokens is {}, expected 0 (none) or more", options.num_speculative_tokens));
+  if (!options.speculative_model.empty() && options.num_speculative_tokens == 0)
+    return absl::InvalidArgumentError("--speculative-model is given without --num-speculative-tokens, the tokens that "
+                                      "it guesses for a step; add it, as in --num-speculative-tokens 4");
   if (options.num_speculative_tokens > 0 && options.async_scheduling.value_or(false))
     return absl::InvalidArgumentError("--num-speculative-tokens guesses from tokens that --async-scheduling does not "
                                       "wait for; leave one of them out");
@@ -69,11 +73,21 @@ absl::Status EngineImpl::Start(const std::string &path, const EngineOptions &opt
   if (absl::Status status = CheckOptions(options); !status.ok())
     return status;
   options_ = options;
+  std::unique_ptr<DraftModel> draft_model;
+  if (!options.speculative_model.empty()) {
+    absl::StatusOr<std::unique_ptr<DraftModel>> loaded = DraftModel::Load(path, options, wrap);
+    if (!loaded.ok())
+      return loaded.status();
+    draft_model = *std::move(loaded);
+  }
   absl::StatusOr<std::unique_ptr<LoadedModel>> model = LoadedModel::Load(path, options, wrap);
   if (!model.ok())
     return model.status();
   model_ = model->get();
-  loop_ = std::make_shared<EngineLoop>(*std::move(model), options, checks_invariants);
+  if (draft_model)
+    if (absl::Status status = draft_model->CheckFits(*model_); !status.ok())
+      return status;
+  loop_ = std::make_shared<EngineLoop>(*std::move(model), std::move(draft_model), options, checks_invariants);
   if (absl::Status status = loop_->Prepare(); !status.ok())
     return status;
   load_seconds_ = Seconds(Clock::now() - start_);

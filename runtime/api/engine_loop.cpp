@@ -39,10 +39,12 @@ SchedulerLimits LimitsOf(const MemoryPlan &memory, const EngineOptions &options)
 
 // On the cpu a step has run when it was launched: planning ahead would only delay its tokens. Guesses go on from tokens
 // that the host knows.
-EngineLoop::EngineLoop(std::unique_ptr<LoadedModel> model, const EngineOptions &options, bool checks_invariants)
+EngineLoop::EngineLoop(std::unique_ptr<LoadedModel> model, std::unique_ptr<Drafter> drafter,
+                       const EngineOptions &options, bool checks_invariants)
     : options_(options), checks_invariants_(checks_invariants),
       plans_ahead_(options.async_scheduling.value_or(!model->is_cpu() && options.num_speculative_tokens == 0)),
-      model_(std::move(model)), runner_(*model_, options_), scheduler_(LimitsOf(model_->memory(), options)) {
+      model_(std::move(model)), runner_(*model_, options_),
+      scheduler_(LimitsOf(model_->memory(), options), drafter ? std::move(drafter) : std::make_unique<NgramDrafter>()) {
   const MemoryPlan &memory = model_->memory();
   PrepareHistograms(stats_);
   stats_.target = memory.target;
@@ -194,7 +196,14 @@ bool EngineLoop::NeedsLogits(const StepPlan &plan) const {
 StepPlan EngineLoop::Plan() {
   auto plan_step = [&] {
     HostSpan span(trace_.get(), "plan");
-    return scheduler_.Plan(in_flight_.has_value());
+    // A draft model runs while it is planned.
+    bool is_watched = watchdog_ && !options_.speculative_model.empty();
+    if (is_watched)
+      Watch("draft", {});
+    StepPlan plan = scheduler_.Plan(in_flight_.has_value());
+    if (is_watched)
+      watchdog_->End();
+    return plan;
   };
   StepPlan plan = plan_step();
   if (plan.must_wait) {

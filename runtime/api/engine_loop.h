@@ -14,7 +14,9 @@ namespace inlay {
 
 class EngineLoop {
 public:
-  EngineLoop(std::unique_ptr<LoadedModel> model, const EngineOptions &options, bool checks_invariants);
+  // `drafter` may be none: then guesses come from sequences' own texts.
+  EngineLoop(std::unique_ptr<LoadedModel> model, std::unique_ptr<Drafter> drafter, const EngineOptions &options,
+             bool checks_invariants);
 
   // Before all else.
   absl::Status Prepare();

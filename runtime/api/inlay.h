@@ -144,6 +144,8 @@ struct EngineOptions {
   // Tokens that are guessed from a sequence's own text (prompt lookup) and verified in one step, for less latency where
   // answers repeat their prompts. Tokens are those without. 0: none.
   int32_t num_speculative_tokens = 0;
+  // A bundle of a smaller model with the same vocabulary that guesses them instead, on the same device.
+  std::string speculative_model = {};
   // The next step is planned while one runs; nothing: on a GPU. What is generated is the same.
   std::optional<bool> async_scheduling;
   double watchdog_seconds = 0; // a step that takes longer fails all requests; 0: no limit

@@ -19,7 +19,8 @@ bool IsIn(const StepPlan &plan, const Sequence *sequence) {
 
 } // namespace
 
-Scheduler::Scheduler(const SchedulerLimits &limits) : limits_(limits), pool_(limits.pages) {
+Scheduler::Scheduler(const SchedulerLimits &limits, std::unique_ptr<Drafter> drafter)
+    : limits_(limits), drafter_(std::move(drafter)), pool_(limits.pages) {
   for (int32_t page = limits.host_pages; page-- > 0;)
     free_host_pages_.push_back(page);
 }
@@ -30,6 +31,7 @@ void Scheduler::Remove(Sequence *sequence) {
   pool_.Release(sequence->pages);
   sequence->pages.clear();
   GiveUpHostPages(*sequence);
+  drafter_->Forget(sequence);
   std::erase(running_, sequence);
   std::erase(waiting_, sequence);
   for (std::vector<Sequence *> *sequences : {&running_, &waiting_})
@@ -174,27 +176,34 @@ StepPlan Scheduler::Plan(bool in_flight) {
 
 // Guesses take what rows, rows of logits and pages nobody else wants.
 void Scheduler::AddDrafts(StepPlan &plan, int32_t budget) {
-  int32_t logits_rows = limits_.sequences - static_cast<int32_t>(plan.rows.size());
+  budget = std::min(budget, limits_.sequences - static_cast<int32_t>(plan.rows.size()));
+  std::vector<DraftWish> wishes;
+  for (const ScheduledRows &part : plan.rows) {
+    Sequence &sequence = *part.sequence;
+    sequence.drafts.clear();
+    int32_t to_generate = sequence.sampling.max_tokens - (sequence.length() - sequence.prompt_size);
+    int32_t most = std::min({limits_.drafts, budget, to_generate - 1});
+    if (part.wants_token() && sequence.pending == 0 && sequence.takes_drafts() && most > 0)
+      wishes.push_back({&sequence, most});
+  }
+  if (wishes.empty())
+    return;
+  drafter_->Propose(wishes, budget);
   for (ScheduledRows &part : plan.rows) {
     Sequence &sequence = *part.sequence;
-    int32_t to_generate = sequence.sampling.max_tokens - (sequence.length() - sequence.prompt_size);
-    int32_t most = std::min({limits_.drafts, budget, logits_rows, to_generate - 1});
-    if (!part.wants_token() || sequence.pending > 0 || !sequence.takes_drafts() || most <= 0)
-      continue;
-    std::span<const int32_t> drafts = sequence.ngrams.Propose(sequence.tokens, static_cast<size_t>(most));
-    while (static_cast<int32_t>(sequence.pages.size()) <
-           PagesFor(sequence.length() + static_cast<int32_t>(drafts.size()))) {
+    std::vector<int32_t> &drafts = sequence.drafts;
+    drafts.resize(std::min(drafts.size(), static_cast<size_t>(budget)));
+    while (!drafts.empty() && static_cast<int32_t>(sequence.pages.size()) <
+                                  PagesFor(sequence.length() + static_cast<int32_t>(drafts.size()))) {
       std::optional<int32_t> page = pool_.Take();
       if (page)
         sequence.pages.push_back(*page);
       else
-        drafts = drafts.first(sequence.pages.size() * static_cast<size_t>(limits_.page_size) - sequence.tokens.size());
+        drafts.resize(sequence.pages.size() * static_cast<size_t>(limits_.page_size) - sequence.tokens.size());
     }
-    sequence.drafts.assign(drafts.begin(), drafts.end());
     part.drafts = static_cast<int32_t>(drafts.size());
     part.count += part.drafts;
     budget -= part.drafts;
-    logits_rows -= part.drafts;
   }
 }
 

@@ -3,8 +3,10 @@
 #define INLAY_RUNTIME_SCHEDULE_SCHEDULER_H_
 
 #include "runtime/kv/page_pool.h"
+#include "runtime/schedule/drafter.h"
 #include "runtime/schedule/step.h"
 
+#include <memory>
 #include <vector>
 
 namespace inlay {
@@ -42,7 +44,8 @@ struct StepPlan {
 // on.
 class Scheduler {
 public:
-  explicit Scheduler(const SchedulerLimits &limits);
+  explicit Scheduler(const SchedulerLimits &limits,
+                     std::unique_ptr<Drafter> drafter = std::make_unique<NgramDrafter>());
 
   void Add(Sequence *sequence);
   // Forgets a sequence that ended, waiting or running; its pages go back.
@@ -87,6 +90,7 @@ private:
   void GiveUpPages(Sequence &sequence);
 
   SchedulerLimits limits_;
+  std::unique_ptr<Drafter> drafter_;
   PagePool pool_;
   std::vector<int32_t> free_host_pages_;
   std::vector<Sequence *> waiting_, running_;

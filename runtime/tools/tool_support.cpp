@@ -84,6 +84,9 @@ void AddEngineFlags(CLI::App &app, EngineOptions &options) {
   app.add_option("--num-speculative-tokens", options.num_speculative_tokens,
                  "Tokens guessed from a sequence's own text and verified in one step (0)")
       ->group(kGroup);
+  app.add_option("--speculative-model", options.speculative_model,
+                 "Bundle of a smaller model of the same vocabulary that guesses them instead")
+      ->group(kGroup);
 }
 
 absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view flag, std::string_view text) {

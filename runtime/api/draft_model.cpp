@@ -1,0 +1,161 @@
+#include "runtime/api/draft_model.h"
+
+#include "fmt/format.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace inlay {
+
+absl::StatusOr<std::unique_ptr<DraftModel>> DraftModel::Load(const std::string &bundle, const EngineOptions &options,
+                                                             const DeviceWrapper &wrap) {
+  absl::StatusOr<MemoryPlan> target = LoadedModel::Plan(bundle, options);
+  if (!target.ok())
+    return target.status();
+  EngineOptions own = options;
+  own.max_model_len = own.max_num_seqs = own.max_num_batched_tokens = 0;
+  own.num_speculative_tokens = 0;
+  absl::StatusOr<MemoryPlan> plan = LoadedModel::Plan(options.speculative_model, own);
+  if (!plan.ok())
+    return plan.status();
+  // Both have room for as many tokens. Where pages take all memory, the two share it.
+  double tokens = static_cast<double>(target->kv_cache_tokens);
+  auto token_bytes = [](const MemoryPlan &memory) {
+    return static_cast<double>(memory.bytes_per_page) / memory.page_size;
+  };
+  if (target->target != "cpu" && options.kv_cache_bytes == 0)
+    tokens *= token_bytes(*target) / (token_bytes(*target) + token_bytes(*plan));
+  own.kv_cache_bytes = std::max(plan->bytes_per_page, static_cast<uint64_t>(tokens * token_bytes(*plan)));
+  absl::StatusOr<std::unique_ptr<LoadedModel>> model = LoadedModel::Load(options.speculative_model, own, wrap);
+  if (!model.ok())
+    return model.status();
+  std::unique_ptr<DraftModel> draft(new DraftModel(*std::move(model), own));
+  if (absl::Status status = draft->runner_.Prepare(/*host_pages=*/0); !status.ok())
+    return status;
+  return draft;
+}
+
+absl::Status DraftModel::CheckFits(const LoadedModel &target) const {
+  uint32_t found = model_->model().vocab_size(), expected = target.model().vocab_size();
+  if (found != expected)
+    return absl::InvalidArgumentError(
+        fmt::format("--speculative-model {}: has {} token ids, the model has {}; take one of the same tokenizer",
+                    model_->path(), found, expected));
+  return absl::OkStatus();
+}
+
+void DraftModel::Forget(const Sequence *sequence) {
+  auto found = drafts_.find(sequence);
+  if (found == drafts_.end())
+    return;
+  pool_.Release(found->second.sequence.pages);
+  drafts_.erase(found);
+}
+
+// Takes over what is known of a sequence by now. What was computed of guesses that were right is kept.
+void DraftModel::CatchUp(Draft &draft, const Sequence &target) {
+  Sequence &sequence = draft.sequence;
+  size_t same = draft.known;
+  while (same < std::min(sequence.tokens.size(), target.tokens.size()) && sequence.tokens[same] == target.tokens[same])
+    ++same;
+  sequence.computed =
+      std::min({sequence.computed, static_cast<int32_t>(same), static_cast<int32_t>(target.tokens.size()) - 1});
+  sequence.tokens.resize(same);
+  sequence.tokens.insert(sequence.tokens.end(), target.tokens.begin() + static_cast<int64_t>(same),
+                         target.tokens.end());
+  draft.known = target.tokens.size();
+}
+
+// If need be the pages of who was not asked for longest.
+bool DraftModel::TakePages(Draft &draft, int32_t positions) {
+  int32_t size = model_->memory().page_size;
+  while (static_cast<int32_t>(draft.sequence.pages.size()) < (positions + size - 1) / size) {
+    if (std::optional<int32_t> page = pool_.Take()) {
+      draft.sequence.pages.push_back(*page);
+      continue;
+    }
+    Draft *oldest = nullptr;
+    for (auto &[target, other] : drafts_)
+      if (other.asked < calls_ && !other.sequence.pages.empty() && (!oldest || other.asked < oldest->asked))
+        oldest = &other;
+    if (!oldest)
+      return false;
+    pool_.Release(oldest->sequence.pages);
+    oldest->sequence.pages.clear();
+    oldest->sequence.computed = 0;
+  }
+  return true;
+}
+
+void DraftModel::Propose(std::span<const DraftWish> wishes, int32_t rows) {
+  ++calls_;
+  std::vector<std::pair<Draft *, Sequence *>> asked;
+  for (const DraftWish &wish : wishes) {
+    Sequence &target = *wish.sequence;
+    target.drafts.clear();
+    auto length = static_cast<int32_t>(target.tokens.size());
+    int32_t most = std::min({wish.most, rows, model_->memory().max_model_len - length});
+    if (has_failed_ || most <= 0)
+      continue;
+    auto [found, is_new] = drafts_.try_emplace(&target);
+    Draft &draft = found->second;
+    if (is_new) {
+      draft.sequence.sampling = target.sampling;
+      draft.sequence.seed = target.seed;
+    }
+    draft.asked = calls_;
+    CatchUp(draft, target);
+    // The last guess is not computed.
+    if (!TakePages(draft, length + most - 1))
+      continue;
+    draft.wanted = static_cast<size_t>(length + most);
+    rows -= most;
+    asked.emplace_back(&draft, &target);
+  }
+  std::vector<Draft *> drafts;
+  for (auto &[draft, target] : asked)
+    drafts.push_back(draft);
+  if (absl::Status status = Run(std::move(drafts)); !status.ok()) {
+    // Answers do not depend on guesses.
+    has_failed_ = true;
+    fmt::print(stderr, "inlay: {}: guesses no more: {}\n", model_->path(), std::string(status.message()));
+    return;
+  }
+  for (auto &[draft, target] : asked)
+    target->drafts.assign(draft->sequence.tokens.begin() + static_cast<int64_t>(draft->known),
+                          draft->sequence.tokens.end());
+}
+
+// Step by step, until each has the tokens that it wants.
+absl::Status DraftModel::Run(std::vector<Draft *> drafts) {
+  const MemoryPlan &memory = model_->memory();
+  while (!drafts.empty()) {
+    StepPlan plan;
+    int32_t budget = memory.max_num_batched_tokens;
+    for (Draft *draft : drafts) {
+      Sequence &sequence = draft->sequence;
+      if (budget == 0 || static_cast<int32_t>(plan.rows.size()) == memory.max_num_seqs)
+        break;
+      int32_t count = std::min(sequence.length() - sequence.computed, budget);
+      plan.rows.push_back({&sequence, sequence.computed, count});
+      budget -= count;
+    }
+    absl::StatusOr<LaunchedStep> step = runner_.Launch(plan, /*wants_logits=*/false);
+    if (!step.ok())
+      return step.status();
+    absl::StatusOr<StepResult> result = runner_.Collect(*step);
+    if (!result.ok())
+      return result.status();
+    size_t row = 0;
+    for (size_t i = 0; i < plan.rows.size(); ++i) {
+      Sequence &sequence = *plan.rows[i].sequence;
+      sequence.computed = plan.rows[i].certain_end();
+      if (step->wants_token[i])
+        sequence.tokens.push_back(result->tokens[row++]);
+    }
+    std::erase_if(drafts, [](const Draft *draft) { return draft->sequence.tokens.size() >= draft->wanted; });
+  }
+  return absl::OkStatus();
+}
+
+} // namespace inlay

@@ -1,0 +1,53 @@
+// A smaller model that guesses what the larger one will say (Leviathan et al., 2023), with keys and values of its own.
+//
+// It samples with the request's parameters, seed and positions, and so with the very noise that the larger model will:
+// where the two distributions are close, the tokens are mostly the same. A step keeps a guess only if it is the token
+// that would have been sampled anyway, so the tokens are exactly those without guesses, greedy or not.
+#ifndef INLAY_RUNTIME_API_DRAFT_MODEL_H_
+#define INLAY_RUNTIME_API_DRAFT_MODEL_H_
+
+#include "runtime/api/step_runner.h"
+#include "runtime/schedule/drafter.h"
+
+#include <unordered_map>
+
+namespace inlay {
+
+class DraftModel : public Drafter {
+public:
+  // For the model in `bundle`, loaded before it: its pages get what is left.
+  static absl::StatusOr<std::unique_ptr<DraftModel>> Load(const std::string &bundle, const EngineOptions &options,
+                                                          const DeviceWrapper &wrap);
+  // Are the ids of the two models those of one vocabulary?
+  absl::Status CheckFits(const LoadedModel &target) const;
+
+  void Propose(std::span<const DraftWish> wishes, int32_t rows) override;
+  void Forget(const Sequence *sequence) override;
+
+private:
+  // The draft's side of a sequence.
+  struct Draft {
+    Sequence sequence; // tokens known, then guessed
+    size_t known = 0;  // of them, when it was asked last
+    size_t wanted = 0; // tokens altogether
+    int64_t asked = 0; // the last call of Propose() for it
+  };
+
+  DraftModel(std::unique_ptr<LoadedModel> model, const EngineOptions &options)
+      : options_(options), model_(std::move(model)), runner_(*model_, options_), pool_(model_->memory().total_pages) {}
+  void CatchUp(Draft &draft, const Sequence &target);
+  bool TakePages(Draft &draft, int32_t positions);
+  absl::Status Run(std::vector<Draft *> drafts);
+
+  const EngineOptions options_;
+  std::unique_ptr<LoadedModel> model_;
+  StepRunner runner_;
+  PagePool pool_;
+  std::unordered_map<const Sequence *, Draft> drafts_;
+  int64_t calls_ = 0;
+  bool has_failed_ = false;
+};
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_API_DRAFT_MODEL_H_
