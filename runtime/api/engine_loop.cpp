@@ -496,7 +496,7 @@ void EngineLoop::OnStuck(const StepState &state, double seconds) {
   for (const StepState::Part &part : state.parts)
     rows += part.rows;
   absl::Status status = absl::UnavailableError(
-      fmt::format("the device does not answer: step {} ({} of {} sequences, {} rows) has not ended after {:.1f} s "
+      fmt::format("the device does not answer: step {} ({}; sequences: {}, rows: {}) has not ended after {:.3g} s "
                   "(--watchdog-seconds {}); the engine cannot go on, restart the process",
                   state.step, state.phase, state.parts.size(), rows, seconds, options_.watchdog_seconds));
   fmt::print(stderr, "inlay: {}\n{}\n", std::string(status.message()), state.Json(seconds));

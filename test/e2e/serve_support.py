@@ -65,9 +65,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(binaries: pathlib.Path, bundle: pathlib.Path, *options, key: str = ""):
-    """A server on a free port; ended, by force if need be, when the block is left."""
-    command = [binaries / "serve-model", bundle, "--port", "0", *map(str, options)]
+def serving(binaries: pathlib.Path, bundle: pathlib.Path, *options, key: str = "", port: int = 0):
+    """A server on a port, 0 for a free one; ended, by force if need be, when the block is left."""
+    command = [binaries / "serve-model", bundle, "--port", str(port), *map(str, options)]
     if key:
         command += ["--api-key", key]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
