@@ -15,6 +15,7 @@ absl::StatusOr<std::unique_ptr<DraftModel>> DraftModel::Load(const std::string &
   EngineOptions own = options;
   own.max_model_len = own.max_num_seqs = own.max_num_batched_tokens = 0;
   own.num_speculative_tokens = 0;
+  own.deterministic = false;
   absl::StatusOr<MemoryPlan> plan = LoadedModel::Plan(options.speculative_model, own);
   if (!plan.ok())
     return plan.status();

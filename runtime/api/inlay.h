@@ -142,7 +142,8 @@ struct EngineOptions {
   uint64_t swap_space_bytes = uint64_t{4} << 30; // of the host's memory, for "swap"; where it is full: recompute
   bool deterministic = false; // the same bits whatever runs beside a request; on the cpu it is always so
   // Tokens that are guessed from a sequence's own text (prompt lookup) and verified in one step, for less latency where
-  // answers repeat their prompts. Tokens are those without. 0: none.
+  // answers repeat their prompts. Tokens are those without; on a GPU, where steps of other sizes run other kernels and
+  // so round otherwise, only with `deterministic` at near ties too. 0: none.
   int32_t num_speculative_tokens = 0;
   // A bundle of a smaller model with the same vocabulary that guesses them instead, on the same device.
   std::string speculative_model = {};

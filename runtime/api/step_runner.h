@@ -30,7 +30,8 @@ struct StepResult {
 
 class StepRunner {
 public:
-  StepRunner(LoadedModel &model, const EngineOptions &options) : model_(model), options_(options) {}
+  StepRunner(LoadedModel &model, const EngineOptions &options)
+      : model_(model), options_(options), uses_largest_(options.deterministic && !model.is_cpu()) {}
   ~StepRunner();
   // With room for so many pages of preempted sequences in the host's memory.
   absl::Status Prepare(int32_t host_pages);
@@ -47,6 +48,8 @@ private:
     std::vector<float> logits;
   };
 
+  absl::Status PrepareDeterministic();
+  absl::StatusOr<double> TimeDecode();
   const ReadyEntry *Choose(int32_t tokens, size_t sequences, bool all_decode) const;
   absl::Status Run(const ReadyEntry &entry, const StepPlan &plan, const StepSizes &sizes, bool is_graph);
   absl::Status EditRows(std::span<const ScheduledRows> rows);
@@ -56,6 +59,7 @@ private:
 
   LoadedModel &model_;
   const EngineOptions &options_;
+  bool uses_largest_; // of the entry points, for each step
   std::array<Slot, 2> slots_;
   std::byte *host_pages_ = nullptr; // each with keys and values of all layers
   size_t next_slot_ = 0;

@@ -81,6 +81,10 @@ void AddEngineFlags(CLI::App &app, EngineOptions &options) {
   app.add_option("--watchdog-seconds", options.watchdog_seconds,
                  "A step that takes longer ends all requests and turns /health red (0: no limit)")
       ->group(kGroup);
+  app.add_flag("--deterministic", options.deterministic,
+               "The same bits whatever runs beside a request: the same kernels for steps of all sizes (on the cpu "
+               "always so)")
+      ->group(kGroup);
   app.add_option("--num-speculative-tokens", options.num_speculative_tokens,
                  "Tokens guessed from a sequence's own text and verified in one step (0)")
       ->group(kGroup);

@@ -5,6 +5,7 @@ is, nothing left behind. The GPU is a driver that only pretends (fake_driver.cpp
 import json
 import os
 import pathlib
+import re
 import subprocess
 
 import tools
@@ -53,14 +54,18 @@ def gpu(t: tools.Tools, driver: pathlib.Path, model: pathlib.Path) -> None:
         tools.fail(compiled.stderr)
     bundle = t.scratch / "gpu.inlay"
 
-    def load(**environment):
+    def load(*flags, **environment):
         return run(t, {"LD_LIBRARY_PATH": f"{driver.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}", **environment},
-                   "run-model", bundle, "--prompt-ids", "3,4", "--max-tokens", 2, "-q")
+                   "run-model", bundle, "--prompt-ids", "3,4", "--max-tokens", 2, "-q", *flags)
 
     # The pretended kernels write nothing; what matters is that all is loaded, launched and read back.
     result = load()
     if result.returncode != 0:
         complaints.append(f"a GPU that computes nothing: expected exit code 0, found {result.returncode}, {result.stderr!r}")
+    # The cost is that of launches alone here; all the same it has to be measured and said.
+    result = load("--deterministic", "--preemption-mode", "swap", "--swap-space", 0.01)
+    if result.returncode != 0 or not re.search(r"--deterministic: a step of one token takes \d", result.stderr):
+        complaints.append(f"deterministic, with pages in pinned memory: {result.returncode}, {result.stderr!r}")
 
     expect_error("wrong chip", load(FAKE_CHIP="80"), "the bundle was compiled for sm_90a", "Fake GPU (sm_80)", "--target")
 
