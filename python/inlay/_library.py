@@ -17,7 +17,7 @@ from typing import Any
 from inlay._errors import (BY_STATUS, FailedPreconditionError, InlayError, InternalError, InvalidArgumentError,
                            NotFoundError)
 
-ABI_VERSION = 1000
+ABI_VERSION = 1001
 """INLAY_ABI_VERSION of the inlay.h that the declarations below are of."""
 
 OK, END, TIMEOUT = 0, 100, 101
@@ -44,6 +44,7 @@ class EngineOptions(ctypes.Structure):
         ("swap_space_bytes", c_uint64),
         ("watchdog_seconds", c_double),
         ("trace_path", c_char_p),
+        ("speculative_model", c_char_p),
     ]
 
 

@@ -42,6 +42,7 @@ absl::StatusOr<EngineOptions> FromC(const inlay_engine_options *given) {
   text(options.scheduling_policy, result.scheduling_policy);
   text(options.preemption_mode, result.preemption_mode);
   text(options.trace_path, result.trace_path);
+  text(options.speculative_model, result.speculative_model);
   result.threads = options.threads;
   result.enforce_eager = options.enforce_eager != 0;
   result.gpu_memory_utilization = options.gpu_memory_utilization;

@@ -37,7 +37,7 @@ extern "C" {
 
 /* Of this header: major * 1000 + minor. A program runs with a library of the same major and the same or a later minor
  * version: minor versions only add. */
-#define INLAY_ABI_VERSION 1000
+#define INLAY_ABI_VERSION 1001
 
 /* The library's INLAY_ABI_VERSION. */
 INLAY_API int32_t inlay_abi_version(void);
@@ -100,7 +100,8 @@ typedef struct inlay_engine_options {
   const char *preemption_mode;    /* "recompute" (NULL) or "swap": pages are brought to the host's memory and back */
   uint64_t swap_space_bytes;      /* of the host's memory, for "swap" */
   double watchdog_seconds;        /* a step that takes longer fails all requests; 0: no limit */
-  const char *trace_path;         /* a Chrome trace of the scheduler is written here at shutdown; NULL: none */
+  const char *trace_path;         /* a Chrome trace of the scheduler is written here; NULL: none */
+  const char *speculative_model;  /* bundle of a smaller model that guesses those tokens; NULL: none. Since 1.1 */
 } inlay_engine_options;
 
 INLAY_API inlay_status inlay_engine_options_init(inlay_engine_options *options, size_t struct_size,

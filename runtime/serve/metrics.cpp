@@ -153,6 +153,11 @@ std::string Metrics::Text(const EngineStats &stats) const {
       stats.prefix_cache_queries);
   one("inlay:prefix_cache_hits_total", "counter", "Tokens found in the prefix cache.", stats.prefix_cache_hits);
   one("inlay:num_preemptions_total", "counter", "Sequences that had to give up their pages.", stats.preemptions);
+  one("inlay:swapped_out_pages_total", "counter", "KV pages brought to the host's memory.", stats.swapped_out_pages);
+  one("inlay:swapped_in_pages_total", "counter", "KV pages brought back.", stats.swapped_in_pages);
+  one("inlay:spec_decode_num_draft_tokens_total", "counter", "Tokens that were guessed.", stats.draft_tokens);
+  one("inlay:spec_decode_num_accepted_tokens_total", "counter", "Guesses that were right.",
+      stats.accepted_draft_tokens);
   one("inlay:engine_steps_total", "counter", "Steps of the engine.", stats.steps);
   one("inlay:prompt_tokens_total", "counter", "Tokens of prompts that were computed.", stats.prompt_tokens);
   one("inlay:generation_tokens_total", "counter", "Tokens that were generated.", stats.generation_tokens);

@@ -72,7 +72,7 @@ static void test_versions(void) {
   EXPECT_ERROR(inlay_check_abi(INLAY_ABI_VERSION + 1), INLAY_FAILED_PRECONDITION, "update libinlay.so");
   EXPECT_ERROR(inlay_check_abi(INLAY_ABI_VERSION - 1000), INLAY_FAILED_PRECONDITION, "compile the program with");
   EXPECT_ERROR(inlay_engine_options_init(&options, sizeof options, INLAY_ABI_VERSION + 1000), INLAY_FAILED_PRECONDITION,
-               "compiled for version 2.0");
+               "compiled for version 2.");
   EXPECT_ERROR(inlay_engine_options_init(&options, sizeof options + 8, INLAY_ABI_VERSION), INLAY_INVALID_ARGUMENT,
                "update libinlay.so");
   EXPECT_ERROR(inlay_engine_options_init(&options, 4, INLAY_ABI_VERSION), INLAY_INVALID_ARGUMENT, "struct_size is 4");
