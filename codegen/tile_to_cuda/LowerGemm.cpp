@@ -17,7 +17,9 @@ using namespace inlay;
 
 namespace {
 constexpr int64_t kWarpgroup = 128;
-constexpr int64_t kBlocksAtOnce = 4; // of 8 columns, whose epilogue reads are under way together
+constexpr int64_t kStagedColumns = GemmConfig::kStagedColumns, kStagedPitch = GemmConfig::kStagedPitch,
+                  kStagedRows = GemmConfig::kStagedRows;
+constexpr int64_t kRowsAtOnce = 8; // whose epilogue reads are under way together
 
 class GemmLowering {
 public:
@@ -46,7 +48,7 @@ private:
   int64_t steps = 0; // of a tile along k
   std::string element;
   Value zero, thread, warpgroup, rowTileCount, tiles;
-  Value rowsRing, weightsRing, full, empty;
+  Value rowsRing, weightsRing, staged, full, empty;
 };
 } // namespace
 
@@ -143,53 +145,58 @@ LogicalResult GemmLowering::consume() {
   return result;
 }
 
-/// A thread has, of each 8 columns, a pair in each of two rows. What the epilogue of several reads is read before any
-/// of them is stored: one by one, each would wait for the one before.
+/// A warp's 16 rows go through shared memory, 64 columns at a time, so that a row's pairs are read and written by
+/// neighbouring lanes, in a loop: unrolled over the registers the text of an epilogue does not fit the instruction
+/// cache. What several rows read is read before any of them is stored.
 LogicalResult GemmLowering::epilogue(Value acc, Value rowTile, Value columnTile) {
   LogicalResult result = success();
-  Value inGroup = b.name("in_group", b.rem(thread, kWarpgroup));
-  Value rowInTile =
-      b.add(b.mul(b.sub(warpgroup, 1), 64), b.add(b.mul(b.div(inGroup, 32), 16), b.div(b.rem(inGroup, 32), 4)));
-  Value firstRow = b.name("first_row", b.add(b.mul(rowTile, config.tileRows), rowInTile));
-  Value firstColumn = b.name("first_column", b.add(b.mul(columnTile, config.tileColumns), b.mul(b.rem(thread, 4), 2)));
+  Value warpOfTile = b.name("warp_of_tile", b.sub(b.special(cuda::Special::Warp), 4));
+  Value lane = b.name("lane", b.special(cuda::Special::Lane));
+  Value firstRow = b.name("first_row", b.add(b.mul(rowTile, config.tileRows), b.mul(warpOfTile, kStagedRows)));
+  Value base = b.name("base", b.mul(warpOfTile, kStagedRows * kStagedPitch));
+  Value own = b.name("own", b.add(base, b.add(b.mul(b.div(lane, 4), kStagedPitch), b.mul(b.rem(lane, 4), 2))));
   int64_t columns = loop.weight.getView().getType().getShape()[0];
-  b.loop("half", 2, KernelBuilder::Unrolled, [&](Value half) {
-    Value row = b.name("row", b.add(firstRow, b.mul(half, 8)));
-    b.ifThen(b.less(row, b.size(rowTiles.extent)), [&] {
-      b.loop("group", config.tileColumns / (8 * kBlocksAtOnce), KernelBuilder::Unrolled, [&](Value group) {
-        std::vector<std::unique_ptr<Elements>> blocks;
-        SmallVector<Value> columnOf;
-        for (int64_t i = 0; i < kBlocksAtOnce; ++i) {
-          Value block = b.name("block", b.add(b.mul(group, kBlocksAtOnce), i));
-          Value column = b.name("column", b.add(firstColumn, b.mul(block, 8)));
-          columnOf.push_back(column);
-          auto source = [this, acc, half, row, block, column](Value value, Position position) -> Value {
-            if (auto id = value.getDefiningOp<tile::ProgramIdOp>())
-              return id.getDimension() == 0 ? b.div(column, loop.columns) : b.div(row, loop.tokens);
-            if (value != loop.product)
-              return {};
-            Value at = b.add(b.mul(block, 4), b.mul(half, 2));
-            return b.get(acc, position == Position::Odd ? b.add(at, 1) : at);
-          };
-          blocks.push_back(std::make_unique<Elements>(
-              b, loop.columns, b.name("row_in_tile", b.rem(row, loop.tokens)),
-              b.name("pair", b.div(b.rem(column, loop.columns), 2)), [this](Value view) { return pointerOf(view); },
-              source));
-          if (failed(blocks.back()->prefetch(program.getBody().front(), loop.loop)))
-            result = failure();
-        }
-        for (auto [elements, column] : llvm::zip_equal(blocks, columnOf)) {
-          auto one = [&] {
-            if (succeeded(result))
-              result = elements->emit(program.getBody().front(), loop.loop);
-          };
-          if (columns % config.tileColumns == 0)
-            one();
-          else
-            b.ifThen(b.less(column, columns), one);
-        }
-      });
+  b.loop("part", config.tileColumns / kStagedColumns, KernelBuilder::Unrolled, [&](Value part) {
+    b.loop("block", kStagedColumns / 8, KernelBuilder::Unrolled, [&](Value block) {
+      for (int64_t half : {0, 1})
+        for (int64_t odd : {0, 1})
+          b.store(b.get(acc, b.add(b.mul(b.add(b.mul(part, kStagedColumns / 8), block), 4), 2 * half + odd)), staged,
+                  b.add(own, b.add(b.mul(block, 8), half * 8 * kStagedPitch + odd)));
     });
+    b.syncWarp();
+    Value column = b.name(
+        "column", b.add(b.add(b.mul(columnTile, config.tileColumns), b.mul(part, kStagedColumns)), b.mul(lane, 2)));
+    b.loop("from", zero, b.index(kStagedRows), b.index(kRowsAtOnce), KernelBuilder::Rolled, [&](Value from) {
+      std::vector<std::unique_ptr<Elements>> rows;
+      SmallVector<Value> isOwned;
+      for (int64_t i = 0; i < kRowsAtOnce; ++i) {
+        Value rowOfWarp = b.name("row_of_warp", b.add(from, i));
+        Value row = b.name("row", b.add(firstRow, rowOfWarp));
+        Value at = b.name("at", b.add(base, b.add(b.mul(rowOfWarp, kStagedPitch), b.mul(lane, 2))));
+        Value even = b.load(staged, at), odd = b.load(staged, b.add(at, 1));
+        auto source = [this, row, column, even, odd](Value value, Position position) -> Value {
+          if (auto id = value.getDefiningOp<tile::ProgramIdOp>())
+            return id.getDimension() == 0 ? b.div(column, loop.columns) : b.div(row, loop.tokens);
+          if (value != loop.product)
+            return {};
+          return position == Position::Odd ? odd : even;
+        };
+        rows.push_back(std::make_unique<Elements>(
+            b, loop.columns, b.name("row_in_tile", b.rem(row, loop.tokens)),
+            b.name("pair", b.div(b.rem(column, loop.columns), 2)), [this](Value view) { return pointerOf(view); },
+            source));
+        if (failed(rows.back()->prefetch(program.getBody().front(), loop.loop)))
+          result = failure();
+        Value owned = b.less(row, b.size(rowTiles.extent));
+        isOwned.push_back(columns % config.tileColumns == 0 ? owned : b.both(owned, b.less(column, b.index(columns))));
+      }
+      for (auto [elements, owned] : llvm::zip_equal(rows, isOwned))
+        b.ifThen(owned, [&] {
+          if (succeeded(result))
+            result = elements->emit(program.getBody().front(), loop.loop);
+        });
+    });
+    b.syncWarp();
   });
   return result;
 }
@@ -209,6 +216,7 @@ LogicalResult GemmLowering::run(LoweredKernel &lowered) {
   Type type = weights.getElementType();
   rowsRing = b.shared("rows_ring", type, config.stages * config.tileRows * config.tileK * 2, kAtomBytes);
   weightsRing = b.shared("weights_ring", type, config.stages * config.tileColumns * config.tileK * 2, kAtomBytes);
+  staged = b.shared("staged", b.getF32Type(), config.stagedBytes(), 16);
   full = b.shared("full", b.getI64Type(), config.stages * 8);
   empty = b.shared("empty", b.getI64Type(), config.stages * 8);
   b.ifThen(b.equal(thread, 0), [&] {

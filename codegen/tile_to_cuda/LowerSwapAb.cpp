@@ -18,7 +18,7 @@ using namespace inlay;
 
 namespace {
 constexpr int64_t kWarpgroup = 128;
-constexpr int64_t kUnitsAtOnce = 2; // pairs of columns, whose epilogue reads are under way together
+constexpr int64_t kUnitsAtOnce = 4; // pairs of columns, whose epilogue reads are under way together
 
 class SwapAbLowering {
 public:
@@ -296,7 +296,7 @@ LogicalResult inlay::lowerSwapAb(tile::ProgramOp program, OpBuilder &builder, co
   if (config.split < 1 || config.split > 8 || (config.split - 1) * share >= steps)
     return program.emitError("splits ") << steps << " steps of k over " << config.split
                                         << " blocks; expected 1 to 8, each with a step";
-  if (config.tileColumns % loop->columns != 0)
+  if (config.tileColumns % loop->columns != 0 && loop->columns % config.tileColumns != 0)
     return loop->dot.emitError("computes ")
            << loop->columns << " columns, which do not divide the kernel's " << config.tileColumns;
   if (failed(gridOf(program, lowered.grid)))

@@ -132,8 +132,8 @@ void KernelOp::print(OpAsmPrinter &printer) {
 LogicalResult KernelOp::verify() {
   if (getThreads() < 32 || getThreads() > 1024 || getThreads() % 32 != 0)
     return emitOpError() << "has " << getThreads() << " threads, expected a multiple of 32 up to 1024";
-  if (getCluster() < 1 || getCluster() > 16 || !llvm::isPowerOf2_64(getCluster()))
-    return emitOpError() << "has clusters of " << getCluster() << " blocks, expected 1, 2, 4, 8 or 16";
+  if (getCluster() < 1 || (getCluster() > 8 && getCluster() != 16))
+    return emitOpError() << "has clusters of " << getCluster() << " blocks, expected 1 to 8, or 16";
   if (getSharedBytes() < 0 || getSharedBytes() > kMaxSharedBytes)
     return emitOpError() << "needs " << getSharedBytes() << " bytes of shared memory, a block has " << kMaxSharedBytes;
   for (auto [i, type] : llvm::enumerate(getArgumentTypes())) {

@@ -60,6 +60,11 @@ struct GemmConfig {
 
   mlir::DictionaryAttr toAttribute(mlir::MLIRContext *context) const;
   static GemmConfig from(mlir::DictionaryAttr attribute);
+
+  /// Sums that each consuming warp passes through shared memory to the epilogue: its 16 rows, so padded that few of a
+  /// store's fall into one bank.
+  static constexpr int64_t kStagedColumns = 64, kStagedPitch = 68, kStagedRows = 16;
+  int64_t stagedBytes() const { return consumers * 4 * kStagedRows * kStagedPitch * 4; }
 };
 
 /// A matrix product of few rows on warpgroups: weights on wgmma's M, the step's rows on its N.
@@ -74,6 +79,7 @@ struct SwapAbConfig {
 
   mlir::DictionaryAttr toAttribute(mlir::MLIRContext *context) const;
   static SwapAbConfig from(mlir::DictionaryAttr attribute);
+  int64_t time(const LinearShape &shape, const Chip &chip) const;
 };
 
 MatvecConfig chooseMatvec(const LinearShape &shape, const Chip &chip);

@@ -6,8 +6,8 @@ cuda.kernel @threads() attributes {threads = 100 : i64} {
 
 // -----
 
-// expected-error @+1 {{has clusters of 3 blocks, expected 1, 2, 4, 8 or 16}}
-cuda.kernel @cluster() attributes {threads = 32 : i64, cluster = 3 : i64} {
+// expected-error @+1 {{has clusters of 9 blocks, expected 1 to 8, or 16}}
+cuda.kernel @cluster() attributes {threads = 32 : i64, cluster = 9 : i64} {
 }
 
 // -----
