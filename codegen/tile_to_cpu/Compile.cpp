@@ -114,9 +114,11 @@ static LogicalResult emitObject(ModuleOp module, llvm::TargetMachine &machine, S
 static LogicalResult linkShared(ModuleOp module, StringRef object, std::string &sharedLibrary) {
   static constexpr StringLiteral kLinkers[] = {"ld.lld-22", "ld.lld", "ld", "cc"};
   llvm::ErrorOr<std::string> linker = std::make_error_code(std::errc::no_such_file_or_directory);
-  for (StringRef name : kLinkers)
-    if ((linker = llvm::sys::findProgramByName(name)))
+  for (StringRef name : kLinkers) {
+    linker = llvm::sys::findProgramByName(name);
+    if (linker)
       break;
+  }
   if (!linker)
     return module.emitError() << "no linker on PATH for the cpu kernels; looked for " << "ld.lld-22, ld.lld, ld and cc"
                               << "; install lld or binutils";

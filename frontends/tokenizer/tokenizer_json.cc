@@ -94,9 +94,10 @@ absl::Status Set(absl::StatusOr<bool> value, bool &out) {
   return value.status();
 }
 absl::Status Set(absl::StatusOr<std::string> value, std::string &out) {
-  if (value.ok())
-    out = *std::move(value);
-  return value.status();
+  if (!value.ok())
+    return value.status();
+  out = *std::move(value);
+  return absl::OkStatus();
 }
 absl::Status Set(absl::StatusOr<int32_t> value, int32_t &out) {
   if (value.ok())
@@ -217,9 +218,10 @@ absl::Status ReadNormalizer(const Node &node, std::vector<NormalizerStep> &steps
     }
     if (name == "Replace") {
       absl::StatusOr<Replace> replace = ReadReplace(step);
-      if (replace.ok())
-        steps.push_back(*std::move(replace));
-      return replace.status();
+      if (!replace.ok())
+        return replace.status();
+      steps.push_back(*std::move(replace));
+      return absl::OkStatus();
     }
     return RefuseKind(type, "NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace, Sequence");
   });
@@ -253,9 +255,10 @@ absl::Status ReadPreTokenizer(const Node &node, std::vector<PreTokenizerStep> &s
   return ReadSteps(node, "pretokenizers", count, [&](const Node &step, const Node &type) -> absl::Status {
     if (*type.json == "Split") {
       absl::StatusOr<Split> split = ReadSplit(step);
-      if (split.ok())
-        steps.push_back(*std::move(split));
-      return split.status();
+      if (!split.ok())
+        return split.status();
+      steps.push_back(*std::move(split));
+      return absl::OkStatus();
     }
     if (*type.json == "ByteLevel") {
       INLAY_RETURN_IF_ERROR(RefuseOtherKeys(step, {"type", "add_prefix_space", "trim_offsets", "use_regex"}));
@@ -274,9 +277,10 @@ absl::Status ReadPreTokenizer(const Node &node, std::vector<PreTokenizerStep> &s
     }
     if (*type.json == "Metaspace") {
       absl::StatusOr<Metaspace> metaspace = ReadMetaspace(step);
-      if (metaspace.ok())
-        steps.push_back(*std::move(metaspace));
-      return metaspace.status();
+      if (!metaspace.ok())
+        return metaspace.status();
+      steps.push_back(*std::move(metaspace));
+      return absl::OkStatus();
     }
     return RefuseKind(type, "Split, ByteLevel, Metaspace, Sequence");
   });
@@ -385,17 +389,19 @@ absl::Status ReadDecoder(const Node &node, Decoder &decoder) {
       if (!per_token)
         return order;
       absl::StatusOr<Replace> replace = ReadReplace(step);
-      if (replace.ok())
-        decoder.token_steps.push_back(*std::move(replace));
-      return replace.status();
+      if (!replace.ok())
+        return replace.status();
+      decoder.token_steps.push_back(*std::move(replace));
+      return absl::OkStatus();
     }
     if (name == "Metaspace") {
       if (!per_token)
         return order;
       absl::StatusOr<Metaspace> metaspace = ReadMetaspace(step);
-      if (metaspace.ok())
-        decoder.token_steps.push_back(*std::move(metaspace));
-      return metaspace.status();
+      if (!metaspace.ok())
+        return metaspace.status();
+      decoder.token_steps.push_back(*std::move(metaspace));
+      return absl::OkStatus();
     }
     return RefuseKind(type, "ByteLevel, Replace, Metaspace, ByteFallback, Fuse, Strip, Sequence");
   });

@@ -49,8 +49,9 @@ static Value sourceRows(WeightOp weight, Value first, ProgramBuilder &b) {
     int64_t d = *weight.getHeadDim();
     Value inHead = b.rem(stored, b.like(stored, d));
     Value head = b.sub(stored, inHead);
-    Value half = b.mul(b.rem(inHead, two), b.like(stored, d / 2));
-    return b.add(head, b.add(b.div(inHead, two), half));
+    int64_t half = d / 2;
+    Value inHalf = b.mul(b.rem(inHead, two), b.like(stored, half));
+    return b.add(head, b.add(b.div(inHead, two), inHalf));
   }
   case RowOrder::Alternate: {
     Value rows = b.splat(b.toI32(tile::ExtentOp::create(b, b.getIndexType(), Extent::Tokens)), {atomRows});

@@ -181,8 +181,8 @@ absl::Status WriteBundle(const BundleContents &contents, const std::string &path
             total += weight->bytes();
       for (const plan::Target *target : *plan.targets()) {
         std::string name = target->name()->str();
-        absl::StatusOr<json> chunks =
-            PackWeights(*target, *checkpoint, temporary + "/weights/" + name + ".bin", done, total, pool, progress);
+        absl::StatusOr<json> chunks = PackWeights(
+            *target, *checkpoint, fmt::format("{}/weights/{}.bin", temporary, name), done, total, pool, progress);
         if (!chunks.ok())
           return chunks.status();
         manifest["weights"]["chunks"][name] = *std::move(chunks);

@@ -364,9 +364,10 @@ private:
     if (types.contains("number"))
       for (const std::string &keyword : kTypes.at("integer"))
         if (schema.contains(keyword))
-          return Fail(pointer + "/" + keyword, fmt::format("found the keyword '{}' of a number, which is supported for "
-                                                           "integers alone; fix: leave it out, or use integer",
-                                                           keyword));
+          return Fail(fmt::format("{}/{}", pointer, keyword),
+                      fmt::format("found the keyword '{}' of a number, which is supported for "
+                                  "integers alone; fix: leave it out, or use integer",
+                                  keyword));
     std::vector<ExpressionId> choices;
     for (const std::string &type : types)
       choices.push_back(OfType(type, schema, pointer, depth));

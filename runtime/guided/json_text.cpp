@@ -60,7 +60,7 @@ ExpressionId JsonText::CharacterBody() {
 
 ExpressionId JsonText::CharacterOf(const CodePointSet &set) {
   std::vector<ExpressionId> choices{rules_.Characters(set.Without(Plain().Complement()))};
-  for (uint32_t c : {'"', '\\'})
+  for (uint32_t c : {0x22, 0x5c}) // quotation mark, backslash
     if (set.Contains(c))
       choices.push_back(rules_.Literal(fmt::format("\\{}", static_cast<char>(c))));
   constexpr std::string_view letters("btn\0fr", 6); // of \b to \r; \v has none

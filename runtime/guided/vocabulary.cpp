@@ -8,7 +8,7 @@ namespace inlay::guided {
 
 namespace {
 constexpr size_t kMaxTokenBytes = 4096;
-}
+} // namespace
 
 bool Vocabulary::IsEnd(int32_t id) const { return std::find(end_ids_.begin(), end_ids_.end(), id) != end_ids_.end(); }
 

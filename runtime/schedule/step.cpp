@@ -86,7 +86,7 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
     }
     for (int32_t i = 0; i < part.count; ++i, ++row) {
       // A token that is still on the device is copied there.
-      auto position = static_cast<size_t>(part.first + i);
+      auto position = static_cast<size_t>(part.first) + static_cast<size_t>(i);
       size_t known = sequence.tokens.size();
       ids[row] = position < known ? sequence.tokens[position] : part.drafts ? sequence.drafts[position - known] : 0;
       positions[row] = part.first + i;

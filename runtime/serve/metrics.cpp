@@ -24,9 +24,9 @@ std::vector<double> RequestSeconds() {
 // 1, 2, 5, 10, 20, 50, ... up to a million.
 std::vector<double> Tokens() {
   std::vector<double> bounds;
-  for (double power = 1; power <= 1e6; power *= 10)
-    for (double mantissa : {1, 2, 5})
-      if (mantissa * power <= 1e6)
+  for (int power = 1; power <= 1'000'000; power *= 10)
+    for (int mantissa : {1, 2, 5})
+      if (mantissa * power <= 1'000'000)
         bounds.push_back(mantissa * power);
   return bounds;
 }

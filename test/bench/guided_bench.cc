@@ -55,7 +55,7 @@ const std::string kText = R"({"name": "Ada Lovelace", "age": 36, "tags": ["mathe
                           R"("address": {"street": "12 St James's Square", "zip": "12345"}})";
 
 void Masks(benchmark::State &state, bool is_warm) {
-  auto vocabulary = MakeVocabulary();
+  const auto &vocabulary = MakeVocabulary();
   auto grammar = *Grammar::FromJsonSchema(kSchema, vocabulary, {});
   std::vector<uint32_t> mask(vocabulary->mask_words());
   auto generate = [&] {
@@ -82,7 +82,7 @@ BENCHMARK_CAPTURE(Masks, warm, true)->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(Masks, cold, false)->Unit(benchmark::kMicrosecond);
 
 void CompileSchema(benchmark::State &state) {
-  auto vocabulary = MakeVocabulary();
+  const auto &vocabulary = MakeVocabulary();
   for (auto _ : state)
     benchmark::DoNotOptimize(Grammar::FromJsonSchema(kSchema, vocabulary, {}));
 }
