@@ -355,7 +355,8 @@ public:
         [&](Stream stream, const PackedRange &range, Pointer sources) {
           StepSizes sizes{};
           sizes[plan::Extent_Tokens] = static_cast<int32_t>(range.rows);
-          return Enqueue({{range.launch, {reinterpret_cast<void *>(sources), range.to}}, {}}, sizes, stream);
+          return Enqueue({{range.launch, {reinterpret_cast<void *>(sources), range.to}}, {}}, sizes, stream,
+                         /*may_start_early=*/false);
         },
         pool_);
   }
@@ -408,14 +409,19 @@ private:
     return encoded;
   }
 
+  // The first launch of a list follows copies of what kernels read before their wait, so it starts after all before it
+  // have ended; the others may start early.
   absl::Status Enqueue(const List &list, const StepSizes &sizes) {
-    for (const Prepared &prepared : list.launches)
-      if (absl::Status status = Enqueue(prepared, sizes, stream_); !status.ok())
+    bool may_start_early = false;
+    for (const Prepared &prepared : list.launches) {
+      if (absl::Status status = Enqueue(prepared, sizes, stream_, may_start_early); !status.ok())
         return status;
+      may_start_early = true;
+    }
     return absl::OkStatus();
   }
 
-  absl::Status Enqueue(const Prepared &prepared, const StepSizes &sizes, Stream stream) {
+  absl::Status Enqueue(const Prepared &prepared, const StepSizes &sizes, Stream stream, bool may_start_early) {
     const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
     std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes);
     if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)
@@ -436,7 +442,7 @@ private:
       attribute.value.cluster[0] = cluster->Get(0);
       attribute.value.cluster[1] = attribute.value.cluster[2] = 1;
     }
-    if (loaded.kernel->dependent_launch()) {
+    if (may_start_early && loaded.kernel->dependent_launch()) {
       LaunchAttribute &attribute = attributes[config.attribute_count++];
       attribute.id = kAttributeDependentLaunch;
       attribute.value.flag = 1;
