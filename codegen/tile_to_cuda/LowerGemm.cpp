@@ -8,7 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "codegen/tile_to_cuda/Elements.h"
+#include "codegen/tile_to_cuda/LinearEpilogue.h"
 #include "codegen/tile_to_cuda/LinearOperands.h"
 #include "passes/tile/LinearConfig.h"
 
@@ -147,7 +147,7 @@ LogicalResult GemmLowering::consume() {
 
 /// A warp's 16 rows go through shared memory, 64 columns at a time, so that a row's pairs are read and written by
 /// neighbouring lanes, in a loop: unrolled over the registers the text of an epilogue does not fit the instruction
-/// cache. What several rows read is read before any of them is stored.
+/// cache.
 LogicalResult GemmLowering::epilogue(Value acc, Value rowTile, Value columnTile) {
   LogicalResult result = success();
   Value warpOfTile = b.name("warp_of_tile", b.sub(b.special(cuda::Special::Warp), 4));
@@ -155,7 +155,6 @@ LogicalResult GemmLowering::epilogue(Value acc, Value rowTile, Value columnTile)
   Value firstRow = b.name("first_row", b.add(b.mul(rowTile, config.tileRows), b.mul(warpOfTile, kStagedRows)));
   Value base = b.name("base", b.mul(warpOfTile, kStagedRows * kStagedPitch));
   Value own = b.name("own", b.add(base, b.add(b.mul(b.div(lane, 4), kStagedPitch), b.mul(b.rem(lane, 4), 2))));
-  int64_t columns = loop.weight.getView().getType().getShape()[0];
   b.loop("part", config.tileColumns / kStagedColumns, KernelBuilder::Unrolled, [&](Value part) {
     b.loop("block", kStagedColumns / 8, KernelBuilder::Unrolled, [&](Value block) {
       for (int64_t half : {0, 1})
@@ -167,34 +166,16 @@ LogicalResult GemmLowering::epilogue(Value acc, Value rowTile, Value columnTile)
     Value column = b.name(
         "column", b.add(b.add(b.mul(columnTile, config.tileColumns), b.mul(part, kStagedColumns)), b.mul(lane, 2)));
     b.loop("from", zero, b.index(kStagedRows), b.index(kRowsAtOnce), KernelBuilder::Rolled, [&](Value from) {
-      std::vector<std::unique_ptr<Elements>> rows;
-      SmallVector<Value> isOwned;
+      LinearEpilogue rows(b, program, loop, config.tileColumns, [this](Value view) { return pointerOf(view); });
       for (int64_t i = 0; i < kRowsAtOnce; ++i) {
         Value rowOfWarp = b.name("row_of_warp", b.add(from, i));
         Value row = b.name("row", b.add(firstRow, rowOfWarp));
         Value at = b.name("at", b.add(base, b.add(b.mul(rowOfWarp, kStagedPitch), b.mul(lane, 2))));
         Value even = b.load(staged, at), odd = b.load(staged, b.add(at, 1));
-        auto source = [this, row, column, even, odd](Value value, Position position) -> Value {
-          if (auto id = value.getDefiningOp<tile::ProgramIdOp>())
-            return id.getDimension() == 0 ? b.div(column, loop.columns) : b.div(row, loop.tokens);
-          if (value != loop.product)
-            return {};
-          return position == Position::Odd ? odd : even;
-        };
-        rows.push_back(std::make_unique<Elements>(
-            b, loop.columns, b.name("row_in_tile", b.rem(row, loop.tokens)),
-            b.name("pair", b.div(b.rem(column, loop.columns), 2)), [this](Value view) { return pointerOf(view); },
-            source));
-        if (failed(rows.back()->prefetch(program.getBody().front(), loop.loop)))
-          result = failure();
-        Value owned = b.less(row, b.size(rowTiles.extent));
-        isOwned.push_back(columns % config.tileColumns == 0 ? owned : b.both(owned, b.less(column, b.index(columns))));
+        rows.read(row, column, even, odd, b.less(row, b.size(rowTiles.extent)));
       }
-      for (auto [elements, owned] : llvm::zip_equal(rows, isOwned))
-        b.ifThen(owned, [&] {
-          if (succeeded(result))
-            result = elements->emit(program.getBody().front(), loop.loop);
-        });
+      if (failed(rows.write()))
+        result = failure();
     });
     b.syncWarp();
   });

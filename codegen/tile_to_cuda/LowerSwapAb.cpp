@@ -9,7 +9,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "codegen/tile_to_cuda/Elements.h"
+#include "codegen/tile_to_cuda/LinearEpilogue.h"
 #include "codegen/tile_to_cuda/LinearOperands.h"
 #include "passes/tile/LinearConfig.h"
 
@@ -191,7 +191,7 @@ Value SwapAbLowering::sumOf(Value row, Value column) {
   return total;
 }
 
-/// The blocks of a cluster take turns with pairs of columns. A thread reads for several pairs before it stores any.
+/// The blocks of a cluster take turns with pairs of columns.
 LogicalResult SwapAbLowering::epilogue() {
   LogicalResult result = success();
   int64_t pairs = config.tileColumns / 2, threads = kernel.getThreads();
@@ -200,8 +200,7 @@ LogicalResult SwapAbLowering::epilogue() {
   Value units = b.name("units", b.mul(rows, pairs));
   int64_t stride = config.split * threads;
   b.loop("from", first, units, b.index(kUnitsAtOnce * stride), KernelBuilder::Rolled, [&](Value from) {
-    std::vector<std::unique_ptr<Elements>> elements;
-    SmallVector<Value> isOwned;
+    LinearEpilogue epilogue(b, program, loop, config.tileColumns, [this](Value view) { return pointerOf(view); });
     for (int64_t i = 0; i < kUnitsAtOnce; ++i) {
       // Past the last unit the last is read again, and not stored.
       Value wanted = b.name("wanted", b.add(from, i * stride));
@@ -211,27 +210,10 @@ LogicalResult SwapAbLowering::epilogue() {
       Value row = b.name("row", b.add(firstRow, rowInBlock));
       Value column = b.name("column", b.add(b.mul(columnTile, config.tileColumns), columnInBlock));
       Value even = sumOf(rowInBlock, columnInBlock), odd = sumOf(rowInBlock, b.add(columnInBlock, 1));
-      auto source = [this, row, column, even, odd](Value value, Position position) -> Value {
-        if (auto id = value.getDefiningOp<tile::ProgramIdOp>())
-          return id.getDimension() == 0 ? b.div(column, loop.columns) : b.div(row, loop.tokens);
-        if (value != loop.product)
-          return {};
-        return position == Position::Odd ? odd : even;
-      };
-      elements.push_back(std::make_unique<Elements>(
-          b, loop.columns, b.name("row_in_tile", b.rem(row, loop.tokens)),
-          b.name("pair", b.div(b.rem(column, loop.columns), 2)), [this](Value view) { return pointerOf(view); },
-          source));
-      if (failed(elements.back()->prefetch(program.getBody().front(), loop.loop)))
-        result = failure();
-      Value owned = b.less(wanted, units);
-      isOwned.push_back(columns() % config.tileColumns == 0 ? owned : b.both(owned, b.less(column, columns())));
+      epilogue.read(row, column, even, odd, b.less(wanted, units));
     }
-    for (auto [element, owned] : llvm::zip_equal(elements, isOwned))
-      b.ifThen(owned, [&] {
-        if (succeeded(result))
-          result = element->emit(program.getBody().front(), loop.loop);
-      });
+    if (failed(epilogue.write()))
+      result = failure();
   });
   return result;
 }
@@ -297,8 +279,8 @@ LogicalResult inlay::lowerSwapAb(tile::ProgramOp program, OpBuilder &builder, co
     return program.emitError("splits ") << steps << " steps of k over " << config.split
                                         << " blocks; expected 1 to 8, each with a step";
   if (config.tileColumns % loop->columns != 0 && loop->columns % config.tileColumns != 0)
-    return loop->dot.emitError("computes ")
-           << loop->columns << " columns, which do not divide the kernel's " << config.tileColumns;
+    return loop->dot.emitError("computes ") << loop->columns << " columns, which neither divide the kernel's "
+                                            << config.tileColumns << " nor are a multiple of them";
   if (failed(gridOf(program, lowered.grid)))
     return failure();
   GridCount rowTiles = lowered.grid.size() > 1 ? lowered.grid[1] : GridCount();
