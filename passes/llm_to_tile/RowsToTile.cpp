@@ -14,8 +14,8 @@ using tile::Provenance;
 using tile::Reduction;
 
 /// Columns that one block handles at a time.
-static int64_t columnStep(int64_t columns, bool cpu) {
-  return std::min<int64_t>(cpu ? 256 : 1024, llvm::PowerOf2Ceil(columns));
+static int64_t columnStep(int64_t columns, bool cpu, int64_t mostOnGpu) {
+  return std::min<int64_t>(cpu ? 256 : mostOnGpu, llvm::PowerOf2Ceil(columns));
 }
 
 static Value programId(ProgramBuilder &b, int dimension) {
@@ -24,7 +24,7 @@ static Value programId(ProgramBuilder &b, int dimension) {
 
 static LogicalResult convertEmbedding(GroupOp group, EmbeddingOp op, ProgramBuilder &b, tile::ProgramOp &result) {
   auto type = cast<RankedTensorType>(op.getResult().getType());
-  int64_t columns = type.getDimSize(1), step = columnStep(columns, b.getStep().isCpu());
+  int64_t columns = type.getDimSize(1), step = columnStep(columns, b.getStep().isCpu(), 1024);
   Value ids = b.activation(op.getTokens(), Provenance::Meta);
   Value table = b.weight(op.getTableAttr());
   Value output = b.activation(group.getResult(0), Provenance::Output);
@@ -47,8 +47,7 @@ static LogicalResult convertEmbedding(GroupOp group, EmbeddingOp op, ProgramBuil
 /// that it waits for memory once.
 static LogicalResult convertNorm(GroupOp group, RmsNormOp norm, ProgramBuilder &b, tile::ProgramOp &result) {
   auto type = cast<RankedTensorType>(norm.getResult().getType());
-  int64_t columns = type.getDimSize(1);
-  int64_t step = std::min<int64_t>(b.getStep().isCpu() ? 256 : 8192, llvm::PowerOf2Ceil(columns));
+  int64_t columns = type.getDimSize(1), step = columnStep(columns, b.getStep().isCpu(), 8192);
   bool isHeld = columns <= step;
   Value source = norm.getInput();
   auto gather = source.getDefiningOp<GatherRowsOp>();
