@@ -89,6 +89,22 @@ private:
 
 } // namespace
 
+std::string_view ToString(FinishReason reason) {
+  switch (reason) {
+  case FinishReason::kNone:
+    break;
+  case FinishReason::kStop:
+    return "stop";
+  case FinishReason::kLength:
+    return "length";
+  case FinishReason::kCancelled:
+    return "cancelled";
+  case FinishReason::kError:
+    return "error";
+  }
+  return "none";
+}
+
 std::unique_ptr<RequestHandle> MakeHandle(std::shared_ptr<ActiveRequest> request) {
   return std::make_unique<Handle>(std::move(request));
 }

@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace inlay {
@@ -95,6 +96,7 @@ struct Piece {
 };
 
 enum class FinishReason { kNone, kStop, kLength, kCancelled, kError };
+std::string_view ToString(FinishReason reason); // "none", "stop", "length", "cancelled", "error"
 
 // When things happened to a request; nothing for what has not happened.
 struct RequestTimings {

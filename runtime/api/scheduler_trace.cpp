@@ -15,22 +15,6 @@ namespace {
 constexpr int kEngine = 0, kSequences = 1; // processes of the picture
 constexpr int kSteps = 0, kHost = 1;       // threads of kEngine
 
-std::string_view NameOf(FinishReason reason) {
-  switch (reason) {
-  case FinishReason::kNone:
-    break;
-  case FinishReason::kStop:
-    return "stop";
-  case FinishReason::kLength:
-    return "length";
-  case FinishReason::kCancelled:
-    return "cancelled";
-  case FinishReason::kError:
-    return "error";
-  }
-  return "not ended";
-}
-
 } // namespace
 
 absl::StatusOr<std::unique_ptr<SchedulerTrace>> SchedulerTrace::Open(const std::string &path) {
@@ -176,7 +160,7 @@ void SchedulerTrace::Ended(const ActiveRequest &request, Time time) {
     if (lane.waits)
       Span(kSequences, lane.number, "waits", lane.since, time, fmt::format(R"("request":{})", request.number));
     FinishReason reason = sequence->finished != FinishReason::kNone ? sequence->finished : request.finish_reason(0);
-    Instant(lane.number, NameOf(reason), time);
+    Instant(lane.number, ToString(reason), time);
     free_lanes_.insert(lane.number);
     lanes_.erase(sequence.get());
   }

@@ -125,22 +125,6 @@ struct Output {
   }
 };
 
-const char *ToString(FinishReason reason) {
-  switch (reason) {
-  case FinishReason::kStop:
-    return "stop";
-  case FinishReason::kLength:
-    return "length";
-  case FinishReason::kCancelled:
-    return "cancelled";
-  case FinishReason::kError:
-    return "error";
-  case FinishReason::kNone:
-    break;
-  }
-  return "none";
-}
-
 ordered_json ToJson(const Output &output, const EngineStats &stats, bool logprobs) {
   ordered_json json = {{"text", output.text()}, {"prompt_token_ids", output.handle->prompt_token_ids()}};
   json["token_ids"] = ordered_json::array();
