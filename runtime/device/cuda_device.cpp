@@ -412,12 +412,9 @@ private:
   // The first launch of a list follows copies of what kernels read before their wait, so it starts after all before it
   // have ended; the others may start early.
   absl::Status Enqueue(const List &list, const StepSizes &sizes) {
-    bool may_start_early = false;
-    for (const Prepared &prepared : list.launches) {
-      if (absl::Status status = Enqueue(prepared, sizes, stream_, may_start_early); !status.ok())
+    for (const Prepared &prepared : list.launches)
+      if (absl::Status status = Enqueue(prepared, sizes, stream_, &prepared != &list.launches.front()); !status.ok())
         return status;
-      may_start_early = true;
-    }
     return absl::OkStatus();
   }
 
