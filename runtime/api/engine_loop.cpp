@@ -226,6 +226,7 @@ void EngineLoop::Watch(const char *phase, const StepPlan &plan) {
   StepState state;
   state.phase = phase;
   state.step = launched_;
+  state.parts.reserve(plan.rows.size());
   for (const ScheduledRows &part : plan.rows) {
     const auto &sequence = *static_cast<const ActiveSequence *>(part.sequence);
     state.parts.push_back({sequence.request->number, sequence.index, sequence.prompt_size, sequence.length(),
@@ -271,8 +272,7 @@ absl::Status EngineLoop::Step() {
     Collect();
   StepPlan plan = Plan();
   if (plan.rows.empty()) {
-    bool had_step = in_flight_.has_value();
-    if (had_step)
+    if (in_flight_)
       Collect();
     else if (!scheduler_.running().empty() || !scheduler_.waiting().empty())
       return absl::InternalError(fmt::format("no step can be planned for {} running and {} waiting sequences",
