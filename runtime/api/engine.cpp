@@ -2,6 +2,7 @@
 #include "runtime/api/draft_model.h"
 #include "runtime/api/engine_internal.h"
 #include "runtime/api/engine_loop.h"
+#include "runtime/api/engine_stats.h"
 #include "runtime/sample/sampling_params.h"
 
 #include "fmt/format.h"
@@ -12,8 +13,6 @@ namespace inlay {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double Seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
 
 // A request waits this much longer for each step of its priority, and no longer: so nobody starves.
 constexpr double kSecondsOfPriority = 10;

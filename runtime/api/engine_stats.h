@@ -5,8 +5,11 @@
 #include "runtime/api/inlay.h"
 
 #include <algorithm>
+#include <chrono>
 
 namespace inlay {
+
+inline double Seconds(std::chrono::steady_clock::duration time) { return std::chrono::duration<double>(time).count(); }
 
 inline void Observe(Histogram &histogram, double value) {
   auto bucket = std::ranges::lower_bound(histogram.bounds, value) - histogram.bounds.begin();
