@@ -45,6 +45,7 @@ __device__ __forceinline__ void wgmma_m64k16(float *d, long long a, long long b,
 #define WGMMA_BOTH(N, sums, a, b, p, ...)                                                                              \
   WGMMA(bfloat16, "bf16", N, sums, a, b, p, __VA_ARGS__)                                                               \
   WGMMA(float16, "f16", N, sums, a, b, p, __VA_ARGS__)
+WGMMA_BOTH(16, "%0, %1, %2, %3, %4, %5, %6, %7", 8, 9, 10, D4(0), D4(4))
 WGMMA_BOTH(32, R0, 16, 17, 18, D16(0))
 WGMMA_BOTH(64, R0 ", " R1, 32, 33, 34, D16(0), D16(16))
 WGMMA_BOTH(96, R0 ", " R1 ", " R2, 48, 49, 50, D16(0), D16(16), D16(32))

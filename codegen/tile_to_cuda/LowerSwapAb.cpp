@@ -1,6 +1,6 @@
 //===- LowerSwapAb.cpp - linear layers of a batch, weights on wgmma's M ----===//
 //
-// A step of 17 to 256 rows would leave most of a 128-row tile empty. Here 128 rows
+// A step of 9 to 256 rows would leave most of a 128-row tile empty. Here 128 rows
 // of weights stand on the side of wgmma that has a fixed size, 64 for each of two
 // warpgroups, and the step's rows on the side that has any: y^T = W x^T. A producer
 // warp fills a ring, its first pass with weights before the kernel before has
@@ -266,12 +266,12 @@ LogicalResult inlay::lowerSwapAb(tile::ProgramOp program, OpBuilder &builder, co
   if (failed(attribute))
     return failure();
   SwapAbConfig config = SwapAbConfig::from(*attribute);
-  if (config.tileColumns != 64 * config.consumers || config.tileK != kAtomColumns || config.tileRows % 32 != 0 ||
-      config.tileRows < 32 || config.tileRows > 256 || config.stages < 2)
+  if (config.tileColumns != 64 * config.consumers || config.tileK != kAtomColumns || config.tileRows > 256 ||
+      config.tileRows != swapAbTileRows(config.tileRows) || config.stages < 2)
     return program.emitError("has a config of ")
            << config.tileRows << " x " << config.tileColumns << " x " << config.tileK << " tiles for "
            << config.consumers
-           << " consumers; expected 32 to 256 rows in steps of 32, 64 columns a consumer, k 64, "
+           << " consumers; expected 16, or 32 to 256 rows in steps of 32, 64 columns a consumer, k 64, "
               "and at least 2 stages";
   int64_t steps = llvm::divideCeil(loop->k, config.tileK),
           share = llvm::divideCeil(steps, std::max<int64_t>(config.split, 1));

@@ -24,9 +24,9 @@ std::vector<EntryPoint> inlay::chooseEntryPoints(StringRef target, const StepLim
     entries.push_back(std::move(entry));
   };
   // One sequence gets programs of its own: a cpu's tile has as many rows as the step, and a GPU keeps one row in shared
-  // memory. On a GPU up to 16 sequences cost the linear layers about the same, but attention splits the
-  // context of few sequences over more blocks; all programs that do not depend on that are the same ones. From 32 on,
-  // the family swap_ab computes as many rows as the entry has.
+  // memory. On a GPU up to 8 sequences cost the linear layers about the same, but attention splits the context of few
+  // sequences over more blocks; all programs that do not depend on that are the same ones. From 16 on, the family
+  // swap_ab computes as many rows as the entry has.
   int64_t previous = 0;
   auto addUpTo = [&](int64_t sequences) {
     if (sequences < limits.maxNumSeqs) {

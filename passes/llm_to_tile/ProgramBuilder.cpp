@@ -1,6 +1,7 @@
 //===- ProgramBuilder.cpp - writes one tile program ------------------------===//
 
 #include "passes/llm_to_tile/ProgramBuilder.h"
+#include "passes/tile/LinearConfig.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -36,7 +37,7 @@ LinearTile inlay::chooseLinearTile(const StepShape &step, StringRef family, int6
   // The kernel computes whole tiles of the program, so their columns are a power of two.
   int64_t columns = columnUnit ? largestDivisor(columnUnit & -columnUnit, 128) : 128;
   if (family == "swap_ab")
-    return {(step.maxTokens + 31) / 32 * 32, columns, 64};
+    return {swapAbTileRows(step.maxTokens), columns, 64};
   return {128, columns, 64};
 }
 

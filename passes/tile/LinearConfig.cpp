@@ -140,20 +140,13 @@ GemmConfig inlay::chooseGemm(const LinearShape &shape, const Chip &chip) {
   return config;
 }
 
-/// Blocks that run at a time in clusters of so many: a cluster stays within one of the chip's parts, whose numbers of
-/// multiprocessors differ. An H200 has room for 132 clusters of 2, 79 of 3, 62 of 4 and 30 of 8 in its 264 slots
-/// (cuOccupancyMaxActiveClusters), others for fewer; what does not fit waits for a second round.
-static int64_t residentBlocks(int64_t cluster, int64_t slots, const Chip &chip) {
-  return slots * chip.multiprocessors * (cluster <= 2 ? 100 : 88) / 100;
-}
-
 /// An estimate in ns. A ring is filled anew in each round trip to memory under load; the products and what memory
 /// gives bound it; blocks that share K wait for each other. Of the numbers, all measured on an H200, the round trip and
 /// the wait are fitted to the linear layers of Llama 3.1 8B at 64 and 128 rows, within 15 %.
 int64_t SwapAbConfig::time(const LinearShape &shape, const Chip &chip) const {
   constexpr int64_t roundTrip = 2200, wait = 3000, bytesOfMemory = 4400, productsOfMultiprocessor = 3000;
   int64_t blocks = llvm::divideCeil(shape.columns, tileColumns) * split;
-  int64_t waves = llvm::divideCeil(blocks, residentBlocks(split, slots, chip));
+  int64_t waves = llvm::divideCeil(blocks, chip.residentBlocks(split, slots));
   int64_t steps = waves * llvm::divideCeil(llvm::divideCeil(shape.k, tileK), split);
   int64_t neighbours = std::min<int64_t>(slots, llvm::divideCeil(blocks, chip.multiprocessors));
   return std::max({shape.columns * shape.k * 2 / bytesOfMemory, steps * roundTrip / stages,
@@ -161,15 +154,20 @@ int64_t SwapAbConfig::time(const LinearShape &shape, const Chip &chip) const {
          wait * split;
 }
 
+int64_t inlay::swapAbTileRows(int64_t rows) { return rows <= 16 ? 16 : static_cast<int64_t>(llvm::alignTo(rows, 32)); }
+
 SwapAbConfig inlay::chooseSwapAb(const LinearShape &shape, const Chip &chip) {
   std::optional<SwapAbConfig> best;
-  for (int64_t consumers : {2, 1})
+  for (int64_t consumers : {2, 1}) {
+    // Two warpgroups share the rows that they read. Few rows are little to read, and small tiles end sooner.
+    if (shape.rows <= 32 && consumers > 1)
+      continue;
     for (int64_t split : {1, 2, 3, 4}) {
       SwapAbConfig config;
       config.consumers = consumers;
       config.tileColumns = 64 * consumers;
       config.split = split;
-      config.tileRows = llvm::divideCeil(shape.rows, 32) * 32;
+      config.tileRows = swapAbTileRows(shape.rows);
       // A thread has half as many sums as there are rows; two blocks leave it 112 registers.
       config.slots = config.tileRows <= 128 ? kSlots : 1;
       config.sharedBytes = std::min(chip.sharedBytes / config.slots - chip.reservedSharedBytes, chip.blockSharedBytes);
@@ -179,5 +177,6 @@ SwapAbConfig inlay::chooseSwapAb(const LinearShape &shape, const Chip &chip) {
       if ((split - 1) * share < steps && (!best || config.time(shape, chip) < best->time(shape, chip)))
         best = config;
     }
+  }
   return *best;
 }

@@ -69,7 +69,7 @@ struct GemmConfig {
 
 /// A matrix product of few rows on warpgroups: weights on wgmma's M, the step's rows on its N.
 struct SwapAbConfig {
-  int64_t tileRows = 32; // of activations: a multiple of 32, at most 256
+  int64_t tileRows = 32; // of activations: 16 or a multiple of 32, at most 256
   int64_t tileColumns = 128, tileK = 64;
   int64_t consumers = 2;   // warpgroups
   int64_t split = 1;       // blocks of a cluster that share K
@@ -83,6 +83,8 @@ struct SwapAbConfig {
 };
 
 MatvecConfig chooseMatvec(const LinearShape &shape, const Chip &chip);
+/// The rows of a tile of the family swap_ab for steps of at most `rows`.
+int64_t swapAbTileRows(int64_t rows);
 GemmConfig chooseGemm(const LinearShape &shape, const Chip &chip);
 SwapAbConfig chooseSwapAb(const LinearShape &shape, const Chip &chip);
 

@@ -103,7 +103,7 @@ tile.program @split(%x: !tile.view<?x64xbf16, activation, tokens>,
 
 // -----
 
-// CHECK: error: has a config of 40 x 128 x 64 tiles for 2 consumers; expected 32 to 256 rows in steps of 32, 64 columns a consumer, k 64, and at least 2 stages
+// CHECK: error: has a config of 40 x 128 x 64 tiles for 2 consumers; expected 16, or 32 to 256 rows in steps of 32, 64 columns a consumer, k 64, and at least 2 stages
 tile.program @rows(%x: !tile.view<?x64xbf16, activation, tokens>,
                      %w: !tile.view<64x64xbf16, weight> {tile.packing = "atom_8x64"},
                      %y: !tile.view<?x64xf32, output, tokens>)

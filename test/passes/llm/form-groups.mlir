@@ -1,6 +1,6 @@
 // RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=cpu max-rows=512" | FileCheck %s -DMATRIX=gemm --check-prefixes=CHECK,FUSED
-// RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=sm_90a max-rows=16" | FileCheck %s -DMATRIX=matvec --check-prefixes=CHECK,FUSED
-// RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=sm_90a max-rows=17" | FileCheck %s -DMATRIX=swap_ab --check-prefixes=CHECK,APART
+// RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=sm_90a max-rows=8" | FileCheck %s -DMATRIX=matvec --check-prefixes=CHECK,FUSED
+// RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=sm_90a max-rows=9" | FileCheck %s -DMATRIX=swap_ab --check-prefixes=CHECK,APART
 // RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=sm_90a max-rows=257" | FileCheck %s -DMATRIX=gemm --check-prefixes=CHECK,APART
 // A layer of Llama: five kernels. Where TMA stages activations, norms are kernels of their own.
 
