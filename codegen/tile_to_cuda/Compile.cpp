@@ -6,30 +6,27 @@
 #include "codegen/emit/PrintCuda.h"
 #include "codegen/tile_to_cuda/Families.h"
 #include "mlir/IR/Verifier.h"
+#include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/LocationSnapshot.h"
+#include "passes/cuda/Passes.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/ThreadPool.h"
 
 using namespace mlir;
 using namespace inlay;
 
-/// The model's op behind a kernel, for messages.
-static std::string originOf(cuda::KernelOp kernel) {
-  return kernel.getOrigin().empty() ? kernel.getSymName().str()
-                                    : (kernel.getSymName() + " (" + kernel.getOrigin() + ")").str();
-}
-
 /// Refuses what would run, but badly.
 static LogicalResult checkQuality(cuda::KernelOp kernel, const CompiledCuda &compiled) {
   if (compiled.spillBytes > 0)
-    return kernel.emitError() << originOf(kernel) << " spills " << compiled.spillBytes << " bytes at "
+    return kernel.emitError() << cuda::describe(kernel) << " spills " << compiled.spillBytes << " bytes at "
                               << compiled.registers << " registers a thread of " << kernel.getThreads()
                               << "; use a smaller tile or more threads";
   if (compiled.serializedWgmma)
-    return kernel.emitError() << originOf(kernel) << " has wgmma instructions that ptxas serialised:\n" << compiled.log;
-  if (int64_t bytes = compiled.staticSharedBytes + kernel.getSharedBytes(); bytes > cuda::kMaxSharedBytes)
-    return kernel.emitError() << originOf(kernel) << " needs " << bytes << " bytes of shared memory, a block has "
-                              << cuda::kMaxSharedBytes << "; use smaller tiles or fewer stages";
+    return kernel.emitError() << cuda::describe(kernel) << " has wgmma instructions that ptxas serialised:\n"
+                              << compiled.log;
+  if (int64_t bytes = compiled.staticSharedBytes + kernel.getSharedBytes(); bytes > kHopper.blockSharedBytes)
+    return kernel.emitError() << cuda::describe(kernel) << " needs " << bytes << " bytes of shared memory, a block has "
+                              << kHopper.blockSharedBytes << "; use smaller tiles or fewer stages";
   return success();
 }
 
@@ -66,7 +63,7 @@ static LogicalResult compileSources(MutableArrayRef<LoweredKernel> lowered, cons
     const Result &result = results[compiledAs[i]];
     cuda::KernelOp kernel = lowered[i].kernel;
     if (!result.error.empty()) {
-      status = kernel.emitError() << originOf(kernel) << ": " << result.error;
+      status = kernel.emitError() << cuda::describe(kernel) << ": " << result.error;
       continue;
     }
     if (failed(checkQuality(kernel, result.compiled)))
@@ -97,16 +94,26 @@ static LogicalResult saveIr(ModuleOp module, StringRef file) {
   return success();
 }
 
-/// Moves the wait for the launches before this one to the start of the kernel.
-static void waitAtStart(cuda::KernelOp kernel) {
-  SmallVector<cuda::DependOp> waits;
-  kernel.walk([&](cuda::DependOp wait) { waits.push_back(wait); });
-  if (waits.empty())
-    return;
-  for (cuda::DependOp wait : ArrayRef(waits).drop_front())
-    wait.erase();
-  Block &body = kernel.getBody().front();
-  waits.front()->moveBefore(&body, body.begin());
+/// A tensor map is of the provenance of the view behind it.
+static void setMapProvenances(LoweredKernel &lowered) {
+  cuda::KernelOp kernel = lowered.kernel;
+  // The maps stand behind the pointers and before the step's sizes.
+  unsigned first = kernel.getNumArguments() - 1 - lowered.tensorMaps.size();
+  for (auto [i, map] : llvm::enumerate(lowered.tensorMaps))
+    if (Attribute provenance = kernel.getArgAttr(map.argument, cuda::kProvenanceAttr))
+      kernel.setArgAttr(first + i, cuda::kProvenanceAttr, provenance);
+}
+
+/// What every kernel goes through between its family's lowering and the printer.
+static LogicalResult runKernelPasses(ModuleOp kernels, const CudaOptions &options) {
+  PassManager manager(kernels->getName());
+  manager.enableVerifier(false); // the caller does
+  OpPassManager &ofKernels = manager.nest<cuda::KernelOp>();
+  ofKernels.addPass(createAllocateSharedPass());
+  PlaceDependenciesPassOptions placing;
+  placing.early = options.fillsEarly;
+  ofKernels.addPass(createPlaceDependenciesPass(placing));
+  return manager.run(kernels);
 }
 
 LogicalResult inlay::compileCudaKernels(ModuleOp module, const CudaOptions &options, std::vector<CudaKernel> &kernels) {
@@ -124,10 +131,9 @@ LogicalResult inlay::compileCudaKernels(ModuleOp module, const CudaOptions &opti
     else
       lowered.push_back(std::move(result));
   }
-  if (!options.fillsEarly)
-    for (LoweredKernel &entry : lowered)
-      waitAtStart(entry.kernel);
-  if (failed(status) || failed(verify(*target)))
+  for (LoweredKernel &entry : lowered)
+    setMapProvenances(entry);
+  if (failed(status) || failed(runKernelPasses(*target, options)) || failed(verify(*target)))
     return failure();
   if (lowered.empty())
     return success();

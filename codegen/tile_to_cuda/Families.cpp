@@ -84,9 +84,13 @@ LogicalResult inlay::gridOf(tile::ProgramOp program, std::vector<GridCount> &gri
 cuda::KernelOp inlay::createKernel(tile::ProgramOp program, OpBuilder &builder, int64_t threads, unsigned maps) {
   MLIRContext *context = program.getContext();
   SmallVector<Type> types;
-  SmallVector<Attribute> names;
-  auto name = [&](StringRef text) {
-    names.push_back(builder.getDictionaryAttr(builder.getNamedAttr(cuda::kNameAttr, builder.getStringAttr(text))));
+  SmallVector<Attribute> attributes;
+  auto name = [&](StringRef text, std::optional<cuda::Provenance> provenance = {}) {
+    SmallVector<NamedAttribute> ofArgument{builder.getNamedAttr(cuda::kNameAttr, builder.getStringAttr(text))};
+    if (provenance)
+      ofArgument.push_back(
+          builder.getNamedAttr(cuda::kProvenanceAttr, cuda::ProvenanceAttr::get(context, *provenance)));
+    attributes.push_back(builder.getDictionaryAttr(ofArgument));
   };
   for (auto [i, type] : llvm::enumerate(program.getArgumentTypes())) {
     auto view = cast<tile::ViewType>(type);
@@ -95,7 +99,9 @@ cuda::KernelOp inlay::createKernel(tile::ProgramOp program, OpBuilder &builder, 
     types.push_back(
         cuda::PtrType::get(context, view.getElementType(), isReadonly ? cuda::Space::Readonly : cuda::Space::Global));
     auto given = program.getArgAttrOfType<StringAttr>(i, "tile.name");
-    name(given ? given.getValue().str() : (tile::stringifyProvenance(view.getProvenance()) + std::to_string(i)).str());
+    StringRef provenance = tile::stringifyProvenance(view.getProvenance());
+    name(given ? given.getValue().str() : (provenance + std::to_string(i)).str(),
+         cuda::symbolizeProvenance(provenance));
   }
   for (unsigned i = 0; i < maps; ++i) {
     types.push_back(cuda::OpaqueType::get(context, "CUtensorMap"));
@@ -112,7 +118,7 @@ cuda::KernelOp inlay::createKernel(tile::ProgramOp program, OpBuilder &builder, 
                              TypeAttr::get(builder.getFunctionType(types, {})), builder.getI64IntegerAttr(threads),
                              builder.getI64IntegerAttr(1), builder.getI64IntegerAttr(cluster ? cluster.getInt() : 1),
                              builder.getI64IntegerAttr(0), origin ? origin : builder.getStringAttr(""),
-                             builder.getArrayAttr(names), ArrayAttr());
+                             builder.getArrayAttr(attributes), ArrayAttr());
   Block *body = &kernel.getBody().emplaceBlock();
   for (Type type : types)
     body->addArgument(type, program.getLoc());

@@ -58,7 +58,8 @@ FamilyLowering familyLowering(tile::ProgramOp program);
 mlir::LogicalResult gridOf(tile::ProgramOp program, std::vector<GridCount> &grid);
 
 /// Adds the kernel's parameters as contract and plan know them: a pointer for each view, named after the argument,
-/// `maps` tensor maps, the step's sizes; and an empty body. Weights and metadata are readonly.
+/// `maps` tensor maps, the step's sizes; and an empty body. Weights and metadata are readonly; each pointer has the
+/// view's provenance.
 cuda::KernelOp createKernel(tile::ProgramOp program, mlir::OpBuilder &builder, int64_t threads, unsigned maps = 0);
 } // namespace inlay
 

@@ -71,7 +71,7 @@ private:
   void set(Value value, Value array, Value i) { cuda::SetOp::create(b, loc, value, array, mlir::ValueRange{i}); }
   Value address(Value array, Value i);
   Value call(llvm::StringRef callee, llvm::StringRef header, mlir::ValueRange operands, Type result = {});
-  Value shared(int64_t offset, Type element);
+  Value shared(int64_t bytes, int64_t alignment, Type element, std::optional<int64_t> overlay = {});
   Value pointerAt(Value base, Value i) { return cuda::OffsetOp::create(b, loc, base.getType(), base, i); }
   void barrier() { cuda::BarrierOp::create(b, loc, mlir::IntegerAttr(), mlir::IntegerAttr()); }
   Value scalar(Value value) { return scalars.lookup(value); }
@@ -139,9 +139,7 @@ private:
   llvm::DenseMap<Value, unsigned> scopeOf; // where a tile was defined
   llvm::DenseMap<Value, SharedTile> staged;
   llvm::SmallVector<std::pair<std::pair<Layout, int>, Value>> coordinates;
-  int64_t scratchBytes = 0; // one region that every exchange uses, between barriers
-  int64_t ownBytes = 0;     // regions that are used by one op only, behind the scratch
-  llvm::SmallVector<cuda::SharedOp> ownRegions;
+  int64_t exchanges = 0; // between threads, each with an overlay of shared memory: only one is going on at a time
   llvm::SmallVector<mlir::Block *> groups; // where each group of cp.async is committed
 };
 } // namespace inlay

@@ -75,7 +75,6 @@ void GenericLowering::reduceOverThreads(const Layout &layout, int axis, ArrayRef
   int64_t parts = int64_t(1) << partBits.size(), elements = 1;
   for (int dim = 0; dim + 1 < static_cast<int>(shape.size()); ++dim)
     elements *= kept.extent(dim);
-  scratchBytes = std::max<int64_t>(scratchBytes, parts * elements * 4 * arrays.size());
   auto at = [&](Value reg) {
     Value sum;
     for (int dim = 0; dim + 1 < static_cast<int>(shape.size()); ++dim)
@@ -84,8 +83,9 @@ void GenericLowering::reduceOverThreads(const Layout &layout, int axis, ArrayRef
   };
   barrier();
   SmallVector<Value> regions;
-  for (auto [i, array] : llvm::enumerate(arrays))
-    regions.push_back(shared(static_cast<int64_t>(i) * parts * elements * 4, elementType(array)));
+  for (Value array : arrays)
+    regions.push_back(shared(parts * elements * 4, 4, elementType(array), exchanges));
+  ++exchanges;
   Value part = pickBits(warp, partBits);
   unrolled(kept.registerCount(), [&](Value reg) {
     for (auto [array, region] : llvm::zip_equal(arrays, regions))
@@ -182,9 +182,7 @@ LogicalResult GenericLowering::clusterReduce(tile::ClusterReduceOp op) {
   Layout layout = layouts.of(op.getResult());
   Value mine = materialize(op.getValue(), layout, "mine");
   int64_t columns = type.getRank() == 2 ? layout.extent(1) : 1;
-  Value region = shared(ownBytes, type.getElementType());
-  ownRegions.push_back(region.getDefiningOp<cuda::SharedOp>());
-  ownBytes += llvm::alignTo(layout.extent(0) * columns * 4, 128);
+  Value region = shared(layout.extent(0) * columns * 4, 128, type.getElementType());
   auto at = [&](Value reg) {
     Value row = coordinate(layout, 0, reg);
     return type.getRank() == 2 ? add(mul(row, columns), coordinate(layout, 1, reg)) : row;

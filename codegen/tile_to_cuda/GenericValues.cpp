@@ -127,7 +127,7 @@ std::optional<Value> GenericLowering::permute(Value array, const Layout &from, c
   return result;
 }
 
-/// A tile in another layout: through the scratch memory.
+/// A tile in another layout: through shared memory.
 Value GenericLowering::convert(Value array, const Layout &from, const Layout &to, ArrayRef<int64_t> shape) {
   if (std::optional<Value> permuted = permute(array, from, to))
     return *permuted;
@@ -136,14 +136,13 @@ Value GenericLowering::convert(Value array, const Layout &from, const Layout &to
   int rank = shape.size();
   int64_t pitch = rank == 2 ? std::max(from.extent(1), to.extent(1)) + 16 / bytesOf(type) : 0;
   int64_t rows = std::max(from.extent(0), to.extent(0));
-  scratchBytes = std::max(scratchBytes, (rank == 2 ? rows * pitch : rows) * bytesOf(type));
   auto at = [&](const Layout &layout, Value reg) {
     Value row = coordinate(layout, 0, reg);
     return rank == 2 ? add(mul(row, pitch), coordinate(layout, 1, reg)) : row;
   };
   Value result = local(to.registerCount(), type, "converted");
   barrier();
-  Value tile = shared(0, type);
+  Value tile = shared((rank == 2 ? rows * pitch : rows) * bytesOf(type), 16, type, exchanges++);
   unrolled(from.registerCount(),
            [&](Value reg) { cuda::StoreOp::create(b, loc, get(array, reg), tile, at(from, reg)); });
   barrier();

@@ -75,15 +75,13 @@ public:
     return a.getType().isIndex() ? a : mlir::arith::IndexCastOp::create(*this, getIndexType(), a).getResult();
   }
 
-  /// Dynamic shared memory of this kernel, in order; each part starts at a multiple of `alignment` bytes.
+  /// A buffer in shared memory of this kernel, at a multiple of `alignment` bytes that cuda-allocate-shared chooses.
   Value shared(llvm::StringRef name, mlir::Type element, int64_t bytes, int64_t alignment = 128) {
-    sharedBytes = llvm::alignTo(sharedBytes, alignment);
     auto type = cuda::PtrType::get(getContext(), element, cuda::Space::Shared);
-    Value result = cuda::SharedOp::create(*this, named(name), type, sharedBytes);
-    sharedBytes += bytes;
-    return result;
+    sharedBytes = llvm::alignTo(sharedBytes, alignment) + bytes;
+    return cuda::SharedBufferOp::create(*this, named(name), type, bytes, alignment, mlir::IntegerAttr());
   }
-  int64_t sharedBytes = 0;
+  int64_t sharedBytes = 0; // of all buffers so far, one after the other
 
   Value offset(Value base, Value index) { return cuda::OffsetOp::create(*this, base.getType(), base, index); }
   Value as(Value pointer, mlir::Type element) {
@@ -117,8 +115,12 @@ public:
   void comment(const llvm::Twine &text) { cuda::CommentOp::create(*this, text.str()); }
 
   void call(const llvm::Twine &callee, llvm::StringRef header, mlir::ValueRange inputs) {
-    cuda::CallOp::create(*this, mlir::Type(), callee.str(), header, inputs);
+    auto op = cuda::CallOp::create(*this, mlir::Type(), callee.str(), header, inputs);
+    if (provenance)
+      op->setAttr(cuda::kProvenanceAttr, cuda::ProvenanceAttr::get(getContext(), *provenance));
   }
+  /// Where set: what calls without a result read is of this provenance, whatever their pointers and maps say.
+  std::optional<cuda::Provenance> provenance;
   Value call(mlir::Type result, const llvm::Twine &callee, llvm::StringRef header, mlir::ValueRange inputs) {
     return cuda::CallOp::create(*this, result, callee.str(), header, inputs).getResult();
   }

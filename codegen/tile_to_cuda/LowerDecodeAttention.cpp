@@ -180,7 +180,9 @@ LogicalResult DecodeAttentionLowering::attend() {
         result = failure();
     });
   };
+  b.provenance = cuda::Provenance::OlderKv;
   fill(zero, early);
+  b.provenance.reset();
   cuda::DependOp::create(b);
   fill(early, b.min(entries, b.index(config.stages)));
   if (failed(result) || failed(loadQueries()))

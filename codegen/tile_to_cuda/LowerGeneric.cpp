@@ -9,7 +9,6 @@
 //===----------------------------------------------------------------------===//
 #include "codegen/tile_to_cuda/Families.h"
 #include "codegen/tile_to_cuda/GenericLowering.h"
-#include "codegen/tile_to_cuda/PlaceDependency.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
@@ -137,23 +136,12 @@ LogicalResult GenericLowering::run() {
   b.setInsertionPoint(body.getTerminator());
   for (auto [from, to] : llvm::zip(program.getBody().getArguments(), body.getArguments()))
     scalars[from] = to;
-  cuda::LaunchDependentsOp::create(b, loc);
   lane = cuda::SpecialOp::create(b, NameLoc::get(b.getStringAttr("lane"), loc), b.getIndexType(), cuda::Special::Lane);
   warp = cuda::SpecialOp::create(b, NameLoc::get(b.getStringAttr("warp"), loc), b.getIndexType(), cuda::Special::Warp);
   auto marker = cuda::CommentOp::create(b, loc, program.getSymName());
   entryEnd = marker;
   scopes.emplace_back();
-  if (failed(lowerBlock(program.getBody().front())))
-    return failure();
-  // Shared memory: the scratch first, then the regions of their own.
-  int64_t scratch = llvm::alignTo(scratchBytes, 128);
-  for (cuda::SharedOp region : ownRegions)
-    region.setOffset(region.getOffset() + scratch);
-  kernel.setSharedBytes(scratch + ownBytes);
-  if (kernel.getSharedBytes() > cuda::kMaxSharedBytes)
-    return program.emitError() << "needs " << kernel.getSharedBytes() << " bytes of shared memory, a block has "
-                               << cuda::kMaxSharedBytes << "; use smaller tiles";
-  return success();
+  return lowerBlock(program.getBody().front());
 }
 
 //===----------------------------------------------------------------------===//
@@ -197,7 +185,6 @@ LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder, c
     return failure();
   if (lowering.conversions > 0)
     program.emitRemark() << lowering.conversions << " layout conversions through shared memory";
-  placeDependency(result.kernel);
   if (auto blocks = program->getAttrOfType<IntegerAttr>("min_blocks"))
     result.kernel.setMinBlocks(blocks.getInt());
   result.dependentLaunch = true;

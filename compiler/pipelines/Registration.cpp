@@ -7,6 +7,7 @@
 #include "dialects/llm/Llm.h"
 #include "dialects/tile/Tile.h"
 #include "mlir/Transforms/Passes.h"
+#include "passes/cuda/Passes.h"
 #include "passes/llm/Passes.h"
 #include "passes/llm_to_tile/Passes.h"
 #include "passes/tile/Passes.h"
@@ -20,6 +21,7 @@ void inlay::registerAllDialects(mlir::DialectRegistry &registry) {
 void inlay::registerAllPasses() {
   mlir::registerCanonicalizerPass();
   mlir::registerCSEPass();
+  registerInlayCudaPasses();
   registerInlayLlmPasses();
   registerInlayLlmToTilePasses();
   registerInlayTilePasses();

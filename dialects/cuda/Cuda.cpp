@@ -129,14 +129,30 @@ void KernelOp::print(OpAsmPrinter &printer) {
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/false);
 }
 
+std::string inlay::cuda::describe(KernelOp kernel) {
+  return kernel.getOrigin().empty() ? kernel.getSymName().str()
+                                    : (kernel.getSymName() + " (" + kernel.getOrigin() + ")").str();
+}
+
 LogicalResult KernelOp::verify() {
   if (getThreads() < 32 || getThreads() > 1024 || getThreads() % 32 != 0)
     return emitOpError() << "has " << getThreads() << " threads, expected a multiple of 32 up to 1024";
   if (getCluster() < 1 || (getCluster() > 8 && getCluster() != 16))
     return emitOpError() << "has clusters of " << getCluster() << " blocks, expected 1 to 8, or 16";
-  if (getSharedBytes() < 0 || getSharedBytes() > kMaxSharedBytes)
-    return emitOpError() << "needs " << getSharedBytes() << " bytes of shared memory, a block has " << kMaxSharedBytes;
+  if (auto bytes = static_cast<int64_t>(getSharedBytes()); bytes < 0)
+    return emitOpError() << "has " << bytes << " bytes of shared memory";
   for (auto [i, type] : llvm::enumerate(getArgumentTypes())) {
+    if (Attribute given = getArgAttr(i, kProvenanceAttr)) {
+      auto provenance = dyn_cast<ProvenanceAttr>(given);
+      if (!provenance)
+        return emitOpError() << "argument " << i << " has the provenance " << given
+                             << ", expected #cuda.provenance<...>";
+      // Loads of readonly memory may be moved anywhere.
+      if (auto pointer = dyn_cast<PtrType>(type);
+          pointer && pointer.getSpace() == Space::Readonly && !isReadableEarly(provenance.getValue()))
+        return emitOpError() << "argument " << i << " is readonly and of provenance "
+                             << stringifyProvenance(provenance.getValue()) << ", which launches before may write";
+    }
     if (auto pointer = dyn_cast<PtrType>(type); pointer && pointer.getSpace() > Space::Readonly)
       return emitOpError() << "argument " << i << " points into " << stringifySpace(pointer.getSpace())
                            << " memory, expected global or readonly";
@@ -154,6 +170,16 @@ static int64_t bitsOf(Type type) {
   if (auto vector = dyn_cast<VectorType>(type))
     return vector.getNumElements() * vector.getElementTypeBitWidth();
   return type.isIntOrFloat() ? type.getIntOrFloatBitWidth() : 0;
+}
+
+LogicalResult SharedBufferOp::verify() {
+  if (getResult().getType().getSpace() != Space::Shared)
+    return emitOpError() << "gives a " << getResult().getType() << ", expected a pointer to shared memory";
+  int64_t element = std::max<int64_t>(1, bitsOf(getResult().getType().getElementType()) / 8);
+  if (!llvm::isPowerOf2_64(getAlignment()) || getAlignment() % element != 0)
+    return emitOpError() << "is aligned to " << getAlignment() << " bytes, expected a power of two and a multiple of "
+                         << "the element's " << element << " bytes";
+  return success();
 }
 
 LogicalResult SharedOp::verify() {

@@ -23,10 +23,10 @@ namespace inlay::cuda {
 constexpr llvm::StringLiteral kUnrollAttr = "cuda.unroll";
 /// Attribute of a kernel's argument: its name in the printed text.
 constexpr llvm::StringLiteral kNameAttr = "cuda.name";
+/// Attribute of a kernel's argument, or of a load or call that knows better than its pointer: a ProvenanceAttr.
+constexpr llvm::StringLiteral kProvenanceAttr = "cuda.provenance";
 /// The C++ type of the last parameter of every kernel, as an opaque type's name.
 constexpr llvm::StringLiteral kStepSizes = "StepSizes";
-/// Dynamic shared memory that a block may have on sm_90.
-constexpr int64_t kMaxSharedBytes = 227 * 1024;
 
 /// Whether one load or store can move a value of this type.
 bool isScalarOrVector(mlir::Type type);
@@ -40,5 +40,12 @@ bool isScalarOrVector(mlir::Type type);
 #include "dialects/cuda/CudaAttrs.h.inc"
 #define GET_OP_CLASSES
 #include "dialects/cuda/CudaOps.h.inc"
+
+namespace inlay::cuda {
+/// Whether memory of this provenance may be read before `cuda.depend`.
+inline bool isReadableEarly(Provenance provenance) { return provenance <= Provenance::OlderKv; }
+/// A kernel and the model's ops behind it, for messages.
+std::string describe(KernelOp kernel);
+} // namespace inlay::cuda
 
 #endif // INLAY_DIALECTS_CUDA_CUDA_H

@@ -69,6 +69,23 @@ def Cuda_Cache : I32EnumAttr<"Cache", "how caches treat an access", [
   let genSpecializedAttr = 0;
 }
 
+/// Who may write memory while a kernel that reads it is about to start. The first three may be read before
+/// `cuda.depend`: their writers have ended before the step's first launch.
+def Cuda_Provenance : I32EnumAttr<"Provenance", "who writes the memory behind a pointer or an access", [
+    I32EnumAttrCase<"Weight", 0, "weight">,         // nobody on the device
+    I32EnumAttrCase<"Meta", 1, "meta">,             // copies before the step's first launch
+    I32EnumAttrCase<"OlderKv", 2, "older_kv">,      // rows of the cache that steps before wrote; said of an access
+    I32EnumAttrCase<"Kv", 3, "kv">,                 // the same, and a launch of this step for the newest rows
+    I32EnumAttrCase<"Activation", 4, "activation">, // a launch of this step before this one
+    I32EnumAttrCase<"State", 5, "state">,           // read and written in place
+    I32EnumAttrCase<"Output", 6, "output">]> {      // this launch; those before may still read what lay there
+  let cppNamespace = "::inlay::cuda";
+  let genSpecializedAttr = 0;
+}
+
+def Cuda_ProvenanceAttr : EnumAttr<CudaDialect, Cuda_Provenance, "provenance"> {
+  let assemblyFormat = "`<` $value `>`";
+}
 def Cuda_SpaceAttr : EnumAttr<CudaDialect, Cuda_Space, "space">;
 def Cuda_SpecialAttr : EnumAttr<CudaDialect, Cuda_Special, "special">;
 def Cuda_CacheAttr : EnumAttr<CudaDialect, Cuda_Cache, "cache">;
@@ -120,9 +137,10 @@ def Cuda_KernelOp : CudaOp<"kernel", [FunctionOpInterface, IsolatedFromAbove, Sy
   let summary = "An `extern \"C\" __global__` function.";
   let description = [{
     The printed parameters are the arguments in order; an argument's attribute
-    `cuda.name` names it. `threads` is the block's size, `min_blocks` the blocks
+    `cuda.name` names it, `cuda.provenance` says who writes what it points at. `threads` is the block's size, `min_blocks` the blocks
     that must fit an SM, `cluster` the blocks of a cluster along x, `shared_bytes`
-    the dynamic shared memory, `origin` the model's ops.
+    the dynamic shared memory (before cuda-allocate-shared: what a config grants
+    it, 0 for as much as its buffers need), `origin` the model's ops.
 
     ```mlir
     cuda.kernel @copy(%x: !cuda.ptr<f32, readonly> {cuda.name = "x"}, %y: !cuda.ptr<f32, global> {cuda.name = "y"})
@@ -169,6 +187,26 @@ def Cuda_SizeOp : CudaOp<"size", [Pure]> {
 //===----------------------------------------------------------------------===//
 // Memory
 //===----------------------------------------------------------------------===//
+
+def Cuda_SharedBufferOp : CudaOp<"shared_buffer", [MemoryEffects<[MemAlloc]>]> {
+  let summary = "A buffer in dynamic shared memory whose place cuda-allocate-shared chooses.";
+  let description = [{
+    A buffer without `overlay` is in use from the kernel's start to its end. Of buffers
+    with different overlays only one is in use at a time (a barrier stands between),
+    so that they may share their place; those of one overlay are disjoint.
+
+    ```mlir
+    %ring = cuda.shared_buffer 32768 align 1024 : !cuda.ptr<bf16, shared>
+    %tile = cuda.shared_buffer 4096 overlay 0 : !cuda.ptr<f32, shared>
+    ```
+  }];
+  let arguments = (ins ConfinedAttr<I64Attr, [IntPositive]>:$bytes,
+                       DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "128">:$alignment,
+                       OptionalAttr<ConfinedAttr<I64Attr, [IntNonNegative]>>:$overlay);
+  let results = (outs Cuda_PtrType:$result);
+  let assemblyFormat = "$bytes (`align` $alignment^)? (`overlay` $overlay^)? attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
 
 def Cuda_SharedOp : CudaOp<"shared", [Pure]> {
   let summary = "A part of the dynamic shared memory, as a typed pointer at a byte offset.";

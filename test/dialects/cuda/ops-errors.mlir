@@ -12,8 +12,27 @@ cuda.kernel @cluster() attributes {threads = 32 : i64, cluster = 9 : i64} {
 
 // -----
 
-// expected-error @+1 {{needs 300000 bytes of shared memory, a block has 232448}}
-cuda.kernel @shared() attributes {threads = 32 : i64, shared_bytes = 300000 : i64} {
+// expected-error @+1 {{has -1 bytes of shared memory}}
+cuda.kernel @shared() attributes {threads = 32 : i64, shared_bytes = -1 : i64} {
+}
+
+// -----
+
+cuda.kernel @buffer() attributes {threads = 32 : i64} {
+  // expected-error @+1 {{is aligned to 12 bytes, expected a power of two and a multiple of the element's 4 bytes}}
+  %x = cuda.shared_buffer 64 align 12 : !cuda.ptr<f32, shared>
+}
+
+// -----
+
+// expected-error @+1 {{argument 0 is readonly and of provenance activation, which launches before may write}}
+cuda.kernel @early(%x: !cuda.ptr<f32, readonly> {cuda.provenance = #cuda.provenance<activation>}) attributes {threads = 32 : i64} {
+}
+
+// -----
+
+// expected-error @+1 {{argument 0 has the provenance "weight", expected #cuda.provenance<...>}}
+cuda.kernel @provenance(%x: !cuda.ptr<f32, readonly> {cuda.provenance = "weight"}) attributes {threads = 32 : i64} {
 }
 
 // -----

@@ -1,0 +1,18 @@
+//===- Pointers.h - what a pointer of a kernel points at -------------------===//
+
+#ifndef INLAY_PASSES_CUDA_POINTERS_H
+#define INLAY_PASSES_CUDA_POINTERS_H
+
+#include "dialects/cuda/Cuda.h"
+
+namespace inlay {
+/// The value that a pointer was computed from by offsets, casts and addresses of elements: a kernel's argument, a part
+/// of shared memory, a variable; or whatever else it comes from.
+mlir::Value baseOf(mlir::Value pointer);
+
+/// Who writes what `op` accesses through `operand`, a pointer or a tensor map: what the op itself says, else what the
+/// kernel's argument says (a readonly one: nobody). None if it is no memory of the device, or not known.
+std::optional<cuda::Provenance> provenanceOf(mlir::Operation *op, mlir::Value operand);
+} // namespace inlay
+
+#endif // INLAY_PASSES_CUDA_POINTERS_H
