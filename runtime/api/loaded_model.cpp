@@ -97,6 +97,8 @@ uint64_t LogitsBytes(const plan::Model &model) {
   return uint64_t{model.max_num_seqs()} * model.vocab_size() * sizeof(float);
 }
 
+uint64_t TokensBytes(const plan::Model &model) { return uint64_t{model.max_num_seqs()} * sizeof(int32_t); }
+
 absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Target &target, const Device &device,
                                       const EngineOptions &options) {
   auto lowered = [](std::string_view flag, int32_t wanted, uint32_t bound) -> absl::StatusOr<int32_t> {
@@ -128,8 +130,9 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   memory.workspace_bytes = 256;
   for (const plan::Entry *entry : *target.entries())
     memory.workspace_bytes = std::max(memory.workspace_bytes, entry->workspace_bytes());
+  MetadataLayout layout(CapacityOf(model));
   memory.buffers_bytes =
-      StepMetadata(CapacityOf(model)).bytes() + LogitsBytes(model) + uint64_t{model.max_num_seqs()} * sizeof(int32_t);
+      kStepsOnTheWay * (layout.bytes + TokensBytes(model)) + layout.penalty_bytes + LogitsBytes(model);
   uint64_t fixed = memory.weights_bytes + memory.workspace_bytes + memory.buffers_bytes;
   constexpr double kMiB = 1 << 20;
   auto mib = [](uint64_t bytes) { return static_cast<double>(bytes) / kMiB; };
@@ -214,6 +217,8 @@ absl::StatusOr<MemoryPlan> LoadedModel::Plan(const std::string &path, const Engi
 LoadedModel::~LoadedModel() {
   for (void *memory : allocated_)
     device_->Free(memory);
+  for (void *memory : allocated_on_host_)
+    device_->FreeHost(memory);
 }
 
 absl::Status LoadedModel::Open(const std::string &path, const EngineOptions &options, const DeviceWrapper &wrap) {
@@ -242,7 +247,7 @@ absl::Status LoadedModel::Allocate() {
     allocated_.push_back(memory);
     return absl::OkStatus();
   };
-  metadata_ = std::make_unique<StepMetadata>(CapacityOf(model()));
+  metadata_layout_.emplace(CapacityOf(model()));
   // One allocation for the weights: a driver takes longer for hundreds.
   void *weights = nullptr;
   struct {
@@ -251,9 +256,8 @@ absl::Status LoadedModel::Allocate() {
     void *&memory;
   } parts[] = {{memory_.weights_bytes, "weights", weights},
                {memory_.workspace_bytes, "activations (--max-num-batched-tokens lowers it)", workspace_},
-               {metadata_->bytes(), "step metadata", metadata_memory_},
-               {LogitsBytes(model()), "logits (--max-num-seqs lowers it)", logits_},
-               {uint64_t{model().max_num_seqs()} * sizeof(int32_t), "tokens", tokens_}};
+               {metadata_layout_->penalty_bytes, "step metadata", penalties_},
+               {LogitsBytes(model()), "logits (--max-num-seqs lowers it)", logits_}};
   for (auto &part : parts)
     if (absl::Status status = allocate(part.bytes, part.what, part.memory); !status.ok())
       return status;
@@ -272,7 +276,39 @@ absl::Status LoadedModel::Allocate() {
     if (absl::Status status = device_->Clear(cache, cache_bytes); !status.ok())
       return status;
   }
-  return device_->Clear(workspace_, memory_.workspace_bytes);
+  if (absl::Status status = device_->Clear(workspace_, memory_.workspace_bytes); !status.ok())
+    return status;
+  return AllocateStepBuffers();
+}
+
+absl::Status LoadedModel::AllocateStepBuffers() {
+  for (StepBuffers &buffers : buffers_) {
+    absl::StatusOr<void *> metadata = device_->Allocate(metadata_layout_->bytes, "step metadata");
+    if (!metadata.ok())
+      return metadata.status();
+    allocated_.push_back(*metadata);
+    buffers.device_metadata = static_cast<std::byte *>(*metadata);
+    absl::StatusOr<void *> tokens = device_->Allocate(TokensBytes(model()), "tokens");
+    if (!tokens.ok())
+      return tokens.status();
+    allocated_.push_back(*tokens);
+    buffers.device_tokens = static_cast<int32_t *>(*tokens);
+    absl::StatusOr<void *> host_metadata = device_->AllocateHost(metadata_layout_->bytes, "step metadata");
+    if (!host_metadata.ok())
+      return host_metadata.status();
+    allocated_on_host_.push_back(*host_metadata);
+    buffers.metadata = std::make_unique<StepMetadata>(*metadata_layout_, *host_metadata);
+    absl::StatusOr<void *> host_tokens = device_->AllocateHost(TokensBytes(model()), "sampled tokens");
+    if (!host_tokens.ok())
+      return host_tokens.status();
+    allocated_on_host_.push_back(*host_tokens);
+    buffers.tokens = static_cast<int32_t *>(*host_tokens);
+    if (absl::Status status =
+            device_->CopyToDevice(buffers.device_metadata, buffers.metadata->block(), metadata_layout_->bytes);
+        !status.ok())
+      return status;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status LoadedModel::LoadWeights() {
@@ -286,50 +322,61 @@ absl::Status LoadedModel::LoadWeights() {
   return device_->Synchronize();
 }
 
+void *LoadedModel::AddressOf(const plan::Argument &argument, const StepBuffers &buffers) const {
+  switch (argument.kind()) {
+  case plan::BufferKind_Workspace:
+    return static_cast<std::byte *>(workspace_) + argument.offset();
+  case plan::BufferKind_Weight:
+    return weights_[argument.index()];
+  case plan::BufferKind_KeyCache:
+    return caches_[2 * argument.index()];
+  case plan::BufferKind_ValueCache:
+    return caches_[2 * argument.index() + 1];
+  case plan::BufferKind_Metadata:
+    return (MetadataLayout::IsPenalty(argument.metadata()) ? penalties() : buffers.device_metadata) +
+           metadata_layout_->OffsetOf(argument.metadata());
+  case plan::BufferKind_Logits:
+    return logits_;
+  case plan::BufferKind_Tokens:
+    return buffers.device_tokens;
+  case plan::BufferKind_Source: // only while weights are packed
+    break;
+  }
+  return nullptr;
+}
+
 absl::Status LoadedModel::PrepareEntries() {
-  auto address = [&](const plan::Argument &argument) -> void * {
-    switch (argument.kind()) {
-    case plan::BufferKind_Workspace:
-      return static_cast<std::byte *>(workspace_) + argument.offset();
-    case plan::BufferKind_Weight:
-      return weights_[argument.index()];
-    case plan::BufferKind_KeyCache:
-      return caches_[2 * argument.index()];
-    case plan::BufferKind_ValueCache:
-      return caches_[2 * argument.index() + 1];
-    case plan::BufferKind_Metadata:
-      return metadata_memory() + metadata_->OffsetOf(argument.metadata());
-    case plan::BufferKind_Logits:
-      return logits_;
-    case plan::BufferKind_Tokens:
-      return tokens_;
-    case plan::BufferKind_Source: // only while weights are packed
-      break;
-    }
-    return nullptr;
-  };
   using Launches = flatbuffers::Vector<flatbuffers::Offset<plan::Launch>>;
-  auto prepare = [&](std::initializer_list<const Launches *> parts) {
+  auto prepare = [&](const StepBuffers &buffers, std::span<const Launches *const> parts) {
     std::vector<BoundLaunch> bound;
     for (const Launches *part : parts)
       if (part)
         for (const plan::Launch *launch : *part) {
           BoundLaunch one{launch, {}};
           for (const plan::Argument *argument : *launch->arguments())
-            one.arguments.push_back(address(*argument));
+            one.arguments.push_back(AddressOf(*argument, buffers));
           bound.push_back(std::move(one));
         }
     return device_->Prepare(bound);
   };
   for (const plan::Entry *entry : *target_->entries()) {
-    absl::StatusOr<LaunchList> plain = prepare({entry->launches(), entry->sampling()}),
-                               penalised = prepare({entry->launches(), entry->penalties(), entry->sampling()}),
-                               logits = prepare({entry->launches()}), sampling = prepare({entry->sampling()}),
-                               sampling_penalised = prepare({entry->penalties(), entry->sampling()});
-    for (const auto *list : {&plain, &penalised, &logits, &sampling, &sampling_penalised})
-      if (!list->ok())
-        return list->status();
-    entries_.push_back({entry, *plain, *penalised, *logits, *sampling, *sampling_penalised});
+    ReadyEntry ready{.entry = entry};
+    for (size_t slot = 0; slot < kStepsOnTheWay; ++slot) {
+      ReadyEntry::Lists &lists = ready.lists[slot];
+      const std::pair<LaunchList *, std::vector<const Launches *>> all[] = {
+          {&lists.model, {entry->launches(), entry->sampling()}},
+          {&lists.model_with_penalties, {entry->launches(), entry->penalties(), entry->sampling()}},
+          {&lists.logits, {entry->launches()}},
+          {&lists.sampling, {entry->sampling()}},
+          {&lists.sampling_with_penalties, {entry->penalties(), entry->sampling()}}};
+      for (const auto &[list, parts] : all) {
+        absl::StatusOr<LaunchList> prepared = prepare(buffers_[slot], parts);
+        if (!prepared.ok())
+          return prepared.status();
+        *list = *prepared;
+      }
+    }
+    entries_.push_back(ready);
   }
   return absl::OkStatus();
 }

@@ -17,12 +17,24 @@ namespace inlay {
 // Puts a device in front of the one that was opened: tests let it fail, benchmarks let it do nothing.
 using DeviceWrapper = std::function<std::unique_ptr<Device>(std::unique_ptr<Device>)>;
 
+// What a step has for itself while the one before it still runs.
+struct StepBuffers {
+  std::unique_ptr<StepMetadata> metadata; // in memory that the device can read
+  std::byte *device_metadata = nullptr;
+  int32_t *device_tokens = nullptr; // what was sampled
+  int32_t *tokens = nullptr;        // the same in memory that the device can write
+};
+inline constexpr size_t kStepsOnTheWay = 2;
+
 // An entry point with its launches ready on the device.
 struct ReadyEntry {
+  struct Lists {
+    LaunchList model = 0, model_with_penalties = 0; // from ids to tokens
+    LaunchList logits = 0;                          // from ids to logits
+    LaunchList sampling = 0, sampling_with_penalties = 0;
+  };
   const plan::Entry *entry = nullptr;
-  LaunchList model = 0, model_with_penalties = 0; // from ids to tokens
-  LaunchList logits = 0;                          // from ids to logits
-  LaunchList sampling = 0, sampling_with_penalties = 0;
+  std::array<Lists, kStepsOnTheWay> lists = {}; // by the step's buffers
 };
 
 // The text side of a bundle.
@@ -50,12 +62,12 @@ public:
   const TextParts &text() const { return text_; }
   double weights_seconds() const { return weights_seconds_; }
   const std::vector<ReadyEntry> &entries() const { return entries_; }
-  StepMetadata &metadata() { return *metadata_; }
+  const MetadataLayout &metadata_layout() const { return *metadata_layout_; }
+  const StepBuffers &buffers(size_t slot) const { return buffers_[slot]; }
 
   // On the device.
-  std::byte *metadata_memory() const { return static_cast<std::byte *>(metadata_memory_); }
+  std::byte *penalties() const { return static_cast<std::byte *>(penalties_); }
   float *logits() const { return static_cast<float *>(logits_); }
-  const int32_t *tokens() const { return static_cast<const int32_t *>(tokens_); }
   // Keys and values of each layer, pages of so many bytes.
   const std::vector<void *> &caches() const { return caches_; }
   uint64_t page_bytes() const { return page_bytes_; }
@@ -64,6 +76,8 @@ private:
   LoadedModel() = default;
   absl::Status Open(const std::string &path, const EngineOptions &options, const DeviceWrapper &wrap);
   absl::Status Allocate();
+  absl::Status AllocateStepBuffers();
+  void *AddressOf(const plan::Argument &argument, const StepBuffers &buffers) const;
   absl::Status LoadWeights();
   absl::Status PrepareEntries();
 
@@ -72,12 +86,13 @@ private:
   std::unique_ptr<Device> device_;
   MemoryPlan memory_;
   TextParts text_;
-  std::vector<void *> allocated_;
+  std::vector<void *> allocated_, allocated_on_host_;
   std::vector<void *> weights_;
   std::vector<void *> caches_; // keys, values of layer 0, keys of layer 1, ...
   uint64_t page_bytes_ = 0;
-  void *workspace_ = nullptr, *metadata_memory_ = nullptr, *logits_ = nullptr, *tokens_ = nullptr;
-  std::unique_ptr<StepMetadata> metadata_;
+  void *workspace_ = nullptr, *penalties_ = nullptr, *logits_ = nullptr;
+  std::optional<MetadataLayout> metadata_layout_;
+  std::array<StepBuffers, kStepsOnTheWay> buffers_;
   std::vector<ReadyEntry> entries_;
   double weights_seconds_ = 0;
 };

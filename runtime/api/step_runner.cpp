@@ -8,21 +8,11 @@
 namespace inlay {
 
 StepRunner::~StepRunner() {
-  for (Slot &slot : slots_)
-    if (slot.tokens)
-      model_.device().FreeHost(slot.tokens);
   if (host_pages_)
     model_.device().FreeHost(host_pages_);
 }
 
 absl::Status StepRunner::Prepare(int32_t host_pages) {
-  for (Slot &slot : slots_) {
-    absl::StatusOr<void *> memory =
-        model_.device().AllocateHost(model_.model().max_num_seqs() * sizeof(int32_t), "sampled tokens");
-    if (!memory.ok())
-      return memory.status();
-    slot.tokens = static_cast<int32_t *>(*memory);
-  }
   if (host_pages > 0) {
     absl::StatusOr<void *> memory = model_.device().AllocateHost(
         static_cast<uint64_t>(host_pages) * model_.memory().bytes_per_page, "KV pages of the host (--swap-space)");
@@ -121,15 +111,30 @@ absl::Status StepRunner::CopyPages(std::span<const PageCopy> copies) {
   return absl::OkStatus();
 }
 
+// In the order of launches, so one block does for all steps.
+absl::Status StepRunner::CopyPenalties(const StepMetadata &metadata) {
+  constexpr plan::Metadata kArrays[] = {plan::Metadata_PenaltyRows, plan::Metadata_PenaltyTokens,
+                                        plan::Metadata_PenaltyCounts};
+  for (size_t i = 0; i < std::size(kArrays); ++i)
+    if (const std::vector<int32_t> &array = metadata.penalties()[i]; !array.empty())
+      if (absl::Status status =
+              model_.device().CopyToDevice(model_.penalties() + model_.metadata_layout().OffsetOf(kArrays[i]),
+                                           array.data(), array.size() * sizeof(int32_t));
+          !status.ok())
+        return status;
+  return absl::OkStatus();
+}
+
 // The ids of rows that the step before sampled, from its tokens. Sequences keep their order, so that mostly one copy
 // serves them all.
-absl::Status StepRunner::CopyPendingTokens(std::span<const ScheduledRows> rows) {
-  std::byte *ids = model_.metadata_memory() + model_.metadata().OffsetOf(plan::Metadata_TokenIds);
+absl::Status StepRunner::CopyPendingTokens(std::span<const ScheduledRows> rows, const StepBuffers &before,
+                                           const StepBuffers &now) {
+  std::byte *ids = now.device_metadata + model_.metadata_layout().OffsetOf(plan::Metadata_TokenIds);
   int32_t row = 0, first_row = 0, first_token = 0, count = 0;
   auto flush = [&] {
     return count == 0 ? absl::OkStatus()
                       : model_.device().CopyOnDevice(ids + static_cast<size_t>(first_row) * sizeof(int32_t),
-                                                     model_.tokens() + first_token,
+                                                     before.device_tokens + first_token,
                                                      static_cast<size_t>(count) * sizeof(int32_t));
   };
   for (const ScheduledRows &part : rows) {
@@ -172,18 +177,19 @@ absl::Status StepRunner::EditRows(std::span<const ScheduledRows> rows) {
   return absl::OkStatus();
 }
 
-absl::Status StepRunner::Run(const ReadyEntry &entry, const StepPlan &plan, const StepSizes &sizes, bool is_graph) {
+absl::Status StepRunner::Run(const ReadyEntry::Lists &lists, const StepPlan &plan, const StepSizes &sizes,
+                             bool is_graph) {
   Device &device = model_.device();
   bool has_penalties = sizes[plan::Extent_PenaltyEntries] > 0;
   bool edits = std::ranges::any_of(
       plan.rows, [](const ScheduledRows &part) { return part.wants_token() && part.sequence->edits_logits(); });
   if (!edits)
-    return device.Run(has_penalties ? entry.model_with_penalties : entry.model, sizes, is_graph && !has_penalties);
-  if (absl::Status status = device.Run(entry.logits, sizes, is_graph && !has_penalties); !status.ok())
+    return device.Run(has_penalties ? lists.model_with_penalties : lists.model, sizes, is_graph && !has_penalties);
+  if (absl::Status status = device.Run(lists.logits, sizes, is_graph && !has_penalties); !status.ok())
     return status;
   if (absl::Status status = EditRows(plan.rows); !status.ok())
     return status;
-  return device.Run(has_penalties ? entry.sampling_with_penalties : entry.sampling, sizes, false);
+  return device.Run(has_penalties ? lists.sampling_with_penalties : lists.sampling, sizes, false);
 }
 
 absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants_logits) {
@@ -209,7 +215,9 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
         padded = static_cast<int32_t>(bucket);
         break;
       }
-  StepMetadata &metadata = model_.metadata();
+  step.slot = next_slot_++ % kStepsOnTheWay;
+  const StepBuffers &buffers = model_.buffers(step.slot), &before = model_.buffers(next_slot_ % kStepsOnTheWay);
+  StepMetadata &metadata = *buffers.metadata;
   absl::StatusOr<StepSizes> sizes =
       metadata.Fill(plan.rows, padded, static_cast<int32_t>(chosen->entry->query_tile_rows()));
   if (!sizes.ok())
@@ -219,28 +227,27 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
       model_.memory().total_pages * static_cast<int32_t>(shape.kv_heads()) * static_cast<int32_t>(shape.page_size());
 
   Device &device = model_.device();
-  step.slot = next_slot_++ % slots_.size();
   step.has_logits = wants_logits && step.logits_rows > 0;
-  Slot &slot = slots_[step.slot];
+  std::vector<float> &logits = logits_[step.slot];
   auto tokens = static_cast<size_t>(step.logits_rows);
   if (step.has_logits)
-    slot.logits.resize(tokens * shape.vocab_size());
-  absl::Status status = SwapPages(plan);
+    logits.resize(tokens * shape.vocab_size());
+  absl::Status status = device.CopyAhead(buffers.device_metadata, metadata.block(), metadata.used());
+  if (status.ok())
+    status = SwapPages(plan);
   if (status.ok())
     status = CopyPages(plan.copies);
   if (status.ok())
-    status = device.CopyToDevice(model_.metadata_memory(), metadata.block().data(), metadata.used_bytes());
+    status = CopyPenalties(metadata);
   if (status.ok())
-    status = CopyPendingTokens(plan.rows);
+    status = CopyPendingTokens(plan.rows, before, buffers);
   if (status.ok())
-    status = Run(*chosen, plan, *sizes, is_graph);
-  if (status.ok() && tokens > 0)
-    status = device.CopyToHostLater(slot.tokens, model_.tokens(), tokens * sizeof(int32_t));
+    status = Run(chosen->lists[step.slot], plan, *sizes, is_graph);
   if (status.ok() && step.has_logits)
-    status = device.CopyToHostLater(slot.logits.data(), model_.logits(), slot.logits.size() * sizeof(float));
+    status = device.CopyToHostLater(logits.data(), model_.logits(), logits.size() * sizeof(float));
   if (!status.ok())
     return status;
-  absl::StatusOr<Mark> mark = device.SetMark();
+  absl::StatusOr<Mark> mark = device.SetMark({buffers.tokens, buffers.device_tokens, tokens * sizeof(int32_t)});
   if (!mark.ok())
     return mark.status();
   step.mark = *mark;
@@ -257,11 +264,10 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
 absl::StatusOr<StepResult> StepRunner::Collect(const LaunchedStep &step) {
   if (absl::Status status = model_.device().WaitFor(step.mark); !status.ok())
     return status;
-  const Slot &slot = slots_[step.slot];
   StepResult result;
-  result.tokens = {slot.tokens, static_cast<size_t>(step.logits_rows)};
+  result.tokens = {model_.buffers(step.slot).tokens, static_cast<size_t>(step.logits_rows)};
   if (step.has_logits)
-    result.logits = slot.logits;
+    result.logits = logits_[step.slot];
   return result;
 }
 

@@ -17,7 +17,7 @@ struct LaunchedStep {
   int32_t tokens = 0;            // rows
   int32_t logits_rows = 0;
   bool has_logits = false;
-  size_t slot = 0;
+  size_t slot = 0; // of its buffers
   Mark mark = 0;
   std::chrono::steady_clock::time_point launched;
 };
@@ -42,25 +42,21 @@ public:
   absl::StatusOr<StepResult> Collect(const LaunchedStep &step);
 
 private:
-  // What one step brings to the host.
-  struct Slot {
-    int32_t *tokens = nullptr; // the device's to write
-    std::vector<float> logits;
-  };
-
   absl::Status PrepareDeterministic();
   absl::StatusOr<double> TimeDecode();
   const ReadyEntry *Choose(int32_t tokens, size_t sequences, bool all_decode) const;
-  absl::Status Run(const ReadyEntry &entry, const StepPlan &plan, const StepSizes &sizes, bool is_graph);
+  absl::Status Run(const ReadyEntry::Lists &lists, const StepPlan &plan, const StepSizes &sizes, bool is_graph);
   absl::Status EditRows(std::span<const ScheduledRows> rows);
   absl::Status SwapPages(const StepPlan &plan);
   absl::Status CopyPages(std::span<const PageCopy> copies);
-  absl::Status CopyPendingTokens(std::span<const ScheduledRows> rows);
+  absl::Status CopyPenalties(const StepMetadata &metadata);
+  absl::Status CopyPendingTokens(std::span<const ScheduledRows> rows, const StepBuffers &before,
+                                 const StepBuffers &now);
 
   LoadedModel &model_;
   const EngineOptions &options_;
   bool uses_largest_; // of the entry points, for each step
-  std::array<Slot, 2> slots_;
+  std::array<std::vector<float>, kStepsOnTheWay> logits_; // of a step, by its slot
   std::byte *host_pages_ = nullptr; // each with keys and values of all layers
   size_t next_slot_ = 0;
 };

@@ -26,9 +26,10 @@ public:
   absl::Status CopyToDeviceLater(void *to, const void *from, uint64_t bytes) override {
     return CopyToDevice(to, from, bytes);
   }
+  absl::Status CopyAhead(void *to, const void *from, std::span<const CopyRows> rows) override;
   absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) override { return Allocate(bytes, what); }
   void FreeHost(void *memory) override { Free(memory); }
-  absl::StatusOr<Mark> SetMark() override { return 0; }
+  absl::StatusOr<Mark> SetMark(const MarkedCopy &copy) override;
   absl::Status WaitFor(Mark mark) override { return absl::OkStatus(); }
   absl::Status Clear(void *memory, uint64_t bytes) override;
   absl::Status Synchronize() override { return absl::OkStatus(); }

@@ -38,10 +38,12 @@ absl::StatusOr<const cuda_driver::Api *> cuda_driver::LoadDriver() {
     find(loaded.MemcpyToDeviceAsync, "cuMemcpyHtoDAsync_v2");
     find(loaded.MemcpyToHostAsync, "cuMemcpyDtoHAsync_v2");
     find(loaded.MemcpyOnDeviceAsync, "cuMemcpyDtoDAsync_v2");
+    find(loaded.MemcpyRowsAsync, "cuMemcpy2DAsync_v2");
     find(loaded.MemsetAsync, "cuMemsetD8Async");
     find(loaded.StreamCreate, "cuStreamCreate");
     find(loaded.StreamDestroy, "cuStreamDestroy_v2");
     find(loaded.StreamSynchronize, "cuStreamSynchronize");
+    find(loaded.StreamWaitEvent, "cuStreamWaitEvent");
     find(loaded.EventCreate, "cuEventCreate");
     find(loaded.EventRecord, "cuEventRecord");
     find(loaded.EventSynchronize, "cuEventSynchronize");
@@ -80,7 +82,7 @@ public:
     if (!context_)
       return;
     api_.ContextSetCurrent(context_);
-    api_.StreamSynchronize(stream_);
+    (void)Synchronize();
     for (List &list : lists_)
       for (auto &[sizes, graph] : list.graphs)
         api_.GraphExecDestroy(graph);
@@ -95,8 +97,12 @@ public:
     for (Event event : marks_)
       if (event)
         api_.EventDestroy(event);
-    if (stream_)
-      api_.StreamDestroy(stream_);
+    for (Event event : {arrived_, launched_})
+      if (event)
+        api_.EventDestroy(event);
+    for (Stream stream : {stream_, ahead_, results_})
+      if (stream)
+        api_.StreamDestroy(stream);
     api_.PrimaryContextRelease(device_);
   }
 
@@ -133,10 +139,16 @@ public:
             !status.ok())
           return status;
       }
+      std::vector<Event *> events{&arrived_, &launched_};
       for (Event &event : marks_)
-        if (absl::Status status = Check(api_.EventCreate(&event, kEventDisableTiming), "making an event"); !status.ok())
+        events.push_back(&event);
+      for (Event *event : events)
+        if (absl::Status status = Check(api_.EventCreate(event, kEventDisableTiming), "making an event"); !status.ok())
           return status;
-      return Check(api_.StreamCreate(&stream_, kStreamNonBlocking), "making a stream");
+      for (Stream *stream : {&stream_, &ahead_, &results_})
+        if (absl::Status status = Check(api_.StreamCreate(stream, kStreamNonBlocking), "making a stream"); !status.ok())
+          return status;
+      return absl::OkStatus();
     }
     return absl::FailedPreconditionError(fmt::format(
         "the bundle was compiled for {}, this machine has {}; compile it with --target for this chip, or use "
@@ -166,8 +178,7 @@ public:
   }
 
   void Free(void *memory) override {
-    api_.ContextSetCurrent(context_);
-    api_.StreamSynchronize(stream_);
+    (void)Synchronize();
     api_.MemFree(reinterpret_cast<Pointer>(memory));
   }
 
@@ -189,6 +200,27 @@ public:
         return status;
     }
     return absl::OkStatus();
+  }
+
+  absl::Status CopyAhead(void *to, const void *from, std::span<const CopyRows> rows) override {
+    api_.ContextSetCurrent(context_);
+    for (const CopyRows &part : rows) {
+      if (part.bytes == 0 || part.rows == 0)
+        continue;
+      RowsCopy copy{};
+      copy.from_type = kHostMemory;
+      copy.from_host = static_cast<const std::byte *>(from) + part.offset;
+      copy.to_type = kDeviceMemory;
+      copy.to_device = reinterpret_cast<Pointer>(to) + part.offset;
+      copy.from_pitch = copy.to_pitch = part.pitch;
+      copy.bytes = part.bytes;
+      copy.rows = part.rows;
+      if (absl::Status status = Check(api_.MemcpyRowsAsync(&copy, ahead_), "copying"); !status.ok())
+        return status;
+    }
+    if (absl::Status status = Check(api_.EventRecord(arrived_, ahead_), "copying"); !status.ok())
+      return status;
+    return Check(api_.StreamWaitEvent(stream_, arrived_, 0), "copying");
   }
 
   absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) override {
@@ -220,15 +252,26 @@ public:
   }
 
   void FreeHost(void *memory) override {
-    api_.ContextSetCurrent(context_);
-    api_.StreamSynchronize(stream_);
+    (void)Synchronize();
     api_.MemFreeHost(memory);
   }
 
-  absl::StatusOr<Mark> SetMark() override {
+  absl::StatusOr<Mark> SetMark(const MarkedCopy &copy) override {
     api_.ContextSetCurrent(context_);
     Mark mark = next_mark_++;
-    if (absl::Status status = Check(api_.EventRecord(marks_[mark % kMarks], stream_), "marking"); !status.ok())
+    Stream stream = stream_;
+    if (copy.bytes > 0) {
+      stream = results_;
+      if (absl::Status status = Check(api_.EventRecord(launched_, stream_), "marking"); !status.ok())
+        return status;
+      if (absl::Status status = Check(api_.StreamWaitEvent(stream, launched_, 0), "marking"); !status.ok())
+        return status;
+      if (absl::Status status = Check(
+              api_.MemcpyToHostAsync(copy.to, reinterpret_cast<Pointer>(copy.from), copy.bytes, stream), "copying");
+          !status.ok())
+        return status;
+    }
+    if (absl::Status status = Check(api_.EventRecord(marks_[mark % kMarks], stream), "marking"); !status.ok())
       return status;
     return mark;
   }
@@ -254,7 +297,10 @@ public:
 
   absl::Status Synchronize() override {
     api_.ContextSetCurrent(context_);
-    return Check(api_.StreamSynchronize(stream_), "running kernels");
+    for (Stream stream : {stream_, ahead_, results_})
+      if (absl::Status status = Check(api_.StreamSynchronize(stream), "running kernels"); !status.ok())
+        return status;
+    return absl::OkStatus();
   }
 
   absl::Status LoadKernels(const Bundle &bundle, const plan::Target &target) override {
@@ -460,7 +506,10 @@ private:
   std::string name_;
   cuda_driver::Device device_ = 0;
   Context context_ = nullptr;
-  Stream stream_ = nullptr;
+  Stream stream_ = nullptr; // of launches
+  // Beside it: what a step needs of the host comes before its turn, and what it gives goes while the next one runs.
+  Stream ahead_ = nullptr, results_ = nullptr;
+  Event arrived_ = nullptr, launched_ = nullptr;
   // Two, so that one is filled while the other is copied.
   struct Staging {
     void *memory = nullptr;

@@ -50,6 +50,24 @@ struct LaunchConfig {
   unsigned attribute_count;
 };
 
+// CUDA_MEMCPY2D
+struct RowsCopy {
+  size_t from_x, from_y;
+  int from_type; // kHostMemory or kDeviceMemory
+  const void *from_host;
+  Pointer from_device;
+  void *from_array;
+  size_t from_pitch;
+  size_t to_x, to_y;
+  int to_type;
+  void *to_host;
+  Pointer to_device;
+  void *to_array;
+  size_t to_pitch;
+  size_t bytes, rows;
+};
+inline constexpr int kHostMemory = 1, kDeviceMemory = 2;
+
 struct Api {
   Result (*Init)(unsigned);
   Result (*GetErrorString)(Result, const char **);
@@ -68,10 +86,12 @@ struct Api {
   Result (*MemcpyToDeviceAsync)(Pointer, const void *, size_t, Stream);
   Result (*MemcpyToHostAsync)(void *, Pointer, size_t, Stream);
   Result (*MemcpyOnDeviceAsync)(Pointer, Pointer, size_t, Stream);
+  Result (*MemcpyRowsAsync)(const RowsCopy *, Stream);
   Result (*MemsetAsync)(Pointer, unsigned char, size_t, Stream);
   Result (*StreamCreate)(Stream *, unsigned);
   Result (*StreamDestroy)(Stream);
   Result (*StreamSynchronize)(Stream);
+  Result (*StreamWaitEvent)(Stream, Event, unsigned);
   Result (*EventCreate)(Event *, unsigned);
   Result (*EventRecord)(Event, Stream);
   Result (*EventSynchronize)(Event);

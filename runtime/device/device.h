@@ -31,8 +31,23 @@ struct BoundLaunch {
 // A list of launches that a device has made ready: kernels found, tensor maps encoded.
 using LaunchList = int;
 
+// Rows of a block of memory.
+struct CopyRows {
+  uint64_t offset = 0; // of the first row, from the beginning of the block
+  uint64_t bytes = 0;  // of a row
+  uint64_t rows = 1;
+  uint64_t pitch = 0; // from row to row
+};
+
 // A place in the order of launches.
 using Mark = int64_t;
+
+// What a mark brings to the host, to memory from AllocateHost().
+struct MarkedCopy {
+  void *to = nullptr;
+  const void *from = nullptr;
+  uint64_t bytes = 0;
+};
 
 // Its memory is a sink for weights: Write() and Repeat() return when all has arrived.
 class Device : public WeightSink {
@@ -56,12 +71,16 @@ public:
   virtual absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) = 0;
   // Like CopyToDevice, but `from`, from AllocateHost(), is read when the copy's turn comes.
   virtual absl::Status CopyToDeviceLater(void *to, const void *from, uint64_t bytes) = 0;
+  // Copies these rows of `from`, a block from AllocateHost(), to the same places of `to` while what was launched before
+  // still runs, which must not use `to`. What is launched after sees them; `from` is read until its mark is reached.
+  virtual absl::Status CopyAhead(void *to, const void *from, std::span<const CopyRows> rows) = 0;
   // Memory of the host that the device can read and write while the host goes on.
   virtual absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) = 0;
   virtual void FreeHost(void *memory) = 0;
-  // A mark is reached when all that was launched before it is done. At most kMarks are waited for at a time.
+  // A mark is reached when all that was launched before it is done and `copy` was made. What is launched after does not
+  // wait for the copy and so must not write to its source. At most kMarks are waited for at a time.
   static constexpr Mark kMarks = 4;
-  virtual absl::StatusOr<Mark> SetMark() = 0;
+  virtual absl::StatusOr<Mark> SetMark(const MarkedCopy &copy) = 0;
   virtual absl::Status WaitFor(Mark mark) = 0;
   virtual absl::Status Clear(void *memory, uint64_t bytes) = 0;
   virtual absl::Status Synchronize() = 0;

@@ -6,27 +6,53 @@
 
 namespace inlay {
 
-StepMetadata::StepMetadata(const StepCapacity &capacity) : capacity_(capacity) {
-  uint64_t at = 0;
-  auto place = [&](plan::Metadata array, int64_t elements) {
-    offsets_[static_cast<size_t>(array)] = at;
-    at += (static_cast<uint64_t>(elements) * sizeof(int32_t) + 255) / 256 * 256;
+namespace {
+
+// In the order of their places, each list of arrays of one length.
+constexpr plan::Metadata kTokenArrays[] = {
+    plan::Metadata_TokenIds, plan::Metadata_Positions, plan::Metadata_RowSequences, plan::Metadata_TileSequences,
+    plan::Metadata_TileRows, plan::Metadata_TileEnds,  plan::Metadata_TileKeys};
+constexpr plan::Metadata kSequenceArrays[] = {plan::Metadata_ContextLengths,
+                                              plan::Metadata_LogitRowIndices,
+                                              plan::Metadata_Temperature,
+                                              plan::Metadata_TopK,
+                                              plan::Metadata_TopP,
+                                              plan::Metadata_MinP,
+                                              plan::Metadata_Seeds,
+                                              plan::Metadata_RepetitionPenalty,
+                                              plan::Metadata_PresencePenalty,
+                                              plan::Metadata_FrequencyPenalty};
+constexpr plan::Metadata kPenaltyArrays[] = {plan::Metadata_PenaltyRows, plan::Metadata_PenaltyTokens,
+                                             plan::Metadata_PenaltyCounts};
+
+uint64_t PitchOf(int64_t elements) { return (static_cast<uint64_t>(elements) * sizeof(int32_t) + 255) / 256 * 256; }
+
+} // namespace
+
+MetadataLayout::MetadataLayout(const StepCapacity &capacity) : capacity(capacity) {
+  auto place = [&](plan::Metadata array, int64_t elements, uint64_t &end) {
+    offsets[static_cast<size_t>(array)] = end;
+    end += PitchOf(elements);
   };
-  for (plan::Metadata array :
-       {plan::Metadata_TokenIds, plan::Metadata_Positions, plan::Metadata_RowSequences, plan::Metadata_TileSequences,
-        plan::Metadata_TileRows, plan::Metadata_TileEnds, plan::Metadata_TileKeys})
-    place(array, capacity.tokens);
-  for (plan::Metadata array :
-       {plan::Metadata_ContextLengths, plan::Metadata_LogitRowIndices, plan::Metadata_Temperature, plan::Metadata_TopK,
-        plan::Metadata_TopP, plan::Metadata_MinP, plan::Metadata_Seeds, plan::Metadata_RepetitionPenalty,
-        plan::Metadata_PresencePenalty, plan::Metadata_FrequencyPenalty})
-    place(array, capacity.sequences);
-  place(plan::Metadata_PageTable, int64_t{capacity.sequences} * capacity.pages_per_sequence);
-  for (plan::Metadata array : {plan::Metadata_PenaltyRows, plan::Metadata_PenaltyTokens, plan::Metadata_PenaltyCounts})
-    place(array, capacity.penalty_entries);
-  block_.resize(at / sizeof(int32_t));
-  std::fill_n(Ints(plan::Metadata_PageTable), int64_t{capacity.sequences} * capacity.pages_per_sequence, -1);
-  pages_written_.resize(static_cast<size_t>(capacity.sequences));
+  for (plan::Metadata array : kTokenArrays)
+    place(array, capacity.tokens, bytes);
+  for (plan::Metadata array : kSequenceArrays)
+    place(array, capacity.sequences, bytes);
+  place(plan::Metadata_PageTable, int64_t{capacity.sequences} * capacity.pages_per_sequence, bytes);
+  for (plan::Metadata array : kPenaltyArrays)
+    place(array, capacity.penalty_entries, penalty_bytes);
+}
+
+bool MetadataLayout::IsPenalty(plan::Metadata array) {
+  return std::ranges::find(kPenaltyArrays, array) != std::end(kPenaltyArrays);
+}
+
+StepMetadata::StepMetadata(const MetadataLayout &layout, void *block)
+    : layout_(layout), block_(static_cast<int32_t *>(block)) {
+  std::fill_n(block_, layout_.OffsetOf(plan::Metadata_PageTable) / sizeof(int32_t), 0);
+  std::fill_n(Ints(plan::Metadata_PageTable), int64_t{layout_.capacity.sequences} * layout_.capacity.pages_per_sequence,
+              -1);
+  pages_written_.resize(static_cast<size_t>(layout_.capacity.sequences));
 }
 
 absl::Status StepMetadata::CheckCapacity(std::span<const ScheduledRows> rows, int32_t padded_rows,
@@ -50,12 +76,12 @@ absl::Status StepMetadata::CheckCapacity(std::span<const ScheduledRows> rows, in
   struct {
     const char *what;
     int64_t found, bound;
-  } checks[] = {{"rows", padded_rows, capacity_.tokens},
-                {"sequences", sequences, capacity_.sequences},
-                {"rows of logits", logits, capacity_.sequences},
-                {"query tiles", tiles, capacity_.tokens},
-                {"pages of a sequence", pages, capacity_.pages_per_sequence},
-                {"penalty entries", entries, capacity_.penalty_entries}};
+  } checks[] = {{"rows", padded_rows, layout_.capacity.tokens},
+                {"sequences", sequences, layout_.capacity.sequences},
+                {"rows of logits", logits, layout_.capacity.sequences},
+                {"query tiles", tiles, layout_.capacity.tokens},
+                {"pages of a sequence", pages, layout_.capacity.pages_per_sequence},
+                {"penalty entries", entries, layout_.capacity.penalty_entries}};
   for (const auto &check : checks)
     if (check.found > check.bound)
       return absl::InternalError(
@@ -71,8 +97,11 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
           *sequences = Ints(plan::Metadata_RowSequences), *tile_sequences = Ints(plan::Metadata_TileSequences),
           *tile_rows = Ints(plan::Metadata_TileRows), *tile_ends = Ints(plan::Metadata_TileEnds),
           *tile_keys = Ints(plan::Metadata_TileKeys), *logit_rows = Ints(plan::Metadata_LogitRowIndices);
-  int32_t row = 0, tiles = 0, logits = 0, entries = 0;
+  int32_t row = 0, tiles = 0, logits = 0;
   query_tiles_.clear();
+  pages_changed_ = 0;
+  for (std::vector<int32_t> &array : penalties_)
+    array.clear();
   for (size_t s = 0; s < rows.size(); ++s) {
     const ScheduledRows &part = rows[s];
     const Sequence &sequence = *part.sequence;
@@ -102,10 +131,9 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
     SetSampling(logits, sequence.sampling, sequence.seed);
     if (sequence.has_penalties())
       for (const auto &[token, count] : sequence.counts) {
-        Ints(plan::Metadata_PenaltyRows)[entries] = logits;
-        Ints(plan::Metadata_PenaltyTokens)[entries] = token;
-        Ints(plan::Metadata_PenaltyCounts)[entries] = count;
-        ++entries;
+        penalties_[0].push_back(logits);
+        penalties_[1].push_back(token);
+        penalties_[2].push_back(count);
       }
     ++logits;
   }
@@ -145,17 +173,31 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
       SetSampling(logits, greedy, 0);
     }
   }
-  // The page table comes last but for penalties: rows of sequences that the step does not have stay here.
-  used_bytes_ = entries > 0 ? bytes()
-                            : OffsetOf(plan::Metadata_PageTable) +
-                                  static_cast<uint64_t>(sequence_count) *
-                                      static_cast<uint64_t>(capacity_.pages_per_sequence) * sizeof(int32_t);
-  return StepSizes{padded_rows, sequence_count, tiles, logits, entries, 0};
+  SetUsed(std::max(padded_rows, tiles), std::max(sequence_count, logits), sequence_count);
+  return StepSizes{padded_rows, sequence_count, tiles, logits, static_cast<int32_t>(penalties_[0].size()), 0};
+}
+
+void StepMetadata::SetUsed(int32_t token_elements, int32_t sequence_elements, int32_t sequences) {
+  const StepCapacity &capacity = layout_.capacity;
+  auto bytes = [](int32_t elements) { return static_cast<uint64_t>(elements) * sizeof(int32_t); };
+  used_ = {{.offset = layout_.OffsetOf(kTokenArrays[0]),
+            .bytes = bytes(token_elements),
+            .rows = std::size(kTokenArrays),
+            .pitch = PitchOf(capacity.tokens)},
+           {.offset = layout_.OffsetOf(kSequenceArrays[0]),
+            .bytes = bytes(sequence_elements),
+            .rows = std::size(kSequenceArrays),
+            .pitch = PitchOf(capacity.sequences)},
+           {.offset = layout_.OffsetOf(plan::Metadata_PageTable),
+            .bytes = pages_changed_ * sizeof(int32_t),
+            .rows = static_cast<uint64_t>(sequences),
+            .pitch = bytes(capacity.pages_per_sequence)}};
 }
 
 void StepMetadata::SetPages(size_t place, std::span<const int32_t> pages) {
-  int32_t *row = Ints(plan::Metadata_PageTable) + place * static_cast<size_t>(capacity_.pages_per_sequence);
+  int32_t *row = Ints(plan::Metadata_PageTable) + place * static_cast<size_t>(layout_.capacity.pages_per_sequence);
   std::copy(pages.begin(), pages.end(), row);
+  pages_changed_ = std::max({pages_changed_, pages.size(), pages_written_[place]});
   if (pages_written_[place] > pages.size())
     std::fill(row + pages.size(), row + pages_written_[place], -1);
   pages_written_[place] = pages.size();

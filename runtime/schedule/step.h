@@ -84,17 +84,31 @@ struct StepCapacity {
   int32_t penalty_entries = 0;
 };
 
-// The metadata block of plan.fbs, in one piece of memory: arrays at fixed places, so that graphs can be captured.
+// Where the metadata arrays of plan.fbs lie: at fixed places, so that graphs can be captured. Penalties, which are many
+// and rare, have a block of their own.
+struct MetadataLayout {
+  explicit MetadataLayout(const StepCapacity &capacity);
+  static bool IsPenalty(plan::Metadata array);
+
+  // In bytes, from the beginning of the array's block.
+  uint64_t OffsetOf(plan::Metadata array) const { return offsets[static_cast<size_t>(array)]; }
+
+  StepCapacity capacity;
+  std::array<uint64_t, plan::Metadata_MAX + 1> offsets{};
+  uint64_t bytes = 0, penalty_bytes = 0;
+};
+
+// Writes the metadata of steps to the host's block, which is copied to one on the device.
 class StepMetadata {
 public:
-  explicit StepMetadata(const StepCapacity &capacity);
+  // `block` has layout.bytes, aligned to 256. All of it is to be copied once before the first step.
+  StepMetadata(const MetadataLayout &layout, void *block);
 
-  // Offset of an array in the block, in bytes.
-  uint64_t OffsetOf(plan::Metadata array) const { return offsets_[static_cast<size_t>(array)]; }
-  uint64_t bytes() const { return block_.size() * sizeof(int32_t); }
-  const std::vector<int32_t> &block() const { return block_; }
-  // What must be copied for the step that was filled last.
-  uint64_t used_bytes() const { return used_bytes_; }
+  const void *block() const { return block_; }
+  // What the device's block lacks for the step that was filled last, if it has all of those before.
+  std::span<const CopyRows> used() const { return used_; }
+  // What is to be copied to the block of penalties, in the order of plan::Metadata; nothing if it is empty.
+  const std::array<std::vector<int32_t>, 3> &penalties() const { return penalties_; }
 
   // Describes a step. `padded_rows` at least the rows scheduled: the rest is padding. Returns the step's sizes; an
   // error, with nothing written, if the step is larger than the capacity.
@@ -104,7 +118,8 @@ private:
   absl::Status CheckCapacity(std::span<const ScheduledRows> rows, int32_t padded_rows, int32_t query_tile_rows) const;
   void SetPages(size_t place, std::span<const int32_t> pages);
   void SetSampling(int32_t row, const SamplingParams &sampling, uint32_t seed);
-  int32_t *Ints(plan::Metadata array) { return block_.data() + offsets_[static_cast<size_t>(array)] / sizeof(int32_t); }
+  void SetUsed(int32_t token_elements, int32_t sequence_elements, int32_t sequences);
+  int32_t *Ints(plan::Metadata array) { return block_ + layout_.OffsetOf(array) / sizeof(int32_t); }
   float *Floats(plan::Metadata array) { return reinterpret_cast<float *>(Ints(array)); }
 
   // Rows [first, end) of a sequence, which see `keys` positions of it at the most.
@@ -112,12 +127,13 @@ private:
     int32_t sequence, first, end, keys;
   };
 
-  StepCapacity capacity_;
+  const MetadataLayout layout_;
+  int32_t *const block_;
   std::vector<QueryTile> query_tiles_; // of the step being filled
-  std::array<uint64_t, plan::Metadata_MAX + 1> offsets_{};
-  uint64_t used_bytes_ = 0;
-  std::vector<int32_t> block_;
-  std::vector<size_t> pages_written_; // by place in the page table; what lies after them is -1
+  std::vector<size_t> pages_written_;  // by place in the page table; what lies after them is -1
+  size_t pages_changed_ = 0;           // of a place, at most, by the step being filled
+  std::vector<CopyRows> used_;
+  std::array<std::vector<int32_t>, 3> penalties_;
 };
 
 } // namespace inlay

@@ -24,17 +24,14 @@ EngineOptions Drafting(int32_t tokens) {
 class WrongDevice : public FaultyDevice {
 public:
   using FaultyDevice::FaultyDevice;
-  absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) override {
-    absl::Status status = FaultyDevice::CopyToHostLater(to, from, bytes);
-    auto *tokens = static_cast<int32_t *>(to);
-    if (++copies_ % 3 == 0)
-      for (uint64_t i = 0; i < bytes / sizeof(int32_t); ++i)
+  absl::StatusOr<Mark> SetMark(const MarkedCopy &copy) override {
+    absl::StatusOr<Mark> mark = FaultyDevice::SetMark(copy);
+    auto *tokens = static_cast<int32_t *>(copy.to);
+    if (mark.ok() && *mark % 3 == 0)
+      for (uint64_t i = 0; i < copy.bytes / sizeof(int32_t); ++i)
         tokens[i] = (tokens[i] + 1) % 2048;
-    return status;
+    return mark;
   }
-
-private:
-  int64_t copies_ = 0;
 };
 
 // Puts a device of this kind in front of the draft's, which is opened first.

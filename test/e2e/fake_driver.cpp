@@ -108,12 +108,33 @@ Result cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, Handle) {
   std::memcpy(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from), bytes);
   return kOk;
 }
+// The fields of CUDA_MEMCPY2D that rows from the host to the device use.
+struct RowsCopy {
+  size_t from_x, from_y;
+  int from_type;
+  const std::byte *from_host;
+  Pointer from_device;
+  void *from_array;
+  size_t from_pitch, to_x, to_y;
+  int to_type;
+  void *to_host;
+  Pointer to_device;
+  void *to_array;
+  size_t to_pitch, bytes, rows;
+};
+Result cuMemcpy2DAsync_v2(const RowsCopy *copy, Handle) {
+  for (size_t row = 0; row < copy->rows; ++row)
+    std::memcpy(reinterpret_cast<std::byte *>(copy->to_device) + row * copy->to_pitch,
+                copy->from_host + row * copy->from_pitch, copy->bytes);
+  return kOk;
+}
 Result cuMemsetD8Async(Pointer memory, unsigned char value, size_t bytes, Handle) {
   std::memset(reinterpret_cast<void *>(memory), value, bytes);
   return kOk;
 }
 Result cuStreamCreate(Handle *stream, unsigned) { return MakeHandle(stream); }
 Result cuStreamDestroy_v2(Handle stream) { return FreeHandle(stream); }
+Result cuStreamWaitEvent(Handle, Handle, unsigned) { return kOk; }
 Result cuStreamSynchronize(Handle) { return kOk; }
 Result cuStreamBeginCapture_v2(Handle, int) { return kOk; }
 Result cuStreamEndCapture(Handle, Handle *graph) { return MakeHandle(graph); }

@@ -44,13 +44,20 @@ public:
   absl::Status CopyToDeviceLater(void *to, const void *from, uint64_t bytes) override {
     return real_->CopyToDeviceLater(to, from, bytes);
   }
+  absl::Status CopyAhead(void *to, const void *from, std::span<const CopyRows> rows) override {
+    return real_->CopyAhead(to, from, rows);
+  }
   absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) override {
     if (faults_.allocate && faults_.allocate(bytes))
       return absl::ResourceExhaustedError("injected: no memory for " + std::string(what));
     return real_->AllocateHost(bytes, what);
   }
   void FreeHost(void *memory) override { real_->FreeHost(memory); }
-  absl::StatusOr<Mark> SetMark() override { return ++faults_.marks; }
+  absl::StatusOr<Mark> SetMark(const MarkedCopy &copy) override {
+    if (absl::StatusOr<Mark> mark = real_->SetMark(copy); !mark.ok())
+      return mark;
+    return ++faults_.marks;
+  }
   absl::Status WaitFor(Mark mark) override {
     if (faults_.wait && faults_.wait(mark))
       return absl::InternalError("injected: the step failed while it ran");

@@ -19,11 +19,13 @@ constexpr StepCapacity kCapacity{
 class StepTest : public ::testing::Test {
 protected:
   std::vector<int32_t> Ints(plan::Metadata array, size_t count) const {
-    const int32_t *first = step_.block().data() + step_.OffsetOf(array) / sizeof(int32_t);
+    if (MetadataLayout::IsPenalty(array))
+      return step_.penalties()[static_cast<size_t>(array - plan::Metadata_PenaltyRows)];
+    const int32_t *first = block_.data() + layout_.OffsetOf(array) / sizeof(int32_t);
     return {first, first + count};
   }
   std::vector<float> Floats(plan::Metadata array, size_t count) const {
-    const auto *first = reinterpret_cast<const float *>(step_.block().data() + step_.OffsetOf(array) / sizeof(int32_t));
+    const auto *first = reinterpret_cast<const float *>(block_.data() + layout_.OffsetOf(array) / sizeof(int32_t));
     return {first, first + count};
   }
   // A sequence of `length` tokens, counted up from `token`.
@@ -36,7 +38,22 @@ protected:
     return sequence;
   }
 
-  StepMetadata step_{kCapacity};
+  // A block that gets of the host's what used() says.
+  void CopyUsed() {
+    device_.resize(block_.size(), -7);
+    for (const CopyRows &part : step_.used())
+      for (uint64_t row = 0, at = part.offset; row < part.rows; ++row, at += part.pitch)
+        std::copy_n(block_.data() + at / sizeof(int32_t), part.bytes / sizeof(int32_t),
+                    device_.data() + at / sizeof(int32_t));
+  }
+  std::vector<int32_t> OnDevice(plan::Metadata array, size_t count) const {
+    const int32_t *first = device_.data() + layout_.OffsetOf(array) / sizeof(int32_t);
+    return {first, first + count};
+  }
+
+  const MetadataLayout layout_{kCapacity};
+  std::vector<int32_t> block_ = std::vector<int32_t>(layout_.bytes / sizeof(int32_t), -7), device_;
+  StepMetadata step_{layout_, block_.data()};
 };
 
 TEST_F(StepTest, RaggedRowsAreInTilesOfOneSequence) {
@@ -59,8 +76,30 @@ TEST_F(StepTest, RaggedRowsAreInTilesOfOneSequence) {
   EXPECT_THAT(Ints(plan::Metadata_TileKeys, 4), ElementsAre(7, 6, 5, 3));
   // The third sequence's prompt is not at its end.
   EXPECT_THAT(Ints(plan::Metadata_LogitRowIndices, 2), ElementsAre(0, 3));
-  EXPECT_EQ(step_.used_bytes(), step_.OffsetOf(plan::Metadata_PageTable) + 9 * sizeof(int32_t))
-      << "penalties or pages are copied that the step does not have";
+  EXPECT_THAT(step_.penalties(), ::testing::Each(::testing::IsEmpty()));
+}
+
+TEST_F(StepTest, WhatAStepHasIsCopiedAndLittleElse) {
+  device_ = block_;
+  Sequence a = MakeSequence(10, 9, {7, 2, 5}), b = MakeSequence(20, 5, {4, 1});
+  a.computed = 8;
+  b.computed = 4;
+  std::vector<ScheduledRows> rows{{&a, 8, 1}, {&b, 4, 1}};
+  ASSERT_TRUE(step_.Fill(rows, 4, /*query_tile_rows=*/1).ok());
+  CopyUsed();
+  EXPECT_THAT(OnDevice(plan::Metadata_TokenIds, 5), ElementsAre(18, 24, 0, 0, 0));
+  EXPECT_THAT(OnDevice(plan::Metadata_TileRows, 4), ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(OnDevice(plan::Metadata_LogitRowIndices, 4), ElementsAre(0, 1, -1, -1));
+  EXPECT_THAT(OnDevice(plan::Metadata_PageTable, 6), ElementsAre(7, 2, 5, 4, 1, -1));
+  // Fewer pages: what an earlier step left in the table is erased, and then not copied again.
+  b.pages = a.pages = {6};
+  for (size_t columns : {3, 1}) {
+    ASSERT_TRUE(step_.Fill(rows, 2, /*query_tile_rows=*/1).ok());
+    CopyUsed();
+    EXPECT_THAT(OnDevice(plan::Metadata_PageTable, 6), ElementsAre(6, -1, -1, 6, -1, -1));
+    EXPECT_EQ(step_.used()[2].bytes, columns * sizeof(int32_t));
+  }
+  EXPECT_EQ(step_.used()[0].bytes, 2 * sizeof(int32_t));
 }
 
 TEST_F(StepTest, PaddingKeepsNothingOfEarlierSteps) {
@@ -110,7 +149,6 @@ TEST_F(StepTest, PenaltiesNameTheRowOfLogitsAndNotOfTokens) {
   EXPECT_THAT(Ints(plan::Metadata_PenaltyTokens, 2), ElementsAre(5, 8));
   EXPECT_THAT(Ints(plan::Metadata_PenaltyCounts, 2), ElementsAre(0, 2));
   EXPECT_THAT(Floats(plan::Metadata_FrequencyPenalty, 2), ElementsAre(0, 0.5f));
-  EXPECT_EQ(step_.used_bytes(), step_.bytes());
 }
 
 TEST_F(StepTest, StepsBeyondTheCapacityAreRefused) {
@@ -134,12 +172,16 @@ TEST_F(StepTest, StepsBeyondTheCapacityAreRefused) {
 }
 
 TEST_F(StepTest, ArraysDoNotOverlap) {
+  auto place = [&](int array) {
+    auto one = static_cast<plan::Metadata>(array);
+    return std::pair(MetadataLayout::IsPenalty(one), layout_.OffsetOf(one));
+  };
   for (int a = 0; a <= plan::Metadata_MAX; ++a)
     for (int b = 0; b <= plan::Metadata_MAX; ++b)
       if (a != b)
-        EXPECT_NE(step_.OffsetOf(static_cast<plan::Metadata>(a)), step_.OffsetOf(static_cast<plan::Metadata>(b)));
+        EXPECT_NE(place(a), place(b));
   for (int a = 0; a <= plan::Metadata_MAX; ++a)
-    EXPECT_EQ(step_.OffsetOf(static_cast<plan::Metadata>(a)) % 256, 0u);
+    EXPECT_EQ(place(a).second % 256, 0u);
 }
 
 TEST(PagePool, EveryPageIsGivenOnceUntilItComesBack) {
