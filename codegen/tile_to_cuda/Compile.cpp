@@ -113,6 +113,7 @@ static LogicalResult runKernelPasses(ModuleOp kernels, const CudaOptions &option
   PlaceDependenciesPassOptions placing;
   placing.early = options.fillsEarly;
   ofKernels.addPass(createPlaceDependenciesPass(placing));
+  ofKernels.addPass(createVerifyAsyncPass());
   return manager.run(kernels);
 }
 

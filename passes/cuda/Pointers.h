@@ -13,6 +13,14 @@ mlir::Value baseOf(mlir::Value pointer);
 /// Who writes what `op` accesses through `operand`, a pointer or a tensor map: what the op itself says, else what the
 /// kernel's argument says (a readonly one: nobody). None if it is no memory of the device, or not known.
 std::optional<cuda::Provenance> provenanceOf(mlir::Operation *op, mlir::Value operand);
+/// The indices of all offsets between a pointer and its base, the last applied first.
+llvm::SmallVector<mlir::Value> indicesOf(mlir::Value pointer);
+
+/// The pointer that a matrix descriptor of wgmma was made from; null if that cannot be followed.
+mlir::Value pointerOfDescriptor(mlir::Value descriptor);
+
+/// What a person calls the memory at `base`.
+std::string nameOfMemory(mlir::Value base);
 } // namespace inlay
 
 #endif // INLAY_PASSES_CUDA_POINTERS_H

@@ -1,0 +1,681 @@
+// RUN: inlay-opt --pass-pipeline="builtin.module(cuda.kernel(cuda-verify-async))" --split-input-file --verify-diagnostics %s
+
+// One broken kernel for each rule; verify_async.mlir has them whole.
+
+cuda.kernel @early_read(%x: !cuda.ptr<f32, global> {cuda.name = "x", cuda.provenance = #cuda.provenance<activation>})
+    attributes {threads = 128 : i64, origin = "model.layers.0.mlp"} {
+  %t = cuda.special thread_x
+  // expected-error @+1 {{early_read (model.layers.0.mlp): cuda.load reads x (activation) before cuda.depend}}
+  %v = cuda.load %x[%t] : !cuda.ptr<f32, global>, index -> f32
+  cuda.depend
+}
+
+// -----
+
+cuda.kernel @early_write(%y: !cuda.ptr<f32, global> {cuda.name = "y", cuda.provenance = #cuda.provenance<output>}) attributes {threads = 128 : i64} {
+  %t = cuda.special thread_x
+  %zero = arith.constant 0.0 : f32
+  // expected-error @+1 {{cuda.store writes y before cuda.depend, while launches before may still read or write it}}
+  cuda.store %zero, %y[%t] : f32, !cuda.ptr<f32, global>, index
+  cuda.depend
+}
+
+// -----
+
+// The rows of the cache are read through a map; nobody says that they are older ones.
+cuda.kernel @early_map(%map: !cuda.opaque<"CUtensorMap"> {cuda.name = "keys", cuda.provenance = #cuda.provenance<kv>}) attributes {threads = 32 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : i32
+  %c64 = arith.constant 64 : i32
+  %ring = cuda.shared 0 : !cuda.ptr<bf16, shared>
+  %full = cuda.shared 1024 : !cuda.ptr<i64, shared>
+  %t = cuda.special lane
+  %leads = arith.cmpi eq, %t, %c0 : index
+  scf.if %leads {
+    cuda.call "mbarrier_init" from "mbarrier.h"(%full, %c1) : (!cuda.ptr<i64, shared>, i32) -> ()
+    cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+    cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%full, %c64) : (!cuda.ptr<i64, shared>, i32) -> ()
+    // expected-error @+1 {{tma_load_2d reads keys (kv) before cuda.depend}}
+    cuda.call "tma_load_2d" from "tma.h"(%ring, %map, %full, %c0, %c0) : (!cuda.ptr<bf16, shared>, !cuda.opaque<"CUtensorMap">, !cuda.ptr<i64, shared>, index, index) -> ()
+  }
+  cuda.sync_warp
+  cuda.depend
+  cuda.call "mbarrier_wait" from "mbarrier.h"(%full, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
+}
+
+// -----
+
+// Blocks that have nothing to do must wait all the same: what comes after takes their end for that of all before.
+// expected-error @+1 {{some_paths (model.layers.0): cuda.kernel ends without cuda.depend on some path}}
+cuda.kernel @some_paths(%x: !cuda.ptr<f32, global> {cuda.name = "x", cuda.provenance = #cuda.provenance<activation>}) attributes {threads = 128 : i64, origin = "model.layers.0"} {
+  %t = cuda.special thread_x
+  %block = cuda.special block_x
+  %size = cuda.size 0
+  %exists = arith.cmpi slt, %block, %size : index
+  scf.if %exists {
+    cuda.depend
+    %v = cuda.load %x[%t] : !cuda.ptr<f32, global>, index -> f32
+  }
+}
+
+// -----
+
+cuda.kernel @uncommitted(%x: !cuda.ptr<bf16, global> {cuda.provenance = #cuda.provenance<activation>}) attributes {threads = 128 : i64} {
+  %t = cuda.special thread_x
+  %true = arith.constant true
+  cuda.depend
+  %tile = cuda.shared 0 : !cuda.ptr<bf16, shared>
+  %f = cuda.local : !cuda.local<4xi32>
+  %c0 = arith.constant 0 : index
+  %a = cuda.address %f[%c0] : !cuda.local<4xi32> -> !cuda.ptr<i32, local>
+  cuda.call "cp_async_16" from "cp_async.h"(%tile, %x, %true) : (!cuda.ptr<bf16, shared>, !cuda.ptr<bf16, global>, i1) -> ()
+  cuda.call "cp_async_wait<0>" from "cp_async.h"() : () -> ()
+  cuda.barrier
+  // expected-error @+1 {{ldmatrix_x4 reads the shared memory at 0, which copies fill that no cp_async_commit ended}}
+  cuda.call "ldmatrix_x4" from "mma.h"(%a, %tile) : (!cuda.ptr<i32, local>, !cuda.ptr<bf16, shared>) -> ()
+}
+
+// -----
+
+cuda.kernel @unwaited(%x: !cuda.ptr<bf16, global> {cuda.provenance = #cuda.provenance<activation>}) attributes {threads = 128 : i64} {
+  %t = cuda.special thread_x
+  %true = arith.constant true
+  cuda.depend
+  %tile = cuda.shared 0 : !cuda.ptr<bf16, shared>
+  %f = cuda.local : !cuda.local<4xi32>
+  %c0 = arith.constant 0 : index
+  %a = cuda.address %f[%c0] : !cuda.local<4xi32> -> !cuda.ptr<i32, local>
+  cuda.call "cp_async_16" from "cp_async.h"(%tile, %x, %true) : (!cuda.ptr<bf16, shared>, !cuda.ptr<bf16, global>, i1) -> ()
+  cuda.call "cp_async_commit" from "cp_async.h"() : () -> ()
+  cuda.call "cp_async_commit" from "cp_async.h"() : () -> ()
+  cuda.call "cp_async_wait<2>" from "cp_async.h"() : () -> ()
+  cuda.barrier
+  // expected-error @+1 {{ldmatrix_x4 reads the shared memory at 0, which copies fill that no cp_async_wait waited for}}
+  cuda.call "ldmatrix_x4" from "mma.h"(%a, %tile) : (!cuda.ptr<i32, local>, !cuda.ptr<bf16, shared>) -> ()
+}
+
+// -----
+
+cuda.kernel @unmet(%x: !cuda.ptr<bf16, global> {cuda.provenance = #cuda.provenance<activation>}) attributes {threads = 128 : i64} {
+  %t = cuda.special thread_x
+  %true = arith.constant true
+  cuda.depend
+  %tile = cuda.shared 0 : !cuda.ptr<bf16, shared>
+  %f = cuda.local : !cuda.local<4xi32>
+  %c0 = arith.constant 0 : index
+  %a = cuda.address %f[%c0] : !cuda.local<4xi32> -> !cuda.ptr<i32, local>
+  cuda.call "cp_async_16" from "cp_async.h"(%tile, %x, %true) : (!cuda.ptr<bf16, shared>, !cuda.ptr<bf16, global>, i1) -> ()
+  cuda.call "cp_async_commit" from "cp_async.h"() : () -> ()
+  cuda.call "cp_async_wait<0>" from "cp_async.h"() : () -> ()
+  // expected-error @+1 {{ldmatrix_x4 reads the shared memory at 0 after cp_async_wait without a barrier: other threads copied parts of it}}
+  cuda.call "ldmatrix_x4" from "mma.h"(%a, %tile) : (!cuda.ptr<i32, local>, !cuda.ptr<bf16, shared>) -> ()
+}
+
+// -----
+
+cuda.kernel @unwaited_copy(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenance = #cuda.provenance<weight>}) attributes {threads = 32 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %stages = arith.constant 2 : index
+  %many = cuda.size 0
+  %count = arith.constant 1 : i32
+  %announced = arith.constant 1024 : index
+  %bytes = arith.constant 1024 : index
+  %lane = cuda.special lane
+  %leads = arith.cmpi eq, %lane, %c0 : index
+  %ring = cuda.shared 0 : !cuda.ptr<i8, shared>
+  %full = cuda.shared 2048 : !cuda.ptr<i64, shared>
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      cuda.call "mbarrier_init" from "mbarrier.h"(%b, %count) : (!cuda.ptr<i64, shared>, i32) -> ()
+    }
+    cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+  }
+  cuda.sync_warp
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
+    // expected-error @+1 {{bulk_copy announces itself at the shared memory at 2048, where nobody waits}}
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+  cuda.depend
+  scf.for %i = %c0 to %stages step %c1 {
+    %other = arith.subi %c1, %i : index
+    %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+    %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+    // expected-error @+1 {{cuda.load reads the shared memory at 0, which asynchronous copies fill, before mbarrier_wait on the shared memory at 2048}}
+    %v = cuda.load %p[%lane] : !cuda.ptr<i8, shared>, index -> i8
+    cuda.sync_warp
+    scf.if %leads {
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+}
+
+// -----
+
+cuda.kernel @other_stage(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenance = #cuda.provenance<weight>}) attributes {threads = 32 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %stages = arith.constant 2 : index
+  %many = cuda.size 0
+  %count = arith.constant 1 : i32
+  %announced = arith.constant 1024 : index
+  %bytes = arith.constant 1024 : index
+  %lane = cuda.special lane
+  %leads = arith.cmpi eq, %lane, %c0 : index
+  %ring = cuda.shared 0 : !cuda.ptr<i8, shared>
+  %full = cuda.shared 2048 : !cuda.ptr<i64, shared>
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      cuda.call "mbarrier_init" from "mbarrier.h"(%b, %count) : (!cuda.ptr<i64, shared>, i32) -> ()
+    }
+    cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+  }
+  cuda.sync_warp
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+  cuda.depend
+  scf.for %i = %c0 to %stages step %c1 {
+    %other = arith.subi %c1, %i : index
+    %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+    cuda.call "mbarrier_wait" from "mbarrier.h"(%b, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
+    %p = cuda.offset %ring[%c1] : !cuda.ptr<i8, shared>, index
+    // expected-error @+1 {{cuda.load reads another stage of the shared memory at 0 than the one whose barrier was waited for}}
+    %v = cuda.load %p[%lane] : !cuda.ptr<i8, shared>, index -> i8
+    cuda.sync_warp
+    scf.if %leads {
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+}
+
+// -----
+
+cuda.kernel @refilled(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenance = #cuda.provenance<weight>}) attributes {threads = 32 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %stages = arith.constant 2 : index
+  %many = cuda.size 0
+  %count = arith.constant 1 : i32
+  %announced = arith.constant 1024 : index
+  %bytes = arith.constant 1024 : index
+  %lane = cuda.special lane
+  %leads = arith.cmpi eq, %lane, %c0 : index
+  %ring = cuda.shared 0 : !cuda.ptr<i8, shared>
+  %full = cuda.shared 2048 : !cuda.ptr<i64, shared>
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      cuda.call "mbarrier_init" from "mbarrier.h"(%b, %count) : (!cuda.ptr<i64, shared>, i32) -> ()
+    }
+    cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+  }
+  cuda.sync_warp
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+  cuda.depend
+  scf.for %i = %c0 to %stages step %c1 {
+    %other = arith.subi %c1, %i : index
+    %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+    cuda.call "mbarrier_wait" from "mbarrier.h"(%b, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
+    %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+    %v = cuda.load %p[%lane] : !cuda.ptr<i8, shared>, index -> i8
+    scf.if %leads {
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
+    // expected-error @+1 {{bulk_copy fills the shared memory at 0 again while other threads may still read it}}
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+}
+
+// -----
+
+cuda.kernel @unfenced_init(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenance = #cuda.provenance<weight>}) attributes {threads = 32 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %stages = arith.constant 2 : index
+  %many = cuda.size 0
+  %count = arith.constant 1 : i32
+  %announced = arith.constant 1024 : index
+  %bytes = arith.constant 1024 : index
+  %lane = cuda.special lane
+  %leads = arith.cmpi eq, %lane, %c0 : index
+  %ring = cuda.shared 0 : !cuda.ptr<i8, shared>
+  %full = cuda.shared 2048 : !cuda.ptr<i64, shared>
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      cuda.call "mbarrier_init" from "mbarrier.h"(%b, %count) : (!cuda.ptr<i64, shared>, i32) -> ()
+    }
+  }
+  cuda.sync_warp
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
+    // expected-error @+1 {{bulk_copy announces itself at the shared memory at 2048 before fence_mbarrier_init has shown it to the copy engine}}
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+  cuda.depend
+  scf.for %i = %c0 to %stages step %c1 {
+    %other = arith.subi %c1, %i : index
+    %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+    cuda.call "mbarrier_wait" from "mbarrier.h"(%b, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
+    %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+    %v = cuda.load %p[%lane] : !cuda.ptr<i8, shared>, index -> i8
+    cuda.sync_warp
+    scf.if %leads {
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
+    // expected-error @+1 {{bulk_copy announces itself at the shared memory at 2048 before}}
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+}
+
+// -----
+
+cuda.kernel @unmet_init(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenance = #cuda.provenance<weight>}) attributes {threads = 32 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %stages = arith.constant 2 : index
+  %many = cuda.size 0
+  %count = arith.constant 1 : i32
+  %announced = arith.constant 1024 : index
+  %bytes = arith.constant 1024 : index
+  %lane = cuda.special lane
+  %leads = arith.cmpi eq, %lane, %c0 : index
+  %ring = cuda.shared 0 : !cuda.ptr<i8, shared>
+  %full = cuda.shared 2048 : !cuda.ptr<i64, shared>
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      cuda.call "mbarrier_init" from "mbarrier.h"(%b, %count) : (!cuda.ptr<i64, shared>, i32) -> ()
+    }
+    cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+  }
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+    // expected-error @+1 {{mbarrier_arrive_expect uses the shared memory at 2048 that another thread initialised}}
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
+    // expected-error @+1 {{bulk_copy uses the shared memory at 2048 that another}}
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+  cuda.depend
+  scf.for %i = %c0 to %stages step %c1 {
+    %other = arith.subi %c1, %i : index
+    %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+    // expected-error @+1 {{mbarrier_wait uses the shared memory at 2048 that another thread initialised, with no barrier between}}
+    cuda.call "mbarrier_wait" from "mbarrier.h"(%b, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
+    %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+    %v = cuda.load %p[%lane] : !cuda.ptr<i8, shared>, index -> i8
+    cuda.sync_warp
+    scf.if %leads {
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+}
+
+// -----
+
+cuda.kernel @no_init(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenance = #cuda.provenance<weight>}) attributes {threads = 32 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %stages = arith.constant 2 : index
+  %many = cuda.size 0
+  %count = arith.constant 1 : i32
+  %announced = arith.constant 1024 : index
+  %bytes = arith.constant 1024 : index
+  %lane = cuda.special lane
+  %leads = arith.cmpi eq, %lane, %c0 : index
+  %ring = cuda.shared 0 : !cuda.ptr<i8, shared>
+  %full = cuda.shared 2048 : !cuda.ptr<i64, shared>
+  cuda.sync_warp
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
+    // expected-error @+1 {{bulk_copy uses the shared memory at 2048, which nobody initialises}}
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+  cuda.depend
+  scf.for %i = %c0 to %stages step %c1 {
+    %other = arith.subi %c1, %i : index
+    %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+    cuda.call "mbarrier_wait" from "mbarrier.h"(%b, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
+    %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+    %v = cuda.load %p[%lane] : !cuda.ptr<i8, shared>, index -> i8
+    cuda.sync_warp
+    scf.if %leads {
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+}
+
+// -----
+
+cuda.kernel @wrong_count(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenance = #cuda.provenance<weight>}) attributes {threads = 32 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %stages = arith.constant 2 : index
+  %many = cuda.size 0
+  %count = arith.constant 3 : i32
+  %announced = arith.constant 1024 : index
+  %bytes = arith.constant 1024 : index
+  %lane = cuda.special lane
+  %leads = arith.cmpi slt, %lane, %stages : index
+  %ring = cuda.shared 0 : !cuda.ptr<i8, shared>
+  %full = cuda.shared 2048 : !cuda.ptr<i64, shared>
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+    // expected-error @+1 {{mbarrier_init wants 3 arrivals a phase at the shared memory at 2048, the text has places where 2 threads arrive}}
+      cuda.call "mbarrier_init" from "mbarrier.h"(%b, %count) : (!cuda.ptr<i64, shared>, i32) -> ()
+    }
+    cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+  }
+  cuda.sync_warp
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+  cuda.depend
+  scf.for %i = %c0 to %stages step %c1 {
+    %other = arith.subi %c1, %i : index
+    %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+    cuda.call "mbarrier_wait" from "mbarrier.h"(%b, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
+    %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+    %v = cuda.load %p[%lane] : !cuda.ptr<i8, shared>, index -> i8
+    cuda.sync_warp
+    scf.if %leads {
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+}
+
+// -----
+
+cuda.kernel @wrong_bytes(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenance = #cuda.provenance<weight>}) attributes {threads = 32 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %stages = arith.constant 2 : index
+  %many = cuda.size 0
+  %count = arith.constant 1 : i32
+  %announced = arith.constant 512 : index
+  %bytes = arith.constant 1024 : index
+  %lane = cuda.special lane
+  %leads = arith.cmpi eq, %lane, %c0 : index
+  %ring = cuda.shared 0 : !cuda.ptr<i8, shared>
+  %full = cuda.shared 2048 : !cuda.ptr<i64, shared>
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      cuda.call "mbarrier_init" from "mbarrier.h"(%b, %count) : (!cuda.ptr<i64, shared>, i32) -> ()
+    }
+    cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+  }
+  cuda.sync_warp
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+    // expected-error @+1 {{mbarrier_arrive_expect announces 512 bytes, the copy behind it brings 1024}}
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+  cuda.depend
+  scf.for %i = %c0 to %stages step %c1 {
+    %other = arith.subi %c1, %i : index
+    %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+    cuda.call "mbarrier_wait" from "mbarrier.h"(%b, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
+    %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+    %v = cuda.load %p[%lane] : !cuda.ptr<i8, shared>, index -> i8
+    cuda.sync_warp
+    scf.if %leads {
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+}
+
+// -----
+
+cuda.kernel @overrun(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenance = #cuda.provenance<weight>}) attributes {threads = 32 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %stages = arith.constant 2 : index
+  %many = cuda.size 0
+  %count = arith.constant 1 : i32
+  %announced = arith.constant 1024 : index
+  %bytes = arith.constant 1024 : index
+  %lane = cuda.special lane
+  %leads = arith.cmpi eq, %lane, %c0 : index
+  %ring = cuda.shared 0 : !cuda.ptr<i8, shared>
+  %full = cuda.shared 2048 : !cuda.ptr<i64, shared>
+  scf.if %leads {
+    scf.for %i = %c0 to %stages step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      cuda.call "mbarrier_init" from "mbarrier.h"(%b, %count) : (!cuda.ptr<i64, shared>, i32) -> ()
+    }
+    cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+  }
+  cuda.sync_warp
+  scf.if %leads {
+    scf.for %i = %c0 to %many step %c1 {
+      %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+      %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
+    // expected-error @+1 {{bulk_copy goes round the 2 stages at the shared memory at 2048 without waiting for those who read them}}
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+  cuda.depend
+  scf.for %i = %c0 to %stages step %c1 {
+    %other = arith.subi %c1, %i : index
+    %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+    cuda.call "mbarrier_wait" from "mbarrier.h"(%b, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
+    %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
+    %v = cuda.load %p[%lane] : !cuda.ptr<i8, shared>, index -> i8
+    cuda.sync_warp
+    scf.if %leads {
+      cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
+      cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+    }
+  }
+}
+
+// -----
+
+cuda.kernel @unfenced_tile() attributes {threads = 128 : i64} {
+  %c0 = arith.constant 0 : index
+  %half = arith.constant 0.0 : bf16
+  %on = arith.constant true
+  %tile = cuda.shared 0 : !cuda.ptr<bf16, shared>
+  %acc = cuda.local : !cuda.local<16xf32>
+  cuda.depend
+  cuda.store %half, %tile[%c0] : bf16, !cuda.ptr<bf16, shared>, index
+  cuda.barrier
+  %d = cuda.call "swizzled_tile" from "wgmma.h"(%tile) : (!cuda.ptr<bf16, shared>) -> i64
+  cuda.call "wgmma_fence" from "wgmma.h"() : () -> ()
+  // expected-error @+1 {{reads the shared memory at 0 through the async proxy, written ordinarily without fence_async_proxy between}}
+  cuda.call "wgmma_m64k16<bfloat16, 32>" from "wgmma.h"(%acc, %d, %d, %on) : (!cuda.local<16xf32>, i64, i64, i1) -> ()
+  cuda.call "wgmma_commit" from "wgmma.h"() : () -> ()
+  cuda.call "wgmma_wait<0>" from "wgmma.h"() : () -> ()
+  %v = cuda.get %acc[%c0] : !cuda.local<16xf32> -> f32
+}
+
+// -----
+
+cuda.kernel @unfenced_registers() attributes {threads = 128 : i64} {
+  %c0 = arith.constant 0 : index
+  %half = arith.constant 0.0 : bf16
+  %on = arith.constant true
+  %tile = cuda.shared 0 : !cuda.ptr<bf16, shared>
+  %acc = cuda.local : !cuda.local<16xf32>
+  cuda.depend
+  cuda.store %half, %tile[%c0] : bf16, !cuda.ptr<bf16, shared>, index
+  cuda.call "fence_async_proxy" from "shared_address.h"() : () -> ()
+  cuda.barrier
+  %d = cuda.call "swizzled_tile" from "wgmma.h"(%tile) : (!cuda.ptr<bf16, shared>) -> i64
+  // expected-error @+1 {{starts without wgmma_fence after its registers were last used}}
+  cuda.call "wgmma_m64k16<bfloat16, 32>" from "wgmma.h"(%acc, %d, %d, %on) : (!cuda.local<16xf32>, i64, i64, i1) -> ()
+  cuda.call "wgmma_commit" from "wgmma.h"() : () -> ()
+  cuda.call "wgmma_wait<0>" from "wgmma.h"() : () -> ()
+  %v = cuda.get %acc[%c0] : !cuda.local<16xf32> -> f32
+}
+
+// -----
+
+cuda.kernel @uncommitted_product() attributes {threads = 128 : i64} {
+  %c0 = arith.constant 0 : index
+  %half = arith.constant 0.0 : bf16
+  %on = arith.constant true
+  %tile = cuda.shared 0 : !cuda.ptr<bf16, shared>
+  %acc = cuda.local : !cuda.local<16xf32>
+  cuda.depend
+  cuda.store %half, %tile[%c0] : bf16, !cuda.ptr<bf16, shared>, index
+  cuda.call "fence_async_proxy" from "shared_address.h"() : () -> ()
+  cuda.barrier
+  %d = cuda.call "swizzled_tile" from "wgmma.h"(%tile) : (!cuda.ptr<bf16, shared>) -> i64
+  cuda.call "wgmma_fence" from "wgmma.h"() : () -> ()
+  cuda.call "wgmma_m64k16<bfloat16, 32>" from "wgmma.h"(%acc, %d, %d, %on) : (!cuda.local<16xf32>, i64, i64, i1) -> ()
+  cuda.call "wgmma_wait<0>" from "wgmma.h"() : () -> ()
+  // expected-error @+1 {{cuda.get uses a variable, sums of wgmma that no wgmma_commit ended}}
+  %v = cuda.get %acc[%c0] : !cuda.local<16xf32> -> f32
+}
+
+// -----
+
+cuda.kernel @unwaited_product() attributes {threads = 128 : i64} {
+  %c0 = arith.constant 0 : index
+  %half = arith.constant 0.0 : bf16
+  %on = arith.constant true
+  %tile = cuda.shared 0 : !cuda.ptr<bf16, shared>
+  %acc = cuda.local : !cuda.local<16xf32>
+  cuda.depend
+  cuda.store %half, %tile[%c0] : bf16, !cuda.ptr<bf16, shared>, index
+  cuda.call "fence_async_proxy" from "shared_address.h"() : () -> ()
+  cuda.barrier
+  %d = cuda.call "swizzled_tile" from "wgmma.h"(%tile) : (!cuda.ptr<bf16, shared>) -> i64
+  cuda.call "wgmma_fence" from "wgmma.h"() : () -> ()
+  cuda.call "wgmma_m64k16<bfloat16, 32>" from "wgmma.h"(%acc, %d, %d, %on) : (!cuda.local<16xf32>, i64, i64, i1) -> ()
+  cuda.call "wgmma_commit" from "wgmma.h"() : () -> ()
+  // expected-error @+1 {{cuda.get uses a variable, sums of wgmma, before their wgmma_wait}}
+  %v = cuda.get %acc[%c0] : !cuda.local<16xf32> -> f32
+}
+
+// -----
+
+// Nobody may fill a stage again before the products that read it have ended.
+cuda.kernel @released() attributes {threads = 128 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %n = cuda.size 0
+  %all = arith.constant 128 : i32
+  %on = arith.constant true
+  %tile = cuda.shared 0 : !cuda.ptr<bf16, shared>
+  %empty = cuda.shared 1024 : !cuda.ptr<i64, shared>
+  %acc = cuda.local : !cuda.local<16xf32>
+  %t = cuda.special thread_x
+  %leads = arith.cmpi eq, %t, %c0 : index
+  scf.if %leads {
+    cuda.call "mbarrier_init" from "mbarrier.h"(%empty, %all) : (!cuda.ptr<i64, shared>, i32) -> ()
+  }
+  cuda.barrier
+  cuda.depend
+  %d = cuda.call "swizzled_tile" from "wgmma.h"(%tile) : (!cuda.ptr<bf16, shared>) -> i64
+  scf.for %i = %c0 to %n step %c1 {
+    cuda.call "wgmma_fence" from "wgmma.h"() : () -> ()
+    cuda.call "wgmma_m64k16<bfloat16, 32>" from "wgmma.h"(%acc, %d, %d, %on) : (!cuda.local<16xf32>, i64, i64, i1) -> ()
+    cuda.call "wgmma_commit" from "wgmma.h"() : () -> ()
+    // expected-error @+1 {{mbarrier_arrive hands back the shared memory at 1024 with no wgmma_wait since the products that read its stages}}
+    cuda.call "mbarrier_arrive" from "mbarrier.h"(%empty) : (!cuda.ptr<i64, shared>) -> ()
+  }
+}
+
+// -----
+
+cuda.kernel @not_begun() attributes {threads = 128 : i64, cluster = 2 : i64} {
+  %t = cuda.special thread_x
+  %one = arith.constant 1 : i32
+  %zero = arith.constant 0.0 : f32
+  %x = cuda.shared 0 : !cuda.ptr<f32, shared>
+  cuda.depend
+  cuda.store %zero, %x[%t] : f32, !cuda.ptr<f32, shared>, index
+  // expected-error @+1 {{load_of_block reads another block's shared memory before a cluster barrier has shown that it has begun}}
+  %v = cuda.call "load_of_block" from "warp.h"(%x, %one) : (!cuda.ptr<f32, shared>, i32) -> f32
+  cuda.call "cluster_barrier" from "warp.h"() : () -> ()
+}
+
+// -----
+
+cuda.kernel @not_written() attributes {threads = 128 : i64, cluster = 2 : i64} {
+  %t = cuda.special thread_x
+  %one = arith.constant 1 : i32
+  %zero = arith.constant 0.0 : f32
+  %x = cuda.shared 0 : !cuda.ptr<f32, shared>
+  cuda.depend
+  cuda.call "cluster_barrier" from "warp.h"() : () -> ()
+  cuda.store %zero, %x[%t] : f32, !cuda.ptr<f32, shared>, index
+  // expected-error @+1 {{load_of_block reads the shared memory at 0 of another block, written since the last cluster barrier}}
+  %v = cuda.call "load_of_block" from "warp.h"(%x, %one) : (!cuda.ptr<f32, shared>, i32) -> f32
+  cuda.call "cluster_barrier" from "warp.h"() : () -> ()
+}
+
+// -----
+
+  // expected-error @+1 {{left: cuda.return is reached while blocks of the cluster may still use each other's shared memory; end with cluster_barrier}}
+cuda.kernel @left() attributes {threads = 128 : i64, cluster = 2 : i64} {
+  %t = cuda.special thread_x
+  %one = arith.constant 1 : i32
+  %zero = arith.constant 0.0 : f32
+  %x = cuda.shared 0 : !cuda.ptr<f32, shared>
+  cuda.depend
+  cuda.call "cluster_barrier" from "warp.h"() : () -> ()
+  cuda.store %zero, %x[%t] : f32, !cuda.ptr<f32, shared>, index
+  cuda.call "cluster_barrier" from "warp.h"() : () -> ()
+  %v = cuda.call "load_of_block" from "warp.h"(%x, %one) : (!cuda.ptr<f32, shared>, i32) -> f32
+}
+
+// -----
+
+cuda.kernel @unknown() attributes {threads = 128 : i64} {
+  %x = cuda.shared 0 : !cuda.ptr<f32, shared>
+  cuda.depend
+  // expected-error @+1 {{tma_store_2d is unknown to the verifier; give it a row in passes/cuda/AsyncCalls.cpp}}
+  cuda.call "tma_store_2d" from "tma.h"(%x) : (!cuda.ptr<f32, shared>) -> ()
+}
