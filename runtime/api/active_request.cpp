@@ -236,15 +236,19 @@ void ActiveRequest::Scheduled(int32_t cached_tokens) {
 
 std::optional<Piece> ActiveRequest::Next(std::optional<Clock::time_point> deadline, bool *timed_out) {
   std::unique_lock lock(mutex_);
-  auto has_news = [&] { return !pieces_.empty() || done_; };
+  auto has_news = [&] { return next_piece_ < pieces_.size() || done_; };
   if (!deadline)
     changed_.wait(lock, has_news);
   else if (!changed_.wait_until(lock, *deadline, has_news))
     *timed_out = true;
-  if (pieces_.empty())
+  if (next_piece_ == pieces_.size())
     return std::nullopt;
-  Piece piece = std::move(pieces_.front());
-  pieces_.pop_front();
+  Piece piece = std::move(pieces_[next_piece_++]);
+  // The memory stays for the pieces to come: the engine's thread should not have to ask for some.
+  if (next_piece_ == pieces_.size()) {
+    pieces_.clear();
+    next_piece_ = 0;
+  }
   return piece;
 }
 

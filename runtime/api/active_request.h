@@ -8,7 +8,6 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -81,7 +80,8 @@ private:
 
   mutable std::mutex mutex_; // of what follows
   std::condition_variable changed_;
-  std::deque<Piece> pieces_;
+  std::vector<Piece> pieces_;
+  size_t next_piece_ = 0;              // the first of pieces_ that was not fetched
   std::vector<FinishReason> finished_; // by index of what is returned
   absl::Status status_;
   RequestTimings timings_;

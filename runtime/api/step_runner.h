@@ -55,9 +55,9 @@ private:
 
   LoadedModel &model_;
   const EngineOptions &options_;
-  bool uses_largest_; // of the entry points, for each step
+  bool uses_largest_;                                     // of the entry points, for each step
   std::array<std::vector<float>, kStepsOnTheWay> logits_; // of a step, by its slot
-  std::byte *host_pages_ = nullptr; // each with keys and values of all layers
+  std::byte *host_pages_ = nullptr;                       // each with keys and values of all layers
   size_t next_slot_ = 0;
 };
 

@@ -14,6 +14,7 @@ PagePool::PagePool(int32_t pages)
       published_(static_cast<size_t>(pages)) {
   for (int32_t page = pages; page-- > 0;)
     empty_.push_back(page);
+  index_.reserve(static_cast<size_t>(pages)); // it grows no more while steps wait for it
   std::random_device random;
   for (uint64_t &seed : seeds_)
     seed = uint64_t{random()} << 32 | random();
