@@ -14,6 +14,7 @@
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
@@ -89,8 +90,9 @@ static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
   builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
 }
 
-/// Translates, optimizes and emits an object file.
-static LogicalResult emitObject(ModuleOp module, llvm::TargetMachine &machine, SmallVectorImpl<char> &object) {
+/// Translates, optimizes and emits an object file, which also says how many views each kernel takes.
+static LogicalResult emitObject(ModuleOp module, const llvm::MapVector<StringRef, size_t> &views,
+                                llvm::TargetMachine &machine, SmallVectorImpl<char> &object) {
   llvm::LLVMContext context;
   std::unique_ptr<llvm::Module> translated = translateModuleToLLVMIR(module, context, "kernels");
   if (!translated)
@@ -101,6 +103,10 @@ static LogicalResult emitObject(ModuleOp module, llvm::TargetMachine &machine, S
   for (llvm::Function &function : *translated)
     if (!function.isDeclaration())
       function.addFnAttr(llvm::Attribute::NoUnwind);
+  llvm::Type *i32 = llvm::Type::getInt32Ty(context);
+  for (auto [kernel, count] : views)
+    new llvm::GlobalVariable(*translated, i32, /*isConstant=*/true, llvm::GlobalValue::ExternalLinkage,
+                             llvm::ConstantInt::get(i32, count), kernel + "_views");
   optimize(*translated, machine);
   llvm::raw_svector_ostream stream(object);
   llvm::legacy::PassManager emission;
@@ -174,10 +180,13 @@ LogicalResult inlay::compileCpuKernels(ModuleOp module, const CpuOptions &option
   OpBuilder builder(context);
   OwningOpRef<ModuleOp> kernels(ModuleOp::create(builder, module.getLoc()));
   builder.setInsertionPointToStart(kernels->getBody());
-  for (auto program : module.getOps<tile::ProgramOp>())
+  llvm::MapVector<StringRef, size_t> views;
+  for (auto program : module.getOps<tile::ProgramOp>()) {
     builder.clone(*program);
+    views[program.getSymName()] = program.getArgumentTypes().size();
+  }
   SmallVector<char> object;
-  if (failed(lowerToLlvmDialect(*kernels)) || failed(emitObject(*kernels, *machine, object)))
+  if (failed(lowerToLlvmDialect(*kernels)) || failed(emitObject(*kernels, views, *machine, object)))
     return failure();
   return linkShared(module, StringRef(object.data(), object.size()), sharedLibrary);
 }

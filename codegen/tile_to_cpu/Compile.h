@@ -21,8 +21,8 @@ struct CpuOptions {
 /// Compiles all tile.programs of `module` to one shared library and returns its bytes. Each program becomes
 ///   extern "C" void NAME(void *const *args, const int32_t *sizes, int64_t x, int64_t y, int64_t z),
 /// which computes block (x, y, z) of the grid: `args` holds a pointer for each view, `sizes` the step's sizes in the
-/// order of tile::Extent. Programs are left as they are. An element of a `tile.dot` is summed in an order that depends
-/// on its K alone, so a row has the same bits in any batch.
+/// order of tile::Extent. `const int32_t NAME_views` is the number of views. Programs are left as they are. An element
+/// of a `tile.dot` is summed in an order that depends on its K alone, so a row has the same bits in any batch.
 mlir::LogicalResult compileCpuKernels(mlir::ModuleOp module, const CpuOptions &options, std::string &sharedLibrary);
 } // namespace inlay
 

@@ -39,8 +39,7 @@ FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
   return nullptr;
 }
 
-/// `c`, `s ceildiv d` or `c * (s ceildiv d)`.
-static std::optional<GridCount> countOf(AffineExpr expr) {
+std::optional<GridCount> inlay::countOf(AffineExpr expr) {
   GridCount count;
   if (auto constant = dyn_cast<AffineConstantExpr>(expr)) {
     count.multiplier = constant.getValue();

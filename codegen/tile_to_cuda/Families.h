@@ -53,6 +53,9 @@ mlir::LogicalResult lowerSwapAb(tile::ProgramOp program, mlir::OpBuilder &builde
 /// The lowering that a program's `family` names; lowerGeneric without one, null (with a diagnostic) if unknown.
 FamilyLowering familyLowering(tile::ProgramOp program);
 
+/// `c`, `s ceildiv d` or `c * (s ceildiv d)` as the plan says it; none for any other expression.
+std::optional<GridCount> countOf(mlir::AffineExpr expr);
+
 /// The program's own grid, with dimension 0 times the cluster. Fails with a diagnostic for a map that the plan cannot
 /// say (each dimension is a constant or `c * (size ceildiv d)`).
 mlir::LogicalResult gridOf(tile::ProgramOp program, std::vector<GridCount> &grid);

@@ -2,6 +2,7 @@
 
 #include "compiler/pipelines/PlanBuilder.h"
 
+#include "codegen/tile_to_cuda/Families.h"
 #include "dialects/llm/Llm.h"
 #include "dialects/tile/Tile.h"
 
@@ -63,6 +64,42 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
   auto result = plan::CreateWeight(fb, name, *elements, bytes, fileOffset, recipe, pack, sourceType);
   fileOffset = llvm::alignTo(fileOffset + bytes, 256);
   return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+/// What `program` reads and writes behind each of its arguments, at the most.
+static FailureOr<std::vector<plan::View>> viewsOf(tile::ProgramOp program) {
+  std::vector<plan::View> views;
+  for (auto [i, type] : llvm::enumerate(program.getArgumentTypes())) {
+    auto view = cast<tile::ViewType>(type);
+    DictionaryAttr attributes = function_interface_impl::getArgAttrDict(program, i);
+    auto has = [&](StringRef name) { return attributes && attributes.contains(name); };
+    SmallVector<int64_t> shape(view.getShape());
+    // Atoms are stored whole.
+    if (has("tile.packing") && shape.size() == 2)
+      for (auto [size, unit] : llvm::zip(shape, std::array<int64_t, 2>{8, 64}))
+        if (!ShapedType::isDynamic(size))
+          size = llvm::alignTo(size, unit);
+    uint64_t rowBytes = llvm::divideCeil(view.getElementType().getIntOrFloatBitWidth(), 8);
+    for (int64_t size : ArrayRef(shape).drop_front())
+      rowBytes *= size;
+    GridCount rows;
+    if (!ShapedType::isDynamic(shape.front()))
+      rowBytes *= shape.front();
+    else if (view.getExtent())
+      rows.extent = static_cast<uint32_t>(*view.getExtent());
+    else if (!has("tile.rows"))
+      return program.emitError() << "argument " << i << " is a " << type << " without an extent; expected tile.rows";
+    else if (auto count = countOf(attributes.getAs<AffineMapAttr>("tile.rows").getAffineMap().getResult(0)))
+      rows = *count;
+    else
+      return program.emitError() << "tile.rows of argument " << i << " is not c * (size ceildiv d)";
+    views.emplace_back(plan::Count(static_cast<plan::Extent>(rows.extent), rows.divisor, rows.multiplier), rowBytes);
+  }
+  return views;
 }
 
 //===----------------------------------------------------------------------===//
@@ -211,8 +248,13 @@ FailureOr<flatbuffers::Offset<plan::Target>> inlay::buildTarget(flatbuffers::Fla
     weights.push_back(*built);
   }
   std::vector<flatbuffers::Offset<plan::Kernel>> kernelTables;
-  for (const KernelFacts &kernel : kernels)
+  for (const KernelFacts &kernel : kernels) {
+    FailureOr<std::vector<plan::View>> views = viewsOf(tiles.lookupSymbol<tile::ProgramOp>(kernel.name));
+    if (failed(views))
+      return failure();
     kernelTables.push_back(plan::CreateKernelDirect(fb, kernel.name.c_str(), &kernel.block, &kernel.cluster,
-                                                    kernel.sharedBytes, kernel.dependentLaunch));
+                                                    kernel.sharedBytes, kernel.dependentLaunch, &*views,
+                                                    kernel.tensorMaps.size()));
+  }
   return plan::CreateTargetDirect(fb, target.str().c_str(), &kernelTables, &weights, &entries);
 }

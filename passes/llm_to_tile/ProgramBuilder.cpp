@@ -58,7 +58,7 @@ ProgramBuilder::~ProgramBuilder() {
 }
 
 Value ProgramBuilder::view(ArrayRef<int64_t> shape, Type elementType, Provenance provenance,
-                           std::optional<Extent> extent, NamedAttribute memory, StringRef packing) {
+                           std::optional<Extent> extent, NamedAttribute memory, StringRef packing, AffineExpr rows) {
   auto type = ViewType::get(getContext(), shape, elementType, provenance, extent);
   Attribute argument = getDictionaryAttr(memory);
   for (auto [i, known] : llvm::enumerate(launchArguments))
@@ -68,13 +68,22 @@ Value ProgramBuilder::view(ArrayRef<int64_t> shape, Type elementType, Provenance
   SmallVector<NamedAttribute> attributes;
   if (!packing.empty())
     attributes.push_back(getNamedAttr("tile.packing", getStringAttr(packing)));
+  if (rows)
+    attributes.push_back(
+        getNamedAttr("tile.rows", AffineMapAttr::get(AffineMap::get(0, getMaxEnumValForExtent() + 1, rows))));
   argumentAttributes.push_back(getDictionaryAttr(attributes));
   return program.getBody().addArgument(type, getLoc());
 }
 
-Value ProgramBuilder::metadata(StringRef name, Type elementType, std::optional<Extent> extent) {
+Value ProgramBuilder::metadata(StringRef name, Type elementType, Extent extent) {
   return view({ShapedType::kDynamic}, elementType, Provenance::Meta, extent,
               getNamedAttr("metadata", getStringAttr(name)));
+}
+
+Value ProgramBuilder::pageTable() {
+  return view({ShapedType::kDynamic}, getI32Type(), Provenance::Meta, std::nullopt,
+              getNamedAttr("metadata", getStringAttr("PageTable")), /*packing=*/"",
+              count(getContext(), Extent::Sequences, 1, step.pagesPerSequence()));
 }
 
 Value ProgramBuilder::weight(FlatSymbolRefAttr symbol) {
@@ -118,8 +127,9 @@ Value ProgramBuilder::activation(Value value, Provenance provenance) {
 Value ProgramBuilder::activationRows(Value value, int64_t columns, Provenance provenance) {
   Placement place = Placement::of(value);
   auto type = cast<RankedTensorType>(value.getType());
-  return view({ShapedType::kDynamic, columns}, type.getElementType(), provenance, std::nullopt,
-              memoryOf(*this, value, place).first);
+  auto [memory, extent] = memoryOf(*this, value, place);
+  return view({ShapedType::kDynamic, columns}, type.getElementType(), provenance, std::nullopt, memory, /*packing=*/"",
+              count(getContext(), extent, 1, place.rowColumns / columns));
 }
 
 Value ProgramBuilder::cache(bool keys, int64_t layer, int64_t headDim, Type elementType) {
@@ -297,8 +307,7 @@ Value inlay::cacheRows(ProgramBuilder &b, Value positions, Value sequences, Valu
   Value entry = b.add(b.mul(sequences, b.full(type, step.pagesPerSequence())), b.div(positions, pageSize));
   Value isReal = b.lessEqual(b.full(type, 0), positions);
   Value none = b.full(type, -1);
-  Value pageTable = b.metadata("PageTable", b.getI32Type(), std::nullopt);
-  Value page = b.gather(pageTable, b.select(isReal, entry, none));
+  Value page = b.gather(b.pageTable(), b.select(isReal, entry, none));
   Value head = b.add(b.mul(page, b.full(type, kvHeads)), b.splat(kvHead, shape));
   Value row = b.add(b.mul(head, pageSize), b.rem(positions, pageSize));
   return b.select(isReal, row, none);

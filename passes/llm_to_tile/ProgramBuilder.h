@@ -48,7 +48,9 @@ public:
   mlir::SymbolTable &getSymbols() { return symbols; }
 
   //===--- Views ----------------------------------------------------------===//
-  mlir::Value metadata(llvm::StringRef name, mlir::Type elementType, std::optional<tile::Extent> extent);
+  mlir::Value metadata(llvm::StringRef name, mlir::Type elementType, tile::Extent extent);
+  /// Pages of each sequence, one after the other.
+  mlir::Value pageTable();
   mlir::Value weight(mlir::FlatSymbolRefAttr symbol);
   /// The memory of `value` (a result of another group, or the ids of the step), rows of the buffer it lies in.
   mlir::Value activation(mlir::Value value, tile::Provenance provenance);
@@ -56,9 +58,11 @@ public:
   mlir::Value activationRows(mlir::Value value, int64_t columns, tile::Provenance provenance);
   mlir::Value cache(bool keys, int64_t layer, int64_t headDim, mlir::Type elementType);
 
-  /// Adds a view as an argument, or finds the one that the same memory already has.
+  /// Adds a view as an argument, or finds the one that the same memory already has. Accesses to a view with an extent
+  /// end there. One without has a size all the same: `rows`, in the form of count(), beyond which no access may lie.
   mlir::Value view(llvm::ArrayRef<int64_t> shape, mlir::Type elementType, tile::Provenance provenance,
-                   std::optional<tile::Extent> extent, mlir::NamedAttribute memory, llvm::StringRef packing = "");
+                   std::optional<tile::Extent> extent, mlir::NamedAttribute memory, llvm::StringRef packing = "",
+                   mlir::AffineExpr rows = {});
 
   //===--- Values ---------------------------------------------------------===//
   mlir::RankedTensorType tileType(llvm::ArrayRef<int64_t> shape, mlir::Type elementType) {
@@ -102,7 +106,7 @@ public:
   void ifThen(mlir::Value condition, llvm::function_ref<void()> body, llvm::function_ref<void()> otherwise = {});
 
   //===--- The end --------------------------------------------------------===//
-  /// One dimension of the grid: multiplier * ceil(extent / divisor), or a constant.
+  /// One dimension of the grid, or the rows of a view: multiplier * ceil(extent / divisor).
   static mlir::AffineExpr count(mlir::MLIRContext *context, tile::Extent extent, int64_t divisor = 1,
                                 int64_t multiplier = 1);
   /// Completes the program with its grid; `attributes` are added to it.

@@ -222,7 +222,8 @@ tile::ProgramOp inlay::buildPenalties(Value logitsValue, ProgramBuilder &b) {
   Value repetition = ofRow("RepetitionPenalty"), presence = ofRow("PresencePenalty"),
         frequency = ofRow("FrequencyPenalty");
   Value logits =
-      b.view({ShapedType::kDynamic}, f32, Provenance::State, std::nullopt, b.getNamedAttr("logits", b.getUnitAttr()));
+      b.view({ShapedType::kDynamic}, f32, Provenance::State, std::nullopt, b.getNamedAttr("logits", b.getUnitAttr()),
+             /*packing=*/"", ProgramBuilder::count(b.getContext(), tile::Extent::LogitRows, 1, vocabulary));
   Value id = b.add(b.iota(entries), b.splat(b.toI32(at), {entries}));
   Value size = b.toI32(tile::ExtentOp::create(b, b.getIndexType(), tile::Extent::PenaltyEntries));
   Value exists = b.less(id, b.splat(size, {entries}));

@@ -82,17 +82,6 @@ absl::StatusOr<OpenedTarget> OpenTarget(const Bundle &bundle, const EngineOption
   return first_error;
 }
 
-StepCapacity CapacityOf(const plan::Model &model) {
-  uint32_t pages_per_sequence = (model.max_model_len() + model.page_size() - 1) / model.page_size();
-  StepCapacity capacity{
-      static_cast<int32_t>(model.max_num_batched_tokens()), static_cast<int32_t>(model.max_num_seqs()),
-      static_cast<int32_t>(pages_per_sequence), static_cast<int32_t>(model.page_size()),
-      static_cast<int32_t>(std::min<uint64_t>(
-          uint64_t{model.max_num_seqs()} * std::min(model.max_model_len(), model.vocab_size()), uint64_t{1} << 30))};
-  capacity.tokens = std::max(capacity.tokens, capacity.sequences);
-  return capacity;
-}
-
 uint64_t LogitsBytes(const plan::Model &model) {
   return uint64_t{model.max_num_seqs()} * model.vocab_size() * sizeof(float);
 }
@@ -352,7 +341,7 @@ absl::Status LoadedModel::PrepareEntries() {
     for (const Launches *part : parts)
       if (part)
         for (const plan::Launch *launch : *part) {
-          BoundLaunch one{launch, {}};
+          BoundLaunch one{launch, {}, page_bytes_ * static_cast<uint64_t>(memory_.total_pages)};
           for (const plan::Argument *argument : *launch->arguments())
             one.arguments.push_back(AddressOf(*argument, buffers));
           bound.push_back(std::move(one));

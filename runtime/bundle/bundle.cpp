@@ -3,6 +3,7 @@
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
 #include "runtime/bundle/hash.h"
+#include "runtime/bundle/plan_facts.h"
 #include "runtime/bundle/weight_files.h"
 #include "runtime/bundle/weight_loader.h"
 #include "runtime/bundle/writer.h"
@@ -47,6 +48,32 @@ std::vector<std::string> KernelFiles(const plan::Target &target) {
     for (const plan::Kernel *kernel : *target.kernels())
       files.push_back(directory + kernel->name()->str() + ".cubin");
   return files;
+}
+
+// Where `found` says something else than `expected`, in words; what it says beyond that does not matter.
+std::string Difference(const json &expected, const json &found, const std::string &key) {
+  if (expected.type() != found.type() && !(expected.is_number() && found.is_number()))
+    return fmt::format("'{}' is missing or of the wrong type", key);
+  if (expected.is_object()) {
+    for (const auto &[name, value] : expected.items()) {
+      auto it = found.find(name);
+      std::string path = key.empty() ? name : key + "." + name;
+      if (std::string text = Difference(value, it == found.end() ? json() : *it, path); !text.empty())
+        return text;
+    }
+    return "";
+  }
+  if (expected.is_array()) {
+    if (expected.size() != found.size())
+      return fmt::format("'{}' has {} elements, plan.fb has {}", key, found.size(), expected.size());
+    for (size_t i = 0; i < expected.size(); ++i)
+      if (std::string text = Difference(expected[i], found[i], fmt::format("{}[{}]", key, i)); !text.empty())
+        return text;
+    return "";
+  }
+  return expected == found ? ""
+                           : fmt::format("'{}' is {}, plan.fb has {}", key,
+                                         found.dump(-1, ' ', false, json::error_handler_t::replace), expected.dump());
 }
 
 } // namespace
@@ -122,12 +149,9 @@ absl::Status Bundle::OpenPlan(const Manifest &manifest) {
   if (absl::Status status = VerifyPlan(*plan_); !status.ok())
     return absl::Status(status.code(), fmt::format("{}/{}", path_, std::string(status.message())));
   // What people read must be what is executed.
-  const json *targets = manifest.Find("targets");
-  if (!targets || !targets->is_array() || targets->size() != plan_->targets()->size())
-    return manifest.Damaged("targets");
-  for (size_t i = 0; i < targets->size(); ++i)
-    if ((*targets)[i] != plan_->targets()->Get(static_cast<uint32_t>(i))->name()->str())
-      return manifest.Damaged("targets");
+  std::string difference = Difference(json::parse(PlanFacts(*plan_)), manifest.root, "");
+  if (!difference.empty())
+    return absl::DataLossError(fmt::format("{}: {}; compile the model again", manifest.path, difference));
   // Without a hash, a file would be run that nobody checked.
   for (const plan::Target *target : *plan_->targets())
     for (const std::string &name : KernelFiles(*target))

@@ -16,9 +16,10 @@
 namespace inlay {
 
 // The version of bundles that this build writes and reads.
-inline constexpr uint32_t kBundleFormatVersion = 1;
+inline constexpr uint32_t kBundleFormatVersion = 2;
 
-// Checks all that the runtime relies on: indices, ranges, sums of offsets and sizes, divisors, numbers of arguments.
+// Checks all that the runtime relies on: indices, ranges, sums of offsets and sizes, divisors, numbers of arguments,
+// and that what kernels read and write lies in the buffers that they are given.
 absl::Status VerifyPlan(const plan::Plan &plan);
 
 struct WeightFiles; // weight_files.h

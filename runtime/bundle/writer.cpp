@@ -4,6 +4,7 @@
 #include "nlohmann/json.hpp"
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/hash.h"
+#include "runtime/bundle/plan_facts.h"
 #include "runtime/bundle/weight_files.h"
 #include "runtime/support/version.h"
 
@@ -55,6 +56,21 @@ absl::Status WriteFile(const std::string &path, std::string_view contents) {
   FileWriter writer(path);
   writer.Write(contents);
   return writer.Close();
+}
+
+// Puts all of `from` into `to`; objects and elements of arrays are joined.
+void Merge(const json &from, json &to) {
+  if (from.is_object() && (to.is_object() || to.is_null())) {
+    for (const auto &[key, value] : from.items())
+      Merge(value, to[key]);
+  } else if (from.is_array() && (to.is_array() || to.is_null())) {
+    for (size_t i = 0; i < from.size(); ++i)
+      Merge(from[i], to[i]);
+    if (from.empty())
+      to = from;
+  } else {
+    to = from;
+  }
 }
 
 // Packs the weights of a target; returns the hashes of the file's chunks.
@@ -141,9 +157,7 @@ absl::Status WriteBundle(const BundleContents &contents, const std::string &path
     return absl::InternalError(status.message());
   manifest["format_version"] = kBundleFormatVersion;
   manifest["compiler_version"] = std::string(Version());
-  manifest["targets"] = json::array();
-  for (const plan::Target *target : *plan.targets())
-    manifest["targets"].push_back(target->name()->str());
+  Merge(json::parse(PlanFacts(plan)), manifest);
   auto add = [&](const std::string &name, std::string_view bytes) {
     manifest["files"][name] = {{"bytes", bytes.size()}, {"xxh3", HashBytes(std::as_bytes(std::span(bytes)))}};
     return WriteFile(temporary + "/" + name, bytes);

@@ -89,6 +89,13 @@ absl::Status CpuDevice::LoadKernels(const Bundle &bundle, const plan::Target &ta
     if (!symbol)
       return absl::DataLossError(
           fmt::format("{}: has no kernel '{}'; compile the model again", path, kernel->name()->string_view()));
+    // A kernel of other views than the plan gives it would read past them.
+    const auto *views = static_cast<const int32_t *>(dlsym(library_, (kernel->name()->str() + "_views").c_str()));
+    int64_t expected = kernel->views() ? kernel->views()->size() : 0;
+    if (!views || *views != expected)
+      return absl::DataLossError(fmt::format(
+          "{}: kernel '{}' takes {} views, plan.fb gives it {}; compile the model again", path,
+          kernel->name()->string_view(), views ? fmt::to_string(*views) : "an unknown number of", expected));
     kernels_.push_back(reinterpret_cast<KernelFunction>(symbol));
     names_.push_back(kernel->name()->string_view());
   }

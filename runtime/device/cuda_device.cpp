@@ -60,6 +60,7 @@ absl::StatusOr<const cuda_driver::Api *> cuda_driver::LoadDriver() {
     find(loaded.FunctionSetAttribute, "cuFuncSetAttribute");
     find(loaded.LaunchKernel, "cuLaunchKernelEx");
     find(loaded.TensorMapEncodeTiled, "cuTensorMapEncodeTiled");
+    Symbols{library, {}}(loaded.FunctionGetParameter, "cuFuncGetParamInfo");
     if (!find.missing.empty())
       return absl::UnavailableError(
           fmt::format("the NVIDIA driver has no {}; install driver 580 or newer, or use --target cpu", find.missing));
@@ -324,6 +325,8 @@ public:
       if (absl::Status status = Check(api_.ModuleGetFunction(&function, module, name.c_str()), "finding " + name);
           !status.ok())
         return status;
+      if (absl::Status status = CheckParameters(function, *kernel, path); !status.ok())
+        return status;
       if (absl::Status status = Check(
               api_.FunctionSetAttribute(function, kMaxDynamicSharedBytes, static_cast<int>(kernel->shared_bytes())),
               fmt::format("giving {} {} bytes of shared memory", name, kernel->shared_bytes()));
@@ -344,7 +347,7 @@ public:
       Prepared prepared{bound, {}};
       if (bound.launch->tensor_maps())
         for (const plan::TensorMap *map : *bound.launch->tensor_maps()) {
-          absl::StatusOr<TensorMap> encoded = Encode(*map, bound.arguments[map->argument()]);
+          absl::StatusOr<TensorMap> encoded = Encode(*map, bound);
           if (!encoded.ok())
             return encoded.status();
           prepared.maps.push_back(*encoded);
@@ -401,7 +404,7 @@ public:
         [&](Stream stream, const PackedRange &range, Pointer sources) {
           StepSizes sizes{};
           sizes[plan::Extent_Tokens] = static_cast<int32_t>(range.rows);
-          return Enqueue({{range.launch, {reinterpret_cast<void *>(sources), range.to}}, {}}, sizes, stream,
+          return Enqueue({{range.launch, {reinterpret_cast<void *>(sources), range.to}, 0}, {}}, sizes, stream,
                          /*may_start_early=*/false);
         },
         pool_);
@@ -434,7 +437,25 @@ private:
                                            text ? text : "unknown", result, doing));
   }
 
-  absl::StatusOr<TensorMap> Encode(const plan::TensorMap &map, void *address) const {
+  // A kernel that takes other parameters than the plan gives it would read past them.
+  absl::Status CheckParameters(Function function, const plan::Kernel &kernel, const std::string &path) const {
+    if (!api_.FunctionGetParameter)
+      return absl::OkStatus();
+    std::vector<size_t> expected(kernel.views() ? kernel.views()->size() : 0, sizeof(void *));
+    expected.insert(expected.end(), kernel.tensor_maps(), sizeof(TensorMap));
+    expected.push_back(sizeof(StepSizes));
+    std::vector<size_t> found;
+    size_t offset = 0, bytes = 0;
+    while (found.size() <= expected.size() && api_.FunctionGetParameter(function, found.size(), &offset, &bytes) == 0)
+      found.push_back(bytes);
+    if (found == expected)
+      return absl::OkStatus();
+    return absl::DataLossError(fmt::format("{}: takes parameters of {} bytes, plan.fb gives it {}; compile the model "
+                                           "again",
+                                           path, fmt::join(found, ", "), fmt::join(expected, ", ")));
+  }
+
+  absl::StatusOr<TensorMap> Encode(const plan::TensorMap &map, const BoundLaunch &bound) const {
     // CUtensorMapDataType and CUtensorMapSwizzle of cuda.h.
     int type = map.type() == plan::DataType_BF16 ? 9 : map.type() == plan::DataType_F16 ? 6 : 7;
     auto log2_of = [](uint32_t bytes, uint32_t unit) {
@@ -444,12 +465,16 @@ private:
       return level;
     };
     std::vector<uint32_t> ones(map.dims()->size(), 1);
+    std::vector<uint64_t> dims(map.dims()->begin(), map.dims()->end());
+    plan::BufferKind kind = bound.launch->arguments()->Get(map.argument())->kind();
+    if (kind == plan::BufferKind_KeyCache || kind == plan::BufferKind_ValueCache)
+      dims.back() = std::min(dims.back(), bound.cache_bytes / map.strides()->Get(map.strides()->size() - 1));
     TensorMap encoded;
-    absl::Status status = Check(api_.TensorMapEncodeTiled(&encoded, type, map.dims()->size(), address,
-                                                          map.dims()->data(), map.strides()->data(), map.box()->data(),
-                                                          ones.data(), /*interleave=*/0, log2_of(map.swizzle(), 32),
-                                                          log2_of(map.l2_promotion(), 64), /*out_of_bounds=*/0),
-                                "encoding a tensor map");
+    absl::Status status = Check(
+        api_.TensorMapEncodeTiled(&encoded, type, map.dims()->size(), bound.arguments[map.argument()], dims.data(),
+                                  map.strides()->data(), map.box()->data(), ones.data(), /*interleave=*/0,
+                                  log2_of(map.swizzle(), 32), log2_of(map.l2_promotion(), 64), /*out_of_bounds=*/0),
+        "encoding a tensor map");
     if (!status.ok())
       return status;
     return encoded;

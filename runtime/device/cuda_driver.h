@@ -106,6 +106,7 @@ struct Api {
   Result (*ModuleUnload)(Module);
   Result (*ModuleGetFunction)(Function *, Module, const char *);
   Result (*FunctionSetAttribute)(Function, int, int);
+  Result (*FunctionGetParameter)(Function, size_t index, size_t *offset, size_t *bytes); // null before CUDA 12.4
   Result (*LaunchKernel)(const LaunchConfig *, Function, void **, void **);
   Result (*TensorMapEncodeTiled)(TensorMap *, int type, uint32_t rank, void *address, const uint64_t *dims,
                                  const uint64_t *strides, const uint32_t *box, const uint32_t *element_strides,

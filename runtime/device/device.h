@@ -26,6 +26,7 @@ using StepSizes = std::array<int32_t, 6>;
 struct BoundLaunch {
   const plan::Launch *launch = nullptr;
   std::vector<void *> arguments;
+  uint64_t cache_bytes = 0; // of a layer's keys, and of its values
 };
 
 // A list of launches that a device has made ready: kernels found, tensor maps encoded.

@@ -8,7 +8,7 @@ namespace inlay {
 
 namespace {
 
-// In the order of their places, each list of arrays of one length.
+// In the order of their places.
 constexpr plan::Metadata kTokenArrays[] = {
     plan::Metadata_TokenIds, plan::Metadata_Positions, plan::Metadata_RowSequences, plan::Metadata_TileSequences,
     plan::Metadata_TileRows, plan::Metadata_TileEnds,  plan::Metadata_TileKeys};
@@ -30,17 +30,17 @@ uint64_t PitchOf(int64_t elements) { return (static_cast<uint64_t>(elements) * s
 } // namespace
 
 MetadataLayout::MetadataLayout(const StepCapacity &capacity) : capacity(capacity) {
-  auto place = [&](plan::Metadata array, int64_t elements, uint64_t &end) {
+  auto place = [&](plan::Metadata array, uint64_t &end) {
     offsets[static_cast<size_t>(array)] = end;
-    end += PitchOf(elements);
+    end += PitchOf(MetadataElements(array, capacity));
   };
   for (plan::Metadata array : kTokenArrays)
-    place(array, capacity.tokens, bytes);
+    place(array, bytes);
   for (plan::Metadata array : kSequenceArrays)
-    place(array, capacity.sequences, bytes);
-  place(plan::Metadata_PageTable, int64_t{capacity.sequences} * capacity.pages_per_sequence, bytes);
+    place(array, bytes);
+  place(plan::Metadata_PageTable, bytes);
   for (plan::Metadata array : kPenaltyArrays)
-    place(array, capacity.penalty_entries, penalty_bytes);
+    place(array, penalty_bytes);
 }
 
 bool MetadataLayout::IsPenalty(plan::Metadata array) {
@@ -50,8 +50,7 @@ bool MetadataLayout::IsPenalty(plan::Metadata array) {
 StepMetadata::StepMetadata(const MetadataLayout &layout, void *block)
     : layout_(layout), block_(static_cast<int32_t *>(block)) {
   std::fill_n(block_, layout_.OffsetOf(plan::Metadata_PageTable) / sizeof(int32_t), 0);
-  std::fill_n(Ints(plan::Metadata_PageTable), int64_t{layout_.capacity.sequences} * layout_.capacity.pages_per_sequence,
-              -1);
+  std::fill_n(Ints(plan::Metadata_PageTable), MetadataElements(plan::Metadata_PageTable, layout_.capacity), -1);
   pages_written_.resize(static_cast<size_t>(layout_.capacity.sequences));
 }
 

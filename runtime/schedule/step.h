@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/api/inlay.h"
 #include "runtime/bundle/plan_generated.h"
+#include "runtime/bundle/step_capacity.h"
 #include "runtime/device/device.h"
 #include "runtime/kv/page_pool.h"
 #include "runtime/schedule/ngram_index.h"
@@ -73,15 +74,6 @@ struct ScheduledRows {
   // been computed. Changes when the step is launched.
   bool wants_token() const { return certain_end() == sequence->length(); }
   int32_t logits_rows() const { return wants_token() ? 1 + drafts : 0; }
-};
-
-// Bounds of the arrays below.
-struct StepCapacity {
-  int32_t tokens = 0;
-  int32_t sequences = 0;
-  int32_t pages_per_sequence = 0;
-  int32_t page_size = 0;
-  int32_t penalty_entries = 0;
 };
 
 // Where the metadata arrays of plan.fbs lie: at fixed places, so that graphs can be captured. Penalties, which are many

@@ -1,10 +1,15 @@
 // A libcuda.so.1 for tests on machines without a GPU: memory is the host's, copies are made at once, kernels do
-// nothing. Its chip and memory come from the environment: FAKE_CHIP ("90"), FAKE_MEMORY (bytes).
+// nothing. Its chip and memory come from the environment: FAKE_CHIP ("90"), FAKE_MEMORY (bytes). A cubin's parameters
+// are those that it really has.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <elf.h>
+#include <map>
 #include <mutex>
+#include <string>
+#include <string_view>
 #include <unordered_map>
 
 namespace {
@@ -12,7 +17,7 @@ namespace {
 using Result = int;
 using Pointer = uint64_t;
 using Handle = void *;
-constexpr Result kOk = 0, kOutOfMemory = 2, kInvalidImage = 200;
+constexpr Result kOk = 0, kInvalidValue = 1, kOutOfMemory = 2, kInvalidImage = 200, kNotFound = 500;
 
 int Number(const char *name, int otherwise) {
   const char *text = std::getenv(name);
@@ -36,6 +41,42 @@ Result MakeHandle(Handle *handle) {
 Result FreeHandle(Handle handle) {
   std::free(handle);
   return kOk;
+}
+
+// Parameters of a kernel in their order: offset and size.
+using Parameters = std::map<size_t, std::pair<size_t, size_t>>;
+
+// A module is the kernels of its cubin, a function one of them.
+using Kernels = std::map<std::string, Parameters>;
+
+// What section ".nv.info.NAME" says: attributes of a format, a kind and two bytes, which of format 4 are the size of
+// what follows. Kind 0x17 is a parameter: index (u32), ordinal (u16), offset (u16) and, from bit 18 on, size (u32).
+Kernels ReadKernels(const char *image) {
+  Kernels kernels;
+  const auto *header = reinterpret_cast<const Elf64_Ehdr *>(image);
+  const auto *sections = reinterpret_cast<const Elf64_Shdr *>(image + header->e_shoff);
+  const char *names = image + sections[header->e_shstrndx].sh_offset;
+  constexpr std::string_view kPrefix = ".nv.info.";
+  for (int i = 0; i < header->e_shnum; ++i) {
+    std::string_view section = names + sections[i].sh_name;
+    if (!section.starts_with(kPrefix))
+      continue;
+    Parameters &parameters = kernels[std::string(section.substr(kPrefix.size()))];
+    const char *at = image + sections[i].sh_offset, *end = at + sections[i].sh_size;
+    while (at + 4 <= end) {
+      uint16_t size = 0, ordinal = 0, offset = 0;
+      uint32_t flags = 0;
+      std::memcpy(&size, at + 2, 2);
+      if (at[1] == 0x17) {
+        std::memcpy(&ordinal, at + 8, 2);
+        std::memcpy(&offset, at + 10, 2);
+        std::memcpy(&flags, at + 12, 4);
+        parameters[ordinal] = {offset, flags >> 18};
+      }
+      at += 4 + (at[0] == 4 ? size : 0);
+    }
+  }
+  return kernels;
 }
 
 } // namespace
@@ -153,11 +194,28 @@ Result cuModuleLoadData(Handle *module, const void *image) {
                   "ELF",
                   4) != 0)
     return kInvalidImage;
-  return MakeHandle(module);
+  *module = new Kernels(ReadKernels(static_cast<const char *>(image)));
+  return kOk;
 }
-Result cuModuleUnload(Handle module) { return FreeHandle(module); }
-Result cuModuleGetFunction(Handle *function, Handle module, const char *) {
-  *function = module;
+Result cuModuleUnload(Handle module) {
+  delete static_cast<Kernels *>(module);
+  return kOk;
+}
+Result cuModuleGetFunction(Handle *function, Handle module, const char *name) {
+  auto &kernels = *static_cast<Kernels *>(module);
+  auto it = kernels.find(name);
+  if (it == kernels.end())
+    return kNotFound;
+  *function = &it->second;
+  return kOk;
+}
+Result cuFuncGetParamInfo(Handle function, size_t index, size_t *offset, size_t *bytes) {
+  const auto &parameters = *static_cast<const Parameters *>(function);
+  auto it = parameters.find(index);
+  if (it == parameters.end())
+    return kInvalidValue;
+  *offset = it->second.first;
+  *bytes = it->second.second;
   return kOk;
 }
 Result cuFuncSetAttribute(Handle, int, int) { return kOk; }

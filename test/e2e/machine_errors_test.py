@@ -87,7 +87,23 @@ def gpu(t: tools.Tools, driver: pathlib.Path, model: pathlib.Path) -> None:
     expect_error("corrupt PTX", load(), ptx.name, "hash")
     ptx.write_text(text)
 
-    # With a hash that fits, as an earlier compiler's mistake would have: the driver has the last word.
+    # Of another compilation, with a hash that fits: its kernel of the same name takes other parameters.
+    other = t.scratch / "other.inlay"
+    t.checked("compile-model", model, "-o", other, "--target", "sm_90a", "--dtype", "bfloat16", "--without", "norm-prologues", "-q")
+    shared = "kernels/sm_90a/decode_1_lm_head.cubin"
+    good = (bundle / shared).read_bytes()
+    (bundle / shared).write_bytes((other / shared).read_bytes())
+    manifest = json.loads(manifest_file.read_text())
+    own = manifest["files"][shared]
+    manifest["files"][shared] = json.loads((other / "manifest.json").read_text())["files"][shared]
+    manifest_file.write_text(json.dumps(manifest))
+    expect_error("a kernel of another compilation", load(), "decode_1_lm_head.cubin: takes parameters of 8,",
+                 "plan.fb gives it 8,", "compile the model again")
+    (bundle / shared).write_bytes(good)
+    manifest["files"][shared] = own
+    manifest_file.write_text(json.dumps(manifest))
+
+    # A file that is no kernel, with a hash that fits, as an earlier compiler's mistake would have: the driver has the last word.
     manifest = json.loads(manifest_file.read_text())
     others = [name for name in manifest["files"] if name.endswith(".cu")]
     source = (bundle / others[0]).read_bytes()

@@ -17,29 +17,50 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
+// What differs between the small plans of these tests, none of which is run.
+struct SmallPlanOptions {
+  uint32_t kernel_of_launch = 0;
+  uint64_t weight_bytes = 48;
+  plan::View view{plan::Count(plan::Extent_One, 1, 1), 48}; // of the kernel's argument
+  plan::BufferKind argument = plan::BufferKind_Weight;
+  plan::Metadata metadata = plan::Metadata_TokenIds;
+  uint64_t offset = 0; // into the workspace of 256 bytes
+  uint32_t arguments = 1;
+  uint32_t max_tokens = 4;
+  std::vector<uint64_t> map_dims = {}; // of a tensor map of F32, if there is one, with rows of 16 bytes
+};
+
 // A plan of one cpu target with one kernel and, from tensor "a", one weight of 4 x 3 floats.
-std::string SmallPlan(uint32_t kernel_of_launch = 0, uint64_t weight_bytes = 48) {
+std::string SmallPlan(const SmallPlanOptions &options = {}) {
   flatbuffers::FlatBufferBuilder b;
   auto recipe = plan::CreateRecipe(b, b.CreateVectorOfStrings({"a"}), 4, 3);
-  auto weight = plan::CreateWeight(b, b.CreateString("w"), plan::DataType_F32, weight_bytes, 0, recipe);
-  auto kernel = plan::CreateKernel(b, b.CreateString("k"));
-  plan::Count one(plan::Extent_One, 1, 1);
-  auto argument = plan::CreateArgument(b, plan::BufferKind_Weight, 0);
-  auto arguments = b.CreateVector(std::vector{argument});
-  auto grid = b.CreateVectorOfStructs(&one, 1);
-  auto launch = plan::CreateLaunch(b, kernel_of_launch, arguments, grid);
-  auto launches = b.CreateVector(std::vector{launch});
-  auto entry_name = b.CreateString("decode");
-  auto entry = plan::CreateEntry(b, entry_name, plan::EntryKind_Decode, 4, 4, 1, 256, 0, launches);
-  auto target_name = b.CreateString("cpu");
-  auto kernels = b.CreateVector(std::vector{kernel});
-  auto weights = b.CreateVector(std::vector{weight});
-  auto entries = b.CreateVector(std::vector{entry});
-  auto target = plan::CreateTarget(b, target_name, kernels, weights, entries);
+  std::vector weights{plan::CreateWeight(b, b.CreateString("w"), plan::DataType_F32, options.weight_bytes, 0, recipe)};
+  std::vector<plan::View> views{options.view};
+  std::vector kernels{
+      plan::CreateKernelDirect(b, "k", nullptr, nullptr, 0, false, &views, options.map_dims.empty() ? 0 : 1)};
+  std::vector<flatbuffers::Offset<plan::Argument>> arguments;
+  for (uint32_t i = 0; i < options.arguments; ++i)
+    arguments.push_back(plan::CreateArgument(b, options.argument, 0, options.offset, options.metadata));
+  std::vector<flatbuffers::Offset<plan::TensorMap>> maps;
+  if (!options.map_dims.empty()) {
+    std::vector<uint64_t> strides(options.map_dims.size() - 1, 16);
+    std::vector<uint32_t> box(options.map_dims.size(), 1);
+    maps.push_back(plan::CreateTensorMapDirect(b, 0, plan::DataType_F32, &options.map_dims, &strides, &box));
+  }
+  std::vector<plan::Count> grid{plan::Count(plan::Extent_One, 1, 1)};
+  std::vector launches{plan::CreateLaunchDirect(b, options.kernel_of_launch, &arguments, &grid, &maps)};
+  std::vector entries{plan::CreateEntryDirect(b, "decode", plan::EntryKind_Decode, options.max_tokens,
+                                              options.max_tokens, 1, 256, nullptr, &launches)};
+  std::vector targets{plan::CreateTargetDirect(b, "cpu", &kernels, &weights, &entries)};
+  // 16 tokens in the vocabulary, 1 layer, 1 head of 8; pages of 16, sequences of 64, 4 of them.
   auto model = plan::CreateModel(b, 16, 1, 1, 8, plan::DataType_F32, 16, 64, 4, 4);
-  auto targets = b.CreateVector(std::vector{target});
-  plan::FinishPlanBuffer(b, plan::CreatePlan(b, kBundleFormatVersion, model, targets));
+  plan::FinishPlanBuffer(b, plan::CreatePlanDirect(b, kBundleFormatVersion, model, &targets));
   return {reinterpret_cast<const char *>(b.GetBufferPointer()), b.GetSize()};
+}
+
+std::string PlanError(const SmallPlanOptions &options) {
+  std::string bytes = SmallPlan(options);
+  return std::string(VerifyPlan(*plan::GetPlan(bytes.data())).message());
 }
 
 class BundleTest : public ::testing::Test {
@@ -194,17 +215,23 @@ TEST_F(BundleTest, WeightsThatAreCutAreFoundWhenOpenedOrLoaded) {
 
 TEST_F(BundleTest, OtherFormatsSayWhichSideToUpdate) {
   ASSERT_TRUE(Write("pack").ok());
-  Replace("manifest.json", "\"format_version\": 1", "\"format_version\": 2");
-  EXPECT_THAT(OpenError(), HasSubstr("has format 2, this runtime"));
+  Replace("manifest.json", "\"format_version\": 2", "\"format_version\": 3");
+  EXPECT_THAT(OpenError(), HasSubstr("has format 3, this runtime"));
   EXPECT_THAT(OpenError(), HasSubstr("update the runtime"));
-  Replace("manifest.json", "\"format_version\": 2", "\"format_version\": 0");
+  Replace("manifest.json", "\"format_version\": 3", "\"format_version\": 1");
   EXPECT_THAT(OpenError(), HasSubstr("compile the model again with this version"));
 }
 
 TEST_F(BundleTest, AManifestThatDisagreesWithThePlanIsRefused) {
   ASSERT_TRUE(Write("pack").ok());
   Replace("manifest.json", "\"cpu\"\n  ]", "\"sm_90a\"\n  ]");
-  EXPECT_THAT(OpenError(), HasSubstr("'targets' is missing or of the wrong type"));
+  EXPECT_THAT(OpenError(), HasSubstr("'targets[0]' is \"sm_90a\", plan.fb has \"cpu\""));
+  ASSERT_TRUE(Write("pack", /*overwrite=*/true).ok());
+  Replace("manifest.json", "\"48 bytes\"", "\"49 bytes\"");
+  EXPECT_THAT(OpenError(), HasSubstr("'kernels.cpu[0].views[0]' is \"49 bytes\", plan.fb has \"48 bytes\""));
+  ASSERT_TRUE(Write("pack", /*overwrite=*/true).ok());
+  Replace("manifest.json", "\"max_model_len\": 64", "\"max_model_len\": 128");
+  EXPECT_THAT(OpenError(), HasSubstr("'model.max_model_len' is 128, plan.fb has 64"));
 }
 
 TEST_F(BundleTest, ValuesOfTheWrongTypeAreErrorsAndNotExceptions) {
@@ -226,11 +253,97 @@ TEST_F(BundleTest, AChangedCheckpointIsRefused) {
   EXPECT_THAT(OpenError(), HasSubstr("the checkpoint changed since the bundle was compiled"));
 }
 
-TEST_F(BundleTest, PlansThatReachOutsideAreRefused) {
-  EXPECT_THAT(std::string(Write("dummy", false, SmallPlan(/*kernel_of_launch=*/7)).message()),
+TEST_F(BundleTest, PlansThatReachOutsideAreNotWritten) {
+  EXPECT_THAT(std::string(Write("dummy", false, SmallPlan({.kernel_of_launch = 7})).message()),
               HasSubstr("a launch names kernel 7 of 1"));
-  EXPECT_THAT(std::string(Write("dummy", false, SmallPlan(0, /*weight_bytes=*/64)).message()),
+  EXPECT_THAT(std::string(Write("dummy", false, SmallPlan({.weight_bytes = 64})).message()),
               HasSubstr("weight 'w' has 64 bytes, its shape 48"));
+}
+
+// --- What is behind arguments -----------------------------------------------
+
+plan::View Rows(plan::Extent extent, uint64_t row_bytes, uint32_t divisor = 1, uint32_t multiplier = 1) {
+  return {plan::Count(extent, divisor, multiplier), row_bytes};
+}
+
+struct Behind {
+  const char *name;
+  plan::View fits, too_long;
+  plan::BufferKind kind;
+  uint64_t offset = 0;
+  plan::Metadata metadata = plan::Metadata_TokenIds;
+};
+
+// The largest that a kernel may expect behind an argument of each kind, and a little more.
+const Behind kBehind[] = {
+    {"weight", Rows(plan::Extent_One, 48), Rows(plan::Extent_One, 49), plan::BufferKind_Weight},
+    {"workspace", Rows(plan::Extent_Tokens, 64), Rows(plan::Extent_Tokens, 65), plan::BufferKind_Workspace},
+    {"end of the workspace", Rows(plan::Extent_Tokens, 4), Rows(plan::Extent_Tokens, 5), plan::BufferKind_Workspace,
+     240},
+    {"rounded rows", Rows(plan::Extent_Tokens, 32, 8, 8), Rows(plan::Extent_Tokens, 33, 8, 8),
+     plan::BufferKind_Workspace},
+    {"keys", Rows(plan::Extent_KvRows, 32), Rows(plan::Extent_KvRows, 33), plan::BufferKind_KeyCache},
+    {"values", Rows(plan::Extent_KvRows, 32), Rows(plan::Extent_KvRows, 32, 1, 2), plan::BufferKind_ValueCache},
+    {"ids", Rows(plan::Extent_Tokens, 4), Rows(plan::Extent_Tokens, 8), plan::BufferKind_Metadata},
+    {"page table", Rows(plan::Extent_Sequences, 4, 1, 4), Rows(plan::Extent_Sequences, 4, 1, 5),
+     plan::BufferKind_Metadata, 0, plan::Metadata_PageTable},
+    {"penalties", Rows(plan::Extent_PenaltyEntries, 4), Rows(plan::Extent_PenaltyEntries, 5), plan::BufferKind_Metadata,
+     0, plan::Metadata_PenaltyCounts},
+    {"logits", Rows(plan::Extent_LogitRows, 64), Rows(plan::Extent_LogitRows, 65), plan::BufferKind_Logits},
+    {"tokens", Rows(plan::Extent_LogitRows, 4), Rows(plan::Extent_LogitRows, 5), plan::BufferKind_Tokens},
+};
+
+TEST(VerifyPlanTest, KernelsStayInTheBuffersThatTheyAreGiven) {
+  for (const Behind &behind : kBehind) {
+    SmallPlanOptions options{
+        .view = behind.fits, .argument = behind.kind, .metadata = behind.metadata, .offset = behind.offset};
+    EXPECT_EQ(PlanError(options), "") << behind.name;
+    options.view = behind.too_long;
+    EXPECT_THAT(PlanError(options), HasSubstr("plan.fb: argument 0 of 'k' has ")) << behind.name;
+    EXPECT_THAT(PlanError(options), HasSubstr("; the bundle is damaged, compile it again")) << behind.name;
+  }
+}
+
+TEST(VerifyPlanTest, SizesThatOverflowAreRefused) {
+  EXPECT_THAT(PlanError({.view = Rows(plan::Extent_Tokens, uint64_t{1} << 48, 1, 1 << 24)}),
+              HasSubstr("its kernel expects 67108864 rows of 281474976710656"));
+  EXPECT_THAT(PlanError({.view = Rows(plan::Extent_Tokens, uint64_t{1} << 63)}),
+              HasSubstr("rows of 9223372036854775808"));
+  EXPECT_THAT(PlanError({.view = Rows(plan::Extent_Tokens, 4, 0)}),
+              HasSubstr("kernel 'k' has an argument of 1 * ceil"));
+}
+
+TEST(VerifyPlanTest, CachesAreGivenToWhatExpectsThem) {
+  EXPECT_THAT(PlanError({.view = Rows(plan::Extent_KvRows, 32), .argument = plan::BufferKind_Workspace}),
+              HasSubstr("argument 0 of 'k' is no cache, its kernel expects the opposite"));
+  EXPECT_THAT(PlanError({.view = Rows(plan::Extent_Tokens, 32), .argument = plan::BufferKind_KeyCache}),
+              HasSubstr("argument 0 of 'k' is a cache, its kernel expects the opposite"));
+}
+
+TEST(VerifyPlanTest, LaunchesHaveAsManyArgumentsAsTheirKernels) {
+  EXPECT_THAT(PlanError({.arguments = 0}), HasSubstr("a launch of 'k' has 0 arguments, the kernel 1"));
+  EXPECT_THAT(PlanError({.arguments = 2}), HasSubstr("a launch of 'k' has 2 arguments, the kernel 1"));
+}
+
+TEST(VerifyPlanTest, EntriesTakeNoMoreThanTheModel) {
+  EXPECT_THAT(PlanError({.max_tokens = 5}),
+              HasSubstr("entry 'decode' takes 5 tokens of 5 sequences, the model 4 of 4"));
+}
+
+TEST(VerifyPlanTest, TensorMapsEndWhereTheirArgumentsDo) {
+  EXPECT_EQ(PlanError({.map_dims = {4, 3}}), "");
+  EXPECT_THAT(PlanError({.map_dims = {4, 4}}),
+              HasSubstr("a tensor map of 'k' reaches beyond the 48 bytes of its argument 0"));
+  EXPECT_THAT(PlanError({.map_dims = {4, 0}}), HasSubstr("reaches beyond"));
+  EXPECT_THAT(PlanError({.map_dims = {uint64_t{1} << 63, 3}}), HasSubstr("reaches beyond"));
+  // The last dimension of a cache is cut to the cache when it is loaded.
+  SmallPlanOptions cache{.view = Rows(plan::Extent_KvRows, 32), .argument = plan::BufferKind_KeyCache};
+  cache.map_dims = {4, uint64_t{1} << 31};
+  EXPECT_EQ(PlanError(cache), "");
+  cache.map_dims = {5, 2};
+  EXPECT_THAT(PlanError(cache), HasSubstr("reaches beyond the 16 bytes"));
+  cache.map_dims = {4};
+  EXPECT_THAT(PlanError(cache), HasSubstr("a tensor map of no rows"));
 }
 
 // --- Weights that kernels pack ----------------------------------------------
@@ -241,26 +354,35 @@ struct PackedShape {
   uint32_t head_dim;
 };
 
-// A plan whose one weight, of tensors "a" and "b", a kernel packs; `arguments` of the launch, to be spoiled.
+// A plan whose one weight, of tensors "a" and "b", a kernel packs; `arguments` of the launch, and what the kernel
+// expects of a row of the sources, to be spoiled.
 std::string PackedPlan(const PackedShape &shape,
-                       std::vector<plan::BufferKind> arguments = {plan::BufferKind_Source, plan::BufferKind_Weight}) {
+                       std::vector<plan::BufferKind> arguments = {plan::BufferKind_Source, plan::BufferKind_Weight},
+                       uint64_t source_row = 0) {
   flatbuffers::FlatBufferBuilder b;
-  auto launch_of = [&](const std::vector<plan::BufferKind> &kinds, plan::Extent extent, uint32_t divisor) {
+  auto launch_of = [&](uint32_t kernel, const std::vector<plan::BufferKind> &kinds, plan::Extent extent,
+                       uint32_t divisor) {
     std::vector<flatbuffers::Offset<plan::Argument>> list;
     for (plan::BufferKind kind : kinds)
       list.push_back(plan::CreateArgument(b, kind));
     std::vector<plan::Count> grid{{extent, divisor, 1}, {plan::Extent_One, 1, 1}};
-    return plan::CreateLaunchDirect(b, 0, &list, &grid);
+    return plan::CreateLaunchDirect(b, kernel, &list, &grid);
   };
   auto recipe = plan::CreateRecipe(b, b.CreateVectorOfStrings({"a", "b"}), shape.rows, shape.columns, shape.order,
                                    shape.head_dim, plan::Packing_Atom8x64);
   uint64_t bytes = (shape.rows + 7) / 8 * 8 * ((shape.columns + 63) / 64 * 64) * 2;
-  auto pack = launch_of(arguments, plan::Extent_Tokens, 8);
+  auto pack = launch_of(0, arguments, plan::Extent_Tokens, 8);
   auto weight =
       plan::CreateWeight(b, b.CreateString("w"), plan::DataType_BF16, bytes, 0, recipe, pack, plan::DataType_F32);
-  std::vector kernels{plan::CreateKernelDirect(b, "k")};
+  uint64_t padded_row = (shape.columns + 63) / 64 * 64 * 2;
+  std::vector<plan::View> pack_views{
+      {plan::Count(plan::Extent_Tokens, 1, 1), source_row ? source_row : shape.columns * 4},
+      {plan::Count(plan::Extent_Tokens, 8, 8), padded_row}};
+  std::vector<plan::View> views{{plan::Count(plan::Extent_One, 1, 1), bytes}};
+  std::vector kernels{plan::CreateKernelDirect(b, "pack", nullptr, nullptr, 0, false, &pack_views),
+                      plan::CreateKernelDirect(b, "k", nullptr, nullptr, 0, false, &views)};
   std::vector weights{weight};
-  std::vector launches{launch_of({plan::BufferKind_Weight}, plan::Extent_Tokens, 1)};
+  std::vector launches{launch_of(1, {plan::BufferKind_Weight}, plan::Extent_Tokens, 1)};
   std::vector entries{plan::CreateEntryDirect(b, "decode", plan::EntryKind_Decode, 4, 4, 1, 256, nullptr, &launches)};
   std::vector targets{plan::CreateTargetDirect(b, "sm_90a", &kernels, &weights, &entries)};
   auto model = plan::CreateModel(b, 16, 1, 1, 8, plan::DataType_F32, 16, 64, 4, 4);
@@ -326,11 +448,12 @@ TEST_F(BundleTest, WhatKernelsPackInPartsIsWhatTheHostPacks) {
       file.write(reinterpret_cast<const char *>(&value), 4);
     }
     file.close();
-    BundleContents contents{.plan = PackedPlan(shape),
-                            .manifest_extra = "{}",
-                            .files = {{"kernels/sm_90a/k.cubin", "not run here"}},
-                            .weights_mode = "link",
-                            .checkpoint = (root_ / "model").string()};
+    BundleContents contents{
+        .plan = PackedPlan(shape),
+        .manifest_extra = "{}",
+        .files = {{"kernels/sm_90a/k.cubin", "not run here"}, {"kernels/sm_90a/pack.cubin", "not run here"}},
+        .weights_mode = "link",
+        .checkpoint = (root_ / "model").string()};
     absl::Status written = WriteBundle(contents, path(), /*overwrite=*/true);
     ASSERT_TRUE(written.ok()) << written;
     auto bundle = Bundle::Open(path());
@@ -357,6 +480,9 @@ TEST_F(BundleTest, LaunchesThatPackTakeSourcesAndTheirWeight) {
                           .checkpoint = ""};
   EXPECT_THAT(std::string(WriteBundle(contents, path(), false).message()),
               HasSubstr("the launch that packs weight 'w' does not take sources and that weight"));
+  contents.plan = PackedPlan(shape, {plan::BufferKind_Source, plan::BufferKind_Weight}, /*source_row=*/260);
+  EXPECT_THAT(std::string(WriteBundle(contents, path(), false).message()),
+              HasSubstr("the kernel that packs weight 'w' expects other rows than its 256 and 128 bytes"));
 }
 
 } // namespace

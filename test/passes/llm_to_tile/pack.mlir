@@ -18,7 +18,7 @@ llm.weight @head : tensor<1000x256xbf16> from ["head"] {packing = #llm<packing a
 llm.weight @norm : tensor<256xbf16> from ["norm"]
 llm.weight @odd : tensor<24x256xbf16> from ["odd"] {row_order = #llm<row_order half_pairs>, head_dim = 12 : i64, packing = #llm<packing atom_8x64>}
 
-// CHECK: tile.program @pack_half_pairs_256(%[[SOURCE:.*]]: !tile.view<?x256xf32, weight, tokens>, %[[PACKED:.*]]: !tile.view<?x256xbf16, output> {tile.packing = "atom_8x64"})
+// CHECK: tile.program @pack_half_pairs_256(%[[SOURCE:.*]]: !tile.view<?x256xf32, weight, tokens>, %[[PACKED:.*]]: !tile.view<?x256xbf16, output> {tile.packing = "atom_8x64", tile.rows = affine_map<{{.*}} -> ((s0 ceildiv 8) * 8)>})
 // CHECK: %[[ROWS:.*]] = tile.gather %[[SOURCE]]
 // CHECK: %[[CONVERTED:.*]] = arith.truncf %[[ROWS]]
 // CHECK: tile.store %[[CONVERTED]], %[[PACKED]]

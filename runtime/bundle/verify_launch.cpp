@@ -1,0 +1,176 @@
+#include "runtime/bundle/verify_launch.h"
+
+#include "runtime/bundle/recipe.h"
+#include "runtime/bundle/step_capacity.h"
+
+#include <optional>
+
+namespace inlay {
+
+bool IsCount(const plan::Count &count) {
+  return count.divisor() != 0 && count.multiplier() != 0 && count.multiplier() <= kMaxCount && count.extent() >= 0 &&
+         count.extent() <= plan::Extent_MAX;
+}
+
+namespace {
+
+// The most that a size of the step can be in an entry point; nothing for the rows of a cache, which are not the plan's.
+std::optional<uint64_t> LargestExtent(plan::Extent extent, const plan::Entry &entry, const plan::Model &model) {
+  switch (extent) {
+  case plan::Extent_Tokens:
+  case plan::Extent_QueryTiles:
+    return entry.max_tokens();
+  case plan::Extent_Sequences:
+  case plan::Extent_LogitRows:
+    return entry.max_sequences();
+  case plan::Extent_PenaltyEntries:
+    return CapacityOf(model).penalty_entries;
+  case plan::Extent_One:
+    return 1;
+  case plan::Extent_KvRows:
+    break;
+  }
+  return std::nullopt;
+}
+
+// Bytes behind an argument; of a cache those of one row, since the number of rows is decided when it is loaded.
+uint64_t BytesBehind(const plan::Argument &argument, const plan::Entry &entry, const plan::Target &target,
+                     const plan::Model &model) {
+  switch (argument.kind()) {
+  case plan::BufferKind_Workspace:
+    return entry.workspace_bytes() - argument.offset();
+  case plan::BufferKind_Weight:
+    return target.weights()->Get(argument.index())->bytes();
+  case plan::BufferKind_KeyCache:
+  case plan::BufferKind_ValueCache:
+    return uint64_t{model.head_dim()} * ElementSize(model.kv_type());
+  case plan::BufferKind_Metadata:
+    return static_cast<uint64_t>(MetadataElements(argument.metadata(), CapacityOf(model))) * sizeof(int32_t);
+  case plan::BufferKind_Logits:
+    return uint64_t{model.max_num_seqs()} * model.vocab_size() * sizeof(float);
+  case plan::BufferKind_Tokens:
+    return uint64_t{model.max_num_seqs()} * sizeof(int32_t);
+  case plan::BufferKind_Source: // only while weights are packed
+    break;
+  }
+  return 0;
+}
+
+bool IsCache(const plan::Argument &argument) {
+  return argument.kind() == plan::BufferKind_KeyCache || argument.kind() == plan::BufferKind_ValueCache;
+}
+
+absl::Status VerifyArgument(const plan::Argument &argument, std::string_view kernel, const plan::Entry &entry,
+                            const plan::Target &target, const plan::Model &model) {
+  switch (argument.kind()) {
+  case plan::BufferKind_Workspace:
+    if (argument.offset() >= entry.workspace_bytes() || argument.offset() % 16 != 0)
+      return BadPlan("a launch of '{}' reads the workspace at {} of {} bytes", kernel, argument.offset(),
+                     entry.workspace_bytes());
+    break;
+  case plan::BufferKind_Weight:
+    if (!target.weights() || argument.index() >= target.weights()->size())
+      return BadPlan("a launch of '{}' reads weight {}, which does not exist", kernel, argument.index());
+    break;
+  case plan::BufferKind_KeyCache:
+  case plan::BufferKind_ValueCache:
+    if (argument.index() >= model.layers())
+      return BadPlan("a launch of '{}' reads the cache of layer {} of {}", kernel, argument.index(), model.layers());
+    break;
+  case plan::BufferKind_Metadata:
+    if (argument.metadata() < 0 || argument.metadata() > plan::Metadata_MAX)
+      return BadPlan("a launch of '{}' reads metadata {}, which does not exist", kernel,
+                     static_cast<int>(argument.metadata()));
+    break;
+  case plan::BufferKind_Logits:
+  case plan::BufferKind_Tokens:
+    break;
+  default:
+    return BadPlan("a launch of '{}' has an argument of kind {}", kernel, static_cast<int>(argument.kind()));
+  }
+  return absl::OkStatus();
+}
+
+// What the kernel reads and writes behind an argument must be there.
+absl::Status VerifyView(const plan::View &view, const plan::Argument &argument, uint32_t index, std::string_view kernel,
+                        const plan::Entry &entry, const plan::Target &target, const plan::Model &model) {
+  uint64_t available = BytesBehind(argument, entry, target, model);
+  std::optional<uint64_t> extent = LargestExtent(view.rows().extent(), entry, model);
+  if (IsCache(argument) != !extent)
+    return BadPlan("argument {} of '{}' is {} cache, its kernel expects the opposite", index, kernel,
+                   IsCache(argument) ? "a" : "no");
+  uint64_t needed = 0;
+  uint64_t rows = (extent.value_or(1) + view.rows().divisor() - 1) / view.rows().divisor() * view.rows().multiplier();
+  if (__builtin_mul_overflow(rows, view.row_bytes(), &needed) || needed > available)
+    return BadPlan("argument {} of '{}' has {} bytes, its kernel expects {} rows of {}", index, kernel, available, rows,
+                   view.row_bytes());
+  return absl::OkStatus();
+}
+
+// A tensor map must end where its argument does.
+absl::Status VerifyTensorMap(const plan::TensorMap &map, const plan::Argument &argument, std::string_view kernel,
+                             const plan::Entry &entry, const plan::Target &target, const plan::Model &model) {
+  size_t rank = map.dims() ? map.dims()->size() : 0;
+  if (rank < 1 || rank > 5 || !map.box() || map.box()->size() != rank || !map.strides() ||
+      map.strides()->size() != rank - 1 || map.type() < 0 || map.type() > plan::DataType_F16)
+    return BadPlan("a launch of '{}' has a tensor map of rank {}", kernel, rank);
+  // Of a cache, the last dimension is cut where the cache ends: what is left must lie in one step of it.
+  size_t checked = IsCache(argument) ? rank - 1 : rank;
+  uint64_t available = !IsCache(argument) ? BytesBehind(argument, entry, target, model)
+                       : rank > 1         ? map.strides()->Get(static_cast<uint32_t>(rank - 2))
+                                          : 0;
+  uint64_t end = ElementSize(map.type());
+  for (uint32_t i = 0; i < checked; ++i) {
+    uint64_t size = map.dims()->Get(i), stride = i == 0 ? ElementSize(map.type()) : map.strides()->Get(i - 1),
+             bytes = 0;
+    if (size == 0 || __builtin_mul_overflow(size - 1, stride, &bytes) || __builtin_add_overflow(end, bytes, &end) ||
+        end > available)
+      return BadPlan("a tensor map of '{}' reaches beyond the {} bytes of its argument {}", kernel, available,
+                     map.argument());
+  }
+  if (checked == 0 || map.dims()->Get(static_cast<uint32_t>(rank - 1)) == 0)
+    return BadPlan("a launch of '{}' has a tensor map of no rows", kernel);
+  return absl::OkStatus();
+}
+
+} // namespace
+
+absl::Status VerifyLaunch(const plan::Launch &launch, const plan::Entry &entry, const plan::Target &target,
+                          const plan::Model &model) {
+  if (launch.kernel() >= target.kernels()->size())
+    return BadPlan("a launch names kernel {} of {}", launch.kernel(), target.kernels()->size());
+  const plan::Kernel &called = *target.kernels()->Get(launch.kernel());
+  std::string_view kernel = called.name()->string_view();
+  if (!launch.arguments() || !launch.grid() || launch.grid()->size() < 1 || launch.grid()->size() > 3)
+    return BadPlan("a launch of '{}' has no arguments or no grid", kernel);
+  for (const plan::Count *count : *launch.grid())
+    if (!IsCount(*count))
+      return BadPlan("a launch of '{}' has a grid of {} * ceil(extent {} / {})", kernel, count->multiplier(),
+                     static_cast<int>(count->extent()), count->divisor());
+  uint32_t views = called.views() ? called.views()->size() : 0;
+  if (launch.arguments()->size() != views)
+    return BadPlan("a launch of '{}' has {} arguments, the kernel {}", kernel, launch.arguments()->size(), views);
+  for (uint32_t i = 0; i < views; ++i) {
+    const plan::Argument &argument = *launch.arguments()->Get(i);
+    if (absl::Status status = VerifyArgument(argument, kernel, entry, target, model); !status.ok())
+      return status;
+    if (absl::Status status = VerifyView(*called.views()->Get(i), argument, i, kernel, entry, target, model);
+        !status.ok())
+      return status;
+  }
+  uint32_t maps = launch.tensor_maps() ? launch.tensor_maps()->size() : 0;
+  if (maps != called.tensor_maps())
+    return BadPlan("a launch of '{}' has {} tensor maps, the kernel {}", kernel, maps, called.tensor_maps());
+  for (uint32_t i = 0; i < maps; ++i) {
+    const plan::TensorMap &map = *launch.tensor_maps()->Get(i);
+    if (map.argument() >= views)
+      return BadPlan("a launch of '{}' has a tensor map of argument {} of {}", kernel, map.argument(), views);
+    if (absl::Status status =
+            VerifyTensorMap(map, *launch.arguments()->Get(map.argument()), kernel, entry, target, model);
+        !status.ok())
+      return status;
+  }
+  return absl::OkStatus();
+}
+
+} // namespace inlay

@@ -1,0 +1,29 @@
+// Whether what a launch reads and writes lies in the buffers that the plan gives it. A part of VerifyPlan (bundle.h).
+#ifndef INLAY_RUNTIME_BUNDLE_VERIFY_LAUNCH_H_
+#define INLAY_RUNTIME_BUNDLE_VERIFY_LAUNCH_H_
+
+#include "absl/status/status.h"
+#include "fmt/format.h"
+#include "runtime/bundle/plan_generated.h"
+
+namespace inlay {
+
+template <typename... Args> absl::Status BadPlan(fmt::format_string<Args...> format, Args &&...args) {
+  return absl::DataLossError("plan.fb: " + fmt::format(format, std::forward<Args>(args)...) +
+                             "; the bundle is damaged, compile it again");
+}
+
+// Largest sizes that anything in a plan may have: far above what exists, small enough that sums cannot overflow.
+inline constexpr uint64_t kMaxBytes = uint64_t{1} << 48;
+inline constexpr uint32_t kMaxCount = uint32_t{1} << 24;
+
+// Whether a number of blocks or rows can be computed.
+bool IsCount(const plan::Count &count);
+
+// `target` has kernels whose views are counts, and its weights are verified.
+absl::Status VerifyLaunch(const plan::Launch &launch, const plan::Entry &entry, const plan::Target &target,
+                          const plan::Model &model);
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_BUNDLE_VERIFY_LAUNCH_H_
