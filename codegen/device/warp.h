@@ -8,6 +8,7 @@ template <typename T> __device__ __forceinline__ T shuffle_xor(T value, int mask
 template <typename T> __device__ __forceinline__ T shuffle_from(T value, int lane) {
   return __shfl_sync(0xffffffffu, value, lane);
 }
+__device__ __forceinline__ bool all_lanes(bool value) { return __all_sync(0xffffffffu, value); }
 // The sum over the lanes, in all of them.
 __device__ __forceinline__ float warp_sum(float value) {
 #pragma unroll

@@ -18,6 +18,20 @@ template <int pending> __device__ __forceinline__ void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 }
 
+// The descriptor of a right operand whose columns are neighbours in memory (transposed): 64 columns are rows of 128
+// bytes for each k, the next 64 lie `slab` bytes further; 16 further along k are + 128.
+__device__ __forceinline__ long long swizzled_columns(const void *tile, int slab) {
+  constexpr unsigned long long kLayout128B = 1ull << 62, kAtomStride = 64ull << 32;
+  return kLayout128B | kAtomStride | static_cast<unsigned long long>(slab / 16) << 16 |
+         ((shared_address(tile) & 0x3ffff) >> 4);
+}
+// Registers that a product wrote are not read before this, which stands after the wait for it.
+template <int N> __device__ __forceinline__ void hold(float *d) {
+#pragma unroll
+  for (int i = 0; i < N; ++i)
+    asm volatile("" : "+f"(d[i])::"memory");
+}
+
 #define D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define D16(i) D4(i), D4(i + 4), D4(i + 8), D4(i + 12)
 #define D64(i) D16(i), D16(i + 16), D16(i + 32), D16(i + 48)
@@ -42,6 +56,20 @@ __device__ __forceinline__ void wgmma_m64k16(float *d, long long a, long long b,
                  : __VA_ARGS__                                                                                         \
                  : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));                                                 \
   }
+// d += a * b with a in registers (as that of mma.sync's m16n8k16 in each warp) and b as `swizzled_columns` describes
+// it.
+template <typename T, int N> __device__ __forceinline__ void wgmma_m64k16_columns(float *d, const int *a, long long b);
+#define WGMMA_COLUMNS(T, type, N, sums, a0, a1, a2, a3, b_, ...)                                                       \
+  template <> __device__ __forceinline__ void wgmma_m64k16_columns<T, N>(float *d, const int *a, long long b) {        \
+    asm volatile("{\n.reg .pred p;\nsetp.eq.b32 p, 0, 0;\n"                                                            \
+                 "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." type "." type " {" sums "}, {%" #a0 ", %" #a1       \
+                 ", %" #a2 ", %" #a3 "}, %" #b_ ", p, 1, 1, 1;\n}"                                                     \
+                 : __VA_ARGS__                                                                                         \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                                \
+  }
+#define WGMMA_COLUMNS_BOTH(N, sums, a0, a1, a2, a3, b, ...)                                                            \
+  WGMMA_COLUMNS(bfloat16, "bf16", N, sums, a0, a1, a2, a3, b, __VA_ARGS__)                                             \
+  WGMMA_COLUMNS(float16, "f16", N, sums, a0, a1, a2, a3, b, __VA_ARGS__)
 #define WGMMA_BOTH(N, sums, a, b, p, ...)                                                                              \
   WGMMA(bfloat16, "bf16", N, sums, a, b, p, __VA_ARGS__)                                                               \
   WGMMA(float16, "f16", N, sums, a, b, p, __VA_ARGS__)
@@ -54,6 +82,18 @@ WGMMA_BOTH(160, R0 ", " R1 ", " R2 ", " R3 ", " R4, 80, 81, 82, D64(0), D16(64))
 WGMMA_BOTH(192, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5, 96, 97, 98, D64(0), D16(64), D16(80))
 WGMMA_BOTH(224, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6, 112, 113, 114, D64(0), D16(64), D16(80), D16(96))
 WGMMA_BOTH(256, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6 ", " R7, 128, 129, 130, D64(0), D64(64))
+WGMMA_COLUMNS_BOTH(32, R0, 16, 17, 18, 19, 20, D16(0))
+WGMMA_COLUMNS_BOTH(64, R0 ", " R1, 32, 33, 34, 35, 36, D16(0), D16(16))
+WGMMA_COLUMNS_BOTH(96, R0 ", " R1 ", " R2, 48, 49, 50, 51, 52, D16(0), D16(16), D16(32))
+WGMMA_COLUMNS_BOTH(128, R0 ", " R1 ", " R2 ", " R3, 64, 65, 66, 67, 68, D64(0))
+WGMMA_COLUMNS_BOTH(160, R0 ", " R1 ", " R2 ", " R3 ", " R4, 80, 81, 82, 83, 84, D64(0), D16(64))
+WGMMA_COLUMNS_BOTH(192, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5, 96, 97, 98, 99, 100, D64(0), D16(64), D16(80))
+WGMMA_COLUMNS_BOTH(224, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6, 112, 113, 114, 115, 116, D64(0), D16(64),
+                   D16(80), D16(96))
+WGMMA_COLUMNS_BOTH(256, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6 ", " R7, 128, 129, 130, 131, 132, D64(0),
+                   D64(64))
+#undef WGMMA_COLUMNS_BOTH
+#undef WGMMA_COLUMNS
 #undef WGMMA_BOTH
 #undef WGMMA
 #undef R0

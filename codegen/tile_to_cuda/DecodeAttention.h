@@ -9,41 +9,26 @@
 #ifndef INLAY_CODEGEN_TILE_TO_CUDA_DECODEATTENTION_H
 #define INLAY_CODEGEN_TILE_TO_CUDA_DECODEATTENTION_H
 
-#include "codegen/tile_to_cuda/AttentionLoop.h"
-#include "codegen/tile_to_cuda/Families.h"
-#include "codegen/tile_to_cuda/PointEvaluator.h"
-#include "passes/tile/AttentionConfig.h"
+#include "codegen/tile_to_cuda/AttentionLowering.h"
 
 namespace inlay {
-inline constexpr int64_t kWarp = 32, kKeys = 16, kRowBytes = 128, kChunkBytes = 16, kChunkColumns = 8;
 /// Queries of one product, columns of one product with keys, columns of one product with values.
 inline constexpr int64_t kQueries = 8, kKeyColumns = 32, kValueColumns = 16;
 
-class DecodeAttentionLowering {
-  using Value = mlir::Value;
-  using LogicalResult = mlir::LogicalResult;
-
+class DecodeAttentionLowering : AttentionLowering {
 public:
   DecodeAttentionLowering(tile::ProgramOp program, const AttentionLoop &loop, const DecodeAttentionConfig &config,
                           cuda::KernelOp kernel)
-      : program(program), loop(loop), config(config), kernel(kernel), shape{loop.rows, loop.keysPerStep, loop.headDim},
-        b(mlir::UnknownLoc::get(program.getContext()), program.getContext()),
-        block(b, [&](Value view) { return pointerOf(view); }, [](Value, mlir::ArrayRef<Value>) { return Value(); }) {}
+      : AttentionLowering(program, loop, kernel), config(config) {}
   LogicalResult run(LoweredKernel &lowered);
 
 private:
-  Value pointerOf(Value view) { return kernel.getArgument(mlir::cast<mlir::BlockArgument>(view).getArgNumber()); }
-  Value tensorMap(unsigned i) { return kernel.getArgument(program.getNumArguments() + i); }
-  /// Evaluates inside the loop or after it: what the block knows is not computed again.
-  PointEvaluator evaluator(PointEvaluator::Source source);
-  LogicalResult evaluateScalars(mlir::Block &body);
   void setUpThread();
   void setUpMemory();
   LogicalResult attend();
   Value stepAt(Value number);
   LogicalResult issue(Value entry);
   LogicalResult loadQueries();
-  LogicalResult loadPositions();
   Value waitFor(Value entry);
   void multiplyKeys(Value slot);
   LogicalResult softmax(Value at);
@@ -54,13 +39,7 @@ private:
   LogicalResult store(Value row, Value column, Value sum, Value out);
   void forUnits(Value from, Value to, llvm::function_ref<void(Value, Value, Value)> body);
 
-  tile::ProgramOp program;
-  AttentionLoop loop;
   DecodeAttentionConfig config;
-  cuda::KernelOp kernel;
-  AttentionShape shape;
-  KernelBuilder b;
-  PointEvaluator block; // what is the same in the whole block, and what is known of rows
 
   // Known when compiling.
   int64_t cluster = 1, slabs = 0, slabBytes = 0, stepBytes = 0, warpBytes = 0, pitch = 0;

@@ -17,8 +17,9 @@ struct Family {
 static constexpr Family families[] = {
     {"attention", lowerGeneric}, {"decode_attention", lowerDecodeAttention},
     {"gemm", lowerGemm},         {"generic", lowerGeneric},
-    {"matvec", lowerMatvec},     {"rows", lowerGeneric},
-    {"sample", lowerGeneric},    {"swap_ab", lowerSwapAb},
+    {"matvec", lowerMatvec},     {"prefill_attention", lowerPrefillAttention},
+    {"rows", lowerGeneric},      {"sample", lowerGeneric},
+    {"swap_ab", lowerSwapAb},
 };
 
 Chip inlay::chipOf(const CudaOptions &options) {

@@ -47,6 +47,8 @@ mlir::LogicalResult lowerGemm(tile::ProgramOp program, mlir::OpBuilder &builder,
                               LoweredKernel &result);
 
 /// Linear layers of a batch of sequences: weights on the fixed side of warpgroup products, K shared by a cluster.
+mlir::LogicalResult lowerPrefillAttention(tile::ProgramOp program, mlir::OpBuilder &builder, const CudaOptions &options,
+                                          LoweredKernel &lowered);
 mlir::LogicalResult lowerSwapAb(tile::ProgramOp program, mlir::OpBuilder &builder, const CudaOptions &options,
                                 LoweredKernel &result);
 

@@ -10,34 +10,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "codegen/tile_to_cuda/DecodeAttention.h"
-#include "mlir/IR/Matchers.h"
 #include "passes/tile/LinearConfig.h"
 
 using namespace mlir;
 using namespace inlay;
-
-PointEvaluator DecodeAttentionLowering::evaluator(PointEvaluator::Source source) {
-  return PointEvaluator(
-      b, [&](Value view) { return pointerOf(view); },
-      [this, source = std::move(source)](Value value, ArrayRef<Value> point) -> Value {
-        if (Value given = source(value, point))
-          return given;
-        return block.find(value, point);
-      });
-}
-
-/// Everything scalar that `body` computes before the loop (or the branch that holds it), so that it is known wherever
-/// it is used, and its loads are under way together.
-LogicalResult DecodeAttentionLowering::evaluateScalars(Block &body) {
-  for (Operation &op : body) {
-    if (op.isAncestor(loop.loop))
-      break;
-    bool isScalar = op.getNumRegions() == 0 && op.getNumResults() == 1 && op.getResult(0).getType().isIntOrIndex();
-    if (isScalar && !block.at(op.getResult(0)))
-      return failure();
-  }
-  return success();
-}
 
 void DecodeAttentionLowering::setUpThread() {
   zero = b.index(0);
@@ -114,20 +90,6 @@ LogicalResult DecodeAttentionLowering::issue(Value entry) {
   return result;
 }
 
-/// What the host wrote about a lane's rows (their positions), before the loop that compares with them.
-LogicalResult DecodeAttentionLowering::loadPositions() {
-  for (Operation &op : *loop.loop->getBlock()) {
-    auto gather = dyn_cast<tile::GatherOp>(op);
-    if (!gather || gather.getColumn() || gather.getType().getDimSize(0) != loop.rows)
-      continue;
-    for (const auto &pairOfRows : rows)
-      for (Value row : pairOfRows)
-        if (!block.at(gather.getResult(), row))
-          return failure();
-  }
-  return success();
-}
-
 /// The slot of an entry whose copy has ended.
 Value DecodeAttentionLowering::waitFor(Value entry) {
   Value slot = b.name("slot", b.rem(entry, config.stages));
@@ -155,7 +117,10 @@ LogicalResult DecodeAttentionLowering::attend() {
   Value end = endOfKeys(loop.loop);
   if (!end)
     return loop.loop.emitError("has a bound that depends on the block's rank in more than the block's part");
-  if (failed(evaluateScalars(*loop.loop->getBlock())) || failed(loadPositions()))
+  SmallVector<Value> queriesOfLane;
+  for (const auto &pairOfRows : rows)
+    llvm::append_range(queriesOfLane, pairOfRows);
+  if (failed(loadPositions(queriesOfLane)))
     return failure();
   if (cluster > 1)
     b.call("cluster_arrive", "warp.h", {});
@@ -236,18 +201,7 @@ LogicalResult DecodeAttentionLowering::run(LoweredKernel &lowered) {
   cuda::LaunchDependentsOp::create(b);
   setUpThread();
   setUpMemory();
-  if (failed(evaluateScalars(program.getBody().front())))
-    return failure();
-  auto branch = dyn_cast<scf::IfOp>(loop.loop->getParentOp());
-  bool isBranch = branch && branch->getParentOp() == program && !branch.elseBlock();
-  if (!isBranch && loop.loop->getParentOp() != program)
-    return loop.loop.emitError("stands in more than one branch without an else");
-  LogicalResult result = success();
-  if (isBranch)
-    b.ifThen(block.at(branch.getCondition()), [&] { result = attend(); }, [&] { cuda::DependOp::create(b); });
-  else
-    result = attend();
-  if (failed(result))
+  if (failed(build([&] { return attend(); })))
     return failure();
 
   if (b.sharedBytes > kHopper.blockSharedBytes)
@@ -255,33 +209,8 @@ LogicalResult DecodeAttentionLowering::run(LoweredKernel &lowered) {
                                        << kHopper.blockSharedBytes << "; use fewer stages";
   kernel.setSharedBytes(b.sharedBytes);
   kernel.setMinBlocks(config.blocks);
-  for (tile::GatherOp gather : {loop.keys, loop.values}) {
-    CudaTensorMap map;
-    map.argument = cast<BlockArgument>(gather.getView()).getArgNumber();
-    map.elementType = gather.getView().getType().getElementType();
-    // How many rows a cache has is known when the engine is loaded; page numbers are the host's.
-    map.dims = {static_cast<uint64_t>(loop.headDim), static_cast<uint64_t>(std::numeric_limits<int32_t>::max())};
-    map.strides = {static_cast<uint64_t>(loop.headDim) * 2};
-    map.box = {AttentionShape::slabColumns, kKeys};
-    map.swizzle = kRowBytes;
-    map.l2Promotion = 256;
-    lowered.tensorMaps.push_back(map);
-  }
+  addCacheMaps(lowered);
   return gridOf(program, lowered.grid);
-}
-
-/// Whether steps of `keys` lie in one page: their rows come from positions modulo a page's size.
-static bool isWithinPages(Value rows, int64_t keys) {
-  Operation *op = rows.getDefiningOp();
-  if (!op)
-    return false;
-  if (auto remainder = dyn_cast<arith::RemSIOp>(op)) {
-    DenseElementsAttr size;
-    return matchPattern(remainder.getRhs(), m_Constant(&size)) && size.isSplat() &&
-           size.getSplatValue<APInt>().getSExtValue() % keys == 0;
-  }
-  return isa<arith::ArithDialect>(op->getDialect()) &&
-         llvm::any_of(op->getOperands(), [&](Value operand) { return isWithinPages(operand, keys); });
 }
 
 LogicalResult inlay::lowerDecodeAttention(tile::ProgramOp program, OpBuilder &builder, const CudaOptions &options,
@@ -296,8 +225,8 @@ LogicalResult inlay::lowerDecodeAttention(tile::ProgramOp program, OpBuilder &bu
            << loop->rows << " rows, " << loop->keysPerStep << " keys a step and heads of " << loop->headDim
            << "; the family decode_attention takes up to 16 rows, 16 keys a step and "
               "heads of 16 to 256 in 8s, in 16 bits";
-  if (!isWithinPages(loop->keys.getIndices(), kKeys))
-    return loop->keys.emitError("gathers rows of pages that do not hold whole steps of ") << kKeys << " keys";
+  if (failed(requireRunsOfKeys(*loop)))
+    return failure();
   auto attribute = program->getAttrOfType<DictionaryAttr>(kConfigAttr);
   DecodeAttentionConfig config =
       attribute ? DecodeAttentionConfig::from(attribute) : chooseDecodeAttention(shape, kHopper);

@@ -35,6 +35,13 @@ static int64_t chooseCluster(const StepShape &step, int64_t kvHeads) {
   return cluster;
 }
 
+bool inlay::isPrefillAttention(PagedAttentionOp op, int64_t pageSize) {
+  AttentionShape shape{kPrefillRows, kPrefillKeys, static_cast<int64_t>(op.getHeadDim())};
+  Type element = cast<RankedTensorType>(op.getQuery().getType()).getElementType();
+  return element.getIntOrFloatBitWidth() == 16 && op.getHeads() / op.getKvHeads() <= kPrefillRows &&
+         isPrefillAttention(shape, pageSize);
+}
+
 LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, ProgramBuilder &b, tile::ProgramOp &result) {
   constexpr double masked = -1.0e30; // smaller than any score, and finite so that differences stay numbers
   const StepShape &step = b.getStep();
@@ -47,9 +54,12 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
   AttentionShape streamed{static_cast<int64_t>(llvm::bit_ceil(static_cast<uint64_t>(m))), 16, d};
   bool isStreamed = !step.isCpu() && step.decode && element.getIntOrFloatBitWidth() == 16 &&
                     isDecodeAttention(streamed, step.pageSize);
-  int64_t keysPerTile = isStreamed ? streamed.keysPerStep : 64;
+  bool isPrefill = !step.isCpu() && !step.decode && step.queryRows == kPrefillRows;
+  int64_t keysPerTile = isStreamed ? streamed.keysPerStep : isPrefill ? kPrefillKeys : 64;
   if (isStreamed)
     m = streamed.rows;
+  else if (isPrefill)
+    m = kPrefillRows;
   else if (!step.isCpu())
     m = std::max<int64_t>(16, llvm::PowerOf2Ceil(m));
   int64_t cluster = chooseCluster(step, kvHeads);
@@ -152,8 +162,9 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
     b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, rank, b.index(0)), store);
   });
 
-  SmallVector<NamedAttribute> attributes{
-      b.getNamedAttr("family", isStreamed ? b.getStringAttr("decode_attention") : group.getFamilyAttr())};
+  SmallVector<NamedAttribute> attributes{b.getNamedAttr("family", isStreamed  ? b.getStringAttr("decode_attention")
+                                                                  : isPrefill ? b.getStringAttr("prefill_attention")
+                                                                              : group.getFamilyAttr())};
   if (op.getWindow())
     attributes.push_back(b.getNamedAttr("window", b.getI64IntegerAttr(*op.getWindow())));
   if (cluster > 1)

@@ -1,6 +1,7 @@
 //===- ConvertLlmToTile.cpp - each group a program, each step its launches -===//
 
 #include "passes/llm_to_tile/ProgramBuilder.h"
+#include "passes/tile/AttentionConfig.h"
 #include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
@@ -81,7 +82,20 @@ private:
     SymbolTable symbols(module);
     OpBuilder builder(function);
     int64_t share = 1;
-    function.walk([&](PagedAttentionOp op) { share = op.getHeads() / op.getKvHeads(); });
+    // 16 fill the vectors of a cpu, 64 what warps multiply, 128 two warpgroups, where all of a step's attention can.
+    step.queryRows = step.isCpu() ? 16 : kPrefillRows;
+    function.walk([&](PagedAttentionOp op) {
+      share = op.getHeads() / op.getKvHeads();
+      if (step.isCpu() || step.decode || isPrefillAttention(op, step.pageSize))
+        return;
+      if (step.queryRows == kPrefillRows)
+        op.emitRemark() << "steps of many rows take the generic attention: heads of " << op.getHeadDim() << ", "
+                        << cast<RankedTensorType>(op.getQuery().getType()).getElementTypeBitWidth() << " bits, "
+                        << share << " query heads for each of keys, pages of " << step.pageSize
+                        << "; the family prefill_attention takes heads of 16 to 128 in 8s, 16 bits, up to "
+                        << kPrefillRows << " query heads, pages of a multiple of " << AttentionShape::keysPerCopy;
+      step.queryRows = 64;
+    });
     auto bytes = function->getAttrOfType<IntegerAttr>("llm.workspace_bytes");
     if (!bytes)
       return function.emitError("has no buffers; run llm-plan-buffers first");

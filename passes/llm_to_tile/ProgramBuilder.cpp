@@ -10,9 +10,8 @@ using namespace inlay::tile;
 int64_t StepShape::queryTileRows(int64_t headsPerKvHead) const {
   if (decode)
     return 1;
-  // Rows and heads of a group together fill the rows of the matrices: 16 on cpu, 64 where tensor cores want them.
-  int64_t rows = isCpu() ? 16 : 64;
-  return std::max<int64_t>(1, rows / llvm::PowerOf2Ceil(headsPerKvHead));
+  // Rows and heads of a group together fill the rows of the matrices.
+  return std::max<int64_t>(1, queryRows / headsPerKvHead);
 }
 
 /// The largest divisor of `value` that is at most `limit`.

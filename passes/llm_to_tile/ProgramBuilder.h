@@ -23,6 +23,7 @@ struct StepShape {
   int64_t maxSequences = 0;
   int64_t pageSize = 0;
   int64_t maxModelLen = 0;
+  int64_t queryRows = 16; // of the matrices of attention: (row, head of a group)
 
   bool isCpu() const { return target == "cpu"; }
   int64_t pagesPerSequence() const { return (maxModelLen + pageSize - 1) / pageSize; }
@@ -134,6 +135,8 @@ mlir::Value cacheRows(ProgramBuilder &b, mlir::Value positions, mlir::Value sequ
 mlir::LogicalResult convertLinear(llm::GroupOp group, llm::LinearOp linear, ProgramBuilder &b, tile::ProgramOp &result);
 mlir::LogicalResult convertAttention(llm::GroupOp group, llm::PagedAttentionOp op, ProgramBuilder &b,
                                      tile::ProgramOp &result);
+/// Whether the family prefill_attention takes `op` in steps of many rows.
+bool isPrefillAttention(llm::PagedAttentionOp op, int64_t pageSize);
 mlir::LogicalResult convertRows(llm::GroupOp group, ProgramBuilder &b, tile::ProgramOp &result);
 mlir::LogicalResult convertSample(llm::GroupOp group, llm::SampleOp op, ProgramBuilder &b, tile::ProgramOp &result);
 /// The program that applies repetition, presence and frequency penalties to logits in place.

@@ -2,30 +2,35 @@
 
 #include "passes/tile/AttentionConfig.h"
 
-#include "mlir/IR/Builders.h"
+#include "passes/tile/ConfigFields.h"
 
 #include <algorithm>
 
 using namespace mlir;
 using namespace inlay;
 
+static constexpr ConfigField<DecodeAttentionConfig> kDecodeFields[] = {
+    {"blocks", &DecodeAttentionConfig::blocks},
+    {"stages", &DecodeAttentionConfig::stages},
+    {"warps", &DecodeAttentionConfig::warps},
+};
+static constexpr ConfigField<PrefillAttentionConfig> kPrefillFields[] = {
+    {"consumer_registers", &PrefillAttentionConfig::consumerRegisters},
+    {"consumers", &PrefillAttentionConfig::consumers},
+    {"producer_registers", &PrefillAttentionConfig::producerRegisters},
+    {"stages", &PrefillAttentionConfig::stages},
+};
 DictionaryAttr DecodeAttentionConfig::toAttribute(MLIRContext *context) const {
-  Builder b(context);
-  return b.getDictionaryAttr({b.getNamedAttr("blocks", b.getI64IntegerAttr(blocks)),
-                              b.getNamedAttr("stages", b.getI64IntegerAttr(stages)),
-                              b.getNamedAttr("warps", b.getI64IntegerAttr(warps))});
+  return writeFields(*this, kDecodeFields, context);
 }
-
 DecodeAttentionConfig DecodeAttentionConfig::from(DictionaryAttr attribute) {
-  DecodeAttentionConfig config;
-  auto read = [&](StringRef name, int64_t &number) {
-    if (auto value = attribute.getAs<IntegerAttr>(name))
-      number = value.getInt();
-  };
-  read("warps", config.warps);
-  read("stages", config.stages);
-  read("blocks", config.blocks);
-  return config;
+  return readFields(attribute, kDecodeFields);
+}
+DictionaryAttr PrefillAttentionConfig::toAttribute(MLIRContext *context) const {
+  return writeFields(*this, kPrefillFields, context);
+}
+PrefillAttentionConfig PrefillAttentionConfig::from(DictionaryAttr attribute) {
+  return readFields(attribute, kPrefillFields);
 }
 
 DecodeAttentionConfig inlay::chooseDecodeAttention(const AttentionShape &shape, const Chip &chip) {
@@ -43,4 +48,17 @@ DecodeAttentionConfig inlay::chooseDecodeAttention(const AttentionShape &shape, 
 bool inlay::isDecodeAttention(const AttentionShape &shape, int64_t pageSize) {
   return shape.rows <= 16 && shape.headDim % 8 == 0 && shape.headDim >= 16 && shape.headDim <= 256 &&
          pageSize % shape.keysPerStep == 0;
+}
+
+PrefillAttentionConfig inlay::choosePrefillAttention(const AttentionShape &shape, const Chip &chip) {
+  PrefillAttentionConfig config;
+  constexpr int64_t besideRings = 1024; // barriers
+  int64_t queries = shape.slabs() * AttentionShape::slabColumns * 2 * shape.rows;
+  config.stages = std::clamp<int64_t>((chip.blockSharedBytes - queries - besideRings) / (2 * shape.stepBytes()), 1, 2);
+  return config;
+}
+
+bool inlay::isPrefillAttention(const AttentionShape &shape, int64_t pageSize) {
+  return shape.rows % 64 == 0 && shape.keysPerStep == kPrefillKeys && shape.headDim % 8 == 0 && shape.headDim >= 16 &&
+         shape.headDim <= 128 && pageSize % AttentionShape::keysPerCopy == 0;
 }

@@ -29,14 +29,33 @@ struct AttentionShape {
 
   /// Columns as they lie in shared memory: slabs of 128 bytes.
   static constexpr int64_t slabColumns = 64;
+  static constexpr int64_t keysPerCopy = 16; // neighbours in one page
   int64_t slabs() const { return (headDim + slabColumns - 1) / slabColumns; }
   int64_t stepBytes() const { return slabs() * slabColumns * 2 * keysPerStep; }
 };
 
+/// Query rows of a tile of the family prefill_attention: 64 for each consumer.
+inline constexpr int64_t kPrefillRows = 128;
+/// Keys of such a tile.
+inline constexpr int64_t kPrefillKeys = 128;
+
+/// Tiles of keys and values stream past many query rows: one warpgroup fetches, each of the others has 64 rows.
+struct PrefillAttentionConfig {
+  int64_t consumers = kPrefillRows / 64;                   // warpgroups
+  int64_t stages = 2;                                      // tiles of keys, and as many of values, in the rings
+  int64_t producerRegisters = 24, consumerRegisters = 240; // a thread
+
+  mlir::DictionaryAttr toAttribute(mlir::MLIRContext *context) const;
+  static PrefillAttentionConfig from(mlir::DictionaryAttr attribute);
+};
+
 DecodeAttentionConfig chooseDecodeAttention(const AttentionShape &shape, const Chip &chip);
+PrefillAttentionConfig choosePrefillAttention(const AttentionShape &shape, const Chip &chip);
 
 /// Whether the family decode_attention takes queries of this shape over pages of `pageSize` positions.
 bool isDecodeAttention(const AttentionShape &shape, int64_t pageSize);
+/// The same of the family prefill_attention.
+bool isPrefillAttention(const AttentionShape &shape, int64_t pageSize);
 } // namespace inlay
 
 #endif // INLAY_PASSES_TILE_ATTENTIONCONFIG_H

@@ -2,7 +2,7 @@
 
 #include "passes/tile/LinearConfig.h"
 
-#include "mlir/IR/Builders.h"
+#include "passes/tile/ConfigFields.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
@@ -12,14 +12,7 @@
 using namespace mlir;
 using namespace inlay;
 
-namespace {
-template <typename Config> struct Field {
-  const char *name;
-  int64_t Config::*member;
-};
-} // namespace
-
-static constexpr Field<MatvecConfig> kMatvecFields[] = {
+static constexpr ConfigField<MatvecConfig> kMatvecFields[] = {
     {"blocks", &MatvecConfig::blocks},
     {"warps", &MatvecConfig::warps},
     {"chunk_atoms", &MatvecConfig::chunkAtoms},
@@ -31,7 +24,7 @@ static constexpr Field<MatvecConfig> kMatvecFields[] = {
     {"partial_bytes", &MatvecConfig::partialBytes},
     {"shared_bytes", &MatvecConfig::sharedBytes},
 };
-static constexpr Field<GemmConfig> kGemmFields[] = {
+static constexpr ConfigField<GemmConfig> kGemmFields[] = {
     {"blocks", &GemmConfig::blocks},
     {"tile_rows", &GemmConfig::tileRows},
     {"tile_columns", &GemmConfig::tileColumns},
@@ -42,36 +35,23 @@ static constexpr Field<GemmConfig> kGemmFields[] = {
     {"consumer_registers", &GemmConfig::consumerRegisters},
 };
 
-static constexpr Field<SwapAbConfig> kSwapAbFields[] = {
+static constexpr ConfigField<SwapAbConfig> kSwapAbFields[] = {
     {"tile_rows", &SwapAbConfig::tileRows}, {"tile_columns", &SwapAbConfig::tileColumns},
     {"tile_k", &SwapAbConfig::tileK},       {"consumers", &SwapAbConfig::consumers},
     {"split", &SwapAbConfig::split},        {"slots", &SwapAbConfig::slots},
     {"stages", &SwapAbConfig::stages},      {"shared_bytes", &SwapAbConfig::sharedBytes},
 };
 
-template <typename Config, size_t n>
-static DictionaryAttr write(const Config &config, const Field<Config> (&fields)[n], MLIRContext *context) {
-  Builder builder(context);
-  NamedAttrList list;
-  for (const Field<Config> &field : fields)
-    list.set(field.name, builder.getI64IntegerAttr(config.*field.member));
-  return list.getDictionary(context);
+DictionaryAttr MatvecConfig::toAttribute(MLIRContext *context) const {
+  return writeFields(*this, kMatvecFields, context);
 }
-
-template <typename Config, size_t n> static Config read(DictionaryAttr attribute, const Field<Config> (&fields)[n]) {
-  Config config;
-  for (const Field<Config> &field : fields)
-    if (auto value = attribute.getAs<IntegerAttr>(field.name))
-      config.*field.member = value.getInt();
-  return config;
+MatvecConfig MatvecConfig::from(DictionaryAttr attribute) { return readFields(attribute, kMatvecFields); }
+DictionaryAttr GemmConfig::toAttribute(MLIRContext *context) const { return writeFields(*this, kGemmFields, context); }
+GemmConfig GemmConfig::from(DictionaryAttr attribute) { return readFields(attribute, kGemmFields); }
+DictionaryAttr SwapAbConfig::toAttribute(MLIRContext *context) const {
+  return writeFields(*this, kSwapAbFields, context);
 }
-
-DictionaryAttr MatvecConfig::toAttribute(MLIRContext *context) const { return write(*this, kMatvecFields, context); }
-MatvecConfig MatvecConfig::from(DictionaryAttr attribute) { return read(attribute, kMatvecFields); }
-DictionaryAttr GemmConfig::toAttribute(MLIRContext *context) const { return write(*this, kGemmFields, context); }
-GemmConfig GemmConfig::from(DictionaryAttr attribute) { return read(attribute, kGemmFields); }
-DictionaryAttr SwapAbConfig::toAttribute(MLIRContext *context) const { return write(*this, kSwapAbFields, context); }
-SwapAbConfig SwapAbConfig::from(DictionaryAttr attribute) { return read(attribute, kSwapAbFields); }
+SwapAbConfig SwapAbConfig::from(DictionaryAttr attribute) { return readFields(attribute, kSwapAbFields); }
 
 /// Room for the barriers of a ring.
 constexpr int64_t kBarrierBytes = 512;

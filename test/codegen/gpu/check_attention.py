@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Decode attention of many shapes against numpy, and its time.
+"""Attention of many shapes, of steps of decode and of many rows, against numpy, and its time.
 
     check_attention.py make BIN FOLDER [cubin|cuda]   writes and compiles a program for each case; needs no GPU
     check_attention.py emulate FOLDER CXX             runs the small cases' text on the CPU (emulation.h)
@@ -30,7 +30,21 @@ CASES = {
     "narrow": (4, 4, 32, 16, None, 3, [5, 31, 32]),
     "odd_width": (2, 1, 80, 16, 100, 1, [119]),
 }
-EMULATED = ("llama", "page_128_wide", "window", "all_in_one_group", "odd_width")  # the rest differs little
+# The same of steps of many rows: (positions of a sequence, of them newest that are the step's rows) in place of lengths.
+PREFILL = {
+    "prefill": (8, 2, 128, 16, None, 256, [(150, 150), (40, 3), (300, 1), (129, 66)]),
+    "prefill_small_heads": (4, 2, 64, 64, None, 512, [(260, 130), (64, 64)]),
+    "prefill_wide": (4, 4, 256, 128, None, 256, [(140, 140), (70, 5)]),  # by the generic lowering
+    "prefill_window": (6, 2, 96, 16, 100, 512, [(400, 180), (16, 16), (250, 20)]),
+    "prefill_seven_heads": (14, 2, 80, 32, None, 128, [(75, 40), (33, 33)]),
+    "prefill_one_head": (16, 1, 32, 16, 30, 128, [(90, 50)]),
+}
+PREFILL_TIMED = {
+    "prefill_8b": (32, 8, 128, 16, None, 8192, [[(2048, 2048)], [(2048, 2048)] * 4, [(8192, 8192)],
+                                               [(1024, 1)] * 64 + [(1984, 1984)]]),
+    "prefill_1b": (32, 8, 64, 16, None, 8192, [[(2048, 2048)], [(8192, 8192)]]),
+}
+EMULATED = ("llama", "page_128_wide", "window", "all_in_one_group", "odd_width", "prefill_window", "prefill_seven_heads")  # the rest differs little
 TIMED = {  # the same, lengths per time
     "8b_1": (32, 8, 128, 16, None, 1, [[512], [2048], [8192]]),
     "8b_8": (32, 8, 128, 16, None, 8, [[512] * 8, [2048] * 8, [200, 8000, 100, 700, 3000, 512, 512, 512]]),
@@ -42,14 +56,15 @@ TIMED = {  # the same, lengths per time
 MOST = 16384  # positions of a page table
 
 
-def program(heads, kv_heads, d, page, window, sequences):
+def program(heads, kv_heads, d, page, window, rows, kind="decode"):
     columns = heads * d
+    sequences = rows if kind == "decode" else min(rows, 128)
     return f"""
 module attributes {{llm.model = {{architecture = "llama", vocab_size = 64 : i64, hidden_size = {columns} : i64, layers = 1 : i64,
     heads = {heads} : i64, kv_heads = {kv_heads} : i64, head_dim = {d} : i64, max_model_len = {MOST} : i64}}}} {{
   llm.weight @embed : tensor<64x{columns}xbf16> from ["embed"]
   func.func @step(%tokens: tensor<?xi32>, %batch: !llm.batch, %kv: !llm.kv_cache) -> (tensor<?x{columns}xbf16>, !llm.kv_cache)
-      attributes {{llm.entry = {{kind = "decode", max_tokens = {sequences} : i64, max_sequences = {sequences} : i64}}}} {{
+      attributes {{llm.entry = {{kind = "{kind}", max_tokens = {rows} : i64, max_sequences = {sequences} : i64}}}} {{
     %q = llm.group "embed" family("rows") -> tensor<?x{columns}xbf16> {{
       %0 = llm.embedding %tokens, @embed : (tensor<?xi32>) -> tensor<?x{columns}xbf16>
       llm.yield %0 : tensor<?x{columns}xbf16>
@@ -67,11 +82,13 @@ module attributes {{llm.model = {{architecture = "llama", vocab_size = 64 : i64,
 
 
 def make(tools, folder, what):
-    for name, case in ({**CASES, **TIMED} if what == "cubin" else CASES).items():
+    checked = {**CASES, **PREFILL}
+    for name, case in ({**checked, **TIMED, **PREFILL_TIMED} if what == "cubin" else checked).items():
+        kind = "mixed" if name.startswith("prefill") else "decode"
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
         pipeline = f"builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{{target=sm_90a page-size={case[3]}}})"
-        tiles = subprocess.run([tools / "inlay-opt", f"--pass-pipeline={pipeline}"], input=program(*case[:6]), text=True,
+        tiles = subprocess.run([tools / "inlay-opt", f"--pass-pipeline={pipeline}"], input=program(*case[:6], kind), text=True,
                                check=True, capture_output=True).stdout
         (target / "tile.mlir").write_text(tiles)
         print(subprocess.run([tools / "inlay-translate", f"--tile-to-{what}", f"--kernels-to={target}", target / "tile.mlir"],
@@ -117,6 +134,60 @@ def reference(case, q, pages, row_of, lengths):
     return out
 
 
+def prefill_arguments(rng, case, parts):
+    """As arguments(), of sequences that have (positions, rows); tiles with the most keys first, as the runtime gives them."""
+    heads, kv_heads, d, page, _, _ = case[:6]
+    lengths, counts = [length for length, _ in parts], [rows for _, rows in parts]
+    pages = Pages(rng, lengths, kv_heads, d, page, MOST // page, spare=False)
+    for s, length in enumerate(lengths):  # what no sequence has yet is NaN
+        for position in range(length, -(-length // page) * page):
+            for head in range(kv_heads):
+                row = pages.row(s, position, head)
+                pages.keys[row] = pages.values[row] = 0x7FC0
+    share, n = heads // kv_heads, sum(counts)
+    tile_rows = 128 if d <= 128 else 64  # heads of a group times rows of the step
+    step, tiles, first = max(1, tile_rows // share), [], 0
+    positions, firsts = np.empty(n, np.int32), []
+    for s, (length, rows) in enumerate(parts):
+        positions[first:first + rows] = np.arange(length - rows, length)
+        for at in range(0, rows, step):
+            end = min(rows, at + step)
+            tiles.append((length - rows + end, s, first + at, first + end))
+        firsts.append(first)
+        first += rows
+    tiles.sort(key=lambda tile: -tile[0])
+    column = lambda i: np.array([tile[i] for tile in tiles], np.int32)
+    q = random_bf16(rng, n * heads, d)
+    arrays = [q, column(1), column(2), column(3), column(0), positions, pages.keys, pages.values,
+              np.zeros((n * heads, d), np.uint16), pages.table]
+    return arrays, [n, len(parts), len(tiles), len(parts), 0, pages.rows], pages, firsts
+
+
+def check_prefill(device, folder, cases):
+    failures = 0
+    for name, case in cases.items():
+        heads, kv_heads, d, page, window, _, parts = case
+        arrays, sizes, pages, firsts = prefill_arguments(np.random.default_rng(1), case, parts)
+        newest = [pages.row(s, position, head) for s, (length, rows) in enumerate(parts)
+                  for position in range(length - rows, length) for head in range(kv_heads)]
+        results, _ = device.launch(folder / name, "step_attention", arrays, sizes,
+                                   late=[(array, row) for array in (6, 7) for row in newest])
+        got = from_bf16(results[8]).reshape(sizes[0], heads, d)
+        wanted = np.zeros(got.shape)
+        for s, (length, rows) in enumerate(parts):
+            for row in range(rows):
+                one = length - rows + row + 1
+                # A row sees what a sequence that ends with it has.
+                table = pages.table
+                pages.table = table[s:s + 1]
+                wanted[firsts[s] + row] = reference(case, arrays[0][(firsts[s] + row) * heads:], pages, [0], [one])[0]
+                pages.table = table
+        error = relative_error(got, wanted)
+        failures += not error <= 1e-2
+        print(f"{'ok  ' if error <= 1e-2 else 'FAIL'} {name}: {error:.3g} (at most 0.01)", flush=True)
+    return failures
+
+
 def check(device, folder, cases):
     failures = 0
     for name, case in cases.items():
@@ -144,11 +215,11 @@ class Config(ctypes.Structure):
                 ("stream", ctypes.c_void_p), ("attributes", ctypes.POINTER(Attribute)), ("count", ctypes.c_uint)]
 
 
-def time_chain(gpu, folder, case, lengths, layers):
+def time_chain(gpu, folder, given, layers):
     """µs a launch of a graph of `layers` dependent launches, each with keys and values of its own."""
     cuda, check = gpu.cuda, gpu.check
+    arrays, sizes, pages, _ = given
     spec = json.loads((folder / "step_attention.json").read_text())
-    arrays, sizes, pages, row_of = arguments(np.random.default_rng(1), case, lengths)
     module, function, stream = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p()
     check(cuda.cuModuleLoadData(ctypes.byref(module), (folder / "step_attention.cubin").read_bytes()))
     check(cuda.cuModuleGetFunction(ctypes.byref(function), module, b"step_attention"))
@@ -216,9 +287,17 @@ def time(gpu, folder):
                 lengths = [int(n) for n in np.exp(rng.uniform(np.log(100), np.log(16000), case[5]))]
             bytes_moved = sum(lengths) * case[1] * case[2] * 4
             layers = max(2, min(32, int(8e9 / bytes_moved)))
-            microseconds = time_chain(gpu, folder / name, case, lengths, layers)
+            given = arguments(np.random.default_rng(1), case, lengths)
+            microseconds = time_chain(gpu, folder / name, given, layers)
             print(f"{name} {text} ({sum(lengths)} tokens): {microseconds:.2f} us, {bytes_moved / microseconds / 1e6:.2f} TB/s",
                   flush=True)
+    for name, case in PREFILL_TIMED.items():
+        for parts in case[6]:
+            # Products of the pairs of a query and a key that it sees.
+            flops = 4 * case[0] * case[2] * sum(rows * (length - rows) + rows * (rows + 1) / 2 for length, rows in parts)
+            microseconds = time_chain(gpu, folder / name, prefill_arguments(np.random.default_rng(1), case, parts), 4)
+            print(f"{name} {len(parts)} sequences, the last {parts[-1][1]} of {parts[-1][0]}: {microseconds:.1f} us, "
+                  f"{flops / microseconds / 1e6:.0f} TFLOP/s", flush=True)
 
 
 def main():
@@ -231,8 +310,10 @@ def main():
         time(Gpu(), folder)
         return 0
     if what == "emulate":
-        return 1 if check(Emulator(rest[1]), folder, {name: CASES[name] for name in EMULATED}) else 0
-    return 1 if check(Gpu(), folder, CASES) else 0
+        device = Emulator(rest[1])
+        failures = check(device, folder, {name: CASES[name] for name in EMULATED if name in CASES})
+        return 1 if failures + check_prefill(device, folder, {name: PREFILL[name] for name in EMULATED if name in PREFILL}) else 0
+    return 1 if check(Gpu(), folder, CASES) + check_prefill(Gpu(), folder, PREFILL) else 0
 
 
 if __name__ == "__main__":

@@ -53,6 +53,15 @@ static float warp_sum(float value) {
   return value;
 }
 
+static bool all_lanes(bool value) {
+  bool result = true;
+  exchange(value, [&](auto of) {
+    for (int other = 0; other < 32; ++other)
+      result &= of(other);
+  });
+  return result;
+}
+
 static long long evict_first_policy() { return 0; }
 template <typename D, typename S>
 static void bulk_copy(D *shared, const S *global, int bytes, mbarrier *bar, long long = 0) {
@@ -141,6 +150,37 @@ template <typename T, int N> static void wgmma_m64k16(float *d, long long a, lon
     d[i] = sum;
   }
 }
+
+template <int> static void hold(float *) {}
+// The distance of slabs stands above the address.
+template <typename T> static long long swizzled_columns(const T *tile, int slab) {
+  return swizzled_tile(tile) | static_cast<long long>(slab / 16) << 48;
+}
+template <typename T, int N> static void wgmma_m64k16_columns(float *d, const int *a, long long b) {
+  auto element = [](long long tile, int column, int k) {
+    uintptr_t slab = static_cast<uintptr_t>(tile >> 48) * 16,
+              start = static_cast<uintptr_t>(tile & 0xffffffffffff) * 16;
+    uintptr_t at = start + column / 64 * slab + k * 128 + column % 64 * 2;
+    at ^= (at / 128 % 8) * 16;
+    return to_float(*reinterpret_cast<const T *>(at));
+  };
+  int g = lane() / 4, t = lane() % 4;
+  float rows[2][16] = {}; // g and g + 8
+  struct Operand {
+    int words[4];
+  } mine = {{a[0], a[1], a[2], a[3]}};
+  exchange(mine, [&](auto of) {
+    for (int k = 0; k < 16; ++k)
+      for (int h = 0; h < 2; ++h)
+        rows[h][k] = to_float(T{half(of(4 * g + k % 8 / 2).words[2 * (k / 8) + h], k % 2)});
+  });
+  for (int i = 0; i < N / 2; ++i) {
+    int h = i / 2 % 2, column = i / 4 * 8 + 2 * t + i % 2;
+    for (int k = 0; k < 16; ++k)
+      d[i] += rows[h][k] * element(b, column, k);
+  }
+}
+template <typename T> static void store_words(T *target, const int *words) { memcpy(target, words, 16); }
 
 static int load_read_only(const int *p) { return *p; }
 static float load_read_only(const float *p) { return *p; }
