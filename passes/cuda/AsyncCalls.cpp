@@ -30,10 +30,13 @@ static constexpr Row rows[] = {
     {"mbarrier_init", {CallKind::InitBarrier, -1, -1, 0}},
     {"mbarrier_wait", {CallKind::WaitBarrier, -1, -1, 0}},
     // wgmma.h
+    {"hold", {}},
+    {"swizzled_columns", {}},
     {"swizzled_tile", {}},
     {"wgmma_commit", {CallKind::CommitMultiply}},
     {"wgmma_fence", {CallKind::FenceMultiply}},
     {"wgmma_m64k16", {CallKind::Multiply, 0}},
+    {"wgmma_m64k16_columns", {CallKind::Multiply, 0}},
     {"wgmma_wait", {CallKind::WaitMultiply}},
     // shared_address.h
     {"fence_async_proxy", {CallKind::FenceProxy}},

@@ -53,11 +53,15 @@ SmallVector<Value> inlay::indicesOf(Value pointer) {
   return indices;
 }
 
+bool inlay::describesOperand(cuda::CallOp call) {
+  return call.getCallee() == "swizzled_tile" || call.getCallee() == "swizzled_columns";
+}
+
 Value inlay::pointerOfDescriptor(Value descriptor) {
   while (auto sum = descriptor.getDefiningOp<arith::AddIOp>())
     descriptor = sum.getLhs();
   auto call = descriptor.getDefiningOp<cuda::CallOp>();
-  return call && call.getCallee() == "swizzled_tile" ? call.getInputs().front() : Value();
+  return call && describesOperand(call) ? call.getInputs().front() : Value();
 }
 
 std::string inlay::nameOfMemory(Value base) {

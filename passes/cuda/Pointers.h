@@ -16,6 +16,8 @@ std::optional<cuda::Provenance> provenanceOf(mlir::Operation *op, mlir::Value op
 /// The indices of all offsets between a pointer and its base, the last applied first.
 llvm::SmallVector<mlir::Value> indicesOf(mlir::Value pointer);
 
+/// Whether a call makes a matrix descriptor of wgmma from a pointer, which it does not read.
+bool describesOperand(cuda::CallOp call);
 /// The pointer that a matrix descriptor of wgmma was made from; null if that cannot be followed.
 mlir::Value pointerOfDescriptor(mlir::Value descriptor);
 

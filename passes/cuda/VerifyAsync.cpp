@@ -186,7 +186,7 @@ void Flow::call(cuda::CallOp op) {
   switch (what.kind) {
   case CallKind::Other:
     for (Value operand : op.getInputs())
-      if (isa<cuda::PtrType>(operand.getType()) && op.getCallee() != "swizzled_tile")
+      if (isa<cuda::PtrType>(operand.getType()) && !describesOperand(op))
         read(op, operand);
     break;
   case CallKind::Unknown:

@@ -148,8 +148,20 @@ static void verifyRing(AsyncKernel &kernel, const BarrierUses &uses, cuda::CallO
 // Products
 //===----------------------------------------------------------------------===//
 
+/// Whether stages are handed back at a barrier: if anybody waits there, those who fill them again.
+static bool isOfStages(const BarrierUses &uses) {
+  return uses.waits.empty() || llvm::any_of(uses.waits, [](cuda::CallOp wait) {
+           auto loop = wait->getParentOfType<scf::ForOp>();
+           return loop && loop->walk([](cuda::CallOp call) {
+                                return asyncCallOf(call).kind == CallKind::Copy ? WalkResult::interrupt()
+                                                                                : WalkResult::advance();
+                              })
+                              .wasInterrupted();
+         });
+}
+
 /// That a loop which hands stages back after products of wgmma waits for products in between.
-static void verifyRelease(AsyncKernel &kernel, scf::ForOp loop) {
+static void verifyRelease(AsyncKernel &kernel, scf::ForOp loop, llvm::function_ref<bool(cuda::CallOp)> handsBack) {
   bool hasCommitted = false;
   for (Operation &op : *loop.getBody())
     op.walk([&](cuda::CallOp call) {
@@ -158,7 +170,7 @@ static void verifyRelease(AsyncKernel &kernel, scf::ForOp loop) {
         hasCommitted = true;
       else if (kind == CallKind::WaitMultiply)
         hasCommitted = false;
-      else if (kind == CallKind::Arrive && hasCommitted)
+      else if (kind == CallKind::Arrive && hasCommitted && handsBack(call))
         kernel.report(call, llvm::Twine("hands back ") + nameOfMemory(baseOf(barrierOf(call))) +
                                 " with no wgmma_wait since the products that read its stages");
     });
@@ -215,5 +227,6 @@ void inlay::verifyBarriers(AsyncKernel &kernel) {
     for (cuda::CallOp copy : uses.copies)
       verifyRing(kernel, uses, copy);
   }
-  kernel.kernel.walk([&](scf::ForOp loop) { verifyRelease(kernel, loop); });
+  auto handsBack = [&](cuda::CallOp arrival) { return isOfStages(all[kernel.baseOf(barrierOf(arrival))]); };
+  kernel.kernel.walk([&](scf::ForOp loop) { verifyRelease(kernel, loop, handsBack); });
 }
