@@ -43,6 +43,7 @@ void AsyncState::meetWarp() {
 void AsyncState::meetBlock() {
   meetWarp();
   rewritten = rewrittenBySome;
+  multiplied.clear();
 }
 
 void AsyncState::meetCluster() {
@@ -51,6 +52,7 @@ void AsyncState::meetCluster() {
   readsOthers = writesOthers = false;
   writtenAlone.clear();
   writtenByOthers.clear();
+  readByOthers.clear();
 }
 
 void AsyncState::join(const AsyncState &other, bool isSplit) {
@@ -68,6 +70,7 @@ void AsyncState::join(const AsyncState &other, bool isSplit) {
   openProducts = common(openProducts, other.openProducts);
   productGroups = commonGroups(productGroups, other.productGroups);
   isFenced |= other.isFenced;
+  multiplied = common(multiplied, other.multiplied);
   // A side with a fence may be the one that wrote.
   unfenced = fences == other.fences ? all(unfenced, other.unfenced) : common(unfenced, other.unfenced);
   fences = std::max(fences, other.fences);
@@ -83,4 +86,5 @@ void AsyncState::join(const AsyncState &other, bool isSplit) {
   writesOthers |= other.writesOthers;
   writtenAlone = all(writtenAlone, other.writtenAlone);
   writtenByOthers = all(writtenByOthers, other.writtenByOthers);
+  readByOthers = all(readByOthers, other.readByOthers);
 }

@@ -37,6 +37,8 @@ struct AsyncState {
   Bases openProducts;
   std::vector<Bases> productGroups;
   bool isFenced = false;
+  /// Shared memory that products read since this warpgroup last met others.
+  Bases multiplied;
 
   /// Shared memory written ordinarily since the last proxy fence, and the fences so far.
   Bases unfenced;
@@ -51,7 +53,7 @@ struct AsyncState {
   /// Clusters: whether all blocks are known to have begun; own memory written, other blocks' memory read or written
   /// since the last meeting.
   bool hasMetCluster = false, readsOthers = false, writesOthers = false;
-  Bases writtenAlone, writtenByOthers;
+  Bases writtenAlone, writtenByOthers, readByOthers;
 
   bool operator==(const AsyncState &) const = default;
 

@@ -57,15 +57,15 @@ def VerifyAsyncPass : Pass<"cuda-verify-async", "::inlay::cuda::KernelOp"> {
       a buffer that this thread has read and no barrier shows that the others have; announcing a copy at a barrier that is
       not fenced after its initialisation.
     - **mbarriers**: use without initialisation, or before the threads have met after it; a barrier that is waited for and
-      nobody arrives at, or copies announce themselves at and nobody says how many bytes come, or nobody waits for; an
-      arrival count that no number of passes over the places where threads arrive adds up to; a constant number of bytes
+      nobody arrives at, or that copies announce themselves at and nobody waits for, or nobody says for this stage how
+      many bytes come; an arrival count that no number of passes over the places where threads arrive adds up to; a constant number of bytes
       that is not what the one bulk copy beside it brings; copies in loops that run more often than the ring has
       stages and wait for nobody.
-    - **wgmma**: products without `wgmma_fence` after their registers were used; using sums before `wgmma_commit` and a
+    - **wgmma**: overwriting what products of other warps may still read; products without `wgmma_fence` after their registers were used; using sums before `wgmma_commit` and a
       `wgmma_wait` that covers them; a loop that hands stages back without waiting for products; products that read
       shared memory written ordinarily with no `fence_async_proxy` since.
     - **clusters**: accesses to other blocks' memory before a meeting of the cluster, reading what was
-      written since the last, and ending after the last access without one.
+      written since the last, writing what others may still read, and ending after the last access without one.
     - calls of the headers for copies, barriers and wgmma that passes/cuda/AsyncCalls.cpp has no row for.
 
     What it does not prove: the arithmetic of stages and parities (only that the index of the wait is part of the

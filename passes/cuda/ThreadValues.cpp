@@ -5,12 +5,18 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "passes/cuda/Pointers.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 #include <map>
 
 using namespace mlir;
 using namespace inlay;
+
+static bool isReadonly(Value pointer) {
+  return cast<cuda::PtrType>(pointer.getType()).getSpace() == cuda::Space::Readonly &&
+         isa<BlockArgument>(baseOf(pointer));
+}
 
 bool inlay::dependsOnThread(Value value) {
   SmallVector<Value> next{value};
@@ -32,6 +38,9 @@ bool inlay::dependsOnThread(Value value) {
     if (auto special = dyn_cast<cuda::SpecialOp>(op)) {
       if (llvm::is_contained({cuda::Special::ThreadX, cuda::Special::Lane, cuda::Special::Warp}, special.getWhich()))
         return true;
+    } else if (auto load = dyn_cast<cuda::LoadOp>(op); load && isReadonly(load.getBase())) {
+      next.append(indicesOf(load.getBase()));
+      next.push_back(load.getIndex());
     } else if (isa<arith::ArithDialect>(op->getDialect())) {
       next.append(op->operand_begin(), op->operand_end());
     } else if (!isa<cuda::SizeOp>(op)) {

@@ -7,7 +7,7 @@
 
 namespace inlay {
 /// Whether a value may differ between the threads of a block: it comes from their number, lane or warp, or from
-/// something that is not followed (variables, loads, loops, calls).
+/// something that is not followed (variables, loads of what is written, results of loops, calls).
 bool dependsOnThread(mlir::Value value);
 
 /// A value for one thread: known, the same unknown for all threads of the block, or not followed.

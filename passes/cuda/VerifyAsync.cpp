@@ -224,6 +224,7 @@ void Flow::call(cuda::CallOp op) {
     state.waitedBySome.insert(base);
     // Whoever arrived there may have waited for more.
     state.meetWarp();
+    state.multiplied.clear();
     SmallVector<Value> indices = indicesOf(barrier);
     void *index = indices.empty() ? nullptr : indices.front().getAsOpaquePointer();
     std::erase_if(state.phases, [&](const auto &phase) { return phase == std::pair(base, index); });
@@ -260,6 +261,8 @@ void Flow::call(cuda::CallOp op) {
       kernel.report(op, llvm::Twine("reads ") + nameOf(memory) +
                             " of another block, written since the last cluster barrier");
     read(op, memory);
+    // The others read the same of this block.
+    state.readByOthers.insert(kernel.baseOf(memory));
     state.readsOthers = true;
     break;
   case CallKind::WriteOfBlock:
@@ -377,6 +380,12 @@ void Flow::write(Operation *op, Value pointer) {
                           " before cuda.depend, while launches before may still read or write it");
   if (type.getSpace() != cuda::Space::Shared)
     return;
+  if (state.multiplied.count(base))
+    kernel.report(op, llvm::Twine("writes over ") + nameOf(pointer) +
+                          ", which other warps' products may still read, with no barrier between");
+  if (state.readByOthers.count(base))
+    kernel.report(op, llvm::Twine("writes over ") + nameOf(pointer) +
+                          ", which other blocks may still read, with no cluster barrier between");
   auto filled = kernel.barriersOf.find(base);
   if (filled != kernel.barriersOf.end() && !state.rewritten.count(base)) {
     if (llvm::none_of(state.waited, [&](void *barrier) { return filled->second.count(barrier) > 0; }))
@@ -399,8 +408,10 @@ void Flow::multiply(cuda::CallOp op) {
   state.openProducts.insert(sums.getAsOpaquePointer());
   for (Value operand : op.getInputs().drop_front()) {
     Value pointer = operand.getType().isInteger(64) ? pointerOfDescriptor(operand) : Value();
-    if (pointer)
-      read(op, pointer, {}, /*byAsyncProxy=*/true);
+    if (!pointer)
+      continue;
+    read(op, pointer, {}, /*byAsyncProxy=*/true);
+    state.multiplied.insert(kernel.baseOf(pointer));
   }
 }
 

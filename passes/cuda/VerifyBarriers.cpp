@@ -82,6 +82,32 @@ static void verifyBytes(AsyncKernel &kernel, cuda::CallOp expect) {
                               llvm::Twine(*brought));
 }
 
+static bool areEqual(Value x, Value y) {
+  std::optional<int64_t> left = getConstantIntValue(x), right = getConstantIntValue(y);
+  return x == y || (left && right && *left == *right);
+}
+
+/// That somebody says how many bytes a copy brings: at the same index of its barriers, or in another loop over the same
+/// indices.
+static void verifyAnnouncement(AsyncKernel &kernel, const BarrierUses &uses, cuda::CallOp copy) {
+  SmallVector<Value> own = indicesOf(barrierOf(copy));
+  bool isAnnounced = llvm::any_of(uses.expects, [&](cuda::CallOp expect) {
+    SmallVector<Value> indices = indicesOf(barrierOf(expect));
+    if (own.empty() || indices.empty() || areEqual(own.front(), indices.front()))
+      return true;
+    auto loopOf = [](Value index) -> scf::ForOp {
+      auto argument = dyn_cast<BlockArgument>(index);
+      return argument ? dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp()) : scf::ForOp();
+    };
+    scf::ForOp loop = loopOf(own.front()), other = loopOf(indices.front());
+    return loop && other && areEqual(loop.getLowerBound(), other.getLowerBound()) &&
+           areEqual(loop.getUpperBound(), other.getUpperBound());
+  });
+  if (!isAnnounced)
+    kernel.report(copy, llvm::Twine("announces itself at ") + nameOfMemory(baseOf(barrierOf(copy))) +
+                            ", where no mbarrier_arrive_expect says how many bytes come to this stage");
+}
+
 //===----------------------------------------------------------------------===//
 // Rings
 //===----------------------------------------------------------------------===//
@@ -215,9 +241,8 @@ void inlay::verifyBarriers(AsyncKernel &kernel) {
       kernel.report(user, llvm::Twine("uses ") + name + ", where nobody arrives");
       continue;
     }
-    if (!uses.copies.empty() && uses.expects.empty())
-      kernel.report(uses.copies.front(), llvm::Twine("announces itself at ") + name +
-                                             ", where no mbarrier_arrive_expect says how many bytes come");
+    for (cuda::CallOp copy : uses.copies)
+      verifyAnnouncement(kernel, uses, copy);
     if (!uses.copies.empty() && uses.waits.empty())
       kernel.report(uses.copies.front(), llvm::Twine("announces itself at ") + name + ", where nobody waits");
     if (!uses.arrivals.empty())

@@ -673,6 +673,68 @@ cuda.kernel @left() attributes {threads = 128 : i64, cluster = 2 : i64} {
 
 // -----
 
+// The sums of one pass are read by the other block while this one writes the next.
+cuda.kernel @written_again() attributes {threads = 128 : i64, cluster = 2 : i64} {
+  %t = cuda.special thread_x
+  %one = arith.constant 1 : i32
+  %zero = arith.constant 0.0 : f32
+  %x = cuda.shared 0 : !cuda.ptr<f32, shared>
+  cuda.depend
+  cuda.store %zero, %x[%t] : f32, !cuda.ptr<f32, shared>, index
+  cuda.call "cluster_barrier" from "warp.h"() : () -> ()
+  %v = cuda.call "load_of_block" from "warp.h"(%x, %one) : (!cuda.ptr<f32, shared>, i32) -> f32
+  // expected-error @+1 {{cuda.store writes over the shared memory at 0, which other blocks may still read, with no cluster barrier between}}
+  cuda.store %v, %x[%t] : f32, !cuda.ptr<f32, shared>, index
+  cuda.call "cluster_barrier" from "warp.h"() : () -> ()
+}
+
+// -----
+
+cuda.kernel @multiplied() attributes {threads = 128 : i64} {
+  %c0 = arith.constant 0 : index
+  %half = arith.constant 0.0 : bf16
+  %on = arith.constant true
+  %tile = cuda.shared 0 : !cuda.ptr<bf16, shared>
+  %acc = cuda.local : !cuda.local<16xf32>
+  cuda.depend
+  %d = cuda.call "swizzled_tile" from "wgmma.h"(%tile) : (!cuda.ptr<bf16, shared>) -> i64
+  cuda.call "wgmma_fence" from "wgmma.h"() : () -> ()
+  cuda.call "wgmma_m64k16<bfloat16, 32>" from "wgmma.h"(%acc, %d, %d, %on) : (!cuda.local<16xf32>, i64, i64, i1) -> ()
+  cuda.call "wgmma_commit" from "wgmma.h"() : () -> ()
+  cuda.call "wgmma_wait<0>" from "wgmma.h"() : () -> ()
+  // expected-error @+1 {{cuda.store writes over the shared memory at 0, which other warps' products may still read, with no barrier between}}
+  cuda.store %half, %tile[%c0] : bf16, !cuda.ptr<bf16, shared>, index
+}
+
+// -----
+
+// A second stage that nobody announces.
+cuda.kernel @unannounced(%w: !cuda.ptr<i8, readonly>) attributes {threads = 32 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c2 = arith.constant 2 : index
+  %count = arith.constant 32 : i32
+  %bytes = arith.constant 64 : index
+  %ring = cuda.shared 0 : !cuda.ptr<i8, shared>
+  %full = cuda.shared 2048 : !cuda.ptr<i64, shared>
+  scf.for %i = %c0 to %c2 step %c1 {
+    %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
+    cuda.call "mbarrier_init" from "mbarrier.h"(%b, %count) : (!cuda.ptr<i64, shared>, i32) -> ()
+  }
+  cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+  cuda.sync_warp
+  %first = cuda.offset %full[%c0] : !cuda.ptr<i64, shared>, index
+  %second = cuda.offset %full[%c1] : !cuda.ptr<i64, shared>, index
+  cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%first, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
+  cuda.call "bulk_copy" from "bulk_copy.h"(%ring, %w, %bytes, %first) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+  // expected-error @+1 {{bulk_copy announces itself at the shared memory at 2048, where no mbarrier_arrive_expect says how many bytes come to this stage}}
+  cuda.call "bulk_copy" from "bulk_copy.h"(%ring, %w, %bytes, %second) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+  cuda.depend
+  cuda.call "mbarrier_wait" from "mbarrier.h"(%first, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
+}
+
+// -----
+
 cuda.kernel @unknown() attributes {threads = 128 : i64} {
   %x = cuda.shared 0 : !cuda.ptr<f32, shared>
   cuda.depend

@@ -92,8 +92,8 @@ cuda.kernel @copies(%x: !cuda.ptr<bf16, global> {cuda.provenance = #cuda.provena
   cuda.call "ldmatrix_x4" from "mma.h"(%a, %tile) : (!cuda.ptr<i32, local>, !cuda.ptr<bf16, shared>) -> ()
 }
 
-// Roles: one thread fetches what the others multiply, and what they release; another barrier tells that all are done
-// with the ring, where ordinary values go then.
+// Roles: one thread fetches what the others multiply and release. When those have met, ordinary values go where the
+// ring was.
 cuda.kernel @roles(%m: !cuda.opaque<"CUtensorMap"> {cuda.provenance = #cuda.provenance<activation>}) attributes {threads = 256 : i64} {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
@@ -129,6 +129,7 @@ cuda.kernel @roles(%m: !cuda.opaque<"CUtensorMap"> {cuda.provenance = #cuda.prov
       cuda.call "mbarrier_arrive" from "mbarrier.h"(%empty) : (!cuda.ptr<i64, shared>) -> ()
     }
     %v = cuda.get %acc[%c0] : !cuda.local<16xf32> -> f32
+    cuda.barrier 1 threads 128
     cuda.store %zero, %ring[%t] : bf16, !cuda.ptr<bf16, shared>, index
   } else {
     %fetches = arith.cmpi eq, %t, %c128 : index

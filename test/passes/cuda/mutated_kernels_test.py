@@ -1,0 +1,104 @@
+"""Takes something away from every kernel of a real model that it has to wait for, and sees that cuda-verify-async refuses what is left.
+
+    mutated_kernels_test.py BIN MODEL FOLDER
+
+BIN holds compile-model, inlay-translate and inlay-opt, FOLDER gets what they write. Each mutant is one kernel without one op.
+"""
+
+import collections
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+# What is deleted: an op of the cuda dialect, or a call. Every such mutant must be refused.
+ALWAYS = {
+    "cp_async_commit": r'cuda\.call "cp_async_commit"',
+    "cp_async_wait": r'cuda\.call "cp_async_wait<',
+    "cluster_wait": r'cuda\.call "cluster_wait"',
+    "fence_mbarrier_init": r'cuda\.call "fence_mbarrier_init"',
+    "mbarrier_arrive_expect": r'cuda\.call "mbarrier_arrive_expect"',
+    "mbarrier_init": r'cuda\.call "mbarrier_init"',
+    "mbarrier_wait": r'cuda\.call "mbarrier_wait"',
+    "wgmma_commit": r'cuda\.call "wgmma_commit"',
+    "wgmma_fence": r'cuda\.call "wgmma_fence"',
+    "wgmma_wait": r'cuda\.call "wgmma_wait<',
+}
+# Of these some are not needed where another follows, so that all of a kernel's are deleted together.
+TOGETHER = {
+    "depend": r"cuda\.depend",
+    "cluster_barrier": r'cuda\.call "cluster_barrier"',
+}
+OLDER = " {cuda.provenance = #cuda.provenance<older_kv>}"
+
+
+def kernels_of(text):
+    """The kernels of a printed module, each as its lines; the first holds its name."""
+    kernels, current = [], None
+    for line in text.splitlines():
+        if line.startswith("  cuda.kernel @"):
+            current = []
+            kernels.append(current)
+        if current is not None:
+            current.append(line)
+        if line == "  }":
+            current = None
+    return kernels
+
+
+def mutants_of(kernel):
+    """(kind, lines) of each mutant."""
+    for kind, pattern in ALWAYS.items():
+        for i, line in enumerate(kernel):
+            if re.match(r"\s*" + pattern, line):
+                yield kind, kernel[:i] + kernel[i + 1 :]
+    for kind, pattern in TOGETHER.items():
+        rest = [line for line in kernel if not re.match(r"\s*" + pattern, line)]
+        if len(rest) < len(kernel):
+            yield kind, rest
+    for i, line in enumerate(kernel):
+        if OLDER in line and "tma_load" in line:
+            yield "older_kv", kernel[:i] + [line.replace(OLDER, "")] + kernel[i + 1 :]
+
+
+def main():
+    tools, model, folder = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def run(tool, *arguments):
+        return subprocess.run([tools / tool, *map(str, arguments)], capture_output=True, text=True)
+
+    programs = run("compile-model", model, "--target", "sm_90a", "--dummy-weights", "--max-num-seqs", 64, "--emit=tile", "-q")
+    assert programs.returncode == 0, programs.stderr
+    (folder / "tile.mlir").write_text(programs.stdout)
+    lowered = run("inlay-translate", "--tile-to-cuda", f"--saved-ir={folder / 'cuda.mlir'}", folder / "tile.mlir", "-o", "/dev/null")
+    assert lowered.returncode == 0, lowered.stderr[-2000:]
+
+    text = (folder / "cuda.mlir").read_text()
+    kinds, lines = {}, [line for line in text.splitlines() if line.startswith(("#", "!"))] + ["module {"]
+    for kernel in kernels_of(text):
+        name = re.match(r"  cuda\.kernel @(\w+)", kernel[0]).group(1)
+        lines += kernel  # as it is: must not be refused
+        for number, (kind, mutant) in enumerate(mutants_of(kernel)):
+            mutant_name = f"{name}_without_{kind}_{number}"
+            kinds[mutant_name] = kind
+            lines += [mutant[0].replace(f"@{name}(", f"@{mutant_name}(", 1), *mutant[1:]]
+    (folder / "mutants.mlir").write_text("\n".join(lines + ["}", ""]))
+
+    verified = run("inlay-opt", "--pass-pipeline=builtin.module(cuda.kernel(cuda-verify-async))", folder / "mutants.mlir", "-o", "/dev/null")
+    refused = set(re.findall(r"error: (\w+)", verified.stderr))
+    wrong = sorted(refused - kinds.keys())
+    accepted = sorted(kinds.keys() - refused)
+    counts = collections.Counter(kinds.values())
+    for kind in sorted(counts):
+        left = sum(kinds[name] == kind for name in accepted)
+        print(f"{kind}: {counts[kind] - left} of {counts[kind]} refused")
+    # Which kernels use cp.async is for the generic lowering to choose.
+    missing = (ALWAYS.keys() | TOGETHER.keys() | {"older_kv"}) - counts.keys() - {"cp_async_commit", "cp_async_wait"}
+    assert not missing, f"no kernel of {model} has {', '.join(sorted(missing))}"
+    assert not wrong, f"refused as they are: {wrong}\n{verified.stderr[:2000]}"
+    assert not accepted, f"accepted: {accepted}"
+
+
+if __name__ == "__main__":
+    main()
