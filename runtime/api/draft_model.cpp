@@ -7,42 +7,69 @@
 
 namespace inlay {
 
-absl::StatusOr<std::unique_ptr<DraftModel>> DraftModel::Load(const std::string &bundle, const EngineOptions &options,
-                                                             const DeviceWrapper &wrap) {
-  absl::StatusOr<MemoryPlan> target = LoadedModel::Plan(bundle, options);
-  if (!target.ok())
-    return target.status();
+namespace {
+
+// What the draft shares of the engine's options; limits are its own bundle's.
+EngineOptions DraftOptions(const EngineOptions &options) {
   EngineOptions own = options;
   own.max_model_len = own.max_num_seqs = own.max_num_batched_tokens = 0;
   own.num_speculative_tokens = 0;
+  own.kv_cache_bytes = 0;
   own.deterministic = false;
-  absl::StatusOr<MemoryPlan> plan = LoadedModel::Plan(options.speculative_model, own);
-  if (!plan.ok())
-    return plan.status();
-  // Both have room for as many tokens. Where pages take all memory, the two share it.
-  double tokens = static_cast<double>(target->kv_cache_tokens);
-  auto token_bytes = [](const MemoryPlan &memory) {
-    return static_cast<double>(memory.bytes_per_page) / memory.page_size;
-  };
-  if (target->target != "cpu" && options.kv_cache_bytes == 0)
-    tokens *= token_bytes(*target) / (token_bytes(*target) + token_bytes(*plan));
-  own.kv_cache_bytes = std::max(plan->bytes_per_page, static_cast<uint64_t>(tokens * token_bytes(*plan)));
-  absl::StatusOr<std::unique_ptr<LoadedModel>> model = LoadedModel::Load(options.speculative_model, own, wrap);
-  if (!model.ok())
-    return model.status();
-  std::unique_ptr<DraftModel> draft(new DraftModel(*std::move(model), own));
-  if (absl::Status status = draft->runner_.Prepare(/*host_pages=*/0); !status.ok())
-    return status;
-  return draft;
+  return own;
 }
 
-absl::Status DraftModel::CheckFits(const LoadedModel &target) const {
-  uint32_t found = model_->model().vocab_size(), expected = target.model().vocab_size();
+} // namespace
+
+absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineOptions &options,
+                                        const DeviceWrapper &wrap) {
+  OpenedModels models;
+  auto open = [&](const std::string &path, std::unique_ptr<LoadedModel> &model) {
+    absl::StatusOr<std::unique_ptr<LoadedModel>> opened = LoadedModel::Open(path, options, wrap);
+    if (opened.ok())
+      model = *std::move(opened);
+    return opened.status();
+  };
+  if (options.speculative_model.empty()) {
+    if (absl::Status status = open(bundle, models.target); !status.ok())
+      return status;
+    if (absl::Status status = models.target->PlanMemory(options); !status.ok())
+      return status;
+    return models;
+  }
+  if (absl::Status status = open(options.speculative_model, models.draft); !status.ok())
+    return status;
+  if (absl::Status status = open(bundle, models.target); !status.ok())
+    return status;
+  uint32_t found = models.draft->model().vocab_size(), expected = models.target->model().vocab_size();
   if (found != expected)
     return absl::InvalidArgumentError(
         fmt::format("--speculative-model {}: has {} token ids, the model has {}; take one of the same tokenizer",
-                    model_->path(), found, expected));
-  return absl::OkStatus();
+                    options.speculative_model, found, expected));
+  // What the draft needs beside pages is known without the target, its pages are known when the target's are.
+  EngineOptions own = DraftOptions(options);
+  if (absl::Status status = models.draft->PlanMemory(own); !status.ok())
+    return status;
+  const MemoryPlan &draft = models.draft->memory();
+  if (absl::Status status = models.target->PlanMemory(options, &draft); !status.ok())
+    return status;
+  const MemoryPlan &target = models.target->memory();
+  own.kv_cache_bytes = target.draft_bytes - draft.weights_bytes - draft.workspace_bytes - draft.buffers_bytes;
+  // Its steps delay those of the target: they are no larger.
+  own.max_num_batched_tokens = std::min(draft.max_num_batched_tokens, target.max_num_batched_tokens);
+  if (absl::Status status = models.draft->PlanMemory(own); !status.ok())
+    return status;
+  return models;
+}
+
+absl::StatusOr<std::unique_ptr<DraftModel>> DraftModel::Load(std::unique_ptr<LoadedModel> model,
+                                                             const EngineOptions &options) {
+  if (absl::Status status = model->Load(); !status.ok())
+    return status;
+  std::unique_ptr<DraftModel> draft(new DraftModel(std::move(model), DraftOptions(options)));
+  if (absl::Status status = draft->runner_.Prepare(/*host_pages=*/0); !status.ok())
+    return status;
+  return draft;
 }
 
 void DraftModel::Forget(const Sequence *sequence) {
@@ -90,6 +117,8 @@ bool DraftModel::TakePages(Draft &draft, int32_t positions) {
 
 void DraftModel::Propose(std::span<const DraftWish> wishes, int32_t rows) {
   ++calls_;
+  // The larger model waits meanwhile: of prompts, a call computes as much as one step takes.
+  int32_t behind = model_->memory().max_num_batched_tokens;
   std::vector<std::pair<Draft *, Sequence *>> asked;
   for (const DraftWish &wish : wishes) {
     Sequence &target = *wish.sequence;
@@ -109,8 +138,16 @@ void DraftModel::Propose(std::span<const DraftWish> wishes, int32_t rows) {
     // The last guess is not computed.
     if (!TakePages(draft, length + most - 1))
       continue;
-    draft.wanted = static_cast<size_t>(length + most);
-    rows -= most;
+    int32_t left = length - draft.sequence.computed;
+    if (behind == 0 && left > 0)
+      continue;
+    draft.end = draft.sequence.computed + std::min(left, behind);
+    behind -= draft.end - draft.sequence.computed;
+    draft.wanted = static_cast<size_t>(length);
+    if (draft.end == length) {
+      draft.wanted += static_cast<size_t>(most);
+      rows -= most;
+    }
     asked.emplace_back(&draft, &target);
   }
   std::vector<Draft *> drafts;
@@ -137,7 +174,8 @@ absl::Status DraftModel::Run(std::vector<Draft *> drafts) {
       Sequence &sequence = draft->sequence;
       if (budget == 0 || static_cast<int32_t>(plan.rows.size()) == memory.max_num_seqs)
         break;
-      int32_t count = std::min(sequence.length() - sequence.computed, budget);
+      bool guesses = draft->wanted > draft->known;
+      int32_t count = std::min((guesses ? sequence.length() : draft->end) - sequence.computed, budget);
       plan.rows.push_back({&sequence, sequence.computed, count});
       budget -= count;
     }
@@ -154,7 +192,9 @@ absl::Status DraftModel::Run(std::vector<Draft *> drafts) {
       if (step->wants_token[i])
         sequence.tokens.push_back(result->tokens[row++]);
     }
-    std::erase_if(drafts, [](const Draft *draft) { return draft->sequence.tokens.size() >= draft->wanted; });
+    std::erase_if(drafts, [](const Draft *draft) {
+      return draft->sequence.tokens.size() >= draft->wanted && draft->sequence.computed >= draft->end;
+    });
   }
   return absl::OkStatus();
 }

@@ -13,13 +13,19 @@
 
 namespace inlay {
 
+// The bundles of an engine, opened; they have planned how they share the memory of one device.
+struct OpenedModels {
+  std::unique_ptr<LoadedModel> target;
+  std::unique_ptr<LoadedModel> draft; // of --speculative-model, or none
+};
+absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineOptions &options,
+                                        const DeviceWrapper &wrap);
+
 class DraftModel : public Drafter {
 public:
-  // For the model in `bundle`, loaded before it: its pages get what is left.
-  static absl::StatusOr<std::unique_ptr<DraftModel>> Load(const std::string &bundle, const EngineOptions &options,
-                                                          const DeviceWrapper &wrap);
-  // Are the ids of the two models those of one vocabulary?
-  absl::Status CheckFits(const LoadedModel &target) const;
+  // Loads a model of OpenModels().
+  static absl::StatusOr<std::unique_ptr<DraftModel>> Load(std::unique_ptr<LoadedModel> model,
+                                                          const EngineOptions &options);
 
   void Propose(std::span<const DraftWish> wishes, int32_t rows) override;
   void Forget(const Sequence *sequence) override;
@@ -30,6 +36,7 @@ private:
     Sequence sequence; // tokens known, then guessed
     size_t known = 0;  // of them, when it was asked last
     size_t wanted = 0; // tokens altogether
+    int32_t end = 0;   // positions to compute at the least
     int64_t asked = 0; // the last call of Propose() for it
   };
 

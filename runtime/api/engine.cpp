@@ -72,21 +72,20 @@ absl::Status EngineImpl::Start(const std::string &path, const EngineOptions &opt
   if (absl::Status status = CheckOptions(options); !status.ok())
     return status;
   options_ = options;
+  absl::StatusOr<OpenedModels> models = OpenModels(path, options, wrap);
+  if (!models.ok())
+    return models.status();
   std::unique_ptr<DraftModel> draft_model;
-  if (!options.speculative_model.empty()) {
-    absl::StatusOr<std::unique_ptr<DraftModel>> loaded = DraftModel::Load(path, options, wrap);
+  if (models->draft) {
+    absl::StatusOr<std::unique_ptr<DraftModel>> loaded = DraftModel::Load(std::move(models->draft), options);
     if (!loaded.ok())
       return loaded.status();
     draft_model = *std::move(loaded);
   }
-  absl::StatusOr<std::unique_ptr<LoadedModel>> model = LoadedModel::Load(path, options, wrap);
-  if (!model.ok())
-    return model.status();
-  model_ = model->get();
-  if (draft_model)
-    if (absl::Status status = draft_model->CheckFits(*model_); !status.ok())
-      return status;
-  loop_ = std::make_shared<EngineLoop>(*std::move(model), std::move(draft_model), options, checks_invariants);
+  if (absl::Status status = models->target->Load(); !status.ok())
+    return status;
+  model_ = models->target.get();
+  loop_ = std::make_shared<EngineLoop>(std::move(models->target), std::move(draft_model), options, checks_invariants);
   if (absl::Status status = loop_->Prepare(); !status.ok())
     return status;
   load_seconds_ = Seconds(Clock::now() - start_);
@@ -220,7 +219,10 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const std::string &bundle, 
 absl::StatusOr<MemoryPlan> Engine::Plan(const std::string &bundle, const EngineOptions &options) {
   if (absl::Status status = CheckOptions(options); !status.ok())
     return status;
-  return LoadedModel::Plan(bundle, options);
+  absl::StatusOr<OpenedModels> models = OpenModels(bundle, options, nullptr);
+  if (!models.ok())
+    return models.status();
+  return models->target->memory();
 }
 
 } // namespace inlay

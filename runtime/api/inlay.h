@@ -180,6 +180,7 @@ struct MemoryPlan {
   uint64_t weights_bytes = 0;
   uint64_t workspace_bytes = 0; // activations
   uint64_t buffers_bytes = 0;   // metadata of steps, logits, tokens
+  uint64_t draft_bytes = 0;     // all that a speculative model takes, its KV pages too
   uint64_t kv_cache_bytes = 0;
   uint64_t bytes_per_page = 0;
   int32_t page_size = 0; // tokens

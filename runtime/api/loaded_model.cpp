@@ -89,7 +89,7 @@ uint64_t LogitsBytes(const plan::Model &model) {
 uint64_t TokensBytes(const plan::Model &model) { return uint64_t{model.max_num_seqs()} * sizeof(int32_t); }
 
 absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Target &target, const Device &device,
-                                      const EngineOptions &options) {
+                                      const EngineOptions &options, const MemoryPlan *draft) {
   auto lowered = [](std::string_view flag, int32_t wanted, uint32_t bound) -> absl::StatusOr<int32_t> {
     if (wanted < 0 || wanted > static_cast<int64_t>(bound))
       return absl::InvalidArgumentError(fmt::format(
@@ -122,17 +122,21 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   MetadataLayout layout(CapacityOf(model));
   memory.buffers_bytes =
       kStepsOnTheWay * (layout.bytes + TokensBytes(model)) + layout.penalty_bytes + LogitsBytes(model);
-  uint64_t fixed = memory.weights_bytes + memory.workspace_bytes + memory.buffers_bytes;
+  if (draft)
+    memory.draft_bytes = draft->weights_bytes + draft->workspace_bytes + draft->buffers_bytes;
+  uint64_t fixed = memory.weights_bytes + memory.workspace_bytes + memory.buffers_bytes + memory.draft_bytes;
   constexpr double kMiB = 1 << 20;
   auto mib = [](uint64_t bytes) { return static_cast<double>(bytes) / kMiB; };
   if (fixed > memory.usable_bytes)
     return absl::ResourceExhaustedError(fmt::format(
-        "weights ({:.1f} MiB), activations ({:.1f}) and step buffers ({:.1f}) need {:.1f} MiB, {:.1f} of the {:.1f} "
+        "weights ({:.1f} MiB), activations ({:.1f}){} step buffers ({:.1f}){} need {:.1f} MiB, {:.1f} of the {:.1f} "
         "MiB "
-        "that are free on {} may be used; raise --gpu-memory-utilization, free some memory, or compile with a lower "
+        "that are free on {} may be used; raise --gpu-memory-utilization, free some memory, {}or compile with a lower "
         "--max-num-batched-tokens or --max-num-seqs",
-        mib(memory.weights_bytes), mib(memory.workspace_bytes), mib(memory.buffers_bytes), mib(fixed),
-        mib(memory.usable_bytes), mib(memory.free_bytes), memory.device));
+        mib(memory.weights_bytes), mib(memory.workspace_bytes), draft ? "," : " and", mib(memory.buffers_bytes),
+        draft ? fmt::format(" and the draft model ({:.1f})", mib(memory.draft_bytes)) : "", mib(fixed),
+        mib(memory.usable_bytes), mib(memory.free_bytes), memory.device,
+        draft ? "leave out --speculative-model, " : ""));
   uint64_t left = memory.usable_bytes - fixed;
 
   // What is left is for the KV pages, up to what all sequences at full length can use.
@@ -146,6 +150,14 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   } else if (budget == 0) {
     budget = left;
     limit = "--gpu-memory-utilization";
+  }
+  // A page of the draft's for each of ours, by tokens.
+  double draft_share = 0;
+  if (draft)
+    draft_share = static_cast<double>(draft->bytes_per_page) / draft->page_size * memory.page_size;
+  if (draft && options.kv_cache_bytes == 0) {
+    auto page = static_cast<double>(memory.bytes_per_page);
+    budget = static_cast<uint64_t>(static_cast<double>(budget) * page / (page + draft_share));
   }
   uint64_t full_length = static_cast<uint64_t>((*length + memory.page_size - 1) / memory.page_size);
   uint64_t needed = full_length * static_cast<uint64_t>(memory.max_num_seqs);
@@ -163,44 +175,59 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   memory.kv_cache_bytes = pages * memory.bytes_per_page;
   memory.kv_cache_tokens = static_cast<int64_t>(pages * model.page_size());
   memory.full_length_sequences = static_cast<int64_t>(pages / full_length);
-  memory.explanation = fmt::format(
-      "{}: {:.0f} MiB free, {:.0f} usable; weights {:.1f}, activations {:.1f}, step buffers {:.1f} MiB; {} pages of {} "
-      "tokens ({:.1f} MiB), limited by {}: {} tokens, {} sequences of {}",
-      memory.device, static_cast<double>(memory.free_bytes) / kMiB, static_cast<double>(memory.usable_bytes) / kMiB,
-      static_cast<double>(memory.weights_bytes) / kMiB, static_cast<double>(memory.workspace_bytes) / kMiB,
-      static_cast<double>(memory.buffers_bytes) / kMiB, pages, memory.page_size,
-      static_cast<double>(memory.kv_cache_bytes) / kMiB, limit, memory.kv_cache_tokens, memory.full_length_sequences,
-      memory.max_model_len);
+  if (draft)
+    memory.draft_bytes +=
+        std::max(draft->bytes_per_page, static_cast<uint64_t>(draft_share * static_cast<double>(pages)));
+  memory.explanation =
+      fmt::format("{}: {:.0f} MiB free, {:.0f} usable; weights {:.1f}, activations {:.1f}, step buffers {:.1f} MiB{}; "
+                  "{} pages of {} "
+                  "tokens ({:.1f} MiB), limited by {}: {} tokens, {} sequences of {}",
+                  memory.device, static_cast<double>(memory.free_bytes) / kMiB,
+                  static_cast<double>(memory.usable_bytes) / kMiB, static_cast<double>(memory.weights_bytes) / kMiB,
+                  static_cast<double>(memory.workspace_bytes) / kMiB, static_cast<double>(memory.buffers_bytes) / kMiB,
+                  draft ? fmt::format(", draft model {:.1f} MiB", mib(memory.draft_bytes)) : "", pages,
+                  memory.page_size, static_cast<double>(memory.kv_cache_bytes) / kMiB, limit, memory.kv_cache_tokens,
+                  memory.full_length_sequences, memory.max_model_len);
   return memory;
 }
 
 } // namespace
 
-absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(const std::string &path, const EngineOptions &options,
+absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Open(const std::string &path, const EngineOptions &options,
                                                                const DeviceWrapper &wrap) {
   std::unique_ptr<LoadedModel> model(new LoadedModel);
-  if (absl::Status status = model->Open(path, options, wrap); !status.ok())
-    return status;
-  absl::StatusOr<TextParts> text = LoadTextParts(*model->bundle_);
-  if (!text.ok())
-    return text.status();
-  model->text_ = *std::move(text);
-  if (absl::Status status = model->device_->LoadKernels(*model->bundle_, *model->target_); !status.ok())
-    return status;
-  if (absl::Status status = model->Allocate(); !status.ok())
-    return status;
-  if (absl::Status status = model->LoadWeights(); !status.ok())
-    return status;
-  if (absl::Status status = model->PrepareEntries(); !status.ok())
-    return status;
+  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(path);
+  if (!bundle.ok())
+    return bundle.status();
+  model->bundle_ = *std::move(bundle);
+  absl::StatusOr<OpenedTarget> opened = OpenTarget(*model->bundle_, options);
+  if (!opened.ok())
+    return opened.status();
+  model->target_ = opened->target;
+  model->device_ = wrap ? wrap(std::move(opened->device)) : std::move(opened->device);
   return model;
 }
 
-absl::StatusOr<MemoryPlan> LoadedModel::Plan(const std::string &path, const EngineOptions &options) {
-  LoadedModel model;
-  if (absl::Status status = model.Open(path, options, nullptr); !status.ok())
+absl::Status LoadedModel::PlanMemory(const EngineOptions &options, const MemoryPlan *draft) {
+  absl::StatusOr<MemoryPlan> memory = inlay::PlanMemory(model(), *target_, *device_, options, draft);
+  if (!memory.ok())
+    return memory.status();
+  memory_ = *std::move(memory);
+  return absl::OkStatus();
+}
+
+absl::Status LoadedModel::Load() {
+  absl::StatusOr<TextParts> text = LoadTextParts(*bundle_);
+  if (!text.ok())
+    return text.status();
+  text_ = *std::move(text);
+  if (absl::Status status = device_->LoadKernels(*bundle_, *target_); !status.ok())
     return status;
-  return model.memory_;
+  if (absl::Status status = Allocate(); !status.ok())
+    return status;
+  if (absl::Status status = LoadWeights(); !status.ok())
+    return status;
+  return PrepareEntries();
 }
 
 LoadedModel::~LoadedModel() {
@@ -208,23 +235,6 @@ LoadedModel::~LoadedModel() {
     device_->Free(memory);
   for (void *memory : allocated_on_host_)
     device_->FreeHost(memory);
-}
-
-absl::Status LoadedModel::Open(const std::string &path, const EngineOptions &options, const DeviceWrapper &wrap) {
-  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(path);
-  if (!bundle.ok())
-    return bundle.status();
-  bundle_ = *std::move(bundle);
-  absl::StatusOr<OpenedTarget> opened = OpenTarget(*bundle_, options);
-  if (!opened.ok())
-    return opened.status();
-  target_ = opened->target;
-  device_ = wrap ? wrap(std::move(opened->device)) : std::move(opened->device);
-  absl::StatusOr<MemoryPlan> memory = PlanMemory(model(), *target_, *device_, options);
-  if (!memory.ok())
-    return memory.status();
-  memory_ = *std::move(memory);
-  return absl::OkStatus();
 }
 
 absl::Status LoadedModel::Allocate() {

@@ -48,10 +48,14 @@ struct TextParts {
 
 class LoadedModel {
 public:
-  static absl::StatusOr<std::unique_ptr<LoadedModel>> Load(const std::string &path, const EngineOptions &options,
+  // Opens the bundle and the device, and verifies that they fit. Nothing is allocated on the device.
+  static absl::StatusOr<std::unique_ptr<LoadedModel>> Open(const std::string &path, const EngineOptions &options,
                                                            const DeviceWrapper &wrap);
-  // The memory that Load() would take.
-  static absl::StatusOr<MemoryPlan> Plan(const std::string &path, const EngineOptions &options);
+  // The memory that Load() will take: memory(). A draft model on the same device, planned before, has its weights and
+  // buffers first; where pages take all that is left, both have room for as many tokens.
+  absl::Status PlanMemory(const EngineOptions &options, const MemoryPlan *draft = nullptr);
+  // Brings all to the device.
+  absl::Status Load();
   ~LoadedModel();
 
   const plan::Model &model() const { return *bundle_->plan().model(); }
@@ -74,7 +78,6 @@ public:
 
 private:
   LoadedModel() = default;
-  absl::Status Open(const std::string &path, const EngineOptions &options, const DeviceWrapper &wrap);
   absl::Status Allocate();
   absl::Status AllocateStepBuffers();
   void *AddressOf(const plan::Argument &argument, const StepBuffers &buffers) const;

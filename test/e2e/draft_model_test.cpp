@@ -144,6 +144,56 @@ TEST(DraftModel, OneThatDoesNotAnswerIsNoticed) {
   answers.set_value();
 }
 
+TEST(DraftModel, APlanCountsItsMemory) {
+  EngineOptions options = Drafting(2);
+  options.target = "cpu";
+  EngineOptions plain = options;
+  plain.speculative_model.clear();
+  plain.num_speculative_tokens = 0;
+  absl::StatusOr<MemoryPlan> alone = Engine::Plan(INLAY_TEST_BUNDLE, plain),
+                             both = Engine::Plan(INLAY_TEST_BUNDLE, options);
+  ASSERT_TRUE(alone.ok() && both.ok()) << alone.status() << both.status();
+  EXPECT_EQ(alone->draft_bytes, 0u);
+  // The model is its own draft: all that it needs is needed twice, and pages for as many tokens.
+  EXPECT_EQ(both->kv_cache_tokens, alone->kv_cache_tokens);
+  EXPECT_EQ(both->draft_bytes,
+            alone->weights_bytes + alone->workspace_bytes + alone->buffers_bytes + alone->kv_cache_bytes);
+  EXPECT_THAT(both->explanation, HasSubstr("draft model"));
+  EXPECT_EQ(both->total_pages, Load(options)->Stats().total_pages);
+  // Memory for one of them, and half of the other.
+  options.gpu_memory_utilization =
+      1.5 * static_cast<double>(alone->weights_bytes + alone->workspace_bytes + alone->buffers_bytes) /
+      static_cast<double>(alone->free_bytes);
+  EXPECT_THAT(std::string(Engine::Plan(INLAY_TEST_BUNDLE, options).status().message()),
+              HasSubstr("leave out --speculative-model"));
+}
+
+TEST(DraftModel, PromptsDelayAStepByOneOfTheDraftsAtMost) {
+  // Rows that the draft computed since the larger model's last step.
+  struct {
+    int64_t rows = 0, most = 0;
+  } draft;
+  Faults of_draft, of_target;
+  of_draft.run = [&](int64_t, const StepSizes &sizes) {
+    draft.rows += sizes[plan::Extent_Tokens];
+    draft.most = std::max(draft.most, draft.rows);
+    return false;
+  };
+  of_target.run = [&](int64_t, const StepSizes &) {
+    draft.rows = 0;
+    return false;
+  };
+  EngineOptions options = Drafting(2);
+  options.max_num_batched_tokens = 40;
+  std::unique_ptr<Engine> engine = Load(options, [&, opened = 0](std::unique_ptr<Device> real) mutable {
+    return std::make_unique<FaultyDevice>(std::move(real), opened++ == 0 ? of_draft : of_target);
+  });
+  ExpectEqual(AllAtOnce(*engine, Greedy(40)), AllAtOnce(*Load(), Greedy(40)));
+  // 40 of prompts, and one guess more for each of five sequences.
+  EXPECT_LE(draft.most, 40 + 5);
+  EXPECT_GT(engine->Stats().accepted_draft_tokens, 0);
+}
+
 TEST(DraftModel, NeedsANumberOfTokens) {
   EngineOptions options = Drafting(0);
   EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_BUNDLE, options).status().message()),
