@@ -29,7 +29,8 @@ Examples:
   bench-model serve --port 8000 --num-prompts 256 --random-input-len 1024 --random-output-len 128
   bench-model serve --request-rate 1,2,4,8,inf --goodput ttft:500 --goodput tpot:50      a sweep, Poisson arrivals
   bench-model serve --max-concurrency 1,8,64 --json --result-filename sweep.json
-  bench-model serve --dataset-name prefix_repetition --random-prefix-len 2048 --num-prefixes 4
+  bench-model serve --dataset-name prefix_repetition --random-prefix-len 2048 --num-prefixes 4 --max-concurrency 1
+      what reuse is worth: TTFT beside that of a serve-model with --no-enable-prefix-caching
 The key is taken from OPENAI_API_KEY, as vLLM does it.)";
 
 constexpr const char *kThroughputHelp =

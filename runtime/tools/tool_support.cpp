@@ -65,6 +65,18 @@ void AddEngineFlags(CLI::App &app, EngineOptions &options) {
   app.add_option("--max-num-batched-tokens", options.max_num_batched_tokens, "Rows of a step, up to the bundle's bound")
       ->group(kGroup);
   app.add_flag("--enforce-eager", options.enforce_eager, "No CUDA graphs")->group(kGroup);
+  app.add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", options.enable_prefix_caching,
+               "Use the keys and values of prompts that began in the same way (default: yes)")
+      ->group(kGroup);
+  app.add_flag_callback(
+         "--no-async-scheduling", [&options] { options.async_scheduling = false; },
+         "Wait for a step's tokens before the next one is planned (default on the cpu and with guesses)")
+      ->group(kGroup);
+  app.add_option("--scheduling-policy", options.scheduling_policy,
+                 "fcfs: who came first runs first; priority: a request's `priority` counts, the lowest first")
+      ->check(CLI::IsMember({"fcfs", "priority"}))
+      ->capture_default_str()
+      ->group(kGroup);
   app.add_option("--preemption-mode", options.preemption_mode,
                  "recompute, or swap: pages of preempted sequences go to the host's memory and back")
       ->check(CLI::IsMember({"recompute", "swap"}))

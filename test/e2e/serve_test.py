@@ -168,6 +168,22 @@ def bench(t: tools.Tools, bundle: pathlib.Path, server: serve_support.Server) ->
                 refused)
 
 
+def prefix_reuse(t: tools.Tools, bundle: pathlib.Path) -> None:
+    """Prompts that begin alike have their first token at least five times sooner than without reuse."""
+    times = {}
+    for flag in ("--enable-prefix-caching", "--no-enable-prefix-caching"):
+        with serve_support.serving(t.binaries, bundle, flag) as server:
+            result = json.loads(t.checked("bench-model", "serve", "--port", server.port, "--dataset-name",
+                                          "prefix_repetition", "--random-prefix-len", 960, "--random-input-len", 16,
+                                          "--random-output-len", 4, "--num-prefixes", 2, "--num-prompts", 16,
+                                          "--num-warmups", 2, "--max-concurrency", 1, "--json"))
+            times[flag] = result["median_ttft_ms"]
+            hits = server.metric("prefix_cache_hits_total")
+            expect_that(f"tokens found with {flag}", (hits >= 13 * 960) == (flag == "--enable-prefix-caching"), hits)
+    on, off = times.values()
+    expect_that("reuse makes the first token come sooner", off > 5 * on, times)
+
+
 def keys(t: tools.Tools, bundle: pathlib.Path) -> None:
     with serve_support.serving(t.binaries, bundle, "--max-waiting", 0, "--max-num-seqs", 1, key="secret") as server:
         expect("with the key", server.get("/v1/models")[0], 200)
@@ -250,6 +266,7 @@ def test(t: tools.Tools, bundle: pathlib.Path) -> None:
             thread.join()
         taken = t.run("serve-model", bundle, "--port", server.port)
         expect_that("a port that is taken", taken.returncode == 1 and "choose another" in taken.stderr, taken)
+    prefix_reuse(t, bundle)
     keys(t, bundle)
     tls(t, bundle)
     drain(t, bundle)
