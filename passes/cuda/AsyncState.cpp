@@ -40,10 +40,16 @@ void AsyncState::meetWarp() {
   initialisedByOthers.clear();
 }
 
+void AsyncState::meetGroup() {
+  multiplied.clear();
+  staged.clear();
+  arrived.clear();
+}
+
 void AsyncState::meetBlock() {
   meetWarp();
+  meetGroup();
   rewritten = rewrittenBySome;
-  multiplied.clear();
 }
 
 void AsyncState::meetCluster() {
@@ -70,7 +76,11 @@ void AsyncState::join(const AsyncState &other, bool isSplit) {
   openProducts = common(openProducts, other.openProducts);
   productGroups = commonGroups(productGroups, other.productGroups);
   isFenced |= other.isFenced;
+  openOperands = common(openOperands, other.openOperands);
+  operandGroups = commonGroups(operandGroups, other.operandGroups);
   multiplied = common(multiplied, other.multiplied);
+  staged = all(staged, other.staged);
+  arrived = common(arrived, other.arrived);
   // A side with a fence may be the one that wrote.
   unfenced = fences == other.fences ? all(unfenced, other.unfenced) : common(unfenced, other.unfenced);
   fences = std::max(fences, other.fences);

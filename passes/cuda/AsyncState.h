@@ -37,8 +37,12 @@ struct AsyncState {
   Bases openProducts;
   std::vector<Bases> productGroups;
   bool isFenced = false;
-  /// Shared memory that products read since this warpgroup last met others.
-  Bases multiplied;
+  /// What those products read: pointers, in the same groups.
+  Bases openOperands;
+  std::vector<Bases> operandGroups;
+  /// Shared memory that products read, and that ordinary writes changed, since this warpgroup last met; mbarriers that
+  /// this thread has arrived at since.
+  Bases multiplied, staged, arrived;
 
   /// Shared memory written ordinarily since the last proxy fence, and the fences so far.
   Bases unfenced;
@@ -57,8 +61,9 @@ struct AsyncState {
 
   bool operator==(const AsyncState &) const = default;
 
-  /// The threads of the warp, or those of the block, meet.
+  /// The threads of the warp meet; those that arrive at an mbarrier and wait there; of the block; of the cluster.
   void meetWarp();
+  void meetGroup();
   void meetBlock();
   void meetCluster();
   /// After a branch that left `*this` or `other`. `isSplit`: some threads take each side.

@@ -53,7 +53,7 @@ def VerifyAsyncPass : Pass<"cuda-verify-async", "::inlay::cuda::KernelOp"> {
     - **cp.async**: reading a buffer that copies fill, before a `cp_async_commit`, a `cp_async_wait` that covers the group
       and a barrier of the threads that copied.
     - **bulk and tensor copies**: reading or overwriting a buffer that they fill before `mbarrier_wait` on their barrier, by
-      this thread or by one it has met since; reading at an address that the awaited stage's index is no part of; filling
+      this thread or by one it has met since; accesses at an address that the awaited stage's index is no part of; filling
       a buffer that this thread has read and no barrier shows that the others have; announcing a copy at a barrier that is
       not fenced after its initialisation.
     - **mbarriers**: use without initialisation, or before the threads have met after it; a barrier that is waited for and
@@ -61,7 +61,9 @@ def VerifyAsyncPass : Pass<"cuda-verify-async", "::inlay::cuda::KernelOp"> {
       many bytes come; an arrival count that no number of passes over the places where threads arrive adds up to; a constant number of bytes
       that is not what the one bulk copy beside it brings; copies in loops that run more often than the ring has
       stages and wait for nobody.
-    - **wgmma**: overwriting what products of other warps may still read; products without `wgmma_fence` after their registers were used; using sums before `wgmma_commit` and a
+    - **wgmma**: overwriting what products of other warps may still read, or handing back a stage that products under way
+      read; reading what other threads of the warpgroup wrote before they have met (at a barrier, or by arriving at an
+      mbarrier and waiting there); products without `wgmma_fence` after their registers were used; using sums before `wgmma_commit` and a
       `wgmma_wait` that covers them; a loop that hands stages back without waiting for products; products that read
       shared memory written ordinarily with no `fence_async_proxy` since.
     - **clusters**: accesses to other blocks' memory before a meeting of the cluster, reading what was

@@ -3,6 +3,7 @@
 #include "passes/cuda/Pointers.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -62,6 +63,37 @@ Value inlay::pointerOfDescriptor(Value descriptor) {
     descriptor = sum.getLhs();
   auto call = descriptor.getDefiningOp<cuda::CallOp>();
   return call && describesOperand(call) ? call.getInputs().front() : Value();
+}
+
+SmallVector<Value> inlay::partsOf(Value pointer, Value index) {
+  SmallVector<Value> next = indicesOf(pointer), parts;
+  if (index)
+    next.push_back(index);
+  llvm::SmallDenseSet<Value> seen;
+  while (!next.empty()) {
+    Value part = next.pop_back_val();
+    if (!seen.insert(part).second)
+      continue;
+    parts.push_back(part);
+    if (Operation *source = part.getDefiningOp())
+      for (Value operand : source->getOperands())
+        if (operand.getType().isIntOrIndex())
+          next.push_back(operand);
+  }
+  return parts;
+}
+
+bool inlay::areEqual(Value x, Value y) {
+  if (x == y)
+    return true;
+  std::optional<int64_t> left = getConstantIntValue(x), right = getConstantIntValue(y);
+  if (left || right)
+    return left == right;
+  Operation *one = x.getDefiningOp(), *other = y.getDefiningOp();
+  return one && other && isa<arith::ArithDialect>(one->getDialect()) && one->getName() == other->getName() &&
+         one->getAttrs() == other->getAttrs() && one->getNumOperands() == other->getNumOperands() &&
+         llvm::all_of(llvm::zip(one->getOperands(), other->getOperands()),
+                      [](auto pair) { return areEqual(std::get<0>(pair), std::get<1>(pair)); });
 }
 
 std::string inlay::nameOfMemory(Value base) {

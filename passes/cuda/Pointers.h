@@ -21,6 +21,13 @@ bool describesOperand(cuda::CallOp call);
 /// The pointer that a matrix descriptor of wgmma was made from; null if that cannot be followed.
 mlir::Value pointerOfDescriptor(mlir::Value descriptor);
 
+/// Values that the address of an access is computed from, through integer arithmetic: the pointer's indices, `index`
+/// (may be null) and theirs in turn.
+llvm::SmallVector<mlir::Value> partsOf(mlir::Value pointer, mlir::Value index = {});
+
+/// Whether two values are the same computation of the same values.
+bool areEqual(mlir::Value x, mlir::Value y);
+
 /// What a person calls the memory at `base`.
 std::string nameOfMemory(mlir::Value base);
 } // namespace inlay

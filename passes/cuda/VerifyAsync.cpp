@@ -10,6 +10,7 @@
 
 #include "passes/cuda/VerifyAsync.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "passes/cuda/AsyncCalls.h"
@@ -44,8 +45,9 @@ private:
   void statement(Operation *op);
   void call(cuda::CallOp op);
   void read(Operation *op, Value pointer, Value index = {}, bool byAsyncProxy = false);
-  void readFilled(Operation *op, Value pointer, Value index);
-  void write(Operation *op, Value pointer);
+  void useFilled(Operation *op, Value pointer, Value index, StringRef uses);
+  void handBack(Operation *op, Value barrier);
+  void write(Operation *op, Value pointer, Value index = {});
   void copy(cuda::CallOp op, const AsyncCall &what);
   void multiply(cuda::CallOp op);
   void useVariable(Operation *op, Value variable);
@@ -69,10 +71,33 @@ AsyncKernel::AsyncKernel(cuda::KernelOp kernel) : kernel(kernel) {
     if (!call)
       return;
     AsyncCall what = asyncCallOf(call);
-    if (what.kind == CallKind::Multiply)
+    if (what.kind == CallKind::Multiply) {
       sums.insert(inlay::baseOf(call.getInputs()[what.memory]).getAsOpaquePointer());
-    if (what.kind == CallKind::Copy)
-      barriersOf[baseOf(call.getInputs()[what.memory])].insert(baseOf(call.getInputs()[what.barrier]));
+      for (Value operand : call.getInputs())
+        if (Value pointer = operand.getType().isInteger(64) ? pointerOfDescriptor(operand) : Value())
+          operands.insert(baseOf(pointer));
+    }
+    if (what.kind != CallKind::Copy)
+      return;
+    void *target = baseOf(call.getInputs()[what.memory]);
+    Value barrier = call.getInputs()[what.barrier];
+    barriersOf[target].insert(baseOf(barrier));
+    SmallVector<Value> indices = indicesOf(barrier);
+    if (indices.empty() || getConstantIntValue(indices.front()))
+      hasOneStage.insert(target);
+    auto loop = call->getParentOfType<scf::ForOp>();
+    void *guard = nullptr;
+    if (loop)
+      loop->walk<WalkOrder::PreOrder>([&](cuda::CallOp before) {
+        AsyncCall other = asyncCallOf(before);
+        if (before == call)
+          return WalkResult::interrupt();
+        if (other.kind == CallKind::WaitBarrier)
+          guard = baseOf(before.getInputs()[other.barrier]);
+        return WalkResult::advance();
+      });
+    if (guard && guard != baseOf(barrier))
+      guardsOf[target].insert(guard);
   });
 }
 
@@ -155,7 +180,7 @@ void Flow::statement(Operation *op) {
       .Case([&](cuda::BarrierOp) { state.meetBlock(); })
       .Case([&](cuda::SyncWarpOp) { state.meetWarp(); })
       .Case([&](cuda::LoadOp load) { read(load, load.getBase(), load.getIndex()); })
-      .Case([&](cuda::StoreOp store) { write(store, store.getBase()); })
+      .Case([&](cuda::StoreOp store) { write(store, store.getBase(), store.getIndex()); })
       .Case([&](cuda::GetOp get) { useVariable(get, get.getVariable()); })
       .Case([&](cuda::SetOp set) { useVariable(set, set.getVariable()); })
       .Case([&](cuda::CallOp callOp) { call(callOp); });
@@ -217,6 +242,8 @@ void Flow::call(cuda::CallOp op) {
   case CallKind::Arrive:
   case CallKind::ArriveExpect:
     useBarrier(op, barrier);
+    handBack(op, barrier);
+    state.arrived.insert(kernel.baseOf(barrier));
     break;
   case CallKind::WaitBarrier: {
     useBarrier(op, barrier);
@@ -224,7 +251,13 @@ void Flow::call(cuda::CallOp op) {
     state.waitedBySome.insert(base);
     // Whoever arrived there may have waited for more.
     state.meetWarp();
-    state.multiplied.clear();
+    if (state.arrived.count(base))
+      state.meetGroup();
+    // A stage was filled again after all products that read what it held before.
+    std::erase_if(state.multiplied, [&](void *buffer) {
+      auto filled = kernel.barriersOf.find(buffer);
+      return filled != kernel.barriersOf.end() && filled->second.count(base);
+    });
     SmallVector<Value> indices = indicesOf(barrier);
     void *index = indices.empty() ? nullptr : indices.front().getAsOpaquePointer();
     std::erase_if(state.phases, [&](const auto &phase) { return phase == std::pair(base, index); });
@@ -240,9 +273,12 @@ void Flow::call(cuda::CallOp op) {
   case CallKind::CommitMultiply:
     state.productGroups.push_back(std::move(state.openProducts));
     state.openProducts.clear();
+    state.operandGroups.push_back(std::move(state.openOperands));
+    state.openOperands.clear();
     break;
   case CallKind::WaitMultiply:
     keepNewest(state.productGroups);
+    keepNewest(state.operandGroups);
     break;
   case CallKind::FenceProxy:
     state.unfenced.clear();
@@ -304,8 +340,8 @@ void Flow::copy(cuda::CallOp op, const AsyncCall &what) {
   state.rewrittenBySome.erase(base);
 }
 
-/// Reads what bulk or tensor copies fill.
-void Flow::readFilled(Operation *op, Value pointer, Value index) {
+/// Accesses what bulk or tensor copies fill.
+void Flow::useFilled(Operation *op, Value pointer, Value index, StringRef uses) {
   void *base = kernel.baseOf(pointer);
   auto filled = kernel.barriersOf.find(base);
   if (filled == kernel.barriersOf.end() || state.rewritten.count(base))
@@ -313,35 +349,53 @@ void Flow::readFilled(Operation *op, Value pointer, Value index) {
   auto isOne = [&](void *barrier) { return filled->second.count(barrier) > 0; };
   if (llvm::none_of(state.waited, isOne)) {
     std::string barrier = nameOfMemory(Value::getFromOpaquePointer(*filled->second.begin()));
-    kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) +
+    kernel.report(op, uses + llvm::Twine(" ") + nameOf(pointer) +
                           ", which asynchronous copies fill, before mbarrier_wait on " + barrier);
     return;
   }
-  // The stage that is read must be the one that was waited for: the index of the wait is part of the address.
-  SmallVector<Value> next = indicesOf(pointer);
-  if (index)
-    next.push_back(index);
-  llvm::SmallDenseSet<void *> parts;
-  while (!next.empty()) {
-    Value part = next.pop_back_val();
-    if (!parts.insert(part.getAsOpaquePointer()).second)
-      continue;
-    if (Operation *source = part.getDefiningOp())
-      for (Value operand : source->getOperands())
-        if (operand.getType().isIntOrIndex())
-          next.push_back(operand);
-  }
-  bool hasPhase = false;
-  for (auto [barrier, stage] : state.phases) {
+  // The stage must be the one that was waited for: the index of the wait is part of the address. A wait at a constant
+  // index is for an address that does not vary, or for a buffer that has one stage.
+  SmallVector<Value> parts = partsOf(pointer, index);
+  bool varies = llvm::any_of(parts, [](Value part) {
+    Operation *source = part.getDefiningOp();
+    return !source || !(isa<cuda::SpecialOp>(source) || isa<arith::ArithDialect>(source->getDialect()));
+  });
+  // What products read of a ring that goes round was filled since: a wait of a loop before is none.
+  bool hasPhase = isa<cuda::CallOp>(op) && asyncCallOf(cast<cuda::CallOp>(op)).kind == CallKind::Multiply && varies &&
+                  kernel.guardsOf.count(base);
+  for (auto [barrier, stageOfWait] : state.phases) {
     if (!isOne(barrier))
       continue;
-    hasPhase = true;
-    if (!stage || getConstantIntValue(Value::getFromOpaquePointer(stage)) || parts.count(stage))
+    Value stage = stageOfWait ? Value::getFromOpaquePointer(stageOfWait) : Value();
+    bool isFixed = !stage || getConstantIntValue(stage);
+    if (isFixed ? !varies || !stage || kernel.hasOneStage.count(base) : llvm::is_contained(parts, stage))
       return;
+    hasPhase |= !isFixed || varies;
   }
   if (hasPhase)
-    kernel.report(op, llvm::Twine("reads another stage of ") + nameOf(pointer) +
+    kernel.report(op, uses + llvm::Twine(" another stage of ") + nameOf(pointer) +
                           " than the one whose barrier was waited for");
+}
+
+/// Hands a stage back, which no product under way may read.
+void Flow::handBack(Operation *op, Value barrier) {
+  SmallVector<Value> indices = indicesOf(barrier);
+  if (indices.empty())
+    return;
+  auto check = [&](const Bases &operands) {
+    for (void *operand : operands) {
+      Value pointer = Value::getFromOpaquePointer(operand);
+      auto guards = kernel.guardsOf.find(kernel.baseOf(pointer));
+      if (guards == kernel.guardsOf.end() || !guards->second.count(kernel.baseOf(barrier)))
+        continue;
+      if (llvm::any_of(partsOf(pointer), [&](Value part) { return areEqual(part, indices.front()); }))
+        kernel.report(op, llvm::Twine("hands back at ") + nameOf(barrier) + " a stage of " + nameOf(pointer) +
+                              " that products still read, which no wgmma_wait covers");
+    }
+  };
+  check(state.openOperands);
+  for (const Bases &group : state.operandGroups)
+    check(group);
 }
 
 void Flow::read(Operation *op, Value pointer, Value index, bool byAsyncProxy) {
@@ -364,7 +418,7 @@ void Flow::read(Operation *op, Value pointer, Value index, bool byAsyncProxy) {
   if (isIn(state.writtenByOthers))
     kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) +
                           ", which other blocks write, without a cluster barrier between");
-  readFilled(op, pointer, index);
+  useFilled(op, pointer, index, "reads");
   if (byAsyncProxy && isIn(state.unfenced))
     kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) +
                           " through the async proxy, written ordinarily without fence_async_proxy between");
@@ -372,7 +426,7 @@ void Flow::read(Operation *op, Value pointer, Value index, bool byAsyncProxy) {
     state.readAlone.insert(base);
 }
 
-void Flow::write(Operation *op, Value pointer) {
+void Flow::write(Operation *op, Value pointer, Value index) {
   void *base = kernel.baseOf(pointer);
   auto type = cast<cuda::PtrType>(pointer.getType());
   if (provenanceOf(op, pointer) && !state.waited.count(kDependency))
@@ -386,13 +440,13 @@ void Flow::write(Operation *op, Value pointer) {
   if (state.readByOthers.count(base))
     kernel.report(op, llvm::Twine("writes over ") + nameOf(pointer) +
                           ", which other blocks may still read, with no cluster barrier between");
-  auto filled = kernel.barriersOf.find(base);
-  if (filled != kernel.barriersOf.end() && !state.rewritten.count(base)) {
-    if (llvm::none_of(state.waited, [&](void *barrier) { return filled->second.count(barrier) > 0; }))
-      kernel.report(op, llvm::Twine("writes over ") + nameOf(pointer) + ", which asynchronous copies may still fill");
+  useFilled(op, pointer, index, "writes over");
+  if (kernel.barriersOf.count(base)) {
     state.rewritten.insert(base);
     state.rewrittenBySome.insert(base);
   }
+  state.staged.insert(base);
+  state.arrived.clear();
   state.unfenced.insert(base);
   state.writtenAlone.insert(base);
 }
@@ -410,8 +464,13 @@ void Flow::multiply(cuda::CallOp op) {
     Value pointer = operand.getType().isInteger(64) ? pointerOfDescriptor(operand) : Value();
     if (!pointer)
       continue;
+    if (state.staged.count(kernel.baseOf(pointer)))
+      kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) +
+                            ", which threads of the warpgroup wrote, with no barrier between");
     read(op, pointer, {}, /*byAsyncProxy=*/true);
     state.multiplied.insert(kernel.baseOf(pointer));
+    state.openOperands.insert(pointer.getAsOpaquePointer());
+    state.arrived.clear();
   }
 }
 

@@ -22,8 +22,12 @@ public:
   cuda::KernelOp kernel;
   /// Barriers of the copies that fill a buffer.
   std::map<void *, std::set<void *>> barriersOf;
-  /// Variables that wgmma adds to.
-  std::set<void *> sums;
+  /// Buffers that copies fill at one index of their barriers only.
+  std::set<void *> hasOneStage;
+  /// Barriers that are waited for before a buffer is filled again: there its stages are handed back.
+  std::map<void *, std::set<void *>> guardsOf;
+  /// Variables that wgmma adds to, and buffers that it reads.
+  std::set<void *> sums, operands;
   bool hasFailed = false;
 
 private:

@@ -82,11 +82,6 @@ static void verifyBytes(AsyncKernel &kernel, cuda::CallOp expect) {
                               llvm::Twine(*brought));
 }
 
-static bool areEqual(Value x, Value y) {
-  std::optional<int64_t> left = getConstantIntValue(x), right = getConstantIntValue(y);
-  return x == y || (left && right && *left == *right);
-}
-
 /// That somebody says how many bytes a copy brings: at the same index of its barriers, or in another loop over the same
 /// indices.
 static void verifyAnnouncement(AsyncKernel &kernel, const BarrierUses &uses, cuda::CallOp copy) {
@@ -129,17 +124,30 @@ static std::optional<int64_t> turnsOf(Operation *op) {
   return loop ? upperBoundOf(loop.getUpperBound()) : std::nullopt;
 }
 
-static bool waitsForSomebody(Operation *loop) {
-  return loop
-      ->walk([](Operation *op) {
-        if (isa<cuda::BarrierOp, cuda::SyncWarpOp>(op))
-          return WalkResult::interrupt();
-        auto call = dyn_cast<cuda::CallOp>(op);
-        bool waits = call && llvm::is_contained({CallKind::WaitBarrier, CallKind::WaitCluster, CallKind::MeetCluster},
-                                                asyncCallOf(call).kind);
-        return waits ? WalkResult::interrupt() : WalkResult::advance();
-      })
-      .wasInterrupted();
+/// Whether, from one copy in a loop to the next, those are waited for who read what it fills: after the copies for
+/// another barrier that stand before it. Products are waited for at mbarriers and by the whole block only.
+static bool waitsBefore(AsyncKernel &kernel, cuda::CallOp copy, Operation *loop) {
+  void *own = kernel.baseOf(barrierOf(copy));
+  bool isMultiplied = kernel.operands.count(kernel.baseOf(copy.getInputs()[asyncCallOf(copy).memory]));
+  bool waits = false, result = false;
+  // Twice, since what stands behind the copy comes before it in the next turn.
+  for (int turn = 0; turn < 2; ++turn)
+    loop->walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (op == copy)
+        result = waits;
+      waits |= isa<cuda::BarrierOp>(op) || (isa<cuda::SyncWarpOp>(op) && !isMultiplied);
+      auto call = dyn_cast<cuda::CallOp>(op);
+      if (!call)
+        return;
+      AsyncCall what = asyncCallOf(call);
+      if (what.kind == CallKind::WaitBarrier)
+        waits |= !isMultiplied || kernel.baseOf(barrierOf(call)) != own;
+      else if (what.kind == CallKind::WaitCluster || what.kind == CallKind::MeetCluster)
+        waits = true;
+      else if (what.kind == CallKind::Copy && kernel.baseOf(barrierOf(call)) != own)
+        waits = false;
+    });
+  return result;
 }
 
 /// That a copy does not come round to a stage again before anybody can have read it: loops around it that wait for
@@ -157,7 +165,7 @@ static void verifyRing(AsyncKernel &kernel, const BarrierUses &uses, cuda::CallO
   for (Operation *loop = copy->getParentOp(); loop != kernel.kernel; loop = loop->getParentOp()) {
     if (!isa<LoopLikeOpInterface>(loop))
       continue;
-    if (waitsForSomebody(loop))
+    if (waitsBefore(kernel, copy, loop))
       return;
     std::optional<int64_t> own = turnsOf(loop);
     if (own)

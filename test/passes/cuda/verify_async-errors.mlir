@@ -735,6 +735,24 @@ cuda.kernel @unannounced(%w: !cuda.ptr<i8, readonly>) attributes {threads = 32 :
 
 // -----
 
+// The threads of the warpgroup have fenced what they wrote, but not met.
+cuda.kernel @staged() attributes {threads = 128 : i64} {
+  %c0 = arith.constant 0 : index
+  %half = arith.constant 0.0 : bf16
+  %on = arith.constant true
+  %tile = cuda.shared 0 : !cuda.ptr<bf16, shared>
+  %acc = cuda.local : !cuda.local<16xf32>
+  cuda.depend
+  cuda.store %half, %tile[%c0] : bf16, !cuda.ptr<bf16, shared>, index
+  cuda.call "fence_async_proxy" from "shared_address.h"() : () -> ()
+  %d = cuda.call "swizzled_tile" from "wgmma.h"(%tile) : (!cuda.ptr<bf16, shared>) -> i64
+  cuda.call "wgmma_fence" from "wgmma.h"() : () -> ()
+  // expected-error @+1 {{reads the shared memory at 0, which threads of the warpgroup wrote, with no barrier between}}
+  cuda.call "wgmma_m64k16<bfloat16, 32>" from "wgmma.h"(%acc, %d, %d, %on) : (!cuda.local<16xf32>, i64, i64, i1) -> ()
+}
+
+// -----
+
 cuda.kernel @unknown() attributes {threads = 128 : i64} {
   %x = cuda.shared 0 : !cuda.ptr<f32, shared>
   cuda.depend
