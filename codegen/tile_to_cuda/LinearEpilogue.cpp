@@ -15,11 +15,13 @@ void LinearEpilogue::read(Value row, Value column, Value even, Value odd, Value 
   };
   auto elements = std::make_unique<Elements>(b, loop.columns, b.name("row_in_tile", b.rem(row, loop.tokens)),
                                              b.name("pair", b.div(b.rem(column, loop.columns), 2)), views, source);
+  if (!pairs.empty() && pairs.back().row == row)
+    elements->shareRow(*pairs.back().elements);
   hasFailed |= failed(elements->prefetch(program.getBody().front(), loop.loop));
   int64_t columns = loop.weight.getView().getType().getShape()[0];
   if (columns % tileColumns != 0)
     isOwned = b.both(isOwned, b.less(column, columns));
-  pairs.push_back({std::move(elements), isOwned});
+  pairs.push_back({std::move(elements), row, isOwned});
 }
 
 LogicalResult LinearEpilogue::write() {

@@ -37,7 +37,7 @@ private:
   std::function<mlir::Value(mlir::Value)> views;
   struct Pair {
     std::unique_ptr<Elements> elements;
-    mlir::Value isOwned;
+    mlir::Value row, isOwned;
   };
   std::vector<Pair> pairs;
   bool hasFailed = false;

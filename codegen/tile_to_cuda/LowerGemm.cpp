@@ -19,7 +19,9 @@ namespace {
 constexpr int64_t kWarpgroup = 128;
 constexpr int64_t kStagedColumns = GemmConfig::kStagedColumns, kStagedPitch = GemmConfig::kStagedPitch,
                   kStagedRows = GemmConfig::kStagedRows;
-constexpr int64_t kRowsAtOnce = 8; // whose epilogue reads are under way together
+/// A lane's pairs of columns in a row of a part, 8 lanes a row: what the epilogue computes of a row serves them all. Of
+/// so many rows a lane's reads are under way together.
+constexpr int64_t kLanesOfRow = 8, kPairsOfLane = kStagedColumns / 2 / kLanesOfRow, kRowsOfLane = 2;
 
 class GemmLowering {
 public:
@@ -145,8 +147,8 @@ LogicalResult GemmLowering::consume() {
   return result;
 }
 
-/// A warp's 16 rows go through shared memory, 64 columns at a time, so that a row's pairs are read and written by
-/// neighbouring lanes, in a loop: unrolled over the registers the text of an epilogue does not fit the instruction
+/// A warp's 16 rows go through shared memory, 64 columns at a time, so that neighbouring lanes read and write
+/// neighbouring pairs, in a loop: unrolled over the registers the text of an epilogue does not fit the instruction
 /// cache.
 LogicalResult GemmLowering::epilogue(Value acc, Value rowTile, Value columnTile) {
   LogicalResult result = success();
@@ -163,16 +165,21 @@ LogicalResult GemmLowering::epilogue(Value acc, Value rowTile, Value columnTile)
                   b.add(own, b.add(b.mul(block, 8), half * 8 * kStagedPitch + odd)));
     });
     b.syncWarp();
-    Value column = b.name(
-        "column", b.add(b.add(b.mul(columnTile, config.tileColumns), b.mul(part, kStagedColumns)), b.mul(lane, 2)));
-    b.loop("from", zero, b.index(kStagedRows), b.index(kRowsAtOnce), KernelBuilder::Rolled, [&](Value from) {
+    Value firstColumn = b.add(b.mul(columnTile, config.tileColumns), b.mul(part, kStagedColumns));
+    Value rowOfLane = b.div(lane, kLanesOfRow), pair = b.mul(b.rem(lane, kLanesOfRow), 2);
+    int64_t rowsAtOnce = kRowsOfLane * 32 / kLanesOfRow;
+    b.loop("from", zero, b.index(kStagedRows), b.index(rowsAtOnce), KernelBuilder::Rolled, [&](Value from) {
       LinearEpilogue rows(b, program, loop, config.tileColumns, [this](Value view) { return pointerOf(view); });
-      for (int64_t i = 0; i < kRowsAtOnce; ++i) {
-        Value rowOfWarp = b.name("row_of_warp", b.add(from, i));
+      for (int64_t i = 0; i < kRowsOfLane; ++i) {
+        Value rowOfWarp = b.name("row_of_warp", b.add(b.add(from, i * 32 / kLanesOfRow), rowOfLane));
         Value row = b.name("row", b.add(firstRow, rowOfWarp));
-        Value at = b.name("at", b.add(base, b.add(b.mul(rowOfWarp, kStagedPitch), b.mul(lane, 2))));
-        Value even = b.load(staged, at), odd = b.load(staged, b.add(at, 1));
-        rows.read(row, column, even, odd, b.less(row, b.size(rowTiles.extent)));
+        Value isOwned = b.less(row, b.size(rowTiles.extent));
+        for (int64_t p = 0; p < kPairsOfLane; ++p) {
+          Value inPart = b.add(pair, p * 2 * kLanesOfRow);
+          Value at = b.name("at", b.add(base, b.add(b.mul(rowOfWarp, kStagedPitch), inPart)));
+          Value even = b.load(staged, at), odd = b.load(staged, b.add(at, 1));
+          rows.read(row, b.name("column", b.add(firstColumn, inPart)), even, odd, isOwned);
+        }
       }
       if (failed(rows.write()))
         result = failure();

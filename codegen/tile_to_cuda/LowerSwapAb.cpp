@@ -18,7 +18,8 @@ using namespace inlay;
 
 namespace {
 constexpr int64_t kWarpgroup = 128;
-constexpr int64_t kUnitsAtOnce = 4; // pairs of columns, whose epilogue reads are under way together
+/// Pairs of columns in a row that a thread takes together: what the epilogue computes of the row serves them all.
+constexpr int64_t kPairsOfThread = 4;
 
 class SwapAbLowering {
 public:
@@ -191,26 +192,23 @@ Value SwapAbLowering::sumOf(Value row, Value column) {
   return total;
 }
 
-/// The blocks of a cluster take turns with pairs of columns.
+/// The blocks of a cluster take turns with rows' pairs of columns; neighbouring threads have neighbouring pairs.
 LogicalResult SwapAbLowering::epilogue() {
   LogicalResult result = success();
-  int64_t pairs = config.tileColumns / 2, threads = kernel.getThreads();
+  int64_t threadsOfRow = config.tileColumns / 2 / kPairsOfThread, threads = kernel.getThreads();
   Value rows = b.name("rows", b.min(b.index(config.tileRows), b.sub(b.size(rowTiles.extent), firstRow)));
   Value first = b.name("first", b.add(b.mul(rank, threads), thread));
-  Value units = b.name("units", b.mul(rows, pairs));
-  int64_t stride = config.split * threads;
-  b.loop("from", first, units, b.index(kUnitsAtOnce * stride), KernelBuilder::Rolled, [&](Value from) {
+  Value units = b.name("units", b.mul(rows, threadsOfRow));
+  b.loop("unit", first, units, b.index(config.split * threads), KernelBuilder::Rolled, [&](Value unit) {
     LinearEpilogue epilogue(b, program, loop, config.tileColumns, [this](Value view) { return pointerOf(view); });
-    for (int64_t i = 0; i < kUnitsAtOnce; ++i) {
-      // Past the last unit the last is read again, and not stored.
-      Value wanted = b.name("wanted", b.add(from, i * stride));
-      Value unit = i == 0 ? wanted : b.name("unit", b.min(wanted, b.sub(units, 1)));
-      Value rowInBlock = b.name("row_in_block", b.div(unit, pairs));
-      Value columnInBlock = b.name("column_in_block", b.mul(b.rem(unit, pairs), 2));
-      Value row = b.name("row", b.add(firstRow, rowInBlock));
+    Value rowInBlock = b.name("row_in_block", b.div(unit, threadsOfRow));
+    Value row = b.name("row", b.add(firstRow, rowInBlock));
+    for (int64_t i = 0; i < kPairsOfThread; ++i) {
+      Value pair = b.add(b.rem(unit, threadsOfRow), i * threadsOfRow);
+      Value columnInBlock = b.name("column_in_block", b.mul(pair, 2));
       Value column = b.name("column", b.add(b.mul(columnTile, config.tileColumns), columnInBlock));
       Value even = sumOf(rowInBlock, columnInBlock), odd = sumOf(rowInBlock, b.add(columnInBlock, 1));
-      epilogue.read(row, column, even, odd, b.less(wanted, units));
+      epilogue.read(row, column, even, odd, arith::ConstantIntOp::create(b, 1, 1));
     }
     if (failed(epilogue.write()))
       result = failure();
