@@ -75,13 +75,14 @@ public:
     return a.getType().isIndex() ? a : mlir::arith::IndexCastOp::create(*this, getIndexType(), a).getResult();
   }
 
-  /// A buffer in shared memory of this kernel, at a multiple of `alignment` bytes that cuda-allocate-shared chooses.
-  Value shared(llvm::StringRef name, mlir::Type element, int64_t bytes, int64_t alignment = 128) {
+  /// A buffer in shared memory of this kernel, at a multiple of `alignment` bytes that cuda-allocate-shared chooses. Of
+  /// different overlays only one is in use at a time.
+  Value shared(llvm::StringRef name, mlir::Type element, int64_t bytes, int64_t alignment = 128,
+               std::optional<int64_t> overlay = {}) {
     auto type = cuda::PtrType::get(getContext(), element, cuda::Space::Shared);
-    sharedBytes = llvm::alignTo(sharedBytes, alignment) + bytes;
-    return cuda::SharedBufferOp::create(*this, named(name), type, bytes, alignment, mlir::IntegerAttr());
+    return cuda::SharedBufferOp::create(*this, named(name), type, bytes, alignment,
+                                        overlay ? getI64IntegerAttr(*overlay) : mlir::IntegerAttr());
   }
-  int64_t sharedBytes = 0; // of all buffers so far, one after the other
 
   Value offset(Value base, Value index) { return cuda::OffsetOp::create(*this, base.getType(), base, index); }
   Value as(Value pointer, mlir::Type element) {

@@ -198,16 +198,10 @@ LogicalResult DecodeAttentionLowering::run(LoweredKernel &lowered) {
   element = loop.keys.getView().getType().getElementType().isBF16() ? "bfloat16" : "float16";
 
   b.setInsertionPointToStart(&kernel.getBody().front());
-  cuda::LaunchDependentsOp::create(b);
   setUpThread();
   setUpMemory();
   if (failed(build([&] { return attend(); })))
     return failure();
-
-  if (b.sharedBytes > kHopper.blockSharedBytes)
-    return program.emitError("needs ") << b.sharedBytes << " bytes of shared memory, a block has "
-                                       << kHopper.blockSharedBytes << "; use fewer stages";
-  kernel.setSharedBytes(b.sharedBytes);
   kernel.setMinBlocks(config.blocks);
   addCacheMaps(lowered);
   return gridOf(program, lowered.grid);

@@ -192,7 +192,6 @@ LogicalResult GemmLowering::epilogue(Value acc, Value rowTile, Value columnTile)
 LogicalResult GemmLowering::run(LoweredKernel &lowered) {
   auto weights = loop.weight.getView().getType();
   b.setInsertionPointToStart(&kernel.getBody().front());
-  cuda::LaunchDependentsOp::create(b);
   steps = llvm::divideCeil(loop.k, config.tileK);
   element = weights.getElementType().isBF16() ? "bfloat16" : "float16";
   zero = b.index(0);
@@ -219,11 +218,6 @@ LogicalResult GemmLowering::run(LoweredKernel &lowered) {
   b.ifThen(b.equal(warpgroup, 0), [&] { produce(); }, [&] { result = consume(); });
   if (failed(result))
     return failure();
-
-  if (b.sharedBytes > kHopper.blockSharedBytes)
-    return program.emitError("needs ") << b.sharedBytes << " bytes of shared memory, a block has "
-                                       << kHopper.blockSharedBytes << "; use fewer stages";
-  kernel.setSharedBytes(b.sharedBytes);
   addTmaMaps(loop, rowTiles, config.tileRows, config.tileColumns, config.tileK, lowered);
   GridCount blocks;
   blocks.multiplier = config.blocks;

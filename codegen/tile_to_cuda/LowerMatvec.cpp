@@ -120,14 +120,19 @@ void MatvecLowering::setUpSizes() {
 
 void MatvecLowering::setUpMemory() {
   Type i8 = b.getI8Type(), barrier = b.getI64Type(), f32 = b.getF32Type();
-  Value rings = b.shared("rings", i8, config.stages * config.warps * chunkBytes, kAtomBytes);
+  // One batch leaves its sums where its weights were.
+  std::optional<int64_t> ofRings, ofSums;
+  if (batchesOfBlock == 1) {
+    ofRings = 0;
+    ofSums = 1;
+  }
+  Value rings = b.shared("rings", i8, config.stages * config.warps * chunkBytes, kAtomBytes, ofRings);
   if (isOneRow())
     staged = b.shared("staged_all", i8, config.warps * most * config.chunkAtoms * kRowBytes);
   if (!isOneRow() && !loop.vectors.empty())
     vectors = b.shared("vectors", i8, static_cast<int64_t>(loop.vectors.size()) * vectorBytes());
-  // One batch leaves its sums where its weights were.
-  partials =
-      batchesOfBlock == 1 ? b.name("partials", b.as(rings, f32)) : b.shared("partials", f32, config.partialBytes);
+  int64_t batchBytes = config.groups * config.warps * config.rows * kGroupRows * 4;
+  partials = b.shared("partials", f32, batchesOfBlock == 1 ? batchBytes : config.partialBytes, 128, ofSums);
   if (!loop.sums.empty())
     sums = b.shared("sums", f32, loop.sums.size() * config.warps * config.rows * 4);
   Value barriers = b.shared("barriers", barrier, config.warps * config.stages * 8);
@@ -521,7 +526,6 @@ FailureOr<std::unique_ptr<Elements>> MatvecLowering::prefetchEpilogue(Value &isO
 
 LogicalResult MatvecLowering::build() {
   b.setInsertionPointToStart(&kernel.getBody().front());
-  cuda::LaunchDependentsOp::create(b);
   setUpSizes();
   setUpMemory();
   policy = b.name("policy", b.call(b.getI64Type(), "evict_first_policy", "bulk_copy.h", {}));
@@ -621,9 +625,6 @@ LogicalResult MatvecLowering::build() {
 LogicalResult MatvecLowering::run(LoweredKernel &lowered) {
   if (failed(build()))
     return failure();
-  if (b.sharedBytes > config.sharedBytes)
-    return program.emitError("needs ") << b.sharedBytes << " bytes of shared memory, its config has "
-                                       << config.sharedBytes;
   if (groupsOfBlock * atoms * kAtomBytes > std::numeric_limits<int32_t>::max())
     return program.emitError("gives a block ")
            << groupsOfBlock * atoms * kAtomBytes << " bytes of weights; a kernel counts at most 2^31 - 1";

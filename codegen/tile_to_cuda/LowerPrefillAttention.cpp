@@ -219,7 +219,6 @@ LogicalResult PrefillAttentionLowering::run(LoweredKernel &lowered) {
   slabs = shape.slabs();
   element = loop.keys.getView().getType().getElementType().isBF16() ? "bfloat16" : "float16";
   b.setInsertionPointToStart(&kernel.getBody().front());
-  cuda::LaunchDependentsOp::create(b);
   setUp();
   auto attend = [&] {
     LogicalResult produced = success(), consumed = success();
@@ -229,10 +228,6 @@ LogicalResult PrefillAttentionLowering::run(LoweredKernel &lowered) {
   };
   if (failed(build(attend)))
     return failure();
-  if (b.sharedBytes > kHopper.blockSharedBytes)
-    return program.emitError("needs ") << b.sharedBytes << " bytes of shared memory, a block has "
-                                       << kHopper.blockSharedBytes << "; use fewer stages";
-  kernel.setSharedBytes(b.sharedBytes);
   addCacheMaps(lowered);
   return gridOf(program, lowered.grid);
 }

@@ -18,6 +18,7 @@ using namespace inlay;
 
 namespace {
 constexpr int64_t kWarpgroup = 128;
+constexpr int64_t kRings = 0, kSums = 1; // overlays of shared memory: the sums go where the rings were
 /// Pairs of columns in a row that a thread takes together: what the epilogue computes of the row serves them all.
 constexpr int64_t kPairsOfThread = 4;
 
@@ -73,12 +74,13 @@ void SwapAbLowering::setUp() {
       steps % share == 0 ? b.index(share) : b.name("steps", b.min(b.index(share), b.sub(b.index(steps), firstStep)));
 
   Type type = loop.weight.getView().getType().getElementType();
-  weightsRing = b.shared("weights_ring", type, config.stages * config.tileColumns * config.tileK * 2, kAtomBytes);
-  rowsRing = b.shared("rows_ring", type, config.stages * config.tileRows * config.tileK * 2, kAtomBytes);
+  weightsRing =
+      b.shared("weights_ring", type, config.stages * config.tileColumns * config.tileK * 2, kAtomBytes, kRings);
+  rowsRing = b.shared("rows_ring", type, config.stages * config.tileRows * config.tileK * 2, kAtomBytes, kRings);
   full = b.shared("full", b.getI64Type(), config.stages * 8);
   empty = b.shared("empty", b.getI64Type(), config.stages * 8);
   drained = b.shared("drained", b.getI64Type(), 8);
-  sums = b.as(weightsRing, b.getF32Type()); // where the rings were
+  sums = b.shared("sums", b.getF32Type(), config.tileRows * pitch() * 4, kAtomBytes, kSums);
   b.ifThen(b.equal(thread, 0), [&] {
     b.loop("i", config.stages, KernelBuilder::Unrolled, [&](Value i) {
       b.call("mbarrier_init", "mbarrier.h", {b.offset(full, i), b.i32(1)});
@@ -220,7 +222,6 @@ LogicalResult SwapAbLowering::run(LoweredKernel &lowered) {
   Type weights = loop.weight.getView().getType().getElementType();
   element = weights.isBF16() ? "bfloat16" : "float16";
   b.setInsertionPointToStart(&kernel.getBody().front());
-  cuda::LaunchDependentsOp::create(b);
   setUp();
   b.ifThen(b.less(warp, config.consumers * 4), [&] { consume(); }, [&] { produce(); });
   cuda::DependOp::create(b);
@@ -237,11 +238,6 @@ LogicalResult SwapAbLowering::run(LoweredKernel &lowered) {
     b.comment("No block leaves while another reads its memory.");
     meet();
   }
-  if (int64_t bytes = config.tileRows * pitch() * 4; bytes > b.sharedBytes)
-    return program.emitError("has sums of ") << bytes << " bytes and rings of " << b.sharedBytes << "; use more stages";
-  if (b.sharedBytes > config.sharedBytes)
-    return program.emitError("needs ") << b.sharedBytes << " bytes of shared memory, its config has "
-                                       << config.sharedBytes << "; use fewer stages";
   kernel.setSharedBytes(config.sharedBytes);
   kernel.setMinBlocks(config.slots);
   kernel.setCluster(config.split);
