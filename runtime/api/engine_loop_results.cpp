@@ -13,6 +13,12 @@ using Clock = std::chrono::steady_clock;
 // So many steps in a row, in which each sequence failed also by itself, are the device's failure and not a request's.
 constexpr int kFailuresOfADevice = 3;
 
+void CountGap(double seconds, std::vector<std::pair<double, int64_t>> &gaps) {
+  if (gaps.empty() || gaps.back().first != seconds)
+    gaps.emplace_back(seconds, 0);
+  ++gaps.back().second;
+}
+
 } // namespace
 
 // A step failed: nothing of it counts. Each of its sequences runs by itself, and those that fail again end.
@@ -58,7 +64,9 @@ void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) 
   size_t taken = 0;
   int64_t prompt_tokens = 0, generated = 0, drafted = 0, accepted = 0;
   std::vector<ActiveRequest *> touched;
-  std::vector<double> first_times, gaps;
+  std::vector<double> first_times;
+  std::vector<std::pair<double, int64_t>> gaps; // mostly the same for all
+  touched.reserve(step.plan.rows.size());
   for (size_t i = 0; i < step.plan.rows.size(); ++i) {
     const ScheduledRows &part = step.plan.rows[i];
     auto &sequence = *static_cast<ActiveSequence *>(part.sequence);
@@ -87,7 +95,7 @@ void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) 
     if (!request.last_token_time)
       first_times.push_back(Seconds(now - request.timings().queued));
     else if (*request.last_token_time != now)
-      gaps.push_back(Seconds(now - *request.last_token_time));
+      CountGap(Seconds(now - *request.last_token_time), gaps);
     if (request.last_token_time != now)
       touched.push_back(&request);
     request.last_token_time = now;
@@ -105,8 +113,8 @@ void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) 
     Observe(stats_.step_tokens, step.tokens);
     for (double seconds : first_times)
       Observe(stats_.time_to_first_token, seconds);
-    for (double seconds : gaps)
-      Observe(stats_.inter_token_latency, seconds);
+    for (auto [seconds, times] : gaps)
+      Observe(stats_.inter_token_latency, seconds, times);
   }
   for (ActiveRequest *request : touched)
     request->Notify();

@@ -11,11 +11,11 @@ namespace inlay {
 
 inline double Seconds(std::chrono::steady_clock::duration time) { return std::chrono::duration<double>(time).count(); }
 
-inline void Observe(Histogram &histogram, double value) {
+inline void Observe(Histogram &histogram, double value, int64_t times = 1) {
   auto bucket = std::ranges::lower_bound(histogram.bounds, value) - histogram.bounds.begin();
-  ++histogram.counts[static_cast<size_t>(bucket)];
-  histogram.sum += value;
-  ++histogram.count;
+  histogram.counts[static_cast<size_t>(bucket)] += times;
+  histogram.sum += value * static_cast<double>(times);
+  histogram.count += times;
 }
 
 // The buckets are vLLM's.

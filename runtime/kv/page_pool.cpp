@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <random>
 #include <ranges>
+#include <utility>
 
 namespace inlay {
 
@@ -70,54 +71,46 @@ PagePrefix PagePool::Root(std::string_view salt) const {
 }
 
 PagePrefix PagePool::Next(const PagePrefix &parent, std::span<const int32_t> tokens) const {
-  std::vector<std::byte> bytes(sizeof parent.hash + tokens.size_bytes());
-  std::ranges::copy(std::as_bytes(std::span(parent.hash)), bytes.begin());
-  std::ranges::copy(std::as_bytes(tokens), bytes.begin() + sizeof parent.hash);
-  return Root({reinterpret_cast<const char *>(bytes.data()), bytes.size()});
-}
-
-const PagePool::Published *PagePool::PublishedAs(const PagePrefix &prefix, uint64_t parent,
-                                                 std::span<const int32_t> tokens, int32_t *page) const {
-  auto found = index_.find(prefix.hash);
-  if (found == index_.end())
-    return nullptr;
-  const Published &published = *published_[static_cast<size_t>(found->second)];
-  if (published.parent != parent || !std::ranges::equal(published.tokens, tokens))
-    return nullptr;
-  *page = found->second;
-  return &published;
+  hashed_.resize(sizeof parent.hash + tokens.size_bytes());
+  std::ranges::copy(std::as_bytes(std::span(parent.hash)), hashed_.begin());
+  std::ranges::copy(std::as_bytes(tokens), hashed_.begin() + sizeof parent.hash);
+  return Root({reinterpret_cast<const char *>(hashed_.data()), hashed_.size()});
 }
 
 std::optional<int32_t> PagePool::Find(std::span<const int32_t> tokens, PagePrefix &prefix) {
-  int32_t page = 0;
-  const Published *published = PublishedAs(Next(prefix, tokens), prefix.serial, tokens, &page);
-  if (!published)
+  auto found = index_.find(Next(prefix, tokens).hash);
+  if (found == index_.end())
     return std::nullopt;
-  prefix = published->place;
-  auto at = static_cast<size_t>(page);
-  if (references_[at]++ == 0)
-    unused_.erase(unused_places_[at]);
-  return page;
+  auto page = static_cast<size_t>(found->second);
+  if (!published_[page]->Is(prefix, tokens))
+    return std::nullopt;
+  prefix = published_[page]->place;
+  if (references_[page]++ == 0)
+    unused_.erase(unused_places_[page]);
+  return found->second;
 }
 
 PagePrefix PagePool::Publish(int32_t page, const PagePrefix &parent, std::span<const int32_t> tokens) {
   PagePrefix place = Next(parent, tokens);
-  int32_t equal = 0;
-  if (const Published *published = PublishedAs(place, parent.serial, tokens, &equal))
-    return published->place;
+  auto [found, is_new] = index_.try_emplace(place.hash, page);
+  if (!is_new)
+    if (const Published &equal = *published_[static_cast<size_t>(found->second)]; equal.Is(parent, tokens))
+      return equal.place;
   place.serial = next_serial_++;
-  if (published_[static_cast<size_t>(page)])
+  if (published_[static_cast<size_t>(page)]) {
+    if (is_new)
+      index_.erase(found);
     return place;
+  }
   // What has the hash already is an equal page after a parent that was forgotten since: nobody can find it any more.
-  if (auto found = index_.find(place.hash); found != index_.end()) {
-    auto stale = static_cast<size_t>(found->second);
+  if (!is_new) {
+    auto stale = static_cast<size_t>(std::exchange(found->second, page));
     published_[stale].reset();
     if (references_[stale] == 0) {
       unused_.erase(unused_places_[stale]);
-      empty_.push_back(found->second);
+      empty_.push_back(static_cast<int32_t>(stale));
     }
   }
-  index_[place.hash] = page;
   published_[static_cast<size_t>(page)] = Published{place, parent.serial, {tokens.begin(), tokens.end()}};
   return place;
 }

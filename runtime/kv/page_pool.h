@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <list>
@@ -59,12 +60,14 @@ private:
     PagePrefix place;
     uint64_t parent = 0; // serial
     std::vector<int32_t> tokens;
+
+    bool Is(const PagePrefix &after, std::span<const int32_t> content) const {
+      return parent == after.serial && std::ranges::equal(tokens, content);
+    }
   };
 
-  const Published *PublishedAs(const PagePrefix &prefix, uint64_t parent, std::span<const int32_t> tokens,
-                               int32_t *page) const;
-
   std::array<uint64_t, 2> seeds_;
+  mutable std::vector<std::byte> hashed_; // what was hashed last; kept for its memory
   uint64_t next_serial_ = 1;
   std::vector<int32_t> references_;                         // by page
   std::vector<int32_t> empty_;                              // neither referred to nor findable
