@@ -1,0 +1,177 @@
+//===- VerifyAccesses.cpp - what an access must have waited for ------------===//
+//
+// Copies, ordinary reads and writes, and products of wgmma, each against what the
+// thread knows when it comes to it. Where something cannot be followed, nothing is
+// reported.
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "passes/cuda/AsyncFlow.h"
+
+using namespace mlir;
+using namespace inlay;
+
+//===----------------------------------------------------------------------===//
+// Copies and accesses
+//===----------------------------------------------------------------------===//
+
+void AsyncFlow::copy(cuda::CallOp op, const AsyncCall &what) {
+  Value target = op.getInputs()[what.memory], source = op.getInputs()[what.source];
+  void *base = kernel.baseOf(target);
+  useBarrier(op, op.getInputs()[what.barrier]);
+  if (state.hasUnfencedInit)
+    kernel.report(op, llvm::Twine("announces itself at ") + nameOf(op.getInputs()[what.barrier]) +
+                          " before fence_mbarrier_init has shown it to the copy engine");
+  if (state.readAlone.count(base))
+    kernel.report(op, llvm::Twine("fills ") + nameOf(target) + " again while other threads may still read it");
+  read(op, source);
+  state.rewritten.erase(base);
+  state.rewrittenBySome.erase(base);
+}
+
+/// Accesses what bulk or tensor copies fill.
+void AsyncFlow::useFilled(Operation *op, Value pointer, Value index, StringRef uses) {
+  void *base = kernel.baseOf(pointer);
+  auto filled = kernel.barriersOf.find(base);
+  if (filled == kernel.barriersOf.end() || state.rewritten.count(base))
+    return;
+  auto isOne = [&](void *barrier) { return filled->second.count(barrier) > 0; };
+  if (llvm::none_of(state.waited, isOne)) {
+    std::string barrier = nameOfMemory(Value::getFromOpaquePointer(*filled->second.begin()));
+    kernel.report(op, uses + llvm::Twine(" ") + nameOf(pointer) +
+                          ", which asynchronous copies fill, before mbarrier_wait on " + barrier);
+    return;
+  }
+  // The stage must be the one that was waited for: the index of the wait is part of the address. A wait at a constant
+  // index is for an address that does not vary, or for a buffer that has one stage.
+  SmallVector<Value> parts = partsOf(pointer, index);
+  bool varies = llvm::any_of(parts, [](Value part) {
+    Operation *source = part.getDefiningOp();
+    return !source || !(isa<cuda::SpecialOp>(source) || isa<arith::ArithDialect>(source->getDialect()));
+  });
+  // What products read of a ring that goes round was filled since: a wait of a loop before is none.
+  bool hasPhase = isa<cuda::CallOp>(op) && asyncCallOf(cast<cuda::CallOp>(op)).kind == CallKind::Multiply && varies &&
+                  kernel.guardsOf.count(base);
+  for (auto [barrier, stageOfWait] : state.phases) {
+    if (!isOne(barrier))
+      continue;
+    Value stage = stageOfWait ? Value::getFromOpaquePointer(stageOfWait) : Value();
+    bool isFixed = !stage || getConstantIntValue(stage);
+    if (isFixed ? !varies || !stage || kernel.hasOneStage.count(base) : llvm::is_contained(parts, stage))
+      return;
+    hasPhase |= !isFixed || varies;
+  }
+  if (hasPhase)
+    kernel.report(op, uses + llvm::Twine(" another stage of ") + nameOf(pointer) +
+                          " than the one whose barrier was waited for");
+}
+
+/// Hands a stage back, which no product under way may read.
+void AsyncFlow::handBack(Operation *op, Value barrier) {
+  SmallVector<Value> indices = indicesOf(barrier);
+  if (indices.empty())
+    return;
+  auto check = [&](const Bases &operands) {
+    for (void *operand : operands) {
+      Value pointer = Value::getFromOpaquePointer(operand);
+      auto guards = kernel.guardsOf.find(kernel.baseOf(pointer));
+      if (guards == kernel.guardsOf.end() || !guards->second.count(kernel.baseOf(barrier)))
+        continue;
+      if (llvm::any_of(partsOf(pointer), [&](Value part) { return areEqual(part, indices.front()); }))
+        kernel.report(op, llvm::Twine("hands back at ") + nameOf(barrier) + " a stage of " + nameOf(pointer) +
+                              " that products still read, which no wgmma_wait covers");
+    }
+  };
+  check(state.openOperands);
+  for (const Bases &group : state.operandGroups)
+    check(group);
+}
+
+void AsyncFlow::read(Operation *op, Value pointer, Value index, bool byAsyncProxy) {
+  void *base = kernel.baseOf(pointer);
+  if (std::optional<cuda::Provenance> provenance = provenanceOf(op, pointer))
+    if (!cuda::isReadableEarly(*provenance) && !state.waited.count(kDependency))
+      kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) + " (" + cuda::stringifyProvenance(*provenance) +
+                            ") before cuda.depend");
+  auto type = dyn_cast<cuda::PtrType>(pointer.getType());
+  if (!type || type.getSpace() != cuda::Space::Shared)
+    return;
+  auto isIn = [&](const Bases &bases) { return bases.count(base) > 0; };
+  if (isIn(state.openCopies))
+    kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) + ", which copies fill that no cp_async_commit ended");
+  else if (llvm::any_of(state.copyGroups, isIn))
+    kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) + ", which copies fill that no cp_async_wait waited for");
+  else if (isIn(state.ownCopies))
+    kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) +
+                          " after cp_async_wait without a barrier: other threads copied parts of it");
+  if (isIn(state.writtenByOthers))
+    kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) +
+                          ", which other blocks write, without a cluster barrier between");
+  useFilled(op, pointer, index, "reads");
+  if (byAsyncProxy && isIn(state.unfenced))
+    kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) +
+                          " through the async proxy, written ordinarily without fence_async_proxy between");
+  if (!byAsyncProxy)
+    state.readAlone.insert(base);
+}
+
+void AsyncFlow::write(Operation *op, Value pointer, Value index) {
+  void *base = kernel.baseOf(pointer);
+  auto type = cast<cuda::PtrType>(pointer.getType());
+  if (provenanceOf(op, pointer) && !state.waited.count(kDependency))
+    kernel.report(op, llvm::Twine("writes ") + nameOf(pointer) +
+                          " before cuda.depend, while launches before may still read or write it");
+  if (type.getSpace() != cuda::Space::Shared)
+    return;
+  if (state.multiplied.count(base))
+    kernel.report(op, llvm::Twine("writes over ") + nameOf(pointer) +
+                          ", which other warps' products may still read, with no barrier between");
+  if (state.readByOthers.count(base))
+    kernel.report(op, llvm::Twine("writes over ") + nameOf(pointer) +
+                          ", which other blocks may still read, with no cluster barrier between");
+  useFilled(op, pointer, index, "writes over");
+  if (kernel.barriersOf.count(base)) {
+    state.rewritten.insert(base);
+    state.rewrittenBySome.insert(base);
+  }
+  state.staged.insert(base);
+  state.arrived.clear();
+  state.unfenced.insert(base);
+  state.writtenAlone.insert(base);
+}
+
+//===----------------------------------------------------------------------===//
+// Products
+//===----------------------------------------------------------------------===//
+
+void AsyncFlow::multiply(cuda::CallOp op) {
+  if (!state.isFenced)
+    kernel.report(op, "starts without wgmma_fence after its registers were last used");
+  Value sums = inlay::baseOf(op.getInputs()[0]);
+  state.openProducts.insert(sums.getAsOpaquePointer());
+  for (Value operand : op.getInputs().drop_front()) {
+    Value pointer = operand.getType().isInteger(64) ? pointerOfDescriptor(operand) : Value();
+    if (!pointer)
+      continue;
+    if (state.staged.count(kernel.baseOf(pointer)))
+      kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) +
+                            ", which threads of the warpgroup wrote, with no barrier between");
+    read(op, pointer, {}, /*byAsyncProxy=*/true);
+    state.multiplied.insert(kernel.baseOf(pointer));
+    state.openOperands.insert(pointer.getAsOpaquePointer());
+    state.arrived.clear();
+  }
+}
+
+void AsyncFlow::useVariable(Operation *op, Value variable) {
+  void *base = variable.getAsOpaquePointer();
+  auto isIn = [&](const Bases &bases) { return bases.count(base) > 0; };
+  if (isIn(state.openProducts))
+    kernel.report(op, llvm::Twine("uses ") + nameOfMemory(variable) + ", sums of wgmma that no wgmma_commit ended");
+  else if (llvm::any_of(state.productGroups, isIn))
+    kernel.report(op, llvm::Twine("uses ") + nameOfMemory(variable) + ", sums of wgmma, before their wgmma_wait");
+  if (kernel.sums.count(base))
+    state.isFenced = false;
+}
