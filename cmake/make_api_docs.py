@@ -1,5 +1,5 @@
-"""Writes the reference of the C interface and of the Python package as Markdown, from the comments of inlay.h and the
-docstrings of the package; nothing is imported.
+"""Writes the references of the C++ and the C interface and of the Python package as Markdown, from the comments of the
+headers and the docstrings of the package; nothing is imported.
 
     make_api_docs.py SOURCE_TREE OUTPUT_DIRECTORY"""
 
@@ -27,6 +27,25 @@ def c_reference(header: str) -> str:
             block = block[comment.end() :]
         if block.strip():
             lines.append(f"```c\n{block.strip().replace('INLAY_API ', '')}\n```\n")
+    return "\n".join(lines)
+
+
+def cpp_reference(header: str) -> str:
+    """A section for each part between empty lines of the namespace; what stands in a struct or class stays code."""
+    plain = lambda comment: re.sub(r"^// ?", "", comment, flags=re.MULTILINE)
+    lines = ["# The C++ interface: inlay.h\n", plain(re.match(r"(?:// ?.*\n)+", header)[0])]
+    body = header[header.index("namespace inlay {\n") : header.rindex("} // namespace inlay")].split("\n\n", 1)[1]
+    block = ""
+    for part in re.split(r"\n\n+", body.strip()):
+        block = f"{block}\n\n{part}" if block else part
+        if block.count("{") != block.count("}"):
+            continue
+        comment = re.match(r"(?:// ?.*\n)*", block)[0]
+        name = re.match(r"(?:struct|class|enum class)\s+(\w+)\s*{", block[len(comment) :])
+        if name:
+            lines.append(f"## {name[1]}\n\n{plain(comment)}")
+            lines.append(f"```cpp\n{block[len(comment) :]}\n```\n")
+        block = ""
     return "\n".join(lines)
 
 
@@ -74,5 +93,6 @@ def class_reference(node: ast.ClassDef) -> list[str]:
 
 source, output = map(pathlib.Path, sys.argv[1:])
 output.mkdir(parents=True, exist_ok=True)
+(output / "cpp-api.md").write_text(cpp_reference((source / "runtime/api/inlay.h").read_text()))
 (output / "c-api.md").write_text(c_reference((source / "runtime/c/inlay.h").read_text()))
 (output / "python-api.md").write_text(python_reference(source / "python/inlay"))
