@@ -186,6 +186,20 @@ ordered_json Summarize(const std::vector<RequestTimes> &requests, double duratio
   return result;
 }
 
+ordered_json Details(const std::vector<RequestTimes> &requests) {
+  ordered_json details;
+  for (const RequestTimes &request : requests) {
+    details["input_lens"].push_back(request.input_len);
+    details["output_lens"].push_back(request.output_len);
+    details["ttfts"].push_back(request.ttft);
+    details["itls"].push_back(ordered_json(request.itl));
+    details["start_times"].push_back(request.start);
+    details["generated_texts"].push_back(request.text);
+    details["errors"].push_back(request.error);
+  }
+  return details;
+}
+
 std::string ToTable(const ordered_json &result, const std::vector<double> &percentiles) {
   std::string out = fmt::format("{:=^50}\n", " Serving Benchmark Result ");
   auto line = [&](const char *name, const char *key) {

@@ -65,6 +65,8 @@ double Percentile(std::vector<double> values, double p);
 // The results in the names of vLLM's JSON.
 nlohmann::ordered_json Summarize(const std::vector<RequestTimes> &requests, double duration, const Setting &setting,
                                  const std::map<std::string, double> &goodput, const std::vector<double> &percentiles);
+// What vLLM's --save-detailed adds: lists over requests, in seconds.
+nlohmann::ordered_json Details(const std::vector<RequestTimes> &requests);
 // The same as vLLM prints them.
 std::string ToTable(const nlohmann::ordered_json &result, const std::vector<double> &percentiles);
 

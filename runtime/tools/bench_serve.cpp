@@ -82,7 +82,7 @@ struct ServeFlags {
   double burstiness = 1;
   int64_t num_warmups = 1;
   std::string base_url, result_file;
-  bool json = false, no_ignore_eos = false;
+  bool json = false, no_ignore_eos = false, is_detailed = false;
 };
 
 absl::Status RunServe(ServeFlags flags) {
@@ -128,9 +128,11 @@ absl::Status RunServe(ServeFlags flags) {
                              {"model_id", flags.address.model},
                              {"dataset_name", flags.dataset.name}};
       result.update(Summarize(times, duration, setting, *goodput, flags.percentiles));
+      if (flags.is_detailed)
+        result.update(Details(times));
       if (!flags.json) {
         fmt::print("{}", ToTable(result, flags.percentiles));
-        if (result.contains("errors"))
+        if (result.contains("errors") && !flags.is_detailed)
           fmt::print("errors: {}\n", result["errors"].dump());
         std::fflush(stdout);
       }
@@ -283,6 +285,8 @@ int ServeBenchMain(int argc, char **argv) {
       ->check(CLI::Range(0.0, 100.0))
       ->group("Results");
   app.add_flag("--json", flags.json, "Results as JSON, in vLLM's names")->group("Results");
+  app.add_flag("--save-detailed", flags.is_detailed, "With lists of times, lengths, texts and errors by request")
+      ->group("Results");
   app.add_option("--result-filename", flags.result_file, "Write the JSON to this file too")->group("Results");
   if (std::optional<int> code = Parse(app, argc, argv))
     return *code;

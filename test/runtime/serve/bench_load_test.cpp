@@ -73,6 +73,10 @@ TEST(SummaryTest, FailuresCountApartAndGoodputHasAllLimits) {
   EXPECT_DOUBLE_EQ(result["mean_tpot_ms"], 200.0); // of the one with more than one token
   EXPECT_DOUBLE_EQ(result["median_itl_ms"], 200.0);
   EXPECT_EQ(result["errors"]["500: x"], 1);
+  nlohmann::ordered_json details = Details(times);
+  EXPECT_EQ(details["itls"].dump(), "[[0.2,0.2],[],[]]");
+  EXPECT_EQ(details["input_lens"].dump(), "[7,5,0]");
+  EXPECT_EQ(details["errors"].dump(), R"(["","","500: x"])");
 }
 
 TEST(SummaryTest, LimitsAreChecked) {
