@@ -30,6 +30,11 @@ void EngineLoop::Count(ActiveRequest &request) {
     Observe(stats_.e2e_latency, Seconds(*timings.finished - timings.queued));
   if (timings.scheduled)
     Observe(stats_.queue_time, Seconds(*timings.scheduled - timings.queued));
+  if (timings.scheduled && timings.first_token && timings.finished) {
+    Observe(stats_.prefill_time, Seconds(*timings.first_token - *timings.scheduled));
+    Observe(stats_.decode_time, Seconds(*timings.finished - *timings.first_token));
+    Observe(stats_.inference_time, Seconds(*timings.finished - *timings.scheduled));
+  }
 }
 
 void EngineLoop::UpdateStats() {

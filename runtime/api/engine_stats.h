@@ -31,7 +31,8 @@ inline void PrepareHistograms(EngineStats &stats) {
   std::vector<double> request{0.3, 0.5, 0.8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
                               30,  40,  50,  60, 120, 240, 480, 960, 1920, 7680};
   prepare(stats.e2e_latency, request);
-  prepare(stats.queue_time, request);
+  for (Histogram *part : {&stats.queue_time, &stats.prefill_time, &stats.decode_time, &stats.inference_time})
+    prepare(*part, request);
   prepare(stats.step_tokens, {1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384});
 }
 

@@ -221,8 +221,10 @@ struct EngineStats {
   // Requests by how they ended.
   int64_t finished_stop = 0, finished_length = 0, finished_cancelled = 0, finished_error = 0;
   Histogram time_to_first_token, inter_token_latency, e2e_latency, queue_time; // seconds
-  Histogram step_tokens;                                                       // rows of a step
-  absl::Status health;                                                         // why nothing runs any more, if so
+  // Seconds from a request's first step to its first token, from there to its last one, and both.
+  Histogram prefill_time, decode_time, inference_time;
+  Histogram step_tokens; // rows of a step
+  absl::Status health;   // why nothing runs any more, if so
 };
 
 class Engine {

@@ -176,6 +176,12 @@ std::string Metrics::Text(const EngineStats &stats) const {
   one("inlay:http_refused_connections_total", "counter", "Connections beyond --max-connections.", refused_connections_);
   WriteEngine("inlay:request_queue_time_seconds", "From the request to its first step.", stats.queue_time, labels_,
               out);
+  WriteEngine("inlay:request_prefill_time_seconds", "From a request's first step to its first token.",
+              stats.prefill_time, labels_, out);
+  WriteEngine("inlay:request_decode_time_seconds", "From a request's first token to its last.", stats.decode_time,
+              labels_, out);
+  WriteEngine("inlay:request_inference_time_seconds", "From a request's first step to its last token.",
+              stats.inference_time, labels_, out);
   WriteEngine("inlay:iteration_tokens_total", "Rows of a step.", stats.step_tokens, labels_, out);
   struct {
     const char *name, *help;

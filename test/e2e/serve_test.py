@@ -116,6 +116,15 @@ def other_paths(server: serve_support.Server) -> None:
     expect("too long", (too_long[0], too_long[1]["error"]["code"]), (400, "context_length_exceeded"))
 
 
+def metrics(server: serve_support.Server) -> None:
+    """The parts of requests' times add up."""
+    total = lambda part: server.metric(f"request_{part}_time_seconds_sum")
+    counts = {part: server.metric(f"request_{part}_time_seconds_count") for part in ("prefill", "decode", "inference")}
+    expect_that("requests with times", len(set(counts.values())) == 1 and counts["decode"] > 10, counts)
+    expect_that("prefill and decode are inference", abs(total("prefill") + total("decode") - total("inference")) < 1e-6 <
+                total("decode"), [total(part) for part in counts])
+
+
 def disconnects(server: serve_support.Server) -> None:
     """Whoever goes away has their request cancelled and its pages freed."""
     body = json.dumps({"prompt": "def ", "max_tokens": 1000, "ignore_eos": True, "stream": True}).encode()
@@ -249,6 +258,7 @@ def test(t: tools.Tools, bundle: pathlib.Path) -> None:
         completions(t, bundle, server)
         chats(server)
         other_paths(server)
+        metrics(server)
         disconnects(server)
         keep_alive(server)
         bench(t, bundle, server)
