@@ -26,9 +26,10 @@ absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineO
   OpenedModels models;
   auto open = [&](const std::string &path, std::unique_ptr<LoadedModel> &model) {
     absl::StatusOr<std::unique_ptr<LoadedModel>> opened = LoadedModel::Open(path, options, wrap);
-    if (opened.ok())
-      model = *std::move(opened);
-    return opened.status();
+    if (!opened.ok())
+      return opened.status();
+    model = *std::move(opened);
+    return absl::OkStatus();
   };
   if (options.speculative_model.empty()) {
     if (absl::Status status = open(bundle, models.target); !status.ok())
