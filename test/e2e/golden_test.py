@@ -1,7 +1,8 @@
 """A fixture of test/fixtures/models, compiled for the cpu target in float32, computes what transformers computed.
 
 The 64 greedy tokens are equal. Log-probabilities over the whole vocabulary stand for the logits (which are only defined
-up to a constant per row); their distance to the golden ones is at most 1e-5 of the golden logits' norm.
+up to a constant per row); their distance to the golden ones is at most 1e-5 of the golden logits' norm. With weights that
+are linked, everything is the same to the last bit.
 """
 
 import json
@@ -17,8 +18,9 @@ def test(t: tools.Tools, model: pathlib.Path) -> None:
     logits = tools.read_float32(model / "golden" / "logits.safetensors", "logits")
     vocabulary, steps = len(logits[0]), len(golden["greedy_ids"])
     bundle = t.compile(model, "--target", "cpu", "--dtype", "float32")
-    result = t.generate(bundle, "--prompt-ids", ",".join(map(str, golden["prompt_ids"])), "--max-tokens", steps,
-                        "--temperature", 0, "--ignore-eos", "--logprobs", vocabulary)
+    prompt = ["--prompt-ids", ",".join(map(str, golden["prompt_ids"])), "--max-tokens", steps, "--temperature", 0,
+              "--ignore-eos", "--logprobs", vocabulary]
+    result = t.generate(bundle, *prompt)
     if result["prompt_token_ids"] != golden["prompt_ids"]:
         tools.fail(f"prompt: expected {golden['prompt_ids']}, found {result['prompt_token_ids']}")
     if result["token_ids"] != golden["greedy_ids"]:
@@ -35,6 +37,15 @@ def test(t: tools.Tools, model: pathlib.Path) -> None:
     print(f"{model.name}: {steps} tokens equal, relative error {error:.1e}")
     if error > TOLERANCE:
         tools.fail(f"{model.name}: log-probabilities: expected a relative error of at most {TOLERANCE}, found {error:.2e}")
+
+    linked = t.scratch / "linked.inlay"
+    t.checked("compile-model", model, "-o", linked, "-q", "--target", "cpu", "--dtype", "float32", "--weights", "link")
+    if any(file.suffix == ".bin" for file in linked.rglob("*")):
+        tools.fail(f"{model.name}: --weights=link copied weights")
+    again = t.generate(linked, *prompt)
+    for part in ("token_ids", "logprobs"):
+        if again[part] != result[part]:
+            tools.fail(f"{model.name}: {part} with --weights=link differ from those with --weights=pack")
 
 
 tools.main(test)
