@@ -14,6 +14,7 @@
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "mlir/Transforms/Passes.h"
+#include "runtime/support/cpu_features.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
@@ -32,30 +33,47 @@
 using namespace mlir;
 using namespace inlay;
 
-static std::unique_ptr<llvm::TargetMachine> createTargetMachine(ModuleOp module, const CpuOptions &options) {
+namespace {
+
+/// What kernels are compiled for.
+struct CpuTarget {
+  std::unique_ptr<llvm::TargetMachine> machine;
+  std::string tunedFor; // LLVM's name of the CPU whose speeds decide
+  std::vector<std::string> features;
+};
+
+} // namespace
+
+/// The CPU that the options name, with no feature that the runtime could not look for: all that the code may use stands
+/// in `features`. Fails after a diagnostic.
+static FailureOr<CpuTarget> createTarget(ModuleOp module, const CpuOptions &options) {
   llvm::InitializeNativeTarget();
   llvm::InitializeNativeTargetAsmPrinter();
   llvm::Triple triple(llvm::sys::getDefaultTargetTriple());
   std::string error;
   const llvm::Target *target = llvm::TargetRegistry::lookupTarget(triple, error);
-  if (!target) {
-    module.emitError() << "LLVM cannot compile for " << triple.str() << ": " << error;
-    return nullptr;
+  if (!target)
+    return module.emitError() << "LLVM cannot compile for " << triple.str() << ": " << error;
+  CpuTarget result;
+  result.tunedFor = options.cpu.empty() ? llvm::sys::getHostCPUName().str() : options.cpu;
+  std::unique_ptr<llvm::MCSubtargetInfo> cpu(target->createMCSubtargetInfo(triple, "", ""));
+  if (!cpu->isCPUStringValid(result.tunedFor))
+    return module.emitError() << "LLVM knows no CPU '" << result.tunedFor << "' for " << triple.str()
+                              << "; leave the CPU out for this host, or name one that 'llc -mcpu=help' lists";
+  cpu.reset(target->createMCSubtargetInfo(triple, result.tunedFor, ""));
+  std::string features;
+  for (const CpuFeature &known : CpuFeatures()) {
+    std::string name(known.name);
+    if (options.cpu.empty() ? !known.is_here : !cpu->checkFeatures("+" + name))
+      continue;
+    result.features.push_back(name);
+    features += (features.empty() ? "+" : ",+") + name;
   }
-  std::string cpu = options.cpu, features;
-  if (cpu.empty()) {
-    cpu = llvm::sys::getHostCPUName();
-    for (const auto &feature : llvm::sys::getHostCPUFeatures())
-      features += (features.empty() ? "" : ",") + std::string(feature.second ? "+" : "-") + feature.first().str();
-  }
-  std::unique_ptr<llvm::TargetMachine> machine(
-      target->createTargetMachine(triple, cpu, features, {}, llvm::Reloc::PIC_, {}, llvm::CodeGenOptLevel::Aggressive));
-  if (!machine->getMCSubtargetInfo()->isCPUStringValid(cpu)) {
-    module.emitError() << "LLVM knows no CPU '" << cpu << "' for " << triple.str()
-                       << "; leave the CPU out for this host, or name one that 'llc -mcpu=help' lists";
-    return nullptr;
-  }
-  return machine;
+  // The baseline of the architecture; the features are all that comes to it.
+  StringRef baseline = triple.isX86() ? "x86-64" : "generic";
+  result.machine.reset(target->createTargetMachine(triple, baseline, features, {}, llvm::Reloc::PIC_, {},
+                                                   llvm::CodeGenOptLevel::Aggressive));
+  return result;
 }
 
 static LogicalResult lowerToLlvmDialect(ModuleOp module) {
@@ -91,8 +109,9 @@ static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
 }
 
 /// Translates, optimizes and emits an object file, which also says how many views each kernel takes.
-static LogicalResult emitObject(ModuleOp module, const llvm::MapVector<StringRef, size_t> &views,
-                                llvm::TargetMachine &machine, SmallVectorImpl<char> &object) {
+static LogicalResult emitObject(ModuleOp module, const llvm::MapVector<StringRef, size_t> &views, CpuTarget &target,
+                                SmallVectorImpl<char> &object) {
+  llvm::TargetMachine &machine = *target.machine;
   llvm::LLVMContext context;
   std::unique_ptr<llvm::Module> translated = translateModuleToLLVMIR(module, context, "kernels");
   if (!translated)
@@ -101,8 +120,10 @@ static LogicalResult emitObject(ModuleOp module, const llvm::MapVector<StringRef
   translated->setDataLayout(machine.createDataLayout());
   translated->setPICLevel(llvm::PICLevel::BigPIC);
   for (llvm::Function &function : *translated)
-    if (!function.isDeclaration())
+    if (!function.isDeclaration()) {
       function.addFnAttr(llvm::Attribute::NoUnwind);
+      function.addFnAttr("tune-cpu", target.tunedFor);
+    }
   llvm::Type *i32 = llvm::Type::getInt32Ty(context);
   for (auto [kernel, count] : views)
     new llvm::GlobalVariable(*translated, i32, /*isConstant=*/true, llvm::GlobalValue::ExternalLinkage,
@@ -167,9 +188,9 @@ static LogicalResult linkShared(ModuleOp module, StringRef object, std::string &
   return success();
 }
 
-LogicalResult inlay::compileCpuKernels(ModuleOp module, const CpuOptions &options, std::string &sharedLibrary) {
-  std::unique_ptr<llvm::TargetMachine> machine = createTargetMachine(module, options);
-  if (!machine)
+LogicalResult inlay::compileCpuKernels(ModuleOp module, const CpuOptions &options, CpuLibrary &library) {
+  FailureOr<CpuTarget> target = createTarget(module, options);
+  if (failed(target))
     return failure();
   MLIRContext *context = module.getContext();
   DialectRegistry registry;
@@ -186,7 +207,8 @@ LogicalResult inlay::compileCpuKernels(ModuleOp module, const CpuOptions &option
     views[program.getSymName()] = program.getArgumentTypes().size();
   }
   SmallVector<char> object;
-  if (failed(lowerToLlvmDialect(*kernels)) || failed(emitObject(*kernels, views, *machine, object)))
+  if (failed(lowerToLlvmDialect(*kernels)) || failed(emitObject(*kernels, views, *target, object)))
     return failure();
-  return linkShared(module, StringRef(object.data(), object.size()), sharedLibrary);
+  library.features = std::move(target->features);
+  return linkShared(module, StringRef(object.data(), object.size()), library.bytes);
 }

@@ -116,6 +116,7 @@ std::string mostBytesOf(const SafetensorsIndex &weights) {
 struct CompiledTarget {
   OwningOpRef<ModuleOp> tiles;
   std::vector<KernelFacts> kernels;
+  std::vector<std::string> cpuFeatures;
   llvm::json::Array kernelsForPeople;
 };
 
@@ -209,7 +210,7 @@ private:
       if (request.emit != EmitStage::Bundle)
         continue;
       FailureOr<flatbuffers::Offset<plan::Target>> built =
-          buildTarget(fb, *compiled->tiles, target, entries, compiled->kernels);
+          buildTarget(fb, *compiled->tiles, target, entries, compiled->kernels, compiled->cpuFeatures);
       if (failed(built))
         return diagnostics.failure("the plan");
       targets.push_back(*built);
@@ -279,7 +280,7 @@ private:
     FailureOr<OwningOpRef<ModuleOp>> tiles = lowerToTile(model, target, limits, entries, sourceType, without);
     if (failed(tiles))
       return diagnostics.failure("lowering to tile programs");
-    CompiledTarget result{std::move(*tiles), {}, {}};
+    CompiledTarget result{std::move(*tiles), {}, {}, {}};
     auto programs = llvm::to_vector(result.tiles->getOps<tile::ProgramOp>());
     progress(
         fmt::format("{}: {} kernels to compile, lowered in {:.1f} s", target, programs.size(), secondsSince(begin)));
@@ -310,10 +311,11 @@ private:
       result.kernelsForPeople.push_back(
           llvm::json::Object{{"name", program.getSymName().str()}, {"traffic", describeTraffic(program)}});
     }
-    std::string library;
+    CpuLibrary library;
     if (failed(compileCpuKernels(*result.tiles, options, library)))
       return diagnostics.failure("code generation for the cpu");
-    bundle.files.emplace_back("kernels/cpu/kernels.so", std::move(library));
+    bundle.files.emplace_back("kernels/cpu/kernels.so", std::move(library.bytes));
+    result.cpuFeatures = std::move(library.features);
     return absl::OkStatus();
   }
 

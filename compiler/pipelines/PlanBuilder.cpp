@@ -226,7 +226,8 @@ private:
 
 FailureOr<flatbuffers::Offset<plan::Target>> inlay::buildTarget(flatbuffers::FlatBufferBuilder &fb, ModuleOp tiles,
                                                                 StringRef target, ArrayRef<EntryPoint> points,
-                                                                const std::vector<KernelFacts> &kernels) {
+                                                                const std::vector<KernelFacts> &kernels,
+                                                                const std::vector<std::string> &cpuFeatures) {
   EntryBuilder builder(fb, tiles, kernels);
   std::vector<flatbuffers::Offset<plan::Entry>> entries;
   for (const EntryPoint &point : points) {
@@ -256,5 +257,8 @@ FailureOr<flatbuffers::Offset<plan::Target>> inlay::buildTarget(flatbuffers::Fla
                                                     kernel.sharedBytes, kernel.dependentLaunch, &*views,
                                                     kernel.tensorMaps.size()));
   }
-  return plan::CreateTargetDirect(fb, target.str().c_str(), &kernelTables, &weights, &entries);
+  std::vector<flatbuffers::Offset<flatbuffers::String>> features;
+  for (const std::string &feature : cpuFeatures)
+    features.push_back(fb.CreateString(feature));
+  return plan::CreateTargetDirect(fb, target.str().c_str(), &kernelTables, &weights, &entries, &features);
 }

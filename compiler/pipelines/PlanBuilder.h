@@ -40,7 +40,8 @@ struct KernelFacts {
 mlir::FailureOr<flatbuffers::Offset<plan::Target>> buildTarget(flatbuffers::FlatBufferBuilder &builder,
                                                                mlir::ModuleOp tiles, llvm::StringRef target,
                                                                llvm::ArrayRef<EntryPoint> entries,
-                                                               const std::vector<KernelFacts> &kernels);
+                                                               const std::vector<KernelFacts> &kernels,
+                                                               const std::vector<std::string> &cpuFeatures);
 
 } // namespace inlay
 

@@ -41,6 +41,9 @@ std::string PlanFacts(const plan::Plan &plan) {
                 {"targets", json::array()},
                 {"kernels", json::object()}};
   for (const plan::Target *target : *plan.targets()) {
+    if (target->cpu_features() && target->cpu_features()->size() > 0)
+      for (const flatbuffers::String *feature : *target->cpu_features())
+        facts["cpu_features"].push_back(feature->str());
     facts["targets"].push_back(target->name()->str());
     json &kernels = facts["kernels"][target->name()->str()] = json::array();
     for (const plan::Kernel *kernel : *target->kernels()) {

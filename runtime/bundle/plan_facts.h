@@ -8,7 +8,8 @@
 
 namespace inlay {
 
-// A JSON object: the targets, the model's sizes, each kernel's name and the sizes of what is behind its arguments.
+// A JSON object: the targets, what kernels for the cpu need of a processor, the model's sizes, each kernel's name and
+// the sizes of what is behind its arguments.
 std::string PlanFacts(const plan::Plan &plan);
 
 } // namespace inlay

@@ -2,7 +2,9 @@
 
 #include "fmt/format.h"
 #include "runtime/device/kernel_trace.h"
+#include "runtime/support/cpu_features.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
@@ -11,6 +13,21 @@
 #include <unistd.h>
 
 namespace inlay {
+
+absl::Status CheckCpuFeatures(const plan::Target &target) {
+  std::string lacking;
+  if (target.cpu_features())
+    for (const flatbuffers::String *feature : *target.cpu_features())
+      if (std::ranges::none_of(CpuFeatures(), [&](const CpuFeature &known) {
+            return known.name == feature->string_view() && known.is_here;
+          }))
+        lacking += (lacking.empty() ? "" : ", ") + feature->str();
+  if (lacking.empty())
+    return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      fmt::format("the kernels for the cpu use {}, which {} lacks; compile the model on this machine, or with --cpu {}",
+                  lacking, CpuName(), CpuGeneration()));
+}
 
 CpuDevice::CpuDevice(int threads) : pool_(threads) {}
 
@@ -75,6 +92,9 @@ absl::Status CpuDevice::Clear(void *memory, uint64_t bytes) {
 }
 
 absl::Status CpuDevice::LoadKernels(const Bundle &bundle, const plan::Target &target) {
+  // Before anything of the library runs.
+  if (absl::Status status = CheckCpuFeatures(target); !status.ok())
+    return absl::Status(status.code(), fmt::format("{}: {}", bundle.path(), std::string(status.message())));
   std::string path = bundle.path() + "/kernels/" + target.name()->str() + "/kernels.so";
   // dlopen searches the system's folders for a name without a slash.
   if (path.find('/') == std::string::npos)

@@ -6,6 +6,9 @@
 
 namespace inlay {
 
+// An error that names what kernels of a target use and this machine's processor lacks, if there is any such thing.
+absl::Status CheckCpuFeatures(const plan::Target &target);
+
 class CpuDevice : public Device {
 public:
   explicit CpuDevice(int threads);

@@ -26,9 +26,16 @@ using Launches = flatbuffers::Vector<flatbuffers::Offset<plan::Launch>>;
 ordered_json ToJson(const Launches *launches, const plan::Target &target) {
   ordered_json list = ordered_json::array();
   if (launches)
-    for (const plan::Launch *launch : *launches)
+    for (const plan::Launch *launch : *launches) {
+      ordered_json grid = ordered_json::array();
+      for (const plan::Count *count : *launch->grid())
+        grid.push_back({{"extent", plan::EnumNameExtent(count->extent())},
+                        {"divisor", count->divisor()},
+                        {"multiplier", count->multiplier()}});
       list.push_back({{"kernel", target.kernels()->Get(launch->kernel())->name()->str()},
-                      {"origin", launch->origin() ? launch->origin()->str() : ""}});
+                      {"origin", launch->origin() ? launch->origin()->str() : ""},
+                      {"grid", std::move(grid)}});
+    }
   return list;
 }
 
@@ -95,11 +102,13 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
             row[key] = value;
     kernels.push_back(std::move(row));
   }
-  return {{"name", target.name()->str()},
-          {"entries", std::move(entries)},
-          {"kernels", std::move(kernels)},
-          {"weights_bytes", bytes},
-          {"weights", std::move(weights)}};
+  ordered_json features = ordered_json::array();
+  if (target.cpu_features())
+    for (const flatbuffers::String *feature : *target.cpu_features())
+      features.push_back(feature->str());
+  return {{"name", target.name()->str()},  {"cpu_features", std::move(features)},
+          {"entries", std::move(entries)}, {"kernels", std::move(kernels)},
+          {"weights_bytes", bytes},        {"weights", std::move(weights)}};
 }
 
 ordered_json ToJson(const Bundle &bundle) {
@@ -183,6 +192,9 @@ void PrintText(const ordered_json &bundle) {
     }
     fmt::print("\n");
     PrintTable(rows);
+    if (!target["cpu_features"].empty())
+      fmt::print("\n  needs a processor with {}\n",
+                 fmt::join(target["cpu_features"].get<std::vector<std::string>>(), " "));
     fmt::print("\n  {} weights, {}\n", target["weights"].size(), HumanBytes(target["weights_bytes"].get<uint64_t>()));
   }
 }

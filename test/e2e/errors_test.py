@@ -88,6 +88,20 @@ def test(t: tools.Tools, model: pathlib.Path) -> None:
             result = t.run("run-model", bundle, *options, "--max-tokens", 4)
         complaints += one_line(name, result, words)
 
+    # Kernels for another processor are never run: fma4 and xop are of AMD's Bulldozer alone.
+    other = t.scratch / "bulldozer.inlay"
+    t.checked("compile-model", model, "-o", other, "--target", "cpu", "--dtype", "float32", "--cpu", "bdver4", "-q")
+    complaints += one_line("kernels for another processor", t.run("run-model", other, "--prompt-ids", "3,4"),
+                           [other.name, "fma4, xop", "compile the model on this machine, or with --cpu x86-64"])
+    # What any machine runs gives the same tokens.
+    t.checked("compile-model", model, "-o", other, "--target", "cpu", "--dtype", "float32", "--cpu", "x86-64", "-q", "--overwrite")
+    tokens = [t.generate(b, "--prompt-ids", "3,4,5", "--max-tokens", 16, "--temperature", 0, "--ignore-eos")["token_ids"]
+              for b in (bundle, other)]
+    if tokens[0] != tokens[1] or json.loads(t.checked("inspect-bundle", other, "--json"))["targets"][0]["cpu_features"]:
+        complaints.append(f"--cpu x86-64: expected kernels for any machine and the same tokens, found {tokens}")
+    result = t.run("compile-model", model, "-o", t.scratch / "x", "--target", "cpu", "--cpu", "z80", "-q")
+    complaints += one_line("unknown processor", result, ["z80", "llc -mcpu=help"])
+
     # A flipped byte or a missing file is found before anything is computed.
     files = sorted(file for file in bundle.rglob("*") if file.is_file())
     for file in files:

@@ -41,14 +41,14 @@ public:
     inlay::registerAllDialects(registry);
     mlir::MLIRContext context(registry);
     auto module = mlir::parseSourceString<mlir::ModuleOp>(text, &context);
-    std::string bytes;
-    if (!module || failed(inlay::compileCpuKernels(*module, {}, bytes)))
+    inlay::CpuLibrary library;
+    if (!module || failed(inlay::compileCpuKernels(*module, {}, library)))
       return;
     llvm::SmallString<64> path;
     int descriptor;
     if (llvm::sys::fs::createTemporaryFile("kernels-test", "so", descriptor, path))
       return;
-    llvm::raw_fd_ostream(descriptor, /*shouldClose=*/true) << bytes;
+    llvm::raw_fd_ostream(descriptor, /*shouldClose=*/true) << library.bytes;
     handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!handle)
       ADD_FAILURE() << dlerror();
