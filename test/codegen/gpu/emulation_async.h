@@ -115,11 +115,14 @@ static void tma_load_4d(T *shared, const CUtensorMap &map, mbarrier *bar, int x,
 struct uint4 {
   unsigned x, y, z, w;
 };
-template <typename T> static void mma_8_rows(float *d, uint4 a, uint4 b) {
-  const int a0[4] = {int(a.x), 0, int(a.y), 0}, a1[4] = {int(a.z), 0, int(a.w), 0};
+static void set_words(int *words, uint4 v) {
+  words[0] = int(v.x), words[1] = int(v.y), words[2] = int(v.z), words[3] = int(v.w);
+}
+template <typename T> static void mma_8_rows(float *d, const int *a, uint4 b) {
+  const int a0[4] = {a[0], 0, a[1], 0}, a1[4] = {a[2], 0, a[3], 0};
   const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};
   mma_m16n8k16<T>(d, a0, b0);
-  mma_m16n8k16<T>(d + 4, a1, b1);
+  mma_m16n8k16<T>(d, a1, b1);
 }
 
 template <int> static void give_up_registers() {}

@@ -1,0 +1,112 @@
+"""Streaming linear layers of a short K read no byte past their weights.
+
+K of 448 columns is 7 chunks for the 8 warps of a block: a warp without a chunk must not ask for one. The kernel's text runs on
+the CPU (test/codegen/gpu/emulation_async.h) with the weight's last byte before a page that cannot be read: a read past it
+ends the process. Needs NVRTC and no GPU."""
+
+import ctypes
+import json
+import mmap
+import multiprocessing
+import pathlib
+import struct
+import subprocess
+
+import tools
+
+KERNEL, WEIGHT, SOURCE = "decode_1_down_proj", "model.layers.0.mlp.down_proj.weight", "model.layers.0.mlp.down_proj.weight"
+
+
+def bfloat16(bits: int) -> float:
+    return struct.unpack("<f", struct.pack("<I", bits << 16))[0]
+
+
+def before_a_hole(contents: bytes) -> int:
+    """The address of a copy of `contents` that ends where memory ends."""
+    page = mmap.PAGESIZE
+    size = -(-len(contents) // page) * page
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    memory = libc.mmap(None, size + page, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+    if memory in (None, ctypes.c_void_p(-1).value) or libc.mprotect(memory + size, page, 0) != 0:
+        raise OSError(ctypes.get_errno(), "no memory with a hole")
+    address = memory + size - len(contents)
+    ctypes.memmove(address, contents, len(contents))
+    return address
+
+
+def emulate(compiler: pathlib.Path, scratch: pathlib.Path, bundle: pathlib.Path) -> pathlib.Path:
+    """The kernel as a shared library: run(arguments, grid)."""
+    root = pathlib.Path(__file__).parents[2]
+    facts = next(kernel for kernel in json.loads((bundle / "manifest.json").read_text())["kernels"]["sm_90a"]
+                 if kernel["name"] == KERNEL)
+    lines = (bundle / "kernels/sm_90a" / f"{KERNEL}.cu").read_text().splitlines()
+    text = "\n".join(line for line in lines if not line.startswith(("#include", "#line")) and "extern __shared__" not in line)
+    parameters = text[text.index(KERNEL + "(") + len(KERNEL) + 1 :].split(") {", 1)[0].split(", ")
+    casts = [f"*static_cast<StepSizes *>(arguments[{i}])" if "StepSizes" in p else
+             f"static_cast<{p[: p.rindex('*') + 1]}>(arguments[{i}])" for i, p in enumerate(parameters)]
+    source = scratch / "kernel.cpp"
+    source.write_text(f"""#include "{root}/test/codegen/gpu/emulation_async.h"
+{text}
+static void **arguments;
+extern "C" void run(void **given, const unsigned *grid) {{
+  arguments = given;
+  runGrid([] {{ {KERNEL}({", ".join(casts)}); }}, grid, {facts["threads"]}, {facts["cluster"]}, {facts["shared_bytes"]});
+}}
+""")
+    library = source.with_suffix(".so")
+    subprocess.run([compiler, "-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off", source, "-o", library], check=True)
+    return library
+
+
+def run(library: pathlib.Path, weight: bytes, activation: bytes, rows: int, blocks: int, results) -> None:
+    # Offsets into a page do not matter to anything but the weight: 16-byte aligned is what copies need.
+    state = bytearray(2 * rows)
+    state_address = before_a_hole(bytes(state))
+    sizes = (ctypes.c_int * 6)(1, 1, 1, 1, 0, 0)
+    arguments = (ctypes.c_void_p * 4)(before_a_hole(weight), before_a_hole(activation), state_address, ctypes.addressof(sizes))
+    ctypes.CDLL(str(library)).run(arguments, (ctypes.c_uint * 3)(blocks, 1, 1))
+    results.put(ctypes.string_at(state_address, 2 * rows))
+
+
+def test(t: tools.Tools, compiler: pathlib.Path, model: pathlib.Path) -> None:
+    bundle = t.scratch / "short.inlay"
+    compiled = t.run("compile-model", model, "-o", bundle, "--target", "sm_90a", "--dtype", "bfloat16", "--max-num-seqs", 1, "-q")
+    if "nvrtc" in compiled.stderr.lower():
+        print("skipped: " + compiled.stderr.strip())
+        return
+    if compiled.returncode != 0:
+        tools.fail(compiled.stderr)
+    target = json.loads(t.checked("inspect-bundle", bundle, "--json"))["targets"][0]
+    weight = next(weight for weight in target["weights"] if weight["name"] == WEIGHT)
+    launch = next(launch for entry in target["entries"] for launch in entry["launches"] if launch["kernel"] == KERNEL)
+    rows, columns = weight["rows"], weight["columns"]
+    if -(-columns // 64) >= 8 or columns % 64 != 0:
+        tools.fail(f"{WEIGHT} has {columns} columns, expected whole chunks for fewer than 8 warps")
+    packed = (bundle / "weights/sm_90a.bin").read_bytes()[weight["offset"] :][: weight["bytes"]]
+    activation = [(i % 7 - 3) / 4 for i in range(columns)]  # exact in bfloat16
+    bits = b"".join(struct.pack("<f", value)[2:] for value in activation)
+    queue = multiprocessing.Queue()
+    library = emulate(compiler, t.scratch, bundle)
+    blocks = launch["grid"][0]["multiplier"]  # of rows of weights, whatever the step's size
+    process = multiprocessing.Process(target=run, args=(library, packed, bits, rows, blocks, queue))
+    process.start()
+    process.join(60)
+    if process.exitcode != 0:
+        tools.fail(f"{KERNEL} reads past its operands: the process that ran it ended with {process.exitcode}")
+    found = [bfloat16(bits) for bits in struct.unpack(f"<{rows}H", queue.get(timeout=5))]
+
+    data = (model / "model.safetensors").read_bytes()
+    length = struct.unpack("<Q", data[:8])[0]
+    begin, end = json.loads(data[8 : 8 + length])[SOURCE]["data_offsets"]
+    matrix = struct.unpack(f"<{rows * columns}H", data[8 + length + begin : 8 + length + end])
+    wanted = [sum(bfloat16(matrix[row * columns + k]) * activation[k] for k in range(columns)) for row in range(rows)]
+    error = tools.norm([a - b for a, b in zip(found, wanted)]) / tools.norm(wanted)
+    if error > 5e-3:
+        tools.fail(f"{KERNEL}: expected a relative error of at most 5e-3, found {error:.2e}")
+    print(f"{KERNEL}: {columns} columns, relative error {error:.1e}")
+
+
+tools.main(test)
