@@ -88,6 +88,10 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) 
     for (char c : kernel->name()->string_view())
       if (!isalnum(static_cast<unsigned char>(c)) && c != '_')
         return BadPlan("a kernel's name holds '{}'", c);
+    // The verifier of FlatBuffers looks at where a vector begins, not at what its elements need.
+    if (kernel->views() && reinterpret_cast<uintptr_t>(kernel->views()->Data()) % alignof(plan::View) != 0)
+      return BadPlan("kernel '{}' has arguments at no multiple of {} bytes", kernel->name()->string_view(),
+                     alignof(plan::View));
     if (kernel->views())
       for (const plan::View *view : *kernel->views())
         if (!IsCount(view->rows()) || view->row_bytes() > kMaxBytes)
