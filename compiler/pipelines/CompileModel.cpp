@@ -277,7 +277,8 @@ private:
     if (target != "cpu" && target != "sm_90a")
       return absl::InvalidArgumentError(fmt::format("--target is '{}', expected cpu or sm_90a", target));
     auto begin = Clock::now();
-    FailureOr<OwningOpRef<ModuleOp>> tiles = lowerToTile(model, target, limits, entries, sourceType, without);
+    FailureOr<OwningOpRef<ModuleOp>> tiles =
+        lowerToTile(model, target, limits, entries, sourceType, without, request.tuning);
     if (failed(tiles))
       return diagnostics.failure("lowering to tile programs");
     CompiledTarget result{std::move(*tiles), {}, {}, {}};

@@ -43,6 +43,7 @@ struct CompileRequest {
   bool overwrite = false;                            // replace an existing bundle
   std::string nvrtc;                                 // libnvrtc or its folder; empty: searched
   std::string cpu;                                   // of LLVM's cpu names; empty: this host's
+  std::string tuning = "builtin";                    // file of measured configs; empty: the analytic model alone
   std::vector<std::string> without;                  // names of `ablations`: left out, to measure what it is worth
   std::function<void(const std::string &)> progress; // one line a stage; may be empty
 };

@@ -7,6 +7,7 @@
 #include "mlir/Transforms/Passes.h"
 #include "passes/llm/Passes.h"
 #include "passes/llm_to_tile/Passes.h"
+#include "passes/tile/Passes.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -71,7 +72,7 @@ static void mergePrograms(ModuleOp source, ModuleOp destination, llvm::StringMap
 
 FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef target, const StepLimits &limits,
                                                     ArrayRef<EntryPoint> entries, StringRef sourceType,
-                                                    const Ablation &without) {
+                                                    const Ablation &without, StringRef tuning) {
   MLIRContext *context = model.getContext();
   OwningOpRef<ModuleOp> shared(model.clone());
   // What all entry points have in common: one set of weights.
@@ -112,6 +113,14 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
     if (failed(passes.run(*step)))
       return failure();
     mergePrograms(*step, *result, known);
+  }
+  if (target != "cpu") {
+    PassManager choosing(context);
+    SelectConfigPassOptions options;
+    options.tuning = tuning.str();
+    choosing.addPass(createSelectConfigPass(options));
+    if (failed(choosing.run(*result)))
+      return failure();
   }
   if (!sourceType.empty() && target != "cpu") {
     PassManager packing(context);

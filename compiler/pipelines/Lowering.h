@@ -42,12 +42,12 @@ struct EntryPoint {
 std::vector<EntryPoint> chooseEntryPoints(llvm::StringRef target, const StepLimits &limits);
 
 /// Runs the target's passes on a copy of `model` (as a frontend wrote it). The result holds the weights, the tile
-/// programs and a tile.entry for each entry point; with a
+/// programs, with the configs of `tuning` (tile-select-config) for a GPU, and a tile.entry for each entry point; with a
 /// `sourceType` (f32, bf16, f16) also programs that pack weights from such sources. Fails after a diagnostic; remarks
 /// say what was fused and what not.
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
 lowerToTile(mlir::ModuleOp model, llvm::StringRef target, const StepLimits &limits, llvm::ArrayRef<EntryPoint> entries,
-            llvm::StringRef sourceType = "", const Ablation &without = {});
+            llvm::StringRef sourceType = "", const Ablation &without = {}, llvm::StringRef tuning = "");
 
 } // namespace inlay
 

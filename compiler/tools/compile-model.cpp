@@ -46,6 +46,9 @@ int main(int argc, char **argv) {
   app.add_flag("--dry-run", request.dryRun, "Do everything but write the bundle");
   app.add_flag("--overwrite", request.overwrite, "Replace the bundle if there is one");
   app.add_option("--nvrtc", request.nvrtc, "libnvrtc, or the folder that holds it");
+  app.add_option("--tuning-file", request.tuning,
+                 "Measured configs of linear layers; builtin: the compiler's own; none: its estimates alone")
+      ->default_val("builtin");
   app.add_option("--cpu", request.cpu, "LLVM's name of the CPU to compile for (default: this one)");
   app.add_option(
          "--without", request.without,
@@ -73,6 +76,8 @@ int main(int argc, char **argv) {
                  "compile-model: --output is missing; add -o BUNDLE, or --emit or --dry-run to write nothing\n");
     return 1;
   }
+  if (request.tuning == "none")
+    request.tuning.clear();
   if (dummyWeights)
     request.weights = inlay::WeightsMode::Dummy;
   auto optional = [](int64_t value) { return value ? std::optional<int64_t>(value) : std::nullopt; };

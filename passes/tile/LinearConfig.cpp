@@ -53,9 +53,6 @@ DictionaryAttr SwapAbConfig::toAttribute(MLIRContext *context) const {
 }
 SwapAbConfig SwapAbConfig::from(DictionaryAttr attribute) { return readFields(attribute, kSwapAbFields); }
 
-/// Room for the barriers of a ring.
-constexpr int64_t kBarrierBytes = 512;
-
 /// Two blocks of under half a multiprocessor each: while one waits for its predecessor, the other's ring keeps memory
 /// busy (peers/decode_chain.cu: one slot .89 of read, two .93, three .89).
 constexpr int64_t kSlots = 2;
@@ -159,4 +156,12 @@ SwapAbConfig inlay::chooseSwapAb(const LinearShape &shape, const Chip &chip) {
     }
   }
   return *best;
+}
+
+DictionaryAttr inlay::chooseLinear(StringRef family, const LinearShape &shape, const Chip &chip, MLIRContext *context) {
+  if (family == "gemm")
+    return chooseGemm(shape, chip).toAttribute(context);
+  if (family == "swap_ab")
+    return chooseSwapAb(shape, chip).toAttribute(context);
+  return chooseMatvec(shape, chip).toAttribute(context);
 }

@@ -21,6 +21,9 @@ constexpr llvm::StringLiteral kConfigAttr = "config";
 /// bytes.
 inline constexpr int64_t kGroupRows = 8, kAtomColumns = 64, kAtomBytes = 1024;
 
+/// Room for the barriers of a ring.
+inline constexpr int64_t kBarrierBytes = 512;
+
 /// What the choice depends on.
 struct LinearShape {
   int64_t columns = 0;   // N
@@ -88,7 +91,11 @@ int64_t swapAbTileRows(int64_t rows);
 GemmConfig chooseGemm(const LinearShape &shape, const Chip &chip);
 SwapAbConfig chooseSwapAb(const LinearShape &shape, const Chip &chip);
 
-/// The config that a program of the families matvec, gemm or swap_ab has, or else the one chosen for it.
+/// What the analytic model says for a program of the families matvec, gemm or swap_ab.
+mlir::DictionaryAttr chooseLinear(llvm::StringRef family, const LinearShape &shape, const Chip &chip,
+                                  mlir::MLIRContext *context);
+
+/// The config that a program of these families has, or else the analytic model's.
 mlir::FailureOr<mlir::DictionaryAttr> selectConfig(tile::ProgramOp program, const Chip &chip);
 } // namespace inlay
 

@@ -1,8 +1,8 @@
 //===- SelectConfig.cpp - how families run programs on the chip ------------===//
 
-#include "passes/tile/LinearConfig.h"
-#include "passes/tile/MainLoop.h"
+#include "passes/tile/LinearTuning.h"
 #include "passes/tile/Passes.h"
+#include "llvm/Support/FormatVariadic.h"
 
 namespace inlay {
 #define GEN_PASS_DEF_SELECTCONFIGPASS
@@ -25,27 +25,61 @@ FailureOr<DictionaryAttr> inlay::selectConfig(tile::ProgramOp program, const Chi
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
-  LinearShape shape{loop->weight.getView().getType().getShape()[0], loop->k, loop->tokens, !loop->vectors.empty()};
   StringRef family = program->getAttrOfType<StringAttr>("family").getValue();
-  MLIRContext *context = program.getContext();
-  if (family == "gemm")
-    return chooseGemm(shape, chip).toAttribute(context);
-  if (family == "swap_ab")
-    return chooseSwapAb(shape, chip).toAttribute(context);
-  return chooseMatvec(shape, chip).toAttribute(context);
+  return chooseLinear(family, shapeOf(*loop), chip, program.getContext());
+}
+
+/// Measurements first, then the analytic model; a remark says which.
+static LogicalResult select(tile::ProgramOp program, const Chip &chip, const TuningFile &measured) {
+  FailureOr<MainLoop> loop = findMainLoop(program);
+  if (failed(loop))
+    return failure();
+  TuningKey key = tuningKeyOf(program, *loop);
+  LinearShape shape = shapeOf(*loop);
+  auto found = measured.entries.find(key);
+  if (found == measured.entries.end()) {
+    program->setAttr(kConfigAttr, chooseLinear(key.family, shape, chip, program.getContext()));
+    program.emitRemark() << "config by the analytic model: "
+                         << (measured.path.empty() ? "no tuning file was given" : measured.path + " has no entry")
+                         << " for " << key.toString();
+    return success();
+  }
+  DictionaryAttr config = toAttribute(found->second, program.getContext());
+  if (std::string problem = whyRefused(key.family, config, shape, chip); !problem.empty())
+    return program.emitError() << measured.path << ": the entry for " << key.toString() << " " << problem
+                               << "; measure it again (compiler '" << found->second.compiler << "' did) or remove it";
+  program->setAttr(kConfigAttr, config);
+  program.emitRemark() << "config measured on " << measured.chip << ": " << key.toString() << " took "
+                       << llvm::formatv("{0:f1}", found->second.microseconds) << " us";
+  return success();
+}
+
+/// The measurements that `tuning` names; none without a name.
+static FailureOr<TuningFile> openTuning(ModuleOp module, const std::string &tuning, const Chip &chip) {
+  if (tuning.empty())
+    return TuningFile{};
+  absl::StatusOr<TuningFile> file = tuning == kBuiltinTuning ? TuningFile::builtin() : TuningFile::read(tuning);
+  if (!file.ok())
+    return module.emitError() << std::string(file.status().message());
+  if (file->target != chip.name)
+    return module.emitError() << file->path << ": target is '" << file->target << "', expected '" << chip.name
+                              << "'; name a file that was measured for it";
+  return *std::move(file);
 }
 
 void SelectConfigPass::runOnOperation() {
   Chip chip = kHopper;
   if (multiprocessors > 0)
     chip.multiprocessors = multiprocessors;
+  FailureOr<TuningFile> measured = openTuning(getOperation(), tuning, chip);
+  if (failed(measured))
+    return signalPassFailure();
   for (tile::ProgramOp program : getOperation().getOps<tile::ProgramOp>()) {
     auto family = program->getAttrOfType<StringAttr>("family");
-    if (!family || !llvm::is_contained({"matvec", "gemm", "swap_ab"}, family.getValue()))
+    if (!family || !llvm::is_contained({"matvec", "gemm", "swap_ab"}, family.getValue()) ||
+        program->hasAttr(kConfigAttr))
       continue;
-    FailureOr<DictionaryAttr> config = selectConfig(program, chip);
-    if (failed(config))
+    if (failed(select(program, chip, *measured)))
       return signalPassFailure();
-    program->setAttr(kConfigAttr, *config);
   }
 }

@@ -1,0 +1,63 @@
+//===- TuningFile.h - measured configs of linear layers --------------------===//
+//
+// The file of measurements that tile-select-config asks before its analytic model,
+// and how it is read and written. No MLIR: the parser is fuzzed without a compiler.
+// What a family can run is not known here (passes/tile/LinearTuning.h).
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_PASSES_TILE_TUNING_TUNINGFILE_H
+#define INLAY_PASSES_TILE_TUNING_TUNINGFILE_H
+
+#include "absl/status/statusor.h"
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace inlay {
+/// Which program an entry is for: `rows` x k times the transpose of columns x k, between a prologue and an epilogue.
+struct TuningKey {
+  std::string family; // matvec, swap_ab, gemm
+  int64_t rows = 0;   // of a tile of the program
+  int64_t columns = 0, k = 0;
+  std::string dtype;    // of weights: bf16, f16
+  std::string prologue; // none, norm
+  std::string epilogue; // store, residual, gated, rope
+
+  auto operator<=>(const TuningKey &) const = default;
+  /// `swap_ab 64 x 4096 x 4096 bf16, none, residual`
+  std::string toString() const;
+};
+
+struct TuningEntry {
+  std::map<std::string, int64_t> config; // names and values of the program's attribute `config`
+  double microseconds = 0;               // of one launch
+  std::string compiler;                  // revision that made the kernel
+};
+
+struct TuningFile {
+  /// Files of another format are refused.
+  static constexpr int64_t kFormat = 1;
+
+  std::string path;   // as errors name it
+  std::string target; // sm_90a
+  std::string chip;   // as its driver calls it
+  std::map<TuningKey, TuningEntry> entries;
+
+  /// Reads `text`, which may be anything; an error names `path`, the key, what was found and what was expected.
+  static absl::StatusOr<TuningFile> parse(std::string_view text, std::string path);
+  /// A file of at most 16 MB.
+  static absl::StatusOr<TuningFile> read(const std::string &path);
+  /// The measurements that the compiler carries.
+  static absl::StatusOr<TuningFile> builtin();
+
+  /// One line an entry, in the order of the keys.
+  std::string toText() const;
+};
+} // namespace inlay
+
+#endif // INLAY_PASSES_TILE_TUNING_TUNINGFILE_H
