@@ -24,7 +24,7 @@ EngineOptions DraftOptions(const EngineOptions &options) {
 absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineOptions &options,
                                         const DeviceWrapper &wrap) {
   OpenedModels models;
-  auto open = [&](const std::string &path, std::unique_ptr<LoadedModel> &model) {
+  auto open = [&wrap](const std::string &path, const EngineOptions &options, std::unique_ptr<LoadedModel> &model) {
     absl::StatusOr<std::unique_ptr<LoadedModel>> opened = LoadedModel::Open(path, options, wrap);
     if (!opened.ok())
       return opened.status();
@@ -32,15 +32,17 @@ absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineO
     return absl::OkStatus();
   };
   if (options.speculative_model.empty()) {
-    if (absl::Status status = open(bundle, models.target); !status.ok())
+    if (absl::Status status = open(bundle, options, models.target); !status.ok())
       return status;
     if (absl::Status status = models.target->PlanMemory(options); !status.ok())
       return status;
     return models;
   }
-  if (absl::Status status = open(options.speculative_model, models.draft); !status.ok())
+  EngineOptions of_draft = options;
+  of_draft.weights_source.clear(); // the target's
+  if (absl::Status status = open(options.speculative_model, of_draft, models.draft); !status.ok())
     return status;
-  if (absl::Status status = open(bundle, models.target); !status.ok())
+  if (absl::Status status = open(bundle, options, models.target); !status.ok())
     return status;
   uint32_t found = models.draft->model().vocab_size(), expected = models.target->model().vocab_size();
   if (found != expected)

@@ -196,7 +196,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
 absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Open(const std::string &path, const EngineOptions &options,
                                                                const DeviceWrapper &wrap) {
   std::unique_ptr<LoadedModel> model(new LoadedModel);
-  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(path);
+  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(path, options.weights_source);
   if (!bundle.ok())
     return bundle.status();
   model->bundle_ = *std::move(bundle);

@@ -78,7 +78,7 @@ std::string Difference(const json &expected, const json &found, const std::strin
 
 } // namespace
 
-absl::StatusOr<std::unique_ptr<Bundle>> Bundle::Open(const std::string &path) {
+absl::StatusOr<std::unique_ptr<Bundle>> Bundle::Open(const std::string &path, const std::string &weights_source) {
   std::unique_ptr<Bundle> bundle(new Bundle);
   bundle->path_ = path;
   Manifest manifest{path + "/manifest.json", {}};
@@ -105,7 +105,7 @@ absl::StatusOr<std::unique_ptr<Bundle>> Bundle::Open(const std::string &path) {
     return status;
   if (absl::Status status = bundle->OpenPlan(manifest); !status.ok())
     return status;
-  if (absl::Status status = bundle->OpenWeights(manifest); !status.ok())
+  if (absl::Status status = bundle->OpenWeights(manifest, weights_source); !status.ok())
     return status;
   return bundle;
 }
@@ -162,18 +162,22 @@ absl::Status Bundle::OpenPlan(const Manifest &manifest) {
   return absl::OkStatus();
 }
 
-absl::Status Bundle::OpenWeights(const Manifest &manifest) {
+absl::Status Bundle::OpenWeights(const Manifest &manifest, const std::string &weights_source) {
   const json *weights = manifest.Find("weights");
   const json *mode = weights ? Manifest::Find(*weights, "mode") : nullptr;
   if (!mode || !mode->is_string())
     return manifest.Damaged("weights.mode");
   weights_mode_ = *mode;
+  if (weights_mode_ == "link")
+    return OpenLinked(manifest, weights_source);
+  if (!weights_source.empty() && (weights_mode_ == "dummy" || weights_mode_ == "pack"))
+    return absl::InvalidArgumentError(
+        fmt::format("{}: --weights-source is for bundles compiled with --weights=link, this one has '{}'; leave it out",
+                    path_, weights_mode_));
   if (weights_mode_ == "dummy")
     return absl::OkStatus();
   if (weights_mode_ == "pack")
     return OpenPacked(manifest);
-  if (weights_mode_ == "link")
-    return OpenLinked(manifest);
   return absl::DataLossError(
       fmt::format("{}: 'weights.mode' is '{}', expected pack, link or dummy", manifest.path, weights_mode_));
 }
@@ -211,25 +215,40 @@ absl::Status Bundle::OpenPacked(const Manifest &manifest) {
   return absl::OkStatus();
 }
 
-absl::Status Bundle::OpenLinked(const Manifest &manifest) {
-  const json *directory = Manifest::Find(manifest.weights(), "directory");
-  if (!directory || !directory->is_string())
+absl::Status Bundle::OpenLinked(const Manifest &manifest, const std::string &weights_source) {
+  const json *recorded = Manifest::Find(manifest.weights(), "directory");
+  if (!recorded || !recorded->is_string())
     return absl::DataLossError(
         fmt::format("{}: 'weights.directory' is missing or no string; compile the model again", manifest.path));
-  absl::StatusOr<CheckpointReader> checkpoint = CheckpointReader::Open(directory->get<std::string>());
+  const json *sources = Manifest::Find(manifest.weights(), "sources");
+  if (!sources || !sources->is_array())
+    return absl::DataLossError(
+        fmt::format("{}: 'weights.sources' is missing or no array; compile the model again", manifest.path));
+  bool moved = !weights_source.empty();
+  std::string directory = moved ? weights_source : recorded->get<std::string>();
+  absl::StatusOr<CheckpointReader> checkpoint = CheckpointReader::Open(directory);
   if (!checkpoint.ok())
     return absl::Status(checkpoint.status().code(),
-                        fmt::format("{} (the bundle links the weights of '{}'; compile with --weights=pack to carry "
-                                    "them along)",
-                                    std::string(checkpoint.status().message()), directory->get<std::string>()));
+                        fmt::format("{} (the bundle links the weights of '{}'; name a copy of that checkpoint with "
+                                    "--weights-source, or compile with --weights=pack to carry them along)",
+                                    std::string(checkpoint.status().message()), recorded->get<std::string>()));
   absl::StatusOr<std::string> facts = DescribeSources(checkpoint->files());
   if (!facts.ok())
     return facts.status();
-  const json *sources = Manifest::Find(manifest.weights(), "sources");
-  if (!sources || json::parse(*facts) != *sources)
+  json found = json::parse(*facts), expected = *sources;
+  if (moved)
+    for (json *files : {&found, &expected})
+      for (json &file : *files)
+        if (file.is_object())
+          file.erase("changed");
+  if (found != expected)
     return absl::FailedPreconditionError(
-        fmt::format("{}: the checkpoint changed since the bundle was compiled (size, time or header); compile it again",
-                    directory->get<std::string>()));
+        moved ? fmt::format("{}: is not the checkpoint that {} was compiled from (name, size or header of a file "
+                            "differ); name a copy of '{}', or compile again",
+                            directory, path_, recorded->get<std::string>())
+              : fmt::format("{}: the checkpoint changed since the bundle was compiled (size, time or header); compile "
+                            "it again, or name a copy of it with --weights-source, whose times are not compared",
+                            directory));
   weight_files_->checkpoint = *std::move(checkpoint);
   return absl::OkStatus();
 }

@@ -26,8 +26,10 @@ struct WeightFiles; // weight_files.h
 
 class Bundle {
 public:
-  // Opens a bundle directory and verifies manifest, plan and every small file.
-  static absl::StatusOr<std::unique_ptr<Bundle>> Open(const std::string &path);
+  // Opens a bundle directory and verifies manifest, plan and every small file. `weights_source` is the directory of the
+  // checkpoint that the bundle links, where it is another one than when it was compiled, as on another machine: its
+  // files must have the same names, sizes and headers; their times, which copying changes, are not compared.
+  static absl::StatusOr<std::unique_ptr<Bundle>> Open(const std::string &path, const std::string &weights_source = "");
   ~Bundle();
 
   const std::string &path() const { return path_; }
@@ -49,9 +51,9 @@ private:
   Bundle();
   absl::Status CheckFiles(const Manifest &manifest) const;
   absl::Status OpenPlan(const Manifest &manifest);
-  absl::Status OpenWeights(const Manifest &manifest);
+  absl::Status OpenWeights(const Manifest &manifest, const std::string &weights_source);
   absl::Status OpenPacked(const Manifest &manifest);
-  absl::Status OpenLinked(const Manifest &manifest);
+  absl::Status OpenLinked(const Manifest &manifest, const std::string &weights_source);
 
   std::string path_, manifest_, weights_mode_, plan_bytes_;
   const plan::Plan *plan_ = nullptr;

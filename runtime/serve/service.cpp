@@ -76,7 +76,7 @@ Service::Service(Engine &engine, ServiceOptions options)
     : engine_(engine), options_(std::move(options)), metrics_(options_.model_names.front()) {}
 
 absl::StatusOr<std::unique_ptr<Service>> Service::Make(Engine &engine, ServiceOptions options) {
-  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(options.bundle);
+  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(options.bundle, options.weights_source);
   if (!bundle.ok())
     return bundle.status();
   if (options.model_names.empty()) {

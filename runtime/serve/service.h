@@ -18,6 +18,7 @@ namespace inlay::serve {
 
 struct ServiceOptions {
   std::string bundle;
+  std::string weights_source = {};      // as EngineOptions has it
   std::vector<std::string> model_names; // --served-model-name; the first one is shown
   std::vector<std::string> api_keys;    // empty: everyone may
   std::string tool_parser;              // --tool-call-parser; empty: no tools

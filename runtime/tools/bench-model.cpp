@@ -249,7 +249,7 @@ absl::Status Run(const Flags &flags, Interrupts &interrupts) {
   if (!parsed.ok())
     return parsed.status();
   const std::vector<Test> &tests = *parsed;
-  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(flags.bundle);
+  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(flags.bundle, flags.engine.weights_source);
   if (!bundle.ok())
     return bundle.status();
   EngineOptions options = flags.engine;

@@ -162,7 +162,7 @@ struct ThroughputFlags {
 };
 
 absl::Status RunThroughput(ThroughputFlags flags) {
-  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(flags.bundle);
+  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(flags.bundle, flags.engine.weights_source);
   if (!bundle.ok())
     return bundle.status();
   flags.dataset.vocab_size = static_cast<int32_t>((*bundle)->plan().model()->vocab_size());

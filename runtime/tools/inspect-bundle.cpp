@@ -211,16 +211,18 @@ absl::Status VerifyWeights(const Bundle &bundle) {
 }
 
 int Main(int argc, char **argv) {
-  std::string path;
+  std::string path, weights_source;
   bool as_json = false, verify_weights = false;
   CLI::App app{"Verifies a bundle and shows what it holds.", "inspect-bundle"};
   app.footer(kExamples);
   app.add_option("bundle", path, "Bundle that compile-model wrote")->required();
   app.add_flag("--json", as_json, "As JSON, with every launch and weight");
+  app.add_option("--weights-source", weights_source, "Checkpoint of a bundle compiled with --weights=link, if it moved")
+      ->type_name("DIR");
   app.add_flag("--verify-weights", verify_weights, "Read all weights as loading does");
   if (std::optional<int> code = Parse(app, argc, argv))
     return *code;
-  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(path);
+  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(path, weights_source);
   if (!bundle.ok())
     return Fail(app, bundle.status());
   if (verify_weights)

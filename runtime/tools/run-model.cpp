@@ -157,7 +157,7 @@ void PrintJson(std::vector<ordered_json> outputs) {
 
 // --tokenize: the bundle's tokenizer alone, no weights.
 absl::Status Tokenize(const Flags &flags) {
-  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(flags.bundle);
+  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(flags.bundle, flags.engine.weights_source);
   if (!bundle.ok())
     return bundle.status();
   absl::StatusOr<std::unique_ptr<tokenizer::Tokenizer>> tokenizer =
@@ -356,7 +356,8 @@ absl::Status Run(const Flags &flags, Interrupts &interrupts) {
   std::optional<Chat> chat;
   std::vector<Request> prompts = flags.prompts;
   if (flags.chat) {
-    if (absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(flags.bundle); !bundle.ok())
+    if (absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(flags.bundle, flags.engine.weights_source);
+        !bundle.ok())
       return bundle.status();
     absl::StatusOr<Chat> loaded = Chat::Load(flags.bundle + "/tokenizer");
     if (!loaded.ok())

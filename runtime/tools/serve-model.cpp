@@ -42,6 +42,7 @@ absl::Status Run(Flags flags) {
   for (const std::string &key : flags.service.api_keys)
     if (key.empty())
       return absl::InvalidArgumentError("--api-key is empty; give a key or leave the flag out");
+  flags.service.weights_source = flags.engine.weights_source;
   absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Load(flags.service.bundle, flags.engine);
   if (!engine.ok())
     return engine.status();

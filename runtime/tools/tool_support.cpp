@@ -47,6 +47,10 @@ void AddEngineFlags(CLI::App &app, EngineOptions &options) {
   constexpr const char *kGroup = "Engine";
   app.add_option("--target", options.target, "cpu or sm_90a (default: a GPU's if there is one that fits)")
       ->group(kGroup);
+  app.add_option("--weights-source", options.weights_source,
+                 "Checkpoint of a bundle compiled with --weights=link, if it is not where it was (a copy of it)")
+      ->type_name("DIR")
+      ->group(kGroup);
   app.add_option("--threads", options.threads, "Threads of the host (default: one a core)")
       ->check(CLI::Range(0, 4096))
       ->group(kGroup);

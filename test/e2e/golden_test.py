@@ -7,6 +7,7 @@ are linked, everything is the same to the last bit.
 
 import json
 import pathlib
+import shutil
 
 import tools
 
@@ -42,10 +43,13 @@ def test(t: tools.Tools, model: pathlib.Path) -> None:
     t.checked("compile-model", model, "-o", linked, "-q", "--target", "cpu", "--dtype", "float32", "--weights", "link")
     if any(file.suffix == ".bin" for file in linked.rglob("*")):
         tools.fail(f"{model.name}: --weights=link copied weights")
-    again = t.generate(linked, *prompt)
-    for part in ("token_ids", "logprobs"):
-        if again[part] != result[part]:
-            tools.fail(f"{model.name}: {part} with --weights=link differ from those with --weights=pack")
+    copy = t.scratch / "elsewhere"
+    shutil.copytree(model, copy, copy_function=shutil.copyfile)  # with times of its own, as on another machine
+    for where in ((), ("--weights-source", copy)):
+        again = t.generate(linked, *prompt, *where)
+        for part in ("token_ids", "logprobs"):
+            if again[part] != result[part]:
+                tools.fail(f"{model.name}: {part} with --weights=link {' '.join(map(str, where))} differ from those with --weights=pack")
 
 
 tools.main(test)

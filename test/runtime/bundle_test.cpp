@@ -253,6 +253,29 @@ TEST_F(BundleTest, AChangedCheckpointIsRefused) {
   EXPECT_THAT(OpenError(), HasSubstr("the checkpoint changed since the bundle was compiled"));
 }
 
+TEST_F(BundleTest, ACopyOfTheLinkedCheckpointIsTakenWhateverItsTimes) {
+  ASSERT_TRUE(Write("link").ok());
+  fs::rename(root_ / "model", root_ / "copy");
+  EXPECT_THAT(OpenError(), HasSubstr("name a copy of that checkpoint with --weights-source"));
+  fs::last_write_time(root_ / "copy/model.safetensors", fs::file_time_type::clock::now() + std::chrono::hours(1));
+  std::string copy = (root_ / "copy").string();
+  auto opened = Bundle::Open(path(), copy);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  // Another checkpoint is told from a copy by its headers and sizes.
+  std::ofstream(root_ / "copy/model.safetensors", std::ios::binary | std::ios::in | std::ios::out).seekp(10) << 'z';
+  EXPECT_THAT(std::string(Bundle::Open(path(), copy).status().message()), HasSubstr("is not the checkpoint that"));
+  fs::remove_all(root_ / "copy");
+  EXPECT_THAT(std::string(Bundle::Open(path(), copy).status().message()), HasSubstr(copy));
+}
+
+TEST_F(BundleTest, ASourceOfWeightsForABundleThatHasItsOwnIsRefused) {
+  for (const char *mode : {"pack", "dummy"}) {
+    ASSERT_TRUE(Write(mode, /*overwrite=*/true).ok());
+    EXPECT_THAT(std::string(Bundle::Open(path(), (root_ / "model").string()).status().message()),
+                HasSubstr(std::string("this one has '") + mode + "'; leave it out"));
+  }
+}
+
 TEST_F(BundleTest, PlansThatReachOutsideAreNotWritten) {
   EXPECT_THAT(std::string(Write("dummy", false, SmallPlan({.kernel_of_launch = 7})).message()),
               HasSubstr("a launch names kernel 7 of 1"));
