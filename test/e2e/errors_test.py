@@ -22,7 +22,26 @@ def edit_json(path: pathlib.Path, **changes) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def write_index(directory: pathlib.Path, shard: str) -> None:
+    """An index in the place of the one file, whose tensors are all in `shard`."""
+    file = directory / "model.safetensors"
+    data = file.read_bytes()
+    names = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
+    file.rename(directory.parent / "outside.safetensors")  # where it exists, but may not be read
+    index = {"metadata": {}, "weight_map": {name: shard for name in names if name != "__metadata__"}}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def replace_header(path: pathlib.Path, text: bytes, data: bytes = b"") -> None:
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def offsets(begin, end):
+    return lambda d: write_header(d / "model.safetensors", lambda h: h[NORM].update(data_offsets=[begin, end]))
+
+
 NORM = "model.norm.weight"
+ONE = b'"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
 
 # (what is done to a good checkpoint, words that the message must have)
 CHECKPOINTS = {
@@ -41,7 +60,44 @@ CHECKPOINTS = {
         lambda d: (d / "model.safetensors").write_bytes((d / "model.safetensors").read_bytes()[:-100]),
         ["model.safetensors"]),
     "missing tensor": (lambda d: write_header(d / "model.safetensors", lambda h: h.pop(NORM)), []),
+    "header of 2^63 bytes": (
+        lambda d: (d / "model.safetensors").write_bytes(struct.pack("<Q", 1 << 63) + b"{}"), ["model.safetensors"]),
+    "duplicate names": (
+        lambda d: replace_header(d / "model.safetensors", b"{" + ONE + b"," + ONE + b"}", bytes(4)), ["model.safetensors: a"]),
+    "overlapping or holed offsets": (offsets(2, 130), ["model.safetensors"]),
+    "negative offset": (offsets(-4, 124), ["model.safetensors", "data_offsets"]),
+    "offsets past the end": (offsets(1 << 40, (1 << 40) + 128), ["model.safetensors"]),
+    "product overflow": (
+        lambda d: write_header(d / "model.safetensors", lambda h: h[NORM].update(shape=[1 << 40, 1 << 40])), [NORM]),
+    "deep JSON header": (lambda d: replace_header(d / "model.safetensors", b"[" * 200000), ["model.safetensors"]),
+    "deep config.json": (lambda d: (d / "config.json").write_text('{"a":' * 100000), ["config.json"]),
+    "NaN in rope parameters": (
+        lambda d: edit_json(d / "config.json", rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": float("nan")},
+                            rope_scaling=None), ["config.json"]),
+    "missing shard": (lambda d: write_index(d, "shard-1.safetensors"), ["shard-1.safetensors"]),
+    "shard outside": (lambda d: write_index(d, "../outside.safetensors"), ["../outside.safetensors"]),
+    "absolute shard": (lambda d: write_index(d, str(d.parent / "outside.safetensors")), ["outside.safetensors"]),
     "wrong dtype": (lambda d: write_header(d / "model.safetensors", lambda h: h[NORM].update(dtype="I8")), [NORM]),
+}
+
+
+def edit_tokenizer(change):
+    def spoil(directory: pathlib.Path) -> None:
+        tokenizer = json.loads((directory / "tokenizer.json").read_text())
+        change(tokenizer)
+        (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
+    return spoil
+
+
+# The same for a checkpoint that has a tokenizer.
+TOKENIZERS = {
+    "merges of absent tokens": (edit_tokenizer(lambda t: t["model"]["merges"].append(["zzq", "qzz"])), ["tokenizer.json", "zzq"]),
+    "duplicate ids": (
+        edit_tokenizer(lambda t: t["model"]["vocab"].update(dict.fromkeys(list(t["model"]["vocab"])[:2], 7))), ["tokenizer.json"]),
+    "id out of range": (edit_tokenizer(lambda t: t["model"]["vocab"].update({"zzq": 1 << 40})), ["tokenizer.json"]),
+    "unknown kind": (edit_tokenizer(lambda t: t["model"].update(type="Unigram")), ["tokenizer.json", "Unigram"]),
+    "invalid tokenizer.json": (lambda d: (d / "tokenizer.json").write_text("{"), ["tokenizer.json"]),
+    "deep tokenizer.json": (lambda d: (d / "tokenizer.json").write_text('{"a":' * 100000), ["tokenizer.json"]),
 }
 
 
@@ -57,11 +113,12 @@ def one_line(name: str, result, words: list[str]) -> list[str]:
     return complaints
 
 
-def test(t: tools.Tools, model: pathlib.Path) -> None:
+def test(t: tools.Tools, model: pathlib.Path, with_tokenizer: pathlib.Path) -> None:
     complaints = []
-    for name, (spoil, words) in CHECKPOINTS.items():
+    cases = [(model, *case) for case in CHECKPOINTS.items()] + [(with_tokenizer, *case) for case in TOKENIZERS.items()]
+    for source, name, (spoil, words) in cases:
         checkpoint, out = t.scratch / "checkpoint", t.scratch / "out"
-        shutil.copytree(model, checkpoint)
+        shutil.copytree(source, checkpoint)
         out.mkdir()
         spoil(checkpoint)
         result = t.run("compile-model", checkpoint, "-o", out / "bundle", "--target", "cpu", "-q")
