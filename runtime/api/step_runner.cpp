@@ -172,7 +172,7 @@ absl::Status StepRunner::EditRows(std::span<const ScheduledRows> rows) {
           !status.ok())
         return status;
     }
-    row += vocabulary;
+    row += static_cast<size_t>(part.logits_rows()) * vocabulary; // guesses have rows of their own
   }
   return absl::OkStatus();
 }

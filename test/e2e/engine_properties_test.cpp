@@ -136,6 +136,24 @@ TEST(EngineProperties, GuessedTokensGiveTheSameBitsInFewerSteps) {
               HasSubstr("leave one of them out"));
 }
 
+TEST(EngineProperties, BiasStaysWithItsRequestBesideGuesses) {
+  EngineOptions guessing;
+  guessing.num_speculative_tokens = 5;
+  std::unique_ptr<Engine> engine = Load(guessing), plain = Load();
+  SamplingParams forced = Greedy(40);
+  forced.logit_bias[77] = 100;
+  std::vector<std::unique_ptr<RequestHandle>> handles;
+  std::vector<Answer> expected;
+  for (size_t i = 0; i < kPrompts.size(); ++i) {
+    const SamplingParams sampling = i % 2 ? forced : Greedy(100);
+    handles.push_back(Submit(*engine, kPrompts[i], sampling));
+    expected.push_back(Finish(*Submit(*plain, kPrompts[i], sampling)));
+  }
+  for (size_t i = 0; i < handles.size(); ++i)
+    EXPECT_TRUE(Finish(*handles[i]) == expected[i]) << kPrompts[i];
+  EXPECT_GT(engine->Stats().accepted_draft_tokens, 0);
+}
+
 TEST(EngineProperties, GuessesTakeNoPagesFromOthers) {
   EngineOptions guessing = FewPages(16);
   guessing.num_speculative_tokens = 5;
