@@ -4,7 +4,6 @@
 
 #include "fmt/format.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
@@ -158,67 +157,4 @@ std::string inlay::whyRefused(StringRef family, DictionaryAttr attribute, const 
   if (family == "matvec")
     return check(MatvecConfig());
   return fmt::format("is for the family '{}', expected matvec, swap_ab or gemm", family.str());
-}
-
-/// Splits of K, tiles of one warpgroup and two, one block a multiprocessor and two; as many stages as then fit.
-static SmallVector<DictionaryAttr> swapAbConfigs(const LinearShape &shape, const Chip &chip, MLIRContext *context) {
-  SmallVector<DictionaryAttr> configs;
-  for (int64_t consumers : {1, 2})
-    for (int64_t slots : {2, 1})
-      for (int64_t split : {1, 2, 3, 4, 5, 6, 8}) {
-        SwapAbConfig config;
-        config.tileRows = swapAbTileRows(shape.rows);
-        config.consumers = consumers;
-        config.tileColumns = 64 * consumers;
-        config.slots = slots;
-        config.split = split;
-        config.sharedBytes = std::min(chip.sharedBytes / slots - chip.reservedSharedBytes, chip.blockSharedBytes);
-        config.stages = std::min<int64_t>(
-            (config.sharedBytes - kBarrierBytes) / ((config.tileRows + config.tileColumns) * config.tileK * 2), 8);
-        configs.push_back(config.toAttribute(context));
-      }
-  return configs;
-}
-
-/// Around the analytic model's choice: other chunks with rings of 4 to 16 KB a warp, and fewer groups in a pass.
-static SmallVector<DictionaryAttr> matvecConfigs(const LinearShape &shape, const Chip &chip, MLIRContext *context) {
-  SmallVector<DictionaryAttr> configs;
-  MatvecConfig model = chooseMatvec(shape, chip);
-  for (int64_t chunk : {1, 2, 3, 4})
-    for (int64_t ring : {4, 8, 12, 16})
-      for (int64_t passes : {1, 2}) {
-        MatvecConfig config = model;
-        config.chunkAtoms = chunk;
-        config.stages = ring / chunk;
-        config.groups = llvm::divideCeil(model.groups, passes);
-        int64_t groupsOfBlock = llvm::divideCeil(llvm::divideCeil(shape.columns, kGroupRows), config.blocks);
-        int64_t batch = config.groups * config.warps * kGroupRows * config.rows * 4;
-        config.partialBytes = config.groups >= groupsOfBlock ? 0 : std::max(batch, model.partialBytes);
-        configs.push_back(config.toAttribute(context));
-      }
-  return configs;
-}
-
-static SmallVector<DictionaryAttr> gemmConfigs(const LinearShape &shape, const Chip &chip, MLIRContext *context) {
-  SmallVector<DictionaryAttr> configs;
-  for (int64_t columns : {128, 256})
-    for (int64_t stages : {3, 4, 5, 6}) {
-      GemmConfig config = chooseGemm(shape, chip);
-      config.tileColumns = columns;
-      config.stages = stages;
-      configs.push_back(config.toAttribute(context));
-    }
-  return configs;
-}
-
-SmallVector<DictionaryAttr> inlay::linearCandidates(StringRef family, const LinearShape &shape, const Chip &chip,
-                                                    MLIRContext *context) {
-  SmallVector<DictionaryAttr> candidates{chooseLinear(family, shape, chip, context)};
-  auto others = family == "gemm"      ? gemmConfigs(shape, chip, context)
-                : family == "swap_ab" ? swapAbConfigs(shape, chip, context)
-                                      : matvecConfigs(shape, chip, context);
-  for (DictionaryAttr config : others)
-    if (whyRefused(family, config, shape, chip).empty() && !llvm::is_contained(candidates, config))
-      candidates.push_back(config);
-  return candidates;
 }

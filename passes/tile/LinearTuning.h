@@ -2,7 +2,7 @@
 //
 // Where tile programs meet the file of measurements (tuning/TuningFile.h): the key
 // of a program, the config that was measured for it, and whether its family can
-// still run that. Also the one place that lists the configs worth measuring.
+// still run that.
 //
 //===----------------------------------------------------------------------===//
 
@@ -24,11 +24,6 @@ mlir::DictionaryAttr toAttribute(const TuningEntry &entry, mlir::MLIRContext *co
 
 /// Why `family` cannot run a config for programs of `shape`; empty if it can. Registers are known only after ptxas ran.
 std::string whyRefused(llvm::StringRef family, mlir::DictionaryAttr config, const LinearShape &shape, const Chip &chip);
-
-/// The configs of `family` worth measuring for `shape`: the analytic model's first, then others that whyRefused has
-/// nothing against.
-llvm::SmallVector<mlir::DictionaryAttr> linearCandidates(llvm::StringRef family, const LinearShape &shape,
-                                                         const Chip &chip, mlir::MLIRContext *context);
 } // namespace inlay
 
 #endif // INLAY_PASSES_TILE_LINEARTUNING_H
