@@ -72,7 +72,6 @@ void GemmLowering::advance(Value stage, Value parity) {
 
 void GemmLowering::produce() {
   b.call("give_up_registers<" + llvm::Twine(config.producerRegisters) + ">", "registers.h", {});
-  int64_t stageBytes = (config.tileRows + config.tileColumns) * config.tileK * 2;
   Value isIssuer = b.equal(thread, 0);
   b.ifThen(isIssuer, [&] {
     b.call("prefetch_tensor_map", "tma.h", map(0));
@@ -85,7 +84,7 @@ void GemmLowering::produce() {
         // The consumers' first release is of the ring's first use, so the first pass waits for nothing.
         b.call("mbarrier_wait", "mbarrier.h", {b.offset(empty, at), b.sub(b.index(1), b.get(parity))});
         Value bar = b.name("bar", b.offset(full, at));
-        b.call("mbarrier_arrive_expect", "mbarrier.h", {bar, b.i32(stageBytes)});
+        b.call("mbarrier_arrive_expect", "mbarrier.h", {bar, b.i32(config.stageBytes())});
         b.call("tma_load_2d", "tma.h",
                {b.offset(rowsRing, b.mul(at, config.tileRows * config.tileK)), map(0), bar,
                 b.add(b.mul(step, config.tileK), loop.columnOffset), b.mul(rowTile, config.tileRows)});

@@ -1,8 +1,8 @@
 //===- LowerSwapAb.cpp - linear layers of a batch, weights on wgmma's M ----===//
 //
-// A step of 9 to 256 rows would leave most of a 128-row tile empty. Here 128 rows
-// of weights stand on the side of wgmma that has a fixed size, 64 for each of two
-// warpgroups, and the step's rows on the side that has any: y^T = W x^T. A producer
+// A step of 9 to 256 rows would leave most of a 128-row tile empty. Here rows of
+// weights stand on the side of wgmma that has a fixed size, 64 for each of one or
+// two warpgroups, and the step's rows on the side that has any: y^T = W x^T. A producer
 // warp fills a ring, its first pass with weights before the kernel before has
 // ended. Where the weights have few tiles, the blocks of a cluster share K and read
 // each other's sums from shared memory, each for a part of the rows.
@@ -50,9 +50,6 @@ private:
   cuda::KernelOp kernel;
   KernelBuilder b;
 
-  /// Sums in shared memory: [row][column], so padded that the 8 columns x 4 pairs of rows of a warp's store lie in
-  /// different banks.
-  int64_t pitch() const { return config.tileColumns + 4; }
   int64_t columns() { return loop.weight.getView().getType().getShape()[0]; }
 
   std::string element;
@@ -68,7 +65,7 @@ void SwapAbLowering::setUp() {
   rank = config.split == 1 ? zero : b.name("rank", b.special(cuda::Special::ClusterRank));
   columnTile = b.name("column_tile", b.div(b.special(cuda::Special::BlockX), config.split));
   firstRow = b.name("first_row", b.mul(b.special(cuda::Special::BlockY), config.tileRows));
-  int64_t steps = llvm::divideCeil(loop.k, config.tileK), share = llvm::divideCeil(steps, config.split);
+  int64_t steps = llvm::divideCeil(loop.k, config.tileK), share = config.share(loop.k);
   firstStep = b.name("first_step", b.mul(rank, share));
   count =
       steps % share == 0 ? b.index(share) : b.name("steps", b.min(b.index(share), b.sub(b.index(steps), firstStep)));
@@ -80,7 +77,7 @@ void SwapAbLowering::setUp() {
   full = b.shared("full", b.getI64Type(), config.stages * 8);
   empty = b.shared("empty", b.getI64Type(), config.stages * 8);
   drained = b.shared("drained", b.getI64Type(), 8);
-  sums = b.shared("sums", b.getF32Type(), config.tileRows * pitch() * 4, kAtomBytes, kSums);
+  sums = b.shared("sums", b.getF32Type(), config.sumsBytes(), kAtomBytes, kSums);
   b.ifThen(b.equal(thread, 0), [&] {
     b.loop("i", config.stages, KernelBuilder::Unrolled, [&](Value i) {
       b.call("mbarrier_init", "mbarrier.h", {b.offset(full, i), b.i32(1)});
@@ -94,8 +91,7 @@ void SwapAbLowering::setUp() {
 
 void SwapAbLowering::loadWeights(Value slot, Value step) {
   Value bar = b.name("bar", b.offset(full, slot));
-  b.call("mbarrier_arrive_expect", "mbarrier.h",
-         {bar, b.i32((config.tileRows + config.tileColumns) * config.tileK * 2)});
+  b.call("mbarrier_arrive_expect", "mbarrier.h", {bar, b.i32(config.stageBytes())});
   b.call("tma_load_4d", "tma.h",
          {b.offset(weightsRing, b.mul(slot, config.tileColumns * config.tileK)), map(1), bar, zero, zero,
           b.add(firstStep, step), b.mul(columnTile, config.tileColumns / kGroupRows), policy});
@@ -172,18 +168,18 @@ void SwapAbLowering::consume() {
 void SwapAbLowering::storeSums(Value acc) {
   Value g = b.div(b.rem(thread, 32), 4), t = b.rem(thread, 4);
   Value column = b.name("column", b.add(b.mul(warp, 16), g));
-  Value at = b.name("at", b.add(b.mul(t, 2 * pitch()), column));
+  Value at = b.name("at", b.add(b.mul(t, 2 * config.sumsPitch()), column));
   b.loop("block", config.tileRows / 8, KernelBuilder::Unrolled, [&](Value block) {
     for (int64_t half : {0, 1})
       for (int64_t odd : {0, 1})
         b.store(b.get(acc, b.add(b.mul(block, 4), 2 * half + odd)), sums,
-                b.add(at, b.add(b.mul(block, 8 * pitch()), odd * pitch() + 8 * half)));
+                b.add(at, b.add(b.mul(block, 8 * config.sumsPitch()), odd * config.sumsPitch() + 8 * half)));
   });
 }
 
 /// A sum of the whole K.
 Value SwapAbLowering::sumOf(Value row, Value column) {
-  Value at = b.name("at", b.add(b.mul(row, pitch()), column));
+  Value at = b.name("at", b.add(b.mul(row, config.sumsPitch()), column));
   if (config.split == 1)
     return b.load(sums, at);
   Value total;
@@ -267,11 +263,9 @@ LogicalResult inlay::lowerSwapAb(tile::ProgramOp program, OpBuilder &builder, co
            << config.consumers
            << " consumers; expected 16, or 32 to 256 rows in steps of 32, 64 columns a consumer, k 64, "
               "and at least 2 stages";
-  int64_t steps = llvm::divideCeil(loop->k, config.tileK),
-          share = llvm::divideCeil(steps, std::max<int64_t>(config.split, 1));
-  if (config.split < 1 || config.split > 8 || (config.split - 1) * share >= steps)
-    return program.emitError("splits ") << steps << " steps of k over " << config.split
-                                        << " blocks; expected 1 to 8, each with a step";
+  if (config.split < 1 || config.split > 8 || !config.givesEachBlockSteps(loop->k))
+    return program.emitError("splits ") << llvm::divideCeil(loop->k, config.tileK) << " steps of k over "
+                                        << config.split << " blocks; expected 1 to 8, each with a step";
   if (config.tileColumns % loop->columns != 0 && loop->columns % config.tileColumns != 0)
     return loop->dot.emitError("computes ") << loop->columns << " columns, which neither divide the kernel's "
                                             << config.tileColumns << " nor are a multiple of them";

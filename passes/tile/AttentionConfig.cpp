@@ -40,7 +40,7 @@ DecodeAttentionConfig inlay::chooseDecodeAttention(const AttentionShape &shape, 
   config.warps = accumulators > 32 ? 4 : 8;
   // Two blocks share a multiprocessor; what is left beside the rings is for barriers and the merge.
   constexpr int64_t besideRings = 12 * 1024;
-  int64_t bytes = chip.sharedBytes / config.blocks - chip.reservedSharedBytes - besideRings;
+  int64_t bytes = chip.slotSharedBytes(config.blocks) - besideRings;
   config.stages = std::clamp<int64_t>(bytes / (config.warps * shape.stepBytes()), 2, 8);
   return config;
 }

@@ -9,6 +9,7 @@
 
 #include "llvm/ADT/StringRef.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace inlay {
@@ -18,6 +19,11 @@ struct Chip {
   int64_t sharedBytes;         // of a multiprocessor
   int64_t reservedSharedBytes; // of these, taken by the system for each block
   int64_t blockSharedBytes;    // the most that one block may have
+
+  /// Shared memory of a block where `slots` of them share a multiprocessor.
+  constexpr int64_t slotSharedBytes(int64_t slots) const {
+    return std::min(sharedBytes / slots - reservedSharedBytes, blockSharedBytes);
+  }
 
   /// Blocks that run at a time in clusters of so many, `slots` a multiprocessor: a cluster stays within one of the
   /// chip's parts, whose numbers of multiprocessors differ. An H200 has room for 132 clusters of 2, 79 of 3, 62 of 4

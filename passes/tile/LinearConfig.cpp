@@ -98,7 +98,7 @@ MatvecConfig inlay::chooseMatvec(const LinearShape &shape, const Chip &chip) {
   int64_t passBytes = config.groups * config.warps * kGroupRows * config.rows * 4;
   config.partialBytes = passes == 1 ? 0 : std::max(passBytes, std::min<int64_t>(32 * 1024, passes * passBytes));
   // A slot's; a floor keeps a third block off the multiprocessor.
-  config.sharedBytes = chip.sharedBytes / kSlots - chip.reservedSharedBytes;
+  config.sharedBytes = chip.slotSharedBytes(kSlots);
   // A long row takes room from the rings.
   int64_t rowBytes = config.rows == 1 ? config.warps * most(config.chunkAtoms) * kAtomColumns * 2 : 0;
   while (config.stages > 1 &&
@@ -111,9 +111,8 @@ MatvecConfig inlay::chooseMatvec(const LinearShape &shape, const Chip &chip) {
 GemmConfig inlay::chooseGemm(const LinearShape &shape, const Chip &chip) {
   GemmConfig config;
   config.blocks = chip.multiprocessors;
-  int64_t stageBytes = (config.tileRows + config.tileColumns) * config.tileK * 2;
-  config.stages =
-      std::min<int64_t>(config.stages, (chip.blockSharedBytes - config.stagedBytes() - kBarrierBytes) / stageBytes);
+  config.stages = std::min<int64_t>(config.stages, (chip.blockSharedBytes - config.stagedBytes() - kBarrierBytes) /
+                                                       config.stageBytes());
   return config;
 }
 
@@ -124,7 +123,7 @@ int64_t SwapAbConfig::time(const LinearShape &shape, const Chip &chip) const {
   constexpr int64_t roundTrip = 2200, wait = 3000, bytesOfMemory = 4400, productsOfMultiprocessor = 3000;
   int64_t blocks = llvm::divideCeil(shape.columns, tileColumns) * split;
   int64_t waves = llvm::divideCeil(blocks, chip.residentBlocks(split, slots));
-  int64_t steps = waves * llvm::divideCeil(llvm::divideCeil(shape.k, tileK), split);
+  int64_t steps = waves * share(shape.k);
   int64_t neighbours = std::min<int64_t>(slots, llvm::divideCeil(blocks, chip.multiprocessors));
   return std::max({shape.columns * shape.k * 2 / bytesOfMemory, steps * roundTrip / stages,
                    steps * neighbours * tileRows * tileColumns * tileK / productsOfMultiprocessor}) +
@@ -147,11 +146,9 @@ SwapAbConfig inlay::chooseSwapAb(const LinearShape &shape, const Chip &chip) {
       config.tileRows = swapAbTileRows(shape.rows);
       // A thread has half as many sums as there are rows; two blocks leave it 112 registers.
       config.slots = config.tileRows <= 128 ? kSlots : 1;
-      config.sharedBytes = std::min(chip.sharedBytes / config.slots - chip.reservedSharedBytes, chip.blockSharedBytes);
-      int64_t stageBytes = (config.tileRows + config.tileColumns) * config.tileK * 2;
-      config.stages = std::min<int64_t>((config.sharedBytes - kBarrierBytes) / stageBytes, 8);
-      int64_t steps = llvm::divideCeil(shape.k, config.tileK), share = llvm::divideCeil(steps, split);
-      if ((split - 1) * share < steps && (!best || config.time(shape, chip) < best->time(shape, chip)))
+      config.sharedBytes = chip.slotSharedBytes(config.slots);
+      config.stages = std::min<int64_t>((config.sharedBytes - kBarrierBytes) / config.stageBytes(), 8);
+      if (config.givesEachBlockSteps(shape.k) && (!best || config.time(shape, chip) < best->time(shape, chip)))
         best = config;
     }
   }

@@ -12,6 +12,7 @@
 #include "dialects/tile/Tile.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "passes/tile/Chip.h"
+#include "llvm/Support/MathExtras.h"
 
 namespace inlay {
 /// Name of the attribute of a program, a dictionary of integers.
@@ -67,6 +68,8 @@ struct GemmConfig {
   /// Sums that each consuming warp passes through shared memory to the epilogue: its 16 rows, so padded that few of a
   /// store's fall into one bank.
   static constexpr int64_t kStagedColumns = 64, kStagedPitch = 68, kStagedRows = 16;
+  /// Both operands of one stage.
+  int64_t stageBytes() const { return (tileRows + tileColumns) * tileK * 2; }
   int64_t stagedBytes() const { return consumers * 4 * kStagedRows * kStagedPitch * 4; }
 };
 
@@ -82,6 +85,18 @@ struct SwapAbConfig {
 
   mlir::DictionaryAttr toAttribute(mlir::MLIRContext *context) const;
   static SwapAbConfig from(mlir::DictionaryAttr attribute);
+  /// Both operands of one stage.
+  int64_t stageBytes() const { return (tileRows + tileColumns) * tileK * 2; }
+  /// Sums in shared memory: [row][column] in f32, so padded that the 8 columns x 4 pairs of rows of a warp's store lie
+  /// in different banks.
+  int64_t sumsPitch() const { return tileColumns + 4; }
+  int64_t sumsBytes() const { return tileRows * sumsPitch() * 4; }
+  /// Of K's steps, those of each block but the last that share it.
+  int64_t share(int64_t k) const { return llvm::divideCeil(llvm::divideCeil(k, tileK), split); }
+  /// Whether the last block has any.
+  bool givesEachBlockSteps(int64_t k) const {
+    return (split - 1) * share(k) < static_cast<int64_t>(llvm::divideCeil(k, tileK));
+  }
   int64_t time(const LinearShape &shape, const Chip &chip) const;
 };
 

@@ -121,8 +121,8 @@ static std::string whyRefused(const GemmConfig &config, const LinearShape &shape
   int64_t registers = 128 * (config.producerRegisters + config.consumers * config.consumerRegisters);
   if (registers > 65536)
     return fmt::format("needs {} registers, expected at most 65536", registers);
-  int64_t stageBytes = (config.tileRows + config.tileColumns) * config.tileK * 2;
-  return sharedProblem(config.stages * stageBytes + config.stagedBytes() + kBarrierBytes, chip.blockSharedBytes);
+  return sharedProblem(config.stages * config.stageBytes() + config.stagedBytes() + kBarrierBytes,
+                       chip.blockSharedBytes);
 }
 
 static std::string whyRefused(const SwapAbConfig &config, const LinearShape &shape, const Chip &chip) {
@@ -134,14 +134,12 @@ static std::string whyRefused(const SwapAbConfig &config, const LinearShape &sha
        rangeProblem("slots", config.slots, 1, 2), rangeProblem("stages", config.stages, 2, 16)});
   if (!range.empty())
     return range;
-  int64_t steps = llvm::divideCeil(shape.k, config.tileK), share = llvm::divideCeil(steps, config.split);
-  if ((config.split - 1) * share >= steps)
-    return fmt::format("splits {} steps of k over {} blocks, expected each to have one", steps, config.split);
-  int64_t rings = config.stages * (config.tileRows + config.tileColumns) * config.tileK * 2;
-  int64_t sums = config.tileRows * (config.tileColumns + 4) * 4;
-  return firstOf({sharedProblem(config.sharedBytes, std::min(chip.sharedBytes / config.slots - chip.reservedSharedBytes,
-                                                             chip.blockSharedBytes)),
-                  sharedProblem(std::max(rings, sums) + kBarrierBytes, config.sharedBytes)});
+  if (!config.givesEachBlockSteps(shape.k))
+    return fmt::format("splits {} steps of k over {} blocks, expected each to have one",
+                       llvm::divideCeil(shape.k, config.tileK), config.split);
+  return firstOf({sharedProblem(config.sharedBytes, chip.slotSharedBytes(config.slots)),
+                  sharedProblem(std::max(config.stages * config.stageBytes(), config.sumsBytes()) + kBarrierBytes,
+                                config.sharedBytes)});
 }
 
 std::string inlay::whyRefused(StringRef family, DictionaryAttr attribute, const LinearShape &shape, const Chip &chip) {
