@@ -114,21 +114,18 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
       return failure();
     mergePrograms(*step, *result, known);
   }
-  if (target != "cpu") {
-    PassManager choosing(context);
-    SelectConfigPassOptions options;
-    options.tuning = tuning.str();
-    choosing.addPass(createSelectConfigPass(options));
-    if (failed(choosing.run(*result)))
-      return failure();
+  if (target == "cpu")
+    return result;
+  PassManager passes(context);
+  SelectConfigPassOptions select;
+  select.tuning = tuning.str();
+  passes.addPass(createSelectConfigPass(select));
+  if (!sourceType.empty()) {
+    PackToTilePassOptions pack;
+    pack.sourceType = sourceType.str();
+    passes.addPass(createPackToTilePass(pack));
   }
-  if (!sourceType.empty() && target != "cpu") {
-    PassManager packing(context);
-    PackToTilePassOptions options;
-    options.sourceType = sourceType.str();
-    packing.addPass(createPackToTilePass(options));
-    if (failed(packing.run(*result)))
-      return failure();
-  }
+  if (failed(passes.run(*result)))
+    return failure();
   return result;
 }
