@@ -9,13 +9,14 @@ namespace inlay {
 
 namespace {
 
-// What the draft shares of the engine's options; limits are its own bundle's.
+// What the draft shares of the engine's options; limits and weights are its own bundle's.
 EngineOptions DraftOptions(const EngineOptions &options) {
   EngineOptions own = options;
   own.max_model_len = own.max_num_seqs = own.max_num_batched_tokens = 0;
   own.num_speculative_tokens = 0;
   own.kv_cache_bytes = 0;
   own.deterministic = false;
+  own.weights_source.clear();
   return own;
 }
 
@@ -38,9 +39,8 @@ absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineO
       return status;
     return models;
   }
-  EngineOptions of_draft = options;
-  of_draft.weights_source.clear(); // the target's
-  if (absl::Status status = open(options.speculative_model, of_draft, models.draft); !status.ok())
+  EngineOptions own = DraftOptions(options);
+  if (absl::Status status = open(options.speculative_model, own, models.draft); !status.ok())
     return status;
   if (absl::Status status = open(bundle, options, models.target); !status.ok())
     return status;
@@ -50,7 +50,6 @@ absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineO
         fmt::format("--speculative-model {}: has {} token ids, the model has {}; take one of the same tokenizer",
                     options.speculative_model, found, expected));
   // What the draft needs beside pages is known without the target, its pages are known when the target's are.
-  EngineOptions own = DraftOptions(options);
   if (absl::Status status = models.draft->PlanMemory(own); !status.ok())
     return status;
   const MemoryPlan &draft = models.draft->memory();
