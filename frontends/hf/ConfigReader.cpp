@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "runtime/support/repeated_names.h"
+
 #include <cmath>
+#include <functional>
 
 namespace inlay::hf {
 namespace {
@@ -63,23 +66,10 @@ std::optional<json> ParseJson(std::string_view text, std::string_view file, Prob
   if (depth > kMaxDepth)
     return fail("", fmt::format("JSON nested {} deep", depth), fmt::format("at most {}", kMaxDepth), fetch_again);
 
-  std::vector<std::set<std::string>> keys;
-  std::string duplicate;
-  auto watch = [&](int, json::parse_event_t event, json &value) {
-    if (event == json::parse_event_t::object_start)
-      keys.emplace_back();
-    if (event == json::parse_event_t::object_end && !keys.empty())
-      keys.pop_back();
-    if (event == json::parse_event_t::key && !keys.empty()) {
-      const auto &name = value.get_ref<const std::string &>();
-      if (!keys.back().insert(name).second && duplicate.empty())
-        duplicate = name;
-    }
-    return true;
-  };
+  RepeatedNames names;
   json parsed;
   try {
-    parsed = json::parse(quoted, watch);
+    parsed = json::parse(quoted, std::ref(names));
   } catch (const json::exception &error) {
     // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
     std::string_view what = error.what();
@@ -88,8 +78,8 @@ std::optional<json> ParseJson(std::string_view text, std::string_view file, Prob
   }
   if (!parsed.is_object())
     return fail("", Describe(parsed), "a JSON object", fetch_again);
-  if (!duplicate.empty())
-    return fail(duplicate, "the key twice in one object", "each key once", "remove one of the two");
+  if (names.first())
+    return fail(*names.first(), "the key twice in one object", "each key once", "remove one of the two");
   return parsed;
 }
 

@@ -2,8 +2,10 @@
 
 #include "fmt/format.h"
 #include "runtime/support/json_shape.h"
+#include "runtime/support/repeated_names.h"
 
 #include <cmath>
+#include <functional>
 
 namespace inlay::serve {
 namespace {
@@ -19,25 +21,6 @@ std::string Shown(const Json &value) {
 // Objects keep the order of their names and are searched from the front, so their number is bounded.
 constexpr int kMaxNames = 10'000;
 
-// Counts the names of each object while it is read, because the parsed one keeps only the last of equal ones.
-class RepeatedNames {
-public:
-  bool operator()(int depth, Json::parse_event_t event, Json &parsed) {
-    if (event == Json::parse_event_t::object_start)
-      seen_.emplace_back();
-    else if (event == Json::parse_event_t::object_end)
-      seen_.pop_back();
-    else if (event == Json::parse_event_t::key && !seen_.back().insert(parsed.get<std::string>()).second &&
-             repeated.empty())
-      repeated = parsed.get<std::string>();
-    return true;
-  }
-  std::string repeated;
-
-private:
-  std::vector<std::set<std::string>> seen_;
-};
-
 } // namespace
 
 std::optional<ApiError> ParseObject(std::string_view text, int depth, Json &object) {
@@ -49,8 +32,7 @@ std::optional<ApiError> ParseObject(std::string_view text, int depth, Json &obje
     return fail(fmt::format("the body has {} names of fields, expected at most {}", shape.names, kMaxNames));
   RepeatedNames names;
   try {
-    object = Json::parse(
-        text, [&](int level, Json::parse_event_t event, Json &parsed) { return names(level, event, parsed); });
+    object = Json::parse(text, std::ref(names));
   } catch (const Json::exception &error) {
     // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
     std::string_view what = error.what();
@@ -59,9 +41,9 @@ std::optional<ApiError> ParseObject(std::string_view text, int depth, Json &obje
   }
   if (!object.is_object())
     return fail(fmt::format("the body is {}, expected a JSON object", Describe(object)));
-  if (!names.repeated.empty()) {
-    ApiError error = fail(fmt::format("the name '{}' stands twice in one object", names.repeated.substr(0, kShown)));
-    error.param = names.repeated.substr(0, kShown);
+  if (names.first()) {
+    ApiError error = fail(fmt::format("the name '{}' stands twice in one object", names.first()->substr(0, kShown)));
+    error.param = names.first()->substr(0, kShown);
     return error;
   }
   return std::nullopt;

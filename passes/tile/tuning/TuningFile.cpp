@@ -5,12 +5,12 @@
 #include "fmt/format.h"
 #include "runtime/support/files.h"
 #include "runtime/support/json_shape.h"
+#include "runtime/support/repeated_names.h"
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <nlohmann/json.hpp>
-#include <optional>
-#include <set>
 
 using namespace inlay;
 using Json = nlohmann::json;
@@ -133,23 +133,12 @@ absl::Status Reader::run(std::string_view text) {
   if (int depth = ShapeOfJson(text).depth; depth > kMostDepth)
     return absl::InvalidArgumentError(
         fmt::format("{}: nests {} deep, expected at most {}; is it a tuning file?", file.path, depth, kMostDepth));
-  // No parser reports a key that stands twice in an object.
-  std::vector<std::set<std::string>> keys;
-  std::optional<std::string> duplicate;
-  auto watch = [&](int, Json::parse_event_t event, Json &value) {
-    if (event == Json::parse_event_t::object_start)
-      keys.emplace_back();
-    else if (event == Json::parse_event_t::object_end && !keys.empty())
-      keys.pop_back();
-    else if (event == Json::parse_event_t::key && !keys.empty() && !keys.back().insert(value.get<std::string>()).second)
-      duplicate = describe(value);
-    return true;
-  };
-  Json json = Json::parse(text, watch, /*allow_exceptions=*/false);
+  RepeatedNames names;
+  Json json = Json::parse(text, std::ref(names), /*allow_exceptions=*/false);
   if (json.is_discarded() || !json.is_object())
     fail("the text", json.is_discarded() ? "no JSON" : describe(json), "a JSON object");
-  else if (duplicate)
-    fail(*duplicate, "twice in one object", "each key once");
+  else if (names.first())
+    fail(describe(Json(*names.first())), "twice in one object", "each key once");
   else
     requireKeys(json, "", kTopKeys);
   if (!status.ok())

@@ -1,0 +1,42 @@
+// Names that stand twice in one object of a JSON text: no parser reports them, and what it returns keeps only one of
+// the two.
+#ifndef INLAY_RUNTIME_SUPPORT_REPEATED_NAMES_H_
+#define INLAY_RUNTIME_SUPPORT_REPEATED_NAMES_H_
+
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace inlay {
+
+// A callback for the parser of nlohmann::json, passed as std::ref(names); it keeps every value. A template, so that
+// this header does not bring the library along.
+class RepeatedNames {
+public:
+  template <typename Event, typename Json> bool operator()(int /*depth*/, Event event, const Json &parsed) {
+    if (event == Event::object_start)
+      seen_.emplace_back();
+    else if (event == Event::object_end)
+      seen_.pop_back();
+    else if (event == Event::key)
+      See(parsed.template get_ref<const std::string &>());
+    return true;
+  }
+
+  // The first one in the text.
+  const std::optional<std::string> &first() const { return first_; }
+
+private:
+  void See(const std::string &name) {
+    if (!seen_.back().insert(name).second && !first_)
+      first_ = name;
+  }
+
+  std::vector<std::set<std::string>> seen_; // of each object that is open
+  std::optional<std::string> first_;
+};
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_SUPPORT_REPEATED_NAMES_H_
