@@ -64,7 +64,7 @@ CHECKPOINTS = {
         lambda d: (d / "model.safetensors").write_bytes(struct.pack("<Q", 1 << 63) + b"{}"), ["model.safetensors"]),
     "duplicate names": (
         lambda d: replace_header(d / "model.safetensors", b"{" + ONE + b"," + ONE + b"}", bytes(4)), ["model.safetensors: a"]),
-    "overlapping or holed offsets": (offsets(2, 130), ["model.safetensors"]),
+    "offsets of another size than the shape's": (offsets(2, 130), ["model.safetensors"]),
     "negative offset": (offsets(-4, 124), ["model.safetensors", "data_offsets"]),
     "offsets past the end": (offsets(1 << 40, (1 << 40) + 128), ["model.safetensors"]),
     "product overflow": (
