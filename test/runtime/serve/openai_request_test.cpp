@@ -190,6 +190,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"Deep", "{\"prompt\": " + Nested(1000) + "}", "", "nested deeper than 64"},
         Bad{"ManyNames", ManyNames(10'001), "", "names of fields"},
         Bad{"Twice", R"({"prompt": "a", "n": 1, "n": 2})", "n", "stands twice"},
+        Bad{"TwiceWithoutALetter", R"({"prompt": "a", "": 1, "": 2})", "", "stands twice"},
         Bad{"Unknown", R"({"prompt": "a", "tempreature": 1})", "tempreature", "not a known field"},
         Bad{"NoPrompt", "{}", "prompt", "is missing"}, Bad{"EmptyPrompt", R"({"prompt": ""})", "prompt", "not empty"},
         Bad{"EmptyList", R"({"prompt": []})", "prompt", "not empty"},
