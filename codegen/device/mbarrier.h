@@ -10,10 +10,11 @@ using mbarrier = long long;
 __device__ __forceinline__ void mbarrier_init(mbarrier *bar, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(bar)), "r"(count) : "memory");
 }
-// Makes initialised barriers visible to the copy engine and to other blocks of the cluster.
+// Makes initialised barriers visible to the copy engine and to other blocks of the cluster. (For all memory, the
+// proxy's fence would wait for the whole GPU: MEMBAR.ALL.GPU.)
 __device__ __forceinline__ void fence_mbarrier_init() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-  asm volatile("fence.proxy.async;" ::: "memory");
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 __device__ __forceinline__ void mbarrier_arrive(mbarrier *bar) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(bar)) : "memory");

@@ -22,13 +22,23 @@ __device__ __forceinline__ int cluster_rank() {
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 }
-// Every thread of the cluster arrives; what was written to shared memory before is visible after.
+// Every thread of the cluster arrives; what each wrote to its own block's shared memory before is visible to all after.
+// (An arrival that releases all memory waits for the whole GPU: MEMBAR.ALL.GPU.)
 __device__ __forceinline__ void cluster_barrier() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+  asm volatile("fence.release.sync_restrict::shared::cta.cluster;\nbarrier.cluster.arrive.relaxed.aligned;\n"
+               "barrier.cluster.wait.acquire.aligned;" ::
+                   : "memory");
 }
-// The same in two halves, for what may be done meanwhile.
+// Every thread of the cluster arrives, when what it reads of other blocks is in its registers. Of what was written it
+// says nothing.
+__device__ __forceinline__ void cluster_leave() {
+  asm volatile("fence.acq_rel.cta;\nbarrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
+                   : "memory");
+}
+// Says that this block has begun; after the wait all have, and the barriers that they initialised and fenced can be
+// used.
 __device__ __forceinline__ void cluster_arrive() {
-  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
 }
 __device__ __forceinline__ void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
 // Four bytes at the same place in the shared memory of another block of the cluster.
@@ -41,10 +51,25 @@ template <typename T> __device__ __forceinline__ T load_of_block(const T *p, int
   memcpy(&value, &word, 4);
   return value;
 }
-template <typename T> __device__ __forceinline__ void store_to_block(T *p, int rank, T value) {
-  static_assert(sizeof(T) == 4, "distributed shared memory is written in words");
-  unsigned remote, word;
-  memcpy(&word, &value, 4);
+// Two neighbouring floats at the same place in the shared memory of block `rank`, which may be the caller's, `own`: its
+// own memory is several times faster than the way through the cluster.
+__device__ __forceinline__ long long load_pair_of_block(const float *p, int rank, int own) {
+  if (rank == own)
+    return *reinterpret_cast<const long long *>(p);
+  unsigned remote;
+  long long pair;
   asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(shared_address(p)), "r"(rank));
-  asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(remote), "r"(word) : "memory");
+  asm volatile("ld.shared::cluster.b64 %0, [%1];" : "=l"(pair) : "r"(remote) : "memory");
+  return pair;
+}
+__device__ __forceinline__ float first_of_pair(long long pair) { return __int_as_float(static_cast<int>(pair)); }
+__device__ __forceinline__ float second_of_pair(long long pair) { return __int_as_float(static_cast<int>(pair >> 32)); }
+// Writes four bytes to the same place there, and announces them at the barrier at the same place there.
+__device__ __forceinline__ void send_to_block(float *p, int rank, float value, long long *bar) {
+  asm volatile(
+      "{\n.reg .b32 to, announced;\nmapa.shared::cluster.u32 to, %0, %2;\n"
+      "mapa.shared::cluster.u32 announced, %1, %2;\n"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [to], %3, [announced];\n}" ::"r"(shared_address(p)),
+      "r"(shared_address(bar)), "r"(rank), "r"(__float_as_int(value))
+      : "memory");
 }

@@ -46,7 +46,7 @@ private:
   int64_t queryBlocks = 0, keyBlocks = 0, valueBlocks = 0;
   std::string element;
   Value zero, thread, lane, warp, isLeader, group, pair, order;
-  Value rings, ring, full, warpStats, inboxStats, inbox;
+  Value rings, ring, full, warpStats, inboxStats, inbox, received;
   Value from, to, entries;
   Value rowsOfLane; // variable: the cache's first row of the step that a lane looks up
   Value queries, scores, weights, tops, sums, outputs; // variables

@@ -2,7 +2,7 @@
 //
 // Each holder has a maximum, a sum and outputs relative to that maximum. Warps meet in
 // their block's shared memory; blocks of a cluster send each other the part that the
-// other finishes, so that one cluster barrier is enough and nobody waits to leave.
+// other finishes, announced at a barrier there, and nobody waits to leave.
 //
 //===----------------------------------------------------------------------===//
 
@@ -118,7 +118,7 @@ LogicalResult DecodeAttentionLowering::merge() {
       return;
     }
     auto send = [&](Value value, Value pointer, Value at, Value to) {
-      b.call("store_to_block", "warp.h", {b.offset(pointer, at), to, value});
+      b.call("send_to_block", "warp.h", {b.offset(pointer, at), to, value, received});
     };
     send(out, inbox, b.add(b.mul(rank, share), b.rem(unit, share)), b.div(unit, share));
     b.ifThen(b.less(column, cluster), [&] {
@@ -130,8 +130,7 @@ LogicalResult DecodeAttentionLowering::merge() {
   if (cluster == 1 || failed(result))
     return result;
 
-  b.syncWarp();
-  b.call("cluster_barrier", "warp.h", {});
+  b.call("mbarrier_wait", "mbarrier.h", {received, b.i32(0)});
   Value first = b.name("first", b.mul(rank, share));
   forUnits(first, b.min(b.add(first, share), b.index(units)), [&](Value unit, Value row, Value column) {
     auto stat = [&](Value holder, int64_t which) {

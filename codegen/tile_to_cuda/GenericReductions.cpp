@@ -200,7 +200,7 @@ LogicalResult GenericLowering::clusterReduce(tile::ClusterReduceOp op) {
     }
     set(sum, result, reg);
   });
-  call("cluster_barrier", "warp.h", {}); // no block writes here again, or ends, before all have read
+  call("cluster_leave", "warp.h", {}); // no block writes here again, or ends, before all have read
   define(op.getResult(), layout, result);
   return success();
 }

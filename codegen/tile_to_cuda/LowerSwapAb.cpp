@@ -40,7 +40,7 @@ private:
   void consume();
   void multiply(Value acc, Value slot, Value step);
   void storeSums(Value acc);
-  Value sumOf(Value row, Value column);
+  std::pair<Value, Value> sumsOf(Value row, Value column);
   LogicalResult epilogue();
 
   tile::ProgramOp program;
@@ -177,17 +177,21 @@ void SwapAbLowering::storeSums(Value acc) {
   });
 }
 
-/// A sum of the whole K.
-Value SwapAbLowering::sumOf(Value row, Value column) {
+/// The sums of the whole K of a row's `column`, which is even, and the next one. Always in the same order, so that they
+/// don't depend on who adds them up.
+std::pair<Value, Value> SwapAbLowering::sumsOf(Value row, Value column) {
   Value at = b.name("at", b.add(b.mul(row, config.sumsPitch()), column));
   if (config.split == 1)
-    return b.load(sums, at);
-  Value total;
+    return {b.load(sums, at), b.load(sums, b.add(at, 1))};
+  Value even, odd;
   for (int64_t block = 0; block < config.split; ++block) {
-    Value part = b.call(b.getF32Type(), "load_of_block", "warp.h", {b.offset(sums, at), b.i32(block)});
-    total = total ? b.addF(total, part) : part;
+    Value pair = b.call(b.getI64Type(), "load_pair_of_block", "warp.h", {b.offset(sums, at), b.i32(block), rank});
+    Value first = b.call(b.getF32Type(), "first_of_pair", "warp.h", pair);
+    Value second = b.call(b.getF32Type(), "second_of_pair", "warp.h", pair);
+    even = even ? b.addF(even, first) : first;
+    odd = odd ? b.addF(odd, second) : second;
   }
-  return total;
+  return {even, odd};
 }
 
 /// The blocks of a cluster take turns with rows' pairs of columns; neighbouring threads have neighbouring pairs.
@@ -205,7 +209,7 @@ LogicalResult SwapAbLowering::epilogue() {
       Value pair = b.add(b.rem(unit, threadsOfRow), i * threadsOfRow);
       Value columnInBlock = b.name("column_in_block", b.mul(pair, 2));
       Value column = b.name("column", b.add(b.mul(columnTile, config.tileColumns), columnInBlock));
-      Value even = sumOf(rowInBlock, columnInBlock), odd = sumOf(rowInBlock, b.add(columnInBlock, 1));
+      auto [even, odd] = sumsOf(rowInBlock, columnInBlock);
       epilogue.read(row, column, even, odd, arith::ConstantIntOp::create(b, 1, 1));
     }
     if (failed(epilogue.write()))
@@ -221,18 +225,15 @@ LogicalResult SwapAbLowering::run(LoweredKernel &lowered) {
   setUp();
   b.ifThen(b.less(warp, config.consumers * 4), [&] { consume(); }, [&] { produce(); });
   cuda::DependOp::create(b);
-  auto meet = [&] {
-    if (config.split == 1)
-      b.barrier();
-    else
-      b.call("cluster_barrier", "warp.h", {});
-  };
-  meet();
+  if (config.split == 1)
+    b.barrier();
+  else
+    b.call("cluster_barrier", "warp.h", {});
   if (failed(epilogue()))
     return failure();
   if (config.split > 1) {
     b.comment("No block leaves while another reads its memory.");
-    meet();
+    b.call("cluster_leave", "warp.h", {});
   }
   kernel.setSharedBytes(config.sharedBytes);
   kernel.setMinBlocks(config.slots);

@@ -51,9 +51,11 @@ static constexpr Row rows[] = {
     // warp.h
     {"cluster_arrive", {CallKind::ArriveCluster}},
     {"cluster_barrier", {CallKind::MeetCluster}},
+    {"cluster_leave", {CallKind::LeaveCluster}},
     {"cluster_wait", {CallKind::WaitCluster}},
     {"load_of_block", {CallKind::ReadOfBlock, 0}},
-    {"store_to_block", {CallKind::WriteOfBlock, 0}},
+    {"load_pair_of_block", {CallKind::ReadOfBlock, 0}},
+    {"send_to_block", {CallKind::SendToBlock, 0, -1, 3}},
 };
 
 /// Headers of which every function has a row: one that has none could start or end something unseen.

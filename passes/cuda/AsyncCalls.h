@@ -30,12 +30,13 @@ enum class CallKind {
   FenceProxy,     // orders ordinary accesses to shared memory before those of the async proxy
   Read,
   Write,
-  ReadOfBlock,  // of another block of the cluster
-  WriteOfBlock, // to another block of the cluster
+  ReadOfBlock, // of another block of the cluster
+  SendToBlock, // of the cluster: done when the phase of its barrier there ends
   ArriveCluster,
   WaitCluster,
-  MeetCluster,
-  Unknown // of a header whose functions all have a row
+  MeetCluster,  // shows what was written to shared memory
+  LeaveCluster, // ends what was read of other blocks
+  Unknown       // of a header whose functions all have a row
 };
 
 /// What a call does, and which of its operands it does it to (-1: none).

@@ -54,10 +54,13 @@ void AsyncState::meetBlock() {
 
 void AsyncState::meetCluster() {
   meetBlock();
-  hasMetCluster = true;
-  readsOthers = writesOthers = false;
+  leaveCluster();
   writtenAlone.clear();
-  writtenByOthers.clear();
+}
+
+void AsyncState::leaveCluster() {
+  hasMetCluster = true;
+  readsOthers = false;
   readByOthers.clear();
 }
 

@@ -61,11 +61,13 @@ struct AsyncState {
 
   bool operator==(const AsyncState &) const = default;
 
-  /// The threads of the warp meet; those that arrive at an mbarrier and wait there; of the block; of the cluster.
+  /// The threads of the warp meet; those that arrive at an mbarrier and wait there; of the block; of the cluster, with
+  /// and without showing what they wrote.
   void meetWarp();
   void meetGroup();
   void meetBlock();
   void meetCluster();
+  void leaveCluster();
   /// After a branch that left `*this` or `other`. `isSplit`: some threads take each side.
   void join(const AsyncState &other, bool isSplit);
 };

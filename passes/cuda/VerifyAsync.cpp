@@ -42,7 +42,7 @@ AsyncKernel::AsyncKernel(cuda::KernelOp kernel) : kernel(kernel) {
         if (Value pointer = operand.getType().isInteger(64) ? pointerOfDescriptor(operand) : Value())
           operands.insert(baseOf(pointer));
     }
-    if (what.kind != CallKind::Copy)
+    if (what.kind != CallKind::Copy && what.kind != CallKind::SendToBlock)
       return;
     void *target = baseOf(call.getInputs()[what.memory]);
     Value barrier = call.getInputs()[what.barrier];

@@ -20,7 +20,7 @@ public:
   void report(mlir::Operation *op, const llvm::Twine &message);
 
   cuda::KernelOp kernel;
-  /// Barriers of the copies that fill a buffer.
+  /// Barriers of what fills a buffer asynchronously: copies, and other blocks of the cluster.
   std::map<void *, std::set<void *>> barriersOf;
   /// Buffers that copies fill at one index of their barriers only.
   std::set<void *> hasOneStage;

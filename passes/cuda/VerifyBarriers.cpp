@@ -142,7 +142,8 @@ static bool waitsBefore(AsyncKernel &kernel, cuda::CallOp copy, Operation *loop)
       AsyncCall what = asyncCallOf(call);
       if (what.kind == CallKind::WaitBarrier)
         waits |= !isMultiplied || kernel.baseOf(barrierOf(call)) != own;
-      else if (what.kind == CallKind::WaitCluster || what.kind == CallKind::MeetCluster)
+      else if (what.kind == CallKind::WaitCluster || what.kind == CallKind::MeetCluster ||
+               what.kind == CallKind::LeaveCluster)
         waits = true;
       else if (what.kind == CallKind::Copy && kernel.baseOf(barrierOf(call)) != own)
         waits = false;
@@ -215,7 +216,7 @@ void inlay::verifyBarriers(AsyncKernel &kernel) {
   std::map<void *, BarrierUses> all;
   kernel.kernel.walk([&](cuda::CallOp call) {
     AsyncCall what = asyncCallOf(call);
-    if (what.barrier < 0)
+    if (what.barrier < 0 || what.kind == CallKind::SendToBlock) // the barrier there
       return;
     void *base = kernel.baseOf(barrierOf(call));
     auto [it, isNew] = all.try_emplace(base);

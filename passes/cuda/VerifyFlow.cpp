@@ -27,7 +27,7 @@ void AsyncFlow::run() {
                   "before it");
   if (state.readsOthers || state.writesOthers)
     kernel.report(end, "is reached while blocks of the cluster may still use each other's shared memory; end with "
-                       "cluster_barrier");
+                       "cluster_leave");
 }
 
 void AsyncFlow::block(Block &block) {
@@ -153,6 +153,8 @@ void AsyncFlow::call(cuda::CallOp op) {
       auto filled = kernel.barriersOf.find(buffer);
       return filled != kernel.barriersOf.end() && filled->second.count(base);
     });
+    std::erase_if(state.writtenByOthers, [&](void *buffer) { return kernel.barriersOf[buffer].count(base); });
+    state.writesOthers &= !state.writtenByOthers.empty();
     SmallVector<Value> indices = indicesOf(barrier);
     void *index = indices.empty() ? nullptr : indices.front().getAsOpaquePointer();
     std::erase_if(state.phases, [&](const auto &phase) { return phase == std::pair(base, index); });
@@ -196,7 +198,7 @@ void AsyncFlow::call(cuda::CallOp op) {
     state.readByOthers.insert(kernel.baseOf(memory));
     state.readsOthers = true;
     break;
-  case CallKind::WriteOfBlock:
+  case CallKind::SendToBlock:
     if (!state.hasMetCluster)
       kernel.report(op, "writes another block's shared memory before a cluster barrier has shown that it has begun");
     state.writtenByOthers.insert(kernel.baseOf(memory));
@@ -205,6 +207,9 @@ void AsyncFlow::call(cuda::CallOp op) {
   case CallKind::ArriveCluster:
     break;
   case CallKind::WaitCluster:
+  case CallKind::LeaveCluster:
+    state.leaveCluster();
+    break;
   case CallKind::MeetCluster:
     state.meetCluster();
     break;

@@ -1,6 +1,7 @@
 // Runs the text of a generated kernel on the CPU, one fiber a thread: the functions of the device headers that the
 // generic lowering calls, in plain C++. Copies by cp.async happen when they are waited for, at the latest moment that
 // the program allows.
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -215,6 +216,7 @@ static void depend() {
 static void launch_dependents() {}
 static int cluster_rank() { return current->block->rank; }
 static void cluster_barrier() { arrive(clusterBarrier); }
+static void cluster_leave() { arrive(clusterBarrier); }
 static void cluster_arrive() {
   current->clusterGeneration = clusterBarrier.generation;
   if (++clusterBarrier.arrived == clusterBarrier.expected) {
@@ -226,14 +228,15 @@ static void cluster_wait() {
   while (clusterBarrier.generation == current->clusterGeneration)
     swapcontext(&current->context, &scheduler);
 }
-template <typename T> static void store_to_block(T *p, int rank, T value) {
-  ptrdiff_t offset = reinterpret_cast<unsigned char *>(p) - current->block->shared;
-  *reinterpret_cast<T *>((*cluster)[rank].shared + offset) = value;
-}
 template <typename T> static T load_of_block(const T *p, int rank) {
   ptrdiff_t offset = reinterpret_cast<const unsigned char *>(p) - current->block->shared;
   return *reinterpret_cast<const T *>((*cluster)[rank].shared + offset);
 }
+static long long load_pair_of_block(const float *p, int rank, int) {
+  return load_of_block(reinterpret_cast<const long long *>(p), rank);
+}
+static float first_of_pair(long long pair) { return std::bit_cast<float>(static_cast<int>(pair)); }
+static float second_of_pair(long long pair) { return std::bit_cast<float>(static_cast<int>(pair >> 32)); }
 
 static void (*kernelBody)();
 static void enter() {

@@ -37,6 +37,11 @@ static void mbarrier_arrive_expect(mbarrier *bar, int bytes) {
   endPhase(state);
 }
 static void mbarrier_arrive(mbarrier *bar) { mbarrier_arrive_expect(bar, 0); }
+/// The same place in another block of the cluster.
+template <typename T> static T *inBlock(T *p, int rank) {
+  ptrdiff_t offset = reinterpret_cast<unsigned char *>(p) - current->block->shared;
+  return reinterpret_cast<T *>((*cluster)[rank].shared + offset);
+}
 static void mbarrier_wait(mbarrier *bar, int parity) {
   while (stateOf(bar).phase == parity)
     swapcontext(&current->context, &scheduler);
@@ -45,6 +50,10 @@ static void complete(mbarrier *bar, int bytes) {
   MbarrierState &state = stateOf(bar);
   state.bytes -= bytes;
   endPhase(state);
+}
+static void send_to_block(float *p, int rank, float value, mbarrier *bar) {
+  *inBlock(p, rank) = value;
+  complete(inBlock(bar, rank), 4);
 }
 static void __syncwarp() { arrive(warpOf().barrier); }
 static float warp_sum(float value) {

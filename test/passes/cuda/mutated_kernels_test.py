@@ -28,6 +28,7 @@ TOGETHER = {
     "wgmma_fence": r'cuda\.call "wgmma_fence"',
     "depend": r"cuda\.depend",
     "cluster_barrier": r'cuda\.call "cluster_barrier"',
+    "cluster_leave": r'cuda\.call "cluster_leave"',
 }
 OLDER = " {cuda.provenance = #cuda.provenance<older_kv>}"
 

@@ -658,7 +658,7 @@ cuda.kernel @not_written() attributes {threads = 128 : i64, cluster = 2 : i64} {
 
 // -----
 
-  // expected-error @+1 {{left: cuda.return is reached while blocks of the cluster may still use each other's shared memory; end with cluster_barrier}}
+  // expected-error @+1 {{left: cuda.return is reached while blocks of the cluster may still use each other's shared memory; end with cluster_leave}}
 cuda.kernel @left() attributes {threads = 128 : i64, cluster = 2 : i64} {
   %t = cuda.special thread_x
   %one = arith.constant 1 : i32
@@ -669,6 +669,50 @@ cuda.kernel @left() attributes {threads = 128 : i64, cluster = 2 : i64} {
   cuda.store %zero, %x[%t] : f32, !cuda.ptr<f32, shared>, index
   cuda.call "cluster_barrier" from "warp.h"() : () -> ()
   %v = cuda.call "load_of_block" from "warp.h"(%x, %one) : (!cuda.ptr<f32, shared>, i32) -> f32
+}
+
+// -----
+
+// To leave is not to show.
+cuda.kernel @not_shown() attributes {threads = 128 : i64, cluster = 2 : i64} {
+  %t = cuda.special thread_x
+  %one = arith.constant 1 : i32
+  %zero = arith.constant 0.0 : f32
+  %x = cuda.shared 0 : !cuda.ptr<f32, shared>
+  cuda.depend
+  cuda.store %zero, %x[%t] : f32, !cuda.ptr<f32, shared>, index
+  cuda.call "cluster_leave" from "warp.h"() : () -> ()
+  // expected-error @+1 {{load_of_block reads the shared memory at 0 of another block, written since the last cluster barrier}}
+  %v = cuda.call "load_of_block" from "warp.h"(%x, %one) : (!cuda.ptr<f32, shared>, i32) -> f32
+  cuda.call "cluster_leave" from "warp.h"() : () -> ()
+}
+
+// -----
+
+// What another block sends is there when its barrier says so, and only then may the block be done.
+// expected-error @+1 {{not_received: cuda.return is reached while blocks of the cluster may still use each other's shared memory; end with cluster_leave}}
+cuda.kernel @not_received() attributes {threads = 128 : i64, cluster = 2 : i64} {
+  %t = cuda.special thread_x
+  %c0 = arith.constant 0 : index
+  %one = arith.constant 1 : i32
+  %eight = arith.constant 8 : i32
+  %zero = arith.constant 0.0 : f32
+  %x = cuda.shared 0 : !cuda.ptr<f32, shared>
+  %bar = cuda.shared 1024 : !cuda.ptr<i64, shared>
+  cuda.depend
+  %first = arith.cmpi eq, %t, %c0 : index
+  scf.if %first {
+    cuda.call "mbarrier_init" from "mbarrier.h"(%bar, %one) : (!cuda.ptr<i64, shared>, i32) -> ()
+    cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+    cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%bar, %eight) : (!cuda.ptr<i64, shared>, i32) -> ()
+  }
+  cuda.call "cluster_arrive" from "warp.h"() : () -> ()
+  cuda.call "cluster_wait" from "warp.h"() : () -> ()
+  scf.if %first {
+    cuda.call "send_to_block" from "warp.h"(%x, %one, %zero, %bar) : (!cuda.ptr<f32, shared>, i32, f32, !cuda.ptr<i64, shared>) -> ()
+  }
+  // expected-error @+1 {{which other blocks write, without a cluster barrier between}}
+  %v = cuda.load %x[%c0] : !cuda.ptr<f32, shared>, index -> f32
 }
 
 // -----

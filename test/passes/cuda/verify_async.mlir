@@ -73,7 +73,33 @@ cuda.kernel @cluster() attributes {threads = 128 : i64, cluster = 2 : i64} {
   cuda.store %zero, %x[%t] : f32, !cuda.ptr<f32, shared>, index
   cuda.call "cluster_barrier" from "warp.h"() : () -> ()
   %v = cuda.call "load_of_block" from "warp.h"(%x, %one) : (!cuda.ptr<f32, shared>, i32) -> f32
-  cuda.call "cluster_barrier" from "warp.h"() : () -> ()
+  cuda.call "cluster_leave" from "warp.h"() : () -> ()
+}
+
+cuda.kernel @sends() attributes {threads = 128 : i64, cluster = 2 : i64} {
+  %t = cuda.special thread_x
+  %c0 = arith.constant 0 : index
+  %one = arith.constant 1 : i32
+  %phase = arith.constant 0 : i32
+  %eight = arith.constant 8 : i32
+  %zero = arith.constant 0.0 : f32
+  %x = cuda.shared 0 : !cuda.ptr<f32, shared>
+  %bar = cuda.shared 1024 : !cuda.ptr<i64, shared>
+  cuda.depend
+  %first = arith.cmpi eq, %t, %c0 : index
+  scf.if %first {
+    cuda.call "mbarrier_init" from "mbarrier.h"(%bar, %one) : (!cuda.ptr<i64, shared>, i32) -> ()
+    cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+    cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%bar, %eight) : (!cuda.ptr<i64, shared>, i32) -> ()
+  }
+  cuda.barrier
+  cuda.call "cluster_arrive" from "warp.h"() : () -> ()
+  cuda.call "cluster_wait" from "warp.h"() : () -> ()
+  scf.if %first {
+    cuda.call "send_to_block" from "warp.h"(%x, %one, %zero, %bar) : (!cuda.ptr<f32, shared>, i32, f32, !cuda.ptr<i64, shared>) -> ()
+  }
+  cuda.call "mbarrier_wait" from "mbarrier.h"(%bar, %phase) : (!cuda.ptr<i64, shared>, i32) -> ()
+  %v = cuda.load %x[%c0] : !cuda.ptr<f32, shared>, index -> f32
 }
 
 cuda.kernel @copies(%x: !cuda.ptr<bf16, global> {cuda.provenance = #cuda.provenance<activation>}) attributes {threads = 128 : i64} {
