@@ -220,6 +220,18 @@ void ActiveRequest::Finish(FinishReason reason, absl::Status why) {
   Notify();
 }
 
+bool ActiveRequest::is_prepared() const {
+  return std::ranges::all_of(sequences_, [](const auto &one) { return !one->guided || one->guided->is_ready; });
+}
+
+absl::Status ActiveRequest::guided_failure() const {
+  if (is_guided())
+    for (const auto &sequence : sequences_)
+      if (sequence->guided && sequence->guided->has_failed)
+        return sequence->guided->status;
+  return absl::OkStatus();
+}
+
 void ActiveRequest::Notify() {
   changed_.notify_all();
   if (on_progress_)

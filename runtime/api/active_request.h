@@ -3,6 +3,7 @@
 #define INLAY_RUNTIME_API_ACTIVE_REQUEST_H_
 
 #include "frontends/tokenizer/tokenizer.h"
+#include "runtime/api/guided_pool.h"
 #include "runtime/api/inlay.h"
 #include "runtime/schedule/step.h"
 
@@ -27,6 +28,7 @@ struct ActiveSequence : Sequence {
   double logprob_sum = 0;
   std::vector<Piece> held; // until it is known which of best_of are returned
   FinishReason finished = FinishReason::kNone;
+  std::shared_ptr<GuidedText> guided; // its mask, where the text must take a form
 };
 
 // Shared by the engine and the handle.
@@ -48,6 +50,10 @@ public:
   void Notify();
   void Scheduled(int32_t cached_tokens);
   bool is_done() const { return done_; }
+  bool is_guided() const { return !sampling_.guided.empty(); }
+  // Whether each sequence's first mask has been found; or why some mask cannot be.
+  bool is_prepared() const;
+  absl::Status guided_failure() const;
   bool needs_logits() const { return sampling_.logprobs >= 0 || is_best_of(); }
   const std::vector<std::unique_ptr<ActiveSequence>> &sequences() const { return sequences_; }
   const SamplingParams &sampling() const { return sampling_; }

@@ -144,10 +144,16 @@ absl::Status EngineImpl::CheckRequest(const Request &request) const {
   if (absl::Status status = ValidateSamplingParams(sampling, static_cast<int32_t>(model_->model().vocab_size()));
       !status.ok())
     return status;
-  for (auto [is_set, field] :
-       {std::pair{sampling.prompt_logprobs >= 0, "prompt_logprobs"}, {!sampling.guided.empty(), "guided"}})
-    if (is_set)
-      return absl::UnimplementedError(fmt::format("{} is not supported yet; leave it out", field));
+  if (sampling.prompt_logprobs >= 0)
+    return absl::UnimplementedError("prompt_logprobs is not supported yet; leave it out");
+  if (!sampling.guided.empty() && (!model_->text().tokenizer || model_->text().eos_ids.empty()))
+    return absl::InvalidArgumentError(
+        fmt::format("guided decoding needs a {}, which this bundle has not; leave out the form, or compile the model "
+                    "with its {}",
+                    model_->text().tokenizer ? "token that ends a text" : "tokenizer",
+                    model_->text().tokenizer ? "generation_config.json" : "tokenizer.json"));
+  if (absl::Status status = CheckGuided(sampling.guided, {}); !status.ok())
+    return status;
   if (request.prompt.empty() == request.prompt_token_ids.empty())
     return absl::InvalidArgumentError("the prompt is empty; give either a text or token ids");
   if (!model_->text().tokenizer && !sampling.stop.empty())

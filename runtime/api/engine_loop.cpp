@@ -15,6 +15,11 @@ using Clock = std::chrono::steady_clock;
 // How long a device that did not answer has to answer after all before it is left alone.
 constexpr std::chrono::seconds kLastWait{1};
 
+// How long a step is held back for sequences that wait for masks: about what the mask of a known place takes.
+constexpr std::chrono::microseconds kPatience{200};
+// How often it is seen whether requests were cancelled or are late, where nothing but masks is waited for.
+constexpr std::chrono::milliseconds kLookAround{5};
+
 int32_t HostPagesOf(const MemoryPlan &memory, const EngineOptions &options) {
   if (options.preemption_mode != "swap")
     return 0;
@@ -40,7 +45,20 @@ EngineLoop::EngineLoop(std::unique_ptr<LoadedModel> model, std::unique_ptr<Draft
     : options_(options), checks_invariants_(checks_invariants),
       plans_ahead_(options.async_scheduling.value_or(!model->is_cpu() && options.num_speculative_tokens == 0)),
       model_(std::move(model)), runner_(*model_, options_),
-      scheduler_(LimitsOf(model_->memory(), options), drafter ? std::move(drafter) : std::make_unique<NgramDrafter>()) {
+      scheduler_(LimitsOf(model_->memory(), options), drafter ? std::move(drafter) : std::make_unique<NgramDrafter>()),
+      guided_(
+          [this] {
+            const TextParts &text = model_->text();
+            return guided::Vocabulary::FromTokenizer(*text.tokenizer, text.eos_ids,
+                                                     static_cast<int32_t>(model_->model().vocab_size()));
+          },
+          [this] {
+            {
+              std::lock_guard lock(mutex_);
+              ++masks_found_;
+            }
+            wake_.notify_all();
+          }) {
   const MemoryPlan &memory = model_->memory();
   PrepareHistograms(stats_);
   stats_.target = memory.target;
@@ -132,9 +150,11 @@ void EngineLoop::Run() {
       wake_.wait(lock, [&] { return stopping_ || !submitted_.empty() || !requests_.empty() || in_flight_; });
       if (stopping_)
         break;
+      masks_seen_ = masks_found_;
     }
     TakeIn();
     EndEarly();
+    AddPrepared();
     absl::Status status = Step();
     if (status.ok() && checks_invariants_)
       status = scheduler_.CheckInvariants();
@@ -158,14 +178,56 @@ void EngineLoop::Run() {
 void EngineLoop::TakeIn() {
   std::lock_guard lock(mutex_);
   for (std::shared_ptr<ActiveRequest> &request : submitted_) {
-    for (const auto &sequence : request->sequences())
-      scheduler_.Add(sequence.get());
+    if (request->is_guided())
+      Prepare(*request);
+    else
+      for (const auto &sequence : request->sequences())
+        scheduler_.Add(sequence.get());
     requests_.emplace(request.get(), std::move(request));
   }
   submitted_.clear();
 }
 
-// Ends requests that were cancelled or are late.
+// Has the grammar compiled, each sequence's first mask found; until then the scheduler does not know of the request.
+void EngineLoop::Prepare(ActiveRequest &request) {
+  std::vector<std::shared_ptr<GuidedText>> texts;
+  for (const auto &sequence : request.sequences()) {
+    sequence->mask = sequence->guided = std::make_shared<GuidedText>();
+    texts.push_back(sequence->guided);
+  }
+  guided_.Begin(request.sampling().guided, texts);
+  preparing_.push_back(&request);
+}
+
+void EngineLoop::AddPrepared() {
+  std::erase_if(preparing_, [&](ActiveRequest *request) {
+    if (!request->is_prepared())
+      return false;
+    for (const auto &sequence : request->sequences())
+      scheduler_.Add(sequence.get());
+    return true;
+  });
+}
+
+bool EngineLoop::WaitsForMasks() const {
+  auto waits = [](const Sequence *sequence) { return sequence->pending == 0 && sequence->waits_for_mask(); };
+  return std::ranges::any_of(scheduler_.running(), waits) || std::ranges::any_of(scheduler_.waiting(), waits);
+}
+
+void EngineLoop::WaitForAllMasks(Clock::duration time) {
+  HostSpan span(trace_.get(), "wait for masks");
+  std::unique_lock lock(mutex_);
+  wake_.wait_for(lock, time, [&] { return stopping_ || !WaitsForMasks(); });
+}
+
+// Until there is one more than at the beginning of this round, or other news.
+void EngineLoop::WaitForSomeMask(Clock::duration time) {
+  HostSpan span(trace_.get(), "wait for masks");
+  std::unique_lock lock(mutex_);
+  wake_.wait_for(lock, time, [&] { return stopping_ || !submitted_.empty() || masks_found_ != masks_seen_; });
+}
+
+// Ends requests that were cancelled or are late, or whose texts cannot go on.
 void EngineLoop::EndEarly() {
   Clock::time_point now = Clock::now();
   bool has_ended = false;
@@ -174,6 +236,8 @@ void EngineLoop::EndEarly() {
       request->Finish(FinishReason::kCancelled);
     else if (request->deadline() && now >= *request->deadline())
       request->Finish(FinishReason::kError, absl::DeadlineExceededError("the request's deadline has passed"));
+    else if (absl::Status why = request->guided_failure(); !why.ok())
+      request->Finish(FinishReason::kError, std::move(why));
     has_ended |= request->is_done();
   }
   if (has_ended)
@@ -244,10 +308,14 @@ absl::Status EngineLoop::Step() {
   bool needs_tokens = !plans_ahead_ || std::ranges::any_of(scheduler_.running(), &Sequence::has_penalties);
   if (in_flight_ && needs_tokens)
     Collect();
+  if (!in_flight_ && WaitsForMasks())
+    WaitForAllMasks(kPatience);
   StepPlan plan = Plan();
   if (plan.rows.empty()) {
     if (in_flight_)
       Collect();
+    else if (!preparing_.empty() || WaitsForMasks())
+      WaitForSomeMask(kLookAround);
     else if (!scheduler_.running().empty() || !scheduler_.waiting().empty())
       return absl::InternalError(fmt::format("no step can be planned for {} running and {} waiting sequences",
                                              scheduler_.running().size(), scheduler_.waiting().size()));

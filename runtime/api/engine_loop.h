@@ -3,6 +3,7 @@
 #define INLAY_RUNTIME_API_ENGINE_LOOP_H_
 
 #include "runtime/api/active_request.h"
+#include "runtime/api/guided_pool.h"
 #include "runtime/api/scheduler_trace.h"
 #include "runtime/api/step_runner.h"
 #include "runtime/api/watchdog.h"
@@ -36,6 +37,11 @@ public:
 private:
   void TakeIn();
   void EndEarly();
+  void Prepare(ActiveRequest &request);
+  void AddPrepared();
+  bool WaitsForMasks() const;
+  void WaitForAllMasks(std::chrono::steady_clock::duration time);
+  void WaitForSomeMask(std::chrono::steady_clock::duration time);
   absl::Status Step();
   StepPlan Plan();
   absl::StatusOr<LaunchedStep> Launch(const StepPlan &plan);
@@ -62,22 +68,26 @@ private:
   // The engine thread's.
   // All that have not ended; changed under mutex_, so that the watchdog can end them.
   std::unordered_map<ActiveRequest *, std::shared_ptr<ActiveRequest>> requests_;
+  std::vector<ActiveRequest *> preparing_; // of them: their grammars are being compiled
   // Those that ended, with the steps launched before: a step on its way may have rows of them.
   std::deque<std::pair<int64_t, std::shared_ptr<ActiveRequest>>> ended_;
   int64_t launched_ = 0; // steps
   int64_t steps_done_ = 0;
   std::optional<LaunchedStep> in_flight_;
   int failures_ = 0; // in a row
+  int64_t masks_seen_ = 0;
 
   mutable std::mutex mutex_; // of what follows
   std::condition_variable wake_, idle_, ended_or_stuck_;
   std::vector<std::shared_ptr<ActiveRequest>> submitted_;
   EngineStats stats_;
   int64_t submissions_ = 0;
+  int64_t masks_found_ = 0; // that threads of the pool found, or failed to
   bool stopping_ = false, draining_ = false, is_stuck_ = false, has_ended_ = false;
   absl::Status failure_; // after which nothing more runs
 
   std::unique_ptr<Watchdog> watchdog_; // or none
+  GuidedPool guided_;                  // its threads use what is above
 };
 
 } // namespace inlay

@@ -43,6 +43,8 @@ void EngineLoop::UpdateStats() {
   stats_.waiting = static_cast<int32_t>(scheduler_.waiting().size());
   for (const std::shared_ptr<ActiveRequest> &request : submitted_)
     stats_.waiting += static_cast<int32_t>(request->sequences().size());
+  for (const ActiveRequest *request : preparing_)
+    stats_.waiting += static_cast<int32_t>(request->sequences().size());
   stats_.free_pages = scheduler_.pool().free();
   stats_.cached_pages = scheduler_.pool().cached();
   stats_.preemptions = scheduler_.preemptions();

@@ -92,6 +92,8 @@ void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) 
           result.tokens[row] != sequence.drafts[static_cast<size_t>(right)])
         break;
     }
+    if (sequence.guided && sequence.finished == FinishReason::kNone)
+      guided_.Accept(sequence.guided, sequence.tokens.back());
     if (!request.last_token_time)
       first_times.push_back(Seconds(now - request.timings().queued));
     else if (*request.last_token_time != now)
@@ -131,8 +133,12 @@ void EngineLoop::Retire() {
   if (done.empty())
     return;
   for (std::shared_ptr<ActiveRequest> &request : done) {
-    for (const auto &sequence : request->sequences())
+    for (const auto &sequence : request->sequences()) {
       scheduler_.Remove(sequence.get());
+      if (sequence->guided)
+        sequence->guided->is_dropped = true;
+    }
+    std::erase(preparing_, request.get());
     Count(*request);
     if (trace_)
       trace_->Ended(*request, Clock::now());

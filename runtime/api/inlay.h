@@ -25,10 +25,10 @@ namespace inlay {
 
 // A form that the text must take; at most one of these is given.
 struct GuidedParams {
-  std::string json_schema;         // a JSON Schema; "{}" is any JSON
-  std::string regex;               // a regular expression for all of the text
-  std::string grammar;             // EBNF with a rule `root`
-  std::vector<std::string> choice; // one of these texts
+  std::string json_schema = {};         // a JSON Schema; "{}" is any JSON
+  std::string regex = {};               // a regular expression for all of the text
+  std::string grammar = {};             // EBNF with a rule `root`
+  std::vector<std::string> choice = {}; // one of these texts
 
   bool empty() const { return json_schema.empty() && regex.empty() && grammar.empty() && choice.empty(); }
 };

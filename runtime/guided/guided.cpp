@@ -38,6 +38,15 @@ Grammar::Grammar(std::unique_ptr<Impl> impl, std::shared_ptr<const Vocabulary> v
     : impl_(std::move(impl)), vocabulary_(std::move(vocabulary)) {}
 Grammar::~Grammar() = default;
 
+size_t Grammar::bytes() const {
+  std::lock_guard lock(impl_->mutex);
+  const Automaton &automaton = impl_->automaton;
+  size_t result = automaton.states.size() * sizeof(State) + automaton.byte_sets.size() * sizeof(ByteSet);
+  for (const State &state : automaton.states)
+    result += state.next.size() * sizeof(int32_t);
+  return result + impl_->cache->bytes();
+}
+
 absl::StatusOr<Grammar::Pointer> Grammar::FromRules(const Rules &rules, std::shared_ptr<const Vocabulary> vocabulary,
                                                     const Limits &limits) {
   auto impl = std::make_unique<Impl>();

@@ -53,6 +53,8 @@ public:
   ~Grammar();
 
   const Vocabulary &vocabulary() const { return *vocabulary_; }
+  // Memory that it takes now: of the automaton, and of states and masks kept for reuse. Waits for a mask being found.
+  size_t bytes() const;
 
 private:
   friend class Matcher;

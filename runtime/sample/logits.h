@@ -4,19 +4,41 @@
 
 #include "runtime/schedule/step.h"
 
+#include <algorithm>
 #include <span>
 
 namespace inlay {
 
-// What the sampling parameters ask for before penalties: logit_bias, and no end before min_tokens.
+// Far below any other, and a number: the sampler subtracts the largest.
+inline constexpr float kNeverSampled = -1e30f;
+
+// What the sampling parameters ask for before penalties: logit_bias, no end before min_tokens, and the tokens that the
+// mask allows. Where the text is complete and only an end may come, it comes before min_tokens too.
 inline void EditLogits(const Sequence &sequence, std::span<float> logits) {
   for (const auto &[id, bias] : sequence.sampling.logit_bias)
     logits[static_cast<size_t>(id)] += bias;
-  // Far below any other, and a number: the sampler subtracts the largest.
-  constexpr float kNever = -1e30f;
-  if (sequence.length() - sequence.prompt_size < sequence.sampling.min_tokens)
+  bool may_end = sequence.length() - sequence.prompt_size >= sequence.sampling.min_tokens;
+  if (const TokenMask *mask = sequence.mask.get()) {
+    bool only_ends = true;
+    for (size_t word = 0; word < mask->words.size(); ++word) {
+      uint32_t bits = mask->words[word];
+      size_t first = word * 32, end = std::min(first + 32, logits.size());
+      if (bits == 0) {
+        std::fill(logits.begin() + static_cast<int64_t>(first), logits.begin() + static_cast<int64_t>(end),
+                  kNeverSampled);
+        continue;
+      }
+      for (size_t id = first; id < end; ++id)
+        if ((bits >> (id - first) & 1) == 0)
+          logits[id] = kNeverSampled;
+        else if (!may_end && only_ends)
+          only_ends = std::ranges::find(sequence.end_ids, static_cast<int32_t>(id)) != sequence.end_ids.end();
+    }
+    may_end = may_end || only_ends;
+  }
+  if (!may_end)
     for (int32_t id : sequence.end_ids)
-      logits[static_cast<size_t>(id)] = kNever;
+      logits[static_cast<size_t>(id)] = kNeverSampled;
 }
 
 } // namespace inlay

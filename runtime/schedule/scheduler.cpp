@@ -132,7 +132,7 @@ StepPlan Scheduler::Plan(bool in_flight) {
     for (Sequence *sequence : std::vector<Sequence *>(running_)) {
       int32_t left = sequence->length() - sequence->computed;
       bool was_preempted = sequence->pages.empty(); // in this loop
-      if ((left == 1) != decoding || budget == 0 || was_preempted || sequence->is_full())
+      if ((left == 1) != decoding || budget == 0 || was_preempted || sequence->is_full() || sequence->waits_for_mask())
         continue;
       int32_t count = std::min(left, budget);
       bool must_wait = false;
@@ -161,6 +161,8 @@ StepPlan Scheduler::Plan(bool in_flight) {
       break;
     // Those that share a prompt wait until it was computed once.
     if (sequence->leader && sequence->leader->computed < sequence->prompt_size)
+      continue;
+    if (sequence->waits_for_mask())
       continue;
     if (!Admit(*sequence, plan))
       break;
@@ -209,6 +211,8 @@ void Scheduler::AddDrafts(StepPlan &plan, int32_t budget) {
 
 StepPlan Scheduler::PlanAlone(Sequence *sequence) {
   StepPlan plan;
+  if (sequence->waits_for_mask())
+    return plan;
   int32_t count = std::min({sequence->length() - sequence->computed, limits_.tokens,
                             static_cast<int32_t>(sequence->pages.size()) * limits_.page_size - sequence->computed});
   if (count > 0)

@@ -52,6 +52,7 @@ public:
   void Remove(Sequence *sequence);
 
   // Sequences that generate come first, what is left of the tokens goes to prompts, running ones before waiting ones.
+  // Those whose masks are not ready are left out, as if they were not there.
   // `in_flight`: a step is on its way, so nobody can be preempted.
   StepPlan Plan(bool in_flight);
   // The rows of one sequence that runs, by themselves: to find out whose rows fail.

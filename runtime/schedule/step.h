@@ -10,10 +10,12 @@
 #include "runtime/device/device.h"
 #include "runtime/kv/page_pool.h"
 #include "runtime/schedule/ngram_index.h"
+#include "runtime/schedule/token_mask.h"
 
 #include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,6 +34,8 @@ struct Sequence {
   std::map<int32_t, int32_t> counts; // token -> times generated (0: only in the prompt); kept if penalties need it
 
   std::vector<int32_t> end_ids; // not to be sampled before sampling.min_tokens
+  // Of the token after `tokens`, where the text must take a form; or none.
+  std::shared_ptr<TokenMask> mask;
 
   // For the scheduler. Those that are admitted first have the smallest place.
   double place = 0;           // seconds
@@ -51,14 +55,18 @@ struct Sequence {
   // All that may be generated is, or is on its way.
   bool is_full() const { return length() - prompt_size >= sampling.max_tokens; }
   // The host has a part in the logits of the next token: EditLogits().
-  bool edits_logits() const { return !sampling.logit_bias.empty() || length() - prompt_size < sampling.min_tokens; }
+  bool edits_logits() const {
+    return mask || !sampling.logit_bias.empty() || length() - prompt_size < sampling.min_tokens;
+  }
+  // It is not known yet which tokens may come next: of one that a step on its way samples neither.
+  bool waits_for_mask() const { return mask && (pending > 0 || !mask->is_ready); }
   bool has_penalties() const {
     return sampling.repetition_penalty != 1.0f || sampling.presence_penalty != 0.0f ||
            sampling.frequency_penalty != 0.0f;
   }
   // Each of its rows gives the token that it would give alone, so that guesses can be verified.
   bool takes_drafts() const {
-    return !has_penalties() && sampling.guided.empty() && sampling.logit_bias.empty() && sampling.min_tokens == 0;
+    return !has_penalties() && !mask && sampling.logit_bias.empty() && sampling.min_tokens == 0;
   }
 };
 

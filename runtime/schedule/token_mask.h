@@ -1,0 +1,22 @@
+// Which tokens may come next in a sequence, found by another thread than the engine's.
+#ifndef INLAY_RUNTIME_SCHEDULE_TOKEN_MASK_H_
+#define INLAY_RUNTIME_SCHEDULE_TOKEN_MASK_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace inlay {
+
+struct TokenMask {
+  // Bit i % 32 of word i / 32 is token i. The engine's while `is_ready`, else the other thread's.
+  std::vector<uint32_t> words;
+  std::atomic<bool> is_ready{false};
+
+  bool Allows(int32_t id) const { return (words[static_cast<size_t>(id) / 32] >> (id % 32) & 1) != 0; }
+};
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_SCHEDULE_TOKEN_MASK_H_
