@@ -26,6 +26,7 @@ constexpr const char *kExamples = R"(Examples:
   run-model llama.inlay --prompt "Once upon a time" --max-tokens 64 --temperature 0
   run-model llama.inlay --prompt "A list:" --prompt "A poem:" --seed 1      (one batch)
   run-model llama.inlay --prompt-file question.txt --json --logprobs 5
+  run-model llama.inlay --prompt "A user:" --guided-json @user.schema.json
   run-model llama.inlay --chat --system "You answer in rhymes."
   run-model llama.inlay --prompt "How many tokens?" --tokenize --json
 Exit codes: 0 done, 1 wrong input, 2 a fault of Inlay's, 130 interrupted.)";
@@ -43,6 +44,7 @@ struct Flags {
   bool ignore_eos = false;
   std::string stop_token_ids;
   std::vector<std::string> stop;
+  GuidedParams guided;
 };
 
 absl::StatusOr<SamplingParams> SamplingOf(const Flags &flags, SamplingParams params) {
@@ -64,6 +66,7 @@ absl::StatusOr<SamplingParams> SamplingOf(const Flags &flags, SamplingParams par
     params.seed = flags.seed;
   params.ignore_eos = flags.ignore_eos;
   params.stop = flags.stop;
+  params.guided = flags.guided;
   if (!flags.stop_token_ids.empty()) {
     absl::StatusOr<std::vector<int32_t>> ids = ParseIds("--stop-token-ids", flags.stop_token_ids);
     if (!ids.ok())
@@ -419,6 +422,28 @@ absl::Status ReadPrompts(const CLI::App &app, Flags &flags) {
   return absl::OkStatus();
 }
 
+// The form that the text must take: as it stands, or from a file.
+absl::Status ReadForm(const CLI::App &app, Flags &flags) {
+  for (auto [name, form] : {std::pair{"--guided-json", &flags.guided.json_schema},
+                            {"--guided-regex", &flags.guided.regex},
+                            {"--guided-grammar", &flags.guided.grammar}}) {
+    const CLI::Option *option = app.get_option(name);
+    if (option->count() == 0)
+      continue;
+    *form = option->results().back();
+    if (form->starts_with('@')) {
+      absl::StatusOr<std::string> text = ReadFile(form->substr(1));
+      if (!text.ok())
+        return absl::Status(text.status().code(), fmt::format("{}: {}", name, std::string(text.status().message())));
+      *form = *std::move(text);
+    }
+    if (form->empty())
+      return absl::InvalidArgumentError(fmt::format("{}: the form is empty; write one, or leave out the flag", name));
+  }
+  flags.guided.choice = app.get_option("--guided-choice")->results();
+  return absl::OkStatus();
+}
+
 int Main(int argc, char **argv) {
   Flags flags;
   CLI::App app{"Runs a compiled model on prompts, or chats with it.", "run-model"};
@@ -452,6 +477,13 @@ int Main(int argc, char **argv) {
   AddRepeated(app, "--stop", "End before this text; may be repeated")->group(kSampling);
   app.add_option("--stop-token-ids", flags.stop_token_ids, "End with one of these tokens, as in 1,2")->group(kSampling);
 
+  constexpr const char *kForm = "Form of the text (one of these; @FILE reads it from a file)";
+  std::string form;
+  app.add_option("--guided-json", form, "JSON that follows this JSON Schema; {} is any JSON")->group(kForm);
+  app.add_option("--guided-regex", form, "Text that this regular expression matches as a whole")->group(kForm);
+  app.add_option("--guided-grammar", form, "Text of this grammar, EBNF with a rule `root`")->group(kForm);
+  AddRepeated(app, "--guided-choice", "This text or another one that is given so; may be repeated")->group(kForm);
+
   app.add_option("--logprobs", flags.logprobs, "With --json: this many most likely tokens at each place")
       ->group("Output");
   app.add_flag("--json", flags.json, "Text, token ids, log-probabilities and timings as JSON")->group("Output");
@@ -461,6 +493,8 @@ int Main(int argc, char **argv) {
   if (std::optional<int> code = Parse(app, argc, argv))
     return *code;
   if (absl::Status status = ReadPrompts(app, flags); !status.ok())
+    return Fail(app, status);
+  if (absl::Status status = ReadForm(app, flags); !status.ok())
     return Fail(app, status);
   Interrupts interrupts;
   if (absl::Status status = Run(flags, interrupts); !status.ok())

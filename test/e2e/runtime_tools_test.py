@@ -4,6 +4,7 @@ is given, what run-model, bench-model and inspect-bundle say about the example m
 import array
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -50,6 +51,31 @@ def without_bundle(t: tools.Tools) -> None:
     expect_error(t, "--repetitions", "bench-model", empty, "-r", 0)
 
 
+def guided(t: tools.Tools, bundle: pathlib.Path) -> None:
+    """Each form, written out and from a file; and forms that are none."""
+    options = ("--prompt", "x = ", "--max-tokens", 100, "--seed", 1)
+    schema = {"type": "object", "properties": {"id": {"type": "integer", "maximum": 99, "minimum": 0}}, "required": ["id"],
+              "additionalProperties": False}
+    file = t.scratch / "form"
+    file.write_text(json.dumps(schema))
+    for form in (json.dumps(schema), f"@{file}"):
+        answer = t.generate(bundle, *options, "--guided-json", form)
+        expect("--guided-json", list(json.loads(answer["text"])), ["id"])
+        expect("--guided-json: finish_reason", answer["finish_reason"], "stop")
+    found = t.generate(bundle, *options, "--guided-regex", "[a-f]{3}[0-9]{2,4}")["text"]
+    expect("--guided-regex", bool(re.fullmatch("[a-f]{3}[0-9]{2,4}", found)), True)
+    file.write_text('root ::= "(" root ")" | [0-9]')
+    found = t.generate(bundle, *options, "--temperature", 0, "--guided-grammar", f"@{file}")["text"]
+    inner = found.strip("()")
+    expect("--guided-grammar", (found.count("(") == found.count(")"), inner.isdigit(), len(inner)), (True, True, 1))
+    found = t.generate(bundle, *options, "--guided_choice", "left", "--guided-choice", "right")["text"]
+    expect("--guided-choice", found in ("left", "right"), True)
+    expect_error(t, "json schema: ", "run-model", bundle, *options, "--guided-json", "{")
+    expect_error(t, "regex: ", "run-model", bundle, *options, "--guided-regex", "(")
+    expect_error(t, "has 2 forms", "run-model", bundle, *options, "--guided-regex", "a", "--guided-choice", "b")
+    expect_error(t, "--guided-grammar", "run-model", bundle, *options, "--guided-grammar", f"@{t.scratch / 'none'}")
+
+
 def run_model(t: tools.Tools, bundle: pathlib.Path) -> None:
     options = ("--max-tokens", 8, "--temperature", 0, "--ignore-eos")
     logits = t.scratch / "logits"
@@ -79,6 +105,7 @@ def run_model(t: tools.Tools, bundle: pathlib.Path) -> None:
     expect("text", t.checked("run-model", bundle, "--prompt", "def f", *options), alone["text"] + "\n")
     stop = alone["text"][2:4]
     stopped = t.generate(bundle, "--prompt", "def f", *options, "--stop", stop)
+    guided(t, bundle)
     expect("--stop", (stopped["text"], stopped["finish_reason"]), (alone["text"].split(stop)[0], "stop"))
 
     # Bytes that are no UTF-8 become U+FFFD, as Python's errors="replace" does it.
