@@ -314,7 +314,7 @@ absl::Status EngineLoop::Step() {
   if (plan.rows.empty()) {
     if (in_flight_)
       Collect();
-    else if (!preparing_.empty() || WaitsForMasks())
+    else if (!preparing_.empty() || plan.lacks_masks)
       WaitForSomeMask(kLookAround);
     else if (!scheduler_.running().empty() || !scheduler_.waiting().empty())
       return absl::InternalError(fmt::format("no step can be planned for {} running and {} waiting sequences",

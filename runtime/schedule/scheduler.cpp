@@ -132,8 +132,12 @@ StepPlan Scheduler::Plan(bool in_flight) {
     for (Sequence *sequence : std::vector<Sequence *>(running_)) {
       int32_t left = sequence->length() - sequence->computed;
       bool was_preempted = sequence->pages.empty(); // in this loop
-      if ((left == 1) != decoding || budget == 0 || was_preempted || sequence->is_full() || sequence->waits_for_mask())
+      if ((left == 1) != decoding || budget == 0 || was_preempted || sequence->is_full())
         continue;
+      if (sequence->waits_for_mask()) {
+        plan.lacks_masks = true;
+        continue;
+      }
       int32_t count = std::min(left, budget);
       bool must_wait = false;
       if (!MakeRoom(*sequence, sequence->computed + count, plan, in_flight, &must_wait)) {
@@ -162,8 +166,10 @@ StepPlan Scheduler::Plan(bool in_flight) {
     // Those that share a prompt wait until it was computed once.
     if (sequence->leader && sequence->leader->computed < sequence->prompt_size)
       continue;
-    if (sequence->waits_for_mask())
+    if (sequence->waits_for_mask()) {
+      plan.lacks_masks = true;
       continue;
+    }
     if (!Admit(*sequence, plan))
       break;
     int32_t count = std::min(sequence->length() - sequence->computed, budget);

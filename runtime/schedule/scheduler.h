@@ -36,6 +36,7 @@ struct StepPlan {
   std::vector<Sequence *> preempted = {};
   // Nothing was planned: pages have to be taken from sequences of a step on its way. Ask again when it is done.
   bool must_wait = false;
+  bool lacks_masks = false; // sequences were left out whose masks were not ready
 };
 
 // Sequences run in the order of their places, and are preempted in the reverse order. A place is a time (of arrival,
