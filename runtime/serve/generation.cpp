@@ -37,6 +37,8 @@ absl::Status Generation::Start(Engine &engine, const Request &request, std::stri
   sequence.reader = *std::move(reader);
   if (setup_.request.tool_choice == ToolChoice::kAuto)
     sequence.tools = MakeToolCallParser(setup_.tool_parser);
+  else if (setup_.request.tool_choice == ToolChoice::kForced)
+    sequence.tools = MakeToolCallParser(kForcedCallParser);
   sequence.choice.index = static_cast<int32_t>(sequences_.size()) - 1;
   sequence.choice.text = std::move(echo);
   sequence.prompt_tokens = static_cast<int64_t>(sequence.reader->handle().prompt_token_ids().size());
@@ -218,9 +220,12 @@ PendingReply::Part Generation::Take() {
     all_done &= sequence.done;
   }
   part.done = all_done || error_;
-  if (!part.done)
+  if (!part.done) {
+    stream_has_begun_ |= !part.data.empty();
     return part;
-  if (!is_stream()) {
+  }
+  // A stream that fails before it begins is an answer with a status of its own.
+  if (!is_stream() || (error_ && !stream_has_begun_ && part.data.empty())) {
     part.answer = WholeAnswer();
     return part;
   }

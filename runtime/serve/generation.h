@@ -89,6 +89,7 @@ private:
   std::vector<Sequence> sequences_;
   Clock::time_point begin_ = Clock::now();
   std::optional<ApiError> error_;
+  bool stream_has_begun_ = false;
 };
 
 } // namespace inlay::serve

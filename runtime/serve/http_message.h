@@ -38,7 +38,7 @@ public:
   virtual bool is_stream() const = 0;
   struct Part {
     std::string data;             // of a stream
-    std::optional<Answer> answer; // of another, at the end
+    std::optional<Answer> answer; // of another, at the end; or of a stream that failed before it began
     bool done = false;
   };
   // What there is by now; called again after each wake.

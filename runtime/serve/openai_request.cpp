@@ -2,6 +2,7 @@
 
 #include "fmt/format.h"
 #include "runtime/serve/openai_messages.h"
+#include "runtime/serve/tool_calls.h"
 
 #include <algorithm>
 #include <charconv>
@@ -90,6 +91,37 @@ void ReadResponseFormat(Fields &fields, GuidedParams &guided) {
   }
 }
 
+// Forms under the names that begin with `prefix`. Returns how many were given.
+int ReadForms(Fields &fields, const std::string &prefix, const Limits &limits, GuidedParams &guided) {
+  const std::string json = prefix + "json", regex = prefix + "regex", grammar = prefix + "grammar",
+                    choices = prefix + "choice";
+  const Json *schema = fields.Find(json), *choice = fields.Find(choices);
+  if (schema && !schema->is_object() && !schema->is_string())
+    fields.Fail(json, fmt::format("'{}' is {}, expected a JSON Schema", fields.PathTo(json), Describe(*schema)));
+  else if (schema)
+    guided.json_schema = schema->is_string() ? schema->get<std::string>() : schema->dump();
+  fields.String(regex, guided.regex, kAnyText);
+  fields.String(grammar, guided.grammar, kAnyText);
+  if (choice && (!choice->is_array() || choice->empty() || choice->size() > static_cast<size_t>(limits.choices)))
+    fields.Fail(choices, fmt::format("'{}' is {}, expected a list of 1 to {} strings", fields.PathTo(choices),
+                                     Describe(*choice), limits.choices));
+  for (const Json &one : choice && choice->is_array() ? *choice : Json::array()) {
+    if (!one.is_string())
+      fields.Fail(choices, fmt::format("'{}' holds {}, expected strings", fields.PathTo(choices), Describe(one)));
+    else
+      guided.choice.push_back(one.get<std::string>());
+  }
+  // An empty form would hold the text to nothing.
+  for (const std::string &name : {json, regex, grammar})
+    if (const Json *source = fields.Find(name);
+        source && source->is_string() && source->get_ref<const std::string &>().empty())
+      fields.Fail(name, fmt::format("'{}' is empty; write a form or leave it out", fields.PathTo(name)));
+  int given = 0;
+  for (const std::string &name : {json, regex, grammar, choices})
+    given += fields.Find(name) != nullptr;
+  return given;
+}
+
 // vLLM's: {"json": ..., "regex": ..., "choice": [...], "grammar": ...}, one of them.
 void ReadStructuredOutputs(Fields &fields, const Limits &limits, GuidedParams &guided) {
   const Json *outputs = fields.Find("structured_outputs");
@@ -100,28 +132,22 @@ void ReadStructuredOutputs(Fields &fields, const Limits &limits, GuidedParams &g
                                                             : "'structured_outputs' stands beside 'response_format'; "
                                                               "give one of them");
   Fields inner(*outputs, "structured_outputs");
-  const Json *schema = inner.Find("json"), *choice = inner.Find("choice");
-  inner.String("regex", guided.regex, kAnyText);
-  inner.String("grammar", guided.grammar, kAnyText);
-  if (schema && !schema->is_object() && !schema->is_string())
-    inner.Fail("json", "'structured_outputs.json' must be a JSON Schema");
-  else if (schema)
-    guided.json_schema = schema->is_string() ? schema->get<std::string>() : schema->dump();
-  if (choice && (!choice->is_array() || choice->empty() || choice->size() > static_cast<size_t>(limits.choices)))
-    inner.Fail("choice", fmt::format("'structured_outputs.choice' is {}, expected a list of 1 to {} strings",
-                                     Describe(*choice), limits.choices));
-  for (const Json &one : choice && choice->is_array() ? *choice : Json::array()) {
-    if (!one.is_string())
-      inner.Fail("choice", fmt::format("'structured_outputs.choice' holds {}, expected strings", Describe(one)));
-    else
-      guided.choice.push_back(one.get<std::string>());
-  }
+  ReadForms(inner, "", limits, guided);
   if (std::optional<ApiError> wrong = inner.Finish())
     return fields.Fail(*std::move(wrong));
   if (outputs->size() != 1)
     fields.Fail("structured_outputs",
                 fmt::format("'structured_outputs' has {} fields, expected one of json, regex, choice, grammar",
                             outputs->size()));
+}
+
+// Older names of vLLM's for the same.
+void ReadGuided(Fields &fields, const Limits &limits, GuidedParams &guided) {
+  bool has_form = !guided.empty();
+  int given = ReadForms(fields, "guided_", limits, guided);
+  if (given + int{has_form} > 1)
+    fields.Fail("guided_json", "more than one form is given, expected one of response_format, structured_outputs, "
+                               "guided_json, guided_regex, guided_grammar and guided_choice");
 }
 
 // {"50256": -100}: token ids as names.
@@ -171,6 +197,7 @@ void ReadCommon(Fields &fields, const RequestContext &context, GenerationRequest
   ReadSeed(fields, sampling);
   ReadResponseFormat(fields, sampling.guided);
   ReadStructuredOutputs(fields, limits, sampling.guided);
+  ReadGuided(fields, limits, sampling.guided);
   ReadLogitBias(fields, context, sampling);
   fields.Ignore("user");
 
@@ -267,30 +294,62 @@ std::optional<ApiError> ReadConversation(Fields &fields, const RequestContext &c
   return std::nullopt;
 }
 
-// "none", "auto"; tools are parsed out of the text, so a call cannot be forced.
+// {"type": "function", "function": {"name": ...}}: the name of one of the tools.
+std::optional<ApiError> ReadNamedTool(const Json &choice, const std::string &tools, std::string &name) {
+  Fields fields(choice, "tool_choice");
+  std::string type;
+  fields.String("type", type, kName);
+  const Json *function = fields.Find("function");
+  if (std::optional<ApiError> wrong = fields.Finish())
+    return wrong;
+  if (type != "function" || !function || !function->is_object() || !function->contains("name") ||
+      !(*function)["name"].is_string())
+    return Wrong("tool_choice",
+                 R"('tool_choice' is an object, expected {"type": "function", "function": {"name": ...}})");
+  name = (*function)["name"].get<std::string>();
+  for (const Json &tool : tools.empty() ? Json::array() : Json::parse(tools))
+    if (tool["function"]["name"] == name)
+      return std::nullopt;
+  return Wrong("tool_choice",
+               fmt::format("'tool_choice' names the function '{}', which is none of the 'tools'", name.substr(0, 60)));
+}
+
+// "none", "auto": calls are parsed out of the text; "required" or a name: the text is held to the form of calls.
 std::optional<ApiError> ReadToolChoice(Fields &fields, const RequestContext &context, GenerationRequest &out) {
   bool has_tools = !out.conversation.tools.empty();
   const Json *choice = fields.Find("tool_choice");
-  std::string word = has_tools ? "auto" : "none";
-  if (choice && choice->is_string())
+  std::string word = has_tools ? "auto" : "none", name;
+  if (choice && choice->is_string()) {
     word = choice->get<std::string>();
-  else if (choice && !choice->is_object())
-    return Wrong("tool_choice", fmt::format("'tool_choice' is {}, expected none or auto", Describe(*choice)));
-  if (word == "required" || (choice && choice->is_object()))
+  } else if (choice && choice->is_object()) {
+    word = "required";
+    if (std::optional<ApiError> wrong = ReadNamedTool(*choice, out.conversation.tools, name))
+      return wrong;
+  } else if (choice) {
     return Wrong("tool_choice",
-                 "'tool_choice' forces a call, but this server does not constrain answers; expected none or auto",
-                 "not_supported");
-  if (word != "none" && word != "auto")
-    return Wrong("tool_choice", fmt::format("'tool_choice' is '{}', expected none or auto", word.substr(0, 60)));
-  if (word == "auto" && choice && !has_tools)
-    return Wrong("tool_choice", "'tool_choice' is 'auto', but there are no 'tools'");
+                 fmt::format("'tool_choice' is {}, expected none, auto, required or a function", Describe(*choice)));
+  }
+  if (word != "none" && word != "auto" && word != "required")
+    return Wrong("tool_choice",
+                 fmt::format("'tool_choice' is '{}', expected none, auto, required or a function", word.substr(0, 60)));
+  if (word != "none" && choice && !has_tools)
+    return Wrong("tool_choice", fmt::format("'tool_choice' is '{}', but there are no 'tools'", word));
   if (word == "auto" && has_tools && !context.has_tool_parser)
     return Wrong("tools",
                  "'tools' are given, but the server was started without --tool-call-parser, which says how this model "
-                 "writes calls; start it with one, or set 'tool_choice' to 'none'",
+                 "writes calls; start it with one, or set 'tool_choice' to 'required' or 'none'",
                  "not_supported");
-  out.tool_choice = word == "auto" ? ToolChoice::kAuto : ToolChoice::kNone;
   fields.Bool("parallel_tool_calls", out.parallel_tool_calls);
+  out.tool_choice = ToolChoice::kNone;
+  if (word == "auto" && has_tools)
+    out.tool_choice = ToolChoice::kAuto;
+  if (word == "required") {
+    if (!out.sampling.guided.empty())
+      return Wrong("tool_choice", "'tool_choice' forces a call, beside another form of the answer; give one of them");
+    out.tool_choice = ToolChoice::kForced;
+    out.sampling.guided.json_schema =
+        ForcedCallSchema(out.conversation.tools, name, name.empty() && out.parallel_tool_calls);
+  }
   return std::nullopt;
 }
 

@@ -38,7 +38,7 @@ struct Conversation {
   bool add_generation_prompt = true;
 };
 
-enum class ToolChoice { kNone, kAuto };
+enum class ToolChoice { kNone, kAuto, kForced };
 
 struct GenerationRequest {
   bool is_chat = false;

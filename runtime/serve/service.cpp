@@ -182,7 +182,7 @@ absl::StatusOr<std::string> Service::Render(const Conversation &conversation, bo
 std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector<Request> &prompts,
                                          std::vector<std::string> &texts) const {
   if (request.is_chat) {
-    absl::StatusOr<std::string> text = Render(request.conversation, request.tool_choice == ToolChoice::kAuto);
+    absl::StatusOr<std::string> text = Render(request.conversation, request.tool_choice != ToolChoice::kNone);
     if (!text.ok()) {
       ApiError error = ErrorOf(text.status());
       error.param = "messages";

@@ -140,6 +140,47 @@ std::unique_ptr<ToolCallParser> MakeToolCallParser(std::string_view name) {
   return std::make_unique<WholeAnswerParser>();
 }
 
+namespace {
+
+// Lets references into a schema find their places where it stands at `path` of another one.
+void MoveReferences(Json &schema, const std::string &path) {
+  if (schema.is_object())
+    if (auto found = schema.find("$ref"); found != schema.end() && found->is_string())
+      if (const auto &target = found->get_ref<const std::string &>(); target.starts_with('#'))
+        *found = path + target.substr(1);
+  if (schema.is_structured())
+    for (Json &inner : schema)
+      MoveReferences(inner, path);
+}
+
+} // namespace
+
+std::string ForcedCallSchema(const std::string &tools, std::string_view name, bool several) {
+  Json calls = Json::array(), parameters = Json::object();
+  for (const Json &tool : Json::parse(tools)) {
+    const Json &function = tool["function"];
+    if (!name.empty() && function["name"] != name)
+      continue;
+    std::string key = fmt::to_string(calls.size()), path = "#/$defs/" + key;
+    Json schema = function.contains("parameters") && function["parameters"].is_object() ? function["parameters"]
+                                                                                        : Json{{"type", "object"}};
+    // A call without an object of arguments is none.
+    if (!schema.contains("type") && !schema.contains("$ref"))
+      schema["type"] = "object";
+    MoveReferences(schema, path);
+    parameters[key] = std::move(schema);
+    calls.push_back({{"type", "object"},
+                     {"properties", {{"name", {{"const", function["name"]}}}, {"arguments", {{"$ref", path}}}}},
+                     {"required", {"name", "arguments"}},
+                     {"additionalProperties", false}});
+  }
+  Json schema = {{"type", "array"}, {"items", {{"anyOf", std::move(calls)}}}, {"minItems", 1}};
+  if (!several)
+    schema["maxItems"] = 1;
+  schema["$defs"] = std::move(parameters);
+  return schema.dump();
+}
+
 std::string RandomId(std::string_view prefix) {
   thread_local std::mt19937_64 random{std::random_device{}()};
   return fmt::format("{}{:016x}{:08x}", prefix, random(), static_cast<uint32_t>(random()));

@@ -29,6 +29,11 @@ public:
 inline constexpr std::string_view kToolCallParsers[] = {"hermes", "llama3_json", "mistral"};
 std::unique_ptr<ToolCallParser> MakeToolCallParser(std::string_view name);
 
+// What an answer must follow that calls one of `tools` (a list, as in the request), or the one of that name: a JSON
+// Schema. With `several` more calls than one may come. Answers are for the parser of the name below.
+std::string ForcedCallSchema(const std::string &tools, std::string_view name, bool several);
+inline constexpr std::string_view kForcedCallParser = "llama3_json";
+
 // "call_" and 24 random digits.
 std::string RandomId(std::string_view prefix);
 

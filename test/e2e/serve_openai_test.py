@@ -1,7 +1,9 @@
 """serve-model through the OpenAI Python client, where the package `openai` is installed (scripts/setup brings it into
 .deps/venv if it can); skipped with a message where it is not."""
 
+import json
 import pathlib
+import re
 import sys
 
 import serve_support
@@ -59,6 +61,43 @@ def chats(client: openai.OpenAI) -> None:
     expect("an answer after a call", client.chat.completions.create(**common).choices[0].finish_reason, "length")
 
 
+def forms(client: openai.OpenAI) -> None:
+    """Answers that follow a form: OpenAI's response_format and vLLM's fields."""
+    schema = {"type": "object", "properties": {"city": {"enum": ["Rome", "Oslo"]}, "n": {"type": "integer", "minimum": 0, "maximum": 99}},
+              "required": ["city", "n"], "additionalProperties": False}
+    common = {"model": "example", "messages": [{"role": "user", "content": "sort"}], "max_completion_tokens": 300, "seed": 1}
+    form = {"type": "json_schema", "json_schema": {"name": "place", "strict": True, "schema": schema}}
+    whole = client.chat.completions.create(**common, response_format=form).choices[0]
+    place = json.loads(whole.message.content)
+    expect("json_schema", (list(place), place["city"] in ("Rome", "Oslo"), place["n"] in range(100)), (["city", "n"], True, True))
+    expect("json_schema: finish_reason", whole.finish_reason, "stop")
+    streamed = client.chat.completions.create(**common, response_format=form, stream=True)
+    expect("streamed json_schema", "".join(part.choices[0].delta.content or "" for part in streamed), whole.message.content)
+    several = client.chat.completions.create(**common, response_format=form, n=3)
+    expect("n of json_schema", [list(json.loads(one.message.content)) for one in several.choices], [["city", "n"]] * 3)
+    for fields, pattern in (({"guided_regex": "[a-c]{3}"}, "[a-c]{3}"), ({"guided_choice": ["left", "right"]}, "left|right"),
+                            ({"guided_json": {"type": "boolean"}}, "true|false"), ({"guided_grammar": 'root ::= "x" root | "."'}, r"x*\."),
+                            ({"structured_outputs": {"regex": "[0-9]{4}"}}, "[0-9]{4}")):
+        text = client.completions.create(model="example", prompt="a", max_tokens=200, seed=2, extra_body=fields).choices[0].text
+        expect(f"{fields}: {text!r}", bool(re.fullmatch(pattern, text)), True)
+    tool = {"type": "function", "function": {"name": "f", "description": "d", "parameters": schema}}
+    for choice in ("required", {"type": "function", "function": {"name": "f"}}):
+        said = client.chat.completions.create(**common, tools=[tool], tool_choice=choice, parallel_tool_calls=False).choices[0]
+        expect("forced call", [call.function.name for call in said.message.tool_calls or []], ["f"])
+        expect("its arguments", list(json.loads(said.message.tool_calls[0].function.arguments)), ["city", "n"])
+    for fields in ({"response_format": {**form, "json_schema": {"name": "x", "schema": {"type": "text"}}}},
+                   {"response_format": {**form, "json_schema": {"name": "x", "schema": {"$ref": "#"}}}},
+                   {"extra_body": {"guided_regex": "("}}, {"extra_body": {"guided_grammar": "a ::= b"}},
+                   {"extra_body": {"guided_regex": "a" * 200_000}}):
+        for stream in (False, True):
+            try:
+                for _ in client.chat.completions.create(**common, **fields, stream=stream):
+                    pass
+                complaints.append(f"{fields}: nothing was raised")
+            except openai.BadRequestError as error:
+                expect(f"{fields}: type", error.type, "invalid_request_error")
+
+
 def errors(client: openai.OpenAI, port: int) -> None:
     def raised(kind, call):
         try:
@@ -91,6 +130,7 @@ def test(t: tools.Tools, bundle: pathlib.Path) -> None:
         expect("models", [model.id for model in client.models.list()], ["example"])
         completions(client)
         chats(client)
+        forms(client)
         errors(client, server.port)
         expect("exit code", server.stop(), 0)
     if complaints:

@@ -90,10 +90,34 @@ def chats(server: serve_support.Server) -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     with_tools = server.post("/v1/chat/completions", {**body, "tools": [tool]})
     expect("tools reach the template", with_tools[1]["usage"]["prompt_tokens"] > answer["usage"]["prompt_tokens"], True)
-    status, error = server.post("/v1/chat/completions", {**body, "tools": [tool], "tool_choice": "required"})
-    expect("a forced call", (status, error["error"]["param"]), (400, "tool_choice"))
+    forced(server, body)
     counted = server.post("/tokenize", {"messages": body["messages"]})[1]
     expect("tokens of a chat", counted["count"], answer["usage"]["prompt_tokens"])
+
+
+def forced(server: serve_support.Server, body: dict) -> None:
+    """Calls that tool_choice asks for, and what its schemas may refer to."""
+    digit = {"$ref": "#/$defs/digit"}
+    tools_ = [{"type": "function", "function": {"name": name, "parameters": {
+        "type": "object", "properties": {name: digit}, "required": [name], "additionalProperties": False,
+        "$defs": {"digit": {"type": "integer", "minimum": 0, "maximum": 9}}}}} for name in ("f", "g")]
+    body = {**body, "tools": tools_, "max_tokens": 300, "ignore_eos": False}
+    for choice in ("required", {"type": "function", "function": {"name": "g"}}):
+        status, answer = server.post("/v1/chat/completions",
+                                     {**body, "tool_choice": choice, "parallel_tool_calls": False})
+        expect("a forced call", status, 200)
+        said = answer["choices"][0]
+        calls = said["message"].get("tool_calls") or []
+        expect("calls", len(calls), 1)
+        expect("finish_reason of a call", said["finish_reason"], "tool_calls")
+        for call in calls:
+            name, arguments = call["function"]["name"], json.loads(call["function"]["arguments"])
+            expect("a call's name", name in (("f", "g") if choice == "required" else ("g",)), True)
+            expect("a call's arguments", (list(arguments), arguments.get(name) in range(10)), ([name], True))
+    # A schema that only recurs has no text.
+    tools_[0]["function"]["parameters"] = {"$ref": "#"}
+    status, error = server.post("/v1/chat/completions", {**body, "tool_choice": "required"})
+    expect("a recursive schema", (status, error["error"]["type"]), (400, "invalid_request_error"))
 
 
 def other_paths(server: serve_support.Server) -> None:

@@ -101,6 +101,11 @@ TEST(CompletionTest, FormsOfAnswers) {
             R"({"a":1})");
   EXPECT_EQ(guided(R"("structured_outputs": {"regex": "a+"})").regex, "a+");
   EXPECT_THAT(guided(R"("structured_outputs": {"choice": ["x", "y"]})").choice, ElementsAre("x", "y"));
+  EXPECT_EQ(guided(R"("guided_json": {"type": "null"})").json_schema, R"({"type":"null"})");
+  EXPECT_EQ(guided(R"("guided_json": "{}")").json_schema, "{}");
+  EXPECT_EQ(guided(R"("guided_regex": "a+")").regex, "a+");
+  EXPECT_EQ(guided(R"("guided_grammar": "root ::= \"a\"")").grammar, "root ::= \"a\"");
+  EXPECT_THAT(guided(R"("guided_choice": ["x", "y"])").choice, ElementsAre("x", "y"));
 }
 
 TEST(CompletionTest, WhatTheEngineIsTold) {
@@ -145,6 +150,10 @@ TEST(ChatTest, ToolsNeedAParserUnlessTheyAreNotToBeCalled) {
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}])";
   EXPECT_EQ(Chat(std::string(kBody) + "}", /*has_tool_parser=*/true).tool_choice, ToolChoice::kAuto);
   EXPECT_EQ(Chat(std::string(kBody) + R"(, "tool_choice": "none"})").tool_choice, ToolChoice::kNone);
+  // Forced ones need no parser of the model's own way to write them.
+  GenerationRequest forced = Chat(std::string(kBody) + R"(, "tool_choice": "required"})");
+  EXPECT_EQ(forced.tool_choice, ToolChoice::kForced);
+  EXPECT_THAT(forced.sampling.guided.json_schema, HasSubstr(R"("minItems":1)"));
   GenerationRequest request;
   std::optional<ApiError> wrong = ParseChat(std::string(kBody) + "}", Context(), request);
   ASSERT_TRUE(wrong);
@@ -231,6 +240,12 @@ INSTANTIATE_TEST_SUITE_P(
             "structured_outputs", "has 2 fields"},
         Bad{"ChoiceOfNumbers", R"({"prompt": "a", "structured_outputs": {"choice": [1]}})", "structured_outputs.choice",
             "expected strings"},
+        Bad{"TwoGuided", R"({"prompt": "a", "guided_regex": "a", "guided_choice": ["b"]})", "guided_json",
+            "more than one form"},
+        Bad{"GuidedBesideFormat", R"({"prompt": "a", "guided_regex": "a", "response_format": {"type": "json_object"}})",
+            "guided_json", "more than one form"},
+        Bad{"GuidedNumber", R"({"prompt": "a", "guided_json": 3})", "guided_json", "expected a JSON Schema"},
+        Bad{"EmptyRegex", R"({"prompt": "a", "guided_regex": ""})", "guided_regex", "is empty"},
         Bad{"HugePriority", R"({"prompt": "a", "priority": 4294967296})", "priority", "integer"},
         Bad{"UnknownFormat", R"({"prompt": "a", "response_format": {"type": "xml"}})", "response_format",
             "expected text, json_object"}),
@@ -254,9 +269,16 @@ INSTANTIATE_TEST_SUITE_P(
             "messages[0].tool_calls[0].function.arguments", "JSON object", true},
         Bad{"TopLogprobsAlone", R"({"messages": [{"role": "user", "content": "a"}], "top_logprobs": 2})",
             "top_logprobs", "'logprobs': true", true},
-        Bad{"ForcedTool", R"({"messages": [{"role": "user", "content": "a"}], "tool_choice": "required",
+        Bad{"ForcedToolOfNone", R"({"messages": [{"role": "user", "content": "a"}], "tool_choice": "required"})",
+            "tool_choice", "no 'tools'", true},
+        Bad{"ForcedToolAndForm", R"({"messages": [{"role": "user", "content": "a"}], "tool_choice": "required",
+                             "response_format": {"type": "json_object"},
                              "tools": [{"type": "function", "function": {"name": "f"}}]})",
             "tool_choice", "forces a call", true},
+        Bad{"UnknownForcedTool", R"({"messages": [{"role": "user", "content": "a"}],
+                             "tool_choice": {"type": "function", "function": {"name": "g"}},
+                             "tools": [{"type": "function", "function": {"name": "f"}}]})",
+            "tool_choice", "names the function 'g'", true},
         Bad{"ToolsTwice", R"({"messages": [{"role": "user", "content": "a"}],
              "tools": [{"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"name": "f"}}]})",
             "tools[1].function.name", "second time", true},
