@@ -309,6 +309,8 @@ def _sampling_to_c(params: SamplingParams) -> Any:
     if params.guided_grammar is not None:
         result.guided_grammar = params.guided_grammar.encode(errors="replace")
     if params.guided_choice is not None:
+        if not params.guided_choice:
+            raise InvalidArgumentError("guided_choice is empty, expected texts to choose from; give some, or None")
         result.guided_choice, result.guided_choice_count = _texts_to_c(params.guided_choice)
     return result
 

@@ -72,12 +72,20 @@ absl::StatusOr<SamplingParams> FromC(const inlay_sampling_params *given) {
     result.logit_bias[params.logit_bias[i].id] = params.logit_bias[i].bias;
   if (absl::Status status = TextsFromC(params.stop, params.stop_count, "stop", result.stop); !status.ok())
     return status;
-  if (params.guided_json)
-    result.guided.json_schema = params.guided_json;
-  if (params.guided_regex)
-    result.guided.regex = params.guided_regex;
-  if (params.guided_grammar)
-    result.guided.grammar = params.guided_grammar;
+  struct Form {
+    const char *name, *given;
+    std::string *read;
+  };
+  for (const Form &form : {Form{"guided_json", params.guided_json, &result.guided.json_schema},
+                           {"guided_regex", params.guided_regex, &result.guided.regex},
+                           {"guided_grammar", params.guided_grammar, &result.guided.grammar}}) {
+    if (!form.given)
+      continue;
+    if (!*form.given)
+      return absl::InvalidArgumentError(
+          fmt::format("{} is empty, expected a form that the text takes; write one, or give NULL", form.name));
+    *form.read = form.given;
+  }
   if (absl::Status status =
           TextsFromC(params.guided_choice, params.guided_choice_count, "guided_choice", result.guided.choice);
       !status.ok())

@@ -1,5 +1,6 @@
 // What the host tells the kernels about a step, who has which page, and which sampling parameters are refused.
 #include "runtime/kv/page_pool.h"
+#include "runtime/sample/logits.h"
 #include "runtime/sample/sampling_params.h"
 #include "runtime/schedule/step.h"
 
@@ -200,6 +201,36 @@ TEST(PagePool, EveryPageIsGivenOnceUntilItComesBack) {
   EXPECT_FALSE(pool.Take(3)) << "more than are free";
   EXPECT_EQ(pool.free(), 2) << "a request that failed took pages";
   EXPECT_THAT(*pool.Take(2), ::testing::UnorderedElementsAreArray(*b));
+}
+
+TEST(EditLogits, TokensThatTheMaskLacksAreNeverSampled) {
+  Sequence sequence;
+  sequence.mask = std::make_shared<TokenMask>();
+  sequence.mask->words = {0, 0b101};
+  sequence.sampling.logit_bias[0] = 100;
+  sequence.sampling.logit_bias[32] = 2;
+  EXPECT_TRUE(sequence.edits_logits());
+  EXPECT_FALSE(sequence.takes_drafts());
+  std::vector<float> logits(35, 1.0f), expected(35, kNeverSampled);
+  expected[32] = 3;
+  expected[34] = 1;
+  EditLogits(sequence, logits);
+  EXPECT_EQ(logits, expected);
+}
+
+TEST(EditLogits, AnEndComesBeforeMinTokensWhereNothingElseMay) {
+  Sequence sequence;
+  sequence.end_ids = {1, 2};
+  sequence.sampling.min_tokens = 5;
+  sequence.mask = std::make_shared<TokenMask>();
+  sequence.mask->words = {0b1010}; // an end and another
+  std::vector<float> logits(4, 1.0f);
+  EditLogits(sequence, logits);
+  EXPECT_EQ(logits, std::vector<float>({kNeverSampled, kNeverSampled, kNeverSampled, 1}));
+  sequence.mask->words = {0b0110};
+  logits.assign(4, 1.0f);
+  EditLogits(sequence, logits);
+  EXPECT_EQ(logits, std::vector<float>({kNeverSampled, 1, 1, kNeverSampled}));
 }
 
 TEST(SamplingParams, FieldsOutOfRangeAreNamedWithWhatIsPossible) {

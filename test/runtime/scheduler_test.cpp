@@ -57,6 +57,36 @@ TEST(Scheduler, PromptsGetWhatGeneratingSequencesLeaveOfTheStep) {
   EXPECT_THAT(Counts(scheduler.Plan(false)), ElementsAre(1, 5));
 }
 
+TEST(Scheduler, SequencesWhoseMasksAreNotReadyAreLeftOut) {
+  Scheduler scheduler(kLimits);
+  auto guided = MakeSequence({1, 2, 3}, 0), free = MakeSequence({4, 5}, 1);
+  guided->mask = std::make_shared<TokenMask>();
+  guided->mask->is_ready = true;
+  scheduler.Add(guided.get());
+  scheduler.Add(free.get());
+  StepPlan plan = scheduler.Plan(false);
+  EXPECT_THAT(Counts(plan), ElementsAre(3, 2));
+  EXPECT_FALSE(plan.lacks_masks);
+  // What the step on its way samples decides about the next mask.
+  scheduler.Launched(plan.rows);
+  StepPlan ahead = scheduler.Plan(true);
+  ASSERT_THAT(Counts(ahead), ElementsAre(1));
+  EXPECT_EQ(ahead.rows[0].sequence, free.get());
+  EXPECT_TRUE(ahead.lacks_masks);
+  scheduler.RollBack(plan);
+  EXPECT_THAT(Counts(scheduler.Plan(false)), ElementsAre(3, 2));
+  EXPECT_THAT(Counts(scheduler.PlanAlone(guided.get())), ElementsAre(3));
+
+  RunStep(scheduler, scheduler.Plan(false));
+  guided->mask->is_ready = false;
+  EXPECT_TRUE(scheduler.PlanAlone(guided.get()).rows.empty());
+  scheduler.Remove(free.get());
+  plan = scheduler.Plan(false);
+  EXPECT_TRUE(plan.rows.empty() && plan.lacks_masks);
+  guided->mask->is_ready = true;
+  EXPECT_THAT(Counts(scheduler.Plan(false)), ElementsAre(1));
+}
+
 TEST(Scheduler, TheLastOfAllLosesItsPagesAndGetsThemBack) {
   Scheduler scheduler(kLimits);
   auto a = MakeSequence(std::vector<int32_t>(15, 1), 0), b = MakeSequence(std::vector<int32_t>(16, 2), 1, 9);

@@ -115,6 +115,11 @@ static void test_wrong_arguments(const char *bundle) {
   sampling.stop_count = 1;
   EXPECT_ERROR(inlay_submit(engine, &params, &request), INLAY_INVALID_ARGUMENT, "stop is NULL");
   sampling.stop_count = 0;
+  sampling.guided_json = "{";
+  EXPECT_ERROR(inlay_submit(engine, &params, &request), INLAY_INVALID_ARGUMENT, "json schema: ");
+  sampling.guided_json = "";
+  EXPECT_ERROR(inlay_submit(engine, &params, &request), INLAY_INVALID_ARGUMENT, "guided_json is empty");
+  sampling.guided_json = NULL;
   sampling.top_p = 0;
   EXPECT_ERROR(inlay_submit(engine, &params, &request), INLAY_INVALID_ARGUMENT, "top_p");
   sampling.struct_size = 3;
@@ -183,6 +188,22 @@ static void test_generate(inlay_engine *engine) {
   EXPECT(strcmp(alone, batched) == 0);
   inlay_request_free(first);
   inlay_request_free(second);
+
+  greedy(&sampling, 40);
+  sampling.ignore_eos = 0;
+  sampling.guided_regex = "[0-9]{3}[a-c]";
+  first = submit(engine, "x", &sampling);
+  collect(first, other, sizeof other);
+  EXPECT(strlen(other) == 4 && strspn(other, "0123456789") == 3 && strchr("abc", other[3]) != NULL);
+  EXPECT(inlay_request_finish_reason(first, 0) == INLAY_FINISH_STOP);
+  inlay_request_free(first);
+  sampling.guided_regex = NULL;
+  sampling.guided_choice = (const char *const[]){"left", "right"};
+  sampling.guided_choice_count = 2;
+  first = submit(engine, "x", &sampling);
+  collect(first, other, sizeof other);
+  EXPECT(strcmp(other, "left") == 0 || strcmp(other, "right") == 0);
+  inlay_request_free(first);
 
   stats.struct_size = sizeof stats;
   EXPECT(inlay_engine_stats(engine, &stats) == INLAY_OK && stats.generation_tokens >= 80);

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import os
 import subprocess
 import sys
@@ -59,6 +60,21 @@ class Generate(unittest.TestCase):
         self.assertIsNone(outputs[0].outputs[0].logprobs)
         one, other = (self.llm.generate("x", SamplingParams(seed=7))[0].outputs[0].text for _ in range(2))
         self.assertEqual(one, other)
+
+    def test_forms(self):
+        def text(**form) -> str:
+            return self.llm.generate("x", SamplingParams(seed=3, max_tokens=120, **form))[0].outputs[0].text
+
+        schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}
+        self.assertIn(json.loads(text(guided_json=schema))["ok"], (True, False))
+        self.assertIsNone(json.loads(text(guided_json='{"type": "null"}')))
+        self.assertRegex(text(guided_regex="[ab]{5}"), r"\A[ab]{5}\Z")
+        self.assertRegex(text(guided_grammar='root ::= "a" root "b" | "-"'), r"\Aa*-b*\Z")
+        self.assertIn(text(guided_choice=["left", "right"]), ("left", "right"))
+        for form in ({"guided_regex": "("}, {"guided_json": ""}, {"guided_choice": []},
+                     {"guided_regex": "a", "guided_choice": ["b"]}):
+            with self.assertRaises(inlay.InvalidArgumentError, msg=form):
+                text(**form)
 
     def test_stream_and_stop(self):
         request = self.llm.stream(PROMPTS[0], greedy(24))
