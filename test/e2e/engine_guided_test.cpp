@@ -1,5 +1,6 @@
 // Texts that must take a form: they do, whatever runs beside them, and forms that cannot be taken fail by themselves.
 #include "test/e2e/engine_testing.h"
+#include "test/e2e/faulty_device.h"
 
 #include "nlohmann/json.hpp"
 #include "gmock/gmock.h"
@@ -216,6 +217,21 @@ TEST(EngineGuided, PreemptedGivesTheSame) {
     ExpectAsAlone(*engine, 2);
     EXPECT_GT(engine->Stats().preemptions, 0) << mode;
   }
+}
+
+TEST(EngineGuided, StepsThatFailGiveTheSame) {
+  for (bool ahead : {false, true})
+    for (int64_t failing : {2, 5, 9, 20}) {
+      Faults faults;
+      faults.run = [=](int64_t step, const StepSizes &) { return step == failing; };
+      faults.wait = [=](int64_t mark) { return mark == failing + 7; };
+      EngineOptions options;
+      options.async_scheduling = ahead;
+      ExpectAsAlone(
+          *Load(options,
+                [&](std::unique_ptr<Device> real) { return std::make_unique<FaultyDevice>(std::move(real), faults); }),
+          1);
+    }
 }
 
 TEST(EngineGuided, WhatCannotBeReadIsRefused) {
