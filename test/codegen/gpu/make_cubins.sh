@@ -2,7 +2,7 @@
 # make_cubins.sh BIN FOLDER [cubin|cuda]: compiles every program of test/codegen/programs that check_kernels.py runs; needs
 # no GPU. With `cuda` only the text is written, which is what check_kernels.py --emulate needs; then NVRTC is not needed.
 # Matrix families are replaced by the generic lowering, so that it is what is checked; then the families gemm and
-# swap_ab, this with the config that is chosen and with one that goes through its ring twice in each of two blocks.
+# swap_ab, this with K in one block, and in two that go through their ring twice.
 set -eu
 mkdir -p "$2"
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,7 +13,8 @@ bin=$1 folder=$2 kind=${3:-cubin}
 for program in embedding argmax residual swiglu qkv_rope attention llama_decode_sm_90a llama_mixed_sm_90a; do
   sed 's/family = "\(matvec\|gemm\)"/family = "generic"/' "$here/../programs/$program.mlir" | translate "$folder/$program"
 done
-translate "$folder/swap_ab" <"$here/../programs/swap_ab.mlir"
+sed 's/family = "swap_ab"/family = "swap_ab", config = {tile_rows = 64 : i64, stages = 4 : i64, shared_bytes = 115712 : i64}/' \
+  "$here/../programs/swap_ab.mlir" | translate "$folder/swap_ab"
 linear() {
   sed -e 's/%w: !w\([,)]\)/%w: !w {tile.packing = "atom_8x64"}\1/' -e "s/^\(    grid affine_map.*>\) {\$/\1 attributes {$2} {/" \
     "$here/../programs/residual.mlir" | translate "$folder/$1"

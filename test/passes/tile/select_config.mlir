@@ -73,12 +73,12 @@ tile.program @many_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
   tile.store %acc, %y[%row, %col] : tensor<128x128xf32>, !y
 }
 
-// 64 tiles of 64 columns: two blocks share the 64 steps of K, so that 128 of 264 slots stream; of clusters of 4 not all
+// 64 tiles of 64 columns: three blocks share the 64 steps of K, so that 192 of 264 slots stream; of clusters of 4 not all
 // would fit at a time. 256 rows of the vocabulary below leave a multiprocessor one block.
 // SMALL: tile.program @batch
 // SMALL-SAME: split = 2 : i64
 // CHECK: tile.program @batch
-// CHECK-SAME: config = {consumers = 1 : i64, shared_bytes = 115712 : i64, slots = 2 : i64, split = 2 : i64, stages = 7 : i64, tile_columns = 64 : i64, tile_k = 64 : i64, tile_rows = 64 : i64}
+// CHECK-SAME: config = {consumers = 1 : i64, shared_bytes = 115712 : i64, slots = 2 : i64, split = 3 : i64, stages = 7 : i64, tile_columns = 64 : i64, tile_k = 64 : i64, tile_rows = 64 : i64}
 tile.program @batch(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (32, s0 ceildiv 64)> attributes {family = "swap_ab"} {
   %n = tile.program_id 0

@@ -1,4 +1,4 @@
-// Measurements are asked before the analytic model, which would split K over two blocks.
+// Measurements are asked before the analytic model, which would split K over three blocks.
 // RUN: inlay-opt --tile-select-config=tuning=%S/Inputs/measured.json %s -verify-diagnostics -split-input-file | FileCheck %s
 !x = !tile.view<?x4096xbf16, activation, tokens>
 !w = !tile.view<4096x4096xbf16, weight>
@@ -36,7 +36,7 @@ tile.program @batch(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
 
 // Of 96 rows nobody has measured anything.
 // CHECK: tile.program @batch
-// CHECK-SAME: config = {consumers = 1 : i64{{.*}} tile_rows = 96 : i64}
+// CHECK-SAME: config = {consumers = 2 : i64{{.*}} tile_rows = 96 : i64}
 // expected-remark-re@+1 {{config by the analytic model: {{.*}}measured.json has no entry for swap_ab 96 x 4096 x 4096 bf16, none, store}}
 tile.program @batch(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (32, s0 ceildiv 96)> attributes {family = "swap_ab"} {
