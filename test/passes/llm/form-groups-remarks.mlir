@@ -1,7 +1,7 @@
-// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=8" --mlir-print-op-on-diagnostic=false -o %t 2>&1 | FileCheck %s
+// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1" --mlir-print-op-on-diagnostic=false -o %t 2>&1 | FileCheck %s
 // RUN: FileCheck %s --check-prefix=IR < %t
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=257" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=GEMM
-// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=8 separate-norms" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=APART
+// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1 separate-norms" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=APART
 
 // x is 64 columns of 2 bytes: the normed row is neither written nor read, nor is the product before the addition.
 // CHECK: loc("norm"): fused into proj as prologue: saves 256 bytes a row

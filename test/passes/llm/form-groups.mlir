@@ -1,8 +1,16 @@
 // RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=cpu max-rows=512" | FileCheck %s -DMATRIX=gemm --check-prefixes=CHECK,FUSED
-// RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=sm_90a max-rows=8" | FileCheck %s -DMATRIX=matvec --check-prefixes=CHECK,FUSED
+// RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=sm_90a max-rows=1" | FileCheck %s -DMATRIX=matvec --check-prefixes=CHECK,FUSED
 // RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=sm_90a max-rows=9" | FileCheck %s -DMATRIX=swap_ab --check-prefixes=CHECK,APART
 // RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=sm_90a max-rows=257" | FileCheck %s -DMATRIX=gemm --check-prefixes=CHECK,APART
+// RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=sm_90a max-rows=8" | FileCheck %s --check-prefix=SHORT
 // A layer of Llama: five kernels. Where TMA stages activations, norms are kernels of their own.
+
+// Several short rows are scaled by a kernel of their own, before the products that would scale them again and again.
+// SHORT: llm.group "l0.input_norm" family("rows")
+// SHORT: llm.group "l0.qkv_proj" family("swap_ab")
+// SHORT: llm.group "l0.o_proj" family("matvec")
+// SHORT: llm.group "l0.gate_up_proj" family("swap_ab")
+// SHORT: llm.group "l0.down_proj" family("matvec")
 
 // CHECK-LABEL: func.func @step
 // CHECK: %[[X0:.*]] = llm.group "embed" family("rows") -> tensor<?x8xbf16> {
