@@ -203,7 +203,7 @@ absl::Status GuidedPool::Advance(GuidedEntry &entry, const Job &job) {
       return matcher.status();
     text.matcher = *std::move(matcher);
     text.words.resize(entry.grammar->vocabulary().mask_words());
-  } else {
+  } else if (!text.matcher->ended()) { // behind the end, where it is ignored, only ends come
     absl::StatusOr<bool> accepted = text.matcher->Accept(*job.token);
     if (!accepted.ok())
       return accepted.status();

@@ -29,6 +29,7 @@ public:
 
 struct Grammar::Impl {
   Automaton automaton;
+  size_t automaton_bytes = 0;
   Limits limits;
   mutable std::mutex mutex; // of the cache and all that was made from it
   mutable std::shared_ptr<MaskCache> cache;
@@ -40,11 +41,14 @@ Grammar::~Grammar() = default;
 
 size_t Grammar::bytes() const {
   std::lock_guard lock(impl_->mutex);
-  const Automaton &automaton = impl_->automaton;
-  size_t result = automaton.states.size() * sizeof(State) + automaton.byte_sets.size() * sizeof(ByteSet);
+  return impl_->automaton_bytes + impl_->cache->bytes();
+}
+
+static size_t BytesOf(const Automaton &automaton) {
+  size_t bytes = automaton.states.size() * sizeof(State) + automaton.byte_sets.size() * sizeof(ByteSet);
   for (const State &state : automaton.states)
-    result += state.next.size() * sizeof(int32_t);
-  return result + impl_->cache->bytes();
+    bytes += state.next.size() * sizeof(int32_t);
+  return bytes;
 }
 
 absl::StatusOr<Grammar::Pointer> Grammar::FromRules(const Rules &rules, std::shared_ptr<const Vocabulary> vocabulary,
@@ -55,6 +59,7 @@ absl::StatusOr<Grammar::Pointer> Grammar::FromRules(const Rules &rules, std::sha
   if (!automaton.ok())
     return automaton.status();
   impl->automaton = *std::move(automaton);
+  impl->automaton_bytes = BytesOf(impl->automaton);
   impl->cache = std::make_shared<MaskCache>(impl->automaton, impl->limits, *vocabulary);
   return Pointer(new Grammar(std::move(impl), std::move(vocabulary)));
 }
