@@ -109,7 +109,8 @@ static Value bisect(ProgramBuilder &b, VocabularyScan &scan, Value low, Value wa
 }
 
 /// Uniform numbers in (0, 1) from a key and a counter: two rounds of a 32-bit integer hash with full avalanche
-/// (xorshift-multiply as in MurmurHash3's finaliser, Appleby, 2011).
+/// (xorshift-multiply as in MurmurHash3's finaliser, Appleby, 2011). Of 23 bits, so that the middle between two of them
+/// is exact in f32: with 24 the largest rounds to 1, whose noise is infinite and lets any token win.
 static Value uniform(ProgramBuilder &b, Value key, Value counter) {
   auto mix = [&](Value h) {
     auto shiftXor = [&](Value x, int64_t bits) {
@@ -121,8 +122,8 @@ static Value uniform(ProgramBuilder &b, Value key, Value counter) {
   };
   Value golden = b.like(counter, static_cast<int32_t>(0x9e3779b9));
   Value h = mix(b.add(mix(b.add(counter, golden)), key));
-  Value bits = b.toF32(arith::ShRUIOp::create(b, h, b.like(h, 8)));
-  return b.mul(b.add(bits, b.like(bits, 0.5)), b.like(bits, 1.0 / 16777216.0));
+  Value bits = b.toF32(arith::ShRUIOp::create(b, h, b.like(h, 9)));
+  return b.mul(b.add(bits, b.like(bits, 0.5)), b.like(bits, 1.0 / 8388608.0));
 }
 
 LogicalResult inlay::convertSample(GroupOp group, SampleOp op, ProgramBuilder &b, tile::ProgramOp &result) {

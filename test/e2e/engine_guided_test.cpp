@@ -140,6 +140,16 @@ TEST(EngineGuided, EndsWhereOnlyTheEndMayComeAndNotBefore) {
   EXPECT_EQ(Generate(*engine, sampling).tokens.size(), 10u);
 }
 
+TEST(EngineGuided, BehindAnEndThatIsIgnoredOnlyEndsCome) {
+  std::unique_ptr<Engine> engine = Load();
+  SamplingParams sampling = Guided({.choice = {"yes"}}, 1, 20);
+  sampling.ignore_eos = true;
+  Answer answer = Generate(*engine, sampling);
+  EXPECT_EQ(answer.text, "yes");
+  EXPECT_EQ(answer.tokens.size(), 20u);
+  EXPECT_EQ(answer.reason, FinishReason::kLength);
+}
+
 TEST(EngineGuided, StopStringsAndLogprobs) {
   std::unique_ptr<Engine> engine = Load();
   SamplingParams sampling = Guided({.regex = "[a-z]{30}"}, 5);
@@ -232,6 +242,20 @@ TEST(EngineGuided, StepsThatFailGiveTheSame) {
                 [&](std::unique_ptr<Device> real) { return std::make_unique<FaultyDevice>(std::move(real), faults); }),
           1);
     }
+}
+
+// Noise decides among likely tokens; it must never reach those that may not come.
+TEST(EngineGuided, ManySamplesKeepToTheMask) {
+  std::unique_ptr<Engine> engine = Load();
+  SamplingParams sampling = Guided({.regex = "[01]*"}, 0, 300);
+  sampling.n = 96;
+  sampling.min_tokens = 300;
+  auto handle = Submit(*engine, "x", sampling);
+  int64_t tokens = 0;
+  for (; std::optional<Piece> piece = handle->Next(); ++tokens)
+    ASSERT_TRUE(piece->text.find_first_not_of("01") == std::string::npos) << piece->text;
+  EXPECT_TRUE(handle->status().ok()) << handle->status();
+  EXPECT_EQ(tokens, 96 * 300);
 }
 
 TEST(EngineGuided, WhatCannotBeReadIsRefused) {

@@ -683,12 +683,12 @@ module {
         %cst_30 = arith.constant dense<16> : tensor<1x1024xi32>
         %60 = arith.shrui %59, %cst_30 : tensor<1x1024xi32>
         %61 = arith.xori %59, %60 : tensor<1x1024xi32>
-        %cst_31 = arith.constant dense<8> : tensor<1x1024xi32>
+        %cst_31 = arith.constant dense<9> : tensor<1x1024xi32>
         %62 = arith.shrui %61, %cst_31 : tensor<1x1024xi32>
         %63 = arith.sitofp %62 : tensor<1x1024xi32> to tensor<1x1024xf32>
         %cst_32 = arith.constant dense<5.000000e-01> : tensor<1x1024xf32>
         %64 = arith.addf %63, %cst_32 : tensor<1x1024xf32>
-        %cst_33 = arith.constant dense<5.96046448E-8> : tensor<1x1024xf32>
+        %cst_33 = arith.constant dense<1.1920929E-7> : tensor<1x1024xf32>
         %65 = arith.mulf %64, %cst_33 : tensor<1x1024xf32>
         %66 = math.log %65 : tensor<1x1024xf32>
         %67 = arith.negf %66 : tensor<1x1024xf32>
