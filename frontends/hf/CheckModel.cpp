@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+
+#include "frontends/tokenizer/tokenizer.h"
 
 namespace inlay::hf {
 namespace {
@@ -79,6 +82,13 @@ std::string Text(const std::optional<Checkpoint> &checkpoint, const Problems &pr
 Report CheckModel(const std::string &directory, const CheckpointOptions &options, bool json) {
   Problems problems;
   std::optional<Checkpoint> checkpoint = OpenCheckpoint(directory, options, problems);
+  // A directory without one is compiled to a bundle that takes token ids.
+  std::error_code ignored;
+  if (std::filesystem::exists(directory + "/tokenizer.json", ignored))
+    if (auto tokenizer = tokenizer::Tokenizer::Load(directory); !tokenizer.ok()) {
+      problems.Add(tokenizer.status());
+      checkpoint.reset();
+    }
   return {checkpoint.has_value(), json ? Json(checkpoint, problems) : Text(checkpoint, problems)};
 }
 

@@ -10,7 +10,7 @@
 namespace inlay::hf {
 
 struct Report {
-  bool supported = false; // No problem is an error.
+  bool supported = false; // No problem is an error; the tokenizer's are among them, if there is one.
   std::string text;       // The summary and one line for each problem, or JSON.
 };
 

@@ -123,6 +123,10 @@ def test(t: tools.Tools, model: pathlib.Path, with_tokenizer: pathlib.Path) -> N
         spoil(checkpoint)
         result = t.run("compile-model", checkpoint, "-o", out / "bundle", "--target", "cpu", "-q")
         complaints += one_line(name, result, words)
+        checked = t.run("check-model", checkpoint)
+        if checked.returncode != 1 or any(word not in checked.stdout for word in words):
+            complaints.append(f"{name}: expected check-model to name {words} and end with 1, found {checked.returncode}:\n"
+                              f"{checked.stdout}{checked.stderr}")
         if left := list(out.iterdir()):
             complaints.append(f"{name}: left behind: {left}")
         shutil.rmtree(out)
