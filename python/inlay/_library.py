@@ -17,7 +17,7 @@ from typing import Any
 from inlay._errors import (BY_STATUS, FailedPreconditionError, InlayError, InternalError, InvalidArgumentError,
                            NotFoundError)
 
-ABI_VERSION = 1001
+ABI_VERSION = 1002
 """INLAY_ABI_VERSION of the inlay.h that the declarations below are of."""
 
 OK, END, TIMEOUT = 0, 100, 101
@@ -45,6 +45,7 @@ class EngineOptions(ctypes.Structure):
         ("watchdog_seconds", c_double),
         ("trace_path", c_char_p),
         ("speculative_model", c_char_p),
+        ("weights_source", c_char_p),
     ]
 
 
@@ -65,6 +66,7 @@ class MemoryPlan(ctypes.Structure):
         ("max_num_seqs", c_int32),
         ("max_num_batched_tokens", c_int32),
         ("full_length_sequences", c_int64),
+        ("draft_bytes", c_uint64),
     ]
 
 

@@ -38,7 +38,8 @@ class LLM:
                  enable_prefix_caching: bool = True, deterministic: bool = False,
                  async_scheduling: bool | None = None, num_speculative_tokens: int = 0, scheduling_policy: str = "fcfs",
                  preemption_mode: str = "recompute", swap_space_bytes: int = 4 << 30, watchdog_seconds: float = 0,
-                 trace_path: str | os.PathLike[str] = "", speculative_model: str | os.PathLike[str] = ""):
+                 trace_path: str | os.PathLike[str] = "", speculative_model: str | os.PathLike[str] = "",
+                 weights_source: str | os.PathLike[str] = ""):
         """Loads a bundle that compile-model wrote.
 
         target: "cpu", "sm_90a"; by default a GPU's if there is one that fits, else cpu.
@@ -56,7 +57,8 @@ class LLM:
         preemption_mode: "recompute" or "swap", which brings pages to `swap_space_bytes` of the host's memory and back.
         watchdog_seconds: a step that takes longer fails all requests; 0: no limit.
         trace_path: a Chrome trace of the scheduler is written here.
-        speculative_model: bundle of a smaller model of the same vocabulary that guesses num_speculative_tokens."""
+        speculative_model: bundle of a smaller model of the same vocabulary that guesses num_speculative_tokens.
+        weights_source: of a bundle with linked weights: where a copy of the checkpoint is, if not where it was."""
         options = {name: value for name, value in locals().items() if name not in ("self", "bundle")}
         pointer = ctypes.c_void_p()
         c.check(c.lib.inlay_engine_load(os.fsencode(bundle), _options_to_c(options), ctypes.byref(pointer)))

@@ -85,6 +85,8 @@ class MemoryPlan:
     max_num_seqs: int
     max_num_batched_tokens: int
     full_length_sequences: int
+    draft_bytes: int
+    """All that a speculative model takes, its KV pages too."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,6 +43,7 @@ absl::StatusOr<EngineOptions> FromC(const inlay_engine_options *given) {
   text(options.preemption_mode, result.preemption_mode);
   text(options.trace_path, result.trace_path);
   text(options.speculative_model, result.speculative_model);
+  text(options.weights_source, result.weights_source);
   result.threads = options.threads;
   result.enforce_eager = options.enforce_eager != 0;
   result.gpu_memory_utilization = options.gpu_memory_utilization;
@@ -109,6 +110,7 @@ inlay_status inlay_engine_plan(const char *bundle, const inlay_engine_options *o
     result.max_num_seqs = found->max_num_seqs;
     result.max_num_batched_tokens = found->max_num_batched_tokens;
     result.full_length_sequences = found->full_length_sequences;
+    result.draft_bytes = found->draft_bytes;
     if (absl::Status status = inlay::c::Write("inlay_memory_plan", result, plan); !status.ok())
       return status;
     size_t size;

@@ -37,7 +37,7 @@ extern "C" {
 
 /* Of this header: major * 1000 + minor. A program runs with a library of the same major and the same or a later minor
  * version: minor versions only add. */
-#define INLAY_ABI_VERSION 1001
+#define INLAY_ABI_VERSION 1002
 
 /* The library's INLAY_ABI_VERSION. */
 INLAY_API int32_t inlay_abi_version(void);
@@ -102,6 +102,8 @@ typedef struct inlay_engine_options {
   double watchdog_seconds;        /* a step that takes longer fails all requests; 0: no limit */
   const char *trace_path;         /* a Chrome trace of the scheduler is written here; NULL: none */
   const char *speculative_model;  /* bundle of a smaller model that guesses those tokens; NULL: none. Since 1.1 */
+  const char *weights_source;     /* of a bundle with linked weights: where a copy of the checkpoint is; NULL: where
+                                     it was. Since 1.2 */
 } inlay_engine_options;
 
 INLAY_API inlay_status inlay_engine_options_init(inlay_engine_options *options, size_t struct_size,
@@ -124,6 +126,7 @@ typedef struct inlay_memory_plan {
   int32_t max_num_seqs;
   int32_t max_num_batched_tokens;
   int64_t full_length_sequences; /* sequences of max_model_len tokens that fit at once */
+  uint64_t draft_bytes;          /* all that a speculative model takes, its KV pages too. Since 1.2 */
 } inlay_memory_plan;
 
 /* The caller sets plan->struct_size. *explanation says for people what limits it and which option changes that; it is

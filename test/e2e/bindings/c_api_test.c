@@ -352,6 +352,22 @@ static void test_plan(const char *bundle) {
   EXPECT(explanation && strlen(explanation) > 0);
   inlay_free(explanation);
   EXPECT(inlay_engine_plan(bundle, &options, &plan, NULL) == INLAY_OK);
+  EXPECT(plan.draft_bytes == 0);
+  options.speculative_model = bundle;
+  options.num_speculative_tokens = 2;
+  EXPECT(inlay_engine_plan(bundle, &options, &plan, NULL) == INLAY_OK);
+  EXPECT(plan.draft_bytes > plan.weights_bytes);
+  options.speculative_model = NULL;
+  options.num_speculative_tokens = 0;
+
+  /* A program of the first version: its structures are shorter, and what they lack is neither read nor written. */
+  options.struct_size = offsetof(inlay_engine_options, speculative_model);
+  options.speculative_model = options.weights_source = "/nowhere";
+  plan.struct_size = offsetof(inlay_memory_plan, draft_bytes);
+  plan.draft_bytes = 77;
+  EXPECT(inlay_engine_plan(bundle, &options, &plan, NULL) == INLAY_OK);
+  EXPECT(plan.draft_bytes == 77 && plan.struct_size == offsetof(inlay_memory_plan, draft_bytes));
+  options.speculative_model = options.weights_source = NULL;
   EXPECT(inlay_engine_load(bundle, &options, &engine) == INLAY_OK);
   EXPECT(inlay_engine_stats(engine, &stats) == INLAY_OK);
   EXPECT(plan.weights_bytes == stats.weights_bytes && plan.kv_cache_tokens == stats.kv_cache_tokens &&

@@ -198,6 +198,12 @@ class Errors(unittest.TestCase):
     def test_the_plan_is_what_is_then_loaded(self):
         plan = LLM.plan(BUNDLE, target="cpu", kv_cache_memory_bytes=1 << 20)
         self.assertTrue(plan.explanation)
+        self.assertEqual(plan.draft_bytes, 0)
+        drafted = LLM.plan(BUNDLE, target="cpu", kv_cache_memory_bytes=1 << 20, speculative_model=BUNDLE,
+                           num_speculative_tokens=2)
+        self.assertGreater(drafted.draft_bytes, plan.weights_bytes)
+        with self.assertRaisesRegex(inlay.InlayError, "weights=link"):
+            LLM.plan(BUNDLE, target="cpu", weights_source="/nowhere")
         with LLM(BUNDLE, target="cpu", kv_cache_memory_bytes=1 << 20) as llm:
             self.assertEqual(plan.kv_cache_tokens, llm.stats().kv_cache_tokens)
 
