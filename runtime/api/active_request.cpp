@@ -10,16 +10,16 @@ namespace {
 
 bool Contains(std::span<const int32_t> ids, int32_t id) { return std::ranges::find(ids, id) != ids.end(); }
 
-// Fills in log-probabilities from a row of logits.
-void AddLogprobs(std::span<const float> logits, int32_t count, Piece &piece) {
+// A token's log-probability by a row of logits, and the `count` most likely ones.
+PromptLogprob LogprobOf(std::span<const float> logits, int32_t token, int32_t count) {
   float top = *std::max_element(logits.begin(), logits.end());
   double sum = 0;
   for (float x : logits)
     sum += std::exp(static_cast<double>(x) - top);
   double offset = top + std::log(sum);
-  piece.logprob = static_cast<float>(logits[static_cast<size_t>(piece.token_id)] - offset);
+  PromptLogprob result{{token, static_cast<float>(logits[static_cast<size_t>(token)] - offset)}, {}};
   if (count <= 0)
-    return;
+    return result;
   std::vector<int32_t> ids(logits.size());
   std::iota(ids.begin(), ids.end(), 0);
   auto kept = std::min(static_cast<size_t>(count), ids.size());
@@ -28,7 +28,8 @@ void AddLogprobs(std::span<const float> logits, int32_t count, Piece &piece) {
     return x != y ? x > y : a < b;
   });
   for (size_t i = 0; i < kept; ++i)
-    piece.top.push_back({ids[i], static_cast<float>(logits[static_cast<size_t>(ids[i])] - offset)});
+    result.top.push_back({ids[i], static_cast<float>(logits[static_cast<size_t>(ids[i])] - offset)});
+  return result;
 }
 
 // The text that a token completes. Text that may be the beginning of a stop string is held back until it is certain.
@@ -79,7 +80,7 @@ public:
   FinishReason finish_reason(int32_t index) const override { return request_->finish_reason(index); }
   RequestTimings timings() const override { return request_->timings(); }
   int32_t cached_prompt_tokens() const override { return request_->cached_tokens(); }
-  std::vector<PromptLogprob> prompt_logprobs() const override { return {}; }
+  std::vector<PromptLogprob> prompt_logprobs() const override { return request_->prompt_logprobs(); }
   absl::Status status() const override { return request_->status(); }
   const std::vector<int32_t> &prompt_token_ids() const override { return request_->prompt(); }
 
@@ -125,6 +126,7 @@ ActiveRequest::ActiveRequest(const Request &request, std::vector<int32_t> prompt
     sequence->seed = seed + static_cast<uint32_t>(index); // as if they were requests of seeds that count up
     sequence->salt = request.cache_salt;
     sequence->reuses_pages = request.enable_prefix_caching;
+    sequence->wants_prompt_logits = index == 0 && sampling_.prompt_logprobs >= 0;
     if (index > 0)
       sequence->leader = sequences_.front().get();
     if (sampling_.min_tokens > 0) {
@@ -141,6 +143,19 @@ ActiveRequest::ActiveRequest(const Request &request, std::vector<int32_t> prompt
   }
 }
 
+void ActiveRequest::TakePromptLogits(ActiveSequence &sequence, const ScheduledRows &part,
+                                     std::span<const float> logits) {
+  size_t vocabulary = logits.size() / static_cast<size_t>(part.prompt_rows);
+  std::vector<PromptLogprob> found;
+  for (int32_t next = part.prompt_end() - part.prompt_rows + 1; next <= part.prompt_end(); ++next) {
+    found.push_back(LogprobOf(logits.first(vocabulary), prompt_[static_cast<size_t>(next)], sampling_.prompt_logprobs));
+    logits = logits.subspan(vocabulary);
+  }
+  sequence.prompt_logits = part.prompt_end();
+  std::lock_guard lock(mutex_);
+  std::ranges::move(found, std::back_inserter(prompt_logprobs_));
+}
+
 void ActiveRequest::TakeToken(ActiveSequence &sequence, int32_t token, std::span<const float> logits, bool keeps_logits,
                               std::span<const int32_t> eos_ids, Clock::time_point now) {
   sequence.tokens.push_back(token);
@@ -151,7 +166,9 @@ void ActiveRequest::TakeToken(ActiveSequence &sequence, int32_t token, std::span
   piece.token_id = token;
   piece.time = now;
   if (!logits.empty() && needs_logits()) {
-    AddLogprobs(logits, sampling_.logprobs, piece);
+    PromptLogprob found = LogprobOf(logits, token, sampling_.logprobs);
+    piece.logprob = found.token.logprob;
+    piece.top = std::move(found.top);
     sequence.logprob_sum += piece.logprob;
   }
   if (keeps_logits)
@@ -277,6 +294,11 @@ absl::Status ActiveRequest::status() const {
 RequestTimings ActiveRequest::timings() const {
   std::lock_guard lock(mutex_);
   return timings_;
+}
+
+std::vector<PromptLogprob> ActiveRequest::prompt_logprobs() const {
+  std::lock_guard lock(mutex_);
+  return prompt_logprobs_.size() + 1 == prompt_.size() ? prompt_logprobs_ : std::vector<PromptLogprob>();
 }
 
 int32_t ActiveRequest::cached_tokens() const {

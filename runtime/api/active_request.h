@@ -44,6 +44,8 @@ public:
   // A token of a sequence, and its logits if `logits` is not empty.
   void TakeToken(ActiveSequence &sequence, int32_t token, std::span<const float> logits, bool keeps_logits,
                  std::span<const int32_t> eos_ids, Clock::time_point now);
+  // The logits of a part's rows of the prompt, one after the other.
+  void TakePromptLogits(ActiveSequence &sequence, const ScheduledRows &part, std::span<const float> logits);
   // Ends all sequences that have not ended. Does nothing to a request that has.
   void Finish(FinishReason reason, absl::Status why = absl::OkStatus());
   // Wakes those that wait, after tokens were taken.
@@ -70,6 +72,7 @@ public:
   absl::Status status() const;
   RequestTimings timings() const;
   int32_t cached_tokens() const;
+  std::vector<PromptLogprob> prompt_logprobs() const;
   const std::vector<int32_t> &prompt() const { return prompt_; }
 
 private:
@@ -92,6 +95,7 @@ private:
   absl::Status status_;
   RequestTimings timings_;
   int32_t cached_tokens_ = 0;
+  std::vector<PromptLogprob> prompt_logprobs_; // of its tokens from the second on, as far as they are known
 };
 
 std::unique_ptr<RequestHandle> MakeHandle(std::shared_ptr<ActiveRequest> request);

@@ -144,8 +144,6 @@ absl::Status EngineImpl::CheckRequest(const Request &request) const {
   if (absl::Status status = ValidateSamplingParams(sampling, static_cast<int32_t>(model_->model().vocab_size()));
       !status.ok())
     return status;
-  if (sampling.prompt_logprobs >= 0)
-    return absl::UnimplementedError("prompt_logprobs is not supported yet; leave it out");
   if (!sampling.guided.empty() && (!model_->text().tokenizer || model_->text().eos_ids.empty()))
     return absl::InvalidArgumentError(
         fmt::format("guided decoding needs a {}, which this bundle has not; leave out the form, or compile the model "

@@ -246,7 +246,7 @@ void EngineLoop::EndEarly() {
 
 bool EngineLoop::NeedsLogits(const StepPlan &plan) const {
   return options_.return_logits || std::ranges::any_of(plan.rows, [](const ScheduledRows &part) {
-           return static_cast<const ActiveSequence *>(part.sequence)->request->needs_logits();
+           return part.prompt_rows > 0 || static_cast<const ActiveSequence *>(part.sequence)->request->needs_logits();
          });
 }
 

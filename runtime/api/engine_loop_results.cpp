@@ -72,6 +72,11 @@ void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) 
     auto &sequence = *static_cast<ActiveSequence *>(part.sequence);
     ActiveRequest &request = *sequence.request;
     prompt_tokens += std::max(0, std::min(sequence.prompt_size, part.certain_end()) - part.first);
+    if (part.prompt_rows > 0 && !request.is_done())
+      request.TakePromptLogits(
+          sequence, part,
+          result.logits.subspan(taken * vocabulary, static_cast<size_t>(part.prompt_rows) * vocabulary));
+    taken += static_cast<size_t>(part.prompt_rows);
     if (!step.wants_token[i])
       continue;
     size_t row = taken;

@@ -161,18 +161,17 @@ absl::Status StepRunner::EditRows(std::span<const ScheduledRows> rows) {
   std::vector<float> logits(vocabulary);
   float *row = model_.logits();
   for (const ScheduledRows &part : rows) {
-    if (!part.wants_token())
-      continue;
-    if (part.sequence->edits_logits()) {
-      if (absl::Status status = model_.device().CopyToHost(logits.data(), row, vocabulary * sizeof(float));
+    float *of_token = row + static_cast<size_t>(part.prompt_rows) * vocabulary;
+    row += static_cast<size_t>(part.logits_rows()) * vocabulary; // guesses have rows of their own
+    if (part.wants_token() && part.sequence->edits_logits()) {
+      if (absl::Status status = model_.device().CopyToHost(logits.data(), of_token, vocabulary * sizeof(float));
           !status.ok())
         return status;
       EditLogits(*part.sequence, logits);
-      if (absl::Status status = model_.device().CopyToDevice(row, logits.data(), vocabulary * sizeof(float));
+      if (absl::Status status = model_.device().CopyToDevice(of_token, logits.data(), vocabulary * sizeof(float));
           !status.ok())
         return status;
     }
-    row += static_cast<size_t>(part.logits_rows()) * vocabulary; // guesses have rows of their own
   }
   return absl::OkStatus();
 }
@@ -252,11 +251,13 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
     return mark.status();
   step.mark = *mark;
   int32_t row = 0;
-  for (size_t i = 0; i < plan.rows.size(); ++i)
+  for (size_t i = 0; i < plan.rows.size(); ++i) {
+    row += plan.rows[i].prompt_rows;
     if (step.wants_token[i]) {
       row += plan.rows[i].drafts;
       plan.rows[i].sequence->last_logits_row = row++;
     }
+  }
   step.plan = plan;
   return step;
 }

@@ -8,6 +8,9 @@
 namespace inlay {
 namespace {
 
+// The engine's thread finds the likeliest tokens of each, some 100 us a row of a large vocabulary.
+constexpr int32_t kPromptLogitsOfStep = 32;
+
 void InsertByPlace(std::vector<Sequence *> &sequences, Sequence *sequence) {
   auto at = std::ranges::upper_bound(sequences, sequence->place, {}, [](const Sequence *one) { return one->place; });
   sequences.insert(at, sequence);
@@ -177,21 +180,46 @@ StepPlan Scheduler::Plan(bool in_flight) {
     plan.admitted.push_back(sequence);
     budget -= count;
   }
+  AddPromptLogits(plan);
   if (!in_flight && limits_.drafts > 0)
     AddDrafts(plan, budget);
   return plan;
 }
 
+// Prompts whose logits are wanted get as many rows as there are rows of logits that nobody else takes. One that does
+// not get to its end gives up that of its token, so each goes on.
+void Scheduler::AddPromptLogits(StepPlan &plan) const {
+  int32_t left = limits_.sequences;
+  for (const ScheduledRows &part : plan.rows)
+    left -= part.logits_rows();
+  left = std::min(left, kPromptLogitsOfStep);
+  for (ScheduledRows &part : plan.rows) {
+    const Sequence &sequence = *part.sequence;
+    int32_t from = std::max(part.first, sequence.prompt_logits);
+    if (!sequence.wants_prompt_logits || part.prompt_end() <= from)
+      continue;
+    if (part.prompt_end() - from > left) {
+      left += part.wants_token();
+      part.count = from + std::max(left, 0) - part.first;
+    }
+    part.prompt_rows = std::max(part.prompt_end() - from, 0);
+    left -= part.prompt_rows;
+  }
+  std::erase_if(plan.rows, [](const ScheduledRows &part) { return part.count == 0; });
+}
+
 // Guesses take what rows, rows of logits and pages nobody else wants.
 void Scheduler::AddDrafts(StepPlan &plan, int32_t budget) {
   budget = std::min(budget, limits_.sequences - static_cast<int32_t>(plan.rows.size()));
+  for (const ScheduledRows &part : plan.rows)
+    budget -= part.prompt_rows;
   std::vector<DraftWish> wishes;
   for (const ScheduledRows &part : plan.rows) {
     Sequence &sequence = *part.sequence;
     sequence.drafts.clear();
     int32_t to_generate = sequence.sampling.max_tokens - (sequence.length() - sequence.prompt_size);
     int32_t most = std::min({limits_.drafts, budget, to_generate - 1});
-    if (part.wants_token() && sequence.pending == 0 && sequence.takes_drafts() && most > 0)
+    if (part.wants_token() && part.prompt_rows == 0 && sequence.pending == 0 && sequence.takes_drafts() && most > 0)
       wishes.push_back({&sequence, most});
   }
   if (wishes.empty())
@@ -223,6 +251,7 @@ StepPlan Scheduler::PlanAlone(Sequence *sequence) {
                             static_cast<int32_t>(sequence->pages.size()) * limits_.page_size - sequence->computed});
   if (count > 0)
     plan.rows.push_back({sequence, sequence->computed, count});
+  AddPromptLogits(plan);
   return plan;
 }
 
@@ -271,7 +300,8 @@ bool Scheduler::SharePages(Sequence &sequence) {
 
 void Scheduler::FindPages(Sequence &sequence) {
   sequence.leader = nullptr;
-  if (!sequence.reuses_pages)
+  // Of what is found there are no logits.
+  if (!sequence.reuses_pages || sequence.wants_prompt_logits)
     return;
   PagePrefix prefix = pool_.Root(sequence.salt);
   std::span<const int32_t> tokens(sequence.tokens);

@@ -80,6 +80,7 @@ private:
   int32_t PagesFor(int32_t positions) const { return (positions + limits_.page_size - 1) / limits_.page_size; }
   bool MakeRoom(Sequence &sequence, int32_t positions, StepPlan &plan, bool in_flight, bool *must_wait);
   void AddDrafts(StepPlan &plan, int32_t budget);
+  void AddPromptLogits(StepPlan &plan) const;
   void Preempt(Sequence *sequence, StepPlan &plan);
   void SwapOut(Sequence &sequence, StepPlan &plan);
   void SwapIn(Sequence &sequence, StepPlan &plan);

@@ -99,6 +99,8 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
   int32_t row = 0, tiles = 0, logits = 0;
   query_tiles_.clear();
   pages_changed_ = 0;
+  SamplingParams greedy; // of rows whose token nobody takes
+  greedy.temperature = 0;
   for (std::vector<int32_t> &array : penalties_)
     array.clear();
   for (size_t s = 0; s < rows.size(); ++s) {
@@ -119,6 +121,10 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
       ids[row] = position < known ? sequence.tokens[position] : part.drafts ? sequence.drafts[position - known] : 0;
       positions[row] = part.first + i;
       sequences[row] = index;
+    }
+    for (int32_t i = 0; i < part.prompt_rows; ++i, ++logits) {
+      logit_rows[logits] = row - part.count + (part.prompt_end() - part.prompt_rows + i - part.first);
+      SetSampling(logits, greedy, 0);
     }
     if (!part.wants_token())
       continue;
@@ -165,8 +171,6 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
       Ints(plan::Metadata_ContextLengths)[sequence_count] = 0;
       SetPages(static_cast<size_t>(sequence_count), {});
     }
-    SamplingParams greedy;
-    greedy.temperature = 0;
     for (; logits < padded_rows; ++logits) {
       logit_rows[logits] = -1;
       SetSampling(logits, greedy, 0);

@@ -12,6 +12,7 @@
 #include "runtime/schedule/ngram_index.h"
 #include "runtime/schedule/token_mask.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -41,6 +42,9 @@ struct Sequence {
   double place = 0;           // seconds
   Sequence *leader = nullptr; // another sequence of the same prompt, to share its pages
   bool reuses_pages = true;   // of others with the same salt
+  // The logits of the prompt's rows are wanted, but for the last, which gives the first token; so many were taken.
+  bool wants_prompt_logits = false;
+  int32_t prompt_logits = 0;
   std::string salt;
   std::vector<PagePrefix> prefixes; // of the full pages that were published or found
   int32_t cached = 0;               // tokens of the prompt found in the cache when it was first admitted
@@ -77,11 +81,14 @@ struct ScheduledRows {
   int32_t first = 0;
   int32_t count = 0;
   int32_t drafts = 0;
+  int32_t prompt_rows = 0; // before prompt_end(): their logits are wanted and what they sample is not
   int32_t certain_end() const { return first + count - drafts; }
+  int32_t prompt_end() const { return std::min(certain_end(), sequence->prompt_size - 1); }
   // The last certain row's logits are wanted, and those of the guesses: all that is known of the sequence will have
   // been computed. Changes when the step is launched.
   bool wants_token() const { return certain_end() == sequence->length(); }
-  int32_t logits_rows() const { return wants_token() ? 1 + drafts : 0; }
+  // Those of the prompt come first.
+  int32_t logits_rows() const { return prompt_rows + (wants_token() ? 1 + drafts : 0); }
 };
 
 // Where the metadata arrays of plan.fbs lie: at fixed places, so that graphs can be captured. Penalties, which are many
