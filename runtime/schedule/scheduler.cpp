@@ -8,7 +8,8 @@
 namespace inlay {
 namespace {
 
-// The engine's thread finds the likeliest tokens of each, some 100 us a row of a large vocabulary.
+// The engine's thread finds the likeliest tokens of each: measured, 0.7 to 1.1 ms a row of 128,256 words, 0.02 of
+// 2,048. So many rows of a large vocabulary hold up a step, and whoever else is in it, by some 30 ms.
 constexpr int32_t kPromptLogitsOfStep = 32;
 
 void InsertByPlace(std::vector<Sequence *> &sequences, Sequence *sequence) {
