@@ -51,7 +51,7 @@ static constexpr Row rows[] = {
     // warp.h
     {"cluster_arrive", {CallKind::ArriveCluster}},
     {"cluster_barrier", {CallKind::MeetCluster}},
-    {"cluster_leave", {CallKind::LeaveCluster}},
+    {"cluster_leave", {CallKind::WaitCluster}},
     {"cluster_wait", {CallKind::WaitCluster}},
     {"load_of_block", {CallKind::ReadOfBlock, 0}},
     {"load_pair_of_block", {CallKind::ReadOfBlock, 0}},

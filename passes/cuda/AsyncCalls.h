@@ -33,10 +33,9 @@ enum class CallKind {
   ReadOfBlock, // of another block of the cluster
   SendToBlock, // of the cluster: done when the phase of its barrier there ends
   ArriveCluster,
-  WaitCluster,
-  MeetCluster,  // shows what was written to shared memory
-  LeaveCluster, // ends what was read of other blocks
-  Unknown       // of a header whose functions all have a row
+  WaitCluster, // until all have arrived; ends what was read of other blocks
+  MeetCluster, // the same, and shows what was written to shared memory
+  Unknown      // of a header whose functions all have a row
 };
 
 /// What a call does, and which of its operands it does it to (-1: none).

@@ -54,13 +54,12 @@ void AsyncState::meetBlock() {
 
 void AsyncState::meetCluster() {
   meetBlock();
-  leaveCluster();
+  waitForCluster();
   writtenAlone.clear();
 }
 
-void AsyncState::leaveCluster() {
+void AsyncState::waitForCluster() {
   hasMetCluster = true;
-  readsOthers = false;
   readByOthers.clear();
 }
 
@@ -95,8 +94,6 @@ void AsyncState::join(const AsyncState &other, bool isSplit) {
   initialised = common(initialised, other.initialised);
   hasUnfencedInit |= other.hasUnfencedInit;
   hasMetCluster &= other.hasMetCluster;
-  readsOthers |= other.readsOthers;
-  writesOthers |= other.writesOthers;
   writtenAlone = all(writtenAlone, other.writtenAlone);
   writtenByOthers = all(writtenByOthers, other.writtenByOthers);
   readByOthers = all(readByOthers, other.readByOthers);

@@ -56,7 +56,7 @@ struct AsyncState {
 
   /// Clusters: whether all blocks are known to have begun; own memory written, other blocks' memory read or written
   /// since the last meeting.
-  bool hasMetCluster = false, readsOthers = false, writesOthers = false;
+  bool hasMetCluster = false;
   Bases writtenAlone, writtenByOthers, readByOthers;
 
   bool operator==(const AsyncState &) const = default;
@@ -67,7 +67,7 @@ struct AsyncState {
   void meetGroup();
   void meetBlock();
   void meetCluster();
-  void leaveCluster();
+  void waitForCluster();
   /// After a branch that left `*this` or `other`. `isSplit`: some threads take each side.
   void join(const AsyncState &other, bool isSplit);
 };

@@ -142,8 +142,7 @@ static bool waitsBefore(AsyncKernel &kernel, cuda::CallOp copy, Operation *loop)
       AsyncCall what = asyncCallOf(call);
       if (what.kind == CallKind::WaitBarrier)
         waits |= !isMultiplied || kernel.baseOf(barrierOf(call)) != own;
-      else if (what.kind == CallKind::WaitCluster || what.kind == CallKind::MeetCluster ||
-               what.kind == CallKind::LeaveCluster)
+      else if (what.kind == CallKind::WaitCluster || what.kind == CallKind::MeetCluster)
         waits = true;
       else if (what.kind == CallKind::Copy && kernel.baseOf(barrierOf(call)) != own)
         waits = false;

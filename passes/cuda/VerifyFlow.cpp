@@ -25,7 +25,7 @@ void AsyncFlow::run() {
     kernel.report(kernel.kernel,
                   "ends without cuda.depend on some path; launches after it take its end for that of all "
                   "before it");
-  if (state.readsOthers || state.writesOthers)
+  if (!state.readByOthers.empty() || !state.writtenByOthers.empty())
     kernel.report(end, "is reached while blocks of the cluster may still use each other's shared memory; end with "
                        "cluster_leave");
 }
@@ -149,12 +149,12 @@ void AsyncFlow::call(cuda::CallOp op) {
     if (state.arrived.count(base))
       state.meetGroup();
     // A stage was filled again after all products that read what it held before.
-    std::erase_if(state.multiplied, [&](void *buffer) {
+    auto isFilled = [&](void *buffer) {
       auto filled = kernel.barriersOf.find(buffer);
       return filled != kernel.barriersOf.end() && filled->second.count(base);
-    });
-    std::erase_if(state.writtenByOthers, [&](void *buffer) { return kernel.barriersOf[buffer].count(base); });
-    state.writesOthers &= !state.writtenByOthers.empty();
+    };
+    std::erase_if(state.multiplied, isFilled);
+    std::erase_if(state.writtenByOthers, isFilled);
     SmallVector<Value> indices = indicesOf(barrier);
     void *index = indices.empty() ? nullptr : indices.front().getAsOpaquePointer();
     std::erase_if(state.phases, [&](const auto &phase) { return phase == std::pair(base, index); });
@@ -196,19 +196,16 @@ void AsyncFlow::call(cuda::CallOp op) {
     read(op, memory);
     // The others read the same of this block.
     state.readByOthers.insert(kernel.baseOf(memory));
-    state.readsOthers = true;
     break;
   case CallKind::SendToBlock:
     if (!state.hasMetCluster)
       kernel.report(op, "writes another block's shared memory before a cluster barrier has shown that it has begun");
     state.writtenByOthers.insert(kernel.baseOf(memory));
-    state.writesOthers = true;
     break;
   case CallKind::ArriveCluster:
     break;
   case CallKind::WaitCluster:
-  case CallKind::LeaveCluster:
-    state.leaveCluster();
+    state.waitForCluster();
     break;
   case CallKind::MeetCluster:
     state.meetCluster();
