@@ -39,6 +39,10 @@ private:
   LogicalResult store(Value row, Value column, Value sum, Value out);
   void forUnits(Value from, Value to, llvm::function_ref<void(Value, Value, Value)> body);
 
+  /// Elements of the output, and those of them that one block of the cluster finishes.
+  int64_t units() const { return loop.rows * loop.headDim; }
+  int64_t share() const { return llvm::divideCeil(units(), cluster); }
+
   DecodeAttentionConfig config;
 
   // Known when compiling.

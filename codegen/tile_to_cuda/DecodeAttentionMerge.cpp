@@ -92,7 +92,6 @@ static std::pair<Value, Value> combine(KernelBuilder &b, int64_t holders, llvm::
 LogicalResult DecodeAttentionLowering::merge() {
   LogicalResult result = success();
   Type f32 = b.getF32Type();
-  int64_t units = loop.rows * loop.headDim, share = llvm::divideCeil(units, cluster);
   storePartials();
   b.barrier();
   Value rank;
@@ -101,7 +100,7 @@ LogicalResult DecodeAttentionLowering::merge() {
     b.comment("All blocks of the cluster have begun, so that their memory can be written.");
     b.call("cluster_wait", "warp.h", {});
   }
-  forUnits(zero, b.index(units), [&](Value unit, Value row, Value column) {
+  forUnits(zero, b.index(units()), [&](Value unit, Value row, Value column) {
     auto stat = [&](Value holder, int64_t which) {
       return b.load(warpStats, b.add(b.mul(b.add(b.mul(holder, loop.rows), row), 2), which));
     };
@@ -120,7 +119,7 @@ LogicalResult DecodeAttentionLowering::merge() {
     auto send = [&](Value value, Value pointer, Value at, Value to) {
       b.call("send_to_block", "warp.h", {b.offset(pointer, at), to, value, received});
     };
-    send(out, inbox, b.add(b.mul(rank, share), b.rem(unit, share)), b.div(unit, share));
+    send(out, inbox, b.add(b.mul(rank, share()), b.rem(unit, share())), b.div(unit, share()));
     b.ifThen(b.less(column, cluster), [&] {
       Value at = b.name("stats", b.mul(b.add(b.mul(rank, loop.rows), row), 2));
       send(top, inboxStats, at, column);
@@ -131,15 +130,15 @@ LogicalResult DecodeAttentionLowering::merge() {
     return result;
 
   b.call("mbarrier_wait", "mbarrier.h", {received, b.i32(0)});
-  Value first = b.name("first", b.mul(rank, share));
-  forUnits(first, b.min(b.add(first, share), b.index(units)), [&](Value unit, Value row, Value column) {
+  Value first = b.name("first", b.mul(rank, share()));
+  forUnits(first, b.min(b.add(first, share()), b.index(units())), [&](Value unit, Value row, Value column) {
     auto stat = [&](Value holder, int64_t which) {
       return b.load(inboxStats, b.add(b.mul(b.add(b.mul(holder, loop.rows), row), 2), which));
     };
     Value top;
     auto [sum, out] = combine(
         b, cluster, [&](Value holder) { return stat(holder, 0); }, [&](Value holder) { return stat(holder, 1); },
-        [&](Value holder) { return b.load(inbox, b.add(b.mul(holder, share), b.sub(unit, first))); }, top);
+        [&](Value holder) { return b.load(inbox, b.add(b.mul(holder, share()), b.sub(unit, first))); }, top);
     result = store(row, column, sum, out);
   });
   return result;

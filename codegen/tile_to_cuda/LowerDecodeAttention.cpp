@@ -37,15 +37,15 @@ void DecodeAttentionLowering::setUpMemory() {
   warpStats = b.shared("warp_stats", f32, config.warps * loop.rows * 2 * 4);
   if (cluster > 1) {
     inboxStats = b.shared("inbox_stats", f32, cluster * loop.rows * 2 * 4);
-    inbox = b.shared("inbox", f32, llvm::alignTo(loop.rows * loop.headDim, cluster) * 4);
+    inbox = b.shared("inbox", f32, share() * cluster * 4);
     received = b.shared("received", b.getI64Type(), 8);
-    int64_t units = loop.rows * loop.headDim, share = llvm::divideCeil(units, cluster);
     b.ifThen(b.equal(thread, 0), [&] {
       b.call("mbarrier_init", "mbarrier.h", {received, b.i32(1)});
       b.call("fence_mbarrier_init", "mbarrier.h", {});
       b.comment("Of each block of the cluster: its part of what this one finishes, and two numbers a row.");
-      Value left = b.max(b.sub(b.index(units), b.mul(b.special(cuda::Special::ClusterRank), share)), zero);
-      Value mine = units % cluster == 0 ? b.index(share) : b.min(left, b.index(share));
+      Value mine = b.index(share());
+      if (units() % cluster != 0)
+        mine = b.min(mine, b.max(b.sub(b.index(units()), b.mul(b.special(cuda::Special::ClusterRank), share())), zero));
       b.call("mbarrier_arrive_expect", "mbarrier.h",
              {received, b.mul(b.add(mine, 2 * loop.rows), b.index(4 * cluster))});
     });
