@@ -11,9 +11,9 @@
 #include "compiler/pipelines/Traffic.h"
 #include "dialects/llm/Llm.h"
 #include "fmt/format.h"
+#include "frontends/hf/CheckModel.h"
 #include "frontends/hf/Checkpoint.h"
 #include "frontends/hf/Import.h"
-#include "frontends/tokenizer/tokenizer.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "runtime/bundle/bundle.h"
@@ -191,9 +191,9 @@ private:
           fmt::format("--max-num-batched-tokens is {}, expected at least --max-num-seqs ({})",
                       limits.maxNumBatchedTokens, limits.maxNumSeqs));
     // A bundle whose tokenizer the runtime refuses would be found out by whoever runs it.
-    if (request.emit == EmitStage::Bundle && fs::exists(request.modelDirectory + "/tokenizer.json"))
-      if (auto tokenizer = tokenizer::Tokenizer::Load(request.modelDirectory); !tokenizer.ok())
-        return absl::Status(absl::StatusCode::kInvalidArgument, tokenizer.status().message());
+    if (request.emit == EmitStage::Bundle)
+      if (absl::Status status = hf::CheckTokenizer(request.modelDirectory); !status.ok())
+        return absl::InvalidArgumentError(status.message());
     OwningOpRef<ModuleOp> model = hf::importHuggingFace(context, config);
     progress(fmt::format("imported {} in {:.1f} s; --max-model-len {} --max-num-seqs {} --max-num-batched-tokens {}",
                          request.modelDirectory, secondsSince(begin), limits.maxModelLen, limits.maxNumSeqs,

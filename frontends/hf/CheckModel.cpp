@@ -79,16 +79,20 @@ std::string Text(const std::optional<Checkpoint> &checkpoint, const Problems &pr
 
 } // namespace
 
+absl::Status CheckTokenizer(const std::string &directory) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(directory + "/tokenizer.json", ignored))
+    return absl::OkStatus();
+  return tokenizer::Tokenizer::Load(directory).status();
+}
+
 Report CheckModel(const std::string &directory, const CheckpointOptions &options, bool json) {
   Problems problems;
   std::optional<Checkpoint> checkpoint = OpenCheckpoint(directory, options, problems);
-  // A directory without one is compiled to a bundle that takes token ids.
-  std::error_code ignored;
-  if (std::filesystem::exists(directory + "/tokenizer.json", ignored))
-    if (auto tokenizer = tokenizer::Tokenizer::Load(directory); !tokenizer.ok()) {
-      problems.Add(tokenizer.status());
-      checkpoint.reset();
-    }
+  if (absl::Status status = CheckTokenizer(directory); !status.ok()) {
+    problems.Add(status);
+    checkpoint.reset();
+  }
   return {checkpoint.has_value(), json ? Json(checkpoint, problems) : Text(checkpoint, problems)};
 }
 

@@ -5,9 +5,14 @@
 
 #include <string>
 
+#include "absl/status/status.h"
+
 #include "frontends/hf/Checkpoint.h"
 
 namespace inlay::hf {
+
+// Whether the runtime could read the directory's tokenizer; OK if there is none: such a model takes token ids.
+absl::Status CheckTokenizer(const std::string &directory);
 
 struct Report {
   bool supported = false; // No problem is an error; the tokenizer's are among them, if there is one.
