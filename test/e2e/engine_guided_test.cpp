@@ -217,11 +217,7 @@ TEST(EngineGuided, WithGuessesForOthersTheSame) {
 
 TEST(EngineGuided, PreemptedGivesTheSame) {
   for (const char *mode : {"recompute", "swap"}) {
-    EngineOptions options;
-    options.target = "cpu";
-    absl::StatusOr<MemoryPlan> plan = Engine::Plan(INLAY_TEST_BUNDLE, options);
-    ASSERT_TRUE(plan.ok()) << plan.status();
-    options.kv_cache_bytes = 16 * plan->bytes_per_page;
+    EngineOptions options = FewPages(16);
     options.preemption_mode = mode;
     std::unique_ptr<Engine> engine = Load(options);
     ExpectAsAlone(*engine, 2);

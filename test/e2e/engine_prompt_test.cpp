@@ -100,12 +100,7 @@ TEST(EnginePrompt, NothingBesideThemShows) {
 
 TEST(EnginePrompt, SurvivePreemption) {
   std::vector<Found> expected = Ask(*Load(), WithPrompt(40), /*together=*/false);
-  EngineOptions options;
-  options.target = "cpu";
-  absl::StatusOr<MemoryPlan> plan = Engine::Plan(INLAY_TEST_BUNDLE, options);
-  ASSERT_TRUE(plan.ok()) << plan.status();
-  options.kv_cache_bytes = 14 * plan->bytes_per_page;
-  options.max_model_len = 14 * plan->page_size;
+  EngineOptions options = FewPages(14);
   for (const char *mode : {"recompute", "swap"}) {
     options.preemption_mode = mode;
     std::unique_ptr<Engine> engine = Load(options);

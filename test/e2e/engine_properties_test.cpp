@@ -17,16 +17,6 @@ DeviceWrapper With(Faults &faults) {
   return [&faults](std::unique_ptr<Device> real) { return std::make_unique<FaultyDevice>(std::move(real), faults); };
 }
 
-// Pages for the longest request here and a few more.
-EngineOptions FewPages(int32_t pages) {
-  EngineOptions options;
-  options.target = "cpu";
-  absl::StatusOr<MemoryPlan> plan = Engine::Plan(INLAY_TEST_BUNDLE, options);
-  EXPECT_TRUE(plan.ok()) << plan.status();
-  options.kv_cache_bytes = static_cast<uint64_t>(pages) * plan->bytes_per_page;
-  return options;
-}
-
 void ExpectEqual(const std::vector<Answer> &found, const std::vector<Answer> &expected) {
   ASSERT_EQ(found.size(), expected.size());
   for (size_t i = 0; i < found.size(); ++i)

@@ -27,6 +27,16 @@ inline std::unique_ptr<Engine> Load(EngineOptions options = {}, const DeviceWrap
   return *std::move(engine);
 }
 
+// Pages for the longest request here and a few more.
+inline EngineOptions FewPages(int32_t pages) {
+  EngineOptions options;
+  options.target = "cpu";
+  absl::StatusOr<MemoryPlan> plan = Engine::Plan(INLAY_TEST_BUNDLE, options);
+  EXPECT_TRUE(plan.ok()) << plan.status();
+  options.kv_cache_bytes = static_cast<uint64_t>(pages) * plan->bytes_per_page;
+  return options;
+}
+
 inline SamplingParams Greedy(int32_t tokens) {
   SamplingParams sampling;
   sampling.temperature = 0;
