@@ -141,10 +141,9 @@ void GuidedPool::Work(bool compiles) {
     absl::Status status;
     if (!is_dropped) {
       status = entry->grammar ? absl::OkStatus() : Compile(*entry);
-      bool is_compiled = status.ok();
       if (status.ok())
         status = Advance(*entry, job);
-      if (is_compiled && status.ok())
+      if (status.ok())
         status = Account(entry);
       if (status.ok()) {
         job.text->is_ready = true;
