@@ -147,8 +147,9 @@ void ActiveRequest::TakePromptLogits(ActiveSequence &sequence, const ScheduledRo
                                      std::span<const float> logits) {
   size_t vocabulary = logits.size() / static_cast<size_t>(part.prompt_rows);
   std::vector<PromptLogprob> found;
-  for (int32_t next = part.prompt_end() - part.prompt_rows + 1; next <= part.prompt_end(); ++next) {
-    found.push_back(LogprobOf(logits.first(vocabulary), prompt_[static_cast<size_t>(next)], sampling_.prompt_logprobs));
+  for (int32_t position = part.prompt_first(); position < part.prompt_end(); ++position) {
+    int32_t next = prompt_[static_cast<size_t>(position) + 1];
+    found.push_back(LogprobOf(logits.first(vocabulary), next, sampling_.prompt_logprobs));
     logits = logits.subspan(vocabulary);
   }
   sequence.prompt_logits = part.prompt_end();

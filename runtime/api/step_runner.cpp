@@ -251,12 +251,10 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
     return mark.status();
   step.mark = *mark;
   int32_t row = 0;
-  for (size_t i = 0; i < plan.rows.size(); ++i) {
-    row += plan.rows[i].prompt_rows;
-    if (step.wants_token[i]) {
-      row += plan.rows[i].drafts;
-      plan.rows[i].sequence->last_logits_row = row++;
-    }
+  for (const ScheduledRows &part : plan.rows) {
+    row += part.logits_rows();
+    if (part.wants_token())
+      part.sequence->last_logits_row = row - 1;
   }
   step.plan = plan;
   return step;

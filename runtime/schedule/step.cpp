@@ -122,8 +122,8 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
       positions[row] = part.first + i;
       sequences[row] = index;
     }
-    for (int32_t i = 0; i < part.prompt_rows; ++i, ++logits) {
-      logit_rows[logits] = row - part.count + (part.prompt_end() - part.prompt_rows + i - part.first);
+    for (int32_t position = part.prompt_first(); position < part.prompt_end(); ++position, ++logits) {
+      logit_rows[logits] = end - part.count + (position - part.first);
       SetSampling(logits, greedy, 0);
     }
     if (!part.wants_token())

@@ -81,9 +81,10 @@ struct ScheduledRows {
   int32_t first = 0;
   int32_t count = 0;
   int32_t drafts = 0;
-  int32_t prompt_rows = 0; // before prompt_end(): their logits are wanted and what they sample is not
+  int32_t prompt_rows = 0; // [prompt_first(), prompt_end()): their logits are wanted and what they sample is not
   int32_t certain_end() const { return first + count - drafts; }
   int32_t prompt_end() const { return std::min(certain_end(), sequence->prompt_size - 1); }
+  int32_t prompt_first() const { return prompt_end() - prompt_rows; }
   // The last certain row's logits are wanted, and those of the guesses: all that is known of the sequence will have
   // been computed. Changes when the step is launched.
   bool wants_token() const { return certain_end() == sequence->length(); }
