@@ -1,9 +1,6 @@
 #include "runtime/api/guided_pool.h"
 
 #include "fmt/format.h"
-#include "runtime/guided/ebnf.h"
-#include "runtime/guided/json_schema.h"
-#include "runtime/guided/regex.h"
 
 #include <algorithm>
 
@@ -40,10 +37,6 @@ std::string KeyOf(const GuidedParams &params) {
   return key;
 }
 
-absl::Status Named(std::string_view form, const absl::Status &status) {
-  return status.ok() ? status : absl::Status(status.code(), fmt::format("{}: {}", form, std::string(status.message())));
-}
-
 } // namespace
 
 absl::Status CheckGuided(const GuidedParams &params, const guided::Limits &limits) {
@@ -58,11 +51,11 @@ absl::Status CheckGuided(const GuidedParams &params, const guided::Limits &limit
           fmt::format("the form of guided decoding has {} bytes, expected at most {}; make it smaller", source->size(),
                       limits.max_source_bytes));
   if (!params.json_schema.empty())
-    return Named("json schema", guided::ParseJsonSchema(params.json_schema, limits).status());
+    return guided::Grammar::CheckJsonSchema(params.json_schema, limits);
   if (!params.regex.empty())
-    return Named("regex", guided::ParseRegexRules(params.regex, limits).status());
+    return guided::Grammar::CheckRegex(params.regex, limits);
   if (!params.grammar.empty())
-    return Named("grammar", guided::ParseEbnf(params.grammar, limits).status());
+    return guided::Grammar::CheckEbnf(params.grammar, limits);
   return absl::OkStatus();
 }
 

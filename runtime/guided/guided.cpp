@@ -78,19 +78,31 @@ absl::Status CheckSize(std::string_view source, const Limits &limits) {
                                                 source.size(), limits.max_source_bytes));
 }
 
-// Parses with `parse`, compiles, and begins errors with `what`.
-template <typename Parse>
-absl::StatusOr<Grammar::Pointer> Compile(std::string_view what, std::string_view source,
-                                         std::shared_ptr<const Vocabulary> vocabulary, const Limits &limits,
-                                         Parse parse) {
+// A form of source: what errors begin with, and its parser.
+struct Form {
+  std::string_view what;
+  absl::StatusOr<Rules> (*parse)(std::string_view, const Limits &);
+};
+constexpr Form kJsonSchema{"json schema", ParseJsonSchema}, kRegex{"regex", ParseRegexRules},
+    kEbnf{"grammar", ParseEbnf};
+
+absl::StatusOr<Rules> Parse(const Form &form, std::string_view source, const Limits &limits) {
   if (absl::Status status = CheckSize(source, limits); !status.ok())
-    return Prefixed(what, status);
-  absl::StatusOr<Rules> rules = parse(source, limits);
+    return Prefixed(form.what, status);
+  absl::StatusOr<Rules> rules = form.parse(source, limits);
   if (!rules.ok())
-    return Prefixed(what, rules.status());
+    return Prefixed(form.what, rules.status());
+  return rules;
+}
+
+absl::StatusOr<Grammar::Pointer> Compile(const Form &form, std::string_view source,
+                                         std::shared_ptr<const Vocabulary> vocabulary, const Limits &limits) {
+  absl::StatusOr<Rules> rules = Parse(form, source, limits);
+  if (!rules.ok())
+    return rules.status();
   absl::StatusOr<Grammar::Pointer> grammar = Grammar::FromRules(*rules, std::move(vocabulary), limits);
   if (!grammar.ok())
-    return Prefixed(what, grammar.status());
+    return Prefixed(form.what, grammar.status());
   return grammar;
 }
 
@@ -98,7 +110,7 @@ absl::StatusOr<Grammar::Pointer> Compile(std::string_view what, std::string_view
 
 absl::StatusOr<Grammar::Pointer>
 Grammar::FromJsonSchema(std::string_view schema, std::shared_ptr<const Vocabulary> vocabulary, const Limits &limits) {
-  return Compile("json schema", schema, std::move(vocabulary), limits, ParseJsonSchema);
+  return Compile(kJsonSchema, schema, std::move(vocabulary), limits);
 }
 
 absl::StatusOr<Grammar::Pointer> Grammar::JsonObject(std::shared_ptr<const Vocabulary> vocabulary,
@@ -108,12 +120,24 @@ absl::StatusOr<Grammar::Pointer> Grammar::JsonObject(std::shared_ptr<const Vocab
 
 absl::StatusOr<Grammar::Pointer>
 Grammar::FromRegex(std::string_view regex, std::shared_ptr<const Vocabulary> vocabulary, const Limits &limits) {
-  return Compile("regex", regex, std::move(vocabulary), limits, ParseRegexRules);
+  return Compile(kRegex, regex, std::move(vocabulary), limits);
 }
 
 absl::StatusOr<Grammar::Pointer> Grammar::FromEbnf(std::string_view grammar,
                                                    std::shared_ptr<const Vocabulary> vocabulary, const Limits &limits) {
-  return Compile("grammar", grammar, std::move(vocabulary), limits, ParseEbnf);
+  return Compile(kEbnf, grammar, std::move(vocabulary), limits);
+}
+
+absl::Status Grammar::CheckJsonSchema(std::string_view schema, const Limits &limits) {
+  return Parse(kJsonSchema, schema, limits).status();
+}
+
+absl::Status Grammar::CheckRegex(std::string_view regex, const Limits &limits) {
+  return Parse(kRegex, regex, limits).status();
+}
+
+absl::Status Grammar::CheckEbnf(std::string_view grammar, const Limits &limits) {
+  return Parse(kEbnf, grammar, limits).status();
 }
 
 absl::StatusOr<Grammar::Pointer> Grammar::FromChoices(std::span<const std::string> choices,

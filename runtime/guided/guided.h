@@ -50,6 +50,10 @@ public:
                                              std::shared_ptr<const Vocabulary> vocabulary, const Limits &limits);
   static absl::StatusOr<Pointer> FromRules(const Rules &rules, std::shared_ptr<const Vocabulary> vocabulary,
                                            const Limits &limits);
+  // What those say of a text before it is compiled, found without a vocabulary.
+  static absl::Status CheckJsonSchema(std::string_view schema, const Limits &limits);
+  static absl::Status CheckRegex(std::string_view regex, const Limits &limits);
+  static absl::Status CheckEbnf(std::string_view grammar, const Limits &limits);
   ~Grammar();
 
   const Vocabulary &vocabulary() const { return *vocabulary_; }
