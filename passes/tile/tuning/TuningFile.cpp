@@ -115,7 +115,7 @@ void Reader::readEntry(const Json &value, const std::string &where) {
     if (name.empty() || name.size() > kMostNameBytes ||
         !std::all_of(name.begin(), name.end(), [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; }))
       return fail(where + ".config", "an object with " + describe(Json(name)), "names of small letters and _");
-    entry.config[name] = integer(number, where + ".config." + name, 0);
+    entry.config[name] = integer(number, fmt::format("{}.config.{}", where, name), 0);
   }
   const Json &microseconds = value["microseconds"];
   entry.microseconds = microseconds.is_number() ? microseconds.get<double>() : 0;
