@@ -1,12 +1,12 @@
 // check-model: what of a model directory is supported, and everything that is not.
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "frontends/hf/CheckModel.h"
+#include "runtime/tools/command_line.h"
 
 int main(int argc, char **argv) {
-  CLI::App app("Lists every unsupported key, dtype and shape of a Hugging Face model directory");
+  CLI::App app("Lists every unsupported key, dtype and shape of a Hugging Face model directory", "check-model");
   std::string directory;
   bool json = false;
   inlay::hf::CheckpointOptions options;
@@ -14,11 +14,8 @@ int main(int argc, char **argv) {
   app.add_flag("--json", json, "Print the report as JSON");
   app.add_flag("--dummy-weights", options.dummy_weights, "Check the configuration only");
   app.add_option("--max-model-len", options.max_model_len, "Tokens of a sequence");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError &error) {
-    return app.exit(error) == 0 ? 0 : 1;
-  }
+  if (auto code = inlay::tools::Parse(app, argc, argv))
+    return *code;
   try {
     inlay::hf::Report report = inlay::hf::CheckModel(directory, options, json);
     std::fputs(report.text.c_str(), stdout);

@@ -1,8 +1,7 @@
 //===- compile-model.cpp - a model directory becomes a bundle --------------===//
 
-#include "CLI/CLI.hpp"
 #include "compiler/pipelines/CompileModel.h"
-#include "runtime/support/version.h"
+#include "runtime/tools/command_line.h"
 #include <cstdio>
 #include <map>
 
@@ -12,8 +11,8 @@ int main(int argc, char **argv) {
   int64_t maxModelLen = 0, maxNumSeqs = 0, maxNumBatchedTokens = 0;
   CLI::App app{"Compiles a Hugging Face model directory into a bundle of fused kernels.\n\n"
                "  compile-model Llama-3.2-1B -o llama.inlay --target sm_90a\n"
-               "  compile-model config-only-directory -o speed.inlay --target sm_90a --dummy-weights\n"};
-  app.set_version_flag("--version", inlay::VersionLine("compile-model"));
+               "  compile-model config-only-directory -o speed.inlay --target sm_90a --dummy-weights\n",
+               "compile-model"};
   app.add_option("model", request.modelDirectory, "Directory with config.json, *.safetensors and tokenizer.json")
       ->required();
   app.add_option("-o,--output", request.output, "Bundle directory to write");
@@ -57,20 +56,8 @@ int main(int argc, char **argv) {
       ->delimiter(',')
       ->check(CLI::IsMember(std::vector<std::string>(std::begin(inlay::ablations), std::end(inlay::ablations))));
   app.add_flag("-q,--quiet", quiet, "No progress");
-  // Users of vLLM write either - or _ in flags.
-  std::vector<std::string> arguments(argv + 1, argv + argc);
-  for (std::string &argument : arguments)
-    if (argument.rfind("--", 0) == 0)
-      for (size_t i = 2; i < argument.size() && argument[i] != '='; ++i)
-        if (argument[i] == '_')
-          argument[i] = '-';
-  std::reverse(arguments.begin(), arguments.end());
-  try {
-    app.parse(arguments);
-  } catch (const CLI::ParseError &error) {
-    int code = app.exit(error);
-    return code == 0 ? 0 : 1;
-  }
+  if (std::optional<int> code = inlay::tools::Parse(app, argc, argv))
+    return *code;
   if (request.output.empty() && request.emit == inlay::EmitStage::Bundle && !request.dryRun) {
     std::fprintf(stderr,
                  "compile-model: --output is missing; add -o BUNDLE, or --emit or --dry-run to write nothing\n");

@@ -1,4 +1,4 @@
-// What the tools share: parsing of flags, flags of the engine, messages, Ctrl-C.
+// What the tools share: flags of the engine, messages, Ctrl-C.
 #ifndef INLAY_RUNTIME_TOOLS_TOOL_SUPPORT_H_
 #define INLAY_RUNTIME_TOOLS_TOOL_SUPPORT_H_
 
@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
 #include "runtime/api/inlay.h"
+#include "runtime/tools/command_line.h"
 
 #include <cstdio>
 #include <functional>
@@ -18,12 +19,6 @@
 #include <vector>
 
 namespace inlay::tools {
-
-inline constexpr int kDone = 0, kUsersInput = 1, kOurs = 2, kInterrupted = 130;
-
-// Parses the command line; `-` and `_` are the same in names of flags. Returns the exit code if the tool is to end:
-// after --help, --version or a wrong flag.
-std::optional<int> Parse(CLI::App &app, int argc, char **argv);
 
 // Prints "TOOL: message" and returns the exit code.
 int Fail(const CLI::App &app, const absl::Status &status);

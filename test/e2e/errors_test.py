@@ -149,6 +149,18 @@ def test(t: tools.Tools, model: pathlib.Path, with_tokenizer: pathlib.Path) -> N
             result = t.run("run-model", bundle, *options, "--max-tokens", 4)
         complaints += one_line(name, result, words)
 
+    for tool, options, words in [
+        ("compile-model", [], ["compile-model: model is required"]),
+        ("compile-model", [model, "--no-such-flag"], ["--no-such-flag"]),
+        ("compile-model", [model, "-o", t.scratch / "x", "--dtype", "int3"], ["--dtype", "int3"]),
+        ("check-model", [], ["check-model: MODEL_DIR is required"]),
+        ("check-model", [model, "--max_model_len", "many"], ["--max-model-len", "many"]),
+    ]:
+        complaints += one_line(f"{tool} {options}", t.run(tool, *options), words)
+    for tool in ("compile-model", "check-model"):
+        if t.checked(tool, "--version").split()[0] != tool:
+            complaints.append(f"{tool} --version does not name it")
+
     # Kernels for another processor are never run: fma4 and xop are of AMD's Bulldozer alone.
     other = t.scratch / "bulldozer.inlay"
     t.checked("compile-model", model, "-o", other, "--target", "cpu", "--dtype", "float32", "--cpu", "bdver4", "-q")

@@ -1,0 +1,30 @@
+#include "runtime/tools/command_line.h"
+
+#include "fmt/format.h"
+#include "runtime/support/version.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+namespace inlay::tools {
+
+std::optional<int> Parse(CLI::App &app, int argc, char **argv) {
+  app.set_version_flag("--version", VersionLine(app.get_name()));
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  for (std::string &argument : arguments)
+    if (argument.starts_with("--"))
+      std::replace(argument.begin(), std::find(argument.begin(), argument.end(), '='), '_', '-');
+  std::reverse(arguments.begin(), arguments.end()); // the order that CLI11 wants
+  try {
+    app.parse(arguments);
+  } catch (const CLI::Success &success) { // --help and --version
+    return app.exit(success);
+  } catch (const CLI::ParseError &error) {
+    fmt::print(stderr, "{}: {}; {} --help explains the flags\n", app.get_name(), error.what(), app.get_name());
+    return kUsersInput;
+  }
+  return std::nullopt;
+}
+
+} // namespace inlay::tools
