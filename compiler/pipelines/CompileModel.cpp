@@ -13,7 +13,7 @@
 #include "fmt/format.h"
 #include "frontends/hf/CheckModel.h"
 #include "frontends/hf/Checkpoint.h"
-#include "frontends/hf/Import.h"
+#include "frontends/hf/import/Import.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "runtime/bundle/bundle.h"

@@ -3,7 +3,7 @@
 #include "codegen/emit/PrintCuda.h"
 #include "codegen/tile_to_cuda/Compile.h"
 #include "compiler/pipelines/Registration.h"
-#include "frontends/hf/Import.h"
+#include "frontends/hf/import/Import.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Tools/mlir-translate/MlirTranslateMain.h"
 #include "mlir/Tools/mlir-translate/Translation.h"

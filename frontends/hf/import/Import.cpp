@@ -1,6 +1,6 @@
 //===- Import.cpp - a Hugging Face model as a module of the llm dialect ----===//
 
-#include "frontends/hf/Import.h"
+#include "frontends/hf/import/Import.h"
 
 #include "dialects/llm/Llm.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"

@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef INLAY_FRONTENDS_HF_IMPORT_H
-#define INLAY_FRONTENDS_HF_IMPORT_H
+#ifndef INLAY_FRONTENDS_HF_IMPORT_IMPORT_H
+#define INLAY_FRONTENDS_HF_IMPORT_IMPORT_H
 
 #include "frontends/hf/Config.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -26,4 +26,4 @@ void registerHuggingFaceTranslation();
 
 } // namespace inlay::hf
 
-#endif // INLAY_FRONTENDS_HF_IMPORT_H
+#endif // INLAY_FRONTENDS_HF_IMPORT_IMPORT_H

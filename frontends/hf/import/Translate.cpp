@@ -1,6 +1,6 @@
 //===- Translate.cpp - `inlay-translate --hf-to-llm` -----------------------===//
 
-#include "frontends/hf/Import.h"
+#include "frontends/hf/import/Import.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Tools/mlir-translate/Translation.h"

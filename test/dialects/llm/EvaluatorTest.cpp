@@ -8,12 +8,12 @@
 
 #include "dialects/llm/Evaluator.h"
 #include "frontends/hf/Checkpoint.h"
-#include "frontends/hf/Import.h"
+#include "frontends/hf/import/Import.h"
 #include "passes/llm/Passes.h"
+#include "gtest/gtest.h"
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 using namespace inlay;
