@@ -57,7 +57,7 @@ std::string Difference(const json &expected, const json &found, const std::strin
   if (expected.is_object()) {
     for (const auto &[name, value] : expected.items()) {
       auto it = found.find(name);
-      std::string path = key.empty() ? name : key + "." + name;
+      std::string path = key.empty() ? name : fmt::format("{}.{}", key, name);
       if (std::string text = Difference(value, it == found.end() ? json() : *it, path); !text.empty())
         return text;
     }

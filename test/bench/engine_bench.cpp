@@ -127,9 +127,10 @@ int Run(const char *bundle, int sequences) {
 } // namespace inlay
 
 int main(int argc, char **argv) {
-  if (argc < 2) {
+  int sequences = argc > 2 ? static_cast<int>(std::strtol(argv[2], nullptr, 10)) : 256;
+  if (argc < 2 || sequences < 1) {
     std::fprintf(stderr, "usage: engine_bench BUNDLE [SEQUENCES]\n");
     return 1;
   }
-  return inlay::Run(argv[1], argc > 2 ? std::atoi(argv[2]) : 256);
+  return inlay::Run(argv[1], sequences);
 }

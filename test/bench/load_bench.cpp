@@ -56,7 +56,7 @@ int Main(int argc, char **argv) {
     fmt::print(stderr, "load_bench: no target '{}', only {}\n", argv[2], (*bundle)->TargetNames());
     return 1;
   }
-  DiscardingSink sink(argc > 3 ? std::atoi(argv[3]) : 0);
+  DiscardingSink sink(argc > 3 ? static_cast<int>(std::strtol(argv[3], nullptr, 10)) : 0);
   // Addresses of no memory: the sink never writes there.
   start = Clock::now();
   absl::Status status = LoadWeights(**bundle, *target, nullptr, sink);

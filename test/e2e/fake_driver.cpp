@@ -21,7 +21,7 @@ constexpr Result kOk = 0, kInvalidValue = 1, kOutOfMemory = 2, kInvalidImage = 2
 
 int Number(const char *name, int otherwise) {
   const char *text = std::getenv(name);
-  return text ? std::atoi(text) : otherwise;
+  return text ? static_cast<int>(std::strtol(text, nullptr, 10)) : otherwise;
 }
 
 std::mutex mutex;
@@ -81,6 +81,8 @@ Kernels ReadKernels(const char *image) {
 
 } // namespace
 
+// The names are the driver's.
+// NOLINTBEGIN(readability-identifier-naming)
 extern "C" {
 
 Result cuInit(unsigned) { return kOk; }
@@ -225,3 +227,4 @@ Result cuTensorMapEncodeTiled(void *, int, uint32_t, void *, const uint64_t *, c
   return kOk;
 }
 }
+// NOLINTEND(readability-identifier-naming)

@@ -9,7 +9,7 @@
 extern "C" ssize_t write(int file, const void *bytes, size_t size) {
   static const long limit = [] {
     const char *text = std::getenv("FULL_DISK_AFTER");
-    return text ? std::atol(text) : 1L << 62;
+    return text ? std::strtol(text, nullptr, 10) : 1L << 62;
   }();
   static std::atomic<long> written = 0;
   if (file > 2 && written.fetch_add(static_cast<long>(size)) + static_cast<long>(size) > limit) {

@@ -13,11 +13,9 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/raw_ostream.h"
-
-#include <dlfcn.h>
-#include <gtest/gtest.h>
-
+#include "gtest/gtest.h"
 #include <cmath>
+#include <dlfcn.h>
 #include <random>
 
 namespace {

@@ -130,7 +130,7 @@ TEST(GuidedRegex, RefusesByName) {
   EXPECT_THAT(Error(Regex(std::string(200'000, 'a'))), HasSubstr("max_source_bytes"));
   std::string nested = "a";
   for (int i = 0; i < 12; ++i)
-    nested = "(" + nested + "b?){60}";
+    nested.insert(0, "(").append("b?){60}");
   EXPECT_THAT(Error(Regex(nested)), HasSubstr("accepted"));
 }
 
