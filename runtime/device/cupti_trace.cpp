@@ -1,6 +1,7 @@
 // Kernel records through CUPTI's activity API. The library is loaded only here, and its few declarations stand here, so
 // that building needs no CUDA header. Records are those of CUpti_ActivityKernel6 to 10 (CUPTI 11.2 to 13): later ones
 // append fields to earlier ones.
+#include "runtime/device/cuda_libraries.h"
 #include "runtime/device/kernel_trace.h"
 #include "runtime/device/symbols.h"
 
@@ -10,7 +11,6 @@
 #include <cstddef>
 #include <cstdlib>
 #include <dlfcn.h>
-#include <filesystem>
 #include <mutex>
 
 namespace inlay {
@@ -101,57 +101,11 @@ absl::Status Check(CuptiResult result, std::string_view doing) {
       fmt::format("CUPTI: {} (error {}) while {}{}", text ? text : "unknown", result, doing, hint));
 }
 
-// Where libcupti may be, first the most wanted.
-std::vector<std::string> Candidates(const std::string &library) {
-  namespace fs = std::filesystem;
-  std::vector<std::string> found;
-  auto add_folder = [&](const fs::path &folder) {
-    std::vector<std::string> here;
-    std::error_code error;
-    for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
-      if (it->path().filename().string().starts_with("libcupti.so"))
-        here.push_back(it->path().string());
-    std::sort(here.begin(), here.end(), std::greater<>());
-    found.insert(found.end(), here.begin(), here.end());
-  };
-  auto add_toolkit = [&](const fs::path &home) {
-    for (const char *folder : {"lib64", "lib", "extras/CUPTI/lib64", "extras/CUPTI/lib"})
-      add_folder(home / folder);
-  };
-  auto add_wheels = [&](const fs::path &prefix) {
-    std::error_code error;
-    for (fs::directory_iterator it(prefix / "lib", error), end; !error && it != end; it.increment(error))
-      if (it->path().filename().string().starts_with("python3"))
-        for (const char *packages : {"site-packages", "dist-packages"})
-          for (const char *wheel : {"nvidia/cu13/lib", "nvidia/cuda_cupti/lib"})
-            add_folder(it->path() / packages / wheel);
-  };
-  if (!library.empty()) {
-    std::error_code error;
-    if (!fs::is_directory(library, error))
-      return {library};
-    add_folder(library);
-    add_toolkit(library);
-    add_wheels(library);
-    return found;
-  }
-  for (const char *variable : {"CUDA_HOME", "CUDA_PATH"})
-    if (const char *home = std::getenv(variable))
-      add_toolkit(home);
-  for (const char *variable : {"VIRTUAL_ENV", "CONDA_PREFIX"})
-    if (const char *prefix = std::getenv(variable))
-      add_wheels(prefix);
-  add_toolkit("/usr/local/cuda");
-  for (const char *prefix : {"/usr/local", "/usr"})
-    add_wheels(prefix);
-  for (const char *name : {"libcupti.so.13", "libcupti.so.12", "libcupti.so"})
-    found.emplace_back(name);
-  return found;
-}
+const CudaLibrary kCupti = {"libcupti.so", {"extras/CUPTI/lib64", "extras/CUPTI/lib"}, {"nvidia/cuda_cupti/lib"}};
 
 absl::Status Load(const std::string &path) {
   std::string reason;
-  for (const std::string &file : Candidates(path)) {
+  for (const std::string &file : CudaLibraryCandidates(kCupti, path)) {
     void *library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!library) {
       const char *why = dlerror();
