@@ -97,6 +97,12 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
     rows += columns(output);
   if (failed(verifyWeight(*this, getWeightAttr(), {rows, columns(getInput())}, symbols)))
     return failure();
+  if (getLibrary()) {
+    auto weight = symbols.lookupNearestSymbolFrom<WeightOp>(*this, getWeightAttr());
+    if (weight.getRowOrder() != RowOrder::Plain || weight.getPacking() != Packing::RowMajor)
+      return emitOpError() << "is for the library '" << *getLibrary() << "', which reads a weight that is plain and "
+                           << "row_major; '" << getWeight() << "' is stored otherwise";
+  }
   return getBias() ? verifyWeight(*this, getBiasAttr(), {rows}, symbols) : success();
 }
 
@@ -142,6 +148,10 @@ LogicalResult RopeTableOp::verify() {
 LogicalResult LinearOp::verify() {
   if (getOutputs().empty())
     return emitOpError() << "has no result";
+  if (getLibrary() && *getLibrary() != kCublasLt)
+    return emitOpError() << "is for the library '" << *getLibrary() << "', expected " << kCublasLt;
+  if (getLibrary() && (getOutputs().size() != 1 || getBias()))
+    return emitOpError() << "is for the library '" << *getLibrary() << "', which writes one result without a bias";
   return success();
 }
 

@@ -29,6 +29,9 @@
 
 namespace inlay::llm {
 
+/// The library that may compute a linear (its attribute `library`), and the family of its group and program.
+inline constexpr llvm::StringLiteral kCublasLt = "cublaslt";
+
 /// The name that `op` has in the checkpoint, or its mnemonic where it has none.
 llvm::StringRef getCheckpointName(mlir::Operation *op);
 

@@ -166,8 +166,14 @@ def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<SymbolUserOp
     y = x W^T + b with W of shape [N, K]. With several results (after
     `llm-fuse-projections`), result i holds the next columns of y in the
     *logical* order of the weight's sources, whatever its row order in memory.
+
+    `library` names who computes the product instead of a kernel of ours:
+    `cublaslt`, which reads a weight that is `plain` and `row_major`, writes one
+    result, and takes in no more than the addition of a residual
+    (`llm-select-library`).
   }];
-  let arguments = (ins Llm_Rows:$input, FlatSymbolRefAttr:$weight, OptionalAttr<FlatSymbolRefAttr>:$bias);
+  let arguments = (ins Llm_Rows:$input, FlatSymbolRefAttr:$weight, OptionalAttr<FlatSymbolRefAttr>:$bias,
+                       OptionalAttr<StrAttr>:$library);
   let results = (outs Variadic<Llm_Rows>:$outputs);
   let assemblyFormat = "$input `,` $weight (`bias` $bias^)? attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;

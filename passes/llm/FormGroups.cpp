@@ -79,6 +79,8 @@ private:
   StringRef familyOf(Operation *anchor) {
     if (isa<PagedAttentionOp>(anchor))
       return "attention";
+    if (cast<LinearOp>(anchor).getLibrary())
+      return kCublasLt;
     auto input = cast<RankedTensorType>(anchor->getOperand(0).getType());
     if (!isGpu || input.getElementTypeBitWidth() != 16)
       return "gemm";
@@ -132,6 +134,8 @@ private:
       return "the option separate-norms keeps it apart";
     if (!isReadOnlyBy(op, group))
       return "its result is read elsewhere too";
+    if (group.family == kCublasLt)
+      return "the library reads rows as they are in memory";
     if (isGpu && (group.family == "gemm" || group.family == "swap_ab"))
       return "the copy engine stages the activations of the family " + group.family + ", and cannot change them";
     auto linear = dyn_cast<LinearOp>(anchor);
@@ -170,6 +174,8 @@ private:
   }
 
   std::string epilogueRefusal(Operation *op, Group &group) {
+    if (group.family == kCublasLt && (!isa<AddOp>(op) || group.ops.size() > 1))
+      return "the library adds one residual to its product, and nothing else";
     for (Value operand : op->getOperands()) {
       Operation *producer = operand.getDefiningOp();
       if (!isa<RankedTensorType>(operand.getType()) || !producer || group.ops.contains(producer))

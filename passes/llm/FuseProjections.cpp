@@ -42,8 +42,8 @@ public:
     SmallVector<Type> types;
     for (LinearOp linear : linears)
       types.push_back(linear.getResult(0).getType());
-    auto product =
-        LinearOp::create(builder, NameLoc::get(builder.getStringAttr(fused)), types, first.getInput(), weight, bias);
+    auto product = LinearOp::create(builder, NameLoc::get(builder.getStringAttr(fused)), types, first.getInput(),
+                                    weight, bias, StringAttr());
     product.emitRemark() << "fused " << linears.size() << " projections: the input is read once";
     for (auto [i, fusedAway] : llvm::enumerate(linears)) {
       LinearOp linear = fusedAway;

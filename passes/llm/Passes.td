@@ -32,6 +32,23 @@ def FuseProjectionsPass : Pass<"llm-fuse-projections", "::mlir::ModuleOp"> {
   }];
 }
 
+def SelectLibraryPass : Pass<"llm-select-library", "::mlir::ModuleOp"> {
+  let summary = "Gives products to cuBLASLt where it was measured to be faster.";
+  let description = [{
+    A linear whose rows are plain, with one result and no bias, gets the attribute
+    `library` if the file of measurements (passes/tile/tuning) has, for its shape
+    and at no more rows than the step may have, a time of the library at least 3 %
+    below that of the generated kernel; or, with `always`, in any case. The generated kernels read
+    packed weights and the library does not, so it gets a second weight, in
+    `row_major`. A remark says what was measured, or why the library cannot take a
+    product.
+  }];
+  let options = [
+    Option<"tuning", "tuning", "std::string", "\"\"", "file of measurements; builtin: the compiler's own; empty: none">,
+    Option<"always", "always", "bool", "false", "All products that the library can compute, to measure it">,
+    Option<"maxRows", "max-rows", "int64_t", "16", "Rows that the step may have">];
+}
+
 def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
   let summary = "Decides which ops become one kernel.";
   let description = [{

@@ -7,9 +7,6 @@
 #include "mlir/Pass/Pass.h"
 
 namespace inlay {
-/// As the name of a tuning file: the measurements that the compiler carries.
-inline constexpr llvm::StringLiteral kBuiltinTuning = "builtin";
-
 #define GEN_PASS_DECL
 #define GEN_PASS_REGISTRATION
 #include "passes/tile/Passes.h.inc"

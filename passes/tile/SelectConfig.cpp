@@ -54,26 +54,15 @@ static LogicalResult select(tile::ProgramOp program, const Chip &chip, const Tun
   return success();
 }
 
-/// The measurements that `tuning` names; none without a name.
-static FailureOr<TuningFile> openTuning(ModuleOp module, const std::string &tuning, const Chip &chip) {
-  if (tuning.empty())
-    return TuningFile{};
-  absl::StatusOr<TuningFile> file = tuning == kBuiltinTuning ? TuningFile::builtin() : TuningFile::read(tuning);
-  if (!file.ok())
-    return module.emitError() << std::string(file.status().message());
-  if (file->target != chip.name)
-    return module.emitError() << file->path << ": target is '" << file->target << "', expected '" << chip.name
-                              << "'; name a file that was measured for it";
-  return *std::move(file);
-}
-
 void SelectConfigPass::runOnOperation() {
   Chip chip = kHopper;
   if (multiprocessors > 0)
     chip.multiprocessors = multiprocessors;
-  FailureOr<TuningFile> measured = openTuning(getOperation(), tuning, chip);
-  if (failed(measured))
+  absl::StatusOr<TuningFile> measured = TuningFile::open(tuning, chip.name.str());
+  if (!measured.ok()) {
+    getOperation().emitError() << std::string(measured.status().message());
     return signalPassFailure();
+  }
   for (tile::ProgramOp program : getOperation().getOps<tile::ProgramOp>()) {
     auto family = program->getAttrOfType<StringAttr>("family");
     if (!family || !llvm::is_contained({"matvec", "gemm", "swap_ab"}, family.getValue()) ||

@@ -141,7 +141,8 @@ void Importer::buildStep() {
   // The head of a tied model is its embedding.
   at(StringRef(names.lm_head));
   FlatSymbolRefAttr head = weightOf(config.tie_word_embeddings ? names.embedding : names.lm_head);
-  Value logits = llm::LinearOp::create(builder, TypeRange{logitsType}, x, head, FlatSymbolRefAttr()).getResult(0);
+  Value logits =
+      llm::LinearOp::create(builder, TypeRange{logitsType}, x, head, FlatSymbolRefAttr(), StringAttr()).getResult(0);
   at("sample");
   Value next = llm::SampleOp::create(builder, ids, logits, batch);
   func::ReturnOp::create(builder, ValueRange{logits, next, cache});
@@ -194,7 +195,7 @@ Value Importer::buildMlp(size_t layer, Value input) {
 Value Importer::buildLinear(const std::string &module, Value input, RankedTensorType result, bool bias) {
   at(module);
   auto biasRef = bias ? FlatSymbolRefAttr::get(builder.getContext(), module + ".bias") : FlatSymbolRefAttr();
-  return llm::LinearOp::create(builder, TypeRange{result}, input, weightOf(module), biasRef).getResult(0);
+  return llm::LinearOp::create(builder, TypeRange{result}, input, weightOf(module), biasRef, StringAttr()).getResult(0);
 }
 
 Value Importer::buildNorm(const std::string &module, Value input, bool perHead) {

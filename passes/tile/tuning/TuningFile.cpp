@@ -21,9 +21,13 @@ static constexpr int kMostDepth = 8;
 static constexpr int64_t kMostInteger = int64_t{1} << 31;
 static constexpr size_t kMostNameBytes = 64;
 
-static const char *const kTopKeys[] = {"format", "target", "chip", "entries"};
+static const char *const kTopKeys[] = {"format", "target", "chip", "entries", "libraries"};
 static const char *const kEntryKeys[] = {"family",   "rows",   "columns",      "k",       "dtype", "prologue",
                                          "epilogue", "config", "microseconds", "compiler"};
+static const char *const kLibraryKeys[] = {
+    "library", "rows", "columns", "k", "dtype", "epilogue", "microseconds", "generated_microseconds", "compiler"};
+static const char *const kLibraries[] = {"cublaslt"};
+static const char *const kLibraryEpilogues[] = {"store", "residual"};
 static const char *const kFamilies[] = {"matvec", "swap_ab", "gemm"};
 static const char *const kTypes[] = {"bf16", "f16"};
 static const char *const kPrologues[] = {"none", "norm"};
@@ -86,7 +90,14 @@ private:
     }
     return value.get<std::string>();
   }
+  double microseconds(const Json &value, const std::string &where) {
+    double number = value.is_number() ? value.get<double>() : 0;
+    if (!std::isfinite(number) || number <= 0)
+      fail(where, describe(value), "a number above 0");
+    return number;
+  }
   void readEntry(const Json &value, const std::string &where);
+  void readLibrary(const Json &value, const std::string &where);
 
   TuningFile &file;
   absl::Status status;
@@ -117,13 +128,34 @@ void Reader::readEntry(const Json &value, const std::string &where) {
       return fail(where + ".config", "an object with " + describe(Json(name)), "names of small letters and _");
     entry.config[name] = integer(number, fmt::format("{}.config.{}", where, name), 0);
   }
-  const Json &microseconds = value["microseconds"];
-  entry.microseconds = microseconds.is_number() ? microseconds.get<double>() : 0;
-  if (!std::isfinite(entry.microseconds) || entry.microseconds <= 0)
-    fail(where + ".microseconds", describe(microseconds), "a number above 0");
+  entry.microseconds = microseconds(value["microseconds"], where + ".microseconds");
   entry.compiler = text(value["compiler"], where + ".compiler");
   if (status.ok() && !file.entries.try_emplace(key, std::move(entry)).second)
     fail(where, "a second entry for " + key.toString(), "one");
+}
+
+void Reader::readLibrary(const Json &value, const std::string &where) {
+  if (!value.is_object())
+    return fail(where, describe(value), "an object");
+  requireKeys(value, where + ".", kLibraryKeys);
+  if (!status.ok())
+    return;
+  oneOf(value["library"], where + ".library", kLibraries);
+  LibraryKey key;
+  key.columns = integer(value["columns"], where + ".columns", 1);
+  key.k = integer(value["k"], where + ".k", 1);
+  key.dtype = oneOf(value["dtype"], where + ".dtype", kTypes);
+  key.epilogue = oneOf(value["epilogue"], where + ".epilogue", kLibraryEpilogues);
+  LibraryEntry entry;
+  entry.rows = integer(value["rows"], where + ".rows", 1);
+  entry.microseconds = microseconds(value["microseconds"], where + ".microseconds");
+  entry.generatedMicroseconds = microseconds(value["generated_microseconds"], where + ".generated_microseconds");
+  entry.compiler = text(value["compiler"], where + ".compiler");
+  if (status.ok() && !file.libraries[key].try_emplace(entry.rows, std::move(entry)).second)
+    fail(where,
+         fmt::format("a second entry for {} rows of {} x {} {}, {}", entry.rows, key.columns, key.k, key.dtype,
+                     key.epilogue),
+         "one");
 }
 
 absl::Status Reader::run(std::string_view text) {
@@ -147,10 +179,13 @@ absl::Status Reader::run(std::string_view text) {
     fail("format", fmt::format("{}", format), fmt::format("{}, the one of this compiler", TuningFile::kFormat));
   file.target = this->text(json["target"], "target");
   file.chip = this->text(json["chip"], "chip");
-  if (!json["entries"].is_array())
-    fail("entries", describe(json["entries"]), "an array");
+  for (const char *list : {"entries", "libraries"})
+    if (!json[list].is_array())
+      fail(list, describe(json[list]), "an array");
   for (size_t i = 0; status.ok() && i < json["entries"].size(); ++i)
     readEntry(json["entries"][i], fmt::format("entries[{}]", i));
+  for (size_t i = 0; status.ok() && i < json["libraries"].size(); ++i)
+    readLibrary(json["libraries"][i], fmt::format("libraries[{}]", i));
   return status;
 }
 
@@ -167,6 +202,16 @@ absl::StatusOr<TuningFile> TuningFile::read(const std::string &path) {
   if (!text.ok())
     return text.status();
   return parse(*text, path);
+}
+
+absl::StatusOr<TuningFile> TuningFile::open(const std::string &name, std::string_view target) {
+  if (name.empty())
+    return TuningFile{};
+  absl::StatusOr<TuningFile> file = name == kBuiltinTuning ? builtin() : read(name);
+  if (file.ok() && file->target != target)
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: target is '{}', expected '{}'; name a file that was measured for it", file->path, file->target, target));
+  return file;
 }
 
 std::string TuningFile::toText() const {
@@ -187,5 +232,21 @@ std::string TuningFile::toText() const {
     text += fmt::format("{}\n    {}", separator, line.dump());
     separator = ",";
   }
+  text += "\n  ],\n  \"libraries\": [";
+  separator = "";
+  for (const auto &[key, measured] : libraries)
+    for (const auto &[rows, entry] : measured) {
+      nlohmann::ordered_json line{{"library", kLibraries[0]},
+                                  {"rows", rows},
+                                  {"columns", key.columns},
+                                  {"k", key.k},
+                                  {"dtype", key.dtype},
+                                  {"epilogue", key.epilogue},
+                                  {"microseconds", entry.microseconds},
+                                  {"generated_microseconds", entry.generatedMicroseconds},
+                                  {"compiler", entry.compiler}};
+      text += fmt::format("{}\n    {}", separator, line.dump());
+      separator = ",";
+    }
   return text + "\n  ]\n}\n";
 }

@@ -19,6 +19,9 @@
 #include <vector>
 
 namespace inlay {
+/// Names the measurements that the compiler carries.
+inline constexpr const char *kBuiltinTuning = "builtin";
+
 /// Which program an entry is for: `rows` x k times the transpose of columns x k, between a prologue and an epilogue.
 struct TuningKey {
   std::string family; // matvec, swap_ab, gemm
@@ -39,14 +42,31 @@ struct TuningEntry {
   std::string compiler;                  // revision that made the kernel
 };
 
+/// A product that a library could compute: any rows x k times the transpose of columns x k.
+struct LibraryKey {
+  int64_t columns = 0, k = 0;
+  std::string dtype;    // of rows and weights: bf16, f16
+  std::string epilogue; // store, residual
+
+  auto operator<=>(const LibraryKey &) const = default;
+};
+
+/// One launch of cuBLASLt beside one of the generated kernel, in the same run.
+struct LibraryEntry {
+  int64_t rows = 0;
+  double microseconds = 0, generatedMicroseconds = 0;
+  std::string compiler; // revision that made the kernel
+};
+
 struct TuningFile {
   /// Files of another format are refused.
-  static constexpr int64_t kFormat = 1;
+  static constexpr int64_t kFormat = 2;
 
   std::string path;   // as errors name it
   std::string target; // sm_90a
   std::string chip;   // as its driver calls it
   std::map<TuningKey, TuningEntry> entries;
+  std::map<LibraryKey, std::map<int64_t, LibraryEntry>> libraries; // by rows
 
   /// Reads `text`, which may be anything; an error names `path`, the key, what was found and what was expected.
   static absl::StatusOr<TuningFile> parse(std::string_view text, std::string path);
@@ -54,6 +74,8 @@ struct TuningFile {
   static absl::StatusOr<TuningFile> read(const std::string &path);
   /// The measurements that the compiler carries.
   static absl::StatusOr<TuningFile> builtin();
+  /// The file that an option names: none for "", the compiler's own for `builtin`. One of another target is an error.
+  static absl::StatusOr<TuningFile> open(const std::string &name, std::string_view target);
 
   /// One line an entry, in the order of the keys.
   std::string toText() const;

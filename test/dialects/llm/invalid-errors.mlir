@@ -178,6 +178,33 @@ func.func @attention_columns(%q: tensor<?x12xf32>, %kv: !llm.kv_cache, %batch: !
 
 // -----
 
+llm.weight @w : tensor<8x4xbf16> from ["w"]
+func.func @other_library(%x: tensor<?x4xbf16>) {
+  // expected-error @+1 {{is for the library 'cutlass', expected cublaslt}}
+  %y = llm.linear %x, @w {library = "cutlass"} : (tensor<?x4xbf16>) -> tensor<?x8xbf16>
+  return
+}
+
+// -----
+
+llm.weight @w : tensor<8x4xbf16> from ["w"]
+func.func @library_of_two(%x: tensor<?x4xbf16>) {
+  // expected-error @+1 {{is for the library 'cublaslt', which writes one result without a bias}}
+  %y, %z = llm.linear %x, @w {library = "cublaslt"} : (tensor<?x4xbf16>) -> (tensor<?x4xbf16>, tensor<?x4xbf16>)
+  return
+}
+
+// -----
+
+llm.weight @w : tensor<8x4xbf16> from ["w"] {packing = #llm<packing atom_8x64>}
+func.func @library_of_packed(%x: tensor<?x4xbf16>) {
+  // expected-error @+1 {{is for the library 'cublaslt', which reads a weight that is plain and row_major; 'w' is stored otherwise}}
+  %y = llm.linear %x, @w {library = "cublaslt"} : (tensor<?x4xbf16>) -> tensor<?x8xbf16>
+  return
+}
+
+// -----
+
 func.func @attention_window(%q: tensor<?x16xf32>, %kv: !llm.kv_cache, %batch: !llm.batch) {
   // expected-error @+1 {{has a window of 0 positions, expected at least 1}}
   %y = llm.paged_attention %q, %kv, %batch {layer = 0 : i64, heads = 4 : i64, kv_heads = 2 : i64, head_dim = 4 : i64, scale = 1.0 : f64, window = 0 : i64}
