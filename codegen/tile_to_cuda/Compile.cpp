@@ -9,6 +9,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/LocationSnapshot.h"
 #include "passes/cuda/Passes.h"
+#include "passes/tile/LibraryProduct.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/ThreadPool.h"
 
@@ -124,6 +125,8 @@ LogicalResult inlay::compileCudaKernels(ModuleOp module, const CudaOptions &opti
   SmallVector<LoweredKernel> lowered;
   LogicalResult status = success();
   for (tile::ProgramOp program : module.getOps<tile::ProgramOp>()) {
+    if (isLibraryProduct(program))
+      continue;
     OpBuilder builder = OpBuilder::atBlockEnd(target->getBody());
     FamilyLowering lowering = familyLowering(program);
     LoweredKernel result;

@@ -70,7 +70,8 @@ struct CudaKernel {
   std::vector<CudaTensorMap> tensorMaps;
 };
 
-/// Lowers and compiles every tile.program of `module`, in order. Programs are left as they are. A spill, a serialised
+/// Lowers and compiles every tile.program of `module`, in order, but those that a library computes
+/// (passes/tile/LibraryProduct.h). Programs are left as they are. A spill, a serialised
 /// wgmma or an overflow of shared memory is an error at the program's location.
 mlir::LogicalResult compileCudaKernels(mlir::ModuleOp module, const CudaOptions &options,
                                        std::vector<CudaKernel> &kernels);

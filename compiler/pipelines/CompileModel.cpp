@@ -283,13 +283,14 @@ private:
       return absl::InvalidArgumentError(fmt::format("--target is '{}', expected cpu or sm_90a", target));
     auto begin = Clock::now();
     FailureOr<OwningOpRef<ModuleOp>> tiles =
-        lowerToTile(model, target, limits, entries, sourceType, without, request.tuning);
+        lowerToTile(model, target, limits, entries, sourceType, without, request.tuning, request.library);
     if (failed(tiles))
       return diagnostics.failure("lowering to tile programs");
     CompiledTarget result{std::move(*tiles), {}, {}, {}};
     auto programs = llvm::to_vector(result.tiles->getOps<tile::ProgramOp>());
-    progress(
-        fmt::format("{}: {} kernels to compile, lowered in {:.1f} s", target, programs.size(), secondsSince(begin)));
+    size_t ofLibraries = llvm::count_if(programs, isLibraryProduct);
+    progress(fmt::format("{}: {} kernels to compile{}, lowered in {:.1f} s", target, programs.size() - ofLibraries,
+                         ofLibraries ? fmt::format(", {} left to cublaslt", ofLibraries) : "", secondsSince(begin)));
     if (request.emit == EmitStage::Tile) {
       llvm::raw_string_ostream stream(out);
       result.tiles->print(stream);
@@ -325,6 +326,20 @@ private:
     return absl::OkStatus();
   }
 
+  /// A program of which no kernel is made.
+  static LogicalResult addLibraryProduct(CompiledTarget &result, tile::ProgramOp program) {
+    FailureOr<LibraryProduct> product = findLibraryProduct(program);
+    KernelFacts facts;
+    facts.name = program.getSymName().str();
+    if (failed(product) || failed(gridOf(program, facts.grid)))
+      return failure();
+    facts.library = *product;
+    result.kernels.push_back(std::move(facts));
+    result.kernelsForPeople.push_back(llvm::json::Object{
+        {"name", program.getSymName().str()}, {"library", "cublaslt"}, {"traffic", describeTraffic(program)}});
+    return success();
+  }
+
   absl::Status compileForCuda(CompiledTarget &result, const std::string &target) {
     CudaOptions options;
     options.arch = target;
@@ -334,6 +349,9 @@ private:
     std::vector<CudaKernel> kernels;
     if (failed(compileCudaKernels(*result.tiles, options, kernels)))
       return diagnostics.failure("code generation for " + target);
+    for (auto program : result.tiles->getOps<tile::ProgramOp>())
+      if (isLibraryProduct(program) && failed(addLibraryProduct(result, program)))
+        return diagnostics.failure("what a library computes");
     for (CudaKernel &kernel : kernels) {
       auto program = result.tiles->lookupSymbol<tile::ProgramOp>(kernel.name);
       if (request.emit == EmitStage::Cuda)

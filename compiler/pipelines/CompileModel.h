@@ -11,6 +11,8 @@
 
 #include "absl/status/status.h"
 
+#include "compiler/pipelines/Lowering.h"
+
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -37,13 +39,14 @@ struct CompileRequest {
   WeightsMode weights = WeightsMode::Pack;
   EmitStage emit = EmitStage::Bundle;
   std::optional<int64_t> maxModelLen, maxNumSeqs, maxNumBatchedTokens;
-  int64_t blockSize = 16;                            // positions of a KV page
-  bool explain = false;                              // print the table of fusions and refusals
-  bool dryRun = false;                               // everything but writing
-  bool overwrite = false;                            // replace an existing bundle
-  std::string nvrtc;                                 // libnvrtc or its folder; empty: searched
-  std::string cpu;                                   // of LLVM's cpu names; empty: this host's
-  std::string tuning = "builtin";                    // file of measured configs; empty: the analytic model alone
+  int64_t blockSize = 16;         // positions of a KV page
+  bool explain = false;           // print the table of fusions and refusals
+  bool dryRun = false;            // everything but writing
+  bool overwrite = false;         // replace an existing bundle
+  std::string nvrtc;              // libnvrtc or its folder; empty: searched
+  std::string cpu;                // of LLVM's cpu names; empty: this host's
+  std::string tuning = "builtin"; // file of measured configs; empty: the analytic model alone
+  LibraryUse library = LibraryUse::Measured;
   std::vector<std::string> without;                  // names of `ablations`: left out, to measure what it is worth
   std::function<void(const std::string &)> progress; // one line a stage; may be empty
 };

@@ -43,7 +43,7 @@ std::vector<EntryPoint> inlay::chooseEntryPoints(StringRef target, const StepLim
   return entries;
 }
 
-/// Puts programs and entry of `source` into `destination`; programs of the same text become one.
+/// Puts programs, entry and weights of its own of `source` into `destination`; programs of the same text become one.
 static void mergePrograms(ModuleOp source, ModuleOp destination, llvm::StringMap<StringAttr> &known) {
   SymbolTable symbols(destination);
   DenseMap<StringAttr, StringAttr> renamed;
@@ -61,6 +61,11 @@ static void mergePrograms(ModuleOp source, ModuleOp destination, llvm::StringMap
     }
     renamed[name] = symbol;
   }
+  for (auto weight : llvm::make_early_inc_range(source.getOps<llm::WeightOp>()))
+    if (!symbols.lookup(weight.getSymName())) {
+      weight->remove();
+      symbols.insert(weight);
+    }
   for (auto entry : llvm::make_early_inc_range(source.getOps<tile::EntryOp>())) {
     entry.walk([&](tile::LaunchOp launch) {
       launch.setProgramAttr(FlatSymbolRefAttr::get(renamed.lookup(launch.getProgramAttr().getAttr())));
@@ -72,7 +77,7 @@ static void mergePrograms(ModuleOp source, ModuleOp destination, llvm::StringMap
 
 FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef target, const StepLimits &limits,
                                                     ArrayRef<EntryPoint> entries, StringRef sourceType,
-                                                    const Ablation &without, StringRef tuning) {
+                                                    const Ablation &without, StringRef tuning, LibraryUse library) {
   MLIRContext *context = model.getContext();
   OwningOpRef<ModuleOp> shared(model.clone());
   // What all entry points have in common: one set of weights.
@@ -99,6 +104,13 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
                              builder.getNamedAttr("max_tokens", builder.getI64IntegerAttr(entry.maxTokens))}));
     }
     PassManager passes(context);
+    if (target != "cpu" && library != LibraryUse::Never) {
+      SelectLibraryPassOptions select;
+      select.tuning = tuning.str();
+      select.always = library == LibraryUse::Always;
+      select.maxRows = entry.maxTokens;
+      passes.addPass(createSelectLibraryPass(select));
+    }
     FormGroupsPassOptions groups;
     groups.target = target.str();
     groups.maxRows = entry.maxTokens;

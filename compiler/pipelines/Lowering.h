@@ -22,7 +22,6 @@ struct StepLimits {
   int64_t pageSize = 16;           // positions of a page
 };
 
-/// One entry point: the steps that it takes, and the rows for which a GPU captures a graph.
 /// What a compilation leaves out, to measure what it is worth (compile-model --without).
 struct Ablation {
   bool dependentLaunch = false; // kernels start when the one before has ended
@@ -30,6 +29,14 @@ struct Ablation {
   bool normPrologues = false;   // norms are kernels of their own
 };
 
+/// Which products a GPU's library computes (llm-select-library).
+enum class LibraryUse {
+  Never,
+  Measured, // where it was measured to be faster
+  Always,   // where it can, to measure it
+};
+
+/// One entry point: the steps that it takes, and the rows for which a GPU captures a graph.
 struct EntryPoint {
   std::string name;
   bool decode = false; // every sequence has one row
@@ -42,12 +49,14 @@ struct EntryPoint {
 std::vector<EntryPoint> chooseEntryPoints(llvm::StringRef target, const StepLimits &limits);
 
 /// Runs the target's passes on a copy of `model` (as a frontend wrote it). The result holds the weights, the tile
-/// programs, with the configs of `tuning` (tile-select-config) for a GPU, and a tile.entry for each entry point; with a
+/// programs, with the configs of `tuning` (tile-select-config) and the products that `library` leaves to one for a GPU,
+/// and a tile.entry for each entry point; with a
 /// `sourceType` (f32, bf16, f16) also programs that pack weights from such sources. Fails after a diagnostic; remarks
 /// say what was fused and what not.
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
 lowerToTile(mlir::ModuleOp model, llvm::StringRef target, const StepLimits &limits, llvm::ArrayRef<EntryPoint> entries,
-            llvm::StringRef sourceType = "", const Ablation &without = {}, llvm::StringRef tuning = "");
+            llvm::StringRef sourceType = "", const Ablation &without = {}, llvm::StringRef tuning = "",
+            LibraryUse library = LibraryUse::Never);
 
 } // namespace inlay
 

@@ -102,6 +102,30 @@ static FailureOr<std::vector<plan::View>> viewsOf(tile::ProgramOp program) {
   return views;
 }
 
+static FailureOr<plan::Columns> columnsOf(tile::ProgramOp program, const LibraryOperand &operand) {
+  FailureOr<plan::DataType> type = dataType(program, operand.elementType);
+  if (failed(type))
+    return failure();
+  return plan::Columns(operand.argument, static_cast<uint32_t>(operand.pitch), static_cast<uint32_t>(operand.column),
+                       *type);
+}
+
+/// Nothing for a kernel of ours.
+static FailureOr<flatbuffers::Offset<plan::LibraryProduct>>
+buildLibraryProduct(flatbuffers::FlatBufferBuilder &fb, tile::ProgramOp program,
+                    const std::optional<LibraryProduct> &product) {
+  if (!product)
+    return flatbuffers::Offset<plan::LibraryProduct>();
+  FailureOr<plan::Columns> input = columnsOf(program, product->input), weight = columnsOf(program, product->weight),
+                           output = columnsOf(program, product->output),
+                           residual = columnsOf(program, product->residual.value_or(product->output));
+  if (failed(input) || failed(weight) || failed(output) || failed(residual))
+    return failure();
+  return plan::CreateLibraryProductDirect(fb, "cublaslt", static_cast<plan::Extent>(product->rows),
+                                          static_cast<uint32_t>(product->columns), static_cast<uint32_t>(product->k),
+                                          &*input, &*weight, &*output, product->residual ? &*residual : nullptr);
+}
+
 //===----------------------------------------------------------------------===//
 // Entries
 //===----------------------------------------------------------------------===//
@@ -250,12 +274,14 @@ FailureOr<flatbuffers::Offset<plan::Target>> inlay::buildTarget(flatbuffers::Fla
   }
   std::vector<flatbuffers::Offset<plan::Kernel>> kernelTables;
   for (const KernelFacts &kernel : kernels) {
-    FailureOr<std::vector<plan::View>> views = viewsOf(tiles.lookupSymbol<tile::ProgramOp>(kernel.name));
-    if (failed(views))
+    auto program = tiles.lookupSymbol<tile::ProgramOp>(kernel.name);
+    FailureOr<std::vector<plan::View>> views = viewsOf(program);
+    FailureOr<flatbuffers::Offset<plan::LibraryProduct>> library = buildLibraryProduct(fb, program, kernel.library);
+    if (failed(views) || failed(library))
       return failure();
     kernelTables.push_back(plan::CreateKernelDirect(fb, kernel.name.c_str(), &kernel.block, &kernel.cluster,
                                                     kernel.sharedBytes, kernel.dependentLaunch, &*views,
-                                                    kernel.tensorMaps.size()));
+                                                    kernel.tensorMaps.size(), *library));
   }
   std::vector<flatbuffers::Offset<flatbuffers::String>> features;
   for (const std::string &feature : cpuFeatures)

@@ -10,6 +10,7 @@
 
 #include "codegen/tile_to_cuda/Compile.h"
 #include "compiler/pipelines/Lowering.h"
+#include "passes/tile/LibraryProduct.h"
 #include "runtime/bundle/plan_generated.h"
 #include "llvm/ADT/StringMap.h"
 
@@ -26,7 +27,7 @@ struct TensorMapFacts {
   int capacityExtent = -1;
 };
 
-/// What a backend says of a kernel it compiled.
+/// What a backend says of a kernel that it compiled, or that a library computes.
 struct KernelFacts {
   std::string name;
   std::vector<GridCount> grid;
@@ -34,6 +35,7 @@ struct KernelFacts {
   uint32_t sharedBytes = 0;
   bool dependentLaunch = false;
   std::vector<TensorMapFacts> tensorMaps;
+  std::optional<LibraryProduct> library;
 };
 
 /// The part of the plan for one target.

@@ -48,6 +48,14 @@ int main(int argc, char **argv) {
   app.add_option("--tuning-file", request.tuning,
                  "Measured configs of linear layers; builtin: the compiler's own; none: its estimates alone")
       ->default_val("builtin");
+  std::map<std::string, inlay::LibraryUse> uses{{"auto", inlay::LibraryUse::Measured},
+                                                {"never", inlay::LibraryUse::Never},
+                                                {"always", inlay::LibraryUse::Always}};
+  app.add_option(
+         "--library", request.library,
+         "Products that cuBLASLt computes instead of kernels of the bundle, from a second copy of their weights: "
+         "auto (where it was measured to be faster), never, always (all it can, to measure it)")
+      ->transform(CLI::CheckedTransformer(uses));
   app.add_option("--cpu", request.cpu, "LLVM's name of the CPU to compile for (default: this one)");
   app.add_option(
          "--without", request.without,

@@ -131,6 +131,7 @@ public:
 struct EngineOptions {
   std::string target;                  // "cpu", "sm_90a"; empty: a GPU's if there is one that fits, else cpu
   std::string weights_source = {};     // of a bundle with linked weights: where a copy of the checkpoint is
+  std::string cublaslt = {};           // libcublasLt.so or its folder, where a bundle needs it; empty: searched
   int threads = 0;                     // of the host; 0: one a core
   double gpu_memory_utilization = 0.9; // share of the GPU's memory for weights, workspace and KV pages
   uint64_t kv_cache_bytes = 0; // of the pages; 0: what memory allows (cpu: enough for all sequences, at most 4 GiB)

@@ -73,7 +73,7 @@ absl::StatusOr<OpenedTarget> OpenTarget(const Bundle &bundle, const EngineOption
     if (!target)
       return absl::InvalidArgumentError(fmt::format("{}: has no target '{}', only {}; compile it with --target {}",
                                                     bundle.path(), name, bundle.TargetNames(), name));
-    absl::StatusOr<std::unique_ptr<Device>> device = OpenDevice(name, options.threads);
+    absl::StatusOr<std::unique_ptr<Device>> device = OpenDevice(name, options.threads, options.cublaslt);
     if (device.ok())
       return OpenedTarget{target, *std::move(device)};
     if (first_error.ok())

@@ -46,7 +46,8 @@ std::vector<std::string> KernelFiles(const plan::Target &target) {
   std::vector<std::string> files;
   if (target.kernels())
     for (const plan::Kernel *kernel : *target.kernels())
-      files.push_back(directory + kernel->name()->str() + ".cubin");
+      if (!kernel->library())
+        files.push_back(directory + kernel->name()->str() + ".cubin");
   return files;
 }
 

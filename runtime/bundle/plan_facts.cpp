@@ -52,6 +52,8 @@ std::string PlanFacts(const plan::Plan &plan) {
         for (const plan::View *view : *kernel->views())
           views.push_back(Describe(*view));
       kernels.push_back({{"name", kernel->name()->str()}, {"views", std::move(views)}});
+      if (kernel->library())
+        kernels.back()["library"] = kernel->library()->library()->str();
     }
   }
   return facts.dump();

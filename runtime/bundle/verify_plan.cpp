@@ -78,6 +78,50 @@ absl::Status VerifyPack(const plan::Weight &weight, uint32_t index, const plan::
   return absl::OkStatus();
 }
 
+// What a library is told about one of its operands must lie in a row of the kernel's view, and its rows be the step's.
+absl::Status VerifyColumns(const plan::Columns *columns, const char *what, uint32_t count, bool is_weight,
+                           const plan::Kernel &kernel) {
+  std::string_view name = kernel.name()->string_view();
+  uint32_t views = kernel.views() ? kernel.views()->size() : 0;
+  if (!columns || columns->argument() >= views || columns->type() < 0 || columns->type() > plan::DataType_F16)
+    return BadPlan("the {} of '{}' is no argument of floats", what, name);
+  const plan::View &view = *kernel.views()->Get(columns->argument());
+  const plan::LibraryProduct &product = *kernel.library();
+  uint64_t row = uint64_t{columns->pitch()} * ElementSize(columns->type());
+  bool fits = is_weight ? Is(view.rows(), plan::Extent_One, 1, 1) && view.row_bytes() == product.columns() * row
+                        : Is(view.rows(), product.rows(), 1, 1) && view.row_bytes() == row;
+  if (!fits || uint64_t{columns->column()} + count > columns->pitch())
+    return BadPlan("the {} of '{}' is {} columns from {} on of rows of {}, its argument has other rows", what, name,
+                   count, columns->column(), columns->pitch());
+  return absl::OkStatus();
+}
+
+absl::Status VerifyLibrary(const plan::Kernel &kernel) {
+  const plan::LibraryProduct &product = *kernel.library();
+  std::string_view name = kernel.name()->string_view();
+  if (!product.library() || product.library()->string_view() != "cublaslt")
+    return BadPlan("'{}' is for another library than cublaslt", name);
+  if ((product.rows() != plan::Extent_Tokens && product.rows() != plan::Extent_LogitRows) || product.columns() == 0 ||
+      product.k() == 0 || product.columns() > kMaxCount || product.k() > kMaxCount || kernel.tensor_maps() != 0)
+    return BadPlan("'{}' is a product of sizes that cannot be", name);
+  struct {
+    const plan::Columns *columns;
+    const char *what;
+    uint32_t count;
+    bool is_weight;
+  } operands[] = {{product.input(), "input", product.k(), false},
+                  {product.weight(), "weight", product.k(), true},
+                  {product.output(), "output", product.columns(), false},
+                  {product.residual() ? product.residual() : product.output(), "residual", product.columns(), false}};
+  for (const auto &[columns, what, count, is_weight] : operands)
+    if (absl::Status status = VerifyColumns(columns, what, count, is_weight, kernel); !status.ok())
+      return status;
+  if (product.input()->type() != product.weight()->type() || ElementSize(product.weight()->type()) != 2 ||
+      (product.residual() && product.residual()->type() != product.output()->type()))
+    return BadPlan("'{}' is a product of types that cublaslt does not multiply", name);
+  return absl::OkStatus();
+}
+
 absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) {
   if (!target.name() || !target.kernels() || !target.entries() || target.entries()->size() == 0)
     return BadPlan("a target has no name, kernels or entries");
@@ -98,6 +142,11 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) 
           return BadPlan("kernel '{}' has an argument of {} * ceil(extent {} / {}) rows of {} bytes",
                          kernel->name()->string_view(), view->rows().multiplier(),
                          static_cast<int>(view->rows().extent()), view->rows().divisor(), view->row_bytes());
+    if (kernel->library() && target.name()->string_view() == "cpu")
+      return BadPlan("'{}' is left to a library, which the target cpu has not", kernel->name()->string_view());
+    if (kernel->library())
+      if (absl::Status status = VerifyLibrary(*kernel); !status.ok())
+        return status;
   }
   uint64_t weights_end = 0;
   if (target.weights())

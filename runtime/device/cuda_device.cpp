@@ -1,6 +1,7 @@
 #include "runtime/device/cuda_device.h"
 
 #include "fmt/format.h"
+#include "runtime/device/cublaslt.h"
 #include "runtime/device/cuda_driver.h"
 #include "runtime/device/cuda_upload.h"
 #include "runtime/device/symbols.h"
@@ -77,7 +78,8 @@ using namespace cuda_driver;
 
 class CudaDevice : public inlay::Device {
 public:
-  CudaDevice(const Api &api, int threads) : api_(api), pool_(threads) {}
+  CudaDevice(const Api &api, int threads, const std::string &cublaslt)
+      : api_(api), pool_(threads), cublaslt_path_(cublaslt) {}
 
   ~CudaDevice() override {
     if (!context_)
@@ -87,6 +89,8 @@ public:
     for (List &list : lists_)
       for (auto &[sizes, graph] : list.graphs)
         api_.GraphExecDestroy(graph);
+    functions_.clear();
+    cublaslt_.reset();
     for (Module module : modules_)
       api_.ModuleUnload(module);
     for (Staging &staging : staging_) {
@@ -309,6 +313,11 @@ public:
     std::string directory = bundle.path() + "/kernels/" + target.name()->str() + "/";
     for (const plan::Kernel *kernel : *target.kernels()) {
       std::string name = kernel->name()->str();
+      if (kernel->library()) {
+        if (absl::Status status = PrepareProduct(*kernel, target); !status.ok())
+          return status;
+        continue;
+      }
       // The cubin is for exactly this chip; its PTX is what the driver falls back on.
       std::string path = directory + name + ".cubin";
       if (!std::filesystem::exists(path))
@@ -336,7 +345,7 @@ public:
       api_.FunctionSetAttribute(function, kPreferredCarveout, 100);
       if (kernel->cluster() && kernel->cluster()->size() > 0 && kernel->cluster()->Get(0) > 8)
         api_.FunctionSetAttribute(function, kNonPortableClusterAllowed, 1);
-      functions_.push_back({function, kernel});
+      functions_.push_back({function, kernel, nullptr});
     }
     return absl::OkStatus();
   }
@@ -426,6 +435,7 @@ private:
   struct LoadedKernel {
     Function function;
     const plan::Kernel *kernel;
+    std::unique_ptr<CublasLtProduct> product; // instead of a function
   };
 
   absl::Status Check(Result result, const std::string &doing) const {
@@ -435,6 +445,27 @@ private:
     api_.GetErrorString(result, &text);
     return absl::InternalError(fmt::format("{}: {} (error {}) while {}", name_.empty() ? "cuda" : name_,
                                            text ? text : "unknown", result, doing));
+  }
+
+  absl::Status PrepareProduct(const plan::Kernel &kernel, const plan::Target &target) {
+    if (!cublaslt_) {
+      absl::StatusOr<std::unique_ptr<CublasLt>> opened = CublasLt::Open(cublaslt_path_);
+      if (!opened.ok())
+        return opened.status();
+      cublaslt_ = *std::move(opened);
+    }
+    uint32_t max_rows = 1;
+    for (const plan::Entry *entry : *target.entries())
+      if (entry->launches())
+        for (const plan::Launch *launch : *entry->launches())
+          if (target.kernels()->Get(launch->kernel()) == &kernel)
+            max_rows = std::max(max_rows, kernel.library()->rows() == plan::Extent_Tokens ? entry->max_tokens()
+                                                                                          : entry->max_sequences());
+    absl::StatusOr<std::unique_ptr<CublasLtProduct>> product = cublaslt_->Prepare(kernel, max_rows);
+    if (!product.ok())
+      return product.status();
+    functions_.push_back({nullptr, &kernel, *std::move(product)});
+    return absl::OkStatus();
   }
 
   // A kernel that takes other parameters than the plan gives it would read past them.
@@ -494,6 +525,8 @@ private:
     std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes);
     if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)
       return absl::OkStatus();
+    if (loaded.product)
+      return loaded.product->Launch(prepared.bound.arguments, sizes[loaded.kernel->library()->rows()], stream);
     LaunchAttribute attributes[2] = {};
     LaunchConfig config{};
     config.attributes = attributes;
@@ -546,16 +579,19 @@ private:
   Mark next_mark_ = 0;
   std::vector<Module> modules_;
   std::vector<LoadedKernel> functions_;
+  std::string cublaslt_path_;
+  std::unique_ptr<CublasLt> cublaslt_; // where a kernel is its product
   std::vector<List> lists_;
 };
 
 } // namespace
 
-absl::StatusOr<std::unique_ptr<inlay::Device>> OpenCudaDevice(std::string_view target, int threads) {
+absl::StatusOr<std::unique_ptr<inlay::Device>> OpenCudaDevice(std::string_view target, int threads,
+                                                              const std::string &cublaslt) {
   absl::StatusOr<const Api *> api = LoadDriver();
   if (!api.ok())
     return api.status();
-  auto device = std::make_unique<CudaDevice>(**api, threads);
+  auto device = std::make_unique<CudaDevice>(**api, threads, cublaslt);
   if (absl::Status status = device->Start(target); !status.ok())
     return status;
   return std::unique_ptr<inlay::Device>(std::move(device));

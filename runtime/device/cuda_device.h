@@ -6,8 +6,10 @@
 
 namespace inlay {
 
-// The first GPU that runs `target` ("sm_90a"). Errors say what is missing: driver, GPU, or the right chip.
-absl::StatusOr<std::unique_ptr<Device>> OpenCudaDevice(std::string_view target, int threads);
+// The first GPU that runs `target` ("sm_90a"). Errors say what is missing: driver, GPU, or the right chip. `cublaslt`:
+// the library or its folder, for bundles that need it; empty: searched.
+absl::StatusOr<std::unique_ptr<Device>> OpenCudaDevice(std::string_view target, int threads,
+                                                       const std::string &cublaslt);
 
 } // namespace inlay
 

@@ -17,11 +17,11 @@ std::array<uint32_t, 3> GridOf(const plan::Launch &launch, const StepSizes &size
   return grid;
 }
 
-absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view target, int threads) {
+absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view target, int threads, const std::string &cublaslt) {
   if (target == "cpu")
     return std::unique_ptr<Device>(std::make_unique<CpuDevice>(threads));
   if (target.starts_with("sm_"))
-    return OpenCudaDevice(target, threads);
+    return OpenCudaDevice(target, threads, cublaslt);
   return absl::InvalidArgumentError(fmt::format("target '{}' is unknown; expected cpu or sm_90a", target));
 }
 

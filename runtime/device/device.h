@@ -93,8 +93,10 @@ public:
   virtual absl::Status Run(LaunchList list, const StepSizes &sizes, bool reuse) = 0;
 };
 
-// A device for a target of a bundle: "cpu" or "sm_90a". `threads` of the host, 0 for one a core.
-absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view target, int threads);
+// A device for a target of a bundle: "cpu" or "sm_90a". `threads` of the host, 0 for one a core. `cublaslt`: see
+// OpenCudaDevice().
+absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view target, int threads,
+                                                   const std::string &cublaslt = {});
 
 // Blocks of a launch in each dimension for a step.
 std::array<uint32_t, 3> GridOf(const plan::Launch &launch, const StepSizes &sizes);

@@ -165,7 +165,8 @@ std::vector<PlannedLaunch> PlannedLaunches(const plan::Target &target, const pla
     if (part)
       for (const plan::Launch *launch : *part)
         planned.push_back({target.kernels()->Get(launch->kernel())->name()->str(),
-                           launch->origin() ? launch->origin()->str() : std::string()});
+                           launch->origin() ? launch->origin()->str() : std::string(),
+                           target.kernels()->Get(launch->kernel())->library() != nullptr});
   return planned;
 }
 
@@ -206,10 +207,13 @@ absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, co
   const plan::Target &target = *bundle.target(stats.target);
   std::vector<PlannedLaunch> planned;
   std::vector<StepRange> steps;
+  std::vector<KernelRecord> named;
   for (const plan::Entry *entry : *target.entries()) {
     std::vector<PlannedLaunch> candidate = PlannedLaunches(target, *entry);
-    std::vector<StepRange> found = FindSteps(*records, candidate);
+    std::vector<KernelRecord> candidate_records = NameByPlan(*records, candidate);
+    std::vector<StepRange> found = FindSteps(candidate_records, candidate);
     if (found.size() > steps.size()) {
+      named = std::move(candidate_records);
       planned = std::move(candidate);
       steps = std::move(found);
     }
@@ -224,11 +228,11 @@ absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, co
   shape.context = run->mean_context;
   shape.is_prompt = test.is_prompt;
   nlohmann::json manifest = nlohmann::json::parse(bundle.manifest(), nullptr, /*allow_exceptions=*/false);
-  StepProfile profile = Summarize(*records, steps, planned, TrafficOf(manifest, stats.target), shape);
+  StepProfile profile = Summarize(named, steps, planned, TrafficOf(manifest, stats.target), shape);
   report = ProfileJson(profile, profiler.read, untraced_ms);
   if (!flags.profile_trace.empty())
     if (absl::Status status =
-            WriteFile(flags.profile_trace, ChromeTrace(*records, steps, planned, stats.device).dump() + "\n");
+            WriteFile(flags.profile_trace, ChromeTrace(named, steps, planned, stats.device).dump() + "\n");
         !status.ok())
       return status;
   return ProfileTable(profile, profiler.read, untraced_ms);

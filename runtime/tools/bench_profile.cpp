@@ -89,6 +89,28 @@ double FlopsOf(const KernelTraffic &traffic, const StepShape &shape) {
   return Amount(traffic.flops, shape, traffic.window);
 }
 
+std::vector<KernelRecord> NameByPlan(std::vector<KernelRecord> records, std::span<const PlannedLaunch> planned) {
+  if (std::none_of(planned.begin(), planned.end(), [](const PlannedLaunch &launch) { return launch.is_library; }))
+    return records;
+  std::map<std::string, std::vector<size_t>> places;
+  for (size_t i = 0; i < planned.size(); ++i)
+    if (!planned[i].is_library)
+      places[planned[i].kernel].push_back(i);
+  size_t next = 0; // in the plan, after the record before
+  for (KernelRecord &record : records) {
+    auto known = places.find(record.name);
+    if (known != places.end()) {
+      // The nearest, as neighbours may have started in the other order.
+      auto distance = [&](size_t place) { return place < next ? next - place : place - next; };
+      next = 1 + *std::min_element(known->second.begin(), known->second.end(),
+                                   [&](size_t a, size_t b) { return distance(a) < distance(b); });
+    } else if (next < planned.size() && planned[next].is_library) {
+      record.name = planned[next++].kernel;
+    }
+  }
+  return records;
+}
+
 std::vector<StepRange> FindSteps(std::span<const KernelRecord> records, std::span<const PlannedLaunch> planned) {
   std::vector<StepRange> steps;
   if (planned.empty())

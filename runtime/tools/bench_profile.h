@@ -20,8 +20,12 @@ namespace inlay::tools {
 // A launch that the plan says a step has.
 struct PlannedLaunch {
   std::string kernel;
-  std::string origin; // "layers.3.mlp: rms_norm, gate_up, silu"
+  std::string origin;      // "layers.3.mlp: rms_norm, gate_up, silu"
+  bool is_library = false; // its kernel has a name of the library's
 };
+
+// The records, of which those that a library launched have the names of the plan's kernels.
+std::vector<KernelRecord> NameByPlan(std::vector<KernelRecord> records, std::span<const PlannedLaunch> planned);
 
 // What the manifest says that a kernel must move and compute, by what it is multiplied with ("fixed", "tokens",
 // "logit_rows", "context", "pairs"); see compiler/pipelines/Traffic.h.

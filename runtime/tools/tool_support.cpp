@@ -73,6 +73,10 @@ void AddEngineFlags(CLI::App &app, EngineOptions &options) {
          "GiB of the host's memory for --preemption-mode swap (4)")
       ->check(CLI::Range(0.0, 1e6))
       ->group(kGroup);
+  app.add_option("--cublaslt", options.cublaslt,
+                 "libcublasLt.so or its folder, for bundles that leave products to it (default: CUDA_HOME, wheels, the "
+                 "system's)")
+      ->group(kGroup);
   app.add_option("--trace", options.trace_path, "Write what the scheduler does to this file, for Perfetto")
       ->group(kGroup);
   app.add_option("--watchdog-seconds", options.watchdog_seconds,

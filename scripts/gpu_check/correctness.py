@@ -25,6 +25,7 @@ VARIANTS = {  # fixtures, sequences, flags of the compiler
     "pages of 64": (SOME, 48, ("--block-size", 64)),
     "pages of 128": (SOME, 48, ("--block-size", 128)),
     "norms apart": (SOME, 10, ("--without", "norm-prologues")),
+    "cuBLASLt": (SOME, 10, ("--library", "always")),
     LINKED: (SOME, 10, ("--weights", "link")),
 }
 

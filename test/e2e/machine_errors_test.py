@@ -114,11 +114,42 @@ def gpu(t: tools.Tools, driver: pathlib.Path, model: pathlib.Path) -> None:
     expect_error("a kernel that is none", load(), kernel.name, "device kernel image is invalid", "compile the model again")
 
 
-def test(t: tools.Tools, driver: pathlib.Path, shim: pathlib.Path, model: pathlib.Path) -> None:
+def library(t: tools.Tools, driver: pathlib.Path, cublaslt: pathlib.Path, model: pathlib.Path) -> None:
+    """A bundle that leaves products to a library: what it says without one, and that it runs with one (fake_cublaslt.cpp)."""
+    bundle = t.scratch / "library.inlay"
+    compiled = t.run("compile-model", model, "-o", bundle, "--target", "sm_90a", "--dtype", "bfloat16", "--library", "always")
+    if "nvrtc" in compiled.stderr.lower():
+        return
+    if compiled.returncode != 0 or "left to cublaslt" not in compiled.stderr:
+        tools.fail(compiled.stderr)
+    target = json.loads(t.checked("inspect-bundle", bundle, "--json"))["targets"][0]
+    products = {kernel["name"] for kernel in target["kernels"] if kernel.get("library") == "cublaslt"}
+    packings = {weight["name"]: weight["packing"] for weight in target["weights"]}
+    launched = [launch["kernel"] for entry in target["entries"] for launch in entry["launches"]]
+    # Where no kernel reads the packed copy, the bundle has none.
+    if not any(name in products for name in launched) or packings["model.layers.0.mlp.down_proj.weight.row_major"] != "RowMajor" \
+            or "model.layers.0.mlp.down_proj.weight" in packings:
+        complaints.append(f"library: products {products}, packings {packings}")
+    if any((bundle / "kernels" / "sm_90a" / f"{name}.cubin").exists() for name in products):
+        complaints.append(f"library: there are kernels of {products}")
+
+    def load(where: pathlib.Path | str, **environment):
+        return run(t, {"LD_LIBRARY_PATH": f"{driver.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}", **environment},
+                   "run-model", bundle, "--prompt-ids", "3,4", "--max-tokens", 2, "-q", "--cublaslt", where)
+
+    result = load(cublaslt)
+    if result.returncode != 0:
+        complaints.append(f"library: expected exit code 0, found {result.returncode}, {result.stderr!r}")
+    expect_error("no library", load(t.scratch / "none.so"), "none.so", "--cublaslt", "--library never")
+    expect_error("no algorithm", load(cublaslt, FAKE_CUBLASLT="none"), "no algorithm for the product", "--library never")
+
+
+def test(t: tools.Tools, driver: pathlib.Path, shim: pathlib.Path, cublaslt: pathlib.Path, model: pathlib.Path) -> None:
     whole = t.compile(model, "--target", "cpu")
     full_disk(t, shim, model, whole)
     small_memory(t, whole)
     gpu(t, driver, model)
+    library(t, driver, cublaslt, model)
     if complaints:
         tools.fail("\n".join(complaints))
 

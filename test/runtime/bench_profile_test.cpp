@@ -74,6 +74,22 @@ TEST(FindStepsTest, WhatRunsBetweenStepsBelongsToTheFirst) {
   EXPECT_EQ(FindSteps(records, kPlanned)[0].end, 5u);
 }
 
+TEST(FindStepsTest, WhatALibraryLaunchesIsNamedByThePlan) {
+  std::vector<PlannedLaunch> planned = kPlanned;
+  planned[2].is_library = planned[4].is_library = true;
+  std::vector<KernelRecord> records = TwoSteps();
+  for (KernelRecord &record : records)
+    if (record.name == "down")
+      record.name = "nvjet_tst_128x256";
+  EXPECT_TRUE(FindSteps(records, planned).empty());
+  std::vector<KernelRecord> named = NameByPlan(records, planned);
+  for (size_t i = 0; i < named.size(); ++i)
+    EXPECT_EQ(named[i].name, TwoSteps()[i].name) << i;
+  // What the runtime launches elsewhere keeps its name.
+  records.insert(records.begin() + 1, Records({{"plan", 1, 2}})[0]);
+  EXPECT_EQ(NameByPlan(records, planned)[1].name, "plan");
+}
+
 TEST(FindStepsTest, KernelsThatStartTogetherMayComeInEitherOrder) {
   std::vector<KernelRecord> records = TwoSteps();
   std::swap(records[2], records[3]);

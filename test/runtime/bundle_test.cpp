@@ -215,10 +215,11 @@ TEST_F(BundleTest, WeightsThatAreCutAreFoundWhenOpenedOrLoaded) {
 
 TEST_F(BundleTest, OtherFormatsSayWhichSideToUpdate) {
   ASSERT_TRUE(Write("pack").ok());
-  Replace("manifest.json", "\"format_version\": 2", "\"format_version\": 3");
-  EXPECT_THAT(OpenError(), HasSubstr("has format 3, this runtime"));
+  std::string now = std::to_string(kBundleFormatVersion), next = std::to_string(kBundleFormatVersion + 1);
+  Replace("manifest.json", "\"format_version\": " + now, "\"format_version\": " + next);
+  EXPECT_THAT(OpenError(), HasSubstr("has format " + next + ", this runtime"));
   EXPECT_THAT(OpenError(), HasSubstr("update the runtime"));
-  Replace("manifest.json", "\"format_version\": 3", "\"format_version\": 1");
+  Replace("manifest.json", "\"format_version\": " + next, "\"format_version\": 1");
   EXPECT_THAT(OpenError(), HasSubstr("compile the model again with this version"));
 }
 
