@@ -35,12 +35,17 @@ function(inlay_library name)
   endif()
 endfunction()
 
-# inlay_tool(NAME SOURCES file... [DEPS target...])
-function(inlay_tool name)
+# inlay_program(NAME SOURCES file... [DEPS target...]): an executable for who works on Inlay, as the benchmarks of test/bench.
+function(inlay_program name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
   inlay_dependencies(deps ${ARG_DEPS})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE inlay_flags ${deps})
+endfunction()
+
+# inlay_tool(NAME SOURCES file... [DEPS target...]): one that is installed.
+function(inlay_tool name)
+  inlay_program(${name} ${ARGN})
   install(TARGETS ${name} RUNTIME)
 endfunction()
 

@@ -45,6 +45,8 @@ def installed_python(t: tools.Tools, source: pathlib.Path, prefix: pathlib.Path)
 def test(t: tools.Tools, build: pathlib.Path, source: pathlib.Path, cpp: pathlib.Path, c: pathlib.Path) -> None:
     prefix = t.scratch / "prefix"
     command("cmake", "--install", build, "--prefix", prefix)
+    if extra := sorted(file.name for file in (prefix / "bin").glob("*_bench")):
+        tools.fail(f"benchmarks of the developers were installed: {extra}")
     for example, compiler in (("embed", f"-DCMAKE_CXX_COMPILER={cpp}"), ("embed_c", f"-DCMAKE_C_COMPILER={c}")):
         tree = t.scratch / example
         command("cmake", "-S", source / "examples" / example, "-B", tree, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={prefix}",
