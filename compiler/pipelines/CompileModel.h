@@ -46,7 +46,7 @@ struct CompileRequest {
   std::string nvrtc;              // libnvrtc or its folder; empty: searched
   std::string cpu;                // of LLVM's cpu names; empty: this host's
   std::string tuning = "builtin"; // file of measured configs; empty: the analytic model alone
-  LibraryUse library = LibraryUse::Measured;
+  LibraryUse library = LibraryUse::Never;
   std::vector<std::string> without;                  // names of `ablations`: left out, to measure what it is worth
   std::function<void(const std::string &)> progress; // one line a stage; may be empty
 };

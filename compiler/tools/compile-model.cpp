@@ -53,8 +53,9 @@ int main(int argc, char **argv) {
                                                 {"always", inlay::LibraryUse::Always}};
   app.add_option(
          "--library", request.library,
-         "Products that cuBLASLt computes instead of kernels of the bundle, from a second copy of their weights: "
-         "auto (where it was measured to be faster), never, always (all it can, to measure it)")
+         "Products that cuBLASLt computes instead of kernels of the bundle, which then needs libcublasLt.so and a "
+         "second copy of their weights: never (default), auto (where it was measured to be faster), always (all it "
+         "can, to measure it)")
       ->transform(CLI::CheckedTransformer(uses));
   app.add_option("--cpu", request.cpu, "LLVM's name of the CPU to compile for (default: this one)");
   app.add_option(
