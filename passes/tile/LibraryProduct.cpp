@@ -2,7 +2,6 @@
 
 #include "passes/tile/LibraryProduct.h"
 
-#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "passes/tile/MainLoop.h"
 
 using namespace mlir;
@@ -11,15 +10,6 @@ using namespace inlay;
 bool inlay::isLibraryProduct(tile::ProgramOp program) {
   auto family = program->getAttrOfType<StringAttr>("family");
   return family && family.getValue() == "cublaslt";
-}
-
-/// `offset` as `base` plus a constant.
-static std::optional<int64_t> constantFrom(Value offset, Value base) {
-  if (offset == base)
-    return 0;
-  if (auto add = offset.getDefiningOp<arith::AddIOp>(); add && add.getLhs() == base)
-    return getConstantIntValue(add.getRhs());
-  return std::nullopt;
 }
 
 /// The value that was converted from one float type to another, if it was.
@@ -40,7 +30,7 @@ static FailureOr<LibraryOperand> accessOf(Access op, Value row, Value column, ti
   OperandRange offsets = op.getOffsets();
   auto type = op.getView().getType();
   std::optional<int64_t> first =
-      offsets.size() == 2 && offsets[0] == row ? constantFrom(offsets[1], column) : std::nullopt;
+      offsets.size() == 2 && offsets[0] == row ? offsetFrom(offsets[1], column) : std::nullopt;
   if (!first || !type.getExtent() || *type.getExtent() != rows)
     return op.emitError("is no tile of the step's rows at the product's columns, which is all that a library takes");
   return operandOf(op.getView(), *first);

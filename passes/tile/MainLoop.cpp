@@ -7,12 +7,11 @@
 using namespace mlir;
 using namespace inlay;
 
-/// `offset` as the induction variable plus a constant.
-static std::optional<int64_t> offsetFrom(Value offset, Value variable) {
-  if (offset == variable)
+std::optional<int64_t> inlay::offsetFrom(Value offset, Value base) {
+  if (offset == base)
     return 0;
   if (auto add = offset.getDefiningOp<arith::AddIOp>())
-    if (add.getLhs() == variable)
+    if (add.getLhs() == base)
       return getConstantIntValue(add.getRhs());
   return std::nullopt;
 }

@@ -12,6 +12,8 @@
 #include "dialects/tile/Tile.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
+#include <optional>
+
 namespace inlay {
 /// A sum along k that the loop carries beside the product: result[i] = sum over k of `element`[i, k].
 struct RowSum {
@@ -36,6 +38,9 @@ struct MainLoop {
   bool isPlain() { return dot.getLhs() == rows->getResult(0) && sums.empty(); }
   mlir::Value rowsView() const { return rows->getOperand(0); }
 };
+
+/// `offset` as `base` plus a constant; none for anything else.
+std::optional<int64_t> offsetFrom(mlir::Value offset, mlir::Value base);
 
 /// Finds the one loop of `program`; a diagnostic names the op that does not fit.
 mlir::FailureOr<MainLoop> findMainLoop(tile::ProgramOp program);
