@@ -18,6 +18,8 @@ fi
 [ -d "$inlay_root/.deps/venv" ] && export VIRTUAL_ENV="$inlay_root/.deps/venv"
 # What lets ccache see through the one precompiled header.
 export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+# Paths relative to the root, so that all checkouts on a machine share the cache.
+export CCACHE_BASEDIR=$inlay_root CCACHE_NOHASHDIR=true
 
 # configure PRESET [OPTION...]: makes the build tree of a preset, silently unless that fails.
 configure() {
