@@ -15,6 +15,8 @@ if [ -d "$inlay_deps" ]; then
   export PKG_CONFIG_PATH="$inlay_deps/lib/x86_64-linux-gnu/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}"
   export PYTHONPATH="$inlay_deps/lib/llvm-22/utils/lit${PYTHONPATH:+:$PYTHONPATH}"
 fi
+# Python packages of the tests (scripts/setup brings them).
+[ -d "$inlay_root/.deps/python" ] && export PYTHONPATH="$inlay_root/.deps/python${PYTHONPATH:+:$PYTHONPATH}"
 [ -d "$inlay_root/.deps/venv" ] && export VIRTUAL_ENV="$inlay_root/.deps/venv"
 # What lets ccache see through the one precompiled header.
 export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime

@@ -73,7 +73,8 @@ class RequestHandle:
         self._piece = c.Piece()
         self._piece.struct_size = ctypes.sizeof(c.Piece)
         # Not when the interpreter ends: a thread may still be waiting in it, which the end of the engine wakes up.
-        weakref.finalize(self, c.lib.inlay_request_free, pointer).atexit = False
+        # (typeshed omits `atexit` from the slots of finalize.)
+        weakref.finalize(self, c.lib.inlay_request_free, pointer).atexit = False  # type: ignore[misc]
 
     def next(self, timeout: float, logprobs: bool) -> Piece | End:
         with self._lock:

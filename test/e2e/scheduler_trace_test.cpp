@@ -74,7 +74,7 @@ TEST(SchedulerTrace, AFileThatCannotBeWrittenIsNamed) {
 
 TEST(SchedulerTrace, AFullDiskEndsTheTraceAndNoRequest) {
   if (!std::filesystem::exists("/dev/full"))
-    GTEST_SKIP() << "no /dev/full here";
+    GTEST_SKIP() << "there is no /dev/full";
   EngineOptions options;
   options.trace_path = "/dev/full";
   ::testing::internal::CaptureStderr();

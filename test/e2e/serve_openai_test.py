@@ -1,22 +1,16 @@
-"""serve-model through the OpenAI Python client, where the package `openai` is installed (scripts/setup brings it into
-.deps/venv if it can); skipped with a message where it is not."""
+"""serve-model through the OpenAI Python client, where the package `openai` is installed (scripts/setup brings it); skipped with a message where it is not."""
 
 import json
 import pathlib
 import re
-import sys
 
 import serve_support
 import tools
 
-# scripts/setup unpacks the package here; its own dependencies come with it.
-root = pathlib.Path(__file__).resolve().parents[2]
-sys.path.append(str(root / ".deps" / "openai"))
 try:
     import openai
 except ImportError as error:
-    print(f"serve_openai_test: SKIPPED, the package openai cannot be imported ({error}); scripts/setup brings it")
-    sys.exit(77)
+    tools.skip(f"the package openai cannot be imported ({error}); scripts/setup brings it")
 
 complaints = []
 

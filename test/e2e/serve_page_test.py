@@ -168,8 +168,7 @@ def chats(page: Page) -> None:
 def test(t: tools.Tools, bundle: pathlib.Path) -> None:
     browser = find_browser()
     if not browser:
-        print(f"serve_page_test: SKIPPED, none of {', '.join(NAMES)} is installed; scripts/setup brings the first")
-        sys.exit(77)
+        tools.skip(f"none of {', '.join(NAMES)} is installed; scripts/setup brings the first")
     bundle = serve_support.with_chat_template(bundle, t.scratch / "chat.inlay")
     with serve_support.serving(t.binaries, bundle, "--served-model-name", "example", "--max-num-seqs", 4) as server:
         page = Page(browser, t.scratch / "profile", f"http://127.0.0.1:{server.port}/")

@@ -233,8 +233,7 @@ def keys(t: tools.Tools, bundle: pathlib.Path) -> None:
 
 def tls(t: tools.Tools, bundle: pathlib.Path) -> None:
     if not shutil.which("openssl"):
-        print("serve_test: TLS was not tried, the program openssl is missing")
-        return
+        return tools.skipped("TLS: the program openssl is missing")
     key, certificate = t.scratch / "key.pem", t.scratch / "certificate.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
                     "-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from typing import NoReturn
 
 
 class Tools:
@@ -40,6 +41,27 @@ class Tools:
 def fail(message: str) -> None:
     print(message, file=sys.stderr)
     sys.exit(1)
+
+
+def skipped(reason: str) -> None:
+    """Says that a part of the test did not run. scripts/test lists these lines at its end and fails on them where CI=true."""
+    print(f"SKIPPED: {pathlib.Path(sys.argv[0]).stem}: {reason}", flush=True)
+
+
+def skip(reason: str) -> NoReturn:
+    """Ends the test as skipped (SKIP_RETURN_CODE of ctest)."""
+    skipped(reason)
+    sys.exit(77)
+
+
+def compiled_for_gpu(result: subprocess.CompletedProcess, what: str) -> bool:
+    """Whether compile-model wrote a bundle for a GPU. Without NVRTC `what` is skipped; any other failure fails the test."""
+    if result.returncode == 0:
+        return True
+    if "nvrtc" not in result.stderr.lower():
+        fail(result.stderr)
+    skipped(f"{what}: {result.stderr.strip()}")
+    return False
 
 
 def main(test) -> None:
