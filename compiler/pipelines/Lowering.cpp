@@ -4,6 +4,7 @@
 
 #include "dialects/llm/Llm.h"
 #include "dialects/tile/Tile.h"
+#include "dialects/tile/UniquePrograms.h"
 #include "mlir/Transforms/Passes.h"
 #include "passes/llm/Passes.h"
 #include "passes/llm_to_tile/Passes.h"
@@ -44,22 +45,12 @@ std::vector<EntryPoint> inlay::chooseEntryPoints(StringRef target, const StepLim
 }
 
 /// Puts programs, entry and weights of its own of `source` into `destination`; programs of the same text become one.
-static void mergePrograms(ModuleOp source, ModuleOp destination, llvm::StringMap<StringAttr> &known) {
+static void mergePrograms(ModuleOp source, ModuleOp destination, tile::UniquePrograms &programs) {
   SymbolTable symbols(destination);
   DenseMap<StringAttr, StringAttr> renamed;
   for (auto program : llvm::make_early_inc_range(source.getOps<tile::ProgramOp>())) {
     StringAttr name = program.getSymNameAttr();
-    program.setSymName("program");
-    std::string text;
-    llvm::raw_string_ostream stream(text);
-    program.print(stream, OpPrintingFlags().enableDebugInfo(false));
-    program.setSymNameAttr(name);
-    StringAttr &symbol = known[text];
-    if (!symbol) {
-      program->remove();
-      symbol = symbols.insert(program);
-    }
-    renamed[name] = symbol;
+    renamed[name] = programs.insert(program, name.getValue(), symbols);
   }
   for (auto weight : llvm::make_early_inc_range(source.getOps<llm::WeightOp>()))
     if (!symbols.lookup(weight.getSymName())) {
@@ -91,7 +82,7 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
   OwningOpRef<ModuleOp> result(shared->clone());
   for (auto function : llvm::make_early_inc_range(result->getOps<func::FuncOp>()))
     function.erase();
-  llvm::StringMap<StringAttr> known;
+  tile::UniquePrograms programs;
   Builder builder(context);
   for (const EntryPoint &entry : entries) {
     OwningOpRef<ModuleOp> step(shared->clone());
@@ -124,7 +115,7 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
     passes.addPass(createCSEPass());
     if (failed(passes.run(*step)))
       return failure();
-    mergePrograms(*step, *result, known);
+    mergePrograms(*step, *result, programs);
   }
   if (target == "cpu")
     return result;

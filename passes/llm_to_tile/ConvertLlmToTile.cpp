@@ -1,8 +1,8 @@
 //===- ConvertLlmToTile.cpp - each group a program, each step its launches -===//
 
+#include "dialects/tile/UniquePrograms.h"
 #include "passes/llm_to_tile/ProgramBuilder.h"
 #include "passes/tile/AttentionConfig.h"
-#include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -68,7 +68,7 @@ struct ConvertLlmToTilePass : inlay::impl::ConvertLlmToTilePassBase<ConvertLlmTo
 
 private:
   StepShape step;
-  llvm::StringMap<StringAttr> known; // text of a program without its name -> name
+  tile::UniquePrograms programs;
 
   LogicalResult convertStep(func::FuncOp function) {
     ModuleOp module = getOperation();
@@ -138,16 +138,7 @@ private:
   void launch(OpBuilder &builder, SymbolTable &symbols, tile::ProgramOp program, std::string name, ArrayAttr arguments,
               StringRef section, std::string origin) {
     Location loc = program.getLoc();
-    std::string text;
-    llvm::raw_string_ostream stream(text);
-    program.print(stream, OpPrintingFlags().enableDebugInfo(false));
-    StringAttr &symbol = known[text];
-    if (!symbol) {
-      program.setSymName(name);
-      symbol = symbols.insert(program, getOperation().getBody()->end());
-    } else {
-      program->erase();
-    }
+    StringAttr symbol = programs.insert(program, name, symbols);
     tile::LaunchOp::create(builder, loc, FlatSymbolRefAttr::get(symbol), arguments, builder.getStringAttr(section),
                            builder.getStringAttr(origin));
   }

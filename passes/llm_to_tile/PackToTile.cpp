@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "dialects/tile/UniquePrograms.h"
 #include "passes/llm_to_tile/ProgramBuilder.h"
 
 using namespace mlir;
@@ -102,24 +103,16 @@ struct PackToTilePass : inlay::impl::PackToTilePassBase<PackToTilePass> {
     SymbolTable symbols(module);
     StepShape step;
     step.target = "gpu";
-    llvm::StringMap<StringAttr> known; // text of a program without its name -> name
+    tile::UniquePrograms programs;
     for (auto weight : llvm::to_vector(module.getOps<WeightOp>())) {
       if (weight.getPacking() != Packing::Atom8x64 || !weight.getSources() || !isPackedInParts(weight))
         continue;
       ProgramBuilder b(weight.getLoc(), step, symbols);
       tile::ProgramOp program = buildPack(weight, sources, b);
-      std::string text;
-      llvm::raw_string_ostream stream(text);
-      program.print(stream, OpPrintingFlags().enableDebugInfo(false));
-      StringAttr &symbol = known[text];
-      if (!symbol) {
-        program.setSymName(
-            ("pack_" + stringifyRowOrder(weight.getRowOrder()) + "_" + Twine(weight.getTensorType().getDimSize(1)))
-                .str());
-        symbol = symbols.insert(program, module.getBody()->end());
-      } else {
-        program->erase();
-      }
+      StringAttr symbol = programs.insert(program,
+                                          "pack_" + stringifyRowOrder(weight.getRowOrder()) + "_" +
+                                              Twine(weight.getTensorType().getDimSize(1)),
+                                          symbols);
       weight->setAttr("tile.pack", FlatSymbolRefAttr::get(symbol));
     }
   }
