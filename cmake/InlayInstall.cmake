@@ -14,8 +14,7 @@ add_library(Inlay::runtime ALIAS inlay_runtime)
 install(TARGETS inlay_runtime inlay_flags ${runtime_libraries} EXPORT InlayTargets)
 install(EXPORT InlayTargets NAMESPACE Inlay:: DESTINATION ${package_dir})
 # The same path as in the sources: #include "runtime/api/inlay.h".
-install(DIRECTORY ${CMAKE_SOURCE_DIR}/runtime/api DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/inlay/runtime
-        FILES_MATCHING PATTERN "*.h")
+install(FILES ${CMAKE_SOURCE_DIR}/runtime/api/inlay.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/inlay/runtime/api)
 # libinlay.so by itself, for programs in other languages: find_package(Inlay COMPONENTS c), or pkg-config.
 install(TARGETS inlay_c EXPORT InlayCTargets LIBRARY)
 install(EXPORT InlayCTargets NAMESPACE Inlay:: DESTINATION ${package_dir})
