@@ -45,7 +45,7 @@ Examples:
   bench-model llama.inlay -r 10 --json > figures.json      every repetition
   bench-model llama.inlay -p 0 -n 32 -d 512 --profile --profile-trace step.json
                                                            kernels of a decode step, and a file for Perfetto
-  bench-model bandwidth --target sm_90a                    bytes a second of a read-only stream
+  bench-model bandwidth                                    bytes a second of a read-only stream
   bench-model serve --help; bench-model throughput --help  load on a server, or on an engine in this process)";
 
 struct Flags {
@@ -399,22 +399,30 @@ int Main(int argc, char **argv) {
 
 // bench-model bandwidth
 int BandwidthMain(int argc, char **argv) {
-  std::string target = "cpu";
+  std::string target = "auto";
   int threads = 0;
   bool json = false;
   CLI::App app{"Measures how fast this machine reads its memory, the unit of decode steps.", "bench-model"};
-  app.add_option("--target", target, "cpu or sm_90a")->capture_default_str();
+  app.add_option("--target", target, "cpu, sm_90a, or auto: the GPU if there is one")->capture_default_str();
   app.add_option("--threads", threads, "Threads of the host (default: one a core)")->check(CLI::Range(0, 4096));
   app.add_flag("--json", json, "Bytes a second as JSON");
   if (std::optional<int> code = Parse(app, argc, argv))
     return *code;
+  bool is_auto = target == "auto";
+  if (is_auto)
+    target = "sm_90a";
   absl::StatusOr<double> read = MeasureReadBandwidth(target, threads);
+  // No driver, or no GPU of that kind.
+  if (is_auto && (absl::IsUnavailable(read.status()) || absl::IsFailedPrecondition(read.status()))) {
+    target = "cpu";
+    read = MeasureReadBandwidth(target, threads);
+  }
   if (!read.ok())
     return Fail(app, read.status());
   if (json)
     fmt::print("{}\n", Dump({{"target", target}, {"read_bytes_per_s", *read}}));
   else
-    fmt::print("{}\n", BytesPerSecond(*read));
+    fmt::print("{}: {}\n", target, BytesPerSecond(*read));
   return kDone;
 }
 
