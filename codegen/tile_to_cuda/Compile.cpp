@@ -78,21 +78,22 @@ static LogicalResult compileSources(MutableArrayRef<LoweredKernel> lowered, cons
   return status;
 }
 
-/// Saves the kernels' IR and makes each operation's location its place there; names stay.
-static LogicalResult saveIr(ModuleOp module, StringRef file) {
+/// Prints the kernels' IR and makes each operation's location its line in `file`; names stay.
+static std::string printIr(ModuleOp module, StringRef file) {
   SmallVector<StringAttr> names;
   module.walk([&](Operation *op) {
     auto named = op->getLoc()->findInstanceOf<NameLoc>();
     names.push_back(named ? named.getName() : StringAttr());
   });
-  if (failed(generateLocationsFromIR(file, module, OpPrintingFlags())))
-    return module.emitError("cannot write the cuda dialect to ") << file;
-  auto name = names.begin();
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  generateLocationsFromIR(os, file, module, OpPrintingFlags());
+  auto next = names.begin();
   module.walk([&](Operation *op) {
-    if (StringAttr text = *name++)
-      op->setLoc(NameLoc::get(text, op->getLoc()));
+    if (StringAttr name = *next++)
+      op->setLoc(NameLoc::get(name, op->getLoc()));
   });
-  return success();
+  return text;
 }
 
 /// A tensor map is of the provenance of the view behind it.
@@ -118,7 +119,8 @@ static LogicalResult runKernelPasses(ModuleOp kernels, const CudaOptions &option
   return manager.run(kernels);
 }
 
-LogicalResult inlay::compileCudaKernels(ModuleOp module, const CudaOptions &options, std::vector<CudaKernel> &kernels) {
+LogicalResult inlay::compileCudaKernels(ModuleOp module, const CudaOptions &options, std::vector<CudaKernel> &kernels,
+                                        std::string *ir) {
   MLIRContext *context = module.getContext();
   context->loadDialect<cuda::CudaDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect>();
   OwningOpRef<ModuleOp> target = ModuleOp::create(module.getLoc());
@@ -141,8 +143,11 @@ LogicalResult inlay::compileCudaKernels(ModuleOp module, const CudaOptions &opti
     return failure();
   if (lowered.empty())
     return success();
-  if (!options.savedIr.empty() && failed(saveIr(*target, options.savedIr)))
-    return failure();
+  if (!options.irName.empty()) {
+    std::string text = printIr(*target, options.irName);
+    if (ir)
+      *ir = std::move(text);
+  }
 
   for (LoweredKernel &entry : lowered) {
     CudaKernel kernel;
@@ -155,7 +160,7 @@ LogicalResult inlay::compileCudaKernels(ModuleOp module, const CudaOptions &opti
     kernel.tensorMaps = entry.tensorMaps;
     llvm::raw_string_ostream os(kernel.source);
     PrintCudaOptions printing;
-    printing.lineDirectives = !options.savedIr.empty();
+    printing.lineDirectives = !options.irName.empty();
     if (failed(printCuda(entry.kernel, os, printing)))
       return failure();
     kernels.push_back(std::move(kernel));

@@ -28,8 +28,8 @@ struct CudaOptions {
   bool fillsEarly = true;
   /// Kernels that are compiled at once; 0: one for each core.
   unsigned threads = 0;
-  /// Where not empty, the cuda dialect is saved here and `#line` points at it.
-  std::string savedIr;
+  /// Where not empty, `#line` in the kernels' sources refers to a file of this name that holds the cuda dialect.
+  std::string irName;
   /// Stop after printing: no NVRTC is needed; ptx and cubin stay empty.
   bool sourceOnly = false;
 };
@@ -72,9 +72,10 @@ struct CudaKernel {
 
 /// Lowers and compiles every tile.program of `module`, in order, but those that a library computes
 /// (passes/tile/LibraryProduct.h). Programs are left as they are. A spill, a serialised
-/// wgmma or an overflow of shared memory is an error at the program's location.
+/// wgmma or an overflow of shared memory is an error at the program's location. `ir`, where not null, gets the text of
+/// the file that CudaOptions::irName names.
 mlir::LogicalResult compileCudaKernels(mlir::ModuleOp module, const CudaOptions &options,
-                                       std::vector<CudaKernel> &kernels);
+                                       std::vector<CudaKernel> &kernels, std::string *ir = nullptr);
 } // namespace inlay
 
 #endif // INLAY_CODEGEN_TILE_TO_CUDA_COMPILE_H

@@ -118,7 +118,7 @@ struct CompiledTarget {
   OwningOpRef<ModuleOp> tiles;
   std::vector<KernelFacts> kernels;
   std::vector<std::string> cpuFeatures;
-  llvm::json::Array kernelsForPeople;
+  llvm::json::Array manifestKernels;
 };
 
 /// One compilation.
@@ -219,7 +219,7 @@ private:
       if (failed(built))
         return diagnostics.failure("the plan");
       targets.push_back(*built);
-      kernels[target] = std::move(compiled->kernelsForPeople);
+      kernels[target] = std::move(compiled->manifestKernels);
     }
     if (request.emit != EmitStage::Bundle)
       return absl::OkStatus();
@@ -315,7 +315,7 @@ private:
       if (failed(gridOf(program, facts.grid)))
         return diagnostics.failure("the grid");
       result.kernels.push_back(std::move(facts));
-      result.kernelsForPeople.push_back(
+      result.manifestKernels.push_back(
           llvm::json::Object{{"name", program.getSymName().str()}, {"traffic", describeTraffic(program)}});
     }
     CpuLibrary library;
@@ -335,7 +335,7 @@ private:
       return failure();
     facts.library = *product;
     result.kernels.push_back(std::move(facts));
-    result.kernelsForPeople.push_back(llvm::json::Object{
+    result.manifestKernels.push_back(llvm::json::Object{
         {"name", program.getSymName().str()}, {"library", "cublaslt"}, {"traffic", describeTraffic(program)}});
     return success();
   }
@@ -346,9 +346,14 @@ private:
     options.nvrtcPath = request.nvrtc;
     options.sourceOnly = request.emit == EmitStage::Cuda;
     options.fillsEarly = !without.earlyFill;
+    if (request.saveIr)
+      options.irName = "kernels.mlir";
     std::vector<CudaKernel> kernels;
-    if (failed(compileCudaKernels(*result.tiles, options, kernels)))
+    std::string ir;
+    if (failed(compileCudaKernels(*result.tiles, options, kernels, &ir)))
       return diagnostics.failure("code generation for " + target);
+    if (request.saveIr)
+      bundle.files.emplace_back("kernels/" + target + "/" + options.irName, std::move(ir));
     for (auto program : result.tiles->getOps<tile::ProgramOp>())
       if (isLibraryProduct(program) && failed(addLibraryProduct(result, program)))
         return diagnostics.failure("what a library computes");
@@ -374,14 +379,14 @@ private:
             {map.argument, type, map.dims, map.strides, map.box, map.swizzle, map.l2Promotion, map.capacityExtent});
       }
       result.kernels.push_back(std::move(facts));
-      result.kernelsForPeople.push_back(llvm::json::Object{{"name", kernel.name},
-                                                           {"threads", static_cast<int64_t>(kernel.block)},
-                                                           {"cluster", static_cast<int64_t>(kernel.cluster)},
-                                                           {"shared_bytes", static_cast<int64_t>(kernel.sharedBytes)},
-                                                           {"registers", kernel.registers},
-                                                           {"spill_bytes", kernel.spillBytes},
-                                                           {"nvrtc_ms", kernel.nvrtcMilliseconds},
-                                                           {"traffic", describeTraffic(program)}});
+      result.manifestKernels.push_back(llvm::json::Object{{"name", kernel.name},
+                                                          {"threads", static_cast<int64_t>(kernel.block)},
+                                                          {"cluster", static_cast<int64_t>(kernel.cluster)},
+                                                          {"shared_bytes", static_cast<int64_t>(kernel.sharedBytes)},
+                                                          {"registers", kernel.registers},
+                                                          {"spill_bytes", kernel.spillBytes},
+                                                          {"nvrtc_ms", kernel.nvrtcMilliseconds},
+                                                          {"traffic", describeTraffic(program)}});
       std::string stem = "kernels/" + target + "/" + kernel.name;
       bundle.files.emplace_back(stem + ".cu", std::move(kernel.source));
       bundle.files.emplace_back(stem + ".ptx", std::move(kernel.ptx));

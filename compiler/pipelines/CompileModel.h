@@ -42,6 +42,7 @@ struct CompileRequest {
   int64_t blockSize = 16;         // positions of a KV page
   bool explain = false;           // print the table of fusions and refusals
   bool dryRun = false;            // everything but writing
+  bool saveIr = false;            // add the cuda dialect to the bundle; #line in the kernels' sources refers to it
   bool overwrite = false;         // replace an existing bundle
   std::string nvrtc;              // libnvrtc or its folder; empty: searched
   std::string cpu;                // of LLVM's cpu names; empty: this host's
@@ -51,10 +52,10 @@ struct CompileRequest {
   std::function<void(const std::string &)> progress; // one line a stage; may be empty
 };
 
-/// Compiles `request`. Text of --emit and --explain goes to `out`. Nothing is left at the output unless all succeeded.
 /// What CompileRequest::without may name.
 inline constexpr const char *ablations[] = {"dependent-launch", "early-fill", "norm-prologues"};
 
+/// Compiles `request`. Text of --emit and --explain goes to `out`. Nothing is left at the output unless all succeeded.
 absl::Status compileModel(const CompileRequest &request, std::string &out);
 
 } // namespace inlay

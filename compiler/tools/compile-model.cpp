@@ -42,6 +42,10 @@ int main(int argc, char **argv) {
   app.add_option("--emit", request.emit, "Print a stage instead of writing a bundle: llm, tile, cuda, ptx")
       ->transform(CLI::CheckedTransformer(stages));
   app.add_flag("--explain", request.explain, "Print what was fused, what was not, and why");
+  app.add_flag(
+      "--save-ir", request.saveIr,
+      "Add the cuda dialect to the bundle (kernels/sm_90a/kernels.mlir) and refer to its lines with #line in the "
+      "kernels' sources, so that profilers show them");
   app.add_flag("--dry-run", request.dryRun, "Do everything but write the bundle");
   app.add_flag("--overwrite", request.overwrite, "Replace the bundle if there is one");
   app.add_option("--nvrtc", request.nvrtc, "libnvrtc, or the folder that holds it");

@@ -75,10 +75,12 @@ int main(int argc, char **argv) {
     CudaOptions options;
     options.nvrtcPath = nvrtc;
     options.arch = arch;
-    options.savedIr = savedIr;
+    options.irName = savedIr;
     options.sourceOnly = sourceOnly;
     std::vector<CudaKernel> kernels;
-    if (failed(compileCudaKernels(module, options, kernels)))
+    std::string ir;
+    if (failed(compileCudaKernels(module, options, kernels, &ir)) ||
+        (!savedIr.empty() && failed(writeFile(savedIr.getValue(), ir))))
       return failure();
     for (const CudaKernel &kernel : kernels) {
       if (sourceOnly)
