@@ -358,12 +358,8 @@ FailureOr<Expression> Printer::access(Operation *op, Value base, Value index, Ty
     return Expression{"*" + address, false};
   case Cache::ReadOnly:
     return Expression{"load_read_only(" + address + ")", true};
-  case Cache::EvictFirst:
-    return Expression{"load_evict_first(" + address + ")", true};
   case Cache::L2Only:
-    return Expression{write ? address : "load_l2_only(" + address + ")", true};
-  case Cache::Streaming:
-    return Expression{write ? address : "load_streaming(" + address + ")", true};
+    return Expression{"load_l2_only(" + address + ")", true};
   }
   llvm_unreachable("all cache hints are handled");
 }
@@ -382,12 +378,6 @@ static const char *textOf(Special special) {
     return "static_cast<int>(blockIdx.y)";
   case Special::BlockZ:
     return "static_cast<int>(blockIdx.z)";
-  case Special::GridX:
-    return "static_cast<int>(gridDim.x)";
-  case Special::GridY:
-    return "static_cast<int>(gridDim.y)";
-  case Special::GridZ:
-    return "static_cast<int>(gridDim.z)";
   case Special::ClusterRank:
     return "cluster_rank()";
   }
@@ -694,16 +684,10 @@ LogicalResult Printer::statement(Operation *op) {
       })
       .Case([&](StoreOp store) -> LogicalResult {
         FailureOr<Expression> target = access(store, store.getBase(), store.getIndex(), store.getValue().getType(),
-                                              /*write=*/true, store.getCache());
+                                              /*write=*/true, Cache::Default);
         if (failed(target))
           return failure();
-        if (store.getCache() == Cache::L2Only || store.getCache() == Cache::Streaming)
-          line() << (store.getCache() == Cache::L2Only ? "store_l2_only(" : "store_streaming(") << target->text << ", "
-                 << whole(store.getValue()) << ");\n";
-        else if (store.getCache() == Cache::Default)
-          line() << target->text << " = " << whole(store.getValue()) << ";\n";
-        else
-          return store.emitError("a store has no cache hint ") << stringifyCache(store.getCache());
+        line() << target->text << " = " << whole(store.getValue()) << ";\n";
         return success();
       })
       .Case([&](BarrierOp barrier) {
@@ -774,8 +758,6 @@ static std::set<std::string> headersOf(KernelOp kernel) {
     else if (auto special = dyn_cast<SpecialOp>(op); special && special.getWhich() == Special::ClusterRank)
       headers.insert("warp.h");
     else if (auto load = dyn_cast<LoadOp>(op); load && load.getCache() != Cache::Default)
-      headers.insert("cache.h");
-    else if (auto store = dyn_cast<StoreOp>(op); store && store.getCache() != Cache::Default)
       headers.insert("cache.h");
   });
   return headers;

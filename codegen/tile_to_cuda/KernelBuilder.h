@@ -93,9 +93,7 @@ public:
     mlir::Type element = mlir::cast<cuda::PtrType>(base.getType()).getElementType();
     return cuda::LoadOp::create(*this, type ? type : element, base, index, cache);
   }
-  void store(Value value, Value base, Value index) {
-    cuda::StoreOp::create(*this, value, base, index, cuda::Cache::Default);
-  }
+  void store(Value value, Value base, Value index) { cuda::StoreOp::create(*this, value, base, index); }
   Value local(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, mlir::Type element, Value fill = {}) {
     return cuda::LocalOp::create(*this, named(name), cuda::LocalType::get(getContext(), shape, element), fill);
   }

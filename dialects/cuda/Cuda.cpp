@@ -213,7 +213,7 @@ LogicalResult LoadOp::verify() { return verifyAccess(*this, getResult().getType(
 LogicalResult StoreOp::verify() {
   if (getBase().getType().getSpace() == Space::Readonly)
     return emitOpError() << "writes through a readonly pointer";
-  return verifyAccess(*this, getValue().getType(), getBase().getType(), getCache());
+  return verifyAccess(*this, getValue().getType(), getBase().getType(), Cache::Default);
 }
 
 //===----------------------------------------------------------------------===//

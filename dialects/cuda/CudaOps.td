@@ -51,20 +51,15 @@ def Cuda_Special : I32EnumAttr<"Special", "a coordinate of the thread", [
     I32EnumAttrCase<"BlockX", 3, "block_x">,
     I32EnumAttrCase<"BlockY", 4, "block_y">,
     I32EnumAttrCase<"BlockZ", 5, "block_z">,
-    I32EnumAttrCase<"GridX", 6, "grid_x">,
-    I32EnumAttrCase<"GridY", 7, "grid_y">,
-    I32EnumAttrCase<"GridZ", 8, "grid_z">,
-    I32EnumAttrCase<"ClusterRank", 9, "cluster_rank">]> {
+    I32EnumAttrCase<"ClusterRank", 6, "cluster_rank">]> {
   let cppNamespace = "::inlay::cuda";
   let genSpecializedAttr = 0;
 }
 
-def Cuda_Cache : I32EnumAttr<"Cache", "how caches treat an access", [
+def Cuda_Cache : I32EnumAttr<"Cache", "how caches treat a load", [
     I32EnumAttrCase<"Default", 0, "default">,
     I32EnumAttrCase<"ReadOnly", 1, "read_only">,     // ld.global.nc
-    I32EnumAttrCase<"L2Only", 2, "l2_only">,         // ld.global.cg, st.global.cg
-    I32EnumAttrCase<"EvictFirst", 3, "evict_first">, // ld.global.nc.L1::no_allocate with an evict-first policy
-    I32EnumAttrCase<"Streaming", 4, "streaming">]> { // ld.global.cs, st.global.cs
+    I32EnumAttrCase<"L2Only", 2, "l2_only">]> {      // ld.global.cg
   let cppNamespace = "::inlay::cuda";
   let genSpecializedAttr = 0;
 }
@@ -246,11 +241,8 @@ def Cuda_LoadOp : CudaOp<"load", [MemoryEffects<[MemRead]>]> {
 
 def Cuda_StoreOp : CudaOp<"store", [MemoryEffects<[MemWrite]>]> {
   let summary = "Writes `base[index]`, or a vector that starts there.";
-  let arguments = (ins Cuda_Value:$value, Cuda_PtrType:$base, Cuda_Int:$index,
-                       DefaultValuedAttr<Cuda_CacheAttr, "::inlay::cuda::Cache::Default">:$cache);
-  let assemblyFormat = [{
-    $value `,` $base `[` $index `]` (`cache` $cache^)? attr-dict `:` type($value) `,` type($base) `,` type($index)
-  }];
+  let arguments = (ins Cuda_Value:$value, Cuda_PtrType:$base, Cuda_Int:$index);
+  let assemblyFormat = "$value `,` $base `[` $index `]` attr-dict `:` type($value) `,` type($base) `,` type($index)";
   let hasVerifier = 1;
 }
 

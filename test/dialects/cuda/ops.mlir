@@ -15,8 +15,8 @@ cuda.kernel @all(%x: !cuda.ptr<bf16, readonly> {cuda.name = "x"}, %y: !cuda.ptr<
   %tile = cuda.shared 256 : !cuda.ptr<f32, shared>
   // CHECK: cuda.local : <4x2xf32>
   %acc = cuda.local : !cuda.local<4x2xf32>
-  // CHECK: cuda.load %{{.*}}[%[[LANE]]] cache evict_first : <bf16, readonly>, index -> vector<4xi32>
-  %v = cuda.load %x[%lane] cache evict_first : !cuda.ptr<bf16, readonly>, index -> vector<4xi32>
+  // CHECK: cuda.load %{{.*}}[%[[LANE]]] cache read_only : <bf16, readonly>, index -> vector<4xi32>
+  %v = cuda.load %x[%lane] cache read_only : !cuda.ptr<bf16, readonly>, index -> vector<4xi32>
   %f = cuda.get %acc[%lane, %n] : !cuda.local<4x2xf32> -> f32
   cuda.set %f, %acc[%lane, %n] : f32, !cuda.local<4x2xf32>
   // CHECK: cuda.address
