@@ -2,6 +2,7 @@
 
 #include "fmt/format.h"
 #include "runtime/sample/logits.h"
+#include "runtime/schedule/check_step.h"
 
 #include <algorithm>
 
@@ -13,6 +14,10 @@ StepRunner::~StepRunner() {
 }
 
 absl::Status StepRunner::Prepare(int32_t host_pages) {
+  absl::StatusOr<DebugOptions> debug = ReadDebugOptions();
+  if (!debug.ok())
+    return debug.status();
+  debug_ = *debug;
   if (host_pages > 0) {
     absl::StatusOr<void *> memory = model_.device().AllocateHost(
         static_cast<uint64_t>(host_pages) * model_.memory().bytes_per_page, "KV pages of the host (--swap-space)");
@@ -89,10 +94,10 @@ absl::Status StepRunner::SwapPages(const StepPlan &plan) {
       return host_pages_ + static_cast<uint64_t>(page) * model_.memory().bytes_per_page + layer * bytes;
     };
     for (const PageCopy &copy : plan.swap_out)
-      if (absl::Status status = device.CopyToHostLater(on_host(copy.to), on_device(copy.from), bytes); !status.ok())
+      if (absl::Status status = device.CopyToHostAsync(on_host(copy.to), on_device(copy.from), bytes); !status.ok())
         return status;
     for (const PageCopy &copy : plan.swap_in)
-      if (absl::Status status = device.CopyToDeviceLater(on_device(copy.to), on_host(copy.from), bytes); !status.ok())
+      if (absl::Status status = device.CopyToDeviceAsync(on_device(copy.to), on_host(copy.from), bytes); !status.ok())
         return status;
   }
   return absl::OkStatus();
@@ -191,6 +196,15 @@ absl::Status StepRunner::Run(const ReadyEntry::Lists &lists, const StepPlan &pla
   return device.Run(has_penalties ? lists.sampling_with_penalties : lists.sampling, sizes, false);
 }
 
+// Waits for the step. Its kernels must have seen the metadata that was planned.
+absl::Status StepRunner::CheckAfter(const StepBuffers &buffers) {
+  std::vector<std::byte> device(model_.metadata_layout().bytes);
+  if (absl::Status status = model_.device().CopyToHost(device.data(), buffers.device_metadata, device.size());
+      !status.ok())
+    return status;
+  return CheckArrived(model_.metadata_layout(), buffers.metadata->block(), device.data());
+}
+
 absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants_logits) {
   LaunchedStep step;
   bool all_decode = true;
@@ -225,13 +239,19 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
   (*sizes)[plan::Extent_KvRows] =
       model_.memory().total_pages * static_cast<int32_t>(shape.kv_heads()) * static_cast<int32_t>(shape.page_size());
 
+  if (debug_.check_steps)
+    if (absl::Status status = CheckStep(model_.metadata_layout(), metadata.block(), *sizes,
+                                        {model_.memory().total_pages, static_cast<int32_t>(shape.vocab_size())});
+        !status.ok())
+      return status;
+
   Device &device = model_.device();
   step.has_logits = wants_logits && step.logits_rows > 0;
   std::vector<float> &logits = logits_[step.slot];
   auto tokens = static_cast<size_t>(step.logits_rows);
   if (step.has_logits)
     logits.resize(tokens * shape.vocab_size());
-  absl::Status status = device.CopyAhead(buffers.device_metadata, metadata.block(), metadata.used());
+  absl::Status status = device.CopyRowsAsync(buffers.device_metadata, metadata.block(), metadata.used());
   if (status.ok())
     status = SwapPages(plan);
   if (status.ok())
@@ -243,13 +263,15 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
   if (status.ok())
     status = Run(chosen->lists[step.slot], plan, *sizes, is_graph);
   if (status.ok() && step.has_logits)
-    status = device.CopyToHostLater(logits.data(), model_.logits(), logits.size() * sizeof(float));
+    status = device.CopyToHostAsync(logits.data(), model_.logits(), logits.size() * sizeof(float));
+  if (status.ok() && debug_.check_steps)
+    status = CheckAfter(buffers);
   if (!status.ok())
     return status;
-  absl::StatusOr<Mark> mark = device.SetMark({buffers.tokens, buffers.device_tokens, tokens * sizeof(int32_t)});
-  if (!mark.ok())
-    return mark.status();
-  step.mark = *mark;
+  absl::StatusOr<EventId> event = device.RecordEvent({buffers.tokens, buffers.device_tokens, tokens * sizeof(int32_t)});
+  if (!event.ok())
+    return event.status();
+  step.event = *event;
   int32_t row = 0;
   for (const ScheduledRows &part : plan.rows) {
     row += part.logits_rows();
@@ -261,7 +283,7 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
 }
 
 absl::StatusOr<StepResult> StepRunner::Collect(const LaunchedStep &step) {
-  if (absl::Status status = model_.device().WaitFor(step.mark); !status.ok())
+  if (absl::Status status = model_.device().WaitForEvent(step.event); !status.ok())
     return status;
   StepResult result;
   result.tokens = {model_.buffers(step.slot).tokens, static_cast<size_t>(step.logits_rows)};

@@ -4,6 +4,7 @@
 
 #include "runtime/api/loaded_model.h"
 #include "runtime/schedule/scheduler.h"
+#include "runtime/support/debug_options.h"
 
 #include <span>
 #include <vector>
@@ -18,7 +19,7 @@ struct LaunchedStep {
   int32_t logits_rows = 0;
   bool has_logits = false;
   size_t slot = 0; // of its buffers
-  Mark mark = 0;
+  EventId event = 0;
   std::chrono::steady_clock::time_point launched;
 };
 
@@ -46,6 +47,7 @@ private:
   absl::StatusOr<double> TimeDecode();
   const ReadyEntry *Choose(int32_t tokens, size_t sequences, bool all_decode) const;
   absl::Status Run(const ReadyEntry::Lists &lists, const StepPlan &plan, const StepSizes &sizes, bool is_graph);
+  absl::Status CheckAfter(const StepBuffers &buffers);
   absl::Status EditRows(std::span<const ScheduledRows> rows);
   absl::Status SwapPages(const StepPlan &plan);
   absl::Status CopyPages(std::span<const PageCopy> copies);
@@ -59,6 +61,7 @@ private:
   std::array<std::vector<float>, kStepsOnTheWay> logits_; // of a step, by its slot
   std::byte *host_pages_ = nullptr;                       // each with keys and values of all layers
   size_t next_slot_ = 0;
+  DebugOptions debug_;
 };
 
 } // namespace inlay

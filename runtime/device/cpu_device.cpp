@@ -73,14 +73,14 @@ absl::Status CpuDevice::CopyToHost(void *to, const void *from, uint64_t bytes) {
   return absl::OkStatus();
 }
 
-absl::Status CpuDevice::CopyAhead(void *to, const void *from, std::span<const CopyRows> rows) {
+absl::Status CpuDevice::CopyRowsAsync(void *to, const void *from, std::span<const CopyRows> rows) {
   for (const CopyRows &part : rows)
     for (uint64_t row = 0, at = part.offset; row < part.rows; ++row, at += part.pitch)
       std::memcpy(static_cast<std::byte *>(to) + at, static_cast<const std::byte *>(from) + at, part.bytes);
   return absl::OkStatus();
 }
 
-absl::StatusOr<Mark> CpuDevice::SetMark(const MarkedCopy &copy) {
+absl::StatusOr<EventId> CpuDevice::RecordEvent(const AsyncCopy &copy) {
   if (copy.bytes > 0)
     std::memcpy(copy.to, copy.from, copy.bytes);
   return 0;

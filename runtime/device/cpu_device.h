@@ -23,17 +23,17 @@ public:
   absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) override {
     return CopyToDevice(to, from, bytes);
   }
-  absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) override {
+  absl::Status CopyToHostAsync(void *to, const void *from, uint64_t bytes) override {
     return CopyToHost(to, from, bytes);
   }
-  absl::Status CopyToDeviceLater(void *to, const void *from, uint64_t bytes) override {
+  absl::Status CopyToDeviceAsync(void *to, const void *from, uint64_t bytes) override {
     return CopyToDevice(to, from, bytes);
   }
-  absl::Status CopyAhead(void *to, const void *from, std::span<const CopyRows> rows) override;
+  absl::Status CopyRowsAsync(void *to, const void *from, std::span<const CopyRows> rows) override;
   absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) override { return Allocate(bytes, what); }
   void FreeHost(void *memory) override { Free(memory); }
-  absl::StatusOr<Mark> SetMark(const MarkedCopy &copy) override;
-  absl::Status WaitFor(Mark mark) override { return absl::OkStatus(); }
+  absl::StatusOr<EventId> RecordEvent(const AsyncCopy &copy) override;
+  absl::Status WaitForEvent(EventId event) override { return absl::OkStatus(); }
   absl::Status Clear(void *memory, uint64_t bytes) override;
   absl::Status Synchronize() override { return absl::OkStatus(); }
   absl::Status LoadKernels(const Bundle &bundle, const plan::Target &target) override;

@@ -3,14 +3,17 @@
 #include "fmt/format.h"
 #include "runtime/device/cublaslt.h"
 #include "runtime/device/cuda_driver.h"
+#include "runtime/device/cuda_guarded_memory.h"
 #include "runtime/device/cuda_upload.h"
 #include "runtime/device/symbols.h"
+#include "runtime/support/debug_options.h"
 #include "runtime/support/files.h"
 
 #include <cstring>
 #include <dlfcn.h>
 #include <filesystem>
 #include <map>
+#include <optional>
 
 namespace inlay {
 
@@ -61,7 +64,16 @@ absl::StatusOr<const cuda_driver::Api *> cuda_driver::LoadDriver() {
     find(loaded.FunctionSetAttribute, "cuFuncSetAttribute");
     find(loaded.LaunchKernel, "cuLaunchKernelEx");
     find(loaded.TensorMapEncodeTiled, "cuTensorMapEncodeTiled");
-    Symbols{library, {}}(loaded.FunctionGetParameter, "cuFuncGetParamInfo");
+    Symbols optional{library, {}};
+    optional(loaded.FunctionGetParameter, "cuFuncGetParamInfo");
+    optional(loaded.MemGetAllocationGranularity, "cuMemGetAllocationGranularity");
+    optional(loaded.MemAddressReserve, "cuMemAddressReserve");
+    optional(loaded.MemAddressFree, "cuMemAddressFree");
+    optional(loaded.MemCreate, "cuMemCreate");
+    optional(loaded.MemRelease, "cuMemRelease");
+    optional(loaded.MemMap, "cuMemMap");
+    optional(loaded.MemUnmap, "cuMemUnmap");
+    optional(loaded.MemSetAccess, "cuMemSetAccess");
     if (!find.missing.empty())
       return absl::UnavailableError(
           fmt::format("the NVIDIA driver has no {}; install driver 580 or newer, or use --target cpu", find.missing));
@@ -91,6 +103,7 @@ public:
         api_.GraphExecDestroy(graph);
     functions_.clear();
     cublaslt_.reset();
+    guarded_.reset();
     for (Module module : modules_)
       api_.ModuleUnload(module);
     for (Staging &staging : staging_) {
@@ -99,19 +112,23 @@ public:
       if (staging.copied)
         api_.EventDestroy(staging.copied);
     }
-    for (Event event : marks_)
+    for (Event event : events_)
       if (event)
         api_.EventDestroy(event);
     for (Event event : {arrived_, launched_})
       if (event)
         api_.EventDestroy(event);
-    for (Stream stream : {stream_, ahead_, results_})
+    for (Stream stream : {stream_, uploads_, downloads_})
       if (stream)
         api_.StreamDestroy(stream);
     api_.PrimaryContextRelease(device_);
   }
 
   absl::Status Start(std::string_view target) {
+    absl::StatusOr<DebugOptions> debug = ReadDebugOptions();
+    if (!debug.ok())
+      return debug.status();
+    debug_ = *debug;
     if (absl::Status status = Check(api_.Init(0), "starting the driver"); !status.ok())
       return status;
     int count = 0;
@@ -136,6 +153,11 @@ public:
       if (absl::Status status = Check(api_.PrimaryContextRetain(&context_, device), "opening the GPU"); !status.ok())
         return status;
       api_.ContextSetCurrent(context_);
+      if (debug_.guard_begin || debug_.guard_end)
+        guarded_.emplace(api_, device, debug_.guard_end);
+      if (guarded_ && !api_.MemSetAccess)
+        return absl::UnavailableError(
+            "INLAY_DEBUG: guard pages need virtual memory management, which this driver lacks");
       for (Staging &staging : staging_) {
         if (absl::Status status = Check(api_.MemAllocHost(&staging.memory, kStagingBytes), "pinning host memory");
             !status.ok())
@@ -145,12 +167,12 @@ public:
           return status;
       }
       std::vector<Event *> events{&arrived_, &launched_};
-      for (Event &event : marks_)
+      for (Event &event : events_)
         events.push_back(&event);
       for (Event *event : events)
         if (absl::Status status = Check(api_.EventCreate(event, kEventDisableTiming), "making an event"); !status.ok())
           return status;
-      for (Stream *stream : {&stream_, &ahead_, &results_})
+      for (Stream *stream : {&stream_, &uploads_, &downloads_})
         if (absl::Status status = Check(api_.StreamCreate(stream, kStreamNonBlocking), "making a stream"); !status.ok())
           return status;
       return absl::OkStatus();
@@ -173,18 +195,28 @@ public:
   absl::StatusOr<void *> Allocate(uint64_t bytes, std::string_view what) override {
     uint64_t free = FreeMemory();
     Pointer memory = 0;
-    Result result = api_.MemAlloc(&memory, std::max<uint64_t>(bytes, 256));
+    bytes = std::max<uint64_t>(bytes, 256);
+    Result result = guarded_ ? guarded_->Allocate(bytes, memory) : api_.MemAlloc(&memory, bytes);
     if (result == kOutOfMemory)
       return absl::ResourceExhaustedError(
           fmt::format("{} need {} MiB, {} MiB of the GPU's memory are free", what, bytes >> 20, free >> 20));
     if (absl::Status status = Check(result, "allocating memory"); !status.ok())
       return status;
+    if (debug_.poison) { // before another stream writes to it
+      if (absl::Status status = Check(api_.MemsetAsync(memory, 0xff, bytes, stream_), "poisoning memory"); !status.ok())
+        return status;
+      if (absl::Status status = Check(api_.StreamSynchronize(stream_), "poisoning memory"); !status.ok())
+        return status;
+    }
     return reinterpret_cast<void *>(memory);
   }
 
   void Free(void *memory) override {
     (void)Synchronize();
-    api_.MemFree(reinterpret_cast<Pointer>(memory));
+    if (guarded_)
+      guarded_->Free(reinterpret_cast<Pointer>(memory));
+    else
+      api_.MemFree(reinterpret_cast<Pointer>(memory));
   }
 
   absl::Status CopyToDevice(void *to, const void *from, uint64_t bytes) override {
@@ -207,7 +239,7 @@ public:
     return absl::OkStatus();
   }
 
-  absl::Status CopyAhead(void *to, const void *from, std::span<const CopyRows> rows) override {
+  absl::Status CopyRowsAsync(void *to, const void *from, std::span<const CopyRows> rows) override {
     api_.ContextSetCurrent(context_);
     for (const CopyRows &part : rows) {
       if (part.bytes == 0 || part.rows == 0)
@@ -220,10 +252,10 @@ public:
       copy.from_pitch = copy.to_pitch = part.pitch;
       copy.bytes = part.bytes;
       copy.rows = part.rows;
-      if (absl::Status status = Check(api_.MemcpyRowsAsync(&copy, ahead_), "copying"); !status.ok())
+      if (absl::Status status = Check(api_.MemcpyRowsAsync(&copy, uploads_), "copying"); !status.ok())
         return status;
     }
-    if (absl::Status status = Check(api_.EventRecord(arrived_, ahead_), "copying"); !status.ok())
+    if (absl::Status status = Check(api_.EventRecord(arrived_, uploads_), "copying"); !status.ok())
       return status;
     return Check(api_.StreamWaitEvent(stream_, arrived_, 0), "copying");
   }
@@ -235,12 +267,12 @@ public:
         "copying");
   }
 
-  absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) override {
+  absl::Status CopyToHostAsync(void *to, const void *from, uint64_t bytes) override {
     api_.ContextSetCurrent(context_);
     return Check(api_.MemcpyToHostAsync(to, reinterpret_cast<Pointer>(from), bytes, stream_), "copying");
   }
 
-  absl::Status CopyToDeviceLater(void *to, const void *from, uint64_t bytes) override {
+  absl::Status CopyToDeviceAsync(void *to, const void *from, uint64_t bytes) override {
     api_.ContextSetCurrent(context_);
     return Check(api_.MemcpyToDeviceAsync(reinterpret_cast<Pointer>(to), from, bytes, stream_), "copying");
   }
@@ -261,29 +293,30 @@ public:
     api_.MemFreeHost(memory);
   }
 
-  absl::StatusOr<Mark> SetMark(const MarkedCopy &copy) override {
+  absl::StatusOr<EventId> RecordEvent(const AsyncCopy &copy) override {
     api_.ContextSetCurrent(context_);
-    Mark mark = next_mark_++;
+    EventId event = next_event_++;
     Stream stream = stream_;
     if (copy.bytes > 0) {
-      stream = results_;
-      if (absl::Status status = Check(api_.EventRecord(launched_, stream_), "marking"); !status.ok())
+      stream = downloads_;
+      if (absl::Status status = Check(api_.EventRecord(launched_, stream_), "recording an event"); !status.ok())
         return status;
-      if (absl::Status status = Check(api_.StreamWaitEvent(stream, launched_, 0), "marking"); !status.ok())
+      if (absl::Status status = Check(api_.StreamWaitEvent(stream, launched_, 0), "recording an event"); !status.ok())
         return status;
       if (absl::Status status = Check(
               api_.MemcpyToHostAsync(copy.to, reinterpret_cast<Pointer>(copy.from), copy.bytes, stream), "copying");
           !status.ok())
         return status;
     }
-    if (absl::Status status = Check(api_.EventRecord(marks_[mark % kMarks], stream), "marking"); !status.ok())
+    if (absl::Status status = Check(api_.EventRecord(events_[event % kMaxEvents], stream), "recording an event");
+        !status.ok())
       return status;
-    return mark;
+    return event;
   }
 
-  absl::Status WaitFor(Mark mark) override {
+  absl::Status WaitForEvent(EventId event) override {
     api_.ContextSetCurrent(context_);
-    return Check(api_.EventSynchronize(marks_[mark % kMarks]), "running kernels");
+    return Check(api_.EventSynchronize(events_[event % kMaxEvents]), "running kernels");
   }
 
   absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) override {
@@ -302,7 +335,7 @@ public:
 
   absl::Status Synchronize() override {
     api_.ContextSetCurrent(context_);
-    for (Stream stream : {stream_, ahead_, results_})
+    for (Stream stream : {stream_, uploads_, downloads_})
       if (absl::Status status = Check(api_.StreamSynchronize(stream), "running kernels"); !status.ok())
         return status;
     return absl::OkStatus();
@@ -370,26 +403,16 @@ public:
   absl::Status Run(LaunchList index, const StepSizes &sizes, bool reuse) override {
     api_.ContextSetCurrent(context_);
     List &list = lists_[static_cast<size_t>(index)];
+    if (debug_.sync_launches || debug_.graph_launches)
+      return RunOneByOne(list, sizes);
     if (!reuse)
       return Enqueue(list, sizes);
     auto it = list.graphs.find(sizes);
     if (it == list.graphs.end()) {
-      if (absl::Status status = Check(api_.StreamBeginCapture(stream_, kCaptureThreadLocal), "capturing a graph");
-          !status.ok())
-        return status;
-      absl::Status enqueued = Enqueue(list, sizes);
-      Graph graph = nullptr;
-      Result ended = api_.StreamEndCapture(stream_, &graph);
-      if (!enqueued.ok())
-        return enqueued;
-      if (absl::Status status = Check(ended, "capturing a graph"); !status.ok())
-        return status;
-      GraphExec executable = nullptr;
-      Result made = api_.GraphInstantiate(&executable, graph, 0);
-      api_.GraphDestroy(graph);
-      if (absl::Status status = Check(made, "making a graph"); !status.ok())
-        return status;
-      it = list.graphs.emplace(sizes, executable).first;
+      absl::StatusOr<GraphExec> graph = Capture([&] { return Enqueue(list, sizes); });
+      if (!graph.ok())
+        return graph.status();
+      it = list.graphs.emplace(sizes, *graph).first;
     }
     return Check(api_.GraphLaunch(it->second, stream_), "launching a graph");
   }
@@ -520,6 +543,52 @@ private:
     return absl::OkStatus();
   }
 
+  // What `enqueue` launches on stream_, as a graph.
+  template <class Enqueues> absl::StatusOr<GraphExec> Capture(Enqueues enqueue) {
+    if (absl::Status status = Check(api_.StreamBeginCapture(stream_, kCaptureThreadLocal), "capturing a graph");
+        !status.ok())
+      return status;
+    absl::Status enqueued = enqueue();
+    Graph graph = nullptr;
+    Result ended = api_.StreamEndCapture(stream_, &graph);
+    if (!enqueued.ok())
+      return enqueued;
+    if (absl::Status status = Check(ended, "capturing a graph"); !status.ok())
+      return status;
+    GraphExec executable = nullptr;
+    Result made = api_.GraphInstantiate(&executable, graph, 0);
+    api_.GraphDestroy(graph);
+    if (absl::Status status = Check(made, "making a graph"); !status.ok())
+      return status;
+    return executable;
+  }
+
+  // INLAY_DEBUG=sync-launches, graph-launches: waits for each kernel, so that an error names the one that caused it.
+  absl::Status RunOneByOne(const List &list, const StepSizes &sizes) {
+    for (const Prepared &prepared : list.launches) {
+      auto enqueue = [&] { return Enqueue(prepared, sizes, stream_, /*may_start_early=*/false); };
+      absl::Status status = absl::OkStatus();
+      if (debug_.graph_launches) {
+        absl::StatusOr<GraphExec> graph = Capture(enqueue);
+        if (!graph.ok())
+          return graph.status();
+        status = Check(api_.GraphLaunch(*graph, stream_), "launching a graph");
+        if (status.ok())
+          status = Check(api_.StreamSynchronize(stream_), "running a graph");
+        api_.GraphExecDestroy(*graph);
+      } else {
+        status = enqueue();
+        if (status.ok())
+          status = Check(api_.StreamSynchronize(stream_), "running it");
+      }
+      if (!status.ok())
+        return absl::InternalError(fmt::format("{}: {}",
+                                               functions_[prepared.bound.launch->kernel()].kernel->name()->str(),
+                                               std::string(status.message())));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status Enqueue(const Prepared &prepared, const StepSizes &sizes, Stream stream, bool may_start_early) {
     const LoadedKernel &loaded = functions_[prepared.bound.launch->kernel()];
     std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes);
@@ -560,13 +629,15 @@ private:
   }
 
   const Api &api_;
+  DebugOptions debug_;
+  std::optional<CudaGuardedMemory> guarded_; // where allocations have guard pages
   ThreadPool pool_;
   std::string name_;
   cuda_driver::Device device_ = 0;
   Context context_ = nullptr;
   Stream stream_ = nullptr; // of launches
   // Beside it: what a step needs of the host comes before its turn, and what it gives goes while the next one runs.
-  Stream ahead_ = nullptr, results_ = nullptr;
+  Stream uploads_ = nullptr, downloads_ = nullptr;
   Event arrived_ = nullptr, launched_ = nullptr;
   // Two, so that one is filled while the other is copied.
   struct Staging {
@@ -575,8 +646,8 @@ private:
   };
   std::array<Staging, 2> staging_;
   size_t next_staging_ = 0;
-  std::array<Event, kMarks> marks_{};
-  Mark next_mark_ = 0;
+  std::array<Event, kMaxEvents> events_{};
+  EventId next_event_ = 0;
   std::vector<Module> modules_;
   std::vector<LoadedKernel> functions_;
   std::string cublaslt_path_;

@@ -68,6 +68,24 @@ struct RowsCopy {
 };
 inline constexpr int kHostMemory = 1, kDeviceMemory = 2;
 
+// CUmemLocation, CUmemAllocationProp and CUmemAccessDesc
+struct MemoryLocation {
+  int type;
+  int id;
+};
+struct AllocationProperties {
+  int type;
+  int handle_types;
+  MemoryLocation location;
+  void *security;
+  unsigned char flags[8];
+};
+struct AccessDescription {
+  MemoryLocation location;
+  int flags;
+};
+inline constexpr int kPinnedAllocation = 1, kDeviceLocation = 1, kReadWriteAccess = 3;
+
 struct Api {
   Result (*Init)(unsigned);
   Result (*GetErrorString)(Result, const char **);
@@ -82,6 +100,15 @@ struct Api {
   Result (*MemAlloc)(Pointer *, size_t);
   Result (*MemFree)(Pointer);
   Result (*MemAllocHost)(void **, size_t);
+  // Null where the driver has none; for guard pages alone.
+  Result (*MemGetAllocationGranularity)(size_t *, const AllocationProperties *, int);
+  Result (*MemAddressReserve)(Pointer *, size_t, size_t, Pointer, unsigned long long);
+  Result (*MemAddressFree)(Pointer, size_t);
+  Result (*MemCreate)(uint64_t *, size_t, const AllocationProperties *, unsigned long long);
+  Result (*MemRelease)(uint64_t);
+  Result (*MemMap)(Pointer, size_t, size_t, uint64_t, unsigned long long);
+  Result (*MemUnmap)(Pointer, size_t);
+  Result (*MemSetAccess)(Pointer, size_t, const AccessDescription *, size_t);
   Result (*MemFreeHost)(void *);
   Result (*MemcpyToDeviceAsync)(Pointer, const void *, size_t, Stream);
   Result (*MemcpyToHostAsync)(void *, Pointer, size_t, Stream);

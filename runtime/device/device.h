@@ -40,11 +40,11 @@ struct CopyRows {
   uint64_t pitch = 0; // from row to row
 };
 
-// A place in the order of launches.
-using Mark = int64_t;
+// An event in the order of launches.
+using EventId = int64_t;
 
-// What a mark brings to the host, to memory from AllocateHost().
-struct MarkedCopy {
+// A copy to the host, to memory from AllocateHost(), that is done when its event is.
+struct AsyncCopy {
   void *to = nullptr;
   const void *from = nullptr;
   uint64_t bytes = 0;
@@ -68,21 +68,22 @@ public:
   virtual absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) = 0;
   // From one place on the device to another, in the order of launches.
   virtual absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) = 0;
-  // Like CopyToHost, but does not wait: `to`, from AllocateHost(), is written when a later mark is reached.
-  virtual absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) = 0;
+  // Like CopyToHost, but does not wait: `to`, from AllocateHost(), is written before a later event completes.
+  virtual absl::Status CopyToHostAsync(void *to, const void *from, uint64_t bytes) = 0;
   // Like CopyToDevice, but `from`, from AllocateHost(), is read when the copy's turn comes.
-  virtual absl::Status CopyToDeviceLater(void *to, const void *from, uint64_t bytes) = 0;
-  // Copies these rows of `from`, a block from AllocateHost(), to the same places of `to` while what was launched before
-  // still runs, which must not use `to`. What is launched after sees them; `from` is read until its mark is reached.
-  virtual absl::Status CopyAhead(void *to, const void *from, std::span<const CopyRows> rows) = 0;
+  virtual absl::Status CopyToDeviceAsync(void *to, const void *from, uint64_t bytes) = 0;
+  // Copies these rows of `from`, a block from AllocateHost(), to the same places of `to` on a stream of its own, while
+  // earlier launches still run; these must not use `to`. Later launches wait for the copy. `from` must not change
+  // before a later event completes.
+  virtual absl::Status CopyRowsAsync(void *to, const void *from, std::span<const CopyRows> rows) = 0;
   // Memory of the host that the device can read and write while the host goes on.
   virtual absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) = 0;
   virtual void FreeHost(void *memory) = 0;
-  // A mark is reached when all that was launched before it is done and `copy` was made. What is launched after does not
-  // wait for the copy and so must not write to its source. At most kMarks are waited for at a time.
-  static constexpr Mark kMarks = 4;
-  virtual absl::StatusOr<Mark> SetMark(const MarkedCopy &copy) = 0;
-  virtual absl::Status WaitFor(Mark mark) = 0;
+  // Records an event that completes when all earlier launches and `copy` are done. Later launches do not wait for the
+  // copy and must not write to its source. At most kMaxEvents are pending at a time.
+  static constexpr EventId kMaxEvents = 4;
+  virtual absl::StatusOr<EventId> RecordEvent(const AsyncCopy &copy) = 0;
+  virtual absl::Status WaitForEvent(EventId mark) = 0;
   virtual absl::Status Clear(void *memory, uint64_t bytes) = 0;
   virtual absl::Status Synchronize() = 0;
 

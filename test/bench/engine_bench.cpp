@@ -29,20 +29,20 @@ public:
   }
   absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) override { return absl::OkStatus(); }
   absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) override { return absl::OkStatus(); }
-  absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) override { return absl::OkStatus(); }
-  absl::Status CopyAhead(void *to, const void *from, std::span<const CopyRows> rows) override {
-    return real_->CopyAhead(to, from, rows);
+  absl::Status CopyToHostAsync(void *to, const void *from, uint64_t bytes) override { return absl::OkStatus(); }
+  absl::Status CopyRowsAsync(void *to, const void *from, std::span<const CopyRows> rows) override {
+    return real_->CopyRowsAsync(to, from, rows);
   }
-  absl::Status CopyToDeviceLater(void *to, const void *from, uint64_t bytes) override { return absl::OkStatus(); }
+  absl::Status CopyToDeviceAsync(void *to, const void *from, uint64_t bytes) override { return absl::OkStatus(); }
   absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) override {
     return real_->AllocateHost(bytes, what);
   }
   void FreeHost(void *memory) override { real_->FreeHost(memory); }
-  absl::StatusOr<Mark> SetMark(const MarkedCopy &copy) override {
+  absl::StatusOr<EventId> RecordEvent(const AsyncCopy &copy) override {
     std::fill_n(static_cast<int32_t *>(copy.to), copy.bytes / sizeof(int32_t), 7);
     return 0;
   }
-  absl::Status WaitFor(Mark mark) override {
+  absl::Status WaitForEvent(EventId event) override {
     starts_.wait(false);
     return absl::OkStatus();
   }

@@ -24,13 +24,13 @@ EngineOptions Drafting(int32_t tokens) {
 class WrongDevice : public FaultyDevice {
 public:
   using FaultyDevice::FaultyDevice;
-  absl::StatusOr<Mark> SetMark(const MarkedCopy &copy) override {
-    absl::StatusOr<Mark> mark = FaultyDevice::SetMark(copy);
+  absl::StatusOr<EventId> RecordEvent(const AsyncCopy &copy) override {
+    absl::StatusOr<EventId> event = FaultyDevice::RecordEvent(copy);
     auto *tokens = static_cast<int32_t *>(copy.to);
-    if (mark.ok() && *mark % 3 == 0)
+    if (event.ok() && *event % 3 == 0)
       for (uint64_t i = 0; i < copy.bytes / sizeof(int32_t); ++i)
         tokens[i] = (tokens[i] + 1) % 2048;
-    return mark;
+    return event;
   }
 };
 

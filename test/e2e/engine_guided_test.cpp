@@ -230,7 +230,7 @@ TEST(EngineGuided, StepsThatFailGiveTheSame) {
     for (int64_t failing : {2, 5, 9, 20}) {
       Faults faults;
       faults.run = [=](int64_t step, const StepSizes &) { return step == failing; };
-      faults.wait = [=](int64_t mark) { return mark == failing + 7; };
+      faults.wait = [=](int64_t event) { return event == failing + 7; };
       EngineOptions options;
       options.async_scheduling = ahead;
       ExpectAsAlone(

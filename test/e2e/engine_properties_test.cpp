@@ -208,7 +208,7 @@ TEST(EngineProperties, OffloadedPagesSurviveFailuresAndCancels) {
     for (int64_t failing = 20; failing < 90; failing += 7) {
       Faults faults;
       if (ahead)
-        faults.wait = [=](int64_t mark) { return mark == failing; };
+        faults.wait = [=](int64_t event) { return event == failing; };
       else
         faults.run = [=](int64_t step, const StepSizes &) { return step == failing; };
       EngineOptions options = FewPages(14);
@@ -356,7 +356,7 @@ TEST(EngineFaults, AStepThatFailsWhileTheNextIsPlannedIsRunAgainToo) {
   for (bool ahead : {false, true})
     for (int64_t failing = 1; failing <= 14; ++failing) {
       Faults faults;
-      faults.wait = [=](int64_t mark) { return mark == failing; };
+      faults.wait = [=](int64_t event) { return event == failing; };
       EngineOptions options;
       options.async_scheduling = ahead;
       std::unique_ptr<Engine> engine = Load(options, With(faults));

@@ -11,9 +11,9 @@ namespace inlay {
 
 // What fails, shared by the test and the device. Each function is asked on the engine's thread.
 struct Faults {
-  std::atomic<int64_t> steps{0}, marks{0};
+  std::atomic<int64_t> steps{0}, events{0};
   std::function<bool(int64_t step, const StepSizes &sizes)> run = {}; // should this step fail?
-  std::function<bool(int64_t mark)> wait = {};                        // should waiting for this step fail?
+  std::function<bool(int64_t event)> wait = {};                       // should waiting for this step fail?
   std::function<bool(uint64_t bytes)> allocate = {};
 };
 
@@ -38,14 +38,14 @@ public:
   absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) override {
     return real_->CopyOnDevice(to, from, bytes);
   }
-  absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) override {
-    return real_->CopyToHostLater(to, from, bytes);
+  absl::Status CopyToHostAsync(void *to, const void *from, uint64_t bytes) override {
+    return real_->CopyToHostAsync(to, from, bytes);
   }
-  absl::Status CopyToDeviceLater(void *to, const void *from, uint64_t bytes) override {
-    return real_->CopyToDeviceLater(to, from, bytes);
+  absl::Status CopyToDeviceAsync(void *to, const void *from, uint64_t bytes) override {
+    return real_->CopyToDeviceAsync(to, from, bytes);
   }
-  absl::Status CopyAhead(void *to, const void *from, std::span<const CopyRows> rows) override {
-    return real_->CopyAhead(to, from, rows);
+  absl::Status CopyRowsAsync(void *to, const void *from, std::span<const CopyRows> rows) override {
+    return real_->CopyRowsAsync(to, from, rows);
   }
   absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) override {
     if (faults_.allocate && faults_.allocate(bytes))
@@ -53,13 +53,13 @@ public:
     return real_->AllocateHost(bytes, what);
   }
   void FreeHost(void *memory) override { real_->FreeHost(memory); }
-  absl::StatusOr<Mark> SetMark(const MarkedCopy &copy) override {
-    if (absl::StatusOr<Mark> mark = real_->SetMark(copy); !mark.ok())
-      return mark;
-    return ++faults_.marks;
+  absl::StatusOr<EventId> RecordEvent(const AsyncCopy &copy) override {
+    if (absl::StatusOr<EventId> event = real_->RecordEvent(copy); !event.ok())
+      return event;
+    return ++faults_.events;
   }
-  absl::Status WaitFor(Mark mark) override {
-    if (faults_.wait && faults_.wait(mark))
+  absl::Status WaitForEvent(EventId event) override {
+    if (faults_.wait && faults_.wait(event))
       return absl::InternalError("injected: the step failed while it ran");
     return absl::OkStatus();
   }

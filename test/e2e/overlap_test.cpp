@@ -8,7 +8,7 @@ namespace inlay {
 namespace {
 
 // Does everything as early or as late as it may. What runs in the order of launches runs when the host waits, with all
-// that was launched since; only then is a mark's copy made; copies ahead are made at once.
+// that was launched since; only then is the copy of an event made; row copies are made at once.
 class LateDevice : public FaultyDevice {
 public:
   using FaultyDevice::FaultyDevice;
@@ -25,11 +25,11 @@ public:
   absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) override {
     return Later([=, this] { return FaultyDevice::CopyOnDevice(to, from, bytes); });
   }
-  absl::Status CopyToHostLater(void *to, const void *from, uint64_t bytes) override {
-    return Later([=, this] { return FaultyDevice::CopyToHostLater(to, from, bytes); });
+  absl::Status CopyToHostAsync(void *to, const void *from, uint64_t bytes) override {
+    return Later([=, this] { return FaultyDevice::CopyToHostAsync(to, from, bytes); });
   }
-  absl::Status CopyToDeviceLater(void *to, const void *from, uint64_t bytes) override {
-    return Later([=, this] { return FaultyDevice::CopyToDeviceLater(to, from, bytes); });
+  absl::Status CopyToDeviceAsync(void *to, const void *from, uint64_t bytes) override {
+    return Later([=, this] { return FaultyDevice::CopyToDeviceAsync(to, from, bytes); });
   }
   absl::Status Clear(void *memory, uint64_t bytes) override {
     return Later([=, this] { return FaultyDevice::Clear(memory, bytes); });
@@ -37,15 +37,15 @@ public:
   absl::Status Run(LaunchList list, const StepSizes &sizes, bool reuse) override {
     return Later([=, this] { return FaultyDevice::Run(list, sizes, reuse); });
   }
-  absl::StatusOr<Mark> SetMark(const MarkedCopy &copy) override {
-    absl::StatusOr<Mark> mark = FaultyDevice::SetMark({});
-    if (mark.ok())
-      copies_[*mark] = copy;
-    return mark;
+  absl::StatusOr<EventId> RecordEvent(const AsyncCopy &copy) override {
+    absl::StatusOr<EventId> event = FaultyDevice::RecordEvent({});
+    if (event.ok())
+      copies_[*event] = copy;
+    return event;
   }
-  absl::Status WaitFor(Mark mark) override {
+  absl::Status WaitForEvent(EventId event) override {
     absl::Status status = Synchronize();
-    if (auto found = copies_.extract(mark); status.ok() && !found.empty())
+    if (auto found = copies_.extract(event); status.ok() && !found.empty())
       std::memcpy(found.mapped().to, found.mapped().from, found.mapped().bytes);
     return status;
   }
@@ -63,7 +63,7 @@ private:
   }
 
   std::vector<std::function<absl::Status()>> later_;
-  std::map<Mark, MarkedCopy> copies_;
+  std::map<EventId, AsyncCopy> copies_;
 };
 
 class OverlapTest : public ::testing::TestWithParam<SamplingParams> {};
