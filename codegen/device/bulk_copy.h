@@ -1,4 +1,4 @@
-// Copies of whole ranges of bytes by the copy engine, announced at an mbarrier.
+// Asynchronous bulk copies of contiguous bytes (cp.async.bulk), announced at an mbarrier.
 #pragma once
 #include "mbarrier.h"
 

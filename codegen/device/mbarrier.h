@@ -10,7 +10,7 @@ using mbarrier = long long;
 __device__ __forceinline__ void mbarrier_init(mbarrier *bar, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(bar)), "r"(count) : "memory");
 }
-// Makes initialised barriers visible to the copy engine and to other blocks of the cluster. (For all memory, the
+// Makes initialised barriers visible to TMA and to other blocks of the cluster. (For all memory, the
 // proxy's fence would wait for the whole GPU: MEMBAR.ALL.GPU.)
 __device__ __forceinline__ void fence_mbarrier_init() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");

@@ -25,8 +25,8 @@ __device__ __forceinline__ long long swizzled_columns(const void *tile, int slab
   return kLayout128B | kAtomStride | static_cast<unsigned long long>(slab / 16) << 16 |
          ((shared_address(tile) & 0x3ffff) >> 4);
 }
-// Registers that a product wrote are not read before this, which stands after the wait for it.
-template <int N> __device__ __forceinline__ void hold(float *d) {
+// A register fence: the compiler moves no read of these accumulators before it. It follows the wait for the product.
+template <int N> __device__ __forceinline__ void register_fence(float *d) {
 #pragma unroll
   for (int i = 0; i < N; ++i)
     asm volatile("" : "+f"(d[i])::"memory");

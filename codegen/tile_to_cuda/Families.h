@@ -46,9 +46,11 @@ mlir::LogicalResult lowerMatvec(tile::ProgramOp program, mlir::OpBuilder &builde
 mlir::LogicalResult lowerGemm(tile::ProgramOp program, mlir::OpBuilder &builder, const CudaOptions &options,
                               LoweredKernel &result);
 
-/// Linear layers of a batch of sequences: weights on the fixed side of warpgroup products, K shared by a cluster.
+/// Attention of prompts: warpgroup products over tiles of keys and values that a producer warp copies with TMA.
 mlir::LogicalResult lowerPrefillAttention(tile::ProgramOp program, mlir::OpBuilder &builder, const CudaOptions &options,
                                           LoweredKernel &lowered);
+
+/// Linear layers of a batch of sequences: weights on the M side of warpgroup products, K split over a cluster.
 mlir::LogicalResult lowerSwapAb(tile::ProgramOp program, mlir::OpBuilder &builder, const CudaOptions &options,
                                 LoweredKernel &result);
 

@@ -71,7 +71,7 @@ void GemmLowering::advance(Value stage, Value parity) {
 }
 
 void GemmLowering::produce() {
-  b.call("give_up_registers<" + llvm::Twine(config.producerRegisters) + ">", "registers.h", {});
+  b.call("setmaxnreg_dec<" + llvm::Twine(config.producerRegisters) + ">", "registers.h", {});
   Value isIssuer = b.equal(thread, 0);
   b.ifThen(isIssuer, [&] {
     b.call("prefetch_tensor_map", "tma.h", map(0));
@@ -99,7 +99,7 @@ void GemmLowering::produce() {
 
 LogicalResult GemmLowering::consume() {
   LogicalResult result = success();
-  b.call("claim_registers<" + llvm::Twine(config.consumerRegisters) + ">", "registers.h", {});
+  b.call("setmaxnreg_inc<" + llvm::Twine(config.consumerRegisters) + ">", "registers.h", {});
   cuda::DependOp::create(b);
   Value consumer = b.name("consumer", b.sub(warpgroup, 1));
   Value isFirstThread = b.name("is_first_thread", b.equal(b.rem(thread, kWarpgroup), 0));

@@ -63,7 +63,7 @@ Value PrefillAttentionLowering::elementsAt(Value stage) { return b.mul(stage, st
 /// The first warp of the first warpgroup; each lane brings a run of kKeys positions.
 LogicalResult PrefillAttentionLowering::produce(Value tiles) {
   LogicalResult result = success();
-  b.call("give_up_registers<" + llvm::Twine(config.producerRegisters) + ">", "registers.h", {});
+  b.call("setmaxnreg_dec<" + llvm::Twine(config.producerRegisters) + ">", "registers.h", {});
   b.ifThen(b.equal(thread, 0), [&] {
     for (unsigned i = 0; i < 2; ++i)
       b.call("prefetch_tensor_map", "tma.h", tensorMap(i));
@@ -167,7 +167,7 @@ void PrefillAttentionLowering::release(const Ring &ring, Value tile) {
 }
 
 LogicalResult PrefillAttentionLowering::consume(Value tiles) {
-  b.call("claim_registers<" + llvm::Twine(config.consumerRegisters) + ">", "registers.h", {});
+  b.call("setmaxnreg_inc<" + llvm::Twine(config.consumerRegisters) + ">", "registers.h", {});
   consumer = b.name("consumer", b.sub(warpgroup, 1));
   group = b.name("group", b.div(lane, 4));
   pair = b.name("pair", b.rem(lane, 4));
@@ -187,8 +187,8 @@ LogicalResult PrefillAttentionLowering::consume(Value tiles) {
   weights = b.local("weights", {loop.keysPerStep / kProduct, 4}, b.getI32Type());
   auto finishScores = [&](Value tile) {
     b.call("wgmma_wait<0>", "wgmma.h", {});
-    b.call("hold<" + llvm::Twine(loop.keysPerStep / 2) + ">", "wgmma.h", scores);
-    b.call("hold<" + llvm::Twine(outputColumns() / 2) + ">", "wgmma.h", outputs);
+    b.call("register_fence<" + llvm::Twine(loop.keysPerStep / 2) + ">", "wgmma.h", scores);
+    b.call("register_fence<" + llvm::Twine(outputColumns() / 2) + ">", "wgmma.h", outputs);
     release(keys, tile);
   };
   multiplyKeys(zero);
@@ -211,7 +211,7 @@ LogicalResult PrefillAttentionLowering::consume(Value tiles) {
   clearTail(last);
   multiplyValues(last);
   b.call("wgmma_wait<0>", "wgmma.h", {});
-  b.call("hold<" + llvm::Twine(outputColumns() / 2) + ">", "wgmma.h", outputs);
+  b.call("register_fence<" + llvm::Twine(outputColumns() / 2) + ">", "wgmma.h", outputs);
   return store();
 }
 

@@ -30,7 +30,7 @@ static constexpr Row rows[] = {
     {"mbarrier_init", {CallKind::InitBarrier, -1, -1, 0}},
     {"mbarrier_wait", {CallKind::WaitBarrier, -1, -1, 0}},
     // wgmma.h
-    {"hold", {}},
+    {"register_fence", {}},
     {"swizzled_columns", {}},
     {"swizzled_tile", {}},
     {"wgmma_commit", {CallKind::CommitMultiply}},

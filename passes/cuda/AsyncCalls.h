@@ -19,7 +19,7 @@ enum class CallKind {
   WaitCopies,     // until at most `number` groups are under way
   Copy,           // bulk or tensor copy: done when its barrier's phase ends
   InitBarrier,    // operand 1: how many arrivals end a phase
-  FenceInit,      // shows initialised barriers to the copy engine and the cluster
+  FenceInit,      // shows initialised barriers to TMA and the cluster
   Arrive,         // at an mbarrier
   ArriveExpect,   // the same, and announces bytes
   WaitBarrier,    // until a phase has ended

@@ -50,7 +50,7 @@ struct AsyncState {
   /// Read by this thread since it last met the others of its warp.
   Bases readAlone;
 
-  /// mbarriers that this thread, or others, initialised since the last barrier; whether the copy engine sees them.
+  /// mbarriers that this thread, or others, initialised since the last barrier; whether TMA sees them.
   Bases initialised, initialisedByOthers;
   bool hasUnfencedInit = false;
 

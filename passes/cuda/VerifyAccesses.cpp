@@ -23,7 +23,7 @@ void AsyncFlow::copy(cuda::CallOp op, const AsyncCall &what) {
   useBarrier(op, op.getInputs()[what.barrier]);
   if (state.hasUnfencedInit)
     kernel.report(op, llvm::Twine("announces itself at ") + nameOf(op.getInputs()[what.barrier]) +
-                          " before fence_mbarrier_init has shown it to the copy engine");
+                          " before fence_mbarrier_init has shown it to TMA");
   if (state.readAlone.count(base))
     kernel.report(op, llvm::Twine("fills ") + nameOf(target) + " again while other threads may still read it");
   read(op, source);
@@ -69,7 +69,7 @@ void AsyncFlow::useFilled(Operation *op, Value pointer, Value index, StringRef u
 }
 
 /// Hands a stage back, which no product under way may read.
-void AsyncFlow::handBack(Operation *op, Value barrier) {
+void AsyncFlow::release(Operation *op, Value barrier) {
   SmallVector<Value> indices = indicesOf(barrier);
   if (indices.empty())
     return;

@@ -137,7 +137,7 @@ void AsyncFlow::call(cuda::CallOp op) {
   case CallKind::Arrive:
   case CallKind::ArriveExpect:
     useBarrier(op, barrier);
-    handBack(op, barrier);
+    release(op, barrier);
     state.arrived.insert(kernel.baseOf(barrier));
     break;
   case CallKind::WaitBarrier: {

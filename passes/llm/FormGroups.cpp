@@ -137,7 +137,7 @@ private:
     if (group.family == kCublasLt)
       return "the library reads rows as they are in memory";
     if (isGpu && (group.family == "gemm" || group.family == "swap_ab"))
-      return "the copy engine stages the activations of the family " + group.family + ", and cannot change them";
+      return "TMA stages the activations of the family " + group.family + ", and cannot change them";
     auto linear = dyn_cast<LinearOp>(anchor);
     if (group.family == "matvec" && linear && !fitsRegisters(linear, op.getStagedVectors(), kHopper))
       return "a thread has no registers for its part of its weight beside the row of '" + linear.getWeight().str() +

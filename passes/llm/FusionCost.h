@@ -1,9 +1,9 @@
 //===- FusionCost.h - what it saves and costs to fuse an op ----------------===//
 //
 // The numbers behind the decisions of llm-form-groups: bytes of activations that
-// stay out of memory, and the shared memory that a kernel has for the op. Registers
-// have no number here: epilogues run on the accumulators as they lie, an element or
-// a pair at a time, and a kernel that spills fails to compile by name.
+// stay out of memory, and whether a streaming kernel has registers for its row and
+// the vectors of a prologue. Epilogues need no number: they run on the accumulators,
+// an element or a pair at a time, and a kernel that spills fails to compile by name.
 //
 //===----------------------------------------------------------------------===//
 

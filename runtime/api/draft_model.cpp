@@ -117,16 +117,16 @@ bool DraftModel::TakePages(Draft &draft, int32_t positions) {
   return true;
 }
 
-void DraftModel::Propose(std::span<const DraftWish> wishes, int32_t rows) {
+void DraftModel::Propose(std::span<const DraftRequest> requests, int32_t rows) {
   ++calls_;
   // The larger model waits meanwhile: of prompts, a call computes as much as one step takes.
   int32_t behind = model_->memory().max_num_batched_tokens;
   std::vector<std::pair<Draft *, Sequence *>> asked;
-  for (const DraftWish &wish : wishes) {
-    Sequence &target = *wish.sequence;
+  for (const DraftRequest &request : requests) {
+    Sequence &target = *request.sequence;
     target.drafts.clear();
     auto length = static_cast<int32_t>(target.tokens.size());
-    int32_t most = std::min({wish.most, rows, model_->memory().max_model_len - length});
+    int32_t most = std::min({request.most, rows, model_->memory().max_model_len - length});
     if (has_failed_ || most <= 0)
       continue;
     auto [found, is_new] = drafts_.try_emplace(&target);

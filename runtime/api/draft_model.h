@@ -27,7 +27,7 @@ public:
   static absl::StatusOr<std::unique_ptr<DraftModel>> Load(std::unique_ptr<LoadedModel> model,
                                                           const EngineOptions &options);
 
-  void Propose(std::span<const DraftWish> wishes, int32_t rows) override;
+  void Propose(std::span<const DraftRequest> requests, int32_t rows) override;
   void Forget(const Sequence *sequence) override;
 
 private:

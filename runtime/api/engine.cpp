@@ -196,11 +196,11 @@ absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Submit(const Request 
     bounded.enable_prefix_caching = false;
   auto active =
       std::make_shared<ActiveRequest>(bounded, std::move(ids), model_->text().tokenizer.get(), model_->text().eos_ids);
-  double place = Seconds(Clock::now() - start_);
+  double priority_key = Seconds(Clock::now() - start_);
   if (options_.scheduling_policy == "priority")
-    place += kSecondsOfPriority * request.priority;
+    priority_key += kSecondsOfPriority * request.priority;
   for (const auto &sequence : active->sequences())
-    sequence->place = place;
+    sequence->priority_key = priority_key;
   if (absl::Status status = loop_->Add(active); !status.ok())
     return status;
   return MakeHandle(std::move(active));

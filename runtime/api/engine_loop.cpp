@@ -152,8 +152,8 @@ void EngineLoop::Run() {
         break;
       masks_seen_ = masks_found_;
     }
-    TakeIn();
-    EndEarly();
+    AddSubmitted();
+    FinishAborted();
     AddPrepared();
     absl::Status status = Step();
     if (status.ok() && checks_invariants_)
@@ -175,7 +175,7 @@ void EngineLoop::Run() {
   ended_or_stuck_.notify_all();
 }
 
-void EngineLoop::TakeIn() {
+void EngineLoop::AddSubmitted() {
   std::lock_guard lock(mutex_);
   for (std::shared_ptr<ActiveRequest> &request : submitted_) {
     if (request->is_guided())
@@ -228,7 +228,7 @@ void EngineLoop::WaitForSomeMask(Clock::duration time) {
 }
 
 // Ends requests that were cancelled or are late, or whose texts cannot go on.
-void EngineLoop::EndEarly() {
+void EngineLoop::FinishAborted() {
   Clock::time_point now = Clock::now();
   bool has_ended = false;
   for (const auto &[request, owner] : requests_) {

@@ -35,8 +35,8 @@ public:
   bool WaitForEnd();
 
 private:
-  void TakeIn();
-  void EndEarly();
+  void AddSubmitted();
+  void FinishAborted();
   void Prepare(ActiveRequest &request);
   void AddPrepared();
   bool WaitsForMasks() const;

@@ -361,8 +361,8 @@ absl::Status WeightRecipe::ReadSources(uint64_t first, uint64_t count, std::span
   return ReadLogical((recipe.rows() / 2 + first / 2) * row, out.subspan(half, half));
 }
 
-absl::Status CarryOut(const plan::Weight &weight, const SourceLookup &lookup, std::span<std::byte> out,
-                      ThreadPool &pool) {
+absl::Status Materialize(const plan::Weight &weight, const SourceLookup &lookup, std::span<std::byte> out,
+                         ThreadPool &pool) {
   absl::StatusOr<WeightRecipe> recipe = WeightRecipe::Open(weight, lookup);
   if (!recipe.ok())
     return recipe.status();

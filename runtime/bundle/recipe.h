@@ -75,8 +75,8 @@ private:
 };
 
 // Makes all of a weight, which has WeightBytes, on all threads.
-absl::Status CarryOut(const plan::Weight &weight, const SourceLookup &lookup, std::span<std::byte> out,
-                      ThreadPool &pool);
+absl::Status Materialize(const plan::Weight &weight, const SourceLookup &lookup, std::span<std::byte> out,
+                         ThreadPool &pool);
 
 } // namespace inlay
 

@@ -84,7 +84,7 @@ absl::StatusOr<json> PackWeights(const plan::Target &target, const CheckpointRea
   if (target.weights())
     for (const plan::Weight *weight : *target.weights()) {
       buffer.resize(weight->bytes());
-      if (absl::Status status = CarryOut(
+      if (absl::Status status = Materialize(
               *weight, [&](std::string_view name) { return checkpoint.Find(name); }, buffer, pool);
           !status.ok())
         return status;

@@ -1,5 +1,4 @@
-// Guesses what follows a sequence, for a step to verify. What is guessed never shows in the answers: only how many
-// steps they take.
+// Proposes draft tokens that a step verifies. Drafts change how many steps an answer takes and never its tokens.
 #ifndef INLAY_RUNTIME_SCHEDULE_DRAFTER_H_
 #define INLAY_RUNTIME_SCHEDULE_DRAFTER_H_
 
@@ -7,8 +6,8 @@
 
 namespace inlay {
 
-// A sequence that could take so many guesses.
-struct DraftWish {
+// A sequence and the most draft tokens that it can take.
+struct DraftRequest {
   Sequence *sequence = nullptr;
   int32_t most = 0;
 };
@@ -16,8 +15,8 @@ struct DraftWish {
 class Drafter {
 public:
   virtual ~Drafter() = default;
-  // Sets `drafts` of each sequence, to at most as many as wished. The step has room for `rows` of them altogether.
-  virtual void Propose(std::span<const DraftWish> wishes, int32_t rows) = 0;
+  // Sets `drafts` of each sequence, to at most as many as requested. The step has room for `rows` of them altogether.
+  virtual void Propose(std::span<const DraftRequest> requests, int32_t rows) = 0;
   // The sequence will not be seen again.
   virtual void Forget(const Sequence *sequence) {}
 };
@@ -25,10 +24,10 @@ public:
 // From the sequence's own text.
 class NgramDrafter : public Drafter {
 public:
-  void Propose(std::span<const DraftWish> wishes, int32_t rows) override {
-    for (const DraftWish &wish : wishes) {
-      Sequence &sequence = *wish.sequence;
-      std::span<const int32_t> drafts = sequence.ngrams.Propose(sequence.tokens, static_cast<size_t>(wish.most));
+  void Propose(std::span<const DraftRequest> requests, int32_t rows) override {
+    for (const DraftRequest &request : requests) {
+      Sequence &sequence = *request.sequence;
+      std::span<const int32_t> drafts = sequence.ngrams.Propose(sequence.tokens, static_cast<size_t>(request.most));
       sequence.drafts.assign(drafts.begin(), drafts.end());
     }
   }

@@ -13,7 +13,8 @@ namespace {
 constexpr int32_t kPromptLogitsOfStep = 32;
 
 void InsertByPlace(std::vector<Sequence *> &sequences, Sequence *sequence) {
-  auto at = std::ranges::upper_bound(sequences, sequence->place, {}, [](const Sequence *one) { return one->place; });
+  auto at = std::ranges::upper_bound(sequences, sequence->priority_key, {},
+                                     [](const Sequence *one) { return one->priority_key; });
   sequences.insert(at, sequence);
 }
 
@@ -214,18 +215,18 @@ void Scheduler::AddDrafts(StepPlan &plan, int32_t budget) {
   budget = std::min(budget, limits_.sequences - static_cast<int32_t>(plan.rows.size()));
   for (const ScheduledRows &part : plan.rows)
     budget -= part.prompt_rows;
-  std::vector<DraftWish> wishes;
+  std::vector<DraftRequest> requests;
   for (const ScheduledRows &part : plan.rows) {
     Sequence &sequence = *part.sequence;
     sequence.drafts.clear();
     int32_t to_generate = sequence.sampling.max_tokens - (sequence.length() - sequence.prompt_size);
     int32_t most = std::min({limits_.drafts, budget, to_generate - 1});
     if (part.wants_token() && part.prompt_rows == 0 && sequence.pending == 0 && sequence.takes_drafts() && most > 0)
-      wishes.push_back({&sequence, most});
+      requests.push_back({&sequence, most});
   }
-  if (wishes.empty())
+  if (requests.empty())
     return;
-  drafter_->Propose(wishes, budget);
+  drafter_->Propose(requests, budget);
   for (ScheduledRows &part : plan.rows) {
     Sequence &sequence = *part.sequence;
     std::vector<int32_t> &drafts = sequence.drafts;

@@ -39,10 +39,9 @@ struct StepPlan {
   bool lacks_masks = false; // sequences were left out whose masks were not ready
 };
 
-// Sequences run in the order of their places, and are preempted in the reverse order. A place is a time (of arrival,
-// plus so much for a lower priority), so whoever waits long enough is first: nobody starves. Whoever is first can take
-// the pages of all others, and each sequence alone fits (who adds it sees to that), so there is always one that goes
-// on.
+// Sequences run in the order of their priority keys and are preempted in the reverse order. A key is a time in seconds:
+// the time of arrival plus a constant for each level of lower priority. So no sequence starves. The first sequence may
+// take the pages of all others, and each sequence fits alone (the caller of Add() checks that), so one can always run.
 class Scheduler {
 public:
   explicit Scheduler(const SchedulerLimits &limits,
@@ -66,8 +65,8 @@ public:
   // It failed, and so did those after it: the rows have to run again.
   void RollBack(const StepPlan &plan);
 
-  const std::vector<Sequence *> &running() const { return running_; } // by place
-  const std::vector<Sequence *> &waiting() const { return waiting_; } // by place
+  const std::vector<Sequence *> &running() const { return running_; } // by priority key
+  const std::vector<Sequence *> &waiting() const { return waiting_; } // by priority key
   const PagePool &pool() const { return pool_; }
   int64_t preemptions() const { return preemptions_; }
   int64_t swapped_out() const { return swapped_out_; } // pages

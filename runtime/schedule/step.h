@@ -38,8 +38,8 @@ struct Sequence {
   // Of the token after `tokens`, where the text must take a form; or none.
   std::shared_ptr<TokenMask> mask;
 
-  // For the scheduler. Those that are admitted first have the smallest place.
-  double place = 0;           // seconds
+  // For the scheduler. Those that are admitted first have the smallest key.
+  double priority_key = 0;    // seconds
   Sequence *leader = nullptr; // another sequence of the same prompt, to share its pages
   bool reuses_pages = true;   // of others with the same salt
   // The logits of the prompt's rows are wanted, but for the last, which gives the first token; so many were taken.

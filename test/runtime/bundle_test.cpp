@@ -437,7 +437,7 @@ public:
                             std::copy_n(rows.begin() + static_cast<int64_t>(offset), out.size(), out.begin());
                             return absl::OkStatus();
                           }};
-      absl::Status status = CarryOut(
+      absl::Status status = Materialize(
           part, [&](std::string_view) -> absl::StatusOr<SourceTensor> { return source; },
           std::span(static_cast<std::byte *>(ranges[i].to), *WeightBytes(part)), host_pool());
       if (!status.ok())

@@ -69,7 +69,7 @@ private:
 template <typename T> std::vector<T> Make(const plan::Weight &weight, const SourceLookup &lookup) {
   ThreadPool pool(3);
   std::vector<T> out(*WeightBytes(weight) / sizeof(T), T(7));
-  absl::Status status = CarryOut(weight, lookup, std::as_writable_bytes(std::span(out)), pool);
+  absl::Status status = Materialize(weight, lookup, std::as_writable_bytes(std::span(out)), pool);
   EXPECT_TRUE(status.ok()) << status;
   return out;
 }
@@ -132,9 +132,9 @@ TEST(Recipe, SourcesOfOtherShapesAreNamed) {
   ThreadPool pool(1);
   std::vector<std::byte> out(40);
   WeightBuffer rows({5, 2}, plan::DataType_F32, {"a"});
-  EXPECT_EQ(std::string(CarryOut(*rows, Sources({4}, 2), out, pool).message()),
+  EXPECT_EQ(std::string(Materialize(*rows, Sources({4}, 2), out, pool).message()),
             "weight 'w': its sources have 4 rows, expected 5");
-  EXPECT_EQ(std::string(CarryOut(*rows, Sources({5}, 3), out, pool).message()),
+  EXPECT_EQ(std::string(Materialize(*rows, Sources({5}, 3), out, pool).message()),
             "tensor 'a': has shape [5, 3], expected rows of 2 for weight 'w'");
 }
 

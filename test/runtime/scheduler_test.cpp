@@ -14,12 +14,12 @@ using ::testing::ElementsAre;
 
 constexpr SchedulerLimits kLimits{.sequences = 4, .tokens = 16, .pages = 8, .page_size = 4};
 
-std::unique_ptr<Sequence> MakeSequence(std::vector<int32_t> prompt, double place, int32_t max_tokens = 100) {
+std::unique_ptr<Sequence> MakeSequence(std::vector<int32_t> prompt, double priority_key, int32_t max_tokens = 100) {
   auto sequence = std::make_unique<Sequence>();
   sequence->tokens = std::move(prompt);
   sequence->prompt_size = static_cast<int32_t>(sequence->tokens.size());
   sequence->sampling.max_tokens = max_tokens;
-  sequence->place = place;
+  sequence->priority_key = priority_key;
   return sequence;
 }
 

@@ -1,4 +1,4 @@
-// The copy engine and warpgroup products for emulation.h: copies happen when they are issued, at the earliest moment
+// TMA and warpgroup products for emulation.h: copies happen when they are issued, at the earliest moment
 // that the program allows, and mbarriers count arrivals and bytes.
 #include "emulation.h"
 
@@ -134,8 +134,8 @@ template <typename T> static void mma_8_rows(float *d, const int *a, uint4 b) {
   mma_m16n8k16<T>(d, a1, b1);
 }
 
-template <int> static void give_up_registers() {}
-template <int> static void claim_registers() {}
+template <int> static void setmaxnreg_dec() {}
+template <int> static void setmaxnreg_inc() {}
 static void wgmma_fence() {}
 static void wgmma_commit() {}
 template <int> static void wgmma_wait() {}
@@ -163,7 +163,7 @@ template <typename T, int N> static void wgmma_m64k16(float *d, long long a, lon
   }
 }
 
-template <int> static void hold(float *) {}
+template <int> static void register_fence(float *) {}
 // The distance of slabs stands above the address.
 template <typename T> static long long swizzled_columns(const T *tile, int slab) {
   return swizzled_tile(tile) | static_cast<long long>(slab / 16) << 48;

@@ -274,7 +274,7 @@ cuda.kernel @unfenced_init(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.pr
       %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
       %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
-    // expected-error @+1 {{bulk_copy announces itself at the shared memory at 2048 before fence_mbarrier_init has shown it to the copy engine}}
+    // expected-error @+1 {{bulk_copy announces itself at the shared memory at 2048 before fence_mbarrier_init has shown it to TMA}}
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }

@@ -7,7 +7,7 @@
 // CHECK: loc("norm"): fused into proj as prologue: saves 256 bytes a row
 // CHECK: loc("residual"): fused into proj as epilogue: saves 256 bytes a row
 // CHECK: loc("proj"): one kernel (matvec): rms_norm, linear, add; reads 8320 bytes of weights; saves 512 bytes a row
-// GEMM: loc("norm"): not fused into proj: the copy engine stages the activations of the family gemm, and cannot change them
+// GEMM: loc("norm"): not fused into proj: TMA stages the activations of the family gemm, and cannot change them
 // GEMM: loc("proj"): one kernel (gemm): linear, add; reads 8192 bytes of weights; saves 256 bytes a row
 // GEMM: loc("norm"): one kernel (rows): rms_norm; reads 128 bytes of weights
 // APART: loc("norm"): not fused into proj: the option separate-norms keeps it apart
