@@ -36,7 +36,6 @@ struct Block {
   Index3 index;
   int rank = 0;
   std::vector<Warp> warps;
-  std::unique_ptr<unsigned char[]> memory;
   unsigned char *shared = nullptr;
 };
 struct Fiber {
@@ -161,6 +160,7 @@ static float minimum(float a, float b) { return a != a || b != b ? NAN : a < b ?
 static int max(int a, int b) { return a > b ? a : b; }
 static int min(int a, int b) { return a < b ? a : b; }
 static int ceil_div(int a, int b) { return a / b + (a % b != 0 && (a < 0) == (b < 0)); }
+static int floor_div(int a, int b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 static float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 
 template <int N, typename T> static void load_vector(T *registers, const T *p, bool present) {
@@ -269,22 +269,35 @@ static void enter() {
   yield();
   abort();
 }
+/// Memory that ends where a page ends that cannot be accessed.
+static unsigned char *mapMemory(size_t bytes) {
+  constexpr size_t page = 4096;
+  size_t pages = (bytes + page - 1) / page * page;
+  void *memory =
+      mmap(nullptr, pages + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED || mprotect(static_cast<unsigned char *>(memory) + pages, page, PROT_NONE) != 0) {
+    perror("memory for a block");
+    abort();
+  }
+  return static_cast<unsigned char *>(memory) + pages;
+}
+/// `bytes` of NaNs for the block of that rank, at a multiple of 1024, before a page that cannot be accessed.
+static unsigned char *sharedMemory(int rank, size_t bytes) {
+  constexpr size_t alignment = 1024, most = 256 * 1024;
+  static std::vector<unsigned char *> ends;
+  while (static_cast<int>(ends.size()) <= rank)
+    ends.push_back(mapMemory(most));
+  size_t aligned = (bytes + alignment - 1) / alignment * alignment;
+  return static_cast<unsigned char *>(memset(ends[rank] - aligned, 0xff, aligned));
+}
 /// Thread `thread` of a block, at the beginning of enter(), on stack number `index`.
 static std::unique_ptr<Fiber> makeFiber(Block &block, int thread, size_t index) {
-  constexpr size_t stackBytes = 128 * 1024;
-  static std::vector<unsigned char *> stacks;
-  if (index == stacks.size()) {
-    void *memory =
-        mmap(nullptr, stackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) {
-      perror("a stack for a thread");
-      abort();
-    }
-    stacks.push_back(static_cast<unsigned char *>(memory));
-  }
+  static std::vector<unsigned char *> stackEnds;
+  if (index == stackEnds.size())
+    stackEnds.push_back(mapMemory(128 * 1024));
   auto fiber = std::make_unique<Fiber>();
   // The address that the switch returns to, at a multiple of 16, above the six registers that it pops.
-  auto *frame = reinterpret_cast<void **>(stacks[index] + stackBytes - 32);
+  auto *frame = reinterpret_cast<void **>(stackEnds[index] - 32);
   frame[0] = reinterpret_cast<void *>(enter);
   fiber->stackPointer = frame - 6;
   fiber->thread.x = thread;
@@ -327,10 +340,7 @@ static void runCluster(const EmulatedLaunch &launch, Index3 first) {
     block.warps.resize(launch.threads / 32);
     for (Warp &warp : block.warps)
       warp.barrier.expected = 32;
-    // Bytes after the block's memory are NaNs as well.
-    block.memory.reset(new unsigned char[launch.sharedBytes + 2048]);
-    memset(block.memory.get(), 0xff, launch.sharedBytes + 2048);
-    block.shared = block.memory.get() + (1024 - reinterpret_cast<uintptr_t>(block.memory.get()) % 1024);
+    block.shared = sharedMemory(rank, launch.sharedBytes);
     for (int thread = 0; thread < launch.threads; ++thread)
       fibers.push_back(makeFiber(block, thread, fibers.size()));
   }

@@ -127,15 +127,14 @@ struct uint4 {
 static void set_words(int *words, uint4 v) {
   words[0] = int(v.x), words[1] = int(v.y), words[2] = int(v.z), words[3] = int(v.w);
 }
-template <typename T> static void mma_8_rows(float *d, const int *a, uint4 b) {
-  const int a0[4] = {a[0], 0, a[1], 0}, a1[4] = {a[2], 0, a[3], 0};
+template <typename T> static void mma_16_rows(float *d, const int *low, const int *high, uint4 b) {
+  const int a0[4] = {low[0], high[0], low[1], high[1]}, a1[4] = {low[2], high[2], low[3], high[3]};
   const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};
   mma_m16n8k16<T>(d, a0, b0);
   mma_m16n8k16<T>(d, a1, b1);
 }
-
-template <typename T> static void mma_16_rows(float *d, const int *low, const int *high, uint4 b) {
-  const int a0[4] = {low[0], high[0], low[1], high[1]}, a1[4] = {low[2], high[2], low[3], high[3]};
+template <typename T> static void mma_8_rows(float *d, const int *a, uint4 b) {
+  const int a0[4] = {a[0], 0, a[1], 0}, a1[4] = {a[2], 0, a[3], 0};
   const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};
   mma_m16n8k16<T>(d, a0, b0);
   mma_m16n8k16<T>(d, a1, b1);
@@ -209,9 +208,17 @@ template <typename T, int N> static void wgmma_m64k16_columns(float *d, const in
 }
 template <typename T> static void store_words(T *target, const int *words) { memcpy(target, words, 16); }
 
-static int load_read_only(const int *p) { return *p; }
-static float load_read_only(const float *p) { return *p; }
-template <typename T> static T load_l2_only(const T *p) { return *p; }
+template <typename T> static T loadAligned(const T *p) {
+  if (reinterpret_cast<uintptr_t>(p) % sizeof(T) != 0)
+    fail("misaligned load");
+  return *p;
+}
+template <typename T> static T load_read_only(const T *p) { return loadAligned(p); }
+template <typename T> static T load_l2_only(const T *p) { return loadAligned(p); }
+template <typename T> static T load_streaming(const T *p) { return loadAligned(p); }
+static uint4 load_evict_first(const uint4 *p) { return loadAligned(p); }
+template <typename T> static void store_l2_only(T *p, T v) { *p = v; }
+template <typename T> static void store_streaming(T *p, T v) { *p = v; }
 template <typename T> static T low_half(int x) { return {half(x, 0)}; }
 template <typename T> static T high_half(int x) { return {half(x, 1)}; }
 template <typename T> static T shuffle_from(T value, int lane) { return __shfl_sync(~0u, value, lane); }
