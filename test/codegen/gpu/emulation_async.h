@@ -3,7 +3,8 @@
 #include "emulation.h"
 
 #define __grid_constant__
-#define __forceinline__ inline
+// Each part of a library has threads of its own (emulation.py), so that no function may be shared between parts.
+#define __forceinline__ static inline
 
 using mbarrier = long long;
 /// In the barrier's own eight bytes; the NaNs that shared memory starts with are no barrier.
