@@ -1,6 +1,9 @@
-// A libcuda.so.1 for tests on machines without a GPU: memory is the host's, copies are made at once, kernels do
-// nothing. Its chip and memory come from the environment: FAKE_CHIP ("90"), FAKE_MEMORY (bytes). A cubin's parameters
-// are those that it really has.
+// A libcuda.so.1 for tests on machines without a GPU: memory is the host's, copies are made at once, kernels run when
+// they are launched (FAKE_KERNELS, see fake_kernels.h) or do nothing. Its chip and memory come from the environment:
+// FAKE_CHIP ("90"), FAKE_MEMORY (bytes). A cubin's parameters are those that it really has.
+#include "../codegen/gpu/emulated_launch.h"
+#include "fake_kernels.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -11,8 +14,11 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 namespace {
+
+namespace fake = inlay::fake;
 
 using Result = int;
 using Pointer = uint64_t;
@@ -46,8 +52,16 @@ Result FreeHandle(Handle handle) {
 // Parameters of a kernel in their order: offset and size.
 using Parameters = std::map<size_t, std::pair<size_t, size_t>>;
 
-// A module is the kernels of its cubin, a function one of them.
-using Kernels = std::map<std::string, Parameters>;
+// A module is the kernels of its cubin.
+struct Function {
+  Parameters parameters;
+  const fake::Kernel *kernel = nullptr; // null: does nothing
+};
+using Kernels = std::map<std::string, Function>;
+
+// Launches that are being captured, by the one thread that captures.
+using Graph = std::vector<fake::Launch>;
+thread_local Graph *captured = nullptr;
 
 // What section ".nv.info.NAME" says: attributes of a format, a kind and two bytes, which of format 4 are the size of
 // what follows. Kind 0x17 is a parameter: index (u32), ordinal (u16), offset (u16) and, from bit 18 on, size (u32).
@@ -61,7 +75,7 @@ Kernels ReadKernels(const char *image) {
     std::string_view section = names + sections[i].sh_name;
     if (!section.starts_with(kPrefix))
       continue;
-    Parameters &parameters = kernels[std::string(section.substr(kPrefix.size()))];
+    Parameters &parameters = kernels[std::string(section.substr(kPrefix.size()))].parameters;
     const char *at = image + sections[i].sh_offset, *end = at + sections[i].sh_size;
     while (at + 4 <= end) {
       uint16_t size = 0, ordinal = 0, offset = 0;
@@ -120,9 +134,13 @@ Result cuMemAlloc_v2(Pointer *memory, size_t bytes) {
   std::lock_guard lock(mutex);
   if (bytes > Memory() - used)
     return kOutOfMemory;
-  // Zeroed, so that the tokens that no kernel writes exist.
-  size_t rounded = (bytes + 255) / 256 * 256;
-  *memory = reinterpret_cast<Pointer>(std::memset(std::aligned_alloc(256, rounded), 0, rounded));
+  void *given = fake::Allocate(bytes);
+  if (!given)
+    return kOutOfMemory;
+  // Tokens that no kernel writes are zeros.
+  if (!fake::HasKernels())
+    std::memset(given, 0, bytes);
+  *memory = reinterpret_cast<Pointer>(given);
   allocated[*memory] = bytes;
   used += bytes;
   return kOk;
@@ -131,7 +149,7 @@ Result cuMemFree_v2(Pointer memory) {
   std::lock_guard lock(mutex);
   used -= allocated.at(memory);
   allocated.erase(memory);
-  std::free(reinterpret_cast<void *>(memory));
+  fake::Free(reinterpret_cast<void *>(memory));
   return kOk;
 }
 Result cuMemAllocHost_v2(void **memory, size_t bytes) {
@@ -179,16 +197,33 @@ Result cuStreamCreate(Handle *stream, unsigned) { return MakeHandle(stream); }
 Result cuStreamDestroy_v2(Handle stream) { return FreeHandle(stream); }
 Result cuStreamWaitEvent(Handle, Handle, unsigned) { return kOk; }
 Result cuStreamSynchronize(Handle) { return kOk; }
-Result cuStreamBeginCapture_v2(Handle, int) { return kOk; }
-Result cuStreamEndCapture(Handle, Handle *graph) { return MakeHandle(graph); }
+Result cuStreamBeginCapture_v2(Handle, int) {
+  captured = new Graph;
+  return kOk;
+}
+Result cuStreamEndCapture(Handle, Handle *graph) {
+  *graph = captured;
+  captured = nullptr;
+  return kOk;
+}
 Result cuEventCreate(Handle *event, unsigned) { return MakeHandle(event); }
 Result cuEventDestroy_v2(Handle event) { return FreeHandle(event); }
 Result cuEventRecord(Handle, Handle) { return kOk; }
 Result cuEventSynchronize(Handle) { return kOk; }
-Result cuGraphInstantiateWithFlags(Handle *executable, Handle, unsigned long long) { return MakeHandle(executable); }
-Result cuGraphLaunch(Handle, Handle) { return kOk; }
-Result cuGraphDestroy(Handle graph) { return FreeHandle(graph); }
-Result cuGraphExecDestroy(Handle executable) { return FreeHandle(executable); }
+Result cuGraphInstantiateWithFlags(Handle *executable, Handle graph, unsigned long long) {
+  *executable = new Graph(*static_cast<Graph *>(graph));
+  return kOk;
+}
+Result cuGraphLaunch(Handle executable, Handle) {
+  for (const fake::Launch &launch : *static_cast<Graph *>(executable))
+    fake::Run(launch);
+  return kOk;
+}
+Result cuGraphDestroy(Handle graph) {
+  delete static_cast<Graph *>(graph);
+  return kOk;
+}
+Result cuGraphExecDestroy(Handle executable) { return cuGraphDestroy(executable); }
 // A cubin is an ELF file, PTX begins with its version or a comment.
 Result cuModuleLoadData(Handle *module, const void *image) {
   if (std::memcmp(image,
@@ -208,11 +243,14 @@ Result cuModuleGetFunction(Handle *function, Handle module, const char *name) {
   auto it = kernels.find(name);
   if (it == kernels.end())
     return kNotFound;
+  if (fake::HasKernels() && !it->second.kernel)
+    if (!(it->second.kernel = fake::FindKernel(name)))
+      return kNotFound;
   *function = &it->second;
   return kOk;
 }
 Result cuFuncGetParamInfo(Handle function, size_t index, size_t *offset, size_t *bytes) {
-  const auto &parameters = *static_cast<const Parameters *>(function);
+  const Parameters &parameters = static_cast<const Function *>(function)->parameters;
   auto it = parameters.find(index);
   if (it == parameters.end())
     return kInvalidValue;
@@ -221,9 +259,57 @@ Result cuFuncGetParamInfo(Handle function, size_t index, size_t *offset, size_t 
   return kOk;
 }
 Result cuFuncSetAttribute(Handle, int, int) { return kOk; }
-Result cuLaunchKernelEx(const void *, Handle, void **, void **) { return kOk; }
-Result cuTensorMapEncodeTiled(void *, int, uint32_t, void *, const uint64_t *, const uint64_t *, const uint32_t *,
-                              const uint32_t *, int, int, int, int) {
+// CUlaunchConfig.
+struct LaunchAttribute {
+  int id, padding;
+  unsigned value[16];
+};
+struct LaunchConfig {
+  unsigned grid[3], block[3], shared_bytes;
+  Handle stream;
+  const LaunchAttribute *attributes;
+  unsigned attribute_count;
+};
+Result cuLaunchKernelEx(const LaunchConfig *config, Handle function, void **parameters, void **) {
+  constexpr int kCluster = 4, kDependentLaunch = 6;
+  fake::Launch launch;
+  launch.kernel = static_cast<const Function *>(function)->kernel;
+  if (!launch.kernel)
+    return kOk;
+  std::memcpy(launch.grid, config->grid, sizeof launch.grid);
+  launch.threads = static_cast<int>(config->block[0]);
+  launch.shared_bytes = static_cast<int>(config->shared_bytes);
+  for (unsigned i = 0; i < config->attribute_count; ++i) {
+    const LaunchAttribute &attribute = config->attributes[i];
+    if (attribute.id == kCluster)
+      launch.cluster = static_cast<int>(attribute.value[0]);
+    else if (attribute.id == kDependentLaunch)
+      launch.may_start_early = attribute.value[0] != 0;
+  }
+  fake::SetParameters(launch, parameters);
+  if (captured)
+    captured->push_back(std::move(launch));
+  else
+    fake::Run(launch);
+  return kOk;
+}
+Result cuTensorMapEncodeTiled(CUtensorMap *map, int type, uint32_t rank, void *address, const uint64_t *dims,
+                              const uint64_t *strides, const uint32_t *box, const uint32_t *, int, int swizzle, int,
+                              int) {
+  constexpr int kFloat16 = 6, kBfloat16 = 9, kElementBytes = 2;
+  if ((type != kFloat16 && type != kBfloat16) || rank > 4)
+    return kInvalidValue;
+  *map = {};
+  map->memory = static_cast<const unsigned char *>(address);
+  map->rank = static_cast<int>(rank);
+  map->swizzle = swizzle ? 16 << swizzle : 0; // 1 is 32 bytes
+  map->strides[0] = kElementBytes;
+  for (uint32_t i = 0; i < rank; ++i) {
+    map->dims[i] = static_cast<long long>(dims[i]);
+    map->box[i] = static_cast<int>(box[i]);
+    if (i > 0)
+      map->strides[i] = static_cast<long long>(strides[i - 1]);
+  }
   return kOk;
 }
 }

@@ -5,9 +5,12 @@ import ctypes
 import json
 import pathlib
 import struct
-import subprocess
+import sys
 
 import tools
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "codegen/gpu"))
+import emulation  # noqa: E402
 
 ROWS_OF_A_LAUNCH = 96  # whole heads and groups of 8; several launches a weight
 
@@ -25,40 +28,14 @@ def tensors(model: pathlib.Path) -> dict:
     return found
 
 
-def emulate(t: tools.Tools, compiler: str, bundle: pathlib.Path, names: list[str]) -> dict:
-    """Kernel -> function(source, packed, sizes, grid), compiled from the kernels' text."""
-    header = pathlib.Path(__file__).parents[1] / "codegen/gpu/emulation.h"
-    facts = {kernel["name"]: kernel for kernel in json.loads((bundle / "manifest.json").read_text())["kernels"]["sm_90a"]}
-    text = f'#include "{header}"\n'
-    for name in names:
-        source = (bundle / "kernels/sm_90a" / f"{name}.cu").read_text().splitlines()
-        text += "\n".join(line for line in source if not line.startswith(("#include", "#line")) and "extern __shared__" not in line)
-        call = text[text.index(name + "(") + len(name) + 1 :].split(") {", 1)[0].split(", ")
-        casts = [f"static_cast<{p[: p.rindex('*') + 1]}>(arguments_{name}[{i}])" for i, p in enumerate(call[:2])]
-        text += f"""
-static void **arguments_{name};
-extern "C" void run_{name}(void **given, const unsigned *grid) {{
-  arguments_{name} = given;
-  runGrid([] {{ {name}({", ".join(casts)}, *static_cast<StepSizes *>(arguments_{name}[2])); }}, grid,
-          {facts[name]["threads"]}, {facts[name]["cluster"]}, {facts[name]["shared_bytes"]});
-}}
-"""
-    file = t.scratch / f"{bundle.name}.cpp"
-    file.write_text(text)
-    subprocess.run([compiler, "-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off", file, "-o",
-                    file.with_suffix(".so")], check=True)
-    library = ctypes.CDLL(str(file.with_suffix(".so")))
-    return {name: getattr(library, f"run_{name}") for name in names}
-
-
 def aligned(size: int):
     """Zeroed memory at a multiple of 256 bytes, and its address."""
     memory = ctypes.create_string_buffer(size + 256)
     return memory, ctypes.addressof(memory) + -ctypes.addressof(memory) % 256
 
 
-def pack(run, weight: dict, sources: bytes, element: int, columns_of_grid: int) -> bytes:
-    """Packs a weight a few rows at a time, as the loader does."""
+def pack(library: ctypes.CDLL, facts: dict, weight: dict, sources: bytes, element: int, columns_of_grid: int) -> bytes:
+    """Packs a weight a few rows at a time, as the loader does, by the kernel of these facts."""
     rows, row = weight["rows"], weight["columns"] * element
     memory, address = aligned(weight["bytes"])
     per_group = weight["bytes"] // -(-rows // 8)
@@ -72,9 +49,8 @@ def pack(run, weight: dict, sources: bytes, element: int, columns_of_grid: int) 
             part = sources[first * row : (first + count) * row]
         from_memory, from_address = aligned(len(part))
         ctypes.memmove(from_address, part, len(part))
-        sizes = (ctypes.c_int * 6)(count)
-        arguments = (ctypes.c_void_p * 3)(from_address, address + first // 8 * per_group, ctypes.addressof(sizes))
-        run(arguments, (ctypes.c_uint * 3)(-(-count // 8), columns_of_grid, 1))
+        emulation.run(library, weight["packed_by"], [from_address, address + first // 8 * per_group], [count, 0, 0, 0, 0, 0],
+                      [-(-count // 8), columns_of_grid], facts["threads"], facts["cluster"], facts["shared_bytes"])
     return ctypes.string_at(address, weight["bytes"])
 
 
@@ -92,7 +68,9 @@ def test(t: tools.Tools, compiler: pathlib.Path, *models: pathlib.Path) -> None:
         packed = [weight for weight in weights if weight["packed_by"]]
         if len(packed) < 5:
             tools.fail(f"{model.name}: expected the matrices to be packed by kernels, found {len(packed)}")
-        runs = emulate(t, compiler, bundles["link"], sorted({weight["packed_by"] for weight in packed}))
+        facts = emulation.facts_of(bundles["link"])
+        library = ctypes.CDLL(str(emulation.compile_bundle(str(compiler), bundles["link"], t.scratch / model.name,
+                                                           sorted({weight["packed_by"] for weight in packed}))))
         expected = (bundles["pack"] / "weights/sm_90a.bin").read_bytes()
         contents = tensors(model)
         for weight in packed:
@@ -100,7 +78,7 @@ def test(t: tools.Tools, compiler: pathlib.Path, *models: pathlib.Path) -> None:
             step = next(step for step in (512, 256, 128, 64) if padded % step == 0)
             source = b"".join(contents[name][1] for name in weight["sources"])
             element = contents[weight["sources"][0]][0]
-            found = pack(runs[weight["packed_by"]], weight, source, element, padded // step)
+            found = pack(library, facts[weight["packed_by"]], weight, source, element, padded // step)
             if found != expected[weight["offset"] : weight["offset"] + weight["bytes"]]:
                 tools.fail(f"{model.name}: {weight['packed_by']} packs {weight['name']} otherwise than the host")
             checked.add(weight["row_order"])

@@ -10,9 +10,12 @@ import mmap
 import multiprocessing
 import pathlib
 import struct
-import subprocess
+import sys
 
 import tools
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "codegen/gpu"))
+import emulation  # noqa: E402
 
 KERNEL, WEIGHT, SOURCE = "decode_1_down_proj", "model.layers.0.mlp.down_proj.weight", "model.layers.0.mlp.down_proj.weight"
 
@@ -37,38 +40,12 @@ def before_a_hole(contents: bytes) -> int:
     return address
 
 
-def emulate(compiler: pathlib.Path, scratch: pathlib.Path, bundle: pathlib.Path) -> pathlib.Path:
-    """The kernel as a shared library: run(arguments, grid)."""
-    root = pathlib.Path(__file__).parents[2]
-    facts = next(kernel for kernel in json.loads((bundle / "manifest.json").read_text())["kernels"]["sm_90a"]
-                 if kernel["name"] == KERNEL)
-    lines = (bundle / "kernels/sm_90a" / f"{KERNEL}.cu").read_text().splitlines()
-    text = "\n".join(line for line in lines if not line.startswith(("#include", "#line")) and "extern __shared__" not in line)
-    parameters = text[text.index(KERNEL + "(") + len(KERNEL) + 1 :].split(") {", 1)[0].split(", ")
-    casts = [f"*static_cast<StepSizes *>(arguments[{i}])" if "StepSizes" in p else
-             f"static_cast<{p[: p.rindex('*') + 1]}>(arguments[{i}])" for i, p in enumerate(parameters)]
-    source = scratch / "kernel.cpp"
-    source.write_text(f"""#include "{root}/test/codegen/gpu/emulation_async.h"
-{text}
-static void **arguments;
-extern "C" void run(void **given, const unsigned *grid) {{
-  arguments = given;
-  runGrid([] {{ {KERNEL}({", ".join(casts)}); }}, grid, {facts["threads"]}, {facts["cluster"]}, {facts["shared_bytes"]});
-}}
-""")
-    library = source.with_suffix(".so")
-    subprocess.run([compiler, "-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off", source, "-o", library], check=True)
-    return library
-
-
-def run(library: pathlib.Path, weight: bytes, activation: bytes, rows: int, blocks: int, results) -> None:
+def run(library: pathlib.Path, facts: dict, weight: bytes, activation: bytes, rows: int, blocks: int, results) -> None:
     # Offsets into a page do not matter to anything but the weight: 16-byte aligned is what copies need.
-    state = bytearray(2 * rows)
-    state_address = before_a_hole(bytes(state))
-    sizes = (ctypes.c_int * 6)(1, 1, 1, 1, 0, 0)
-    arguments = (ctypes.c_void_p * 4)(before_a_hole(weight), before_a_hole(activation), state_address, ctypes.addressof(sizes))
-    ctypes.CDLL(str(library)).run(arguments, (ctypes.c_uint * 3)(blocks, 1, 1))
-    results.put(ctypes.string_at(state_address, 2 * rows))
+    state = before_a_hole(bytes(2 * rows))
+    emulation.run(ctypes.CDLL(str(library)), KERNEL, [before_a_hole(weight), before_a_hole(activation), state],
+                  [1, 1, 1, 1, 0, 0], [blocks], facts["threads"], facts["cluster"], facts["shared_bytes"])
+    results.put(ctypes.string_at(state, 2 * rows))
 
 
 def test(t: tools.Tools, compiler: pathlib.Path, model: pathlib.Path) -> None:
@@ -86,9 +63,9 @@ def test(t: tools.Tools, compiler: pathlib.Path, model: pathlib.Path) -> None:
     activation = [(i % 7 - 3) / 4 for i in range(columns)]  # exact in bfloat16
     bits = b"".join(struct.pack("<f", value)[2:] for value in activation)
     queue = multiprocessing.Queue()
-    library = emulate(compiler, t.scratch, bundle)
+    library = emulation.compile_bundle(str(compiler), bundle, t.scratch / "kernel", [KERNEL])
     blocks = launch["grid"][0]["multiplier"]  # of rows of weights, whatever the step's size
-    process = multiprocessing.Process(target=run, args=(library, packed, bits, rows, blocks, queue))
+    process = multiprocessing.Process(target=run, args=(library, emulation.facts_of(bundle)[KERNEL], packed, bits, rows, blocks, queue))
     process.start()
     process.join(60)
     if process.exitcode != 0:

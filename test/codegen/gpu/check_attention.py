@@ -15,9 +15,7 @@ import pathlib
 import subprocess
 import sys
 
-import numpy as np
-
-from check_kernels import Emulator, Gpu, Pages, from_bf16, map_of, random_bf16, relative_error
+from check_kernels import Emulator, Gpu, Pages, from_bf16, map_of, np, random_bf16, relative_error
 
 # name: heads, kv heads, head_dim, page size, window, sequences that the entry takes, lengths of the sequences
 CASES = {

@@ -16,7 +16,12 @@ import subprocess
 import sys
 import tempfile
 
-import numpy as np
+import emulation
+
+try:
+    import numpy as np
+except ImportError:
+    sys.exit("numpy was not found; run scripts/setup, which brings it into .deps/python, and source scripts/env.sh")
 
 TOKENS, SEQUENCES, QUERY_TILES, LOGIT_ROWS, PENALTY_ENTRIES, KV_ROWS = range(6)
 
@@ -131,45 +136,27 @@ class Gpu:
         return results, microseconds
 
 
-class EmulatedMap(ctypes.Structure):
-    """CUtensorMap of emulation_async.h."""
-    _fields_ = [("memory", ctypes.c_void_p), ("dims", ctypes.c_longlong * 4), ("strides", ctypes.c_longlong * 4),
-                ("box", ctypes.c_longlong * 4), ("rank", ctypes.c_int), ("swizzle", ctypes.c_int)]
-
-
 class Emulator:
     """Has the same launch() as Gpu, on the CPU."""
 
     def __init__(self, compiler):
         self.compiler = compiler
-        self.folder = tempfile.TemporaryDirectory()
+        self.scratch = tempfile.TemporaryDirectory()
+        self.libraries = {}
+
+    def library(self, folder):
+        """All kernels of a folder."""
+        if folder not in self.libraries:
+            sources = {file.stem: file.read_text() for file in folder.glob("*.cu")}
+            stem = pathlib.Path(self.scratch.name) / folder.name
+            self.libraries[folder] = ctypes.CDLL(str(emulation.compile_kernels(self.compiler, sources, stem)))
+        return self.libraries[folder]
 
     def launch(self, folder, name, arrays, sizes, repeat=0, late=()):
         """`late`: (array, row) that the launch before writes; they hold NaNs until the kernel waits for it."""
         spec = json.loads((folder / f"{name}.json").read_text())
-        lines = [line for line in (folder / f"{name}.cu").read_text().splitlines()
-                 if not line.startswith("#include") and "extern __shared__" not in line]
         one = list(sizes) + [1]
-        grid = ([multiplier * -(-one[extent] // divisor) for extent, divisor, multiplier in spec["grid"]] + [1, 1])[:3]
-        text = "\n".join(lines)
-        parameters = text[text.index(name + "(") + len(name) + 1:].split(") {", 1)[0].split(", ")
-        casts = [f"*static_cast<{p.split()[-2]} *>(arguments[{i}])" if "StepSizes" in p or "CUtensorMap" in p
-                 else f"static_cast<{p[:p.rindex('*') + 1]}>(arguments[{i}])" for i, p in enumerate(parameters)]
-        # What a header builds on the primitives is the same text here.
-        device = pathlib.Path(__file__).resolve().parents[3] / "codegen/device/attention.h"
-        shared = [line for line in device.read_text().splitlines() if not line.startswith("#")]
-        text = "\n".join(line if line.strip() != "#pragma unroll" else "" for line in shared) + "\n" + text
-        text = (f'#include "{pathlib.Path(__file__).resolve().parent / "emulation_async.h"}"\n{text}\nstatic void **arguments;\n'
-                f'extern "C" void write_late(unsigned char *to, int bytes) {{\n'
-                f'  lateWrites.push_back({{to, std::vector<unsigned char>(bytes, 0xff), {{to, to + bytes}}}});\n}}\n'
-                f'extern "C" void run(void **given, const unsigned *grid) {{\n  arguments = given;\n'
-                f'  runGrid([] {{ {name}({", ".join(casts)}); }}, grid, {spec["block"]}, {spec["cluster"]}, {spec["shared_bytes"]});\n}}\n')
-        stem = pathlib.Path(self.folder.name) / f"{folder.name}_{name}"
-        if not stem.with_suffix(".so").exists():
-            stem.with_suffix(".cpp").write_text(text)
-            subprocess.run([self.compiler, "-std=c++20", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off",
-                            str(stem.with_suffix(".cpp")), "-o", str(stem.with_suffix(".so"))], check=True)
-        library = ctypes.CDLL(str(stem.with_suffix(".so")))
+        grid = [multiplier * -(-one[extent] // divisor) for extent, divisor, multiplier in spec["grid"]]
         results = []
         for array in arrays:  # at multiples of 256 bytes, as the runtime places buffers
             raw = np.zeros(array.nbytes + 512, np.uint8)
@@ -177,18 +164,15 @@ class Emulator:
             result = raw[start:start + array.nbytes].view(array.dtype).reshape(array.shape)
             result[...] = array
             results.append(result)
-        step = (ctypes.c_int * 6)(*sizes)
         maps = []
         for given_map in spec["maps"]:
             dims, strides, box, swizzle = map_of(given_map, sizes)
-            map = EmulatedMap(results[given_map[0]].ctypes.data, rank=len(dims), swizzle=swizzle)
+            map = emulation.TensorMap(results[given_map[0]].ctypes.data, rank=len(dims), swizzle=swizzle)
             map.dims[:len(dims)], map.strides[:len(dims)], map.box[:len(dims)] = dims, [2, *strides], box
             maps.append(map)
-        given = (ctypes.c_void_p * (len(results) + len(maps) + 1))(
-            *[r.ctypes.data for r in results], *[ctypes.addressof(map) for map in maps], ctypes.addressof(step))
-        for array, row in late:
-            library.write_late(ctypes.c_void_p(results[array][row].ctypes.data), results[array][row].nbytes)
-        library.run(given, (ctypes.c_uint * 3)(*grid))
+        writes = [emulation.LateWrite(results[array][row].ctypes.data, results[array][row].nbytes) for array, row in late]
+        emulation.run(self.library(folder), name, [r.ctypes.data for r in results], sizes, grid, spec["block"], spec["cluster"],
+                      spec["shared_bytes"], maps, writes)
         return results, 0.0
 
 

@@ -1,6 +1,8 @@
 // Runs the text of a generated kernel on the CPU, one fiber a thread: the functions of the device headers that the
 // generic lowering calls, in plain C++. Copies by cp.async happen when they are waited for, at the latest moment that
-// the program allows.
+// the program allows; what earlier launches write appears when nothing else can go on without it.
+#include "emulated_launch.h"
+
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -9,7 +11,8 @@
 #include <cstring>
 #include <functional>
 #include <memory>
-#include <ucontext.h>
+#include <span>
+#include <sys/mman.h>
 #include <vector>
 
 #define __global__
@@ -26,59 +29,93 @@ struct Barrier {
 };
 struct Warp {
   Barrier barrier;
-  alignas(16) unsigned char slots[32][64];
+  alignas(16) unsigned char slots[2][32][64];
 };
 struct Block {
   Barrier barrier;
   Index3 index;
   int rank = 0;
   std::vector<Warp> warps;
-  std::unique_ptr<unsigned char[]> memory;
   unsigned char *shared = nullptr;
 };
 struct Fiber {
-  ucontext_t context;
-  std::vector<char> stack;
+  void *stackPointer = nullptr;
   Index3 thread;
   Block *block = nullptr;
   bool done = false;
+  const char *waitsFor = "";
   int clusterGeneration = 0;
   std::vector<std::vector<std::function<void()>>> groups;
   std::vector<std::function<void()>> pending;
 };
-static ucontext_t scheduler;
+static void *scheduler;
 static Fiber *current;
 static std::vector<Block> *cluster;
 static Barrier clusterBarrier;
 static Index3 gridDim;
+// Counts what may let a waiting fiber go on.
+static unsigned long long progress;
 #define threadIdx (current->thread)
 #define blockIdx (current->block->index)
 #define shared_memory (current->block->shared)
 
-static void arrive(Barrier &barrier) {
-  int generation = barrier.generation;
+// Pushes the registers that a call preserves, stores the stack pointer at `from` and goes on where `to` was stored.
+extern "C" void emulation_switch(void **from, void *to);
+asm(R"(
+.text
+.type emulation_switch,@function
+emulation_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+)");
+static void yield() { emulation_switch(&current->stackPointer, scheduler); }
+[[noreturn]] static void fail(const char *problem) {
+  fprintf(stderr, "block %u %u %u, thread %u: %s\n", blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, problem);
+  abort();
+}
+template <typename Condition> static void waitUntil(const char *what, Condition condition) {
+  current->waitsFor = what;
+  while (!condition())
+    yield();
+}
+
+static void countArrival(Barrier &barrier) {
+  ++progress;
   if (++barrier.arrived == barrier.expected) {
     barrier.arrived = 0;
     ++barrier.generation;
-    return;
   }
-  while (barrier.generation == generation)
-    swapcontext(&current->context, &scheduler);
 }
-static void __syncthreads() { arrive(current->block->barrier); }
+static void arrive(Barrier &barrier, const char *what) {
+  int generation = barrier.generation;
+  countArrival(barrier);
+  waitUntil(what, [&] { return barrier.generation != generation; });
+}
+static void __syncthreads() { arrive(current->block->barrier, "the threads of its block"); }
 static int lane() { return current->thread.x % 32; }
 static Warp &warpOf() { return current->block->warps[current->thread.x / 32]; }
-/// Shows `mine` to the warp and calls `read` with everybody's.
+/// Shows `mine` to the warp and calls `read` with everybody's. The slots of one exchange are written again in the
+/// second one after it, which no lane begins before all have read.
 template <typename T, typename Read> static void exchange(const T &mine, Read read) {
+  static_assert(sizeof(T) <= 64);
   Warp &warp = warpOf();
-  memcpy(warp.slots[lane()], &mine, sizeof(T));
-  arrive(warp.barrier);
-  read([&](int other) {
-    T value;
-    memcpy(&value, warp.slots[other], sizeof(T));
-    return value;
-  });
-  arrive(warp.barrier);
+  auto &slots = warp.slots[warp.barrier.generation & 1];
+  memcpy(slots[lane()], &mine, sizeof(T));
+  arrive(warp.barrier, "the lanes of its warp");
+  read([&](int other) -> const T & { return *reinterpret_cast<const T *>(slots[other]); });
 }
 template <typename T> static T __shfl_sync(unsigned, T value, int from) {
   T result;
@@ -123,28 +160,26 @@ static float minimum(float a, float b) { return a != a || b != b ? NAN : a < b ?
 static int max(int a, int b) { return a > b ? a : b; }
 static int min(int a, int b) { return a < b ? a : b; }
 static int ceil_div(int a, int b) { return a / b + (a % b != 0 && (a < 0) == (b < 0)); }
+static int floor_div(int a, int b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 static float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 
 template <int N, typename T> static void load_vector(T *registers, const T *p, bool present) {
   if (present && reinterpret_cast<uintptr_t>(p) % (N * sizeof(T)) != 0) {
-    fprintf(stderr, "misaligned load of %d elements\n", N);
-    abort();
+    fail("misaligned load");
   }
   for (int i = 0; i < N; ++i)
     registers[i] = present ? p[i] : T{};
 }
 template <int N, typename T> static void store_vector(T *p, const T *registers, bool present) {
   if (present && reinterpret_cast<uintptr_t>(p) % (N * sizeof(T)) != 0) {
-    fprintf(stderr, "misaligned store of %d elements\n", N);
-    abort();
+    fail("misaligned store");
   }
   for (int i = 0; present && i < N; ++i)
     p[i] = registers[i];
 }
 template <typename T> static void cp_async_16(T *shared, const T *global, bool present) {
   if (reinterpret_cast<uintptr_t>(shared) % 16 != 0 || (present && reinterpret_cast<uintptr_t>(global) % 16 != 0)) {
-    fprintf(stderr, "misaligned cp.async\n");
-    abort();
+    fail("misaligned cp.async");
   }
   current->pending.push_back([=] {
     if (present)
@@ -165,26 +200,27 @@ template <int pending> static void cp_async_wait() {
   }
 }
 static unsigned short half(int x, int i) { return static_cast<unsigned short>(static_cast<unsigned>(x) >> (16 * i)); }
+/// Adds to d the products of rows g and g + 8 of the left operand with columns 2 t and 2 t + 1 of the right one.
 template <typename T> static void mma_m16n8k16(float *d, const int *a, const int *b) {
   struct Fragment {
     int a[4], b[2];
   } mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
   int g = lane() / 4, t = lane() % 4;
   exchange(mine, [&](auto of) {
-    for (int i = 0; i < 4; ++i) {
-      int row = g + 8 * (i / 2), column = 2 * t + i % 2;
-      for (int k = 0; k < 16; ++k) {
-        int left = of(row % 8 * 4 + k % 8 / 2).a[row / 8 + 2 * (k / 8)];
-        int right = of(column * 4 + k % 8 / 2).b[k / 8];
-        d[i] += to_float(T{half(left, k % 2)}) * to_float(T{half(right, k % 2)});
+    for (int k = 0; k < 16; ++k) {
+      int from = k % 8 / 2, high = k / 8;
+      const Fragment &rows = of(g * 4 + from), &even = of(8 * t + from), &odd = of(8 * t + 4 + from);
+      for (int h = 0; h < 2; ++h) {
+        float left = to_float(T{half(rows.a[h + 2 * high], k % 2)});
+        d[2 * h] += left * to_float(T{half(even.b[high], k % 2)});
+        d[2 * h + 1] += left * to_float(T{half(odd.b[high], k % 2)});
       }
     }
   });
 }
 template <int matrices, bool transposed, typename T> static void ldmatrix(int *r, const T *row) {
   if (lane() < 8 * matrices && reinterpret_cast<uintptr_t>(row) % 16 != 0) {
-    fprintf(stderr, "misaligned ldmatrix\n");
-    abort();
+    fail("misaligned ldmatrix");
   }
   int g = lane() / 4, t = lane() % 4;
   exchange(row, [&](auto of) {
@@ -199,34 +235,21 @@ template <typename T> static void ldmatrix_x4(int *r, const T *row) { ldmatrix<4
 template <typename T> static void ldmatrix_x4_trans(int *r, const T *row) { ldmatrix<4, true>(r, row); }
 template <typename T> static void ldmatrix_x2(int *r, const T *row) { ldmatrix<2, false>(r, row); }
 template <typename T> static void ldmatrix_x2_trans(int *r, const T *row) { ldmatrix<2, true>(r, row); }
-/// What the launch before this one writes: it has ended where a block waits for it, and at no time before.
-struct LateWrite {
-  unsigned char *to;
-  std::vector<unsigned char> before, after;
-};
-static std::vector<LateWrite> lateWrites;
-static Barrier dependency;
+static bool dependencyEnded;
+static std::vector<std::pair<LateWrite, std::vector<unsigned char>>> lateContents;
 static void depend() {
-  if (lateWrites.empty())
-    return;
-  arrive(dependency);
-  for (const LateWrite &write : lateWrites)
-    memcpy(write.to, write.after.data(), write.after.size());
+  waitUntil("the launches before it", [] { return dependencyEnded; });
 }
 static void launch_dependents() {}
 static int cluster_rank() { return current->block->rank; }
-static void cluster_barrier() { arrive(clusterBarrier); }
-static void cluster_leave() { arrive(clusterBarrier); }
+static void cluster_barrier() { arrive(clusterBarrier, "the threads of its cluster"); }
+static void cluster_leave() { cluster_barrier(); }
 static void cluster_arrive() {
   current->clusterGeneration = clusterBarrier.generation;
-  if (++clusterBarrier.arrived == clusterBarrier.expected) {
-    clusterBarrier.arrived = 0;
-    ++clusterBarrier.generation;
-  }
+  countArrival(clusterBarrier);
 }
 static void cluster_wait() {
-  while (clusterBarrier.generation == current->clusterGeneration)
-    swapcontext(&current->context, &scheduler);
+  waitUntil("the threads of its cluster", [] { return clusterBarrier.generation != current->clusterGeneration; });
 }
 template <typename T> static T load_of_block(const T *p, int rank) {
   ptrdiff_t offset = reinterpret_cast<const unsigned char *>(p) - current->block->shared;
@@ -242,54 +265,112 @@ static void (*kernelBody)();
 static void enter() {
   kernelBody();
   current->done = true;
-  swapcontext(&current->context, &scheduler);
+  ++progress;
+  yield();
+  abort();
+}
+/// Memory that ends where a page ends that cannot be accessed.
+static unsigned char *mapMemory(size_t bytes) {
+  constexpr size_t page = 4096;
+  size_t pages = (bytes + page - 1) / page * page;
+  void *memory =
+      mmap(nullptr, pages + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED || mprotect(static_cast<unsigned char *>(memory) + pages, page, PROT_NONE) != 0) {
+    perror("memory for a block");
+    abort();
+  }
+  return static_cast<unsigned char *>(memory) + pages;
+}
+/// `bytes` of NaNs for the block of that rank, at a multiple of 1024, before a page that cannot be accessed.
+static unsigned char *sharedMemory(int rank, size_t bytes) {
+  constexpr size_t alignment = 1024, most = 256 * 1024;
+  static std::vector<unsigned char *> ends;
+  while (static_cast<int>(ends.size()) <= rank)
+    ends.push_back(mapMemory(most));
+  size_t aligned = (bytes + alignment - 1) / alignment * alignment;
+  return static_cast<unsigned char *>(memset(ends[rank] - aligned, 0xff, aligned));
+}
+/// Thread `thread` of a block, at the beginning of enter(), on stack number `index`.
+static std::unique_ptr<Fiber> makeFiber(Block &block, int thread, size_t index) {
+  static std::vector<unsigned char *> stackEnds;
+  if (index == stackEnds.size())
+    stackEnds.push_back(mapMemory(128 * 1024));
+  auto fiber = std::make_unique<Fiber>();
+  // The address that the switch returns to, at a multiple of 16, above the six registers that it pops.
+  auto *frame = reinterpret_cast<void **>(stackEnds[index] - 32);
+  frame[0] = reinterpret_cast<void *>(enter);
+  fiber->stackPointer = frame - 6;
+  fiber->thread.x = thread;
+  fiber->block = &block;
+  return fiber;
+}
+/// The launches before this one end where nothing can go on without them. Where nothing can go on with them either, no
+/// thread ever will.
+static void unblock(const std::vector<std::unique_ptr<Fiber>> &fibers) {
+  if (!dependencyEnded) {
+    for (const auto &[write, contents] : lateContents)
+      memcpy(write.to, contents.data(), contents.size());
+    dependencyEnded = true;
+    return;
+  }
+  for (const auto &fiber : fibers)
+    if (!fiber->done)
+      fprintf(stderr, "block %u %u %u, thread %u waits for %s\n", fiber->block->index.x, fiber->block->index.y,
+              fiber->block->index.z, fiber->thread.x, fiber->waitsFor);
+  fprintf(stderr, "the kernel hangs\n");
+  abort();
+}
+static void runCluster(const EmulatedLaunch &launch, Index3 first) {
+  std::vector<Block> group(launch.cluster);
+  std::vector<std::unique_ptr<Fiber>> fibers;
+  cluster = &group;
+  clusterBarrier = {launch.cluster * launch.threads, 0, 0};
+  // All are kept before any is hidden: they may overlap.
+  lateContents.clear();
+  for (const LateWrite &write : std::span(launch.late, launch.lateCount))
+    lateContents.emplace_back(write, std::vector<unsigned char>(write.to, write.to + write.bytes));
+  for (const LateWrite &write : std::span(launch.late, launch.lateCount))
+    memset(write.to, 0xff, write.bytes);
+  dependencyEnded = launch.lateCount == 0;
+  for (int rank = 0; rank < launch.cluster; ++rank) {
+    Block &block = group[rank];
+    block.barrier.expected = launch.threads;
+    block.index = {first.x + rank, first.y, first.z};
+    block.rank = rank;
+    block.warps.resize(launch.threads / 32);
+    for (Warp &warp : block.warps)
+      warp.barrier.expected = 32;
+    block.shared = sharedMemory(rank, launch.sharedBytes);
+    for (int thread = 0; thread < launch.threads; ++thread)
+      fibers.push_back(makeFiber(block, thread, fibers.size()));
+  }
+  for (bool running = true; running;) {
+    running = false;
+    unsigned long long before = progress;
+    for (auto &fiber : fibers) {
+      if (fiber->done)
+        continue;
+      running = true;
+      current = fiber.get();
+      emulation_switch(&scheduler, fiber->stackPointer);
+    }
+    if (running && progress == before)
+      unblock(fibers);
+  }
+  if (!dependencyEnded) // a cluster that needs none of it
+    unblock(fibers);
 }
 /// Runs the grid, one cluster at a time. Shared memory starts as NaNs.
-static void runGrid(void (*body)(), const unsigned *grid, int threads, int blocks, int sharedBytes) {
+static void runGrid(void (*body)(), const EmulatedLaunch &launch) {
+  if (launch.threads % 32 != 0 || launch.grid[0] % launch.cluster != 0) {
+    fprintf(stderr, "a grid of %u blocks of %d threads in clusters of %d cannot be launched\n", launch.grid[0],
+            launch.threads, launch.cluster);
+    abort();
+  }
   kernelBody = body;
-  gridDim = {grid[0], grid[1], grid[2]};
-  for (unsigned z = 0; z < grid[2]; ++z)
-    for (unsigned y = 0; y < grid[1]; ++y)
-      for (unsigned x = 0; x < grid[0]; x += blocks) {
-        std::vector<Block> group(blocks);
-        std::vector<std::unique_ptr<Fiber>> fibers;
-        cluster = &group;
-        clusterBarrier = dependency = {blocks * threads, 0, 0};
-        for (const LateWrite &write : lateWrites)
-          memcpy(write.to, write.before.data(), write.before.size());
-        for (int rank = 0; rank < blocks; ++rank) {
-          Block &block = group[rank];
-          block.barrier.expected = threads;
-          block.index = {x + rank, y, z};
-          block.rank = rank;
-          block.warps.resize(threads / 32);
-          for (Warp &warp : block.warps)
-            warp.barrier.expected = 32;
-          block.memory.reset(new unsigned char[sharedBytes + 1024]);
-          memset(block.memory.get(), 0xff, sharedBytes + 1024);
-          block.shared = block.memory.get() + (1024 - reinterpret_cast<uintptr_t>(block.memory.get()) % 1024);
-          for (int thread = 0; thread < threads; ++thread) {
-            auto fiber = std::make_unique<Fiber>();
-            fiber->stack.resize(128 * 1024);
-            fiber->thread.x = thread;
-            fiber->block = &block;
-            getcontext(&fiber->context);
-            fiber->context.uc_stack.ss_sp = fiber->stack.data();
-            fiber->context.uc_stack.ss_size = fiber->stack.size();
-            fiber->context.uc_link = nullptr;
-            makecontext(&fiber->context, enter, 0);
-            fibers.push_back(std::move(fiber));
-          }
-        }
-        for (bool running = true; running;) {
-          running = false;
-          for (auto &fiber : fibers) {
-            if (fiber->done)
-              continue;
-            running = true;
-            current = fiber.get();
-            swapcontext(&scheduler, &fiber->context);
-          }
-        }
-      }
+  gridDim = {launch.grid[0], launch.grid[1], launch.grid[2]};
+  for (unsigned z = 0; z < gridDim.z; ++z)
+    for (unsigned y = 0; y < gridDim.y; ++y)
+      for (unsigned x = 0; x < gridDim.x; x += launch.cluster)
+        runCluster(launch, {x, y, z});
 }

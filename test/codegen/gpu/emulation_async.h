@@ -2,38 +2,43 @@
 // that the program allows, and mbarriers count arrivals and bytes.
 #include "emulation.h"
 
-#include <map>
-
 #define __grid_constant__
-#define __forceinline__ inline
+// Each part of a library has threads of its own (emulation.py), so that no function may be shared between parts.
+#define __forceinline__ static inline
 
 using mbarrier = long long;
+/// In the barrier's own eight bytes; the NaNs that shared memory starts with are no barrier.
 struct MbarrierState {
-  int count = 0, pending = 0, bytes = 0, phase = 0;
+  short count, pending;
+  int bytes : 31;
+  unsigned phase : 1;
 };
-static std::map<mbarrier *, MbarrierState> mbarriers;
+static_assert(sizeof(MbarrierState) == sizeof(mbarrier));
 
 static MbarrierState &stateOf(mbarrier *bar) {
-  auto it = mbarriers.find(bar);
-  if (it == mbarriers.end()) {
-    fprintf(stderr, "an mbarrier is used before it is initialised\n");
-    abort();
-  }
-  return it->second;
+  auto &state = *reinterpret_cast<MbarrierState *>(bar);
+  if (state.count <= 0)
+    fail("an mbarrier is used before it is initialised");
+  return state;
 }
 static void endPhase(MbarrierState &state) {
+  ++progress;
   if (state.pending > 0 || state.bytes != 0)
     return;
   state.pending = state.count;
   state.phase ^= 1;
 }
-static void mbarrier_init(mbarrier *bar, int count) { mbarriers[bar] = {count, count, 0, 0}; }
+static void mbarrier_init(mbarrier *bar, int count) {
+  MbarrierState state = {static_cast<short>(count), static_cast<short>(count), 0, 0};
+  memcpy(bar, &state, sizeof(state));
+}
 static void fence_mbarrier_init() {}
 static void fence_async_proxy() {}
 static void mbarrier_arrive_expect(mbarrier *bar, int bytes) {
   MbarrierState &state = stateOf(bar);
+  if (--state.pending < 0)
+    fail("more threads arrive at an mbarrier than it counts");
   state.bytes += bytes;
-  --state.pending;
   endPhase(state);
 }
 static void mbarrier_arrive(mbarrier *bar) { mbarrier_arrive_expect(bar, 0); }
@@ -43,8 +48,7 @@ template <typename T> static T *inBlock(T *p, int rank) {
   return reinterpret_cast<T *>((*cluster)[rank].shared + offset);
 }
 static void mbarrier_wait(mbarrier *bar, int parity) {
-  while (stateOf(bar).phase == parity)
-    swapcontext(&current->context, &scheduler);
+  waitUntil("an mbarrier", [&] { return stateOf(bar).phase != static_cast<unsigned>(parity); });
 }
 static void complete(mbarrier *bar, int bytes) {
   MbarrierState &state = stateOf(bar);
@@ -55,7 +59,7 @@ static void send_to_block(float *p, int rank, float value, mbarrier *bar) {
   *inBlock(p, rank) = value;
   complete(inBlock(bar, rank), 4);
 }
-static void __syncwarp() { arrive(warpOf().barrier); }
+static void __syncwarp() { arrive(warpOf().barrier, "the lanes of its warp"); }
 static float warp_sum(float value) {
   for (int mask = 16; mask > 0; mask /= 2)
     value += shuffle_xor(value, mask);
@@ -76,19 +80,16 @@ template <typename D, typename S>
 static void bulk_copy(D *shared, const S *global, int bytes, mbarrier *bar, long long = 0) {
   if (bytes <= 0 || (reinterpret_cast<uintptr_t>(shared) | reinterpret_cast<uintptr_t>(global) | bytes) % 16 != 0) {
     fprintf(stderr, "bulk copy of %d bytes to %p from %p\n", bytes, (void *)shared, (const void *)global);
-    abort();
+    fail("a bulk copy that the hardware refuses");
   }
   memcpy(shared, global, bytes);
   complete(bar, bytes);
 }
 
-struct CUtensorMap {
-  const unsigned char *memory;
-  long long dims[4], strides[4], box[4]; // innermost first; strides in bytes
-  int rank, swizzle;
-};
 static void prefetch_tensor_map(const CUtensorMap &) {}
 static void copyBox(unsigned char *shared, const CUtensorMap &map, mbarrier *bar, const int *at) {
+  if (reinterpret_cast<uintptr_t>(shared) % 128 != 0 || (map.swizzle != 0 && map.swizzle != 128))
+    fail("a box that is not aligned, or of a swizzle that is not emulated");
   long long elements = 1;
   for (int d = 0; d < map.rank; ++d)
     elements *= map.box[d];
@@ -127,6 +128,12 @@ struct uint4 {
 static void set_words(int *words, uint4 v) {
   words[0] = int(v.x), words[1] = int(v.y), words[2] = int(v.z), words[3] = int(v.w);
 }
+template <typename T> static void mma_16_rows(float *d, const int *low, const int *high, uint4 b) {
+  const int a0[4] = {low[0], high[0], low[1], high[1]}, a1[4] = {low[2], high[2], low[3], high[3]};
+  const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};
+  mma_m16n8k16<T>(d, a0, b0);
+  mma_m16n8k16<T>(d, a1, b1);
+}
 template <typename T> static void mma_8_rows(float *d, const int *a, uint4 b) {
   const int a0[4] = {a[0], 0, a[1], 0}, a1[4] = {a[2], 0, a[3], 0};
   const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};
@@ -143,23 +150,32 @@ template <int> static void wgmma_wait() {}
 template <typename T> static long long swizzled_tile(const T *tile) {
   if (reinterpret_cast<uintptr_t>(tile) % 1024 != 0) {
     fprintf(stderr, "a swizzled tile starts at %p\n", (const void *)tile);
-    abort();
+    fail("a swizzled tile that is not aligned");
   }
   return reinterpret_cast<long long>(tile) / 16;
 }
 template <typename T, int N> static void wgmma_m64k16(float *d, long long a, long long b, bool accumulate) {
-  auto element = [](long long tile, int row, int k) {
-    uintptr_t at = static_cast<uintptr_t>(tile) * 16 + row / 8 * 1024 + row % 8 * 128 + 2 * k;
-    at ^= (at / 128 % 8) * 16;
-    return to_float(*reinterpret_cast<const T *>(at));
+  // 16 elements of a row, 32 bytes inside one of 128.
+  auto load = [](float *values, long long tile, int row) {
+    uintptr_t at = static_cast<uintptr_t>(tile) * 16 + row / 8 * 1024 + row % 8 * 128;
+    for (int k = 0; k < 16; k += 8) {
+      auto *chunk = reinterpret_cast<const T *>((at + 2 * k) ^ (at / 128 % 8) * 16);
+      for (int i = 0; i < 8; ++i)
+        values[k + i] = to_float(chunk[i]);
+    }
   };
   int thread = current->thread.x % 128, warp = thread / 32, g = thread % 32 / 4, t = thread % 4;
-  for (int i = 0; i < N / 2; ++i) {
-    int row = 16 * warp + g + 8 * (i / 2 % 2), column = i / 4 * 8 + 2 * t + i % 2;
-    float sum = accumulate ? d[i] : 0.0f;
-    for (int k = 0; k < 16; ++k)
-      sum += element(a, row, k) * element(b, column, k);
-    d[i] = sum;
+  float rows[2][16], column[16];
+  for (int h = 0; h < 2; ++h)
+    load(rows[h], a, 16 * warp + g + 8 * h);
+  for (int i = 0; i < N / 4; ++i) {
+    load(column, b, i / 2 * 8 + 2 * t + i % 2);
+    for (int h = 0; h < 2; ++h) {
+      float &value = d[i / 2 * 4 + 2 * h + i % 2], sum = accumulate ? value : 0.0f;
+      for (int k = 0; k < 16; ++k)
+        sum += rows[h][k] * column[k];
+      value = sum;
+    }
   }
 }
 
@@ -169,13 +185,7 @@ template <typename T> static long long swizzled_columns(const T *tile, int slab)
   return swizzled_tile(tile) | static_cast<long long>(slab / 16) << 48;
 }
 template <typename T, int N> static void wgmma_m64k16_columns(float *d, const int *a, long long b) {
-  auto element = [](long long tile, int column, int k) {
-    uintptr_t slab = static_cast<uintptr_t>(tile >> 48) * 16,
-              start = static_cast<uintptr_t>(tile & 0xffffffffffff) * 16;
-    uintptr_t at = start + column / 64 * slab + k * 128 + column % 64 * 2;
-    at ^= (at / 128 % 8) * 16;
-    return to_float(*reinterpret_cast<const T *>(at));
-  };
+  uintptr_t slab = static_cast<uintptr_t>(b >> 48) * 16, start = static_cast<uintptr_t>(b & 0xffffffffffff) * 16;
   int g = lane() / 4, t = lane() % 4;
   float rows[2][16] = {}; // g and g + 8
   struct Operand {
@@ -186,17 +196,30 @@ template <typename T, int N> static void wgmma_m64k16_columns(float *d, const in
       for (int h = 0; h < 2; ++h)
         rows[h][k] = to_float(T{half(of(4 * g + k % 8 / 2).words[2 * (k / 8) + h], k % 2)});
   });
-  for (int i = 0; i < N / 2; ++i) {
-    int h = i / 2 % 2, column = i / 4 * 8 + 2 * t + i % 2;
-    for (int k = 0; k < 16; ++k)
-      d[i] += rows[h][k] * element(b, column, k);
+  for (int i = 0; i < N / 4; ++i) {
+    int column = i / 2 * 8 + 2 * t + i % 2;
+    float *pair = d + i / 2 * 4 + i % 2;
+    for (int k = 0; k < 16; ++k) {
+      uintptr_t at = start + column / 64 * slab + k * 128 + column % 64 * 2;
+      float value = to_float(*reinterpret_cast<const T *>(at ^ (at / 128 % 8) * 16));
+      for (int h = 0; h < 2; ++h)
+        pair[2 * h] += rows[h][k] * value;
+    }
   }
 }
 template <typename T> static void store_words(T *target, const int *words) { memcpy(target, words, 16); }
 
-static int load_read_only(const int *p) { return *p; }
-static float load_read_only(const float *p) { return *p; }
-template <typename T> static T load_l2_only(const T *p) { return *p; }
+template <typename T> static T loadAligned(const T *p) {
+  if (reinterpret_cast<uintptr_t>(p) % sizeof(T) != 0)
+    fail("misaligned load");
+  return *p;
+}
+template <typename T> static T load_read_only(const T *p) { return loadAligned(p); }
+template <typename T> static T load_l2_only(const T *p) { return loadAligned(p); }
+template <typename T> static T load_streaming(const T *p) { return loadAligned(p); }
+static uint4 load_evict_first(const uint4 *p) { return loadAligned(p); }
+template <typename T> static void store_l2_only(T *p, T v) { *p = v; }
+template <typename T> static void store_streaming(T *p, T v) { *p = v; }
 template <typename T> static T low_half(int x) { return {half(x, 0)}; }
 template <typename T> static T high_half(int x) { return {half(x, 1)}; }
 template <typename T> static T shuffle_from(T value, int lane) { return __shfl_sync(~0u, value, lane); }

@@ -1,0 +1,132 @@
+"""The kernels of a bundle for sm_90a compute what transformers computed, on a machine without a GPU.
+
+run-model executes the bundle's own plan: launches, grids, tensor maps, graphs and dependent launches. The driver is
+fake_driver.cpp; each kernel is its text in the bundle, compiled for the CPU (test/codegen/gpu/emulation.h). Device memory
+starts as NaNs between pages that cannot be accessed. What the earlier launches of a step wrote reads as NaN until a kernel
+waits for it. Logits are held to the bounds that scripts/gpu-check has for a GPU. Needs NVRTC."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import sys
+
+import tools
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "codegen/gpu"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
+import emulation  # noqa: E402
+from gpu_check import correctness  # noqa: E402
+
+# Prompts of a run: the golden one and this many of its greedy tokens. (name, starts, steps, flags of run-model)
+ALONE = ("alone", (0,), 4, ())
+# Chunks of at most 40 rows beside the rows of the sequences that have begun.
+FEW = ("few", (0, 9, 17, 30), 4, ("--max-num-batched-tokens", 40, "--no-enable-prefix-caching"))
+# All are decoding at once before the first ends.
+MANY = ("many", tuple(range(36)), 5, ())
+EAGER = ("eager", (0, 20), 3, ("--enforce-eager",))
+# fixture, flags of compile-model, runs, families that must have run
+FAMILIES = {"matvec", "decode_attention", "prefill_attention", "sample", "rows"}
+CASES = {
+    "decode_1 to decode_64, gemm": ("llama-gqa", ("--max-num-seqs", 64, "--max-num-batched-tokens", 512), (ALONE, FEW, MANY),
+                                    FAMILIES | {"swap_ab", "gemm"}),
+    "heads of 128": ("llama-head-dim-128", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW),
+                     FAMILIES | {"swap_ab"}),
+    "window, norms of heads, linked weights": ("qwen3-window", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--weights", "link"),
+                                               (FEW, EAGER), FAMILIES | {"swap_ab", "pack"}),
+}
+
+
+def families_of(t: tools.Tools, model: pathlib.Path, flags) -> dict[str, str]:
+    """Kernel -> the family whose lowering made it."""
+    text = t.checked("compile-model", model, "--emit", "tile", "--target", "sm_90a", "--dtype", "bfloat16", "-o",
+                     t.scratch / "unused", "-q", *flags)
+    return dict(re.findall(r'^ *tile\.program @(\w+)\(.*family = "(\w+)"', text, re.MULTILINE))
+
+
+class Emulated:
+    """A fixture's bundle and its kernels as a library for the CPU."""
+
+    def __init__(self, t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, model: pathlib.Path, flags):
+        self.t, self.driver = t, driver
+        self.bundle, self.log = t.scratch / "emulated.inlay", t.scratch / "launches"
+        shutil.rmtree(self.bundle, ignore_errors=True)
+        result = t.run("compile-model", model, "-o", self.bundle, "--target", "sm_90a", "--dtype", "bfloat16", "-q", *flags)
+        if "nvrtc" in result.stderr.lower():
+            print(f"SKIPPED: emulated_model_test: {result.stderr.strip()}")
+            sys.exit(77)
+        if result.returncode != 0:
+            tools.fail(result.stderr)
+        self.library = emulation.compile_bundle(str(compiler), self.bundle, t.scratch / model.name)
+        self.golden = json.loads((model / "golden" / "golden.json").read_text())
+        self.logits = tools.read_float32(model / "golden" / "logits.safetensors", "logits")
+        self.row_errors = [row[0] for row in tools.read_float32(model / "golden" / "logits.safetensors", "bf16_error")]
+
+    def generate(self, starts, steps: int, *flags) -> tuple[list, list[list]]:
+        """(tokens, rows of logits) of each prompt, and the launches: [kernel, [grid], [sizes of the step]]."""
+        self.log.unlink(missing_ok=True)
+        environment = {"LD_LIBRARY_PATH": f"{self.driver.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}",
+                       "FAKE_KERNELS": str(self.library), "FAKE_LOG": str(self.log),
+                       "FAKE_MEMORY": str(256 << 20)}
+        before = dict(os.environ)
+        os.environ.update(environment)
+        try:
+            prompts = [self.golden["prompt_ids"] + self.golden["greedy_ids"][:start] for start in starts]
+            arguments = type("Arguments", (), {"out": self.t.scratch, "bin": self.t.binaries})
+            outputs = correctness.generate(arguments, self.bundle, "sm_90a", len(self.logits[0]), prompts,
+                                           "--kv-cache-memory-bytes", 3 << 20, *flags, steps=steps)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        lines = [line.split() for line in self.log.read_text().splitlines()]
+        return outputs, [[line[0], [int(n) for n in line[1:4]], [int(n) for n in line[4:10]]] for line in lines]
+
+    def compare(self, label: str, starts, steps: int, outputs) -> None:
+        pairs = []
+        for start, (tokens, rows) in zip(starts, outputs, strict=True):
+            where = f"{label}, prompt + {start} tokens"
+            if len(tokens) != steps or len(rows) != steps:
+                tools.fail(f"{where}: {len(tokens)} tokens and {len(rows)} rows of logits, expected {steps}")
+            try:
+                equal = correctness.part_of_tokens(self.golden["greedy_ids"][start:], tokens, self.logits[start:],
+                                                   self.golden["bf16_error"], where)
+            except correctness.Mismatch as mismatch:
+                tools.fail(str(mismatch))
+            pairs += correctness.compare_rows(self.logits[start : start + equal], rows[:equal])
+        error, worst = correctness.relative(pairs), max(correctness.relative([pair]) for pair in pairs)
+        print(f"{label}: {len(pairs)} rows of logits, relative error {error:.1e}, of the worst row {worst:.1e}", flush=True)
+        # As correctness.compare: transformers' own error in bfloat16 is the measure. Here a mean is over fewer rows.
+        if not error <= 1.5 * self.golden["bf16_error"] or not worst <= 1.5 * max(self.row_errors):
+            tools.fail(f"{label}: expected at most {1.5 * self.golden['bf16_error']:.1e} and {1.5 * max(self.row_errors):.1e}")
+
+
+def check(t: tools.Tools, name: str, emulated: Emulated, families: dict[str, str], runs, wanted: set[str]) -> None:
+    launched = []
+    for run, starts, steps, flags in runs:
+        outputs, launches = emulated.generate(starts, steps, *flags)
+        emulated.compare(f"{name}, {run}", starts, steps, outputs)
+        launched += launches
+        if run == "few":
+            # At most two prompts can end in 40 rows, so three rows of logits are those of decoding sequences beside a chunk.
+            if not any(sequences > 1 and tokens > sequences and logit_rows >= 3
+                       for _, _, (tokens, sequences, _, logit_rows, _, _) in launches):
+                tools.fail(f"{name}, {run}: no step had chunks of prompts and decoding sequences")
+        if run == "many" and not any(kernel.startswith("decode_64_") for kernel, _, _ in launches):
+            tools.fail(f"{name}, {run}: no kernel of decode_64 ran")
+    kernels = {kernel for kernel, _, _ in launched}
+    ran = {"pack" if kernel.startswith("pack_") else families[kernel] for kernel in kernels}
+    if not wanted <= ran:
+        tools.fail(f"{name}: expected kernels of the families {sorted(wanted)}, found {sorted(ran)}")
+    print(f"{name}: {len(launched)} launches of {len(kernels)} kernels, families {', '.join(sorted(ran))}", flush=True)
+
+
+def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, fixtures: pathlib.Path) -> None:
+    for name, (fixture, flags, runs, wanted) in CASES.items():
+        model = fixtures / fixture
+        emulated = Emulated(t, compiler, driver, model, flags)
+        check(t, name, emulated, families_of(t, model, flags), runs, wanted)
+
+
+tools.main(test)
