@@ -31,9 +31,10 @@ struct Expr {
     kAttribute,   // children[0].text
     kIndex,       // children[0][children[1]]
     kSlice,       // children[0][children[1]:children[2]:children[3]], null where left out
-    kCall,        // children[0](the rest, keywords)
-    kFilter,      // children[0] | text(the rest, keywords)
-    kTest,        // children[0] is text(the rest)
+    kCall,        // children[0](the rest, keywords, *spread, **spread_named)
+    kFilter,      // children[0] | text(the same)
+    kTest,        // children[0] is text(the same)
+    kBlockText,   // the text of the block that a filter is applied to
     kUnary,       // text: not - +
     kBinary,      // text: + - * / // % ** ~ and or
     kCompare,     // children[0] operators[0] children[1] operators[1] ...
@@ -47,6 +48,7 @@ struct Expr {
   std::string text;
   std::vector<std::unique_ptr<Expr>> children;
   std::vector<std::pair<std::string, std::unique_ptr<Expr>>> keywords;
+  std::unique_ptr<Expr> spread, spread_named; // null where there is none
   std::vector<std::string> operators;
 };
 
@@ -55,13 +57,17 @@ using Block = std::vector<std::unique_ptr<Stmt>>;
 
 struct Stmt {
   enum class Kind {
-    kText,     // text
-    kOutput,   // value
-    kIf,       // branches; the last may have no condition
-    kFor,      // for names in value [if condition]: branches[0].body, else branches[1].body
-    kSet,      // names = value, or names[0].text = value
-    kSetBlock, // names[0] = the output of branches[0].body
-    kMacro,    // text(names = defaults): branches[0].body
+    kText,        // text
+    kOutput,      // value
+    kIf,          // branches; the last may have no condition
+    kFor,         // for target in value [if condition]: branches[0].body, else branches[1].body
+    kSet,         // target = value
+    kSetBlock,    // target = the output of branches[0].body, through the filters of value if there are any
+    kMacro,       // text(names = defaults): branches[0].body
+    kCall,        // value, a call, with a macro caller(names = defaults): branches[0].body
+    kFilterBlock, // value, filters of the output of branches[0].body
+    kWith,        // targets = values: branches[0].body; a scope of its own
+    kGeneration,  // branches[0].body, a scope of its own
     kBreak,
     kContinue,
   };
@@ -72,12 +78,20 @@ struct Stmt {
   Kind kind;
   int line = 0;
   std::string text;
+  std::unique_ptr<Expr> target; // kName, kTuple of targets, or kAttribute of a kName: a namespace
   std::unique_ptr<Expr> value;
   std::unique_ptr<Expr> condition;
   std::vector<std::string> names;
-  std::vector<std::unique_ptr<Expr>> defaults; // null where there is none
+  std::vector<std::unique_ptr<Expr>> defaults; // one for each name, null where there is none
+  std::vector<std::pair<std::unique_ptr<Expr>, std::unique_ptr<Expr>>> assignments; // kWith
   std::vector<Branch> branches;
+  bool recursive = false;                                              // kFor
+  bool uses_varargs = false, uses_kwargs = false, uses_caller = false; // kMacro and kCall: what the body names
 };
+
+// Refuses what jinja2's compiler refuses (unknown filters and tests, `break` outside of loops, assignments to `loop`),
+// and writes what macros use.
+absl::Status CheckTemplate(Block &block, std::string_view file);
 
 // `file` is named in errors. trim_blocks and lstrip_blocks are on, a newline at the end is dropped.
 absl::StatusOr<Block> ParseTemplate(std::string_view source, std::string_view file);

@@ -1,286 +1,16 @@
+// Tokens to the tree of a template, with the grammar of jinja2's parser.
 #include "frontends/tokenizer/template_ast.h"
-
+#include "frontends/tokenizer/template_lexer.h"
+#include "frontends/tokenizer/template_text.h"
 #include "frontends/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 
 namespace inlay::tokenizer {
 namespace {
-
-struct Token {
-  enum class Kind { kText, kOutputBegin, kOutputEnd, kBlockBegin, kBlockEnd, kName, kInt, kFloat, kString, kOperator };
-  Kind kind;
-  int line;
-  std::string text;
-};
-
-bool IsSpace(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-bool IsNameStart(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
-
-// ---- source to tokens
-// ------------------------------------------------------------------------------------------------
-
-class Lexer {
-public:
-  Lexer(std::string_view source, std::string_view file) : file_(file) {
-    for (size_t i = 0; i < source.size(); ++i) { // line ends as Jinja has them
-      if (source[i] != '\r')
-        source_ += source[i];
-      else if (i + 1 == source.size() || source[i + 1] != '\n')
-        source_ += '\n';
-    }
-    if (source_.ends_with('\n'))
-      source_.pop_back();
-  }
-
-  absl::StatusOr<std::vector<Token>> Run() {
-    while (at_ < source_.size() && status_.ok()) {
-      size_t tag = source_.find('{', at_);
-      while (tag != source_.npos &&
-             (tag + 1 >= source_.size() || std::string_view("{%#").find(source_[tag + 1]) == std::string_view::npos))
-        tag = source_.find('{', tag + 1);
-      ReadText(tag == source_.npos ? source_.size() : tag);
-      if (tag == source_.npos)
-        break;
-      char kind = source_[tag + 1];
-      at_ = tag + 2;
-      if (at_ < source_.size() && (source_[at_] == '-' || source_[at_] == '+'))
-        ++at_;
-      if (kind == '#')
-        ReadComment();
-      else if (kind == '%' && !ReadRaw())
-        ReadTag("%}", Token::Kind::kBlockBegin, Token::Kind::kBlockEnd);
-      else if (kind == '{')
-        ReadTag("}}", Token::Kind::kOutputBegin, Token::Kind::kOutputEnd);
-    }
-    if (!status_.ok())
-      return status_;
-    return std::move(tokens_);
-  }
-
-private:
-  void Fail(std::string_view message) {
-    if (status_.ok())
-      status_ = absl::InvalidArgumentError(fmt::format("{}: line {}: {}", file_, line_, message));
-  }
-
-  void Add(Token::Kind kind, std::string_view text) { tokens_.push_back({kind, line_, std::string(text)}); }
-
-  // Moves on, counting lines.
-  void MoveTo(size_t end) {
-    line_ += static_cast<int>(std::count(source_.begin() + at_, source_.begin() + end, '\n'));
-    at_ = end;
-  }
-
-  // The text before a tag (or before the end), less the white space that the tag takes.
-  void ReadText(size_t end) {
-    std::string_view text = std::string_view(source_).substr(at_, end - at_);
-    char kind = end + 1 < source_.size() ? source_[end + 1] : '\0';
-    char sign = end + 2 < source_.size() ? source_[end + 2] : '\0';
-    if (end < source_.size() && sign == '-') {
-      while (!text.empty() && IsSpace(text.back()))
-        text.remove_suffix(1);
-    } else if (end < source_.size() && sign != '+' && kind != '{') { // lstrip_blocks
-      size_t line_begin = text.rfind('\n') + 1;                      // 0 if there is none
-      if ((line_begin > 0 || line_starting_) && std::all_of(text.begin() + line_begin, text.end(), IsSpace))
-        text = text.substr(0, line_begin);
-    }
-    if (!text.empty())
-      Add(Token::Kind::kText, text);
-    MoveTo(end);
-  }
-
-  // After the closing characters of a tag at `end`: trim_blocks, or what `-` takes.
-  void EndTag(size_t end, char sign, bool trims) {
-    size_t next = end;
-    if (sign == '-') {
-      while (next < source_.size() && IsSpace(source_[next]))
-        ++next;
-    } else if (trims && sign != '+' && next < source_.size() && source_[next] == '\n') {
-      ++next;
-    }
-    line_starting_ = source_[next - 1] == '\n';
-    MoveTo(next);
-  }
-
-  void ReadComment() {
-    size_t end = source_.find("#}", at_);
-    if (end == source_.npos)
-      return Fail("found a comment without '#}', expected its end");
-    char sign = end > at_ ? source_[end - 1] : '\0';
-    EndTag(end + 2, sign, true);
-  }
-
-  // {% raw %} ... {% endraw %}: text as it stands.
-  bool ReadRaw() {
-    auto tag = [&](size_t at, std::string_view name, size_t &end, char &sign) {
-      auto skip = [&] {
-        while (at < source_.size() && IsSpace(source_[at]))
-          ++at;
-      };
-      skip();
-      if (std::string_view(source_).substr(std::min(at, source_.size()), name.size()) != name)
-        return false;
-      at += name.size();
-      skip();
-      sign = at < source_.size() && (source_[at] == '-' || source_[at] == '+') ? source_[at++] : '\0';
-      end = at + 2;
-      return std::string_view(source_).substr(std::min(at, source_.size()), 2) == "%}";
-    };
-    size_t end = 0;
-    char sign = '\0';
-    if (!tag(at_, "raw", end, sign))
-      return false;
-    EndTag(end, sign, true);
-    for (size_t begin = source_.find("{%", at_); begin != source_.npos; begin = source_.find("{%", begin + 2)) {
-      size_t inner = begin + 2;
-      if (inner < source_.size() && (source_[inner] == '-' || source_[inner] == '+'))
-        ++inner;
-      if (tag(inner, "endraw", end, sign)) {
-        ReadText(begin);
-        EndTag(end, sign, true);
-        return true;
-      }
-    }
-    Fail("found 'raw' without 'endraw'");
-    return true;
-  }
-
-  void ReadTag(std::string_view close, Token::Kind begin_kind, Token::Kind end_kind) {
-    Add(begin_kind, "");
-    int brackets = 0;
-    while (status_.ok()) {
-      while (at_ < source_.size() && IsSpace(source_[at_]))
-        MoveTo(at_ + 1);
-      if (at_ == source_.size())
-        return Fail(fmt::format("found the end of the template, expected '{}'", close));
-      std::string_view rest = std::string_view(source_).substr(at_);
-      if (brackets == 0) {
-        bool output = end_kind == Token::Kind::kOutputEnd;
-        char sign = rest[0] == '-' || (rest[0] == '+' && !output) ? rest[0] : '\0';
-        if (rest.substr(sign ? 1 : 0).starts_with(close)) {
-          Add(end_kind, close);
-          return EndTag(at_ + (sign ? 1 : 0) + 2, sign, !output);
-        }
-      }
-      char c = rest[0];
-      if (IsNameStart(c)) {
-        size_t size = 1;
-        while (size < rest.size() && (IsNameStart(rest[size]) || IsDigit(rest[size])))
-          ++size;
-        Add(Token::Kind::kName, rest.substr(0, size));
-        MoveTo(at_ + size);
-      } else if (IsDigit(c)) {
-        ReadNumber(rest);
-      } else if (c == '\'' || c == '"') {
-        ReadString(rest);
-      } else {
-        ReadOperator(rest, brackets);
-      }
-    }
-  }
-
-  void ReadNumber(std::string_view rest) {
-    size_t size = 0;
-    auto digits = [&] {
-      while (size < rest.size() && (IsDigit(rest[size]) || rest[size] == '_'))
-        ++size;
-    };
-    digits();
-    bool real = false;
-    if (size + 1 < rest.size() && rest[size] == '.' && IsDigit(rest[size + 1])) {
-      real = true;
-      ++size;
-      digits();
-    }
-    if (size + 1 < rest.size() && (rest[size] == 'e' || rest[size] == 'E')) {
-      size_t sign = rest[size + 1] == '-' || rest[size + 1] == '+' ? 1 : 0;
-      if (size + 1 + sign < rest.size() && IsDigit(rest[size + 1 + sign])) {
-        real = true;
-        size += 1 + sign;
-        digits();
-      }
-    }
-    std::string number(rest.substr(0, size));
-    std::erase(number, '_');
-    Add(real ? Token::Kind::kFloat : Token::Kind::kInt, number);
-    MoveTo(at_ + size);
-  }
-
-  void ReadString(std::string_view rest) {
-    size_t end = 1;
-    while (end < rest.size() && rest[end] != rest[0])
-      end += rest[end] == '\\' ? 2 : 1;
-    if (end >= rest.size())
-      return Fail("found a string without its closing quote");
-    std::string_view body = rest.substr(1, end - 1);
-    std::string text;
-    for (size_t i = 0; i < body.size(); ++i) {
-      if (body[i] != '\\') {
-        text += body[i];
-        continue;
-      }
-      char c = body[++i]; // there is one: the closing quote is not escaped
-      constexpr std::string_view kNames = "abfnrtv\\'\"", kValues = "\a\b\f\n\r\t\v\\'\"";
-      if (size_t simple = kNames.find(c); simple != kNames.npos) {
-        text += kValues[simple];
-      } else if (c == '\n') {
-      } else if (c == 'x' || c == 'u' || c == 'U') {
-        size_t digits = c == 'x' ? 2 : c == 'u' ? 4 : 8;
-        std::string_view hex = body.substr(i + 1, digits);
-        uint32_t value = 0;
-        auto [last, error] = std::from_chars(hex.data(), hex.data() + hex.size(), value, 16);
-        if (hex.size() != digits || error != std::errc() || last != hex.data() + hex.size() || value > 0x10FFFF ||
-            (value >= 0xD800 && value < 0xE000))
-          return Fail(fmt::format("found the escape '\\{}', expected it to name a character", c));
-        AppendUtf8(value, text);
-        i += digits;
-      } else if (c >= '0' && c <= '7') {
-        uint32_t value = 0;
-        for (int n = 0; n < 3 && i < body.size() && body[i] >= '0' && body[i] <= '7'; ++n)
-          value = value * 8 + static_cast<uint32_t>(body[i++] - '0');
-        --i;
-        AppendUtf8(value, text);
-      } else {
-        text += '\\';
-        text += c;
-      }
-    }
-    Add(Token::Kind::kString, text);
-    MoveTo(at_ + end + 1);
-  }
-
-  void ReadOperator(std::string_view rest, int &brackets) {
-    for (std::string_view op : {"//", "**", "==", "!=", ">=", "<=", "+", "-", "*", "/", "%", "~", "<",
-                                ">",  "=",  ".",  ",",  ":",  "|",  "(", ")", "[", "]", "{", "}"}) {
-      if (!rest.starts_with(op))
-        continue;
-      if (op == "(" || op == "[" || op == "{")
-        ++brackets;
-      if ((op == ")" || op == "]" || op == "}") && --brackets < 0)
-        return Fail(fmt::format("found '{}', which nothing opens", op));
-      Add(Token::Kind::kOperator, op);
-      return MoveTo(at_ + op.size());
-    }
-    Fail(fmt::format("found {}, expected an expression", Quoted(rest.substr(0, ReadUtf8(rest).length))));
-  }
-
-  std::string source_;
-  std::string file_;
-  size_t at_ = 0;
-  int line_ = 1;
-  bool line_starting_ = true;
-  std::vector<Token> tokens_;
-  absl::Status status_;
-};
-
-// ---- tokens to tree
-// --------------------------------------------------------------------------------------------------
 
 using ExprPtr = std::unique_ptr<Expr>;
 
@@ -386,6 +116,20 @@ private:
     return stmt;
   }
 
+  // The body of a statement: ':' may stand before its '%}'.
+  Block ParseBody(std::initializer_list<std::string_view> ends) {
+    SkipOp(":");
+    ExpectBlockEnd();
+    return ParseBlock(ends);
+  }
+  // The same, with the tag at its end.
+  Block ParseWholeBody(std::string_view end) {
+    Block body = ParseBody({end});
+    Next();
+    ExpectBlockEnd();
+    return body;
+  }
+
   void ParseStatement(Block &block) {
     std::string name = ExpectName();
     if (!status_.ok())
@@ -398,20 +142,24 @@ private:
       block.push_back(ParseSet());
     else if (name == "macro")
       block.push_back(ParseMacro());
+    else if (name == "call")
+      block.push_back(ParseCallBlock());
+    else if (name == "filter")
+      block.push_back(ParseFilterBlock());
+    else if (name == "with")
+      block.push_back(ParseWith());
+    else if (name == "print")
+      ParsePrint(block);
     else if (name == "break" || name == "continue") {
-      if (loops_ == 0)
-        return Fail(fmt::format("found '{}' outside of a loop", name));
       block.push_back(Make(name == "break" ? Stmt::Kind::kBreak : Stmt::Kind::kContinue));
       ExpectBlockEnd();
     } else if (name == "generation") { // marks what the assistant says, for training
-      ExpectBlockEnd();
-      Block body = ParseBlock({"endgeneration"});
-      Next();
-      ExpectBlockEnd();
-      for (auto &stmt : body)
-        block.push_back(std::move(stmt));
+      auto stmt = Make(Stmt::Kind::kGeneration);
+      stmt->branches.push_back({nullptr, ParseWholeBody("endgeneration")});
+      block.push_back(std::move(stmt));
     } else {
-      Fail(fmt::format("found the statement {}, supported: if, for, set, macro, break, continue, generation, raw",
+      Fail(fmt::format("found the statement {}, supported: if, for, set, macro, call, filter, with, print, break, "
+                       "continue, generation, raw",
                        Quoted(name)),
            /*unsupported=*/true);
     }
@@ -423,9 +171,8 @@ private:
     while (status_.ok()) {
       Stmt::Branch branch;
       if (!last)
-        branch.condition = ParseTuple();
-      ExpectBlockEnd();
-      branch.body = last ? ParseBlock({"endif"}) : ParseBlock({"elif", "else", "endif"});
+        branch.condition = ParseTuple(/*conditional=*/false);
+      branch.body = last ? ParseBody({"endif"}) : ParseBody({"elif", "else", "endif"});
       stmt->branches.push_back(std::move(branch));
       if (SkipName("endif"))
         break;
@@ -438,36 +185,16 @@ private:
 
   std::unique_ptr<Stmt> ParseFor() {
     auto stmt = Make(Stmt::Kind::kFor);
-    bool bracket = SkipOp("(");
-    do
-      stmt->names.push_back(ExpectName());
-    while (SkipOp(","));
-    if (bracket)
-      ExpectOp(")");
+    stmt->target = ParseTarget(/*namespaces=*/false);
     if (!SkipName("in"))
       FailExpected("'in'");
-    stmt->value = ParseOr();
-    if (SkipOp(",")) { // a tuple without brackets
-      auto tuple = MakeExpr(Expr::Kind::kTuple);
-      Push(*tuple, std::move(stmt->value));
-      do
-        Push(*tuple, ParseOr());
-      while (SkipOp(","));
-      stmt->value = std::move(tuple);
-    }
+    stmt->value = ParseTuple(/*conditional=*/false);
     if (SkipName("if"))
       stmt->condition = ParseExpression();
-    if (IsName("recursive"))
-      Fail("found a recursive loop, supported: loops and macros", /*unsupported=*/true);
-    ExpectBlockEnd();
-    ++loops_;
-    Stmt::Branch body{nullptr, ParseBlock({"else", "endfor"})};
-    --loops_;
-    stmt->branches.push_back(std::move(body));
-    if (SkipName("else")) {
-      ExpectBlockEnd();
-      stmt->branches.push_back({nullptr, ParseBlock({"endfor"})});
-    }
+    stmt->recursive = SkipName("recursive");
+    stmt->branches.push_back({nullptr, ParseBody({"endfor", "else"})});
+    if (SkipName("else"))
+      stmt->branches.push_back({nullptr, ParseBody({"endfor"})});
     Next();
     ExpectBlockEnd();
     return stmt;
@@ -475,50 +202,125 @@ private:
 
   std::unique_ptr<Stmt> ParseSet() {
     auto stmt = Make(Stmt::Kind::kSet);
-    bool bracket = SkipOp("(");
-    do
-      stmt->names.push_back(ExpectName());
-    while (SkipOp(","));
-    if (bracket)
-      ExpectOp(")");
-    if (stmt->names.size() == 1 && SkipOp("."))
-      stmt->text = ExpectName();
+    stmt->target = ParseTarget(/*namespaces=*/true);
     if (SkipOp("=")) {
       stmt->value = ParseTuple();
       ExpectBlockEnd();
       return stmt;
     }
-    if (IsOp("|"))
-      Fail("found a filter on a set block, supported: {% set name %} ... {% endset %}", /*unsupported=*/true);
-    if (stmt->names.size() != 1 || !stmt->text.empty())
-      FailExpected("'='");
-    ExpectBlockEnd();
     stmt->kind = Stmt::Kind::kSetBlock;
-    stmt->branches.push_back({nullptr, ParseBlock({"endset"})});
-    Next();
-    ExpectBlockEnd();
+    if (IsOp("|"))
+      stmt->value = ParseFilterChain(MakeExpr(Expr::Kind::kBlockText));
+    stmt->branches.push_back({nullptr, ParseWholeBody("endset")});
     return stmt;
+  }
+
+  // (names = defaults)
+  void ParseSignature(Stmt &stmt) {
+    ExpectOp("(");
+    while (status_.ok() && !IsOp(")")) {
+      if (!stmt.names.empty())
+        ExpectOp(",");
+      stmt.names.push_back(ExpectAssignableName());
+      if (SkipOp("="))
+        stmt.defaults.push_back(ParseExpression());
+      else if (!stmt.defaults.empty() && stmt.defaults.back())
+        FailExpected("a default, since the argument before has one");
+      else
+        stmt.defaults.push_back(nullptr);
+    }
+    ExpectOp(")");
   }
 
   std::unique_ptr<Stmt> ParseMacro() {
     auto stmt = Make(Stmt::Kind::kMacro);
-    stmt->text = ExpectName();
-    ExpectOp("(");
-    while (status_.ok() && !IsOp(")")) {
-      stmt->names.push_back(ExpectName());
-      stmt->defaults.push_back(SkipOp("=") ? ParseExpression() : nullptr);
-      if (!SkipOp(","))
-        break;
-    }
-    ExpectOp(")");
-    ExpectBlockEnd();
-    int loops = std::exchange(loops_, 0);
-    stmt->branches.push_back({nullptr, ParseBlock({"endmacro"})});
-    loops_ = loops;
-    Next();
-    SkipName(stmt->text);
-    ExpectBlockEnd();
+    stmt->text = ExpectAssignableName();
+    ParseSignature(*stmt);
+    stmt->branches.push_back({nullptr, ParseWholeBody("endmacro")});
     return stmt;
+  }
+
+  std::unique_ptr<Stmt> ParseCallBlock() {
+    auto stmt = Make(Stmt::Kind::kCall);
+    if (IsOp("("))
+      ParseSignature(*stmt);
+    stmt->value = ParseExpression();
+    if (status_.ok() && stmt->value->kind != Expr::Kind::kCall)
+      FailExpected("a call");
+    stmt->branches.push_back({nullptr, ParseWholeBody("endcall")});
+    return stmt;
+  }
+
+  std::unique_ptr<Stmt> ParseFilterBlock() {
+    auto stmt = Make(Stmt::Kind::kFilterBlock);
+    stmt->value = ParseFilterChain(ParseFilter(MakeExpr(Expr::Kind::kBlockText)));
+    stmt->branches.push_back({nullptr, ParseWholeBody("endfilter")});
+    return stmt;
+  }
+
+  std::unique_ptr<Stmt> ParseWith() {
+    auto stmt = Make(Stmt::Kind::kWith);
+    while (status_.ok() && Now().kind != Token::Kind::kBlockEnd && !IsOp(":")) {
+      if (!stmt->assignments.empty())
+        ExpectOp(",");
+      ExprPtr target = ParseTarget(/*namespaces=*/false, /*tuple=*/false);
+      ExpectOp("=");
+      stmt->assignments.emplace_back(std::move(target), ParseExpression());
+    }
+    stmt->branches.push_back({nullptr, ParseWholeBody("endwith")});
+    return stmt;
+  }
+
+  void ParsePrint(Block &block) {
+    for (bool first = true; status_.ok() && Now().kind != Token::Kind::kBlockEnd; first = false) {
+      if (!first)
+        ExpectOp(",");
+      auto output = Make(Stmt::Kind::kOutput);
+      output->value = ParseExpression();
+      block.push_back(std::move(output));
+    }
+    ExpectBlockEnd();
+  }
+
+  // ---- targets of assignments
+
+  static bool IsConstantName(std::string_view name) {
+    return name == "true" || name == "True" || name == "false" || name == "False" || name == "none" || name == "None";
+  }
+
+  std::string ExpectAssignableName() {
+    if (Now().kind == Token::Kind::kName && IsConstantName(Now().text))
+      FailExpected("a name that can be assigned to");
+    return ExpectName();
+  }
+
+  ExprPtr ParseTarget(bool namespaces, bool tuple = true) {
+    ExprPtr first = ParseOneTarget(namespaces);
+    if (!tuple || !IsOp(","))
+      return first;
+    auto all = MakeExpr(Expr::Kind::kTuple);
+    Push(*all, std::move(first));
+    while (status_.ok() && SkipOp(",")) {
+      if (IsOp("=") || IsOp(")") || IsName("in") || Now().kind == Token::Kind::kBlockEnd)
+        break;
+      Push(*all, ParseOneTarget(namespaces));
+    }
+    return all;
+  }
+
+  ExprPtr ParseOneTarget(bool namespaces) {
+    DepthGuard guard(*this);
+    if (SkipOp("(")) {
+      ExprPtr inner = ParseTarget(/*namespaces=*/false);
+      ExpectOp(")");
+      return inner;
+    }
+    auto name = MakeExpr(Expr::Kind::kName, ExpectAssignableName());
+    if (!namespaces || !SkipOp("."))
+      return name;
+    auto attribute = MakeExpr(Expr::Kind::kAttribute, ExpectName());
+    Push(*attribute, std::move(name));
+    return attribute;
   }
 
   // ---- expressions, from the loosest to the tightest
@@ -557,16 +359,18 @@ private:
     return expr;
   }
 
-  ExprPtr ParseTuple() {
-    ExprPtr first = ParseExpression();
+  ExprPtr ParseTuple(bool conditional = true) {
+    auto parse = [&] { return conditional ? ParseExpression() : ParseOr(); };
+    ExprPtr first = parse();
     if (!IsOp(","))
       return first;
     auto tuple = MakeExpr(Expr::Kind::kTuple);
     Push(*tuple, std::move(first));
-    while (SkipOp(",")) {
-      if (Now().kind == Token::Kind::kBlockEnd || Now().kind == Token::Kind::kOutputEnd || IsOp(")"))
+    while (status_.ok() && SkipOp(",")) {
+      if (Now().kind == Token::Kind::kBlockEnd || Now().kind == Token::Kind::kOutputEnd || IsOp(")") ||
+          IsName("recursive"))
         break;
-      Push(*tuple, ParseExpression());
+      Push(*tuple, parse());
     }
     return tuple;
   }
@@ -700,10 +504,15 @@ private:
     } else if (token.kind == Token::Kind::kInt || token.kind == Token::Kind::kFloat) {
       bool real = token.kind == Token::Kind::kFloat;
       expr->kind = real ? Expr::Kind::kFloat : Expr::Kind::kInt;
-      const char *begin = token.text.data(), *end = begin + token.text.size();
-      auto result = real ? std::from_chars(begin, end, expr->real) : std::from_chars(begin, end, expr->integer);
-      if (result.ec != std::errc())
-        FailExpected("a number of 64 bits");
+      if (real) {
+        expr->real = ParseFloat(token.text).value_or(0);
+      } else {
+        bool overflow = false;
+        std::optional<int64_t> integer = ParseInt(token.text, 0, overflow);
+        if (!integer)
+          FailExpected("a number of 64 bits");
+        expr->integer = integer.value_or(0);
+      }
       Next();
     } else if (SkipOp("(")) {
       if (SkipOp(")")) {
@@ -771,45 +580,62 @@ private:
   ExprPtr ParseSubscript(ExprPtr object) {
     auto expr = MakeExpr(Expr::Kind::kIndex);
     Push(*expr, std::move(object));
-    ExprPtr parts[3];
-    int count = 0;
-    bool slice = false;
-    while (status_.ok() && !IsOp("]")) {
-      if (IsOp(":")) {
-        slice = true;
-        if (++count > 2)
-          return FailExpected("']'"), std::move(expr);
-        Next();
-      } else {
-        parts[count] = ParseExpression();
-        if (!IsOp(":") && !IsOp("]"))
-          FailExpected("']'");
-      }
+    if (IsOp(":"))
+      return ParseSlice(std::move(expr), nullptr);
+    ExprPtr index = ParseExpression();
+    if (IsOp(":"))
+      return ParseSlice(std::move(expr), std::move(index));
+    if (IsOp(",")) {
+      auto tuple = MakeExpr(Expr::Kind::kTuple);
+      Push(*tuple, std::move(index));
+      while (status_.ok() && SkipOp(","))
+        if (!IsOp("]"))
+          Push(*tuple, ParseExpression());
+      index = std::move(tuple);
     }
+    Push(*expr, std::move(index));
     ExpectOp("]");
-    if (!slice && !parts[0])
-      FailExpected("an index");
-    expr->kind = slice ? Expr::Kind::kSlice : Expr::Kind::kIndex;
-    for (int i = 0; i < (slice ? 3 : 1); ++i)
-      Push(*expr, std::move(parts[i]));
+    return expr;
+  }
+
+  // From the first ':' on.
+  ExprPtr ParseSlice(ExprPtr expr, ExprPtr start) {
+    expr->kind = Expr::Kind::kSlice;
+    Push(*expr, std::move(start));
+    for (int part = 1; part < 3; ++part)
+      Push(*expr, SkipOp(":") && !IsOp(":") && !IsOp("]") ? ParseExpression() : nullptr);
+    ExpectOp("]");
     return expr;
   }
 
   void ParseArguments(Expr &call) {
     ExpectOp("(");
     while (status_.ok() && !IsOp(")")) {
-      if (IsOp("*") || IsOp("**"))
-        Fail("found unpacked arguments, supported: positional and named ones", /*unsupported=*/true);
-      if (Now().kind == Token::Kind::kName && tokens_[at_ + 1].kind == Token::Kind::kOperator &&
-          tokens_[at_ + 1].text == "=") {
+      if (SkipOp("*")) {
+        if (call.spread || call.spread_named)
+          return FailExpected("one '*' at the end of the arguments");
+        call.spread = ParseExpression();
+        Deepen(call, call.spread.get());
+      } else if (SkipOp("**")) {
+        if (call.spread_named)
+          return FailExpected("one '**' at the end of the arguments");
+        call.spread_named = ParseExpression();
+        Deepen(call, call.spread_named.get());
+      } else if (Now().kind == Token::Kind::kName && tokens_[at_ + 1].kind == Token::Kind::kOperator &&
+                 tokens_[at_ + 1].text == "=") {
+        if (call.spread_named)
+          return FailExpected("no named argument after '**'");
         std::string name = ExpectName();
         Next();
+        for (const auto &[other, value] : call.keywords)
+          if (other == name)
+            return FailExpected("each named argument once");
         ExprPtr value = ParseExpression();
         Deepen(call, value.get());
         call.keywords.emplace_back(std::move(name), std::move(value));
       } else {
-        if (!call.keywords.empty())
-          FailExpected("a named argument, since one stands before");
+        if (!call.keywords.empty() || call.spread || call.spread_named)
+          return FailExpected("a named argument, since one stands before");
         Push(call, ParseExpression());
       }
       if (!SkipOp(","))
@@ -820,36 +646,53 @@ private:
 
   ExprPtr ParseFilters(ExprPtr expr) {
     while (status_.ok()) {
-      if (SkipOp("|")) {
-        auto filter = MakeExpr(Expr::Kind::kFilter);
-        filter->text = ExpectName();
-        Push(*filter, std::move(expr));
-        if (IsOp("("))
-          ParseArguments(*filter);
-        expr = std::move(filter);
-      } else if (SkipName("is")) {
+      if (IsOp("|"))
+        expr = ParseFilterChain(std::move(expr));
+      else if (SkipName("is"))
         expr = ParseTest(std::move(expr));
-      } else if (IsOp("(")) {
+      else if (IsOp("("))
         expr = ParseCall(std::move(expr));
-      } else {
+      else
         break;
-      }
     }
     return expr;
+  }
+
+  ExprPtr ParseFilterChain(ExprPtr expr) {
+    while (status_.ok() && SkipOp("|"))
+      expr = ParseFilter(std::move(expr));
+    return expr;
+  }
+
+  // A filter's name, behind the '|', and its arguments.
+  ExprPtr ParseFilter(ExprPtr value) {
+    auto filter = MakeExpr(Expr::Kind::kFilter);
+    filter->text = ExpectDottedName();
+    Push(*filter, std::move(value));
+    if (IsOp("("))
+      ParseArguments(*filter);
+    return filter;
+  }
+
+  std::string ExpectDottedName() {
+    std::string name = ExpectName();
+    while (status_.ok() && SkipOp("."))
+      name += "." + ExpectName();
+    return name;
   }
 
   ExprPtr ParseTest(ExprPtr expr) {
     bool negated = SkipName("not");
     auto test = MakeExpr(Expr::Kind::kTest);
-    test->text = ExpectName();
+    test->text = ExpectDottedName();
     Push(*test, std::move(expr));
     bool value = Now().kind == Token::Kind::kString || Now().kind == Token::Kind::kInt ||
                  Now().kind == Token::Kind::kFloat || IsOp("[") || IsOp("{");
-    bool name = Now().kind == Token::Kind::kName;
-    for (std::string_view keyword : {"else", "or", "and", "is", "if", "in", "not"})
-      name = name && Now().text != keyword;
+    bool name = Now().kind == Token::Kind::kName && !IsName("else") && !IsName("or") && !IsName("and");
     if (IsOp("("))
       ParseArguments(*test);
+    else if (IsName("is"))
+      FailExpected("one test, as tests form no chain");
     else if (value || name)
       Push(*test, ParsePostfix(ParsePrimary()));
     if (!negated)
@@ -863,7 +706,6 @@ private:
   std::string file_;
   size_t at_ = 0;
   int depth_ = 0;
-  int loops_ = 0;
   absl::Status status_;
 };
 
@@ -874,10 +716,14 @@ absl::StatusOr<Block> ParseTemplate(std::string_view source, std::string_view fi
   if (source.size() > kMaxBytes)
     return absl::InvalidArgumentError(
         fmt::format("{}: found a template of {} bytes, expected at most {}", file, source.size(), kMaxBytes));
-  absl::StatusOr<std::vector<Token>> tokens = Lexer(source, file).Run();
+  absl::StatusOr<std::vector<Token>> tokens = LexTemplate(source, file);
   if (!tokens.ok())
     return tokens.status();
-  return Parser(*std::move(tokens), file).Run();
+  absl::StatusOr<Block> block = Parser(*std::move(tokens), file).Run();
+  if (block.ok())
+    if (absl::Status status = CheckTemplate(*block, file); !status.ok())
+      return status;
+  return block;
 }
 
 } // namespace inlay::tokenizer

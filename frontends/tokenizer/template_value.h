@@ -1,13 +1,16 @@
 // What a chat template computes with: Python's values, as far as templates see
 // them. Containers belong to an arena that lives as long as a rendering, so
-// that a namespace may hold itself.
+// that a namespace may hold itself. Lists and dicts are immutable, as in
+// jinja2's ImmutableSandboxedEnvironment; only namespaces change.
 #ifndef INLAY_FRONTENDS_TOKENIZER_TEMPLATE_VALUE_H_
 #define INLAY_FRONTENDS_TOKENIZER_TEMPLATE_VALUE_H_
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,6 +23,9 @@ using List = std::vector<Value>;
 using Dict = std::vector<std::pair<Value, Value>>; // in the order of insertion
 struct Callable;
 struct Loop;
+struct Range;
+struct View;
+struct Iterator;
 
 struct Value {
   enum class Kind {
@@ -34,16 +40,23 @@ struct Value {
     kDict,
     kNamespace,
     kCallable,
-    kLoop
+    kLoop,
+    kRange,
+    kView,
+    kIterator
   };
   Kind kind = Kind::kUndefined;
+  bool markup = false; // of kString: markupsafe's Markup, which escapes what is added to it
   union {
     int64_t integer = 0; // kBool too
     double real;
     const List *list;
     Dict *dict; // kNamespace too; only those change
     const Callable *callable;
-    const Loop *loop;
+    Loop *loop;
+    const Range *range;
+    const View *view;
+    Iterator *iterator;
   };
   std::shared_ptr<const std::string> text; // kString; of kUndefined: what was not defined
 
@@ -68,6 +81,12 @@ struct Value {
     out.text = std::make_shared<const std::string>(std::move(value));
     return out;
   }
+  static Value Markup(std::string value) {
+    Value out = String(std::move(value));
+    out.markup = true;
+    return out;
+  }
+  // `name`: what was looked up, for the error.
   static Value Undefined(std::string name) {
     Value out;
     out.text = std::make_shared<const std::string>(std::move(name));
@@ -97,15 +116,40 @@ struct Callable {
   enum class Kind { kGlobal, kMethod, kMacro };
   Kind kind;
   std::string name;
-  Value self; // of a method
-  const Stmt *macro = nullptr;
-  Scope *scope = nullptr; // where the macro stands
+  Value self;                  // of a method
+  const Stmt *macro = nullptr; // a macro, or the call block whose body `caller` is
+  Scope *scope = nullptr;      // where the macro stands
 };
 
+// Python's range.
+struct Range {
+  int64_t start, stop, step;
+  List items;
+};
+
+// What dict.keys(), .values() and .items() return.
+struct View {
+  std::string_view type; // "dict_keys", "dict_values", "dict_items"
+  List items;
+};
+
+// A generator or another iterator: it can be walked once.
+struct Iterator {
+  std::function<bool(Value &)> step; // writes the next value; false at the end and after an error
+  std::string_view type;             // what Python calls it
+};
+
+// jinja2's LoopContext.
 struct Loop {
-  const List *items;
-  size_t index = 0;
-  int depth = 1;
+  const Stmt *stmt = nullptr; // of a recursive loop
+  Scope *scope = nullptr;     // where the loop stands
+  Iterator *items = nullptr;
+  std::optional<int64_t> length; // known once asked for, or where the iterable has one
+  int64_t index0 = -1;
+  int64_t depth0 = 0;
+  std::optional<Value> before, current, after; // after: looked at, but not taken
+  bool exhausted = false;
+  std::optional<List> changed; // the last arguments of loop.changed
 };
 
 struct Scope {
@@ -151,7 +195,22 @@ public:
     out.callable = &callables_.emplace_back(std::move(callable));
     return out;
   }
-  Value MakeLoop(const Loop *loop) {
+  Value MakeRange(Range range) {
+    Value out = Value::Of(Value::Kind::kRange);
+    out.range = &ranges_.emplace_back(std::move(range));
+    return out;
+  }
+  Value MakeView(std::string_view type, List items) {
+    Value out = Value::Of(Value::Kind::kView);
+    out.view = &views_.emplace_back(View{type, std::move(items)});
+    return out;
+  }
+  Value MakeIterator(std::string_view type, std::function<bool(Value &)> step) {
+    Value out = Value::Of(Value::Kind::kIterator);
+    out.iterator = &iterators_.emplace_back(Iterator{std::move(step), type});
+    return out;
+  }
+  Value MakeLoop(Loop *loop) {
     Value out = Value::Of(Value::Kind::kLoop);
     out.loop = loop;
     return out;
@@ -168,6 +227,9 @@ private:
   std::deque<Dict> dicts_;
   std::deque<Callable> callables_;
   std::deque<Loop> loops_;
+  std::deque<Range> ranges_;
+  std::deque<View> views_;
+  std::deque<Iterator> iterators_;
   std::deque<Scope> scopes_;
 };
 

@@ -61,7 +61,7 @@ TEST(ChatTemplateErrorTest, NamesTheConstructAndTheLine) {
               HasSubstr("chat_template.jinja: line 3: found the statement 'include', supported: if, for, set"));
   EXPECT_THAT(Error("\n{{ 1|pprint }}"),
               HasSubstr("chat_template.jinja: line 2: found the filter 'pprint', supported: abs"));
-  EXPECT_THAT(Error("{{ 1 is prime }}"), HasSubstr("line 1: found the test 'prime', supported: defined"));
+  EXPECT_THAT(Error("{{ 1 is prime }}"), HasSubstr("line 1: found the test 'prime', supported: !=, <"));
   EXPECT_EQ(Error("{{ a.b }}"), "chat_template.jinja: line 1: 'a' is undefined");
   EXPECT_EQ(Error("{% if true %}\n\nx"),
             "chat_template.jinja: line 2: found the end of the template, expected 'endif'");

@@ -1,0 +1,25 @@
+// A template's source as tokens, with jinja2's rules of white space.
+#ifndef INLAY_FRONTENDS_TOKENIZER_TEMPLATE_LEXER_H_
+#define INLAY_FRONTENDS_TOKENIZER_TEMPLATE_LEXER_H_
+
+#include "absl/status/statusor.h"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace inlay::tokenizer {
+
+struct Token {
+  enum class Kind { kText, kOutputBegin, kOutputEnd, kBlockBegin, kBlockEnd, kName, kInt, kFloat, kString, kOperator };
+  Kind kind;
+  int line;
+  std::string text; // of kString: its value; of kInt and kFloat: without underscores
+};
+
+// `file` is named in errors.
+absl::StatusOr<std::vector<Token>> LexTemplate(std::string_view source, std::string_view file);
+
+} // namespace inlay::tokenizer
+
+#endif // INLAY_FRONTENDS_TOKENIZER_TEMPLATE_LEXER_H_

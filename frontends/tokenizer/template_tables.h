@@ -1,0 +1,80 @@
+// The filters, tests, methods and global functions of templates, as tables:
+// name, parameters, function. Names, parameters and meaning are jinja2's and
+// Python's.
+#ifndef INLAY_FRONTENDS_TOKENIZER_TEMPLATE_TABLES_H_
+#define INLAY_FRONTENDS_TOKENIZER_TEMPLATE_TABLES_H_
+
+#include "frontends/tokenizer/template_engine.h"
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace inlay::tokenizer {
+
+// Arguments bound to parameters. A reader of an argument that has the wrong type makes an error.
+class Bound {
+public:
+  Bound(Engine &engine, std::string_view function, const Arguments &all)
+      : engine(engine), function(function), all(all) {}
+
+  Engine &engine;
+  std::string_view function;
+  const Arguments &all;
+  std::vector<const Value *> values; // null: left out
+
+  bool Has(size_t i) const { return values[i] != nullptr; }
+  bool HasValue(size_t i) const { return values[i] && !values[i]->none(); } // there, and not none
+  const Value &Get(size_t i) const { return *values[i]; }
+  bool Flag(size_t i, bool otherwise = false) const { return values[i] ? engine.Truth(*values[i]) : otherwise; }
+  int64_t Int(size_t i, int64_t otherwise = 0) const; // int or bool
+  std::string Text(size_t i) const;                   // str
+};
+
+struct Function {
+  std::string_view name;
+  // Comma-separated; '=' after a name: may be left out. "/" before the first: positional only. "*": all arguments are
+  // taken as they are.
+  std::string_view parameters;
+  Value (*call)(const Value &self, const Bound &arguments);
+};
+
+// False after an error.
+bool Bind(Engine &engine, const Function &function, const Arguments &arguments, Bound &bound);
+Value CallFunction(Engine &engine, const Function &function, const Value &self, const Arguments &arguments);
+
+// Null where there is none. `Filter` and `Test` tables are sorted by name.
+const Function *FindFilter(std::string_view name);
+const Function *FindTest(std::string_view name); // returns a bool
+const Function *FindGlobal(std::string_view name);
+const Function *FindMethod(const Value &self, std::string_view name);
+
+// Names that Python's type has as attributes, though templates may not use them: it hides items of that name.
+bool IsHiddenAttribute(const Value &self, std::string_view name);
+
+// What jinja2 has and templates here are refused for.
+bool IsRefusedFilter(std::string_view name);
+bool IsRefusedGlobal(std::string_view name);
+std::string FilterNames();
+std::string TestNames();
+
+// The tables (template_filters.cc, template_sequence_filters.cc, template_choice_filters.cc, template_tests.cc,
+// template_methods.cc).
+std::span<const Function> TextFilters();
+std::span<const Function> SequenceFilters();
+std::span<const Function> ChoiceFilters();
+std::span<const Function> Tests();
+std::span<const Function> StringMethods();
+std::span<const Function> SequenceMethods();
+std::span<const Function> DictMethods();
+std::span<const Function> LoopMethods();
+std::span<const Function> Globals();
+
+Value ApplyFilter(Engine &engine, const std::string &name, const Value &value, const Arguments &arguments);
+bool ApplyTest(Engine &engine, const std::string &name, const Value &value, const Arguments &arguments);
+
+} // namespace inlay::tokenizer
+
+#endif // INLAY_FRONTENDS_TOKENIZER_TEMPLATE_TABLES_H_

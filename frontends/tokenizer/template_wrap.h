@@ -1,0 +1,18 @@
+// Line breaking for the filter wordwrap.
+#ifndef INLAY_FRONTENDS_TOKENIZER_TEMPLATE_WRAP_H_
+#define INLAY_FRONTENDS_TOKENIZER_TEMPLATE_WRAP_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace inlay::tokenizer {
+
+// Python's textwrap.wrap with expand_tabs and replace_whitespace off: lines of at most `width` characters, without the
+// white space at their breaks. `width` is at least 1.
+std::vector<std::string> WrapText(std::string_view text, int64_t width, bool break_long_words, bool break_on_hyphens);
+
+} // namespace inlay::tokenizer
+
+#endif // INLAY_FRONTENDS_TOKENIZER_TEMPLATE_WRAP_H_
