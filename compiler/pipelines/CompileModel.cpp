@@ -11,9 +11,9 @@
 #include "compiler/pipelines/Traffic.h"
 #include "dialects/llm/Llm.h"
 #include "fmt/format.h"
-#include "frontends/hf/CheckModel.h"
 #include "frontends/hf/Checkpoint.h"
 #include "frontends/hf/import/Import.h"
+#include "frontends/tokenizer/chat_template_files.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "runtime/bundle/bundle.h"
@@ -31,9 +31,9 @@ using namespace mlir;
 using namespace inlay;
 namespace fs = std::filesystem;
 
-/// The files of a checkpoint that a bundle carries for its text side.
+/// The files of a checkpoint that a bundle carries for its text side, beside those of chat templates.
 static constexpr const char *textFiles[] = {"config.json", "generation_config.json", "tokenizer.json",
-                                            "tokenizer_config.json", "chat_template.jinja"};
+                                            "tokenizer_config.json"};
 
 namespace {
 
@@ -45,6 +45,22 @@ absl::Status firstProblem(const absl::Status &status) {
     return status;
   return absl::Status(status.code(), fmt::format("{} (and {} more; check-model lists them all)",
                                                  text.substr(0, text.find('\n')), others));
+}
+
+/// What the checkpoint recommends, under the names that requests have: the runtime's defaults.
+llvm::json::Object describeSampling(const hf::GenerationConfig &generation) {
+  llvm::json::Object sampling;
+  auto add = [&](StringRef name, const auto &value) {
+    if (value)
+      sampling[name] = *value;
+  };
+  add("temperature", generation.temperature);
+  add("top_k", generation.top_k);
+  add("top_p", generation.top_p);
+  add("min_p", generation.min_p);
+  add("repetition_penalty", generation.repetition_penalty);
+  add("max_tokens", generation.max_new_tokens);
+  return sampling;
 }
 
 using Clock = std::chrono::steady_clock;
@@ -168,18 +184,15 @@ private:
         request.emit == EmitStage::Bundle && !request.dryRun)
       return absl::AlreadyExistsError(
           fmt::format("{}: exists; choose another output or add --overwrite", request.output));
-    absl::StatusOr<hf::Checkpoint> checkpoint = hf::OpenCheckpoint(request.modelDirectory, options);
-    if (!checkpoint.ok())
-      return firstProblem(checkpoint.status());
-    hf::ModelConfig config = checkpoint->config;
-    if (!request.maxModelLen && config.max_model_len > defaultMaxModelLen) {
-      // A table of 131,072 positions and page tables to match are for those who ask for them.
-      options.max_model_len = defaultMaxModelLen;
-      checkpoint = hf::OpenCheckpoint(request.modelDirectory, options);
-      if (!checkpoint.ok())
-        return firstProblem(checkpoint.status());
-      config = checkpoint->config;
-    }
+    // A table of 131,072 positions and page tables to match are for those who ask for them.
+    options.default_max_model_len_cap = defaultMaxModelLen;
+    hf::Problems problems;
+    std::optional<hf::Checkpoint> checkpoint = hf::OpenCheckpoint(request.modelDirectory, options, problems);
+    if (!checkpoint)
+      return firstProblem(problems.ToStatus());
+    for (const hf::Problem &problem : problems.items())
+      progress("warning: " + problem.ToString());
+    const hf::ModelConfig &config = checkpoint->config;
     if (request.weights == WeightsMode::Link)
       sourceType = mostBytesOf(checkpoint->weights);
     limits.maxModelLen = config.max_model_len;
@@ -190,10 +203,6 @@ private:
       return absl::InvalidArgumentError(
           fmt::format("--max-num-batched-tokens is {}, expected at least --max-num-seqs ({})",
                       limits.maxNumBatchedTokens, limits.maxNumSeqs));
-    // A bundle whose tokenizer the runtime refuses would be found out by whoever runs it.
-    if (request.emit == EmitStage::Bundle)
-      if (absl::Status status = hf::CheckTokenizer(request.modelDirectory); !status.ok())
-        return absl::InvalidArgumentError(status.message());
     OwningOpRef<ModuleOp> model = hf::importHuggingFace(context, config);
     progress(fmt::format("imported {} in {:.1f} s; --max-model-len {} --max-num-seqs {} --max-num-batched-tokens {}",
                          request.modelDirectory, secondsSince(begin), limits.maxModelLen, limits.maxNumSeqs,
@@ -231,10 +240,11 @@ private:
                           limits.pageSize, limits.maxModelLen, limits.maxNumSeqs, limits.maxNumBatchedTokens);
     plan::FinishPlanBuffer(fb, plan::CreatePlan(fb, kBundleFormatVersion, planModel, fb.CreateVector(targets)));
     bundle.plan.assign(reinterpret_cast<const char *>(fb.GetBufferPointer()), fb.GetSize());
-    return write(config, std::move(kernels), begin);
+    return write(*checkpoint, std::move(kernels), begin);
   }
 
-  absl::Status write(const hf::ModelConfig &config, llvm::json::Object kernels, Clock::time_point begin) {
+  absl::Status write(const hf::Checkpoint &checkpoint, llvm::json::Object kernels, Clock::time_point begin) {
+    const hf::ModelConfig &config = checkpoint.config;
     llvm::json::Array eos(config.eos);
     llvm::json::Object model{{"architecture", std::string(config.family->architecture)},
                              {"vocab_size", config.vocab_size},
@@ -246,22 +256,28 @@ private:
                              {"dtype", std::string(hf::DTypeName(config.dtype))},
                              {"eos_token_ids", std::move(eos)},
                              {"max_model_len", limits.maxModelLen},
+                             {"max_prompt_len", config.max_prompt_len},
                              {"max_num_seqs", limits.maxNumSeqs},
                              {"max_num_batched_tokens", limits.maxNumBatchedTokens},
                              {"block_size", limits.pageSize}};
-    llvm::json::Object manifest{
-        {"model", std::move(model)}, {"kernels", std::move(kernels)}, {"driver_minimum", "580"}};
+    llvm::json::Object manifest{{"model", std::move(model)},
+                                {"sampling", describeSampling(checkpoint.generation)},
+                                {"kernels", std::move(kernels)},
+                                {"driver_minimum", "580"}};
     if (!request.without.empty())
       manifest["without"] = llvm::json::Array(request.without);
     bundle.manifest_extra = llvm::formatv("{0}", llvm::json::Value(std::move(manifest))).str();
-    for (const char *name : textFiles) {
+    std::vector<std::string> names(std::begin(textFiles), std::end(textFiles));
+    for (std::string &name : tokenizer::ListChatTemplateFiles(request.modelDirectory))
+      names.push_back(std::move(name));
+    for (const std::string &name : names) {
       std::string path = request.modelDirectory + "/" + name;
       if (!fs::exists(path))
         continue;
       absl::StatusOr<std::string> text = ReadFile(path);
       if (!text.ok())
         return text.status();
-      bundle.files.emplace_back(std::string("tokenizer/") + name, *std::move(text));
+      bundle.files.emplace_back("tokenizer/" + name, *std::move(text));
     }
     bundle.weights_mode = request.weights == WeightsMode::Pack   ? "pack"
                           : request.weights == WeightsMode::Link ? "link"

@@ -1,4 +1,4 @@
-// check-model: what of a model directory is supported, and everything that is not.
+// check-model: what compile-model would make of a model directory, and what it would leave out.
 
 #include <cstdio>
 
@@ -6,11 +6,18 @@
 #include "runtime/tools/command_line.h"
 
 int main(int argc, char **argv) {
-  CLI::App app("Lists every unsupported key, dtype and shape of a Hugging Face model directory", "check-model");
+  CLI::App app("Says whether compile-model takes a Hugging Face model directory, and what becomes of each file in it.\n"
+               "The tokenizer is loaded, and every chat template is rendered on a few conversations.",
+               "check-model");
+  app.footer("Lines begin with\n"
+             "  error:    compile-model refuses the directory for this\n"
+             "  warning:  something has another effect than its author may expect\n"
+             "  note:     a file or key that is ignored, with the reason\n"
+             "Exit codes: 0 supported, 1 not supported or wrong input, 2 a fault of Inlay's.");
   std::string directory;
   bool json = false;
   inlay::hf::CheckpointOptions options;
-  app.add_option("MODEL_DIR", directory, "Directory with config.json and safetensors")->required();
+  app.add_option("MODEL_DIR", directory, "Directory with config.json, safetensors and tokenizer.json")->required();
   app.add_flag("--json", json, "Print the report as JSON");
   app.add_flag("--dummy-weights", options.dummy_weights, "Check the configuration only");
   app.add_option("--max-model-len", options.max_model_len, "Tokens of a sequence");

@@ -153,9 +153,10 @@ static LogicalResult evaluate(Step &step, RopeOp op) {
   for (auto [row, position] : llvm::enumerate(batch.positions)) {
     if (position < 0 || position >= positions)
       return op.emitOpError() << "rotates position " << position << " of " << positions;
+    ArrayRef<double> frequencies = table.getInvFreq().slice(table.getSetOf(position) * half, half);
     for (int64_t head = 0; head < result.columns; head += headDim) {
       MutableArrayRef<double> x = result.row(row).slice(head, headDim);
-      for (auto [i, frequency] : llvm::enumerate(table.getInvFreq())) {
+      for (auto [i, frequency] : llvm::enumerate(frequencies)) {
         double c = factor * std::cos(position * frequency), s = factor * std::sin(position * frequency);
         double low = x[i], high = x[i + half];
         x[i] = low * c - high * s;

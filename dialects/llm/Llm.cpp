@@ -115,7 +115,7 @@ LogicalResult RopeOp::verifySymbolUses(SymbolTableCollection &symbols) {
   FailureOr<RopeTableOp> table = findSymbol<RopeTableOp>(*this, getTableAttr(), symbols);
   if (failed(table))
     return failure();
-  if (int64_t size = 2 * table->getInvFreq().size(); size != static_cast<int64_t>(getHeadDim()))
+  if (int64_t size = cast<RankedTensorType>(table->getType()).getDimSize(1); size != static_cast<int64_t>(getHeadDim()))
     return emitOpError() << "rotates heads of " << getHeadDim() << " by '" << getTable() << "', which is for heads of "
                          << size;
   return success();
@@ -138,11 +138,20 @@ LogicalResult WeightOp::verify() {
 
 LogicalResult RopeTableOp::verify() {
   auto type = dyn_cast<RankedTensorType>(getType());
+  int64_t frequencies = getInvFreq().size();
   if (!type || !type.hasStaticShape() || type.getRank() != 2 || !type.getElementType().isF32() ||
-      type.getDimSize(1) != static_cast<int64_t>(2 * getInvFreq().size()))
-    return emitOpError() << "holds f32 rows of " << 2 * getInvFreq().size() << " cosines and sines, found "
-                         << getType();
+      type.getDimSize(1) < 2 || type.getDimSize(1) % 2 != 0)
+    return emitOpError() << "holds f32 rows of " << 2 * frequencies << " cosines and sines, found " << getType();
+  int64_t half = type.getDimSize(1) / 2, sets = frequencies / half;
+  if (sets == 0 || frequencies % half != 0 || sets > type.getDimSize(0))
+    return emitOpError() << "holds f32 rows of " << 2 * frequencies << " cosines and sines, found " << getType();
   return success();
+}
+
+int64_t RopeTableOp::getSetOf(int64_t position) {
+  auto type = cast<RankedTensorType>(getType());
+  int64_t sets = getInvFreq().size() / (type.getDimSize(1) / 2);
+  return std::max<int64_t>(0, position - (type.getDimSize(0) - sets));
 }
 
 LogicalResult LinearOp::verify() {

@@ -136,6 +136,10 @@ def Llm_RopeTableOp : LlmOp<"rope_table", [Symbol]> {
     of `inv_freq` (radians a position) and `attention_factor`, made by the
     frontend. The table is made while the bundle is loaded.
 
+    Dynamic scaling gives late positions frequencies of their own: with k times
+    head_dim/2 of them, the last k - 1 rows take the second set, the third and
+    so on, and every row before them the first.
+
     ```mlir
     llm.rope_table @rope : tensor<4096x64xf32> {inv_freq = array<f64: 1.0, 0.5, ...>, attention_factor = 1.0 : f64}
     ```
@@ -143,6 +147,10 @@ def Llm_RopeTableOp : LlmOp<"rope_table", [Symbol]> {
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, DenseF64ArrayAttr:$inv_freq,
       DefaultValuedAttr<F64Attr, "1.0">:$attention_factor);
   let assemblyFormat = "$sym_name `:` $type attr-dict";
+  let extraClassDeclaration = [{
+    /// The set of frequencies that row `position` takes.
+    int64_t getSetOf(int64_t position);
+  }];
   let hasVerifier = 1;
 }
 

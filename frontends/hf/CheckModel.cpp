@@ -3,10 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <nlohmann/json.hpp>
-
-#include "frontends/tokenizer/tokenizer.h"
 
 namespace inlay::hf {
 namespace {
@@ -42,6 +39,11 @@ ordered_json Summary(const Checkpoint &checkpoint) {
           {"tie_word_embeddings", config.tie_word_embeddings},
           {"dtype", DTypeName(config.dtype)},
           {"max_model_len", config.max_model_len},
+          {"max_prompt_len", config.max_prompt_len},
+          {"eos_token_ids", config.eos},
+          {"tokenizer", checkpoint.text.has_tokenizer},
+          {"chat_templates", checkpoint.text.templates},
+          {"chats_that_render", checkpoint.text.conversations},
           {"weight_files", checkpoint.weights.files.size()}};
 }
 
@@ -61,6 +63,7 @@ std::string Json(const std::optional<Checkpoint> &checkpoint, const Problems &pr
   if (checkpoint)
     report["model"] = Summary(*checkpoint);
   report["problems"] = std::move(listed);
+  report["notes"] = problems.notes();
   return report.dump(2, ' ', /*ensure_ascii=*/true, ordered_json::error_handler_t::replace) + "\n";
 }
 
@@ -68,6 +71,8 @@ std::string Text(const std::optional<Checkpoint> &checkpoint, const Problems &pr
   std::string text;
   for (const Problem &problem : problems.items())
     text += fmt::format("{}: {}\n", SeverityName(problem.severity), problem.ToString());
+  for (const std::string &note : problems.notes())
+    text += fmt::format("note: {}\n", note);
   if (!checkpoint)
     return text + fmt::format("not supported: {} {}\n", problems.errors(), problems.errors() == 1 ? "error" : "errors");
   text += "supported\n";
@@ -79,20 +84,9 @@ std::string Text(const std::optional<Checkpoint> &checkpoint, const Problems &pr
 
 } // namespace
 
-absl::Status CheckTokenizer(const std::string &directory) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(directory + "/tokenizer.json", ignored))
-    return absl::OkStatus();
-  return tokenizer::Tokenizer::Load(directory).status();
-}
-
 Report CheckModel(const std::string &directory, const CheckpointOptions &options, bool json) {
   Problems problems;
   std::optional<Checkpoint> checkpoint = OpenCheckpoint(directory, options, problems);
-  if (absl::Status status = CheckTokenizer(directory); !status.ok()) {
-    problems.Add(status);
-    checkpoint.reset();
-  }
   return {checkpoint.has_value(), json ? Json(checkpoint, problems) : Text(checkpoint, problems)};
 }
 

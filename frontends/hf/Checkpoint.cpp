@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <set>
-#include <sstream>
 #include <utility>
+
+#include "frontends/hf/OtherFiles.h"
 
 namespace inlay::hf {
 namespace {
@@ -15,54 +17,153 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kConfigName = "config.json";
+constexpr std::string_view kGenerationName = "generation_config.json";
 constexpr std::string_view kStoredTypes[] = {"BF16", "F16", "F32"};
 
 std::string ShapeText(const std::vector<int64_t> &shape) { return fmt::format("shape [{}]", fmt::join(shape, ", ")); }
 
-// The text of config.json. A few bytes beyond what is accepted are read, never all of a huge file.
-std::optional<std::string> ReadConfigText(const fs::path &directory, Problems &problems) {
+// The text of a file. A few bytes beyond what is accepted are read, never all of a huge file.
+std::optional<std::string> ReadText(const fs::path &path) {
   constexpr size_t kEnough = (4 << 20) + 1;
   std::error_code error;
-  std::ifstream in(directory / kConfigName, std::ios::binary);
-  if (!in || !fs::is_regular_file(directory / kConfigName, error)) {
-    problems.Add({(directory / kConfigName).string(), "", "no such file", "the configuration of a model",
-                  "give the directory of a Hugging Face checkpoint"});
+  std::ifstream in(path, std::ios::binary);
+  if (!in || !fs::is_regular_file(path, error))
     return std::nullopt;
-  }
   std::string text(kEnough, '\0');
   in.read(text.data(), kEnough);
   text.resize(static_cast<size_t>(in.gcount()));
   return text;
 }
 
+std::optional<ModelConfig> ReadConfig(const fs::path &directory, const ModelOptions &options, Problems &problems) {
+  if (std::optional<std::string> text = ReadText(directory / kConfigName))
+    return ParseConfig(*text, kConfigName, options, problems);
+  problems.Add({(directory / kConfigName).string(), "", "no such file", "the configuration of a model",
+                "give the directory of a Hugging Face checkpoint"});
+  return std::nullopt;
+}
+
+GenerationConfig ReadGeneration(const fs::path &directory, int64_t vocab_size, Problems &problems) {
+  std::error_code error;
+  if (!fs::exists(directory / kGenerationName, error))
+    return {};
+  std::optional<std::string> text = ReadText(directory / kGenerationName);
+  if (!text)
+    problems.Add({std::string(kGenerationName), "", "no file that can be read", "a JSON object",
+                  "copy the file from the model's repository again"});
+  return text ? ParseGenerationConfig(*text, kGenerationName, vocab_size, problems).value_or(GenerationConfig())
+              : GenerationConfig();
+}
+
+std::string FileOf(const SafetensorsIndex &weights, const TensorInfo &tensor) {
+  return fs::path(weights.files[tensor.file]).filename().string();
+}
+
+// Whether two tensors have the same type, shape and bytes.
+absl::StatusOr<bool> AreEqual(const SafetensorsIndex &weights, const TensorInfo &a, const TensorInfo &b) {
+  if (a.dtype != b.dtype || a.shape != b.shape)
+    return false;
+  constexpr uint64_t kChunk = 1 << 20;
+  std::string chunks[2];
+  std::ifstream files[2] = {std::ifstream(weights.files[a.file], std::ios::binary),
+                            std::ifstream(weights.files[b.file], std::ios::binary)};
+  files[0].seekg(static_cast<std::streamoff>(a.offset));
+  files[1].seekg(static_cast<std::streamoff>(b.offset));
+  for (uint64_t left = a.bytes; left > 0;) {
+    const uint64_t size = std::min(left, kChunk);
+    for (int i : {0, 1}) {
+      chunks[i].resize(size);
+      if (!files[i].read(chunks[i].data(), static_cast<std::streamsize>(size)))
+        return absl::InvalidArgumentError(fmt::format(
+            "{}: cannot be read; copy the file from the model's repository again", FileOf(weights, i == 0 ? a : b)));
+    }
+    if (chunks[0] != chunks[1])
+      return false;
+    left -= size;
+  }
+  return true;
+}
+
+// transformers 5 ties embeddings only where the checkpoint holds one of them, or both with the same values
+// (PreTrainedModel.tie_weights).
+void CheckTiedEmbeddings(Checkpoint &checkpoint, Problems &problems) {
+  const SafetensorsIndex &weights = checkpoint.weights;
+  const ModuleNames &names = *checkpoint.config.family->modules;
+  auto embedding = weights.tensors.find(std::string(names.embedding) + ".weight");
+  auto head = weights.tensors.find(std::string(names.lm_head) + ".weight");
+  if (!checkpoint.config.tie_word_embeddings || embedding == weights.tensors.end() || head == weights.tensors.end())
+    return;
+  absl::StatusOr<bool> equal = AreEqual(weights, embedding->second, head->second);
+  if (!equal.ok())
+    return problems.Add(equal.status());
+  const std::string file = FileOf(weights, head->second);
+  if (*equal)
+    return problems.AddNote(file, head->first, fmt::format("ignored: it holds the values of {}", embedding->first));
+  checkpoint.config.tie_word_embeddings = false;
+  problems.Add({file, head->first, fmt::format("other values than {}", embedding->first),
+                "the same, as tie_word_embeddings of config.json is true",
+                "it is used, as by transformers 5; set tie_word_embeddings to false to say so", Severity::kWarning});
+}
+
 // Compares the tensors that the model needs with those that are there.
 void CheckTensors(const Checkpoint &checkpoint, Problems &problems) {
   const SafetensorsIndex &weights = checkpoint.weights;
-  auto file_of = [&](const TensorInfo &tensor) { return fs::path(weights.files[tensor.file]).filename().string(); };
   std::set<std::string> needed;
   for (const TensorSpec &spec : RequiredTensors(checkpoint.config)) {
     needed.insert(spec.name);
     auto it = weights.tensors.find(spec.name);
     if (it == weights.tensors.end()) {
+      bool is_head = spec.name.starts_with(checkpoint.config.family->modules->lm_head);
       problems.Add({"safetensors", spec.name, "no such tensor", ShapeText(spec.shape),
-                    "config.json and the weights are not of the same model"});
+                    is_head ? "set tie_word_embeddings to true if the model has none of its own"
+                            : "config.json and the weights are not of the same model"});
       continue;
     }
     const TensorInfo &tensor = it->second;
     if (tensor.shape != spec.shape)
-      problems.Add({file_of(tensor), spec.name, ShapeText(tensor.shape), ShapeText(spec.shape),
+      problems.Add({FileOf(weights, tensor), spec.name, ShapeText(tensor.shape), ShapeText(spec.shape),
                     "config.json and the weights are not of the same model"});
     if (std::find(std::begin(kStoredTypes), std::end(kStoredTypes), tensor.dtype) == std::end(kStoredTypes))
-      problems.Add({file_of(tensor), spec.name, "dtype " + tensor.dtype,
+      problems.Add({FileOf(weights, tensor), spec.name, "dtype " + tensor.dtype,
                     fmt::format("one of {}", fmt::join(kStoredTypes, ", ")), "use an unquantized checkpoint"});
   }
+  size_t frequencies = 0;
+  const std::string head = std::string(checkpoint.config.family->modules->lm_head) + ".weight";
   for (const auto &[name, tensor] : weights.tensors) {
-    // Old checkpoints keep the rotary frequencies, tied ones a copy of the embedding.
-    bool known = needed.contains(name) || name.ends_with(".rotary_emb.inv_freq") ||
-                 (checkpoint.config.tie_word_embeddings && name.starts_with("lm_head."));
-    if (!known)
-      problems.Add({file_of(tensor), name, "a tensor that the model does not use", "only tensors of the model",
+    if (needed.contains(name) || (checkpoint.config.tie_word_embeddings && name == head))
+      continue;
+    if (name.ends_with(".rotary_emb.inv_freq")) // Of old checkpoints.
+      ++frequencies;
+    else
+      problems.Add({FileOf(weights, tensor), name, "a tensor that the model does not use", "only tensors of the model",
                     "it is left out", Severity::kWarning});
+  }
+  if (frequencies > 0)
+    problems.AddNote("safetensors", fmt::format("{} tensors *.rotary_emb.inv_freq", frequencies),
+                     "ignored: the frequencies follow from config.json");
+}
+
+void ReadWeights(Checkpoint &checkpoint, Problems &problems) {
+  const fs::path directory = checkpoint.directory;
+  absl::StatusOr<SafetensorsIndex> weights = OpenSafetensors(checkpoint.directory);
+  std::error_code error;
+  if (weights.ok()) {
+    checkpoint.weights = *std::move(weights);
+    if (checkpoint.config.family) {
+      CheckTiedEmbeddings(checkpoint, problems);
+      CheckTensors(checkpoint, problems);
+    }
+  } else if (absl::IsNotFound(weights.status()) && !fs::exists(directory / "model.safetensors.index.json", error)) {
+    std::vector<std::string> others = ForeignWeights(checkpoint.directory);
+    problems.Add({checkpoint.directory, "",
+                  fmt::format("no model.safetensors and no model.safetensors.index.json{}{}",
+                              others.empty() ? "" : ", but ", fmt::join(others, ", ")),
+                  "weights",
+                  others.empty()
+                      ? "add them, or compile with --dummy-weights"
+                      : "convert them (transformers: from_pretrained and save_pretrained write safetensors)"});
+  } else {
+    problems.Add(weights.status());
   }
 }
 
@@ -73,28 +174,26 @@ std::optional<Checkpoint> OpenCheckpoint(const std::string &directory, const Che
   Problems found;
   Checkpoint checkpoint;
   checkpoint.directory = directory;
-  std::optional<ModelConfig> config;
-  if (std::optional<std::string> text = ReadConfigText(directory, found))
-    config = ParseConfig(*text, kConfigName, options, found);
-  if (config)
+  RefuseAdapter(directory, found);
+  if (std::optional<ModelConfig> config = ReadConfig(directory, options, found))
     checkpoint.config = *std::move(config);
-
-  if (!options.dummy_weights) {
-    absl::StatusOr<SafetensorsIndex> weights = OpenSafetensors(directory);
-    if (weights.ok()) {
-      checkpoint.weights = *std::move(weights);
-      if (checkpoint.config.family)
-        CheckTensors(checkpoint, found);
-    } else if (absl::IsNotFound(weights.status()) &&
-               !fs::exists(fs::path(directory) / "model.safetensors.index.json")) {
-      found.Add({directory, "", "no model.safetensors and no model.safetensors.index.json", "weights",
-                 "add them, or compile with --dummy-weights"});
-    } else {
-      found.Add(weights.status());
-    }
-  }
-  for (const Problem &problem : found.items())
-    problems.Add(problem);
+  ModelConfig &config = checkpoint.config;
+  // Without a configuration, ids of tokens cannot be checked; everything else is.
+  const int64_t vocab_size = config.family ? config.vocab_size : std::numeric_limits<int32_t>::max();
+  checkpoint.generation = ReadGeneration(directory, vocab_size, found);
+  checkpoint.text = ReadTextFiles(directory, vocab_size, found);
+  if (checkpoint.generation.eos)
+    config.eos = *checkpoint.generation.eos;
+  if (std::optional<int64_t> eos = checkpoint.text.eos;
+      eos && std::find(config.eos.begin(), config.eos.end(), *eos) == config.eos.end())
+    config.eos.push_back(*eos);
+  if (!options.dummy_weights)
+    ReadWeights(checkpoint, found);
+  std::vector<std::string> weight_files;
+  for (const std::string &path : checkpoint.weights.files)
+    weight_files.push_back(fs::path(path).filename().string());
+  CheckOtherFiles(directory, weight_files, found);
+  problems.Add(found);
   if (found.HasErrors())
     return std::nullopt;
   return checkpoint;

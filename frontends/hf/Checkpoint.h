@@ -1,5 +1,6 @@
-// A Hugging Face directory: its configuration and where its tensors lie,
-// checked against each other.
+// A Hugging Face directory: every file of it is used, named as ignored with the
+// reason, or refused. check-model and compile-model both open it here, so that
+// they agree.
 
 #ifndef INLAY_FRONTENDS_HF_CHECKPOINT_H
 #define INLAY_FRONTENDS_HF_CHECKPOINT_H
@@ -9,7 +10,9 @@
 
 #include "absl/status/statusor.h"
 #include "frontends/hf/Config.h"
+#include "frontends/hf/GenerationConfig.h"
 #include "frontends/hf/Problems.h"
+#include "frontends/hf/TextFiles.h"
 #include "runtime/bundle/safetensors.h"
 
 namespace inlay::hf {
@@ -20,12 +23,17 @@ struct CheckpointOptions : ModelOptions {
 
 struct Checkpoint {
   std::string directory;
+  // Of config.json. `eos` is generation_config.json's where that names any, with the tokenizer's eos_token, as in vLLM.
+  // `tie_word_embeddings` is false where the checkpoint holds an lm_head.weight with other values.
   ModelConfig config;
+  GenerationConfig generation;
+  TextFiles text;
   SafetensorsIndex weights; // Empty with dummy weights.
 };
 
 // Opens a directory and adds everything that is wrong with it to `problems`;
-// the result is absent when one of them is an error. Only headers are read.
+// the result is absent when one of them is an error. Of the weights, only headers
+// are read, and both of embeddings that should be the same.
 std::optional<Checkpoint> OpenCheckpoint(const std::string &directory, const CheckpointOptions &options,
                                          Problems &problems);
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "frontends/hf/ConfigReader.h"
+#include "frontends/hf/TokenIds.h"
 
 namespace inlay::hf {
 namespace {
@@ -80,6 +81,7 @@ private:
   void RefuseUnsupported();
   bool HasBias(BiasRule rule, std::string_view key);
   RopeParameters ReadRope(const json &object, const std::string &prefix);
+  void LimitDynamicRope();
 
   // The index of the frequencies among the distinct ones.
   size_t AddRope(const RopeParameters &parameters);
@@ -111,19 +113,29 @@ void Reader::ReadFamily() {
   std::string supported;
   for (const Family &family : AllFamilies())
     supported += fmt::format("{}{}", supported.empty() ? "one of " : ", ", family.model_type);
-  auto model_type = keys_.String("model_type");
-  if (model_type)
-    config_.family = FindFamily(*model_type);
-  if (!model_type && !keys_.Has("model_type"))
-    keys_.Error("model_type", "no such key", supported, "add the key");
-  else if (model_type && !config_.family)
-    keys_.Error("model_type", Describe(*model_type), supported, "this family is not supported yet");
-
   const json *architectures = keys_.Find("architectures");
+  auto model_type = keys_.String("model_type");
+  if (model_type) {
+    config_.family = FindFamily(*model_type);
+    if (!config_.family)
+      keys_.Error("model_type", Describe(*model_type), supported, "this family is not supported yet");
+  } else if (!keys_.Has("model_type")) {
+    // Configurations from before transformers had the key name the architecture alone.
+    if (architectures && architectures->is_array() && architectures->size() == 1 && (*architectures)[0].is_string())
+      config_.family = FindFamilyOfArchitecture((*architectures)[0].get<std::string>());
+    if (config_.family)
+      keys_.Warn("model_type", "no such key", fmt::format("\"{}\"", config_.family->model_type),
+                 "it is taken from architectures");
+    else
+      keys_.Error("model_type", "no such key", supported, "add the key");
+  }
   if (!architectures || !config_.family)
     return;
-  bool matches = architectures->is_array() && architectures->size() == 1 && (*architectures)[0].is_string() &&
-                 (*architectures)[0].get<std::string>() == config_.family->architecture;
+  // The model is that of model_type, as in transformers. What is named here may have other layers on top.
+  bool matches =
+      architectures->is_array() && std::all_of(architectures->begin(), architectures->end(), [&](const json &name) {
+        return name.is_string() && FindFamilyOfArchitecture(name.get<std::string>()) == config_.family;
+      });
   if (!matches)
     keys_.Error("architectures", Describe(*architectures), fmt::format("[\"{}\"]", config_.family->architecture),
                 "only causal language models are supported");
@@ -177,11 +189,19 @@ bool Reader::HasBias(BiasRule rule, std::string_view key) {
 }
 
 void Reader::ReadLength() {
-  max_position_embeddings_ = keys_.RequireInt("max_position_embeddings", 1, kMaxLength);
-  config_.max_model_len = options_.max_model_len.value_or(max_position_embeddings_);
+  constexpr std::string_view kKey = "max_position_embeddings";
+  const int64_t family_default = config_.family->default_max_position_embeddings;
+  max_position_embeddings_ = keys_.Int(kKey, 1, kMaxLength).value_or(family_default);
+  if (!keys_.Has(kKey))
+    keys_.Warn(kKey, keys_.IsNull(kKey) ? "null" : "no such key", "the positions that the model was trained on",
+               fmt::format("{} are taken, the default of transformers for {}; add the key or give --max-model-len",
+                           family_default, config_.family->model_type));
+  config_.max_model_len = options_.max_model_len.value_or(
+      std::min(max_position_embeddings_, options_.default_max_model_len_cap.value_or(max_position_embeddings_)));
   if (config_.max_model_len < 1 || config_.max_model_len > kMaxLength)
     problems_.Add({"--max-model-len", "", std::to_string(config_.max_model_len),
                    fmt::format("an integer from 1 to {}", kMaxLength), "correct the option"});
+  config_.max_prompt_len = config_.max_model_len;
   for (LayerConfig &layer : config_.layers)
     if (layer.window && *layer.window >= config_.max_model_len)
       layer.window.reset();
@@ -307,6 +327,7 @@ RopeParameters Reader::ReadRope(const json &object, const std::string &prefix) {
 
   if (rope.kind == RopeKind::kDynamic) {
     rope.original_length = static_cast<double>(max_position_embeddings_);
+    LimitDynamicRope();
   } else {
     auto original = keys.Number("original_max_position_embeddings", 1, kMaxLength);
     auto outer = keys_.Number("original_max_position_embeddings", 1, kMaxLength);
@@ -353,6 +374,24 @@ RopeParameters Reader::ReadRope(const json &object, const std::string &prefix) {
   return rope;
 }
 
+void Reader::LimitDynamicRope() {
+  constexpr int64_t kMostFrequencies = 1 << 24; // 128 MiB of the bundle's plan
+  const int64_t beyond = config_.max_model_len - max_position_embeddings_;
+  if (beyond <= 0)
+    return;
+  config_.max_prompt_len = max_position_embeddings_;
+  if (int64_t half = config_.head_dim / 2; beyond > kMostFrequencies / half)
+    problems_.Add({"--max-model-len", "", std::to_string(config_.max_model_len),
+                   fmt::format("at most {} with dynamic rope", max_position_embeddings_ + kMostFrequencies / half),
+                   "each position beyond the trained ones has frequencies of its own"});
+  else
+    problems_.Add(
+        {"--max-model-len", "", std::to_string(config_.max_model_len),
+         fmt::format("at most max_position_embeddings = {} with dynamic rope", max_position_embeddings_),
+         fmt::format("prompts of more than {} tokens are refused; texts may grow beyond", max_position_embeddings_),
+         Severity::kWarning});
+}
+
 size_t Reader::AddRope(const RopeParameters &parameters) {
   RopeFrequencies rope = ComputeRope(parameters, config_.head_dim, config_.max_model_len);
   auto it = std::find(config_.ropes.begin(), config_.ropes.end(), rope);
@@ -365,8 +404,10 @@ void Reader::ReadTypes() {
   // transformers 5 writes `dtype`, 4 `torch_dtype`.
   const std::string_view key = keys_.Has("dtype") ? "dtype" : "torch_dtype";
   std::optional<std::string> name = keys_.String(key);
-  keys_.Find("dtype");
-  keys_.Find("torch_dtype");
+  const json *dtype_key = keys_.Find("dtype"), *torch_dtype = keys_.Find("torch_dtype");
+  if (dtype_key && torch_dtype && *dtype_key != *torch_dtype)
+    keys_.Warn("torch_dtype", Describe(*torch_dtype), fmt::format("{}, as in dtype", Describe(*dtype_key)),
+               "dtype is used");
   config_.dtype = DType::kFloat32; // transformers' own default.
   if (name && *name != "auto") {
     std::string_view bare = *name;
@@ -390,29 +431,13 @@ void Reader::ReadTypes() {
 
 void Reader::ReadTokens() {
   const Family &family = *config_.family;
-  const int64_t last = config_.vocab_size - 1;
   auto is_absent = [&](std::string_view key) { return !keys_.Find(key) && !keys_.IsNull(key); };
-  config_.bos = keys_.Int("bos_token_id", 0, last);
+  config_.bos = ReadBeginToken(keys_, config_.vocab_size);
   if (is_absent("bos_token_id") && family.default_bos >= 0)
     config_.bos = family.default_bos;
-  const json *eos = keys_.Find("eos_token_id");
+  config_.eos = ReadEndTokens(keys_, config_.vocab_size).value_or(std::vector<int64_t>());
   if (is_absent("eos_token_id") && family.default_eos >= 0)
     config_.eos = {family.default_eos};
-  if (!eos)
-    return;
-  if (!eos->is_array()) {
-    if (auto id = keys_.Int("eos_token_id", 0, last))
-      config_.eos = {*id};
-    return;
-  }
-  for (const json &id : *eos) {
-    if (id.is_number_unsigned() && id.get<uint64_t>() <= static_cast<uint64_t>(last)) {
-      config_.eos.push_back(id.get<int64_t>());
-    } else {
-      keys_.Error("eos_token_id", Describe(*eos), fmt::format("integers from 0 to {}", last), "correct the value");
-      return;
-    }
-  }
 }
 
 void Reader::RefuseUnsupported() {
@@ -422,10 +447,15 @@ void Reader::RefuseUnsupported() {
   if (const json *remote = keys_.Find("auto_map"))
     keys_.Error("auto_map", Describe(*remote), "no code of the checkpoint's own",
                 "remove the key if the model is a plain " + std::string(config_.family->architecture));
+  std::vector<std::string> ignored;
   for (const std::string &key : keys_.UnreadKeys())
-    if (!IsIgnoredKey(key) && keys_.Has(key))
+    if (IsIgnoredKey(key))
+      ignored.push_back(key);
+    else if (keys_.Has(key))
       keys_.Warn(key, Describe(*keys_.Find(key)), fmt::format("a key of {}", config_.family->model_type),
                  "it is not used, neither by transformers");
+  if (!ignored.empty())
+    problems_.AddNote(file_, fmt::format("{}", fmt::join(ignored, ", ")), "ignored: no part of the model's arithmetic");
 }
 
 } // namespace
@@ -443,8 +473,7 @@ std::optional<ModelConfig> ParseConfig(std::string_view text, std::string_view f
   std::optional<ModelConfig> config;
   if (std::optional<json> object = ParseJson(text, file, found))
     config = Reader(*object, file, options, found).Read();
-  for (const Problem &problem : found.items())
-    problems.Add(problem);
+  problems.Add(found);
   if (found.HasErrors())
     return std::nullopt;
   return config;

@@ -24,8 +24,9 @@ std::string_view DTypeName(DType dtype);
 std::optional<DType> ParseDType(std::string_view name);
 
 struct ModelOptions {
-  std::optional<DType> dtype;           // Of weights and activations; the checkpoint's own by default.
-  std::optional<int64_t> max_model_len; // Tokens of a sequence; max_position_embeddings by default.
+  std::optional<DType> dtype;                            // Of weights and activations; the checkpoint's own by default.
+  std::optional<int64_t> max_model_len;                  // Tokens of a sequence; max_position_embeddings by default.
+  std::optional<int64_t> default_max_model_len_cap = {}; // The default is at most this.
 };
 
 struct LayerConfig {
@@ -42,6 +43,7 @@ struct ModelConfig {
   int64_t kv_heads = 0; // Divides `heads`.
   int64_t head_dim = 0; // Even.
   int64_t max_model_len = 0;
+  int64_t max_prompt_len = 0; // At most max_model_len; less with dynamic rope, see ComputeRope.
   bool tie_word_embeddings = false;
   bool qkv_bias = false;
   bool output_bias = false;

@@ -141,6 +141,18 @@ std::optional<double> ConfigReader::Number(std::string_view key, double min, dou
   return std::nullopt;
 }
 
+std::optional<double> ConfigReader::PositiveNumber(std::string_view key, double max) {
+  const json *value = Find(key);
+  if (!value)
+    return std::nullopt;
+  // What is 0 in single precision counts as 0.
+  if (value->is_number())
+    if (double number = value->get<double>(); static_cast<float>(number) > 0 && number <= max)
+      return number;
+  Error(key, Describe(*value), fmt::format("a number above 0 and at most {:g}", max), "correct the value");
+  return std::nullopt;
+}
+
 bool ConfigReader::Bool(std::string_view key, bool otherwise) {
   const json *value = Find(key);
   if (!value)

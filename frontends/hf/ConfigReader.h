@@ -35,6 +35,7 @@ public:
   int64_t RequireInt(std::string_view key, int64_t min, int64_t max); // 1 where it is wrong.
   std::optional<int64_t> Int(std::string_view key, int64_t min, int64_t max);
   std::optional<double> Number(std::string_view key, double min, double max);
+  std::optional<double> PositiveNumber(std::string_view key, double max); // Above 0.
   bool Bool(std::string_view key, bool otherwise);
   std::optional<std::string> String(std::string_view key);
 

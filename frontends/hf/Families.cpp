@@ -33,11 +33,11 @@ constexpr BiasRule kConfigured = BiasRule::kConfigured;
 // Defaults are those of the configuration classes of transformers 5.
 // clang-format off
 constexpr std::array kFamilies = {
-    // model_type, architecture,        q/k/v bias,  o bias,      mlp bias,    qk norm, windows, head_dim, kv heads, bos, eos
-    Family{"llama",   "LlamaForCausalLM",   kConfigured, kConfigured, kConfigured, false, WindowRule::kNone,         0,  0,  1,  2, &kLlamaModules},
-    Family{"mistral", "MistralForCausalLM", kNever,      kNever,      kNever,      false, WindowRule::kAllLayers,    0,  8,  1,  2, &kLlamaModules},
-    Family{"qwen2",   "Qwen2ForCausalLM",   kAlways,     kNever,      kNever,      false, WindowRule::kLayerTypes,   0, 32, -1, -1, &kLlamaModules},
-    Family{"qwen3",   "Qwen3ForCausalLM",   kConfigured, kConfigured, kNever,      true,  WindowRule::kLayerTypes, 128, 32, -1, -1, &kLlamaModules},
+    // model_type, architecture,        q/k/v bias,  o bias,      mlp bias,    qk norm, windows, head_dim, kv heads, bos, eos, positions
+    Family{"llama",   "LlamaForCausalLM",   kConfigured, kConfigured, kConfigured, false, WindowRule::kNone,         0,  0,  1,  2,   2048, &kLlamaModules},
+    Family{"mistral", "MistralForCausalLM", kNever,      kNever,      kNever,      false, WindowRule::kAllLayers,    0,  8,  1,  2, 131072, &kLlamaModules},
+    Family{"qwen2",   "Qwen2ForCausalLM",   kAlways,     kNever,      kNever,      false, WindowRule::kLayerTypes,   0, 32, -1, -1,  32768, &kLlamaModules},
+    Family{"qwen3",   "Qwen3ForCausalLM",   kConfigured, kConfigured, kNever,      true,  WindowRule::kLayerTypes, 128, 32, -1, -1,  32768, &kLlamaModules},
 };
 // clang-format on
 
@@ -98,6 +98,14 @@ std::span<const Family> AllFamilies() { return kFamilies; }
 const Family *FindFamily(std::string_view model_type) {
   const auto *it = std::find_if(kFamilies.begin(), kFamilies.end(),
                                 [&](const Family &family) { return family.model_type == model_type; });
+  return it == kFamilies.end() ? nullptr : &*it;
+}
+
+const Family *FindFamilyOfArchitecture(std::string_view architecture) {
+  auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+  const auto *it = std::find_if(kFamilies.begin(), kFamilies.end(), [&](const Family &family) {
+    return std::ranges::equal(family.architecture, architecture, {}, lower, lower);
+  });
   return it == kFamilies.end() ? nullptr : &*it;
 }
 

@@ -41,12 +41,16 @@ struct Family {
   int64_t default_head_dim;         // 0: hidden_size / num_attention_heads.
   int64_t default_kv_heads;         // 0: num_attention_heads.
   int64_t default_bos, default_eos; // -1: none.
+  int64_t default_max_position_embeddings;
   const ModuleNames *modules;
 };
 
 // All families, and the one of a `model_type` (null when there is none).
 std::span<const Family> AllFamilies();
 const Family *FindFamily(std::string_view model_type);
+
+// The family of an entry of `architectures`, in any letter case ("LLaMAForCausalLM" of the first conversions).
+const Family *FindFamilyOfArchitecture(std::string_view architecture);
 
 // Keys of config.json that say nothing about inference.
 bool IsIgnoredKey(std::string_view key);

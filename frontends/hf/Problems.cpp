@@ -5,6 +5,17 @@
 #include <utility>
 
 namespace inlay::hf {
+namespace {
+
+// Names come from the files and may hold anything; the message stays one line.
+std::string OneLine(std::string line) {
+  for (char &c : line)
+    if (static_cast<unsigned char>(c) < ' ')
+      c = '?';
+  return line;
+}
+
+} // namespace
 
 std::string Problem::ToString() const {
   if (expected.empty())
@@ -15,11 +26,7 @@ std::string Problem::ToString() const {
   line += fmt::format(": found {}, expected {}", found, expected);
   if (!fix.empty())
     line += "; " + fix;
-  // Names come from the files and may hold anything; the message stays one line.
-  for (char &c : line)
-    if (static_cast<unsigned char>(c) < ' ')
-      c = '?';
-  return line;
+  return OneLine(std::move(line));
 }
 
 void Problems::Add(Problem problem) {
@@ -33,6 +40,18 @@ void Problems::Add(const absl::Status &status) {
   problem.found = std::string(status.message());
   Add(std::move(problem));
 }
+
+void Problems::Add(const Problems &others) {
+  for (const Problem &problem : others.items_)
+    Add(problem);
+  notes_.insert(notes_.end(), others.notes_.begin(), others.notes_.end());
+}
+
+void Problems::AddNote(std::string_view file, std::string_view key, std::string_view text) {
+  AddNote(fmt::format("{}: {}{}{}", file, key, key.empty() ? "" : ": ", text));
+}
+
+void Problems::AddNote(std::string_view line) { notes_.push_back(OneLine(std::string(line))); }
 
 absl::Status Problems::ToStatus() const {
   std::string lines;

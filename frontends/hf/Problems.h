@@ -5,6 +5,7 @@
 #define INLAY_FRONTENDS_HF_PROBLEMS_H
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -30,8 +31,14 @@ class Problems {
 public:
   void Add(Problem problem);
   void Add(const absl::Status &status); // An error whose message says all.
+  void Add(const Problems &others);     // Their notes too.
+
+  // What is left out on purpose: "FILE: KEY: TEXT", such as "ignored: REASON". `key` may be empty.
+  void AddNote(std::string_view file, std::string_view key, std::string_view text);
+  void AddNote(std::string_view line);
 
   const std::vector<Problem> &items() const { return items_; }
+  const std::vector<std::string> &notes() const { return notes_; } // Of one line each.
   size_t errors() const { return errors_; }
   bool HasErrors() const { return errors_ > 0; }
 
@@ -40,6 +47,7 @@ public:
 
 private:
   std::vector<Problem> items_;
+  std::vector<std::string> notes_;
   size_t errors_ = 0;
 };
 

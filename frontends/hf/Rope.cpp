@@ -58,21 +58,18 @@ double YarnAttentionFactor(const RopeParameters &p) {
   return p.mscale != 0 && p.mscale_all_dim != 0 ? magnitude(p.mscale) / magnitude(p.mscale_all_dim) : magnitude(1.0);
 }
 
-} // namespace
-
-RopeFrequencies ComputeRope(const RopeParameters &p, int64_t head_dim, int64_t max_length) {
+// The frequencies of one length of the sequence. Only the base of dynamic scaling (bloc97, 2023) depends on it.
+std::vector<double> FrequenciesOf(const RopeParameters &p, int64_t head_dim, double length) {
   double base = p.theta;
-  if (p.kind == RopeKind::kDynamic) {
-    double length = std::max(static_cast<double>(max_length), p.original_length);
+  if (p.kind == RopeKind::kDynamic)
     base *= std::pow(p.factor * length / p.original_length - (p.factor - 1),
                      static_cast<double>(head_dim) / static_cast<double>(head_dim - 2));
-  }
   std::vector<float> powers = PositionFrequencies(base, head_dim);
   std::vector<float> share;
   if (p.kind == RopeKind::kYarn)
     share = YarnInterpolatedShare(p, head_dim);
 
-  RopeFrequencies result;
+  std::vector<double> result;
   for (size_t i = 0; i < powers.size(); ++i) {
     float inv_freq = 1.0f / powers[i];
     if (p.kind == RopeKind::kLinear)
@@ -83,8 +80,21 @@ RopeFrequencies ComputeRope(const RopeParameters &p, int64_t head_dim, int64_t m
       float kept = 1 - share[i];
       inv_freq = 1.0f / (static_cast<float>(p.factor) * powers[i]) * (1 - kept) + inv_freq * kept;
     }
-    result.inv_freq.push_back(inv_freq);
+    result.push_back(inv_freq);
   }
+  return result;
+}
+
+} // namespace
+
+RopeFrequencies ComputeRope(const RopeParameters &p, int64_t head_dim, int64_t max_length) {
+  RopeFrequencies result;
+  result.inv_freq = FrequenciesOf(p, head_dim, p.original_length);
+  if (p.kind == RopeKind::kDynamic)
+    for (auto length = static_cast<int64_t>(p.original_length) + 1; length <= max_length; ++length) {
+      std::vector<double> longer = FrequenciesOf(p, head_dim, static_cast<double>(length));
+      result.inv_freq.insert(result.inv_freq.end(), longer.begin(), longer.end());
+    }
   if (p.kind == RopeKind::kYarn)
     result.attention_factor = YarnAttentionFactor(p);
   return result;

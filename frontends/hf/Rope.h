@@ -30,15 +30,23 @@ struct RopeParameters {
 
 // The frequencies in radians a position, and what cosines and sines are multiplied by.
 struct RopeFrequencies {
-  std::vector<double> inv_freq; // head_dim / 2 of them.
+  // head_dim / 2 of them for all positions. Dynamic scaling has as many more for each position from the trained length
+  // on, in order.
+  std::vector<double> inv_freq;
   double attention_factor = 1.0;
   bool operator==(const RopeFrequencies &) const = default;
 };
 
 // The frequencies as transformers 5 computes them (modeling_rope_utils.py), in
 // single precision where it does, so that far positions agree with the model's
-// training. `max_length` fixes the base of dynamic scaling. The parameters must
-// be finite and positive and `head_dim` even and above 2.
+// training. The parameters must be finite and positive and `head_dim` even and
+// above 2.
+//
+// Dynamic scaling, in transformers: a prompt within the trained length uses the
+// unscaled base. A token that is generated at position p beyond it is rotated
+// with the base of length p + 1, while the keys before it keep theirs. Rows up
+// to `max_length` follow that. Prompts beyond the trained length, whose rows all
+// take the base of the prompt's length, are not covered.
 RopeFrequencies ComputeRope(const RopeParameters &parameters, int64_t head_dim, int64_t max_length);
 
 } // namespace inlay::hf

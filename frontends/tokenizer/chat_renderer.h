@@ -1,31 +1,39 @@
-// Conversations to prompts with the files of one directory: its chat template, the one for tools where tools are
-// given, and the special tokens that its tokenizer names.
+// Conversations to prompts with the files of one directory: its chat templates and the special tokens that its
+// tokenizer names.
 #ifndef INLAY_FRONTENDS_TOKENIZER_CHAT_RENDERER_H_
 #define INLAY_FRONTENDS_TOKENIZER_CHAT_RENDERER_H_
 
 #include "frontends/tokenizer/chat_template.h"
 #include "frontends/tokenizer/tokenizer.h"
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace inlay::tokenizer {
 
 // Immutable; Render may be called from several threads.
 class ChatRenderer {
 public:
-  // NotFound if the directory has no template. `tokenizer` is needed during the call only.
+  // Parses every template of the directory. NotFound if it has none. `tokenizer` is needed during the call only.
   static absl::StatusOr<std::unique_ptr<ChatRenderer>> Load(const std::string &directory, const Tokenizer &tokenizer);
 
-  // `messages_json` and `variables_json` are as ChatTemplate::RenderJson and ChatOptions take them.
+  // `messages_json` and `variables_json` are as ChatTemplate::RenderJson and ChatOptions take them. The template is the
+  // one of this name. Without a name it is "tool_use" where tools are given, and else "default", as in transformers'
+  // get_chat_template. InvalidArgument if there is no such template.
   absl::StatusOr<std::string> Render(std::string_view messages_json, std::string_view variables_json,
-                                     bool add_generation_prompt) const;
+                                     bool add_generation_prompt, std::string_view name = {}) const;
+
+  // The names of the templates, sorted.
+  std::vector<std::string> Names() const;
 
 private:
   ChatRenderer() = default;
-  std::unique_ptr<ChatTemplate> plain_, tool_use_; // tool_use_ is null where only other templates are named
+  std::map<std::string, std::unique_ptr<ChatTemplate>, std::less<>> templates_;
   std::string bos_token_, eos_token_;
+  std::map<std::string, std::string> more_tokens_; // "pad_token", ...
 };
 
 } // namespace inlay::tokenizer

@@ -1,5 +1,6 @@
 #include "frontends/tokenizer/chat_template.h"
 
+#include "frontends/tokenizer/chat_template_files.h"
 #include "frontends/tokenizer/template_ast.h"
 #include "frontends/tokenizer/template_eval.h"
 #include "frontends/tokenizer/template_value.h"
@@ -14,13 +15,12 @@
 namespace inlay::tokenizer {
 namespace {
 
-using Config = nlohmann::json;
 using Json = nlohmann::ordered_json; // templates see keys in the order that they were written in
 
 // An ordered object is searched for each of its keys.
 constexpr int64_t kMaxKeys = 10'000;
 
-template <class Json> absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what) {
+absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what) {
   if (!IsShallowJson(text))
     return absl::InvalidArgumentError(fmt::format("{}: found JSON nested too deep", what));
   Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
@@ -47,7 +47,7 @@ int64_t CountKeys(std::string_view json) {
 absl::StatusOr<Json> ParseOrdered(std::string_view text, std::string_view what) {
   if (int64_t keys = CountKeys(text); keys > kMaxKeys)
     return absl::InvalidArgumentError(fmt::format("{}: found {} keys, expected at most {}", what, keys, kMaxKeys));
-  return ParseJson<Json>(text, what);
+  return ParseJson(text, what);
 }
 
 Value ToValue(const Json &json, Arena &arena) {
@@ -77,31 +77,6 @@ Value ToValue(const Json &json, Arena &arena) {
   default:
     return Value::None();
   }
-}
-
-// `chat_template` of tokenizer_config.json: a string, or a list of {"name", "template"}.
-absl::StatusOr<std::string> FindTemplate(const Config &config, std::string_view name) {
-  const Config found = config.is_object() && config.contains("chat_template") ? config["chat_template"] : Config();
-  if (found.is_null())
-    return absl::NotFoundError("tokenizer_config.json: found no chat_template, expected one there or in "
-                               "chat_template.jinja; fix: give the prompt itself");
-  if (found.is_string())
-    return found.get<std::string>();
-  if (!found.is_array())
-    return absl::InvalidArgumentError(
-        "tokenizer_config.json: chat_template: expected a string or a list of named templates");
-  std::string names;
-  for (const Config &entry : found) {
-    if (!entry.is_object() || !entry.contains("name") || !entry["name"].is_string() || !entry.contains("template") ||
-        !entry["template"].is_string())
-      return absl::InvalidArgumentError(
-          "tokenizer_config.json: chat_template: expected entries with the strings name and template");
-    if (entry["name"].get<std::string>() == name)
-      return entry["template"].get<std::string>();
-    names += (names.empty() ? "" : ", ") + entry["name"].get<std::string>();
-  }
-  return absl::NotFoundError(fmt::format("tokenizer_config.json: chat_template: found the templates {}, expected {}",
-                                         Quoted(names), Quoted(name)));
 }
 
 } // namespace
@@ -146,21 +121,12 @@ ChatTemplate::ChatTemplate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) 
 ChatTemplate::~ChatTemplate() = default;
 
 absl::StatusOr<std::unique_ptr<ChatTemplate>> ChatTemplate::Load(const std::string &directory, std::string_view name) {
-  absl::StatusOr<std::string> jinja = ReadTextFile(directory, "chat_template.jinja");
-  if (jinja.ok())
-    return FromSource(*jinja, "chat_template.jinja");
-  if (!absl::IsNotFound(jinja.status()))
-    return jinja.status();
-  absl::StatusOr<std::string> text = ReadTextFile(directory, "tokenizer_config.json");
-  if (!text.ok())
-    return text.status();
-  absl::StatusOr<Config> config = ParseJson<Config>(*text, "tokenizer_config.json");
-  if (!config.ok())
-    return config.status();
-  absl::StatusOr<std::string> source = FindTemplate(*config, name);
-  if (!source.ok())
-    return source.status();
-  return FromSource(*source, "tokenizer_config.json: chat_template");
+  absl::StatusOr<ChatTemplateFiles> files = FindChatTemplates(directory);
+  if (!files.ok())
+    return files.status();
+  if (auto it = files->by_name.find(name); it != files->by_name.end())
+    return FromSource(it->second.text, it->second.file);
+  return absl::NotFoundError(MissingTemplate(*files, name));
 }
 
 absl::StatusOr<std::unique_ptr<ChatTemplate>> ChatTemplate::FromSource(std::string_view source, std::string_view file) {

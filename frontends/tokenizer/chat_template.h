@@ -39,8 +39,8 @@ struct TemplateLimits {
 // Immutable; Render may be called from several threads.
 class ChatTemplate {
 public:
-  // chat_template.jinja, else `chat_template` of tokenizer_config.json: one template, or a list of named ones of
-  // which `name` picks (transformers takes "default", and "tool_use" where tools are given). NotFound if there is none.
+  // The template that the directory has under `name` (chat_template_files.h says where they are looked for). NotFound
+  // if there is none.
   static absl::StatusOr<std::unique_ptr<ChatTemplate>> Load(const std::string &directory,
                                                             std::string_view name = "default");
 

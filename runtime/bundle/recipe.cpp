@@ -144,6 +144,11 @@ absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight) {
 
 bool IsRopeTable(const plan::Recipe &recipe) { return recipe.inv_freq() && recipe.inv_freq()->size() > 0; }
 
+bool FitsRopeTable(const plan::Recipe &recipe) {
+  uint64_t half = recipe.columns() / 2, frequencies = recipe.inv_freq()->size();
+  return half > 0 && recipe.columns() % 2 == 0 && frequencies % half == 0 && frequencies / half <= recipe.rows();
+}
+
 // --- Rows of the sources ----------------------------------------------------
 
 // Reads stored rows, in one read wherever rows of the weight are neighbours in a source too.
@@ -254,10 +259,12 @@ absl::Status WeightRecipe::Make(uint64_t first, std::span<std::byte> out) const 
 void WeightRecipe::MakeTable(uint64_t first, std::span<std::byte> out) const {
   const plan::Recipe &recipe = *weight_->recipe();
   uint64_t half = recipe.columns() / 2, begin = first / sizeof(float), count = out.size() / sizeof(float);
+  uint64_t with_first_set = recipe.rows() - recipe.inv_freq()->size() / half; // rows before the last of them
   for (uint64_t i = 0; i < count; ++i) {
     uint64_t position = (begin + i) / recipe.columns(), column = (begin + i) % recipe.columns();
+    uint64_t set = position > with_first_set ? position - with_first_set : 0;
     // transformers multiplies position and frequency in f32.
-    auto frequency = static_cast<float>(recipe.inv_freq()->Get(static_cast<uint32_t>(column % half)));
+    auto frequency = static_cast<float>(recipe.inv_freq()->Get(static_cast<uint32_t>(set * half + column % half)));
     double angle = static_cast<float>(position) * frequency;
     double value = column < half ? std::cos(angle) : std::sin(angle);
     StoreFloat(static_cast<float>(value * recipe.attention_factor()), out.data() + i * sizeof(float),

@@ -41,6 +41,8 @@ absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight);
 
 // True for a table of cosines and sines, which is computed and has no sources.
 bool IsRopeTable(const plan::Recipe &recipe);
+// Whether a rope table has as many frequencies as its rows take.
+bool FitsRopeTable(const plan::Recipe &recipe);
 
 // The parts of a weight that can be made on their own begin at multiples of this many bytes (an atom of Packing).
 inline constexpr uint64_t kRecipeUnit = 1024;

@@ -28,7 +28,7 @@ absl::Status VerifyWeight(const plan::Weight &weight) {
   if (weight.offset() > kMaxBytes || weight.offset() % kWeightAlignment != 0)
     return BadPlan("weight '{}' is at offset {}, expected a multiple of {}", name, weight.offset(), kWeightAlignment);
   bool is_table = recipe.inv_freq() && recipe.inv_freq()->size() > 0;
-  if (is_table && (recipe.columns() != 2 * uint64_t{recipe.inv_freq()->size()} || weight.type() != plan::DataType_F32))
+  if (is_table && (!FitsRopeTable(recipe) || weight.type() != plan::DataType_F32))
     return BadPlan("rope table '{}' has {} columns for {} frequencies", name, recipe.columns(),
                    recipe.inv_freq()->size());
   if (!is_table && (!recipe.sources() || recipe.sources()->size() == 0))

@@ -77,6 +77,16 @@ CHECKPOINTS = {
     "missing shard": (lambda d: write_index(d, "shard-1.safetensors"), ["shard-1.safetensors"]),
     "shard outside": (lambda d: write_index(d, "../outside.safetensors"), ["../outside.safetensors"]),
     "absolute shard": (lambda d: write_index(d, str(d.parent / "outside.safetensors")), ["outside.safetensors"]),
+    # Published files of other projects, and files that were edited by hand.
+    "invalid generation_config.json": (
+        lambda d: (d / "generation_config.json").write_text('{"temperature": 0.7, }'), ["generation_config.json"]),
+    "temperature out of range": (
+        lambda d: (d / "generation_config.json").write_text('{"temperature": -1}'), ["generation_config.json", "temperature", "-1"]),
+    "eos_token_id outside of the vocabulary": (
+        lambda d: (d / "generation_config.json").write_text('{"eos_token_id": [2, 151645]}'), ["generation_config.json", "eos_token_id", "151645"]),
+    "an adapter": (lambda d: (d / "adapter_config.json").write_text("{}"), ["adapter_config.json", "merge it into its base model"]),
+    "weights of another format": (
+        lambda d: (d / "model.safetensors").rename(d / "pytorch_model.bin"), ["pytorch_model.bin", "convert them"]),
     "wrong dtype": (lambda d: write_header(d / "model.safetensors", lambda h: h[NORM].update(dtype="I8")), [NORM]),
 }
 
@@ -97,6 +107,12 @@ TOKENIZERS = {
     "id out of range": (edit_tokenizer(lambda t: t["model"]["vocab"].update({"zzq": 1 << 40})), ["tokenizer.json"]),
     "unknown kind": (edit_tokenizer(lambda t: t["model"].update(type="Unigram")), ["tokenizer.json", "Unigram"]),
     "invalid tokenizer.json": (lambda d: (d / "tokenizer.json").write_text("{"), ["tokenizer.json"]),
+    "a chat template beyond the language": (
+        lambda d: (d / "chat_template.jinja").write_text("{% include 'x' %}"), ["chat_template.jinja", "include"]),
+    "a chat template that renders nothing": (
+        lambda d: (d / "chat_template.jinja").write_text("{{ a.b.c }}"), ["chat_template.jinja", "the conversation"]),
+    "chat_template of a wrong type": (
+        lambda d: edit_json(d / "tokenizer_config.json", chat_template=4), ["tokenizer_config.json", "chat_template"]),
     "deep tokenizer.json": (lambda d: (d / "tokenizer.json").write_text('{"a":' * 100000), ["tokenizer.json"]),
 }
 

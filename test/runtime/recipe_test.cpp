@@ -7,6 +7,8 @@
 #include <cstring>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <tuple>
+#include <utility>
 
 namespace inlay {
 namespace {
@@ -126,6 +128,25 @@ TEST(Recipe, TablesHoldCosinesThenSines) {
       EXPECT_EQ(table[static_cast<size_t>(position * 4 + i)], static_cast<float>(2 * std::cos(angle)));
       EXPECT_EQ(table[static_cast<size_t>(position * 4 + 2 + i)], static_cast<float>(2 * std::sin(angle)));
     }
+}
+
+// Three sets for four rows: rows 0 and 1 have the first, row 2 the second, row 3 the third.
+TEST(Recipe, LateRowsOfATableMayHaveFrequenciesOfTheirOwn) {
+  WeightBuffer weight({4, 2}, plan::DataType_F32, {}, {1.0, 0.5, 0.25});
+  ASSERT_TRUE(FitsRopeTable(*(*weight).recipe()));
+  std::vector<float> table = Make<float>(*weight, Sources({}, 0));
+  for (auto [position, frequency] : {std::pair{0, 1.0f}, {1, 1.0f}, {2, 0.5f}, {3, 0.25f}})
+    EXPECT_EQ(table[static_cast<size_t>(position * 2)],
+              static_cast<float>(std::cos(double{static_cast<float>(position) * frequency})));
+}
+
+TEST(Recipe, TablesHaveASetOfFrequenciesOrOneForEachLateRow) {
+  for (auto [rows, columns, frequencies, fits] :
+       {std::tuple{2, 4, 2, true}, {2, 4, 4, true}, {2, 4, 6, false}, {2, 4, 3, false}, {2, 1, 1, false}}) {
+    WeightBuffer weight({static_cast<uint64_t>(rows), static_cast<uint64_t>(columns)}, plan::DataType_F32, {},
+                        std::vector<double>(static_cast<size_t>(frequencies), 1.0));
+    EXPECT_EQ(FitsRopeTable(*(*weight).recipe()), fits) << rows << " " << columns << " " << frequencies;
+  }
 }
 
 TEST(Recipe, SourcesOfOtherShapesAreNamed) {

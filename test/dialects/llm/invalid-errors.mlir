@@ -30,8 +30,8 @@ llm.weight @w : tensor<2xf32> from ["w"] {row_order = #llm<row_order alternate>}
 
 // -----
 
-// expected-error @+1 {{holds f32 rows of 4 cosines and sines, found 'tensor<8x2xf32>'}}
-llm.rope_table @rope : tensor<8x2xf32> {inv_freq = array<f64: 1.0, 0.5>}
+// expected-error @+1 {{holds f32 rows of 4 cosines and sines, found 'tensor<8x6xf32>'}}
+llm.rope_table @rope : tensor<8x6xf32> {inv_freq = array<f64: 1.0, 0.5>}
 
 // -----
 

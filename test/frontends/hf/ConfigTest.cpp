@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -92,6 +93,69 @@ TEST(Config, ReadsTypeAsBothVersionsWriteIt) {
   EXPECT_EQ(Parse(With(Llama(), R"({"torch_dtype": null, "dtype": "float16"})")).dtype, DType::kFloat16);
 }
 
+TEST(Config, TheDefaultLengthMayBeCapped) {
+  EXPECT_EQ(Parse(Llama(), {.dtype = {}, .max_model_len = {}, .default_max_model_len_cap = 64}).max_model_len, 64);
+  EXPECT_EQ(Parse(Llama(), {.dtype = {}, .max_model_len = 100, .default_max_model_len_cap = 64}).max_model_len, 100);
+}
+
+// nvidia/Llama3-ChatQA-2-8B and decapoda-research/llama-7b-hf spell it so: ggml-org/llama.cpp pull request 9485,
+// vllm-project/vllm pull request 251.
+TEST(Config, ReadsArchitecturesInOldSpelling) {
+  EXPECT_EQ(Parse(With(Llama(), R"({"architectures": ["LLaMAForCausalLM"]})")).family->model_type, "llama");
+  EXPECT_EQ(Parse(With(Llama(), R"({"architectures": null})")).family->model_type, "llama");
+}
+
+TEST(Config, TakesTheFamilyFromArchitecturesWithoutAModelType) {
+  EXPECT_THAT(ProblemsOf(With(Llama(), R"({"model_type": null})").dump()),
+              ElementsAre("config.json: model_type: found no such key, expected \"llama\"; it is taken from "
+                          "architectures"));
+}
+
+// decapoda-research/llama-7b-hf has max_sequence_length instead: mlc-ai/web-llm issue 61.
+TEST(Config, TakesTheFamilysLengthWhereThereIsNone) {
+  std::string text = With(Llama(), R"({"max_position_embeddings": null, "max_sequence_length": 2048})").dump();
+  EXPECT_THAT(ProblemsOf(text),
+              ElementsAre("config.json: max_position_embeddings: found null, expected the positions that the model was "
+                          "trained on; 2048 are taken, the default of transformers for llama; add the key or give "
+                          "--max-model-len",
+                          "config.json: max_sequence_length: found 2048, expected a key of llama; it is not used, "
+                          "neither by transformers"));
+}
+
+TEST(Config, NamesTypesThatDiffer) {
+  std::string text = With(Llama(), R"({"dtype": "float16"})").dump();
+  EXPECT_THAT(ProblemsOf(text), ElementsAre("config.json: torch_dtype: found \"bfloat16\", expected \"float16\", as in "
+                                            "dtype; dtype is used"));
+}
+
+// transformers warns of it (generation/utils.py, _prepare_special_tokens) and never stops.
+TEST(Config, NoTokenEndsATextAtMinusOne) {
+  for (const char *ids : {R"({"eos_token_id": -1})", R"({"eos_token_id": [-1]})"}) {
+    Problems problems;
+    auto config = ParseConfig(With(Llama(), ids).dump(), "config.json", {}, problems);
+    ASSERT_TRUE(config);
+    EXPECT_THAT(config->eos, IsEmpty());
+    ASSERT_EQ(problems.items().size(), 1u);
+    EXPECT_THAT(problems.items()[0].ToString(),
+                ::testing::EndsWith("expected ids from 0 to 255; -1 is no token and ends no text, as in transformers"));
+  }
+}
+
+TEST(Config, ABeginTokenOutsideOfTheVocabularyIsNamed) {
+  std::string text = With(Llama(), R"({"bos_token_id": 151643})").dump();
+  EXPECT_THAT(ProblemsOf(text),
+              ElementsAre("config.json: bos_token_id: found 151643, expected an integer from 0 to 255; "
+                          "it is ignored: the tokenizer begins texts"));
+}
+
+TEST(Config, NamesKeysThatItIgnores) {
+  Problems problems;
+  ASSERT_TRUE(
+      ParseConfig(With(Llama(), R"({"use_cache": true, "pretraining_tp": 1})").dump(), "config.json", {}, problems));
+  EXPECT_THAT(problems.notes(), ElementsAre("config.json: pretraining_tp, use_cache: ignored: no part of the model's "
+                                            "arithmetic"));
+}
+
 TEST(Config, ReadsSeveralEndTokens) {
   EXPECT_THAT(Parse(With(Llama(), R"({"eos_token_id": [5, 6]})")).eos, ElementsAre(5, 6));
   EXPECT_THAT(Parse(With(Llama(), R"({"eos_token_id": null})")).eos, IsEmpty());
@@ -124,26 +188,63 @@ TEST(Windows, WiderThanTheModelAreNone) {
 // What transformers computes, in rope.json (make_rope_goldens.py).
 class RopeTest : public ::testing::TestWithParam<std::string> {};
 
-TEST_P(RopeTest, AgreesWithTransformers) {
-  json golden = json::parse(std::ifstream("test/fixtures/rope.json")).at(GetParam());
-  ModelOptions options;
-  if (golden.contains("max_model_len"))
-    options.max_model_len = golden["max_model_len"].get<int64_t>();
-  ModelConfig config = Parse(golden["config"], options);
+// The file's configuration, and the frequencies of one row of the table.
+void ExpectFrequencies(const json &golden, const ModelConfig &config, size_t set) {
   ASSERT_EQ(config.ropes.size(), 1u);
   EXPECT_NEAR(config.ropes[0].attention_factor, golden["attention_factor"].get<double>(), 1e-14);
   auto expected = golden["inv_freq"].get<std::vector<double>>();
-  ASSERT_EQ(config.ropes[0].inv_freq.size(), expected.size());
+  ASSERT_GE(config.ropes[0].inv_freq.size(), (set + 1) * expected.size());
   constexpr double kUlps = 3 * 0x1p-24; // Of single precision, in which transformers computes.
   for (size_t i = 0; i < expected.size(); ++i)
-    EXPECT_NEAR(config.ropes[0].inv_freq[i], expected[i], kUlps * expected[i]) << "frequency " << i;
+    EXPECT_NEAR(config.ropes[0].inv_freq[set * expected.size() + i], expected[i], kUlps * expected[i])
+        << "frequency " << i;
+}
+
+json RopeGolden(const std::string &name) { return json::parse(std::ifstream("test/fixtures/rope.json")).at(name); }
+
+TEST_P(RopeTest, AgreesWithTransformers) {
+  json golden = RopeGolden(GetParam());
+  ModelConfig config = Parse(golden["config"]);
+  ExpectFrequencies(golden, config, 0);
+  EXPECT_EQ(config.ropes[0].inv_freq.size(), golden["inv_freq"].size());
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, RopeTest,
                          ::testing::Values("default", "default_theta_absent", "default_large_theta", "linear",
-                                           "dynamic_trained_length", "dynamic_twice_the_length", "llama3_1", "llama3_2",
-                                           "yarn_qwen", "yarn_mscale", "yarn_attention_factor"),
+                                           "dynamic_trained_length", "llama3_1", "llama3_2", "yarn_qwen", "yarn_mscale",
+                                           "yarn_attention_factor"),
                          [](const auto &info) { return info.param; });
+
+// Within the trained length, what is computed does not depend on --max-model-len: vllm-project/vllm issue 3488. Beyond
+// it, transformers takes the base of the length so far for each token that it generates.
+TEST(Rope, DynamicScalingBeginsBeyondTheTrainedLength) {
+  json trained = RopeGolden("dynamic_trained_length"), twice = RopeGolden("dynamic_twice_the_length");
+  for (int64_t length : {64, 8192, 8193, 16384}) {
+    Problems problems;
+    ModelOptions options;
+    options.max_model_len = length;
+    auto config = ParseConfig(twice["config"].dump(), "config.json", options, problems);
+    ASSERT_TRUE(config) << problems.ToStatus();
+    size_t beyond = length > 8192 ? static_cast<size_t>(length - 8192) : 0;
+    EXPECT_EQ(config->ropes[0].inv_freq.size(), 64 * (1 + beyond));
+    ExpectFrequencies(trained, *config, 0);
+    if (length == 16384)
+      ExpectFrequencies(twice, *config, beyond);
+    EXPECT_EQ(config->max_prompt_len, std::min<int64_t>(length, 8192));
+    EXPECT_EQ(problems.items().size(), beyond > 0 ? 1u : 0u);
+  }
+}
+
+TEST(Rope, DynamicScalingIsNamedAndBounded) {
+  json dynamic = With(Llama(), R"({"rope_scaling": {"type": "dynamic", "factor": 2.0}})");
+  EXPECT_THAT(
+      ProblemsOf(dynamic.dump(), {.dtype = {}, .max_model_len = 256}),
+      ElementsAre("--max-model-len: found 256, expected at most max_position_embeddings = 128 with dynamic rope; "
+                  "prompts of more than 128 tokens are refused; texts may grow beyond"));
+  EXPECT_THAT(ProblemsOf(dynamic.dump(), {.dtype = {}, .max_model_len = 1 << 23}),
+              ElementsAre("--max-model-len: found 8388608, expected at most 2097280 with dynamic rope; each position "
+                          "beyond the trained ones has frequencies of its own"));
+}
 
 TEST(Rope, MayDifferByTypeOfLayer) {
   json qwen = With(Qwen(), R"({"sliding_window": 16, "use_sliding_window": true,

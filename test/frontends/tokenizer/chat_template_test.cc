@@ -2,6 +2,7 @@
 // test/fixtures/make_chat_template_goldens.py), and end within their limits.
 #include "frontends/tokenizer/chat_renderer.h"
 #include "frontends/tokenizer/chat_template.h"
+#include "frontends/tokenizer/chat_template_files.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,6 +15,8 @@
 namespace inlay::tokenizer {
 namespace {
 
+using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 TEST(ChatTemplateTest, PrintsWhatTransformersPrints) {
@@ -116,7 +119,10 @@ protected:
     std::filesystem::create_directories(directory_);
   }
   void TearDown() override { std::filesystem::remove_all(directory_); }
-  void Write(const std::string &file, const std::string &text) { std::ofstream(directory_ + "/" + file) << text; }
+  void Write(const std::string &file, const std::string &text) {
+    std::filesystem::create_directories(std::filesystem::path(directory_ + "/" + file).parent_path());
+    std::ofstream(directory_ + "/" + file) << text;
+  }
   std::string Loaded(std::string_view name = "default") {
     auto chat_template = ChatTemplate::Load(directory_, name);
     return chat_template.ok() ? *(*chat_template)->Render({}, {}) : std::string(chat_template.status().message());
@@ -134,35 +140,103 @@ TEST_F(ChatTemplateLoadTest, FromNamedTemplates) {
         R"({"chat_template": [{"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"}]})");
   EXPECT_EQ(Loaded(), "d");
   EXPECT_EQ(Loaded("tool_use"), "t");
-  EXPECT_THAT(Loaded("rag"), HasSubstr("found the templates 'default, tool_use', expected 'rag'"));
+  EXPECT_THAT(Loaded("rag"), HasSubstr("found the chat templates 'default, tool_use', expected 'rag'"));
+  Write("tokenizer_config.json", R"({"chat_template": {"default": "d", "rag": "r"}})");
+  EXPECT_EQ(Loaded("rag"), "r");
 }
 
+// save_pretrained writes the template there since transformers 4.50: huggingface/text-generation-inference issue 3247.
 TEST_F(ChatTemplateLoadTest, TheFileComesFirst) {
   Write("tokenizer_config.json", R"({"chat_template": "one"})");
   Write("chat_template.jinja", "two");
   EXPECT_EQ(Loaded(), "two");
+  EXPECT_THAT(FindChatTemplates(directory_)->ignored,
+              ElementsAre("tokenizer_config.json: chat_template: ignored: chat_template.jinja goes before it"));
+}
+
+// Both forms of files: ggml-org/llama.cpp pull request 14508.
+TEST_F(ChatTemplateLoadTest, MoreFilesAddNames) {
+  Write("chat_template.jinja", "d");
+  Write("additional_chat_templates/tool_use.jinja", "t");
+  Write("additional_chat_templates/rag.jinja", "r");
+  Write("additional_chat_templates/README.md", "x");
+  EXPECT_EQ(Loaded(), "d");
+  EXPECT_EQ(Loaded("tool_use"), "t");
+  EXPECT_EQ(Loaded("rag"), "r");
+  EXPECT_THAT(ListChatTemplateFiles(directory_),
+              ElementsAre("chat_template.jinja", "additional_chat_templates/rag.jinja",
+                          "additional_chat_templates/tool_use.jinja"));
+  EXPECT_THAT(
+      FindChatTemplates(directory_)->ignored,
+      ElementsAre("additional_chat_templates/README.md: ignored: only names that end with .jinja are templates"));
+}
+
+// As transformers does it, they replace the template of tokenizer_config.json even without a default one.
+TEST_F(ChatTemplateLoadTest, MoreFilesAloneHaveNoDefault) {
+  Write("additional_chat_templates/tool_use.jinja", "t");
+  Write("tokenizer_config.json", R"({"chat_template": "one"})");
+  EXPECT_THAT(Loaded(), HasSubstr("found the chat templates 'tool_use', expected 'default'"));
+  EXPECT_THAT(FindChatTemplates(directory_)->ignored,
+              ElementsAre("tokenizer_config.json: chat_template: ignored: additional_chat_templates goes before it"));
+}
+
+// Processors of transformers before 4.50 wrote it.
+TEST_F(ChatTemplateLoadTest, TheProcessorsFileIsTheLastOne) {
+  Write("chat_template.json", R"({"chat_template": "three"})");
+  EXPECT_EQ(Loaded(), "three");
+  Write("tokenizer_config.json", R"({"chat_template": "one"})");
+  EXPECT_EQ(Loaded(), "one");
+  EXPECT_THAT(FindChatTemplates(directory_)->ignored,
+              ElementsAre("chat_template.json: ignored: tokenizer_config.json goes before it"));
 }
 
 TEST_F(ChatTemplateLoadTest, NoTemplate) {
   Write("tokenizer_config.json", "{}");
-  EXPECT_THAT(Loaded(), HasSubstr("tokenizer_config.json: found no chat_template"));
+  EXPECT_THAT(Loaded(), HasSubstr("found no chat template, expected chat_template.jinja or chat_template in "
+                                  "tokenizer_config.json"));
 }
 
-TEST_F(ChatTemplateLoadTest, TheRendererTakesTheTemplateForToolsWhereToolsAreGiven) {
+TEST_F(ChatTemplateLoadTest, WrongFilesAreNamed) {
+  for (auto [text, message] : {std::pair{R"({"chat_template": 4})", "chat_template: found number, expected"},
+                               {R"({"chat_template": [{"name": "x"}]})",
+                                "chat_template: found an entry without the strings name and template, expected"},
+                               {R"({"chat_template": {"default": 1}})", "found no string for 'default'"},
+                               {R"({"chat_template": "x",})", "found text that is no JSON object"},
+                               {"[]", "found text that is no JSON object"}})
+    for (const char *file : {"tokenizer_config.json", "chat_template.json"})
+      EXPECT_THAT(std::string(ParseChatTemplates(text, file).status().message()),
+                  AllOf(testing::StartsWith(file), HasSubstr(message)));
+}
+
+class ChatRendererTest : public ChatTemplateLoadTest {
+protected:
+  std::string Render(const char *variables, std::string_view name = {}) {
+    absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load("examples/stdlib_model/model");
+    absl::StatusOr<std::unique_ptr<ChatRenderer>> renderer = ChatRenderer::Load(directory_, **tokenizer);
+    if (!renderer.ok())
+      return std::string(renderer.status().message());
+    auto text = (*renderer)->Render(R"([{"role": "user", "content": "hi"}])", variables, true, name);
+    return text.ok() ? *text : std::string(text.status().message());
+  }
+};
+
+TEST_F(ChatRendererTest, TakesTheTemplateForToolsWhereToolsAreGiven) {
   Write("tokenizer_config.json", R"({"chat_template": [
       {"name": "default", "template": "{{ bos_token }}{{ messages[0].content }}"},
-      {"name": "tool_use", "template": "{{ messages[0].content }} with {{ tools[0].name }}"}]})");
-  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load("examples/stdlib_model/model");
-  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  absl::StatusOr<std::unique_ptr<ChatRenderer>> renderer = ChatRenderer::Load(directory_, **tokenizer);
-  ASSERT_TRUE(renderer.ok()) << renderer.status();
-  auto render = [&](const char *variables) {
-    return (*renderer)->Render(R"([{"role": "user", "content": "hi"}])", variables, true);
-  };
-  EXPECT_EQ(render("").value(), "<|begin_of_text|>hi");
-  EXPECT_EQ(render(R"({"tools": []})").value(), "<|begin_of_text|>hi");
-  EXPECT_EQ(render(R"({"tools": [{"name": "clock"}]})").value(), "hi with clock");
-  EXPECT_THAT(std::string(render("[").status().message()), HasSubstr("the template's variables"));
+      {"name": "tool_use", "template": "{{ messages[0].content }} with {{ tools|length }} tools"}]})");
+  EXPECT_EQ(Render(""), "<|begin_of_text|>hi");
+  EXPECT_EQ(Render(R"({"tools": null})"), "<|begin_of_text|>hi");
+  EXPECT_EQ(Render(R"({"tools": []})"), "hi with 0 tools"); // transformers asks for `tools is not None`.
+  EXPECT_EQ(Render(R"({"tools": [{"name": "clock"}]})"), "hi with 1 tools");
+  EXPECT_EQ(Render(R"({"tools": [{"name": "clock"}]})", "default"), "<|begin_of_text|>hi");
+  EXPECT_THAT(Render("["), HasSubstr("the template's variables"));
+  EXPECT_THAT(Render("", "rag"), HasSubstr("found the chat templates default, tool_use, expected 'rag'"));
+}
+
+TEST_F(ChatRendererTest, WithoutADefaultTemplateOnlyToolsRender) {
+  Write("additional_chat_templates/tool_use.jinja", "t");
+  EXPECT_EQ(Render(R"({"tools": [{"name": "clock"}]})"), "t");
+  EXPECT_THAT(Render(""), HasSubstr("found the chat templates tool_use, expected 'default'"));
 }
 
 } // namespace
