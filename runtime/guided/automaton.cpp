@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <unordered_map>
 
 namespace inlay::guided {
 namespace {
@@ -23,6 +24,7 @@ public:
     if (named.size() > static_cast<size_t>(limits_.max_rules))
       return absl::InvalidArgumentError(fmt::format(
           "found {} rules, expected at most {} (max_rules); fix: a smaller grammar", named.size(), limits_.max_rules));
+    FindUsers();
     FindProductive();
     FindNullable();
     if (!rule_productive_[0])
@@ -47,19 +49,61 @@ public:
 private:
   const Expression &At(ExpressionId id) const { return rules_.expressions()[id]; }
 
-  // The least fixed point of a property of expressions and rules. Children are made before their parents, so one pass
-  // over all expressions settles everything but the rules.
+  // Who uses each expression, and each rule.
+  void FindUsers() {
+    const std::vector<Expression> &expressions = rules_.expressions();
+    user_begin_.assign(expressions.size() + 1, 0);
+    calls_.assign(rules_.rules().size(), {});
+    bodies_.assign(expressions.size(), {});
+    for (size_t i = 0; i < expressions.size(); ++i) {
+      for (ExpressionId child : expressions[i].children)
+        ++user_begin_[child + 1];
+      if (expressions[i].kind == Kind::kRule)
+        calls_[expressions[i].rule].push_back(static_cast<ExpressionId>(i));
+    }
+    for (size_t i = 0; i < expressions.size(); ++i)
+      user_begin_[i + 1] += user_begin_[i];
+    users_.resize(user_begin_.back());
+    std::vector<int32_t> at(user_begin_.begin(), user_begin_.end() - 1);
+    for (size_t i = 0; i < expressions.size(); ++i)
+      for (ExpressionId child : expressions[i].children)
+        users_[at[child]++] = static_cast<ExpressionId>(i);
+    for (size_t rule = 0; rule < rules_.rules().size(); ++rule)
+      bodies_[rules_.rules()[rule].body].push_back(static_cast<RuleId>(rule));
+  }
+
+  // The least fixed point of a property of expressions and rules. Children are made before their parents, so the first
+  // pass settles everything but what calls rules; from then on only users of what changed are looked at.
   template <typename Decide> void Fix(std::vector<bool> &of_expression, std::vector<bool> &of_rule, Decide decide) {
     of_expression.assign(rules_.expressions().size(), false);
     of_rule.assign(rules_.rules().size(), false);
-    for (bool changed = true; changed;) {
-      changed = false;
-      for (size_t i = 0; i < of_expression.size(); ++i)
-        if (!of_expression[i])
-          of_expression[i] = decide(rules_.expressions()[i]);
-      for (size_t i = 0; i < of_rule.size(); ++i)
-        if (!of_rule[i] && of_expression[rules_.rules()[i].body])
-          of_rule[i] = changed = true;
+    std::vector<ExpressionId> work;
+    auto look_at = [&](ExpressionId id) {
+      if (of_expression[id] || !decide(rules_.expressions()[id]))
+        return;
+      of_expression[id] = true;
+      if (!bodies_[id].empty())
+        work.push_back(id);
+    };
+    auto set_rules = [&](ExpressionId id, std::vector<ExpressionId> &changed) {
+      for (RuleId rule : bodies_[id]) {
+        of_rule[rule] = true;
+        changed.insert(changed.end(), calls_[rule].begin(), calls_[rule].end());
+      }
+    };
+    for (size_t i = 0; i < of_expression.size(); ++i)
+      look_at(static_cast<ExpressionId>(i));
+    std::vector<ExpressionId> changed;
+    for (ExpressionId id : work)
+      set_rules(id, changed);
+    while (!changed.empty()) {
+      ExpressionId id = changed.back();
+      changed.pop_back();
+      if (of_expression[id] || !decide(rules_.expressions()[id]))
+        continue;
+      of_expression[id] = true;
+      changed.insert(changed.end(), users_.begin() + user_begin_[id], users_.begin() + user_begin_[id + 1]);
+      set_rules(id, changed);
     }
   }
 
@@ -77,6 +121,8 @@ private:
         return e.min == 0 || is(e.children[0]);
       case Kind::kRule:
         return bool(rule_productive_[e.rule]);
+      case Kind::kGraph:
+        return true;
       }
       return false;
     });
@@ -96,6 +142,8 @@ private:
         return e.min == 0 || e.max == 0 || is(e.children[0]);
       case Kind::kRule:
         return bool(rule_nullable_[e.rule]);
+      case Kind::kGraph:
+        return rules_.graphs()[e.graph].nodes[0].accepts;
       }
       return false;
     });
@@ -172,7 +220,7 @@ private:
   }
 
   int32_t ByteSetId(const ByteSet &bytes) {
-    auto [it, inserted] = byte_set_ids_.try_emplace(bytes.to_string(), automaton_.byte_sets.size());
+    auto [it, inserted] = byte_set_ids_.try_emplace(bytes, static_cast<int32_t>(automaton_.byte_sets.size()));
     if (inserted)
       automaton_.byte_sets.push_back(bytes);
     return it->second;
@@ -201,8 +249,31 @@ private:
       return productive_[e.children[0]] ? CompileRepeat(e, next) : next;
     case Kind::kRule:
       return NewState({.kind = State::Kind::kCall, .next = {Entry(e.rule), next}});
+    case Kind::kGraph:
+      return CompileGraph(rules_.graphs()[e.graph], next);
     }
     return next;
+  }
+
+  int32_t CompileGraph(const Graph &graph, int32_t next) {
+    int32_t base = static_cast<int32_t>(automaton_.states.size());
+    for (size_t i = 0; i < graph.nodes.size() && status_.ok(); ++i)
+      NewState({.kind = State::Kind::kSplit, .next = {}});
+    for (size_t i = 0; i < graph.nodes.size() && status_.ok(); ++i) {
+      const Graph::Node &node = graph.nodes[i];
+      State state{.kind = State::Kind::kSplit, .next = {}};
+      for (const auto &[bytes, target] : node.edges) {
+        State edge{.kind = State::Kind::kByte, .bytes = ByteSetId(bytes), .next = {base + target}};
+        if (node.edges.size() == 1 && !node.accepts)
+          state = std::move(edge);
+        else
+          state.next.push_back(NewState(std::move(edge)));
+      }
+      if (node.accepts)
+        state.next.push_back(next);
+      automaton_.states[base + i] = std::move(state);
+    }
+    return base;
   }
 
   int32_t CompileRepeat(const Expression &e, int32_t next) {
@@ -259,6 +330,8 @@ private:
     const Expression &e = At(id);
     if (e.kind == Kind::kRepeat && std::max(e.min, e.max) > kMaxCopiedStates)
       return kMaxCopiedStates + 1;
+    if (e.kind == Kind::kGraph)
+      return static_cast<int64_t>(rules_.graphs()[e.graph].nodes.size());
     int64_t size = e.kind == Kind::kSequence ? 0 : 1;
     for (ExpressionId child : e.children) {
       size += Size(child);
@@ -291,7 +364,11 @@ private:
   std::vector<bool> productive_, rule_productive_, nullable_, rule_nullable_;
   std::vector<int32_t> rule_entry_;
   std::vector<RuleId> pending_;
-  std::map<std::string, int32_t> byte_set_ids_;
+  std::unordered_map<ByteSet, int32_t> byte_set_ids_;
+  std::vector<int32_t> user_begin_; // of each expression's part of users_
+  std::vector<ExpressionId> users_;
+  std::vector<std::vector<ExpressionId>> calls_; // of each rule
+  std::vector<std::vector<RuleId>> bodies_;      // the rules whose body an expression is
 };
 
 } // namespace

@@ -3,6 +3,7 @@
 #ifndef INLAY_RUNTIME_GUIDED_AUTOMATON_H_
 #define INLAY_RUNTIME_GUIDED_AUTOMATON_H_
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/statusor.h"
 #include "runtime/guided/expression.h"
 
@@ -21,7 +22,7 @@ struct State {
   };
   Kind kind = Kind::kReturn;
   int32_t bytes = 0; // in Automaton::byte_sets
-  std::vector<int32_t> next;
+  absl::InlinedVector<int32_t, 2> next;
   int32_t min = 0, max = kUnbounded;
 };
 

@@ -183,6 +183,20 @@ ExpressionId Rules::Rule(RuleId rule) {
   return Add({.kind = Expression::Kind::kRule, .bytes = {}, .children = {}, .rule = rule});
 }
 
+ExpressionId Rules::OfGraph(Graph graph) {
+  if (graph.nodes.empty())
+    return Nothing();
+  graphs_.push_back(std::move(graph));
+  return Add({.kind = Expression::Kind::kGraph,
+              .bytes = {},
+              .children = {},
+              .graph = static_cast<int32_t>(graphs_.size() - 1)});
+}
+
+ExpressionId Rules::OneOf(std::vector<std::string> texts) {
+  return texts.size() == 1 ? Literal(texts[0]) : OfGraph(GraphOfTexts(std::move(texts)));
+}
+
 std::string EncodeUtf8(uint32_t code_point) {
   std::string out;
   auto tail = [&](int shift) { out += static_cast<char>(0x80 | (code_point >> shift & 0x3F)); };

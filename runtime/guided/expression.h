@@ -4,9 +4,9 @@
 #define INLAY_RUNTIME_GUIDED_EXPRESSION_H_
 
 #include "absl/status/status.h"
+#include "runtime/guided/graph.h"
 #include "runtime/guided/limits.h"
 
-#include <bitset>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -16,7 +16,6 @@
 
 namespace inlay::guided {
 
-using ByteSet = std::bitset<256>;
 using ExpressionId = int32_t;
 using RuleId = int32_t;
 
@@ -42,13 +41,14 @@ private:
 };
 
 struct Expression {
-  enum class Kind { kByte, kSequence, kChoice, kRepeat, kRule };
+  enum class Kind { kByte, kSequence, kChoice, kRepeat, kRule, kGraph };
   Kind kind = Kind::kSequence;
   ByteSet bytes; // kByte: one of these
   std::vector<ExpressionId>
       children;                      // kSequence (none: the empty text), kChoice (none: nothing matches), kRepeat (one)
   int32_t min = 0, max = kUnbounded; // kRepeat
   RuleId rule = 0;                   // kRule
+  int32_t graph = 0;                 // kGraph: in Rules::graphs()
 };
 
 // Rules and the expressions they are made of. Rule 0 is the root.
@@ -66,6 +66,11 @@ public:
   ExpressionId Repeat(ExpressionId child, int32_t min, int32_t max);
   ExpressionId Optional(ExpressionId child) { return Choice({child, Empty()}); }
   ExpressionId Rule(RuleId rule);
+  ExpressionId Nothing() { return Choice({}); } // matches no text
+  // What a graph reads; Nothing() for one without nodes.
+  ExpressionId OfGraph(Graph graph);
+  // One of these texts. They share beginnings and ends, so that many of them are few states.
+  ExpressionId OneOf(std::vector<std::string> texts);
 
   struct Named {
     std::string name;
@@ -73,12 +78,14 @@ public:
   };
   const std::vector<Named> &rules() const { return rules_; }
   const std::vector<Expression> &expressions() const { return expressions_; }
+  const std::vector<Graph> &graphs() const { return graphs_; }
 
 private:
   ExpressionId Add(Expression expression);
 
   std::vector<Named> rules_;
   std::vector<Expression> expressions_;
+  std::vector<Graph> graphs_;
   std::map<std::vector<std::pair<uint32_t, uint32_t>>, ExpressionId> characters_; // by ranges
 };
 

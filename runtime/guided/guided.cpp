@@ -47,7 +47,7 @@ size_t Grammar::bytes() const {
 static size_t BytesOf(const Automaton &automaton) {
   size_t bytes = automaton.states.size() * sizeof(State) + automaton.byte_sets.size() * sizeof(ByteSet);
   for (const State &state : automaton.states)
-    bytes += state.next.size() * sizeof(int32_t);
+    bytes += state.next.size() > 2 ? state.next.capacity() * sizeof(int32_t) : 0;
   return bytes;
 }
 

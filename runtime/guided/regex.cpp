@@ -1,5 +1,6 @@
 #include "runtime/guided/regex.h"
 
+#include "runtime/guided/language.h"
 #include "runtime/guided/text_cursor.h"
 
 #include <fmt/format.h>
@@ -7,31 +8,56 @@
 namespace inlay::guided {
 namespace {
 
-CodePointSet Digits() { return CodePointSet::Of('0', '9'); }
+// The zeros of the decimal digits beyond ASCII (category Nd of Unicode 14; each begins a run of ten).
+constexpr uint32_t kZeros[] = {0x660,   0x6f0,   0x7c0,   0x966,   0x9e6,   0xa66,   0xae6,   0xb66,   0xbe6,   0xc66,
+                               0xce6,   0xd66,   0xde6,   0xe50,   0xed0,   0xf20,   0x1040,  0x1090,  0x17e0,  0x1810,
+                               0x1946,  0x19d0,  0x1a80,  0x1a90,  0x1b50,  0x1bb0,  0x1c40,  0x1c50,  0xa620,  0xa8d0,
+                               0xa900,  0xa9d0,  0xa9f0,  0xaa50,  0xabf0,  0xff10,  0x104a0, 0x10d30, 0x11066, 0x110f0,
+                               0x11136, 0x111d0, 0x112f0, 0x11450, 0x114d0, 0x11650, 0x116c0, 0x11730, 0x118e0, 0x11950,
+                               0x11c50, 0x11d50, 0x11da0, 0x16a60, 0x16ac0, 0x16b50, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec,
+                               0x1d7f6, 0x1e140, 0x1e2f0, 0x1e950, 0x1fbf0};
 
-CodePointSet WordCharacters() {
-  CodePointSet set = Digits();
-  set.Add('a', 'z');
-  set.Add('A', 'Z');
-  set.Add('_', '_');
+// Classes as ASCII has them; `wide`: with every character that some validator takes for one, Unicode's included.
+CodePointSet Digits(bool wide) {
+  CodePointSet set = CodePointSet::Of('0', '9');
+  if (wide)
+    for (uint32_t zero : kZeros)
+      set.Add(zero, zero + 9);
   return set;
 }
 
-CodePointSet Spaces() {
+CodePointSet WordCharacters(bool wide) {
+  CodePointSet set = Digits(false);
+  set.Add('a', 'z');
+  set.Add('A', 'Z');
+  set.Add('_', '_');
+  if (wide)
+    set.Add(0x80, kMaxCodePoint);
+  return set;
+}
+
+CodePointSet Spaces(bool wide) {
   CodePointSet set = CodePointSet::Of('\t', '\r');
   set.Add(' ', ' ');
+  if (!wide)
+    return set;
+  // Of ECMA-262 and of Python.
+  for (uint32_t c : {0x85, 0xA0, 0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000, 0xFEFF})
+    set.Add(c, c);
+  set.Add(0x1C, 0x1F);
+  set.Add(0x2000, 0x200A);
   return set;
 }
 
 class Parser {
 public:
   Parser(std::string_view text, const Limits &limits, Rules &rules,
-         const std::function<ExpressionId(const CodePointSet &)> &characters)
-      : cursor_(text), limits_(limits), rules_(rules), characters_(characters) {}
+         const std::function<ExpressionId(const CodePointSet &)> &characters, const RegexOptions &options)
+      : cursor_(text), limits_(limits), rules_(rules), characters_(characters), options_(options) {}
 
   absl::StatusOr<ParsedRegex> Parse() {
     ParsedRegex result;
-    result.has_begin = cursor_.Take("^");
+    result.has_begin = !options_.anchors_are_bytes && cursor_.Take("^");
     result.body = Alternatives(0);
     result.has_end = has_end_;
     if (cursor_.status().ok() && !cursor_.at_end())
@@ -62,7 +88,7 @@ private:
   ExpressionId Sequence(int32_t depth) {
     std::vector<ExpressionId> items;
     while (!cursor_.at_end() && cursor_.Peek() != '|' && cursor_.Peek() != ')') {
-      if (depth == 0 && cursor_.Peek() == '$' && cursor_.Peek(1) == '\0') {
+      if (!options_.anchors_are_bytes && depth == 0 && cursor_.Peek() == '$' && cursor_.Peek(1) == '\0') {
         cursor_.Skip();
         has_end_ = true;
         break;
@@ -125,12 +151,17 @@ private:
       return characters_(Class());
     case '.':
       cursor_.Skip();
-      return characters_(CodePointSet::Of('\n', '\n').Complement());
+      return characters_(AnyCharacter());
     case '\\':
       cursor_.Skip();
-      return characters_(Escape(/*in_class=*/false));
+      return characters_(Escape(/*in_class=*/false, options_.is_negated));
     case '^':
     case '$':
+      if (options_.anchors_are_bytes) {
+        char anchor = cursor_.Peek() == '^' ? kTextBegin : kTextEnd;
+        cursor_.Skip();
+        return rules_.Literal(std::string(1, anchor));
+      }
       cursor_.Fail(fmt::format("found the anchor '{}' inside the expression, which is not supported; fix: leave it out "
                                "(the whole text must match), or escape it",
                                cursor_.Peek()));
@@ -147,7 +178,19 @@ private:
     }
   }
 
-  CodePointSet Escape(bool in_class) {
+  CodePointSet AnyCharacter() const {
+    CodePointSet ends = CodePointSet::Of('\n', '\n');
+    if (options_.syntax == RegexSyntax::kEcma && !options_.is_negated) {
+      ends.Add('\r', '\r');
+      ends.Add(0x2028, 0x2029);
+    }
+    return ends.Complement();
+  }
+
+  // `wide`: with what any validator takes for it, else with what all take.
+  CodePointSet Escape(bool in_class, bool wide) {
+    bool is_wide = options_.syntax == RegexSyntax::kEcma && wide;
+    bool is_complement_of_wide = options_.syntax == RegexSyntax::kEcma && !wide;
     char c = cursor_.Peek();
     auto one = [](uint32_t code_point) { return CodePointSet::Of(code_point, code_point); };
     auto skip = [&](CodePointSet set) {
@@ -156,17 +199,17 @@ private:
     };
     switch (c) {
     case 'd':
-      return skip(Digits());
+      return skip(Digits(is_wide));
     case 'D':
-      return skip(Digits().Complement());
+      return skip(Digits(is_complement_of_wide).Complement());
     case 'w':
-      return skip(WordCharacters());
+      return skip(WordCharacters(is_wide));
     case 'W':
-      return skip(WordCharacters().Complement());
+      return skip(WordCharacters(is_complement_of_wide).Complement());
     case 's':
-      return skip(Spaces());
+      return skip(Spaces(is_wide));
     case 'S':
-      return skip(Spaces().Complement());
+      return skip(Spaces(is_complement_of_wide).Complement());
     case 't':
       return skip(one('\t'));
     case 'n':
@@ -219,14 +262,14 @@ private:
         cursor_.Fail("found an empty class, expected a character in it; fix: escape the bracket as \\]");
         break;
       }
-      CodePointSet low = ClassItem();
+      CodePointSet low = ClassItem(is_negated != options_.is_negated);
       bool is_range = cursor_.Peek() == '-' && cursor_.Peek(1) != ']' && cursor_.Peek(1) != '\0';
       if (!is_range) {
         set.Add(low);
         continue;
       }
       cursor_.Skip();
-      CodePointSet high = ClassItem();
+      CodePointSet high = ClassItem(is_negated != options_.is_negated);
       if (!cursor_.status().ok())
         break;
       auto is_single = [](const CodePointSet &s) {
@@ -242,9 +285,9 @@ private:
     return is_negated ? set.Complement() : set;
   }
 
-  CodePointSet ClassItem() {
+  CodePointSet ClassItem(bool wide) {
     if (cursor_.Take("\\"))
-      return Escape(/*in_class=*/true);
+      return Escape(/*in_class=*/true, wide);
     if (cursor_.StartsWith("[:"))
       cursor_.Fail("found a POSIX class [:name:], which is not supported; fix: name ranges");
     uint32_t c = cursor_.Character();
@@ -255,14 +298,16 @@ private:
   const Limits &limits_;
   Rules &rules_;
   const std::function<ExpressionId(const CodePointSet &)> &characters_;
+  const RegexOptions options_;
   bool has_end_ = false, has_alternatives_ = false;
 };
 
 } // namespace
 
 absl::StatusOr<ParsedRegex> ParseRegex(std::string_view regex, const Limits &limits, Rules &rules,
-                                       const std::function<ExpressionId(const CodePointSet &)> &characters) {
-  return Parser(regex, limits, rules, characters).Parse();
+                                       const std::function<ExpressionId(const CodePointSet &)> &characters,
+                                       const RegexOptions &options) {
+  return Parser(regex, limits, rules, characters, options).Parse();
 }
 
 absl::StatusOr<Rules> ParseRegexRules(std::string_view regex, const Limits &limits) {

@@ -63,8 +63,28 @@ private:
     }
     case Expression::Kind::kRule:
       return Ends(rules_.rules()[e.rule].body, at);
+    case Expression::Kind::kGraph:
+      return GraphEnds(rules_.graphs()[e.graph], at);
     }
     return {};
+  }
+
+  std::set<size_t> GraphEnds(const Graph &graph, size_t at) {
+    std::set<size_t> result;
+    std::set<int32_t> nodes{0};
+    for (; !nodes.empty(); ++at) {
+      std::set<int32_t> next;
+      for (int32_t node : nodes) {
+        if (graph.nodes[node].accepts)
+          result.insert(at);
+        wanted_more_ |= at == text_.size() && !graph.nodes[node].edges.empty();
+        for (const auto &[bytes, target] : graph.nodes[node].edges)
+          if (at < text_.size() && bytes[static_cast<uint8_t>(text_[at])])
+            next.insert(target);
+      }
+      nodes = std::move(next);
+    }
+    return result;
   }
 
   std::set<size_t> After(ExpressionId id, const std::set<size_t> &places) {

@@ -1,0 +1,75 @@
+// What a list of schemas that hold at once asks for, as alternatives without references and combinators in them.
+#ifndef INLAY_RUNTIME_GUIDED_SCHEMA_CONDITIONS_H_
+#define INLAY_RUNTIME_GUIDED_SCHEMA_CONDITIONS_H_
+
+#include "runtime/guided/number_language.h"
+#include "runtime/guided/schema_document.h"
+
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+namespace inlay::guided {
+
+enum TypeBit : uint32_t {
+  kNull = 1,
+  kTrue = 2,
+  kFalse = 4,
+  kNumber = 8,
+  kString = 16,
+  kArray = 32,
+  kObject = 64,
+  kAnyType = 127,
+};
+
+// Conditions on a value; those of a type do not touch values of others.
+struct Conditions {
+  uint32_t types = kAnyType;
+  uint32_t mentioned = 0;  // types with a condition
+  bool has_values = false; // the value is one of a list, which is kept elsewhere
+
+  NumberConditions number;
+
+  struct StringRule {
+    const Json *text; // of a pattern or the name of a format
+    bool is_format = false, is_negated = false;
+  };
+  int32_t min_length = 0, max_length = -1; // characters; -1: no bound
+  std::vector<StringRule> string_rules;
+  std::set<std::string> excluded; // strings that it is not
+
+  struct Items {
+    Terms prefix;
+    std::optional<Term> rest;
+  };
+  int32_t min_items = 0, max_items = -1;
+  std::vector<Items> items;
+  std::vector<Term> contains;         // each held by an item at least
+  const Json *unique_items = nullptr; // the schema that asks for it
+
+  struct Properties {
+    const Json *schema; // with properties, patternProperties, additionalProperties
+  };
+  int32_t min_properties = 0, max_properties = -1;
+  std::vector<Properties> properties;
+  std::vector<std::string> required;
+  std::map<std::string, Terms> more; // what else holds for properties of these names
+  Terms names;                       // propertyNames
+  bool is_closed = false;            // unevaluatedProperties: false
+
+  bool Requires(const std::string &name) const;
+  void Require(const std::string &name);
+};
+
+// true and false, as schemas.
+const Json &TrueSchema();
+const Json &FalseSchema();
+
+// Type names of JSON Schema as bits; 0 for what is no type. "integer" is kNumber.
+uint32_t BitsOfType(const std::string &name);
+uint32_t BitOfValue(const Json &value);
+
+} // namespace inlay::guided
+
+#endif // INLAY_RUNTIME_GUIDED_SCHEMA_CONDITIONS_H_

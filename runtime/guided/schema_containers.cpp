@@ -1,0 +1,364 @@
+// Lists and objects of a schema.
+#include "runtime/guided/schema_grammar.h"
+
+#include <algorithm>
+
+namespace inlay::guided {
+namespace {
+
+constexpr int32_t kMaxCounted = 256;       // items that are counted one by one
+constexpr int64_t kMaxChainRules = 20'000; // of an object whose properties are counted
+
+int32_t Clamped(int32_t max, const Limits &limits) {
+  return max < 0 ? kUnbounded : std::min(max, limits.max_repetitions);
+}
+
+} // namespace
+
+// Parts in their order, those that are not required may be left out; `min` to `max` of them and of `more` behind them.
+// What follows a part depends on how many there were, as far as that matters.
+ExpressionId SchemaGrammar::Chain(const std::vector<Part> &parts, Made more, int32_t min, int32_t max) {
+  int32_t size = static_cast<int32_t>(parts.size());
+  int32_t required =
+      static_cast<int32_t>(std::count_if(parts.begin(), parts.end(), [](const Part &p) { return p.is_required; }));
+  if (min <= required)
+    min = 0;
+  if (max != kUnbounded && !more && max >= size)
+    max = kUnbounded;
+  int32_t counted = max == kUnbounded ? min : max; // counts beyond are not told apart
+  if (int64_t{std::min(counted, size) + 1} * (size + 1) > kMaxChainRules) {
+    Fail(document_.root(), "",
+         fmt::format("found minProperties or maxProperties of {} over {} properties, expected at "
+                     "most {} combinations; fix: leave the bound out",
+                     counted, size, kMaxChainRules));
+    return rules_.Nothing();
+  }
+  // Behind the last part, with `count` before it.
+  auto rest = [&](int32_t count) {
+    int32_t least = std::max(min - count, 0), most = max == kUnbounded ? kUnbounded : max - count;
+    if (!more || most == 0)
+      return least == 0 ? rules_.Empty() : rules_.Nothing();
+    return count == 0 ? text_.List(*more, least, most) : rules_.Repeat(text_.CommaThen(*more), least, most);
+  };
+  std::vector<ExpressionId> after(counted + 1); // by count, behind the part at hand
+  for (int32_t count = 1; count <= counted; ++count)
+    after[count] = Shared(rest(count), "rest");
+  ExpressionId uncounted = counted == 0 ? Shared(max == 0 ? rules_.Nothing()
+                                                 : more   ? rules_.Repeat(text_.CommaThen(*more), 0, kUnbounded)
+                                                          : rules_.Empty(),
+                                                 "rest")
+                                        : -1;
+  std::vector<ExpressionId> first; // where nothing stands before
+  if (max == 0)
+    return required == 0 ? rules_.Empty() : rules_.Nothing();
+  first.push_back(rest(0));
+  for (int32_t i = size - 1; i >= 0 && status_.ok(); --i) {
+    const Part &part = parts[i];
+    if (part.is_required)
+      first.clear();
+    // What follows this part if it is the `count`-th; more than `max` there are not.
+    auto next = [&](int32_t count) {
+      if (counted == 0)
+        return uncounted;
+      if (count > counted)
+        return max == kUnbounded ? after[counted] : rules_.Nothing();
+      return after[count];
+    };
+    first.push_back(rules_.Sequence({part.text, next(1)}));
+    ExpressionId item = text_.CommaThen(part.text);
+    if (counted == 0) {
+      uncounted = Shared(rules_.Sequence({part.is_required ? item : rules_.Optional(item), uncounted}), "rest");
+      continue;
+    }
+    std::vector<ExpressionId> before(counted + 1);
+    for (int32_t count = 1; count <= std::min(counted, i + 1); ++count) {
+      std::vector<ExpressionId> choices{rules_.Sequence({item, next(count + 1)})};
+      if (!part.is_required)
+        choices.push_back(after[count]);
+      before[count] = Shared(rules_.Choice(std::move(choices)), "rest");
+    }
+    for (int32_t count = std::min(counted, i + 1) + 1; count <= counted; ++count)
+      before[count] = rules_.Nothing(); // never asked for: fewer parts stand before
+    after = std::move(before);
+  }
+  return rules_.Choice(std::move(first));
+}
+
+SchemaGrammar::Made SchemaGrammar::Array(const Conditions &one) {
+  if (one.unique_items && one.max_items != 0 && one.max_items != 1)
+    return UniqueArray(one);
+  int32_t min = one.min_items, max = Clamped(one.max_items, limits_), fixed = 0;
+  bool has_rest = false;
+  for (const Conditions::Items &items : one.items) {
+    fixed = std::max(fixed, static_cast<int32_t>(items.prefix.size()));
+    has_rest |= items.rest.has_value();
+  }
+  has_rest |= fixed == 0 || min > fixed;
+  if (max != kUnbounded)
+    fixed = std::min(fixed, max);
+  std::vector<ExpressionId> prefix;
+  for (int32_t i = 0; i < fixed; ++i) {
+    Made item = For(SchemaExpander::Item(one, i));
+    if (!item) {
+      has_rest = false;
+      break;
+    }
+    prefix.push_back(*item);
+  }
+  fixed = static_cast<int32_t>(prefix.size());
+  has_rest &= max == kUnbounded || max > fixed;
+  ExpressionId item = rules_.Nothing();
+  if (has_rest) {
+    Made rest = For(SchemaExpander::Item(one, fixed));
+    has_rest = rest.has_value();
+    item = rest.value_or(item);
+  }
+  if (!has_rest && min > fixed)
+    return std::nullopt;
+  ExpressionId list;
+  if (!one.contains.empty()) {
+    list = Containing(one, fixed, has_rest);
+  } else if (fixed == 0) {
+    list = has_rest ? text_.List(item, min, max) : rules_.Empty();
+  } else {
+    // From the last to the first: each is there if the next is.
+    int32_t more_min = std::max(min - fixed, 0), more_max = max == kUnbounded ? kUnbounded : max - fixed;
+    list = has_rest ? rules_.Repeat(text_.CommaThen(item), more_min, more_max) : rules_.Empty();
+    for (int32_t i = fixed - 1; i >= 0; --i) {
+      list = rules_.Sequence({i > 0 ? text_.CommaThen(prefix[i]) : prefix[i], list});
+      if (min <= i)
+        list = rules_.Optional(list);
+    }
+  }
+  return rules_.Sequence({rules_.Literal("["), text_.Space(), list, text_.Space(), rules_.Literal("]")});
+}
+
+// Items of which one at least meets `contains`: what may come depends on the place and on whether it has come.
+ExpressionId SchemaGrammar::Containing(const Conditions &one, int32_t fixed, bool has_rest) {
+  int32_t max = Clamped(one.max_items, limits_);
+  if (!has_rest)
+    max = max == kUnbounded ? fixed : std::min(max, fixed);
+  int32_t places = max == kUnbounded ? std::max(fixed, one.min_items) : max;
+  if (one.contains.size() > 1 || places > kMaxCounted) {
+    Fail(*one.contains[0].schema, "",
+         fmt::format("found {} that some item must meet in a list counted to {}, expected one, and bounds of at most "
+                     "{}; fix: use items, or smaller bounds",
+                     one.contains.size(), places, kMaxCounted));
+    return rules_.Nothing();
+  }
+  // At each place, without and with the item that was asked for.
+  std::array<RuleId, 2> next{NewRule("items"), NewRule("items")};
+  std::array<RuleId, 2> first = next;
+  for (int32_t place = places; place >= 0 && status_.ok(); --place) {
+    std::array<RuleId, 2> here = place == places ? next : std::array{NewRule("items"), NewRule("items")};
+    for (int has : {0, 1}) {
+      std::vector<ExpressionId> choices;
+      if (has && place >= one.min_items)
+        choices.push_back(rules_.Empty());
+      auto add = [&](const Terms &terms, int then) {
+        if (Made item = For(terms))
+          choices.push_back(rules_.Sequence({place > 0 ? text_.CommaThen(*item) : *item, rules_.Rule(next[then])}));
+      };
+      Terms terms = SchemaExpander::Item(one, place);
+      bool has_more = max == kUnbounded || place < max;
+      if (has_more)
+        add(terms, has);
+      terms.push_back(one.contains[0]);
+      if (has_more && !has)
+        add(terms, 1);
+      rules_.SetBody(here[has], rules_.Choice(std::move(choices)));
+    }
+    // The last place repeats itself; its first item has no comma only if it is the only place.
+    if (place == places && places == 0 && max == kUnbounded) {
+      std::array<RuleId, 2> loop{NewRule("items"), NewRule("items")};
+      for (int has : {0, 1}) {
+        std::vector<ExpressionId> choices;
+        if (has)
+          choices.push_back(rules_.Empty());
+        Terms terms = SchemaExpander::Item(one, 0);
+        if (Made item = For(terms))
+          choices.push_back(rules_.Sequence({text_.CommaThen(*item), rules_.Rule(loop[has])}));
+        terms.push_back(one.contains[0]);
+        if (Made item = has ? Made() : For(terms))
+          choices.push_back(rules_.Sequence({text_.CommaThen(*item), rules_.Rule(loop[1])}));
+        rules_.SetBody(loop[has], rules_.Choice(std::move(choices)));
+      }
+      std::vector<ExpressionId> choices;
+      Terms terms = SchemaExpander::Item(one, 0);
+      if (Made item = For(terms))
+        choices.push_back(rules_.Sequence({*item, rules_.Rule(loop[0])}));
+      terms.push_back(one.contains[0]);
+      if (Made item = For(terms))
+        choices.push_back(rules_.Sequence({*item, rules_.Rule(loop[1])}));
+      return rules_.Choice(std::move(choices));
+    }
+    first = here;
+    next = here;
+  }
+  return rules_.Rule(first[0]);
+}
+
+// Items that all differ. Listed values come in the order of the list, as properties do.
+SchemaGrammar::Made SchemaGrammar::UniqueArray(const Conditions &one) {
+  Fail(*one.unique_items, "uniqueItems", "found true, which is not supported; fix: leave it out");
+  return std::nullopt;
+}
+
+SchemaGrammar::Made SchemaGrammar::Object(const Conditions &one) {
+  if (one.properties.empty() && one.required.empty() && one.more.empty() && one.names.empty() && !one.is_closed &&
+      one.min_properties == 0 && one.max_properties < 0)
+    return text_.Object();
+  std::set<std::string> names;
+  std::vector<std::string> order;
+  auto add_name = [&](const std::string &name) {
+    if (names.insert(name).second)
+      order.push_back(name);
+  };
+  for (const Conditions::Properties &properties : one.properties)
+    if (properties.schema->contains("properties"))
+      for (auto item = (*properties.schema)["properties"].begin(); item != (*properties.schema)["properties"].end();
+           ++item)
+        add_name(item.key());
+  for (const std::string &name : one.required)
+    add_name(name);
+  std::vector<Part> parts;
+  for (const std::string &name : order) {
+    std::optional<Terms> terms = Take(expander_.Property(one, name));
+    bool is_required = one.Requires(name);
+    Made value = terms ? For(*terms) : std::nullopt;
+    if (!status_.ok() || (!value && is_required))
+      return std::nullopt;
+    if (!value)
+      continue; // nothing is allowed there: it is left out
+    RuleId rule = NewRule("property " + name);
+    rules_.SetBody(rule, text_.Pair(rules_.Literal(Json(name).dump()), *value));
+    parts.push_back({rules_.Rule(rule), is_required});
+  }
+  for (const auto &[name, terms] : one.more)
+    names.insert(name);
+  Made more = OtherProperties(one, names);
+  if (!status_.ok())
+    return std::nullopt;
+  int32_t min = one.min_properties, max = one.max_properties < 0 ? kUnbounded : one.max_properties;
+  if (more && min > static_cast<int32_t>(parts.size()) + 1)
+    // Names that are not listed may repeat, and a name that repeats counts once.
+    Fail(one.properties.empty() ? document_.root() : *one.properties[0].schema, "minProperties",
+         fmt::format("found {} beside names that are not listed, expected at most one more than the {} listed "
+                     "properties; fix: list the properties, or leave it out",
+                     min, parts.size()));
+  if (!more && min > static_cast<int32_t>(parts.size()))
+    return std::nullopt;
+  ExpressionId body = Chain(parts, more, min, max);
+  return rules_.Sequence({rules_.Literal("{"), text_.Space(), body, text_.Space(), rules_.Literal("}")});
+}
+
+std::optional<ExpressionId> SchemaGrammar::Key(std::vector<MachinePointer> machines) {
+  std::optional<Graph> graph = Take(Intersect(machines, limits_, work_));
+  if (!graph)
+    return std::nullopt;
+  Graph escaped = EscapedForJson(*graph);
+  return escaped.nodes.empty() ? std::nullopt : Made(text_.Quoted(rules_.OfGraph(std::move(escaped))));
+}
+
+// A pair whose name is none of `names`. Names are parted by the patterns that they match, because those say what holds
+// for the value.
+SchemaGrammar::Made SchemaGrammar::OtherProperties(const Conditions &one, const std::set<std::string> &names) {
+  bool says_more = false, has_list = false;
+  Terms others; // of a name that no pattern matches
+  struct Pattern {
+    const Json *owner;
+    std::string text;
+    const Json *value;
+  };
+  std::vector<Pattern> patterns;
+  for (const Conditions::Properties &properties : one.properties) {
+    const Json &schema = *properties.schema;
+    has_list |= schema.contains("properties") || schema.contains("patternProperties");
+    if (schema.contains("patternProperties"))
+      for (auto item = schema["patternProperties"].begin(); item != schema["patternProperties"].end(); ++item)
+        patterns.push_back({&schema, item.key(), &item.value()});
+    if (schema.contains("additionalProperties")) {
+      says_more = true;
+      others.push_back({&schema["additionalProperties"], false});
+    }
+  }
+  // Where properties are listed, others come only if the schema says so, or if there must be more.
+  bool is_closed =
+      one.is_closed ? !says_more : has_list && !says_more && one.min_properties <= static_cast<int32_t>(names.size());
+  std::vector<ExpressionId> choices;
+  std::vector<Conditions> name_conditions{Conditions{}};
+  if (!one.names.empty()) {
+    std::optional<Expansion> expansion = Take(expander_.Expand(one.names));
+    if (!expansion)
+      return std::nullopt;
+    name_conditions = expansion->alternatives;
+    for (const Json *value : expansion->values)
+      if (value->is_string() && !names.contains(value->get<std::string>())) {
+        // A name that propertyNames lists: as if it were a property.
+        std::optional<Terms> terms = Take(expander_.Property(one, value->get<std::string>()));
+        Made made = terms && !is_closed ? For(*terms) : std::nullopt;
+        if (made)
+          choices.push_back(text_.Pair(rules_.Literal(value->dump()), *made));
+      }
+  }
+  auto all_names = [&](const Conditions &name, const std::vector<std::pair<size_t, bool>> &matches) {
+    Conditions key = name;
+    key.excluded.insert(names.begin(), names.end());
+    std::vector<MachinePointer> machines = MachinesOf(key);
+    for (auto [index, has] : matches) {
+      absl::StatusOr<MachinePointer> machine = PatternMachine(patterns[index].text, !has, limits_);
+      if (machine.ok())
+        machines.push_back(*std::move(machine));
+      else
+        Fail((*patterns[index].owner)["patternProperties"], patterns[index].text,
+             std::string(machine.status().message()));
+    }
+    return status_.ok() ? Key(std::move(machines)) : std::nullopt;
+  };
+  for (const Conditions &name : name_conditions) {
+    if ((name.types & kString) == 0)
+      continue;
+    bool is_plain = patterns.empty() && name.string_rules.empty() && name.excluded.empty() && name.min_length == 0 &&
+                    name.max_length < 0;
+    if (is_plain) {
+      if (Made value = is_closed ? std::nullopt : For(others))
+        choices.push_back(text_.Pair(names.empty() ? text_.String() : text_.KeyExcept(names), *value));
+      continue;
+    }
+    // Each set of patterns that some name matches, decided one pattern after the other.
+    std::vector<std::vector<std::pair<size_t, bool>>> work{{}};
+    while (!work.empty() && status_.ok()) {
+      std::vector<std::pair<size_t, bool>> matches = std::move(work.back());
+      work.pop_back();
+      std::optional<ExpressionId> key = all_names(name, matches);
+      if (!key)
+        continue;
+      if (matches.size() < patterns.size()) {
+        for (bool has : {false, true}) {
+          work.push_back(matches);
+          work.back().push_back({matches.size(), has});
+        }
+        continue;
+      }
+      Terms terms;
+      std::set<const Json *> owners;
+      for (auto [index, has] : matches)
+        if (has) {
+          terms.push_back({patterns[index].value, false});
+          owners.insert(patterns[index].owner);
+        }
+      if (owners.empty() && is_closed)
+        continue;
+      for (const Conditions::Properties &properties : one.properties)
+        if (!owners.contains(properties.schema) && properties.schema->contains("additionalProperties"))
+          terms.push_back({&(*properties.schema)["additionalProperties"], false});
+      if (Made value = For(terms))
+        choices.push_back(text_.Pair(*key, *value));
+    }
+  }
+  if (choices.empty())
+    return std::nullopt;
+  return Shared(choices.size() == 1 ? choices[0] : rules_.Choice(std::move(choices)), "other property");
+}
+
+} // namespace inlay::guided

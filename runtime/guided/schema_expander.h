@@ -1,0 +1,70 @@
+// Reads schemas that hold at once into alternatives of plain conditions.
+#ifndef INLAY_RUNTIME_GUIDED_SCHEMA_EXPANDER_H_
+#define INLAY_RUNTIME_GUIDED_SCHEMA_EXPANDER_H_
+
+#include "absl/status/statusor.h"
+#include "runtime/guided/schema_conditions.h"
+#include "runtime/guided/schema_validator.h"
+#include "runtime/guided/work.h"
+
+#include <map>
+
+namespace inlay::guided {
+
+// A value is allowed if it is one of `values` or meets one of the alternatives.
+struct Expansion {
+  std::vector<Conditions> alternatives;
+  std::vector<const Json *> values;
+  bool IsEmpty() const { return alternatives.empty() && values.empty(); }
+};
+
+class SchemaExpander {
+public:
+  SchemaExpander(const SchemaDocument &document, SchemaValidator &validator, const Limits &limits, Work &work)
+      : document_(document), validator_(validator), limits_(limits), work_(work) {}
+
+  // InvalidArgument for schemas that are wrong or cannot be held.
+  absl::StatusOr<Expansion> Expand(const Terms &terms);
+  // No value meets both, as far as conditions show it. Both are well-formed.
+  bool AreApart(const Json &a, const Json &b);
+  // What holds for a property; without a schema that allows it, FalseSchema() is among the terms. `is_named`: some
+  // schema speaks of it by name or pattern.
+  absl::StatusOr<Terms> Property(const Conditions &conditions, const std::string &name, bool *is_named = nullptr);
+  // The same for an item.
+  static Terms Item(const Conditions &conditions, size_t index);
+
+private:
+  using Alternatives = std::vector<Conditions>;
+
+  bool Fail(const Json &schema, std::string_view key, std::string_view message);
+  bool CheckWork(const Json &schema, size_t alternatives);
+  void Apply(const Term &term, Alternatives &alternatives);
+  void ApplyPositive(const Json &schema, Alternatives &alternatives);
+  void ApplyNegative(const Json &schema, Alternatives &alternatives);
+  void ApplyPlain(const Json &schema, Conditions &conditions);
+  void ApplyCombined(const Json &schema, Alternatives &alternatives);
+  void ApplyOneOf(const Json &schema, Alternatives &alternatives);
+  void ApplyDependencies(const Json &schema, const std::string &key, Alternatives &alternatives);
+  // The alternatives of each negation of a keyword, one after the other.
+  void Negate(const Json &schema, const std::string &key, const Json &value, const Alternatives &from,
+              Alternatives &out);
+  void NegateValues(const Json &schema, const std::string &key, const std::vector<const Json *> &values,
+                    const Alternatives &from, Alternatives &out);
+  bool CheckKeywords(const Json &schema);
+  bool IsImpossible(Conditions &conditions, int depth);
+  bool AreImpossible(const Terms &terms, int depth);
+
+  const SchemaDocument &document_;
+  SchemaValidator &validator_;
+  const Limits &limits_;
+  Work &work_;
+  absl::Status status_;
+  std::vector<const Json *> values_; // of enum and const met on the way
+  std::vector<Term> open_;           // being applied
+  absl::flat_hash_map<const Json *, bool> checked_;
+  std::map<std::pair<const Json *, const Json *>, bool> apart_;
+};
+
+} // namespace inlay::guided
+
+#endif // INLAY_RUNTIME_GUIDED_SCHEMA_EXPANDER_H_

@@ -1,0 +1,79 @@
+// Makes the rules of a schema: each list of schemas that hold at once for some value becomes one rule.
+#ifndef INLAY_RUNTIME_GUIDED_SCHEMA_GRAMMAR_H_
+#define INLAY_RUNTIME_GUIDED_SCHEMA_GRAMMAR_H_
+
+#include "absl/status/statusor.h"
+#include "runtime/guided/json_text.h"
+#include "runtime/guided/schema_expander.h"
+
+#include <map>
+#include <optional>
+
+namespace inlay::guided {
+
+class SchemaGrammar {
+public:
+  SchemaGrammar(const SchemaDocument &document, const Limits &limits)
+      : document_(document), limits_(limits), work_(limits), validator_(document, limits),
+        expander_(document, validator_, limits, work_), text_(rules_) {}
+
+  // InvalidArgument, by JSON pointer, for what is wrong, cannot be held to, or meets a limit.
+  absl::StatusOr<Rules> Build();
+
+private:
+  // Nothing: no value is allowed, as far as is known before the automaton is made.
+  using Made = std::optional<ExpressionId>;
+  struct Pending {
+    RuleId rule;
+    Terms choices;       // one of these, or
+    Expansion expansion; // what this says
+    std::string name;
+  };
+  // Something in an object or a list that has a place in its order.
+  struct Part {
+    ExpressionId text;
+    bool is_required;
+  };
+
+  bool Check(const absl::Status &status);
+  template <typename T> std::optional<T> Take(absl::StatusOr<T> result);
+  void Fail(const Json &schema, std::string_view key, std::string_view message);
+  RuleId NewRule(std::string name);
+  ExpressionId Shared(ExpressionId body, const char *name); // a rule, for what is used more than once
+
+  Terms Normalized(const Terms &terms) const;
+  const Json *Alternatives(const Json &schema);
+  Made For(const Terms &terms);
+  Made Text(const Expansion &expansion);
+  Made String(const Conditions &conditions);
+  Made StringOfRules(const Conditions &conditions);
+  std::vector<MachinePointer> MachinesOf(const Conditions &conditions);
+  Made Array(const Conditions &conditions);
+  ExpressionId Containing(const Conditions &conditions, int32_t fixed, bool has_rest);
+  Made UniqueArray(const Conditions &conditions);
+  Made Object(const Conditions &conditions);
+  Made OtherProperties(const Conditions &conditions, const std::set<std::string> &names);
+  std::optional<ExpressionId> Key(std::vector<MachinePointer> machines);
+  ExpressionId Chain(const std::vector<Part> &parts, Made more, int32_t min, int32_t max);
+
+  const SchemaDocument &document_;
+  const Limits &limits_;
+  Work work_;
+  SchemaValidator validator_;
+  SchemaExpander expander_;
+  Rules rules_;
+  JsonText text_;
+  std::map<Terms, Made> known_;
+  std::vector<Pending> pending_;
+  absl::Status status_;
+};
+
+template <typename T> std::optional<T> SchemaGrammar::Take(absl::StatusOr<T> result) {
+  if (!Check(result.status()))
+    return std::nullopt;
+  return *std::move(result);
+}
+
+} // namespace inlay::guided
+
+#endif // INLAY_RUNTIME_GUIDED_SCHEMA_GRAMMAR_H_

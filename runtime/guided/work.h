@@ -1,0 +1,43 @@
+// How much computing a schema from a stranger may take before it is refused.
+#ifndef INLAY_RUNTIME_GUIDED_WORK_H_
+#define INLAY_RUNTIME_GUIDED_WORK_H_
+
+#include "absl/status/status.h"
+#include "runtime/guided/limits.h"
+
+#include <fmt/format.h>
+
+#include <ctime>
+
+namespace inlay::guided {
+
+// Counts the processor time of the thread that made it, so that a busy machine refuses nothing that an idle one takes.
+class Work {
+public:
+  explicit Work(const Limits &limits) : limits_(limits), begin_(Now()) {}
+
+  // InvalidArgument once max_compile_time has passed. Cheap: the clock is read at every 64th call.
+  absl::Status Check() {
+    if (++calls_ % 64 != 0 || Now() - begin_ <= limits_.max_compile_time)
+      return absl::OkStatus();
+    return absl::InvalidArgumentError(fmt::format(
+        "found a form that takes more than {} ms to compile (max_compile_time), expected a simpler one; fix: fewer "
+        "alternatives that hold at once, shorter patterns or smaller bounds",
+        limits_.max_compile_time.count()));
+  }
+
+private:
+  static std::chrono::nanoseconds Now() {
+    timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+  }
+
+  const Limits &limits_;
+  const std::chrono::nanoseconds begin_;
+  uint64_t calls_ = 0;
+};
+
+} // namespace inlay::guided
+
+#endif // INLAY_RUNTIME_GUIDED_WORK_H_
