@@ -24,13 +24,11 @@ ApiError ErrorOf(const absl::Status &status) {
   case absl::StatusCode::kFailedPrecondition:
   case absl::StatusCode::kNotFound:
     return error;
+  case absl::StatusCode::kResourceExhausted:
+    error.code = "resource_exhausted";
+    return error;
   case absl::StatusCode::kUnimplemented:
     error.code = "not_supported";
-    return error;
-  case absl::StatusCode::kResourceExhausted:
-    error.status = 429;
-    error.type = "rate_limit_error";
-    error.code = "resource_exhausted";
     return error;
   case absl::StatusCode::kUnavailable:
     error.status = 503;

@@ -19,7 +19,8 @@ struct ApiError {
 // {"error": {"message", "type", "param", "code"}}.
 std::string ErrorBody(const ApiError &error);
 
-// What an engine's status says to a client: the client's mistakes are 400, a full engine is 429, the rest 500.
+// What an engine's status says to a client: the client's mistakes, and what is too large for this engine, are 400; a
+// server that cannot answer now is 503 or 504; the rest is 500. A full queue is refused before, by the service.
 ApiError ErrorOf(const absl::Status &status);
 
 } // namespace inlay::serve

@@ -3,30 +3,26 @@
 #define INLAY_RUNTIME_SERVE_CONNECTION_H_
 
 #include "fmt/format.h"
+#include "runtime/serve/http_parser.h"
 #include "runtime/serve/service.h"
+#include "runtime/serve/signal.h"
 
-#include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/ssl/stream.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
 
-#include <atomic>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace inlay::serve {
 
-namespace net = boost::asio;
 namespace http = boost::beast::http;
-using boost::system::error_code;
 using PlainStream = net::ip::tcp::socket;
 using TlsStream = net::ssl::stream<net::ip::tcp::socket>;
 
@@ -36,39 +32,6 @@ public:
   virtual ~ConnectionBase() = default;
   virtual void Drain() = 0; // close when nothing is being answered
   virtual void Abort() = 0; // close now
-};
-
-// Lets other threads wake a coroutine. All but Notify belongs to the connection's strand.
-class Signal : public std::enable_shared_from_this<Signal> {
-public:
-  explicit Signal(net::any_io_executor executor) : timer_(executor) {}
-
-  // From any thread.
-  void Notify() {
-    if (!posted_.exchange(true))
-      net::post(timer_.get_executor(), [self = shared_from_this()] {
-        self->posted_ = false;
-        self->Set();
-      });
-  }
-  void Set() {
-    is_set_ = true;
-    timer_.cancel();
-  }
-  // Until it is set or the time is over; false if it was not set.
-  net::awaitable<bool> Wait(std::chrono::steady_clock::duration time) {
-    if (!is_set_) {
-      error_code ignored;
-      timer_.expires_after(time);
-      co_await timer_.async_wait(net::redirect_error(net::use_awaitable, ignored));
-    }
-    co_return std::exchange(is_set_, false);
-  }
-
-private:
-  net::steady_timer timer_;
-  bool is_set_ = false;
-  std::atomic<bool> posted_{false};
 };
 
 template <class Stream>
@@ -105,7 +68,6 @@ public:
 
 private:
   static constexpr bool kIsTls = std::is_same_v<Stream, TlsStream>;
-  using Parser = http::request_parser<http::string_body>;
 
   net::ip::tcp::socket &socket() {
     if constexpr (kIsTls)
@@ -116,18 +78,10 @@ private:
 
   // What reads or writes after `time` is broken off with operation_aborted.
   void SetDeadline(std::chrono::steady_clock::duration time) {
-    timed_out_ = false;
-    deadline_.expires_after(time);
-    deadline_.async_wait([self = this->shared_from_this(), epoch = ++deadline_epoch_](error_code error) {
-      if (error || epoch != self->deadline_epoch_)
-        return;
-      self->timed_out_ = true;
-      self->socket().cancel(error);
+    deadline_.Set(time, this->shared_from_this(), [this] {
+      error_code ignored;
+      socket().cancel(ignored);
     });
-  }
-  void ClearDeadline() {
-    ++deadline_epoch_;
-    deadline_.cancel();
   }
 
   net::awaitable<bool> Handshake() {
@@ -136,7 +90,7 @@ private:
     if constexpr (kIsTls) {
       SetDeadline(limits_.header_time);
       co_await stream_.async_handshake(net::ssl::stream_base::server, net::redirect_error(net::use_awaitable, error));
-      ClearDeadline();
+      deadline_.Clear();
       co_return !error;
     }
     co_return true;
@@ -144,82 +98,82 @@ private:
 
   // Reads a request and answers it. False if the connection is not to be used again.
   net::awaitable<bool> AnswerOne() {
-    is_head_ = false;
-    Parser parser;
-    parser.header_limit(limits_.header_bytes);
-    parser.body_limit(limits_.body_bytes);
-    error_code error;
-    SetDeadline(limits_.header_time);
-    co_await http::async_read_header(stream_, buffer_, parser, net::redirect_error(net::use_awaitable, error));
-    ClearDeadline();
-    if (error)
-      co_return co_await RefuseUnreadable(error, parser);
-    HttpRequest request = HeadOf(parser);
+    RequestParser parser(limits_);
+    error_code error = co_await Read(parser, /*body=*/false, limits_.header_time);
+    HttpRequest &request = parser.request();
     is_head_ = request.method == "HEAD";
-    version_ = parser.get().version();
+    version_ = 10 + static_cast<unsigned>(parser.minor_version());
     keep_alive_ = parser.keep_alive() && !draining_;
-    if (parser.get().version() == 11 && parser.get().find(http::field::host) == parser.get().end())
-      co_return co_await Refuse(ToAnswer({.message = "the header has no Host"}), request);
-    if (std::optional<Answer> refusal = service_.Refusal(request))
-      co_return co_await (parser.is_done() ? Send(*std::move(refusal), request) : Refuse(*std::move(refusal), request));
+    handler_ = Service::HandlerOf(request.path);
+    cors_headers_ = service_.CorsHeadersOf(request);
+    if (error || parser.error())
+      co_return co_await RefuseUnreadable(error, parser);
+    if (std::optional<Answer> answer = service_.EarlyAnswer(request))
+      co_return co_await (parser.is_done() ? Send(*std::move(answer)) : Refuse(*std::move(answer)));
     if (!parser.is_done()) {
-      SetDeadline(limits_.body_time);
-      if (parser.get()[http::field::expect] == "100-continue")
-        co_await net::async_write(stream_, net::buffer(kContinue), net::redirect_error(net::use_awaitable, error));
+      if (parser.expects_continue() && buffer_.size() == 0)
+        error = co_await Write(kContinue);
       if (!error)
-        co_await http::async_read(stream_, buffer_, parser, net::redirect_error(net::use_awaitable, error));
-      ClearDeadline();
-      if (error)
+        error = co_await Read(parser, /*body=*/true, limits_.body_time);
+      if (error || parser.error())
         co_return co_await RefuseUnreadable(error, parser);
     }
-    request.body = std::move(parser.get().body());
-    Reply reply = service_.Handle(request, [signal = signal_] { signal->Notify(); });
+    Reply reply = service_.Handle(std::move(request), [signal = signal_] { signal->Notify(); });
     if (!reply.pending)
-      co_return co_await Send(std::move(reply.answer), request);
+      co_return co_await Send(std::move(reply.answer));
     StartWatching();
-    bool reusable = co_await SendPending(*reply.pending, request);
+    bool reusable = co_await SendPending(*reply.pending);
     // Ends the sequences before the next request comes.
     reply.pending.reset();
     co_return reusable;
   }
 
-  static HttpRequest HeadOf(const Parser &parser) {
-    const auto &head = parser.get();
-    HttpRequest request;
-    request.method = std::string(head.method_string());
-    request.path = std::string(head.target().substr(0, head.target().find('?')));
-    request.content_type = std::string(head[http::field::content_type]);
-    request.authorization = std::string(head[http::field::authorization]);
-    for (char &c : request.content_type)
-      c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    return request;
+  // Feeds the parser until the head or the body is there or the request is wrong.
+  net::awaitable<error_code> Read(RequestParser &parser, bool body, std::chrono::steady_clock::duration time) {
+    const size_t size = body ? kBodyRead : kHeadRead;
+    error_code error;
+    SetDeadline(time);
+    while (true) {
+      auto data = buffer_.cdata();
+      buffer_.consume(parser.Feed({static_cast<const char *>(data.data()), data.size()}));
+      if (parser.error() || (body ? parser.is_done() : parser.has_head()))
+        break;
+      if (deadline_.is_over())
+        error = net::error::operation_aborted;
+      if (error)
+        break;
+      buffer_.commit(
+          co_await stream_.async_read_some(buffer_.prepare(size), net::redirect_error(net::use_awaitable, error)));
+    }
+    deadline_.Clear();
+    co_return error;
   }
 
-  net::awaitable<bool> RefuseUnreadable(error_code error, const Parser &parser) {
-    ApiError refusal{.status = 400, .code = "invalid_http"};
-    if (timed_out_)
-      refusal = {.status = 408, .message = "the request did not come in time; send it at once", .code = "timeout"};
-    else if (error == http::error::header_limit)
-      refusal = {.status = 431,
-                 .message = fmt::format("the header is larger than {} bytes", limits_.header_bytes),
-                 .code = "header_too_large"};
-    else if (error == http::error::body_limit)
-      refusal = {.status = 413,
-                 .message = fmt::format("the body is larger than {} bytes (--max-body-bytes)", limits_.body_bytes),
-                 .code = "body_too_large"};
-    else if (error == http::error::end_of_stream ||
-             error.category() != http::make_error_code(http::error::bad_method).category())
-      co_return false; // the client went away
-    else
-      refusal.message = fmt::format("the request is not valid HTTP: {}", error.message());
-    co_return co_await Refuse(ToAnswer(refusal), HeadOf(parser));
+  net::awaitable<error_code> Write(std::string_view data) {
+    error_code error;
+    SetDeadline(limits_.write_time);
+    co_await net::async_write(stream_, net::buffer(data), net::redirect_error(net::use_awaitable, error));
+    deadline_.Clear();
+    co_return error;
+  }
+
+  net::awaitable<bool> RefuseUnreadable(error_code error, const RequestParser &parser) {
+    if (parser.error())
+      co_return co_await Refuse(ToAnswer(*parser.error()));
+    if (deadline_.is_over())
+      co_return co_await Refuse(
+          ToAnswer({.status = 408, .message = "the request did not come in time; send it at once", .code = "timeout"}));
+    if (error == net::error::eof && (parser.has_begun() || buffer_.size() > 0))
+      co_return co_await Refuse(
+          ToAnswer({.message = "the request is not valid HTTP: it ends early", .code = "invalid_http"}));
+    co_return false; // the client went away
   }
 
   // Answers a request that was not read to its end, and closes. What still comes is read for a moment: a socket that is
   // closed with unread bytes would take the answer back.
-  net::awaitable<bool> Refuse(Answer answer, const HttpRequest &request) {
+  net::awaitable<bool> Refuse(Answer answer) {
     keep_alive_ = false;
-    co_await Send(std::move(answer), request);
+    co_await Send(std::move(answer));
     error_code error;
     SetDeadline(std::chrono::seconds(1));
     if constexpr (!kIsTls)
@@ -229,24 +183,23 @@ private:
       dropped +=
           co_await stream_.async_read_some(buffer_.prepare(4096), net::redirect_error(net::use_awaitable, error));
     }
-    ClearDeadline();
+    deadline_.Clear();
     co_return false;
   }
 
   template <class Body> void SetHead(http::response<Body> &response, const Answer &answer) const {
     response.set(http::field::server, "inlay");
     response.set(http::field::content_type, answer.content_type);
-    for (const auto &[name, value] : answer.headers)
-      response.set(name, value);
+    for (const auto *headers : {&answer.headers, &cors_headers_})
+      for (const auto &[name, value] : *headers)
+        response.set(name, value);
     response.keep_alive(keep_alive_);
   }
 
-  void Count(const HttpRequest &request, int status) const {
-    service_.metrics().CountAnswer(Service::IsKnownPath(request.path) ? request.path : "other", status);
-  }
+  void Count(int status) const { service_.metrics().CountAnswer(handler_, status); }
 
-  net::awaitable<bool> Send(Answer answer, const HttpRequest &request) {
-    Count(request, answer.status);
+  net::awaitable<bool> Send(Answer answer) {
+    Count(answer.status);
     error_code error;
     SetDeadline(limits_.write_time);
     if (is_head_) {
@@ -261,7 +214,7 @@ private:
       response.prepare_payload();
       co_await http::async_write(stream_, response, net::redirect_error(net::use_awaitable, error));
     }
-    ClearDeadline();
+    deadline_.Clear();
     co_return !error && keep_alive_ && !ended_;
   }
 
@@ -284,14 +237,14 @@ private:
     signal_->Set();
   }
 
-  net::awaitable<bool> SendPending(PendingReply &reply, const HttpRequest &request) {
+  net::awaitable<bool> SendPending(PendingReply &reply) {
     bool has_head = false;
     while (!ended_) {
       PendingReply::Part part = reply.Take();
       if (part.answer)
-        co_return co_await Send(*std::move(part.answer), request);
+        co_return co_await Send(*std::move(part.answer));
       if (!part.data.empty()) {
-        if (!std::exchange(has_head, true) && !co_await SendStreamHead(request))
+        if (!std::exchange(has_head, true) && !co_await SendStreamHead())
           co_return false;
         if (!co_await SendStreamPart(std::move(part.data), part.done))
           co_return false;
@@ -301,12 +254,12 @@ private:
       if (part.data.empty())
         co_await signal_->Wait(std::chrono::seconds(1));
     }
-    Count(request, kClientClosed);
+    Count(kClientClosed);
     co_return false;
   }
 
-  net::awaitable<bool> SendStreamHead(const HttpRequest &request) {
-    Count(request, 200);
+  net::awaitable<bool> SendStreamHead() {
+    Count(200);
     bool is_chunked = version_ == 11;
     keep_alive_ &= is_chunked; // the end of the connection is the end of the stream
     http::response<http::empty_body> response(http::status::ok, version_);
@@ -317,18 +270,14 @@ private:
     error_code error;
     SetDeadline(limits_.write_time);
     co_await http::async_write_header(stream_, serializer, net::redirect_error(net::use_awaitable, error));
-    ClearDeadline();
+    deadline_.Clear();
     co_return !error;
   }
 
   net::awaitable<bool> SendStreamPart(std::string data, bool is_last) {
     if (version_ == 11)
       data = fmt::format("{:x}\r\n{}\r\n{}", data.size(), data, is_last ? "0\r\n\r\n" : "");
-    error_code error;
-    SetDeadline(limits_.write_time);
-    co_await net::async_write(stream_, net::buffer(data), net::redirect_error(net::use_awaitable, error));
-    ClearDeadline();
-    co_return !error;
+    co_return !co_await Write(data);
   }
 
   // Until the next request begins.
@@ -342,17 +291,20 @@ private:
 
   static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
   static constexpr uint64_t kLingerBytes = 16u << 20;
+  static constexpr size_t kHeadRead = 4096, kBodyRead = 65536;
   static constexpr int kClientClosed = 499;
 
   Stream stream_;
   Service &service_;
   const Limits &limits_;
   boost::beast::flat_buffer buffer_;
-  net::steady_timer deadline_;
-  uint64_t deadline_epoch_ = 0;
+  Deadline deadline_;
   std::shared_ptr<Signal> signal_;
+  // Of the request that is answered.
+  std::string_view handler_ = Service::HandlerOf(""); // the label of its path in metrics
+  std::vector<std::pair<std::string, std::string>> cors_headers_;
   unsigned version_ = 11;
-  bool timed_out_ = false, is_head_ = false, keep_alive_ = true;
+  bool is_head_ = false, keep_alive_ = true;
   bool watching_ = false, ended_ = false, draining_ = false;
 };
 

@@ -8,17 +8,29 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace inlay::serve {
 
 struct HttpRequest {
-  std::string method; // "GET"
-  std::string path;   // without the query
-  std::string content_type;
-  std::string authorization;
+  std::string method = {};                                       // "GET"
+  std::string path = {};                                         // as it was sent, without the query and the host
+  std::vector<std::pair<std::string, std::string>> headers = {}; // names in lower case
   std::string body = {};
+
+  // The value of the first field with this name, in lower case; null: there is none.
+  const std::string *Find(std::string_view name) const {
+    for (const auto &[known, value] : headers)
+      if (known == name)
+        return &value;
+    return nullptr;
+  }
+  std::string_view Header(std::string_view name) const {
+    const std::string *value = Find(name);
+    return value ? std::string_view(*value) : std::string_view();
+  }
 };
 
 struct Answer {

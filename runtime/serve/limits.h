@@ -20,6 +20,8 @@ struct Limits {
 
   // Of the work.
   int waiting = 1024;                     // sequences beyond those that run
+  int preparing = 1024;                   // requests that wait to be parsed and tokenized
+  uint64_t preparing_bytes = 256u << 20;  // of their bodies
   std::chrono::seconds request_time{0};   // for a whole answer; 0: any
   std::chrono::seconds shutdown_time{30}; // for running requests after SIGTERM
 

@@ -2,34 +2,11 @@
 
 #include "fmt/format.h"
 
-#include <algorithm>
 #include <fstream>
 #include <unistd.h>
 
 namespace inlay::serve {
 namespace {
-
-// The bounds of vLLM's histograms.
-std::vector<double> FirstTokenSeconds() {
-  return {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,  0.25,  0.5,   0.75,
-          1.0,   2.5,   5.0,  7.5,  10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0};
-}
-std::vector<double> TokenSeconds() {
-  return {0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0};
-}
-std::vector<double> RequestSeconds() {
-  return {0.3,  0.5,  0.8,  1.0,  1.5,   2.0,   2.5,   5.0,   10.0,   15.0,  20.0,
-          30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0};
-}
-// 1, 2, 5, 10, 20, 50, ... up to a million.
-std::vector<double> Tokens() {
-  std::vector<double> bounds;
-  for (int power = 1; power <= 1'000'000; power *= 10)
-    for (int mantissa : {1, 2, 5})
-      if (mantissa * power <= 1'000'000)
-        bounds.push_back(mantissa * power);
-  return bounds;
-}
 
 // A label's value, as the text format wants it.
 std::string Escaped(std::string_view value) {
@@ -48,9 +25,9 @@ void Describe(std::string_view name, std::string_view type, std::string_view hel
   out += fmt::format("# HELP {0} {1}\n# TYPE {0} {2}\n", name, help, type);
 }
 
-// A histogram that the engine keeps; nothing while it has no buckets.
-void WriteEngine(std::string_view name, std::string_view help, const inlay::Histogram &histogram,
-                 std::string_view labels, std::string &out) {
+// A family; nothing while the histogram has no buckets. `labels` is `model_name="x"`.
+void Write(std::string_view name, std::string_view help, const Histogram &histogram, std::string_view labels,
+           std::string &out) {
   if (histogram.counts.empty())
     return;
   Describe(name, "histogram", help, out);
@@ -72,31 +49,17 @@ int64_t ResidentBytes() {
 
 } // namespace
 
-void Histogram::Observe(double value) {
-  size_t at = static_cast<size_t>(std::lower_bound(bounds_.begin(), bounds_.end(), value) - bounds_.begin());
-  ++counts_[at];
-  sum_ += value;
-}
-
-void Histogram::Write(std::string_view name, std::string_view labels, std::string &out) const {
-  int64_t count = 0;
-  for (size_t i = 0; i < counts_.size(); ++i) {
-    count += counts_[i];
-    std::string bound = i < bounds_.size() ? fmt::format("{}", bounds_[i]) : "+Inf";
-    out += fmt::format("{}_bucket{{le=\"{}\",{}}} {}\n", name, bound, labels, count);
-  }
-  out += fmt::format("{0}_sum{{{1}}} {2}\n{0}_count{{{1}}} {3}\n", name, labels, sum_, count);
-}
-
-Metrics::Metrics(std::string model_name)
+Metrics::Metrics(std::string_view model_name)
     : labels_(fmt::format("engine=\"0\",model_name=\"{}\"", Escaped(model_name))),
-      finished_({{"stop", 0}, {"length", 0}, {"abort", 0}, {"error", 0}}), time_to_first_token_(FirstTokenSeconds()),
-      inter_token_latency_(TokenSeconds()), time_per_output_token_(TokenSeconds()), e2e_latency_(RequestSeconds()),
-      prompt_tokens_(Tokens()), generation_tokens_(Tokens()), max_tokens_(Tokens()), n_({1, 2, 5, 10, 20}) {}
+      finished_({{"stop", 0}, {"length", 0}, {"abort", 0}, {"error", 0}}),
+      time_to_first_token_(MakeHistogram(FirstTokenBounds())), inter_token_latency_(MakeHistogram(InterTokenBounds())),
+      time_per_output_token_(MakeHistogram(InterTokenBounds())), e2e_latency_(MakeHistogram(RequestBounds())),
+      prompt_tokens_(MakeHistogram(TokenCountBounds())), generation_tokens_(MakeHistogram(TokenCountBounds())),
+      max_tokens_(MakeHistogram(TokenCountBounds())), n_(MakeHistogram({1, 2, 5, 10, 20})) {}
 
-void Metrics::CountAnswer(std::string_view path, int status) {
+void Metrics::CountAnswer(std::string_view handler, int status) {
   std::lock_guard lock(mutex_);
-  ++answers_[{std::string(path), status}];
+  ++answers_[{std::string(handler), status}];
 }
 
 void Metrics::CountConnection(int change) {
@@ -111,27 +74,27 @@ void Metrics::CountRefusedConnection() {
 
 void Metrics::ObserveInterTokenLatency(double seconds) {
   std::lock_guard lock(mutex_);
-  inter_token_latency_.Observe(seconds);
+  Observe(inter_token_latency_, seconds);
 }
 
 void Metrics::ObserveRequest(int64_t n) {
   std::lock_guard lock(mutex_);
-  n_.Observe(static_cast<double>(n));
+  Observe(n_, static_cast<double>(n));
 }
 
 void Metrics::ObserveFinished(const FinishedSequence &sequence) {
   std::lock_guard lock(mutex_);
   ++finished_[sequence.reason];
-  prompt_tokens_.Observe(static_cast<double>(sequence.prompt_tokens));
-  generation_tokens_.Observe(static_cast<double>(sequence.generation_tokens));
-  max_tokens_.Observe(static_cast<double>(sequence.max_tokens));
-  e2e_latency_.Observe(sequence.e2e_seconds);
+  Observe(prompt_tokens_, static_cast<double>(sequence.prompt_tokens));
+  Observe(generation_tokens_, static_cast<double>(sequence.generation_tokens));
+  Observe(max_tokens_, static_cast<double>(sequence.max_tokens));
+  Observe(e2e_latency_, sequence.e2e_seconds);
   if (sequence.time_to_first_token_seconds < 0)
     return;
-  time_to_first_token_.Observe(sequence.time_to_first_token_seconds);
+  Observe(time_to_first_token_, sequence.time_to_first_token_seconds);
   if (sequence.generation_tokens > 1)
-    time_per_output_token_.Observe((sequence.e2e_seconds - sequence.time_to_first_token_seconds) /
-                                   static_cast<double>(sequence.generation_tokens - 1));
+    Observe(time_per_output_token_, (sequence.e2e_seconds - sequence.time_to_first_token_seconds) /
+                                        static_cast<double>(sequence.generation_tokens - 1));
 }
 
 std::string Metrics::Text(const EngineStats &stats) const {
@@ -174,15 +137,14 @@ std::string Metrics::Text(const EngineStats &stats) const {
                        count);
   one("inlay:http_connections", "gauge", "Open connections.", connections_);
   one("inlay:http_refused_connections_total", "counter", "Connections beyond --max-connections.", refused_connections_);
-  WriteEngine("inlay:request_queue_time_seconds", "From the request to its first step.", stats.queue_time, labels_,
-              out);
-  WriteEngine("inlay:request_prefill_time_seconds", "From a request's first step to its first token.",
-              stats.prefill_time, labels_, out);
-  WriteEngine("inlay:request_decode_time_seconds", "From a request's first token to its last.", stats.decode_time,
-              labels_, out);
-  WriteEngine("inlay:request_inference_time_seconds", "From a request's first step to its last token.",
-              stats.inference_time, labels_, out);
-  WriteEngine("inlay:iteration_tokens_total", "Rows of a step.", stats.step_tokens, labels_, out);
+  Write("inlay:request_queue_time_seconds", "From the request to its first step.", stats.queue_time, labels_, out);
+  Write("inlay:request_prefill_time_seconds", "From a request's first step to its first token.", stats.prefill_time,
+        labels_, out);
+  Write("inlay:request_decode_time_seconds", "From a request's first token to its last.", stats.decode_time, labels_,
+        out);
+  Write("inlay:request_inference_time_seconds", "From a request's first step to its last token.", stats.inference_time,
+        labels_, out);
+  Write("inlay:iteration_tokens_total", "Rows of a step.", stats.step_tokens, labels_, out);
   struct {
     const char *name, *help;
     const Histogram &histogram;
@@ -198,8 +160,7 @@ std::string Metrics::Text(const EngineStats &stats) const {
       {"inlay:request_params_n", "n of requests.", n_},
   };
   for (const auto &entry : histograms) {
-    Describe(entry.name, "histogram", entry.help, out);
-    entry.histogram.Write(entry.name, labels_, out);
+    Write(entry.name, entry.help, entry.histogram, labels_, out);
   }
   return out;
 }

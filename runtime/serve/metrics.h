@@ -2,6 +2,7 @@
 #ifndef INLAY_RUNTIME_SERVE_METRICS_H_
 #define INLAY_RUNTIME_SERVE_METRICS_H_
 
+#include "runtime/api/histogram.h"
 #include "runtime/api/inlay.h"
 
 #include <cstdint>
@@ -14,20 +15,6 @@
 
 namespace inlay::serve {
 
-// Counts of values up to each bound, as Prometheus has them.
-class Histogram {
-public:
-  explicit Histogram(std::vector<double> bounds) : bounds_(std::move(bounds)), counts_(bounds_.size() + 1) {}
-  void Observe(double value);
-  // The lines of `name`, without HELP and TYPE; `labels` is `model_name="x"`.
-  void Write(std::string_view name, std::string_view labels, std::string &out) const;
-
-private:
-  std::vector<double> bounds_;
-  std::vector<int64_t> counts_; // the last: above all bounds
-  double sum_ = 0;
-};
-
 // What is known of one sequence when it ends.
 struct FinishedSequence {
   std::string reason; // "stop", "length", "abort", "error"
@@ -37,11 +24,13 @@ struct FinishedSequence {
   double time_to_first_token_seconds = -1; // below 0: there was none
 };
 
-// May be called from several threads.
+// Takes no more memory than its fixed names need, whatever clients send. May be called from several threads.
 class Metrics {
 public:
-  explicit Metrics(std::string model_name);
-  void CountAnswer(std::string_view path, int status);
+  // `model_name` is valid UTF-8.
+  explicit Metrics(std::string_view model_name);
+  // `handler` is a label of the server's own table of paths, never text of a request.
+  void CountAnswer(std::string_view handler, int status);
   void CountConnection(int change); // +1, -1
   void CountRefusedConnection();
   void ObserveInterTokenLatency(double seconds);
@@ -52,7 +41,7 @@ public:
 private:
   mutable std::mutex mutex_;
   std::string labels_;
-  std::map<std::pair<std::string, int>, int64_t> answers_; // by path and status
+  std::map<std::pair<std::string, int>, int64_t> answers_; // by handler and status
   std::map<std::string, int64_t> finished_;                // by reason
   int64_t connections_ = 0, refused_connections_ = 0;
   Histogram time_to_first_token_, inter_token_latency_, time_per_output_token_, e2e_latency_;

@@ -1,14 +1,18 @@
 #include "runtime/serve/service.h"
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_replace.h"
 #include "fmt/format.h"
+#include "frontends/tokenizer/unicode.h"
 #include "nlohmann/json.hpp"
 #include "runtime/bundle/bundle.h"
-#include "runtime/serve/authorization.h"
+#include "runtime/serve/deferred_reply.h"
 #include "runtime/serve/generation.h"
 #include "runtime/serve/page.h"
 #include "runtime/support/version.h"
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 
 namespace inlay::serve {
@@ -24,22 +28,50 @@ Answer Fail(ApiError error) { return ToAnswer(error); }
 
 constexpr std::string_view kModelPrefix = "/v1/models/";
 
+// "%2F" is '/'. What is no escape stays as it is.
+std::string PercentDecoded(std::string_view text) {
+  std::string decoded;
+  for (size_t i = 0; i < text.size(); ++i) {
+    unsigned char byte = 0;
+    const char *digits = text.data() + i + 1;
+    if (text[i] == '%' && i + 2 < text.size() && std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+      decoded += static_cast<char>(byte);
+      i += 2;
+    } else {
+      decoded += text[i];
+    }
+  }
+  return decoded;
+}
+
+// No prompt of more bytes can fit into a context of `tokens` tokens.
+int64_t MostPromptBytes(const tokenizer::Tokenizer &tokenizer, int64_t tokens) {
+  size_t longest = 1;
+  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id)
+    longest = std::max(longest, tokenizer.TokenBytes(id).size());
+  for (const tokenizer::AddedToken &token : tokenizer.added_tokens())
+    longest = std::max(longest, token.content.size());
+  return tokens * static_cast<int64_t>(longest);
+}
+
 } // namespace
 
-// The paths. Handlers that generate take a wake; the others answer at once.
+// The paths. POST requests are handled by the service's own threads, others by those that read sockets. Handlers that
+// generate take a wake; the others answer at once.
 struct Routes {
   struct Route {
     std::string_view method, path;
     Reply (*handle)(Service &service, const HttpRequest &request, Wake &wake);
-    bool needs_key() const { return path != "/health"; }
+    bool needs_key() const { return path != "/health" && path != "/ready"; }
+    bool is_slow() const { return method == "POST"; }
   };
   static Reply Now(Answer answer) { return {std::move(answer), nullptr}; }
 
   static constexpr Route kAll[] = {
       {"GET", "/",
-       [](Service &, const HttpRequest &, Wake &) {
+       [](Service &s, const HttpRequest &, Wake &) {
          return Now(
-             {.body = std::string(kPage),
+             {.body = s.page_,
               .content_type = "text/html; charset=utf-8",
               .headers = {{"Content-Security-Policy", "default-src 'self' 'unsafe-inline'; frame-ancestors 'none'"},
                           {"X-Content-Type-Options", "nosniff"}}});
@@ -53,7 +85,7 @@ struct Routes {
       {"GET", "/metrics",
        [](Service &s, const HttpRequest &, Wake &) {
          return Now(
-             {.body = s.metrics_.Text(s.engine_.Stats()), .content_type = "text/plain; version=0.0.4; charset=utf-8"});
+             {.body = s.metrics_->Text(s.engine_.Stats()), .content_type = "text/plain; version=0.0.4; charset=utf-8"});
        }},
       {"GET", "/v1/models", [](Service &s, const HttpRequest &r, Wake &) { return Now(s.Models(r.path)); }},
       {"POST", "/v1/completions",
@@ -73,7 +105,12 @@ struct Routes {
 };
 
 Service::Service(Engine &engine, ServiceOptions options)
-    : engine_(engine), options_(std::move(options)), metrics_(options_.model_names.front()) {}
+    : engine_(engine), options_(std::move(options)), metrics_(std::make_unique<Metrics>(options_.model_names.front())),
+      keys_(options_.api_keys),
+      work_(std::make_unique<WorkQueue>(options_.tokenizer_threads, static_cast<size_t>(options_.limits.preparing),
+                                        options_.limits.preparing_bytes)) {
+  options_.api_keys.clear();
+}
 
 absl::StatusOr<std::unique_ptr<Service>> Service::Make(Engine &engine, ServiceOptions options) {
   absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(options.bundle, options.weights_source);
@@ -83,6 +120,9 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Make(Engine &engine, ServiceOp
     std::filesystem::path path = std::filesystem::path(options.bundle).lexically_normal();
     options.model_names.push_back((path.has_filename() ? path : path.parent_path()).stem().string());
   }
+  // They go into JSON and metrics.
+  for (std::string &name : options.model_names)
+    name = tokenizer::ReplaceInvalidUtf8(name);
   std::unique_ptr<Service> service(new Service(engine, std::move(options)));
   std::string directory = service->options_.bundle + "/tokenizer";
   if (std::filesystem::exists(directory + "/tokenizer.json")) {
@@ -95,24 +135,37 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Make(Engine &engine, ServiceOp
   service->context_ = {.limits = service->options_.limits,
                        .default_sampling = engine.default_sampling(),
                        .vocab_size = static_cast<int32_t>((*bundle)->plan().model()->vocab_size()),
-                       .max_model_len = stats.max_model_len,
+                       // Where fewer KV pages are held than one sequence could need, they bound it.
+                       .max_model_len = static_cast<int32_t>(
+                           std::min<int64_t>(stats.max_model_len, std::max<int64_t>(stats.kv_cache_tokens, 1))),
                        .has_tool_parser = !service->options_.tool_parser.empty()};
+  if (service->tokenizer_)
+    service->most_prompt_bytes_ = MostPromptBytes(*service->tokenizer_, service->context_.max_model_len);
+  service->page_ = kPage;
+  if (absl::IsFailedPrecondition(engine.ApplyChatTemplate({.messages_json = "[]", .variables_json = {}}).status()))
+    absl::StrReplaceAll({{R"(data-kind="chat")", R"(data-kind="completion")"}}, &service->page_);
   service->most_sequences_ = int64_t{stats.max_num_seqs} + service->options_.limits.waiting;
   service->created_ =
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   return service;
 }
 
-bool Service::IsKnownPath(std::string_view path) { return Routes::Find(path) != nullptr; }
+std::string_view Service::HandlerOf(std::string_view path) {
+  const Routes::Route *route = Routes::Find(path);
+  return !route ? "other" : path.starts_with(kModelPrefix) ? "/v1/models/{model}" : route->path;
+}
 
-std::optional<Answer> Service::Refusal(const HttpRequest &request) const {
+std::optional<Answer> Service::EarlyAnswer(const HttpRequest &request) const {
+  if (std::optional<Answer> preflight = AnswerPreflight(request, options_.cors))
+    return preflight;
   const Routes::Route *route = Routes::Find(request.path);
   bool needs_key = !route || route->needs_key();
-  if (needs_key && !options_.api_keys.empty() && !IsOneOf(KeyOf(request.authorization), options_.api_keys)) {
+  if (std::string_view authorization = request.Header("authorization");
+      needs_key && !keys_.empty() && !keys_.Admit(authorization)) {
     Answer answer =
         Fail({.status = 401,
-              .message = request.authorization.empty() ? "no API key was given; send it as 'Authorization: Bearer KEY'"
-                                                       : "the API key is wrong",
+              .message = authorization.empty() ? "no API key was given; send it as 'Authorization: Bearer KEY'"
+                                               : "the API key is wrong",
               .type = "authentication_error",
               .param = "",
               .code = "invalid_api_key"});
@@ -137,19 +190,35 @@ std::optional<Answer> Service::Refusal(const HttpRequest &request) const {
     return answer;
   }
   // Also keeps pages of other origins from posting without asking first.
-  if (route->method == "POST" && !request.content_type.starts_with("application/json"))
+  if (route->method == "POST" &&
+      !absl::StartsWithIgnoreCase(std::string(request.Header("content-type")), "application/json"))
     return Fail({.status = 415,
                  .message = fmt::format("the content type is '{}', expected application/json",
-                                        request.content_type.substr(0, 100)),
+                                        request.Header("content-type").substr(0, 100)),
                  .param = "",
                  .code = "unsupported_media_type"});
   return std::nullopt;
 }
 
-Reply Service::Handle(const HttpRequest &request, Wake wake) {
-  if (std::optional<Answer> refusal = Refusal(request))
-    return {*std::move(refusal), nullptr};
-  return Routes::Find(request.path)->handle(*this, request, wake);
+Reply Service::Handle(HttpRequest request, Wake wake) {
+  const Routes::Route *route = Routes::Find(request.path);
+  if (!route->is_slow())
+    return route->handle(*this, request, wake);
+  std::unique_ptr<PendingReply> pending =
+      Defer(*work_, std::move(request), std::move(wake),
+            [this, route](const HttpRequest &it, Wake then) { return route->handle(*this, it, then); });
+  if (pending)
+    return {{}, std::move(pending)};
+  Answer answer =
+      Fail({.status = 503,
+            .message = fmt::format("the queue is full: {} requests or {} bytes of them wait to be read; try "
+                                   "again later",
+                                   options_.limits.preparing, options_.limits.preparing_bytes),
+            .type = "service_unavailable_error",
+            .param = "",
+            .code = "overloaded"});
+  answer.headers.emplace_back("Retry-After", "1");
+  return {std::move(answer), nullptr};
 }
 
 // --- Generation ---------------------------------------------------------------
@@ -178,6 +247,18 @@ absl::StatusOr<std::string> Service::Render(const Conversation &conversation, bo
   return engine_.ApplyChatTemplate(chat);
 }
 
+// Before tokenizing, which takes time with each byte: a text that cannot fit whatever its tokens are.
+std::optional<ApiError> Service::CheckLength(const std::string &text, std::string param) const {
+  if (most_prompt_bytes_ <= 0 || static_cast<int64_t>(text.size()) <= most_prompt_bytes_)
+    return std::nullopt;
+  return ApiError{.message =
+                      fmt::format("this model's maximum context length is {} tokens, which hold at most {} bytes "
+                                  "of text, but the prompt has {} bytes; shorten the prompt",
+                                  context_.max_model_len, most_prompt_bytes_, text.size()),
+                  .param = std::move(param),
+                  .code = "context_length_exceeded"};
+}
+
 // Prompts as token ids that fit, each with the sampling of the request; `texts` are what an echo shows.
 std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector<Request> &prompts,
                                          std::vector<std::string> &texts) const {
@@ -194,6 +275,8 @@ std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector
   }
   for (Prompt &prompt : request.prompts) {
     if (prompt.token_ids.empty()) {
+      if (std::optional<ApiError> wrong = CheckLength(prompt.text, request.is_chat ? "messages" : "prompt"))
+        return wrong;
       absl::StatusOr<std::vector<int32_t>> ids = engine_.Tokenize(prompt.text, request.add_special_tokens);
       if (!ids.ok())
         return ErrorOf(ids.status());
@@ -264,12 +347,12 @@ Reply Service::Generate(const HttpRequest &http, bool is_chat, Wake wake) {
     answer.headers.emplace_back("Retry-After", "1");
     return {std::move(answer), nullptr};
   }
-  metrics_.ObserveRequest(request.n);
+  metrics_->ObserveRequest(request.n);
   GenerationSetup setup{.request = request,
                         .model = request.model.empty() ? options_.model_names.front() : request.model,
                         .tool_parser = options_.tool_parser,
                         .tokenizer = tokenizer_.get(),
-                        .metrics = &metrics_,
+                        .metrics = metrics_.get(),
                         .counted = std::move(counted)};
   auto generation = std::make_unique<Generation>(std::move(setup));
   for (size_t i = 0; i < prompts.size(); ++i)
@@ -299,7 +382,11 @@ Answer Service::Models(const std::string &path) const {
                         {"max_model_len", context_.max_model_len}};
   };
   if (path.starts_with(kModelPrefix)) {
-    std::string name = path.substr(kModelPrefix.size());
+    // A name may hold slashes, as they are or as %2F.
+    std::string name = PercentDecoded(std::string_view(path).substr(kModelPrefix.size()));
+    if (name.empty())
+      return Fail(
+          {.status = 404, .message = "no model is named in the path", .param = "model", .code = "model_not_found"});
     if (std::optional<ApiError> wrong = CheckModel(name))
       return Fail(*std::move(wrong));
     return {.body = Dump(entry(name))};

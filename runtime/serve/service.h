@@ -4,10 +4,13 @@
 
 #include "frontends/tokenizer/tokenizer.h"
 #include "runtime/api/inlay.h"
+#include "runtime/serve/authorization.h"
+#include "runtime/serve/cors.h"
 #include "runtime/serve/http_message.h"
 #include "runtime/serve/limits.h"
 #include "runtime/serve/metrics.h"
 #include "runtime/serve/openai_request.h"
+#include "runtime/serve/work_queue.h"
 
 #include <atomic>
 #include <memory>
@@ -23,6 +26,8 @@ struct ServiceOptions {
   std::vector<std::string> api_keys;    // empty: everyone may
   std::string tool_parser;              // --tool-call-parser; empty: no tools
   bool has_page = true;
+  int tokenizer_threads = 0; // that parse, render and tokenize; 0: by the number of cores
+  CorsOptions cors;
   Limits limits;
 };
 
@@ -32,17 +37,24 @@ public:
   // `engine` must outlive the service. Reads the tokenizer and facts of the bundle.
   static absl::StatusOr<std::unique_ptr<Service>> Make(Engine &engine, ServiceOptions options);
 
-  // Before the body is read: whether this request is answered at all. Status 401, 404, 405 or 415.
-  std::optional<Answer> Refusal(const HttpRequest &request) const;
-  // `wake` belongs to a pending reply.
-  Reply Handle(const HttpRequest &request, Wake wake);
+  // Before the body is read: an answer that needs none. A preflight's, or a refusal with status 401, 404, 405 or 415.
+  std::optional<Answer> EarlyAnswer(const HttpRequest &request) const;
+  // Answers a request that has no early answer. What takes long is done by threads of the service. `wake` belongs to a
+  // pending reply.
+  Reply Handle(HttpRequest request, Wake wake);
+  // Fields of the answer to `request` that browsers ask for.
+  std::vector<std::pair<std::string, std::string>> CorsHeadersOf(const HttpRequest &request) const {
+    return CorsHeaders(request, options_.cors);
+  }
   // From now on no new generation; /ready says so.
   void Drain() { draining_ = true; }
+  // Ends the service's threads; afterwards nothing calls the engine.
+  void Stop() { work_->Stop(); }
 
-  Metrics &metrics() { return metrics_; }
+  Metrics &metrics() { return *metrics_; }
   const Limits &limits() const { return options_.limits; }
-  // Whether `path` is known; others are counted together.
-  static bool IsKnownPath(std::string_view path);
+  // The label of `path` in metrics: one of a fixed set.
+  static std::string_view HandlerOf(std::string_view path);
 
 private:
   Service(Engine &engine, ServiceOptions options);
@@ -53,7 +65,7 @@ private:
                                   std::vector<std::string> &texts) const;
   absl::StatusOr<std::string> Render(const Conversation &conversation, bool with_tools) const;
   std::optional<ApiError> CheckModel(const std::string &name) const;
-  bool IsAuthorized(const std::string &authorization) const;
+  std::optional<ApiError> CheckLength(const std::string &text, std::string param) const;
   Answer Models(const std::string &path) const;
   Answer Tokenize(const HttpRequest &request) const;
   Answer Detokenize(const HttpRequest &request) const;
@@ -64,11 +76,15 @@ private:
   ServiceOptions options_;
   RequestContext context_;
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_; // null: the bundle has none
-  Metrics metrics_;
+  std::unique_ptr<Metrics> metrics_;
+  ApiKeys keys_;
+  std::string page_;
+  int64_t most_prompt_bytes_ = 0; // that fit into the context; 0: not known
   int64_t created_ = 0;
   int64_t most_sequences_ = 0; // running and waiting
   std::shared_ptr<std::atomic<int64_t>> sequences_ = std::make_shared<std::atomic<int64_t>>(0);
   std::atomic<bool> draining_{false};
+  std::unique_ptr<WorkQueue> work_; // the last member: its threads use the others
 };
 
 } // namespace inlay::serve

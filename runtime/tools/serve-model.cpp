@@ -1,10 +1,14 @@
 // serve-model: a compiled model behind the OpenAI API.
 #include "fmt/format.h"
+#include "nlohmann/json.hpp"
+#include "runtime/serve/authorization.h"
 #include "runtime/serve/http_server.h"
 #include "runtime/serve/tool_calls.h"
 #include "runtime/tools/tool_support.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <utility>
 
 namespace inlay::tools {
 namespace {
@@ -12,7 +16,7 @@ namespace {
 constexpr const char *kHelp = R"(Paths:
   POST /v1/completions, /v1/chat/completions   as OpenAI's; "stream": true sends server-sent events
   GET  /v1/models   POST /tokenize, /detokenize
-  GET  /health (needs no key), /ready, /version, /metrics (Prometheus)
+  GET  /health, /ready (need no key), /version, /metrics (Prometheus)
   GET  /            a page with live figures and a chat
 
 Examples:
@@ -21,6 +25,8 @@ Examples:
        -d '{"prompt": "Once upon a time", "max_tokens": 32}'
   serve-model llama.inlay --host 0.0.0.0 --api-key "$KEY" --ssl-certfile cert.pem --ssl-keyfile key.pem
   serve-model qwen.inlay --served-model-name qwen --tool-call-parser hermes
+
+  INLAY_API_KEY=... serve-model llama.inlay --allowed-origins https://chat.example.com
 
 SIGTERM (or Ctrl-C) lets running requests end and accepts no new ones; a second one ends them.
 Exit codes: 0 ended by a signal, 1 wrong input, 2 a fault of Inlay's.)";
@@ -31,7 +37,49 @@ struct Flags {
   EngineOptions engine;
   int64_t request_time = 0, shutdown_time = 30, keep_alive_time = 75;
   bool no_page = false, quiet = false;
+  std::string api_key_file;
 };
+
+// vLLM takes these lists as JSON; a flag for each value does the same.
+absl::StatusOr<std::vector<std::string>> ReadList(const CLI::App &app, const std::string &flag) {
+  std::vector<std::string> values;
+  for (const std::string &text : app.get_option(flag)->results()) {
+    if (!text.starts_with('[')) {
+      values.push_back(text);
+      continue;
+    }
+    auto list = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    bool is_list = list.is_array() && std::all_of(list.begin(), list.end(), [](auto &one) { return one.is_string(); });
+    if (!is_list)
+      return absl::InvalidArgumentError(fmt::format(
+          "{} is '{}', expected a value or a JSON list of strings, as in '[\"https://example.com\"]'", flag, text));
+    for (const auto &one : list)
+      values.push_back(one.get<std::string>());
+  }
+  for (const std::string &value : values)
+    if (value.empty() || !std::all_of(value.begin(), value.end(), [](char c) { return c > 0x20 && c < 0x7f; }))
+      return absl::InvalidArgumentError(fmt::format(
+          "{}: '{}' holds something else than visible ASCII characters, which no header can carry", flag, value));
+  return values;
+}
+
+absl::Status ReadCors(const CLI::App &app, serve::CorsOptions &cors) {
+  for (auto [flag, list] : {std::pair{"--allowed-origins", &cors.origins},
+                            {"--allowed-methods", &cors.methods},
+                            {"--allowed-headers", &cors.headers}}) {
+    if (app.get_option(flag)->count() == 0)
+      continue;
+    absl::StatusOr<std::vector<std::string>> values = ReadList(app, flag);
+    if (!values.ok())
+      return values.status();
+    *list = *std::move(values);
+  }
+  for (const char *flag : {"--allowed-methods", "--allowed-headers", "--allow-credentials"})
+    if (cors.origins.empty() && app.get_option(flag)->count() > 0)
+      return absl::InvalidArgumentError(
+          fmt::format("{} has no effect without --allowed-origins; give the origins, or '*' for all", flag));
+  return absl::OkStatus();
+}
 
 absl::Status Run(Flags flags) {
   serve::Limits &limits = flags.service.limits;
@@ -39,9 +87,11 @@ absl::Status Run(Flags flags) {
   limits.shutdown_time = std::chrono::seconds(flags.shutdown_time);
   limits.keep_alive_time = std::chrono::seconds(flags.keep_alive_time);
   flags.service.has_page = !flags.no_page;
-  for (const std::string &key : flags.service.api_keys)
-    if (key.empty())
-      return absl::InvalidArgumentError("--api-key is empty; give a key or leave the flag out");
+  absl::StatusOr<std::vector<std::string>> keys =
+      serve::CollectApiKeys(flags.service.api_keys, flags.api_key_file, std::getenv("INLAY_API_KEY"));
+  if (!keys.ok())
+    return keys.status();
+  flags.service.api_keys = *std::move(keys);
   flags.service.weights_source = flags.engine.weights_source;
   absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Load(flags.service.bundle, flags.engine);
   if (!engine.ok())
@@ -62,6 +112,7 @@ absl::Status Run(Flags flags) {
                stats.device, stats.max_num_seqs, stats.max_model_len, stats.kv_cache_tokens, stats.load_seconds);
   std::fflush(stdout);
   (*server)->Run();
+  (*service)->Stop();
   // Before the server, whose threads and timers the last requests still name.
   engine->reset();
   return absl::OkStatus();
@@ -81,7 +132,12 @@ int Main(int argc, char **argv) {
       ->group("Server");
   AddRepeated(app, "--served-model-name", "Name of the model in requests and answers (default: the bundle's)")
       ->group("Server");
-  AddRepeated(app, "--api-key", "Key that requests must carry ('Authorization: Bearer KEY'), except for /health")
+  AddRepeated(app, "--api-key",
+              "Key that requests must carry ('Authorization: Bearer KEY'), except for /health and /ready")
+      ->group("Server");
+  app.add_option("--api-key-file", flags.api_key_file,
+                 "File with a key in each line; without it and --api-key, INLAY_API_KEY of the environment counts")
+      ->type_name("FILE")
       ->group("Server");
   app.add_option("--ssl-certfile", flags.server.certificate_file, "PEM certificate chain; turns TLS on")
       ->group("Server");
@@ -91,11 +147,29 @@ int Main(int argc, char **argv) {
       ->check(CLI::IsMember(
           std::vector<std::string>(std::begin(serve::kToolCallParsers), std::end(serve::kToolCallParsers))))
       ->group("Server");
+  AddRepeated(app, "--allowed-origins",
+              "Origin whose pages may call the server (CORS), '*' for all (default: none); a JSON list works too")
+      ->group("Server");
+  AddRepeated(app, "--allowed-methods", "Method that they may use (default: all)")->group("Server");
+  AddRepeated(app, "--allowed-headers", "Header field that they may send (default: all)")->group("Server");
+  app.add_flag("--allow-credentials", flags.service.cors.allow_credentials, "They may send credentials")
+      ->group("Server");
+  app.add_option("--http-threads", flags.server.threads, "Threads that read and write sockets (default: by the cores)")
+      ->check(CLI::Range(0, 256))
+      ->group("Server");
+  app.add_option("--tokenizer-threads", flags.service.tokenizer_threads,
+                 "Threads that parse, render and tokenize requests (default: by the cores)")
+      ->check(CLI::Range(0, 256))
+      ->group("Server");
   app.add_flag("--no-page", flags.no_page, "Do not serve the page at /")->group("Server");
   app.add_flag("-q,--quiet", flags.quiet, "Print the address alone")->group("Server");
 
   app.add_option("--max-waiting", limits.waiting, "Sequences that may wait beyond those that run; more get 503")
       ->check(CLI::Range(0, 1 << 24))
+      ->capture_default_str()
+      ->group("Limits");
+  app.add_option("--max-preparing", limits.preparing, "Requests that may wait to be parsed and tokenized; more get 503")
+      ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str()
       ->group("Limits");
   app.add_option("--max-connections", limits.connections, "Open connections; more get 503")
@@ -126,6 +200,8 @@ int Main(int argc, char **argv) {
     return *code;
   flags.service.model_names = app.get_option("--served-model-name")->results();
   flags.service.api_keys = app.get_option("--api-key")->results();
+  if (absl::Status status = ReadCors(app, flags.service.cors); !status.ok())
+    return Fail(app, status);
   if (absl::Status status = Run(std::move(flags)); !status.ok())
     return Fail(app, status);
   return kDone;

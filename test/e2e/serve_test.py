@@ -221,10 +221,11 @@ def keys(t: tools.Tools, bundle: pathlib.Path) -> None:
     with serve_support.serving(t.binaries, bundle, "--max-waiting", 0, "--max-num-seqs", 1, key="secret") as server:
         expect("with the key", server.get("/v1/models")[0], 200)
         for authorization in ("", "Bearer", "Bearer wrong", "Bearer secre", "Bearer secrets", "secret"):
-            for path in ("/v1/models", "/metrics", "/ready", "/", "/none"):
+            for path in ("/v1/models", "/metrics", "/", "/none"):
                 status, body = server.get(path, headers={"Authorization": authorization})
                 expect(f"{path} with '{authorization}'", (status, body["error"]["code"]), (401, "invalid_api_key"))
-        expect("/health needs no key", server.get("/health", headers={"Authorization": ""})[0], 200)
+        for path in ("/health", "/ready"):
+            expect(f"{path} needs no key", server.get(path, headers={"Authorization": ""})[0], 200)
         expect("a browser's password", server.get("/", headers={"Authorization": "Basic dTpzZWNyZXQ="})[0], 200)
         # One sequence at a time and no queue: the second one is turned away.
         refused = server.post("/v1/completions", {"prompt": "a", "n": 2})

@@ -1,0 +1,20 @@
+// A reply that other threads make first: until then it is pending, and afterwards it is what they made.
+#ifndef INLAY_RUNTIME_SERVE_DEFERRED_REPLY_H_
+#define INLAY_RUNTIME_SERVE_DEFERRED_REPLY_H_
+
+#include "runtime/serve/http_message.h"
+#include "runtime/serve/work_queue.h"
+
+#include <functional>
+#include <memory>
+
+namespace inlay::serve {
+
+// Queues `make`, which is given `request` and `wake`. Dropping the reply cancels it: `make` is not called any more, or
+// what it made is dropped. Null: the queue is full.
+std::unique_ptr<PendingReply> Defer(WorkQueue &queue, HttpRequest request, Wake wake,
+                                    std::function<Reply(const HttpRequest &, Wake)> make);
+
+} // namespace inlay::serve
+
+#endif // INLAY_RUNTIME_SERVE_DEFERRED_REPLY_H_
