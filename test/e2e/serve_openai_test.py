@@ -82,7 +82,7 @@ def forms(client: openai.OpenAI) -> None:
     for fields in ({"response_format": {**form, "json_schema": {"name": "x", "schema": {"type": "text"}}}},
                    {"response_format": {**form, "json_schema": {"name": "x", "schema": {"$ref": "#"}}}},
                    {"extra_body": {"guided_regex": "("}}, {"extra_body": {"guided_grammar": "a ::= b"}},
-                   {"extra_body": {"guided_regex": "a" * 200_000}}):
+                   {"extra_body": {"guided_regex": "ab" * 300_000}}):
         for stream in (False, True):
             try:
                 for _ in client.chat.completions.create(**common, **fields, stream=stream):
