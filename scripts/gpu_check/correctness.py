@@ -126,11 +126,11 @@ def compare(golden: dict, logits, row_errors, runs, exact: bool) -> dict:
     return result
 
 
-def generate(args, bundle, target: str, width: int, prompts, *flags, steps: int = STEPS) -> list:
-    """(token ids, rows of logits) of each prompt, so many greedy tokens each."""
+def generate(args, bundle, target: str, width: int, prompts, *flags, steps: int = STEPS, temperature: float = 0) -> list:
+    """(token ids, rows of logits) of each prompt, so many tokens each."""
     out = args.out / "logits.bin"
     ids = [flag for prompt in prompts for flag in ("--prompt-ids", ",".join(map(str, prompt)))]
-    run = json.loads(sh(args.bin / "run-model", bundle, "--target", target, *ids, "--max-tokens", steps, "--temperature", 0,
+    run = json.loads(sh(args.bin / "run-model", bundle, "--target", target, *ids, "--max-tokens", steps, "--temperature", temperature,
                         "--ignore-eos", "--json", "--logits-out", out, *flags, timeout=RUN_SECONDS))
     values = array.array("f", out.read_bytes())
     out.unlink()

@@ -64,7 +64,7 @@ class Emulated:
         self.logits = tools.read_float32(model / "golden" / "logits.safetensors", "logits")
         self.row_errors = [row[0] for row in tools.read_float32(model / "golden" / "logits.safetensors", "bf16_error")]
 
-    def generate(self, starts, steps: int, *flags) -> tuple[list, list[list]]:
+    def generate(self, starts, steps: int, *flags, temperature: float = 0) -> tuple[list, list[list]]:
         """(tokens, rows of logits) of each prompt, and the launches: [kernel, [grid], [sizes of the step]]."""
         self.log.unlink(missing_ok=True)
         environment = {"LD_LIBRARY_PATH": f"{self.driver.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}",
@@ -76,7 +76,7 @@ class Emulated:
             prompts = [self.golden["prompt_ids"] + self.golden["greedy_ids"][:start] for start in starts]
             arguments = type("Arguments", (), {"out": self.t.scratch, "bin": self.t.binaries})
             outputs = correctness.generate(arguments, self.bundle, "sm_90a", len(self.logits[0]), prompts,
-                                           "--kv-cache-memory-bytes", 3 << 20, *flags, steps=steps)
+                                           "--kv-cache-memory-bytes", 3 << 20, *flags, steps=steps, temperature=temperature)
         finally:
             os.environ.clear()
             os.environ.update(before)
@@ -122,11 +122,33 @@ def check(t: tools.Tools, name: str, emulated: Emulated, families: dict[str, str
     print(f"{name}: {len(launched)} launches of {len(kernels)} kernels, families {', '.join(sorted(ran))}", flush=True)
 
 
+def check_sampling(emulated: Emulated) -> None:
+    """The kernels of penalties and of filters. The first row of logits is known but for its penalties."""
+    [(_, plain)], _ = emulated.generate((0,), 1)
+    [(tokens, rows)], launches = emulated.generate((0,), 5, "--repetition-penalty", 1.5, "--presence-penalty", 2)
+    prompt = set(emulated.golden["prompt_ids"])
+    wanted = [x if i not in prompt else x / 1.5 if x > 0 else x * 1.5 for i, x in enumerate(plain[0])]
+    if max(abs(a - b) for a, b in zip(wanted, rows[0])) > 1e-5:
+        tools.fail("sampling: the first row of logits differs from the one without penalties by more than the repetition penalty")
+    if tokens != [max(range(len(row)), key=row.__getitem__) for row in rows]:
+        tools.fail(f"sampling: temperature 0: expected the best tokens of their rows, found {tokens}")
+    if not any(kernel.endswith("_penalties") for kernel, _, _ in launches):
+        tools.fail("sampling: no kernel of penalties ran")
+    drawn = [emulated.generate((0,), 5, "--top-k", 20, "--seed", seed, temperature=1.3)[0][0] for seed in (5, 5, 6)]
+    if drawn[0] != drawn[1] or drawn[0][0] == drawn[2][0]:
+        tools.fail(f"sampling: seeds 5, 5 and 6: expected the same tokens twice and others, found {[d[0] for d in drawn]}")
+    for tokens, rows in drawn:
+        if any(sum(x > row[token] for x in row) >= 20 for token, row in zip(tokens, rows)):
+            tools.fail(f"sampling: {tokens}: expected tokens among the 20 best of their rows")
+    print("sampling: penalties, top-k and seeds", flush=True)
+
+
 def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, fixtures: pathlib.Path) -> None:
     for name, (fixture, flags, runs, wanted) in CASES.items():
         model = fixtures / fixture
         emulated = Emulated(t, compiler, driver, model, flags)
         check(t, name, emulated, families_of(t, model, flags), runs, wanted)
+    check_sampling(emulated)
 
 
 tools.main(test)

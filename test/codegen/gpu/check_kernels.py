@@ -258,7 +258,7 @@ def check_warpgroups(gpu, folder, rng):
         h = from_bf16(x).astype(np.float64) @ from_bf16(w).astype(np.float64).T
         gate, up = h[:, 0::2], h[:, 1::2]
         yield f"swap-AB swiglu of {m} rows", relative_error(from_bf16(results[2]), gate / (1 + np.exp(-gate)) * up), 5e-3
-    for family, m in (("swap_ab_split", 5), ("swap_ab_split", 41), ("gemm", 150)):
+    for family, m in (("matvec", 1), ("matvec", 13), ("swap_ab_split", 5), ("swap_ab_split", 41), ("gemm", 150)):
         x, w, b, r = (random_bf16(rng, m, 512), random_bf16(rng, 256, 512, scale=0.04), random_bf16(rng, 256),
                       random_bf16(rng, m, 256))
         results, _ = gpu.launch(folder / family, "residual", [x, pack_atoms(w), b, r], [m, 1, 1, 1, 0, 0])
@@ -266,25 +266,46 @@ def check_warpgroups(gpu, folder, rng):
         yield f"residual of {m} rows, {family}", relative_error(from_bf16(results[3]), wanted), 5e-3
 
 
-def check_qkv_rope(gpu, folder, rng):
-    heads, kv_heads, d = 4, 2, 32
-    # Steps are padded to whole tiles of 16 rows.
-    positions = np.array([5, 6, 7, 40] + [-1] * 12, np.int32)
-    sequences = np.array([1, 1, 1, 0] + [-1] * 12, np.int32)
-    pages = Pages(rng, [41, 8], kv_heads, d)
-    x, g, w = random_bf16(rng, 16, 256), random_bf16(rng, 256), random_bf16(rng, 256, 256, scale=0.06)
-    angles = np.arange(128)[:, None] * 10000.0 ** (-np.arange(16) / 16)[None]
+def check_matvec(gpu, folder, rng):
+    folder = folder / "llama_decode_sm_90a"
+    for m in (1, 4):
+        sizes = [m, m, m, m, 0, 0]
+        for name, k in (("o_proj", 256), ("down_proj", 512)):
+            x, w, r = random_bf16(rng, m, k), random_bf16(rng, 256, k, scale=0.06), random_bf16(rng, m, 256)
+            results, _ = gpu.launch(folder, name, [pack_atoms(w), x, r], sizes)
+            wanted = from_bf16(x).astype(np.float64) @ from_bf16(w).astype(np.float64).T + from_bf16(r)
+            yield f"matvec, {name} of {m} rows", relative_error(from_bf16(results[2]), wanted), 5e-3
+        x, g, w = random_bf16(rng, m, 256), random_bf16(rng, 256), random_bf16(rng, 1024, 256, scale=0.06)
+        results, _ = gpu.launch(folder, "gate_up", [pack_atoms(w), x, g, np.zeros((m, 512), np.uint16)], sizes)
+        h = norm_rows(x, g) @ from_bf16(w).astype(np.float64).T
+        gate, up = h[:, 0::2], h[:, 1::2]
+        yield f"matvec, swiglu of {m} rows", relative_error(from_bf16(results[3]), gate / (1 + np.exp(-gate)) * up), 1e-2
+        x, rows, w = random_bf16(rng, 6, 256), rng.permutation(6)[:m].astype(np.int32), random_bf16(rng, 1000, 256, scale=0.06)
+        results, _ = gpu.launch(folder, "lm_head", [pack_atoms(w), x, rows, g, np.full((m, 1000), np.nan, np.float32)],
+                                [6, 6, 6, m, 0, 0])
+        yield (f"matvec, logits of {m} rows", relative_error(results[4], norm_rows(x, g)[rows] @ from_bf16(w).astype(np.float64).T),
+               5e-3)
+
+
+def qkv_of(gpu, rng, heads, kv_heads, d, rows, lengths, launch):
+    """A launch of norm, QKV, rope and append for `rows`, (sequence, position) or None where padded, against numpy. `launch`
+    takes the arguments by name and gives queries, keys and values."""
+    positions = np.array([-1 if row is None else row[1] for row in rows], np.int32)
+    sequences = np.array([-1 if row is None else row[0] for row in rows], np.int32)
+    m, columns = len(rows), (heads + 2 * kv_heads) * d
+    pages = Pages(rng, lengths, kv_heads, d)
+    x, g, w = random_bf16(rng, m, 256), random_bf16(rng, 256), random_bf16(rng, columns, 256, scale=0.06)
+    angles = np.arange(128)[:, None] * 10000.0 ** (-np.arange(d // 2) / (d // 2))[None]
     rope = np.concatenate([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
-    results, _ = gpu.launch(folder / "qkv_rope", "qkv_rope",
-                            [x, g, w, rope, positions, sequences, pages.table, np.zeros((16, 128), np.uint16), pages.keys,
-                             pages.values], [16, 2, 1, 1, 0, pages.rows])
-    h = (norm_rows(x, g) @ from_bf16(w).astype(np.float64).T).reshape(16, heads + 2 * kv_heads, d)
+    queries, found_keys, found_values = launch(x=x, g=g, w=w, rope=rope, positions=positions, sequences=sequences, pages=pages,
+                                               queries=np.zeros((m, heads * d), np.uint16))
+    h = (norm_rows(x, g) @ from_bf16(w).astype(np.float64).T).reshape(m, heads + 2 * kv_heads, d)
     low, high = h[:, :, 0::2], h[:, :, 1::2]  # half pairs
     cos, sin = np.cos(angles[positions])[:, None], np.sin(angles[positions])[:, None]
     rotated = np.concatenate([low * cos - high * sin, high * cos + low * sin], 2)
     plain = np.concatenate([low, high], 2)
     real = positions >= 0
-    yield "qkv: queries", relative_error(from_bf16(results[7])[real], rotated[real, :heads].reshape(-1, heads * d)), 1e-2
+    yield "queries", relative_error(from_bf16(queries)[real], rotated[real, :heads].reshape(-1, heads * d)), 1e-2
     keys, values = pages.keys.copy(), pages.values.copy()
     touched = []
     for row in np.flatnonzero(real):
@@ -294,9 +315,31 @@ def check_qkv_rope(gpu, folder, rng):
             keys[target] = to_bf16(rotated[row, heads + head])
             values[target] = to_bf16(plain[row, heads + kv_heads + head])
     rest = np.setdiff1d(np.arange(pages.rows), touched)
-    yield "qkv: keys", relative_error(from_bf16(results[8])[touched], from_bf16(keys)[touched]), 1e-2
-    yield "qkv: values", relative_error(from_bf16(results[9])[touched], from_bf16(values)[touched]), 1e-2
-    yield "qkv: rows of others", float((results[8][rest] != keys[rest]).sum() + (results[9][rest] != values[rest]).sum()), 0.0
+    yield "keys", relative_error(from_bf16(found_keys)[touched], from_bf16(keys)[touched]), 1e-2
+    yield "values", relative_error(from_bf16(found_values)[touched], from_bf16(values)[touched]), 1e-2
+    yield "rows of others", float((found_keys[rest] != keys[rest]).sum() + (found_values[rest] != values[rest]).sum()), 0.0
+
+
+def check_qkv_rope(gpu, folder, rng):
+    def generic(x, g, w, rope, positions, sequences, pages, queries):
+        results, _ = gpu.launch(folder / "qkv_rope", "qkv_rope",
+                                [x, g, w, rope, positions, sequences, pages.table, queries, pages.keys, pages.values],
+                                [16, 2, 1, 1, 0, pages.rows])
+        return results[7:10]
+    # Steps are padded to whole tiles of 16 rows.
+    rows = [(1, 5), (1, 6), (1, 7), (0, 40)] + [None] * 12
+    for name, error, bound in qkv_of(gpu, rng, 4, 2, 32, rows, [41, 8], generic):
+        yield f"qkv: {name}", error, bound
+
+    def matvec(x, g, w, rope, positions, sequences, pages, queries):
+        m = len(positions)
+        results, _ = gpu.launch(folder / "llama_decode_sm_90a", "qkv",
+                                [pack_atoms(w), x, g, positions, rope, queries, sequences, pages.table, pages.keys, pages.values],
+                                [m, m, m, m, 0, pages.rows])
+        return results[5], results[8], results[9]
+    for rows in ([(0, 40)], [(1, 7), (0, 40), None, (2, 0)]):
+        for name, error, bound in qkv_of(gpu, rng, 8, 2, 32, rows, [41, 8, 1], matvec):
+            yield f"matvec, qkv of {len(rows)} rows: {name}", error, bound
 
 
 def check_argmax(gpu, folder, rng):
@@ -393,7 +436,7 @@ def check_sampling(gpu, folder, rng):
 def main():
     folder = pathlib.Path(sys.argv[1])
     gpu, failures = Emulator(sys.argv[3]) if sys.argv[2:3] == ["--emulate"] else Gpu(), 0
-    for check in (check_embedding, check_argmax, check_residual, check_swiglu, check_warpgroups, check_qkv_rope, check_attention,
+    for check in (check_embedding, check_argmax, check_residual, check_swiglu, check_matvec, check_warpgroups, check_qkv_rope, check_attention,
                   check_attention_mixed, check_sampling):
         try:
             for name, error, bound in check(gpu, folder, np.random.default_rng(1)):
