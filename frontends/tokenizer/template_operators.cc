@@ -285,6 +285,8 @@ bool Engine::Contains(const Value &container, const Value &item) {
     ChargeBytes(container.str().size());
     return container.str().find(item.str()) != std::string::npos;
   }
+  if (container.kind == Kind::kView && container.view->type == "dict_keys" && !Hashable(item))
+    return false;
   if (const List *items = Items(container)) {
     return std::any_of(items->begin(), items->end(), [&](const Value &candidate) { return Equal(candidate, item); });
   }

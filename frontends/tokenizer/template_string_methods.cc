@@ -166,8 +166,10 @@ Value Replace(const Value &self, const Bound &bound) {
   std::string_view rest = self.str();
   if (from.empty()) { // before each character and at the end
     for (; count != 0; --count) {
-      engine.Append(out, to);
-      if (rest.empty() || engine.failed())
+      out += to;
+      if (out.size() > engine.output_limit())
+        return engine.FailOutput();
+      if (rest.empty())
         break;
       size_t length = ReadUtf8(rest).length;
       out += rest.substr(0, length);
@@ -175,10 +177,12 @@ Value Replace(const Value &self, const Bound &bound) {
     }
     return Text(self, bound, out + std::string(rest));
   }
-  for (size_t at = rest.find(from); at != rest.npos && count != 0 && !engine.failed(); at = rest.find(from), --count) {
-    engine.Append(out, rest.substr(0, at));
-    engine.Append(out, to);
+  for (size_t at = rest.find(from); at != rest.npos && count != 0; at = rest.find(from), --count) {
+    out += rest.substr(0, at);
+    out += to;
     rest.remove_prefix(at + from.size());
+    if (out.size() > engine.output_limit())
+      return engine.FailOutput();
   }
   return Text(self, bound, out + std::string(rest));
 }

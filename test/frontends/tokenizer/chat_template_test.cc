@@ -113,6 +113,7 @@ TEST(ChatTemplateErrorTest, LimitsHoldForWidthsAndCounts) {
   EXPECT_THAT(Error("{{ '%999999999d' % 1 }}"), HasSubstr(kTooLong));
   EXPECT_THAT(Error("{{ '%*d' % (999999999, 1) }}"), HasSubstr(kTooLong));
   EXPECT_THAT(Error("{{ '{:999999999}'.format(1) }}"), HasSubstr(kTooLong));
+  EXPECT_THAT(Error("{{ ('a' * 9000000).replace('a', 'bb') }}"), HasSubstr(kTooLong));
   EXPECT_THAT(Error("{{ '%.999999f' % 1 }}"), HasSubstr("precision of 999999, expected at most 1000"));
   EXPECT_THAT(Error("{{ [0] * 999999999 }}"), HasSubstr("more than 2000000 steps"));
   EXPECT_THAT(Error("{{ [0, 1] * 9223372036854775807 }}"), HasSubstr("more than 2147483647 items"));

@@ -110,6 +110,8 @@ HAND_WRITTEN = r"""
 {{ none < none }}
 {{ 1 in 'abc' }}
 {{ [] in {} }}
+{{ [] in d.keys() }}
+{{ -3|round(-1, 'ceil') }}{{ -0.2|round(0, 'ceil') }}
 {{ 1 in 5 }}
 {{ 1 ~ 2 + 3 }}
 {{ 'a' ~ 1 ~ none ~ 1.0 ~ true }}{{ 'x' if 0 }}{{ ('x' if 0) is undefined }}{{ 1 if 0 else 2 if 0 else 3 }}{{ 'a' or 'b' and 'c' }}{{ 0 or [] or none }}
