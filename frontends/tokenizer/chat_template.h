@@ -1,7 +1,7 @@
-// Chat templates: messages to the prompt that a model was trained on. The
-// language is the part of Jinja that the templates of these families use, with
-// the settings of transformers (trim_blocks, lstrip_blocks). A template comes
-// from a stranger: steps, depth and output are limited.
+// Chat templates: messages to the prompt that a model was trained on. The language is Jinja as transformers runs it:
+// jinja2's immutable sandbox with trim_blocks, lstrip_blocks, loop controls and {% generation %}. What is not
+// supported is refused by name.
+// A template comes from a stranger: steps, depth and output are limited.
 #ifndef INLAY_FRONTENDS_TOKENIZER_CHAT_TEMPLATE_H_
 #define INLAY_FRONTENDS_TOKENIZER_CHAT_TEMPLATE_H_
 

@@ -272,7 +272,8 @@ Value *Engine::FindEntry(Dict &dict, const Value &key) {
 bool Engine::Hashable(const Value &value, int nesting) {
   if (nesting > kMaxValueNesting)
     Fail("found tuples nested too deep for a key", absl::StatusCode::kResourceExhausted);
-  else if (value.kind == Kind::kList || value.kind == Kind::kDict || value.kind == Kind::kView)
+  else if (value.kind == Kind::kList || value.kind == Kind::kDict ||
+           (value.kind == Kind::kView && value.view->type != "dict_values"))
     Fail(fmt::format("found a {} as the key of a dict, expected a string or a number", TypeName(value)));
   if (value.kind == Kind::kTuple)
     for (const Value &item : *value.list)

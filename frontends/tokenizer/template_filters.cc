@@ -374,7 +374,7 @@ Value FilterRound(const Value &value, const Bound &bound) {
   double power = std::pow(10.0, static_cast<double>(digits)), scaled = value.AsReal() * power;
   if (!std::isfinite(scaled) || power == 0 || std::isinf(power))
     return engine.Fail("round: found a number that is not finite");
-  return Value::Float((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / power);
+  return Value::Float(((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) + 0.0) / power); // no -0.0
 }
 Value FilterFileSize(const Value &value, const Bound &bound) {
   Engine &engine = bound.engine;

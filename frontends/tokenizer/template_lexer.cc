@@ -110,6 +110,8 @@ private:
   }
 
   void ReadComment() {
+    if (at_ == source_.size()) // as jinja2 has it: nothing is missing
+      return;
     size_t end = source_.find("#}", at_);
     if (end == source_.npos)
       return Fail("found a comment without '#}', expected its end");
@@ -135,6 +137,8 @@ private:
     if (!tag(at_, "raw", "-", end, sign))
       return false;
     EndTag(end, sign, /*trims=*/false); // only the end of a raw block takes a newline
+    if (at_ == source_.size())
+      return true;
     for (size_t begin = source_.find("{%", at_); begin != source_.npos; begin = source_.find("{%", begin + 2)) {
       size_t inner = begin + 2;
       if (inner < source_.size() && (source_[inner] == '-' || source_[inner] == '+'))

@@ -101,8 +101,10 @@ Value Engine::Repeat(const Value &value, int64_t count) {
       out += value.str();
     return MakeString(std::move(out), value.markup);
   }
-  if (times > 0 && (times > INT32_MAX || !Charge(static_cast<int64_t>(times * std::min<size_t>(size, INT32_MAX)))))
-    return Charge(INT32_MAX) ? Value() : Value(); // more steps than any limit, or failed already
+  if (times > 0 && times > static_cast<uint64_t>(INT32_MAX) / size)
+    return Fail("found a list of more than 2147483647 items", absl::StatusCode::kResourceExhausted);
+  if (!Charge(static_cast<int64_t>(times * size)))
+    return {};
   List items;
   items.reserve(times * size);
   for (uint64_t i = 0; i < times; ++i)
@@ -283,6 +285,8 @@ bool Engine::Contains(const Value &container, const Value &item) {
     ChargeBytes(container.str().size());
     return container.str().find(item.str()) != std::string::npos;
   }
+  if (container.kind == Kind::kView && container.view->type == "dict_keys" && !Hashable(item))
+    return false;
   if (const List *items = Items(container)) {
     return std::any_of(items->begin(), items->end(), [&](const Value &candidate) { return Equal(candidate, item); });
   }

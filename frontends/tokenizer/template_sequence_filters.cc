@@ -127,9 +127,8 @@ List Sorted(Engine &engine, std::list<Keyed> keyed, bool reverse) {
   List out;
   if (engine.failed())
     return out;
-  keyed.sort([&](const Keyed &a, const Keyed &b) {
-    return reverse ? engine.Less(b.key, a.key) : engine.Less(a.key, b.key);
-  });
+  keyed.sort(
+      [&](const Keyed &a, const Keyed &b) { return reverse ? engine.Less(b.key, a.key) : engine.Less(a.key, b.key); });
   for (Keyed &each : keyed)
     out.push_back(std::move(each.item));
   return out;

@@ -32,7 +32,6 @@ Value Refused(const Value &, const Bound &bound) {
 // ---- case, and parts at the ends
 
 template <std::string (*kMap)(std::string_view)> Value Map(const Value &self, const Bound &bound) {
-  bound.engine.ChargeBytes(self.str().size());
   return Text(self, bound, kMap(self.str()));
 }
 template <bool kLeft, bool kRight> Value Strip(const Value &self, const Bound &bound) {
@@ -167,8 +166,10 @@ Value Replace(const Value &self, const Bound &bound) {
   std::string_view rest = self.str();
   if (from.empty()) { // before each character and at the end
     for (; count != 0; --count) {
-      engine.Append(out, to);
-      if (rest.empty() || engine.failed())
+      out += to;
+      if (out.size() > engine.output_limit())
+        return engine.FailOutput();
+      if (rest.empty())
         break;
       size_t length = ReadUtf8(rest).length;
       out += rest.substr(0, length);
@@ -176,10 +177,12 @@ Value Replace(const Value &self, const Bound &bound) {
     }
     return Text(self, bound, out + std::string(rest));
   }
-  for (size_t at = rest.find(from); at != rest.npos && count != 0 && !engine.failed(); at = rest.find(from), --count) {
-    engine.Append(out, rest.substr(0, at));
-    engine.Append(out, to);
+  for (size_t at = rest.find(from); at != rest.npos && count != 0; at = rest.find(from), --count) {
+    out += rest.substr(0, at);
+    out += to;
     rest.remove_prefix(at + from.size());
+    if (out.size() > engine.output_limit())
+      return engine.FailOutput();
   }
   return Text(self, bound, out + std::string(rest));
 }
@@ -189,6 +192,9 @@ Value Replace(const Value &self, const Bound &bound) {
 // The characters [start, end) that arguments 1 and 2 name; none where start lies behind the end.
 std::optional<std::string_view> Window(const Value &self, const Bound &bound, int64_t &start) {
   std::string_view text = self.str();
+  start = 0;
+  if (!bound.HasValue(1) && !bound.HasValue(2))
+    return text;
   int64_t size = CountCharacters(text);
   auto clip = [&](int64_t at) { return std::max<int64_t>(at < 0 ? at + size : at, 0); };
   start = bound.HasValue(1) ? clip(bound.Int(1)) : 0;
@@ -209,7 +215,6 @@ template <bool kRight, bool kMust> Value Find(const Value &self, const Bound &bo
   int64_t start = 0;
   std::optional<std::string_view> text = Window(self, bound, start);
   size_t at = !text ? std::string_view::npos : kRight ? text->rfind(wanted) : text->find(wanted);
-  bound.engine.ChargeBytes(self.str().size());
   if (at != std::string_view::npos)
     return Value::Int(start + CountCharacters(text->substr(0, at)));
   return kMust ? bound.engine.Fail(fmt::format("{}: found no {} in the text", bound.function, Quoted(wanted)))
@@ -219,7 +224,6 @@ Value Count(const Value &self, const Bound &bound) {
   std::string wanted = bound.Text(0);
   int64_t start = 0, count = 0;
   std::optional<std::string_view> text = Window(self, bound, start);
-  bound.engine.ChargeBytes(self.str().size());
   if (!text || bound.engine.failed())
     return Value::Int(0);
   if (wanted.empty())
@@ -264,7 +268,6 @@ bool IsDigit(uint32_t c) { // Numeric_Type Decimal or Digit
 }
 bool IsAscii(uint32_t c) { return c < 0x80; }
 template <bool (*kTest)(uint32_t), bool kEmpty> Value All(const Value &self, const Bound &bound) {
-  bound.engine.ChargeBytes(self.str().size());
   std::vector<std::string_view> characters = Characters(self.str());
   return Value::Bool(characters.empty() ? kEmpty
                                         : std::all_of(characters.begin(), characters.end(), [](std::string_view c) {

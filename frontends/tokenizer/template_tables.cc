@@ -97,7 +97,8 @@ bool Bind(Engine &engine, const Function &function, const Arguments &arguments, 
 Value CallFunction(Engine &engine, const Function &function, const Value &self, const Arguments &arguments) {
   Bound bound(engine, function.name, arguments);
   Engine::Nested nested(engine);
-  if (engine.failed() || !Bind(engine, function, arguments, bound))
+  if (engine.failed() || !engine.ChargeBytes(self.string() ? self.str().size() : 0) ||
+      !Bind(engine, function, arguments, bound))
     return {};
   Value out = function.call(self, bound);
   return engine.failed() ? Value() : out;

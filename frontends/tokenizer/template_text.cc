@@ -185,14 +185,16 @@ bool IsLineBoundary(uint32_t c) {
 }
 
 // Digits with single underscores between them; without the underscores.
-std::optional<std::string> WithoutUnderscores(std::string_view text) {
+std::optional<std::string> WithoutUnderscores(std::string_view text, bool letters) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '_') {
       out += text[i];
       continue;
     }
-    auto digit = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+    auto digit = [&](char c) {
+      return (c >= '0' && c <= '9') || (letters && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')));
+    };
     if (i == 0 || i + 1 == text.size() || !digit(text[i - 1]) || !digit(text[i + 1]))
       return std::nullopt;
   }
@@ -362,7 +364,7 @@ std::vector<std::string_view> SplitSpace(std::string_view text, uint64_t most, b
   if (!from_right) {
     for (text = Stripped(text, true, false); !text.empty(); text = Stripped(text, true, false)) {
       if (out.size() == most) {
-        out.push_back(Stripped(text, false, true));
+        out.push_back(text);
         break;
       }
       size_t end = 0;
@@ -375,7 +377,7 @@ std::vector<std::string_view> SplitSpace(std::string_view text, uint64_t most, b
   }
   for (text = Stripped(text, false, true); !text.empty(); text = Stripped(text, false, true)) {
     if (out.size() == most) {
-      out.push_back(Stripped(text, true, false));
+      out.push_back(text);
       break;
     }
     size_t begin = text.size();
@@ -481,7 +483,7 @@ std::optional<int64_t> ParseInt(std::string_view text, int64_t base, bool &overf
   }
   if (base == 0)
     base = 10;
-  std::optional<std::string> digits = WithoutUnderscores(text);
+  std::optional<std::string> digits = WithoutUnderscores(text, /*letters=*/true);
   if (base < 2 || base > 36 || !digits || digits->empty() || (*digits)[0] == '-')
     return std::nullopt;
   std::string number = (negative ? "-" : "") + *digits;
@@ -504,7 +506,7 @@ std::optional<double> ParseFloat(std::string_view text) {
     double value = lower == "nan" ? std::numeric_limits<double>::quiet_NaN() : std::numeric_limits<double>::infinity();
     return negative ? -value : value;
   }
-  std::optional<std::string> digits = WithoutUnderscores(text);
+  std::optional<std::string> digits = WithoutUnderscores(text, /*letters=*/false);
   if (!digits || digits->find_first_not_of("0123456789.eE+-") != std::string::npos || digits->empty() ||
       (*digits)[0] == '-' || (*digits)[0] == '+')
     return std::nullopt;

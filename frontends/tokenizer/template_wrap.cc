@@ -7,11 +7,12 @@
 
 #include <algorithm>
 #include <deque>
+#include <span>
 
 namespace inlay::tokenizer {
 namespace {
 
-using Chunk = std::vector<std::string_view>; // characters
+using Chunk = std::span<const std::string_view>; // characters of the text
 
 bool IsSpace(std::string_view c) { return std::string_view("\t\n\v\f\r ").find(c) != std::string_view::npos; }
 bool IsWord(std::string_view c) { return IsWordCharacter(ReadUtf8(c).code_point); }
@@ -25,13 +26,13 @@ bool IsLetter(std::string_view c) { // \w without decimal digits
 // The pieces that a line may end after: runs of white space, dashes, words, and the parts of hyphenated words.
 class Splitter {
 public:
-  Splitter(const Chunk &text, bool hyphens) : text_(text), hyphens_(hyphens) {}
+  Splitter(Chunk text, bool hyphens) : text_(text), hyphens_(hyphens) {}
 
   std::deque<Chunk> Run() {
     std::deque<Chunk> out;
     for (size_t at = 0; at < text_.size();) {
       size_t end = End(at);
-      out.emplace_back(text_.begin() + static_cast<ptrdiff_t>(at), text_.begin() + static_cast<ptrdiff_t>(end));
+      out.push_back(text_.subspan(at, end - at));
       at = end;
     }
     return out;
@@ -80,17 +81,17 @@ private:
     return before && Is(at + 1, IsLetter) && Is(next, IsLetter);
   }
 
-  const Chunk &text_;
+  Chunk text_;
   bool hyphens_;
 };
 
-bool IsBlank(const Chunk &chunk) {
+bool IsBlank(Chunk chunk) {
   return std::all_of(chunk.begin(), chunk.end(),
                      [](std::string_view c) { return IsPythonSpace(ReadUtf8(c).code_point); });
 }
 
 // How much of a word that is longer than a line goes on this one, which has room for `room` characters.
-size_t BreakPoint(const Chunk &word, size_t room, bool hyphens) {
+size_t BreakPoint(Chunk word, size_t room, bool hyphens) {
   if (hyphens && word.size() > room) {
     for (size_t dash = room; dash-- > 1;)
       if (word[dash] == "-")
@@ -105,7 +106,7 @@ size_t BreakPoint(const Chunk &word, size_t room, bool hyphens) {
 } // namespace
 
 std::vector<std::string> WrapText(std::string_view text, int64_t width, bool break_long_words, bool break_on_hyphens) {
-  Chunk characters = Characters(text);
+  std::vector<std::string_view> characters = Characters(text);
   std::deque<Chunk> chunks = Splitter(characters, break_on_hyphens).Run();
   size_t most = static_cast<size_t>(width);
   std::vector<std::string> lines;
@@ -116,17 +117,17 @@ std::vector<std::string> WrapText(std::string_view text, int64_t width, bool bre
     size_t length = 0;
     while (!chunks.empty() && length + chunks.front().size() <= most) {
       length += chunks.front().size();
-      line.push_back(std::move(chunks.front()));
+      line.push_back(chunks.front());
       chunks.pop_front();
     }
     if (!chunks.empty() && chunks.front().size() > most) {
       if (break_long_words) {
         Chunk &word = chunks.front();
-        auto cut = word.begin() + static_cast<ptrdiff_t>(BreakPoint(word, most - length, break_on_hyphens));
-        line.emplace_back(word.begin(), cut);
-        word.erase(word.begin(), cut);
+        size_t cut = BreakPoint(word, most - length, break_on_hyphens);
+        line.push_back(word.first(cut));
+        word = word.subspan(cut);
       } else if (line.empty()) {
-        line.push_back(std::move(chunks.front()));
+        line.push_back(chunks.front());
         chunks.pop_front();
       }
     }
@@ -135,7 +136,7 @@ std::vector<std::string> WrapText(std::string_view text, int64_t width, bool bre
     if (line.empty())
       continue;
     std::string &out = lines.emplace_back();
-    for (const Chunk &chunk : line)
+    for (Chunk chunk : line)
       for (std::string_view c : chunk)
         out += c;
   }

@@ -105,6 +105,49 @@ TEST(ChatTemplateErrorTest, EndsWithinItsLimits) {
   EXPECT_THAT(Error("{{ 9223372036854775808 }}"), HasSubstr("expected a number of 64 bits"));
 }
 
+TEST(ChatTemplateErrorTest, LimitsHoldForWidthsAndCounts) {
+  constexpr const char *kTooLong = "bytes of text";
+  EXPECT_THAT(Error("{{ 'a'|center(999999999) }}"), HasSubstr(kTooLong));
+  EXPECT_THAT(Error("{{ 'a'.ljust(999999999, 'é') }}"), HasSubstr(kTooLong));
+  EXPECT_THAT(Error("{{ '1'.zfill(999999999) }}"), HasSubstr(kTooLong));
+  EXPECT_THAT(Error("{{ 'a\t'.expandtabs(999999999) }}"), HasSubstr(kTooLong));
+  EXPECT_THAT(Error("{{ 'a\nb'|indent(999999999) }}"), HasSubstr(kTooLong));
+  EXPECT_THAT(Error("{{ [1]|tojson(indent=999999999) }}"), HasSubstr(kTooLong));
+  EXPECT_THAT(Error("{{ '%999999999d' % 1 }}"), HasSubstr(kTooLong));
+  EXPECT_THAT(Error("{{ '%*d' % (999999999, 1) }}"), HasSubstr(kTooLong));
+  EXPECT_THAT(Error("{{ '{:999999999}'.format(1) }}"), HasSubstr(kTooLong));
+  EXPECT_THAT(Error("{{ ('a' * 9000000).replace('a', 'bb') }}"), HasSubstr(kTooLong));
+  EXPECT_THAT(Error("{{ '%.999999f' % 1 }}"), HasSubstr("precision of 999999, expected at most 1000"));
+  EXPECT_THAT(Error("{{ [0] * 999999999 }}"), HasSubstr("more than 2000000 steps"));
+  EXPECT_THAT(Error("{{ [0, 1] * 9223372036854775807 }}"), HasSubstr("more than 2147483647 items"));
+  EXPECT_THAT(Error("{{ [0]|batch(999999999, 1)|list }}"), HasSubstr("more than 2000000 steps"));
+  EXPECT_THAT(Error("{{ [0]|slice(999999999)|list }}"), HasSubstr("more than 2000000 steps"));
+  EXPECT_THAT(Error("{{ range(100001) }}"), HasSubstr("range: found more than 100000 numbers"));
+}
+
+// Generators are lazy, and a template may wrap one in another as often as it likes.
+TEST(ChatTemplateErrorTest, LimitsHoldForGenerators) {
+  EXPECT_THAT(
+      Error("{% set ns = namespace(g=[1]) %}{% for i in range(5000) %}{% set ns.g = ns.g|map('string') %}{% endfor %}"
+            "{{ ns.g|list }}"),
+      HasSubstr("nested deeper than 400"));
+  EXPECT_THAT(Error("{{ [1]|map('string') }}"), HasSubstr("found a generator to print, expected a value"));
+  EXPECT_THAT(Error("{% for i in range(3) recursive %}{{ loop([i]) }}{% endfor %}"),
+              HasSubstr("nested deeper than 400"));
+}
+
+TEST(ChatTemplateErrorTest, NamesWhatIsRefused) {
+  EXPECT_THAT(Error("{% if false %}{{ [1]|random }}{% endif %}"),
+              HasSubstr("found the filter 'random', supported: abs"));
+  EXPECT_THAT(Error("{{ 'a'.encode('utf-8') }}"), HasSubstr("found the method 'encode'"));
+  EXPECT_THAT(Error("{{ lipsum() }}"), HasSubstr("found 'lipsum', which templates here don't have"));
+  EXPECT_THAT(Error("{% extends 'x' %}"),
+              HasSubstr("found the statement 'extends', supported: if, for, set, macro, call"));
+  EXPECT_THAT(Error("{% break %}"), HasSubstr("found 'break' outside of a loop"));
+  EXPECT_THAT(Error("{{ 'a'|center(wide=3) }}"), HasSubstr("center: found a named argument that it does not have"));
+  EXPECT_THAT(Error("{{ messages.append(1) }}"), HasSubstr("'list.append' is undefined"));
+}
+
 TEST(ChatTemplateTest, NamespaceMayHoldItself) {
   auto chat_template =
       ChatTemplate::FromSource("{% set ns = namespace() %}{% set ns.me = ns %}{{ ns.me.me is defined }}");
