@@ -192,6 +192,8 @@ private:
       return firstProblem(problems.ToStatus());
     for (const hf::Problem &problem : problems.items())
       progress("warning: " + problem.ToString());
+    if (!checkpoint->text.has_tokenizer)
+      progress("no tokenizer.json: the bundle takes token ids only");
     const hf::ModelConfig &config = checkpoint->config;
     if (request.weights == WeightsMode::Link)
       sourceType = mostBytesOf(checkpoint->weights);

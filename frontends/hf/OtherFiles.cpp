@@ -14,6 +14,7 @@ namespace fs = std::filesystem;
 // What becomes of a file.
 enum class Fate {
   kRead,      // another part reads it, or names it
+  kTokenizer, // an older form of tokenizer.json: TextFiles names it
   kAdapter,   // refused by RefuseAdapter
   kQuantized, // a warning
   kWeights,   // ignored: other weights
@@ -37,12 +38,12 @@ constexpr Row kRows[] = {
     {"tokenizer.json", "", Fate::kRead},
     {"tokenizer_config.json", "", Fate::kRead},
     {"special_tokens_map.json", "", Fate::kRead},
-    {"added_tokens.json", "", Fate::kRead},
-    {"vocab.json", "", Fate::kRead},
-    {"vocab.txt", "", Fate::kRead},
-    {"merges.txt", "", Fate::kRead},
-    {"tokenizer.model", "", Fate::kRead},
-    {"spiece.model", "", Fate::kRead},
+    {"added_tokens.json", "", Fate::kTokenizer},
+    {"vocab.json", "", Fate::kTokenizer},
+    {"vocab.txt", "", Fate::kTokenizer},
+    {"merges.txt", "", Fate::kTokenizer},
+    {"tokenizer.model", "", Fate::kTokenizer},
+    {"spiece.model", "", Fate::kTokenizer},
     {"chat_template.jinja", "", Fate::kRead},
     {"chat_template.json", "", Fate::kRead},
     {"additional_chat_templates", "", Fate::kRead},
@@ -90,6 +91,16 @@ std::vector<std::string> Names(const std::string &directory) {
   return names;
 }
 
+// Those of one fate.
+std::vector<std::string> NamesOf(const std::string &directory, Fate fate) {
+  std::vector<std::string> names = Names(directory);
+  std::erase_if(names, [&](const std::string &name) {
+    const Row *row = FindRow(name);
+    return !row || row->fate != fate;
+  });
+  return names;
+}
+
 bool IsOneOf(const std::string &name, const std::vector<std::string> &names) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
@@ -97,20 +108,17 @@ bool IsOneOf(const std::string &name, const std::vector<std::string> &names) {
 } // namespace
 
 std::vector<std::string> ForeignWeights(const std::string &directory) {
-  std::vector<std::string> names = Names(directory);
-  std::erase_if(names, [](const std::string &name) {
-    const Row *row = FindRow(name);
-    return !row || row->fate != Fate::kWeights || name.ends_with(".safetensors");
-  });
+  std::vector<std::string> names = NamesOf(directory, Fate::kWeights);
+  std::erase_if(names, [](const std::string &name) { return name.ends_with(".safetensors"); });
   return names;
 }
 
+std::vector<std::string> OlderTokenizerFiles(const std::string &directory) {
+  return NamesOf(directory, Fate::kTokenizer);
+}
+
 void RefuseAdapter(const std::string &directory, Problems &problems) {
-  std::vector<std::string> names = Names(directory);
-  std::erase_if(names, [](const std::string &name) {
-    const Row *row = FindRow(name);
-    return !row || row->fate != Fate::kAdapter;
-  });
+  std::vector<std::string> names = NamesOf(directory, Fate::kAdapter);
   if (!names.empty())
     problems.Add({directory, "", fmt::format("an adapter ({})", fmt::join(names, ", ")), "a whole model",
                   "merge it into its base model and give the directory of the result (peft: merge_and_unload, "
@@ -131,6 +139,7 @@ void CheckOtherFiles(const std::string &directory, const std::vector<std::string
     }
     switch (row->fate) {
     case Fate::kRead:
+    case Fate::kTokenizer:
     case Fate::kAdapter:
       break;
     case Fate::kQuantized:

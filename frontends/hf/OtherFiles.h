@@ -20,6 +20,9 @@ void CheckOtherFiles(const std::string &directory, const std::vector<std::string
 // Names of files with weights in other formats than safetensors, sorted.
 std::vector<std::string> ForeignWeights(const std::string &directory);
 
+// Names of files that hold a tokenizer in older forms than tokenizer.json, sorted.
+std::vector<std::string> OlderTokenizerFiles(const std::string &directory);
+
 } // namespace inlay::hf
 
 #endif // INLAY_FRONTENDS_HF_OTHER_FILES_H

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "frontends/hf/OtherFiles.h"
 #include "frontends/tokenizer/chat_renderer.h"
 #include "frontends/tokenizer/chat_template_files.h"
 #include "frontends/tokenizer/tokenizer.h"
@@ -100,11 +101,23 @@ void ReadTemplates(const std::string &directory, const tokenizer::Tokenizer &tok
 TextFiles ReadTextFiles(const std::string &directory, int64_t vocab_size, Problems &problems) {
   TextFiles files;
   std::error_code ignored;
+  const std::vector<std::string> older = OlderTokenizerFiles(directory);
   if (!std::filesystem::exists(directory + "/tokenizer.json", ignored)) {
+    problems.AddNote("tokenizer.json", "", "no such file: the model takes token ids only");
     for (const std::string &file : tokenizer::ListChatTemplateFiles(directory))
       problems.AddNote(file, "", "ignored: there is no tokenizer.json");
+    if (!older.empty()) {
+      Problem problem{"tokenizer.json", "", fmt::format("no such file, only {}", fmt::join(older, ", ")),
+                      "the tokenizer in one file",
+                      "the model takes token ids only; to take texts, write the file with transformers "
+                      "(AutoTokenizer.from_pretrained and save_pretrained)"};
+      problem.severity = Severity::kWarning;
+      problems.Add(std::move(problem));
+    }
     return files;
   }
+  for (const std::string &file : older)
+    problems.AddNote(file, "", "ignored: tokenizer.json holds the tokenizer");
   absl::StatusOr<std::unique_ptr<tokenizer::Tokenizer>> tokenizer = tokenizer::Tokenizer::Load(directory);
   if (!tokenizer.ok()) {
     problems.Add(tokenizer.status());

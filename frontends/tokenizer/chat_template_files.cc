@@ -35,6 +35,9 @@ std::vector<std::string> MoreFiles(const std::string &directory) {
   return names;
 }
 
+// Whether a file of additional_chat_templates is a template. Names become keys of JSON, which is UTF-8.
+bool IsTemplateName(const std::string &name) { return name.ends_with(".jinja") && ReplaceInvalidUtf8(name) == name; }
+
 // The text of a file, or nothing where it does not exist.
 absl::StatusOr<std::optional<std::string>> ReadIfThere(const std::string &directory, std::string_view file) {
   absl::StatusOr<std::string> text = ReadTextFile(directory, std::string(file));
@@ -54,8 +57,9 @@ absl::Status FindJinjaFiles(const std::string &directory, ChatTemplateFiles &fou
     found.by_name[std::string(kDefault)] = {std::string(kJinjaFile), **std::move(main)};
   for (const std::string &name : MoreFiles(directory)) {
     std::string file = fmt::format("{}/{}", kMoreFolder, name);
-    if (!name.ends_with(".jinja")) {
-      found.ignored.push_back(fmt::format("{}: ignored: only names that end with .jinja are templates", file));
+    if (!IsTemplateName(name)) {
+      found.ignored.push_back(
+          fmt::format("{}: ignored: only names of UTF-8 that end with .jinja are templates", ReplaceInvalidUtf8(file)));
       continue;
     }
     absl::StatusOr<std::string> text = ReadTextFile(directory, file);
@@ -165,7 +169,7 @@ std::vector<std::string> ListChatTemplateFiles(const std::string &directory) {
     if (fs::exists(fs::path(directory) / file, ignored))
       files.emplace_back(file);
   for (const std::string &name : MoreFiles(directory))
-    if (name.ends_with(".jinja"))
+    if (IsTemplateName(name))
       files.push_back(fmt::format("{}/{}", kMoreFolder, name));
   return files;
 }

@@ -28,6 +28,7 @@ public:
   absl::StatusOr<std::string> Detokenize(const std::vector<int32_t> &ids) const override;
   absl::StatusOr<std::string> ApplyChatTemplate(const ChatRequest &chat) const override;
   SamplingParams default_sampling() const override { return model_->text().default_sampling; }
+  std::optional<int32_t> default_max_tokens() const override { return model_->text().default_max_tokens; }
   EngineStats Stats() const override;
   absl::Status Shutdown(Clock::time_point deadline) override;
 
@@ -183,6 +184,11 @@ absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Submit(const Request 
         "the prompt has {} tokens, expected fewer than {} (--max-model-len); shorten it or compile with a larger "
         "--max-model-len",
         size, memory.max_model_len));
+  if (size > model_->text().max_prompt_len)
+    return absl::InvalidArgumentError(fmt::format(
+        "the prompt has {} tokens, expected at most {}: the model's rope scaling is dynamic, and longer prompts "
+        "would need other rotations for all of their tokens; shorten it",
+        size, model_->text().max_prompt_len));
   Request bounded = request;
   int32_t &max_tokens = bounded.sampling.max_tokens;
   max_tokens = static_cast<int32_t>(std::min<int64_t>(max_tokens, memory.max_model_len - size));

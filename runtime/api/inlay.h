@@ -249,6 +249,9 @@ public:
   virtual absl::StatusOr<std::string> ApplyChatTemplate(const ChatRequest &chat) const = 0;
   // What the checkpoint recommends (generation_config.json), on top of the defaults above.
   virtual SamplingParams default_sampling() const = 0;
+  // Its max_new_tokens, if it names one: default_sampling().max_tokens is then this. As in vLLM, a server takes it for
+  // the most tokens of an answer.
+  virtual std::optional<int32_t> default_max_tokens() const = 0;
   virtual EngineStats Stats() const = 0;
   // Takes no more requests and waits for those that it has; those left at the deadline are cancelled, which
   // DeadlineExceeded tells.

@@ -3,6 +3,7 @@
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
 #include "runtime/bundle/weight_loader.h"
+#include "runtime/sample/sampling_params.h"
 
 #include <algorithm>
 #include <chrono>
@@ -12,6 +13,52 @@ namespace inlay {
 namespace {
 
 using nlohmann::json;
+
+// A value of the manifest that has another type or range than compile-model writes.
+absl::Status BadManifest(const Bundle &bundle, std::string_view key) {
+  return absl::InvalidArgumentError(
+      fmt::format("{}/manifest.json: {}: found a value that compile-model does not write; compile the model again",
+                  bundle.path(), key));
+}
+
+// What the checkpoint recommends, from `sampling` of the manifest. compile-model has checked it.
+absl::Status ReadSampling(const Bundle &bundle, const json &manifest, TextParts &parts) {
+  auto found = manifest.find("sampling");
+  if (found == manifest.end()) {
+    if (std::filesystem::exists(bundle.path() + "/tokenizer/generation_config.json"))
+      return absl::FailedPreconditionError(fmt::format(
+          "{}/manifest.json: has no 'sampling', expected the contents of generation_config.json; the bundle "
+          "is of an older compile-model, compile the model again",
+          bundle.path()));
+    return absl::OkStatus();
+  }
+  if (!found->is_object())
+    return BadManifest(bundle, "sampling");
+  SamplingParams &sampling = parts.default_sampling;
+  int32_t max_tokens = 0;
+  for (auto [key, field] : {std::pair{"temperature", &sampling.temperature},
+                            {"top_p", &sampling.top_p},
+                            {"min_p", &sampling.min_p},
+                            {"repetition_penalty", &sampling.repetition_penalty}})
+    if (auto value = found->find(key); value != found->end() && value->is_number())
+      *field = value->get<float>();
+    else if (value != found->end())
+      return BadManifest(bundle, key);
+  for (auto [key, field] : {std::pair{"top_k", &sampling.top_k}, {"max_tokens", &max_tokens}})
+    if (auto value = found->find(key); value != found->end() && value->is_number_integer())
+      *field = value->get<int32_t>();
+    else if (value != found->end())
+      return BadManifest(bundle, key);
+  if (found->contains("max_tokens")) {
+    parts.default_max_tokens = max_tokens;
+    sampling.max_tokens = max_tokens;
+  }
+  if (absl::Status status = ValidateSamplingParams(sampling, static_cast<int32_t>(bundle.plan().model()->vocab_size()));
+      !status.ok())
+    return absl::InvalidArgumentError(
+        fmt::format("{}/manifest.json: sampling: {}", bundle.path(), std::string(status.message())));
+  return absl::OkStatus();
+}
 
 absl::StatusOr<TextParts> LoadTextParts(const Bundle &bundle) {
   TextParts parts;
@@ -24,30 +71,24 @@ absl::StatusOr<TextParts> LoadTextParts(const Bundle &bundle) {
     parts.chat = tokenizer::ChatRenderer::Load(directory, *parts.tokenizer);
   }
   json manifest = json::parse(bundle.manifest(), nullptr, false);
-  json generation;
-  if (absl::StatusOr<std::string> text = ReadFile(directory + "/generation_config.json", 1 << 20); text.ok())
-    generation = json::parse(*text, nullptr, false);
-  auto number = [&](const char *key, auto &field) {
-    if (generation.is_object() && generation.contains(key) && generation[key].is_number())
-      field = generation[key].get<std::remove_reference_t<decltype(field)>>();
-  };
-  SamplingParams &sampling = parts.default_sampling;
-  number("temperature", sampling.temperature);
-  number("top_k", sampling.top_k);
-  number("top_p", sampling.top_p);
-  number("min_p", sampling.min_p);
-  number("repetition_penalty", sampling.repetition_penalty);
-  if (generation.is_object() && generation.contains("do_sample") && generation["do_sample"] == false)
-    sampling.temperature = 0;
-  auto add_eos = [&](const json &ids) {
-    for (const json &id : ids.is_array() ? ids : json::array({ids}))
-      if (id.is_number_integer())
-        parts.eos_ids.push_back(id.get<int32_t>());
-  };
-  if (generation.is_object() && generation.contains("eos_token_id"))
-    add_eos(generation["eos_token_id"]);
-  if (manifest.contains("model") && manifest["model"].is_object() && manifest["model"].contains("eos_token_ids"))
-    add_eos(manifest["model"]["eos_token_ids"]);
+  if (!manifest.is_object())
+    return BadManifest(bundle, "the whole");
+  if (absl::Status status = ReadSampling(bundle, manifest, parts); !status.ok())
+    return status;
+  json model = manifest.value("model", json::object());
+  if (!model.is_object())
+    return BadManifest(bundle, "model");
+  // Those of generation_config.json or config.json, and the tokenizer's.
+  for (const json &id : model.value("eos_token_ids", json::array()))
+    if (id.is_number_integer())
+      parts.eos_ids.push_back(id.get<int32_t>());
+    else
+      return BadManifest(bundle, "eos_token_ids");
+  if (auto length = model.find("max_prompt_len"); length != model.end()) {
+    if (!length->is_number_integer() || length->get<int64_t>() < 1)
+      return BadManifest(bundle, "max_prompt_len");
+    parts.max_prompt_len = length->get<int64_t>();
+  }
   return parts;
 }
 

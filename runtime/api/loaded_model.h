@@ -11,6 +11,8 @@
 #include "runtime/schedule/step.h"
 
 #include <functional>
+#include <limits>
+#include <optional>
 
 namespace inlay {
 
@@ -44,6 +46,8 @@ struct TextParts {
   absl::StatusOr<std::unique_ptr<tokenizer::ChatRenderer>> chat = absl::NotFoundError("no tokenizer");
   std::vector<int32_t> eos_ids;
   SamplingParams default_sampling;
+  std::optional<int32_t> default_max_tokens;                    // max_new_tokens of generation_config.json
+  int64_t max_prompt_len = std::numeric_limits<int64_t>::max(); // less than max_model_len with dynamic rope
 };
 
 class LoadedModel {

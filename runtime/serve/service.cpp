@@ -299,6 +299,8 @@ std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector
                                              context_.max_model_len, size, sampling.max_tokens),
                       .param = request.is_chat ? "messages" : "prompt",
                       .code = "context_length_exceeded"};
+    if (std::optional<int32_t> most = engine_.default_max_tokens()) // as in vLLM
+      sampling.max_tokens = std::min(sampling.max_tokens, *most);
     prompts.push_back({.prompt = {},
                        .prompt_token_ids = std::move(prompt.token_ids),
                        .add_special_tokens = false,

@@ -1,6 +1,6 @@
 // run-model: prompts in, text or token ids out; or a chat in the terminal.
 #include "fmt/format.h"
-#include "frontends/tokenizer/chat_template.h"
+#include "frontends/tokenizer/chat_renderer.h"
 #include "frontends/tokenizer/tokenizer.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/tools/run_flags.h"
@@ -103,23 +103,110 @@ void PrintJson(std::vector<ordered_json> outputs) {
   fmt::print("{}\n", Dump(outputs.size() == 1 ? outputs[0] : ordered_json{{"outputs", outputs}}));
 }
 
-// --tokenize: the bundle's tokenizer alone, no weights.
-absl::Status Tokenize(const RunFlags &flags) {
+struct ChatMessage {
+  std::string role; // "system", "user", "assistant"
+  std::string content;
+};
+
+// Renders conversations with the bundle's chat templates, as serve-model does.
+class Chat {
+public:
+  static absl::StatusOr<Chat> Load(const std::string &directory, const tokenizer::Tokenizer &tokenizer,
+                                   std::string name) {
+    absl::StatusOr<std::unique_ptr<tokenizer::ChatRenderer>> renderer =
+        tokenizer::ChatRenderer::Load(directory, tokenizer);
+    if (absl::IsNotFound(renderer.status()))
+      return absl::NotFoundError(fmt::format("--chat: {} has no chat template; the model was not made for chats, give "
+                                             "--prompt without --chat",
+                                             directory));
+    if (!renderer.ok())
+      return renderer.status();
+    return Chat(*std::move(renderer), std::move(name));
+  }
+  // The template writes special tokens itself.
+  absl::StatusOr<Request> ToRequest(const std::vector<ChatMessage> &messages) const {
+    ordered_json json = ordered_json::array();
+    for (const ChatMessage &message : messages)
+      json.push_back({{"role", message.role}, {"content", message.content}});
+    absl::StatusOr<std::string> text = renderer_->Render(Dump(json), "", /*add_generation_prompt=*/true, name_);
+    if (!text.ok())
+      return text.status();
+    return Request{.prompt = *std::move(text), .prompt_token_ids = {}, .add_special_tokens = false, .sampling = {}};
+  }
+
+private:
+  Chat(std::unique_ptr<tokenizer::ChatRenderer> renderer, std::string name)
+      : renderer_(std::move(renderer)), name_(std::move(name)) {}
+
+  std::unique_ptr<tokenizer::ChatRenderer> renderer_;
+  std::string name_; // of the template; empty: the default one
+};
+
+std::vector<ChatMessage> Opening(const RunFlags &flags) {
+  if (flags.system.empty())
+    return {};
+  return {{"system", flags.system}};
+}
+
+// The text side of a bundle, opened without its weights.
+struct TextSide {
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer;
+  std::optional<Chat> chat; // with --chat
+};
+
+absl::StatusOr<TextSide> OpenTextSide(const RunFlags &flags) {
   absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(flags.bundle, flags.engine.weights_source);
   if (!bundle.ok())
     return bundle.status();
-  absl::StatusOr<std::unique_ptr<tokenizer::Tokenizer>> tokenizer =
-      tokenizer::Tokenizer::Load(flags.bundle + "/tokenizer");
+  TextSide side;
+  std::string directory = flags.bundle + "/tokenizer";
+  absl::StatusOr<std::unique_ptr<tokenizer::Tokenizer>> tokenizer = tokenizer::Tokenizer::Load(directory);
   if (!tokenizer.ok())
     return tokenizer.status();
+  side.tokenizer = *std::move(tokenizer);
+  if (!flags.chat)
+    return side;
+  absl::StatusOr<Chat> chat = Chat::Load(directory, *side.tokenizer, flags.chat_template);
+  if (!chat.ok())
+    return chat.status();
+  side.chat = *std::move(chat);
+  return side;
+}
+
+// With --chat, what the template makes of each prompt; else the prompts as they are.
+absl::StatusOr<std::vector<Request>> PromptsOf(const RunFlags &flags, const std::optional<Chat> &chat) {
+  std::vector<Request> prompts = flags.prompts;
+  if (!chat)
+    return prompts;
+  for (Request &prompt : prompts) {
+    if (prompt.prompt.empty())
+      return absl::InvalidArgumentError("--chat takes messages as text, not as --prompt-ids");
+    std::vector<ChatMessage> messages = Opening(flags);
+    messages.push_back({"user", prompt.prompt});
+    absl::StatusOr<Request> request = chat->ToRequest(messages);
+    if (!request.ok())
+      return request.status();
+    prompt = *std::move(request);
+  }
+  return prompts;
+}
+
+// --tokenize: the bundle's tokenizer and chat template alone, no weights.
+absl::Status Tokenize(const RunFlags &flags) {
+  absl::StatusOr<TextSide> side = OpenTextSide(flags);
+  if (!side.ok())
+    return side.status();
+  absl::StatusOr<std::vector<Request>> prompts = PromptsOf(flags, side->chat);
+  if (!prompts.ok())
+    return prompts.status();
   std::vector<ordered_json> outputs;
-  for (const Request &prompt : flags.prompts) {
+  for (const Request &prompt : *prompts) {
     absl::StatusOr<std::vector<int32_t>> ids = prompt.prompt_token_ids;
     if (ids->empty())
-      ids = (*tokenizer)->Encode(prompt.prompt, prompt.add_special_tokens);
+      ids = side->tokenizer->Encode(prompt.prompt, prompt.add_special_tokens);
     if (!ids.ok())
       return ids.status();
-    absl::StatusOr<std::string> text = (*tokenizer)->Decode(*ids);
+    absl::StatusOr<std::string> text = side->tokenizer->Decode(*ids);
     if (!text.ok())
       return text.status();
     if (!flags.json)
@@ -129,45 +216,6 @@ absl::Status Tokenize(const RunFlags &flags) {
   if (flags.json)
     PrintJson(std::move(outputs));
   return absl::OkStatus();
-}
-
-// Renders conversations with the bundle's chat template.
-class Chat {
-public:
-  static absl::StatusOr<Chat> Load(const std::string &directory) {
-    absl::StatusOr<std::unique_ptr<tokenizer::Tokenizer>> tokenizer = tokenizer::Tokenizer::Load(directory);
-    if (!tokenizer.ok())
-      return tokenizer.status();
-    absl::StatusOr<std::unique_ptr<tokenizer::ChatTemplate>> source = tokenizer::ChatTemplate::Load(directory);
-    if (absl::IsNotFound(source.status()))
-      return absl::NotFoundError(fmt::format("--chat: {} has no chat template; the model was not made for chats, give "
-                                             "--prompt without --chat",
-                                             directory));
-    if (!source.ok())
-      return source.status();
-    Chat chat;
-    chat.options_.bos_token = (*tokenizer)->bos_token();
-    chat.options_.eos_token = (*tokenizer)->eos_token();
-    chat.template_ = *std::move(source);
-    return chat;
-  }
-  // The template writes special tokens itself.
-  absl::StatusOr<Request> ToRequest(const std::vector<tokenizer::ChatMessage> &messages) const {
-    absl::StatusOr<std::string> text = template_->Render(messages, options_);
-    if (!text.ok())
-      return text.status();
-    return Request{.prompt = *std::move(text), .prompt_token_ids = {}, .add_special_tokens = false, .sampling = {}};
-  }
-
-private:
-  tokenizer::ChatOptions options_;
-  std::unique_ptr<tokenizer::ChatTemplate> template_;
-};
-
-std::vector<tokenizer::ChatMessage> Opening(const RunFlags &flags) {
-  if (flags.system.empty())
-    return {};
-  return {{"system", flags.system}};
 }
 
 std::string Summary(const Output &output) {
@@ -185,7 +233,7 @@ void PrintNote(const RunFlags &flags, const std::string &note) {
 
 absl::Status RunChat(const RunFlags &flags, const Chat &chat, Engine &engine, const SamplingParams &sampling,
                      Interrupts &interrupts) {
-  std::vector<tokenizer::ChatMessage> messages = Opening(flags);
+  std::vector<ChatMessage> messages = Opening(flags);
   bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
   PrintNote(flags, "A message a line; Ctrl-C ends an answer, Ctrl-D the chat.");
   std::string line;
@@ -299,40 +347,34 @@ absl::Status Run(const RunFlags &flags, Interrupts &interrupts) {
     return absl::InvalidArgumentError("--chat without a prompt is a dialogue; give --prompt with --json");
   if (!flags.system.empty() && !flags.chat)
     return absl::InvalidArgumentError("--system is for --chat");
+  if (!flags.chat_template.empty() && !flags.chat)
+    return absl::InvalidArgumentError("--chat-template is for --chat");
+  if (flags.tokenize && flags.prompts.empty())
+    return absl::InvalidArgumentError("no prompt; --tokenize needs --prompt, --prompt-file or --prompt-ids");
   if (flags.tokenize)
     return Tokenize(flags);
   std::optional<Chat> chat;
-  std::vector<Request> prompts = flags.prompts;
   if (flags.chat) {
-    if (absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(flags.bundle, flags.engine.weights_source);
-        !bundle.ok())
-      return bundle.status();
-    absl::StatusOr<Chat> loaded = Chat::Load(flags.bundle + "/tokenizer");
-    if (!loaded.ok())
-      return loaded.status();
-    chat = *std::move(loaded);
-    for (Request &prompt : prompts) {
-      if (prompt.prompt.empty())
-        return absl::InvalidArgumentError("--chat takes messages as text, not as --prompt-ids");
-      std::vector<tokenizer::ChatMessage> messages = Opening(flags);
-      messages.push_back({"user", prompt.prompt});
-      absl::StatusOr<Request> request = chat->ToRequest(messages);
-      if (!request.ok())
-        return request.status();
-      prompt = *std::move(request);
-    }
+    absl::StatusOr<TextSide> side = OpenTextSide(flags);
+    if (!side.ok())
+      return side.status();
+    chat = *std::move(side->chat);
   }
+  absl::StatusOr<std::vector<Request>> prompts = PromptsOf(flags, chat);
+  if (!prompts.ok())
+    return prompts.status();
   EngineOptions options = flags.engine;
   options.return_logits = !flags.logits_out.empty();
   absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Load(flags.bundle, options);
   if (!engine.ok())
     return engine.status();
-  absl::StatusOr<SamplingParams> sampling = SamplingOf(flags, (*engine)->default_sampling());
+  absl::StatusOr<SamplingParams> sampling =
+      SamplingOf(flags, (*engine)->default_sampling(), (*engine)->default_max_tokens());
   if (!sampling.ok())
     return sampling.status();
-  if (prompts.empty())
+  if (prompts->empty())
     return RunChat(flags, *chat, **engine, *sampling, interrupts);
-  return RunPrompts(flags, std::move(prompts), **engine, *sampling, interrupts);
+  return RunPrompts(flags, *std::move(prompts), **engine, *sampling, interrupts);
 }
 
 int Main(int argc, char **argv) {

@@ -86,10 +86,17 @@ void AddRunFlags(CLI::App &app, RunFlags &flags) {
   app.add_flag("--chat", flags.chat, "Put messages into the model's chat template; without --prompt, a dialogue")
       ->group("Prompts");
   app.add_option("--system", flags.system, "The system message of --chat")->group("Prompts");
-  app.add_flag("--tokenize", flags.tokenize, "Print the prompt's token ids and run nothing")->group("Prompts");
+  app.add_option("--chat-template", flags.chat_template,
+                 "Name of the template that --chat uses, where the model has several (default)")
+      ->group("Prompts");
+  app.add_flag("--tokenize", flags.tokenize,
+               "Print the prompt's token ids, with --chat those of the rendered template, and run nothing")
+      ->group("Prompts");
 
   constexpr const char *kSampling = "Sampling (defaults: the checkpoint's generation_config.json, else as named)";
-  app.add_option("-n,--max-tokens", flags.max_tokens, "Tokens to generate (128; with --chat 1024)")->group(kSampling);
+  app.add_option("-n,--max-tokens", flags.max_tokens,
+                 "Tokens to generate (the checkpoint's max_new_tokens, else 128, with --chat 1024)")
+      ->group(kSampling);
   app.add_option("--temperature", flags.temperature, "0 takes the most likely token (1)")->group(kSampling);
   app.add_option("--top-k", flags.top_k, "Choose among this many tokens; 0 is off (0)")->group(kSampling);
   app.add_option("--top-p", flags.top_p, "Choose among the tokens that make up this probability (1)")->group(kSampling);
@@ -129,7 +136,8 @@ absl::Status ReadTexts(const CLI::App &app, RunFlags &flags) {
   return ReadForm(app, flags);
 }
 
-absl::StatusOr<SamplingParams> SamplingOf(const RunFlags &flags, SamplingParams params) {
+absl::StatusOr<SamplingParams> SamplingOf(const RunFlags &flags, SamplingParams params,
+                                          std::optional<int32_t> default_max_tokens) {
   auto set = [](auto &field, const auto &given) {
     if (given)
       field = *given;
@@ -142,7 +150,7 @@ absl::StatusOr<SamplingParams> SamplingOf(const RunFlags &flags, SamplingParams 
   set(params.presence_penalty, flags.presence_penalty);
   set(params.frequency_penalty, flags.frequency_penalty);
   set(params.logprobs, flags.logprobs);
-  params.max_tokens = flags.chat ? 1024 : 128;
+  params.max_tokens = default_max_tokens.value_or(flags.chat ? 1024 : 128);
   set(params.max_tokens, flags.max_tokens);
   if (flags.seed)
     params.seed = flags.seed;

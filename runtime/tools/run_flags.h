@@ -14,7 +14,7 @@
 namespace inlay::tools {
 
 struct RunFlags {
-  std::string bundle, system, logits_out;
+  std::string bundle, system, chat_template, logits_out;
   std::vector<Request> prompts; // text or ids
   bool tokenize = false, no_special_tokens = false, chat = false, json = false, quiet = false;
   EngineOptions engine;
@@ -34,8 +34,9 @@ struct RunFlags {
 void AddRunFlags(CLI::App &app, RunFlags &flags);
 absl::Status ReadTexts(const CLI::App &app, RunFlags &flags);
 
-// What was given, over the checkpoint's `params`.
-absl::StatusOr<SamplingParams> SamplingOf(const RunFlags &flags, SamplingParams params);
+// What was given, over the checkpoint's `params` and its number of tokens to generate, if it names one.
+absl::StatusOr<SamplingParams> SamplingOf(const RunFlags &flags, SamplingParams params,
+                                          std::optional<int32_t> default_max_tokens);
 
 } // namespace inlay::tools
 

@@ -14,19 +14,13 @@ import tools
 TOLERANCE = 1e-5
 
 
-def test(t: tools.Tools, model: pathlib.Path) -> None:
-    golden = json.loads((model / "golden" / "golden.json").read_text())
-    logits = tools.read_float32(model / "golden" / "logits.safetensors", "logits")
-    vocabulary, steps = len(logits[0]), len(golden["greedy_ids"])
-    bundle = t.compile(model, "--target", "cpu", "--dtype", "float32")
-    prompt = ["--prompt-ids", ",".join(map(str, golden["prompt_ids"])), "--max-tokens", steps, "--temperature", 0,
-              "--ignore-eos", "--logprobs", vocabulary]
-    result = t.generate(bundle, *prompt)
+def compare(model: pathlib.Path, result: dict, golden: dict, logits: list[list[float]]) -> float:
+    """The relative error of the log-probabilities of `result`, which has the golden tokens."""
     if result["prompt_token_ids"] != golden["prompt_ids"]:
         tools.fail(f"prompt: expected {golden['prompt_ids']}, found {result['prompt_token_ids']}")
     if result["token_ids"] != golden["greedy_ids"]:
         tools.fail(f"greedy tokens: expected {golden['greedy_ids']}, found {result['token_ids']}")
-
+    vocabulary = len(logits[0])
     difference, reference = [], []
     for step, (row, found) in enumerate(zip(logits, result["logprobs"])):
         probabilities = {entry["id"]: entry["logprob"] for entry in found["top"]}
@@ -35,9 +29,39 @@ def test(t: tools.Tools, model: pathlib.Path) -> None:
         difference += [probabilities[i] - value for i, value in enumerate(tools.log_softmax(row))]
         reference += row
     error = tools.norm(difference) / tools.norm(reference)
-    print(f"{model.name}: {steps} tokens equal, relative error {error:.1e}")
     if error > TOLERANCE:
         tools.fail(f"{model.name}: log-probabilities: expected a relative error of at most {TOLERANCE}, found {error:.2e}")
+    return error
+
+
+def test_dynamic_rope(t: tools.Tools, model: pathlib.Path, golden: dict, logits: list[list[float]], prompt: list) -> None:
+    """Within the trained length nothing depends on the length that the model is compiled for (vllm-project/vllm issue
+    3488). A text may grow beyond it; a longer prompt would need other rotations for all of its tokens."""
+    trained = json.loads((model / "config.json").read_text())["max_position_embeddings"]
+    for length in (len(golden["prompt_ids"]) + len(golden["greedy_ids"]), trained * 8):
+        bundle = t.compile(model, "--target", "cpu", "--dtype", "float32", "--max-model-len", length, "--overwrite")
+        compare(model, t.generate(bundle, *prompt), golden, logits)
+    # make_dynamic_rope_golden.py computed these.
+    beyond = json.loads((model / "golden" / "beyond.json").read_text())["greedy_ids"]
+    grown = t.generate(bundle, *prompt[:2], "--max-tokens", len(beyond), "--temperature", 0, "--ignore-eos")["token_ids"]
+    if grown != beyond:
+        tools.fail(f"{model.name}: beyond the trained length: expected {beyond}, found {grown}")
+    refused = t.run("run-model", bundle, "--prompt-ids", ",".join(["3"] * (trained + 1)), "--max-tokens", 1)
+    if refused.returncode != 1 or f"expected at most {trained}" not in refused.stderr:
+        tools.fail(f"{model.name}: expected a prompt of {trained + 1} tokens to be refused, found {refused.stderr!r}")
+
+
+def test(t: tools.Tools, model: pathlib.Path) -> None:
+    golden = json.loads((model / "golden" / "golden.json").read_text())
+    logits = tools.read_float32(model / "golden" / "logits.safetensors", "logits")
+    vocabulary, steps = len(logits[0]), len(golden["greedy_ids"])
+    bundle = t.compile(model, "--target", "cpu", "--dtype", "float32")
+    prompt = ["--prompt-ids", ",".join(map(str, golden["prompt_ids"])), "--max-tokens", steps, "--temperature", 0,
+              "--ignore-eos", "--logprobs", vocabulary]
+    result = t.generate(bundle, *prompt)
+    print(f"{model.name}: {steps} tokens equal, relative error {compare(model, result, golden, logits):.1e}")
+    if model.name == "llama-rope-dynamic":
+        test_dynamic_rope(t, model, golden, logits, prompt)
 
     linked = t.scratch / "linked.inlay"
     t.checked("compile-model", model, "-o", linked, "-q", "--target", "cpu", "--dtype", "float32", "--weights", "link")

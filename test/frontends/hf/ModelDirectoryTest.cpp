@@ -238,6 +238,27 @@ TEST_F(ModelDirectoryTest, EveryOtherFileIsNamedWithTheReason) {
   EXPECT_THAT(notes, Contains("LICENSE, README.md, original/: ignored: no part of the model"));
 }
 
+TEST_F(ModelDirectoryTest, WithoutATokenizerTheModelTakesIds) {
+  Copy(kModels / "llama-mqa");
+  Write("chat_template.jinja", "x");
+  ASSERT_TRUE(Open());
+  EXPECT_THAT(Lines(), IsEmpty());
+  EXPECT_THAT(problems_.notes(), Contains("tokenizer.json: no such file: the model takes token ids only"));
+  EXPECT_THAT(problems_.notes(), Contains("chat_template.jinja: ignored: there is no tokenizer.json"));
+  Write("vocab.json", "{}");
+  Write("merges.txt", "");
+  ASSERT_TRUE(Open());
+  EXPECT_THAT(Lines(),
+              ElementsAre(HasSubstr("tokenizer.json: found no such file, only merges.txt, vocab.json, expected")));
+}
+
+TEST_F(ModelDirectoryTest, OlderFormsOfATokenizerAreNamed) {
+  CopyExample();
+  Write("tokenizer.model", "");
+  ASSERT_TRUE(Open());
+  EXPECT_THAT(problems_.notes(), Contains("tokenizer.model: ignored: tokenizer.json holds the tokenizer"));
+}
+
 TEST_F(ModelDirectoryTest, NamesCannotBreakLines) {
   Copy(kModels / "llama-mqa");
   Write("a\nb.gguf", "");

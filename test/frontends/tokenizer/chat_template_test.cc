@@ -203,15 +203,16 @@ TEST_F(ChatTemplateLoadTest, MoreFilesAddNames) {
   Write("additional_chat_templates/tool_use.jinja", "t");
   Write("additional_chat_templates/rag.jinja", "r");
   Write("additional_chat_templates/README.md", "x");
+  Write("additional_chat_templates/\xff.jinja", "x");
   EXPECT_EQ(Loaded(), "d");
   EXPECT_EQ(Loaded("tool_use"), "t");
   EXPECT_EQ(Loaded("rag"), "r");
   EXPECT_THAT(ListChatTemplateFiles(directory_),
               ElementsAre("chat_template.jinja", "additional_chat_templates/rag.jinja",
                           "additional_chat_templates/tool_use.jinja"));
-  EXPECT_THAT(
-      FindChatTemplates(directory_)->ignored,
-      ElementsAre("additional_chat_templates/README.md: ignored: only names that end with .jinja are templates"));
+  EXPECT_THAT(FindChatTemplates(directory_)->ignored,
+              ElementsAre(HasSubstr("README.md: ignored: only names of UTF-8 that end with .jinja are templates"),
+                          HasSubstr("\xef\xbf\xbd.jinja: ignored: only names of UTF-8")));
 }
 
 // As transformers does it, they replace the template of tokenizer_config.json even without a default one.

@@ -24,3 +24,17 @@ func.func @heads(%x: tensor<?x8xf32> {llm.value = dense<[[0.0, 0.0, 1.0, 0.0, 1.
   %y = llm.rope %x, %batch, @scaled {head_dim = 4 : i64} : (tensor<?x8xf32>, !llm.batch) -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>
 }
+
+// Three sets of frequencies for four rows: positions 0 and 1 take the first, 2 the second, 3 the third.
+llm.rope_table @late : tensor<4x2xf32> {inv_freq = array<f64: 0.0, 0.5235987755982988, 0.6981317007977318>}
+
+// CHECK-LABEL: @late_positions result 0
+// CHECK-NEXT: 1 0
+// CHECK-NEXT: 0.5 0.866025
+// CHECK-NEXT: -0.5 0.866025
+func.func @late_positions(%x: tensor<?x2xf32> {llm.value = dense<[[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]> : tensor<3x2xf32>},
+                          %batch: !llm.batch {llm.value = {sequences = array<i64: 0, 0, 0>, positions = array<i64: 1, 2, 3>}})
+    -> tensor<?x2xf32> {
+  %y = llm.rope %x, %batch, @late {head_dim = 2 : i64} : (tensor<?x2xf32>, !llm.batch) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
