@@ -62,6 +62,8 @@ absl::Status CheckOptions(const EngineOptions &options) {
   if (!(options.watchdog_seconds >= 0 && options.watchdog_seconds <= 1e6))
     return absl::InvalidArgumentError(
         fmt::format("--watchdog-seconds is {}, expected 0 (no limit) to 1000000", options.watchdog_seconds));
+  if (options.threads < 0)
+    return absl::InvalidArgumentError(fmt::format("--threads is {}, expected 0 (one a core) or more", options.threads));
   if (options.max_waiting < 0)
     return absl::InvalidArgumentError(fmt::format("--max-waiting is {}, expected 0 or more", options.max_waiting));
   return absl::OkStatus();

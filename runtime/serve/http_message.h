@@ -4,6 +4,7 @@
 
 #include "runtime/serve/api_error.h"
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -19,6 +20,7 @@ struct HttpRequest {
   std::string path = {};                                         // as it was sent, without the query and the host
   std::vector<std::pair<std::string, std::string>> headers = {}; // names in lower case
   std::string body = {};
+  std::chrono::steady_clock::time_point received = {}; // when all of it was there
 
   // The value of the first field with this name, in lower case; null: there is none.
   const std::string *Find(std::string_view name) const {

@@ -1,6 +1,5 @@
 #include "runtime/serve/service.h"
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_replace.h"
 #include "fmt/format.h"
 #include "frontends/tokenizer/unicode.h"
@@ -9,6 +8,7 @@
 #include "runtime/serve/deferred_reply.h"
 #include "runtime/serve/generation.h"
 #include "runtime/serve/page.h"
+#include "runtime/serve/routes.h"
 #include "runtime/support/version.h"
 
 #include <algorithm>
@@ -26,8 +26,6 @@ std::string Dump(const ordered_json &json) {
 
 Answer Fail(ApiError error) { return ToAnswer(error); }
 
-constexpr std::string_view kModelPrefix = "/v1/models/";
-
 // "%2F" is '/'. What is no escape stays as it is.
 std::string PercentDecoded(std::string_view text) {
   std::string decoded;
@@ -44,30 +42,13 @@ std::string PercentDecoded(std::string_view text) {
   return decoded;
 }
 
-// No prompt of more bytes can fit into a context of `tokens` tokens.
-int64_t MostPromptBytes(const tokenizer::Tokenizer &tokenizer, int64_t tokens) {
-  size_t longest = 1;
-  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id)
-    longest = std::max(longest, tokenizer.TokenBytes(id).size());
-  for (const tokenizer::AddedToken &token : tokenizer.added_tokens())
-    longest = std::max(longest, token.content.size());
-  return tokens * static_cast<int64_t>(longest);
-}
-
 } // namespace
 
-// The paths. POST requests are handled by the service's own threads, others by those that read sockets. Handlers that
-// generate take a wake; the others answer at once.
-struct Routes {
-  struct Route {
-    std::string_view method, path;
-    Reply (*handle)(Service &service, const HttpRequest &request, Wake &wake);
-    bool needs_key() const { return path != "/health" && path != "/ready"; }
-    bool is_slow() const { return method == "POST"; }
-  };
+// Handlers that generate take a wake; the others answer at once.
+struct RouteTable {
   static Reply Now(Answer answer) { return {std::move(answer), nullptr}; }
 
-  static constexpr Route kAll[] = {
+  static constexpr Routes::Route kAll[] = {
       {"GET", "/",
        [](Service &s, const HttpRequest &, Wake &) {
          return Now(
@@ -95,14 +76,14 @@ struct Routes {
       {"POST", "/tokenize", [](Service &s, const HttpRequest &r, Wake &) { return Now(s.Tokenize(r)); }},
       {"POST", "/detokenize", [](Service &s, const HttpRequest &r, Wake &) { return Now(s.Detokenize(r)); }},
   };
-
-  static const Route *Find(std::string_view path) {
-    std::string_view known = path.starts_with(kModelPrefix) ? kModelPrefix.substr(0, kModelPrefix.size() - 1) : path;
-    const Route *found =
-        std::find_if(std::begin(kAll), std::end(kAll), [&](const Route &r) { return r.path == known; });
-    return found == std::end(kAll) ? nullptr : found;
-  }
 };
+
+const Routes::Route *Routes::Find(std::string_view path) {
+  std::string_view known = path.starts_with(kModelPrefix) ? kModelPrefix.substr(0, kModelPrefix.size() - 1) : path;
+  const auto &all = RouteTable::kAll;
+  const Route *found = std::find_if(std::begin(all), std::end(all), [&](const Route &r) { return r.path == known; });
+  return found == std::end(all) ? nullptr : found;
+}
 
 Service::Service(Engine &engine, ServiceOptions options)
     : engine_(engine), options_(std::move(options)), metrics_(std::make_unique<Metrics>(options_.model_names.front())),
@@ -140,7 +121,7 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Make(Engine &engine, ServiceOp
                            std::min<int64_t>(stats.max_model_len, std::max<int64_t>(stats.kv_cache_tokens, 1))),
                        .has_tool_parser = !service->options_.tool_parser.empty()};
   if (service->tokenizer_)
-    service->most_prompt_bytes_ = MostPromptBytes(*service->tokenizer_, service->context_.max_model_len);
+    service->prompt_limit_ = PromptLimit(*service->tokenizer_, service->context_.max_model_len);
   service->page_ = kPage;
   if (absl::IsFailedPrecondition(engine.ApplyChatTemplate({.messages_json = "[]", .variables_json = {}}).status()))
     absl::StrReplaceAll({{R"(data-kind="chat")", R"(data-kind="completion")"}}, &service->page_);
@@ -150,57 +131,8 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Make(Engine &engine, ServiceOp
   return service;
 }
 
-std::string_view Service::HandlerOf(std::string_view path) {
-  const Routes::Route *route = Routes::Find(path);
-  return !route ? "other" : path.starts_with(kModelPrefix) ? "/v1/models/{model}" : route->path;
-}
-
-std::optional<Answer> Service::EarlyAnswer(const HttpRequest &request) const {
-  if (std::optional<Answer> preflight = AnswerPreflight(request, options_.cors))
-    return preflight;
-  const Routes::Route *route = Routes::Find(request.path);
-  bool needs_key = !route || route->needs_key();
-  if (std::string_view authorization = request.Header("authorization");
-      needs_key && !keys_.empty() && !keys_.Admit(authorization)) {
-    Answer answer =
-        Fail({.status = 401,
-              .message = authorization.empty() ? "no API key was given; send it as 'Authorization: Bearer KEY'"
-                                               : "the API key is wrong",
-              .type = "authentication_error",
-              .param = "",
-              .code = "invalid_api_key"});
-    answer.headers.emplace_back("WWW-Authenticate", request.path == "/" ? "Basic realm=\"inlay\"" : "Bearer");
-    return answer;
-  }
-  if (!route || (request.path == "/" && !options_.has_page))
-    return Fail({.status = 404,
-                 .message = fmt::format("there is no {}; see GET /v1/models, POST /v1/completions and POST "
-                                        "/v1/chat/completions",
-                                        request.path.substr(0, 100)),
-                 .param = "",
-                 .code = "not_found"});
-  bool is_head = request.method == "HEAD" && route->method == "GET";
-  if (request.method != route->method && !is_head) {
-    Answer answer = Fail({.status = 405,
-                          .message = fmt::format("{} does not take {}, only {}", request.path.substr(0, 100),
-                                                 request.method.substr(0, 20), route->method),
-                          .param = "",
-                          .code = "method_not_allowed"});
-    answer.headers.emplace_back("Allow", std::string(route->method));
-    return answer;
-  }
-  // Also keeps pages of other origins from posting without asking first.
-  if (route->method == "POST" &&
-      !absl::StartsWithIgnoreCase(std::string(request.Header("content-type")), "application/json"))
-    return Fail({.status = 415,
-                 .message = fmt::format("the content type is '{}', expected application/json",
-                                        request.Header("content-type").substr(0, 100)),
-                 .param = "",
-                 .code = "unsupported_media_type"});
-  return std::nullopt;
-}
-
 Reply Service::Handle(HttpRequest request, Wake wake) {
+  request.received = std::chrono::steady_clock::now();
   const Routes::Route *route = Routes::Find(request.path);
   if (!route->is_slow())
     return route->handle(*this, request, wake);
@@ -247,18 +179,6 @@ absl::StatusOr<std::string> Service::Render(const Conversation &conversation, bo
   return engine_.ApplyChatTemplate(chat);
 }
 
-// Before tokenizing, which takes time with each byte: a text that cannot fit whatever its tokens are.
-std::optional<ApiError> Service::CheckLength(const std::string &text, std::string param) const {
-  if (most_prompt_bytes_ <= 0 || static_cast<int64_t>(text.size()) <= most_prompt_bytes_)
-    return std::nullopt;
-  return ApiError{.message =
-                      fmt::format("this model's maximum context length is {} tokens, which hold at most {} bytes "
-                                  "of text, but the prompt has {} bytes; shorten the prompt",
-                                  context_.max_model_len, most_prompt_bytes_, text.size()),
-                  .param = std::move(param),
-                  .code = "context_length_exceeded"};
-}
-
 // Prompts as token ids that fit, each with the sampling of the request; `texts` are what an echo shows.
 std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector<Request> &prompts,
                                          std::vector<std::string> &texts) const {
@@ -275,7 +195,7 @@ std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector
   }
   for (Prompt &prompt : request.prompts) {
     if (prompt.token_ids.empty()) {
-      if (std::optional<ApiError> wrong = CheckLength(prompt.text, request.is_chat ? "messages" : "prompt"))
+      if (std::optional<ApiError> wrong = prompt_limit_.Check(prompt.text, request.is_chat ? "messages" : "prompt"))
         return wrong;
       absl::StatusOr<std::vector<int32_t>> ids = engine_.Tokenize(prompt.text, request.add_special_tokens);
       if (!ids.ok())
@@ -320,7 +240,6 @@ Reply Service::Generate(const HttpRequest &http, bool is_chat, Wake wake) {
                   .param = "",
                   .code = "draining"}),
             nullptr};
-  auto received = std::chrono::steady_clock::now();
   GenerationRequest request;
   std::optional<ApiError> wrong =
       is_chat ? ParseChat(http.body, context_, request) : ParseCompletion(http.body, context_, request);
@@ -361,7 +280,7 @@ Reply Service::Generate(const HttpRequest &http, bool is_chat, Wake wake) {
     for (int32_t candidate = 0; candidate < request.best_of; ++candidate) {
       Request one = prompts[i];
       if (options_.limits.request_time.count() > 0)
-        one.deadline = received + options_.limits.request_time;
+        one.deadline = http.received + options_.limits.request_time;
       // Each answer has its own seed, and the same one every time.
       if (one.sampling.seed)
         *one.sampling.seed += static_cast<uint32_t>(candidate);

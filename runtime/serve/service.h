@@ -10,6 +10,7 @@
 #include "runtime/serve/limits.h"
 #include "runtime/serve/metrics.h"
 #include "runtime/serve/openai_request.h"
+#include "runtime/serve/prompt_limit.h"
 #include "runtime/serve/work_queue.h"
 
 #include <atomic>
@@ -59,13 +60,12 @@ public:
 private:
   Service(Engine &engine, ServiceOptions options);
 
-  friend struct Routes;
+  friend struct RouteTable;
   Reply Generate(const HttpRequest &request, bool is_chat, Wake wake);
   std::optional<ApiError> Prepare(GenerationRequest &request, std::vector<Request> &prompts,
                                   std::vector<std::string> &texts) const;
   absl::StatusOr<std::string> Render(const Conversation &conversation, bool with_tools) const;
   std::optional<ApiError> CheckModel(const std::string &name) const;
-  std::optional<ApiError> CheckLength(const std::string &text, std::string param) const;
   Answer Models(const std::string &path) const;
   Answer Tokenize(const HttpRequest &request) const;
   Answer Detokenize(const HttpRequest &request) const;
@@ -79,7 +79,7 @@ private:
   std::unique_ptr<Metrics> metrics_;
   ApiKeys keys_;
   std::string page_;
-  int64_t most_prompt_bytes_ = 0; // that fit into the context; 0: not known
+  PromptLimit prompt_limit_;
   int64_t created_ = 0;
   int64_t most_sequences_ = 0; // running and waiting
   std::shared_ptr<std::atomic<int64_t>> sequences_ = std::make_shared<std::atomic<int64_t>>(0);

@@ -7,9 +7,9 @@ namespace inlay::serve {
 
 WorkQueue::WorkQueue(int threads, size_t max_jobs, uint64_t max_bytes) : max_jobs_(max_jobs), max_bytes_(max_bytes) {
   if (threads <= 0)
-    threads = std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 4, 1, 4);
+    threads = std::clamp(static_cast<int>(std::thread::hardware_concurrency()) / 4, 2, 4);
   for (int i = 0; i < threads; ++i)
-    threads_.emplace_back([this] { Work(); });
+    threads_.emplace_back([this, only_small = i > 0 && i + 1 == threads] { Work(only_small); });
 }
 
 bool WorkQueue::Push(std::function<void()> job, uint64_t bytes) {
@@ -20,7 +20,7 @@ bool WorkQueue::Push(std::function<void()> job, uint64_t bytes) {
     bytes_ += bytes;
     jobs_.push_back({std::move(job), bytes});
   }
-  changed_.notify_one();
+  changed_.notify_all(); // one of them may not take it
   return true;
 }
 
@@ -38,16 +38,21 @@ void WorkQueue::Stop() {
       thread.join();
 }
 
-void WorkQueue::Work() {
+std::deque<WorkQueue::Job>::iterator WorkQueue::Next(bool only_small) {
+  return std::find_if(jobs_.begin(), jobs_.end(), [&](const Job &job) { return !only_small || job.bytes <= kSmall; });
+}
+
+void WorkQueue::Work(bool only_small) {
   while (true) {
     Job job;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [this] { return is_stopping_ || !jobs_.empty(); });
+      auto next = jobs_.end();
+      changed_.wait(lock, [&] { return is_stopping_ || (next = Next(only_small)) != jobs_.end(); });
       if (is_stopping_)
         return;
-      job = std::move(jobs_.front());
-      jobs_.pop_front();
+      job = std::move(*next);
+      jobs_.erase(next);
       bytes_ -= job.bytes;
     }
     job.run();

@@ -17,11 +17,12 @@ namespace inlay::serve {
 // May be called from several threads.
 class WorkQueue {
 public:
-  // `threads`: 0 is a quarter of the cores, at most 4. `max_jobs` and `max_bytes` bound what waits.
+  // `threads`: 0 is a quarter of the cores, 2 to 4. `max_jobs` and `max_bytes` bound what waits.
   WorkQueue(int threads, size_t max_jobs, uint64_t max_bytes);
   ~WorkQueue() { Stop(); }
 
-  // Queues a job, which holds `bytes` of memory; first in, first out. False: the queue is full or has stopped.
+  // Queues a job, which holds `bytes` of memory. First in, first out, but one thread of several takes only jobs of at
+  // most kSmall bytes, so that those do not wait behind large ones. False: the queue is full or has stopped.
   bool Push(std::function<void()> job, uint64_t bytes);
   // Waits for the jobs that run and drops those that wait.
   void Stop();
@@ -31,7 +32,11 @@ private:
     std::function<void()> run;
     uint64_t bytes = 0;
   };
-  void Work();
+  void Work(bool only_small);
+  // The next job for a thread, or the end.
+  std::deque<Job>::iterator Next(bool only_small);
+
+  static constexpr uint64_t kSmall = 64 << 10;
 
   const size_t max_jobs_;
   const uint64_t max_bytes_;

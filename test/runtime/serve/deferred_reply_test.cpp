@@ -41,6 +41,24 @@ TEST(WorkQueueTest, IsBoundedByJobsAndBytes) {
   EXPECT_FALSE(queue.Push([] {}, 0));
 }
 
+TEST(WorkQueueTest, SmallJobsDoNotWaitBehindLargeOnes) {
+  WorkQueue queue(2, 10, 1 << 20);
+  std::promise<void> release, large_begun, small_done;
+  ASSERT_TRUE(queue.Push(
+      [&] {
+        large_begun.set_value();
+        release.get_future().wait();
+      },
+      1 << 18));
+  large_begun.get_future().wait();
+  std::atomic<bool> second = false;
+  ASSERT_TRUE(queue.Push([&] { second = true; }, 1 << 18));
+  ASSERT_TRUE(queue.Push([&] { small_done.set_value(); }, 100));
+  small_done.get_future().wait();
+  EXPECT_FALSE(second);
+  release.set_value();
+}
+
 TEST(DeferredReplyTest, IsPendingUntilItIsMade) {
   WorkQueue queue(1, 10, 1000);
   Blocker blocker(queue);

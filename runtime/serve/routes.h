@@ -1,0 +1,30 @@
+// The paths that the server answers to. The table itself stands in service.cpp, with the handlers.
+#ifndef INLAY_RUNTIME_SERVE_ROUTES_H_
+#define INLAY_RUNTIME_SERVE_ROUTES_H_
+
+#include "runtime/serve/http_message.h"
+
+#include <string_view>
+
+namespace inlay::serve {
+
+class Service;
+
+constexpr std::string_view kModelPrefix = "/v1/models/"; // what follows is the name of a model
+
+struct Routes {
+  struct Route {
+    std::string_view method, path;
+    Reply (*handle)(Service &service, const HttpRequest &request, Wake &wake);
+
+    bool needs_key() const { return path != "/health" && path != "/ready"; }
+    // Whether the service's own threads handle it, because its body takes time to read; otherwise those of the sockets.
+    bool is_slow() const { return method == "POST"; }
+  };
+  // Null: there is no such path.
+  static const Route *Find(std::string_view path);
+};
+
+} // namespace inlay::serve
+
+#endif // INLAY_RUNTIME_SERVE_ROUTES_H_
