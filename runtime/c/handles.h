@@ -8,6 +8,7 @@
 
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -69,7 +70,8 @@ struct inlay_request {
     inlay_token_logprob token;
     std::vector<inlay_token_logprob> top;
   };
-  std::vector<PromptToken> prompt; // once they were asked for
+  std::vector<PromptToken> prompt;           // once they were asked for
+  std::map<int32_t, std::string> stop_texts; // by sequence, once they were asked for
   int32_t n = 1;
 };
 
