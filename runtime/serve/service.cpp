@@ -9,6 +9,8 @@
 #include "runtime/support/version.h"
 
 #include <algorithm>
+#include <cctype>
+#include <charconv>
 #include <filesystem>
 
 namespace inlay::serve {
@@ -23,6 +25,23 @@ std::string Dump(const ordered_json &json) {
 Answer Fail(ApiError error) { return ToAnswer(error); }
 
 constexpr std::string_view kModelPrefix = "/v1/models/";
+
+// Clients write the name "org/name" as it is or as "org%2Fname". What is no escape stays.
+std::string PercentDecoded(std::string_view text) {
+  std::string decoded;
+  for (size_t i = 0; i < text.size(); ++i) {
+    unsigned byte = 0;
+    const char *digits = text.data() + i + 1;
+    if (text[i] == '%' && i + 2 < text.size() && std::isxdigit(static_cast<unsigned char>(digits[0])) != 0 &&
+        std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+      decoded += static_cast<char>(byte);
+      i += 2;
+    } else {
+      decoded += text[i];
+    }
+  }
+  return decoded;
+}
 
 } // namespace
 
@@ -73,7 +92,8 @@ struct Routes {
 };
 
 Service::Service(Engine &engine, ServiceOptions options)
-    : engine_(engine), options_(std::move(options)), metrics_(options_.model_names.front()) {}
+    : engine_(engine), options_(std::move(options)), metrics_(options_.model_names.front()),
+      ignored_fields_([](std::string_view line) { fmt::print(stderr, "serve-model: {}\n", line); }) {}
 
 absl::StatusOr<std::unique_ptr<Service>> Service::Make(Engine &engine, ServiceOptions options) {
   absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(options.bundle, options.weights_source);
@@ -96,7 +116,9 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Make(Engine &engine, ServiceOp
                        .default_sampling = engine.default_sampling(),
                        .vocab_size = static_cast<int32_t>((*bundle)->plan().model()->vocab_size()),
                        .max_model_len = stats.max_model_len,
-                       .has_tool_parser = !service->options_.tool_parser.empty()};
+                       .has_tool_parser = !service->options_.tool_parser.empty(),
+                       .has_priorities = service->options_.scheduling_policy == "priority",
+                       .strict_fields = service->options_.strict_fields};
   service->most_sequences_ = int64_t{stats.max_num_seqs} + service->options_.limits.waiting;
   service->created_ =
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -169,6 +191,7 @@ absl::StatusOr<std::string> Service::Render(const Conversation &conversation, bo
   ChatRequest chat;
   chat.messages_json = conversation.messages;
   chat.add_generation_prompt = conversation.add_generation_prompt;
+  chat.continue_final_message = conversation.continue_final_message;
   ordered_json variables = ordered_json::object();
   if (!conversation.template_variables.empty())
     variables = ordered_json::parse(conversation.template_variables);
@@ -176,6 +199,30 @@ absl::StatusOr<std::string> Service::Render(const Conversation &conversation, bo
     variables["tools"] = ordered_json::parse(conversation.tools);
   chat.variables_json = variables.dump();
   return engine_.ApplyChatTemplate(chat);
+}
+
+// Keeps the tokens that truncate_prompt_tokens asks for; an echo shows the text of those.
+std::optional<ApiError> Service::Truncate(const GenerationRequest &request, Prompt &prompt) const {
+  std::vector<int32_t> &ids = prompt.token_ids;
+  int64_t most = request.truncate_prompt_tokens;
+  if (most < 0) {
+    int64_t answer = request.is_chat && !request.max_tokens_given ? 1 : request.sampling.max_tokens;
+    most = std::max<int64_t>(context_.max_model_len - answer, 1);
+  }
+  auto cut = static_cast<int64_t>(ids.size()) - most;
+  if (most == 0 || cut <= 0)
+    return std::nullopt;
+  if (request.truncates_right)
+    ids.resize(static_cast<size_t>(most));
+  else
+    ids.erase(ids.begin(), ids.begin() + cut);
+  if (!request.echo || request.is_chat)
+    return std::nullopt;
+  absl::StatusOr<std::string> text = engine_.Detokenize(ids);
+  if (!text.ok())
+    return ErrorOf(text.status());
+  prompt.text = *std::move(text);
+  return std::nullopt;
 }
 
 // Prompts as token ids that fit, each with the sampling of the request; `texts` are what an echo shows.
@@ -204,6 +251,8 @@ std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector
         return ErrorOf(text.status());
       prompt.text = *std::move(text);
     }
+    if (std::optional<ApiError> wrong = Truncate(request, prompt))
+      return wrong;
     auto size = static_cast<int64_t>(prompt.token_ids.size()), room = context_.max_model_len - size;
     SamplingParams sampling = request.sampling;
     if (!request.max_tokens_given && request.is_chat)
@@ -222,7 +271,8 @@ std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector
                        .sampling = std::move(sampling),
                        .priority = request.priority,
                        .cache_salt = request.cache_salt});
-    texts.push_back(request.echo ? std::move(prompt.text) : std::string());
+    std::string &echo = request.is_chat ? request.conversation.last_answer : prompt.text;
+    texts.push_back(request.echo ? std::move(echo) : std::string());
   }
   return std::nullopt;
 }
@@ -241,6 +291,8 @@ Reply Service::Generate(const HttpRequest &http, bool is_chat, Wake wake) {
       is_chat ? ParseChat(http.body, context_, request) : ParseCompletion(http.body, context_, request);
   if (!wrong)
     wrong = CheckModel(request.model);
+  if (!wrong)
+    ignored_fields_.Report(request.ignored_fields);
   std::vector<Request> prompts;
   std::vector<std::string> texts;
   if (!wrong) {
@@ -299,7 +351,7 @@ Answer Service::Models(const std::string &path) const {
                         {"max_model_len", context_.max_model_len}};
   };
   if (path.starts_with(kModelPrefix)) {
-    std::string name = path.substr(kModelPrefix.size());
+    std::string name = PercentDecoded(std::string_view(path).substr(kModelPrefix.size()));
     if (std::optional<ApiError> wrong = CheckModel(name))
       return Fail(*std::move(wrong));
     return {.body = Dump(entry(name))};
@@ -317,6 +369,7 @@ Answer Service::Tokenize(const HttpRequest &http) const {
     wrong = CheckModel(request.model);
   if (wrong)
     return Fail(*std::move(wrong));
+  ignored_fields_.Report(request.ignored_fields);
   absl::StatusOr<std::string> text = request.prompt;
   if (request.is_chat)
     text = Render(request.conversation, /*with_tools=*/true);
@@ -340,6 +393,7 @@ Answer Service::Detokenize(const HttpRequest &http) const {
     wrong = CheckModel(request.model);
   if (wrong)
     return Fail(*std::move(wrong));
+  ignored_fields_.Report(request.ignored_fields);
   if (!tokenizer_)
     return Fail({.message = "this bundle has no tokenizer"});
   absl::StatusOr<std::string> text = tokenizer_->Decode(request.tokens, /*skip_special_tokens=*/false);

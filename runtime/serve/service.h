@@ -5,6 +5,7 @@
 #include "frontends/tokenizer/tokenizer.h"
 #include "runtime/api/inlay.h"
 #include "runtime/serve/http_message.h"
+#include "runtime/serve/ignored_field_log.h"
 #include "runtime/serve/limits.h"
 #include "runtime/serve/metrics.h"
 #include "runtime/serve/openai_request.h"
@@ -18,10 +19,12 @@ namespace inlay::serve {
 
 struct ServiceOptions {
   std::string bundle;
-  std::string weights_source = {};      // as EngineOptions has it
-  std::vector<std::string> model_names; // --served-model-name; the first one is shown
-  std::vector<std::string> api_keys;    // empty: everyone may
-  std::string tool_parser;              // --tool-call-parser; empty: no tools
+  std::string weights_source = {};        // as EngineOptions has it
+  std::vector<std::string> model_names;   // --served-model-name; the first one is shown
+  std::vector<std::string> api_keys;      // empty: everyone may
+  std::string tool_parser;                // --tool-call-parser; empty: no tools
+  std::string scheduling_policy = "fcfs"; // of the engine
+  bool strict_fields = false;             // --strict-fields
   bool has_page = true;
   Limits limits;
 };
@@ -52,6 +55,7 @@ private:
   std::optional<ApiError> Prepare(GenerationRequest &request, std::vector<Request> &prompts,
                                   std::vector<std::string> &texts) const;
   absl::StatusOr<std::string> Render(const Conversation &conversation, bool with_tools) const;
+  std::optional<ApiError> Truncate(const GenerationRequest &request, Prompt &prompt) const;
   std::optional<ApiError> CheckModel(const std::string &name) const;
   bool IsAuthorized(const std::string &authorization) const;
   Answer Models(const std::string &path) const;
@@ -65,6 +69,7 @@ private:
   RequestContext context_;
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_; // null: the bundle has none
   Metrics metrics_;
+  mutable IgnoredFieldLog ignored_fields_;
   int64_t created_ = 0;
   int64_t most_sequences_ = 0; // running and waiting
   std::shared_ptr<std::atomic<int64_t>> sequences_ = std::make_shared<std::atomic<int64_t>>(0);

@@ -43,6 +43,7 @@ absl::Status Run(Flags flags) {
     if (key.empty())
       return absl::InvalidArgumentError("--api-key is empty; give a key or leave the flag out");
   flags.service.weights_source = flags.engine.weights_source;
+  flags.service.scheduling_policy = flags.engine.scheduling_policy;
   absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Load(flags.service.bundle, flags.engine);
   if (!engine.ok())
     return engine.status();
@@ -90,6 +91,9 @@ int Main(int argc, char **argv) {
                  "How this model writes calls of tools: hermes (also Qwen), llama3_json or mistral")
       ->check(CLI::IsMember(
           std::vector<std::string>(std::begin(serve::kToolCallParsers), std::end(serve::kToolCallParsers))))
+      ->group("Server");
+  app.add_flag("--strict-fields", flags.service.strict_fields,
+               "Refuse requests with unknown fields; else they are ignored, and each is named once in the log")
       ->group("Server");
   app.add_flag("--no-page", flags.no_page, "Do not serve the page at /")->group("Server");
   app.add_flag("-q,--quiet", flags.quiet, "Print the address alone")->group("Server");
