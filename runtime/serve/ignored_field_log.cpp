@@ -2,6 +2,8 @@
 
 #include "fmt/format.h"
 
+#include <cstdio>
+
 namespace inlay::serve {
 namespace {
 
@@ -24,6 +26,9 @@ std::string NameOf(std::string_view path) {
 }
 
 } // namespace
+
+IgnoredFieldLog::IgnoredFieldLog()
+    : write_([](std::string_view line) { fmt::print(stderr, "serve-model: {}\n", line); }) {}
 
 void IgnoredFieldLog::Report(std::span<const std::string> paths) {
   if (paths.empty())

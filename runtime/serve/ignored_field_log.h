@@ -15,6 +15,8 @@ namespace inlay::serve {
 // several threads.
 class IgnoredFieldLog {
 public:
+  // To the standard error stream.
+  IgnoredFieldLog();
   // `write` gets a line without its end; one thread at a time calls it.
   explicit IgnoredFieldLog(std::function<void(std::string_view)> write) : write_(std::move(write)) {}
   // `paths` as "top_q" and "messages[3].x"; all items of a list are one.

@@ -9,7 +9,6 @@
 #include "runtime/support/version.h"
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <filesystem>
 
@@ -26,14 +25,13 @@ Answer Fail(ApiError error) { return ToAnswer(error); }
 
 constexpr std::string_view kModelPrefix = "/v1/models/";
 
-// Clients write the name "org/name" as it is or as "org%2Fname". What is no escape stays.
+// "%2F" is '/'. What is no escape stays as it is.
 std::string PercentDecoded(std::string_view text) {
   std::string decoded;
   for (size_t i = 0; i < text.size(); ++i) {
-    unsigned byte = 0;
+    unsigned char byte = 0;
     const char *digits = text.data() + i + 1;
-    if (text[i] == '%' && i + 2 < text.size() && std::isxdigit(static_cast<unsigned char>(digits[0])) != 0 &&
-        std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+    if (text[i] == '%' && i + 2 < text.size() && std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
       decoded += static_cast<char>(byte);
       i += 2;
     } else {
@@ -92,8 +90,7 @@ struct Routes {
 };
 
 Service::Service(Engine &engine, ServiceOptions options)
-    : engine_(engine), options_(std::move(options)), metrics_(options_.model_names.front()),
-      ignored_fields_([](std::string_view line) { fmt::print(stderr, "serve-model: {}\n", line); }) {}
+    : engine_(engine), options_(std::move(options)), metrics_(options_.model_names.front()) {}
 
 absl::StatusOr<std::unique_ptr<Service>> Service::Make(Engine &engine, ServiceOptions options) {
   absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(options.bundle, options.weights_source);
@@ -116,10 +113,10 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Make(Engine &engine, ServiceOp
                        .default_sampling = engine.default_sampling(),
                        .vocab_size = static_cast<int32_t>((*bundle)->plan().model()->vocab_size()),
                        .max_model_len = stats.max_model_len,
-                       .has_tool_parser = !service->options_.tool_parser.empty(),
-                       .has_priorities = service->options_.scheduling_policy == "priority",
-                       .strict_fields = service->options_.strict_fields};
+                       .has_tool_parser = !service->options_.tool_parser.empty()};
   service->most_sequences_ = int64_t{stats.max_num_seqs} + service->options_.limits.waiting;
+  service->context_.has_priorities = service->options_.scheduling_policy == "priority";
+  service->context_.strict_fields = service->options_.strict_fields;
   service->created_ =
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   return service;
@@ -201,30 +198,6 @@ absl::StatusOr<std::string> Service::Render(const Conversation &conversation, bo
   return engine_.ApplyChatTemplate(chat);
 }
 
-// Keeps the tokens that truncate_prompt_tokens asks for; an echo shows the text of those.
-std::optional<ApiError> Service::Truncate(const GenerationRequest &request, Prompt &prompt) const {
-  std::vector<int32_t> &ids = prompt.token_ids;
-  int64_t most = request.truncate_prompt_tokens;
-  if (most < 0) {
-    int64_t answer = request.is_chat && !request.max_tokens_given ? 1 : request.sampling.max_tokens;
-    most = std::max<int64_t>(context_.max_model_len - answer, 1);
-  }
-  auto cut = static_cast<int64_t>(ids.size()) - most;
-  if (most == 0 || cut <= 0)
-    return std::nullopt;
-  if (request.truncates_right)
-    ids.resize(static_cast<size_t>(most));
-  else
-    ids.erase(ids.begin(), ids.begin() + cut);
-  if (!request.echo || request.is_chat)
-    return std::nullopt;
-  absl::StatusOr<std::string> text = engine_.Detokenize(ids);
-  if (!text.ok())
-    return ErrorOf(text.status());
-  prompt.text = *std::move(text);
-  return std::nullopt;
-}
-
 // Prompts as token ids that fit, each with the sampling of the request; `texts` are what an echo shows.
 std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector<Request> &prompts,
                                          std::vector<std::string> &texts) const {
@@ -274,6 +247,30 @@ std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector
     std::string &echo = request.is_chat ? request.conversation.last_answer : prompt.text;
     texts.push_back(request.echo ? std::move(echo) : std::string());
   }
+  return std::nullopt;
+}
+
+// Keeps the tokens that truncate_prompt_tokens asks for; an echo shows the text of those.
+std::optional<ApiError> Service::Truncate(const GenerationRequest &request, Prompt &prompt) const {
+  std::vector<int32_t> &ids = prompt.token_ids;
+  int64_t most = request.truncate_prompt_tokens;
+  if (most < 0) {
+    int64_t answer = request.is_chat && !request.max_tokens_given ? 1 : request.sampling.max_tokens;
+    most = std::max<int64_t>(context_.max_model_len - answer, 1);
+  }
+  auto cut = static_cast<int64_t>(ids.size()) - most;
+  if (most == 0 || cut <= 0)
+    return std::nullopt;
+  if (request.truncates_right)
+    ids.resize(static_cast<size_t>(most));
+  else
+    ids.erase(ids.begin(), ids.begin() + cut);
+  if (!request.echo || request.is_chat)
+    return std::nullopt;
+  absl::StatusOr<std::string> text = engine_.Detokenize(ids);
+  if (!text.ok())
+    return ErrorOf(text.status());
+  prompt.text = *std::move(text);
   return std::nullopt;
 }
 
@@ -351,7 +348,11 @@ Answer Service::Models(const std::string &path) const {
                         {"max_model_len", context_.max_model_len}};
   };
   if (path.starts_with(kModelPrefix)) {
+    // A name may hold slashes, as they are or as %2F.
     std::string name = PercentDecoded(std::string_view(path).substr(kModelPrefix.size()));
+    if (name.empty())
+      return Fail(
+          {.status = 404, .message = "no model is named in the path", .param = "model", .code = "model_not_found"});
     if (std::optional<ApiError> wrong = CheckModel(name))
       return Fail(*std::move(wrong));
     return {.body = Dump(entry(name))};

@@ -54,8 +54,8 @@ private:
   Reply Generate(const HttpRequest &request, bool is_chat, Wake wake);
   std::optional<ApiError> Prepare(GenerationRequest &request, std::vector<Request> &prompts,
                                   std::vector<std::string> &texts) const;
-  absl::StatusOr<std::string> Render(const Conversation &conversation, bool with_tools) const;
   std::optional<ApiError> Truncate(const GenerationRequest &request, Prompt &prompt) const;
+  absl::StatusOr<std::string> Render(const Conversation &conversation, bool with_tools) const;
   std::optional<ApiError> CheckModel(const std::string &name) const;
   bool IsAuthorized(const std::string &authorization) const;
   Answer Models(const std::string &path) const;
@@ -69,10 +69,10 @@ private:
   RequestContext context_;
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_; // null: the bundle has none
   Metrics metrics_;
-  mutable IgnoredFieldLog ignored_fields_;
   int64_t created_ = 0;
   int64_t most_sequences_ = 0; // running and waiting
   std::shared_ptr<std::atomic<int64_t>> sequences_ = std::make_shared<std::atomic<int64_t>>(0);
+  mutable IgnoredFieldLog ignored_fields_;
   std::atomic<bool> draining_{false};
 };
 

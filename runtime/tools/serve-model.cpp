@@ -92,12 +92,12 @@ int Main(int argc, char **argv) {
       ->check(CLI::IsMember(
           std::vector<std::string>(std::begin(serve::kToolCallParsers), std::end(serve::kToolCallParsers))))
       ->group("Server");
-  app.add_flag("--strict-fields", flags.service.strict_fields,
-               "Refuse requests with unknown fields; else they are ignored, and each is named once in the log")
-      ->group("Server");
   app.add_flag("--no-page", flags.no_page, "Do not serve the page at /")->group("Server");
   app.add_flag("-q,--quiet", flags.quiet, "Print the address alone")->group("Server");
 
+  app.add_flag("--strict-fields", flags.service.strict_fields,
+               "Refuse requests with unknown fields; else they are ignored, and each is named once in the log")
+      ->group("Limits");
   app.add_option("--max-waiting", limits.waiting, "Sequences that may wait beyond those that run; more get 503")
       ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str()

@@ -4,7 +4,6 @@
 #include "nlohmann/json.hpp"
 #include "runtime/serve/api_error.h"
 #include "runtime/serve/authorization.h"
-#include "runtime/serve/ignored_field_log.h"
 #include "runtime/serve/metrics.h"
 #include "runtime/serve/tool_calls.h"
 
@@ -103,19 +102,6 @@ TEST(ResponseTest, TokensAndLogprobsOfThePromptAsVllmHasThem) {
   choice.begins = false;
   EXPECT_FALSE(DataOf(ChatEvent(head, &choice, {})).contains("prompt_token_ids"));
   EXPECT_EQ(DataOf(CompletionEvent(head, &choice, {}))["choices"][0]["token_ids"], (json{1, 2}));
-}
-
-TEST(IgnoredFieldLogTest, NamesEachFieldOnceAndAFewOfThem) {
-  std::vector<std::string> lines;
-  IgnoredFieldLog log([&](std::string_view line) { lines.emplace_back(line); });
-  log.Report(std::vector<std::string>{"messages[3].x", "a\nb"});
-  log.Report(std::vector<std::string>{"messages[12].x", "a\nb"});
-  ASSERT_EQ(lines.size(), 2u);
-  EXPECT_THAT(lines[0], HasSubstr("'messages[].x'"));
-  EXPECT_THAT(lines[1], HasSubstr(R"('a\x0ab')"));
-  for (int i = 0; i < 1000; ++i)
-    log.Report(std::vector<std::string>{"x" + std::to_string(i)});
-  EXPECT_EQ(lines.size(), 257u); // and one that says that no more are named
 }
 
 TEST(ResponseTest, AnInfiniteLogprobIsANumber) {
