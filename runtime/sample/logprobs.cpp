@@ -93,8 +93,9 @@ std::vector<int32_t> Top(std::span<const float> values, size_t count) {
 PromptLogprob LogprobOf(std::span<const float> logits, int32_t token, int32_t count) {
   float largest = Largest(logits);
   double offset = static_cast<double>(largest) + std::log(SumOfExponentials(logits, largest));
+  // The sum is rounded: a token of probability 1 must not get more.
   auto of = [&](int32_t id) {
-    return static_cast<float>(static_cast<double>(logits[static_cast<size_t>(id)]) - offset);
+    return static_cast<float>(std::min(static_cast<double>(logits[static_cast<size_t>(id)]) - offset, 0.0));
   };
   PromptLogprob result{{token, of(token), CountAtLeast(logits, logits[static_cast<size_t>(token)])}, {}};
   if (count <= 0)
