@@ -70,9 +70,9 @@ struct inlay_request {
     inlay_token_logprob token;
     std::vector<inlay_token_logprob> top;
   };
-  std::vector<PromptToken> prompt;           // once they were asked for
-  std::map<int32_t, std::string> stop_texts; // by sequence, once they were asked for
+  std::vector<PromptToken> prompt; // once they were asked for
   int32_t n = 1;
+  std::map<int32_t, std::string> stop_texts = {}; // by sequence, once they were asked for
 };
 
 #endif // INLAY_RUNTIME_C_HANDLES_H_
