@@ -1,8 +1,6 @@
 #include "runtime/api/active_request.h"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 #include <random>
 
 namespace inlay {
@@ -10,55 +8,62 @@ namespace {
 
 bool Contains(std::span<const int32_t> ids, int32_t id) { return std::ranges::find(ids, id) != ids.end(); }
 
-// A token's log-probability by a row of logits, and the `count` most likely ones.
-PromptLogprob LogprobOf(std::span<const float> logits, int32_t token, int32_t count) {
-  float top = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (float x : logits)
-    sum += std::exp(static_cast<double>(x) - top);
-  double offset = top + std::log(sum);
-  PromptLogprob result{{token, static_cast<float>(logits[static_cast<size_t>(token)] - offset)}, {}};
-  if (count <= 0)
-    return result;
-  std::vector<int32_t> ids(logits.size());
-  std::iota(ids.begin(), ids.end(), 0);
-  auto kept = std::min(static_cast<size_t>(count), ids.size());
-  std::partial_sort(ids.begin(), ids.begin() + static_cast<int64_t>(kept), ids.end(), [&](int32_t a, int32_t b) {
-    float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
-    return x != y ? x > y : a < b;
-  });
-  for (size_t i = 0; i < kept; ++i)
-    result.top.push_back({ids[i], static_cast<float>(logits[static_cast<size_t>(ids[i])] - offset)});
-  return result;
+// A stop string in a text.
+struct StopMatch {
+  size_t begin = 0, end = 0;
+  const std::string *stop = nullptr;
+};
+
+// The stop string that ends first after `offset`, where the text that was searched before ends.
+std::optional<StopMatch> FindStop(const std::string &text, size_t offset, const std::vector<std::string> &stops) {
+  std::optional<StopMatch> found;
+  for (const std::string &stop : stops) {
+    size_t from = offset + 1 > stop.size() ? offset + 1 - stop.size() : 0;
+    size_t at = text.find(stop, from);
+    if (at != std::string::npos && (!found || at + stop.size() < found->end))
+      found = StopMatch{at, at + stop.size(), &stop};
+  }
+  return found;
+}
+
+// Bytes at the end of `text` that may be the beginning of a stop string.
+size_t BeginningOfStop(const std::string &text, const std::vector<std::string> &stops) {
+  size_t held = 0;
+  for (const std::string &stop : stops)
+    for (size_t n = std::min(stop.size() - 1, text.size()); n > held; --n)
+      if (text.compare(text.size() - n, n, stop, 0, n) == 0)
+        held = n;
+  return held;
 }
 
 // The text that a token completes. Text that may be the beginning of a stop string is held back until it is certain.
-// Sets `is_stop` if a stop string was found, which makes the token the last.
+// `is_stop`: the token itself ends the text. Sets it and the stop reason if a stop string was found.
 std::string TakeText(ActiveSequence &sequence, int32_t token, bool &is_stop, bool is_last) {
   if (!sequence.text_stream)
     return {};
-  if (!is_stop)
+  const SamplingParams &sampling = sequence.sampling;
+  std::string &all = sequence.text;
+  size_t searched = all.size();
+  if (!is_stop || sampling.include_stop_str_in_output)
     if (absl::StatusOr<std::string> text = sequence.text_stream->Push(token); text.ok())
-      sequence.text += *text;
+      all += *text;
   if (is_last)
     if (absl::StatusOr<std::string> text = sequence.text_stream->Flush(); text.ok())
-      sequence.text += *text;
-  size_t end = sequence.text.size(), held = 0;
-  for (const std::string &stop : sequence.sampling.stop) {
-    size_t from = sequence.text_given > stop.size() ? sequence.text_given - stop.size() : 0;
-    if (size_t at = sequence.text.find(stop, from); at != std::string::npos && at < end) {
-      end = at;
+      all += *text;
+  size_t end = all.size();
+  // What the first min_tokens tokens wrote ends nothing, but a stop string may begin in it.
+  auto generated = static_cast<int32_t>(sequence.tokens.size()) - sequence.prompt_size;
+  if (generated > sampling.min_tokens)
+    if (std::optional<StopMatch> match = FindStop(all, searched, sampling.stop)) {
+      end = sampling.include_stop_str_in_output ? match->end : match->begin;
       is_stop = is_last = true;
+      sequence.stop_reason = {.token_id = std::nullopt, .text = *match->stop};
     }
-    for (size_t n = std::min(stop.size() - 1, sequence.text.size()); n > held; --n)
-      if (sequence.text.compare(sequence.text.size() - n, n, stop, 0, n) == 0)
-        held = n;
-  }
-  if (!is_last)
-    end = std::max(sequence.text_given, end - held);
+  if (!is_last && !sampling.include_stop_str_in_output)
+    end = std::max(sequence.text_given, end - BeginningOfStop(all, sampling.stop));
   std::string text;
   if (end > sequence.text_given)
-    text = sequence.text.substr(sequence.text_given, end - sequence.text_given);
+    text = all.substr(sequence.text_given, end - sequence.text_given);
   sequence.text_given = std::max(sequence.text_given, end);
   return text;
 }
@@ -78,6 +83,7 @@ public:
   }
   void Cancel() override { request_->Cancel(); }
   FinishReason finish_reason(int32_t index) const override { return request_->finish_reason(index); }
+  StopReason stop_reason(int32_t index) const override { return request_->stop_reason(index); }
   RequestTimings timings() const override { return request_->timings(); }
   int32_t cached_prompt_tokens() const override { return request_->cached_tokens(); }
   std::vector<PromptLogprob> prompt_logprobs() const override { return request_->prompt_logprobs(); }
@@ -113,8 +119,13 @@ std::unique_ptr<RequestHandle> MakeHandle(std::shared_ptr<ActiveRequest> request
 ActiveRequest::ActiveRequest(const Request &request, std::vector<int32_t> prompt, const tokenizer::Tokenizer *tokenizer,
                              std::span<const int32_t> eos_ids)
     : sampling_(request.sampling), prompt_(std::move(prompt)), deadline_(request.deadline),
-      on_progress_(request.on_progress), finished_(static_cast<size_t>(sampling_.n), FinishReason::kNone) {
+      on_progress_(request.on_progress), finished_(static_cast<size_t>(sampling_.n), FinishReason::kNone),
+      stop_reasons_(static_cast<size_t>(sampling_.n)) {
   timings_.queued = Clock::now();
+  if (tokenizer)
+    tokenizer_eos_ = tokenizer->TokenToId(tokenizer->eos_token());
+  if (!tokenizer_eos_ && !eos_ids.empty())
+    tokenizer_eos_ = eos_ids.front();
   uint32_t seed = sampling_.seed ? *sampling_.seed : std::random_device{}();
   for (int32_t index = 0; index < std::max(sampling_.n, sampling_.best_of); ++index) {
     auto sequence = std::make_unique<ActiveSequence>();
@@ -131,34 +142,26 @@ ActiveRequest::ActiveRequest(const Request &request, std::vector<int32_t> prompt
       sequence->leader = sequences_.front().get();
     if (sampling_.min_tokens > 0) {
       sequence->end_ids = sampling_.stop_token_ids;
-      if (!sampling_.ignore_eos)
-        sequence->end_ids.insert(sequence->end_ids.end(), eos_ids.begin(), eos_ids.end());
+      sequence->end_ids.insert(sequence->end_ids.end(), eos_ids.begin(), eos_ids.end());
     }
     if (sequence->has_penalties())
       for (int32_t id : prompt_)
         sequence->counts.emplace(id, 0);
     if (tokenizer)
-      sequence->text_stream = std::make_unique<tokenizer::DetokenizeStream>(*tokenizer);
+      sequence->text_stream = std::make_unique<tokenizer::DetokenizeStream>(*tokenizer, sampling_.skip_special_tokens);
     sequences_.push_back(std::move(sequence));
   }
 }
 
-void ActiveRequest::TakePromptLogits(ActiveSequence &sequence, const ScheduledRows &part,
-                                     std::span<const float> logits) {
-  size_t vocabulary = logits.size() / static_cast<size_t>(part.prompt_rows);
-  std::vector<PromptLogprob> found;
-  for (int32_t position = part.prompt_first(); position < part.prompt_end(); ++position) {
-    int32_t next = prompt_[static_cast<size_t>(position) + 1];
-    found.push_back(LogprobOf(logits.first(vocabulary), next, sampling_.prompt_logprobs));
-    logits = logits.subspan(vocabulary);
-  }
+void ActiveRequest::TakePromptLogprobs(ActiveSequence &sequence, const ScheduledRows &part,
+                                       std::span<const PromptLogprob> found) {
   sequence.prompt_logits = part.prompt_end();
   std::lock_guard lock(mutex_);
-  std::ranges::move(found, std::back_inserter(prompt_logprobs_));
+  prompt_logprobs_.insert(prompt_logprobs_.end(), found.begin(), found.end());
 }
 
-void ActiveRequest::TakeToken(ActiveSequence &sequence, int32_t token, std::span<const float> logits, bool keeps_logits,
-                              std::span<const int32_t> eos_ids, Clock::time_point now) {
+void ActiveRequest::TakeToken(ActiveSequence &sequence, int32_t token, const PromptLogprob &logprob,
+                              std::span<const float> logits, std::span<const int32_t> eos_ids, Clock::time_point now) {
   sequence.tokens.push_back(token);
   if (sequence.has_penalties())
     ++sequence.counts[token];
@@ -166,15 +169,17 @@ void ActiveRequest::TakeToken(ActiveSequence &sequence, int32_t token, std::span
   piece.index = sequence.index;
   piece.token_id = token;
   piece.time = now;
-  if (!logits.empty() && needs_logits()) {
-    PromptLogprob found = LogprobOf(logits, token, sampling_.logprobs);
-    piece.logprob = found.token.logprob;
-    piece.top = std::move(found.top);
+  if (needs_logits()) {
+    piece.logprob = logprob.token.logprob;
+    piece.rank = logprob.token.rank;
+    piece.top = logprob.top;
     sequence.logprob_sum += piece.logprob;
   }
-  if (keeps_logits)
-    piece.logits.assign(logits.begin(), logits.end());
-  bool is_stop = Contains(sampling_.stop_token_ids, token) || (!sampling_.ignore_eos && Contains(eos_ids, token));
+  piece.logits.assign(logits.begin(), logits.end());
+  bool is_end = !sampling_.ignore_eos && Contains(eos_ids, token);
+  bool is_stop = is_end || Contains(sampling_.stop_token_ids, token);
+  if (is_stop && !(is_end && token == tokenizer_eos_))
+    sequence.stop_reason.token_id = token;
   auto generated = static_cast<int32_t>(sequence.tokens.size()) - sequence.prompt_size;
   bool is_full = generated >= sequence.sampling.max_tokens;
   piece.text = TakeText(sequence, token, is_stop, is_stop || is_full);
@@ -183,7 +188,7 @@ void ActiveRequest::TakeToken(ActiveSequence &sequence, int32_t token, std::span
   if (is_best_of())
     sequence.held.push_back(std::move(piece));
   else
-    HandOut(std::move(piece), sequence.finished);
+    HandOut(std::move(piece), sequence);
   if (sequence.finished == FinishReason::kNone)
     return;
   bool all_done = std::ranges::all_of(sequences_, [](const auto &one) { return one->finished != FinishReason::kNone; });
@@ -196,11 +201,12 @@ void ActiveRequest::TakeToken(ActiveSequence &sequence, int32_t token, std::span
   }
 }
 
-void ActiveRequest::HandOut(Piece piece, FinishReason finished) {
+void ActiveRequest::HandOut(Piece piece, const ActiveSequence &sequence) {
   std::lock_guard lock(mutex_);
   if (done_) // by another thread: the watchdog
     return;
-  finished_[static_cast<size_t>(piece.index)] = finished;
+  finished_[static_cast<size_t>(piece.index)] = sequence.finished;
+  stop_reasons_[static_cast<size_t>(piece.index)] = sequence.stop_reason;
   if (!timings_.first_token)
     timings_.first_token = piece.time;
   pieces_.push_back(std::move(piece));
@@ -218,7 +224,7 @@ void ActiveRequest::HandOutBest() {
     ActiveSequence &sequence = *order[static_cast<size_t>(index)];
     for (Piece &piece : sequence.held) {
       piece.index = index;
-      HandOut(std::move(piece), sequence.finished);
+      HandOut(std::move(piece), sequence);
     }
   }
 }
@@ -285,6 +291,11 @@ std::optional<Piece> ActiveRequest::Next(std::optional<Clock::time_point> deadli
 FinishReason ActiveRequest::finish_reason(int32_t index) const {
   std::lock_guard lock(mutex_);
   return index >= 0 && index < sampling_.n ? finished_[static_cast<size_t>(index)] : FinishReason::kNone;
+}
+
+StopReason ActiveRequest::stop_reason(int32_t index) const {
+  std::lock_guard lock(mutex_);
+  return index >= 0 && index < sampling_.n ? stop_reasons_[static_cast<size_t>(index)] : StopReason();
 }
 
 absl::Status ActiveRequest::status() const {

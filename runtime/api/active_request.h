@@ -28,6 +28,7 @@ struct ActiveSequence : Sequence {
   double logprob_sum = 0;
   std::vector<Piece> held; // until it is known which of best_of are returned
   FinishReason finished = FinishReason::kNone;
+  StopReason stop_reason;             // of kStop
   std::shared_ptr<GuidedText> guided; // its mask, where the text must take a form
 };
 
@@ -41,11 +42,11 @@ public:
 
   // For the engine's thread.
 
-  // A token of a sequence, and its logits if `logits` is not empty.
-  void TakeToken(ActiveSequence &sequence, int32_t token, std::span<const float> logits, bool keeps_logits,
+  // A token of a sequence. `logprob` is used if needs_logits(); `logits` are for Piece::logits.
+  void TakeToken(ActiveSequence &sequence, int32_t token, const PromptLogprob &logprob, std::span<const float> logits,
                  std::span<const int32_t> eos_ids, Clock::time_point now);
-  // The logits of a part's rows of the prompt, one after the other.
-  void TakePromptLogits(ActiveSequence &sequence, const ScheduledRows &part, std::span<const float> logits);
+  // Of a part's rows of the prompt, one after the other.
+  void TakePromptLogprobs(ActiveSequence &sequence, const ScheduledRows &part, std::span<const PromptLogprob> found);
   // Ends all sequences that have not ended. Does nothing to a request that has.
   void Finish(FinishReason reason, absl::Status why = absl::OkStatus());
   // Wakes those that wait, after tokens were taken.
@@ -69,6 +70,7 @@ public:
   std::optional<Piece> Next(std::optional<Clock::time_point> deadline, bool *timed_out);
   void Cancel() { cancelled_ = true; }
   FinishReason finish_reason(int32_t index) const;
+  StopReason stop_reason(int32_t index) const;
   absl::Status status() const;
   RequestTimings timings() const;
   int32_t cached_tokens() const;
@@ -77,13 +79,14 @@ public:
 
 private:
   bool is_best_of() const { return static_cast<int32_t>(sequences_.size()) > sampling_.n; }
-  void HandOut(Piece piece, FinishReason finished);
+  void HandOut(Piece piece, const ActiveSequence &sequence);
   void HandOutBest();
 
   const SamplingParams sampling_;
   const std::vector<int32_t> prompt_;
   const std::optional<Clock::time_point> deadline_;
   const std::function<void()> on_progress_;
+  std::optional<int32_t> tokenizer_eos_; // the end token that needs no stop reason
   std::vector<std::unique_ptr<ActiveSequence>> sequences_;
   std::atomic<bool> cancelled_{false}, done_{false};
 
@@ -92,6 +95,7 @@ private:
   std::vector<Piece> pieces_;
   size_t next_piece_ = 0;              // the first of pieces_ that was not fetched
   std::vector<FinishReason> finished_; // by index of what is returned
+  std::vector<StopReason> stop_reasons_;
   absl::Status status_;
   RequestTimings timings_;
   int32_t cached_tokens_ = 0;

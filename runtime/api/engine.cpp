@@ -1,4 +1,5 @@
 // The engine from the outside: what a request must be to reach the engine's thread, and texts that need no device.
+#include "runtime/api/chat_prompt.h"
 #include "runtime/api/draft_model.h"
 #include "runtime/api/engine_internal.h"
 #include "runtime/api/engine_loop.h"
@@ -34,6 +35,7 @@ public:
 
 private:
   absl::Status CheckRequest(const Request &request) const;
+  absl::StatusOr<std::vector<std::vector<int32_t>>> TokensOfBadWords(const SamplingParams &sampling) const;
 
   EngineOptions options_;
   Clock::time_point start_;
@@ -139,7 +141,7 @@ absl::StatusOr<std::string> EngineImpl::ApplyChatTemplate(const ChatRequest &cha
         "{}: has no chat template; the model was not made for chats, give the prompt itself", model_->path()));
   if (!renderer.ok())
     return renderer.status();
-  return (*renderer)->Render(chat.messages_json, chat.variables_json, chat.add_generation_prompt);
+  return RenderChat(**renderer, chat);
 }
 
 absl::Status EngineImpl::CheckRequest(const Request &request) const {
@@ -159,7 +161,37 @@ absl::Status EngineImpl::CheckRequest(const Request &request) const {
     return absl::InvalidArgumentError("the prompt is empty; give either a text or token ids");
   if (!model_->text().tokenizer && !sampling.stop.empty())
     return absl::InvalidArgumentError("stop strings need a tokenizer, which this bundle has not; use stop_token_ids");
+  if (!model_->text().tokenizer && !sampling.bad_words.empty())
+    return absl::InvalidArgumentError("bad_words need a tokenizer, which this bundle has not; use logit_bias");
+  if (request.priority != 0 && options_.scheduling_policy != "priority")
+    return absl::InvalidArgumentError(
+        fmt::format("priority is {}, but requests run in the order in which they come (--scheduling-policy fcfs); "
+                    "leave it out, or load the engine with --scheduling-policy priority",
+                    request.priority));
   return absl::OkStatus();
+}
+
+// As vLLM has it: each word as it is spelled at the beginning of a text and after a space, the latter if it begins with
+// another token and has as many.
+absl::StatusOr<std::vector<std::vector<int32_t>>> EngineImpl::TokensOfBadWords(const SamplingParams &sampling) const {
+  std::vector<std::vector<int32_t>> result;
+  for (const std::string &word : sampling.bad_words) {
+    std::string bare = word.substr(std::min(word.find_first_not_of(" \t\n\r\f\v"), word.size()));
+    absl::StatusOr<std::vector<int32_t>> alone = Tokenize(bare, /*add_special_tokens=*/false);
+    if (!alone.ok())
+      return alone.status();
+    if (alone->empty())
+      return absl::InvalidArgumentError(fmt::format("bad_words holds '{}', which gives no token", word));
+    absl::StatusOr<std::vector<int32_t>> after_space = Tokenize(" " + bare, /*add_special_tokens=*/false);
+    if (!after_space.ok())
+      return after_space.status();
+    bool is_another =
+        after_space->size() == alone->size() && !after_space->empty() && after_space->front() != alone->front();
+    result.push_back(*std::move(alone));
+    if (is_another)
+      result.push_back(*std::move(after_space));
+  }
+  return result;
 }
 
 absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Submit(const Request &request) {
@@ -202,8 +234,13 @@ absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Submit(const Request 
         pages, memory.total_pages));
   if (!options_.enable_prefix_caching)
     bounded.enable_prefix_caching = false;
+  absl::StatusOr<std::vector<std::vector<int32_t>>> bad_words = TokensOfBadWords(request.sampling);
+  if (!bad_words.ok())
+    return bad_words.status();
   auto active =
       std::make_shared<ActiveRequest>(bounded, std::move(ids), model_->text().tokenizer.get(), model_->text().eos_ids);
+  for (const auto &sequence : active->sequences())
+    sequence->bad_words = *bad_words;
   double priority_key = Seconds(Clock::now() - start_);
   if (options_.scheduling_policy == "priority")
     priority_key += kSecondsOfPriority * request.priority;

@@ -27,13 +27,14 @@ int32_t HostPagesOf(const MemoryPlan &memory, const EngineOptions &options) {
   return static_cast<int32_t>(std::min(options.swap_space_bytes / memory.bytes_per_page, most));
 }
 
-SchedulerLimits LimitsOf(const MemoryPlan &memory, const EngineOptions &options) {
+SchedulerLimits LimitsOf(const MemoryPlan &memory, const EngineOptions &options, int64_t vocabulary) {
   return {.sequences = memory.max_num_seqs,
           .tokens = memory.max_num_batched_tokens,
           .pages = memory.total_pages,
           .host_pages = HostPagesOf(memory, options),
           .page_size = memory.page_size,
-          .drafts = options.num_speculative_tokens};
+          .drafts = options.num_speculative_tokens,
+          .prompt_logits = LogprobFinder::PromptRowsOfStep(vocabulary)};
 }
 
 } // namespace
@@ -44,8 +45,9 @@ EngineLoop::EngineLoop(std::unique_ptr<LoadedModel> model, std::unique_ptr<Draft
                        const EngineOptions &options, bool checks_invariants)
     : options_(options), checks_invariants_(checks_invariants),
       plans_ahead_(options.async_scheduling.value_or(!model->is_cpu() && options.num_speculative_tokens == 0)),
-      model_(std::move(model)), runner_(*model_, options_),
-      scheduler_(LimitsOf(model_->memory(), options), drafter ? std::move(drafter) : std::make_unique<NgramDrafter>()),
+      model_(std::move(model)), runner_(*model_, options_), logprobs_(model_->model().vocab_size()),
+      scheduler_(LimitsOf(model_->memory(), options, model_->model().vocab_size()),
+                 drafter ? std::move(drafter) : std::make_unique<NgramDrafter>()),
       guided_(
           [this] {
             const TextParts &text = model_->text();
@@ -305,7 +307,7 @@ absl::StatusOr<StepResult> EngineLoop::Wait(const LaunchedStep &step) {
 
 // Launches the next step, then takes the tokens of the one before it, which ran while this one was planned.
 absl::Status EngineLoop::Step() {
-  bool needs_tokens = !plans_ahead_ || std::ranges::any_of(scheduler_.running(), &Sequence::has_penalties);
+  bool needs_tokens = !plans_ahead_ || std::ranges::any_of(scheduler_.running(), &Sequence::needs_tokens);
   if (in_flight_ && needs_tokens)
     Collect();
   if (!in_flight_ && WaitsForMasks())

@@ -4,6 +4,7 @@
 
 #include "runtime/api/active_request.h"
 #include "runtime/api/guided_pool.h"
+#include "runtime/api/logprob_finder.h"
 #include "runtime/api/scheduler_trace.h"
 #include "runtime/api/step_runner.h"
 #include "runtime/api/watchdog.h"
@@ -63,6 +64,7 @@ private:
   std::unique_ptr<LoadedModel> model_;
   std::unique_ptr<SchedulerTrace> trace_; // or none
   StepRunner runner_;
+  LogprobFinder logprobs_;
   Scheduler scheduler_;
 
   // The engine thread's.

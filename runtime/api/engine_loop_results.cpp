@@ -61,6 +61,7 @@ void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) 
   Clock::time_point now = Clock::now();
   scheduler_.Done(step.plan.rows);
   auto vocabulary = static_cast<size_t>(model_->model().vocab_size());
+  std::span<const PromptLogprob> logprobs = logprobs_.Find(step, result);
   size_t taken = 0;
   int64_t prompt_tokens = 0, generated = 0, drafted = 0, accepted = 0;
   std::vector<ActiveRequest *> touched;
@@ -73,9 +74,7 @@ void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) 
     ActiveRequest &request = *sequence.request;
     prompt_tokens += std::max(0, std::min(sequence.prompt_size, part.certain_end()) - part.first);
     if (part.prompt_rows > 0 && !request.is_done())
-      request.TakePromptLogits(
-          sequence, part,
-          result.logits.subspan(taken * vocabulary, static_cast<size_t>(part.prompt_rows) * vocabulary));
+      request.TakePromptLogprobs(sequence, part, logprobs.subspan(taken, static_cast<size_t>(part.prompt_rows)));
     taken += static_cast<size_t>(part.prompt_rows);
     if (!step.wants_token[i])
       continue;
@@ -89,9 +88,9 @@ void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) 
     // Each guess that was right makes the row after it count.
     for (int32_t right = 0;; ++right, ++row, ++accepted, ++sequence.computed) {
       std::span<const float> logits;
-      if (step.has_logits)
+      if (step.has_logits && options_.return_logits)
         logits = result.logits.subspan(row * vocabulary, vocabulary);
-      request.TakeToken(sequence, result.tokens[row], logits, options_.return_logits, model_->text().eos_ids, now);
+      request.TakeToken(sequence, result.tokens[row], logprobs[row], logits, model_->text().eos_ids, now);
       ++generated;
       if (sequence.finished != FinishReason::kNone || right == part.drafts ||
           result.tokens[row] != sequence.drafts[static_cast<size_t>(right)])

@@ -46,13 +46,21 @@ struct SamplingParams {
   float frequency_penalty = 0.0f;  // in [-2, 2]
   std::optional<uint32_t> seed;    // the same seed gives the same tokens, whatever else runs
   int32_t max_tokens = 16;         // at least 1
-  int32_t min_tokens = 0;          // no end of the sequence and no stop_token_ids before so many
+  int32_t min_tokens = 0;          // no end of the sequence, stop string or stop_token_ids before so many
   bool ignore_eos = false;         // go on after the end of the sequence
   std::vector<int32_t> stop_token_ids;
-  std::vector<std::string> stop;       // ends before the first of these in the text
-  int32_t logprobs = -1;               // this many most likely tokens with each token; -1: none
-  int32_t prompt_logprobs = -1;        // the same for each token of the prompt; -1: none
-  std::map<int32_t, float> logit_bias; // token id -> what is added to its logit, in [-100, 100]
+  std::vector<std::string> stop;           // ends before the first of these in the text
+  bool include_stop_str_in_output = false; // the text ends after the stop string, or with the stop token's text
+  bool skip_special_tokens = true;         // special tokens are no part of the text
+  // Log-probabilities are those of the model's own logits, before logit_bias, penalties, masks and temperature (vLLM's
+  // raw_logprobs).
+  int32_t logprobs = -1;                  // this many most likely tokens with each token; -1: none
+  int32_t prompt_logprobs = -1;           // the same for each token of the prompt; -1: none
+  std::map<int32_t, float> logit_bias;    // token id -> what is added to its logit, in [-100, 100]
+  std::vector<int32_t> allowed_token_ids; // no other token is generated; empty: all are allowed
+  // Words that are not generated, at the beginning of a word or within one: the token that would complete one is
+  // masked. At most 1,024 of at most 1,024 bytes; needs a tokenizer.
+  std::vector<std::string> bad_words;
   GuidedParams guided;
 };
 
@@ -62,7 +70,7 @@ struct Request {
   std::vector<int32_t> prompt_token_ids;
   bool add_special_tokens = true;
   SamplingParams sampling;
-  int32_t priority = 0; // lower runs earlier, where EngineOptions::scheduling_policy is "priority"
+  int32_t priority = 0; // lower runs earlier; 0 unless EngineOptions::scheduling_policy is "priority"
   // When the request fails with DeadlineExceeded. From the call of Submit(): std::chrono::steady_clock::now() + ...
   std::optional<std::chrono::steady_clock::time_point> deadline = {};
   // Prompts share the keys and values of a common beginning with requests of the same salt alone.
@@ -76,6 +84,7 @@ struct Request {
 struct TokenLogprob {
   int32_t id = 0;
   float logprob = 0; // natural logarithm
+  int32_t rank = 0;  // 1: no token is likelier; counts the tokens that are at least as likely
 };
 
 // What the model made of one token of the prompt.
@@ -90,6 +99,7 @@ struct Piece {
   int32_t token_id = 0;
   std::string text; // what the token completes; may be empty in the middle of a character
   float logprob = 0;
+  int32_t rank = 0;                           // TokenLogprob::rank, where log-probabilities were asked for
   std::vector<TokenLogprob> top;              // the most likely ones, if asked for
   std::vector<float> logits;                  // all logits of the row, if EngineOptions::return_logits
   std::chrono::steady_clock::time_point time; // when its step was done
@@ -97,6 +107,15 @@ struct Piece {
 
 enum class FinishReason { kNone, kStop, kLength, kCancelled, kError };
 std::string_view ToString(FinishReason reason); // "none", "stop", "length", "cancelled", "error"
+
+// What ended a sequence with kStop: a stop string, a token of stop_token_ids or an end token of the checkpoint other
+// than the tokenizer's own. Neither: the tokenizer's end token, or another reason.
+struct StopReason {
+  std::optional<int32_t> token_id;
+  std::string text;
+
+  bool operator==(const StopReason &) const = default;
+};
 
 // When things happened to a request; nothing for what has not happened.
 struct RequestTimings {
@@ -118,6 +137,7 @@ public:
   virtual void Cancel() = 0;
   // Of the request's sequence `index`; kNone while it runs.
   virtual FinishReason finish_reason(int32_t index = 0) const = 0;
+  virtual StopReason stop_reason(int32_t index = 0) const = 0;
   virtual RequestTimings timings() const = 0;
   // Tokens of the prompt whose keys and values were found in the cache.
   virtual int32_t cached_prompt_tokens() const = 0;
@@ -160,9 +180,11 @@ struct EngineOptions {
 
 // A conversation in the form of OpenAI's API.
 struct ChatRequest {
-  std::string messages_json;  // a list of objects: [{"role": "user", "content": "Hi"}]
+  // A list of objects: [{"role": "user", "content": "Hi"}]. The role `developer` is `system` to the template.
+  std::string messages_json;
   std::string variables_json; // an object with what else the template may name: tools, documents, enable_thinking
-  bool add_generation_prompt = true; // end where the assistant's answer begins
+  bool add_generation_prompt = true;   // end where the assistant's answer begins
+  bool continue_final_message = false; // end within the last message, which the answer goes on with
 };
 
 // Observations in buckets, as Prometheus has them.

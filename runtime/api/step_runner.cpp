@@ -181,18 +181,30 @@ absl::Status StepRunner::EditRows(std::span<const ScheduledRows> rows) {
   return absl::OkStatus();
 }
 
+// `logits` is where the host wants the model's logits, or null. Penalties and edits change them on the device, so they
+// are copied before.
 absl::Status StepRunner::Run(const ReadyEntry::Lists &lists, const StepPlan &plan, const StepSizes &sizes,
-                             bool is_graph) {
+                             bool is_graph, std::vector<float> *logits) {
   Device &device = model_.device();
+  auto copy_logits = [&] {
+    return logits ? device.CopyToHostAsync(logits->data(), model_.logits(), logits->size() * sizeof(float))
+                  : absl::OkStatus();
+  };
   bool has_penalties = sizes[plan::Extent_PenaltyEntries] > 0;
   bool edits = std::ranges::any_of(
       plan.rows, [](const ScheduledRows &part) { return part.wants_token() && part.sequence->edits_logits(); });
-  if (!edits)
-    return device.Run(has_penalties ? lists.model_with_penalties : lists.model, sizes, is_graph && !has_penalties);
+  if (!edits && (!has_penalties || !logits)) {
+    absl::Status status =
+        device.Run(has_penalties ? lists.model_with_penalties : lists.model, sizes, is_graph && !has_penalties);
+    return status.ok() ? copy_logits() : status;
+  }
   if (absl::Status status = device.Run(lists.logits, sizes, is_graph && !has_penalties); !status.ok())
     return status;
-  if (absl::Status status = EditRows(plan.rows); !status.ok())
+  if (absl::Status status = copy_logits(); !status.ok())
     return status;
+  if (edits)
+    if (absl::Status status = EditRows(plan.rows); !status.ok())
+      return status;
   return device.Run(has_penalties ? lists.sampling_with_penalties : lists.sampling, sizes, false);
 }
 
@@ -261,9 +273,7 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
   if (status.ok())
     status = CopyPendingTokens(plan.rows, before, buffers);
   if (status.ok())
-    status = Run(chosen->lists[step.slot], plan, *sizes, is_graph);
-  if (status.ok() && step.has_logits)
-    status = device.CopyToHostAsync(logits.data(), model_.logits(), logits.size() * sizeof(float));
+    status = Run(chosen->lists[step.slot], plan, *sizes, is_graph, step.has_logits ? &logits : nullptr);
   if (status.ok() && debug_.check_steps)
     status = CheckAfter(buffers);
   if (!status.ok())

@@ -46,7 +46,8 @@ private:
   absl::Status PrepareDeterministic();
   absl::StatusOr<double> TimeDecode();
   const ReadyEntry *Choose(int32_t tokens, size_t sequences, bool all_decode) const;
-  absl::Status Run(const ReadyEntry::Lists &lists, const StepPlan &plan, const StepSizes &sizes, bool is_graph);
+  absl::Status Run(const ReadyEntry::Lists &lists, const StepPlan &plan, const StepSizes &sizes, bool is_graph,
+                   std::vector<float> *logits);
   absl::Status CheckAfter(const StepBuffers &buffers);
   absl::Status EditRows(std::span<const ScheduledRows> rows);
   absl::Status SwapPages(const StepPlan &plan);

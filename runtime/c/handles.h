@@ -8,6 +8,7 @@
 
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -71,6 +72,7 @@ struct inlay_request {
   };
   std::vector<PromptToken> prompt; // once they were asked for
   int32_t n = 1;
+  std::map<int32_t, std::string> stop_texts = {}; // by sequence, once they were asked for
 };
 
 #endif // INLAY_RUNTIME_C_HANDLES_H_

@@ -227,9 +227,10 @@ typedef struct inlay_sampling_params {
   float frequency_penalty;  /* in [-2, 2] */
   int32_t has_seed;         /* not 0: `seed` counts, and the same seed gives the same tokens, whatever else runs */
   uint32_t seed;
-  int32_t max_tokens;      /* 16 */
-  int32_t min_tokens;      /* no end of the sequence and no stop token before so many */
-  int32_t ignore_eos;      /* not 0: go on after the end of the sequence */
+  int32_t max_tokens; /* 16 */
+  int32_t min_tokens; /* no end of the sequence, stop string or stop token before so many */
+  int32_t ignore_eos; /* not 0: go on after the end of the sequence */
+  /* Of the model's own logits, before logit_bias, penalties, masks and temperature (vLLM's raw_logprobs). */
   int32_t logprobs;        /* this many most likely tokens with each token; -1: none */
   int32_t prompt_logprobs; /* the same for each token of the prompt; -1: none */
   const int32_t *stop_token_ids;
@@ -244,6 +245,12 @@ typedef struct inlay_sampling_params {
   const char *guided_grammar; /* EBNF with a rule `root` */
   const char *const *guided_choice;
   size_t guided_choice_count;
+  int32_t include_stop_str_in_output; /* not 0: the text ends after the stop string or with the stop token's text */
+  int32_t skip_special_tokens;        /* 1; 0: special tokens are part of the text */
+  const int32_t *allowed_token_ids;   /* no other token is generated; none: all are allowed */
+  size_t allowed_token_id_count;
+  const char *const *bad_words; /* texts that are not generated, at the beginning of a text or after a space */
+  size_t bad_word_count;
 } inlay_sampling_params;
 
 INLAY_API inlay_status inlay_sampling_params_init(inlay_sampling_params *params, size_t struct_size,
@@ -261,7 +268,7 @@ typedef struct inlay_request_params {
   size_t prompt_token_id_count;
   int32_t add_special_tokens;            /* 1 */
   const inlay_sampling_params *sampling; /* NULL: the defaults */
-  int32_t priority;                      /* lower runs earlier, where scheduling_policy is "priority" */
+  int32_t priority;                      /* lower runs earlier; 0 unless scheduling_policy is "priority" */
   int32_t enable_prefix_caching;         /* 1; 0: neither uses what others computed nor leaves it to them */
   const char *cache_salt;                /* only requests of the same salt share prefixes; NULL: "" */
   double deadline_seconds;               /* ends with INLAY_DEADLINE_EXCEEDED so long after submitting; 0: never */
@@ -316,6 +323,12 @@ enum {
 };
 /* Of the request's sequence `index`, in [0, n). */
 INLAY_API inlay_finish_reason inlay_request_finish_reason(const inlay_request *request, int32_t index);
+
+/* What ended the sequence `index` with INLAY_FINISH_STOP. A stop string: *text, which lives as long as the request. A
+ * token of stop_token_ids, or an end token of the checkpoint other than the tokenizer's own: *token_id. Else *text is
+ * NULL and *token_id is -1. One thread at a time for one request. */
+INLAY_API inlay_status inlay_request_stop_reason(inlay_request *request, int32_t index, int32_t *token_id,
+                                                 const char **text);
 
 /* The prompt's token ids, which live as long as the request. */
 INLAY_API const int32_t *inlay_request_prompt_token_ids(const inlay_request *request, size_t *count);

@@ -22,6 +22,8 @@ inlay_sampling_params ToC(const SamplingParams &params) {
   result.ignore_eos = params.ignore_eos;
   result.logprobs = params.logprobs;
   result.prompt_logprobs = params.prompt_logprobs;
+  result.include_stop_str_in_output = params.include_stop_str_in_output;
+  result.skip_special_tokens = params.skip_special_tokens;
   return result;
 }
 
@@ -60,10 +62,22 @@ absl::StatusOr<SamplingParams> FromC(const inlay_sampling_params *given) {
   result.ignore_eos = params.ignore_eos != 0;
   result.logprobs = params.logprobs;
   result.prompt_logprobs = params.prompt_logprobs;
-  if (params.stop_token_id_count) {
-    if (absl::Status status = NotNull(params.stop_token_ids, "stop_token_ids"); !status.ok())
+  result.include_stop_str_in_output = params.include_stop_str_in_output != 0;
+  result.skip_special_tokens = params.skip_special_tokens != 0;
+  struct Ids {
+    const char *name;
+    const int32_t *given;
+    size_t count;
+    std::vector<int32_t> *read;
+  };
+  for (const Ids &ids :
+       {Ids{"stop_token_ids", params.stop_token_ids, params.stop_token_id_count, &result.stop_token_ids},
+        {"allowed_token_ids", params.allowed_token_ids, params.allowed_token_id_count, &result.allowed_token_ids}}) {
+    if (ids.count == 0)
+      continue;
+    if (absl::Status status = NotNull(ids.given, ids.name); !status.ok())
       return status;
-    result.stop_token_ids.assign(params.stop_token_ids, params.stop_token_ids + params.stop_token_id_count);
+    ids.read->assign(ids.given, ids.given + ids.count);
   }
   if (params.logit_bias_count)
     if (absl::Status status = NotNull(params.logit_bias, "logit_bias"); !status.ok())
@@ -71,6 +85,9 @@ absl::StatusOr<SamplingParams> FromC(const inlay_sampling_params *given) {
   for (size_t i = 0; i < params.logit_bias_count; ++i)
     result.logit_bias[params.logit_bias[i].id] = params.logit_bias[i].bias;
   if (absl::Status status = TextsFromC(params.stop, params.stop_count, "stop", result.stop); !status.ok())
+    return status;
+  if (absl::Status status = TextsFromC(params.bad_words, params.bad_word_count, "bad_words", result.bad_words);
+      !status.ok())
     return status;
   struct Form {
     const char *name, *given;
@@ -237,6 +254,20 @@ inlay_finish_reason inlay_request_finish_reason(const inlay_request *request, in
   if (!request || index < 0 || index >= request->n)
     return INLAY_FINISH_NONE;
   return static_cast<inlay_finish_reason>(request->handle->finish_reason(index));
+}
+
+inlay_status inlay_request_stop_reason(inlay_request *request, int32_t index, int32_t *token_id, const char **text) {
+  return Call([&]() -> absl::Status {
+    if (absl::Status status = inlay::c::NotNull({{request, "request"}, {token_id, "token_id"}, {text, "text"}});
+        !status.ok())
+      return status;
+    inlay::StopReason reason = request->handle->stop_reason(index);
+    *token_id = reason.token_id.value_or(-1);
+    *text = nullptr;
+    if (!reason.text.empty())
+      *text = (request->stop_texts[index] = std::move(reason.text)).c_str();
+    return absl::OkStatus();
+  });
 }
 
 const int32_t *inlay_request_prompt_token_ids(const inlay_request *request, size_t *count) {

@@ -6,15 +6,42 @@
 
 #include <algorithm>
 #include <span>
+#include <vector>
 
 namespace inlay {
 
 // Far below any other, and a number: the sampler subtracts the largest.
 inline constexpr float kNeverSampled = -1e30f;
 
-// What the sampling parameters ask for before penalties: logit_bias, no end before min_tokens, and the tokens that the
-// mask allows. Where the text is complete and only an end may come, it comes before min_tokens too.
+// Masks what allowed_token_ids leave out.
+inline void KeepAllowed(std::span<const int32_t> allowed, std::span<float> logits) {
+  std::vector<float> kept;
+  kept.reserve(allowed.size());
+  for (int32_t id : allowed)
+    kept.push_back(logits[static_cast<size_t>(id)]);
+  std::ranges::fill(logits, kNeverSampled);
+  for (size_t i = 0; i < allowed.size(); ++i)
+    logits[static_cast<size_t>(allowed[i])] = kept[i];
+}
+
+// Masks tokens that would complete a bad word. As in vLLM, the word has to be generated whole: the prompt does not
+// count.
+inline void MaskBadWords(const Sequence &sequence, std::span<float> logits) {
+  auto generated = std::span(sequence.tokens).subspan(static_cast<size_t>(sequence.prompt_size));
+  for (const std::vector<int32_t> &word : sequence.bad_words) {
+    auto before = std::span(word).first(word.size() - 1);
+    if (before.size() <= generated.size() && std::ranges::equal(before, generated.last(before.size())))
+      logits[static_cast<size_t>(word.back())] = kNeverSampled;
+  }
+}
+
+// What the sampling parameters ask for before penalties: allowed_token_ids, bad_words, logit_bias, no end before
+// min_tokens, and the tokens that the mask allows. Where the text is complete and only an end may come, it comes before
+// min_tokens too.
 inline void EditLogits(const Sequence &sequence, std::span<float> logits) {
+  if (!sequence.sampling.allowed_token_ids.empty())
+    KeepAllowed(sequence.sampling.allowed_token_ids, logits);
+  MaskBadWords(sequence, logits);
   for (const auto &[id, bias] : sequence.sampling.logit_bias)
     logits[static_cast<size_t>(id)] += bias;
   bool may_end = sequence.length() - sequence.prompt_size >= sequence.sampling.min_tokens;

@@ -45,6 +45,20 @@ absl::Status ValidateSamplingParams(const SamplingParams &params, int32_t vocab_
     if (id < 0 || id >= vocab_size)
       return absl::InvalidArgumentError(
           fmt::format("stop_token_ids holds {}, expected ids in [0, {})", id, vocab_size));
+  // vLLM's limit is the vocabulary; a repeated id would only cost time.
+  if (params.allowed_token_ids.size() > static_cast<size_t>(vocab_size))
+    return absl::InvalidArgumentError(fmt::format("allowed_token_ids has {} ids, expected at most {}, the vocabulary",
+                                                  params.allowed_token_ids.size(), vocab_size));
+  for (int32_t id : params.allowed_token_ids)
+    if (id < 0 || id >= vocab_size)
+      return absl::InvalidArgumentError(
+          fmt::format("allowed_token_ids holds {}, expected ids in [0, {})", id, vocab_size));
+  if (params.bad_words.size() > 1024)
+    return absl::InvalidArgumentError(
+        fmt::format("bad_words has {} words, expected at most 1024", params.bad_words.size()));
+  for (const std::string &word : params.bad_words)
+    if (word.empty() || word.size() > 1024)
+      return absl::InvalidArgumentError(fmt::format("a bad word has {} bytes, expected 1 to 1024", word.size()));
   for (const std::string &stop : params.stop)
     if (stop.empty() || stop.size() > 1024)
       return absl::InvalidArgumentError(fmt::format("a stop string has {} bytes, expected 1 to 1024", stop.size()));

@@ -8,10 +8,6 @@
 namespace inlay {
 namespace {
 
-// The engine's thread finds the likeliest tokens of each: measured, 0.7 to 1.1 ms a row of 128,256 words, 0.02 of
-// 2,048. So many rows of a large vocabulary hold up a step, and whoever else is in it, by some 30 ms.
-constexpr int32_t kPromptLogitsOfStep = 32;
-
 void InsertByPlace(std::vector<Sequence *> &sequences, Sequence *sequence) {
   auto at = std::ranges::upper_bound(sequences, sequence->priority_key, {},
                                      [](const Sequence *one) { return one->priority_key; });
@@ -194,7 +190,7 @@ void Scheduler::AddPromptLogits(StepPlan &plan) const {
   int32_t left = limits_.sequences;
   for (const ScheduledRows &part : plan.rows)
     left -= part.logits_rows();
-  left = std::min(left, kPromptLogitsOfStep);
+  left = std::min(left, limits_.prompt_logits);
   for (ScheduledRows &part : plan.rows) {
     const Sequence &sequence = *part.sequence;
     int32_t from = std::max(part.first, sequence.prompt_logits);

@@ -18,6 +18,9 @@ struct SchedulerLimits {
   int32_t host_pages = 0; // of preempted sequences; beyond them what they had is computed again
   int32_t page_size = 1;
   int32_t drafts = 0; // of a sequence in a step
+  // Rows of prompts in a step whose logits are wanted: the engine's thread searches each, so they delay all of the
+  // step.
+  int32_t prompt_logits = 32;
 };
 
 // A page to copy before the step runs.

@@ -35,6 +35,8 @@ struct Sequence {
   std::map<int32_t, int32_t> counts; // token -> times generated (0: only in the prompt); kept if penalties need it
 
   std::vector<int32_t> end_ids; // not to be sampled before sampling.min_tokens
+  // sampling.bad_words as tokens; the last of one is not sampled after the others.
+  std::vector<std::vector<int32_t>> bad_words;
   // Of the token after `tokens`, where the text must take a form; or none.
   std::shared_ptr<TokenMask> mask;
 
@@ -60,7 +62,8 @@ struct Sequence {
   bool is_full() const { return length() - prompt_size >= sampling.max_tokens; }
   // The host has a part in the logits of the next token: EditLogits().
   bool edits_logits() const {
-    return mask || !sampling.logit_bias.empty() || length() - prompt_size < sampling.min_tokens;
+    return mask || !sampling.logit_bias.empty() || !sampling.allowed_token_ids.empty() || !bad_words.empty() ||
+           length() - prompt_size < sampling.min_tokens;
   }
   // It is not known yet which tokens may come next: of one that a step on its way samples neither.
   bool waits_for_mask() const { return mask && (pending > 0 || !mask->is_ready); }
@@ -68,9 +71,12 @@ struct Sequence {
     return sampling.repetition_penalty != 1.0f || sampling.presence_penalty != 0.0f ||
            sampling.frequency_penalty != 0.0f;
   }
+  // The next step of it needs the tokens that steps on their way sample.
+  bool needs_tokens() const { return has_penalties() || !bad_words.empty(); }
   // Each of its rows gives the token that it would give alone, so that guesses can be verified.
   bool takes_drafts() const {
-    return !has_penalties() && !mask && sampling.logit_bias.empty() && sampling.min_tokens == 0;
+    return !needs_tokens() && !mask && sampling.logit_bias.empty() && sampling.allowed_token_ids.empty() &&
+           sampling.min_tokens == 0;
   }
 };
 

@@ -126,6 +126,24 @@ void Fields::String(std::string_view name, std::string &out, size_t limit) {
   out = text;
 }
 
+void Fields::Strings(std::string_view name, std::vector<std::string> &out, size_t limit, size_t bytes) {
+  const Json *value = Find(name);
+  if (!value)
+    return;
+  if (!value->is_array())
+    return Fail(name, fmt::format("'{}' is {}, expected a list of strings", PathTo(name), Describe(*value)));
+  if (value->size() > limit)
+    return Fail(name, fmt::format("'{}' has {} strings, expected at most {}", PathTo(name), value->size(), limit));
+  out.clear();
+  for (const Json &one : *value) {
+    if (!one.is_string() || one.get_ref<const std::string &>().empty() ||
+        one.get_ref<const std::string &>().size() > bytes)
+      return Fail(name, fmt::format("'{}[{}]' is {}, expected a string of 1 to {} bytes", PathTo(name), out.size(),
+                                    Describe(one), bytes));
+    out.push_back(one.get<std::string>());
+  }
+}
+
 void Fields::TokenIds(std::string_view name, std::vector<int32_t> &out, size_t limit, int32_t vocab_size) {
   const Json *value = Find(name);
   if (!value)
@@ -140,18 +158,30 @@ void Fields::OnlyDefault(std::string_view name, const Json &value, std::string_v
   const Json *given = Find(name);
   if (given && *given != value)
     Fail(name, fmt::format("'{}' is {}, but {}", PathTo(name), Describe(*given), why), "not_supported");
+  else if (given && ignored_)
+    ignored_->Add(PathTo(name));
+}
+
+void Fields::Ignore(std::string_view name) {
+  if (Find(name) && ignored_)
+    ignored_->Add(PathTo(name));
 }
 
 std::optional<ApiError> Fields::Finish() {
-  if (error_)
-    return error_;
-  for (const auto &[name, value] : object_.items())
-    if (!known_.contains(name)) {
-      std::string shown = name.size() <= kShown ? name : name.substr(0, kShown) + "...";
-      Fail(shown, fmt::format("'{}' is not a known field", PathTo(shown)), "unknown_field");
+  for (const auto &[name, value] : object_.items()) {
+    if (error_)
       return error_;
-    }
-  return std::nullopt;
+    if (known_.contains(name))
+      continue;
+    std::string shown = name.size() <= kShown ? name : name.substr(0, kShown) + "...";
+    if (!ignored_)
+      Fail(shown, fmt::format("'{}' is not a known field", PathTo(shown)), "unknown_field");
+    else if (ignored_->refuses_unknown())
+      Fail(shown, fmt::format("'{}' is not a known field (--strict-fields)", PathTo(shown)), "unknown_field");
+    else
+      ignored_->Add(PathTo(shown));
+  }
+  return error_;
 }
 
 std::optional<ApiError> ReadTokenIds(const Json &list, const std::string &path, size_t limit, int32_t vocab_size,

@@ -16,11 +16,14 @@ double SecondsBetween(Generation::Clock::time_point from, Generation::Clock::tim
 } // namespace
 
 Generation::Generation(GenerationSetup setup) : setup_(std::move(setup)) {
-  head_.id = RandomId(setup_.request.is_chat ? "chatcmpl-" : "cmpl-");
+  const char *prefix = setup_.request.is_chat ? "chatcmpl-" : "cmpl-";
+  head_.id = setup_.request.request_id.empty() ? RandomId(prefix) : prefix + setup_.request.request_id;
   head_.created =
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   head_.model = setup_.model;
   head_.logprobs = setup_.request.logprobs;
+  head_.prompt_logprobs = setup_.request.prompt_logprobs >= 0;
+  head_.token_ids = setup_.request.return_token_ids;
 }
 
 Generation::~Generation() {
@@ -47,30 +50,52 @@ absl::Status Generation::Start(Engine &engine, const Request &request, std::stri
   return absl::OkStatus();
 }
 
-TokenChoice Generation::TextOf(int32_t id, float logprob) const {
-  if (setup_.tokenizer)
-    if (absl::StatusOr<std::string> text = setup_.tokenizer->Decode(std::array{id}, /*skip_special_tokens=*/false);
-        text.ok())
-      return {*std::move(text), logprob};
-  return {fmt::format("token_id:{}", id), logprob};
+TokenChoice Generation::TextOf(const TokenLogprob &token) const {
+  TokenChoice choice{.text = fmt::format("token_id:{}", token.id),
+                     .logprob = token.logprob,
+                     .bytes = {},
+                     .id = token.id,
+                     .rank = token.rank};
+  if (!setup_.tokenizer)
+    return choice;
+  absl::StatusOr<std::string> text = setup_.tokenizer->Decode(std::array{token.id}, /*skip_special_tokens=*/false);
+  if (!text.ok())
+    return choice;
+  // Special tokens have no bytes of their own, but those of their text.
+  std::string bytes = setup_.tokenizer->TokenBytes(token.id);
+  choice.bytes = bytes.empty() ? *text : std::move(bytes);
+  if (!setup_.request.return_tokens_as_token_ids)
+    choice.text = *std::move(text);
+  return choice;
 }
 
-OutputToken Generation::ToOutput(int32_t id, float logprob, const std::vector<TokenLogprob> &top) const {
-  OutputToken token{id, TextOf(id, logprob), {}};
+// With the `most` likeliest tokens.
+OutputToken Generation::ToOutput(const TokenLogprob &chosen, const std::vector<TokenLogprob> &top, int32_t most) const {
+  OutputToken token{TextOf(chosen), {}};
   for (const TokenLogprob &one : top)
-    token.top.push_back(TextOf(one.id, one.logprob));
+    if (static_cast<int32_t>(token.top.size()) < most)
+      token.top.push_back(TextOf(one));
   return token;
 }
 
-// An echo shows the log-probabilities of the prompt too; its first token has none.
+// The prompt's tokens for an echo and for prompt_logprobs; the first one has no log-probability.
 void Generation::AddPrompt(Sequence &sequence) {
-  if (setup_.request.sampling.prompt_logprobs < 0)
-    return;
+  const GenerationRequest &request = setup_.request;
   const std::vector<int32_t> &ids = sequence.reader->handle().prompt_token_ids();
+  if (request.return_token_ids)
+    sequence.choice.prompt_token_ids = ids;
+  if (request.sampling.prompt_logprobs < 0)
+    return;
   std::vector<PromptLogprob> logprobs = sequence.reader->handle().prompt_logprobs();
-  sequence.choice.tokens.push_back(ToOutput(ids.front(), std::nanf(""), {}));
-  for (const PromptLogprob &one : logprobs)
-    sequence.choice.tokens.push_back(ToOutput(one.token.id, one.token.logprob, one.top));
+  auto add = [&](std::vector<OutputToken> &out, int32_t most) {
+    out.push_back(ToOutput({.id = ids.front(), .logprob = std::nanf(""), .rank = 0}, {}, 0));
+    for (const PromptLogprob &one : logprobs)
+      out.push_back(ToOutput(one.token, one.top, most));
+  };
+  if (request.echo && request.logprobs && !request.is_chat)
+    add(sequence.choice.tokens, request.sampling.logprobs);
+  if (request.prompt_logprobs >= 0 && !request.stream)
+    add(sequence.choice.prompt_logprobs, request.prompt_logprobs);
 }
 
 void Generation::AddText(Sequence &sequence, std::string_view text) {
@@ -98,12 +123,14 @@ void Generation::Add(Sequence &sequence, const Piece &piece) {
     sequence.tokens = 0;
     return;
   }
+  if (setup_.request.return_token_ids)
+    sequence.choice.token_ids.push_back(piece.token_id);
   AddText(sequence, piece.text);
   if (sequence.choice.finish_reason.empty() && setup_.request.sampling.logprobs >= 0) {
     sequence.logprob_sum += piece.logprob;
-    if (setup_.request.logprobs) {
-      sequence.choice.tokens.push_back(ToOutput(piece.token_id, piece.logprob, piece.top));
-    }
+    if (setup_.request.logprobs)
+      sequence.choice.tokens.push_back(ToOutput({.id = piece.token_id, .logprob = piece.logprob, .rank = piece.rank},
+                                                piece.top, setup_.request.sampling.logprobs));
   }
 }
 
@@ -130,6 +157,7 @@ void Generation::EndOf(Sequence &sequence, FinishReason reason) {
     sequence.choice.finish_reason = "length";
     return Report(sequence, "length");
   case FinishReason::kStop:
+    sequence.choice.stop_reason = sequence.reader->handle().stop_reason();
     sequence.choice.finish_reason = has_calls ? "tool_calls" : "stop";
     return Report(sequence, "stop");
   case FinishReason::kCancelled:
@@ -153,7 +181,8 @@ std::string Generation::EventsOf(Sequence &sequence) {
   Choice &choice = sequence.choice;
   if (sequence.tokens == 0 && !sequence.done)
     return {};
-  if (choice.text.empty() && choice.tokens.empty() && choice.tool_calls.empty() && !sequence.done)
+  if (choice.text.empty() && choice.tokens.empty() && choice.token_ids.empty() && choice.tool_calls.empty() &&
+      !sequence.done)
     return {};
   choice.begins = !std::exchange(sequence.has_begun, true);
   choice.text_offset = sequence.characters;
@@ -167,6 +196,7 @@ std::string Generation::EventsOf(Sequence &sequence) {
   sequence.tool_calls += static_cast<int32_t>(choice.tool_calls.size());
   choice.text.clear();
   choice.tokens.clear();
+  choice.token_ids.clear();
   choice.tool_calls.clear();
   return event;
 }

@@ -75,12 +75,12 @@ private:
   void Read(Sequence &sequence);
   void Add(Sequence &sequence, const Piece &piece);
   void AddPrompt(Sequence &sequence);
-  OutputToken ToOutput(int32_t id, float logprob, const std::vector<TokenLogprob> &top) const;
+  OutputToken ToOutput(const TokenLogprob &chosen, const std::vector<TokenLogprob> &top, int32_t most) const;
   void AddText(Sequence &sequence, std::string_view text);
   void EndOf(Sequence &sequence, FinishReason reason);
   void Report(Sequence &sequence, const char *reason) const;
   std::string EventsOf(Sequence &sequence);
-  TokenChoice TextOf(int32_t id, float logprob) const;
+  TokenChoice TextOf(const TokenLogprob &token) const;
   Usage TotalUsage() const;
   Answer WholeAnswer();
 

@@ -34,6 +34,7 @@ struct Limits {
   int tools = 128;
   int logprobs = 20;
   int bias_entries = 1024;
+  int bad_words = 1024;
   int choices = 1024; // of structured_outputs
 };
 

@@ -17,7 +17,8 @@ ApiError At(const std::string &path, const std::string &message, std::string cod
 }
 
 // A string, or a list of {"type": "text", "text": ...}, joined.
-std::optional<ApiError> ReadContent(const Json &content, const std::string &path, std::string &out) {
+std::optional<ApiError> ReadContent(const Json &content, const std::string &path, IgnoredFields *ignored,
+                                    std::string &out) {
   if (content.is_string()) {
     out = content.get<std::string>();
     return std::nullopt;
@@ -29,7 +30,7 @@ std::optional<ApiError> ReadContent(const Json &content, const std::string &path
     std::string part_path = fmt::format("{}[{}]", path, i);
     if (!content[i].is_object())
       return At(part_path, fmt::format("is {}, expected an object", Describe(content[i])));
-    Fields part(content[i], part_path);
+    Fields part(content[i], part_path, ignored);
     std::string type, text;
     part.String("type", type, kName);
     if (!part.error() && type != "text")
@@ -47,10 +48,11 @@ std::optional<ApiError> ReadContent(const Json &content, const std::string &path
 }
 
 // The arguments come as a string that holds JSON; templates want what it holds.
-std::optional<ApiError> ReadToolCall(const Json &call, const std::string &path, const Limits &limits, Json &out) {
+std::optional<ApiError> ReadToolCall(const Json &call, const std::string &path, const Limits &limits,
+                                     IgnoredFields *ignored, Json &out) {
   if (!call.is_object())
     return At(path, fmt::format("is {}, expected an object", Describe(call)));
-  Fields fields(call, path);
+  Fields fields(call, path, ignored);
   std::string id, type = "function";
   fields.String("id", id, kName);
   fields.String("type", type, kName);
@@ -60,7 +62,7 @@ std::optional<ApiError> ReadToolCall(const Json &call, const std::string &path, 
     return wrong;
   if (type != "function" || !function || !function->is_object())
     return At(path, "expected {\"type\": \"function\", \"function\": {\"name\", \"arguments\"}}");
-  Fields inner(*function, path + ".function");
+  Fields inner(*function, path + ".function", ignored);
   std::string name, arguments;
   inner.String("name", name, kName);
   inner.String("arguments", arguments, kAnyText);
@@ -76,10 +78,11 @@ std::optional<ApiError> ReadToolCall(const Json &call, const std::string &path, 
   return std::nullopt;
 }
 
-std::optional<ApiError> ReadMessage(const Json &message, const std::string &path, const Limits &limits, Json &out) {
+std::optional<ApiError> ReadMessage(const Json &message, const std::string &path, const Limits &limits,
+                                    IgnoredFields *ignored, Json &out) {
   if (!message.is_object())
     return At(path, fmt::format("is {}, expected an object with 'role' and 'content'", Describe(message)));
-  Fields fields(message, path);
+  Fields fields(message, path, ignored);
   std::string role, name, tool_call_id, reasoning;
   fields.String("role", role, kName);
   fields.String("name", name, kName);
@@ -94,7 +97,7 @@ std::optional<ApiError> ReadMessage(const Json &message, const std::string &path
     return At(path + ".role", fmt::format("is '{}', expected one of {}", role.substr(0, 60), fmt::join(kRoles, ", ")));
   std::string text;
   if (content) {
-    if (std::optional<ApiError> wrong = ReadContent(*content, path + ".content", text))
+    if (std::optional<ApiError> wrong = ReadContent(*content, path + ".content", ignored, text))
       return wrong;
   } else if (role != "assistant" || !calls) {
     return At(path + ".content", "is missing");
@@ -116,7 +119,7 @@ std::optional<ApiError> ReadMessage(const Json &message, const std::string &path
   Json read = Json::array();
   for (size_t i = 0; i < calls->size(); ++i)
     if (std::optional<ApiError> wrong =
-            ReadToolCall((*calls)[i], fmt::format("{}.tool_calls[{}]", path, i), limits, read.emplace_back()))
+            ReadToolCall((*calls)[i], fmt::format("{}.tool_calls[{}]", path, i), limits, ignored, read.emplace_back()))
       return wrong;
   if (!read.empty())
     out["tool_calls"] = std::move(read);
@@ -125,19 +128,19 @@ std::optional<ApiError> ReadMessage(const Json &message, const std::string &path
 
 } // namespace
 
-std::optional<ApiError> ReadMessages(const Json &messages, const Limits &limits, Json &out) {
+std::optional<ApiError> ReadMessages(const Json &messages, const Limits &limits, IgnoredFields *ignored, Json &out) {
   if (!messages.is_array() || messages.empty() || messages.size() > static_cast<size_t>(limits.messages))
     return At("messages",
               fmt::format("is {}, expected a list of 1 to {} messages", Describe(messages), limits.messages));
   out = Json::array();
   for (size_t i = 0; i < messages.size(); ++i)
     if (std::optional<ApiError> wrong =
-            ReadMessage(messages[i], fmt::format("messages[{}]", i), limits, out.emplace_back()))
+            ReadMessage(messages[i], fmt::format("messages[{}]", i), limits, ignored, out.emplace_back()))
       return wrong;
   return std::nullopt;
 }
 
-std::optional<ApiError> ReadTools(const Json &tools, const Limits &limits) {
+std::optional<ApiError> ReadTools(const Json &tools, const Limits &limits, IgnoredFields *ignored) {
   if (!tools.is_array() || tools.empty() || tools.size() > static_cast<size_t>(limits.tools))
     return At("tools", fmt::format("is {}, expected a list of 1 to {} tools", Describe(tools), limits.tools));
   std::set<std::string> names;
@@ -145,7 +148,7 @@ std::optional<ApiError> ReadTools(const Json &tools, const Limits &limits) {
     std::string path = fmt::format("tools[{}]", i);
     if (!tools[i].is_object())
       return At(path, fmt::format("is {}, expected an object", Describe(tools[i])));
-    Fields fields(tools[i], path);
+    Fields fields(tools[i], path, ignored);
     std::string type;
     fields.String("type", type, kName);
     const Json *function = fields.Find("function");
@@ -153,7 +156,7 @@ std::optional<ApiError> ReadTools(const Json &tools, const Limits &limits) {
       return wrong;
     if (type != "function" || !function || !function->is_object())
       return At(path, "expected {\"type\": \"function\", \"function\": {...}}");
-    Fields inner(*function, path + ".function");
+    Fields inner(*function, path + ".function", ignored);
     std::string name, description;
     bool strict = false;
     inner.String("name", name, 64);

@@ -8,10 +8,11 @@
 namespace inlay::serve {
 
 // Contents become strings (parts of text are joined), arguments of tool calls become objects.
-std::optional<ApiError> ReadMessages(const Json &messages, const Limits &limits, Json &out);
+// Unknown fields go to `ignored`, as Fields has it.
+std::optional<ApiError> ReadMessages(const Json &messages, const Limits &limits, IgnoredFields *ignored, Json &out);
 
 // {"type": "function", "function": {"name", "description", "parameters", "strict"}}; names are unique.
-std::optional<ApiError> ReadTools(const Json &tools, const Limits &limits);
+std::optional<ApiError> ReadTools(const Json &tools, const Limits &limits, IgnoredFields *ignored);
 
 } // namespace inlay::serve
 

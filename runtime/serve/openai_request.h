@@ -1,5 +1,5 @@
 // Bodies of requests in the OpenAI API's form, as this server understands them. Pure functions of the body: what they
-// accept is well formed, in range and known; the engine checks the rest.
+// accept is well formed and in range; the engine checks the rest. docs/api.md lists the fields.
 #ifndef INLAY_RUNTIME_SERVE_OPENAI_REQUEST_H_
 #define INLAY_RUNTIME_SERVE_OPENAI_REQUEST_H_
 
@@ -22,6 +22,8 @@ struct RequestContext {
   int32_t vocab_size = 0;
   int32_t max_model_len = 0;
   bool has_tool_parser = false; // --tool-call-parser
+  bool has_priorities = false;  // --scheduling-policy priority
+  bool strict_fields = false;   // --strict-fields: unknown fields are refused
 };
 
 // One prompt: a text, or token ids.
@@ -35,7 +37,9 @@ struct Conversation {
   std::string messages; // a list of {"role", "content", ...}; contents are strings, arguments of tool calls objects
   std::string tools;    // a list; empty: none
   std::string template_variables; // an object of chat_template_kwargs; empty: none
+  std::string last_answer;        // the last message's text if it is the assistant's, for an echo
   bool add_generation_prompt = true;
+  bool continue_final_message = false;
 };
 
 enum class ToolChoice { kNone, kAuto, kForced };
@@ -52,15 +56,22 @@ struct GenerationRequest {
   bool max_tokens_given = false; // if not, a chat goes on to the end of the context
   int32_t n = 1;
   int32_t best_of = 1;
-  bool logprobs = false; // how many others: sampling.logprobs
+  bool logprobs = false;        // how many others: sampling.logprobs
+  int32_t prompt_logprobs = -1; // so many with each token of the prompt; -1: none. An echo may need more of them
   bool echo = false;
   bool stream = false;
   bool include_usage = false;          // stream_options
   bool continuous_usage_stats = false; // stream_options, as vLLM has it
   bool add_special_tokens = true;
-  bool echo_only = false; // max_tokens 0: the prompt alone, with its log-probabilities
+  bool echo_only = false;             // max_tokens 0: the prompt alone, with its log-probabilities
+  int32_t truncate_prompt_tokens = 0; // keep so many tokens of the prompt; 0: all, -1: what fits
+  bool truncates_right = false;       // keep the first ones instead of the last
+  bool return_token_ids = false;
+  bool return_tokens_as_token_ids = false; // "token_id:5" in log-probabilities
+  std::string request_id;                  // empty: the server makes one
   int32_t priority = 0;
   std::string cache_salt;
+  std::vector<std::string> ignored_fields; // paths of fields that change nothing
 };
 
 struct TokenizeRequest {
@@ -70,11 +81,13 @@ struct TokenizeRequest {
   Conversation conversation;
   bool add_special_tokens = true;
   bool return_token_strs = false;
+  std::vector<std::string> ignored_fields;
 };
 
 struct DetokenizeRequest {
   std::string model;
   std::vector<int32_t> tokens;
+  std::vector<std::string> ignored_fields;
 };
 
 // Each fills `out` or says what is wrong.
@@ -82,6 +95,10 @@ std::optional<ApiError> ParseCompletion(std::string_view body, const RequestCont
 std::optional<ApiError> ParseChat(std::string_view body, const RequestContext &context, GenerationRequest &out);
 std::optional<ApiError> ParseTokenize(std::string_view body, const RequestContext &context, TokenizeRequest &out);
 std::optional<ApiError> ParseDetokenize(std::string_view body, const RequestContext &context, DetokenizeRequest &out);
+
+// Names of all fields that the endpoint's parser knows, sorted.
+enum class Endpoint { kCompletions, kChat, kTokenize, kDetokenize };
+std::vector<std::string> KnownFields(Endpoint endpoint);
 
 } // namespace inlay::serve
 

@@ -59,7 +59,7 @@ Json CompletionLogprobs(const Choice &choice) {
 
 Json ToJson(const TokenChoice &token) {
   Json bytes = Json::array();
-  for (unsigned char byte : token.text)
+  for (unsigned char byte : token.bytes ? *token.bytes : token.text)
     bytes.push_back(byte);
   return {{"token", token.text}, {"logprob", Number(token.logprob)}, {"bytes", std::move(bytes)}};
 }
@@ -75,6 +75,41 @@ Json ChatLogprobs(const Choice &choice) {
     content.push_back(std::move(entry));
   }
   return {{"content", std::move(content)}, {"refusal", nullptr}};
+}
+
+// vLLM's prompt_logprobs: for each token of the prompt an object of token ids, the prompt's own first; null for the
+// first token.
+Json PromptLogprobs(const Choice &choice) {
+  Json list = Json::array();
+  for (const OutputToken &token : choice.prompt_logprobs) {
+    if (std::isnan(token.chosen.logprob)) {
+      list.push_back(nullptr);
+      continue;
+    }
+    Json entry = Json::object();
+    auto add = [&](const TokenChoice &one) {
+      entry[std::to_string(one.id)] = {
+          {"logprob", Number(one.logprob)}, {"rank", one.rank}, {"decoded_token", one.text}};
+    };
+    add(token.chosen);
+    std::ranges::for_each(token.top, add);
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+// As vLLM has it: what ended the text, null for the end of the sequence.
+Json ToJson(const StopReason &reason) {
+  if (reason.token_id)
+    return *reason.token_id;
+  return reason.text.empty() ? Json() : Json(reason.text);
+}
+
+// What vLLM adds to the choices of all endpoints.
+void AddFields(const AnswerHead &head, const Choice &choice, Json &out) {
+  out["stop_reason"] = ToJson(choice.stop_reason);
+  if (head.token_ids)
+    out["token_ids"] = choice.token_ids;
 }
 
 Json ToolCalls(const Choice &choice, bool is_delta) {
@@ -99,11 +134,17 @@ Json Head(const AnswerHead &head, const char *object) {
           {"choices", Json::array()}};
 }
 
-Json CompletionChoice(const AnswerHead &head, const Choice &choice) {
-  return {{"index", choice.index},
-          {"text", choice.text},
-          {"logprobs", head.logprobs ? CompletionLogprobs(choice) : Json()},
-          {"finish_reason", TextOrNull(choice.finish_reason)}};
+Json CompletionChoice(const AnswerHead &head, const Choice &choice, bool is_part) {
+  Json out = {{"index", choice.index},
+              {"text", choice.text},
+              {"logprobs", head.logprobs ? CompletionLogprobs(choice) : Json()},
+              {"finish_reason", TextOrNull(choice.finish_reason)}};
+  AddFields(head, choice, out);
+  if (head.prompt_logprobs && !is_part)
+    out["prompt_logprobs"] = PromptLogprobs(choice);
+  if (head.token_ids && (!is_part || choice.begins))
+    out["prompt_token_ids"] = choice.prompt_token_ids;
+  return out;
 }
 
 Json ChatMessage(const Choice &choice) {
@@ -138,26 +179,34 @@ std::string Event(std::string_view data) { return fmt::format("data: {}\n\n", da
 std::string CompletionBody(const AnswerHead &head, const std::vector<Choice> &choices, const Usage &usage) {
   Json body = Head(head, "text_completion");
   for (const Choice &choice : choices)
-    body["choices"].push_back(CompletionChoice(head, choice));
+    body["choices"].push_back(CompletionChoice(head, choice, /*is_part=*/false));
   body["usage"] = ToJson(usage);
   return Dump(body);
 }
 
 std::string ChatBody(const AnswerHead &head, const std::vector<Choice> &choices, const Usage &usage) {
   Json body = Head(head, "chat.completion");
-  for (const Choice &choice : choices)
-    body["choices"].push_back({{"index", choice.index},
-                               {"message", ChatMessage(choice)},
-                               {"logprobs", head.logprobs ? ChatLogprobs(choice) : Json()},
-                               {"finish_reason", TextOrNull(choice.finish_reason)}});
+  for (const Choice &choice : choices) {
+    Json one = {{"index", choice.index},
+                {"message", ChatMessage(choice)},
+                {"logprobs", head.logprobs ? ChatLogprobs(choice) : Json()},
+                {"finish_reason", TextOrNull(choice.finish_reason)}};
+    AddFields(head, choice, one);
+    body["choices"].push_back(std::move(one));
+  }
   body["usage"] = ToJson(usage);
+  // Of the conversation, which all choices have in common.
+  if (head.prompt_logprobs && !choices.empty())
+    body["prompt_logprobs"] = PromptLogprobs(choices.front());
+  if (head.token_ids && !choices.empty())
+    body["prompt_token_ids"] = choices.front().prompt_token_ids;
   return Dump(body);
 }
 
 std::string CompletionEvent(const AnswerHead &head, const Choice *choice, const std::optional<Usage> &usage) {
   Json body = Head(head, "text_completion");
   if (choice)
-    body["choices"].push_back(CompletionChoice(head, *choice));
+    body["choices"].push_back(CompletionChoice(head, *choice, /*is_part=*/true));
   if (usage)
     body["usage"] = ToJson(*usage);
   return Event(Dump(body));
@@ -165,11 +214,16 @@ std::string CompletionEvent(const AnswerHead &head, const Choice *choice, const 
 
 std::string ChatEvent(const AnswerHead &head, const Choice *choice, const std::optional<Usage> &usage) {
   Json body = Head(head, "chat.completion.chunk");
-  if (choice)
-    body["choices"].push_back({{"index", choice->index},
-                               {"delta", ChatDelta(*choice)},
-                               {"logprobs", head.logprobs && !choice->tokens.empty() ? ChatLogprobs(*choice) : Json()},
-                               {"finish_reason", TextOrNull(choice->finish_reason)}});
+  if (choice) {
+    Json one = {{"index", choice->index},
+                {"delta", ChatDelta(*choice)},
+                {"logprobs", head.logprobs && !choice->tokens.empty() ? ChatLogprobs(*choice) : Json()},
+                {"finish_reason", TextOrNull(choice->finish_reason)}};
+    AddFields(head, *choice, one);
+    body["choices"].push_back(std::move(one));
+    if (head.token_ids && choice->begins)
+      body["prompt_token_ids"] = choice->prompt_token_ids;
+  }
   if (usage)
     body["usage"] = ToJson(*usage);
   return Event(Dump(body));

@@ -2,6 +2,8 @@
 #ifndef INLAY_RUNTIME_SERVE_OPENAI_RESPONSE_H_
 #define INLAY_RUNTIME_SERVE_OPENAI_RESPONSE_H_
 
+#include "runtime/api/inlay.h"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -13,11 +15,14 @@ namespace inlay::serve {
 struct TokenChoice {
   std::string text;
   float logprob = 0; // NaN: there is none, as of the first token of a prompt
+  // Its own bytes, where they are others than the text's: a part of a character is U+FFFD in the text.
+  std::optional<std::string> bytes = {};
+  int32_t id = 0;
+  int32_t rank = 0; // 1: the likeliest
 };
 
 // A token with its log-probability, for answers that show them.
 struct OutputToken {
-  int32_t id = 0;
   TokenChoice chosen;
   std::vector<TokenChoice> top;
 };
@@ -32,11 +37,14 @@ struct Choice {
   int32_t index = 0;
   std::string text;
   std::vector<OutputToken> tokens;
+  std::vector<OutputToken> prompt_logprobs; // where AnswerHead asks for them
+  std::vector<int32_t> token_ids, prompt_token_ids;
   std::vector<ToolCall> tool_calls;
   int32_t first_tool_call = 0; // of a stream: how many came before
   std::string finish_reason;   // empty: not yet
-  size_t text_offset = 0;      // characters of the whole text before `text`
-  bool begins = false;         // of a stream: the first part
+  StopReason stop_reason = {};
+  size_t text_offset = 0; // characters of the whole text before `text`
+  bool begins = false;    // of a stream: the first part
 };
 
 struct Usage {
@@ -51,6 +59,8 @@ struct AnswerHead {
   int64_t created = 0;
   std::string model;
   bool logprobs = false;
+  bool prompt_logprobs = false;
+  bool token_ids = false; // return_token_ids
 };
 
 std::string CompletionBody(const AnswerHead &head, const std::vector<Choice> &choices, const Usage &usage);

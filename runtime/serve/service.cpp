@@ -42,6 +42,22 @@ std::string PercentDecoded(std::string_view text) {
   return decoded;
 }
 
+// "%2F" is '/'. What is no escape stays as it is.
+std::string PercentDecoded(std::string_view text) {
+  std::string decoded;
+  for (size_t i = 0; i < text.size(); ++i) {
+    unsigned char byte = 0;
+    const char *digits = text.data() + i + 1;
+    if (text[i] == '%' && i + 2 < text.size() && std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+      decoded += static_cast<char>(byte);
+      i += 2;
+    } else {
+      decoded += text[i];
+    }
+  }
+  return decoded;
+}
+
 } // namespace
 
 // Handlers that generate take a wake; the others answer at once.
@@ -126,6 +142,8 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Make(Engine &engine, ServiceOp
   if (absl::IsFailedPrecondition(engine.ApplyChatTemplate({.messages_json = "[]", .variables_json = {}}).status()))
     absl::StrReplaceAll({{R"(data-kind="chat")", R"(data-kind="completion")"}}, &service->page_);
   service->most_sequences_ = int64_t{stats.max_num_seqs} + service->options_.limits.waiting;
+  service->context_.has_priorities = service->options_.scheduling_policy == "priority";
+  service->context_.strict_fields = service->options_.strict_fields;
   service->created_ =
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   return service;
@@ -170,6 +188,7 @@ absl::StatusOr<std::string> Service::Render(const Conversation &conversation, bo
   ChatRequest chat;
   chat.messages_json = conversation.messages;
   chat.add_generation_prompt = conversation.add_generation_prompt;
+  chat.continue_final_message = conversation.continue_final_message;
   ordered_json variables = ordered_json::object();
   if (!conversation.template_variables.empty())
     variables = ordered_json::parse(conversation.template_variables);
@@ -207,6 +226,8 @@ std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector
         return ErrorOf(text.status());
       prompt.text = *std::move(text);
     }
+    if (std::optional<ApiError> wrong = Truncate(request, prompt))
+      return wrong;
     auto size = static_cast<int64_t>(prompt.token_ids.size()), room = context_.max_model_len - size;
     SamplingParams sampling = request.sampling;
     if (!request.max_tokens_given && request.is_chat)
@@ -227,8 +248,33 @@ std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector
                        .sampling = std::move(sampling),
                        .priority = request.priority,
                        .cache_salt = request.cache_salt});
-    texts.push_back(request.echo ? std::move(prompt.text) : std::string());
+    std::string &echo = request.is_chat ? request.conversation.last_answer : prompt.text;
+    texts.push_back(request.echo ? std::move(echo) : std::string());
   }
+  return std::nullopt;
+}
+
+// Keeps the tokens that truncate_prompt_tokens asks for; an echo shows the text of those.
+std::optional<ApiError> Service::Truncate(const GenerationRequest &request, Prompt &prompt) const {
+  std::vector<int32_t> &ids = prompt.token_ids;
+  int64_t most = request.truncate_prompt_tokens;
+  if (most < 0) {
+    int64_t answer = request.is_chat && !request.max_tokens_given ? 1 : request.sampling.max_tokens;
+    most = std::max<int64_t>(context_.max_model_len - answer, 1);
+  }
+  auto cut = static_cast<int64_t>(ids.size()) - most;
+  if (most == 0 || cut <= 0)
+    return std::nullopt;
+  if (request.truncates_right)
+    ids.resize(static_cast<size_t>(most));
+  else
+    ids.erase(ids.begin(), ids.begin() + cut);
+  if (!request.echo || request.is_chat)
+    return std::nullopt;
+  absl::StatusOr<std::string> text = engine_.Detokenize(ids);
+  if (!text.ok())
+    return ErrorOf(text.status());
+  prompt.text = *std::move(text);
   return std::nullopt;
 }
 
@@ -245,6 +291,8 @@ Reply Service::Generate(const HttpRequest &http, bool is_chat, Wake wake) {
       is_chat ? ParseChat(http.body, context_, request) : ParseCompletion(http.body, context_, request);
   if (!wrong)
     wrong = CheckModel(request.model);
+  if (!wrong)
+    ignored_fields_.Report(request.ignored_fields);
   std::vector<Request> prompts;
   std::vector<std::string> texts;
   if (!wrong) {
@@ -325,6 +373,7 @@ Answer Service::Tokenize(const HttpRequest &http) const {
     wrong = CheckModel(request.model);
   if (wrong)
     return Fail(*std::move(wrong));
+  ignored_fields_.Report(request.ignored_fields);
   absl::StatusOr<std::string> text = request.prompt;
   if (request.is_chat)
     text = Render(request.conversation, /*with_tools=*/true);
@@ -348,6 +397,7 @@ Answer Service::Detokenize(const HttpRequest &http) const {
     wrong = CheckModel(request.model);
   if (wrong)
     return Fail(*std::move(wrong));
+  ignored_fields_.Report(request.ignored_fields);
   if (!tokenizer_)
     return Fail({.message = "this bundle has no tokenizer"});
   absl::StatusOr<std::string> text = tokenizer_->Decode(request.tokens, /*skip_special_tokens=*/false);

@@ -7,6 +7,7 @@
 #include "runtime/serve/authorization.h"
 #include "runtime/serve/cors.h"
 #include "runtime/serve/http_message.h"
+#include "runtime/serve/ignored_field_log.h"
 #include "runtime/serve/limits.h"
 #include "runtime/serve/metrics.h"
 #include "runtime/serve/openai_request.h"
@@ -22,10 +23,12 @@ namespace inlay::serve {
 
 struct ServiceOptions {
   std::string bundle;
-  std::string weights_source = {};      // as EngineOptions has it
-  std::vector<std::string> model_names; // --served-model-name; the first one is shown
-  std::vector<std::string> api_keys;    // empty: everyone may
-  std::string tool_parser;              // --tool-call-parser; empty: no tools
+  std::string weights_source = {};        // as EngineOptions has it
+  std::vector<std::string> model_names;   // --served-model-name; the first one is shown
+  std::vector<std::string> api_keys;      // empty: everyone may
+  std::string tool_parser;                // --tool-call-parser; empty: no tools
+  std::string scheduling_policy = "fcfs"; // of the engine
+  bool strict_fields = false;             // --strict-fields
   bool has_page = true;
   int tokenizer_threads = 0; // that parse, render and tokenize; 0: by the number of cores
   CorsOptions cors;
@@ -64,6 +67,7 @@ private:
   Reply Generate(const HttpRequest &request, bool is_chat, Wake wake);
   std::optional<ApiError> Prepare(GenerationRequest &request, std::vector<Request> &prompts,
                                   std::vector<std::string> &texts) const;
+  std::optional<ApiError> Truncate(const GenerationRequest &request, Prompt &prompt) const;
   absl::StatusOr<std::string> Render(const Conversation &conversation, bool with_tools) const;
   std::optional<ApiError> CheckModel(const std::string &name) const;
   Answer Models(const std::string &path) const;
@@ -83,6 +87,7 @@ private:
   int64_t created_ = 0;
   int64_t most_sequences_ = 0; // running and waiting
   std::shared_ptr<std::atomic<int64_t>> sequences_ = std::make_shared<std::atomic<int64_t>>(0);
+  mutable IgnoredFieldLog ignored_fields_;
   std::atomic<bool> draining_{false};
   std::unique_ptr<WorkQueue> work_; // the last member: its threads use the others
 };

@@ -93,6 +93,7 @@ absl::Status Run(Flags flags) {
     return keys.status();
   flags.service.api_keys = *std::move(keys);
   flags.service.weights_source = flags.engine.weights_source;
+  flags.service.scheduling_policy = flags.engine.scheduling_policy;
   absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Load(flags.service.bundle, flags.engine);
   if (!engine.ok())
     return engine.status();
@@ -164,6 +165,9 @@ int Main(int argc, char **argv) {
   app.add_flag("--no-page", flags.no_page, "Do not serve the page at /")->group("Server");
   app.add_flag("-q,--quiet", flags.quiet, "Print the address alone")->group("Server");
 
+  app.add_flag("--strict-fields", flags.service.strict_fields,
+               "Refuse requests with unknown fields; else they are ignored, and each is named once in the log")
+      ->group("Limits");
   app.add_option("--max-waiting", limits.waiting, "Sequences that may wait beyond those that run; more get 503")
       ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str()

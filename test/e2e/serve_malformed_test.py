@@ -60,7 +60,7 @@ COMPLETIONS = {  # body -> the param that the error names, None: any
     "id of 64 bits": ({"prompt": [2**63]}, "prompt"),
     "fractional id": ({"prompt": [0.5]}, "prompt"),
     "a prompt beyond the context": ({"prompt": "word " * 3000}, "prompt"),
-    "unknown field": ({**OK, "max_token": 3}, "max_token"),
+    "a known field that is not carried out": ({**OK, "length_penalty": 2}, "length_penalty"),
     "unknown model": ({**OK, "model": "gpt-9"}, "model"),
     "model as a number": ({**OK, "model": 4}, "model"),
     "n of a billion": ({**OK, "n": 10**9}, "n"),

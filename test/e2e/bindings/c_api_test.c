@@ -165,6 +165,8 @@ static void test_generate(inlay_engine *engine) {
   inlay_sampling_params sampling;
   inlay_piece piece;
   inlay_request *first, *second;
+  const char *reason;
+  int32_t token;
   size_t count = 0;
   inlay_stats stats;
   greedy(&sampling, 40);
@@ -184,10 +186,24 @@ static void test_generate(inlay_engine *engine) {
   EXPECT(piece.top_count == 3 && piece.top[0].id == piece.token_id && piece.top[0].logprob == piece.logprob);
   collect(second, other, sizeof other);
   EXPECT(inlay_request_finish_reason(second, 0) == INLAY_FINISH_STOP && strchr(other, '\n') == NULL);
+  EXPECT(inlay_request_stop_reason(second, 0, &token, &reason) == INLAY_OK && token == -1 && reason != NULL &&
+         strcmp(reason, "\n") == 0);
   collect(first, batched, sizeof batched);
   EXPECT(strcmp(alone, batched) == 0);
   inlay_request_free(first);
   inlay_request_free(second);
+
+  greedy(&sampling, 8);
+  sampling.allowed_token_ids = (const int32_t[]){40, 41};
+  sampling.allowed_token_id_count = 2;
+  sampling.stop_token_ids = (const int32_t[]){41};
+  sampling.stop_token_id_count = 1;
+  sampling.logit_bias = (const inlay_logit_bias[]){{41, 100}};
+  sampling.logit_bias_count = 1;
+  first = submit(engine, "x", &sampling);
+  collect(first, other, sizeof other);
+  EXPECT(inlay_request_stop_reason(first, 0, &token, &reason) == INLAY_OK && token == 41 && reason == NULL);
+  inlay_request_free(first);
 
   greedy(&sampling, 40);
   sampling.ignore_eos = 0;

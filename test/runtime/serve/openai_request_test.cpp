@@ -21,6 +21,13 @@ RequestContext Context(bool has_tool_parser = false) {
   return context;
 }
 
+std::string ManyNames(int count) {
+  std::string body = "{\"prompt\": \"a\"";
+  for (int i = 0; i < count; ++i)
+    body += ", \"x" + std::to_string(i) + "\": 1";
+  return body + "}";
+}
+
 GenerationRequest Completion(std::string_view body) {
   GenerationRequest request;
   std::optional<ApiError> wrong = ParseCompletion(body, Context(), request);
@@ -110,11 +117,171 @@ TEST(CompletionTest, FormsOfAnswers) {
 
 TEST(CompletionTest, WhatTheEngineIsTold) {
   GenerationRequest request = Completion(R"({"prompt": "a", "logit_bias": {"3": -5, "4": 2.5}, "min_tokens": 2,
-                                             "priority": -1, "cache_salt": "s"})");
+                                             "cache_salt": "s"})");
   EXPECT_EQ(request.sampling.logit_bias, (std::map<int32_t, float>{{3, -5.0f}, {4, 2.5f}}));
   EXPECT_EQ(request.sampling.min_tokens, 2);
-  EXPECT_EQ(request.priority, -1);
   EXPECT_EQ(request.cache_salt, "s");
+}
+
+// vLLM's fields under vLLM's names: docs/api.md says what each means.
+TEST(CompletionTest, FieldsOfVllm) {
+  GenerationRequest request = Completion(R"({"prompt": "a", "include_stop_str_in_output": true,
+    "skip_special_tokens": false, "spaces_between_special_tokens": true, "allowed_token_ids": [1, 2],
+    "bad_words": ["x", " y"], "prompt_logprobs": 3, "truncate_prompt_tokens": -1, "truncation_side": "right",
+    "return_token_ids": true, "return_tokens_as_token_ids": true, "request_id": "a-1"})");
+  EXPECT_TRUE(request.sampling.include_stop_str_in_output);
+  EXPECT_FALSE(request.sampling.skip_special_tokens);
+  EXPECT_THAT(request.sampling.allowed_token_ids, ElementsAre(1, 2));
+  EXPECT_THAT(request.sampling.bad_words, ElementsAre("x", " y"));
+  EXPECT_EQ(request.sampling.prompt_logprobs, 3);
+  EXPECT_EQ(request.prompt_logprobs, 3);
+  EXPECT_EQ(request.truncate_prompt_tokens, -1);
+  EXPECT_TRUE(request.truncates_right);
+  EXPECT_TRUE(request.return_token_ids);
+  EXPECT_TRUE(request.return_tokens_as_token_ids);
+  EXPECT_EQ(request.request_id, "a-1");
+}
+
+// vLLM: "top_k: 0 (or -1) to consider all tokens", "seed == -1: None" (vllm/sampling_params.py).
+TEST(CompletionTest, WordsForOff) {
+  EXPECT_EQ(Completion(R"({"prompt": "a", "top_k": -1})").sampling.top_k, 0);
+  EXPECT_EQ(Completion(R"({"prompt": "a", "top_k": 0})").sampling.top_k, 0);
+  EXPECT_FALSE(Completion(R"({"prompt": "a", "seed": -1})").sampling.seed.has_value());
+  EXPECT_TRUE(Completion(R"({"prompt": "a", "seed": -2})").sampling.seed.has_value());
+}
+
+// An older client's field on an older endpoint: LiteLLM maps it for text completions (BerriAI/litellm, max_completion_
+// tokens in text_completion).
+TEST(CompletionTest, BothNamesOfTheBound) {
+  EXPECT_EQ(Completion(R"({"prompt": "a", "max_completion_tokens": 3})").sampling.max_tokens, 3);
+  EXPECT_EQ(Completion(R"({"prompt": "a", "max_completion_tokens": 3, "max_tokens": 5})").sampling.max_tokens, 3);
+}
+
+TEST(CompletionTest, APriorityNeedsItsPolicy) {
+  RequestContext context = Context();
+  GenerationRequest request;
+  EXPECT_FALSE(ParseCompletion(R"({"prompt": "a", "priority": 0})", context, request));
+  std::optional<ApiError> wrong = ParseCompletion(R"({"prompt": "a", "priority": -1})", context, request);
+  ASSERT_TRUE(wrong);
+  EXPECT_EQ(wrong->param, "priority");
+  EXPECT_THAT(wrong->message, HasSubstr("--scheduling-policy priority"));
+  context.has_priorities = true;
+  EXPECT_FALSE(ParseCompletion(R"({"prompt": "a", "priority": -1})", context, request));
+  EXPECT_EQ(request.priority, -1);
+}
+
+TEST(CompletionTest, PromptsThatAreCutMayBeLong) {
+  std::string ids = json(std::vector<int>(100, 1)).dump();
+  EXPECT_EQ(Completion("{\"truncate_prompt_tokens\": 5, \"prompt\": " + ids + "}").prompts[0].token_ids.size(), 100u);
+}
+
+// Fields that change nothing are accepted and reported; typos are found with --strict-fields.
+TEST(FieldsTest, UnknownFieldsAreReported) {
+  constexpr const char *kBody = R"({"messages": [{"role": "user", "content": "a", "x": 1}], "tempreature": 1,
+    "stream": true, "stream_options": {"include_usage": true, "y": 2}, "z": null})";
+  EXPECT_THAT(Chat(kBody).ignored_fields,
+              ::testing::UnorderedElementsAre("messages[0].x", "tempreature", "stream_options.y", "z"));
+  RequestContext strict = Context();
+  strict.strict_fields = true;
+  GenerationRequest request;
+  std::optional<ApiError> wrong = ParseChat(kBody, strict, request);
+  ASSERT_TRUE(wrong);
+  EXPECT_EQ(wrong->param, "stream_options.y");
+  EXPECT_THAT(wrong->message, HasSubstr("--strict-fields"));
+  EXPECT_THAT(ParseCompletion(R"({"prompt": "a", "tempreature": 1})", strict, request)->message,
+              HasSubstr("'tempreature' is not a known field"));
+}
+
+TEST(FieldsTest, KnownFieldsAtTheirNoOpValueAreAccepted) {
+  EXPECT_THAT(Completion(R"({"prompt": "a", "length_penalty": 1, "use_beam_search": false, "user": "u", "store": false,
+                             "logit_bias": null, "suffix": ""})")
+                  .ignored_fields,
+              ::testing::UnorderedElementsAre("length_penalty", "use_beam_search", "user", "store", "suffix"));
+}
+
+TEST(FieldsTest, TheReportIsBounded) { EXPECT_LE(Completion(ManyNames(1000)).ignored_fields.size(), 16u); }
+
+// Bodies that clients send and other servers take, from public reports.
+struct RealBody {
+  std::string name, body;
+  bool is_chat = true;
+};
+class RealBodies : public ::testing::TestWithParam<RealBody> {};
+TEST_P(RealBodies, AreTaken) {
+  GenerationRequest request;
+  std::optional<ApiError> wrong = GetParam().is_chat ? ParseChat(GetParam().body, Context(), request)
+                                                     : ParseCompletion(GetParam().body, Context(), request);
+  EXPECT_FALSE(wrong) << wrong->message;
+}
+#define INLAY_HI R"("messages": [{"role": "user", "content": "a"}])"
+INSTANTIATE_TEST_SUITE_P(
+    Clients, RealBodies,
+    ::testing::Values(
+        // openai-python's ChatCompletion.create(store=True, metadata={...}), for distillation.
+        RealBody{"StoreAndMetadata", "{" INLAY_HI R"(, "store": true, "metadata": {"a": "b"}})"},
+        // openai-python's service_tier and safety_identifier; prompt_cache_key of the same API.
+        RealBody{"ServiceTier", "{" INLAY_HI R"(, "service_tier": "auto", "safety_identifier": "u",
+                                               "prompt_cache_key": "k", "prompt_cache_retention": "24h"})"},
+        // Predicted outputs speed an answer up and do not change it.
+        RealBody{"Prediction", "{" INLAY_HI R"(, "prediction": {"type": "content", "content": "x"}})"},
+        // LangChain's ChatOpenAI sends its defaults: n, temperature, logprobs and top_logprobs as null.
+        RealBody{"NullsOfLangChain", "{" INLAY_HI R"(, "n": 1, "temperature": null, "logprobs": null, "stop": null,
+          "top_logprobs": null, "presence_penalty": null, "max_completion_tokens": null, "reasoning_effort": null,
+          "tools": null, "tool_choice": null, "response_format": null, "stream_options": null, "parallel_tool_calls": null})"},
+        // Clients that offer no tools send an empty list (vllm-project/vllm issues on "tools": []).
+        RealBody{"NoTools", "{" INLAY_HI R"(, "tools": []})"},
+        // vLLM's own benchmark_serving sends these with every request.
+        RealBody{"BenchmarkServing",
+                 R"({"model": "", "prompt": "a", "temperature": 0.0, "repetition_penalty": 1.0, "max_tokens": 8,
+                     "logprobs": null, "stream": true, "ignore_eos": true, "stream_options": {"include_usage": true}})",
+                 false},
+        // LiteLLM passes what it does not know: drop_params, num_retries, cache_control at the top.
+        RealBody{"ExtrasOfLiteLlm", "{" INLAY_HI R"(, "cache_control": {"type": "ephemeral"}, "num_retries": 2})"},
+        // Open WebUI sends chat and session ids, features and options beside the messages.
+        RealBody{"OpenWebUi", "{" INLAY_HI R"(, "chat_id": "c", "session_id": "s", "features": {}, "options": {}})"},
+        // llama.cpp's web client sends its own sampler settings and asks for its own timings.
+        RealBody{"LlamaCppClient", "{" INLAY_HI R"(, "cache_prompt": true, "timings_per_token": true,
+          "samplers": "edkypmxt", "dynatemp_range": 0, "typical_p": 1, "xtc_probability": 0})"},
+        // The Agents SDK's include_usage with obfuscation switched off.
+        RealBody{"Obfuscation", "{" INLAY_HI R"(, "stream": true, "stream_options": {"include_obfuscation": false}})"},
+        // lm-evaluation-harness: echo with logprobs and no new token, seed 1234.
+        RealBody{
+            "LmEval",
+            R"({"prompt": [[1, 2]], "temperature": 0, "max_tokens": 1, "logprobs": 1, "seed": 1234, "echo": true})",
+            false},
+        // OpenAI's reasoning effort for models that do not reason; vLLM gives it to the template.
+        RealBody{"ReasoningEffort", "{" INLAY_HI R"(, "reasoning_effort": "minimal"})"}),
+    [](const auto &info) { return info.param.name; });
+
+TEST(ChatTest, VariablesOfTheTemplate) {
+  GenerationRequest request = Chat("{" INLAY_HI R"(, "reasoning_effort": "none",
+    "documents": [{"title": "t", "text": "x"}], "chat_template_kwargs": {"a": 1}})");
+  json variables = json::parse(request.conversation.template_variables);
+  EXPECT_EQ(variables["a"], 1);
+  EXPECT_EQ(variables["reasoning_effort"], "none");
+  EXPECT_EQ(variables["enable_thinking"], false);
+  EXPECT_EQ(variables["documents"][0]["title"], "t");
+  // What the request says itself stays.
+  request = Chat("{" INLAY_HI R"(, "reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": false}})");
+  EXPECT_EQ(json::parse(request.conversation.template_variables)["enable_thinking"], false);
+}
+
+TEST(ChatTest, AnAnswerMayGoOnWithTheLastMessage) {
+  GenerationRequest request = Chat(R"({"messages": [{"role": "user", "content": "a"},
+    {"role": "assistant", "content": "b "}], "continue_final_message": true, "echo": true})");
+  EXPECT_TRUE(request.conversation.continue_final_message);
+  EXPECT_FALSE(request.conversation.add_generation_prompt);
+  EXPECT_EQ(request.conversation.last_answer, "b ");
+}
+
+// llama.cpp's server takes a schema beside json_object (tools/server/README.md); it must not be ignored.
+TEST(CompletionTest, ASchemaBesideJsonObject) {
+  EXPECT_EQ(Completion(R"({"prompt": "a", "response_format": {"type": "json_object", "schema": {"type": "null"}}})")
+                .sampling.guided.json_schema,
+            R"({"type":"null"})");
+  EXPECT_EQ(Completion(R"({"prompt": "a", "structured_outputs": {"json_object": true, "regex": null}})")
+                .sampling.guided.json_schema,
+            R"({"type":"object"})");
 }
 
 TEST(CompletionTest, AnEchoNeedsNoTokens) {
@@ -179,12 +346,6 @@ TEST_P(BadBodies, AreRefusedByName) {
 }
 
 std::string Nested(size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); }
-std::string ManyNames(int count) {
-  std::string body = "{\"prompt\": \"a\"";
-  for (int i = 0; i < count; ++i)
-    body += ", \"x" + std::to_string(i) + "\": 1";
-  return body + "}";
-}
 
 INSTANTIATE_TEST_SUITE_P(
     Completions, BadBodies,
@@ -200,7 +361,6 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"ManyNames", ManyNames(10'001), "", "names of fields"},
         Bad{"Twice", R"({"prompt": "a", "n": 1, "n": 2})", "n", "stands twice"},
         Bad{"TwiceWithoutALetter", R"({"prompt": "a", "": 1, "": 2})", "", "stands twice"},
-        Bad{"Unknown", R"({"prompt": "a", "tempreature": 1})", "tempreature", "not a known field"},
         Bad{"NoPrompt", "{}", "prompt", "is missing"}, Bad{"EmptyPrompt", R"({"prompt": ""})", "prompt", "not empty"},
         Bad{"EmptyList", R"({"prompt": []})", "prompt", "not empty"},
         Bad{"PromptOfNumbers", R"({"prompt": 5})", "prompt", "is 5"},
@@ -228,8 +388,6 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"ManyStops", "{\"prompt\": \"a\", \"stop\": " + json(std::vector<std::string>(10'000, "x")).dump() + "}",
             "stop", "has 10000 strings"},
         Bad{"StreamOptionsAlone", R"({"prompt": "a", "stream_options": {}})", "stream_options", "'stream' to true"},
-        Bad{"UnknownStreamOption", R"({"prompt": "a", "stream": true, "stream_options": {"x": 1}})", "stream_options.x",
-            "not a known field"},
         Bad{"LogitBiasOfWords", R"({"prompt": "a", "logit_bias": {"a": 5}})", "logit_bias", "names 'a'"},
         Bad{"LogitBiasOutOfRange", R"({"prompt": "a", "logit_bias": {"1": 101}})", "logit_bias", "[-100, 100]"},
         Bad{"LogitBiasAsList", R"({"prompt": "a", "logit_bias": [1]})", "logit_bias", "an object"},
@@ -237,7 +395,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"SchemaMissing", R"({"prompt": "a", "response_format": {"type": "json_schema"}})", "response_format",
             "a JSON Schema"},
         Bad{"TwoForms", R"({"prompt": "a", "structured_outputs": {"regex": "a", "choice": ["b"]}})",
-            "structured_outputs", "has 2 fields"},
+            "structured_outputs", "gives 2 forms"},
         Bad{"ChoiceOfNumbers", R"({"prompt": "a", "structured_outputs": {"choice": [1]}})", "structured_outputs.choice",
             "expected strings"},
         Bad{"TwoGuided", R"({"prompt": "a", "guided_regex": "a", "guided_choice": ["b"]})", "guided_json",
@@ -246,6 +404,25 @@ INSTANTIATE_TEST_SUITE_P(
             "guided_json", "more than one form"},
         Bad{"GuidedNumber", R"({"prompt": "a", "guided_json": 3})", "guided_json", "expected a JSON Schema"},
         Bad{"EmptyRegex", R"({"prompt": "a", "guided_regex": ""})", "guided_regex", "is empty"},
+        Bad{"NoTokenAllowed", R"({"prompt": "a", "allowed_token_ids": []})", "allowed_token_ids", "allows nothing"},
+        Bad{"AllowedOutOfRange", R"({"prompt": "a", "allowed_token_ids": [100]})", "allowed_token_ids", "[0, 100)"},
+        Bad{"EmptyBadWord", R"({"prompt": "a", "bad_words": ["x", ""]})", "bad_words", "'bad_words[1]'"},
+        Bad{"BadWordsAsText", R"({"prompt": "a", "bad_words": "x"})", "bad_words", "expected a list of strings"},
+        Bad{"TruncateToNothing", R"({"prompt": "a", "truncate_prompt_tokens": 0})", "truncate_prompt_tokens", "is 0"},
+        Bad{"TruncateToMore", R"({"prompt": "a", "truncate_prompt_tokens": 65})", "truncate_prompt_tokens", "[-1, 64]"},
+        Bad{"TruncationSide", R"({"prompt": "a", "truncation_side": "up"})", "truncation_side", "left or right"},
+        Bad{"PromptLogprobsStream", R"({"prompt": "a", "prompt_logprobs": 1, "stream": true})", "prompt_logprobs",
+            "no part of streams"},
+        Bad{"AllPromptLogprobs", R"({"prompt": "a", "prompt_logprobs": -1})", "prompt_logprobs", "[0, 20]"},
+        Bad{"BeamSearch", R"({"prompt": "a", "use_beam_search": true})", "use_beam_search", "no beam search"},
+        Bad{"LengthPenalty", R"({"prompt": "a", "length_penalty": 0.5})", "length_penalty", "beam search"},
+        Bad{"NoSpaces", R"({"prompt": "a", "skip_special_tokens": false, "spaces_between_special_tokens": false})",
+            "spaces_between_special_tokens", "decoder"},
+        Bad{"RequestIdOfManyLines", R"({"prompt": "a", "request_id": "a\nb"})", "request_id", "other characters"},
+        Bad{"RepetitionDetection", R"({"prompt": "a", "repetition_detection": {"max_pattern_size": 3}})",
+            "repetition_detection", "repeat themselves"},
+        Bad{"SchemaBesideText", R"({"prompt": "a", "response_format": {"type": "text", "schema": {}}})",
+            "response_format", "beside json_object"},
         Bad{"HugePriority", R"({"prompt": "a", "priority": 4294967296})", "priority", "integer"},
         Bad{"UnknownFormat", R"({"prompt": "a", "response_format": {"type": "xml"}})", "response_format",
             "expected text, json_object"}),
@@ -258,10 +435,17 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"EmptyMessages", R"({"messages": []})", "messages", "1 to 4096", true},
         Bad{"MessagesAsText", R"({"messages": "hi"})", "messages", "the string", true},
         Bad{"MessageAsText", R"({"messages": ["hi"]})", "messages[0]", "expected an object", true},
+        Bad{"ContinueAndBegin", R"({"messages": [{"role": "user", "content": "a"}], "continue_final_message": true,
+                                    "add_generation_prompt": true})",
+            "continue_final_message", "both true", true},
+        Bad{"UnknownEffort", R"({"messages": [{"role": "user", "content": "a"}], "reasoning_effort": "huge"})",
+            "reasoning_effort", "expected one of", true},
+        Bad{"DocumentsAsText", R"({"messages": [{"role": "user", "content": "a"}], "documents": ["a"]})", "documents",
+            "list of objects", true},
+        Bad{"BestOfChat", R"({"messages": [{"role": "user", "content": "a"}], "best_of": 2})", "best_of",
+            "/v1/completions", true},
         Bad{"UnknownRole", R"({"messages": [{"role": "king", "content": "a"}]})", "messages[0].role", "'king'", true},
         Bad{"NoContent", R"({"messages": [{"role": "user"}]})", "messages[0].content", "is missing", true},
-        Bad{"UnknownMessageField", R"({"messages": [{"role": "user", "content": "a", "x": 1}]})", "messages[0].x",
-            "not a known field", true},
         Bad{"Image", R"({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})",
             "messages[0].content[0].type", "text only", true},
         Bad{"ArgumentsThatAreNoJson",

@@ -21,7 +21,7 @@ AnswerHead Head(bool logprobs = false) { return {.id = "x-1", .created = 5, .mod
 Choice OneChoice() {
   Choice choice;
   choice.text = "é!";
-  choice.tokens = {{1, {"é", -0.5f}, {{"é", -0.5f}}}, {2, {"!", -1.0f}, {{"?", -0.25f}}}};
+  choice.tokens = {{{"é", -0.5f}, {{"é", -0.5f}}}, {{"!", -1.0f}, {{"?", -0.25f}}}};
   choice.finish_reason = "stop";
   return choice;
 }
@@ -50,6 +50,57 @@ TEST(ResponseTest, ChatWithLogprobs) {
   const json &content = body["choices"][0]["logprobs"]["content"];
   EXPECT_EQ(content[0]["bytes"], (json{0xc3, 0xa9}));
   EXPECT_EQ(content[1]["top_logprobs"][0]["token"], "?");
+}
+
+// OpenAI's API reference: bytes of several tokens make a character only together.
+TEST(ResponseTest, PartsOfCharactersHaveTheirOwnBytes) {
+  Choice choice = OneChoice();
+  choice.tokens = {{{.text = "\xef\xbf\xbd", .logprob = -1, .bytes = "\xc3"}, {}},
+                   {{.text = "\xef\xbf\xbd", .logprob = -1, .bytes = "\xa9"}, {}}};
+  json body = json::parse(ChatBody(Head(true), {choice}, {}));
+  EXPECT_EQ(body["choices"][0]["logprobs"]["content"][0]["bytes"], json{0xc3});
+  EXPECT_EQ(body["choices"][0]["logprobs"]["content"][1]["bytes"], json{0xa9});
+}
+
+// vLLM: null, the stop string, or the id of the stop token.
+TEST(ResponseTest, StopReasons) {
+  auto reason = [](StopReason reason) {
+    Choice choice = OneChoice();
+    choice.stop_reason = std::move(reason);
+    json whole = json::parse(ChatBody(Head(), {choice}, {})), part = DataOf(CompletionEvent(Head(), &choice, {}));
+    EXPECT_EQ(whole["choices"][0]["stop_reason"], part["choices"][0]["stop_reason"]);
+    return whole["choices"][0]["stop_reason"];
+  };
+  EXPECT_EQ(reason({}), json());
+  EXPECT_EQ(reason({.token_id = std::nullopt, .text = "\n\n"}), json("\n\n"));
+  EXPECT_EQ(reason({.token_id = 0, .text = ""}), json(0));
+}
+
+TEST(ResponseTest, TokensAndLogprobsOfThePromptAsVllmHasThem) {
+  AnswerHead head = Head();
+  head.prompt_logprobs = head.token_ids = true;
+  Choice choice = OneChoice();
+  choice.token_ids = {1, 2};
+  choice.prompt_token_ids = {7, 8};
+  choice.begins = true;
+  choice.prompt_logprobs = {{{.text = "a", .logprob = NAN, .bytes = {}, .id = 7, .rank = 0}, {}},
+                            {{.text = "b", .logprob = -2, .bytes = {}, .id = 8, .rank = 3},
+                             {{.text = "c", .logprob = -1, .bytes = {}, .id = 9, .rank = 1}}}};
+  json expected = {nullptr,
+                   {{"8", {{"logprob", -2.0}, {"rank", 3}, {"decoded_token", "b"}}},
+                    {"9", {{"logprob", -1.0}, {"rank", 1}, {"decoded_token", "c"}}}}};
+  // Of each choice in completions, of the answer in chats.
+  json completion = json::parse(CompletionBody(head, {choice}, {})), chat = json::parse(ChatBody(head, {choice}, {}));
+  EXPECT_EQ(completion["choices"][0]["prompt_logprobs"], expected);
+  EXPECT_EQ(chat["prompt_logprobs"], expected);
+  EXPECT_EQ(completion["choices"][0]["prompt_token_ids"], (json{7, 8}));
+  EXPECT_EQ(chat["prompt_token_ids"], (json{7, 8}));
+  EXPECT_EQ(chat["choices"][0]["token_ids"], (json{1, 2}));
+  // A stream tells the prompt's once.
+  EXPECT_EQ(DataOf(ChatEvent(head, &choice, {}))["prompt_token_ids"], (json{7, 8}));
+  choice.begins = false;
+  EXPECT_FALSE(DataOf(ChatEvent(head, &choice, {})).contains("prompt_token_ids"));
+  EXPECT_EQ(DataOf(CompletionEvent(head, &choice, {}))["choices"][0]["token_ids"], (json{1, 2}));
 }
 
 TEST(ResponseTest, AnInfiniteLogprobIsANumber) {

@@ -1,0 +1,73 @@
+#include "runtime/api/chat_prompt.h"
+
+#include "nlohmann/json.hpp"
+
+#include <string_view>
+
+namespace inlay {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Put after the last message, to find its end in the prompt. transformers has the same one: a template that treats the
+// words of a message in some way treats these alike.
+constexpr std::string_view kTag = "CONTINUE_FINAL_MESSAGE_TAG ";
+constexpr std::string_view kTagWithoutSpace = kTag.substr(0, kTag.size() - 1);
+constexpr std::string_view kSpaces = " \t\n\r\f\v";
+
+// The text that the answer goes on with: the content, or the last text among its parts. Null if there is none.
+Json *FinalText(Json &messages) {
+  if (messages.empty() || !messages.back().is_object() || !messages.back().contains("content"))
+    return nullptr;
+  Json &content = messages.back()["content"];
+  if (content.is_string())
+    return &content;
+  if (content.is_array())
+    for (auto part = content.rbegin(); part != content.rend(); ++part)
+      if (part->is_object() && part->contains("text") && (*part)["text"].is_string())
+        return &(*part)["text"];
+  return nullptr;
+}
+
+absl::StatusOr<std::string> CutAtTag(std::string prompt) {
+  size_t at = prompt.rfind(kTagWithoutSpace);
+  if (at == std::string::npos)
+    return absl::InvalidArgumentError(
+        "continue_final_message is true, but the chat template leaves the last message out; give the prompt itself");
+  bool keeps_spaces = prompt.compare(at, kTag.size(), kTag) == 0;
+  prompt.resize(at);
+  if (!keeps_spaces)
+    prompt.resize(prompt.find_last_not_of(kSpaces) + 1);
+  return prompt;
+}
+
+} // namespace
+
+absl::StatusOr<std::string> RenderChat(const tokenizer::ChatRenderer &renderer, const ChatRequest &chat) {
+  // What the renderer cannot read it refuses itself.
+  Json messages = Json::parse(chat.messages_json, nullptr, /*allow_exceptions=*/false);
+  if (!messages.is_array())
+    return renderer.Render(chat.messages_json, chat.variables_json, chat.add_generation_prompt);
+  bool changed = false;
+  for (Json &message : messages)
+    if (message.is_object() && message.contains("role") && message["role"] == "developer") {
+      message["role"] = "system";
+      changed = true;
+    }
+  if (chat.continue_final_message) {
+    if (chat.add_generation_prompt)
+      return absl::InvalidArgumentError("continue_final_message and add_generation_prompt are both true; the answer "
+                                        "either goes on with the last message or begins a new one");
+    Json *text = FinalText(messages);
+    if (!text)
+      return absl::InvalidArgumentError(
+          "continue_final_message is true, but the last message has no text to go on with");
+    text->get_ref<std::string &>() += kTag;
+    changed = true;
+  }
+  absl::StatusOr<std::string> prompt =
+      renderer.Render(changed ? messages.dump() : chat.messages_json, chat.variables_json, chat.add_generation_prompt);
+  return prompt.ok() && chat.continue_final_message ? CutAtTag(*std::move(prompt)) : prompt;
+}
+
+} // namespace inlay

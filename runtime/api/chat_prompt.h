@@ -1,0 +1,17 @@
+// A conversation of the public API as the prompt of a chat template.
+#ifndef INLAY_RUNTIME_API_CHAT_PROMPT_H_
+#define INLAY_RUNTIME_API_CHAT_PROMPT_H_
+
+#include "frontends/tokenizer/chat_renderer.h"
+#include "runtime/api/inlay.h"
+
+namespace inlay {
+
+// Renders `chat`. The role `developer` is `system` to the template, which knows no other name for it. With
+// continue_final_message the prompt ends with the last message's text, as transformers' apply_chat_template has it:
+// white space at its end stays unless the template trims messages. InvalidArgument names what is wrong with `chat`.
+absl::StatusOr<std::string> RenderChat(const tokenizer::ChatRenderer &renderer, const ChatRequest &chat);
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_API_CHAT_PROMPT_H_

@@ -1,0 +1,124 @@
+#include "runtime/serve/form_fields.h"
+
+#include "fmt/format.h"
+
+namespace inlay::serve {
+namespace {
+
+constexpr size_t kName = 256;
+constexpr size_t kAnyText = size_t{1} << 30; // the body's limit stands before it
+constexpr const char *kAnyObject = R"({"type":"object"})";
+
+// {"type": "json_schema", "json_schema": {"name", "schema"}}, {"type": "json_object"} or {"type": "text"}. A `schema`
+// beside json_object, as llama.cpp's server takes it, is carried out too.
+void ReadResponseFormat(Fields &fields, GuidedParams &guided) {
+  const Json *format = fields.Find("response_format");
+  if (!format)
+    return;
+  if (!format->is_object())
+    return fields.Fail("response_format",
+                       fmt::format("'response_format' is {}, expected an object", Describe(*format)));
+  Fields inner(*format, "response_format", fields.ignored());
+  std::string type;
+  inner.String("type", type, kName);
+  const Json *json_schema = inner.Find("json_schema"), *schema = inner.Find("schema");
+  if (std::optional<ApiError> wrong = inner.Finish())
+    return fields.Fail(*std::move(wrong));
+  if (schema && (type != "json_object" || !schema->is_object()))
+    return fields.Fail("response_format", fmt::format("'response_format.schema' is {} beside the type '{}', expected a "
+                                                      "JSON Schema beside json_object",
+                                                      Describe(*schema), type.substr(0, 60)));
+  if (type == "json_object") {
+    guided.json_schema = schema ? schema->dump() : kAnyObject;
+  } else if (type == "json_schema") {
+    if (!json_schema || !json_schema->is_object() || !json_schema->contains("schema") ||
+        !(*json_schema)["schema"].is_object())
+      return fields.Fail("response_format",
+                         "'response_format.json_schema' must be an object with 'name' and 'schema', a JSON Schema");
+    guided.json_schema = (*json_schema)["schema"].dump();
+  } else if (type != "text") {
+    fields.Fail(
+        "response_format",
+        fmt::format("'response_format.type' is '{}', expected text, json_object or json_schema", type.substr(0, 60)));
+  }
+}
+
+// Forms under the names that begin with `prefix`. Returns how many were given.
+int ReadNamedForms(Fields &fields, const std::string &prefix, const Limits &limits, GuidedParams &guided) {
+  const std::string json = prefix + "json", regex = prefix + "regex", grammar = prefix + "grammar",
+                    choices = prefix + "choice", any_object = prefix + "json_object";
+  const Json *schema = fields.Find(json), *choice = fields.Find(choices);
+  if (schema && !schema->is_object() && !schema->is_string())
+    fields.Fail(json, fmt::format("'{}' is {}, expected a JSON Schema", fields.PathTo(json), Describe(*schema)));
+  else if (schema)
+    guided.json_schema = schema->is_string() ? schema->get<std::string>() : schema->dump();
+  fields.String(regex, guided.regex, kAnyText);
+  fields.String(grammar, guided.grammar, kAnyText);
+  if (choice && (!choice->is_array() || choice->empty() || choice->size() > static_cast<size_t>(limits.choices)))
+    fields.Fail(choices, fmt::format("'{}' is {}, expected a list of 1 to {} strings", fields.PathTo(choices),
+                                     Describe(*choice), limits.choices));
+  for (const Json &one : choice && choice->is_array() ? *choice : Json::array()) {
+    if (!one.is_string())
+      fields.Fail(choices, fmt::format("'{}' holds {}, expected strings", fields.PathTo(choices), Describe(one)));
+    else
+      guided.choice.push_back(one.get<std::string>());
+  }
+  // An empty form would hold the text to nothing.
+  for (const std::string &name : {json, regex, grammar})
+    if (const Json *source = fields.Find(name);
+        source && source->is_string() && source->get_ref<const std::string &>().empty())
+      fields.Fail(name, fmt::format("'{}' is empty; write a form or leave it out", fields.PathTo(name)));
+  bool wants_object = false;
+  fields.Bool(any_object, wants_object);
+  int given = wants_object;
+  for (const std::string &name : {json, regex, grammar, choices})
+    given += fields.Find(name) != nullptr;
+  if (wants_object && given == 1)
+    guided.json_schema = kAnyObject;
+  return given;
+}
+
+// vLLM's: {"json": ..., "regex": ..., "choice": [...], "grammar": ..., "json_object": true}, one of them.
+void ReadStructuredOutputs(Fields &fields, const Limits &limits, GuidedParams &guided) {
+  const Json *outputs = fields.Find("structured_outputs");
+  if (!outputs)
+    return;
+  if (!outputs->is_object() || !guided.empty())
+    return fields.Fail("structured_outputs", guided.empty() ? "'structured_outputs' must be an object"
+                                                            : "'structured_outputs' stands beside 'response_format'; "
+                                                              "give one of them");
+  Fields inner(*outputs, "structured_outputs", fields.ignored());
+  int given = ReadNamedForms(inner, "", limits, guided);
+  inner.OnlyDefault("disable_any_whitespace", false, "white space is bounded by the schema's form");
+  inner.OnlyDefault("disable_additional_properties", false, "the schema itself says so: additionalProperties");
+  inner.OnlyDefault("whitespace_pattern", Json(), "white space cannot be chosen");
+  inner.OnlyDefault("structural_tag", Json(), "this server has no structural tags");
+  if (std::optional<ApiError> wrong = inner.Finish())
+    return fields.Fail(*std::move(wrong));
+  if (given != 1)
+    fields.Fail("structured_outputs",
+                fmt::format("'structured_outputs' gives {} forms, expected one of json, regex, choice, grammar, "
+                            "json_object",
+                            given));
+}
+
+// Older names of vLLM's for the same.
+void ReadGuided(Fields &fields, const Limits &limits, GuidedParams &guided) {
+  bool has_form = !guided.empty();
+  int given = ReadNamedForms(fields, "guided_", limits, guided);
+  if (given + int{has_form} > 1)
+    fields.Fail("guided_json", "more than one form is given, expected one of response_format, structured_outputs, "
+                               "guided_json, guided_regex, guided_grammar, guided_choice and guided_json_object");
+  fields.Ignore("guided_decoding_backend");
+  fields.OnlyDefault("guided_whitespace_pattern", Json(), "white space cannot be chosen");
+}
+
+} // namespace
+
+void ReadForms(Fields &fields, const Limits &limits, GuidedParams &guided) {
+  ReadResponseFormat(fields, guided);
+  ReadStructuredOutputs(fields, limits, guided);
+  ReadGuided(fields, limits, guided);
+}
+
+} // namespace inlay::serve

@@ -1,0 +1,224 @@
+#include "runtime/serve/sampling_fields.h"
+
+#include "fmt/format.h"
+#include "runtime/serve/form_fields.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+namespace inlay::serve {
+namespace {
+
+constexpr size_t kName = 256;
+constexpr size_t kWordBytes = 1024; // as the engine has it
+
+// A string or a list of strings.
+void ReadStops(Fields &fields, const Limits &limits, std::vector<std::string> &out) {
+  const Json *stop = fields.Find("stop");
+  if (!stop)
+    return;
+  Json list = stop->is_string() ? Json::array({*stop}) : *stop;
+  if (!list.is_array())
+    return fields.Fail("stop", fmt::format("'stop' is {}, expected a string or a list of strings", Describe(*stop)));
+  if (list.size() > static_cast<size_t>(limits.stops))
+    return fields.Fail("stop", fmt::format("'stop' has {} strings, expected at most {}", list.size(), limits.stops));
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (!list[i].is_string() || list[i].get_ref<const std::string &>().empty())
+      return fields.Fail("stop",
+                         fmt::format("'stop[{}]' is {}, expected a string that is not empty", i, Describe(list[i])));
+    out.push_back(list[i].get<std::string>());
+  }
+}
+
+// Any 64-bit number is a seed, of which the engine takes 32 bits; but -1 is vLLM's word for none.
+void ReadSeed(Fields &fields, SamplingParams &sampling) {
+  if (!fields.Find("seed"))
+    return;
+  int64_t seed = 0;
+  fields.Integer("seed", seed, INT64_MIN, INT64_MAX);
+  if (seed == -1)
+    return;
+  auto bits = static_cast<uint64_t>(seed);
+  sampling.seed = static_cast<uint32_t>(bits ^ (bits >> 32));
+}
+
+void ReadStreamOptions(Fields &fields, GenerationRequest &out) {
+  const Json *options = fields.Find("stream_options");
+  if (!options)
+    return;
+  if (!options->is_object())
+    return fields.Fail("stream_options", fmt::format("'stream_options' is {}, expected an object", Describe(*options)));
+  Fields inner(*options, "stream_options", fields.ignored());
+  inner.Bool("include_usage", out.include_usage);
+  inner.Bool("continuous_usage_stats", out.continuous_usage_stats);
+  inner.Ignore("include_obfuscation"); // padding of events; no client needs it
+  if (std::optional<ApiError> wrong = inner.Finish())
+    return fields.Fail(*std::move(wrong));
+  if (!out.stream)
+    fields.Fail("stream_options", "'stream_options' is for streams; set 'stream' to true or leave it out");
+}
+
+// {"50256": -100}: token ids as names.
+void ReadLogitBias(Fields &fields, const RequestContext &context, SamplingParams &sampling) {
+  const Json *bias = fields.Find("logit_bias");
+  if (!bias)
+    return;
+  if (!bias->is_object() || bias->size() > static_cast<size_t>(context.limits.bias_entries))
+    return fields.Fail("logit_bias", fmt::format("'logit_bias' is {}, expected an object of at most {} token ids",
+                                                 Describe(*bias), context.limits.bias_entries));
+  for (const auto &[name, value] : bias->items()) {
+    int32_t id = -1;
+    auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), id);
+    if (error != std::errc() || end != name.data() + name.size() || id < 0 || id >= context.vocab_size)
+      return fields.Fail("logit_bias", fmt::format("'logit_bias' names '{}', expected a token id in [0, {})",
+                                                   name.substr(0, 60), context.vocab_size));
+    if (!value.is_number() || !(std::abs(value.get<double>()) <= 100))
+      return fields.Fail("logit_bias",
+                         fmt::format("'logit_bias.{}' is {}, expected a number in [-100, 100]", id, Describe(value)));
+    sampling.logit_bias[id] = value.get<float>();
+  }
+}
+
+// max_completion_tokens is OpenAI's newer name and comes before the older one.
+void ReadMaxTokens(Fields &fields, const RequestContext &context, GenerationRequest &out) {
+  for (std::string_view name : {"max_tokens", "max_completion_tokens"}) {
+    if (!fields.Find(name))
+      continue;
+    // An echo alone has no token of its own.
+    bool may_be_none = out.echo && !out.is_chat;
+    fields.Integer(name, out.sampling.max_tokens, may_be_none ? 0 : 1, context.max_model_len);
+    out.max_tokens_given = true;
+    out.echo_only = out.sampling.max_tokens == 0;
+    out.sampling.max_tokens = std::max(out.sampling.max_tokens, 1);
+  }
+}
+
+void ReadTopK(Fields &fields, SamplingParams &sampling) {
+  const Json *top_k = fields.Find("top_k");
+  if (top_k && *top_k == -1)
+    sampling.top_k = 0; // vLLM's word for off
+  else
+    fields.Integer("top_k", sampling.top_k, 0, 1 << 30);
+}
+
+void ReadAllowedTokens(Fields &fields, const RequestContext &context, SamplingParams &sampling) {
+  const Json *allowed = fields.Find("allowed_token_ids");
+  fields.TokenIds("allowed_token_ids", sampling.allowed_token_ids, static_cast<size_t>(context.vocab_size),
+                  context.vocab_size);
+  if (allowed && allowed->is_array() && allowed->empty())
+    fields.Fail("allowed_token_ids", "'allowed_token_ids' is an empty list, which allows nothing; leave it out");
+}
+
+void ReadTruncation(Fields &fields, const RequestContext &context, GenerationRequest &out) {
+  if (const Json *size = fields.Find("truncate_prompt_tokens")) {
+    int32_t value = 0;
+    fields.Integer("truncate_prompt_tokens", value, -1, context.max_model_len);
+    if (value == 0 && size->is_number())
+      fields.Fail("truncate_prompt_tokens",
+                  fmt::format("'truncate_prompt_tokens' is 0, expected -1 (what fits) or a count in [1, {}]",
+                              context.max_model_len));
+    out.truncate_prompt_tokens = value;
+  }
+  std::string side = "left";
+  fields.String("truncation_side", side, kName);
+  if (side != "left" && side != "right")
+    fields.Fail("truncation_side",
+                fmt::format("'truncation_side' is '{}', expected left or right", side.substr(0, 60)));
+  out.truncates_right = side == "right";
+}
+
+// Part of the answer's id, so only what is safe in a header and a log.
+void ReadRequestId(Fields &fields, GenerationRequest &out) {
+  fields.String("request_id", out.request_id, 128);
+  bool is_safe = std::ranges::all_of(out.request_id, [](unsigned char c) {
+    return (c < 0x80 && std::isalnum(c) != 0) || c == '-' || c == '_' || c == '.';
+  });
+  if (!is_safe)
+    fields.Fail("request_id", "'request_id' holds other characters than letters, digits, '-', '_' and '.'");
+}
+
+// Fields of vLLM's and of others that this server knows and does not carry out.
+void ReadNotSupported(Fields &fields) {
+  fields.OnlyDefault("use_beam_search", false, "this server has no beam search");
+  fields.OnlyDefault("length_penalty", 1.0, "it belongs to beam search, which this server has not");
+  fields.OnlyDefault("early_stopping", false, "it belongs to beam search, which this server has not");
+  fields.OnlyDefault("watermarking", false, "this server does not watermark");
+  fields.OnlyDefault("logprob_token_ids", Json(), "log-probabilities are those of the likeliest tokens");
+  fields.OnlyDefault("repetition_detection", Json(), "this server does not end answers that repeat themselves");
+  fields.OnlyDefault("thinking_token_budget", -1, "this server does not bound reasoning");
+  fields.OnlyDefault("logits_processors", Json::array(), "this server runs no code of requests");
+  fields.OnlyDefault("kv_transfer_params", Json(), "this server keeps keys and values to itself");
+  fields.OnlyDefault("ec_transfer_params", Json(), "this server has no encoder");
+  fields.OnlyDefault("vllm_xargs", Json::object(), "this server has no extensions");
+  fields.OnlyDefault("return_token_offsets", false, "answers hold no offsets of tokens");
+  fields.OnlyDefault("stream_interval", 1, "each token is sent as it comes");
+}
+
+} // namespace
+
+void ReadSamplingFields(Fields &fields, const RequestContext &context, GenerationRequest &out) {
+  const Limits &limits = context.limits;
+  out.sampling = context.default_sampling;
+  SamplingParams &sampling = out.sampling;
+  sampling.max_tokens = 16;
+  sampling.logprobs = -1;
+  fields.String("model", out.model, kName);
+  fields.Bool("stream", out.stream);
+  ReadStreamOptions(fields, out);
+  fields.Integer("n", out.n, 1, limits.sequences);
+  fields.Number("temperature", sampling.temperature, 0, 2);
+  fields.Number("top_p", sampling.top_p, 0, 1, /*low_is_in=*/false);
+  fields.Number("presence_penalty", sampling.presence_penalty, -2, 2);
+  fields.Number("frequency_penalty", sampling.frequency_penalty, -2, 2);
+  ReadMaxTokens(fields, context, out);
+  ReadStops(fields, limits, sampling.stop);
+  ReadSeed(fields, sampling);
+  ReadForms(fields, limits, sampling.guided);
+  ReadLogitBias(fields, context, sampling);
+
+  // vLLM's.
+  ReadTopK(fields, sampling);
+  fields.Number("min_p", sampling.min_p, 0, 1);
+  fields.Number("repetition_penalty", sampling.repetition_penalty, 0, 100, /*low_is_in=*/false);
+  fields.Bool("ignore_eos", sampling.ignore_eos);
+  fields.TokenIds("stop_token_ids", sampling.stop_token_ids, static_cast<size_t>(limits.stop_token_ids),
+                  context.vocab_size);
+  fields.Integer("min_tokens", sampling.min_tokens, 0, context.max_model_len);
+  fields.Bool("include_stop_str_in_output", sampling.include_stop_str_in_output);
+  fields.Bool("skip_special_tokens", sampling.skip_special_tokens);
+  // Where they are skipped there is nothing between them.
+  bool spaces = true;
+  fields.Bool("spaces_between_special_tokens", spaces);
+  if (!spaces && !sampling.skip_special_tokens)
+    fields.Fail("spaces_between_special_tokens",
+                "'spaces_between_special_tokens' is false, but special tokens are written as the tokenizer's decoder "
+                "writes them",
+                "not_supported");
+  ReadAllowedTokens(fields, context, sampling);
+  fields.Strings("bad_words", sampling.bad_words, static_cast<size_t>(limits.bad_words), kWordBytes);
+  fields.Integer("prompt_logprobs", sampling.prompt_logprobs, 0, limits.logprobs);
+  out.prompt_logprobs = sampling.prompt_logprobs;
+  if (out.stream && out.prompt_logprobs > 0)
+    fields.Fail("prompt_logprobs", "'prompt_logprobs' are no part of streams; set 'stream' to false");
+  ReadTruncation(fields, context, out);
+  fields.Integer("priority", out.priority, INT32_MIN, INT32_MAX);
+  if (out.priority != 0 && !context.has_priorities)
+    fields.Fail("priority",
+                fmt::format("'priority' is {}, but this server answers in the order of arrival; leave it out, or start "
+                            "the server with --scheduling-policy priority",
+                            out.priority),
+                "not_supported");
+  fields.String("cache_salt", out.cache_salt, 1024);
+  ReadRequestId(fields, out);
+  fields.Bool("return_token_ids", out.return_token_ids);
+  fields.Bool("return_tokens_as_token_ids", out.return_tokens_as_token_ids);
+  ReadNotSupported(fields);
+
+  // They say who asks and what is kept, and change no answer.
+  for (std::string_view name : {"user", "metadata", "store", "service_tier", "safety_identifier", "session_id",
+                                "prompt_cache_key", "prompt_cache_retention", "prediction"})
+    fields.Ignore(name);
+}
+
+} // namespace inlay::serve
