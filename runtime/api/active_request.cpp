@@ -138,7 +138,7 @@ ActiveRequest::ActiveRequest(const Request &request, std::vector<int32_t> prompt
       for (int32_t id : prompt_)
         sequence->counts.emplace(id, 0);
     if (tokenizer)
-      sequence->text_stream = std::make_unique<tokenizer::DetokenizeStream>(*tokenizer);
+      sequence->text_stream = std::make_unique<tokenizer::DetokenizeStream>(*tokenizer, sampling_.skip_special_tokens);
     sequences_.push_back(std::move(sequence));
   }
 }

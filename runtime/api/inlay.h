@@ -50,6 +50,7 @@ struct SamplingParams {
   bool ignore_eos = false;         // go on after the end of the sequence
   std::vector<int32_t> stop_token_ids;
   std::vector<std::string> stop;       // ends before the first of these in the text
+  bool skip_special_tokens = true;     // special tokens are no part of the text
   int32_t logprobs = -1;               // this many most likely tokens with each token; -1: none
   int32_t prompt_logprobs = -1;        // the same for each token of the prompt; -1: none
   std::map<int32_t, float> logit_bias; // token id -> what is added to its logit, in [-100, 100]

@@ -4,6 +4,7 @@
 
 #include "frontends/tokenizer/tokenizer.h"
 #include "runtime/api/inlay.h"
+#include "runtime/serve/answer_parser.h"
 #include "runtime/serve/http_message.h"
 #include "runtime/serve/limits.h"
 #include "runtime/serve/metrics.h"
@@ -22,6 +23,7 @@ struct ServiceOptions {
   std::vector<std::string> model_names; // --served-model-name; the first one is shown
   std::vector<std::string> api_keys;    // empty: everyone may
   std::string tool_parser;              // --tool-call-parser; empty: no tools
+  std::string reasoning_parser;         // --reasoning-parser; empty: reasoning stays content
   bool has_page = true;
   Limits limits;
 };
@@ -51,6 +53,7 @@ private:
   Reply Generate(const HttpRequest &request, bool is_chat, Wake wake);
   std::optional<ApiError> Prepare(GenerationRequest &request, std::vector<Request> &prompts,
                                   std::vector<std::string> &texts) const;
+  AnswerFormat FormatOf(const GenerationRequest &request) const;
   absl::StatusOr<std::string> Render(const Conversation &conversation, bool with_tools) const;
   std::optional<ApiError> CheckModel(const std::string &name) const;
   bool IsAuthorized(const std::string &authorization) const;
