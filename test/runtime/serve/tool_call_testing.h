@@ -3,6 +3,7 @@
 #define INLAY_TEST_RUNTIME_SERVE_TOOL_CALL_TESTING_H_
 
 #include "runtime/serve/answer_parser.h"
+#include "runtime/serve/json_scanner.h"
 
 #include <ostream>
 #include <random>
@@ -51,6 +52,15 @@ inline Parsed ParseWhole(const AnswerFormat &format, const std::vector<Generated
   return parsed;
 }
 
+// Whether a JSON object ends where `text` ends. Bytes that are no UTF-8 and lone surrogates are taken.
+inline bool IsWholeObject(std::string_view text) {
+  JsonScanner scanner;
+  for (char c : text)
+    if (scanner.Take(c) == JsonScanner::Event::kBad)
+      return false;
+  return text.starts_with('{') && scanner.depth() == 0;
+}
+
 // The same as a client puts the parts of a stream together. A call without whole arguments is dropped, as one that
 // broke off has them; `parser_calls` is the number of calls that the parser says are whole.
 inline Parsed ParseStream(const AnswerFormat &format, const std::vector<GeneratedText> &pieces, int *parser_calls) {
@@ -77,7 +87,7 @@ inline Parsed ParseStream(const AnswerFormat &format, const std::vector<Generate
   }
   parser.Finish(choice);
   take(choice);
-  std::erase_if(parsed.calls, [](const auto &call) { return !Json::accept(call.second); });
+  std::erase_if(parsed.calls, [](const auto &call) { return !IsWholeObject(call.second); });
   *parser_calls = parser.calls();
   return parsed;
 }
