@@ -54,7 +54,7 @@ std::optional<ApiError> ReadVariables(Fields &fields, std::string &out) {
 }
 
 // {"type": "function", "function": {"name": ...}}: the name of one of the tools.
-std::optional<ApiError> ReadNamedTool(const Fields &outer, const Json &choice, const std::string &tools,
+std::optional<ApiError> ReadNamedTool(const Fields &outer, const Json &choice, const ToolSet &tools,
                                       std::string &name) {
   Fields fields(choice, "tool_choice", outer.ignored());
   std::string type;
@@ -67,9 +67,8 @@ std::optional<ApiError> ReadNamedTool(const Fields &outer, const Json &choice, c
     return Wrong("tool_choice",
                  R"('tool_choice' is an object, expected {"type": "function", "function": {"name": ...}})");
   name = (*function)["name"].get<std::string>();
-  for (const Json &tool : tools.empty() ? Json::array() : Json::parse(tools))
-    if (tool["function"]["name"] == name)
-      return std::nullopt;
+  if (tools.Find(name))
+    return std::nullopt;
   return Wrong("tool_choice",
                fmt::format("'tool_choice' names the function '{}', which is none of the 'tools'", name.substr(0, 60)));
 }
@@ -103,20 +102,20 @@ std::optional<ApiError> ReadConversation(Fields &fields, const RequestContext &c
     return std::nullopt;
   if (std::optional<ApiError> wrong = ReadTools(*tools, context.limits, fields.ignored()))
     return wrong;
-  out.tools = tools->dump();
+  out.tools = std::make_shared<ToolSet>(*tools);
   return std::nullopt;
 }
 
 // "none", "auto": calls are parsed out of the text; "required" or a name: the text is held to the form of calls.
 std::optional<ApiError> ReadToolChoice(Fields &fields, const RequestContext &context, GenerationRequest &out) {
-  bool has_tools = !out.conversation.tools.empty();
+  bool has_tools = !out.conversation.tools->empty();
   const Json *choice = fields.Find("tool_choice");
   std::string word = has_tools ? "auto" : "none", name;
   if (choice && choice->is_string()) {
     word = choice->get<std::string>();
   } else if (choice && choice->is_object()) {
     word = "required";
-    if (std::optional<ApiError> wrong = ReadNamedTool(fields, *choice, out.conversation.tools, name))
+    if (std::optional<ApiError> wrong = ReadNamedTool(fields, *choice, *out.conversation.tools, name))
       return wrong;
   } else if (choice) {
     return Wrong("tool_choice",
@@ -141,7 +140,7 @@ std::optional<ApiError> ReadToolChoice(Fields &fields, const RequestContext &con
       return Wrong("tool_choice", "'tool_choice' forces a call, beside another form of the answer; give one of them");
     out.tool_choice = ToolChoice::kForced;
     out.sampling.guided.json_schema =
-        ForcedCallSchema(out.conversation.tools, name, name.empty() && out.parallel_tool_calls);
+        ForcedCallSchema(*out.conversation.tools, name, name.empty() && out.parallel_tool_calls);
   }
   return std::nullopt;
 }

@@ -33,15 +33,20 @@ Generation::~Generation() {
 }
 
 absl::Status Generation::Start(Engine &engine, const Request &request, std::string echo, Wake wake) {
-  absl::StatusOr<std::unique_ptr<SequenceReader>> reader = SequenceReader::Start(engine, request, std::move(wake));
+  // Parsers need the special tokens. They take them out of what the client gets, if it does not want them.
+  Request own = request;
+  if (setup_.format.any() && setup_.tokenizer)
+    own.sampling.skip_special_tokens = false;
+  absl::StatusOr<std::unique_ptr<SequenceReader>> reader = SequenceReader::Start(engine, own, std::move(wake));
   if (!reader.ok())
     return reader.status();
   Sequence &sequence = sequences_.emplace_back();
   sequence.reader = *std::move(reader);
-  if (setup_.request.tool_choice == ToolChoice::kAuto)
-    sequence.tools = MakeToolCallParser(setup_.tool_parser);
-  else if (setup_.request.tool_choice == ToolChoice::kForced)
-    sequence.tools = MakeToolCallParser(kForcedCallParser);
+  if (setup_.format.any()) {
+    sequence.parser = std::make_unique<AnswerParser>(setup_.format);
+    if (setup_.tokenizer)
+      sequence.specials = std::make_unique<SpecialTokenMarker>(*setup_.tokenizer);
+  }
   sequence.choice.index = static_cast<int32_t>(sequences_.size()) - 1;
   sequence.choice.text = std::move(echo);
   sequence.prompt_tokens = static_cast<int64_t>(sequence.reader->handle().prompt_token_ids().size());
@@ -98,15 +103,13 @@ void Generation::AddPrompt(Sequence &sequence) {
     add(sequence.choice.prompt_logprobs, request.prompt_logprobs);
 }
 
-void Generation::AddText(Sequence &sequence, std::string_view text) {
-  if (!sequence.tools) {
-    sequence.choice.text += text;
-    return;
-  }
-  ToolCallParser::Output found = sequence.tools->Push(text);
-  sequence.choice.text += found.content;
-  for (ToolCall &call : found.calls)
-    sequence.choice.tool_calls.push_back(std::move(call));
+void Generation::AddText(Sequence &sequence, const Piece &piece) {
+  if (!sequence.parser)
+    sequence.choice.text += piece.text;
+  else if (sequence.specials)
+    sequence.parser->Push(sequence.specials->Push(piece.token_id, piece.text), sequence.choice);
+  else
+    sequence.parser->Push(GeneratedText(piece.text), sequence.choice);
 }
 
 void Generation::Add(Sequence &sequence, const Piece &piece) {
@@ -125,7 +128,7 @@ void Generation::Add(Sequence &sequence, const Piece &piece) {
   }
   if (setup_.request.return_token_ids)
     sequence.choice.token_ids.push_back(piece.token_id);
-  AddText(sequence, piece.text);
+  AddText(sequence, piece);
   if (sequence.choice.finish_reason.empty() && setup_.request.sampling.logprobs >= 0) {
     sequence.logprob_sum += piece.logprob;
     if (setup_.request.logprobs)
@@ -145,13 +148,9 @@ void Generation::Report(Sequence &sequence, const char *reason) const {
 
 void Generation::EndOf(Sequence &sequence, FinishReason reason) {
   sequence.done = true;
-  if (sequence.tools) {
-    ToolCallParser::Output rest = sequence.tools->Finish();
-    sequence.choice.text += rest.content;
-    for (ToolCall &call : rest.calls)
-      sequence.choice.tool_calls.push_back(std::move(call));
-  }
-  bool has_calls = sequence.tool_calls > 0 || !sequence.choice.tool_calls.empty();
+  if (sequence.parser)
+    sequence.parser->Finish(sequence.choice);
+  bool has_calls = sequence.parser && sequence.parser->calls() > 0;
   switch (reason) {
   case FinishReason::kLength:
     sequence.choice.finish_reason = "length";
@@ -181,20 +180,19 @@ std::string Generation::EventsOf(Sequence &sequence) {
   Choice &choice = sequence.choice;
   if (sequence.tokens == 0 && !sequence.done)
     return {};
-  if (choice.text.empty() && choice.tokens.empty() && choice.token_ids.empty() && choice.tool_calls.empty() &&
-      !sequence.done)
+  if (choice.text.empty() && choice.reasoning.empty() && choice.tokens.empty() && choice.token_ids.empty() &&
+      choice.tool_calls.empty() && !sequence.done)
     return {};
   choice.begins = !std::exchange(sequence.has_begun, true);
   choice.text_offset = sequence.characters;
-  choice.first_tool_call = sequence.tool_calls;
   std::optional<Usage> usage;
   if (setup_.request.continuous_usage_stats)
     usage = Usage{sequence.prompt_tokens, sequence.tokens, sequence.cached_tokens};
   std::string event =
       setup_.request.is_chat ? ChatEvent(head_, &choice, usage) : CompletionEvent(head_, &choice, usage);
   sequence.characters += CountCharacters(choice.text);
-  sequence.tool_calls += static_cast<int32_t>(choice.tool_calls.size());
   choice.text.clear();
+  choice.reasoning.clear();
   choice.tokens.clear();
   choice.token_ids.clear();
   choice.tool_calls.clear();

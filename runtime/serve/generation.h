@@ -4,12 +4,13 @@
 
 #include "frontends/tokenizer/tokenizer.h"
 #include "runtime/api/inlay.h"
+#include "runtime/serve/answer_parser.h"
 #include "runtime/serve/http_message.h"
 #include "runtime/serve/metrics.h"
 #include "runtime/serve/openai_request.h"
 #include "runtime/serve/openai_response.h"
 #include "runtime/serve/sequence_reader.h"
-#include "runtime/serve/tool_calls.h"
+#include "runtime/serve/special_tokens.h"
 
 #include <atomic>
 #include <chrono>
@@ -38,7 +39,7 @@ private:
 struct GenerationSetup {
   GenerationRequest request = {};
   std::string model = {}; // the name that the answer shows
-  std::string tool_parser = {};
+  AnswerFormat format = {};
   const tokenizer::Tokenizer *tokenizer = nullptr; // of log-probabilities' texts; may be null
   Metrics *metrics = nullptr;
   std::unique_ptr<Counted> counted = nullptr;
@@ -59,10 +60,10 @@ public:
 private:
   struct Sequence {
     std::unique_ptr<SequenceReader> reader;
-    std::unique_ptr<ToolCallParser> tools;
-    Choice choice;         // all of it, or what the stream has not sent yet
-    size_t characters = 0; // sent before
-    int32_t tool_calls = 0;
+    std::unique_ptr<AnswerParser> parser;         // where the answer has a format
+    std::unique_ptr<SpecialTokenMarker> specials; // for the parser
+    Choice choice;                                // all of it, or what the stream has not sent yet
+    size_t characters = 0;                        // sent before
     int64_t prompt_tokens = 0, cached_tokens = 0, tokens = 0, max_tokens = 0;
     double logprob_sum = 0;
     Clock::time_point last;
@@ -76,7 +77,7 @@ private:
   void Add(Sequence &sequence, const Piece &piece);
   void AddPrompt(Sequence &sequence);
   OutputToken ToOutput(const TokenLogprob &chosen, const std::vector<TokenLogprob> &top, int32_t most) const;
-  void AddText(Sequence &sequence, std::string_view text);
+  void AddText(Sequence &sequence, const Piece &piece);
   void EndOf(Sequence &sequence, FinishReason reason);
   void Report(Sequence &sequence, const char *reason) const;
   std::string EventsOf(Sequence &sequence);

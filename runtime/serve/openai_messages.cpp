@@ -10,13 +10,18 @@ namespace {
 
 constexpr size_t kName = 256;
 constexpr size_t kAnyText = size_t{1} << 30; // the body's limit stands before it
-constexpr std::array<std::string_view, 5> kRoles = {"system", "developer", "user", "assistant", "tool"};
+// The types of parts that hold text, and the field that holds it. Reasoning is no content.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kTextParts = {{{"text", "text"},
+                                                                                      {"input_text", "text"},
+                                                                                      {"output_text", "text"},
+                                                                                      {"refusal", "refusal"},
+                                                                                      {"thinking", "thinking"}}};
 
 ApiError At(const std::string &path, const std::string &message, std::string code = "") {
   return {.message = fmt::format("'{}' {}", path, message), .param = path, .code = std::move(code)};
 }
 
-// A string, or a list of {"type": "text", "text": ...}, joined.
+// A string, or a list of {"type": "text", "text": ...} and of other parts with text, joined.
 std::optional<ApiError> ReadContent(const Json &content, const std::string &path, IgnoredFields *ignored,
                                     std::string &out) {
   if (content.is_string()) {
@@ -33,21 +38,27 @@ std::optional<ApiError> ReadContent(const Json &content, const std::string &path
     Fields part(content[i], part_path, ignored);
     std::string type, text;
     part.String("type", type, kName);
-    if (!part.error() && type != "text")
+    const auto *kind = std::ranges::find(kTextParts, type, &std::pair<std::string_view, std::string_view>::first);
+    if (!part.error() && kind == kTextParts.end())
       return At(part_path + ".type",
                 fmt::format("is '{}', but this server reads text only; expected 'text'", type.substr(0, 60)),
                 "not_supported");
-    part.String("text", text, kAnyText);
+    if (kind != kTextParts.end())
+      part.String(kind->second, text, kAnyText);
+    // Hints of other servers' caches, and what OpenAI's answers carry beside their text.
+    for (std::string_view field : {"cache_control", "annotations", "logprobs", "signature"})
+      part.Ignore(ignored);
     if (std::optional<ApiError> wrong = part.Finish())
       return wrong;
-    if (!content[i].contains("text"))
-      return At(part_path, "has no 'text'");
-    out += text;
+    if (!content[i].contains(kind->second))
+      return At(part_path, fmt::format("has no '{}'", kind->second));
+    if (type != "thinking")
+      out += text;
   }
   return std::nullopt;
 }
 
-// The arguments come as a string that holds JSON; templates want what it holds.
+// The arguments come as a string that holds JSON, or as what it holds, which templates want.
 std::optional<ApiError> ReadToolCall(const Json &call, const std::string &path, const Limits &limits,
                                      IgnoredFields *ignored, Json &out) {
   if (!call.is_object())
@@ -57,6 +68,7 @@ std::optional<ApiError> ReadToolCall(const Json &call, const std::string &path, 
   fields.String("id", id, kName);
   fields.String("type", type, kName);
   fields.Ignore("index");
+  fields.Ignore("cache_control");
   const Json *function = fields.Find("function");
   if (std::optional<ApiError> wrong = fields.Finish())
     return wrong;
@@ -65,12 +77,15 @@ std::optional<ApiError> ReadToolCall(const Json &call, const std::string &path, 
   Fields inner(*function, path + ".function", ignored);
   std::string name, arguments;
   inner.String("name", name, kName);
-  inner.String("arguments", arguments, kAnyText);
+  const Json *given = inner.Find("arguments");
+  bool is_object = given && given->is_object();
+  if (!is_object)
+    inner.String("arguments", arguments, kAnyText);
   if (std::optional<ApiError> wrong = inner.Finish())
     return wrong;
   if (name.empty())
     return At(path + ".function.name", "is missing");
-  Json parsed = Json::object();
+  Json parsed = is_object ? *given : Json::object();
   if (!arguments.empty())
     if (std::optional<ApiError> wrong = ParseObject(arguments, limits.json_depth, parsed))
       return At(path + ".function.arguments", "must hold a JSON object: " + wrong->message);
@@ -83,23 +98,30 @@ std::optional<ApiError> ReadMessage(const Json &message, const std::string &path
   if (!message.is_object())
     return At(path, fmt::format("is {}, expected an object with 'role' and 'content'", Describe(message)));
   Fields fields(message, path, ignored);
-  std::string role, name, tool_call_id, reasoning;
+  std::string role, name, tool_call_id, reasoning, reasoning_content;
   fields.String("role", role, kName);
   fields.String("name", name, kName);
   fields.String("tool_call_id", tool_call_id, kName);
-  fields.String("reasoning_content", reasoning, kAnyText);
-  for (std::string_view ignored : {"refusal", "annotations", "audio", "function_call"})
-    fields.OnlyDefault(ignored, ignored == "annotations" ? Json::array() : Json(), "this server does not know it");
+  fields.String("reasoning", reasoning, kAnyText);
+  fields.String("reasoning_content", reasoning_content, kAnyText);
+  // What OpenAI's and other servers' answers carry; a refusal comes back beside an empty content.
+  for (std::string_view field :
+       {"refusal", "annotations", "cache_control", "reasoning_details", "thinking_blocks", "provider_specific_fields"})
+    fields.Ignore(field);
+  for (std::string_view unknown : {"audio", "function_call"})
+    fields.OnlyDefault(unknown, Json(), "this server does not know it");
   const Json *content = fields.Find("content"), *calls = fields.Find("tool_calls");
   if (std::optional<ApiError> wrong = fields.Finish())
     return wrong;
-  if (std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end())
-    return At(path + ".role", fmt::format("is '{}', expected one of {}", role.substr(0, 60), fmt::join(kRoles, ", ")));
+  // Templates know roles of their own, such as ipython.
+  if (role.empty())
+    return At(path + ".role",
+              "is missing; expected system, developer, user, assistant, tool or a role of the template");
   std::string text;
   if (content) {
     if (std::optional<ApiError> wrong = ReadContent(*content, path + ".content", ignored, text))
       return wrong;
-  } else if (role != "assistant" || !calls) {
+  } else if (role != "assistant" && role != "tool") {
     return At(path + ".content", "is missing");
   }
   out = {{"role", role == "developer" ? "system" : role}, {"content", text}};
@@ -107,8 +129,13 @@ std::optional<ApiError> ReadMessage(const Json &message, const std::string &path
     out["name"] = name;
   if (!tool_call_id.empty())
     out["tool_call_id"] = tool_call_id;
-  if (!reasoning.empty())
+  // Under both names, as vLLM gives it to templates.
+  if (reasoning.empty())
+    reasoning = std::move(reasoning_content);
+  if (!reasoning.empty()) {
+    out["reasoning"] = reasoning;
     out["reasoning_content"] = reasoning;
+  }
   if (!calls)
     return std::nullopt;
   if (role != "assistant")
@@ -161,7 +188,8 @@ std::optional<ApiError> ReadTools(const Json &tools, const Limits &limits, Ignor
     bool strict = false;
     inner.String("name", name, 64);
     inner.String("description", description, kAnyText);
-    inner.Bool("strict", strict);
+    inner.Bool("strict", strict); // vLLM does not constrain the arguments of calls that are not forced either
+    inner.Ignore("cache_control");
     const Json *parameters = inner.Find("parameters");
     if (std::optional<ApiError> wrong = inner.Finish())
       return wrong;
@@ -171,9 +199,6 @@ std::optional<ApiError> ReadTools(const Json &tools, const Limits &limits, Ignor
       return At(path + ".function.name", fmt::format("is '{}' a second time", name));
     if (parameters && !parameters->is_object())
       return At(path + ".function.parameters", fmt::format("is {}, expected a JSON schema", Describe(*parameters)));
-    if (strict)
-      return At(path + ".function.strict", "is true, but this server does not constrain arguments; leave it out",
-                "not_supported");
   }
   return std::nullopt;
 }

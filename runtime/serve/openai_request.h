@@ -6,8 +6,11 @@
 #include "runtime/api/inlay.h"
 #include "runtime/serve/api_error.h"
 #include "runtime/serve/limits.h"
+#include "runtime/serve/reasoning.h"
+#include "runtime/serve/tool_set.h"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,7 +38,7 @@ struct Prompt {
 // A conversation, kept as JSON for the chat template.
 struct Conversation {
   std::string messages; // a list of {"role", "content", ...}; contents are strings, arguments of tool calls objects
-  std::string tools;    // a list; empty: none
+  std::shared_ptr<const ToolSet> tools = std::make_shared<ToolSet>();
   std::string template_variables; // an object of chat_template_kwargs; empty: none
   std::string last_answer;        // the last message's text if it is the assistant's, for an echo
   bool add_generation_prompt = true;
@@ -51,6 +54,7 @@ struct GenerationRequest {
   Conversation conversation;   // of a chat
   ToolChoice tool_choice = ToolChoice::kNone;
   bool parallel_tool_calls = true;
+  ReasoningStart reasoning_start = ReasoningStart::kUnknown; // by the prompt's end, once it is rendered
 
   SamplingParams sampling;
   bool max_tokens_given = false; // if not, a chat goes on to the end of the context

@@ -117,10 +117,15 @@ Json ToolCalls(const Choice &choice, bool is_delta) {
   for (const ToolCall &call : choice.tool_calls) {
     Json entry = Json::object();
     if (is_delta)
-      entry["index"] = choice.first_tool_call + static_cast<int32_t>(calls.size());
-    entry["id"] = call.id;
-    entry["type"] = "function";
-    entry["function"] = {{"name", call.name}, {"arguments", call.arguments}};
+      entry["index"] = call.index;
+    Json function = Json::object();
+    if (!call.id.empty()) {
+      entry["id"] = call.id;
+      entry["type"] = "function";
+      function["name"] = call.name;
+    }
+    function["arguments"] = call.arguments;
+    entry["function"] = std::move(function);
     calls.push_back(std::move(entry));
   }
   return calls;
@@ -147,12 +152,21 @@ Json CompletionChoice(const AnswerHead &head, const Choice &choice, bool is_part
   return out;
 }
 
+// Under vLLM's name and the older one, which vLLM, DeepSeek and their clients use.
+void AddReasoning(const Choice &choice, Json &message) {
+  if (choice.reasoning.empty())
+    return;
+  message["reasoning"] = choice.reasoning;
+  message["reasoning_content"] = choice.reasoning;
+}
+
 Json ChatMessage(const Choice &choice) {
   Json message = {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}};
-  if (!choice.tool_calls.empty()) {
+  if (!choice.tool_calls.empty() || !choice.reasoning.empty())
     message["content"] = TextOrNull(choice.text);
+  if (!choice.tool_calls.empty())
     message["tool_calls"] = ToolCalls(choice, /*is_delta=*/false);
-  }
+  AddReasoning(choice, message);
   return message;
 }
 
@@ -162,6 +176,7 @@ Json ChatDelta(const Choice &choice) {
     delta["role"] = "assistant";
   if (choice.begins || !choice.text.empty())
     delta["content"] = choice.text;
+  AddReasoning(choice, delta);
   if (!choice.tool_calls.empty())
     delta["tool_calls"] = ToolCalls(choice, /*is_delta=*/true);
   return delta;

@@ -27,7 +27,9 @@ struct OutputToken {
   std::vector<TokenChoice> top;
 };
 
+// A call, or in a stream what is new of one: the first part has the id and the name, each part more of the arguments.
 struct ToolCall {
+  int32_t index = 0; // among the calls of the answer
   std::string id, name;
   std::string arguments; // JSON
 };
@@ -36,12 +38,12 @@ struct ToolCall {
 struct Choice {
   int32_t index = 0;
   std::string text;
+  std::string reasoning; // of a chat, where --reasoning-parser is given
   std::vector<OutputToken> tokens;
   std::vector<OutputToken> prompt_logprobs; // where AnswerHead asks for them
   std::vector<int32_t> token_ids, prompt_token_ids;
   std::vector<ToolCall> tool_calls;
-  int32_t first_tool_call = 0; // of a stream: how many came before
-  std::string finish_reason;   // empty: not yet
+  std::string finish_reason; // empty: not yet
   StopReason stop_reason = {};
   size_t text_offset = 0; // characters of the whole text before `text`
   bool begins = false;    // of a stream: the first part

@@ -192,8 +192,8 @@ absl::StatusOr<std::string> Service::Render(const Conversation &conversation, bo
   ordered_json variables = ordered_json::object();
   if (!conversation.template_variables.empty())
     variables = ordered_json::parse(conversation.template_variables);
-  if (with_tools && !conversation.tools.empty())
-    variables["tools"] = ordered_json::parse(conversation.tools);
+  if (with_tools && !conversation.tools->empty())
+    variables["tools"] = conversation.tools->list();
   chat.variables_json = variables.dump();
   return engine_.ApplyChatTemplate(chat);
 }
@@ -210,12 +210,16 @@ std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector
         error.message = "this model has no chat template; give the prompt itself to /v1/completions";
       return error;
     }
+    if (const ReasoningFormat *reasoning = FindReasoningFormat(options_.reasoning_parser))
+      request.reasoning_start = ReasoningStartOf(*reasoning, *text);
     request.prompts.push_back({*std::move(text), {}});
   }
   for (Prompt &prompt : request.prompts) {
     if (prompt.token_ids.empty()) {
-      if (std::optional<ApiError> wrong = prompt_limit_.Check(prompt.text, request.is_chat ? "messages" : "prompt"))
-        return wrong;
+      // A prompt that is to be truncated may be longer.
+      if (request.truncate_prompt_tokens == 0)
+        if (std::optional<ApiError> wrong = prompt_limit_.Check(prompt.text, request.is_chat ? "messages" : "prompt"))
+          return wrong;
       absl::StatusOr<std::vector<int32_t>> ids = engine_.Tokenize(prompt.text, request.add_special_tokens);
       if (!ids.ok())
         return ErrorOf(ids.status());
@@ -278,6 +282,22 @@ std::optional<ApiError> Service::Truncate(const GenerationRequest &request, Prom
   return std::nullopt;
 }
 
+// What answers are parsed for. An answer that is held to a form follows it from its first token on, so that no
+// reasoning stands before it.
+AnswerFormat Service::FormatOf(const GenerationRequest &request) const {
+  AnswerFormat format{.reasoning_start = request.reasoning_start,
+                      .tools = request.conversation.tools,
+                      .parallel_tool_calls = request.parallel_tool_calls,
+                      .shows_special_tokens = !request.sampling.skip_special_tokens};
+  if (request.is_chat && request.sampling.guided.empty())
+    format.reasoning = FindReasoningFormat(options_.reasoning_parser);
+  if (request.tool_choice == ToolChoice::kAuto)
+    format.tool_calls = FindToolCallFormat(options_.tool_parser);
+  else if (request.tool_choice == ToolChoice::kForced)
+    format.tool_calls = FindToolCallFormat(kForcedCallParser);
+  return format;
+}
+
 Reply Service::Generate(const HttpRequest &http, bool is_chat, Wake wake) {
   if (draining_)
     return {Fail({.status = 503,
@@ -319,7 +339,7 @@ Reply Service::Generate(const HttpRequest &http, bool is_chat, Wake wake) {
   metrics_->ObserveRequest(request.n);
   GenerationSetup setup{.request = request,
                         .model = request.model.empty() ? options_.model_names.front() : request.model,
-                        .tool_parser = options_.tool_parser,
+                        .format = FormatOf(request),
                         .tokenizer = tokenizer_.get(),
                         .metrics = metrics_.get(),
                         .counted = std::move(counted)};

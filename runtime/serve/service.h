@@ -4,6 +4,7 @@
 
 #include "frontends/tokenizer/tokenizer.h"
 #include "runtime/api/inlay.h"
+#include "runtime/serve/answer_parser.h"
 #include "runtime/serve/authorization.h"
 #include "runtime/serve/cors.h"
 #include "runtime/serve/http_message.h"
@@ -27,6 +28,7 @@ struct ServiceOptions {
   std::vector<std::string> model_names;   // --served-model-name; the first one is shown
   std::vector<std::string> api_keys;      // empty: everyone may
   std::string tool_parser;                // --tool-call-parser; empty: no tools
+  std::string reasoning_parser;           // --reasoning-parser; empty: reasoning stays content
   std::string scheduling_policy = "fcfs"; // of the engine
   bool strict_fields = false;             // --strict-fields
   bool has_page = true;
@@ -68,6 +70,7 @@ private:
   std::optional<ApiError> Prepare(GenerationRequest &request, std::vector<Request> &prompts,
                                   std::vector<std::string> &texts) const;
   std::optional<ApiError> Truncate(const GenerationRequest &request, Prompt &prompt) const;
+  AnswerFormat FormatOf(const GenerationRequest &request) const;
   absl::StatusOr<std::string> Render(const Conversation &conversation, bool with_tools) const;
   std::optional<ApiError> CheckModel(const std::string &name) const;
   Answer Models(const std::string &path) const;

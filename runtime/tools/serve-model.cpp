@@ -3,11 +3,13 @@
 #include "nlohmann/json.hpp"
 #include "runtime/serve/authorization.h"
 #include "runtime/serve/http_server.h"
+#include "runtime/serve/reasoning.h"
 #include "runtime/serve/tool_calls.h"
 #include "runtime/tools/tool_support.h"
 
 #include <algorithm>
 #include <cstdlib>
+#include <span>
 #include <utility>
 
 namespace inlay::tools {
@@ -30,6 +32,14 @@ Examples:
 
 SIGTERM (or Ctrl-C) lets running requests end and accepts no new ones; a second one ends them.
 Exit codes: 0 ended by a signal, 1 wrong input, 2 a fault of Inlay's.)";
+
+// "NAME: what it is; NAME: ..."
+template <class Format> std::string Describe(std::span<const Format> formats) {
+  std::string text;
+  for (const Format &format : formats)
+    text += fmt::format("{}{} ({})", text.empty() ? "" : ", ", format.name, format.description);
+  return text;
+}
 
 struct Flags {
   serve::ServiceOptions service;
@@ -144,9 +154,14 @@ int Main(int argc, char **argv) {
       ->group("Server");
   app.add_option("--ssl-keyfile", flags.server.key_file, "PEM private key of the certificate")->group("Server");
   app.add_option("--tool-call-parser", flags.service.tool_parser,
-                 "How this model writes calls of tools: hermes (also Qwen), llama3_json or mistral")
-      ->check(CLI::IsMember(
-          std::vector<std::string>(std::begin(serve::kToolCallParsers), std::end(serve::kToolCallParsers))))
+                 fmt::format("How this model writes calls of tools: {}", Describe(serve::ToolCallFormats())))
+      ->check(CLI::IsMember(serve::ToolCallFormatNames()))
+      ->group("Server");
+  app.add_option("--reasoning-parser", flags.service.reasoning_parser,
+                 fmt::format("How this model writes its reasoning, which answers then have as 'reasoning' apart from "
+                             "their content: {}",
+                             Describe(serve::ReasoningFormats())))
+      ->check(CLI::IsMember(serve::ReasoningFormatNames()))
       ->group("Server");
   AddRepeated(app, "--allowed-origins",
               "Origin whose pages may call the server (CORS), '*' for all (default: none); a JSON list works too")

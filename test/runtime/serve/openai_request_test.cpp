@@ -305,6 +305,36 @@ TEST(ChatTest, PartsOfTextAreJoinedAndArgumentsAreParsed) {
   EXPECT_EQ(messages[3]["tool_call_id"], "c");
 }
 
+// What OpenAI's client, LiteLLM and agents send back from answers, and that vLLM takes.
+TEST(ChatTest, MessagesOfRealClients) {
+  GenerationRequest request = Chat(R"({"messages": [
+    {"role": "user", "content": [{"type": "text", "text": "q", "cache_control": {"type": "ephemeral"}}]},
+    {"role": "assistant", "content": null, "reasoning": "hm", "refusal": null, "annotations": []},
+    {"role": "assistant", "reasoning_content": "so", "refusal": "no", "tool_calls": [
+      {"id": "c", "function": {"name": "f", "arguments": {"x": 1}}}]},
+    {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "r"}]},
+    {"role": "assistant", "content": [{"type": "thinking", "thinking": "t"}, {"type": "output_text", "text": "o"}]},
+    {"role": "ipython", "content": "x"}]})");
+  Json messages = Json::parse(request.conversation.messages);
+  EXPECT_EQ(messages[0]["content"], "q");
+  EXPECT_EQ(messages[1],
+            (Json{{"role", "assistant"}, {"content", ""}, {"reasoning", "hm"}, {"reasoning_content", "hm"}}));
+  EXPECT_EQ(messages[2]["reasoning"], "so");
+  EXPECT_EQ(messages[2]["tool_calls"][0]["function"]["arguments"]["x"], 1);
+  EXPECT_EQ(messages[3]["content"], "r");
+  EXPECT_EQ(messages[4]["content"], "o");
+  EXPECT_EQ(messages[5]["role"], "ipython");
+}
+
+// openai-python's pydantic_function_tool() sets strict.
+TEST(ChatTest, StrictTools) {
+  GenerationRequest request = Chat(R"({"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function",
+    "function": {"name": "f", "strict": true, "parameters": {"type": "object"}}}]})",
+                                   /*has_tool_parser=*/true);
+  ASSERT_NE(request.conversation.tools->Find("f"), nullptr);
+  EXPECT_EQ(request.conversation.tools->Find("g"), nullptr);
+}
+
 TEST(ChatTest, LogprobsAreAskedForInTwoFields) {
   constexpr const char *kMessages = R"("messages": [{"role": "user", "content": "a"}])";
   EXPECT_EQ(Chat(std::string("{\"logprobs\": true, \"top_logprobs\": 3,") + kMessages + "}").sampling.logprobs, 3);
@@ -444,7 +474,7 @@ INSTANTIATE_TEST_SUITE_P(
             "list of objects", true},
         Bad{"BestOfChat", R"({"messages": [{"role": "user", "content": "a"}], "best_of": 2})", "best_of",
             "/v1/completions", true},
-        Bad{"UnknownRole", R"({"messages": [{"role": "king", "content": "a"}]})", "messages[0].role", "'king'", true},
+        Bad{"NoRole", R"({"messages": [{"content": "a"}]})", "messages[0].role", "is missing", true},
         Bad{"NoContent", R"({"messages": [{"role": "user"}]})", "messages[0].content", "is missing", true},
         Bad{"Image", R"({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})",
             "messages[0].content[0].type", "text only", true},

@@ -4,7 +4,6 @@
 #include "nlohmann/json.hpp"
 #include "runtime/serve/api_error.h"
 #include "runtime/serve/metrics.h"
-#include "runtime/serve/tool_calls.h"
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -124,6 +123,30 @@ TEST(ResponseTest, ChatEventsBeginWithTheRole) {
   EXPECT_EQ(last["usage"]["completion_tokens"], 2);
 }
 
+TEST(ResponseTest, StreamedCallsNameTheirToolOnce) {
+  Choice choice;
+  choice.begins = true;
+  choice.tool_calls = {{.index = 1, .id = "call_1", .name = "f", .arguments = "{"}};
+  json first = DataOf(ChatEvent(Head(), &choice, std::nullopt))["choices"][0]["delta"]["tool_calls"][0];
+  EXPECT_EQ(
+      first,
+      (json{{"index", 1}, {"id", "call_1"}, {"type", "function"}, {"function", {{"name", "f"}, {"arguments", "{"}}}}));
+  choice.tool_calls = {{.index = 1, .id = {}, .name = {}, .arguments = "}"}};
+  json second = DataOf(ChatEvent(Head(), &choice, std::nullopt))["choices"][0]["delta"]["tool_calls"][0];
+  EXPECT_EQ(second, (json{{"index", 1}, {"function", {{"arguments", "}"}}}}));
+}
+
+TEST(ResponseTest, ReasoningHasVllmsNameAndTheOlderOne) {
+  Choice choice;
+  choice.reasoning = "hm";
+  json message = json::parse(ChatBody(Head(), {choice}, {}))["choices"][0]["message"];
+  EXPECT_EQ(message["reasoning"], "hm");
+  EXPECT_EQ(message["reasoning_content"], "hm");
+  EXPECT_TRUE(message["content"].is_null());
+  EXPECT_EQ(DataOf(ChatEvent(Head(), &choice, std::nullopt))["choices"][0]["delta"],
+            (json{{"reasoning", "hm"}, {"reasoning_content", "hm"}}));
+}
+
 TEST(ResponseTest, ErrorsHaveOpenAisForm) {
   json body = json::parse(ErrorBody({.message = "no \xff", .param = "n"}));
   EXPECT_EQ(body["error"]["param"], "n");
@@ -133,49 +156,6 @@ TEST(ResponseTest, ErrorsHaveOpenAisForm) {
   EXPECT_EQ(ErrorOf(absl::ResourceExhaustedError("x")).status, 400);
   EXPECT_EQ(ErrorOf(absl::UnavailableError("x")).status, 503);
   EXPECT_EQ(ErrorOf(absl::InternalError("x")).status, 500);
-}
-
-// Pushes the text one byte at a time: what comes out must not depend on where it is cut.
-ToolCallParser::Output ParseSlowly(std::string_view parser_name, std::string_view text) {
-  std::unique_ptr<ToolCallParser> parser = MakeToolCallParser(parser_name);
-  ToolCallParser::Output all;
-  auto add = [&](ToolCallParser::Output part) {
-    all.content += part.content;
-    all.calls.insert(all.calls.end(), part.calls.begin(), part.calls.end());
-  };
-  for (char c : text)
-    add(parser->Push(std::string(1, c)));
-  add(parser->Finish());
-  return all;
-}
-
-TEST(ToolCallTest, Hermes) {
-  auto out =
-      ParseSlowly("hermes", "Let me see.<tool_call>\n{\"name\": \"f\", \"arguments\": {\"x\": 1}}\n</tool_call>\n"
-                            "<tool_call>{\"name\": \"g\", \"arguments\": {}}</tool_call>");
-  EXPECT_EQ(out.content, "Let me see.");
-  ASSERT_EQ(out.calls.size(), 2u);
-  EXPECT_EQ(out.calls[0].name, "f");
-  EXPECT_EQ(json::parse(out.calls[0].arguments), (json{{"x", 1}}));
-  EXPECT_EQ(out.calls[1].name, "g");
-  EXPECT_NE(out.calls[0].id, out.calls[1].id);
-}
-
-TEST(ToolCallTest, WhatIsNoCallIsContent) {
-  EXPECT_EQ(ParseSlowly("hermes", "a < b <tool> c").content, "a < b <tool> c");
-  EXPECT_EQ(ParseSlowly("hermes", "<tool_call>no</tool_call>").content, "<tool_call>no");
-  EXPECT_EQ(ParseSlowly("hermes", "ends in <tool_c").content, "ends in <tool_c");
-  EXPECT_EQ(ParseSlowly("llama3_json", "{\"a\": 1}").content, "{\"a\": 1}");
-  EXPECT_EQ(ParseSlowly("llama3_json", "plain").content, "plain");
-}
-
-TEST(ToolCallTest, WholeAnswers) {
-  EXPECT_EQ(ParseSlowly("llama3_json", R"({"name": "f", "parameters": {"x": ";"}})").calls.size(), 1u);
-  auto two = ParseSlowly("llama3_json", R"({"name": "f", "parameters": {"x": ";"}}; {"name": "g", "parameters": {}})");
-  ASSERT_EQ(two.calls.size(), 2u);
-  EXPECT_EQ(two.calls[1].name, "g");
-  EXPECT_EQ(ParseSlowly("mistral", R"([{"name": "f", "arguments": {}}, {"name": "g", "arguments": {}}])").calls.size(),
-            2u);
 }
 
 TEST(MetricsTest, BucketsAddUp) {

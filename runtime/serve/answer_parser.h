@@ -1,0 +1,49 @@
+// Takes an answer apart as it is generated: reasoning, content and calls of tools.
+#ifndef INLAY_RUNTIME_SERVE_ANSWER_PARSER_H_
+#define INLAY_RUNTIME_SERVE_ANSWER_PARSER_H_
+
+#include "runtime/serve/openai_response.h"
+#include "runtime/serve/reasoning.h"
+#include "runtime/serve/tool_calls.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace inlay::serve {
+
+// What an answer is parsed for; a null format is not looked for.
+struct AnswerFormat {
+  const ReasoningFormat *reasoning = nullptr;
+  ReasoningStart reasoning_start = ReasoningStart::kUnknown;
+  const ToolCallFormat *tool_calls = nullptr;
+  std::shared_ptr<const ToolSet> tools = nullptr; // for tool_calls
+  bool parallel_tool_calls = true;                // false: the first call is kept
+  bool shows_special_tokens = false;              // in reasoning and content
+  bool any() const { return reasoning || tool_calls; }
+};
+
+class AnswerParser {
+public:
+  explicit AnswerParser(AnswerFormat format);
+  // Adds what became known to `choice`. The parts of a call are merged with what `choice` holds of the same call.
+  void Push(const GeneratedText &text, Choice &choice);
+  void Finish(Choice &choice);
+  // Calls that are whole.
+  int32_t calls() const { return calls_; }
+
+private:
+  void AddContent(const GeneratedText &text, Choice &choice);
+  void Add(ToolCallParser::Output found, Choice &choice);
+  void Add(const ToolCallEvent &event, Choice &choice);
+  std::string Shown(const GeneratedText &text) const;
+
+  AnswerFormat format_;
+  std::optional<ReasoningParser> reasoning_;
+  std::unique_ptr<ToolCallParser> tool_calls_;
+  int32_t begun_ = 0, calls_ = 0;
+};
+
+} // namespace inlay::serve
+
+#endif // INLAY_RUNTIME_SERVE_ANSWER_PARSER_H_

@@ -1,0 +1,19 @@
+// Gives a parameter that a model wrote as plain text the type that the tool's schema names.
+#ifndef INLAY_RUNTIME_SERVE_PARAMETER_TYPE_H_
+#define INLAY_RUNTIME_SERVE_PARAMETER_TYPE_H_
+
+#include "runtime/serve/fields.h"
+
+#include <string>
+#include <string_view>
+
+namespace inlay::serve {
+
+// The JSON of `value` for the parameter `key` of `function` ({"name", "parameters"}). "null" is null where the
+// parameter may be something else than a string. Text that is not of the parameter's type, and any text of a parameter
+// without a type, is a string.
+std::string JsonOfParameter(const Json &function, const std::string &key, std::string_view value);
+
+} // namespace inlay::serve
+
+#endif // INLAY_RUNTIME_SERVE_PARAMETER_TYPE_H_
