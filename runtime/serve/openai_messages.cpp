@@ -47,7 +47,7 @@ std::optional<ApiError> ReadContent(const Json &content, const std::string &path
       part.String(kind->second, text, kAnyText);
     // Hints of other servers' caches, and what OpenAI's answers carry beside their text.
     for (std::string_view field : {"cache_control", "annotations", "logprobs", "signature"})
-      part.Ignore(ignored);
+      part.Ignore(field);
     if (std::optional<ApiError> wrong = part.Finish())
       return wrong;
     if (!content[i].contains(kind->second))

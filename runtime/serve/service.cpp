@@ -42,22 +42,6 @@ std::string PercentDecoded(std::string_view text) {
   return decoded;
 }
 
-// "%2F" is '/'. What is no escape stays as it is.
-std::string PercentDecoded(std::string_view text) {
-  std::string decoded;
-  for (size_t i = 0; i < text.size(); ++i) {
-    unsigned char byte = 0;
-    const char *digits = text.data() + i + 1;
-    if (text[i] == '%' && i + 2 < text.size() && std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
-      decoded += static_cast<char>(byte);
-      i += 2;
-    } else {
-      decoded += text[i];
-    }
-  }
-  return decoded;
-}
-
 } // namespace
 
 // Handlers that generate take a wake; the others answer at once.
