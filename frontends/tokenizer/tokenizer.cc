@@ -4,6 +4,7 @@
 #include "frontends/tokenizer/pipeline.h"
 #include "frontends/tokenizer/tokenizer_json.h"
 #include "frontends/tokenizer/unicode.h"
+#include "frontends/tokenizer/unicode_properties.h"
 
 #include "absl/container/flat_hash_map.h"
 
@@ -92,19 +93,14 @@ private:
     return match;
   }
 
-  // The last character of `text` and the bytes it takes.
-  static Utf8Prefix Last(std::string_view text) {
-    size_t begin = text.size() - 1;
-    while (begin > 0 && (static_cast<uint8_t>(text[begin]) & 0xC0) == 0x80)
-      --begin;
-    return ReadUtf8(text.substr(begin));
+  static bool EndsInWord(std::string_view text) {
+    return !text.empty() && IsWordCharacter(LastCharacter(text).code_point);
   }
-  static bool EndsInWord(std::string_view text) { return !text.empty() && IsWordCharacter(Last(text).code_point); }
   static bool BeginsWord(std::string_view text) { return !text.empty() && IsWordCharacter(ReadUtf8(text).code_point); }
   static size_t WhiteSpaceBefore(std::string_view text) {
     size_t size = text.size();
-    while (!text.empty() && IsWhiteSpace(Last(text).code_point))
-      text.remove_suffix(Last(text).length);
+    while (!text.empty() && IsWhiteSpace(LastCharacter(text).code_point))
+      text.remove_suffix(LastCharacter(text).length);
     return size - text.size();
   }
   static size_t WhiteSpaceAfter(std::string_view text) {

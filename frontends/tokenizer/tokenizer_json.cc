@@ -1,6 +1,7 @@
 #include "frontends/tokenizer/tokenizer_json.h"
 
 #include "frontends/tokenizer/unicode.h"
+#include "frontends/tokenizer/unicode_properties.h"
 #include "runtime/support/json_shape.h"
 
 #include "absl/container/flat_hash_map.h"
@@ -216,6 +217,14 @@ absl::Status ReadNormalizer(const Node &node, std::vector<NormalizerStep> &steps
       steps.push_back(std::move(prepend));
       return absl::OkStatus();
     }
+    if (name == "Strip") {
+      StripSpace strip;
+      INLAY_RETURN_IF_ERROR(RefuseOtherKeys(step, {"type", "strip_left", "strip_right"}));
+      INLAY_RETURN_IF_ERROR(Set(ReadBool(step.At("strip_left"), true), strip.left));
+      INLAY_RETURN_IF_ERROR(Set(ReadBool(step.At("strip_right"), true), strip.right));
+      steps.push_back(strip);
+      return absl::OkStatus();
+    }
     if (name == "Replace") {
       absl::StatusOr<Replace> replace = ReadReplace(step);
       if (!replace.ok())
@@ -223,8 +232,24 @@ absl::Status ReadNormalizer(const Node &node, std::vector<NormalizerStep> &steps
       steps.push_back(*std::move(replace));
       return absl::OkStatus();
     }
-    return RefuseKind(type, "NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace, Sequence");
+    return RefuseKind(type, "NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace, Strip, Sequence");
   });
+}
+
+absl::Status ReadBehavior(const Node &node, SplitBehavior &behavior) {
+  constexpr std::pair<std::string_view, SplitBehavior> kBehaviors[] = {
+      {"Removed", SplitBehavior::kRemoved},
+      {"Isolated", SplitBehavior::kIsolated},
+      {"MergedWithPrevious", SplitBehavior::kMergedWithPrevious},
+      {"MergedWithNext", SplitBehavior::kMergedWithNext},
+      {"Contiguous", SplitBehavior::kContiguous}};
+  for (auto [name, value] : kBehaviors) {
+    if (*node.json == name) {
+      behavior = value;
+      return absl::OkStatus();
+    }
+  }
+  return RefuseKind(node, "Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous");
 }
 
 absl::StatusOr<Split> ReadSplit(const Node &node) {
@@ -234,20 +259,30 @@ absl::StatusOr<Split> ReadSplit(const Node &node) {
     return pattern.status();
   Split split{*std::move(pattern)};
   INLAY_RETURN_IF_ERROR(Set(ReadBool(node.At("invert"), false), split.invert));
-  constexpr std::pair<std::string_view, SplitBehavior> kBehaviors[] = {
-      {"Removed", SplitBehavior::kRemoved},
-      {"Isolated", SplitBehavior::kIsolated},
-      {"MergedWithPrevious", SplitBehavior::kMergedWithPrevious},
-      {"MergedWithNext", SplitBehavior::kMergedWithNext},
-      {"Contiguous", SplitBehavior::kContiguous}};
-  Node behavior = node.At("behavior");
-  for (auto [name, value] : kBehaviors) {
-    if (*behavior.json == name) {
-      split.behavior = value;
-      return split;
-    }
+  INLAY_RETURN_IF_ERROR(ReadBehavior(node.At("behavior"), split.behavior));
+  return split;
+}
+
+// Digits, Punctuation and WhitespaceSplit; none for another type.
+absl::StatusOr<std::optional<CharacterSplit>> ReadCharacterSplit(const Node &node, std::string_view type) {
+  if (type == "Digits") {
+    INLAY_RETURN_IF_ERROR(RefuseOtherKeys(node, {"type", "individual_digits"}));
+    bool individual = false;
+    INLAY_RETURN_IF_ERROR(Set(ReadBool(node.At("individual_digits"), false), individual));
+    return CharacterSplit{IsNumeric, individual ? SplitBehavior::kIsolated : SplitBehavior::kContiguous};
   }
-  return RefuseKind(behavior, "Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous");
+  if (type == "Punctuation") {
+    INLAY_RETURN_IF_ERROR(RefuseOtherKeys(node, {"type", "behavior"}));
+    CharacterSplit split{IsPunctuation, SplitBehavior::kIsolated};
+    if (Node behavior = node.At("behavior"); !behavior.missing())
+      INLAY_RETURN_IF_ERROR(ReadBehavior(behavior, split.behavior));
+    return split;
+  }
+  if (type == "WhitespaceSplit") {
+    INLAY_RETURN_IF_ERROR(RefuseOtherKeys(node, {"type"}));
+    return CharacterSplit{IsWhiteSpace, SplitBehavior::kRemoved};
+  }
+  return std::nullopt;
 }
 
 absl::Status ReadPreTokenizer(const Node &node, std::vector<PreTokenizerStep> &steps) {
@@ -282,7 +317,19 @@ absl::Status ReadPreTokenizer(const Node &node, std::vector<PreTokenizerStep> &s
       steps.push_back(*std::move(metaspace));
       return absl::OkStatus();
     }
-    return RefuseKind(type, "Split, ByteLevel, Metaspace, Sequence");
+    if (*type.json == "Whitespace") {
+      steps.push_back(Whitespace{});
+      return RefuseOtherKeys(step, {"type"});
+    }
+    absl::StatusOr<std::optional<CharacterSplit>> split =
+        ReadCharacterSplit(step, type.json->get_ref<const std::string &>());
+    if (!split.ok())
+      return split.status();
+    if (!split->has_value())
+      return RefuseKind(type,
+                        "Split, ByteLevel, Metaspace, Digits, Punctuation, Whitespace, WhitespaceSplit, Sequence");
+    steps.push_back(**split);
+    return absl::OkStatus();
   });
 }
 
