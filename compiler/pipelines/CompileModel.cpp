@@ -32,8 +32,9 @@ using namespace inlay;
 namespace fs = std::filesystem;
 
 /// The files of a checkpoint that a bundle carries for its text side.
-static constexpr const char *textFiles[] = {"config.json", "generation_config.json", "tokenizer.json",
-                                            "tokenizer_config.json", "chat_template.jinja"};
+static constexpr const char *textFiles[] = {"config.json",           "generation_config.json",  "tokenizer.json",
+                                            "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                                            "chat_template.jinja"};
 
 namespace {
 

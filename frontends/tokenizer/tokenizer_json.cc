@@ -580,11 +580,20 @@ absl::Status ReadAddedTokens(const Node &node, const Vocabulary &ids, std::vecto
   return absl::OkStatus();
 }
 
-absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view file) {
+} // namespace
+
+absl::StatusOr<Json> ParseJsonObject(std::string_view text, std::string_view file, std::vector<std::string> *order) {
   if (!IsShallowJson(text))
     return absl::InvalidArgumentError(
         fmt::format("{}: found JSON nested deeper than {}, expected a tokenizer's few levels", file, kMaxJsonDepth));
-  Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  Json json = Json::parse(
+      text.begin(), text.end(),
+      [&](int depth, Json::parse_event_t event, const Json &value) {
+        if (order && depth == 1 && event == Json::parse_event_t::key)
+          order->push_back(value.get<std::string>());
+        return true;
+      },
+      /*allow_exceptions=*/false);
   if (json.is_discarded())
     return absl::InvalidArgumentError(fmt::format(
         "{}: found {} bytes that are no JSON, expected an object; fix: download the file again", file, text.size()));
@@ -593,16 +602,13 @@ absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view file) {
   return json;
 }
 
-} // namespace
-
 bool IsShallowJson(std::string_view json) { return ShapeOfJson(json).depth <= kMaxJsonDepth; }
 
 absl::StatusOr<TokenizerDefinition> ParseTokenizerJson(std::string_view text) {
-  absl::StatusOr<Json> json = ParseJson(text, kFile);
+  absl::StatusOr<Json> json = ParseJsonObject(text, kFile, nullptr);
   if (!json.ok())
     return json.status();
   Node root{&*json, ""};
-  // `truncation` and `padding` say how batches were made for training; a caller decides here.
   for (const auto &[name, value] : json->items()) {
     constexpr std::string_view kKnown[] = {"version",       "truncation",     "padding", "added_tokens", "normalizer",
                                            "pre_tokenizer", "post_processor", "decoder", "model"};
@@ -613,6 +619,10 @@ absl::StatusOr<TokenizerDefinition> ParseTokenizerJson(std::string_view text) {
   if (Node version = root.At("version"); !version.missing() && *version.json != "1.0")
     return RefuseKind(version, "1.0");
   TokenizerDefinition out;
+  for (const char *name : {"truncation", "padding"})
+    if (Node node = root.At(name); !node.missing())
+      out.notes.push_back(fmt::format(
+          "{}: {}: ignored: prompts are neither cut nor padded; --max-model-len is the limit", kFile, name));
   Vocabulary ids;
   INLAY_RETURN_IF_ERROR(ReadModel(root.At("model"), out.model, ids));
   INLAY_RETURN_IF_ERROR(ReadAddedTokens(root.At("added_tokens"), ids, out.added_tokens));
@@ -620,28 +630,6 @@ absl::StatusOr<TokenizerDefinition> ParseTokenizerJson(std::string_view text) {
   INLAY_RETURN_IF_ERROR(ReadPreTokenizer(root.At("pre_tokenizer"), out.pre_tokenizer));
   INLAY_RETURN_IF_ERROR(ReadPostProcessor(root.At("post_processor"), out.post_processor));
   INLAY_RETURN_IF_ERROR(ReadDecoder(root.At("decoder"), out.decoder));
-  return out;
-}
-
-absl::StatusOr<NamedTokens> ParseTokenizerConfig(std::string_view text) {
-  constexpr std::string_view kConfigFile = "tokenizer_config.json";
-  absl::StatusOr<Json> json = ParseJson(text, kConfigFile);
-  if (!json.ok())
-    return json.status();
-  NamedTokens out;
-  std::pair<const char *, std::string *> names[] = {
-      {"bos_token", &out.bos}, {"eos_token", &out.eos}, {"unk_token", &out.unk}, {"pad_token", &out.pad}};
-  for (auto [name, token] : names) {
-    auto it = json->find(name);
-    if (it == json->end() || it->is_null())
-      continue;
-    // Either the token or an AddedToken object.
-    const Json &content = it->is_object() && it->contains("content") ? (*it)["content"] : *it;
-    if (!content.is_string())
-      return absl::InvalidArgumentError(fmt::format("{}: {}: found {}, expected a string or an object with content",
-                                                    kConfigFile, name, Shown(content)));
-    *token = content.get<std::string>();
-  }
   return out;
 }
 
