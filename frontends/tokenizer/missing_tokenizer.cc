@@ -1,3 +1,4 @@
+// What to tell someone whose model directory has no tokenizer.json.
 #include "frontends/tokenizer/tokenizer_json.h"
 
 #include "frontends/tokenizer/unicode.h"

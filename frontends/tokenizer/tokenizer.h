@@ -1,5 +1,6 @@
-// Text to token ids and back, for the tokenizer.json that the Llama, Mistral,
-// Qwen2 and Qwen3 families ship: BPE, byte-level or in SentencePiece style.
+// Text to token ids and back, for tokenizer.json files with a BPE model, byte-level
+// or in SentencePiece style, as Llama, Mistral, Qwen, SmolLM, StarCoder, Falcon
+// and DeepSeek-Coder ship them.
 // Ids are those that the `tokenizers` library gives. Parts of a file that are
 // not known are refused by name.
 #ifndef INLAY_FRONTENDS_TOKENIZER_TOKENIZER_H_

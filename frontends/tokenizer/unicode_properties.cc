@@ -209,19 +209,6 @@ CodePointSet Collect(uint32_t categories, uint16_t flags) {
 
 } // namespace
 
-CodePointSet Complement(const CodePointSet &set) {
-  CodePointSet out;
-  uint32_t at = 0;
-  for (CodePointRange range : set) {
-    if (at < range.first)
-      out.push_back({at, range.first - 1});
-    at = range.last + 1;
-  }
-  if (at < kCodePoints)
-    out.push_back({at, kCodePoints - 1});
-  return out;
-}
-
 bool IsNumeric(uint32_t c) { return c < 0x80 ? c >= '0' && c <= '9' : (Find(c).flags & kNumeric) != 0; }
 bool IsPunctuation(uint32_t c) { return (Find(c).flags & kPunctuation) != 0; }
 bool IsWordCharacter(uint32_t c) { return (Find(c).flags & kWord) != 0; }

@@ -18,7 +18,6 @@ struct CodePointRange {
 
 // Ascending, neither overlapping nor adjacent.
 using CodePointSet = std::vector<CodePointRange>;
-CodePointSet Complement(const CodePointSet &set);
 
 bool IsNumeric(uint32_t code_point);              // what the pre-tokenizer Digits splits at
 bool IsPunctuation(uint32_t code_point);          // what the pre-tokenizer Punctuation splits at
