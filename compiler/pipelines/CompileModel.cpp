@@ -32,8 +32,8 @@ using namespace inlay;
 namespace fs = std::filesystem;
 
 /// The files of a checkpoint that a bundle carries for its text side, beside those of chat templates.
-static constexpr const char *textFiles[] = {"config.json", "generation_config.json", "tokenizer.json",
-                                            "tokenizer_config.json"};
+static constexpr const char *textFiles[] = {"config.json",           "generation_config.json",  "tokenizer.json",
+                                            "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"};
 
 namespace {
 

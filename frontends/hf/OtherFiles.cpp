@@ -38,7 +38,7 @@ constexpr Row kRows[] = {
     {"tokenizer.json", "", Fate::kRead},
     {"tokenizer_config.json", "", Fate::kRead},
     {"special_tokens_map.json", "", Fate::kRead},
-    {"added_tokens.json", "", Fate::kTokenizer},
+    {"added_tokens.json", "", Fate::kRead},
     {"vocab.json", "", Fate::kTokenizer},
     {"vocab.txt", "", Fate::kTokenizer},
     {"merges.txt", "", Fate::kTokenizer},

@@ -124,6 +124,8 @@ TextFiles ReadTextFiles(const std::string &directory, int64_t vocab_size, Proble
     return files;
   }
   files.has_tokenizer = true;
+  for (const std::string &note : (*tokenizer)->notes())
+    problems.AddNote(note);
   if (int32_t size = (*tokenizer)->vocab_size(); vocab_size > 0 && size > vocab_size) {
     Problem problem{"tokenizer.json", "", fmt::format("token ids up to {}", size - 1),
                     fmt::format("ids below vocab_size = {}", vocab_size),

@@ -38,10 +38,9 @@ absl::StatusOr<std::unique_ptr<ChatRenderer>> ChatRenderer::Load(const std::stri
   }
   renderer->bos_token_ = tokenizer.bos_token();
   renderer->eos_token_ = tokenizer.eos_token();
-  for (const auto &[name, token] :
-       {std::pair{"pad_token", &tokenizer.pad_token()}, {"unk_token", &tokenizer.unk_token()}})
-    if (!token->empty())
-      renderer->more_tokens_[name] = *token;
+  for (const auto &[name, content] : tokenizer.special_tokens())
+    if (name != "bos_token" && name != "eos_token")
+      renderer->more_tokens_[name] = content;
   return renderer;
 }
 

@@ -1,6 +1,7 @@
 #include "frontends/tokenizer/pipeline.h"
 
 #include "frontends/tokenizer/unicode.h"
+#include "frontends/tokenizer/unicode_properties.h"
 
 #include <fmt/format.h>
 #include <utf8proc.h>
@@ -58,15 +59,37 @@ absl::StatusOr<std::string> ReplaceAll(const Replace &replace, std::string_view 
   return out;
 }
 
-absl::StatusOr<std::string> MapUnicode(std::string_view text, int options) {
+absl::Status MapUnicode(std::string_view text, int options, std::string &out) {
+  if (text.empty())
+    return absl::OkStatus();
   utf8proc_uint8_t *mapped = nullptr;
   utf8proc_ssize_t length =
       utf8proc_map(reinterpret_cast<const utf8proc_uint8_t *>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
                    &mapped, static_cast<utf8proc_option_t>(options | UTF8PROC_STABLE));
   if (length < 0)
     return absl::InternalError(fmt::format("Unicode normalisation failed: {}", utf8proc_errmsg(length)));
-  std::string out(reinterpret_cast<char *>(mapped), static_cast<size_t>(length));
+  out.append(reinterpret_cast<char *>(mapped), static_cast<size_t>(length));
   std::free(mapped);
+  return absl::OkStatus();
+}
+
+// A character that the library's normalizers do not know neither moves nor composes, so the text is mapped in the parts
+// between such characters.
+absl::StatusOr<std::string> MapKnownUnicode(std::string_view text, int options) {
+  std::string out;
+  size_t begin = 0;
+  for (size_t at = 0; at < text.size();) {
+    Utf8Prefix character = ReadUtf8(text.substr(at));
+    if (IsUnknownToNormalizers(character.code_point)) {
+      if (absl::Status status = MapUnicode(text.substr(begin, at - begin), options, out); !status.ok())
+        return status;
+      out += text.substr(at, character.length);
+      begin = at + character.length;
+    }
+    at += character.length;
+  }
+  if (absl::Status status = MapUnicode(text.substr(begin), options, out); !status.ok())
+    return status;
   return out;
 }
 
@@ -79,13 +102,13 @@ absl::StatusOr<std::string> ToForm(UnicodeForm form, std::string text) {
     return text;
   switch (form) {
   case UnicodeForm::kNfc:
-    return MapUnicode(text, UTF8PROC_COMPOSE);
+    return MapKnownUnicode(text, UTF8PROC_COMPOSE);
   case UnicodeForm::kNfd:
-    return MapUnicode(text, UTF8PROC_DECOMPOSE);
+    return MapKnownUnicode(text, UTF8PROC_DECOMPOSE);
   case UnicodeForm::kNfkc:
-    return MapUnicode(text, UTF8PROC_COMPOSE | UTF8PROC_COMPAT);
+    return MapKnownUnicode(text, UTF8PROC_COMPOSE | UTF8PROC_COMPAT);
   case UnicodeForm::kNfkd:
-    return MapUnicode(text, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT);
+    return MapKnownUnicode(text, UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT);
   }
   return absl::InternalError("unknown Unicode form");
 }
@@ -98,9 +121,17 @@ std::string ToLower(std::string_view text) {
     if (prefix.code_point == 0x130) // the one character whose lower case is two
       out += "i\xCC\x87";
     else
-      AppendUtf8(static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(prefix.code_point))), out);
+      AppendUtf8(LowerCase(prefix.code_point), out);
   }
   return out;
+}
+
+std::string_view StripWhiteSpace(const StripSpace &step, std::string_view text) {
+  while (step.left && !text.empty() && IsWhiteSpace(ReadUtf8(text).code_point))
+    text.remove_prefix(ReadUtf8(text).length);
+  while (step.right && !text.empty() && IsWhiteSpace(LastCharacter(text).code_point))
+    text.remove_suffix(LastCharacter(text).length);
+  return text;
 }
 
 // A part of a text that matches a pattern, or one between matches.
@@ -172,13 +203,18 @@ struct Word {
   bool at_start;
 };
 
+void SplitWord(const Word &word, const std::vector<TextRange> &matches, SplitBehavior behavior, bool invert,
+               std::vector<Word> &out) {
+  for (TextRange range : SplitText(word.text.size(), matches, behavior, invert))
+    out.push_back({word.text.substr(range.begin, range.end - range.begin), word.at_start && range.begin == 0});
+}
+
 absl::Status SplitWord(const Word &word, const Pattern &pattern, SplitBehavior behavior, bool invert,
                        std::vector<Word> &out) {
   absl::StatusOr<std::vector<TextRange>> matches = pattern.FindAll(word.text);
   if (!matches.ok())
     return matches.status();
-  for (TextRange range : SplitText(word.text.size(), *matches, behavior, invert))
-    out.push_back({word.text.substr(range.begin, range.end - range.begin), word.at_start && range.begin == 0});
+  SplitWord(word, *matches, behavior, invert, out);
   return absl::OkStatus();
 }
 
@@ -222,6 +258,38 @@ absl::Status Apply(const Metaspace &step, Word word, std::vector<Word> &out) {
     return absl::OkStatus();
   }
   return SplitWord(word, Pattern{step.replacement, std::nullopt}, SplitBehavior::kMergedWithNext, false, out);
+}
+
+absl::Status Apply(const CharacterSplit &step, Word word, std::vector<Word> &out) {
+  std::vector<TextRange> matches;
+  for (size_t at = 0; at < word.text.size();) {
+    Utf8Prefix character = ReadUtf8(std::string_view(word.text).substr(at));
+    if (step.is_delimiter(character.code_point))
+      matches.push_back({at, at + character.length});
+    at += character.length;
+  }
+  SplitWord(word, matches, step.behavior, /*invert=*/false, out);
+  return absl::OkStatus();
+}
+
+absl::Status Apply(const Whitespace &, Word word, std::vector<Word> &out) {
+  enum class Kind { kSpace, kWord, kOther };
+  std::vector<TextRange> runs;
+  Kind previous = Kind::kSpace;
+  for (size_t at = 0; at < word.text.size();) {
+    Utf8Prefix character = ReadUtf8(std::string_view(word.text).substr(at));
+    Kind kind = IsWordCharacter(character.code_point) ? Kind::kWord
+                : IsWhiteSpace(character.code_point)  ? Kind::kSpace
+                                                      : Kind::kOther;
+    if (kind == previous && kind != Kind::kSpace)
+      runs.back().end += character.length;
+    else if (kind != Kind::kSpace)
+      runs.push_back({at, at + character.length});
+    previous = kind;
+    at += character.length;
+  }
+  SplitWord(word, runs, SplitBehavior::kRemoved, /*invert=*/true, out);
+  return absl::OkStatus();
 }
 
 std::string Decode(const Metaspace &step, std::string_view token, bool first) {
@@ -317,6 +385,9 @@ absl::StatusOr<std::string> Normalize(const std::vector<NormalizerStep> &steps, 
                                 return text.empty() ? text : prepend.text + text;
                               },
                               [&](const Lowercase &) -> absl::StatusOr<std::string> { return ToLower(text); },
+                              [&](const StripSpace &strip) -> absl::StatusOr<std::string> {
+                                return std::string(StripWhiteSpace(strip, text));
+                              },
                               [&](const Replace &replace) { return ReplaceAll(replace, text); }},
                    step);
     if (!next.ok())
@@ -328,6 +399,8 @@ absl::StatusOr<std::string> Normalize(const std::vector<NormalizerStep> &steps, 
 
 absl::StatusOr<std::vector<std::string>> PreTokenize(const std::vector<PreTokenizerStep> &steps, std::string text,
                                                      bool at_start) {
+  if (text.empty())
+    return std::vector<std::string>();
   std::vector<Word> words;
   words.push_back({std::move(text), at_start});
   for (const PreTokenizerStep &step : steps) {

@@ -43,7 +43,11 @@ struct Replace {
   Pattern pattern;
   std::string content;
 };
-using NormalizerStep = std::variant<UnicodeForm, Prepend, Lowercase, Replace>;
+struct StripSpace {
+  bool left = false;
+  bool right = false;
+};
+using NormalizerStep = std::variant<UnicodeForm, Prepend, Lowercase, Replace, StripSpace>;
 
 absl::StatusOr<std::string> Normalize(const std::vector<NormalizerStep> &steps, std::string text);
 
@@ -66,7 +70,14 @@ struct Metaspace {
   PrependScheme prepend_scheme = PrependScheme::kAlways;
   bool split = true;
 };
-using PreTokenizerStep = std::variant<Split, ByteLevel, Metaspace>;
+// Splits at each character of a kind: Digits, Punctuation, WhitespaceSplit.
+struct CharacterSplit {
+  bool (*is_delimiter)(uint32_t code_point) = nullptr;
+  SplitBehavior behavior = SplitBehavior::kIsolated;
+};
+// Keeps what `\w+|[^\w\s]+` matches.
+struct Whitespace {};
+using PreTokenizerStep = std::variant<Split, ByteLevel, Metaspace, CharacterSplit, Whitespace>;
 
 // `at_start`: the text stands at the very beginning of what is encoded.
 absl::StatusOr<std::vector<std::string>> PreTokenize(const std::vector<PreTokenizerStep> &steps, std::string text,

@@ -1,5 +1,6 @@
 #include "frontends/tokenizer/regex.h"
 
+#include "frontends/tokenizer/regex_unicode.h"
 #include "frontends/tokenizer/unicode.h"
 
 #include <fmt/format.h>
@@ -45,10 +46,13 @@ absl::StatusOr<Regex> Regex::Compile(std::string_view pattern, std::string key) 
         fmt::format("{}: found a pattern of {} bytes, expected at most {}", key, pattern.size(), kMaxPatternBytes));
   if (!IsValidUtf8(pattern))
     return absl::InvalidArgumentError(fmt::format("{}: found a pattern that is not UTF-8", key));
+  absl::StatusOr<std::string> written = WriteOutUnicodeSets(pattern, key);
+  if (!written.ok())
+    return written.status();
   regex_t *compiled = nullptr;
   OnigErrorInfo info;
-  int code = onig_new(&compiled, Bytes(pattern), Bytes(pattern) + pattern.size(), ONIG_OPTION_NONE, ONIG_ENCODING_UTF8,
-                      ONIG_SYNTAX_RUBY, &info);
+  int code = onig_new(&compiled, Bytes(*written), Bytes(*written) + written->size(), ONIG_OPTION_NONE,
+                      ONIG_ENCODING_UTF8, ONIG_SYNTAX_RUBY, &info);
   if (code != ONIG_NORMAL)
     return absl::InvalidArgumentError(
         fmt::format("{}: found {}, expected a regular expression that Oniguruma reads: {}", key, Quoted(pattern),
@@ -67,9 +71,10 @@ absl::StatusOr<std::vector<TextRange>> Regex::FindAll(std::string_view text) con
   onig_set_retry_limit_in_search_of_match_param(param.get(), kMaxRetries);
 
   std::vector<TextRange> matches;
+  if (text.empty()) // the library looks for nothing there
+    return matches;
   const OnigUChar *begin = Bytes(text), *end = begin + text.size();
-  size_t at = 0;
-  while (at < text.size()) {
+  for (size_t at = 0; at <= text.size();) {
     int found = onig_search_with_param(static_cast<regex_t *>(compiled_.get()), begin, end, begin + at, end,
                                        region.get(), ONIG_OPTION_NONE, param.get());
     if (found == ONIG_MISMATCH)
@@ -80,14 +85,14 @@ absl::StatusOr<std::vector<TextRange>> Regex::FindAll(std::string_view text) con
                       "repetition; fix: correct the pattern or shorten the text",
                       key_, Quoted(pattern_), at, text.size(), OnigMessage(found, nullptr)));
     TextRange match{static_cast<size_t>(region->beg[0]), static_cast<size_t>(region->end[0])};
-    if (match.end > match.begin) {
-      matches.push_back(match);
-      at = match.end;
-    } else { // an empty match: look on from the next character
-      if (match.begin >= text.size())
+    if (match.begin == match.end && !matches.empty() && matches.back().end == match.end) {
+      if (at >= text.size())
         break;
-      at = match.begin + ReadUtf8(text.substr(match.begin)).length;
+      at += ReadUtf8(text.substr(at)).length;
+      continue;
     }
+    matches.push_back(match);
+    at = match.end;
   }
   return matches;
 }

@@ -1,5 +1,5 @@
 // A regular expression as the `tokenizers` library reads it (Oniguruma, Ruby
-// syntax), with limits on what a match may cost.
+// syntax, Unicode 16), with limits on what a match may cost.
 #ifndef INLAY_FRONTENDS_TOKENIZER_REGEX_H_
 #define INLAY_FRONTENDS_TOKENIZER_REGEX_H_
 
@@ -24,7 +24,8 @@ public:
   // `key` is where the pattern stands, for errors.
   static absl::StatusOr<Regex> Compile(std::string_view pattern, std::string key);
 
-  // All matches that don't overlap, from left to right; empty ones are left out. `text` must be valid UTF-8.
+  // All matches that do not overlap, from left to right. An empty one counts unless it stands at the end of the match
+  // before it. `text` must be valid UTF-8.
   absl::StatusOr<std::vector<TextRange>> FindAll(std::string_view text) const;
 
 private:

@@ -1,9 +1,12 @@
 #include "frontends/tokenizer/tokenizer.h"
 
+#include "frontends/tokenizer/added_tokens.h"
 #include "frontends/tokenizer/bpe.h"
 #include "frontends/tokenizer/pipeline.h"
+#include "frontends/tokenizer/tokenizer_config.h"
 #include "frontends/tokenizer/tokenizer_json.h"
 #include "frontends/tokenizer/unicode.h"
+#include "frontends/tokenizer/unicode_properties.h"
 
 #include "absl/container/flat_hash_map.h"
 
@@ -92,19 +95,14 @@ private:
     return match;
   }
 
-  // The last character of `text` and the bytes it takes.
-  static Utf8Prefix Last(std::string_view text) {
-    size_t begin = text.size() - 1;
-    while (begin > 0 && (static_cast<uint8_t>(text[begin]) & 0xC0) == 0x80)
-      --begin;
-    return ReadUtf8(text.substr(begin));
+  static bool EndsInWord(std::string_view text) {
+    return !text.empty() && IsWordCharacter(LastCharacter(text).code_point);
   }
-  static bool EndsInWord(std::string_view text) { return !text.empty() && IsWordCharacter(Last(text).code_point); }
   static bool BeginsWord(std::string_view text) { return !text.empty() && IsWordCharacter(ReadUtf8(text).code_point); }
   static size_t WhiteSpaceBefore(std::string_view text) {
     size_t size = text.size();
-    while (!text.empty() && IsWhiteSpace(Last(text).code_point))
-      text.remove_suffix(Last(text).length);
+    while (!text.empty() && IsWhiteSpace(LastCharacter(text).code_point))
+      text.remove_suffix(LastCharacter(text).length);
     return size - text.size();
   }
   static size_t WhiteSpaceAfter(std::string_view text) {
@@ -122,16 +120,17 @@ private:
 } // namespace
 
 struct Tokenizer::Impl {
-  Impl(TokenizerDefinition definition_in, NamedTokens named_in)
-      : definition(std::move(definition_in)), named(std::move(named_in)) {}
+  Impl(TokenizerDefinition definition_in, TokenizerConfig config_in)
+      : definition(std::move(definition_in)), config(std::move(config_in)) {}
 
   absl::Status Initialize();
   absl::Status EncodeSegment(std::string_view text, bool at_start, std::vector<int32_t> &ids) const;
   absl::StatusOr<const std::string *> TokenText(int32_t id) const;
   absl::StatusOr<const std::string *> DecodedToken(int32_t id) const;
+  const std::string &SpecialToken(std::string_view name) const;
 
   TokenizerDefinition definition;
-  NamedTokens named;
+  TokenizerConfig config;
   std::unique_ptr<Bpe> bpe;
   TokenTrie raw_tokens, normalized_tokens;
   std::vector<const AddedToken *> added_by_id;
@@ -152,14 +151,17 @@ absl::Status Tokenizer::Impl::Initialize() {
   for (const AddedToken &token : definition.added_tokens) {
     tokens[token.id] = token.content;
     added_by_id[token.id] = &token;
+    bool looked_for = !(config.split_special_tokens && token.special);
     if (!token.normalized) {
-      raw_tokens.Insert(token.content, &token);
+      if (looked_for)
+        raw_tokens.Insert(token.content, &token);
       continue;
     }
     absl::StatusOr<std::string> content = Normalize(definition.normalizer, token.content);
     if (!content.ok())
       return content.status();
-    normalized_tokens.Insert(*content, &token);
+    if (looked_for)
+      normalized_tokens.Insert(*content, &token);
     normalized_content.emplace(token.id, *std::move(content));
   }
   for (const Template &around : definition.post_processor)
@@ -211,30 +213,49 @@ Tokenizer::~Tokenizer() = default;
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string &directory) {
   absl::StatusOr<std::string> json = ReadTextFile(directory, "tokenizer.json");
+  if (absl::IsNotFound(json.status()))
+    return absl::NotFoundError(ExplainMissingTokenizer(directory));
   if (!json.ok())
     return json.status();
-  absl::StatusOr<std::string> config = ReadTextFile(directory, "tokenizer_config.json");
-  if (!config.ok() && !absl::IsNotFound(config.status()))
+  TokenizerFiles files;
+  files.tokenizer_json = *std::move(json);
+  std::pair<const char *, std::optional<std::string> *> others[] = {
+      {"tokenizer_config.json", &files.tokenizer_config},
+      {"special_tokens_map.json", &files.special_tokens_map},
+      {"added_tokens.json", &files.added_tokens}};
+  for (auto [name, text] : others) {
+    absl::StatusOr<std::string> read = ReadTextFile(directory, name);
+    if (read.ok())
+      *text = *std::move(read);
+    else if (!absl::IsNotFound(read.status()))
+      return read.status();
+  }
+  return FromFiles(files);
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromFiles(const TokenizerFiles &files) {
+  absl::StatusOr<TokenizerDefinition> definition = ParseTokenizerJson(files.tokenizer_json);
+  if (!definition.ok())
+    return definition.status();
+  absl::StatusOr<TokenizerConfig> config = ReadTokenizerConfig(files, definition->added_tokens);
+  if (!config.ok())
     return config.status();
-  return FromJson(*json, config.ok() ? *config : std::string());
+  if (absl::Status status = AddTokens(config->additions, *definition, config->notes); !status.ok())
+    return status;
+  config->notes.insert(config->notes.begin(), definition->notes.begin(), definition->notes.end());
+  auto impl = std::make_unique<Impl>(*std::move(definition), *std::move(config));
+  if (absl::Status status = impl->Initialize(); !status.ok())
+    return status;
+  return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(impl)));
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view tokenizer_json,
                                                                std::string_view tokenizer_config_json) {
-  absl::StatusOr<TokenizerDefinition> definition = ParseTokenizerJson(tokenizer_json);
-  if (!definition.ok())
-    return definition.status();
-  NamedTokens named;
-  if (!tokenizer_config_json.empty()) {
-    absl::StatusOr<NamedTokens> parsed = ParseTokenizerConfig(tokenizer_config_json);
-    if (!parsed.ok())
-      return parsed.status();
-    named = *std::move(parsed);
-  }
-  auto impl = std::make_unique<Impl>(*std::move(definition), std::move(named));
-  if (absl::Status status = impl->Initialize(); !status.ok())
-    return status;
-  return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(impl)));
+  TokenizerFiles files;
+  files.tokenizer_json = tokenizer_json;
+  if (!tokenizer_config_json.empty())
+    files.tokenizer_config = tokenizer_config_json;
+  return FromFiles(files);
 }
 
 absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text, bool add_special_tokens) const {
@@ -310,10 +331,22 @@ std::string Tokenizer::TokenBytes(int32_t id) const {
   return bytes.ok() ? *std::move(bytes) : std::string();
 }
 
-const std::string &Tokenizer::bos_token() const { return impl_->named.bos; }
-const std::string &Tokenizer::eos_token() const { return impl_->named.eos; }
-const std::string &Tokenizer::unk_token() const { return impl_->named.unk; }
-const std::string &Tokenizer::pad_token() const { return impl_->named.pad; }
+const std::vector<std::pair<std::string, std::string>> &Tokenizer::special_tokens() const {
+  return impl_->config.special_tokens;
+}
+const std::vector<std::string> &Tokenizer::notes() const { return impl_->config.notes; }
+
+const std::string &Tokenizer::Impl::SpecialToken(std::string_view name) const {
+  static const std::string none;
+  for (const auto &[known, content] : config.special_tokens)
+    if (known == name)
+      return content;
+  return none;
+}
+const std::string &Tokenizer::bos_token() const { return impl_->SpecialToken("bos_token"); }
+const std::string &Tokenizer::eos_token() const { return impl_->SpecialToken("eos_token"); }
+const std::string &Tokenizer::unk_token() const { return impl_->SpecialToken("unk_token"); }
+const std::string &Tokenizer::pad_token() const { return impl_->SpecialToken("pad_token"); }
 
 DetokenizeStream::DetokenizeStream(const Tokenizer &tokenizer, bool skip_special_tokens)
     : tokenizer_(&tokenizer), skip_special_tokens_(skip_special_tokens), state_(std::make_unique<DecoderState>()) {}

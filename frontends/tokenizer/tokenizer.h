@@ -1,5 +1,6 @@
-// Text to token ids and back, for the tokenizer.json that the Llama, Mistral,
-// Qwen2 and Qwen3 families ship: BPE, byte-level or in SentencePiece style.
+// Text to token ids and back, for tokenizer.json files with a BPE model, byte-level
+// or in SentencePiece style, as Llama, Mistral, Qwen, SmolLM, StarCoder, Falcon
+// and DeepSeek-Coder ship them.
 // Ids are those that the `tokenizers` library gives. Parts of a file that are
 // not known are refused by name.
 #ifndef INLAY_FRONTENDS_TOKENIZER_TOKENIZER_H_
@@ -15,11 +16,20 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace inlay::tokenizer {
 
 struct DecoderState;
+
+// The texts of a tokenizer's files.
+struct TokenizerFiles {
+  std::string tokenizer_json;
+  std::optional<std::string> tokenizer_config;   // of tokenizer_config.json
+  std::optional<std::string> special_tokens_map; // of special_tokens_map.json
+  std::optional<std::string> added_tokens;       // of added_tokens.json
+};
 
 // An entry of `added_tokens`: found in the text before the model sees it.
 struct AddedToken {
@@ -35,10 +45,13 @@ struct AddedToken {
 // Immutable once loaded; every method may be called from several threads.
 class Tokenizer {
 public:
-  // Reads tokenizer.json, and tokenizer_config.json if it is there.
+  // Reads tokenizer.json, and the other files of TokenizerFiles that are there, as transformers' fast tokenizers do.
+  // Where tokenizer.json is missing the error says what to do.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string &directory);
 
-  // The same from the text of the files; an empty `tokenizer_config_json` stands for a missing file.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> FromFiles(const TokenizerFiles &files);
+
+  // The same from two of the files; an empty `tokenizer_config_json` stands for a missing one.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromJson(std::string_view tokenizer_json,
                                                              std::string_view tokenizer_config_json = {});
   ~Tokenizer();
@@ -63,7 +76,15 @@ public:
   // special tokens and for ids that name none.
   std::string TokenBytes(int32_t id) const;
 
-  // The tokens that tokenizer_config.json names, empty if it names none: what chat templates call by these names.
+  // The special tokens that the files name, as (name, content): bos_token, pad_token, image_token and so on, in
+  // transformers' order. Chat templates see them under these names.
+  const std::vector<std::pair<std::string, std::string>> &special_tokens() const;
+
+  // What the files say that changes nothing, or that has an effect which one would not expect: "FILE: KEY: ignored:
+  // REASON".
+  const std::vector<std::string> &notes() const;
+
+  // Of the special tokens, empty if none has that name.
   const std::string &bos_token() const;
   const std::string &eos_token() const;
   const std::string &unk_token() const;

@@ -1,6 +1,7 @@
 #include "frontends/tokenizer/tokenizer_json.h"
 
 #include "frontends/tokenizer/unicode.h"
+#include "frontends/tokenizer/unicode_properties.h"
 #include "runtime/support/json_shape.h"
 
 #include "absl/container/flat_hash_map.h"
@@ -216,6 +217,14 @@ absl::Status ReadNormalizer(const Node &node, std::vector<NormalizerStep> &steps
       steps.push_back(std::move(prepend));
       return absl::OkStatus();
     }
+    if (name == "Strip") {
+      StripSpace strip;
+      INLAY_RETURN_IF_ERROR(RefuseOtherKeys(step, {"type", "strip_left", "strip_right"}));
+      INLAY_RETURN_IF_ERROR(Set(ReadBool(step.At("strip_left"), true), strip.left));
+      INLAY_RETURN_IF_ERROR(Set(ReadBool(step.At("strip_right"), true), strip.right));
+      steps.push_back(strip);
+      return absl::OkStatus();
+    }
     if (name == "Replace") {
       absl::StatusOr<Replace> replace = ReadReplace(step);
       if (!replace.ok())
@@ -223,8 +232,24 @@ absl::Status ReadNormalizer(const Node &node, std::vector<NormalizerStep> &steps
       steps.push_back(*std::move(replace));
       return absl::OkStatus();
     }
-    return RefuseKind(type, "NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace, Sequence");
+    return RefuseKind(type, "NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace, Strip, Sequence");
   });
+}
+
+absl::Status ReadBehavior(const Node &node, SplitBehavior &behavior) {
+  constexpr std::pair<std::string_view, SplitBehavior> kBehaviors[] = {
+      {"Removed", SplitBehavior::kRemoved},
+      {"Isolated", SplitBehavior::kIsolated},
+      {"MergedWithPrevious", SplitBehavior::kMergedWithPrevious},
+      {"MergedWithNext", SplitBehavior::kMergedWithNext},
+      {"Contiguous", SplitBehavior::kContiguous}};
+  for (auto [name, value] : kBehaviors) {
+    if (*node.json == name) {
+      behavior = value;
+      return absl::OkStatus();
+    }
+  }
+  return RefuseKind(node, "Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous");
 }
 
 absl::StatusOr<Split> ReadSplit(const Node &node) {
@@ -234,20 +259,30 @@ absl::StatusOr<Split> ReadSplit(const Node &node) {
     return pattern.status();
   Split split{*std::move(pattern)};
   INLAY_RETURN_IF_ERROR(Set(ReadBool(node.At("invert"), false), split.invert));
-  constexpr std::pair<std::string_view, SplitBehavior> kBehaviors[] = {
-      {"Removed", SplitBehavior::kRemoved},
-      {"Isolated", SplitBehavior::kIsolated},
-      {"MergedWithPrevious", SplitBehavior::kMergedWithPrevious},
-      {"MergedWithNext", SplitBehavior::kMergedWithNext},
-      {"Contiguous", SplitBehavior::kContiguous}};
-  Node behavior = node.At("behavior");
-  for (auto [name, value] : kBehaviors) {
-    if (*behavior.json == name) {
-      split.behavior = value;
-      return split;
-    }
+  INLAY_RETURN_IF_ERROR(ReadBehavior(node.At("behavior"), split.behavior));
+  return split;
+}
+
+// Digits, Punctuation and WhitespaceSplit; none for another type.
+absl::StatusOr<std::optional<CharacterSplit>> ReadCharacterSplit(const Node &node, std::string_view type) {
+  if (type == "Digits") {
+    INLAY_RETURN_IF_ERROR(RefuseOtherKeys(node, {"type", "individual_digits"}));
+    bool individual = false;
+    INLAY_RETURN_IF_ERROR(Set(ReadBool(node.At("individual_digits"), false), individual));
+    return CharacterSplit{IsNumeric, individual ? SplitBehavior::kIsolated : SplitBehavior::kContiguous};
   }
-  return RefuseKind(behavior, "Removed, Isolated, MergedWithPrevious, MergedWithNext, Contiguous");
+  if (type == "Punctuation") {
+    INLAY_RETURN_IF_ERROR(RefuseOtherKeys(node, {"type", "behavior"}));
+    CharacterSplit split{IsPunctuation, SplitBehavior::kIsolated};
+    if (Node behavior = node.At("behavior"); !behavior.missing())
+      INLAY_RETURN_IF_ERROR(ReadBehavior(behavior, split.behavior));
+    return split;
+  }
+  if (type == "WhitespaceSplit") {
+    INLAY_RETURN_IF_ERROR(RefuseOtherKeys(node, {"type"}));
+    return CharacterSplit{IsWhiteSpace, SplitBehavior::kRemoved};
+  }
+  return std::nullopt;
 }
 
 absl::Status ReadPreTokenizer(const Node &node, std::vector<PreTokenizerStep> &steps) {
@@ -282,7 +317,19 @@ absl::Status ReadPreTokenizer(const Node &node, std::vector<PreTokenizerStep> &s
       steps.push_back(*std::move(metaspace));
       return absl::OkStatus();
     }
-    return RefuseKind(type, "Split, ByteLevel, Metaspace, Sequence");
+    if (*type.json == "Whitespace") {
+      steps.push_back(Whitespace{});
+      return RefuseOtherKeys(step, {"type"});
+    }
+    absl::StatusOr<std::optional<CharacterSplit>> split =
+        ReadCharacterSplit(step, type.json->get_ref<const std::string &>());
+    if (!split.ok())
+      return split.status();
+    if (!split->has_value())
+      return RefuseKind(type,
+                        "Split, ByteLevel, Metaspace, Digits, Punctuation, Whitespace, WhitespaceSplit, Sequence");
+    steps.push_back(**split);
+    return absl::OkStatus();
   });
 }
 
@@ -533,11 +580,20 @@ absl::Status ReadAddedTokens(const Node &node, const Vocabulary &ids, std::vecto
   return absl::OkStatus();
 }
 
-absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view file) {
+} // namespace
+
+absl::StatusOr<Json> ParseJsonObject(std::string_view text, std::string_view file, std::vector<std::string> *order) {
   if (!IsShallowJson(text))
     return absl::InvalidArgumentError(
         fmt::format("{}: found JSON nested deeper than {}, expected a tokenizer's few levels", file, kMaxJsonDepth));
-  Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  Json json = Json::parse(
+      text.begin(), text.end(),
+      [&](int depth, Json::parse_event_t event, const Json &value) {
+        if (order && depth == 1 && event == Json::parse_event_t::key)
+          order->push_back(value.get<std::string>());
+        return true;
+      },
+      /*allow_exceptions=*/false);
   if (json.is_discarded())
     return absl::InvalidArgumentError(fmt::format(
         "{}: found {} bytes that are no JSON, expected an object; fix: download the file again", file, text.size()));
@@ -546,16 +602,13 @@ absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view file) {
   return json;
 }
 
-} // namespace
-
 bool IsShallowJson(std::string_view json) { return ShapeOfJson(json).depth <= kMaxJsonDepth; }
 
 absl::StatusOr<TokenizerDefinition> ParseTokenizerJson(std::string_view text) {
-  absl::StatusOr<Json> json = ParseJson(text, kFile);
+  absl::StatusOr<Json> json = ParseJsonObject(text, kFile, nullptr);
   if (!json.ok())
     return json.status();
   Node root{&*json, ""};
-  // `truncation` and `padding` say how batches were made for training; a caller decides here.
   for (const auto &[name, value] : json->items()) {
     constexpr std::string_view kKnown[] = {"version",       "truncation",     "padding", "added_tokens", "normalizer",
                                            "pre_tokenizer", "post_processor", "decoder", "model"};
@@ -566,6 +619,10 @@ absl::StatusOr<TokenizerDefinition> ParseTokenizerJson(std::string_view text) {
   if (Node version = root.At("version"); !version.missing() && *version.json != "1.0")
     return RefuseKind(version, "1.0");
   TokenizerDefinition out;
+  for (const char *name : {"truncation", "padding"})
+    if (Node node = root.At(name); !node.missing())
+      out.notes.push_back(fmt::format(
+          "{}: {}: ignored: prompts are neither cut nor padded; --max-model-len is the limit", kFile, name));
   Vocabulary ids;
   INLAY_RETURN_IF_ERROR(ReadModel(root.At("model"), out.model, ids));
   INLAY_RETURN_IF_ERROR(ReadAddedTokens(root.At("added_tokens"), ids, out.added_tokens));
@@ -573,28 +630,6 @@ absl::StatusOr<TokenizerDefinition> ParseTokenizerJson(std::string_view text) {
   INLAY_RETURN_IF_ERROR(ReadPreTokenizer(root.At("pre_tokenizer"), out.pre_tokenizer));
   INLAY_RETURN_IF_ERROR(ReadPostProcessor(root.At("post_processor"), out.post_processor));
   INLAY_RETURN_IF_ERROR(ReadDecoder(root.At("decoder"), out.decoder));
-  return out;
-}
-
-absl::StatusOr<NamedTokens> ParseTokenizerConfig(std::string_view text) {
-  constexpr std::string_view kConfigFile = "tokenizer_config.json";
-  absl::StatusOr<Json> json = ParseJson(text, kConfigFile);
-  if (!json.ok())
-    return json.status();
-  NamedTokens out;
-  std::pair<const char *, std::string *> names[] = {
-      {"bos_token", &out.bos}, {"eos_token", &out.eos}, {"unk_token", &out.unk}, {"pad_token", &out.pad}};
-  for (auto [name, token] : names) {
-    auto it = json->find(name);
-    if (it == json->end() || it->is_null())
-      continue;
-    // Either the token or an AddedToken object.
-    const Json &content = it->is_object() && it->contains("content") ? (*it)["content"] : *it;
-    if (!content.is_string())
-      return absl::InvalidArgumentError(fmt::format("{}: {}: found {}, expected a string or an object with content",
-                                                    kConfigFile, name, Shown(content)));
-    *token = content.get<std::string>();
-  }
   return out;
 }
 

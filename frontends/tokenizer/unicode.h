@@ -20,6 +20,7 @@ struct Utf8Prefix {
   bool incomplete = false; // more bytes could make it a character
 };
 Utf8Prefix ReadUtf8(std::string_view text);
+Utf8Prefix LastCharacter(std::string_view text); // of valid UTF-8 that is not empty
 
 // Each maximal subpart that is no character becomes one U+FFFD.
 std::string ReplaceInvalidUtf8(std::string_view text);
@@ -30,8 +31,7 @@ size_t IncompleteSuffix(std::string_view text);
 bool IsValidUtf8(std::string_view text);
 void AppendUtf8(uint32_t code_point, std::string &out);
 
-bool IsWhiteSpace(uint32_t code_point);    // the property White_Space
-bool IsWordCharacter(uint32_t code_point); // \w of UTS 18
+bool IsWhiteSpace(uint32_t code_point); // the property White_Space
 
 // In single quotes, cut short, control characters escaped: how errors show what a file holds.
 std::string Quoted(std::string_view text);

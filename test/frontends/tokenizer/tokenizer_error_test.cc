@@ -59,9 +59,13 @@ TEST(TokenizerErrorTest, UnknownParts) {
             "tokenizer.json: model.type: found 'Unigram', supported: BPE");
   EXPECT_EQ(ErrorOf(File("{}", "[]", R"(, "normalizer": {"type": "Sequence", "normalizers": [{"type": "Nmt"}]})")),
             "tokenizer.json: normalizer.normalizers[0].type: found 'Nmt', supported: NFC, NFD, NFKC, NFKD, Lowercase, "
-            "Prepend, Replace, Sequence");
-  EXPECT_THAT(ErrorOf(File("{}", "[]", R"(, "pre_tokenizer": {"type": "Bert"})")),
-              HasSubstr("pre_tokenizer.type: found 'Bert', supported: Split, ByteLevel, Metaspace, Sequence"));
+            "Prepend, Replace, Strip, Sequence");
+  EXPECT_THAT(
+      ErrorOf(File("{}", "[]", R"(, "pre_tokenizer": {"type": "Bert"})")),
+      HasSubstr("pre_tokenizer.type: found 'Bert', supported: Split, ByteLevel, Metaspace, Digits, Punctuation, "
+                "Whitespace, WhitespaceSplit, Sequence"));
+  EXPECT_THAT(ErrorOf(File("{}", "[]", R"(, "pre_tokenizer": {"type": "UnicodeScripts"})")),
+              HasSubstr("pre_tokenizer.type: found 'UnicodeScripts', supported: Split"));
   EXPECT_THAT(ErrorOf(File("{}", "[]", R"(, "post_processor": {"type": "RobertaProcessing"})")),
               HasSubstr("post_processor.type: found 'RobertaProcessing', supported: TemplateProcessing"));
   EXPECT_THAT(ErrorOf(File("{}", "[]", R"(, "decoder": {"type": "CTC"})")), HasSubstr("decoder.type: found 'CTC'"));

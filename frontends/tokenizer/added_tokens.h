@@ -1,0 +1,23 @@
+// Adds tokens to those of tokenizer.json with the ids that the `tokenizers` library gives them.
+#ifndef INLAY_FRONTENDS_TOKENIZER_ADDED_TOKENS_H_
+#define INLAY_FRONTENDS_TOKENIZER_ADDED_TOKENS_H_
+
+#include "frontends/tokenizer/tokenizer_config.h"
+#include "frontends/tokenizer/tokenizer_json.h"
+
+#include "absl/status/status.h"
+
+#include <string>
+#include <vector>
+
+namespace inlay::tokenizer {
+
+// A token that is in the vocabulary or was added before keeps its id and gets the flags of the last addition; one that
+// was special stays so. Any other gets the next id after the vocabulary. New tokens and ids that are not those of the
+// files are told in `notes`.
+absl::Status AddTokens(const std::vector<TokenizerConfig::Addition> &additions, TokenizerDefinition &definition,
+                       std::vector<std::string> &notes);
+
+} // namespace inlay::tokenizer
+
+#endif // INLAY_FRONTENDS_TOKENIZER_ADDED_TOKENS_H_
