@@ -70,6 +70,8 @@ CASES = [
           ("date-time", ["2024-02-29T12:00:00Z", "2024-01-01T00:00:00.5+01:00"], ["2024-02-30T12:00:00Z"]),
           ("time", ["23:59:59Z"], ["24:00:00Z"]),
       ]],
+    ({"type": "string", "format": "email", "maxLength": 255}, ['"a.b@example.com"'], ['"a"', '"a@b"']),
+    ({"type": "string", "format": "uri", "maxLength": 300, "minLength": 3}, ['"https://example.com/a"'], ['"a b"']),
     ({"type": "integer", "format": "int32"}, ["5"], ["1.5"]),
     # Lists.
     ({"type": "array", "contains": {"const": 7}, "items": {"type": "integer"}}, ["[7]", "[1,7,2]"], ["[]", "[1,2]"]),
