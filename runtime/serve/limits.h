@@ -32,7 +32,7 @@ struct Limits {
   int tools = 128;
   int logprobs = 20;
   int bias_entries = 1024;
-  int choices = 1024; // of structured_outputs
+  int choices = 100'000; // of structured_outputs
 };
 
 } // namespace inlay::serve
