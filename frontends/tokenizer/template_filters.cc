@@ -3,6 +3,7 @@
 #include "frontends/tokenizer/template_text.h"
 #include "frontends/tokenizer/template_wrap.h"
 #include "frontends/tokenizer/unicode.h"
+#include "frontends/tokenizer/unicode_properties.h"
 
 #include <fmt/format.h>
 

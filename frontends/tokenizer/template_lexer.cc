@@ -2,6 +2,7 @@
 
 #include "frontends/tokenizer/template_text.h"
 #include "frontends/tokenizer/unicode.h"
+#include "frontends/tokenizer/unicode_properties.h"
 
 #include <fmt/format.h>
 

@@ -45,17 +45,14 @@ absl::Status CheckGuided(const GuidedParams &params, const guided::Limits &limit
   if (forms > 1)
     return absl::InvalidArgumentError(fmt::format(
         "guided decoding has {} forms, expected one of json, regex, grammar and choice; leave the others out", forms));
-  for (const std::string *source : {&params.json_schema, &params.regex, &params.grammar})
-    if (source->size() > limits.max_source_bytes)
-      return absl::InvalidArgumentError(
-          fmt::format("the form of guided decoding has {} bytes, expected at most {}; make it smaller", source->size(),
-                      limits.max_source_bytes));
   if (!params.json_schema.empty())
     return guided::Grammar::CheckJsonSchema(params.json_schema, limits);
   if (!params.regex.empty())
     return guided::Grammar::CheckRegex(params.regex, limits);
   if (!params.grammar.empty())
     return guided::Grammar::CheckEbnf(params.grammar, limits);
+  if (!params.choice.empty())
+    return guided::Grammar::CheckChoices(params.choice, limits);
   return absl::OkStatus();
 }
 

@@ -248,7 +248,7 @@ private:
     case Kind::kRepeat:
       return productive_[e.children[0]] ? CompileRepeat(e, next) : next;
     case Kind::kRule:
-      return NewState({.kind = State::Kind::kCall, .next = {Entry(e.rule), next}});
+      return NewState({.kind = State::Kind::kCall, .is_unique = e.is_unique, .next = {Entry(e.rule), next}});
     case Kind::kGraph:
       return CompileGraph(rules_.graphs()[e.graph], next);
     }

@@ -21,7 +21,8 @@ struct State {
     kReturn,
   };
   Kind kind = Kind::kReturn;
-  int32_t bytes = 0; // in Automaton::byte_sets
+  bool is_unique = false; // kCall: of items that differ
+  int32_t bytes = 0;      // in Automaton::byte_sets
   absl::InlinedVector<int32_t, 2> next;
   int32_t min = 0, max = kUnbounded;
 };

@@ -9,6 +9,7 @@ namespace inlay::guided {
 namespace {
 constexpr int32_t kRoot = 0; // the frame below all: what returns to it is a whole text
 constexpr size_t kFrameBytes = 96;
+constexpr size_t kStepsOfReading = 8; // states between two bytes, for each way to read a text
 } // namespace
 
 Configurations::Configurations(const Automaton &automaton, const Limits &limits, int32_t max_token_bytes)
@@ -22,7 +23,12 @@ int32_t Configurations::InternFrame(int32_t state, int32_t count, int32_t parent
   auto [it, inserted] = frame_ids_.try_emplace({{state, count}, parent}, static_cast<int32_t>(frames_.size()));
   if (!inserted)
     return it->second;
-  Frame frame{state, count, parent, frames_[parent].depth + 1, 0};
+  Frame frame{state,
+              count,
+              parent,
+              frames_[parent].depth + 1,
+              frames_[parent].unique_lists + automaton_.states[state].is_unique,
+              0};
   if (frame.depth > limits_.max_stack_depth) {
     frame_ids_.erase(it);
     depth_was_met_ = true;
@@ -43,8 +49,11 @@ int32_t Configurations::InternFrame(int32_t state, int32_t count, int32_t parent
 
 Configurations::SetId Configurations::InternSet(std::vector<Configuration> configurations, bool can_end) {
   std::vector<Configuration> keys;
-  for (auto [state, frame] : configurations)
+  int32_t unique_lists = 0;
+  for (auto [state, frame] : configurations) {
     keys.push_back({state, frames_[frame].key});
+    unique_lists = std::max(unique_lists, frames_[frame].unique_lists);
+  }
   std::sort(keys.begin(), keys.end());
   keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
   std::sort(configurations.begin(), configurations.end());
@@ -54,7 +63,7 @@ Configurations::SetId Configurations::InternSet(std::vector<Configuration> confi
     return it->second;
   int32_t key =
       mask_keys_.try_emplace({std::move(keys), can_end}, static_cast<int32_t>(mask_keys_.size())).first->second;
-  sets_.push_back({&it->first.first, can_end, key});
+  sets_.push_back({&it->first.first, can_end, key, unique_lists});
   transitions_.resize(sets_.size() * classes_, kUnknown);
   bytes_ += classes_ * sizeof(SetId) + size * 2 * sizeof(Configuration) + 160;
   return it->second;
@@ -73,7 +82,8 @@ absl::StatusOr<Configurations::SetId> Configurations::Close(std::vector<Configur
   for (auto [state, frame] : begin)
     add(state, frame);
   while (!work.empty()) {
-    if (seen_.size() > static_cast<size_t>(limits_.max_configurations))
+    if (result.size() > static_cast<size_t>(limits_.max_configurations) ||
+        seen_.size() > static_cast<size_t>(limits_.max_configurations) * kStepsOfReading)
       return absl::ResourceExhaustedError(
           fmt::format("guided decoding: found a text that the grammar can read in more than {} ways "
                       "(max_configurations), expected fewer; fix: a less ambiguous grammar",
@@ -91,8 +101,9 @@ absl::StatusOr<Configurations::SetId> Configurations::Close(std::vector<Configur
       break;
     case State::Kind::kCall:
       // A call that nothing follows leaves no frame, or lists written by recursion would grow a stack.
-      add(state.next[0],
-          automaton_.states[state.next[1]].kind == State::Kind::kReturn ? frame : InternFrame(at, 0, frame));
+      add(state.next[0], automaton_.states[state.next[1]].kind == State::Kind::kReturn && !state.is_unique
+                             ? frame
+                             : InternFrame(at, 0, frame));
       break;
     case State::Kind::kRepeat:
       if (state.min == 0)

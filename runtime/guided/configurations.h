@@ -39,6 +39,8 @@ public:
   }
 
   bool CanEnd(SetId set) const { return sets_[set].can_end; }
+  // Lists open at once whose items differ.
+  int32_t UniqueLists(SetId set) const { return sets_[set].unique_lists; }
   int32_t MaskKey(SetId set) const { return sets_[set].mask_key; }
   // Some way to read a text was given up because too many rules were open.
   bool depth_was_met() const { return depth_was_met_; }
@@ -51,12 +53,14 @@ private:
   using Configuration = std::pair<int32_t, int32_t>; // state, frame
   struct Frame {
     int32_t state = 0, count = 0, parent = 0, depth = 0;
+    int32_t unique_lists = 0;
     int32_t key = 0; // equal where the rest of a token cannot tell frames apart
   };
   struct Set {
     const std::vector<Configuration> *configurations;
     bool can_end = false;
     int32_t mask_key = 0;
+    int32_t unique_lists = 0;
   };
 
   int32_t InternFrame(int32_t state, int32_t count, int32_t parent); // -1: too deep

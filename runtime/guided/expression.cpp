@@ -183,6 +183,10 @@ ExpressionId Rules::Rule(RuleId rule) {
   return Add({.kind = Expression::Kind::kRule, .bytes = {}, .children = {}, .rule = rule});
 }
 
+ExpressionId Rules::UniqueRule(RuleId rule) {
+  return Add({.kind = Expression::Kind::kRule, .bytes = {}, .children = {}, .is_unique = true, .rule = rule});
+}
+
 ExpressionId Rules::OfGraph(Graph graph) {
   if (graph.nodes.empty())
     return Nothing();

@@ -47,6 +47,7 @@ struct Expression {
   std::vector<ExpressionId>
       children;                      // kSequence (none: the empty text), kChoice (none: nothing matches), kRepeat (one)
   int32_t min = 0, max = kUnbounded; // kRepeat
+  bool is_unique = false;            // kRule: items that differ
   RuleId rule = 0;                   // kRule
   int32_t graph = 0;                 // kGraph: in Rules::graphs()
 };
@@ -66,6 +67,8 @@ public:
   ExpressionId Repeat(ExpressionId child, int32_t min, int32_t max);
   ExpressionId Optional(ExpressionId child) { return Choice({child, Empty()}); }
   ExpressionId Rule(RuleId rule);
+  // What a rule reads, as the items of a list that must differ (unique_items.h): it begins behind the bracket.
+  ExpressionId UniqueRule(RuleId rule);
   ExpressionId Nothing() { return Choice({}); } // matches no text
   // What a graph reads; Nothing() for one without nodes.
   ExpressionId OfGraph(Graph graph);

@@ -40,6 +40,17 @@ const std::string kPointer = "(/([^~/\\x00-\\x1f\"\\\\]|~[01])*)*";
 const std::string kRegex =
     "\\^?(([A-Za-z0-9_ :;,/@#%&=!<>~-]|\\\\[dDwWsS.*+?]|\\[[A-Za-z0-9_]{1,16}\\]|\\.)[*+?]?|\\|)*\\$?";
 
+// Where a length is counted beside the format, names of any length: two counts at once are many states.
+const std::string kAnyLabel = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?";
+const std::string kAnyEmail = "[A-Za-z0-9_+-]+(\\.[A-Za-z0-9_+-]+)*@" + kAnyLabel + "(\\." + kAnyLabel + ")+";
+const std::string kAnyUri = "([A-Za-z][A-Za-z0-9+.-]*://" + kAnyLabel + "(\\." + kAnyLabel + ")*" + kPath +
+                            "|(urn|mailto|tel|data):" + kPathCharacter + "+)" + kPathEnd;
+
+const std::map<std::string, std::string> kUncounted = {
+    {"email", kAnyEmail}, {"idn-email", kAnyEmail},   {"uri", kAnyUri},
+    {"iri", kAnyUri},     {"uri-reference", kAnyUri}, {"iri-reference", kAnyUri},
+};
+
 const std::map<std::string, std::string> kFormats = {
     {"date", kDate},
     {"time", kTime},
@@ -67,7 +78,9 @@ const std::map<std::string, std::string> kFormats = {
 
 } // namespace
 
-const std::string *RegexOfFormat(const std::string &name) {
+const std::string *RegexOfFormat(const std::string &name, bool has_length) {
+  if (auto uncounted = kUncounted.find(name); has_length && uncounted != kUncounted.end())
+    return &uncounted->second;
   auto found = kFormats.find(name);
   return found == kFormats.end() ? nullptr : &found->second;
 }

@@ -8,7 +8,8 @@ namespace inlay::guided {
 
 // For the whole of a string, without anchors; null for a name that the specification does not define, which asks for
 // nothing. Each takes part of what the format allows, so that all validators agree: names in ASCII, years from 1000.
-const std::string *RegexOfFormat(const std::string &name);
+// `has_length`: the length of the string is bounded besides.
+const std::string *RegexOfFormat(const std::string &name, bool has_length = false);
 
 } // namespace inlay::guided
 

@@ -70,12 +70,12 @@ absl::Status Prefixed(std::string_view what, const absl::Status &status) {
   return absl::Status(status.code(), fmt::format("{}: {}", what, std::string(status.message())));
 }
 
-absl::Status CheckSize(std::string_view source, const Limits &limits) {
-  if (source.size() <= limits.max_source_bytes)
+absl::Status CheckSize(size_t bytes, const Limits &limits) {
+  if (bytes <= limits.max_source_bytes)
     return absl::OkStatus();
   return absl::InvalidArgumentError(fmt::format("found {} bytes, expected at most {} (max_source_bytes); fix: make it "
                                                 "smaller",
-                                                source.size(), limits.max_source_bytes));
+                                                bytes, limits.max_source_bytes));
 }
 
 // A form of source: what errors begin with, and its parser.
@@ -87,7 +87,7 @@ constexpr Form kJsonSchema{"json schema", ParseJsonSchema}, kRegex{"regex", Pars
     kEbnf{"grammar", ParseEbnf};
 
 absl::StatusOr<Rules> Parse(const Form &form, std::string_view source, const Limits &limits) {
-  if (absl::Status status = CheckSize(source, limits); !status.ok())
+  if (absl::Status status = CheckSize(source.size(), limits); !status.ok())
     return Prefixed(form.what, status);
   absl::StatusOr<Rules> rules = form.parse(source, limits);
   if (!rules.ok())
@@ -140,29 +140,30 @@ absl::Status Grammar::CheckEbnf(std::string_view grammar, const Limits &limits) 
   return Parse(kEbnf, grammar, limits).status();
 }
 
-absl::StatusOr<Grammar::Pointer> Grammar::FromChoices(std::span<const std::string> choices,
-                                                      std::shared_ptr<const Vocabulary> vocabulary,
-                                                      const Limits &limits) {
+absl::Status Grammar::CheckChoices(std::span<const std::string> choices, const Limits &limits) {
   if (choices.empty())
     return absl::InvalidArgumentError("choice: found no text, expected at least one; fix: name what may be chosen");
-  size_t bytes = 0;
+  size_t bytes = choices.size();
   for (const std::string &choice : choices)
     bytes += choice.size();
-  if (bytes > limits.max_source_bytes || choices.size() > limits.max_source_bytes)
-    return absl::InvalidArgumentError(fmt::format("choice: found {} texts of {} bytes, expected at most {} "
-                                                  "(max_source_bytes); fix: fewer or shorter ones",
-                                                  choices.size(), bytes, limits.max_source_bytes));
-  Rules rules;
-  rules.AddRule("root");
-  std::vector<ExpressionId> alternatives;
-  for (const std::string &choice : choices) {
-    uint32_t code_point = 0;
+  if (absl::Status status = CheckSize(bytes, limits); !status.ok())
+    return Prefixed("choice", status);
+  uint32_t code_point = 0;
+  for (const std::string &choice : choices)
     for (size_t at = 0; at < choice.size();)
       if (absl::Status status = ReadCharacter(choice, at, code_point); !status.ok())
         return Prefixed("choice", status);
-    alternatives.push_back(rules.Literal(choice));
-  }
-  rules.SetBody(0, rules.Choice(std::move(alternatives)));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Grammar::Pointer> Grammar::FromChoices(std::span<const std::string> choices,
+                                                      std::shared_ptr<const Vocabulary> vocabulary,
+                                                      const Limits &limits) {
+  if (absl::Status status = CheckChoices(choices, limits); !status.ok())
+    return status;
+  Rules rules;
+  rules.AddRule("root");
+  rules.SetBody(0, rules.OneOf({choices.begin(), choices.end()}));
   absl::StatusOr<Pointer> grammar = FromRules(rules, std::move(vocabulary), limits);
   return grammar.ok() ? grammar : absl::StatusOr<Pointer>(Prefixed("choice", grammar.status()));
 }
@@ -175,14 +176,17 @@ absl::StatusOr<Matcher> Matcher::Create(Grammar::Pointer grammar) {
   absl::StatusOr<int32_t> start = matcher.cache_->configurations.Start();
   if (!start.ok())
     return start.status();
-  matcher.sets_.push_back(*start);
+  matcher.Push(*start, {});
   return matcher;
 }
 
-void Matcher::Push(int32_t set) {
+void Matcher::Push(int32_t set, UniqueItems items) {
   sets_.push_back(set);
-  if (sets_.size() > kMaxRollback + 1)
+  items_.push_back(std::move(items));
+  if (sets_.size() > kMaxRollback + 1) {
     sets_.pop_front();
+    items_.pop_front();
+  }
 }
 
 // Leaves a cache that has grown to half of what it may take for a new one, so that one operation has room.
@@ -205,13 +209,40 @@ absl::Status Matcher::Synchronize() {
 }
 
 absl::Status Matcher::FillMask(std::span<uint32_t> mask) {
+  std::lock_guard lock(grammar_->impl_->mutex);
+  if (absl::Status status = FillMaskOfGrammar(mask); !status.ok() || items_.back().empty() || ended_)
+    return status;
+  // Takes away the tokens that would end an item which the list has already.
+  const std::chrono::milliseconds max_time = grammar_->impl_->limits.max_mask_time;
+  auto deadline = std::chrono::steady_clock::now() + max_time;
+  for (int32_t id : grammar_->vocabulary().item_ends()) {
+    if (std::chrono::steady_clock::now() > deadline)
+      return absl::ResourceExhaustedError(fmt::format(
+          "guided decoding: a list whose items differ took more than {} ms (max_mask_time); fix: a smaller maxItems",
+          max_time.count()));
+    if ((mask[id / 32] >> (id % 32) & 1) == 0)
+      continue;
+    UniqueItems items = items_.back();
+    absl::StatusOr<int32_t> next = Read(sets_.back(), grammar_->vocabulary().bytes(id), items);
+    if (!next.ok())
+      return next.status();
+    if (*next == Configurations::kDead)
+      mask[id / 32] &= ~(uint32_t(1) << (id % 32));
+  }
+  if (std::all_of(mask.begin(), mask.end(), [](uint32_t word) { return word == 0; }))
+    return absl::ResourceExhaustedError("guided decoding: found a list of which every item that may come is there "
+                                        "already (uniqueItems), expected another; fix: a smaller minItems or maxItems");
+  return absl::OkStatus();
+}
+
+// Under the grammar's mutex.
+absl::Status Matcher::FillMaskOfGrammar(std::span<uint32_t> mask) {
   const Vocabulary &vocabulary = grammar_->vocabulary();
   const Grammar::Impl &impl = *grammar_->impl_;
   if (mask.size() != vocabulary.mask_words())
     return absl::InvalidArgumentError(
         fmt::format("found a mask of {} words, expected {}", mask.size(), vocabulary.mask_words()));
   auto allow = [&](int32_t id) { mask[id / 32] |= uint32_t(1) << (id % 32); };
-  std::lock_guard lock(impl.mutex);
   if (ended_) {
     std::fill(mask.begin(), mask.end(), 0);
     for (int32_t id : vocabulary.end_ids())
@@ -279,18 +310,29 @@ absl::Status Matcher::FillMask(std::span<uint32_t> mask) {
 absl::StatusOr<bool> Matcher::AcceptLocked(std::string_view bytes) {
   if (absl::Status status = Synchronize(); !status.ok())
     return status;
-  int32_t set = sets_.back();
+  UniqueItems items = items_.back();
+  absl::StatusOr<int32_t> set = Read(sets_.back(), bytes, items);
+  if (!set.ok())
+    return set.status();
+  if (*set == Configurations::kDead)
+    return false;
+  Push(*set, std::move(items));
+  return true;
+}
+
+absl::StatusOr<int32_t> Matcher::Read(int32_t set, std::string_view bytes, UniqueItems &items) {
+  Configurations &configurations = cache_->configurations;
   for (char byte : bytes) {
     absl::StatusOr<int32_t> next =
-        cache_->configurations.Step(set, grammar_->impl_->automaton.byte_class[static_cast<uint8_t>(byte)]);
-    if (!next.ok())
-      return next.status();
-    if (*next == Configurations::kDead)
-      return false;
+        configurations.Step(set, grammar_->impl_->automaton.byte_class[static_cast<uint8_t>(byte)]);
+    if (!next.ok() || *next == Configurations::kDead)
+      return next;
     set = *next;
+    int32_t lists = configurations.UniqueLists(set);
+    if ((lists > 0 || !items.empty()) && !items.Read(byte, lists))
+      return Configurations::kDead;
   }
-  Push(set);
-  return true;
+  return set;
 }
 
 absl::StatusOr<bool> Matcher::AcceptBytes(std::string_view bytes) {
@@ -308,7 +350,7 @@ absl::StatusOr<bool> Matcher::Accept(int32_t token) {
   if (vocabulary.IsEnd(token)) {
     if (!cache_->configurations.CanEnd(sets_.back()))
       return false;
-    Push(sets_.back());
+    Push(sets_.back(), items_.back());
     ended_ = true;
     return true;
   }
@@ -327,6 +369,7 @@ absl::Status Matcher::Rollback(int32_t count) {
     return absl::InvalidArgumentError(fmt::format(
         "found a rollback of {} tokens, expected at most the {} that can be taken back", count, sets_.size() - 1));
   sets_.resize(sets_.size() - count);
+  items_.resize(items_.size() - count);
   ended_ = ended_ && count == 0;
   return absl::OkStatus();
 }

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/guided/limits.h"
+#include "runtime/guided/unique_items.h"
 #include "runtime/guided/vocabulary.h"
 
 #include <cstdint>
@@ -54,6 +55,7 @@ public:
   static absl::Status CheckJsonSchema(std::string_view schema, const Limits &limits);
   static absl::Status CheckRegex(std::string_view regex, const Limits &limits);
   static absl::Status CheckEbnf(std::string_view grammar, const Limits &limits);
+  static absl::Status CheckChoices(std::span<const std::string> choices, const Limits &limits);
   ~Grammar();
 
   const Vocabulary &vocabulary() const { return *vocabulary_; }
@@ -93,11 +95,15 @@ private:
   explicit Matcher(Grammar::Pointer grammar) : grammar_(std::move(grammar)) {}
   absl::Status Synchronize();
   absl::StatusOr<bool> AcceptLocked(std::string_view bytes);
-  void Push(int32_t set);
+  void Push(int32_t set, UniqueItems items);
+  // Reads bytes from a set. Configurations::kDead if they may not come, because of the grammar or of what came before.
+  absl::StatusOr<int32_t> Read(int32_t set, std::string_view bytes, UniqueItems &items);
+  absl::Status FillMaskOfGrammar(std::span<uint32_t> mask);
 
   Grammar::Pointer grammar_;
   std::shared_ptr<MaskCache> cache_;
-  std::deque<int32_t> sets_; // the last is the present one
+  std::deque<int32_t> sets_;      // the last is the present one
+  std::deque<UniqueItems> items_; // of open lists, beside sets_
   bool ended_ = false;
 };
 

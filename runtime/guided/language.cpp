@@ -211,7 +211,7 @@ absl::StatusOr<Graph> Intersect(std::span<const MachinePointer> machines, const 
   // Bytes that no machine tells apart are decided together.
   std::map<std::vector<uint8_t>, size_t> class_ids;
   std::vector<ByteSet> classes;
-  for (int byte = 0; byte < 256; ++byte) {
+  for (int byte = 0; byte < 0xF8; ++byte) { // UTF-8 has no others, and kTextBegin and kTextEnd are none of the text
     std::vector<uint8_t> key;
     for (const MachinePointer &machine : machines)
       key.push_back(machine->ClassOf(static_cast<uint8_t>(byte)));

@@ -6,6 +6,7 @@
 namespace inlay::guided {
 namespace {
 
+constexpr size_t kMaxListed = 200;         // values of a list whose items differ
 constexpr int32_t kMaxCounted = 256;       // items that are counted one by one
 constexpr int64_t kMaxChainRules = 20'000; // of an object whose properties are counted
 
@@ -18,75 +19,69 @@ int32_t Clamped(int32_t max, const Limits &limits) {
 // Parts in their order, those that are not required may be left out; `min` to `max` of them and of `more` behind them.
 // What follows a part depends on how many there were, as far as that matters.
 ExpressionId SchemaGrammar::Chain(const std::vector<Part> &parts, Made more, int32_t min, int32_t max) {
-  int32_t size = static_cast<int32_t>(parts.size());
-  int32_t required =
-      static_cast<int32_t>(std::count_if(parts.begin(), parts.end(), [](const Part &p) { return p.is_required; }));
+  auto size = static_cast<int32_t>(parts.size());
+  auto required =
+      static_cast<int32_t>(std::count_if(parts.begin(), parts.end(), [](auto &p) { return p.is_required; }));
   if (min <= required)
     min = 0;
   if (max != kUnbounded && !more && max >= size)
     max = kUnbounded;
+  if (max == 0)
+    return required == 0 && min == 0 ? rules_.Empty() : rules_.Nothing();
   int32_t counted = max == kUnbounded ? min : max; // counts beyond are not told apart
   if (int64_t{std::min(counted, size) + 1} * (size + 1) > kMaxChainRules) {
     Fail(document_.root(), "",
-         fmt::format("found minProperties or maxProperties of {} over {} properties, expected at "
-                     "most {} combinations; fix: leave the bound out",
+         fmt::format("found minProperties or maxProperties of {} over {} properties, expected at most {} combinations; "
+                     "fix: leave the bound out",
                      counted, size, kMaxChainRules));
     return rules_.Nothing();
   }
-  // Behind the last part, with `count` before it.
-  auto rest = [&](int32_t count) {
-    int32_t least = std::max(min - count, 0), most = max == kUnbounded ? kUnbounded : max - count;
-    if (!more || most == 0)
-      return least == 0 ? rules_.Empty() : rules_.Nothing();
-    return count == 0 ? text_.List(*more, least, most) : rules_.Repeat(text_.CommaThen(*more), least, most);
+  // By how many there were: `some`, where one more must come and the comma is there, if it can; and `after`, where one
+  // may come.
+  int32_t counts = std::min(counted, size);
+  std::vector<Made> some(counts + 1);
+  std::vector<ExpressionId> after(counts + 1);
+  bool may_end = true; // nothing that is required comes
+  ExpressionId comma = rules_.Sequence({rules_.Literal(","), text_.Space()});
+  auto set_after = [&] {
+    for (int32_t count = 0; count <= counts; ++count) {
+      bool is_end = may_end && count >= min;
+      std::vector<ExpressionId> choices;
+      if (some[count])
+        choices.push_back(rules_.Sequence({comma, *some[count]}));
+      if (is_end)
+        choices.push_back(rules_.Empty());
+      after[count] = Shared(rules_.Choice(std::move(choices)), "rest");
+    }
   };
-  std::vector<ExpressionId> after(counted + 1); // by count, behind the part at hand
-  for (int32_t count = 1; count <= counted; ++count)
-    after[count] = Shared(rest(count), "rest");
-  ExpressionId uncounted = counted == 0 ? Shared(max == 0 ? rules_.Nothing()
-                                                 : more   ? rules_.Repeat(text_.CommaThen(*more), 0, kUnbounded)
-                                                          : rules_.Empty(),
-                                                 "rest")
-                                        : -1;
-  std::vector<ExpressionId> first; // where nothing stands before
-  if (max == 0)
-    return required == 0 ? rules_.Empty() : rules_.Nothing();
-  first.push_back(rest(0));
+  for (int32_t count = 0; count <= counts; ++count) {
+    int32_t least = std::max(min - count, 1), most = max == kUnbounded ? kUnbounded : max - count;
+    if (more && most != 0)
+      some[count] = Shared(text_.List(*more, least, most), "some");
+  }
+  set_after();
   for (int32_t i = size - 1; i >= 0 && status_.ok(); --i) {
     const Part &part = parts[i];
-    if (part.is_required)
-      first.clear();
-    // What follows this part if it is the `count`-th; more than `max` there are not.
-    auto next = [&](int32_t count) {
-      if (counted == 0)
-        return uncounted;
-      if (count > counted)
-        return max == kUnbounded ? after[counted] : rules_.Nothing();
-      return after[count];
-    };
-    first.push_back(rules_.Sequence({part.text, next(1)}));
-    ExpressionId item = text_.CommaThen(part.text);
-    if (counted == 0) {
-      uncounted = Shared(rules_.Sequence({part.is_required ? item : rules_.Optional(item), uncounted}), "rest");
-      continue;
+    may_end &= !part.is_required;
+    for (int32_t count = 0; count <= counts; ++count) {
+      std::vector<ExpressionId> choices;
+      if (max == kUnbounded || count < max)
+        choices.push_back(rules_.Sequence({part.text, after[std::min(count + 1, counts)]}));
+      if (!part.is_required && some[count])
+        choices.push_back(*some[count]);
+      some[count] = choices.empty() ? Made() : Shared(rules_.Choice(std::move(choices)), "some");
     }
-    std::vector<ExpressionId> before(counted + 1);
-    for (int32_t count = 1; count <= std::min(counted, i + 1); ++count) {
-      std::vector<ExpressionId> choices{rules_.Sequence({item, next(count + 1)})};
-      if (!part.is_required)
-        choices.push_back(after[count]);
-      before[count] = Shared(rules_.Choice(std::move(choices)), "rest");
-    }
-    for (int32_t count = std::min(counted, i + 1) + 1; count <= counted; ++count)
-      before[count] = rules_.Nothing(); // never asked for: fewer parts stand before
-    after = std::move(before);
+    set_after();
   }
-  return rules_.Choice(std::move(first));
+  if (!some[0])
+    return min == 0 ? rules_.Empty() : rules_.Nothing();
+  return may_end && min == 0 ? rules_.Optional(*some[0]) : *some[0];
 }
 
 SchemaGrammar::Made SchemaGrammar::Array(const Conditions &one) {
-  if (one.unique_items && one.max_items != 0 && one.max_items != 1)
-    return UniqueArray(one);
+  if (one.unique_items)
+    if (Made made = ListedArray(one))
+      return made;
   int32_t min = one.min_items, max = Clamped(one.max_items, limits_), fixed = 0;
   bool has_rest = false;
   for (const Conditions::Items &items : one.items) {
@@ -130,7 +125,13 @@ SchemaGrammar::Made SchemaGrammar::Array(const Conditions &one) {
         list = rules_.Optional(list);
     }
   }
-  return rules_.Sequence({rules_.Literal("["), text_.Space(), list, text_.Space(), rules_.Literal("]")});
+  list = rules_.Sequence({text_.Space(), list, text_.Space()});
+  if (one.unique_items && max != 0 && max != 1) {
+    RuleId rule = NewRule("items that differ");
+    rules_.SetBody(rule, list);
+    list = rules_.UniqueRule(rule);
+  }
+  return rules_.Sequence({rules_.Literal("["), list, rules_.Literal("]")});
 }
 
 // Items of which one at least meets `contains`: what may come depends on the place and on whether it has come.
@@ -198,10 +199,36 @@ ExpressionId SchemaGrammar::Containing(const Conditions &one, int32_t fixed, boo
   return rules_.Rule(first[0]);
 }
 
-// Items that all differ. Listed values come in the order of the list, as properties do.
-SchemaGrammar::Made SchemaGrammar::UniqueArray(const Conditions &one) {
-  Fail(*one.unique_items, "uniqueItems", "found true, which is not supported; fix: leave it out");
-  return std::nullopt;
+// Items that all differ and that a schema lists. They come in the order of the list, as properties do, so that those
+// that are left never run out. Nothing: they are not listed.
+SchemaGrammar::Made SchemaGrammar::ListedArray(const Conditions &one) {
+  if (!one.contains.empty() || one.items.size() != 1 || !one.items[0].prefix.empty())
+    return std::nullopt;
+  std::optional<Expansion> expansion = Take(expander_.Expand(SchemaExpander::Item(one, 0)));
+  constexpr uint32_t constants = kNull | kTrue | kFalse;
+  bool is_listed = expansion && !expansion->values.empty() && expansion->values.size() <= kMaxListed;
+  for (size_t i = 0; is_listed && i < expansion->alternatives.size(); ++i)
+    is_listed = (expansion->alternatives[i].types & ~constants) == 0;
+  if (!is_listed)
+    return std::nullopt;
+  std::vector<Part> parts;
+  std::set<std::string> texts;
+  auto add = [&](const std::string &text) {
+    if (texts.insert(text).second)
+      parts.push_back({rules_.Literal(text), false});
+  };
+  for (size_t i = 0; i < expansion->values.size(); ++i)
+    if (std::none_of(expansion->values.begin(), expansion->values.begin() + static_cast<std::ptrdiff_t>(i),
+                     [&](const Json *before) { return AreEqual(*before, *expansion->values[i]); }))
+      add(expansion->values[i]->dump());
+  for (const Conditions &alternative : expansion->alternatives)
+    for (auto [type, text] : {std::pair(kNull, "null"), std::pair(kTrue, "true"), std::pair(kFalse, "false")})
+      if (alternative.types & type)
+        add(text);
+  if (one.min_items > static_cast<int32_t>(parts.size()))
+    return rules_.Nothing();
+  ExpressionId list = Chain(parts, std::nullopt, one.min_items, one.max_items < 0 ? kUnbounded : one.max_items);
+  return rules_.Sequence({rules_.Literal("["), text_.Space(), list, text_.Space(), rules_.Literal("]")});
 }
 
 SchemaGrammar::Made SchemaGrammar::Object(const Conditions &one) {

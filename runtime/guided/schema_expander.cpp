@@ -42,6 +42,7 @@ absl::StatusOr<Expansion> SchemaExpander::Expand(const Terms &terms) {
   status_ = absl::OkStatus();
   values_.clear();
   open_.clear();
+  is_alone_ = terms.size() == 1;
   Alternatives alternatives(1);
   // Negations come last: what they exclude depends on what there is.
   for (bool is_negated : {false, true})

@@ -59,6 +59,7 @@ private:
   const Limits &limits_;
   Work &work_;
   absl::Status status_;
+  bool is_alone_ = true;             // one schema is expanded, not several at once
   std::vector<const Json *> values_; // of enum and const met on the way
   std::vector<Term> open_;           // being applied
   absl::flat_hash_map<const Json *, bool> checked_;

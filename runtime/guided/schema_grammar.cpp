@@ -202,7 +202,7 @@ std::vector<MachinePointer> SchemaGrammar::MachinesOf(const Conditions &one) {
     std::string pattern = rule.text->get<std::string>();
     std::vector<SimplePattern> parts{{pattern, rule.is_negated}};
     if (rule.is_format)
-      parts[0].text = "^(?:" + *RegexOfFormat(pattern) + ")$";
+      parts[0].text = "^(?:" + *RegexOfFormat(pattern, one.max_length >= 0) + ")$";
     else if (!rule.is_negated)
       parts = WithoutLookAhead(pattern);
     for (const SimplePattern &part : parts) {

@@ -50,7 +50,7 @@ private:
   std::vector<MachinePointer> MachinesOf(const Conditions &conditions);
   Made Array(const Conditions &conditions);
   ExpressionId Containing(const Conditions &conditions, int32_t fixed, bool has_rest);
-  Made UniqueArray(const Conditions &conditions);
+  Made ListedArray(const Conditions &conditions);
   Made Object(const Conditions &conditions);
   Made OtherProperties(const Conditions &conditions, const std::set<std::string> &names);
   std::optional<ExpressionId> Key(std::vector<MachinePointer> machines);

@@ -110,8 +110,9 @@ void SchemaExpander::ApplyPlain(const Json &schema, Conditions &to) {
     AtLeast(to.min_properties, *count);
   if (const Json *count = with("maxProperties", kObject))
     AtMost(to.max_properties, *count);
-  const Json *required = with("required", kObject);
-  for (size_t i = 0; required && required->is_array() && i < required->size(); ++i)
+  const Json *required =
+      schema.contains("required") && schema["required"].is_array() ? with("required", kObject) : nullptr;
+  for (size_t i = 0; required && i < required->size(); ++i)
     to.Require((*required)[i].get<std::string>());
   bool has_properties = false;
   for (const char *key : {"properties", "patternProperties", "additionalProperties"})
@@ -121,7 +122,7 @@ void SchemaExpander::ApplyPlain(const Json &schema, Conditions &to) {
   if (const Json *names = with("propertyNames", kObject))
     to.names.push_back({names, false});
   if (schema.contains("unevaluatedProperties") && schema["unevaluatedProperties"] == false) {
-    if (open_.size() > 1) {
+    if (open_.size() > 1 || !is_alone_) {
       Fail(schema, "unevaluatedProperties",
            "found it in a schema that others of the same place lead to, expected it in "
            "none; fix: use additionalProperties");

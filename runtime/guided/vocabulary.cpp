@@ -38,6 +38,8 @@ absl::StatusOr<std::shared_ptr<const Vocabulary>> Vocabulary::Create(std::vector
     // What is longer is no word of any language; left out, it is never allowed.
     if (!bytes[id].empty() && bytes[id].size() <= kMaxTokenBytes) {
       order.push_back(id);
+      if (bytes[id].find_first_of(",]") != std::string::npos)
+        result->item_ends_.push_back(id);
       result->max_token_bytes_ = std::max(result->max_token_bytes_, static_cast<int32_t>(bytes[id].size()));
     }
   }

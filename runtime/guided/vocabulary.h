@@ -31,6 +31,9 @@ public:
   const std::string &bytes(int32_t id) const { return tokens_[id]; }
   int32_t max_token_bytes() const { return max_token_bytes_; }
 
+  // Tokens with a comma or a closing bracket: they may end an item of a list.
+  const std::vector<int32_t> &item_ends() const { return item_ends_; }
+
   // The tree without its root, a node before what is below it.
   struct Node {
     int32_t skip;        // the first node that is not below
@@ -49,6 +52,7 @@ private:
   std::vector<std::string> tokens_;
   std::vector<int32_t> end_ids_;
   std::vector<int32_t> ordered_ids_;
+  std::vector<int32_t> item_ends_;
   std::vector<Node> nodes_;
 };
 

@@ -35,7 +35,7 @@ struct Limits {
   int logprobs = 20;
   int bias_entries = 1024;
   int bad_words = 1024;
-  int choices = 1024; // of structured_outputs
+  int choices = 100'000; // of structured_outputs
 };
 
 } // namespace inlay::serve

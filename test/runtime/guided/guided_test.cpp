@@ -233,6 +233,76 @@ TEST(GuidedSchema, Matches) {
   }
 }
 
+// What comes in a list is remembered by value, whatever its text and however tokens cut it.
+TEST(GuidedSchema, ItemsDiffer) {
+  auto integers = Schema(R"({"type":"array","items":{"type":"integer"},"uniqueItems":true,"maxItems":3})");
+  EXPECT_TRUE(Matches(integers, "[1, 12, 2]"));
+  EXPECT_TRUE(Matches(integers, "[]"));
+  EXPECT_FALSE(Matches(integers, "[1, 1]"));
+  EXPECT_FALSE(Matches(integers, "[1,2,1]"));
+  EXPECT_FALSE(Matches(integers, "[1,2,3,4]"));
+  auto values = Schema(R"({"type":"array","items":{"type":["object","array","string","number"]},"uniqueItems":true})");
+  EXPECT_TRUE(Matches(values, R"([1, "1", [1], {"a":1}, {"a":2}, [[1]], "],", ","])"));
+  EXPECT_FALSE(Matches(values, "[1, 1.0]"));
+  EXPECT_FALSE(Matches(values, R"(["a", "\u0061"])"));
+  EXPECT_FALSE(Matches(values, R"([{"a":1,"b":2}, {"b": 2, "a": 1}])"));
+  auto nested = Schema(R"({"type":"array","uniqueItems":true,"items":{"type":"array","uniqueItems":true,
+                           "items":{"type":"integer"}}})");
+  EXPECT_TRUE(Matches(nested, "[[1],[1,2],[]]"));
+  EXPECT_FALSE(Matches(nested, "[[1],[2,2]]"));
+  EXPECT_FALSE(Matches(nested, "[[1],[1]]"));
+  auto listed = Schema(R"({"type":"array","uniqueItems":true,"items":{"enum":["a","b","c"]},"minItems":2})");
+  EXPECT_TRUE(Matches(listed, R"(["a","c"])"));
+  EXPECT_FALSE(Matches(listed, R"(["a"])"));
+  EXPECT_FALSE(Matches(listed, R"(["a","a"])"));
+
+  // Masks leave out the tokens that would end an item a second time, and a rollback forgets items.
+  auto vocabulary = SmallVocabulary();
+  Matcher matcher = *Matcher::Create(integers.value());
+  std::vector<uint32_t> mask(vocabulary->mask_words());
+  auto allows = [&](char byte) {
+    EXPECT_TRUE(matcher.FillMask(mask).ok());
+    int32_t id = 1 + static_cast<uint8_t>(byte);
+    return (mask[id / 32] >> (id % 32) & 1) != 0;
+  };
+  ASSERT_TRUE(*matcher.AcceptBytes("[1,1"));
+  EXPECT_FALSE(allows(']'));
+  EXPECT_FALSE(allows(','));
+  EXPECT_TRUE(allows('2'));
+  ASSERT_TRUE(*matcher.AcceptBytes("2"));
+  EXPECT_TRUE(allows(']'));
+  ASSERT_TRUE(matcher.Rollback(2).ok());
+  ASSERT_TRUE(*matcher.AcceptBytes("[1"));
+  EXPECT_TRUE(allows(']'));
+}
+
+TEST(GuidedSchema, TakesManyValuesAndProperties) {
+  nlohmann::ordered_json words = nlohmann::ordered_json::array();
+  for (int i = 0; i < 100'000; ++i)
+    words.push_back("word" + std::to_string(i * 7919 % 1'000'003));
+  auto listed = Schema(nlohmann::ordered_json({{"type", "string"}, {"enum", words}}).dump());
+  EXPECT_TRUE(Matches(listed, words[99'999].dump()));
+  EXPECT_FALSE(Matches(listed, "\"word\""));
+  nlohmann::ordered_json properties;
+  for (int i = 0; i < 1000; ++i)
+    properties["property_" + std::to_string(i)] = {{"type", "integer"}};
+  for (const char *bounds : {"", R"("minProperties":2,)", R"("maxProperties":3,)", R"("additionalProperties":true,)"}) {
+    auto grammar = Schema(std::string("{") + bounds + R"("type":"object","properties":)" + properties.dump() + "}");
+    EXPECT_TRUE(Matches(grammar, R"({"property_3": 1, "property_999": 2})")) << bounds;
+    EXPECT_FALSE(Matches(grammar, R"({"property_999": 1, "property_3": 2})")) << bounds;
+  }
+}
+
+TEST(GuidedSchema, RefusesWhatTakesTooLong) {
+  std::string all;
+  for (int i = 0; i < 40; ++i)
+    all += (i ? "," : "") + std::string(R"({"anyOf":[{"required":["a)") + std::to_string(i) + R"("]},{"required":["b)" +
+           std::to_string(i) + R"("]}]})";
+  EXPECT_THAT(Error(Schema(R"({"allOf":[)" + all + "]}")), HasSubstr("max_alternatives"));
+  EXPECT_THAT(Error(Schema(R"({"type":"string","pattern":"^(a|b)*a(a|b){20}$","maxLength":900})")),
+              testing::AnyOf(HasSubstr("max_pattern_states"), HasSubstr("max_compile_time")));
+}
+
 TEST(GuidedSchema, RefusesByPointerAndName) {
   for (auto [source, message] : std::vector<std::pair<const char *, const char *>>{
            {"{", "no JSON"},
@@ -271,6 +341,13 @@ TEST(GuidedChoice, IsOneOfTheTexts) {
   for (const std::string &choice : choices)
     EXPECT_TRUE(Matches(grammar, choice));
   EXPECT_FALSE(Matches(grammar, "y"));
+  // More texts than max_configurations, all with the same beginning.
+  choices.clear();
+  for (int i = 0; i < 10'000; ++i)
+    choices.push_back("a common beginning, number " + std::to_string(i));
+  auto many = Grammar::FromChoices(choices, SmallVocabulary(), {});
+  EXPECT_TRUE(Matches(many, choices[1234]));
+  EXPECT_FALSE(Matches(many, "a common beginning"));
   EXPECT_THAT(Error(Grammar::FromChoices({}, SmallVocabulary(), {})), HasSubstr("at least one"));
 }
 
