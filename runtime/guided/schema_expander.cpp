@@ -8,6 +8,7 @@ namespace inlay::guided {
 namespace {
 
 constexpr int kMaxImpossibleDepth = 3; // properties inside each other that are looked at for contradictions
+constexpr int kMaxNesting = 4;         // and alternatives inside each other: they may lead back to themselves
 
 void Append(std::vector<Conditions> &to, std::vector<Conditions> from) {
   std::move(from.begin(), from.end(), std::back_inserter(to));
@@ -238,9 +239,9 @@ void SchemaExpander::ApplyDependencies(const Json &schema, const std::string &ke
 
 bool SchemaExpander::AreApart(const Json &a, const Json &b) {
   auto [it, inserted] = apart_.try_emplace(std::minmax(&a, &b), false);
-  if (!inserted)
+  if (!inserted || nesting_ >= kMaxNesting)
     return it->second;
-  SchemaExpander other(document_, validator_, limits_, work_);
+  SchemaExpander other(document_, validator_, limits_, work_, nesting_ + 1);
   absl::StatusOr<Expansion> both = other.Expand({{&a, false}, {&b, false}});
   return apart_[std::minmax(&a, &b)] = both.ok() && both->IsEmpty();
 }
@@ -306,9 +307,9 @@ Terms SchemaExpander::Item(const Conditions &conditions, size_t index) {
 bool SchemaExpander::AreImpossible(const Terms &terms, int depth) {
   if (HoldsFalse(terms))
     return true;
-  if (depth >= kMaxImpossibleDepth || terms.size() < 2)
+  if (depth >= kMaxImpossibleDepth || nesting_ >= kMaxNesting || terms.size() < 2)
     return false;
-  SchemaExpander other(document_, validator_, limits_, work_);
+  SchemaExpander other(document_, validator_, limits_, work_, nesting_ + 1);
   absl::StatusOr<Expansion> expansion = other.Expand(terms);
   return expansion.ok() && expansion->IsEmpty();
 }

@@ -20,8 +20,10 @@ struct Expansion {
 
 class SchemaExpander {
 public:
-  SchemaExpander(const SchemaDocument &document, SchemaValidator &validator, const Limits &limits, Work &work)
-      : document_(document), validator_(validator), limits_(limits), work_(work) {}
+  // `nesting`: expanders that ask this one whether schemas contradict each other.
+  SchemaExpander(const SchemaDocument &document, SchemaValidator &validator, const Limits &limits, Work &work,
+                 int nesting = 0)
+      : document_(document), validator_(validator), limits_(limits), work_(work), nesting_(nesting) {}
 
   // InvalidArgument for schemas that are wrong or cannot be held.
   absl::StatusOr<Expansion> Expand(const Terms &terms);
@@ -58,6 +60,7 @@ private:
   SchemaValidator &validator_;
   const Limits &limits_;
   Work &work_;
+  const int nesting_;
   absl::Status status_;
   bool is_alone_ = true;             // one schema is expanded, not several at once
   std::vector<const Json *> values_; // of enum and const met on the way

@@ -303,6 +303,23 @@ TEST(GuidedSchema, RefusesWhatTakesTooLong) {
               testing::AnyOf(HasSubstr("max_pattern_states"), HasSubstr("max_compile_time")));
 }
 
+// Whether alternatives are apart is asked of schemas that lead back to themselves.
+TEST(GuidedSchema, TakesRecursiveAlternatives) {
+  auto grammar = Schema(R"({"$ref":"#/$defs/n","$defs":{"n":{"oneOf":[
+      {"type":"object","properties":{"not":{"$ref":"#/$defs/n"}},"required":["not"],"additionalProperties":false},
+      {"type":"object","properties":{"or":{"type":"array","items":{"$ref":"#/$defs/n"}}},"required":["or"],
+       "additionalProperties":false},
+      {"type":"string"}]}}})");
+  EXPECT_TRUE(Matches(grammar, R"({"not":{"or":["a",{"not":"b"}]}})"));
+  EXPECT_FALSE(Matches(grammar, R"({"not":1})"));
+  // The properties of both lead back to the question itself.
+  std::string error = Error(Schema(R"({"$ref":"#/$defs/n","$defs":{"n":{"oneOf":[
+      {"type":"object","properties":{"a":{"$ref":"#/$defs/n"}},"required":["a"]},
+      {"type":"object","properties":{"a":{"$ref":"#/$defs/n"},"b":{"type":"null"}},"required":["a"]},
+      {"type":"string"}]}}})"));
+  EXPECT_THAT(error, testing::AnyOf(HasSubstr("accepted"), HasSubstr("fix:")));
+}
+
 TEST(GuidedSchema, RefusesByPointerAndName) {
   for (auto [source, message] : std::vector<std::pair<const char *, const char *>>{
            {"{", "no JSON"},
