@@ -37,7 +37,7 @@ extern "C" {
 
 /* Of this header: major * 1000 + minor. A program runs with a library of the same major and the same or a later minor
  * version: minor versions only add. */
-#define INLAY_ABI_VERSION 1002
+#define INLAY_ABI_VERSION 1003
 
 /* The library's INLAY_ABI_VERSION. */
 INLAY_API int32_t inlay_abi_version(void);
@@ -245,6 +245,7 @@ typedef struct inlay_sampling_params {
   const char *guided_grammar; /* EBNF with a rule `root` */
   const char *const *guided_choice;
   size_t guided_choice_count;
+  /* Since 1.3: */
   int32_t include_stop_str_in_output; /* not 0: the text ends after the stop string or with the stop token's text */
   int32_t skip_special_tokens;        /* 1; 0: special tokens are part of the text */
   const int32_t *allowed_token_ids;   /* no other token is generated; none: all are allowed */

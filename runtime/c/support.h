@@ -56,6 +56,8 @@ template <typename T> inline constexpr size_t kFirstSize = sizeof(T);
 template <>
 inline constexpr size_t kFirstSize<inlay_engine_options> = offsetof(inlay_engine_options, speculative_model);
 template <> inline constexpr size_t kFirstSize<inlay_memory_plan> = offsetof(inlay_memory_plan, draft_bytes);
+template <>
+inline constexpr size_t kFirstSize<inlay_sampling_params> = offsetof(inlay_sampling_params, include_stop_str_in_output);
 
 absl::Status CheckSize(std::string_view type, size_t found, size_t first, size_t now);
 

@@ -383,6 +383,11 @@ static void test_plan(const char *bundle) {
   plan.draft_bytes = 77;
   EXPECT(inlay_engine_plan(bundle, &options, &plan, NULL) == INLAY_OK);
   EXPECT(plan.draft_bytes == 77 && plan.struct_size == offsetof(inlay_memory_plan, draft_bytes));
+  inlay_sampling_params sampling;
+  memset(&sampling, 0x55, sizeof sampling);
+  size_t first_size = offsetof(inlay_sampling_params, include_stop_str_in_output);
+  EXPECT(inlay_sampling_params_init(&sampling, first_size, INLAY_ABI_VERSION) == INLAY_OK);
+  EXPECT(sampling.max_tokens == 16 && sampling.struct_size == first_size && sampling.skip_special_tokens == 0x55555555);
   options.speculative_model = options.weights_source = NULL;
   EXPECT(inlay_engine_load(bundle, &options, &engine) == INLAY_OK);
   EXPECT(inlay_engine_stats(engine, &stats) == INLAY_OK);
