@@ -17,7 +17,7 @@ from typing import Any
 from inlay._errors import (BY_STATUS, FailedPreconditionError, InlayError, InternalError, InvalidArgumentError,
                            NotFoundError)
 
-ABI_VERSION = 1002
+ABI_VERSION = 1003
 """INLAY_ABI_VERSION of the inlay.h that the declarations below are of."""
 
 OK, END, TIMEOUT = 0, 100, 101
@@ -138,6 +138,12 @@ class SamplingParams(ctypes.Structure):
         ("guided_grammar", c_char_p),
         ("guided_choice", POINTER(c_char_p)),
         ("guided_choice_count", c_size_t),
+        ("include_stop_str_in_output", c_int32),
+        ("skip_special_tokens", c_int32),
+        ("allowed_token_ids", POINTER(c_int32)),
+        ("allowed_token_id_count", c_size_t),
+        ("bad_words", POINTER(c_char_p)),
+        ("bad_word_count", c_size_t),
     ]
 
 
@@ -221,6 +227,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "inlay_request_prompt_token_ids": (POINTER(c_int32), [c_void_p, _Size]),
     "inlay_request_prompt_logprob": (c_int32, [c_void_p, c_size_t, POINTER(TokenLogprob),
                                                POINTER(POINTER(TokenLogprob)), _Size]),
+    "inlay_request_stop_reason": (c_int32, [c_void_p, c_int32, POINTER(c_int32), POINTER(c_char_p)]),
     "inlay_request_get_stats": (c_int32, [c_void_p, POINTER(RequestStats)]),
     "inlay_queue_create": (c_int32, [POINTER(c_void_p)]),
     "inlay_queue_free": (None, [c_void_p]),

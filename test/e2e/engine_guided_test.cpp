@@ -6,6 +6,7 @@
 #include "gmock/gmock.h"
 
 #include <algorithm>
+#include <random>
 #include <regex>
 #include <set>
 #include <thread>
@@ -267,7 +268,7 @@ TEST(EngineGuided, WhatCannotBeReadIsRefused) {
   EXPECT_THAT(message({.regex = "(a"}), HasSubstr("regex: "));
   EXPECT_THAT(message({.grammar = "start ::= \"a\""}), HasSubstr("grammar: "));
   EXPECT_THAT(message({.regex = "a", .choice = {"a"}}), HasSubstr("has 2 forms, expected one"));
-  EXPECT_THAT(message({.regex = std::string(200'000, 'a')}), HasSubstr("200000 bytes"));
+  EXPECT_THAT(message({.regex = std::string(5'000'000, 'a')}), HasSubstr("5000000 bytes"));
   EXPECT_EQ(engine->Stats().waiting, 0);
 }
 
@@ -275,7 +276,8 @@ TEST(EngineGuided, WhatCannotBeReadIsRefused) {
 TEST(EngineGuided, WhatCannotBeCompiledFailsByItself) {
   std::unique_ptr<Engine> engine = Load();
   auto good = Submit(*engine, kPrompts[1], Guided({.json_schema = kSchema}, 1));
-  auto bad = Submit(*engine, kPrompts[1], Guided({.choice = {"\xff"}}, 1));
+  // More states than an automaton may have.
+  auto bad = Submit(*engine, kPrompts[1], Guided({.choice = {std::string(600'000, 'a')}}, 1));
   EXPECT_FALSE(bad->Next());
   EXPECT_EQ(bad->finish_reason(), FinishReason::kError);
   EXPECT_EQ(bad->status().code(), absl::StatusCode::kInvalidArgument);
@@ -285,11 +287,15 @@ TEST(EngineGuided, WhatCannotBeCompiledFailsByItself) {
   EXPECT_EQ(engine->Stats().finished_error, 1);
 }
 
-// A list of texts that takes a while to compile; each number another one.
+// Texts that begin differently, so that their automaton has many states and takes a while; each number another one.
 GuidedParams Slow(int number) {
   GuidedParams form;
-  for (int i = 0; i < 3000; ++i)
-    form.choice.push_back(std::to_string(number) + " of all the numbers that there are: " + std::to_string(i));
+  std::mt19937 random(static_cast<uint32_t>(number));
+  for (int i = 0; i < 12'000; ++i) {
+    std::string &text = form.choice.emplace_back();
+    for (int j = 0; j < 30; ++j)
+      text += static_cast<char>('a' + random() % 26);
+  }
   return form;
 }
 

@@ -115,7 +115,7 @@ CHATS = {
     "no message": ({"messages": []}, "messages"),
     "4,500 messages": ({"messages": [{"role": "user", "content": "a"}] * 4500}, "messages"),
     "a message as a number": ({"messages": [1]}, "messages[0]"),
-    "an unknown role": ({"messages": [{"role": "root", "content": "a"}]}, "messages[0].role"),
+    "a missing role": ({"messages": [{"content": "a"}]}, "messages[0].role"),
     "no role": ({"messages": [{"content": "a"}]}, "messages[0].role"),
     "no content": ({"messages": [{"role": "user"}]}, "messages[0].content"),
     "content as a number": ({"messages": [{"role": "user", "content": 1}]}, "messages[0].content"),
