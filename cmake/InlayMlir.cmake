@@ -14,13 +14,10 @@ if(NOT LLVM_ENABLE_RTTI)
   target_compile_options(inlay_mlir_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fno-rtti>)
 endif()
 
-# The one precompiled header. -fno-pch-timestamp keeps ccache able to reuse it.
+# The one precompiled header.
 add_library(inlay_mlir_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/mlir_pch.cpp)
 target_link_libraries(inlay_mlir_pch PUBLIC inlay_mlir_flags)
 target_precompile_headers(inlay_mlir_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/mlir_pch.h)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
-  target_compile_options(inlay_mlir_flags INTERFACE "SHELL:-Xclang -fno-pch-timestamp")
-endif()
 
 if(INLAY_PORTABLE)
   include(InlayPortable)
@@ -47,6 +44,16 @@ function(inlay_mlir_tool name)
   install(TARGETS ${name} RUNTIME)
   target_precompile_headers(${name} REUSE_FROM inlay_mlir_pch)
   add_dependencies(${name} inlay_tablegen)
+endfunction()
+
+# inlay_mlir_test(NAME SOURCES file... [DEPS target...]): a GoogleTest program that links MLIR.
+function(inlay_mlir_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE inlay_mlir_flags ${ARG_DEPS} GTest::gtest_main GTest::gmock ${INLAY_MLIR_LIBS})
+  target_precompile_headers(${name} REUSE_FROM inlay_mlir_pch)
+  add_dependencies(${name} inlay_tablegen)
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endfunction()
 
 # inlay_tablegen(FILE.td OUTPUT FLAGS...): OUTPUT lies beside FILE.td in the build tree.

@@ -4,6 +4,9 @@
 add_library(inlay_flags INTERFACE)
 target_include_directories(inlay_flags INTERFACE
   $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}> $<BUILD_INTERFACE:${CMAKE_BINARY_DIR}>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(inlay_flags INTERFACE $<BUILD_INTERFACE:$<$<COMPILE_LANGUAGE:CXX>:SHELL:-Xclang -fno-pch-timestamp>>)
+endif()
 target_compile_options(inlay_flags INTERFACE $<BUILD_INTERFACE:-Wall;-Wextra;-Werror;-Wno-unused-parameter>)
 target_compile_features(inlay_flags INTERFACE cxx_std_20)
 if(INLAY_SANITIZE)
@@ -22,6 +25,20 @@ function(inlay_dependencies result)
   set(${result} ${ARGN} PARENT_SCOPE)
 endfunction()
 
+# The precompiled headers of the targets below, once the packages are found. -fno-pch-timestamp lets ccache reuse them.
+function(inlay_precompile_headers)
+  inlay_dependencies(deps absl::status absl::statusor fmt::fmt nlohmann_json::nlohmann_json)
+  add_library(inlay_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cpp)
+  target_link_libraries(inlay_pch PRIVATE inlay_flags ${deps})
+  target_precompile_headers(inlay_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h)
+  if(INLAY_BUILD_TESTS)
+    add_library(inlay_test_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/test_pch.cpp)
+    target_link_libraries(inlay_test_pch PRIVATE inlay_flags ${deps} GTest::gtest_main GTest::gmock)
+    target_compile_options(inlay_test_pch PRIVATE -O0)
+    target_precompile_headers(inlay_test_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/test_pch.h)
+  endif()
+endfunction()
+
 # inlay_library(NAME SOURCES file... [DEPS target...]): a library without MLIR. Those of the runtime and of the tokenizer, which
 # it uses, are what an application links (InlayInstall.cmake).
 function(inlay_library name)
@@ -29,6 +46,7 @@ function(inlay_library name)
   inlay_dependencies(deps ${ARG_DEPS})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC inlay_flags ${deps})
+  target_precompile_headers(${name} REUSE_FROM inlay_pch)
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${CMAKE_SOURCE_DIR} OUTPUT_VARIABLE directory)
   if(directory MATCHES "^(runtime|frontends/tokenizer)")
     set_property(GLOBAL APPEND PROPERTY INLAY_RUNTIME_LIBRARIES ${name})
@@ -41,6 +59,7 @@ function(inlay_program name)
   inlay_dependencies(deps ${ARG_DEPS})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE inlay_flags ${deps})
+  target_precompile_headers(${name} REUSE_FROM inlay_pch)
 endfunction()
 
 # inlay_tool(NAME SOURCES file... [DEPS target...]): one that is installed.
@@ -49,10 +68,13 @@ function(inlay_tool name)
   install(TARGETS ${name} RUNTIME)
 endfunction()
 
-# inlay_test(NAME SOURCES file... [DEPS target...]): a GoogleTest program, one ctest entry a test program.
+# inlay_test(NAME SOURCES file... [DEPS target...]): a GoogleTest program, one ctest entry a test program. The tests' own code
+# is not optimised: it runs for moments and takes long to compile.
 function(inlay_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE inlay_flags ${ARG_DEPS} GTest::gtest_main GTest::gmock)
+  target_compile_options(${name} PRIVATE -O0)
+  target_precompile_headers(${name} REUSE_FROM inlay_test_pch)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endfunction()

@@ -34,6 +34,9 @@ EXPERIMENTS = [
     ("synccheck, waiting after each kernel", "odd", "synccheck", "sync-launches", (), 80, AT_ONCE),
     ("synccheck, guard-end poison check-steps", "odd", "synccheck", "guard-end,poison,check-steps", (), 80, AT_ONCE),
     ("synccheck, example", "example", "synccheck", "", (), 40, AT_ONCE),
+    ("synccheck, guard-begin poison check-steps", "odd", "synccheck", "guard-begin,poison,check-steps", (), 80, AT_ONCE),
+    ("initcheck", "odd", "initcheck", "", (), 16, AT_ONCE),
+    ("racecheck", "odd", "racecheck", "", (), 16, AT_ONCE),
     ("memcheck", "odd", "memcheck", "", (), 32, AT_ONCE),
 ]
 
@@ -57,8 +60,9 @@ def run_once(command: list[str], environment: dict, work: pathlib.Path) -> str:
         return f"no end within {RUN_SECONDS} s"
     if result.returncode == 0:
         return ""
-    lines = [line for line in (result.stdout + result.stderr).splitlines() if "error" in line.lower() or line.startswith("=====")]
-    return f"exit code {result.returncode}: " + " | ".join(lines[-8:])
+    # The generated tokens are one long line.
+    lines = [line for line in (result.stdout + result.stderr).splitlines() if len(line) < 400]
+    return f"exit code {result.returncode}: " + " | ".join(lines[-40:])
 
 
 def repeat(name: str, command: list[str], debug: str, runs: int, at_once: int, work: pathlib.Path) -> dict:
@@ -69,10 +73,10 @@ def repeat(name: str, command: list[str], debug: str, runs: int, at_once: int, w
         ends = list(pool.map(lambda _: run_once(command, environment, work), range(runs)))
     failures = collections.Counter(end for end in ends if end)
     found = {"runs": runs, "failed": sum(failures.values()), "seconds": time.monotonic() - begin,
-             "messages": [{"count": count, "message": message[:1500]} for message, count in failures.most_common(4)]}
+             "messages": [{"count": count, "message": message[-5000:]} for message, count in failures.most_common(4)]}
     print(f"  {name}: {found['failed']} of {runs} failed, {found['seconds']:.0f} s", flush=True)
     for one in found["messages"]:
-        print(f"    {one['count']} x {one['message'][:600]}", flush=True)
+        print(f"    {one['count']} x {one['message'][-600:]}", flush=True)
     return found
 
 
@@ -108,10 +112,10 @@ def fault(args, results: dict, save) -> None:
         quiet = ("--report-api-errors", "no") if under == "memcheck" else ()
         prefix = (tool, "--tool", under, *quiet, "--error-exitcode", 9) if under else ()
         step(name, [*prefix, args.bin / "run-model", found[bundle], "--target", args.target, *ids, "--max-tokens", 3, "--ignore-eos", "--json",
-                    "--kv-cache-memory-bytes", "64MiB", "--temperature", 0, *flags], debug, runs, at_once)
+                    "--kv-cache-memory-bytes", "64MiB", "--temperature", 0, *flags], debug, runs * args.repeat, at_once)
     if tool and (probe := build_probe(args)):
         for words in PROBE_WORDS:
             step(f"probe {words or 'with everything'}, synccheck",
-                 [tool, "--tool", "synccheck", "--error-exitcode", 9, probe, *words.split()], "", 64, AT_ONCE)
+                 [tool, "--tool", "synccheck", "--error-exitcode", 9, probe, *words.split()], "", 64 * args.repeat, AT_ONCE)
     results["cores"] = sorted(path.name for path in work.glob("core.*"))
     results["passed"] = True

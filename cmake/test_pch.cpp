@@ -1,0 +1,1 @@
+// Has the precompiled header test_pch.h.

@@ -1,0 +1,5 @@
+// For GoogleTest programs.
+#include "cmake/pch.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
