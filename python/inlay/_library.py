@@ -17,7 +17,7 @@ from typing import Any
 from inlay._errors import (BY_STATUS, FailedPreconditionError, InlayError, InternalError, InvalidArgumentError,
                            NotFoundError)
 
-ABI_VERSION = 1002
+ABI_VERSION = 1003
 """INLAY_ABI_VERSION of the inlay.h that the declarations below are of."""
 
 OK, END, TIMEOUT = 0, 100, 101
@@ -138,6 +138,12 @@ class SamplingParams(ctypes.Structure):
         ("guided_grammar", c_char_p),
         ("guided_choice", POINTER(c_char_p)),
         ("guided_choice_count", c_size_t),
+        ("include_stop_str_in_output", c_int32),
+        ("skip_special_tokens", c_int32),
+        ("allowed_token_ids", POINTER(c_int32)),
+        ("allowed_token_id_count", c_size_t),
+        ("bad_words", POINTER(c_char_p)),
+        ("bad_word_count", c_size_t),
     ]
 
 
@@ -176,6 +182,7 @@ class Piece(ctypes.Structure):
         ("text_size", c_size_t),
         ("top", POINTER(TokenLogprob)),
         ("top_count", c_size_t),
+        ("rank", c_int32),
     ]
 
 
@@ -209,6 +216,8 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "inlay_free": (None, [c_void_p]),
     "inlay_tokenize": (c_int32, [c_void_p, c_char_p, c_size_t, c_int32, POINTER(POINTER(c_int32)), _Size]),
     "inlay_detokenize": (c_int32, [c_void_p, POINTER(c_int32), c_size_t, POINTER(c_void_p), _Size]),
+    "inlay_decode": (c_int32, [c_void_p, POINTER(c_int32), c_size_t, c_int32, POINTER(c_void_p), _Size]),
+    "inlay_render_chat": (c_int32, [c_void_p, c_char_p, c_size_t, POINTER(c_void_p), _Size]),
     "inlay_apply_chat_template": (c_int32, [c_void_p, c_char_p, c_char_p, c_int32, POINTER(c_void_p), _Size]),
     "inlay_sampling_params_init": (c_int32, [POINTER(SamplingParams), c_size_t, c_int32]),
     "inlay_engine_default_sampling": (c_int32, [c_void_p, POINTER(SamplingParams)]),
@@ -221,6 +230,8 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "inlay_request_prompt_token_ids": (POINTER(c_int32), [c_void_p, _Size]),
     "inlay_request_prompt_logprob": (c_int32, [c_void_p, c_size_t, POINTER(TokenLogprob),
                                                POINTER(POINTER(TokenLogprob)), _Size]),
+    "inlay_request_prompt_rank": (c_int32, [c_void_p, c_size_t, POINTER(c_int32)]),
+    "inlay_request_stop_reason": (c_int32, [c_void_p, c_int32, POINTER(c_int32), POINTER(c_char_p)]),
     "inlay_request_get_stats": (c_int32, [c_void_p, POINTER(RequestStats)]),
     "inlay_queue_create": (c_int32, [POINTER(c_void_p)]),
     "inlay_queue_free": (None, [c_void_p]),
@@ -312,8 +323,18 @@ def initialised(structure: type[Any], init: Any) -> Any:
     return result
 
 
+def take_text(text: c_void_p, size: c_size_t) -> str:
+    """A text that a call gave, which is freed."""
+    try:
+        return ctypes.string_at(text.value or 0, size.value).decode(errors="replace")
+    finally:
+        lib.inlay_free(text)
+
+
 def int32(value: int, name: str) -> int:
     """`value`, refused by name if it does not fit: ctypes would cut off its upper bits."""
+    if not isinstance(value, int):
+        raise InvalidArgumentError(f"{name} is {value!r}, expected an integer")
     if not -(1 << 31) <= value < 1 << 31:
         raise InvalidArgumentError(f"{name} is {value}, expected an integer of 32 bits")
     return value
