@@ -18,6 +18,7 @@ from inlay._sampling_params import SamplingParams
 from inlay._sampling_to_c import sampling_to_c
 from inlay._text import c_string, utf8
 from inlay._tokenizer import Message, Tokenizer
+from inlay._vllm_options import check_vllm_options
 
 Prompt = str | Sequence[int] | Mapping[str, Any]
 """A text, token ids, or {"prompt": TEXT} or {"prompt_token_ids": IDS} as vLLM has them, also with "cache_salt"."""
@@ -41,7 +42,7 @@ class LLM:
                  async_scheduling: bool | None = None, num_speculative_tokens: int = 0, scheduling_policy: str = "fcfs",
                  preemption_mode: str = "recompute", swap_space_bytes: int = 4 << 30, watchdog_seconds: float = 0,
                  trace_path: str | os.PathLike[str] = "", speculative_model: str | os.PathLike[str] = "",
-                 weights_source: str | os.PathLike[str] = ""):
+                 weights_source: str | os.PathLike[str] = "", **vllm_options: Any):
         """Loads a model.
 
         model: the bundle that compile-model wrote.
@@ -61,8 +62,10 @@ class LLM:
         watchdog_seconds: a step that takes longer fails all requests; 0: no limit.
         trace_path: a Chrome trace of the scheduler is written here.
         speculative_model: bundle of a smaller model of the same vocabulary that guesses num_speculative_tokens.
-        weights_source: of a bundle with linked weights: where a copy of the checkpoint is, if not where it was."""
-        options = {name: value for name, value in locals().items() if name not in ("self", "model")}
+        weights_source: of a bundle with linked weights: where a copy of the checkpoint is, if not where it was.
+        vllm_options: options of vLLM's LLM that compiling has decided, such as dtype="auto"; other values are refused."""
+        options = {name: value for name, value in locals().items() if name not in ("self", "model", "vllm_options")}
+        check_vllm_options(vllm_options)
         pointer = ctypes.c_void_p()
         c.check(c.lib.inlay_engine_load(_path(model, "model"), _options_to_c(options), ctypes.byref(pointer)))
         self._engine = EngineHandle(pointer)
@@ -98,6 +101,10 @@ class LLM:
             pass
         self._engine.close()
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise TypeError("an LLM cannot be pickled, as it belongs to the process that loaded it; send the bundle's path "
+                        "and load it in the other process")
+
     # --- Generating -------------------------------------------------------------------------------------------------
 
     def submit(self, prompt: Prompt, sampling_params: SamplingParams | None = None, *,
@@ -114,8 +121,12 @@ class LLM:
         sampling = sampling_to_c(given)
         params = c.initialised(c.RequestParams, c.lib.inlay_request_params_init)
         text, ids, salt = _read_prompt(prompt)
-        if given.truncate_prompt_tokens is not None:
-            ids = self._truncated(text, ids, given, add_special_tokens)
+        if given.truncate_prompt_tokens is not None or given.max_tokens is None:
+            ids = self.tokenize(text or "", add_special_tokens=add_special_tokens) if ids is None else ids
+            context = self._context()
+            ids = _truncated(ids, given, context)
+            if given.max_tokens is None:
+                sampling.max_tokens = max(context - len(ids), 1)
         if ids is not None:
             params.prompt_token_ids = c.int32_array(ids, "the prompt's token id")
             params.prompt_token_id_count = len(ids)
@@ -242,15 +253,10 @@ class LLM:
         as enable_thinking."""
         return self._tokenizer.render(messages, tools, add_generation_prompt, continue_final_message, variables)
 
-    def _truncated(self, text: str | None, ids: Sequence[int] | None, params: SamplingParams,
-                   add_special_tokens: bool) -> Sequence[int]:
-        """The last tokens of a prompt, as truncate_prompt_tokens asks for them."""
-        if ids is None:
-            ids = self.tokenize(text or "", add_special_tokens=add_special_tokens)
-        most = params.truncate_prompt_tokens or 0
-        if most < 0:
-            most = max(self.stats().max_model_len - (params.max_tokens or 1), 1)
-        return ids[-most:]
+    def _context(self) -> int:
+        """Tokens that a sequence can have: the model's bound, or what the KV pages hold if that is less."""
+        stats = self.stats()
+        return min(stats.max_model_len, max(stats.kv_cache_tokens, 1))
 
     # --- State ------------------------------------------------------------------------------------------------------
 
@@ -315,6 +321,14 @@ def _read_prompt(prompt: Prompt) -> tuple[str | None, Sequence[int] | None, str]
         raise InvalidArgumentError(f"a prompt with the keys {list(prompt)}, expected either prompt or prompt_token_ids, "
                                    "and cache_salt if need be")
     return text, ids, salt or ""
+
+
+def _truncated(ids: Sequence[int], params: SamplingParams, context: int) -> Sequence[int]:
+    """The last tokens of a prompt, as truncate_prompt_tokens asks for them."""
+    most = params.truncate_prompt_tokens
+    if most is None:
+        return ids
+    return ids[-max(context - (params.max_tokens or 1), 1) if most < 0 else -most :]
 
 
 def _one_for_each(given: Any, kind: type[Any], count: int, name: str) -> list[Any]:

@@ -11,12 +11,9 @@ from inlay._errors import InvalidArgumentError
 from inlay._sampling_params import SamplingParams
 from inlay._text import c_string, to_json
 
-# More than any context has: the engine ends a sequence at max_model_len.
-_TO_THE_END = 1 << 30
-
-
 def sampling_to_c(params: SamplingParams) -> Any:
-    """The C structure; ctypes keeps what its pointers point to alive with it."""
+    """The C structure; ctypes keeps what its pointers point to alive with it. `max_tokens` of None is left as it was, for
+    who knows the prompt."""
     params.check()
     result = c.initialised(c.SamplingParams, c.lib.inlay_sampling_params_init)
     for field in ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"):
@@ -28,7 +25,8 @@ def sampling_to_c(params: SamplingParams) -> Any:
         setattr(result, field, c.int32(getattr(params, field), field))
     result.best_of = c.int32(params.best_of or 0, "best_of")
     result.top_k = c.int32(max(params.top_k, 0), "top_k")
-    result.max_tokens = _TO_THE_END if params.max_tokens is None else c.int32(params.max_tokens, "max_tokens")
+    if params.max_tokens is not None:
+        result.max_tokens = c.int32(params.max_tokens, "max_tokens")
     for field in ("ignore_eos", "include_stop_str_in_output", "skip_special_tokens"):
         setattr(result, field, bool(getattr(params, field)))
     for field in ("logprobs", "prompt_logprobs"):

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -181,6 +182,23 @@ class VllmNames(unittest.TestCase):
         output = self.llm.generate("x", SamplingParams(temperature=0, ignore_eos=True, max_tokens=None))[0]
         self.assertEqual(len(output.prompt_token_ids) + len(output.outputs[0].token_ids), self.llm.stats().max_model_len)
         self.assertEqual(output.outputs[0].finish_reason, "length")
+        # Where the KV pages hold less than a context, they bound it.
+        with LLM(BUNDLE, target="cpu", kv_cache_memory_bytes=1 << 17) as small:
+            tokens = small.stats().kv_cache_tokens
+            self.assertLess(tokens, small.stats().max_model_len)
+            output = small.generate("x", SamplingParams(ignore_eos=True, max_tokens=None))[0]
+            self.assertEqual(len(output.prompt_token_ids) + len(output.outputs[0].token_ids), tokens)
+
+    def test_options_of_vllm(self):
+        with LLM(model=BUNDLE, target="cpu", dtype="auto", tensor_parallel_size=1, trust_remote_code=True, seed=0):
+            pass
+        for kind, text, options in [(inlay.UnimplementedError, "dtype='float16'.*compile-model", {"dtype": "float16"}),
+                                    (inlay.UnimplementedError, "one device", {"tensor_parallel_size": 2}),
+                                    (TypeError, "no option 'typo'", {"typo": 1})]:
+            with self.subTest(options), self.assertRaisesRegex(kind, text):
+                LLM(model=BUNDLE, target="cpu", **options)
+        with self.assertRaisesRegex(TypeError, "an LLM cannot be pickled"):
+            pickle.dumps(self.llm)
 
     def test_values_that_are_off(self):
         plain = self.answer().text
