@@ -14,6 +14,8 @@
  *   library that knows more of them.
  * - Texts are UTF-8. Those with a size may hold zero bytes; those without end at the first.
  * - All calls may be made from any thread, unless said otherwise. No exception or signal crosses this interface.
+ * - An engine belongs to the process that loaded it. A child made by fork() has none of its threads: it must make no
+ *   call with the engine or its requests, not even to free them.
  */
 #ifndef INLAY_H
 #define INLAY_H

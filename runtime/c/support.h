@@ -54,12 +54,12 @@ absl::Status CheckVersion(int32_t program_version);
 // Structures grow at their end. `kFirstSize<T>` is the size that T had in its first version; what is appended later
 // does not change it.
 template <typename T> inline constexpr size_t kFirstSize = sizeof(T);
+template <> inline constexpr size_t kFirstSize<inlay_piece> = offsetof(inlay_piece, rank);
 template <>
 inline constexpr size_t kFirstSize<inlay_engine_options> = offsetof(inlay_engine_options, speculative_model);
 template <> inline constexpr size_t kFirstSize<inlay_memory_plan> = offsetof(inlay_memory_plan, draft_bytes);
 template <>
 inline constexpr size_t kFirstSize<inlay_sampling_params> = offsetof(inlay_sampling_params, include_stop_str_in_output);
-template <> inline constexpr size_t kFirstSize<inlay_piece> = offsetof(inlay_piece, rank);
 
 absl::Status CheckSize(std::string_view type, size_t found, size_t first, size_t now);
 

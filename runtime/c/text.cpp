@@ -59,12 +59,14 @@ absl::StatusOr<std::string> ToConversation(std::string_view messages_json, const
                                            bool add_generation_prompt) {
   int depth = Context().limits.json_depth;
   Json conversation, variables = Json::object();
-  std::optional<serve::ApiError> wrong =
-      serve::ParseObject(fmt::format("{{\"messages\":{}}}", messages_json), depth, conversation);
-  if (wrong)
+  if (std::optional<serve::ApiError> wrong =
+          serve::ParseObject(fmt::format("{{\"messages\":{}}}", messages_json), depth, conversation))
     return Wrong(*wrong, "messages_json");
-  if (variables_json && (wrong = serve::ParseObject(variables_json, depth, variables)))
-    return Wrong(*wrong, "variables_json");
+  if (conversation.size() != 1)
+    return absl::InvalidArgumentError("messages_json: holds more than a value, expected a list of messages");
+  if (variables_json)
+    if (std::optional<serve::ApiError> wrong = serve::ParseObject(variables_json, depth, variables))
+      return Wrong(*wrong, "variables_json");
   // The template may name them, and they have fields of their own.
   for (const char *name : {"tools", "documents", "reasoning_effort"})
     if (auto found = variables.find(name); found != variables.end()) {
