@@ -165,6 +165,8 @@ class LLM:
         use_tqdm: show a progress bar if the package tqdm is installed; a function is called in place of tqdm.
         lora_request: None, as bundles have no adapters.
         priority: lower runs earlier, for all prompts or one for each, with scheduling_policy="priority"."""
+        # Before tqdm is imported: a thread of the parent may have held the import's lock when it forked.
+        self._engine.owner.check()
         if lora_request is not None:
             raise UnimplementedError("lora_request is given, but bundles have no adapters; compile the merged checkpoint")
         batch: list[Prompt] = [cast(Prompt, prompts)] if _is_one(prompts) else list(cast(Sequence[Prompt], prompts))
