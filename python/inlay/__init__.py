@@ -12,15 +12,16 @@
 from inlay._errors import (CancelledError, DataLossError, DeadlineExceededError, FailedPreconditionError, InlayError,
                            InternalError, InvalidArgumentError, NotFoundError, ResourceExhaustedError, UnavailableError,
                            UnimplementedError)
-from inlay._llm import LLM, Message, Prompt
+from inlay._llm import LLM, Prompt
 from inlay._outputs import CompletionOutput, Logprob, MemoryPlan, Piece, RequestMetrics, RequestOutput, Stats
 from inlay._request import Request
-from inlay._sampling_params import SamplingParams
+from inlay._sampling_params import SamplingParams, StructuredOutputsParams
+from inlay._tokenizer import Message, Tokenizer
 from inlay._version import __version__
 
 __all__ = [
-    "LLM", "SamplingParams", "Request", "Piece", "Logprob", "RequestOutput", "CompletionOutput", "RequestMetrics", "Stats", "MemoryPlan", "Prompt",
-    "Message", "InlayError", "InvalidArgumentError", "NotFoundError", "ResourceExhaustedError",
+    "LLM", "SamplingParams", "StructuredOutputsParams", "Tokenizer", "Request", "Piece", "Logprob", "RequestOutput",
+    "CompletionOutput", "RequestMetrics", "Stats", "MemoryPlan", "Prompt", "Message", "InlayError", "InvalidArgumentError", "NotFoundError", "ResourceExhaustedError",
     "FailedPreconditionError", "DeadlineExceededError", "CancelledError", "UnimplementedError", "UnavailableError",
     "DataLossError", "InternalError", "__version__",
 ]

@@ -182,6 +182,7 @@ class Piece(ctypes.Structure):
         ("text_size", c_size_t),
         ("top", POINTER(TokenLogprob)),
         ("top_count", c_size_t),
+        ("rank", c_int32),
     ]
 
 
@@ -215,6 +216,8 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "inlay_free": (None, [c_void_p]),
     "inlay_tokenize": (c_int32, [c_void_p, c_char_p, c_size_t, c_int32, POINTER(POINTER(c_int32)), _Size]),
     "inlay_detokenize": (c_int32, [c_void_p, POINTER(c_int32), c_size_t, POINTER(c_void_p), _Size]),
+    "inlay_decode": (c_int32, [c_void_p, POINTER(c_int32), c_size_t, c_int32, POINTER(c_void_p), _Size]),
+    "inlay_render_chat": (c_int32, [c_void_p, c_char_p, c_size_t, POINTER(c_void_p), _Size]),
     "inlay_apply_chat_template": (c_int32, [c_void_p, c_char_p, c_char_p, c_int32, POINTER(c_void_p), _Size]),
     "inlay_sampling_params_init": (c_int32, [POINTER(SamplingParams), c_size_t, c_int32]),
     "inlay_engine_default_sampling": (c_int32, [c_void_p, POINTER(SamplingParams)]),
@@ -229,6 +232,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
                                                POINTER(POINTER(TokenLogprob)), _Size]),
     "inlay_request_stop_reason": (c_int32, [c_void_p, c_int32, POINTER(c_int32), POINTER(c_char_p)]),
     "inlay_request_get_stats": (c_int32, [c_void_p, POINTER(RequestStats)]),
+    "inlay_request_prompt_rank": (c_int32, [c_void_p, c_size_t, POINTER(c_int32)]),
     "inlay_queue_create": (c_int32, [POINTER(c_void_p)]),
     "inlay_queue_free": (None, [c_void_p]),
     "inlay_request_report": (c_int32, [c_void_p, c_void_p, c_uint64]),
@@ -319,8 +323,18 @@ def initialised(structure: type[Any], init: Any) -> Any:
     return result
 
 
+def take_text(text: c_void_p, size: c_size_t) -> str:
+    """A text that a call gave, which is freed."""
+    try:
+        return ctypes.string_at(text.value or 0, size.value).decode(errors="replace")
+    finally:
+        lib.inlay_free(text)
+
+
 def int32(value: int, name: str) -> int:
     """`value`, refused by name if it does not fit: ctypes would cut off its upper bits."""
+    if not isinstance(value, int):
+        raise InvalidArgumentError(f"{name} is {value!r}, expected an integer")
     if not -(1 << 31) <= value < 1 << 31:
         raise InvalidArgumentError(f"{name} is {value}, expected an integer of 32 bits")
     return value

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
 class Logprob:
-    """A token's natural log-probability, and its rank among all tokens (from 1) where that is known."""
+    """A token's natural log-probability, its rank among all tokens (1: none is likelier) and its text, special tokens
+    included. The text is None where the bundle has no tokenizer."""
 
     logprob: float
     rank: int | None = None
+    decoded_token: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +36,21 @@ class CompletionOutput:
     index: int
     text: str
     token_ids: list[int]
+    cumulative_logprob: float | None
+    """The sum of the tokens' log-probabilities, if SamplingParams.logprobs asked for them."""
     logprobs: list[dict[int, Logprob]] | None
     """For each token, as in Piece."""
-    cumulative_logprob: float | None
-    finish_reason: str | None
+    finish_reason: str | None = None
     """One of "stop", "length", "cancelled", "error"; None while it is not finished."""
+    stop_reason: int | str | None = None
+    """The stop string or the token of stop_token_ids that ended the answer; None for the end of the sequence and other
+    reasons."""
+    lora_request: None = None
+    """For programs written for vLLM: bundles have no adapters."""
+
+    def finished(self) -> bool:
+        """Whether no more tokens come."""
+        return self.finish_reason is not None
 
 
 @dataclasses.dataclass
@@ -54,6 +67,11 @@ class RequestOutput:
     num_cached_tokens: int
     """Tokens of the prompt that the prefix cache had."""
     metrics: RequestMetrics
+    lora_request: None = None
+    """This and what follows is for programs written for vLLM: bundles have no adapters and no encoder."""
+    encoder_prompt: None = None
+    encoder_prompt_token_ids: None = None
+    kv_transfer_params: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import dataclasses
 import enum
 import itertools
+import os
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from types import TracebackType
 
 from inlay import _library as c
 from inlay._errors import DeadlineExceededError, FailedPreconditionError, InlayError
 from inlay._outputs import CompletionOutput, Logprob, Piece, RequestMetrics, RequestOutput
+from inlay._process import Owner
 
 FINISH_REASONS = (None, "stop", "length", "cancelled", "error")
 
@@ -25,15 +28,19 @@ _ids = itertools.count()
 
 
 class EngineHandle:
-    """An engine of the C interface, freed with the object or, if it is closed before, after the last call in it."""
+    """An engine of the C interface, freed with the object or, if it is closed before, after the last call in it.
+    A forked child cannot use it and does not free it."""
 
     def __init__(self, pointer: ctypes.c_void_p):
+        self.owner = Owner()
         self._pointer = pointer
         self._lock = threading.Lock()
         self._calls, self._closed = 0, False
-        self._free = weakref.finalize(self, c.lib.inlay_engine_free, pointer)
+        self._texts: dict[int, str | None] = {}  # of single tokens
+        self._free = weakref.finalize(self, self.owner.free, c.lib.inlay_engine_free, pointer)
 
     def __enter__(self) -> ctypes.c_void_p:
+        self.owner.check()
         with self._lock:
             if self._closed:
                 raise FailedPreconditionError("the LLM was closed; make another")
@@ -48,6 +55,8 @@ class EngineHandle:
             self._free()
 
     def close(self) -> None:
+        if not self.owner.is_here():
+            return
         with self._lock:
             if self._closed:
                 return
@@ -55,6 +64,23 @@ class EngineHandle:
             last = self._calls == 0
         if last:
             self._free()
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
+        """The text of token ids."""
+        text, size = ctypes.c_void_p(), ctypes.c_size_t()
+        with self as engine:
+            c.check(c.lib.inlay_decode(engine, c.int32_array(ids, "a token id"), len(ids), skip_special_tokens,
+                                       ctypes.byref(text), ctypes.byref(size)))
+        return c.take_text(text, size)
+
+    def text_of(self, id: int) -> str | None:
+        """The text of one token; None where there is no tokenizer or the engine was closed."""
+        if id not in self._texts:
+            try:
+                self._texts[id] = self.decode([id], skip_special_tokens=False) or None
+            except InlayError:
+                return None
+        return self._texts[id]
 
 
 class End(enum.Enum):
@@ -68,17 +94,24 @@ class RequestHandle:
     """A request of the C interface, freed with the object."""
 
     def __init__(self, engine: EngineHandle, pointer: ctypes.c_void_p):
-        self.engine, self.pointer = engine, pointer  # the engine lives as long as its requests, if it is not closed
+        self.engine, self._pointer = engine, pointer  # the engine lives as long as its requests, if it is not closed
         self._lock = threading.Lock()  # what a piece points to is valid until the next call
         self._piece = c.Piece()
         self._piece.struct_size = ctypes.sizeof(c.Piece)
         # Not when the interpreter ends: a thread may still be waiting in it, which the end of the engine wakes up.
         # (typeshed omits `atexit` from the slots of finalize.)
-        weakref.finalize(self, c.lib.inlay_request_free, pointer).atexit = False  # type: ignore[misc]
+        weakref.finalize(self, engine.owner.free, c.lib.inlay_request_free,
+                         pointer).atexit = False  # type: ignore[misc]
+
+    @property
+    def pointer(self) -> ctypes.c_void_p:
+        self.engine.owner.check()
+        return self._pointer
 
     def next(self, timeout: float, logprobs: bool) -> Piece | End:
+        pointer = self.pointer
         with self._lock:
-            status = c.lib.inlay_request_next(self.pointer, timeout, ctypes.byref(self._piece))
+            status = c.lib.inlay_request_next(pointer, timeout, ctypes.byref(self._piece))
             if status == c.TIMEOUT:
                 return End.TIMEOUT
             if status == c.END:
@@ -86,33 +119,44 @@ class RequestHandle:
             c.check(status)
             piece = self._piece
             text = ctypes.string_at(piece.text, piece.text_size).decode(errors="replace") if piece.text_size else ""
-            top = _logprobs(piece, piece.token_id, piece.top, piece.top_count) if logprobs else None
+            top = (self._logprobs(piece.token_id, piece.logprob, piece.rank, piece.top, piece.top_count)
+                   if logprobs else None)
             return Piece(piece.index, piece.token_id, text, top)
 
     def cancel(self) -> None:
-        c.lib.inlay_request_cancel(self.pointer)
+        if self.engine.owner.is_here():
+            c.lib.inlay_request_cancel(self._pointer)
 
     def finish_reason(self, index: int) -> str | None:
         return FINISH_REASONS[c.lib.inlay_request_finish_reason(self.pointer, index)]
 
+    def stop_reason(self, index: int) -> int | str | None:
+        token, text = ctypes.c_int32(), ctypes.c_char_p()
+        pointer = self.pointer
+        with self._lock:
+            c.check(c.lib.inlay_request_stop_reason(pointer, index, token, text))
+            if text.value is not None:
+                return text.value.decode(errors="replace")
+            return token.value if token.value >= 0 else None
+
     def prompt_logprobs(self, count: int) -> list[dict[int, Logprob] | None]:
         result: list[dict[int, Logprob] | None] = [None]
-        token, size = c.TokenLogprob(), ctypes.c_size_t()
+        token, size, rank = c.TokenLogprob(), ctypes.c_size_t(), ctypes.c_int32()
         top = ctypes.POINTER(c.TokenLogprob)()
+        pointer = self.pointer
         with self._lock:
             for position in range(1, count):
-                c.check(c.lib.inlay_request_prompt_logprob(self.pointer, position, token, ctypes.byref(top), size))
-                result.append(_logprobs(token, token.id, top, size.value))
+                c.check(c.lib.inlay_request_prompt_logprob(pointer, position, token, ctypes.byref(top), size))
+                c.check(c.lib.inlay_request_prompt_rank(pointer, position, rank))
+                result.append(self._logprobs(token.id, token.logprob, rank.value, top, size.value))
         return result
 
-
-def _logprobs(token: c.TokenLogprob | c.Piece, id: int, top: ctypes._Pointer[c.TokenLogprob],
-              count: int) -> dict[int, Logprob]:
-    result = {id: Logprob(token.logprob)}
-    for rank in range(1, count + 1):
-        one = top[rank - 1]
-        result[one.id] = Logprob(one.logprob, rank)
-    return result
+    def _logprobs(self, id: int, logprob: float, rank: int, top: ctypes._Pointer[c.TokenLogprob],
+                  count: int) -> dict[int, Logprob]:
+        result = {id: Logprob(logprob, rank, self.engine.text_of(id))}
+        for place, one in enumerate(top[:count], 1):
+            result[one.id] = Logprob(one.logprob, place, self.engine.text_of(one.id))
+        return result
 
 
 class _Answer:
@@ -131,8 +175,9 @@ class Request:
     `with` block or `cancel()` ends it; no error is raised then."""
 
     def __init__(self, handle: RequestHandle, prompt: str | None, n: int = 1, logprobs: bool = False,
-                 prompt_logprobs: bool = False):
+                 prompt_logprobs: bool = False, detokenize: bool = True):
         self._handle = handle
+        self._detokenize = detokenize
         self._has_logprobs, self._has_prompt_logprobs = logprobs, prompt_logprobs
         self._answers = [_Answer() for _ in range(n)]
         self.prompt = prompt
@@ -214,8 +259,8 @@ class Request:
         for index, answer in enumerate(self._answers):
             logprobs = answer.logprobs if self._has_logprobs else None
             total = sum(at[id].logprob for at, id in zip(answer.logprobs, answer.token_ids)) if logprobs else None
-            answers.append(CompletionOutput(index, "".join(answer.text), list(answer.token_ids), logprobs, total,
-                                            self._handle.finish_reason(index)))
+            answers.append(CompletionOutput(index, "".join(answer.text), list(answer.token_ids), total, logprobs,
+                                            self._handle.finish_reason(index), self._handle.stop_reason(index)))
         stats = c.RequestStats()
         stats.struct_size = ctypes.sizeof(stats)
         c.check(c.lib.inlay_request_get_stats(self._handle.pointer, stats))
@@ -228,6 +273,8 @@ class Request:
                              RequestMetrics(*(time if time >= 0 else None for time in times)))
 
     def _take(self, piece: Piece) -> Piece:
+        if not self._detokenize:
+            piece = dataclasses.replace(piece, text="")
         answer = self._answers[piece.index]
         answer.text.append(piece.text)
         answer.token_ids.append(piece.token_id)
@@ -291,6 +338,12 @@ class _Dispatcher:
         with self._lock:
             self._consumers.pop(tag, None)
 
+    def forget(self) -> None:
+        """In a forked child, which has neither the thread nor a use for the parent's requests."""
+        self._lock = threading.Lock()
+        self._consumers = {}
+        self._queue = None
+
     def _run(self, queue: ctypes.c_void_p) -> None:
         tags = (ctypes.c_uint64 * 64)()
         count = ctypes.c_size_t()
@@ -305,3 +358,4 @@ class _Dispatcher:
 
 
 _dispatcher = _Dispatcher()
+os.register_at_fork(after_in_child=_dispatcher.forget)

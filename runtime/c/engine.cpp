@@ -1,8 +1,6 @@
-// Engines of the C interface: loading, statistics, text.
+// Engines of the C interface: loading and statistics.
 #include "runtime/c/handles.h"
 #include "runtime/c/support.h"
-
-#include <cstdlib>
 
 namespace inlay::c {
 namespace {
@@ -60,19 +58,6 @@ absl::StatusOr<EngineOptions> FromC(const inlay_engine_options *given) {
   result.swap_space_bytes = options.swap_space_bytes;
   result.watchdog_seconds = options.watchdog_seconds;
   return result;
-}
-
-// Memory that a program of any language can release with inlay_free.
-template <typename T> absl::Status Give(const T *values, size_t count, T **result, size_t *result_count) {
-  // One more, so that texts end with a zero and malloc is never asked for nothing.
-  auto *memory = static_cast<T *>(std::malloc((count + 1) * sizeof(T)));
-  if (!memory)
-    return absl::ResourceExhaustedError(fmt::format("the host has no {} bytes left", (count + 1) * sizeof(T)));
-  std::copy_n(values, count, memory);
-  memory[count] = 0;
-  *result = memory;
-  *result_count = count;
-  return absl::OkStatus();
 }
 
 } // namespace
@@ -133,7 +118,7 @@ inlay_status inlay_engine_load(const char *bundle, const inlay_engine_options *o
     if (!loaded.ok())
       return loaded.status();
     inlay::EngineStats stats = (*loaded)->Stats();
-    *engine = new inlay_engine{*std::move(loaded), stats.target, stats.device};
+    *engine = new inlay_engine{*std::move(loaded), stats.target, stats.device, bundle};
     return absl::OkStatus();
   });
 }
@@ -197,53 +182,3 @@ inlay_status inlay_engine_stats(const inlay_engine *engine, inlay_stats *stats) 
 
 const char *inlay_engine_target(const inlay_engine *engine) { return engine ? engine->target.c_str() : ""; }
 const char *inlay_engine_device(const inlay_engine *engine) { return engine ? engine->device.c_str() : ""; }
-
-inlay_status inlay_tokenize(const inlay_engine *engine, const char *text, size_t text_size, int32_t add_special_tokens,
-                            int32_t **ids, size_t *id_count) {
-  return Call([&]() -> absl::Status {
-    if (absl::Status status = inlay::c::NotNull(
-            {{engine, "engine"}, {text_size ? text : "", "text"}, {ids, "ids"}, {id_count, "id_count"}});
-        !status.ok())
-      return status;
-    absl::StatusOr<std::vector<int32_t>> found =
-        engine->engine->Tokenize(std::string(text, text_size), add_special_tokens != 0);
-    if (!found.ok())
-      return found.status();
-    return inlay::c::Give(found->data(), found->size(), ids, id_count);
-  });
-}
-
-inlay_status inlay_detokenize(const inlay_engine *engine, const int32_t *ids, size_t id_count, char **text,
-                              size_t *text_size) {
-  return Call([&]() -> absl::Status {
-    const void *given = ids;
-    if (absl::Status status = inlay::c::NotNull(
-            {{engine, "engine"}, {id_count ? given : "", "ids"}, {text, "text"}, {text_size, "text_size"}});
-        !status.ok())
-      return status;
-    absl::StatusOr<std::string> found = engine->engine->Detokenize(std::vector<int32_t>(ids, ids + id_count));
-    if (!found.ok())
-      return found.status();
-    return inlay::c::Give(found->data(), found->size(), text, text_size);
-  });
-}
-
-inlay_status inlay_apply_chat_template(const inlay_engine *engine, const char *messages_json,
-                                       const char *variables_json, int32_t add_generation_prompt, char **text,
-                                       size_t *text_size) {
-  return Call([&]() -> absl::Status {
-    if (absl::Status status = inlay::c::NotNull(
-            {{engine, "engine"}, {messages_json, "messages_json"}, {text, "text"}, {text_size, "text_size"}});
-        !status.ok())
-      return status;
-    inlay::ChatRequest chat;
-    chat.messages_json = messages_json;
-    if (variables_json)
-      chat.variables_json = variables_json;
-    chat.add_generation_prompt = add_generation_prompt != 0;
-    absl::StatusOr<std::string> prompt = engine->engine->ApplyChatTemplate(chat);
-    if (!prompt.ok())
-      return prompt.status();
-    return inlay::c::Give(prompt->data(), prompt->size(), text, text_size);
-  });
-}

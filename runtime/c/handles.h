@@ -2,6 +2,7 @@
 #ifndef INLAY_RUNTIME_C_HANDLES_H_
 #define INLAY_RUNTIME_C_HANDLES_H_
 
+#include "frontends/tokenizer/tokenizer.h"
 #include "runtime/api/inlay.h"
 #include "runtime/c/inlay.h"
 #include "runtime/c/support.h"
@@ -19,6 +20,10 @@
 struct inlay_engine {
   std::unique_ptr<inlay::Engine> engine;
   std::string target, device;
+  std::string directory; // of the bundle
+  // Its tokenizer for texts with special tokens, which the engine does not give; loaded when first asked for.
+  std::once_flag loads_tokenizer = {};
+  absl::StatusOr<std::unique_ptr<inlay::tokenizer::Tokenizer>> tokenizer = nullptr;
 };
 
 namespace inlay::c {
@@ -69,6 +74,7 @@ struct inlay_request {
   struct PromptToken {
     inlay_token_logprob token;
     std::vector<inlay_token_logprob> top;
+    int32_t rank;
   };
   std::vector<PromptToken> prompt; // once they were asked for
   int32_t n = 1;

@@ -14,6 +14,8 @@
  *   library that knows more of them.
  * - Texts are UTF-8. Those with a size may hold zero bytes; those without end at the first.
  * - All calls may be made from any thread, unless said otherwise. No exception or signal crosses this interface.
+ * - An engine belongs to the process that loaded it. A child made by fork() has none of its threads: it must make no
+ *   call with the engine or its requests, not even to free them.
  */
 #ifndef INLAY_H
 #define INLAY_H
@@ -199,9 +201,21 @@ INLAY_API inlay_status inlay_tokenize(const inlay_engine *engine, const char *te
 INLAY_API inlay_status inlay_detokenize(const inlay_engine *engine, const int32_t *ids, size_t id_count, char **text,
                                         size_t *text_size);
 
-/* A conversation as the prompt that the model was trained on. messages_json is a list of objects as OpenAI's API takes
- * them; variables_json an object with what else the template may name (tools, enable_thinking), or NULL. The template
- * writes special tokens itself: submit the text with add_special_tokens = 0. */
+/* The same with the special tokens in the text, unless `skip_special_tokens` is not 0 (as inlay_detokenize has it).
+ * Since 1.3. */
+INLAY_API inlay_status inlay_decode(inlay_engine *engine, const int32_t *ids, size_t id_count,
+                                    int32_t skip_special_tokens, char **text, size_t *text_size);
+
+/* A conversation as the prompt that the model was trained on. `conversation_json` is an object of these fields, which
+ * are read and checked by the code that reads them for serve-model's /v1/chat/completions and /tokenize:
+ * messages, tools, chat_template_kwargs, documents, reasoning_effort, add_generation_prompt, continue_final_message.
+ * INLAY_INVALID_ARGUMENT names the field that is wrong; INLAY_FAILED_PRECONDITION: the bundle has no chat template. The
+ * template writes special tokens itself: submit the text with add_special_tokens = 0. Since 1.3. */
+INLAY_API inlay_status inlay_render_chat(const inlay_engine *engine, const char *conversation_json, size_t json_size,
+                                         char **text, size_t *text_size);
+
+/* The same of the messages, a list of objects as OpenAI's API takes them. variables_json is an object with what else
+ * the template may name (tools, enable_thinking), or NULL. */
 INLAY_API inlay_status inlay_apply_chat_template(const inlay_engine *engine, const char *messages_json,
                                                  const char *variables_json, int32_t add_generation_prompt, char **text,
                                                  size_t *text_size);
@@ -227,7 +241,7 @@ typedef struct inlay_sampling_params {
   float frequency_penalty;  /* in [-2, 2] */
   int32_t has_seed;         /* not 0: `seed` counts, and the same seed gives the same tokens, whatever else runs */
   uint32_t seed;
-  int32_t max_tokens; /* 16 */
+  int32_t max_tokens; /* 16; a sequence ends at max_model_len tokens even if this is larger */
   int32_t min_tokens; /* no end of the sequence, stop string or stop token before so many */
   int32_t ignore_eos; /* not 0: go on after the end of the sequence */
   /* Of the model's own logits, before logit_bias, penalties, masks and temperature (vLLM's raw_logprobs). */
@@ -307,6 +321,7 @@ typedef struct inlay_piece {
   size_t text_size;
   const inlay_token_logprob *top; /* the most likely tokens, if asked for */
   size_t top_count;
+  int32_t rank; /* if logprobs were asked for; 1: no token is likelier; else 0. Since 1.3 */
 } inlay_piece;
 
 /* Waits for the next token: INLAY_OK with a piece, INLAY_END after the last one, INLAY_TIMEOUT if none came
@@ -327,7 +342,7 @@ INLAY_API inlay_finish_reason inlay_request_finish_reason(const inlay_request *r
 
 /* What ended the sequence `index` with INLAY_FINISH_STOP. A stop string: *text, which lives as long as the request. A
  * token of stop_token_ids, or an end token of the checkpoint other than the tokenizer's own: *token_id. Else *text is
- * NULL and *token_id is -1. One thread at a time for one request. */
+ * NULL and *token_id is -1. One thread at a time for one request. Since 1.3. */
 INLAY_API inlay_status inlay_request_stop_reason(inlay_request *request, int32_t index, int32_t *token_id,
                                                  const char **text);
 
@@ -338,6 +353,10 @@ INLAY_API const int32_t *inlay_request_prompt_token_ids(const inlay_request *req
  * first token was handed out. *top lives as long as the request. One thread at a time for one request. */
 INLAY_API inlay_status inlay_request_prompt_logprob(inlay_request *request, size_t position, inlay_token_logprob *token,
                                                     const inlay_token_logprob **top, size_t *top_count);
+
+/* The rank of token `position` of the prompt among all tokens (1: no token is likelier), under the same conditions.
+ * Since 1.3. */
+INLAY_API inlay_status inlay_request_prompt_rank(inlay_request *request, size_t position, int32_t *rank);
 
 /* Seconds from submitting; below 0 for what has not happened. */
 typedef struct inlay_request_stats {

@@ -117,6 +117,18 @@ std::vector<inlay_token_logprob> ToC(const std::vector<TokenLogprob> &top) {
   return result;
 }
 
+// Asks the engine for the prompt's log-probabilities when they are wanted first.
+absl::StatusOr<const inlay_request::PromptToken *> PromptTokenAt(inlay_request &request, size_t position) {
+  if (request.prompt.empty())
+    for (const PromptLogprob &one : request.handle->prompt_logprobs())
+      request.prompt.push_back({{one.token.id, one.token.logprob}, ToC(one.top), one.token.rank});
+  if (position < 1 || position > request.prompt.size())
+    return absl::InvalidArgumentError(fmt::format(
+        "position is {}, expected 1 to {}; they are there when prompt_logprobs is set and the first token was taken",
+        position, request.prompt.size()));
+  return &request.prompt[position - 1];
+}
+
 inlay_request_params DefaultRequest() {
   inlay_request_params result{};
   result.add_special_tokens = Request{}.add_special_tokens;
@@ -242,6 +254,7 @@ inlay_status inlay_request_next(inlay_request *request, double timeout_seconds, 
     result.text_size = found.text.size();
     result.top = request->top.data();
     result.top_count = request->top.size();
+    result.rank = found.rank;
     return inlay::c::Report(inlay::c::Write("inlay_piece", result, piece));
   });
 }
@@ -283,17 +296,24 @@ inlay_status inlay_request_prompt_logprob(inlay_request *request, size_t positio
             inlay::c::NotNull({{request, "request"}, {token, "token"}, {top, "top"}, {top_count, "top_count"}});
         !status.ok())
       return status;
-    if (request->prompt.empty())
-      for (const inlay::PromptLogprob &one : request->handle->prompt_logprobs())
-        request->prompt.push_back({{one.token.id, one.token.logprob}, inlay::c::ToC(one.top)});
-    if (position < 1 || position > request->prompt.size())
-      return absl::InvalidArgumentError(fmt::format(
-          "position is {}, expected 1 to {}; they are there when prompt_logprobs is set and the first token was taken",
-          position, request->prompt.size()));
-    const inlay_request::PromptToken &found = request->prompt[position - 1];
-    *token = found.token;
-    *top = found.top.data();
-    *top_count = found.top.size();
+    absl::StatusOr<const inlay_request::PromptToken *> found = inlay::c::PromptTokenAt(*request, position);
+    if (!found.ok())
+      return found.status();
+    *token = (*found)->token;
+    *top = (*found)->top.data();
+    *top_count = (*found)->top.size();
+    return absl::OkStatus();
+  });
+}
+
+inlay_status inlay_request_prompt_rank(inlay_request *request, size_t position, int32_t *rank) {
+  return Call([&]() -> absl::Status {
+    if (absl::Status status = inlay::c::NotNull({{request, "request"}, {rank, "rank"}}); !status.ok())
+      return status;
+    absl::StatusOr<const inlay_request::PromptToken *> found = inlay::c::PromptTokenAt(*request, position);
+    if (!found.ok())
+      return found.status();
+    *rank = (*found)->rank;
     return absl::OkStatus();
   });
 }

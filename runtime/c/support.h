@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <initializer_list>
@@ -53,6 +54,7 @@ absl::Status CheckVersion(int32_t program_version);
 // Structures grow at their end. `kFirstSize<T>` is the size that T had in its first version; what is appended later
 // does not change it.
 template <typename T> inline constexpr size_t kFirstSize = sizeof(T);
+template <> inline constexpr size_t kFirstSize<inlay_piece> = offsetof(inlay_piece, rank);
 template <>
 inline constexpr size_t kFirstSize<inlay_engine_options> = offsetof(inlay_engine_options, speculative_model);
 template <> inline constexpr size_t kFirstSize<inlay_memory_plan> = offsetof(inlay_memory_plan, draft_bytes);
@@ -80,6 +82,19 @@ template <typename T> absl::Status Write(std::string_view type, const T &value, 
     return status;
   std::memcpy(result, &value, size);
   result->struct_size = size;
+  return absl::OkStatus();
+}
+
+// Memory that a program of any language can release with inlay_free.
+template <typename T> absl::Status Give(const T *values, size_t count, T **result, size_t *result_count) {
+  // One more, so that texts end with a zero and malloc is never asked for nothing.
+  auto *memory = static_cast<T *>(std::malloc((count + 1) * sizeof(T)));
+  if (!memory)
+    return absl::ResourceExhaustedError(fmt::format("the host has no {} bytes left", (count + 1) * sizeof(T)));
+  std::copy_n(values, count, memory);
+  memory[count] = 0;
+  *result = memory;
+  *result_count = count;
   return absl::OkStatus();
 }
 

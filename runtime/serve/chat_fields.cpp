@@ -106,6 +106,18 @@ std::optional<ApiError> ReadConversation(Fields &fields, const RequestContext &c
   return std::nullopt;
 }
 
+ChatRequest ToChatRequest(const Conversation &conversation, bool with_tools) {
+  Json variables = Json::object();
+  if (!conversation.template_variables.empty())
+    variables = Json::parse(conversation.template_variables);
+  if (with_tools && !conversation.tools->empty())
+    variables["tools"] = conversation.tools->list();
+  return {.messages_json = conversation.messages,
+          .variables_json = variables.dump(),
+          .add_generation_prompt = conversation.add_generation_prompt,
+          .continue_final_message = conversation.continue_final_message};
+}
+
 // "none", "auto": calls are parsed out of the text; "required" or a name: the text is held to the form of calls.
 std::optional<ApiError> ReadToolChoice(Fields &fields, const RequestContext &context, GenerationRequest &out) {
   bool has_tools = !out.conversation.tools->empty();

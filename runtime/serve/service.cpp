@@ -5,6 +5,7 @@
 #include "frontends/tokenizer/unicode.h"
 #include "nlohmann/json.hpp"
 #include "runtime/bundle/bundle.h"
+#include "runtime/serve/chat_fields.h"
 #include "runtime/serve/deferred_reply.h"
 #include "runtime/serve/generation.h"
 #include "runtime/serve/page.h"
@@ -169,17 +170,7 @@ std::optional<ApiError> Service::CheckModel(const std::string &name) const {
 }
 
 absl::StatusOr<std::string> Service::Render(const Conversation &conversation, bool with_tools) const {
-  ChatRequest chat;
-  chat.messages_json = conversation.messages;
-  chat.add_generation_prompt = conversation.add_generation_prompt;
-  chat.continue_final_message = conversation.continue_final_message;
-  ordered_json variables = ordered_json::object();
-  if (!conversation.template_variables.empty())
-    variables = ordered_json::parse(conversation.template_variables);
-  if (with_tools && !conversation.tools->empty())
-    variables["tools"] = conversation.tools->list();
-  chat.variables_json = variables.dump();
-  return engine_.ApplyChatTemplate(chat);
+  return engine_.ApplyChatTemplate(ToChatRequest(conversation, with_tools));
 }
 
 // Prompts as token ids that fit, each with the sampling of the request; `texts` are what an echo shows.

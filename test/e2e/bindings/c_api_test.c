@@ -131,8 +131,6 @@ static void test_wrong_arguments(const char *bundle) {
   EXPECT_ERROR(inlay_engine_stats(NULL, &stats), INLAY_INVALID_ARGUMENT, "engine is NULL");
   EXPECT_ERROR(inlay_tokenize(engine, NULL, 1, 1, &ids, &size), INLAY_INVALID_ARGUMENT, "text is NULL");
   EXPECT_ERROR(inlay_detokenize(engine, NULL, 1, &text, &size), INLAY_INVALID_ARGUMENT, "ids is NULL");
-  EXPECT_ERROR(inlay_apply_chat_template(engine, "[]", NULL, 1, &text, &size), INLAY_FAILED_PRECONDITION,
-               "has no chat template");
   piece.struct_size = sizeof piece;
   EXPECT_ERROR(inlay_request_next(NULL, -1, &piece), INLAY_INVALID_ARGUMENT, "request is NULL");
   EXPECT_ERROR(inlay_request_next((request = submit(engine, "def", NULL)), -1, NULL), INLAY_INVALID_ARGUMENT,
@@ -146,6 +144,39 @@ static void test_wrong_arguments(const char *bundle) {
   inlay_engine_free(NULL);
 }
 
+/* What is wrong with a conversation is found before its template, which this bundle has not. */
+static void test_conversations(inlay_engine *engine) {
+  static const struct {
+    const char *json, *part;
+    inlay_status status;
+  } kRows[] = {
+      {"[]", "conversation_json: ", INLAY_INVALID_ARGUMENT},
+      {"{}", "'messages' is missing", INLAY_INVALID_ARGUMENT},
+      {"{\"messages\":\"Hi\"}", "expected a list of 1 to", INLAY_INVALID_ARGUMENT},
+      {"{\"messages\":[]}", "expected a list of 1 to", INLAY_INVALID_ARGUMENT},
+      {"{\"messages\":[{\"content\":\"Hi\"}]}", "'messages[0].role' is missing", INLAY_INVALID_ARGUMENT},
+      {"{\"messages\":[{\"role\":\"user\",\"content\":\"\\ud800\"}]}", "surrogate", INLAY_INVALID_ARGUMENT},
+      {"{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"top_q\":1}", "'top_q' is no field",
+       INLAY_INVALID_ARGUMENT},
+      {"{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}", "has no chat template", INLAY_FAILED_PRECONDITION},
+  };
+  const char *messages = "[{\"role\":\"user\",\"content\":\"Hi\"}]";
+  char *text = NULL;
+  size_t i, size = 0;
+  for (i = 0; i < sizeof kRows / sizeof kRows[0]; ++i)
+    EXPECT_ERROR(inlay_render_chat(engine, kRows[i].json, strlen(kRows[i].json), &text, &size), kRows[i].status,
+                 kRows[i].part);
+  EXPECT_ERROR(inlay_render_chat(engine, NULL, 1, &text, &size), INLAY_INVALID_ARGUMENT, "conversation_json is NULL");
+  EXPECT_ERROR(inlay_apply_chat_template(engine, messages, NULL, 1, &text, &size), INLAY_FAILED_PRECONDITION,
+               "has no chat template");
+  EXPECT_ERROR(inlay_apply_chat_template(engine, "[", NULL, 1, &text, &size), INLAY_INVALID_ARGUMENT,
+               "messages_json: ");
+  EXPECT_ERROR(inlay_apply_chat_template(engine, messages, "[]", 1, &text, &size), INLAY_INVALID_ARGUMENT,
+               "variables_json: ");
+  EXPECT_ERROR(inlay_apply_chat_template(engine, messages, "{\"bos_token\":1}", 1, &text, &size),
+               INLAY_INVALID_ARGUMENT, "'bos_token'");
+}
+
 static void test_text(inlay_engine *engine) {
   const char *given = "def main():";
   int32_t *ids = NULL;
@@ -154,6 +185,12 @@ static void test_text(inlay_engine *engine) {
   EXPECT(inlay_tokenize(engine, given, strlen(given), 0, &ids, &count) == INLAY_OK && count > 1);
   EXPECT(inlay_detokenize(engine, ids, count, &text, &size) == INLAY_OK);
   EXPECT(size == strlen(given) && strcmp(text, given) == 0);
+  inlay_free(ids);
+  inlay_free(text);
+  EXPECT(inlay_tokenize(engine, given, strlen(given), 1, &ids, &count) == INLAY_OK && count > 1);
+  EXPECT(inlay_decode(engine, ids, count, 1, &text, &size) == INLAY_OK && strcmp(text, given) == 0);
+  inlay_free(text);
+  EXPECT(inlay_decode(engine, ids, count, 0, &text, &size) == INLAY_OK && strstr(text, given) != NULL);
   inlay_free(ids);
   inlay_free(text);
   EXPECT(inlay_tokenize(engine, NULL, 0, 0, &ids, &count) == INLAY_OK && count == 0);
@@ -184,6 +221,7 @@ static void test_generate(inlay_engine *engine) {
   piece.struct_size = sizeof piece;
   EXPECT(inlay_request_next(second, -1, &piece) == INLAY_OK);
   EXPECT(piece.top_count == 3 && piece.top[0].id == piece.token_id && piece.top[0].logprob == piece.logprob);
+  EXPECT(piece.rank == 1);
   collect(second, other, sizeof other);
   EXPECT(inlay_request_finish_reason(second, 0) == INLAY_FINISH_STOP && strchr(other, '\n') == NULL);
   EXPECT(inlay_request_stop_reason(second, 0, &token, &reason) == INLAY_OK && token == -1 && reason != NULL &&
@@ -398,6 +436,30 @@ static void test_plan(const char *bundle) {
   EXPECT_ERROR(inlay_engine_plan("/nowhere", &options, &plan, NULL), INLAY_NOT_FOUND, "/nowhere");
 }
 
+/* Programs of version 1.2, whose structures end earlier. */
+static void test_older_requests(inlay_engine *engine) {
+  inlay_sampling_params sampling;
+  inlay_request *request;
+  inlay_piece piece;
+  const inlay_token_logprob *top;
+  inlay_token_logprob token;
+  size_t count;
+  int32_t rank = -1;
+  greedy(&sampling, 2);
+  sampling.prompt_logprobs = sampling.logprobs = 1;
+  sampling.struct_size = offsetof(inlay_sampling_params, include_stop_str_in_output);
+  sampling.allowed_token_id_count = 77; /* beyond that program's structure */
+  piece.struct_size = offsetof(inlay_piece, rank);
+  piece.rank = 77;
+  request = submit(engine, "class A:", &sampling);
+  EXPECT(inlay_request_next(request, -1, &piece) == INLAY_OK && piece.rank == 77);
+  EXPECT(piece.struct_size == offsetof(inlay_piece, rank));
+  EXPECT(inlay_request_prompt_logprob(request, 1, &token, &top, &count) == INLAY_OK && count == 1);
+  EXPECT(inlay_request_prompt_rank(request, 1, &rank) == INLAY_OK && (rank == 1) == (token.id == top->id));
+  EXPECT_ERROR(inlay_request_prompt_rank(request, 0, &rank), INLAY_INVALID_ARGUMENT, "position is 0");
+  inlay_request_free(request);
+}
+
 static void test_shutdown(const char *bundle) {
   inlay_engine *engine = load(bundle);
   inlay_sampling_params sampling;
@@ -427,6 +489,8 @@ int main(int argc, char **argv) {
   test_wrong_arguments(argv[1]);
   engine = load(argv[1]);
   test_text(engine);
+  test_conversations(engine);
+  test_older_requests(engine);
   test_generate(engine);
   test_timeouts_and_deadlines(engine);
   test_queue(engine);

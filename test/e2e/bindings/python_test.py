@@ -4,11 +4,14 @@ import asyncio
 import gc
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
 import time
+import types
 import unittest
+import unittest.mock
 
 import inlay
 from inlay import LLM, SamplingParams
@@ -160,6 +163,199 @@ class Generate(unittest.TestCase):
         self.assertEqual(found, {index: [self.alone[index % 4]] * 3 for index in range(24)})
 
 
+class VllmNames(unittest.TestCase):
+    """What programs written for vLLM use (vllm/sampling_params.py, outputs.py and entrypoints/llm.py of 0.2x)."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.llm = LLM(model=BUNDLE, target="cpu", threads=2)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.llm.close()
+
+    def answer(self, prompt="def main(argv):\n", **params):
+        params = {"temperature": 0, "ignore_eos": True, "max_tokens": 12} | params
+        return self.llm.generate(prompt, SamplingParams(**params), use_tqdm=False)[0].outputs[0]
+
+    def test_max_tokens_none_goes_to_the_end_of_the_context(self):
+        output = self.llm.generate("x", SamplingParams(temperature=0, ignore_eos=True, max_tokens=None))[0]
+        self.assertEqual(len(output.prompt_token_ids) + len(output.outputs[0].token_ids), self.llm.stats().max_model_len)
+        self.assertEqual(output.outputs[0].finish_reason, "length")
+        # Where the KV pages hold less than a context, they bound it.
+        with LLM(BUNDLE, target="cpu", kv_cache_memory_bytes=1 << 17) as small:
+            tokens = small.stats().kv_cache_tokens
+            self.assertLess(tokens, small.stats().max_model_len)
+            output = small.generate("x", SamplingParams(ignore_eos=True, max_tokens=None))[0]
+            self.assertEqual(len(output.prompt_token_ids) + len(output.outputs[0].token_ids), tokens)
+
+    def test_options_of_vllm(self):
+        with LLM(model=BUNDLE, target="cpu", dtype="auto", tensor_parallel_size=1, trust_remote_code=True, seed=0):
+            pass
+        for kind, text, options in [(inlay.UnimplementedError, "dtype='float16'.*compile-model", {"dtype": "float16"}),
+                                    (inlay.UnimplementedError, "one device", {"tensor_parallel_size": 2}),
+                                    (TypeError, "no option 'typo'", {"typo": 1})]:
+            with self.subTest(options), self.assertRaisesRegex(kind, text):
+                LLM(model=BUNDLE, target="cpu", **options)
+        with self.assertRaisesRegex(TypeError, "an LLM cannot be pickled"):
+            pickle.dumps(self.llm)
+
+    def test_values_that_are_off(self):
+        plain = self.answer().text
+        self.assertEqual(self.answer(top_k=-1, seed=-1, best_of=None, thinking_token_budget=-1, logits_processors=[],
+                                     flat_logprobs=False, spaces_between_special_tokens=False).text, plain)
+
+    def test_stop_reason(self):
+        whole = self.answer()
+        self.assertEqual((whole.finish_reason, whole.stop_reason, whole.finished()), ("length", None, True))
+        stop = whole.text[4:7]
+        ended = self.answer(stop=[stop])
+        self.assertEqual((ended.finish_reason, ended.stop_reason), ("stop", stop))
+        self.assertEqual(ended.text, whole.text.split(stop)[0])
+        self.assertTrue(self.answer(stop=stop, include_stop_str_in_output=True).text.endswith(stop))
+        token = whole.token_ids[3]
+        self.assertEqual(self.answer(stop_token_ids=[token]).stop_reason, token)
+        self.assertEqual(self.answer(ignore_eos=False, guided_choice=["a"]).stop_reason, None)
+
+    def test_allowed_and_bad_words(self):
+        whole = self.answer()
+        allowed = self.answer(allowed_token_ids=whole.token_ids[:2])
+        self.assertLessEqual(set(allowed.token_ids), set(whole.token_ids[:2]))
+        word = self.llm.get_tokenizer().decode(whole.token_ids[0]).strip() or self.llm.get_tokenizer().decode(
+            whole.token_ids[1]).strip()
+        self.assertNotIn(word, self.answer(bad_words=[word]).text.split())
+
+    def test_detokenize_false_gives_ids_alone(self):
+        whole, ids = self.answer(), self.answer(detokenize=False)
+        self.assertEqual((ids.token_ids, ids.text), (whole.token_ids, ""))
+
+    def test_truncate_prompt_tokens(self):
+        ids = self.llm.tokenize("import os\nimport sys\n" * 4)
+        for size, kept in [(5, ids[-5:]), (1000, ids), (None, ids), (-1, ids)]:
+            output = self.llm.generate({"prompt_token_ids": ids}, SamplingParams(max_tokens=1,
+                                                                                 truncate_prompt_tokens=size))[0]
+            self.assertEqual(output.prompt_token_ids, kept)
+        text = "x = 1\n" * 3 * self.llm.stats().max_model_len
+        output = self.llm.generate(text, SamplingParams(max_tokens=7, truncate_prompt_tokens=-1))[0]
+        self.assertEqual(len(output.prompt_token_ids), self.llm.stats().max_model_len - 7)
+        self.assertEqual(output.prompt_token_ids, self.llm.tokenize(text)[-len(output.prompt_token_ids):])
+
+    def test_logprobs_have_ranks_and_texts(self):
+        output = self.llm.generate("def main", SamplingParams(seed=1, max_tokens=8, logprobs=2, prompt_logprobs=1,
+                                                              temperature=3.0, ignore_eos=True))[0]
+        answer = output.outputs[0]
+        for id, at in zip(answer.token_ids, answer.logprobs):
+            self.assertEqual(next(iter(at)), id)
+            self.assertEqual(at[id].decoded_token, self.llm.get_tokenizer().decode([id]))
+            ranks = sorted(one.rank for one in at.values())
+            self.assertEqual(ranks[:2], [1, 2])
+            self.assertIn(len(at), (2, 3))
+        self.assertAlmostEqual(answer.cumulative_logprob,
+                               sum(at[id].logprob for id, at in zip(answer.token_ids, answer.logprobs)))
+        self.assertTrue(any(at[id].rank > 2 for id, at in zip(answer.token_ids, answer.logprobs)))
+        self.assertIsNone(output.prompt_logprobs[0])
+        for id, at in zip(output.prompt_token_ids[1:], output.prompt_logprobs[1:]):
+            self.assertEqual(at[id].rank == 1, len(at) == 1)
+            self.assertGreaterEqual(at[id].rank, 1)
+
+    def test_structured_outputs(self):
+        form = inlay.StructuredOutputsParams(choice=["left", "right"])
+        self.assertIn(self.answer(ignore_eos=False, structured_outputs=form).text, ("left", "right"))
+        form = inlay.StructuredOutputsParams(json={"type": "null"})
+        self.assertIsNone(json.loads(self.answer(ignore_eos=False, structured_outputs=form).text))
+        with self.assertRaisesRegex(inlay.InvalidArgumentError, "beside guided_regex"):
+            self.answer(structured_outputs=form, guided_regex="a")
+        with self.assertRaisesRegex(inlay.InvalidArgumentError, "exactly one"):
+            inlay.StructuredOutputsParams()
+        with self.assertRaisesRegex(inlay.UnimplementedError, "structural_tag"):
+            inlay.StructuredOutputsParams(structural_tag="{}")
+
+    def test_fields_that_are_refused(self):
+        for kind, text, params in [
+            (TypeError, "top_q", {"top_q": 1}),
+            (TypeError, "use_beam_search", {"use_beam_search": True}),
+            (inlay.UnimplementedError, "logprob_token_ids is .1., which is not supported", {"logprob_token_ids": [1]}),
+            (inlay.UnimplementedError, "flat_logprobs", {"flat_logprobs": True}),
+            (inlay.UnimplementedError, "logits_processors", {"logits_processors": [print]}),
+            (inlay.UnimplementedError, "thinking_token_budget", {"thinking_token_budget": 5}),
+            (inlay.UnimplementedError, "extra_args", {"extra_args": {"a": 1}}),
+            (inlay.UnimplementedError, "spaces_between_special_tokens",
+             {"spaces_between_special_tokens": False, "skip_special_tokens": False}),
+            (inlay.UnimplementedError, "logprobs is -1", {"logprobs": -1}),
+            (ValueError, "prompt_logprobs is -2", {"prompt_logprobs": -2}),
+            (ValueError, "top_k is -2", {"top_k": -2}),
+            (ValueError, "truncate_prompt_tokens is 0", {"truncate_prompt_tokens": 0}),
+            (ValueError, "allowed_token_ids is empty", {"allowed_token_ids": []}),
+            (ValueError, "detokenize=False", {"detokenize": False, "stop": ["a"]}),
+        ]:
+            with self.subTest(params), self.assertRaisesRegex(kind, text):
+                SamplingParams(**params)
+        changed = SamplingParams()
+        changed.flat_logprobs = True
+        with self.assertRaisesRegex(inlay.UnimplementedError, "flat_logprobs"):
+            self.llm.submit("x", changed)
+
+    def test_texts_that_are_no_unicode_are_refused(self):
+        # transformers' issue 8886 and tiktoken's 82: a UnicodeEncodeError names neither the text nor the fix.
+        lone = "a\ud800b"
+        for name, call in {
+            "the prompt": lambda: self.llm.generate(lone),
+            "stop.1.": lambda: self.answer(stop=["ok", lone]),
+            "bad_words.0.": lambda: self.answer(bad_words=[lone]),
+            "choice.0.": lambda: self.answer(guided_choice=[lone]),
+            "the regex": lambda: self.answer(guided_regex=lone),
+            "the grammar": lambda: self.answer(guided_grammar=lone),
+            "the JSON Schema.title": lambda: self.answer(guided_json={"title": lone}),
+            "the text": lambda: self.llm.tokenize(lone),
+            "cache_salt": lambda: self.llm.submit("x", cache_salt=lone),
+            r"messages.0..content": lambda: self.llm.chat([{"role": "user", "content": lone}]),
+        }.items():
+            with self.subTest(name), self.assertRaisesRegex(
+                    inlay.InvalidArgumentError, f"{name} holds the lone surrogate U.D800 at position 1"):
+                call()
+        # What C would end at its first zero.
+        for name, params in {"stop.0.": {"stop": "a\0b"}, "bad_words.0.": {"bad_words": ["\0"]},
+                             "the regex": {"guided_regex": "a\0"}}.items():
+            with self.subTest(name), self.assertRaisesRegex(inlay.InvalidArgumentError, f"{name} holds a zero"):
+                self.answer(**params)
+        self.assertEqual(len(self.answer("a\0b").token_ids), 12)
+
+    def test_the_progress_bar(self):
+        bars = []
+
+        class Bar:
+            def __init__(self, total, **more):
+                self.total, self.done, self.closed = total, 0, False
+                bars.append(self)
+
+            def update(self, count):
+                self.done += count
+
+            def close(self):
+                self.closed = True
+
+        self.llm.generate(["x"] * 3, greedy(2), use_tqdm=Bar)
+        self.assertEqual([(bar.total, bar.done, bar.closed) for bar in bars], [(3, 3, True)])
+        module = types.ModuleType("tqdm.auto")
+        module.tqdm = Bar
+        with unittest.mock.patch.dict(sys.modules, {"tqdm": types.ModuleType("tqdm"), "tqdm.auto": module}):
+            self.llm.generate(["x"] * 2, greedy(2))
+            self.llm.generate(["x"] * 2, greedy(2), use_tqdm=False)
+        self.assertEqual([bar.total for bar in bars], [3, 2])
+        with unittest.mock.patch.dict(sys.modules, {"tqdm.auto": None}):
+            self.llm.generate("x", greedy(2), use_tqdm=True)
+
+    def test_tokenizer(self):
+        tokenizer = self.llm.get_tokenizer()
+        ids = tokenizer.encode("class Server:")
+        self.assertEqual(ids, self.llm.tokenize("class Server:"))
+        self.assertEqual(tokenizer.decode(ids, skip_special_tokens=True), "class Server:")
+        self.assertEqual(tokenizer.decode(tokenizer.encode("x", add_special_tokens=False)), "x")
+        end = self.answer("x", ignore_eos=False, max_tokens=400, guided_choice=["a"]).token_ids[-1]
+        self.assertEqual(tokenizer.decode(end, skip_special_tokens=True), "")
+        self.assertNotEqual(tokenizer.decode(end), "")
+
+
 class Errors(unittest.TestCase):
     def test_wrong_arguments_raise_with_the_reason(self):
         with LLM(BUNDLE, target="cpu") as llm:
@@ -167,12 +363,21 @@ class Errors(unittest.TestCase):
                 (lambda: llm.generate("x", SamplingParams(temperature=-1)), inlay.InvalidArgumentError, "temperature"),
                 (lambda: llm.generate(""), inlay.InvalidArgumentError, "the prompt is empty"),
                 (lambda: llm.generate([1 << 31]), inlay.InvalidArgumentError, "token id is 2147483648"),
-                (lambda: llm.generate("x", SamplingParams(seed=-1)), inlay.InvalidArgumentError, "seed is -1"),
+                (lambda: llm.generate("x", SamplingParams(seed=1 << 64)), inlay.InvalidArgumentError, "seed is 18446744073709551616"),
                 (lambda: llm.generate("x", [SamplingParams()] * 2), inlay.InvalidArgumentError, "2 sampling_params"),
                 (lambda: llm.generate({"text": "x"}), inlay.InvalidArgumentError, "expected either prompt or"),
                 (lambda: llm.chat([{"role": "user", "content": "x"}]), inlay.FailedPreconditionError, "chat template"),
                 (lambda: LLM(BUNDLE, target="sm_1"), inlay.InvalidArgumentError, "has no target 'sm_1'"),
                 (lambda: llm.submit("x", deadline=0), inlay.InvalidArgumentError, "deadline is 0"),
+                (lambda: llm.chat("Hi"), inlay.InvalidArgumentError, "messages is of type str, expected a list"),
+                (lambda: llm.generate({"prompt": "x", "multi_modal_data": {}}), inlay.InvalidArgumentError,
+                 "'multi_modal_data'"),
+                (lambda: llm.generate("x", lora_request=1), inlay.UnimplementedError, "bundles have no adapters"),
+                (lambda: llm.generate(["x"] * 3, priority=[1, 2]), inlay.InvalidArgumentError, "2 priority for 3"),
+                (lambda: llm.generate(["x"], priority=1), inlay.InvalidArgumentError, "priority is 1"),
+                (lambda: llm.generate([1.5]), inlay.InvalidArgumentError, "a prompt is of type float"),
+                (lambda: llm.generate([[1.5]]), inlay.InvalidArgumentError, "token id is 1.5, expected an integer"),
+                (lambda: LLM(BUNDLE + "\0"), inlay.InvalidArgumentError, "model is "),
                 (lambda: LLM(BUNDLE, scheduling_policy="x"), inlay.InvalidArgumentError, "scheduling-policy"),
                 (lambda: LLM.plan(BUNDLE, typo=1), TypeError, "no option 'typo'"),
                 (lambda: LLM("/nowhere"), inlay.NotFoundError, "/nowhere"),
