@@ -47,7 +47,7 @@ def SelectLibraryPass : Pass<"llm-select-library", "::mlir::ModuleOp"> {
   let options = [
     Option<"tuning", "tuning", "std::string", "\"\"", "file of measurements; builtin: the compiler's own; empty: none">,
     Option<"always", "always", "bool", "false", "select the library for all products that it can compute, for measurements">,
-    Option<"maxRows", "max-rows", "int64_t", "16", "maximum rows of the step">];
+    Option<"maxRows", "max-rows", "int64_t", "16", "Rows that the step may have">];
 }
 
 def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
@@ -61,7 +61,7 @@ def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
   let options = [
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or sm_90a">,
     Option<"maxRows", "max-rows", "int64_t", "16", "maximum rows of the step">,
-    Option<"separateNorms", "separate-norms", "bool", "false", "each norm becomes a separate kernel, to measure the difference">];
+    Option<"separateNorms", "separate-norms", "bool", "false", "Norms become kernels of their own, to see what that costs">];
 }
 
 #endif // INLAY_PASSES_LLM_PASSES

@@ -9,11 +9,11 @@ def SelectConfigPass : Pass<"tile-select-config", "::mlir::ModuleOp"> {
   let summary = "Selects the launch configuration of each program.";
   let description = [{
     Programs of the families `matvec`, `gemm` and `swap_ab` get the attribute `config`: the
-    grid, stages, tiles and shared memory. The config comes from the file of
-    measurements (tuning/TuningFile.h) if it has the shape, else from the cost model in
-    LinearConfig.h, which uses the program's shape and the chip. A remark reports
-    which of the two was used. A row of the file that the family cannot run is an error.
-    A program that already has a config keeps it, so that it can be set by hand.
+    grid, stages, tiles and shared memory. A file of measurements is asked first
+    (tuning/TuningFile.h), then the analytic model of LinearConfig.h, which computes
+    them from the program's shape and the chip; a remark says which of the two chose.
+    An entry that the family cannot run is an error. A program that has a config keeps
+    it, so that a person may choose.
   }];
   let options = [Option<"tuning", "tuning", "std::string", /*default=*/"",
                         "file of measured configs; builtin: the compiler's own; empty: none">,
