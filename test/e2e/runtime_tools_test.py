@@ -34,7 +34,7 @@ def without_bundle(t: tools.Tools) -> None:
     empty.mkdir()
     for tool, options in (("run-model", ["--prompt", "x"]), ("bench-model", []), ("inspect-bundle", [])):
         expect_error(t, "is not a directory", tool, t.scratch / "none", *options)
-        expect_error(t, "holds no readable manifest.json", tool, empty, *options)
+        expect_error(t, "has no readable manifest.json", tool, empty, *options)
         expect_error(t, "bundle is required", tool, *options)
         expect_error(t, "--no-such-flag", tool, empty, *options, "--no-such-flag")
         expect(f"{tool} --version", t.checked(tool, "--version").split()[0], tool)
@@ -72,7 +72,7 @@ def guided(t: tools.Tools, bundle: pathlib.Path) -> None:
     expect("--guided-choice", found in ("left", "right"), True)
     expect_error(t, "json schema: ", "run-model", bundle, *options, "--guided-json", "{")
     expect_error(t, "regex: ", "run-model", bundle, *options, "--guided-regex", "(")
-    expect_error(t, "has 2 forms", "run-model", bundle, *options, "--guided-regex", "a", "--guided-choice", "b")
+    expect_error(t, "has 2 constraints", "run-model", bundle, *options, "--guided-regex", "a", "--guided-choice", "b")
     expect_error(t, "--guided-grammar", "run-model", bundle, *options, "--guided-grammar", f"@{t.scratch / 'none'}")
 
 
