@@ -6,11 +6,11 @@
 include "mlir/Pass/PassBase.td"
 
 def ConvertTileToCpuPass : Pass<"convert-tile-to-cpu", "::mlir::ModuleOp"> {
-  let summary = "Tile programs become functions of loops over vectors.";
+  let summary = "Lowers tile programs to functions with loops over vectors.";
   let description = [{
     Each `tile.program` becomes a `func.func` with the kernel ABI of the cpu target. A
-    tile is either an expression, computed a vector at a time in the loop of what
-    consumes it, or lies in scratch memory on the stack: what loops carry, products,
+    tile is either an expression, computed one vector at a time in the loop of its
+    consumer, or stored in scratch memory on the stack: loop-carried values, products,
     reductions, and costly expressions with more than one consumer.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::func::FuncDialect", "::mlir::math::MathDialect",
@@ -18,9 +18,9 @@ def ConvertTileToCpuPass : Pass<"convert-tile-to-cpu", "::mlir::ModuleOp"> {
 }
 
 def ExpandCpuMathPass : Pass<"expand-cpu-math", "::mlir::ModuleOp"> {
-  let summary = "Functions of math and conversions of bf16 become polynomials and integer arithmetic.";
+  let summary = "Expands math functions and bf16 conversions to polynomials and integer arithmetic.";
   let description = [{
-    So that they run on whole vectors and call no library. `exp` and `exp2` give 0 for
+    The results run on whole vectors and call no library. `exp` and `exp2` give 0 for
     results under 2^-126.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect", "::mlir::vector::VectorDialect"];

@@ -1,4 +1,4 @@
-//===- CompileModel.cpp - a model directory becomes a bundle ---------------===//
+//===- CompileModel.cpp - compiles a model directory into a bundle ---------===//
 
 #include "compiler/pipelines/CompileModel.h"
 

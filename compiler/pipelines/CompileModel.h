@@ -1,8 +1,7 @@
-//===- CompileModel.h - a model directory becomes a bundle -----------------===//
+//===- CompileModel.h - compiles a model directory into a bundle -----------===//
 //
-// What compile-model does, as a library: import, lower for each target, compile
-// kernels, write the bundle. Everything is reported through Status; diagnostics of
-// passes are turned into it.
+// The implementation of compile-model as a library: imports the model, lowers it for each target, compiles the kernels
+// and writes the bundle. Errors, including diagnostics of passes, are returned as Status.
 //
 //===----------------------------------------------------------------------===//
 

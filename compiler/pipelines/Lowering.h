@@ -1,6 +1,6 @@
 //===- Lowering.h - from an imported model to tile programs ----------------===//
 //
-// The recipe of passes that a target runs, and the entry points that a bundle has.
+// The pass pipeline of each target, and the entry points of a bundle.
 //
 //===----------------------------------------------------------------------===//
 

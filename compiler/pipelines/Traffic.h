@@ -1,8 +1,8 @@
 //===- Traffic.h - bytes that a kernel must move, and its flops ------------===//
 //
-// Read off a tile program: each view's elements once, however often the program
-// loads them. It is what a profile is held against (bench-model --profile); the
-// runtime does not need it, so it stands in the manifest and not in the plan.
+// Computed from a tile program: the elements of each view count once, however often the program loads them. bench-model
+// --profile compares measured times with these figures. The runtime does not need them, so they are in the manifest and
+// not in the plan.
 //
 //===----------------------------------------------------------------------===//
 

@@ -1,4 +1,4 @@
-// check-model: what compile-model would make of a model directory, and what it would leave out.
+// check-model: reports whether compile-model supports a model directory, and which files and keys it ignores.
 
 #include <cstdio>
 
@@ -6,21 +6,23 @@
 #include "runtime/tools/command_line.h"
 
 int main(int argc, char **argv) {
-  CLI::App app("Says whether compile-model takes a Hugging Face model directory, and what becomes of each file in it.\n"
-               "The tokenizer is loaded, and every chat template is rendered on a few conversations.",
-               "check-model");
-  app.footer("Lines begin with\n"
-             "  error:    compile-model refuses the directory for this\n"
-             "  warning:  something has another effect than its author may expect\n"
-             "  note:     a file or key that is ignored, with the reason\n"
-             "Exit codes: 0 supported, 1 not supported or wrong input, 2 a fault of Inlay's.");
+  CLI::App app(
+      "Reports whether compile-model supports a Hugging Face model directory, and how each file in it is used.\n"
+      "The tokenizer is loaded, and every chat template is rendered on a few conversations.",
+      "check-model");
+  app.footer("Each line begins with one of\n"
+             "  error:    compile-model refuses the directory for this reason\n"
+             "  warning:  a setting has an effect that its author may not expect\n"
+             "  note:     a file or key is ignored, with the reason\n"
+             "Exit codes: 0 supported, 1 not supported or invalid input, 2 internal error.");
   std::string directory;
   bool json = false;
   inlay::hf::CheckpointOptions options;
-  app.add_option("MODEL_DIR", directory, "Directory with config.json, safetensors and tokenizer.json")->required();
+  app.add_option("MODEL_DIR", directory, "Directory with config.json, *.safetensors and tokenizer.json")->required();
   app.add_flag("--json", json, "Print the report as JSON");
-  app.add_flag("--dummy-weights", options.dummy_weights, "Check the configuration only");
-  app.add_option("--max-model-len", options.max_model_len, "Tokens of a sequence");
+  app.add_flag("--dummy-weights", options.dummy_weights, "Check the configuration only, not the weights");
+  app.add_option("--max-model-len", options.max_model_len,
+                 "Check for this maximum length of a sequence in tokens (default: the model's, at most 8192)");
   if (auto code = inlay::tools::Parse(app, argc, argv))
     return *code;
   try {

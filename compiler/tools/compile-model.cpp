@@ -1,4 +1,4 @@
-//===- compile-model.cpp - a model directory becomes a bundle --------------===//
+//===- compile-model.cpp - compiles a model directory into a bundle --------===//
 
 #include "compiler/pipelines/CompileModel.h"
 #include "runtime/tools/command_line.h"
@@ -15,65 +15,71 @@ int main(int argc, char **argv) {
                "compile-model"};
   app.add_option("model", request.modelDirectory, "Directory with config.json, *.safetensors and tokenizer.json")
       ->required();
-  app.add_option("-o,--output", request.output, "Bundle directory to write");
-  app.add_option("--target", request.targets, "Targets, separated by commas: cpu, sm_90a")
+  app.add_option("-o,--output", request.output, "Bundle directory to write, for example llama.inlay");
+  app.add_option("--target", request.targets, "Targets, separated by commas: cpu, sm_90a (H100, H200)")
       ->delimiter(',')
       ->default_val("cpu");
-  app.add_option("--dtype", request.dtype, "Type of weights and activations; auto is the checkpoint's")
+  app.add_option("--dtype", request.dtype, "Type of weights and activations; auto uses the type in the checkpoint")
       ->check(CLI::IsMember({"auto", "bfloat16", "float16", "float32"}))
       ->default_val("auto");
   std::map<std::string, inlay::WeightsMode> modes{{"pack", inlay::WeightsMode::Pack},
                                                   {"link", inlay::WeightsMode::Link}};
-  app.add_option("--weights", request.weights, "pack: copy into the bundle; link: read the checkpoint while loading")
+  app.add_option("--weights", request.weights,
+                 "pack (default): copy the weights into the bundle; link: read them from the checkpoint at load")
       ->transform(CLI::CheckedTransformer(modes));
-  app.add_flag("--dummy-weights", dummyWeights, "Random weights; a config.json is enough");
-  app.add_option("--max-model-len", maxModelLen, "Positions of a sequence (default: the model's, at most 8192)")
+  app.add_flag("--dummy-weights", dummyWeights, "Use random weights; the directory needs only config.json");
+  app.add_option("--max-model-len", maxModelLen,
+                 "Maximum tokens of a sequence, prompt and output together (default: the model's, at most 8192)")
       ->check(CLI::PositiveNumber);
-  app.add_option("--max-num-seqs", maxNumSeqs, "Sequences of a step (default 16)")->check(CLI::PositiveNumber);
-  app.add_option("--max-num-batched-tokens", maxNumBatchedTokens, "Rows of a step (default 2048)")
+  app.add_option("--max-num-seqs", maxNumSeqs, "Maximum sequences in one step (default 16)")
       ->check(CLI::PositiveNumber);
-  app.add_option("--block-size", request.blockSize, "Positions of a KV page")
+  app.add_option("--max-num-batched-tokens", maxNumBatchedTokens, "Maximum tokens in one step (default 2048)")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--block-size", request.blockSize, "Tokens per page of the KV cache")
       ->check(CLI::IsMember({8, 16, 32, 64, 128}))
       ->default_val(16);
   std::map<std::string, inlay::EmitStage> stages{{"llm", inlay::EmitStage::Llm},
                                                  {"tile", inlay::EmitStage::Tile},
                                                  {"cuda", inlay::EmitStage::Cuda},
                                                  {"ptx", inlay::EmitStage::Ptx}};
-  app.add_option("--emit", request.emit, "Print a stage instead of writing a bundle: llm, tile, cuda, ptx")
+  app.add_option("--emit", request.emit,
+                 "Print an intermediate stage (llm, tile, cuda or ptx) instead of writing a bundle")
       ->transform(CLI::CheckedTransformer(stages));
-  app.add_flag("--explain", request.explain, "Print what was fused, what was not, and why");
-  app.add_flag(
-      "--save-ir", request.saveIr,
-      "Add the cuda dialect to the bundle (kernels/sm_90a/kernels.mlir) and refer to its lines with #line in the "
-      "kernels' sources, so that profilers show them");
-  app.add_flag("--dry-run", request.dryRun, "Do everything but write the bundle");
-  app.add_flag("--overwrite", request.overwrite, "Replace the bundle if there is one");
-  app.add_option("--nvrtc", request.nvrtc, "libnvrtc, or the folder that holds it");
+  app.add_flag("--explain", request.explain, "Print which ops were fused, which were not, and why");
+  app.add_flag("--save-ir", request.saveIr,
+               "Save the cuda dialect in the bundle (kernels/sm_90a/kernels.mlir) and add #line directives to the "
+               "kernel sources, so that profilers show its lines");
+  app.add_flag("--dry-run", request.dryRun, "Compile but do not write the bundle");
+  app.add_flag("--overwrite", request.overwrite, "Replace an existing bundle");
+  app.add_option("--nvrtc", request.nvrtc,
+                 "Path of libnvrtc.so or its directory (default: CUDA_HOME, Python wheels, the system's library path)");
   app.add_option("--tuning-file", request.tuning,
-                 "Measured configs of linear layers; builtin: the compiler's own; none: its estimates alone")
+                 "File with measured configurations of linear layers; builtin: those of the compiler; none: use cost "
+                 "estimates only")
       ->default_val("builtin");
   std::map<std::string, inlay::LibraryUse> uses{{"auto", inlay::LibraryUse::Measured},
                                                 {"never", inlay::LibraryUse::Never},
                                                 {"always", inlay::LibraryUse::Always}};
-  app.add_option(
-         "--library", request.library,
-         "Products that cuBLASLt computes instead of kernels of the bundle, which then needs libcublasLt.so and a "
-         "second copy of their weights: never (default), auto (where it was measured to be faster), always (all it "
-         "can, to measure it)")
+  app.add_option("--library", request.library,
+                 "Matrix products to compute with cuBLASLt: never (default), auto (those where it was measured to be "
+                 "faster) or always (all that it supports, for measurements). The bundle then needs libcublasLt.so and "
+                 "a second copy of those weights")
       ->transform(CLI::CheckedTransformer(uses));
-  app.add_option("--cpu", request.cpu, "LLVM's name of the CPU to compile for (default: this one)");
   app.add_option(
-         "--without", request.without,
-         "Leave these out, to measure what they are worth: dependent-launch (kernels start when the one before has "
-         "ended), early-fill (nothing is loaded before that), norm-prologues (norms are kernels of their own)")
+      "--cpu", request.cpu,
+      "LLVM name of the CPU for the cpu target, for example x86-64-v3 or skylake-avx512 (default: this machine's)");
+  app.add_option("--without", request.without,
+                 "Disable optimizations, to measure their effect: dependent-launch (a kernel starts only after its "
+                 "predecessor has ended), early-fill (a kernel loads no weights before that), norm-prologues (each "
+                 "norm is a separate kernel)")
       ->delimiter(',')
       ->check(CLI::IsMember(std::vector<std::string>(std::begin(inlay::ablations), std::end(inlay::ablations))));
-  app.add_flag("-q,--quiet", quiet, "No progress");
+  app.add_flag("-q,--quiet", quiet, "Do not print progress");
   if (std::optional<int> code = inlay::tools::Parse(app, argc, argv))
     return *code;
   if (request.output.empty() && request.emit == inlay::EmitStage::Bundle && !request.dryRun) {
     std::fprintf(stderr,
-                 "compile-model: --output is missing; add -o BUNDLE, or --emit or --dry-run to write nothing\n");
+                 "compile-model: --output is missing; add -o BUNDLE, or use --emit or --dry-run to write no bundle\n");
     return 1;
   }
   if (request.tuning == "none")

@@ -1,4 +1,4 @@
-//===- inlay-lsp-server.cpp - what editors ask about .mlir files -----------===//
+//===- inlay-lsp-server.cpp - language server for .mlir files --------------===//
 
 #include "compiler/pipelines/Registration.h"
 #include "mlir/Tools/mlir-lsp-server/MlirLspServerMain.h"

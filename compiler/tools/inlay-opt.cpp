@@ -1,4 +1,4 @@
-//===- inlay-opt.cpp - runs passes on a file, for tests and people ---------===//
+//===- inlay-opt.cpp - runs passes on a file -------------------------------===//
 
 #include "compiler/pipelines/Registration.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"

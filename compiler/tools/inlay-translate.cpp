@@ -1,4 +1,4 @@
-//===- inlay-translate.cpp - into and out of the dialects, for tests -------===//
+//===- inlay-translate.cpp - imports configurations and prints CUDA C++ ----===//
 
 #include "codegen/emit/PrintCuda.h"
 #include "codegen/tile_to_cuda/Compile.h"
@@ -64,11 +64,13 @@ static std::string launchOf(const CudaKernel &kernel) {
 
 int main(int argc, char **argv) {
   hf::registerHuggingFaceTranslation();
-  llvm::cl::opt<std::string> folder("kernels-to", llvm::cl::desc("where NAME.cu, .json, .ptx and .cubin go"));
-  llvm::cl::opt<std::string> nvrtc("nvrtc", llvm::cl::desc("libnvrtc, or a folder that holds it"));
-  llvm::cl::opt<std::string> savedIr("saved-ir",
-                                     llvm::cl::desc("save the cuda dialect here and let #line point at it"));
-  llvm::cl::opt<std::string> arch("arch", llvm::cl::desc("chip"), llvm::cl::init("sm_90a"));
+  llvm::cl::opt<std::string> folder("kernels-to",
+                                    llvm::cl::desc("directory for NAME.cu, .json, .ptx and .cubin of each kernel"));
+  llvm::cl::opt<std::string> nvrtc("nvrtc", llvm::cl::desc("path of libnvrtc.so or its directory"));
+  llvm::cl::opt<std::string> savedIr(
+      "saved-ir", llvm::cl::desc("save the cuda dialect to this file and add #line directives that refer to it"));
+  llvm::cl::opt<std::string> arch("arch", llvm::cl::desc("GPU architecture (default sm_90a)"),
+                                  llvm::cl::init("sm_90a"));
   TranslateFromMLIRRegistration cudaToCpp("cuda-to-cpp", "print the kernels of the cuda dialect as CUDA C++",
                                           printKernels, registerAllDialects);
   auto compile = [&](ModuleOp module, llvm::raw_ostream &os, bool sourceOnly) -> LogicalResult {

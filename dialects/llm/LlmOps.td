@@ -1,8 +1,8 @@
 //===- LlmOps.td - the llm dialect: a model as a value-semantic graph ------===//
 //
-// What a language model computes for one step, before anything is said about
-// kernels. The leading dimension of every activation is the flattened tokens
-// of the step: decode rows and prefill chunks side by side.
+// The computation of one step of a language model, independent of kernels. The
+// leading dimension of every activation is the rows of the step: decode rows
+// and prefill chunks, flattened.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,7 +21,7 @@ include "dialects/llm/LlmInterfaces.td"
 
 def LlmDialect : Dialect {
   let name = "llm";
-  let summary = "A language model's step as a graph of values.";
+  let summary = "One step of a language model as a graph of values.";
   let description = [{
     Every activation is a `tensor<?xNxT>` whose leading dimension is the rows of
     a step: the tokens of all sequences, flattened and ragged. Weights are
@@ -47,12 +47,12 @@ def Llm_KvCacheType : LlmType<"KvCache", "kv_cache"> {
 }
 
 /// How the rows of a weight are stored, relative to the logical order of its
-/// concatenated sources. It changes the bytes of the weight, never the meaning
-/// of an op that reads it.
+/// concatenated sources. It changes the bytes of the weight, but not the
+/// semantics of ops that read it.
 def Llm_RowOrder : I32EnumAttr<"RowOrder", "storage order of a weight's rows", [
     I32EnumAttrCase<"Plain", 0, "plain">,
     // Stored row 2i is logical row i of a head, 2i+1 is row i + head_dim/2:
-    // the two halves that rope rotates stand side by side.
+    // the two elements of each rotation of rope are adjacent.
     I32EnumAttrCase<"HalfPairs", 1, "half_pairs">,
     // Two sources of equal rows alternate: gate 0, up 0, gate 1, up 1, ...
     I32EnumAttrCase<"Alternate", 2, "alternate">]> {
@@ -103,12 +103,12 @@ class LlmOp<string mnemonic, list<Trait> traits = []> : Op<LlmDialect, mnemonic,
 //===----------------------------------------------------------------------===//
 
 def Llm_WeightOp : LlmOp<"weight", [Symbol]> {
-  let summary = "A weight and the recipe that makes it from the checkpoint.";
+  let summary = "A weight and the recipe to make it from the checkpoint.";
   let description = [{
     The rows of `sources` are concatenated in order and then stored in
     `row_order` and `packing`. A source is the name of a tensor of the
-    checkpoint; nothing is read to compile. Tests give the contents inline with
-    `value` instead.
+    checkpoint; the compiler does not read it. Tests give the
+    contents inline with `value` instead.
 
     ```mlir
     llm.weight @l0.qkv : tensor<6144x4096xbf16> from ["q_proj.weight", "k_proj.weight", "v_proj.weight"]
@@ -132,13 +132,13 @@ def Llm_RopeTableOp : LlmOp<"rope_table", [Symbol]> {
   let summary = "Cosines and sines of the rotary embedding for every position.";
   let description = [{
     Row p of the table holds `attention_factor * cos(p * inv_freq[i])` for i in
-    [0, head_dim/2) and then the sines. Every kind of rope scaling is a choice
-    of `inv_freq` (radians a position) and `attention_factor`, made by the
-    frontend. The table is made while the bundle is loaded.
+    [0, head_dim/2) and then the sines. The frontend expresses every kind of rope
+    scaling by `inv_freq` (radians per position) and `attention_factor`. The
+    runtime computes the table when it loads the bundle.
 
-    Dynamic scaling gives late positions frequencies of their own: with k times
-    head_dim/2 of them, the last k - 1 rows take the second set, the third and
-    so on, and every row before them the first.
+    Dynamic scaling uses separate frequencies for late positions: `inv_freq` then
+    has k sets of head_dim/2 values. The last k - 1 rows use sets 2 to k, one
+    each, and all earlier rows use set 1.
 
     ```mlir
     llm.rope_table @rope : tensor<4096x64xf32> {inv_freq = array<f64: 1.0, 0.5, ...>, attention_factor = 1.0 : f64}
@@ -148,7 +148,7 @@ def Llm_RopeTableOp : LlmOp<"rope_table", [Symbol]> {
       DefaultValuedAttr<F64Attr, "1.0">:$attention_factor);
   let assemblyFormat = "$sym_name `:` $type attr-dict";
   let extraClassDeclaration = [{
-    /// The set of frequencies that row `position` takes.
+    /// The index of the set of frequencies for row `position`.
     int64_t getSetOf(int64_t position);
   }];
   let hasVerifier = 1;
@@ -175,9 +175,9 @@ def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<SymbolUserOp
     `llm-fuse-projections`), result i holds the next columns of y in the
     *logical* order of the weight's sources, whatever its row order in memory.
 
-    `library` names who computes the product instead of a kernel of ours:
-    `cublaslt`, which reads a weight that is `plain` and `row_major`, writes one
-    result, and takes in no more than the addition of a residual
+    `library` names a library that computes the product instead of a generated
+    kernel: `cublaslt`. It requires a weight that is `plain` and `row_major` and
+    one result, and supports only the addition of a residual as an epilogue
     (`llm-select-library`).
   }];
   let arguments = (ins Llm_Rows:$input, FlatSymbolRefAttr:$weight, OptionalAttr<FlatSymbolRefAttr>:$bias,
@@ -257,7 +257,7 @@ def Llm_AddOp : LlmOp<"add", [Pure, Commutative, SameOperandsAndResultType,
 }
 
 def Llm_GatherRowsOp : LlmOp<"gather_rows", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBePrologueOf"]>]> {
-  let summary = "The rows whose logits the step asks for, in its order.";
+  let summary = "Selects the rows for which the step computes logits, in their order.";
   let arguments = (ins Llm_Rows:$input, Llm_BatchType:$batch);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$input `,` $batch attr-dict `:` functional-type(operands, results)";
@@ -265,12 +265,13 @@ def Llm_GatherRowsOp : LlmOp<"gather_rows", [Pure, DeclareOpInterfaceMethods<Llm
 }
 
 def Llm_SampleOp : LlmOp<"sample", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
-  let summary = "One token for each logits row, by the row's sampling parameters.";
+  let summary = "Samples one token per logits row with the row's sampling parameters.";
   let description = [{
-    Temperature, top-k, top-p and min-p of each row come with the batch; a
-    temperature of 0 takes the first largest logit. Sampling adds Gumbel noise,
-    from a counter-based generator keyed by the row's seed and position, to the
-    scaled logits that the filters keep, and takes the largest.
+    The batch holds temperature, top-k, top-p and min-p of each row. A temperature
+    of 0 selects the largest logit, the first one if there are several. Otherwise
+    the op adds Gumbel noise to the scaled logits that pass the filters and
+    selects the largest. The noise comes from a counter-based generator keyed by
+    the row's seed and position.
   }];
   let arguments = (ins Llm_Rows:$logits, Llm_BatchType:$batch);
   let results = (outs Llm_Ids:$result);
@@ -285,9 +286,9 @@ def Llm_GroupOp : LlmOp<"group", [SingleBlock, NoRegionArguments,
                                   SingleBlockImplicitTerminator<"YieldOp">, RecursiveMemoryEffects]> {
   let summary = "Ops that become one kernel.";
   let description = [{
-    Made by `llm-form-groups`. The body reads values from around it; what it
-    yields is what the kernel writes to memory. `family` names the kernel family
-    that the cost model chose.
+    Created by `llm-form-groups`. The body may use values defined outside. The
+    kernel writes the yielded values to memory. `family` is the kernel family
+    chosen by the cost model.
   }];
   let arguments = (ins StrAttr:$name, StrAttr:$family);
   let results = (outs Variadic<AnyType>:$outputs);

@@ -10,12 +10,11 @@
 include "mlir/Pass/PassBase.td"
 
 def AllocateSharedPass : Pass<"cuda-allocate-shared", "::inlay::cuda::KernelOp"> {
-  let summary = "Gives each cuda.shared_buffer its place in shared memory.";
+  let summary = "Assigns shared memory offsets to cuda.shared_buffer ops.";
   let description = [{
-    Overlays come first and all begin at 0; the buffers of one overlay, and behind the largest overlay those
-    without one, follow each other in the order of the text, each at a multiple of its alignment. Buffers become
-    `cuda.shared`. The kernel's `shared_bytes` becomes what is needed; where it was given before (a config's share of
-    a multiprocessor), it stays, and the buffers must fit it.
+    All overlays start at offset 0. Buffers without an overlay follow after the largest overlay. Within each, buffers
+    are placed in program order, each aligned to its alignment, and become `cuda.shared`. The kernel's `shared_bytes`
+    is set to the total size. If it was already set (by the config), it is kept and the buffers must fit.
 
     Fails, with the model's ops and the buffers' sizes, if a block of the chip cannot have so much.
   }];
@@ -23,58 +22,58 @@ def AllocateSharedPass : Pass<"cuda-allocate-shared", "::inlay::cuda::KernelOp">
 }
 
 def PlaceDependenciesPass : Pass<"cuda-place-dependencies", "::inlay::cuda::KernelOp"> {
-  let summary = "Places the wait for the launches before this one, and the start of the next.";
+  let summary = "Inserts the wait for earlier launches and the early start of the next launch.";
   let description = [{
-    A kernel without `cuda.depend` gets one just before the first access to memory that launches before may write or
-    read: of another provenance than `weight`, `meta` and `older_kv`. What follows in the kernel's own block and needs
-    nothing from there (arithmetic, and reading of early memory into variables that nothing behind the wait touches)
-    moves before the wait. A kernel without
-    `cuda.launch_dependents` gets it as its first op: the next launch starts filling its rings as soon as it finds
-    room, and does not read what this one writes before its own wait.
+    A kernel without `cuda.depend` gets one before the first access to memory that earlier launches may write or read,
+    that is memory with a provenance other than `weight`, `meta` and `older_kv`. Later ops in the kernel's own block
+    that do not depend on that memory move before the wait: arithmetic, and reads of early memory into variables that
+    no op after the wait uses. A kernel without `cuda.launch_dependents` gets one as its first op. The next launch then
+    starts to fill its rings as soon as its blocks fit on the chip. It reads results of this launch only after its own wait.
 
-    A kernel whose lowering placed them keeps them; cuda-verify-async checks both.
+    A kernel whose lowering inserted these ops keeps them. cuda-verify-async checks both.
   }];
   let options = [Option<"early", "early", "bool", /*default=*/"true",
-                        "false: every kernel waits as the first thing it does">];
+                        "false: every kernel starts with the wait">];
   let dependentDialects = ["::inlay::cuda::CudaDialect"];
 }
 
 def VerifyAsyncPass : Pass<"cuda-verify-async", "::inlay::cuda::KernelOp"> {
-  let summary = "Refuses kernels that do not wait for what is asynchronous.";
+  let summary = "Rejects kernels with missing synchronization of asynchronous operations.";
   let description = [{
-    Runs on every kernel of a compilation. Changes nothing. Each message names the kernel, the model's ops, what the
-    op does and what is missing before it.
+    Runs on every kernel of a compilation and changes nothing. Each error names the kernel, the model's ops, the access
+    and the missing synchronization.
 
-    On some path through the text it refuses
+    It rejects a kernel in which, on some path,
 
-    - **dependency**: reading memory of another provenance than `weight`, `meta` and `older_kv`, or writing any of the
-      device's, before `cuda.depend`; a kernel with a path that never waits, since launches after it take its end for
-      that of all before it. That an access marked `older_kv` does read older rows is the lowering's word.
-    - **cp.async**: reading a buffer that copies fill, before a `cp_async_commit`, a `cp_async_wait` that covers the group
-      and a barrier of the threads that copied.
-    - **bulk and tensor copies**: reading or overwriting a buffer that they fill before `mbarrier_wait` on their barrier, by
-      this thread or by one it has met since; accesses at an address that the awaited stage's index is no part of; filling
-      a buffer that this thread has read and no barrier shows that the others have; announcing a copy at a barrier that is
-      not fenced after its initialisation.
-    - **mbarriers**: use without initialisation, or before the threads have met after it; a barrier that is waited for and
-      nobody arrives at, or that copies announce themselves at and nobody waits for, or nobody says for this stage how
-      many bytes come; an arrival count that no number of passes over the places where threads arrive adds up to; a constant number of bytes
-      that is not what the one bulk copy beside it brings; copies in loops that run more often than the ring has
-      stages and wait for nobody.
-    - **wgmma**: overwriting what products of other warps may still read, or handing back a stage that products under way
-      read; reading what other threads of the warpgroup wrote before they have met (at a barrier, or by arriving at an
-      mbarrier and waiting there); products without `wgmma_fence` after their registers were used; using sums before `wgmma_commit` and a
-      `wgmma_wait` that covers them; a loop that hands stages back without waiting for products; products that read
-      shared memory written ordinarily with no `fence_async_proxy` since.
-    - **clusters**: accesses to other blocks' memory before a meeting of the cluster, reading what was
-      written since the last, writing what others may still read, and ending after the last access without one.
-    - calls of the headers for copies, barriers and wgmma that passes/cuda/AsyncCalls.cpp has no row for.
+    - **dependency**: memory with a provenance other than `weight`, `meta` and `older_kv` is read, or any device memory is
+      written, before `cuda.depend`; or `cuda.depend` is never reached (later launches assume that the end of this kernel
+      implies the end of all earlier ones). Whether an access marked `older_kv` really reads older rows is not checked.
+    - **cp.async**: a buffer is read before a `cp_async_commit`, a `cp_async_wait` that covers the group, and a barrier
+      of the threads that copied.
+    - **bulk and tensor copies**: the destination is read or overwritten before an `mbarrier_wait` on the copy's mbarrier by
+      this thread, or by a thread with which it has synchronized since; an address does not depend on the index of the
+      awaited stage; a buffer is filled again without a barrier after the other threads' reads; a copy uses an mbarrier
+      without a fence after its initialization.
+    - **mbarriers**: an mbarrier is used before its initialization, or before a barrier after it; there is a wait without
+      an arrival; there are copies without a wait, or without an expected byte count for their stage; the arrival count
+      does not equal a possible sum of the arrivals in the kernel; a constant expected byte count differs from the size of
+      the only bulk copy; a loop with copies runs more iterations than the ring has stages and never waits for the
+      consumers.
+    - **wgmma**: shared memory is overwritten while products of other warps may still read it; a stage is released while
+      products in flight read it; data of other threads of the warpgroup is read before the threads have synchronized (at a
+      barrier, or by arriving at an mbarrier and waiting for it); a product follows other uses of its registers without
+      `wgmma_fence`; accumulators are used before `wgmma_commit` and a `wgmma_wait` that covers them; a loop releases stages
+      without waiting for products; products read shared memory after ordinary stores without `fence_async_proxy`.
+    - **clusters**: memory of another block is accessed before a cluster barrier; data written since the last cluster
+      barrier is read; data that other blocks may still read is overwritten; the kernel ends after such an access without
+      a cluster barrier.
+    - a function of the headers for copies, barriers or wgmma is called that has no row in passes/cuda/AsyncCalls.cpp.
 
-    What it does not prove: the arithmetic of stages and parities (only that the index of the wait is part of the
-    address); that ordinary writes to shared memory are ordered with ordinary reads (compute-sanitizer's racecheck
-    sees those); anything about pointers or descriptors that come out of loops, branches or calls. Loops are taken to run,
-    and of two branches each side is possible on its own: a kernel that is right only because two conditions agree is
-    refused where the one that waits is behind the second.
+    It does not check: the arithmetic of stages and parities (only that the address depends on the index of the wait);
+    the order of ordinary reads and writes of shared memory (compute-sanitizer's racecheck finds those errors); pointers or
+    descriptors that result from loops, branches or calls. It assumes that loops run at least once and that the branches
+    of different conditions are independent. So it rejects a kernel that is correct only because two conditions are equal,
+    if the wait is under one of them and the access under the other.
   }];
   let dependentDialects = ["::inlay::cuda::CudaDialect"];
 }

@@ -6,7 +6,7 @@
 include "mlir/Pass/PassBase.td"
 
 def SelectConfigPass : Pass<"tile-select-config", "::mlir::ModuleOp"> {
-  let summary = "Writes onto each program how its family runs it on the chip.";
+  let summary = "Selects the launch configuration of each program.";
   let description = [{
     Programs of the families `matvec`, `gemm` and `swap_ab` get the attribute `config`: the
     grid, stages, tiles and shared memory. A file of measurements is asked first

@@ -32,8 +32,8 @@ Json *FinalText(Json &messages) {
 absl::StatusOr<std::string> CutAtTag(std::string prompt) {
   size_t at = prompt.rfind(kTagWithoutSpace);
   if (at == std::string::npos)
-    return absl::InvalidArgumentError(
-        "continue_final_message is true, but the chat template leaves the last message out; give the prompt itself");
+    return absl::InvalidArgumentError("continue_final_message is true, but the chat template does not render the last "
+                                      "message; send the rendered prompt as text instead");
   bool keeps_spaces = prompt.compare(at, kTag.size(), kTag) == 0;
   prompt.resize(at);
   if (!keeps_spaces)
@@ -56,12 +56,11 @@ absl::StatusOr<std::string> RenderChat(const tokenizer::ChatRenderer &renderer, 
     }
   if (chat.continue_final_message) {
     if (chat.add_generation_prompt)
-      return absl::InvalidArgumentError("continue_final_message and add_generation_prompt are both true; the answer "
-                                        "either goes on with the last message or begins a new one");
+      return absl::InvalidArgumentError(
+          "continue_final_message and add_generation_prompt are both true; set one of them to false");
     Json *text = FinalText(messages);
     if (!text)
-      return absl::InvalidArgumentError(
-          "continue_final_message is true, but the last message has no text to go on with");
+      return absl::InvalidArgumentError("continue_final_message is true, but the last message has no text to continue");
     text->get_ref<std::string &>() += kTag;
     changed = true;
   }

@@ -46,9 +46,9 @@ absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineO
     return status;
   uint32_t found = models.draft->model().vocab_size(), expected = models.target->model().vocab_size();
   if (found != expected)
-    return absl::InvalidArgumentError(
-        fmt::format("--speculative-model {}: has {} token ids, the model has {}; take one of the same tokenizer",
-                    options.speculative_model, found, expected));
+    return absl::InvalidArgumentError(fmt::format(
+        "--speculative-model {}: has {} token ids, but the model has {}; use a model with the same tokenizer",
+        options.speculative_model, found, expected));
   // What the draft needs beside pages is known without the target, its pages are known when the target's are.
   if (absl::Status status = models.draft->PlanMemory(own); !status.ok())
     return status;
@@ -158,7 +158,8 @@ void DraftModel::Propose(std::span<const DraftRequest> requests, int32_t rows) {
   if (absl::Status status = Run(std::move(drafts)); !status.ok()) {
     // Answers do not depend on guesses.
     has_failed_ = true;
-    fmt::print(stderr, "inlay: {}: guesses no more: {}\n", model_->path(), std::string(status.message()));
+    fmt::print(stderr, "inlay: {}: speculative decoding is off from now on: {}\n", model_->path(),
+               std::string(status.message()));
     return;
   }
   for (auto &[draft, target] : asked)

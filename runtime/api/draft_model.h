@@ -1,8 +1,9 @@
-// A smaller model that guesses what the larger one will say (Leviathan et al., 2023), with keys and values of its own.
+// The draft model of speculative decoding (Leviathan et al., 2023): a smaller model with its own keys and values that
+// proposes tokens.
 //
-// It samples with the request's parameters, seed and positions, and so with the very noise that the larger model will:
-// where the two distributions are close, the tokens are mostly the same. A step keeps a guess only if it is the token
-// that would have been sampled anyway, so the tokens are exactly those without guesses, greedy or not.
+// It samples with the parameters, seed and positions of the request, and so with the same noise as the main model. If
+// the two distributions are close, most tokens are equal. A step accepts a draft token only if the main model samples
+// the same token, so the output is exactly that without a draft model, greedy or not.
 #ifndef INLAY_RUNTIME_API_DRAFT_MODEL_H_
 #define INLAY_RUNTIME_API_DRAFT_MODEL_H_
 

@@ -1,4 +1,5 @@
-// The engine from the outside: what a request must be to reach the engine's thread, and texts that need no device.
+// The public interface of the engine: validates requests before they reach the engine's thread, and tokenizes and
+// renders text, which needs no device.
 #include "runtime/api/chat_prompt.h"
 #include "runtime/api/draft_model.h"
 #include "runtime/api/engine_internal.h"
@@ -56,16 +57,17 @@ absl::Status CheckOptions(const EngineOptions &options) {
     return absl::InvalidArgumentError(
         fmt::format("--num-speculative-tokens is {}, expected 0 (none) or more", options.num_speculative_tokens));
   if (!options.speculative_model.empty() && options.num_speculative_tokens == 0)
-    return absl::InvalidArgumentError("--speculative-model is given without --num-speculative-tokens, the tokens that "
-                                      "it guesses for a step; add it, as in --num-speculative-tokens 4");
+    return absl::InvalidArgumentError("--speculative-model needs --num-speculative-tokens, the number of draft tokens "
+                                      "per step; add it, for example --num-speculative-tokens 4");
   if (options.num_speculative_tokens > 0 && options.async_scheduling.value_or(false))
-    return absl::InvalidArgumentError("--num-speculative-tokens guesses from tokens that --async-scheduling does not "
-                                      "wait for; leave one of them out");
+    return absl::InvalidArgumentError(
+        "--num-speculative-tokens cannot be used with --async-scheduling; remove one of them");
   if (!(options.watchdog_seconds >= 0 && options.watchdog_seconds <= 1e6))
     return absl::InvalidArgumentError(
         fmt::format("--watchdog-seconds is {}, expected 0 (no limit) to 1000000", options.watchdog_seconds));
   if (options.threads < 0)
-    return absl::InvalidArgumentError(fmt::format("--threads is {}, expected 0 (one a core) or more", options.threads));
+    return absl::InvalidArgumentError(
+        fmt::format("--threads is {}, expected 0 (one per core) or more", options.threads));
   if (options.max_waiting < 0)
     return absl::InvalidArgumentError(fmt::format("--max-waiting is {}, expected 0 or more", options.max_waiting));
   return absl::OkStatus();
@@ -137,8 +139,9 @@ absl::StatusOr<std::string> EngineImpl::Detokenize(const std::vector<int32_t> &i
 absl::StatusOr<std::string> EngineImpl::ApplyChatTemplate(const ChatRequest &chat) const {
   const auto &renderer = model_->text().chat;
   if (absl::IsNotFound(renderer.status()))
-    return absl::FailedPreconditionError(fmt::format(
-        "{}: has no chat template; the model was not made for chats, give the prompt itself", model_->path()));
+    return absl::FailedPreconditionError(
+        fmt::format("{}: has no chat template, so the model is not a chat model; send a prompt instead of messages",
+                    model_->path()));
   if (!renderer.ok())
     return renderer.status();
   return RenderChat(**renderer, chat);
@@ -151,8 +154,8 @@ absl::Status EngineImpl::CheckRequest(const Request &request) const {
     return status;
   if (!sampling.guided.empty() && (!model_->text().tokenizer || model_->text().eos_ids.empty()))
     return absl::InvalidArgumentError(
-        fmt::format("guided decoding needs a {}, which this bundle has not; leave out the form, or compile the model "
-                    "with its {}",
+        fmt::format("guided decoding needs a {}, but this bundle has none; do not use guided decoding, or compile the "
+                    "model with its {}",
                     model_->text().tokenizer ? "token that ends a text" : "tokenizer",
                     model_->text().tokenizer ? "generation_config.json" : "tokenizer.json"));
   if (absl::Status status = CheckGuided(sampling.guided, {}); !status.ok())
@@ -160,13 +163,13 @@ absl::Status EngineImpl::CheckRequest(const Request &request) const {
   if (request.prompt.empty() == request.prompt_token_ids.empty())
     return absl::InvalidArgumentError("the prompt is empty; give either a text or token ids");
   if (!model_->text().tokenizer && !sampling.stop.empty())
-    return absl::InvalidArgumentError("stop strings need a tokenizer, which this bundle has not; use stop_token_ids");
+    return absl::InvalidArgumentError("stop strings need a tokenizer, but this bundle has none; use stop_token_ids");
   if (!model_->text().tokenizer && !sampling.bad_words.empty())
-    return absl::InvalidArgumentError("bad_words need a tokenizer, which this bundle has not; use logit_bias");
+    return absl::InvalidArgumentError("bad_words need a tokenizer, but this bundle has none; use logit_bias");
   if (request.priority != 0 && options_.scheduling_policy != "priority")
     return absl::InvalidArgumentError(
-        fmt::format("priority is {}, but requests run in the order in which they come (--scheduling-policy fcfs); "
-                    "leave it out, or load the engine with --scheduling-policy priority",
+        fmt::format("priority is {}, but the engine runs requests in order of arrival (--scheduling-policy fcfs); "
+                    "remove priority, or load the engine with --scheduling-policy priority",
                     request.priority));
   return absl::OkStatus();
 }
@@ -181,7 +184,7 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> EngineImpl::TokensOfBadWords(c
     if (!alone.ok())
       return alone.status();
     if (alone->empty())
-      return absl::InvalidArgumentError(fmt::format("bad_words holds '{}', which gives no token", word));
+      return absl::InvalidArgumentError(fmt::format("bad_words contains '{}', which has no tokens; remove it", word));
     absl::StatusOr<std::vector<int32_t>> after_space = Tokenize(" " + bare, /*add_special_tokens=*/false);
     if (!after_space.ok())
       return after_space.status();
@@ -205,13 +208,13 @@ absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Submit(const Request 
     ids = *std::move(encoded);
   }
   if (ids.empty())
-    return absl::InvalidArgumentError("the prompt gives no token; write some text");
+    return absl::InvalidArgumentError("the prompt has no tokens; write some text");
   const MemoryPlan &memory = model_->memory();
   auto vocabulary = static_cast<int32_t>(model_->model().vocab_size());
   for (int32_t id : ids)
     if (id < 0 || id >= vocabulary)
       return absl::InvalidArgumentError(
-          fmt::format("the prompt holds token id {}, expected ids in [0, {})", id, vocabulary));
+          fmt::format("the prompt contains token id {}, expected ids in [0, {})", id, vocabulary));
   auto size = static_cast<int64_t>(ids.size());
   if (size >= memory.max_model_len)
     return absl::InvalidArgumentError(fmt::format(
@@ -219,19 +222,19 @@ absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Submit(const Request 
         "--max-model-len",
         size, memory.max_model_len));
   if (size > model_->text().max_prompt_len)
-    return absl::InvalidArgumentError(fmt::format(
-        "the prompt has {} tokens, expected at most {}: the model's rope scaling is dynamic, and longer prompts "
-        "would need other rotations for all of their tokens; shorten it",
-        size, model_->text().max_prompt_len));
+    return absl::InvalidArgumentError(
+        fmt::format("the prompt has {} tokens, expected at most {}: the model uses dynamic rope scaling, which is not "
+                    "supported for longer prompts; shorten the prompt",
+                    size, model_->text().max_prompt_len));
   Request bounded = request;
   int32_t &max_tokens = bounded.sampling.max_tokens;
   max_tokens = static_cast<int32_t>(std::min<int64_t>(max_tokens, memory.max_model_len - size));
   int64_t pages = (size + max_tokens + memory.page_size - 1) / memory.page_size;
   if (pages > memory.total_pages)
-    return absl::ResourceExhaustedError(fmt::format(
-        "the request needs {} KV pages for its prompt and max_tokens, there are {}; lower max_tokens or raise "
-        "--kv-cache-memory-bytes",
-        pages, memory.total_pages));
+    return absl::ResourceExhaustedError(fmt::format("the request needs {} KV pages for its prompt and max_tokens, but "
+                                                    "the KV cache has {}; lower max_tokens or raise "
+                                                    "--kv-cache-memory-bytes",
+                                                    pages, memory.total_pages));
   if (!options_.enable_prefix_caching)
     bounded.enable_prefix_caching = false;
   absl::StatusOr<std::vector<std::vector<int32_t>>> bad_words = TokensOfBadWords(request.sampling);

@@ -1,4 +1,5 @@
-// The engine on a device of the caller's making: for tests that let it fail and benchmarks that let it do nothing.
+// Creates an engine on a given device: for tests with a device that fails, and for benchmarks with a device that does
+// nothing.
 #ifndef INLAY_RUNTIME_API_ENGINE_INTERNAL_H_
 #define INLAY_RUNTIME_API_ENGINE_INTERNAL_H_
 

@@ -1,4 +1,4 @@
-// The engine's thread: whom it takes in, and which steps it launches.
+// The engine's thread: admits requests and launches steps.
 #include "runtime/api/engine_loop.h"
 
 #include "runtime/api/engine_stats.h"
@@ -89,7 +89,7 @@ absl::Status EngineLoop::Prepare() {
   int32_t host_pages = HostPagesOf(model_->memory(), options_);
   if (options_.preemption_mode == "swap" && host_pages < 1)
     return absl::InvalidArgumentError(
-        fmt::format("--swap-space is {} bytes, a page needs {}; raise it or leave out --preemption-mode swap",
+        fmt::format("--swap-space is {} bytes, but one KV page needs {}; raise it or remove --preemption-mode swap",
                     options_.swap_space_bytes, model_->memory().bytes_per_page));
   return runner_.Prepare(host_pages);
 }
@@ -100,12 +100,12 @@ absl::Status EngineLoop::Add(std::shared_ptr<ActiveRequest> request) {
   {
     std::lock_guard lock(mutex_);
     if (stopping_ || draining_)
-      return absl::UnavailableError("the engine shuts down and takes no more requests");
+      return absl::UnavailableError("the engine is shutting down and accepts no more requests");
     if (!failure_.ok())
       return failure_;
     if (options_.max_waiting > 0 && stats_.waiting >= options_.max_waiting)
       return absl::ResourceExhaustedError(
-          fmt::format("{} sequences wait, as many as may (--max-waiting); try again later", stats_.waiting));
+          fmt::format("{} sequences are waiting, which is the limit (--max-waiting); try again later", stats_.waiting));
     stats_.waiting += static_cast<int32_t>(request->sequences().size());
     request->number = ++submissions_;
     submitted_.push_back(std::move(request));
@@ -119,9 +119,9 @@ absl::Status EngineLoop::Drain(Clock::time_point deadline) {
   draining_ = true;
   bool is_idle =
       idle_.wait_until(lock, deadline, [&] { return submitted_.empty() && stats_.running + stats_.waiting == 0; });
-  return is_idle
-             ? absl::OkStatus()
-             : absl::DeadlineExceededError("requests were left at the deadline of the shutdown; they were cancelled");
+  return is_idle ? absl::OkStatus()
+                 : absl::DeadlineExceededError(
+                       "some requests had not finished at the deadline of the shutdown; they were cancelled");
 }
 
 void EngineLoop::Stop() {

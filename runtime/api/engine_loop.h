@@ -1,4 +1,5 @@
-// The engine's thread: admits requests, launches steps and hands out tokens. What other threads may call is said.
+// The engine's thread: admits requests, launches steps and delivers tokens. Comments name the functions that other
+// threads may call.
 #ifndef INLAY_RUNTIME_API_ENGINE_LOOP_H_
 #define INLAY_RUNTIME_API_ENGINE_LOOP_H_
 

@@ -1,4 +1,4 @@
-// What others learn of the engine's thread: statistics, and that it is stuck.
+// Reports the state of the engine's thread to other threads: statistics, and whether it is stuck.
 #include "runtime/api/engine_loop.h"
 
 #include "runtime/api/engine_stats.h"

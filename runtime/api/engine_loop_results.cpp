@@ -1,4 +1,5 @@
-// What becomes of a step on the engine's thread: tokens for requests, or a failure for those that caused it.
+// Handles a finished step on the engine's thread: delivers tokens to requests, or fails the requests that caused an
+// error.
 #include "runtime/api/engine_loop.h"
 
 #include "runtime/api/engine_stats.h"

@@ -1,4 +1,4 @@
-// What the engine counts.
+// Counters and histograms of the engine.
 #ifndef INLAY_RUNTIME_API_ENGINE_STATS_H_
 #define INLAY_RUNTIME_API_ENGINE_STATS_H_
 

@@ -43,8 +43,9 @@ absl::Status CheckGuided(const GuidedParams &params, const guided::Limits &limit
   int forms = int{!params.json_schema.empty()} + int{!params.regex.empty()} + int{!params.grammar.empty()} +
               int{!params.choice.empty()};
   if (forms > 1)
-    return absl::InvalidArgumentError(fmt::format(
-        "guided decoding has {} forms, expected one of json, regex, grammar and choice; leave the others out", forms));
+    return absl::InvalidArgumentError(fmt::format("guided decoding has {} constraints, expected exactly one of json, "
+                                                  "regex, grammar and choice; remove the others",
+                                                  forms));
   if (!params.json_schema.empty())
     return guided::Grammar::CheckJsonSchema(params.json_schema, limits);
   if (!params.regex.empty())
@@ -225,7 +226,7 @@ absl::Status GuidedPool::Account(const std::shared_ptr<GuidedEntry> &entry) {
   }
   if (bytes_ > limits_.used_bytes && bytes > limits_.used_bytes / entries_.size())
     return absl::ResourceExhaustedError(
-        fmt::format("guided decoding: the grammars in use take {} bytes, expected at most {}, and this one {} of them; "
+        fmt::format("guided decoding: the grammars in use take {} bytes, expected at most {}; this one takes {} bytes; "
                     "use a simpler one or try again later",
                     bytes_, limits_.used_bytes, bytes));
   return absl::OkStatus();

@@ -1,5 +1,5 @@
-// Guided decoding beside the engine's thread: compiles grammars, and finds the mask of a sequence's next token while
-// steps of others run. The engine's thread only queues work here; it never waits for a grammar.
+// Guided decoding on separate threads: compiles grammars and computes the mask of a sequence's next token while steps
+// of other sequences run. The engine's thread only queues work here and never waits for a grammar.
 #ifndef INLAY_RUNTIME_API_GUIDED_POOL_H_
 #define INLAY_RUNTIME_API_GUIDED_POOL_H_
 

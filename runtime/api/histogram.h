@@ -1,4 +1,4 @@
-// Observations in buckets: how they are added, and the buckets, which are vLLM's.
+// Adds observations to histograms. The buckets are those of vLLM.
 #ifndef INLAY_RUNTIME_API_HISTOGRAM_H_
 #define INLAY_RUNTIME_API_HISTOGRAM_H_
 

@@ -26,10 +26,10 @@ absl::Status ReadSampling(const Bundle &bundle, const json &manifest, TextParts 
   auto found = manifest.find("sampling");
   if (found == manifest.end()) {
     if (std::filesystem::exists(bundle.path() + "/tokenizer/generation_config.json"))
-      return absl::FailedPreconditionError(fmt::format(
-          "{}/manifest.json: has no 'sampling', expected the contents of generation_config.json; the bundle "
-          "is of an older compile-model, compile the model again",
-          bundle.path()));
+      return absl::FailedPreconditionError(
+          fmt::format("{}/manifest.json: has no 'sampling', expected the contents of generation_config.json; the "
+                      "bundle was written by an older compile-model, compile the model again",
+                      bundle.path()));
     return absl::OkStatus();
   }
   if (!found->is_object())
@@ -112,8 +112,9 @@ absl::StatusOr<OpenedTarget> OpenTarget(const Bundle &bundle, const EngineOption
   for (const std::string &name : wanted) {
     const plan::Target *target = bundle.target(name);
     if (!target)
-      return absl::InvalidArgumentError(fmt::format("{}: has no target '{}', only {}; compile it with --target {}",
-                                                    bundle.path(), name, bundle.TargetNames(), name));
+      return absl::InvalidArgumentError(
+          fmt::format("{}: has no target '{}', only {}; compile the model with --target {}", bundle.path(), name,
+                      bundle.TargetNames(), name));
     absl::StatusOr<std::unique_ptr<Device>> device = OpenDevice(name, options.threads, options.cublaslt);
     if (device.ok())
       return OpenedTarget{target, *std::move(device)};
@@ -209,7 +210,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
     limit = "all sequences at full length (--max-num-seqs, --max-model-len)";
   if (pages < 1)
     return absl::ResourceExhaustedError(fmt::format(
-        "KV pages need at least {} bytes, {} are left; lower --max-num-batched-tokens or --max-num-seqs, or "
+        "KV pages need at least {} bytes, but only {} are left; lower --max-num-batched-tokens or --max-num-seqs, or "
         "raise --gpu-memory-utilization",
         memory.bytes_per_page, budget));
   memory.total_pages = static_cast<int32_t>(pages);

@@ -1,5 +1,4 @@
-// A bundle brought to a device: its kernels, weights, memory and entry points, ready for steps; its tokenizer beside
-// it.
+// A bundle loaded on a device: kernels, weights, memory, entry points and tokenizer.
 #ifndef INLAY_RUNTIME_API_LOADED_MODEL_H_
 #define INLAY_RUNTIME_API_LOADED_MODEL_H_
 

@@ -1,4 +1,4 @@
-// Finds the log-probabilities of a step's rows.
+// Computes the log-probabilities of the rows of a step.
 #ifndef INLAY_RUNTIME_API_LOGPROB_FINDER_H_
 #define INLAY_RUNTIME_API_LOGPROB_FINDER_H_
 

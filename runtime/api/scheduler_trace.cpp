@@ -20,8 +20,8 @@ constexpr int kSteps = 0, kHost = 1;       // threads of kEngine
 absl::StatusOr<std::unique_ptr<SchedulerTrace>> SchedulerTrace::Open(const std::string &path) {
   std::FILE *file = std::fopen(path.c_str(), "we");
   if (!file)
-    return absl::InvalidArgumentError(
-        fmt::format("--trace {}: cannot be written: {}; name a file in a folder that exists", path, strerror(errno)));
+    return absl::InvalidArgumentError(fmt::format(
+        "--trace {}: cannot be written: {}; choose a file in an existing directory", path, strerror(errno)));
   return std::unique_ptr<SchedulerTrace>(new SchedulerTrace(file, path));
 }
 
@@ -41,7 +41,7 @@ SchedulerTrace::~SchedulerTrace() {
              file_);
   bool is_whole = std::fclose(file_) == 0;
   if (!is_whole && !has_failed_)
-    fmt::print(stderr, "inlay: {}: the trace is not whole: {}\n", path_, strerror(errno));
+    fmt::print(stderr, "inlay: {}: the trace is incomplete: {}\n", path_, strerror(errno));
 }
 
 // A disk that is full ends the trace, and nothing else.

@@ -1,5 +1,5 @@
-// What the scheduler did and when, for chrome://tracing or Perfetto; and the same spans of the host for NVTX, where a
-// profiler listens.
+// Records steps and sequences with their times for chrome://tracing or Perfetto. Emits the host's spans as NVTX ranges
+// too, if a profiler is attached.
 #ifndef INLAY_RUNTIME_API_SCHEDULER_TRACE_H_
 #define INLAY_RUNTIME_API_SCHEDULER_TRACE_H_
 

@@ -1,4 +1,4 @@
-// Runs planned steps on the device, without waiting for them: what a step sampled is collected later.
+// Launches planned steps on the device without waiting. The sampled tokens are collected later.
 #ifndef INLAY_RUNTIME_API_STEP_RUNNER_H_
 #define INLAY_RUNTIME_API_STEP_RUNNER_H_
 

@@ -1,4 +1,5 @@
-// Notices that a step does not end: a device that does not answer holds the engine's thread, so another one looks.
+// Detects a step that does not end. It has its own thread, because a device that does not answer blocks the engine's
+// thread.
 #ifndef INLAY_RUNTIME_API_WATCHDOG_H_
 #define INLAY_RUNTIME_API_WATCHDOG_H_
 

@@ -85,11 +85,11 @@ absl::StatusOr<std::unique_ptr<Bundle>> Bundle::Open(const std::string &path, co
   Manifest manifest{path + "/manifest.json", {}};
   std::error_code error;
   if (!fs::is_directory(path, error))
-    return absl::NotFoundError(fmt::format("{}: is not a directory; expected a bundle that compile-model wrote", path));
+    return absl::NotFoundError(fmt::format("{}: is not a directory; expected a bundle written by compile-model", path));
   absl::StatusOr<std::string> text = ReadFile(manifest.path, uint64_t{64} << 20);
   if (!text.ok())
     return absl::NotFoundError(
-        fmt::format("{}: holds no readable manifest.json; expected a bundle that compile-model wrote", path));
+        fmt::format("{}: has no readable manifest.json; expected a bundle written by compile-model", path));
   bundle->manifest_ = *std::move(text);
   manifest.root = json::parse(bundle->manifest_, nullptr, /*allow_exceptions=*/false);
   if (!manifest.root.is_object())
@@ -142,7 +142,7 @@ absl::Status Bundle::OpenPlan(const Manifest &manifest) {
   flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t *>(plan_bytes_.data()), plan_bytes_.size(),
                                  /*max_depth=*/16, /*max_tables=*/100'000'000);
   if (!plan::VerifyPlanBuffer(verifier))
-    return absl::DataLossError(fmt::format("{}/plan.fb: is no valid plan; compile the model again", path_));
+    return absl::DataLossError(fmt::format("{}/plan.fb: is not a valid plan; compile the model again", path_));
   plan_ = plan::GetPlan(plan_bytes_.data());
   if (plan_->format_version() != kBundleFormatVersion)
     return absl::DataLossError(fmt::format("{}: manifest.json has format {}, plan.fb {}; compile the model again",
@@ -173,7 +173,8 @@ absl::Status Bundle::OpenWeights(const Manifest &manifest, const std::string &we
     return OpenLinked(manifest, weights_source);
   if (!weights_source.empty() && (weights_mode_ == "dummy" || weights_mode_ == "pack"))
     return absl::InvalidArgumentError(
-        fmt::format("{}: --weights-source is for bundles compiled with --weights=link, this one has '{}'; leave it out",
+        fmt::format("{}: --weights-source is only for bundles compiled with --weights=link, but this one has weights "
+                    "mode '{}'; remove --weights-source",
                     path_, weights_mode_));
   if (weights_mode_ == "dummy")
     return absl::OkStatus();
@@ -207,10 +208,10 @@ absl::Status Bundle::OpenPacked(const Manifest &manifest) {
       packed.chunk_hashes.push_back(hash.is_string() ? hash.get<std::string>() : "");
     uint64_t size = packed.file.size(), expected = WeightsBytes(*target);
     if (size != expected || packed.chunk_hashes.size() != (size + chunk_bytes - 1) / chunk_bytes)
-      return absl::DataLossError(fmt::format("{}/{}: has {} bytes, expected {} and a hash of each chunk in "
-                                             "manifest.json, which has {}; the file was cut or damaged, compile the "
-                                             "model again",
-                                             path_, file_name, size, expected, packed.chunk_hashes.size()));
+      return absl::DataLossError(
+          fmt::format("{}/{}: has {} bytes, expected {} and a hash of each chunk in "
+                      "manifest.json, which has {}; the file was truncated or damaged, compile the model again",
+                      path_, file_name, size, expected, packed.chunk_hashes.size()));
     weight_files_->packed.emplace(name, std::move(packed));
   }
   return absl::OkStatus();
@@ -220,19 +221,20 @@ absl::Status Bundle::OpenLinked(const Manifest &manifest, const std::string &wei
   const json *recorded = Manifest::Find(manifest.weights(), "directory");
   if (!recorded || !recorded->is_string())
     return absl::DataLossError(
-        fmt::format("{}: 'weights.directory' is missing or no string; compile the model again", manifest.path));
+        fmt::format("{}: 'weights.directory' is missing or not a string; compile the model again", manifest.path));
   const json *sources = Manifest::Find(manifest.weights(), "sources");
   if (!sources || !sources->is_array())
     return absl::DataLossError(
-        fmt::format("{}: 'weights.sources' is missing or no array; compile the model again", manifest.path));
+        fmt::format("{}: 'weights.sources' is missing or not an array; compile the model again", manifest.path));
   bool moved = !weights_source.empty();
   std::string directory = moved ? weights_source : recorded->get<std::string>();
   absl::StatusOr<CheckpointReader> checkpoint = CheckpointReader::Open(directory);
   if (!checkpoint.ok())
-    return absl::Status(checkpoint.status().code(),
-                        fmt::format("{} (the bundle links the weights of '{}'; name a copy of that checkpoint with "
-                                    "--weights-source, or compile with --weights=pack to carry them along)",
-                                    std::string(checkpoint.status().message()), recorded->get<std::string>()));
+    return absl::Status(
+        checkpoint.status().code(),
+        fmt::format("{} (the bundle links the weights in '{}'; give a copy of that checkpoint with --weights-source, "
+                    "or compile with --weights=pack to store the weights in the bundle)",
+                    std::string(checkpoint.status().message()), recorded->get<std::string>()));
   absl::StatusOr<std::string> facts = DescribeSources(checkpoint->files());
   if (!facts.ok())
     return facts.status();
@@ -244,12 +246,14 @@ absl::Status Bundle::OpenLinked(const Manifest &manifest, const std::string &wei
           file.erase("changed");
   if (found != expected)
     return absl::FailedPreconditionError(
-        moved ? fmt::format("{}: is not the checkpoint that {} was compiled from (name, size or header of a file "
-                            "differ); name a copy of '{}', or compile again",
-                            directory, path_, recorded->get<std::string>())
-              : fmt::format("{}: the checkpoint changed since the bundle was compiled (size, time or header); compile "
-                            "it again, or name a copy of it with --weights-source, whose times are not compared",
-                            directory));
+        moved
+            ? fmt::format("{}: is not the checkpoint that {} was compiled from (name, size or header of a file "
+                          "differ); give a copy of '{}', or compile the model again",
+                          directory, path_, recorded->get<std::string>())
+            : fmt::format(
+                  "{}: the checkpoint changed since the bundle was compiled (size, time or header); compile the model "
+                  "again, or give an unchanged copy with --weights-source (file times of a copy are not compared)",
+                  directory));
   weight_files_->checkpoint = *std::move(checkpoint);
   return absl::OkStatus();
 }

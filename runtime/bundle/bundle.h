@@ -1,5 +1,5 @@
-// A bundle on disk: the plan that is executed, verified, and the files beside it. Nothing in it is trusted before it
-// was checked; the kernels are run only because the user chose to load the bundle.
+// Opens and verifies a bundle: the plan and the files that it refers to. All contents are checked before use. Kernels
+// are native code and are trusted, because the user chose to load the bundle.
 #ifndef INLAY_RUNTIME_BUNDLE_BUNDLE_H_
 #define INLAY_RUNTIME_BUNDLE_BUNDLE_H_
 

@@ -1,5 +1,5 @@
-// Weights that nobody trained, for bundles compiled from a configuration alone (--dummy-weights): what matters for
-// speed is that shapes are right and bits look random.
+// Random weights for bundles compiled from a configuration alone (--dummy-weights). Shapes are right and bits look
+// random, which is enough to measure speed.
 #ifndef INLAY_RUNTIME_BUNDLE_DUMMY_WEIGHTS_H_
 #define INLAY_RUNTIME_BUNDLE_DUMMY_WEIGHTS_H_
 

@@ -1,4 +1,4 @@
-// The hash that manifests hold: XXH3 of 128 bits as 32 hexadecimal digits. It finds damage, not forgery.
+// The hash in manifests: 128-bit XXH3 as 32 hexadecimal digits. It detects damage, not forgery.
 #ifndef INLAY_RUNTIME_BUNDLE_HASH_H_
 #define INLAY_RUNTIME_BUNDLE_HASH_H_
 

@@ -1,4 +1,5 @@
-// What the manifest repeats of the plan, for people. The writer puts it there, the loader checks that it is still so.
+// Facts of the plan that the manifest repeats for human readers. The writer adds them, and the loader checks that they
+// match the plan.
 #ifndef INLAY_RUNTIME_BUNDLE_PLAN_FACTS_H_
 #define INLAY_RUNTIME_BUNDLE_PLAN_FACTS_H_
 

@@ -1,5 +1,5 @@
-// Makes a weight as kernels read it from tensors as a checkpoint stores them. The same code runs when a bundle is
-// packed (--weights=pack) and when one is loaded (--weights=link).
+// Makes a weight, in the layout that kernels read, from tensors in the layout of the checkpoint. The same code runs
+// when a bundle is packed (--weights=pack) and when one is loaded (--weights=link).
 #ifndef INLAY_RUNTIME_BUNDLE_RECIPE_H_
 #define INLAY_RUNTIME_BUNDLE_RECIPE_H_
 

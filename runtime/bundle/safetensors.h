@@ -1,6 +1,5 @@
-// Where the tensors of a checkpoint lie: the headers of its safetensors files.
-// No tensor is read here. Files are taken to be hostile: every offset is
-// checked against the shape, its neighbours and the end of the file.
+// Parses and validates the headers of safetensors files: where each tensor of a checkpoint is. Reads no tensor. Files
+// are untrusted: every offset is checked against the shape, the neighbouring tensors and the end of the file.
 
 #ifndef INLAY_RUNTIME_BUNDLE_SAFETENSORS_H
 #define INLAY_RUNTIME_BUNDLE_SAFETENSORS_H

@@ -1,4 +1,4 @@
-// The largest step of a plan, and how long the arrays are that the host writes for it.
+// The maximum step of a plan, and the sizes of the arrays that the host writes for it.
 #ifndef INLAY_RUNTIME_BUNDLE_STEP_CAPACITY_H_
 #define INLAY_RUNTIME_BUNDLE_STEP_CAPACITY_H_
 

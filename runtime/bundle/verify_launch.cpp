@@ -97,7 +97,7 @@ absl::Status VerifyView(const plan::View &view, const plan::Argument &argument, 
   uint64_t available = BytesBehind(argument, entry, target, model);
   std::optional<uint64_t> extent = LargestExtent(view.rows().extent(), entry, model);
   if (IsCache(argument) != !extent)
-    return BadPlan("argument {} of '{}' is {} cache, its kernel expects the opposite", index, kernel,
+    return BadPlan("argument {} of '{}' is {} cache, but its kernel expects the opposite", index, kernel,
                    IsCache(argument) ? "a" : "no");
   uint64_t needed = 0;
   uint64_t rows = (extent.value_or(1) + view.rows().divisor() - 1) / view.rows().divisor() * view.rows().multiplier();
@@ -149,7 +149,8 @@ absl::Status VerifyLaunch(const plan::Launch &launch, const plan::Entry &entry, 
                      static_cast<int>(count->extent()), count->divisor());
   uint32_t views = called.views() ? called.views()->size() : 0;
   if (launch.arguments()->size() != views)
-    return BadPlan("a launch of '{}' has {} arguments, the kernel {}", kernel, launch.arguments()->size(), views);
+    return BadPlan("a launch of '{}' has {} arguments, but the kernel takes {}", kernel, launch.arguments()->size(),
+                   views);
   for (uint32_t i = 0; i < views; ++i) {
     const plan::Argument &argument = *launch.arguments()->Get(i);
     if (absl::Status status = VerifyArgument(argument, kernel, entry, target, model); !status.ok())
@@ -160,7 +161,7 @@ absl::Status VerifyLaunch(const plan::Launch &launch, const plan::Entry &entry, 
   }
   uint32_t maps = launch.tensor_maps() ? launch.tensor_maps()->size() : 0;
   if (maps != called.tensor_maps())
-    return BadPlan("a launch of '{}' has {} tensor maps, the kernel {}", kernel, maps, called.tensor_maps());
+    return BadPlan("a launch of '{}' has {} tensor maps, but the kernel takes {}", kernel, maps, called.tensor_maps());
   for (uint32_t i = 0; i < maps; ++i) {
     const plan::TensorMap &map = *launch.tensor_maps()->Get(i);
     if (map.argument() >= views)

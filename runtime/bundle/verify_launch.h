@@ -1,4 +1,4 @@
-// Whether what a launch reads and writes lies in the buffers that the plan gives it. A part of VerifyPlan (bundle.h).
+// Checks that a launch accesses only the buffers that the plan gives it. Part of VerifyPlan (bundle.h).
 #ifndef INLAY_RUNTIME_BUNDLE_VERIFY_LAUNCH_H_
 #define INLAY_RUNTIME_BUNDLE_VERIFY_LAUNCH_H_
 

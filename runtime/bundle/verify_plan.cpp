@@ -19,12 +19,12 @@ absl::Status VerifyWeight(const plan::Weight &weight) {
       recipe.packing() < 0)
     return BadPlan("weight '{}' has a type, row order or packing that does not exist", name);
   if (weight.type() > plan::DataType_F16)
-    return BadPlan("weight '{}' has elements that are no floats", name);
+    return BadPlan("weight '{}' has elements that are not floats", name);
   absl::StatusOr<uint64_t> bytes = WeightBytes(weight);
   if (!bytes.ok())
     return bytes.status();
   if (*bytes == 0 || *bytes > kMaxBytes || *bytes != weight.bytes())
-    return BadPlan("weight '{}' has {} bytes, its shape {}", name, weight.bytes(), *bytes);
+    return BadPlan("weight '{}' has {} bytes, but its shape needs {}", name, weight.bytes(), *bytes);
   if (weight.offset() > kMaxBytes || weight.offset() % kWeightAlignment != 0)
     return BadPlan("weight '{}' is at offset {}, expected a multiple of {}", name, weight.offset(), kWeightAlignment);
   bool is_table = recipe.inv_freq() && recipe.inv_freq()->size() > 0;
@@ -34,7 +34,7 @@ absl::Status VerifyWeight(const plan::Weight &weight) {
   if (!is_table && (!recipe.sources() || recipe.sources()->size() == 0))
     return BadPlan("weight '{}' has no sources", name);
   if (recipe.packing() == plan::Packing_Atom8x64 && ElementSize(weight.type()) != 2)
-    return BadPlan("weight '{}' is packed but its elements have no 16 bits", name);
+    return BadPlan("weight '{}' is packed, but its elements do not have 16 bits", name);
   if (recipe.row_order() == plan::RowOrder_HalfPairs &&
       (recipe.head_dim() == 0 || recipe.head_dim() % 2 != 0 || recipe.rows() % recipe.head_dim() != 0))
     return BadPlan("weight '{}' has {} rows for heads of {}", name, recipe.rows(), recipe.head_dim());
@@ -65,7 +65,7 @@ absl::Status VerifyPack(const plan::Weight &weight, uint32_t index, const plan::
     return BadPlan("the launch that packs weight '{}' has a grid of other than 8 rows", name);
   if (weight.recipe()->packing() != plan::Packing_Atom8x64 || weight.source_type() < 0 ||
       weight.source_type() > plan::DataType_F16)
-    return BadPlan("weight '{}' is packed by a launch, but is not packed or has sources that are no floats", name);
+    return BadPlan("weight '{}' is packed by a launch, but is not packed or has sources that are not floats", name);
   // The loader gives it whole rows of the sources, and room for rows of atoms.
   const auto *views = target.kernels()->Get(launch.kernel())->views();
   uint64_t source_row = weight.recipe()->columns() * ElementSize(weight.source_type());
@@ -84,7 +84,7 @@ absl::Status VerifyColumns(const plan::Columns *columns, const char *what, uint3
   std::string_view name = kernel.name()->string_view();
   uint32_t views = kernel.views() ? kernel.views()->size() : 0;
   if (!columns || columns->argument() >= views || columns->type() < 0 || columns->type() > plan::DataType_F16)
-    return BadPlan("the {} of '{}' is no argument of floats", what, name);
+    return BadPlan("the {} of '{}' is not an argument of floats", what, name);
   const plan::View &view = *kernel.views()->Get(columns->argument());
   const plan::LibraryProduct &product = *kernel.library();
   uint64_t row = uint64_t{columns->pitch()} * ElementSize(columns->type());
@@ -103,7 +103,7 @@ absl::Status VerifyLibrary(const plan::Kernel &kernel) {
     return BadPlan("'{}' is for another library than cublaslt", name);
   if ((product.rows() != plan::Extent_Tokens && product.rows() != plan::Extent_LogitRows) || product.columns() == 0 ||
       product.k() == 0 || product.columns() > kMaxCount || product.k() > kMaxCount || kernel.tensor_maps() != 0)
-    return BadPlan("'{}' is a product of sizes that cannot be", name);
+    return BadPlan("'{}' is a product with invalid sizes", name);
   struct {
     const plan::Columns *columns;
     const char *what;
@@ -134,7 +134,7 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) 
         return BadPlan("a kernel's name holds '{}'", c);
     // The verifier of FlatBuffers looks at where a vector begins, not at what its elements need.
     if (kernel->views() && reinterpret_cast<uintptr_t>(kernel->views()->Data()) % alignof(plan::View) != 0)
-      return BadPlan("kernel '{}' has arguments at no multiple of {} bytes", kernel->name()->string_view(),
+      return BadPlan("kernel '{}' has arguments that are not aligned to {} bytes", kernel->name()->string_view(),
                      alignof(plan::View));
     if (kernel->views())
       for (const plan::View *view : *kernel->views())
@@ -143,7 +143,7 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) 
                          kernel->name()->string_view(), view->rows().multiplier(),
                          static_cast<int>(view->rows().extent()), view->rows().divisor(), view->row_bytes());
     if (kernel->library() && target.name()->string_view() == "cpu")
-      return BadPlan("'{}' is left to a library, which the target cpu has not", kernel->name()->string_view());
+      return BadPlan("'{}' uses a library, which the target cpu does not support", kernel->name()->string_view());
     if (kernel->library())
       if (absl::Status status = VerifyLibrary(*kernel); !status.ok())
         return status;
@@ -154,7 +154,7 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) 
       if (absl::Status status = VerifyWeight(*weight); !status.ok())
         return status;
       if (weight->offset() != (weights_end + kWeightAlignment - 1) / kWeightAlignment * kWeightAlignment)
-        return BadPlan("weight '{}' is at offset {}, the one before it ends at {}", weight->name()->string_view(),
+        return BadPlan("weight '{}' is at offset {}, but the previous one ends at {}", weight->name()->string_view(),
                        weight->offset(), weights_end);
       weights_end = weight->offset() + weight->bytes();
       if (weights_end > kMaxBytes)
@@ -168,13 +168,14 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) 
     if (!entry->name() || entry->max_tokens() == 0 || entry->max_sequences() == 0 || entry->query_tile_rows() == 0 ||
         entry->max_tokens() > kMaxCount || entry->max_sequences() > entry->max_tokens() ||
         entry->workspace_bytes() > kMaxBytes)
-      return BadPlan("an entry has sizes that cannot be: {} tokens, {} sequences, {} workspace bytes",
-                     entry->max_tokens(), entry->max_sequences(), entry->workspace_bytes());
+      return BadPlan("an entry has invalid sizes: {} tokens, {} sequences, {} workspace bytes", entry->max_tokens(),
+                     entry->max_sequences(), entry->workspace_bytes());
     StepCapacity capacity = CapacityOf(model);
     if (entry->max_tokens() > static_cast<uint32_t>(capacity.tokens) ||
         entry->max_sequences() > static_cast<uint32_t>(capacity.sequences))
-      return BadPlan("entry '{}' takes {} tokens of {} sequences, the model {} of {}", entry->name()->string_view(),
-                     entry->max_tokens(), entry->max_sequences(), capacity.tokens, capacity.sequences);
+      return BadPlan("entry '{}' takes {} tokens of {} sequences, but the model takes {} of {}",
+                     entry->name()->string_view(), entry->max_tokens(), entry->max_sequences(), capacity.tokens,
+                     capacity.sequences);
     for (const auto *launches : {entry->launches(), entry->penalties(), entry->sampling()})
       if (launches)
         for (const plan::Launch *launch : *launches)
@@ -196,7 +197,7 @@ absl::Status VerifyPlan(const plan::Plan &plan) {
       model->head_dim() > kMaxCount || model->page_size() > kMaxCount || model->max_model_len() > kMaxCount * 16u ||
       model->max_num_seqs() > kMaxCount || model->max_num_batched_tokens() > kMaxCount || model->kv_type() < 0 ||
       model->kv_type() > plan::DataType_F16)
-    return BadPlan("has a model with sizes that cannot be");
+    return BadPlan("has a model with invalid sizes");
   for (const plan::Target *target : *plan.targets())
     if (absl::Status status = VerifyTarget(*target, *model); !status.ok())
       return status;

@@ -1,4 +1,4 @@
-// Where the bytes of a bundle's weights are: files of its own, a checkpoint that it links, or nowhere.
+// Location of the bytes of a bundle's weights: files of the bundle, a linked checkpoint, or none (dummy weights).
 #ifndef INLAY_RUNTIME_BUNDLE_WEIGHT_FILES_H_
 #define INLAY_RUNTIME_BUNDLE_WEIGHT_FILES_H_
 

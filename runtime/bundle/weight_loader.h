@@ -1,5 +1,5 @@
-// Brings the weights of a bundle into a device's memory: packed files, linked checkpoints or noise, on many threads,
-// each part checked while it is on its way.
+// Loads the weights of a bundle into device memory on many threads: packed files, linked checkpoints or dummy weights.
+// Each part is verified while it is loaded.
 #ifndef INLAY_RUNTIME_BUNDLE_WEIGHT_LOADER_H_
 #define INLAY_RUNTIME_BUNDLE_WEIGHT_LOADER_H_
 

@@ -141,7 +141,7 @@ absl::Status WriteBundle(const BundleContents &contents, const std::string &path
   if (exists && !overwrite)
     return absl::AlreadyExistsError(fmt::format("{}: exists; choose another output or add --overwrite", path));
   if (exists && !fs::exists(target_path / "manifest.json", error) && !fs::is_empty(target_path, error))
-    return absl::AlreadyExistsError(fmt::format("{}: exists and is no bundle; choose another output", path));
+    return absl::AlreadyExistsError(fmt::format("{}: exists and is not a bundle; choose another output", path));
   fs::create_directories(target_path.parent_path(), error);
   std::string temporary = fmt::format("{}.tmp-{}", target_path.string(), getpid());
   fs::remove_all(temporary, error);
@@ -151,7 +151,7 @@ absl::Status WriteBundle(const BundleContents &contents, const std::string &path
 
   json manifest = json::parse(contents.manifest_extra, nullptr, /*allow_exceptions=*/false);
   if (!manifest.is_object())
-    return absl::InternalError("the manifest's extra part is no JSON object");
+    return absl::InternalError("the extra part of the manifest is not a JSON object");
   const plan::Plan &plan = *plan::GetPlan(contents.plan.data());
   if (absl::Status status = VerifyPlan(plan); !status.ok())
     return absl::InternalError(status.message());
@@ -179,10 +179,9 @@ absl::Status WriteBundle(const BundleContents &contents, const std::string &path
         return sources.status();
       json directory = fs::absolute(contents.checkpoint, error).lexically_normal().string();
       if (json::parse(Dump(directory)) != directory)
-        return absl::InvalidArgumentError(
-            fmt::format("{}: is no UTF-8 path, which a manifest cannot hold; rename it or "
-                        "compile with --weights=pack",
-                        contents.checkpoint));
+        return absl::InvalidArgumentError(fmt::format(
+            "{}: the path is not UTF-8, so the manifest cannot store it; rename it or compile with --weights=pack",
+            contents.checkpoint));
       manifest["weights"]["directory"] = std::move(directory);
       manifest["weights"]["sources"] = json::parse(*sources);
     } else {

@@ -1,4 +1,4 @@
-// Writes a bundle directory: whole, or not at all.
+// Writes a bundle directory atomically: complete, or not at all.
 #ifndef INLAY_RUNTIME_BUNDLE_WRITER_H_
 #define INLAY_RUNTIME_BUNDLE_WRITER_H_
 

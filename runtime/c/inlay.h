@@ -6,13 +6,12 @@
  *         inlay_engine_load("llama.inlay", &options, &engine) != INLAY_OK)
  *       die(inlay_last_error());
  *
- * - Handles are opaque. What a call makes is released by the call of the same name with _free; NULL may be freed.
- * - A call that can fail returns an inlay_status, and inlay_last_error() says in a line what was found, what was
- *   expected and what to do.
- * - Structures that the program fills in begin with struct_size and are set to their defaults by a call that ends in
- *   _init, which takes sizeof as the program was compiled. Later versions append fields: a program keeps running with a
- *   library that knows more of them.
- * - Texts are UTF-8. Those with a size may hold zero bytes; those without end at the first.
+ * - Handles are opaque. A handle is released by the _free call of its type, which accepts NULL.
+ * - A call that can fail returns an inlay_status. inlay_last_error() then returns one line with what was found, what
+ * was expected and the fix.
+ * - Structures that the program fills in begin with struct_size. The _init call of a structure takes its sizeof and
+ * sets the defaults. Later versions append fields, and programs compiled with an earlier version keep working.
+ * - Texts are UTF-8. Texts with a size may contain zero bytes; texts without a size end at the first zero byte.
  * - All calls may be made from any thread, unless said otherwise. No exception or signal crosses this interface.
  * - An engine belongs to the process that loaded it. A child made by fork() has none of its threads: it must make no
  *   call with the engine or its requests, not even to free them.
@@ -54,29 +53,29 @@ typedef int32_t inlay_status;
 enum {
   INLAY_OK = 0,
   INLAY_CANCELLED = 1,
-  INLAY_INVALID_ARGUMENT = 3,    /* wrong whatever the engine's state */
-  INLAY_DEADLINE_EXCEEDED = 4,   /* a request's deadline or that of a shutdown has passed */
+  INLAY_INVALID_ARGUMENT = 3,    /* an argument is invalid, in any state of the engine */
+  INLAY_DEADLINE_EXCEEDED = 4,   /* the deadline of a request or of a shutdown has passed */
   INLAY_NOT_FOUND = 5,           /* a file or directory */
-  INLAY_RESOURCE_EXHAUSTED = 8,  /* memory, pages or places in the queue */
+  INLAY_RESOURCE_EXHAUSTED = 8,  /* no memory, KV pages or space in the queue left */
   INLAY_FAILED_PRECONDITION = 9, /* the bundle or engine cannot do this: no tokenizer, wrong version */
   INLAY_UNIMPLEMENTED = 12,
-  INLAY_INTERNAL = 13, /* a fault of Inlay's */
+  INLAY_INTERNAL = 13, /* a bug in Inlay */
   INLAY_UNAVAILABLE = 14,
-  INLAY_DATA_LOSS = 15, /* a bundle's file is not what its hash says */
+  INLAY_DATA_LOSS = 15, /* a file of the bundle does not match its hash */
   /* No errors: */
-  INLAY_END = 100,    /* the request has given its last token */
-  INLAY_TIMEOUT = 101 /* nothing came in the time given to this call, which may be repeated */
+  INLAY_END = 100,    /* the request has returned its last token */
+  INLAY_TIMEOUT = 101 /* no result within the timeout of this call; call it again */
 };
 
 /* "INVALID_ARGUMENT", for logs. */
 INLAY_API const char *inlay_status_name(inlay_status status);
 
-/* What the last failed call of this thread found; "" if none failed. Kept for each thread and not for each handle, so
- * that what another thread does with the same handle cannot replace it. Valid until this thread's next failing call. */
+/* The error message of the last failed call of this thread; "" if none failed. Messages are stored per thread, so calls
+ * of other threads do not replace them. Valid until the next failing call of this thread. */
 INLAY_API const char *inlay_last_error(void);
 
 /* Whether a program compiled with `program_version` (its INLAY_ABI_VERSION) can use this library;
- * INLAY_FAILED_PRECONDITION says which of the two to update. The calls that end in _init make the same check. */
+ * INLAY_FAILED_PRECONDITION: the message says which of the two to update. The _init calls make the same check. */
 INLAY_API inlay_status inlay_check_abi(int32_t program_version);
 
 /* ---- Engine ------------------------------------------------------------------------------------------------------ */
@@ -85,25 +84,25 @@ typedef struct inlay_engine inlay_engine;
 
 typedef struct inlay_engine_options {
   size_t struct_size;
-  const char *target;             /* "cpu", "sm_90a"; NULL: a GPU's if there is one that fits, else cpu */
-  int32_t threads;                /* of the host; 0: one a core */
+  const char *target;             /* "cpu", "sm_90a"; NULL: the GPU's if it can run, else cpu */
+  int32_t threads;                /* host threads; 0: one per core */
   int32_t enforce_eager;          /* not 0: no CUDA graphs */
-  double gpu_memory_utilization;  /* in (0, 1]: share of the GPU's memory for weights, workspace and KV pages */
-  uint64_t kv_cache_bytes;        /* of the KV pages; 0: what memory allows */
-  int32_t max_model_len;          /* tokens of a sequence, at most the bundle's bound; 0: that */
+  double gpu_memory_utilization;  /* in (0, 1]: fraction of GPU memory for weights, workspace and KV pages */
+  uint64_t kv_cache_bytes;        /* size of the KV cache; 0: the memory that is left */
+  int32_t max_model_len;          /* tokens of a sequence, at most the bundle's limit; 0: that limit */
   int32_t max_num_seqs;           /* sequences in one step, likewise */
   int32_t max_num_batched_tokens; /* tokens in one step, likewise */
-  int32_t max_waiting;            /* requests that may wait, beyond them INLAY_RESOURCE_EXHAUSTED; 0: no limit */
-  int32_t enable_prefix_caching;  /* 1: prompts with a common beginning share its keys and values */
-  int32_t deterministic;          /* not 0: the same bits whatever runs beside a request; on the cpu always so */
-  int32_t async_scheduling;       /* the next step is planned while one runs: 1 yes, 0 no, -1 on a GPU */
-  int32_t num_speculative_tokens; /* guessed from a sequence's own text and verified in one step; 0: none */
+  int32_t max_waiting;            /* maximum waiting requests, then INLAY_RESOURCE_EXHAUSTED; 0: no limit */
+  int32_t enable_prefix_caching;  /* 1: prompts with a common prefix share its keys and values */
+  int32_t deterministic;          /* not 0: results do not depend on other requests; on the cpu always so */
+  int32_t async_scheduling;       /* plan the next step while one runs: 1 yes, 0 no, -1 only on a GPU */
+  int32_t num_speculative_tokens; /* draft tokens per step, from n-grams of the sequence; 0: off */
   const char *scheduling_policy;  /* "fcfs" (NULL) or "priority" */
-  const char *preemption_mode;    /* "recompute" (NULL) or "swap": pages are brought to the host's memory and back */
-  uint64_t swap_space_bytes;      /* of the host's memory, for "swap" */
+  const char *preemption_mode;    /* "recompute" (NULL) or "swap": KV pages are copied to host memory and back */
+  uint64_t swap_space_bytes;      /* host memory for "swap" */
   double watchdog_seconds;        /* a step that takes longer fails all requests; 0: no limit */
   const char *trace_path;         /* a Chrome trace of the scheduler is written here; NULL: none */
-  const char *speculative_model;  /* bundle of a smaller model that guesses those tokens; NULL: none. Since 1.1 */
+  const char *speculative_model;  /* bundle of a smaller model that proposes draft tokens; NULL: none. Since 1.1 */
   const char *weights_source;     /* of a bundle with linked weights: where a copy of the checkpoint is; NULL: where
                                      it was. Since 1.2 */
 } inlay_engine_options;
@@ -111,11 +110,11 @@ typedef struct inlay_engine_options {
 INLAY_API inlay_status inlay_engine_options_init(inlay_engine_options *options, size_t struct_size,
                                                  int32_t program_version);
 
-/* What a bundle needs and what then fits, found without allocating any of it. */
+/* The memory that a bundle needs and the KV cache that fits, computed without allocating any of it. */
 typedef struct inlay_memory_plan {
   size_t struct_size;
-  uint64_t free_bytes;   /* of the device now */
-  uint64_t usable_bytes; /* of them, by gpu_memory_utilization */
+  uint64_t free_bytes;   /* free memory of the device now */
+  uint64_t usable_bytes; /* part of it that may be used (gpu_memory_utilization) */
   uint64_t weights_bytes;
   uint64_t workspace_bytes; /* activations */
   uint64_t buffers_bytes;   /* metadata of steps, logits, tokens */
@@ -128,27 +127,27 @@ typedef struct inlay_memory_plan {
   int32_t max_num_seqs;
   int32_t max_num_batched_tokens;
   int64_t full_length_sequences; /* sequences of max_model_len tokens that fit at once */
-  uint64_t draft_bytes;          /* all that a speculative model takes, its KV pages too. Since 1.2 */
+  uint64_t draft_bytes;          /* total of the speculative model, including its KV pages. Since 1.2 */
 } inlay_memory_plan;
 
-/* The caller sets plan->struct_size. *explanation says for people what limits it and which option changes that; it is
- * released with inlay_free. `explanation` may be NULL. */
+/* The caller sets plan->struct_size. *explanation is a text that says what limits the KV cache and which option changes
+ * that; release it with inlay_free. `explanation` may be NULL. */
 INLAY_API inlay_status inlay_engine_plan(const char *bundle, const inlay_engine_options *options,
                                          inlay_memory_plan *plan, char **explanation);
 
-/* Opens a bundle, verifies it and brings its weights to the device. *engine is NULL on failure. */
+/* Opens a bundle, verifies it and loads its weights onto the device. *engine is NULL on failure. */
 INLAY_API inlay_status inlay_engine_load(const char *bundle, const inlay_engine_options *options,
                                          inlay_engine **engine);
 
-/* Takes no more requests and waits for those that it has; those that are left after `timeout_seconds` are cancelled,
- * which INLAY_DEADLINE_EXCEEDED tells. */
+/* Accepts no more requests and waits for the running ones. INLAY_DEADLINE_EXCEEDED: some requests had not finished
+ * after `timeout_seconds` and were cancelled. */
 INLAY_API inlay_status inlay_engine_shutdown(inlay_engine *engine, double timeout_seconds);
 
-/* INLAY_OK, or why nothing runs any more. */
+/* INLAY_OK, or the error after which the engine stopped. */
 INLAY_API inlay_status inlay_engine_health(const inlay_engine *engine);
 
-/* Ends what runs and waits for it. Requests may be freed before or after: those that are left end with INLAY_CANCELLED.
- * No other call with this engine may be under way. */
+/* Cancels all requests (they end with INLAY_CANCELLED) and waits for the running step. Requests may be freed before or
+ * after. No other call with this engine may be running. */
 INLAY_API void inlay_engine_free(inlay_engine *engine);
 
 typedef struct inlay_stats {
@@ -165,15 +164,15 @@ typedef struct inlay_stats {
   int32_t running; /* requests */
   int32_t waiting; /* requests */
   int32_t total_pages;
-  int32_t free_pages;   /* those that only the prefix cache has included */
+  int32_t free_pages;   /* including pages that only the prefix cache holds */
   int32_t cached_pages; /* of the free ones */
   int64_t steps;
   int64_t prompt_tokens;
   int64_t generation_tokens;
   int64_t preemptions;
-  int64_t draft_tokens;          /* guessed */
-  int64_t accepted_draft_tokens; /* and found right */
-  int64_t prefix_cache_queries;  /* tokens of prompts looked for in the cache */
+  int64_t draft_tokens;          /* proposed */
+  int64_t accepted_draft_tokens; /* and accepted */
+  int64_t prefix_cache_queries;  /* prompt tokens looked up in the cache */
   int64_t prefix_cache_hits;     /* tokens found */
   int64_t swapped_out_pages;
   int64_t swapped_in_pages;
@@ -192,7 +191,7 @@ INLAY_API const char *inlay_engine_device(const inlay_engine *engine);
 
 /* ---- Text -------------------------------------------------------------------------------------------------------- */
 
-/* What the calls below return in *text and *ids is released with inlay_free. A text has a zero byte after its end. */
+/* Release the *text and *ids that the calls below return with inlay_free. A text has a zero byte after its end. */
 INLAY_API void inlay_free(void *memory);
 
 /* Text to token ids and back with the bundle's tokenizer; INLAY_FAILED_PRECONDITION if it has none. */
@@ -227,11 +226,11 @@ typedef struct inlay_logit_bias {
   float bias; /* added to the token's logit, in [-100, 100] */
 } inlay_logit_bias;
 
-/* How tokens are chosen. Names and defaults are those of vLLM. */
+/* Sampling parameters. Names and defaults are those of vLLM. */
 typedef struct inlay_sampling_params {
   size_t struct_size;
-  int32_t n;                /* 1: sequences to return; pieces name theirs by `index` */
-  int32_t best_of;          /* of so many sequences the n likeliest are returned; 0: n */
+  int32_t n;                /* 1: sequences to return; `index` of a piece says which one */
+  int32_t best_of;          /* generate this many and return the n most likely; 0: n */
   float temperature;        /* 1; 0 is greedy */
   int32_t top_k;            /* 0 is off */
   float top_p;              /* in (0, 1]; 1 is off */
@@ -253,16 +252,16 @@ typedef struct inlay_sampling_params {
   size_t stop_count;
   const inlay_logit_bias *logit_bias;
   size_t logit_bias_count;
-  /* A form that the text must take; at most one of these is not NULL. */
+  /* Guided decoding: a constraint on the text. At most one of these is not NULL. */
   const char *guided_json;    /* a JSON Schema; "{}" is any JSON */
-  const char *guided_regex;   /* a regular expression for all of the text */
+  const char *guided_regex;   /* the whole text matches this regular expression */
   const char *guided_grammar; /* EBNF with a rule `root` */
   const char *const *guided_choice;
   size_t guided_choice_count;
   /* Since 1.3: */
   int32_t include_stop_str_in_output; /* not 0: the text ends after the stop string or with the stop token's text */
   int32_t skip_special_tokens;        /* 1; 0: special tokens are part of the text */
-  const int32_t *allowed_token_ids;   /* no other token is generated; none: all are allowed */
+  const int32_t *allowed_token_ids;   /* only these are generated; none: all */
   size_t allowed_token_id_count;
   const char *const *bad_words; /* texts that are not generated, at the beginning of a text or after a space */
   size_t bad_word_count;
@@ -274,7 +273,7 @@ INLAY_API inlay_status inlay_sampling_params_init(inlay_sampling_params *params,
 /* Puts what the checkpoint recommends (generation_config.json) into params that were initialised. */
 INLAY_API inlay_status inlay_engine_default_sampling(const inlay_engine *engine, inlay_sampling_params *params);
 
-/* One thing to generate. Either a text or token ids are given. */
+/* A request. Either a text or token ids are given. */
 typedef struct inlay_request_params {
   size_t struct_size;
   const char *prompt;
@@ -284,7 +283,7 @@ typedef struct inlay_request_params {
   int32_t add_special_tokens;            /* 1 */
   const inlay_sampling_params *sampling; /* NULL: the defaults */
   int32_t priority;                      /* lower runs earlier; 0 unless scheduling_policy is "priority" */
-  int32_t enable_prefix_caching;         /* 1; 0: neither uses what others computed nor leaves it to them */
+  int32_t enable_prefix_caching;         /* 1; 0: neither uses nor fills the prefix cache */
   const char *cache_salt;                /* only requests of the same salt share prefixes; NULL: "" */
   double deadline_seconds;               /* ends with INLAY_DEADLINE_EXCEEDED so long after submitting; 0: never */
   /* Called after tokens or the end were handed out, by a thread of the engine: it must return at once and make no call
@@ -297,7 +296,7 @@ typedef struct inlay_request_params {
 INLAY_API inlay_status inlay_request_params_init(inlay_request_params *params, size_t struct_size,
                                                  int32_t program_version);
 
-/* A request on its way. Freeing it cancels it. */
+/* A running request. Freeing it cancels it. */
 typedef struct inlay_request inlay_request;
 
 /* Checks a request and queues it; does not wait. *request is NULL on failure. */
@@ -317,7 +316,7 @@ typedef struct inlay_piece {
   int32_t index; /* of the sequence, in [0, n) */
   int32_t token_id;
   float logprob;    /* if logprobs were asked for */
-  const char *text; /* what the token completes, may be empty in the middle of a character; a zero byte follows it */
+  const char *text; /* text completed by this token; may be empty inside a character; a zero byte follows it */
   size_t text_size;
   const inlay_token_logprob *top; /* the most likely tokens, if asked for */
   size_t top_count;
@@ -325,7 +324,7 @@ typedef struct inlay_piece {
 } inlay_piece;
 
 /* Waits for the next token: INLAY_OK with a piece, INLAY_END after the last one, INLAY_TIMEOUT if none came
- * in `timeout_seconds` (negative: wait as long as it takes), and the error that ended the request otherwise. The caller
+ * in `timeout_seconds` (negative: no timeout), and the error that ended the request otherwise. The caller
  * sets piece->struct_size to sizeof(inlay_piece). One thread at a time for one request. */
 INLAY_API inlay_status inlay_request_next(inlay_request *request, double timeout_seconds, inlay_piece *piece);
 
@@ -349,8 +348,8 @@ INLAY_API inlay_status inlay_request_stop_reason(inlay_request *request, int32_t
 /* The prompt's token ids, which live as long as the request. */
 INLAY_API const int32_t *inlay_request_prompt_token_ids(const inlay_request *request, size_t *count);
 
-/* What the model made of token `position` of the prompt, in [1, its tokens), if prompt_logprobs were asked for and the
- * first token was handed out. *top lives as long as the request. One thread at a time for one request. */
+/* Log-probabilities at token `position` of the prompt, in [1, its tokens), if prompt_logprobs was set and the
+ * first token was returned. *top lives as long as the request. One thread at a time for one request. */
 INLAY_API inlay_status inlay_request_prompt_logprob(inlay_request *request, size_t position, inlay_token_logprob *token,
                                                     const inlay_token_logprob **top, size_t *top_count);
 
@@ -373,23 +372,23 @@ INLAY_API inlay_status inlay_request_get_stats(const inlay_request *request, inl
 /* ---- Many requests, one thread ------------------------------------------------------------------------------------
  */
 
-/* Where requests say that they have something to give, so that one thread can serve all of them: it waits for tags, and
- * calls inlay_request_next with a timeout of 0 for their requests until INLAY_TIMEOUT or the end. */
+/* A queue of the tags of requests that have results, so that one thread can serve many requests: it waits for tags and
+ * calls inlay_request_next with a timeout of 0 for each request until INLAY_TIMEOUT or the end. */
 typedef struct inlay_queue inlay_queue;
 
 INLAY_API inlay_status inlay_queue_create(inlay_queue **queue);
-/* Requests that report to it may go on. No thread may be waiting. */
+/* Requests that report to it may continue to run. No thread may be waiting on it. */
 INLAY_API void inlay_queue_free(inlay_queue *queue);
 
-/* From now on `tag` is put into the queue whenever the request has tokens or its end to give, and once now. A tag that
- * is in the queue is not put there again. */
+/* Puts `tag` into the queue now, and then whenever the request has new tokens or has ended. A tag that is already in
+ * the queue is not added again. */
 INLAY_API inlay_status inlay_request_report(inlay_request *request, inlay_queue *queue, uint64_t tag);
 
-/* Puts a tag of the program's own into the queue, such as one that ends the thread. */
+/* Puts a tag into the queue that belongs to no request, for example to stop the thread. */
 INLAY_API inlay_status inlay_queue_push(inlay_queue *queue, uint64_t tag);
 
 /* Waits until there are tags and takes up to `capacity` of them; INLAY_TIMEOUT if none came in
- * `timeout_seconds` (negative: wait as long as it takes). */
+ * `timeout_seconds` (negative: no timeout). */
 INLAY_API inlay_status inlay_queue_wait(inlay_queue *queue, double timeout_seconds, uint64_t *tags, size_t capacity,
                                         size_t *count);
 

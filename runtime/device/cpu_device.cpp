@@ -24,9 +24,9 @@ absl::Status CheckCpuFeatures(const plan::Target &target) {
         lacking += (lacking.empty() ? "" : ", ") + feature->str();
   if (lacking.empty())
     return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      fmt::format("the kernels for the cpu use {}, which {} lacks; compile the model on this machine, or with --cpu {}",
-                  lacking, CpuName(), CpuGeneration()));
+  return absl::FailedPreconditionError(fmt::format(
+      "the kernels for the cpu need {}, which {} does not have; compile the model on this machine, or with --cpu {}",
+      lacking, CpuName(), CpuGeneration()));
 }
 
 CpuDevice::CpuDevice(int threads) : pool_(threads) {}
@@ -57,7 +57,7 @@ absl::StatusOr<void *> CpuDevice::Allocate(uint64_t bytes, std::string_view what
   void *memory = bytes <= FreeMemory() ? std::aligned_alloc(kAlignment, rounded) : nullptr;
   if (!memory)
     return absl::ResourceExhaustedError(
-        fmt::format("{} need {} MiB, {} MiB of memory are free", what, bytes >> 20, FreeMemory() >> 20));
+        fmt::format("{} need {} MiB, but only {} MiB of memory are free", what, bytes >> 20, FreeMemory() >> 20));
   return memory;
 }
 
@@ -101,9 +101,8 @@ absl::Status CpuDevice::LoadKernels(const Bundle &bundle, const plan::Target &ta
     path = "./" + path;
   library_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library_)
-    return absl::FailedPreconditionError(
-        fmt::format("{}: cannot be loaded: {}; compile the model on this machine, or with --cpu for its processor",
-                    path, dlerror()));
+    return absl::FailedPreconditionError(fmt::format(
+        "{}: cannot be loaded: {}; compile the model on this machine, or with --cpu for this CPU", path, dlerror()));
   for (const plan::Kernel *kernel : *target.kernels()) {
     void *symbol = dlsym(library_, kernel->name()->c_str());
     if (!symbol)
@@ -114,7 +113,7 @@ absl::Status CpuDevice::LoadKernels(const Bundle &bundle, const plan::Target &ta
     int64_t expected = kernel->views() ? kernel->views()->size() : 0;
     if (!views || *views != expected)
       return absl::DataLossError(fmt::format(
-          "{}: kernel '{}' takes {} views, plan.fb gives it {}; compile the model again", path,
+          "{}: kernel '{}' takes {} views, but plan.fb gives it {}; compile the model again", path,
           kernel->name()->string_view(), views ? fmt::to_string(*views) : "an unknown number of", expected));
     kernels_.push_back(reinterpret_cast<KernelFunction>(symbol));
     names_.push_back(kernel->name()->string_view());

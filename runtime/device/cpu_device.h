@@ -1,4 +1,4 @@
-// Kernels as functions of a shared library, their grids range by a thread pool.
+// Runs kernels that are functions of a shared library. A thread pool executes the grid.
 #ifndef INLAY_RUNTIME_DEVICE_CPU_DEVICE_H_
 #define INLAY_RUNTIME_DEVICE_CPU_DEVICE_H_
 

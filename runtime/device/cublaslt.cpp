@@ -170,17 +170,9 @@ public:
 
   absl::Status Load(const std::string &path) {
     static const CudaLibrary kLibrary = {"libcublasLt.so", {}, {"nvidia/cublas/lib"}};
-    std::string reason;
-    for (const std::string &file : CudaLibraryCandidates(kLibrary, path)) {
-      void *library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-      if (!library) {
-        const char *why = dlerror();
-        if (reason.empty() && why)
-          reason = why;
-        continue;
-      }
-      Api loaded{};
-      Symbols find{library, {}};
+    Api loaded{};
+    absl::StatusOr<std::string> file = LoadCudaLibrary(kLibrary, path, [&](void *handle, const std::string &name) {
+      Symbols find{handle, {}};
       find(loaded.create, "cublasLtCreate");
       find(loaded.destroy, "cublasLtDestroy");
       find(loaded.status_string, "cublasLtGetStatusString");
@@ -195,23 +187,21 @@ public:
       find(loaded.preference_set, "cublasLtMatmulPreferenceSetAttribute");
       find(loaded.heuristic, "cublasLtMatmulAlgoGetHeuristic");
       find(loaded.matmul, "cublasLtMatmul");
-      if (!find.missing.empty()) {
-        reason = fmt::format("{} has no {}", file, find.missing);
-        continue;
-      }
-      if (Result result = loaded.create(&handle_); result != 0)
-        return absl::UnavailableError(fmt::format(
-            "{} cannot start: {} (error {}); its version must fit the driver, or compile the model again with "
-            "--library never",
-            file, loaded.status_string(result), result));
-      api_ = loaded;
-      return absl::OkStatus();
-    }
-    return absl::UnavailableError(
-        fmt::format("the bundle leaves products to cublaslt, and libcublasLt.so was not loaded ({}); name it with "
-                    "--cublaslt, bring it with the CUDA toolkit or the wheel nvidia-cublas, or compile the model again "
-                    "with --library never",
-                    reason.empty() ? "no such file" : reason));
+      return find.missing.empty() ? std::string() : fmt::format("{} has no {}", name, find.missing);
+    });
+    if (!file.ok())
+      return absl::UnavailableError(fmt::format(
+          "the bundle uses cuBLASLt, but libcublasLt.so was not loaded ({}); give its path with --cublaslt, "
+          "install the CUDA toolkit or the wheel nvidia-cublas, or compile the model again with --library "
+          "never",
+          std::string(file.status().message())));
+    if (Result result = loaded.create(&handle_); result != 0)
+      return absl::UnavailableError(
+          fmt::format("{} cannot start: {} (error {}); install a version that matches the driver, or compile the model "
+                      "again with --library never",
+                      *file, loaded.status_string(result), result));
+    api_ = loaded;
+    return absl::OkStatus();
   }
 
   absl::StatusOr<std::unique_ptr<CublasLtProduct>> Prepare(const plan::Kernel &kernel, uint32_t max_rows) override {

@@ -1,5 +1,5 @@
-// Matrix products of the plan that cuBLASLt computes. The library is loaded when a bundle needs it; its few
-// declarations stand in cublaslt.cpp, so that building needs no CUDA header.
+// Matrix products of the plan that cuBLASLt computes. The library is loaded when a bundle needs it. cublaslt.cpp
+// declares the few functions it uses, so building needs no CUDA header.
 #ifndef INLAY_RUNTIME_DEVICE_CUBLASLT_H_
 #define INLAY_RUNTIME_DEVICE_CUBLASLT_H_
 

@@ -157,7 +157,7 @@ public:
         guarded_.emplace(api_, device, debug_.guard_end);
       if (guarded_ && !api_.MemSetAccess)
         return absl::UnavailableError(
-            "INLAY_DEBUG: guard pages need virtual memory management, which this driver lacks");
+            "INLAY_DEBUG: guard pages need virtual memory management, which this driver does not support");
       for (Staging &staging : staging_) {
         if (absl::Status status = Check(api_.MemAllocHost(&staging.memory, kStagingBytes), "pinning host memory");
             !status.ok())
@@ -177,10 +177,10 @@ public:
           return status;
       return absl::OkStatus();
     }
-    return absl::FailedPreconditionError(fmt::format(
-        "the bundle was compiled for {}, this machine has {}; compile it with --target for this chip, or use "
-        "--target cpu",
-        target, found.empty() ? "no GPU" : found));
+    return absl::FailedPreconditionError(fmt::format("the bundle was compiled for {}, but this machine has {}; compile "
+                                                     "the model with --target for this chip, or use "
+                                                     "--target cpu",
+                                                     target, found.empty() ? "no GPU" : found));
   }
 
   std::string Name() const override { return name_; }
@@ -199,7 +199,7 @@ public:
     Result result = guarded_ ? guarded_->Allocate(bytes, memory) : api_.MemAlloc(&memory, bytes);
     if (result == kOutOfMemory)
       return absl::ResourceExhaustedError(
-          fmt::format("{} need {} MiB, {} MiB of the GPU's memory are free", what, bytes >> 20, free >> 20));
+          fmt::format("{} need {} MiB, but only {} MiB of GPU memory are free", what, bytes >> 20, free >> 20));
     if (absl::Status status = Check(result, "allocating memory"); !status.ok())
       return status;
     if (debug_.poison) { // before another stream writes to it
@@ -504,9 +504,10 @@ private:
       found.push_back(bytes);
     if (found == expected)
       return absl::OkStatus();
-    return absl::DataLossError(fmt::format("{}: takes parameters of {} bytes, plan.fb gives it {}; compile the model "
-                                           "again",
-                                           path, fmt::join(found, ", "), fmt::join(expected, ", ")));
+    return absl::DataLossError(
+        fmt::format("{}: takes parameters of {} bytes, but plan.fb gives it {}; compile the model "
+                    "again",
+                    path, fmt::join(found, ", "), fmt::join(expected, ", ")));
   }
 
   absl::StatusOr<TensorMap> Encode(const plan::TensorMap &map, const BoundLaunch &bound) const {

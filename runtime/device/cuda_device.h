@@ -1,4 +1,4 @@
-// Kernels as cubins or PTX on an NVIDIA GPU, through the driver API, which is loaded at run time.
+// Runs kernels from cubins or PTX on an NVIDIA GPU with the driver API, which is loaded at run time.
 #ifndef INLAY_RUNTIME_DEVICE_CUDA_DEVICE_H_
 #define INLAY_RUNTIME_DEVICE_CUDA_DEVICE_H_
 

@@ -1,5 +1,6 @@
-// The few functions of the CUDA driver API that the runtime uses, loaded at run time, so that a machine without a GPU
-// runs everything else and no CUDA header is needed to build. Layouts are those of cuda.h 13.0, stable since 12.0.
+// The functions of the CUDA driver API that the runtime uses. They are loaded at run time, so that a machine without a
+// GPU can run everything else and building needs no CUDA header. Struct layouts are those of cuda.h 13.0, unchanged
+// since 12.0.
 #ifndef INLAY_RUNTIME_DEVICE_CUDA_DRIVER_H_
 #define INLAY_RUNTIME_DEVICE_CUDA_DRIVER_H_
 

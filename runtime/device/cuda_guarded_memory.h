@@ -1,5 +1,5 @@
-// Device buffers with unmapped address space on both sides, so that an access out of a buffer faults at once instead of
-// reading a neighbour (INLAY_DEBUG=guard-end, guard-begin).
+// Device buffers with unmapped address space on both sides, so that an out-of-bounds access faults at once instead of
+// reading a neighbouring buffer (INLAY_DEBUG=guard-end, guard-begin).
 #ifndef INLAY_RUNTIME_DEVICE_CUDA_GUARDED_MEMORY_H_
 #define INLAY_RUNTIME_DEVICE_CUDA_GUARDED_MEMORY_H_
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <dlfcn.h>
 #include <filesystem>
 
 namespace inlay {
@@ -30,7 +31,7 @@ public:
       AddFolder(home / folder);
   }
 
-  // The folders of NVIDIA's wheels in a Python environment: lib/python3.X/site-packages/nvidia/...
+  // The directories of NVIDIA's wheels in a Python environment: lib/python3.X/site-packages/nvidia/...
   void AddWheels(const fs::path &prefix) {
     std::error_code error;
     for (fs::directory_iterator it(prefix / "lib", error), end; !error && it != end; it.increment(error)) {
@@ -44,7 +45,7 @@ public:
     }
   }
 
-  // The system's linker knows more places.
+  // Names without a directory, which dlopen searches in the system's library path.
   void AddNames() {
     for (const char *version : {".13", ".12", ""})
       found_.push_back(library_.file + version);
@@ -81,6 +82,26 @@ std::vector<std::string> CudaLibraryCandidates(const CudaLibrary &library, const
     search.AddWheels(prefix);
   search.AddNames();
   return search.Take();
+}
+
+absl::StatusOr<std::string>
+LoadCudaLibrary(const CudaLibrary &library, const std::string &path,
+                const std::function<std::string(void *handle, const std::string &file)> &bind) {
+  std::string reason;
+  for (const std::string &file : CudaLibraryCandidates(library, path)) {
+    void *handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!handle) {
+      const char *why = dlerror();
+      if (reason.empty() && why)
+        reason = why;
+      continue;
+    }
+    std::string refused = bind(handle, file);
+    if (refused.empty())
+      return file;
+    reason = std::move(refused);
+  }
+  return absl::UnavailableError(reason.empty() ? "no such file" : reason);
 }
 
 } // namespace inlay

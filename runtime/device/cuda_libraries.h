@@ -1,21 +1,30 @@
-// Where NVIDIA's libraries are on a machine: each is loaded at run time, and only by what needs it.
+// Finds and loads NVIDIA's libraries at run time.
 #ifndef INLAY_RUNTIME_DEVICE_CUDA_LIBRARIES_H_
 #define INLAY_RUNTIME_DEVICE_CUDA_LIBRARIES_H_
 
+#include "absl/status/statusor.h"
+
+#include <functional>
 #include <string>
 #include <vector>
 
 namespace inlay {
 
 struct CudaLibrary {
-  std::string file; // "libcupti.so": versions are appended to it
-  // Folders that hold it beside those that hold all of CUDA's libraries: of a toolkit, and of Python's packages.
+  std::string file; // "libcupti.so"; file names on disk may have a version after it
+  // Directories to search in addition to those of all CUDA libraries: in a toolkit, and in Python's site-packages.
   std::vector<std::string> toolkit_folders, wheel_folders;
 };
 
-// The files to try, the most wanted first. `path` is a file, or a folder (a toolkit, a Python environment or what holds
-// the library itself); empty: CUDA_HOME, CUDA_PATH, the Python environment that is active, the system's folders.
+// The files to try, in order of preference. `path` is a file or a directory (a toolkit, a Python environment or the
+// directory of the library). Empty: CUDA_HOME, CUDA_PATH, the active Python environment, the system's directories.
 std::vector<std::string> CudaLibraryCandidates(const CudaLibrary &library, const std::string &path);
+
+// Loads the first candidate that `bind` accepts and returns its file. `bind` looks up the functions; it returns an
+// empty string, or the reason why it does not accept the file. Unavailable, with the reason, if there is none.
+absl::StatusOr<std::string>
+LoadCudaLibrary(const CudaLibrary &library, const std::string &path,
+                const std::function<std::string(void *handle, const std::string &file)> &bind);
 
 } // namespace inlay
 

@@ -1,4 +1,4 @@
-// Host memory to a GPU as fast as the bus allows: several threads fill pinned buffers while others are copied.
+// Copies host memory to a GPU at the bandwidth of the bus: several threads fill pinned buffers while others are copied.
 #ifndef INLAY_RUNTIME_DEVICE_CUDA_UPLOAD_H_
 #define INLAY_RUNTIME_DEVICE_CUDA_UPLOAD_H_
 

@@ -1,6 +1,6 @@
-// Kernel records through CUPTI's activity API. The library is loaded only here, and its few declarations stand here, so
-// that building needs no CUDA header. Records are those of CUpti_ActivityKernel6 to 10 (CUPTI 11.2 to 13): later ones
-// append fields to earlier ones.
+// Records kernels with CUPTI's activity API. CUPTI is loaded and declared only in this file, so building needs no CUDA
+// header. Records have the layout of CUpti_ActivityKernel6 to 10 (CUPTI 11.2 to 13); later versions append fields to
+// earlier ones.
 #include "runtime/device/cuda_libraries.h"
 #include "runtime/device/kernel_trace.h"
 #include "runtime/device/symbols.h"
@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
-#include <dlfcn.h>
 #include <mutex>
 
 namespace inlay {
@@ -104,17 +103,9 @@ absl::Status Check(CuptiResult result, std::string_view doing) {
 const CudaLibrary kCupti = {"libcupti.so", {"extras/CUPTI/lib64", "extras/CUPTI/lib"}, {"nvidia/cuda_cupti/lib"}};
 
 absl::Status Load(const std::string &path) {
-  std::string reason;
-  for (const std::string &file : CudaLibraryCandidates(kCupti, path)) {
-    void *library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
-      const char *why = dlerror();
-      if (reason.empty() && why)
-        reason = why;
-      continue;
-    }
-    Api loaded{};
-    Symbols find{library, {}};
+  Api loaded{};
+  absl::StatusOr<std::string> file = LoadCudaLibrary(kCupti, path, [&](void *handle, const std::string &name) {
+    Symbols find{handle, {}};
     find(loaded.get_version, "cuptiGetVersion");
     find(loaded.get_result_string, "cuptiGetResultString");
     find(loaded.get_timestamp, "cuptiGetTimestamp");
@@ -124,20 +115,20 @@ absl::Status Load(const std::string &path) {
     find(loaded.activity_flush_all, "cuptiActivityFlushAll");
     find(loaded.activity_get_next_record, "cuptiActivityGetNextRecord");
     find(loaded.activity_get_num_dropped_records, "cuptiActivityGetNumDroppedRecords");
+    if (!find.missing.empty())
+      return fmt::format("{} has no {}", name, find.missing);
     uint32_t version = 0;
-    if (!find.missing.empty() || loaded.get_version(&version) != 0 || version < kOldestVersion) {
-      reason = find.missing.empty()
-                   ? fmt::format("{} has version {}, expected at least {}", file, version, kOldestVersion)
-                   : fmt::format("{} has no {}", file, find.missing);
-      continue;
-    }
-    api = loaded;
-    return absl::OkStatus();
-  }
-  return absl::UnavailableError(
-      fmt::format("--profile needs CUPTI, and libcupti.so was not loaded ({}); name it with --cupti, or bring it with "
-                  "the CUDA toolkit or the wheel nvidia-cuda-cupti",
-                  reason.empty() ? "no such file" : reason));
+    if (loaded.get_version(&version) != 0 || version < kOldestVersion)
+      return fmt::format("{} has version {}, expected at least {}", name, version, kOldestVersion);
+    return std::string();
+  });
+  if (!file.ok())
+    return absl::UnavailableError(fmt::format(
+        "--profile needs CUPTI, but libcupti.so was not loaded ({}); give its path with --cupti, or install "
+        "the CUDA toolkit or the wheel nvidia-cuda-cupti",
+        std::string(file.status().message())));
+  api = loaded;
+  return absl::OkStatus();
 }
 
 class CuptiTrace : public KernelTrace {

@@ -1,5 +1,5 @@
-// What the engine needs of a machine: memory, and kernels run in order. The cpu and the cuda implementation are
-// interchangeable; nothing above this interface knows which one runs.
+// The interface between the engine and a device: memory, and kernels that run in order. The cpu and the cuda
+// implementation are interchangeable; code above this interface does not know which one runs.
 #ifndef INLAY_RUNTIME_DEVICE_DEVICE_H_
 #define INLAY_RUNTIME_DEVICE_DEVICE_H_
 

@@ -1,4 +1,4 @@
-// When each kernel ran: CUPTI's records on a GPU, a clock around each launch on the cpu.
+// Records when each kernel ran: with CUPTI on a GPU, with a clock around each launch on the cpu.
 #ifndef INLAY_RUNTIME_DEVICE_KERNEL_TRACE_H_
 #define INLAY_RUNTIME_DEVICE_KERNEL_TRACE_H_
 

@@ -182,7 +182,8 @@ public:
     }
     if (best == 0)
       return absl::ResourceExhaustedError(
-          fmt::format("the GPU has {} MiB of free memory, too little to measure its bandwidth", bytes_ >> 20));
+          fmt::format("the GPU has only {} MiB of free memory, too little to measure its bandwidth; free some memory",
+                      bytes_ >> 20));
     return best;
   }
 

@@ -1,4 +1,4 @@
-// How fast the machine reads its memory: the unit in which the speed of a decode step is told.
+// Measures the read bandwidth of the machine's memory. Decode speed is given as a share of it.
 #ifndef INLAY_RUNTIME_DEVICE_READ_BANDWIDTH_H_
 #define INLAY_RUNTIME_DEVICE_READ_BANDWIDTH_H_
 

@@ -1,4 +1,4 @@
-// Functions of a library that was loaded while running.
+// Looks up functions of a library that was loaded at run time.
 #ifndef INLAY_RUNTIME_DEVICE_SYMBOLS_H_
 #define INLAY_RUNTIME_DEVICE_SYMBOLS_H_
 

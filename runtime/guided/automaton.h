@@ -1,5 +1,6 @@
-// Rules as a machine: states with byte moves, calls of rules and counted repetitions. Every state of it can still reach
-// the end of its rule: what matches no text was left out, so a text that the machine has not refused can be completed.
+// Compiles rules to an automaton: states with byte transitions, rule calls and counted repetitions. Every state can
+// reach the end of its rule; states that cannot are removed. So every prefix that the automaton accepts can be
+// completed.
 #ifndef INLAY_RUNTIME_GUIDED_AUTOMATON_H_
 #define INLAY_RUNTIME_GUIDED_AUTOMATON_H_
 

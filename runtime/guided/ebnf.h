@@ -1,5 +1,5 @@
-// Grammars in llama.cpp's form of EBNF (GBNF): `name ::= alternatives`, "literals", [classes], `.`, groups, | * + ?
-// {m,n}, # comments. The text is what the rule `root` gives.
+// Parses grammars in llama.cpp's form of EBNF (GBNF): `name ::= alternatives`, "literals", [classes], `.`, groups, | *
+// + ? {m,n}, # comments. The start rule is `root`.
 #ifndef INLAY_RUNTIME_GUIDED_EBNF_H_
 #define INLAY_RUNTIME_GUIDED_EBNF_H_
 

@@ -1,5 +1,5 @@
-// What every front end makes: rules whose bodies are expressions over bytes. Text is UTF-8; a set of characters
-// becomes the byte sequences that encode it.
+// The common output of all grammar parsers: rules whose bodies are expressions over bytes. Text is UTF-8; a set of
+// characters becomes the byte sequences that encode it.
 #ifndef INLAY_RUNTIME_GUIDED_EXPRESSION_H_
 #define INLAY_RUNTIME_GUIDED_EXPRESSION_H_
 

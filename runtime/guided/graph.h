@@ -1,5 +1,5 @@
-// A finite automaton over bytes, as expressions hold it: what a set of texts, or several conditions on one text,
-// become.
+// A finite automaton over bytes inside an expression: the result of a set of texts, or of several conditions on one
+// text.
 #ifndef INLAY_RUNTIME_GUIDED_GRAPH_H_
 #define INLAY_RUNTIME_GUIDED_GRAPH_H_
 

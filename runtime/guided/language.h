@@ -1,5 +1,5 @@
-// Conditions on one text that hold at once: patterns, formats, lengths, multiples. Each is a machine that reads bytes;
-// all of them together become one graph.
+// Several conditions on one text: patterns, formats, lengths, multiples. Each is an automaton over bytes; their
+// intersection becomes one graph.
 #ifndef INLAY_RUNTIME_GUIDED_LANGUAGE_H_
 #define INLAY_RUNTIME_GUIDED_LANGUAGE_H_
 

@@ -1,4 +1,4 @@
-// How much a grammar from a stranger may cost. Each limit that is met is an error that names it.
+// Limits on the cost of an untrusted grammar. The error of an exceeded limit names the limit.
 #ifndef INLAY_RUNTIME_GUIDED_LIMITS_H_
 #define INLAY_RUNTIME_GUIDED_LIMITS_H_
 

@@ -1,4 +1,4 @@
-// What a list of schemas that hold at once asks for, as alternatives without references and combinators in them.
+// The conditions of several schemas that apply to the same value, as alternatives without references and combinators.
 #ifndef INLAY_RUNTIME_GUIDED_SCHEMA_CONDITIONS_H_
 #define INLAY_RUNTIME_GUIDED_SCHEMA_CONDITIONS_H_
 

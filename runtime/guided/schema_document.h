@@ -1,4 +1,4 @@
-// A JSON Schema as it was sent: its values, where each stands, and where references lead.
+// A JSON Schema document: its values, the location of each, and the targets of references.
 #ifndef INLAY_RUNTIME_GUIDED_SCHEMA_DOCUMENT_H_
 #define INLAY_RUNTIME_GUIDED_SCHEMA_DOCUMENT_H_
 

@@ -1,4 +1,4 @@
-// Reads schemas that hold at once into alternatives of plain conditions.
+// Expands schemas that apply to the same value into alternatives of plain conditions.
 #ifndef INLAY_RUNTIME_GUIDED_SCHEMA_EXPANDER_H_
 #define INLAY_RUNTIME_GUIDED_SCHEMA_EXPANDER_H_
 

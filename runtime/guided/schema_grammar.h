@@ -1,4 +1,4 @@
-// Makes the rules of a schema: each list of schemas that hold at once for some value becomes one rule.
+// Makes the rules of a schema. Each list of schemas that apply to the same value becomes one rule.
 #ifndef INLAY_RUNTIME_GUIDED_SCHEMA_GRAMMAR_H_
 #define INLAY_RUNTIME_GUIDED_SCHEMA_GRAMMAR_H_
 

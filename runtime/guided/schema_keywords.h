@@ -1,4 +1,4 @@
-// The keywords of JSON Schema: that their values have the form they must have, and which of them are not carried out.
+// The keywords of JSON Schema: checks the form of their values, and knows which keywords are not supported.
 #ifndef INLAY_RUNTIME_GUIDED_SCHEMA_KEYWORDS_H_
 #define INLAY_RUNTIME_GUIDED_SCHEMA_KEYWORDS_H_
 

@@ -1,4 +1,4 @@
-// The keywords that lead to no other schema at the same place, and their negations.
+// Keywords that contain no other schema for the same value, and their negations.
 #include "runtime/guided/formats.h"
 #include "runtime/guided/schema_expander.h"
 #include "runtime/guided/schema_keywords.h"

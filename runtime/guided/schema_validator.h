@@ -1,4 +1,4 @@
-// Whether a value is valid: for the values that a schema lists, and for names of properties.
+// Validates a value against a schema: used for values that a schema lists and for names of properties.
 #ifndef INLAY_RUNTIME_GUIDED_SCHEMA_VALIDATOR_H_
 #define INLAY_RUNTIME_GUIDED_SCHEMA_VALIDATOR_H_
 

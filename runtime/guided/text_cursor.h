@@ -1,4 +1,4 @@
-// Reading the text of a regular expression or grammar: where one is, and errors that say so.
+// A cursor in the text of a regular expression or grammar. Errors include the position.
 #ifndef INLAY_RUNTIME_GUIDED_TEXT_CURSOR_H_
 #define INLAY_RUNTIME_GUIDED_TEXT_CURSOR_H_
 

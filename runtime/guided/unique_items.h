@@ -1,4 +1,4 @@
-// The items of open lists that must differ. A grammar cannot remember them, so a matcher does.
+// Tracks the items of lists with uniqueItems. A grammar cannot remember them, so the matcher does.
 #ifndef INLAY_RUNTIME_GUIDED_UNIQUE_ITEMS_H_
 #define INLAY_RUNTIME_GUIDED_UNIQUE_ITEMS_H_
 

@@ -1,4 +1,4 @@
-// The tokens of a model as bytes, in a prefix tree: tokens with a common beginning are decided together.
+// The tokens of a model as bytes in a prefix tree, so that tokens with a common prefix are checked together.
 #ifndef INLAY_RUNTIME_GUIDED_VOCABULARY_H_
 #define INLAY_RUNTIME_GUIDED_VOCABULARY_H_
 

@@ -1,4 +1,4 @@
-// How much computing a schema from a stranger may take before it is refused.
+// Limits the compile time of an untrusted schema.
 #ifndef INLAY_RUNTIME_GUIDED_WORK_H_
 #define INLAY_RUNTIME_GUIDED_WORK_H_
 

@@ -128,14 +128,14 @@ absl::Status PagePool::CheckInvariants(std::span<const std::span<const int32_t>>
   for (size_t page = 0; page < references_.size(); ++page) {
     if (references_[page] != expected[page])
       return absl::InternalError(
-          fmt::format("page {} has {} references, its owners hold {}", page, references_[page], expected[page]));
+          fmt::format("page {} has {} references, but its owners hold {}", page, references_[page], expected[page]));
     if (places[page] != (references_[page] == 0 ? 1 : 0))
-      return absl::InternalError(fmt::format("page {} of {} references stands in {} lists of free pages", page,
+      return absl::InternalError(fmt::format("page {} with {} references is in {} lists of free pages", page,
                                              references_[page], places[page]));
   }
   for (const auto &[hash, page] : index_)
     if (!published_[static_cast<size_t>(page)] || published_[static_cast<size_t>(page)]->place.hash != hash)
-      return absl::InternalError(fmt::format("page {} is indexed by what it does not hold", page));
+      return absl::InternalError(fmt::format("the prefix index maps other tokens to page {} than it holds", page));
   return absl::OkStatus();
 }
 

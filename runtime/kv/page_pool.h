@@ -1,4 +1,5 @@
-// The pages of the key/value cache: who has which, and which hold a beginning that another request can use.
+// The pages of the KV cache: which sequences hold each page, and which pages hold a prefix that another request can
+// reuse.
 #ifndef INLAY_RUNTIME_KV_PAGE_POOL_H_
 #define INLAY_RUNTIME_KV_PAGE_POOL_H_
 

@@ -1,4 +1,4 @@
-// The host's part in a row of logits.
+// Edits of a row of logits on the host.
 #ifndef INLAY_RUNTIME_SAMPLE_LOGITS_H_
 #define INLAY_RUNTIME_SAMPLE_LOGITS_H_
 

@@ -37,22 +37,24 @@ absl::Status ValidateSamplingParams(const SamplingParams &params, int32_t vocab_
         fmt::format("logit_bias has {} entries, expected at most 1024", params.logit_bias.size()));
   for (const auto &[id, bias] : params.logit_bias) {
     if (id < 0 || id >= vocab_size)
-      return absl::InvalidArgumentError(fmt::format("logit_bias holds id {}, expected ids in [0, {})", id, vocab_size));
+      return absl::InvalidArgumentError(
+          fmt::format("logit_bias contains id {}, expected ids in [0, {})", id, vocab_size));
     if (absl::Status status = check("a logit_bias", bias, -100, 100); !status.ok())
       return status;
   }
   for (int32_t id : params.stop_token_ids)
     if (id < 0 || id >= vocab_size)
       return absl::InvalidArgumentError(
-          fmt::format("stop_token_ids holds {}, expected ids in [0, {})", id, vocab_size));
+          fmt::format("stop_token_ids contains {}, expected ids in [0, {})", id, vocab_size));
   // vLLM's limit is the vocabulary; a repeated id would only cost time.
   if (params.allowed_token_ids.size() > static_cast<size_t>(vocab_size))
-    return absl::InvalidArgumentError(fmt::format("allowed_token_ids has {} ids, expected at most {}, the vocabulary",
-                                                  params.allowed_token_ids.size(), vocab_size));
+    return absl::InvalidArgumentError(
+        fmt::format("allowed_token_ids has {} ids, expected at most {}, the size of the vocabulary",
+                    params.allowed_token_ids.size(), vocab_size));
   for (int32_t id : params.allowed_token_ids)
     if (id < 0 || id >= vocab_size)
       return absl::InvalidArgumentError(
-          fmt::format("allowed_token_ids holds {}, expected ids in [0, {})", id, vocab_size));
+          fmt::format("allowed_token_ids contains {}, expected ids in [0, {})", id, vocab_size));
   if (params.bad_words.size() > 1024)
     return absl::InvalidArgumentError(
         fmt::format("bad_words has {} words, expected at most 1024", params.bad_words.size()));

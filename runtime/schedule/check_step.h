@@ -1,5 +1,5 @@
-// Checks a step's metadata before kernels read it (INLAY_DEBUG=check-steps): an index out of range would be an access
-// out of a buffer.
+// Checks the metadata of a step before kernels read it (INLAY_DEBUG=check-steps). An index out of range would be an
+// access outside of a buffer.
 #ifndef INLAY_RUNTIME_SCHEDULE_CHECK_STEP_H_
 #define INLAY_RUNTIME_SCHEDULE_CHECK_STEP_H_
 

@@ -1,4 +1,4 @@
-// Proposes draft tokens that a step verifies. Drafts change how many steps an answer takes and never its tokens.
+// Proposes draft tokens that a step verifies. Drafts change the number of steps of an answer, never its tokens.
 #ifndef INLAY_RUNTIME_SCHEDULE_DRAFTER_H_
 #define INLAY_RUNTIME_SCHEDULE_DRAFTER_H_
 

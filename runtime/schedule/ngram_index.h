@@ -1,5 +1,5 @@
-// Guesses the next tokens of a sequence from its own text: what followed the last tokens where they stood before
-// (prompt lookup: Saxena, 2023). Costs a few hash lookups a token, whatever the sequence's length.
+// Proposes draft tokens from n-grams of the sequence: the tokens that followed an earlier occurrence of the last tokens
+// (prompt lookup: Saxena, 2023). Costs a few hash lookups per token for any length of sequence.
 #ifndef INLAY_RUNTIME_SCHEDULE_NGRAM_INDEX_H_
 #define INLAY_RUNTIME_SCHEDULE_NGRAM_INDEX_H_
 

@@ -1,4 +1,5 @@
-// Which rows of which sequences run in the next step, and who has pages. Knows nothing of devices, threads or clocks.
+// Decides which rows of which sequences run in the next step, and which sequences hold pages. Independent of devices,
+// threads and clocks.
 #ifndef INLAY_RUNTIME_SCHEDULE_SCHEDULER_H_
 #define INLAY_RUNTIME_SCHEDULE_SCHEDULER_H_
 

@@ -84,7 +84,7 @@ absl::Status StepMetadata::CheckCapacity(std::span<const ScheduledRows> rows, in
   for (const auto &check : checks)
     if (check.found > check.bound)
       return absl::InternalError(
-          fmt::format("a step has {} {}, its arrays were made for {}", check.found, check.what, check.bound));
+          fmt::format("a step has {} {}, but its arrays have room for {}", check.found, check.what, check.bound));
   return absl::OkStatus();
 }
 

@@ -1,4 +1,4 @@
-// One step: which rows of which sequences run, and what the host tells the kernels about them.
+// One step: the rows of sequences that run, and the metadata that the host writes for the kernels.
 #ifndef INLAY_RUNTIME_SCHEDULE_STEP_H_
 #define INLAY_RUNTIME_SCHEDULE_STEP_H_
 

@@ -1,4 +1,4 @@
-// Which tokens may come next in a sequence, found by another thread than the engine's.
+// The mask of allowed next tokens of a sequence. It is computed on a thread other than the engine's.
 #ifndef INLAY_RUNTIME_SCHEDULE_TOKEN_MASK_H_
 #define INLAY_RUNTIME_SCHEDULE_TOKEN_MASK_H_
 

@@ -1,4 +1,4 @@
-// Takes an answer apart as it is generated: reasoning, content and calls of tools.
+// Splits an answer, while it is generated, into reasoning, content and tool calls.
 #ifndef INLAY_RUNTIME_SERVE_ANSWER_PARSER_H_
 #define INLAY_RUNTIME_SERVE_ANSWER_PARSER_H_
 

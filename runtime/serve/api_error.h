@@ -1,4 +1,4 @@
-// An error as the OpenAI API answers it.
+// An error in the form of the OpenAI API.
 #ifndef INLAY_RUNTIME_SERVE_API_ERROR_H_
 #define INLAY_RUNTIME_SERVE_API_ERROR_H_
 

@@ -39,13 +39,12 @@ std::string KeyOf(std::string_view authorization) {
 
 absl::Status CheckKey(const std::string &key, const std::string &where) {
   if (key.empty())
-    return absl::InvalidArgumentError(fmt::format("{} is empty; give a key or leave it out", where));
+    return absl::InvalidArgumentError(fmt::format("{} is empty; give a key or remove it", where));
   bool is_visible = std::all_of(key.begin(), key.end(), [](char c) { return c > 0x20 && c < 0x7f; });
   if (!is_visible)
-    return absl::InvalidArgumentError(fmt::format(
-        "{} holds a character that is not visible ASCII, which an Authorization field cannot carry; expected letters, "
-        "digits and symbols",
-        where));
+    return absl::InvalidArgumentError(fmt::format("{} contains a character that is not visible ASCII and cannot be "
+                                                  "sent in an Authorization header; use letters, digits and symbols",
+                                                  where));
   return absl::OkStatus();
 }
 
@@ -92,7 +91,8 @@ absl::StatusOr<std::vector<std::string>> CollectApiKeys(const std::vector<std::s
       keys.push_back(std::move(key));
     }
     if (keys.size() == flags.size())
-      return absl::InvalidArgumentError(fmt::format("--api-key-file: {} holds no key; write one in each line", file));
+      return absl::InvalidArgumentError(
+          fmt::format("--api-key-file: {} contains no key; write one key per line", file));
   }
   if (keys.empty() && environment && *environment) {
     if (absl::Status status = CheckKey(environment, "the environment's INLAY_API_KEY"); !status.ok())

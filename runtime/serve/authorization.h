@@ -1,4 +1,4 @@
-// The server's keys, and whether a request carries one.
+// The API keys of the server, and the check of a request's key.
 #ifndef INLAY_RUNTIME_SERVE_AUTHORIZATION_H_
 #define INLAY_RUNTIME_SERVE_AUTHORIZATION_H_
 

@@ -1,5 +1,6 @@
-// What all formats of tool calls have in common: a reader takes a call one byte at a time, and a driver finds calls in
-// the text around them. Because nothing depends on how text is cut into pieces, a streamed answer equals the whole one.
+// The common part of all formats of tool calls: a reader parses a call one byte at a time, and a driver finds calls in
+// the surrounding text. The result does not depend on how text is split into pieces, so a streamed answer equals the
+// whole one.
 #ifndef INLAY_RUNTIME_SERVE_CALL_READER_H_
 #define INLAY_RUNTIME_SERVE_CALL_READER_H_
 

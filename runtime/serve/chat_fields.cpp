@@ -30,9 +30,11 @@ std::optional<ApiError> ReadVariables(Fields &fields, std::string &out) {
   Json variables = given ? *given : Json::object();
   for (std::string_view reserved : {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"})
     if (variables.contains(reserved))
-      return Wrong("chat_template_kwargs", fmt::format("'chat_template_kwargs' holds '{}', which is set by the "
-                                                       "request itself",
-                                                       reserved));
+      return Wrong(
+          "chat_template_kwargs",
+          fmt::format(
+              "'chat_template_kwargs' contains '{}', which the server sets from other fields of the request; remove it",
+              reserved));
   if (documents) {
     if (!documents->is_array() || !std::ranges::all_of(*documents, [](const Json &one) { return one.is_object(); }))
       return Wrong("documents", fmt::format("'documents' is {}, expected a list of objects, as with 'title' and 'text'",
@@ -70,7 +72,7 @@ std::optional<ApiError> ReadNamedTool(const Fields &outer, const Json &choice, c
   if (tools.Find(name))
     return std::nullopt;
   return Wrong("tool_choice",
-               fmt::format("'tool_choice' names the function '{}', which is none of the 'tools'", name.substr(0, 60)));
+               fmt::format("'tool_choice' names the function '{}', which is not in 'tools'", name.substr(0, 60)));
 }
 
 } // namespace
@@ -82,14 +84,14 @@ std::optional<ApiError> ReadConversation(Fields &fields, const RequestContext &c
   // The one excludes the other, so what is not given follows what is.
   out.add_generation_prompt = !out.continue_final_message;
   fields.Bool("add_generation_prompt", out.add_generation_prompt);
-  fields.OnlyDefault("chat_template", Json(), "the template is the bundle's");
+  fields.OnlyDefault("chat_template", Json(), "the server always uses the chat template of the bundle");
   fields.OnlyDefault("media_io_kwargs", Json(), "this server reads text only");
   fields.OnlyDefault("mm_processor_kwargs", Json(), "this server reads text only");
   if (std::optional<ApiError> wrong = ReadVariables(fields, out.template_variables))
     return wrong;
   if (begins_answer && out.continue_final_message && out.add_generation_prompt)
-    return Wrong("continue_final_message", "'continue_final_message' and 'add_generation_prompt' are both true; the "
-                                           "answer either goes on with the last message or begins a new one");
+    return Wrong("continue_final_message",
+                 "'continue_final_message' and 'add_generation_prompt' are both true; set one of them to false");
   if (!messages)
     return Wrong("messages", "'messages' is missing; expected a list of messages");
   Json read;
@@ -140,8 +142,8 @@ std::optional<ApiError> ReadToolChoice(Fields &fields, const RequestContext &con
     return Wrong("tool_choice", fmt::format("'tool_choice' is '{}', but there are no 'tools'", word));
   if (word == "auto" && has_tools && !context.has_tool_parser)
     return Wrong("tools",
-                 "'tools' are given, but the server was started without --tool-call-parser, which says how this model "
-                 "writes calls; start it with one, or set 'tool_choice' to 'required' or 'none'",
+                 "'tools' are given with 'tool_choice' auto, but the server was started without --tool-call-parser; "
+                 "start it with the parser for this model, or set 'tool_choice' to 'required' or 'none'",
                  "not_supported");
   fields.Bool("parallel_tool_calls", out.parallel_tool_calls);
   out.tool_choice = ToolChoice::kNone;
@@ -149,7 +151,8 @@ std::optional<ApiError> ReadToolChoice(Fields &fields, const RequestContext &con
     out.tool_choice = ToolChoice::kAuto;
   if (word == "required") {
     if (!out.sampling.guided.empty())
-      return Wrong("tool_choice", "'tool_choice' forces a call, beside another form of the answer; give one of them");
+      return Wrong("tool_choice", "'tool_choice' forces a tool call and cannot be combined with another constraint on "
+                                  "the answer; remove one of them");
     out.tool_choice = ToolChoice::kForced;
     out.sampling.guided.json_schema =
         ForcedCallSchema(*out.conversation.tools, name, name.empty() && out.parallel_tool_calls);

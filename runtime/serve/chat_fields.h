@@ -1,4 +1,4 @@
-// Fields of chats: the conversation as the chat template gets it, and how tools may be called.
+// Request fields of chats: the conversation for the chat template, and how tools may be called.
 #ifndef INLAY_RUNTIME_SERVE_CHAT_FIELDS_H_
 #define INLAY_RUNTIME_SERVE_CHAT_FIELDS_H_
 

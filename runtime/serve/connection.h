@@ -1,4 +1,4 @@
-// One connection: request after request, each answered in its turn. A template over plain and TLS streams.
+// One connection: reads requests and answers them in order. A template over plain and TLS streams.
 #ifndef INLAY_RUNTIME_SERVE_CONNECTION_H_
 #define INLAY_RUNTIME_SERVE_CONNECTION_H_
 
@@ -161,11 +161,12 @@ private:
     if (parser.error())
       co_return co_await Refuse(ToAnswer(*parser.error()));
     if (deadline_.is_over())
-      co_return co_await Refuse(
-          ToAnswer({.status = 408, .message = "the request did not come in time; send it at once", .code = "timeout"}));
+      co_return co_await Refuse(ToAnswer({.status = 408,
+                                          .message = "the request was not received in time; send it without pauses",
+                                          .code = "timeout"}));
     if (error == net::error::eof && (parser.has_begun() || buffer_.size() > 0))
-      co_return co_await Refuse(
-          ToAnswer({.message = "the request is not valid HTTP: it ends early", .code = "invalid_http"}));
+      co_return co_await Refuse(ToAnswer(
+          {.message = "the request is not valid HTTP: it ends before it is complete", .code = "invalid_http"}));
     co_return false; // the client went away
   }
 

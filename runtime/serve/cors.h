@@ -1,5 +1,5 @@
-// Cross-origin requests of browsers (the CORS protocol of the Fetch standard): which origins may call the server. Flags
-// and answers are those of vLLM, that is of Starlette's CORSMiddleware.
+// Cross-origin requests of browsers (the CORS protocol of the Fetch standard). Options and responses are those of vLLM,
+// that is of Starlette's CORSMiddleware.
 #ifndef INLAY_RUNTIME_SERVE_CORS_H_
 #define INLAY_RUNTIME_SERVE_CORS_H_
 

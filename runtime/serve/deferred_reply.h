@@ -1,4 +1,4 @@
-// A reply that other threads make first: until then it is pending, and afterwards it is what they made.
+// A response that other threads compute. It is pending until they finish.
 #ifndef INLAY_RUNTIME_SERVE_DEFERRED_REPLY_H_
 #define INLAY_RUNTIME_SERVE_DEFERRED_REPLY_H_
 

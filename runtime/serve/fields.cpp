@@ -29,7 +29,7 @@ std::optional<ApiError> ParseObject(std::string_view text, int depth, Json &obje
   if (shape.depth > depth)
     return fail(fmt::format("the body is JSON nested deeper than {} levels", depth));
   if (shape.names > kMaxNames)
-    return fail(fmt::format("the body has {} names of fields, expected at most {}", shape.names, kMaxNames));
+    return fail(fmt::format("the body has {} field names, expected at most {}", shape.names, kMaxNames));
   RepeatedNames names;
   try {
     object = Json::parse(text, std::ref(names));
@@ -42,7 +42,7 @@ std::optional<ApiError> ParseObject(std::string_view text, int depth, Json &obje
   if (!object.is_object())
     return fail(fmt::format("the body is {}, expected a JSON object", Describe(object)));
   if (names.first()) {
-    ApiError error = fail(fmt::format("the name '{}' stands twice in one object", names.first()->substr(0, kShown)));
+    ApiError error = fail(fmt::format("the name '{}' occurs twice in one object", names.first()->substr(0, kShown)));
     error.param = names.first()->substr(0, kShown);
     return error;
   }

@@ -1,4 +1,4 @@
-// Reads the fields of a JSON object that a stranger wrote: checked types and ranges, unknown names refused or reported.
+// Reads the fields of an untrusted JSON object: checks types and ranges, and refuses or reports unknown names.
 #ifndef INLAY_RUNTIME_SERVE_FIELDS_H_
 #define INLAY_RUNTIME_SERVE_FIELDS_H_
 

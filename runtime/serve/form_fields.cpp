@@ -25,9 +25,10 @@ void ReadResponseFormat(Fields &fields, GuidedParams &guided) {
   if (std::optional<ApiError> wrong = inner.Finish())
     return fields.Fail(*std::move(wrong));
   if (schema && (type != "json_object" || !schema->is_object()))
-    return fields.Fail("response_format", fmt::format("'response_format.schema' is {} beside the type '{}', expected a "
-                                                      "JSON Schema beside json_object",
-                                                      Describe(*schema), type.substr(0, 60)));
+    return fields.Fail(
+        "response_format",
+        fmt::format("'response_format.schema' is {} with type '{}', expected a JSON Schema with type json_object",
+                    Describe(*schema), type.substr(0, 60)));
   if (type == "json_object") {
     guided.json_schema = schema ? schema->dump() : kAnyObject;
   } else if (type == "json_schema") {
@@ -59,7 +60,7 @@ int ReadNamedForms(Fields &fields, const std::string &prefix, const Limits &limi
                                      Describe(*choice), limits.choices));
   for (const Json &one : choice && choice->is_array() ? *choice : Json::array()) {
     if (!one.is_string())
-      fields.Fail(choices, fmt::format("'{}' holds {}, expected strings", fields.PathTo(choices), Describe(one)));
+      fields.Fail(choices, fmt::format("'{}' contains {}, expected strings", fields.PathTo(choices), Describe(one)));
     else
       guided.choice.push_back(one.get<std::string>());
   }
@@ -67,7 +68,7 @@ int ReadNamedForms(Fields &fields, const std::string &prefix, const Limits &limi
   for (const std::string &name : {json, regex, grammar})
     if (const Json *source = fields.Find(name);
         source && source->is_string() && source->get_ref<const std::string &>().empty())
-      fields.Fail(name, fmt::format("'{}' is empty; write a form or leave it out", fields.PathTo(name)));
+      fields.Fail(name, fmt::format("'{}' is empty; give a value or remove it", fields.PathTo(name)));
   bool wants_object = false;
   fields.Bool(any_object, wants_object);
   int given = wants_object;
@@ -84,22 +85,22 @@ void ReadStructuredOutputs(Fields &fields, const Limits &limits, GuidedParams &g
   if (!outputs)
     return;
   if (!outputs->is_object() || !guided.empty())
-    return fields.Fail("structured_outputs", guided.empty() ? "'structured_outputs' must be an object"
-                                                            : "'structured_outputs' stands beside 'response_format'; "
-                                                              "give one of them");
+    return fields.Fail("structured_outputs",
+                       guided.empty()
+                           ? "'structured_outputs' must be an object"
+                           : "'structured_outputs' and 'response_format' are both given; remove one of them");
   Fields inner(*outputs, "structured_outputs", fields.ignored());
   int given = ReadNamedForms(inner, "", limits, guided);
-  inner.OnlyDefault("disable_any_whitespace", false, "white space is bounded by the schema's form");
-  inner.OnlyDefault("disable_additional_properties", false, "the schema itself says so: additionalProperties");
+  inner.OnlyDefault("disable_any_whitespace", false, "the whitespace of JSON output is fixed");
+  inner.OnlyDefault("disable_additional_properties", false, "set additionalProperties in the schema instead");
   inner.OnlyDefault("whitespace_pattern", Json(), "white space cannot be chosen");
-  inner.OnlyDefault("structural_tag", Json(), "this server has no structural tags");
+  inner.OnlyDefault("structural_tag", Json(), "structural tags are not supported");
   if (std::optional<ApiError> wrong = inner.Finish())
     return fields.Fail(*std::move(wrong));
   if (given != 1)
-    fields.Fail("structured_outputs",
-                fmt::format("'structured_outputs' gives {} forms, expected one of json, regex, choice, grammar, "
-                            "json_object",
-                            given));
+    fields.Fail("structured_outputs", fmt::format("'structured_outputs' has {} constraints, expected exactly one of "
+                                                  "json, regex, choice, grammar, json_object",
+                                                  given));
 }
 
 // Older names of vLLM's for the same.
@@ -107,8 +108,9 @@ void ReadGuided(Fields &fields, const Limits &limits, GuidedParams &guided) {
   bool has_form = !guided.empty();
   int given = ReadNamedForms(fields, "guided_", limits, guided);
   if (given + int{has_form} > 1)
-    fields.Fail("guided_json", "more than one form is given, expected one of response_format, structured_outputs, "
-                               "guided_json, guided_regex, guided_grammar, guided_choice and guided_json_object");
+    fields.Fail("guided_json",
+                "more than one constraint on the answer is given, expected one of response_format, structured_outputs, "
+                "guided_json, guided_regex, guided_grammar, guided_choice and guided_json_object");
   fields.Ignore("guided_decoding_backend");
   fields.OnlyDefault("guided_whitespace_pattern", Json(), "white space cannot be chosen");
 }

@@ -1,4 +1,4 @@
-// Fields of a request that hold the answer to a form: OpenAI's response_format, vLLM's structured_outputs and guided_*.
+// Request fields for guided decoding: OpenAI's response_format, vLLM's structured_outputs and guided_*.
 #ifndef INLAY_RUNTIME_SERVE_FORM_FIELDS_H_
 #define INLAY_RUNTIME_SERVE_FORM_FIELDS_H_
 

@@ -1,5 +1,5 @@
-// Generated text in which the bytes of special tokens are known. Parsers of answers see these tokens; content is given
-// to clients without them.
+// Generated text in which the bytes of special tokens are marked. Parsers of answers see these tokens; the content for
+// clients does not contain them.
 #ifndef INLAY_RUNTIME_SERVE_GENERATED_TEXT_H_
 #define INLAY_RUNTIME_SERVE_GENERATED_TEXT_H_
 

@@ -1,4 +1,4 @@
-// The sequences of one request on their way through the engine, and the answer that grows from them.
+// The sequences of one request in the engine, and the response that is built from them.
 #ifndef INLAY_RUNTIME_SERVE_GENERATION_H_
 #define INLAY_RUNTIME_SERVE_GENERATION_H_
 

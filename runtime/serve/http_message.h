@@ -1,4 +1,4 @@
-// A request and its answer, as handlers see them: without sockets, so that they can be tested without any.
+// An HTTP request and its response, without sockets, so that handlers can be tested without a network.
 #ifndef INLAY_RUNTIME_SERVE_HTTP_MESSAGE_H_
 #define INLAY_RUNTIME_SERVE_HTTP_MESSAGE_H_
 

@@ -138,9 +138,9 @@ bool RequestParser::TakeLine(std::string_view &data, size_t limit, std::string_v
   // One carriage return at the end of what has come may be half of a CRLF.
   bool is_half = end == std::string_view::npos && carriage + 1 == data.size();
   if (carriage < end && carriage + 1 != end && !is_half)
-    Fail("a carriage return stands alone");
+    Fail("a carriage return is not followed by a line feed");
   else if (end != std::string_view::npos && carriage > end)
-    Fail("a line ends in a line feed alone; lines end in CR LF");
+    Fail("a line ends in a bare line feed; lines must end in CR LF");
   else if ((end == std::string_view::npos ? data.size() : end + 1) > limit && state_ == State::kChunkSize)
     Fail(fmt::format("the line of a chunk's size has more than {} bytes", limit));
   else if ((end == std::string_view::npos ? data.size() : end + 1) > limit)
@@ -173,7 +173,7 @@ void RequestParser::ReadRequestLine(std::string_view line) {
     return Fail("the method is not a token");
   if (version.size() != 8 || !version.starts_with("HTTP/") || !IsDigits(version.substr(5, 1)) || version[6] != '.' ||
       !IsDigits(version.substr(7)))
-    return Fail("the first line does not end in a version of HTTP, as in HTTP/1.1");
+    return Fail("the first line does not end in an HTTP version such as HTTP/1.1");
   if (version != "HTTP/1.1" && version != "HTTP/1.0")
     return Fail(fmt::format("this server speaks HTTP/1.1, not {}; clients with HTTP/2 prior knowledge must be set to "
                             "HTTP/1.1",
@@ -188,7 +188,7 @@ void RequestParser::ReadRequestLine(std::string_view line) {
 // RFC 9112, 3.2: origin form, absolute form, authority form (CONNECT) or asterisk form (OPTIONS).
 void RequestParser::ReadTarget(std::string_view target) {
   if (target.empty() || !std::all_of(target.begin(), target.end(), [](char c) { return c > 0x20 && c < 0x7f; }))
-    return Fail("the target holds characters that must be percent-encoded");
+    return Fail("the target contains characters that must be percent-encoded");
   if (target.find('#') != std::string_view::npos)
     return Fail("the target has a fragment");
   if (request_.method == "CONNECT" || (request_.method == "OPTIONS" && target == "*")) {
@@ -207,7 +207,7 @@ void RequestParser::ReadTarget(std::string_view target) {
       return;
     }
   if (!target.starts_with('/'))
-    return Fail("the target does not begin with '/' and is no URL");
+    return Fail("the target neither begins with '/' nor is a URL");
   request_.path = std::string(target.substr(0, target.find('?')));
 }
 
@@ -219,11 +219,11 @@ void RequestParser::ReadField(std::string_view line, bool is_trailer) {
     return Fail("a line of the header has no colon");
   std::string_view name = line.substr(0, colon), value = Trim(line.substr(colon + 1));
   if (!name.empty() && (name.back() == ' ' || name.back() == '\t'))
-    return Fail("white space stands between a field's name and its colon");
+    return Fail("there is white space between a field's name and its colon");
   if (!IsToken(name))
     return Fail("the name of a field is not a token");
   if (!IsFieldValue(value))
-    return Fail("the value of a field holds control characters");
+    return Fail("the value of a field contains control characters");
   // RFC 9110, 6.5.1: trailers may be ignored, and are never merged into the header.
   if (!is_trailer)
     request_.headers.emplace_back(absl::AsciiStrToLower(absl::string_view(name.data(), name.size())), value);
@@ -269,7 +269,7 @@ void RequestParser::CheckFraming() {
 
 void RequestParser::CheckTransferEncoding(std::string_view codings) {
   if (minor_version_ == 0)
-    return Fail("HTTP/1.0 has no Transfer-Encoding");
+    return Fail("Transfer-Encoding is not allowed with HTTP/1.0");
   std::vector<std::string_view> members = Members(codings);
   if (!EqualsIgnoreCase(members.back(), "chunked"))
     return Fail("the last transfer coding is not chunked");
@@ -278,7 +278,7 @@ void RequestParser::CheckTransferEncoding(std::string_view codings) {
     if (!IsToken(coding) || EqualsIgnoreCase(coding, "chunked"))
       return Fail("Transfer-Encoding is not a list of codings that ends in one 'chunked'");
   if (!members.empty())
-    return Fail("this server decodes no transfer coding but chunked", 501);
+    return Fail("chunked is the only transfer coding that this server supports", 501);
   state_ = State::kChunkSize;
 }
 
@@ -312,7 +312,7 @@ void RequestParser::CheckConnection() {
   if (const std::string *expect = request_.Find("expect"); expect && minor_version_ == 1) {
     expects_continue_ = EqualsIgnoreCase(*expect, "100-continue");
     if (!expects_continue_)
-      Fail("the only expectation that this server knows is 100-continue", 417);
+      Fail("100-continue is the only Expect value that this server supports", 417);
   }
 }
 

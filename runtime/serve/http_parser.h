@@ -1,5 +1,5 @@
-// Reads one request from bytes, by RFC 9112 and strictly: what two HTTP implementations could frame differently is
-// refused. No sockets here.
+// Parses one request from bytes, strictly by RFC 9112: a request that two HTTP implementations could frame differently
+// is refused. No sockets here.
 #ifndef INLAY_RUNTIME_SERVE_HTTP_PARSER_H_
 #define INLAY_RUNTIME_SERVE_HTTP_PARSER_H_
 

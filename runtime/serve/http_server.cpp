@@ -36,7 +36,8 @@ public:
 
   absl::Status Open(const ServerOptions &options) {
     if (options.certificate_file.empty() != options.key_file.empty())
-      return absl::InvalidArgumentError("--ssl-certfile and --ssl-keyfile belong together; give both or none");
+      return absl::InvalidArgumentError(
+          "--ssl-certfile and --ssl-keyfile must be given together; add the missing one or remove the other");
     if (!options.certificate_file.empty())
       if (absl::Status status = LoadCertificate(options); !status.ok())
         return status;
@@ -44,7 +45,7 @@ public:
     net::ip::address address = net::ip::make_address(options.host == "localhost" ? "127.0.0.1" : options.host, error);
     if (error)
       return absl::InvalidArgumentError(
-          fmt::format("--host is '{}', expected an address as in 127.0.0.1, 0.0.0.0 or ::1", options.host));
+          fmt::format("--host is '{}', expected an IP address such as 127.0.0.1, 0.0.0.0 or ::1", options.host));
     tcp::endpoint endpoint(address, options.port);
     acceptor_.open(endpoint.protocol(), error);
     if (!error)

@@ -1,4 +1,4 @@
-// HTTP over sockets: accepts connections, reads requests within limits, sends the answers of a service.
+// HTTP over sockets: accepts connections, reads requests within limits and sends the responses of a service.
 #ifndef INLAY_RUNTIME_SERVE_HTTP_SERVER_H_
 #define INLAY_RUNTIME_SERVE_HTTP_SERVER_H_
 

@@ -40,10 +40,9 @@ void IgnoredFieldLog::Report(std::span<const std::string> paths) {
     std::string name = NameOf(path);
     if (!named_.insert(name).second)
       continue;
-    write_(
-        fmt::format("the field '{}' of a request has no effect here (said once; docs/api.md lists the fields)", name));
+    write_(fmt::format("the request field '{}' is ignored (logged once; docs/api.md lists the fields)", name));
     if (named_.size() == kMostNames)
-      write_("more fields without effect are not named");
+      write_("further ignored fields are not logged");
   }
 }
 

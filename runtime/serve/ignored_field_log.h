@@ -1,4 +1,4 @@
-// Tells the server's operator which fields of requests change nothing.
+// Logs the names of request fields that are ignored.
 #ifndef INLAY_RUNTIME_SERVE_IGNORED_FIELD_LOG_H_
 #define INLAY_RUNTIME_SERVE_IGNORED_FIELD_LOG_H_
 

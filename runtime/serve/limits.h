@@ -1,4 +1,4 @@
-// What one client may ask of the server: sizes, times and counts. Each refusal names the limit and its flag.
+// Limits of a client: sizes, times and counts. Each error names the limit and its option.
 #ifndef INLAY_RUNTIME_SERVE_LIMITS_H_
 #define INLAY_RUNTIME_SERVE_LIMITS_H_
 

@@ -107,55 +107,58 @@ std::string Metrics::Text(const EngineStats &stats) const {
                     ? static_cast<double>(stats.total_pages - stats.free_pages) / static_cast<double>(stats.total_pages)
                     : 0;
   one("inlay:num_requests_running", "gauge", "Sequences that run.", stats.running);
-  one("inlay:num_requests_waiting", "gauge", "Sequences that wait to run.", stats.waiting);
-  one("inlay:kv_cache_usage_perc", "gauge", "Share of the KV pages that are taken, 1 is all.", used);
+  one("inlay:num_requests_waiting", "gauge", "Number of waiting sequences.", stats.waiting);
+  one("inlay:kv_cache_usage_perc", "gauge", "Fraction of KV pages in use, in [0, 1].", used);
   one("inlay:kv_cache_pages", "gauge", "KV pages.", stats.total_pages);
-  one("inlay:kv_cache_free_pages", "gauge", "KV pages that nobody has.", stats.free_pages);
-  one("inlay:kv_cache_cached_pages", "gauge", "Free KV pages that the prefix cache still knows.", stats.cached_pages);
-  one("inlay:prefix_cache_queries_total", "counter", "Tokens of prompts looked for in the prefix cache.",
+  one("inlay:kv_cache_free_pages", "gauge", "Number of free KV pages.", stats.free_pages);
+  one("inlay:kv_cache_cached_pages", "gauge", "Number of free KV pages that the prefix cache holds.",
+      stats.cached_pages);
+  one("inlay:prefix_cache_queries_total", "counter", "Number of prompt tokens looked up in the prefix cache.",
       stats.prefix_cache_queries);
-  one("inlay:prefix_cache_hits_total", "counter", "Tokens found in the prefix cache.", stats.prefix_cache_hits);
-  one("inlay:num_preemptions_total", "counter", "Sequences that had to give up their pages.", stats.preemptions);
-  one("inlay:swapped_out_pages_total", "counter", "KV pages brought to the host's memory.", stats.swapped_out_pages);
-  one("inlay:swapped_in_pages_total", "counter", "KV pages brought back.", stats.swapped_in_pages);
-  one("inlay:spec_decode_num_draft_tokens_total", "counter", "Tokens that were guessed.", stats.draft_tokens);
-  one("inlay:spec_decode_num_accepted_tokens_total", "counter", "Guesses that were right.",
+  one("inlay:prefix_cache_hits_total", "counter", "Number of prompt tokens found in the prefix cache.",
+      stats.prefix_cache_hits);
+  one("inlay:num_preemptions_total", "counter", "Number of preemptions.", stats.preemptions);
+  one("inlay:swapped_out_pages_total", "counter", "Number of KV pages copied to host memory.", stats.swapped_out_pages);
+  one("inlay:swapped_in_pages_total", "counter", "Number of KV pages copied back from host memory.",
+      stats.swapped_in_pages);
+  one("inlay:spec_decode_num_draft_tokens_total", "counter", "Number of draft tokens.", stats.draft_tokens);
+  one("inlay:spec_decode_num_accepted_tokens_total", "counter", "Number of accepted draft tokens.",
       stats.accepted_draft_tokens);
-  one("inlay:engine_steps_total", "counter", "Steps of the engine.", stats.steps);
-  one("inlay:prompt_tokens_total", "counter", "Tokens of prompts that were computed.", stats.prompt_tokens);
-  one("inlay:generation_tokens_total", "counter", "Tokens that were generated.", stats.generation_tokens);
-  one("inlay:max_num_seqs", "gauge", "Sequences that can run at once.", stats.max_num_seqs);
-  one("inlay:process_resident_memory_bytes", "gauge", "Memory of the host that the process has.", ResidentBytes());
+  one("inlay:engine_steps_total", "counter", "Number of engine steps.", stats.steps);
+  one("inlay:prompt_tokens_total", "counter", "Number of prompt tokens processed.", stats.prompt_tokens);
+  one("inlay:generation_tokens_total", "counter", "Number of generated tokens.", stats.generation_tokens);
+  one("inlay:max_num_seqs", "gauge", "Maximum number of running sequences.", stats.max_num_seqs);
+  one("inlay:process_resident_memory_bytes", "gauge", "Resident memory of the process in bytes.", ResidentBytes());
 
   std::lock_guard lock(mutex_);
-  Describe("inlay:request_success_total", "counter", "Sequences that ended, by reason.", out);
+  Describe("inlay:request_success_total", "counter", "Number of finished sequences by finish reason.", out);
   for (const auto &[reason, count] : finished_)
     out += fmt::format("inlay:request_success_total{{{},finished_reason=\"{}\"}} {}\n", labels_, reason, count);
-  Describe("inlay:http_requests_total", "counter", "Answers, by path and status.", out);
+  Describe("inlay:http_requests_total", "counter", "Number of responses by path and status.", out);
   for (const auto &[key, count] : answers_)
     out += fmt::format("inlay:http_requests_total{{handler=\"{}\",status=\"{}\"}} {}\n", Escaped(key.first), key.second,
                        count);
   one("inlay:http_connections", "gauge", "Open connections.", connections_);
   one("inlay:http_refused_connections_total", "counter", "Connections beyond --max-connections.", refused_connections_);
-  Write("inlay:request_queue_time_seconds", "From the request to its first step.", stats.queue_time, labels_, out);
-  Write("inlay:request_prefill_time_seconds", "From a request's first step to its first token.", stats.prefill_time,
-        labels_, out);
-  Write("inlay:request_decode_time_seconds", "From a request's first token to its last.", stats.decode_time, labels_,
-        out);
-  Write("inlay:request_inference_time_seconds", "From a request's first step to its last token.", stats.inference_time,
-        labels_, out);
-  Write("inlay:iteration_tokens_total", "Rows of a step.", stats.step_tokens, labels_, out);
+  Write("inlay:request_queue_time_seconds", "Time in the waiting queue in seconds.", stats.queue_time, labels_, out);
+  Write("inlay:request_prefill_time_seconds", "Time from the first step to the first token in seconds.",
+        stats.prefill_time, labels_, out);
+  Write("inlay:request_decode_time_seconds", "Time from the first token to the last token in seconds.",
+        stats.decode_time, labels_, out);
+  Write("inlay:request_inference_time_seconds", "Time from the first step to the last token in seconds.",
+        stats.inference_time, labels_, out);
+  Write("inlay:iteration_tokens_total", "Number of tokens per engine step.", stats.step_tokens, labels_, out);
   struct {
     const char *name, *help;
     const Histogram &histogram;
   } histograms[] = {
-      {"inlay:time_to_first_token_seconds", "From the request to its first token.", time_to_first_token_},
-      {"inlay:inter_token_latency_seconds", "Between two tokens of a sequence.", inter_token_latency_},
-      {"inlay:request_time_per_output_token_seconds", "Mean time of a sequence's tokens after the first.",
+      {"inlay:time_to_first_token_seconds", "Time to first token in seconds.", time_to_first_token_},
+      {"inlay:inter_token_latency_seconds", "Time between two tokens in seconds.", inter_token_latency_},
+      {"inlay:request_time_per_output_token_seconds", "Mean time per output token after the first, in seconds.",
        time_per_output_token_},
-      {"inlay:e2e_request_latency_seconds", "From the request to its last token.", e2e_latency_},
+      {"inlay:e2e_request_latency_seconds", "End-to-end request latency in seconds.", e2e_latency_},
       {"inlay:request_prompt_tokens", "Tokens of prompts.", prompt_tokens_},
-      {"inlay:request_generation_tokens", "Generated tokens of sequences.", generation_tokens_},
+      {"inlay:request_generation_tokens", "Number of generated tokens per sequence.", generation_tokens_},
       {"inlay:request_params_max_tokens", "max_tokens of sequences.", max_tokens_},
       {"inlay:request_params_n", "n of requests.", n_},
   };

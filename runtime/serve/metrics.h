@@ -1,4 +1,4 @@
-// What the server counts, as Prometheus reads it. Names are vLLM's with the prefix `inlay:`.
+// The server's Prometheus metrics. The names are those of vLLM with the prefix `inlay:`.
 #ifndef INLAY_RUNTIME_SERVE_METRICS_H_
 #define INLAY_RUNTIME_SERVE_METRICS_H_
 

@@ -109,7 +109,7 @@ std::optional<ApiError> ReadMessage(const Json &message, const std::string &path
        {"refusal", "annotations", "cache_control", "reasoning_details", "thinking_blocks", "provider_specific_fields"})
     fields.Ignore(field);
   for (std::string_view unknown : {"audio", "function_call"})
-    fields.OnlyDefault(unknown, Json(), "this server does not know it");
+    fields.OnlyDefault(unknown, Json(), "this server does not support it");
   const Json *content = fields.Find("content"), *calls = fields.Find("tool_calls");
   if (std::optional<ApiError> wrong = fields.Finish())
     return wrong;
@@ -139,7 +139,7 @@ std::optional<ApiError> ReadMessage(const Json &message, const std::string &path
   if (!calls)
     return std::nullopt;
   if (role != "assistant")
-    return At(path + ".tool_calls", "belongs to messages of the assistant");
+    return At(path + ".tool_calls", "is only allowed in messages of the assistant");
   if (!calls->is_array() || calls->size() > static_cast<size_t>(limits.tools))
     return At(path + ".tool_calls",
               fmt::format("is {}, expected a list of at most {}", Describe(*calls), limits.tools));
@@ -196,7 +196,7 @@ std::optional<ApiError> ReadTools(const Json &tools, const Limits &limits, Ignor
     if (name.empty())
       return At(path + ".function.name", "is missing");
     if (!names.insert(name).second)
-      return At(path + ".function.name", fmt::format("is '{}' a second time", name));
+      return At(path + ".function.name", fmt::format("is '{}', which occurs twice", name));
     if (parameters && !parameters->is_object())
       return At(path + ".function.parameters", fmt::format("is {}, expected a JSON schema", Describe(*parameters)));
   }

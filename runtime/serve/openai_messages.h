@@ -1,4 +1,4 @@
-// Messages and tools of a chat, checked and brought into the form that chat templates expect.
+// Validates messages and tools of a chat and converts them to the form that chat templates expect.
 #ifndef INLAY_RUNTIME_SERVE_OPENAI_MESSAGES_H_
 #define INLAY_RUNTIME_SERVE_OPENAI_MESSAGES_H_
 

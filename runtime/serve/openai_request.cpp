@@ -89,8 +89,8 @@ std::optional<ApiError> ReadCompletion(Fields &fields, const RequestContext &con
   fields.Bool("add_special_tokens", out.add_special_tokens);
   out.best_of = out.n;
   fields.Integer("best_of", out.best_of, 1, context.limits.sequences);
-  fields.OnlyDefault("suffix", "", "this server does not fill in the middle");
-  fields.OnlyDefault("prompt_embeds", Json(), "prompts are texts or token ids");
+  fields.OnlyDefault("suffix", "", "infilling is not supported");
+  fields.OnlyDefault("prompt_embeds", Json(), "prompts must be texts or token ids");
   if (std::optional<ApiError> wrong = ReadPrompts(fields, context, out))
     return wrong;
   if (std::optional<ApiError> wrong = fields.Finish())
@@ -98,7 +98,7 @@ std::optional<ApiError> ReadCompletion(Fields &fields, const RequestContext &con
   if (out.best_of < out.n)
     return Wrong("best_of", fmt::format("'best_of' is {}, expected at least n = {}", out.best_of, out.n));
   if (out.best_of > out.n && out.stream)
-    return Wrong("best_of", "'best_of' is larger than 'n', which a stream cannot do; set 'stream' to false");
+    return Wrong("best_of", "'best_of' larger than 'n' cannot be streamed; set 'stream' to false");
   return CheckCount(static_cast<int64_t>(out.prompts.size()), context, out);
 }
 
@@ -109,14 +109,14 @@ std::optional<ApiError> ReadChat(Fields &fields, const RequestContext &context, 
   ReadSamplingFields(fields, context, out);
   ReadChatLogprobs(fields, context, out);
   fields.Bool("add_special_tokens", out.add_special_tokens);
-  fields.OnlyDefault("best_of", 1, "chats have 'n' answers; /v1/completions chooses among them");
+  fields.OnlyDefault("best_of", 1, "chats do not support 'best_of'; use 'n', or /v1/completions");
   fields.OnlyDefault("modalities", Json::array({"text"}), "this server writes text only");
   fields.OnlyDefault("audio", Json(), "this server writes text only");
   fields.OnlyDefault("functions", Json::array(), "functions are given as 'tools'");
   fields.OnlyDefault("function_call", "none", "functions are given as 'tools'");
-  fields.OnlyDefault("verbosity", "medium", "this server does not know it");
-  fields.OnlyDefault("web_search_options", Json(), "this server does not search");
-  fields.OnlyDefault("include_reasoning", true, "reasoning is part of the answer");
+  fields.OnlyDefault("verbosity", "medium", "this server does not support it");
+  fields.OnlyDefault("web_search_options", Json(), "web search is not supported");
+  fields.OnlyDefault("include_reasoning", true, "the reasoning is always part of the answer");
   fields.OnlyDefault("return_prompt_text", false, "/tokenize shows the prompt's tokens");
   std::optional<ApiError> wrong = ReadConversation(fields, context, out.conversation);
   if (!wrong)
@@ -143,7 +143,7 @@ std::optional<ApiError> ReadTokenize(Fields &fields, const RequestContext &conte
   if (std::optional<ApiError> wrong = fields.Finish())
     return wrong;
   if (out.is_chat == has_prompt)
-    return Wrong("prompt", out.is_chat ? "'prompt' stands beside 'messages'; give one of them"
+    return Wrong("prompt", out.is_chat ? "'prompt' and 'messages' are both given; remove one of them"
                                        : "'prompt' is missing; expected a string, or 'messages'");
   return std::nullopt;
 }

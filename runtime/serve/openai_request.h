@@ -1,5 +1,5 @@
-// Bodies of requests in the OpenAI API's form, as this server understands them. Pure functions of the body: what they
-// accept is well formed and in range; the engine checks the rest. docs/api.md lists the fields.
+// Parses request bodies of the OpenAI API. Pure functions of the body: accepted bodies are well formed and in range;
+// the engine checks the rest. docs/api.md lists the fields.
 #ifndef INLAY_RUNTIME_SERVE_OPENAI_REQUEST_H_
 #define INLAY_RUNTIME_SERVE_OPENAI_REQUEST_H_
 

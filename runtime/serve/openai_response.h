@@ -1,4 +1,4 @@
-// Answers in the OpenAI API's form: whole ones, and the events of streams. Pure functions of what was generated.
+// Responses in the form of the OpenAI API: whole ones and events of streams. Pure functions of what was generated.
 #ifndef INLAY_RUNTIME_SERVE_OPENAI_RESPONSE_H_
 #define INLAY_RUNTIME_SERVE_OPENAI_RESPONSE_H_
 

@@ -1,4 +1,4 @@
-// Gives a parameter that a model wrote as plain text the type that the tool's schema names.
+// Converts a parameter that a model wrote as plain text to the type in the tool's schema.
 #ifndef INLAY_RUNTIME_SERVE_PARAMETER_TYPE_H_
 #define INLAY_RUNTIME_SERVE_PARAMETER_TYPE_H_
 

@@ -19,10 +19,9 @@ PromptLimit::PromptLimit(const tokenizer::Tokenizer &tokenizer, int64_t max_mode
 std::optional<ApiError> PromptLimit::Check(std::string_view text, std::string param) const {
   if (static_cast<int64_t>(text.size()) <= bytes_)
     return std::nullopt;
-  return ApiError{.message =
-                      fmt::format("this model's maximum context length is {} tokens, which hold at most {} bytes "
-                                  "of text, but the prompt has {} bytes; shorten the prompt",
-                                  max_model_len_, bytes_, text.size()),
+  return ApiError{.message = fmt::format("this model's maximum context length is {} tokens, which is at most {} bytes "
+                                         "of text, but the prompt has {} bytes; shorten the prompt",
+                                         max_model_len_, bytes_, text.size()),
                   .param = std::move(param),
                   .code = "context_length_exceeded"};
 }

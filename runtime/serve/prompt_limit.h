@@ -1,5 +1,5 @@
-// How long a text may be before it is tokenized, which takes time with each byte: no text of more bytes can fit into
-// the context, whatever its tokens are. vLLM limits characters in the same way.
+// The maximum length of a text before it is tokenized, because tokenizing takes time for each byte. A longer text
+// cannot fit into the context with any tokens. vLLM limits characters in the same way.
 #ifndef INLAY_RUNTIME_SERVE_PROMPT_LIMIT_H_
 #define INLAY_RUNTIME_SERVE_PROMPT_LIMIT_H_
 

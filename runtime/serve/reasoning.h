@@ -1,4 +1,4 @@
-// Splits generated text into the reasoning that a model writes first, as <think>...</think>, and the answer behind it.
+// Splits generated text into the reasoning, for example <think>...</think>, and the answer after it.
 #ifndef INLAY_RUNTIME_SERVE_REASONING_H_
 #define INLAY_RUNTIME_SERVE_REASONING_H_
 

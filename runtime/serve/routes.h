@@ -1,4 +1,4 @@
-// The paths that the server answers to. The table itself stands in service.cpp, with the handlers.
+// The paths of the server. The table of handlers is in service.cpp.
 #ifndef INLAY_RUNTIME_SERVE_ROUTES_H_
 #define INLAY_RUNTIME_SERVE_ROUTES_H_
 

@@ -107,7 +107,8 @@ void ReadAllowedTokens(Fields &fields, const RequestContext &context, SamplingPa
   fields.TokenIds("allowed_token_ids", sampling.allowed_token_ids, static_cast<size_t>(context.vocab_size),
                   context.vocab_size);
   if (allowed && allowed->is_array() && allowed->empty())
-    fields.Fail("allowed_token_ids", "'allowed_token_ids' is an empty list, which allows nothing; leave it out");
+    fields.Fail("allowed_token_ids",
+                "'allowed_token_ids' is an empty list, which allows no token; add ids or remove it");
 }
 
 void ReadTruncation(Fields &fields, const RequestContext &context, GenerationRequest &out) {
@@ -135,24 +136,24 @@ void ReadRequestId(Fields &fields, GenerationRequest &out) {
     return (c < 0x80 && std::isalnum(c) != 0) || c == '-' || c == '_' || c == '.';
   });
   if (!is_safe)
-    fields.Fail("request_id", "'request_id' holds other characters than letters, digits, '-', '_' and '.'");
+    fields.Fail("request_id", "'request_id' may contain only letters, digits, '-', '_' and '.'");
 }
 
 // Fields of vLLM's and of others that this server knows and does not carry out.
 void ReadNotSupported(Fields &fields) {
-  fields.OnlyDefault("use_beam_search", false, "this server has no beam search");
+  fields.OnlyDefault("use_beam_search", false, "beam search is not supported");
   fields.OnlyDefault("length_penalty", 1.0, "it belongs to beam search, which this server has not");
   fields.OnlyDefault("early_stopping", false, "it belongs to beam search, which this server has not");
-  fields.OnlyDefault("watermarking", false, "this server does not watermark");
-  fields.OnlyDefault("logprob_token_ids", Json(), "log-probabilities are those of the likeliest tokens");
-  fields.OnlyDefault("repetition_detection", Json(), "this server does not end answers that repeat themselves");
-  fields.OnlyDefault("thinking_token_budget", -1, "this server does not bound reasoning");
-  fields.OnlyDefault("logits_processors", Json::array(), "this server runs no code of requests");
+  fields.OnlyDefault("watermarking", false, "watermarking is not supported");
+  fields.OnlyDefault("logprob_token_ids", Json(), "log-probabilities are returned for the most likely tokens only");
+  fields.OnlyDefault("repetition_detection", Json(), "repetition does not end an answer; use repetition_penalty");
+  fields.OnlyDefault("thinking_token_budget", -1, "the length of the reasoning cannot be limited");
+  fields.OnlyDefault("logits_processors", Json::array(), "the server runs no code from requests");
   fields.OnlyDefault("kv_transfer_params", Json(), "this server keeps keys and values to itself");
   fields.OnlyDefault("ec_transfer_params", Json(), "this server has no encoder");
   fields.OnlyDefault("vllm_xargs", Json::object(), "this server has no extensions");
-  fields.OnlyDefault("return_token_offsets", false, "answers hold no offsets of tokens");
-  fields.OnlyDefault("stream_interval", 1, "each token is sent as it comes");
+  fields.OnlyDefault("return_token_offsets", false, "token offsets are not supported");
+  fields.OnlyDefault("stream_interval", 1, "each token is sent when it is generated");
 }
 
 } // namespace
@@ -200,12 +201,12 @@ void ReadSamplingFields(Fields &fields, const RequestContext &context, Generatio
   fields.Integer("prompt_logprobs", sampling.prompt_logprobs, 0, limits.logprobs);
   out.prompt_logprobs = sampling.prompt_logprobs;
   if (out.stream && out.prompt_logprobs > 0)
-    fields.Fail("prompt_logprobs", "'prompt_logprobs' are no part of streams; set 'stream' to false");
+    fields.Fail("prompt_logprobs", "'prompt_logprobs' cannot be streamed; set 'stream' to false");
   ReadTruncation(fields, context, out);
   fields.Integer("priority", out.priority, INT32_MIN, INT32_MAX);
   if (out.priority != 0 && !context.has_priorities)
     fields.Fail("priority",
-                fmt::format("'priority' is {}, but this server answers in the order of arrival; leave it out, or start "
+                fmt::format("'priority' is {}, but this server runs requests in order of arrival; remove it, or start "
                             "the server with --scheduling-policy priority",
                             out.priority),
                 "not_supported");

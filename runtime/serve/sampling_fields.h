@@ -1,5 +1,5 @@
-// Fields that completions and chats have in common: how tokens are chosen, what ends the answer, what it shows. Names
-// and ranges are OpenAI's, then vLLM's; docs/api.md says what each means.
+// Request fields of completions and chats for sampling, stop conditions and the contents of the response. Names and
+// ranges are those of OpenAI and vLLM; docs/api.md gives the meaning of each.
 #ifndef INLAY_RUNTIME_SERVE_SAMPLING_FIELDS_H_
 #define INLAY_RUNTIME_SERVE_SAMPLING_FIELDS_H_
 

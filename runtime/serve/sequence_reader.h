@@ -1,4 +1,4 @@
-// Brings the tokens of one sequence from the engine to a connection, which never waits for them.
+// Passes the tokens of one sequence from the engine to a connection without blocking the connection.
 #ifndef INLAY_RUNTIME_SERVE_SEQUENCE_READER_H_
 #define INLAY_RUNTIME_SERVE_SEQUENCE_READER_H_
 

@@ -144,14 +144,13 @@ Reply Service::Handle(HttpRequest request, Wake wake) {
             [this, route](const HttpRequest &it, Wake then) { return route->handle(*this, it, then); });
   if (pending)
     return {{}, std::move(pending)};
-  Answer answer =
-      Fail({.status = 503,
-            .message = fmt::format("the queue is full: {} requests or {} bytes of them wait to be read; try "
-                                   "again later",
-                                   options_.limits.preparing, options_.limits.preparing_bytes),
-            .type = "service_unavailable_error",
-            .param = "",
-            .code = "overloaded"});
+  Answer answer = Fail({.status = 503,
+                        .message = fmt::format(
+                            "the queue is full: at most {} requests or {} bytes may wait to be parsed; try again later",
+                            options_.limits.preparing, options_.limits.preparing_bytes),
+                        .type = "service_unavailable_error",
+                        .param = "",
+                        .code = "overloaded"});
   answer.headers.emplace_back("Retry-After", "1");
   return {std::move(answer), nullptr};
 }
@@ -182,7 +181,7 @@ std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector
       ApiError error = ErrorOf(text.status());
       error.param = "messages";
       if (absl::IsFailedPrecondition(text.status())) // which names the bundle's path
-        error.message = "this model has no chat template; give the prompt itself to /v1/completions";
+        error.message = "this model has no chat template; send a prompt to /v1/completions";
       return error;
     }
     if (const ReasoningFormat *reasoning = FindReasoningFormat(options_.reasoning_parser))
@@ -350,7 +349,7 @@ Answer Service::Models(const std::string &path) const {
     std::string name = PercentDecoded(std::string_view(path).substr(kModelPrefix.size()));
     if (name.empty())
       return Fail(
-          {.status = 404, .message = "no model is named in the path", .param = "model", .code = "model_not_found"});
+          {.status = 404, .message = "the path contains no model name", .param = "model", .code = "model_not_found"});
     if (std::optional<ApiError> wrong = CheckModel(name))
       return Fail(*std::move(wrong));
     return {.body = Dump(entry(name))};

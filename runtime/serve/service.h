@@ -1,4 +1,4 @@
-// What the server answers to: each path with its handler, over one engine.
+// The request handlers of the server, one per path, over one engine.
 #ifndef INLAY_RUNTIME_SERVE_SERVICE_H_
 #define INLAY_RUNTIME_SERVE_SERVICE_H_
 

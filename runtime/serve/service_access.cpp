@@ -1,4 +1,4 @@
-// Who may ask for what: the answers that need no body. Preflight requests, keys, paths, methods and content types.
+// Checks that need no request body: preflight requests, keys, paths, methods and content types.
 #include "absl/strings/match.h"
 #include "fmt/format.h"
 #include "runtime/serve/routes.h"
@@ -29,19 +29,21 @@ std::optional<Answer> Service::EarlyAnswer(const HttpRequest &request) const {
     return answer;
   }
   if (!route || (request.path == "/" && !options_.has_page))
-    return ToAnswer({.status = 404,
-                     .message = fmt::format("there is no {}; see GET /v1/models, POST /v1/completions and POST "
-                                            "/v1/chat/completions",
-                                            request.path.substr(0, 100)),
-                     .param = "",
-                     .code = "not_found"});
+    return ToAnswer(
+        {.status = 404,
+         .message = fmt::format("the path {} does not exist; see GET /v1/models, POST /v1/completions and POST "
+                                "/v1/chat/completions",
+                                request.path.substr(0, 100)),
+         .param = "",
+         .code = "not_found"});
   bool is_head = request.method == "HEAD" && route->method == "GET";
   if (request.method != route->method && !is_head) {
-    Answer answer = ToAnswer({.status = 405,
-                              .message = fmt::format("{} does not take {}, only {}", request.path.substr(0, 100),
-                                                     request.method.substr(0, 20), route->method),
-                              .param = "",
-                              .code = "method_not_allowed"});
+    Answer answer =
+        ToAnswer({.status = 405,
+                  .message = fmt::format("{} does not support the method {}; use {}", request.path.substr(0, 100),
+                                         request.method.substr(0, 20), route->method),
+                  .param = "",
+                  .code = "method_not_allowed"});
     answer.headers.emplace_back("Allow", std::string(route->method));
     return answer;
   }

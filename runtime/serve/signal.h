@@ -1,4 +1,4 @@
-// How coroutines of a connection wait: for a wake from another thread, and for a deadline.
+// Lets coroutines of a connection wait for a wake-up from another thread, with a deadline.
 #ifndef INLAY_RUNTIME_SERVE_SIGNAL_H_
 #define INLAY_RUNTIME_SERVE_SIGNAL_H_
 

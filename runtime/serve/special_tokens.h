@@ -1,4 +1,4 @@
-// Finds out which bytes of an answer belong to special tokens.
+// Finds the bytes of an answer that belong to special tokens.
 #ifndef INLAY_RUNTIME_SERVE_SPECIAL_TOKENS_H_
 #define INLAY_RUNTIME_SERVE_SPECIAL_TOKENS_H_
 

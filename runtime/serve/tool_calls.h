@@ -1,4 +1,4 @@
-// Finds calls of tools in generated text, in the forms that model families write them.
+// Finds tool calls in generated text, in the formats of several model families.
 #ifndef INLAY_RUNTIME_SERVE_TOOL_CALLS_H_
 #define INLAY_RUNTIME_SERVE_TOOL_CALLS_H_
 

@@ -1,5 +1,5 @@
-// Threads for what takes long before a request reaches the engine: parsing bodies, rendering templates, tokenizing and
-// checking schemas. The threads that read and write sockets never do that work.
+// A thread pool for slow work before a request reaches the engine: parsing bodies, rendering templates, tokenizing and
+// checking schemas. I/O threads never do this work.
 #ifndef INLAY_RUNTIME_SERVE_WORK_QUEUE_H_
 #define INLAY_RUNTIME_SERVE_WORK_QUEUE_H_
 

@@ -1,5 +1,5 @@
-// What processors can do that kernels for the cpu target may use. The compiler gives kernels nothing beyond this list,
-// so that the runtime, which compares the list with its own machine, always knows whether they run.
+// CPU features that kernels of the cpu target may use. The compiler uses no other features, so the runtime can compare
+// the list with its own machine and knows whether the kernels run.
 #ifndef INLAY_RUNTIME_SUPPORT_CPU_FEATURES_H_
 #define INLAY_RUNTIME_SUPPORT_CPU_FEATURES_H_
 

@@ -40,12 +40,12 @@ absl::StatusOr<DebugOptions> ParseDebugOptions(std::string_view words) {
       for (const Word &one : kWords)
         names.push_back(one.name);
       return absl::InvalidArgumentError(
-          fmt::format("INLAY_DEBUG: found '{}', expected some of {}", word, fmt::join(names, ", ")));
+          fmt::format("INLAY_DEBUG: found '{}', expected one or more of {}", word, fmt::join(names, ", ")));
     }
     options.*known->option = true;
   }
   if (options.guard_begin && options.guard_end)
-    return absl::InvalidArgumentError("INLAY_DEBUG: found guard-begin and guard-end, expected one of them a run");
+    return absl::InvalidArgumentError("INLAY_DEBUG: found guard-begin and guard-end; use only one of them per run");
   return options;
 }
 

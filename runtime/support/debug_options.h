@@ -1,5 +1,4 @@
-// The environment variable INLAY_DEBUG: checks that make a run slower and stricter, to search for faults
-// (docs/debugging.md).
+// The environment variable INLAY_DEBUG: enables slower and stricter checks for debugging (docs/debugging.md).
 #ifndef INLAY_RUNTIME_SUPPORT_DEBUG_OPTIONS_H_
 #define INLAY_RUNTIME_SUPPORT_DEBUG_OPTIONS_H_
 

@@ -1,4 +1,4 @@
-// Files: mapped for reading, written so that a crash leaves nothing half done.
+// Files: mapped for reading, and written atomically, so that a crash leaves no partial file.
 #ifndef INLAY_RUNTIME_SUPPORT_FILES_H_
 #define INLAY_RUNTIME_SUPPORT_FILES_H_
 

@@ -1,5 +1,5 @@
-// How deep a JSON text nests and how many names it has, told without parsing it: parsers and what walks their results
-// recurse, so hostile text is measured first.
+// Measures the nesting depth and the number of names of a JSON text without parsing it. Parsers are recursive, so
+// untrusted text is measured first.
 #ifndef INLAY_RUNTIME_SUPPORT_JSON_SHAPE_H_
 #define INLAY_RUNTIME_SUPPORT_JSON_SHAPE_H_
 

@@ -1,5 +1,4 @@
-// Names that stand twice in one object of a JSON text: no parser reports them, and what it returns keeps only one of
-// the two.
+// Finds names that occur twice in one object of a JSON text. Parsers do not report them and keep only one of the two.
 #ifndef INLAY_RUNTIME_SUPPORT_REPEATED_NAMES_H_
 #define INLAY_RUNTIME_SUPPORT_REPEATED_NAMES_H_
 

@@ -1,4 +1,4 @@
-// Which Inlay this is: for --version, manifests and error messages.
+// The version of Inlay, for --version, manifests and error messages.
 
 #ifndef INLAY_RUNTIME_SUPPORT_VERSION_H_
 #define INLAY_RUNTIME_SUPPORT_VERSION_H_

@@ -1,5 +1,5 @@
-// bench-model: tokens a second of a compiled model, in rows as llama-bench prints them, and with --profile where the
-// time of a step goes.
+// bench-model: measures tokens per second of a compiled model in the form of llama-bench. With --profile it also
+// measures the time of each kernel.
 #include "fmt/format.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/device/kernel_trace.h"
@@ -23,30 +23,33 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr const char *kHelp = R"(What is measured:
-  ppP      B prompts of P random ids, from the first one's submission to the last one's first token;
-           tokens/s = B * P / time. Depth does not apply: each prompt starts at position 0.
-  tgN @ dD B sequences of D random ids (at least one) are computed, then each generates, greedily and past the end of
-           the sequence; the time is that of N steps of B tokens, from the last sequence's first token to N tokens later;
-           tokens/s = B * N / time. Prompts that are ready earlier are shorter, so that all sequences have their depth
-           when the time begins; n_context in the JSON is what they had over all steps, on average.
-Each row is run once to warm up, then -r times; shown are mean and standard deviation, and the median time of a step.
+constexpr const char *kHelp = R"(Tests:
+  ppP       B prompts of P random token ids. The time is from the submission of the first prompt to the first token of
+            the last; tokens/s = B * P / time. Each prompt starts at position 0, so --n-depth has no effect.
+  tgN @ dD  B sequences with D prompt tokens (at least one) each generate N tokens, greedily and ignoring the end of the
+            sequence. The time is that of N steps of B tokens, measured from the first token of the last sequence;
+            tokens/s = B * N / time. Prompts that finish earlier are made shorter, so that all sequences have depth D
+            when the measurement starts. n_context in the JSON output is the mean context over all steps.
+Each test runs once to warm up, then -r times. The table shows mean and standard deviation of tokens/s and the median
+time of a step.
 
-With --profile each row is run once more and its kernels are traced: on a GPU by CUPTI (of the CUDA toolkit), on the cpu by
-a clock around each launch. A kernel's time is counted from the end of all kernels before it, or its own start if that is
-later, to its own end, so that kernels and gaps add up to the step; overlap is the time it ran beside those before it.
-MB are the bytes that it must move (weights, activations, keys and values, each once), % read is their speed in percent
-of a read-only stream measured before the first row.
+--profile runs each test once more and traces its kernels: on a GPU with CUPTI (part of the CUDA toolkit), on the cpu
+with a clock around each launch. The time of a kernel starts when all earlier kernels have ended, or at its own start if
+that is later, and ends at its own end. So the times of kernels and gaps add up to the time of the step. overlap is the
+time that the kernel ran at the same time as earlier ones. MB is the data that the kernel must move (weights,
+activations, keys and values, each once). % read is MB over time, in percent of a read-only stream measured before the
+first test.
 
 Examples:
-  bench-model llama.inlay                                  pp512 and tg128
-  bench-model llama.inlay -p 512,2048 -n 0                 prompts alone
+  bench-model llama.inlay                                  the tests pp512 and tg128
+  bench-model llama.inlay -p 512,2048 -n 0                 prompts only
   bench-model llama.inlay -p 0 -n 128 -b 1,8 -d 0,4096     generation, batch by depth
   bench-model llama.inlay -r 10 --json > figures.json      every repetition
   bench-model llama.inlay -p 0 -n 32 -d 512 --profile --profile-trace step.json
-                                                           kernels of a decode step, and a file for Perfetto
-  bench-model bandwidth                                    bytes a second of a read-only stream
-  bench-model serve --help; bench-model throughput --help  load on a server, or on an engine in this process)";
+                                                           kernels of a decode step, with a trace for Perfetto
+  bench-model bandwidth                                    memory bandwidth of a read-only stream
+  bench-model serve --help                                 load test of a server
+  bench-model throughput --help                            load test of an engine in this process)";
 
 struct Flags {
   std::string bundle;
@@ -98,7 +101,7 @@ absl::StatusOr<std::pair<int, int>> ParseDepth(const std::string &text) {
     }();
   if (error != std::errc() || rest != end || from < 0 || from > kMost || (is_range && (to < from || to > kMost)))
     return absl::InvalidArgumentError(fmt::format(
-        "--n-depth: expected tokens, as in 512, or the least and the most, as in 100:16384; found '{}'", text));
+        "--n-depth: found '{}'; expected a number of tokens (512) or a range from least to most (100:16384)", text));
   return std::pair(from, is_range ? to : from);
 }
 
@@ -118,7 +121,7 @@ absl::StatusOr<std::vector<Test>> TestsOf(const Flags &flags) {
     }
   }
   if (tests.empty())
-    return absl::InvalidArgumentError("-p 0 and -n 0 leave nothing to measure");
+    return absl::InvalidArgumentError("-p 0 and -n 0 select no test; give -p or -n a value above 0");
   return tests;
 }
 
@@ -134,7 +137,7 @@ struct Profiler {
   double read = 0; // bytes a second
 };
 
-// `engine.target` is what the engine would choose: a GPU's target if there is one that runs it.
+// Sets `engine.target` to the target that the engine would choose: a GPU's if this machine can run it, else cpu.
 absl::StatusOr<Profiler> OpenProfiler(const Flags &flags, const Bundle &bundle, EngineOptions &engine) {
   std::vector<std::string> targets;
   if (!engine.target.empty())
@@ -175,20 +178,20 @@ absl::Status WriteFile(const std::string &path, const std::string &text) {
   file << text;
   file.close();
   if (!file)
-    return absl::InvalidArgumentError(fmt::format("{}: cannot be written; choose another --profile-trace", path));
+    return absl::InvalidArgumentError(fmt::format("--profile-trace: {} cannot be written; choose another path", path));
   return absl::OkStatus();
 }
 
-// One more run of a test, its steps traced. What it found goes to `report`; the table is returned.
+// Runs a test once more with the trace on. Fills `report` and returns the table.
 absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, const EngineStats &stats, Bench &bench,
                                     Profiler &profiler, const Test &test, double untraced_ms, ordered_json &report) {
   if (absl::Status status = profiler.trace->Start(); !status.ok())
     return status;
-  // The first step that is traced stands still for some 2 ms, which is much of the one step that a prompt takes.
+  // The first traced step includes a pause of about 2 ms. A prompt takes only one step, so run an extra one first.
   if (test.is_prompt)
     if (absl::StatusOr<Bench::Result> first = bench.Run(test); !first.ok())
       return first.status();
-  // What the clock of the trace is ahead of the host's.
+  // Nanoseconds by which the clock of the trace is ahead of the host's.
   auto nanoseconds = [](std::chrono::steady_clock::time_point time) {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
   };
@@ -219,8 +222,8 @@ absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, co
     }
   }
   if (steps.empty())
-    return absl::InternalError(fmt::format("{}: of {} kernels traced, {} while it was measured, none made a whole step "
-                                           "of an entry point of the bundle",
+    return absl::InternalError(fmt::format("{}: --profile traced {} kernels, {} of them during the measurement, but "
+                                           "found no complete step of an entry point",
                                            test.name(), all, records->size()));
   StepShape shape;
   shape.tokens = test.is_prompt ? static_cast<double>(test.batch) * test.tokens : test.batch;
@@ -240,14 +243,13 @@ absl::StatusOr<std::string> Profile(const Flags &flags, const Bundle &bundle, co
 
 absl::Status CheckProfile(const Flags &flags, const std::vector<Test> &tests, const EngineStats &stats) {
   if (!flags.profile_trace.empty() && tests.size() != 1)
-    return absl::InvalidArgumentError(
-        fmt::format("--profile-trace holds the steps of one row, these flags ask for {}; give one of -p and -n and one "
-                    "value each of -b and -d",
-                    tests.size()));
+    return absl::InvalidArgumentError(fmt::format("--profile-trace needs exactly one test, and these options select "
+                                                  "{}; give one of -p and -n, and one value each for -b and -d",
+                                                  tests.size()));
   for (const Test &test : tests)
     if (test.is_prompt && int64_t{test.batch} * test.tokens > stats.max_num_batched_tokens)
-      return absl::InvalidArgumentError(fmt::format("--profile of {} with -b {}: takes several steps of at most {} "
-                                                    "rows (--max-num-batched-tokens); lower -p or -b",
+      return absl::InvalidArgumentError(fmt::format("--profile of {} with -b {}: needs a prompt that fits in one step "
+                                                    "of {} tokens (--max-num-batched-tokens); lower -p or -b",
                                                     test.name(), test.batch, stats.max_num_batched_tokens));
   return absl::OkStatus();
 }
@@ -303,7 +305,7 @@ absl::Status Run(const Flags &flags, Interrupts &interrupts) {
     fmt::print("{}; weights {}, loaded in {:.2f} s (weights {:.2f} s)\n", stats.device, HumanBytes(stats.weights_bytes),
                stats.load_seconds, stats.weights_seconds);
     if (flags.profile)
-      fmt::print("reads {}; kernels traced by {}\n", BytesPerSecond(profiler.read), profiler.trace->Method());
+      fmt::print("read bandwidth {}; kernels traced by {}\n", BytesPerSecond(profiler.read), profiler.trace->Method());
     fmt::print("\n");
     fmt::print("| {:<24} | {:<8} | {:>5} | {:>16} | {:>20} | {:>10} |\n", "model", "target", "batch", "test",
                "tokens/s", "ms/step");
@@ -329,7 +331,7 @@ absl::Status Run(const Flags &flags, Interrupts &interrupts) {
                  test.batch, test.name(), fmt::format("{:.2f} ± {:.2f}", speed.mean, speed.deviation), step_ms);
       std::fflush(stdout);
     }
-    // Named as llama-bench's JSON names them.
+    // The names are those of llama-bench's JSON.
     report["rows"].push_back({{"test", test.name()},
                               {"n_prompt", test.is_prompt ? test.tokens : 0},
                               {"n_gen", test.is_prompt ? 0 : test.tokens},
@@ -358,10 +360,10 @@ absl::Status Run(const Flags &flags, Interrupts &interrupts) {
 int Main(int argc, char **argv) {
   Flags flags;
   CLI::App app{
-      "Measures how fast a compiled model reads prompts and generates; bench-model bandwidth measures the memory.",
+      "Measures prompt processing and generation speed of a compiled model. Subcommands: bandwidth, serve, throughput.",
       "bench-model"};
   app.footer(kHelp);
-  app.add_option("bundle", flags.bundle, "Bundle that compile-model wrote")->required();
+  app.add_option("bundle", flags.bundle, "Bundle directory written by compile-model")->required();
   auto list = [&](const char *name, std::vector<int> &values, const char *description, int least) {
     app.add_option(name, values, description)
         ->delimiter(',')
@@ -369,24 +371,28 @@ int Main(int argc, char **argv) {
         ->check(CLI::Range(least, 1 << 24))
         ->capture_default_str();
   };
-  list("-p,--n-prompt", flags.prompt, "Tokens of prompts; 0: none", 0);
-  list("-n,--n-gen", flags.generate, "Tokens to generate; 0: none", 0);
-  list("-b,--batch", flags.batch, "Sequences at once", 1);
+  list("-p,--n-prompt", flags.prompt, "Prompt lengths in tokens, for example 512,2048; 0 skips the prompt tests", 0);
+  list("-n,--n-gen", flags.generate, "Numbers of tokens to generate, for example 32,128; 0 skips the generation tests",
+       0);
+  list("-b,--batch", flags.batch, "Batch sizes: sequences that run at the same time, for example 1,8,64", 1);
   app.add_option("-d,--n-depth", flags.depth,
-                 "Tokens of a sequence before it generates; 100:16384: of the first and the "
-                 "last sequence of a batch, the others evenly between")
+                 "Context in tokens before generation, for example 0,4096; 100:16384 is a ragged batch whose contexts "
+                 "are spread evenly over this range")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
-  app.add_option("-r,--repetitions", flags.repetitions, "Runs of each row")
+  app.add_option("-r,--repetitions", flags.repetitions, "Measured runs of each test")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
-  app.add_flag("--no-warmup", flags.no_warmup, "Leave out the run before");
-  app.add_flag("--json", flags.json, "Every repetition, load times, device and versions as JSON");
-  auto *profile = app.add_flag("--profile", flags.profile, "Time of each kernel of a step, and the bytes it must move");
-  app.add_option("--profile-trace", flags.profile_trace, "Write the profiled steps for Perfetto or chrome://tracing")
+  app.add_flag("--no-warmup", flags.no_warmup, "Skip the warm-up run");
+  app.add_flag("--json", flags.json, "Print JSON, with every repetition, load times, device and versions");
+  auto *profile = app.add_flag("--profile", flags.profile,
+                               "Also print the time of each kernel of a step and the bytes it must move");
+  app.add_option("--profile-trace", flags.profile_trace,
+                 "Write the profiled steps to this file, for Perfetto or chrome://tracing")
       ->needs(profile);
-  app.add_option("--cupti", flags.cupti, "libcupti.so or its folder (default: CUDA_HOME, wheels, the system's)")
+  app.add_option("--cupti", flags.cupti,
+                 "Path of libcupti.so or its directory (default: CUDA_HOME, Python wheels, the system's library path)")
       ->needs(profile);
   AddEngineFlags(app, flags.engine);
   if (std::optional<int> code = Parse(app, argc, argv))
@@ -402,10 +408,11 @@ int BandwidthMain(int argc, char **argv) {
   std::string target = "auto";
   int threads = 0;
   bool json = false;
-  CLI::App app{"Measures how fast this machine reads its memory, the unit of decode steps.", "bench-model"};
-  app.add_option("--target", target, "cpu, sm_90a, or auto: the GPU if there is one")->capture_default_str();
-  app.add_option("--threads", threads, "Threads of the host (default: one a core)")->check(CLI::Range(0, 4096));
-  app.add_flag("--json", json, "Bytes a second as JSON");
+  CLI::App app{"Measures the read bandwidth of this machine's memory, which bounds the speed of decode steps.",
+               "bench-model"};
+  app.add_option("--target", target, "cpu, sm_90a, or auto (the GPU if there is one, else cpu)")->capture_default_str();
+  app.add_option("--threads", threads, "Host threads (default 0: one per core)")->check(CLI::Range(0, 4096));
+  app.add_flag("--json", json, "Print JSON, in bytes per second");
   if (std::optional<int> code = Parse(app, argc, argv))
     return *code;
   bool is_auto = target == "auto";
@@ -430,7 +437,7 @@ int BandwidthMain(int argc, char **argv) {
 } // namespace inlay::tools
 
 int main(int argc, char **argv) {
-  // A bundle that is called like a subcommand is given as ./bandwidth.
+  // A bundle whose name is that of a subcommand must be given with a path: ./bandwidth.
   std::string_view command = argc > 1 ? argv[1] : "";
   if (command == "bandwidth")
     return inlay::tools::BandwidthMain(argc - 1, argv + 1);

@@ -42,7 +42,7 @@ http::request<http::string_body> MakeRequest(const ServerAddress &address, http:
   return request;
 }
 
-// Takes the events out of a stream as it grows.
+// Parses server-sent events from a growing stream.
 class EventReader {
 public:
   EventReader(RequestTimes &times, Clock::time_point sent) : times_(times), sent_(sent), last_(sent) {}
@@ -68,7 +68,7 @@ private:
     }
     ordered_json data = ordered_json::parse(event, nullptr, /*allow_exceptions=*/false);
     if (!data.is_object())
-      times_.error = "an event is no JSON object";
+      times_.error = "an event of the stream is not a JSON object";
     else if (data.contains("error"))
       times_.error = data["error"].is_object() ? data["error"].value("message", "error") : "error";
     else
@@ -216,14 +216,15 @@ absl::Status ReadBaseUrl(const std::string &url, ServerAddress &address) {
   constexpr std::string_view kScheme = "http://";
   std::string_view rest = url;
   if (!rest.starts_with(kScheme))
-    return absl::InvalidArgumentError(fmt::format("--base-url is '{}', expected http://HOST:PORT (no TLS here)", url));
+    return absl::InvalidArgumentError(
+        fmt::format("--base-url is '{}'; expected http://HOST:PORT (TLS is not supported)", url));
   rest.remove_prefix(kScheme.size());
   if (rest.ends_with('/'))
     rest.remove_suffix(1);
   size_t colon = rest.rfind(':');
   if (rest.empty() || rest.find('/') != std::string_view::npos)
     return absl::InvalidArgumentError(
-        fmt::format("--base-url is '{}', expected http://HOST:PORT; give the path by --endpoint", url));
+        fmt::format("--base-url is '{}'; expected http://HOST:PORT; give the path with --endpoint", url));
   address.host = std::string(rest.substr(0, colon));
   address.port = colon == std::string_view::npos ? "80" : std::string(rest.substr(colon + 1));
   return absl::OkStatus();
@@ -238,9 +239,10 @@ absl::StatusOr<std::string> FindModel(const ServerAddress &address) {
   if (!error)
     net::connect(socket, places, error);
   if (error)
-    return absl::InvalidArgumentError(fmt::format("http://{}:{}: {}; start a server, as in serve-model BUNDLE, or give "
-                                                  "--host and --port",
-                                                  address.host, address.port, error.message()));
+    return absl::InvalidArgumentError(
+        fmt::format("http://{}:{}: {}; start a server, for example with serve-model BUNDLE, or give "
+                    "--host and --port",
+                    address.host, address.port, error.message()));
   http::write(socket, MakeRequest(address, http::verb::get, "/v1/models"), error);
   boost::beast::flat_buffer buffer;
   http::response<http::string_body> response;
@@ -250,7 +252,7 @@ absl::StatusOr<std::string> FindModel(const ServerAddress &address) {
   if (error || response.result() != http::status::ok || !body.is_object() || !body.contains("data") ||
       !body["data"].is_array() || body["data"].empty() || !body["data"][0].is_object())
     return absl::InvalidArgumentError(
-        fmt::format("http://{}:{}/v1/models names no model ({}); give --model", address.host, address.port,
+        fmt::format("http://{}:{}/v1/models lists no model ({}); give --model", address.host, address.port,
                     error ? error.message() : MessageOf(response.body(), response.result_int())));
   return body["data"][0].value("id", "");
 }

@@ -1,4 +1,4 @@
-// Sends a load to an OpenAI-compatible server and notes when its tokens come.
+// Sends requests to an OpenAI-compatible server and records when each token arrives.
 #ifndef INLAY_RUNTIME_TOOLS_BENCH_CLIENT_H_
 #define INLAY_RUNTIME_TOOLS_BENCH_CLIENT_H_
 
@@ -9,11 +9,11 @@ namespace inlay::tools {
 struct ServerAddress {
   std::string host = "127.0.0.1";
   std::string port = "8000";
-  std::string endpoint = "/v1/completions"; // or one that ends in /chat/completions
+  std::string endpoint = "/v1/completions"; // or a path that ends in /chat/completions
   std::string api_key;
   std::string model; // empty: the first one that the server lists
   double temperature = 0;
-  bool ignore_eos = true; // a field of vLLM's and Inlay's; other servers may refuse it
+  bool ignore_eos = true; // a field of vLLM and Inlay; other servers may refuse it
 
   bool is_chat() const { return endpoint.ends_with("/chat/completions"); }
 };
@@ -24,8 +24,8 @@ absl::Status ReadBaseUrl(const std::string &url, ServerAddress &address);
 // The first model that the server lists.
 absl::StatusOr<std::string> FindModel(const ServerAddress &address);
 
-// Runs all jobs, each at its arrival if fewer than max_concurrency run, and returns what was seen of each request;
-// `duration` is from the first one's start to the last one's end.
+// Runs all jobs and returns the times of each request. A job starts at its arrival time, or later if max_concurrency
+// jobs are running. `duration` is the time in seconds from the first start to the last end.
 std::vector<RequestTimes> RunLoad(const ServerAddress &address, const std::vector<Job> &jobs,
                                   const std::vector<double> &arrivals, int64_t max_concurrency, double &duration);
 

@@ -28,7 +28,7 @@ public:
       one = id(random_);
     return ids;
   }
-  // About a token a word.
+  // Common words of about one token each.
   std::string Words(int64_t count) {
     static constexpr const char *kWords[] = {"time", "year", "people", "way",   "day",   "man",   "thing", "world",
                                              "life", "hand", "part",   "child", "eye",   "woman", "place", "work",
@@ -104,7 +104,7 @@ std::vector<double> MakeArrivals(size_t jobs, double request_rate, double bursti
   if (std::isinf(request_rate))
     return arrivals;
   std::mt19937_64 random(seed + 1);
-  // Of mean 1 / rate whatever its shape.
+  // The mean is 1 / rate for every shape.
   std::gamma_distribution<double> gap(burstiness, 1 / (request_rate * burstiness));
   for (size_t i = 1; i < jobs; ++i)
     arrivals[i] = arrivals[i - 1] + gap(random);
@@ -121,7 +121,7 @@ absl::StatusOr<std::map<std::string, double>> ParseGoodput(const std::vector<std
       std::from_chars(limit.data() + colon + 1, limit.data() + limit.size(), value);
     if ((name != "ttft" && name != "tpot" && name != "e2el") || !(value >= 0))
       return absl::InvalidArgumentError(
-          fmt::format("--goodput: found '{}', expected ttft:MS, tpot:MS or e2el:MS", limit));
+          fmt::format("--goodput: found '{}'; expected ttft:MS, tpot:MS or e2el:MS, for example ttft:500", limit));
     parsed[name] = value;
   }
   return parsed;

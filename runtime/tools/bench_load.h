@@ -1,5 +1,5 @@
-// The load of `bench-model serve` and `throughput`: what is asked, when, and what is made of the times. Nothing here
-// talks to anyone.
+// The workloads of `bench-model serve` and `throughput`: prompts, arrival times and the summary of the measured times.
+// This file does no I/O.
 #ifndef INLAY_RUNTIME_TOOLS_BENCH_LOAD_H_
 #define INLAY_RUNTIME_TOOLS_BENCH_LOAD_H_
 
@@ -16,20 +16,20 @@
 
 namespace inlay::tools {
 
-// What `--dataset-name` and the flags around it say. Names are vLLM's.
+// The options of a workload. The names are those of vLLM.
 struct Dataset {
   std::string name = "random"; // random, prefix_repetition, multi_turn
   int64_t num_prompts = 100;
   int64_t input_len = 256, output_len = 64;
   double range_ratio = 0; // lengths are drawn from [len * (1 - r), len * (1 + r)]
-  int64_t prefix_len = 0; // tokens that all prompts (or those of one prefix) begin with
+  int64_t prefix_len = 0; // length of the common prefix in tokens
   int64_t num_prefixes = 1;
   int64_t turns = 4;         // of a conversation
   int32_t vocab_size = 1000; // ids are drawn below it
   uint64_t seed = 0;
 };
 
-// One request, or a conversation: each turn's prompt is all that was said before and the turn's own text.
+// One request, or a conversation. The prompt of a turn is the conversation so far and the text of the turn.
 struct Job {
   std::vector<int32_t> prompt;     // token ids, of a single request
   std::vector<std::string> turns;  // texts, of a conversation
@@ -38,12 +38,12 @@ struct Job {
 
 std::vector<Job> MakeJobs(const Dataset &dataset);
 
-// Seconds from the beginning at which each job begins: gaps of a gamma distribution, Poisson at burstiness 1.
+// Arrival time of each job in seconds from the start. The gaps have a gamma distribution; burstiness 1 is Poisson.
 std::vector<double> MakeArrivals(size_t jobs, double request_rate, double burstiness, uint64_t seed);
 
-// What was seen of one request. Times are seconds.
+// Measurements of one request. Times are in seconds.
 struct RequestTimes {
-  std::string error = {}; // empty: it ended well
+  std::string error = {}; // empty: success
   double start = 0, ttft = 0, latency = 0;
   std::vector<double> itl = {};
   int64_t input_len = 0, output_len = 0;
@@ -53,21 +53,21 @@ struct RequestTimes {
 struct Setting {
   double request_rate = std::numeric_limits<double>::infinity();
   double burstiness = 1;
-  int64_t max_concurrency = 0; // 0: any
+  int64_t max_concurrency = 0; // 0: no limit
 };
 
-// "ttft:500": every request that ends within all of these milliseconds is good.
+// Parses limits such as "ttft:500" (milliseconds). A request is good if it meets all limits.
 absl::StatusOr<std::map<std::string, double>> ParseGoodput(const std::vector<std::string> &limits);
 
-// The p-th percentile, 0 to 100, as numpy interpolates it; 0 of nothing.
+// The p-th percentile, p in [0, 100], with numpy's linear interpolation; 0 for an empty list.
 double Percentile(std::vector<double> values, double p);
 
-// The results in the names of vLLM's JSON.
+// The results, with the names of vLLM's JSON.
 nlohmann::ordered_json Summarize(const std::vector<RequestTimes> &requests, double duration, const Setting &setting,
                                  const std::map<std::string, double> &goodput, const std::vector<double> &percentiles);
-// What vLLM's --save-detailed adds: lists over requests, in seconds.
+// The lists that vLLM's --save-detailed adds: one value per request, times in seconds.
 nlohmann::ordered_json Details(const std::vector<RequestTimes> &requests);
-// The same as vLLM prints them.
+// The results as the table that vLLM prints.
 std::string ToTable(const nlohmann::ordered_json &result, const std::vector<double> &percentiles);
 
 } // namespace inlay::tools

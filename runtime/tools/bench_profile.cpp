@@ -11,12 +11,12 @@ namespace {
 
 using nlohmann::ordered_json;
 
-// Launches of a step that the plan does not know, at the most: more means that the records are of something else.
+// Maximum launches in a step that are not in the plan. With more, the records are not those of a step.
 constexpr size_t kMaxForeign = 16;
 
 double Amount(const std::map<std::string, double> &amounts, const StepShape &shape, double window) {
   double visible = window > 0 ? std::min(window, shape.context) : shape.context, total = 0;
-  // A prompt's rows see what stands before them: a triangle, which a window makes a band.
+  // Row i of a prompt attends to the i positions before it (a triangle); with a window, to the last `window` of them.
   double rows = shape.sequences > 0 ? shape.tokens / shape.sequences : 0;
   double pairs =
       shape.is_prompt ? shape.sequences * (rows * visible - visible * (visible - 1) / 2) : shape.tokens * visible;
@@ -96,11 +96,11 @@ std::vector<KernelRecord> NameByPlan(std::vector<KernelRecord> records, std::spa
   for (size_t i = 0; i < planned.size(); ++i)
     if (!planned[i].is_library)
       places[planned[i].kernel].push_back(i);
-  size_t next = 0; // in the plan, after the record before
+  size_t next = 0; // index in the plan after the previous record
   for (KernelRecord &record : records) {
     auto known = places.find(record.name);
     if (known != places.end()) {
-      // The nearest, as neighbours may have started in the other order.
+      // Takes the nearest launch, because neighbours may start in the reverse order.
       auto distance = [&](size_t place) { return place < next ? next - place : place - next; };
       next = 1 + *std::min_element(known->second.begin(), known->second.end(),
                                    [&](size_t a, size_t b) { return distance(a) < distance(b); });
@@ -122,8 +122,8 @@ std::vector<StepRange> FindSteps(std::span<const KernelRecord> records, std::spa
   for (size_t first = 0; first < records.size(); ++first) {
     if (records[first].name != start)
       continue;
-    // Counted, not compared in order: overlapping kernels may have got the same start, or by the clock's grain the
-    // other order.
+    // Compares counts, not the order: overlapping kernels may have the same start or, due to the clock's resolution,
+    // the reverse order.
     std::map<std::string, size_t> found;
     size_t matched = 0, foreign = 0, complete = 0, at = first;
     for (; at < records.size() && foreign <= kMaxForeign; ++at) {
@@ -137,7 +137,7 @@ std::vector<StepRange> FindSteps(std::span<const KernelRecord> records, std::spa
     }
     if (matched < planned.size())
       continue;
-    // What the runtime runs after the last planned launch belongs to the step too, if another one follows.
+    // Kernels of the runtime after the last planned launch belong to the step too, if another step follows.
     bool follows = at < records.size() && foreign <= kMaxForeign;
     steps.push_back({first, follows ? at : complete});
     first = steps.back().end - 1;
@@ -167,7 +167,7 @@ StepProfile Summarize(std::span<const KernelRecord> records, std::span<const Ste
     if (s > 0 && steps[s - 1].end == steps[s].first) {
       between += (static_cast<double>(ended) - static_cast<double>(last_end)) / 1e3;
       ++neighbours;
-      // With graphs that follow each other the first kernel of a step may overlap the last one of the step before.
+      // With consecutive graphs, the first kernel of a step may overlap the last kernel of the previous step.
       ended = std::max(ended, last_end);
     }
     for (size_t i = steps[s].first; i < steps[s].end; ++i) {
@@ -198,7 +198,7 @@ StepProfile Summarize(std::span<const KernelRecord> records, std::span<const Ste
     profile.gaps_us += row.gap_us;
     profile.bytes += row.bytes;
   }
-  // Negative where the next step's first kernel starts early.
+  // Negative if the first kernel of the next step starts before this step ends.
   profile.between_us = neighbours > 0 ? std::max(0.0, between / neighbours) : 0;
   return profile;
 }
@@ -284,10 +284,10 @@ ordered_json ChromeTrace(std::span<const KernelRecord> records, std::span<const 
     events.push_back({{"name", what}, {"ph", "M"}, {"pid", 0}, {"tid", thread}, {"args", {{"name", name}}}});
   };
   named("process_name", 0, device);
-  std::vector<uint64_t> lanes; // when each row is free
+  std::vector<uint64_t> lanes; // when each track is free
   uint64_t origin = steps.empty() ? 0 : records[steps.front().first].start_ns;
   for (size_t s = 0; s < steps.size(); ++s) {
-    std::map<std::string, std::vector<const std::string *>> origins; // still to come, the last one first
+    std::map<std::string, std::vector<const std::string *>> origins; // remaining origins, last one first
     for (auto launch = planned.rbegin(); launch != planned.rend(); ++launch)
       origins[launch->kernel].push_back(&launch->origin);
     uint64_t end = 0;

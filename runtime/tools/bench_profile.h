@@ -1,8 +1,8 @@
-// What a trace of steps says: for each kernel of a step its time, the bytes it must move and how fast it moves them.
+// Summarizes a kernel trace: for each kernel of a step its time, the bytes it must move and its bandwidth.
 //
-// Kernels may overlap: with dependent launch one starts while the one before drains. A kernel's time is therefore
-// counted from the end of all before it (or its own start, if that is later) to its own end, and what is left is a gap:
-// kernels and gaps add up to the step.
+// Kernels may overlap: with dependent launch a kernel starts while its predecessor still runs. The time of a kernel is
+// therefore counted from the end of all earlier kernels (or from its own start, if that is later) to its own end. Time
+// in which nothing runs is a gap. So the times of kernels and gaps add up to the time of the step.
 #ifndef INLAY_RUNTIME_TOOLS_BENCH_PROFILE_H_
 #define INLAY_RUNTIME_TOOLS_BENCH_PROFILE_H_
 
@@ -17,53 +17,54 @@
 
 namespace inlay::tools {
 
-// A launch that the plan says a step has.
+// A launch of a step, from the plan.
 struct PlannedLaunch {
   std::string kernel;
   std::string origin;      // "layers.3.mlp: rms_norm, gate_up, silu"
-  bool is_library = false; // its kernel has a name of the library's
+  bool is_library = false; // launched by cuBLASLt: the traced name is the library's
 };
 
-// The records, of which those that a library launched have the names of the plan's kernels.
+// Replaces the names of library kernels in the records by the names of the plan's kernels.
 std::vector<KernelRecord> NameByPlan(std::vector<KernelRecord> records, std::span<const PlannedLaunch> planned);
 
-// What the manifest says that a kernel must move and compute, by what it is multiplied with ("fixed", "tokens",
+// Bytes and operations of a kernel, from the manifest. The keys name the factor of each amount ("fixed", "tokens",
 // "logit_rows", "context", "pairs"); see compiler/pipelines/Traffic.h.
 struct KernelTraffic {
   std::map<std::string, double> reads, writes, flops;
-  double window = 0; // positions of a sequence that attention sees; 0: all
+  double window = 0; // size of the attention window in positions; 0: no window
 };
 
-// The traffic of each kernel in a manifest, by target and name. Kernels without any are left out.
+// The traffic of each kernel of a target, by name. Kernels without traffic are left out.
 std::map<std::string, KernelTraffic> TrafficOf(const nlohmann::json &manifest, const std::string &target);
 
-// The sizes of the steps that are profiled. Sequences are alike.
+// The sizes of the profiled steps. All sequences have the same size.
 struct StepShape {
   double tokens = 0;
   double sequences = 0;
   double logit_rows = 0;
-  double context = 0;     // positions of one sequence after the step, on average over the steps
-  bool is_prompt = false; // rows attend to what stands before them, on average half of the context
+  double context = 0;     // positions of a sequence after a step, mean over the steps
+  bool is_prompt = false; // each row attends to the positions before it, on average half of the context
 };
 
 double BytesOf(const KernelTraffic &traffic, const StepShape &shape);
 double FlopsOf(const KernelTraffic &traffic, const StepShape &shape);
 
-// Where one step lies in a list of records: [first, end), kernels of the runtime's own among them.
+// The records of one step: [first, end). They include kernels that the runtime launches itself.
 struct StepRange {
   size_t first = 0, end = 0;
 };
 
-// The whole steps in records (sorted by start): each begins with the first planned launch and holds all of them.
+// Finds the complete steps in records sorted by start. A step begins with the first planned launch and contains all of
+// them.
 std::vector<StepRange> FindSteps(std::span<const KernelRecord> records, std::span<const PlannedLaunch> planned);
 
-// One kernel, summed over its launches in a step; microseconds, on average over the steps.
+// One kernel, summed over its launches in a step. Times are in microseconds, mean over the steps.
 struct KernelRow {
   std::string kernel, origin;
   double launches = 0;
-  double us = 0;         // after all before it had ended: adds up with the gaps to the step
-  double gap_us = 0;     // nothing ran before it
-  double overlap_us = 0; // it ran beside those before it
+  double us = 0;         // after all earlier kernels have ended
+  double gap_us = 0;     // time before it in which nothing ran
+  double overlap_us = 0; // time at which earlier kernels ran too
   double bytes = 0, flops = 0;
 };
 
@@ -71,7 +72,7 @@ struct StepProfile {
   std::vector<KernelRow> rows; // in the order of their first launch
   int steps = 0;
   double kernels_us = 0, gaps_us = 0;
-  double between_us = 0; // from a step's last end to the next one's start, where both were found
+  double between_us = 0; // from the end of a step to the start of the next one, where both were found
   double bytes = 0;
   double step_us() const { return kernels_us + gaps_us + between_us; }
 };
@@ -80,11 +81,11 @@ StepProfile Summarize(std::span<const KernelRecord> records, std::span<const Ste
                       std::span<const PlannedLaunch> planned, const std::map<std::string, KernelTraffic> &traffic,
                       const StepShape &shape);
 
-// `read`: bytes a second that the machine reads; `untraced_ms`: the step without the trace.
+// `read`: read bandwidth of the machine in bytes per second; `untraced_ms`: time of a step without the trace.
 std::string ProfileTable(const StepProfile &profile, double read, double untraced_ms);
 nlohmann::ordered_json ProfileJson(const StepProfile &profile, double read, double untraced_ms);
 
-// The steps for chrome://tracing and Perfetto; kernels that overlap stand in rows below each other.
+// The steps as a trace for chrome://tracing and Perfetto. Overlapping kernels are on separate tracks.
 nlohmann::ordered_json ChromeTrace(std::span<const KernelRecord> records, std::span<const StepRange> steps,
                                    std::span<const PlannedLaunch> planned, const std::string &device);
 

@@ -32,26 +32,26 @@ absl::Status Bench::Check(const Test &test) const {
   for (int i = 0; i < test.batch; ++i) {
     int64_t length = test.prompt_size(i) + MaxTokens(test);
     if (length > stats_.max_model_len)
-      return absl::InvalidArgumentError(fmt::format(
-          "{} with -b {}: needs {} positions a sequence, the engine has {}; lower -p, -n or -d, or compile with a "
-          "larger --max-model-len",
-          test.name(), test.batch, length, stats_.max_model_len));
+      return absl::InvalidArgumentError(
+          fmt::format("{} with -b {}: needs {} positions per sequence, but the engine's limit is {}; lower -p, -n or "
+                      "-d, or compile with a larger --max-model-len",
+                      test.name(), test.batch, length, stats_.max_model_len));
     pages += (length + page_size - 1) / page_size;
   }
   if (pages > stats_.total_pages)
-    return absl::ResourceExhaustedError(
-        fmt::format("{} with -b {}: needs {} KV pages of {} positions, there are {}; raise --kv-cache-memory-bytes or "
-                    "--gpu-memory-utilization, or lower -b or -d",
-                    test.name(), test.batch, pages, page_size, stats_.total_pages));
+    return absl::ResourceExhaustedError(fmt::format(
+        "{} with -b {}: needs {} KV pages of {} tokens, but the KV cache has {}; raise --kv-cache-memory-bytes or "
+        "--gpu-memory-utilization, or lower -b or -d",
+        test.name(), test.batch, pages, page_size, stats_.total_pages));
   return absl::OkStatus();
 }
 
-// Rows of a step that are left for prompts while all others generate.
+// Rows of a step that remain for prompts while all other sequences generate.
 int64_t Bench::PromptRows(const Test &test) const {
   return std::max<int64_t>(1, stats_.max_num_batched_tokens - test.batch);
 }
 
-// Tokens that the sequences ready first may generate until the last one has its own: one for each step in between.
+// Tokens that the first sequence may generate before the last one has its first token: one per step in between.
 int64_t Bench::MaxTokens(const Test &test) const {
   if (test.is_prompt || test.batch == 1)
     return test.generated();
@@ -63,11 +63,11 @@ int64_t Bench::MaxTokens(const Test &test) const {
 
 absl::StatusOr<Bench::Result> Bench::Run(const Test &test) {
   std::vector<Request> requests(static_cast<size_t>(test.batch));
-  int64_t later = 0; // positions of prompts that are read while sequence i generates already
+  int64_t later = 0; // prompt tokens that are processed while sequence i already generates
   double prompts = 0;
   for (int i = test.batch - 1; i >= 0; --i) {
     Request &request = requests[static_cast<size_t>(i)];
-    // A prompt is shorter by the tokens generated until all are ready, so that then each sequence has its depth.
+    // Shorten a prompt by the tokens generated until all sequences are ready, so that each then has its depth.
     int64_t size = test.prompt_size(i), ahead = test.is_prompt ? 0 : later / PromptRows(test);
     later += size;
     prompts += static_cast<double>(std::max<int64_t>(1, size - ahead));
@@ -77,7 +77,7 @@ absl::StatusOr<Bench::Result> Bench::Run(const Test &test) {
     request.sampling.ignore_eos = true;
     request.sampling.max_tokens = static_cast<int32_t>(MaxTokens(test));
   }
-  // The sequence submitted last is the last to be ready; the others run on until it is done.
+  // The last sequence becomes ready last; the others continue until it ends.
   requests.back().sampling.max_tokens = test.generated();
   Result result;
   result.begin = Clock::now();
@@ -88,7 +88,7 @@ absl::StatusOr<Bench::Result> Bench::Run(const Test &test) {
       return handle.status();
     handles.push_back(*std::move(handle));
   }
-  // The engine's own times: this thread may be woken late.
+  // Use the engine's times, because this thread may wake up late.
   std::vector<Clock::time_point> times;
   while (std::optional<Piece> piece = handles.back()->Next())
     times.push_back(piece->time);
@@ -114,12 +114,12 @@ absl::StatusOr<Bench::Result> Bench::Run(const Test &test) {
   result.mean_context = prompts / test.batch;
   if (test.is_prompt)
     return result;
-  // The newest token of a sequence has no keys before the next step.
+  // The keys of the newest token are computed in the next step.
   result.mean_context += static_cast<double>(before) / test.batch - 1 + (test.tokens + 1) / 2.0;
-  // Steps end in the order of the sequences, so that one token of a sequence may fall out at either end.
+  // The tokens of a step are delivered one after another, so one token per sequence may be missing at either end.
   if (during < int64_t{test.batch} * (test.tokens - 1))
     return absl::InternalError(fmt::format(
-        "{} with -b {}: {} tokens came in the time of {} steps, so that some had fewer rows; raise -n or lower -b",
+        "{} with -b {}: only {} tokens were generated in {} steps, so some steps had fewer rows; raise -n or lower -b",
         test.name(), test.batch, during, test.tokens));
   return result;
 }

@@ -1,4 +1,4 @@
-// Runs of the engine that are measured: B prompts of P tokens, or N steps of B sequences at a depth.
+// The measured runs of bench-model: B prompts of P tokens, or N steps of B sequences at a given context.
 #ifndef INLAY_RUNTIME_TOOLS_BENCH_RUNS_H_
 #define INLAY_RUNTIME_TOOLS_BENCH_RUNS_H_
 
@@ -18,11 +18,11 @@ struct Test {
   int tokens = 0; // P or N
   int batch = 1;
   int depth = 0;
-  int depth_to = 0; // of the last sequence, the others evenly between; `depth` where all are alike
+  int depth_to = 0; // context of the last sequence; the others are spread evenly between `depth` and this
 
   std::string name() const;
   int steps() const { return is_prompt ? 1 : tokens; }
-  // Tokens that a sequence generates: the first one begins the time of the steps.
+  // Tokens that a sequence generates. The measurement starts at the first one.
   int generated() const { return is_prompt ? 1 : tokens + 1; }
   // Positions of sequence `i` before the first step.
   int64_t prompt_size(int i) const;
@@ -37,7 +37,7 @@ public:
 
   struct Result {
     std::chrono::steady_clock::time_point begin, end;
-    // Positions of a sequence after a step, on average over the sequences and the steps measured.
+    // Positions of a sequence after a step, mean over the sequences and the measured steps.
     double mean_context = 0;
     double seconds() const { return std::chrono::duration<double>(end - begin).count(); }
   };

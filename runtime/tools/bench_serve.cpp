@@ -17,25 +17,26 @@ using nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
 constexpr const char *kServeHelp =
-    R"(Sends requests to any server with the OpenAI API and prints what `vllm bench serve` prints, in the same names:
-  TTFT  time to first token      TPOT  time per output token after the first
-  ITL   time between two events  E2EL  time of a whole request
+    R"(Sends requests to any server with the OpenAI API. The metrics and their names are those of `vllm bench serve`:
+  TTFT  time to first token       TPOT  time per output token after the first
+  ITL   time between two events   E2EL  time of a whole request
 Workloads (--dataset-name):
-  random             prompts of random token ids; --random-prefix-len of them are the same in all
-  prefix_repetition  the same with --num-prefixes beginnings in turn: what prefix reuse is for
-  multi_turn         conversations of --turns; each prompt is all that was said before and --random-input-len new words
+  random             prompts of random token ids; the first --random-prefix-len tokens are the same in all prompts
+  prefix_repetition  like random, with --num-prefixes different prefixes used in turn; measures prefix reuse
+  multi_turn         conversations of --turns questions; each prompt is the conversation so far and --random-input-len
+                     new words
 
 Examples:
   bench-model serve --port 8000 --num-prompts 256 --random-input-len 1024 --random-output-len 128
-  bench-model serve --request-rate 1,2,4,8,inf --goodput ttft:500 --goodput tpot:50      a sweep, Poisson arrivals
+  bench-model serve --request-rate 1,2,4,8,inf --goodput ttft:500 --goodput tpot:50      one run per rate
   bench-model serve --max-concurrency 1,8,64 --json --result-filename sweep.json
   bench-model serve --dataset-name prefix_repetition --random-prefix-len 2048 --num-prefixes 4 --max-concurrency 1
-      what reuse is worth: TTFT beside that of a serve-model with --no-enable-prefix-caching
-The key is taken from OPENAI_API_KEY, as vLLM does it.)";
+      compare the TTFT with that of serve-model --no-enable-prefix-caching
+The API key is read from the environment variable OPENAI_API_KEY, as in vLLM.)";
 
 constexpr const char *kThroughputHelp =
-    R"(All requests are given to an engine in this process at once, and the time is until the last one ends; names are those of
-`vllm bench throughput`.
+    R"(Submits all requests at once to an engine in this process and measures the time until the last one ends. The names of
+the results are those of `vllm bench throughput`.
 
 Examples:
   bench-model throughput llama.inlay --num-prompts 256 --input-len 1024 --output-len 128
@@ -49,15 +50,19 @@ void AddDatasetFlags(CLI::App &app, Dataset &dataset, const std::string &prefix)
         ->capture_default_str()
         ->group(kGroup);
   };
-  count("--num-prompts", dataset.num_prompts, "Requests", 1);
-  count("--" + prefix + "input-len", dataset.input_len, "Tokens of a prompt (of a turn: words)", 1);
-  count("--" + prefix + "output-len", dataset.output_len, "Tokens to generate", 1);
-  count("--" + prefix + "prefix-len", dataset.prefix_len, "Tokens that prompts begin with in common, besides", 0);
-  app.add_option("--" + prefix + "range-ratio", dataset.range_ratio, "Lengths vary by this share, up and down")
+  count("--num-prompts", dataset.num_prompts, "Number of requests", 1);
+  count("--" + prefix + "input-len", dataset.input_len, "Input length: tokens of a prompt, or words of a turn", 1);
+  count("--" + prefix + "output-len", dataset.output_len, "Output tokens per request", 1);
+  count("--" + prefix + "prefix-len", dataset.prefix_len,
+        "Length of the common prefix in tokens, in addition to the input length", 0);
+  app.add_option("--" + prefix + "range-ratio", dataset.range_ratio,
+                 "Vary lengths at random by up to this fraction, in [0, 1]")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str()
       ->group(kGroup);
-  app.add_option("--seed", dataset.seed, "Of lengths, ids and arrivals")->capture_default_str()->group(kGroup);
+  app.add_option("--seed", dataset.seed, "Random seed for lengths, token ids and arrival times")
+      ->capture_default_str()
+      ->group(kGroup);
 }
 
 absl::StatusOr<std::vector<double>> ParseRates(const std::vector<std::string> &texts) {
@@ -67,7 +72,7 @@ absl::StatusOr<std::vector<double>> ParseRates(const std::vector<std::string> &t
     double rate = std::strtod(text.c_str(), &end);
     if (text.empty() || *end != '\0' || !(rate > 0))
       return absl::InvalidArgumentError(
-          fmt::format("--request-rate: found '{}', expected requests a second above 0, or inf", text));
+          fmt::format("--request-rate: found '{}'; expected requests per second above 0, or inf", text));
     rates.push_back(rate);
   }
   return rates;
@@ -95,7 +100,8 @@ absl::Status RunServe(ServeFlags flags) {
     if (absl::Status status = ReadBaseUrl(flags.base_url, flags.address); !status.ok())
       return status;
   if (flags.address.is_chat() && flags.dataset.name != "multi_turn")
-    return absl::InvalidArgumentError("chats cannot be asked in token ids; give --dataset-name multi_turn with them");
+    return absl::InvalidArgumentError(
+        "--endpoint is a chat endpoint, which takes no token ids; add --dataset-name multi_turn");
   if (const char *key = std::getenv("OPENAI_API_KEY"))
     flags.address.api_key = key;
   flags.address.ignore_eos = !flags.no_ignore_eos;
@@ -114,7 +120,7 @@ absl::Status RunServe(ServeFlags flags) {
     for (const RequestTimes &times : RunLoad(flags.address, MakeJobs(warmup),
                                              std::vector<double>(static_cast<size_t>(flags.num_warmups)), 1, ignored))
       if (!times.error.empty())
-        return absl::InvalidArgumentError(fmt::format("the first request failed: {}", times.error));
+        return absl::InvalidArgumentError(fmt::format("the warm-up request failed: {}", times.error));
   }
   ordered_json results = ordered_json::array();
   for (double rate : *rates)
@@ -146,7 +152,8 @@ absl::Status RunServe(ServeFlags flags) {
     file << Dump(all) << "\n";
     file.close();
     if (!file)
-      return absl::InvalidArgumentError(fmt::format("--result-filename: {} cannot be written", flags.result_file));
+      return absl::InvalidArgumentError(
+          fmt::format("--result-filename: {} cannot be written; choose another path", flags.result_file));
   }
   for (const ordered_json &result : results)
     if (result["completed"] == 0)
@@ -220,7 +227,8 @@ absl::Status RunThroughput(ThroughputFlags flags) {
     file << Dump(result) << "\n";
     file.close();
     if (!file)
-      return absl::InvalidArgumentError(fmt::format("--output-json: {} cannot be written", flags.result_file));
+      return absl::InvalidArgumentError(
+          fmt::format("--output-json: {} cannot be written; choose another path", flags.result_file));
   }
   return absl::OkStatus();
 }
@@ -229,65 +237,74 @@ absl::Status RunThroughput(ThroughputFlags flags) {
 
 int ServeBenchMain(int argc, char **argv) {
   ServeFlags flags;
-  CLI::App app{"Measures a server with the OpenAI API under load.", "bench-model serve"};
+  CLI::App app{"Load test of a server with the OpenAI API.", "bench-model serve"};
   app.footer(kServeHelp);
-  app.add_option("--host", flags.address.host, "Server")->capture_default_str()->group("Server");
-  app.add_option("--port", flags.address.port, "Its port")->capture_default_str()->group("Server");
-  app.add_option("--base-url", flags.base_url, "http://HOST:PORT, instead of the two")->group("Server");
-  app.add_option("--endpoint", flags.address.endpoint, "Path; one that ends in /chat/completions is asked as a chat")
+  app.add_option("--host", flags.address.host, "Host of the server")->capture_default_str()->group("Server");
+  app.add_option("--port", flags.address.port, "Port of the server")->capture_default_str()->group("Server");
+  app.add_option("--base-url", flags.base_url, "http://HOST:PORT, instead of --host and --port")->group("Server");
+  app.add_option("--endpoint", flags.address.endpoint,
+                 "Path of the API; a path that ends in /chat/completions gets chat requests")
       ->capture_default_str()
       ->group("Server");
-  app.add_option("--model", flags.address.model, "Name of the model (default: the first one of /v1/models)")
-      ->group("Server");
+  app.add_option("--model", flags.address.model, "Model name (default: the first one of /v1/models)")->group("Server");
   AddDatasetFlags(app, flags.dataset, "random-");
-  app.add_option("--dataset-name", flags.dataset.name, "random, prefix_repetition or multi_turn")
+  app.add_option("--dataset-name", flags.dataset.name, "Workload: random, prefix_repetition or multi_turn")
       ->check(CLI::IsMember({"random", "prefix_repetition", "multi_turn"}))
       ->capture_default_str()
       ->group("Workload");
-  app.add_option("--num-prefixes", flags.dataset.num_prefixes, "Different beginnings of prefix_repetition")
+  app.add_option("--num-prefixes", flags.dataset.num_prefixes, "Number of different prefixes of prefix_repetition")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str()
       ->group("Workload");
-  app.add_option("--turns", flags.dataset.turns, "Questions of a conversation")
+  app.add_option("--turns", flags.dataset.turns, "Questions per conversation of multi_turn")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str()
       ->group("Workload");
-  app.add_option("--vocab-size", flags.dataset.vocab_size, "Ids are drawn below this one")
+  app.add_option("--vocab-size", flags.dataset.vocab_size, "Upper bound (exclusive) of random token ids")
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str()
       ->group("Workload");
-  app.add_option("--temperature", flags.address.temperature, "0 is greedy")->capture_default_str()->group("Workload");
-  app.add_flag("--no-ignore-eos", flags.no_ignore_eos, "Let answers end by themselves (and leave out ignore_eos)")
+  app.add_option("--temperature", flags.address.temperature, "Sampling temperature; 0 is greedy")
+      ->capture_default_str()
       ->group("Workload");
-  app.add_option("--request-rate", flags.rates, "Requests a second, with Poisson arrivals; inf is all at once; a list")
+  app.add_flag("--no-ignore-eos", flags.no_ignore_eos,
+               "Do not send ignore_eos, so that responses may end before the output length")
+      ->group("Workload");
+  app.add_option("--request-rate", flags.rates,
+                 "Requests per second with Poisson arrivals, or inf for all at once; a list such as 1,4,inf makes one "
+                 "run each (default inf)")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->group("Load");
-  app.add_option("--burstiness", flags.burstiness, "Shape of the gaps' gamma distribution; below 1 is burstier")
+  app.add_option("--burstiness", flags.burstiness,
+                 "Shape of the gamma distribution of arrival gaps; 1 is Poisson, below 1 is burstier")
       ->check(CLI::Range(1e-3, 1e6))
       ->capture_default_str()
       ->group("Load");
-  app.add_option("--max-concurrency", flags.concurrency, "Requests at once; 0 is any number; a list")
+  app.add_option("--max-concurrency", flags.concurrency,
+                 "Maximum concurrent requests; 0 is no limit; a list such as 1,8,64 makes one run each (default 0)")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(CLI::Range(0, 1 << 20))
       ->group("Load");
-  app.add_option("--num-warmups", flags.num_warmups, "Requests before the measurement")
+  app.add_option("--num-warmups", flags.num_warmups, "Warm-up requests before the measurement")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str()
       ->group("Load");
   AddRepeated(app, "--goodput",
-              "Count requests within a limit, as in ttft:500, tpot:50, e2el:9000 (ms); may be repeated")
+              "Report the rate of requests that meet this limit in milliseconds, for example ttft:500, tpot:50 or "
+              "e2el:9000; may be repeated")
       ->group("Results");
-  app.add_option("--metric-percentiles", flags.percentiles, "As in 50,90,99")
+  app.add_option("--metric-percentiles", flags.percentiles, "Percentiles to report, for example 50,90,99 (default 99)")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(CLI::Range(0.0, 100.0))
       ->group("Results");
-  app.add_flag("--json", flags.json, "Results as JSON, in vLLM's names")->group("Results");
-  app.add_flag("--save-detailed", flags.is_detailed, "With lists of times, lengths, texts and errors by request")
+  app.add_flag("--json", flags.json, "Print the results as JSON, with vLLM's names")->group("Results");
+  app.add_flag("--save-detailed", flags.is_detailed,
+               "Add lists of times, lengths, texts and errors of each request to the JSON")
       ->group("Results");
-  app.add_option("--result-filename", flags.result_file, "Write the JSON to this file too")->group("Results");
+  app.add_option("--result-filename", flags.result_file, "Also write the JSON to this file")->group("Results");
   if (std::optional<int> code = Parse(app, argc, argv))
     return *code;
   flags.goodput = app.get_option("--goodput")->results();
@@ -298,12 +315,12 @@ int ServeBenchMain(int argc, char **argv) {
 
 int ThroughputMain(int argc, char **argv) {
   ThroughputFlags flags;
-  CLI::App app{"Measures an engine with all requests given at once.", "bench-model throughput"};
+  CLI::App app{"Throughput of an engine in this process when all requests arrive at once.", "bench-model throughput"};
   app.footer(kThroughputHelp);
-  app.add_option("bundle", flags.bundle, "Bundle that compile-model wrote")->required();
+  app.add_option("bundle", flags.bundle, "Bundle directory written by compile-model")->required();
   AddDatasetFlags(app, flags.dataset, "");
-  app.add_flag("--json", flags.json, "Results as JSON, in vLLM's names")->group("Results");
-  app.add_option("--output-json", flags.result_file, "Write the JSON to this file too")->group("Results");
+  app.add_flag("--json", flags.json, "Print the results as JSON, with vLLM's names")->group("Results");
+  app.add_option("--output-json", flags.result_file, "Also write the JSON to this file")->group("Results");
   AddEngineFlags(app, flags.engine);
   if (std::optional<int> code = Parse(app, argc, argv))
     return *code;

@@ -1,4 +1,4 @@
-// The subcommands `bench-model serve` and `bench-model throughput`, with the command line from their name on.
+// The subcommands `bench-model serve` and `bench-model throughput`. argv[0] is the name of the subcommand.
 #ifndef INLAY_RUNTIME_TOOLS_BENCH_SERVE_H_
 #define INLAY_RUNTIME_TOOLS_BENCH_SERVE_H_
 

@@ -21,7 +21,7 @@ std::optional<int> Parse(CLI::App &app, int argc, char **argv) {
   } catch (const CLI::Success &success) { // --help and --version
     return app.exit(success);
   } catch (const CLI::ParseError &error) {
-    fmt::print(stderr, "{}: {}; {} --help explains the flags\n", app.get_name(), error.what(), app.get_name());
+    fmt::print(stderr, "{}: {}; see {} --help for the options\n", app.get_name(), error.what(), app.get_name());
     return kUsersInput;
   }
   return std::nullopt;

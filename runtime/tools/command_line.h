@@ -1,4 +1,4 @@
-// How every tool reads its command line and answers a wrong one.
+// Parses the command line of every tool and reports wrong options.
 #ifndef INLAY_RUNTIME_TOOLS_COMMAND_LINE_H_
 #define INLAY_RUNTIME_TOOLS_COMMAND_LINE_H_
 
@@ -9,8 +9,9 @@ namespace inlay::tools {
 
 inline constexpr int kDone = 0, kUsersInput = 1, kOurs = 2, kInterrupted = 130;
 
-// Parses the command line; `-` and `_` are the same in names of flags. Returns the exit code if the tool is to end:
-// after --help, --version or a wrong flag, which gets one line. The app's name is the tool's.
+// Parses the command line; `-` and `_` are equal in option names. Returns an exit code if the tool must exit: after
+// --help,
+// --version or an error, which is printed as one line that begins with the app's name.
 std::optional<int> Parse(CLI::App &app, int argc, char **argv);
 
 } // namespace inlay::tools

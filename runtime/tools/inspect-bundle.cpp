@@ -1,4 +1,4 @@
-// inspect-bundle: what a bundle holds, for people and for scripts.
+// inspect-bundle: verifies a bundle and prints its contents as text or JSON.
 #include "fmt/format.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/weight_loader.h"
@@ -13,8 +13,8 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr const char *kExamples =
-    R"(The bundle is verified as the runtime does it while loading: versions, hashes of plan and kernels, every index and
-size of the plan. --verify-weights also reads all weights and checks their hashes.
+    R"(The checks are those of the runtime at load: versions, hashes of the plan and the kernels, and every index and size
+in the plan. --verify-weights also reads all weights and checks their hashes.
 
 Examples:
   inspect-bundle llama.inlay
@@ -94,7 +94,7 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
   for (uint32_t i = 0; i < uses.size(); ++i) {
     const plan::Kernel &kernel = *target.kernels()->Get(i);
     ordered_json row = {{"name", kernel.name()->str()}, {"launches", uses[i].launches}, {"origin", uses[i].origin}};
-    // What the compiler measured, as the manifest has it.
+    // The compiler's figures from the manifest (registers, shared memory).
     if (kernel_facts.is_array())
       for (const json &facts : kernel_facts)
         if (facts.is_object() && facts.value("name", json()) == row["name"])
@@ -136,7 +136,7 @@ ordered_json ToJson(const Bundle &bundle) {
 
 std::string Plain(const ordered_json &value) { return value.is_string() ? value.get<std::string>() : Dump(value); }
 
-// Columns as wide as their longest cell: words to the left, numbers to the right.
+// Prints aligned columns: text left-aligned, numbers right-aligned.
 void PrintTable(const std::vector<std::vector<std::string>> &rows) {
   std::vector<size_t> widths(rows[0].size());
   for (const auto &row : rows)
@@ -172,7 +172,7 @@ void PrintText(const ordered_json &bundle) {
            Dump(entry["query_tile_rows"]), fmt::format("{} + {}", entry["launches"].size(), entry["sampling"].size()),
            HumanBytes(entry["workspace_bytes"].get<uint64_t>()), fmt::to_string(entry["graph_buckets"].size())});
     PrintTable(rows);
-    // Of the facts of kernels, those that any kernel of the target has.
+    // Shows a column only if at least one kernel of the target has the value.
     rows = {{"kernel", "launches"}};
     std::vector<const char *> facts;
     for (auto [key, title] :
@@ -193,8 +193,7 @@ void PrintText(const ordered_json &bundle) {
     fmt::print("\n");
     PrintTable(rows);
     if (!target["cpu_features"].empty())
-      fmt::print("\n  needs a processor with {}\n",
-                 fmt::join(target["cpu_features"].get<std::vector<std::string>>(), " "));
+      fmt::print("\n  needs a CPU with {}\n", fmt::join(target["cpu_features"].get<std::vector<std::string>>(), " "));
     fmt::print("\n  {} weights, {}\n", target["weights"].size(), HumanBytes(target["weights_bytes"].get<uint64_t>()));
   }
 }
@@ -213,13 +212,15 @@ absl::Status VerifyWeights(const Bundle &bundle) {
 int Main(int argc, char **argv) {
   std::string path, weights_source;
   bool as_json = false, verify_weights = false;
-  CLI::App app{"Verifies a bundle and shows what it holds.", "inspect-bundle"};
+  CLI::App app{"Verifies a bundle and prints its contents.", "inspect-bundle"};
   app.footer(kExamples);
-  app.add_option("bundle", path, "Bundle that compile-model wrote")->required();
-  app.add_flag("--json", as_json, "As JSON, with every launch and weight");
-  app.add_option("--weights-source", weights_source, "Checkpoint of a bundle compiled with --weights=link, if it moved")
+  app.add_option("bundle", path, "Bundle directory written by compile-model")->required();
+  app.add_flag("--json", as_json, "Print JSON, with every launch and weight");
+  app.add_option(
+         "--weights-source", weights_source,
+         "Directory of the checkpoint for a bundle compiled with --weights=link (default: the path at compile time)")
       ->type_name("DIR");
-  app.add_flag("--verify-weights", verify_weights, "Read all weights as loading does");
+  app.add_flag("--verify-weights", verify_weights, "Also read all weights and check their hashes");
   if (std::optional<int> code = Parse(app, argc, argv))
     return *code;
   absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(path, weights_source);

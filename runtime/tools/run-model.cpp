@@ -1,4 +1,4 @@
-// run-model: prompts in, text or token ids out; or a chat in the terminal.
+// run-model: generates text for prompts, or runs a chat in the terminal.
 #include "fmt/format.h"
 #include "frontends/tokenizer/chat_renderer.h"
 #include "frontends/tokenizer/tokenizer.h"
@@ -22,7 +22,7 @@ double Seconds(Clock::time_point from, Clock::time_point to) {
 }
 
 ordered_json ToJson(const SamplingParams &params) {
-  // 0.95 as it was written, not as the double next to the float.
+  // Prints 0.95 as 0.95, not as the double nearest to the float (0.949999988...).
   auto number = [](float value) { return ordered_json::parse(fmt::to_string(value)); };
   ordered_json json = {{"temperature", number(params.temperature)},
                        {"top_k", params.top_k},
@@ -50,7 +50,7 @@ struct Output {
       text += piece.text;
     return text;
   }
-  // Takes tokens as they come; `print` their text at once.
+  // Reads tokens until the request ends. `print`: writes their text to stdout as they arrive.
   void Collect(bool print) {
     while (std::optional<Piece> piece = handle->Next()) {
       last = Clock::now();
@@ -116,9 +116,8 @@ public:
     absl::StatusOr<std::unique_ptr<tokenizer::ChatRenderer>> renderer =
         tokenizer::ChatRenderer::Load(directory, tokenizer);
     if (absl::IsNotFound(renderer.status()))
-      return absl::NotFoundError(fmt::format("--chat: {} has no chat template; the model was not made for chats, give "
-                                             "--prompt without --chat",
-                                             directory));
+      return absl::NotFoundError(fmt::format(
+          "--chat: {} has no chat template, so the model is not a chat model; use --prompt without --chat", directory));
     if (!renderer.ok())
       return renderer.status();
     return Chat(*std::move(renderer), std::move(name));
@@ -173,14 +172,15 @@ absl::StatusOr<TextSide> OpenTextSide(const RunFlags &flags) {
   return side;
 }
 
-// With --chat, what the template makes of each prompt; else the prompts as they are.
+// The prompts; with --chat, each rendered by the chat template as a user message.
 absl::StatusOr<std::vector<Request>> PromptsOf(const RunFlags &flags, const std::optional<Chat> &chat) {
   std::vector<Request> prompts = flags.prompts;
   if (!chat)
     return prompts;
   for (Request &prompt : prompts) {
     if (prompt.prompt.empty())
-      return absl::InvalidArgumentError("--chat takes messages as text, not as --prompt-ids");
+      return absl::InvalidArgumentError(
+          "--prompt-ids cannot be used with --chat; give the message as text with --prompt");
     std::vector<ChatMessage> messages = Opening(flags);
     messages.push_back({"user", prompt.prompt});
     absl::StatusOr<Request> request = chat->ToRequest(messages);
@@ -191,7 +191,7 @@ absl::StatusOr<std::vector<Request>> PromptsOf(const RunFlags &flags, const std:
   return prompts;
 }
 
-// --tokenize: the bundle's tokenizer and chat template alone, no weights.
+// --tokenize: uses the tokenizer and the chat template of the bundle. Loads no weights.
 absl::Status Tokenize(const RunFlags &flags) {
   absl::StatusOr<TextSide> side = OpenTextSide(flags);
   if (!side.ok())
@@ -235,7 +235,7 @@ absl::Status RunChat(const RunFlags &flags, const Chat &chat, Engine &engine, co
                      Interrupts &interrupts) {
   std::vector<ChatMessage> messages = Opening(flags);
   bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
-  PrintNote(flags, "A message a line; Ctrl-C ends an answer, Ctrl-D the chat.");
+  PrintNote(flags, "Type one message per line. Ctrl-C stops an answer, Ctrl-D ends the chat.");
   std::string line;
   while (true) {
     if (terminal) {
@@ -303,7 +303,7 @@ absl::Status RunPrompts(const RunFlags &flags, std::vector<Request> prompts, Eng
     fmt::print("{}", Styled(stdout, "2", prompts[0].prompt));
     std::fflush(stdout);
   }
-  // A thread for each, so that all have true times.
+  // One thread per request, so that the times of each are exact.
   std::vector<std::thread> readers;
   for (Output &output : outputs)
     readers.emplace_back([&output, stream] { output.Collect(stream); });
@@ -342,13 +342,15 @@ absl::Status RunPrompts(const RunFlags &flags, std::vector<Request> prompts, Eng
 
 absl::Status Run(const RunFlags &flags, Interrupts &interrupts) {
   if (flags.prompts.empty() && !flags.chat)
-    return absl::InvalidArgumentError("no prompt; give --prompt, --prompt-file or --prompt-ids, or --chat to talk");
+    return absl::InvalidArgumentError(
+        "no prompt; give --prompt, --prompt-file or --prompt-ids, or --chat for an interactive chat");
   if (flags.prompts.empty() && flags.json)
-    return absl::InvalidArgumentError("--chat without a prompt is a dialogue; give --prompt with --json");
+    return absl::InvalidArgumentError("--json needs a prompt; give --prompt, or remove --json for an interactive chat");
   if (!flags.system.empty() && !flags.chat)
-    return absl::InvalidArgumentError("--system is for --chat");
+    return absl::InvalidArgumentError("--system has no effect without --chat; add --chat or remove --system");
   if (!flags.chat_template.empty() && !flags.chat)
-    return absl::InvalidArgumentError("--chat-template is for --chat");
+    return absl::InvalidArgumentError(
+        "--chat-template has no effect without --chat; add --chat or remove --chat-template");
   if (flags.tokenize && flags.prompts.empty())
     return absl::InvalidArgumentError("no prompt; --tokenize needs --prompt, --prompt-file or --prompt-ids");
   if (flags.tokenize)

@@ -1,4 +1,4 @@
-// What the command line of run-model asks for.
+// The options of run-model.
 #include "runtime/tools/run_flags.h"
 
 #include "fmt/format.h"
@@ -19,7 +19,7 @@ constexpr const char *kExamples = R"(Examples:
   run-model llama.inlay --prompt "A user:" --guided-json @user.schema.json
   run-model llama.inlay --chat --system "You answer in rhymes."
   run-model llama.inlay --prompt "How many tokens?" --tokenize --json
-Exit codes: 0 done, 1 wrong input, 2 a fault of Inlay's, 130 interrupted.)";
+Exit codes: 0 success, 1 invalid input, 2 internal error, 130 interrupted.)";
 
 // The prompts of the command line: texts, then files, then ids.
 absl::Status ReadPrompts(const CLI::App &app, RunFlags &flags) {
@@ -28,7 +28,7 @@ absl::Status ReadPrompts(const CLI::App &app, RunFlags &flags) {
   };
   auto add_text = [&](std::string_view flag, std::string text) {
     if (text.empty())
-      return absl::InvalidArgumentError(fmt::format("{}: the prompt is empty; write some text", flag));
+      return absl::InvalidArgumentError(fmt::format("{}: the prompt is empty; give at least one character", flag));
     add(std::move(text), {});
     return absl::OkStatus();
   };
@@ -53,7 +53,7 @@ absl::Status ReadPrompts(const CLI::App &app, RunFlags &flags) {
   return absl::OkStatus();
 }
 
-// The form that the text must take: as it stands, or from a file.
+// Reads the options of guided decoding. A value @FILE is the content of the file.
 absl::Status ReadForm(const CLI::App &app, RunFlags &flags) {
   for (auto [name, form] : {std::pair{"--guided-json", &flags.guided.json_schema},
                             {"--guided-regex", &flags.guided.regex},
@@ -67,7 +67,7 @@ absl::Status ReadForm(const CLI::App &app, RunFlags &flags) {
       *form = *std::move(text);
     }
     if (form->empty())
-      return absl::InvalidArgumentError(fmt::format("{}: the form is empty; write one, or leave out the flag", name));
+      return absl::InvalidArgumentError(fmt::format("{} is empty; give a value or remove the option", name));
   }
   flags.guided.choice = app.get_option("--guided-choice")->results();
   return absl::OkStatus();
@@ -77,56 +77,77 @@ absl::Status ReadForm(const CLI::App &app, RunFlags &flags) {
 
 void AddRunFlags(CLI::App &app, RunFlags &flags) {
   app.footer(kExamples);
-  app.add_option("bundle", flags.bundle, "Bundle that compile-model wrote")->required();
-  AddRepeated(app, "-p,--prompt", "Text to go on with; several make one batch")->group("Prompts");
-  AddRepeated(app, "-f,--prompt-file", "File with a prompt; - is the standard input")->group("Prompts");
-  AddRepeated(app, "--prompt-ids", "Token ids, as in 1,2,3")->group("Prompts");
-  app.add_flag("--no-special-tokens", flags.no_special_tokens, "Do not begin texts with the tokenizer's special tokens")
+  app.add_option("bundle", flags.bundle, "Bundle directory written by compile-model")->required();
+  AddRepeated(app, "-p,--prompt", "Prompt text; may be repeated, all prompts run as one batch")->group("Prompts");
+  AddRepeated(app, "-f,--prompt-file", "File that holds a prompt; - reads standard input; may be repeated")
       ->group("Prompts");
-  app.add_flag("--chat", flags.chat, "Put messages into the model's chat template; without --prompt, a dialogue")
+  AddRepeated(app, "--prompt-ids", "Prompt as token ids, for example 1,2,3; may be repeated")->group("Prompts");
+  app.add_flag("--no-special-tokens", flags.no_special_tokens,
+               "Do not add the tokenizer's special tokens (such as the beginning of the sequence) to prompts")
       ->group("Prompts");
-  app.add_option("--system", flags.system, "The system message of --chat")->group("Prompts");
+  app.add_flag("--chat", flags.chat,
+               "Apply the model's chat template to each prompt; without a prompt, start an interactive chat")
+      ->group("Prompts");
+  app.add_option("--system", flags.system, "System message for --chat")->group("Prompts");
   app.add_option("--chat-template", flags.chat_template,
-                 "Name of the template that --chat uses, where the model has several (default)")
+                 "Name of the chat template for --chat, if the model has several (default: 'default')")
       ->group("Prompts");
-  app.add_flag("--tokenize", flags.tokenize,
-               "Print the prompt's token ids, with --chat those of the rendered template, and run nothing")
+  app.add_flag(
+         "--tokenize", flags.tokenize,
+         "Print the token ids of each prompt (with --chat, after the template) and exit without running the model")
       ->group("Prompts");
 
-  constexpr const char *kSampling = "Sampling (defaults: the checkpoint's generation_config.json, else as named)";
+  constexpr const char *kSampling =
+      "Sampling (defaults: generation_config.json of the checkpoint, else the values below)";
   app.add_option("-n,--max-tokens", flags.max_tokens,
-                 "Tokens to generate (the checkpoint's max_new_tokens, else 128, with --chat 1024)")
+                 "Maximum tokens to generate (default: max_new_tokens of the checkpoint, else 128; with --chat 1024)")
       ->group(kSampling);
-  app.add_option("--temperature", flags.temperature, "0 takes the most likely token (1)")->group(kSampling);
-  app.add_option("--top-k", flags.top_k, "Choose among this many tokens; 0 is off (0)")->group(kSampling);
-  app.add_option("--top-p", flags.top_p, "Choose among the tokens that make up this probability (1)")->group(kSampling);
-  app.add_option("--min-p", flags.min_p, "Leave out tokens below this share of the likeliest one's probability (0)")
+  app.add_option("--temperature", flags.temperature, "Sampling temperature, at least 0; 0 is greedy (default 1)")
       ->group(kSampling);
-  app.add_option("--repetition-penalty", flags.repetition_penalty, "Above 1: against tokens seen before (1)")
+  app.add_option("--top-k", flags.top_k, "Sample from the k most likely tokens; 0 disables it (default 0)")
       ->group(kSampling);
-  app.add_option("--presence-penalty", flags.presence_penalty, "Subtracted from logits of generated tokens (0)")
+  app.add_option("--top-p", flags.top_p,
+                 "Sample from the smallest set of tokens with this total probability, in (0, 1] (default 1: off)")
       ->group(kSampling);
-  app.add_option("--frequency-penalty", flags.frequency_penalty, "The same for each time one was generated (0)")
+  app.add_option(
+         "--min-p", flags.min_p,
+         "Drop tokens whose probability is below min_p times that of the most likely token, in [0, 1] (default 0: off)")
       ->group(kSampling);
-  app.add_option("--seed", flags.seed, "The same seed gives the same tokens (at random)")->group(kSampling);
-  app.add_flag("--ignore-eos", flags.ignore_eos, "Go on after the end of the sequence")->group(kSampling);
-  AddRepeated(app, "--stop", "End before this text; may be repeated")->group(kSampling);
-  app.add_option("--stop-token-ids", flags.stop_token_ids, "End with one of these tokens, as in 1,2")->group(kSampling);
+  app.add_option("--repetition-penalty", flags.repetition_penalty,
+                 "Values above 1 make tokens of the prompt and the output less likely (default 1: off)")
+      ->group(kSampling);
+  app.add_option("--presence-penalty", flags.presence_penalty,
+                 "Subtracted from the logit of each token that was generated, in [-2, 2] (default 0: off)")
+      ->group(kSampling);
+  app.add_option("--frequency-penalty", flags.frequency_penalty,
+                 "Subtracted from a token's logit for each time it was generated, in [-2, 2] (default 0: off)")
+      ->group(kSampling);
+  app.add_option("--seed", flags.seed, "Random seed; the same seed gives the same tokens (default: random)")
+      ->group(kSampling);
+  app.add_flag("--ignore-eos", flags.ignore_eos, "Continue after an end-of-sequence token")->group(kSampling);
+  AddRepeated(app, "--stop", "Stop before this text; may be repeated")->group(kSampling);
+  app.add_option("--stop-token-ids", flags.stop_token_ids, "Stop after one of these token ids, for example 1,2")
+      ->group(kSampling);
 
-  constexpr const char *kForm = "Form of the text (one of these; @FILE reads it from a file)";
-  app.add_option("--guided-json", flags.guided.json_schema, "JSON that follows this JSON Schema; {} is any JSON")
+  constexpr const char *kForm = "Guided decoding (at most one of these; @FILE reads the value from a file)";
+  app.add_option("--guided-json", flags.guided.json_schema,
+                 "Output is JSON that is valid under this JSON Schema; {} allows any JSON")
       ->group(kForm);
-  app.add_option("--guided-regex", flags.guided.regex, "Text that this regular expression matches as a whole")
+  app.add_option("--guided-regex", flags.guided.regex, "The whole output matches this regular expression")
       ->group(kForm);
-  app.add_option("--guided-grammar", flags.guided.grammar, "Text of this grammar, EBNF with a rule `root`")
+  app.add_option("--guided-grammar", flags.guided.grammar,
+                 "Output follows this EBNF grammar, whose start rule is `root`")
       ->group(kForm);
-  AddRepeated(app, "--guided-choice", "This text or another one that is given so; may be repeated")->group(kForm);
+  AddRepeated(app, "--guided-choice", "Output is one of these texts; repeat the option for each")->group(kForm);
 
-  app.add_option("--logprobs", flags.logprobs, "With --json: this many most likely tokens at each place")
+  app.add_option("--logprobs", flags.logprobs,
+                 "With --json: number of most likely tokens to list for each output token")
       ->group("Output");
-  app.add_flag("--json", flags.json, "Text, token ids, log-probabilities and timings as JSON")->group("Output");
-  app.add_flag("-q,--quiet", flags.quiet, "No timings on the standard error output")->group("Output");
-  app.add_option("--logits-out", flags.logits_out, "Raw float32 rows of logits, one for each token")->group("");
+  app.add_flag("--json", flags.json, "Print text, token ids, log-probabilities and timings as JSON")->group("Output");
+  app.add_flag("-q,--quiet", flags.quiet, "Do not print timings on standard error")->group("Output");
+  app.add_option("--logits-out", flags.logits_out,
+                 "Write the logits of each generated token to this file, as raw float32")
+      ->group("");
   AddEngineFlags(app, flags.engine);
 }
 

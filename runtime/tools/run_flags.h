@@ -1,4 +1,4 @@
-// What the command line of run-model asks for.
+// The options of run-model.
 #ifndef INLAY_RUNTIME_TOOLS_RUN_FLAGS_H_
 #define INLAY_RUNTIME_TOOLS_RUN_FLAGS_H_
 
@@ -19,7 +19,7 @@ struct RunFlags {
   bool tokenize = false, no_special_tokens = false, chat = false, json = false, quiet = false;
   EngineOptions engine;
 
-  // Sampling parameters that were given; the others are the checkpoint's.
+  // Sampling parameters given on the command line; the others keep the checkpoint's values.
   std::optional<float> temperature, top_p, min_p, repetition_penalty, presence_penalty, frequency_penalty;
   std::optional<int32_t> top_k, max_tokens, logprobs;
   std::optional<uint32_t> seed;
@@ -29,12 +29,12 @@ struct RunFlags {
   GuidedParams guided;
 };
 
-// Declares the flags, which are read into `flags` when `app` parses; texts of several flags and of files come after
-// that.
+// Declares the options. Parsing `app` fills `flags`, except prompts, stop strings and guided decoding, which ReadTexts
+// reads afterwards.
 void AddRunFlags(CLI::App &app, RunFlags &flags);
 absl::Status ReadTexts(const CLI::App &app, RunFlags &flags);
 
-// What was given, over the checkpoint's `params` and its number of tokens to generate, if it names one.
+// The given parameters on top of the checkpoint's `params` and its max_new_tokens, if any.
 absl::StatusOr<SamplingParams> SamplingOf(const RunFlags &flags, SamplingParams params,
                                           std::optional<int32_t> default_max_tokens);
 

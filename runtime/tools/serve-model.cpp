@@ -1,4 +1,4 @@
-// serve-model: a compiled model behind the OpenAI API.
+// serve-model: serves a compiled model with the OpenAI API.
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
 #include "runtime/serve/authorization.h"
@@ -16,9 +16,9 @@ namespace inlay::tools {
 namespace {
 
 constexpr const char *kHelp = R"(Paths:
-  POST /v1/completions, /v1/chat/completions   as OpenAI's; "stream": true sends server-sent events
+  POST /v1/completions, /v1/chat/completions   OpenAI's API; "stream": true sends server-sent events
   GET  /v1/models   POST /tokenize, /detokenize
-  GET  /health, /ready (need no key), /version, /metrics (Prometheus)
+  GET  /health, /ready (no API key needed), /version, /metrics (Prometheus)
   GET  /            a page with live figures and a chat
 
 Examples:
@@ -27,11 +27,10 @@ Examples:
        -d '{"prompt": "Once upon a time", "max_tokens": 32}'
   serve-model llama.inlay --host 0.0.0.0 --api-key "$KEY" --ssl-certfile cert.pem --ssl-keyfile key.pem
   serve-model qwen.inlay --served-model-name qwen --tool-call-parser hermes
-
   INLAY_API_KEY=... serve-model llama.inlay --allowed-origins https://chat.example.com
 
-SIGTERM (or Ctrl-C) lets running requests end and accepts no new ones; a second one ends them.
-Exit codes: 0 ended by a signal, 1 wrong input, 2 a fault of Inlay's.)";
+On SIGTERM or Ctrl-C the server refuses new requests and finishes the running ones. A second signal cancels them.
+Exit codes: 0 ended by a signal, 1 invalid input, 2 internal error.)";
 
 // "NAME: what it is; NAME: ..."
 template <class Format> std::string Describe(std::span<const Format> formats) {
@@ -50,7 +49,7 @@ struct Flags {
   std::string api_key_file;
 };
 
-// vLLM takes these lists as JSON; a flag for each value does the same.
+// Reads a list option: a JSON list as in vLLM, or the option repeated once per value.
 absl::StatusOr<std::vector<std::string>> ReadList(const CLI::App &app, const std::string &flag) {
   std::vector<std::string> values;
   for (const std::string &text : app.get_option(flag)->results()) {
@@ -61,15 +60,16 @@ absl::StatusOr<std::vector<std::string>> ReadList(const CLI::App &app, const std
     auto list = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
     bool is_list = list.is_array() && std::all_of(list.begin(), list.end(), [](auto &one) { return one.is_string(); });
     if (!is_list)
-      return absl::InvalidArgumentError(fmt::format(
-          "{} is '{}', expected a value or a JSON list of strings, as in '[\"https://example.com\"]'", flag, text));
+      return absl::InvalidArgumentError(
+          fmt::format("{} is '{}'; expected a value or a JSON list of strings, for example '[\"https://example.com\"]'",
+                      flag, text));
     for (const auto &one : list)
       values.push_back(one.get<std::string>());
   }
   for (const std::string &value : values)
     if (value.empty() || !std::all_of(value.begin(), value.end(), [](char c) { return c > 0x20 && c < 0x7f; }))
-      return absl::InvalidArgumentError(fmt::format(
-          "{}: '{}' holds something else than visible ASCII characters, which no header can carry", flag, value));
+      return absl::InvalidArgumentError(
+          fmt::format("{}: '{}' is not valid in an HTTP header; use visible ASCII characters only", flag, value));
   return values;
 }
 
@@ -124,7 +124,7 @@ absl::Status Run(Flags flags) {
   std::fflush(stdout);
   (*server)->Run();
   (*service)->Stop();
-  // Before the server, whose threads and timers the last requests still name.
+  // Destroyed before the server, because the last requests still refer to its threads and timers.
   engine->reset();
   return absl::OkStatus();
 }
@@ -132,85 +132,96 @@ absl::Status Run(Flags flags) {
 int Main(int argc, char **argv) {
   Flags flags;
   serve::Limits &limits = flags.service.limits;
-  CLI::App app{"Serves a compiled model over HTTP, as OpenAI's API.", "serve-model"};
+  CLI::App app{"Serves a compiled model over HTTP with the OpenAI API.", "serve-model"};
   app.footer(kHelp);
-  app.add_option("bundle", flags.service.bundle, "Bundle that compile-model wrote")->required();
-  app.add_option("--host", flags.server.host, "Address to listen on; 0.0.0.0 is every one")
+  app.add_option("bundle", flags.service.bundle, "Bundle directory written by compile-model")->required();
+  app.add_option("--host", flags.server.host, "Address to listen on; 0.0.0.0 listens on all interfaces")
       ->capture_default_str()
       ->group("Server");
-  app.add_option("--port", flags.server.port, "Port; 0 takes a free one, which the first line names")
+  app.add_option("--port", flags.server.port, "Port; 0 chooses a free port and prints it on the first line")
       ->capture_default_str()
       ->group("Server");
-  AddRepeated(app, "--served-model-name", "Name of the model in requests and answers (default: the bundle's)")
+  AddRepeated(app, "--served-model-name",
+              "Model name in requests and responses; may be repeated (default: the bundle's name)")
       ->group("Server");
   AddRepeated(app, "--api-key",
-              "Key that requests must carry ('Authorization: Bearer KEY'), except for /health and /ready")
+              "Require this key ('Authorization: Bearer KEY') on all paths except /health and /ready; may be repeated")
       ->group("Server");
   app.add_option("--api-key-file", flags.api_key_file,
-                 "File with a key in each line; without it and --api-key, INLAY_API_KEY of the environment counts")
+                 "File with one API key per line. Without this option and --api-key, the environment variable "
+                 "INLAY_API_KEY is used")
       ->type_name("FILE")
       ->group("Server");
-  app.add_option("--ssl-certfile", flags.server.certificate_file, "PEM certificate chain; turns TLS on")
+  app.add_option("--ssl-certfile", flags.server.certificate_file, "PEM file with the certificate chain; enables TLS")
       ->group("Server");
-  app.add_option("--ssl-keyfile", flags.server.key_file, "PEM private key of the certificate")->group("Server");
+  app.add_option("--ssl-keyfile", flags.server.key_file, "PEM file with the private key of the certificate")
+      ->group("Server");
   app.add_option("--tool-call-parser", flags.service.tool_parser,
-                 fmt::format("How this model writes calls of tools: {}", Describe(serve::ToolCallFormats())))
+                 fmt::format("Format in which the model writes tool calls: {}", Describe(serve::ToolCallFormats())))
       ->check(CLI::IsMember(serve::ToolCallFormatNames()))
       ->group("Server");
   app.add_option("--reasoning-parser", flags.service.reasoning_parser,
-                 fmt::format("How this model writes its reasoning, which answers then have as 'reasoning' apart from "
-                             "their content: {}",
+                 fmt::format("Format in which the model writes its reasoning. Responses return it as 'reasoning', "
+                             "apart from the content: {}",
                              Describe(serve::ReasoningFormats())))
       ->check(CLI::IsMember(serve::ReasoningFormatNames()))
       ->group("Server");
   AddRepeated(app, "--allowed-origins",
-              "Origin whose pages may call the server (CORS), '*' for all (default: none); a JSON list works too")
+              "CORS: origin that may call the server, for example https://example.com, or '*' for all; may be repeated "
+              "or a JSON list (default: none)")
       ->group("Server");
-  AddRepeated(app, "--allowed-methods", "Method that they may use (default: all)")->group("Server");
-  AddRepeated(app, "--allowed-headers", "Header field that they may send (default: all)")->group("Server");
-  app.add_flag("--allow-credentials", flags.service.cors.allow_credentials, "They may send credentials")
+  AddRepeated(app, "--allowed-methods", "CORS: allowed method; may be repeated or a JSON list (default: all)")
       ->group("Server");
-  app.add_option("--http-threads", flags.server.threads, "Threads that read and write sockets (default: by the cores)")
+  AddRepeated(app, "--allowed-headers", "CORS: allowed request header; may be repeated or a JSON list (default: all)")
+      ->group("Server");
+  app.add_flag("--allow-credentials", flags.service.cors.allow_credentials, "CORS: allow credentials")->group("Server");
+  app.add_option("--http-threads", flags.server.threads,
+                 "Threads for socket I/O (default 0: chosen from the number of cores)")
       ->check(CLI::Range(0, 256))
       ->group("Server");
   app.add_option("--tokenizer-threads", flags.service.tokenizer_threads,
-                 "Threads that parse, render and tokenize requests (default: by the cores)")
+                 "Threads that parse and tokenize requests and render chat templates (default 0: chosen from the "
+                 "number of cores)")
       ->check(CLI::Range(0, 256))
       ->group("Server");
-  app.add_flag("--no-page", flags.no_page, "Do not serve the page at /")->group("Server");
-  app.add_flag("-q,--quiet", flags.quiet, "Print the address alone")->group("Server");
+  app.add_flag("--no-page", flags.no_page, "Disable the web page at /")->group("Server");
+  app.add_flag("-q,--quiet", flags.quiet, "Print only the address")->group("Server");
 
   app.add_flag("--strict-fields", flags.service.strict_fields,
-               "Refuse requests with unknown fields; else they are ignored, and each is named once in the log")
+               "Refuse requests with unknown fields (default: ignore them and log each name once)")
       ->group("Limits");
-  app.add_option("--max-waiting", limits.waiting, "Sequences that may wait beyond those that run; more get 503")
+  app.add_option("--max-waiting", limits.waiting, "Maximum waiting sequences; further requests get 503")
       ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str()
       ->group("Limits");
-  app.add_option("--max-preparing", limits.preparing, "Requests that may wait to be parsed and tokenized; more get 503")
+  app.add_option("--max-preparing", limits.preparing,
+                 "Maximum requests waiting to be parsed and tokenized; further requests get 503")
       ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str()
       ->group("Limits");
-  app.add_option("--max-connections", limits.connections, "Open connections; more get 503")
+  app.add_option("--max-connections", limits.connections, "Maximum open connections; further connections get 503")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str()
       ->group("Limits");
-  app.add_option("--max-body-bytes", limits.body_bytes, "Size of a request, as in 4MiB; more gets 413")
+  app.add_option("--max-body-bytes", limits.body_bytes,
+                 "Maximum size of a request body in bytes, for example 4MiB; larger ones get 413 (default 4MiB)")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->group("Limits");
-  app.add_option("--max-logprobs", limits.logprobs, "Log-probabilities that a request may ask for at each place")
+  app.add_option("--max-logprobs", limits.logprobs, "Maximum log-probabilities per token that a request may ask for")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str()
       ->group("Limits");
-  app.add_option("--request-timeout", flags.request_time, "Seconds for a whole answer; 0 is any time")
+  app.add_option("--request-timeout", flags.request_time, "Time limit of a request in seconds; 0 is no limit")
       ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str()
       ->group("Limits");
-  app.add_option("--shutdown-timeout", flags.shutdown_time, "Seconds that running requests have after SIGTERM")
+  app.add_option("--shutdown-timeout", flags.shutdown_time,
+                 "Time in seconds that running requests get to finish after SIGTERM")
       ->check(CLI::Range(0, 1 << 24))
       ->capture_default_str()
       ->group("Limits");
-  app.add_option("--timeout-keep-alive", flags.keep_alive_time, "Seconds between two requests of a connection")
+  app.add_option("--timeout-keep-alive", flags.keep_alive_time,
+                 "Time in seconds after which an idle connection is closed")
       ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str()
       ->group("Limits");

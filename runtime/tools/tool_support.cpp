@@ -26,71 +26,85 @@ CLI::Option *AddRepeated(CLI::App &app, const std::string &name, const std::stri
 
 void AddEngineFlags(CLI::App &app, EngineOptions &options) {
   constexpr const char *kGroup = "Engine";
-  app.add_option("--target", options.target, "cpu or sm_90a (default: a GPU's if there is one that fits)")
+  app.add_option(
+         "--target", options.target,
+         "Target to run: cpu or sm_90a (default: the GPU's if the bundle has it and the GPU can run it, else cpu)")
       ->group(kGroup);
-  app.add_option("--weights-source", options.weights_source,
-                 "Checkpoint of a bundle compiled with --weights=link, if it is not where it was (a copy of it)")
+  app.add_option(
+         "--weights-source", options.weights_source,
+         "Directory of the checkpoint for a bundle compiled with --weights=link (default: the path at compile time)")
       ->type_name("DIR")
       ->group(kGroup);
-  app.add_option("--threads", options.threads, "Threads of the host (default: one a core)")
+  app.add_option("--threads", options.threads, "Host threads (default 0: one per core)")
       ->check(CLI::Range(0, 4096))
       ->group(kGroup);
   app.add_option("--gpu-memory-utilization", options.gpu_memory_utilization,
-                 "Share of the GPU's memory for weights, activations and KV pages")
+                 "Fraction of GPU memory to use for weights, activations and KV pages, in (0, 1]")
       ->capture_default_str()
       ->group(kGroup);
-  app.add_option("--kv-cache-memory-bytes", options.kv_cache_bytes,
-                 "Bytes of KV pages, as in 4GiB (default: what fits)")
+  app.add_option(
+         "--kv-cache-memory-bytes", options.kv_cache_bytes,
+         "Size of the KV cache in bytes, for example 4GiB (default: the memory that is left; on the cpu at most 4 GiB)")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->group(kGroup);
-  app.add_option("--max-model-len", options.max_model_len, "Positions of a sequence, up to the bundle's bound")
+  app.add_option("--max-model-len", options.max_model_len,
+                 "Maximum tokens of a sequence, prompt and output together (default: the bundle's limit, which is also "
+                 "the maximum)")
       ->group(kGroup);
-  app.add_option("--max-num-seqs", options.max_num_seqs, "Sequences of a step, up to the bundle's bound")
+  app.add_option("--max-num-seqs", options.max_num_seqs,
+                 "Maximum sequences in one step (default: the bundle's limit, which is also the maximum)")
       ->group(kGroup);
-  app.add_option("--max-num-batched-tokens", options.max_num_batched_tokens, "Rows of a step, up to the bundle's bound")
+  app.add_option("--max-num-batched-tokens", options.max_num_batched_tokens,
+                 "Maximum tokens in one step (default: the bundle's limit, which is also the maximum)")
       ->group(kGroup);
-  app.add_flag("--enforce-eager", options.enforce_eager, "No CUDA graphs")->group(kGroup);
+  app.add_flag("--enforce-eager", options.enforce_eager, "Launch kernels one by one instead of with CUDA graphs")
+      ->group(kGroup);
   app.add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", options.enable_prefix_caching,
-               "Use the keys and values of prompts that began in the same way (default: yes)")
+               "Reuse keys and values of earlier prompts with the same beginning (default: on)")
       ->group(kGroup);
   app.add_flag_callback(
          "--no-async-scheduling", [&options] { options.async_scheduling = false; },
-         "Wait for a step's tokens before the next one is planned (default on the cpu and with guesses)")
+         "Plan a step only after the one before has finished (default on the cpu and with speculative decoding)")
       ->group(kGroup);
-  app.add_option("--scheduling-policy", options.scheduling_policy,
-                 "fcfs: who came first runs first; priority: a request's `priority` counts, the lowest first")
+  app.add_option(
+         "--scheduling-policy", options.scheduling_policy,
+         "Order of requests: fcfs (first come, first served) or priority (lowest `priority` of the request first)")
       ->check(CLI::IsMember({"fcfs", "priority"}))
       ->capture_default_str()
       ->group(kGroup);
   app.add_option("--preemption-mode", options.preemption_mode,
-                 "recompute, or swap: pages of preempted sequences go to the host's memory and back")
+                 "What happens to the KV pages of a preempted sequence: recompute (dropped and computed again) or swap "
+                 "(copied to host memory and back)")
       ->check(CLI::IsMember({"recompute", "swap"}))
       ->capture_default_str()
       ->group(kGroup);
   app.add_option_function<double>(
          "--swap-space",
          [&options](double gib) { options.swap_space_bytes = static_cast<uint64_t>(gib * (uint64_t{1} << 30)); },
-         "GiB of the host's memory for --preemption-mode swap (4)")
+         "Host memory for --preemption-mode swap, in GiB (default 4)")
       ->check(CLI::Range(0.0, 1e6))
       ->group(kGroup);
   app.add_option("--cublaslt", options.cublaslt,
-                 "libcublasLt.so or its folder, for bundles that leave products to it (default: CUDA_HOME, wheels, the "
-                 "system's)")
+                 "Path of libcublasLt.so or its directory, for bundles compiled with --library (default: CUDA_HOME, "
+                 "Python wheels, the system's library path)")
       ->group(kGroup);
-  app.add_option("--trace", options.trace_path, "Write what the scheduler does to this file, for Perfetto")
+  app.add_option("--trace", options.trace_path,
+                 "Write a trace of steps and requests to this file, for Perfetto or chrome://tracing")
       ->group(kGroup);
   app.add_option("--watchdog-seconds", options.watchdog_seconds,
-                 "A step that takes longer ends all requests and turns /health red (0: no limit)")
+                 "Longest time of a step in seconds. A longer step fails all requests, and /health reports the error "
+                 "(default 0: no limit)")
       ->group(kGroup);
   app.add_flag("--deterministic", options.deterministic,
-               "The same bits whatever runs beside a request: the same kernels for steps of all sizes (on the cpu "
-               "always so)")
+               "Use the same kernels for steps of all sizes, so that results do not depend on the other requests of a "
+               "step (slower; always on for the cpu)")
       ->group(kGroup);
-  app.add_option("--num-speculative-tokens", options.num_speculative_tokens,
-                 "Tokens guessed from a sequence's own text and verified in one step (0)")
+  app.add_option(
+         "--num-speculative-tokens", options.num_speculative_tokens,
+         "Number of draft tokens per step, from n-grams of the sequence or from --speculative-model (default 0: off)")
       ->group(kGroup);
   app.add_option("--speculative-model", options.speculative_model,
-                 "Bundle of a smaller model of the same vocabulary that guesses them instead")
+                 "Bundle of a smaller model with the same vocabulary that proposes the draft tokens")
       ->group(kGroup);
 }
 

@@ -1,4 +1,4 @@
-// What the tools share: flags of the engine, messages, Ctrl-C.
+// Shared parts of the tools: engine options, messages, Ctrl-C.
 #ifndef INLAY_RUNTIME_TOOLS_TOOL_SUPPORT_H_
 #define INLAY_RUNTIME_TOOLS_TOOL_SUPPORT_H_
 
@@ -20,19 +20,19 @@
 
 namespace inlay::tools {
 
-// Prints "TOOL: message" and returns the exit code.
+// Prints "TOOL: message" on stderr and returns the exit code.
 int Fail(const CLI::App &app, const absl::Status &status);
 
-// An option that may be given several times, each time with one value, which is kept as it was written.
+// Adds an option that may be repeated, with one value each time. Values are kept as written.
 CLI::Option *AddRepeated(CLI::App &app, const std::string &name, const std::string &description);
 
-// The flags that every tool with an engine has.
+// Adds the options of the engine.
 void AddEngineFlags(CLI::App &app, EngineOptions &options);
 
-// "1,2,3"; `flag` is named in errors.
+// Parses "1,2,3"; errors name `flag`.
 absl::StatusOr<std::vector<int32_t>> ParseIds(std::string_view flag, std::string_view text);
 
-// JSON as text. Bytes that are no UTF-8 (a path may hold them) become U+FFFD.
+// JSON as text. Bytes that are not UTF-8 (for example in a path) become U+FFFD.
 std::string Dump(const nlohmann::ordered_json &value);
 
 // "1.5 GiB".
@@ -41,14 +41,15 @@ std::string HumanBytes(uint64_t bytes);
 // `text` with an ANSI attribute ("1" bold, "2" dim) if `stream` is a terminal and NO_COLOR is not set.
 std::string Styled(std::FILE *stream, std::string_view attribute, std::string_view text);
 
-// Lets Ctrl-C end what runs in an orderly way. Make it before the first thread is started.
+// Handles Ctrl-C. Must be created before the first thread is started.
 class Interrupts {
 public:
   Interrupts();
   ~Interrupts();
-  // What the next Ctrl-C calls, from another thread; without it (or the second time) the process ends with 130.
+  // Sets the function that the next Ctrl-C calls, on another thread. Without one, and on the second Ctrl-C, the process
+  // exits with 130.
   void OnInterrupt(std::function<void()> action);
-  // Whether Ctrl-C was pressed since OnInterrupt was called last.
+  // Whether Ctrl-C was pressed since the last call of OnInterrupt.
   bool interrupted() const;
 
 private:

@@ -1,4 +1,4 @@
-"""docs/performance.md from the results of gpu-check: tables, each beside its peers, then the notes kept by hand."""
+"""Writes docs/performance.md from the results of gpu-check: tables with the figures of other engines, then the handwritten notes."""
 
 import json
 
@@ -21,12 +21,12 @@ def steps_of(results: dict, part: str) -> list[dict]:
 
 
 def peer_of(results: dict, model: str, work: str) -> dict | None:
-    """The peer's step with the read bandwidth of its run."""
+    """The step of the peer, with the read bandwidth of its run."""
     return next((step for step in steps_of(results, "peers") if step["model"] == model and step["work"] == work), None)
 
 
 def speedup(ours_ms: float, ours_read: float, other_ms: float, other_read: float) -> float:
-    """How much faster we are, each side in units of the bandwidth of its own card."""
+    """Speedup over another engine; each side is measured in units of the bandwidth of its own card."""
     return other_ms * other_read / (ours_ms * ours_read)
 
 
@@ -34,7 +34,7 @@ PEER_WORK = {"torch.compile": "compiled", "transformers eager": "eager"}
 
 
 def others_of(results: dict, model: str, sequences: int, context: int) -> dict[str, tuple[float, float]]:
-    """Milliseconds and read bandwidth of each peer and other engine that has this decode step."""
+    """Milliseconds and read bandwidth of each other engine that was measured on this decode step."""
     found = {}
     for name, work in PEER_WORK.items():
         if peer := peer_of(results, model, f"{work} {sequences} {context}"):
@@ -46,14 +46,14 @@ def others_of(results: dict, model: str, sequences: int, context: int) -> dict[s
 
 
 def dependency_us(row: dict, read: float) -> float:
-    """What a kernel of a step costs beside its bytes."""
+    """Cost of a kernel of a step in microseconds, in addition to the time to read its bytes."""
     profile = row["profile"]
     launches = sum(kernel["launches"] for kernel in profile["kernels"])
     return (profile["untraced_step_us"] - profile["bytes"] / read * MICRO) / launches
 
 
 def goals_table(results: dict) -> list[str]:
-    """Each goal beside what was measured; what was not measured is left out."""
+    """Each goal with the measured value. Goals that were not measured are left out."""
     goals, rows = json.loads(GOALS.read_text()), []
 
     def add(what: str, found: float, wanted: float, most: bool = False) -> None:
@@ -119,10 +119,11 @@ def decode_tables(results: dict) -> list[str]:
         return []
     reads = [step["read"] / 1e12 for step in steps_of(results, "decode")]
     lines = [f"## Decode (read: {min(reads):.2f} to {max(reads):.2f} TB/s)", "",
-             "*Share of read* is the time in which the bytes that a step must read (weights once, keys and values of every "
-             "sequence) could be read at the bandwidth measured in the same run, over the time of the whole step, sampling and "
-             "the host's part included; the floor is that time. Context is that before the first of the steps measured. Behind a "
-             "peer's time stands how much faster Inlay is, each side in units of the bandwidth measured on its own card.", ""]
+             "The floor is the time to read the bytes of a step (weights once, keys and values of every sequence) at the "
+             "bandwidth measured in the same run. *Share of read* is the floor divided by the time of the whole step, "
+             "including sampling and the host's part. Context is the number of tokens before the first measured step. Each "
+             "comparison gives the time of the other engine and how much faster Inlay is, where each side is measured in "
+             "units of the bandwidth of its own card.", ""]
     lines += table(header, [line for *_, line in sorted(rows, key=lambda row: row[:3])])
     for name, engine in references.items():
         lines.append(f"- {name}: {engine['source']}")
@@ -134,7 +135,7 @@ def decode_tables(results: dict) -> list[str]:
 
 
 def family_of(kernel: dict) -> str | None:
-    """The product that a kernel computes, by the model's op behind it."""
+    """The matrix product that a kernel computes, from the op in its origin."""
     for name in ("qkv_proj", "o_proj", "gate_up_proj", "down_proj", "lm_head"):
         if f".{name}:" in "." + kernel["origin"] and " linear" in kernel["origin"]:
             return name
@@ -142,13 +143,13 @@ def family_of(kernel: dict) -> str | None:
 
 
 def products_of(results: dict, model: str) -> dict:
-    """What cuBLASLt needs: rows -> product -> microseconds."""
+    """Times of cuBLASLt: rows -> product -> microseconds."""
     steps = steps_of(results, "kernels")
     return next((step["rows"] for step in steps if step["model"] == model and isinstance(step["rows"], dict)), {})
 
 
 def rows_of(row: dict) -> str:
-    """Rows of a product in a profiled step, as cuBLASLt's figures name them."""
+    """Rows of a product in a profiled step, in the form of the keys of products_of."""
     return row["test"][2:] if row["test"].startswith("pp") else str(row["batch"])
 
 
@@ -200,10 +201,11 @@ def kernel_tables(results: dict) -> list[str]:
     if not lines:
         return []
     return ["## Kernels of a step", "",
-            "From `bench-model --profile`: a kernel's time is from the end of the one before it to its own end, the gap between them "
-            "included. MB is what it must move. cuBLASLt (through torch, in a graph, weights out of cache) computes the product alone, "
-            "and with the norm, rotation, append, residual or SwiGLU that our kernel has taken in; in brackets how much longer it "
-            "takes.", "", *lines]
+            "From `bench-model --profile`. The time of a kernel is from the end of its predecessor to its own end, "
+            "including the gap between them. MB is the data that the kernel must move. The cuBLASLt columns (called by "
+            "torch, in a graph, with weights not in cache) give the time of the product alone, and of the product with the "
+            "norm, rotation, append, residual or SwiGLU that Inlay's kernel includes. The factor in brackets is how much "
+            "longer cuBLASLt takes.", "", *lines]
 
 
 def attention_table(results: dict) -> list[str]:
@@ -216,8 +218,8 @@ def attention_table(results: dict) -> list[str]:
     if not rows:
         return []
     return ["## Decode attention alone", "",
-            "One launch of a layer's attention, 32 query and 8 KV heads, in a decode step of a model that is little else. 100:16384 "
-            "is a ragged batch, its lengths evenly between.", "",
+            "One launch of a layer's attention with 32 query heads and 8 KV heads, in a decode step of a model with almost "
+            "no other work. 100:16384 is a ragged batch whose lengths are spread evenly over this range.", "",
             *table(["shapes", "sequences", "context", "MB", "floor µs", "µs", "share of read"], rows)]
 
 
@@ -229,18 +231,18 @@ def ablation_table(results: dict) -> list[str]:
         full = next((step for step in of_model if step["without"] == "all"), None)
         if not full:
             continue
-        rows = [["everything on", *(f"{ms:.3f} ms" for ms in full["ms"].values())]]
+        rows = [["all enabled", *(f"{ms:.3f} ms" for ms in full["ms"].values())]]
         for step in of_model:
             if step is not full:
-                # In units of each run's bandwidth, as always.
+                # In units of the bandwidth of each run.
                 rows.append([f"without {step['without']}",
                              *(f"{ms:.3f} ms ({(ms * step['read'] / (full['ms'][n] * full['read']) - 1) * 100:+.1f}%)"
                                for n, ms in step["ms"].items())])
         lines += [f"### {model}", "", *table(["step", *(f"{n} rows" for n in full["ms"])], rows)]
     if not lines:
         return []
-    return ["## What each mechanism is worth", "",
-            "Decode steps at context 512 with one mechanism left out (`compile-model --without`, `--enforce-eager` for graphs).", "",
+    return ["## Effect of each optimization", "",
+            "Decode steps at context 512 with one optimization disabled (`compile-model --without`, `--enforce-eager` for graphs).", "",
             *lines]
 
 
@@ -262,10 +264,10 @@ def correctness_tables(results: dict) -> list[str]:
     if "fixtures" not in found:
         return []
     lines = ["## Correctness in bfloat16", "",
-             "Logits of the prompt and of each greedy step against transformers' float32, beside the error of transformers' "
-             "own bfloat16 run, alone and in a ragged batch of three. Steps are compared until the tokens part, which they "
-             "may only where the two best logits are closer than the rounding of bfloat16; of 64, those are counted that "
-             "one of the three prompts reached.", "",
+             "The relative error of the logits of the prompt and of each greedy step against transformers in float32, next "
+             "to the error of transformers in bfloat16. Prompts run alone and in a ragged batch of three. Steps are "
+             "compared until the tokens differ. They may differ only where the two best logits are closer than the rounding "
+             "of bfloat16. The steps column counts the steps, of 64, that at least one of the three prompts reached.", "",
              "| fixture | steps | relative error | transformers bf16 | |", "|---|---:|---:|---:|---|"]
     lines += ["| {fixture} | {steps} | {relative_error:.2e} | {transformers_bf16_error:.2e} | {verdict} |".format(**f)
               for f in found["fixtures"]]

@@ -118,7 +118,8 @@ TEST(DraftModel, OneThatFailsGuessesNoMoreAndSaysSo) {
     ExpectEqual(AllAtOnce(*engine, Greedy(40)), AllAtOnce(*Load(), Greedy(40)));
     EXPECT_TRUE(engine->Stats().health.ok());
   }
-  EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("guesses no more: injected: a kernel failed"));
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr("speculative decoding is off from now on: injected: a kernel failed"));
 }
 
 TEST(DraftModel, OneThatDoesNotAnswerIsNoticed) {
@@ -197,7 +198,7 @@ TEST(DraftModel, PromptsDelayAStepByOneOfTheDraftsAtMost) {
 TEST(DraftModel, NeedsANumberOfTokens) {
   EngineOptions options = Drafting(0);
   EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_BUNDLE, options).status().message()),
-              HasSubstr("--speculative-model is given without --num-speculative-tokens"));
+              HasSubstr("--speculative-model needs --num-speculative-tokens"));
 }
 
 } // namespace

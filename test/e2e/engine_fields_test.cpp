@@ -151,7 +151,7 @@ TEST(EngineFields, OnlyAllowedTokensAreGenerated) {
   Request request;
   request.prompt = "x";
   request.sampling.allowed_token_ids = {1 << 20};
-  EXPECT_THAT(std::string(engine->Submit(request).status().message()), HasSubstr("allowed_token_ids holds 1048576"));
+  EXPECT_THAT(std::string(engine->Submit(request).status().message()), HasSubstr("allowed_token_ids contains 1048576"));
 }
 
 // Whether `word` stands in `tokens`.
@@ -244,7 +244,8 @@ TEST(ChatPrompt, MayEndWithinTheLastMessage) {
   chat.continue_final_message = true;
   EXPECT_EQ(*RenderChat(*Renderer("m.content"), chat), "<user>b </s><assistant> a b ");
   EXPECT_EQ(*RenderChat(*Renderer("m.content | trim"), chat), "<user>b</s><assistant>a b");
-  EXPECT_THAT(std::string(RenderChat(*Renderer("'x'"), chat).status().message()), HasSubstr("leaves the last message"));
+  EXPECT_THAT(std::string(RenderChat(*Renderer("'x'"), chat).status().message()),
+              HasSubstr("does not render the last message"));
   chat.messages_json = R"([{"role": "user", "content": ""}])";
   EXPECT_EQ(*RenderChat(*Renderer("m.content"), chat), "<user>");
   chat.messages_json = R"([{"role": "user", "content": [{"type": "text", "text": "p"}, {"type": "image"}]}])";

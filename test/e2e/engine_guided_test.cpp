@@ -267,7 +267,7 @@ TEST(EngineGuided, WhatCannotBeReadIsRefused) {
   EXPECT_THAT(message({.json_schema = R"({"type": "text"})"}), HasSubstr("json schema: "));
   EXPECT_THAT(message({.regex = "(a"}), HasSubstr("regex: "));
   EXPECT_THAT(message({.grammar = "start ::= \"a\""}), HasSubstr("grammar: "));
-  EXPECT_THAT(message({.regex = "a", .choice = {"a"}}), HasSubstr("has 2 forms, expected one"));
+  EXPECT_THAT(message({.regex = "a", .choice = {"a"}}), HasSubstr("has 2 constraints, expected exactly one"));
   EXPECT_THAT(message({.regex = std::string(5'000'000, 'a')}), HasSubstr("5000000 bytes"));
   EXPECT_EQ(engine->Stats().waiting, 0);
 }

@@ -141,8 +141,8 @@ INSTANTIATE_TEST_SUITE_P(
     Requests, BadRequests,
     ::testing::Values(
         BadRequest{"Empty", With("", {}), "the prompt is empty"},
-        BadRequest{"IdOutOfRange", With("", {1, 99999}), "holds token id 99999, expected ids in [0, 2048)"},
-        BadRequest{"NegativeId", With("", {-1}), "holds token id -1"},
+        BadRequest{"IdOutOfRange", With("", {1, 99999}), "contains token id 99999, expected ids in [0, 2048)"},
+        BadRequest{"NegativeId", With("", {-1}), "contains token id -1"},
         BadRequest{"TooLong", With("", std::vector<int32_t>(1024, 1)), "1024 tokens, expected fewer than 1024"},
         BadRequest{"NegativeTemperature", With("x", {}, [](SamplingParams &s) { s.temperature = -1; }),
                    "temperature is -1"},
@@ -173,7 +173,7 @@ TEST(EngineTest, AMissingTargetNamesTheFlag) {
   options.target = "sm_90a";
   absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Load(INLAY_TEST_BUNDLE, options);
   ASSERT_FALSE(engine.ok());
-  EXPECT_THAT(std::string(engine.status().message()), HasSubstr("compile it with --target sm_90a"));
+  EXPECT_THAT(std::string(engine.status().message()), HasSubstr("compile the model with --target sm_90a"));
 }
 
 } // namespace

@@ -34,7 +34,7 @@ def without_bundle(t: tools.Tools) -> None:
     empty.mkdir()
     for tool, options in (("run-model", ["--prompt", "x"]), ("bench-model", []), ("inspect-bundle", [])):
         expect_error(t, "is not a directory", tool, t.scratch / "none", *options)
-        expect_error(t, "holds no readable manifest.json", tool, empty, *options)
+        expect_error(t, "has no readable manifest.json", tool, empty, *options)
         expect_error(t, "bundle is required", tool, *options)
         expect_error(t, "--no-such-flag", tool, empty, *options, "--no-such-flag")
         expect(f"{tool} --version", t.checked(tool, "--version").split()[0], tool)
@@ -45,9 +45,9 @@ def without_bundle(t: tools.Tools) -> None:
     expect_error(t, "found ''", "run-model", empty, "--prompt-ids", "1,")
     expect_error(t, "the prompt is empty", "run-model", empty, "--prompt", "")
     expect_error(t, "--prompt-file", "run-model", empty, "--prompt-file", t.scratch / "none")
-    expect_error(t, "--system is for --chat", "run-model", empty, "--prompt", "x", "--system", "y")
+    expect_error(t, "--system has no effect without --chat", "run-model", empty, "--prompt", "x", "--system", "y")
     expect_error(t, "--temperature", "run-model", empty, "--prompt", "x", "--temperature", "warm")
-    expect_error(t, "leave nothing to measure", "bench-model", empty, "-p", 0, "-n", 0)
+    expect_error(t, "select no test", "bench-model", empty, "-p", 0, "-n", 0)
     expect_error(t, "--repetitions", "bench-model", empty, "-r", 0)
 
 
@@ -72,7 +72,7 @@ def guided(t: tools.Tools, bundle: pathlib.Path) -> None:
     expect("--guided-choice", found in ("left", "right"), True)
     expect_error(t, "json schema: ", "run-model", bundle, *options, "--guided-json", "{")
     expect_error(t, "regex: ", "run-model", bundle, *options, "--guided-regex", "(")
-    expect_error(t, "has 2 forms", "run-model", bundle, *options, "--guided-regex", "a", "--guided-choice", "b")
+    expect_error(t, "has 2 constraints", "run-model", bundle, *options, "--guided-regex", "a", "--guided-choice", "b")
     expect_error(t, "--guided-grammar", "run-model", bundle, *options, "--guided-grammar", f"@{t.scratch / 'none'}")
 
 
@@ -157,8 +157,8 @@ def profiled(t: tools.Tools, bundle: pathlib.Path) -> None:
     expect("bandwidth measured", report["read_bytes_per_s"] > 1e8, True)
     launches = [event for event in json.loads(trace.read_text())["traceEvents"] if event.get("cat") == "kernel"]
     expect("launches traced", len(launches), round(sum(kernel["launches"] for kernel in kernels) * profile["steps"]))
-    expect_error(t, "holds the steps of one row", "bench-model", bundle, "--profile", "--profile-trace", trace)
-    expect_error(t, "takes several steps", "bench-model", bundle, "-p", 512, "-b", 8, "-n", 0, "--profile")
+    expect_error(t, "needs exactly one test", "bench-model", bundle, "--profile", "--profile-trace", trace)
+    expect_error(t, "fits in one step of", "bench-model", bundle, "-p", 512, "-b", 8, "-n", 0, "--profile")
     expect_error(t, "requires --profile", "bench-model", bundle, "--profile-trace", trace)
     expect_error(t, "is unknown; expected cpu or sm_90a", "bench-model", "bandwidth", "--target", "x")
     if "B/s" not in t.checked("bench-model", "bandwidth"):
@@ -182,7 +182,7 @@ def bench_model(t: tools.Tools, bundle: pathlib.Path) -> None:
     expect("contexts", [abs(row["n_context"] - depth - 4.5) < 1 for row, depth in zip(report["rows"], (24, 16, 24, 32))], [True] * 4)
     expect_error(t, "found '48:16'", "bench-model", bundle, "-d", "48:16")
     expect_error(t, "the engine runs at most", "bench-model", bundle, "-b", 10000)
-    expect_error(t, "positions a sequence, the engine has", "bench-model", bundle, "-p", 0, "-d", 1000000)
+    expect_error(t, "positions per sequence, but the engine", "bench-model", bundle, "-p", 0, "-d", 1000000)
 
 
 def inspect_bundle(t: tools.Tools, bundle: pathlib.Path) -> None:

@@ -197,7 +197,7 @@ def bench(t: tools.Tools, bundle: pathlib.Path, server: serve_support.Server) ->
                                       "--output-len", 4, "--json"))
     expect("throughput", (throughput["num_requests"], throughput["total_num_tokens"]), (8, 112))
     refused = t.run("bench-model", "serve", "--port", server.port, "--random-input-len", 5000)
-    expect_that("a prompt that is refused", refused.returncode == 1 and "the first request failed: 400" in refused.stderr,
+    expect_that("a prompt that is refused", refused.returncode == 1 and "the warm-up request failed: 400" in refused.stderr,
                 refused)
 
 

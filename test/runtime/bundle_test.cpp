@@ -180,7 +180,7 @@ TEST_F(BundleTest, PathsThatAreNoUtf8AreCopiedFromAndNotLinkedTo) {
                         .checkpoint = (root_ / "model\xff").string()},
                        path(), /*overwrite=*/true);
   };
-  EXPECT_THAT(std::string(write("link").message()), HasSubstr("is no UTF-8 path"));
+  EXPECT_THAT(std::string(write("link").message()), HasSubstr("the path is not UTF-8"));
   ASSERT_TRUE(write("pack").ok());
   EXPECT_TRUE(Bundle::Open(path()).ok());
 }
@@ -238,7 +238,7 @@ TEST_F(BundleTest, AManifestThatDisagreesWithThePlanIsRefused) {
 TEST_F(BundleTest, ValuesOfTheWrongTypeAreErrorsAndNotExceptions) {
   ASSERT_TRUE(Write("link").ok());
   Replace("manifest.json", "\"directory\": ", "\"directory\": 5, \"was\": ");
-  EXPECT_THAT(OpenError(), HasSubstr("'weights.directory' is missing or no string"));
+  EXPECT_THAT(OpenError(), HasSubstr("'weights.directory' is missing or not a string"));
   ASSERT_TRUE(Write("pack", /*overwrite=*/true).ok());
   Replace("manifest.json", "\"chunk_bytes\": 16777216", "\"chunk_bytes\": 0");
   EXPECT_THAT(OpenError(), HasSubstr("'weights.chunk_bytes' is missing or of the wrong type"));
@@ -257,7 +257,7 @@ TEST_F(BundleTest, AChangedCheckpointIsRefused) {
 TEST_F(BundleTest, ACopyOfTheLinkedCheckpointIsTakenWhateverItsTimes) {
   ASSERT_TRUE(Write("link").ok());
   fs::rename(root_ / "model", root_ / "copy");
-  EXPECT_THAT(OpenError(), HasSubstr("name a copy of that checkpoint with --weights-source"));
+  EXPECT_THAT(OpenError(), HasSubstr("give a copy of that checkpoint with --weights-source"));
   fs::last_write_time(root_ / "copy/model.safetensors", fs::file_time_type::clock::now() + std::chrono::hours(1));
   std::string copy = (root_ / "copy").string();
   auto opened = Bundle::Open(path(), copy);
@@ -273,7 +273,7 @@ TEST_F(BundleTest, ASourceOfWeightsForABundleThatHasItsOwnIsRefused) {
   for (const char *mode : {"pack", "dummy"}) {
     ASSERT_TRUE(Write(mode, /*overwrite=*/true).ok());
     EXPECT_THAT(std::string(Bundle::Open(path(), (root_ / "model").string()).status().message()),
-                HasSubstr(std::string("this one has '") + mode + "'; leave it out"));
+                HasSubstr(std::string("but this one has weights mode '") + mode + "'; remove --weights-source"));
   }
 }
 
@@ -281,7 +281,7 @@ TEST_F(BundleTest, PlansThatReachOutsideAreNotWritten) {
   EXPECT_THAT(std::string(Write("dummy", false, SmallPlan({.kernel_of_launch = 7})).message()),
               HasSubstr("a launch names kernel 7 of 1"));
   EXPECT_THAT(std::string(Write("dummy", false, SmallPlan({.weight_bytes = 64})).message()),
-              HasSubstr("weight 'w' has 64 bytes, its shape 48"));
+              HasSubstr("weight 'w' has 64 bytes, but its shape needs 48"));
 }
 
 // --- What is behind arguments -----------------------------------------------
@@ -339,19 +339,19 @@ TEST(VerifyPlanTest, SizesThatOverflowAreRefused) {
 
 TEST(VerifyPlanTest, CachesAreGivenToWhatExpectsThem) {
   EXPECT_THAT(PlanError({.view = Rows(plan::Extent_KvRows, 32), .argument = plan::BufferKind_Workspace}),
-              HasSubstr("argument 0 of 'k' is no cache, its kernel expects the opposite"));
+              HasSubstr("argument 0 of 'k' is no cache, but its kernel expects the opposite"));
   EXPECT_THAT(PlanError({.view = Rows(plan::Extent_Tokens, 32), .argument = plan::BufferKind_KeyCache}),
-              HasSubstr("argument 0 of 'k' is a cache, its kernel expects the opposite"));
+              HasSubstr("argument 0 of 'k' is a cache, but its kernel expects the opposite"));
 }
 
 TEST(VerifyPlanTest, LaunchesHaveAsManyArgumentsAsTheirKernels) {
-  EXPECT_THAT(PlanError({.arguments = 0}), HasSubstr("a launch of 'k' has 0 arguments, the kernel 1"));
-  EXPECT_THAT(PlanError({.arguments = 2}), HasSubstr("a launch of 'k' has 2 arguments, the kernel 1"));
+  EXPECT_THAT(PlanError({.arguments = 0}), HasSubstr("a launch of 'k' has 0 arguments, but the kernel takes 1"));
+  EXPECT_THAT(PlanError({.arguments = 2}), HasSubstr("a launch of 'k' has 2 arguments, but the kernel takes 1"));
 }
 
 TEST(VerifyPlanTest, EntriesTakeNoMoreThanTheModel) {
   EXPECT_THAT(PlanError({.max_tokens = 5}),
-              HasSubstr("entry 'decode' takes 5 tokens of 5 sequences, the model 4 of 4"));
+              HasSubstr("entry 'decode' takes 5 tokens of 5 sequences, but the model takes 4 of 4"));
 }
 
 TEST(VerifyPlanTest, TensorMapsEndWhereTheirArgumentsDo) {

@@ -17,9 +17,9 @@ TEST(DebugOptions, KnowsItsWordsAlone) {
   EXPECT_FALSE(options->guard_begin || options->sync_launches || options->graph_launches || options->check_steps);
   EXPECT_TRUE(ParseDebugOptions("").ok());
   EXPECT_THAT(std::string(ParseDebugOptions("poisoned").status().message()),
-              HasSubstr("INLAY_DEBUG: found 'poisoned', expected some of guard-end, guard-begin, poison"));
+              HasSubstr("INLAY_DEBUG: found 'poisoned', expected one or more of guard-end, guard-begin, poison"));
   EXPECT_THAT(std::string(ParseDebugOptions("guard-begin,guard-end").status().message()),
-              HasSubstr("expected one of them a run"));
+              HasSubstr("use only one of them per run"));
 }
 
 class CheckStepTest : public ::testing::Test {

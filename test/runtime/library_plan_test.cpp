@@ -48,11 +48,11 @@ TEST(LibraryPlanTest, OtherLibrariesAreRefused) {
 }
 
 TEST(LibraryPlanTest, TheCpuHasNone) {
-  EXPECT_THAT(PlanError({.target = "cpu"}), HasSubstr("'k' is left to a library, which the target cpu has not"));
+  EXPECT_THAT(PlanError({.target = "cpu"}), HasSubstr("'k' uses a library, which the target cpu does not support"));
 }
 
 TEST(LibraryPlanTest, RowsAreThoseOfTheStep) {
-  EXPECT_THAT(PlanError({.rows = plan::Extent_KvRows}), HasSubstr("'k' is a product of sizes that cannot be"));
+  EXPECT_THAT(PlanError({.rows = plan::Extent_KvRows}), HasSubstr("'k' is a product with invalid sizes"));
   EXPECT_THAT(PlanError({.rows = plan::Extent_LogitRows}), HasSubstr("the input of 'k' is 32 columns from 8 on"));
 }
 
@@ -71,7 +71,7 @@ TEST(LibraryPlanTest, TheWeightIsWhole) {
 
 TEST(LibraryPlanTest, ArgumentsExist) {
   EXPECT_THAT(PlanError({.weight = {3, 32, 0, plan::DataType_BF16}}),
-              HasSubstr("the weight of 'k' is no argument of floats"));
+              HasSubstr("the weight of 'k' is not an argument of floats"));
 }
 
 TEST(LibraryPlanTest, BothFactorsHaveTheSameType) {

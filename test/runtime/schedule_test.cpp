@@ -158,18 +158,18 @@ TEST_F(StepTest, StepsBeyondTheCapacityAreRefused) {
   };
   Sequence longer = MakeSequence(0, 20, {0}), many_pages = MakeSequence(0, 1, {0, 1, 2, 3});
   EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 17}}, 17, 4),
-            "a step has 17 rows, its arrays were made for 16");
+            "a step has 17 rows, but its arrays have room for 16");
   EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 3}}, 2, 4), "a step of 3 rows was to be padded to 2");
   EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 1}}, 5, 1),
-            "a step has 5 sequences, its arrays were made for 4");
+            "a step has 5 sequences, but its arrays have room for 4");
   EXPECT_EQ(error(std::vector<ScheduledRows>{{&many_pages, 0, 1}}, 1, 1),
-            "a step has 4 pages of a sequence, its arrays were made for 3");
+            "a step has 4 pages of a sequence, but its arrays have room for 3");
   Sequence penalised = MakeSequence(0, 1, {0});
   penalised.sampling.repetition_penalty = 2;
   for (int32_t id = 0; id < 5; ++id)
     penalised.counts[id] = 1;
   EXPECT_EQ(error(std::vector<ScheduledRows>{{&penalised, 0, 1}}, 1, 1),
-            "a step has 5 penalty entries, its arrays were made for 4");
+            "a step has 5 penalty entries, but its arrays have room for 4");
 }
 
 TEST_F(StepTest, ArraysDoNotOverlap) {
@@ -253,7 +253,7 @@ TEST(SamplingParams, FieldsOutOfRangeAreNamedWithWhatIsPossible) {
   EXPECT_EQ(error([](SamplingParams &p) { p.max_tokens = 0; }), "max_tokens is 0, expected [1, 1073741824]");
   EXPECT_EQ(error([](SamplingParams &p) { p.logprobs = 101; }), "logprobs is 101, expected [-1, 100]");
   EXPECT_EQ(error([](SamplingParams &p) { p.stop_token_ids = {5, 100}; }),
-            "stop_token_ids holds 100, expected ids in [0, 100)");
+            "stop_token_ids contains 100, expected ids in [0, 100)");
   EXPECT_EQ(error([](SamplingParams &p) { p.stop = {""}; }), "a stop string has 0 bytes, expected 1 to 1024");
   EXPECT_THAT(error([](SamplingParams &p) { p.stop.assign(65, "x"); }), HasSubstr("number of stop strings is 65"));
 }

@@ -46,9 +46,9 @@ TEST(CollectApiKeysTest, WhatIsWrongIsNamed) {
     return std::string(keys.status().message());
   };
   EXPECT_NE(message(CollectApiKeys({""}, "", nullptr)).find("--api-key is empty"), std::string::npos);
-  EXPECT_NE(message(CollectApiKeys({"a b"}, "", nullptr)).find("--api-key holds a character"), std::string::npos);
+  EXPECT_NE(message(CollectApiKeys({"a b"}, "", nullptr)).find("--api-key contains a character"), std::string::npos);
   EXPECT_NE(message(CollectApiKeys({}, "/none/keys", nullptr)).find("--api-key-file: /none/keys"), std::string::npos);
-  EXPECT_NE(message(CollectApiKeys({}, FileWith("# none\n\n"), nullptr)).find("holds no key"), std::string::npos);
+  EXPECT_NE(message(CollectApiKeys({}, FileWith("# none\n\n"), nullptr)).find("contains no key"), std::string::npos);
   EXPECT_NE(message(CollectApiKeys({}, FileWith("a\nb\x01\n"), nullptr)).find("line 2 of"), std::string::npos);
   EXPECT_NE(message(CollectApiKeys({}, "", "a\nb")).find("INLAY_API_KEY"), std::string::npos);
 }
