@@ -1,8 +1,10 @@
 #include "frontends/tokenizer/chat_template.h"
 
+#include "frontends/tokenizer/chat_messages.h"
 #include "frontends/tokenizer/chat_template_files.h"
 #include "frontends/tokenizer/template_ast.h"
 #include "frontends/tokenizer/template_eval.h"
+#include "frontends/tokenizer/template_lexer.h"
 #include "frontends/tokenizer/template_value.h"
 #include "frontends/tokenizer/tokenizer_json.h"
 #include "frontends/tokenizer/unicode.h"
@@ -10,6 +12,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 namespace inlay::tokenizer {
@@ -26,6 +31,9 @@ absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what) {
   Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded())
     return absl::InvalidArgumentError(fmt::format("{}: found text that is no JSON", what));
+  if (std::optional<std::string_view> wide = FindWideInteger(text))
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: found the integer {}, expected one of 64 bits; fix: write it as a string", what, wide->substr(0, 40)));
   return json;
 }
 
@@ -57,7 +65,8 @@ Value ToValue(const Json &json, Arena &arena) {
   case Json::value_t::number_integer:
     return Value::Int(json.get<int64_t>());
   case Json::value_t::number_unsigned:
-    return json.get<uint64_t>() <= INT64_MAX ? Value::Int(json.get<int64_t>()) : Value::Float(json.get<double>());
+    return json.get<uint64_t>() <= INT64_MAX ? Value::Int(json.get<int64_t>())
+                                             : Value::WideInt(fmt::format("{}", json.get<uint64_t>()));
   case Json::value_t::number_float:
     return Value::Float(json.get<double>());
   case Json::value_t::string:
@@ -84,6 +93,7 @@ Value ToValue(const Json &json, Arena &arena) {
 struct ChatTemplate::Impl {
   std::string file;
   Block block;
+  bool knows_developer = false; // it compares with or prints the role 'developer'
 
   absl::StatusOr<std::string> Render(Value messages, const ChatOptions &options, Arena &arena,
                                      const TemplateLimits &limits) const;
@@ -130,12 +140,19 @@ absl::StatusOr<std::unique_ptr<ChatTemplate>> ChatTemplate::Load(const std::stri
 }
 
 absl::StatusOr<std::unique_ptr<ChatTemplate>> ChatTemplate::FromSource(std::string_view source, std::string_view file) {
-  absl::StatusOr<Block> block = ParseTemplate(ReplaceInvalidUtf8(source), file);
+  std::string valid = ReplaceInvalidUtf8(source);
+  absl::StatusOr<Block> block = ParseTemplate(valid, file);
   if (!block.ok())
     return block.status();
+  absl::StatusOr<std::vector<Token>> tokens = LexTemplate(valid, file);
+  if (!tokens.ok())
+    return tokens.status();
   auto impl = std::make_unique<Impl>();
   impl->file = file;
   impl->block = *std::move(block);
+  impl->knows_developer = std::any_of(tokens->begin(), tokens->end(), [](const Token &token) {
+    return token.kind == Token::Kind::kString && token.text == "developer";
+  });
   return std::unique_ptr<ChatTemplate>(new ChatTemplate(std::move(impl)));
 }
 
@@ -156,6 +173,7 @@ absl::StatusOr<std::string> ChatTemplate::RenderJson(std::string_view messages_j
     return messages.status();
   if (!messages->is_array())
     return absl::InvalidArgumentError("messages: expected a JSON list of messages");
+  NormalizeMessages(*messages, impl_->knows_developer);
   Arena arena;
   return impl_->Render(ToValue(*messages, arena), options, arena, limits);
 }

@@ -11,8 +11,9 @@
 namespace inlay::tokenizer {
 
 const char *TypeName(const Value &value) {
-  constexpr const char *kNames[] = {"undefined", "none",      "bool",     "int",  "float", "str",  "list",    "tuple",
-                                    "dict",      "namespace", "callable", "loop", "range", "view", "iterator"};
+  constexpr const char *kNames[] = {
+      "undefined", "none",      "bool",     "int",  "float", "str",  "list",     "tuple",
+      "dict",      "namespace", "callable", "loop", "range", "view", "iterator", "int of more than 64 bits"};
   if (value.kind == Value::Kind::kView)
     return value.view->type.data();
   if (value.kind == Value::Kind::kIterator)

@@ -302,6 +302,8 @@ Value FilterInt(const Value &value, const Bound &bound) {
     return engine.FailUndefined(value);
   if (value.integral())
     return Value::Int(value.integer);
+  if (value.kind == Kind::kWideInt)
+    return value;
   if (value.kind == Kind::kFloat)
     return std::isnan(value.real) ? otherwise : Truncated(engine, value.real);
   if (!value.string())
@@ -321,7 +323,7 @@ Value FilterFloat(const Value &value, const Bound &bound) {
     return bound.engine.FailUndefined(value);
   if (value.number())
     return Value::Float(value.AsReal());
-  std::optional<double> real = value.string() ? ParseFloat(value.str()) : std::nullopt;
+  std::optional<double> real = value.string() || value.kind == Kind::kWideInt ? ParseFloat(value.str()) : std::nullopt;
   return real ? Value::Float(*real) : bound.Has(0) ? bound.Get(0) : Value::Float(0);
 }
 // Half to even, of the exact value of the number.

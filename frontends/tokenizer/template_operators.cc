@@ -208,6 +208,7 @@ bool Engine::Equal(const Value &left, const Value &right, int nesting) {
   };
   switch (left.kind) {
   case Kind::kString:
+  case Kind::kWideInt:
     ChargeBytes(std::min(left.str().size(), right.str().size()));
     return left.str() == right.str();
   case Kind::kList:

@@ -51,6 +51,9 @@ void Engine::Represent(const Value &value, bool ascii, int nesting, std::string 
   case Kind::kInt:
     out += fmt::format("{}", value.integer);
     break;
+  case Kind::kWideInt:
+    out += value.str();
+    break;
   case Kind::kFloat:
     out += FloatText(value.real);
     break;
@@ -140,6 +143,9 @@ void Engine::WriteJson(const Value &value, const JsonStyle &style, int nesting, 
     break;
   case Kind::kInt:
     out += fmt::format("{}", value.integer);
+    break;
+  case Kind::kWideInt:
+    out += value.str();
     break;
   case Kind::kFloat:
     out += std::isnan(value.real)   ? "NaN"

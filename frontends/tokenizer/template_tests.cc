@@ -30,7 +30,12 @@ INLAY_COMPARISON(IsIn, "in")
 #undef INLAY_COMPARISON
 
 Value IsDefined(const Value &value, const Bound &) { return Value::Bool(!value.undefined()); }
-Value IsNumber(const Value &value, const Bound &) { return Value::Bool(value.number()); }
+Value IsNumber(const Value &value, const Bound &) {
+  return Value::Bool(value.number() || value.kind == Kind::kWideInt);
+}
+Value IsInteger(const Value &value, const Bound &) {
+  return Value::Bool(value.kind == Kind::kInt || value.kind == Kind::kWideInt);
+}
 template <bool kWanted> Value IsBool(const Value &value, const Bound &) {
   return Value::Bool(value.kind == Kind::kBool && (value.integer != 0) == kWanted);
 }
@@ -119,7 +124,7 @@ constexpr Function kTests[] = {
     {"greaterthan", "/other", IsGreater},
     {"gt", "/other", IsGreater},
     {"in", "seq", IsIn},
-    {"integer", "", IsKind<Kind::kInt>},
+    {"integer", "", IsInteger},
     {"iterable", "", IsIterable},
     {"le", "/other", IsLessOrEqual},
     {"lessthan", "/other", IsLess},

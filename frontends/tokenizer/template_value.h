@@ -43,7 +43,8 @@ struct Value {
     kLoop,
     kRange,
     kView,
-    kIterator
+    kIterator,
+    kWideInt // an int that 64 bits do not hold: it can be printed and compared for equality
   };
   Kind kind = Kind::kUndefined;
   bool markup = false; // of kString: markupsafe's Markup, which escapes what is added to it
@@ -58,7 +59,7 @@ struct Value {
     const View *view;
     Iterator *iterator;
   };
-  std::shared_ptr<const std::string> text; // kString; of kUndefined: what was not defined
+  std::shared_ptr<const std::string> text; // kString; of kUndefined: what was not defined; of kWideInt: its digits
 
   static Value None() { return Of(Kind::kNone); }
   static Value Bool(bool value) {
@@ -69,6 +70,11 @@ struct Value {
   static Value Int(int64_t value) {
     Value out = Of(Kind::kInt);
     out.integer = value;
+    return out;
+  }
+  static Value WideInt(std::string digits) {
+    Value out = String(std::move(digits));
+    out.kind = Kind::kWideInt;
     return out;
   }
   static Value Float(double value) {

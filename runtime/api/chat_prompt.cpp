@@ -48,12 +48,6 @@ absl::StatusOr<std::string> RenderChat(const tokenizer::ChatRenderer &renderer, 
   Json messages = Json::parse(chat.messages_json, nullptr, /*allow_exceptions=*/false);
   if (!messages.is_array())
     return renderer.Render(chat.messages_json, chat.variables_json, chat.add_generation_prompt);
-  bool changed = false;
-  for (Json &message : messages)
-    if (message.is_object() && message.contains("role") && message["role"] == "developer") {
-      message["role"] = "system";
-      changed = true;
-    }
   if (chat.continue_final_message) {
     if (chat.add_generation_prompt)
       return absl::InvalidArgumentError(
@@ -62,10 +56,10 @@ absl::StatusOr<std::string> RenderChat(const tokenizer::ChatRenderer &renderer, 
     if (!text)
       return absl::InvalidArgumentError("continue_final_message is true, but the last message has no text to continue");
     text->get_ref<std::string &>() += kTag;
-    changed = true;
   }
   absl::StatusOr<std::string> prompt =
-      renderer.Render(changed ? messages.dump() : chat.messages_json, chat.variables_json, chat.add_generation_prompt);
+      renderer.Render(chat.continue_final_message ? messages.dump() : chat.messages_json, chat.variables_json,
+                      chat.add_generation_prompt);
   return prompt.ok() && chat.continue_final_message ? CutAtTag(*std::move(prompt)) : prompt;
 }
 

@@ -7,9 +7,9 @@
 
 namespace inlay {
 
-// Renders `chat`. The role `developer` is `system` to the template, which knows no other name for it. With
-// continue_final_message the prompt ends with the last message's text, as transformers' apply_chat_template has it:
-// white space at its end stays unless the template trims messages. InvalidArgument names what is wrong with `chat`.
+// Renders `chat`. With continue_final_message the prompt ends with the last message's text, as transformers'
+// apply_chat_template has it: white space at its end stays unless the template trims messages. InvalidArgument names
+// what is wrong with `chat`.
 absl::StatusOr<std::string> RenderChat(const tokenizer::ChatRenderer &renderer, const ChatRequest &chat);
 
 } // namespace inlay

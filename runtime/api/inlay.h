@@ -181,7 +181,7 @@ struct EngineOptions {
 
 // A conversation in the form of OpenAI's API.
 struct ChatRequest {
-  // A list of objects: [{"role": "user", "content": "Hi"}]. The role `developer` is `system` to the template.
+  // [{"role": "user", "content": "Hi"}]: a list of objects. Templates without the role `developer` get `system`.
   std::string messages_json;
   std::string variables_json;          // an object with other template variables: tools, documents, enable_thinking
   bool add_generation_prompt = true;   // end with the beginning of an assistant message

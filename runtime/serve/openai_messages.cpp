@@ -124,7 +124,7 @@ std::optional<ApiError> ReadMessage(const Json &message, const std::string &path
   } else if (role != "assistant" && role != "tool") {
     return At(path + ".content", "is missing");
   }
-  out = {{"role", role == "developer" ? "system" : role}, {"content", text}};
+  out = {{"role", role}, {"content", text}};
   if (!name.empty())
     out["name"] = name;
   if (!tool_call_id.empty())

@@ -55,7 +55,7 @@ void ReadStreamOptions(Fields &fields, GenerationRequest &out) {
   inner.Ignore("include_obfuscation"); // padding of events; no client needs it
   if (std::optional<ApiError> wrong = inner.Finish())
     return fields.Fail(*std::move(wrong));
-  if (!out.stream)
+  if (!out.stream && !options->empty()) // an empty object is none, as in vLLM
     fields.Fail("stream_options", "'stream_options' is for streams; set 'stream' to true or leave it out");
 }
 

@@ -54,7 +54,7 @@ std::vector<TokenLogprob> RawLogprobs(Engine &engine, const std::string &prompt,
   return found;
 }
 
-// vLLM's --logprobs-mode raw_logprobs, its default (vllm-project/vllm#22387): log-probabilities are the model's.
+// vLLM's --logprobs-mode raw_logprobs, its default (vllm-project/vllm#21398): log-probabilities are the model's.
 TEST(EngineFields, LogprobsAreOfTheModelsOwnLogits) {
   std::unique_ptr<Engine> engine = Load();
   SamplingParams plain = Greedy(16);
@@ -229,14 +229,21 @@ std::unique_ptr<tokenizer::ChatRenderer> Renderer(const char *content) {
   return *std::move(renderer);
 }
 
-TEST(ChatPrompt, DeveloperIsSystemToTemplates) {
+TEST(ChatPrompt, DeveloperIsSystemToTemplatesThatDoNotNameIt) {
   ChatRequest chat;
   chat.messages_json = R"([{"role": "developer", "content": "d"}, {"role": "user", "content": "developer"}])";
   EXPECT_EQ(*RenderChat(*Renderer("m.content"), chat), "<system>d</s><user>developer</s><assistant>");
 }
 
-// transformers' apply_chat_template(continue_final_message=True): huggingface/transformers#33228 is about trimmed
-// messages.
+// Templates that know the role get it: openai/gpt-oss's has a developer message, Llama 3's has none.
+TEST(ChatPrompt, DeveloperStaysToTemplatesThatNameIt) {
+  ChatRequest chat;
+  chat.messages_json = R"([{"role": "developer", "content": "d"}])";
+  EXPECT_EQ(*RenderChat(*Renderer("m.content ~ ('!' if m.role == 'developer')"), chat), "<developer>d!</s><assistant>");
+}
+
+// transformers' apply_chat_template(continue_final_message=True): huggingface/transformers#34253 and #35433 are about
+// trimmed messages.
 TEST(ChatPrompt, MayEndWithinTheLastMessage) {
   ChatRequest chat;
   chat.messages_json = R"([{"role": "user", "content": "b "}, {"role": "assistant", "content": " a b "}])";

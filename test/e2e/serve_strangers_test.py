@@ -245,6 +245,9 @@ def keys(t: tools.Tools, bundle: pathlib.Path) -> None:
         # llama.cpp, pull request 14352: which paths need no key
         for path in ("/health", "/ready"):
             expect(path, server.get(path, headers={"Authorization": ""})[0], 200)
+        # vLLM, docs/usage/security.md: there they need none, which its authors warn of
+        for path in ("/metrics", "/version", "/", "/tokenize"):
+            expect(path, server.get(path, headers={"Authorization": ""})[0], 401)
         # llama.cpp, issue 6544: a preflight request carries no key
         preflight = {"Authorization": "", "Origin": "https://a", "Access-Control-Request-Method": "POST",
                      "Access-Control-Request-Headers": "authorization,content-type"}
@@ -281,7 +284,7 @@ def exchange(server: serve_support.Server, data: bytes) -> bytes:
 
 
 def model_names(server: serve_support.Server) -> None:
-    """Ollama, issue 10139: models.retrieve of a name with a slash; clients send it as it is or as %2F."""
+    """Ollama, issue 13715: models.retrieve of a name with a slash; clients send it as it is or as %2F."""
     for path in ("org/name", "org%2Fname", "org%2fname", "%6Frg/name"):
         status, answer = server.get(f"/v1/models/{path}", headers={"Authorization": "Bearer k"})
         expect(path, (status, answer.get("id")), (200, "org/name"))

@@ -154,6 +154,66 @@ TEST(ChatTemplateTest, NamespaceMayHoldItself) {
   EXPECT_EQ(*(*chat_template)->Render({}, {}), "True");
 }
 
+std::string RenderJson(std::string_view source, std::string_view messages, std::string_view variables = "") {
+  ChatOptions options;
+  options.variables_json = variables;
+  auto text = (*ChatTemplate::FromSource(source))->RenderJson(messages, options);
+  return text.ok() ? *text : std::string(text.status().message());
+}
+
+// Rust clients' schemas of unsigned numbers say "maximum": 18446744073709551615 (the format uint64 of schemars).
+TEST(ChatTemplateTest, IntegersOf64BitsAreExact) {
+  constexpr std::string_view kVariables = R"({"a": 18446744073709551615, "b": -9223372036854775808, "c": 1e300})";
+  EXPECT_EQ(
+      RenderJson("{{ a }} {{ [a]|tojson }} {{ b }} {{ a|int }} {{ a is integer }} {{ a is float }} {{ a is number "
+                 "}} {{ a == a }} {{ a == b }} {{ '%s' % a }} {{ c }}",
+                 "[]", kVariables),
+      "18446744073709551615 [18446744073709551615] -9223372036854775808 18446744073709551615 True False True True "
+      "False 18446744073709551615 1e+300");
+  EXPECT_THAT(RenderJson("{{ a + 1 }}", "[]", kVariables), HasSubstr("found int of more than 64 bits + int"));
+  EXPECT_THAT(RenderJson("{{ a < 1 }}", "[]", kVariables), HasSubstr("found int of more than 64 bits < int"));
+}
+
+TEST(ChatTemplateTest, IntegersOfMoreThan64BitsAreRefused) {
+  EXPECT_EQ(
+      RenderJson("", "[]",
+                 R"({"a": "18446744073709551616", "b": 18446744073709551616.0, "c": [18446744073709551616]})"),
+      "the template's variables: found the integer 18446744073709551616, expected one of 64 bits; fix: write it as a "
+      "string");
+  EXPECT_THAT(RenderJson("", R"([{"role": "user", "content": -9223372036854775809}])"),
+              HasSubstr("-9223372036854775809"));
+  EXPECT_EQ(RenderJson("{{ a }}", "[]", R"({"a": "\\", "b\"": 1E99})"), "\\");
+}
+
+// transformers 5, _normalize_chat_messages, and huggingface/transformers pull request 45422: OpenAI's client gives
+// content, tool_calls and refusal as null.
+TEST(ChatTemplateTest, KeysOfMessagesThatAreNullAreLeftOut) {
+  EXPECT_EQ(RenderJson("{% for m in messages %}{{ m|tojson }}{{ m.content is defined }}{% endfor %}",
+                       R"([{"role": "assistant", "content": null, "tool_calls": null, "x": [null]}])"),
+            R"({"role": "assistant", "x": [null]}False)");
+}
+
+// transformers 5, _alias_reasoning_fields: gpt-oss's template reads `thinking`.
+TEST(ChatTemplateTest, ReasoningHasAllItsNames) {
+  constexpr std::string_view kPrint = "{{ messages[0]|tojson }}";
+  EXPECT_EQ(RenderJson(kPrint, R"([{"role": "a", "reasoning": "r"}])"),
+            R"({"thinking": "r", "role": "a", "reasoning": "r", "reasoning_content": "r"})");
+  EXPECT_EQ(RenderJson(kPrint, R"([{"role": "a", "reasoning": "r", "thinking": "t"}])"),
+            R"({"role": "a", "reasoning": "r", "thinking": "t", "reasoning_content": "t"})");
+  EXPECT_EQ(RenderJson(kPrint, R"([{"reasoning_content": "c", "thinking": null}])"),
+            R"({"thinking": "c", "reasoning_content": "c"})");
+}
+
+// vllm-project/vllm issue 42407: templates refuse the role; sgl-project/sglang issue 40082: or they leave the message out;
+// ggml-org/llama.cpp pull request 20079.
+TEST(ChatTemplateTest, DeveloperIsSystemWhereTheTemplateDoesNotNameIt) {
+  constexpr std::string_view kMessages = R"([{"role": "developer", "content": "d"}, 1, {"content": "developer"}])";
+  EXPECT_EQ(RenderJson("{{ messages[0].role }}", kMessages), "system");
+  EXPECT_EQ(RenderJson("{{ messages[0].role }}{{ messages[0].role in ['system', 'developer'] }}", kMessages),
+            "developerTrue");
+  EXPECT_EQ(RenderJson("the developer {{ messages[0].role }}", kMessages), "the developer system");
+}
+
 class ChatTemplateLoadTest : public testing::Test {
 protected:
   void SetUp() override {

@@ -13,6 +13,7 @@ import sys
 
 sys.dont_write_bytecode = True
 import jinja_chats  # noqa: E402
+import jinja_reports  # noqa: E402
 import jinja_snippets  # noqa: E402
 
 try:
@@ -101,7 +102,7 @@ def main():
 
     snippets = jinja_snippets.hand_written() + jinja_snippets.generated(arguments.seed, arguments.count)
     context = {"messages": [], "tools": None, "documents": None, "add_generation_prompt": True, **jinja_snippets.CONTEXT}
-    inputs = [*jinja_chats.chats(), *((snippet, context) for snippet in snippets)]
+    inputs = [*jinja_reports.reports(), *jinja_chats.chats(), *((snippet, context) for snippet in snippets)]
     requests = [{"template": template, "context": context} for template, context in inputs]
     run = subprocess.run([arguments.render_template], input=json.dumps(requests), capture_output=True, text=True, check=True)
     answers = json.loads(run.stdout)

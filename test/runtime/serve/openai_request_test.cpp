@@ -228,7 +228,7 @@ INSTANTIATE_TEST_SUITE_P(
         RealBody{"NullsOfLangChain", "{" INLAY_HI R"(, "n": 1, "temperature": null, "logprobs": null, "stop": null,
           "top_logprobs": null, "presence_penalty": null, "max_completion_tokens": null, "reasoning_effort": null,
           "tools": null, "tool_choice": null, "response_format": null, "stream_options": null, "parallel_tool_calls": null})"},
-        // Clients that offer no tools send an empty list (vllm-project/vllm issues on "tools": []).
+        // ggml-org/llama.cpp pull request 19176: clients that offer no tools send an empty list.
         RealBody{"NoTools", "{" INLAY_HI R"(, "tools": []})"},
         // vLLM's own benchmark_serving sends these with every request.
         RealBody{"BenchmarkServing",
@@ -249,6 +249,25 @@ INSTANTIATE_TEST_SUITE_P(
             "LmEval",
             R"({"prompt": [[1, 2]], "temperature": 0, "max_tokens": 1, "logprobs": 1, "seed": 1234, "echo": true})",
             false},
+        // vllm-project/vllm issue 5797: shell_gpt sends the older names of tools as null.
+        RealBody{"ShellGpt",
+                 "{" INLAY_HI R"(, "functions": null, "function_call": null, "stream": true, "temperature": 0.0,
+          "top_p": 1.0})"},
+        // modelscope/ms-agent issue 489: stream_options without an option in it, and without a stream.
+        RealBody{"EmptyStreamOptions", "{" INLAY_HI R"(, "stream": false, "stream_options": {}})"},
+        // vllm-project/vllm pull request 10463: CodeCompanion adds fields of its own to messages.
+        RealBody{"CodeCompanion",
+                 R"({"messages": [{"role": "system", "content": "a", "id": 1947269257, "opts": {"visible": false}},
+                     {"role": "user", "content": "a", "id": 2, "opts": null}]})"},
+        // odysseus-dev/odysseus issue 103: metadata in a message.
+        RealBody{"MetadataOfAMessage",
+                 R"({"messages": [{"role": "user", "content": "a", "metadata": {"_db_id": "7"}}]})"},
+        // vllm-project/vllm issue 12864: the name of who speaks.
+        RealBody{"NameOfTheUser", R"({"messages": [{"role": "user", "content": "hello", "name": "bob"}]})"},
+        // run-llama/llama_index issue 19121 and charmbracelet/crush issue 611: strict of tools, false or null.
+        RealBody{"StrictFalse",
+                 "{" INLAY_HI R"(, "tool_choice": "none", "tools": [{"type": "function", "function": {"name": "f",
+          "strict": false}}, {"type": "function", "function": {"name": "g", "strict": null, "description": null}}]})"},
         // OpenAI's reasoning effort for models that do not reason; vLLM gives it to the template.
         RealBody{"ReasoningEffort", "{" INLAY_HI R"(, "reasoning_effort": "minimal"})"}),
     [](const auto &info) { return info.param.name; });
@@ -299,7 +318,7 @@ TEST(ChatTest, PartsOfTextAreJoinedAndArgumentsAreParsed) {
      "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"x\": 1}"}}]},
     {"role": "tool", "tool_call_id": "c", "content": "r"}]})");
   json messages = json::parse(request.conversation.messages);
-  EXPECT_EQ(messages[0]["role"], "system");
+  EXPECT_EQ(messages[0]["role"], "developer"); // what the template makes of it: engine_fields_test.cpp
   EXPECT_EQ(messages[1]["content"], "ab");
   EXPECT_EQ(messages[2]["tool_calls"][0]["function"]["arguments"]["x"], 1);
   EXPECT_EQ(messages[3]["tool_call_id"], "c");
@@ -417,7 +436,8 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"EmptyStop", R"({"prompt": "a", "stop": ""})", "stop", "not empty"},
         Bad{"ManyStops", "{\"prompt\": \"a\", \"stop\": " + json(std::vector<std::string>(10'000, "x")).dump() + "}",
             "stop", "has 10000 strings"},
-        Bad{"StreamOptionsAlone", R"({"prompt": "a", "stream_options": {}})", "stream_options", "'stream' to true"},
+        Bad{"StreamOptionsAlone", R"({"prompt": "a", "stream_options": {"include_usage": false}})", "stream_options",
+            "'stream' to true"},
         Bad{"LogitBiasOfWords", R"({"prompt": "a", "logit_bias": {"a": 5}})", "logit_bias", "names 'a'"},
         Bad{"LogitBiasOutOfRange", R"({"prompt": "a", "logit_bias": {"1": 101}})", "logit_bias", "[-100, 100]"},
         Bad{"LogitBiasAsList", R"({"prompt": "a", "logit_bias": [1]})", "logit_bias", "an object"},
