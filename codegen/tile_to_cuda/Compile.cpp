@@ -9,7 +9,6 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/LocationSnapshot.h"
 #include "passes/cuda/Passes.h"
-#include "passes/tile/Chip.h"
 #include "passes/tile/LibraryProduct.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/ThreadPool.h"
@@ -26,9 +25,10 @@ static LogicalResult checkQuality(cuda::KernelOp kernel, const CompiledCuda &com
   if (compiled.serializedWgmma)
     return kernel.emitError() << cuda::describe(kernel) << " has wgmma instructions that ptxas serialised:\n"
                               << compiled.log;
-  if (int64_t bytes = compiled.staticSharedBytes + kernel.getSharedBytes(); bytes > kHopper.blockSharedBytes)
+  tile::TargetAttr target = tile::targetOf(kernel);
+  if (int64_t bytes = compiled.staticSharedBytes + kernel.getSharedBytes(); bytes > target.getBlockSharedBytes())
     return kernel.emitError() << cuda::describe(kernel) << " needs " << bytes << " bytes of shared memory, a block has "
-                              << kHopper.blockSharedBytes << "; use smaller tiles or fewer stages";
+                              << target.getBlockSharedBytes() << "; use smaller tiles or fewer stages";
   return success();
 }
 
@@ -114,6 +114,8 @@ static LogicalResult runPasses(ModuleOp kernels, const CudaOptions &options) {
 FailureOr<CudaKernels> inlay::compileCudaKernels(ModuleOp module, const CudaOptions &options) {
   CudaKernels result;
   result.module = ModuleOp::create(module.getLoc());
+  if (Attribute target = module->getAttr(tile::kTargetAttr))
+    result.module.get()->setAttr(tile::kTargetAttr, target);
   OpBuilder builder = OpBuilder::atBlockEnd(result.module->getBody());
   for (tile::ProgramOp program : module.getOps<tile::ProgramOp>())
     if (!isLibraryProduct(program))

@@ -13,28 +13,28 @@
 #include "dialects/cuda/Cuda.h"
 #include "dialects/tile/Tile.h"
 #include "mlir/IR/Builders.h"
-#include "passes/tile/Chip.h"
 
 namespace inlay {
-using FamilyLowering = mlir::LogicalResult (*)(tile::ProgramOp program, mlir::OpBuilder &builder, const Chip &chip);
+using FamilyLowering = mlir::LogicalResult (*)(tile::ProgramOp program, mlir::OpBuilder &builder,
+                                               tile::TargetAttr target);
 
 /// Everything that no other family takes: row-wise programs, attention, and any other as a fallback.
-mlir::LogicalResult lowerGeneric(tile::ProgramOp program, mlir::OpBuilder &builder, const Chip &chip);
+mlir::LogicalResult lowerGeneric(tile::ProgramOp program, mlir::OpBuilder &builder, tile::TargetAttr target);
 
 /// Attention of steps where each sequence has one row: keys and values stream through rings of TMA copies.
-mlir::LogicalResult lowerDecodeAttention(tile::ProgramOp program, mlir::OpBuilder &builder, const Chip &chip);
+mlir::LogicalResult lowerDecodeAttention(tile::ProgramOp program, mlir::OpBuilder &builder, tile::TargetAttr target);
 
 /// Linear layers of few rows: weights stream through rings of bulk copies.
-mlir::LogicalResult lowerMatvec(tile::ProgramOp program, mlir::OpBuilder &builder, const Chip &chip);
+mlir::LogicalResult lowerMatvec(tile::ProgramOp program, mlir::OpBuilder &builder, tile::TargetAttr target);
 
 /// Linear layers of many rows: warpgroup products fed by a producer through TMA.
-mlir::LogicalResult lowerGemm(tile::ProgramOp program, mlir::OpBuilder &builder, const Chip &chip);
+mlir::LogicalResult lowerGemm(tile::ProgramOp program, mlir::OpBuilder &builder, tile::TargetAttr target);
 
 /// Attention of prompts: warpgroup products over tiles of keys and values that a producer warp copies with TMA.
-mlir::LogicalResult lowerPrefillAttention(tile::ProgramOp program, mlir::OpBuilder &builder, const Chip &chip);
+mlir::LogicalResult lowerPrefillAttention(tile::ProgramOp program, mlir::OpBuilder &builder, tile::TargetAttr target);
 
 /// Linear layers of a batch of sequences: weights on the M side of warpgroup products, K split over a cluster.
-mlir::LogicalResult lowerSwapAb(tile::ProgramOp program, mlir::OpBuilder &builder, const Chip &chip);
+mlir::LogicalResult lowerSwapAb(tile::ProgramOp program, mlir::OpBuilder &builder, tile::TargetAttr target);
 
 /// The lowering that a program's `family` names; lowerGeneric without one, null (with a diagnostic) if unknown.
 FamilyLowering familyLowering(tile::ProgramOp program);

@@ -218,7 +218,7 @@ LogicalResult DecodeAttentionLowering::run() {
   return success();
 }
 
-LogicalResult inlay::lowerDecodeAttention(tile::ProgramOp program, OpBuilder &builder, const Chip &chip) {
+LogicalResult inlay::lowerDecodeAttention(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr target) {
   FailureOr<AttentionLoop> loop = findAttentionLoop(program);
   if (failed(loop))
     return failure();
@@ -233,7 +233,7 @@ LogicalResult inlay::lowerDecodeAttention(tile::ProgramOp program, OpBuilder &bu
     return failure();
   auto attribute = program->getAttrOfType<DictionaryAttr>(kConfigAttr);
   DecodeAttentionConfig config =
-      attribute ? DecodeAttentionConfig::from(attribute) : chooseDecodeAttention(shape, chip);
+      attribute ? DecodeAttentionConfig::from(attribute) : chooseDecodeAttention(shape, target);
   FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, config.warps * kWarp, /*maps=*/2);
   if (failed(kernel))
     return failure();

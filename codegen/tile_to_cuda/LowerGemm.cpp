@@ -224,13 +224,13 @@ LogicalResult GemmLowering::run() {
   return success();
 }
 
-LogicalResult inlay::lowerGemm(tile::ProgramOp program, OpBuilder &builder, const Chip &chip) {
+LogicalResult inlay::lowerGemm(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr target) {
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
   if (failed(requireTmaOperands(program, *loop, "gemm")))
     return failure();
-  FailureOr<DictionaryAttr> attribute = selectConfig(program, chip);
+  FailureOr<DictionaryAttr> attribute = selectConfig(program, target);
   if (failed(attribute))
     return failure();
   GemmConfig config = GemmConfig::from(*attribute);

@@ -172,7 +172,7 @@ static void hoistLoads(tile::ProgramOp program) {
   }
 }
 
-LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder, const Chip &) {
+LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr) {
   OwningOpRef<tile::ProgramOp> copy = program.clone();
   hoistLoads(*copy);
   LayoutAssignment layouts(*copy);

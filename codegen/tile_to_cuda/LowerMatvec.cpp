@@ -637,7 +637,7 @@ LogicalResult MatvecLowering::run() {
   return success();
 }
 
-LogicalResult inlay::lowerMatvec(tile::ProgramOp program, OpBuilder &builder, const Chip &chip) {
+LogicalResult inlay::lowerMatvec(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr target) {
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
@@ -648,7 +648,7 @@ LogicalResult inlay::lowerMatvec(tile::ProgramOp program, OpBuilder &builder, co
            << loop->k << " columns; rows are read in 16 bytes, so expected a multiple of 8";
   if (auto gather = dyn_cast<tile::GatherOp>(loop->rows); gather && !gather.getIndices().getDefiningOp<tile::LoadOp>())
     return gather.emitError("gathers rows by computed indices; the family matvec takes loaded ones");
-  FailureOr<DictionaryAttr> attribute = selectConfig(program, chip);
+  FailureOr<DictionaryAttr> attribute = selectConfig(program, target);
   if (failed(attribute))
     return failure();
   MatvecConfig config = MatvecConfig::from(*attribute);

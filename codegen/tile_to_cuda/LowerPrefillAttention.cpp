@@ -232,14 +232,14 @@ LogicalResult PrefillAttentionLowering::run() {
   return success();
 }
 
-LogicalResult inlay::lowerPrefillAttention(tile::ProgramOp program, OpBuilder &builder, const Chip &chip) {
+LogicalResult inlay::lowerPrefillAttention(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr target) {
   FailureOr<AttentionLoop> loop = findAttentionLoop(program);
   if (failed(loop))
     return failure();
   AttentionShape shape{loop->rows, loop->keysPerStep, loop->headDim};
   auto attribute = program->getAttrOfType<DictionaryAttr>(kConfigAttr);
   PrefillAttentionConfig config =
-      attribute ? PrefillAttentionConfig::from(attribute) : choosePrefillAttention(shape, chip);
+      attribute ? PrefillAttentionConfig::from(attribute) : choosePrefillAttention(shape, target);
   if (program->hasAttr("cluster") || !isPrefillAttention(shape, kKeys) || loop->rows != 64 * config.consumers ||
       config.stages < 1 || loop->keys.getType().getElementTypeBitWidth() != 16)
     return loop->scores.emitError("has ")

@@ -246,13 +246,13 @@ LogicalResult SwapAbLowering::run() {
   return success();
 }
 
-LogicalResult inlay::lowerSwapAb(tile::ProgramOp program, OpBuilder &builder, const Chip &chip) {
+LogicalResult inlay::lowerSwapAb(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr target) {
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
   if (failed(requireTmaOperands(program, *loop, "swap_ab")))
     return failure();
-  FailureOr<DictionaryAttr> attribute = selectConfig(program, chip);
+  FailureOr<DictionaryAttr> attribute = selectConfig(program, target);
   if (failed(attribute))
     return failure();
   SwapAbConfig config = SwapAbConfig::from(*attribute);

@@ -17,9 +17,9 @@ def AllocateSharedPass : Pass<"cuda-allocate-shared", "::inlay::cuda::KernelOp">
     `cuda.shared`. The kernel's `shared_bytes` becomes what is needed; where it was given before (a config's share of
     a multiprocessor), it stays, and the buffers must fit it.
 
-    Fails, with the model's ops and the buffers' sizes, if a block of the chip cannot have so much.
+    Fails, with the model's ops and the buffers' sizes, if a block of the module's `tile.target` cannot have so much.
   }];
-  let dependentDialects = ["::inlay::cuda::CudaDialect"];
+  let dependentDialects = ["::inlay::cuda::CudaDialect", "::inlay::tile::TileDialect"];
 }
 
 def PlaceDependenciesPass : Pass<"cuda-place-dependencies", "::inlay::cuda::KernelOp"> {

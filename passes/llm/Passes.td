@@ -47,6 +47,7 @@ def SelectLibraryPass : Pass<"llm-select-library", "::mlir::ModuleOp"> {
     Option<"tuning", "tuning", "std::string", "\"\"", "file of measurements; builtin: the compiler's own; empty: none">,
     Option<"always", "always", "bool", "false", "All products that the library can compute, to measure it">,
     Option<"maxRows", "max-rows", "int64_t", "16", "Rows that the step may have">];
+  let dependentDialects = ["::inlay::tile::TileDialect"];
 }
 
 def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
@@ -61,6 +62,7 @@ def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or sm_90a">,
     Option<"maxRows", "max-rows", "int64_t", "16", "Rows that the step may have">,
     Option<"separateNorms", "separate-norms", "bool", "false", "Norms become kernels of their own, to see what that costs">];
+  let dependentDialects = ["::inlay::tile::TileDialect"];
 }
 
 #endif // INLAY_PASSES_LLM_PASSES
