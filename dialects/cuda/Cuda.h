@@ -39,6 +39,7 @@ struct Count {
 
   bool isConstant() const { return size == kStepSizeCount; }
   bool operator==(const Count &) const = default;
+  // NOLINTNEXTLINE(readability-identifier-naming): LLVM's hashing finds it by this name.
   friend llvm::hash_code hash_value(const Count &count) {
     return llvm::hash_combine(count.size, count.divisor, count.multiplier);
   }
