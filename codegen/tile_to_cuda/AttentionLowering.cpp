@@ -57,19 +57,17 @@ LogicalResult AttentionLowering::build(llvm::function_ref<LogicalResult()> atten
   return result;
 }
 
-void AttentionLowering::addCacheMaps(LoweredKernel &lowered) {
+void AttentionLowering::addCacheMaps() {
+  SmallVector<cuda::TensorMapAttr> maps;
   for (tile::GatherOp gather : {loop.keys, loop.values}) {
-    CudaTensorMap map;
-    map.argument = cast<BlockArgument>(gather.getView()).getArgNumber();
-    map.elementType = gather.getView().getType().getElementType();
     // How many rows a cache has is known when the engine is loaded; page numbers are the host's.
-    map.dims = {static_cast<uint64_t>(loop.headDim), static_cast<uint64_t>(std::numeric_limits<int32_t>::max())};
-    map.strides = {static_cast<uint64_t>(loop.headDim) * 2};
-    map.box = {AttentionShape::slabColumns, kKeys};
-    map.swizzle = kRowBytes;
-    map.l2Promotion = 256;
-    lowered.tensorMaps.push_back(map);
+    maps.push_back(cuda::TensorMapAttr::get(
+        program.getContext(), cast<BlockArgument>(gather.getView()).getArgNumber(),
+        gather.getView().getType().getElementType(), {loop.headDim, std::numeric_limits<int32_t>::max()},
+        /*capacity=*/std::nullopt, /*strides=*/{loop.headDim * 2}, /*box=*/{AttentionShape::slabColumns, kKeys},
+        /*swizzle=*/kRowBytes, /*l2Promotion=*/256));
   }
+  setTensorMaps(kernel, maps);
 }
 
 /// Whether `rows` come from positions modulo a page's size, which holds whole runs.

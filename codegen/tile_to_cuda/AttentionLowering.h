@@ -40,7 +40,7 @@ protected:
   /// What the host wrote about rows of the tile (their positions), before the loop that compares with them.
   LogicalResult loadPositions(llvm::ArrayRef<Value> rows);
   /// Boxes of kKeys positions x a slab.
-  void addCacheMaps(LoweredKernel &lowered);
+  void addCacheMaps();
 
   tile::ProgramOp program;
   AttentionLoop loop;

@@ -4,7 +4,7 @@
 
 #include "codegen/emit/Nvrtc.h"
 #include "codegen/emit/PrintCuda.h"
-#include "codegen/tile_to_cuda/Families.h"
+#include "codegen/tile_to_cuda/Passes.h"
 #include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/LocationSnapshot.h"
@@ -25,18 +25,18 @@ static LogicalResult checkQuality(cuda::KernelOp kernel, const CompiledCuda &com
   if (compiled.serializedWgmma)
     return kernel.emitError() << cuda::describe(kernel) << " has wgmma instructions that ptxas serialised:\n"
                               << compiled.log;
-  if (int64_t bytes = compiled.staticSharedBytes + kernel.getSharedBytes(); bytes > kHopper.blockSharedBytes)
+  tile::TargetAttr target = tile::targetOf(kernel);
+  if (int64_t bytes = compiled.staticSharedBytes + kernel.getSharedBytes(); bytes > target.getBlockSharedBytes())
     return kernel.emitError() << cuda::describe(kernel) << " needs " << bytes << " bytes of shared memory, a block has "
-                              << kHopper.blockSharedBytes << "; use smaller tiles or fewer stages";
+                              << target.getBlockSharedBytes() << "; use smaller tiles or fewer stages";
   return success();
 }
 
 /// Compiles the kernels' sources, each distinct one once, several at a time.
-static LogicalResult compileSources(MutableArrayRef<LoweredKernel> lowered, const CudaOptions &options,
-                                    MutableArrayRef<CudaKernel> kernels) {
+static LogicalResult compileSources(MutableArrayRef<CudaKernel> kernels, const CudaOptions &options) {
   llvm::Expected<std::unique_ptr<Nvrtc>> nvrtc = Nvrtc::load(options.nvrtcPath);
   if (!nvrtc)
-    return emitError(lowered.front().kernel.getLoc()) << llvm::toString(nvrtc.takeError());
+    return emitError(kernels.front().op.getLoc()) << llvm::toString(nvrtc.takeError());
   struct Result {
     CompiledCuda compiled;
     std::string error;
@@ -50,7 +50,8 @@ static LogicalResult compileSources(MutableArrayRef<LoweredKernel> lowered, cons
       compiledAs[i] = seen.try_emplace(kernels[i].source, i).first->second;
       if (compiledAs[i] == i)
         pool.async([&, i] {
-          llvm::Expected<CompiledCuda> compiled = (*nvrtc)->compile(kernels[i].name, kernels[i].source, options.arch);
+          llvm::Expected<CompiledCuda> compiled =
+              (*nvrtc)->compile(kernels[i].op.getSymName().str(), kernels[i].source, options.arch);
           if (compiled)
             results[i].compiled = std::move(*compiled);
           else
@@ -62,7 +63,7 @@ static LogicalResult compileSources(MutableArrayRef<LoweredKernel> lowered, cons
   LogicalResult status = success();
   for (size_t i = 0; i < kernels.size(); ++i) {
     const Result &result = results[compiledAs[i]];
-    cuda::KernelOp kernel = lowered[i].kernel;
+    cuda::KernelOp kernel = kernels[i].op;
     if (!result.error.empty()) {
       status = kernel.emitError() << cuda::describe(kernel) << ": " << result.error;
       continue;
@@ -96,20 +97,11 @@ static std::string printIr(ModuleOp module, StringRef file) {
   return text;
 }
 
-/// A tensor map is of the provenance of the view behind it.
-static void setMapProvenances(LoweredKernel &lowered) {
-  cuda::KernelOp kernel = lowered.kernel;
-  // The maps stand behind the pointers and before the step's sizes.
-  unsigned first = kernel.getNumArguments() - 1 - lowered.tensorMaps.size();
-  for (auto [i, map] : llvm::enumerate(lowered.tensorMaps))
-    if (Attribute provenance = kernel.getArgAttr(map.argument, cuda::kProvenanceAttr))
-      kernel.setArgAttr(first + i, cuda::kProvenanceAttr, provenance);
-}
-
-/// What every kernel goes through between its family's lowering and the printer.
-static LogicalResult runKernelPasses(ModuleOp kernels, const CudaOptions &options) {
-  PassManager manager(kernels->getName());
+/// What becomes of a program before the printer.
+static LogicalResult runPasses(ModuleOp kernels, const CudaOptions &options) {
+  PassManager manager(kernels.getContext());
   manager.enableVerifier(false); // the caller does
+  manager.addPass(createConvertTileToCudaPass());
   OpPassManager &ofKernels = manager.nest<cuda::KernelOp>();
   ofKernels.addPass(createAllocateSharedPass());
   PlaceDependenciesPassOptions placing;
@@ -119,53 +111,32 @@ static LogicalResult runKernelPasses(ModuleOp kernels, const CudaOptions &option
   return manager.run(kernels);
 }
 
-LogicalResult inlay::compileCudaKernels(ModuleOp module, const CudaOptions &options, std::vector<CudaKernel> &kernels,
-                                        std::string *ir) {
-  MLIRContext *context = module.getContext();
-  context->loadDialect<cuda::CudaDialect, arith::ArithDialect, math::MathDialect, scf::SCFDialect>();
-  OwningOpRef<ModuleOp> target = ModuleOp::create(module.getLoc());
-  SmallVector<LoweredKernel> lowered;
-  LogicalResult status = success();
-  for (tile::ProgramOp program : module.getOps<tile::ProgramOp>()) {
-    if (isLibraryProduct(program))
-      continue;
-    OpBuilder builder = OpBuilder::atBlockEnd(target->getBody());
-    FamilyLowering lowering = familyLowering(program);
-    LoweredKernel result;
-    if (!lowering || failed(lowering(program, builder, options, result)))
-      status = failure();
-    else
-      lowered.push_back(std::move(result));
-  }
-  for (LoweredKernel &entry : lowered)
-    setMapProvenances(entry);
-  if (failed(status) || failed(runKernelPasses(*target, options)) || failed(verify(*target)))
+FailureOr<CudaKernels> inlay::compileCudaKernels(ModuleOp module, const CudaOptions &options) {
+  CudaKernels result;
+  result.module = ModuleOp::create(module.getLoc());
+  if (Attribute target = module->getAttr(tile::kTargetAttr))
+    result.module.get()->setAttr(tile::kTargetAttr, target);
+  OpBuilder builder = OpBuilder::atBlockEnd(result.module->getBody());
+  for (tile::ProgramOp program : module.getOps<tile::ProgramOp>())
+    if (!isLibraryProduct(program))
+      builder.clone(*program);
+  if (failed(runPasses(*result.module, options)) || failed(verify(*result.module)))
     return failure();
-  if (lowered.empty())
-    return success();
-  if (!options.irName.empty()) {
-    std::string text = printIr(*target, options.irName);
-    if (ir)
-      *ir = std::move(text);
-  }
-
-  for (LoweredKernel &entry : lowered) {
-    CudaKernel kernel;
-    kernel.name = entry.kernel.getSymName().str();
-    kernel.grid = entry.grid;
-    kernel.block = entry.kernel.getThreads();
-    kernel.cluster = entry.kernel.getCluster();
-    kernel.sharedBytes = entry.kernel.getSharedBytes();
-    kernel.dependentLaunch = entry.dependentLaunch;
-    kernel.tensorMaps = entry.tensorMaps;
+  auto kernels = result.module->getOps<cuda::KernelOp>();
+  if (kernels.empty())
+    return result;
+  if (!options.irName.empty())
+    result.ir = printIr(*result.module, options.irName);
+  for (cuda::KernelOp op : kernels) {
+    CudaKernel &kernel = result.kernels.emplace_back();
+    kernel.op = op;
     llvm::raw_string_ostream os(kernel.source);
     PrintCudaOptions printing;
     printing.lineDirectives = !options.irName.empty();
-    if (failed(printCuda(entry.kernel, os, printing)))
+    if (failed(printCuda(op, os, printing)))
       return failure();
-    kernels.push_back(std::move(kernel));
   }
-  return options.sourceOnly
-             ? success()
-             : compileSources(lowered, options, MutableArrayRef<CudaKernel>(kernels).take_back(lowered.size()));
+  if (!options.sourceOnly && failed(compileSources(result.kernels, options)))
+    return failure();
+  return result;
 }

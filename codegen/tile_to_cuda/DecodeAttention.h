@@ -20,7 +20,7 @@ public:
   DecodeAttentionLowering(tile::ProgramOp program, const AttentionLoop &loop, const DecodeAttentionConfig &config,
                           cuda::KernelOp kernel)
       : AttentionLowering(program, loop, kernel), config(config) {}
-  LogicalResult run(LoweredKernel &lowered);
+  LogicalResult run();
 
 private:
   void setUpThread();

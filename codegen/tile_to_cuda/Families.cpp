@@ -22,12 +22,6 @@ static constexpr Family families[] = {
     {"swap_ab", lowerSwapAb},
 };
 
-Chip inlay::chipOf(const CudaOptions &options) {
-  Chip chip = kHopper;
-  chip.multiprocessors = options.multiprocessors;
-  return chip;
-}
-
 FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
   auto name = program->getAttrOfType<StringAttr>("family");
   if (!name)
@@ -40,21 +34,21 @@ FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
   return nullptr;
 }
 
-std::optional<GridCount> inlay::countOf(AffineExpr expr) {
-  GridCount count;
+std::optional<cuda::Count> inlay::countOf(AffineExpr expr) {
+  cuda::Count count;
   if (auto constant = dyn_cast<AffineConstantExpr>(expr)) {
     count.multiplier = constant.getValue();
     return count;
   }
   if (auto symbol = dyn_cast<AffineSymbolExpr>(expr)) {
-    count.extent = symbol.getPosition();
+    count.size = symbol.getPosition();
     return count;
   }
   auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
   if (!binary)
     return std::nullopt;
   auto constant = dyn_cast<AffineConstantExpr>(binary.getRHS());
-  std::optional<GridCount> inner = countOf(binary.getLHS());
+  std::optional<cuda::Count> inner = countOf(binary.getLHS());
   if (!constant || !inner || constant.getValue() <= 0)
     return std::nullopt;
   if (expr.getKind() == AffineExprKind::Mul) {
@@ -68,20 +62,29 @@ std::optional<GridCount> inlay::countOf(AffineExpr expr) {
   return std::nullopt;
 }
 
-LogicalResult inlay::gridOf(tile::ProgramOp program, std::vector<GridCount> &grid) {
-  grid.clear();
+FailureOr<cuda::GridAttr> inlay::gridOf(tile::ProgramOp program) {
+  SmallVector<cuda::Count> grid;
   for (AffineExpr expr : program.getGrid().getResults()) {
-    std::optional<GridCount> count = countOf(expr);
+    std::optional<cuda::Count> count = countOf(expr);
     if (!count)
       return program.emitError("grid dimension ") << grid.size() << " is neither a constant nor c * (size ceildiv d)";
     grid.push_back(*count);
   }
   if (auto cluster = program->getAttrOfType<IntegerAttr>("cluster"))
     grid[0].multiplier *= cluster.getInt();
-  return success();
+  return cuda::GridAttr::getChecked([&] { return program.emitError(); }, program.getContext(), ArrayRef(grid));
 }
 
-cuda::KernelOp inlay::createKernel(tile::ProgramOp program, OpBuilder &builder, int64_t threads, unsigned maps) {
+cuda::Count inlay::rowTilesOf(cuda::KernelOp kernel) {
+  ArrayRef<cuda::Count> grid = kernel.getGridAttr().getDims();
+  return grid.size() > 1 ? grid[1] : cuda::Count();
+}
+
+FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder &builder, int64_t threads,
+                                              unsigned maps) {
+  FailureOr<cuda::GridAttr> grid = gridOf(program);
+  if (failed(grid))
+    return failure();
   MLIRContext *context = program.getContext();
   SmallVector<Type> types;
   SmallVector<Attribute> attributes;
@@ -117,11 +120,20 @@ cuda::KernelOp inlay::createKernel(tile::ProgramOp program, OpBuilder &builder, 
       cuda::KernelOp::create(builder, program.getLoc(), builder.getStringAttr(program.getSymName()),
                              TypeAttr::get(builder.getFunctionType(types, {})), builder.getI64IntegerAttr(threads),
                              builder.getI64IntegerAttr(1), builder.getI64IntegerAttr(cluster ? cluster.getInt() : 1),
-                             builder.getI64IntegerAttr(0), origin ? origin : builder.getStringAttr(""),
-                             builder.getArrayAttr(attributes), ArrayAttr());
+                             builder.getI64IntegerAttr(0), origin ? origin : builder.getStringAttr(""), *grid,
+                             ArrayAttr(), builder.getUnitAttr(), builder.getArrayAttr(attributes), ArrayAttr());
   Block *body = &kernel.getBody().emplaceBlock();
   for (Type type : types)
     body->addArgument(type, program.getLoc());
   cuda::KernelOp::ensureTerminator(kernel.getBody(), builder, program.getLoc());
   return kernel;
+}
+
+void inlay::setTensorMaps(cuda::KernelOp kernel, ArrayRef<cuda::TensorMapAttr> maps) {
+  kernel.setTensorMapsAttr(ArrayAttr::get(kernel.getContext(), SmallVector<Attribute>(maps.begin(), maps.end())));
+  // The maps stand behind the pointers and before the step's sizes.
+  unsigned first = kernel.getNumArguments() - 1 - maps.size();
+  for (auto [i, map] : llvm::enumerate(maps))
+    if (Attribute provenance = kernel.getArgAttr(map.getArgument(), cuda::kProvenanceAttr))
+      kernel.setArgAttr(first + i, cuda::kProvenanceAttr, provenance);
 }

@@ -28,27 +28,22 @@ LogicalResult inlay::requireTmaOperands(tile::ProgramOp program, MainLoop &loop,
   return success();
 }
 
-void inlay::addTmaMaps(MainLoop &loop, const GridCount &rowTiles, int64_t tileRows, int64_t tileColumns, int64_t tileK,
-                       LoweredKernel &lowered) {
+void inlay::addTmaMaps(MainLoop &loop, const cuda::Count &rowTiles, int64_t tileRows, int64_t tileColumns,
+                       int64_t tileK, cuda::KernelOp kernel) {
+  MLIRContext *context = kernel.getContext();
   auto rows = cast<tile::ViewType>(loop.rowsView().getType()), weights = loop.weight.getView().getType();
-  uint64_t rowColumns = rows.getShape()[1], atoms = llvm::divideCeil(weights.getShape()[1], kAtomColumns);
+  int64_t rowColumns = rows.getShape()[1], atoms = llvm::divideCeil(weights.getShape()[1], kAtomColumns);
   bool isDynamic = ShapedType::isDynamic(rows.getShape()[0]);
-  CudaTensorMap map;
-  map.argument = cast<BlockArgument>(loop.rowsView()).getArgNumber();
-  map.elementType = rows.getElementType();
-  map.dims = {rowColumns, isDynamic ? 1 : static_cast<uint64_t>(rows.getShape()[0])};
-  map.capacityExtent = isDynamic ? static_cast<int>(rowTiles.extent) : -1;
-  map.strides = {rowColumns * 2};
-  map.box = {static_cast<uint32_t>(tileK), static_cast<uint32_t>(tileRows)};
-  map.swizzle = 128;
-  map.l2Promotion = 256;
-  lowered.tensorMaps.push_back(map);
-  map = {};
-  map.argument = cast<BlockArgument>(loop.weight.getView()).getArgNumber();
-  map.elementType = weights.getElementType();
-  map.dims = {kAtomColumns, kGroupRows, atoms, llvm::divideCeil(weights.getShape()[0], kGroupRows)};
-  map.strides = {kAtomColumns * 2, kAtomBytes, atoms * kAtomBytes};
-  map.box = {kAtomColumns, kGroupRows, 1, static_cast<uint32_t>(tileColumns / kGroupRows)};
-  map.l2Promotion = 256;
-  lowered.tensorMaps.push_back(map);
+  auto ofRows = cuda::TensorMapAttr::get(context, cast<BlockArgument>(loop.rowsView()).getArgNumber(),
+                                         rows.getElementType(), {rowColumns, isDynamic ? 1 : rows.getShape()[0]},
+                                         isDynamic ? std::optional<uint32_t>(rowTiles.size) : std::nullopt,
+                                         /*strides=*/{rowColumns * 2},
+                                         /*box=*/{tileK, tileRows}, /*swizzle=*/128, /*l2Promotion=*/256);
+  int64_t groups = llvm::divideCeil(weights.getShape()[0], kGroupRows);
+  auto ofWeights = cuda::TensorMapAttr::get(
+      context, cast<BlockArgument>(loop.weight.getView()).getArgNumber(), weights.getElementType(),
+      {kAtomColumns, kGroupRows, atoms, groups}, /*capacity=*/std::nullopt,
+      /*strides=*/{kAtomColumns * 2, kAtomBytes, atoms * kAtomBytes},
+      /*box=*/{kAtomColumns, kGroupRows, 1, tileColumns / kGroupRows}, /*swizzle=*/0, /*l2Promotion=*/256);
+  setTensorMaps(kernel, {ofRows, ofWeights});
 }

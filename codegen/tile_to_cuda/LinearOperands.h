@@ -18,10 +18,10 @@ mlir::LogicalResult requirePackedWeights(tile::ProgramOp program, MainLoop &loop
 /// Fails with a diagnostic unless TMA can fetch both operands: packed weights, and rows as they are in memory.
 mlir::LogicalResult requireTmaOperands(tile::ProgramOp program, MainLoop &loop, llvm::StringRef family);
 
-/// Adds the maps of rows, as [rows][K] under the 128-byte swizzle, and of weights, as they lie: their atoms are
-/// swizzled already. A box has `tileK` along K and `tileRows` rows or `tileColumns` weights.
-void addTmaMaps(MainLoop &loop, const GridCount &rowTiles, int64_t tileRows, int64_t tileColumns, int64_t tileK,
-                LoweredKernel &lowered);
+/// Gives the kernel the maps of rows, as [rows][K] under the 128-byte swizzle, and of weights, as they lie: their atoms
+/// are swizzled already. A box has `tileK` along K and `tileRows` rows or `tileColumns` weights.
+void addTmaMaps(MainLoop &loop, const cuda::Count &rowTiles, int64_t tileRows, int64_t tileColumns, int64_t tileK,
+                cuda::KernelOp kernel);
 } // namespace inlay
 
 #endif // INLAY_CODEGEN_TILE_TO_CUDA_LINEAROPERANDS_H

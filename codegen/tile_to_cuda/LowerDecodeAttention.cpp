@@ -198,7 +198,7 @@ LogicalResult DecodeAttentionLowering::attend() {
   return failed(result) ? failure() : merge();
 }
 
-LogicalResult DecodeAttentionLowering::run(LoweredKernel &lowered) {
+LogicalResult DecodeAttentionLowering::run() {
   if (auto attribute = program->getAttrOfType<IntegerAttr>("cluster"))
     cluster = attribute.getInt();
   slabs = shape.slabs();
@@ -218,12 +218,11 @@ LogicalResult DecodeAttentionLowering::run(LoweredKernel &lowered) {
   if (failed(build([&] { return attend(); })))
     return failure();
   kernel.setMinBlocks(config.blocks);
-  addCacheMaps(lowered);
-  return gridOf(program, lowered.grid);
+  addCacheMaps();
+  return success();
 }
 
-LogicalResult inlay::lowerDecodeAttention(tile::ProgramOp program, OpBuilder &builder, const CudaOptions &options,
-                                          LoweredKernel &lowered) {
+LogicalResult inlay::lowerDecodeAttention(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr target) {
   FailureOr<AttentionLoop> loop = findAttentionLoop(program);
   if (failed(loop))
     return failure();
@@ -238,8 +237,10 @@ LogicalResult inlay::lowerDecodeAttention(tile::ProgramOp program, OpBuilder &bu
     return failure();
   auto attribute = program->getAttrOfType<DictionaryAttr>(kConfigAttr);
   DecodeAttentionConfig config =
-      attribute ? DecodeAttentionConfig::from(attribute) : chooseDecodeAttention(shape, kHopper);
-  lowered.kernel = createKernel(program, builder, config.warps * kWarp, /*maps=*/2);
-  DecodeAttentionLowering lowering(program, *loop, config, lowered.kernel);
-  return lowering.run(lowered);
+      attribute ? DecodeAttentionConfig::from(attribute) : chooseDecodeAttention(shape, target);
+  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, config.warps * kWarp, /*maps=*/2);
+  if (failed(kernel))
+    return failure();
+  DecodeAttentionLowering lowering(program, *loop, config, *kernel);
+  return lowering.run();
 }

@@ -25,11 +25,11 @@ constexpr int64_t kLanesOfRow = 8, kPairsOfLane = kStagedColumns / 2 / kLanesOfR
 
 class GemmLowering {
 public:
-  GemmLowering(tile::ProgramOp program, const MainLoop &loop, const GemmConfig &config, const GridCount &rowTiles,
+  GemmLowering(tile::ProgramOp program, const MainLoop &loop, const GemmConfig &config, const cuda::Count &rowTiles,
                cuda::KernelOp kernel)
       : program(program), loop(loop), config(config), rowTiles(rowTiles), kernel(kernel),
         b(UnknownLoc::get(program.getContext()), program.getContext()) {}
-  LogicalResult run(LoweredKernel &lowered);
+  LogicalResult run();
 
 private:
   Value pointerOf(Value view) { return kernel.getArgument(cast<BlockArgument>(view).getArgNumber()); }
@@ -43,7 +43,7 @@ private:
   tile::ProgramOp program;
   MainLoop loop;
   const GemmConfig &config;
-  GridCount rowTiles;
+  cuda::Count rowTiles;
   cuda::KernelOp kernel;
   KernelBuilder b;
 
@@ -172,7 +172,7 @@ LogicalResult GemmLowering::epilogue(Value acc, Value rowTile, Value columnTile)
       for (int64_t i = 0; i < kRowsOfLane; ++i) {
         Value rowOfWarp = b.name("row_of_warp", b.add(b.add(from, i * 32 / kLanesOfRow), rowOfLane));
         Value row = b.name("row", b.add(firstRow, rowOfWarp));
-        Value isOwned = b.less(row, b.size(rowTiles.extent));
+        Value isOwned = b.less(row, b.size(rowTiles.size));
         for (int64_t p = 0; p < kPairsOfLane; ++p) {
           Value inPart = b.add(pair, p * 2 * kLanesOfRow);
           Value at = b.name("at", b.add(base, b.add(b.mul(rowOfWarp, kStagedPitch), inPart)));
@@ -188,7 +188,7 @@ LogicalResult GemmLowering::epilogue(Value acc, Value rowTile, Value columnTile)
   return result;
 }
 
-LogicalResult GemmLowering::run(LoweredKernel &lowered) {
+LogicalResult GemmLowering::run() {
   auto weights = loop.weight.getView().getType();
   b.setInsertionPointToStart(&kernel.getBody().front());
   steps = llvm::divideCeil(loop.k, config.tileK);
@@ -196,7 +196,7 @@ LogicalResult GemmLowering::run(LoweredKernel &lowered) {
   zero = b.index(0);
   thread = b.name("thread", b.special(cuda::Special::ThreadX));
   warpgroup = b.name("warpgroup", b.div(b.special(cuda::Special::Warp), 4));
-  rowTileCount = b.name("row_tiles", b.div(b.add(b.size(rowTiles.extent), config.tileRows - 1), config.tileRows));
+  rowTileCount = b.name("row_tiles", b.div(b.add(b.size(rowTiles.size), config.tileRows - 1), config.tileRows));
   tiles = b.name("tiles", b.mul(rowTileCount, llvm::divideCeil(weights.getShape()[0], config.tileColumns)));
 
   Type type = weights.getElementType();
@@ -217,21 +217,20 @@ LogicalResult GemmLowering::run(LoweredKernel &lowered) {
   b.ifThen(b.equal(warpgroup, 0), [&] { produce(); }, [&] { result = consume(); });
   if (failed(result))
     return failure();
-  addTmaMaps(loop, rowTiles, config.tileRows, config.tileColumns, config.tileK, lowered);
-  GridCount blocks;
+  addTmaMaps(loop, rowTiles, config.tileRows, config.tileColumns, config.tileK, kernel);
+  cuda::Count blocks;
   blocks.multiplier = config.blocks;
-  lowered.grid = {blocks};
+  kernel.setGridAttr(cuda::GridAttr::get(program.getContext(), {blocks}));
   return success();
 }
 
-LogicalResult inlay::lowerGemm(tile::ProgramOp program, OpBuilder &builder, const CudaOptions &options,
-                               LoweredKernel &lowered) {
+LogicalResult inlay::lowerGemm(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr target) {
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
   if (failed(requireTmaOperands(program, *loop, "gemm")))
     return failure();
-  FailureOr<DictionaryAttr> attribute = selectConfig(program, chipOf(options));
+  FailureOr<DictionaryAttr> attribute = selectConfig(program, target);
   if (failed(attribute))
     return failure();
   GemmConfig config = GemmConfig::from(*attribute);
@@ -243,10 +242,9 @@ LogicalResult inlay::lowerGemm(tile::ProgramOp program, OpBuilder &builder, cons
   if (config.tileColumns % loop->columns != 0)
     return loop->dot.emitError("computes ")
            << loop->columns << " columns, which do not divide the kernel's " << config.tileColumns;
-  if (failed(gridOf(program, lowered.grid)))
+  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, (config.consumers + 1) * kWarpgroup, /*maps=*/2);
+  if (failed(kernel))
     return failure();
-  GridCount rowTiles = lowered.grid.size() > 1 ? lowered.grid[1] : GridCount();
-  lowered.kernel = createKernel(program, builder, (config.consumers + 1) * kWarpgroup, /*maps=*/2);
-  GemmLowering lowering(program, *loop, config, rowTiles, lowered.kernel);
-  return lowering.run(lowered);
+  GemmLowering lowering(program, *loop, config, rowTilesOf(*kernel), *kernel);
+  return lowering.run();
 }

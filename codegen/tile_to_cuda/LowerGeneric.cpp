@@ -172,21 +172,19 @@ static void hoistLoads(tile::ProgramOp program) {
   }
 }
 
-LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder, const CudaOptions &options,
-                                  LoweredKernel &result) {
-  if (failed(gridOf(program, result.grid)))
-    return failure();
+LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr) {
   OwningOpRef<tile::ProgramOp> copy = program.clone();
   hoistLoads(*copy);
   LayoutAssignment layouts(*copy);
-  result.kernel = createKernel(program, builder, layouts.threads());
-  GenericLowering lowering(*copy, result.kernel, layouts);
+  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, layouts.threads());
+  if (failed(kernel))
+    return failure();
+  GenericLowering lowering(*copy, *kernel, layouts);
   if (failed(lowering.run()))
     return failure();
   if (lowering.conversions > 0)
     program.emitRemark() << lowering.conversions << " layout conversions through shared memory";
   if (auto blocks = program->getAttrOfType<IntegerAttr>("min_blocks"))
-    result.kernel.setMinBlocks(blocks.getInt());
-  result.dependentLaunch = true;
+    kernel->setMinBlocks(blocks.getInt());
   return success();
 }

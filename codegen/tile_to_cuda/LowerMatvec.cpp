@@ -22,11 +22,11 @@ constexpr int64_t kRowBytes = 128; // of an atom
 
 class MatvecLowering {
 public:
-  MatvecLowering(tile::ProgramOp program, const MainLoop &loop, const MatvecConfig &config, const GridCount &rowTiles,
+  MatvecLowering(tile::ProgramOp program, const MainLoop &loop, const MatvecConfig &config, const cuda::Count &rowTiles,
                  cuda::KernelOp kernel)
       : program(program), loop(loop), config(config), rowTiles(rowTiles), kernel(kernel),
         b(UnknownLoc::get(program.getContext()), program.getContext()) {}
-  LogicalResult run(LoweredKernel &lowered);
+  LogicalResult run();
 
 private:
   LogicalResult build();
@@ -58,7 +58,7 @@ private:
   tile::ProgramOp program;
   MainLoop loop;
   const MatvecConfig &config;
-  GridCount rowTiles;
+  cuda::Count rowTiles;
   cuda::KernelOp kernel;
   KernelBuilder b;
 
@@ -114,8 +114,7 @@ void MatvecLowering::setUpSizes() {
   batches =
       batchesOfBlock == 1 ? b.index(1) : b.name("batches", b.div(b.add(groups, config.groups - 1), config.groups));
   firstRow = b.name("first_row", b.mul(b.special(cuda::Special::BlockY), config.rows));
-  rows =
-      isOneRow() ? b.index(1) : b.name("rows", b.min(b.index(config.rows), b.sub(b.size(rowTiles.extent), firstRow)));
+  rows = isOneRow() ? b.index(1) : b.name("rows", b.min(b.index(config.rows), b.sub(b.size(rowTiles.size), firstRow)));
 }
 
 void MatvecLowering::setUpMemory() {
@@ -622,7 +621,7 @@ LogicalResult MatvecLowering::build() {
   return result;
 }
 
-LogicalResult MatvecLowering::run(LoweredKernel &lowered) {
+LogicalResult MatvecLowering::run() {
   if (failed(build()))
     return failure();
   if (groupsOfBlock * atoms * kAtomBytes > std::numeric_limits<int32_t>::max())
@@ -630,16 +629,15 @@ LogicalResult MatvecLowering::run(LoweredKernel &lowered) {
            << groupsOfBlock * atoms * kAtomBytes << " bytes of weights; a kernel counts at most 2^31 - 1";
   kernel.setSharedBytes(config.sharedBytes);
   kernel.setMinBlocks(2);
-  GridCount blocks;
+  cuda::Count blocks;
   blocks.multiplier = config.blocks;
-  GridCount passes = rowTiles;
+  cuda::Count passes = rowTiles;
   passes.divisor = config.rows;
-  lowered.grid = {blocks, passes};
+  kernel.setGridAttr(cuda::GridAttr::get(program.getContext(), {blocks, passes}));
   return success();
 }
 
-LogicalResult inlay::lowerMatvec(tile::ProgramOp program, OpBuilder &builder, const CudaOptions &options,
-                                 LoweredKernel &lowered) {
+LogicalResult inlay::lowerMatvec(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr target) {
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
@@ -650,14 +648,13 @@ LogicalResult inlay::lowerMatvec(tile::ProgramOp program, OpBuilder &builder, co
            << loop->k << " columns; rows are read in 16 bytes, so expected a multiple of 8";
   if (auto gather = dyn_cast<tile::GatherOp>(loop->rows); gather && !gather.getIndices().getDefiningOp<tile::LoadOp>())
     return gather.emitError("gathers rows by computed indices; the family matvec takes loaded ones");
-  FailureOr<DictionaryAttr> attribute = selectConfig(program, chipOf(options));
+  FailureOr<DictionaryAttr> attribute = selectConfig(program, target);
   if (failed(attribute))
     return failure();
   MatvecConfig config = MatvecConfig::from(*attribute);
-  if (failed(gridOf(program, lowered.grid)))
+  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, config.warps * 32);
+  if (failed(kernel))
     return failure();
-  GridCount rowTiles = lowered.grid.size() > 1 ? lowered.grid[1] : GridCount();
-  lowered.kernel = createKernel(program, builder, config.warps * 32);
-  MatvecLowering lowering(program, *loop, config, rowTiles, lowered.kernel);
-  return lowering.run(lowered);
+  MatvecLowering lowering(program, *loop, config, rowTilesOf(*kernel), *kernel);
+  return lowering.run();
 }

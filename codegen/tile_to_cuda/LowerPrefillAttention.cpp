@@ -215,7 +215,7 @@ LogicalResult PrefillAttentionLowering::consume(Value tiles) {
   return store();
 }
 
-LogicalResult PrefillAttentionLowering::run(LoweredKernel &lowered) {
+LogicalResult PrefillAttentionLowering::run() {
   slabs = shape.slabs();
   element = loop.keys.getView().getType().getElementType().isBF16() ? "bfloat16" : "float16";
   b.setInsertionPointToStart(&kernel.getBody().front());
@@ -228,19 +228,18 @@ LogicalResult PrefillAttentionLowering::run(LoweredKernel &lowered) {
   };
   if (failed(build(attend)))
     return failure();
-  addCacheMaps(lowered);
-  return gridOf(program, lowered.grid);
+  addCacheMaps();
+  return success();
 }
 
-LogicalResult inlay::lowerPrefillAttention(tile::ProgramOp program, OpBuilder &builder, const CudaOptions &options,
-                                           LoweredKernel &lowered) {
+LogicalResult inlay::lowerPrefillAttention(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr target) {
   FailureOr<AttentionLoop> loop = findAttentionLoop(program);
   if (failed(loop))
     return failure();
   AttentionShape shape{loop->rows, loop->keysPerStep, loop->headDim};
   auto attribute = program->getAttrOfType<DictionaryAttr>(kConfigAttr);
   PrefillAttentionConfig config =
-      attribute ? PrefillAttentionConfig::from(attribute) : choosePrefillAttention(shape, chipOf(options));
+      attribute ? PrefillAttentionConfig::from(attribute) : choosePrefillAttention(shape, target);
   if (program->hasAttr("cluster") || !isPrefillAttention(shape, kKeys) || loop->rows != 64 * config.consumers ||
       config.stages < 1 || loop->keys.getType().getElementTypeBitWidth() != 16)
     return loop->scores.emitError("has ")
@@ -249,8 +248,11 @@ LogicalResult inlay::lowerPrefillAttention(tile::ProgramOp program, OpBuilder &b
            << " keys a step, heads of 16 to 128 in 8s, in 16 bits, and no cluster";
   if (failed(requireRunsOfKeys(*loop)))
     return failure();
-  lowered.kernel = createKernel(program, builder, (config.consumers + 1) * PrefillAttentionLowering::kWarpgroup,
-                                /*maps=*/2);
-  PrefillAttentionLowering lowering(program, *loop, config, lowered.kernel);
-  return lowering.run(lowered);
+  FailureOr<cuda::KernelOp> kernel =
+      createKernel(program, builder, (config.consumers + 1) * PrefillAttentionLowering::kWarpgroup,
+                   /*maps=*/2);
+  if (failed(kernel))
+    return failure();
+  PrefillAttentionLowering lowering(program, *loop, config, *kernel);
+  return lowering.run();
 }

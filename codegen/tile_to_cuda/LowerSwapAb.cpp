@@ -24,11 +24,11 @@ constexpr int64_t kPairsOfThread = 4;
 
 class SwapAbLowering {
 public:
-  SwapAbLowering(tile::ProgramOp program, const MainLoop &loop, const SwapAbConfig &config, const GridCount &rowTiles,
+  SwapAbLowering(tile::ProgramOp program, const MainLoop &loop, const SwapAbConfig &config, const cuda::Count &rowTiles,
                  cuda::KernelOp kernel)
       : program(program), loop(loop), config(config), rowTiles(rowTiles), kernel(kernel),
         b(UnknownLoc::get(program.getContext()), program.getContext()) {}
-  LogicalResult run(LoweredKernel &lowered);
+  LogicalResult run();
 
 private:
   Value pointerOf(Value view) { return kernel.getArgument(cast<BlockArgument>(view).getArgNumber()); }
@@ -46,7 +46,7 @@ private:
   tile::ProgramOp program;
   MainLoop loop;
   const SwapAbConfig &config;
-  GridCount rowTiles;
+  cuda::Count rowTiles;
   cuda::KernelOp kernel;
   KernelBuilder b;
 
@@ -198,7 +198,7 @@ std::pair<Value, Value> SwapAbLowering::sumsOf(Value row, Value column) {
 LogicalResult SwapAbLowering::epilogue() {
   LogicalResult result = success();
   int64_t threadsOfRow = config.tileColumns / 2 / kPairsOfThread, threads = kernel.getThreads();
-  Value rows = b.name("rows", b.min(b.index(config.tileRows), b.sub(b.size(rowTiles.extent), firstRow)));
+  Value rows = b.name("rows", b.min(b.index(config.tileRows), b.sub(b.size(rowTiles.size), firstRow)));
   Value first = b.name("first", b.add(b.mul(rank, threads), thread));
   Value units = b.name("units", b.mul(rows, threadsOfRow));
   b.loop("unit", first, units, b.index(config.split * threads), KernelBuilder::Rolled, [&](Value unit) {
@@ -218,7 +218,7 @@ LogicalResult SwapAbLowering::epilogue() {
   return result;
 }
 
-LogicalResult SwapAbLowering::run(LoweredKernel &lowered) {
+LogicalResult SwapAbLowering::run() {
   Type weights = loop.weight.getView().getType().getElementType();
   element = weights.isBF16() ? "bfloat16" : "float16";
   b.setInsertionPointToStart(&kernel.getBody().front());
@@ -238,22 +238,21 @@ LogicalResult SwapAbLowering::run(LoweredKernel &lowered) {
   kernel.setSharedBytes(config.sharedBytes);
   kernel.setMinBlocks(config.slots);
   kernel.setCluster(config.split);
-  addTmaMaps(loop, rowTiles, config.tileRows, config.tileColumns, config.tileK, lowered);
-  GridCount blocks, passes = rowTiles;
+  addTmaMaps(loop, rowTiles, config.tileRows, config.tileColumns, config.tileK, kernel);
+  cuda::Count blocks, passes = rowTiles;
   blocks.multiplier = llvm::divideCeil(columns(), config.tileColumns) * config.split;
   passes.divisor = config.tileRows;
-  lowered.grid = {blocks, passes};
+  kernel.setGridAttr(cuda::GridAttr::get(program.getContext(), {blocks, passes}));
   return success();
 }
 
-LogicalResult inlay::lowerSwapAb(tile::ProgramOp program, OpBuilder &builder, const CudaOptions &options,
-                                 LoweredKernel &lowered) {
+LogicalResult inlay::lowerSwapAb(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr target) {
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
   if (failed(requireTmaOperands(program, *loop, "swap_ab")))
     return failure();
-  FailureOr<DictionaryAttr> attribute = selectConfig(program, chipOf(options));
+  FailureOr<DictionaryAttr> attribute = selectConfig(program, target);
   if (failed(attribute))
     return failure();
   SwapAbConfig config = SwapAbConfig::from(*attribute);
@@ -270,10 +269,9 @@ LogicalResult inlay::lowerSwapAb(tile::ProgramOp program, OpBuilder &builder, co
   if (config.tileColumns % loop->columns != 0 && loop->columns % config.tileColumns != 0)
     return loop->dot.emitError("computes ") << loop->columns << " columns, which neither divide the kernel's "
                                             << config.tileColumns << " nor are a multiple of them";
-  if (failed(gridOf(program, lowered.grid)))
+  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, config.consumers * kWarpgroup + 32, /*maps=*/2);
+  if (failed(kernel))
     return failure();
-  GridCount rowTiles = lowered.grid.size() > 1 ? lowered.grid[1] : GridCount();
-  lowered.kernel = createKernel(program, builder, config.consumers * kWarpgroup + 32, /*maps=*/2);
-  SwapAbLowering lowering(program, *loop, config, rowTiles, lowered.kernel);
-  return lowering.run(lowered);
+  SwapAbLowering lowering(program, *loop, config, rowTilesOf(*kernel), *kernel);
+  return lowering.run();
 }

@@ -18,7 +18,7 @@ public:
   PrefillAttentionLowering(tile::ProgramOp program, const AttentionLoop &loop, const PrefillAttentionConfig &config,
                            cuda::KernelOp kernel)
       : AttentionLowering(program, loop, kernel), config(config) {}
-  LogicalResult run(LoweredKernel &lowered);
+  LogicalResult run();
 
   static constexpr int64_t kWarpgroup = 128;
   static constexpr int64_t kProduct = 16; // along k, of one wgmma

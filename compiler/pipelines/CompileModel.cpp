@@ -4,7 +4,6 @@
 
 #include "codegen/tile_to_cpu/Compile.h"
 #include "codegen/tile_to_cuda/Compile.h"
-#include "codegen/tile_to_cuda/Families.h"
 #include "compiler/pipelines/Lowering.h"
 #include "compiler/pipelines/PlanBuilder.h"
 #include "compiler/pipelines/Registration.h"
@@ -132,6 +131,7 @@ std::string mostBytesOf(const SafetensorsIndex &weights) {
 /// What a target adds to a bundle.
 struct CompiledTarget {
   OwningOpRef<ModuleOp> tiles;
+  OwningOpRef<ModuleOp> cudaKernels; // null for the cpu
   std::vector<KernelFacts> kernels;
   std::vector<std::string> cpuFeatures;
   llvm::json::Array manifestKernels;
@@ -304,7 +304,7 @@ private:
         lowerToTile(model, target, limits, entries, sourceType, without, request.tuning, request.library);
     if (failed(tiles))
       return diagnostics.failure("lowering to tile programs");
-    CompiledTarget result{std::move(*tiles), {}, {}, {}};
+    CompiledTarget result{std::move(*tiles), {}, {}, {}, {}};
     auto programs = llvm::to_vector(result.tiles->getOps<tile::ProgramOp>());
     size_t ofLibraries = llvm::count_if(programs, isLibraryProduct);
     progress(fmt::format("{}: {} kernels to compile{}, lowered in {:.1f} s", target, programs.size() - ofLibraries,
@@ -328,11 +328,7 @@ private:
     CpuOptions options;
     options.cpu = request.cpu;
     for (tile::ProgramOp program : programs) {
-      KernelFacts facts;
-      facts.name = program.getSymName().str();
-      if (failed(gridOf(program, facts.grid)))
-        return diagnostics.failure("the grid");
-      result.kernels.push_back(std::move(facts));
+      result.kernels.push_back({program, {}, {}});
       result.manifestKernels.push_back(
           llvm::json::Object{{"name", program.getSymName().str()}, {"traffic", describeTraffic(program)}});
     }
@@ -347,12 +343,9 @@ private:
   /// A program of which no kernel is made.
   static LogicalResult addLibraryProduct(CompiledTarget &result, tile::ProgramOp program) {
     FailureOr<LibraryProduct> product = findLibraryProduct(program);
-    KernelFacts facts;
-    facts.name = program.getSymName().str();
-    if (failed(product) || failed(gridOf(program, facts.grid)))
+    if (failed(product))
       return failure();
-    facts.library = *product;
-    result.kernels.push_back(std::move(facts));
+    result.kernels.push_back({program, {}, *product});
     result.manifestKernels.push_back(llvm::json::Object{
         {"name", program.getSymName().str()}, {"library", "cublaslt"}, {"traffic", describeTraffic(program)}});
     return success();
@@ -366,46 +359,35 @@ private:
     options.fillsEarly = !without.earlyFill;
     if (request.saveIr)
       options.irName = "kernels.mlir";
-    std::vector<CudaKernel> kernels;
-    std::string ir;
-    if (failed(compileCudaKernels(*result.tiles, options, kernels, &ir)))
+    FailureOr<CudaKernels> compiled = compileCudaKernels(*result.tiles, options);
+    if (failed(compiled))
       return diagnostics.failure("code generation for " + target);
+    result.cudaKernels = std::move(compiled->module);
     if (request.saveIr)
-      bundle.files.emplace_back("kernels/" + target + "/" + options.irName, std::move(ir));
+      bundle.files.emplace_back("kernels/" + target + "/" + options.irName, std::move(compiled->ir));
     for (auto program : result.tiles->getOps<tile::ProgramOp>())
       if (isLibraryProduct(program) && failed(addLibraryProduct(result, program)))
         return diagnostics.failure("what a library computes");
-    for (CudaKernel &kernel : kernels) {
-      auto program = result.tiles->lookupSymbol<tile::ProgramOp>(kernel.name);
+    for (CudaKernel &kernel : compiled->kernels) {
+      cuda::KernelOp op = kernel.op;
+      std::string name = op.getSymName().str();
+      auto program = result.tiles->lookupSymbol<tile::ProgramOp>(name);
       if (request.emit == EmitStage::Cuda)
         out += kernel.source + "\n";
       if (request.emit == EmitStage::Ptx)
         out += kernel.ptx + "\n";
-      KernelFacts facts;
-      facts.name = kernel.name;
-      facts.grid = kernel.grid;
-      facts.block = {kernel.block};
-      if (kernel.cluster > 1)
-        facts.cluster = {kernel.cluster};
-      facts.sharedBytes = kernel.sharedBytes;
-      facts.dependentLaunch = kernel.dependentLaunch && !without.dependentLaunch;
-      for (const CudaTensorMap &map : kernel.tensorMaps) {
-        plan::DataType type = map.elementType.isBF16()  ? plan::DataType_BF16
-                              : map.elementType.isF16() ? plan::DataType_F16
-                                                        : plan::DataType_F32;
-        facts.tensorMaps.push_back(
-            {map.argument, type, map.dims, map.strides, map.box, map.swizzle, map.l2Promotion, map.capacityExtent});
-      }
-      result.kernels.push_back(std::move(facts));
-      result.manifestKernels.push_back(llvm::json::Object{{"name", kernel.name},
-                                                          {"threads", static_cast<int64_t>(kernel.block)},
-                                                          {"cluster", static_cast<int64_t>(kernel.cluster)},
-                                                          {"shared_bytes", static_cast<int64_t>(kernel.sharedBytes)},
+      if (without.dependentLaunch)
+        op.setDependentLaunch(false);
+      result.kernels.push_back({program, op, {}});
+      result.manifestKernels.push_back(llvm::json::Object{{"name", name},
+                                                          {"threads", static_cast<int64_t>(op.getThreads())},
+                                                          {"cluster", static_cast<int64_t>(op.getCluster())},
+                                                          {"shared_bytes", static_cast<int64_t>(op.getSharedBytes())},
                                                           {"registers", kernel.registers},
                                                           {"spill_bytes", kernel.spillBytes},
                                                           {"nvrtc_ms", kernel.nvrtcMilliseconds},
                                                           {"traffic", describeTraffic(program)}});
-      std::string stem = "kernels/" + target + "/" + kernel.name;
+      std::string stem = "kernels/" + target + "/" + name;
       bundle.files.emplace_back(stem + ".cu", std::move(kernel.source));
       bundle.files.emplace_back(stem + ".ptx", std::move(kernel.ptx));
       bundle.files.emplace_back(stem + ".cubin", std::move(kernel.cubin));

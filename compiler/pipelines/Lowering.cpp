@@ -71,6 +71,13 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
                                                     const Ablation &without, StringRef tuning, LibraryUse library) {
   MLIRContext *context = model.getContext();
   OwningOpRef<ModuleOp> shared(model.clone());
+  if (target != "cpu") {
+    context->loadDialect<tile::TileDialect>();
+    tile::TargetAttr known = tile::knownTarget(context, target);
+    if (!known)
+      return model.emitError() << "is compiled for " << target << ", which is no known target; expected cpu or sm_90a";
+    (*shared)->setAttr(tile::kTargetAttr, known);
+  }
   // What all entry points have in common: one set of weights.
   PassManager common(context);
   common.addPass(createFuseProjectionsPass());

@@ -70,6 +70,23 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
 // Kernels
 //===----------------------------------------------------------------------===//
 
+static plan::Count countOf(const cuda::Count &count) {
+  static_assert(cuda::kStepSizeCount == plan::Extent_One);
+  return {static_cast<plan::Extent>(count.size), count.divisor, count.multiplier};
+}
+
+/// The blocks of a launch: the kernel's, or without one the program's.
+static FailureOr<std::vector<plan::Count>> gridOf(const KernelFacts &facts) {
+  cuda::KernelOp kernel = facts.kernel;
+  FailureOr<cuda::GridAttr> grid = kernel ? FailureOr(kernel.getGridAttr()) : inlay::gridOf(facts.program);
+  if (failed(grid))
+    return failure();
+  std::vector<plan::Count> result;
+  for (const cuda::Count &count : grid->getDims())
+    result.push_back(countOf(count));
+  return result;
+}
+
 /// What `program` reads and writes behind each of its arguments, at the most.
 static FailureOr<std::vector<plan::View>> viewsOf(tile::ProgramOp program) {
   std::vector<plan::View> views;
@@ -86,18 +103,18 @@ static FailureOr<std::vector<plan::View>> viewsOf(tile::ProgramOp program) {
     uint64_t rowBytes = llvm::divideCeil(view.getElementType().getIntOrFloatBitWidth(), 8);
     for (int64_t size : ArrayRef(shape).drop_front())
       rowBytes *= size;
-    GridCount rows;
+    cuda::Count rows;
     if (!ShapedType::isDynamic(shape.front()))
       rowBytes *= shape.front();
     else if (view.getExtent())
-      rows.extent = static_cast<uint32_t>(*view.getExtent());
+      rows.size = static_cast<uint32_t>(*view.getExtent());
     else if (!has("tile.rows"))
       return program.emitError() << "argument " << i << " is a " << type << " without an extent; expected tile.rows";
-    else if (auto count = countOf(attributes.getAs<AffineMapAttr>("tile.rows").getAffineMap().getResult(0)))
+    else if (auto count = inlay::countOf(attributes.getAs<AffineMapAttr>("tile.rows").getAffineMap().getResult(0)))
       rows = *count;
     else
       return program.emitError() << "tile.rows of argument " << i << " is not c * (size ceildiv d)";
-    views.emplace_back(plan::Count(static_cast<plan::Extent>(rows.extent), rows.divisor, rows.multiplier), rowBytes);
+    views.emplace_back(countOf(rows), rowBytes);
   }
   return views;
 }
@@ -126,6 +143,22 @@ buildLibraryProduct(flatbuffers::FlatBufferBuilder &fb, tile::ProgramOp program,
                                           &*input, &*weight, &*output, product->residual ? &*residual : nullptr);
 }
 
+static flatbuffers::Offset<plan::Kernel> buildKernel(flatbuffers::FlatBufferBuilder &fb, const KernelFacts &facts,
+                                                     const std::vector<plan::View> &views,
+                                                     flatbuffers::Offset<plan::LibraryProduct> library) {
+  std::vector<uint32_t> block, cluster;
+  std::string name = facts.name().str();
+  cuda::KernelOp kernel = facts.kernel;
+  if (!kernel)
+    return plan::CreateKernelDirect(fb, name.c_str(), &block, &cluster, 0, false, &views, 0, library);
+  block.push_back(kernel.getThreads());
+  if (kernel.getCluster() > 1)
+    cluster.push_back(kernel.getCluster());
+  ArrayAttr maps = kernel.getTensorMapsAttr();
+  return plan::CreateKernelDirect(fb, name.c_str(), &block, &cluster, kernel.getSharedBytes(),
+                                  kernel.getDependentLaunch(), &views, maps ? maps.size() : 0, library);
+}
+
 //===----------------------------------------------------------------------===//
 // Entries
 //===----------------------------------------------------------------------===//
@@ -138,7 +171,7 @@ public:
   EntryBuilder(flatbuffers::FlatBufferBuilder &fb, ModuleOp module, const std::vector<KernelFacts> &kernels)
       : fb(fb), symbols(module) {
     for (auto [i, kernel] : llvm::enumerate(kernels))
-      this->kernels[kernel.name] = {static_cast<uint32_t>(i), &kernel};
+      this->kernels[kernel.name()] = {static_cast<uint32_t>(i), &kernel};
   }
 
   FailureOr<flatbuffers::Offset<plan::Entry>> build(tile::EntryOp entry, const EntryPoint &point) {
@@ -173,10 +206,10 @@ public:
       return failure();
     std::vector<flatbuffers::Offset<plan::Argument>> arguments = {
         plan::CreateArgument(fb, plan::BufferKind_Source), plan::CreateArgument(fb, plan::BufferKind_Weight, index)};
-    std::vector<plan::Count> grid;
-    for (const GridCount &count : kernel->grid)
-      grid.emplace_back(static_cast<plan::Extent>(count.extent), count.divisor, count.multiplier);
-    return std::make_pair(plan::CreateLaunchDirect(fb, kernelIndex, &arguments, &grid, nullptr, "packing"), *type);
+    FailureOr<std::vector<plan::Count>> grid = gridOf(*kernel);
+    if (failed(grid))
+      return failure();
+    return std::make_pair(plan::CreateLaunchDirect(fb, kernelIndex, &arguments, &*grid, nullptr, "packing"), *type);
   }
 
   /// The weights that launches use, in the order of their first use.
@@ -231,18 +264,24 @@ private:
         return failure();
       arguments.push_back(*built);
     }
-    std::vector<plan::Count> grid;
-    for (const GridCount &count : kernel->grid)
-      grid.emplace_back(static_cast<plan::Extent>(count.extent), count.divisor, count.multiplier);
+    FailureOr<std::vector<plan::Count>> grid = gridOf(*kernel);
+    if (failed(grid))
+      return failure();
     std::vector<flatbuffers::Offset<plan::TensorMap>> maps;
-    for (const TensorMapFacts &map : kernel->tensorMaps) {
-      std::vector<uint64_t> dims = map.dims;
-      if (map.capacityExtent >= 0)
-        dims.back() *= map.capacityExtent == plan::Extent_Tokens ? point.maxTokens : point.maxSequences;
-      maps.push_back(plan::CreateTensorMapDirect(fb, map.argument, map.type, &dims, &map.strides, &map.box, map.swizzle,
-                                                 map.l2Promotion));
-    }
-    return plan::CreateLaunchDirect(fb, index, &arguments, &grid, &maps, launch.getOrigin().str().c_str());
+    if (cuda::KernelOp op = kernel->kernel)
+      for (cuda::TensorMapAttr map : op.getTensorMapAttrs()) {
+        FailureOr<plan::DataType> type = dataType(launch, map.getElementType());
+        if (failed(type))
+          return failure();
+        std::vector<uint64_t> dims(map.getDims().begin(), map.getDims().end());
+        std::vector<uint64_t> strides(map.getStrides().begin(), map.getStrides().end());
+        std::vector<uint32_t> box(map.getBox().begin(), map.getBox().end());
+        if (map.getCapacity())
+          dims.back() *= *map.getCapacity() == plan::Extent_Tokens ? point.maxTokens : point.maxSequences;
+        maps.push_back(plan::CreateTensorMapDirect(fb, map.getArgument(), *type, &dims, &strides, &box,
+                                                   map.getSwizzle(), map.getL2Promotion()));
+      }
+    return plan::CreateLaunchDirect(fb, index, &arguments, &*grid, &maps, launch.getOrigin().str().c_str());
   }
 };
 
@@ -273,15 +312,13 @@ FailureOr<flatbuffers::Offset<plan::Target>> inlay::buildTarget(flatbuffers::Fla
     weights.push_back(*built);
   }
   std::vector<flatbuffers::Offset<plan::Kernel>> kernelTables;
-  for (const KernelFacts &kernel : kernels) {
-    auto program = tiles.lookupSymbol<tile::ProgramOp>(kernel.name);
-    FailureOr<std::vector<plan::View>> views = viewsOf(program);
-    FailureOr<flatbuffers::Offset<plan::LibraryProduct>> library = buildLibraryProduct(fb, program, kernel.library);
+  for (const KernelFacts &facts : kernels) {
+    FailureOr<std::vector<plan::View>> views = viewsOf(facts.program);
+    FailureOr<flatbuffers::Offset<plan::LibraryProduct>> library =
+        buildLibraryProduct(fb, facts.program, facts.library);
     if (failed(views) || failed(library))
       return failure();
-    kernelTables.push_back(plan::CreateKernelDirect(fb, kernel.name.c_str(), &kernel.block, &kernel.cluster,
-                                                    kernel.sharedBytes, kernel.dependentLaunch, &*views,
-                                                    kernel.tensorMaps.size(), *library));
+    kernelTables.push_back(buildKernel(fb, facts, *views, *library));
   }
   std::vector<flatbuffers::Offset<flatbuffers::String>> features;
   for (const std::string &feature : cpuFeatures)

@@ -1,41 +1,29 @@
 //===- PlanBuilder.h - from tile.entry to the plan that the runtime runs ---===//
 //
 // Knows the plan's schema (runtime/bundle/plan.fbs) and the tile dialect; decides
-// nothing about kernels, which backends describe as KernelFacts.
+// nothing about kernels: how one is launched stands on its cuda.kernel.
 //
 //===----------------------------------------------------------------------===//
 
 #ifndef INLAY_COMPILER_PIPELINES_PLANBUILDER_H
 #define INLAY_COMPILER_PIPELINES_PLANBUILDER_H
 
-#include "codegen/tile_to_cuda/Compile.h"
 #include "compiler/pipelines/Lowering.h"
+#include "dialects/cuda/Cuda.h"
+#include "dialects/tile/Tile.h"
 #include "passes/tile/LibraryProduct.h"
 #include "runtime/bundle/plan_generated.h"
 #include "llvm/ADT/StringMap.h"
 
 namespace inlay {
 
-/// A tensor map that a kernel takes; see TensorMap in plan.fbs. `capacityExtent` (-1: none): the last dimension
-/// is multiplied by the entry's capacity of that extent.
-struct TensorMapFacts {
-  uint32_t argument = 0;
-  plan::DataType type = plan::DataType_BF16;
-  std::vector<uint64_t> dims, strides;
-  std::vector<uint32_t> box;
-  uint32_t swizzle = 0, l2Promotion = 0;
-  int capacityExtent = -1;
-};
-
-/// What a backend says of a kernel that it compiled, or that a library computes.
+/// What a target runs for a program: a kernel of the cuda dialect, a library, or (neither) the cpu's function.
 struct KernelFacts {
-  std::string name;
-  std::vector<GridCount> grid;
-  std::vector<uint32_t> block, cluster;
-  uint32_t sharedBytes = 0;
-  bool dependentLaunch = false;
-  std::vector<TensorMapFacts> tensorMaps;
+  tile::ProgramOp program;
+  cuda::KernelOp kernel;
   std::optional<LibraryProduct> library;
+
+  llvm::StringRef name() const { return tile::ProgramOp(program).getSymName(); }
 };
 
 /// The part of the plan for one target.

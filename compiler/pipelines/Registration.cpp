@@ -3,6 +3,7 @@
 #include "compiler/pipelines/Registration.h"
 
 #include "codegen/tile_to_cpu/Passes.h"
+#include "codegen/tile_to_cuda/Passes.h"
 #include "dialects/cuda/Cuda.h"
 #include "dialects/llm/Llm.h"
 #include "dialects/tile/Tile.h"
@@ -26,4 +27,5 @@ void inlay::registerAllPasses() {
   registerInlayLlmToTilePasses();
   registerInlayTilePasses();
   registerInlayTileToCpuPasses();
+  registerInlayTileToCudaPasses();
 }

@@ -37,26 +37,27 @@ static LogicalResult writeFile(const llvm::Twine &path, llvm::StringRef content)
 
 /// How to launch a kernel, for the GPU checks: grid counts are [extent, divisor, multiplier] as in plan.fbs, tensor
 /// maps [argument, dims, strides, box, swizzle, extent that multiplies the last of dims or -1].
-static std::string launchOf(const CudaKernel &kernel) {
+static std::string launchOf(cuda::KernelOp kernel) {
   std::string text;
   llvm::raw_string_ostream os(text);
-  os << "{\"name\": \"" << kernel.name << "\", \"block\": " << kernel.block << ", \"cluster\": " << kernel.cluster
-     << ", \"shared_bytes\": " << kernel.sharedBytes << ", \"grid\": [";
-  llvm::interleaveComma(kernel.grid, os, [&](const GridCount &count) {
-    os << "[" << count.extent << ", " << count.divisor << ", " << count.multiplier << "]";
+  os << "{\"name\": \"" << kernel.getSymName() << "\", \"block\": " << kernel.getThreads()
+     << ", \"cluster\": " << kernel.getCluster() << ", \"shared_bytes\": " << kernel.getSharedBytes()
+     << ", \"grid\": [";
+  llvm::interleaveComma(kernel.getGridAttr().getDims(), os, [&](const cuda::Count &count) {
+    os << "[" << count.size << ", " << count.divisor << ", " << count.multiplier << "]";
   });
   os << "], \"maps\": [";
-  llvm::interleaveComma(kernel.tensorMaps, os, [&](const CudaTensorMap &map) {
-    auto list = [&](const auto &numbers) {
+  llvm::interleaveComma(kernel.getTensorMapAttrs(), os, [&](cuda::TensorMapAttr map) {
+    auto list = [&](ArrayRef<int64_t> numbers) {
       os << ", [";
       llvm::interleaveComma(numbers, os);
       os << "]";
     };
-    os << "[" << map.argument;
-    list(map.dims);
-    list(map.strides);
-    list(map.box);
-    os << ", " << map.swizzle << ", " << map.capacityExtent << "]";
+    os << "[" << map.getArgument();
+    list(map.getDims());
+    list(map.getStrides());
+    list(map.getBox());
+    os << ", " << map.getSwizzle() << ", " << (map.getCapacity() ? static_cast<int>(*map.getCapacity()) : -1) << "]";
   });
   os << "]}\n";
   return text;
@@ -79,24 +80,23 @@ int main(int argc, char **argv) {
     options.arch = arch;
     options.irName = savedIr;
     options.sourceOnly = sourceOnly;
-    std::vector<CudaKernel> kernels;
-    std::string ir;
-    if (failed(compileCudaKernels(module, options, kernels, &ir)) ||
-        (!savedIr.empty() && failed(writeFile(savedIr.getValue(), ir))))
+    FailureOr<CudaKernels> compiled = compileCudaKernels(module, options);
+    if (failed(compiled) || (!savedIr.empty() && failed(writeFile(savedIr.getValue(), compiled->ir))))
       return failure();
-    for (const CudaKernel &kernel : kernels) {
+    for (const CudaKernel &kernel : compiled->kernels) {
+      cuda::KernelOp op = kernel.op;
       if (sourceOnly)
         os << kernel.source << "\n";
       else
-        os << kernel.name << ": " << kernel.block << " threads, cluster " << kernel.cluster << ", " << kernel.registers
-           << " registers, " << kernel.spillBytes << " bytes spilled, " << kernel.sharedBytes << " bytes shared, "
-           << static_cast<int>(kernel.nvrtcMilliseconds) << " ms\n";
+        os << op.getSymName() << ": " << op.getThreads() << " threads, cluster " << op.getCluster() << ", "
+           << kernel.registers << " registers, " << kernel.spillBytes << " bytes spilled, " << op.getSharedBytes()
+           << " bytes shared, " << static_cast<int>(kernel.nvrtcMilliseconds) << " ms\n";
       if (folder.empty())
         continue;
       llvm::SmallString<128> stem(folder.getValue());
-      llvm::sys::path::append(stem, kernel.name);
+      llvm::sys::path::append(stem, op.getSymName());
       if (llvm::sys::fs::create_directories(folder) || failed(writeFile(stem + ".cu", kernel.source)) ||
-          failed(writeFile(stem + ".json", launchOf(kernel))))
+          failed(writeFile(stem + ".json", launchOf(op))))
         return failure();
       if (!sourceOnly &&
           (failed(writeFile(stem + ".ptx", kernel.ptx)) || failed(writeFile(stem + ".cubin", kernel.cubin))))

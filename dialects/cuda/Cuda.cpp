@@ -92,6 +92,28 @@ LogicalResult LocalType::verify(function_ref<InFlightDiagnostic()> emitError, Ar
 // Kernels
 //===----------------------------------------------------------------------===//
 
+bool inlay::cuda::isTensorMap(Type type) {
+  auto opaque = dyn_cast<OpaqueType>(type);
+  return opaque && opaque.getName() == "CUtensorMap";
+}
+
+/// A map is of an argument that is a pointer to its elements, and each CUtensorMap has one.
+static LogicalResult verifyTensorMaps(KernelOp kernel, ArrayRef<Attribute> maps) {
+  auto expected = static_cast<size_t>(llvm::count_if(kernel.getArgumentTypes(), isTensorMap));
+  if (maps.size() != expected)
+    return kernel.emitOpError() << "describes " << maps.size() << " tensor maps and takes " << expected;
+  for (auto [i, attribute] : llvm::enumerate(maps)) {
+    auto map = cast<TensorMapAttr>(attribute);
+    auto pointer = map.getArgument() < kernel.getNumArguments()
+                       ? dyn_cast<PtrType>(kernel.getArgumentTypes()[map.getArgument()])
+                       : PtrType();
+    if (!pointer || pointer.getElementType() != map.getElementType())
+      return kernel.emitOpError() << "tensor map " << i << " is of argument " << map.getArgument()
+                                  << ", expected a pointer to " << map.getElementType();
+  }
+  return success();
+}
+
 ParseResult KernelOp::parse(OpAsmParser &parser, OperationState &result) {
   StringAttr name;
   SmallVector<OpAsmParser::Argument> arguments;
@@ -141,6 +163,12 @@ LogicalResult KernelOp::verify() {
     return emitOpError() << "has clusters of " << getCluster() << " blocks, expected 1 to 8, or 16";
   if (auto bytes = static_cast<int64_t>(getSharedBytes()); bytes < 0)
     return emitOpError() << "has " << bytes << " bytes of shared memory";
+  if (GridAttr grid = getGridAttr(); grid && grid.getDims().front().multiplier % getCluster() != 0)
+    return emitOpError() << "has " << grid.getDims().front().multiplier
+                         << " blocks along x, or a multiple of them, which clusters of " << getCluster()
+                         << " do not divide";
+  if (ArrayAttr maps = getTensorMapsAttr(); maps && failed(verifyTensorMaps(*this, maps.getValue())))
+    return failure();
   for (auto [i, type] : llvm::enumerate(getArgumentTypes())) {
     if (Attribute given = getArgAttr(i, kProvenanceAttr)) {
       auto provenance = dyn_cast<ProvenanceAttr>(given);

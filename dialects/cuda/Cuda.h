@@ -28,8 +28,27 @@ constexpr llvm::StringLiteral kProvenanceAttr = "cuda.provenance";
 /// The C++ type of the last parameter of every kernel, as an opaque type's name.
 constexpr llvm::StringLiteral kStepSizes = "StepSizes";
 
+/// Sizes of a step that a launch knows: `cuda.size` and Count take numbers below.
+constexpr uint32_t kStepSizeCount = 6;
+
+/// `multiplier * ceil(size / divisor)`, where `size` is the number of a size of the step, or kStepSizeCount for 1.
+struct Count {
+  uint32_t size = kStepSizeCount;
+  uint32_t divisor = 1;
+  uint32_t multiplier = 1;
+
+  bool isConstant() const { return size == kStepSizeCount; }
+  bool operator==(const Count &) const = default;
+  // NOLINTNEXTLINE(readability-identifier-naming): LLVM's hashing finds it by this name.
+  friend llvm::hash_code hash_value(const Count &count) {
+    return llvm::hash_combine(count.size, count.divisor, count.multiplier);
+  }
+};
+
 /// Whether one load or store can move a value of this type.
 bool isScalarOrVector(mlir::Type type);
+/// Whether this is a CUtensorMap.
+bool isTensorMap(mlir::Type type);
 } // namespace inlay::cuda
 
 #include "dialects/cuda/CudaDialect.h.inc"

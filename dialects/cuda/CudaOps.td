@@ -85,6 +85,47 @@ def Cuda_SpaceAttr : EnumAttr<CudaDialect, Cuda_Space, "space">;
 def Cuda_SpecialAttr : EnumAttr<CudaDialect, Cuda_Special, "special">;
 def Cuda_CacheAttr : EnumAttr<CudaDialect, Cuda_Cache, "cache">;
 
+class CudaAttr<string name, string attrMnemonic> : AttrDef<CudaDialect, name> {
+  let mnemonic = attrMnemonic;
+  let genVerifyDecl = 1;
+}
+
+def Cuda_GridAttr : CudaAttr<"Grid", "grid"> {
+  let summary = "The hardware blocks of a launch along x, y and z.";
+  let description = [{
+    One to three dimensions. Each is a constant, or so many times the quotient, rounded up, of a size of the
+    step (by number, as `cuda.size` names it) and a divisor:
+
+    ```mlir
+    #cuda.grid<264, 2 * (size 0 ceildiv 64)>
+    ```
+  }];
+  let parameters = (ins ArrayRefParameter<"::inlay::cuda::Count">:$dims);
+  let hasCustomAssemblyFormat = 1;
+}
+
+def Cuda_TensorMapAttr : CudaAttr<"TensorMap", "tensor_map"> {
+  let summary = "A CUtensorMap that a launch passes, of the memory behind a pointer argument.";
+  let description = [{
+    The number of the argument and the element type, then what cuTensorMapEncodeTiled takes. `dims` (elements),
+    `strides` (bytes, of all dimensions but the first) and `box` (elements) are innermost first; `swizzle` and
+    `l2_promotion` are bytes, 0 (or left out) for none. With `* size N` the last dimension is multiplied by the most
+    that the entry point takes of that size of the step.
+
+    ```mlir
+    #cuda.tensor_map<argument 0 : bf16, dims = [4096, 1] * size 0, strides = [8192], box = [64, 16],
+                     swizzle = 128, l2_promotion = 256>
+    ```
+  }];
+  let parameters = (ins "uint32_t":$argument, "::mlir::Type":$elementType, ArrayRefParameter<"int64_t">:$dims,
+                        "std::optional<uint32_t>":$capacity, OptionalArrayRefParameter<"int64_t">:$strides,
+                        ArrayRefParameter<"int64_t">:$box, DefaultValuedParameter<"uint32_t", "0">:$swizzle,
+                        DefaultValuedParameter<"uint32_t", "0">:$l2Promotion);
+  let hasCustomAssemblyFormat = 1;
+}
+
+def Cuda_TensorMapArrayAttr : TypedArrayAttrBase<Cuda_TensorMapAttr, "array of #cuda.tensor_map">;
+
 class CudaType<string name, string typeMnemonic> : TypeDef<CudaDialect, name> {
   let mnemonic = typeMnemonic;
 }
@@ -137,6 +178,10 @@ def Cuda_KernelOp : CudaOp<"kernel", [FunctionOpInterface, IsolatedFromAbove, Sy
     the dynamic shared memory (before cuda-allocate-shared: what a config grants
     it, 0 for as much as its buffers need), `origin` the model's ops.
 
+    What a launch must know stands here too: `grid`; `tensor_maps`, one for each CUtensorMap among the arguments, in
+    order; `dependent_launch` if the kernel waits for the launches before it by `cuda.depend`, so that it may start
+    while they run.
+
     ```mlir
     cuda.kernel @copy(%x: !cuda.ptr<f32, readonly> {cuda.name = "x"}, %y: !cuda.ptr<f32, global> {cuda.name = "y"})
         attributes {threads = 128} {
@@ -149,6 +194,8 @@ def Cuda_KernelOp : CudaOp<"kernel", [FunctionOpInterface, IsolatedFromAbove, Sy
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<FunctionType>:$function_type, I64Attr:$threads,
                        DefaultValuedAttr<I64Attr, "1">:$min_blocks, DefaultValuedAttr<I64Attr, "1">:$cluster,
                        DefaultValuedAttr<I64Attr, "0">:$shared_bytes, DefaultValuedStrAttr<StrAttr, "">:$origin,
+                       OptionalAttr<Cuda_GridAttr>:$grid, OptionalAttr<Cuda_TensorMapArrayAttr>:$tensor_maps,
+                       UnitAttr:$dependent_launch,
                        OptionalAttr<DictArrayAttr>:$arg_attrs, OptionalAttr<DictArrayAttr>:$res_attrs);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
@@ -157,6 +204,11 @@ def Cuda_KernelOp : CudaOp<"kernel", [FunctionOpInterface, IsolatedFromAbove, Sy
     ::mlir::ArrayRef<::mlir::Type> getArgumentTypes() { return getFunctionType().getInputs(); }
     ::mlir::ArrayRef<::mlir::Type> getResultTypes() { return getFunctionType().getResults(); }
     ::mlir::Region *getCallableRegion() { return &getBody(); }
+    /// None where `tensor_maps` is left out.
+    auto getTensorMapAttrs() {
+      ::mlir::ArrayAttr maps = getTensorMapsAttr();
+      return (maps ? maps : ::mlir::ArrayAttr::get(getContext(), {})).getAsRange<TensorMapAttr>();
+    }
   }];
 }
 

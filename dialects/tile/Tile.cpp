@@ -10,6 +10,10 @@
 using namespace mlir;
 using namespace inlay::tile;
 
+/// The name of an architecture, as a keyword.
+static ParseResult parseArch(AsmParser &parser, std::string &arch) { return parser.parseKeywordOrString(&arch); }
+static void printArch(AsmPrinter &printer, StringRef arch) { printer.printKeywordOrString(arch); }
+
 #include "dialects/tile/TileDialect.cpp.inc"
 #include "dialects/tile/TileEnums.cpp.inc"
 #define GET_ATTRDEF_CLASSES

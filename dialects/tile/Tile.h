@@ -28,4 +28,13 @@
 #define GET_OP_CLASSES
 #include "dialects/tile/TileOps.h.inc"
 
+namespace inlay::tile {
+/// Attribute of a module: the TargetAttr that its programs are compiled for.
+constexpr llvm::StringLiteral kTargetAttr = "tile.target";
+/// What the compiler knows of `arch` ("sm_90a": an H100 or H200 SXM); null if nothing.
+TargetAttr knownTarget(mlir::MLIRContext *context, llvm::StringRef arch);
+/// The target of the module around `op`; the one known as sm_90a where it has none.
+TargetAttr targetOf(mlir::Operation *op);
+} // namespace inlay::tile
+
 #endif // INLAY_DIALECTS_TILE_TILE_H

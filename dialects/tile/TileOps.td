@@ -30,6 +30,7 @@ def TileDialect : Dialect {
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
+  let hasOperationAttrVerify = 1;
 }
 
 /// Who writes the memory behind a view: it decides which loads may start before
@@ -68,6 +69,34 @@ def Tile_Reduction : I32EnumAttr<"Reduction", "how elements are combined", [
 
 def Tile_ExtentAttr : EnumAttr<TileDialect, Tile_Extent, "extent">;
 def Tile_ReductionAttr : EnumAttr<TileDialect, Tile_Reduction, "reduction">;
+
+def Tile_TargetAttr : AttrDef<TileDialect, "Target"> {
+  let mnemonic = "target";
+  let summary = "The GPU that programs are compiled for: all that passes know of a chip.";
+  let description = [{
+    Stands on the module as `tile.target`. Passes and lowerings ask `targetOf`; a module without it is compiled for
+    the target that `knownTarget` gives for sm_90a. `multiprocessors` is their number, `shared_bytes` the shared memory
+    of one, of which the system takes `reserved_shared_bytes` for each block, and `block_shared_bytes` the most that
+    one block can have.
+
+    ```mlir
+    module attributes {tile.target = #tile.target<sm_90a, multiprocessors = 132, shared_bytes = 233472,
+                                                  reserved_shared_bytes = 1024, block_shared_bytes = 232448>} {}
+    ```
+  }];
+  let parameters = (ins StringRefParameter<>:$arch, "int64_t":$multiprocessors, "int64_t":$shared_bytes,
+                        "int64_t":$reserved_shared_bytes, "int64_t":$block_shared_bytes);
+  let assemblyFormat = [{
+    `<` custom<Arch>($arch) `,` struct($multiprocessors, $shared_bytes, $reserved_shared_bytes, $block_shared_bytes) `>`
+  }];
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Shared memory of a block where `slots` of them share a multiprocessor.
+    int64_t slotSharedBytes(int64_t slots) const;
+    /// Blocks that run at a time in clusters of so many, `slots` a multiprocessor.
+    int64_t residentBlocks(int64_t cluster, int64_t slots) const;
+  }];
+}
 
 class TileType<string name, string typeMnemonic> : TypeDef<TileDialect, name> {
   let mnemonic = typeMnemonic;

@@ -2,7 +2,6 @@
 
 #include "mlir/IR/Builders.h"
 #include "passes/cuda/Passes.h"
-#include "passes/tile/Chip.h"
 
 #include <map>
 
@@ -58,9 +57,10 @@ void AllocateSharedPass::runOnOperation() {
                        << ", its config has " << granted << "; use fewer stages";
     return signalPassFailure();
   }
-  if (int64_t bytes = std::max(needed, granted); bytes > kHopper.blockSharedBytes) {
+  tile::TargetAttr target = tile::targetOf(kernel);
+  if (int64_t bytes = std::max(needed, granted); bytes > target.getBlockSharedBytes()) {
     kernel.emitError() << cuda::describe(kernel) << " needs " << bytes << " bytes of shared memory" << listOf(buffers)
-                       << ", a block of " << kHopper.name << " has " << kHopper.blockSharedBytes
+                       << ", a block of " << target.getArch() << " has " << target.getBlockSharedBytes()
                        << "; use smaller tiles or fewer stages";
     return signalPassFailure();
   }

@@ -4,6 +4,7 @@
 #define INLAY_PASSES_CUDA_PASSES_H
 
 #include "dialects/cuda/Cuda.h"
+#include "dialects/tile/Tile.h"
 #include "mlir/Pass/Pass.h"
 
 namespace inlay {

@@ -16,9 +16,9 @@ def AllocateSharedPass : Pass<"cuda-allocate-shared", "::inlay::cuda::KernelOp">
     are placed in program order, each aligned to its alignment, and become `cuda.shared`. The kernel's `shared_bytes`
     is set to the total size. If it was already set (by the config), it is kept and the buffers must fit.
 
-    Fails, with the model's ops and the buffers' sizes, if a block of the chip cannot have so much.
+    Fails, with the model's ops and the buffers' sizes, if a block of the module's `tile.target` cannot have so much.
   }];
-  let dependentDialects = ["::inlay::cuda::CudaDialect"];
+  let dependentDialects = ["::inlay::cuda::CudaDialect", "::inlay::tile::TileDialect"];
 }
 
 def PlaceDependenciesPass : Pass<"cuda-place-dependencies", "::inlay::cuda::KernelOp"> {

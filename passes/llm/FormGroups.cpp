@@ -139,7 +139,7 @@ private:
     if (isGpu && (group.family == "gemm" || group.family == "swap_ab"))
       return "TMA stages the activations of the family " + group.family + ", and cannot change them";
     auto linear = dyn_cast<LinearOp>(anchor);
-    if (group.family == "matvec" && linear && !fitsRegisters(linear, op.getStagedVectors(), kHopper))
+    if (group.family == "matvec" && linear && !fitsRegisters(linear, op.getStagedVectors(), tile::targetOf(linear)))
       return "a thread has no registers for its part of its weight beside the row of '" + linear.getWeight().str() +
              "'";
     return "";

@@ -32,8 +32,8 @@ int64_t inlay::llm::getSavedBytes(Operation *op, const OpSet &group) {
   return bytes;
 }
 
-bool inlay::llm::fitsRegisters(LinearOp linear, int64_t vectors, const Chip &chip) {
+bool inlay::llm::fitsRegisters(LinearOp linear, int64_t vectors, tile::TargetAttr target) {
   auto weight = SymbolTable::lookupNearestSymbolFrom<WeightOp>(linear, linear.getWeightAttr());
   LinearShape shape{weight.getTensorType().getDimSize(0), weight.getTensorType().getDimSize(1), /*rows=*/1};
-  return chooseMatvec(shape, chip).rowRegisters(shape) * (1 + vectors) <= MatvecConfig::kMostRowRegisters;
+  return chooseMatvec(shape, target).rowRegisters(shape) * (1 + vectors) <= MatvecConfig::kMostRowRegisters;
 }

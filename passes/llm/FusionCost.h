@@ -11,7 +11,7 @@
 #define INLAY_PASSES_LLM_FUSIONCOST_H
 
 #include "dialects/llm/Llm.h"
-#include "passes/tile/Chip.h"
+#include "dialects/tile/Tile.h"
 #include "llvm/ADT/SetVector.h"
 
 namespace inlay::llm {
@@ -22,9 +22,9 @@ using OpSet = llvm::SetVector<mlir::Operation *>;
 /// between them is not read from memory, and not written either if nothing else reads it.
 int64_t getSavedBytes(mlir::Operation *op, const OpSet &group);
 
-/// True if a thread of the streaming kernel of `linear` on `chip` has registers for its part of one row and of
+/// True if a thread of the streaming kernel of `linear` on `target` has registers for its part of one row and of
 /// `vectors` vectors as long as it.
-bool fitsRegisters(LinearOp linear, int64_t vectors, const Chip &chip);
+bool fitsRegisters(LinearOp linear, int64_t vectors, tile::TargetAttr target);
 
 } // namespace inlay::llm
 

@@ -4,6 +4,7 @@
 #define INLAY_PASSES_LLM_PASSES_H
 
 #include "dialects/llm/Llm.h"
+#include "dialects/tile/Tile.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/Pass.h"
 

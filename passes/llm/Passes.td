@@ -48,6 +48,7 @@ def SelectLibraryPass : Pass<"llm-select-library", "::mlir::ModuleOp"> {
     Option<"tuning", "tuning", "std::string", "\"\"", "file of measurements; builtin: the compiler's own; empty: none">,
     Option<"always", "always", "bool", "false", "select the library for all products that it can compute, for measurements">,
     Option<"maxRows", "max-rows", "int64_t", "16", "Rows that the step may have">];
+  let dependentDialects = ["::inlay::tile::TileDialect"];
 }
 
 def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
@@ -62,6 +63,7 @@ def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or sm_90a">,
     Option<"maxRows", "max-rows", "int64_t", "16", "maximum rows of the step">,
     Option<"separateNorms", "separate-norms", "bool", "false", "Norms become kernels of their own, to see what that costs">];
+  let dependentDialects = ["::inlay::tile::TileDialect"];
 }
 
 #endif // INLAY_PASSES_LLM_PASSES

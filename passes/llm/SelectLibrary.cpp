@@ -1,7 +1,6 @@
 //===- SelectLibrary.cpp - products that a library computes faster ---------===//
 
 #include "passes/llm/Passes.h"
-#include "passes/tile/Chip.h"
 #include "passes/tile/tuning/TuningFile.h"
 #include "llvm/Support/FormatVariadic.h"
 
@@ -89,7 +88,7 @@ static void select(LinearOp linear, WeightOp weight, const LibraryEntry *entry, 
 }
 
 void SelectLibraryPass::runOnOperation() {
-  absl::StatusOr<TuningFile> measured = TuningFile::open(tuning, kHopper.name.str());
+  absl::StatusOr<TuningFile> measured = TuningFile::open(tuning, tile::targetOf(getOperation()).getArch().str());
   if (!measured.ok()) {
     getOperation().emitError() << std::string(measured.status().message());
     return signalPassFailure();

@@ -21,13 +21,13 @@ using tile::Reduction;
 /// an H200 at 512 tokens each: of 2 and 4 sequences, one block a multiprocessor takes half the time of two (3.7 µs, not
 /// 7.4), since all start at once beside the kernel before; of 8 and more, two balance ragged lengths better. Of 8, 64
 /// clusters of 4, two more than fit, took 12.1 µs where as many of 2 take 9.
-static int64_t chooseCluster(const StepShape &step, int64_t kvHeads) {
+static int64_t chooseCluster(const StepShape &step, int64_t kvHeads, tile::TargetAttr target) {
   constexpr int64_t most = 16;
   if (step.isCpu() || !step.decode)
     return 1;
   auto fits = [&](int64_t cluster) {
     int64_t blocks = cluster * kvHeads * step.maxSequences;
-    return blocks <= (step.maxSequences <= 4 ? kHopper.multiprocessors : kHopper.residentBlocks(cluster, 2));
+    return blocks <= (step.maxSequences <= 4 ? target.getMultiprocessors() : target.residentBlocks(cluster, 2));
   };
   int64_t cluster = most;
   while (cluster > 1 && !fits(cluster))
@@ -62,7 +62,7 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
     m = kPrefillRows;
   else if (!step.isCpu())
     m = std::max<int64_t>(16, llvm::PowerOf2Ceil(m));
-  int64_t cluster = chooseCluster(step, kvHeads);
+  int64_t cluster = chooseCluster(step, kvHeads, tile::targetOf(op));
   if (Placement::of(op.getQuery()).column % d != 0 || Placement::of(op.getQuery()).rowColumns % d != 0)
     return op.emitError() << "has queries that do not lie on whole heads";
   int64_t qHeads = Placement::of(op.getQuery()).rowColumns / d, qFirst = Placement::of(op.getQuery()).column / d;

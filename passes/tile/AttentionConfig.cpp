@@ -33,14 +33,14 @@ PrefillAttentionConfig PrefillAttentionConfig::from(DictionaryAttr attribute) {
   return readFields(attribute, kPrefillFields);
 }
 
-DecodeAttentionConfig inlay::chooseDecodeAttention(const AttentionShape &shape, const Chip &chip) {
+DecodeAttentionConfig inlay::chooseDecodeAttention(const AttentionShape &shape, tile::TargetAttr target) {
   DecodeAttentionConfig config;
   // A thread's sums: 4 for each 16 columns and 8 rows. Where they are many, fewer warps have more registers.
   int64_t accumulators = (shape.headDim + 15) / 16 * 4 * ((shape.rows + 7) / 8);
   config.warps = accumulators > 32 ? 4 : 8;
   // Two blocks share a multiprocessor; what is left beside the rings is for barriers and the merge.
   constexpr int64_t besideRings = 12 * 1024;
-  int64_t bytes = chip.slotSharedBytes(config.blocks) - besideRings;
+  int64_t bytes = target.slotSharedBytes(config.blocks) - besideRings;
   config.stages = std::clamp<int64_t>(bytes / (config.warps * shape.stepBytes()), 2, 8);
   return config;
 }
@@ -50,11 +50,12 @@ bool inlay::isDecodeAttention(const AttentionShape &shape, int64_t pageSize) {
          pageSize % shape.keysPerStep == 0;
 }
 
-PrefillAttentionConfig inlay::choosePrefillAttention(const AttentionShape &shape, const Chip &chip) {
+PrefillAttentionConfig inlay::choosePrefillAttention(const AttentionShape &shape, tile::TargetAttr target) {
   PrefillAttentionConfig config;
   constexpr int64_t besideRings = 1024; // barriers
   int64_t queries = shape.slabs() * AttentionShape::slabColumns * 2 * shape.rows;
-  config.stages = std::clamp<int64_t>((chip.blockSharedBytes - queries - besideRings) / (2 * shape.stepBytes()), 1, 2);
+  config.stages =
+      std::clamp<int64_t>((target.getBlockSharedBytes() - queries - besideRings) / (2 * shape.stepBytes()), 1, 2);
   return config;
 }
 

@@ -10,7 +10,6 @@
 
 #include "dialects/tile/Tile.h"
 #include "mlir/IR/BuiltinAttributes.h"
-#include "passes/tile/Chip.h"
 
 namespace inlay {
 /// Keys and values of a few query rows stream through a ring for each warp; a warp takes every `warps`-th step of keys.
@@ -49,8 +48,8 @@ struct PrefillAttentionConfig {
   static PrefillAttentionConfig from(mlir::DictionaryAttr attribute);
 };
 
-DecodeAttentionConfig chooseDecodeAttention(const AttentionShape &shape, const Chip &chip);
-PrefillAttentionConfig choosePrefillAttention(const AttentionShape &shape, const Chip &chip);
+DecodeAttentionConfig chooseDecodeAttention(const AttentionShape &shape, tile::TargetAttr target);
+PrefillAttentionConfig choosePrefillAttention(const AttentionShape &shape, tile::TargetAttr target);
 
 /// Whether the family decode_attention takes queries of this shape over pages of `pageSize` positions.
 bool isDecodeAttention(const AttentionShape &shape, int64_t pageSize);

@@ -61,10 +61,10 @@ int64_t MatvecConfig::rowRegisters(const LinearShape &shape) const {
   return llvm::divideCeil(llvm::divideCeil(shape.k, kAtomColumns * chunkAtoms), warps) * 4;
 }
 
-MatvecConfig inlay::chooseMatvec(const LinearShape &shape, const Chip &chip) {
+MatvecConfig inlay::chooseMatvec(const LinearShape &shape, tile::TargetAttr target) {
   MatvecConfig config;
   int64_t groups = llvm::divideCeil(shape.columns, kGroupRows), atoms = llvm::divideCeil(shape.k, kAtomColumns);
-  config.blocks = std::min(kSlots * chip.multiprocessors, groups);
+  config.blocks = std::min(kSlots * target.getMultiprocessors(), groups);
   config.rows = shape.rows == 1 ? 1 : shape.rows <= 8 ? 8 : 16;
 
   // Chunks of 4 KB; of 2 KB where a chunk of several rows stands in registers. A warp has at most a tenth above its
@@ -98,7 +98,7 @@ MatvecConfig inlay::chooseMatvec(const LinearShape &shape, const Chip &chip) {
   int64_t passBytes = config.groups * config.warps * kGroupRows * config.rows * 4;
   config.partialBytes = passes == 1 ? 0 : std::max(passBytes, std::min<int64_t>(32 * 1024, passes * passBytes));
   // A slot's; a floor keeps a third block off the multiprocessor.
-  config.sharedBytes = chip.slotSharedBytes(kSlots);
+  config.sharedBytes = target.slotSharedBytes(kSlots);
   // A long row takes room from the rings.
   int64_t rowBytes = config.rows == 1 ? config.warps * most(config.chunkAtoms) * kAtomColumns * 2 : 0;
   while (config.stages > 1 &&
@@ -108,11 +108,11 @@ MatvecConfig inlay::chooseMatvec(const LinearShape &shape, const Chip &chip) {
   return config;
 }
 
-GemmConfig inlay::chooseGemm(const LinearShape &shape, const Chip &chip) {
+GemmConfig inlay::chooseGemm(const LinearShape &shape, tile::TargetAttr target) {
   GemmConfig config;
-  config.blocks = chip.multiprocessors;
-  config.stages = std::min<int64_t>(config.stages, (chip.blockSharedBytes - config.stagedBytes() - kBarrierBytes) /
-                                                       config.stageBytes());
+  config.blocks = target.getMultiprocessors();
+  config.stages = std::min<int64_t>(
+      config.stages, (target.getBlockSharedBytes() - config.stagedBytes() - kBarrierBytes) / config.stageBytes());
   return config;
 }
 
@@ -120,12 +120,12 @@ GemmConfig inlay::chooseGemm(const LinearShape &shape, const Chip &chip) {
 /// gives bound it; blocks that share K wait for each other. All but memory's rate is fitted, on an H200, to QKV, O and
 /// down of Llama 3.1 8B and Llama 3.2 1B at 16 to 256 rows: of seven ways to run each of these 30 it takes the fastest,
 /// or one at most 5 % slower.
-int64_t SwapAbConfig::time(const LinearShape &shape, const Chip &chip) const {
+int64_t SwapAbConfig::time(const LinearShape &shape, tile::TargetAttr target) const {
   constexpr int64_t roundTrip = 2500, wait = 500, bytesOfMemory = 4400, productsOfMultiprocessor = 2500;
   int64_t blocks = llvm::divideCeil(shape.columns, tileColumns) * split;
-  int64_t waves = llvm::divideCeil(blocks, chip.residentBlocks(split, slots));
+  int64_t waves = llvm::divideCeil(blocks, target.residentBlocks(split, slots));
   int64_t steps = waves * share(shape.k);
-  int64_t neighbours = std::min<int64_t>(slots, llvm::divideCeil(blocks, chip.multiprocessors));
+  int64_t neighbours = std::min<int64_t>(slots, llvm::divideCeil(blocks, target.getMultiprocessors()));
   return std::max({shape.columns * shape.k * 2 / bytesOfMemory, steps * roundTrip / stages,
                    steps * neighbours * tileRows * tileColumns * tileK / productsOfMultiprocessor}) +
          wait * split;
@@ -133,7 +133,7 @@ int64_t SwapAbConfig::time(const LinearShape &shape, const Chip &chip) const {
 
 int64_t inlay::swapAbTileRows(int64_t rows) { return rows <= 16 ? 16 : static_cast<int64_t>(llvm::alignTo(rows, 32)); }
 
-SwapAbConfig inlay::chooseSwapAb(const LinearShape &shape, const Chip &chip) {
+SwapAbConfig inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr target) {
   std::optional<SwapAbConfig> best;
   for (int64_t consumers : {2, 1}) {
     // Two warpgroups share the rows that they read. Few rows are little to read, and small tiles end sooner.
@@ -147,19 +147,20 @@ SwapAbConfig inlay::chooseSwapAb(const LinearShape &shape, const Chip &chip) {
       config.tileRows = swapAbTileRows(shape.rows);
       // A thread has half as many sums as there are rows; two blocks leave it 112 registers.
       config.slots = config.tileRows <= 128 ? kSlots : 1;
-      config.sharedBytes = chip.slotSharedBytes(config.slots);
+      config.sharedBytes = target.slotSharedBytes(config.slots);
       config.stages = std::min<int64_t>((config.sharedBytes - kBarrierBytes) / config.stageBytes(), 8);
-      if (config.givesEachBlockSteps(shape.k) && (!best || config.time(shape, chip) < best->time(shape, chip)))
+      if (config.givesEachBlockSteps(shape.k) && (!best || config.time(shape, target) < best->time(shape, target)))
         best = config;
     }
   }
   return *best;
 }
 
-DictionaryAttr inlay::chooseLinear(StringRef family, const LinearShape &shape, const Chip &chip, MLIRContext *context) {
+DictionaryAttr inlay::chooseLinear(StringRef family, const LinearShape &shape, tile::TargetAttr target,
+                                   MLIRContext *context) {
   if (family == "gemm")
-    return chooseGemm(shape, chip).toAttribute(context);
+    return chooseGemm(shape, target).toAttribute(context);
   if (family == "swap_ab")
-    return chooseSwapAb(shape, chip).toAttribute(context);
-  return chooseMatvec(shape, chip).toAttribute(context);
+    return chooseSwapAb(shape, target).toAttribute(context);
+  return chooseMatvec(shape, target).toAttribute(context);
 }

@@ -11,7 +11,6 @@
 
 #include "dialects/tile/Tile.h"
 #include "mlir/IR/BuiltinAttributes.h"
-#include "passes/tile/Chip.h"
 #include "llvm/Support/MathExtras.h"
 
 namespace inlay {
@@ -97,21 +96,21 @@ struct SwapAbConfig {
   bool givesEachBlockSteps(int64_t k) const {
     return (split - 1) * share(k) < static_cast<int64_t>(llvm::divideCeil(k, tileK));
   }
-  int64_t time(const LinearShape &shape, const Chip &chip) const;
+  int64_t time(const LinearShape &shape, tile::TargetAttr target) const;
 };
 
-MatvecConfig chooseMatvec(const LinearShape &shape, const Chip &chip);
+MatvecConfig chooseMatvec(const LinearShape &shape, tile::TargetAttr target);
 /// The rows of a tile of the family swap_ab for steps of at most `rows`.
 int64_t swapAbTileRows(int64_t rows);
-GemmConfig chooseGemm(const LinearShape &shape, const Chip &chip);
-SwapAbConfig chooseSwapAb(const LinearShape &shape, const Chip &chip);
+GemmConfig chooseGemm(const LinearShape &shape, tile::TargetAttr target);
+SwapAbConfig chooseSwapAb(const LinearShape &shape, tile::TargetAttr target);
 
 /// What the analytic model says for a program of the families matvec, gemm or swap_ab.
-mlir::DictionaryAttr chooseLinear(llvm::StringRef family, const LinearShape &shape, const Chip &chip,
+mlir::DictionaryAttr chooseLinear(llvm::StringRef family, const LinearShape &shape, tile::TargetAttr target,
                                   mlir::MLIRContext *context);
 
 /// The config that a program of these families has, or else the analytic model's.
-mlir::FailureOr<mlir::DictionaryAttr> selectConfig(tile::ProgramOp program, const Chip &chip);
+mlir::FailureOr<mlir::DictionaryAttr> selectConfig(tile::ProgramOp program, tile::TargetAttr target);
 } // namespace inlay
 
 #endif // INLAY_PASSES_TILE_LINEARCONFIG_H

@@ -78,9 +78,9 @@ static std::string firstOf(std::initializer_list<std::string> problems) {
   return "";
 }
 
-static std::string whyRefused(const MatvecConfig &config, const LinearShape &shape, const Chip &chip) {
+static std::string whyRefused(const MatvecConfig &config, const LinearShape &shape, tile::TargetAttr target) {
   int64_t groups = llvm::divideCeil(shape.columns, kGroupRows);
-  MatvecConfig model = chooseMatvec(shape, chip);
+  MatvecConfig model = chooseMatvec(shape, target);
   std::string range =
       firstOf({rangeProblem("blocks", config.blocks, 1, groups), rangeProblem("warps", config.warps, 1, 32),
                rangeProblem("chunk_atoms", config.chunkAtoms, 1, 16), rangeProblem("stages", config.stages, 1, 16),
@@ -101,11 +101,12 @@ static std::string whyRefused(const MatvecConfig &config, const LinearShape &sha
   int64_t staged = config.rows == 1 ? config.warps * most : shape.isScaled ? chunks * config.chunkAtoms * 128 : 0;
   int64_t needed =
       (isOneBatch ? std::max(rings, batch) : rings + config.partialBytes) + staged + config.warps * config.stages * 8;
-  return firstOf({sharedProblem(config.sharedBytes, chip.blockSharedBytes), sharedProblem(needed, config.sharedBytes)});
+  return firstOf(
+      {sharedProblem(config.sharedBytes, target.getBlockSharedBytes()), sharedProblem(needed, config.sharedBytes)});
 }
 
-static std::string whyRefused(const GemmConfig &config, const LinearShape &shape, const Chip &chip) {
-  std::string range = firstOf({rangeProblem("blocks", config.blocks, 1, 64 * chip.multiprocessors),
+static std::string whyRefused(const GemmConfig &config, const LinearShape &shape, tile::TargetAttr target) {
+  std::string range = firstOf({rangeProblem("blocks", config.blocks, 1, 64 * target.getMultiprocessors()),
                                rangeProblem("consumers", config.consumers, 1, 3),
                                rangeProblem("tile_rows", config.tileRows, 64 * config.consumers, 64 * config.consumers),
                                rangeProblem("tile_k", config.tileK, kAtomColumns, kAtomColumns),
@@ -122,10 +123,10 @@ static std::string whyRefused(const GemmConfig &config, const LinearShape &shape
   if (registers > 65536)
     return fmt::format("needs {} registers, expected at most 65536", registers);
   return sharedProblem(config.stages * config.stageBytes() + config.stagedBytes() + kBarrierBytes,
-                       chip.blockSharedBytes);
+                       target.getBlockSharedBytes());
 }
 
-static std::string whyRefused(const SwapAbConfig &config, const LinearShape &shape, const Chip &chip) {
+static std::string whyRefused(const SwapAbConfig &config, const LinearShape &shape, tile::TargetAttr target) {
   int64_t rows = swapAbTileRows(shape.rows);
   std::string range = firstOf(
       {rangeProblem("consumers", config.consumers, 1, 2), rangeProblem("tile_rows", config.tileRows, rows, rows),
@@ -137,16 +138,17 @@ static std::string whyRefused(const SwapAbConfig &config, const LinearShape &sha
   if (!config.givesEachBlockSteps(shape.k))
     return fmt::format("splits {} steps of k over {} blocks, expected each to have one",
                        llvm::divideCeil(shape.k, config.tileK), config.split);
-  return firstOf({sharedProblem(config.sharedBytes, chip.slotSharedBytes(config.slots)),
+  return firstOf({sharedProblem(config.sharedBytes, target.slotSharedBytes(config.slots)),
                   sharedProblem(std::max(config.stages * config.stageBytes(), config.sumsBytes()) + kBarrierBytes,
                                 config.sharedBytes)});
 }
 
-std::string inlay::whyRefused(StringRef family, DictionaryAttr attribute, const LinearShape &shape, const Chip &chip) {
+std::string inlay::whyRefused(StringRef family, DictionaryAttr attribute, const LinearShape &shape,
+                              tile::TargetAttr target) {
   MLIRContext *context = attribute.getContext();
   auto check = [&](auto config) {
     std::string problem = nameProblem(attribute, config.toAttribute(context));
-    return problem.empty() ? ::whyRefused(decltype(config)::from(attribute), shape, chip) : problem;
+    return problem.empty() ? ::whyRefused(decltype(config)::from(attribute), shape, target) : problem;
   };
   if (family == "gemm")
     return check(GemmConfig());

@@ -23,7 +23,8 @@ TuningKey tuningKeyOf(tile::ProgramOp program, MainLoop &loop);
 mlir::DictionaryAttr toAttribute(const TuningEntry &entry, mlir::MLIRContext *context);
 
 /// Why `family` cannot run a config for programs of `shape`; empty if it can. Registers are known only after ptxas ran.
-std::string whyRefused(llvm::StringRef family, mlir::DictionaryAttr config, const LinearShape &shape, const Chip &chip);
+std::string whyRefused(llvm::StringRef family, mlir::DictionaryAttr config, const LinearShape &shape,
+                       tile::TargetAttr target);
 } // namespace inlay
 
 #endif // INLAY_PASSES_TILE_LINEARTUNING_H

@@ -11,14 +11,12 @@ def SelectConfigPass : Pass<"tile-select-config", "::mlir::ModuleOp"> {
     Programs of the families `matvec`, `gemm` and `swap_ab` get the attribute `config`: the
     grid, stages, tiles and shared memory. A file of measurements is asked first
     (tuning/TuningFile.h), then the analytic model of LinearConfig.h, which computes
-    them from the program's shape and the chip; a remark says which of the two chose.
+    them from the program's shape and the module's `tile.target`; a remark says which of the two chose.
     An entry that the family cannot run is an error. A program that has a config keeps
     it, so that a person may choose.
   }];
   let options = [Option<"tuning", "tuning", "std::string", /*default=*/"",
-                        "file of measured configs; builtin: the compiler's own; empty: none">,
-                 Option<"multiprocessors", "multiprocessors", "int64_t", /*default=*/"0",
-                        "streaming multiprocessors of the chip; 0: as many as an H100 or H200 has">];
+                        "file of measured configs; builtin: the compiler's own; empty: none">];
   let dependentDialects = ["::inlay::tile::TileDialect"];
 }
 

@@ -19,18 +19,18 @@ struct SelectConfigPass : inlay::impl::SelectConfigPassBase<SelectConfigPass> {
 };
 } // namespace
 
-FailureOr<DictionaryAttr> inlay::selectConfig(tile::ProgramOp program, const Chip &chip) {
+FailureOr<DictionaryAttr> inlay::selectConfig(tile::ProgramOp program, tile::TargetAttr target) {
   if (auto given = program->getAttrOfType<DictionaryAttr>(kConfigAttr))
     return given;
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
   StringRef family = program->getAttrOfType<StringAttr>("family").getValue();
-  return chooseLinear(family, shapeOf(*loop), chip, program.getContext());
+  return chooseLinear(family, shapeOf(*loop), target, program.getContext());
 }
 
 /// Measurements first, then the analytic model; a remark says which.
-static LogicalResult select(tile::ProgramOp program, const Chip &chip, const TuningFile &measured) {
+static LogicalResult select(tile::ProgramOp program, tile::TargetAttr target, const TuningFile &measured) {
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
@@ -38,14 +38,14 @@ static LogicalResult select(tile::ProgramOp program, const Chip &chip, const Tun
   LinearShape shape = shapeOf(*loop);
   auto found = measured.entries.find(key);
   if (found == measured.entries.end()) {
-    program->setAttr(kConfigAttr, chooseLinear(key.family, shape, chip, program.getContext()));
+    program->setAttr(kConfigAttr, chooseLinear(key.family, shape, target, program.getContext()));
     program.emitRemark() << "config by the analytic model: "
                          << (measured.path.empty() ? "no tuning file was given" : measured.path + " has no entry")
                          << " for " << key.toString();
     return success();
   }
   DictionaryAttr config = toAttribute(found->second, program.getContext());
-  if (std::string problem = whyRefused(key.family, config, shape, chip); !problem.empty())
+  if (std::string problem = whyRefused(key.family, config, shape, target); !problem.empty())
     return program.emitError() << measured.path << ": the entry for " << key.toString() << " " << problem
                                << "; measure it again (compiler '" << found->second.compiler << "' did) or remove it";
   program->setAttr(kConfigAttr, config);
@@ -55,10 +55,8 @@ static LogicalResult select(tile::ProgramOp program, const Chip &chip, const Tun
 }
 
 void SelectConfigPass::runOnOperation() {
-  Chip chip = kHopper;
-  if (multiprocessors > 0)
-    chip.multiprocessors = multiprocessors;
-  absl::StatusOr<TuningFile> measured = TuningFile::open(tuning, chip.name.str());
+  tile::TargetAttr target = tile::targetOf(getOperation());
+  absl::StatusOr<TuningFile> measured = TuningFile::open(tuning, target.getArch().str());
   if (!measured.ok()) {
     getOperation().emitError() << std::string(measured.status().message());
     return signalPassFailure();
@@ -68,7 +66,7 @@ void SelectConfigPass::runOnOperation() {
     if (!family || !llvm::is_contained({"matvec", "gemm", "swap_ab"}, family.getValue()) ||
         program->hasAttr(kConfigAttr))
       continue;
-    if (failed(select(program, chip, *measured)))
+    if (failed(select(program, target, *measured)))
       return signalPassFailure();
   }
 }

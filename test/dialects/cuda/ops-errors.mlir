@@ -66,3 +66,94 @@ cuda.kernel @indices() attributes {threads = 32 : i64} {
   // expected-error @+1 {{has 1 indices for '!cuda.local<4x2xf32>'}}
   %v = cuda.get %acc[%i] : !cuda.local<4x2xf32> -> f32
 }
+
+// -----
+
+// expected-error @+1 {{a grid has one to three dimensions, found 4}}
+#grid = #cuda.grid<1, 1, 1, 1>
+
+// -----
+
+// expected-error @+1 {{size 6 is none of a step's 6}}
+#grid = #cuda.grid<size 6>
+
+// -----
+
+// expected-error @+1 {{a grid's factors and divisors are positive, found 0}}
+#grid = #cuda.grid<size 0 ceildiv 0>
+
+// -----
+
+// expected-error @+1 {{has 3 blocks along x, or a multiple of them, which clusters of 2 do not divide}}
+cuda.kernel @clusters() attributes {threads = 32 : i64, cluster = 2 : i64, grid = #cuda.grid<3>} {
+}
+
+// -----
+
+// expected-error @+1 {{a tensor map has elements of f32, bf16 or f16, found 'i32'}}
+#map = #cuda.tensor_map<argument 0 : i32, dims = [64], strides = [], box = [64]>
+
+// -----
+
+// expected-error @+1 {{a tensor map has one to five dimensions, found 0}}
+#map = #cuda.tensor_map<argument 0 : bf16, dims = [], strides = [], box = []>
+
+// -----
+
+// expected-error @+1 {{a tensor map of 2 dimensions has 1 strides and a box of 2, found 0 and 2}}
+#map = #cuda.tensor_map<argument 0 : bf16, dims = [64, 64], strides = [], box = [64, 64]>
+
+// -----
+
+// expected-error @+1 {{a tensor map's dimensions are 1 to 2^32, found 0}}
+#map = #cuda.tensor_map<argument 0 : bf16, dims = [0], strides = [], box = [64]>
+
+// -----
+
+// expected-error @+1 {{a tensor map's strides are multiples of 16 bytes below 2^40, found 24}}
+#map = #cuda.tensor_map<argument 0 : bf16, dims = [12, 64], strides = [24], box = [8, 64]>
+
+// -----
+
+// expected-error @+1 {{a tensor map's box has 1 to 256 elements along each dimension, found 512}}
+#map = #cuda.tensor_map<argument 0 : bf16, dims = [1024], strides = [], box = [512]>
+
+// -----
+
+// expected-error @+1 {{size 7 is none of a step's 6}}
+#map = #cuda.tensor_map<argument 0 : bf16, dims = [64, 1] * size 7, strides = [128], box = [64, 8]>
+
+// -----
+
+// expected-error @+1 {{a tensor map's box has rows of a multiple of 16 bytes, found 8}}
+#map = #cuda.tensor_map<argument 0 : bf16, dims = [64], strides = [], box = [4]>
+
+// -----
+
+// expected-error @+1 {{a tensor map's swizzle is 0, 32, 64 or 128 bytes, found 16}}
+#map = #cuda.tensor_map<argument 0 : bf16, dims = [64], strides = [], box = [8], swizzle = 16>
+
+// -----
+
+// expected-error @+1 {{a box with rows of 128 bytes is too wide for a swizzle of 64}}
+#map = #cuda.tensor_map<argument 0 : bf16, dims = [64], strides = [], box = [64], swizzle = 64>
+
+// -----
+
+// expected-error @+1 {{a tensor map's l2_promotion is 0, 64, 128 or 256 bytes, found 512}}
+#map = #cuda.tensor_map<argument 0 : bf16, dims = [64], strides = [], box = [64], l2_promotion = 512>
+
+// -----
+
+// expected-error @+1 {{describes 0 tensor maps and takes 1}}
+cuda.kernel @undescribed(%x: !cuda.ptr<bf16, global>, %map: !cuda.opaque<"CUtensorMap">)
+    attributes {threads = 32 : i64, tensor_maps = []} {
+}
+
+// -----
+
+#map = #cuda.tensor_map<argument 0 : bf16, dims = [64], strides = [], box = [64]>
+// expected-error @+1 {{tensor map 0 is of argument 0, expected a pointer to 'bf16'}}
+cuda.kernel @described(%x: !cuda.ptr<f32, global>, %map: !cuda.opaque<"CUtensorMap">)
+    attributes {threads = 32 : i64, tensor_maps = [#map]} {
+}

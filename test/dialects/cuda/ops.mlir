@@ -29,3 +29,26 @@ cuda.kernel @all(%x: !cuda.ptr<bf16, readonly> {cuda.name = "x"}, %y: !cuda.ptr<
   cuda.depend
   cuda.store %f, %y[%lane] : f32, !cuda.ptr<f32, global>, index
 }
+
+// CHECK-LABEL: cuda.kernel @grids
+// CHECK-SAME: grid = #cuda.grid<264, 2 * (size 0 ceildiv 64), size 1>
+cuda.kernel @grids() attributes {threads = 32 : i64, cluster = 2 : i64,
+                                 grid = #cuda.grid<264, 2 * (size 0 ceildiv 64), 1 * (size 1)>} {
+}
+
+// CHECK-LABEL: cuda.kernel @more_grids
+// CHECK-SAME: dependent_launch, grid = #cuda.grid<size 0 ceildiv 16, 4 * size 5>
+cuda.kernel @more_grids() attributes {threads = 32 : i64, dependent_launch,
+                                      grid = #cuda.grid<size 0 ceildiv 16, 4 * size 5>} {
+}
+
+// CHECK-LABEL: cuda.kernel @maps
+// CHECK-SAME: tensor_maps = [#cuda.tensor_map<argument 0 : bf16, dims = [4096, 1] * size 0, strides = [8192], box = [64, 16], swizzle = 128, l2_promotion = 256>,
+// CHECK-SAME: #cuda.tensor_map<argument 1 : f32, dims = [64], strides = [], box = [64]>]
+cuda.kernel @maps(%x: !cuda.ptr<bf16, global>, %w: !cuda.ptr<f32, readonly>, %map0: !cuda.opaque<"CUtensorMap">,
+                  %map1: !cuda.opaque<"CUtensorMap">, %sizes: !cuda.opaque<"StepSizes">)
+    attributes {threads = 32 : i64, tensor_maps = [
+      #cuda.tensor_map<argument 0 : bf16, dims = [4096, 1] * size 0, strides = [8192], box = [64, 16], swizzle = 128,
+                       l2_promotion = 256>,
+      #cuda.tensor_map<argument 1 : f32, dims = [64], strides = [], box = [64]>]} {
+}

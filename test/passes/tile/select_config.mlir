@@ -1,11 +1,12 @@
 // RUN: inlay-opt --tile-select-config %s | FileCheck %s
-// RUN: inlay-opt --tile-select-config=multiprocessors=72 %s | FileCheck %s --check-prefix=SMALL
+// RUN: sed "s/multiprocessors = 132/multiprocessors = 72/" %s | inlay-opt --tile-select-config | FileCheck %s --check-prefix=SMALL
 !x = !tile.view<?x4096xbf16, activation, tokens>
 !w = !tile.view<4096x4096xbf16, weight>
 !y = !tile.view<?x4096xf32, output, tokens>
 !wide = !tile.view<128000x4096xbf16, weight>
 !logits = !tile.view<?x128000xf32, output, tokens>
 
+module attributes {tile.target = #tile.target<sm_90a, multiprocessors = 132, shared_bytes = 233472, reserved_shared_bytes = 1024, block_shared_bytes = 232448>} {
 // Two slots on each of 132 multiprocessors take the 512 groups of 8 weight rows.
 // CHECK: tile.program @few_rows
 // CHECK-SAME: config = {blocks = 264 : i64, chains = 2 : i64, chunk_atoms = 2 : i64, depth = 1 : i64, groups = 2 : i64, partial_bytes = 0 : i64, rows = 16 : i64, shared_bytes = 115712 : i64, stages = 4 : i64, warps = 8 : i64}
@@ -121,4 +122,5 @@ tile.program @batch_vocabulary(%x: !x, %w: !wide {tile.packing = "atom_8x64"}, %
     scf.yield %d : tensor<256x128xf32>
   }
   tile.store %acc, %y[%row, %col] : tensor<256x128xf32>, !logits
+}
 }
