@@ -108,7 +108,7 @@ INSTANTIATE_TEST_SUITE_P(
               "repetition_penalty: found 0.0, expected a number above 0 and at most 100"},
         Wrong{R"({"max_new_tokens": 0})", "max_new_tokens: found 0, expected an integer from 1 to 1073741824"},
         Wrong{R"({"do_sample": "yes"})", "do_sample: found \"yes\", expected true or false"},
-        // Ids that no logit belongs to: vllm-project/vllm pull request 54196.
+        // Ids that no logit belongs to: gonka-ai/gonka pull request 1170.
         Wrong{R"({"eos_token_id": 100})", "eos_token_id: found 100, expected an integer from 0 to 99"},
         Wrong{R"({"eos_token_id": [1, 151645]})", "eos_token_id: found [1,151645], expected integers from 0 to 99"},
         Wrong{R"({"eos_token_id": "</s>"})", "eos_token_id: found \"</s>\", expected an integer from 0 to 99"},
