@@ -42,6 +42,12 @@ void DecodeAttentionLowering::setUpMemory() {
     b.ifThen(b.equal(thread, 0), [&] {
       b.call("mbarrier_init", "mbarrier.h", {received, b.i32(1)});
       b.call("fence_mbarrier_init", "mbarrier.h", {});
+      b.comment("Of each block of the cluster: its part of what this one finishes, and two numbers a row.");
+      Value mine = b.index(share());
+      if (units() % cluster != 0)
+        mine = b.min(mine, b.max(b.sub(b.index(units()), b.mul(b.special(cuda::Special::ClusterRank), share())), zero));
+      b.call("mbarrier_arrive_expect", "mbarrier.h",
+             {received, b.mul(b.add(mine, 2 * loop.rows), b.index(4 * cluster))});
     });
   }
   Value barriers = b.shared("barriers", b.getI64Type(), config.warps * config.stages * 8);
@@ -127,18 +133,8 @@ LogicalResult DecodeAttentionLowering::attend() {
     llvm::append_range(queriesOfLane, pairOfRows);
   if (failed(loadPositions(queriesOfLane)))
     return failure();
-  if (cluster > 1) {
-    // Here and not where the barrier is initialised: blocks of padding never wait for it (synccheck reports that).
-    b.ifThen(b.equal(thread, 0), [&] {
-      b.comment("Of each block of the cluster: its part of what this one finishes, and two numbers a row.");
-      Value mine = b.index(share());
-      if (units() % cluster != 0)
-        mine = b.min(mine, b.max(b.sub(b.index(units()), b.mul(b.special(cuda::Special::ClusterRank), share())), zero));
-      b.call("mbarrier_arrive_expect", "mbarrier.h",
-             {received, b.mul(b.add(mine, 2 * loop.rows), b.index(4 * cluster))});
-    });
+  if (cluster > 1)
     b.call("cluster_arrive", "warp.h", {});
-  }
   Type f32 = b.getF32Type();
   from = b.name("from", block.at(loop.loop.getLowerBound()));
   to = b.name("to", block.at(loop.loop.getUpperBound()));

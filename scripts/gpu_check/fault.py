@@ -80,13 +80,13 @@ def repeat(name: str, command: list[str], debug: str, runs: int, at_once: int, w
     return found
 
 
-def build_probe(args) -> pathlib.Path | None:
+def build_probe(args, name: str) -> pathlib.Path | None:
     nvcc = shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
-    probe, source = args.out / "fault_probe", pathlib.Path(__file__).with_name("fault_probe.cu")
+    probe, source = args.out / name, pathlib.Path(__file__).with_name(f"{name}.cu")
     try:
         subprocess.run([nvcc, "-gencode=arch=compute_90a,code=sm_90a", "-o", probe, source], check=True, timeout=120)
     except (OSError, subprocess.SubprocessError) as error:
-        print(f"  fault_probe was not built: {error}", flush=True)
+        print(f"  {name} was not built: {error}", flush=True)
         return None
     return probe
 
@@ -113,7 +113,13 @@ def fault(args, results: dict, save) -> None:
         prefix = (tool, "--tool", under, *quiet, "--error-exitcode", 9) if under else ()
         step(name, [*prefix, args.bin / "run-model", found[bundle], "--target", args.target, *ids, "--max-tokens", 3, "--ignore-eos", "--json",
                     "--kv-cache-memory-bytes", "64MiB", "--temperature", 0, *flags], debug, runs * args.repeat, at_once)
-    if tool and (probe := build_probe(args)):
+    if tool and (probe := build_probe(args, "cluster_probe")):
+        for cluster in (2, 4, 8, 16):
+            for blocks in (32, 64, 96, 128):
+                shape = (cluster, blocks, 100_000)
+                step(f"cluster probe {shape}", [probe, *shape], "", 4, 4)
+                step(f"cluster probe {shape}, synccheck", [tool, "--tool", "synccheck", "--error-exitcode", 9, probe, *shape], "", 4, 4)
+    if tool and (probe := build_probe(args, "fault_probe")):
         for words in PROBE_WORDS:
             step(f"probe {words or 'with everything'}, synccheck",
                  [tool, "--tool", "synccheck", "--error-exitcode", 9, probe, *words.split()], "", 64 * args.repeat, AT_ONCE)
