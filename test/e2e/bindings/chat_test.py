@@ -77,7 +77,7 @@ WRONG = [
     ({"messages": [user("Hi"), call("[1]")]}, "messages[1].tool_calls[0].function.arguments' must hold a JSON object"),
     ({"messages": [user("Hi")], "tools": [TOOL, TOOL]}, "'get_weather', which occurs twice"),
     ({"messages": [user("Hi")], "tools": [{"name": "f"}]}, "tools[0]"),
-    ({"messages": [user("Hi")], "chat_template_kwargs": {"messages": []}}, "'chat_template_kwargs' holds 'messages'"),
+    ({"messages": [user("Hi")], "chat_template_kwargs": {"messages": []}}, "'chat_template_kwargs' contains 'messages'"),
     ({"messages": [user("Hi")], "continue_final_message": True, "add_generation_prompt": True}, "are both true"),
 ]
 
