@@ -52,8 +52,8 @@ public:
   absl::StatusOr<std::string> Render(const std::vector<ChatMessage> &messages, const ChatOptions &options,
                                      const TemplateLimits &limits = {}) const;
 
-  // The same for messages as a JSON list of objects, as the OpenAI API takes them (tool calls, lists of parts). They are
-  // prepared as transformers does it (chat_messages.h).
+  // The same for messages as a JSON list of objects, as the OpenAI API takes them (tool calls, lists of parts). They
+  // are prepared as transformers does it (chat_messages.h).
   absl::StatusOr<std::string> RenderJson(std::string_view messages_json, const ChatOptions &options,
                                          const TemplateLimits &limits = {}) const;
 

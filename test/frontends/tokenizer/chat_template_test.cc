@@ -204,8 +204,8 @@ TEST(ChatTemplateTest, ReasoningHasAllItsNames) {
             R"({"thinking": "c", "reasoning_content": "c"})");
 }
 
-// vllm-project/vllm issue 42407: templates refuse the role; sgl-project/sglang issue 40082: or they leave the message out;
-// ggml-org/llama.cpp pull request 20079.
+// vllm-project/vllm issue 42407: templates refuse the role; sgl-project/sglang issue 40082: or they leave the message
+// out; ggml-org/llama.cpp pull request 20079.
 TEST(ChatTemplateTest, DeveloperIsSystemWhereTheTemplateDoesNotNameIt) {
   constexpr std::string_view kMessages = R"([{"role": "developer", "content": "d"}, 1, {"content": "developer"}])";
   EXPECT_EQ(RenderJson("{{ messages[0].role }}", kMessages), "system");
