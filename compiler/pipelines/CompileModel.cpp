@@ -10,9 +10,9 @@
 #include "compiler/pipelines/Traffic.h"
 #include "dialects/llm/Llm.h"
 #include "fmt/format.h"
+#include "formats/tokenizer/chat_template_files.h"
 #include "frontends/hf/Checkpoint.h"
 #include "frontends/hf/import/Import.h"
-#include "frontends/tokenizer/chat_template_files.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "runtime/bundle/bundle.h"
@@ -345,7 +345,7 @@ private:
     FailureOr<LibraryProduct> product = findLibraryProduct(program);
     if (failed(product))
       return failure();
-    result.kernels.push_back({program, {}, *product});
+    result.kernels.push_back({program, {}, product});
     result.manifestKernels.push_back(llvm::json::Object{
         {"name", program.getSymName().str()}, {"library", "cublaslt"}, {"traffic", describeTraffic(program)}});
     return success();
@@ -387,7 +387,7 @@ private:
                                                           {"spill_bytes", kernel.spillBytes},
                                                           {"nvrtc_ms", kernel.nvrtcMilliseconds},
                                                           {"traffic", describeTraffic(program)}});
-      std::string stem = "kernels/" + target + "/" + name;
+      std::string stem = llvm::formatv("kernels/{0}/{1}", target, name);
       bundle.files.emplace_back(stem + ".cu", std::move(kernel.source));
       bundle.files.emplace_back(stem + ".ptx", std::move(kernel.ptx));
       bundle.files.emplace_back(stem + ".cubin", std::move(kernel.cubin));
