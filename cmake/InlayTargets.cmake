@@ -39,8 +39,8 @@ function(inlay_precompile_headers)
   endif()
 endfunction()
 
-# inlay_library(NAME SOURCES file... [DEPS target...]): a library without MLIR. Those of the runtime and of the tokenizer, which
-# it uses, are what an application links (InlayInstall.cmake).
+# inlay_library(NAME SOURCES file... [DEPS target...]): a library without MLIR. Those of runtime/ and of formats/, which it
+# uses, are what an application links (InlayInstall.cmake).
 function(inlay_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
   inlay_dependencies(deps ${ARG_DEPS})
@@ -48,7 +48,7 @@ function(inlay_library name)
   target_link_libraries(${name} PUBLIC inlay_flags ${deps})
   target_precompile_headers(${name} REUSE_FROM inlay_pch)
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${CMAKE_SOURCE_DIR} OUTPUT_VARIABLE directory)
-  if(directory MATCHES "^(runtime|frontends/tokenizer)")
+  if(directory MATCHES "^(runtime|formats)")
     set_property(GLOBAL APPEND PROPERTY INLAY_RUNTIME_LIBRARIES ${name})
   endif()
 endfunction()
@@ -68,13 +68,24 @@ function(inlay_tool name)
   install(TARGETS ${name} RUNTIME)
 endfunction()
 
-# inlay_test(NAME SOURCES file... [DEPS target...]): a GoogleTest program, one ctest entry a test program. The tests' own code
-# is not optimised: it runs for moments and takes long to compile.
+# inlay_test(NAME SOURCES file... [DEPS target...] [SHARDS count]): a GoogleTest program, one ctest entry a test program, or
+# one for each shard of a long one (NAME.0, NAME.1, ...). The tests' own code is not optimised: it runs for moments and takes
+# long to compile.
 function(inlay_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "SHARDS" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE inlay_flags ${ARG_DEPS} GTest::gtest_main GTest::gmock)
   target_compile_options(${name} PRIVATE -O0)
   target_precompile_headers(${name} REUSE_FROM inlay_test_pch)
-  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  if(NOT ARG_SHARDS)
+    add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    return()
+  endif()
+  math(EXPR last "${ARG_SHARDS} - 1")
+  foreach(shard RANGE ${last})
+    add_test(NAME ${name}.${shard} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    # ctest starts what costs most first, so that no core idles at the end.
+    set_tests_properties(${name}.${shard} PROPERTIES COST 100
+      ENVIRONMENT "GTEST_TOTAL_SHARDS=${ARG_SHARDS};GTEST_SHARD_INDEX=${shard}")
+  endforeach()
 endfunction()

@@ -1,7 +1,7 @@
 // Measures the nesting depth and the number of names of a JSON text without parsing it. Parsers are recursive, so
 // untrusted text is measured first.
-#ifndef INLAY_RUNTIME_SUPPORT_JSON_SHAPE_H_
-#define INLAY_RUNTIME_SUPPORT_JSON_SHAPE_H_
+#ifndef INLAY_FORMATS_JSON_JSON_SHAPE_H_
+#define INLAY_FORMATS_JSON_JSON_SHAPE_H_
 
 #include <algorithm>
 #include <cstddef>
@@ -41,4 +41,4 @@ inline JsonShape ShapeOfJson(std::string_view text) {
 
 } // namespace inlay
 
-#endif // INLAY_RUNTIME_SUPPORT_JSON_SHAPE_H_
+#endif // INLAY_FORMATS_JSON_JSON_SHAPE_H_

@@ -1,6 +1,6 @@
 // Finds names that occur twice in one object of a JSON text. Parsers do not report them and keep only one of the two.
-#ifndef INLAY_RUNTIME_SUPPORT_REPEATED_NAMES_H_
-#define INLAY_RUNTIME_SUPPORT_REPEATED_NAMES_H_
+#ifndef INLAY_FORMATS_JSON_REPEATED_NAMES_H_
+#define INLAY_FORMATS_JSON_REPEATED_NAMES_H_
 
 #include <optional>
 #include <set>
@@ -38,4 +38,4 @@ private:
 
 } // namespace inlay
 
-#endif // INLAY_RUNTIME_SUPPORT_REPEATED_NAMES_H_
+#endif // INLAY_FORMATS_JSON_REPEATED_NAMES_H_

@@ -1,4 +1,4 @@
-#include "runtime/bundle/safetensors.h"
+#include "formats/safetensors/safetensors.h"
 
 #include <fmt/format.h>
 #include <simdjson.h>

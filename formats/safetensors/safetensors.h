@@ -1,8 +1,8 @@
 // Parses and validates the headers of safetensors files: where each tensor of a checkpoint is. Reads no tensor. Files
 // are untrusted: every offset is checked against the shape, the neighbouring tensors and the end of the file.
 
-#ifndef INLAY_RUNTIME_BUNDLE_SAFETENSORS_H
-#define INLAY_RUNTIME_BUNDLE_SAFETENSORS_H
+#ifndef INLAY_FORMATS_SAFETENSORS_SAFETENSORS_H_
+#define INLAY_FORMATS_SAFETENSORS_SAFETENSORS_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -50,4 +50,4 @@ absl::StatusOr<SafetensorsIndex> OpenSafetensors(const std::string &directory);
 
 } // namespace inlay
 
-#endif // INLAY_RUNTIME_BUNDLE_SAFETENSORS_H
+#endif // INLAY_FORMATS_SAFETENSORS_SAFETENSORS_H_

@@ -1,6 +1,6 @@
-#include "frontends/tokenizer/added_tokens.h"
+#include "formats/tokenizer/added_tokens.h"
 
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/unicode.h"
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"

@@ -1,9 +1,9 @@
 // Adds tokens to those of tokenizer.json with the ids that the `tokenizers` library gives them.
-#ifndef INLAY_FRONTENDS_TOKENIZER_ADDED_TOKENS_H_
-#define INLAY_FRONTENDS_TOKENIZER_ADDED_TOKENS_H_
+#ifndef INLAY_FORMATS_TOKENIZER_ADDED_TOKENS_H_
+#define INLAY_FORMATS_TOKENIZER_ADDED_TOKENS_H_
 
-#include "frontends/tokenizer/tokenizer_config.h"
-#include "frontends/tokenizer/tokenizer_json.h"
+#include "formats/tokenizer/tokenizer_config.h"
+#include "formats/tokenizer/tokenizer_json.h"
 
 #include "absl/status/status.h"
 
@@ -20,4 +20,4 @@ absl::Status AddTokens(const std::vector<TokenizerConfig::Addition> &additions, 
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_ADDED_TOKENS_H_
+#endif // INLAY_FORMATS_TOKENIZER_ADDED_TOKENS_H_

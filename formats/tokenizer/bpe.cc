@@ -1,7 +1,7 @@
-#include "frontends/tokenizer/bpe.h"
+#include "formats/tokenizer/bpe.h"
 
 #include "absl/strings/string_view.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 

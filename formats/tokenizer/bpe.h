@@ -1,8 +1,8 @@
 // The model of a tokenizer: byte-pair encoding. A word starts as characters;
 // of all neighbours that a merge names, the one of the lowest rank is joined,
 // until none is left (Sennrich et al. 2016).
-#ifndef INLAY_FRONTENDS_TOKENIZER_BPE_H_
-#define INLAY_FRONTENDS_TOKENIZER_BPE_H_
+#ifndef INLAY_FORMATS_TOKENIZER_BPE_H_
+#define INLAY_FORMATS_TOKENIZER_BPE_H_
 
 #include "absl/container/flat_hash_map.h"
 
@@ -55,4 +55,4 @@ private:
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_BPE_H_
+#endif // INLAY_FORMATS_TOKENIZER_BPE_H_

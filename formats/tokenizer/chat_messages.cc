@@ -1,4 +1,4 @@
-#include "frontends/tokenizer/chat_messages.h"
+#include "formats/tokenizer/chat_messages.h"
 
 #include <algorithm>
 #include <charconv>

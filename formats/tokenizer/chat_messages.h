@@ -1,6 +1,6 @@
 // A conversation's messages as transformers' apply_chat_template prepares them for the template.
-#ifndef INLAY_FRONTENDS_TOKENIZER_CHAT_MESSAGES_H_
-#define INLAY_FRONTENDS_TOKENIZER_CHAT_MESSAGES_H_
+#ifndef INLAY_FORMATS_TOKENIZER_CHAT_MESSAGES_H_
+#define INLAY_FORMATS_TOKENIZER_CHAT_MESSAGES_H_
 
 #include <nlohmann/json.hpp>
 
@@ -22,4 +22,4 @@ void NormalizeMessages(nlohmann::ordered_json &messages, bool knows_developer);
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_CHAT_MESSAGES_H_
+#endif // INLAY_FORMATS_TOKENIZER_CHAT_MESSAGES_H_

@@ -1,7 +1,7 @@
 // Loads a directory's chat templates and picks one for a conversation.
-#include "frontends/tokenizer/chat_renderer.h"
+#include "formats/tokenizer/chat_renderer.h"
 
-#include "frontends/tokenizer/chat_template_files.h"
+#include "formats/tokenizer/chat_template_files.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>

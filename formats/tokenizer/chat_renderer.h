@@ -1,10 +1,10 @@
 // Conversations to prompts with the files of one directory: its chat templates and the special tokens that its
 // tokenizer names.
-#ifndef INLAY_FRONTENDS_TOKENIZER_CHAT_RENDERER_H_
-#define INLAY_FRONTENDS_TOKENIZER_CHAT_RENDERER_H_
+#ifndef INLAY_FORMATS_TOKENIZER_CHAT_RENDERER_H_
+#define INLAY_FORMATS_TOKENIZER_CHAT_RENDERER_H_
 
-#include "frontends/tokenizer/chat_template.h"
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/chat_template.h"
+#include "formats/tokenizer/tokenizer.h"
 
 #include <map>
 #include <memory>
@@ -38,4 +38,4 @@ private:
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_CHAT_RENDERER_H_
+#endif // INLAY_FORMATS_TOKENIZER_CHAT_RENDERER_H_

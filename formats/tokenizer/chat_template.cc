@@ -1,13 +1,13 @@
-#include "frontends/tokenizer/chat_template.h"
+#include "formats/tokenizer/chat_template.h"
 
-#include "frontends/tokenizer/chat_messages.h"
-#include "frontends/tokenizer/chat_template_files.h"
-#include "frontends/tokenizer/template_ast.h"
-#include "frontends/tokenizer/template_eval.h"
-#include "frontends/tokenizer/template_lexer.h"
-#include "frontends/tokenizer/template_value.h"
-#include "frontends/tokenizer/tokenizer_json.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/chat_messages.h"
+#include "formats/tokenizer/chat_template_files.h"
+#include "formats/tokenizer/template_ast.h"
+#include "formats/tokenizer/template_eval.h"
+#include "formats/tokenizer/template_lexer.h"
+#include "formats/tokenizer/template_value.h"
+#include "formats/tokenizer/tokenizer_json.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>

@@ -2,8 +2,8 @@
 // jinja2's immutable sandbox with trim_blocks, lstrip_blocks, loop controls and {% generation %}. What is not
 // supported is refused by name.
 // A template comes from a stranger: steps, depth and output are limited.
-#ifndef INLAY_FRONTENDS_TOKENIZER_CHAT_TEMPLATE_H_
-#define INLAY_FRONTENDS_TOKENIZER_CHAT_TEMPLATE_H_
+#ifndef INLAY_FORMATS_TOKENIZER_CHAT_TEMPLATE_H_
+#define INLAY_FORMATS_TOKENIZER_CHAT_TEMPLATE_H_
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -65,4 +65,4 @@ private:
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_CHAT_TEMPLATE_H_
+#endif // INLAY_FORMATS_TOKENIZER_CHAT_TEMPLATE_H_

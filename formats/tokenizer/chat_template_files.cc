@@ -1,7 +1,7 @@
-#include "frontends/tokenizer/chat_template_files.h"
+#include "formats/tokenizer/chat_template_files.h"
 
-#include "frontends/tokenizer/tokenizer_json.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/tokenizer_json.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>

@@ -1,6 +1,6 @@
 // Which chat templates a model directory has, found in the order in which transformers looks for them.
-#ifndef INLAY_FRONTENDS_TOKENIZER_CHAT_TEMPLATE_FILES_H_
-#define INLAY_FRONTENDS_TOKENIZER_CHAT_TEMPLATE_FILES_H_
+#ifndef INLAY_FORMATS_TOKENIZER_CHAT_TEMPLATE_FILES_H_
+#define INLAY_FORMATS_TOKENIZER_CHAT_TEMPLATE_FILES_H_
 
 #include "absl/status/statusor.h"
 
@@ -39,4 +39,4 @@ std::vector<std::string> ListChatTemplateFiles(const std::string &directory);
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_CHAT_TEMPLATE_FILES_H_
+#endif // INLAY_FORMATS_TOKENIZER_CHAT_TEMPLATE_FILES_H_

@@ -1,7 +1,7 @@
 // What to tell someone whose model directory has no tokenizer.json.
-#include "frontends/tokenizer/tokenizer_json.h"
+#include "formats/tokenizer/tokenizer_json.h"
 
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

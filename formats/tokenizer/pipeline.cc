@@ -1,7 +1,7 @@
-#include "frontends/tokenizer/pipeline.h"
+#include "formats/tokenizer/pipeline.h"
 
-#include "frontends/tokenizer/unicode.h"
-#include "frontends/tokenizer/unicode_properties.h"
+#include "formats/tokenizer/unicode.h"
+#include "formats/tokenizer/unicode_properties.h"
 
 #include <fmt/format.h>
 #include <utf8proc.h>

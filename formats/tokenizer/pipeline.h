@@ -1,10 +1,10 @@
 // The parts of a tokenizer around its model, each a list of steps: normaliser,
 // pre-tokeniser, post-processor, decoder. tokenizer_json.cc makes them from
 // tokenizer.json; what they do is here.
-#ifndef INLAY_FRONTENDS_TOKENIZER_PIPELINE_H_
-#define INLAY_FRONTENDS_TOKENIZER_PIPELINE_H_
+#ifndef INLAY_FORMATS_TOKENIZER_PIPELINE_H_
+#define INLAY_FORMATS_TOKENIZER_PIPELINE_H_
 
-#include "frontends/tokenizer/regex.h"
+#include "formats/tokenizer/regex.h"
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -131,4 +131,4 @@ void FinishDecode(const Decoder &decoder, DecoderState &state, std::string &out)
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_PIPELINE_H_
+#endif // INLAY_FORMATS_TOKENIZER_PIPELINE_H_

@@ -1,7 +1,7 @@
-#include "frontends/tokenizer/regex.h"
+#include "formats/tokenizer/regex.h"
 
-#include "frontends/tokenizer/regex_unicode.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/regex_unicode.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 #include <oniguruma.h>

@@ -1,7 +1,7 @@
 // A regular expression as the `tokenizers` library reads it (Oniguruma, Ruby
 // syntax, Unicode 16), with limits on what a match may cost.
-#ifndef INLAY_FRONTENDS_TOKENIZER_REGEX_H_
-#define INLAY_FRONTENDS_TOKENIZER_REGEX_H_
+#ifndef INLAY_FORMATS_TOKENIZER_REGEX_H_
+#define INLAY_FORMATS_TOKENIZER_REGEX_H_
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -37,4 +37,4 @@ private:
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_REGEX_H_
+#endif // INLAY_FORMATS_TOKENIZER_REGEX_H_

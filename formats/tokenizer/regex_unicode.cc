@@ -1,7 +1,7 @@
-#include "frontends/tokenizer/regex_unicode.h"
+#include "formats/tokenizer/regex_unicode.h"
 
-#include "frontends/tokenizer/unicode.h"
-#include "frontends/tokenizer/unicode_properties.h"
+#include "formats/tokenizer/unicode.h"
+#include "formats/tokenizer/unicode_properties.h"
 
 #include "absl/status/status.h"
 

@@ -1,8 +1,8 @@
 // Makes a pattern independent of the Unicode version of the regular expression library that runs it: properties, \w,
 // \d,
 // \b and POSIX brackets are written out as ranges of code points.
-#ifndef INLAY_FRONTENDS_TOKENIZER_REGEX_UNICODE_H_
-#define INLAY_FRONTENDS_TOKENIZER_REGEX_UNICODE_H_
+#ifndef INLAY_FORMATS_TOKENIZER_REGEX_UNICODE_H_
+#define INLAY_FORMATS_TOKENIZER_REGEX_UNICODE_H_
 
 #include "absl/status/statusor.h"
 
@@ -19,4 +19,4 @@ absl::StatusOr<std::string> WriteOutUnicodeSets(std::string_view pattern, std::s
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_REGEX_UNICODE_H_
+#endif // INLAY_FORMATS_TOKENIZER_REGEX_UNICODE_H_

@@ -1,11 +1,11 @@
 // Attributes, items, slices and iteration of the values of templates, with the
 // rules of jinja2's ImmutableSandboxedEnvironment: what would change a list or
 // a dict is undefined.
-#include "frontends/tokenizer/template_ast.h"
-#include "frontends/tokenizer/template_engine.h"
-#include "frontends/tokenizer/template_tables.h"
-#include "frontends/tokenizer/template_text.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/template_ast.h"
+#include "formats/tokenizer/template_engine.h"
+#include "formats/tokenizer/template_tables.h"
+#include "formats/tokenizer/template_text.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 

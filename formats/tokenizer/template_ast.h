@@ -1,7 +1,7 @@
 // The syntax tree of a chat template and the reader that makes it. The tree is
 // as deep as kMaxTemplateDepth at the most, so that walks may recurse.
-#ifndef INLAY_FRONTENDS_TOKENIZER_TEMPLATE_AST_H_
-#define INLAY_FRONTENDS_TOKENIZER_TEMPLATE_AST_H_
+#ifndef INLAY_FORMATS_TOKENIZER_TEMPLATE_AST_H_
+#define INLAY_FORMATS_TOKENIZER_TEMPLATE_AST_H_
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -98,4 +98,4 @@ absl::StatusOr<Block> ParseTemplate(std::string_view source, std::string_view fi
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_TEMPLATE_AST_H_
+#endif // INLAY_FORMATS_TOKENIZER_TEMPLATE_AST_H_

@@ -1,7 +1,7 @@
 // What jinja2's compiler finds in a template before it runs.
-#include "frontends/tokenizer/template_ast.h"
-#include "frontends/tokenizer/template_tables.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/template_ast.h"
+#include "formats/tokenizer/template_tables.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 

@@ -1,7 +1,7 @@
 // The filters of templates that apply a filter or a test to each item: map,
 // select, reject, selectattr, rejectattr. They return generators: nothing is
 // computed, and no error found, before an item is asked for.
-#include "frontends/tokenizer/template_tables.h"
+#include "formats/tokenizer/template_tables.h"
 
 #include <fmt/format.h>
 

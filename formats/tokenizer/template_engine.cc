@@ -1,7 +1,7 @@
-#include "frontends/tokenizer/template_engine.h"
+#include "formats/tokenizer/template_engine.h"
 
-#include "frontends/tokenizer/template_tables.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/template_tables.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 

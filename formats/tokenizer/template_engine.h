@@ -1,11 +1,11 @@
 // What the filters, tests, methods and statements of templates share: limits,
 // errors, and Python's operations on values. The first error sticks: from then
 // on operations return at once, with an undefined value or false.
-#ifndef INLAY_FRONTENDS_TOKENIZER_TEMPLATE_ENGINE_H_
-#define INLAY_FRONTENDS_TOKENIZER_TEMPLATE_ENGINE_H_
+#ifndef INLAY_FORMATS_TOKENIZER_TEMPLATE_ENGINE_H_
+#define INLAY_FORMATS_TOKENIZER_TEMPLATE_ENGINE_H_
 
-#include "frontends/tokenizer/chat_template.h"
-#include "frontends/tokenizer/template_value.h"
+#include "formats/tokenizer/chat_template.h"
+#include "formats/tokenizer/template_value.h"
 
 #include "absl/status/status.h"
 
@@ -133,4 +133,4 @@ private:
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_TEMPLATE_ENGINE_H_
+#endif // INLAY_FORMATS_TOKENIZER_TEMPLATE_ENGINE_H_

@@ -1,9 +1,9 @@
 // Walks the tree of a template: statements, scopes, expressions, macros and loops.
-#include "frontends/tokenizer/template_eval.h"
+#include "formats/tokenizer/template_eval.h"
 
-#include "frontends/tokenizer/template_engine.h"
-#include "frontends/tokenizer/template_tables.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/template_engine.h"
+#include "formats/tokenizer/template_tables.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -1,10 +1,10 @@
 // Renders the tree of a chat template, within limits.
-#ifndef INLAY_FRONTENDS_TOKENIZER_TEMPLATE_EVAL_H_
-#define INLAY_FRONTENDS_TOKENIZER_TEMPLATE_EVAL_H_
+#ifndef INLAY_FORMATS_TOKENIZER_TEMPLATE_EVAL_H_
+#define INLAY_FORMATS_TOKENIZER_TEMPLATE_EVAL_H_
 
-#include "frontends/tokenizer/chat_template.h"
-#include "frontends/tokenizer/template_ast.h"
-#include "frontends/tokenizer/template_value.h"
+#include "formats/tokenizer/chat_template.h"
+#include "formats/tokenizer/template_ast.h"
+#include "formats/tokenizer/template_value.h"
 
 #include "absl/status/statusor.h"
 
@@ -19,4 +19,4 @@ absl::StatusOr<std::string> EvaluateTemplate(const Block &block, std::string_vie
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_TEMPLATE_EVAL_H_
+#endif // INLAY_FORMATS_TOKENIZER_TEMPLATE_EVAL_H_

@@ -1,9 +1,9 @@
 // The filters of templates that make a text or a number of one value.
-#include "frontends/tokenizer/template_tables.h"
-#include "frontends/tokenizer/template_text.h"
-#include "frontends/tokenizer/template_wrap.h"
-#include "frontends/tokenizer/unicode.h"
-#include "frontends/tokenizer/unicode_properties.h"
+#include "formats/tokenizer/template_tables.h"
+#include "formats/tokenizer/template_text.h"
+#include "formats/tokenizer/template_wrap.h"
+#include "formats/tokenizer/unicode.h"
+#include "formats/tokenizer/unicode_properties.h"
 
 #include <fmt/format.h>
 

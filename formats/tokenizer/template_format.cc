@@ -1,8 +1,8 @@
 // Python's two ways to format: str % arguments, and str.format with its format
 // specifications.
-#include "frontends/tokenizer/template_engine.h"
-#include "frontends/tokenizer/template_text.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/template_engine.h"
+#include "formats/tokenizer/template_text.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 

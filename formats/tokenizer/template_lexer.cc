@@ -1,8 +1,8 @@
-#include "frontends/tokenizer/template_lexer.h"
+#include "formats/tokenizer/template_lexer.h"
 
-#include "frontends/tokenizer/template_text.h"
-#include "frontends/tokenizer/unicode.h"
-#include "frontends/tokenizer/unicode_properties.h"
+#include "formats/tokenizer/template_text.h"
+#include "formats/tokenizer/unicode.h"
+#include "formats/tokenizer/unicode_properties.h"
 
 #include <fmt/format.h>
 

@@ -1,6 +1,6 @@
 // A template's source as tokens, with jinja2's rules of white space.
-#ifndef INLAY_FRONTENDS_TOKENIZER_TEMPLATE_LEXER_H_
-#define INLAY_FRONTENDS_TOKENIZER_TEMPLATE_LEXER_H_
+#ifndef INLAY_FORMATS_TOKENIZER_TEMPLATE_LEXER_H_
+#define INLAY_FORMATS_TOKENIZER_TEMPLATE_LEXER_H_
 
 #include "absl/status/statusor.h"
 
@@ -22,4 +22,4 @@ absl::StatusOr<std::vector<Token>> LexTemplate(std::string_view source, std::str
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_TEMPLATE_LEXER_H_
+#endif // INLAY_FORMATS_TOKENIZER_TEMPLATE_LEXER_H_

@@ -1,8 +1,8 @@
 // The methods of strings, lists, dicts and loops, and the global functions of
 // templates. Their names, parameters and meaning are Python's.
-#include "frontends/tokenizer/template_tables.h"
-#include "frontends/tokenizer/template_text.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/template_tables.h"
+#include "formats/tokenizer/template_text.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 

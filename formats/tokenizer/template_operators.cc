@@ -1,6 +1,6 @@
 // Python's operators on the values of templates. Ints have 64 bits; what does not fit is an error.
-#include "frontends/tokenizer/template_engine.h"
-#include "frontends/tokenizer/template_text.h"
+#include "formats/tokenizer/template_engine.h"
+#include "formats/tokenizer/template_text.h"
 
 #include <fmt/format.h>
 

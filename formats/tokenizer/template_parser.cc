@@ -1,8 +1,8 @@
 // Tokens to the tree of a template, with the grammar of jinja2's parser.
-#include "frontends/tokenizer/template_ast.h"
-#include "frontends/tokenizer/template_lexer.h"
-#include "frontends/tokenizer/template_text.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/template_ast.h"
+#include "formats/tokenizer/template_lexer.h"
+#include "formats/tokenizer/template_text.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 

@@ -1,6 +1,6 @@
 // str(), repr() and json.dumps() of the values of templates.
-#include "frontends/tokenizer/template_engine.h"
-#include "frontends/tokenizer/template_text.h"
+#include "formats/tokenizer/template_engine.h"
+#include "formats/tokenizer/template_text.h"
 
 #include <fmt/format.h>
 

@@ -1,7 +1,7 @@
 // Python's methods of str, as templates call them.
-#include "frontends/tokenizer/template_tables.h"
-#include "frontends/tokenizer/template_text.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/template_tables.h"
+#include "formats/tokenizer/template_text.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 #include <utf8proc.h>

@@ -1,7 +1,7 @@
 // Finds entries of the tables and binds arguments to their parameters.
-#include "frontends/tokenizer/template_tables.h"
+#include "formats/tokenizer/template_tables.h"
 
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 

@@ -1,10 +1,10 @@
 // The filters, tests, methods and global functions of templates, as tables:
 // name, parameters, function. Names, parameters and meaning are jinja2's and
 // Python's.
-#ifndef INLAY_FRONTENDS_TOKENIZER_TEMPLATE_TABLES_H_
-#define INLAY_FRONTENDS_TOKENIZER_TEMPLATE_TABLES_H_
+#ifndef INLAY_FORMATS_TOKENIZER_TEMPLATE_TABLES_H_
+#define INLAY_FORMATS_TOKENIZER_TEMPLATE_TABLES_H_
 
-#include "frontends/tokenizer/template_engine.h"
+#include "formats/tokenizer/template_engine.h"
 
 #include <cstdint>
 #include <span>
@@ -77,4 +77,4 @@ bool ApplyTest(Engine &engine, const std::string &name, const Value &value, cons
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_TEMPLATE_TABLES_H_
+#endif // INLAY_FORMATS_TOKENIZER_TEMPLATE_TABLES_H_

@@ -1,7 +1,7 @@
 // The tests of templates: `value is name(arguments)`.
-#include "frontends/tokenizer/template_tables.h"
-#include "frontends/tokenizer/template_text.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/template_tables.h"
+#include "formats/tokenizer/template_text.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 

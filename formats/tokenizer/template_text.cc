@@ -1,6 +1,6 @@
-#include "frontends/tokenizer/template_text.h"
+#include "formats/tokenizer/template_text.h"
 
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 #include <utf8proc.h>

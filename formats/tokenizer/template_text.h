@@ -1,7 +1,7 @@
 // Python's functions of strings, on UTF-8: what the methods and the filters of
 // templates are made of. Pure; limits are the caller's.
-#ifndef INLAY_FRONTENDS_TOKENIZER_TEMPLATE_TEXT_H_
-#define INLAY_FRONTENDS_TOKENIZER_TEMPLATE_TEXT_H_
+#ifndef INLAY_FORMATS_TOKENIZER_TEMPLATE_TEXT_H_
+#define INLAY_FORMATS_TOKENIZER_TEMPLATE_TEXT_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -48,4 +48,4 @@ std::optional<double> ParseFloat(std::string_view text);
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_TEMPLATE_TEXT_H_
+#endif // INLAY_FORMATS_TOKENIZER_TEMPLATE_TEXT_H_

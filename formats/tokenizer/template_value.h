@@ -2,8 +2,8 @@
 // them. Containers belong to an arena that lives as long as a rendering, so
 // that a namespace may hold itself. Lists and dicts are immutable, as in
 // jinja2's ImmutableSandboxedEnvironment; only namespaces change.
-#ifndef INLAY_FRONTENDS_TOKENIZER_TEMPLATE_VALUE_H_
-#define INLAY_FRONTENDS_TOKENIZER_TEMPLATE_VALUE_H_
+#ifndef INLAY_FORMATS_TOKENIZER_TEMPLATE_VALUE_H_
+#define INLAY_FORMATS_TOKENIZER_TEMPLATE_VALUE_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -241,4 +241,4 @@ private:
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_TEMPLATE_VALUE_H_
+#endif // INLAY_FORMATS_TOKENIZER_TEMPLATE_VALUE_H_

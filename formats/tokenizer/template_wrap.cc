@@ -1,8 +1,8 @@
-#include "frontends/tokenizer/template_wrap.h"
+#include "formats/tokenizer/template_wrap.h"
 
-#include "frontends/tokenizer/template_text.h"
-#include "frontends/tokenizer/unicode.h"
-#include "frontends/tokenizer/unicode_properties.h"
+#include "formats/tokenizer/template_text.h"
+#include "formats/tokenizer/unicode.h"
+#include "formats/tokenizer/unicode_properties.h"
 
 #include <utf8proc.h>
 

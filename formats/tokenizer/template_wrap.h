@@ -1,6 +1,6 @@
 // Line breaking for the filter wordwrap.
-#ifndef INLAY_FRONTENDS_TOKENIZER_TEMPLATE_WRAP_H_
-#define INLAY_FRONTENDS_TOKENIZER_TEMPLATE_WRAP_H_
+#ifndef INLAY_FORMATS_TOKENIZER_TEMPLATE_WRAP_H_
+#define INLAY_FORMATS_TOKENIZER_TEMPLATE_WRAP_H_
 
 #include <cstdint>
 #include <string>
@@ -15,4 +15,4 @@ std::vector<std::string> WrapText(std::string_view text, int64_t width, bool bre
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_TEMPLATE_WRAP_H_
+#endif // INLAY_FORMATS_TOKENIZER_TEMPLATE_WRAP_H_

@@ -1,12 +1,12 @@
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/tokenizer.h"
 
-#include "frontends/tokenizer/added_tokens.h"
-#include "frontends/tokenizer/bpe.h"
-#include "frontends/tokenizer/pipeline.h"
-#include "frontends/tokenizer/tokenizer_config.h"
-#include "frontends/tokenizer/tokenizer_json.h"
-#include "frontends/tokenizer/unicode.h"
-#include "frontends/tokenizer/unicode_properties.h"
+#include "formats/tokenizer/added_tokens.h"
+#include "formats/tokenizer/bpe.h"
+#include "formats/tokenizer/pipeline.h"
+#include "formats/tokenizer/tokenizer_config.h"
+#include "formats/tokenizer/tokenizer_json.h"
+#include "formats/tokenizer/unicode.h"
+#include "formats/tokenizer/unicode_properties.h"
 
 #include "absl/container/flat_hash_map.h"
 

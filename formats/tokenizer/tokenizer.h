@@ -3,8 +3,8 @@
 // and DeepSeek-Coder ship them.
 // Ids are those that the `tokenizers` library gives. Parts of a file that are
 // not known are refused by name.
-#ifndef INLAY_FRONTENDS_TOKENIZER_TOKENIZER_H_
-#define INLAY_FRONTENDS_TOKENIZER_TOKENIZER_H_
+#ifndef INLAY_FORMATS_TOKENIZER_TOKENIZER_H_
+#define INLAY_FORMATS_TOKENIZER_TOKENIZER_H_
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -121,4 +121,4 @@ private:
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_TOKENIZER_H_
+#endif // INLAY_FORMATS_TOKENIZER_TOKENIZER_H_

@@ -1,7 +1,7 @@
-#include "frontends/tokenizer/tokenizer_config.h"
+#include "formats/tokenizer/tokenizer_config.h"
 
-#include "frontends/tokenizer/tokenizer_json.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/tokenizer_json.h"
+#include "formats/tokenizer/unicode.h"
 
 #include "absl/status/status.h"
 

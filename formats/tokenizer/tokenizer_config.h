@@ -1,10 +1,10 @@
 // The files beside tokenizer.json that say something about tokens: tokenizer_config.json, special_tokens_map.json and
 // added_tokens.json, read as PreTrainedTokenizerFast.from_pretrained of transformers 5 reads them. Each key is used,
 // named in a note with the reason why it is ignored, or refused.
-#ifndef INLAY_FRONTENDS_TOKENIZER_TOKENIZER_CONFIG_H_
-#define INLAY_FRONTENDS_TOKENIZER_TOKENIZER_CONFIG_H_
+#ifndef INLAY_FORMATS_TOKENIZER_TOKENIZER_CONFIG_H_
+#define INLAY_FORMATS_TOKENIZER_TOKENIZER_CONFIG_H_
 
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/tokenizer.h"
 
 #include "absl/status/statusor.h"
 
@@ -32,4 +32,4 @@ absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const TokenizerFiles &files,
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_TOKENIZER_CONFIG_H_
+#endif // INLAY_FORMATS_TOKENIZER_TOKENIZER_CONFIG_H_

@@ -1,8 +1,8 @@
-#include "frontends/tokenizer/tokenizer_json.h"
+#include "formats/tokenizer/tokenizer_json.h"
 
-#include "frontends/tokenizer/unicode.h"
-#include "frontends/tokenizer/unicode_properties.h"
-#include "runtime/support/json_shape.h"
+#include "formats/json/json_shape.h"
+#include "formats/tokenizer/unicode.h"
+#include "formats/tokenizer/unicode_properties.h"
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"

@@ -1,11 +1,11 @@
 // Reads tokenizer.json into the parts of a tokenizer; whatever is not understood
 // is refused by its key. The file comes from strangers.
-#ifndef INLAY_FRONTENDS_TOKENIZER_TOKENIZER_JSON_H_
-#define INLAY_FRONTENDS_TOKENIZER_TOKENIZER_JSON_H_
+#ifndef INLAY_FORMATS_TOKENIZER_TOKENIZER_JSON_H_
+#define INLAY_FORMATS_TOKENIZER_TOKENIZER_JSON_H_
 
-#include "frontends/tokenizer/bpe.h"
-#include "frontends/tokenizer/pipeline.h"
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/bpe.h"
+#include "formats/tokenizer/pipeline.h"
+#include "formats/tokenizer/tokenizer.h"
 
 #include "absl/status/statusor.h"
 
@@ -43,4 +43,4 @@ bool IsShallowJson(std::string_view json);
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_TOKENIZER_JSON_H_
+#endif // INLAY_FORMATS_TOKENIZER_TOKENIZER_JSON_H_

@@ -1,4 +1,4 @@
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <fmt/format.h>
 #include <utf8proc.h>

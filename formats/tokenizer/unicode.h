@@ -1,7 +1,7 @@
 // UTF-8 as both directions of a tokenizer need it: reading characters, and
 // replacing what is none.
-#ifndef INLAY_FRONTENDS_TOKENIZER_UNICODE_H_
-#define INLAY_FRONTENDS_TOKENIZER_UNICODE_H_
+#ifndef INLAY_FORMATS_TOKENIZER_UNICODE_H_
+#define INLAY_FORMATS_TOKENIZER_UNICODE_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -38,4 +38,4 @@ std::string Quoted(std::string_view text);
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_UNICODE_H_
+#endif // INLAY_FORMATS_TOKENIZER_UNICODE_H_

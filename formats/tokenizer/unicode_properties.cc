@@ -1,4 +1,4 @@
-#include "frontends/tokenizer/unicode_properties.h"
+#include "formats/tokenizer/unicode_properties.h"
 
 #include <algorithm>
 #include <array>
@@ -67,7 +67,7 @@ struct Row {
 };
 constexpr Row kRows[] = {
 #define INLAY_ROW(first, category, script, flags) {first, category, script, flags},
-#include "frontends/tokenizer/unicode_tables.inc"
+#include "formats/tokenizer/unicode_tables.inc"
 #undef INLAY_ROW
 };
 
@@ -78,7 +78,7 @@ struct LowerRun {
 };
 constexpr LowerRun kLowerRuns[] = {
 #define INLAY_LOWER(first, last, step, difference) {first, last, step, difference},
-#include "frontends/tokenizer/unicode_tables.inc"
+#include "formats/tokenizer/unicode_tables.inc"
 #undef INLAY_LOWER
 };
 
@@ -88,7 +88,7 @@ struct Script {
 };
 constexpr Script kScripts[] = {
 #define INLAY_SCRIPT(name, alias) {name, alias},
-#include "frontends/tokenizer/unicode_tables.inc"
+#include "formats/tokenizer/unicode_tables.inc"
 #undef INLAY_SCRIPT
 };
 

@@ -1,8 +1,8 @@
 // What the `tokenizers` library knows about each code point. Its sources of Unicode data are of different versions, so
 // the table (unicode_tables.inc) was made by asking the library about every code point:
 // test/fixtures/make_unicode_tables.py.
-#ifndef INLAY_FRONTENDS_TOKENIZER_UNICODE_PROPERTIES_H_
-#define INLAY_FRONTENDS_TOKENIZER_UNICODE_PROPERTIES_H_
+#ifndef INLAY_FORMATS_TOKENIZER_UNICODE_PROPERTIES_H_
+#define INLAY_FORMATS_TOKENIZER_UNICODE_PROPERTIES_H_
 
 #include <cstdint>
 #include <optional>
@@ -37,4 +37,4 @@ CodePointSet WordCharacters(WordPlace place);
 
 } // namespace inlay::tokenizer
 
-#endif // INLAY_FRONTENDS_TOKENIZER_UNICODE_PROPERTIES_H_
+#endif // INLAY_FORMATS_TOKENIZER_UNICODE_PROPERTIES_H_

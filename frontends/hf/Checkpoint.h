@@ -9,11 +9,11 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "formats/safetensors/safetensors.h"
 #include "frontends/hf/Config.h"
 #include "frontends/hf/GenerationConfig.h"
 #include "frontends/hf/Problems.h"
 #include "frontends/hf/TextFiles.h"
-#include "runtime/bundle/safetensors.h"
 
 namespace inlay::hf {
 

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "runtime/support/repeated_names.h"
+#include "formats/json/repeated_names.h"
 
 #include <cmath>
 #include <functional>

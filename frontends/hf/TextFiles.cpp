@@ -5,10 +5,10 @@
 #include <filesystem>
 #include <memory>
 
+#include "formats/tokenizer/chat_renderer.h"
+#include "formats/tokenizer/chat_template_files.h"
+#include "formats/tokenizer/tokenizer.h"
 #include "frontends/hf/OtherFiles.h"
-#include "frontends/tokenizer/chat_renderer.h"
-#include "frontends/tokenizer/chat_template_files.h"
-#include "frontends/tokenizer/tokenizer.h"
 
 namespace inlay::hf {
 namespace {

@@ -2,7 +2,7 @@
 #ifndef INLAY_RUNTIME_API_ACTIVE_REQUEST_H_
 #define INLAY_RUNTIME_API_ACTIVE_REQUEST_H_
 
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/tokenizer.h"
 #include "runtime/api/guided_pool.h"
 #include "runtime/api/inlay.h"
 #include "runtime/schedule/step.h"

@@ -2,7 +2,7 @@
 #ifndef INLAY_RUNTIME_API_CHAT_PROMPT_H_
 #define INLAY_RUNTIME_API_CHAT_PROMPT_H_
 
-#include "frontends/tokenizer/chat_renderer.h"
+#include "formats/tokenizer/chat_renderer.h"
 #include "runtime/api/inlay.h"
 
 namespace inlay {

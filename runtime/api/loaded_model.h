@@ -2,8 +2,8 @@
 #ifndef INLAY_RUNTIME_API_LOADED_MODEL_H_
 #define INLAY_RUNTIME_API_LOADED_MODEL_H_
 
-#include "frontends/tokenizer/chat_renderer.h"
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/chat_renderer.h"
+#include "formats/tokenizer/tokenizer.h"
 #include "runtime/api/inlay.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/device/device.h"

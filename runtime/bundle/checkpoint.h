@@ -3,8 +3,8 @@
 #define INLAY_RUNTIME_BUNDLE_CHECKPOINT_H_
 
 #include "fmt/format.h"
+#include "formats/safetensors/safetensors.h"
 #include "runtime/bundle/recipe.h"
-#include "runtime/bundle/safetensors.h"
 #include "runtime/support/files.h"
 
 namespace inlay {

@@ -2,7 +2,7 @@
 #ifndef INLAY_RUNTIME_C_HANDLES_H_
 #define INLAY_RUNTIME_C_HANDLES_H_
 
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/tokenizer.h"
 #include "runtime/api/inlay.h"
 #include "runtime/c/inlay.h"
 #include "runtime/c/support.h"

@@ -1,6 +1,6 @@
 #include "runtime/guided/schema_document.h"
 
-#include "runtime/support/json_shape.h"
+#include "formats/json/json_shape.h"
 
 #include <fmt/format.h>
 

@@ -3,7 +3,7 @@
 #define INLAY_RUNTIME_GUIDED_VOCABULARY_H_
 
 #include "absl/status/statusor.h"
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/tokenizer.h"
 
 #include <cstdint>
 #include <memory>

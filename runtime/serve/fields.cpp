@@ -1,8 +1,8 @@
 #include "runtime/serve/fields.h"
 
 #include "fmt/format.h"
-#include "runtime/support/json_shape.h"
-#include "runtime/support/repeated_names.h"
+#include "formats/json/json_shape.h"
+#include "formats/json/repeated_names.h"
 
 #include <cmath>
 #include <functional>

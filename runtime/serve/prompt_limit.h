@@ -3,7 +3,7 @@
 #ifndef INLAY_RUNTIME_SERVE_PROMPT_LIMIT_H_
 #define INLAY_RUNTIME_SERVE_PROMPT_LIMIT_H_
 
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/tokenizer.h"
 #include "runtime/serve/api_error.h"
 
 #include <cstdint>

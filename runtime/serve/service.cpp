@@ -2,7 +2,7 @@
 
 #include "absl/strings/str_replace.h"
 #include "fmt/format.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/unicode.h"
 #include "nlohmann/json.hpp"
 #include "runtime/bundle/bundle.h"
 #include "runtime/serve/chat_fields.h"

@@ -2,7 +2,7 @@
 #ifndef INLAY_RUNTIME_SERVE_SERVICE_H_
 #define INLAY_RUNTIME_SERVE_SERVICE_H_
 
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/tokenizer.h"
 #include "runtime/api/inlay.h"
 #include "runtime/serve/answer_parser.h"
 #include "runtime/serve/authorization.h"

@@ -2,7 +2,7 @@
 #ifndef INLAY_RUNTIME_SERVE_SPECIAL_TOKENS_H_
 #define INLAY_RUNTIME_SERVE_SPECIAL_TOKENS_H_
 
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/tokenizer.h"
 #include "runtime/serve/generated_text.h"
 
 #include <string>

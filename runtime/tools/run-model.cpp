@@ -1,7 +1,7 @@
 // run-model: generates text for prompts, or runs a chat in the terminal.
 #include "fmt/format.h"
-#include "frontends/tokenizer/chat_renderer.h"
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/chat_renderer.h"
+#include "formats/tokenizer/tokenizer.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/tools/run_flags.h"
 #include "runtime/tools/tool_support.h"

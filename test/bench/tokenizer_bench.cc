@@ -1,5 +1,5 @@
 // Encode throughput, in bytes of text a second: ordinary text, where most words are cached, and one long word.
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/tokenizer.h"
 
 #include <benchmark/benchmark.h>
 

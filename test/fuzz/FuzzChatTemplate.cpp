@@ -1,5 +1,5 @@
 // A chat template from a stranger: it prints or fails within its limits.
-#include "frontends/tokenizer/chat_template.h"
+#include "formats/tokenizer/chat_template.h"
 
 #include <cstdint>
 

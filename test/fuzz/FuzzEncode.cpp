@@ -1,6 +1,6 @@
 // Any bytes: they encode, the ids decode, and the stream of pieces is UTF-8 that joins to the same text.
-#include "frontends/tokenizer/tokenizer.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/tokenizer.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <cstdint>
 #include <cstdlib>

@@ -1,5 +1,5 @@
 // The files beside tokenizer.json from a stranger: they are read or refused, and what is encoded comes back as text.
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/tokenizer.h"
 
 #include <cstdint>
 

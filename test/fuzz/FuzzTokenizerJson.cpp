@@ -1,5 +1,5 @@
 // A tokenizer.json from a stranger: it loads or is refused, and what it encodes comes back as text.
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/tokenizer.h"
 
 #include <cstdint>
 

@@ -3,9 +3,9 @@
 #include "passes/tile/tuning/TuningFile.h"
 
 #include "fmt/format.h"
+#include "formats/json/json_shape.h"
+#include "formats/json/repeated_names.h"
 #include "runtime/support/files.h"
-#include "runtime/support/json_shape.h"
-#include "runtime/support/repeated_names.h"
 
 #include <algorithm>
 #include <cmath>

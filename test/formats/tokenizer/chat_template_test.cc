@@ -1,8 +1,8 @@
 // Chat templates print what transformers prints (goldens written by
 // test/fixtures/make_chat_template_goldens.py), and end within their limits.
-#include "frontends/tokenizer/chat_renderer.h"
-#include "frontends/tokenizer/chat_template.h"
-#include "frontends/tokenizer/chat_template_files.h"
+#include "formats/tokenizer/chat_renderer.h"
+#include "formats/tokenizer/chat_template.h"
+#include "formats/tokenizer/chat_template_files.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

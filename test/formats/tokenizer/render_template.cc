@@ -1,6 +1,6 @@
 // render_template: reads a JSON list of {"template": text, "context": object} from stdin and writes a JSON list of
 // {"text": ...} or {"error": message}, for comparisons with jinja2. Not installed.
-#include "frontends/tokenizer/chat_template.h"
+#include "formats/tokenizer/chat_template.h"
 
 #include <nlohmann/json.hpp>
 

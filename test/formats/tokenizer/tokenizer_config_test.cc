@@ -1,6 +1,6 @@
 // tokenizer_config.json, special_tokens_map.json and added_tokens.json have the effect that transformers gives them:
 // goldens written by test/fixtures/make_tokenizer_config_goldens.py.
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/tokenizer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

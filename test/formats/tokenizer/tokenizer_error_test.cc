@@ -1,6 +1,6 @@
 // What broken and hostile tokenizer.json files get: one line that names the
 // key, what was found and what was expected.
-#include "frontends/tokenizer/tokenizer.h"
+#include "formats/tokenizer/tokenizer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

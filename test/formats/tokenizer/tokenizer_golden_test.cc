@@ -1,7 +1,7 @@
 // Ids and texts equal those of the `tokenizers` library: goldens written by
 // test/fixtures/make_tokenizer_goldens.py.
-#include "frontends/tokenizer/tokenizer.h"
-#include "frontends/tokenizer/unicode.h"
+#include "formats/tokenizer/tokenizer.h"
+#include "formats/tokenizer/unicode.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 // Pre-tokenizers and normalizers as model families ship them split and change odd texts as the `tokenizers` library
 // does: goldens written by test/fixtures/make_pre_tokenizer_goldens.py.
-#include "frontends/tokenizer/pipeline.h"
-#include "frontends/tokenizer/tokenizer_json.h"
+#include "formats/tokenizer/pipeline.h"
+#include "formats/tokenizer/tokenizer_json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

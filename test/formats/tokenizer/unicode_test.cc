@@ -1,10 +1,10 @@
 // Every code point belongs to the sets, and is normalized to the text, that the `tokenizers` library has for it:
 // goldens written by test/fixtures/make_unicode_tables.py.
-#include "frontends/tokenizer/pipeline.h"
-#include "frontends/tokenizer/regex.h"
-#include "frontends/tokenizer/tokenizer_json.h"
-#include "frontends/tokenizer/unicode.h"
-#include "frontends/tokenizer/unicode_properties.h"
+#include "formats/tokenizer/pipeline.h"
+#include "formats/tokenizer/regex.h"
+#include "formats/tokenizer/tokenizer_json.h"
+#include "formats/tokenizer/unicode.h"
+#include "formats/tokenizer/unicode_properties.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
