@@ -41,7 +41,7 @@ size_t BeginningOfStop(const std::string &text, const std::vector<std::string> &
 std::string TakeText(ActiveSequence &sequence, int32_t token, bool &is_stop, bool is_last) {
   if (!sequence.text_stream)
     return {};
-  const SamplingParams &sampling = sequence.sampling;
+  const SamplingParams &sampling = sequence.request->sampling();
   std::string &all = sequence.text;
   size_t searched = all.size();
   if (!is_stop || sampling.include_stop_str_in_output)
@@ -133,18 +133,29 @@ ActiveRequest::ActiveRequest(const Request &request, std::vector<int32_t> prompt
     sequence->index = index;
     sequence->tokens = prompt_;
     sequence->prompt_size = static_cast<int32_t>(prompt_.size());
-    sequence->sampling = sampling_;
-    sequence->seed = seed + static_cast<uint32_t>(index); // as if they were requests of seeds that count up
-    sequence->salt = request.cache_salt;
-    sequence->reuses_pages = request.enable_prefix_caching;
+    sequence->max_tokens = sampling_.max_tokens;
+    sequence->sampling = {.temperature = sampling_.temperature,
+                          .top_k = sampling_.top_k,
+                          .top_p = sampling_.top_p,
+                          .min_p = sampling_.min_p,
+                          .repetition_penalty = sampling_.repetition_penalty,
+                          .presence_penalty = sampling_.presence_penalty,
+                          .frequency_penalty = sampling_.frequency_penalty,
+                          // As if they were requests of seeds that count up.
+                          .seed = seed + static_cast<uint32_t>(index)};
+    sequence->edits.logit_bias = sampling_.logit_bias;
+    sequence->edits.allowed_token_ids = sampling_.allowed_token_ids;
+    sequence->edits.min_tokens = sampling_.min_tokens;
+    sequence->cache.salt = request.cache_salt;
+    sequence->cache.reuses_pages = request.enable_prefix_caching;
     sequence->wants_prompt_logits = index == 0 && sampling_.prompt_logprobs >= 0;
     if (index > 0)
-      sequence->leader = sequences_.front().get();
+      sequence->cache.leader = sequences_.front().get();
     if (sampling_.min_tokens > 0) {
-      sequence->end_ids = sampling_.stop_token_ids;
-      sequence->end_ids.insert(sequence->end_ids.end(), eos_ids.begin(), eos_ids.end());
+      sequence->edits.end_ids = sampling_.stop_token_ids;
+      sequence->edits.end_ids.insert(sequence->edits.end_ids.end(), eos_ids.begin(), eos_ids.end());
     }
-    if (sequence->has_penalties())
+    if (sequence->sampling.has_penalties())
       for (int32_t id : prompt_)
         sequence->counts.emplace(id, 0);
     if (tokenizer)
@@ -163,7 +174,7 @@ void ActiveRequest::TakePromptLogprobs(ActiveSequence &sequence, const Scheduled
 void ActiveRequest::TakeToken(ActiveSequence &sequence, int32_t token, const PromptLogprob &logprob,
                               std::span<const float> logits, std::span<const int32_t> eos_ids, Clock::time_point now) {
   sequence.tokens.push_back(token);
-  if (sequence.has_penalties())
+  if (sequence.sampling.has_penalties())
     ++sequence.counts[token];
   Piece piece;
   piece.index = sequence.index;
@@ -181,7 +192,7 @@ void ActiveRequest::TakeToken(ActiveSequence &sequence, int32_t token, const Pro
   if (is_stop && !(is_end && token == tokenizer_eos_))
     sequence.stop_reason.token_id = token;
   auto generated = static_cast<int32_t>(sequence.tokens.size()) - sequence.prompt_size;
-  bool is_full = generated >= sequence.sampling.max_tokens;
+  bool is_full = generated >= sequence.max_tokens;
   piece.text = TakeText(sequence, token, is_stop, is_stop || is_full);
   if (is_stop || is_full)
     sequence.finished = is_stop ? FinishReason::kStop : FinishReason::kLength;

@@ -20,6 +20,8 @@ class ActiveRequest;
 
 // One of the sequences of a request. The engine thread's alone once submitted.
 struct ActiveSequence : Sequence {
+  ActiveSequence() { active = this; }
+
   ActiveRequest *request = nullptr;
   int32_t index = 0;
   std::unique_ptr<tokenizer::DetokenizeStream> text_stream;

@@ -78,7 +78,7 @@ void DraftModel::Forget(const Sequence *sequence) {
   auto found = drafts_.find(sequence);
   if (found == drafts_.end())
     return;
-  pool_.Release(found->second.sequence.pages);
+  pool_.Release(found->second.sequence.cache.pages);
   drafts_.erase(found);
 }
 
@@ -88,8 +88,8 @@ void DraftModel::CatchUp(Draft &draft, const Sequence &target) {
   size_t same = draft.known;
   while (same < std::min(sequence.tokens.size(), target.tokens.size()) && sequence.tokens[same] == target.tokens[same])
     ++same;
-  sequence.computed =
-      std::min({sequence.computed, static_cast<int32_t>(same), static_cast<int32_t>(target.tokens.size()) - 1});
+  sequence.cache.computed =
+      std::min({sequence.cache.computed, static_cast<int32_t>(same), static_cast<int32_t>(target.tokens.size()) - 1});
   sequence.tokens.resize(same);
   sequence.tokens.insert(sequence.tokens.end(), target.tokens.begin() + static_cast<int64_t>(same),
                          target.tokens.end());
@@ -99,20 +99,20 @@ void DraftModel::CatchUp(Draft &draft, const Sequence &target) {
 // If need be the pages of who was not asked for longest.
 bool DraftModel::TakePages(Draft &draft, int32_t positions) {
   int32_t size = model_->memory().page_size;
-  while (static_cast<int32_t>(draft.sequence.pages.size()) < (positions + size - 1) / size) {
+  while (static_cast<int32_t>(draft.sequence.cache.pages.size()) < (positions + size - 1) / size) {
     if (std::optional<int32_t> page = pool_.Take()) {
-      draft.sequence.pages.push_back(*page);
+      draft.sequence.cache.pages.push_back(*page);
       continue;
     }
     Draft *oldest = nullptr;
     for (auto &[target, other] : drafts_)
-      if (other.asked < calls_ && !other.sequence.pages.empty() && (!oldest || other.asked < oldest->asked))
+      if (other.asked < calls_ && !other.sequence.cache.pages.empty() && (!oldest || other.asked < oldest->asked))
         oldest = &other;
     if (!oldest)
       return false;
-    pool_.Release(oldest->sequence.pages);
-    oldest->sequence.pages.clear();
-    oldest->sequence.computed = 0;
+    pool_.Release(oldest->sequence.cache.pages);
+    oldest->sequence.cache.pages.clear();
+    oldest->sequence.cache.computed = 0;
   }
   return true;
 }
@@ -131,20 +131,18 @@ void DraftModel::Propose(std::span<const DraftRequest> requests, int32_t rows) {
       continue;
     auto [found, is_new] = drafts_.try_emplace(&target);
     Draft &draft = found->second;
-    if (is_new) {
+    if (is_new)
       draft.sequence.sampling = target.sampling;
-      draft.sequence.seed = target.seed;
-    }
     draft.asked = calls_;
     CatchUp(draft, target);
     // The last guess is not computed.
     if (!TakePages(draft, length + most - 1))
       continue;
-    int32_t left = length - draft.sequence.computed;
+    int32_t left = length - draft.sequence.cache.computed;
     if (behind == 0 && left > 0)
       continue;
-    draft.end = draft.sequence.computed + std::min(left, behind);
-    behind -= draft.end - draft.sequence.computed;
+    draft.end = draft.sequence.cache.computed + std::min(left, behind);
+    behind -= draft.end - draft.sequence.cache.computed;
     draft.wanted = static_cast<size_t>(length);
     if (draft.end == length) {
       draft.wanted += static_cast<size_t>(most);
@@ -178,8 +176,8 @@ absl::Status DraftModel::Run(std::vector<Draft *> drafts) {
       if (budget == 0 || static_cast<int32_t>(plan.rows.size()) == memory.max_num_seqs)
         break;
       bool guesses = draft->wanted > draft->known;
-      int32_t count = std::min((guesses ? sequence.length() : draft->end) - sequence.computed, budget);
-      plan.rows.push_back({&sequence, sequence.computed, count});
+      int32_t count = std::min((guesses ? sequence.length() : draft->end) - sequence.cache.computed, budget);
+      plan.rows.push_back({&sequence, sequence.cache.computed, count});
       budget -= count;
     }
     absl::StatusOr<LaunchedStep> step = runner_.Launch(plan, /*wants_logits=*/false);
@@ -191,12 +189,12 @@ absl::Status DraftModel::Run(std::vector<Draft *> drafts) {
     size_t row = 0;
     for (size_t i = 0; i < plan.rows.size(); ++i) {
       Sequence &sequence = *plan.rows[i].sequence;
-      sequence.computed = plan.rows[i].certain_end();
+      sequence.cache.computed = plan.rows[i].certain_end();
       if (step->wants_token[i])
         sequence.tokens.push_back(result->tokens[row++]);
     }
     std::erase_if(drafts, [](const Draft *draft) {
-      return draft->sequence.tokens.size() >= draft->wanted && draft->sequence.computed >= draft->end;
+      return draft->sequence.tokens.size() >= draft->wanted && draft->sequence.cache.computed >= draft->end;
     });
   }
   return absl::OkStatus();

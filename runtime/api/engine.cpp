@@ -243,7 +243,7 @@ absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Submit(const Request 
   auto active =
       std::make_shared<ActiveRequest>(bounded, std::move(ids), model_->text().tokenizer.get(), model_->text().eos_ids);
   for (const auto &sequence : active->sequences())
-    sequence->bad_words = *bad_words;
+    sequence->edits.bad_words = *bad_words;
   double priority_key = Seconds(Clock::now() - start_);
   if (options_.scheduling_policy == "priority")
     priority_key += kSecondsOfPriority * request.priority;

@@ -194,7 +194,7 @@ void EngineLoop::AddSubmitted() {
 void EngineLoop::Prepare(ActiveRequest &request) {
   std::vector<std::shared_ptr<GuidedText>> texts;
   for (const auto &sequence : request.sequences()) {
-    sequence->mask = sequence->guided = std::make_shared<GuidedText>();
+    sequence->edits.mask = sequence->guided = std::make_shared<GuidedText>();
     texts.push_back(sequence->guided);
   }
   guided_.Begin(request.sampling().guided, texts);
@@ -248,7 +248,7 @@ void EngineLoop::FinishAborted() {
 
 bool EngineLoop::NeedsLogits(const StepPlan &plan) const {
   return options_.return_logits || std::ranges::any_of(plan.rows, [](const ScheduledRows &part) {
-           return part.prompt_rows > 0 || static_cast<const ActiveSequence *>(part.sequence)->request->needs_logits();
+           return part.prompt_rows > 0 || part.sequence->active->request->needs_logits();
          });
 }
 
@@ -272,9 +272,9 @@ StepPlan EngineLoop::Plan() {
   if (trace_) {
     Clock::time_point now = Clock::now();
     for (const Sequence *sequence : plan.preempted)
-      trace_->Preempted(*static_cast<const ActiveSequence *>(sequence), now);
+      trace_->Preempted(*sequence->active, now);
     for (const Sequence *sequence : plan.admitted)
-      trace_->Admitted(*static_cast<const ActiveSequence *>(sequence), now);
+      trace_->Admitted(*sequence->active, now);
     trace_->Counters(now, scheduler_.running().size(), scheduler_.waiting().size(), scheduler_.pool().free());
   }
   return plan;
@@ -326,7 +326,7 @@ absl::Status EngineLoop::Step() {
   // Before anybody hears of the step: who is told that a request runs sees that it does not wait.
   UpdateStats();
   for (const Sequence *sequence : plan.admitted)
-    static_cast<const ActiveSequence *>(sequence)->request->Scheduled(sequence->cached);
+    sequence->active->request->Scheduled(sequence->cache.found);
   absl::StatusOr<LaunchedStep> step = Launch(plan);
   if (!step.ok()) {
     if (in_flight_)

@@ -63,10 +63,10 @@ void EngineLoop::Watch(const char *phase, const StepPlan &plan) {
   state.step = launched_;
   state.parts.reserve(plan.rows.size());
   for (const ScheduledRows &part : plan.rows) {
-    const auto &sequence = *static_cast<const ActiveSequence *>(part.sequence);
+    const auto &sequence = *part.sequence->active;
     state.parts.push_back({sequence.request->number, sequence.index, sequence.prompt_size, sequence.length(),
-                           sequence.computed, static_cast<int32_t>(sequence.pages.size()), part.first, part.count,
-                           part.drafts});
+                           sequence.cache.computed, static_cast<int32_t>(sequence.cache.pages.size()), part.first,
+                           part.count, part.drafts});
   }
   state.running = static_cast<int32_t>(scheduler_.running().size());
   state.waiting = static_cast<int32_t>(scheduler_.waiting().size());

@@ -27,7 +27,7 @@ void EngineLoop::Isolate(const StepPlan &failed, const absl::Status &status) {
   scheduler_.RollBack(failed);
   size_t tried = 0, failures = 0;
   for (const ScheduledRows &part : failed.rows) {
-    auto *sequence = static_cast<ActiveSequence *>(part.sequence);
+    ActiveSequence *sequence = part.sequence->active;
     if (sequence->request->is_done() || std::ranges::find(scheduler_.running(), sequence) == scheduler_.running().end())
       continue;
     StepPlan plan = scheduler_.PlanAlone(sequence);
@@ -71,7 +71,7 @@ void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) 
   touched.reserve(step.plan.rows.size());
   for (size_t i = 0; i < step.plan.rows.size(); ++i) {
     const ScheduledRows &part = step.plan.rows[i];
-    auto &sequence = *static_cast<ActiveSequence *>(part.sequence);
+    ActiveSequence &sequence = *part.sequence->active;
     ActiveRequest &request = *sequence.request;
     prompt_tokens += std::max(0, std::min(sequence.prompt_size, part.certain_end()) - part.first);
     if (part.prompt_rows > 0 && !request.is_done())
@@ -87,7 +87,7 @@ void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) 
     --sequence.pending;
     drafted += part.drafts;
     // Each guess that was right makes the row after it count.
-    for (int32_t right = 0;; ++right, ++row, ++accepted, ++sequence.computed) {
+    for (int32_t right = 0;; ++right, ++row, ++accepted, ++sequence.cache.computed) {
       std::span<const float> logits;
       if (step.has_logits && options_.return_logits)
         logits = result.logits.subspan(row * vocabulary, vocabulary);

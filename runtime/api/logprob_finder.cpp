@@ -32,7 +32,7 @@ std::span<const PromptLogprob> LogprobFinder::Find(const LaunchedStep &step, con
   size_t row = 0;
   for (size_t i = 0; i < step.plan.rows.size(); ++i) {
     const ScheduledRows &part = step.plan.rows[i];
-    const ActiveRequest &request = *static_cast<const ActiveSequence *>(part.sequence)->request;
+    const ActiveRequest &request = *part.sequence->active->request;
     for (int32_t position = part.prompt_first(); position < part.prompt_end(); ++position, ++row)
       if (!request.is_done())
         rows_.push_back({row, request.prompt()[static_cast<size_t>(position) + 1], request.sampling().prompt_logprobs});

@@ -86,7 +86,7 @@ void SchedulerTrace::Step(const LaunchedStep &step, int64_t number, Time begin, 
   int32_t prompt_rows = 0, drafts = 0;
   for (size_t i = 0; i < step.plan.rows.size(); ++i) {
     const ScheduledRows &part = step.plan.rows[i];
-    const auto &sequence = *static_cast<const ActiveSequence *>(part.sequence);
+    const auto &sequence = *part.sequence->active;
     drafts += part.drafts;
     auto found = lanes_.find(&sequence);
     if (found == lanes_.end()) // it ended while the step was on its way
@@ -132,7 +132,7 @@ void SchedulerTrace::Admitted(const ActiveSequence &sequence, Time time) {
   if (lane.waits)
     Span(kSequences, lane.number, "waits", lane.since, time,
          fmt::format(R"("request":{},"sequence":{},"prompt_tokens":{},"cached_tokens":{})", sequence.request->number,
-                     sequence.index, sequence.prompt_size, sequence.cached));
+                     sequence.index, sequence.prompt_size, sequence.cache.found));
   lane.waits = false;
 }
 

@@ -55,7 +55,7 @@ absl::Status StepRunner::PrepareDeterministic() {
 absl::StatusOr<double> StepRunner::TimeDecode() {
   Sequence sequence;
   sequence.tokens = {0};
-  sequence.pages = {0};
+  sequence.cache.pages = {0};
   sequence.sampling.temperature = 0;
   StepPlan plan{.rows = {{&sequence, 0, 1}}};
   double best = 0;

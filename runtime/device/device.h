@@ -7,7 +7,9 @@
 #include "absl/status/statusor.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/recipe.h"
+#include "runtime/bundle/step_capacity.h"
 #include "runtime/bundle/weight_loader.h"
+#include "runtime/support/copy_rows.h"
 
 #include <array>
 #include <cstddef>
@@ -19,9 +21,6 @@
 
 namespace inlay {
 
-// The sizes of a step that every kernel receives, in the order of plan::Extent.
-using StepSizes = std::array<int32_t, 6>;
-
 // A launch of the plan with its arguments as addresses on the device.
 struct BoundLaunch {
   const plan::Launch *launch = nullptr;
@@ -31,14 +30,6 @@ struct BoundLaunch {
 
 // A list of launches that a device has made ready: kernels found, tensor maps encoded.
 using LaunchList = int;
-
-// Rows of a block of memory.
-struct CopyRows {
-  uint64_t offset = 0; // of the first row, from the beginning of the block
-  uint64_t bytes = 0;  // of a row
-  uint64_t rows = 1;
-  uint64_t pitch = 0; // from row to row
-};
 
 // An event in the order of launches.
 using EventId = int64_t;

@@ -2,7 +2,7 @@
 #ifndef INLAY_RUNTIME_SAMPLE_LOGITS_H_
 #define INLAY_RUNTIME_SAMPLE_LOGITS_H_
 
-#include "runtime/schedule/step.h"
+#include "runtime/schedule/sequence.h"
 
 #include <algorithm>
 #include <span>
@@ -28,7 +28,7 @@ inline void KeepAllowed(std::span<const int32_t> allowed, std::span<float> logit
 // count.
 inline void MaskBadWords(const Sequence &sequence, std::span<float> logits) {
   auto generated = std::span(sequence.tokens).subspan(static_cast<size_t>(sequence.prompt_size));
-  for (const std::vector<int32_t> &word : sequence.bad_words) {
+  for (const std::vector<int32_t> &word : sequence.edits.bad_words) {
     auto before = std::span(word).first(word.size() - 1);
     if (before.size() <= generated.size() && std::ranges::equal(before, generated.last(before.size())))
       logits[static_cast<size_t>(word.back())] = kNeverSampled;
@@ -39,13 +39,13 @@ inline void MaskBadWords(const Sequence &sequence, std::span<float> logits) {
 // min_tokens, and the tokens that the mask allows. Where the text is complete and only an end may come, it comes before
 // min_tokens too.
 inline void EditLogits(const Sequence &sequence, std::span<float> logits) {
-  if (!sequence.sampling.allowed_token_ids.empty())
-    KeepAllowed(sequence.sampling.allowed_token_ids, logits);
+  if (!sequence.edits.allowed_token_ids.empty())
+    KeepAllowed(sequence.edits.allowed_token_ids, logits);
   MaskBadWords(sequence, logits);
-  for (const auto &[id, bias] : sequence.sampling.logit_bias)
+  for (const auto &[id, bias] : sequence.edits.logit_bias)
     logits[static_cast<size_t>(id)] += bias;
-  bool may_end = sequence.length() - sequence.prompt_size >= sequence.sampling.min_tokens;
-  if (const TokenMask *mask = sequence.mask.get()) {
+  bool may_end = sequence.length() - sequence.prompt_size >= sequence.edits.min_tokens;
+  if (const TokenMask *mask = sequence.edits.mask.get()) {
     bool only_ends = true;
     for (size_t word = 0; word < mask->words.size(); ++word) {
       uint32_t bits = mask->words[word];
@@ -59,12 +59,13 @@ inline void EditLogits(const Sequence &sequence, std::span<float> logits) {
         if ((bits >> (id - first) & 1) == 0)
           logits[id] = kNeverSampled;
         else if (!may_end && only_ends)
-          only_ends = std::ranges::find(sequence.end_ids, static_cast<int32_t>(id)) != sequence.end_ids.end();
+          only_ends =
+              std::ranges::find(sequence.edits.end_ids, static_cast<int32_t>(id)) != sequence.edits.end_ids.end();
     }
     may_end = may_end || only_ends;
   }
   if (!may_end)
-    for (int32_t id : sequence.end_ids)
+    for (int32_t id : sequence.edits.end_ids)
       logits[static_cast<size_t>(id)] = kNeverSampled;
 }
 

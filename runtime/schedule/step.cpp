@@ -62,8 +62,8 @@ absl::Status StepMetadata::CheckCapacity(std::span<const ScheduledRows> rows, in
     total += part.count;
     logits += part.logits_rows();
     tiles += (part.count + query_tile_rows - 1) / query_tile_rows;
-    pages = std::max(pages, static_cast<int64_t>(part.sequence->pages.size()));
-    if (part.wants_token() && part.sequence->has_penalties())
+    pages = std::max(pages, static_cast<int64_t>(part.sequence->cache.pages.size()));
+    if (part.wants_token() && part.sequence->sampling.has_penalties())
       entries += static_cast<int64_t>(part.sequence->counts.size());
   }
   if (padded_rows < total)
@@ -99,7 +99,7 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
   int32_t row = 0, tiles = 0, logits = 0;
   query_tiles_.clear();
   pages_changed_ = 0;
-  SamplingParams greedy; // of rows whose token nobody takes
+  RowSampling greedy; // of rows whose token nobody takes
   greedy.temperature = 0;
   for (std::vector<int32_t> &array : penalties_)
     array.clear();
@@ -108,7 +108,7 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
     const Sequence &sequence = *part.sequence;
     auto index = static_cast<int32_t>(s);
     Ints(plan::Metadata_ContextLengths)[s] = part.first + part.count;
-    SetPages(s, sequence.pages);
+    SetPages(s, sequence.cache.pages);
     int32_t end = row + part.count;
     for (int32_t first = row; first < end; first += query_tile_rows) {
       int32_t tile_end = std::min(end, first + query_tile_rows);
@@ -124,17 +124,17 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
     }
     for (int32_t position = part.prompt_first(); position < part.prompt_end(); ++position, ++logits) {
       logit_rows[logits] = end - part.count + (position - part.first);
-      SetSampling(logits, greedy, 0);
+      SetSampling(logits, greedy);
     }
     if (!part.wants_token())
       continue;
     for (int32_t back = part.drafts; back > 0; --back, ++logits) {
       logit_rows[logits] = row - 1 - back;
-      SetSampling(logits, sequence.sampling, sequence.seed);
+      SetSampling(logits, sequence.sampling);
     }
     logit_rows[logits] = row - 1;
-    SetSampling(logits, sequence.sampling, sequence.seed);
-    if (sequence.has_penalties())
+    SetSampling(logits, sequence.sampling);
+    if (sequence.sampling.has_penalties())
       for (const auto &[token, count] : sequence.counts) {
         penalties_[0].push_back(logits);
         penalties_[1].push_back(token);
@@ -173,7 +173,7 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
     }
     for (; logits < padded_rows; ++logits) {
       logit_rows[logits] = -1;
-      SetSampling(logits, greedy, 0);
+      SetSampling(logits, greedy);
     }
   }
   SetUsed(std::max(padded_rows, tiles), std::max(sequence_count, logits), sequence_count);
@@ -206,12 +206,12 @@ void StepMetadata::SetPages(size_t place, std::span<const int32_t> pages) {
   pages_written_[place] = pages.size();
 }
 
-void StepMetadata::SetSampling(int32_t row, const SamplingParams &sampling, uint32_t seed) {
+void StepMetadata::SetSampling(int32_t row, const RowSampling &sampling) {
   Floats(plan::Metadata_Temperature)[row] = sampling.temperature;
   Ints(plan::Metadata_TopK)[row] = sampling.top_k;
   Floats(plan::Metadata_TopP)[row] = sampling.top_p;
   Floats(plan::Metadata_MinP)[row] = sampling.min_p;
-  Ints(plan::Metadata_Seeds)[row] = static_cast<int32_t>(seed);
+  Ints(plan::Metadata_Seeds)[row] = static_cast<int32_t>(sampling.seed);
   Floats(plan::Metadata_RepetitionPenalty)[row] = sampling.repetition_penalty;
   Floats(plan::Metadata_PresencePenalty)[row] = sampling.presence_penalty;
   Floats(plan::Metadata_FrequencyPenalty)[row] = sampling.frequency_penalty;

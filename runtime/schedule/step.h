@@ -4,81 +4,18 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "runtime/api/inlay.h"
 #include "runtime/bundle/plan_generated.h"
 #include "runtime/bundle/step_capacity.h"
-#include "runtime/device/device.h"
-#include "runtime/kv/page_pool.h"
-#include "runtime/schedule/ngram_index.h"
-#include "runtime/schedule/token_mask.h"
+#include "runtime/schedule/sequence.h"
+#include "runtime/support/copy_rows.h"
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <map>
-#include <memory>
 #include <span>
-#include <string>
 #include <vector>
 
 namespace inlay {
-
-// A sequence as the scheduler sees it.
-struct Sequence {
-  std::vector<int32_t> tokens; // prompt, then what was generated
-  int32_t prompt_size = 0;
-  int32_t pending = 0;  // tokens after `tokens` that steps on their way will sample
-  int32_t computed = 0; // positions whose keys and values are in the cache, or will be when those steps are done
-  std::vector<int32_t> pages;
-  SamplingParams sampling;
-  uint32_t seed = 0;
-  std::map<int32_t, int32_t> counts; // token -> times generated (0: only in the prompt); kept if penalties need it
-
-  std::vector<int32_t> end_ids; // not to be sampled before sampling.min_tokens
-  // sampling.bad_words as tokens; the last of one is not sampled after the others.
-  std::vector<std::vector<int32_t>> bad_words;
-  // Of the token after `tokens`, where the text must take a form; or none.
-  std::shared_ptr<TokenMask> mask;
-
-  // For the scheduler. Those that are admitted first have the smallest key.
-  double priority_key = 0;    // seconds
-  Sequence *leader = nullptr; // another sequence of the same prompt, to share its pages
-  bool reuses_pages = true;   // of others with the same salt
-  // The logits of the prompt's rows are wanted, but for the last, which gives the first token; so many were taken.
-  bool wants_prompt_logits = false;
-  int32_t prompt_logits = 0;
-  std::string salt;
-  std::vector<PagePrefix> prefixes; // of the full pages that were published or found
-  int32_t cached = 0;               // tokens of the prompt found in the cache when it was first admitted
-  // While it waits after a preemption: pages in the host's memory, and what is in them.
-  std::vector<int32_t> host_pages;
-  int32_t host_computed = 0;
-  int32_t last_logits_row = -1; // of the step on its way that samples the pending token
-  NgramIndex ngrams;
-  std::vector<int32_t> drafts; // guesses of what follows `tokens`, which the planned step verifies
-
-  int32_t length() const { return static_cast<int32_t>(tokens.size()) + pending; }
-  // All that may be generated is, or is on its way.
-  bool is_full() const { return length() - prompt_size >= sampling.max_tokens; }
-  // The host has a part in the logits of the next token: EditLogits().
-  bool edits_logits() const {
-    return mask || !sampling.logit_bias.empty() || !sampling.allowed_token_ids.empty() || !bad_words.empty() ||
-           length() - prompt_size < sampling.min_tokens;
-  }
-  // It is not known yet which tokens may come next: of one that a step on its way samples neither.
-  bool waits_for_mask() const { return mask && (pending > 0 || !mask->is_ready); }
-  bool has_penalties() const {
-    return sampling.repetition_penalty != 1.0f || sampling.presence_penalty != 0.0f ||
-           sampling.frequency_penalty != 0.0f;
-  }
-  // The next step of it needs the tokens that steps on their way sample.
-  bool needs_tokens() const { return has_penalties() || !bad_words.empty(); }
-  // Each of its rows gives the token that it would give alone, so that guesses can be verified.
-  bool takes_drafts() const {
-    return !needs_tokens() && !mask && sampling.logit_bias.empty() && sampling.allowed_token_ids.empty() &&
-           sampling.min_tokens == 0;
-  }
-};
 
 // Rows [first, first + count) of a sequence in a step. The last `drafts` of them are guesses: each row before gives the
 // token that its guess is compared with, and the first that differs is what the sequence goes on with.
@@ -131,7 +68,7 @@ public:
 private:
   absl::Status CheckCapacity(std::span<const ScheduledRows> rows, int32_t padded_rows, int32_t query_tile_rows) const;
   void SetPages(size_t place, std::span<const int32_t> pages);
-  void SetSampling(int32_t row, const SamplingParams &sampling, uint32_t seed);
+  void SetSampling(int32_t row, const RowSampling &sampling);
   void SetUsed(int32_t token_elements, int32_t sequence_elements, int32_t sequences);
   int32_t *Ints(plan::Metadata array) { return block_ + layout_.OffsetOf(array) / sizeof(int32_t); }
   float *Floats(plan::Metadata array) { return reinterpret_cast<float *>(Ints(array)); }

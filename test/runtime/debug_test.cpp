@@ -27,7 +27,7 @@ protected:
   CheckStepTest() {
     sequence_.tokens = {1, 2, 3, 4, 5};
     sequence_.prompt_size = 5;
-    sequence_.pages = {7, 2};
+    sequence_.cache.pages = {7, 2};
     std::vector<ScheduledRows> rows{{&sequence_, 0, 5}};
     sizes_ = *step_.Fill(rows, 5, /*query_tile_rows=*/4);
   }

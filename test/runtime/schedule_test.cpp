@@ -35,7 +35,7 @@ protected:
     for (int32_t i = 0; i < length; ++i)
       sequence.tokens.push_back(token + i);
     sequence.prompt_size = length;
-    sequence.pages = std::move(pages);
+    sequence.cache.pages = std::move(pages);
     return sequence;
   }
 
@@ -59,7 +59,7 @@ protected:
 
 TEST_F(StepTest, RaggedRowsAreInTilesOfOneSequence) {
   Sequence a = MakeSequence(10, 5, {7, 2}), b = MakeSequence(20, 3, {4}), c = MakeSequence(30, 9, {1, 3, 5});
-  a.computed = 4;
+  a.cache.computed = 4;
   // One generates, one has its whole prompt, one a part from the middle.
   std::vector<ScheduledRows> rows{{&a, 4, 1}, {&b, 0, 3}, {&c, 2, 5}};
   absl::StatusOr<StepSizes> sizes = step_.Fill(rows, 9, /*query_tile_rows=*/4);
@@ -83,8 +83,8 @@ TEST_F(StepTest, RaggedRowsAreInTilesOfOneSequence) {
 TEST_F(StepTest, WhatAStepHasIsCopiedAndLittleElse) {
   device_ = block_;
   Sequence a = MakeSequence(10, 9, {7, 2, 5}), b = MakeSequence(20, 5, {4, 1});
-  a.computed = 8;
-  b.computed = 4;
+  a.cache.computed = 8;
+  b.cache.computed = 4;
   std::vector<ScheduledRows> rows{{&a, 8, 1}, {&b, 4, 1}};
   ASSERT_TRUE(step_.Fill(rows, 4, /*query_tile_rows=*/1).ok());
   CopyUsed();
@@ -93,7 +93,7 @@ TEST_F(StepTest, WhatAStepHasIsCopiedAndLittleElse) {
   EXPECT_THAT(OnDevice(plan::Metadata_LogitRowIndices, 4), ElementsAre(0, 1, -1, -1));
   EXPECT_THAT(OnDevice(plan::Metadata_PageTable, 6), ElementsAre(7, 2, 5, 4, 1, -1));
   // Fewer pages: what an earlier step left in the table is erased, and then not copied again.
-  b.pages = a.pages = {6};
+  b.cache.pages = a.cache.pages = {6};
   for (size_t columns : {3, 1}) {
     ASSERT_TRUE(step_.Fill(rows, 2, /*query_tile_rows=*/1).ok());
     CopyUsed();
@@ -107,7 +107,7 @@ TEST_F(StepTest, PaddingKeepsNothingOfEarlierSteps) {
   std::vector<Sequence> sequences;
   for (int32_t i = 0; i < 4; ++i) {
     sequences.push_back(MakeSequence(i, 1, {3 * i, 3 * i + 1, 3 * i + 2}));
-    sequences.back().seed = 9;
+    sequences.back().sampling.seed = 9;
     sequences.back().sampling.top_k = 5;
     sequences.back().sampling.top_p = 0.5f;
     sequences.back().sampling.presence_penalty = 1;
@@ -205,10 +205,10 @@ TEST(PagePool, EveryPageIsGivenOnceUntilItComesBack) {
 
 TEST(EditLogits, TokensThatTheMaskLacksAreNeverSampled) {
   Sequence sequence;
-  sequence.mask = std::make_shared<TokenMask>();
-  sequence.mask->words = {0, 0b101};
-  sequence.sampling.logit_bias[0] = 100;
-  sequence.sampling.logit_bias[32] = 2;
+  sequence.edits.mask = std::make_shared<TokenMask>();
+  sequence.edits.mask->words = {0, 0b101};
+  sequence.edits.logit_bias[0] = 100;
+  sequence.edits.logit_bias[32] = 2;
   EXPECT_TRUE(sequence.edits_logits());
   EXPECT_FALSE(sequence.takes_drafts());
   std::vector<float> logits(35, 1.0f), expected(35, kNeverSampled);
@@ -220,14 +220,14 @@ TEST(EditLogits, TokensThatTheMaskLacksAreNeverSampled) {
 
 TEST(EditLogits, AnEndComesBeforeMinTokensWhereNothingElseMay) {
   Sequence sequence;
-  sequence.end_ids = {1, 2};
-  sequence.sampling.min_tokens = 5;
-  sequence.mask = std::make_shared<TokenMask>();
-  sequence.mask->words = {0b1010}; // an end and another
+  sequence.edits.end_ids = {1, 2};
+  sequence.edits.min_tokens = 5;
+  sequence.edits.mask = std::make_shared<TokenMask>();
+  sequence.edits.mask->words = {0b1010}; // an end and another
   std::vector<float> logits(4, 1.0f);
   EditLogits(sequence, logits);
   EXPECT_EQ(logits, std::vector<float>({kNeverSampled, kNeverSampled, kNeverSampled, 1}));
-  sequence.mask->words = {0b0110};
+  sequence.edits.mask->words = {0b0110};
   logits.assign(4, 1.0f);
   EditLogits(sequence, logits);
   EXPECT_EQ(logits, std::vector<float>({kNeverSampled, 1, 1, kNeverSampled}));

@@ -1,0 +1,18 @@
+// Rows of a block of memory that are copied to the same places of another.
+#ifndef INLAY_RUNTIME_SUPPORT_COPY_ROWS_H_
+#define INLAY_RUNTIME_SUPPORT_COPY_ROWS_H_
+
+#include <cstdint>
+
+namespace inlay {
+
+struct CopyRows {
+  uint64_t offset = 0; // of the first row, from the beginning of the block
+  uint64_t bytes = 0;  // of a row
+  uint64_t rows = 1;
+  uint64_t pitch = 0; // from row to row
+};
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_SUPPORT_COPY_ROWS_H_
