@@ -100,7 +100,17 @@ private:
   net::awaitable<bool> AnswerOne() {
     RequestParser parser(limits_);
     error_code error = co_await Read(parser, /*body=*/false, limits_.header_time);
+    logged_ = {};
+    begin_ = std::chrono::steady_clock::now();
+    bool reusable = co_await Answered(parser, error);
+    if (service_.logs_requests() && (logged_.status != 0 || parser.has_head()))
+      Log();
+    co_return reusable;
+  }
+  net::awaitable<bool> Answered(RequestParser &parser, error_code error) {
     HttpRequest &request = parser.request();
+    request.id = id_ = RequestIdOf(request);
+    method_ = request.method;
     is_head_ = request.method == "HEAD";
     version_ = 10 + static_cast<unsigned>(parser.minor_version());
     keep_alive_ = parser.keep_alive() && !draining_;
@@ -123,6 +133,7 @@ private:
       co_return co_await Send(std::move(reply.answer));
     StartWatching();
     bool reusable = co_await SendPending(*reply.pending);
+    logged_.usage = reply.pending->usage();
     // Ends the sequences before the next request comes.
     reply.pending.reset();
     co_return reusable;
@@ -191,13 +202,27 @@ private:
   template <class Body> void SetHead(http::response<Body> &response, const Answer &answer) const {
     response.set(http::field::server, "inlay");
     response.set(http::field::content_type, answer.content_type);
+    response.set("X-Request-Id", id_);
     for (const auto *headers : {&answer.headers, &cors_headers_})
       for (const auto &[name, value] : *headers)
         response.set(name, value);
     response.keep_alive(keep_alive_);
   }
 
-  void Count(int status) const { service_.metrics().CountAnswer(handler_, status); }
+  void Count(int status) {
+    logged_.status = status;
+    service_.metrics().CountAnswer(handler_, status);
+  }
+  void Log() {
+    error_code error;
+    auto client = socket().remote_endpoint(error);
+    logged_.id = id_;
+    logged_.client = error ? "gone" : fmt::format("{}:{}", client.address().to_string(), client.port());
+    logged_.method = method_;
+    logged_.handler = handler_;
+    logged_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    service_.Log(logged_);
+  }
 
   net::awaitable<bool> Send(Answer answer) {
     Count(answer.status);
@@ -302,6 +327,9 @@ private:
   Deadline deadline_;
   std::shared_ptr<Signal> signal_;
   // Of the request that is answered.
+  std::string id_, method_;
+  std::chrono::steady_clock::time_point begin_;
+  LoggedRequest logged_;
   std::string_view handler_ = Service::HandlerOf(""); // the label of its path in metrics
   std::vector<std::pair<std::string, std::string>> cors_headers_;
   unsigned version_ = 11;

@@ -38,6 +38,8 @@ public:
     return inner_ ? inner_->Take() : Part{.data = {}, .answer = std::move(reply.answer), .done = true};
   }
 
+  std::optional<Usage> usage() const override { return inner_ ? inner_->usage() : std::nullopt; }
+
 private:
   std::shared_ptr<Shared> shared_;
   std::unique_ptr<PendingReply> inner_;

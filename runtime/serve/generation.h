@@ -56,6 +56,7 @@ public:
 
   bool is_stream() const override { return setup_.request.stream; }
   Part Take() override;
+  std::optional<Usage> usage() const override { return TotalUsage(); }
 
 private:
   struct Sequence {

@@ -5,6 +5,7 @@
 #include "runtime/serve/api_error.h"
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -20,6 +21,7 @@ struct HttpRequest {
   std::string path = {};                                         // as it was sent, without the query and the host
   std::vector<std::pair<std::string, std::string>> headers = {}; // names in lower case
   std::string body = {};
+  std::string id = {};                                 // RequestIdOf()
   std::chrono::steady_clock::time_point received = {}; // when all of it was there
 
   // The value of the first field with this name, in lower case; null: there is none.
@@ -44,6 +46,13 @@ struct Answer {
 
 inline Answer ToAnswer(const ApiError &error) { return {.status = error.status, .body = ErrorBody(error)}; }
 
+// Tokens of a request, of all its prompts and answers.
+struct Usage {
+  int64_t prompt_tokens = 0;
+  int64_t completion_tokens = 0;
+  int64_t cached_tokens = 0;
+};
+
 // An answer that takes time. Dropping it cancels the work.
 class PendingReply {
 public:
@@ -57,6 +66,8 @@ public:
   };
   // What there is by now; called again after each wake.
   virtual Part Take() = 0;
+  // So far; nothing where no tokens are generated.
+  virtual std::optional<Usage> usage() const { return std::nullopt; }
 };
 
 struct Reply {

@@ -3,6 +3,7 @@
 #define INLAY_RUNTIME_SERVE_OPENAI_RESPONSE_H_
 
 #include "runtime/api/inlay.h"
+#include "runtime/serve/http_message.h"
 
 #include <cstdint>
 #include <optional>
@@ -47,12 +48,6 @@ struct Choice {
   StopReason stop_reason = {};
   size_t text_offset = 0; // characters of the whole text before `text`
   bool begins = false;    // of a stream: the first part
-};
-
-struct Usage {
-  int64_t prompt_tokens = 0;
-  int64_t completion_tokens = 0;
-  int64_t cached_tokens = 0;
 };
 
 // What all parts of one answer have in common.

@@ -2,6 +2,7 @@
 
 #include "fmt/format.h"
 #include "runtime/serve/form_fields.h"
+#include "runtime/serve/request_log.h"
 
 #include <algorithm>
 #include <charconv>
@@ -132,10 +133,7 @@ void ReadTruncation(Fields &fields, const RequestContext &context, GenerationReq
 // Part of the answer's id, so only what is safe in a header and a log.
 void ReadRequestId(Fields &fields, GenerationRequest &out) {
   fields.String("request_id", out.request_id, 128);
-  bool is_safe = std::ranges::all_of(out.request_id, [](unsigned char c) {
-    return (c < 0x80 && std::isalnum(c) != 0) || c == '-' || c == '_' || c == '.';
-  });
-  if (!is_safe)
+  if (!out.request_id.empty() && !IsRequestId(out.request_id))
     fields.Fail("request_id", "'request_id' may contain only letters, digits, '-', '_' and '.'");
 }
 

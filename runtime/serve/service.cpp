@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <filesystem>
 
 namespace inlay::serve {
@@ -155,6 +156,10 @@ Reply Service::Handle(HttpRequest request, Wake wake) {
   return {std::move(answer), nullptr};
 }
 
+void Service::Log(const LoggedRequest &request) const {
+  fmt::print(stderr, "serve-model: {}\n", FormatRequest(request));
+}
+
 // --- Generation ---------------------------------------------------------------
 
 std::optional<ApiError> Service::CheckModel(const std::string &name) const {
@@ -283,6 +288,8 @@ Reply Service::Generate(const HttpRequest &http, bool is_chat, Wake wake) {
   GenerationRequest request;
   std::optional<ApiError> wrong =
       is_chat ? ParseChat(http.body, context_, request) : ParseCompletion(http.body, context_, request);
+  if (request.request_id.empty())
+    request.request_id = http.id;
   if (!wrong)
     wrong = CheckModel(request.model);
   if (!wrong)

@@ -13,6 +13,7 @@
 #include "runtime/serve/metrics.h"
 #include "runtime/serve/openai_request.h"
 #include "runtime/serve/prompt_limit.h"
+#include "runtime/serve/request_log.h"
 #include "runtime/serve/work_queue.h"
 
 #include <atomic>
@@ -32,6 +33,7 @@ struct ServiceOptions {
   std::string scheduling_policy = "fcfs"; // of the engine
   bool strict_fields = false;             // --strict-fields
   bool has_page = true;
+  bool log_requests = false; // --enable-log-requests
   int tokenizer_threads = 0; // that parse, render and tokenize; 0: by the number of cores
   CorsOptions cors;
   Limits limits;
@@ -59,6 +61,9 @@ public:
 
   Metrics &metrics() { return *metrics_; }
   const Limits &limits() const { return options_.limits; }
+  // Writes a line of the request log to the standard error stream, if there is one. At most a few hundred bytes.
+  void Log(const LoggedRequest &request) const;
+  bool logs_requests() const { return options_.log_requests; }
   // The label of `path` in metrics: one of a fixed set.
   static std::string_view HandlerOf(std::string_view path);
 

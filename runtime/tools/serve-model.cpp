@@ -184,6 +184,9 @@ int Main(int argc, char **argv) {
                  "number of cores)")
       ->check(CLI::Range(0, 256))
       ->group("Server");
+  app.add_flag("--enable-log-requests", flags.service.log_requests,
+               "Log one line per request to stderr: id (X-Request-Id), client, path, status, time and tokens")
+      ->group("Server");
   app.add_flag("--no-page", flags.no_page, "Disable the web page at /")->group("Server");
   app.add_flag("-q,--quiet", flags.quiet, "Print only the address")->group("Server");
 

@@ -1,7 +1,11 @@
 """serve-model's fields as clients send them: vLLM's names mean what they mean there, docs/api.md says which are carried out."""
 
+import json
 import pathlib
+import re
+import signal
 import subprocess
+import urllib.request
 
 import serve_support
 import tools
@@ -123,6 +127,44 @@ def unknown(t: tools.Tools, bundle: pathlib.Path) -> None:
         expect("another name", server.get("/v1/models/org%2")[0], 404)
 
 
+def request_ids(t: tools.Tools, bundle: pathlib.Path) -> None:
+    """X-Request-Id, as vLLM's --enable-request-id-headers has it, and the log of requests."""
+    log = t.scratch / "requests.txt"
+    with open(log, "w", encoding="utf-8") as stderr:
+        process = subprocess.Popen([t.binaries / "serve-model", bundle, "--port", "0", "--quiet", "--enable-log-requests"],
+                                   stdout=subprocess.PIPE, stderr=stderr, text=True)
+        try:
+            port = int(process.stdout.readline().strip().rsplit(":", 1)[1])
+
+            def ask(method: str, path: str, body: dict | None, id: str) -> tuple[str, dict]:
+                request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method,
+                                                 data=json.dumps(body).encode() if body else None,
+                                                 headers={"Content-Type": "application/json", "X-Request-Id": id})
+                with urllib.request.urlopen(request) as response:
+                    text = response.read().decode()
+                    return response.headers["X-Request-Id"], json.loads(text) if body and not body.get("stream") else text
+
+            own, answer = ask("POST", "/v1/completions", {"prompt": "def a", **GREEDY}, "trace-1.a")
+            expect("own id", (own, answer["id"]), ("trace-1.a", "cmpl-trace-1.a"))
+            expect("stream", ask("POST", "/v1/completions", {"prompt": "def a", "stream": True, **GREEDY}, "trace-2")[0], "trace-2")
+            for bad in ("a b", "a=b", "x" * 129, "ä"):
+                found = ask("GET", "/health", None, bad)[0]
+                expect(f"another id than {bad[:5]}", bool(re.fullmatch("[0-9a-f]{24}", found)), True)
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+        finally:
+            process.kill()
+            process.stdout.close()
+    lines = log.read_text().splitlines()
+    usage = answer["usage"]
+    expect("a line", bool(re.fullmatch(
+        r"serve-model: request id=trace-1\.a client=127\.0\.0\.1:\d+ method=POST handler=/v1/completions status=200 "
+        rf"seconds=\d+\.\d+ prompt_tokens={usage['prompt_tokens']} cached_tokens=\d+ "
+        rf"completion_tokens={usage['completion_tokens']}", lines[0])), True)
+    expect("lines", [line.split(" handler=")[1].split(" seconds")[0] for line in lines],
+           ["/v1/completions status=200"] * 2 + ["/health status=200"] * 4)
+
+
 def test(t: tools.Tools, bundle: pathlib.Path) -> None:
     chat_bundle = serve_support.with_chat_template(bundle, t.scratch / "chat.inlay")
     with serve_support.serving(t.binaries, chat_bundle) as server:
@@ -130,6 +172,7 @@ def test(t: tools.Tools, bundle: pathlib.Path) -> None:
         answers(server)
         chats(server)
     unknown(t, bundle)
+    request_ids(t, bundle)
     if complaints:
         tools.fail("\n".join(complaints))
 
