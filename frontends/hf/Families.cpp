@@ -6,42 +6,40 @@
 namespace inlay::hf {
 namespace {
 
-constexpr ModuleNames kLlamaModules = {
-    .embedding = "model.embed_tokens",
-    .final_norm = "model.norm",
-    .lm_head = "lm_head",
-    .layer = "model.layers.{}",
-    .input_norm = "model.layers.{}.input_layernorm",
-    .post_attention_norm = "model.layers.{}.post_attention_layernorm",
-    .attention = "model.layers.{}.self_attn",
-    .q = "model.layers.{}.self_attn.q_proj",
-    .k = "model.layers.{}.self_attn.k_proj",
-    .v = "model.layers.{}.self_attn.v_proj",
-    .o = "model.layers.{}.self_attn.o_proj",
-    .q_norm = "model.layers.{}.self_attn.q_norm",
-    .k_norm = "model.layers.{}.self_attn.k_norm",
-    .mlp = "model.layers.{}.mlp",
-    .gate = "model.layers.{}.mlp.gate_proj",
-    .up = "model.layers.{}.mlp.up_proj",
-    .down = "model.layers.{}.mlp.down_proj",
-};
-
-constexpr BiasRule kNever = BiasRule::kNever;
-constexpr BiasRule kAlways = BiasRule::kAlways;
-constexpr BiasRule kConfigured = BiasRule::kConfigured;
-
 // Defaults are those of the configuration classes of transformers 5.
-// clang-format off
 constexpr std::array kFamilies = {
-    // model_type, architecture,        q/k/v bias,  o bias,      mlp bias,    qk norm, windows, head_dim, kv heads, bos, eos, positions
-    Family{"llama",   "LlamaForCausalLM",   kConfigured, kConfigured, kConfigured, false, WindowRule::kNone,         0,  0,  1,  2,   2048, &kLlamaModules},
-    Family{"mistral", "MistralForCausalLM", kNever,      kNever,      kNever,      false, WindowRule::kAllLayers,    0,  8,  1,  2, 131072, &kLlamaModules},
-    Family{"qwen2",   "Qwen2ForCausalLM",   kAlways,     kNever,      kNever,      false, WindowRule::kLayerTypes,   0, 32, -1, -1,  32768, &kLlamaModules},
-    Family{"qwen3",   "Qwen3ForCausalLM",   kConfigured, kConfigured, kNever,      true,  WindowRule::kLayerTypes, 128, 32, -1, -1,  32768, &kLlamaModules},
+    Family{.model_type = "llama",
+           .architecture = "LlamaForCausalLM",
+           .qkv_bias = {false, "attention_bias"},
+           .output_bias = {false, "attention_bias"},
+           .mlp_bias = {false, "mlp_bias"},
+           .rope = {.theta = 10000.0},
+           .defaults = {.bos = 1, .eos = 2}},
+    Family{.model_type = "mistral",
+           .architecture = "MistralForCausalLM",
+           .windows = {.rule = WindowRule::kAllLayers, .otherwise = 4096},
+           .defaults = {.kv_heads = 8, .bos = 1, .eos = 2, .positions = 131072}},
+    Family{.model_type = "qwen2",
+           .architecture = "Qwen2ForCausalLM",
+           .qkv_bias = {true},
+           .windows = {.rule = WindowRule::kLastLayers, .otherwise = 4096},
+           .defaults = {.kv_heads = 32, .positions = 32768}},
+    Family{.model_type = "qwen3",
+           .architecture = "Qwen3ForCausalLM",
+           .qkv_bias = {false, "attention_bias"},
+           .output_bias = {false, "attention_bias"},
+           .qk_norm = QkNorm::kHead,
+           .windows = {.rule = WindowRule::kLastLayers, .otherwise = 4096},
+           .defaults = {.head_dim = 128, .kv_heads = 32, .positions = 32768}},
+    Family{.model_type = "seed_oss",
+           .architecture = "SeedOssForCausalLM",
+           .qkv_bias = {true, "attention_bias"},
+           .output_bias = {false, "attention_out_bias"},
+           .mlp_bias = {false, "mlp_bias"},
+           .defaults = {.head_dim = 128, .kv_heads = 8, .bos = 0, .eos = 2, .positions = 524288}},
 };
-// clang-format on
 
-constexpr std::array<std::string_view, 46> kIgnoredKeys = {
+constexpr std::array<std::string_view, 47> kIgnoredKeys = {
     "_attn_implementation_autoset",
     "_commit_hash",
     "_name_or_path",
@@ -78,6 +76,7 @@ constexpr std::array<std::string_view, 46> kIgnoredKeys = {
     "pretraining_tp",
     "problem_type",
     "remove_invalid_values",
+    "residual_dropout",
     "return_dict",
     "return_dict_in_generate",
     "sep_token_id",
