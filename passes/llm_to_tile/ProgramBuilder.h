@@ -53,6 +53,8 @@ public:
   /// Pages of each sequence, one after the other.
   mlir::Value pageTable();
   mlir::Value weight(mlir::FlatSymbolRefAttr symbol);
+  /// The elements of a weight that is not packed, row after row.
+  mlir::Value weightVector(mlir::FlatSymbolRefAttr symbol);
   /// The memory of `value` (a result of another group, or the ids of the step), rows of the buffer it lies in.
   mlir::Value activation(mlir::Value value, tile::Provenance provenance);
   /// The same memory, seen as rows of `columns` elements without an end (heads as rows).

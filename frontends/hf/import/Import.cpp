@@ -171,7 +171,8 @@ Value Importer::buildAttention(size_t layer, Value input) {
       llm::PagedAttentionOp::create(builder, rows(queries), q, cache, batch, builder.getI64IntegerAttr(layer),
                                     builder.getI64IntegerAttr(config.heads), builder.getI64IntegerAttr(config.kv_heads),
                                     builder.getI64IntegerAttr(config.head_dim), builder.getF64FloatAttr(scale),
-                                    window ? builder.getI64IntegerAttr(*window) : IntegerAttr(), FloatAttr());
+                                    window ? builder.getI64IntegerAttr(*window) : IntegerAttr(), FloatAttr(),
+                                    DenseF64ArrayAttr(), FlatSymbolRefAttr());
   Value out = buildLinear(module(names.o, layer), attended, rows(config.hidden_size), config.output_bias);
   at(attention + ".residual");
   return llm::AddOp::create(builder, input, out);
@@ -200,9 +201,9 @@ Value Importer::buildLinear(const std::string &module, Value input, RankedTensor
 
 Value Importer::buildNorm(const std::string &module, Value input, bool perHead) {
   at(module);
-  return llm::RmsNormOp::create(builder, input.getType(), input, weightOf(module),
-                                builder.getF64FloatAttr(config.rms_norm_eps),
-                                perHead ? builder.getI64IntegerAttr(config.head_dim) : IntegerAttr());
+  return llm::RmsNormOp::create(
+      builder, input.getType(), input, weightOf(module), builder.getF64FloatAttr(config.rms_norm_eps),
+      perHead ? builder.getI64IntegerAttr(config.head_dim) : IntegerAttr(), builder.getF64FloatAttr(0.0));
 }
 
 Value Importer::buildRope(size_t layer, StringRef which, Value input) {
