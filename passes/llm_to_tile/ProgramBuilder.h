@@ -140,6 +140,7 @@ mlir::LogicalResult convertAttention(llm::GroupOp group, llm::PagedAttentionOp o
 /// Whether the family prefill_attention takes `op` in steps of many rows.
 bool isPrefillAttention(llm::PagedAttentionOp op, int64_t pageSize);
 mlir::LogicalResult convertRows(llm::GroupOp group, ProgramBuilder &b, tile::ProgramOp &result);
+mlir::LogicalResult convertHeads(llm::GroupOp group, ProgramBuilder &b, tile::ProgramOp &result);
 mlir::LogicalResult convertSample(llm::GroupOp group, llm::SampleOp op, ProgramBuilder &b, tile::ProgramOp &result);
 /// The program that applies repetition, presence and frequency penalties to logits in place.
 tile::ProgramOp buildPenalties(mlir::Value logits, ProgramBuilder &b);
