@@ -21,7 +21,10 @@ constexpr Named<Activation> kActivations[] = {{"silu", Activation::kSilu},
                                               {"swish", Activation::kSilu},
                                               {"gelu", Activation::kGelu},
                                               {"gelu_new", Activation::kGeluTanh},
-                                              {"gelu_pytorch_tanh", Activation::kGeluTanh}};
+                                              {"gelu_pytorch_tanh", Activation::kGeluTanh},
+                                              {"gelu_fast", Activation::kGeluTanh},
+                                              {"relu", Activation::kRelu},
+                                              {"relu2", Activation::kRelu2}};
 
 // Reads one configuration; each method reads one group of keys.
 class Reader {
@@ -137,6 +140,8 @@ void Reader::ReadHeads(bool sizes_are_right) {
   const bool derived = !Has(names.head_dim) && !defaults.head_dim;
   config_.head_dim = head_dim.value_or(derived ? config_.hidden_size / config_.heads : defaults.head_dim);
 
+  config_.rotary_dim = config_.head_dim;
+
   // What follows from a value that was wrong already is no news.
   if (!sizes_are_right || Has(names.kv_heads) != kv_heads.has_value() || Has(names.head_dim) != head_dim.has_value())
     return;
@@ -168,6 +173,10 @@ void Reader::ReadLength() {
   if (config_.max_model_len < 1 || config_.max_model_len > kMaxLength)
     problems_.Add({"--max-model-len", "", std::to_string(config_.max_model_len),
                    fmt::format("an integer from 1 to {}", kMaxLength), "correct the option"});
+  if (config_.family->positions == Positions::kLearned && config_.max_model_len > trained)
+    problems_.Add({"--max-model-len", "", std::to_string(config_.max_model_len),
+                   fmt::format("at most {} = {}", key, trained), "the model has learned no position beyond"});
+  config_.learned_positions = trained + config_.family->position_offset;
   config_.max_prompt_len = config_.max_model_len;
   for (LayerConfig &layer : config_.layers)
     if (layer.window && *layer.window >= config_.max_model_len)

@@ -42,6 +42,7 @@ public:
 private:
   void ReadKind();
   void ReadTheta(const Base &base);
+  void ReadFraction();
   void ReadLength();
   void ReadFactor();
   void ReadLlama3();
@@ -57,12 +58,7 @@ private:
 RopeParameters RopeReader::Read(const Base &base) {
   ReadKind();
   ReadTheta(base);
-  for (ConfigReader *reader : {&keys_, &parts_.keys}) {
-    auto share = reader->Number("partial_rotary_factor", 0, 1);
-    if (share && *share != 1.0)
-      reader->Error("partial_rotary_factor", fmt::format("{}", *share), "1",
-                    "rotating a part of a head is not supported");
-  }
+  ReadFraction();
   if (rope_.kind == RopeKind::kDefault)
     return rope_;
   ReadLength();
@@ -104,6 +100,29 @@ void RopeReader::ReadTheta(const Base &base) {
   if (rope_.theta == 0 && !keys_.Has("rope_theta") && !parts_.keys.Has(base.key))
     parts_.keys.Error(base.key, "no such key", "the base of the rotary embedding",
                       "add the base that the model was trained with");
+}
+
+// The share of each head that rotates: transformers 5 has it among the parameters, 4 outside.
+void RopeReader::ReadFraction() {
+  constexpr std::string_view kInner = "partial_rotary_factor";
+  const Rope &rope = parts_.config.family->rope;
+  const bool is_known = !rope.fraction_key.empty();
+  const std::string_view outer_key = is_known ? rope.fraction_key : kInner;
+  const std::optional<double> outer = parts_.keys.Number(outer_key, 0, 1), inner = keys_.Number(kInner, 0, 1);
+  ConfigReader &reader = inner ? keys_ : parts_.keys;
+  const std::string_view key = inner ? kInner : outer_key;
+  const double fraction = inner ? *inner : outer.value_or(rope.fraction);
+  if (!is_known && fraction != 1.0)
+    return reader.Error(key, fmt::format("{}", fraction), "1", "rotating a part of a head is not supported");
+  if (inner && outer && *inner != *outer)
+    return reader.Error(key, fmt::format("{}", *inner), fmt::format("{}, as in {}", *outer, outer_key),
+                        "remove the one that the model was not trained with");
+  const int64_t head_dim = parts_.config.head_dim;
+  const auto rotary_dim = static_cast<int64_t>(static_cast<double>(head_dim) * fraction);
+  if (rotary_dim < 4 || rotary_dim % 2 != 0)
+    return reader.Error(key, fmt::format("{} ({} of {} elements of a head)", fraction, rotary_dim, head_dim),
+                        "an even number of at least 4 elements", "rope rotates the two halves of them");
+  parts_.config.rotary_dim = rotary_dim;
 }
 
 void RopeReader::ReadLength() {
@@ -163,7 +182,7 @@ void RopeReader::LimitDynamic() {
   if (beyond <= 0)
     return;
   config.max_prompt_len = trained;
-  if (int64_t half = config.head_dim / 2; beyond > kMostFrequencies / half)
+  if (int64_t half = config.rotary_dim / 2; beyond > kMostFrequencies / half)
     parts_.problems.Add({"--max-model-len", "", std::to_string(config.max_model_len),
                          fmt::format("at most {} with dynamic rope", trained + kMostFrequencies / half),
                          "each position beyond the trained ones has frequencies of its own"});
@@ -176,7 +195,7 @@ void RopeReader::LimitDynamic() {
 
 // The index of the frequencies among the distinct ones.
 size_t AddRope(ModelConfig &config, const RopeParameters &parameters) {
-  RopeFrequencies rope = ComputeRope(parameters, config.head_dim, config.max_model_len);
+  RopeFrequencies rope = ComputeRope(parameters, config.rotary_dim, config.max_model_len);
   auto it = std::find(config.ropes.begin(), config.ropes.end(), rope);
   if (it == config.ropes.end())
     it = config.ropes.insert(it, std::move(rope));

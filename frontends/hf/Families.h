@@ -140,6 +140,7 @@ struct Family {
   QkNorm qk_norm = QkNorm::kNone;
   Windows windows = {};
   Positions positions = Positions::kRope;
+  int64_t position_offset = 0; // Row of the first position in the table of kLearned.
   Rope rope = {};
   Flag parallel = {};                // x + attention(norm(x)) + mlp(norm(x)).
   bool parallel_shares_norm = false; // With one norm for both: `mlp_norm` is absent then.

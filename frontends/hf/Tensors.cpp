@@ -12,6 +12,8 @@ public:
 
   std::vector<TensorSpec> Collect() {
     AddWeight(std::string(names_.embedding), {config_.vocab_size, config_.hidden_size});
+    if (config_.family->positions == Positions::kLearned)
+      AddWeight(std::string(names_.positions), {config_.learned_positions, config_.hidden_size});
     for (size_t i = 0; i < config_.layers.size(); ++i)
       AddLayer(i);
     AddNorm(std::string(names_.final_norm), config_.hidden_size);

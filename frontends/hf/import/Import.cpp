@@ -30,6 +30,7 @@ private:
   Value buildLayer(size_t layer, Value input);
   Value buildAttention(size_t layer, Value input);
   Value buildMlp(size_t layer, Value input);
+  Value buildPositions(Value x);
   Value buildLogits(Value rows);
 
   /// Sets the location of the next ops.
@@ -41,6 +42,9 @@ private:
   FlatSymbolRefAttr weightOf(StringRef module) {
     return FlatSymbolRefAttr::get(builder.getContext(), (module + ".weight").str());
   }
+  FlatSymbolRefAttr biasOf(StringRef module) {
+    return FlatSymbolRefAttr::get(builder.getContext(), (module + ".bias").str());
+  }
   std::string ropeName(size_t index) { return index == 0 ? "rope" : "rope." + std::to_string(index); }
 
   Value buildLinear(const std::string &module, Value input, RankedTensorType result, bool bias);
@@ -48,6 +52,7 @@ private:
   Value buildNorm(const std::string &module, Value input, bool perHead = false);
   Value buildQkNorm(size_t layer, std::string_view name, Value input);
   Value buildRope(size_t layer, StringRef which, Value input);
+  Value buildScale(const std::string &name, Value input, double factor); ///< `input` itself when `factor` is 1.
   Value buildResidual(const std::string &module, Value residual, Value input);
 
   const ModelConfig &config;
@@ -109,7 +114,7 @@ void Importer::buildSymbols() {
   }
   for (size_t i = 0; i < config.ropes.size(); ++i) {
     at(ropeName(i));
-    auto table = RankedTensorType::get({config.max_model_len, config.head_dim}, builder.getF32Type());
+    auto table = RankedTensorType::get({config.max_model_len, config.rotary_dim}, builder.getF32Type());
     llm::RopeTableOp::create(builder, ropeName(i), table, config.ropes[i].inv_freq,
                              llvm::APFloat(config.ropes[i].attention_factor));
   }
@@ -135,6 +140,8 @@ void Importer::buildStep() {
   at(embedding);
   Value x = llm::EmbeddingOp::create(builder, rows(config.hidden_size), tokens, weightOf(embedding),
                                      builder.getF64FloatAttr(config.embedding_scale));
+  if (family.positions == Positions::kLearned)
+    x = buildPositions(x);
   for (size_t layer = 0; layer < config.layers.size(); ++layer)
     x = buildLayer(layer, x);
   at("gather_rows");
@@ -145,12 +152,27 @@ void Importer::buildStep() {
   func::ReturnOp::create(builder, ValueRange{logits, next, cache});
 }
 
+Value Importer::buildPositions(Value x) {
+  std::string positions(names.positions);
+  at(positions);
+  Value table = llm::PositionEmbeddingOp::create(builder, x.getType(), batch, weightOf(positions),
+                                                 builder.getI64IntegerAttr(family.position_offset));
+  at(positions + ".add");
+  return llm::AddOp::create(builder, x, table);
+}
+
 Value Importer::buildLogits(Value rows) {
   // The head of a tied model is its embedding.
+  std::string head(config.tie_word_embeddings ? names.embedding : names.lm_head);
   at(StringRef(names.lm_head));
   auto type = RankedTensorType::get({ShapedType::kDynamic, config.vocab_size}, builder.getF32Type());
-  FlatSymbolRefAttr head = weightOf(config.tie_word_embeddings ? names.embedding : names.lm_head);
-  return llm::LinearOp::create(builder, TypeRange{type}, rows, head, FlatSymbolRefAttr(), StringAttr()).getResult(0);
+  FlatSymbolRefAttr bias = config.head_bias ? biasOf(StringRef(names.lm_head)) : FlatSymbolRefAttr();
+  Value logits = llm::LinearOp::create(builder, TypeRange{type}, rows, weightOf(head), bias, StringAttr()).getResult(0);
+  logits = buildScale("logits_multiplier", logits, config.logits_scale);
+  if (!config.logits_softcap)
+    return logits;
+  at("logits_softcap");
+  return llm::SoftcapOp::create(builder, type, logits, builder.getF64FloatAttr(*config.logits_softcap));
 }
 
 Value Importer::buildLayer(size_t layer, Value input) {
@@ -194,7 +216,7 @@ Value Importer::buildAttention(size_t layer, Value x) {
       builder.getI64IntegerAttr(config.heads), builder.getI64IntegerAttr(config.kv_heads),
       builder.getI64IntegerAttr(config.head_dim), builder.getF64FloatAttr(config.attention_scale),
       window ? builder.getI64IntegerAttr(*window) : IntegerAttr(),
-      softcap ? builder.getF64FloatAttr(*softcap) : FloatAttr());
+      softcap ? builder.getF64FloatAttr(*softcap) : FloatAttr(), DenseF64ArrayAttr(), FlatSymbolRefAttr());
   return buildLinear(module(names.o, layer), attended, rows(config.hidden_size), config.output_bias);
 }
 
@@ -206,37 +228,57 @@ static llm::Activation activationOf(Activation activation) {
     return llm::Activation::Gelu;
   case Activation::kGeluTanh:
     return llm::Activation::GeluTanh;
+  case Activation::kRelu:
+    return llm::Activation::Relu;
+  case Activation::kRelu2:
+    return llm::Activation::Relu2;
   }
   llvm_unreachable("every activation is a case");
 }
 
 Value Importer::buildMlp(size_t layer, Value x) {
   RankedTensorType inner = rows(config.intermediate_size);
-  Value gate = buildLinear(module(names.gate, layer), x, inner, config.mlp_bias);
+  llm::Activation kind = activationOf(config.activation);
+  const bool isGated = !names.gate.empty();
+  Value gate = isGated ? buildLinear(module(names.gate, layer), x, inner, config.mlp_bias) : Value();
   Value up = buildLinear(module(names.up, layer), x, inner, config.mlp_bias);
   at(module(names.mlp, layer) + ".activation");
-  Value h = llm::GatedActivationOp::create(builder, inner, gate, up, activationOf(config.activation));
+  Value h = isGated ? llm::GatedActivationOp::create(builder, inner, gate, up, kind).getResult()
+                    : llm::ActivationOp::create(builder, inner, up, kind).getResult();
   return buildLinear(module(names.down, layer), h, rows(config.hidden_size), config.mlp_bias);
 }
 
 Value Importer::buildResidual(const std::string &module, Value residual, Value input) {
+  input = buildScale(module + ".residual_multiplier", input, config.residual_scale);
   at(module + ".residual");
   return llm::AddOp::create(builder, residual, input);
 }
 
 Value Importer::buildLinear(const std::string &module, Value input, RankedTensorType result, bool bias) {
   at(module);
-  auto biasRef = bias ? FlatSymbolRefAttr::get(builder.getContext(), module + ".bias") : FlatSymbolRefAttr();
-  return llm::LinearOp::create(builder, TypeRange{result}, input, weightOf(module), biasRef, StringAttr()).getResult(0);
+  return llm::LinearOp::create(builder, TypeRange{result}, input, weightOf(module),
+                               bias ? biasOf(module) : FlatSymbolRefAttr(), StringAttr())
+      .getResult(0);
 }
 
 Value Importer::buildNorm(const std::string &module, Value input, bool perHead) {
   if (module.empty())
     return input;
   at(module);
-  return llm::RmsNormOp::create(builder, input.getType(), input, weightOf(module),
-                                builder.getF64FloatAttr(config.norm_eps),
-                                perHead ? builder.getI64IntegerAttr(config.head_dim) : IntegerAttr());
+  const NormStyle &style = family.norm;
+  auto eps = builder.getF64FloatAttr(config.norm_eps), offset = builder.getF64FloatAttr(style.weight_offset);
+  IntegerAttr group = perHead ? builder.getI64IntegerAttr(config.head_dim) : IntegerAttr();
+  if (!style.centered)
+    return llm::RmsNormOp::create(builder, input.getType(), input, weightOf(module), eps, group, offset);
+  FlatSymbolRefAttr bias = style.bias ? biasOf(module) : FlatSymbolRefAttr();
+  return llm::LayerNormOp::create(builder, input.getType(), input, weightOf(module), bias, eps, group, offset);
+}
+
+Value Importer::buildScale(const std::string &name, Value input, double factor) {
+  if (factor == 1.0)
+    return input;
+  at(name);
+  return llm::ScaleOp::create(builder, input.getType(), input, builder.getF64FloatAttr(factor));
 }
 
 Value Importer::buildQkNorm(size_t layer, std::string_view name, Value input) {

@@ -385,9 +385,9 @@ INSTANTIATE_TEST_SUITE_P(
              {"config.json: torch_dtype: found \"float64\", expected one of bfloat16, float16, float32; other types "
               "are not supported"}},
         Case{"Activation",
-             Changed(R"({"hidden_act": "relu2"})"),
-             {"config.json: hidden_act: found \"relu2\", expected one of silu, swish, gelu, gelu_new, "
-              "gelu_pytorch_tanh; other activations are not supported"}},
+             Changed(R"({"hidden_act": "quick_gelu"})"),
+             {"config.json: hidden_act: found \"quick_gelu\", expected one of silu, swish, gelu, gelu_new, "
+              "gelu_pytorch_tanh, gelu_fast, relu, relu2; other activations are not supported"}},
         Case{"Quantized",
              Changed(R"({"quantization_config": {"bits": 4}})"),
              {"config.json: quantization_config: found {\"bits\":4}, expected no quantization; use the unquantized "
@@ -406,12 +406,12 @@ INSTANTIATE_TEST_SUITE_P(
              With(Qwen(), R"({"layer_types": []})").dump(),
              {"config.json: layer_types: found 0 entries, expected 2 entries, one for each layer; correct the value"}},
         Case{"All",
-             Changed(R"({"vocab_size": 0, "hidden_act": "relu", "rope_scaling": {"type": "su"}})"),
+             Changed(R"({"vocab_size": 0, "hidden_act": "quick_gelu", "rope_scaling": {"type": "su"}})"),
              {"config.json: vocab_size: found 0, expected an integer from 1 to 16777216; correct the value",
               "config.json: rope_scaling.rope_type: found \"su\", expected one of default, linear, dynamic, llama3, "
               "yarn; this kind of rope scaling is not supported",
-              "config.json: hidden_act: found \"relu\", expected one of silu, swish, gelu, gelu_new, "
-              "gelu_pytorch_tanh; other activations are not supported"}}),
+              "config.json: hidden_act: found \"quick_gelu\", expected one of silu, swish, gelu, gelu_new, "
+              "gelu_pytorch_tanh, gelu_fast, relu, relu2; other activations are not supported"}}),
     [](const auto &info) { return info.param.name; });
 
 TEST(Config, RefusesAMaxModelLenThatIsNone) {
