@@ -9,7 +9,7 @@ namespace inlay {
 
 namespace {
 
-// What the draft shares of the engine's options; limits and weights are its own bundle's.
+// Returns the engine's options for the draft model. Its limits and weights are those of its own bundle.
 EngineOptions DraftOptions(const EngineOptions &options) {
   EngineOptions own = options;
   own.max_model_len = own.max_num_seqs = own.max_num_batched_tokens = 0;
@@ -49,7 +49,7 @@ absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineO
     return absl::InvalidArgumentError(fmt::format(
         "--speculative-model {}: has {} token ids, but the model has {}; use a model with the same tokenizer",
         options.speculative_model, found, expected));
-  // What the draft needs beside pages is known without the target, its pages are known when the target's are.
+  // First plan the draft model's weights and buffers, then the target with both models' pages, then the draft's pages.
   if (absl::Status status = models.draft->PlanMemory(own); !status.ok())
     return status;
   const MemoryPlan &draft = models.draft->memory();
@@ -57,7 +57,7 @@ absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineO
     return status;
   const MemoryPlan &target = models.target->memory();
   own.kv_cache_bytes = target.draft_bytes - draft.weights_bytes - draft.workspace_bytes - draft.buffers_bytes;
-  // Its steps delay those of the target: they are no larger.
+  // Steps of the draft model delay those of the target, so they are not larger.
   own.max_num_batched_tokens = std::min(draft.max_num_batched_tokens, target.max_num_batched_tokens);
   if (absl::Status status = models.draft->PlanMemory(own); !status.ok())
     return status;
@@ -82,7 +82,7 @@ void DraftModel::Forget(const Sequence *sequence) {
   drafts_.erase(found);
 }
 
-// Takes over what is known of a sequence by now. What was computed of guesses that were right is kept.
+// Replaces the draft tokens by the tokens of `target`. Keys and values of accepted draft tokens are kept.
 void DraftModel::CatchUp(Draft &draft, const Sequence &target) {
   Sequence &sequence = draft.sequence;
   size_t same = draft.known;
@@ -96,7 +96,8 @@ void DraftModel::CatchUp(Draft &draft, const Sequence &target) {
   draft.known = target.tokens.size();
 }
 
-// If need be the pages of who was not asked for longest.
+// Allocates pages for `positions`. If there are too few, takes those of the sequences whose last Propose() is the
+// longest ago. Returns false if there are still too few.
 bool DraftModel::TakePages(Draft &draft, int32_t positions) {
   int32_t size = model_->memory().page_size;
   while (static_cast<int32_t>(draft.sequence.cache.pages.size()) < (positions + size - 1) / size) {
@@ -119,7 +120,7 @@ bool DraftModel::TakePages(Draft &draft, int32_t positions) {
 
 void DraftModel::Propose(std::span<const DraftRequest> requests, int32_t rows) {
   ++calls_;
-  // The larger model waits meanwhile: of prompts, a call computes as much as one step takes.
+  // The target waits for this call, so one call computes at most as many prompt positions as fit in one step.
   int32_t behind = model_->memory().max_num_batched_tokens;
   std::vector<std::pair<Draft *, Sequence *>> asked;
   for (const DraftRequest &request : requests) {
@@ -135,7 +136,7 @@ void DraftModel::Propose(std::span<const DraftRequest> requests, int32_t rows) {
       draft.sequence.sampling = target.sampling;
     draft.asked = calls_;
     CatchUp(draft, target);
-    // The last guess is not computed.
+    // The keys and values of the last draft token are not computed.
     if (!TakePages(draft, length + most - 1))
       continue;
     int32_t left = length - draft.sequence.cache.computed;
@@ -154,7 +155,7 @@ void DraftModel::Propose(std::span<const DraftRequest> requests, int32_t rows) {
   for (auto &[draft, target] : asked)
     drafts.push_back(draft);
   if (absl::Status status = Run(std::move(drafts)); !status.ok()) {
-    // Answers do not depend on guesses.
+    // The output does not depend on draft tokens, so the engine continues without them.
     has_failed_ = true;
     fmt::print(stderr, "inlay: {}: speculative decoding is off from now on: {}\n", model_->path(),
                std::string(status.message()));
@@ -165,7 +166,7 @@ void DraftModel::Propose(std::span<const DraftRequest> requests, int32_t rows) {
                           draft->sequence.tokens.end());
 }
 
-// Step by step, until each has the tokens that it wants.
+// Runs steps until each sequence has `wanted` tokens and `end` computed positions.
 absl::Status DraftModel::Run(std::vector<Draft *> drafts) {
   const MemoryPlan &memory = model_->memory();
   while (!drafts.empty()) {

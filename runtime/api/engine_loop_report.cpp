@@ -56,7 +56,7 @@ void EngineLoop::UpdateStats() {
     idle_.notify_all();
 }
 
-// What the device is asked for while it may not answer.
+// Tells the watchdog which step the device runs, before a call into the device.
 void EngineLoop::Watch(const char *phase, const StepPlan &plan) {
   StepState state;
   state.phase = phase;
@@ -75,7 +75,7 @@ void EngineLoop::Watch(const char *phase, const StepPlan &plan) {
   watchdog_->Begin(std::move(state));
 }
 
-// The engine's thread hangs in the device: its requests end here, and it takes no more.
+// The engine's thread does not return from a call into the device. Ends all requests and refuses new ones.
 void EngineLoop::OnStuck(const StepState &state, double seconds) {
   int64_t rows = 0;
   for (const StepState::Part &part : state.parts)

@@ -10,10 +10,10 @@
 
 namespace inlay {
 
-// Far below any other, and a number: the sampler subtracts the largest.
+// A logit far below all others. It is finite because the sampler subtracts the largest logit, which may be this one.
 inline constexpr float kNeverSampled = -1e30f;
 
-// Masks what allowed_token_ids leave out.
+// Masks all tokens that are not in allowed_token_ids.
 inline void KeepAllowed(std::span<const int32_t> allowed, std::span<float> logits) {
   std::vector<float> kept;
   kept.reserve(allowed.size());
@@ -24,8 +24,7 @@ inline void KeepAllowed(std::span<const int32_t> allowed, std::span<float> logit
     logits[static_cast<size_t>(allowed[i])] = kept[i];
 }
 
-// Masks tokens that would complete a bad word. As in vLLM, the word has to be generated whole: the prompt does not
-// count.
+// Masks tokens that would complete a bad word. As in vLLM, only generated tokens count, not those of the prompt.
 inline void MaskBadWords(const Sequence &sequence, std::span<float> logits) {
   auto generated = std::span(sequence.tokens).subspan(static_cast<size_t>(sequence.prompt_size));
   for (const std::vector<int32_t> &word : sequence.edits.bad_words) {
@@ -35,9 +34,9 @@ inline void MaskBadWords(const Sequence &sequence, std::span<float> logits) {
   }
 }
 
-// What the sampling parameters ask for before penalties: allowed_token_ids, bad_words, logit_bias, no end before
-// min_tokens, and the tokens that the mask allows. Where the text is complete and only an end may come, it comes before
-// min_tokens too.
+// Applies the sampling parameters that come before penalties: allowed_token_ids, bad_words, logit_bias, min_tokens and
+// the token mask. Before min_tokens, end tokens are masked. An exception is a mask that allows only end tokens, because
+// the guided text is complete: then the sequence may end before min_tokens.
 inline void EditLogits(const Sequence &sequence, std::span<float> logits) {
   if (!sequence.edits.allowed_token_ids.empty())
     KeepAllowed(sequence.edits.allowed_token_ids, logits);

@@ -48,7 +48,7 @@ void Scheduler::Preempt(Sequence *sequence, StepPlan &plan) {
   ++preemptions_;
 }
 
-// Has what was computed copied to the host's memory, if there is room for all of it.
+// Plans copies of the sequence's computed pages to host memory, if there are enough host pages for all of them.
 void Scheduler::SwapOut(Sequence &sequence, StepPlan &plan) {
   auto pages = static_cast<size_t>(PagesFor(sequence.cache.computed));
   if (pages == 0 || pages > free_host_pages_.size())
@@ -62,7 +62,7 @@ void Scheduler::SwapOut(Sequence &sequence, StepPlan &plan) {
   swapped_out_ += static_cast<int64_t>(pages);
 }
 
-// The other way, but for the pages that were found in the cache.
+// Plans copies of the sequence's host pages back to the device, except of pages that were found in the prefix cache.
 void Scheduler::SwapIn(Sequence &sequence, StepPlan &plan) {
   if (sequence.cache.host_computed > sequence.cache.computed) {
     auto found = static_cast<size_t>(sequence.cache.computed / limits_.page_size);
@@ -93,8 +93,9 @@ void Scheduler::GiveUpPages(Sequence &sequence) {
   sequence.cache.computed = 0;
 }
 
-// Gives a running sequence pages for `positions`, if need be those of sequences after it that are not in the plan.
-// False if there are not enough: then it has been preempted itself, where it was the last, or it keeps what it has.
+// Allocates pages of a running sequence for `positions`. If there are too few, preempts sequences after it that are not
+// in the plan, the last first. Returns false if there are still too few. Then the sequence itself was preempted, or,
+// if it is the first of all, keeps the pages that it has.
 bool Scheduler::MakeRoom(Sequence &sequence, int32_t positions, StepPlan &plan, bool in_flight, bool *must_wait) {
   while (static_cast<int32_t>(sequence.cache.pages.size()) < PagesFor(positions)) {
     if (std::optional<int32_t> page = pool_.Take()) {
@@ -144,7 +145,7 @@ StepPlan Scheduler::Plan(bool in_flight) {
       if (!MakeRoom(*sequence, sequence->cache.computed + count, plan, in_flight, &must_wait)) {
         if (must_wait)
           return {.must_wait = true};
-        // The first of all has no pages left to take: what it has may do for some rows.
+        // There are no more pages for the first sequence. Schedule the rows for which it has pages.
         count = std::min<int32_t>(count, static_cast<int32_t>(sequence->cache.pages.size()) * limits_.page_size -
                                              sequence->cache.computed);
         if (sequence->cache.pages.empty() || count <= 0)
@@ -153,9 +154,10 @@ StepPlan Scheduler::Plan(bool in_flight) {
       plan.rows.push_back({sequence, sequence->cache.computed, count});
       budget -= count;
     }
-  // Whoever was preempted goes first.
+  // After a preemption no waiting sequence is admitted in this step: pages are short, and preempted sequences come
+  // first.
   if (preemptions_ > preempted) {
-    // A plan without rows does not run, so nothing would be copied.
+    // A plan without rows does not run, so its copies to the host are not made.
     if (plan.rows.empty())
       for (Sequence *sequence : plan.preempted)
         GiveUpHostPages(*sequence);
@@ -164,7 +166,7 @@ StepPlan Scheduler::Plan(bool in_flight) {
   for (Sequence *sequence : std::vector<Sequence *>(waiting_)) {
     if (budget == 0 || static_cast<int32_t>(running_.size()) >= limits_.sequences)
       break;
-    // Those that share a prompt wait until it was computed once.
+    // Sequences that share a prompt wait until their leader has computed it.
     if (sequence->cache.leader && sequence->cache.leader->cache.computed < sequence->prompt_size)
       continue;
     if (sequence->waits_for_mask()) {
@@ -184,8 +186,9 @@ StepPlan Scheduler::Plan(bool in_flight) {
   return plan;
 }
 
-// Prompts whose logits are wanted get as many rows as there are rows of logits that nobody else takes. One that does
-// not get to its end gives up that of its token, so each goes on.
+// Adds the prompt rows whose logits are requested, as many as there are unused rows of logits. If not all of a
+// sequence's prompt rows fit, its part of the step ends earlier. Then it samples no token, and the row of logits of
+// that token is used for a prompt row, so that the sequence makes progress.
 void Scheduler::AddPromptLogits(StepPlan &plan) const {
   int32_t left = limits_.sequences;
   for (const ScheduledRows &part : plan.rows)
@@ -206,7 +209,7 @@ void Scheduler::AddPromptLogits(StepPlan &plan) const {
   std::erase_if(plan.rows, [](const ScheduledRows &part) { return part.count == 0; });
 }
 
-// Guesses take what rows, rows of logits and pages nobody else wants.
+// Adds draft tokens. They use the rows, rows of logits and pages that are left.
 void Scheduler::AddDrafts(StepPlan &plan, int32_t budget) {
   budget = std::min(budget, limits_.sequences - static_cast<int32_t>(plan.rows.size()));
   for (const ScheduledRows &part : plan.rows)
@@ -254,7 +257,8 @@ StepPlan Scheduler::PlanAlone(Sequence *sequence) {
   return plan;
 }
 
-// Takes pages for all that is known of a waiting sequence, and lets it run.
+// Allocates pages for all known tokens of a waiting sequence and moves it to the running ones. Returns false if there
+// are too few pages.
 bool Scheduler::Admit(Sequence &sequence, StepPlan &plan) {
   if (!SharePages(sequence))
     FindPages(sequence);
@@ -264,7 +268,7 @@ bool Scheduler::Admit(Sequence &sequence, StepPlan &plan) {
     GiveUpPages(sequence);
     return false;
   }
-  // The last shared page is only partly the sequence's: it goes on in a copy.
+  // Only a part of the last shared page belongs to the common prompt, so the sequence continues in a copy of it.
   if (sequence.cache.computed % limits_.page_size != 0)
     plan.copies.push_back({sequence.cache.leader->cache.pages[sequence.cache.pages.size()], pages->front()});
   sequence.cache.pages.insert(sequence.cache.pages.end(), pages->begin(), pages->end());
@@ -282,7 +286,8 @@ bool Scheduler::Admit(Sequence &sequence, StepPlan &plan) {
   return true;
 }
 
-// Goes on after the prompt of a sequence that has it: all but its last token, whose logits are wanted.
+// Shares the pages of the leader, which has computed the same prompt. The last token of the prompt is computed again,
+// since its logits are needed. Returns false if there is no leader with pages.
 bool Scheduler::SharePages(Sequence &sequence) {
   const Sequence *leader = sequence.cache.leader;
   if (!leader || leader->cache.pages.empty() || sequence.length() != sequence.prompt_size)
@@ -300,13 +305,13 @@ bool Scheduler::SharePages(Sequence &sequence) {
 
 void Scheduler::FindPages(Sequence &sequence) {
   sequence.cache.leader = nullptr;
-  // Of what is found there are no logits.
+  // Tokens found in the prefix cache are not computed, so there would be no logits for them.
   if (!sequence.cache.reuses_pages || sequence.wants_prompt_logits)
     return;
   PagePrefix prefix = pool_.Root(sequence.cache.salt);
   std::span<const int32_t> tokens(sequence.tokens);
   auto size = static_cast<size_t>(limits_.page_size);
-  // At least one token is left to compute.
+  // At least one token must be left to compute, since its logits are needed.
   for (size_t at = 0; at + size < tokens.size(); at += size) {
     std::optional<int32_t> page = pool_.Find(tokens.subspan(at, size), prefix);
     if (!page)
@@ -346,7 +351,7 @@ void Scheduler::RollBack(const StepPlan &plan) {
     part.sequence->cache.computed = std::min(part.sequence->cache.computed, part.first);
     part.sequence->pending = 0;
   }
-  // Copied pages hold nothing that can be relied on.
+  // The copies of pages may not have been made, so their contents are not valid.
   for (Sequence *sequence : plan.preempted)
     GiveUpHostPages(*sequence);
   if (!plan.copies.empty() || !plan.swap_in.empty())
@@ -355,7 +360,7 @@ void Scheduler::RollBack(const StepPlan &plan) {
         PutBack(sequence);
 }
 
-// Each page of the host is free or has one owner, which waits.
+// Checks that each host page is free or belongs to exactly one sequence, and that this sequence is waiting.
 absl::Status Scheduler::CheckHostPages() const {
   std::vector<int32_t> uses(static_cast<size_t>(limits_.host_pages));
   for (int32_t page : free_host_pages_)
@@ -364,16 +369,16 @@ absl::Status Scheduler::CheckHostPages() const {
     for (int32_t page : sequence->cache.host_pages)
       ++uses[static_cast<size_t>(page)];
     if (PagesFor(sequence->cache.host_computed) != static_cast<int32_t>(sequence->cache.host_pages.size()))
-      return absl::InternalError(fmt::format("a waiting sequence has {} tokens in {} pages of the host",
+      return absl::InternalError(fmt::format("a waiting sequence has {} tokens in {} host pages",
                                              sequence->cache.host_computed, sequence->cache.host_pages.size()));
   }
   for (const Sequence *sequence : running_)
     if (!sequence->cache.host_pages.empty())
       return absl::InternalError(
-          fmt::format("a running sequence has {} pages of the host", sequence->cache.host_pages.size()));
+          fmt::format("a running sequence has {} host pages, expected none", sequence->cache.host_pages.size()));
   for (size_t page = 0; page < uses.size(); ++page)
     if (uses[page] != 1)
-      return absl::InternalError(fmt::format("page {} of the host is held {} times", page, uses[page]));
+      return absl::InternalError(fmt::format("host page {} has {} owners, expected 1", page, uses[page]));
   return absl::OkStatus();
 }
 
@@ -388,7 +393,8 @@ absl::Status Scheduler::CheckInvariants() const {
     return status;
   for (const Sequence *sequence : waiting_)
     if (!sequence->cache.pages.empty())
-      return absl::InternalError(fmt::format("a waiting sequence has {} pages", sequence->cache.pages.size()));
+      return absl::InternalError(
+          fmt::format("a waiting sequence has {} pages, expected none", sequence->cache.pages.size()));
   for (const Sequence *sequence : running_)
     if (static_cast<int32_t>(sequence->cache.pages.size()) < PagesFor(sequence->cache.computed) ||
         sequence->cache.computed > sequence->length())

@@ -17,31 +17,34 @@
 
 namespace inlay {
 
-// Rows [first, first + count) of a sequence in a step. The last `drafts` of them are guesses: each row before gives the
-// token that its guess is compared with, and the first that differs is what the sequence goes on with.
+// Rows for positions [first, first + count) of a sequence in a step. The last `drafts` rows hold draft tokens. A draft
+// token is accepted if it is equal to the token that is sampled from the row before it. The sequence continues with the
+// sampled token where they first differ.
 struct ScheduledRows {
   Sequence *sequence = nullptr;
   int32_t first = 0;
   int32_t count = 0;
   int32_t drafts = 0;
-  int32_t prompt_rows = 0; // [prompt_first(), prompt_end()): their logits are wanted and what they sample is not
+  // Prompt rows [prompt_first(), prompt_end()) whose logits are requested. The tokens sampled from them are not used.
+  int32_t prompt_rows = 0;
   int32_t certain_end() const { return first + count - drafts; }
   int32_t prompt_end() const { return std::min(certain_end(), sequence->prompt_size - 1); }
   int32_t prompt_first() const { return prompt_end() - prompt_rows; }
-  // The last certain row's logits are wanted, and those of the guesses: all that is known of the sequence will have
-  // been computed. Changes when the step is launched.
+  // Whether tokens are sampled from the last row before the draft tokens and from the rows of the draft tokens. This is
+  // so if the step computes the last known token of the sequence. The value changes when the step is launched, since
+  // Sequence::pending changes.
   bool wants_token() const { return certain_end() == sequence->length(); }
-  // Those of the prompt come first.
+  // The number of rows of logits. Those of prompt rows come first.
   int32_t logits_rows() const { return prompt_rows + (wants_token() ? 1 + drafts : 0); }
 };
 
-// Where the metadata arrays of plan.fbs lie: at fixed places, so that graphs can be captured. Penalties, which are many
-// and rare, have a block of their own.
+// The offsets of the metadata arrays of plan.fbs. They are fixed, so that CUDA graphs can be captured. The penalty
+// arrays are large and rarely used, so they are in a separate block.
 struct MetadataLayout {
   explicit MetadataLayout(const StepCapacity &capacity);
   static bool IsPenalty(plan::Metadata array);
 
-  // In bytes, from the beginning of the array's block.
+  // The offset in bytes from the start of the block that contains the array.
   uint64_t OffsetOf(plan::Metadata array) const { return offsets[static_cast<size_t>(array)]; }
 
   StepCapacity capacity;
@@ -49,20 +52,23 @@ struct MetadataLayout {
   uint64_t bytes = 0, penalty_bytes = 0;
 };
 
-// Writes the metadata of steps to the host's block, which is copied to one on the device.
+// Writes the metadata of steps to a block in host memory, which is then copied to a block on the device.
 class StepMetadata {
 public:
-  // `block` has layout.bytes, aligned to 256. All of it is to be copied once before the first step.
+  // `block` has layout.bytes bytes and is aligned to 256 bytes. The caller copies the whole block to the device once,
+  // before the first step.
   StepMetadata(const MetadataLayout &layout, void *block);
 
   const void *block() const { return block_; }
-  // What the device's block lacks for the step that was filled last, if it has all of those before.
+  // The ranges of the block to copy to the device for the step that was filled last. The ranges of all earlier steps
+  // must have been copied.
   std::span<const CopyRows> used() const { return used_; }
-  // What is to be copied to the block of penalties, in the order of plan::Metadata; nothing if it is empty.
+  // The elements to copy to the penalty arrays: PenaltyRows, PenaltyTokens and PenaltyCounts. If they are empty,
+  // nothing is to be copied.
   const std::array<std::vector<int32_t>, 3> &penalties() const { return penalties_; }
 
-  // Describes a step. `padded_rows` at least the rows scheduled: the rest is padding. Returns the step's sizes; an
-  // error, with nothing written, if the step is larger than the capacity.
+  // Writes the metadata of a step. `padded_rows` is at least the number of scheduled rows; the remaining rows are
+  // padding. Returns the step's sizes. If the step is larger than the capacity, returns an error and writes nothing.
   absl::StatusOr<StepSizes> Fill(std::span<const ScheduledRows> rows, int32_t padded_rows, int32_t query_tile_rows);
 
 private:
@@ -73,7 +79,7 @@ private:
   int32_t *Ints(plan::Metadata array) { return block_ + layout_.OffsetOf(array) / sizeof(int32_t); }
   float *Floats(plan::Metadata array) { return reinterpret_cast<float *>(Ints(array)); }
 
-  // Rows [first, end) of a sequence, which see `keys` positions of it at the most.
+  // Rows [first, end) of the step, all of one sequence. They attend to at most its first `keys` positions.
   struct QueryTile {
     int32_t sequence, first, end, keys;
   };
@@ -81,8 +87,8 @@ private:
   const MetadataLayout layout_;
   int32_t *const block_;
   std::vector<QueryTile> query_tiles_; // of the step being filled
-  std::vector<size_t> pages_written_;  // by place in the page table; what lies after them is -1
-  size_t pages_changed_ = 0;           // of a place, at most, by the step being filled
+  std::vector<size_t> pages_written_;  // for each row of the page table: the number of pages; the rest is -1
+  size_t pages_changed_ = 0;           // largest number of entries written to a row of the page table in this step
   std::vector<CopyRows> used_;
   std::array<std::vector<int32_t>, 3> penalties_;
 };

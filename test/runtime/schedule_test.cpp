@@ -157,19 +157,18 @@ TEST_F(StepTest, StepsBeyondTheCapacityAreRefused) {
     return std::string(step_.Fill(rows, padded, tile).status().message());
   };
   Sequence longer = MakeSequence(0, 20, {0}), many_pages = MakeSequence(0, 1, {0, 1, 2, 3});
-  EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 17}}, 17, 4),
-            "a step has 17 rows, but its arrays have room for 16");
-  EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 3}}, 2, 4), "a step of 3 rows was to be padded to 2");
-  EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 1}}, 5, 1),
-            "a step has 5 sequences, but its arrays have room for 4");
+  EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 17}}, 17, 4), "a step has 17 rows, expected at most 16");
+  EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 3}}, 2, 4),
+            "a step of 3 rows is padded to 2 rows, expected at least as many");
+  EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 1}}, 5, 1), "a step has 5 sequences, expected at most 4");
   EXPECT_EQ(error(std::vector<ScheduledRows>{{&many_pages, 0, 1}}, 1, 1),
-            "a step has 4 pages of a sequence, but its arrays have room for 3");
+            "a step has 4 pages of a sequence, expected at most 3");
   Sequence penalised = MakeSequence(0, 1, {0});
   penalised.sampling.repetition_penalty = 2;
   for (int32_t id = 0; id < 5; ++id)
     penalised.counts[id] = 1;
   EXPECT_EQ(error(std::vector<ScheduledRows>{{&penalised, 0, 1}}, 1, 1),
-            "a step has 5 penalty entries, but its arrays have room for 4");
+            "a step has 5 penalty entries, expected at most 4");
 }
 
 TEST_F(StepTest, ArraysDoNotOverlap) {
