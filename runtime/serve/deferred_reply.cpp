@@ -7,9 +7,9 @@
 namespace inlay::serve {
 namespace {
 
-// What the connection and the thread that makes the reply share.
+// State shared by the connection and the thread that computes the reply.
 struct Shared {
-  std::mutex mutex; // of what follows
+  std::mutex mutex; // guards the members below
   bool is_dropped = false;
   std::optional<Reply> reply;
 };
@@ -62,7 +62,7 @@ std::unique_ptr<PendingReply> Defer(WorkQueue &queue, HttpRequest request, Wake 
     {
       std::lock_guard lock(shared->mutex);
       if (shared->is_dropped)
-        return; // and what `reply` has begun ends with it
+        return; // dropping `reply` cancels its work
       shared->reply = std::move(reply);
     }
     wake();

@@ -20,7 +20,7 @@ std::string RequestIdOf(const HttpRequest &request) {
 }
 
 std::string FormatRequest(const LoggedRequest &request) {
-  // A method is any token of RFC 9110.
+  // RFC 9110 allows any token as a method, so only known methods are logged.
   constexpr std::string_view kMethods[] = {"GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH"};
   bool is_known = std::ranges::find(kMethods, request.method) != std::end(kMethods);
   std::string line =

@@ -471,7 +471,7 @@ INSTANTIATE_TEST_SUITE_P(
             "spaces_between_special_tokens", "decoder"},
         Bad{"RequestIdOfManyLines", R"({"prompt": "a", "request_id": "a\nb"})", "request_id", "may contain only"},
         Bad{"RepetitionDetection", R"({"prompt": "a", "repetition_detection": {"max_pattern_size": 3}})",
-            "repetition_detection", "repetition does not end"},
+            "repetition_detection", "stopping at repetitions"},
         Bad{"SchemaBesideText", R"({"prompt": "a", "response_format": {"type": "text", "schema": {}}})",
             "response_format", "with type json_object"},
         Bad{"HugePriority", R"({"prompt": "a", "priority": 4294967296})", "priority", "integer"},
