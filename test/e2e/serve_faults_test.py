@@ -27,7 +27,9 @@ class Load:
         self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(clients)]
         for thread in self.threads:
             thread.start()
-        while server.metric("generation_tokens_total") < 10 * clients:
+        # The engine has every client's request, and most tokens are still to come.
+        while sum(map(server.metric, ("num_requests_running", "num_requests_waiting", "request_success_total"))) < clients or \
+                server.metric("generation_tokens_total") < 10 * clients:
             time.sleep(0.005)
 
     def run(self, number: int) -> None:
