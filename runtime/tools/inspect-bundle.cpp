@@ -13,8 +13,8 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr const char *kExamples =
-    R"(The checks are those of the runtime at load: versions, hashes of the plan and the kernels, and every index and size
-in the plan. --verify-weights also reads all weights and checks their hashes.
+    R"(Makes the same checks as the runtime at load: versions, hashes of the plan and the kernels, and every index and
+size in the plan. --verify-weights also reads all weights and checks their hashes.
 
 Examples:
   inspect-bundle llama.inlay

@@ -1,4 +1,4 @@
-// Recipes against what plan.fbs says of them, element by element.
+// Recipes, compared element by element with their definition in plan.fbs.
 #include "runtime/bundle/recipe.h"
 
 #include <algorithm>
@@ -45,7 +45,8 @@ SourceTensor InMemory(plan::DataType type, std::vector<int64_t> shape, std::span
           }};
 }
 
-// Element (row, column) of every source is row * 1000 + column; the second source's rows go on after the first's.
+// Element (row, column) of a source is row * 1000 + column. The row numbers of the second source continue those of the
+// first.
 class Sources {
 public:
   Sources(std::vector<int64_t> rows, int64_t columns) {
@@ -130,7 +131,7 @@ TEST(Recipe, TablesHoldCosinesThenSines) {
     }
 }
 
-// Three sets for four rows: rows 0 and 1 have the first, row 2 the second, row 3 the third.
+// Three sets of frequencies for four rows: rows 0 and 1 use the first set, row 2 the second, row 3 the third.
 TEST(Recipe, LateRowsOfATableMayHaveFrequenciesOfTheirOwn) {
   WeightBuffer weight({4, 2}, plan::DataType_F32, {}, {1.0, 0.5, 0.25});
   ASSERT_TRUE(FitsRopeTable(*(*weight).recipe()));
@@ -164,7 +165,8 @@ TEST(Recipe, SizesThatOverflowAreRefused) {
   EXPECT_THAT(std::string(WeightBytes(*weight).status().message()), ::testing::HasSubstr("do not fit into memory"));
 }
 
-// Wherever a weight is cut, its parts are those of the whole: within rows, within groups of 8 rows, across sources.
+// Making a weight in parts gives the same bytes as making the whole. The parts begin within rows, within groups of 8
+// rows and at any place of the sources.
 TEST(Recipe, PartsAreThoseOfTheWhole) {
   struct {
     Shape shape;
