@@ -40,7 +40,7 @@ absl::Status NotNull(std::initializer_list<std::pair<const void *, std::string_v
 
 absl::StatusOr<Deadline> DeadlineIn(double seconds) {
   if (std::isnan(seconds))
-    return absl::InvalidArgumentError("timeout_seconds is NaN, expected seconds, or -1 to wait as long as it takes");
+    return absl::InvalidArgumentError("timeout_seconds is NaN, expected seconds, or -1 for no timeout");
   // About 30 years, which do not overflow the clock.
   constexpr double kForEver = 1e9;
   double bounded = seconds < 0 ? kForEver : std::min(seconds, kForEver);

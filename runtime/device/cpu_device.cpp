@@ -114,7 +114,7 @@ absl::Status CpuDevice::LoadKernels(const Bundle &bundle, const plan::Target &ta
     int64_t expected = kernel->views() ? kernel->views()->size() : 0;
     if (!views || *views != expected)
       return absl::DataLossError(fmt::format(
-          "{}: kernel '{}' takes {} views, but plan.fb gives it {}; compile the model again", path,
+          "{}: kernel '{}' takes {} views, expected {} as in plan.fb; compile the model again", path,
           kernel->name()->string_view(), views ? fmt::to_string(*views) : "an unknown number of", expected));
     kernels_.push_back(reinterpret_cast<KernelFunction>(symbol));
     names_.push_back(kernel->name()->string_view());

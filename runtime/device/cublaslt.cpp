@@ -86,7 +86,7 @@ public:
                 Make(output_, *product.output(), product.columns(), max_rows);
     if (!made)
       return absl::InternalError(
-          fmt::format("cublaslt cannot describe the product '{}'", kernel_.name()->string_view()));
+          fmt::format("cublaslt: creating the descriptors of the product '{}' failed", kernel_.name()->string_view()));
     return Choose(max_rows);
   }
 

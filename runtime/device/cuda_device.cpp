@@ -371,7 +371,7 @@ public:
         return status;
       if (absl::Status status = Check(
               api_.FunctionSetAttribute(function, kMaxDynamicSharedBytes, static_cast<int>(kernel->shared_bytes())),
-              fmt::format("giving {} {} bytes of shared memory", name, kernel->shared_bytes()));
+              fmt::format("setting the shared memory of {} to {} bytes", name, kernel->shared_bytes()));
           !status.ok())
         return status;
       // Use as much of the L1 cache as possible as shared memory, so that blocks of two kernels can be resident.
@@ -505,9 +505,8 @@ private:
     if (found == expected)
       return absl::OkStatus();
     return absl::DataLossError(
-        fmt::format("{}: takes parameters of {} bytes, but plan.fb gives it {}; compile the model "
-                    "again",
-                    path, fmt::join(found, ", "), fmt::join(expected, ", ")));
+        fmt::format("{}: found parameters of {} bytes, expected {} as in plan.fb; compile the model again", path,
+                    fmt::join(found, ", "), fmt::join(expected, ", ")));
   }
 
   absl::StatusOr<TensorMap> Encode(const plan::TensorMap &map, const BoundLaunch &bound) const {

@@ -240,7 +240,7 @@ absl::Status UploadPacked(const Api &api, Context context, std::span<const Weigh
   // Two buffers on the device for each lane, as on the host.
   Pointer buffers = 0;
   if (absl::Status status = Check(api, api.MemAlloc(&buffers, static_cast<uint64_t>(count) * 2 * kBufferBytes),
-                                  "allocating memory to pack");
+                                  "allocating memory for packing weights");
       !status.ok())
     return status;
   absl::Status status = OnLanes(

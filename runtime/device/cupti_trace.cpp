@@ -94,7 +94,7 @@ absl::Status Check(CuptiResult result, std::string_view doing) {
   if (api.get_result_string)
     api.get_result_string(result, &text);
   std::string hint = text && std::string_view(text).find("PRIVILEGE") != std::string_view::npos
-                         ? "; this user may not trace the GPU, see NVIDIA's ERR_NVGPUCTRPERM"
+                         ? "; this user has no permission to trace the GPU, see NVIDIA's ERR_NVGPUCTRPERM"
                          : "; another profiler may be attached to this process";
   return absl::InternalError(
       fmt::format("CUPTI: {} (error {}) while {}{}", text ? text : "unknown", result, doing, hint));
