@@ -155,9 +155,9 @@ absl::Status EngineImpl::CheckRequest(const Request &request) const {
     return status;
   if (!sampling.guided.empty() && (!model_->text().tokenizer || model_->text().eos_ids.empty()))
     return absl::InvalidArgumentError(
-        fmt::format("guided decoding needs a {}, but this bundle has none; do not use guided decoding, or compile the "
+        fmt::format("guided decoding needs {}, but this bundle has none; do not use guided decoding, or compile the "
                     "model with its {}",
-                    model_->text().tokenizer ? "token that ends a text" : "tokenizer",
+                    model_->text().tokenizer ? "an end-of-sequence token" : "a tokenizer",
                     model_->text().tokenizer ? "generation_config.json" : "tokenizer.json"));
   if (absl::Status status = CheckGuided(sampling.guided, {}); !status.ok())
     return status;

@@ -82,7 +82,7 @@ void EngineLoop::OnStuck(const StepState &state, double seconds) {
     rows += part.rows;
   absl::Status status = absl::UnavailableError(
       fmt::format("the device does not answer: step {} ({}; sequences: {}, rows: {}) has not ended after {:.3g} s "
-                  "(--watchdog-seconds {}); the engine cannot go on, restart the process",
+                  "(--watchdog-seconds {}); the engine cannot continue; restart the process",
                   state.step, state.phase, state.parts.size(), rows, seconds, options_.watchdog_seconds));
   fmt::print(stderr, "inlay: {}\n{}\n", std::string(status.message()), state.Json(seconds));
   if (trace_)

@@ -35,8 +35,7 @@ struct GuidedText : TokenMask {
 struct GuidedLimits {
   guided::Limits grammar;
   size_t kept_bytes = size_t{256} << 20; // above this total, grammars that no request uses are released
-  size_t used_bytes =
-      size_t{1} << 30; // above this total, grammars larger than used_bytes / number of grammars are refused
+  size_t used_bytes = size_t{1} << 30;   // above this total, grammars larger than an equal share of it are refused
 };
 
 // Checks, without compiling, that there is at most one constraint and that its source can be parsed.

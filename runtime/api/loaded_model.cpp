@@ -17,7 +17,7 @@ using nlohmann::json;
 // The error for a value of the manifest whose type or range is wrong.
 absl::Status BadManifest(const Bundle &bundle, std::string_view key) {
   return absl::InvalidArgumentError(
-      fmt::format("{}/manifest.json: {}: found a value that compile-model does not write; compile the model again",
+      fmt::format("{}/manifest.json: {}: found a value of the wrong type or out of range; compile the model again",
                   bundle.path(), key));
 }
 
@@ -171,9 +171,9 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   auto mib = [](uint64_t bytes) { return static_cast<double>(bytes) / kMiB; };
   if (fixed > memory.usable_bytes)
     return absl::ResourceExhaustedError(fmt::format(
-        "weights ({:.1f} MiB), activations ({:.1f}){} step buffers ({:.1f}){} need {:.1f} MiB, {:.1f} of the {:.1f} "
-        "MiB "
-        "that are free on {} may be used; raise --gpu-memory-utilization, free some memory, {}or compile with a lower "
+        "weights ({:.1f} MiB), activations ({:.1f}){} step buffers ({:.1f}){} need {:.1f} MiB, expected at most "
+        "{:.1f} of the {:.1f} MiB that are free on {}; raise --gpu-memory-utilization, free some memory, {}or compile "
+        "with a lower "
         "--max-num-batched-tokens or --max-num-seqs",
         mib(memory.weights_bytes), mib(memory.workspace_bytes), draft ? "," : " and", mib(memory.buffers_bytes),
         draft ? fmt::format(" and the draft model ({:.1f})", mib(memory.draft_bytes)) : "", mib(fixed),

@@ -20,10 +20,10 @@ using DeviceWrapper = std::function<std::unique_ptr<Device>(std::unique_ptr<Devi
 
 // The buffers of one step. There are several, so that a step can be prepared while the previous one runs.
 struct StepBuffers {
-  std::unique_ptr<StepMetadata> metadata; // in pinned host memory
+  std::unique_ptr<StepMetadata> metadata; // in memory from Device::AllocateHost()
   std::byte *device_metadata = nullptr;
   int32_t *device_tokens = nullptr; // the sampled tokens on the device
-  int32_t *tokens = nullptr;        // their copy in pinned host memory
+  int32_t *tokens = nullptr;        // their copy in memory from Device::AllocateHost()
 };
 inline constexpr size_t kStepsOnTheWay = 2; // maximum number of steps in flight
 

@@ -233,8 +233,8 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
   const ReadyEntry *chosen =
       Choose(step.tokens, std::max(plan.rows.size(), static_cast<size_t>(step.logits_rows)), all_decode);
   if (!chosen)
-    return absl::InternalError(
-        fmt::format("no entry point takes a step of {} rows of {} sequences", step.tokens, plan.rows.size()));
+    return absl::InternalError(fmt::format("the bundle has no entry point for a step of {} rows and {} sequences",
+                                           step.tokens, plan.rows.size()));
   bool is_graph =
       chosen->entry->kind() == plan::EntryKind_Decode && !model_.is_cpu() && !options_.enforce_eager && all_decode;
   int32_t padded = step.tokens;

@@ -65,7 +65,8 @@ public:
 
   // Call after the step of `rows` was launched.
   void Launched(std::span<const ScheduledRows> rows);
-  // Call after the step is done and its tokens were appended. Publishes full pages to the prefix cache.
+  // Call when the step is done. The input tokens of its rows must have been appended to the sequences. Publishes full
+  // pages to the prefix cache.
   void Done(std::span<const ScheduledRows> rows);
   // Call if the step failed; all later steps have failed too. The rows will be scheduled again.
   void RollBack(const StepPlan &plan);

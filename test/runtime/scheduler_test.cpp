@@ -1,4 +1,4 @@
-// Which rows run, who gets pages and who loses them; which pages are found again.
+// Scheduling of rows, allocation of pages, preemption, and the prefix cache.
 #include "runtime/schedule/scheduler.h"
 
 #include <gmock/gmock.h>
@@ -23,7 +23,7 @@ std::unique_ptr<Sequence> MakeSequence(std::vector<int32_t> prompt, double prior
   return sequence;
 }
 
-// Runs a plan as a device would: each row that wants a token gets `token`.
+// Runs a plan like a device: `token` is sampled for each sequence that samples one.
 void RunStep(Scheduler &scheduler, const StepPlan &plan, int32_t token = 1) {
   std::vector<Sequence *> sampled;
   for (const ScheduledRows &part : plan.rows)
@@ -67,7 +67,7 @@ TEST(Scheduler, SequencesWhoseMasksAreNotReadyAreLeftOut) {
   StepPlan plan = scheduler.Plan(false);
   EXPECT_THAT(Counts(plan), ElementsAre(3, 2));
   EXPECT_FALSE(plan.lacks_masks);
-  // What the step on its way samples decides about the next mask.
+  // The next mask depends on the token that the step in flight samples.
   scheduler.Launched(plan.rows);
   StepPlan ahead = scheduler.Plan(true);
   ASSERT_THAT(Counts(ahead), ElementsAre(1));
@@ -163,7 +163,7 @@ TEST(Scheduler, ASequenceOfTheSamePromptCopiesThePartlyFilledPage) {
   EXPECT_NE(a->cache.pages[1], b->cache.pages[1]);
 }
 
-// Arrivals, ends and steps in any order: no page is lost, and whoever waits gets to run.
+// Sequences are added, removed and run in random order: no page is lost, and every waiting sequence runs eventually.
 TEST(Scheduler, NoPageIsLostAndNobodyStarves) {
   std::mt19937 random(1);
   Scheduler scheduler({.sequences = 5, .tokens = 24, .pages = 12, .page_size = 4});
@@ -171,7 +171,7 @@ TEST(Scheduler, NoPageIsLostAndNobodyStarves) {
   size_t ended = 0;
   for (int step = 0; step < 4000; ++step) {
     if (sequences.size() < 300 && random() % 3 == 0) {
-      // Prompts that often begin alike.
+      // Prompts that often have common prefixes.
       std::vector<int32_t> prompt(1 + random() % 30, static_cast<int32_t>(random() % 2));
       sequences.push_back(MakeSequence(std::move(prompt), step, 1 + static_cast<int32_t>(random() % 18)));
       scheduler.Add(sequences.back().get());
@@ -207,7 +207,7 @@ TEST(PrefixPages, AreFoundByTokensParentAndSaltUntilTheirRoomIsNeeded) {
   EXPECT_EQ(pool.Find(first, place), pages[0]);
   EXPECT_EQ(pool.Find(second, place), pages[1]);
   pool.Release(pages);
-  // The end of the chain goes first.
+  // The end of the chain is evicted first.
   pool.Take(2);
   place = pool.Root("a");
   EXPECT_EQ(pool.Find(first, place), pages[0]);
