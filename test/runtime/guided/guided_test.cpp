@@ -108,7 +108,7 @@ TEST(GuidedRegex, RefusesByName) {
            {"a\\b", "assertion '\\b'"},
            {"a^b", "anchor '^'"},
            {"\\p{L}", "Unicode property"},
-           {"a**", "quantifier behind a quantifier"},
+           {"a**", "quantifier after a quantifier"},
            {"a*+", "possessive"},
            {"*a", "nothing before it"},
            {"(a", "'(' without ')'"},
@@ -156,7 +156,7 @@ TEST(GuidedEbnf, RefusesByName) {
            {"root ::= x", "no rule 'x'"},
            {"root ::= root \"a\" | \"b\"", "'root' is left-recursive"},
            {"root ::= a\na ::= \"b\"? root | \"c\"", "left-recursive"},
-           {"root ::= \"a\" root", "matches no text that ends"},
+           {"root ::= \"a\" root", "matches no text of finite length"},
            {"root ::= \"a", "closing quote"},
            {"root ::= (\"a\"", "'(' without ')'"},
            {"root = \"a\"", "'::='"},
@@ -322,7 +322,7 @@ TEST(GuidedSchema, TakesRecursiveAlternatives) {
 
 TEST(GuidedSchema, RefusesByPointerAndName) {
   for (auto [source, message] : std::vector<std::pair<const char *, const char *>>{
-           {"{", "no JSON"},
+           {"{", "not JSON"},
            {"3", "#: found 3, expected a schema"},
            {R"({"type":"object","properties":{"a/b":{"type":"string","minLength":"x"}}})",
             "/properties/a~1b/minLength: found \"x\", expected a whole number"},
@@ -337,13 +337,13 @@ TEST(GuidedSchema, RefusesByPointerAndName) {
            {R"x({"type":"string","pattern":"a(?=a)"})x", "/pattern"},
            {R"({"type":"string","minLength":-1})", "/minLength"},
            {R"({"type":"string","minLength":1000000000})", "max_repetitions"},
-           {R"({"type":"integer","minimum":3,"maximum":2})", "no value meets"},
-           {R"({"type":"object","required":["a"],"properties":{},"additionalProperties":false})", "no value meets"},
-           {R"({"allOf":[{"type":"string"},{"type":"null"}]})", "no value meets"},
-           {R"({"$ref":"#"})", "leads back to itself"},
+           {R"({"type":"integer","minimum":3,"maximum":2})", "no value satisfies"},
+           {R"({"type":"object","required":["a"],"properties":{},"additionalProperties":false})", "no value satisfies"},
+           {R"({"allOf":[{"type":"string"},{"type":"null"}]})", "no value satisfies"},
+           {R"({"$ref":"#"})", "refers to itself"},
            {R"({"anyOf":[{"type":"null"},{"$ref":"#"}]})", "left-recursive"},
            {R"({"type":"object","properties":{"a":{"$ref":"#"}},"required":["a"]})", "matches no text"},
-           {"false", "no value meets"},
+           {"false", "no value satisfies"},
        })
     EXPECT_THAT(Error(Schema(source)), HasSubstr(message)) << source;
   std::string deep;
