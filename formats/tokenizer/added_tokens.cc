@@ -17,7 +17,7 @@ absl::Status AddTokens(const std::vector<TokenizerConfig::Addition> &additions, 
     return absl::OkStatus();
   absl::flat_hash_map<absl::string_view, int32_t> vocabulary;
   int32_t vocabulary_end = 0;
-  for (const auto &[token, id] : definition.model.vocab) {
+  for (const auto &[token, id] : definition.vocabulary) {
     vocabulary.emplace(token, id);
     vocabulary_end = std::max(vocabulary_end, id + 1);
   }
@@ -25,7 +25,7 @@ absl::Status AddTokens(const std::vector<TokenizerConfig::Addition> &additions, 
   absl::flat_hash_map<std::string, size_t> known; // index in `tokens`
   // The `tokenizers` library gives new tokens ids from the size of the vocabulary on. If the vocabulary's ids have
   // gaps, new ids may be below its largest id.
-  int32_t next = static_cast<int32_t>(definition.model.vocab.size());
+  int32_t next = static_cast<int32_t>(definition.vocabulary.size());
   bool holes = next < vocabulary_end;
   for (size_t i = 0; i < tokens.size(); ++i) {
     AddedToken &token = tokens[i];

@@ -3,11 +3,11 @@
 #ifndef INLAY_FORMATS_TOKENIZER_BPE_H_
 #define INLAY_FORMATS_TOKENIZER_BPE_H_
 
+#include "formats/tokenizer/token_model.h"
+
 #include "absl/container/flat_hash_map.h"
 
-#include <array>
 #include <cstdint>
-#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,7 +19,6 @@ struct BpeDefinition {
   struct Merge {
     int32_t left, right, merged;
   };
-  std::vector<std::pair<std::string, int32_t>> vocab;
   std::vector<Merge> merges; // by rank
   int32_t unk_id = -1;       // the unknown token; -1: unknown characters are dropped
   std::string continuing_subword_prefix;
@@ -29,27 +28,20 @@ struct BpeDefinition {
   bool ignore_merges = false; // a word in the vocabulary is encoded as one token
 };
 
-class Bpe {
+class Bpe : public TokenModel {
 public:
-  explicit Bpe(BpeDefinition definition);
+  Bpe(const TokenIds &vocabulary, BpeDefinition definition);
 
-  // Appends the ids of a pre-token.
-  void Encode(std::string_view word, std::vector<int32_t> &ids) const;
-
-  int32_t Find(std::string_view token) const; // the id of a token, -1 if it is not in the vocabulary
+protected:
+  void EncodeWord(std::string_view word, std::vector<int32_t> &ids) const override;
 
 private:
   struct Merged {
     int32_t rank, id;
   };
-  void EncodeUncached(std::string_view word, std::vector<int32_t> &ids) const;
 
   BpeDefinition definition_;
-  absl::flat_hash_map<std::string, int32_t> ids_;
   absl::flat_hash_map<uint64_t, Merged> merges_;
-  std::array<int32_t, 256> byte_ids_; // of "<0x00>" ... "<0xFF>", -1 where missing
-  mutable std::shared_mutex cache_mutex_;
-  mutable absl::flat_hash_map<std::string, std::vector<int32_t>> cache_;
 };
 
 } // namespace inlay::tokenizer

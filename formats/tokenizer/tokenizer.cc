@@ -7,6 +7,7 @@
 #include "formats/tokenizer/tokenizer_json.h"
 #include "formats/tokenizer/unicode.h"
 #include "formats/tokenizer/unicode_properties.h"
+#include "formats/tokenizer/unigram.h"
 
 #include "absl/container/flat_hash_map.h"
 
@@ -131,7 +132,7 @@ struct Tokenizer::Impl {
 
   TokenizerDefinition definition;
   TokenizerConfig config;
-  std::unique_ptr<Bpe> bpe;
+  std::unique_ptr<TokenModel> model;
   TokenTrie raw_tokens, normalized_tokens;
   std::vector<const AddedToken *> added_by_id;
   absl::flat_hash_map<int32_t, std::string>
@@ -141,13 +142,13 @@ struct Tokenizer::Impl {
 
 absl::Status Tokenizer::Impl::Initialize() {
   int32_t size = 0;
-  for (const auto &[token, id] : definition.model.vocab)
+  for (const auto &[token, id] : definition.vocabulary)
     size = std::max(size, id + 1);
   for (const AddedToken &token : definition.added_tokens)
     size = std::max(size, token.id + 1);
   tokens.resize(size);
   added_by_id.resize(size);
-  for (const auto &[token, id] : definition.model.vocab)
+  for (const auto &[token, id] : definition.vocabulary)
     tokens[id] = token;
   for (const AddedToken &token : definition.added_tokens) {
     tokens[token.id] = token.content;
@@ -171,7 +172,11 @@ absl::Status Tokenizer::Impl::Initialize() {
         if (absl::Status status = TokenText(id).status(); !status.ok())
           return absl::InvalidArgumentError(fmt::format(
               "tokenizer.json: post_processor: {}; fix: correct special_tokens", std::string(status.message())));
-  bpe = std::make_unique<Bpe>(std::move(definition.model));
+  if (auto *merges = std::get_if<BpeDefinition>(&definition.model))
+    model = std::make_unique<Bpe>(definition.vocabulary, std::move(*merges));
+  else
+    model = std::make_unique<Unigram>(definition.vocabulary, std::get<UnigramDefinition>(std::move(definition.model)));
+  definition.vocabulary.clear();
   return absl::OkStatus();
 }
 
@@ -205,7 +210,7 @@ absl::Status Tokenizer::Impl::EncodeSegment(std::string_view text, bool at_start
     if (!words.ok())
       return words.status();
     for (const std::string &word : *words)
-      bpe->Encode(word, ids);
+      model->Encode(word, ids);
   }
   return absl::OkStatus();
 }
@@ -242,6 +247,10 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromFiles(const TokenizerF
   absl::StatusOr<TokenizerConfig> config = ReadTokenizerConfig(files, definition->added_tokens);
   if (!config.ok())
     return config.status();
+  if (config->cleans_up_spaces && std::holds_alternative<UnigramDefinition>(definition->model))
+    return absl::UnimplementedError("tokenizer_config.json: clean_up_tokenization_spaces: found true beside a Unigram "
+                                    "model, supported: false; fix: set it to false, which keeps the spaces before "
+                                    "punctuation in decoded text");
   if (absl::Status status = AddTokens(config->additions, *definition, config->notes); !status.ok())
     return status;
   config->notes.insert(config->notes.begin(), definition->notes.begin(), definition->notes.end());
@@ -316,7 +325,7 @@ std::optional<int32_t> Tokenizer::TokenToId(std::string_view token) const {
   for (const AddedToken &added : impl_->definition.added_tokens)
     if (added.content == token)
       return added.id;
-  int32_t id = impl_->bpe->Find(token);
+  int32_t id = impl_->model->Find(token);
   return id < 0 ? std::nullopt : std::optional<int32_t>(id);
 }
 

@@ -1,6 +1,7 @@
 // Converts text to token ids and back. Supports tokenizer.json files with a BPE model, byte-level or in SentencePiece
-// style, such as those of Llama, Mistral, Qwen, SmolLM, StarCoder, Falcon and DeepSeek-Coder. The ids are the same as
-// those of the `tokenizers` library. Unknown parts of a file are refused; the error names them.
+// style, such as those of Llama, Mistral, Qwen, SmolLM, StarCoder, Falcon and DeepSeek-Coder, or with SentencePiece's
+// unigram model. The ids are the same as those of the `tokenizers` library. Unknown parts of a file are refused; the
+// error names them.
 #ifndef INLAY_FORMATS_TOKENIZER_TOKENIZER_H_
 #define INLAY_FORMATS_TOKENIZER_TOKENIZER_H_
 

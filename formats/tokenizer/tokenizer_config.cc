@@ -198,6 +198,8 @@ private:
           return Refuse(key, value, "true or false");
         if (name == "split_special_tokens")
           out_.split_special_tokens = value.get<bool>();
+        if (name == kCleanUp)
+          out_.cleans_up_spaces = value.get<bool>();
         if (name == "fix_mistral_regex" && value.get<bool>())
           return absl::UnimplementedError(fmt::format(
               "{}: found true, supported: false; fix: load the tokenizer with transformers and save it", key));

@@ -24,6 +24,7 @@ struct TokenizerConfig {
   };
   std::vector<Addition> additions;
   bool split_special_tokens = false; // special tokens in texts are not recognized
+  bool cleans_up_spaces = false;     // clean_up_tokenization_spaces, which transformers ignores with BPE models
   std::vector<std::string> notes;
 };
 

@@ -456,7 +456,7 @@ absl::Status ReadDecoder(const Node &node, Decoder &decoder) {
 
 using Vocabulary = absl::flat_hash_map<absl::string_view, int32_t>;
 
-absl::Status ReadVocab(const Node &node, BpeDefinition &model, Vocabulary &ids) {
+absl::Status ReadVocab(const Node &node, TokenIds &vocabulary, Vocabulary &ids) {
   if (!node.json->is_object())
     return Refuse(node, "an object from tokens to ids");
   absl::flat_hash_map<int32_t, absl::string_view> tokens;
@@ -471,7 +471,7 @@ absl::Status ReadVocab(const Node &node, BpeDefinition &model, Vocabulary &ids) 
       return Refuse(entry,
                     fmt::format("a unique id: {} has it too", Quoted({other->second.data(), other->second.size()})));
     ids.emplace(Absl(token), id);
-    model.vocab.emplace_back(token, id);
+    vocabulary.emplace_back(token, id);
   }
   return absl::OkStatus();
 }
@@ -515,12 +515,7 @@ absl::Status ReadMerges(const Node &node, BpeDefinition &model, const Vocabulary
   return absl::OkStatus();
 }
 
-absl::Status ReadModel(const Node &node, BpeDefinition &model, Vocabulary &ids) {
-  if (!node.json->is_object())
-    return Refuse(node, "an object");
-  // Files of 2021 and before have no type.
-  if (Node type = node.At("type"); !type.missing() && *type.json != "BPE")
-    return RefuseKind(type, "BPE");
+absl::Status ReadBpe(const Node &node, BpeDefinition &model, TokenIds &vocabulary, Vocabulary &ids) {
   INLAY_RETURN_IF_ERROR(
       RefuseOtherKeys(node, {"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
                              "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"}));
@@ -533,7 +528,7 @@ absl::Status ReadModel(const Node &node, BpeDefinition &model, Vocabulary &ids) 
     INLAY_RETURN_IF_ERROR(Set(ReadString(prefix), model.continuing_subword_prefix));
   if (Node suffix = node.At("end_of_word_suffix"); !suffix.missing())
     INLAY_RETURN_IF_ERROR(Set(ReadString(suffix), model.end_of_word_suffix));
-  INLAY_RETURN_IF_ERROR(ReadVocab(node.At("vocab"), model, ids));
+  INLAY_RETURN_IF_ERROR(ReadVocab(node.At("vocab"), vocabulary, ids));
   INLAY_RETURN_IF_ERROR(ReadMerges(node.At("merges"), model, ids));
   if (Node unk = node.At("unk_token"); !unk.missing()) {
     std::string token;
@@ -544,6 +539,41 @@ absl::Status ReadModel(const Node &node, BpeDefinition &model, Vocabulary &ids) 
     model.unk_id = it->second;
   }
   return absl::OkStatus();
+}
+
+absl::Status ReadUnigram(const Node &node, UnigramDefinition &model, TokenIds &vocabulary, Vocabulary &ids) {
+  INLAY_RETURN_IF_ERROR(RefuseOtherKeys(node, {"type", "unk_id", "vocab", "byte_fallback"}));
+  INLAY_RETURN_IF_ERROR(Set(ReadBool(node.At("byte_fallback"), false), model.byte_fallback));
+  Node list = node.At("vocab");
+  if (!list.json->is_array() || list.json->size() > static_cast<size_t>(kMaxId))
+    return Refuse(list, fmt::format("a list of at most {} tokens with their scores", kMaxId));
+  for (size_t i = 0; i < list.json->size(); ++i) {
+    const Json &entry = (*list.json)[i];
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number())
+      return Refuse(list.At(i), "a token and its score");
+    const std::string &token = entry[0].get_ref<const std::string &>();
+    if (!ids.emplace(Absl(token), static_cast<int32_t>(i)).second)
+      return absl::InvalidArgumentError(
+          fmt::format("{}: {}: found {}, expected each token once", kFile, list.At(i).key, Quoted(token)));
+    vocabulary.emplace_back(token, static_cast<int32_t>(i));
+    model.scores.push_back(entry[1].get<double>());
+  }
+  // The library refuses text with an unknown character where there is none.
+  if (vocabulary.empty())
+    return Refuse(list, "at least one token");
+  return Set(ReadInt(node.At("unk_id"), static_cast<int32_t>(vocabulary.size()) - 1), model.unk_id);
+}
+
+absl::Status ReadModel(const Node &node, TokenizerDefinition &out, Vocabulary &ids) {
+  if (!node.json->is_object())
+    return Refuse(node, "an object");
+  Node type = node.At("type");
+  if (*type.json == "Unigram")
+    return ReadUnigram(node, out.model.emplace<UnigramDefinition>(), out.vocabulary, ids);
+  // Files of 2021 and before leave the type out.
+  if (!type.missing() && *type.json != "BPE")
+    return RefuseKind(type, "BPE, Unigram");
+  return ReadBpe(node, out.model.emplace<BpeDefinition>(), out.vocabulary, ids);
 }
 
 absl::Status ReadAddedTokens(const Node &node, const Vocabulary &ids, std::vector<AddedToken> &tokens) {
@@ -624,7 +654,7 @@ absl::StatusOr<TokenizerDefinition> ParseTokenizerJson(std::string_view text) {
       out.notes.push_back(fmt::format(
           "{}: {}: ignored: prompts are neither truncated nor padded; --max-model-len is the limit", kFile, name));
   Vocabulary ids;
-  INLAY_RETURN_IF_ERROR(ReadModel(root.At("model"), out.model, ids));
+  INLAY_RETURN_IF_ERROR(ReadModel(root.At("model"), out, ids));
   INLAY_RETURN_IF_ERROR(ReadAddedTokens(root.At("added_tokens"), ids, out.added_tokens));
   INLAY_RETURN_IF_ERROR(ReadNormalizer(root.At("normalizer"), out.normalizer));
   INLAY_RETURN_IF_ERROR(ReadPreTokenizer(root.At("pre_tokenizer"), out.pre_tokenizer));

@@ -6,6 +6,7 @@
 #include "formats/tokenizer/bpe.h"
 #include "formats/tokenizer/pipeline.h"
 #include "formats/tokenizer/tokenizer.h"
+#include "formats/tokenizer/unigram.h"
 
 #include "absl/status/statusor.h"
 
@@ -13,6 +14,7 @@
 
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace inlay::tokenizer {
@@ -21,7 +23,8 @@ struct TokenizerDefinition {
   std::vector<AddedToken> added_tokens;
   std::vector<NormalizerStep> normalizer;
   std::vector<PreTokenizerStep> pre_tokenizer;
-  BpeDefinition model;
+  TokenIds vocabulary;
+  std::variant<BpeDefinition, UnigramDefinition> model;
   std::vector<Template> post_processor;
   Decoder decoder;
   std::vector<std::string> notes;
