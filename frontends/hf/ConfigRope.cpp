@@ -119,7 +119,7 @@ void RopeReader::ReadFraction() {
                         "remove the one that the model was not trained with");
   const int64_t head_dim = parts_.config.head_dim;
   const auto rotary_dim = static_cast<int64_t>(static_cast<double>(head_dim) * fraction);
-  if (rotary_dim < 4 || rotary_dim % 2 != 0)
+  if (fraction != 1.0 && (rotary_dim < 4 || rotary_dim % 2 != 0))
     return reader.Error(key, fmt::format("{} ({} of {} elements of a head)", fraction, rotary_dim, head_dim),
                         "an even number of at least 4 elements", "rope rotates the two halves of them");
   parts_.config.rotary_dim = rotary_dim;
