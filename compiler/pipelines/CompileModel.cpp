@@ -174,6 +174,7 @@ private:
     for (const std::string &name : request.without)
       (name == "dependent-launch" ? without.dependentLaunch
        : name == "early-fill"     ? without.earlyFill
+       : name == "fusion"         ? without.fusion
                                   : without.normPrologues) = true;
     hf::CheckpointOptions options;
     if (request.dtype != "auto")

@@ -52,7 +52,7 @@ struct CompileRequest {
 };
 
 /// What CompileRequest::without may name.
-inline constexpr const char *ablations[] = {"dependent-launch", "early-fill", "norm-prologues"};
+inline constexpr const char *ablations[] = {"dependent-launch", "early-fill", "fusion", "norm-prologues"};
 
 /// Compiles `request`. Text of --emit and --explain goes to `out`. Nothing is left at the output unless all succeeded.
 absl::Status compileModel(const CompileRequest &request, std::string &out);

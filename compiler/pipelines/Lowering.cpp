@@ -80,7 +80,8 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
   }
   // What all entry points have in common: one set of weights.
   PassManager common(context);
-  common.addPass(createFuseProjectionsPass());
+  if (!without.fusion)
+    common.addPass(createFuseProjectionsPass());
   if (target != "cpu")
     common.addPass(createPackWeightsPass());
   if (failed(common.run(*shared)))
@@ -113,6 +114,7 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
     groups.target = target.str();
     groups.maxRows = entry.maxTokens;
     groups.separateNorms = without.normPrologues;
+    groups.separateAll = without.fusion;
     passes.addPass(createFormGroupsPass(groups));
     passes.addNestedPass<func::FuncOp>(createPlanBuffersPass());
     ConvertLlmToTilePassOptions convert;

@@ -27,6 +27,7 @@ struct Ablation {
   bool dependentLaunch = false; // kernels start when the one before has ended
   bool earlyFill = false;       // nothing is loaded before the kernel before has ended
   bool normPrologues = false;   // norms are kernels of their own
+  bool fusion = false;          // each op is a kernel of its own
 };
 
 /// Which products a GPU's library computes (llm-select-library).

@@ -91,9 +91,12 @@ private:
     step.queryRows = step.isCpu() ? 16 : kPrefillRows;
     function.walk([&](PagedAttentionOp op) {
       share = op.getHeads() / op.getKvHeads();
+      if (!step.isCpu() && !hasPlainScores(op))
+        op.emitRemark() << "takes the generic attention: the families decode_attention and prefill_attention have no "
+                        << (op.getAlibi() ? "slopes of ALiBi" : "sinks");
       if (step.isCpu() || step.decode || isPrefillAttention(op, step.pageSize))
         return;
-      if (step.queryRows == kPrefillRows)
+      if (step.queryRows == kPrefillRows && hasPlainScores(op))
         op.emitRemark() << "steps of many rows take the generic attention: heads of " << op.getHeadDim() << ", "
                         << cast<RankedTensorType>(op.getQuery().getType()).getElementTypeBitWidth() << " bits, "
                         << share << " query heads for each of keys, pages of " << step.pageSize

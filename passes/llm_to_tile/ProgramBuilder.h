@@ -137,6 +137,8 @@ mlir::Value cacheRows(ProgramBuilder &b, mlir::Value positions, mlir::Value sequ
 mlir::LogicalResult convertLinear(llm::GroupOp group, llm::LinearOp linear, ProgramBuilder &b, tile::ProgramOp &result);
 mlir::LogicalResult convertAttention(llm::GroupOp group, llm::PagedAttentionOp op, ProgramBuilder &b,
                                      tile::ProgramOp &result);
+/// Whether scores are those of queries and keys alone. The families for attention take neither ALiBi nor sinks.
+bool hasPlainScores(llm::PagedAttentionOp op);
 /// Whether the family prefill_attention takes `op` in steps of many rows.
 bool isPrefillAttention(llm::PagedAttentionOp op, int64_t pageSize);
 mlir::LogicalResult convertRows(llm::GroupOp group, ProgramBuilder &b, tile::ProgramOp &result);

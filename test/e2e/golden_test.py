@@ -1,8 +1,8 @@
 """A fixture of test/fixtures/models, compiled for the cpu target in float32, computes what transformers computed.
 
 The 64 greedy tokens are equal. Log-probabilities over the whole vocabulary stand for the logits (which are only defined
-up to a constant per row); their distance to the golden ones is at most 1e-5 of the golden logits' norm. With weights that
-are linked, everything is the same to the last bit.
+up to a constant per row); their distance to the golden ones is at most 1e-5 of the golden logits' norm. Without fusion it is
+the same. With weights that are linked, everything is the same to the last bit.
 """
 
 import json
@@ -51,6 +51,18 @@ def test_dynamic_rope(t: tools.Tools, model: pathlib.Path, golden: dict, logits:
         tools.fail(f"{model.name}: expected a prompt of {trained + 1} tokens to be refused, found {refused.stderr!r}")
 
 
+def test_without_fusion(t: tools.Tools, model: pathlib.Path, golden: dict, logits: list[list[float]], prompt: list) -> float:
+    """Each op lowers alone, and fusion changes no more than the order of sums."""
+    bundle = t.scratch / "unfused.inlay"
+    t.checked("compile-model", model, "-o", bundle, "-q", "--target", "cpu", "--dtype", "float32", "--without", "fusion",
+              "--max-num-seqs", 1)
+    entries = json.loads(t.checked("inspect-bundle", bundle, "--json"))["targets"][0]["entries"]
+    fused = {launch["origin"] for entry in entries for launch in entry["launches"] if len(launch["origin"].partition(": ")[2].split()) > 1}
+    if fused:
+        tools.fail(f"{model.name}: --without fusion: expected kernels of one op, found {sorted(fused)}")
+    return compare(model, t.generate(bundle, *prompt), golden, logits)
+
+
 def test(t: tools.Tools, model: pathlib.Path) -> None:
     golden = json.loads((model / "golden" / "golden.json").read_text())
     logits = tools.read_float32(model / "golden" / "logits.safetensors", "logits")
@@ -60,6 +72,7 @@ def test(t: tools.Tools, model: pathlib.Path) -> None:
               "--ignore-eos", "--logprobs", vocabulary]
     result = t.generate(bundle, *prompt)
     print(f"{model.name}: {steps} tokens equal, relative error {compare(model, result, golden, logits):.1e}")
+    print(f"without fusion: relative error {test_without_fusion(t, model, golden, logits, prompt):.1e}")
     if model.name == "llama-rope-dynamic":
         test_dynamic_rope(t, model, golden, logits, prompt)
 
