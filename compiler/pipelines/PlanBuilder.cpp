@@ -23,13 +23,26 @@ static FailureOr<plan::DataType> dataType(Operation *op, Type type) {
   return op->emitError() << "has elements of " << type << "; expected f32, bf16 or f16";
 }
 
+static flatbuffers::Offset<plan::Source> buildSource(flatbuffers::FlatBufferBuilder &fb, llm::SourceAttr source) {
+  std::vector<flatbuffers::Offset<plan::RecipeStep>> steps;
+  if (source.getTransposed())
+    steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Transpose));
+  if (source.getBlock())
+    steps.push_back(
+        plan::CreateRecipeStep(fb, plan::RecipeOp_Slice, source.getBlock(), source.getOffset(), source.getCount()));
+  if (source.getHeadDim())
+    steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Permute, source.getHeadDim(), /*offset=*/0,
+                                           source.getRotaryDim(), /*parts=*/source.getRotaryDim() / 2));
+  return plan::CreateSourceDirect(fb, source.getName().str().c_str(), steps.empty() ? nullptr : &steps);
+}
+
 /// The weight as the plan describes it; its place in the file is given by the order of the weights.
 static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::FlatBufferBuilder &fb, Operation *op,
                                                                 uint64_t &fileOffset,
                                                                 flatbuffers::Offset<plan::Launch> pack,
                                                                 plan::DataType sourceType) {
   RankedTensorType type;
-  std::vector<flatbuffers::Offset<flatbuffers::String>> sources;
+  std::vector<flatbuffers::Offset<plan::Source>> sources;
   std::vector<double> inverseFrequencies;
   double attentionFactor = 1.0;
   auto order = plan::RowOrder_Plain;
@@ -44,9 +57,8 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
     if (!weight.getSources())
       return weight.emitError() << "has inline contents, which a bundle cannot hold; expected sources";
     type = weight.getTensorType();
-    ArrayAttr names = *weight.getSources();
-    for (Attribute source : names)
-      sources.push_back(fb.CreateString(cast<StringAttr>(source).str()));
+    for (Attribute source : weight.getSourcesAttr())
+      sources.push_back(buildSource(fb, llm::SourceAttr::of(source)));
     order = static_cast<plan::RowOrder>(weight.getRowOrder());
     packing = static_cast<plan::Packing>(weight.getPacking());
     headDim = weight.getHeadDim().value_or(0);

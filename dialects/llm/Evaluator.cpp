@@ -46,15 +46,31 @@ private:
         result.values.push_back(element.convertToDouble());
       return success();
     }
-    for (auto source : op.getSources()->getAsRange<StringAttr>()) {
-      llvm::Expected<std::vector<double>> elements = reader(source.getValue());
-      if (!elements)
-        return op.emitOpError() << "has the source '" << source.getValue()
-                                << "', which was not read: " << llvm::toString(elements.takeError());
-      llvm::append_range(result.values, *elements);
-    }
+    for (Attribute attribute : op.getSourcesAttr())
+      if (failed(append(op, SourceAttr::of(attribute), type.getRank() == 1 ? 1 : result.columns, result.values)))
+        return failure();
     if (static_cast<int64_t>(result.values.size()) != type.getNumElements())
       return op.emitOpError() << "has sources of " << result.values.size() << " elements for " << type;
+    return success();
+  }
+
+  /// Appends the rows of `source`, of `columns` elements each.
+  LogicalResult append(WeightOp op, SourceAttr source, int64_t columns, std::vector<double> &values) {
+    llvm::Expected<std::vector<double>> elements = reader(source.getName());
+    if (!elements)
+      return op.emitOpError() << "has the source '" << source.getName().getValue()
+                              << "', which was not read: " << llvm::toString(elements.takeError());
+    int64_t tensorRows = elements->size() / columns;
+    std::optional<int64_t> rows = source.getRows(tensorRows);
+    if (!rows)
+      return op.emitOpError() << "has the source " << source << ", but the tensor has " << tensorRows << " rows of "
+                              << columns;
+    for (int64_t row = 0; row < *rows; ++row) {
+      int64_t tensorRow = source.getTensorRow(row);
+      for (int64_t column = 0; column < columns; ++column)
+        values.push_back(
+            (*elements)[source.getTransposed() ? column * tensorRows + tensorRow : tensorRow * columns + column]);
+    }
     return success();
   }
 };

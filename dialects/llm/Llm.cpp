@@ -165,6 +165,92 @@ LogicalResult PagedAttentionOp::verifySymbolUses(SymbolTableCollection &symbols)
   return getSinks() ? verifyWeight(*this, getSinksAttr(), {static_cast<int64_t>(getHeads())}, symbols) : success();
 }
 
+//===----------------------------------------------------------------------===//
+// Weights
+//===----------------------------------------------------------------------===//
+
+Attribute SourceAttr::parse(AsmParser &parser, Type) {
+  StringAttr name;
+  bool transposed = false;
+  int64_t block = 0, offset = 0, count = 0, headDim = 0, rotaryDim = 0;
+  if (parser.parseLess() || parser.parseAttribute(name))
+    return {};
+  std::pair<StringRef, int64_t *> numbers[] = {{"block", &block}, {"offset", &offset}, {"count", &count}};
+  while (succeeded(parser.parseOptionalComma())) {
+    SMLoc loc = parser.getCurrentLocation();
+    StringRef key;
+    if (parser.parseKeyword(&key))
+      return {};
+    if (key == "transposed") {
+      transposed = true;
+      continue;
+    }
+    auto *number = llvm::find_if(numbers, [&](auto &entry) { return entry.first == key; });
+    if (number == std::end(numbers) && key != "deinterleave")
+      return parser.emitError(loc) << "'" << key << "' is no part of a source; expected transposed, block, offset, "
+                                   << "count or deinterleave",
+             Attribute();
+    if (parser.parseEqual())
+      return {};
+    if (key != "deinterleave") {
+      if (parser.parseInteger(*number->second))
+        return {};
+    } else if (parser.parseLSquare() || parser.parseInteger(headDim) || parser.parseComma() ||
+               parser.parseInteger(rotaryDim) || parser.parseRSquare()) {
+      return {};
+    }
+  }
+  if (parser.parseGreater())
+    return {};
+  return parser.getChecked<SourceAttr>(parser.getContext(), name, transposed, block, offset, count, headDim, rotaryDim);
+}
+
+void SourceAttr::print(AsmPrinter &printer) const {
+  printer << "<" << getName();
+  if (getTransposed())
+    printer << ", transposed";
+  if (getBlock())
+    printer << ", block = " << getBlock() << ", offset = " << getOffset() << ", count = " << getCount();
+  if (getHeadDim())
+    printer << ", deinterleave = [" << getHeadDim() << ", " << getRotaryDim() << "]";
+  printer << ">";
+}
+
+LogicalResult SourceAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringAttr name, bool, int64_t block,
+                                 int64_t offset, int64_t count, int64_t headDim, int64_t rotaryDim) {
+  if (name.empty())
+    return emitError() << "a source has the name of a tensor, found \"\"";
+  if (block == 0 ? offset != 0 || count != 0 : offset < 0 || count < 1 || block - offset < count)
+    return emitError() << "source '" << name.getValue() << "' takes " << count << " rows from " << offset
+                       << " on of each " << block << ", expected rows that lie in a block";
+  if (headDim == 0 ? rotaryDim != 0 : rotaryDim < 2 || rotaryDim % 2 != 0 || rotaryDim > headDim)
+    return emitError() << "source '" << name.getValue() << "' deinterleaves " << rotaryDim << " rows of heads of "
+                       << headDim << ", expected an even number of rows that a head has";
+  return success();
+}
+
+SourceAttr SourceAttr::of(Attribute source) {
+  if (auto name = dyn_cast<StringAttr>(source))
+    return SourceAttr::get(source.getContext(), name.getValue());
+  return cast<SourceAttr>(source);
+}
+
+std::optional<int64_t> SourceAttr::getRows(int64_t tensorRows) const {
+  if (getBlock() && tensorRows % getBlock() != 0)
+    return std::nullopt;
+  int64_t rows = getBlock() ? tensorRows / getBlock() * getCount() : tensorRows;
+  if (getHeadDim() && rows % getHeadDim() != 0)
+    return std::nullopt;
+  return rows;
+}
+
+int64_t SourceAttr::getTensorRow(int64_t row) const {
+  if (getHeadDim())
+    if (int64_t i = row % getHeadDim(), half = getRotaryDim() / 2; i < getRotaryDim())
+      row += 2 * (i % half) + i / half - i;
+  return getBlock() ? row / getCount() * getBlock() + getOffset() + row % getCount() : row;
+}
+
 LogicalResult WeightOp::verify() {
   auto type = dyn_cast<RankedTensorType>(getType());
   if (!type || !type.hasStaticShape() || type.getRank() < 1 || type.getRank() > 2)
@@ -173,6 +259,11 @@ LogicalResult WeightOp::verify() {
     return emitOpError() << "has either sources or a value";
   if (getValue() && getValue()->getShapedType() != type)
     return emitOpError() << "is declared " << type << " but holds " << getValue()->getShapedType();
+  if (ArrayAttr sources = getSourcesAttr(); sources && type.getRank() == 1)
+    for (Attribute source : sources)
+      if (SourceAttr::of(source).getTransposed())
+        return emitOpError() << "transposes '" << SourceAttr::of(source).getName().getValue()
+                             << "', but is a vector: " << type;
   if (getRowOrder() == RowOrder::HalfPairs && !getHeadDim())
     return emitOpError() << "stores rows as half_pairs, which needs head_dim";
   if (getRowOrder() == RowOrder::Alternate && getSources() && getSources()->size() != 2)

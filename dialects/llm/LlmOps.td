@@ -73,6 +73,49 @@ def Llm_Packing : I32EnumAttr<"Packing", "memory layout of a weight matrix", [
 }
 def Llm_PackingAttr : EnumAttr<LlmDialect, Llm_Packing, "packing">;
 
+def Llm_SourceAttr : AttrDef<LlmDialect, "Source"> {
+  let mnemonic = "source";
+  let summary = "Rows of a tensor of the checkpoint.";
+  let description = [{
+    The tensor is `[rows, columns]`, or `[columns, rows]` where it is `transposed` (GPT-2's Conv1D). With `block`, the
+    source is the `count` rows from `offset` on of each `block` rows, and the tensor has whole blocks. Then
+    `deinterleave = [head_dim, rotary_dim]` puts rows of interleaved rope into the order of `llm.rope`: of each
+    `head_dim` rows of the source, row i of the first `rotary_dim / 2` is the former row 2i, row i + rotary_dim / 2
+    the former row 2i + 1; rows from `rotary_dim` on stay. The parameters are applied in this order.
+
+    | layout of a fused tensor | a part of it |
+    |---|---|
+    | concatenated q, k, v | `block` = all rows, `offset` and `count` = where the part is |
+    | `[heads, 3, d]` (GPT-NeoX, BLOOM) | `block = 3d, offset = d, count = d` for k |
+    | `[kv_heads, q/kv + 2, d]` (Falcon, InternLM2) | `block = (q/kv + 2)d, offset = 0, count = (q/kv)d` for q |
+    | alternating gate, up | `block = 2, offset = 1, count = 1` for up |
+
+    ```mlir
+    #llm.source<"h.0.attn.c_attn.weight", transposed, block = 192, offset = 64, count = 64>
+    #llm.source<"layers.0.self_attn.q_proj.weight", deinterleave = [128, 64]>
+    ```
+  }];
+  let parameters = (ins "::mlir::StringAttr":$name, "bool":$transposed, "int64_t":$block, "int64_t":$offset,
+                        "int64_t":$count, "int64_t":$headDim, "int64_t":$rotaryDim);
+  // `block` of 0 takes all rows, `headDim` of 0 keeps their order.
+  let builders = [AttrBuilder<(ins "::llvm::StringRef":$name, CArg<"bool", "false">:$transposed,
+                                   CArg<"int64_t", "0">:$block, CArg<"int64_t", "0">:$offset, CArg<"int64_t", "0">:$count,
+                                   CArg<"int64_t", "0">:$headDim, CArg<"int64_t", "0">:$rotaryDim), [{
+    return $_get($_ctxt, ::mlir::StringAttr::get($_ctxt, name), transposed, block, offset, count, headDim, rotaryDim);
+  }]>];
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// A source of a weight; a string is the name of a whole tensor.
+    static SourceAttr of(::mlir::Attribute source);
+    /// The rows of the source if its tensor has so many, or nothing if they are not whole blocks and heads.
+    std::optional<int64_t> getRows(int64_t tensorRows) const;
+    /// The row of the tensor that is row `row` of the source.
+    int64_t getTensorRow(int64_t row) const;
+  }];
+}
+def Llm_SourcesAttr : TypedArrayAttrBase<AnyAttrOf<[StrAttr, Llm_SourceAttr]>, "array of tensor names and #llm.source">;
+
 def Llm_Activation : I32EnumAttr<"Activation", "activation function", [
     I32EnumAttrCase<"Silu", 0, "silu">,
     I32EnumAttrCase<"GeluTanh", 1, "gelu_tanh">,
@@ -110,15 +153,15 @@ def Llm_WeightOp : LlmOp<"weight", [Symbol]> {
   let description = [{
     The rows of `sources` are concatenated in order and then stored in
     `row_order` and `packing`. A source is the name of a tensor of the
-    checkpoint; the compiler does not read it. Tests give the
-    contents inline with `value` instead.
+    checkpoint, or some of its rows (`#llm.source`); the compiler does not read
+    it. Tests give the contents inline with `value` instead.
 
     ```mlir
     llm.weight @l0.qkv : tensor<6144x4096xbf16> from ["q_proj.weight", "k_proj.weight", "v_proj.weight"]
         {row_order = #llm<row_order half_pairs>, head_dim = 128 : i64}
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, OptionalAttr<StrArrayAttr>:$sources,
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, OptionalAttr<Llm_SourcesAttr>:$sources,
       DefaultValuedAttr<Llm_RowOrderAttr, "::inlay::llm::RowOrder::Plain">:$row_order,
       DefaultValuedAttr<Llm_PackingAttr, "::inlay::llm::Packing::RowMajor">:$packing,
       OptionalAttr<I64Attr>:$head_dim, OptionalAttr<ElementsAttr>:$value);

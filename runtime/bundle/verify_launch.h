@@ -3,15 +3,10 @@
 #define INLAY_RUNTIME_BUNDLE_VERIFY_LAUNCH_H_
 
 #include "absl/status/status.h"
-#include "fmt/format.h"
+#include "runtime/bundle/plan_errors.h"
 #include "runtime/bundle/plan_generated.h"
 
 namespace inlay {
-
-template <typename... Args> absl::Status BadPlan(fmt::format_string<Args...> format, Args &&...args) {
-  return absl::DataLossError("plan.fb: " + fmt::format(format, std::forward<Args>(args)...) +
-                             "; the bundle is damaged, compile it again");
-}
 
 // Largest sizes that anything in a plan may have: far above what exists, small enough that sums cannot overflow.
 inline constexpr uint64_t kMaxBytes = uint64_t{1} << 48;

@@ -33,6 +33,10 @@ absl::Status VerifyWeight(const plan::Weight &weight) {
                    recipe.inv_freq()->size());
   if (!is_table && (!recipe.sources() || recipe.sources()->size() == 0))
     return BadPlan("weight '{}' has no sources", name);
+  if (!is_table)
+    for (const plan::Source *source : *recipe.sources())
+      if (absl::Status status = VerifySourceSteps(*source, name); !status.ok())
+        return status;
   if (recipe.packing() == plan::Packing_Atom8x64 && ElementSize(weight.type()) != 2)
     return BadPlan("weight '{}' is packed, but its elements do not have 16 bits", name);
   if (recipe.row_order() == plan::RowOrder_HalfPairs &&

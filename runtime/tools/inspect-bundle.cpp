@@ -39,6 +39,22 @@ ordered_json ToJson(const Launches *launches, const plan::Target &target) {
   return list;
 }
 
+// The name of a tensor, or an object where only some of its rows are taken or in another order.
+ordered_json ToJson(const plan::Source &source) {
+  if (!source.steps() || source.steps()->size() == 0)
+    return source.tensor()->str();
+  ordered_json steps = ordered_json::array();
+  for (const plan::RecipeStep *step : *source.steps()) {
+    ordered_json fields = {{"op", plan::EnumNameRecipeOp(step->op())}};
+    for (auto [key, value] : {std::pair("block", step->block()), std::pair("offset", step->offset()),
+                              std::pair("count", step->count()), std::pair("parts", step->parts())})
+      if (value != 0)
+        fields[key] = value;
+    steps.push_back(std::move(fields));
+  }
+  return {{"tensor", source.tensor()->str()}, {"steps", std::move(steps)}};
+}
+
 ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
   ordered_json entries = ordered_json::array(), kernels = ordered_json::array(), weights = ordered_json::array();
   struct Use {
@@ -76,8 +92,8 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
           use.origin = "packs linked weights";
       ordered_json sources = ordered_json::array();
       if (weight->recipe()->sources())
-        for (const flatbuffers::String *source : *weight->recipe()->sources())
-          sources.push_back(source->str());
+        for (const plan::Source *source : *weight->recipe()->sources())
+          sources.push_back(ToJson(*source));
       weights.push_back(
           {{"name", weight->name()->str()},
            {"type", plan::EnumNameDataType(weight->type())},

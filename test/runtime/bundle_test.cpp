@@ -4,6 +4,7 @@
 #include "runtime/bundle/weight_loader.h"
 #include "runtime/bundle/writer.h"
 #include "runtime/support/files.h"
+#include "test/runtime/plan_testing.h"
 
 #include <filesystem>
 #include <fstream>
@@ -33,7 +34,7 @@ struct SmallPlanOptions {
 // A plan of one cpu target with one kernel and, from tensor "a", one weight of 4 x 3 floats.
 std::string SmallPlan(const SmallPlanOptions &options = {}) {
   flatbuffers::FlatBufferBuilder b;
-  auto recipe = plan::CreateRecipe(b, b.CreateVectorOfStrings({"a"}), 4, 3);
+  auto recipe = plan::CreateRecipe(b, CreateSources(b, {"a"}), 4, 3);
   std::vector weights{plan::CreateWeight(b, b.CreateString("w"), plan::DataType_F32, options.weight_bytes, 0, recipe)};
   std::vector<plan::View> views{options.view};
   std::vector kernels{
@@ -376,6 +377,8 @@ struct PackedShape {
   plan::RowOrder order;
   uint64_t rows, columns;
   uint32_t head_dim;
+  std::vector<TestStep> steps = {}; // of both sources
+  uint64_t tensor_rows = 1;         // for a row that they leave
 };
 
 // A plan whose one weight, of tensors "a" and "b", a kernel packs; `arguments` of the launch, and what the kernel
@@ -392,8 +395,8 @@ std::string PackedPlan(const PackedShape &shape,
     std::vector<plan::Count> grid{{extent, divisor, 1}, {plan::Extent_One, 1, 1}};
     return plan::CreateLaunchDirect(b, kernel, &list, &grid);
   };
-  auto recipe = plan::CreateRecipe(b, b.CreateVectorOfStrings({"a", "b"}), shape.rows, shape.columns, shape.order,
-                                   shape.head_dim, plan::Packing_Atom8x64);
+  auto recipe = plan::CreateRecipe(b, CreateSources(b, {{"a", shape.steps}, {"b", shape.steps}}), shape.rows,
+                                   shape.columns, shape.order, shape.head_dim, plan::Packing_Atom8x64);
   uint64_t bytes = (shape.rows + 7) / 8 * 8 * ((shape.columns + 63) / 64 * 64) * 2;
   auto pack = launch_of(0, arguments, plan::Extent_Tokens, 8);
   auto weight =
@@ -426,8 +429,8 @@ public:
       if (absl::Status status = fill(i, 0, rows); !status.ok())
         return status;
       flatbuffers::FlatBufferBuilder b;
-      auto recipe = plan::CreateRecipe(b, b.CreateVectorOfStrings({"rows"}), ranges[i].rows, shape_.columns,
-                                       shape_.order, shape_.head_dim, plan::Packing_Atom8x64);
+      auto recipe = plan::CreateRecipe(b, CreateSources(b, {"rows"}), ranges[i].rows, shape_.columns, shape_.order,
+                                       shape_.head_dim, plan::Packing_Atom8x64);
       b.Finish(plan::CreateWeight(b, b.CreateString("part"), plan::DataType_BF16, 0, 0, recipe));
       const plan::Weight &part = *flatbuffers::GetRoot<plan::Weight>(b.GetBufferPointer());
       SourceTensor source{plan::DataType_F32,
@@ -455,19 +458,27 @@ private:
 TEST_F(BundleTest, WhatKernelsPackInPartsIsWhatTheHostPacks) {
   for (const PackedShape &shape :
        {PackedShape{plan::RowOrder_Plain, 52, 40, 0}, PackedShape{plan::RowOrder_HalfPairs, 48, 72, 16},
-        PackedShape{plan::RowOrder_Alternate, 64, 64, 0}}) {
+        PackedShape{plan::RowOrder_Alternate, 64, 64, 0},
+        // Heads of fused tensors with interleaved rope.
+        PackedShape{plan::RowOrder_HalfPairs,
+                    48,
+                    72,
+                    16,
+                    {{plan::RecipeOp_Slice, 48, 16, 16}, {plan::RecipeOp_Permute, 16, 0, 8, 4}},
+                    3}}) {
     // Two tensors; the second begins where no group of 8 rows does, but for those that alternate.
     uint64_t first = shape.order == plan::RowOrder_Plain ? 19 : shape.order == plan::RowOrder_HalfPairs ? 16 : 32;
-    uint64_t row = shape.columns * 4, middle = first * row, end = shape.rows * row;
-    std::string header = "{\"a\":{\"dtype\":\"F32\",\"shape\":[" + std::to_string(first) + "," +
+    uint64_t row = shape.columns * 4, rows = shape.rows * shape.tensor_rows;
+    uint64_t first_rows = first * shape.tensor_rows, middle = first_rows * row, end = rows * row;
+    std::string header = "{\"a\":{\"dtype\":\"F32\",\"shape\":[" + std::to_string(first_rows) + "," +
                          std::to_string(shape.columns) + "],\"data_offsets\":[0," + std::to_string(middle) +
-                         "]},\"b\":{\"dtype\":\"F32\",\"shape\":[" + std::to_string(shape.rows - first) + "," +
+                         "]},\"b\":{\"dtype\":\"F32\",\"shape\":[" + std::to_string(rows - first_rows) + "," +
                          std::to_string(shape.columns) + "],\"data_offsets\":[" + std::to_string(middle) + "," +
                          std::to_string(end) + "]}}";
     uint64_t size = header.size();
     std::ofstream file(root_ / "model/model.safetensors", std::ios::binary);
     file.write(reinterpret_cast<const char *>(&size), 8) << header;
-    for (uint64_t i = 0; i < shape.rows * shape.columns; ++i) {
+    for (uint64_t i = 0; i < rows * shape.columns; ++i) {
       auto value = static_cast<float>(i % 253);
       file.write(reinterpret_cast<const char *>(&value), 4);
     }

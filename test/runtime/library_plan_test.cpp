@@ -1,5 +1,6 @@
 // Plans with products that a library computes: what it would be told must lie in what the launches give it.
 #include "runtime/bundle/bundle.h"
+#include "test/runtime/plan_testing.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -22,7 +23,7 @@ struct ProductOptions {
 
 std::string PlanError(const ProductOptions &options) {
   flatbuffers::FlatBufferBuilder b;
-  auto recipe = plan::CreateRecipe(b, b.CreateVectorOfStrings({"a"}), 16, 32);
+  auto recipe = plan::CreateRecipe(b, CreateSources(b, {"a"}), 16, 32);
   std::vector weights{plan::CreateWeight(b, b.CreateString("w"), plan::DataType_BF16, 1024, 0, recipe)};
   plan::Count tokens(plan::Extent_Tokens, 1, 1);
   std::vector<plan::View> views{{tokens, 96}, {plan::Count(plan::Extent_One, 1, 1), 1024}, {tokens, 32}};

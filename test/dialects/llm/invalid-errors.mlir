@@ -30,6 +30,41 @@ llm.weight @w : tensor<2xf32> from ["w"] {row_order = #llm<row_order alternate>}
 
 // -----
 
+// expected-error @+1 {{'slice' is no part of a source; expected transposed, block, offset, count or deinterleave}}
+llm.weight @w : tensor<2xf32> from [#llm.source<"w", slice = 3>]
+
+// -----
+
+// expected-error @+1 {{source 'w' takes 2 rows from 3 on of each 4, expected rows that lie in a block}}
+llm.weight @w : tensor<2xf32> from [#llm.source<"w", block = 4, offset = 3, count = 2>]
+
+// -----
+
+// expected-error @+1 {{source 'w' takes 2 rows from 0 on of each 0}}
+llm.weight @w : tensor<2xf32> from [#llm.source<"w", count = 2>]
+
+// -----
+
+// expected-error @+1 {{source 'w' deinterleaves 6 rows of heads of 4, expected an even number of rows that a head has}}
+llm.weight @w : tensor<4xf32> from [#llm.source<"w", deinterleave = [4, 6]>]
+
+// -----
+
+// expected-error @+1 {{a source has the name of a tensor, found ""}}
+llm.weight @w : tensor<4xf32> from [#llm.source<"">]
+
+// -----
+
+// expected-error @+1 {{transposes 'w', but is a vector: 'tensor<4xf32>'}}
+llm.weight @w : tensor<4xf32> from [#llm.source<"w", transposed>]
+
+// -----
+
+// expected-error @+1 {{array of tensor names and #llm.source}}
+llm.weight @w : tensor<4xf32> from [4 : i32]
+
+// -----
+
 // expected-error @+1 {{holds f32 rows of 4 cosines and sines, found 'tensor<8x6xf32>'}}
 llm.rope_table @rope : tensor<8x6xf32> {inv_freq = array<f64: 1.0, 0.5>}
 
