@@ -40,9 +40,9 @@ struct ModelConfig {
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
   int64_t heads = 0;
-  int64_t kv_heads = 0; // Divides `heads`.
-  int64_t head_dim = 0; // Even.
-  int64_t rotary_dim = 0; // Elements of a head that rope rotates, the first ones; even.
+  int64_t kv_heads = 0;          // Divides `heads`.
+  int64_t head_dim = 0;          // Even.
+  int64_t rotary_dim = 0;        // Elements of a head that rope rotates, the first ones; even.
   int64_t learned_positions = 0; // Rows of the table of positions, in families that have one.
   int64_t max_model_len = 0;
   int64_t max_prompt_len = 0; // At most max_model_len; less with dynamic rope, see ComputeRope.

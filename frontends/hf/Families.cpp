@@ -6,12 +6,6 @@
 namespace inlay::hf {
 namespace {
 
-// Norms behind attention and MLP and none before them.
-constexpr ModuleNames kPostNormModules = {.attention_norm = "",
-                                          .attention_post_norm = "post_attention_layernorm",
-                                          .mlp_norm = "",
-                                          .mlp_post_norm = "post_feedforward_layernorm"};
-
 // Defaults are those of the configuration classes of transformers 5.
 constexpr std::array kFamilies = {
     Family{.model_type = "llama",
@@ -51,29 +45,6 @@ constexpr std::array kFamilies = {
            .windows = {.rule = WindowRule::kNoRope},
            .rope = {.layers = RopeLayers::kListed, .theta = 2000000.0},
            .defaults = {.kv_heads = 4, .bos = 128000, .eos = 128001, .positions = 32768, .tied = true}},
-    Family{.model_type = "olmo2",
-           .architecture = "Olmo2ForCausalLM",
-           .qkv_bias = {false, "attention_bias"},
-           .output_bias = {false, "attention_bias"},
-           .qk_norm = QkNorm::kRow,
-           .defaults = {.eos = 50279, .norm_eps = 1e-5},
-           .modules = kPostNormModules},
-    Family{.model_type = "olmo3",
-           .architecture = "Olmo3ForCausalLM",
-           .qkv_bias = {false, "attention_bias"},
-           .output_bias = {false, "attention_bias"},
-           .qk_norm = QkNorm::kRow,
-           .windows = {.rule = WindowRule::kPattern, .otherwise = 4096, .pattern = 4},
-           .rope = {.theta = 500000.0, .window_theta = 500000.0, .window_theta_key = "rope_theta"},
-           .defaults = {.eos = 50279, .norm_eps = 1e-5},
-           .modules = kPostNormModules},
-    Family{.model_type = "exaone4",
-           .architecture = "Exaone4ForCausalLM",
-           .qk_norm = QkNorm::kHead,
-           .windows = {.rule = WindowRule::kPattern, .otherwise = 4096, .pattern = 4, .pattern_key = true},
-           .rope = {.layers = RopeLayers::kWindowed, .full_model_rotates = true},
-           .defaults = {.kv_heads = 32, .bos = 0, .eos = 2, .norm_eps = 1e-5},
-           .modules = kPostNormModules},
 };
 
 constexpr std::array<std::string_view, 47> kIgnoredKeys = {
