@@ -1,14 +1,14 @@
 // Products of a few queries with keys and values in shared memory, for decode attention.
 //
 // Keys and values have the layout of TMA copies with the 128-byte swizzle: slabs of 64 columns, with a row of 128 bytes
-// for each position. Position i of each 8 is in row order(i) = i / 2 + 4 * (i % 2), so that reads of keys and reads of
-// values have no bank conflicts. For lane l, g = l / 4 and t = l % 4.
+// for each position. Row i of each 8 rows of a product is position order(i) = i / 2 + 4 * (i % 2), so that reads of
+// keys and of values have no bank conflicts. For lane l, g = l / 4 and t = l % 4.
 #pragma once
 #include "mma.h"
 #include "warp.h"
 
 // Adds products of 16 positions and 8 queries over 32 columns to d; their sums are d[0..3] + d[4..7]. Each lane passes
-// 8 adjacent columns of positions g (`k`) and g + 8 (`k8`) and of query g (`q`).
+// 8 adjacent columns of the keys of rows g (`k`) and g + 8 (`k8`) and of query g (`q`).
 template <typename T> __device__ __forceinline__ void multiply_keys(float *d, uint4 k, uint4 k8, const int *q) {
   const int a0[4] = {int(k.x), int(k8.x), int(k.y), int(k8.y)}, a1[4] = {int(k.z), int(k8.z), int(k.w), int(k8.w)};
   mma_m16n8k16<T>(d, a0, q);
