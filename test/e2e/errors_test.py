@@ -105,7 +105,7 @@ TOKENIZERS = {
     "duplicate ids": (
         edit_tokenizer(lambda t: t["model"]["vocab"].update(dict.fromkeys(list(t["model"]["vocab"])[:2], 7))), ["tokenizer.json"]),
     "id out of range": (edit_tokenizer(lambda t: t["model"]["vocab"].update({"zzq": 1 << 40})), ["tokenizer.json"]),
-    "unknown kind": (edit_tokenizer(lambda t: t["model"].update(type="Unigram")), ["tokenizer.json", "Unigram"]),
+    "unknown kind": (edit_tokenizer(lambda t: t["model"].update(type="WordPiece")), ["tokenizer.json", "WordPiece"]),
     "invalid tokenizer.json": (lambda d: (d / "tokenizer.json").write_text("{"), ["tokenizer.json"]),
     "a chat template beyond the language": (
         lambda d: (d / "chat_template.jinja").write_text("{% include 'x' %}"), ["chat_template.jinja", "include"]),
