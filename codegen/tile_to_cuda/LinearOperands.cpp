@@ -2,11 +2,11 @@
 
 #include "codegen/tile_to_cuda/LinearOperands.h"
 
-#include "passes/tile/LinearConfig.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace inlay;
+using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
 
 LogicalResult inlay::requirePackedWeights(tile::ProgramOp program, MainLoop &loop, StringRef family) {
   auto weights = cast<BlockArgument>(loop.weight.getView());

@@ -49,10 +49,9 @@ struct EntryPoint {
 std::vector<EntryPoint> chooseEntryPoints(llvm::StringRef target, const StepLimits &limits);
 
 /// Runs the target's passes on a copy of `model` (as a frontend wrote it). The result holds the weights, the tile
-/// programs, with the configs of `tuning` (tile-select-config) and the products that `library` leaves to one for a GPU,
-/// and a tile.entry for each entry point; with a
-/// `sourceType` (f32, bf16, f16) also programs that pack weights from such sources. Fails after a diagnostic; remarks
-/// say what was fused and what not.
+/// programs, with the schedules of `tuning` (tile-select-schedule) and the products that `library` leaves to one for a
+/// GPU, and a tile.entry for each entry point; with a `sourceType` (f32, bf16, f16) also programs that pack weights
+/// from such sources. Fails after a diagnostic; remarks say what was fused and what not.
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
 lowerToTile(mlir::ModuleOp model, llvm::StringRef target, const StepLimits &limits, llvm::ArrayRef<EntryPoint> entries,
             llvm::StringRef sourceType = "", const Ablation &without = {}, llvm::StringRef tuning = "",

@@ -175,7 +175,7 @@ def Cuda_KernelOp : CudaOp<"kernel", [FunctionOpInterface, IsolatedFromAbove, Sy
     The printed parameters are the arguments in order; an argument's attribute
     `cuda.name` names it, `cuda.provenance` says who writes what it points at. `threads` is the block's size, `min_blocks` the blocks
     that must fit an SM, `cluster` the blocks of a cluster along x, `shared_bytes`
-    the dynamic shared memory (before cuda-allocate-shared: what a config grants
+    the dynamic shared memory (before cuda-allocate-shared: what a schedule grants
     it, 0 for as much as its buffers need), `origin` the model's ops.
 
     What a launch must know stands here too: `grid`; `tensor_maps`, one for each CUtensorMap among the arguments, in

@@ -38,8 +38,7 @@ static LogicalResult convertEmbedding(GroupOp group, EmbeddingOp op, ProgramBuil
     b.store(b.toType(x, type.getElementType()), output, {row, at});
     return SmallVector<Value>{};
   });
-  result = b.finish({ProgramBuilder::count(b.getContext(), tile::Extent::Tokens)},
-                    {b.getNamedAttr("family", group.getFamilyAttr())});
+  result = b.finish({ProgramBuilder::count(b.getContext(), tile::Extent::Tokens)});
   return success();
 }
 
@@ -100,7 +99,7 @@ static LogicalResult convertNorm(GroupOp group, RmsNormOp norm, ProgramBuilder &
       write(at, load(at));
       return SmallVector<Value>{};
     });
-  result = b.finish({ProgramBuilder::count(b.getContext(), extent)}, {b.getNamedAttr("family", group.getFamilyAttr())});
+  result = b.finish({ProgramBuilder::count(b.getContext(), extent)});
   return success();
 }
 
@@ -227,8 +226,7 @@ static LogicalResult convertAppend(GroupOp group, KvAppendOp append, ProgramBuil
       });
   MLIRContext *context = b.getContext();
   result = b.finish({getAffineConstantExpr(heads + 2 * kvHeads, context),
-                     ProgramBuilder::count(context, tile::Extent::Tokens, rowsPerBlock)},
-                    {b.getNamedAttr("family", group.getFamilyAttr())});
+                     ProgramBuilder::count(context, tile::Extent::Tokens, rowsPerBlock)});
   return success();
 }
 
