@@ -77,11 +77,6 @@ FailureOr<cuda::GridAttr> inlay::gridOf(tile::ProgramOp program) {
   return cuda::GridAttr::getChecked([&] { return program.emitError(); }, program.getContext(), ArrayRef(grid));
 }
 
-cuda::Count inlay::rowTilesOf(cuda::KernelOp kernel) {
-  ArrayRef<cuda::Count> grid = kernel.getGridAttr().getDims();
-  return grid.size() > 1 ? grid[1] : cuda::Count();
-}
-
 FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder &builder, int64_t threads,
                                               unsigned maps) {
   FailureOr<cuda::GridAttr> grid = gridOf(program);

@@ -42,12 +42,9 @@ FamilyLowering familyLowering(tile::ProgramOp program);
 /// `c`, `s ceildiv d` or `c * (s ceildiv d)` as the plan says it; none for any other expression.
 std::optional<cuda::Count> countOf(mlir::AffineExpr expr);
 
-/// The program's own grid, with dimension 0 times the schedule's cluster. Fails with a diagnostic for a map that the plan cannot
-/// say (each dimension is a constant or `c * (size ceildiv d)`).
+/// The program's own grid, with dimension 0 times the schedule's cluster. Fails with a diagnostic for a map that the
+/// plan cannot say (each dimension is a constant or `c * (size ceildiv d)`).
 mlir::FailureOr<cuda::GridAttr> gridOf(tile::ProgramOp program);
-
-/// The tiles of rows that a linear layer's grid counts along y; one where it has no such dimension.
-cuda::Count rowTilesOf(cuda::KernelOp kernel);
 
 /// Adds the kernel's parameters as contract and plan know them: a pointer for each view, named after the argument,
 /// `maps` tensor maps, the step's sizes; and an empty body. Weights and metadata are readonly; each pointer has the

@@ -25,9 +25,9 @@ constexpr int64_t kLanesOfRow = 8, kPairsOfLane = kStagedColumns / 2 / kLanesOfR
 
 class GemmLowering {
 public:
-  GemmLowering(tile::ProgramOp program, const MainLoop &loop, tile::GemmAttr schedule, const cuda::Count &rowTiles,
+  GemmLowering(tile::ProgramOp program, const MainLoop &loop, tile::GemmAttr schedule, const LayerRows &layerRows,
                cuda::KernelOp kernel)
-      : program(program), loop(loop), schedule(schedule), rowTiles(rowTiles), kernel(kernel),
+      : program(program), loop(loop), schedule(schedule), layerRows(layerRows), kernel(kernel),
         b(UnknownLoc::get(program.getContext()), program.getContext()) {}
   LogicalResult run();
 
@@ -43,7 +43,7 @@ private:
   tile::ProgramOp program;
   MainLoop loop;
   tile::GemmAttr schedule;
-  cuda::Count rowTiles;
+  LayerRows layerRows;
   cuda::KernelOp kernel;
   KernelBuilder b;
 
@@ -89,8 +89,8 @@ void GemmLowering::produce() {
                {b.offset(rowsRing, b.mul(at, schedule.getTileRows() * schedule.getTileK())), map(0), bar,
                 b.add(b.mul(step, schedule.getTileK()), loop.columnOffset), b.mul(rowTile, schedule.getTileRows())});
         b.call("tma_load_4d", "tma.h",
-               {b.offset(weightsRing, b.mul(at, schedule.getTileColumns() * schedule.getTileK())), map(1), bar, zero, zero, step,
-                b.mul(columnTile, schedule.getTileColumns() / kGroupRows)});
+               {b.offset(weightsRing, b.mul(at, schedule.getTileColumns() * schedule.getTileK())), map(1), bar, zero,
+                zero, step, b.mul(columnTile, schedule.getTileColumns() / kGroupRows)});
         advance(stage, parity);
       });
     });
@@ -111,10 +111,12 @@ LogicalResult GemmLowering::consume() {
       Value at = b.name("at", b.get(stage));
       b.call("mbarrier_wait", "mbarrier.h", {b.offset(full, at), b.get(parity)});
       Type i64 = b.getI64Type();
-      Value rows = b.add(b.mul(at, schedule.getTileRows() * schedule.getTileK()), b.mul(consumer, 64 * schedule.getTileK()));
+      Value rows =
+          b.add(b.mul(at, schedule.getTileRows() * schedule.getTileK()), b.mul(consumer, 64 * schedule.getTileK()));
       Value left = b.name("left", b.call(i64, "swizzled_tile", "wgmma.h", b.offset(rowsRing, rows)));
-      Value right = b.name("right", b.call(i64, "swizzled_tile", "wgmma.h",
-                                           b.offset(weightsRing, b.mul(at, schedule.getTileColumns() * schedule.getTileK()))));
+      Value right =
+          b.name("right", b.call(i64, "swizzled_tile", "wgmma.h",
+                                 b.offset(weightsRing, b.mul(at, schedule.getTileColumns() * schedule.getTileK()))));
       b.call("wgmma_fence", "wgmma.h", {});
       for (int64_t k = 0; k < schedule.getTileK() / 16; ++k) {
         // 16 elements are 32 bytes, 2 in the units of a descriptor.
@@ -172,7 +174,7 @@ LogicalResult GemmLowering::epilogue(Value acc, Value rowTile, Value columnTile)
       for (int64_t i = 0; i < kRowsOfLane; ++i) {
         Value rowOfWarp = b.name("row_of_warp", b.add(b.add(from, i * 32 / kLanesOfRow), rowOfLane));
         Value row = b.name("row", b.add(firstRow, rowOfWarp));
-        Value isOwned = b.less(row, b.size(rowTiles.size));
+        Value isOwned = b.less(row, layerRows.count(b));
         for (int64_t p = 0; p < kPairsOfLane; ++p) {
           Value inPart = b.add(pair, p * 2 * kLanesOfRow);
           Value at = b.name("at", b.add(base, b.add(b.mul(rowOfWarp, kStagedPitch), inPart)));
@@ -196,12 +198,15 @@ LogicalResult GemmLowering::run() {
   zero = b.index(0);
   thread = b.name("thread", b.special(cuda::Special::ThreadX));
   warpgroup = b.name("warpgroup", b.div(b.special(cuda::Special::Warp), 4));
-  rowTileCount = b.name("row_tiles", b.div(b.add(b.size(rowTiles.size), schedule.getTileRows() - 1), schedule.getTileRows()));
+  rowTileCount =
+      b.name("row_tiles", b.div(b.add(layerRows.count(b), schedule.getTileRows() - 1), schedule.getTileRows()));
   tiles = b.name("tiles", b.mul(rowTileCount, llvm::divideCeil(weights.getShape()[0], schedule.getTileColumns())));
 
   Type type = weights.getElementType();
-  rowsRing = b.shared("rows_ring", type, schedule.getStages() * schedule.getTileRows() * schedule.getTileK() * 2, kAtomBytes);
-  weightsRing = b.shared("weights_ring", type, schedule.getStages() * schedule.getTileColumns() * schedule.getTileK() * 2, kAtomBytes);
+  rowsRing =
+      b.shared("rows_ring", type, schedule.getStages() * schedule.getTileRows() * schedule.getTileK() * 2, kAtomBytes);
+  weightsRing = b.shared("weights_ring", type,
+                         schedule.getStages() * schedule.getTileColumns() * schedule.getTileK() * 2, kAtomBytes);
   staged = b.shared("staged", b.getF32Type(), schedule.stagedBytes(), 16);
   full = b.shared("full", b.getI64Type(), schedule.getStages() * 8);
   empty = b.shared("empty", b.getI64Type(), schedule.getStages() * 8);
@@ -217,7 +222,7 @@ LogicalResult GemmLowering::run() {
   b.ifThen(b.equal(warpgroup, 0), [&] { produce(); }, [&] { result = consume(); });
   if (failed(result))
     return failure();
-  addTmaMaps(loop, rowTiles, schedule.getTileRows(), schedule.getTileColumns(), schedule.getTileK(), kernel);
+  addTmaMaps(loop, layerRows, schedule.getTileRows(), schedule.getTileColumns(), schedule.getTileK(), kernel);
   cuda::Count blocks;
   blocks.multiplier = schedule.getBlocks();
   kernel.setGridAttr(cuda::GridAttr::get(program.getContext(), {blocks}));
@@ -234,9 +239,10 @@ LogicalResult inlay::lowerGemm(tile::ProgramOp program, OpBuilder &builder) {
   if (schedule.getTileColumns() % loop->columns != 0)
     return loop->dot.emitError("computes ")
            << loop->columns << " columns, which do not divide the kernel's " << schedule.getTileColumns();
-  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, (schedule.getConsumers() + 1) * kWarpgroup, /*maps=*/2);
+  FailureOr<cuda::KernelOp> kernel =
+      createKernel(program, builder, (schedule.getConsumers() + 1) * kWarpgroup, /*maps=*/2);
   if (failed(kernel))
     return failure();
-  GemmLowering lowering(program, *loop, schedule, rowTilesOf(*kernel), *kernel);
+  GemmLowering lowering(program, *loop, schedule, LayerRows(program, *loop), *kernel);
   return lowering.run();
 }

@@ -22,9 +22,9 @@ constexpr int64_t kRowBytes = 128; // of an atom
 
 class MatvecLowering {
 public:
-  MatvecLowering(tile::ProgramOp program, const MainLoop &loop, tile::MatvecAttr schedule, const cuda::Count &rowTiles,
+  MatvecLowering(tile::ProgramOp program, const MainLoop &loop, tile::MatvecAttr schedule, const LayerRows &layerRows,
                  cuda::KernelOp kernel)
-      : program(program), loop(loop), schedule(schedule), rowTiles(rowTiles), kernel(kernel),
+      : program(program), loop(loop), schedule(schedule), layerRows(layerRows), kernel(kernel),
         b(UnknownLoc::get(program.getContext()), program.getContext()) {}
   LogicalResult run();
 
@@ -58,7 +58,7 @@ private:
   tile::ProgramOp program;
   MainLoop loop;
   tile::MatvecAttr schedule;
-  cuda::Count rowTiles;
+  LayerRows layerRows;
   cuda::KernelOp kernel;
   KernelBuilder b;
 
@@ -111,10 +111,12 @@ void MatvecLowering::setUpSizes() {
   count = chunks % schedule.getWarps() == 0
               ? b.index(most)
               : b.name("count", b.div(b.sub(b.index(chunks + schedule.getWarps() - 1), warp), schedule.getWarps()));
-  batches =
-      batchesOfBlock == 1 ? b.index(1) : b.name("batches", b.div(b.add(groups, schedule.getGroups() - 1), schedule.getGroups()));
+  batches = batchesOfBlock == 1
+                ? b.index(1)
+                : b.name("batches", b.div(b.add(groups, schedule.getGroups() - 1), schedule.getGroups()));
   firstRow = b.name("first_row", b.mul(b.special(cuda::Special::BlockY), schedule.getRows()));
-  rows = isOneRow() ? b.index(1) : b.name("rows", b.min(b.index(schedule.getRows()), b.sub(b.size(rowTiles.size), firstRow)));
+  rows =
+      isOneRow() ? b.index(1) : b.name("rows", b.min(b.index(schedule.getRows()), b.sub(layerRows.count(b), firstRow)));
 }
 
 void MatvecLowering::setUpMemory() {
@@ -233,7 +235,8 @@ void MatvecLowering::eachChunk(llvm::function_ref<void(Value, Value)> body) {
     if (!isEvenK)
       inside = b.less(at, loop.k);
     if (schedule.getChunkAtoms() < 4)
-      inside = inside ? b.both(inside, b.less(lane, schedule.getChunkAtoms() * 8)) : b.less(lane, schedule.getChunkAtoms() * 8);
+      inside = inside ? b.both(inside, b.less(lane, schedule.getChunkAtoms() * 8))
+                      : b.less(lane, schedule.getChunkAtoms() * 8);
     if (inside)
       b.ifThen(inside, [&] { body(i, at); });
     else
@@ -445,7 +448,8 @@ void MatvecLowering::storeSums(Value batchInRoom) {
     b.ifThen(b.less(row, rows), [&] {
       b.loop("group", schedule.getGroups(), KernelBuilder::Unrolled, [&](Value group) {
         Value slot = b.add(b.mul(b.add(b.mul(batchInRoom, schedule.getGroups()), group), schedule.getWarps()), warp);
-        Value at = b.name("at", b.add(b.mul(b.add(b.mul(slot, schedule.getRows()), isOneRow() ? zero : row), kGroupRows), t));
+        Value at =
+            b.name("at", b.add(b.mul(b.add(b.mul(slot, schedule.getRows()), isOneRow() ? zero : row), kGroupRows), t));
         for (int64_t c : {0, 1}) {
           Value sum = b.get(acc, {group, b.index(half * 2 + c)});
           for (int64_t chain = 1; chain < schedule.getChains(); ++chain)
@@ -594,8 +598,8 @@ LogicalResult MatvecLowering::build() {
   };
   auto epilogue = [&](Value firstGroup, Value endGroup) {
     Value pairs = b.name("pairs", b.mul(b.sub(b.min(groups, endGroup), firstGroup), 4));
-    b.loop("unit", thread, b.name("units", b.mul(pairs, rows)), b.index(schedule.getWarps() * 32), KernelBuilder::Rolled,
-           [&](Value unit) {
+    b.loop("unit", thread, b.name("units", b.mul(pairs, rows)), b.index(schedule.getWarps() * 32),
+           KernelBuilder::Rolled, [&](Value unit) {
              if (failed(elementsOf(unit, firstGroup, pairs)->emit(program.getBody().front(), loop.loop)))
                result = failure();
            });
@@ -631,9 +635,7 @@ LogicalResult MatvecLowering::run() {
   kernel.setMinBlocks(schedule.getSlots());
   cuda::Count blocks;
   blocks.multiplier = schedule.getBlocks();
-  cuda::Count passes = rowTiles;
-  passes.divisor = schedule.getRows();
-  kernel.setGridAttr(cuda::GridAttr::get(program.getContext(), {blocks, passes}));
+  kernel.setGridAttr(cuda::GridAttr::get(program.getContext(), {blocks, layerRows.tilesOf(schedule.getRows())}));
   return success();
 }
 
@@ -652,6 +654,6 @@ LogicalResult inlay::lowerMatvec(tile::ProgramOp program, OpBuilder &builder) {
   FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, schedule.getWarps() * 32);
   if (failed(kernel))
     return failure();
-  MatvecLowering lowering(program, *loop, schedule, rowTilesOf(*kernel), *kernel);
+  MatvecLowering lowering(program, *loop, schedule, LayerRows(program, *loop), *kernel);
   return lowering.run();
 }

@@ -24,9 +24,9 @@ constexpr int64_t kPairsOfThread = 4;
 
 class SwapAbLowering {
 public:
-  SwapAbLowering(tile::ProgramOp program, const MainLoop &loop, tile::SwapAbAttr schedule, const cuda::Count &rowTiles,
+  SwapAbLowering(tile::ProgramOp program, const MainLoop &loop, tile::SwapAbAttr schedule, const LayerRows &layerRows,
                  cuda::KernelOp kernel)
-      : program(program), loop(loop), schedule(schedule), rowTiles(rowTiles), kernel(kernel),
+      : program(program), loop(loop), schedule(schedule), layerRows(layerRows), kernel(kernel),
         b(UnknownLoc::get(program.getContext()), program.getContext()) {}
   LogicalResult run();
 
@@ -46,7 +46,7 @@ private:
   tile::ProgramOp program;
   MainLoop loop;
   tile::SwapAbAttr schedule;
-  cuda::Count rowTiles;
+  LayerRows layerRows;
   cuda::KernelOp kernel;
   KernelBuilder b;
 
@@ -72,8 +72,10 @@ void SwapAbLowering::setUp() {
 
   Type type = loop.weight.getView().getType().getElementType();
   weightsRing =
-      b.shared("weights_ring", type, schedule.getStages() * schedule.getTileColumns() * schedule.getTileK() * 2, kAtomBytes, kRings);
-  rowsRing = b.shared("rows_ring", type, schedule.getStages() * schedule.getTileRows() * schedule.getTileK() * 2, kAtomBytes, kRings);
+      b.shared("weights_ring", type, schedule.getStages() * schedule.getTileColumns() * schedule.getTileK() * 2,
+               kAtomBytes, kRings);
+  rowsRing = b.shared("rows_ring", type, schedule.getStages() * schedule.getTileRows() * schedule.getTileK() * 2,
+                      kAtomBytes, kRings);
   full = b.shared("full", b.getI64Type(), schedule.getStages() * 8);
   empty = b.shared("empty", b.getI64Type(), schedule.getStages() * 8);
   drained = b.shared("drained", b.getI64Type(), 8);
@@ -154,8 +156,9 @@ void SwapAbLowering::consume() {
     multiply(acc, slot, step);
     b.comment("The products of the step before are done: its stage can be filled again.");
     b.call("wgmma_wait<1>", "wgmma.h", {});
-    b.ifThen(b.both(isFirstThread, b.less(zero, step)),
-             [&] { b.call("mbarrier_arrive", "mbarrier.h", b.offset(empty, b.rem(b.sub(step, 1), schedule.getStages()))); });
+    b.ifThen(b.both(isFirstThread, b.less(zero, step)), [&] {
+      b.call("mbarrier_arrive", "mbarrier.h", b.offset(empty, b.rem(b.sub(step, 1), schedule.getStages())));
+    });
   });
   b.call("wgmma_wait<0>", "wgmma.h", {});
   b.comment("Both warpgroups are done with the rings, where the sums go.");
@@ -198,11 +201,12 @@ std::pair<Value, Value> SwapAbLowering::sumsOf(Value row, Value column) {
 LogicalResult SwapAbLowering::epilogue() {
   LogicalResult result = success();
   int64_t threadsOfRow = schedule.getTileColumns() / 2 / kPairsOfThread, threads = kernel.getThreads();
-  Value rows = b.name("rows", b.min(b.index(schedule.getTileRows()), b.sub(b.size(rowTiles.size), firstRow)));
+  Value rows = b.name("rows", b.min(b.index(schedule.getTileRows()), b.sub(layerRows.count(b), firstRow)));
   Value first = b.name("first", b.add(b.mul(rank, threads), thread));
   Value units = b.name("units", b.mul(rows, threadsOfRow));
   b.loop("unit", first, units, b.index(schedule.getSplit() * threads), KernelBuilder::Rolled, [&](Value unit) {
-    LinearEpilogue epilogue(b, program, loop, schedule.getTileColumns(), [this](Value view) { return pointerOf(view); });
+    LinearEpilogue epilogue(b, program, loop, schedule.getTileColumns(),
+                            [this](Value view) { return pointerOf(view); });
     Value rowInBlock = b.name("row_in_block", b.div(unit, threadsOfRow));
     Value row = b.name("row", b.add(firstRow, rowInBlock));
     for (int64_t i = 0; i < kPairsOfThread; ++i) {
@@ -237,11 +241,10 @@ LogicalResult SwapAbLowering::run() {
   }
   kernel.setSharedBytes(schedule.getSharedBytes());
   kernel.setMinBlocks(schedule.getSlots());
-  addTmaMaps(loop, rowTiles, schedule.getTileRows(), schedule.getTileColumns(), schedule.getTileK(), kernel);
-  cuda::Count blocks, passes = rowTiles;
+  addTmaMaps(loop, layerRows, schedule.getTileRows(), schedule.getTileColumns(), schedule.getTileK(), kernel);
+  cuda::Count blocks;
   blocks.multiplier = llvm::divideCeil(columns(), schedule.getTileColumns()) * schedule.getSplit();
-  passes.divisor = schedule.getTileRows();
-  kernel.setGridAttr(cuda::GridAttr::get(program.getContext(), {blocks, passes}));
+  kernel.setGridAttr(cuda::GridAttr::get(program.getContext(), {blocks, layerRows.tilesOf(schedule.getTileRows())}));
   return success();
 }
 
@@ -258,9 +261,10 @@ LogicalResult inlay::lowerSwapAb(tile::ProgramOp program, OpBuilder &builder) {
   if (schedule.getTileColumns() % loop->columns != 0 && loop->columns % schedule.getTileColumns() != 0)
     return loop->dot.emitError("computes ") << loop->columns << " columns, which neither divide the kernel's "
                                             << schedule.getTileColumns() << " nor are a multiple of them";
-  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, schedule.getConsumers() * kWarpgroup + 32, /*maps=*/2);
+  FailureOr<cuda::KernelOp> kernel =
+      createKernel(program, builder, schedule.getConsumers() * kWarpgroup + 32, /*maps=*/2);
   if (failed(kernel))
     return failure();
-  SwapAbLowering lowering(program, *loop, schedule, rowTilesOf(*kernel), *kernel);
+  SwapAbLowering lowering(program, *loop, schedule, LayerRows(program, *loop), *kernel);
   return lowering.run();
 }

@@ -226,7 +226,7 @@ def Cuda_SpecialOp : CudaOp<"special", [Pure]> {
 
 def Cuda_SizeOp : CudaOp<"size", [Pure]> {
   let summary = "A size of the step: `sizes.v[i]` of the parameter of type StepSizes.";
-  let arguments = (ins ConfinedAttr<I64Attr, [IntNonNegative]>:$which);
+  let arguments = (ins ConfinedAttr<I64Attr, [IntNonNegative, IntMaxValue<5>]>:$which);
   let results = (outs Index:$result);
   let assemblyFormat = "$which attr-dict";
 }
