@@ -192,8 +192,11 @@ public:
       FailureOr<flatbuffers::Offset<plan::Launch>> built = buildLaunch(launch, point);
       if (failed(built))
         return failure();
-      StringRef section = launch.getSection();
-      (section == "model" ? model : section == "penalties" ? penalties : sampling).push_back(*built);
+      tile::Section section = launch.getSection();
+      (section == tile::Section::Model       ? model
+       : section == tile::Section::Penalties ? penalties
+                                             : sampling)
+          .push_back(*built);
     }
     std::vector<uint32_t> buckets(point.graphBuckets.begin(), point.graphBuckets.end());
     return plan::CreateEntryDirect(fb, point.name.c_str(),
@@ -234,34 +237,34 @@ private:
   SmallVector<Operation *> weights;
   DenseMap<Operation *, uint32_t> weightIndex;
 
-  FailureOr<flatbuffers::Offset<plan::Argument>> buildArgument(tile::LaunchOp launch, DictionaryAttr argument) {
-    NamedAttribute memory = *argument.begin();
-    StringRef kind = memory.getName().getValue();
-    auto number = [&] { return static_cast<uint64_t>(cast<IntegerAttr>(memory.getValue()).getInt()); };
-    if (kind == "workspace")
-      return plan::CreateArgument(fb, plan::BufferKind_Workspace, 0, number());
-    if (kind == "logits")
-      return plan::CreateArgument(fb, plan::BufferKind_Logits);
-    if (kind == "tokens")
-      return plan::CreateArgument(fb, plan::BufferKind_Tokens);
-    if (kind == "key_cache" || kind == "value_cache")
-      return plan::CreateArgument(fb, kind == "key_cache" ? plan::BufferKind_KeyCache : plan::BufferKind_ValueCache,
-                                  number());
-    if (kind == "weight") {
-      Operation *op = symbols.lookup(cast<FlatSymbolRefAttr>(memory.getValue()).getValue());
+  flatbuffers::Offset<plan::Argument> buildArgument(tile::MemoryAttr memory) {
+    auto number = static_cast<uint64_t>(memory.getNumber());
+    switch (memory.getKind()) {
+    case tile::MemoryKind::Workspace:
+      return plan::CreateArgument(fb, plan::BufferKind_Workspace, 0, number);
+    case tile::MemoryKind::Weight: {
+      Operation *op = symbols.lookup(memory.getWeight().getValue());
       auto [it, isNew] = weightIndex.try_emplace(op, weights.size());
       if (isNew)
         weights.push_back(op);
       return plan::CreateArgument(fb, plan::BufferKind_Weight, it->second);
     }
-    if (kind == "metadata") {
-      StringRef name = cast<StringAttr>(memory.getValue()).getValue();
-      for (plan::Metadata value : plan::EnumValuesMetadata())
-        if (name == plan::EnumNameMetadata(value))
-          return plan::CreateArgument(fb, plan::BufferKind_Metadata, 0, 0, value);
-      return launch.emitError() << "reads metadata '" << name << "', which the plan does not know";
+    case tile::MemoryKind::Metadata:
+      static_assert(tile::getMaxEnumValForMetadata() == plan::Metadata_MAX);
+      assert(tile::stringifyMetadata(memory.getMetadata()) ==
+                 plan::EnumNameMetadata(static_cast<plan::Metadata>(number)) &&
+             "Metadata in TileOps.td and plan.fbs differ");
+      return plan::CreateArgument(fb, plan::BufferKind_Metadata, 0, 0, static_cast<plan::Metadata>(number));
+    case tile::MemoryKind::KeyCache:
+      return plan::CreateArgument(fb, plan::BufferKind_KeyCache, number);
+    case tile::MemoryKind::ValueCache:
+      return plan::CreateArgument(fb, plan::BufferKind_ValueCache, number);
+    case tile::MemoryKind::Logits:
+      return plan::CreateArgument(fb, plan::BufferKind_Logits);
+    case tile::MemoryKind::Tokens:
+      return plan::CreateArgument(fb, plan::BufferKind_Tokens);
     }
-    return launch.emitError() << "has an argument of kind '" << kind << "', which the plan does not know";
+    llvm_unreachable("unknown kind of memory");
   }
 
   FailureOr<flatbuffers::Offset<plan::Launch>> buildLaunch(tile::LaunchOp launch, const EntryPoint &point) {
@@ -270,12 +273,8 @@ private:
       return launch.emitError() << "launches '" << launch.getProgram() << "', which the target did not compile";
     auto [index, kernel] = it->second;
     std::vector<flatbuffers::Offset<plan::Argument>> arguments;
-    for (Attribute argument : launch.getArguments()) {
-      FailureOr<flatbuffers::Offset<plan::Argument>> built = buildArgument(launch, cast<DictionaryAttr>(argument));
-      if (failed(built))
-        return failure();
-      arguments.push_back(*built);
-    }
+    for (auto memory : launch.getArguments().getAsRange<tile::MemoryAttr>())
+      arguments.push_back(buildArgument(memory));
     FailureOr<std::vector<plan::Count>> grid = gridOf(*kernel);
     if (failed(grid))
       return failure();

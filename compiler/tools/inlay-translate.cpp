@@ -5,8 +5,10 @@
 #include "compiler/pipelines/Registration.h"
 #include "frontends/hf/import/Import.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/PassManager.h"
 #include "mlir/Tools/mlir-translate/MlirTranslateMain.h"
 #include "mlir/Tools/mlir-translate/Translation.h"
+#include "passes/tile/Passes.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -33,6 +35,14 @@ static LogicalResult writeFile(const llvm::Twine &path, llvm::StringRef content)
     return failure();
   }
   return success();
+}
+
+/// Gives programs that wait for a schedule the analytic model's.
+static LogicalResult selectSchedules(ModuleOp module) {
+  PassManager passes(module.getContext());
+  passes.addPass(createSelectSchedulePass());
+  passes.addPass(createApplySchedulePass());
+  return passes.run(module);
 }
 
 /// How to launch a kernel, for the GPU checks: grid counts are [extent, divisor, multiplier] as in plan.fbs, tensor
@@ -75,6 +85,8 @@ int main(int argc, char **argv) {
   TranslateFromMLIRRegistration cudaToCpp("cuda-to-cpp", "print the kernels of the cuda dialect as CUDA C++",
                                           printKernels, registerAllDialects);
   auto compile = [&](ModuleOp module, llvm::raw_ostream &os, bool sourceOnly) -> LogicalResult {
+    if (failed(selectSchedules(module)))
+      return failure();
     CudaOptions options;
     options.nvrtcPath = nvrtc;
     options.arch = arch;

@@ -13,15 +13,6 @@ namespace inlay {
 #include "passes/llm/Passes.h.inc"
 } // namespace inlay
 
-/// Rows up to which weights are streamed through tensor cores with the tokens on M (see the family matvec). 16 would
-/// cost its registers no more, but each of its warps loads the rows it needs: measured, 4.95 ms a step of 8B at 16
-/// where swap_ab takes 4.50, and 4.18 at 8 where that takes 4.44.
-static constexpr int64_t streamingRows = 8;
-/// Several rows that a norm scales on their way are scaled anew in each pass over them, so that short rows, whose
-/// passes are many for what they read, are better normed by a kernel of their own. Measured at 8 rows of 1B, K 2048:
-/// QKV 6.2 us where swap_ab takes 4.1, gate and up 20.7 where that takes 14.6, a norm 1.4; of 8B, K 4096: 14.9
-/// and 13.9, 55.9 and 58.3, a norm 2.
-static constexpr int64_t scaledStreamingColumns = 2048;
 /// The most rows that wgmma has on the side of its N.
 static constexpr int64_t swapAbRows = 256;
 
@@ -89,8 +80,9 @@ private:
     auto input = cast<RankedTensorType>(anchor->getOperand(0).getType());
     if (!isGpu || input.getElementTypeBitWidth() != 16)
       return "gemm";
-    bool scalesShortRows = maxRows > 1 && isScaled(anchor) && input.getShape().back() <= scaledStreamingColumns;
-    if (maxRows <= streamingRows && !scalesShortRows)
+    tile::CostModelAttr costs = tile::targetOf(anchor).costs();
+    bool scalesShortRows = maxRows > 1 && isScaled(anchor) && input.getShape().back() <= costs.getScaledColumns();
+    if (maxRows <= costs.getStreamingRows() && !scalesShortRows)
       return "matvec";
     return maxRows <= swapAbRows ? "swap_ab" : "gemm";
   }

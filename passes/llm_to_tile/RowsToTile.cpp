@@ -254,7 +254,7 @@ FailureOr<tile::ProgramOp> RowsConverter::run() {
     });
   if (hasFailed)
     return failure();
-  return b.finish({ProgramBuilder::count(b.getContext(), extent)}, {b.getNamedAttr("family", group.getFamilyAttr())});
+  return b.finish({ProgramBuilder::count(b.getContext(), extent)});
 }
 
 LogicalResult inlay::convertRows(GroupOp group, ProgramBuilder &b, tile::ProgramOp &result) {

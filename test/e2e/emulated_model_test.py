@@ -27,8 +27,9 @@ FEW = ("few", (0, 9, 17, 30), 4, ("--max-num-batched-tokens", 40, "--no-enable-p
 # All sequences decode at the same time before the first one ends.
 MANY = ("many", tuple(range(36)), 5, ())
 EAGER = ("eager", (0, 20), 3, ("--enforce-eager",))
-# fixture, flags of compile-model, runs, families that must have run
-FAMILIES = {"matvec", "decode_attention", "prefill_attention", "sample", "rows"}
+# fixture, flags of compile-model, runs, families and kernels that must have run
+KERNELS = ("sample", "embed_tokens")
+FAMILIES = {"matvec", "decode_attention", "prefill_attention", "generic", *KERNELS}
 CASES = {
     "decode_1 to decode_64, gemm": ("llama-gqa", ("--max-num-seqs", 64, "--max-num-batched-tokens", 512), (ALONE, FEW, MANY),
                                     FAMILIES | {"swap_ab", "gemm"}),
@@ -43,7 +44,9 @@ def families_of(t: tools.Tools, model: pathlib.Path, flags) -> dict[str, str]:
     """Kernel -> its kernel family."""
     text = t.checked("compile-model", model, "--emit", "tile", "--target", "sm_90a", "--dtype", "bfloat16", "-o",
                      t.scratch / "unused", "-q", *flags)
-    return dict(re.findall(r'^ *tile\.program @(\w+)\(.*family = "(\w+)"', text, re.MULTILINE))
+    programs = re.findall(r"^ *tile\.program @(\w+)\((.*)", text, re.MULTILINE)
+    schedules = {name: re.search(r" schedule #tile\.(\w+)<", rest) for name, rest in programs}
+    return {name: schedule[1] if schedule else "generic" for name, schedule in schedules.items()}
 
 
 class Emulated:
@@ -115,6 +118,7 @@ def check(t: tools.Tools, name: str, emulated: Emulated, families: dict[str, str
             tools.fail(f"{name}, {run}: no kernel of decode_64 ran")
     kernels = {kernel for kernel, _, _ in launched}
     ran = {"pack" if kernel.startswith("pack_") else families[kernel] for kernel in kernels}
+    ran |= {name for name in KERNELS if any(kernel.endswith(f"_{name}") for kernel in kernels)}
     if not wanted <= ran:
         tools.fail(f"{name}: expected kernels of the families {sorted(wanted)}, found {sorted(ran)}")
     print(f"{name}: {len(launched)} launches of {len(kernels)} kernels, families {', '.join(sorted(ran))}", flush=True)

@@ -17,5 +17,5 @@ tile.program @sizes(%x: !x)
 // CHECK-LABEL: cuda.kernel @cluster
 // CHECK-SAME: cluster = 4 : i64
 // CHECK-SAME: grid = #cuda.grid<4 * size 3>
-tile.program @cluster(%x: !x) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s3)> attributes {cluster = 4 : i64} {
+tile.program @cluster(%x: !x) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s3)> schedule #tile.generic<cluster = 4> {
 }
