@@ -149,7 +149,7 @@ private:
     for (Operation *op = anchor->getNextNode(); op && !op->hasTrait<OpTrait::IsTerminator>(); op = op->getNextNode()) {
       auto fusion = dyn_cast<FusionInterface>(op);
       bool reads = llvm::any_of(op->getOperands(), [&](Value v) { return group.ops.contains(v.getDefiningOp()); });
-      if (!reads || groupOf.count(op) || !fusion || waitsForOthers(op, anchor, group))
+      if (!reads || groupOf.count(op) || !fusion || waitsForOthers(op, anchor, group.ops))
         continue;
       if (!fusion.canBeEpilogueOf(anchor)) {
         if (!fusion.isAnchor())
@@ -164,11 +164,15 @@ private:
     }
   }
 
-  /// True if `op` reads what is computed after `anchor` outside of its group: it belongs to a later group.
-  static bool waitsForOthers(Operation *op, Operation *anchor, Group &group) {
+  /// True if `op` reads what is computed after `first` and not by `own`: it belongs to a later group. What a group
+  /// computes counts as computed by its first op, since a group waits for nothing that comes after that.
+  bool waitsForOthers(Operation *op, Operation *first, const OpSet &own) {
     return llvm::any_of(op->getOperands(), [&](Value operand) {
       Operation *producer = operand.getDefiningOp();
-      return producer && !group.ops.contains(producer) && anchor->isBeforeInBlock(producer);
+      if (!producer || own.contains(producer))
+        return false;
+      Group *group = groupOf.lookup(producer);
+      return first->isBeforeInBlock(group ? group->ops.front() : producer);
     });
   }
 
@@ -251,12 +255,9 @@ private:
       return !norm.getGroup() && norm.getInput().hasOneUse() && llvm::none_of(group.ops, llvm::IsaPred<NormInterface>);
     if (!isElementwise(op))
       return false;
-    OpSet available = group.ops;
-    available.insert_range(withLookups(op, group));
-    return llvm::none_of(op->getOperands(), [&](Value operand) {
-      Operation *producer = operand.getDefiningOp();
-      return producer && !available.contains(producer) && first->isBeforeInBlock(producer);
-    });
+    OpSet own = group.ops;
+    own.insert_range(withLookups(op, group));
+    return !waitsForOthers(op, first, own);
   }
 
   /// Says what `group` became.

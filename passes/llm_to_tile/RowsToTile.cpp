@@ -122,7 +122,10 @@ void RowsConverter::declareViews() {
       for (FlatSymbolRefAttr vector : {norm.getWeightAttr(), norm.getBiasAttr()})
         if (vector)
           b.weightVector(vector);
-    readsPosition |= isa<PositionEmbeddingOp>(op);
+    if (auto found = dyn_cast<PositionEmbeddingOp>(op)) {
+      readsPosition = true;
+      b.weight(found.getTableAttr());
+    }
     gathers |= isa<GatherRowsOp>(op);
   }
   for (Value result : group.getResults())
