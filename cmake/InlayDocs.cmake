@@ -1,8 +1,8 @@
-# The reference of dialects and passes, from TableGen: `ninja docs` writes Markdown into build/docs.
+# Generates the reference of dialects and passes from TableGen: `ninja docs` writes Markdown to build/docs.
 
 add_custom_target(docs)
 
-# inlay_doc(NAME FILE.td FLAGS...): docs/NAME.md
+# inlay_doc(NAME FILE.td FLAGS...): generates docs/NAME.md from FILE.td.
 function(inlay_doc name td)
   set(source ${CMAKE_SOURCE_DIR}/${td})
   set(result ${CMAKE_BINARY_DIR}/docs/${name}.md)

@@ -1,4 +1,4 @@
-# cmake -DOUTPUT=file.cpp -DHEADERS=a.h;b.h -P embed.cmake: the headers' text as a table of C++ strings.
+# cmake -DOUTPUT=file.cpp -DHEADERS=a.h;b.h -P embed.cmake: writes the text of the headers as a table of C++ strings.
 set(text "#include \"codegen/emit/DeviceHeaders.h\"\n\nllvm::ArrayRef<inlay::DeviceHeader> inlay::deviceHeaders() {\n  static const DeviceHeader headers[] = {\n")
 foreach(header IN LISTS HEADERS)
   get_filename_component(name ${header} NAME)

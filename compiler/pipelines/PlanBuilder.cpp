@@ -36,7 +36,7 @@ static flatbuffers::Offset<plan::Source> buildSource(flatbuffers::FlatBufferBuil
   return plan::CreateSourceDirect(fb, source.getName().str().c_str(), steps.empty() ? nullptr : &steps);
 }
 
-/// The weight as the plan describes it; its place in the file is given by the order of the weights.
+/// Builds the plan's description of a weight at `fileOffset` (bytes), and advances `fileOffset` to the next weight.
 static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::FlatBufferBuilder &fb, Operation *op,
                                                                 uint64_t &fileOffset,
                                                                 flatbuffers::Offset<plan::Launch> pack,
@@ -87,7 +87,7 @@ static plan::Count countOf(const cuda::Count &count) {
   return {static_cast<plan::Extent>(count.size), count.divisor, count.multiplier};
 }
 
-/// The blocks of a launch: the kernel's, or without one the program's.
+/// The grid of a launch: that of the kernel, or that of the program if no kernel was compiled for it.
 static FailureOr<std::vector<plan::Count>> gridOf(const KernelFacts &facts) {
   cuda::KernelOp kernel = facts.kernel;
   FailureOr<cuda::GridAttr> grid = kernel ? FailureOr(kernel.getGridAttr()) : inlay::gridOf(facts.program);
@@ -99,7 +99,7 @@ static FailureOr<std::vector<plan::Count>> gridOf(const KernelFacts &facts) {
   return result;
 }
 
-/// What `program` reads and writes behind each of its arguments, at the most.
+/// The largest memory that `program` may access through each of its arguments, as a number of rows and bytes per row.
 static FailureOr<std::vector<plan::View>> viewsOf(tile::ProgramOp program) {
   std::vector<plan::View> views;
   for (auto [i, type] : llvm::enumerate(program.getArgumentTypes())) {
@@ -107,7 +107,7 @@ static FailureOr<std::vector<plan::View>> viewsOf(tile::ProgramOp program) {
     DictionaryAttr attributes = function_interface_impl::getArgAttrDict(program, i);
     auto has = [&](StringRef name) { return attributes && attributes.contains(name); };
     SmallVector<int64_t> shape(view.getShape());
-    // Atoms are stored whole.
+    // Packed weights are padded to whole atoms of 8 x 64 elements.
     if (has("tile.packing") && shape.size() == 2)
       for (auto [size, unit] : llvm::zip(shape, std::array<int64_t, 2>{8, 64}))
         if (!ShapedType::isDynamic(size))
@@ -139,7 +139,7 @@ static FailureOr<plan::Columns> columnsOf(tile::ProgramOp program, const Library
                        *type);
 }
 
-/// Nothing for a kernel of ours.
+/// Returns a null offset if the program is not computed by a library.
 static FailureOr<flatbuffers::Offset<plan::LibraryProduct>>
 buildLibraryProduct(flatbuffers::FlatBufferBuilder &fb, tile::ProgramOp program,
                     const std::optional<LibraryProduct> &product) {
@@ -177,7 +177,7 @@ static flatbuffers::Offset<plan::Kernel> buildKernel(flatbuffers::FlatBufferBuil
 
 namespace {
 
-/// Turns the launches of one target into those of the plan.
+/// Converts the launches of one target to the plan's tables.
 class EntryBuilder {
 public:
   EntryBuilder(flatbuffers::FlatBufferBuilder &fb, ModuleOp module, const std::vector<KernelFacts> &kernels)
@@ -202,7 +202,7 @@ public:
                                    &model, &penalties, &sampling);
   }
 
-  /// The launch that packs weight `index`, if a program does, and the type of element that it reads.
+  /// The launch that packs weight `index` (null if no program packs it), and the element type that it reads.
   FailureOr<std::pair<flatbuffers::Offset<plan::Launch>, plan::DataType>> buildPack(Operation *weight, uint32_t index) {
     auto symbol = weight->getAttrOfType<FlatSymbolRefAttr>("tile.pack");
     if (!symbol)

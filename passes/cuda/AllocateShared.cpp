@@ -1,4 +1,4 @@
-//===- AllocateShared.cpp - where buffers lie in shared memory -------------===//
+//===- AllocateShared.cpp - assigns offsets in shared memory ---------------===//
 
 #include "mlir/IR/Builders.h"
 #include "passes/cuda/Passes.h"
@@ -19,7 +19,7 @@ struct AllocateSharedPass : inlay::impl::AllocateSharedPassBase<AllocateSharedPa
 };
 } // namespace
 
-/// What the buffers are, for a message.
+/// The names and sizes in bytes of `buffers`, for a message.
 static std::string listOf(ArrayRef<cuda::SharedBufferOp> buffers) {
   std::string text;
   for (cuda::SharedBufferOp buffer : buffers) {
@@ -40,7 +40,7 @@ void AllocateSharedPass::runOnOperation() {
     places[buffer] = offset;
     end = offset + buffer.getBytes();
   };
-  std::map<int64_t, int64_t> overlays; // by number: where each ends
+  std::map<int64_t, int64_t> overlays; // end offset of each overlay, by number
   for (cuda::SharedBufferOp buffer : buffers)
     if (buffer.getOverlay())
       place(buffer, overlays[*buffer.getOverlay()]);

@@ -15,8 +15,9 @@ static const Tokenizer &Loaded(const char *family) {
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static const Tokenizer *const kTokenizers[] = {&Loaded("llama3"), &Loaded("qwen2"),   &Loaded("gpt2"),
-                                                 &Loaded("llama2"), &Loaded("mistral"), &Loaded("metaspace")};
+  static const Tokenizer *const kTokenizers[] = {&Loaded("llama3"),  &Loaded("qwen2"),        &Loaded("gpt2"),
+                                                 &Loaded("llama2"),  &Loaded("mistral"),      &Loaded("metaspace"),
+                                                 &Loaded("unigram"), &Loaded("unigram_bytes")};
   std::string_view text(reinterpret_cast<const char *>(data), size);
   for (const Tokenizer *tokenizer : kTokenizers) {
     auto ids = tokenizer->Encode(text);

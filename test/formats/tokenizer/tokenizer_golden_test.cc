@@ -97,7 +97,8 @@ TEST_P(GoldenTest, KnowsItsTokens) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, GoldenTest,
-                         testing::Values("llama3", "qwen2", "gpt2", "llama2", "mistral", "metaspace"),
+                         testing::Values("llama3", "qwen2", "gpt2", "llama2", "mistral", "metaspace", "unigram",
+                         "unigram_bytes"),
                          [](const auto &info) { return std::string(info.param); });
 
 } // namespace
