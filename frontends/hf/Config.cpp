@@ -114,7 +114,10 @@ void Reader::ReadSizes() {
   const size_t errors_before = problems_.errors();
   config_.vocab_size = keys_.RequireInt("vocab_size", 1, kMaxVocab);
   config_.hidden_size = keys_.RequireInt(names.hidden_size, 1, kMaxWidth);
-  config_.intermediate_size = keys_.RequireInt(names.intermediate_size, 1, kMaxWidth);
+  config_.intermediate_size = keys_.Has(names.intermediate_size) || family.defaults.inner_factor == 0
+                                  ? keys_.RequireInt(names.intermediate_size, 1, kMaxWidth)
+                                  : family.defaults.inner_factor * config_.hidden_size;
+  keys_.Find(names.intermediate_size); // May be null.
   config_.layers.resize(keys_.RequireInt(names.layers, 1, kMaxLayers));
   config_.heads = keys_.RequireInt(names.heads, 1, kMaxHeads);
 
@@ -207,7 +210,7 @@ void Reader::ReadTypes() {
   const std::string_view activation_key = config_.family->keys.activation;
   std::optional<std::string> activation = keys_.String(activation_key);
   if (auto kind = Lookup(kActivations, activation.value_or(std::string(config_.family->defaults.activation))))
-    config_.activation = *kind;
+    config_.activation = *kind == Activation::kGelu && config_.family->gelu_is_tanh ? Activation::kGeluTanh : *kind;
   else
     keys_.Error(activation_key, Describe(*activation), OneOf(kActivations), "other activations are not supported");
 }
@@ -277,6 +280,18 @@ void Reader::ReadTokens() {
 }
 
 void Reader::RefuseUnsupported() {
+  const Family &family = *config_.family;
+  for (const Flag &flag : family.fixed)
+    if (!flag.key.empty() && keys_.Bool(flag.key, flag.value) != flag.value)
+      keys_.Error(flag.key, flag.value ? "false" : "true", flag.value ? "true" : "false",
+                  fmt::format("this variant of {} is not supported", family.model_type));
+  if (!family.hidden_size_again.empty()) {
+    auto size = keys_.Int(family.hidden_size_again, 1, kMaxWidth);
+    if (size && *size != config_.hidden_size)
+      keys_.Error(family.hidden_size_again, std::to_string(*size),
+                  fmt::format("{} = {}", family.keys.hidden_size, config_.hidden_size),
+                  fmt::format("this variant of {} is not supported", family.model_type));
+  }
   if (const json *quantization = keys_.Find("quantization_config"))
     keys_.Error("quantization_config", Describe(*quantization), "no quantization",
                 "use the unquantized checkpoint of the model");

@@ -22,7 +22,8 @@ constexpr Named<RopeKind> kRopeKinds[] = {{"default", RopeKind::kDefault},
                                           {"linear", RopeKind::kLinear},
                                           {"dynamic", RopeKind::kDynamic},
                                           {"llama3", RopeKind::kLlama3},
-                                          {"yarn", RopeKind::kYarn}};
+                                          {"yarn", RopeKind::kYarn},
+                                          {"longrope", RopeKind::kLongRope}};
 
 // Where the base stands outside of the object of parameters, and what it is without one (0: that is an error).
 struct Base {
@@ -47,6 +48,7 @@ private:
   void ReadFactor();
   void ReadLlama3();
   void ReadYarn();
+  void ReadLongRope();
   void LimitDynamic();
 
   ConfigParts &parts_;
@@ -61,12 +63,20 @@ RopeParameters RopeReader::Read(const Base &base) {
   ReadFraction();
   if (rope_.kind == RopeKind::kDefault)
     return rope_;
+  if (rope_.kind == RopeKind::kDynamic && parts_.config.family->rope.has_alpha)
+    if (auto alpha = keys_.PositiveNumber("alpha", kMaxFactor)) {
+      rope_.kind = RopeKind::kNtkAlpha;
+      rope_.alpha = *alpha;
+      return rope_;
+    }
   ReadLength();
   ReadFactor();
   if (rope_.kind == RopeKind::kLlama3)
     ReadLlama3();
   if (rope_.kind == RopeKind::kYarn)
     ReadYarn();
+  if (rope_.kind == RopeKind::kLongRope)
+    ReadLongRope();
   keys_.Find("original_max_position_embeddings");
   const std::string_view kind = std::find_if(std::begin(kRopeKinds), std::end(kRopeKinds), [&](const auto &row) {
                                   return row.value == rope_.kind;
@@ -82,6 +92,8 @@ void RopeReader::ReadKind() {
     name = old_name;
   if (!name)
     return;
+  if (parts_.config.family->rope.has_longrope && (*name == "su" || *name == "yarn"))
+    name = "longrope"; // Old names of it in Phi-3.
   if (auto kind = Lookup(kRopeKinds, *name))
     rope_.kind = *kind;
   else
@@ -138,7 +150,7 @@ void RopeReader::ReadLength() {
 void RopeReader::ReadFactor() {
   auto factor = keys_.Number("factor", 1, kMaxFactor);
   if (!factor && !keys_.Has("factor")) {
-    if (rope_.kind == RopeKind::kYarn)
+    if (rope_.kind == RopeKind::kYarn || rope_.kind == RopeKind::kLongRope)
       factor = static_cast<double>(parts_.max_position_embeddings) / rope_.original_length;
     else
       keys_.Error("factor", "no such key", "a number of at least 1", "this kind of rope scaling needs it");
@@ -172,6 +184,38 @@ void RopeReader::ReadYarn() {
   if (rope_.beta_fast < rope_.beta_slow)
     keys_.Error("beta_fast", fmt::format("{}", rope_.beta_fast),
                 fmt::format("at least beta_slow = {}", rope_.beta_slow), "correct one of the two");
+}
+
+// transformers takes the long factors for all rows of a sequence as soon as it is longer than the original length, so
+// that what is computed up to there depends on the short ones alone.
+void RopeReader::ReadLongRope() {
+  ModelConfig &config = parts_.config;
+  const auto count = static_cast<size_t>(config.rotary_dim / 2);
+  for (std::string_view key : {"short_factor", "long_factor"}) {
+    const json *list = keys_.Find(key);
+    auto is_factor = [](const json &value) {
+      return value.is_number() && value.get<double>() >= 1e-3 && value.get<double>() <= kMaxFactor;
+    };
+    if (!list || !list->is_array() || list->size() != count || !std::all_of(list->begin(), list->end(), is_factor))
+      keys_.Error(key, !list ? "no such key" : list->is_array() ? fmt::format("{} entries", list->size()) : Describe(*list),
+                  fmt::format("{} numbers from 0.001 to {:g}", count, kMaxFactor), "correct the value");
+    else if (key == "short_factor")
+      rope_.short_factors = list->get<std::vector<double>>();
+  }
+  rope_.attention_factor = keys_.Number("attention_factor", 1e-6, kMaxFactor);
+  const auto original = static_cast<int64_t>(rope_.original_length);
+  if (config.max_model_len <= original)
+    return;
+  if (parts_.options.max_model_len) {
+    parts_.problems.Add({"--max-model-len", "", std::to_string(config.max_model_len),
+                         fmt::format("at most {} with longrope", original),
+                         "the factors of longer sequences are not supported yet"});
+    return;
+  }
+  config.max_model_len = config.max_prompt_len = original;
+  parts_.problems.AddNote(parts_.file, "original_max_position_embeddings",
+                          fmt::format("sequences have at most {} tokens: the factors of longer ones are not "
+                                      "supported yet", original));
 }
 
 void RopeReader::LimitDynamic() {

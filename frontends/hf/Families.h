@@ -5,6 +5,7 @@
 #ifndef INLAY_FRONTENDS_HF_FAMILIES_H
 #define INLAY_FRONTENDS_HF_FAMILIES_H
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -64,7 +65,7 @@ struct Windows {
 
 // How positions enter.
 enum class Positions {
-  kRope,    // Rotary, the halves of a head.
+  kRope,    // Rotary.
   kLearned, // A table of embeddings, added to those of the tokens.
 };
 
@@ -76,12 +77,15 @@ enum class RopeLayers {
 };
 
 struct Rope {
+  bool interleaved = false; // Pairs of adjacent elements rotate; otherwise those of the two halves of a head.
   RopeLayers layers = RopeLayers::kAll;
   bool full_model_rotates = false;
   double theta = 0.0; // Base where config.json has none; 0: that is an error.
   std::string_view theta_key = "rope_theta";
   std::string_view fraction_key = ""; // Share of a head that rotates; all of it without a key.
   double fraction = 1.0;              // Where the key is absent.
+  bool has_longrope = false; // "su" and "yarn" are old names of longrope.
+  bool has_alpha = false;    // Dynamic scaling with an `alpha` is a base stretched by it.
   // Layers with a window have parameters of their own: this base and no scaling where there is no nested object for
   // them.
   double window_theta = 0.0; // 0: the same parameters.
@@ -102,9 +106,11 @@ struct ModuleNames {
   std::string_view mlp_post_norm = "";
   std::string_view attention = "self_attn";
   std::string_view q = "self_attn.q_proj", k = "self_attn.k_proj", v = "self_attn.v_proj", o = "self_attn.o_proj";
+  std::string_view qkv = ""; // One tensor instead of the three; `q`, `k` and `v` are not read then.
   std::string_view q_norm = "self_attn.q_norm", k_norm = "self_attn.k_norm";
   std::string_view mlp = "mlp";
   std::string_view gate = "mlp.gate_proj", up = "mlp.up_proj", down = "mlp.down_proj";
+  std::string_view gate_up = ""; // One tensor, first the rows of the gate; `gate` and `up` are not read then.
 };
 
 // Names of keys of config.json that differ by family. An empty name: the family has no such key.
@@ -127,9 +133,16 @@ struct Defaults {
   int64_t bos = -1;     // -1: none.
   int64_t eos = -1;
   int64_t positions = 2048;
+  int64_t inner_factor = 0; // `intermediate_size` as a multiple of `hidden_size`; 0: the key is required.
   double norm_eps = 1e-6;
   std::string_view activation = "silu";
   bool tied = false; // `tie_word_embeddings`
+};
+
+// How the rows of queries, keys and values are arranged in the tensor `qkv`, where the family has one for all three.
+enum class QkvLayout {
+  kConcatenated, // All queries, all keys, all values.
+  kPerHead,      // For each head its query, its key and its value.
 };
 
 struct Family {
@@ -139,6 +152,8 @@ struct Family {
   NormStyle norm = {};
   QkNorm qk_norm = QkNorm::kNone;
   Windows windows = {};
+  QkvLayout qkv_layout = QkvLayout::kConcatenated;
+  bool transposed = false; // Matrices of the layers are [inputs, outputs], as GPT-2's Conv1D has them.
   Positions positions = Positions::kRope;
   int64_t position_offset = 0; // Row of the first position in the table of kLearned.
   Rope rope = {};
@@ -148,6 +163,9 @@ struct Family {
   Factor attention_scale = {"head_dim", Factor::kReciprocalSquareRoot};
   Cap attention_softcap = {}, logits_softcap = {};
   bool float16_overflows = false;
+  bool gelu_is_tanh = false;               // "gelu" in config.json means the tanh form.
+  std::string_view hidden_size_again = ""; // A key that must have the value of `hidden_size`.
+  std::array<Flag, 4> fixed = {};          // Flags that must have `value`, which is what they have where absent.
   Defaults defaults = {};
   ConfigKeys keys = {};
   ModuleNames modules = {};

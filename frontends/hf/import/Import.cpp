@@ -25,6 +25,7 @@ public:
 private:
   FloatType elementType();
   DictionaryAttr configurationAttr();
+  Attribute sourceAttr(const WeightSource &source);
   void buildSymbols();
   void buildStep();
   Value buildLayer(size_t layer, Value input);
@@ -105,12 +106,19 @@ OwningOpRef<ModuleOp> Importer::build() {
   return module;
 }
 
+Attribute Importer::sourceAttr(const WeightSource &source) {
+  if (!source.transposed && source.block == 0 && source.head_dim == 0)
+    return builder.getStringAttr(source.tensor.name);
+  return llm::SourceAttr::get(builder.getContext(), source.tensor.name, source.transposed, source.block, source.offset,
+                              source.count, source.head_dim, source.rotary_dim);
+}
+
 void Importer::buildSymbols() {
-  for (const TensorSpec &tensor : RequiredTensors(config)) {
-    at(tensor.name);
-    llm::WeightOp::create(builder, tensor.name, RankedTensorType::get(tensor.shape, type),
-                          builder.getStrArrayAttr({StringRef(tensor.name)}), llm::RowOrder::Plain,
-                          llm::Packing::RowMajor, IntegerAttr(), ElementsAttr());
+  for (const WeightSpec &weight : RequiredWeights(config)) {
+    at(weight.name);
+    llm::WeightOp::create(builder, weight.name, RankedTensorType::get(weight.shape, type),
+                          builder.getArrayAttr(sourceAttr(weight.source)), llm::RowOrder::Plain, llm::Packing::RowMajor,
+                          IntegerAttr(), ElementsAttr());
   }
   for (size_t i = 0; i < config.ropes.size(); ++i) {
     at(ropeName(i));
@@ -190,9 +198,10 @@ Value Importer::buildLayer(size_t layer, Value input) {
 
 Value Importer::buildAttention(size_t layer, Value x) {
   const int64_t queries = config.heads * config.head_dim, keys = config.kv_heads * config.head_dim;
-  Value q = buildLinear(module(names.q, layer), x, rows(queries), config.qkv_bias);
-  Value k = buildLinear(module(names.k, layer), x, rows(keys), config.qkv_bias);
-  Value v = buildLinear(module(names.v, layer), x, rows(keys), config.qkv_bias);
+  const LayerWeights weights = NamesOfLayer(names, layer);
+  Value q = buildLinear(weights.q, x, rows(queries), config.qkv_bias);
+  Value k = buildLinear(weights.k, x, rows(keys), config.qkv_bias);
+  Value v = buildLinear(weights.v, x, rows(keys), config.qkv_bias);
   const bool normAfterRope = family.qk_norm == QkNorm::kHeadAfterRope;
   if (!normAfterRope) {
     q = buildQkNorm(layer, names.q_norm, q);
@@ -239,9 +248,10 @@ static llm::Activation activationOf(Activation activation) {
 Value Importer::buildMlp(size_t layer, Value x) {
   RankedTensorType inner = rows(config.intermediate_size);
   llm::Activation kind = activationOf(config.activation);
-  const bool isGated = !names.gate.empty();
-  Value gate = isGated ? buildLinear(module(names.gate, layer), x, inner, config.mlp_bias) : Value();
-  Value up = buildLinear(module(names.up, layer), x, inner, config.mlp_bias);
+  const LayerWeights weights = NamesOfLayer(names, layer);
+  const bool isGated = !weights.gate.empty();
+  Value gate = isGated ? buildLinear(weights.gate, x, inner, config.mlp_bias) : Value();
+  Value up = buildLinear(weights.up, x, inner, config.mlp_bias);
   at(module(names.mlp, layer) + ".activation");
   Value h = isGated ? llm::GatedActivationOp::create(builder, inner, gate, up, kind).getResult()
                     : llm::ActivationOp::create(builder, inner, up, kind).getResult();

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "frontends/hf/Tensors.h"
+#include "test/frontends/hf/ConfigTesting.h"
 
 namespace inlay::hf {
 namespace {
@@ -32,29 +33,6 @@ json Qwen(const char *model_type = "qwen2", const char *architecture = "Qwen2For
   config["architectures"] = {architecture};
   config["rope_theta"] = 10000.0;
   return config;
-}
-
-json With(json config, const char *changes) {
-  config.update(json::parse(changes));
-  return config;
-}
-
-// The lines of all problems, warnings included.
-std::vector<std::string> ProblemsOf(const std::string &text, const ModelOptions &options = {}) {
-  Problems problems;
-  std::optional<ModelConfig> config = ParseConfig(text, "config.json", options, problems);
-  EXPECT_EQ(config.has_value(), !problems.HasErrors());
-  std::vector<std::string> lines;
-  for (const Problem &problem : problems.items())
-    lines.push_back(problem.ToString());
-  return lines;
-}
-
-ModelConfig Parse(const json &config, const ModelOptions &options = {}) {
-  Problems problems;
-  std::optional<ModelConfig> parsed = ParseConfig(config.dump(), "config.json", options, problems);
-  EXPECT_EQ(problems.ToStatus(), absl::OkStatus());
-  return parsed.value_or(ModelConfig());
 }
 
 std::vector<int64_t> Windows(const ModelConfig &config) {
@@ -363,9 +341,9 @@ INSTANTIATE_TEST_SUITE_P(
              Changed(R"({"rope_scaling": {"type": "linear", "factor": -2.0}})"),
              {"config.json: rope_scaling.factor: found -2.0, expected a number from 1 to 1e+06; correct the value"}},
         Case{"RopeKind",
-             Changed(R"({"rope_scaling": {"type": "longrope"}})"),
-             {"config.json: rope_scaling.rope_type: found \"longrope\", expected one of default, linear, dynamic, "
-              "llama3, yarn; this kind of rope scaling is not supported"}},
+             Changed(R"({"rope_scaling": {"type": "ntk"}})"),
+             {"config.json: rope_scaling.rope_type: found \"ntk\", expected one of default, linear, dynamic, llama3, "
+              "yarn, longrope; this kind of rope scaling is not supported"}},
         Case{"RopeNotAnObject",
              Changed(R"({"rope_scaling": 4})"),
              {"config.json: rope_scaling: found 4, expected an object; correct the value"}},
@@ -409,7 +387,7 @@ INSTANTIATE_TEST_SUITE_P(
              Changed(R"({"vocab_size": 0, "hidden_act": "quick_gelu", "rope_scaling": {"type": "su"}})"),
              {"config.json: vocab_size: found 0, expected an integer from 1 to 16777216; correct the value",
               "config.json: rope_scaling.rope_type: found \"su\", expected one of default, linear, dynamic, llama3, "
-              "yarn; this kind of rope scaling is not supported",
+              "yarn, longrope; this kind of rope scaling is not supported",
               "config.json: hidden_act: found \"quick_gelu\", expected one of silu, swish, gelu, gelu_new, "
               "gelu_pytorch_tanh, gelu_fast, relu, relu2; other activations are not supported"}}),
     [](const auto &info) { return info.param.name; });
