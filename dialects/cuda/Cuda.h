@@ -9,6 +9,7 @@
 #ifndef INLAY_DIALECTS_CUDA_CUDA_H
 #define INLAY_DIALECTS_CUDA_CUDA_H
 
+#include "runtime/bundle/step_sizes.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
@@ -29,7 +30,7 @@ constexpr llvm::StringLiteral kProvenanceAttr = "cuda.provenance";
 constexpr llvm::StringLiteral kStepSizes = "StepSizes";
 
 /// Sizes of a step that a launch knows: `cuda.size` and Count take numbers below.
-constexpr uint32_t kStepSizeCount = 6;
+using inlay::kStepSizeCount;
 
 /// `multiplier * ceil(size / divisor)`, where `size` is the number of a size of the step, or kStepSizeCount for 1.
 struct Count {

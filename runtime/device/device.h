@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "runtime/bundle/step_sizes.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/recipe.h"
 #include "runtime/bundle/weight_loader.h"
@@ -20,7 +21,7 @@
 namespace inlay {
 
 // The sizes of a step that every kernel receives, in the order of plan::Extent.
-using StepSizes = std::array<int32_t, 6>;
+using StepSizes = std::array<int32_t, kStepSizeCount>;
 
 // A launch of the plan with its arguments as addresses on the device.
 struct BoundLaunch {
