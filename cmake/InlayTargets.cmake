@@ -39,14 +39,19 @@ function(inlay_precompile_headers)
   endif()
 endfunction()
 
-# inlay_library(NAME SOURCES file... [DEPS target...]): a library without MLIR. Those of runtime/ and of formats/, which it
-# uses, are what an application links (InlayInstall.cmake).
-function(inlay_library name)
+# inlay_internal_library(NAME SOURCES file... [DEPS target...]): a library without MLIR, of tools alone.
+function(inlay_internal_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
   inlay_dependencies(deps ${ARG_DEPS})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC inlay_flags ${deps})
   target_precompile_headers(${name} REUSE_FROM inlay_pch)
+endfunction()
+
+# inlay_library(NAME SOURCES file... [DEPS target...]): a library without MLIR. Those of runtime/ and of formats/, which it
+# uses, are what an application links (InlayInstall.cmake).
+function(inlay_library name)
+  inlay_internal_library(${name} ${ARGN})
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${CMAKE_SOURCE_DIR} OUTPUT_VARIABLE directory)
   if(directory MATCHES "^(runtime|formats)")
     set_property(GLOBAL APPEND PROPERTY INLAY_RUNTIME_LIBRARIES ${name})
@@ -62,9 +67,15 @@ function(inlay_program name)
   target_precompile_headers(${name} REUSE_FROM inlay_pch)
 endfunction()
 
-# inlay_tool(NAME SOURCES file... [DEPS target...]): one that is installed.
+# inlay_tool(NAME SOURCES file... [DEPS target...]): one that is installed. It parses flags and waits for the engine, and is not
+# optimised: CLI11 takes long to compile otherwise.
 function(inlay_tool name)
-  inlay_program(${name} ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  inlay_dependencies(deps ${ARG_DEPS})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE inlay_flags ${deps})
+  target_compile_options(${name} PRIVATE -O0)
+  target_precompile_headers(${name} REUSE_FROM inlay_tool_pch)
   install(TARGETS ${name} RUNTIME)
 endfunction()
 

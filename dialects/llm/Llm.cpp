@@ -6,6 +6,7 @@
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace inlay::llm;
@@ -59,6 +60,13 @@ static LogicalResult verifySameType(Operation *op, Value input, Value result) {
   return success();
 }
 
+/// Checks the bound of a soft-cap; none is valid.
+static LogicalResult verifyCap(Operation *op, FloatAttr cap) {
+  if (cap && !(cap.getValue().isFinite() && cap.getValueAsDouble() > 0))
+    return op->emitOpError() << "has the soft-cap " << cap << ", expected a finite number above 0";
+  return success();
+}
+
 /// The symbol of kind `T` that `op` names.
 template <typename T>
 static FailureOr<T> findSymbol(Operation *op, FlatSymbolRefAttr name, SymbolTableCollection &symbols) {
@@ -106,19 +114,55 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return getBias() ? verifyWeight(*this, getBiasAttr(), {rows}, symbols) : success();
 }
 
+/// Checks that `name`, the weight or the bias of a norm, has an element for each column or for each column of a group.
+static LogicalResult verifyNormVector(NormInterface norm, FlatSymbolRefAttr name, SymbolTableCollection &symbols) {
+  if (!name)
+    return success();
+  FailureOr<WeightOp> weight = findSymbol<WeightOp>(norm, name, symbols);
+  if (failed(weight))
+    return failure();
+  int64_t elements = weight->getTensorType().getNumElements();
+  if (norm.getGroup() && elements == norm.getColumns())
+    return success();
+  return verifyWeight(norm, name, {norm.getSize()}, symbols);
+}
+
+LogicalResult PositionEmbeddingOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (failed(verifyWeight(*this, getTableAttr(), {-1, columns(getResult())}, symbols)))
+    return failure();
+  int64_t rows = symbols.lookupNearestSymbolFrom<WeightOp>(*this, getTableAttr()).getTensorType().getDimSize(0);
+  if (static_cast<int64_t>(getOffset()) >= rows)
+    return emitOpError() << "begins at row " << getOffset() << " of '" << getTable() << "', which has " << rows;
+  return success();
+}
+
 LogicalResult RmsNormOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  int64_t size = getGroup() ? static_cast<int64_t>(*getGroup()) : columns(getInput());
-  return verifyWeight(*this, getWeightAttr(), {size}, symbols);
+  return verifyNormVector(*this, getWeightAttr(), symbols);
+}
+
+LogicalResult LayerNormOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (failed(verifyNormVector(*this, getWeightAttr(), symbols)))
+    return failure();
+  return verifyNormVector(*this, getBiasAttr(), symbols);
 }
 
 LogicalResult RopeOp::verifySymbolUses(SymbolTableCollection &symbols) {
   FailureOr<RopeTableOp> table = findSymbol<RopeTableOp>(*this, getTableAttr(), symbols);
   if (failed(table))
     return failure();
-  if (int64_t size = cast<RankedTensorType>(table->getType()).getDimSize(1); size != static_cast<int64_t>(getHeadDim()))
+  if (int64_t size = cast<RankedTensorType>(table->getType()).getDimSize(1); size > static_cast<int64_t>(getHeadDim()))
     return emitOpError() << "rotates heads of " << getHeadDim() << " by '" << getTable() << "', which is for heads of "
                          << size;
   return success();
+}
+
+int64_t RopeOp::getRotaryDim() {
+  auto table = SymbolTable::lookupNearestSymbolFrom<RopeTableOp>(*this, getTableAttr());
+  return cast<RankedTensorType>(table.getType()).getDimSize(1);
+}
+
+LogicalResult PagedAttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return getSinks() ? verifyWeight(*this, getSinksAttr(), {static_cast<int64_t>(getHeads())}, symbols) : success();
 }
 
 //===----------------------------------------------------------------------===//
@@ -255,13 +299,32 @@ LogicalResult LinearOp::verify() {
   return success();
 }
 
-LogicalResult RmsNormOp::verify() {
-  if (failed(verifySameType(*this, getInput(), getResult())))
-    return failure();
-  if (getGroup())
-    return verifyHeads(*this, "input", getInput(), *getGroup());
+LogicalResult PositionEmbeddingOp::verify() {
+  if (static_cast<int64_t>(getOffset()) < 0)
+    return emitOpError() << "has the offset " << static_cast<int64_t>(getOffset()) << ", expected at least 0";
   return success();
 }
+
+static LogicalResult verifyNorm(NormInterface norm) {
+  if (failed(verifySameType(norm, norm.getInput(), norm->getResult(0))))
+    return failure();
+  if (norm.getGroup() && failed(verifyHeads(norm, "input", norm.getInput(), *norm.getGroup())))
+    return failure();
+  if (!norm.getWeightAttr() && !norm.getWeightOffset().isZero())
+    return norm->emitOpError() << "has a weight_offset without a weight; use '" << ScaleOp::getOperationName()
+                               << "' for a constant factor";
+  return success();
+}
+LogicalResult RmsNormOp::verify() { return verifyNorm(*this); }
+LogicalResult LayerNormOp::verify() { return verifyNorm(*this); }
+
+LogicalResult ScaleOp::verify() {
+  if (!getFactor().isFinite())
+    return emitOpError() << "has the factor " << getFactorAttr() << ", expected a finite number";
+  return success();
+}
+
+LogicalResult SoftcapOp::verify() { return verifyCap(*this, getCapAttr()); }
 
 LogicalResult RopeOp::verify() {
   if (failed(verifySameType(*this, getInput(), getResult())))
@@ -298,7 +361,11 @@ LogicalResult PagedAttentionOp::verify() {
   if (getWindow() && static_cast<int64_t>(*getWindow()) < 1)
     return emitOpError() << "has a window of " << static_cast<int64_t>(*getWindow())
                          << " positions, expected at least 1";
-  return success();
+  if (getAlibi() && getAlibi()->size() != getHeads())
+    return emitOpError() << "has " << getAlibi()->size() << " slopes of ALiBi for " << getHeads() << " heads";
+  if (getAlibi() && !llvm::all_of(*getAlibi(), [](double slope) { return std::isfinite(slope); }))
+    return emitOpError() << "has the slopes " << getAlibiAttr() << " of ALiBi, expected finite numbers";
+  return verifyCap(*this, getSoftcapAttr());
 }
 
 //===----------------------------------------------------------------------===//
@@ -321,19 +388,40 @@ int64_t EmbeddingOp::getWeightBytes(int64_t rows) {
 int64_t LinearOp::getWeightBytes(int64_t) {
   return weightBytes(*this, getWeightAttr()) + weightBytes(*this, getBiasAttr());
 }
+int64_t PositionEmbeddingOp::getWeightBytes(int64_t rows) {
+  auto type = cast<RankedTensorType>(getResult().getType());
+  return rows * type.getDimSize(1) * type.getElementTypeBitWidth() / 8;
+}
 int64_t RmsNormOp::getWeightBytes(int64_t) { return weightBytes(*this, getWeightAttr()); }
+int64_t LayerNormOp::getWeightBytes(int64_t) {
+  return weightBytes(*this, getWeightAttr()) + weightBytes(*this, getBiasAttr());
+}
+int64_t PagedAttentionOp::getWeightBytes(int64_t) { return weightBytes(*this, getSinksAttr()); }
 
 bool LinearOp::isAnchor() { return true; }
 bool PagedAttentionOp::isAnchor() { return true; }
 
 // A whole-row norm: its weight scales what is staged, its 1/rms the rows of the product.
 bool RmsNormOp::canBePrologueOf(Operation *anchor) { return isa<LinearOp>(anchor) && !getGroup(); }
-int64_t RmsNormOp::getStagedVectors() { return getGroup() ? 0 : 1; }
+int64_t RmsNormOp::getStagedVectors() { return getGroup() || !getWeightAttr() ? 0 : 1; }
+bool LayerNormOp::canBePrologueOf(Operation *) { return false; }
+int64_t LayerNormOp::getStagedVectors() { return 0; }
 bool GatherRowsOp::canBePrologueOf(Operation *anchor) { return isa<LinearOp>(anchor); }
 
-// These need only the columns that a tile of the product has.
-bool AddOp::canBeEpilogueOf(Operation *anchor) { return isa<LinearOp>(anchor); }
-bool GatedActivationOp::canBeEpilogueOf(Operation *anchor) { return isa<LinearOp>(anchor); }
+/// True for a product whose tiles an elementwise op can change before they are stored: of one result, or of two whose
+/// columns alternate.
+static bool takesElementwise(Operation *anchor) {
+  auto linear = dyn_cast<LinearOp>(anchor);
+  if (!linear || linear.getNumResults() == 1)
+    return static_cast<bool>(linear);
+  auto weight = SymbolTable::lookupNearestSymbolFrom<WeightOp>(linear, linear.getWeightAttr());
+  return weight && weight.getRowOrder() == RowOrder::Alternate;
+}
+bool ActivationOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
+bool AddOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
+bool GatedActivationOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
+bool ScaleOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
+bool SoftcapOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
 
 /// True for a product whose columns come as the pairs that rope rotates.
 static bool hasPairs(Operation *anchor) {
@@ -341,7 +429,9 @@ static bool hasPairs(Operation *anchor) {
   auto weight = linear ? SymbolTable::lookupNearestSymbolFrom<WeightOp>(linear, linear.getWeightAttr()) : WeightOp();
   return weight && weight.getRowOrder() == RowOrder::HalfPairs;
 }
-bool RopeOp::canBeEpilogueOf(Operation *anchor) { return hasPairs(anchor); }
+bool RopeOp::canBeEpilogueOf(Operation *anchor) {
+  return hasPairs(anchor) && getRotaryDim() == static_cast<int64_t>(getHeadDim());
+}
 bool KvAppendOp::canBeEpilogueOf(Operation *anchor) { return hasPairs(anchor); }
 
 #define GET_OP_CLASSES

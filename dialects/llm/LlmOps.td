@@ -119,7 +119,10 @@ def Llm_SourcesAttr : TypedArrayAttrBase<AnyAttrOf<[StrAttr, Llm_SourceAttr]>, "
 def Llm_Activation : I32EnumAttr<"Activation", "activation function", [
     I32EnumAttrCase<"Silu", 0, "silu">,
     I32EnumAttrCase<"GeluTanh", 1, "gelu_tanh">,
-    I32EnumAttrCase<"Gelu", 2, "gelu">]> {
+    I32EnumAttrCase<"Gelu", 2, "gelu">,
+    I32EnumAttrCase<"Relu", 3, "relu">,
+    // relu(x)^2: So et al., 2021.
+    I32EnumAttrCase<"Relu2", 4, "relu2">]> {
   let cppNamespace = "::inlay::llm";
   let genSpecializedAttr = 0;
 }
@@ -210,6 +213,18 @@ def Llm_EmbeddingOp : LlmOp<"embedding", [Pure, DeclareOpInterfaceMethods<Symbol
   let assemblyFormat = "$tokens `,` $table attr-dict `:` functional-type(operands, results)";
 }
 
+def Llm_PositionEmbeddingOp : LlmOp<"position_embedding", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                                DeclareOpInterfaceMethods<Llm_FusionInterface, ["getWeightBytes"]>]> {
+  let summary = "Rows of a table of learned positions.";
+  let description = [{
+    The row of a token at position p is row `p + offset` of the table. OPT has an offset of 2.
+  }];
+  let arguments = (ins Llm_BatchType:$batch, FlatSymbolRefAttr:$table, DefaultValuedAttr<I64Attr, "0">:$offset);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$batch `,` $table attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
 def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
                                   DeclareOpInterfaceMethods<Llm_FusionInterface, ["isAnchor", "getWeightBytes"]>]> {
   let summary = "x times the transpose of a weight, plus a bias.";
@@ -230,32 +245,65 @@ def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<SymbolUserOp
   let hasVerifier = 1;
 }
 
-def Llm_RmsNormOp : LlmOp<"rms_norm", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+class Llm_Norm<string mnemonic> : LlmOp<mnemonic, [Pure, Llm_NormInterface, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
                                      DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBePrologueOf", "getStagedVectors", "getWeightBytes"]>]> {
-  let summary = "x * rsqrt(mean(x^2) + eps) * weight, over `group` columns.";
+  let results = (outs Llm_Rows:$result);
+  let hasVerifier = 1;
+}
+
+def Llm_RmsNormOp : Llm_Norm<"rms_norm"> {
+  let summary = "x * rsqrt(mean(x^2) + eps) * (weight + weight_offset), over `group` columns.";
   let description = [{
     Zhang and Sennrich, 2019. Without `group` the mean is over the whole row; with
-    `group = head_dim` it is over each head (the q and k norms of Qwen3), and the
-    weight has `group` elements.
+    `group = head_dim` it is over each head (the q and k norms of Qwen3). The weight
+    has one element for each column of a row, or `group` elements that all groups
+    share; without a weight there is no such factor. `weight_offset = 1.0` is the norm
+    of Gemma. All is computed in f32 and rounded once.
+
+    ```mlir
+    %y = llm.rms_norm %x, @norm {eps = 1.0e-6 : f64, weight_offset = 1.0 : f64} : (tensor<?x8xbf16>) -> tensor<?x8xbf16>
+    ```
   }];
-  let arguments = (ins Llm_Rows:$input, FlatSymbolRefAttr:$weight, F64Attr:$eps, OptionalAttr<I64Attr>:$group);
-  let results = (outs Llm_Rows:$result);
-  let assemblyFormat = "$input `,` $weight attr-dict `:` functional-type(operands, results)";
-  let hasVerifier = 1;
+  let arguments = (ins Llm_Rows:$input, OptionalAttr<FlatSymbolRefAttr>:$weight, F64Attr:$eps,
+                       OptionalAttr<I64Attr>:$group, DefaultValuedAttr<F64Attr, "0.0">:$weight_offset);
+  let assemblyFormat = "$input (`,` $weight^)? attr-dict `:` functional-type(operands, results)";
+}
+
+def Llm_LayerNormOp : Llm_Norm<"layer_norm"> {
+  let summary = "(x - mean(x)) * rsqrt(variance(x) + eps) * (weight + weight_offset) + bias, over `group` columns.";
+  let description = [{
+    Ba et al., 2016. The variance is the mean of the squares of x - mean(x). `group`,
+    the weight and `weight_offset` are those of `rms_norm`; the bias has as many
+    elements as a weight may have.
+
+    ```mlir
+    %y = llm.layer_norm %x, @norm.weight bias @norm.bias {eps = 1.0e-5 : f64} : (tensor<?x8xbf16>) -> tensor<?x8xbf16>
+    ```
+  }];
+  let arguments = (ins Llm_Rows:$input, OptionalAttr<FlatSymbolRefAttr>:$weight, OptionalAttr<FlatSymbolRefAttr>:$bias,
+                       F64Attr:$eps, OptionalAttr<I64Attr>:$group, DefaultValuedAttr<F64Attr, "0.0">:$weight_offset);
+  let assemblyFormat = "$input (`,` $weight^)? (`bias` $bias^)? attr-dict `:` functional-type(operands, results)";
+  let extraClassDeclaration = "bool subtractsMean() { return true; }";
 }
 
 def Llm_RopeOp : LlmOp<"rope", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
                               DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
   let summary = "Rotary position embedding of every head (halves rotated).";
   let description = [{
-    Su et al., 2021, in the form of transformers' `rotate_half`: with c and s
-    the cosine and sine of the row's position, element i of a head becomes
-    `x[i] c[i] - x[i+D/2] s[i]` and element i+D/2 `x[i+D/2] c[i] + x[i] s[i]`.
+    Su et al., 2021, in the form of transformers' `rotate_half`: with R the columns of
+    the table, c and s the cosine and sine of the row's position, element i < R/2 of a
+    head becomes `x[i] c[i] - x[i+R/2] s[i]` and element i+R/2 becomes
+    `x[i+R/2] c[i] + x[i] s[i]`. Elements from R on stay as they are: a table of fewer
+    columns than `head_dim` rotates a part of each head.
   }];
   let arguments = (ins Llm_Rows:$input, Llm_BatchType:$batch, FlatSymbolRefAttr:$table, I64Attr:$head_dim);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$input `,` $batch `,` $table attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Elements of a head that are rotated: the columns of the table.
+    int64_t getRotaryDim();
+  }];
 }
 
 def Llm_KvAppendOp : LlmOp<"kv_append", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
@@ -267,23 +315,30 @@ def Llm_KvAppendOp : LlmOp<"kv_append", [Pure, DeclareOpInterfaceMethods<Llm_Fus
   let hasVerifier = 1;
 }
 
-def Llm_PagedAttentionOp : LlmOp<"paged_attention", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["isAnchor"]>]> {
+def Llm_PagedAttentionOp : LlmOp<"paged_attention", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                         DeclareOpInterfaceMethods<Llm_FusionInterface, ["isAnchor", "getWeightBytes"]>]> {
   let summary = "Causal attention of each row over its sequence's cache.";
   let description = [{
     A row at position p attends to positions max(0, p - window + 1) .. p of its
     sequence (without `window`, 0 .. p). Query head h reads kv head
     h / (heads / kv_heads). Scores are `scale * q.k`, capped as
     `softcap * tanh(s / softcap)` where `softcap` is given.
+
+    `alibi` has a slope for each head (Press et al., 2022): `slope * (j - p)` is added
+    to the score of the key at position j. `sinks` names a weight with one logit for
+    each head. It takes part in the softmax like the score of one more key, whose value
+    is zero.
   }];
   let arguments = (ins Llm_Rows:$query, Llm_KvCacheType:$cache, Llm_BatchType:$batch,
                        I64Attr:$layer, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$head_dim, F64Attr:$scale,
-                       OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap);
+                       OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap,
+                       OptionalAttr<DenseF64ArrayAttr>:$alibi, OptionalAttr<FlatSymbolRefAttr>:$sinks);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$query `,` $cache `,` $batch attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
 }
 
-def Llm_GatedActivationOp : LlmOp<"gated_activation", [Pure, SameOperandsAndResultType,
+def Llm_GatedActivationOp : LlmOp<"gated_activation", [Pure, Elementwise, SameOperandsAndResultType,
                                                         DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
   let summary = "activation(gate) * up.";
   let arguments = (ins Llm_Rows:$gate, Llm_Rows:$up, Llm_ActivationAttr:$kind);
@@ -291,7 +346,33 @@ def Llm_GatedActivationOp : LlmOp<"gated_activation", [Pure, SameOperandsAndResu
   let assemblyFormat = "$kind $gate `,` $up attr-dict `:` type($result)";
 }
 
-def Llm_AddOp : LlmOp<"add", [Pure, Commutative, SameOperandsAndResultType,
+def Llm_ActivationOp : LlmOp<"activation", [Pure, Elementwise, SameOperandsAndResultType,
+                                             DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
+  let summary = "activation(x), the activation of an MLP without a gate.";
+  let arguments = (ins Llm_Rows:$input, Llm_ActivationAttr:$kind);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$kind $input attr-dict `:` type($result)";
+}
+
+def Llm_ScaleOp : LlmOp<"scale", [Pure, Elementwise, SameOperandsAndResultType,
+                                  DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
+  let summary = "factor * x.";
+  let arguments = (ins Llm_Rows:$input, F64Attr:$factor);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$input attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Llm_SoftcapOp : LlmOp<"softcap", [Pure, Elementwise, SameOperandsAndResultType,
+                                      DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
+  let summary = "cap * tanh(x / cap), which bounds the logits of Gemma 2.";
+  let arguments = (ins Llm_Rows:$input, F64Attr:$cap);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$input attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Llm_AddOp : LlmOp<"add", [Pure, Elementwise, Commutative, SameOperandsAndResultType,
                               DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
   let summary = "Residual addition.";
   let arguments = (ins Llm_Rows:$lhs, Llm_Rows:$rhs);

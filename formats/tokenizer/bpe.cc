@@ -22,14 +22,14 @@ uint64_t PairKey(int32_t left, int32_t right) {
 
 absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
 
-// A token of the word in the list of those still standing.
+// A token of the word, in a linked list.
 struct Symbol {
   int32_t id;
   int32_t previous, next; // -1 at the ends
   bool alive = true;
 };
 
-// Two neighbours that a merge names, at the time they were seen.
+// Two neighbours that a merge can join. The entry is stale if one of their ids has changed.
 struct Candidate {
   int32_t rank, left, merged_id, left_id, right_id;
   // The queue's top is the lowest rank, then the leftmost.
@@ -94,8 +94,8 @@ void Bpe::EncodeUncached(std::string_view word, std::vector<int32_t> &ids) const
       symbols.back().next = at;
     symbols.push_back({id, at - 1, -1});
   };
-  // An unknown character waits for a known one, since others may be fused with it. One that falls back to bytes does
-  // not end the wait: so does the library.
+  // The unknown token is added only when the next known character is found, because consecutive unknown characters may
+  // be fused. As in the `tokenizers` library, characters that fall back to bytes do not end such a run.
   bool unknown = false;
   std::string spelled;
   for (size_t at = 0; at < word.size();) {
@@ -150,7 +150,7 @@ void Bpe::EncodeUncached(std::string_view word, std::vector<int32_t> &ids) const
     queue.pop();
     Symbol &left = symbols[top.left];
     if (!left.alive || left.id != top.left_id || left.next < 0 || symbols[left.next].id != top.right_id)
-      continue; // one of the two has been merged since
+      continue; // stale: one of the two was merged
     Symbol &right = symbols[left.next];
     right.alive = false;
     left.id = top.merged_id;

@@ -1,6 +1,5 @@
-// The model of a tokenizer: byte-pair encoding. A word starts as characters;
-// of all neighbours that a merge names, the one of the lowest rank is joined,
-// until none is left (Sennrich et al. 2016).
+// Byte-pair encoding (Sennrich et al. 2016), the model of a tokenizer. A word is split into characters. Then the pair
+// of neighbours with the lowest merge rank is joined, until no merge applies.
 #ifndef INLAY_FORMATS_TOKENIZER_BPE_H_
 #define INLAY_FORMATS_TOKENIZER_BPE_H_
 
@@ -15,19 +14,19 @@
 
 namespace inlay::tokenizer {
 
-// What tokenizer.json says about the model, checked: merges hold ids of `vocab`.
+// The validated `model` of tokenizer.json. Merges contain ids of `vocab`.
 struct BpeDefinition {
   struct Merge {
     int32_t left, right, merged;
   };
   std::vector<std::pair<std::string, int32_t>> vocab;
   std::vector<Merge> merges; // by rank
-  int32_t unk_id = -1;       // for what has no token; without it, that is dropped
+  int32_t unk_id = -1;       // the unknown token; -1: unknown characters are dropped
   std::string continuing_subword_prefix;
   std::string end_of_word_suffix;
   bool fuse_unk = false;
   bool byte_fallback = false;
-  bool ignore_merges = false; // a word that is a token is this token
+  bool ignore_merges = false; // a word in the vocabulary is encoded as one token
 };
 
 class Bpe {
@@ -37,7 +36,7 @@ public:
   // Appends the ids of a pre-token.
   void Encode(std::string_view word, std::vector<int32_t> &ids) const;
 
-  int32_t Find(std::string_view token) const; // -1 if there is none
+  int32_t Find(std::string_view token) const; // the id of a token, -1 if it is not in the vocabulary
 
 private:
   struct Merged {

@@ -20,13 +20,13 @@
 namespace inlay::tokenizer {
 namespace {
 
-// A part of a text: plain, or an added token.
+// A part of a text: plain text or an added token.
 struct Segment {
   TextRange range;
   const AddedToken *token = nullptr;
 };
 
-// Finds added tokens: of those that begin leftmost, the longest.
+// Finds added tokens in a text: the leftmost match, and the longest of the matches at the same position.
 class TokenTrie {
 public:
   void Insert(std::string_view content, const AddedToken *token) {
@@ -45,7 +45,7 @@ public:
 
   std::vector<Segment> Split(std::string_view text) const {
     std::vector<Segment> out;
-    size_t plain = 0; // where the text since the last token begins
+    size_t plain = 0; // the beginning of the plain text after the last token
     for (size_t at = 0; at < text.size();) {
       Match match = Longest(text, at);
       if (!match.token) {
@@ -113,7 +113,7 @@ private:
   }
 
   absl::flat_hash_map<uint64_t, int32_t> edges_;
-  std::vector<const AddedToken *> tokens_ = {nullptr}; // of each node
+  std::vector<const AddedToken *> tokens_ = {nullptr}; // by node
   std::array<bool, 256> begins_{};
 };
 
@@ -134,8 +134,9 @@ struct Tokenizer::Impl {
   std::unique_ptr<Bpe> bpe;
   TokenTrie raw_tokens, normalized_tokens;
   std::vector<const AddedToken *> added_by_id;
-  absl::flat_hash_map<int32_t, std::string> normalized_content; // what normalised added tokens are decoded to
-  std::vector<std::string> tokens;                              // by id, empty where there is none
+  absl::flat_hash_map<int32_t, std::string>
+      normalized_content;          // the texts to which normalized added tokens are decoded
+  std::vector<std::string> tokens; // by id; empty: no token
 };
 
 absl::Status Tokenizer::Impl::Initialize() {
@@ -181,7 +182,8 @@ absl::StatusOr<const std::string *> Tokenizer::Impl::TokenText(int32_t id) const
   return &tokens[id];
 }
 
-// What the decoder is given for an id: the library gives normalised added tokens in the form they are found in.
+// The text that the decoder receives for an id. As in the `tokenizers` library, added tokens with `normalized` are
+// decoded to their normalized form.
 absl::StatusOr<const std::string *> Tokenizer::Impl::DecodedToken(int32_t id) const {
   auto it = normalized_content.find(id);
   return it == normalized_content.end() ? TokenText(id) : &it->second;

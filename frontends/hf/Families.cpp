@@ -6,42 +6,77 @@
 namespace inlay::hf {
 namespace {
 
-constexpr ModuleNames kLlamaModules = {
-    .embedding = "model.embed_tokens",
-    .final_norm = "model.norm",
-    .lm_head = "lm_head",
-    .layer = "model.layers.{}",
-    .input_norm = "model.layers.{}.input_layernorm",
-    .post_attention_norm = "model.layers.{}.post_attention_layernorm",
-    .attention = "model.layers.{}.self_attn",
-    .q = "model.layers.{}.self_attn.q_proj",
-    .k = "model.layers.{}.self_attn.k_proj",
-    .v = "model.layers.{}.self_attn.v_proj",
-    .o = "model.layers.{}.self_attn.o_proj",
-    .q_norm = "model.layers.{}.self_attn.q_norm",
-    .k_norm = "model.layers.{}.self_attn.k_norm",
-    .mlp = "model.layers.{}.mlp",
-    .gate = "model.layers.{}.mlp.gate_proj",
-    .up = "model.layers.{}.mlp.up_proj",
-    .down = "model.layers.{}.mlp.down_proj",
-};
-
-constexpr BiasRule kNever = BiasRule::kNever;
-constexpr BiasRule kAlways = BiasRule::kAlways;
-constexpr BiasRule kConfigured = BiasRule::kConfigured;
+// Norms behind attention and MLP and none before them.
+constexpr ModuleNames kPostNormModules = {.attention_norm = "",
+                                          .attention_post_norm = "post_attention_layernorm",
+                                          .mlp_norm = "",
+                                          .mlp_post_norm = "post_feedforward_layernorm"};
 
 // Defaults are those of the configuration classes of transformers 5.
-// clang-format off
 constexpr std::array kFamilies = {
-    // model_type, architecture,        q/k/v bias,  o bias,      mlp bias,    qk norm, windows, head_dim, kv heads, bos, eos, positions
-    Family{"llama",   "LlamaForCausalLM",   kConfigured, kConfigured, kConfigured, false, WindowRule::kNone,         0,  0,  1,  2,   2048, &kLlamaModules},
-    Family{"mistral", "MistralForCausalLM", kNever,      kNever,      kNever,      false, WindowRule::kAllLayers,    0,  8,  1,  2, 131072, &kLlamaModules},
-    Family{"qwen2",   "Qwen2ForCausalLM",   kAlways,     kNever,      kNever,      false, WindowRule::kLayerTypes,   0, 32, -1, -1,  32768, &kLlamaModules},
-    Family{"qwen3",   "Qwen3ForCausalLM",   kConfigured, kConfigured, kNever,      true,  WindowRule::kLayerTypes, 128, 32, -1, -1,  32768, &kLlamaModules},
+    Family{.model_type = "llama",
+           .architecture = "LlamaForCausalLM",
+           .qkv_bias = {false, "attention_bias"},
+           .output_bias = {false, "attention_bias"},
+           .mlp_bias = {false, "mlp_bias"},
+           .rope = {.theta = 10000.0},
+           .defaults = {.bos = 1, .eos = 2}},
+    Family{.model_type = "mistral",
+           .architecture = "MistralForCausalLM",
+           .windows = {.rule = WindowRule::kAllLayers, .otherwise = 4096},
+           .defaults = {.kv_heads = 8, .bos = 1, .eos = 2, .positions = 131072}},
+    Family{.model_type = "qwen2",
+           .architecture = "Qwen2ForCausalLM",
+           .qkv_bias = {true},
+           .windows = {.rule = WindowRule::kLastLayers, .otherwise = 4096},
+           .defaults = {.kv_heads = 32, .positions = 32768}},
+    Family{.model_type = "qwen3",
+           .architecture = "Qwen3ForCausalLM",
+           .qkv_bias = {false, "attention_bias"},
+           .output_bias = {false, "attention_bias"},
+           .qk_norm = QkNorm::kHead,
+           .windows = {.rule = WindowRule::kLastLayers, .otherwise = 4096},
+           .defaults = {.head_dim = 128, .kv_heads = 32, .positions = 32768}},
+    Family{.model_type = "seed_oss",
+           .architecture = "SeedOssForCausalLM",
+           .qkv_bias = {true, "attention_bias"},
+           .output_bias = {false, "attention_out_bias"},
+           .mlp_bias = {false, "mlp_bias"},
+           .defaults = {.head_dim = 128, .kv_heads = 8, .bos = 0, .eos = 2, .positions = 524288}},
+    Family{.model_type = "smollm3",
+           .architecture = "SmolLM3ForCausalLM",
+           .qkv_bias = {false, "attention_bias"},
+           .output_bias = {false, "attention_bias"},
+           .mlp_bias = {false, "mlp_bias"},
+           .windows = {.rule = WindowRule::kNoRope},
+           .rope = {.layers = RopeLayers::kListed, .theta = 2000000.0},
+           .defaults = {.kv_heads = 4, .bos = 128000, .eos = 128001, .positions = 32768, .tied = true}},
+    Family{.model_type = "olmo2",
+           .architecture = "Olmo2ForCausalLM",
+           .qkv_bias = {false, "attention_bias"},
+           .output_bias = {false, "attention_bias"},
+           .qk_norm = QkNorm::kRow,
+           .defaults = {.eos = 50279, .norm_eps = 1e-5},
+           .modules = kPostNormModules},
+    Family{.model_type = "olmo3",
+           .architecture = "Olmo3ForCausalLM",
+           .qkv_bias = {false, "attention_bias"},
+           .output_bias = {false, "attention_bias"},
+           .qk_norm = QkNorm::kRow,
+           .windows = {.rule = WindowRule::kPattern, .otherwise = 4096, .pattern = 4},
+           .rope = {.theta = 500000.0, .window_theta = 500000.0, .window_theta_key = "rope_theta"},
+           .defaults = {.eos = 50279, .norm_eps = 1e-5},
+           .modules = kPostNormModules},
+    Family{.model_type = "exaone4",
+           .architecture = "Exaone4ForCausalLM",
+           .qk_norm = QkNorm::kHead,
+           .windows = {.rule = WindowRule::kPattern, .otherwise = 4096, .pattern = 4, .pattern_key = true},
+           .rope = {.layers = RopeLayers::kWindowed, .full_model_rotates = true},
+           .defaults = {.kv_heads = 32, .bos = 0, .eos = 2, .norm_eps = 1e-5},
+           .modules = kPostNormModules},
 };
-// clang-format on
 
-constexpr std::array<std::string_view, 46> kIgnoredKeys = {
+constexpr std::array<std::string_view, 47> kIgnoredKeys = {
     "_attn_implementation_autoset",
     "_commit_hash",
     "_name_or_path",
@@ -78,6 +113,7 @@ constexpr std::array<std::string_view, 46> kIgnoredKeys = {
     "pretraining_tp",
     "problem_type",
     "remove_invalid_values",
+    "residual_dropout",
     "return_dict",
     "return_dict_in_generate",
     "sep_token_id",

@@ -23,7 +23,12 @@ static LogicalResult convertGroup(GroupOp group, ProgramBuilder &b, tile::Progra
     if (auto sample = dyn_cast<SampleOp>(op))
       return convertSample(group, sample, b, result);
   }
-  return convertRows(group, b, result);
+  // Without an anchor: heads, or rows.
+  bool hasHeads = llvm::any_of(group.getBody().front(), [](Operation &op) {
+    auto norm = dyn_cast<NormInterface>(op);
+    return isa<RopeOp, KvAppendOp>(op) || (norm && norm.getGroup());
+  });
+  return hasHeads ? convertHeads(group, b, result) : convertRows(group, b, result);
 }
 
 /// The name of a group's program: the last part of the group's name, as an identifier.

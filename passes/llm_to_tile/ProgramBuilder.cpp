@@ -98,6 +98,12 @@ Value ProgramBuilder::weight(FlatSymbolRefAttr symbol) {
   return view(type.getShape(), type.getElementType(), Provenance::Weight, std::nullopt, memory, packing);
 }
 
+Value ProgramBuilder::weightVector(FlatSymbolRefAttr symbol) {
+  RankedTensorType type = cast<llm::WeightOp>(symbols.lookup(symbol.getValue())).getTensorType();
+  return view({type.getNumElements()}, type.getElementType(), Provenance::Weight, std::nullopt,
+              getNamedAttr("weight", symbol));
+}
+
 /// The memory of `value` as the launch names it, and the extent of its rows.
 static std::pair<NamedAttribute, Extent> memoryOf(ProgramBuilder &b, Value value, const Placement &place) {
   Extent extent = place.logitRows ? Extent::LogitRows : Extent::Tokens;

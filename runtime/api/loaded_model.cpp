@@ -15,14 +15,14 @@ namespace {
 
 using nlohmann::json;
 
-// A value of the manifest that has another type or range than compile-model writes.
+// The error for a value of the manifest whose type or range is wrong.
 absl::Status BadManifest(const Bundle &bundle, std::string_view key) {
   return absl::InvalidArgumentError(
-      fmt::format("{}/manifest.json: {}: found a value that compile-model does not write; compile the model again",
+      fmt::format("{}/manifest.json: {}: found a value of the wrong type or out of range; compile the model again",
                   bundle.path(), key));
 }
 
-// What the checkpoint recommends, from `sampling` of the manifest. compile-model has checked it.
+// Reads the sampling defaults of the checkpoint from `sampling` of the manifest. compile-model has checked them.
 absl::Status ReadSampling(const Bundle &bundle, const json &manifest, TextParts &parts) {
   auto found = manifest.find("sampling");
   if (found == manifest.end()) {
@@ -73,13 +73,13 @@ absl::StatusOr<TextParts> LoadTextParts(const Bundle &bundle) {
   }
   json manifest = json::parse(bundle.manifest(), nullptr, false);
   if (!manifest.is_object())
-    return BadManifest(bundle, "the whole");
+    return BadManifest(bundle, "the whole file");
   if (absl::Status status = ReadSampling(bundle, manifest, parts); !status.ok())
     return status;
   json model = manifest.value("model", json::object());
   if (!model.is_object())
     return BadManifest(bundle, "model");
-  // Those of generation_config.json or config.json, and the tokenizer's.
+  // compile-model writes those of generation_config.json or config.json, and the tokenizer's.
   for (const json &id : model.value("eos_token_ids", json::array()))
     if (id.is_number_integer())
       parts.eos_ids.push_back(id.get<int32_t>());
@@ -98,7 +98,7 @@ struct OpenedTarget {
   std::unique_ptr<Device> device;
 };
 
-// The target that was asked for, or the first that this machine can run: a GPU's before the cpu's.
+// Opens the requested target, or the first that this machine can run: GPU targets come before the cpu.
 absl::StatusOr<OpenedTarget> OpenTarget(const Bundle &bundle, const EngineOptions &options) {
   std::vector<std::string> wanted;
   if (!options.target.empty())
@@ -173,9 +173,9 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   auto mib = [](uint64_t bytes) { return static_cast<double>(bytes) / kMiB; };
   if (fixed > memory.usable_bytes)
     return absl::ResourceExhaustedError(fmt::format(
-        "weights ({:.1f} MiB), activations ({:.1f}){} step buffers ({:.1f}){} need {:.1f} MiB, {:.1f} of the {:.1f} "
-        "MiB "
-        "that are free on {} may be used; raise --gpu-memory-utilization, free some memory, {}or compile with a lower "
+        "weights ({:.1f} MiB), activations ({:.1f}){} step buffers ({:.1f}){} need {:.1f} MiB, expected at most "
+        "{:.1f} of the {:.1f} MiB that are free on {}; raise --gpu-memory-utilization, free some memory, {}or compile "
+        "with a lower "
         "--max-num-batched-tokens or --max-num-seqs",
         mib(memory.weights_bytes), mib(memory.workspace_bytes), draft ? "," : " and", mib(memory.buffers_bytes),
         draft ? fmt::format(" and the draft model ({:.1f})", mib(memory.draft_bytes)) : "", mib(fixed),
@@ -183,7 +183,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
         draft ? "leave out --speculative-model, " : ""));
   uint64_t left = memory.usable_bytes - fixed;
 
-  // What is left is for the KV pages, up to what all sequences at full length can use.
+  // The remaining memory is used for KV pages, up to the number that all sequences at full length can use.
   memory.bytes_per_page = uint64_t{2} * cache.layers()->size() * LayerPageBytes(cache);
   uint64_t budget = options.kv_cache_bytes;
   const char *limit = "--kv-cache-memory-bytes";
@@ -194,7 +194,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
     budget = left;
     limit = "--gpu-memory-utilization";
   }
-  // A page of the draft's for each of ours, by tokens.
+  // Bytes of the draft model's pages for as many tokens as one page of this model has.
   double draft_share = 0;
   if (draft)
     draft_share = static_cast<double>(draft->bytes_per_page) / draft->page_size * memory.page_size;
@@ -204,7 +204,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   }
   uint64_t full_length = static_cast<uint64_t>((*length + memory.page_size - 1) / memory.page_size);
   uint64_t needed = full_length * static_cast<uint64_t>(memory.max_num_seqs);
-  // Rows of the cache are numbered by int32.
+  // Kernels index the rows of a cache with int32.
   uint64_t most = (uint64_t{1} << 31) / (cache.kv_heads() * cache.page_size()) - 1;
   uint64_t pages = std::min({budget / memory.bytes_per_page, needed, most});
   if (pages == needed)
@@ -290,7 +290,7 @@ absl::Status LoadedModel::Allocate() {
     return absl::OkStatus();
   };
   metadata_layout_.emplace(CapacityOf(model()));
-  // One allocation for the weights: a driver takes longer for hundreds.
+  // The weights are one allocation, because hundreds of allocations take long in the driver.
   void *weights = nullptr;
   struct {
     uint64_t bytes;
@@ -314,7 +314,7 @@ absl::Status LoadedModel::Allocate() {
             allocate(cache_bytes, "KV pages (--gpu-memory-utilization or --kv-cache-memory-bytes lowers it)", cache);
         !status.ok())
       return status;
-    // Positions that were never written are masked, but must not be NaN.
+    // Attention masks positions that were not written, but a NaN there would still change its result.
     if (absl::Status status = device_->Clear(cache, cache_bytes); !status.ok())
       return status;
   }
@@ -381,7 +381,7 @@ void *LoadedModel::AddressOf(const plan::Argument &argument, const StepBuffers &
     return logits_;
   case plan::BufferKind_Tokens:
     return buffers.device_tokens;
-  case plan::BufferKind_Source: // only while weights are packed
+  case plan::BufferKind_Source: // only used by the kernels that pack weights
     break;
   }
   return nullptr;

@@ -1,13 +1,18 @@
-// The maximum step of a plan, and the sizes of the arrays that the host writes for it.
+// The sizes of a step, its maximum in a plan, and the arrays that the host writes for it.
 #ifndef INLAY_RUNTIME_BUNDLE_STEP_CAPACITY_H_
 #define INLAY_RUNTIME_BUNDLE_STEP_CAPACITY_H_
 
 #include "runtime/bundle/plan_generated.h"
+#include "runtime/bundle/step_sizes.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 
 namespace inlay {
+
+// The sizes of a step that every kernel receives, in the order of plan::Extent.
+using StepSizes = std::array<int32_t, kStepSizeCount>;
 
 // Bounds of a step's arrays.
 struct StepCapacity {

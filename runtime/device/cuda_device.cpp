@@ -144,7 +144,7 @@ public:
       api_.DeviceGetAttribute(&minor, kComputeCapabilityMinor, device);
       std::string chip = fmt::format("sm_{}{}", major, minor);
       found += fmt::format("{}{} ({})", found.empty() ? "" : ", ", name, chip);
-      // sm_90a code runs on compute capability 9.0 and nothing else.
+      // Code for sm_90a runs on compute capability 9.0 only.
       std::string_view wanted = target.ends_with('a') ? target.substr(0, target.size() - 1) : target;
       if (chip != wanted)
         continue;
@@ -202,7 +202,7 @@ public:
           fmt::format("{} need {} MiB, but only {} MiB of GPU memory are free", what, bytes >> 20, free >> 20));
     if (absl::Status status = Check(result, "allocating memory"); !status.ok())
       return status;
-    if (debug_.poison) { // before another stream writes to it
+    if (debug_.poison) { // wait for it, because another stream may write to the memory next
       if (absl::Status status = Check(api_.MemsetAsync(memory, 0xff, bytes, stream_), "poisoning memory"); !status.ok())
         return status;
       if (absl::Status status = Check(api_.StreamSynchronize(stream_), "poisoning memory"); !status.ok())
@@ -221,11 +221,11 @@ public:
 
   absl::Status CopyToDevice(void *to, const void *from, uint64_t bytes) override {
     api_.ContextSetCurrent(context_);
-    // Through pinned memory, so that a step's metadata is copied while the host goes on.
+    // Copy through pinned memory, so that the host does not wait for the device.
     for (uint64_t at = 0; at < bytes; at += kStagingBytes) {
       uint64_t size = std::min<uint64_t>(kStagingBytes, bytes - at);
       Staging &staging = staging_[next_staging_++ % staging_.size()];
-      // An event that was never recorded is reached.
+      // Before its first use, the event was not recorded; synchronizing with it returns at once.
       if (absl::Status status = Check(api_.EventSynchronize(staging.copied), "copying"); !status.ok())
         return status;
       std::memcpy(staging.memory, static_cast<const std::byte *>(from) + at, size);
@@ -351,7 +351,7 @@ public:
           return status;
         continue;
       }
-      // The cubin is for exactly this chip; its PTX is what the driver falls back on.
+      // The cubin is for this chip. If there is none, the driver compiles the PTX.
       std::string path = directory + name + ".cubin";
       if (!std::filesystem::exists(path))
         path = directory + name + ".ptx";
@@ -373,10 +373,10 @@ public:
         return status;
       if (absl::Status status = Check(
               api_.FunctionSetAttribute(function, kMaxDynamicSharedBytes, static_cast<int>(body.shared_bytes())),
-              fmt::format("giving {} {} bytes of shared memory", name, body.shared_bytes()));
+              fmt::format("setting the shared memory of {} to {} bytes", name, body.shared_bytes()));
           !status.ok())
         return status;
-      // All of the L1 as shared memory, so that blocks of two kernels fit beside each other.
+      // Use as much of the L1 cache as possible as shared memory, so that blocks of two kernels can be resident.
       api_.FunctionSetAttribute(function, kPreferredCarveout, 100);
       if (body.cluster() && body.cluster()->size() > 0 && body.cluster()->Get(0) > 8)
         api_.FunctionSetAttribute(function, kNonPortableClusterAllowed, 1);
@@ -460,7 +460,7 @@ private:
   struct LoadedKernel {
     Function function;
     const plan::Kernel *kernel;
-    std::unique_ptr<CublasLtProduct> product; // instead of a function
+    std::unique_ptr<CublasLtProduct> product; // for kernels that cuBLASLt computes; `function` is null then
   };
 
   absl::Status Check(Result result, const std::string &doing) const {
@@ -494,7 +494,7 @@ private:
     return absl::OkStatus();
   }
 
-  // A kernel that takes other parameters than the plan gives it would read past them.
+  // Checks that the kernel's parameters have the sizes that the plan gives. Otherwise a launch would read beyond them.
   absl::Status CheckParameters(Function function, const plan::Kernel &kernel, size_t step_sizes,
                                const std::string &path) const {
     if (!api_.FunctionGetParameter)
@@ -509,9 +509,8 @@ private:
     if (found == expected)
       return absl::OkStatus();
     return absl::DataLossError(
-        fmt::format("{}: takes parameters of {} bytes, but plan.fb gives it {}; compile the model "
-                    "again",
-                    path, fmt::join(found, ", "), fmt::join(expected, ", ")));
+        fmt::format("{}: found parameters of {} bytes, expected {} as in plan.fb; compile the model again", path,
+                    fmt::join(found, ", "), fmt::join(expected, ", ")));
   }
 
   absl::StatusOr<TensorMap> Encode(const plan::TensorMap &map, const BoundLaunch &bound) const {
@@ -539,8 +538,9 @@ private:
     return encoded;
   }
 
-  // The first launch of a list follows copies of what kernels read before their wait, so it starts after all before it
-  // have ended; the others may start early.
+  // Enqueues a list of launches. The first launch starts when all earlier work on the stream has ended, because kernels
+  // may read the step's metadata, which was copied just before, without waiting for their predecessor. The other
+  // launches may start early.
   absl::Status Enqueue(const List &list, const StepSizes &sizes) {
     for (const Prepared &prepared : list.launches)
       if (absl::Status status = Enqueue(prepared, sizes, stream_, &prepared != &list.launches.front()); !status.ok())
@@ -548,7 +548,7 @@ private:
     return absl::OkStatus();
   }
 
-  // What `enqueue` launches on stream_, as a graph.
+  // Captures the launches that `enqueue` makes on stream_ as a graph.
   template <class Enqueues> absl::StatusOr<GraphExec> Capture(Enqueues enqueue) {
     if (absl::Status status = Check(api_.StreamBeginCapture(stream_, kCaptureThreadLocal), "capturing a graph");
         !status.ok())
@@ -568,7 +568,8 @@ private:
     return executable;
   }
 
-  // INLAY_DEBUG=sync-launches, graph-launches: waits for each kernel, so that an error names the one that caused it.
+  // Implements INLAY_DEBUG=sync-launches and graph-launches: waits for each kernel, so that an error names the kernel
+  // that caused it.
   absl::Status RunOneByOne(const List &list, const StepSizes &sizes) {
     for (const Prepared &prepared : list.launches) {
       auto enqueue = [&] { return Enqueue(prepared, sizes, stream_, /*may_start_early=*/false); };
@@ -623,7 +624,7 @@ private:
       attribute.id = kAttributeDependentLaunch;
       attribute.value.flag = 1;
     }
-    // Pointers, tensor maps, then the sizes by value.
+    // The parameters of a kernel: pointers, tensor maps, and then the sizes by value.
     std::vector<void *> parameters;
     for (void *const &argument : prepared.bound.arguments)
       parameters.push_back(const_cast<void **>(&argument));
@@ -636,16 +637,17 @@ private:
 
   const Api &api_;
   DebugOptions debug_;
-  std::optional<CudaGuardedMemory> guarded_; // where allocations have guard pages
+  std::optional<CudaGuardedMemory> guarded_; // if allocations have guard pages
   ThreadPool pool_;
   std::string name_;
   cuda_driver::Device device_ = 0;
   Context context_ = nullptr;
-  Stream stream_ = nullptr; // of launches
-  // Beside it: what a step needs of the host comes before its turn, and what it gives goes while the next one runs.
+  Stream stream_ = nullptr; // for launches
+  // Streams for copies: metadata of a step is uploaded while the previous step runs, and its results are downloaded
+  // while the next one runs.
   Stream uploads_ = nullptr, downloads_ = nullptr;
   Event arrived_ = nullptr, launched_ = nullptr;
-  // Two, so that one is filled while the other is copied.
+  // There are two staging buffers, so that one is filled while the other is copied.
   struct Staging {
     void *memory = nullptr;
     Event copied = nullptr;
@@ -657,7 +659,7 @@ private:
   std::vector<Module> modules_;
   std::vector<LoadedKernel> functions_;
   std::string cublaslt_path_;
-  std::unique_ptr<CublasLt> cublaslt_; // where a kernel is its product
+  std::unique_ptr<CublasLt> cublaslt_; // if a kernel is a product of cuBLASLt
   std::vector<List> lists_;
 };
 

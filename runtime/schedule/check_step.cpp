@@ -13,7 +13,7 @@ public:
   Checker(const MetadataLayout &layout, const void *block)
       : layout_(layout), block_(static_cast<const int32_t *>(block)) {}
 
-  // The value, held to [low, high).
+  // Returns element `at` of `array`. Records an error if it is not in [low, high).
   int32_t Take(plan::Metadata array, int64_t at, int64_t low, int64_t high) {
     int32_t value = block_[layout_.OffsetOf(array) / sizeof(int32_t) + static_cast<uint64_t>(at)];
     if (status_.ok() && (value < low || value >= high))

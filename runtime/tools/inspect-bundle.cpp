@@ -14,8 +14,8 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr const char *kExamples =
-    R"(The checks are those of the runtime at load: versions, hashes of the plan and the kernels, and every index and size
-in the plan. --verify-weights also reads all weights and checks their hashes.
+    R"(Makes the same checks as the runtime at load: versions, hashes of the plan and the kernels, and every index and
+size in the plan. --verify-weights also reads all weights and checks their hashes.
 
 Examples:
   inspect-bundle llama.inlay
@@ -111,7 +111,7 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
   for (uint32_t i = 0; i < uses.size(); ++i) {
     const plan::Kernel &kernel = *target.kernels()->Get(i);
     ordered_json row = {{"name", kernel.name()->str()}, {"launches", uses[i].launches}, {"origin", uses[i].origin}};
-    // The compiler's figures from the manifest (registers, shared memory).
+    // Add the compiler's figures from the manifest (registers, shared memory).
     if (kernel_facts.is_array())
       for (const json &facts : kernel_facts)
         if (facts.is_object() && facts.value("name", json()) == row["name"])

@@ -1,9 +1,9 @@
-"""The kernels of a bundle for sm_90a compute what transformers computed, on a machine without a GPU.
+"""The kernels of a bundle for sm_90a, emulated on a machine without a GPU, give the results of transformers.
 
-run-model executes the bundle's own plan: launches, grids, tensor maps, graphs and dependent launches. The driver is
-fake_driver.cpp; each kernel is its text in the bundle, compiled for the CPU (test/codegen/gpu/emulation.h). Device memory
-starts as NaNs between pages that cannot be accessed. What the earlier launches of a step wrote reads as NaN until a kernel
-waits for it. Logits are held to the bounds that scripts/gpu-check has for a GPU. Needs NVRTC."""
+run-model executes the plan of the bundle: launches, grids, tensor maps, graphs and dependent launches. The driver is
+fake_driver.cpp. Kernels are compiled for the CPU from their CUDA source in the bundle (test/codegen/gpu/emulation.h).
+Device memory is filled with NaNs, between pages that cannot be accessed. Memory that earlier launches of a step wrote
+reads as NaN until the kernel waits for them. The bounds of errors are those of scripts/gpu-check. Needs NVRTC."""
 
 import json
 import os
@@ -22,9 +22,9 @@ from gpu_check import correctness  # noqa: E402
 
 # Prompts of a run: the golden one and this many of its greedy tokens. (name, starts, steps, flags of run-model)
 ALONE = ("alone", (0,), 4, ())
-# Chunks of at most 40 rows beside the rows of the sequences that have begun.
+# Chunks of at most 40 rows of prompts, in the same steps as decoding sequences.
 FEW = ("few", (0, 9, 17, 30), 4, ("--max-num-batched-tokens", 40, "--no-enable-prefix-caching"))
-# All are decoding at once before the first ends.
+# All sequences decode at the same time before the first one ends.
 MANY = ("many", tuple(range(36)), 5, ())
 EAGER = ("eager", (0, 20), 3, ("--enforce-eager",))
 # fixture, flags of compile-model, runs, families that must have run
@@ -40,7 +40,7 @@ CASES = {
 
 
 def families_of(t: tools.Tools, model: pathlib.Path, flags) -> dict[str, str]:
-    """Kernel -> the family whose lowering made it."""
+    """Kernel -> its kernel family."""
     text = t.checked("compile-model", model, "--emit", "tile", "--target", "sm_90a", "--dtype", "bfloat16", "-o",
                      t.scratch / "unused", "-q", *flags)
     return dict(re.findall(r'^ *tile\.program @(\w+)\(.*family = "(\w+)"', text, re.MULTILINE))
@@ -94,7 +94,8 @@ class Emulated:
             pairs += correctness.compare_rows(self.logits[start : start + equal], rows[:equal])
         error, worst = correctness.relative(pairs), max(correctness.relative([pair]) for pair in pairs)
         print(f"{label}: {len(pairs)} rows of logits, relative error {error:.1e}, of the worst row {worst:.1e}", flush=True)
-        # As correctness.compare: transformers' own error in bfloat16 is the measure. Here a mean is over fewer rows.
+        # As in correctness.compare, the bound is the error of transformers in bfloat16. The factor 1.5 is for the
+        # smaller number of rows.
         if not error <= 1.5 * self.golden["bf16_error"] or not worst <= 1.5 * max(self.row_errors):
             tools.fail(f"{label}: expected at most {1.5 * self.golden['bf16_error']:.1e} and {1.5 * max(self.row_errors):.1e}")
 
@@ -106,7 +107,7 @@ def check(t: tools.Tools, name: str, emulated: Emulated, families: dict[str, str
         emulated.compare(f"{name}, {run}", starts, steps, outputs)
         launched += launches
         if run == "few":
-            # At most two prompts can end in 40 rows, so three rows of logits are those of decoding sequences beside a chunk.
+            # At most two prompts can end in 40 rows, so a step with three rows of logits has decoding sequences too.
             if not any(sequences > 1 and tokens > sequences and logit_rows >= 3
                        for _, _, (tokens, sequences, _, logit_rows, _, _) in launches):
                 tools.fail(f"{name}, {run}: no step had chunks of prompts and decoding sequences")
@@ -120,7 +121,7 @@ def check(t: tools.Tools, name: str, emulated: Emulated, families: dict[str, str
 
 
 def check_sampling(emulated: Emulated) -> None:
-    """The kernels of penalties and of filters. Rows of logits are the model's own, so penalties show in the tokens."""
+    """The kernels of penalties and filters. The logits are those before penalties, which only change the tokens."""
     [(tokens, rows)], launches = emulated.generate((0,), 5, "--repetition-penalty", 1.5, "--presence-penalty", 2)
     prompt, best = set(emulated.golden["prompt_ids"]), []
     for i, row in enumerate(rows):

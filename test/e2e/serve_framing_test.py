@@ -1,4 +1,4 @@
-"""Where requests begin and end (RFC 9112): bytes over a socket, the status of each answer, and whether the connection goes on.
+"""Framing of requests (RFC 9112): bytes sent over a socket, and whether the server answers and keeps the connection.
 
 Each case is followed by one good request on the same connection. If the case leaves the connection open, that request is
 answered too; if not, its bytes must never be taken for a request (request smuggling)."""
@@ -24,10 +24,10 @@ def sized(extra: bytes, body: bytes = BODY) -> bytes:
     return POST + extra + b"\r\n" + body
 
 
-# name -> bytes, the statuses of all answers (the last 200 is the good request's; without it the connection is closed).
-# Sections are those of RFC 9112 where nothing else is said.
+# name -> bytes, the statuses of all responses (the last 200 is that of the good request; without it the connection is
+# closed). Section numbers without a source are those of RFC 9112.
 CASES = {
-    # 6.3: the length of a body.
+    # 6.3: length of a body.
     "no body": (GET + b"\r\n", [200, 200]),
     "a length": (sized(b"Content-Length: 15\r\n"), [200, 200]),
     "a length of zero": (GET + b"Content-Length: 0\r\n\r\n", [200, 200]),
@@ -35,13 +35,13 @@ CASES = {
     "leading zeros of a length": (sized(b"Content-Length: 0015\r\n"), [200, 200]),
     "chunks": (CHUNKED + CHUNK + b"0\r\n\r\n", [200, 200]),
     "a body that looks like a request": (sized(b"Content-Length: %d\r\n" % len(SMUGGLED), SMUGGLED), [400, 200]),
-    # Boost.Beast, issue 1610: what must win, or whether such a request is refused
+    # Boost.Beast, issue 1610: Content-Length together with Transfer-Encoding
     "a length and chunks": (sized(b"Content-Length: 15\r\nTransfer-Encoding: chunked\r\n", CHUNK + b"0\r\n\r\n"), [400]),
     "chunks and a length": (sized(b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", b"0\r\n\r\n" + SMUGGLED), [400]),
     # llhttp, test/request/content-length.md
     "two lengths that differ": (sized(b"Content-Length: 15\r\nContent-Length: 0\r\n"), [400]),
     "two lengths that are equal": (sized(b"Content-Length: 15\r\nContent-Length: 15\r\n"), [400]),
-    # hyper, src/headers.rs (content_length_parse_all): a list is no number
+    # hyper, src/headers.rs (content_length_parse_all): a list is not a number
     "a list of lengths": (sized(b"Content-Length: 15, 15\r\n"), [400]),
     # hyper, CVE-2021-32715: a sign before the digits
     "a length with a plus sign": (sized(b"Content-Length: +15\r\n"), [400]),
@@ -55,10 +55,10 @@ CASES = {
     # 6.1: a coding other than chunked must not be handled as if it were absent (Boost.Beast, pull request 3100).
     "a coding that is none": (sized(b"Transfer-Encoding: xchunked\r\n", SMUGGLED), [400]),
     "the coding identity": (sized(b"Transfer-Encoding: identity\r\n", SMUGGLED), [400]),
-    # 6.1: 501 for a coding that is not understood, where chunked is the last one
+    # 6.1: 501 for an unknown coding, if chunked is the last one
     "gzip, chunked": (sized(b"Transfer-Encoding: gzip, chunked\r\n", CHUNK + b"0\r\n\r\n"), [501]),
     "chunked, gzip": (sized(b"Transfer-Encoding: chunked, gzip\r\n", CHUNK + b"0\r\n\r\n"), [400]),
-    # Bun, pull request 35295: the table of lists that are refused
+    # Bun, pull request 35295: its table of refused lists
     "chunked, chunked": (sized(b"Transfer-Encoding: chunked, chunked\r\n", CHUNK + b"0\r\n\r\n"), [400]),
     "two fields that say chunked": (sized(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
                                           CHUNK + b"0\r\n\r\n"), [400]),
@@ -70,7 +70,7 @@ CASES = {
     "an empty member before chunked": (sized(b"Transfer-Encoding: , chunked\r\n", CHUNK + b"0\r\n\r\n"), [400]),
     "a parameter of chunked": (sized(b"Transfer-Encoding: chunked;q=1\r\n", CHUNK + b"0\r\n\r\n"), [400]),
     "quotes around chunked": (sized(b'Transfer-Encoding: "chunked"\r\n', CHUNK + b"0\r\n\r\n"), [400]),
-    # The vertical tabulator of known smuggling attacks (llhttp, test/request/transfer-encoding.md)
+    # The vertical tab that known smuggling attacks use (llhttp, test/request/transfer-encoding.md)
     "a vertical tabulator before chunked": (sized(b"Transfer-Encoding: \x0bchunked\r\n", CHUNK + b"0\r\n\r\n"), [400]),
     # 6.1: HTTP/1.0 has no transfer codings (Boost.Beast, pull request 3096)
     "chunks in HTTP/1.0": (CHUNKED.replace(b"HTTP/1.1", b"HTTP/1.0") + CHUNK + b"0\r\n\r\n", [400]),
@@ -151,7 +151,7 @@ CASES = {
     "a version in lower case": (b"GET /health http/1.1\r\nHost: a\r\n\r\n", [400]),
     "a version of three digits": (b"GET /health HTTP/1.10\r\nHost: a\r\n\r\n", [400]),
     "a method that is no token": (b"GE(T /health HTTP/1.1\r\nHost: a\r\n\r\n", [400]),
-    # h11, tests/test_events.py (test_events): a target holds visible ASCII only
+    # h11, tests/test_events.py (test_events): a target has only visible ASCII characters
     "a byte that is no ASCII in the target": (b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", [400]),
     # 3.2: the forms of a target.
     "a query": (b"GET /health?a=b HTTP/1.1\r\nHost: a\r\n\r\n", [200, 200]),
@@ -163,14 +163,14 @@ CASES = {
     "a target without a slash": (b"GET health HTTP/1.1\r\nHost: a\r\n\r\n", [400]),
     "a fragment": (b"GET /health#a HTTP/1.1\r\nHost: a\r\n\r\n", [400]),
     "CONNECT": (b"CONNECT example.com:443 HTTP/1.1\r\nHost: a\r\n\r\n", [404, 200]),
-    # 9.3 and 9.6: whether the connection goes on.
+    # 9.3 and 9.6: whether the connection is kept.
     "Connection: close": (GET + b"Connection: close\r\n\r\n", [200]),
     "close in a list": (GET + b"Connection: keep-alive, Close\r\n\r\n", [200]),
     "HTTP/1.0": (GET.replace(b"1.1", b"1.0") + b"\r\n", [200]),
     "HTTP/1.0 that is kept alive": (GET.replace(b"1.1", b"1.0") + b"Connection: Keep-Alive\r\n\r\n", [200, 200]),
     "an upgrade to HTTP/2 is ignored": (GET + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
                                         b"HTTP2-Settings: AAMAAABk\r\n\r\n", [200, 200]),
-    # 2.3; httpcore, pull request 333: what clients send that are told to begin with HTTP/2
+    # 2.3; httpcore, pull request 333: the preface of clients that use HTTP/2 with prior knowledge
     "HTTP/2 prior knowledge": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [505]),
     "HTTP/2.0": (GET.replace(b"1.1", b"2.0") + b"\r\n", [505]),
     "HTTP/0.9": (b"GET /\r\n", [400]),

@@ -1,5 +1,5 @@
-"""Malformed and hostile requests: each gets its 4xx and a message in OpenAI's form, while 16 good clients go on undisturbed
-and get the tokens they get alone."""
+"""Malformed and hostile requests: each gets a 4xx status and an error in OpenAI's form, while 16 good clients run
+undisturbed and get the same tokens as alone."""
 
 import json
 import pathlib
@@ -167,7 +167,7 @@ def check_error(name: str, status: int, body, statuses, param=None) -> None:
 
 
 def send_raw(port: int, data: bytes, pause: float = 0) -> tuple[int, dict]:
-    """The answer to bytes; with a pause, one byte at a time."""
+    """Sends bytes and returns the response. With a pause, sends one byte at a time."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         try:
             for part in ([data] if pause == 0 else [data[i : i + 1] for i in range(len(data))]):
@@ -206,7 +206,7 @@ def test(t: tools.Tools, bundle: pathlib.Path) -> None:
     bundle = serve_support.with_chat_template(bundle, t.scratch / "chat.inlay")
     with serve_support.serving(t.binaries, bundle) as server:
         truth = server.post("/v1/completions", GOOD)[1]["choices"][0]["text"]
-        # Twelve slow lorises: one byte a second, until the server has had enough.
+        # Twelve slow clients (Slowloris): they send one byte every half second until the server closes the connection.
         slow_answers = []
         slow = [threading.Thread(target=lambda: slow_answers.append(send_raw(server.port, HEAD + b"X-Slow: " + b"a" * 60, 0.5)))
                 for _ in range(12)]
@@ -232,7 +232,7 @@ def test(t: tools.Tools, bundle: pathlib.Path) -> None:
             thread.join()
         if len(counts) < 16:
             complaints.append(f"the good clients had only {len(counts)} answers")
-        # An answer is on its way before the engine's thread counts what its pages leave.
+        # The response is sent before the engine's thread updates the statistics of free pages.
         end = time.monotonic() + 5
         while (used := server.metric("kv_cache_usage_perc")) != 0 and time.monotonic() < end:
             time.sleep(0.05)

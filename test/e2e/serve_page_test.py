@@ -1,6 +1,6 @@
-"""The page at / in a real browser: Chromium without a window, driven through its debugging pipe. Its figures follow the
-server, and a chat message is answered. Skipped with a message where no Chromium is found (scripts/setup brings one).
-INLAY_BROWSER names another one; INLAY_SCREENSHOT is where to leave a picture of the page under load."""
+"""The page at / in a real browser: headless Chromium, controlled through its debugging pipe. The figures of the page
+follow the server, and a chat message gets an answer. Skipped with a message if there is no Chromium (scripts/setup
+installs one). INLAY_BROWSER names another browser; INLAY_SCREENSHOT is a path for a screenshot under load."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ def find_browser() -> str | None:
 
 
 class Page:
-    """A page in a browser, which is ended with it."""
+    """A page in a browser. The browser ends together with the page."""
 
     def __init__(self, browser: str, profile: pathlib.Path, url: str):
         from_browser, to_us = os.pipe()
@@ -108,7 +108,7 @@ class Page:
 
 
 def load(server: serve_support.Server, clients: int, end: threading.Event) -> list[threading.Thread]:
-    """More requests at once than run at once, until the end."""
+    """Keeps more requests active than can run at once, until the test ends."""
     def run(number: int) -> None:
         while not end.is_set():
             server.post("/v1/completions", {"prompt": f"def f{number}(", "max_tokens": 400, "ignore_eos": True})

@@ -66,7 +66,7 @@ def parse_metrics(text: bytes) -> dict:
 
 
 def raw_get(connection: socket.socket, target: bytes) -> int:
-    """The status of a GET on a connection that stays open, or of one that was refused; reads the whole answer."""
+    """The status of a GET on a connection that stays open, or of a refused connection. Reads the whole response."""
     connection.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
     answer = b""
     while b"\r\n\r\n" not in answer:
@@ -117,7 +117,7 @@ def raw_refused(server: serve_support.Server, byte: bytes) -> int:
 # --- Work before admission ----------------------------------------------------
 
 def send_maximal(port: int, path: str, body: bytes) -> tuple[int, dict]:
-    """The status and a short answer; a long one, which takes time to parse, is dropped."""
+    """The status and the response. A long response is dropped, because parsing it takes time."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=240)
     connection.request("POST", path, body, {"Content-Type": "application/json"})
     response = connection.getresponse()
@@ -141,7 +141,7 @@ def probe_health(port: int, stop, results) -> None:
 
 
 def probe_stream(port: int, stop, results) -> None:
-    """Seconds between two pieces of streams, one stream after the other."""
+    """Seconds between two events of a stream, for streams that run one after the other."""
     seconds = []
     body = json.dumps({"prompt": "def f", "max_tokens": 400, "ignore_eos": True, "stream": True}).encode()
     while not stop.is_set():
@@ -165,7 +165,7 @@ def maximal_bodies(server: serve_support.Server) -> None:
               ("/v1/completions", {"prompt": ["a", words], **GREEDY})]
     sent = [(path, json.dumps(body).encode()) for path, body in bodies]
     answers = []
-    # The probes are processes of their own, because they must not wait for this one.
+    # The probes are separate processes, so that they do not wait for this one.
     fork = multiprocessing.get_context("fork")
     stop, results = fork.Event(), fork.Queue()
     probes = [fork.Process(target=target, args=(server.port, stop, results)) for target in (probe_health, probe_stream)]
@@ -187,7 +187,7 @@ def maximal_bodies(server: serve_support.Server) -> None:
     health, gap = max(times["health"]), max(times["stream"])
     print(f"8 clients with bodies of 4 MB for {seconds:.1f} s: /health took at most {1e3 * health:.0f} ms of "
           f"{len(times['health'])} times, streams stood still for at most {1e3 * gap:.0f} ms")
-    # When the threads that read sockets did this work, both took seconds. A machine that does nothing else shows some ms.
+    # When the I/O threads did this work, both took seconds. On an idle machine they take a few milliseconds.
     expect_that("/health answers", health < 0.5, health)
     expect_that("streams go on", gap < 1, gap)
     expect("clients", len(answers), 8)
@@ -201,7 +201,7 @@ def maximal_bodies(server: serve_support.Server) -> None:
 
 
 def full_queue(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """Beyond --max-preparing requests are turned away at once, and told when to come back."""
+    """Requests beyond --max-preparing are refused at once, with Retry-After."""
     with serve_support.serving(t.binaries, bundle, "--max-preparing", 1, "--tokenizer-threads", 1) as server:
         body = json.dumps({"prompt": " ".join(f"w{i:x}" for i in range(600_000))[: MAXIMAL - 200]}).encode()
         found = []
@@ -220,7 +220,7 @@ def full_queue(t: tools.Tools, bundle: pathlib.Path) -> None:
 
 
 def too_large_for_the_cache(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """What needs more KV pages than there are is the client's mistake: 400, with its own numbers."""
+    """A request that needs more KV pages than there are gets a 400 with the numbers of its own tokens."""
     with serve_support.serving(t.binaries, bundle, "--kv-cache-memory-bytes", "512KiB") as server:
         room = server.get("/v1/models")[1]["data"][0]["max_model_len"]
         expect_that("the context is what the pages hold", 16 < room < 1024, room)
@@ -242,13 +242,13 @@ def keys(t: tools.Tools, bundle: pathlib.Path) -> None:
             expect(key, server.get("/v1/models", headers={"Authorization": f"Bearer {key}"})[0], 200)
         for key in ("from-file-3", "# two", "from-file-1 "):
             expect(key, server.get("/v1/models", headers={"Authorization": f"Bearer {key}x"})[0], 401)
-        # llama.cpp, pull request 14352: which paths need no key
+        # llama.cpp, pull request 14352: paths that need no key
         for path in ("/health", "/ready"):
             expect(path, server.get(path, headers={"Authorization": ""})[0], 200)
-        # vLLM, docs/usage/security.md: there they need none, which its authors warn of
+        # vLLM, docs/usage/security.md: in vLLM these paths need no key, and its documentation warns about it
         for path in ("/metrics", "/version", "/", "/tokenize"):
             expect(path, server.get(path, headers={"Authorization": ""})[0], 401)
-        # llama.cpp, issue 6544: a preflight request carries no key
+        # llama.cpp, issue 6544: a preflight request has no key
         preflight = {"Authorization": "", "Origin": "https://a", "Access-Control-Request-Method": "POST",
                      "Access-Control-Request-Headers": "authorization,content-type"}
         expect("preflight", server.request("OPTIONS", "/v1/chat/completions", headers=preflight), (200, "OK"))
@@ -284,7 +284,7 @@ def exchange(server: serve_support.Server, data: bytes) -> bytes:
 
 
 def model_names(server: serve_support.Server) -> None:
-    """Ollama, issue 13715: models.retrieve of a name with a slash; clients send it as it is or as %2F."""
+    """Ollama, issue 13715: models.retrieve of a name with a slash. Clients send the slash itself or %2F."""
     for path in ("org/name", "org%2Fname", "org%2fname", "%6Frg/name"):
         status, answer = server.get(f"/v1/models/{path}", headers={"Authorization": "Bearer k"})
         expect(path, (status, answer.get("id")), (200, "org/name"))

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 
-# Enough of a template that the example model can be asked in the form of a chat.
+# A minimal chat template for the example model.
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% if tools %}# tools: {{ tools | tojson }}\n{% endif %}"
     "{% for message in messages %}# {{ message.role }}: {{ message.content }}\n{% endfor %}"
@@ -23,7 +23,7 @@ class Server:
         self.process, self.port, self.key = process, port, key
 
     def request(self, method: str, path: str, body=None, headers=None, timeout: float = 60):
-        """(status, body): a JSON body as what it holds. `body` is sent as JSON unless it is bytes."""
+        """(status, body): a JSON body is parsed. `body` is sent as JSON unless it is bytes."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             sent = dict(headers or {})
@@ -66,7 +66,7 @@ class Server:
 
 @contextlib.contextmanager
 def serving(binaries: pathlib.Path, bundle: pathlib.Path, *options, key: str = "", port: int = 0):
-    """A server on a port, 0 for a free one; ended, by force if need be, when the block is left."""
+    """A server on a port (0: a free one). It is stopped at the end of the block, with SIGKILL if necessary."""
     command = [binaries / "serve-model", bundle, "--port", str(port), *map(str, options)]
     if key:
         command += ["--api-key", key]

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "frontends/hf/Config.h"
+#include "frontends/hf/Tensors.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   std::string_view text(reinterpret_cast<const char *>(data), size);

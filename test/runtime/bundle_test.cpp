@@ -1,4 +1,4 @@
-// Bundles: what is written is what is read, and whatever was changed on the way is refused by name.
+// Bundles: reading returns what was written, and a file that was changed is refused by name.
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/recipe.h"
 #include "runtime/bundle/weight_loader.h"
@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-// What differs between the small plans of these tests, none of which is run.
+// Options of the small plans of these tests. The plans are not run.
 struct SmallPlanOptions {
   uint32_t kernel_of_launch = 0;
   uint64_t weight_bytes = 48;
@@ -28,7 +28,7 @@ struct SmallPlanOptions {
   uint64_t offset = 0; // into the workspace of 256 bytes
   uint32_t arguments = 1;
   uint32_t max_tokens = 4;
-  std::vector<uint64_t> map_dims = {}; // of a tensor map of F32, if there is one, with rows of 16 bytes
+  std::vector<uint64_t> map_dims = {}; // dimensions of a tensor map of F32 with rows of 16 bytes; empty: no map
   uint32_t index = 0;                  // of the argument
   TestModel model = {};
 };
@@ -163,7 +163,7 @@ TEST_F(BundleTest, AMissingFileIsNamed) {
 TEST_F(BundleTest, KernelsWithoutAHashAreRefused) {
   ASSERT_TRUE(Write("pack").ok());
   Replace("manifest.json", "\"kernels/cpu/kernels.so\"", "\"plan.fb\"");
-  // The second "plan.fb" of the object, which is the one that counts, has the hash of the real one.
+  // The object now has "plan.fb" twice. The parser uses the second one, which has the right hash.
   EXPECT_THAT(OpenError(), HasSubstr("'files' has no hash of 'kernels/cpu/kernels.so', which target 'cpu' runs"));
 }
 
@@ -259,7 +259,7 @@ TEST_F(BundleTest, ACopyOfTheLinkedCheckpointIsTakenWhateverItsTimes) {
   std::string copy = (root_ / "copy").string();
   auto opened = Bundle::Open(path(), copy);
   ASSERT_TRUE(opened.ok()) << opened.status();
-  // Another checkpoint is told from a copy by its headers and sizes.
+  // Another checkpoint is recognized by its headers and sizes.
   std::ofstream(root_ / "copy/model.safetensors", std::ios::binary | std::ios::in | std::ios::out).seekp(10) << 'z';
   EXPECT_THAT(std::string(Bundle::Open(path(), copy).status().message()), HasSubstr("is not the checkpoint that"));
   fs::remove_all(root_ / "copy");
@@ -281,7 +281,7 @@ TEST_F(BundleTest, PlansThatReachOutsideAreNotWritten) {
               HasSubstr("weight 'w' has 64 bytes, but its shape needs 48"));
 }
 
-// --- What is behind arguments -----------------------------------------------
+// --- Sizes of the buffers of arguments --------------------------------------
 
 plan::View Rows(plan::Extent extent, uint64_t row_bytes, uint32_t divisor = 1, uint32_t multiplier = 1) {
   return {plan::Count(extent, divisor, multiplier), row_bytes};
@@ -295,7 +295,7 @@ struct Behind {
   plan::Metadata metadata = plan::Metadata_TokenIds;
 };
 
-// The largest that a kernel may expect behind an argument of each kind, and a little more.
+// For each kind of argument, the largest view that fits into its buffer, and one that is a little too long.
 const Behind kBehind[] = {
     {"weight", Rows(plan::Extent_One, 48), Rows(plan::Extent_One, 49), plan::BufferKind_Weight},
     {"workspace", Rows(plan::Extent_Tokens, 64), Rows(plan::Extent_Tokens, 65), plan::BufferKind_Workspace},
@@ -357,7 +357,7 @@ TEST(VerifyPlanTest, TensorMapsEndWhereTheirArgumentsDo) {
               HasSubstr("a tensor map of 'k' reaches beyond the 48 bytes of its argument 0"));
   EXPECT_THAT(PlanError({.map_dims = {4, 0}}), HasSubstr("reaches beyond"));
   EXPECT_THAT(PlanError({.map_dims = {uint64_t{1} << 63, 3}}), HasSubstr("reaches beyond"));
-  // The last dimension of a cache is cut to the cache when it is loaded.
+  // The last dimension of a cache's tensor map is reduced to the size of the cache at load.
   SmallPlanOptions cache{.view = Rows(plan::Extent_KvRows, 32), .argument = plan::BufferKind_KeyCache};
   cache.map_dims = {4, uint64_t{1} << 31};
   EXPECT_EQ(PlanError(cache), "");
@@ -377,8 +377,8 @@ struct PackedShape {
   uint64_t tensor_rows = 1;         // for a row that they leave
 };
 
-// A plan whose one weight, of tensors "a" and "b", a kernel packs; `arguments` of the launch, and what the kernel
-// expects of a row of the sources, to be spoiled.
+// A plan with one weight, which a kernel packs from tensors "a" and "b". Tests pass invalid `arguments` of the launch,
+// or an invalid `source_row`, the bytes that the kernel expects in a row of the sources.
 std::string PackedPlan(const PackedShape &shape,
                        std::vector<plan::BufferKind> arguments = {plan::BufferKind_Source, plan::BufferKind_Weight},
                        uint64_t source_row = 0) {
@@ -409,7 +409,7 @@ std::string PackedPlan(const PackedShape &shape,
   return FinishPlan(b, plan::CreateTargetDirect(b, "sm_90a", &kernels, &weights, &entries));
 }
 
-// Host memory whose "kernels" pack the rows of a launch by a recipe of their own.
+// A sink in host memory that emulates packing kernels: it packs the rows of each range with a recipe for that range.
 class PackingSink : public HostSink {
 public:
   PackingSink(ThreadPool &pool, const PackedShape &shape, uint64_t limit)
@@ -450,6 +450,7 @@ private:
 TEST_F(BundleTest, WhatKernelsPackInPartsIsWhatTheHostPacks) {
   for (const PackedShape &shape :
        {PackedShape{plan::RowOrder_Plain, 52, 40, 0}, PackedShape{plan::RowOrder_HalfPairs, 48, 72, 16},
+<<<<<<< HEAD
         PackedShape{plan::RowOrder_Alternate, 64, 64, 0},
         // Heads of fused tensors with interleaved rope.
         PackedShape{plan::RowOrder_HalfPairs,
@@ -459,6 +460,10 @@ TEST_F(BundleTest, WhatKernelsPackInPartsIsWhatTheHostPacks) {
                     {{plan::RecipeOp_Slice, 48, 16, 16}, {plan::RecipeOp_Permute, 16, 0, 8, 4}},
                     3}}) {
     // Two tensors; the second begins where no group of 8 rows does, but for those that alternate.
+=======
+        PackedShape{plan::RowOrder_Alternate, 64, 64, 0}}) {
+    // Two tensors. With the plain row order, the second does not begin at a multiple of 8 rows.
+>>>>>>> m-words1
     uint64_t first = shape.order == plan::RowOrder_Plain ? 19 : shape.order == plan::RowOrder_HalfPairs ? 16 : 32;
     uint64_t row = shape.columns * 4, rows = shape.rows * shape.tensor_rows;
     uint64_t first_rows = first * shape.tensor_rows, middle = first_rows * row, end = rows * row;

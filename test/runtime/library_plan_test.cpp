@@ -1,4 +1,4 @@
-// Plans with products that a library computes: what it would be told must lie in what the launches give it.
+// Plans with matrix products that a library computes: the matrices must lie within the arguments of the launches.
 #include "runtime/bundle/bundle.h"
 #include "test/runtime/plan_testing.h"
 
@@ -10,7 +10,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// output[tokens][16] += input[tokens][8 .. 40) x weight[16][32] transposed, to be spoiled.
+// Describes output[tokens][16] += input[tokens][8 .. 40) x weight[16][32] transposed. Tests change it to an invalid
+// one.
 struct ProductOptions {
   std::string target = "sm_90a";
   std::string library = "cublaslt";

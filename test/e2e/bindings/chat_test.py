@@ -1,7 +1,7 @@
-"""LLM.chat and the C interface make the same prompt of a conversation as serve-model: one code reads it for all.
+"""LLM.chat and the C interface render the same prompt for a conversation as serve-model, with the same code.
 
-The template writes down what it is given, so that prompts are equal only if messages, tools and variables are. Arguments:
-the build's bin directory, the bundle. INLAY_LIBRARY names libinlay.so."""
+The template prints its messages, tools and variables, so prompts are equal only if these are equal. Arguments: the
+build's bin directory, the bundle. INLAY_LIBRARY is the path of libinlay.so."""
 
 import pathlib
 import shutil
@@ -40,14 +40,14 @@ def call(arguments) -> dict:
 
 RESULT = {"role": "tool", "tool_call_id": "call_1", "content": '{"temperature": 3}'}
 
-# Fields of the conversation, and what the prompt must hold.
+# Fields of the conversation, and texts that the prompt must contain.
 ROWS = [
     ({"messages": [user("Hi")]}, "# user: Hi\ndef "),
     ({"messages": [{"role": "system", "content": "Be brief"}, user("Hi"), {"role": "assistant", "content": "Yes?"},
                    user("Is\u0000this 你好 😀?")]}, "# assistant: Yes?\n# user: Is\u0000this 你好 😀?\n"),
     ({"messages": [{"role": "developer", "content": "Be brief"}, user("Hi")]}, "# system: Be brief\n"),
     ({"messages": [{"role": "ipython", "content": "3", "name": "shell"}]}, "# ipython shell: 3\n"),
-    # Parts of text (vLLM's issue 6416 is about conversations in LLM): joined.
+    # Text parts are joined (vLLM's issue 6416 is about conversations in LLM).
     ({"messages": [user([{"type": "text", "text": "one"}, {"type": "text", "text": " two",
                                                             "cache_control": {"type": "ephemeral"}}])]},
      "# user: one two\n"),
@@ -118,7 +118,7 @@ def compare(llm: inlay.LLM, server: serve_support.Server) -> None:
         expect(fields, status, 400)
         found = error_of(lambda: llm.chat(fields["messages"], **{name: value for name, value in fields.items()
                                                                  if name != "messages"}))
-        # A program's lists have no limits.
+        # Lists of a program have no limit, unlike those of a server's client.
         if "1 to" not in part:
             expect(fields, found, body["error"]["message"])
         for message in (found, body["error"]["message"]):

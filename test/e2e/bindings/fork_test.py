@@ -1,7 +1,7 @@
-"""A forked child of a process with an engine: it ends at once, and using the parent's engine is a clear error.
+"""A forked child of a process with an engine exits without hanging, and cannot use the parent's engine.
 
-Each row is a script in an interpreter of its own; a child that is still there after 20 seconds hangs. Why engines and
-fork do not go together: vLLM's pull request 11074 and issue 23249, where a child of a process with an engine hangs."""
+Each row is a script that runs in a separate interpreter. A child that still runs after 20 seconds counts as hanging.
+See vLLM's pull request 11074 and issue 23249, where a child of a process with an engine hangs."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""mypy over the Python package, in the folder that the test runs in; skipped with a message where mypy is not installed."""
+"""Runs mypy on the Python package in the working directory. Skipped with a message if mypy is not installed."""
 
 import importlib.util
 import subprocess

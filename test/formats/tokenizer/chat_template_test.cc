@@ -68,7 +68,7 @@ TEST(ChatTemplateErrorTest, NamesTheConstructAndTheLine) {
   EXPECT_EQ(Error("{{ a.b }}"), "chat_template.jinja: line 1: 'a' is undefined");
   EXPECT_EQ(Error("{% if true %}\n\nx"),
             "chat_template.jinja: line 2: found the end of the template, expected 'endif'");
-  EXPECT_EQ(Error("{{ (1 }}"), "chat_template.jinja: line 1: found '}', which nothing opens");
+  EXPECT_EQ(Error("{{ (1 }}"), "chat_template.jinja: line 1: found '}' without an opening bracket");
   EXPECT_EQ(Error("{{ 1 1 }}"), "chat_template.jinja: line 1: found '1', expected '}}'");
   EXPECT_EQ(Error("{{ 'a }}"), "chat_template.jinja: line 1: found a string without its closing quote");
   EXPECT_EQ(Error("{{ $ }}"), "chat_template.jinja: line 1: found '$', expected an expression");
@@ -140,7 +140,7 @@ TEST(ChatTemplateErrorTest, NamesWhatIsRefused) {
   EXPECT_THAT(Error("{% if false %}{{ [1]|random }}{% endif %}"),
               HasSubstr("found the filter 'random', supported: abs"));
   EXPECT_THAT(Error("{{ 'a'.encode('utf-8') }}"), HasSubstr("found the method 'encode'"));
-  EXPECT_THAT(Error("{{ lipsum() }}"), HasSubstr("found 'lipsum', which templates here don't have"));
+  EXPECT_THAT(Error("{{ lipsum() }}"), HasSubstr("found 'lipsum', which is not supported"));
   EXPECT_THAT(Error("{% extends 'x' %}"),
               HasSubstr("found the statement 'extends', supported: if, for, set, macro, call"));
   EXPECT_THAT(Error("{% break %}"), HasSubstr("found 'break' outside of a loop"));
@@ -254,7 +254,7 @@ TEST_F(ChatTemplateLoadTest, TheFileComesFirst) {
   Write("chat_template.jinja", "two");
   EXPECT_EQ(Loaded(), "two");
   EXPECT_THAT(FindChatTemplates(directory_)->ignored,
-              ElementsAre("tokenizer_config.json: chat_template: ignored: chat_template.jinja goes before it"));
+              ElementsAre("tokenizer_config.json: chat_template: ignored: chat_template.jinja takes precedence"));
 }
 
 // Both forms of files: ggml-org/llama.cpp pull request 14508.
@@ -270,9 +270,10 @@ TEST_F(ChatTemplateLoadTest, MoreFilesAddNames) {
   EXPECT_THAT(ListChatTemplateFiles(directory_),
               ElementsAre("chat_template.jinja", "additional_chat_templates/rag.jinja",
                           "additional_chat_templates/tool_use.jinja"));
-  EXPECT_THAT(FindChatTemplates(directory_)->ignored,
-              ElementsAre(HasSubstr("README.md: ignored: only names of UTF-8 that end with .jinja are templates"),
-                          HasSubstr("\xef\xbf\xbd.jinja: ignored: only names of UTF-8")));
+  EXPECT_THAT(
+      FindChatTemplates(directory_)->ignored,
+      ElementsAre(HasSubstr("README.md: ignored: only files whose names are UTF-8 and end with .jinja are templates"),
+                  HasSubstr("\xef\xbf\xbd.jinja: ignored: only files whose names are UTF-8")));
 }
 
 // As transformers does it, they replace the template of tokenizer_config.json even without a default one.
@@ -281,7 +282,7 @@ TEST_F(ChatTemplateLoadTest, MoreFilesAloneHaveNoDefault) {
   Write("tokenizer_config.json", R"({"chat_template": "one"})");
   EXPECT_THAT(Loaded(), HasSubstr("found the chat templates 'tool_use', expected 'default'"));
   EXPECT_THAT(FindChatTemplates(directory_)->ignored,
-              ElementsAre("tokenizer_config.json: chat_template: ignored: additional_chat_templates goes before it"));
+              ElementsAre("tokenizer_config.json: chat_template: ignored: additional_chat_templates takes precedence"));
 }
 
 // Processors of transformers before 4.50 wrote it.
@@ -291,7 +292,7 @@ TEST_F(ChatTemplateLoadTest, TheProcessorsFileIsTheLastOne) {
   Write("tokenizer_config.json", R"({"chat_template": "one"})");
   EXPECT_EQ(Loaded(), "one");
   EXPECT_THAT(FindChatTemplates(directory_)->ignored,
-              ElementsAre("chat_template.json: ignored: tokenizer_config.json goes before it"));
+              ElementsAre("chat_template.json: ignored: tokenizer_config.json takes precedence"));
 }
 
 TEST_F(ChatTemplateLoadTest, NoTemplate) {
@@ -301,12 +302,13 @@ TEST_F(ChatTemplateLoadTest, NoTemplate) {
 }
 
 TEST_F(ChatTemplateLoadTest, WrongFilesAreNamed) {
-  for (auto [text, message] : {std::pair{R"({"chat_template": 4})", "chat_template: found number, expected"},
-                               {R"({"chat_template": [{"name": "x"}]})",
-                                "chat_template: found an entry without the strings name and template, expected"},
-                               {R"({"chat_template": {"default": 1}})", "found no string for 'default'"},
-                               {R"({"chat_template": "x",})", "found text that is no JSON object"},
-                               {"[]", "found text that is no JSON object"}})
+  for (auto [text, message] :
+       {std::pair{R"({"chat_template": 4})", "chat_template: found number, expected"},
+        {R"({"chat_template": [{"name": "x"}]})",
+         "chat_template: found an entry without the strings name and template, expected"},
+        {R"({"chat_template": {"default": 1}})", "found a value for 'default' that is not a string"},
+        {R"({"chat_template": "x",})", "found text that is not a JSON object"},
+        {"[]", "found text that is not a JSON object"}})
     for (const char *file : {"tokenizer_config.json", "chat_template.json"})
       EXPECT_THAT(std::string(ParseChatTemplates(text, file).status().message()),
                   AllOf(testing::StartsWith(file), HasSubstr(message)));

@@ -73,19 +73,20 @@ TEST(TokenizerConfigTest, NamesWhatItIgnores) {
   EXPECT_THAT(NotesOf({}), ElementsAre());
   EXPECT_THAT(
       NotesOf({{"tokenizer_config.json", {{"model_max_length", 8}, {"chat_template", "x"}, {"foo", 1}}}}),
-      ElementsAre("tokenizer_config.json: model_max_length: ignored: prompts are neither cut nor padded; "
+      ElementsAre("tokenizer_config.json: model_max_length: ignored: prompts are neither truncated nor padded; "
                   "--max-model-len is the limit",
                   "tokenizer_config.json: foo: ignored: transformers' fast tokenizers do not act on a key of this "
                   "name"));
-  EXPECT_THAT(NotesOf({{"tokenizer_config.json", {{"add_bos_token", true}}}}),
-              ElementsAre(HasSubstr("add_bos_token: ignored: beside tokenizer.json transformers drops it too")));
+  EXPECT_THAT(
+      NotesOf({{"tokenizer_config.json", {{"add_bos_token", true}}}}),
+      ElementsAre(HasSubstr("add_bos_token: ignored: transformers ignores it too if there is a tokenizer.json")));
   EXPECT_THAT(
       NotesOf({{"tokenizer_config.json", {{"pad_token", "<p>"}}}}),
-      ElementsAre("tokenizer_config.json: pad_token: adds the token '<p>', which tokenizer.json has not, with the "
+      ElementsAre("tokenizer_config.json: pad_token: adds the token '<p>', which is not in tokenizer.json, with the "
                   "id 1"));
   EXPECT_THAT(NotesOf({{"tokenizer_config.json", {{"added_tokens_decoder", Json::object()}}},
                        {"added_tokens.json", {{"<p>", 1}}}}),
-              ElementsAre(HasSubstr("added_tokens.json: ignored: transformers does not read it where")));
+              ElementsAre(HasSubstr("added_tokens.json: ignored: transformers does not read it if")));
   EXPECT_THAT(NotesOf({{"added_tokens.json", {{"<p>", 7}}}}),
               Contains("added_tokens.json: '<p>': the id 7 is ignored: the tokenizers library gives '<p>' the id 1"));
 }

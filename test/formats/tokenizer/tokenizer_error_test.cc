@@ -26,7 +26,7 @@ std::string ErrorOf(const std::string &json) {
 }
 
 TEST(TokenizerErrorTest, NoJson) {
-  EXPECT_THAT(ErrorOf(""), HasSubstr("tokenizer.json: found 0 bytes that are no JSON"));
+  EXPECT_THAT(ErrorOf(""), HasSubstr("tokenizer.json: found 0 bytes that are not JSON"));
   EXPECT_THAT(ErrorOf("{\"model\": "), HasSubstr("no JSON"));
   EXPECT_THAT(ErrorOf("[]"), HasSubstr("found a list, expected an object"));
   EXPECT_THAT(ErrorOf(std::string(1'000'000, '[')), HasSubstr("nested deeper than 64"));
@@ -38,18 +38,18 @@ TEST(TokenizerErrorTest, AbsentTokenInMerge) {
             "remove the merge");
   EXPECT_THAT(ErrorOf(File(R"({"a": 0, "b": 1})", R"([["a", "c"]])")), HasSubstr("found the token 'c'"));
   EXPECT_THAT(ErrorOf(File(R"({"a": 0})", R"(["a"])")),
-              HasSubstr("model.merges[0]: found 'a', expected two tokens with one space between"));
+              HasSubstr("model.merges[0]: found 'a', expected two tokens separated by one space"));
 }
 
 TEST(TokenizerErrorTest, Ids) {
   EXPECT_EQ(ErrorOf(File(R"({"a": 0, "b": 0})", "[]")),
-            "tokenizer.json: model.vocab['b']: found '0', expected an id of its own: 'a' has it too");
+            "tokenizer.json: model.vocab['b']: found '0', expected a unique id: 'a' has it too");
   for (const char *id : {"-1", "4194304", "18446744073709551615", "1.5", "\"1\"", "null", "1e3"})
     EXPECT_THAT(ErrorOf(File(std::string("{\"a\": ") + id + "}", "[]")),
                 HasSubstr("expected an integer from 0 to 4194303"))
         << id;
   EXPECT_EQ(ErrorOf(File(R"({"a": 0})", "[]", R"(, "added_tokens": [{"id": 0, "content": "<s>"}])")),
-            "tokenizer.json: added_tokens[0].id: found '0', expected an id of its own: 'a' has it too");
+            "tokenizer.json: added_tokens[0].id: found '0', expected a unique id: 'a' has it too");
   EXPECT_THAT(ErrorOf(File(R"({"a": 0})", "[]", R"(, "added_tokens": [{"id": 7, "content": "a"}])")),
               HasSubstr("added_tokens[0].id: found '7', expected 0, which model.vocab gives 'a'"));
 }

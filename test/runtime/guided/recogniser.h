@@ -1,5 +1,5 @@
-// A recogniser that shares nothing with the automaton: it tries all ways to read a text from the expressions
-// themselves.
+// A recogniser that shares no code with the automaton: it tries all ways to derive a text directly from the
+// expressions.
 #ifndef INLAY_TEST_RUNTIME_GUIDED_RECOGNISER_H_
 #define INLAY_TEST_RUNTIME_GUIDED_RECOGNISER_H_
 
@@ -17,7 +17,7 @@ public:
     ends_ = Ends(rules_.rules()[0].body, 0);
   }
   bool Matches() const { return ends_.contains(text_.size()); }
-  // More text may make it match.
+  // Whether the text is a prefix of a text that matches.
   bool IsPrefix() const { return Matches() || wanted_more_; }
 
 private:

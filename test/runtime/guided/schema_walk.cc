@@ -1,8 +1,8 @@
 // Compiles JSON schemas and walks through their grammars, for tests that compare with a validator. Each line of the
-// input is {"schema": TEXT, "walks": N, "seed": N, "instances": [TEXT...]}; each line of the output is {"error": TEXT}
+// input is {"schema": TEXT, "walks": N, "seed": N, "instances": [TEXT...]}. Each line of the output is {"error": TEXT}
 // or
-// {"ms": N, "texts": [TEXT...], "stuck": [REASON...], "accepts": [BOOL...]}. `texts` were drawn byte by byte among
-// those that the mask allows; `accepts` says which instances the grammar takes.
+// {"ms": N, "texts": [TEXT...], "stuck": [REASON...], "accepts": [BOOL...]}. `texts` were drawn byte by byte from the
+// bytes that the mask allows; `accepts` says which instances the grammar accepts.
 #include "runtime/guided/guided.h"
 
 #include <nlohmann/json.hpp>
@@ -25,7 +25,8 @@ std::shared_ptr<const Vocabulary> Bytes() {
   return *Vocabulary::Create(std::move(tokens), {0}, 257);
 }
 
-// A text of random bytes. Behind kFreeBytes it ends where it can: ends, closing marks and digits come first.
+// Draws a text of random bytes that the mask allows. After kFreeBytes bytes, the end and closing marks are preferred,
+// so that the text ends soon.
 absl::StatusOr<std::string> Walk(const Grammar::Pointer &grammar, std::mt19937 &random) {
   absl::StatusOr<Matcher> matcher = Matcher::Create(grammar);
   if (!matcher.ok())

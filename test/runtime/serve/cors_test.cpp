@@ -76,7 +76,7 @@ TEST(CorsTest, APreflightThatAsksTooMuchSaysFor) {
   EXPECT_EQ(MapOf(answer->headers).count("Access-Control-Allow-Origin"), 0u);
 }
 
-// llama.cpp, issue 4511: browsers take no "*" for requests with credentials.
+// llama.cpp, issue 4511: browsers do not accept "*" for requests with credentials.
 TEST(CorsTest, CredentialsNeedAnOriginByName) {
   CorsOptions options{.origins = {"*"}, .allow_credentials = true};
   auto answer = AnswerPreflight(Preflight("GET"), options);

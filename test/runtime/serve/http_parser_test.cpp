@@ -1,4 +1,4 @@
-// The table of what is refused is test/e2e/serve_framing_test.py, over a socket. Here is what a socket does not show.
+// Tests of the parser that need no socket. The table of refused requests is in test/e2e/serve_framing_test.py.
 #include "runtime/serve/http_parser.h"
 
 #include "gtest/gtest.h"
@@ -12,7 +12,7 @@ constexpr std::string_view kSized =
 constexpr std::string_view kChunked = "\r\nPOST http://h:80/a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
                                       "2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nTrailer: t\r\n\r\nGET";
 
-// What the parser takes when `step` bytes come at a time, as a connection feeds it.
+// Feeds the parser `step` bytes at a time, like a connection, and returns the number of bytes that it consumed.
 size_t FeedAll(RequestParser &parser, std::string_view bytes, size_t step) {
   std::string buffer;
   size_t taken = 0;

@@ -1,4 +1,4 @@
-// Runs parsers of answers on text that is cut in different ways.
+// Runs parsers of answers on text that is split into pieces in different ways.
 #ifndef INLAY_TEST_RUNTIME_SERVE_TOOL_CALL_TESTING_H_
 #define INLAY_TEST_RUNTIME_SERVE_TOOL_CALL_TESTING_H_
 
@@ -16,7 +16,7 @@ namespace inlay::serve {
 
 using Calls = std::vector<std::pair<std::string, std::string>>; // names and arguments
 
-// What came out of a whole answer, and in how many parts.
+// The parsed answer, and the number of parts in which a stream delivered it.
 struct Parsed {
   std::string content, reasoning;
   Calls calls;
@@ -34,12 +34,12 @@ inline std::ostream &operator<<(std::ostream &out, const Parsed &parsed) {
   return out;
 }
 
-// `tools`: a list of functions as in a request.
+// Parses `tools`, a list of functions as in a request.
 inline std::shared_ptr<const ToolSet> ToolsOf(std::string_view tools) {
   return std::make_shared<ToolSet>(Json::parse(tools));
 }
 
-// The whole answer: all parts go into one choice.
+// Parses the whole answer, as for a response that is not streamed: all parts go into one choice.
 inline Parsed ParseWhole(const AnswerFormat &format, const std::vector<GeneratedText> &pieces) {
   AnswerParser parser(format);
   Choice choice;
@@ -52,7 +52,7 @@ inline Parsed ParseWhole(const AnswerFormat &format, const std::vector<Generated
   return parsed;
 }
 
-// Whether a JSON object ends where `text` ends. Bytes that are no UTF-8 and lone surrogates are taken.
+// Whether `text` is one complete JSON object. Invalid UTF-8 and lone surrogates are accepted.
 inline bool IsWholeObject(std::string_view text) {
   JsonScanner scanner;
   for (char c : text)
@@ -61,8 +61,8 @@ inline bool IsWholeObject(std::string_view text) {
   return text.starts_with('{') && scanner.depth() == 0;
 }
 
-// The same as a client puts the parts of a stream together. A call without whole arguments is dropped, as one that
-// broke off has them; `parser_calls` is the number of calls that the parser says are whole.
+// Parses the answer as a stream and joins the parts like a client. Calls with incomplete arguments are dropped, because
+// the text ended inside them. Sets `parser_calls` to the number of calls that the parser reports as complete.
 inline Parsed ParseStream(const AnswerFormat &format, const std::vector<GeneratedText> &pieces, int *parser_calls) {
   AnswerParser parser(format);
   Parsed parsed;
