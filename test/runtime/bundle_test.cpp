@@ -450,7 +450,6 @@ private:
 TEST_F(BundleTest, WhatKernelsPackInPartsIsWhatTheHostPacks) {
   for (const PackedShape &shape :
        {PackedShape{plan::RowOrder_Plain, 52, 40, 0}, PackedShape{plan::RowOrder_HalfPairs, 48, 72, 16},
-<<<<<<< HEAD
         PackedShape{plan::RowOrder_Alternate, 64, 64, 0},
         // Heads of fused tensors with interleaved rope.
         PackedShape{plan::RowOrder_HalfPairs,
@@ -459,11 +458,7 @@ TEST_F(BundleTest, WhatKernelsPackInPartsIsWhatTheHostPacks) {
                     16,
                     {{plan::RecipeOp_Slice, 48, 16, 16}, {plan::RecipeOp_Permute, 16, 0, 8, 4}},
                     3}}) {
-    // Two tensors; the second begins where no group of 8 rows does, but for those that alternate.
-=======
-        PackedShape{plan::RowOrder_Alternate, 64, 64, 0}}) {
     // Two tensors. With the plain row order, the second does not begin at a multiple of 8 rows.
->>>>>>> m-words1
     uint64_t first = shape.order == plan::RowOrder_Plain ? 19 : shape.order == plan::RowOrder_HalfPairs ? 16 : 32;
     uint64_t row = shape.columns * 4, rows = shape.rows * shape.tensor_rows;
     uint64_t first_rows = first * shape.tensor_rows, middle = first_rows * row, end = rows * row;
