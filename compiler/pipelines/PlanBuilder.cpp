@@ -83,8 +83,8 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
 //===----------------------------------------------------------------------===//
 
 static plan::Count countOf(const cuda::Count &count) {
-  static_assert(cuda::kStepSizeCount == plan::Extent_One);
-  return {static_cast<plan::Extent>(count.size), count.divisor, count.multiplier};
+  return {count.isConstant() ? plan::Extent_One : static_cast<plan::Extent>(count.size), count.divisor,
+          count.multiplier};
 }
 
 /// The grid of a launch: that of the kernel, or that of the program if no kernel was compiled for it.
@@ -139,36 +139,43 @@ static FailureOr<plan::Columns> columnsOf(tile::ProgramOp program, const Library
                        *type);
 }
 
-/// Returns a null offset if the program is not computed by a library.
 static FailureOr<flatbuffers::Offset<plan::LibraryProduct>>
 buildLibraryProduct(flatbuffers::FlatBufferBuilder &fb, tile::ProgramOp program,
-                    const std::optional<LibraryProduct> &product) {
-  if (!product)
-    return flatbuffers::Offset<plan::LibraryProduct>();
-  FailureOr<plan::Columns> input = columnsOf(program, product->input), weight = columnsOf(program, product->weight),
-                           output = columnsOf(program, product->output),
-                           residual = columnsOf(program, product->residual.value_or(product->output));
+                    const LibraryProduct &product) {
+  FailureOr<plan::Columns> input = columnsOf(program, product.input), weight = columnsOf(program, product.weight),
+                           output = columnsOf(program, product.output),
+                           residual = columnsOf(program, product.residual.value_or(product.output));
   if (failed(input) || failed(weight) || failed(output) || failed(residual))
     return failure();
-  return plan::CreateLibraryProductDirect(fb, "cublaslt", static_cast<plan::Extent>(product->rows),
-                                          static_cast<uint32_t>(product->columns), static_cast<uint32_t>(product->k),
-                                          &*input, &*weight, &*output, product->residual ? &*residual : nullptr);
+  return plan::CreateLibraryProductDirect(fb, "cublaslt", static_cast<plan::Extent>(product.rows),
+                                          static_cast<uint32_t>(product.columns), static_cast<uint32_t>(product.k),
+                                          &*input, &*weight, &*output, product.residual ? &*residual : nullptr);
 }
 
-static flatbuffers::Offset<plan::Kernel> buildKernel(flatbuffers::FlatBufferBuilder &fb, const KernelFacts &facts,
-                                                     const std::vector<plan::View> &views,
-                                                     flatbuffers::Offset<plan::LibraryProduct> library) {
-  std::vector<uint32_t> block, cluster;
-  std::string name = facts.name().str();
-  cuda::KernelOp kernel = facts.kernel;
+static flatbuffers::Offset<plan::Code> buildCode(flatbuffers::FlatBufferBuilder &fb, cuda::KernelOp kernel) {
   if (!kernel)
-    return plan::CreateKernelDirect(fb, name.c_str(), &block, &cluster, 0, false, &views, 0, library);
-  block.push_back(kernel.getThreads());
+    return plan::CreateCode(fb);
+  std::vector<uint32_t> block{kernel.getThreads()}, cluster;
   if (kernel.getCluster() > 1)
     cluster.push_back(kernel.getCluster());
   ArrayAttr maps = kernel.getTensorMapsAttr();
-  return plan::CreateKernelDirect(fb, name.c_str(), &block, &cluster, kernel.getSharedBytes(),
-                                  kernel.getDependentLaunch(), &views, maps ? maps.size() : 0, library);
+  return plan::CreateCodeDirect(fb, &block, &cluster, kernel.getSharedBytes(), kernel.getDependentLaunch(),
+                                maps ? maps.size() : 0);
+}
+
+static FailureOr<flatbuffers::Offset<plan::Kernel>> buildKernel(flatbuffers::FlatBufferBuilder &fb,
+                                                                const KernelFacts &facts) {
+  FailureOr<std::vector<plan::View>> views = viewsOf(facts.program);
+  if (failed(views))
+    return failure();
+  std::string name = facts.name().str();
+  if (!facts.library)
+    return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_Code,
+                                    buildCode(fb, facts.kernel).Union());
+  FailureOr<flatbuffers::Offset<plan::LibraryProduct>> product = buildLibraryProduct(fb, facts.program, *facts.library);
+  if (failed(product))
+    return failure();
+  return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_LibraryProduct, product->Union());
 }
 
 //===----------------------------------------------------------------------===//
@@ -324,12 +331,10 @@ FailureOr<flatbuffers::Offset<plan::Target>> inlay::buildTarget(flatbuffers::Fla
   }
   std::vector<flatbuffers::Offset<plan::Kernel>> kernelTables;
   for (const KernelFacts &facts : kernels) {
-    FailureOr<std::vector<plan::View>> views = viewsOf(facts.program);
-    FailureOr<flatbuffers::Offset<plan::LibraryProduct>> library =
-        buildLibraryProduct(fb, facts.program, facts.library);
-    if (failed(views) || failed(library))
+    FailureOr<flatbuffers::Offset<plan::Kernel>> kernel = buildKernel(fb, facts);
+    if (failed(kernel))
       return failure();
-    kernelTables.push_back(buildKernel(fb, facts, *views, *library));
+    kernelTables.push_back(*kernel);
   }
   std::vector<flatbuffers::Offset<flatbuffers::String>> features;
   for (const std::string &feature : cpuFeatures)

@@ -17,6 +17,9 @@ include "mlir/IR/BuiltinAttributes.td"
 include "mlir/Interfaces/FunctionInterfaces.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
+// Tile_Extent: the sizes of a step, known when it is launched. Every kernel receives all of them, in this order, as
+// 32-bit integers. Made from the list in runtime/bundle/plan.fbs.
+include "dialects/tile/StepSizes.td"
 
 def TileDialect : Dialect {
   let name = "tile";
@@ -42,19 +45,6 @@ def Tile_Provenance : I32EnumAttr<"Provenance", "who writes the memory of a view
     I32EnumAttrCase<"Kv", 3, "kv">,                 // steps before, and a launch of this step for the newest rows
     I32EnumAttrCase<"Meta", 4, "meta">,             // the host, before the step
     I32EnumAttrCase<"Output", 5, "output">]> {      // this launch
-  let cppNamespace = "::inlay::tile";
-  let genSpecializedAttr = 0;
-}
-
-/// The sizes of a step, known when it is launched. Every kernel receives all of
-/// them, in this order, as 32-bit integers.
-def Tile_Extent : I32EnumAttr<"Extent", "a size of the step", [
-    I32EnumAttrCase<"Tokens", 0, "tokens">,                 // rows of activations
-    I32EnumAttrCase<"Sequences", 1, "sequences">,
-    I32EnumAttrCase<"QueryTiles", 2, "query_tiles">,        // tiles of rows of one sequence each
-    I32EnumAttrCase<"LogitRows", 3, "logit_rows">,
-    I32EnumAttrCase<"PenaltyEntries", 4, "penalty_entries">,
-    I32EnumAttrCase<"KvRows", 5, "kv_rows">]> {             // pages * kv_heads * page_size of one layer
   let cppNamespace = "::inlay::tile";
   let genSpecializedAttr = 0;
 }
