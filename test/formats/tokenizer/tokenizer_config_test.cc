@@ -132,8 +132,9 @@ TEST(TokenizerConfigTest, SaysWhatToDoWithoutTokenizerJson) {
   std::ofstream(directory + "/vocab.json") << "{}";
   std::ofstream(directory + "/merges.txt") << "";
   std::string message(Tokenizer::Load(directory).status().message());
-  EXPECT_THAT(message,
-              HasSubstr("tokenizer.json: found no such file but vocab.json, merges.txt, so that only token ids"));
+  EXPECT_THAT(
+      message,
+      HasSubstr("tokenizer.json: found no such file but vocab.json, merges.txt, so prompts can only be token ids"));
   EXPECT_THAT(message, HasSubstr("AutoTokenizer.from_pretrained('" + directory + "').save_pretrained("));
 }
 

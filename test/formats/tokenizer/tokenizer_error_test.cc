@@ -97,7 +97,7 @@ TEST(TokenizerErrorTest, CatastrophicRegexEnds) {
   auto ids = (*tokenizer)->Encode(std::string(64, 'a') + "b");
   ASSERT_FALSE(ids.ok());
   EXPECT_THAT(std::string(ids.status().message()),
-              HasSubstr("pre_tokenizer.pattern.Regex: the pattern '^(a|a)*$' gave up"));
+              HasSubstr("pre_tokenizer.pattern.Regex: matching the pattern '^(a|a)*$' was stopped"));
 }
 
 TEST(TokenizerErrorTest, UnknownIds) {
