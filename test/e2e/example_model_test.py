@@ -1,5 +1,5 @@
-"""The example model, as the demo uses it: text that is Python, the same again for the same seed, and a prompt in one
-piece or through a file."""
+"""The example model, as the demo uses it: it writes Python, equal seeds give equal texts, and a prompt can be given as an
+argument or as a file."""
 
 import keyword
 import pathlib
@@ -19,7 +19,7 @@ def test(t: tools.Tools, model: pathlib.Path) -> None:
     if len(greedy["token_ids"]) != 160 or len(words) < 40 or known < 0.1 * len(words):
         tools.fail(f"expected Python, of whose words at least a tenth are keywords, found {known} of {len(words)}:\n{text}")
 
-    # The prompt's ids decode to the prompt, and nothing is run for it.
+    # --tokenize runs no step. The ids of the prompt decode to the prompt.
     prompt = "def naïve(x):\n\treturn '√' * 3\n"
     tokenized = t.generate(bundle, "--prompt", prompt, "--tokenize", "--no-special-tokens")
     if tokenized["text"] != prompt:

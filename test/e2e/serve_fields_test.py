@@ -1,4 +1,4 @@
-"""serve-model's fields as clients send them: vLLM's names mean what they mean there, docs/api.md says which are carried out."""
+"""Request fields of serve-model. Fields with vLLM's names have vLLM's meaning; docs/api.md lists the supported ones."""
 
 import json
 import pathlib
@@ -49,13 +49,13 @@ def prompts(server: serve_support.Server) -> None:
     expect("right", kept(truncate_prompt_tokens=3, truncation_side="right")["prompt_token_ids"], ids[:3])
     expect("what fits", kept(prompt=ids * 400, truncate_prompt_tokens=-1)["prompt_token_ids"], (ids * 400)[-(1024 - 12):])
     expect("too long", server.post("/v1/completions", {"prompt": ids * 400, **GREEDY})[0], 400)
-    # The text of an echo is that of the tokens that are kept.
+    # An echo contains only the tokens that are left after truncation.
     echoed = kept(truncate_prompt_tokens=2, echo=True, max_tokens=1)
     expect("an echo", echoed["text"].startswith(server.post("/detokenize", {"tokens": ids[-2:]})[1]["prompt"]), True)
 
 
 def answers(server: serve_support.Server) -> None:
-    """What ends an answer, and what its log-probabilities show."""
+    """The reasons for which answers end, and their log-probabilities."""
     text = server.post("/v1/completions", {"prompt": "def f", **GREEDY})[1]["choices"][0]
     expect("length", (text["finish_reason"], text["stop_reason"]), ("length", None))
     stop = text["text"][2:4]
@@ -95,7 +95,7 @@ def chats(server: serve_support.Server) -> None:
 
 
 def unknown(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """Unknown fields are named once; --strict-fields refuses them."""
+    """The log names each unknown field once. --strict-fields refuses unknown fields."""
     body = {"prompt": "a", "tempreature": 1, "max_tokens": 1, "bad\nname": 1, "user": "u"}
     log = t.scratch / "log.txt"
     with open(log, "w", encoding="utf-8") as stderr:
@@ -128,7 +128,7 @@ def unknown(t: tools.Tools, bundle: pathlib.Path) -> None:
 
 
 def request_ids(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """X-Request-Id, as vLLM's --enable-request-id-headers has it, and the log of requests."""
+    """X-Request-Id, as with vLLM's --enable-request-id-headers, and the request log."""
     log = t.scratch / "requests.txt"
     with open(log, "w", encoding="utf-8") as stderr:
         process = subprocess.Popen([t.binaries / "serve-model", bundle, "--port", "0", "--quiet", "--enable-log-requests"],
