@@ -95,8 +95,8 @@ class Emulated:
             pairs += correctness.compare_rows(self.logits[start : start + equal], rows[:equal])
         error, worst = correctness.relative(pairs), max(correctness.relative([pair]) for pair in pairs)
         print(f"{label}: {len(pairs)} rows of logits, relative error {error:.1e}, of the worst row {worst:.1e}", flush=True)
-        # As in correctness.compare, the bound is derived from the error of transformers in bfloat16. It is larger here
-        # because the mean is over fewer rows.
+        # As in correctness.compare, the bound is 1.5 times the error of transformers in bfloat16. Here the mean is over fewer
+        # rows.
         if not error <= 1.5 * self.golden["bf16_error"] or not worst <= 1.5 * max(self.row_errors):
             tools.fail(f"{label}: expected at most {1.5 * self.golden['bf16_error']:.1e} and {1.5 * max(self.row_errors):.1e}")
 

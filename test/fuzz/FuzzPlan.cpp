@@ -1,4 +1,4 @@
-// Plans: whatever passes verification can be walked as the engine walks it.
+// Arbitrary plans: a plan that passes verification can be read as the engine reads it.
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/recipe.h"
 #include "runtime/bundle/weight_loader.h"
@@ -31,7 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 sum += target->weights()->Get(argument->index())->bytes();
           }
   }
-  // Keeps the walk from being left out.
+  // Prevents the compiler from removing the code above.
   [[maybe_unused]] static volatile uint64_t kept;
   kept = sum;
   return 0;

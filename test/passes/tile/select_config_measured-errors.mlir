@@ -1,4 +1,4 @@
-// What a family cannot run is refused by name, and so is a file of another chip or with another text.
+// Errors name a configuration that the kernel family cannot run, a file for another chip, and an invalid file.
 // RUN: not inlay-opt --tile-select-config=tuning=%S/Inputs/measured_too_large.json %s 2>&1 | FileCheck %s --check-prefix=LARGE
 // RUN: not inlay-opt --tile-select-config=tuning=%S/Inputs/measured_unknown_field.json %s 2>&1 | FileCheck %s --check-prefix=FIELD
 // RUN: not inlay-opt --tile-select-config=tuning=%S/Inputs/measured_other_target.json %s 2>&1 | FileCheck %s --check-prefix=TARGET
