@@ -1,9 +1,10 @@
 """The kernels of a bundle for sm_90a compute what transformers computed, on a machine without a GPU.
 
 run-model executes the plan of the bundle: launches, grids, tensor maps, graphs and dependent launches. The driver is
-fake_driver.cpp. Each kernel is compiled for the CPU from its source in the bundle (test/codegen/gpu/emulation.h). Device
-memory is filled with NaNs, and each buffer is between pages that cannot be accessed. Results of earlier launches of a step
-read as NaN until a kernel waits for them. The bounds for logits are those of scripts/gpu-check. Needs NVRTC."""
+fake_driver.cpp. Each kernel is compiled for the CPU from its source in the bundle (test/codegen/gpu/emulation.h).
+Device memory is filled with NaNs, and each buffer is between pages that cannot be accessed. Results of earlier launches
+of a step read as NaN until a kernel waits for them. The bounds for logits are those of scripts/gpu-check. Needs
+NVRTC."""
 
 import json
 import os
@@ -95,8 +96,8 @@ class Emulated:
             pairs += correctness.compare_rows(self.logits[start : start + equal], rows[:equal])
         error, worst = correctness.relative(pairs), max(correctness.relative([pair]) for pair in pairs)
         print(f"{label}: {len(pairs)} rows of logits, relative error {error:.1e}, of the worst row {worst:.1e}", flush=True)
-        # As in correctness.compare, the bound is 1.5 times the error of transformers in bfloat16. Here the mean is over fewer
-        # rows.
+        # As in correctness.compare, the bound is 1.5 times the error of transformers in bfloat16. Here the mean is over
+        # fewer rows.
         if not error <= 1.5 * self.golden["bf16_error"] or not worst <= 1.5 * max(self.row_errors):
             tools.fail(f"{label}: expected at most {1.5 * self.golden['bf16_error']:.1e} and {1.5 * max(self.row_errors):.1e}")
 
@@ -108,7 +109,8 @@ def check(t: tools.Tools, name: str, emulated: Emulated, families: dict[str, str
         emulated.compare(f"{name}, {run}", starts, steps, outputs)
         launched += launches
         if run == "few":
-            # At most two prompts end in a step of 40 rows, so of three rows of logits at least one is of a decoding sequence.
+            # At most two prompts end in a step of 40 rows, so of three rows of logits at least one is of a decoding
+            # sequence.
             if not any(sequences > 1 and tokens > sequences and logit_rows >= 3
                        for _, _, (tokens, sequences, _, logit_rows, _, _) in launches):
                 tools.fail(f"{name}, {run}: no step had chunks of prompts and decoding sequences")
@@ -122,8 +124,8 @@ def check(t: tools.Tools, name: str, emulated: Emulated, families: dict[str, str
 
 
 def check_sampling(emulated: Emulated) -> None:
-    """Checks the kernels of penalties and of sampling filters. The reported logits are before penalties, so the effect of
-    penalties shows only in the tokens."""
+    """Checks the kernels of penalties and of sampling filters. The reported logits are before penalties, so the effect
+    of penalties shows only in the tokens."""
     [(tokens, rows)], launches = emulated.generate((0,), 5, "--repetition-penalty", 1.5, "--presence-penalty", 2)
     prompt, best = set(emulated.golden["prompt_ids"]), []
     for i, row in enumerate(rows):
@@ -134,12 +136,13 @@ def check_sampling(emulated: Emulated) -> None:
     if tokens != best:
         tools.fail(f"sampling: penalties at temperature 0: expected the tokens {best}, found {tokens}")
     if tokens == [max(range(len(row)), key=row.__getitem__) for row in rows]:
-        tools.fail(f"sampling: expected penalties that change one of the tokens {tokens}")
+        tools.fail(f"sampling: expected penalties to change at least one of the tokens {tokens}")
     if not any(kernel.endswith("_penalties") for kernel, _, _ in launches):
-        tools.fail("sampling: no kernel of penalties ran")
+        tools.fail("sampling: no kernel for penalties ran")
     drawn = [emulated.generate((0,), 5, "--top-k", 20, "--seed", seed, temperature=1.3)[0][0] for seed in (5, 5, 6)]
     if drawn[0] != drawn[1] or drawn[0][0] == drawn[2][0]:
-        tools.fail(f"sampling: seeds 5, 5 and 6: expected the same tokens twice and others, found {[d[0] for d in drawn]}")
+        tools.fail("sampling: seeds 5, 5 and 6: expected equal tokens for the first two and different ones for the third, "
+                   f"found {[d[0] for d in drawn]}")
     for tokens, rows in drawn:
         if any(sum(x > row[token] for x in row) >= 20 for token, row in zip(tokens, rows)):
             tools.fail(f"sampling: {tokens}: expected tokens among the 20 best of their rows")

@@ -1,8 +1,8 @@
 """A fixture of test/fixtures/models, compiled for the cpu target in float32, computes the same results as transformers.
 
-The 64 greedy tokens are equal. Log-probabilities over the whole vocabulary are compared instead of logits, because logits
-are only defined up to a constant per row. The norm of their difference to the golden ones is at most 1e-5 of the norm of
-the golden logits. With linked weights, all results are bitwise equal.
+The 64 greedy tokens are equal. Log-probabilities over the whole vocabulary are compared instead of logits, because
+logits are only defined up to a constant per row. The norm of their difference to the golden ones is at most 1e-5 of the
+norm of the golden logits. With linked weights, all results are bitwise equal.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Tests scripts/gpu-check without a GPU: which results its comparisons with the goldens and with the distribution of the
-logits accept and refuse, which steps are kept, the report, and a whole run of the part `correctness` for the cpu target. A
-part that passed is kept; a part that failed runs again."""
+"""Tests scripts/gpu-check without a GPU: which results its comparisons with the goldens and with the distribution of
+the logits accept and refuse, which steps are kept, the report, and a whole run of the part `correctness` for the cpu
+target. A part that passed is kept; a part that failed runs again."""
 
 import collections
 import copy
@@ -65,7 +65,8 @@ def test_comparison() -> None:
     runs["batch"][0][1][step][token] += 1.1 * margin
     expect("a wrong token", f"batch, prompt + 0 tokens: step {step}" in verdict(runs), verdict(runs))
 
-    # If the two best logits differ by less than rounding errors, the tokens may differ, and later steps are not compared.
+    # If the two best logits differ by less than rounding errors, the tokens may differ, and later steps are not
+    # compared.
     near = copy.deepcopy(logits)
     near[step][token] += margin - 0.001
     runs = perfect(near)
@@ -148,12 +149,12 @@ def test_steps() -> None:
     args.deadline = 0
     try:
         common.run_steps(args, results, lambda: None, steps)
-        tools.fail("a step began after the time")
+        tools.fail("a step started after the deadline")
     except common.OutOfTime:
         pass
     args.deadline = time.monotonic() + 60
     common.run_steps(args, results, lambda: None, steps | {"b": lambda: runs.append("b") or {"ms": 2}})
-    expect("what is done", results["passed"] and runs == ["a", "b", "b"], (results, runs))
+    expect("steps that passed", results["passed"] and runs == ["a", "b", "b"], (results, runs))
     common.read_bandwidth = original
 
 

@@ -1,6 +1,6 @@
-"""Errors of the machine: a wrong GPU, too little memory, a full disk. Each gives exit code 1 and one line that says what is
-needed and what is available, and leaves no files behind. fake_driver.cpp replaces the CUDA driver, and full_disk.cpp makes
-writes fail as on a full disk."""
+"""Errors of the machine: a wrong GPU, too little memory, a full disk. Each gives exit code 1 and one line that says
+what is needed and what is available, and leaves no files behind. fake_driver.cpp replaces the CUDA driver, and
+full_disk.cpp makes writes fail as on a full disk."""
 
 import json
 import os
@@ -25,7 +25,8 @@ def expect_error(name: str, result, *words: str) -> None:
 
 
 def full_disk(t: tools.Tools, shim: pathlib.Path, model: pathlib.Path, whole: pathlib.Path) -> None:
-    """Compiles with less disk space than the bundle `whole` needs. Whichever file does not fit, no files are left behind."""
+    """Compiles with less disk space than the bundle `whole` needs. Whichever file does not fit, no files are left
+    behind."""
     out, temporary = t.scratch / "full", t.scratch / "temporary"
     out.mkdir()
     temporary.mkdir()
@@ -108,11 +109,13 @@ def gpu(t: tools.Tools, driver: pathlib.Path, model: pathlib.Path) -> None:
     name = str(kernel.relative_to(bundle))
     manifest["files"][name] = manifest["files"][others[0]]
     manifest_file.write_text(json.dumps(manifest))
-    expect_error("a file that is not a kernel", load(), kernel.name, "device kernel image is invalid", "compile the model again")
+    expect_error("a file that is not a kernel", load(), kernel.name, "device kernel image is invalid",
+                 "compile the model again")
 
 
 def library(t: tools.Tools, driver: pathlib.Path, cublaslt: pathlib.Path, model: pathlib.Path) -> None:
-    """A bundle with products that cuBLASLt computes: the error without the library, and a run with it (fake_cublaslt.cpp)."""
+    """A bundle with products that cuBLASLt computes: the error without the library, and a run with it
+    (fake_cublaslt.cpp)."""
     bundle = t.scratch / "library.inlay"
     compiled = t.run("compile-model", model, "-o", bundle, "--target", "sm_90a", "--dtype", "bfloat16", "--library", "always")
     if not tools.compiled_for_gpu(compiled, "products that cuBLASLt computes"):
@@ -128,7 +131,7 @@ def library(t: tools.Tools, driver: pathlib.Path, cublaslt: pathlib.Path, model:
             or "model.layers.0.mlp.down_proj.weight" in packings:
         complaints.append(f"library: products {products}, packings {packings}")
     if any((bundle / "kernels" / "sm_90a" / f"{name}.cubin").exists() for name in products):
-        complaints.append(f"library: there are kernels of {products}")
+        complaints.append(f"library: the bundle has kernels for {products}")
 
     def load(where: pathlib.Path | str, **environment):
         return run(t, {"LD_LIBRARY_PATH": f"{driver.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}", **environment},

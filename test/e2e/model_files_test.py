@@ -1,6 +1,7 @@
 """Each file of a model directory has its effect in the bundle, and check-model and compile-model agree about it.
 
-The test makes a model that answers each token with the next one of a chain, so that the output shows which token ends it.
+The test makes a model that answers each token with the next one of a chain, so that the output shows which token ends
+it.
 """
 
 import json
@@ -101,7 +102,7 @@ def test(t: tools.Tools) -> None:
     ]:
         result = answer(bundle_of(what, config, {"generation_config.json": generation}), "-n", 5)
         expect(f"eos_token_id: {what}", result["token_ids"], tokens)
-    # As in vLLM, the tokenizer's eos_token too (Blaizzy/mlx-vlm pull request 2112).
+    # The tokenizer's eos_token also ends a text, as in vLLM (Blaizzy/mlx-vlm pull request 2112).
     result = answer(bundle_of("eos_token", {"eos_token_id": 66}, {"tokenizer_config.json": {"eos_token": "<|end|>"}}))
     expect("eos_token of tokenizer_config.json", result["token_ids"], [256, END])
 

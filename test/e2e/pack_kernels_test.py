@@ -1,5 +1,5 @@
-"""Kernels of the bundle pack linked weights. Each of them, compiled for the CPU from its source, gives the same bytes as
-packing on the host. Needs NVRTC, but no GPU."""
+"""Kernels of the bundle pack linked weights. Each of them, compiled for the CPU from its source, gives the same bytes
+as packing on the host. Needs NVRTC, but no GPU."""
 
 import ctypes
 import json
@@ -80,7 +80,7 @@ def test(t: tools.Tools, compiler: pathlib.Path, *models: pathlib.Path) -> None:
             element = contents[weight["sources"][0]][0]
             found = pack(library, facts[weight["packed_by"]], weight, source, element, padded // step)
             if found != expected[weight["offset"] : weight["offset"] + weight["bytes"]]:
-                tools.fail(f"{model.name}: {weight['packed_by']} packs {weight['name']} otherwise than the host")
+                tools.fail(f"{model.name}: {weight['packed_by']} packs {weight['name']} differently from the host")
             checked.add(weight["row_order"])
     if checked != {"Plain", "HalfPairs", "Alternate"}:
         tools.fail(f"expected weights of each row order, found {checked}")

@@ -1,5 +1,5 @@
-"""The runtime's tools: the errors for wrong input (exit code 1 and one line) and, if a bundle of the example model is given,
-the output of run-model, bench-model and inspect-bundle."""
+"""The runtime's tools: the errors for wrong input (exit code 1 and one line) and, if a bundle of the example model is
+given, the output of run-model, bench-model and inspect-bundle."""
 
 import array
 import json
@@ -132,8 +132,8 @@ def run_model(t: tools.Tools, bundle: pathlib.Path) -> None:
 
 
 def profiled(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """The times of kernels and gaps add up to the step, the bytes of the head are those of its weights, and the trace has
-    every launch of every step."""
+    """The times of kernels and gaps add up to the step, the bytes of the head are those of its weights, and the trace
+    has every launch of every step."""
     trace = t.scratch / "trace.json"
     report = json.loads(t.checked("bench-model", bundle, "-p", 0, "-n", 8, "-d", 16, "-r", 1, "--profile", "--profile-trace",
                                   trace, "--json"))
@@ -178,7 +178,8 @@ def bench_model(t: tools.Tools, bundle: pathlib.Path) -> None:
     table = t.checked("bench-model", bundle, "-p", 0, "-n", 2, "-r", 1).splitlines()
     expect("lines of the table", len(table), 5)
     profiled(t, bundle)
-    # When the measurement starts, all sequences have the requested depth, although their prompts end at different times.
+    # When the measurement starts, all sequences have the requested depth, although their prompts end at different
+    # times.
     report = json.loads(t.checked("bench-model", bundle, "-p", 0, "-n", 8, "-b", "1,8", "-d", "24,16:48", "-r", 1, "--json"))
     expect("contexts", [abs(row["n_context"] - depth - 4.5) < 1 for row, depth in zip(report["rows"], (24, 16, 24, 32))], [True] * 4)
     expect_error(t, "found '48:16'", "bench-model", bundle, "-d", "48:16")

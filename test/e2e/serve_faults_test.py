@@ -54,7 +54,8 @@ def terminated(t: tools.Tools, bundle: pathlib.Path) -> None:
 
 
 def killed(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """After SIGKILL, a new server can use the port and gives the same answers. The trace of the killed one is readable."""
+    """After SIGKILL, a new server can use the port and gives the same answers. The trace of the killed one is
+    readable."""
     trace = t.scratch / "killed.json"
     with serve_support.serving(t.binaries, bundle, "--trace", trace) as server:
         answer = server.post("/v1/completions", QUESTION)[1]["choices"][0]["text"]
@@ -72,8 +73,8 @@ def killed(t: tools.Tools, bundle: pathlib.Path) -> None:
 
 
 def stuck(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """The watchdog's limit is shorter than every step: requests fail with the reason, /health and /ready return 503, and
-    SIGTERM ends the server."""
+    """The watchdog's limit is shorter than every step: requests fail with the reason, /health and /ready return 503,
+    and SIGTERM ends the server."""
     with serve_support.serving(t.binaries, bundle, "--watchdog-seconds", 0.0001) as server:
         expect_that("watchdog: green before", server.get("/health")[0] == 200, "not 200")
         status, error = server.post("/v1/completions", {**QUESTION, "prompt": "def main(argv):" * 40, "max_tokens": 300})

@@ -1,8 +1,8 @@
-"""Framing of requests (RFC 9112). Each case sends bytes over a socket and checks the status of each answer and whether the
-connection stays open.
+"""Framing of requests (RFC 9112). Each case sends bytes over a socket and checks the status of each answer and whether
+the connection stays open.
 
-A valid request follows each case on the same connection. If the case leaves the connection open, that request is answered,
-too. Otherwise its bytes must never be interpreted as a request (request smuggling)."""
+A valid request follows each case on the same connection. If the case leaves the connection open, that request is
+answered, too. Otherwise its bytes must never be interpreted as a request (request smuggling)."""
 
 import pathlib
 import socket
@@ -25,8 +25,8 @@ def sized(extra: bytes, body: bytes = BODY) -> bytes:
     return POST + extra + b"\r\n" + body
 
 
-# name -> bytes, statuses of all answers. The last 200 is that of the valid request; without it the connection is closed.
-# Section numbers are those of RFC 9112 unless another source is named.
+# name -> bytes, statuses of all answers. The last 200 is that of the valid request; without it the connection is
+# closed. Section numbers are those of RFC 9112 unless another source is named.
 CASES = {
     # 6.3: the length of a body.
     "no body": (GET + b"\r\n", [200, 200]),

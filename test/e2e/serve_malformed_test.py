@@ -1,5 +1,5 @@
-"""Malformed and hostile requests. Each gets a 4xx status and a message in OpenAI's format, while 16 well-behaved clients
-continue and get the same tokens as alone."""
+"""Malformed and hostile requests. Each gets a 4xx status and a message in OpenAI's format, while 16 well-behaved
+clients continue and get the same tokens as alone."""
 
 import json
 import pathlib

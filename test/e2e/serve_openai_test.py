@@ -1,5 +1,5 @@
-"""serve-model with the OpenAI Python client. Skipped with a message if the package `openai` is not installed (scripts/setup
-installs it)."""
+"""serve-model with the OpenAI Python client. Skipped with a message if the package `openai` is not installed
+(scripts/setup installs it)."""
 
 import json
 import pathlib

@@ -1,6 +1,6 @@
-"""The page at / in headless Chromium, controlled through its debugging pipe. The page shows the server's metrics, and a chat
-message is answered. Skipped with a message if no Chromium is found (scripts/setup installs one). INLAY_BROWSER is the path of
-another browser, INLAY_SCREENSHOT the file for a screenshot of the page under load."""
+"""The page at / in headless Chromium, controlled through its debugging pipe. The page shows the server's metrics, and a
+chat message is answered. Skipped with a message if no Chromium is found (scripts/setup installs one). INLAY_BROWSER is
+the path of another browser, INLAY_SCREENSHOT the file for a screenshot of the page under load."""
 
 import base64
 import json

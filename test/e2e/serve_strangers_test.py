@@ -35,8 +35,8 @@ SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*=
 
 
 def parse_metrics(text: bytes) -> dict:
-    """Parses Prometheus's text format 0.0.4 strictly: the samples of a metric family are contiguous, each occurs once, and
-    histograms are complete."""
+    """Parses Prometheus's text format 0.0.4 strictly: the samples of a metric family are contiguous, each occurs once,
+    and histograms are complete."""
     families, family, seen = {}, None, set()
     assert text.endswith(b"\n"), "the last line has no end"
     for line in text.decode("utf-8", errors="strict").removesuffix("\n").split("\n"):
@@ -106,7 +106,7 @@ def odd_paths(server: serve_support.Server) -> None:
     expect_that("memory stays the same", grown < 8 << 20, grown)
     families = parse_metrics(after)
     handlers = {re.search(r'handler="([^"]*)"', labels)[1] for _, labels in families["inlay:http_requests_total"]["samples"]}
-    expect_that("handlers are of a fixed set", handlers <= {"/v1/models/{model}", "/metrics", "other"}, handlers)
+    expect_that("handlers are from a fixed set", handlers <= {"/v1/models/{model}", "/metrics", "other"}, handlers)
     print(f"5,000 odd paths: /metrics has {len(before)} bytes before and {len(after)} after, memory grew by {grown:.0f} bytes")
 
 
@@ -194,7 +194,7 @@ def maximal_bodies(server: serve_support.Server) -> None:
     expect("clients", len(answers), 8)
     for path, status, answer in answers:
         if path == "/tokenize":
-            expect("a text is tokenized whatever its length", status, 200)
+            expect("a text of any length is tokenized", status, 200)
         else:
             expect_that("a prompt that cannot fit", status == 400 and
                         answer["error"]["code"] == "context_length_exceeded" and "bytes of text" in answer["error"]["message"],
@@ -215,13 +215,14 @@ def full_queue(t: tools.Tools, bundle: pathlib.Path) -> None:
         statuses = [status for status, _ in found]
         expect_that("some are accepted and some are rejected", {200, 503} == set(statuses), statuses)
         refused = next((answer for status, answer in found if status == 503), {"error": {}})["error"]
-        expect("why", refused.get("code"), "overloaded")
+        expect("code of the error", refused.get("code"), "overloaded")
         expect("afterwards", server.post("/tokenize", {"prompt": "a"})[0], 200)
         expect("the end", server.stop(), 0)
 
 
 def too_large_for_the_cache(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """A request that needs more KV pages than there are is an error of the client: 400, with the numbers of the request."""
+    """A request that needs more KV pages than there are is an error of the client: 400, with the numbers of the
+    request."""
     with serve_support.serving(t.binaries, bundle, "--kv-cache-memory-bytes", "512KiB") as server:
         room = server.get("/v1/models")[1]["data"][0]["max_model_len"]
         expect_that("the context is what the pages hold", 16 < room < 1024, room)
@@ -229,7 +230,7 @@ def too_large_for_the_cache(t: tools.Tools, bundle: pathlib.Path) -> None:
             status, answer = server.post("/v1/completions", {"prompt": prompt, "max_tokens": tokens})
             expect_that("more tokens than fit", status == 400 and answer["error"]["code"] == "context_length_exceeded" and
                         "KV" not in answer["error"]["message"], (status, answer, room))
-        expect("what fits", server.post("/v1/completions", {"prompt": "a", **GREEDY})[0], 200)
+        expect("a request that fits", server.post("/v1/completions", {"prompt": "a", **GREEDY})[0], 200)
 
 
 # --- Keys, origins, names, flags ----------------------------------------------
@@ -270,7 +271,8 @@ def keys(t: tools.Tools, bundle: pathlib.Path) -> None:
     try:
         with serve_support.serving(t.binaries, bundle) as server:
             expect("no key", server.get("/v1/models")[0], 401)
-            expect("the environment's", server.get("/v1/models", headers={"Authorization": "Bearer from-environment"})[0], 200)
+            expect("the key of the environment",
+                   server.get("/v1/models", headers={"Authorization": "Bearer from-environment"})[0], 200)
     finally:
         del os.environ["INLAY_API_KEY"]
 

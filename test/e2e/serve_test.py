@@ -254,8 +254,8 @@ def tls(t: tools.Tools, bundle: pathlib.Path) -> None:
 
 
 def drain(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """After SIGTERM, running requests finish, new ones are refused, and the exit code is 0. A second SIGTERM ends the server
-    without waiting for requests."""
+    """After SIGTERM, running requests finish, new ones are refused, and the exit code is 0. A second SIGTERM ends the
+    server without waiting for requests."""
     for is_patient in (True, False):
         with serve_support.serving(t.binaries, bundle) as server:
             connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)

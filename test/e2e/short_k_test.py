@@ -1,8 +1,8 @@
 """Streaming linear layers with a short K read no byte past their weights.
 
-K of 448 columns is 7 chunks for the 8 warps of a block, so one warp has no chunk and must not copy one. The kernel is compiled
-for the CPU from its source (test/codegen/gpu/emulation_async.h). The last byte of the weight is before a page that cannot be
-read, so a read past it ends the process. Needs NVRTC, but no GPU."""
+K of 448 columns is 7 chunks for the 8 warps of a block, so one warp has no chunk and must not copy one. The kernel is
+compiled for the CPU from its source (test/codegen/gpu/emulation_async.h). The last byte of the weight is before a page
+that cannot be read, so a read past it ends the process. Needs NVRTC, but no GPU."""
 
 import ctypes
 import json
@@ -69,7 +69,7 @@ def test(t: tools.Tools, compiler: pathlib.Path, model: pathlib.Path) -> None:
     process.start()
     process.join(60)
     if process.exitcode != 0:
-        tools.fail(f"{KERNEL} reads past its operands: the process that ran it ended with {process.exitcode}")
+        tools.fail(f"{KERNEL} reads past the end of an operand: its process ended with exit code {process.exitcode}")
     found = [bfloat16(bits) for bits in struct.unpack(f"<{rows}H", queue.get(timeout=5))]
 
     data = (model / "model.safetensors").read_bytes()

@@ -29,7 +29,8 @@ CASES = {
     "odd_width": (2, 1, 80, 16, 100, 1, [119]),
     "softcap": (8, 2, 64, 16, None, 2, [1, 75]),
 }
-# The same for steps of many rows. Instead of lengths: (length, rows) of each sequence, where the rows are its last positions.
+# The same for steps of many rows. Instead of lengths: (length, rows) of each sequence, where the rows are its last
+# positions.
 PREFILL = {
     "prefill": (8, 2, 128, 16, None, 256, [(150, 150), (40, 3), (300, 1), (129, 66)]),
     "prefill_small_heads": (4, 2, 64, 64, None, 512, [(260, 130), (64, 64)]),
@@ -103,8 +104,8 @@ def make(tools, folder, what):
 
 
 def arguments(rng, case, lengths, padded=0):
-    """Returns the arrays of the kernel in order, the sizes of the step, and the pages and rows of sequences for the check. The
-    order of rows differs from that of sequences. Positions that no sequence has hold NaN."""
+    """Returns the arrays of the kernel in order, the sizes of the step, and the pages and rows of sequences for the
+    check. The order of rows differs from that of sequences. Positions that no sequence has hold NaN."""
     heads, kv_heads, d, page, _, _ = case[:6]
     pages = Pages(rng, lengths, kv_heads, d, page, MOST // page, spare=False)
     held = np.zeros(pages.rows, bool)
@@ -141,7 +142,8 @@ def reference(case, q, pages, row_of, lengths, softcap=None):
 
 
 def prefill_arguments(rng, case, parts):
-    """The same as arguments() for sequences given as (length, rows). Tiles with the most keys come first, as in the runtime."""
+    """The same as arguments() for sequences given as (length, rows). Tiles with the most keys come first, as in the
+    runtime."""
     heads, kv_heads, d, page, _, _ = case[:6]
     lengths, counts = [length for length, _ in parts], [rows for _, rows in parts]
     pages = Pages(rng, lengths, kv_heads, d, page, MOST // page, spare=False)

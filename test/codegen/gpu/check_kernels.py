@@ -3,10 +3,10 @@
 
     check_kernels.py FOLDER [--emulate CXX]
 
-FOLDER has one sub-folder for each program file, as `make_cubins.sh` writes them: NAME.cubin and NAME.json
-(block, cluster, shared memory, grid). Needs only numpy and the driver (libcuda). With --emulate, the C++ compiler CXX
-compiles the kernels for the CPU (emulation.h), where they run slowly. Emulation finds wrong addresses, wrong layouts and
-missing barriers, but no errors that need the memory model of a GPU.
+FOLDER has one sub-folder for each program file, as `make_cubins.sh` writes them: NAME.cubin and NAME.json (block,
+cluster, shared memory, grid). Needs only numpy and the driver (libcuda). With --emulate, the C++ compiler CXX compiles
+the kernels for the CPU (emulation.h), where they run slowly. Emulation finds wrong addresses, wrong layouts and missing
+barriers, but no errors that need the memory model of a GPU.
 """
 
 import ctypes
@@ -288,8 +288,8 @@ def check_matvec(gpu, folder, rng):
 
 
 def qkv_of(gpu, rng, heads, kv_heads, d, rows, lengths, launch):
-    """Compares a launch of norm, QKV, rope and append with numpy. A row is (sequence, position), or None for padding. `launch`
-    takes the arguments by name and returns queries, keys and values."""
+    """Compares a launch of norm, QKV, rope and append with numpy. A row is (sequence, position), or None for padding.
+    `launch` takes the arguments by name and returns queries, keys and values."""
     positions = np.array([-1 if row is None else row[1] for row in rows], np.int32)
     sequences = np.array([-1 if row is None else row[0] for row in rows], np.int32)
     m, columns = len(rows), (heads + 2 * kv_heads) * d

@@ -29,8 +29,8 @@ class TensorMap(ctypes.Structure):
 
 
 def adapted(name: str, source: str) -> str:
-    """Converts the source of a kernel to C++ with a function `run_NAME(void **parameters, const EmulatedLaunch *)` and an array
-    `parameters_NAME` of the sizes of its parameters."""
+    """Converts the source of a kernel to C++ with a function `run_NAME(void **parameters, const EmulatedLaunch *)` and
+    an array `parameters_NAME` of the sizes of its parameters."""
     text = "\n".join(line for line in source.splitlines()
                      if not line.startswith(("#include", "#line")) and "extern __shared__" not in line)
     parameters = text[text.index(name + "(") + len(name) + 1 :].split(") {", 1)[0].split(", ")
@@ -47,7 +47,8 @@ extern "C" const int parameters_{name}[] = {{{", ".join(str(SIZES.get(type, 8)) 
 
 
 def compile_kernels(compiler: str, sources: dict[str, str], stem: pathlib.Path) -> pathlib.Path:
-    """Builds STEM.so with all kernels of `sources` (name -> text), compiled in as many parts as there are processors."""
+    """Builds STEM.so with all kernels of `sources` (name -> text), compiled in as many parts as there are
+    processors."""
     # attention.h uses only functions that the emulation defines, so it is compiled unchanged.
     header = "\n".join(line for line in (DEVICE / "attention.h").read_text().splitlines() if not line.startswith("#"))
     header = f'#include "{HERE / "emulation_async.h"}"\n{header}\n'

@@ -1,7 +1,7 @@
 """LLM.chat and the C interface make the same prompt from a conversation as serve-model, because they share the code.
 
-The template writes all of its input, so that prompts are equal only if messages, tools and variables are equal. Arguments:
-the bin directory of the build, the bundle. INLAY_LIBRARY is the path of libinlay.so."""
+The template writes all of its input, so that prompts are equal only if messages, tools and variables are equal.
+Arguments: the bin directory of the build, the bundle. INLAY_LIBRARY is the path of libinlay.so."""
 
 import pathlib
 import shutil

@@ -1,7 +1,8 @@
-"""A forked child of a process with an engine ends at once, and use of the parent's engine in the child is a clear error.
+"""A forked child of a process with an engine ends at once, and use of the parent's engine in the child is a clear
+error.
 
-Each row is a script that runs in a new interpreter. A child that still runs after 20 seconds counts as hanging. In vLLM, a
-child of a process with an engine hangs (pull request 11074, issue 23249)."""
+Each row is a script that runs in a new interpreter. A child that still runs after 20 seconds counts as hanging. In
+vLLM, a child of a process with an engine hangs (pull request 11074, issue 23249)."""
 
 import os
 import subprocess

@@ -164,7 +164,8 @@ class Generate(unittest.TestCase):
 
 
 class VllmNames(unittest.TestCase):
-    """The parts of vLLM's API that programs use (vllm/sampling_params.py, outputs.py and entrypoints/llm.py of 0.2x)."""
+    """The parts of vLLM's API that programs use (vllm/sampling_params.py, outputs.py and entrypoints/llm.py of
+    0.2x)."""
 
     @classmethod
     def setUpClass(cls):

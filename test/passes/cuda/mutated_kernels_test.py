@@ -2,8 +2,8 @@
 
     mutated_kernels_test.py BIN MODEL FOLDER
 
-BIN is the directory of compile-model, inlay-translate and inlay-opt. Their output goes to FOLDER. Each mutant is a kernel
-without one op, or without all ops of one kind.
+BIN is the directory of compile-model, inlay-translate and inlay-opt. Their output goes to FOLDER. Each mutant is a
+kernel without one op, or without all ops of one kind.
 """
 
 import collections
