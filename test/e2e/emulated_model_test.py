@@ -141,8 +141,8 @@ def check_sampling(emulated: Emulated) -> None:
         tools.fail("sampling: no kernel for penalties ran")
     drawn = [emulated.generate((0,), 5, "--top-k", 20, "--seed", seed, temperature=1.3)[0][0] for seed in (5, 5, 6)]
     if drawn[0] != drawn[1] or drawn[0][0] == drawn[2][0]:
-        tools.fail("sampling: seeds 5, 5 and 6: expected equal tokens for the first two and different ones for the third, "
-                   f"found {[d[0] for d in drawn]}")
+        tools.fail("sampling: seeds 5, 5 and 6: expected equal tokens for the first two and different ones for the "
+                   f"third, found {[d[0] for d in drawn]}")
     for tokens, rows in drawn:
         if any(sum(x > row[token] for x in row) >= 20 for token, row in zip(tokens, rows)):
             tools.fail(f"sampling: {tokens}: expected tokens among the 20 best of their rows")

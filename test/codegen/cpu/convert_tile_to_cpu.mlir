@@ -1,6 +1,6 @@
 // RUN: inlay-opt --convert-tile-to-cpu --cse %s | FileCheck %s
 
-// An expression is computed in the loop that stores it, 16 columns at a time. Rows past the end of the step are skipped.
+// An expression is computed in the loop that stores it, 16 columns at a time. Rows past the step's end are skipped.
 !x = !tile.view<?x64xf32, activation, tokens>
 !y = !tile.view<?x64xf32, output, tokens>
 // CHECK-LABEL: func.func @double(

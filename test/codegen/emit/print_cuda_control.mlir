@@ -1,5 +1,5 @@
 // RUN: inlay-translate --cuda-to-cpp %s | FileCheck %s
-// Loop-carried values become variables; several are assigned through temporaries. Constants and values with one use are inlined.
+// Loop-carried values become variables, assigned through temporaries. Constants and values with one use are inlined.
 
 // CHECK-LABEL: control(
 cuda.kernel @control(%x: !cuda.ptr<f32, global> {cuda.name = "x"}, %sizes: !cuda.opaque<"StepSizes"> {cuda.name = "sizes"})

@@ -1,10 +1,10 @@
 #!/bin/sh
-# make_cubins.sh BIN FOLDER [cubin|cuda]: compiles every program of test/codegen/programs that check_kernels.py runs. Needs
-# no GPU. With `cuda` it writes only the sources, which check_kernels.py --emulate needs, and requires no NVRTC.
+# make_cubins.sh BIN FOLDER [cubin|cuda]: compiles every program of test/codegen/programs that check_kernels.py runs.
+# Needs no GPU. With `cuda` it writes only the sources, which check_kernels.py --emulate needs, and requires no NVRTC.
 # Hand-written programs and those of mixed steps use the generic lowering instead of the kernel families for matrix
-# products, so that it is tested, too. Programs of decode steps keep the family matvec. Further programs test the families
-# matvec (16 rows), gemm and swap_ab. swap_ab runs with K in one block, and with K split over two blocks that go through
-# their ring twice.
+# products, so that it is tested, too. Programs of decode steps keep the family matvec. Further programs test the
+# families matvec (16 rows), gemm and swap_ab. swap_ab runs with K in one block, and with K split over two blocks that
+# go through their ring twice.
 set -eu
 mkdir -p "$2"
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,6 +1,6 @@
 // RUN: inlay-translate --tile-to-cuda %s | FileCheck %s
-// A warp holds a row, 8 adjacent elements per thread, and adds it up with shuffles. Weights are read before the wait for
-// earlier launches, the state after it. If several warps hold the same row, one of them stores it.
+// A warp holds a row, 8 adjacent elements per thread, and adds it up with shuffles. Weights are read before the wait
+// for earlier launches, the state after it. If several warps hold the same row, one of them stores it.
 !x = !tile.view<?x256xbf16, state, tokens>
 !g = !tile.view<256xbf16, weight>
 

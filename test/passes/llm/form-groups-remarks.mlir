@@ -3,7 +3,7 @@
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=257" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=GEMM
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1 separate-norms" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=APART
 
-// x has 64 columns of 2 bytes. Fusion saves writing and reading the normalized row, and the product before the addition.
+// x has 64 columns of 2 bytes. Fusion saves writing and reading the normalized row and the product before the add.
 // CHECK: loc("norm"): fused into proj as prologue: saves 256 bytes a row
 // CHECK: loc("residual"): fused into proj as epilogue: saves 256 bytes a row
 // CHECK: loc("proj"): one kernel (matvec): rms_norm, linear, add; reads 8320 bytes of weights; saves 512 bytes a row

@@ -5,7 +5,7 @@
 // RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=sm_90a max-rows=8" | FileCheck %s --check-prefix=SHORT
 // A layer of Llama becomes five kernels. If TMA stages the activations, norms are separate kernels.
 
-// A separate kernel scales several short rows once; otherwise every block of the following products would scale them again.
+// A separate kernel scales several short rows once. Otherwise every block of the products would scale them again.
 // SHORT: llm.group "l0.input_norm" family("rows")
 // SHORT: llm.group "l0.qkv_proj" family("swap_ab")
 // SHORT: llm.group "l0.o_proj" family("matvec")

@@ -1,6 +1,6 @@
 // RUN: inlay-opt %s --split-input-file --llm-fuse-projections | FileCheck %s
 
-// Rope follows the product of queries and keys, so the rows of their heads are stored as half_pairs. Biases have the same order.
+// Rope follows the product of queries and keys, so rows of their heads are half_pairs. Biases have the same order.
 // CHECK-NOT: @l0.q_proj
 // CHECK: llm.weight @l0.qkv_proj.weight : tensor<16x8xbf16> from ["q", "k", "v"] {head_dim = 4 : i64, row_order = #llm<row_order half_pairs>}
 // CHECK: llm.weight @l0.qkv_proj.bias : tensor<16xbf16> from ["q_bias", "k_bias", "v_bias"] {head_dim = 4 : i64, row_order = #llm<row_order half_pairs>}

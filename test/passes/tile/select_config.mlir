@@ -74,8 +74,8 @@ tile.program @many_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
   tile.store %acc, %y[%row, %col] : tensor<128x128xf32>, !y
 }
 
-// 64 tiles of 64 columns: three blocks share the 64 steps of K, so 192 of 264 slots are used. Not all clusters of 4 would
-// fit at a time. With 256 rows of the vocabulary (below), only one block fits on a multiprocessor.
+// 64 tiles of 64 columns: three blocks share the 64 steps of K, so 192 of 264 slots are used. Not all clusters of 4
+// would fit at a time. With 256 rows of the vocabulary (below), only one block fits on a multiprocessor.
 // SMALL: tile.program @batch
 // SMALL-SAME: split = 2 : i64
 // CHECK: tile.program @batch
