@@ -1,4 +1,4 @@
-// Plans: whatever passes verification can be walked as the engine walks it.
+// Arbitrary plans: a plan that passes verification can be read as the engine reads it.
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/cache_groups.h"
 #include "runtime/bundle/plan_facts.h"
@@ -59,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 sum += LayerPageBytes(*GroupOfLayer(*plan.model(), argument->index()));
           }
   }
-  // Keeps the walk from being left out.
+  // Prevents the compiler from removing the code above.
   [[maybe_unused]] static volatile uint64_t kept;
   kept = sum;
   return 0;
