@@ -380,13 +380,12 @@ def Tile_Section : I32EnumAttr<"Section", "section of a step", [
 /// Arrays that the host writes before a step, as plan.fbs names and describes them.
 def Tile_Metadata : I32EnumAttr<"Metadata", "array of metadata", [
     I32EnumAttrCase<"TokenIds", 0>, I32EnumAttrCase<"Positions", 1>, I32EnumAttrCase<"RowSequences", 2>,
-    I32EnumAttrCase<"PageTable", 3>, I32EnumAttrCase<"ContextLengths", 4>, I32EnumAttrCase<"TileSequences", 5>,
-    I32EnumAttrCase<"TileRows", 6>, I32EnumAttrCase<"TileEnds", 7>, I32EnumAttrCase<"LogitRowIndices", 8>,
-    I32EnumAttrCase<"Temperature", 9>, I32EnumAttrCase<"TopK", 10>, I32EnumAttrCase<"TopP", 11>,
-    I32EnumAttrCase<"MinP", 12>, I32EnumAttrCase<"Seeds", 13>, I32EnumAttrCase<"PenaltyRows", 14>,
-    I32EnumAttrCase<"PenaltyTokens", 15>, I32EnumAttrCase<"PenaltyCounts", 16>,
-    I32EnumAttrCase<"RepetitionPenalty", 17>, I32EnumAttrCase<"PresencePenalty", 18>,
-    I32EnumAttrCase<"FrequencyPenalty", 19>, I32EnumAttrCase<"TileKeys", 20>]> {
+    I32EnumAttrCase<"PageTable", 3>, I32EnumAttrCase<"TileSequences", 4>, I32EnumAttrCase<"TileRows", 5>,
+    I32EnumAttrCase<"TileEnds", 6>, I32EnumAttrCase<"LogitRowIndices", 7>, I32EnumAttrCase<"Temperature", 8>,
+    I32EnumAttrCase<"TopK", 9>, I32EnumAttrCase<"TopP", 10>, I32EnumAttrCase<"MinP", 11>,
+    I32EnumAttrCase<"Seeds", 12>, I32EnumAttrCase<"PenaltyRows", 13>, I32EnumAttrCase<"PenaltyTokens", 14>,
+    I32EnumAttrCase<"PenaltyCounts", 15>, I32EnumAttrCase<"RepetitionPenalty", 16>,
+    I32EnumAttrCase<"PresencePenalty", 17>, I32EnumAttrCase<"FrequencyPenalty", 18>, I32EnumAttrCase<"TileKeys", 19>]> {
   let cppNamespace = "::inlay::tile";
   let genSpecializedAttr = 0;
 }
