@@ -8,7 +8,7 @@ function(inlay_doc name td)
   set(result ${CMAKE_BINARY_DIR}/docs/${name}.md)
   add_custom_command(OUTPUT ${result}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/docs
-    COMMAND ${MLIR_TABLEGEN_EXE} ${ARGN} -I ${CMAKE_SOURCE_DIR} -I ${MLIR_INCLUDE_DIRS} ${source} -o ${result} -d ${result}.d
+    COMMAND ${MLIR_TABLEGEN_EXE} ${ARGN} -I ${CMAKE_SOURCE_DIR} -I ${CMAKE_BINARY_DIR} -I ${MLIR_INCLUDE_DIRS} ${source} -o ${result} -d ${result}.d
     DEPENDS ${source} DEPFILE ${result}.d VERBATIM)
   add_custom_target(docs-${name} DEPENDS ${result})
   add_dependencies(docs docs-${name})

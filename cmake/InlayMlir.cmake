@@ -63,7 +63,7 @@ function(inlay_tablegen td output)
   set(source ${CMAKE_CURRENT_SOURCE_DIR}/${td})
   set(result ${CMAKE_CURRENT_BINARY_DIR}/${output})
   add_custom_command(OUTPUT ${result}
-    COMMAND ${MLIR_TABLEGEN_EXE} ${ARGN} -I ${CMAKE_SOURCE_DIR} -I ${MLIR_INCLUDE_DIRS} ${source} -o ${result}
+    COMMAND ${MLIR_TABLEGEN_EXE} ${ARGN} -I ${CMAKE_SOURCE_DIR} -I ${CMAKE_BINARY_DIR} -I ${MLIR_INCLUDE_DIRS} ${source} -o ${result}
             --write-if-changed -d ${result}.d
     DEPENDS ${source} DEPFILE ${result}.d VERBATIM)
   string(REPLACE "/" "_" id "tablegen_${CMAKE_CURRENT_BINARY_DIR}_${output}")

@@ -10,10 +10,10 @@
 #ifndef INLAY_CODEGEN_TILE_TO_CUDA_ATTENTIONLOWERING_H
 #define INLAY_CODEGEN_TILE_TO_CUDA_ATTENTIONLOWERING_H
 
-#include "codegen/tile_to_cuda/AttentionLoop.h"
 #include "codegen/tile_to_cuda/Families.h"
 #include "codegen/tile_to_cuda/PointEvaluator.h"
-#include "passes/tile/AttentionConfig.h"
+#include "passes/tile/AttentionLoop.h"
+#include "passes/tile/AttentionSchedule.h"
 
 namespace inlay {
 /// Positions that one copy brings, a row of a slab in shared memory, and the pieces that its swizzle moves.

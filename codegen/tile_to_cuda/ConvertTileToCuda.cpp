@@ -19,13 +19,12 @@ struct ConvertTileToCudaPass : inlay::impl::ConvertTileToCudaPassBase<ConvertTil
 } // namespace
 
 void ConvertTileToCudaPass::runOnOperation() {
-  tile::TargetAttr target = tile::targetOf(getOperation());
   for (auto program : llvm::make_early_inc_range(getOperation().getOps<tile::ProgramOp>())) {
     if (isLibraryProduct(program))
       continue;
     OpBuilder builder(program);
     FamilyLowering lowering = familyLowering(program);
-    if (lowering && succeeded(lowering(program, builder, target)))
+    if (lowering && succeeded(lowering(program, builder)))
       program.erase();
     else
       signalPassFailure(); // the other programs' errors are reported as well

@@ -17,9 +17,9 @@ inline constexpr int64_t kQueries = 8, kKeyColumns = 32, kValueColumns = 16;
 
 class DecodeAttentionLowering : AttentionLowering {
 public:
-  DecodeAttentionLowering(tile::ProgramOp program, const AttentionLoop &loop, const DecodeAttentionConfig &config,
+  DecodeAttentionLowering(tile::ProgramOp program, const AttentionLoop &loop, tile::DecodeAttentionAttr schedule,
                           cuda::KernelOp kernel)
-      : AttentionLowering(program, loop, kernel), config(config) {}
+      : AttentionLowering(program, loop, kernel), schedule(schedule) {}
   LogicalResult run();
 
 private:
@@ -43,7 +43,7 @@ private:
   int64_t units() const { return loop.rows * loop.headDim; }
   int64_t share() const { return llvm::divideCeil(units(), cluster); }
 
-  DecodeAttentionConfig config;
+  tile::DecodeAttentionAttr schedule;
 
   // Known when compiling.
   int64_t cluster = 1, slabs = 0, slabBytes = 0, stepBytes = 0, warpBytes = 0, pitch = 0;

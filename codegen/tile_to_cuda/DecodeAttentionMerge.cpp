@@ -40,9 +40,10 @@ void DecodeAttentionLowering::storePartials() {
 
 /// Elements [from, to) of rows x columns, spread over the block's threads.
 void DecodeAttentionLowering::forUnits(Value first, Value last, llvm::function_ref<void(Value, Value, Value)> body) {
-  b.loop("unit", b.add(first, thread), last, b.index(config.warps * kWarp), KernelBuilder::Rolled, [&](Value unit) {
-    body(unit, b.name("row", b.div(unit, loop.headDim)), b.name("column", b.rem(unit, loop.headDim)));
-  });
+  b.loop("unit", b.add(first, thread), last, b.index(schedule.getWarps() * kWarp), KernelBuilder::Rolled,
+         [&](Value unit) {
+           body(unit, b.name("row", b.div(unit, loop.headDim)), b.name("column", b.rem(unit, loop.headDim)));
+         });
 }
 
 LogicalResult DecodeAttentionLowering::store(Value row, Value column, Value sum, Value out) {
@@ -106,7 +107,8 @@ LogicalResult DecodeAttentionLowering::merge() {
     };
     Value top;
     auto [sum, out] = combine(
-        b, config.warps, [&](Value holder) { return stat(holder, 0); }, [&](Value holder) { return stat(holder, 1); },
+        b, schedule.getWarps(), [&](Value holder) { return stat(holder, 0); },
+        [&](Value holder) { return stat(holder, 1); },
         [&](Value holder) {
           Value partial = b.as(b.offset(rings, b.mul(holder, warpBytes)), f32);
           return b.load(partial, b.add(b.mul(row, pitch), column));

@@ -9,28 +9,31 @@ using namespace inlay;
 
 namespace {
 struct Family {
-  llvm::StringLiteral name;
+  TypeID schedule;
   FamilyLowering lowering;
 };
 } // namespace
 
-static constexpr Family families[] = {
-    {"attention", lowerGeneric}, {"decode_attention", lowerDecodeAttention},
-    {"gemm", lowerGemm},         {"generic", lowerGeneric},
-    {"matvec", lowerMatvec},     {"prefill_attention", lowerPrefillAttention},
-    {"rows", lowerGeneric},      {"sample", lowerGeneric},
-    {"swap_ab", lowerSwapAb},
-};
-
 FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
-  auto name = program->getAttrOfType<StringAttr>("family");
-  if (!name)
+  static const Family families[] = {
+      {TypeID::get<tile::DecodeAttentionAttr>(), lowerDecodeAttention},
+      {TypeID::get<tile::GemmAttr>(), lowerGemm},
+      {TypeID::get<tile::GenericAttr>(), lowerGeneric},
+      {TypeID::get<tile::MatvecAttr>(), lowerMatvec},
+      {TypeID::get<tile::PrefillAttentionAttr>(), lowerPrefillAttention},
+      {TypeID::get<tile::SwapAbAttr>(), lowerSwapAb},
+  };
+  tile::Schedule schedule = program.getScheduleAttr();
+  if (!schedule)
     return lowerGeneric;
   for (const Family &family : families)
-    if (family.name == name.getValue())
+    if (family.schedule == schedule.getTypeID())
       return family.lowering;
-  auto diagnostic = program.emitError("family '") << name.getValue() << "' has no CUDA lowering; expected ";
-  llvm::interleaveComma(families, diagnostic, [&](const Family &family) { diagnostic << family.name; });
+  if (schedule.isPending())
+    program.emitError("has no schedule of the family ")
+        << schedule.getFamilyName() << " yet; run tile-select-schedule and tile-apply-schedule first";
+  else
+    program.emitError("has a schedule that has no CUDA lowering: ") << schedule;
   return nullptr;
 }
 
@@ -70,14 +73,8 @@ FailureOr<cuda::GridAttr> inlay::gridOf(tile::ProgramOp program) {
       return program.emitError("grid dimension ") << grid.size() << " is neither a constant nor c * (size ceildiv d)";
     grid.push_back(*count);
   }
-  if (auto cluster = program->getAttrOfType<IntegerAttr>("cluster"))
-    grid[0].multiplier *= cluster.getInt();
+  grid[0].multiplier *= tile::clusterOf(program);
   return cuda::GridAttr::getChecked([&] { return program.emitError(); }, program.getContext(), ArrayRef(grid));
-}
-
-cuda::Count inlay::rowTilesOf(cuda::KernelOp kernel) {
-  ArrayRef<cuda::Count> grid = kernel.getGridAttr().getDims();
-  return grid.size() > 1 ? grid[1] : cuda::Count();
 }
 
 FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder &builder, int64_t threads,
@@ -114,12 +111,11 @@ FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder
   name("sizes");
 
   OperationState state(program.getLoc(), cuda::KernelOp::getOperationName());
-  auto cluster = program->getAttrOfType<IntegerAttr>("cluster");
   auto origin = program->getAttrOfType<StringAttr>("origin");
   cuda::KernelOp kernel =
       cuda::KernelOp::create(builder, program.getLoc(), builder.getStringAttr(program.getSymName()),
                              TypeAttr::get(builder.getFunctionType(types, {})), builder.getI64IntegerAttr(threads),
-                             builder.getI64IntegerAttr(1), builder.getI64IntegerAttr(cluster ? cluster.getInt() : 1),
+                             builder.getI64IntegerAttr(1), builder.getI64IntegerAttr(tile::clusterOf(program)),
                              builder.getI64IntegerAttr(0), origin ? origin : builder.getStringAttr(""), *grid,
                              ArrayAttr(), builder.getUnitAttr(), builder.getArrayAttr(attributes), ArrayAttr());
   Block *body = &kernel.getBody().emplaceBlock();

@@ -1,9 +1,10 @@
 //===- Families.h - which lowering a tile program goes to ------------------===//
 //
-// A program's attribute `family` names one of the lowerings below. Each gets the
+// A program's schedule decides which of the lowerings below takes it. Each gets the
 // program and a builder that stands before it; it builds one cuda.kernel, whose
-// attributes say how it is launched. To add a family, declare its
-// lowering here and give it a row in `families` (Families.cpp).
+// attributes say how it is launched. To add a family, define the attribute of its
+// schedule (TileSchedules.td), declare its lowering here and give it a row in
+// `families` (Families.cpp).
 //
 //===----------------------------------------------------------------------===//
 
@@ -15,39 +16,35 @@
 #include "mlir/IR/Builders.h"
 
 namespace inlay {
-using FamilyLowering = mlir::LogicalResult (*)(tile::ProgramOp program, mlir::OpBuilder &builder,
-                                               tile::TargetAttr target);
+using FamilyLowering = mlir::LogicalResult (*)(tile::ProgramOp program, mlir::OpBuilder &builder);
 
 /// Everything that no other family takes: row-wise programs, attention, and any other as a fallback.
-mlir::LogicalResult lowerGeneric(tile::ProgramOp program, mlir::OpBuilder &builder, tile::TargetAttr target);
+mlir::LogicalResult lowerGeneric(tile::ProgramOp program, mlir::OpBuilder &builder);
 
 /// Attention of steps where each sequence has one row: keys and values stream through rings of TMA copies.
-mlir::LogicalResult lowerDecodeAttention(tile::ProgramOp program, mlir::OpBuilder &builder, tile::TargetAttr target);
+mlir::LogicalResult lowerDecodeAttention(tile::ProgramOp program, mlir::OpBuilder &builder);
 
 /// Linear layers of few rows: weights stream through rings of bulk copies.
-mlir::LogicalResult lowerMatvec(tile::ProgramOp program, mlir::OpBuilder &builder, tile::TargetAttr target);
+mlir::LogicalResult lowerMatvec(tile::ProgramOp program, mlir::OpBuilder &builder);
 
 /// Linear layers of many rows: warpgroup products fed by a producer through TMA.
-mlir::LogicalResult lowerGemm(tile::ProgramOp program, mlir::OpBuilder &builder, tile::TargetAttr target);
+mlir::LogicalResult lowerGemm(tile::ProgramOp program, mlir::OpBuilder &builder);
 
 /// Attention of prompts: warpgroup products over tiles of keys and values that a producer warp copies with TMA.
-mlir::LogicalResult lowerPrefillAttention(tile::ProgramOp program, mlir::OpBuilder &builder, tile::TargetAttr target);
+mlir::LogicalResult lowerPrefillAttention(tile::ProgramOp program, mlir::OpBuilder &builder);
 
 /// Linear layers of a batch of sequences: weights on the M side of warpgroup products, K split over a cluster.
-mlir::LogicalResult lowerSwapAb(tile::ProgramOp program, mlir::OpBuilder &builder, tile::TargetAttr target);
+mlir::LogicalResult lowerSwapAb(tile::ProgramOp program, mlir::OpBuilder &builder);
 
-/// The lowering that a program's `family` names; lowerGeneric without one, null (with a diagnostic) if unknown.
+/// The lowering of a program's schedule; lowerGeneric without one, null (with a diagnostic) where none is selected yet.
 FamilyLowering familyLowering(tile::ProgramOp program);
 
 /// `c`, `s ceildiv d` or `c * (s ceildiv d)` as the plan says it; none for any other expression.
 std::optional<cuda::Count> countOf(mlir::AffineExpr expr);
 
-/// The program's own grid, with dimension 0 times the cluster. Fails with a diagnostic for a map that the plan cannot
-/// say (each dimension is a constant or `c * (size ceildiv d)`).
+/// The program's own grid, with dimension 0 times the schedule's cluster. Fails with a diagnostic for a map that the
+/// plan cannot say (each dimension is a constant or `c * (size ceildiv d)`).
 mlir::FailureOr<cuda::GridAttr> gridOf(tile::ProgramOp program);
-
-/// The tiles of rows that a linear layer's grid counts along y; one where it has no such dimension.
-cuda::Count rowTilesOf(cuda::KernelOp kernel);
 
 /// Adds the kernel's parameters as contract and plan know them: a pointer for each view, named after the argument,
 /// `maps` tensor maps, the step's sizes; and an empty body. Weights and metadata are readonly; each pointer has the

@@ -10,7 +10,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "codegen/tile_to_cuda/DecodeAttention.h"
-#include "passes/tile/LinearConfig.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -33,8 +32,8 @@ void DecodeAttentionLowering::setUpThread() {
 
 void DecodeAttentionLowering::setUpMemory() {
   Type i8 = b.getI8Type(), f32 = b.getF32Type();
-  rings = b.shared("rings", i8, config.warps * warpBytes, 1024);
-  warpStats = b.shared("warp_stats", f32, config.warps * loop.rows * 2 * 4);
+  rings = b.shared("rings", i8, schedule.getWarps() * warpBytes, 1024);
+  warpStats = b.shared("warp_stats", f32, schedule.getWarps() * loop.rows * 2 * 4);
   if (cluster > 1) {
     inboxStats = b.shared("inbox_stats", f32, cluster * loop.rows * 2 * 4);
     inbox = b.shared("inbox", f32, share() * cluster * 4);
@@ -50,11 +49,11 @@ void DecodeAttentionLowering::setUpMemory() {
              {received, b.mul(b.add(mine, 2 * loop.rows), b.index(4 * cluster))});
     });
   }
-  Value barriers = b.shared("barriers", b.getI64Type(), config.warps * config.stages * 8);
+  Value barriers = b.shared("barriers", b.getI64Type(), schedule.getWarps() * schedule.getStages() * 8);
   ring = b.name("ring", b.offset(rings, b.mul(warp, warpBytes)));
-  full = b.name("full", b.offset(barriers, b.mul(warp, config.stages)));
+  full = b.name("full", b.offset(barriers, b.mul(warp, schedule.getStages())));
   b.ifThen(isLeader, [&] {
-    b.loop("i", config.stages, KernelBuilder::Unrolled,
+    b.loop("i", schedule.getStages(), KernelBuilder::Unrolled,
            [&](Value i) { b.call("mbarrier_init", "mbarrier.h", {b.offset(full, i), b.i32(1)}); });
     b.call("fence_mbarrier_init", "mbarrier.h", {});
     for (unsigned i = 0; i < 2; ++i)
@@ -65,7 +64,7 @@ void DecodeAttentionLowering::setUpMemory() {
 
 /// Where the warp's step `number` begins.
 Value DecodeAttentionLowering::stepAt(Value number) {
-  return b.add(from, b.mul(b.add(warp, b.mul(number, config.warps)), kKeys));
+  return b.add(from, b.mul(b.add(warp, b.mul(number, schedule.getWarps())), kKeys));
 }
 
 /// Starts the copy of entry `entry` of this warp: keys and values of its steps in turn. Where in the cache they lie, a
@@ -86,7 +85,7 @@ LogicalResult DecodeAttentionLowering::issue(Value entry) {
   Value row =
       b.name("first_row", b.call(b.getI32Type(), "shuffle_from", "warp.h", {b.get(rowsOfLane), b.rem(step, kWarp)}));
   b.ifThen(isLeader, [&] {
-    Value slot = b.name("slot", b.rem(entry, config.stages));
+    Value slot = b.name("slot", b.rem(entry, schedule.getStages()));
     Value bar = b.name("bar", b.offset(full, slot));
     Value target = b.name("target", b.offset(ring, b.mul(slot, stepBytes)));
     b.call("mbarrier_arrive_expect", "mbarrier.h", {bar, b.index(stepBytes)});
@@ -103,8 +102,8 @@ LogicalResult DecodeAttentionLowering::issue(Value entry) {
 
 /// The slot of an entry whose copy has ended.
 Value DecodeAttentionLowering::waitFor(Value entry) {
-  Value slot = b.name("slot", b.rem(entry, config.stages));
-  b.call("mbarrier_wait", "mbarrier.h", {b.offset(full, slot), b.rem(b.div(entry, config.stages), 2)});
+  Value slot = b.name("slot", b.rem(entry, schedule.getStages()));
+  b.call("mbarrier_wait", "mbarrier.h", {b.offset(full, slot), b.rem(b.div(entry, schedule.getStages()), 2)});
   return b.name("data", b.offset(ring, b.mul(slot, stepBytes)));
 }
 
@@ -141,13 +140,13 @@ LogicalResult DecodeAttentionLowering::attend() {
   b.comment(
       "Steps of 16 keys: of the block, of this warp, and those of them that hold no key of this step of the model.");
   auto ofWarp = [&](Value steps) {
-    return b.div(b.max(b.add(b.sub(steps, warp), config.warps - 1), zero), config.warps);
+    return b.div(b.max(b.add(b.sub(steps, warp), schedule.getWarps() - 1), zero), schedule.getWarps());
   };
   Value count = b.name("count", ofWarp(b.div(b.add(b.max(b.sub(to, from), zero), kKeys - 1), kKeys)));
   // Each sequence has one row in this family: of its keys, the kernel before writes the last.
   Value older = b.div(b.max(b.sub(b.sub(block.at(end), 1), from), zero), kKeys);
   entries = b.name("entries", b.mul(count, 2));
-  Value early = b.name("early", b.min(b.mul(ofWarp(older), 2), b.min(entries, b.index(config.stages))));
+  Value early = b.name("early", b.min(b.mul(ofWarp(older), 2), b.min(entries, b.index(schedule.getStages()))));
   rowsOfLane = b.local("rows_of_lane", {}, b.getI32Type(), b.i32(-1));
   LogicalResult result = success();
   auto fill = [&](Value first, Value last) {
@@ -160,7 +159,7 @@ LogicalResult DecodeAttentionLowering::attend() {
   fill(zero, early);
   b.provenance.reset();
   cuda::DependOp::create(b);
-  fill(early, b.min(entries, b.index(config.stages)));
+  fill(early, b.min(entries, b.index(schedule.getStages())));
   if (failed(result) || failed(loadQueries()))
     return failure();
 
@@ -170,7 +169,7 @@ LogicalResult DecodeAttentionLowering::attend() {
   weights = b.local("weights", {queryBlocks, 2}, b.getI32Type());
   auto refill = [&](Value entry) {
     b.syncWarp();
-    Value next = b.name("next", b.add(entry, config.stages));
+    Value next = b.name("next", b.add(entry, schedule.getStages()));
     b.ifThen(b.less(next, entries), [&] {
       if (failed(issue(next)))
         result = failure();
@@ -195,8 +194,7 @@ LogicalResult DecodeAttentionLowering::attend() {
 }
 
 LogicalResult DecodeAttentionLowering::run() {
-  if (auto attribute = program->getAttrOfType<IntegerAttr>("cluster"))
-    cluster = attribute.getInt();
+  cluster = schedule.getCluster();
   slabs = shape.slabs();
   slabBytes = kKeys * kRowBytes;
   stepBytes = shape.stepBytes();
@@ -205,7 +203,7 @@ LogicalResult DecodeAttentionLowering::run() {
   valueBlocks = llvm::divideCeil(loop.headDim, kValueColumns);
   // Rows of partial outputs: four words of padding put the rows that a store touches into different banks.
   pitch = valueBlocks * kValueColumns + 4;
-  warpBytes = llvm::alignTo(std::max(config.stages * stepBytes, loop.rows * pitch * 4), 1024);
+  warpBytes = llvm::alignTo(std::max(schedule.getStages() * stepBytes, loop.rows * pitch * 4), 1024);
   element = loop.keys.getView().getType().getElementType().isBF16() ? "bfloat16" : "float16";
 
   b.setInsertionPointToStart(&kernel.getBody().front());
@@ -213,12 +211,12 @@ LogicalResult DecodeAttentionLowering::run() {
   setUpMemory();
   if (failed(build([&] { return attend(); })))
     return failure();
-  kernel.setMinBlocks(config.blocks);
+  kernel.setMinBlocks(schedule.getSlots());
   addCacheMaps();
   return success();
 }
 
-LogicalResult inlay::lowerDecodeAttention(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr target) {
+LogicalResult inlay::lowerDecodeAttention(tile::ProgramOp program, OpBuilder &builder) {
   FailureOr<AttentionLoop> loop = findAttentionLoop(program);
   if (failed(loop))
     return failure();
@@ -231,12 +229,10 @@ LogicalResult inlay::lowerDecodeAttention(tile::ProgramOp program, OpBuilder &bu
               "heads of 16 to 256 in 8s, in 16 bits";
   if (failed(requireRunsOfKeys(*loop)))
     return failure();
-  auto attribute = program->getAttrOfType<DictionaryAttr>(kConfigAttr);
-  DecodeAttentionConfig config =
-      attribute ? DecodeAttentionConfig::from(attribute) : chooseDecodeAttention(shape, target);
-  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, config.warps * kWarp, /*maps=*/2);
+  auto schedule = cast<tile::DecodeAttentionAttr>(program.getScheduleAttr());
+  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, schedule.getWarps() * kWarp, /*maps=*/2);
   if (failed(kernel))
     return failure();
-  DecodeAttentionLowering lowering(program, *loop, config, *kernel);
+  DecodeAttentionLowering lowering(program, *loop, schedule, *kernel);
   return lowering.run();
 }

@@ -172,7 +172,7 @@ static void hoistLoads(tile::ProgramOp program) {
   }
 }
 
-LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr) {
+LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder) {
   OwningOpRef<tile::ProgramOp> copy = program.clone();
   hoistLoads(*copy);
   LayoutAssignment layouts(*copy);
@@ -184,7 +184,7 @@ LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder, t
     return failure();
   if (lowering.conversions > 0)
     program.emitRemark() << lowering.conversions << " layout conversions through shared memory";
-  if (auto blocks = program->getAttrOfType<IntegerAttr>("min_blocks"))
-    kernel->setMinBlocks(blocks.getInt());
+  if (auto schedule = dyn_cast_or_null<tile::GenericAttr>(program.getScheduleAttr()))
+    kernel->setMinBlocks(schedule.getSlots());
   return success();
 }

@@ -12,19 +12,19 @@
 
 #include "codegen/tile_to_cuda/Elements.h"
 #include "codegen/tile_to_cuda/LinearOperands.h"
-#include "passes/tile/LinearConfig.h"
 
 using namespace mlir;
 using namespace inlay;
+using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
 
 namespace {
 constexpr int64_t kRowBytes = 128; // of an atom
 
 class MatvecLowering {
 public:
-  MatvecLowering(tile::ProgramOp program, const MainLoop &loop, const MatvecConfig &config, const cuda::Count &rowTiles,
+  MatvecLowering(tile::ProgramOp program, const MainLoop &loop, tile::MatvecAttr schedule, const LayerRows &layerRows,
                  cuda::KernelOp kernel)
-      : program(program), loop(loop), config(config), rowTiles(rowTiles), kernel(kernel),
+      : program(program), loop(loop), schedule(schedule), layerRows(layerRows), kernel(kernel),
         b(UnknownLoc::get(program.getContext()), program.getContext()) {}
   LogicalResult run();
 
@@ -32,11 +32,11 @@ private:
   LogicalResult build();
   Value pointerOf(Value view) { return kernel.getArgument(cast<BlockArgument>(view).getArgNumber()); }
   Value bytes(Value pointer) { return b.as(pointer, b.getI8Type()); }
-  bool isOneRow() const { return config.rows == 1; }
+  bool isOneRow() const { return schedule.getRows() == 1; }
   /// Of one vector along k in shared memory.
-  int64_t vectorBytes() const { return chunks * config.chunkAtoms * kRowBytes; }
+  int64_t vectorBytes() const { return chunks * schedule.getChunkAtoms() * kRowBytes; }
   /// Of 8 rows each, in registers.
-  int64_t halves() const { return config.rows > 8 ? 2 : 1; }
+  int64_t halves() const { return schedule.getRows() > 8 ? 2 : 1; }
   void setUpSizes();
   void setUpMemory();
   void issueWeights(Value batch, Value chunk, Value group, Value slot);
@@ -57,8 +57,8 @@ private:
 
   tile::ProgramOp program;
   MainLoop loop;
-  const MatvecConfig &config;
-  cuda::Count rowTiles;
+  tile::MatvecAttr schedule;
+  LayerRows layerRows;
   cuda::KernelOp kernel;
   KernelBuilder b;
 
@@ -86,13 +86,13 @@ void MatvecLowering::setUpSizes() {
   auto weights = loop.weight.getView().getType();
   columns = weights.getShape()[0];
   atoms = llvm::divideCeil(weights.getShape()[1], kAtomColumns);
-  chunks = llvm::divideCeil(atoms, config.chunkAtoms);
-  chunkBytes = config.chunkAtoms * kAtomBytes;
-  most = llvm::divideCeil(chunks, config.warps);
+  chunks = llvm::divideCeil(atoms, schedule.getChunkAtoms());
+  chunkBytes = schedule.getChunkAtoms() * kAtomBytes;
+  most = llvm::divideCeil(chunks, schedule.getWarps());
   // Registers have fixed names: several chunks of rows in flight need a loop that is unrolled.
-  if (!isOneRow() && chunks % config.warps == 0 && most <= 16)
-    depth = std::min(config.depth, most);
-  isEvenK = loop.k % (config.warps * config.chunkAtoms * kAtomColumns) == 0;
+  if (!isOneRow() && chunks % schedule.getWarps() == 0 && most <= 16)
+    depth = std::min(schedule.getDepth(), most);
+  isEvenK = loop.k % (schedule.getWarps() * schedule.getChunkAtoms() * kAtomColumns) == 0;
   element = weights.getElementType().isBF16() ? "bfloat16" : "float16";
   words = VectorType::get({4}, b.getI32Type());
   zero = b.index(0);
@@ -102,19 +102,21 @@ void MatvecLowering::setUpSizes() {
   warp = b.name("warp", b.special(cuda::Special::Warp));
   isLeader = b.name("is_leader", b.equal(lane, 0));
   int64_t total = llvm::divideCeil(columns, kGroupRows);
-  groupsOfBlock = llvm::divideCeil(total, config.blocks);
-  batchesOfBlock = llvm::divideCeil(groupsOfBlock, config.groups);
+  groupsOfBlock = llvm::divideCeil(total, schedule.getBlocks());
+  batchesOfBlock = llvm::divideCeil(groupsOfBlock, schedule.getGroups());
   Value block = b.special(cuda::Special::BlockX);
   b.comment("Groups of 8 weight rows that this block owns; chunks of a group that this warp owns.");
-  first = b.name("first", b.div(b.mul(block, total), config.blocks));
-  groups = b.name("groups", b.sub(b.div(b.mul(b.add(block, 1), total), config.blocks), first));
-  count = chunks % config.warps == 0
+  first = b.name("first", b.div(b.mul(block, total), schedule.getBlocks()));
+  groups = b.name("groups", b.sub(b.div(b.mul(b.add(block, 1), total), schedule.getBlocks()), first));
+  count = chunks % schedule.getWarps() == 0
               ? b.index(most)
-              : b.name("count", b.div(b.sub(b.index(chunks + config.warps - 1), warp), config.warps));
-  batches =
-      batchesOfBlock == 1 ? b.index(1) : b.name("batches", b.div(b.add(groups, config.groups - 1), config.groups));
-  firstRow = b.name("first_row", b.mul(b.special(cuda::Special::BlockY), config.rows));
-  rows = isOneRow() ? b.index(1) : b.name("rows", b.min(b.index(config.rows), b.sub(b.size(rowTiles.size), firstRow)));
+              : b.name("count", b.div(b.sub(b.index(chunks + schedule.getWarps() - 1), warp), schedule.getWarps()));
+  batches = batchesOfBlock == 1
+                ? b.index(1)
+                : b.name("batches", b.div(b.add(groups, schedule.getGroups() - 1), schedule.getGroups()));
+  firstRow = b.name("first_row", b.mul(b.special(cuda::Special::BlockY), schedule.getRows()));
+  rows =
+      isOneRow() ? b.index(1) : b.name("rows", b.min(b.index(schedule.getRows()), b.sub(layerRows.count(b), firstRow)));
 }
 
 void MatvecLowering::setUpMemory() {
@@ -125,28 +127,28 @@ void MatvecLowering::setUpMemory() {
     ofRings = 0;
     ofSums = 1;
   }
-  Value rings = b.shared("rings", i8, config.stages * config.warps * chunkBytes, kAtomBytes, ofRings);
+  Value rings = b.shared("rings", i8, schedule.getStages() * schedule.getWarps() * chunkBytes, kAtomBytes, ofRings);
   if (isOneRow())
-    staged = b.shared("staged_all", i8, config.warps * most * config.chunkAtoms * kRowBytes);
+    staged = b.shared("staged_all", i8, schedule.getWarps() * most * schedule.getChunkAtoms() * kRowBytes);
   if (!isOneRow() && !loop.vectors.empty())
     vectors = b.shared("vectors", i8, static_cast<int64_t>(loop.vectors.size()) * vectorBytes());
-  int64_t batchBytes = config.groups * config.warps * config.rows * kGroupRows * 4;
-  partials = b.shared("partials", f32, batchesOfBlock == 1 ? batchBytes : config.partialBytes, 128, ofSums);
+  int64_t batchBytes = schedule.getGroups() * schedule.getWarps() * schedule.getRows() * kGroupRows * 4;
+  partials = b.shared("partials", f32, batchesOfBlock == 1 ? batchBytes : schedule.getPartialBytes(), 128, ofSums);
   if (!loop.sums.empty())
-    sums = b.shared("sums", f32, loop.sums.size() * config.warps * config.rows * 4);
-  Value barriers = b.shared("barriers", barrier, config.warps * config.stages * 8);
+    sums = b.shared("sums", f32, loop.sums.size() * schedule.getWarps() * schedule.getRows() * 4);
+  Value barriers = b.shared("barriers", barrier, schedule.getWarps() * schedule.getStages() * 8);
 
-  ring = b.name("ring", b.offset(rings, b.mul(warp, config.stages * chunkBytes)));
+  ring = b.name("ring", b.offset(rings, b.mul(warp, schedule.getStages() * chunkBytes)));
   if (isOneRow())
-    staged = b.name("staged", b.offset(staged, b.mul(warp, most * config.chunkAtoms * kRowBytes)));
-  full = b.name("full", b.offset(barriers, b.mul(warp, config.stages)));
+    staged = b.name("staged", b.offset(staged, b.mul(warp, most * schedule.getChunkAtoms() * kRowBytes)));
+  full = b.name("full", b.offset(barriers, b.mul(warp, schedule.getStages())));
   // A large matrix has more bytes than an int counts, a block's part has not.
   Type i64 = b.getI64Type();
   Value begin = arith::MulIOp::create(b, arith::IndexCastOp::create(b, i64, first),
                                       arith::ConstantIntOp::create(b, atoms * kAtomBytes, 64));
   source = b.name("source", b.offset(bytes(pointerOf(loop.weight.getView())), begin));
   b.ifThen(isLeader, [&] {
-    b.loop("i", config.stages, KernelBuilder::Unrolled,
+    b.loop("i", schedule.getStages(), KernelBuilder::Unrolled,
            [&](Value i) { b.call("mbarrier_init", "mbarrier.h", {b.offset(full, i), b.i32(1)}); });
     b.call("fence_mbarrier_init", "mbarrier.h", {});
   });
@@ -156,11 +158,11 @@ void MatvecLowering::setUpMemory() {
 /// Copies this warp's chunk number `chunk` of a group into its place in the ring. Groups past the block's last are
 /// empty.
 void MatvecLowering::issueWeights(Value batch, Value chunk, Value group, Value slot) {
-  group = b.name("group", b.add(b.mul(batch, config.groups), group));
-  Value atom = b.mul(b.add(warp, b.mul(chunk, config.warps)), config.chunkAtoms);
+  group = b.name("group", b.add(b.mul(batch, schedule.getGroups()), group));
+  Value atom = b.mul(b.add(warp, b.mul(chunk, schedule.getWarps())), schedule.getChunkAtoms());
   Value size = b.index(chunkBytes);
-  if (atoms % config.chunkAtoms != 0)
-    size = b.mul(b.min(b.index(config.chunkAtoms), b.sub(b.index(atoms), atom)), kAtomBytes);
+  if (atoms % schedule.getChunkAtoms() != 0)
+    size = b.mul(b.min(b.index(schedule.getChunkAtoms()), b.sub(b.index(atoms), atom)), kAtomBytes);
   Value bar = b.name("bar", b.offset(full, slot));
   b.ifThen(
       b.less(group, groups),
@@ -227,13 +229,14 @@ FailureOr<Value> MatvecLowering::transform(Value row, Value word, llvm::function
 /// Calls `body` for the chunks of the one row, with this lane's 8 columns of each.
 void MatvecLowering::eachChunk(llvm::function_ref<void(Value, Value)> body) {
   b.loop("i", most, KernelBuilder::Unrolled, [&](Value i) {
-    Value chunk = b.add(warp, b.mul(i, config.warps));
-    Value at = b.name("at", b.add(b.mul(chunk, config.chunkAtoms * kAtomColumns), b.mul(lane, 8)));
+    Value chunk = b.add(warp, b.mul(i, schedule.getWarps()));
+    Value at = b.name("at", b.add(b.mul(chunk, schedule.getChunkAtoms() * kAtomColumns), b.mul(lane, 8)));
     Value inside;
     if (!isEvenK)
       inside = b.less(at, loop.k);
-    if (config.chunkAtoms < 4)
-      inside = inside ? b.both(inside, b.less(lane, config.chunkAtoms * 8)) : b.less(lane, config.chunkAtoms * 8);
+    if (schedule.getChunkAtoms() < 4)
+      inside = inside ? b.both(inside, b.less(lane, schedule.getChunkAtoms() * 8))
+                      : b.less(lane, schedule.getChunkAtoms() * 8);
     if (inside)
       b.ifThen(inside, [&] { body(i, at); });
     else
@@ -295,11 +298,11 @@ LogicalResult MatvecLowering::stageRow() {
         b.set(*word, x, {i, j});
       });
     auto store = [&] {
-      Value target = b.offset(staged, b.add(b.mul(i, config.chunkAtoms * kRowBytes), b.mul(lane, 16)));
+      Value target = b.offset(staged, b.add(b.mul(i, schedule.getChunkAtoms() * kRowBytes), b.mul(lane, 16)));
       b.call("store_words", "base.h", {target, b.address(x, i)});
     };
-    if (config.chunkAtoms < 4)
-      b.ifThen(b.less(lane, config.chunkAtoms * 8), store);
+    if (schedule.getChunkAtoms() < 4)
+      b.ifThen(b.less(lane, schedule.getChunkAtoms() * 8), store);
     else
       store();
   });
@@ -310,10 +313,10 @@ LogicalResult MatvecLowering::stageRow() {
 /// Calls `body` for each 32 columns of a chunk with the first of this lane's 8.
 void MatvecLowering::eachPiece(Value chunk, int64_t half, Value t, llvm::function_ref<void(Value, Value)> body) {
   auto all = [&] {
-    b.loop("piece", config.chunkAtoms * 2, KernelBuilder::Unrolled, [&](Value piece) {
-      Value at = b.add(b.mul(chunk, config.chunkAtoms * kAtomColumns), b.add(b.mul(piece, 32), b.mul(t, 8)));
+    b.loop("piece", schedule.getChunkAtoms() * 2, KernelBuilder::Unrolled, [&](Value piece) {
+      Value at = b.add(b.mul(chunk, schedule.getChunkAtoms() * kAtomColumns), b.add(b.mul(piece, 32), b.mul(t, 8)));
       at = b.name("at", at);
-      if (loop.k % (config.chunkAtoms * kAtomColumns) == 0)
+      if (loop.k % (schedule.getChunkAtoms() * kAtomColumns) == 0)
         body(piece, at);
       else
         b.ifThen(b.less(at, loop.k), [&] { body(piece, at); });
@@ -374,19 +377,19 @@ LogicalResult MatvecLowering::transformFragments(Value chunk, Value slot, Value 
 /// One pass over this warp's chunks for a batch of groups.
 LogicalResult MatvecLowering::accumulate(Value batch) {
   LogicalResult result = success();
-  acc = b.local("acc", {config.groups, 4 * config.chains}, b.getF32Type(), b.f32(0));
+  acc = b.local("acc", {schedule.getGroups(), 4 * schedule.getChains()}, b.getF32Type(), b.f32(0));
   // Column n of the product is row n / 2 + 4 * (n % 2) of the group, so that 8 lanes read 8 different chunks of banks.
   Value g = b.name("g", b.div(lane, 4)), t = b.name("t", b.rem(lane, 4));
   Value weightRow = b.name("weight_row", b.add(b.div(g, 2), b.mul(b.rem(g, 2), 4)));
-  auto chunkOf = [&](Value i) { return b.name("chunk", b.add(warp, b.mul(i, config.warps))); };
+  auto chunkOf = [&](Value i) { return b.name("chunk", b.add(warp, b.mul(i, schedule.getWarps()))); };
   b.loop("i", zero, count, b.index(1), depth > 1 ? KernelBuilder::Unrolled : KernelBuilder::Rolled, [&](Value i) {
     Value chunk = chunkOf(i);
-    int64_t pieces = config.chunkAtoms * 2;
+    int64_t pieces = schedule.getChunkAtoms() * 2;
     Value row, place = b.rem(i, depth);
     if (isOneRow()) {
       row = b.local("row", {pieces, 4}, b.getI32Type());
       b.loop("piece", pieces, KernelBuilder::Unrolled, [&](Value piece) {
-        Value at = b.add(b.mul(i, config.chunkAtoms * kRowBytes), b.add(b.mul(piece, 64), b.mul(t, 16)));
+        Value at = b.add(b.mul(i, schedule.getChunkAtoms() * kRowBytes), b.add(b.mul(piece, 64), b.mul(t, 16)));
         b.call("set_words", "base.h", {b.address(row, piece), b.load(staged, at, words)});
       });
     } else {
@@ -395,15 +398,15 @@ LogicalResult MatvecLowering::accumulate(Value batch) {
         loadFragments(chunk, zero, t);
       result = transformFragments(chunk, place, isFirst, t);
     }
-    b.loop("group", config.groups, KernelBuilder::Unrolled, [&](Value group) {
+    b.loop("group", schedule.getGroups(), KernelBuilder::Unrolled, [&](Value group) {
       Value number = b.name("number", b.get(entry));
-      Value slot = b.name("slot", b.rem(number, config.stages));
-      b.call("mbarrier_wait", "mbarrier.h", {b.offset(full, slot), b.rem(b.div(number, config.stages), 2)});
+      Value slot = b.name("slot", b.rem(number, schedule.getStages()));
+      b.call("mbarrier_wait", "mbarrier.h", {b.offset(full, slot), b.rem(b.div(number, schedule.getStages()), 2)});
       Value w = b.name("w", b.offset(ring, b.add(b.mul(slot, chunkBytes), b.mul(weightRow, kRowBytes))));
       b.loop("piece", pieces, KernelBuilder::Unrolled, [&](Value piece) {
         auto multiply = [&] {
           Value at = b.bitXor(b.add(b.mul(b.rem(piece, 2), 4), t), weightRow);
-          Value sum = b.address(acc, {group, b.mul(b.rem(piece, config.chains), 4)});
+          Value sum = b.address(acc, {group, b.mul(b.rem(piece, schedule.getChains()), 4)});
           Value right = b.load(w, b.add(b.mul(b.div(piece, 2), kAtomBytes), b.mul(at, 16)), words);
           if (isOneRow())
             b.call("mma_8_rows<" + element + ">", "mma.h", {sum, b.address(row, piece), right});
@@ -414,18 +417,18 @@ LogicalResult MatvecLowering::accumulate(Value batch) {
                    {sum, b.address(fragments, {place, zero, piece}), b.address(fragments, {place, b.index(1), piece}),
                     right});
         };
-        if (atoms % config.chunkAtoms == 0)
+        if (atoms % schedule.getChunkAtoms() == 0)
           multiply();
         else
-          b.ifThen(b.less(b.add(b.mul(chunk, config.chunkAtoms), b.div(piece, 2)), atoms), multiply);
+          b.ifThen(b.less(b.add(b.mul(chunk, schedule.getChunkAtoms()), b.div(piece, 2)), atoms), multiply);
       });
       b.syncWarp();
       // What takes this place in the ring is `stages` further in the order batch, chunk, group.
-      Value ahead = b.add(group, config.stages);
-      Value next = b.name("next", b.add(i, b.div(ahead, config.groups)));
+      Value ahead = b.add(group, schedule.getStages());
+      Value next = b.name("next", b.add(i, b.div(ahead, schedule.getGroups())));
       Value nextBatch = b.name("next_batch", b.add(batch, b.div(next, count)));
       b.ifThen(b.both(isLeader, b.less(nextBatch, batches)),
-               [&] { issueWeights(nextBatch, b.rem(next, count), b.rem(ahead, config.groups), slot); });
+               [&] { issueWeights(nextBatch, b.rem(next, count), b.rem(ahead, schedule.getGroups()), slot); });
       b.set(b.add(number, 1), entry);
     });
     if (depth == 1)
@@ -443,12 +446,13 @@ void MatvecLowering::storeSums(Value batchInRoom) {
   for (int64_t half = 0; half < halves(); ++half) {
     Value row = b.name("row", b.add(g, half * 8));
     b.ifThen(b.less(row, rows), [&] {
-      b.loop("group", config.groups, KernelBuilder::Unrolled, [&](Value group) {
-        Value slot = b.add(b.mul(b.add(b.mul(batchInRoom, config.groups), group), config.warps), warp);
-        Value at = b.name("at", b.add(b.mul(b.add(b.mul(slot, config.rows), isOneRow() ? zero : row), kGroupRows), t));
+      b.loop("group", schedule.getGroups(), KernelBuilder::Unrolled, [&](Value group) {
+        Value slot = b.add(b.mul(b.add(b.mul(batchInRoom, schedule.getGroups()), group), schedule.getWarps()), warp);
+        Value at =
+            b.name("at", b.add(b.mul(b.add(b.mul(slot, schedule.getRows()), isOneRow() ? zero : row), kGroupRows), t));
         for (int64_t c : {0, 1}) {
           Value sum = b.get(acc, {group, b.index(half * 2 + c)});
-          for (int64_t chain = 1; chain < config.chains; ++chain)
+          for (int64_t chain = 1; chain < schedule.getChains(); ++chain)
             sum = b.addF(sum, b.get(acc, {group, b.index(chain * 4 + half * 2 + c)}));
           b.store(sum, partials, b.add(at, c * 4));
         }
@@ -461,7 +465,7 @@ void MatvecLowering::storeSums(Value batchInRoom) {
 void MatvecLowering::storeRowSums() {
   for (size_t n = 0; n < loop.sums.size(); ++n) {
     Value number = b.index(static_cast<int64_t>(n));
-    Value slot = b.mul(b.add(b.mul(number, config.warps), warp), config.rows);
+    Value slot = b.mul(b.add(b.mul(number, schedule.getWarps()), warp), schedule.getRows());
     if (isOneRow()) {
       Value all = b.name("all", b.call(b.getF32Type(), "warp_sum", "warp.h", b.get(totals, number)));
       b.ifThen(isLeader, [&] { b.store(all, sums, slot); });
@@ -490,10 +494,10 @@ std::unique_ptr<Elements> MatvecLowering::elementsOf(Value unit, Value firstGrou
       Value at = b.mul(pair, 2);
       if (position == Position::Odd)
         at = b.add(at, 1);
-      Value group = b.mul(b.div(at, kGroupRows), config.warps), inGroup = b.rem(at, kGroupRows);
+      Value group = b.mul(b.div(at, kGroupRows), schedule.getWarps()), inGroup = b.rem(at, kGroupRows);
       Value total = b.local(position == Position::Odd ? "odd" : "even", {}, b.getF32Type(), b.f32(0));
-      b.loop("i", config.warps, KernelBuilder::Unrolled, [&](Value i) {
-        Value place = b.add(b.mul(b.add(b.mul(b.add(group, i), config.rows), row), kGroupRows), inGroup);
+      b.loop("i", schedule.getWarps(), KernelBuilder::Unrolled, [&](Value i) {
+        Value place = b.add(b.mul(b.add(b.mul(b.add(group, i), schedule.getRows()), row), kGroupRows), inGroup);
         b.set(b.addF(b.get(total), b.load(partials, place)), total);
       });
       return b.get(total);
@@ -501,8 +505,8 @@ std::unique_ptr<Elements> MatvecLowering::elementsOf(Value unit, Value firstGrou
     for (auto [k, sum] : llvm::enumerate(loop.sums))
       if (value == sum.result) {
         Value total = b.local("sum", {}, b.getF32Type(), b.f32(0));
-        b.loop("i", config.warps, KernelBuilder::Unrolled, [&, k = k](Value i) {
-          Value place = b.add(b.mul(b.add(i, k * config.warps), config.rows), row);
+        b.loop("i", schedule.getWarps(), KernelBuilder::Unrolled, [&, k = k](Value i) {
+          Value place = b.add(b.mul(b.add(i, k * schedule.getWarps()), schedule.getRows()), row);
           b.set(b.addF(b.get(total), b.load(sums, place)), total);
         });
         return b.get(total);
@@ -531,14 +535,14 @@ LogicalResult MatvecLowering::build() {
   b.comment("What nobody on the device writes comes before the wait.");
   b.ifThen(isLeader, [&] {
     // A short K leaves warps without a chunk; the others then have one.
-    Value share = chunks < config.warps ? b.index(1) : count;
-    b.loop("i", config.stages, KernelBuilder::Unrolled, [&](Value i) {
-      Value chunk = b.div(i, config.groups);
+    Value share = chunks < schedule.getWarps() ? b.index(1) : count;
+    b.loop("i", schedule.getStages(), KernelBuilder::Unrolled, [&](Value i) {
+      Value chunk = b.div(i, schedule.getGroups());
       Value batch = b.name("batch", b.div(chunk, share));
       Value exists = b.less(batch, batches);
-      if (chunks < config.warps)
+      if (chunks < schedule.getWarps())
         exists = b.both(exists, b.less(warp, chunks));
-      b.ifThen(exists, [&] { issueWeights(batch, b.rem(chunk, share), b.rem(i, config.groups), i); });
+      b.ifThen(exists, [&] { issueWeights(batch, b.rem(chunk, share), b.rem(i, schedule.getGroups()), i); });
     });
   });
   loadVectors();
@@ -561,19 +565,19 @@ LogicalResult MatvecLowering::build() {
     }
     if (!loop.sums.empty())
       totals = b.local("totals", {static_cast<int64_t>(loop.sums.size()), halves()}, b.getF32Type(), b.f32(0));
-    fragments = b.local("x", {depth, halves(), config.chunkAtoms * 2, 4}, b.getI32Type(), b.i32(0));
+    fragments = b.local("x", {depth, halves(), schedule.getChunkAtoms() * 2, 4}, b.getI32Type(), b.i32(0));
     if (depth > 1)
       b.loop("i", depth, KernelBuilder::Unrolled,
-             [&](Value i) { loadFragments(b.add(warp, b.mul(i, config.warps)), i, b.rem(lane, 4)); });
+             [&](Value i) { loadFragments(b.add(warp, b.mul(i, schedule.getWarps())), i, b.rem(lane, 4)); });
   }
 
   // Batches whose sums have room at once.
-  int64_t batchBytes = config.groups * config.warps * config.rows * kGroupRows * 4;
-  int64_t room = batchesOfBlock == 1 ? 1 : std::min(batchesOfBlock, config.partialBytes / batchBytes);
+  int64_t batchBytes = schedule.getGroups() * schedule.getWarps() * schedule.getRows() * kGroupRows * 4;
+  int64_t room = batchesOfBlock == 1 ? 1 : std::min(batchesOfBlock, schedule.getPartialBytes() / batchBytes);
   bool isWhole = room == batchesOfBlock;
   std::unique_ptr<Elements> elements;
   Value isOwner;
-  if (isWhole && groupsOfBlock * 4 * config.rows <= config.warps * 32) {
+  if (isWhole && groupsOfBlock * 4 * schedule.getRows() <= schedule.getWarps() * 32) {
     FailureOr<std::unique_ptr<Elements>> prefetched = prefetchEpilogue(isOwner);
     if (failed(prefetched))
       return failure();
@@ -594,8 +598,8 @@ LogicalResult MatvecLowering::build() {
   };
   auto epilogue = [&](Value firstGroup, Value endGroup) {
     Value pairs = b.name("pairs", b.mul(b.sub(b.min(groups, endGroup), firstGroup), 4));
-    b.loop("unit", thread, b.name("units", b.mul(pairs, rows)), b.index(config.warps * 32), KernelBuilder::Rolled,
-           [&](Value unit) {
+    b.loop("unit", thread, b.name("units", b.mul(pairs, rows)), b.index(schedule.getWarps() * 32),
+           KernelBuilder::Rolled, [&](Value unit) {
              if (failed(elementsOf(unit, firstGroup, pairs)->emit(program.getBody().front(), loop.loop)))
                result = failure();
            });
@@ -615,7 +619,7 @@ LogicalResult MatvecLowering::build() {
   b.loop("from", zero, batches, b.index(room), KernelBuilder::Rolled, [&](Value from) {
     Value to = b.name("to", b.min(batches, b.add(from, room)));
     products(from, to);
-    epilogue(b.mul(from, config.groups), b.mul(to, config.groups));
+    epilogue(b.mul(from, schedule.getGroups()), b.mul(to, schedule.getGroups()));
     b.barrier();
   });
   return result;
@@ -627,17 +631,15 @@ LogicalResult MatvecLowering::run() {
   if (groupsOfBlock * atoms * kAtomBytes > std::numeric_limits<int32_t>::max())
     return program.emitError("gives a block ")
            << groupsOfBlock * atoms * kAtomBytes << " bytes of weights; a kernel counts at most 2^31 - 1";
-  kernel.setSharedBytes(config.sharedBytes);
-  kernel.setMinBlocks(2);
+  kernel.setSharedBytes(schedule.getSharedBytes());
+  kernel.setMinBlocks(schedule.getSlots());
   cuda::Count blocks;
-  blocks.multiplier = config.blocks;
-  cuda::Count passes = rowTiles;
-  passes.divisor = config.rows;
-  kernel.setGridAttr(cuda::GridAttr::get(program.getContext(), {blocks, passes}));
+  blocks.multiplier = schedule.getBlocks();
+  kernel.setGridAttr(cuda::GridAttr::get(program.getContext(), {blocks, layerRows.tilesOf(schedule.getRows())}));
   return success();
 }
 
-LogicalResult inlay::lowerMatvec(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr target) {
+LogicalResult inlay::lowerMatvec(tile::ProgramOp program, OpBuilder &builder) {
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
@@ -648,13 +650,10 @@ LogicalResult inlay::lowerMatvec(tile::ProgramOp program, OpBuilder &builder, ti
            << loop->k << " columns; rows are read in 16 bytes, so expected a multiple of 8";
   if (auto gather = dyn_cast<tile::GatherOp>(loop->rows); gather && !gather.getIndices().getDefiningOp<tile::LoadOp>())
     return gather.emitError("gathers rows by computed indices; the family matvec takes loaded ones");
-  FailureOr<DictionaryAttr> attribute = selectConfig(program, target);
-  if (failed(attribute))
-    return failure();
-  MatvecConfig config = MatvecConfig::from(*attribute);
-  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, config.warps * 32);
+  auto schedule = cast<tile::MatvecAttr>(program.getScheduleAttr());
+  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, schedule.getWarps() * 32);
   if (failed(kernel))
     return failure();
-  MatvecLowering lowering(program, *loop, config, rowTilesOf(*kernel), *kernel);
+  MatvecLowering lowering(program, *loop, schedule, LayerRows(program, *loop), *kernel);
   return lowering.run();
 }

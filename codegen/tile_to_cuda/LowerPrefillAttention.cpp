@@ -22,27 +22,27 @@ void PrefillAttentionLowering::setUp() {
   warp = b.name("warp", b.special(cuda::Special::Warp));
   warpgroup = b.name("warpgroup", b.div(warp, 4));
   queriesTile = b.shared("queries", type, loop.rows * slabs * kRowBytes, 1024);
-  keysRing = b.shared("keys_ring", type, config.stages * stageElements() * 2, 1024);
-  valuesRing = b.shared("values_ring", type, config.stages * stageElements() * 2, 1024);
+  keysRing = b.shared("keys_ring", type, schedule.getStages() * stageElements() * 2, 1024);
+  valuesRing = b.shared("values_ring", type, schedule.getStages() * stageElements() * 2, 1024);
   for (Ring *ring : {&keys, &values}) {
-    ring->full = b.shared(ring == &keys ? "keys_full" : "values_full", i64, config.stages * 8);
-    ring->empty = b.shared(ring == &keys ? "keys_empty" : "values_empty", i64, config.stages * 8);
+    ring->full = b.shared(ring == &keys ? "keys_full" : "values_full", i64, schedule.getStages() * 8);
+    ring->empty = b.shared(ring == &keys ? "keys_empty" : "values_empty", i64, schedule.getStages() * 8);
   }
-  turns = b.shared("turns", i64, config.consumers * 8);
-  staged = b.shared("staged", i64, config.consumers * 8);
-  cleared = b.shared("cleared", i64, config.consumers * 8);
+  turns = b.shared("turns", i64, schedule.getConsumers() * 8);
+  staged = b.shared("staged", i64, schedule.getConsumers() * 8);
+  cleared = b.shared("cleared", i64, schedule.getConsumers() * 8);
   b.ifThen(b.equal(thread, 0), [&] {
     auto initialise = [&](Value bars, int64_t number, int64_t arrivals) {
       b.loop("i", number, KernelBuilder::Unrolled,
              [&](Value i) { b.call("mbarrier_init", "mbarrier.h", {b.offset(bars, i), b.i32(arrivals)}); });
     };
     for (Ring *ring : {&keys, &values}) {
-      initialise(ring->full, config.stages, 1);
-      initialise(ring->empty, config.stages, config.consumers);
+      initialise(ring->full, schedule.getStages(), 1);
+      initialise(ring->empty, schedule.getStages(), schedule.getConsumers());
     }
-    initialise(turns, config.consumers, kWarpgroup / kWarp);
-    initialise(staged, config.consumers, kWarpgroup);
-    initialise(cleared, config.consumers, kWarpgroup);
+    initialise(turns, schedule.getConsumers(), kWarpgroup / kWarp);
+    initialise(staged, schedule.getConsumers(), kWarpgroup);
+    initialise(cleared, schedule.getConsumers(), kWarpgroup);
     b.call("fence_mbarrier_init", "mbarrier.h", {});
   });
   b.barrier();
@@ -56,14 +56,14 @@ Value PrefillAttentionLowering::countOfTiles() {
   return b.name("tiles", b.max(tiles, b.index(1)));
 }
 
-Value PrefillAttentionLowering::stageOf(Value tile) { return b.name("stage", b.rem(tile, config.stages)); }
-Value PrefillAttentionLowering::parityOf(Value tile) { return b.rem(b.div(tile, config.stages), 2); }
+Value PrefillAttentionLowering::stageOf(Value tile) { return b.name("stage", b.rem(tile, schedule.getStages())); }
+Value PrefillAttentionLowering::parityOf(Value tile) { return b.rem(b.div(tile, schedule.getStages()), 2); }
 Value PrefillAttentionLowering::elementsAt(Value stage) { return b.mul(stage, stageElements()); }
 
 /// The first warp of the first warpgroup; each lane brings a run of kKeys positions.
 LogicalResult PrefillAttentionLowering::produce(Value tiles) {
   LogicalResult result = success();
-  b.call("setmaxnreg_dec<" + llvm::Twine(config.producerRegisters) + ">", "registers.h", {});
+  b.call("setmaxnreg_dec<" + llvm::Twine(schedule.getProducerRegisters()) + ">", "registers.h", {});
   b.ifThen(b.equal(thread, 0), [&] {
     for (unsigned i = 0; i < 2; ++i)
       b.call("prefetch_tensor_map", "tma.h", tensorMap(i));
@@ -156,7 +156,7 @@ void PrefillAttentionLowering::takeTurn(Value tile) {
 
 void PrefillAttentionLowering::passTurn() {
   b.ifThen(b.equal(lane, 0), [&] {
-    b.call("mbarrier_arrive", "mbarrier.h", b.offset(turns, b.rem(b.add(consumer, 1), config.consumers)));
+    b.call("mbarrier_arrive", "mbarrier.h", b.offset(turns, b.rem(b.add(consumer, 1), schedule.getConsumers())));
   });
 }
 
@@ -167,7 +167,7 @@ void PrefillAttentionLowering::release(const Ring &ring, Value tile) {
 }
 
 LogicalResult PrefillAttentionLowering::consume(Value tiles) {
-  b.call("setmaxnreg_inc<" + llvm::Twine(config.consumerRegisters) + ">", "registers.h", {});
+  b.call("setmaxnreg_inc<" + llvm::Twine(schedule.getConsumerRegisters()) + ">", "registers.h", {});
   consumer = b.name("consumer", b.sub(warpgroup, 1));
   group = b.name("group", b.div(lane, 4));
   pair = b.name("pair", b.rem(lane, 4));
@@ -232,27 +232,25 @@ LogicalResult PrefillAttentionLowering::run() {
   return success();
 }
 
-LogicalResult inlay::lowerPrefillAttention(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr target) {
+LogicalResult inlay::lowerPrefillAttention(tile::ProgramOp program, OpBuilder &builder) {
   FailureOr<AttentionLoop> loop = findAttentionLoop(program);
   if (failed(loop))
     return failure();
   AttentionShape shape{loop->rows, loop->keysPerStep, loop->headDim};
-  auto attribute = program->getAttrOfType<DictionaryAttr>(kConfigAttr);
-  PrefillAttentionConfig config =
-      attribute ? PrefillAttentionConfig::from(attribute) : choosePrefillAttention(shape, target);
-  if (program->hasAttr("cluster") || !isPrefillAttention(shape, kKeys) || loop->rows != 64 * config.consumers ||
-      config.stages < 1 || loop->keys.getType().getElementTypeBitWidth() != 16)
+  auto schedule = cast<tile::PrefillAttentionAttr>(program.getScheduleAttr());
+  if (!isPrefillAttention(shape, kKeys) || loop->rows != kConsumerRows * schedule.getConsumers() ||
+      loop->keys.getType().getElementTypeBitWidth() != 16)
     return loop->scores.emitError("has ")
            << loop->rows << " rows, " << loop->keysPerStep << " keys a step and heads of " << loop->headDim
-           << "; the family prefill_attention takes 64 rows a consumer, " << kPrefillKeys
-           << " keys a step, heads of 16 to 128 in 8s, in 16 bits, and no cluster";
+           << "; the family prefill_attention takes " << kConsumerRows << " rows a consumer, up to "
+           << AttentionShape::mostKeys << " keys a step in " << kKeys << "s, and heads of 16 to 128 in 8s, in 16 bits";
   if (failed(requireRunsOfKeys(*loop)))
     return failure();
   FailureOr<cuda::KernelOp> kernel =
-      createKernel(program, builder, (config.consumers + 1) * PrefillAttentionLowering::kWarpgroup,
+      createKernel(program, builder, (schedule.getConsumers() + 1) * PrefillAttentionLowering::kWarpgroup,
                    /*maps=*/2);
   if (failed(kernel))
     return failure();
-  PrefillAttentionLowering lowering(program, *loop, config, *kernel);
+  PrefillAttentionLowering lowering(program, *loop, schedule, *kernel);
   return lowering.run();
 }

@@ -11,10 +11,10 @@
 
 #include "codegen/tile_to_cuda/LinearEpilogue.h"
 #include "codegen/tile_to_cuda/LinearOperands.h"
-#include "passes/tile/LinearConfig.h"
 
 using namespace mlir;
 using namespace inlay;
+using tile::kAtomBytes, tile::kGroupRows;
 
 namespace {
 constexpr int64_t kWarpgroup = 128;
@@ -24,9 +24,9 @@ constexpr int64_t kPairsOfThread = 4;
 
 class SwapAbLowering {
 public:
-  SwapAbLowering(tile::ProgramOp program, const MainLoop &loop, const SwapAbConfig &config, const cuda::Count &rowTiles,
+  SwapAbLowering(tile::ProgramOp program, const MainLoop &loop, tile::SwapAbAttr schedule, const LayerRows &layerRows,
                  cuda::KernelOp kernel)
-      : program(program), loop(loop), config(config), rowTiles(rowTiles), kernel(kernel),
+      : program(program), loop(loop), schedule(schedule), layerRows(layerRows), kernel(kernel),
         b(UnknownLoc::get(program.getContext()), program.getContext()) {}
   LogicalResult run();
 
@@ -45,8 +45,8 @@ private:
 
   tile::ProgramOp program;
   MainLoop loop;
-  const SwapAbConfig &config;
-  cuda::Count rowTiles;
+  tile::SwapAbAttr schedule;
+  LayerRows layerRows;
   cuda::KernelOp kernel;
   KernelBuilder b;
 
@@ -62,28 +62,30 @@ void SwapAbLowering::setUp() {
   zero = b.index(0);
   thread = b.name("thread", b.special(cuda::Special::ThreadX));
   warp = b.name("warp", b.special(cuda::Special::Warp));
-  rank = config.split == 1 ? zero : b.name("rank", b.special(cuda::Special::ClusterRank));
-  columnTile = b.name("column_tile", b.div(b.special(cuda::Special::BlockX), config.split));
-  firstRow = b.name("first_row", b.mul(b.special(cuda::Special::BlockY), config.tileRows));
-  int64_t steps = llvm::divideCeil(loop.k, config.tileK), share = config.share(loop.k);
+  rank = schedule.getSplit() == 1 ? zero : b.name("rank", b.special(cuda::Special::ClusterRank));
+  columnTile = b.name("column_tile", b.div(b.special(cuda::Special::BlockX), schedule.getSplit()));
+  firstRow = b.name("first_row", b.mul(b.special(cuda::Special::BlockY), schedule.getTileRows()));
+  int64_t steps = llvm::divideCeil(loop.k, schedule.getTileK()), share = schedule.share(loop.k);
   firstStep = b.name("first_step", b.mul(rank, share));
   count =
       steps % share == 0 ? b.index(share) : b.name("steps", b.min(b.index(share), b.sub(b.index(steps), firstStep)));
 
   Type type = loop.weight.getView().getType().getElementType();
   weightsRing =
-      b.shared("weights_ring", type, config.stages * config.tileColumns * config.tileK * 2, kAtomBytes, kRings);
-  rowsRing = b.shared("rows_ring", type, config.stages * config.tileRows * config.tileK * 2, kAtomBytes, kRings);
-  full = b.shared("full", b.getI64Type(), config.stages * 8);
-  empty = b.shared("empty", b.getI64Type(), config.stages * 8);
+      b.shared("weights_ring", type, schedule.getStages() * schedule.getTileColumns() * schedule.getTileK() * 2,
+               kAtomBytes, kRings);
+  rowsRing = b.shared("rows_ring", type, schedule.getStages() * schedule.getTileRows() * schedule.getTileK() * 2,
+                      kAtomBytes, kRings);
+  full = b.shared("full", b.getI64Type(), schedule.getStages() * 8);
+  empty = b.shared("empty", b.getI64Type(), schedule.getStages() * 8);
   drained = b.shared("drained", b.getI64Type(), 8);
-  sums = b.shared("sums", b.getF32Type(), config.sumsBytes(), kAtomBytes, kSums);
+  sums = b.shared("sums", b.getF32Type(), schedule.sumsBytes(), kAtomBytes, kSums);
   b.ifThen(b.equal(thread, 0), [&] {
-    b.loop("i", config.stages, KernelBuilder::Unrolled, [&](Value i) {
+    b.loop("i", schedule.getStages(), KernelBuilder::Unrolled, [&](Value i) {
       b.call("mbarrier_init", "mbarrier.h", {b.offset(full, i), b.i32(1)});
-      b.call("mbarrier_init", "mbarrier.h", {b.offset(empty, i), b.i32(config.consumers)});
+      b.call("mbarrier_init", "mbarrier.h", {b.offset(empty, i), b.i32(schedule.getConsumers())});
     });
-    b.call("mbarrier_init", "mbarrier.h", {drained, b.i32(config.consumers * kWarpgroup)});
+    b.call("mbarrier_init", "mbarrier.h", {drained, b.i32(schedule.getConsumers() * kWarpgroup)});
     b.call("fence_mbarrier_init", "mbarrier.h", {});
   });
   b.barrier();
@@ -91,16 +93,16 @@ void SwapAbLowering::setUp() {
 
 void SwapAbLowering::loadWeights(Value slot, Value step) {
   Value bar = b.name("bar", b.offset(full, slot));
-  b.call("mbarrier_arrive_expect", "mbarrier.h", {bar, b.i32(config.stageBytes())});
+  b.call("mbarrier_arrive_expect", "mbarrier.h", {bar, b.i32(schedule.stageBytes())});
   b.call("tma_load_4d", "tma.h",
-         {b.offset(weightsRing, b.mul(slot, config.tileColumns * config.tileK)), map(1), bar, zero, zero,
-          b.add(firstStep, step), b.mul(columnTile, config.tileColumns / kGroupRows), policy});
+         {b.offset(weightsRing, b.mul(slot, schedule.getTileColumns() * schedule.getTileK())), map(1), bar, zero, zero,
+          b.add(firstStep, step), b.mul(columnTile, schedule.getTileColumns() / kGroupRows), policy});
 }
 
 void SwapAbLowering::loadRows(Value slot, Value step) {
   b.call("tma_load_2d", "tma.h",
-         {b.offset(rowsRing, b.mul(slot, config.tileRows * config.tileK)), map(0), b.offset(full, slot),
-          b.add(b.mul(b.add(firstStep, step), config.tileK), loop.columnOffset), firstRow});
+         {b.offset(rowsRing, b.mul(slot, schedule.getTileRows() * schedule.getTileK())), map(0), b.offset(full, slot),
+          b.add(b.mul(b.add(firstStep, step), schedule.getTileK()), loop.columnOffset), firstRow});
 }
 
 /// Weights as far as the ring goes, then the wait, then their rows, then both together.
@@ -108,14 +110,14 @@ void SwapAbLowering::produce() {
   b.ifThen(b.equal(b.special(cuda::Special::Lane), 0), [&] {
     policy = b.name("policy", b.call(b.getI64Type(), "evict_first_policy", "bulk_copy.h", {}));
     b.call("prefetch_tensor_map", "tma.h", map(0));
-    Value early = b.name("early", b.min(count, b.index(config.stages)));
+    Value early = b.name("early", b.min(count, b.index(schedule.getStages())));
     b.comment("What nobody on the device writes comes before the wait.");
     b.loop("step", zero, early, b.index(1), KernelBuilder::Rolled, [&](Value step) { loadWeights(step, step); });
     cuda::DependOp::create(b);
     b.loop("step", zero, early, b.index(1), KernelBuilder::Rolled, [&](Value step) { loadRows(step, step); });
     b.loop("step", early, count, b.index(1), KernelBuilder::Rolled, [&](Value step) {
-      Value slot = b.name("slot", b.rem(step, config.stages));
-      Value pass = b.name("pass", b.div(step, config.stages));
+      Value slot = b.name("slot", b.rem(step, schedule.getStages()));
+      Value pass = b.name("pass", b.div(step, schedule.getStages()));
       b.call("mbarrier_wait", "mbarrier.h", {b.offset(empty, slot), b.rem(b.sub(pass, 1), 2)});
       loadWeights(slot, step);
       loadRows(slot, step);
@@ -127,19 +129,19 @@ void SwapAbLowering::produce() {
 /// 64 rows of weights times all rows of the step, over 64 of k.
 void SwapAbLowering::multiply(Value acc, Value slot, Value step) {
   Type i64 = b.getI64Type();
-  Value ours = b.mul(b.div(warp, 4), 64 * config.tileK);
-  Value weights = b.add(b.mul(slot, config.tileColumns * config.tileK), ours);
+  Value ours = b.mul(b.div(warp, 4), 64 * schedule.getTileK());
+  Value weights = b.add(b.mul(slot, schedule.getTileColumns() * schedule.getTileK()), ours);
   Value left = b.name("left", b.call(i64, "swizzled_tile", "wgmma.h", b.offset(weightsRing, weights)));
-  Value rows = b.offset(rowsRing, b.mul(slot, config.tileRows * config.tileK));
+  Value rows = b.offset(rowsRing, b.mul(slot, schedule.getTileRows() * schedule.getTileK()));
   Value right = b.name("right", b.call(i64, "swizzled_tile", "wgmma.h", rows));
   b.call("wgmma_fence", "wgmma.h", {});
-  for (int64_t k = 0; k < config.tileK / 16; ++k) {
+  for (int64_t k = 0; k < schedule.getTileK() / 16; ++k) {
     // 16 elements are 32 bytes, 2 in the units of a descriptor.
     auto forward = [&](Value tile) -> Value {
       return k == 0 ? tile : arith::AddIOp::create(b, tile, arith::ConstantIntOp::create(b, 2 * k, 64)).getResult();
     };
     Value accumulate = k == 0 ? b.less(zero, step) : arith::ConstantIntOp::create(b, 1, 1).getResult();
-    b.call("wgmma_m64k16<" + element + ", " + llvm::Twine(config.tileRows) + ">", "wgmma.h",
+    b.call("wgmma_m64k16<" + element + ", " + llvm::Twine(schedule.getTileRows()) + ">", "wgmma.h",
            {acc, forward(left), forward(right), accumulate});
   }
   b.call("wgmma_commit", "wgmma.h", {});
@@ -147,15 +149,16 @@ void SwapAbLowering::multiply(Value acc, Value slot, Value step) {
 
 void SwapAbLowering::consume() {
   Value isFirstThread = b.name("is_first_thread", b.equal(b.rem(thread, kWarpgroup), 0));
-  Value acc = b.local("acc", {config.tileRows / 2}, b.getF32Type());
+  Value acc = b.local("acc", {schedule.getTileRows() / 2}, b.getF32Type());
   b.loop("step", zero, count, b.index(1), KernelBuilder::Rolled, [&](Value step) {
-    Value slot = b.name("slot", b.rem(step, config.stages));
-    b.call("mbarrier_wait", "mbarrier.h", {b.offset(full, slot), b.rem(b.div(step, config.stages), 2)});
+    Value slot = b.name("slot", b.rem(step, schedule.getStages()));
+    b.call("mbarrier_wait", "mbarrier.h", {b.offset(full, slot), b.rem(b.div(step, schedule.getStages()), 2)});
     multiply(acc, slot, step);
     b.comment("The products of the step before are done: its stage can be filled again.");
     b.call("wgmma_wait<1>", "wgmma.h", {});
-    b.ifThen(b.both(isFirstThread, b.less(zero, step)),
-             [&] { b.call("mbarrier_arrive", "mbarrier.h", b.offset(empty, b.rem(b.sub(step, 1), config.stages))); });
+    b.ifThen(b.both(isFirstThread, b.less(zero, step)), [&] {
+      b.call("mbarrier_arrive", "mbarrier.h", b.offset(empty, b.rem(b.sub(step, 1), schedule.getStages())));
+    });
   });
   b.call("wgmma_wait<0>", "wgmma.h", {});
   b.comment("Both warpgroups are done with the rings, where the sums go.");
@@ -168,23 +171,23 @@ void SwapAbLowering::consume() {
 void SwapAbLowering::storeSums(Value acc) {
   Value g = b.div(b.rem(thread, 32), 4), t = b.rem(thread, 4);
   Value column = b.name("column", b.add(b.mul(warp, 16), g));
-  Value at = b.name("at", b.add(b.mul(t, 2 * config.sumsPitch()), column));
-  b.loop("block", config.tileRows / 8, KernelBuilder::Unrolled, [&](Value block) {
+  Value at = b.name("at", b.add(b.mul(t, 2 * schedule.sumsPitch()), column));
+  b.loop("block", schedule.getTileRows() / 8, KernelBuilder::Unrolled, [&](Value block) {
     for (int64_t half : {0, 1})
       for (int64_t odd : {0, 1})
         b.store(b.get(acc, b.add(b.mul(block, 4), 2 * half + odd)), sums,
-                b.add(at, b.add(b.mul(block, 8 * config.sumsPitch()), odd * config.sumsPitch() + 8 * half)));
+                b.add(at, b.add(b.mul(block, 8 * schedule.sumsPitch()), odd * schedule.sumsPitch() + 8 * half)));
   });
 }
 
 /// The sums of the whole K of a row's `column`, which is even, and the next one. Always in the same order, so that they
 /// don't depend on who adds them up.
 std::pair<Value, Value> SwapAbLowering::sumsOf(Value row, Value column) {
-  Value at = b.name("at", b.add(b.mul(row, config.sumsPitch()), column));
-  if (config.split == 1)
+  Value at = b.name("at", b.add(b.mul(row, schedule.sumsPitch()), column));
+  if (schedule.getSplit() == 1)
     return {b.load(sums, at), b.load(sums, b.add(at, 1))};
   Value even, odd;
-  for (int64_t block = 0; block < config.split; ++block) {
+  for (int64_t block = 0; block < schedule.getSplit(); ++block) {
     Value pair = b.call(b.getI64Type(), "load_pair_of_block", "warp.h", {b.offset(sums, at), b.i32(block), rank});
     Value first = b.call(b.getF32Type(), "first_of_pair", "warp.h", pair);
     Value second = b.call(b.getF32Type(), "second_of_pair", "warp.h", pair);
@@ -197,18 +200,19 @@ std::pair<Value, Value> SwapAbLowering::sumsOf(Value row, Value column) {
 /// The blocks of a cluster take turns with rows' pairs of columns; neighbouring threads have neighbouring pairs.
 LogicalResult SwapAbLowering::epilogue() {
   LogicalResult result = success();
-  int64_t threadsOfRow = config.tileColumns / 2 / kPairsOfThread, threads = kernel.getThreads();
-  Value rows = b.name("rows", b.min(b.index(config.tileRows), b.sub(b.size(rowTiles.size), firstRow)));
+  int64_t threadsOfRow = schedule.getTileColumns() / 2 / kPairsOfThread, threads = kernel.getThreads();
+  Value rows = b.name("rows", b.min(b.index(schedule.getTileRows()), b.sub(layerRows.count(b), firstRow)));
   Value first = b.name("first", b.add(b.mul(rank, threads), thread));
   Value units = b.name("units", b.mul(rows, threadsOfRow));
-  b.loop("unit", first, units, b.index(config.split * threads), KernelBuilder::Rolled, [&](Value unit) {
-    LinearEpilogue epilogue(b, program, loop, config.tileColumns, [this](Value view) { return pointerOf(view); });
+  b.loop("unit", first, units, b.index(schedule.getSplit() * threads), KernelBuilder::Rolled, [&](Value unit) {
+    LinearEpilogue epilogue(b, program, loop, schedule.getTileColumns(),
+                            [this](Value view) { return pointerOf(view); });
     Value rowInBlock = b.name("row_in_block", b.div(unit, threadsOfRow));
     Value row = b.name("row", b.add(firstRow, rowInBlock));
     for (int64_t i = 0; i < kPairsOfThread; ++i) {
       Value pair = b.add(b.rem(unit, threadsOfRow), i * threadsOfRow);
       Value columnInBlock = b.name("column_in_block", b.mul(pair, 2));
-      Value column = b.name("column", b.add(b.mul(columnTile, config.tileColumns), columnInBlock));
+      Value column = b.name("column", b.add(b.mul(columnTile, schedule.getTileColumns()), columnInBlock));
       auto [even, odd] = sumsOf(rowInBlock, columnInBlock);
       epilogue.read(row, column, even, odd, arith::ConstantIntOp::create(b, 1, 1));
     }
@@ -223,55 +227,44 @@ LogicalResult SwapAbLowering::run() {
   element = weights.isBF16() ? "bfloat16" : "float16";
   b.setInsertionPointToStart(&kernel.getBody().front());
   setUp();
-  b.ifThen(b.less(warp, config.consumers * 4), [&] { consume(); }, [&] { produce(); });
+  b.ifThen(b.less(warp, schedule.getConsumers() * 4), [&] { consume(); }, [&] { produce(); });
   cuda::DependOp::create(b);
-  if (config.split == 1)
+  if (schedule.getSplit() == 1)
     b.barrier();
   else
     b.call("cluster_barrier", "warp.h", {});
   if (failed(epilogue()))
     return failure();
-  if (config.split > 1) {
+  if (schedule.getSplit() > 1) {
     b.comment("No block leaves while another reads its memory.");
     b.call("cluster_leave", "warp.h", {});
   }
-  kernel.setSharedBytes(config.sharedBytes);
-  kernel.setMinBlocks(config.slots);
-  kernel.setCluster(config.split);
-  addTmaMaps(loop, rowTiles, config.tileRows, config.tileColumns, config.tileK, kernel);
-  cuda::Count blocks, passes = rowTiles;
-  blocks.multiplier = llvm::divideCeil(columns(), config.tileColumns) * config.split;
-  passes.divisor = config.tileRows;
-  kernel.setGridAttr(cuda::GridAttr::get(program.getContext(), {blocks, passes}));
+  kernel.setSharedBytes(schedule.getSharedBytes());
+  kernel.setMinBlocks(schedule.getSlots());
+  addTmaMaps(loop, layerRows, schedule.getTileRows(), schedule.getTileColumns(), schedule.getTileK(), kernel);
+  cuda::Count blocks;
+  blocks.multiplier = llvm::divideCeil(columns(), schedule.getTileColumns()) * schedule.getSplit();
+  kernel.setGridAttr(cuda::GridAttr::get(program.getContext(), {blocks, layerRows.tilesOf(schedule.getTileRows())}));
   return success();
 }
 
-LogicalResult inlay::lowerSwapAb(tile::ProgramOp program, OpBuilder &builder, tile::TargetAttr target) {
+LogicalResult inlay::lowerSwapAb(tile::ProgramOp program, OpBuilder &builder) {
   FailureOr<MainLoop> loop = findMainLoop(program);
   if (failed(loop))
     return failure();
   if (failed(requireTmaOperands(program, *loop, "swap_ab")))
     return failure();
-  FailureOr<DictionaryAttr> attribute = selectConfig(program, target);
-  if (failed(attribute))
-    return failure();
-  SwapAbConfig config = SwapAbConfig::from(*attribute);
-  if (config.tileColumns != 64 * config.consumers || config.tileK != kAtomColumns || config.tileRows > 256 ||
-      config.tileRows != swapAbTileRows(config.tileRows) || config.stages < 2)
-    return program.emitError("has a config of ")
-           << config.tileRows << " x " << config.tileColumns << " x " << config.tileK << " tiles for "
-           << config.consumers
-           << " consumers; expected 16, or 32 to 256 rows in steps of 32, 64 columns a consumer, k 64, "
-              "and at least 2 stages";
-  if (config.split < 1 || config.split > 8 || !config.givesEachBlockSteps(loop->k))
-    return program.emitError("splits ") << llvm::divideCeil(loop->k, config.tileK) << " steps of k over "
-                                        << config.split << " blocks; expected 1 to 8, each with a step";
-  if (config.tileColumns % loop->columns != 0 && loop->columns % config.tileColumns != 0)
+  auto schedule = cast<tile::SwapAbAttr>(program.getScheduleAttr());
+  if (!schedule.givesEachBlockSteps(loop->k))
+    return program.emitError("splits ") << llvm::divideCeil(loop->k, schedule.getTileK()) << " steps of k over "
+                                        << schedule.getSplit() << " blocks; expected each to have one";
+  if (schedule.getTileColumns() % loop->columns != 0 && loop->columns % schedule.getTileColumns() != 0)
     return loop->dot.emitError("computes ") << loop->columns << " columns, which neither divide the kernel's "
-                                            << config.tileColumns << " nor are a multiple of them";
-  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, config.consumers * kWarpgroup + 32, /*maps=*/2);
+                                            << schedule.getTileColumns() << " nor are a multiple of them";
+  FailureOr<cuda::KernelOp> kernel =
+      createKernel(program, builder, schedule.getConsumers() * kWarpgroup + 32, /*maps=*/2);
   if (failed(kernel))
     return failure();
-  SwapAbLowering lowering(program, *loop, config, rowTilesOf(*kernel), *kernel);
+  SwapAbLowering lowering(program, *loop, schedule, LayerRows(program, *loop), *kernel);
   return lowering.run();
 }

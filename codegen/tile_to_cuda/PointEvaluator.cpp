@@ -62,9 +62,8 @@ Value PointEvaluator::compute(Operation *op, Value value, ArrayRef<Value> point)
       .Case([&](tile::ProgramIdOp id) -> Value {
         static constexpr cuda::Special blocks[] = {cuda::Special::BlockX, cuda::Special::BlockY, cuda::Special::BlockZ};
         auto program = id->getParentOfType<tile::ProgramOp>();
-        auto cluster = program->getAttrOfType<IntegerAttr>("cluster");
         Value block = b.special(blocks[id.getDimension()]);
-        return cluster && id.getDimension() == 0 ? b.div(block, cluster.getInt()) : block;
+        return id.getDimension() == 0 ? b.div(block, tile::clusterOf(program)) : block;
       })
       .Case([&](tile::ClusterRankOp) { return b.special(cuda::Special::ClusterRank); })
       .Case([&](tile::ExtentOp extent) { return b.size(static_cast<int64_t>(extent.getWhich())); })

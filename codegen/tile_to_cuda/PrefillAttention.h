@@ -10,14 +10,13 @@
 #define INLAY_CODEGEN_TILE_TO_CUDA_PREFILLATTENTION_H
 
 #include "codegen/tile_to_cuda/AttentionLowering.h"
-#include "passes/tile/LinearConfig.h"
 
 namespace inlay {
 class PrefillAttentionLowering : AttentionLowering {
 public:
-  PrefillAttentionLowering(tile::ProgramOp program, const AttentionLoop &loop, const PrefillAttentionConfig &config,
+  PrefillAttentionLowering(tile::ProgramOp program, const AttentionLoop &loop, tile::PrefillAttentionAttr schedule,
                            cuda::KernelOp kernel)
-      : AttentionLowering(program, loop, kernel), config(config) {}
+      : AttentionLowering(program, loop, kernel), schedule(schedule) {}
   LogicalResult run();
 
   static constexpr int64_t kWarpgroup = 128;
@@ -57,7 +56,7 @@ private:
   /// Columns of the outputs: as many as wgmma has, the last of them zeros.
   int64_t outputColumns() const { return llvm::alignTo(loop.headDim, 32); }
 
-  PrefillAttentionConfig config;
+  tile::PrefillAttentionAttr schedule;
   int64_t slabs = 0;
   std::string element;
   Value zero, thread, lane, warp, warpgroup, consumer, group, pair;

@@ -11,6 +11,7 @@
 #include "dialects/llm/Llm.h"
 #include "fmt/format.h"
 #include "formats/tokenizer/chat_template_files.h"
+#include "runtime/bundle/step_sizes.h"
 #include "frontends/hf/Checkpoint.h"
 #include "frontends/hf/import/Import.h"
 #include "mlir/IR/Diagnostics.h"
@@ -24,6 +25,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <numeric>
 #include <set>
 
 using namespace mlir;
@@ -238,15 +240,27 @@ private:
     }
     if (request.emit != EmitStage::Bundle)
       return absl::OkStatus();
-    auto planModel =
-        plan::CreateModel(fb, config.vocab_size, config.layers.size(), config.kv_heads, config.head_dim,
-                          config.dtype == hf::DType::kFloat32   ? plan::DataType_F32
-                          : config.dtype == hf::DType::kFloat16 ? plan::DataType_F16
-                                                                : plan::DataType_BF16,
-                          limits.pageSize, limits.maxModelLen, limits.maxNumSeqs, limits.maxNumBatchedTokens);
-    plan::FinishPlanBuffer(fb, plan::CreatePlan(fb, kBundleFormatVersion, planModel, fb.CreateVector(targets)));
+    plan::FinishPlanBuffer(fb, buildPlan(fb, config, targets));
     bundle.plan.assign(reinterpret_cast<const char *>(fb.GetBufferPointer()), fb.GetSize());
     return write(*checkpoint, std::move(kernels), begin);
+  }
+
+  /// The plan of all targets. All layers are one cache group whose pages live as long as their sequence.
+  flatbuffers::Offset<plan::Plan> buildPlan(flatbuffers::FlatBufferBuilder &fb, const hf::ModelConfig &config,
+                                            const std::vector<flatbuffers::Offset<plan::Target>> &targets) const {
+    std::vector<uint32_t> layers(config.layers.size());
+    std::iota(layers.begin(), layers.end(), 0);
+    auto type = config.dtype == hf::DType::kFloat32   ? plan::DataType_F32
+                : config.dtype == hf::DType::kFloat16 ? plan::DataType_F16
+                                                      : plan::DataType_BF16;
+    std::vector groups{
+        plan::CreateCacheGroupDirect(fb, &layers, config.kv_heads, config.head_dim, type, limits.pageSize)};
+    auto model = plan::CreateModelDirect(fb, config.vocab_size, layers.size(), &groups, limits.maxModelLen,
+                                         limits.maxNumSeqs, limits.maxNumBatchedTokens);
+    std::vector<flatbuffers::Offset<flatbuffers::String>> sizes;
+    for (const char *name : kStepSizeNames)
+      sizes.push_back(fb.CreateString(name));
+    return plan::CreatePlanDirect(fb, kBundleFormatVersion, &sizes, /*ranks=*/1, model, &targets);
   }
 
   absl::Status write(const hf::Checkpoint &checkpoint, llvm::json::Object kernels, Clock::time_point begin) {

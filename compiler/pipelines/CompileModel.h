@@ -27,7 +27,7 @@ enum class WeightsMode {
   Dummy, // random, made while loading
 };
 
-/// What to print instead of writing a bundle.
+/// The stage to print instead of writing a bundle. Bundle prints nothing and writes the bundle.
 enum class EmitStage { Bundle, Llm, Tile, Cuda, Ptx };
 
 struct CompileRequest {

@@ -124,22 +124,24 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
     convert.target = target.str();
     convert.pageSize = limits.pageSize;
     passes.addPass(createConvertLlmToTilePass(convert));
+    if (target != "cpu") {
+      // Before programs of several entries become one: attention's schedule depends on the entry's sequences.
+      SelectSchedulePassOptions select;
+      select.tuning = tuning.str();
+      passes.addPass(createSelectSchedulePass(select));
+      passes.addPass(createApplySchedulePass());
+    }
     passes.addPass(createCSEPass());
     if (failed(passes.run(*step)))
       return failure();
     mergePrograms(*step, *result, programs);
   }
-  if (target == "cpu")
+  if (target == "cpu" || sourceType.empty())
     return result;
   PassManager passes(context);
-  SelectConfigPassOptions select;
-  select.tuning = tuning.str();
-  passes.addPass(createSelectConfigPass(select));
-  if (!sourceType.empty()) {
-    PackToTilePassOptions pack;
-    pack.sourceType = sourceType.str();
-    passes.addPass(createPackToTilePass(pack));
-  }
+  PackToTilePassOptions pack;
+  pack.sourceType = sourceType.str();
+  passes.addPass(createPackToTilePass(pack));
   if (failed(passes.run(*result)))
     return failure();
   return result;

@@ -83,8 +83,8 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
 //===----------------------------------------------------------------------===//
 
 static plan::Count countOf(const cuda::Count &count) {
-  static_assert(cuda::kStepSizeCount == plan::Extent_One);
-  return {static_cast<plan::Extent>(count.size), count.divisor, count.multiplier};
+  return {count.isConstant() ? plan::Extent_One : static_cast<plan::Extent>(count.size), count.divisor,
+          count.multiplier};
 }
 
 /// The grid of a launch: that of the kernel, or that of the program if no kernel was compiled for it.
@@ -139,36 +139,42 @@ static FailureOr<plan::Columns> columnsOf(tile::ProgramOp program, const Library
                        *type);
 }
 
-/// Returns a null offset if the program is not computed by a library.
 static FailureOr<flatbuffers::Offset<plan::LibraryProduct>>
-buildLibraryProduct(flatbuffers::FlatBufferBuilder &fb, tile::ProgramOp program,
-                    const std::optional<LibraryProduct> &product) {
-  if (!product)
-    return flatbuffers::Offset<plan::LibraryProduct>();
-  FailureOr<plan::Columns> input = columnsOf(program, product->input), weight = columnsOf(program, product->weight),
-                           output = columnsOf(program, product->output),
-                           residual = columnsOf(program, product->residual.value_or(product->output));
+buildLibraryProduct(flatbuffers::FlatBufferBuilder &fb, tile::ProgramOp program, const LibraryProduct &product) {
+  FailureOr<plan::Columns> input = columnsOf(program, product.input), weight = columnsOf(program, product.weight),
+                           output = columnsOf(program, product.output),
+                           residual = columnsOf(program, product.residual.value_or(product.output));
   if (failed(input) || failed(weight) || failed(output) || failed(residual))
     return failure();
-  return plan::CreateLibraryProductDirect(fb, "cublaslt", static_cast<plan::Extent>(product->rows),
-                                          static_cast<uint32_t>(product->columns), static_cast<uint32_t>(product->k),
-                                          &*input, &*weight, &*output, product->residual ? &*residual : nullptr);
+  return plan::CreateLibraryProductDirect(fb, "cublaslt", static_cast<plan::Extent>(product.rows),
+                                          static_cast<uint32_t>(product.columns), static_cast<uint32_t>(product.k),
+                                          &*input, &*weight, &*output, product.residual ? &*residual : nullptr);
 }
 
-static flatbuffers::Offset<plan::Kernel> buildKernel(flatbuffers::FlatBufferBuilder &fb, const KernelFacts &facts,
-                                                     const std::vector<plan::View> &views,
-                                                     flatbuffers::Offset<plan::LibraryProduct> library) {
-  std::vector<uint32_t> block, cluster;
-  std::string name = facts.name().str();
-  cuda::KernelOp kernel = facts.kernel;
+static flatbuffers::Offset<plan::Code> buildCode(flatbuffers::FlatBufferBuilder &fb, cuda::KernelOp kernel) {
   if (!kernel)
-    return plan::CreateKernelDirect(fb, name.c_str(), &block, &cluster, 0, false, &views, 0, library);
-  block.push_back(kernel.getThreads());
+    return plan::CreateCode(fb);
+  std::vector<uint32_t> block{static_cast<uint32_t>(kernel.getThreads())}, cluster;
   if (kernel.getCluster() > 1)
     cluster.push_back(kernel.getCluster());
   ArrayAttr maps = kernel.getTensorMapsAttr();
-  return plan::CreateKernelDirect(fb, name.c_str(), &block, &cluster, kernel.getSharedBytes(),
-                                  kernel.getDependentLaunch(), &views, maps ? maps.size() : 0, library);
+  return plan::CreateCodeDirect(fb, &block, &cluster, kernel.getSharedBytes(), kernel.getDependentLaunch(),
+                                maps ? maps.size() : 0);
+}
+
+static FailureOr<flatbuffers::Offset<plan::Kernel>> buildKernel(flatbuffers::FlatBufferBuilder &fb,
+                                                                const KernelFacts &facts) {
+  FailureOr<std::vector<plan::View>> views = viewsOf(facts.program);
+  if (failed(views))
+    return failure();
+  std::string name = facts.name().str();
+  if (!facts.library)
+    return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_Code,
+                                    buildCode(fb, facts.kernel).Union());
+  FailureOr<flatbuffers::Offset<plan::LibraryProduct>> product = buildLibraryProduct(fb, facts.program, *facts.library);
+  if (failed(product))
+    return failure();
+  return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_LibraryProduct, product->Union());
 }
 
 //===----------------------------------------------------------------------===//
@@ -192,8 +198,11 @@ public:
       FailureOr<flatbuffers::Offset<plan::Launch>> built = buildLaunch(launch, point);
       if (failed(built))
         return failure();
-      StringRef section = launch.getSection();
-      (section == "model" ? model : section == "penalties" ? penalties : sampling).push_back(*built);
+      tile::Section section = launch.getSection();
+      (section == tile::Section::Model       ? model
+       : section == tile::Section::Penalties ? penalties
+                                             : sampling)
+          .push_back(*built);
     }
     std::vector<uint32_t> buckets(point.graphBuckets.begin(), point.graphBuckets.end());
     return plan::CreateEntryDirect(fb, point.name.c_str(),
@@ -234,34 +243,34 @@ private:
   SmallVector<Operation *> weights;
   DenseMap<Operation *, uint32_t> weightIndex;
 
-  FailureOr<flatbuffers::Offset<plan::Argument>> buildArgument(tile::LaunchOp launch, DictionaryAttr argument) {
-    NamedAttribute memory = *argument.begin();
-    StringRef kind = memory.getName().getValue();
-    auto number = [&] { return static_cast<uint64_t>(cast<IntegerAttr>(memory.getValue()).getInt()); };
-    if (kind == "workspace")
-      return plan::CreateArgument(fb, plan::BufferKind_Workspace, 0, number());
-    if (kind == "logits")
-      return plan::CreateArgument(fb, plan::BufferKind_Logits);
-    if (kind == "tokens")
-      return plan::CreateArgument(fb, plan::BufferKind_Tokens);
-    if (kind == "key_cache" || kind == "value_cache")
-      return plan::CreateArgument(fb, kind == "key_cache" ? plan::BufferKind_KeyCache : plan::BufferKind_ValueCache,
-                                  number());
-    if (kind == "weight") {
-      Operation *op = symbols.lookup(cast<FlatSymbolRefAttr>(memory.getValue()).getValue());
+  flatbuffers::Offset<plan::Argument> buildArgument(tile::MemoryAttr memory) {
+    auto number = static_cast<uint64_t>(memory.getNumber());
+    switch (memory.getKind()) {
+    case tile::MemoryKind::Workspace:
+      return plan::CreateArgument(fb, plan::BufferKind_Workspace, 0, number);
+    case tile::MemoryKind::Weight: {
+      Operation *op = symbols.lookup(memory.getWeight().getValue());
       auto [it, isNew] = weightIndex.try_emplace(op, weights.size());
       if (isNew)
         weights.push_back(op);
       return plan::CreateArgument(fb, plan::BufferKind_Weight, it->second);
     }
-    if (kind == "metadata") {
-      StringRef name = cast<StringAttr>(memory.getValue()).getValue();
-      for (plan::Metadata value : plan::EnumValuesMetadata())
-        if (name == plan::EnumNameMetadata(value))
-          return plan::CreateArgument(fb, plan::BufferKind_Metadata, 0, 0, value);
-      return launch.emitError() << "reads metadata '" << name << "', which the plan does not know";
+    case tile::MemoryKind::Metadata:
+      static_assert(tile::getMaxEnumValForMetadata() == plan::Metadata_MAX);
+      assert(tile::stringifyMetadata(memory.getMetadata()) ==
+                 plan::EnumNameMetadata(static_cast<plan::Metadata>(number)) &&
+             "Metadata in TileOps.td and plan.fbs differ");
+      return plan::CreateArgument(fb, plan::BufferKind_Metadata, 0, 0, static_cast<plan::Metadata>(number));
+    case tile::MemoryKind::KeyCache:
+      return plan::CreateArgument(fb, plan::BufferKind_KeyCache, number);
+    case tile::MemoryKind::ValueCache:
+      return plan::CreateArgument(fb, plan::BufferKind_ValueCache, number);
+    case tile::MemoryKind::Logits:
+      return plan::CreateArgument(fb, plan::BufferKind_Logits);
+    case tile::MemoryKind::Tokens:
+      return plan::CreateArgument(fb, plan::BufferKind_Tokens);
     }
-    return launch.emitError() << "has an argument of kind '" << kind << "', which the plan does not know";
+    llvm_unreachable("unknown kind of memory");
   }
 
   FailureOr<flatbuffers::Offset<plan::Launch>> buildLaunch(tile::LaunchOp launch, const EntryPoint &point) {
@@ -270,12 +279,8 @@ private:
       return launch.emitError() << "launches '" << launch.getProgram() << "', which the target did not compile";
     auto [index, kernel] = it->second;
     std::vector<flatbuffers::Offset<plan::Argument>> arguments;
-    for (Attribute argument : launch.getArguments()) {
-      FailureOr<flatbuffers::Offset<plan::Argument>> built = buildArgument(launch, cast<DictionaryAttr>(argument));
-      if (failed(built))
-        return failure();
-      arguments.push_back(*built);
-    }
+    for (auto memory : launch.getArguments().getAsRange<tile::MemoryAttr>())
+      arguments.push_back(buildArgument(memory));
     FailureOr<std::vector<plan::Count>> grid = gridOf(*kernel);
     if (failed(grid))
       return failure();
@@ -325,12 +330,10 @@ FailureOr<flatbuffers::Offset<plan::Target>> inlay::buildTarget(flatbuffers::Fla
   }
   std::vector<flatbuffers::Offset<plan::Kernel>> kernelTables;
   for (const KernelFacts &facts : kernels) {
-    FailureOr<std::vector<plan::View>> views = viewsOf(facts.program);
-    FailureOr<flatbuffers::Offset<plan::LibraryProduct>> library =
-        buildLibraryProduct(fb, facts.program, facts.library);
-    if (failed(views) || failed(library))
+    FailureOr<flatbuffers::Offset<plan::Kernel>> kernel = buildKernel(fb, facts);
+    if (failed(kernel))
       return failure();
-    kernelTables.push_back(buildKernel(fb, facts, *views, *library));
+    kernelTables.push_back(*kernel);
   }
   std::vector<flatbuffers::Offset<flatbuffers::String>> features;
   for (const std::string &feature : cpuFeatures)

@@ -5,8 +5,10 @@
 #include "compiler/pipelines/Registration.h"
 #include "frontends/hf/import/Import.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/PassManager.h"
 #include "mlir/Tools/mlir-translate/MlirTranslateMain.h"
 #include "mlir/Tools/mlir-translate/Translation.h"
+#include "passes/tile/Passes.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -35,8 +37,17 @@ static LogicalResult writeFile(const llvm::Twine &path, llvm::StringRef content)
   return success();
 }
 
-/// How to launch a kernel, for the GPU checks: grid counts are [extent, divisor, multiplier] as in plan.fbs, tensor
-/// maps [argument, dims, strides, box, swizzle, extent that multiplies the last of dims or -1].
+/// Gives programs that wait for a schedule the one of the analytic model.
+static LogicalResult selectSchedules(ModuleOp module) {
+  PassManager passes(module.getContext());
+  passes.addPass(createSelectSchedulePass());
+  passes.addPass(createApplySchedulePass());
+  return passes.run(module);
+}
+
+/// The launch of a kernel as JSON, for the tests in test/codegen/gpu. Each dimension of the grid is [extent, divisor,
+/// multiplier] as in plan.fbs. Each tensor map is [argument, dims, strides, box, swizzle, extent that multiplies the
+/// last element of dims, or -1].
 static std::string launchOf(cuda::KernelOp kernel) {
   std::string text;
   llvm::raw_string_ostream os(text);
@@ -75,6 +86,8 @@ int main(int argc, char **argv) {
   TranslateFromMLIRRegistration cudaToCpp("cuda-to-cpp", "print the kernels of the cuda dialect as CUDA C++",
                                           printKernels, registerAllDialects);
   auto compile = [&](ModuleOp module, llvm::raw_ostream &os, bool sourceOnly) -> LogicalResult {
+    if (failed(selectSchedules(module)))
+      return failure();
     CudaOptions options;
     options.nvrtcPath = nvrtc;
     options.arch = arch;

@@ -9,6 +9,7 @@
 #ifndef INLAY_DIALECTS_CUDA_CUDA_H
 #define INLAY_DIALECTS_CUDA_CUDA_H
 
+#include "runtime/bundle/step_sizes.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
@@ -30,7 +31,7 @@ constexpr llvm::StringLiteral kProvenanceAttr = "cuda.provenance";
 constexpr llvm::StringLiteral kStepSizes = "StepSizes";
 
 /// The number of sizes of a step. `cuda.size` and Count refer to a size by its number, which is less than this.
-constexpr uint32_t kStepSizeCount = 6;
+using inlay::kStepSizeCount;
 
 /// `multiplier * ceil(size / divisor)`, where `size` is the number of a size of the step. kStepSizeCount means size 1.
 struct Count {

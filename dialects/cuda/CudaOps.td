@@ -178,7 +178,7 @@ def Cuda_KernelOp : CudaOp<"kernel", [FunctionOpInterface, IsolatedFromAbove, Sy
     - `threads`: threads of a block
     - `min_blocks`: blocks that must fit on a multiprocessor
     - `cluster`: blocks of a cluster along x
-    - `shared_bytes`: dynamic shared memory. Before cuda-allocate-shared it is the limit from the config, or 0 for no
+    - `shared_bytes`: dynamic shared memory. Before cuda-allocate-shared it is the limit from the schedule, or 0 for no
       limit
     - `origin`: the model's ops that the kernel computes
 
@@ -232,7 +232,7 @@ def Cuda_SpecialOp : CudaOp<"special", [Pure]> {
 
 def Cuda_SizeOp : CudaOp<"size", [Pure]> {
   let summary = "A size of the step: `sizes.v[i]` of the parameter of type StepSizes.";
-  let arguments = (ins ConfinedAttr<I64Attr, [IntNonNegative]>:$which);
+  let arguments = (ins ConfinedAttr<I64Attr, [IntNonNegative, IntMaxValue<5>]>:$which);
   let results = (outs Index:$result);
   let assemblyFormat = "$which attr-dict";
 }

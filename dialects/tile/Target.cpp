@@ -7,19 +7,52 @@
 using namespace mlir;
 using namespace inlay::tile;
 
+/// The architecture that knownTarget knows.
+static constexpr llvm::StringLiteral kKnownArch = "sm_90a";
+
 int64_t TargetAttr::slotSharedBytes(int64_t slots) const {
   return std::min(getSharedBytes() / slots - getReservedSharedBytes(), getBlockSharedBytes());
 }
 
-/// A cluster stays within one of the chip's parts, whose numbers of multiprocessors differ. An H200 has room for 132
-/// clusters of 2, 79 of 3, 62 of 4 and 30 of 8 in its 264 slots (cuOccupancyMaxActiveClusters), others for fewer; what
-/// does not fit waits for a second round.
-int64_t TargetAttr::residentBlocks(int64_t cluster, int64_t slots) const {
-  return slots * getMultiprocessors() * (cluster <= 2 ? 100 : 88) / 100;
+CostModelAttr TargetAttr::costs() const {
+  return getCostModel() ? getCostModel() : knownTarget(getContext(), getArch()).getCostModel();
 }
 
-LogicalResult TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringRef, int64_t multiprocessors,
-                                 int64_t sharedBytes, int64_t reservedSharedBytes, int64_t blockSharedBytes) {
+/// A cluster stays within one of the chip's parts, whose numbers of multiprocessors differ; what does not fit waits for
+/// a second round.
+int64_t TargetAttr::residentBlocks(int64_t cluster, int64_t slots) const {
+  return slots * getMultiprocessors() * (cluster <= 2 ? 100 : costs().getClusteredPercent()) / 100;
+}
+
+LogicalResult CostModelAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t slots,
+                                    int64_t clusteredPercent, int64_t memoryBytes, int64_t products, int64_t roundTrip,
+                                    int64_t clusterWait, int64_t streamingRows, int64_t scaledColumns,
+                                    int64_t prefillRows, int64_t prefillKeys, int64_t spreadSequences) {
+  if (clusteredPercent < 1 || clusteredPercent > 100)
+    return emitError() << "has clustered_percent of " << clusteredPercent << ", expected 1 to 100";
+  if (streamingRows > 16)
+    return emitError() << "has streaming_rows of " << streamingRows << ", expected at most the 16 of one product";
+  if (prefillRows < 64 || prefillRows % 64 != 0)
+    return emitError() << "has prefill_rows of " << prefillRows << ", expected a multiple of 64";
+  for (auto [name, value] :
+       {std::pair("slots", slots), std::pair("memory_bytes", memoryBytes), std::pair("products", products),
+        std::pair("round_trip", roundTrip), std::pair("prefill_keys", prefillKeys)})
+    if (value < 1)
+      return emitError() << "has " << name << " of " << value << ", expected at least 1";
+  for (auto [name, value] :
+       {std::pair("cluster_wait", clusterWait), std::pair("streaming_rows", streamingRows),
+        std::pair("scaled_columns", scaledColumns), std::pair("spread_sequences", spreadSequences)})
+    if (value < 0)
+      return emitError() << "has " << name << " of " << value << ", expected at least 0";
+  return success();
+}
+
+LogicalResult TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringRef arch, int64_t multiprocessors,
+                                 int64_t sharedBytes, int64_t reservedSharedBytes, int64_t blockSharedBytes,
+                                 CostModelAttr costModel) {
+  if (!costModel && arch != kKnownArch)
+    return emitError() << "a target of the unknown architecture " << arch << " needs a cost_model; known is "
+                       << kKnownArch;
   if (multiprocessors <= 0)
     return emitError() << "a target has at least one multiprocessor, found " << multiprocessors;
   if (blockSharedBytes <= 0 || reservedSharedBytes < 0 || blockSharedBytes > sharedBytes - reservedSharedBytes)
@@ -28,11 +61,34 @@ LogicalResult TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError, S
   return success();
 }
 
+/// Measured on an H200 with weights out of cache, bfloat16:
+/// - slots: while one block waits for its predecessor, the other's ring keeps memory busy; a chain of decode kernels
+///   reaches .89 of read with one, .93 with two, .89 with three.
+/// - clustered_percent: 264 slots have room for 132 clusters of 2, 79 of 3, 62 of 4 and 30 of 8
+///   (cuOccupancyMaxActiveClusters).
+/// - round_trip, cluster_wait, products: fitted to QKV, O and down of Llama 3.1 8B and Llama 3.2 1B at 16 to 256 rows;
+///   of seven ways to run each of these 30 the model takes the fastest, or one at most 5 % slower.
+/// - streaming_rows: 16 would cost the family matvec no more registers, but each of its warps loads the rows it needs:
+///   4.95 ms a step of 8B at 16 rows where swap_ab takes 4.50, and 4.18 at 8 where that takes 4.44.
+/// - scaled_columns: several rows that a norm scales on their way are scaled anew in each pass over them, and short
+/// rows
+///   have many passes. At 8 rows of 1B, K 2048: QKV 6.2 us where swap_ab takes 4.1, gate and up 20.7 where that takes
+///   14.6, a norm 1.4; of 8B, K 4096: 14.9 and 13.9, 55.9 and 58.3, a norm 2.
+/// - spread_sequences: at 512 tokens each, attention of 2 and 4 sequences with one block a multiprocessor takes half
+/// the
+///   time of two (3.7 us, not 7.4), since all start at once beside the kernel before; of 8 and more, two balance ragged
+///   lengths better. Of 8, 64 clusters of 4, two more than fit, took 12.1 us where as many of 2 take 9.
+static CostModelAttr costsOfH200(MLIRContext *context) {
+  return CostModelAttr::get(context, /*slots=*/2, /*clustered_percent=*/88, /*memory_bytes=*/4400, /*products=*/2500,
+                            /*round_trip=*/2500, /*cluster_wait=*/500, /*streaming_rows=*/8, /*scaled_columns=*/2048,
+                            /*prefill_rows=*/128, /*prefill_keys=*/128, /*spread_sequences=*/4);
+}
+
 TargetAttr inlay::tile::knownTarget(MLIRContext *context, StringRef arch) {
   // H100 and H200 SXM; CUDA C++ Programming Guide, "Compute Capability 9.0".
-  if (arch == "sm_90a")
+  if (arch == kKnownArch)
     return TargetAttr::get(context, arch, /*multiprocessors=*/132, /*shared_bytes=*/228 * 1024,
-                           /*reserved_shared_bytes=*/1024, /*block_shared_bytes=*/227 * 1024);
+                           /*reserved_shared_bytes=*/1024, /*block_shared_bytes=*/227 * 1024, costsOfH200(context));
   return TargetAttr();
 }
 
@@ -40,7 +96,7 @@ TargetAttr inlay::tile::targetOf(Operation *op) {
   for (Operation *outer = op; outer; outer = outer->getParentOp())
     if (auto target = outer->getAttrOfType<TargetAttr>(kTargetAttr))
       return target;
-  return knownTarget(op->getContext(), "sm_90a");
+  return knownTarget(op->getContext(), kKnownArch);
 }
 
 LogicalResult TileDialect::verifyOperationAttribute(Operation *op, NamedAttribute attribute) {

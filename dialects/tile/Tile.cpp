@@ -14,6 +14,26 @@ using namespace inlay::tile;
 static ParseResult parseArch(AsmParser &parser, std::string &arch) { return parser.parseKeywordOrString(&arch); }
 static void printArch(AsmPrinter &printer, StringRef arch) { printer.printKeywordOrString(arch); }
 
+/// The memory of a launch's views, each without the `#tile.memory`.
+static ParseResult parseMemories(OpAsmParser &parser, ArrayAttr &memories) {
+  SmallVector<Attribute> parsed;
+  auto parseOne = [&] {
+    FailureOr<MemoryAttr> memory = MemoryAttr::parseBody(parser);
+    if (failed(memory))
+      return failure();
+    parsed.push_back(*memory);
+    return success();
+  };
+  if (parser.parseCommaSeparatedList(parseOne))
+    return failure();
+  memories = parser.getBuilder().getArrayAttr(parsed);
+  return success();
+}
+static void printMemories(OpAsmPrinter &printer, Operation *, ArrayAttr memories) {
+  llvm::interleaveComma(memories.getAsRange<MemoryAttr>(), printer,
+                        [&](MemoryAttr memory) { memory.printBody(printer); });
+}
+
 #include "dialects/tile/TileDialect.cpp.inc"
 #include "dialects/tile/TileEnums.cpp.inc"
 #define GET_ATTRDEF_CLASSES
@@ -112,8 +132,13 @@ ParseResult ProgramOp::parse(OpAsmParser &parser, OperationState &result) {
   AffineMapAttr grid;
   if (parser.parseSymbolName(name, SymbolTable::getSymbolAttrName(), result.attributes) ||
       parser.parseArgumentList(arguments, OpAsmParser::Delimiter::Paren, /*allowType=*/true, /*allowAttrs=*/true) ||
-      parser.parseKeyword("grid") || parser.parseAttribute(grid, "grid", result.attributes) ||
-      parser.parseOptionalAttrDictWithKeyword(result.attributes))
+      parser.parseKeyword("grid") || parser.parseAttribute(grid, "grid", result.attributes))
+    return failure();
+  Schedule schedule;
+  if (succeeded(parser.parseOptionalKeyword("schedule")) &&
+      parser.parseAttribute(schedule, "schedule", result.attributes))
+    return failure();
+  if (parser.parseOptionalAttrDictWithKeyword(result.attributes))
     return failure();
   SmallVector<Type> types;
   for (OpAsmParser::Argument &argument : arguments)
@@ -139,9 +164,11 @@ void ProgramOp::print(OpAsmPrinter &printer) {
   });
   printer << ") grid ";
   printer.printAttribute(getGridAttr());
+  if (Schedule schedule = getScheduleAttr())
+    printer << " schedule " << schedule;
   printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(),
                                            {SymbolTable::getSymbolAttrName(), getFunctionTypeAttrName(), "grid",
-                                            getArgAttrsAttrName(), getResAttrsAttrName()});
+                                            "schedule", getArgAttrsAttrName(), getResAttrsAttrName()});
   printer << ' ';
   printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/false);
 }

@@ -1,6 +1,7 @@
 //===- Tile.h - the tile dialect -------------------------------------------===//
 //
-// The dialect's types and ops. Their meaning stands in TileOps.td.
+// The dialect's types, ops and schedules. Their meaning stands in TileOps.td and
+// TileSchedules.td.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,6 +22,7 @@
 
 #include "dialects/tile/TileDialect.h.inc"
 #include "dialects/tile/TileEnums.h.inc"
+#include "dialects/tile/TileInterfaces.h.inc"
 #define GET_ATTRDEF_CLASSES
 #include "dialects/tile/TileAttrs.h.inc"
 #define GET_TYPEDEF_CLASSES
@@ -29,6 +31,16 @@
 #include "dialects/tile/TileOps.h.inc"
 
 namespace inlay::tile {
+/// Weights packed as `atom_8x64`: groups of 8 rows, each a run of atoms of 64 columns of 16 bits, swizzled by 128
+/// bytes.
+inline constexpr int64_t kGroupRows = 8, kAtomColumns = 64, kAtomBytes = 1024;
+
+/// The rows of a tile of the family swap_ab for steps of at most `rows`.
+int64_t swapAbTileRows(int64_t rows);
+
+/// Blocks that share a program id of `program`: those of a cluster of its schedule, or 1.
+int64_t clusterOf(ProgramOp program);
+
 /// Attribute of a module: the TargetAttr that its programs are compiled for.
 constexpr llvm::StringLiteral kTargetAttr = "tile.target";
 /// What the compiler knows of `arch` ("sm_90a": an H100 or H200 SXM); null if nothing.

@@ -17,6 +17,9 @@ include "mlir/IR/BuiltinAttributes.td"
 include "mlir/Interfaces/FunctionInterfaces.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
+// Tile_Extent: the sizes of a step, known when it is launched. Every kernel receives all of them, in this order, as
+// 32-bit integers. Made from the list in runtime/bundle/plan.fbs.
+include "dialects/tile/StepSizes.td"
 
 def TileDialect : Dialect {
   let name = "tile";
@@ -46,19 +49,6 @@ def Tile_Provenance : I32EnumAttr<"Provenance", "who writes the memory of a view
   let genSpecializedAttr = 0;
 }
 
-/// The sizes of a step, known when it is launched. Every kernel receives all of
-/// them, in this order, as 32-bit integers.
-def Tile_Extent : I32EnumAttr<"Extent", "a size of the step", [
-    I32EnumAttrCase<"Tokens", 0, "tokens">,                 // rows of activations
-    I32EnumAttrCase<"Sequences", 1, "sequences">,
-    I32EnumAttrCase<"QueryTiles", 2, "query_tiles">,        // tiles of rows of one sequence each
-    I32EnumAttrCase<"LogitRows", 3, "logit_rows">,
-    I32EnumAttrCase<"PenaltyEntries", 4, "penalty_entries">,
-    I32EnumAttrCase<"KvRows", 5, "kv_rows">]> {             // pages * kv_heads * page_size of one layer
-  let cppNamespace = "::inlay::tile";
-  let genSpecializedAttr = 0;
-}
-
 def Tile_Reduction : I32EnumAttr<"Reduction", "how elements are combined", [
     I32EnumAttrCase<"Add", 0, "add">,
     I32EnumAttrCase<"Max", 1, "max">,
@@ -70,6 +60,31 @@ def Tile_Reduction : I32EnumAttr<"Reduction", "how elements are combined", [
 def Tile_ExtentAttr : EnumAttr<TileDialect, Tile_Extent, "extent">;
 def Tile_ReductionAttr : EnumAttr<TileDialect, Tile_Reduction, "reduction">;
 
+include "dialects/tile/TileSchedules.td"
+
+def Tile_CostModelAttr : AttrDef<TileDialect, "CostModel"> {
+  let mnemonic = "cost_model";
+  let summary = "What was measured on a card of a target, for passes that choose.";
+  let description = [{
+    Of the linear layers' analytic model: `slots`, the blocks that share a multiprocessor in a step of few rows;
+    `clustered_percent` of the slots have room for clusters of more than 2 blocks at a time; `memory_bytes` a ns from
+    memory; `products` a ns of one multiprocessor; `round_trip` ns to memory under load; `cluster_wait` ns for each
+    block that shares K.
+
+    Of llm-form-groups: up to `streaming_rows` rows weights are streamed (matvec); not so where a norm scales several
+    rows of up to `scaled_columns` columns.
+
+    Of attention: steps of many rows have tiles of `prefill_rows` rows by `prefill_keys` keys; up to
+    `spread_sequences` sequences a block has a multiprocessor alone.
+  }];
+  let parameters = (ins "int64_t":$slots, "int64_t":$clustered_percent, "int64_t":$memory_bytes, "int64_t":$products,
+                        "int64_t":$round_trip, "int64_t":$cluster_wait, "int64_t":$streaming_rows,
+                        "int64_t":$scaled_columns, "int64_t":$prefill_rows, "int64_t":$prefill_keys,
+                        "int64_t":$spread_sequences);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
 def Tile_TargetAttr : AttrDef<TileDialect, "Target"> {
   let mnemonic = "target";
   let summary = "The GPU that programs are compiled for: all that passes know of a chip.";
@@ -77,7 +92,8 @@ def Tile_TargetAttr : AttrDef<TileDialect, "Target"> {
     Stands on the module as `tile.target`. Passes and lowerings ask `targetOf`; a module without it is compiled for
     the target that `knownTarget` gives for sm_90a. `multiprocessors` is their number, `shared_bytes` the shared memory
     of one, of which the system takes `reserved_shared_bytes` for each block, and `block_shared_bytes` the most that
-    one block can have.
+    one block can have. `cost_model` is what was measured; without it, that of the known target of this architecture
+    counts.
 
     ```mlir
     module attributes {tile.target = #tile.target<sm_90a, multiprocessors = 132, shared_bytes = 233472,
@@ -85,14 +101,18 @@ def Tile_TargetAttr : AttrDef<TileDialect, "Target"> {
     ```
   }];
   let parameters = (ins StringRefParameter<>:$arch, "int64_t":$multiprocessors, "int64_t":$shared_bytes,
-                        "int64_t":$reserved_shared_bytes, "int64_t":$block_shared_bytes);
+                        "int64_t":$reserved_shared_bytes, "int64_t":$block_shared_bytes,
+                        OptionalParameter<"::inlay::tile::CostModelAttr">:$cost_model);
   let assemblyFormat = [{
-    `<` custom<Arch>($arch) `,` struct($multiprocessors, $shared_bytes, $reserved_shared_bytes, $block_shared_bytes) `>`
+    `<` custom<Arch>($arch) `,` struct($multiprocessors, $shared_bytes, $reserved_shared_bytes, $block_shared_bytes,
+                                       $cost_model) `>`
   }];
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
     /// Shared memory of a block where `slots` of them share a multiprocessor.
     int64_t slotSharedBytes(int64_t slots) const;
+    /// Its `cost_model`, or else that of the known target of its architecture.
+    CostModelAttr costs() const;
     /// Blocks that run at a time in clusters of so many, `slots` a multiprocessor.
     int64_t residentBlocks(int64_t cluster, int64_t slots) const;
   }];
@@ -138,7 +158,8 @@ def Tile_ProgramOp : TileOp<"program", [FunctionOpInterface, IsolatedFromAbove, 
     Arguments are views. `grid` maps the step's sizes, in the order of
     `Extent`, to at most three grid dimensions, each a constant or
     `c * (size ceildiv d)`. Blocks are independent: no block reads what another
-    block of the same launch writes.
+    block of the same launch writes. `schedule` says how a GPU runs the program, and
+    changes nothing of what it computes; without one the generic lowering takes it.
 
     ```mlir
     tile.program @copy(%x: !tile.view<?x64xf32, activation, tokens>, %y: !tile.view<?x64xf32, output, tokens>)
@@ -153,7 +174,7 @@ def Tile_ProgramOp : TileOp<"program", [FunctionOpInterface, IsolatedFromAbove, 
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<FunctionType>:$function_type, AffineMapAttr:$grid,
-                       OptionalAttr<DictArrayAttr>:$arg_attrs, OptionalAttr<DictArrayAttr>:$res_attrs);
+                       OptionalAttr<Tile_Schedule>:$schedule, OptionalAttr<DictArrayAttr>:$arg_attrs, OptionalAttr<DictArrayAttr>:$res_attrs);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
@@ -320,8 +341,8 @@ def Tile_DeinterleaveOp : TileOp<"deinterleave", [Pure, AllTypesMatch<["even", "
 def Tile_ClusterRankOp : TileOp<"cluster_rank", [Pure]> {
   let summary = "This block's index among the blocks that share a program id.";
   let description = [{
-    A program with the attribute `cluster = N` runs N blocks for each point of its
-    grid, all with the same program ids; the rank tells them apart.
+    A program whose schedule has clusters of N blocks runs N of them for each point of
+    its grid, all with the same program ids; the rank tells them apart.
   }];
   let results = (outs Index:$result);
   let assemblyFormat = "attr-dict";
@@ -339,28 +360,107 @@ def Tile_ClusterReduceOp : TileOp<"cluster_reduce", [SameOperandsAndResultType]>
 // The step
 //===----------------------------------------------------------------------===//
 
+/// What a step that an entry point takes looks like.
+def Tile_EntryKind : I32EnumAttr<"EntryKind", "kind of an entry point", [
+    I32EnumAttrCase<"Decode", 0, "decode">, // every sequence has one row
+    I32EnumAttrCase<"Mixed", 1, "mixed">]> {
+  let cppNamespace = "::inlay::tile";
+  let genSpecializedAttr = 0;
+}
+
+/// When a launch runs: always, if a sequence has penalties, and after the logits are there.
+def Tile_Section : I32EnumAttr<"Section", "section of a step", [
+    I32EnumAttrCase<"Model", 0, "model">,
+    I32EnumAttrCase<"Penalties", 1, "penalties">,
+    I32EnumAttrCase<"Sampling", 2, "sampling">]> {
+  let cppNamespace = "::inlay::tile";
+  let genSpecializedAttr = 0;
+}
+
+/// Arrays that the host writes before a step, as plan.fbs names and describes them.
+def Tile_Metadata : I32EnumAttr<"Metadata", "array of metadata", [
+    I32EnumAttrCase<"TokenIds", 0>, I32EnumAttrCase<"Positions", 1>, I32EnumAttrCase<"RowSequences", 2>,
+    I32EnumAttrCase<"PageTable", 3>, I32EnumAttrCase<"TileSequences", 4>, I32EnumAttrCase<"TileRows", 5>,
+    I32EnumAttrCase<"TileEnds", 6>, I32EnumAttrCase<"LogitRowIndices", 7>, I32EnumAttrCase<"Temperature", 8>,
+    I32EnumAttrCase<"TopK", 9>, I32EnumAttrCase<"TopP", 10>, I32EnumAttrCase<"MinP", 11>,
+    I32EnumAttrCase<"Seeds", 12>, I32EnumAttrCase<"PenaltyRows", 13>, I32EnumAttrCase<"PenaltyTokens", 14>,
+    I32EnumAttrCase<"PenaltyCounts", 15>, I32EnumAttrCase<"RepetitionPenalty", 16>,
+    I32EnumAttrCase<"PresencePenalty", 17>, I32EnumAttrCase<"FrequencyPenalty", 18>, I32EnumAttrCase<"TileKeys", 19>]> {
+  let cppNamespace = "::inlay::tile";
+  let genSpecializedAttr = 0;
+}
+
+def Tile_MemoryKind : I32EnumAttr<"MemoryKind", "kind of memory", [
+    I32EnumAttrCase<"Workspace", 0, "workspace">,
+    I32EnumAttrCase<"Weight", 1, "weight">,
+    I32EnumAttrCase<"Metadata", 2, "metadata">,
+    I32EnumAttrCase<"KeyCache", 3, "key_cache">,
+    I32EnumAttrCase<"ValueCache", 4, "value_cache">,
+    I32EnumAttrCase<"Logits", 5, "logits">,
+    I32EnumAttrCase<"Tokens", 6, "tokens">]> {
+  let cppNamespace = "::inlay::tile";
+  let genSpecializedAttr = 0;
+}
+
+def Tile_EntryKindAttr : EnumAttr<TileDialect, Tile_EntryKind, "entry_kind">;
+def Tile_SectionAttr : EnumAttr<TileDialect, Tile_Section, "section">;
+
+def Tile_MemoryAttr : AttrDef<TileDialect, "Memory"> {
+  let mnemonic = "memory";
+  let summary = "The memory behind a view of a launch.";
+  let description = [{
+    `#tile.memory<workspace 256>` at an offset in bytes, `<weight @symbol>`, `<metadata Positions>`, `<key_cache 3>`
+    and `<value_cache 3>` of a layer, `<logits>` and `<tokens>`.
+  }];
+  let parameters = (ins "::inlay::tile::MemoryKind":$kind, "int64_t":$number,
+                        OptionalParameter<"::mlir::FlatSymbolRefAttr">:$weight);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+  let builders = [
+    AttrBuilder<(ins "MemoryKind":$kind, CArg<"int64_t", "0">:$number),
+                [{ return $_get($_ctxt, kind, number, ::mlir::FlatSymbolRefAttr()); }]>,
+    AttrBuilderWithInferredContext<(ins "::mlir::FlatSymbolRefAttr":$weight),
+                [{ return $_get(weight.getContext(), MemoryKind::Weight, 0, weight); }]>,
+    AttrBuilder<(ins "::inlay::tile::Metadata":$metadata),
+                [{ return $_get($_ctxt, MemoryKind::Metadata, static_cast<int64_t>(metadata),
+                                ::mlir::FlatSymbolRefAttr()); }]>];
+  let extraClassDeclaration = [{
+    /// Of the kind Metadata.
+    ::inlay::tile::Metadata getMetadata() const { return static_cast<::inlay::tile::Metadata>(getNumber()); }
+    /// What stands between the angle brackets.
+    static ::mlir::FailureOr<MemoryAttr> parseBody(::mlir::AsmParser &parser);
+    void printBody(::mlir::AsmPrinter &printer) const;
+    /// Whether views of this provenance may lie there.
+    bool holds(::inlay::tile::Provenance provenance) const;
+  }];
+}
+
 def Tile_EntryOp : TileOp<"entry", [Symbol, SingleBlock, NoTerminator, NoRegionArguments]> {
   let summary = "The launches of one entry point of a bundle, in order.";
   let description = [{
-    `kind` is "decode" (every sequence has one row) or "mixed". The sizes are the
-    most that the entry takes.
+    A `decode` entry takes steps where every sequence has one row, a `mixed` one any. The sizes are the most that the
+    entry takes.
+
+    ```mlir
+    tile.entry @decode_1 decode attributes {max_sequences = 1 : i64, max_tokens = 1 : i64, query_tile_rows = 1 : i64,
+                                            workspace_bytes = 4096 : i64} {
+      tile.launch model @embed(metadata TokenIds, weight @table, workspace 0) {origin = "model.embed_tokens: embedding"}
+    }
+    ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$kind, I64Attr:$max_tokens, I64Attr:$max_sequences,
+  let arguments = (ins SymbolNameAttr:$sym_name, Tile_EntryKindAttr:$kind, I64Attr:$max_tokens, I64Attr:$max_sequences,
                        I64Attr:$query_tile_rows, I64Attr:$workspace_bytes);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$sym_name attr-dict-with-keyword $body";
+  let assemblyFormat = "$sym_name $kind attr-dict-with-keyword $body";
+  let hasVerifier = 1;
 }
 
-def Tile_LaunchOp : TileOp<"launch", [HasParent<"EntryOp">]> {
+def Tile_LaunchOp : TileOp<"launch", [HasParent<"EntryOp">, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "One launch of a program.";
-  let description = [{
-    `arguments` has a dictionary for each view of the program: `{workspace = offset}`,
-    `{weight = @symbol}`, `{metadata = "Positions"}`, `{key_cache = layer}`,
-    `{value_cache = layer}`, `{logits}` or `{tokens}`. `section` is "model", "penalties"
-    or "sampling"; `origin` names the model's ops.
-  }];
-  let arguments = (ins FlatSymbolRefAttr:$program, ArrayAttr:$arguments, StrAttr:$section, StrAttr:$origin);
-  let assemblyFormat = "$program $arguments attr-dict";
+  let description = "`arguments` is the memory behind each view of the program; `origin` names the model's ops.";
+  let arguments = (ins Tile_SectionAttr:$section, FlatSymbolRefAttr:$program,
+                       TypedArrayAttrBase<Tile_MemoryAttr, "memory of each view">:$arguments, StrAttr:$origin);
+  let assemblyFormat = "$section $program `(` custom<Memories>($arguments) `)` attr-dict";
 }
 
 #endif // INLAY_DIALECTS_TILE_OPS

@@ -10,7 +10,7 @@ StringAttr UniquePrograms::insert(ProgramOp program, const llvm::Twine &name, Sy
   program.setSymName("program");
   std::string text;
   llvm::raw_string_ostream stream(text);
-  program.print(stream, OpPrintingFlags().enableDebugInfo(false));
+  program.print(stream, OpPrintingFlags().enableDebugInfo(false).useLocalScope());
   StringAttr &symbol = symbolOfText[text];
   if (symbol) {
     program->erase();

@@ -301,17 +301,17 @@ license: psf-2.0
 language: [code]
 library_name: transformers
 ---
-# A {parameters:.1f} M parameter Llama that has read Python's standard library
+# A {parameters:.1f} M parameter Llama trained on Python's standard library
 
 The example model of Inlay, small enough to be part of the repository. `../train.py` trained it for {minutes:.1f} minutes
 on the sources of the standard library of CPython {python} ({megabytes:.1f} MB without tests and tables;
-held-out loss {loss:.2f} nats a token). It writes text that looks like Python; it knows nothing else.
+held-out loss {loss:.2f} nats per token). It writes text that looks like Python and cannot do anything else.
 
 ## Licence
 The text that it was trained on, and which its weights and tokenizer derive from, is Copyright (c) 2001 Python Software
 Foundation; All Rights Reserved, under the Python Software Foundation License Version 2
-(https://docs.python.org/3/license.html); some modules of the library carry notices of their own. The checkpoint is given under the
-same licence, without warranty.
+(https://docs.python.org/3/license.html); some modules of the library have their own notices. The checkpoint is
+distributed under the same licence, without warranty.
 """
 
 

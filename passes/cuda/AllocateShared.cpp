@@ -54,13 +54,13 @@ void AllocateSharedPass::runOnOperation() {
   int64_t granted = kernel.getSharedBytes();
   if (granted > 0 && needed > granted) {
     kernel.emitError() << cuda::describe(kernel) << " needs " << needed << " bytes of shared memory" << listOf(buffers)
-                       << ", its config has " << granted << "; use fewer stages";
+                       << ", but its schedule has " << granted << "; use fewer stages";
     return signalPassFailure();
   }
   tile::TargetAttr target = tile::targetOf(kernel);
   if (int64_t bytes = std::max(needed, granted); bytes > target.getBlockSharedBytes()) {
     kernel.emitError() << cuda::describe(kernel) << " needs " << bytes << " bytes of shared memory" << listOf(buffers)
-                       << ", a block of " << target.getArch() << " has " << target.getBlockSharedBytes()
+                       << ", but a block of " << target.getArch() << " has " << target.getBlockSharedBytes()
                        << "; use smaller tiles or fewer stages";
     return signalPassFailure();
   }

@@ -14,7 +14,7 @@ def AllocateSharedPass : Pass<"cuda-allocate-shared", "::inlay::cuda::KernelOp">
   let description = [{
     All overlays start at offset 0. Buffers without an overlay follow after the largest overlay. Within each, buffers
     are placed in program order, each aligned to its alignment, and become `cuda.shared`. The kernel's `shared_bytes`
-    is set to the total size. If it was already set (by the config), it is kept and the buffers must fit.
+    is set to the total size. If it was already set (by the schedule), it is kept and the buffers must fit.
 
     Fails if a block of the module's `tile.target` has less shared memory. The error names the model's ops and the sizes
     of the buffers.

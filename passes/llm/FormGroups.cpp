@@ -13,15 +13,6 @@ namespace inlay {
 #include "passes/llm/Passes.h.inc"
 } // namespace inlay
 
-/// Rows up to which weights are streamed through tensor cores with the tokens on M (see the family matvec). 16 would
-/// cost its registers no more, but each of its warps loads the rows it needs: measured, 4.95 ms a step of 8B at 16
-/// where swap_ab takes 4.50, and 4.18 at 8 where that takes 4.44.
-static constexpr int64_t streamingRows = 8;
-/// Several rows that a norm scales on their way are scaled anew in each pass over them, so that short rows, whose
-/// passes are many for what they read, are better normed by a kernel of their own. Measured at 8 rows of 1B, K 2048:
-/// QKV 6.2 us where swap_ab takes 4.1, gate and up 20.7 where that takes 14.6, a norm 1.4; of 8B, K 4096: 14.9
-/// and 13.9, 55.9 and 58.3, a norm 2.
-static constexpr int64_t scaledStreamingColumns = 2048;
 /// The most rows that wgmma has on the side of its N.
 static constexpr int64_t swapAbRows = 256;
 
@@ -89,8 +80,9 @@ private:
     auto input = cast<RankedTensorType>(anchor->getOperand(0).getType());
     if (!isGpu || input.getElementTypeBitWidth() != 16)
       return "gemm";
-    bool scalesShortRows = maxRows > 1 && isScaled(anchor) && input.getShape().back() <= scaledStreamingColumns;
-    if (maxRows <= streamingRows && !scalesShortRows)
+    tile::CostModelAttr costs = tile::targetOf(anchor).costs();
+    bool scalesShortRows = maxRows > 1 && isScaled(anchor) && input.getShape().back() <= costs.getScaledColumns();
+    if (maxRows <= costs.getStreamingRows() && !scalesShortRows)
       return "matvec";
     return maxRows <= swapAbRows ? "swap_ab" : "gemm";
   }
@@ -157,7 +149,7 @@ private:
     for (Operation *op = anchor->getNextNode(); op && !op->hasTrait<OpTrait::IsTerminator>(); op = op->getNextNode()) {
       auto fusion = dyn_cast<FusionInterface>(op);
       bool reads = llvm::any_of(op->getOperands(), [&](Value v) { return group.ops.contains(v.getDefiningOp()); });
-      if (!reads || groupOf.count(op) || !fusion || waitsForOthers(op, anchor, group))
+      if (!reads || groupOf.count(op) || !fusion || waitsForOthers(op, anchor, group.ops))
         continue;
       if (!fusion.canBeEpilogueOf(anchor)) {
         if (!fusion.isAnchor())
@@ -172,11 +164,15 @@ private:
     }
   }
 
-  /// True if `op` reads what is computed after `anchor` outside of its group: it belongs to a later group.
-  static bool waitsForOthers(Operation *op, Operation *anchor, Group &group) {
+  /// True if `op` reads what is computed after `first` and not by `own`: it belongs to a later group. What a group
+  /// computes counts as computed by its first op, since a group waits for nothing that comes after that.
+  bool waitsForOthers(Operation *op, Operation *first, const OpSet &own) {
     return llvm::any_of(op->getOperands(), [&](Value operand) {
       Operation *producer = operand.getDefiningOp();
-      return producer && !group.ops.contains(producer) && anchor->isBeforeInBlock(producer);
+      if (!producer || own.contains(producer))
+        return false;
+      Group *group = groupOf.lookup(producer);
+      return first->isBeforeInBlock(group ? group->ops.front() : producer);
     });
   }
 
@@ -259,12 +255,9 @@ private:
       return !norm.getGroup() && norm.getInput().hasOneUse() && llvm::none_of(group.ops, llvm::IsaPred<NormInterface>);
     if (!isElementwise(op))
       return false;
-    OpSet available = group.ops;
-    available.insert_range(withLookups(op, group));
-    return llvm::none_of(op->getOperands(), [&](Value operand) {
-      Operation *producer = operand.getDefiningOp();
-      return producer && !available.contains(producer) && first->isBeforeInBlock(producer);
-    });
+    OpSet own = group.ops;
+    own.insert_range(withLookups(op, group));
+    return !waitsForOthers(op, first, own);
   }
 
   /// Says what `group` became.

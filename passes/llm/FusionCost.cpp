@@ -2,7 +2,7 @@
 
 #include "passes/llm/FusionCost.h"
 
-#include "passes/tile/LinearConfig.h"
+#include "passes/tile/LinearSchedule.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -35,5 +35,5 @@ int64_t inlay::llm::getSavedBytes(Operation *op, const OpSet &group) {
 bool inlay::llm::fitsRegisters(LinearOp linear, int64_t vectors, tile::TargetAttr target) {
   auto weight = SymbolTable::lookupNearestSymbolFrom<WeightOp>(linear, linear.getWeightAttr());
   LinearShape shape{weight.getTensorType().getDimSize(0), weight.getTensorType().getDimSize(1), /*rows=*/1};
-  return chooseMatvec(shape, target).rowRegisters(shape) * (1 + vectors) <= MatvecConfig::kMostRowRegisters;
+  return rowRegisters(chooseMatvec(shape, target), shape) * (1 + vectors) <= kMostRowRegisters;
 }

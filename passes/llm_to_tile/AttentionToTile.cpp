@@ -9,7 +9,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/llm_to_tile/ProgramBuilder.h"
-#include "passes/tile/AttentionConfig.h"
+#include "passes/tile/AttentionSchedule.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -17,31 +17,14 @@ using namespace inlay::llm;
 using tile::Provenance;
 using tile::Reduction;
 
-/// Blocks that share the context of one query tile: as many as fit the chip at once when all sequences run. Measured on
-/// an H200 at 512 tokens each: of 2 and 4 sequences, one block a multiprocessor takes half the time of two (3.7 µs, not
-/// 7.4), since all start at once beside the kernel before; of 8 and more, two balance ragged lengths better. Of 8, 64
-/// clusters of 4, two more than fit, took 12.1 µs where as many of 2 take 9.
-static int64_t chooseCluster(const StepShape &step, int64_t kvHeads, tile::TargetAttr target) {
-  constexpr int64_t most = 16;
-  if (step.isCpu() || !step.decode)
-    return 1;
-  auto fits = [&](int64_t cluster) {
-    int64_t blocks = cluster * kvHeads * step.maxSequences;
-    return blocks <= (step.maxSequences <= 4 ? target.getMultiprocessors() : target.residentBlocks(cluster, 2));
-  };
-  int64_t cluster = most;
-  while (cluster > 1 && !fits(cluster))
-    cluster /= 2;
-  return cluster;
-}
-
 bool inlay::hasPlainScores(PagedAttentionOp op) { return !op.getAlibi() && !op.getSinks(); }
 
 bool inlay::isPrefillAttention(PagedAttentionOp op, int64_t pageSize) {
-  AttentionShape shape{kPrefillRows, kPrefillKeys, static_cast<int64_t>(op.getHeadDim())};
+  tile::CostModelAttr costs = tile::targetOf(op).costs();
+  AttentionShape shape{costs.getPrefillRows(), costs.getPrefillKeys(), static_cast<int64_t>(op.getHeadDim())};
   Type element = cast<RankedTensorType>(op.getQuery().getType()).getElementType();
   return hasPlainScores(op) && element.getIntOrFloatBitWidth() == 16 &&
-         op.getHeads() / op.getKvHeads() <= kPrefillRows && isPrefillAttention(shape, pageSize);
+         static_cast<int64_t>(op.getHeads() / op.getKvHeads()) <= shape.rows && isPrefillAttention(shape, pageSize);
 }
 
 /// The slopes of ALiBi of the query heads `share * kvHead + i % share` for each i in `inGroup`.
@@ -77,15 +60,16 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
   AttentionShape streamed{static_cast<int64_t>(llvm::bit_ceil(static_cast<uint64_t>(m))), 16, d};
   bool isStreamed = !step.isCpu() && step.decode && hasPlainScores(op) && element.getIntOrFloatBitWidth() == 16 &&
                     isDecodeAttention(streamed, step.pageSize);
-  bool isPrefill = !step.isCpu() && !step.decode && step.queryRows == kPrefillRows;
-  int64_t keysPerTile = isStreamed ? streamed.keysPerStep : isPrefill ? kPrefillKeys : 64;
+  bool isPrefill = !step.isCpu() && !step.decode && step.isPrefill;
+  int64_t keysPerTile = isStreamed  ? streamed.keysPerStep
+                        : isPrefill ? tile::targetOf(op).costs().getPrefillKeys()
+                                    : 64;
   if (isStreamed)
     m = streamed.rows;
   else if (isPrefill)
-    m = kPrefillRows;
+    m = step.queryRows;
   else if (!step.isCpu())
     m = std::max<int64_t>(16, llvm::PowerOf2Ceil(m));
-  int64_t cluster = chooseCluster(step, kvHeads, tile::targetOf(op));
   if (Placement::of(op.getQuery()).column % d != 0 || Placement::of(op.getQuery()).rowColumns % d != 0)
     return op.emitError() << "has queries that do not lie on whole heads";
   int64_t qHeads = Placement::of(op.getQuery()).rowColumns / d, qFirst = Placement::of(op.getQuery()).column / d;
@@ -133,15 +117,6 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
       from = b.toIndex(b.mul(b.div(start, b.i32(keysPerTile)), b.i32(keysPerTile)));
     }
     Value to = b.toIndex(length);
-    if (cluster > 1) {
-      // Each block of the cluster takes a run of whole key tiles.
-      Value rank = tile::ClusterRankOp::create(b, b.getIndexType());
-      Value span = arith::SubIOp::create(b, to, from);
-      Value share = arith::MulIOp::create(b, arith::CeilDivSIOp::create(b, span, b.index(cluster * keysPerTile)),
-                                          b.index(keysPerTile));
-      from = arith::AddIOp::create(b, from, arith::MulIOp::create(b, rank, share));
-      to = arith::MinSIOp::create(b, to, arith::AddIOp::create(b, from, share));
-    }
 
     auto rowType = b.tileType({m}, f32);
     SmallVector<Value> init{b.full(rowType, masked), b.full(rowType, 0.0), b.full(b.tileType({m, d}, f32), 0.0)};
@@ -179,36 +154,25 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
       return SmallVector<Value>{top, sum, out};
     });
 
-    Value top = sums[0];
-    if (cluster > 1) {
-      top = tile::ClusterReduceOp::create(b, Reduction::Max, sums[0]);
-      Value weight = math::Exp2Op::create(b, b.sub(sums[0], top));
-      sums[1] = tile::ClusterReduceOp::create(b, Reduction::Add, b.mul(sums[1], weight));
-      sums[2] = tile::ClusterReduceOp::create(b, Reduction::Add, b.mul(sums[2], b.broadcast(weight, 1, d)));
-    }
     if (op.getSinks()) {
       Value sink = b.toF32(b.gather(b.weightVector(op.getSinksAttr()), head));
       sink = b.mul(sink, b.like(sink, llvm::numbers::log2e));
-      sums[1] = b.add(sums[1], math::Exp2Op::create(b, b.sub(sink, top)));
+      sums[1] = b.add(sums[1], math::Exp2Op::create(b, b.sub(sink, sums[0])));
     }
     Value sum = b.maximum(sums[1], b.full(rowType, 1.0e-30));
     Value normalised = b.toType(b.div(sums[2], b.broadcast(sum, 1, d)), element);
-    auto store = [&] { b.scatter(normalised, output, outputRow, b.index(0)); };
-    if (cluster == 1)
-      return store();
-    Value rank = tile::ClusterRankOp::create(b, b.getIndexType());
-    b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, rank, b.index(0)), store);
+    b.scatter(normalised, output, outputRow, b.index(0));
   });
 
-  SmallVector<NamedAttribute> attributes{b.getNamedAttr("family", isStreamed  ? b.getStringAttr("decode_attention")
-                                                                  : isPrefill ? b.getStringAttr("prefill_attention")
-                                                                              : group.getFamilyAttr())};
+  SmallVector<NamedAttribute> attributes;
   if (op.getWindow())
     attributes.push_back(b.getNamedAttr("window", b.getI64IntegerAttr(*op.getWindow())));
-  if (cluster > 1)
-    attributes.push_back(b.getNamedAttr("cluster", b.getI64IntegerAttr(cluster)));
   MLIRContext *context = b.getContext();
   result = b.finish({getAffineConstantExpr(kvHeads, context), ProgramBuilder::count(context, tile::Extent::QueryTiles)},
                     attributes);
+  if (!step.isCpu())
+    result.setScheduleAttr(tile::FamilyAttr::get(context, isStreamed  ? tile::Family::DecodeAttention
+                                                          : isPrefill ? tile::Family::PrefillAttention
+                                                                      : tile::Family::Attention));
   return success();
 }

@@ -2,7 +2,7 @@
 
 #include "dialects/tile/UniquePrograms.h"
 #include "passes/llm_to_tile/ProgramBuilder.h"
-#include "passes/tile/AttentionConfig.h"
+#include "passes/tile/AttentionSchedule.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -87,8 +87,11 @@ private:
     SymbolTable symbols(module);
     OpBuilder builder(function);
     int64_t share = 1;
-    // 16 fill the vectors of a cpu, 64 what warps multiply, 128 two warpgroups, where all of a step's attention can.
-    step.queryRows = step.isCpu() ? 16 : kPrefillRows;
+    // 16 fill the vectors of a cpu, 64 what warps multiply, more those of several warpgroups, where all of a step's
+    // attention can.
+    int64_t prefillRows = tile::targetOf(module).costs().getPrefillRows();
+    step.queryRows = step.isCpu() ? 16 : prefillRows;
+    step.isPrefill = !step.isCpu() && !step.decode;
     function.walk([&](PagedAttentionOp op) {
       share = op.getHeads() / op.getKvHeads();
       if (!step.isCpu() && !hasPlainScores(op))
@@ -96,35 +99,37 @@ private:
                         << (op.getAlibi() ? "slopes of ALiBi" : "sinks");
       if (step.isCpu() || step.decode || isPrefillAttention(op, step.pageSize))
         return;
-      if (step.queryRows == kPrefillRows && hasPlainScores(op))
+      if (step.isPrefill && hasPlainScores(op))
         op.emitRemark() << "steps of many rows take the generic attention: heads of " << op.getHeadDim() << ", "
                         << cast<RankedTensorType>(op.getQuery().getType()).getElementTypeBitWidth() << " bits, "
                         << share << " query heads for each of keys, pages of " << step.pageSize
                         << "; the family prefill_attention takes heads of 16 to 128 in 8s, 16 bits, up to "
-                        << kPrefillRows << " query heads, pages of a multiple of " << AttentionShape::keysPerCopy;
+                        << prefillRows << " query heads, pages of a multiple of " << AttentionShape::keysPerCopy;
       step.queryRows = 64;
+      step.isPrefill = false;
     });
     auto bytes = function->getAttrOfType<IntegerAttr>("llm.workspace_bytes");
     if (!bytes)
       return function.emitError("has no buffers; run llm-plan-buffers first");
     builder.setInsertionPointToEnd(module.getBody());
     symbols.remove(function);
-    auto list = tile::EntryOp::create(builder, function.getLoc(), entry, shape->kind, step.maxTokens, step.maxSequences,
+    auto kind = step.decode ? tile::EntryKind::Decode : tile::EntryKind::Mixed;
+    auto list = tile::EntryOp::create(builder, function.getLoc(), entry, kind, step.maxTokens, step.maxSequences,
                                       step.queryTileRows(share), bytes.getInt());
     builder.setInsertionPointToStart(&list.getBody().emplaceBlock());
     Value logits;
     for (GroupOp group : function.getOps<GroupOp>()) {
-      StringRef section = "model";
+      auto section = tile::Section::Model;
       for (Operation &op : group.getBody().front())
         if (isa<SampleOp>(op))
-          section = "sampling";
-      if (section == "sampling") {
+          section = tile::Section::Sampling;
+      if (section == tile::Section::Sampling) {
         // What changes logits before a token is taken from them.
         auto sample = *group.getBody().front().getOps<SampleOp>().begin();
         logits = sample.getLogits();
         ProgramBuilder b(group.getLoc(), step, symbols);
         tile::ProgramOp program = buildPenalties(logits, b);
-        launch(builder, symbols, program, entry + "_penalties", b.getLaunchArguments(), "penalties",
+        launch(builder, symbols, program, entry + "_penalties", b.getLaunchArguments(), tile::Section::Penalties,
                "repetition, presence and frequency penalties");
       }
       ProgramBuilder b(group.getLoc(), step, symbols);
@@ -144,11 +149,10 @@ private:
 
   /// Adds a launch of `program`, or of the program with the same text that is already there.
   void launch(OpBuilder &builder, SymbolTable &symbols, tile::ProgramOp program, std::string name, ArrayAttr arguments,
-              StringRef section, std::string origin) {
+              tile::Section section, std::string origin) {
     Location loc = program.getLoc();
     StringAttr symbol = programs.insert(program, name, symbols);
-    tile::LaunchOp::create(builder, loc, FlatSymbolRefAttr::get(symbol), arguments, builder.getStringAttr(section),
-                           builder.getStringAttr(origin));
+    tile::LaunchOp::create(builder, loc, section, symbol, arguments, origin);
   }
 };
 

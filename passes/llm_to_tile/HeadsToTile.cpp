@@ -232,8 +232,7 @@ FailureOr<tile::ProgramOp> HeadsConverter::run() {
   for (const Heads &each : all)
     heads += each.count;
   return b.finish({getAffineConstantExpr(heads, b.getContext()),
-                   ProgramBuilder::count(b.getContext(), tile::Extent::Tokens, rowsPerBlock)},
-                  {b.getNamedAttr("family", group.getFamilyAttr())});
+                   ProgramBuilder::count(b.getContext(), tile::Extent::Tokens, rowsPerBlock)});
 }
 
 LogicalResult inlay::convertHeads(GroupOp group, ProgramBuilder &b, tile::ProgramOp &result) {

@@ -271,7 +271,6 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
     return failure();
   MLIRContext *context = b.getContext();
   result = b.finish(
-      {getAffineConstantExpr(llvm::divideCeil(n, shape.n), context), ProgramBuilder::count(context, extent, shape.m)},
-      {b.getNamedAttr("family", group.getFamilyAttr())});
-  return success();
+      {getAffineConstantExpr(llvm::divideCeil(n, shape.n), context), ProgramBuilder::count(context, extent, shape.m)});
+  return setFamily(group, b.getStep(), result);
 }

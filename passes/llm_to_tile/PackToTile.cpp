@@ -69,18 +69,17 @@ static tile::ProgramOp buildPack(WeightOp weight, Type sourceType, ProgramBuilde
   while (padded % step != 0)
     step /= 2;
   Value source = b.view({ShapedType::kDynamic, columns}, sourceType, Provenance::Weight, Extent::Tokens,
-                        b.getNamedAttr("source", b.getUnitAttr()));
-  Value packed = b.view({ShapedType::kDynamic, padded}, type.getElementType(), Provenance::Output, std::nullopt,
-                        b.getNamedAttr("packed", b.getUnitAttr()), "atom_8x64",
-                        ProgramBuilder::count(b.getContext(), Extent::Tokens, atomRows, atomRows));
+                        /*memory=*/{});
+  Value packed =
+      b.view({ShapedType::kDynamic, padded}, type.getElementType(), Provenance::Output, std::nullopt,
+             /*memory=*/{}, "atom_8x64", ProgramBuilder::count(b.getContext(), Extent::Tokens, atomRows, atomRows));
   Value row = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 0), b.index(atomRows));
   Value column = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 1), b.index(step));
   Value rows = b.gather(source, sourceRows(weight, row, b), column, step);
   Value converted = b.toType(sourceType == type.getElementType() ? rows : b.toF32(rows), type.getElementType());
   b.store(converted, packed, {row, column});
   return b.finish({ProgramBuilder::count(b.getContext(), Extent::Tokens, atomRows),
-                   getAffineConstantExpr(padded / step, b.getContext())},
-                  {b.getNamedAttr("family", b.getStringAttr("rows"))});
+                   getAffineConstantExpr(padded / step, b.getContext())});
 }
 
 namespace {

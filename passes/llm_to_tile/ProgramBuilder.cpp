@@ -1,7 +1,6 @@
 //===- ProgramBuilder.cpp - writes one tile program ------------------------===//
 
 #include "passes/llm_to_tile/ProgramBuilder.h"
-#include "passes/tile/LinearConfig.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -40,6 +39,22 @@ LinearTile inlay::chooseLinearTile(const StepShape &step, StringRef family, int6
   return {128, columns, 64};
 }
 
+LogicalResult inlay::setFamily(llm::GroupOp group, const StepShape &step, ProgramOp program) {
+  MLIRContext *context = group.getContext();
+  if (step.isCpu())
+    return success();
+  if (group.getFamily() == llm::kCublasLt) {
+    program.setScheduleAttr(CublasLtAttr::get(context));
+    return success();
+  }
+  std::optional<Family> family = symbolizeFamily(group.getFamily());
+  if (!family)
+    return group.emitError() << "has the family '" << group.getFamily()
+                             << "', which no linear layer has; expected matvec, swap_ab, gemm or " << llm::kCublasLt;
+  program.setScheduleAttr(FamilyAttr::get(context, *family));
+  return success();
+}
+
 ProgramBuilder::ProgramBuilder(Location loc, const StepShape &step, SymbolTable &symbols)
     : ImplicitLocOpBuilder(loc, loc.getContext()), step(step), symbols(symbols) {
   OperationState state(loc, ProgramOp::getOperationName());
@@ -57,13 +72,12 @@ ProgramBuilder::~ProgramBuilder() {
 }
 
 Value ProgramBuilder::view(ArrayRef<int64_t> shape, Type elementType, Provenance provenance,
-                           std::optional<Extent> extent, NamedAttribute memory, StringRef packing, AffineExpr rows) {
+                           std::optional<Extent> extent, MemoryAttr memory, StringRef packing, AffineExpr rows) {
   auto type = ViewType::get(getContext(), shape, elementType, provenance, extent);
-  Attribute argument = getDictionaryAttr(memory);
   for (auto [i, known] : llvm::enumerate(launchArguments))
-    if (known == argument && program.getBody().getArgument(i).getType() == type)
+    if (memory && known == memory && program.getBody().getArgument(i).getType() == type)
       return program.getBody().getArgument(i);
-  launchArguments.push_back(argument);
+  launchArguments.push_back(memory);
   SmallVector<NamedAttribute> attributes;
   if (!packing.empty())
     attributes.push_back(getNamedAttr("tile.packing", getStringAttr(packing)));
@@ -75,19 +89,21 @@ Value ProgramBuilder::view(ArrayRef<int64_t> shape, Type elementType, Provenance
 }
 
 Value ProgramBuilder::metadata(StringRef name, Type elementType, Extent extent) {
-  return view({ShapedType::kDynamic}, elementType, Provenance::Meta, extent,
-              getNamedAttr("metadata", getStringAttr(name)));
+  std::optional<Metadata> array = symbolizeMetadata(name);
+  if (!array)
+    llvm::report_fatal_error("'" + llvm::Twine(name) + "' is no array of Metadata in TileOps.td");
+  return view({ShapedType::kDynamic}, elementType, Provenance::Meta, extent, MemoryAttr::get(getContext(), *array));
 }
 
 Value ProgramBuilder::pageTable() {
   return view({ShapedType::kDynamic}, getI32Type(), Provenance::Meta, std::nullopt,
-              getNamedAttr("metadata", getStringAttr("PageTable")), /*packing=*/"",
+              MemoryAttr::get(getContext(), Metadata::PageTable), /*packing=*/"",
               count(getContext(), Extent::Sequences, 1, step.pagesPerSequence()));
 }
 
 Value ProgramBuilder::weight(FlatSymbolRefAttr symbol) {
   Operation *op = symbols.lookup(symbol.getValue());
-  auto memory = getNamedAttr("weight", symbol);
+  auto memory = MemoryAttr::get(symbol);
   if (auto table = dyn_cast<llm::RopeTableOp>(op)) {
     auto type = cast<RankedTensorType>(table.getType());
     return view(type.getShape(), type.getElementType(), Provenance::Weight, std::nullopt, memory);
@@ -101,19 +117,19 @@ Value ProgramBuilder::weight(FlatSymbolRefAttr symbol) {
 Value ProgramBuilder::weightVector(FlatSymbolRefAttr symbol) {
   RankedTensorType type = cast<llm::WeightOp>(symbols.lookup(symbol.getValue())).getTensorType();
   return view({type.getNumElements()}, type.getElementType(), Provenance::Weight, std::nullopt,
-              getNamedAttr("weight", symbol));
+              MemoryAttr::get(symbol));
 }
 
 /// The memory of `value` as the launch names it, and the extent of its rows.
-static std::pair<NamedAttribute, Extent> memoryOf(ProgramBuilder &b, Value value, const Placement &place) {
+static std::pair<MemoryAttr, Extent> memoryOf(ProgramBuilder &b, Value value, const Placement &place) {
   Extent extent = place.logitRows ? Extent::LogitRows : Extent::Tokens;
   switch (place.kind) {
   case Placement::Kind::Logits:
-    return {b.getNamedAttr("logits", b.getUnitAttr()), extent};
+    return {MemoryAttr::get(b.getContext(), MemoryKind::Logits), extent};
   case Placement::Kind::Tokens:
-    return {b.getNamedAttr("tokens", b.getUnitAttr()), extent};
+    return {MemoryAttr::get(b.getContext(), MemoryKind::Tokens), extent};
   case Placement::Kind::Workspace:
-    return {b.getNamedAttr("workspace", b.getI64IntegerAttr(place.offset)), extent};
+    return {MemoryAttr::get(b.getContext(), MemoryKind::Workspace, place.offset), extent};
   }
   llvm_unreachable("unknown placement");
 }
@@ -139,7 +155,7 @@ Value ProgramBuilder::activationRows(Value value, int64_t columns, Provenance pr
 
 Value ProgramBuilder::cache(bool keys, int64_t layer, int64_t headDim, Type elementType) {
   return view({ShapedType::kDynamic, headDim}, elementType, Provenance::Kv, Extent::KvRows,
-              getNamedAttr(keys ? "key_cache" : "value_cache", getI64IntegerAttr(layer)));
+              MemoryAttr::get(getContext(), keys ? MemoryKind::KeyCache : MemoryKind::ValueCache, layer));
 }
 
 //===----------------------------------------------------------------------===//

@@ -24,6 +24,7 @@ struct StepShape {
   int64_t pageSize = 0;
   int64_t maxModelLen = 0;
   int64_t queryRows = 16; // of the matrices of attention: (row, head of a group)
+  bool isPrefill = false; // the family prefill_attention takes all attention of the step
 
   bool isCpu() const { return target == "cpu"; }
   int64_t pagesPerSequence() const { return (maxModelLen + pageSize - 1) / pageSize; }
@@ -61,10 +62,11 @@ public:
   mlir::Value activationRows(mlir::Value value, int64_t columns, tile::Provenance provenance);
   mlir::Value cache(bool keys, int64_t layer, int64_t headDim, mlir::Type elementType);
 
-  /// Adds a view as an argument, or finds the one that the same memory already has. Accesses to a view with an extent
-  /// end there. One without has a size all the same: `rows`, in the form of count(), beyond which no access may lie.
+  /// Adds a view as an argument, or finds the one that the same memory already has; null where no tile.launch gives the
+  /// program its arguments. Accesses to a view with an extent end there. One without has a size all the same: `rows`,
+  /// in the form of count(), beyond which no access may lie.
   mlir::Value view(llvm::ArrayRef<int64_t> shape, mlir::Type elementType, tile::Provenance provenance,
-                   std::optional<tile::Extent> extent, mlir::NamedAttribute memory, llvm::StringRef packing = "",
+                   std::optional<tile::Extent> extent, tile::MemoryAttr memory, llvm::StringRef packing = "",
                    mlir::AffineExpr rows = {});
 
   //===--- Values ---------------------------------------------------------===//
@@ -132,6 +134,9 @@ mlir::Value rowPositions(ProgramBuilder &b, mlir::Value first, int64_t rows);
 /// Rows of the cache where `kvHead` (i32) of the rows at `positions` of `sequences` lie; -1 for rows of padding.
 mlir::Value cacheRows(ProgramBuilder &b, mlir::Value positions, mlir::Value sequences, mlir::Value kvHead,
                       int64_t kvHeads);
+
+/// Gives the program of a linear layer the family of its group, or the library that computes it; nothing for a cpu.
+mlir::LogicalResult setFamily(llm::GroupOp group, const StepShape &step, tile::ProgramOp program);
 
 /// Writes the program of a group. Each returns failure after a diagnostic.
 mlir::LogicalResult convertLinear(llm::GroupOp group, llm::LinearOp linear, ProgramBuilder &b, tile::ProgramOp &result);

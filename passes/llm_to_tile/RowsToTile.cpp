@@ -122,7 +122,10 @@ void RowsConverter::declareViews() {
       for (FlatSymbolRefAttr vector : {norm.getWeightAttr(), norm.getBiasAttr()})
         if (vector)
           b.weightVector(vector);
-    readsPosition |= isa<PositionEmbeddingOp>(op);
+    if (auto found = dyn_cast<PositionEmbeddingOp>(op)) {
+      readsPosition = true;
+      b.weight(found.getTableAttr());
+    }
     gathers |= isa<GatherRowsOp>(op);
   }
   for (Value result : group.getResults())
@@ -254,7 +257,7 @@ FailureOr<tile::ProgramOp> RowsConverter::run() {
     });
   if (hasFailed)
     return failure();
-  return b.finish({ProgramBuilder::count(b.getContext(), extent)}, {b.getNamedAttr("family", group.getFamilyAttr())});
+  return b.finish({ProgramBuilder::count(b.getContext(), extent)});
 }
 
 LogicalResult inlay::convertRows(GroupOp group, ProgramBuilder &b, tile::ProgramOp &result) {

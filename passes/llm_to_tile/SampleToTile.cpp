@@ -201,12 +201,10 @@ LogicalResult inlay::convertSample(GroupOp group, SampleOp op, ProgramBuilder &b
         store(sampled);
       },
       [&] { store(greedy); });
-  SmallVector<NamedAttribute> attributes{b.getNamedAttr("family", group.getFamilyAttr())};
+  result = b.finish({ProgramBuilder::count(b.getContext(), tile::Extent::LogitRows)});
+  // Its loops are split already, since each knows the block's share of the vocabulary.
   if (!b.getStep().isCpu())
-    attributes.push_back(b.getNamedAttr("min_blocks", b.getI64IntegerAttr(kBlocksAtOnce)));
-  if (scan.getCluster() > 1)
-    attributes.push_back(b.getNamedAttr("cluster", b.getI64IntegerAttr(scan.getCluster())));
-  result = b.finish({ProgramBuilder::count(b.getContext(), tile::Extent::LogitRows)}, attributes);
+    result.setScheduleAttr(tile::GenericAttr::get(b.getContext(), scan.getCluster(), kBlocksAtOnce));
   return success();
 }
 
@@ -222,9 +220,9 @@ tile::ProgramOp inlay::buildPenalties(Value logitsValue, ProgramBuilder &b) {
   auto ofRow = [&](StringRef name) { return b.gather(b.metadata(name, f32, tile::Extent::LogitRows), row); };
   Value repetition = ofRow("RepetitionPenalty"), presence = ofRow("PresencePenalty"),
         frequency = ofRow("FrequencyPenalty");
-  Value logits =
-      b.view({ShapedType::kDynamic}, f32, Provenance::State, std::nullopt, b.getNamedAttr("logits", b.getUnitAttr()),
-             /*packing=*/"", ProgramBuilder::count(b.getContext(), tile::Extent::LogitRows, 1, vocabulary));
+  Value logits = b.view({ShapedType::kDynamic}, f32, Provenance::State, std::nullopt,
+                        tile::MemoryAttr::get(b.getContext(), tile::MemoryKind::Logits),
+                        /*packing=*/"", ProgramBuilder::count(b.getContext(), tile::Extent::LogitRows, 1, vocabulary));
   Value id = b.add(b.iota(entries), b.splat(b.toI32(at), {entries}));
   Value size = b.toI32(tile::ExtentOp::create(b, b.getIndexType(), tile::Extent::PenaltyEntries));
   Value exists = b.less(id, b.splat(size, {entries}));
@@ -236,6 +234,5 @@ tile::ProgramOp inlay::buildPenalties(Value logitsValue, ProgramBuilder &b) {
   Value cost = b.add(presence, b.mul(frequency, b.toF32(count)));
   x = b.select(generated, b.sub(x, cost), x);
   b.scatter(x, logits, index);
-  return b.finish({ProgramBuilder::count(b.getContext(), tile::Extent::PenaltyEntries, entries)},
-                  {b.getNamedAttr("family", b.getStringAttr("rows"))});
+  return b.finish({ProgramBuilder::count(b.getContext(), tile::Extent::PenaltyEntries, entries)});
 }

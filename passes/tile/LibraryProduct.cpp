@@ -8,8 +8,7 @@ using namespace mlir;
 using namespace inlay;
 
 bool inlay::isLibraryProduct(tile::ProgramOp program) {
-  auto family = program->getAttrOfType<StringAttr>("family");
-  return family && family.getValue() == "cublaslt";
+  return isa_and_nonnull<tile::CublasLtAttr>(program.getScheduleAttr());
 }
 
 /// The value that was converted from one float type to another, if it was.

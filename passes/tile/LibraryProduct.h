@@ -1,6 +1,6 @@
 //===- LibraryProduct.h - programs that a library computes -----------------===//
 //
-// A program of the family `cublaslt` is a linear layer as any other: it says what
+// A program with the schedule `#tile.cublaslt` is a linear layer as any other: it says what
 // is computed, and the cpu target can run it. No kernel is made of it; what the
 // library must be told is read off the program here.
 //
@@ -30,7 +30,7 @@ struct LibraryProduct {
   int64_t columns = 0, k = 0;
 };
 
-/// Whether `program` is of the family `cublaslt`.
+/// Whether the schedule of `program` is `#tile.cublaslt`.
 bool isLibraryProduct(tile::ProgramOp program);
 
 /// What the library is told; a diagnostic names the op that it cannot do.

@@ -5,19 +5,31 @@
 
 include "mlir/Pass/PassBase.td"
 
-def SelectConfigPass : Pass<"tile-select-config", "::mlir::ModuleOp"> {
-  let summary = "Selects the launch configuration of each program.";
+def SelectSchedulePass : Pass<"tile-select-schedule", "::mlir::ModuleOp"> {
+  let summary = "Selects the schedule of each program.";
   let description = [{
-    Programs of the families `matvec`, `gemm` and `swap_ab` get the attribute `config`: the
-    grid, stages, tiles and shared memory. A file of measurements is asked first
-    (tuning/TuningFile.h), then the analytic model of LinearConfig.h, which computes
-    them from the program's shape and the module's `tile.target`; a remark says which of the two chose.
-    An entry that the family cannot run is an error. A program that has a config keeps
-    it, so that a person may choose.
+    A program with the schedule `#tile.family<...>` gets one of that family: grid, tiles, stages, warps and shared
+    memory. No other pass chooses these. For linear layers a file of measurements is asked first (tuning/TuningFile.h),
+    then the analytic model (LinearSchedule.h), which computes them from the program's shape and the module's
+    `tile.target`; a remark says which of the two chose. An entry that the family cannot run is an error. Attention has
+    a model only (AttentionSchedule.h); how many blocks share the keys of a query tile depends on the sequences of the
+    `tile.entry` that launches the program, and is one where no entry of decode steps does. A program that has a
+    schedule keeps it, so that a person may choose.
   }];
   let options = [Option<"tuning", "tuning", "std::string", /*default=*/"",
-                        "file of measured configs; builtin: the compiler's own; empty: none">];
+                        "file of measured schedules; builtin: the compiler's own; empty: none">];
   let dependentDialects = ["::inlay::tile::TileDialect"];
+}
+
+def ApplySchedulePass : Pass<"tile-apply-schedule", "::mlir::ModuleOp"> {
+  let summary = "Rewrites each program into what a block of its schedule computes.";
+  let description = [{
+    The loop over keys of an attention whose schedule has a cluster is split over the cluster's blocks, which merge
+    their maxima, sums and outputs; the first block stores. The result can be run on the cpu target. A program that
+    knows its rank in the cluster already stays as it is. Splits of linear layers are still made by their lowerings.
+  }];
+  let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+                           "::mlir::scf::SCFDialect"];
 }
 
 #endif // INLAY_PASSES_TILE_PASSES

@@ -2,6 +2,7 @@
 
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
+#include "runtime/bundle/cache_groups.h"
 #include "runtime/bundle/weight_loader.h"
 #include "runtime/sample/sampling_params.h"
 
@@ -154,7 +155,8 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   memory.max_model_len = *length;
   memory.max_num_seqs = std::min(*sequences, *tokens);
   memory.max_num_batched_tokens = *tokens;
-  memory.page_size = static_cast<int32_t>(model.page_size());
+  const plan::CacheGroup &cache = *model.cache_groups()->Get(0);
+  memory.page_size = static_cast<int32_t>(cache.page_size());
   memory.free_bytes = device.FreeMemory();
   memory.usable_bytes = static_cast<uint64_t>(static_cast<double>(memory.free_bytes) * options.gpu_memory_utilization);
   memory.weights_bytes = WeightsBytes(target);
@@ -182,8 +184,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   uint64_t left = memory.usable_bytes - fixed;
 
   // The remaining memory is used for KV pages, up to the number that all sequences at full length can use.
-  memory.bytes_per_page = uint64_t{2} * model.layers() * model.kv_heads() * model.page_size() * model.head_dim() *
-                          ElementSize(model.kv_type());
+  memory.bytes_per_page = uint64_t{2} * cache.layers()->size() * LayerPageBytes(cache);
   uint64_t budget = options.kv_cache_bytes;
   const char *limit = "--kv-cache-memory-bytes";
   if (budget == 0 && memory.target == "cpu") {
@@ -204,7 +205,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   uint64_t full_length = static_cast<uint64_t>((*length + memory.page_size - 1) / memory.page_size);
   uint64_t needed = full_length * static_cast<uint64_t>(memory.max_num_seqs);
   // Kernels index the rows of a cache with int32.
-  uint64_t most = (uint64_t{1} << 31) / (model.kv_heads() * model.page_size()) - 1;
+  uint64_t most = (uint64_t{1} << 31) / (cache.kv_heads() * cache.page_size()) - 1;
   uint64_t pages = std::min({budget / memory.bytes_per_page, needed, most});
   if (pages == needed)
     limit = "all sequences at full length (--max-num-seqs, --max-model-len)";
@@ -215,7 +216,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
         memory.bytes_per_page, budget));
   memory.total_pages = static_cast<int32_t>(pages);
   memory.kv_cache_bytes = pages * memory.bytes_per_page;
-  memory.kv_cache_tokens = static_cast<int64_t>(pages * model.page_size());
+  memory.kv_cache_tokens = static_cast<int64_t>(pages * cache.page_size());
   memory.full_length_sequences = static_cast<int64_t>(pages / full_length);
   if (draft)
     memory.draft_bytes +=
@@ -305,7 +306,7 @@ absl::Status LoadedModel::Allocate() {
   if (target_->weights())
     for (const plan::Weight *weight : *target_->weights())
       weights_.push_back(static_cast<std::byte *>(weights) + weight->offset());
-  page_bytes_ = memory_.bytes_per_page / (2 * model().layers());
+  page_bytes_ = LayerPageBytes(*model().cache_groups()->Get(0));
   uint64_t cache_bytes = page_bytes_ * static_cast<uint64_t>(memory_.total_pages);
   caches_.resize(size_t{2} * model().layers());
   for (void *&cache : caches_) {

@@ -252,8 +252,9 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
   if (!sizes.ok())
     return sizes.status();
   const plan::Model &shape = model_.model();
+  const plan::CacheGroup &cache = *shape.cache_groups()->Get(0);
   (*sizes)[plan::Extent_KvRows] =
-      model_.memory().total_pages * static_cast<int32_t>(shape.kv_heads()) * static_cast<int32_t>(shape.page_size());
+      model_.memory().total_pages * static_cast<int32_t>(cache.kv_heads()) * static_cast<int32_t>(cache.page_size());
 
   if (debug_.check_steps)
     if (absl::Status status = CheckStep(model_.metadata_layout(), metadata.block(), *sizes,

@@ -49,16 +49,20 @@ template <plan::DataType From, plan::DataType To> void ConvertLoop(const std::by
 size_t ElementSize(plan::DataType type) {
   switch (type) {
   case plan::DataType_F32:
-  case plan::DataType_I32:
-  case plan::DataType_U32:
     return 4;
   case plan::DataType_BF16:
   case plan::DataType_F16:
     return 2;
-  case plan::DataType_I64:
-    return 8;
+  case plan::DataType_F8E4M3:
+  case plan::DataType_F8E5M2:
+  case plan::DataType_F8E8M0:
+  case plan::DataType_I8:
   case plan::DataType_U8:
     return 1;
+  case plan::DataType_I4:
+  case plan::DataType_U4:
+  case plan::DataType_F4E2M1:
+    break;
   }
   return 0;
 }

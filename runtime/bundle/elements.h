@@ -8,8 +8,11 @@
 
 namespace inlay {
 
-// Bytes of an element; 0 for a type that plan.fbs does not have.
+// Bytes of an element; 0 for a type of 4 bits and for one that plan.fbs does not have.
 size_t ElementSize(plan::DataType type);
+
+// Whether it is a type that kernels compute with.
+constexpr bool IsFloat(plan::DataType type) { return type >= plan::DataType_F32 && type <= plan::DataType_F16; }
 
 // Converts `count` elements of the types F32, BF16 and F16, to nearest, ties to even.
 void ConvertElements(const std::byte *from, plan::DataType from_type, std::byte *to, plan::DataType to_type,

@@ -14,6 +14,10 @@ inline constexpr uint32_t kMaxCount = uint32_t{1} << 24;
 
 // Whether a number of blocks or rows can be computed.
 bool IsCount(const plan::Count &count);
+// Whether it is multiplier * ceil(extent / divisor).
+inline bool IsCountOf(const plan::Count &count, plan::Extent extent, uint32_t divisor, uint32_t multiplier) {
+  return count.extent() == extent && count.divisor() == divisor && count.multiplier() == multiplier;
+}
 
 // `target` has kernels whose views are counts, and its weights are verified.
 absl::Status VerifyLaunch(const plan::Launch &launch, const plan::Entry &entry, const plan::Target &target,

@@ -76,7 +76,7 @@ public:
   }
 
   absl::Status Prepare(uint32_t max_rows) {
-    const plan::LibraryProduct &product = *kernel_.library();
+    const plan::LibraryProduct &product = *kernel_.body_as_LibraryProduct();
     const plan::Columns &residual = product.residual() ? *product.residual() : *product.output();
     bool made = api_.operation_create(&operation_, kCompute32F, kReal32F) == 0 &&
                 api_.operation_set(operation_, kOfFirst, &kTransposed, sizeof kTransposed) == 0 &&
@@ -91,7 +91,7 @@ public:
   }
 
   absl::Status Launch(std::span<void *const> arguments, int32_t rows, cuda_driver::Stream stream) override {
-    const plan::LibraryProduct &product = *kernel_.library();
+    const plan::LibraryProduct &product = *kernel_.body_as_LibraryProduct();
     const plan::Columns &residual = product.residual() ? *product.residual() : *product.output();
     auto count = static_cast<uint64_t>(rows);
     for (Layout layout : {input_, residual_, output_})
@@ -124,7 +124,7 @@ private:
   }
 
   absl::Status Choose(uint32_t max_rows) {
-    const plan::LibraryProduct &product = *kernel_.library();
+    const plan::LibraryProduct &product = *kernel_.body_as_LibraryProduct();
     const plan::Columns &residual = product.residual() ? *product.residual() : *product.output();
     Preference preference = nullptr;
     uint64_t workspace = 0;

@@ -346,7 +346,7 @@ public:
     std::string directory = bundle.path() + "/kernels/" + target.name()->str() + "/";
     for (const plan::Kernel *kernel : *target.kernels()) {
       std::string name = kernel->name()->str();
-      if (kernel->library()) {
+      if (kernel->body_type() == plan::KernelBody_LibraryProduct) {
         if (absl::Status status = PrepareProduct(*kernel, target); !status.ok())
           return status;
         continue;
@@ -367,16 +367,18 @@ public:
       if (absl::Status status = Check(api_.ModuleGetFunction(&function, module, name.c_str()), "finding " + name);
           !status.ok())
         return status;
-      if (absl::Status status = CheckParameters(function, *kernel, path); !status.ok())
+      const plan::Code &body = *kernel->body_as_Code();
+      if (absl::Status status = CheckParameters(function, *kernel, bundle.plan().step_sizes()->size(), path);
+          !status.ok())
         return status;
       if (absl::Status status = Check(
-              api_.FunctionSetAttribute(function, kMaxDynamicSharedBytes, static_cast<int>(kernel->shared_bytes())),
-              fmt::format("setting the shared memory of {} to {} bytes", name, kernel->shared_bytes()));
+              api_.FunctionSetAttribute(function, kMaxDynamicSharedBytes, static_cast<int>(body.shared_bytes())),
+              fmt::format("setting the shared memory of {} to {} bytes", name, body.shared_bytes()));
           !status.ok())
         return status;
       // Use as much of the L1 cache as possible as shared memory, so that blocks of two kernels can be resident.
       api_.FunctionSetAttribute(function, kPreferredCarveout, 100);
-      if (kernel->cluster() && kernel->cluster()->size() > 0 && kernel->cluster()->Get(0) > 8)
+      if (body.cluster() && body.cluster()->size() > 0 && body.cluster()->Get(0) > 8)
         api_.FunctionSetAttribute(function, kNonPortableClusterAllowed, 1);
       functions_.push_back({function, kernel, nullptr});
     }
@@ -482,8 +484,9 @@ private:
       if (entry->launches())
         for (const plan::Launch *launch : *entry->launches())
           if (target.kernels()->Get(launch->kernel()) == &kernel)
-            max_rows = std::max(max_rows, kernel.library()->rows() == plan::Extent_Tokens ? entry->max_tokens()
-                                                                                          : entry->max_sequences());
+            max_rows = std::max(max_rows, kernel.body_as_LibraryProduct()->rows() == plan::Extent_Tokens
+                                              ? entry->max_tokens()
+                                              : entry->max_sequences());
     absl::StatusOr<std::unique_ptr<CublasLtProduct>> product = cublaslt_->Prepare(kernel, max_rows);
     if (!product.ok())
       return product.status();
@@ -492,12 +495,13 @@ private:
   }
 
   // Checks that the kernel's parameters have the sizes that the plan gives. Otherwise a launch would read beyond them.
-  absl::Status CheckParameters(Function function, const plan::Kernel &kernel, const std::string &path) const {
+  absl::Status CheckParameters(Function function, const plan::Kernel &kernel, size_t step_sizes,
+                               const std::string &path) const {
     if (!api_.FunctionGetParameter)
       return absl::OkStatus();
     std::vector<size_t> expected(kernel.views() ? kernel.views()->size() : 0, sizeof(void *));
-    expected.insert(expected.end(), kernel.tensor_maps(), sizeof(TensorMap));
-    expected.push_back(sizeof(StepSizes));
+    expected.insert(expected.end(), kernel.body_as_Code()->tensor_maps(), sizeof(TensorMap));
+    expected.push_back(step_sizes * sizeof(int32_t));
     std::vector<size_t> found;
     size_t offset = 0, bytes = 0;
     while (found.size() <= expected.size() && api_.FunctionGetParameter(function, found.size(), &offset, &bytes) == 0)
@@ -597,24 +601,25 @@ private:
     if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)
       return absl::OkStatus();
     if (loaded.product)
-      return loaded.product->Launch(prepared.bound.arguments, sizes[loaded.kernel->library()->rows()], stream);
+      return loaded.product->Launch(prepared.bound.arguments, sizes[loaded.kernel->body_as_LibraryProduct()->rows()], stream);
+    const plan::Code &body = *loaded.kernel->body_as_Code();
     LaunchAttribute attributes[2] = {};
     LaunchConfig config{};
     config.attributes = attributes;
     config.stream = stream;
-    config.shared_bytes = loaded.kernel->shared_bytes();
+    config.shared_bytes = body.shared_bytes();
     for (int i = 0; i < 3; ++i) {
       config.grid[i] = grid[static_cast<size_t>(i)];
-      const auto *block = loaded.kernel->block();
+      const auto *block = body.block();
       config.block[i] = block && static_cast<uint32_t>(i) < block->size() ? block->Get(static_cast<uint32_t>(i)) : 1;
     }
-    if (const auto *cluster = loaded.kernel->cluster(); cluster && cluster->size() > 0) {
+    if (const auto *cluster = body.cluster(); cluster && cluster->size() > 0) {
       LaunchAttribute &attribute = attributes[config.attribute_count++];
       attribute.id = kAttributeCluster;
       attribute.value.cluster[0] = cluster->Get(0);
       attribute.value.cluster[1] = attribute.value.cluster[2] = 1;
     }
-    if (may_start_early && loaded.kernel->dependent_launch()) {
+    if (may_start_early && body.dependent_launch()) {
       LaunchAttribute &attribute = attributes[config.attribute_count++];
       attribute.id = kAttributeDependentLaunch;
       attribute.value.flag = 1;

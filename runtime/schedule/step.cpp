@@ -12,16 +12,10 @@ namespace {
 constexpr plan::Metadata kTokenArrays[] = {
     plan::Metadata_TokenIds, plan::Metadata_Positions, plan::Metadata_RowSequences, plan::Metadata_TileSequences,
     plan::Metadata_TileRows, plan::Metadata_TileEnds,  plan::Metadata_TileKeys};
-constexpr plan::Metadata kSequenceArrays[] = {plan::Metadata_ContextLengths,
-                                              plan::Metadata_LogitRowIndices,
-                                              plan::Metadata_Temperature,
-                                              plan::Metadata_TopK,
-                                              plan::Metadata_TopP,
-                                              plan::Metadata_MinP,
-                                              plan::Metadata_Seeds,
-                                              plan::Metadata_RepetitionPenalty,
-                                              plan::Metadata_PresencePenalty,
-                                              plan::Metadata_FrequencyPenalty};
+constexpr plan::Metadata kSequenceArrays[] = {
+    plan::Metadata_LogitRowIndices, plan::Metadata_Temperature,       plan::Metadata_TopK,
+    plan::Metadata_TopP,            plan::Metadata_MinP,              plan::Metadata_Seeds,
+    plan::Metadata_RepetitionPenalty, plan::Metadata_PresencePenalty, plan::Metadata_FrequencyPenalty};
 constexpr plan::Metadata kPenaltyArrays[] = {plan::Metadata_PenaltyRows, plan::Metadata_PenaltyTokens,
                                              plan::Metadata_PenaltyCounts};
 
@@ -108,7 +102,6 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
     const ScheduledRows &part = rows[s];
     const Sequence &sequence = *part.sequence;
     auto index = static_cast<int32_t>(s);
-    Ints(plan::Metadata_ContextLengths)[s] = part.first + part.count;
     SetPages(s, sequence.cache.pages);
     int32_t end = row + part.count;
     for (int32_t first = row; first < end; first += query_tile_rows) {
@@ -168,10 +161,8 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
   }
   auto sequence_count = static_cast<int32_t>(rows.size());
   if (query_tile_rows == 1) {
-    for (; sequence_count < padded_rows; ++sequence_count) {
-      Ints(plan::Metadata_ContextLengths)[sequence_count] = 0;
+    for (; sequence_count < padded_rows; ++sequence_count)
       SetPages(static_cast<size_t>(sequence_count), {});
-    }
     for (; logits < padded_rows; ++logits) {
       logit_rows[logits] = -1;
       SetSampling(logits, greedy);

@@ -170,7 +170,7 @@ std::vector<PlannedLaunch> PlannedLaunches(const plan::Target &target, const pla
       for (const plan::Launch *launch : *part)
         planned.push_back({target.kernels()->Get(launch->kernel())->name()->str(),
                            launch->origin() ? launch->origin()->str() : std::string(),
-                           target.kernels()->Get(launch->kernel())->library() != nullptr});
+                           target.kernels()->Get(launch->kernel())->body_type() == plan::KernelBody_LibraryProduct});
   return planned;
 }
 

@@ -1,6 +1,7 @@
 // inspect-bundle: verifies a bundle and prints its contents as text or JSON.
 #include "fmt/format.h"
 #include "runtime/bundle/bundle.h"
+#include "runtime/bundle/cache_groups.h"
 #include "runtime/bundle/weight_loader.h"
 #include "runtime/tools/tool_support.h"
 
@@ -130,6 +131,7 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
 ordered_json ToJson(const Bundle &bundle) {
   json manifest = json::parse(bundle.manifest(), nullptr, /*allow_exceptions=*/false);
   const plan::Model &model = *bundle.plan().model();
+  const plan::CacheGroup &cache = *model.cache_groups()->Get(0);
   ordered_json targets = ordered_json::array();
   json kernels = manifest.value("kernels", json::object());
   for (const plan::Target *target : *bundle.plan().targets())
@@ -142,10 +144,9 @@ ordered_json ToJson(const Bundle &bundle) {
            {{"max_model_len", model.max_model_len()},
             {"max_num_seqs", model.max_num_seqs()},
             {"max_num_batched_tokens", model.max_num_batched_tokens()},
-            {"block_size", model.page_size()},
-            {"kv_cache_dtype", plan::EnumNameDataType(model.kv_type())},
-            {"kv_bytes_per_token",
-             2 * uint64_t{model.layers()} * model.kv_heads() * model.head_dim() * ElementSize(model.kv_type())}}},
+            {"block_size", cache.page_size()},
+            {"kv_cache_dtype", plan::EnumNameDataType(cache.type())},
+            {"kv_bytes_per_token", 2 * cache.layers()->size() * LayerPageBytes(cache) / cache.page_size()}}},
           {"weights_mode", bundle.weights_mode()},
           {"targets", std::move(targets)}};
 }

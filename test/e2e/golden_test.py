@@ -1,8 +1,8 @@
-"""A fixture of test/fixtures/models, compiled for the cpu target in float32, gives the results of transformers.
+"""A fixture of test/fixtures/models, compiled for the cpu target in float32, computes the same results as transformers.
 
-The 64 greedy tokens are equal. Log-probabilities of the whole vocabulary are compared instead of logits, which are only
-defined up to a constant per row. Their distance to the golden ones is at most 1e-5 of the norm of the golden logits.
-The same holds without fusion. With linked weights, all results are bitwise equal.
+The 64 greedy tokens are equal. Log-probabilities over the whole vocabulary are compared instead of logits, because
+logits are only defined up to a constant per row. The norm of their difference to the golden ones is at most 1e-5 of the
+norm of the golden logits. With linked weights, all results are bitwise equal.
 """
 
 import json
@@ -15,7 +15,7 @@ TOLERANCE = 1e-5
 
 
 def compare(model: pathlib.Path, result: dict, golden: dict, logits: list[list[float]]) -> float:
-    """The relative error of the log-probabilities of `result`, which has the golden tokens."""
+    """Checks that `result` has the golden tokens, and returns the relative error of its log-probabilities."""
     if result["prompt_token_ids"] != golden["prompt_ids"]:
         tools.fail(f"prompt: expected {golden['prompt_ids']}, found {result['prompt_token_ids']}")
     if result["token_ids"] != golden["greedy_ids"]:
@@ -35,8 +35,9 @@ def compare(model: pathlib.Path, result: dict, golden: dict, logits: list[list[f
 
 
 def test_dynamic_rope(t: tools.Tools, model: pathlib.Path, golden: dict, logits: list[list[float]], prompt: list) -> None:
-    """Within the trained length, results do not depend on --max-model-len (vllm-project/vllm issue 3488). The output
-    may grow beyond the trained length. A longer prompt is refused: it needs other rotations for all of its tokens."""
+    """Within the trained length, results do not depend on the --max-model-len of the bundle (vllm-project/vllm issue
+    3488). Generation may continue beyond the trained length. A longer prompt is refused, because it would need other
+    rotations for all of its tokens."""
     trained = json.loads((model / "config.json").read_text())["max_position_embeddings"]
     for length in (len(golden["prompt_ids"]) + len(golden["greedy_ids"]), trained * 8):
         bundle = t.compile(model, "--target", "cpu", "--dtype", "float32", "--max-model-len", length, "--overwrite")

@@ -1,5 +1,5 @@
-// A chat template, a conversation and variables from a stranger: it prints or fails within its limits. The input is the
-// template, then after zero bytes the messages and the variables as JSON; what is missing has a default.
+// Arbitrary chat templates, conversations and variables: rendering succeeds or fails within its limits. The input is
+// the template, the messages and the variables (JSON), separated by zero bytes. Missing parts have defaults.
 #include "formats/tokenizer/chat_template.h"
 
 #include <algorithm>

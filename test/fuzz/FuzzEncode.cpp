@@ -1,4 +1,5 @@
-// Any bytes: they encode, the ids decode, and the stream of pieces is UTF-8 that joins to the same text.
+// Arbitrary bytes: they are encoded and decoded again. The pieces of DetokenizeStream are UTF-8, and joined they equal
+// the decoded text.
 #include "formats/tokenizer/tokenizer.h"
 #include "formats/tokenizer/unicode.h"
 

@@ -29,6 +29,8 @@ struct SmallPlanOptions {
   uint32_t arguments = 1;
   uint32_t max_tokens = 4;
   std::vector<uint64_t> map_dims = {}; // dimensions of a tensor map of F32 with rows of 16 bytes; empty: no map
+  uint32_t index = 0;                  // of the argument
+  TestModel model = {};
 };
 
 // A plan of one cpu target with one kernel and, from tensor "a", one weight of 4 x 3 floats.
@@ -36,12 +38,10 @@ std::string SmallPlan(const SmallPlanOptions &options = {}) {
   flatbuffers::FlatBufferBuilder b;
   auto recipe = plan::CreateRecipe(b, CreateSources(b, {"a"}), 4, 3);
   std::vector weights{plan::CreateWeight(b, b.CreateString("w"), plan::DataType_F32, options.weight_bytes, 0, recipe)};
-  std::vector<plan::View> views{options.view};
-  std::vector kernels{
-      plan::CreateKernelDirect(b, "k", nullptr, nullptr, 0, false, &views, options.map_dims.empty() ? 0 : 1)};
+  std::vector kernels{CreateCodeKernel(b, "k", {options.view}, options.map_dims.empty() ? 0 : 1)};
   std::vector<flatbuffers::Offset<plan::Argument>> arguments;
   for (uint32_t i = 0; i < options.arguments; ++i)
-    arguments.push_back(plan::CreateArgument(b, options.argument, 0, options.offset, options.metadata));
+    arguments.push_back(plan::CreateArgument(b, options.argument, options.index, options.offset, options.metadata));
   std::vector<flatbuffers::Offset<plan::TensorMap>> maps;
   if (!options.map_dims.empty()) {
     std::vector<uint64_t> strides(options.map_dims.size() - 1, 16);
@@ -52,11 +52,7 @@ std::string SmallPlan(const SmallPlanOptions &options = {}) {
   std::vector launches{plan::CreateLaunchDirect(b, options.kernel_of_launch, &arguments, &grid, &maps)};
   std::vector entries{plan::CreateEntryDirect(b, "decode", plan::EntryKind_Decode, options.max_tokens,
                                               options.max_tokens, 1, 256, nullptr, &launches)};
-  std::vector targets{plan::CreateTargetDirect(b, "cpu", &kernels, &weights, &entries)};
-  // 16 tokens in the vocabulary, 1 layer, 1 head with 8 elements; pages of 16 tokens, at most 4 sequences of 64 tokens.
-  auto model = plan::CreateModel(b, 16, 1, 1, 8, plan::DataType_F32, 16, 64, 4, 4);
-  plan::FinishPlanBuffer(b, plan::CreatePlanDirect(b, kBundleFormatVersion, model, &targets));
-  return {reinterpret_cast<const char *>(b.GetBufferPointer()), b.GetSize()};
+  return FinishPlan(b, plan::CreateTargetDirect(b, "cpu", &kernels, &weights, &entries), options.model);
 }
 
 std::string PlanError(const SmallPlanOptions &options) {
@@ -405,16 +401,12 @@ std::string PackedPlan(const PackedShape &shape,
   std::vector<plan::View> pack_views{
       {plan::Count(plan::Extent_Tokens, 1, 1), source_row ? source_row : shape.columns * 4},
       {plan::Count(plan::Extent_Tokens, 8, 8), padded_row}};
-  std::vector<plan::View> views{{plan::Count(plan::Extent_One, 1, 1), bytes}};
-  std::vector kernels{plan::CreateKernelDirect(b, "pack", nullptr, nullptr, 0, false, &pack_views),
-                      plan::CreateKernelDirect(b, "k", nullptr, nullptr, 0, false, &views)};
+  std::vector kernels{CreateCodeKernel(b, "pack", pack_views),
+                      CreateCodeKernel(b, "k", {plan::View(plan::Count(plan::Extent_One, 1, 1), bytes)})};
   std::vector weights{weight};
   std::vector launches{launch_of(1, {plan::BufferKind_Weight}, plan::Extent_Tokens, 1)};
   std::vector entries{plan::CreateEntryDirect(b, "decode", plan::EntryKind_Decode, 4, 4, 1, 256, nullptr, &launches)};
-  std::vector targets{plan::CreateTargetDirect(b, "sm_90a", &kernels, &weights, &entries)};
-  auto model = plan::CreateModel(b, 16, 1, 1, 8, plan::DataType_F32, 16, 64, 4, 4);
-  plan::FinishPlanBuffer(b, plan::CreatePlan(b, kBundleFormatVersion, model, b.CreateVector(targets)));
-  return {reinterpret_cast<const char *>(b.GetBufferPointer()), b.GetSize()};
+  return FinishPlan(b, plan::CreateTargetDirect(b, "sm_90a", &kernels, &weights, &entries));
 }
 
 // A sink in host memory that emulates packing kernels: it packs the rows of each range with a recipe for that range.

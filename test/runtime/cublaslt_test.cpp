@@ -35,7 +35,7 @@ protected:
         output{2, 6, 2, plan::DataType_BF16}, residual{3, 3, 0, plan::DataType_BF16};
     auto product = plan::CreateLibraryProductDirect(builder_, "cublaslt", plan::Extent_Tokens, kColumns, kK, &input,
                                                     &weight, &output, adds ? &residual : nullptr);
-    builder_.Finish(plan::CreateKernelDirect(builder_, "k", nullptr, nullptr, 0, false, nullptr, 0, product));
+    builder_.Finish(plan::CreateKernelDirect(builder_, "k", nullptr, plan::KernelBody_LibraryProduct, product.Union()));
     return *flatbuffers::GetRoot<plan::Kernel>(builder_.GetBufferPointer());
   }
 

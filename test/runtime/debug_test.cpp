@@ -51,7 +51,7 @@ TEST_F(CheckStepTest, NamesTheIndexThatIsOutOfRange) {
   EXPECT_EQ(With(plan::Metadata_TokenIds, 1, 10), "step metadata: TokenIds[1] is 10, expected 0 to 9");
   EXPECT_EQ(With(plan::Metadata_PageTable, 1, 8), "step metadata: PageTable[1] is 8, expected 0 to 7");
   EXPECT_EQ(With(plan::Metadata_PageTable, 0, -1), "step metadata: PageTable[0] is -1, expected 0 to 7");
-  EXPECT_EQ(With(plan::Metadata_Positions, 4, 5), "step metadata: Positions[4] is 5, expected 0 to 4");
+  EXPECT_EQ(With(plan::Metadata_Positions, 4, 12), "step metadata: Positions[4] is 12, expected 0 to 11");
   EXPECT_EQ(With(plan::Metadata_RowSequences, 0, 1), "step metadata: RowSequences[0] is 1, expected -1 to 0");
   EXPECT_EQ(With(plan::Metadata_TileEnds, 0, 6), "step metadata: TileEnds[0] is 6, expected 4 to 5");
   EXPECT_EQ(With(plan::Metadata_TileKeys, 1, 6), "step metadata: TileKeys[1] is 6, expected 0 to 5");

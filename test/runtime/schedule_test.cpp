@@ -68,7 +68,6 @@ TEST_F(StepTest, RaggedRowsAreInTilesOfOneSequence) {
   EXPECT_THAT(Ints(plan::Metadata_TokenIds, 9), ElementsAre(14, 20, 21, 22, 32, 33, 34, 35, 36));
   EXPECT_THAT(Ints(plan::Metadata_Positions, 9), ElementsAre(4, 0, 1, 2, 2, 3, 4, 5, 6));
   EXPECT_THAT(Ints(plan::Metadata_RowSequences, 9), ElementsAre(0, 1, 1, 1, 2, 2, 2, 2, 2));
-  EXPECT_THAT(Ints(plan::Metadata_ContextLengths, 3), ElementsAre(5, 3, 7));
   EXPECT_THAT(Ints(plan::Metadata_PageTable, 9), ElementsAre(7, 2, -1, 4, -1, -1, 1, 3, 5));
   // Tiles with 7, 6, 5 and 3 keys: the last row of the third sequence, its first four rows, and the other two
   // sequences.
@@ -128,7 +127,6 @@ TEST_F(StepTest, PaddingKeepsNothingOfEarlierSteps) {
   EXPECT_THAT(Ints(plan::Metadata_RowSequences, 4), ElementsAre(0, -1, -1, -1));
   EXPECT_THAT(Ints(plan::Metadata_TileSequences, 4), ElementsAre(0, -1, -1, -1));
   EXPECT_THAT(Ints(plan::Metadata_LogitRowIndices, 4), ElementsAre(0, -1, -1, -1));
-  EXPECT_THAT(Ints(plan::Metadata_ContextLengths, 4), ElementsAre(1, 0, 0, 0));
   EXPECT_THAT(Ints(plan::Metadata_PageTable, 12), ElementsAre(8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
   EXPECT_THAT(Floats(plan::Metadata_Temperature, 4), ElementsAre(1, 0, 0, 0));
   EXPECT_THAT(Ints(plan::Metadata_TopK, 4), ElementsAre(0, 0, 0, 0));

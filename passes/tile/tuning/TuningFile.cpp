@@ -1,4 +1,4 @@
-//===- TuningFile.cpp - measured configs of linear layers ------------------===//
+//===- TuningFile.cpp - measured schedules of linear layers ------------------===//
 
 #include "passes/tile/tuning/TuningFile.h"
 

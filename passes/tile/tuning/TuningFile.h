@@ -1,8 +1,8 @@
-//===- TuningFile.h - measured configs of linear layers --------------------===//
+//===- TuningFile.h - measured schedules of linear layers --------------------===//
 //
-// The file of measurements that tile-select-config asks before its analytic model,
+// The file of measurements that tile-select-schedule asks before its analytic model,
 // and how it is read and written. No MLIR: the parser is fuzzed without a compiler.
-// What a family can run is not known here (passes/tile/LinearTuning.h).
+// What a family can run is not known here (passes/tile/ScheduleTuning.h).
 //
 //===----------------------------------------------------------------------===//
 
@@ -37,7 +37,7 @@ struct TuningKey {
 };
 
 struct TuningEntry {
-  std::map<std::string, int64_t> config; // names and values of the program's attribute `config`
+  std::map<std::string, int64_t> config; // names and values of the numbers of the family's schedule
   double microseconds = 0;               // of one launch
   std::string compiler;                  // revision that made the kernel
 };

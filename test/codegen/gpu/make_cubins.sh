@@ -1,27 +1,31 @@
 #!/bin/sh
-# make_cubins.sh BIN FOLDER [cubin|cuda]: compiles every program of test/codegen/programs that check_kernels.py runs; needs
-# no GPU. With `cuda` only the text is written, which is what check_kernels.py --emulate needs; then NVRTC is not needed.
-# In hand-written programs and those of mixed steps the generic lowering replaces the matrix families, so that it is
-# checked too. Those of decode keep the family matvec. Then the families gemm and swap_ab, this with K in one block, and
-# in two that go through their ring twice; and matvec of 16 rows.
+# make_cubins.sh BIN FOLDER [cubin|cuda]: compiles every program of test/codegen/programs that check_kernels.py runs.
+# Needs no GPU. With `cuda` it writes only the sources, which check_kernels.py --emulate needs, and requires no NVRTC.
+# Hand-written programs and those of mixed steps use the generic lowering instead of the kernel families for matrix
+# products, so that it is tested, too. Programs of decode steps keep the family matvec. Further programs test the
+# families matvec (16 rows), gemm and swap_ab. swap_ab runs with K in one block, and with K split over two blocks that
+# go through their ring twice.
 set -eu
 mkdir -p "$2"
 here=$(cd "$(dirname "$0")" && pwd)
 translate() {
   "$bin/inlay-translate" --tile-to-"$kind" --kernels-to="$1" >"$1.log" 2>&1 || { cat "$1.log"; exit 1; }
 }
+# The schedule of tiles of $1 rows, K in $2 blocks, $3 stages.
+swap_ab() {
+  echo "#tile.swap_ab<tile_rows = $1, tile_columns = 128, tile_k = 64, consumers = 2, split = $2, slots = 2, stages = $3, shared_bytes = 115712>"
+}
 bin=$1 folder=$2 kind=${3:-cubin}
 translate "$folder/llama_decode_sm_90a" <"$here/../programs/llama_decode_sm_90a.mlir"
 for program in embedding argmax residual swiglu qkv_rope attention llama_mixed_sm_90a; do
-  sed 's/family = "\(matvec\|gemm\)"/family = "generic"/' "$here/../programs/$program.mlir" | translate "$folder/$program"
+  sed 's/#tile.family<\(matvec\|gemm\)>/#tile.generic<>/' "$here/../programs/$program.mlir" | translate "$folder/$program"
 done
-sed 's/family = "swap_ab"/family = "swap_ab", config = {tile_rows = 64 : i64, stages = 4 : i64, shared_bytes = 115712 : i64}/' \
+sed 's/#tile.family<swap_ab>/'"$(swap_ab 64 1 4)"'/' \
   "$here/../programs/swap_ab.mlir" | translate "$folder/swap_ab"
 linear() {
-  sed -e 's/%w: !w\([,)]\)/%w: !w {tile.packing = "atom_8x64"}\1/' -e "s/^\(    grid affine_map.*>\) {\$/\1 attributes {$2} {/" \
+  sed -e 's/%w: !w\([,)]\)/%w: !w {tile.packing = "atom_8x64"}\1/' -e "s/^\(    grid affine_map.*>\) {\$/\1 schedule $2 {/" \
     "$here/../programs/residual.mlir" | translate "$folder/$1"
 }
-linear matvec 'family = "matvec"'
-linear gemm 'family = "gemm", config = {blocks = 1 : i64}'
-linear swap_ab_split \
-  'family = "swap_ab", config = {tile_rows = 32 : i64, split = 2 : i64, stages = 2 : i64, shared_bytes = 115712 : i64}'
+linear matvec '#tile.family<matvec>'
+linear gemm '#tile.gemm<blocks = 1, tile_rows = 128, tile_columns = 256, tile_k = 64, stages = 4, consumers = 2, producer_registers = 40, consumer_registers = 232>'
+linear swap_ab_split "$(swap_ab 32 2 2)"

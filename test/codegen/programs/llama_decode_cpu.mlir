@@ -8,7 +8,7 @@
 #map6 = affine_map<()[s0, s1, s2, s3, s4, s5] -> (s4 ceildiv 64)>
 #map7 = affine_map<()[s0, s1, s2, s3, s4, s5] -> (s3)>
 module {
-  tile.program @embed_tokens(%arg0: !tile.view<?xi32, meta, tokens>, %arg1: !tile.view<1000x256xbf16, weight>, %arg2: !tile.view<?x256xbf16, output, tokens>) grid #map attributes {family = "rows"} {
+  tile.program @embed_tokens(%arg0: !tile.view<?xi32, meta, tokens>, %arg1: !tile.view<1000x256xbf16, weight>, %arg2: !tile.view<?x256xbf16, output, tokens>) grid #map {
     %0 = tile.program_id 0
     %1 = tile.load %arg0[%0] : <?xi32, meta, tokens> -> tensor<1xi32>
     %c0 = arith.constant 0 : index
@@ -19,7 +19,7 @@ module {
       tile.store %2, %arg2[%0, %arg3] : tensor<1x256xbf16>, <?x256xbf16, output, tokens>
     }
   }
-  tile.program @qkv(%arg0: !tile.view<384x256xbf16, weight>, %arg1: !tile.view<?x256xbf16, activation, tokens>, %arg2: !tile.view<256xbf16, weight>, %arg3: !tile.view<?xi32, meta, tokens>, %arg4: !tile.view<128x32xf32, weight>, %arg5: !tile.view<?x256xbf16, output, tokens>, %arg6: !tile.view<?xi32, meta, tokens>, %arg7: !tile.view<?xi32, meta>, %arg8: !tile.view<?x32xbf16, kv, kv_rows>, %arg9: !tile.view<?x32xbf16, kv, kv_rows>) grid #map1 attributes {family = "matvec"} {
+  tile.program @qkv(%arg0: !tile.view<384x256xbf16, weight>, %arg1: !tile.view<?x256xbf16, activation, tokens>, %arg2: !tile.view<256xbf16, weight>, %arg3: !tile.view<?xi32, meta, tokens>, %arg4: !tile.view<128x32xf32, weight>, %arg5: !tile.view<?x256xbf16, output, tokens>, %arg6: !tile.view<?xi32, meta, tokens>, %arg7: !tile.view<?xi32, meta>, %arg8: !tile.view<?x32xbf16, kv, kv_rows>, %arg9: !tile.view<?x32xbf16, kv, kv_rows>) grid #map1 {
     %0 = tile.program_id 0
     %c32 = arith.constant 32 : index
     %1 = arith.muli %0, %c32 : index
@@ -130,7 +130,7 @@ module {
       }
     }
   }
-  tile.program @attention(%arg0: !tile.view<?x32xbf16, activation>, %arg1: !tile.view<?xi32, meta, query_tiles>, %arg2: !tile.view<?xi32, meta, query_tiles>, %arg3: !tile.view<?xi32, meta, query_tiles>, %arg4: !tile.view<?xi32, meta, tokens>, %arg5: !tile.view<?x32xbf16, kv, kv_rows>, %arg6: !tile.view<?x32xbf16, kv, kv_rows>, %arg7: !tile.view<?x32xbf16, output>, %arg8: !tile.view<?xi32, meta>) grid #map2 attributes {family = "attention"} {
+  tile.program @attention(%arg0: !tile.view<?x32xbf16, activation>, %arg1: !tile.view<?xi32, meta, query_tiles>, %arg2: !tile.view<?xi32, meta, query_tiles>, %arg3: !tile.view<?xi32, meta, query_tiles>, %arg4: !tile.view<?xi32, meta, tokens>, %arg5: !tile.view<?x32xbf16, kv, kv_rows>, %arg6: !tile.view<?x32xbf16, kv, kv_rows>, %arg7: !tile.view<?x32xbf16, output>, %arg8: !tile.view<?xi32, meta>) grid #map2 {
     %0 = tile.program_id 0
     %1 = arith.index_cast %0 : index to i32
     %2 = tile.program_id 1
@@ -257,7 +257,7 @@ module {
       tile.scatter %36, %arg7[%22, %c0_16] : tensor<4x32xbf16>, <?x32xbf16, output>, tensor<4xi32>
     }
   }
-  tile.program @o_proj(%arg0: !tile.view<256x256xbf16, weight>, %arg1: !tile.view<?x256xbf16, activation, tokens>, %arg2: !tile.view<?x256xbf16, state, tokens>) grid #map3 attributes {family = "matvec"} {
+  tile.program @o_proj(%arg0: !tile.view<256x256xbf16, weight>, %arg1: !tile.view<?x256xbf16, activation, tokens>, %arg2: !tile.view<?x256xbf16, state, tokens>) grid #map3 {
     %0 = tile.program_id 0
     %c32 = arith.constant 32 : index
     %1 = arith.muli %0, %c32 : index
@@ -282,7 +282,7 @@ module {
     %9 = arith.truncf %8 : tensor<4x32xf32> to tensor<4x32xbf16>
     tile.store %9, %arg2[%3, %1] : tensor<4x32xbf16>, <?x256xbf16, state, tokens>
   }
-  tile.program @gate_up(%arg0: !tile.view<1024x256xbf16, weight>, %arg1: !tile.view<?x256xbf16, activation, tokens>, %arg2: !tile.view<256xbf16, weight>, %arg3: !tile.view<?x512xbf16, output, tokens>) grid #map4 attributes {family = "matvec"} {
+  tile.program @gate_up(%arg0: !tile.view<1024x256xbf16, weight>, %arg1: !tile.view<?x256xbf16, activation, tokens>, %arg2: !tile.view<256xbf16, weight>, %arg3: !tile.view<?x512xbf16, output, tokens>) grid #map4 {
     %0 = tile.program_id 0
     %c32 = arith.constant 32 : index
     %1 = arith.muli %0, %c32 : index
@@ -328,7 +328,7 @@ module {
     %16 = arith.truncf %15 : tensor<4x16xf32> to tensor<4x16xbf16>
     tile.store %16, %arg3[%3, %10] : tensor<4x16xbf16>, <?x512xbf16, output, tokens>
   }
-  tile.program @down_proj(%arg0: !tile.view<256x512xbf16, weight>, %arg1: !tile.view<?x512xbf16, activation, tokens>, %arg2: !tile.view<?x256xbf16, state, tokens>) grid #map3 attributes {family = "matvec"} {
+  tile.program @down_proj(%arg0: !tile.view<256x512xbf16, weight>, %arg1: !tile.view<?x512xbf16, activation, tokens>, %arg2: !tile.view<?x256xbf16, state, tokens>) grid #map3 {
     %0 = tile.program_id 0
     %c32 = arith.constant 32 : index
     %1 = arith.muli %0, %c32 : index
@@ -353,7 +353,7 @@ module {
     %9 = arith.truncf %8 : tensor<4x32xf32> to tensor<4x32xbf16>
     tile.store %9, %arg2[%3, %1] : tensor<4x32xbf16>, <?x256xbf16, state, tokens>
   }
-  tile.program @lm_head(%arg0: !tile.view<1000x256xbf16, weight>, %arg1: !tile.view<?x256xbf16, activation, tokens>, %arg2: !tile.view<?xi32, meta, logit_rows>, %arg3: !tile.view<256xbf16, weight>, %arg4: !tile.view<?x1000xf32, output, logit_rows>) grid #map5 attributes {family = "matvec"} {
+  tile.program @lm_head(%arg0: !tile.view<1000x256xbf16, weight>, %arg1: !tile.view<?x256xbf16, activation, tokens>, %arg2: !tile.view<?xi32, meta, logit_rows>, %arg3: !tile.view<256xbf16, weight>, %arg4: !tile.view<?x1000xf32, output, logit_rows>) grid #map5 {
     %0 = tile.program_id 0
     %c32 = arith.constant 32 : index
     %1 = arith.muli %0, %c32 : index
@@ -390,7 +390,7 @@ module {
     %10 = arith.mulf %5#0, %9 : tensor<4x32xf32>
     tile.store %10, %arg4[%3, %1] : tensor<4x32xf32>, <?x1000xf32, output, logit_rows>
   }
-  tile.program @penalties(%arg0: !tile.view<?xi32, meta, penalty_entries>, %arg1: !tile.view<?xi32, meta, penalty_entries>, %arg2: !tile.view<?xi32, meta, penalty_entries>, %arg3: !tile.view<?xf32, meta, logit_rows>, %arg4: !tile.view<?xf32, meta, logit_rows>, %arg5: !tile.view<?xf32, meta, logit_rows>, %arg6: !tile.view<?xf32, state>) grid #map6 attributes {family = "rows"} {
+  tile.program @penalties(%arg0: !tile.view<?xi32, meta, penalty_entries>, %arg1: !tile.view<?xi32, meta, penalty_entries>, %arg2: !tile.view<?xi32, meta, penalty_entries>, %arg3: !tile.view<?xf32, meta, logit_rows>, %arg4: !tile.view<?xf32, meta, logit_rows>, %arg5: !tile.view<?xf32, meta, logit_rows>, %arg6: !tile.view<?xf32, state>) grid #map6 {
     %0 = tile.program_id 0
     %c64 = arith.constant 64 : index
     %1 = arith.muli %0, %c64 : index
@@ -428,7 +428,7 @@ module {
     %27 = arith.select %22, %26, %21 : tensor<64xi1>, tensor<64xf32>
     tile.scatter %27, %arg6[%16] : tensor<64xf32>, <?xf32, state>, tensor<64xi32>
   }
-  tile.program @sample(%arg0: !tile.view<?x1000xf32, activation, logit_rows>, %arg1: !tile.view<?xi32, output, logit_rows>, %arg2: !tile.view<?xf32, meta, logit_rows>, %arg3: !tile.view<?xi32, meta, logit_rows>, %arg4: !tile.view<?xf32, meta, logit_rows>, %arg5: !tile.view<?xf32, meta, logit_rows>, %arg6: !tile.view<?xi32, meta, logit_rows>, %arg7: !tile.view<?xi32, meta, logit_rows>, %arg8: !tile.view<?xi32, meta, tokens>) grid #map7 attributes {family = "sample"} {
+  tile.program @sample(%arg0: !tile.view<?x1000xf32, activation, logit_rows>, %arg1: !tile.view<?xi32, output, logit_rows>, %arg2: !tile.view<?xf32, meta, logit_rows>, %arg3: !tile.view<?xi32, meta, logit_rows>, %arg4: !tile.view<?xf32, meta, logit_rows>, %arg5: !tile.view<?xf32, meta, logit_rows>, %arg6: !tile.view<?xi32, meta, logit_rows>, %arg7: !tile.view<?xi32, meta, logit_rows>, %arg8: !tile.view<?xi32, meta, tokens>) grid #map7 {
     %0 = tile.program_id 0
     %c0 = arith.constant 0 : index
     %c1000 = arith.constant 1000 : index

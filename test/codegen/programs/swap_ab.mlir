@@ -1,10 +1,10 @@
-// SwiGLU of up to 64 rows, with a last tile of columns that is not whole.
+// SwiGLU of up to 64 rows. The last tile of columns is not full.
 !x = !tile.view<?x320xbf16, activation, tokens>
 !w = !tile.view<1000x320xbf16, weight>
 !y = !tile.view<?x500xbf16, output, tokens>
 tile.program @swap_ab_swiglu(%x: !x {tile.name = "x"}, %w: !w {tile.name = "w", tile.packing = "atom_8x64"},
                              %y: !y {tile.name = "y"})
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (8, s0 ceildiv 64)> attributes {family = "swap_ab"} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (8, s0 ceildiv 64)> schedule #tile.family<swap_ab> {
   %n = tile.program_id 0
   %m = tile.program_id 1
   %c0 = arith.constant 0 : index

@@ -13,12 +13,6 @@ tile.program @f32(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> 
 
 // -----
 
-// CHECK: error: family 'magic' has no CUDA lowering; expected
-tile.program @family() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> attributes {family = "magic"} {
-}
-
-// -----
-
 // CHECK: error: grid dimension 0 is neither a constant nor c * (size ceildiv d)
 tile.program @grid() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s0 + s1)> {
 }

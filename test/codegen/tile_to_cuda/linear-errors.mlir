@@ -1,7 +1,7 @@
 // RUN: not inlay-translate --tile-to-cuda --split-input-file %s 2>&1 | FileCheck %s
 
 // CHECK: error: has no tile.dot; the families matvec and gemm lower linear layers
-tile.program @no_product() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> attributes {family = "matvec"} {
+tile.program @no_product() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule #tile.family<matvec> {
 }
 
 // -----
@@ -9,7 +9,7 @@ tile.program @no_product() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> at
 // CHECK: error: reads weights that are not packed; the family matvec needs tile.packing = "atom_8x64"
 tile.program @unpacked(%x: !tile.view<?x64xbf16, activation, tokens>, %w: !tile.view<64x64xbf16, weight>,
                        %y: !tile.view<?x64xf32, output, tokens>)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0 ceildiv 16)> attributes {family = "matvec"} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0 ceildiv 16)> schedule #tile.family<matvec> {
   %c0 = arith.constant 0 : index
   %c64 = arith.constant 64 : index
   %zero = arith.constant dense<0.0> : tensor<16x16xf32>
@@ -28,7 +28,7 @@ tile.program @unpacked(%x: !tile.view<?x64xbf16, activation, tokens>, %w: !tile.
 tile.program @prologue(%x: !tile.view<?x64xbf16, activation, tokens>,
                        %w: !tile.view<64x64xbf16, weight> {tile.packing = "atom_8x64"},
                        %y: !tile.view<?x64xf32, output, tokens>)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0 ceildiv 16)> attributes {family = "gemm"} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0 ceildiv 16)> schedule #tile.family<gemm> {
   %c0 = arith.constant 0 : index
   %c64 = arith.constant 64 : index
   %zero = arith.constant dense<0.0> : tensor<16x16xf32>
@@ -48,7 +48,7 @@ tile.program @prologue(%x: !tile.view<?x64xbf16, activation, tokens>,
 tile.program @transposed(%x: !tile.view<?x64xbf16, activation, tokens>,
                          %w: !tile.view<64x64xbf16, weight> {tile.packing = "atom_8x64"},
                          %y: !tile.view<?x64xf32, output, tokens>)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0 ceildiv 64)> attributes {family = "matvec"} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0 ceildiv 64)> schedule #tile.family<matvec> {
   %c0 = arith.constant 0 : index
   %c64 = arith.constant 64 : index
   %zero = arith.constant dense<0.0> : tensor<64x16xf32>
@@ -68,7 +68,7 @@ tile.program @transposed(%x: !tile.view<?x64xbf16, activation, tokens>,
 tile.program @epilogue(%x: !tile.view<?x64xbf16, activation, tokens>,
                        %w: !tile.view<64x64xbf16, weight> {tile.packing = "atom_8x64"},
                        %y: !tile.view<?xf32, output, tokens>)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0 ceildiv 16)> attributes {family = "matvec"} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0 ceildiv 16)> schedule #tile.family<matvec> {
   %c0 = arith.constant 0 : index
   %c64 = arith.constant 64 : index
   %zero = arith.constant dense<0.0> : tensor<16x16xf32>
@@ -84,11 +84,11 @@ tile.program @epilogue(%x: !tile.view<?x64xbf16, activation, tokens>,
 
 // -----
 
-// CHECK: error: splits 1 steps of k over 2 blocks; expected 1 to 8, each with a step
+// CHECK: error: splits 1 steps of k over 2 blocks; expected each to have one
 tile.program @split(%x: !tile.view<?x64xbf16, activation, tokens>,
                      %w: !tile.view<64x64xbf16, weight> {tile.packing = "atom_8x64"},
                      %y: !tile.view<?x64xf32, output, tokens>)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1, s0 ceildiv 64)> attributes {family = "swap_ab", config = {tile_rows = 64 : i64, split = 2 : i64, shared_bytes = 115712 : i64}} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1, s0 ceildiv 64)> schedule #tile.swap_ab<tile_rows = 64, tile_columns = 128, tile_k = 64, consumers = 2, split = 2, slots = 2, stages = 4, shared_bytes = 115712> {
   %c0 = arith.constant 0 : index
   %c64 = arith.constant 64 : index
   %zero = arith.constant dense<0.0> : tensor<64x64xf32>
@@ -103,30 +103,11 @@ tile.program @split(%x: !tile.view<?x64xbf16, activation, tokens>,
 
 // -----
 
-// CHECK: error: has a config of 40 x 128 x 64 tiles for 2 consumers; expected 16, or 32 to 256 rows in steps of 32, 64 columns a consumer, k 64, and at least 2 stages
-tile.program @rows(%x: !tile.view<?x64xbf16, activation, tokens>,
-                     %w: !tile.view<64x64xbf16, weight> {tile.packing = "atom_8x64"},
-                     %y: !tile.view<?x64xf32, output, tokens>)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1, s0 ceildiv 64)> attributes {family = "swap_ab", config = {tile_rows = 40 : i64, shared_bytes = 115712 : i64}} {
-  %c0 = arith.constant 0 : index
-  %c64 = arith.constant 64 : index
-  %zero = arith.constant dense<0.0> : tensor<64x64xf32>
-  %acc = scf.for %k = %c0 to %c64 step %c64 iter_args(%a = %zero) -> (tensor<64x64xf32>) {
-    %xt = tile.load %x[%c0, %k] : !tile.view<?x64xbf16, activation, tokens> -> tensor<64x64xbf16>
-    %wt = tile.load %w[%c0, %k] : !tile.view<64x64xbf16, weight> -> tensor<64x64xbf16>
-    %d = tile.dot %xt, %wt, %a transpose_rhs : tensor<64x64xbf16>, tensor<64x64xbf16>, tensor<64x64xf32>
-    scf.yield %d : tensor<64x64xf32>
-  }
-  tile.store %acc, %y[%c0, %c0] : tensor<64x64xf32>, !tile.view<?x64xf32, output, tokens>
-}
-
-// -----
-
-// CHECK: error: memory needs 98568 bytes of shared memory (weights_ring 65536, rows_ring 32768, full 32, empty 32, drained 8, sums {{[0-9]+}}), its config has 4096; use fewer stages
+// CHECK: error: memory needs 98568 bytes of shared memory (weights_ring 65536, rows_ring 32768, full 32, empty 32, drained 8, sums {{[0-9]+}}), but its schedule has 4096; use fewer stages
 tile.program @memory(%x: !tile.view<?x64xbf16, activation, tokens>,
                      %w: !tile.view<64x64xbf16, weight> {tile.packing = "atom_8x64"},
                      %y: !tile.view<?x64xf32, output, tokens>)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1, s0 ceildiv 64)> attributes {family = "swap_ab", config = {tile_rows = 64 : i64, shared_bytes = 4096 : i64}} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1, s0 ceildiv 64)> schedule #tile.swap_ab<tile_rows = 64, tile_columns = 128, tile_k = 64, consumers = 2, split = 1, slots = 2, stages = 4, shared_bytes = 4096> {
   %c0 = arith.constant 0 : index
   %c64 = arith.constant 64 : index
   %zero = arith.constant dense<0.0> : tensor<64x64xf32>

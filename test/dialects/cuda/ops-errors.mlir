@@ -157,3 +157,10 @@ cuda.kernel @undescribed(%x: !cuda.ptr<bf16, global>, %map: !cuda.opaque<"CUtens
 cuda.kernel @described(%x: !cuda.ptr<f32, global>, %map: !cuda.opaque<"CUtensorMap">)
     attributes {threads = 32 : i64, tensor_maps = [#map]} {
 }
+
+// -----
+
+cuda.kernel @sizes(%sizes: !cuda.opaque<"StepSizes">) attributes {threads = 32 : i64} {
+  // expected-error @+1 {{attribute 'which' failed to satisfy constraint: 64-bit signless integer attribute whose value is non-negative whose maximum value is 5}}
+  %0 = cuda.size 6
+}

@@ -156,7 +156,7 @@ static void test_conversations(inlay_engine *engine) {
       {"{\"messages\":[]}", "expected a list of 1 to", INLAY_INVALID_ARGUMENT},
       {"{\"messages\":[{\"content\":\"Hi\"}]}", "'messages[0].role' is missing", INLAY_INVALID_ARGUMENT},
       {"{\"messages\":[{\"role\":\"user\",\"content\":\"\\ud800\"}]}", "surrogate", INLAY_INVALID_ARGUMENT},
-      {"{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"top_q\":1}", "'top_q' is no field",
+      {"{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"top_q\":1}", "'top_q', which is not a field",
        INLAY_INVALID_ARGUMENT},
       {"{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}", "has no chat template", INLAY_FAILED_PRECONDITION},
   };

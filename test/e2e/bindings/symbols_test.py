@@ -1,5 +1,5 @@
 """libinlay.so exports exactly the functions that inlay.h declares. The Python package declares the same functions, and
-its structures have the fields of those in the header.
+its structures have the same fields as those of the header.
 
 Arguments: nm, libinlay.so, the source tree."""
 

@@ -1,5 +1,5 @@
-// tokenizer_config.json, special_tokens_map.json and added_tokens.json have the effect that transformers gives them:
-// goldens written by test/fixtures/make_tokenizer_config_goldens.py.
+// tokenizer_config.json, special_tokens_map.json and added_tokens.json have the same effect as in transformers. The
+// goldens are written by test/fixtures/make_tokenizer_config_goldens.py.
 #include "formats/tokenizer/tokenizer.h"
 
 #include <gmock/gmock.h>
@@ -97,7 +97,7 @@ std::string ErrorOf(const Json &files) {
   return std::string(tokenizer.status().message());
 }
 
-// The library numbers added tokens from the end of the vocabulary, whatever the file says.
+// The `tokenizers` library numbers added tokens from the end of the vocabulary, whatever ids the file has.
 TEST(TokenizerConfigTest, NumbersAddedTokensInTheirOrder) {
   Json json = kTokenizer;
   json["added_tokens"] = {
@@ -125,15 +125,16 @@ TEST(TokenizerConfigTest, Refuses) {
   EXPECT_THAT(ErrorOf({{"tokenizer_config.json", {{"fix_mistral_regex", true}}}}), HasSubstr("supported: false"));
 }
 
-// As in a checkpoint with the files of a slow tokenizer alone.
+// As in a checkpoint that has only the files of a slow tokenizer.
 TEST(TokenizerConfigTest, SaysWhatToDoWithoutTokenizerJson) {
   std::string directory = testing::TempDir() + "/inlay_slow_tokenizer";
   std::filesystem::create_directories(directory);
   std::ofstream(directory + "/vocab.json") << "{}";
   std::ofstream(directory + "/merges.txt") << "";
   std::string message(Tokenizer::Load(directory).status().message());
-  EXPECT_THAT(message,
-              HasSubstr("tokenizer.json: found no such file but vocab.json, merges.txt, so prompts can only be token ids"));
+  EXPECT_THAT(
+      message,
+      HasSubstr("tokenizer.json: found no such file but vocab.json, merges.txt, so prompts can only be token ids"));
   EXPECT_THAT(message, HasSubstr("AutoTokenizer.from_pretrained('" + directory + "').save_pretrained("));
 }
 

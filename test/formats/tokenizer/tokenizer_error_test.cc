@@ -1,5 +1,5 @@
-// What broken and hostile tokenizer.json files get: one line that names the
-// key, what was found and what was expected.
+// For broken or malicious tokenizer.json files, the error is one line with the key, what was found and what was
+// expected.
 #include "formats/tokenizer/tokenizer.h"
 
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-// Ids and texts equal those of the `tokenizers` library: goldens written by
+// Ids and texts equal those of the `tokenizers` library. The goldens are written by
 // test/fixtures/make_tokenizer_goldens.py.
 #include "formats/tokenizer/tokenizer.h"
 #include "formats/tokenizer/unicode.h"

@@ -1,5 +1,5 @@
-// Every code point belongs to the sets, and is normalized to the text, that the `tokenizers` library has for it:
-// goldens written by test/fixtures/make_unicode_tables.py.
+// Character classes and normalization of every code point are the same as in the `tokenizers` library. The goldens are
+// written by test/fixtures/make_unicode_tables.py.
 #include "formats/tokenizer/pipeline.h"
 #include "formats/tokenizer/regex.h"
 #include "formats/tokenizer/tokenizer_json.h"
@@ -34,7 +34,7 @@ const Json &Goldens() {
   return goldens;
 }
 
-// All code points in order, and where each begins.
+// All code points in order, and the offset of each.
 struct AllText {
   std::string text;
   std::vector<uint32_t> at; // code point of each byte
@@ -52,7 +52,7 @@ const AllText &All() {
   return all;
 }
 
-// Whether each code point is a member, from the lengths of the runs outside and inside, in turns.
+// Whether each code point is in the set, from the alternating lengths of runs outside and inside the set.
 std::vector<bool> Members(const Json &run_lengths) {
   std::vector<bool> out;
   for (size_t i = 0; i < run_lengths.size(); ++i)
@@ -69,7 +69,7 @@ std::vector<bool> Members(const CodePointSet &set) {
   return out;
 }
 
-// The first differences, in words.
+// A description of the first differences.
 std::string Differences(const std::vector<bool> &found, const std::vector<bool> &expected) {
   std::string out;
   for (uint32_t c = 0; c < kCodePoints && out.size() < 300; ++c)
@@ -129,7 +129,7 @@ TEST(UnicodeTest, WordsAroundAddedTokens) {
   EXPECT_EQ(Differences(found, Members(Goldens()["single_word"])), "");
 }
 
-// Between a letter and two marks, so that combining classes and compositions count.
+// Each code point is placed between a letter and two marks, to test combining classes and compositions.
 TEST(UnicodeTest, Normalizers) {
   for (const auto &[type, blocks] : Goldens()["normalizers"].items()) {
     absl::StatusOr<TokenizerDefinition> definition = ParseTokenizerJson(

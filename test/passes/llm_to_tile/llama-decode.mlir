@@ -2,18 +2,18 @@
 // A step of one layer, grouped as llm-form-groups does it, for the cpu target.
 
 // The residual stream is one buffer, written in place; queries, attention and the MLP reuse two others.
-// CHECK: tile.entry @step attributes {kind = "decode", max_sequences = 4 : i64, max_tokens = 4 : i64, query_tile_rows = 1 : i64, workspace_bytes = 6144 : i64}
-// CHECK-NEXT: tile.launch @step_embed_tokens [{metadata = "TokenIds"}, {weight = @model.embed_tokens.weight}, {workspace = 0 : i64}]
-// CHECK-NEXT: tile.launch @step_qkv [{weight = @qkv}, {workspace = 0 : i64}, {{.*}}{workspace = 2048 : i64}
-// CHECK-NEXT: tile.launch @step_attention [{workspace = 2048 : i64}, {{.*}}{key_cache = 0 : i64}, {value_cache = 0 : i64}, {workspace = 4096 : i64}
-// CHECK-NEXT: tile.launch @step_o_proj [{{.*}}, {workspace = 4096 : i64}, {workspace = 0 : i64}]
-// CHECK-NEXT: tile.launch @step_gate_up
-// CHECK-NEXT: tile.launch @step_down_proj
-// CHECK-NEXT: tile.launch @step_lm_head [{{.*}}{logits}]
-// CHECK-NEXT: tile.launch @step_penalties {{.*}}section = "penalties"
-// CHECK-NEXT: tile.launch @step_sample [{logits}, {tokens}{{.*}}section = "sampling"
+// CHECK: tile.entry @step decode attributes {max_sequences = 4 : i64, max_tokens = 4 : i64, query_tile_rows = 1 : i64, workspace_bytes = 6144 : i64}
+// CHECK-NEXT: tile.launch model @step_embed_tokens(metadata TokenIds, weight @model.embed_tokens.weight, workspace 0)
+// CHECK-NEXT: tile.launch model @step_qkv(weight @qkv, workspace 0, {{.*}}workspace 2048
+// CHECK-NEXT: tile.launch model @step_attention(workspace 2048, {{.*}}key_cache 0, value_cache 0, workspace 4096
+// CHECK-NEXT: tile.launch model @step_o_proj({{.*}}, workspace 4096, workspace 0)
+// CHECK-NEXT: tile.launch model @step_gate_up
+// CHECK-NEXT: tile.launch model @step_down_proj
+// CHECK-NEXT: tile.launch model @step_lm_head({{.*}}logits)
+// CHECK-NEXT: tile.launch penalties @step_penalties
+// CHECK-NEXT: tile.launch sampling @step_sample(logits, tokens
 
-// The norm's weight is applied while the activation is staged, its 1/rms to the rows of the product.
+// The weight of the norm is applied while the activation is staged; 1/rms is applied to the rows of the product.
 // CHECK-LABEL: tile.program @step_gate_up
 // CHECK: scf.for
 // CHECK: tile.reduce add

@@ -1,7 +1,7 @@
 // RUN: inlay-opt --convert-tile-to-cuda %s | FileCheck %s
-// Operands that come through TMA have a tensor map each: rows as they lie, up to the entry point's capacity, under the 128-byte
-// swizzle; weights by atoms of 8 x 64 that are swizzled already. A map is of its pointer's provenance. Two blocks of a cluster
-// share each tile's K: twice the blocks of the program's grid.
+// Each operand that TMA copies has a tensor map. Rows are in plain order, up to the capacity of the entry point, with
+// the 128-byte swizzle. Weights are atoms of 8 x 64, already swizzled. A map has the provenance of its pointer. Two
+// blocks of a cluster share the K of each tile, so there are twice as many blocks as in the program's grid.
 !x = !tile.view<?x256xbf16, activation, tokens>
 !w = !tile.view<512x256xbf16, weight>
 !y = !tile.view<?x512xbf16, output, tokens>
@@ -15,9 +15,7 @@
 // CHECK-SAME: #cuda.tensor_map<argument 0 : bf16, dims = [256, 1] * size 0, strides = [512], box = [64, 32], swizzle = 128, l2_promotion = 256>
 // CHECK-SAME: #cuda.tensor_map<argument 1 : bf16, dims = [64, 8, 4, 64], strides = [128, 1024, 4096], box = [64, 8, 1, 8], l2_promotion = 256>]
 tile.program @linear(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (8, s0 ceildiv 32)> attributes {family = "swap_ab",
-      config = {consumers = 1 : i64, shared_bytes = 115712 : i64, slots = 2 : i64, split = 2 : i64, stages = 4 : i64,
-                tile_columns = 64 : i64, tile_k = 64 : i64, tile_rows = 32 : i64}} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (8, s0 ceildiv 32)> schedule #tile.swap_ab<tile_rows = 32, tile_columns = 64, tile_k = 64, consumers = 1, split = 2, slots = 2, stages = 4, shared_bytes = 115712> {
   %n = tile.program_id 0
   %m = tile.program_id 1
   %c0 = arith.constant 0 : index

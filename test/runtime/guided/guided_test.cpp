@@ -16,7 +16,7 @@ namespace {
 
 using testing::HasSubstr;
 
-// Returns a vocabulary with all bytes, and tokens that contain parts of several terminals of the grammars.
+// All bytes, and tokens that span several elements of a grammar.
 std::shared_ptr<const Vocabulary> SmallVocabulary() {
   std::vector<std::string> tokens{""}; // 0 ends the text
   for (int byte = 0; byte < 256; ++byte)
@@ -233,7 +233,7 @@ TEST(GuidedSchema, Matches) {
   }
 }
 
-// uniqueItems compares the values of items. It does not depend on their spelling or on how tokens split them.
+// The items of a list are compared by value, whatever their text and their split into tokens.
 TEST(GuidedSchema, ItemsDiffer) {
   auto integers = Schema(R"({"type":"array","items":{"type":"integer"},"uniqueItems":true,"maxItems":3})");
   EXPECT_TRUE(Matches(integers, "[1, 12, 2]"));
@@ -256,7 +256,7 @@ TEST(GuidedSchema, ItemsDiffer) {
   EXPECT_FALSE(Matches(listed, R"(["a"])"));
   EXPECT_FALSE(Matches(listed, R"(["a","a"])"));
 
-  // Masks leave out the tokens that would end an item a second time, and a rollback forgets items.
+  // Masks exclude tokens that would complete a repeated item, and a rollback forgets items.
   auto vocabulary = SmallVocabulary();
   Matcher matcher = *Matcher::Create(integers.value());
   std::vector<uint32_t> mask(vocabulary->mask_words());
@@ -303,7 +303,7 @@ TEST(GuidedSchema, RefusesWhatTakesTooLong) {
               testing::AnyOf(HasSubstr("max_pattern_states"), HasSubstr("max_compile_time")));
 }
 
-// The check that alternatives are disjoint also works for recursive schemas.
+// The check whether alternatives are disjoint works for schemas that refer to themselves.
 TEST(GuidedSchema, TakesRecursiveAlternatives) {
   auto grammar = Schema(R"({"$ref":"#/$defs/n","$defs":{"n":{"oneOf":[
       {"type":"object","properties":{"not":{"$ref":"#/$defs/n"}},"required":["not"],"additionalProperties":false},
@@ -312,7 +312,7 @@ TEST(GuidedSchema, TakesRecursiveAlternatives) {
       {"type":"string"}]}}})");
   EXPECT_TRUE(Matches(grammar, R"({"not":{"or":["a",{"not":"b"}]}})"));
   EXPECT_FALSE(Matches(grammar, R"({"not":1})"));
-  // The check of the properties of both alternatives leads back to the same check.
+  // For the properties of both alternatives, the check depends on its own result.
   std::string error = Error(Schema(R"({"$ref":"#/$defs/n","$defs":{"n":{"oneOf":[
       {"type":"object","properties":{"a":{"$ref":"#/$defs/n"}},"required":["a"]},
       {"type":"object","properties":{"a":{"$ref":"#/$defs/n"},"b":{"type":"null"}},"required":["a"]},
@@ -358,7 +358,7 @@ TEST(GuidedChoice, IsOneOfTheTexts) {
   for (const std::string &choice : choices)
     EXPECT_TRUE(Matches(grammar, choice));
   EXPECT_FALSE(Matches(grammar, "y"));
-  // More choices than max_configurations, all with the same prefix.
+  // More texts than max_configurations, all with the same prefix.
   choices.clear();
   for (int i = 0; i < 10'000; ++i)
     choices.push_back("a common beginning, number " + std::to_string(i));
@@ -368,7 +368,7 @@ TEST(GuidedChoice, IsOneOfTheTexts) {
   EXPECT_THAT(Error(Grammar::FromChoices({}, SmallVocabulary(), {})), HasSubstr("at least one"));
 }
 
-// Generates random texts from the masks. Each mask is compared, token by token, with the result of the recogniser.
+// Samples texts with the masks and compares each bit of each mask with the recogniser.
 TEST(GuidedMask, AllowsExactlyWhatTheRecogniserDoes) {
   auto vocabulary = SmallVocabulary();
   Limits limits;
@@ -412,7 +412,7 @@ TEST(GuidedMask, AllowsExactlyWhatTheRecogniserDoes) {
                                       << "'";
         }
         ASSERT_FALSE(allowed.empty());
-        // Prefer longer tokens, which are last in the vocabulary.
+        // Prefer later tokens: they are longer, so the text grows faster.
         int32_t token = allowed[std::max(random() % allowed.size(), random() % allowed.size())];
         ASSERT_TRUE(*matcher.Accept(token));
         text += vocabulary->bytes(token);
@@ -446,7 +446,7 @@ TEST(GuidedMatcher, RollsBackAndClones) {
   EXPECT_FALSE(*matcher.Accept(319));
 }
 
-// A full cache is replaced by an empty one: masks stay the same and memory is bounded.
+// A full cache is replaced by a new one. Masks stay the same and memory stays limited.
 TEST(GuidedMatcher, SurvivesSmallCaches) {
   auto vocabulary = SmallVocabulary();
   Limits small;
@@ -475,7 +475,7 @@ TEST(GuidedVocabulary, TakesBytesFromTokenizers) {
     std::string joined;
     for (int32_t id : *ids)
       joined += (*tokenizer)->TokenBytes(id);
-    // SentencePiece puts a space before the text.
+    // SentencePiece adds a space before the text.
     EXPECT_TRUE(joined == text || joined == " " + text) << name << ": " << joined;
   }
 }

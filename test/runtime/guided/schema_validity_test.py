@@ -1,4 +1,4 @@
-"""Guided JSON compared with a validator: random texts of each grammar are valid, and valid instances are accepted.
+"""Guided JSON against a validator: random texts of each grammar are valid, and valid instances are accepted.
 
 usage: schema_validity_test.py WALK       (WALK is the program schema_walk; needs the package jsonschema)
 """
@@ -15,9 +15,9 @@ except ImportError:
     print("schema_validity_test: the Python package 'jsonschema' is missing; run scripts/setup")
     sys.exit(77)
 
-# (schema, texts that it accepts, texts that it refuses)
+# (schema, valid texts, invalid texts)
 CASES = [
-    # Keywords together with `type`.
+    # Keywords besides type.
     ({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "additionalProperties": False,
       "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, ['{"a":1}', '{"b":2}', '{"a":1,"b":2}'], ["{}"]),
     ({"type": ["string", "null"], "anyOf": [{"minLength": 3}, {"type": "null"}]}, ['"abc"', "null"], ['"ab"', "1"]),
@@ -99,7 +99,7 @@ CASES = [
     ({"$id": "https://example.com/a.json", "$ref": "a.json#/$defs/n", "$defs": {"n": {"type": "null"}}}, ["null"], ["1"]),
     ({"$ref": "#node", "$defs": {"n": {"$anchor": "node", "type": "integer"}}}, ["1"], ["null"]),
     # From public reports.
-    # guidance-ai/llguidance issue 265: a pattern that matches a listed property led to endless output.
+    # guidance-ai/llguidance issue 265: a pattern that also matches a listed property caused endless output.
     ({"type": "object", "properties": {"score": {"type": "integer", "multipleOf": 5},
                                        "tags": {"type": "array", "items": {"type": "string", "minLength": 3, "maxLength": 5}}},
       "required": ["score", "tags"], "additionalProperties": False, "patternProperties": {"^score$": {"maximum": 10}}},
@@ -132,11 +132,11 @@ CASES = [
       "properties": {"pet": {"discriminator": {"mapping": {"cat": "#/$defs/Cat", "dog": "#/$defs/Dog"}, "propertyName": "pet_type"},
                              "oneOf": [{"$ref": "#/$defs/Cat"}, {"$ref": "#/$defs/Dog"}], "title": "Pet"}},
       "required": ["pet"], "type": "object"}, ['{"pet":{"pet_type":"cat","meows":3}}'], ['{"pet":{"pet_type":"dog","meows":3}}']),
-    # tlivings/enjoi issue 68: anyOf with `required`, together with additionalProperties: false.
+    # tlivings/enjoi issue 68: anyOf of required together with additionalProperties: false.
     ({"type": "object", "properties": {"one": {"type": "number", "minimum": 0, "maximum": 10}, "two": {"type": "number", "maximum": 10}},
       "anyOf": [{"required": ["one"]}, {"required": ["two"]}], "additionalProperties": False},
      ['{"one":0.5}', '{"two":-3}'], ["{}", '{"one":11}']),
-    # dottxt-ai/outlines issue 749: an empty schema for a property.
+    # dottxt-ai/outlines issue 749: a property whose schema has no constraints.
     ({"type": "object", "properties": {"value": {}, "note": {"description": "anything"}}, "required": ["value"]},
      ['{"value":{"a":[1]}}', '{"value":null,"note":""}'], ['{"note":1}']),
 ]
@@ -151,7 +151,7 @@ def main():
         walk.stdin.flush()
         answer = json.loads(walk.stdout.readline())
         problems = [f"refused: {answer['error']}"] if "error" in answer else [f"stuck: {why}" for why in answer["stuck"]]
-        # Parse numbers as decimals, because 0.07 is a multiple of 0.01 as text, but not as a double.
+        # Decimals, because 0.07 is a multiple of 0.01 as a decimal but not as a double.
         exact = json.loads(json.dumps(schema), parse_float=decimal.Decimal)
         kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         kind.check_schema(schema)
@@ -166,7 +166,7 @@ def main():
             print(f"{json.dumps(schema)}: {problem}")
         failures += bool(problems)
     walk.stdin.close()
-    print(f"{len(CASES) - failures} of {len(CASES)} schemas hold")
+    print(f"{len(CASES) - failures} of {len(CASES)} schemas passed")
     return 1 if failures else 0
 
 

@@ -14,7 +14,7 @@ namespace {
 
 using ::testing::ContainerEq;
 
-// Returns the names in backquotes in the first column of each table, by the heading above the table.
+// The names in backquotes in the first column of each table, by the heading above the table.
 std::map<std::string, std::set<std::string>> FieldsOfPage() {
   std::ifstream file(INLAY_API_PAGE);
   EXPECT_TRUE(file) << INLAY_API_PAGE << " cannot be read";

@@ -10,7 +10,7 @@ using namespace inlay::serve;
 
 namespace {
 
-// Blocks the queue's only thread until it is released.
+// Blocks a queue's only thread until Release().
 class Blocker {
 public:
   explicit Blocker(WorkQueue &queue) {

@@ -51,7 +51,7 @@ TEST(ResponseTest, ChatWithLogprobs) {
   EXPECT_EQ(content[1]["top_logprobs"][0]["token"], "?");
 }
 
-// OpenAI's API reference: several tokens can be parts of one character, so each token has its own `bytes`.
+// OpenAI's API reference: a character may consist of the bytes of several tokens.
 TEST(ResponseTest, PartsOfCharactersHaveTheirOwnBytes) {
   Choice choice = OneChoice();
   choice.tokens = {{{.text = "\xef\xbf\xbd", .logprob = -1, .bytes = "\xc3"}, {}},
@@ -88,14 +88,14 @@ TEST(ResponseTest, TokensAndLogprobsOfThePromptAsVllmHasThem) {
   json expected = {nullptr,
                    {{"8", {{"logprob", -2.0}, {"rank", 3}, {"decoded_token", "b"}}},
                     {"9", {{"logprob", -1.0}, {"rank", 1}, {"decoded_token", "c"}}}}};
-  // Completions have prompt_logprobs and prompt_token_ids in each choice, chats have them once per response.
+  // Completions have it in each choice, chats at the top level.
   json completion = json::parse(CompletionBody(head, {choice}, {})), chat = json::parse(ChatBody(head, {choice}, {}));
   EXPECT_EQ(completion["choices"][0]["prompt_logprobs"], expected);
   EXPECT_EQ(chat["prompt_logprobs"], expected);
   EXPECT_EQ(completion["choices"][0]["prompt_token_ids"], (json{7, 8}));
   EXPECT_EQ(chat["prompt_token_ids"], (json{7, 8}));
   EXPECT_EQ(chat["choices"][0]["token_ids"], (json{1, 2}));
-  // A stream has prompt_token_ids once.
+  // A stream sends the prompt's token ids once.
   EXPECT_EQ(DataOf(ChatEvent(head, &choice, {}))["prompt_token_ids"], (json{7, 8}));
   choice.begins = false;
   EXPECT_FALSE(DataOf(ChatEvent(head, &choice, {})).contains("prompt_token_ids"));

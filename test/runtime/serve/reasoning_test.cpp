@@ -1,4 +1,4 @@
-// Reasoning before an answer: its begin and end, and that a stream gives the same result as the whole answer.
+// Reasoning before an answer: where it begins and ends, and that streams give the same result as whole answers.
 #include "tool_call_testing.h"
 
 #include "gtest/gtest.h"
@@ -10,7 +10,7 @@ struct Row {
   std::string_view name, format;
   ReasoningStart start;
   std::string_view text, reasoning, content;
-  std::string_view source = {}; // the public report on which the row is based
+  std::string_view source = {}; // the report that the row is based on
 };
 
 std::ostream &operator<<(std::ostream &out, const Row &row) { return out << row.name << ' ' << row.source; }
@@ -30,7 +30,7 @@ TEST_P(ReasoningTest, WholeAndStreamed) {
 
 constexpr auto kUnknown = ReasoningStart::kUnknown, kOpen = ReasoningStart::kOpen, kClosed = ReasoningStart::kClosed;
 
-// Based on vllm tests/reasoning/test_deepseekr1_reasoning_parser.py and test_qwen3_reasoning_parser.py, and on the
+// Based on vLLM's tests/reasoning/test_deepseekr1_reasoning_parser.py and test_qwen3_reasoning_parser.py, and on the
 // named reports.
 INSTANTIATE_TEST_SUITE_P(
     All, ReasoningTest,
@@ -58,7 +58,7 @@ TEST(ReasoningStartTest, TheEndOfThePrompt) {
   EXPECT_EQ(ReasoningStartOf(format, ""), kUnknown);
 }
 
-// Tags of tool calls inside the reasoning are not tool calls; those after it are.
+// Call tags inside the reasoning are not calls; those after it are.
 TEST(ReasoningTest, CallsBehindReasoning) {
   AnswerFormat format;
   format.reasoning = FindReasoningFormat("qwen3");

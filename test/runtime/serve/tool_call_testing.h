@@ -1,4 +1,4 @@
-// Runs parsers of answers on text that is split into pieces in different ways.
+// Runs answer parsers on text that is split in different ways.
 #ifndef INLAY_TEST_RUNTIME_SERVE_TOOL_CALL_TESTING_H_
 #define INLAY_TEST_RUNTIME_SERVE_TOOL_CALL_TESTING_H_
 
@@ -16,11 +16,11 @@ namespace inlay::serve {
 
 using Calls = std::vector<std::pair<std::string, std::string>>; // names and arguments
 
-// The parsed answer, and the number of parts in which a stream delivered it.
+// The parsed answer, and the number of parts that it was sent in.
 struct Parsed {
   std::string content, reasoning;
   Calls calls;
-  int parts = 0; // of arguments
+  int parts = 0; // number of parts of arguments
 
   bool operator==(const Parsed &other) const {
     return content == other.content && reasoning == other.reasoning && calls == other.calls;
@@ -39,7 +39,7 @@ inline std::shared_ptr<const ToolSet> ToolsOf(std::string_view tools) {
   return std::make_shared<ToolSet>(Json::parse(tools));
 }
 
-// Parses the whole answer, as for a response that is not streamed: all parts go into one choice.
+// Parses a whole answer: all parts go into one choice.
 inline Parsed ParseWhole(const AnswerFormat &format, const std::vector<GeneratedText> &pieces) {
   AnswerParser parser(format);
   Choice choice;
@@ -52,7 +52,7 @@ inline Parsed ParseWhole(const AnswerFormat &format, const std::vector<Generated
   return parsed;
 }
 
-// Whether `text` is one complete JSON object. Invalid UTF-8 and lone surrogates are accepted.
+// Whether `text` is a complete JSON object. Invalid UTF-8 and lone surrogates are accepted.
 inline bool IsWholeObject(std::string_view text) {
   JsonScanner scanner;
   for (char c : text)
@@ -61,8 +61,8 @@ inline bool IsWholeObject(std::string_view text) {
   return text.starts_with('{') && scanner.depth() == 0;
 }
 
-// Parses the answer as a stream and joins the parts like a client. Calls with incomplete arguments are dropped, because
-// the text ended inside them. Sets `parser_calls` to the number of calls that the parser reports as complete.
+// Joins the parts of a stream in the way of a client. Drops calls with incomplete arguments, which are calls that broke
+// off. `parser_calls` is set to the number of complete calls that the parser reports.
 inline Parsed ParseStream(const AnswerFormat &format, const std::vector<GeneratedText> &pieces, int *parser_calls) {
   AnswerParser parser(format);
   Parsed parsed;

@@ -1,5 +1,5 @@
-// Tool calls in generated text: each format, text that is not a tool call, and that a stream gives the same result as
-// the whole answer.
+// Tool calls in generated text: each format, text that is not a call, and that streams give the same result as whole
+// answers.
 #include "tool_call_testing.h"
 
 #include "gtest/gtest.h"
@@ -25,14 +25,14 @@ AnswerFormat FormatNamed(std::string_view name) {
 struct Row {
   std::string_view name, format, text, content;
   Calls calls = {};
-  std::string_view source = {}; // the public report on which the row is based
+  std::string_view source = {}; // the report that the row is based on
 };
 
 std::ostream &operator<<(std::ostream &out, const Row &row) { return out << row.name << ' ' << row.source; }
 
 class ToolCallTest : public ::testing::TestWithParam<Row> {};
 
-// The result must be the same for text in one piece, byte by byte and split at random places.
+// The result must be the same for the whole text, single bytes and random pieces.
 TEST_P(ToolCallTest, WholeAndStreamed) {
   const Row &row = GetParam();
   AnswerFormat format = FormatNamed(row.format);
@@ -301,7 +301,7 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"Text", "llama3_json", "plain [1] {a}", "plain [1] {a}"}),
     NameOf);
 
-// The first ten rows are based on vllm tests/tool_parsers/test_pythonic_tool_parser.py.
+// The first ten are based on vLLM's tests/tool_parsers/test_pythonic_tool_parser.py.
 INSTANTIATE_TEST_SUITE_P(
     Pythonic, ToolCallTest,
     ::testing::Values(
@@ -411,7 +411,7 @@ TEST(ToolCallStreamTest, NothingIsSentBeforeTheToolIsKnown) {
   EXPECT_EQ(choice.text, R"(<tool_call>{"arguments": {"x": 1}, "name": "h")");
 }
 
-// If the text ends inside a call, the arguments sent so far must not be complete JSON, so that no client executes it.
+// A client that received the beginning of a call must not mistake it for a complete call.
 TEST(ToolCallStreamTest, ACallThatBreaksOffIsNoJson) {
   for (std::string_view rest : {"", " oops", "}, 5}", "}"}) {
     AnswerParser parser(FormatNamed("hermes"));
@@ -442,7 +442,7 @@ TEST(ToolCallStreamTest, TheIndexOfACallThatWasTakenBackIsUsedAgain) {
   EXPECT_EQ(choice.tool_calls[0].name, "g");
 }
 
-// As in vLLM, only the first call is kept if parallel_tool_calls is false.
+// vLLM keeps the first call if parallel_tool_calls is false.
 TEST(ToolCallStreamTest, OneCallWhereSeveralAreNotWanted) {
   AnswerFormat format = FormatNamed("llama3_json");
   format.parallel_tool_calls = false;
@@ -453,7 +453,7 @@ TEST(ToolCallStreamTest, OneCallWhereSeveralAreNotWanted) {
   EXPECT_EQ(ParseStream(format, Bytes(text), &calls), expected);
 }
 
-// The parser sees special tokens, but they are not part of the content unless `shows_special_tokens` is set.
+// Special tokens are parsed, and are not part of the content unless the client asks for them.
 TEST(ToolCallStreamTest, SpecialTokens) {
   GeneratedText text;
   text.Append("Hi", false);
@@ -483,7 +483,7 @@ TEST(ToolCallFormatTest, NamesAreVllms) {
   EXPECT_EQ(FindToolCallFormat("none"), nullptr);
 }
 
-// Random sequences of parts of calls: no text is lost, and a stream gives the same result as the whole answer.
+// Parts of calls in random order: no text is lost, and a stream gives the same result as the whole answer.
 TEST(ToolCallPropertyTest, StreamsEqualWholeAnswers) {
   constexpr std::string_view kParts[] = {"<tool_call>",
                                          "</tool_call>",

@@ -1,5 +1,5 @@
-// RUN: inlay-opt --tile-select-config %s | FileCheck %s
-// RUN: sed "s/multiprocessors = 132/multiprocessors = 72/" %s | inlay-opt --tile-select-config | FileCheck %s --check-prefix=SMALL
+// RUN: inlay-opt --tile-select-schedule %s | FileCheck %s
+// RUN: sed "s/multiprocessors = 132/multiprocessors = 72/" %s | inlay-opt --tile-select-schedule | FileCheck %s --check-prefix=SMALL
 !x = !tile.view<?x4096xbf16, activation, tokens>
 !w = !tile.view<4096x4096xbf16, weight>
 !y = !tile.view<?x4096xf32, output, tokens>
@@ -7,11 +7,11 @@
 !logits = !tile.view<?x128000xf32, output, tokens>
 
 module attributes {tile.target = #tile.target<sm_90a, multiprocessors = 132, shared_bytes = 233472, reserved_shared_bytes = 1024, block_shared_bytes = 232448>} {
-// Two slots on each of 132 multiprocessors take the 512 groups of 8 weight rows.
+// The two slots on each of 132 multiprocessors process the 512 groups of 8 weight rows.
 // CHECK: tile.program @few_rows
-// CHECK-SAME: config = {blocks = 264 : i64, chains = 2 : i64, chunk_atoms = 2 : i64, depth = 1 : i64, groups = 2 : i64, partial_bytes = 0 : i64, rows = 16 : i64, shared_bytes = 115712 : i64, stages = 4 : i64, warps = 8 : i64}
+// CHECK-SAME: schedule #tile.matvec<blocks = 264, warps = 8, chunk_atoms = 2, stages = 4, groups = 2, rows = 16, chains = 2, depth = 1, slots = 2, partial_bytes = 0, shared_bytes = 115712>
 tile.program @few_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (256, s0 ceildiv 16)> attributes {family = "matvec"} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (256, s0 ceildiv 16)> schedule #tile.family<matvec> {
   %n = tile.program_id 0
   %m = tile.program_id 1
   %c0 = arith.constant 0 : index
@@ -30,11 +30,11 @@ tile.program @few_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
   tile.store %acc, %y[%row, %col] : tensor<16x16xf32>, !y
 }
 
-// One row leaves registers for chunks of 4 KB.
+// With one row, there are enough registers for chunks of 4 KB.
 // CHECK: tile.program @one_row
-// CHECK-SAME: config = {blocks = 264 : i64, chains = 2 : i64, chunk_atoms = 4 : i64, depth = 1 : i64, groups = 2 : i64, partial_bytes = 0 : i64, rows = 1 : i64, shared_bytes = 115712 : i64, stages = 2 : i64, warps = 8 : i64}
+// CHECK-SAME: schedule #tile.matvec<blocks = 264, warps = 8, chunk_atoms = 4, stages = 2, groups = 2, rows = 1, chains = 2, depth = 1, slots = 2, partial_bytes = 0, shared_bytes = 115712>
 tile.program @one_row(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (256, s0)> attributes {family = "matvec"} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (256, s0)> schedule #tile.family<matvec> {
   %n = tile.program_id 0
   %m = tile.program_id 1
   %c0 = arith.constant 0 : index
@@ -53,9 +53,9 @@ tile.program @one_row(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
 }
 
 // CHECK: tile.program @many_rows
-// CHECK-SAME: config = {blocks = 132 : i64, consumer_registers = 232 : i64, consumers = 2 : i64, producer_registers = 40 : i64, stages = 4 : i64, tile_columns = 256 : i64, tile_k = 64 : i64, tile_rows = 128 : i64}
+// CHECK-SAME: schedule #tile.gemm<blocks = 132, tile_rows = 128, tile_columns = 256, tile_k = 64, stages = 4, consumers = 2, producer_registers = 40, consumer_registers = 232>
 tile.program @many_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (32, s0 ceildiv 128)> attributes {family = "gemm"} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (32, s0 ceildiv 128)> schedule #tile.family<gemm> {
   %n = tile.program_id 0
   %m = tile.program_id 1
   %c0 = arith.constant 0 : index
@@ -74,14 +74,14 @@ tile.program @many_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
   tile.store %acc, %y[%row, %col] : tensor<128x128xf32>, !y
 }
 
-// 64 tiles of 64 columns: three blocks share the 64 steps of K, so that 192 of 264 slots stream; of clusters of 4 not all
-// would fit at a time. 256 rows of the vocabulary below leave a multiprocessor one block.
+// 64 tiles of 64 columns: three blocks share the 64 steps of K, so 192 of 264 slots are used. Not all clusters of 4
+// would fit at a time. With 256 rows of the vocabulary (below), only one block fits on a multiprocessor.
 // SMALL: tile.program @batch
-// SMALL-SAME: split = 2 : i64
+// SMALL-SAME: split = 2,
 // CHECK: tile.program @batch
-// CHECK-SAME: config = {consumers = 1 : i64, shared_bytes = 115712 : i64, slots = 2 : i64, split = 3 : i64, stages = 7 : i64, tile_columns = 64 : i64, tile_k = 64 : i64, tile_rows = 64 : i64}
+// CHECK-SAME: schedule #tile.swap_ab<tile_rows = 64, tile_columns = 64, tile_k = 64, consumers = 1, split = 3, slots = 2, stages = 7, shared_bytes = 115712>
 tile.program @batch(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (32, s0 ceildiv 64)> attributes {family = "swap_ab"} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (32, s0 ceildiv 64)> schedule #tile.family<swap_ab> {
   %n = tile.program_id 0
   %m = tile.program_id 1
   %c0 = arith.constant 0 : index
@@ -100,11 +100,11 @@ tile.program @batch(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
   tile.store %acc, %y[%row, %col] : tensor<64x128xf32>, !y
 }
 
-// 1000 tiles fill the chip four times over as they are; 256 rows leave a multiprocessor one block.
+// 1000 tiles fill the chip almost four times without splitting. With 256 rows, one block fits on a multiprocessor.
 // CHECK: tile.program @batch_vocabulary
-// CHECK-SAME: config = {consumers = 2 : i64, shared_bytes = 232448 : i64, slots = 1 : i64, split = 1 : i64, stages = 4 : i64, tile_columns = 128 : i64, tile_k = 64 : i64, tile_rows = 256 : i64}
+// CHECK-SAME: schedule #tile.swap_ab<tile_rows = 256, tile_columns = 128, tile_k = 64, consumers = 2, split = 1, slots = 1, stages = 4, shared_bytes = 232448>
 tile.program @batch_vocabulary(%x: !x, %w: !wide {tile.packing = "atom_8x64"}, %y: !logits)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1000, s0 ceildiv 256)> attributes {family = "swap_ab"} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1000, s0 ceildiv 256)> schedule #tile.family<swap_ab> {
   %n = tile.program_id 0
   %m = tile.program_id 1
   %c0 = arith.constant 0 : index

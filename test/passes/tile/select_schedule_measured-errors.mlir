@@ -1,9 +1,9 @@
 // What a family cannot run is refused by name, and so is a file of another chip or with another text.
-// RUN: not inlay-opt --tile-select-config=tuning=%S/Inputs/measured_too_large.json %s 2>&1 | FileCheck %s --check-prefix=LARGE
-// RUN: not inlay-opt --tile-select-config=tuning=%S/Inputs/measured_unknown_field.json %s 2>&1 | FileCheck %s --check-prefix=FIELD
-// RUN: not inlay-opt --tile-select-config=tuning=%S/Inputs/measured_other_target.json %s 2>&1 | FileCheck %s --check-prefix=TARGET
-// RUN: not inlay-opt --tile-select-config=tuning=%S/Inputs/measured_malformed.json %s 2>&1 | FileCheck %s --check-prefix=TEXT
-// RUN: not inlay-opt --tile-select-config=tuning=%S/Inputs/none.json %s 2>&1 | FileCheck %s --check-prefix=NONE
+// RUN: not inlay-opt --tile-select-schedule=tuning=%S/Inputs/measured_too_large.json %s 2>&1 | FileCheck %s --check-prefix=LARGE
+// RUN: not inlay-opt --tile-select-schedule=tuning=%S/Inputs/measured_unknown_field.json %s 2>&1 | FileCheck %s --check-prefix=FIELD
+// RUN: not inlay-opt --tile-select-schedule=tuning=%S/Inputs/measured_other_target.json %s 2>&1 | FileCheck %s --check-prefix=TARGET
+// RUN: not inlay-opt --tile-select-schedule=tuning=%S/Inputs/measured_malformed.json %s 2>&1 | FileCheck %s --check-prefix=TEXT
+// RUN: not inlay-opt --tile-select-schedule=tuning=%S/Inputs/none.json %s 2>&1 | FileCheck %s --check-prefix=NONE
 // LARGE: error: {{.*}}measured_too_large.json: the entry for swap_ab 64 x 4096 x 4096 bf16, none, store needs 147968 bytes of shared memory, expected at most 115712; measure it again (compiler 'abc' did) or remove it
 // FIELD: error: {{.*}}: the entry for swap_ab 64 x 4096 x 4096 bf16, none, store has 'rings', which the family does not know
 // TARGET: error: {{.*}}measured_other_target.json: target is 'sm_100a', expected 'sm_90a'
@@ -13,7 +13,7 @@
 !w = !tile.view<4096x4096xbf16, weight>
 !y = !tile.view<?x4096xf32, output, tokens>
 tile.program @batch(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (32, s0 ceildiv 64)> attributes {family = "swap_ab"} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (32, s0 ceildiv 64)> schedule #tile.family<swap_ab> {
   %n = tile.program_id 0
   %m = tile.program_id 1
   %c0 = arith.constant 0 : index

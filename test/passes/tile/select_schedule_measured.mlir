@@ -1,14 +1,14 @@
 // Measurements are asked before the analytic model, which would split K over three blocks.
-// RUN: inlay-opt --tile-select-config=tuning=%S/Inputs/measured.json %s -verify-diagnostics -split-input-file | FileCheck %s
+// RUN: inlay-opt --tile-select-schedule=tuning=%S/Inputs/measured.json %s -verify-diagnostics -split-input-file | FileCheck %s
 !x = !tile.view<?x4096xbf16, activation, tokens>
 !w = !tile.view<4096x4096xbf16, weight>
 !y = !tile.view<?x4096xf32, output, tokens>
 
 // CHECK: tile.program @batch
-// CHECK-SAME: config = {consumers = 1 : i64, shared_bytes = 115712 : i64, slots = 2 : i64, split = 4 : i64, stages = 6 : i64
-// expected-remark@+1 {{config measured on a chip: swap_ab 64 x 4096 x 4096 bf16, none, store took 12.5 us}}
+// CHECK-SAME: schedule #tile.swap_ab<tile_rows = 64, tile_columns = 64, tile_k = 64, consumers = 1, split = 4, slots = 2, stages = 6, shared_bytes = 115712>
+// expected-remark@+1 {{schedule measured on a chip: swap_ab 64 x 4096 x 4096 bf16, none, store took 12.5 us}}
 tile.program @batch(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (32, s0 ceildiv 64)> attributes {family = "swap_ab"} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (32, s0 ceildiv 64)> schedule #tile.family<swap_ab> {
   %n = tile.program_id 0
   %m = tile.program_id 1
   %c0 = arith.constant 0 : index
@@ -36,10 +36,10 @@ tile.program @batch(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
 
 // Of 96 rows nobody has measured anything.
 // CHECK: tile.program @batch
-// CHECK-SAME: config = {consumers = 2 : i64{{.*}} tile_rows = 96 : i64}
-// expected-remark-re@+1 {{config by the analytic model: {{.*}}measured.json has no entry for swap_ab 96 x 4096 x 4096 bf16, none, store}}
+// CHECK-SAME: schedule #tile.swap_ab<tile_rows = 96, {{.*}} consumers = 2,
+// expected-remark-re@+1 {{schedule by the analytic model: {{.*}}measured.json has no entry for swap_ab 96 x 4096 x 4096 bf16, none, store}}
 tile.program @batch(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (32, s0 ceildiv 96)> attributes {family = "swap_ab"} {
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (32, s0 ceildiv 96)> schedule #tile.family<swap_ab> {
   %n = tile.program_id 0
   %m = tile.program_id 1
   %c0 = arith.constant 0 : index

@@ -7,8 +7,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef INLAY_CODEGEN_TILE_TO_CUDA_ATTENTIONLOOP_H
-#define INLAY_CODEGEN_TILE_TO_CUDA_ATTENTIONLOOP_H
+#ifndef INLAY_PASSES_TILE_ATTENTIONLOOP_H
+#define INLAY_PASSES_TILE_ATTENTIONLOOP_H
 
 #include "dialects/tile/Tile.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -26,6 +26,7 @@ struct AttentionLoop {
   mlir::Value top;             // of this step and those before
   mlir::Value carriedTop;
   double initialTop = 0;          // before the first step
+  mlir::Value lastTop;            // after the loop
   mlir::Value finalSum, finalOut; // after the loop and the cluster's merge
   tile::ScatterOp store;
   int64_t rows = 0, keysPerStep = 0, headDim = 0;
@@ -35,4 +36,4 @@ struct AttentionLoop {
 mlir::FailureOr<AttentionLoop> findAttentionLoop(tile::ProgramOp program);
 } // namespace inlay
 
-#endif // INLAY_CODEGEN_TILE_TO_CUDA_ATTENTIONLOOP_H
+#endif // INLAY_PASSES_TILE_ATTENTIONLOOP_H

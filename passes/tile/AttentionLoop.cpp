@@ -1,6 +1,6 @@
 //===- AttentionLoop.cpp - online softmax over the keys of a program -------===//
 
-#include "codegen/tile_to_cuda/AttentionLoop.h"
+#include "passes/tile/AttentionLoop.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -112,11 +112,12 @@ static LogicalResult findRecurrence(AttentionLoop &result, Value &sum, Value &ou
 
 /// Follows the three values through the cluster's merge, if there is one.
 static LogicalResult findMerge(tile::ProgramOp program, AttentionLoop &result, Value sum, Value out, Value top) {
+  result.lastTop = top;
   result.finalSum = sum;
   result.finalOut = out;
   SmallVector<tile::ClusterReduceOp> merges;
   program.walk([&](tile::ClusterReduceOp merge) { merges.push_back(merge); });
-  if (!program->hasAttr("cluster"))
+  if (tile::clusterOf(program) == 1)
     return success();
   Value all;
   for (tile::ClusterReduceOp merge : merges)

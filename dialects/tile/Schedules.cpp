@@ -1,0 +1,144 @@
+//===- Schedules.cpp - what the numbers of a schedule must fulfil ----------===//
+
+#include "dialects/tile/Tile.h"
+
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace inlay::tile;
+
+#include "dialects/tile/TileInterfaces.cpp.inc"
+
+using EmitError = function_ref<InFlightDiagnostic()>;
+
+/// Registers of a multiprocessor.
+static constexpr int64_t kRegisters = 65536;
+
+namespace {
+struct Bounds {
+  StringRef name;
+  int64_t value, least, most;
+};
+} // namespace
+
+static constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+
+/// The first number outside of its range is an error.
+static LogicalResult verifyRanges(EmitError emitError, std::initializer_list<Bounds> ranges) {
+  for (const Bounds &range : ranges) {
+    if (range.least <= range.value && range.value <= range.most)
+      continue;
+    InFlightDiagnostic diagnostic = emitError() << "has " << range.name << " of " << range.value << ", expected ";
+    if (range.least == range.most)
+      return diagnostic << range.least;
+    if (range.most == kMost)
+      return diagnostic << "at least " << range.least;
+    return diagnostic << range.least << " to " << range.most;
+  }
+  return success();
+}
+
+/// setmaxnreg takes multiples of 8, and the warpgroups share the registers of a multiprocessor.
+static LogicalResult verifyRegisters(EmitError emitError, int64_t consumers, int64_t producer, int64_t consumer) {
+  for (int64_t registers : {producer, consumer})
+    if (registers % 8 != 0 || registers < 24 || registers > 256)
+      return emitError() << "gives " << registers << " registers to a thread, expected a multiple of 8 from 24 to 256";
+  int64_t registers = 128 * (producer + consumers * consumer);
+  if (registers > kRegisters)
+    return emitError() << "needs " << registers << " registers, expected at most " << kRegisters;
+  return success();
+}
+
+LogicalResult MatvecAttr::verify(EmitError emitError, int64_t blocks, int64_t warps, int64_t chunkAtoms, int64_t stages,
+                                 int64_t groups, int64_t rows, int64_t chains, int64_t depth, int64_t slots,
+                                 int64_t partialBytes, int64_t sharedBytes) {
+  if (rows != 1 && rows != 8 && rows != 16)
+    return emitError() << "has rows of " << rows << ", expected 1, 8 or 16";
+  return verifyRanges(emitError, {{"blocks", blocks, 1, kMost},
+                                  {"warps", warps, 1, 32},
+                                  {"chunk_atoms", chunkAtoms, 1, 16},
+                                  {"stages", stages, 1, 16},
+                                  {"groups", groups, 1, kMost},
+                                  {"chains", chains, 1, 2},
+                                  {"depth", depth, 1, 4},
+                                  {"slots", slots, 1, 32},
+                                  {"partial_bytes", partialBytes, 0, kMost},
+                                  {"shared_bytes", sharedBytes, 1, kMost}});
+}
+
+LogicalResult GemmAttr::verify(EmitError emitError, int64_t blocks, int64_t tileRows, int64_t tileColumns,
+                               int64_t tileK, int64_t stages, int64_t consumers, int64_t producerRegisters,
+                               int64_t consumerRegisters) {
+  if (failed(verifyRanges(emitError, {{"blocks", blocks, 1, kMost},
+                                      {"consumers", consumers, 1, 3},
+                                      {"tile_rows", tileRows, 64 * consumers, 64 * consumers},
+                                      {"tile_k", tileK, kAtomColumns, kAtomColumns},
+                                      {"stages", stages, 2, 16}})))
+    return failure();
+  if (tileColumns != 128 && tileColumns != 256)
+    return emitError() << "has tile_columns of " << tileColumns << ", expected 128 or 256";
+  return verifyRegisters(emitError, consumers, producerRegisters, consumerRegisters);
+}
+
+int64_t inlay::tile::swapAbTileRows(int64_t rows) {
+  return rows <= 16 ? 16 : static_cast<int64_t>(llvm::alignTo(rows, 32));
+}
+
+LogicalResult SwapAbAttr::verify(EmitError emitError, int64_t tileRows, int64_t tileColumns, int64_t tileK,
+                                 int64_t consumers, int64_t split, int64_t slots, int64_t stages, int64_t sharedBytes) {
+  if (tileRows < 1 || tileRows > 256 || tileRows != swapAbTileRows(tileRows))
+    return emitError() << "has tile_rows of " << tileRows << ", expected 16, or 32 to 256 in steps of 32";
+  return verifyRanges(emitError, {{"consumers", consumers, 1, 2},
+                                  {"tile_columns", tileColumns, 64 * consumers, 64 * consumers},
+                                  {"tile_k", tileK, kAtomColumns, kAtomColumns},
+                                  {"split", split, 1, 8},
+                                  {"slots", slots, 1, 2},
+                                  {"stages", stages, 2, 16},
+                                  {"shared_bytes", sharedBytes, 1, kMost}});
+}
+
+int64_t SwapAbAttr::share(int64_t k) const { return llvm::divideCeil(llvm::divideCeil(k, getTileK()), getSplit()); }
+
+bool SwapAbAttr::givesEachBlockSteps(int64_t k) const {
+  return (getSplit() - 1) * share(k) < static_cast<int64_t>(llvm::divideCeil(k, getTileK()));
+}
+
+/// Blocks of a cluster: sizes that the launch of the cuda dialect takes.
+static LogicalResult verifyCluster(EmitError emitError, int64_t cluster) {
+  if ((cluster >= 1 && cluster <= 8) || cluster == 16)
+    return success();
+  return emitError() << "has a cluster of " << cluster << " blocks, expected 1 to 8, or 16";
+}
+
+LogicalResult DecodeAttentionAttr::verify(EmitError emitError, int64_t warps, int64_t stages, int64_t slots,
+                                          int64_t cluster) {
+  if (failed(verifyRanges(emitError, {{"warps", warps, 1, 32}, {"stages", stages, 2, 16}, {"slots", slots, 1, 32}})))
+    return failure();
+  return verifyCluster(emitError, cluster);
+}
+
+LogicalResult PrefillAttentionAttr::verify(EmitError emitError, int64_t consumers, int64_t stages,
+                                           int64_t producerRegisters, int64_t consumerRegisters) {
+  if (failed(verifyRanges(emitError, {{"consumers", consumers, 1, 3}, {"stages", stages, 1, 16}})))
+    return failure();
+  return verifyRegisters(emitError, consumers, producerRegisters, consumerRegisters);
+}
+
+LogicalResult GenericAttr::verify(EmitError emitError, int64_t cluster, int64_t slots) {
+  if (failed(verifyRanges(emitError, {{"slots", slots, 1, 32}})))
+    return failure();
+  return verifyCluster(emitError, cluster);
+}
+
+//===----------------------------------------------------------------------===//
+// What all schedules say
+//===----------------------------------------------------------------------===//
+
+int64_t SwapAbAttr::getClusterBlocks() const { return getSplit(); }
+int64_t DecodeAttentionAttr::getClusterBlocks() const { return getCluster(); }
+int64_t GenericAttr::getClusterBlocks() const { return getCluster(); }
+
+int64_t inlay::tile::clusterOf(ProgramOp program) {
+  Schedule schedule = program.getScheduleAttr();
+  return schedule ? schedule.getClusterBlocks() : 1;
+}

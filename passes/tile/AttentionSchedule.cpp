@@ -1,0 +1,54 @@
+//===- AttentionSchedule.cpp - how attention's program is run on a chip ----===//
+
+#include "passes/tile/AttentionSchedule.h"
+
+#include <algorithm>
+
+using namespace mlir;
+using namespace inlay;
+
+tile::DecodeAttentionAttr inlay::chooseDecodeAttention(const AttentionShape &shape, int64_t cluster,
+                                                       tile::TargetAttr target) {
+  // A thread's sums: 4 for each 16 columns and 8 rows. Where they are many, fewer warps have more registers.
+  int64_t accumulators = (shape.headDim + 15) / 16 * 4 * ((shape.rows + 7) / 8);
+  int64_t warps = accumulators > 32 ? 4 : 8, slots = target.costs().getSlots();
+  // What is left beside the rings is for barriers and the merge.
+  constexpr int64_t besideRings = 12 * 1024;
+  int64_t bytes = target.slotSharedBytes(slots) - besideRings;
+  int64_t stages = std::clamp<int64_t>(bytes / (warps * shape.stepBytes()), 2, 8);
+  return tile::DecodeAttentionAttr::get(target.getContext(), warps, stages, slots, cluster);
+}
+
+bool inlay::isDecodeAttention(const AttentionShape &shape, int64_t pageSize) {
+  return shape.rows <= 16 && shape.headDim % 8 == 0 && shape.headDim >= 16 && shape.headDim <= 256 &&
+         pageSize % shape.keysPerStep == 0;
+}
+
+tile::PrefillAttentionAttr inlay::choosePrefillAttention(const AttentionShape &shape, tile::TargetAttr target) {
+  constexpr int64_t besideRings = 1024; // barriers
+  int64_t queries = shape.slabs() * AttentionShape::slabColumns * 2 * shape.rows;
+  int64_t stages =
+      std::clamp<int64_t>((target.getBlockSharedBytes() - queries - besideRings) / (2 * shape.stepBytes()), 1, 2);
+  return tile::PrefillAttentionAttr::get(target.getContext(), /*consumers=*/shape.rows / kConsumerRows, stages,
+                                         /*producer_registers=*/24, /*consumer_registers=*/240);
+}
+
+bool inlay::isPrefillAttention(const AttentionShape &shape, int64_t pageSize) {
+  return shape.rows % kConsumerRows == 0 && shape.keysPerStep % AttentionShape::keysPerCopy == 0 &&
+         shape.keysPerStep <= AttentionShape::mostKeys && shape.headDim % 8 == 0 && shape.headDim >= 16 &&
+         shape.headDim <= 128 && pageSize % AttentionShape::keysPerCopy == 0;
+}
+
+int64_t inlay::chooseAttentionCluster(int64_t kvHeads, int64_t sequences, tile::TargetAttr target) {
+  constexpr int64_t most = 16;
+  tile::CostModelAttr costs = target.costs();
+  auto fits = [&](int64_t cluster) {
+    int64_t resident = sequences <= costs.getSpreadSequences() ? target.getMultiprocessors()
+                                                               : target.residentBlocks(cluster, costs.getSlots());
+    return cluster * kvHeads * sequences <= resident;
+  };
+  int64_t cluster = most;
+  while (cluster > 1 && !fits(cluster))
+    cluster /= 2;
+  return cluster;
+}

@@ -1,0 +1,43 @@
+//===- AttentionSchedule.h - how attention's program is run on a chip ------===//
+//
+// The analytic model of attention: from the shape of a program and a chip to a
+// schedule, and which shapes the families of attention take.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_PASSES_TILE_ATTENTIONSCHEDULE_H
+#define INLAY_PASSES_TILE_ATTENTIONSCHEDULE_H
+
+#include "dialects/tile/Tile.h"
+
+namespace inlay {
+struct AttentionShape {
+  int64_t rows = 0; // queries of a block
+  int64_t keysPerStep = 0, headDim = 0;
+
+  /// Columns as they lie in shared memory: slabs of 128 bytes.
+  static constexpr int64_t slabColumns = 64;
+  static constexpr int64_t keysPerCopy = 16; // neighbours in one page
+  static constexpr int64_t mostKeys = 256;   // of a product of wgmma
+  int64_t slabs() const { return (headDim + slabColumns - 1) / slabColumns; }
+  int64_t stepBytes() const { return slabs() * slabColumns * 2 * keysPerStep; }
+};
+
+/// Query rows of a consumer of the family prefill_attention.
+inline constexpr int64_t kConsumerRows = 64;
+
+/// `cluster`: see chooseAttentionCluster.
+tile::DecodeAttentionAttr chooseDecodeAttention(const AttentionShape &shape, int64_t cluster, tile::TargetAttr target);
+tile::PrefillAttentionAttr choosePrefillAttention(const AttentionShape &shape, tile::TargetAttr target);
+
+/// Blocks that share the keys of a query tile in decode steps of up to `sequences` sequences: as many as fit the chip
+/// at once when all of them run, each with a tile for `kvHeads` heads of keys.
+int64_t chooseAttentionCluster(int64_t kvHeads, int64_t sequences, tile::TargetAttr target);
+
+/// Whether the family decode_attention takes queries of this shape over pages of `pageSize` positions.
+bool isDecodeAttention(const AttentionShape &shape, int64_t pageSize);
+/// The same of the family prefill_attention.
+bool isPrefillAttention(const AttentionShape &shape, int64_t pageSize);
+} // namespace inlay
+
+#endif // INLAY_PASSES_TILE_ATTENTIONSCHEDULE_H

@@ -1,0 +1,38 @@
+//===- LinearSchedule.h - how a linear layer's program is run on a chip ----===//
+//
+// The analytic model of the families of linear layers: from the shape of a program
+// and a chip to a schedule.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_PASSES_TILE_LINEARSCHEDULE_H
+#define INLAY_PASSES_TILE_LINEARSCHEDULE_H
+
+#include "dialects/tile/Tile.h"
+
+namespace inlay {
+/// Room for the barriers of a ring.
+inline constexpr int64_t kBarrierBytes = 512;
+
+/// What the choice depends on.
+struct LinearShape {
+  int64_t columns = 0;   // N
+  int64_t k = 0;         // K
+  int64_t rows = 0;      // of a step: 1 or a tile of them
+  bool isScaled = false; // by vectors along k: a norm
+};
+
+tile::MatvecAttr chooseMatvec(const LinearShape &shape, tile::TargetAttr target);
+tile::GemmAttr chooseGemm(tile::TargetAttr target);
+tile::SwapAbAttr chooseSwapAb(const LinearShape &shape, tile::TargetAttr target);
+
+/// What the analytic model says for a program of the families matvec, gemm or swap_ab.
+tile::Schedule chooseLinear(tile::Family family, const LinearShape &shape, tile::TargetAttr target);
+
+/// Registers that one row takes in a thread of the family matvec while it is scaled, and each vector along k that
+/// scales it. All of them together may take kMostRowRegisters of the 128 that two blocks of 256 threads leave.
+int64_t rowRegisters(tile::MatvecAttr schedule, const LinearShape &shape);
+inline constexpr int64_t kMostRowRegisters = 96;
+} // namespace inlay
+
+#endif // INLAY_PASSES_TILE_LINEARSCHEDULE_H

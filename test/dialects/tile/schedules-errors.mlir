@@ -1,0 +1,87 @@
+// RUN: inlay-opt %s --split-input-file --verify-diagnostics
+// Each range of a number, each rule between numbers, and what is no schedule.
+
+// expected-error @+1 {{has rows of 4, expected 1, 8 or 16}}
+#schedule = #tile.matvec<blocks = 1, warps = 8, chunk_atoms = 2, stages = 4, groups = 2, rows = 4, chains = 2, depth = 1, slots = 2, partial_bytes = 0, shared_bytes = 1024>
+
+// -----
+
+// expected-error @+1 {{has blocks of 0, expected at least 1}}
+#schedule = #tile.matvec<blocks = 0, warps = 8, chunk_atoms = 2, stages = 4, groups = 2, rows = 8, chains = 2, depth = 1, slots = 2, partial_bytes = 0, shared_bytes = 1024>
+
+// -----
+
+// expected-error @+1 {{has warps of 33, expected 1 to 32}}
+#schedule = #tile.matvec<blocks = 1, warps = 33, chunk_atoms = 2, stages = 4, groups = 2, rows = 8, chains = 2, depth = 1, slots = 2, partial_bytes = 0, shared_bytes = 1024>
+
+// -----
+
+// expected-error @+1 {{has tile_rows of 128, expected 192}}
+#schedule = #tile.gemm<blocks = 132, tile_rows = 128, tile_columns = 256, tile_k = 64, stages = 4, consumers = 3, producer_registers = 40, consumer_registers = 152>
+
+// -----
+
+// expected-error @+1 {{has tile_columns of 192, expected 128 or 256}}
+#schedule = #tile.gemm<blocks = 132, tile_rows = 128, tile_columns = 192, tile_k = 64, stages = 4, consumers = 2, producer_registers = 40, consumer_registers = 232>
+
+// -----
+
+// expected-error @+1 {{gives 44 registers to a thread, expected a multiple of 8 from 24 to 256}}
+#schedule = #tile.gemm<blocks = 132, tile_rows = 128, tile_columns = 256, tile_k = 64, stages = 4, consumers = 2, producer_registers = 44, consumer_registers = 232>
+
+// -----
+
+// expected-error @+1 {{needs 71680 registers, expected at most 65536}}
+#schedule = #tile.gemm<blocks = 132, tile_rows = 128, tile_columns = 256, tile_k = 64, stages = 4, consumers = 2, producer_registers = 80, consumer_registers = 240>
+
+// -----
+
+// expected-error @+1 {{has tile_rows of 40, expected 16, or 32 to 256 in steps of 32}}
+#schedule = #tile.swap_ab<tile_rows = 40, tile_columns = 128, tile_k = 64, consumers = 2, split = 1, slots = 2, stages = 4, shared_bytes = 115712>
+
+// -----
+
+// expected-error @+1 {{has split of 9, expected 1 to 8}}
+#schedule = #tile.swap_ab<tile_rows = 64, tile_columns = 128, tile_k = 64, consumers = 2, split = 9, slots = 2, stages = 4, shared_bytes = 115712>
+
+// -----
+
+// expected-error @+1 {{has stages of 1, expected 2 to 16}}
+#schedule = #tile.decode_attention<warps = 8, stages = 1, slots = 2, cluster = 1>
+
+// -----
+
+// expected-error @+1 {{has a cluster of 12 blocks, expected 1 to 8, or 16}}
+#schedule = #tile.decode_attention<warps = 8, stages = 3, slots = 2, cluster = 12>
+
+// -----
+
+// expected-error @+1 {{has consumers of 4, expected 1 to 3}}
+#schedule = #tile.prefill_attention<consumers = 4, stages = 2, producer_registers = 24, consumer_registers = 120>
+
+// -----
+
+// expected-error @+1 {{needs 68608 registers, expected at most 65536}}
+#schedule = #tile.prefill_attention<consumers = 2, stages = 2, producer_registers = 56, consumer_registers = 240>
+
+// -----
+
+// expected-error @+1 {{has slots of 0, expected 1 to 32}}
+#schedule = #tile.generic<slots = 0>
+
+// -----
+
+// expected-error @+1 {{has a cluster of 0 blocks, expected 1 to 8, or 16}}
+#schedule = #tile.generic<cluster = 0>
+
+// -----
+
+// expected-error @+2 {{expected ::inlay::tile::Family to be one of: matvec, swap_ab, gemm, decode_attention, prefill_attention, attention}}
+// expected-error @+1 {{failed to parse Tile_FamilyAttr parameter 'value'}}
+#schedule = #tile.family<magic>
+
+// -----
+
+// expected-error @+1 {{invalid kind of attribute specified}}
+tile.program @text() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule "matvec" {
+}

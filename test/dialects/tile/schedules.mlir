@@ -1,0 +1,26 @@
+// RUN: inlay-opt %s | inlay-opt | FileCheck %s
+// A schedule stands behind the grid. Numbers that are 1 for most generic programs may be left out.
+#map = affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)>
+
+// CHECK: tile.program @none() grid #map {
+tile.program @none() grid #map {
+}
+// CHECK: tile.program @pending() grid #map schedule #tile.family<swap_ab> {
+tile.program @pending() grid #map schedule #tile.family<swap_ab> {
+}
+// CHECK: tile.program @library() grid #map schedule #tile.cublaslt {
+tile.program @library() grid #map schedule #tile.cublaslt {
+}
+// CHECK: tile.program @generic() grid #map schedule #tile.generic<> {
+tile.program @generic() grid #map schedule #tile.generic<cluster = 1> {
+}
+// CHECK: tile.program @cluster() grid #map schedule #tile.generic<cluster = 4, slots = 2> attributes {origin = "layers.0"} {
+tile.program @cluster() grid #map schedule #tile.generic<cluster = 4, slots = 2> attributes {origin = "layers.0"} {
+}
+// CHECK: tile.program @matvec() grid #map schedule #tile.matvec<blocks = 264, warps = 8, chunk_atoms = 2, stages = 4, groups = 2, rows = 8, chains = 2, depth = 1, slots = 2, partial_bytes = 0, shared_bytes = 115712> {
+tile.program @matvec() grid #map schedule #tile.matvec<
+    shared_bytes = 115712, blocks = 264, warps = 8, chunk_atoms = 2, stages = 4, groups = 2, rows = 8, chains = 2, depth = 1, slots = 2, partial_bytes = 0> {
+}
+// CHECK: tile.program @decode() grid #map schedule #tile.decode_attention<warps = 8, stages = 6, slots = 2, cluster = 16> {
+tile.program @decode() grid #map schedule #tile.decode_attention<warps = 8, stages = 6, slots = 2, cluster = 16> {
+}
