@@ -140,8 +140,7 @@ static FailureOr<plan::Columns> columnsOf(tile::ProgramOp program, const Library
 }
 
 static FailureOr<flatbuffers::Offset<plan::LibraryProduct>>
-buildLibraryProduct(flatbuffers::FlatBufferBuilder &fb, tile::ProgramOp program,
-                    const LibraryProduct &product) {
+buildLibraryProduct(flatbuffers::FlatBufferBuilder &fb, tile::ProgramOp program, const LibraryProduct &product) {
   FailureOr<plan::Columns> input = columnsOf(program, product.input), weight = columnsOf(program, product.weight),
                            output = columnsOf(program, product.output),
                            residual = columnsOf(program, product.residual.value_or(product.output));
@@ -155,7 +154,7 @@ buildLibraryProduct(flatbuffers::FlatBufferBuilder &fb, tile::ProgramOp program,
 static flatbuffers::Offset<plan::Code> buildCode(flatbuffers::FlatBufferBuilder &fb, cuda::KernelOp kernel) {
   if (!kernel)
     return plan::CreateCode(fb);
-  std::vector<uint32_t> block{kernel.getThreads()}, cluster;
+  std::vector<uint32_t> block{static_cast<uint32_t>(kernel.getThreads())}, cluster;
   if (kernel.getCluster() > 1)
     cluster.push_back(kernel.getCluster());
   ArrayAttr maps = kernel.getTensorMapsAttr();

@@ -37,6 +37,14 @@ static LogicalResult writeFile(const llvm::Twine &path, llvm::StringRef content)
   return success();
 }
 
+/// Gives programs that wait for a schedule the one of the analytic model.
+static LogicalResult selectSchedules(ModuleOp module) {
+  PassManager passes(module.getContext());
+  passes.addPass(createSelectSchedulePass());
+  passes.addPass(createApplySchedulePass());
+  return passes.run(module);
+}
+
 /// The launch of a kernel as JSON, for the tests in test/codegen/gpu. Each dimension of the grid is [extent, divisor,
 /// multiplier] as in plan.fbs. Each tensor map is [argument, dims, strides, box, swizzle, extent that multiplies the
 /// last element of dims, or -1].

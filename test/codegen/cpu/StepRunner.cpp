@@ -138,23 +138,29 @@ std::vector<float> StepRunner::run(const llm::TokenIds &tokens, const llm::Batch
   // What nothing has written is no number.
   std::vector<float> workspace(entry.getWorkspaceBytes() / sizeof(float), NAN);
   std::vector<float> logits(batch.logitRows.size() * vocabulary, NAN);
-  auto layerOf = [&](std::map<int64_t, std::vector<float>> &layers, mlir::Attribute layer) {
-    std::vector<float> &rows = layers[cast<mlir::IntegerAttr>(layer).getInt()];
+  auto layerOf = [&](std::map<int64_t, std::vector<float>> &layers, int64_t layer) {
+    std::vector<float> &rows = layers[layer];
     rows.resize(sizes.kvRows * headDim, NAN);
     return static_cast<void *>(rows.data());
   };
-  auto memoryOf = [&](mlir::DictionaryAttr argument) -> void * {
-    mlir::NamedAttribute memory = *argument.begin();
-    llvm::StringRef kind = memory.getName().strref();
-    if (kind == "workspace")
-      return workspace.data() + cast<mlir::IntegerAttr>(memory.getValue()).getInt() / sizeof(float);
-    if (kind == "weight")
-      return weights.at(cast<mlir::FlatSymbolRefAttr>(memory.getValue()).getValue().str()).data();
-    if (kind == "metadata")
-      return arrays.at(cast<mlir::StringAttr>(memory.getValue()).str()).data();
-    if (kind == "key_cache" || kind == "value_cache")
-      return layerOf(kind == "key_cache" ? cache.keys : cache.values, memory.getValue());
-    return kind == "logits" ? logits.data() : nullptr;
+  auto memoryOf = [&](tile::MemoryAttr memory) -> void * {
+    switch (memory.getKind()) {
+    case tile::MemoryKind::Workspace:
+      return workspace.data() + memory.getNumber() / sizeof(float);
+    case tile::MemoryKind::Weight:
+      return weights.at(memory.getWeight().getValue().str()).data();
+    case tile::MemoryKind::Metadata:
+      return arrays.at(tile::stringifyMetadata(memory.getMetadata()).str()).data();
+    case tile::MemoryKind::KeyCache:
+      return layerOf(cache.keys, memory.getNumber());
+    case tile::MemoryKind::ValueCache:
+      return layerOf(cache.values, memory.getNumber());
+    case tile::MemoryKind::Logits:
+      return logits.data();
+    case tile::MemoryKind::Tokens:
+      return nullptr;
+    }
+    llvm_unreachable("unknown kind of memory");
   };
   std::vector<mlir::Attribute> extents;
   mlir::Builder builder(module->getContext());
@@ -162,10 +168,10 @@ std::vector<float> StepRunner::run(const llm::TokenIds &tokens, const llm::Batch
        {sizes.tokens, sizes.sequences, sizes.queryTiles, sizes.logitRows, sizes.penaltyEntries, sizes.kvRows})
     extents.push_back(builder.getIndexAttr(size));
   for (auto launch : entry.getBody().front().getOps<tile::LaunchOp>()) {
-    if (launch.getSection() != "model")
+    if (launch.getSection() != tile::Section::Model)
       continue;
     std::vector<void *> arguments;
-    for (auto argument : launch.getArguments().getAsRange<mlir::DictionaryAttr>())
+    for (auto argument : launch.getArguments().getAsRange<tile::MemoryAttr>())
       arguments.push_back(memoryOf(argument));
     auto program = module->lookupSymbol<tile::ProgramOp>(launch.getProgram());
     llvm::SmallVector<mlir::Attribute> grid;
