@@ -17,9 +17,9 @@ include "mlir/IR/BuiltinAttributes.td"
 include "mlir/Interfaces/FunctionInterfaces.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
-// Tile_Extent: the sizes of a step, known when it is launched. Every kernel receives all of them, in this order, as
-// 32-bit integers. Made from the list in runtime/bundle/plan.fbs.
-include "dialects/tile/StepSizes.td"
+// Tile_Extent, the sizes of a step: known when it is launched, and passed to every kernel, all of them in this order, as
+// 32-bit integers. Tile_Metadata, the arrays that the host writes before a step. Both lists stand in plan.fbs.
+include "dialects/tile/PlanEnums.td"
 
 def TileDialect : Dialect {
   let name = "tile";
@@ -373,19 +373,6 @@ def Tile_Section : I32EnumAttr<"Section", "section of a step", [
     I32EnumAttrCase<"Model", 0, "model">,
     I32EnumAttrCase<"Penalties", 1, "penalties">,
     I32EnumAttrCase<"Sampling", 2, "sampling">]> {
-  let cppNamespace = "::inlay::tile";
-  let genSpecializedAttr = 0;
-}
-
-/// Arrays that the host writes before a step, as plan.fbs names and describes them.
-def Tile_Metadata : I32EnumAttr<"Metadata", "array of metadata", [
-    I32EnumAttrCase<"TokenIds", 0>, I32EnumAttrCase<"Positions", 1>, I32EnumAttrCase<"RowSequences", 2>,
-    I32EnumAttrCase<"PageTable", 3>, I32EnumAttrCase<"TileSequences", 4>, I32EnumAttrCase<"TileRows", 5>,
-    I32EnumAttrCase<"TileEnds", 6>, I32EnumAttrCase<"LogitRowIndices", 7>, I32EnumAttrCase<"Temperature", 8>,
-    I32EnumAttrCase<"TopK", 9>, I32EnumAttrCase<"TopP", 10>, I32EnumAttrCase<"MinP", 11>,
-    I32EnumAttrCase<"Seeds", 12>, I32EnumAttrCase<"PenaltyRows", 13>, I32EnumAttrCase<"PenaltyTokens", 14>,
-    I32EnumAttrCase<"PenaltyCounts", 15>, I32EnumAttrCase<"RepetitionPenalty", 16>,
-    I32EnumAttrCase<"PresencePenalty", 17>, I32EnumAttrCase<"FrequencyPenalty", 18>, I32EnumAttrCase<"TileKeys", 19>]> {
   let cppNamespace = "::inlay::tile";
   let genSpecializedAttr = 0;
 }

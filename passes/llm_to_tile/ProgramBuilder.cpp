@@ -91,7 +91,7 @@ Value ProgramBuilder::view(ArrayRef<int64_t> shape, Type elementType, Provenance
 Value ProgramBuilder::metadata(StringRef name, Type elementType, Extent extent) {
   std::optional<Metadata> array = symbolizeMetadata(name);
   if (!array)
-    llvm::report_fatal_error("'" + llvm::Twine(name) + "' is no array of Metadata in TileOps.td");
+    llvm::report_fatal_error("'" + llvm::Twine(name) + "' is no array of enum Metadata of plan.fbs");
   return view({ShapedType::kDynamic}, elementType, Provenance::Meta, extent, MemoryAttr::get(getContext(), *array));
 }
 
