@@ -1,4 +1,5 @@
-# The references of the C++ and the C interface and of the Python package, from their comments: `ninja docs-api` (part of `docs`).
+# Generates the references of the C++ and C interfaces and of the Python package from their comments: `ninja docs-api`
+# (part of `docs`).
 
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 set(api_docs ${CMAKE_BINARY_DIR}/docs/cpp-api.md ${CMAKE_BINARY_DIR}/docs/c-api.md ${CMAKE_BINARY_DIR}/docs/python-api.md)

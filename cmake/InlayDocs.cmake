@@ -1,14 +1,14 @@
-# The reference of dialects and passes, from TableGen: `ninja docs` writes Markdown into build/docs.
+# Generates the reference of dialects and passes from TableGen: `ninja docs` writes Markdown to build/docs.
 
 add_custom_target(docs)
 
-# inlay_doc(NAME FILE.td FLAGS...): docs/NAME.md
+# inlay_doc(NAME FILE.td FLAGS...): generates docs/NAME.md from FILE.td.
 function(inlay_doc name td)
   set(source ${CMAKE_SOURCE_DIR}/${td})
   set(result ${CMAKE_BINARY_DIR}/docs/${name}.md)
   add_custom_command(OUTPUT ${result}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/docs
-    COMMAND ${MLIR_TABLEGEN_EXE} ${ARGN} -I ${CMAKE_SOURCE_DIR} -I ${MLIR_INCLUDE_DIRS} ${source} -o ${result} -d ${result}.d
+    COMMAND ${MLIR_TABLEGEN_EXE} ${ARGN} -I ${CMAKE_SOURCE_DIR} -I ${CMAKE_BINARY_DIR} -I ${MLIR_INCLUDE_DIRS} ${source} -o ${result} -d ${result}.d
     DEPENDS ${source} DEPFILE ${result}.d VERBATIM)
   add_custom_target(docs-${name} DEPENDS ${result})
   add_dependencies(docs docs-${name})

@@ -1,4 +1,4 @@
-# `cmake --install` and what find_package(Inlay) finds: the tools, Inlay::runtime with its public headers, and libinlay.so
+# Rules for `cmake --install` and find_package(Inlay): the tools, Inlay::runtime with its public header, and libinlay.so
 # (Inlay::c) with the C interface.
 
 include(CMakePackageConfigHelpers)
@@ -13,9 +13,10 @@ add_library(Inlay::runtime ALIAS inlay_runtime)
 
 install(TARGETS inlay_runtime inlay_flags ${runtime_libraries} EXPORT InlayTargets)
 install(EXPORT InlayTargets NAMESPACE Inlay:: DESTINATION ${package_dir})
-# The same path as in the sources: #include "runtime/api/inlay.h".
+# Installed under the same path as in the sources: #include "runtime/api/inlay.h".
 install(FILES ${CMAKE_SOURCE_DIR}/runtime/api/inlay.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/inlay/runtime/api)
-# libinlay.so by itself, for programs in other languages: find_package(Inlay COMPONENTS c), or pkg-config.
+# libinlay.so is a separate component for programs in C and other languages: find_package(Inlay COMPONENTS c), or
+# pkg-config.
 install(TARGETS inlay_c EXPORT InlayCTargets LIBRARY)
 install(EXPORT InlayCTargets NAMESPACE Inlay:: DESTINATION ${package_dir})
 install(FILES ${CMAKE_SOURCE_DIR}/runtime/c/inlay.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/inlay)

@@ -1,5 +1,5 @@
-# Everything that links MLIR: one precompiled header shared by all of it, since
-# parsing MLIR's headers is most of the build.
+# Functions for targets that link MLIR. They share one precompiled header, because parsing MLIR's headers takes most of
+# the build time.
 
 find_package(MLIR 22.1 REQUIRED CONFIG HINTS /usr/lib/llvm-22)
 list(APPEND CMAKE_MODULE_PATH ${MLIR_CMAKE_DIR} ${LLVM_CMAKE_DIR})
@@ -14,7 +14,7 @@ if(NOT LLVM_ENABLE_RTTI)
   target_compile_options(inlay_mlir_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fno-rtti>)
 endif()
 
-# The one precompiled header.
+# The shared precompiled header.
 add_library(inlay_mlir_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/mlir_pch.cpp)
 target_link_libraries(inlay_mlir_pch PUBLIC inlay_mlir_flags)
 target_precompile_headers(inlay_mlir_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/mlir_pch.h)
@@ -56,13 +56,14 @@ function(inlay_mlir_test name)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endfunction()
 
-# inlay_tablegen(FILE.td OUTPUT FLAGS...): OUTPUT lies beside FILE.td in the build tree.
+# inlay_tablegen(FILE.td OUTPUT FLAGS...): writes OUTPUT to the directory in the build tree that corresponds to that of
+# FILE.td.
 add_custom_target(inlay_tablegen)
 function(inlay_tablegen td output)
   set(source ${CMAKE_CURRENT_SOURCE_DIR}/${td})
   set(result ${CMAKE_CURRENT_BINARY_DIR}/${output})
   add_custom_command(OUTPUT ${result}
-    COMMAND ${MLIR_TABLEGEN_EXE} ${ARGN} -I ${CMAKE_SOURCE_DIR} -I ${MLIR_INCLUDE_DIRS} ${source} -o ${result}
+    COMMAND ${MLIR_TABLEGEN_EXE} ${ARGN} -I ${CMAKE_SOURCE_DIR} -I ${CMAKE_BINARY_DIR} -I ${MLIR_INCLUDE_DIRS} ${source} -o ${result}
             --write-if-changed -d ${result}.d
     DEPENDS ${source} DEPFILE ${result}.d VERBATIM)
   string(REPLACE "/" "_" id "tablegen_${CMAKE_CURRENT_BINARY_DIR}_${output}")

@@ -1,7 +1,7 @@
-# The portable build: binaries that hold LLVM, MLIR and the C++ library, so that they run on any glibc of Debian 12's age or
-# later. The archives are named one by one: through the imported targets libLLVM.so comes along, and the program aborts
-# on options that are registered twice. In a group, because MLIR's archives refer to each other in circles; the linker
-# takes only what is used.
+# The portable build links LLVM, MLIR and the C++ library statically, so that the binaries run with the glibc of Debian
+# 12 and later. The archives are listed one by one: the imported targets would also link libLLVM.so, and the program
+# would abort because options are registered twice. They are in a linker group because MLIR's archives have cyclic
+# references. The linker takes only the members that are used.
 
 file(GLOB INLAY_MLIR_ARCHIVES ${LLVM_LIBRARY_DIR}/libMLIR*.a)
 file(GLOB INLAY_LLVM_ARCHIVES ${LLVM_LIBRARY_DIR}/libLLVM*.a)

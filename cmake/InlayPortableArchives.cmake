@@ -1,5 +1,6 @@
-# Archives of the two libraries that Debian ships shared only, from the sources of the same packages: a portable build
-# brings them from Debian's pool, or from folders named with -DFETCHCONTENT_SOURCE_DIR_SIMDJSON= and _ONIGURUMA=.
+# Builds archives of the two libraries that Debian packages only as shared libraries, from the sources of the same
+# packages. A portable build downloads them from Debian's pool, or uses the directories given with
+# -DFETCHCONTENT_SOURCE_DIR_SIMDJSON= and _ONIGURUMA=.
 
 include(FetchContent)
 set(debian_pool https://deb.debian.org/debian/pool/main)
@@ -9,16 +10,17 @@ FetchContent_Declare(simdjson
 FetchContent_Declare(oniguruma
   URL ${debian_pool}/libo/libonig/libonig_6.9.8.orig.tar.gz
   URL_HASH SHA256=26372720bab6733c869a9eb69377f73971138dc5e3eff4a81f5ba8aea5435fb2)
-message(STATUS "bringing simdjson 3.0.1 and Oniguruma 6.9.8 as archives")
+message(STATUS "downloading simdjson 3.0.1 and Oniguruma 6.9.8 to build archives")
 
-# SOURCE_SUBDIR names no folder: the one file is compiled here, without simdjson's own options and tests.
+# SOURCE_SUBDIR is a directory that does not exist, so that simdjson's CMakeLists.txt is not used. Its single source
+# file is compiled here, without its options and tests.
 FetchContent_MakeAvailable(simdjson)
 add_library(inlay_simdjson STATIC ${simdjson_SOURCE_DIR}/singleheader/simdjson.cpp)
 target_include_directories(inlay_simdjson SYSTEM PUBLIC ${simdjson_SOURCE_DIR}/singleheader)
-# As the package is compiled.
+# The same definition as in Debian's package.
 target_compile_definitions(inlay_simdjson PUBLIC SIMDJSON_THREADS_ENABLED=1)
 
-set(CMAKE_POLICY_DEFAULT_CMP0077 NEW) # its options are older than the rule that variables come first
+set(CMAKE_POLICY_DEFAULT_CMP0077 NEW) # lets the variable below override oniguruma's option
 set(BUILD_SHARED_LIBS OFF)
 FetchContent_GetProperties(oniguruma)
 if(NOT oniguruma_POPULATED)
@@ -26,7 +28,7 @@ if(NOT oniguruma_POPULATED)
   add_subdirectory(${oniguruma_SOURCE_DIR} ${oniguruma_BINARY_DIR} EXCLUDE_FROM_ALL)
 endif()
 
-# Debian's Abseil is both, and its CMake targets name the shared one.
+# Debian has Abseil as shared libraries and as archives. Its CMake targets refer to the shared libraries.
 get_property(targets DIRECTORY PROPERTY IMPORTED_TARGETS)
 foreach(target ${targets})
   if(NOT target MATCHES "^absl::")

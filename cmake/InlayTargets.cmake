@@ -1,5 +1,5 @@
-# How every target of the project is made: warnings are errors, includes are
-# relative to the root, sanitizers are one option.
+# Functions for the targets of the project and their common flags: warnings are errors, includes are relative to the
+# root, and one option turns on sanitizers.
 
 add_library(inlay_flags INTERFACE)
 target_include_directories(inlay_flags INTERFACE
@@ -14,7 +14,8 @@ if(INLAY_SANITIZE)
   target_link_options(inlay_flags INTERFACE -fsanitize=${INLAY_SANITIZE})
 endif()
 
-# Dependencies as a portable build has them: header-only, or compiled from source, where Debian has no archive.
+# Replaces dependencies in a portable build with header-only libraries or archives, where Debian has only shared
+# libraries.
 function(inlay_dependencies result)
   if(INLAY_PORTABLE)
     list(TRANSFORM ARGN REPLACE "^fmt::fmt$" "fmt::fmt-header-only")
@@ -25,7 +26,8 @@ function(inlay_dependencies result)
   set(${result} ${ARGN} PARENT_SCOPE)
 endfunction()
 
-# The precompiled headers of the targets below, once the packages are found. -fno-pch-timestamp lets ccache reuse them.
+# Defines the precompiled headers of the targets below. Must be called after the packages are found. -fno-pch-timestamp
+# lets ccache reuse them.
 function(inlay_precompile_headers)
   inlay_dependencies(deps absl::status absl::statusor fmt::fmt nlohmann_json::nlohmann_json)
   add_library(inlay_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cpp)
@@ -39,21 +41,27 @@ function(inlay_precompile_headers)
   endif()
 endfunction()
 
-# inlay_library(NAME SOURCES file... [DEPS target...]): a library without MLIR. Those of runtime/ and of formats/, which it
-# uses, are what an application links (InlayInstall.cmake).
-function(inlay_library name)
+# inlay_internal_library(NAME SOURCES file... [DEPS target...]): a library without MLIR that only tools use.
+function(inlay_internal_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
   inlay_dependencies(deps ${ARG_DEPS})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC inlay_flags ${deps})
   target_precompile_headers(${name} REUSE_FROM inlay_pch)
+endfunction()
+
+# inlay_library(NAME SOURCES file... [DEPS target...]): a library without MLIR. The libraries in runtime/ and formats/
+# are installed for applications (InlayInstall.cmake).
+function(inlay_library name)
+  inlay_internal_library(${name} ${ARGN})
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${CMAKE_SOURCE_DIR} OUTPUT_VARIABLE directory)
   if(directory MATCHES "^(runtime|formats)")
     set_property(GLOBAL APPEND PROPERTY INLAY_RUNTIME_LIBRARIES ${name})
   endif()
 endfunction()
 
-# inlay_program(NAME SOURCES file... [DEPS target...]): an executable for who works on Inlay, as the benchmarks of test/bench.
+# inlay_program(NAME SOURCES file... [DEPS target...]): an executable for developers of Inlay, such as the benchmarks in
+# test/bench. It is not installed.
 function(inlay_program name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
   inlay_dependencies(deps ${ARG_DEPS})
@@ -62,15 +70,21 @@ function(inlay_program name)
   target_precompile_headers(${name} REUSE_FROM inlay_pch)
 endfunction()
 
-# inlay_tool(NAME SOURCES file... [DEPS target...]): one that is installed.
+# inlay_tool(NAME SOURCES file... [DEPS target...]): an executable that is installed. It is compiled without
+# optimization, because it only parses flags and waits for the engine, and CLI11 takes long to optimize.
 function(inlay_tool name)
-  inlay_program(${name} ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  inlay_dependencies(deps ${ARG_DEPS})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE inlay_flags ${deps})
+  target_compile_options(${name} PRIVATE -O0)
+  target_precompile_headers(${name} REUSE_FROM inlay_tool_pch)
   install(TARGETS ${name} RUNTIME)
 endfunction()
 
-# inlay_test(NAME SOURCES file... [DEPS target...] [SHARDS count]): a GoogleTest program, one ctest entry a test program, or
-# one for each shard of a long one (NAME.0, NAME.1, ...). The tests' own code is not optimised: it runs for moments and takes
-# long to compile.
+# inlay_test(NAME SOURCES file... [DEPS target...] [SHARDS count]): a GoogleTest program with one ctest entry, or one
+# per shard of a long test (NAME.0, NAME.1, ...). Test code is compiled without optimization, because it runs briefly
+# and takes long to compile.
 function(inlay_test name)
   cmake_parse_arguments(ARG "" "SHARDS" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
@@ -84,7 +98,7 @@ function(inlay_test name)
   math(EXPR last "${ARG_SHARDS} - 1")
   foreach(shard RANGE ${last})
     add_test(NAME ${name}.${shard} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-    # ctest starts what costs most first, so that no core idles at the end.
+    # ctest starts the tests with the highest cost first, so that no core is idle at the end.
     set_tests_properties(${name}.${shard} PROPERTIES COST 100
       ENVIRONMENT "GTEST_TOTAL_SHARDS=${ARG_SHARDS};GTEST_SHARD_INDEX=${shard}")
   endforeach()

@@ -1,5 +1,5 @@
-"""Writes the references of the C++ and the C interface and of the Python package as Markdown, from the comments of the
-headers and the docstrings of the package; nothing is imported.
+"""Writes the references of the C++ and C interfaces and of the Python package as Markdown, from the comments of the
+headers and the docstrings of the package. Does not import the package.
 
     make_api_docs.py SOURCE_TREE OUTPUT_DIRECTORY"""
 
@@ -11,7 +11,7 @@ import textwrap
 
 
 def c_reference(header: str) -> str:
-    """A section for each `---- Title ----` of the header; comments become text, declarations code."""
+    """One section per `---- Title ----` of the header. Comments become text, declarations become code."""
     lines = ["# The C interface: inlay.h\n"]
     body = header[header.index("\n", header.index("#include <stdint.h>")) : header.rindex("#ifdef __cplusplus")]
     lines.append(text_of(header[: header.index("*/") + 2]))
@@ -31,7 +31,7 @@ def c_reference(header: str) -> str:
 
 
 def cpp_reference(header: str) -> str:
-    """A section for each part between empty lines of the namespace; what stands in a struct or class stays code."""
+    """One section per struct, class and enum of the namespace. Comments inside of them stay in the code."""
     plain = lambda comment: re.sub(r"^// ?", "", comment, flags=re.MULTILINE)
     lines = ["# The C++ interface: inlay.h\n", plain(re.match(r"(?:// ?.*\n)+", header)[0])]
     body = header[header.index("namespace inlay {\n") : header.rindex("} // namespace inlay")].split("\n\n", 1)[1]
@@ -50,12 +50,12 @@ def cpp_reference(header: str) -> str:
 
 
 def text_of(comment: str) -> str:
-    """A comment without its stars; code that is indented in it stays so."""
+    """The text of a comment without its stars. Keeps the indentation of code."""
     return re.sub(r"^ \* ?", "", comment.strip().removeprefix("/*").removesuffix("*/"), flags=re.MULTILINE).strip() + "\n"
 
 
 def python_reference(package: pathlib.Path) -> str:
-    """The names of __all__ in their order."""
+    """One section per class of __all__, in the same order."""
     tree = ast.parse((package / "__init__.py").read_text())
     names = next(ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
     found = {}

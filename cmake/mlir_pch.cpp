@@ -1,1 +1,1 @@
-// The object that carries the precompiled header of everything that uses MLIR.
+// The source file of the precompiled header mlir_pch.h.

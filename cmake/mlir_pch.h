@@ -1,4 +1,4 @@
-// The precompiled header of everything that uses MLIR.
+// The precompiled header of all targets that use MLIR.
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"

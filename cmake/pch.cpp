@@ -1,1 +1,1 @@
-// Has the precompiled header pch.h.
+// The source file of the precompiled header pch.h.

@@ -1,5 +1,6 @@
-// What most files of the runtime, the frontends and their tests include; parsing it is most of the time of a build.
-// Each file still includes what it uses: cmake -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON shows what is missing.
+// The precompiled header of the runtime, the frontends and their tests. Parsing these headers takes most of the build
+// time. Each file must still include the headers that it uses: cmake -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON shows
+// missing ones.
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "fmt/format.h"

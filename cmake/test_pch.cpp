@@ -1,1 +1,1 @@
-// Has the precompiled header test_pch.h.
+// The source file of the precompiled header test_pch.h.

@@ -1,4 +1,4 @@
-// For GoogleTest programs.
+// The precompiled header of GoogleTest programs.
 #include "cmake/pch.h"
 
 #include "gmock/gmock.h"

@@ -1,20 +1,20 @@
-// Products of a few queries with keys and values in shared memory, as decode attention takes them.
+// Products of a few queries with keys and values in shared memory, for decode attention.
 //
-// Keys and values lie as TMA brings them under the 128-byte swizzle: slabs of 64 columns, a row of 128 bytes for each
-// position. Position p of a step stands at row order(p), so that neither kind of access has bank conflicts:
-// order(i) = i / 2 + 4 * (i % 2) in each 8. Lane l has g = l / 4 and t = l % 4.
+// Keys and values have the layout of TMA copies with the 128-byte swizzle: slabs of 64 columns, with a row of 128 bytes
+// for each position. Row i of each 8 rows of a product is position order(i) = i / 2 + 4 * (i % 2), so that reads of
+// keys and of values have no bank conflicts. For lane l, g = l / 4 and t = l % 4.
 #pragma once
 #include "mma.h"
 #include "warp.h"
 
-// d[0..3] and d[4..7], to be added: 16 positions x 8 queries over 32 columns. Each lane gives 8 neighbouring columns of
-// positions g and g + 8 and of query g.
+// Adds products of 16 positions and 8 queries over 32 columns to d; their sums are d[0..3] + d[4..7]. Each lane passes
+// 8 adjacent columns of the keys of rows g (`k`) and g + 8 (`k8`) and of query g (`q`).
 template <typename T> __device__ __forceinline__ void multiply_keys(float *d, uint4 k, uint4 k8, const int *q) {
   const int a0[4] = {int(k.x), int(k8.x), int(k.y), int(k8.y)}, a1[4] = {int(k.z), int(k8.z), int(k.w), int(k8.w)};
   mma_m16n8k16<T>(d, a0, q);
   mma_m16n8k16<T>(d + 4, a1, q + 2);
 }
-// Over the lanes with the same t.
+// Reductions over the lanes with the same t.
 __device__ __forceinline__ float maximum_over_rows(float value) {
 #pragma unroll
   for (int mask = 4; mask < 32; mask *= 2)
@@ -27,7 +27,7 @@ __device__ __forceinline__ float sum_over_rows(float value) {
     value += shuffle_xor(value, mask);
   return value;
 }
-// Over the four lanes of a row.
+// Reductions over the four lanes of a row.
 __device__ __forceinline__ float maximum_over_columns(float value) {
   value = fmaxf(value, shuffle_xor(value, 1));
   return fmaxf(value, shuffle_xor(value, 2));

@@ -1,4 +1,4 @@
-// What every kernel includes: 16-bit floats, the step's sizes, vectors.
+// Included by every kernel: 16-bit floats, the sizes of the step, arithmetic.
 //
 // cuda_bf16.h is not built into NVRTC and costs half of a kernel's compile time,
 // so the two 16-bit formats are declared here: storage types that convert to and
@@ -14,7 +14,7 @@ struct float16 {
 
 // The sizes of a step, in the order of the plan's Extent.
 struct StepSizes {
-  int v[6];
+  int v[@INLAY_STEP_SIZE_COUNT@];
 };
 
 struct alignas(64) CUtensorMap {
@@ -69,7 +69,7 @@ template <typename T> __device__ __forceinline__ T high_half(unsigned x) {
   return y;
 }
 
-// 16 bytes as four words of an array, which stays in registers, and back to memory.
+// Copies 16 bytes to an array of four words, which stays in registers, and from such an array to memory.
 __device__ __forceinline__ void set_words(int *words, uint4 v) {
   words[0] = int(v.x), words[1] = int(v.y), words[2] = int(v.z), words[3] = int(v.w);
 }
@@ -78,7 +78,7 @@ template <typename T> __device__ __forceinline__ void store_words(T *target, con
       make_uint4(unsigned(words[0]), unsigned(words[1]), unsigned(words[2]), unsigned(words[3]));
 }
 
-// The larger and the smaller of two, NaN where either is.
+// The larger and the smaller of two values; NaN if either is NaN.
 __device__ __forceinline__ float maximum(float a, float b) {
   float y;
   asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
@@ -90,7 +90,7 @@ __device__ __forceinline__ float minimum(float a, float b) {
   return y;
 }
 
-// 2^x by the special function unit; results below the normal floats are 0.
+// 2^x, computed by the special function unit; subnormal results are 0.
 __device__ __forceinline__ float exp2_approximate(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

@@ -1,8 +1,8 @@
-// Asynchronous bulk copies of contiguous bytes (cp.async.bulk), announced at an mbarrier.
+// Asynchronous bulk copies of contiguous bytes (cp.async.bulk), completed on an mbarrier.
 #pragma once
 #include "mbarrier.h"
 
-// An L2 policy for data that is read once a step, so that it does not push out what stays.
+// An L2 policy for data that is read once per step, so that it does not evict data that is read again.
 __device__ __forceinline__ long long evict_first_policy() {
   long long policy;
   asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));

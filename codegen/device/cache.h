@@ -2,7 +2,7 @@
 #pragma once
 #include "base.h"
 
-// ld.global.nc: memory that nobody writes while the kernel runs.
+// ld.global.nc: for memory that is not written while the kernel runs.
 template <typename T> __device__ __forceinline__ T load_read_only(const T *p) { return __ldg(p); }
 // ld.global.cg: cached in L2 only, so that it sees what other SMs wrote.
 template <typename T> __device__ __forceinline__ T load_l2_only(const T *p) { return __ldcg(p); }

@@ -1,7 +1,7 @@
 // Barriers in shared memory that threads and asynchronous copies arrive at.
 //
-// A phase ends when `count` threads have arrived and all bytes that were expected
-// are there; `parity` is the phase's number modulo 2, the first being 0.
+// A phase ends when `count` threads have arrived and all expected bytes have been
+// copied. `parity` is the number of the phase modulo 2, starting at 0.
 #pragma once
 #include "shared_address.h"
 
@@ -10,8 +10,8 @@ using mbarrier = long long;
 __device__ __forceinline__ void mbarrier_init(mbarrier *bar, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(bar)), "r"(count) : "memory");
 }
-// Makes initialised barriers visible to TMA and to other blocks of the cluster. (For all memory, the
-// proxy's fence would wait for the whole GPU: MEMBAR.ALL.GPU.)
+// Makes initialised barriers visible to TMA and to other blocks of the cluster. (A proxy fence for all
+// memory would wait for the whole GPU: MEMBAR.ALL.GPU.)
 __device__ __forceinline__ void fence_mbarrier_init() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");

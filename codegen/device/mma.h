@@ -4,7 +4,7 @@
 //   d[0..1] (g, 2t..2t+1)   d[2..3] (g + 8, 2t..2t+1)          of 16 x 8
 //   a[0] (g, 2t..)  a[1] (g + 8, 2t..)  a[2] (g, 2t + 8..)  a[3] (g + 8, 2t + 8..)   of 16 x 16
 //   b[0] (2t.., g)  b[1] (2t + 8.., g)                          of 16 x 8
-// where a register of a and b holds two neighbours along k.
+// A register of a or b holds two adjacent elements along k.
 #pragma once
 #include "base.h"
 #include "shared_address.h"
@@ -23,15 +23,15 @@ template <> __device__ __forceinline__ void mma_m16n8k16<float16>(float *d, cons
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-// Two products into d[0..3]: each lane gives 8 neighbours along k (4 words) of row g of the left operand (rows 8..15
-// are 0) and of column g of the right one. Any order of k will do as long as both sides keep to it.
+// Adds two products to d[0..3]. Each lane passes 8 adjacent elements along k (4 words) of row g of the left operand
+// (rows 8..15 are 0) and of column g of the right one. Any order of k is correct if both operands use the same one.
 template <typename T> __device__ __forceinline__ void mma_8_rows(float *d, const int *a, uint4 b) {
   const int a0[4] = {a[0], 0, a[1], 0}, a1[4] = {a[2], 0, a[3], 0};
   const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};
   mma_m16n8k16<T>(d, a0, b0);
   mma_m16n8k16<T>(d, a1, b1);
 }
-// The same with rows 8..15: `high` is of row g + 8.
+// The same with rows 8..15: `high` holds row g + 8.
 template <typename T> __device__ __forceinline__ void mma_16_rows(float *d, const int *low, const int *high, uint4 b) {
   const int a0[4] = {low[0], high[0], low[1], high[1]}, a1[4] = {low[2], high[2], low[3], high[3]};
   const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};
@@ -65,7 +65,7 @@ template <typename T> __device__ __forceinline__ void ldmatrix_x2_trans(int *r, 
                : "r"(shared_address(row))
                : "memory");
 }
-// An 8 x 8 matrix of 16-bit elements, of which each lane has two neighbours of a row, and gets two of its transpose.
+// Transposes an 8 x 8 matrix of 16-bit elements. Each lane passes and gets two adjacent elements of a row.
 __device__ __forceinline__ int transpose_8x8(int x) {
   int y;
   asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(y) : "r"(x));

@@ -1,4 +1,4 @@
-// How many registers the warps of a warpgroup have from here on (setmaxnreg).
+// Changes the number of registers per thread of a warpgroup (setmaxnreg).
 #pragma once
 
 template <int count> __device__ __forceinline__ void setmaxnreg_dec() {

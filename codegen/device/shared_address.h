@@ -1,4 +1,4 @@
-// Addresses as the instructions on shared memory take them, and the order of accesses.
+// Addresses for instructions that access shared memory, and the fence between ordinary and async accesses.
 #pragma once
 
 __device__ __forceinline__ unsigned shared_address(const void *p) {

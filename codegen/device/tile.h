@@ -1,4 +1,4 @@
-// Moves neighbouring elements between memory and registers, N at a time.
+// Moves adjacent elements between memory and registers, N at a time.
 #pragma once
 #include "base.h"
 
@@ -19,7 +19,7 @@ template <> struct Word<16> {
   using Type = uint4;
 };
 
-// registers[0..N) = present ? p[0..N) : 0. The address is a multiple of the whole's size.
+// registers[0..N) = present ? p[0..N) : 0. The address is a multiple of N * sizeof(T) bytes.
 template <int N, typename T> __device__ __forceinline__ void load_vector(T *registers, const T *p, bool present) {
   using W = typename Word<N * sizeof(T)>::Type;
   W word = {};

@@ -1,4 +1,4 @@
-// Boxes of tensor maps (TMA), announced at an mbarrier. Coordinates are innermost first; what lies outside is 0.
+// TMA copies of boxes of tensor maps, completed on an mbarrier. Coordinates are innermost first. Out of bounds reads 0.
 #pragma once
 #include "base.h"
 #include "mbarrier.h"

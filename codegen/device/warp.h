@@ -1,4 +1,4 @@
-// What the lanes of a warp and the blocks of a cluster tell each other.
+// Communication between the lanes of a warp and between the blocks of a cluster.
 #pragma once
 #include "shared_address.h"
 
@@ -22,26 +22,26 @@ __device__ __forceinline__ int cluster_rank() {
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 }
-// Every thread of the cluster arrives; what each wrote to its own block's shared memory before is visible to all after.
-// (An arrival that releases all memory waits for the whole GPU: MEMBAR.ALL.GPU.)
+// A barrier of all threads of the cluster. What a thread wrote to its own block's shared memory is visible to all after
+// it. (An arrive that releases all memory would wait for the whole GPU: MEMBAR.ALL.GPU.)
 __device__ __forceinline__ void cluster_barrier() {
   asm volatile("fence.release.sync_restrict::shared::cta.cluster;\nbarrier.cluster.arrive.relaxed.aligned;\n"
                "barrier.cluster.wait.acquire.aligned;" ::
                    : "memory");
 }
-// Every thread of the cluster arrives, when what it reads of other blocks is in its registers. Of what was written it
-// says nothing.
+// A barrier of all threads of the cluster, after which their earlier reads of other blocks' memory are complete. It
+// does not make writes visible.
 __device__ __forceinline__ void cluster_leave() {
   asm volatile("fence.acq_rel.cta;\nbarrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
                    : "memory");
 }
-// Says that this block has begun; after the wait all have, and the barriers that they initialised and fenced can be
-// used.
+// Signals that this block has started. After cluster_wait all blocks have started, and the mbarriers that they
+// initialised and fenced can be used.
 __device__ __forceinline__ void cluster_arrive() {
   asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
 }
 __device__ __forceinline__ void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
-// Four bytes at the same place in the shared memory of another block of the cluster.
+// Loads four bytes from the same address in the shared memory of another block of the cluster.
 template <typename T> __device__ __forceinline__ T load_of_block(const T *p, int rank) {
   static_assert(sizeof(T) == 4, "distributed shared memory is read in words");
   unsigned address = shared_address(p), remote, word;
@@ -51,8 +51,8 @@ template <typename T> __device__ __forceinline__ T load_of_block(const T *p, int
   memcpy(&value, &word, 4);
   return value;
 }
-// Two neighbouring floats at the same place in the shared memory of block `rank`, which may be the caller's, `own`: its
-// own memory is several times faster than the way through the cluster.
+// Loads two adjacent floats from the same address in the shared memory of block `rank`. If that is the caller's block
+// (`own`), it uses an ordinary load, which is several times faster than one through the cluster.
 __device__ __forceinline__ long long load_pair_of_block(const float *p, int rank, int own) {
   if (rank == own)
     return *reinterpret_cast<const long long *>(p);
@@ -64,7 +64,7 @@ __device__ __forceinline__ long long load_pair_of_block(const float *p, int rank
 }
 __device__ __forceinline__ float first_of_pair(long long pair) { return __int_as_float(static_cast<int>(pair)); }
 __device__ __forceinline__ float second_of_pair(long long pair) { return __int_as_float(static_cast<int>(pair >> 32)); }
-// Writes four bytes to the same place there, and announces them at the barrier at the same place there.
+// Writes four bytes to the same address in block `rank`, completed on the mbarrier at the same address as `bar` there.
 __device__ __forceinline__ void send_to_block(float *p, int rank, float value, long long *bar) {
   asm volatile(
       "{\n.reg .b32 to, announced;\nmapa.shared::cluster.u32 to, %0, %2;\n"

@@ -1,31 +1,31 @@
 // Warpgroup matrix products: d (64 x N, f32, registers) + a (64 x 16) x b (N x 16)^T from shared memory.
 //
-// Both operands lie K-major in atoms of 8 rows x 128 bytes under the 128-byte swizzle. Thread l of warp w holds, with
+// Both operands are K-major, in atoms of 8 rows x 128 bytes with the 128-byte swizzle. Lane l of warp w holds, with
 // g = l / 4 and t = l % 4: d[4 i + 2 h + c] = (16 w + g + 8 h, 8 i + 2 t + c).
 #pragma once
 #include "base.h"
 #include "shared_address.h"
 
-// The matrix descriptor of a tile that starts at a multiple of 1024 bytes; 16 further elements along k are + 2.
+// The matrix descriptor of a tile that starts at a multiple of 1024 bytes. Add 2 to advance by 16 elements along k.
 __device__ __forceinline__ long long swizzled_tile(const void *tile) {
   constexpr unsigned long long kLayout128B = 1ull << 62, kAtomStride = 64ull << 32, kLeading = 1ull << 16;
   return kLayout128B | kAtomStride | kLeading | ((shared_address(tile) & 0x3ffff) >> 4);
 }
 __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-// Waits until at most `pending` committed groups are under way.
+// Waits until at most `pending` committed groups are in flight.
 template <int pending> __device__ __forceinline__ void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 }
 
-// The descriptor of a right operand whose columns are neighbours in memory (transposed): 64 columns are rows of 128
-// bytes for each k, the next 64 lie `slab` bytes further; 16 further along k are + 128.
+// The descriptor of a transposed right operand: 64 columns are a row of 128 bytes for each k, and the next 64 columns
+// are `slab` bytes further. Add 128 to advance by 16 along k.
 __device__ __forceinline__ long long swizzled_columns(const void *tile, int slab) {
   constexpr unsigned long long kLayout128B = 1ull << 62, kAtomStride = 64ull << 32;
   return kLayout128B | kAtomStride | static_cast<unsigned long long>(slab / 16) << 16 |
          ((shared_address(tile) & 0x3ffff) >> 4);
 }
-// A register fence: the compiler moves no read of these accumulators before it. It follows the wait for the product.
+// A register fence: the compiler moves no read of these accumulators before it. Call it after waiting for the product.
 template <int N> __device__ __forceinline__ void register_fence(float *d) {
 #pragma unroll
   for (int i = 0; i < N; ++i)
@@ -46,7 +46,7 @@ template <int N> __device__ __forceinline__ void register_fence(float *d) {
 
 template <typename T, int N>
 __device__ __forceinline__ void wgmma_m64k16(float *d, long long a, long long b, bool accumulate);
-// a, b and p: the operands after the N / 2 sums, whose names `sums` lists.
+// a_, b_ and p_ are the numbers of the asm operands that follow the N / 2 accumulators; `sums` lists the accumulators.
 #define WGMMA(T, type, N, sums, a_, b_, p_, ...)                                                                       \
   template <>                                                                                                          \
   __device__ __forceinline__ void wgmma_m64k16<T, N>(float *d, long long a, long long b, bool accumulate) {            \
@@ -56,8 +56,8 @@ __device__ __forceinline__ void wgmma_m64k16(float *d, long long a, long long b,
                  : __VA_ARGS__                                                                                         \
                  : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));                                                 \
   }
-// d += a * b with a in registers (as that of mma.sync's m16n8k16 in each warp) and b as `swizzled_columns` describes
-// it.
+// d += a * b, with a in registers (in each warp in the layout of mma.sync.m16n8k16) and b in shared memory, described
+// by `swizzled_columns`.
 template <typename T, int N> __device__ __forceinline__ void wgmma_m64k16_columns(float *d, const int *a, long long b);
 #define WGMMA_COLUMNS(T, type, N, sums, a0, a1, a2, a3, b_, ...)                                                       \
   template <> __device__ __forceinline__ void wgmma_m64k16_columns<T, N>(float *d, const int *a, long long b) {        \

@@ -39,10 +39,10 @@ struct Nvrtc::Functions {
 };
 
 Nvrtc::Nvrtc() : functions(std::make_unique<Functions>()) {}
-// The library stays loaded: its threads and caches may outlive any one user.
+// The library is never unloaded, because its threads and caches may outlive this object.
 Nvrtc::~Nvrtc() = default;
 
-/// The files called libnvrtc.so* in a folder, newest name last.
+/// Appends the files named libnvrtc.so* in a folder, in descending order of name, so that newer versions come first.
 static void addLibrariesIn(const llvm::Twine &folder, std::vector<std::string> &found) {
   std::error_code error;
   std::vector<std::string> here;
@@ -55,7 +55,7 @@ static void addLibrariesIn(const llvm::Twine &folder, std::vector<std::string> &
   found.insert(found.end(), here.begin(), here.end());
 }
 
-/// The folders of NVIDIA's wheels in a Python environment: lib/python3.X/site-packages/nvidia/...
+/// Appends the libraries in NVIDIA's wheels of a Python environment: lib/python3.X/site-packages/nvidia/...
 static void addWheelsOf(llvm::StringRef prefix, std::vector<std::string> &found) {
   std::error_code error;
   for (llvm::sys::fs::directory_iterator it(prefix + "/lib", error), end; !error && it != end; it.increment(error)) {

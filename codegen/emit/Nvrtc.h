@@ -1,8 +1,8 @@
 //===- Nvrtc.h - CUDA C++ text to PTX and cubin ----------------------------===//
 //
 // NVRTC is loaded when it is first needed, from a path that the user gives or
-// from where CUDA is usually found, so that neither building nor running the
-// compiler for other targets needs CUDA. One `Nvrtc` may be used by many threads.
+// from the usual places, so that building the compiler and compiling for other
+// targets need no CUDA. Several threads may use one `Nvrtc`.
 //
 //===----------------------------------------------------------------------===//
 
@@ -18,29 +18,30 @@
 #include <vector>
 
 namespace inlay {
-/// What NVRTC made of one translation unit.
+/// The result of compiling one translation unit.
 struct CompiledCuda {
   std::string ptx;
   std::string cubin;
-  std::string log; // warnings, and ptxas's numbers
+  std::string log; // warnings, and the register and memory use that ptxas reports
   int registers = 0;
-  int64_t spillBytes = 0; // stores and loads
+  int64_t spillBytes = 0; // spill stores plus spill loads
   int64_t staticSharedBytes = 0;
-  bool serializedWgmma = false; // one of the C75xx notes
+  bool serializedWgmma = false; // ptxas reported that wgmma instructions are serialized (C75xx)
   double milliseconds = 0;
 };
 
-/// Reads registers, spills, shared memory and notes out of a log of `--ptxas-options=-v`.
+/// Reads registers, spills, shared memory and notes on wgmma from a log of `--ptxas-options=-v`.
 void parsePtxasLog(llvm::StringRef log, CompiledCuda &result);
 
 class Nvrtc {
 public:
-  /// Loads libnvrtc: `path` (a file or the folder that holds it) if not empty, else from CUDA_HOME, the Python
-  /// wheels of the active environment, /usr/local/cuda, and the system's own search, in this order.
+  /// Loads libnvrtc from `path`, which is the file or its directory. If `path` is empty, searches CUDA_HOME, CUDA_PATH,
+  /// the Python wheels of the active environment, /usr/local/cuda, the wheels of the system's Python, and the system's
+  /// library path, in this order.
   static llvm::Expected<std::unique_ptr<Nvrtc>> load(llvm::StringRef path);
 
-  /// Compiles `source` for a chip ("sm_90a") with the device headers at hand. A source that does not compile is an
-  /// error with NVRTC's log.
+  /// Compiles `source`, which may include the device headers, for a chip (`arch`, for example "sm_90a"). The error for
+  /// a source that does not compile contains NVRTC's log.
   llvm::Expected<CompiledCuda> compile(llvm::StringRef name, const std::string &source, llvm::StringRef arch) const;
 
   /// The file that was loaded, and its version as major * 1000 + minor * 10.

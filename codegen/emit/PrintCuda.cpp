@@ -17,20 +17,20 @@ using namespace inlay;
 using namespace inlay::cuda;
 
 namespace {
-/// How an operator reads its operands.
+/// Whether an operator needs its operands cast to unsigned types.
 enum class Signedness { Any, Unsigned };
 struct Infix {
   const char *symbol;
   Signedness signedness = Signedness::Any;
 };
 
-/// A piece of text that stands for a value.
+/// The text of a value.
 struct Expression {
   std::string text;
   bool atomic; // needs no parentheses inside another expression
 };
 
-/// Longer expressions get a variable of their own.
+/// Expressions with more characters than this are assigned to a variable.
 constexpr size_t kLongestInline = 72;
 } // namespace
 
@@ -57,7 +57,7 @@ static const llvm::StringMap<Infix> &infixOperators() {
   return table;
 }
 
-/// Operations that are calls of a function with the same operands.
+/// Operations that are printed as calls of a function with the same operands.
 static const llvm::StringMap<const char *> &functions() {
   static const llvm::StringMap<const char *> table = {
       {"arith.ceildivsi", "ceil_div"},
@@ -129,7 +129,7 @@ private:
   llvm::DenseMap<Value, Expression> values;
   llvm::StringSet<> taken;
   std::string sizes;    // name of the parameter of type StepSizes
-  FileLineColLoc place; // of the statement that no text was printed for yet
+  FileLineColLoc place; // of the current statement, until its first line is printed; null otherwise
   unsigned indent = 0;
 };
 } // namespace
@@ -179,7 +179,7 @@ FailureOr<std::string> Printer::unsignedTypeName(Type type, Location loc) {
   return "unsigned " + (*name == "signed char" ? "char" : *name);
 }
 
-/// `wanted` made into an identifier that nothing else in the kernel has.
+/// Makes an identifier from `wanted` that is unique in the kernel.
 std::string Printer::unique(StringRef wanted) {
   std::string base;
   for (char c : wanted)
@@ -198,7 +198,7 @@ std::string Printer::nameFor(Operation *op, StringRef fallback) {
   return unique(fallback);
 }
 
-/// Begins a line of text; the first one of a statement tells where the statement comes from.
+/// Begins a line of text. A #line directive comes before the first line of a statement that has a location.
 llvm::raw_ostream &Printer::line() {
   if (place)
     os << "#line " << place.getLine() << " \"" << place.getFilename().strref() << "\"\n";
@@ -275,7 +275,8 @@ static const char *symbolOf(arith::CmpIPredicate predicate, bool &isUnsigned) {
   llvm_unreachable("all predicates are handled");
 }
 
-/// A comparison of floats: `symbol`, negated for the unordered ones (not a >= b is "a < b or unordered").
+/// The operator of a float comparison, and whether its result is negated. Unordered predicates negate the opposite
+/// operator: ULT ("a < b or unordered") is `!(a >= b)`.
 static std::pair<const char *, bool> symbolOf(arith::CmpFPredicate predicate) {
   using P = arith::CmpFPredicate;
   switch (predicate) {
@@ -384,7 +385,7 @@ static const char *textOf(Special special) {
   llvm_unreachable("all coordinates are handled");
 }
 
-/// The text of an operation that gives one value; fails without a diagnostic where it is none.
+/// The text of an operation with one result. Emits an error if the operation has no CUDA C++ form.
 FailureOr<Expression> Printer::expression(Operation *op) {
   Location loc = op->getLoc();
   StringRef opName = op->getName().getStringRef();
@@ -395,7 +396,8 @@ FailureOr<Expression> Printer::expression(Operation *op) {
     FailureOr<std::string> name = typeName(type, loc);
     if (failed(name))
       return failure();
-    // Products of i32 wrap around (hashes do); those of indices never get there.
+    // Products of i32, for example in hashes, wrap around, so they are computed as unsigned. Products of indices do not
+    // overflow.
     if (infix->second.signedness == Signedness::Unsigned || (isa<arith::MulIOp>(op) && type.isInteger(32))) {
       std::string cast = "static_cast<" + *unsignedTypeName(type, loc) + ">(";
       return Expression{"static_cast<" + *name + ">(" + cast + left + ")" + symbol + cast + right + "))", true};
@@ -476,7 +478,7 @@ FailureOr<Expression> Printer::expression(Operation *op) {
       .Default([&](Operation *) -> Result { return op->emitError() << "'" << opName << "' has no CUDA C++ form"; });
 }
 
-/// Whether `op` may be printed where its only user stands: nothing that writes comes between.
+/// Whether `op` may be printed inside its only user: nothing between them changes what `op` reads.
 bool Printer::isInlined(Operation *op, StringRef text) {
   if (isa<arith::ConstantOp, SizeOp>(op))
     return true;
@@ -485,7 +487,8 @@ bool Printer::isInlined(Operation *op, StringRef text) {
   Operation *user = *op->user_begin();
   if (user->getBlock() != op->getBlock() || isa<scf::WhileOp, scf::ConditionOp, scf::YieldOp>(user))
     return false;
-  // The chain of users may itself be inlined; only effects between here and its end matter.
+  // The user may itself be inlined into its user, and so on. Effects between `op` and the last user of this chain
+  // matter.
   if (!isa<LoadOp, GetOp>(op))
     return true;
   auto isQuiet = [](Operation *other) { return isMemoryEffectFree(other) || isa<LoadOp, GetOp>(other); };
@@ -494,7 +497,7 @@ bool Printer::isInlined(Operation *op, StringRef text) {
          (*last->user_begin())->getBlock() == op->getBlock())
     last = *last->user_begin();
   if (isa<scf::ForOp>(last))
-    return false; // its bounds are printed where they are evaluated again in each iteration
+    return false; // the text of its bounds is evaluated again in each iteration
   for (Operation *between = op->getNextNode(); between && between != last; between = between->getNextNode())
     if (!isQuiet(between))
       return false;
@@ -539,7 +542,7 @@ LogicalResult Printer::declareResults(Operation *op, ValueRange initial) {
   return success();
 }
 
-/// Assigns all sources at once: through temporaries where there are several.
+/// Assigns all sources at once. Several sources go through temporaries, because a source may read another target.
 LogicalResult Printer::assign(ValueRange targets, ValueRange sources) {
   SmallVector<std::string> texts;
   for (auto [target, source] : llvm::zip_equal(targets, sources)) {
@@ -640,7 +643,7 @@ LogicalResult Printer::statement(Operation *op) {
       .Case([&](scf::ForOp loop) { return forOp(loop); })
       .Case([&](scf::IfOp branch) { return ifOp(branch); })
       .Case([&](scf::WhileOp loop) { return whileOp(loop); })
-      // Their parents print these.
+      // The parent operation prints these.
       .Case<scf::YieldOp, scf::ConditionOp, ReturnOp>([](Operation *) { return success(); })
       .Case([&](LocalOp local) -> LogicalResult {
         FailureOr<std::string> type = typeName(local.getType().getElementType(), local.getLoc());
@@ -799,7 +802,7 @@ LogicalResult Printer::print(KernelOp kernel) {
                          "template",
                          "this"})
     taken.insert(word);
-  // Functions keep their names; a variable that would hide one gets another.
+  // No variable may hide a function that the kernel calls.
   taken.insert("cluster_rank");
   for (const auto &function : functions())
     taken.insert(function.second);

@@ -1,8 +1,8 @@
 //===- PrintCuda.h - the cuda dialect as CUDA C++ --------------------------===//
 //
-// A read-only walk that decides nothing: one op is one construct, and an op that
-// it does not know is a diagnostic. Pure operations with one use are printed
-// where they are used.
+// The printer walks the IR, changes nothing and makes no decisions: each op is one
+// construct of the text, and an unknown op is an error. Pure operations with one
+// use are printed inside the expression that uses them.
 //
 //===----------------------------------------------------------------------===//
 
@@ -14,7 +14,7 @@
 
 namespace inlay {
 struct PrintCudaOptions {
-  /// Emit `#line` for operations whose location is a place in a file.
+  /// Emit `#line` for operations that have a file location.
   bool lineDirectives = false;
 };
 

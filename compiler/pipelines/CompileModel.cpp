@@ -11,6 +11,7 @@
 #include "dialects/llm/Llm.h"
 #include "fmt/format.h"
 #include "formats/tokenizer/chat_template_files.h"
+#include "runtime/bundle/step_sizes.h"
 #include "frontends/hf/Checkpoint.h"
 #include "frontends/hf/import/Import.h"
 #include "mlir/IR/Diagnostics.h"
@@ -24,19 +25,21 @@
 
 #include <chrono>
 #include <filesystem>
+#include <numeric>
 #include <set>
 
 using namespace mlir;
 using namespace inlay;
 namespace fs = std::filesystem;
 
-/// The files of a checkpoint that a bundle carries for its text side, beside those of chat templates.
+/// Files of the checkpoint that are copied into the bundle for tokenization and sampling defaults, in addition to the
+/// files with chat templates.
 static constexpr const char *textFiles[] = {"config.json",           "generation_config.json",  "tokenizer.json",
                                             "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"};
 
 namespace {
 
-/// The first line of a list of problems, with the number of the others.
+/// Shortens a list of problems to the first one and the number of the others.
 absl::Status firstProblem(const absl::Status &status) {
   std::string text(status.message());
   size_t others = std::count(text.begin(), text.end(), '\n');
@@ -46,7 +49,8 @@ absl::Status firstProblem(const absl::Status &status) {
                                                  text.substr(0, text.find('\n')), others));
 }
 
-/// What the checkpoint recommends, under the names that requests have: the runtime's defaults.
+/// The sampling parameters that the checkpoint recommends, under the field names of requests. The runtime uses them as
+/// defaults.
 llvm::json::Object describeSampling(const hf::GenerationConfig &generation) {
   llvm::json::Object sampling;
   auto add = [&](StringRef name, const auto &value) {
@@ -66,7 +70,7 @@ using Clock = std::chrono::steady_clock;
 
 double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// The name that a location has in the checkpoint, or where it stands in a file.
+/// The name of a location in the checkpoint or, if it has none, the location as MLIR prints it.
 std::string describe(Location location) {
   if (auto name = dyn_cast<NameLoc>(location))
     return name.getName().str();
@@ -76,7 +80,7 @@ std::string describe(Location location) {
   return text;
 }
 
-/// Keeps what passes say: errors for the status, remarks for --explain.
+/// Collects the diagnostics of passes: errors for the status, remarks for --explain.
 class Diagnostics {
 public:
   explicit Diagnostics(MLIRContext &context)
@@ -91,11 +95,11 @@ public:
 
   absl::Status failure(const std::string &stage) const {
     if (errors.empty())
-      return absl::InternalError(fmt::format("{} failed without saying why", stage));
+      return absl::InternalError(fmt::format("{} failed without a diagnostic", stage));
     return firstProblem(absl::InvalidArgumentError(errors));
   }
 
-  /// The table of --explain; decisions that repeat for each layer stand once.
+  /// The table of --explain. Remarks with equal names and texts are listed once.
   std::string explain() const {
     std::string text;
     size_t width = 0;
@@ -113,7 +117,7 @@ private:
   ScopedDiagnosticHandler handler;
 };
 
-/// The type that most of a checkpoint's bytes have, as MLIR names it; empty if it is none that recipes read.
+/// The element type of most bytes of a checkpoint, as MLIR spells it. Empty if recipes do not support that type.
 std::string mostBytesOf(const SafetensorsIndex &weights) {
   std::map<std::string, uint64_t> bytes;
   for (const auto &[name, tensor] : weights.tensors)
@@ -128,7 +132,7 @@ std::string mostBytesOf(const SafetensorsIndex &weights) {
       .Default("");
 }
 
-/// What a target adds to a bundle.
+/// The parts of a bundle that belong to one target.
 struct CompiledTarget {
   OwningOpRef<ModuleOp> tiles;
   OwningOpRef<ModuleOp> cudaKernels; // null for the cpu
@@ -137,7 +141,7 @@ struct CompiledTarget {
   llvm::json::Array manifestKernels;
 };
 
-/// One compilation.
+/// The state of one call of compileModel.
 class Compilation {
 public:
   Compilation(const CompileRequest &request, std::string &out) : request(request), out(out), diagnostics(context) {
@@ -162,7 +166,7 @@ private:
   BundleContents bundle;
   StepLimits limits;
   Ablation without;
-  std::string sourceType; // of linked weights' elements: f32, bf16 or f16
+  std::string sourceType; // element type of linked weights: f32, bf16 or f16; empty in other modes
 
   void progress(const std::string &line) {
     if (request.progress)
@@ -174,6 +178,7 @@ private:
     for (const std::string &name : request.without)
       (name == "dependent-launch" ? without.dependentLaunch
        : name == "early-fill"     ? without.earlyFill
+       : name == "fusion"         ? without.fusion
                                   : without.normPrologues) = true;
     hf::CheckpointOptions options;
     if (request.dtype != "auto")
@@ -184,7 +189,8 @@ private:
         request.emit == EmitStage::Bundle && !request.dryRun)
       return absl::AlreadyExistsError(
           fmt::format("{}: exists; choose another output or add --overwrite", request.output));
-    // A table of 131,072 positions and page tables to match are for those who ask for them.
+    // Many models allow 131,072 positions. Rope tables and page tables of that size are built only on request
+    // (--max-model-len).
     options.default_max_model_len_cap = defaultMaxModelLen;
     hf::Problems problems;
     std::optional<hf::Checkpoint> checkpoint = hf::OpenCheckpoint(request.modelDirectory, options, problems);
@@ -228,21 +234,33 @@ private:
       FailureOr<flatbuffers::Offset<plan::Target>> built =
           buildTarget(fb, *compiled->tiles, target, entries, compiled->kernels, compiled->cpuFeatures);
       if (failed(built))
-        return diagnostics.failure("the plan");
+        return diagnostics.failure("building the plan");
       targets.push_back(*built);
       kernels[target] = std::move(compiled->manifestKernels);
     }
     if (request.emit != EmitStage::Bundle)
       return absl::OkStatus();
-    auto planModel =
-        plan::CreateModel(fb, config.vocab_size, config.layers.size(), config.kv_heads, config.head_dim,
-                          config.dtype == hf::DType::kFloat32   ? plan::DataType_F32
-                          : config.dtype == hf::DType::kFloat16 ? plan::DataType_F16
-                                                                : plan::DataType_BF16,
-                          limits.pageSize, limits.maxModelLen, limits.maxNumSeqs, limits.maxNumBatchedTokens);
-    plan::FinishPlanBuffer(fb, plan::CreatePlan(fb, kBundleFormatVersion, planModel, fb.CreateVector(targets)));
+    plan::FinishPlanBuffer(fb, buildPlan(fb, config, targets));
     bundle.plan.assign(reinterpret_cast<const char *>(fb.GetBufferPointer()), fb.GetSize());
     return write(*checkpoint, std::move(kernels), begin);
+  }
+
+  /// The plan of all targets. All layers are one cache group whose pages live as long as their sequence.
+  flatbuffers::Offset<plan::Plan> buildPlan(flatbuffers::FlatBufferBuilder &fb, const hf::ModelConfig &config,
+                                            const std::vector<flatbuffers::Offset<plan::Target>> &targets) const {
+    std::vector<uint32_t> layers(config.layers.size());
+    std::iota(layers.begin(), layers.end(), 0);
+    auto type = config.dtype == hf::DType::kFloat32   ? plan::DataType_F32
+                : config.dtype == hf::DType::kFloat16 ? plan::DataType_F16
+                                                      : plan::DataType_BF16;
+    std::vector groups{
+        plan::CreateCacheGroupDirect(fb, &layers, config.kv_heads, config.head_dim, type, limits.pageSize)};
+    auto model = plan::CreateModelDirect(fb, config.vocab_size, layers.size(), &groups, limits.maxModelLen,
+                                         limits.maxNumSeqs, limits.maxNumBatchedTokens);
+    std::vector<flatbuffers::Offset<flatbuffers::String>> sizes;
+    for (const char *name : kStepSizeNames)
+      sizes.push_back(fb.CreateString(name));
+    return plan::CreatePlanDirect(fb, kBundleFormatVersion, &sizes, /*ranks=*/1, model, &targets);
   }
 
   absl::Status write(const hf::Checkpoint &checkpoint, llvm::json::Object kernels, Clock::time_point begin) {
@@ -340,7 +358,7 @@ private:
     return absl::OkStatus();
   }
 
-  /// A program of which no kernel is made.
+  /// Adds a program that a library computes, so that no kernel is compiled for it.
   static LogicalResult addLibraryProduct(CompiledTarget &result, tile::ProgramOp program) {
     FailureOr<LibraryProduct> product = findLibraryProduct(program);
     if (failed(product))
@@ -367,7 +385,7 @@ private:
       bundle.files.emplace_back("kernels/" + target + "/" + options.irName, std::move(compiled->ir));
     for (auto program : result.tiles->getOps<tile::ProgramOp>())
       if (isLibraryProduct(program) && failed(addLibraryProduct(result, program)))
-        return diagnostics.failure("what a library computes");
+        return diagnostics.failure("describing a library product");
     for (CudaKernel &kernel : compiled->kernels) {
       cuda::KernelOp op = kernel.op;
       std::string name = op.getSymName().str();
@@ -395,7 +413,7 @@ private:
     return absl::OkStatus();
   }
 
-  /// Positions of a sequence where nobody asked for more.
+  /// Default of --max-model-len in tokens, for models that allow more.
   static constexpr int64_t defaultMaxModelLen = 8192;
 };
 

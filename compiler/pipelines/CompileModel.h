@@ -27,7 +27,7 @@ enum class WeightsMode {
   Dummy, // random, made while loading
 };
 
-/// What to print instead of writing a bundle.
+/// The stage to print instead of writing a bundle. Bundle prints nothing and writes the bundle.
 enum class EmitStage { Bundle, Llm, Tile, Cuda, Ptx };
 
 struct CompileRequest {
@@ -38,23 +38,24 @@ struct CompileRequest {
   WeightsMode weights = WeightsMode::Pack;
   EmitStage emit = EmitStage::Bundle;
   std::optional<int64_t> maxModelLen, maxNumSeqs, maxNumBatchedTokens;
-  int64_t blockSize = 16;         // positions of a KV page
-  bool explain = false;           // print the table of fusions and refusals
-  bool dryRun = false;            // everything but writing
+  int64_t blockSize = 16;         // positions per page of the KV cache
+  bool explain = false;           // print which ops were fused, which were not, and why
+  bool dryRun = false;            // compile, but write nothing
   bool saveIr = false;            // add the cuda dialect to the bundle; #line in the kernels' sources refers to it
   bool overwrite = false;         // replace an existing bundle
-  std::string nvrtc;              // libnvrtc or its folder; empty: searched
-  std::string cpu;                // of LLVM's cpu names; empty: this host's
-  std::string tuning = "builtin"; // file of measured configs; empty: the analytic model alone
+  std::string nvrtc;              // path of libnvrtc or its directory; empty: search the usual places
+  std::string cpu;                // LLVM's name of the CPU; empty: this machine's
+  std::string tuning = "builtin"; // file with measured configs; empty: use cost estimates only
   LibraryUse library = LibraryUse::Never;
-  std::vector<std::string> without;                  // names of `ablations`: left out, to measure what it is worth
-  std::function<void(const std::string &)> progress; // one line a stage; may be empty
+  std::vector<std::string> without;                  // optimizations of `ablations` to disable, to measure their effect
+  std::function<void(const std::string &)> progress; // called with one line per stage; may be empty
 };
 
-/// What CompileRequest::without may name.
-inline constexpr const char *ablations[] = {"dependent-launch", "early-fill", "norm-prologues"};
+/// The optimizations that CompileRequest::without can disable.
+inline constexpr const char *ablations[] = {"dependent-launch", "early-fill", "fusion", "norm-prologues"};
 
-/// Compiles `request`. Text of --emit and --explain goes to `out`. Nothing is left at the output unless all succeeded.
+/// Compiles the model of `request` and writes its bundle. Text of --emit and --explain is appended to `out`. No bundle
+/// is written on failure.
 absl::Status compileModel(const CompileRequest &request, std::string &out);
 
 } // namespace inlay

@@ -13,7 +13,7 @@
 using namespace mlir;
 using namespace inlay;
 
-/// Decode steps of up to so many sequences have an entry for each power of two.
+/// A GPU target has a decode entry point for each power of two up to this number of sequences.
 static constexpr int64_t batchRows = 128;
 
 std::vector<EntryPoint> inlay::chooseEntryPoints(StringRef target, const StepLimits &limits) {
@@ -25,10 +25,11 @@ std::vector<EntryPoint> inlay::chooseEntryPoints(StringRef target, const StepLim
     entry.graphBuckets.push_back(sequences);
     entries.push_back(std::move(entry));
   };
-  // One sequence gets programs of its own: a cpu's tile has as many rows as the step, and a GPU keeps one row in shared
-  // memory. On a GPU up to 8 sequences cost the linear layers about the same, but attention splits the context of few
-  // sequences over more blocks; all programs that do not depend on that are the same ones. From 16 on, the family
-  // swap_ab computes as many rows as the entry has.
+  // Steps of one sequence have separate programs: on the cpu, a tile has as many rows as the step, and on a GPU, a
+  // single row is kept in shared memory. On a GPU, linear layers take about the same time for 1 to 8 sequences, but
+  // attention splits the context over more blocks when there are fewer sequences. Programs that do not depend on this
+  // are shared by these entry points. From 16 sequences on, the kernel family swap_ab computes as many rows as the
+  // entry point has.
   int64_t previous = 0;
   auto addUpTo = [&](int64_t sequences) {
     if (sequences < limits.maxNumSeqs) {
@@ -44,7 +45,8 @@ std::vector<EntryPoint> inlay::chooseEntryPoints(StringRef target, const StepLim
   return entries;
 }
 
-/// Puts programs, entry and weights of its own of `source` into `destination`; programs of the same text become one.
+/// Moves the programs, the entry point and new weights from `source` to `destination`. Programs with the same text
+/// become one.
 static void mergePrograms(ModuleOp source, ModuleOp destination, tile::UniquePrograms &programs) {
   SymbolTable symbols(destination);
   DenseMap<StringAttr, StringAttr> renamed;
@@ -75,12 +77,14 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
     context->loadDialect<tile::TileDialect>();
     tile::TargetAttr known = tile::knownTarget(context, target);
     if (!known)
-      return model.emitError() << "is compiled for " << target << ", which is no known target; expected cpu or sm_90a";
+      return model.emitError() << "is compiled for " << target
+                               << ", which is not a known target; expected cpu or sm_90a";
     (*shared)->setAttr(tile::kTargetAttr, known);
   }
-  // What all entry points have in common: one set of weights.
+  // All entry points share one set of weights, so passes that change weights run once.
   PassManager common(context);
-  common.addPass(createFuseProjectionsPass());
+  if (!without.fusion)
+    common.addPass(createFuseProjectionsPass());
   if (target != "cpu")
     common.addPass(createPackWeightsPass());
   if (failed(common.run(*shared)))
@@ -113,6 +117,7 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
     groups.target = target.str();
     groups.maxRows = entry.maxTokens;
     groups.separateNorms = without.normPrologues;
+    groups.separateAll = without.fusion;
     passes.addPass(createFormGroupsPass(groups));
     passes.addNestedPass<func::FuncOp>(createPlanBuffersPass());
     ConvertLlmToTilePassOptions convert;

@@ -14,7 +14,7 @@
 
 namespace inlay {
 
-/// The bounds that kernels are compiled for. A load may lower them, not raise them.
+/// The bounds that kernels are compiled for. They can be lowered when the bundle is loaded, but not raised.
 struct StepLimits {
   int64_t maxModelLen = 0;         // positions of a sequence
   int64_t maxNumSeqs = 0;          // sequences of a step
@@ -22,36 +22,39 @@ struct StepLimits {
   int64_t pageSize = 16;           // positions of a page
 };
 
-/// What a compilation leaves out, to measure what it is worth (compile-model --without).
+/// Optimizations that are disabled to measure their effect (compile-model --without).
 struct Ablation {
-  bool dependentLaunch = false; // kernels start when the one before has ended
-  bool earlyFill = false;       // nothing is loaded before the kernel before has ended
-  bool normPrologues = false;   // norms are kernels of their own
+  bool dependentLaunch = false; // if set, a kernel starts only after its predecessor has ended
+  bool earlyFill = false;       // if set, a kernel loads no weights before its predecessor has ended
+  bool normPrologues = false;   // if set, each norm is a separate kernel
+  bool fusion = false;          // if set, each op is a separate kernel
 };
 
-/// Which products a GPU's library computes (llm-select-library).
+/// Which matrix products a GPU library computes (llm-select-library).
 enum class LibraryUse {
   Never,
-  Measured, // where it was measured to be faster
-  Always,   // where it can, to measure it
+  Measured, // those where the library was measured to be faster
+  Always,   // all that the library supports, for measurements
 };
 
-/// One entry point: the steps that it takes, and the rows for which a GPU captures a graph.
+/// One entry point: the steps that it accepts, and the numbers of rows for which CUDA graphs are captured.
 struct EntryPoint {
   std::string name;
-  bool decode = false; // every sequence has one row
-  int64_t maxTokens = 0;
-  int64_t maxSequences = 0;
-  std::vector<int64_t> graphBuckets;
+  bool decode = false;               // every sequence has one row
+  int64_t maxTokens = 0;             // maximum rows of a step
+  int64_t maxSequences = 0;          // maximum sequences of a step
+  std::vector<int64_t> graphBuckets; // rows of each captured graph, ascending
 };
 
-/// The entry points of a bundle for `target`: decode steps of few and of many sequences, and steps of any rows.
+/// The entry points of a bundle for `target`: some for decode steps, by maximum number of sequences, and one for steps
+/// that mix decode and prompt rows.
 std::vector<EntryPoint> chooseEntryPoints(llvm::StringRef target, const StepLimits &limits);
 
-/// Runs the target's passes on a copy of `model` (as a frontend wrote it). The result holds the weights, the tile
-/// programs, with the schedules of `tuning` (tile-select-schedule) and the products that `library` leaves to one for a
-/// GPU, and a tile.entry for each entry point; with a `sourceType` (f32, bf16, f16) also programs that pack weights
-/// from such sources. Fails after a diagnostic; remarks say what was fused and what not.
+/// Runs the target's passes on a copy of `model`, which a frontend imported. The result holds the weights, the tile
+/// programs and a tile.entry for each entry point. On a GPU, `tuning` gives the measured schedules of programs
+/// (tile-select-schedule), and `library` says which products a library computes. With a `sourceType` (f32, bf16, f16) the
+/// result also has programs that pack weights from sources of that type. Emits remarks that say which ops were fused
+/// and which were not. Emits a diagnostic on failure.
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
 lowerToTile(mlir::ModuleOp model, llvm::StringRef target, const StepLimits &limits, llvm::ArrayRef<EntryPoint> entries,
             llvm::StringRef sourceType = "", const Ablation &without = {}, llvm::StringRef tuning = "",

@@ -23,13 +23,26 @@ static FailureOr<plan::DataType> dataType(Operation *op, Type type) {
   return op->emitError() << "has elements of " << type << "; expected f32, bf16 or f16";
 }
 
-/// The weight as the plan describes it; its place in the file is given by the order of the weights.
+static flatbuffers::Offset<plan::Source> buildSource(flatbuffers::FlatBufferBuilder &fb, llm::SourceAttr source) {
+  std::vector<flatbuffers::Offset<plan::RecipeStep>> steps;
+  if (source.getTransposed())
+    steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Transpose));
+  if (source.getBlock())
+    steps.push_back(
+        plan::CreateRecipeStep(fb, plan::RecipeOp_Slice, source.getBlock(), source.getOffset(), source.getCount()));
+  if (source.getHeadDim())
+    steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Permute, source.getHeadDim(), /*offset=*/0,
+                                           source.getRotaryDim(), /*parts=*/source.getRotaryDim() / 2));
+  return plan::CreateSourceDirect(fb, source.getName().str().c_str(), steps.empty() ? nullptr : &steps);
+}
+
+/// Builds the plan's description of a weight at `fileOffset` (bytes), and advances `fileOffset` to the next weight.
 static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::FlatBufferBuilder &fb, Operation *op,
                                                                 uint64_t &fileOffset,
                                                                 flatbuffers::Offset<plan::Launch> pack,
                                                                 plan::DataType sourceType) {
   RankedTensorType type;
-  std::vector<flatbuffers::Offset<flatbuffers::String>> sources;
+  std::vector<flatbuffers::Offset<plan::Source>> sources;
   std::vector<double> inverseFrequencies;
   double attentionFactor = 1.0;
   auto order = plan::RowOrder_Plain;
@@ -44,9 +57,8 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
     if (!weight.getSources())
       return weight.emitError() << "has inline contents, which a bundle cannot hold; expected sources";
     type = weight.getTensorType();
-    ArrayAttr names = *weight.getSources();
-    for (Attribute source : names)
-      sources.push_back(fb.CreateString(cast<StringAttr>(source).str()));
+    for (Attribute source : weight.getSourcesAttr())
+      sources.push_back(buildSource(fb, llm::SourceAttr::of(source)));
     order = static_cast<plan::RowOrder>(weight.getRowOrder());
     packing = static_cast<plan::Packing>(weight.getPacking());
     headDim = weight.getHeadDim().value_or(0);
@@ -71,11 +83,11 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
 //===----------------------------------------------------------------------===//
 
 static plan::Count countOf(const cuda::Count &count) {
-  static_assert(cuda::kStepSizeCount == plan::Extent_One);
-  return {static_cast<plan::Extent>(count.size), count.divisor, count.multiplier};
+  return {count.isConstant() ? plan::Extent_One : static_cast<plan::Extent>(count.size), count.divisor,
+          count.multiplier};
 }
 
-/// The blocks of a launch: the kernel's, or without one the program's.
+/// The grid of a launch: that of the kernel, or that of the program if no kernel was compiled for it.
 static FailureOr<std::vector<plan::Count>> gridOf(const KernelFacts &facts) {
   cuda::KernelOp kernel = facts.kernel;
   FailureOr<cuda::GridAttr> grid = kernel ? FailureOr(kernel.getGridAttr()) : inlay::gridOf(facts.program);
@@ -87,7 +99,7 @@ static FailureOr<std::vector<plan::Count>> gridOf(const KernelFacts &facts) {
   return result;
 }
 
-/// What `program` reads and writes behind each of its arguments, at the most.
+/// The largest memory that `program` may access through each of its arguments, as a number of rows and bytes per row.
 static FailureOr<std::vector<plan::View>> viewsOf(tile::ProgramOp program) {
   std::vector<plan::View> views;
   for (auto [i, type] : llvm::enumerate(program.getArgumentTypes())) {
@@ -95,7 +107,7 @@ static FailureOr<std::vector<plan::View>> viewsOf(tile::ProgramOp program) {
     DictionaryAttr attributes = function_interface_impl::getArgAttrDict(program, i);
     auto has = [&](StringRef name) { return attributes && attributes.contains(name); };
     SmallVector<int64_t> shape(view.getShape());
-    // Atoms are stored whole.
+    // Packed weights are padded to whole atoms of 8 x 64 elements.
     if (has("tile.packing") && shape.size() == 2)
       for (auto [size, unit] : llvm::zip(shape, std::array<int64_t, 2>{8, 64}))
         if (!ShapedType::isDynamic(size))
@@ -127,36 +139,42 @@ static FailureOr<plan::Columns> columnsOf(tile::ProgramOp program, const Library
                        *type);
 }
 
-/// Nothing for a kernel of ours.
 static FailureOr<flatbuffers::Offset<plan::LibraryProduct>>
-buildLibraryProduct(flatbuffers::FlatBufferBuilder &fb, tile::ProgramOp program,
-                    const std::optional<LibraryProduct> &product) {
-  if (!product)
-    return flatbuffers::Offset<plan::LibraryProduct>();
-  FailureOr<plan::Columns> input = columnsOf(program, product->input), weight = columnsOf(program, product->weight),
-                           output = columnsOf(program, product->output),
-                           residual = columnsOf(program, product->residual.value_or(product->output));
+buildLibraryProduct(flatbuffers::FlatBufferBuilder &fb, tile::ProgramOp program, const LibraryProduct &product) {
+  FailureOr<plan::Columns> input = columnsOf(program, product.input), weight = columnsOf(program, product.weight),
+                           output = columnsOf(program, product.output),
+                           residual = columnsOf(program, product.residual.value_or(product.output));
   if (failed(input) || failed(weight) || failed(output) || failed(residual))
     return failure();
-  return plan::CreateLibraryProductDirect(fb, "cublaslt", static_cast<plan::Extent>(product->rows),
-                                          static_cast<uint32_t>(product->columns), static_cast<uint32_t>(product->k),
-                                          &*input, &*weight, &*output, product->residual ? &*residual : nullptr);
+  return plan::CreateLibraryProductDirect(fb, "cublaslt", static_cast<plan::Extent>(product.rows),
+                                          static_cast<uint32_t>(product.columns), static_cast<uint32_t>(product.k),
+                                          &*input, &*weight, &*output, product.residual ? &*residual : nullptr);
 }
 
-static flatbuffers::Offset<plan::Kernel> buildKernel(flatbuffers::FlatBufferBuilder &fb, const KernelFacts &facts,
-                                                     const std::vector<plan::View> &views,
-                                                     flatbuffers::Offset<plan::LibraryProduct> library) {
-  std::vector<uint32_t> block, cluster;
-  std::string name = facts.name().str();
-  cuda::KernelOp kernel = facts.kernel;
+static flatbuffers::Offset<plan::Code> buildCode(flatbuffers::FlatBufferBuilder &fb, cuda::KernelOp kernel) {
   if (!kernel)
-    return plan::CreateKernelDirect(fb, name.c_str(), &block, &cluster, 0, false, &views, 0, library);
-  block.push_back(kernel.getThreads());
+    return plan::CreateCode(fb);
+  std::vector<uint32_t> block{static_cast<uint32_t>(kernel.getThreads())}, cluster;
   if (kernel.getCluster() > 1)
     cluster.push_back(kernel.getCluster());
   ArrayAttr maps = kernel.getTensorMapsAttr();
-  return plan::CreateKernelDirect(fb, name.c_str(), &block, &cluster, kernel.getSharedBytes(),
-                                  kernel.getDependentLaunch(), &views, maps ? maps.size() : 0, library);
+  return plan::CreateCodeDirect(fb, &block, &cluster, kernel.getSharedBytes(), kernel.getDependentLaunch(),
+                                maps ? maps.size() : 0);
+}
+
+static FailureOr<flatbuffers::Offset<plan::Kernel>> buildKernel(flatbuffers::FlatBufferBuilder &fb,
+                                                                const KernelFacts &facts) {
+  FailureOr<std::vector<plan::View>> views = viewsOf(facts.program);
+  if (failed(views))
+    return failure();
+  std::string name = facts.name().str();
+  if (!facts.library)
+    return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_Code,
+                                    buildCode(fb, facts.kernel).Union());
+  FailureOr<flatbuffers::Offset<plan::LibraryProduct>> product = buildLibraryProduct(fb, facts.program, *facts.library);
+  if (failed(product))
+    return failure();
+  return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_LibraryProduct, product->Union());
 }
 
 //===----------------------------------------------------------------------===//
@@ -165,7 +183,7 @@ static flatbuffers::Offset<plan::Kernel> buildKernel(flatbuffers::FlatBufferBuil
 
 namespace {
 
-/// Turns the launches of one target into those of the plan.
+/// Converts the launches of one target to the plan's tables.
 class EntryBuilder {
 public:
   EntryBuilder(flatbuffers::FlatBufferBuilder &fb, ModuleOp module, const std::vector<KernelFacts> &kernels)
@@ -193,7 +211,7 @@ public:
                                    &model, &penalties, &sampling);
   }
 
-  /// The launch that packs weight `index`, if a program does, and the type of element that it reads.
+  /// The launch that packs weight `index` (null if no program packs it), and the element type that it reads.
   FailureOr<std::pair<flatbuffers::Offset<plan::Launch>, plan::DataType>> buildPack(Operation *weight, uint32_t index) {
     auto symbol = weight->getAttrOfType<FlatSymbolRefAttr>("tile.pack");
     if (!symbol)
@@ -238,10 +256,7 @@ private:
       return plan::CreateArgument(fb, plan::BufferKind_Weight, it->second);
     }
     case tile::MemoryKind::Metadata:
-      static_assert(tile::getMaxEnumValForMetadata() == plan::Metadata_MAX);
-      assert(tile::stringifyMetadata(memory.getMetadata()) ==
-                 plan::EnumNameMetadata(static_cast<plan::Metadata>(number)) &&
-             "Metadata in TileOps.td and plan.fbs differ");
+      static_assert(tile::getMaxEnumValForMetadata() == plan::Metadata_MAX); // one list: plan.fbs
       return plan::CreateArgument(fb, plan::BufferKind_Metadata, 0, 0, static_cast<plan::Metadata>(number));
     case tile::MemoryKind::KeyCache:
       return plan::CreateArgument(fb, plan::BufferKind_KeyCache, number);
@@ -312,12 +327,10 @@ FailureOr<flatbuffers::Offset<plan::Target>> inlay::buildTarget(flatbuffers::Fla
   }
   std::vector<flatbuffers::Offset<plan::Kernel>> kernelTables;
   for (const KernelFacts &facts : kernels) {
-    FailureOr<std::vector<plan::View>> views = viewsOf(facts.program);
-    FailureOr<flatbuffers::Offset<plan::LibraryProduct>> library =
-        buildLibraryProduct(fb, facts.program, facts.library);
-    if (failed(views) || failed(library))
+    FailureOr<flatbuffers::Offset<plan::Kernel>> kernel = buildKernel(fb, facts);
+    if (failed(kernel))
       return failure();
-    kernelTables.push_back(buildKernel(fb, facts, *views, *library));
+    kernelTables.push_back(*kernel);
   }
   std::vector<flatbuffers::Offset<flatbuffers::String>> features;
   for (const std::string &feature : cpuFeatures)

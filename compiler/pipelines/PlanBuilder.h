@@ -1,7 +1,7 @@
 //===- PlanBuilder.h - from tile.entry to the plan that the runtime runs ---===//
 //
-// Knows the plan's schema (runtime/bundle/plan.fbs) and the tile dialect; decides
-// nothing about kernels: how one is launched stands on its cuda.kernel.
+// Converts between the tile dialect and the plan's schema (runtime/bundle/plan.fbs).
+// It makes no decisions about kernels: a cuda.kernel states how it is launched.
 //
 //===----------------------------------------------------------------------===//
 
@@ -17,7 +17,8 @@
 
 namespace inlay {
 
-/// What a target runs for a program: a kernel of the cuda dialect, a library, or (neither) the cpu's function.
+/// What a target runs for a program: a kernel of the cuda dialect, a library call, or, if both are empty, a function of
+/// the cpu library.
 struct KernelFacts {
   tile::ProgramOp program;
   cuda::KernelOp kernel;

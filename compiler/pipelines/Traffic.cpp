@@ -11,7 +11,7 @@ using namespace inlay;
 
 namespace {
 
-/// Amounts by what they are multiplied with.
+/// Amounts, keyed by the quantity that each is multiplied by ("fixed", an extent's name, "context" or "pairs").
 using Amounts = std::map<std::string, int64_t>;
 
 /// How a program uses one of its views.
@@ -33,7 +33,7 @@ static Uses usesOf(BlockArgument view) {
   return uses;
 }
 
-/// The size of the step that a program's rows are counted in: what its grid is over.
+/// The extent that counts a program's rows: the one in its grid, or Tokens.
 static std::string rowExtent(tile::ProgramOp program) {
   std::string extent = tile::stringifyExtent(tile::Extent::Tokens).str();
   for (tile::Extent candidate : {tile::Extent::LogitRows, tile::Extent::PenaltyEntries})
@@ -71,7 +71,8 @@ llvm::json::Object inlay::describeTraffic(tile::ProgramOp program) {
     int64_t rowBytes = columns * llvm::divideCeil(view.getElementType().getIntOrFloatBitWidth(), 8);
     Uses uses = usesOf(argument);
     bool isKv = view.getProvenance() == tile::Provenance::Kv;
-    // A view without a size is one of heads (attention) or a page table, which is nothing beside its pages.
+    // A dynamic view without an extent is either the heads of attention or a page table. Page tables are not counted:
+    // their bytes are negligible compared with those of the pages.
     bool isHeads = !view.getExtent() && ShapedType::isDynamic(shape.front()) && columns == headDim;
     auto whole = [&](Amounts &amounts) {
       if (!ShapedType::isDynamic(shape.front()))

@@ -37,7 +37,7 @@ static LogicalResult writeFile(const llvm::Twine &path, llvm::StringRef content)
   return success();
 }
 
-/// Gives programs that wait for a schedule the analytic model's.
+/// Gives programs that wait for a schedule the one of the analytic model.
 static LogicalResult selectSchedules(ModuleOp module) {
   PassManager passes(module.getContext());
   passes.addPass(createSelectSchedulePass());
@@ -45,8 +45,9 @@ static LogicalResult selectSchedules(ModuleOp module) {
   return passes.run(module);
 }
 
-/// How to launch a kernel, for the GPU checks: grid counts are [extent, divisor, multiplier] as in plan.fbs, tensor
-/// maps [argument, dims, strides, box, swizzle, extent that multiplies the last of dims or -1].
+/// The launch of a kernel as JSON, for the tests in test/codegen/gpu. Each dimension of the grid is [extent, divisor,
+/// multiplier] as in plan.fbs. Each tensor map is [argument, dims, strides, box, swizzle, extent that multiplies the
+/// last element of dims, or -1].
 static std::string launchOf(cuda::KernelOp kernel) {
   std::string text;
   llvm::raw_string_ostream os(text);

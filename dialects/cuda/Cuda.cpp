@@ -55,7 +55,7 @@ Type PtrType::parse(AsmParser &parser) {
     return {};
   std::optional<Space> space = symbolizeSpace(keyword);
   if (!space) {
-    parser.emitError(loc) << "'" << keyword << "' is no memory space: global, readonly, shared or local";
+    parser.emitError(loc) << "'" << keyword << "' is not a memory space, expected global, readonly, shared or local";
     return {};
   }
   return PtrType::get(parser.getContext(), elementType, *space);
@@ -97,18 +97,19 @@ bool inlay::cuda::isTensorMap(Type type) {
   return opaque && opaque.getName() == "CUtensorMap";
 }
 
-/// A map is of an argument that is a pointer to its elements, and each CUtensorMap has one.
+/// Checks that each CUtensorMap has a description, and that it refers to an argument that is a pointer to its elements.
 static LogicalResult verifyTensorMaps(KernelOp kernel, ArrayRef<Attribute> maps) {
   auto expected = static_cast<size_t>(llvm::count_if(kernel.getArgumentTypes(), isTensorMap));
   if (maps.size() != expected)
-    return kernel.emitOpError() << "describes " << maps.size() << " tensor maps and takes " << expected;
+    return kernel.emitOpError() << "describes " << maps.size() << " tensor maps, expected " << expected
+                                << ", one for each argument of type CUtensorMap";
   for (auto [i, attribute] : llvm::enumerate(maps)) {
     auto map = cast<TensorMapAttr>(attribute);
     auto pointer = map.getArgument() < kernel.getNumArguments()
                        ? dyn_cast<PtrType>(kernel.getArgumentTypes()[map.getArgument()])
                        : PtrType();
     if (!pointer || pointer.getElementType() != map.getElementType())
-      return kernel.emitOpError() << "tensor map " << i << " is of argument " << map.getArgument()
+      return kernel.emitOpError() << "tensor map " << i << " refers to argument " << map.getArgument()
                                   << ", expected a pointer to " << map.getElementType();
   }
   return success();
@@ -162,11 +163,11 @@ LogicalResult KernelOp::verify() {
   if (getCluster() < 1 || (getCluster() > 8 && getCluster() != 16))
     return emitOpError() << "has clusters of " << getCluster() << " blocks, expected 1 to 8, or 16";
   if (auto bytes = static_cast<int64_t>(getSharedBytes()); bytes < 0)
-    return emitOpError() << "has " << bytes << " bytes of shared memory";
+    return emitOpError() << "has " << bytes << " bytes of shared memory, expected 0 or more";
   if (GridAttr grid = getGridAttr(); grid && grid.getDims().front().multiplier % getCluster() != 0)
     return emitOpError() << "has " << grid.getDims().front().multiplier
-                         << " blocks along x, or a multiple of them, which clusters of " << getCluster()
-                         << " do not divide";
+                         << " blocks along x, or a multiple of them, expected a multiple of the cluster size "
+                         << getCluster();
   if (ArrayAttr maps = getTensorMapsAttr(); maps && failed(verifyTensorMaps(*this, maps.getValue())))
     return failure();
   for (auto [i, type] : llvm::enumerate(getArgumentTypes())) {
@@ -175,11 +176,11 @@ LogicalResult KernelOp::verify() {
       if (!provenance)
         return emitOpError() << "argument " << i << " has the provenance " << given
                              << ", expected #cuda.provenance<...>";
-      // Loads of readonly memory may be moved anywhere.
+      // The C++ compiler may move loads of readonly memory before cuda.depend.
       if (auto pointer = dyn_cast<PtrType>(type);
           pointer && pointer.getSpace() == Space::Readonly && !isReadableEarly(provenance.getValue()))
         return emitOpError() << "argument " << i << " is readonly and of provenance "
-                             << stringifyProvenance(provenance.getValue()) << ", which launches before may write";
+                             << stringifyProvenance(provenance.getValue()) << ", which earlier launches may write";
     }
     if (auto pointer = dyn_cast<PtrType>(type); pointer && pointer.getSpace() > Space::Readonly)
       return emitOpError() << "argument " << i << " points into " << stringifySpace(pointer.getSpace())
@@ -221,16 +222,16 @@ LogicalResult SharedOp::verify() {
 
 LogicalResult CastOp::verify() {
   if (getBase().getType().getSpace() != getResult().getType().getSpace())
-    return emitOpError() << "leads from " << stringifySpace(getBase().getType().getSpace()) << " to "
-                         << stringifySpace(getResult().getType().getSpace()) << " memory";
+    return emitOpError() << "casts from " << stringifySpace(getBase().getType().getSpace()) << " to "
+                         << stringifySpace(getResult().getType().getSpace()) << " memory, expected the same space";
   return success();
 }
 
-/// An access moves the pointer's element, or a vector that covers whole elements.
+/// Checks that an access loads or stores an element of the pointer, or a vector that covers whole elements.
 static LogicalResult verifyAccess(Operation *op, Type value, PtrType pointer, Cache cache) {
   Type element = pointer.getElementType();
   if (value != element && !(isa<VectorType>(value) && bitsOf(element) && bitsOf(value) % bitsOf(element) == 0))
-    return op->emitOpError() << "moves a " << value << " through a pointer to " << element;
+    return op->emitOpError() << "accesses a " << value << " through a pointer to " << element;
   if (cache != Cache::Default && pointer.getSpace() > Space::Readonly)
     return op->emitOpError() << "has a cache hint for " << stringifySpace(pointer.getSpace()) << " memory";
   return success();
@@ -258,7 +259,7 @@ static LogicalResult verifyElement(Operation *op, LocalType variable, size_t ind
   if (indices != variable.getShape().size())
     return op->emitOpError() << "has " << indices << " indices for " << variable;
   if (value != variable.getElementType())
-    return op->emitOpError() << "moves a " << value << " of " << variable;
+    return op->emitOpError() << "accesses a " << value << " of " << variable;
   return success();
 }
 
@@ -274,7 +275,7 @@ LogicalResult AddressOp::verify() {
   if (getIndices().size() > getVariable().getType().getShape().size())
     return emitOpError() << "has " << getIndices().size() << " indices for " << getVariable().getType();
   if (getResult().getType() != PtrType::get(getContext(), getVariable().getType().getElementType(), Space::Local))
-    return emitOpError() << "of " << getVariable().getType() << " gives a " << getResult().getType();
+    return emitOpError() << "of " << getVariable().getType() << " has the result type " << getResult().getType();
   return success();
 }
 

@@ -1,14 +1,15 @@
 //===- Cuda.h - the cuda dialect -------------------------------------------===//
 //
-// CUDA C++ syntax as ops. A lowering builds `cuda.kernel`s out of these and out
-// of scalar arith, math and scf; codegen/emit/PrintCuda.h prints them. What each
-// op becomes stands in CudaOps.td.
+// CUDA C++ syntax as ops. A lowering builds a `cuda.kernel` from these and from
+// scalar arith, math and scf ops; codegen/emit/PrintCuda.h prints it. CudaOps.td
+// says what each op is printed as.
 //
 //===----------------------------------------------------------------------===//
 
 #ifndef INLAY_DIALECTS_CUDA_CUDA_H
 #define INLAY_DIALECTS_CUDA_CUDA_H
 
+#include "runtime/bundle/step_sizes.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
@@ -19,19 +20,20 @@
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
 namespace inlay::cuda {
-/// Discardable attribute of an scf.for: unroll it (unit), or so many times (integer).
+/// Discardable attribute of an scf.for: unroll the loop completely (unit attribute) or by a factor (integer).
 constexpr llvm::StringLiteral kUnrollAttr = "cuda.unroll";
-/// Attribute of a kernel's argument: its name in the printed text.
+/// Attribute of an argument of a kernel: its name in the printed text.
 constexpr llvm::StringLiteral kNameAttr = "cuda.name";
-/// Attribute of a kernel's argument, or of a load or call that knows better than its pointer: a ProvenanceAttr.
+/// A ProvenanceAttr on an argument of a kernel, or on a load or call whose provenance is more precise than that of its
+/// pointer.
 constexpr llvm::StringLiteral kProvenanceAttr = "cuda.provenance";
-/// The C++ type of the last parameter of every kernel, as an opaque type's name.
+/// The name of the opaque C++ type of the last parameter of every kernel.
 constexpr llvm::StringLiteral kStepSizes = "StepSizes";
 
-/// Sizes of a step that a launch knows: `cuda.size` and Count take numbers below.
-constexpr uint32_t kStepSizeCount = 6;
+/// The number of sizes of a step. `cuda.size` and Count refer to a size by its number, which is less than this.
+using inlay::kStepSizeCount;
 
-/// `multiplier * ceil(size / divisor)`, where `size` is the number of a size of the step, or kStepSizeCount for 1.
+/// `multiplier * ceil(size / divisor)`, where `size` is the number of a size of the step. kStepSizeCount means size 1.
 struct Count {
   uint32_t size = kStepSizeCount;
   uint32_t divisor = 1;
@@ -63,7 +65,7 @@ bool isTensorMap(mlir::Type type);
 namespace inlay::cuda {
 /// Whether memory of this provenance may be read before `cuda.depend`.
 inline bool isReadableEarly(Provenance provenance) { return provenance <= Provenance::OlderKv; }
-/// A kernel and the model's ops behind it, for messages.
+/// The name of a kernel and of the model's ops that it computes, for messages.
 std::string describe(KernelOp kernel);
 } // namespace inlay::cuda
 

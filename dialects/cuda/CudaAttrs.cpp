@@ -1,4 +1,4 @@
-//===- CudaAttrs.cpp - what a launch must know, as attributes --------------===//
+//===- CudaAttrs.cpp - attributes that describe a launch -------------------===//
 //
 // Syntax and verifiers of #cuda.grid and #cuda.tensor_map.
 //
@@ -21,7 +21,7 @@ static ParseResult parseSize(AsmParser &parser, uint32_t &size) {
   if (parser.parseInteger(size))
     return failure();
   if (size >= kStepSizeCount)
-    return parser.emitError(loc) << "size " << size << " is none of a step's " << kStepSizeCount;
+    return parser.emitError(loc) << "size " << size << " is out of range, expected 0 to " << kStepSizeCount - 1;
   return success();
 }
 
@@ -80,7 +80,7 @@ LogicalResult GridAttr::verify(function_ref<InFlightDiagnostic()> emitError, Arr
     return emitError() << "a grid has one to three dimensions, found " << dims.size();
   for (const Count &count : dims) {
     if (count.size > kStepSizeCount)
-      return emitError() << "size " << count.size << " is none of a step's " << kStepSizeCount;
+      return emitError() << "size " << count.size << " is out of range, expected 0 to " << kStepSizeCount - 1;
     if (count.multiplier == 0 || count.divisor == 0)
       return emitError() << "a grid's factors and divisors are positive, found 0";
   }
@@ -115,7 +115,7 @@ Attribute TensorMapAttr::parse(AsmParser &parser, Type) {
     return {};
   if (parseList(parser, "strides", strides) || parseList(parser, "box", box))
     return {};
-  // What follows may be left out, in this order.
+  // swizzle and l2_promotion are optional, in this order.
   bool more = succeeded(parser.parseOptionalComma());
   if (more && succeeded(parser.parseOptionalKeyword("swizzle"))) {
     if (parser.parseEqual() || parser.parseInteger(swizzle))
@@ -144,7 +144,7 @@ void TensorMapAttr::print(AsmPrinter &printer) const {
   printer << ">";
 }
 
-/// What cuTensorMapEncodeTiled takes (CUDA Driver API, "Tensor Map Object Management").
+/// Checks the requirements of cuTensorMapEncodeTiled (CUDA Driver API, "Tensor Map Object Management").
 LogicalResult TensorMapAttr::verify(function_ref<InFlightDiagnostic()> emitError, uint32_t, Type elementType,
                                     ArrayRef<int64_t> dims, std::optional<uint32_t> capacity, ArrayRef<int64_t> strides,
                                     ArrayRef<int64_t> box, uint32_t swizzle, uint32_t l2Promotion) {
@@ -166,7 +166,7 @@ LogicalResult TensorMapAttr::verify(function_ref<InFlightDiagnostic()> emitError
     if (size <= 0 || size > 256)
       return emitError() << "a tensor map's box has 1 to 256 elements along each dimension, found " << size;
   if (capacity && *capacity >= kStepSizeCount)
-    return emitError() << "size " << *capacity << " is none of a step's " << kStepSizeCount;
+    return emitError() << "size " << *capacity << " is out of range, expected 0 to " << kStepSizeCount - 1;
   int64_t rowBytes = box.front() * elementType.getIntOrFloatBitWidth() / 8;
   if (rowBytes % 16 != 0)
     return emitError() << "a tensor map's box has rows of a multiple of 16 bytes, found " << rowBytes;

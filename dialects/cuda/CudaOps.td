@@ -1,10 +1,10 @@
 //===- CudaOps.td - the cuda dialect: CUDA C++ syntax ----------------------===//
 //
 // One op is one construct of the printed text. Scalars are computed by `arith`
-// and `math` on integers, floats and `index`; control is `scf.for`, `scf.if` and
-// `scf.while`. The ops here are what those lack: kernels, memory, registers that
-// are arrays, the thread's coordinates, barriers, and calls of the small
-// functions in codegen/device.
+// and `math` on integers, floats and `index`; control flow is `scf.for`, `scf.if`
+// and `scf.while`. This dialect adds what those lack: kernels, memory, register
+// arrays, coordinates of the thread, barriers, and calls of the functions in
+// codegen/device.
 //
 //===----------------------------------------------------------------------===//
 
@@ -27,19 +27,19 @@ def CudaDialect : Dialect {
     char`, bf16 `bfloat16` and f16 `float16` (device/base.h), `vector<4xi32>`
     `uint4`, `vector<2xi32>` `uint2`, `vector<4xf32>` `float4`, `vector<2xf32>`
     `float2`. An `scf.for` with the attribute `cuda.unroll` is printed under
-    `#pragma unroll` (unit attribute) or `#pragma unroll N` (integer). An operation
-    whose location is a name passes it on to the variable that it defines.
+    `#pragma unroll` (unit attribute) or `#pragma unroll N` (integer). If the
+    location of an operation is a name, its variable gets that name.
   }];
   let cppNamespace = "::inlay::cuda";
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
 }
 
-def Cuda_Space : I32EnumAttr<"Space", "where memory lies", [
+def Cuda_Space : I32EnumAttr<"Space", "a memory space", [
     I32EnumAttrCase<"Global", 0, "global">,
     I32EnumAttrCase<"Readonly", 1, "readonly">, // global, never written while the kernel or its predecessor runs
     I32EnumAttrCase<"Shared", 2, "shared">,
-    I32EnumAttrCase<"Local", 3, "local">]> {    // registers, when every index is known after unrolling
+    I32EnumAttrCase<"Local", 3, "local">]> {    // registers, if every index is constant after unrolling
   let cppNamespace = "::inlay::cuda";
   let genSpecializedAttr = 0;
 }
@@ -64,16 +64,16 @@ def Cuda_Cache : I32EnumAttr<"Cache", "how caches treat a load", [
   let genSpecializedAttr = 0;
 }
 
-/// Who may write memory while a kernel that reads it is about to start. The first three may be read before
-/// `cuda.depend`: their writers have ended before the step's first launch.
+/// What may write the memory that a kernel accesses. Memory of the first three kinds may be read before `cuda.depend`,
+/// because its writers end before the first launch of the step.
 def Cuda_Provenance : I32EnumAttr<"Provenance", "who writes the memory behind a pointer or an access", [
-    I32EnumAttrCase<"Weight", 0, "weight">,         // nobody on the device
-    I32EnumAttrCase<"Meta", 1, "meta">,             // copies before the step's first launch
-    I32EnumAttrCase<"OlderKv", 2, "older_kv">,      // rows of the cache that steps before wrote; said of an access
-    I32EnumAttrCase<"Kv", 3, "kv">,                 // the same, and a launch of this step for the newest rows
-    I32EnumAttrCase<"Activation", 4, "activation">, // a launch of this step before this one
+    I32EnumAttrCase<"Weight", 0, "weight">,         // never written by a kernel of a step
+    I32EnumAttrCase<"Meta", 1, "meta">,             // written by copies before the first launch of the step
+    I32EnumAttrCase<"OlderKv", 2, "older_kv">,      // rows of the cache that earlier steps wrote; for accesses only
+    I32EnumAttrCase<"Kv", 3, "kv">,                 // rows of the cache; a launch of this step writes the newest
+    I32EnumAttrCase<"Activation", 4, "activation">, // written by an earlier launch of this step
     I32EnumAttrCase<"State", 5, "state">,           // read and written in place
-    I32EnumAttrCase<"Output", 6, "output">]> {      // this launch; those before may still read what lay there
+    I32EnumAttrCase<"Output", 6, "output">]> {      // written by this launch; earlier ones may read the old contents
   let cppNamespace = "::inlay::cuda";
   let genSpecializedAttr = 0;
 }
@@ -93,8 +93,8 @@ class CudaAttr<string name, string attrMnemonic> : AttrDef<CudaDialect, name> {
 def Cuda_GridAttr : CudaAttr<"Grid", "grid"> {
   let summary = "The hardware blocks of a launch along x, y and z.";
   let description = [{
-    One to three dimensions. Each is a constant, or so many times the quotient, rounded up, of a size of the
-    step (by number, as `cuda.size` names it) and a divisor:
+    One to three dimensions. Each is a constant or `M * (size N ceildiv D)`, where N is the number of a size of the
+    step, as in `cuda.size`:
 
     ```mlir
     #cuda.grid<264, 2 * (size 0 ceildiv 64)>
@@ -105,12 +105,12 @@ def Cuda_GridAttr : CudaAttr<"Grid", "grid"> {
 }
 
 def Cuda_TensorMapAttr : CudaAttr<"TensorMap", "tensor_map"> {
-  let summary = "A CUtensorMap that a launch passes, of the memory behind a pointer argument.";
+  let summary = "A CUtensorMap that a launch passes, for the memory of a pointer argument.";
   let description = [{
-    The number of the argument and the element type, then what cuTensorMapEncodeTiled takes. `dims` (elements),
-    `strides` (bytes, of all dimensions but the first) and `box` (elements) are innermost first; `swizzle` and
-    `l2_promotion` are bytes, 0 (or left out) for none. With `* size N` the last dimension is multiplied by the most
-    that the entry point takes of that size of the step.
+    The number of the argument and the element type, followed by the parameters of cuTensorMapEncodeTiled. `dims`
+    (elements), `strides` (bytes, for all dimensions except the first) and `box` (elements) are innermost first;
+    `swizzle` and `l2_promotion` are in bytes, 0 or omitted for none. With `* size N`, the last dimension is multiplied
+    by the maximum of that size of the step in the entry point.
 
     ```mlir
     #cuda.tensor_map<argument 0 : bf16, dims = [4096, 1] * size 0, strides = [8192], box = [64, 16],
@@ -148,10 +148,10 @@ def Cuda_LocalType : CudaType<"Local", "local"> {
 }
 
 def Cuda_OpaqueType : CudaType<"Opaque", "opaque"> {
-  let summary = "A C++ type that only calls look into: `!cuda.opaque<\"CUtensorMap\">`.";
+  let summary = "A C++ type that only called functions know: `!cuda.opaque<\"CUtensorMap\">`.";
   let description = [{
-    As a kernel parameter it is passed by value: a CUtensorMap as `const
-    __grid_constant__`, everything else as it is.
+    As a kernel parameter it is passed by value, a CUtensorMap with the qualifiers
+    `const __grid_constant__`.
   }];
   let parameters = (ins StringRefParameter<>:$name);
   let assemblyFormat = "`<` $name `>`";
@@ -172,15 +172,21 @@ def Cuda_KernelOp : CudaOp<"kernel", [FunctionOpInterface, IsolatedFromAbove, Sy
                                       SingleBlockImplicitTerminator<"ReturnOp">]> {
   let summary = "An `extern \"C\" __global__` function.";
   let description = [{
-    The printed parameters are the arguments in order; an argument's attribute
-    `cuda.name` names it, `cuda.provenance` says who writes what it points at. `threads` is the block's size, `min_blocks` the blocks
-    that must fit an SM, `cluster` the blocks of a cluster along x, `shared_bytes`
-    the dynamic shared memory (before cuda-allocate-shared: what a schedule grants
-    it, 0 for as much as its buffers need), `origin` the model's ops.
+    The printed parameters are the arguments in order. The attribute `cuda.name` of an argument is its name, and
+    `cuda.provenance` says what may write the memory that it points to.
 
-    What a launch must know stands here too: `grid`; `tensor_maps`, one for each CUtensorMap among the arguments, in
-    order; `dependent_launch` if the kernel waits for the launches before it by `cuda.depend`, so that it may start
-    while they run.
+    - `threads`: threads of a block
+    - `min_blocks`: blocks that must fit on a multiprocessor
+    - `cluster`: blocks of a cluster along x
+    - `shared_bytes`: dynamic shared memory. Before cuda-allocate-shared it is the limit from the schedule, or 0 for no
+      limit
+    - `origin`: the model's ops that the kernel computes
+
+    The remaining attributes describe a launch:
+
+    - `grid`: the blocks
+    - `tensor_maps`: one for each CUtensorMap among the arguments, in order
+    - `dependent_launch`: the kernel may start while earlier launches run, because it waits for them with `cuda.depend`
 
     ```mlir
     cuda.kernel @copy(%x: !cuda.ptr<f32, readonly> {cuda.name = "x"}, %y: !cuda.ptr<f32, global> {cuda.name = "y"})
@@ -204,7 +210,7 @@ def Cuda_KernelOp : CudaOp<"kernel", [FunctionOpInterface, IsolatedFromAbove, Sy
     ::mlir::ArrayRef<::mlir::Type> getArgumentTypes() { return getFunctionType().getInputs(); }
     ::mlir::ArrayRef<::mlir::Type> getResultTypes() { return getFunctionType().getResults(); }
     ::mlir::Region *getCallableRegion() { return &getBody(); }
-    /// None where `tensor_maps` is left out.
+    /// Empty if there is no `tensor_maps`.
     auto getTensorMapAttrs() {
       ::mlir::ArrayAttr maps = getTensorMapsAttr();
       return (maps ? maps : ::mlir::ArrayAttr::get(getContext(), {})).getAsRange<TensorMapAttr>();
@@ -218,7 +224,7 @@ def Cuda_ReturnOp : CudaOp<"return", [Pure, Terminator, HasParent<"KernelOp">]> 
 }
 
 def Cuda_SpecialOp : CudaOp<"special", [Pure]> {
-  let summary = "`threadIdx.x`, `blockIdx.y` and their like.";
+  let summary = "A coordinate of the thread, such as `threadIdx.x` or `blockIdx.y`.";
   let arguments = (ins Cuda_SpecialAttr:$which);
   let results = (outs Index:$result);
   let assemblyFormat = "$which attr-dict";
@@ -236,11 +242,11 @@ def Cuda_SizeOp : CudaOp<"size", [Pure]> {
 //===----------------------------------------------------------------------===//
 
 def Cuda_SharedBufferOp : CudaOp<"shared_buffer", [MemoryEffects<[MemAlloc]>]> {
-  let summary = "A buffer in dynamic shared memory whose place cuda-allocate-shared chooses.";
+  let summary = "A buffer in dynamic shared memory whose offset cuda-allocate-shared chooses.";
   let description = [{
-    A buffer without `overlay` is in use from the kernel's start to its end. Of buffers
-    with different overlays only one is in use at a time (a barrier stands between),
-    so that they may share their place; those of one overlay are disjoint.
+    A buffer without `overlay` is in use from the start of the kernel to its end.
+    Buffers of different overlays are never in use at the same time (a barrier
+    separates their uses), so they may overlap. Buffers of one overlay do not overlap.
 
     ```mlir
     %ring = cuda.shared_buffer 32768 align 1024 : !cuda.ptr<bf16, shared>
@@ -256,7 +262,7 @@ def Cuda_SharedBufferOp : CudaOp<"shared_buffer", [MemoryEffects<[MemAlloc]>]> {
 }
 
 def Cuda_SharedOp : CudaOp<"shared", [Pure]> {
-  let summary = "A part of the dynamic shared memory, as a typed pointer at a byte offset.";
+  let summary = "A typed pointer to dynamic shared memory at a byte offset.";
   let arguments = (ins ConfinedAttr<I64Attr, [IntNonNegative]>:$offset);
   let results = (outs Cuda_PtrType:$result);
   let assemblyFormat = "$offset attr-dict `:` type($result)";
@@ -281,8 +287,8 @@ def Cuda_CastOp : CudaOp<"cast", [Pure]> {
 def Cuda_LoadOp : CudaOp<"load", [MemoryEffects<[MemRead]>]> {
   let summary = "Reads `base[index]`, or a vector that starts there.";
   let description = [{
-    The index counts elements of the pointer. A vector may cover several of them
-    (8 bf16 as `vector<4xi32>`) and its address is a multiple of its size.
+    The index is in elements of the pointer. A vector may cover several elements
+    (for example 8 bf16 as `vector<4xi32>`). Its address is a multiple of its size.
   }];
   let arguments = (ins Cuda_PtrType:$base, Cuda_Int:$index,
                        DefaultValuedAttr<Cuda_CacheAttr, "::inlay::cuda::Cache::Default">:$cache);
@@ -326,7 +332,7 @@ def Cuda_SetOp : CudaOp<"set", [MemoryEffects<[MemWrite]>]> {
 }
 
 def Cuda_AddressOp : CudaOp<"address", [Pure]> {
-  let summary = "`&variable[i]`: a pointer to the rest of an array, for a call.";
+  let summary = "`&variable[i]`: a pointer into an array, to pass to a call.";
   let arguments = (ins Cuda_LocalType:$variable, Variadic<Index>:$indices);
   let results = (outs Cuda_PtrType:$result);
   let assemblyFormat = "$variable `[` $indices `]` attr-dict `:` type($variable) `->` type($result)";
@@ -351,7 +357,7 @@ def Cuda_SyncWarpOp : CudaOp<"sync_warp"> {
 }
 
 def Cuda_DependOp : CudaOp<"depend"> {
-  let summary = "`griddepcontrol.wait`: what the launches before this one wrote can be read from here.";
+  let summary = "`griddepcontrol.wait`: waits until earlier launches have ended and their writes are visible.";
   let assemblyFormat = "attr-dict";
 }
 
@@ -363,9 +369,9 @@ def Cuda_LaunchDependentsOp : CudaOp<"launch_dependents"> {
 def Cuda_CallOp : CudaOp<"call"> {
   let summary = "Calls a function of a device header.";
   let description = [{
-    `callee` is the text before the parenthesis, template arguments included;
-    `header` the file under codegen/device that declares it. Variables that are
-    passed are taken by reference, pointers as they are.
+    `callee` is the text before the parenthesis, including template arguments.
+    `header` is the file in codegen/device that declares the function. Variables
+    are passed by reference, pointers by value.
 
     ```mlir
     cuda.call "mma_m16n8k16<bfloat16>" from "mma.h" (%acc, %a, %b)

@@ -10,6 +10,7 @@
 #include "llvm/ADT/StringMap.h"
 #include <cmath>
 #include <numbers>
+#include <numeric>
 
 using namespace mlir;
 using namespace inlay::llm;
@@ -45,15 +46,31 @@ private:
         result.values.push_back(element.convertToDouble());
       return success();
     }
-    for (auto source : op.getSources()->getAsRange<StringAttr>()) {
-      llvm::Expected<std::vector<double>> elements = reader(source.getValue());
-      if (!elements)
-        return op.emitOpError() << "has the source '" << source.getValue()
-                                << "', which was not read: " << llvm::toString(elements.takeError());
-      llvm::append_range(result.values, *elements);
-    }
+    for (Attribute attribute : op.getSourcesAttr())
+      if (failed(append(op, SourceAttr::of(attribute), type.getRank() == 1 ? 1 : result.columns, result.values)))
+        return failure();
     if (static_cast<int64_t>(result.values.size()) != type.getNumElements())
       return op.emitOpError() << "has sources of " << result.values.size() << " elements for " << type;
+    return success();
+  }
+
+  /// Appends the rows of `source`, of `columns` elements each.
+  LogicalResult append(WeightOp op, SourceAttr source, int64_t columns, std::vector<double> &values) {
+    llvm::Expected<std::vector<double>> elements = reader(source.getName());
+    if (!elements)
+      return op.emitOpError() << "has the source '" << source.getName().getValue()
+                              << "', which was not read: " << llvm::toString(elements.takeError());
+    int64_t tensorRows = elements->size() / columns;
+    std::optional<int64_t> rows = source.getRows(tensorRows);
+    if (!rows)
+      return op.emitOpError() << "has the source " << source << ", but the tensor has " << tensorRows << " rows of "
+                              << columns;
+    for (int64_t row = 0; row < *rows; ++row) {
+      int64_t tensorRow = source.getTensorRow(row);
+      for (int64_t column = 0; column < columns; ++column)
+        values.push_back(
+            (*elements)[source.getTransposed() ? column * tensorRows + tensorRow : tensorRow * columns + column]);
+    }
     return success();
   }
 };
@@ -100,6 +117,22 @@ static LogicalResult evaluate(Step &step, EmbeddingOp op) {
   return success();
 }
 
+static LogicalResult evaluate(Step &step, PositionEmbeddingOp op) {
+  FailureOr<const Matrix *> table = step.weight(op, op.getTableAttr());
+  if (failed(table))
+    return failure();
+  const auto &batch = step.get<Batch>(op.getBatch());
+  Matrix result(batch.positions.size(), (*table)->columns);
+  for (auto [i, position] : llvm::enumerate(batch.positions)) {
+    int64_t row = position + static_cast<int64_t>(op.getOffset());
+    if (position < 0 || row >= (*table)->rows)
+      return op.emitOpError() << "looks up position " << position << " in row " << row << " of " << (*table)->rows;
+    llvm::copy((*table)->row(row), result.row(i).begin());
+  }
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
 static LogicalResult evaluate(Step &step, LinearOp op) {
   FailureOr<const Matrix *> weight = step.weight(op, op.getWeightAttr());
   FailureOr<const Matrix *> bias = op.getBias() ? step.weight(op, op.getBiasAttr()) : nullptr;
@@ -121,25 +154,36 @@ static LogicalResult evaluate(Step &step, LinearOp op) {
   return success();
 }
 
-static LogicalResult evaluate(Step &step, RmsNormOp op) {
-  FailureOr<const Matrix *> weight = step.weight(op, op.getWeightAttr());
-  if (failed(weight))
+/// The element for column `i` of a row of a vector that all groups share or that is as long as a row.
+static double elementAt(const Matrix *vector, int64_t i, double otherwise) {
+  return vector ? vector->values[i % vector->values.size()] : otherwise;
+}
+
+static LogicalResult evaluateNorm(Step &step, NormInterface op) {
+  FailureOr<const Matrix *> weight = op.getWeightAttr() ? step.weight(op, op.getWeightAttr()) : nullptr;
+  FailureOr<const Matrix *> bias = op.getBiasAttr() ? step.weight(op, op.getBiasAttr()) : nullptr;
+  if (failed(weight) || failed(bias))
     return failure();
   Matrix result = step.rows(op.getInput());
-  int64_t size = op.getGroup().value_or(result.columns);
+  int64_t size = op.getSize();
+  double offset = op.getWeightOffset().convertToDouble(), eps = op.getEps().convertToDouble();
   for (int64_t i = 0; i < result.rows; ++i)
     for (int64_t start = 0; start < result.columns; start += size) {
       MutableArrayRef<double> group = result.row(i).slice(start, size);
-      double squares = 0;
+      double mean = 0, squares = 0;
+      if (op.subtractsMean())
+        mean = std::accumulate(group.begin(), group.end(), 0.0) / size;
       for (double x : group)
-        squares += x * x;
-      double scale = 1 / std::sqrt(squares / size + op.getEps().convertToDouble());
-      for (auto [x, w] : llvm::zip(group, (*weight)->values))
-        x *= scale * w;
+        squares += (x - mean) * (x - mean);
+      double scale = 1 / std::sqrt(squares / size + eps);
+      for (auto [j, x] : llvm::enumerate(group))
+        x = (x - mean) * scale * (elementAt(*weight, start + j, 1) + offset) + elementAt(*bias, start + j, 0);
     }
-  step.set(op.getResult(), std::move(result));
+  step.set(op->getResult(0), std::move(result));
   return success();
 }
+static LogicalResult evaluate(Step &step, RmsNormOp op) { return evaluateNorm(step, op); }
+static LogicalResult evaluate(Step &step, LayerNormOp op) { return evaluateNorm(step, op); }
 
 static LogicalResult evaluate(Step &step, RopeOp op) {
   auto table = SymbolTable::lookupNearestSymbolFrom<RopeTableOp>(op, op.getTableAttr());
@@ -148,7 +192,7 @@ static LogicalResult evaluate(Step &step, RopeOp op) {
   Matrix result = step.rows(op.getInput());
   if (failed(verifyRows(op, result.rows, "the batch", batch.positions.size())))
     return failure();
-  int64_t headDim = op.getHeadDim(), half = headDim / 2;
+  int64_t headDim = op.getHeadDim(), half = op.getRotaryDim() / 2;
   double factor = table.getAttentionFactor().convertToDouble();
   for (auto [row, position] : llvm::enumerate(batch.positions)) {
     if (position < 0 || position >= positions)
@@ -201,9 +245,10 @@ static LogicalResult evaluate(Step &step, KvAppendOp op) {
   return success();
 }
 
-/// Attention of one query head over positions [begin, end) of one kv head, whose columns start at `column`.
-static void attend(PagedAttentionOp op, ArrayRef<double> query, const CachedSequence &sequence, int64_t column,
-                   int64_t begin, int64_t end, MutableArrayRef<double> result) {
+/// Attention of query head `head` over positions [begin, end) of its kv head. `sinks` may be null.
+static void attend(PagedAttentionOp op, int64_t head, ArrayRef<double> query, const CachedSequence &sequence,
+                   int64_t begin, int64_t end, const Matrix *sinks, MutableArrayRef<double> result) {
+  int64_t column = head / (op.getHeads() / op.getKvHeads()) * query.size();
   std::vector<double> scores;
   for (int64_t position = begin; position < end; ++position) {
     double score = 0;
@@ -214,9 +259,14 @@ static void attend(PagedAttentionOp op, ArrayRef<double> query, const CachedSequ
       double cap = op.getSoftcap()->convertToDouble();
       score = cap * std::tanh(score / cap);
     }
+    if (op.getAlibi())
+      score += (*op.getAlibi())[head] * static_cast<double>(position - (end - 1));
     scores.push_back(score);
   }
-  double largest = *llvm::max_element(scores), sum = 0;
+  double largest = *llvm::max_element(scores);
+  if (sinks)
+    largest = std::max(largest, sinks->values[head]);
+  double sum = sinks ? std::exp(sinks->values[head] - largest) : 0;
   for (double &score : scores)
     sum += score = std::exp(score - largest);
   for (auto [i, score] : llvm::enumerate(scores))
@@ -230,7 +280,10 @@ static LogicalResult evaluate(Step &step, PagedAttentionOp op) {
   const auto &cache = step.get<KvCache>(op.getCache());
   if (failed(verifyRows(op, queries.rows, "the batch", batch.positions.size())))
     return failure();
-  int64_t headDim = op.getHeadDim(), queriesOfHead = op.getHeads() / op.getKvHeads();
+  FailureOr<const Matrix *> sinks = op.getSinks() ? step.weight(op, op.getSinksAttr()) : nullptr;
+  if (failed(sinks))
+    return failure();
+  int64_t headDim = op.getHeadDim();
   Matrix result(queries.rows, queries.columns);
   auto layer = cache.find(op.getLayer());
   for (int64_t row = 0; row < queries.rows; ++row) {
@@ -247,7 +300,7 @@ static LogicalResult evaluate(Step &step, PagedAttentionOp op) {
                               << sequence->keys.columns << " columns";
     int64_t begin = op.getWindow() ? std::max<int64_t>(0, end - *op.getWindow()) : 0;
     for (int64_t head = 0; head < static_cast<int64_t>(op.getHeads()); ++head)
-      attend(op, queries.row(row).slice(head * headDim, headDim), *sequence, head / queriesOfHead * headDim, begin, end,
+      attend(op, head, queries.row(row).slice(head * headDim, headDim), *sequence, begin, end, *sinks,
              result.row(row).slice(head * headDim, headDim));
   }
   step.set(op.getResult(), std::move(result));
@@ -262,6 +315,10 @@ static double activate(Activation kind, double x) {
     return x / 2 * (1 + std::tanh(std::sqrt(2 * std::numbers::inv_pi) * (x + 0.044715 * x * x * x)));
   case Activation::Gelu:
     return x / 2 * (1 + std::erf(x / std::numbers::sqrt2));
+  case Activation::Relu:
+    return std::max(x, 0.0);
+  case Activation::Relu2:
+    return std::max(x, 0.0) * std::max(x, 0.0);
   }
   llvm_unreachable("all activations are handled");
 }
@@ -286,6 +343,30 @@ static LogicalResult evaluate(Step &step, AddOp op) {
     x += y;
   step.set(op.getResult(), std::move(result));
   return success();
+}
+
+/// Replaces each element of `input` by `function` of it.
+template <typename Function>
+static LogicalResult evaluateElements(Step &step, Value input, Value output, Function function) {
+  Matrix result = step.rows(input);
+  for (double &x : result.values)
+    x = function(x);
+  step.set(output, std::move(result));
+  return success();
+}
+
+static LogicalResult evaluate(Step &step, ActivationOp op) {
+  return evaluateElements(step, op.getInput(), op.getResult(), [&](double x) { return activate(op.getKind(), x); });
+}
+
+static LogicalResult evaluate(Step &step, ScaleOp op) {
+  double factor = op.getFactor().convertToDouble();
+  return evaluateElements(step, op.getInput(), op.getResult(), [&](double x) { return factor * x; });
+}
+
+static LogicalResult evaluate(Step &step, SoftcapOp op) {
+  double cap = op.getCap().convertToDouble();
+  return evaluateElements(step, op.getInput(), op.getResult(), [&](double x) { return cap * std::tanh(x / cap); });
 }
 
 static LogicalResult evaluate(Step &step, GatherRowsOp op) {
@@ -340,8 +421,8 @@ template <typename... Ops> static llvm::StringMap<EvaluateFunction> makeTable() 
 
 static LogicalResult evaluateBlock(Step &step, Block &block) {
   static const llvm::StringMap<EvaluateFunction> table =
-      makeTable<AddOp, EmbeddingOp, GatedActivationOp, GatherRowsOp, GroupOp, KvAppendOp, LinearOp, PagedAttentionOp,
-                RmsNormOp, RopeOp, SampleOp>();
+      makeTable<ActivationOp, AddOp, EmbeddingOp, GatedActivationOp, GatherRowsOp, GroupOp, KvAppendOp, LayerNormOp,
+                LinearOp, PagedAttentionOp, PositionEmbeddingOp, RmsNormOp, RopeOp, SampleOp, ScaleOp, SoftcapOp>();
   for (Operation &op : block.without_terminator()) {
     auto it = table.find(op.getName().getStringRef());
     if (it == table.end())

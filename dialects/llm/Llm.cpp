@@ -6,6 +6,7 @@
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace inlay::llm;
@@ -59,6 +60,13 @@ static LogicalResult verifySameType(Operation *op, Value input, Value result) {
   return success();
 }
 
+/// Checks the bound of a soft-cap; none is valid.
+static LogicalResult verifyCap(Operation *op, FloatAttr cap) {
+  if (cap && !(cap.getValue().isFinite() && cap.getValueAsDouble() > 0))
+    return op->emitOpError() << "has the soft-cap " << cap << ", expected a finite number above 0";
+  return success();
+}
+
 /// The symbol of kind `T` that `op` names.
 template <typename T>
 static FailureOr<T> findSymbol(Operation *op, FlatSymbolRefAttr name, SymbolTableCollection &symbols) {
@@ -106,19 +114,141 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return getBias() ? verifyWeight(*this, getBiasAttr(), {rows}, symbols) : success();
 }
 
+/// Checks that `name`, the weight or the bias of a norm, has an element for each column or for each column of a group.
+static LogicalResult verifyNormVector(NormInterface norm, FlatSymbolRefAttr name, SymbolTableCollection &symbols) {
+  if (!name)
+    return success();
+  FailureOr<WeightOp> weight = findSymbol<WeightOp>(norm, name, symbols);
+  if (failed(weight))
+    return failure();
+  int64_t elements = weight->getTensorType().getNumElements();
+  if (norm.getGroup() && elements == norm.getColumns())
+    return success();
+  return verifyWeight(norm, name, {norm.getSize()}, symbols);
+}
+
+LogicalResult PositionEmbeddingOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (failed(verifyWeight(*this, getTableAttr(), {-1, columns(getResult())}, symbols)))
+    return failure();
+  int64_t rows = symbols.lookupNearestSymbolFrom<WeightOp>(*this, getTableAttr()).getTensorType().getDimSize(0);
+  if (static_cast<int64_t>(getOffset()) >= rows)
+    return emitOpError() << "begins at row " << getOffset() << " of '" << getTable() << "', which has " << rows;
+  return success();
+}
+
 LogicalResult RmsNormOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  int64_t size = getGroup() ? static_cast<int64_t>(*getGroup()) : columns(getInput());
-  return verifyWeight(*this, getWeightAttr(), {size}, symbols);
+  return verifyNormVector(*this, getWeightAttr(), symbols);
+}
+
+LogicalResult LayerNormOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (failed(verifyNormVector(*this, getWeightAttr(), symbols)))
+    return failure();
+  return verifyNormVector(*this, getBiasAttr(), symbols);
 }
 
 LogicalResult RopeOp::verifySymbolUses(SymbolTableCollection &symbols) {
   FailureOr<RopeTableOp> table = findSymbol<RopeTableOp>(*this, getTableAttr(), symbols);
   if (failed(table))
     return failure();
-  if (int64_t size = cast<RankedTensorType>(table->getType()).getDimSize(1); size != static_cast<int64_t>(getHeadDim()))
+  if (int64_t size = cast<RankedTensorType>(table->getType()).getDimSize(1); size > static_cast<int64_t>(getHeadDim()))
     return emitOpError() << "rotates heads of " << getHeadDim() << " by '" << getTable() << "', which is for heads of "
                          << size;
   return success();
+}
+
+int64_t RopeOp::getRotaryDim() {
+  auto table = SymbolTable::lookupNearestSymbolFrom<RopeTableOp>(*this, getTableAttr());
+  return cast<RankedTensorType>(table.getType()).getDimSize(1);
+}
+
+LogicalResult PagedAttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return getSinks() ? verifyWeight(*this, getSinksAttr(), {static_cast<int64_t>(getHeads())}, symbols) : success();
+}
+
+//===----------------------------------------------------------------------===//
+// Weights
+//===----------------------------------------------------------------------===//
+
+Attribute SourceAttr::parse(AsmParser &parser, Type) {
+  StringAttr name;
+  bool transposed = false;
+  int64_t block = 0, offset = 0, count = 0, headDim = 0, rotaryDim = 0;
+  if (parser.parseLess() || parser.parseAttribute(name))
+    return {};
+  std::pair<StringRef, int64_t *> numbers[] = {{"block", &block}, {"offset", &offset}, {"count", &count}};
+  while (succeeded(parser.parseOptionalComma())) {
+    SMLoc loc = parser.getCurrentLocation();
+    StringRef key;
+    if (parser.parseKeyword(&key))
+      return {};
+    if (key == "transposed") {
+      transposed = true;
+      continue;
+    }
+    auto *number = llvm::find_if(numbers, [&](auto &entry) { return entry.first == key; });
+    if (number == std::end(numbers) && key != "deinterleave")
+      return parser.emitError(loc) << "'" << key << "' is no part of a source; expected transposed, block, offset, "
+                                   << "count or deinterleave",
+             Attribute();
+    if (parser.parseEqual())
+      return {};
+    if (key != "deinterleave") {
+      if (parser.parseInteger(*number->second))
+        return {};
+    } else if (parser.parseLSquare() || parser.parseInteger(headDim) || parser.parseComma() ||
+               parser.parseInteger(rotaryDim) || parser.parseRSquare()) {
+      return {};
+    }
+  }
+  if (parser.parseGreater())
+    return {};
+  return parser.getChecked<SourceAttr>(parser.getContext(), name, transposed, block, offset, count, headDim, rotaryDim);
+}
+
+void SourceAttr::print(AsmPrinter &printer) const {
+  printer << "<" << getName();
+  if (getTransposed())
+    printer << ", transposed";
+  if (getBlock())
+    printer << ", block = " << getBlock() << ", offset = " << getOffset() << ", count = " << getCount();
+  if (getHeadDim())
+    printer << ", deinterleave = [" << getHeadDim() << ", " << getRotaryDim() << "]";
+  printer << ">";
+}
+
+LogicalResult SourceAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringAttr name, bool, int64_t block,
+                                 int64_t offset, int64_t count, int64_t headDim, int64_t rotaryDim) {
+  if (name.empty())
+    return emitError() << "a source has the name of a tensor, found \"\"";
+  if (block == 0 ? offset != 0 || count != 0 : offset < 0 || count < 1 || block - offset < count)
+    return emitError() << "source '" << name.getValue() << "' takes " << count << " rows from " << offset
+                       << " on of each " << block << ", expected rows that lie in a block";
+  if (headDim == 0 ? rotaryDim != 0 : rotaryDim < 2 || rotaryDim % 2 != 0 || rotaryDim > headDim)
+    return emitError() << "source '" << name.getValue() << "' deinterleaves " << rotaryDim << " rows of heads of "
+                       << headDim << ", expected an even number of rows that a head has";
+  return success();
+}
+
+SourceAttr SourceAttr::of(Attribute source) {
+  if (auto name = dyn_cast<StringAttr>(source))
+    return SourceAttr::get(source.getContext(), name.getValue());
+  return cast<SourceAttr>(source);
+}
+
+std::optional<int64_t> SourceAttr::getRows(int64_t tensorRows) const {
+  if (getBlock() && tensorRows % getBlock() != 0)
+    return std::nullopt;
+  int64_t rows = getBlock() ? tensorRows / getBlock() * getCount() : tensorRows;
+  if (getHeadDim() && rows % getHeadDim() != 0)
+    return std::nullopt;
+  return rows;
+}
+
+int64_t SourceAttr::getTensorRow(int64_t row) const {
+  if (getHeadDim())
+    if (int64_t i = row % getHeadDim(), half = getRotaryDim() / 2; i < getRotaryDim())
+      row += 2 * (i % half) + i / half - i;
+  return getBlock() ? row / getCount() * getBlock() + getOffset() + row % getCount() : row;
 }
 
 LogicalResult WeightOp::verify() {
@@ -129,6 +259,11 @@ LogicalResult WeightOp::verify() {
     return emitOpError() << "has either sources or a value";
   if (getValue() && getValue()->getShapedType() != type)
     return emitOpError() << "is declared " << type << " but holds " << getValue()->getShapedType();
+  if (ArrayAttr sources = getSourcesAttr(); sources && type.getRank() == 1)
+    for (Attribute source : sources)
+      if (SourceAttr::of(source).getTransposed())
+        return emitOpError() << "transposes '" << SourceAttr::of(source).getName().getValue()
+                             << "', but is a vector: " << type;
   if (getRowOrder() == RowOrder::HalfPairs && !getHeadDim())
     return emitOpError() << "stores rows as half_pairs, which needs head_dim";
   if (getRowOrder() == RowOrder::Alternate && getSources() && getSources()->size() != 2)
@@ -164,13 +299,32 @@ LogicalResult LinearOp::verify() {
   return success();
 }
 
-LogicalResult RmsNormOp::verify() {
-  if (failed(verifySameType(*this, getInput(), getResult())))
-    return failure();
-  if (getGroup())
-    return verifyHeads(*this, "input", getInput(), *getGroup());
+LogicalResult PositionEmbeddingOp::verify() {
+  if (static_cast<int64_t>(getOffset()) < 0)
+    return emitOpError() << "has the offset " << static_cast<int64_t>(getOffset()) << ", expected at least 0";
   return success();
 }
+
+static LogicalResult verifyNorm(NormInterface norm) {
+  if (failed(verifySameType(norm, norm.getInput(), norm->getResult(0))))
+    return failure();
+  if (norm.getGroup() && failed(verifyHeads(norm, "input", norm.getInput(), *norm.getGroup())))
+    return failure();
+  if (!norm.getWeightAttr() && !norm.getWeightOffset().isZero())
+    return norm->emitOpError() << "has a weight_offset without a weight; use '" << ScaleOp::getOperationName()
+                               << "' for a constant factor";
+  return success();
+}
+LogicalResult RmsNormOp::verify() { return verifyNorm(*this); }
+LogicalResult LayerNormOp::verify() { return verifyNorm(*this); }
+
+LogicalResult ScaleOp::verify() {
+  if (!getFactor().isFinite())
+    return emitOpError() << "has the factor " << getFactorAttr() << ", expected a finite number";
+  return success();
+}
+
+LogicalResult SoftcapOp::verify() { return verifyCap(*this, getCapAttr()); }
 
 LogicalResult RopeOp::verify() {
   if (failed(verifySameType(*this, getInput(), getResult())))
@@ -207,7 +361,11 @@ LogicalResult PagedAttentionOp::verify() {
   if (getWindow() && static_cast<int64_t>(*getWindow()) < 1)
     return emitOpError() << "has a window of " << static_cast<int64_t>(*getWindow())
                          << " positions, expected at least 1";
-  return success();
+  if (getAlibi() && getAlibi()->size() != getHeads())
+    return emitOpError() << "has " << getAlibi()->size() << " slopes of ALiBi for " << getHeads() << " heads";
+  if (getAlibi() && !llvm::all_of(*getAlibi(), [](double slope) { return std::isfinite(slope); }))
+    return emitOpError() << "has the slopes " << getAlibiAttr() << " of ALiBi, expected finite numbers";
+  return verifyCap(*this, getSoftcapAttr());
 }
 
 //===----------------------------------------------------------------------===//
@@ -230,19 +388,40 @@ int64_t EmbeddingOp::getWeightBytes(int64_t rows) {
 int64_t LinearOp::getWeightBytes(int64_t) {
   return weightBytes(*this, getWeightAttr()) + weightBytes(*this, getBiasAttr());
 }
+int64_t PositionEmbeddingOp::getWeightBytes(int64_t rows) {
+  auto type = cast<RankedTensorType>(getResult().getType());
+  return rows * type.getDimSize(1) * type.getElementTypeBitWidth() / 8;
+}
 int64_t RmsNormOp::getWeightBytes(int64_t) { return weightBytes(*this, getWeightAttr()); }
+int64_t LayerNormOp::getWeightBytes(int64_t) {
+  return weightBytes(*this, getWeightAttr()) + weightBytes(*this, getBiasAttr());
+}
+int64_t PagedAttentionOp::getWeightBytes(int64_t) { return weightBytes(*this, getSinksAttr()); }
 
 bool LinearOp::isAnchor() { return true; }
 bool PagedAttentionOp::isAnchor() { return true; }
 
 // A whole-row norm: its weight scales what is staged, its 1/rms the rows of the product.
 bool RmsNormOp::canBePrologueOf(Operation *anchor) { return isa<LinearOp>(anchor) && !getGroup(); }
-int64_t RmsNormOp::getStagedVectors() { return getGroup() ? 0 : 1; }
+int64_t RmsNormOp::getStagedVectors() { return getGroup() || !getWeightAttr() ? 0 : 1; }
+bool LayerNormOp::canBePrologueOf(Operation *) { return false; }
+int64_t LayerNormOp::getStagedVectors() { return 0; }
 bool GatherRowsOp::canBePrologueOf(Operation *anchor) { return isa<LinearOp>(anchor); }
 
-// These need only the columns that a tile of the product has.
-bool AddOp::canBeEpilogueOf(Operation *anchor) { return isa<LinearOp>(anchor); }
-bool GatedActivationOp::canBeEpilogueOf(Operation *anchor) { return isa<LinearOp>(anchor); }
+/// True for a product whose tiles an elementwise op can change before they are stored: of one result, or of two whose
+/// columns alternate.
+static bool takesElementwise(Operation *anchor) {
+  auto linear = dyn_cast<LinearOp>(anchor);
+  if (!linear || linear.getNumResults() == 1)
+    return static_cast<bool>(linear);
+  auto weight = SymbolTable::lookupNearestSymbolFrom<WeightOp>(linear, linear.getWeightAttr());
+  return weight && weight.getRowOrder() == RowOrder::Alternate;
+}
+bool ActivationOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
+bool AddOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
+bool GatedActivationOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
+bool ScaleOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
+bool SoftcapOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
 
 /// True for a product whose columns come as the pairs that rope rotates.
 static bool hasPairs(Operation *anchor) {
@@ -250,7 +429,9 @@ static bool hasPairs(Operation *anchor) {
   auto weight = linear ? SymbolTable::lookupNearestSymbolFrom<WeightOp>(linear, linear.getWeightAttr()) : WeightOp();
   return weight && weight.getRowOrder() == RowOrder::HalfPairs;
 }
-bool RopeOp::canBeEpilogueOf(Operation *anchor) { return hasPairs(anchor); }
+bool RopeOp::canBeEpilogueOf(Operation *anchor) {
+  return hasPairs(anchor) && getRotaryDim() == static_cast<int64_t>(getHeadDim());
+}
 bool KvAppendOp::canBeEpilogueOf(Operation *anchor) { return hasPairs(anchor); }
 
 #define GET_OP_CLASSES

@@ -1,4 +1,8 @@
-//===- LlmInterfaces.td - how an op takes part in fusion -------------------===//
+//===- LlmInterfaces.td - what passes ask of ops --------------------------===//
+//
+// How an op takes part in fusion, and what norms have in common.
+//
+//===----------------------------------------------------------------------===//
 
 #ifndef INLAY_DIALECTS_LLM_INTERFACES
 #define INLAY_DIALECTS_LLM_INTERFACES
@@ -22,6 +26,30 @@ def Llm_FusionInterface : OpInterface<"FusionInterface"> {
       "int64_t", "getStagedVectors", (ins), "", "return 0;">,
     InterfaceMethod<"Bytes of weights that the op reads for a step of `rows` rows.",
       "int64_t", "getWeightBytes", (ins "int64_t":$rows), "", "return 0;">];
+}
+
+def Llm_NormInterface : OpInterface<"NormInterface"> {
+  let cppNamespace = "::inlay::llm";
+  let description = [{
+    What `rms_norm` and `layer_norm` have in common: the statistics of `getSize()` columns scale
+    these columns, a weight and a bias are applied afterwards.
+  }];
+  let methods = [
+    InterfaceMethod<"The rows to normalize.", "::mlir::Value", "getInput">,
+    InterfaceMethod<"The weight; null without one.", "::mlir::FlatSymbolRefAttr", "getWeightAttr">,
+    InterfaceMethod<"The bias; null without one.", "::mlir::FlatSymbolRefAttr", "getBiasAttr", (ins), "", "return {};">,
+    InterfaceMethod<"What is added to the mean of the squares.", "::llvm::APFloat", "getEps">,
+    InterfaceMethod<"What is added to the weight.", "::llvm::APFloat", "getWeightOffset">,
+    InterfaceMethod<"Columns of one mean, if not those of the whole row.", "std::optional<uint64_t>", "getGroup">,
+    InterfaceMethod<"True if the mean is subtracted first.", "bool", "subtractsMean", (ins), "", "return false;">];
+  let extraSharedClassDeclaration = [{
+    /// Columns of a row.
+    int64_t getColumns() {
+      return ::llvm::cast<::mlir::RankedTensorType>($_op.getInput().getType()).getDimSize(1);
+    }
+    /// Columns of one mean.
+    int64_t getSize() { return $_op.getGroup() ? static_cast<int64_t>(*$_op.getGroup()) : getColumns(); }
+  }];
 }
 
 #endif // INLAY_DIALECTS_LLM_INTERFACES

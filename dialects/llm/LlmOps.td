@@ -73,10 +73,56 @@ def Llm_Packing : I32EnumAttr<"Packing", "memory layout of a weight matrix", [
 }
 def Llm_PackingAttr : EnumAttr<LlmDialect, Llm_Packing, "packing">;
 
+def Llm_SourceAttr : AttrDef<LlmDialect, "Source"> {
+  let mnemonic = "source";
+  let summary = "Rows of a tensor of the checkpoint.";
+  let description = [{
+    The tensor is `[rows, columns]`, or `[columns, rows]` where it is `transposed` (GPT-2's Conv1D). With `block`, the
+    source is the `count` rows from `offset` on of each `block` rows, and the tensor has whole blocks. Then
+    `deinterleave = [head_dim, rotary_dim]` puts rows of interleaved rope into the order of `llm.rope`: of each
+    `head_dim` rows of the source, row i of the first `rotary_dim / 2` is the former row 2i, row i + rotary_dim / 2
+    the former row 2i + 1; rows from `rotary_dim` on stay. The parameters are applied in this order.
+
+    | layout of a fused tensor | a part of it |
+    |---|---|
+    | concatenated q, k, v | `block` = all rows, `offset` and `count` = where the part is |
+    | `[heads, 3, d]` (GPT-NeoX, BLOOM) | `block = 3d, offset = d, count = d` for k |
+    | `[kv_heads, q/kv + 2, d]` (Falcon, InternLM2) | `block = (q/kv + 2)d, offset = 0, count = (q/kv)d` for q |
+    | alternating gate, up | `block = 2, offset = 1, count = 1` for up |
+
+    ```mlir
+    #llm.source<"h.0.attn.c_attn.weight", transposed, block = 192, offset = 64, count = 64>
+    #llm.source<"layers.0.self_attn.q_proj.weight", deinterleave = [128, 64]>
+    ```
+  }];
+  let parameters = (ins "::mlir::StringAttr":$name, "bool":$transposed, "int64_t":$block, "int64_t":$offset,
+                        "int64_t":$count, "int64_t":$headDim, "int64_t":$rotaryDim);
+  // `block` of 0 takes all rows, `headDim` of 0 keeps their order.
+  let builders = [AttrBuilder<(ins "::llvm::StringRef":$name, CArg<"bool", "false">:$transposed,
+                                   CArg<"int64_t", "0">:$block, CArg<"int64_t", "0">:$offset, CArg<"int64_t", "0">:$count,
+                                   CArg<"int64_t", "0">:$headDim, CArg<"int64_t", "0">:$rotaryDim), [{
+    return $_get($_ctxt, ::mlir::StringAttr::get($_ctxt, name), transposed, block, offset, count, headDim, rotaryDim);
+  }]>];
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// A source of a weight; a string is the name of a whole tensor.
+    static SourceAttr of(::mlir::Attribute source);
+    /// The rows of the source if its tensor has so many, or nothing if they are not whole blocks and heads.
+    std::optional<int64_t> getRows(int64_t tensorRows) const;
+    /// The row of the tensor that is row `row` of the source.
+    int64_t getTensorRow(int64_t row) const;
+  }];
+}
+def Llm_SourcesAttr : TypedArrayAttrBase<AnyAttrOf<[StrAttr, Llm_SourceAttr]>, "array of tensor names and #llm.source">;
+
 def Llm_Activation : I32EnumAttr<"Activation", "activation function", [
     I32EnumAttrCase<"Silu", 0, "silu">,
     I32EnumAttrCase<"GeluTanh", 1, "gelu_tanh">,
-    I32EnumAttrCase<"Gelu", 2, "gelu">]> {
+    I32EnumAttrCase<"Gelu", 2, "gelu">,
+    I32EnumAttrCase<"Relu", 3, "relu">,
+    // relu(x)^2: So et al., 2021.
+    I32EnumAttrCase<"Relu2", 4, "relu2">]> {
   let cppNamespace = "::inlay::llm";
   let genSpecializedAttr = 0;
 }
@@ -107,15 +153,15 @@ def Llm_WeightOp : LlmOp<"weight", [Symbol]> {
   let description = [{
     The rows of `sources` are concatenated in order and then stored in
     `row_order` and `packing`. A source is the name of a tensor of the
-    checkpoint; the compiler does not read it. Tests give the
-    contents inline with `value` instead.
+    checkpoint, or some of its rows (`#llm.source`); the compiler does not read
+    it. Tests give the contents inline with `value` instead.
 
     ```mlir
     llm.weight @l0.qkv : tensor<6144x4096xbf16> from ["q_proj.weight", "k_proj.weight", "v_proj.weight"]
         {row_order = #llm<row_order half_pairs>, head_dim = 128 : i64}
     ```
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, OptionalAttr<StrArrayAttr>:$sources,
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, OptionalAttr<Llm_SourcesAttr>:$sources,
       DefaultValuedAttr<Llm_RowOrderAttr, "::inlay::llm::RowOrder::Plain">:$row_order,
       DefaultValuedAttr<Llm_PackingAttr, "::inlay::llm::Packing::RowMajor">:$packing,
       OptionalAttr<I64Attr>:$head_dim, OptionalAttr<ElementsAttr>:$value);
@@ -167,6 +213,18 @@ def Llm_EmbeddingOp : LlmOp<"embedding", [Pure, DeclareOpInterfaceMethods<Symbol
   let assemblyFormat = "$tokens `,` $table attr-dict `:` functional-type(operands, results)";
 }
 
+def Llm_PositionEmbeddingOp : LlmOp<"position_embedding", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                                DeclareOpInterfaceMethods<Llm_FusionInterface, ["getWeightBytes"]>]> {
+  let summary = "Rows of a table of learned positions.";
+  let description = [{
+    The row of a token at position p is row `p + offset` of the table. OPT has an offset of 2.
+  }];
+  let arguments = (ins Llm_BatchType:$batch, FlatSymbolRefAttr:$table, DefaultValuedAttr<I64Attr, "0">:$offset);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$batch `,` $table attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
 def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
                                   DeclareOpInterfaceMethods<Llm_FusionInterface, ["isAnchor", "getWeightBytes"]>]> {
   let summary = "x times the transpose of a weight, plus a bias.";
@@ -187,32 +245,65 @@ def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<SymbolUserOp
   let hasVerifier = 1;
 }
 
-def Llm_RmsNormOp : LlmOp<"rms_norm", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+class Llm_Norm<string mnemonic> : LlmOp<mnemonic, [Pure, Llm_NormInterface, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
                                      DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBePrologueOf", "getStagedVectors", "getWeightBytes"]>]> {
-  let summary = "x * rsqrt(mean(x^2) + eps) * weight, over `group` columns.";
+  let results = (outs Llm_Rows:$result);
+  let hasVerifier = 1;
+}
+
+def Llm_RmsNormOp : Llm_Norm<"rms_norm"> {
+  let summary = "x * rsqrt(mean(x^2) + eps) * (weight + weight_offset), over `group` columns.";
   let description = [{
     Zhang and Sennrich, 2019. Without `group` the mean is over the whole row; with
-    `group = head_dim` it is over each head (the q and k norms of Qwen3), and the
-    weight has `group` elements.
+    `group = head_dim` it is over each head (the q and k norms of Qwen3). The weight
+    has one element for each column of a row, or `group` elements that all groups
+    share; without a weight there is no such factor. `weight_offset = 1.0` is the norm
+    of Gemma. All is computed in f32 and rounded once.
+
+    ```mlir
+    %y = llm.rms_norm %x, @norm {eps = 1.0e-6 : f64, weight_offset = 1.0 : f64} : (tensor<?x8xbf16>) -> tensor<?x8xbf16>
+    ```
   }];
-  let arguments = (ins Llm_Rows:$input, FlatSymbolRefAttr:$weight, F64Attr:$eps, OptionalAttr<I64Attr>:$group);
-  let results = (outs Llm_Rows:$result);
-  let assemblyFormat = "$input `,` $weight attr-dict `:` functional-type(operands, results)";
-  let hasVerifier = 1;
+  let arguments = (ins Llm_Rows:$input, OptionalAttr<FlatSymbolRefAttr>:$weight, F64Attr:$eps,
+                       OptionalAttr<I64Attr>:$group, DefaultValuedAttr<F64Attr, "0.0">:$weight_offset);
+  let assemblyFormat = "$input (`,` $weight^)? attr-dict `:` functional-type(operands, results)";
+}
+
+def Llm_LayerNormOp : Llm_Norm<"layer_norm"> {
+  let summary = "(x - mean(x)) * rsqrt(variance(x) + eps) * (weight + weight_offset) + bias, over `group` columns.";
+  let description = [{
+    Ba et al., 2016. The variance is the mean of the squares of x - mean(x). `group`,
+    the weight and `weight_offset` are those of `rms_norm`; the bias has as many
+    elements as a weight may have.
+
+    ```mlir
+    %y = llm.layer_norm %x, @norm.weight bias @norm.bias {eps = 1.0e-5 : f64} : (tensor<?x8xbf16>) -> tensor<?x8xbf16>
+    ```
+  }];
+  let arguments = (ins Llm_Rows:$input, OptionalAttr<FlatSymbolRefAttr>:$weight, OptionalAttr<FlatSymbolRefAttr>:$bias,
+                       F64Attr:$eps, OptionalAttr<I64Attr>:$group, DefaultValuedAttr<F64Attr, "0.0">:$weight_offset);
+  let assemblyFormat = "$input (`,` $weight^)? (`bias` $bias^)? attr-dict `:` functional-type(operands, results)";
+  let extraClassDeclaration = "bool subtractsMean() { return true; }";
 }
 
 def Llm_RopeOp : LlmOp<"rope", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
                               DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
   let summary = "Rotary position embedding of every head (halves rotated).";
   let description = [{
-    Su et al., 2021, in the form of transformers' `rotate_half`: with c and s
-    the cosine and sine of the row's position, element i of a head becomes
-    `x[i] c[i] - x[i+D/2] s[i]` and element i+D/2 `x[i+D/2] c[i] + x[i] s[i]`.
+    Su et al., 2021, in the form of transformers' `rotate_half`: with R the columns of
+    the table, c and s the cosine and sine of the row's position, element i < R/2 of a
+    head becomes `x[i] c[i] - x[i+R/2] s[i]` and element i+R/2 becomes
+    `x[i+R/2] c[i] + x[i] s[i]`. Elements from R on stay as they are: a table of fewer
+    columns than `head_dim` rotates a part of each head.
   }];
   let arguments = (ins Llm_Rows:$input, Llm_BatchType:$batch, FlatSymbolRefAttr:$table, I64Attr:$head_dim);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$input `,` $batch `,` $table attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Elements of a head that are rotated: the columns of the table.
+    int64_t getRotaryDim();
+  }];
 }
 
 def Llm_KvAppendOp : LlmOp<"kv_append", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
@@ -224,23 +315,30 @@ def Llm_KvAppendOp : LlmOp<"kv_append", [Pure, DeclareOpInterfaceMethods<Llm_Fus
   let hasVerifier = 1;
 }
 
-def Llm_PagedAttentionOp : LlmOp<"paged_attention", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["isAnchor"]>]> {
+def Llm_PagedAttentionOp : LlmOp<"paged_attention", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                         DeclareOpInterfaceMethods<Llm_FusionInterface, ["isAnchor", "getWeightBytes"]>]> {
   let summary = "Causal attention of each row over its sequence's cache.";
   let description = [{
     A row at position p attends to positions max(0, p - window + 1) .. p of its
     sequence (without `window`, 0 .. p). Query head h reads kv head
     h / (heads / kv_heads). Scores are `scale * q.k`, capped as
     `softcap * tanh(s / softcap)` where `softcap` is given.
+
+    `alibi` has a slope for each head (Press et al., 2022): `slope * (j - p)` is added
+    to the score of the key at position j. `sinks` names a weight with one logit for
+    each head. It takes part in the softmax like the score of one more key, whose value
+    is zero.
   }];
   let arguments = (ins Llm_Rows:$query, Llm_KvCacheType:$cache, Llm_BatchType:$batch,
                        I64Attr:$layer, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$head_dim, F64Attr:$scale,
-                       OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap);
+                       OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap,
+                       OptionalAttr<DenseF64ArrayAttr>:$alibi, OptionalAttr<FlatSymbolRefAttr>:$sinks);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$query `,` $cache `,` $batch attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
 }
 
-def Llm_GatedActivationOp : LlmOp<"gated_activation", [Pure, SameOperandsAndResultType,
+def Llm_GatedActivationOp : LlmOp<"gated_activation", [Pure, Elementwise, SameOperandsAndResultType,
                                                         DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
   let summary = "activation(gate) * up.";
   let arguments = (ins Llm_Rows:$gate, Llm_Rows:$up, Llm_ActivationAttr:$kind);
@@ -248,7 +346,33 @@ def Llm_GatedActivationOp : LlmOp<"gated_activation", [Pure, SameOperandsAndResu
   let assemblyFormat = "$kind $gate `,` $up attr-dict `:` type($result)";
 }
 
-def Llm_AddOp : LlmOp<"add", [Pure, Commutative, SameOperandsAndResultType,
+def Llm_ActivationOp : LlmOp<"activation", [Pure, Elementwise, SameOperandsAndResultType,
+                                             DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
+  let summary = "activation(x), the activation of an MLP without a gate.";
+  let arguments = (ins Llm_Rows:$input, Llm_ActivationAttr:$kind);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$kind $input attr-dict `:` type($result)";
+}
+
+def Llm_ScaleOp : LlmOp<"scale", [Pure, Elementwise, SameOperandsAndResultType,
+                                  DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
+  let summary = "factor * x.";
+  let arguments = (ins Llm_Rows:$input, F64Attr:$factor);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$input attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Llm_SoftcapOp : LlmOp<"softcap", [Pure, Elementwise, SameOperandsAndResultType,
+                                      DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
+  let summary = "cap * tanh(x / cap), which bounds the logits of Gemma 2.";
+  let arguments = (ins Llm_Rows:$input, F64Attr:$cap);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$input attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Llm_AddOp : LlmOp<"add", [Pure, Elementwise, Commutative, SameOperandsAndResultType,
                               DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
   let summary = "Residual addition.";
   let arguments = (ins Llm_Rows:$lhs, Llm_Rows:$rhs);

@@ -49,7 +49,7 @@ FailureOr<MemoryAttr> MemoryAttr::parseBody(AsmParser &parser) {
       return failure();
     std::optional<Metadata> metadata = symbolizeMetadata(name);
     if (!metadata)
-      return parser.emitError(at) << "'" << name << "' is no array of metadata (Metadata in TileOps.td)";
+      return parser.emitError(at) << "'" << name << "' is no array of metadata (enum Metadata of plan.fbs)";
     number = static_cast<int64_t>(*metadata);
     break;
   }

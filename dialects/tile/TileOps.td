@@ -17,6 +17,9 @@ include "mlir/IR/BuiltinAttributes.td"
 include "mlir/Interfaces/FunctionInterfaces.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
+// Tile_Extent, the sizes of a step: known when it is launched, and passed to every kernel, all of them in this order, as
+// 32-bit integers. Tile_Metadata, the arrays that the host writes before a step. Both lists stand in plan.fbs.
+include "dialects/tile/PlanEnums.td"
 
 def TileDialect : Dialect {
   let name = "tile";
@@ -42,19 +45,6 @@ def Tile_Provenance : I32EnumAttr<"Provenance", "who writes the memory of a view
     I32EnumAttrCase<"Kv", 3, "kv">,                 // steps before, and a launch of this step for the newest rows
     I32EnumAttrCase<"Meta", 4, "meta">,             // the host, before the step
     I32EnumAttrCase<"Output", 5, "output">]> {      // this launch
-  let cppNamespace = "::inlay::tile";
-  let genSpecializedAttr = 0;
-}
-
-/// The sizes of a step, known when it is launched. Every kernel receives all of
-/// them, in this order, as 32-bit integers.
-def Tile_Extent : I32EnumAttr<"Extent", "a size of the step", [
-    I32EnumAttrCase<"Tokens", 0, "tokens">,                 // rows of activations
-    I32EnumAttrCase<"Sequences", 1, "sequences">,
-    I32EnumAttrCase<"QueryTiles", 2, "query_tiles">,        // tiles of rows of one sequence each
-    I32EnumAttrCase<"LogitRows", 3, "logit_rows">,
-    I32EnumAttrCase<"PenaltyEntries", 4, "penalty_entries">,
-    I32EnumAttrCase<"KvRows", 5, "kv_rows">]> {             // pages * kv_heads * page_size of one layer
   let cppNamespace = "::inlay::tile";
   let genSpecializedAttr = 0;
 }
@@ -392,20 +382,6 @@ def Tile_Section : I32EnumAttr<"Section", "section of a step", [
     I32EnumAttrCase<"Model", 0, "model">,
     I32EnumAttrCase<"Penalties", 1, "penalties">,
     I32EnumAttrCase<"Sampling", 2, "sampling">]> {
-  let cppNamespace = "::inlay::tile";
-  let genSpecializedAttr = 0;
-}
-
-/// Arrays that the host writes before a step, as plan.fbs names and describes them.
-def Tile_Metadata : I32EnumAttr<"Metadata", "array of metadata", [
-    I32EnumAttrCase<"TokenIds", 0>, I32EnumAttrCase<"Positions", 1>, I32EnumAttrCase<"RowSequences", 2>,
-    I32EnumAttrCase<"PageTable", 3>, I32EnumAttrCase<"ContextLengths", 4>, I32EnumAttrCase<"TileSequences", 5>,
-    I32EnumAttrCase<"TileRows", 6>, I32EnumAttrCase<"TileEnds", 7>, I32EnumAttrCase<"LogitRowIndices", 8>,
-    I32EnumAttrCase<"Temperature", 9>, I32EnumAttrCase<"TopK", 10>, I32EnumAttrCase<"TopP", 11>,
-    I32EnumAttrCase<"MinP", 12>, I32EnumAttrCase<"Seeds", 13>, I32EnumAttrCase<"PenaltyRows", 14>,
-    I32EnumAttrCase<"PenaltyTokens", 15>, I32EnumAttrCase<"PenaltyCounts", 16>,
-    I32EnumAttrCase<"RepetitionPenalty", 17>, I32EnumAttrCase<"PresencePenalty", 18>,
-    I32EnumAttrCase<"FrequencyPenalty", 19>, I32EnumAttrCase<"TileKeys", 20>]> {
   let cppNamespace = "::inlay::tile";
   let genSpecializedAttr = 0;
 }

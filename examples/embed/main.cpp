@@ -1,4 +1,4 @@
-// Continues every prompt of its command line, all of them in one batch.
+// Generates a continuation of each prompt on the command line. All prompts run in one batch.
 //   embed BUNDLE PROMPT...
 
 #include "runtime/api/inlay.h"
@@ -26,7 +26,7 @@ int main(int argc, char **argv) {
   sampling.max_tokens = 64;
   sampling.seed = 1;
 
-  // Submitting does not wait: the engine works on all requests together.
+  // Submit does not wait. The engine runs all requests together.
   std::vector<std::unique_ptr<inlay::RequestHandle>> requests;
   for (int i = 2; i < argc; ++i) {
     auto request = (*engine)->Submit({.prompt = argv[i], .sampling = sampling});

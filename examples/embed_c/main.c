@@ -1,4 +1,4 @@
-/* Continues every prompt of its command line, all of them in one batch, through the C interface.
+/* Generates a continuation of each prompt on the command line through the C interface. All prompts run in one batch.
  *   embed_c BUNDLE PROMPT... */
 #include <inlay.h>
 
@@ -24,7 +24,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: embed_c BUNDLE PROMPT...\n");
     return 1;
   }
-  /* Each of these says so if this program and libinlay.so do not fit together. */
+  /* Each of these functions returns an error if this program and libinlay.so are not compatible. */
   if ((status = inlay_engine_options_init(&options, sizeof options, INLAY_ABI_VERSION)) != INLAY_OK ||
       (status = inlay_sampling_params_init(&sampling, sizeof sampling, INLAY_ABI_VERSION)) != INLAY_OK ||
       (status = inlay_request_params_init(&params, sizeof params, INLAY_ABI_VERSION)) != INLAY_OK ||
@@ -36,7 +36,7 @@ int main(int argc, char **argv) {
   sampling.seed = 1;
   params.sampling = &sampling;
 
-  /* Submitting does not wait: the engine works on all requests together. */
+  /* inlay_submit does not wait. The engine runs all requests together. */
   requests = calloc((size_t)argc, sizeof *requests);
   for (i = 2; i < argc && requests && !failed; ++i) {
     params.prompt = argv[i];

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Trains the example model of this directory: a small Llama on CPython's standard library.
 
-The text is whatever standard library the running interpreter has. The result is a Hugging Face
+The training text is the standard library of the running interpreter. The result is a Hugging Face
 directory (configuration, bfloat16 weights, tokenizer) of less than 4 MB that `compile-model` and
-`transformers` both read. One data-centre GPU needs a minute or two:
+`transformers` can read. Training takes one or two minutes on a data-centre GPU:
 
     python3 examples/stdlib_model/train.py --out examples/stdlib_model/model
 """
@@ -31,7 +31,7 @@ SPLIT_PATTERN = (
     r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-# Tests, bundled data and generated tables, which are Python files but not code worth imitating.
+# Tests, bundled data and generated tables: Python files that are not useful as training text.
 SKIPPED_DIRECTORIES = {
     "test", "tests", "idle_test", "idlelib", "encodings", "pydoc_data", "turtledemo", "ensurepip", "__phello__",
     "site-packages", "dist-packages", "__pycache__", "lib-dynload", "msilib",
@@ -42,14 +42,14 @@ SKIPPED_DIRECTORIES = {
 
 
 def is_code(text: str) -> bool:
-    """Whether a file is code rather than a table: few digits, hardly anything outside ASCII."""
+    """Whether a file is code and not a table: it has few digits and few characters outside of ASCII."""
     digits = sum(c.isdigit() for c in text)
     foreign = sum(ord(c) > 127 for c in text)
     return len(text) > 500 and digits < 0.1 * len(text) and foreign < 0.01 * len(text)
 
 
 def read_library() -> list[str]:
-    """The sources of the standard library, one string a file, in a fixed order."""
+    """The sources of the standard library, one string per file, in a fixed order."""
     root = Path(sysconfig.get_paths()["stdlib"])
     texts = []
     for directory, subdirectories, files in os.walk(root):
@@ -66,7 +66,7 @@ def read_library() -> list[str]:
 
 
 def train_tokenizer(texts: list[str], vocab_size: int) -> Tokenizer:
-    """A byte-level BPE in the style of Llama 3 whose ids, special tokens included, fill `vocab_size`."""
+    """A byte-level BPE tokenizer in the style of Llama 3 with `vocab_size` ids, including special tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated"),
@@ -85,14 +85,14 @@ def train_tokenizer(texts: list[str], vocab_size: int) -> Tokenizer:
 
 
 class Windows:
-    """Random windows of the token stream. Each starts at the beginning of a line, after one BOS, because that is
-    where a prompt starts. A part of them is tokenized with BPE dropout, so that a prompt that ends in the middle of
-    a usual token ("def ") is nothing new."""
+    """Random windows of the token stream. Like a prompt, each window starts with BOS and the beginning of a line. A
+    part of the windows is tokenized with BPE dropout, so that the model also learns prompts that end in the middle of a
+    usual token ("def ")."""
 
     def __init__(self, tokenizer: Tokenizer, texts: list[str], context: int, device: str, dropout_share: float):
         self.context, self.dropout_share = context, dropout_share
         self.bos = tokenizer.token_to_id(BOS)
-        line_ends = torch.tensor([token.endswith("\u010a") for token in  # byte-level BPE writes a newline so
+        line_ends = torch.tensor([token.endswith("\u010a") for token in  # a newline in byte-level BPE
                                   (tokenizer.id_to_token(i) for i in range(tokenizer.get_vocab_size()))])
         self.streams, self.starts = [], []
         for dropout in (None, 0.1):
@@ -104,7 +104,7 @@ class Windows:
                 ids += encoding.ids
             tokenizer.model.dropout = None
             stream = torch.tensor(ids)
-            # Short streams (a tiny run) wrap around, so that there is always one window.
+            # Short streams (of a tiny run) are repeated, so that there is at least one window.
             stream = stream.repeat(-(-(context + 1) * 2 // len(stream)))
             starts = torch.nonzero(line_ends[stream]).squeeze(1) + 1
             self.starts.append(starts[starts + context <= len(stream)].to(device))
@@ -122,7 +122,7 @@ class Windows:
         return F.pad(targets[:, :-1], (1, 0), value=self.bos), targets
 
 
-# --- Model: the names of modules are those of the checkpoint -------------------------------------
+# --- Model: modules have the names of the checkpoint -----------------------------------------------
 
 
 class Attention(nn.Module):
@@ -189,7 +189,7 @@ class Llama(nn.Module):
         angles = torch.cat((angles, angles), dim=-1)
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
-        # GPT-2's initialisation: what adds to the residual stream starts smaller, by the number of additions.
+        # GPT-2's initialization: matrices that add to the residual stream are scaled down by the number of additions.
         residual = 0.02 / math.sqrt(2 * c["num_hidden_layers"])
         for name, p in self.named_parameters():
             if p.dim() == 2:
@@ -214,8 +214,9 @@ def autocast(device: str) -> torch.autocast:
 
 
 def train(model: Llama, data: Windows, held_out: Windows, args: argparse.Namespace) -> tuple[float, float]:
-    """AdamW until `args.epochs` or `args.minutes` are over. The cosine schedule follows whichever is further, so that any
-    budget ends at rate zero. Returns the held-out loss and the minutes."""
+    """Trains with AdamW until `args.epochs` or `args.minutes` is reached. The cosine schedule follows the one that is
+    closer to its end, so that the learning rate is always zero at the end. Returns the held-out loss and the
+    minutes."""
     matrices = [p for p in model.parameters() if p.dim() == 2]
     vectors = [p for p in model.parameters() if p.dim() != 2]
     optimizer = torch.optim.AdamW(
@@ -246,7 +247,7 @@ def train(model: Llama, data: Windows, held_out: Windows, args: argparse.Namespa
         for group in optimizer.param_groups:
             group["lr"] = rate
 
-    # The first step compiles, which is not to be taken from the budget.
+    # The first step includes compilation, which does not count towards the time limit.
     set_rate(0.0)
     begin = time.monotonic()
     try:
@@ -254,7 +255,7 @@ def train(model: Llama, data: Windows, held_out: Windows, args: argparse.Namespa
     except RuntimeError as error:
         if not args.compile:
             raise
-        print(f"torch.compile failed, going on without it: {str(error).splitlines()[0]}")
+        print(f"torch.compile failed, continuing without it: {str(error).splitlines()[0]}")
         forward = model
         loss = step()
     print(f"first step: loss {loss.item():.3f}, {time.monotonic() - begin:.1f} s", flush=True)
@@ -266,7 +267,7 @@ def train(model: Llama, data: Windows, held_out: Windows, args: argparse.Namespa
         set_rate(args.learning_rate * min(progress / warm_up, 0.5 * (1.0 + math.cos(math.pi * progress))))
         loss = step()
         steps += 1
-        # Reading the loss waits for the device, which also keeps the clock above honest.
+        # Reading the loss waits for the device, so the progress above is measured correctly.
         if steps % 20 == 0 or args.device == "cpu":
             value = loss.item()
             if progress - reported >= 0.05:
@@ -275,14 +276,14 @@ def train(model: Llama, data: Windows, held_out: Windows, args: argparse.Namespa
                 print(f"{progress:4.0%}  step {steps:6d}  {tokens / 1e6:7.1f} M tokens "
                       f"({tokens / len(data):5.1f} epochs)  loss {value:.3f}  held out {evaluate():.3f}", flush=True)
     loss, minutes = evaluate(), (time.monotonic() - begin) / 60
-    print(f"done: {steps} steps in {minutes:.1f} minutes, held-out loss {loss:.3f} nats a token", flush=True)
+    print(f"done: {steps} steps in {minutes:.1f} minutes, held-out loss {loss:.3f} nats per token", flush=True)
     model.eval()
     return loss, minutes
 
 
 @torch.no_grad()
 def generate(model: Llama, tokenizer: Tokenizer, prompt: str, count: int, context: int) -> str:
-    """Greedy continuation, recomputed from the start for each token: for a look at the result only."""
+    """A greedy continuation to inspect the result. Recomputes the whole sequence for each token."""
     device = model.cos.device
     ids = tokenizer.encode(prompt).ids
     for _ in range(min(count, context - len(ids))):
@@ -300,17 +301,17 @@ license: psf-2.0
 language: [code]
 library_name: transformers
 ---
-# A {parameters:.1f} M parameter Llama that has read Python's standard library
+# A {parameters:.1f} M parameter Llama trained on Python's standard library
 
 The example model of Inlay, small enough to be part of the repository. `../train.py` trained it for {minutes:.1f} minutes
 on the sources of the standard library of CPython {python} ({megabytes:.1f} MB without tests and tables;
-held-out loss {loss:.2f} nats a token). It writes text that looks like Python; it knows nothing else.
+held-out loss {loss:.2f} nats per token). It writes text that looks like Python and cannot do anything else.
 
 ## Licence
 The text that it was trained on, and which its weights and tokenizer derive from, is Copyright (c) 2001 Python Software
 Foundation; All Rights Reserved, under the Python Software Foundation License Version 2
-(https://docs.python.org/3/license.html); some modules of the library carry notices of their own. The checkpoint is given under the
-same licence, without warranty.
+(https://docs.python.org/3/license.html); some modules of the library have their own notices. The checkpoint is
+distributed under the same licence, without warranty.
 """
 
 
@@ -318,7 +319,7 @@ def save(out: Path, model: Llama, tokenizer: Tokenizer, config: dict, readme: st
     out.mkdir(parents=True, exist_ok=True)
     weights = {name: p.detach().to(torch.bfloat16).cpu().contiguous() for name, p in model.named_parameters()}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
-    # One line: the merges, indented, would be a quarter of the directory.
+    # Written in one line, because the indented merges would be a quarter of the directory's size.
     tokenizer.save(str(out / "tokenizer.json"), pretty=False)
     ids = {"bos_token_id": config["bos_token_id"], "eos_token_id": config["eos_token_id"]}
     documents = {
@@ -335,11 +336,12 @@ def save(out: Path, model: Llama, tokenizer: Tokenizer, config: dict, readme: st
 
 
 def check_with_transformers(out: Path, model: Llama, tokenizer: Tokenizer) -> None:
-    """What was saved is what transformers reads: the same logits up to the rounding of the weights."""
+    """Checks that transformers computes the same logits from the saved checkpoint, up to the rounding of the
+    weights."""
     try:
         from transformers import AutoModelForCausalLM
     except ImportError:
-        print("transformers is not installed: the checkpoint was not compared with it")
+        print("transformers is not installed, so the checkpoint was not compared with it")
         return
     ids = torch.tensor([tokenizer.encode("def main(argv):\n    import sys\n").ids])
     reference = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
@@ -357,14 +359,14 @@ def check_with_transformers(out: Path, model: Llama, tokenizer: Tokenizer) -> No
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the directory to write")
-    parser.add_argument("--minutes", type=float, default=4.0, help="the longest time to train, compilation not counted")
-    parser.add_argument("--epochs", type=float, default=80, help="training ends after these; many more learn by heart")
+    parser.add_argument("--minutes", type=float, default=4.0, help="maximum training time, without compilation")
+    parser.add_argument("--epochs", type=float, default=80, help="maximum number of epochs; many more overfit")
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cuda", "cpu"])
-    parser.add_argument("--batch", type=int, default=64, help="windows a step")
+    parser.add_argument("--batch", type=int, default=64, help="windows per step")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="do not use torch.compile")
-    parser.add_argument("--tiny", action="store_true", help="a model and a text so small that any machine checks this")
+    parser.add_argument("--tiny", action="store_true", help="a small model and text, to test this script anywhere")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.manual_seed(args.seed)

@@ -10,11 +10,11 @@
 namespace inlay {
 
 struct JsonShape {
-  int depth = 0; // arrays and objects inside each other
+  int depth = 0; // maximum nesting of arrays and objects
   int names = 0; // colons outside of strings
 };
 
-// Works for text that is no JSON too, in one pass without recursion.
+// Also accepts text that is not JSON. Runs in one pass without recursion.
 inline JsonShape ShapeOfJson(std::string_view text) {
   JsonShape shape;
   int open = 0;

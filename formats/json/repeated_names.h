@@ -1,4 +1,5 @@
-// Finds names that occur twice in one object of a JSON text. Parsers do not report them and keep only one of the two.
+// Finds names that occur twice in one object of a JSON text. The parser does not report them and keeps only one of the
+// values.
 #ifndef INLAY_FORMATS_JSON_REPEATED_NAMES_H_
 #define INLAY_FORMATS_JSON_REPEATED_NAMES_H_
 
@@ -9,8 +10,8 @@
 
 namespace inlay {
 
-// A callback for the parser of nlohmann::json, passed as std::ref(names); it keeps every value. A template, so that
-// this header does not bring the library along.
+// A callback for the parser of nlohmann::json, passed as std::ref(names). It keeps all values. operator() is a
+// template, so that this header does not include the library.
 class RepeatedNames {
 public:
   template <typename Event, typename Json> bool operator()(int /*depth*/, Event event, const Json &parsed) {
@@ -23,7 +24,7 @@ public:
     return true;
   }
 
-  // The first one in the text.
+  // The first repeated name in the text.
   const std::optional<std::string> &first() const { return first_; }
 
 private:
@@ -32,7 +33,7 @@ private:
       first_ = name;
   }
 
-  std::vector<std::set<std::string>> seen_; // of each object that is open
+  std::vector<std::set<std::string>> seen_; // names of each open object
   std::optional<std::string> first_;
 };
 

@@ -53,7 +53,7 @@ std::optional<uint64_t> CheckedProduct(uint64_t a, uint64_t b) {
   return product;
 }
 
-// Reads one entry of the header; offsets stay relative to the data section.
+// Parses one entry of the header. Offsets stay relative to the data section.
 absl::StatusOr<TensorInfo> ParseTensor(std::string_view name, object fields, uint64_t data_bytes,
                                        std::string_view file) {
   TensorInfo tensor;
@@ -66,12 +66,12 @@ absl::StatusOr<TensorInfo> ParseTensor(std::string_view name, object fields, uin
     if (key == "dtype") {
       std::string_view dtype;
       if (value.get(dtype))
-        return Malformed(file, name, "a dtype that is no string", "a name such as BF16");
+        return Malformed(file, name, "a dtype that is not a string", "a name such as BF16");
       tensor.dtype = dtype;
     } else if (key == "shape" || key == "data_offsets") {
       array numbers;
       if (value.get(numbers))
-        return Malformed(file, name, fmt::format("{} that is no list", key), "a list");
+        return Malformed(file, name, fmt::format("{} that is not a list", key), "a list");
       for (element number : numbers) {
         uint64_t n;
         if (number.get(n) || n > INT64_MAX)
@@ -127,8 +127,8 @@ absl::StatusOr<std::string> ReadFile(const fs::path &path, size_t max_bytes) {
   return text;
 }
 
-// The shards that an index names, in order of name. A shard is a plain name, so
-// that no index reaches out of its directory; symlinks are followed.
+// The shard of each tensor that an index lists, sorted by tensor name. A shard must be a plain file name, so that an
+// index cannot refer to files outside of its directory. Symlinks are followed.
 absl::StatusOr<std::map<std::string, std::string>> ReadWeightMap(const fs::path &path) {
   const std::string file = path.filename().string();
   absl::StatusOr<std::string> text = ReadFile(path, kMaxIndexBytes);
@@ -145,10 +145,11 @@ absl::StatusOr<std::map<std::string, std::string>> ReadWeightMap(const fs::path 
   for (auto [name, value] : entries) {
     std::string_view shard;
     if (value.get(shard))
-      return Malformed(file, name, "a shard that is no string", "a file name");
+      return Malformed(file, name, "a shard that is not a string", "a file name");
     if (shard.empty() || shard == "." || shard == ".." || shard.find_first_of("/\\") != std::string_view::npos ||
         shard.find('\0') != std::string_view::npos)
-      return Malformed(file, name, fmt::format("shard \"{}\"", shard), "the name of a file beside the index");
+      return Malformed(file, name, fmt::format("shard \"{}\"", shard),
+                       "the name of a file in the directory of the index");
     if (!shards.emplace(name, shard).second)
       return Malformed(file, name, "the tensor twice", "each tensor once");
   }
@@ -195,7 +196,7 @@ absl::StatusOr<std::vector<TensorInfo>> ParseSafetensorsHeader(std::string_view 
   for (TensorInfo &tensor : tensors) {
     if (tensor.offset != end)
       return Malformed(file, tensor.name, fmt::format("data at byte {}", tensor.offset),
-                       fmt::format("{}, where the tensor before ends", end));
+                       fmt::format("{}, where the previous tensor ends", end));
     end += tensor.bytes;
     tensor.offset += data_start;
   }
@@ -260,7 +261,7 @@ absl::StatusOr<SafetensorsIndex> OpenSafetensors(const std::string &directory) {
       if (!shard_of.empty()) {
         auto it = shard_of.find(tensor.name);
         if (it == shard_of.end() || it->second != shard)
-          continue; // The index says which copy counts.
+          continue; // The index assigns the tensor to another shard.
       }
       std::string name = tensor.name;
       index.tensors.emplace(std::move(name), std::move(tensor));

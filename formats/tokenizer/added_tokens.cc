@@ -17,14 +17,15 @@ absl::Status AddTokens(const std::vector<TokenizerConfig::Addition> &additions, 
     return absl::OkStatus();
   absl::flat_hash_map<absl::string_view, int32_t> vocabulary;
   int32_t vocabulary_end = 0;
-  for (const auto &[token, id] : definition.model.vocab) {
+  for (const auto &[token, id] : definition.vocabulary) {
     vocabulary.emplace(token, id);
     vocabulary_end = std::max(vocabulary_end, id + 1);
   }
   std::vector<AddedToken> &tokens = definition.added_tokens;
   absl::flat_hash_map<std::string, size_t> known; // index in `tokens`
-  // The library counts the vocabulary, so that holes in it shift the ids of new tokens.
-  int32_t next = static_cast<int32_t>(definition.model.vocab.size());
+  // The `tokenizers` library gives new tokens ids from the size of the vocabulary on. If the vocabulary's ids have
+  // gaps, new ids may be below its largest id.
+  int32_t next = static_cast<int32_t>(definition.vocabulary.size());
   bool holes = next < vocabulary_end;
   for (size_t i = 0; i < tokens.size(); ++i) {
     AddedToken &token = tokens[i];
@@ -56,9 +57,9 @@ absl::Status AddTokens(const std::vector<TokenizerConfig::Addition> &additions, 
       if (in_vocabulary == vocabulary.end()) {
         if (token.id < vocabulary_end)
           return absl::UnimplementedError(fmt::format(
-              "{}: found the new token {} beside a vocabulary with holes, supported: tokens of tokenizer.json", key,
+              "{}: found the new token {} and gaps in the vocabulary's ids, supported: tokens of tokenizer.json", key,
               Quoted(token.content)));
-        notes.push_back(fmt::format("{}: adds the token {}, which tokenizer.json has not, with the id {}", key,
+        notes.push_back(fmt::format("{}: adds the token {}, which is not in tokenizer.json, with the id {}", key,
                                     Quoted(token.content), token.id));
       }
       known.emplace(token.content, tokens.size());

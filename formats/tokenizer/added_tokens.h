@@ -1,4 +1,4 @@
-// Adds tokens to those of tokenizer.json with the ids that the `tokenizers` library gives them.
+// Adds tokens to those of tokenizer.json, with the same ids as the `tokenizers` library.
 #ifndef INLAY_FORMATS_TOKENIZER_ADDED_TOKENS_H_
 #define INLAY_FORMATS_TOKENIZER_ADDED_TOKENS_H_
 
@@ -12,9 +12,9 @@
 
 namespace inlay::tokenizer {
 
-// A token that is in the vocabulary or was added before keeps its id and gets the flags of the last addition; one that
-// was special stays so. Any other gets the next id after the vocabulary. New tokens and ids that are not those of the
-// files are told in `notes`.
+// A token that is in the vocabulary or was added before keeps its id and gets the flags of the last addition, but a
+// special token stays special. Other tokens get the next free id. New tokens, and ids that differ from those in the
+// files, are reported in `notes`.
 absl::Status AddTokens(const std::vector<TokenizerConfig::Addition> &additions, TokenizerDefinition &definition,
                        std::vector<std::string> &notes);
 

@@ -1,35 +1,26 @@
 #include "formats/tokenizer/bpe.h"
 
-#include "absl/strings/string_view.h"
 #include "formats/tokenizer/unicode.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <mutex>
 #include <queue>
 #include <utility>
 
 namespace inlay::tokenizer {
 namespace {
 
-constexpr size_t kCachedWords = 1 << 15;
-constexpr size_t kCachedWordBytes = 256;
-
 uint64_t PairKey(int32_t left, int32_t right) {
   return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
 }
 
-absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
-
-// A token of the word in the list of those still standing.
+// A token of the word, in a linked list.
 struct Symbol {
   int32_t id;
   int32_t previous, next; // -1 at the ends
   bool alive = true;
 };
 
-// Two neighbours that a merge names, at the time they were seen.
+// Two neighbours that a merge can join. The entry is stale if one of their ids has changed.
 struct Candidate {
   int32_t rank, left, merged_id, left_id, right_id;
   // The queue's top is the lowest rank, then the leftmost.
@@ -38,47 +29,17 @@ struct Candidate {
 
 } // namespace
 
-Bpe::Bpe(BpeDefinition definition) : definition_(std::move(definition)) {
-  ids_.reserve(definition_.vocab.size());
-  for (auto &[token, id] : definition_.vocab)
-    ids_.emplace(std::move(token), id);
-  definition_.vocab.clear();
+Bpe::Bpe(const TokenIds &vocabulary, BpeDefinition definition)
+    : TokenModel(vocabulary), definition_(std::move(definition)) {
   merges_.reserve(definition_.merges.size());
   for (size_t rank = 0; rank < definition_.merges.size(); ++rank) {
     const BpeDefinition::Merge &merge = definition_.merges[rank];
     merges_[PairKey(merge.left, merge.right)] = {static_cast<int32_t>(rank), merge.merged};
   }
   definition_.merges.clear();
-  for (int byte = 0; byte < 256; ++byte)
-    byte_ids_[byte] = Find(fmt::format("<0x{:02X}>", byte));
 }
 
-int32_t Bpe::Find(std::string_view token) const {
-  auto it = ids_.find(Absl(token));
-  return it == ids_.end() ? -1 : it->second;
-}
-
-void Bpe::Encode(std::string_view word, std::vector<int32_t> &ids) const {
-  if (word.empty())
-    return;
-  if (word.size() > kCachedWordBytes)
-    return EncodeUncached(word, ids);
-  {
-    std::shared_lock<std::shared_mutex> lock(cache_mutex_);
-    auto it = cache_.find(Absl(word));
-    if (it != cache_.end()) {
-      ids.insert(ids.end(), it->second.begin(), it->second.end());
-      return;
-    }
-  }
-  size_t before = ids.size();
-  EncodeUncached(word, ids);
-  std::unique_lock<std::shared_mutex> lock(cache_mutex_);
-  if (cache_.size() < kCachedWords)
-    cache_.emplace(std::string(word), std::vector<int32_t>(ids.begin() + before, ids.end()));
-}
-
-void Bpe::EncodeUncached(std::string_view word, std::vector<int32_t> &ids) const {
+void Bpe::EncodeWord(std::string_view word, std::vector<int32_t> &ids) const {
   if (definition_.ignore_merges) {
     if (int32_t id = Find(word); id >= 0) {
       ids.push_back(id);
@@ -94,10 +55,11 @@ void Bpe::EncodeUncached(std::string_view word, std::vector<int32_t> &ids) const
       symbols.back().next = at;
     symbols.push_back({id, at - 1, -1});
   };
-  // An unknown character waits for a known one, since others may be fused with it. One that falls back to bytes does
-  // not end the wait: so does the library.
+  // The unknown token is added only when the next known character is found, because consecutive unknown characters may
+  // be fused. As in the `tokenizers` library, characters that fall back to bytes do not end such a run.
   bool unknown = false;
   std::string spelled;
+  std::vector<int32_t> bytes;
   for (size_t at = 0; at < word.size();) {
     size_t length = ReadUtf8(word.substr(at)).length;
     std::string_view character = word.substr(at, length);
@@ -118,10 +80,10 @@ void Bpe::EncodeUncached(std::string_view word, std::vector<int32_t> &ids) const
       add(id);
       continue;
     }
-    if (definition_.byte_fallback &&
-        std::all_of(token.begin(), token.end(), [&](char c) { return byte_ids_[static_cast<uint8_t>(c)] >= 0; })) {
-      for (char c : token)
-        add(byte_ids_[static_cast<uint8_t>(c)]);
+    if (definition_.byte_fallback && AppendBytes(token, bytes)) {
+      for (int32_t id : bytes)
+        add(id);
+      bytes.clear();
       continue;
     }
     if (definition_.unk_id < 0)
@@ -150,7 +112,7 @@ void Bpe::EncodeUncached(std::string_view word, std::vector<int32_t> &ids) const
     queue.pop();
     Symbol &left = symbols[top.left];
     if (!left.alive || left.id != top.left_id || left.next < 0 || symbols[left.next].id != top.right_id)
-      continue; // one of the two has been merged since
+      continue; // stale: one of the two was merged
     Symbol &right = symbols[left.next];
     right.alive = false;
     left.id = top.merged_id;

@@ -11,7 +11,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// The first that has a value is the message's reasoning.
+// The first of these fields that has a value is the message's reasoning.
 constexpr const char *kReasoningNames[] = {"reasoning_content", "thinking", "reasoning"};
 
 void AliasReasoning(Json &message) {

@@ -1,4 +1,4 @@
-// A conversation's messages as transformers' apply_chat_template prepares them for the template.
+// Prepares the messages of a conversation for the template, as transformers' apply_chat_template does.
 #ifndef INLAY_FORMATS_TOKENIZER_CHAT_MESSAGES_H_
 #define INLAY_FORMATS_TOKENIZER_CHAT_MESSAGES_H_
 
@@ -9,15 +9,16 @@
 
 namespace inlay::tokenizer {
 
-// The first integer of valid JSON that neither int64_t nor uint64_t holds: parsers make an inexact float of it.
+// The first integer of a valid JSON text that fits neither into int64_t nor into uint64_t. Parsers convert such
+// integers to inexact floats.
 std::optional<std::string_view> FindWideInteger(std::string_view json);
 
-// Messages that are no objects stay as they are. In the others:
+// Messages that are not objects are not changed. In the others:
 // - keys whose value is null are dropped (transformers 5, utils/chat_template_utils.py, _normalize_chat_messages);
-// - reasoning under one of the names reasoning_content, thinking and reasoning is given under the first two
+// - reasoning under one of the names reasoning_content, thinking and reasoning is stored under the first two
 //   (the same file, _alias_reasoning_fields);
 // - the role `developer` becomes `system` unless `knows_developer`: a template that does not know the role would refuse
-//   it or leave the message out.
+// it or drop the message.
 void NormalizeMessages(nlohmann::ordered_json &messages, bool knows_developer);
 
 } // namespace inlay::tokenizer

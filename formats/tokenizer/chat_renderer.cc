@@ -1,4 +1,4 @@
-// Loads a directory's chat templates and picks one for a conversation.
+// Loads the chat templates of a directory and selects one for a conversation.
 #include "formats/tokenizer/chat_renderer.h"
 
 #include "formats/tokenizer/chat_template_files.h"
@@ -11,8 +11,8 @@
 namespace inlay::tokenizer {
 namespace {
 
-// Whether the variables give tools. An empty list is given, null is not, as in transformers. Wrong JSON is left for the
-// template to report.
+// Whether the variables contain tools. As in transformers, an empty list counts, null does not. ChatTemplate reports
+// invalid JSON.
 bool HasTools(std::string_view variables_json) {
   if (variables_json.find("\"tools\"") == std::string_view::npos)
     return false;

@@ -1,5 +1,4 @@
-// Conversations to prompts with the files of one directory: its chat templates and the special tokens that its
-// tokenizer names.
+// Converts conversations to prompts with the chat templates and the tokenizer's special tokens of one directory.
 #ifndef INLAY_FORMATS_TOKENIZER_CHAT_RENDERER_H_
 #define INLAY_FORMATS_TOKENIZER_CHAT_RENDERER_H_
 
@@ -20,9 +19,9 @@ public:
   // Parses every template of the directory. NotFound if it has none. `tokenizer` is needed during the call only.
   static absl::StatusOr<std::unique_ptr<ChatRenderer>> Load(const std::string &directory, const Tokenizer &tokenizer);
 
-  // `messages_json` and `variables_json` are as ChatTemplate::RenderJson and ChatOptions take them. The template is the
-  // one of this name. Without a name it is "tool_use" where tools are given, and else "default", as in transformers'
-  // get_chat_template. InvalidArgument if there is no such template.
+  // `messages_json` and `variables_json` are described at ChatTemplate::RenderJson and ChatOptions. `name` selects the
+  // template. If it is empty, the template is "tool_use" if it exists and tools are given, else "default", as in
+  // transformers' get_chat_template. InvalidArgument if there is no such template.
   absl::StatusOr<std::string> Render(std::string_view messages_json, std::string_view variables_json,
                                      bool add_generation_prompt, std::string_view name = {}) const;
 

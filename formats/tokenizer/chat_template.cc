@@ -20,9 +20,9 @@
 namespace inlay::tokenizer {
 namespace {
 
-using Json = nlohmann::ordered_json; // templates see keys in the order that they were written in
+using Json = nlohmann::ordered_json; // templates see keys in the order of the text
 
-// An ordered object is searched for each of its keys.
+// Ordered objects are searched linearly, so the number of keys is limited.
 constexpr int64_t kMaxKeys = 10'000;
 
 absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what) {
@@ -30,14 +30,14 @@ absl::StatusOr<Json> ParseJson(std::string_view text, std::string_view what) {
     return absl::InvalidArgumentError(fmt::format("{}: found JSON nested too deep", what));
   Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded())
-    return absl::InvalidArgumentError(fmt::format("{}: found text that is no JSON", what));
+    return absl::InvalidArgumentError(fmt::format("{}: found text that is not JSON", what));
   if (std::optional<std::string_view> wide = FindWideInteger(text))
     return absl::InvalidArgumentError(fmt::format(
         "{}: found the integer {}, expected one of 64 bits; fix: write it as a string", what, wide->substr(0, 40)));
   return json;
 }
 
-// Colons outside of strings.
+// The number of keys: colons outside of strings.
 int64_t CountKeys(std::string_view json) {
   int64_t count = 0;
   bool in_string = false;
@@ -93,13 +93,13 @@ Value ToValue(const Json &json, Arena &arena) {
 struct ChatTemplate::Impl {
   std::string file;
   Block block;
-  bool knows_developer = false; // it compares with or prints the role 'developer'
+  bool knows_developer = false; // the template contains the string 'developer'
 
   absl::StatusOr<std::string> Render(Value messages, const ChatOptions &options, Arena &arena,
                                      const TemplateLimits &limits) const;
 };
 
-// Variables as transformers sets them: tools and documents are none unless given.
+// Sets the variables as transformers does: tools and documents are none unless given.
 absl::StatusOr<std::string> ChatTemplate::Impl::Render(Value messages, const ChatOptions &options, Arena &arena,
                                                        const TemplateLimits &limits) const {
   Scope globals;

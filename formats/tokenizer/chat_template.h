@@ -1,7 +1,6 @@
-// Chat templates: messages to the prompt that a model was trained on. The language is Jinja as transformers runs it:
-// jinja2's immutable sandbox with trim_blocks, lstrip_blocks, loop controls and {% generation %}. What is not
-// supported is refused by name.
-// A template comes from a stranger: steps, depth and output are limited.
+// Chat templates convert messages to the prompt format that a model was trained on. The language is Jinja as
+// transformers runs it: jinja2's immutable sandbox with trim_blocks, lstrip_blocks, loop controls and {% generation %}.
+// Unsupported features are refused; the error names them. Templates are untrusted: steps, depth and output are limited.
 #ifndef INLAY_FORMATS_TOKENIZER_CHAT_TEMPLATE_H_
 #define INLAY_FORMATS_TOKENIZER_CHAT_TEMPLATE_H_
 
@@ -27,8 +26,8 @@ struct ChatOptions {
   bool add_generation_prompt = true;
   std::string bos_token;
   std::string eos_token;
-  std::map<std::string, std::string> variables; // more strings that the template may name
-  std::string variables_json;                   // a JSON object with more: tools, enable_thinking, documents
+  std::map<std::string, std::string> variables; // further variables, strings
+  std::string variables_json;                   // a JSON object of further variables: tools, enable_thinking, documents
 };
 
 struct TemplateLimits {
@@ -39,12 +38,12 @@ struct TemplateLimits {
 // Immutable; Render may be called from several threads.
 class ChatTemplate {
 public:
-  // The template that the directory has under `name` (chat_template_files.h says where they are looked for). NotFound
-  // if there is none.
+  // The template `name` of a directory (chat_template_files.h lists the files that are searched). NotFound if there is
+  // none.
   static absl::StatusOr<std::unique_ptr<ChatTemplate>> Load(const std::string &directory,
                                                             std::string_view name = "default");
 
-  // `file` is named in errors.
+  // `file` is the name for error messages.
   static absl::StatusOr<std::unique_ptr<ChatTemplate>> FromSource(std::string_view source,
                                                                   std::string_view file = "chat_template");
   ~ChatTemplate();
@@ -52,8 +51,8 @@ public:
   absl::StatusOr<std::string> Render(const std::vector<ChatMessage> &messages, const ChatOptions &options,
                                      const TemplateLimits &limits = {}) const;
 
-  // The same for messages as a JSON list of objects, as the OpenAI API takes them (tool calls, lists of parts). They
-  // are prepared as transformers does it (chat_messages.h).
+  // The same for messages in the form of the OpenAI API: a JSON list of objects with tool calls and lists of parts.
+  // They are prepared as in transformers (chat_messages.h).
   absl::StatusOr<std::string> RenderJson(std::string_view messages_json, const ChatOptions &options,
                                          const TemplateLimits &limits = {}) const;
 

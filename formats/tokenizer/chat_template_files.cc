@@ -35,10 +35,10 @@ std::vector<std::string> MoreFiles(const std::string &directory) {
   return names;
 }
 
-// Whether a file of additional_chat_templates is a template. Names become keys of JSON, which is UTF-8.
+// Whether a file of additional_chat_templates is a template. Its name must be UTF-8 because it becomes a key in JSON.
 bool IsTemplateName(const std::string &name) { return name.ends_with(".jinja") && ReplaceInvalidUtf8(name) == name; }
 
-// The text of a file, or nothing where it does not exist.
+// The text of a file, or nullopt if it does not exist.
 absl::StatusOr<std::optional<std::string>> ReadIfThere(const std::string &directory, std::string_view file) {
   absl::StatusOr<std::string> text = ReadTextFile(directory, std::string(file));
   if (text.ok())
@@ -48,7 +48,7 @@ absl::StatusOr<std::optional<std::string>> ReadIfThere(const std::string &direct
   return text.status();
 }
 
-// chat_template.jinja and additional_chat_templates/*.jinja.
+// Reads chat_template.jinja and additional_chat_templates/*.jinja.
 absl::Status FindJinjaFiles(const std::string &directory, ChatTemplateFiles &found) {
   absl::StatusOr<std::optional<std::string>> main = ReadIfThere(directory, kJinjaFile);
   if (!main.ok())
@@ -58,8 +58,8 @@ absl::Status FindJinjaFiles(const std::string &directory, ChatTemplateFiles &fou
   for (const std::string &name : MoreFiles(directory)) {
     std::string file = fmt::format("{}/{}", kMoreFolder, name);
     if (!IsTemplateName(name)) {
-      found.ignored.push_back(
-          fmt::format("{}: ignored: only names of UTF-8 that end with .jinja are templates", ReplaceInvalidUtf8(file)));
+      found.ignored.push_back(fmt::format(
+          "{}: ignored: only files whose names are UTF-8 and end with .jinja are templates", ReplaceInvalidUtf8(file)));
       continue;
     }
     absl::StatusOr<std::string> text = ReadTextFile(directory, file);
@@ -96,7 +96,7 @@ absl::Status ReadNamed(const json &value, std::string_view file, ChatTemplateFil
   } else if (value.is_object()) {
     for (const auto &[name, source] : value.items()) {
       if (!source.is_string())
-        return Wrong(file, fmt::format("no string for '{}'", name));
+        return Wrong(file, fmt::format("a value for '{}' that is not a string", name));
       found.by_name[name] = {fmt::format("{}: {}", key, name), source.get<std::string>()};
     }
   } else if (!value.is_null()) {
@@ -113,7 +113,8 @@ absl::StatusOr<ChatTemplateFiles> ParseChatTemplates(std::string_view text, std:
   json parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!parsed.is_object())
     return absl::InvalidArgumentError(fmt::format(
-        "{}: found text that is no JSON object, expected one; copy the file from the model's repository again", file));
+        "{}: found text that is not a JSON object, expected one; copy the file from the model's repository again",
+        file));
   ChatTemplateFiles found;
   if (auto it = parsed.find(kKey); it != parsed.end())
     if (absl::Status status = ReadNamed(*it, file, found); !status.ok())
@@ -135,14 +136,14 @@ absl::StatusOr<ChatTemplateFiles> FindChatTemplates(const std::string &directory
     if (!*text)
       continue;
     if (file == kLegacyFile && !used.empty()) {
-      found.ignored.push_back(fmt::format("{}: ignored: {} goes before it", file, used));
+      found.ignored.push_back(fmt::format("{}: ignored: {} takes precedence", file, used));
       continue;
     }
     absl::StatusOr<ChatTemplateFiles> parsed = ParseChatTemplates(**text, file);
     if (!parsed.ok())
       return parsed.status();
     if (!used.empty() && !parsed->by_name.empty())
-      found.ignored.push_back(fmt::format("{}: {}: ignored: {} goes before it", file, kKey, used));
+      found.ignored.push_back(fmt::format("{}: {}: ignored: {} takes precedence", file, kKey, used));
     if (!used.empty() || parsed->by_name.empty())
       continue;
     used = file;

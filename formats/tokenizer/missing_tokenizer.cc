@@ -1,4 +1,4 @@
-// What to tell someone whose model directory has no tokenizer.json.
+// The error message for a model directory without tokenizer.json.
 #include "formats/tokenizer/tokenizer_json.h"
 
 #include "formats/tokenizer/unicode.h"
@@ -17,15 +17,13 @@ std::string ExplainMissingTokenizer(const std::string &directory) {
     if (std::filesystem::exists(std::filesystem::path(directory) / name, ignored))
       found.push_back(name);
   if (found.empty())
-    return fmt::format(
-        "{}/tokenizer.json: found no such file, so that only token ids can be given; fix: download it with "
-        "the checkpoint",
-        directory);
-  return fmt::format(
-      "{0}/tokenizer.json: found no such file but {1}, so that only token ids can be given; fix: write it "
-      "with transformers: python -c \"from transformers import AutoTokenizer; "
-      "AutoTokenizer.from_pretrained('{0}').save_pretrained('{0}')\"",
-      directory, fmt::join(found, ", "));
+    return fmt::format("{}/tokenizer.json: found no such file, so prompts can only be token ids; fix: download it with "
+                       "the checkpoint",
+                       directory);
+  return fmt::format("{0}/tokenizer.json: found no such file but {1}, so prompts can only be token ids; fix: write it "
+                     "with transformers: python -c \"from transformers import AutoTokenizer; "
+                     "AutoTokenizer.from_pretrained('{0}').save_pretrained('{0}')\"",
+                     directory, fmt::join(found, ", "));
 }
 
 } // namespace inlay::tokenizer

@@ -22,10 +22,10 @@ template <class... Fs> struct Overloaded : Fs... {
   using Fs::operator()...;
 };
 
-// GPT-2's table: printable Latin-1 bytes are themselves, the others follow from U+0100.
+// GPT-2's table of characters for bytes: printable Latin-1 bytes map to themselves, the others to U+0100 and up.
 struct ByteTable {
   std::array<std::string, 256> character; // UTF-8
-  std::array<int, 0x144> byte;            // of a code point, -1 for none
+  std::array<int, 0x144> byte;            // by code point; -1: no byte
   ByteTable() {
     byte.fill(-1);
     uint32_t next = 0x100;
@@ -47,7 +47,8 @@ absl::StatusOr<std::string> ReplaceAll(const Replace &replace, std::string_view 
   if (!matches.ok())
     return matches.status();
   if (matches->size() * replace.content.size() > (size_t{1} << 30))
-    return absl::ResourceExhaustedError("the tokenizer's Replace would make more than 1 GiB of text; shorten the text");
+    return absl::ResourceExhaustedError(
+        "the tokenizer's Replace would produce more than 1 GiB of text; shorten the text");
   std::string out;
   size_t at = 0;
   for (TextRange match : *matches) {
@@ -73,8 +74,8 @@ absl::Status MapUnicode(std::string_view text, int options, std::string &out) {
   return absl::OkStatus();
 }
 
-// A character that the library's normalizers do not know neither moves nor composes, so the text is mapped in the parts
-// between such characters.
+// Characters that the normalizers of the `tokenizers` library do not know are neither reordered nor composed, so only
+// the parts of the text between them are mapped.
 absl::StatusOr<std::string> MapKnownUnicode(std::string_view text, int options) {
   std::string out;
   size_t begin = 0;
@@ -118,7 +119,7 @@ std::string ToLower(std::string_view text) {
   while (!text.empty()) {
     Utf8Prefix prefix = ReadUtf8(text);
     text.remove_prefix(prefix.length);
-    if (prefix.code_point == 0x130) // the one character whose lower case is two
+    if (prefix.code_point == 0x130) // the only character whose lower case is two characters
       out += "i\xCC\x87";
     else
       AppendUtf8(LowerCase(prefix.code_point), out);
@@ -134,7 +135,7 @@ std::string_view StripWhiteSpace(const StripSpace &step, std::string_view text) 
   return text;
 }
 
-// A part of a text that matches a pattern, or one between matches.
+// A match of a pattern, or the text between two matches.
 struct Piece {
   TextRange range;
   bool matches;
@@ -197,7 +198,7 @@ std::vector<TextRange> SplitText(size_t size, const std::vector<TextRange> &matc
   return out;
 }
 
-// A word on its way through the pre-tokenisers.
+// A word that passes through the pre-tokenizers.
 struct Word {
   std::string text;
   bool at_start;
@@ -307,7 +308,7 @@ std::string Decode(const Strip &step, std::string_view token) {
   return std::string(token);
 }
 
-// The byte that a token of the form <0x0A> stands for, -1 for any other.
+// The byte of a token of the form <0x0A>. -1 for other tokens.
 int FallbackByte(std::string_view token) {
   if (token.size() != 6 || !token.starts_with("<0x") || !token.ends_with(">"))
     return -1;
@@ -324,7 +325,8 @@ int FallbackByte(std::string_view token) {
   return value;
 }
 
-// The bytes that a byte-level token spells; one with other characters (an added token) stands for itself.
+// Appends the bytes of a byte-level token. A token with characters outside of the byte table (an added token) is
+// appended unchanged.
 void AppendByteLevel(std::string_view token, std::string &out) {
   std::string bytes;
   for (std::string_view rest = token; !rest.empty();) {
@@ -339,7 +341,7 @@ void AppendByteLevel(std::string_view token, std::string &out) {
   out += bytes;
 }
 
-// The last step: takes up to `start` characters from the front of the whole text.
+// The last step: strips up to `start` characters from the beginning of the whole text.
 void Emit(const Decoder &decoder, DecoderState &state, std::string_view text, std::string &out) {
   if (decoder.strip && !state.strip_ended && !text.empty()) {
     while (state.stripped < decoder.strip->start && text.starts_with(decoder.strip->content)) {
@@ -351,7 +353,7 @@ void Emit(const Decoder &decoder, DecoderState &state, std::string_view text, st
   out += text;
 }
 
-// Ends a run of bytes: characters, or U+FFFD for each byte if they are none.
+// Ends a run of byte tokens. Outputs the bytes if they are valid UTF-8, else U+FFFD for each byte.
 void EndRun(const Decoder &decoder, DecoderState &state, std::string &out) {
   if (state.bytes.empty())
     return;
@@ -421,7 +423,7 @@ absl::StatusOr<std::vector<std::string>> PreTokenize(const std::vector<PreTokeni
   return out;
 }
 
-// The token after the steps for each token.
+// Applies the per-token steps to a token.
 static absl::StatusOr<std::string> DecodeSteps(const Decoder &decoder, std::string_view token, bool first) {
   std::string text(token);
   for (const TokenDecoderStep &step : decoder.token_steps) {
@@ -473,7 +475,7 @@ absl::Status DecodeToken(const Decoder &decoder, std::string_view token, bool ea
     return absl::OkStatus();
   }
   state.bytes += static_cast<char>(byte);
-  if (eager && IncompleteSuffix(state.bytes) != state.bytes.size()) // at most three bytes wait
+  if (eager && IncompleteSuffix(state.bytes) != state.bytes.size()) // at most three bytes are held back
     EndRun(decoder, state, out);
   return absl::OkStatus();
 }

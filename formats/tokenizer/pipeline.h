@@ -1,6 +1,5 @@
-// The parts of a tokenizer around its model, each a list of steps: normaliser,
-// pre-tokeniser, post-processor, decoder. tokenizer_json.cc makes them from
-// tokenizer.json; what they do is here.
+// The parts of a tokenizer around its model: normalizer, pre-tokenizer, post-processor and decoder. Each is a list of
+// steps. tokenizer_json.cc creates them from tokenizer.json; pipeline.cc implements them.
 #ifndef INLAY_FORMATS_TOKENIZER_PIPELINE_H_
 #define INLAY_FORMATS_TOKENIZER_PIPELINE_H_
 
@@ -19,7 +18,6 @@
 namespace inlay::tokenizer {
 
 // ---- patterns
-// --------------------------------------------------------------------------------------------------------
 
 // `{"String": ...}` or `{"Regex": ...}`.
 struct Pattern {
@@ -31,8 +29,7 @@ struct Pattern {
 
 enum class SplitBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
 
-// ---- normalisers: text to text
-// ---------------------------------------------------------------------------------------
+// ---- normalizers: text to text
 
 enum class UnicodeForm { kNfc, kNfd, kNfkc, kNfkd };
 struct Prepend {
@@ -51,15 +48,14 @@ using NormalizerStep = std::variant<UnicodeForm, Prepend, Lowercase, Replace, St
 
 absl::StatusOr<std::string> Normalize(const std::vector<NormalizerStep> &steps, std::string text);
 
-// ---- pre-tokenisers: text to the words that the model encodes alone
-// --------------------------------------------------
+// ---- pre-tokenizers: text to words, which the model encodes one by one
 
 struct Split {
   Pattern pattern;
   SplitBehavior behavior = SplitBehavior::kIsolated;
   bool invert = false;
 };
-// Each byte becomes a printable character; before, GPT-2's pattern splits if `pattern` is there.
+// Splits the text by GPT-2's pattern if `pattern` is set. Then maps each byte to a printable character.
 struct ByteLevel {
   bool add_prefix_space = false;
   std::optional<Pattern> pattern;
@@ -75,19 +71,18 @@ struct CharacterSplit {
   bool (*is_delimiter)(uint32_t code_point) = nullptr;
   SplitBehavior behavior = SplitBehavior::kIsolated;
 };
-// Keeps what `\w+|[^\w\s]+` matches.
+// Keeps only the matches of `\w+|[^\w\s]+`.
 struct Whitespace {};
 using PreTokenizerStep = std::variant<Split, ByteLevel, Metaspace, CharacterSplit, Whitespace>;
 
-// `at_start`: the text stands at the very beginning of what is encoded.
+// `at_start`: whether `text` is the beginning of the encoded text.
 absl::StatusOr<std::vector<std::string>> PreTokenize(const std::vector<PreTokenizerStep> &steps, std::string text,
                                                      bool at_start);
 
 // GPT-2's pattern.
 extern const std::string_view kByteLevelPattern;
 
-// ---- post-processor: what stands around the ids
-// ----------------------------------------------------------------------
+// ---- post-processor: adds ids before and after the text
 
 // TemplateProcessing for one sequence.
 struct Template {
@@ -96,9 +91,9 @@ struct Template {
 };
 
 // ---- decoder: tokens to text
-// -----------------------------------------------------------------------------------------
 
-// {Replace | Metaspace | Strip}* ByteFallback? Fuse? Strip?, or ByteLevel: what these families ship.
+// Supports the sequences that model families use: {Replace | Metaspace | Strip}* ByteFallback? Fuse? Strip?, or
+// ByteLevel.
 struct Strip {
   std::string content; // one character
   int start = 0;
@@ -109,23 +104,24 @@ struct Decoder {
   std::vector<TokenDecoderStep> token_steps;
   bool byte_level = false;
   bool byte_fallback = false;
-  std::string separator;      // between tokens, where there is no decoder at all
-  std::optional<Strip> strip; // of the whole text; `stop` is 0
+  std::string separator;      // between tokens; used if the file has no decoder
+  std::optional<Strip> strip; // applied to the whole text; `stop` is 0
 };
 
-// Where a text that is being decoded stands.
+// The state of decoding a text token by token.
 struct DecoderState {
-  bool first = true;        // no token yet
-  std::string bytes;        // of unfinished characters
-  int stripped = 0;         // characters taken from the front
-  bool strip_ended = false; // something else than these came
+  bool first = true;        // no token was decoded yet
+  std::string bytes;        // bytes of incomplete characters
+  int stripped = 0;         // number of characters stripped from the beginning
+  bool strip_ended = false; // no more characters are stripped
 };
 
-// Appends what `token` completes. `eager`: bytes that fall back are given as soon as they are characters, not when the
-// run of bytes ends (which decides, in the library, whether they all are U+FFFD).
+// Appends the text that `token` completes. `eager`: byte tokens are decoded as soon as they form a character. Otherwise
+// they are decoded at the end of the run, as in the `tokenizers` library, which replaces the whole run with U+FFFD if
+// it is invalid.
 absl::Status DecodeToken(const Decoder &decoder, std::string_view token, bool eager, DecoderState &state,
                          std::string &out);
-// What a token that is not the first one stands for, in bytes.
+// The bytes of a token that is not the first one.
 absl::StatusOr<std::string> TokenBytes(const Decoder &decoder, std::string_view token);
 void FinishDecode(const Decoder &decoder, DecoderState &state, std::string &out);
 

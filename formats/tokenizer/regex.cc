@@ -31,7 +31,7 @@ Regex::Regex(std::shared_ptr<void> compiled, std::string pattern, std::string ke
     : compiled_(std::move(compiled)), pattern_(std::move(pattern)), key_(std::move(key)) {}
 
 absl::StatusOr<Regex> Regex::Compile(std::string_view pattern, std::string key) {
-  // Compiling touches Oniguruma's tables of names and properties, which have no lock of their own.
+  // Compiling accesses Oniguruma's tables of names and properties, which are not thread-safe.
   static std::mutex mutex;
   std::lock_guard<std::mutex> lock(mutex);
   static const bool initialized = [] {
@@ -54,9 +54,8 @@ absl::StatusOr<Regex> Regex::Compile(std::string_view pattern, std::string key) 
   int code = onig_new(&compiled, Bytes(*written), Bytes(*written) + written->size(), ONIG_OPTION_NONE,
                       ONIG_ENCODING_UTF8, ONIG_SYNTAX_RUBY, &info);
   if (code != ONIG_NORMAL)
-    return absl::InvalidArgumentError(
-        fmt::format("{}: found {}, expected a regular expression that Oniguruma reads: {}", key, Quoted(pattern),
-                    OnigMessage(code, &info)));
+    return absl::InvalidArgumentError(fmt::format("{}: found {}, expected a regular expression of Oniguruma: {}", key,
+                                                  Quoted(pattern), OnigMessage(code, &info)));
   return Regex(std::shared_ptr<void>(compiled, [](void *p) { onig_free(static_cast<regex_t *>(p)); }),
                std::string(pattern), std::move(key));
 }
@@ -71,7 +70,7 @@ absl::StatusOr<std::vector<TextRange>> Regex::FindAll(std::string_view text) con
   onig_set_retry_limit_in_search_of_match_param(param.get(), kMaxRetries);
 
   std::vector<TextRange> matches;
-  if (text.empty()) // the library looks for nothing there
+  if (text.empty()) // the `tokenizers` library does not search an empty text
     return matches;
   const OnigUChar *begin = Bytes(text), *end = begin + text.size();
   for (size_t at = 0; at <= text.size();) {
@@ -80,10 +79,11 @@ absl::StatusOr<std::vector<TextRange>> Regex::FindAll(std::string_view text) con
     if (found == ONIG_MISMATCH)
       break;
     if (found < 0)
-      return absl::ResourceExhaustedError(
-          fmt::format("{}: the pattern {} gave up at byte {} of {} of the text ({}); expected a pattern without nested "
-                      "repetition; fix: correct the pattern or shorten the text",
-                      key_, Quoted(pattern_), at, text.size(), OnigMessage(found, nullptr)));
+      return absl::ResourceExhaustedError(fmt::format("{}: matching the pattern {} was stopped at byte {} of {} of the "
+                                                      "text ({}), expected a pattern without nested "
+                                                      "repetition; fix: correct the pattern or shorten the text",
+                                                      key_, Quoted(pattern_), at, text.size(),
+                                                      OnigMessage(found, nullptr)));
     TextRange match{static_cast<size_t>(region->beg[0]), static_cast<size_t>(region->end[0])};
     if (match.begin == match.end && !matches.empty() && matches.back().end == match.end) {
       if (at >= text.size())

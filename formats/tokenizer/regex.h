@@ -1,5 +1,5 @@
-// A regular expression as the `tokenizers` library reads it (Oniguruma, Ruby
-// syntax, Unicode 16), with limits on what a match may cost.
+// Regular expressions with the syntax of the `tokenizers` library (Oniguruma, Ruby syntax, Unicode 16) and limits on
+// the cost of a match.
 #ifndef INLAY_FORMATS_TOKENIZER_REGEX_H_
 #define INLAY_FORMATS_TOKENIZER_REGEX_H_
 
@@ -21,11 +21,11 @@ struct TextRange {
 
 class Regex {
 public:
-  // `key` is where the pattern stands, for errors.
+  // `key` is the location of the pattern, for error messages.
   static absl::StatusOr<Regex> Compile(std::string_view pattern, std::string key);
 
-  // All matches that do not overlap, from left to right. An empty one counts unless it stands at the end of the match
-  // before it. `text` must be valid UTF-8.
+  // All non-overlapping matches from left to right. An empty match at the end of the previous match is skipped. `text`
+  // must be valid UTF-8.
   absl::StatusOr<std::vector<TextRange>> FindAll(std::string_view text) const;
 
 private:

@@ -18,7 +18,7 @@ namespace {
 constexpr size_t kMaxWrittenBytes = 4 << 20;
 constexpr int kMaxDepth = 256;
 
-// Letters that have got another case in Unicode 15 to 16, which an older library does not know.
+// Letters that got another case in Unicode 15 to 16. An older Oniguruma does not know them.
 constexpr CodePointRange kNewlyCased[] = {{0x19B, 0x19B},   {0x264, 0x264},   {0x1C89, 0x1C8A},
                                           {0xA7CB, 0xA7CD}, {0xA7DA, 0xA7DC}, {0x10D50, 0x10D85}};
 
@@ -45,7 +45,7 @@ public:
       if (absl::Status status = Next(); !status.ok())
         return status;
       if (out_.size() > kMaxWrittenBytes)
-        return Refuse("a pattern with so many Unicode sets", "at most 4 MiB when they are written out");
+        return Refuse("a pattern with too many Unicode sets", "at most 4 MiB after the sets are expanded");
     }
     return std::move(out_);
   }
@@ -74,7 +74,7 @@ private:
     Copy(found == pattern_.npos ? pattern_.size() - at_ : found + end.size() - at_);
   }
 
-  // A set that stands alone. Oniguruma folds the case of brackets, not of \p{...} alone.
+  // Writes a set outside of brackets. Oniguruma ignores case in brackets but not in \p{...}, so (?-i:) turns it off.
   void AddAlone(const CodePointSet &set, bool negative) {
     bool fold = options_.back().ignore_case;
     out_ += (fold ? "(?-i:" : "") + Ranges(set, negative) + (fold ? ")" : "");
@@ -85,11 +85,11 @@ private:
       return absl::OkStatus();
     for (CodePointRange cased : kNewlyCased)
       if (range.first <= cased.last && cased.first <= range.last)
-        return Refuse(fmt::format("U+{:04X} beside the option i", cased.first), "letters whose case is older");
+        return Refuse(fmt::format("U+{:04X} with the option i", cased.first), "letters with a case before Unicode 15");
     return absl::OkStatus();
   }
 
-  // The set of \p{name}, \P{name} or \p{^name} at the current place, which is passed.
+  // Reads the set of \p{name}, \P{name} or \p{^name} at the current position.
   absl::Status ReadProperty(bool in_brackets, CodePointSet &set, bool &negative) {
     negative = pattern_[at_ + 1] == 'P';
     size_t begin = at_ + 3, end = pattern_.find('}', begin);
@@ -114,15 +114,16 @@ private:
           "White_Space, Emoji, Emoji_Presentation, Extended_Pictographic");
     for (std::string_view one_case : {"lu", "ll", "lt", "lower", "upper"})
       if (in_brackets && options_.back().ignore_case && *found == *FindProperty(one_case))
-        return Refuse(fmt::format("the property {} in brackets beside the option i", Quoted(name)),
-                      "L, which has both cases");
+        return Refuse(fmt::format("the property {} in brackets with the option i", Quoted(name)),
+                      "the property L, which includes both cases");
     if (!in_brackets && *found == WordCharacters(WordPlace::kInBrackets))
       found = WordCharacters(WordPlace::kOutside);
     set = *std::move(found);
     return absl::OkStatus();
   }
 
-  // What is alike inside and outside of brackets; `done` if it was that.
+  // Handles the escapes that have the same meaning inside and outside of brackets. `done`: whether the escape was one
+  // of them.
   absl::Status NextEscape(bool in_brackets, bool &done) {
     done = true;
     char letter = at_ + 1 < pattern_.size() ? pattern_[at_ + 1] : '\0';
@@ -220,7 +221,7 @@ private:
     if (StartsWith("(*") || StartsWith("(?{"))
       return Refuse("a callout", "patterns without callouts");
     if (options_.size() > kMaxDepth)
-      return Refuse("groups nested so deep", fmt::format("{} levels", kMaxDepth));
+      return Refuse("groups nested too deep", fmt::format("{} levels", kMaxDepth));
     Options options = options_.back();
     if (!StartsWith("(?") || at_ + 2 >= pattern_.size() ||
         std::string_view(":=!><~('").find(pattern_[at_ + 2]) != std::string_view::npos) {
@@ -244,12 +245,12 @@ private:
     if (end < pattern_.size() && pattern_[end] == ':')
       options_.push_back(options);
     else
-      options_.back() = options; // to the end of the group
+      options_.back() = options; // applies up to the end of the group
     Copy(end + 1 - at_);
     return absl::OkStatus();
   }
 
-  // The name in [:name:] or [:^name:] at the current place; empty if none is there.
+  // The name in [:name:] or [:^name:] at the current position. Empty if there is none.
   std::string_view PosixName() const {
     if (!StartsWith("[:"))
       return {};
@@ -262,19 +263,19 @@ private:
     return pattern_.substr(end).starts_with(":]") ? pattern_.substr(begin, end - begin) : std::string_view{};
   }
 
-  // From '[' through its ']'.
+  // Handles a bracket expression from '[' to its ']'.
   absl::Status Brackets(int depth) {
     if (depth > kMaxDepth)
-      return Refuse("brackets nested so deep", fmt::format("{} levels", kMaxDepth));
+      return Refuse("brackets nested too deep", fmt::format("{} levels", kMaxDepth));
     Copy(1);
     if (StartsWith("^"))
       Copy(1);
-    if (StartsWith("]")) // the first one is a character
+    if (StartsWith("]")) // a leading ']' is a character
       Copy(1);
-    uint32_t previous = 0; // the character before, which a '-' makes a range of
+    uint32_t previous = 0; // the previous character, the first of a range if '-' follows
     while (!AtEnd()) {
       if (out_.size() > kMaxWrittenBytes)
-        return absl::OkStatus(); // Run refuses it
+        return absl::OkStatus(); // Run() returns the error
       if (StartsWith("]")) {
         Copy(1);
         return absl::OkStatus();
@@ -321,7 +322,7 @@ private:
   std::string_view key_;
   size_t at_ = 0;
   std::string out_;
-  std::vector<Options> options_ = {{}}; // of each open group
+  std::vector<Options> options_ = {{}}; // options of each open group
 };
 
 } // namespace

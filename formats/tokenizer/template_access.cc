@@ -1,6 +1,5 @@
-// Attributes, items, slices and iteration of the values of templates, with the
-// rules of jinja2's ImmutableSandboxedEnvironment: what would change a list or
-// a dict is undefined.
+// Attributes, items, slices and iteration of template values, with the rules of jinja2's ImmutableSandboxedEnvironment:
+// methods that would change a list or a dict are undefined.
 #include "formats/tokenizer/template_ast.h"
 #include "formats/tokenizer/template_engine.h"
 #include "formats/tokenizer/template_tables.h"
@@ -30,7 +29,7 @@ Value PeekNext(Engine &engine, Loop &loop) {
 }
 
 int64_t LoopLength(Engine &engine, Loop &loop) {
-  if (!loop.length) { // reads the rest
+  if (!loop.length) { // consumes the remaining items and buffers them
     List rest;
     for (Value item; !loop.exhausted && engine.Next(*loop.items, item);)
       rest.push_back(std::move(item));
@@ -90,7 +89,7 @@ std::optional<Value> MacroAttribute(Arena &arena, const Callable &macro, std::st
 
 } // namespace
 
-// What getattr() finds.
+// The result of Python's getattr(), or nullopt.
 std::optional<Value> Engine::NativeAttribute(const Value &object, std::string_view name) {
   if (object.kind == Kind::kNamespace) {
     Value *found = FindEntry(*object.dict, Value::String(std::string(name)));
@@ -128,7 +127,7 @@ std::optional<Value> Engine::NativeAttribute(const Value &object, std::string_vi
   }
 }
 
-// What object[index] finds.
+// The result of Python's object[index], or nullopt.
 std::optional<Value> Engine::NativeItem(const Value &object, const Value &index) {
   auto absolute = [&](size_t size) -> std::optional<size_t> {
     int64_t at = index.integer, length = static_cast<int64_t>(size);

@@ -1,5 +1,5 @@
-// The syntax tree of a chat template and the reader that makes it. The tree is
-// as deep as kMaxTemplateDepth at the most, so that walks may recurse.
+// The syntax tree of a chat template and its parser. The depth of the tree is at most kMaxTemplateDepth, so that it can
+// be traversed recursively.
 #ifndef INLAY_FORMATS_TOKENIZER_TEMPLATE_AST_H_
 #define INLAY_FORMATS_TOKENIZER_TEMPLATE_AST_H_
 
@@ -30,11 +30,11 @@ struct Expr {
     kDict,        // children: key, value, key, value ...
     kAttribute,   // children[0].text
     kIndex,       // children[0][children[1]]
-    kSlice,       // children[0][children[1]:children[2]:children[3]], null where left out
-    kCall,        // children[0](the rest, keywords, *spread, **spread_named)
-    kFilter,      // children[0] | text(the same)
-    kTest,        // children[0] is text(the same)
-    kBlockText,   // the text of the block that a filter is applied to
+    kSlice,       // children[0][children[1]:children[2]:children[3]], null if omitted
+    kCall,        // children[0](other children, keywords, *spread, **spread_named)
+    kFilter,      // children[0] | text(arguments as in kCall)
+    kTest,        // children[0] is text(arguments as in kCall)
+    kBlockText,   // the text of the block to which a filter is applied
     kUnary,       // text: not - +
     kBinary,      // text: + - * / // % ** ~ and or
     kCompare,     // children[0] operators[0] children[1] operators[1] ...
@@ -48,7 +48,7 @@ struct Expr {
   std::string text;
   std::vector<std::unique_ptr<Expr>> children;
   std::vector<std::pair<std::string, std::unique_ptr<Expr>>> keywords;
-  std::unique_ptr<Expr> spread, spread_named; // null where there is none
+  std::unique_ptr<Expr> spread, spread_named; // null if absent
   std::vector<std::string> operators;
 };
 
@@ -62,12 +62,12 @@ struct Stmt {
     kIf,          // branches; the last may have no condition
     kFor,         // for target in value [if condition]: branches[0].body, else branches[1].body
     kSet,         // target = value
-    kSetBlock,    // target = the output of branches[0].body, through the filters of value if there are any
+    kSetBlock,    // target = the output of branches[0].body, after the filters of value, if any
     kMacro,       // text(names = defaults): branches[0].body
-    kCall,        // value, a call, with a macro caller(names = defaults): branches[0].body
-    kFilterBlock, // value, filters of the output of branches[0].body
-    kWith,        // targets = values: branches[0].body; a scope of its own
-    kGeneration,  // branches[0].body, a scope of its own
+    kCall,        // value is a call; caller(names = defaults) is the macro branches[0].body
+    kFilterBlock, // value applies filters to the output of branches[0].body
+    kWith,        // targets = values: branches[0].body, in a new scope
+    kGeneration,  // branches[0].body, in a new scope
     kBreak,
     kContinue,
   };
@@ -78,22 +78,22 @@ struct Stmt {
   Kind kind;
   int line = 0;
   std::string text;
-  std::unique_ptr<Expr> target; // kName, kTuple of targets, or kAttribute of a kName: a namespace
+  std::unique_ptr<Expr> target; // kName, kTuple of targets, or kAttribute of a kName (a namespace)
   std::unique_ptr<Expr> value;
   std::unique_ptr<Expr> condition;
   std::vector<std::string> names;
-  std::vector<std::unique_ptr<Expr>> defaults; // one for each name, null where there is none
+  std::vector<std::unique_ptr<Expr>> defaults;                                      // one per name, null if absent
   std::vector<std::pair<std::unique_ptr<Expr>, std::unique_ptr<Expr>>> assignments; // kWith
   std::vector<Branch> branches;
   bool recursive = false;                                              // kFor
-  bool uses_varargs = false, uses_kwargs = false, uses_caller = false; // kMacro and kCall: what the body names
+  bool uses_varargs = false, uses_kwargs = false, uses_caller = false; // kMacro and kCall: used in the body
 };
 
-// Refuses what jinja2's compiler refuses (unknown filters and tests, `break` outside of loops, assignments to `loop`),
-// and writes what macros use.
+// Reports the errors of jinja2's compiler (unknown filters and tests, `break` outside of loops, assignments to `loop`),
+// and sets uses_varargs, uses_kwargs and uses_caller.
 absl::Status CheckTemplate(Block &block, std::string_view file);
 
-// `file` is named in errors. trim_blocks and lstrip_blocks are on, a newline at the end is dropped.
+// `file` is the name for error messages. trim_blocks and lstrip_blocks are on. A newline at the end is dropped.
 absl::StatusOr<Block> ParseTemplate(std::string_view source, std::string_view file);
 
 } // namespace inlay::tokenizer

@@ -1,4 +1,4 @@
-// What jinja2's compiler finds in a template before it runs.
+// The errors that jinja2's compiler reports before a template runs.
 #include "formats/tokenizer/template_ast.h"
 #include "formats/tokenizer/template_tables.h"
 #include "formats/tokenizer/unicode.h"
@@ -13,11 +13,11 @@ namespace {
 
 constexpr std::array<std::string_view, 3> kSpecialNames = {"varargs", "kwargs", "caller"};
 
-// Where a statement or an expression stands.
+// The context of a statement or an expression.
 struct Place {
-  bool conditional = false; // in an if: an unknown filter is an error only where it is used
-  bool in_loop = false;     // `break` has a loop to end
-  bool below_loop = false;  // `loop` belongs to a loop and can't be assigned to
+  bool conditional = false; // in an if: an unknown filter is an error only when it is evaluated
+  bool in_loop = false;     // `break` is allowed
+  bool below_loop = false;  // `loop` is the loop object and cannot be assigned
 };
 
 class Checker {
@@ -66,12 +66,13 @@ private:
         CheckTarget(child.get(), place, store);
     } else if (target->kind == Expr::Kind::kName) {
       if (store && place.below_loop && target->text == "loop")
-        Fail(target->line, "found an assignment to 'loop', which belongs to the loop; fix: take another name");
+        Fail(target->line,
+             "found an assignment to 'loop', which is the name of the loop object; fix: use another name");
       Store(target->text);
     }
   }
 
-  // ---- what a macro's body names
+  // ---- special names that the body of a macro uses
 
   struct Use {
     Stmt *macro;
@@ -121,7 +122,7 @@ private:
   }
 
   void CheckStatement(Stmt &stmt, const Place &place) {
-    Place scope{false, place.in_loop, place.below_loop}; // of a body with its own variables
+    Place scope{false, place.in_loop, place.below_loop}; // for a body with its own variables
     switch (stmt.kind) {
     case Stmt::Kind::kText:
       break;

@@ -1,6 +1,5 @@
-// The filters of templates that apply a filter or a test to each item: map,
-// select, reject, selectattr, rejectattr. They return generators: nothing is
-// computed, and no error found, before an item is asked for.
+// The template filters that apply a filter or a test to each item: map, select, reject, selectattr, rejectattr. They
+// return generators: items are computed, and errors reported, only when an item is requested.
 #include "formats/tokenizer/template_tables.h"
 
 #include <fmt/format.h>
@@ -10,7 +9,7 @@
 namespace inlay::tokenizer {
 namespace {
 
-// The name of a filter or a test among the arguments, which is taken from them.
+// Removes the first argument, the name of a filter or a test, and returns it.
 std::string TakeName(Engine &engine, std::string_view filter, Arguments &arguments) {
   Value name = arguments.positional.front();
   arguments.positional.erase(arguments.positional.begin());

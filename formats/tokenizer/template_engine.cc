@@ -39,10 +39,11 @@ Value Engine::FailOutput() {
 bool Engine::Charge(int64_t steps) {
   steps_ += steps;
   if (steps_ > limits_.steps)
-    Fail(fmt::format("found more than {} steps, expected a template that ends; fix: shorten the chat or correct the "
-                     "template",
-                     limits_.steps),
-         absl::StatusCode::kResourceExhausted);
+    Fail(
+        fmt::format("found more than {} steps, expected a template that finishes; fix: shorten the chat or correct the "
+                    "template",
+                    limits_.steps),
+        absl::StatusCode::kResourceExhausted);
   return !failed();
 }
 
@@ -75,7 +76,7 @@ Value Engine::Call(const Value &callee, const Arguments &arguments) {
     return FailUndefined(callee);
   if (callee.kind == Value::Kind::kLoop) {
     if (arguments.positional.size() != 1 || !arguments.named.empty())
-      return Fail("loop: expected one argument, what to iterate over");
+      return Fail("loop: expected one argument, the value to iterate over");
     return CallLoop(*callee.loop, arguments.positional[0]);
   }
   if (callee.kind != Value::Kind::kCallable)

@@ -1,6 +1,5 @@
-// What the filters, tests, methods and statements of templates share: limits,
-// errors, and Python's operations on values. The first error sticks: from then
-// on operations return at once, with an undefined value or false.
+// The common base of template filters, tests, methods and statements: limits, errors, and Python's operations on
+// values. The first error is kept. After an error, operations return an undefined value or false.
 #ifndef INLAY_FORMATS_TOKENIZER_TEMPLATE_ENGINE_H_
 #define INLAY_FORMATS_TOKENIZER_TEMPLATE_ENGINE_H_
 
@@ -18,9 +17,9 @@
 
 namespace inlay::tokenizer {
 
-inline constexpr int kMaxNesting = 400;      // of evaluation, through macros and iterators
-inline constexpr int kMaxValueNesting = 128; // of lists in lists, where they are walked
-inline constexpr int64_t kBytesAStep = 64;   // bytes copied count as steps
+inline constexpr int kMaxNesting = 400;      // nesting of evaluation, including macros and iterators
+inline constexpr int kMaxValueNesting = 128; // nesting of lists that are traversed
+inline constexpr int64_t kBytesAStep = 64;   // copied bytes per step
 
 const char *TypeName(const Value &value);
 
@@ -61,7 +60,7 @@ public:
   Value MakeString(std::string text, bool markup = false);
   Value MakeList(List items);
 
-  // Counts the depth of C++ calls that a template causes.
+  // Counts the depth of the C++ recursion that a template causes.
   struct Nested {
     explicit Nested(Engine &engine) : engine(engine) {
       if (++engine.nesting_ > kMaxNesting)
@@ -88,17 +87,18 @@ public:
   std::string ToJson(const Value &value, const JsonStyle &style);
 
   // ---- attributes, items and iteration (template_access.cc)
-  Value Attribute(const Value &object, std::string_view name); // object.name: an attribute, else an item
-  Value Index(const Value &object, const Value &index);        // object[index]: an item, else an attribute
+  Value Attribute(const Value &object, std::string_view name); // object.name: attributes first, then items
+  Value Index(const Value &object, const Value &index);        // object[index]: items first, then attributes
   Value Slice(const Value &object, const std::optional<int64_t> (&bounds)[3]);
-  // item.a.0.b for 'a.0.b'; an int is an index, none the item itself.
+  // `path` 'a.0.b' means item.a.0.b, an int is an index, none is the item itself. `otherwise` replaces undefined
+  // values.
   Value AttributePath(const Value &item, const Value &path, const Value *otherwise = nullptr);
   Value *FindEntry(Dict &dict, const Value &key);
   void SetEntry(Dict &dict, Value key, Value value);
-  bool Hashable(const Value &value, int nesting = 0); // an error unless it is
+  bool Hashable(const Value &value, int nesting = 0); // fails unless the value is hashable
 
-  std::optional<int64_t> Length(const Value &value); // none where Python has no len()
-  const List *Items(const Value &value);             // of a list, tuple, range or view; else null
+  std::optional<int64_t> Length(const Value &value); // nullopt if Python has no len() for the value
+  const List *Items(const Value &value);             // items of a list, tuple, range or view; null for others
   Iterator *Iterate(const Value &value);             // null after an error
   bool Next(Iterator &iterator, Value &out);         // false at the end and after an error
   List ToList(const Value &value);
@@ -110,7 +110,7 @@ public:
   // ---- calls
   Value Call(const Value &callee, const Arguments &arguments);
   virtual Value CallMacro(const Callable &macro, const Arguments &arguments) = 0;
-  virtual Value CallLoop(Loop &loop, const Value &items) = 0; // of a recursive loop
+  virtual Value CallLoop(Loop &loop, const Value &items) = 0; // calls a recursive loop
 
 protected:
   int line_ = 1;

@@ -1,4 +1,4 @@
-// Walks the tree of a template: statements, scopes, expressions, macros and loops.
+// Evaluates the syntax tree of a template: statements, scopes, expressions, macros and loops.
 #include "formats/tokenizer/template_eval.h"
 
 #include "formats/tokenizer/template_engine.h"
@@ -17,7 +17,7 @@ namespace {
 
 using Kind = Value::Kind;
 
-constexpr int64_t kScopeSteps = 4; // what a scope's memory counts for
+constexpr int64_t kScopeSteps = 4; // the cost of a scope's memory in steps
 
 enum class Flow { kNext, kBreak, kContinue };
 
@@ -35,7 +35,7 @@ public:
   }
 
 private:
-  // Restores the scope at its end.
+  // Sets the current scope and restores the previous one.
   struct InScope {
     InScope(Evaluator &evaluator, Scope *scope) : evaluator(evaluator), outer(std::exchange(evaluator.scope_, scope)) {}
     ~InScope() { evaluator.scope_ = outer; }
@@ -124,7 +124,7 @@ private:
     return Flow::kNext;
   }
 
-  // {% set x %} and {% filter %}: a body with its own variables, whose text is taken.
+  // {% set x %} and {% filter %}: evaluates the body to text in a new scope, then applies the filters.
   Flow ExecuteFiltered(const Stmt &stmt, std::string &out) {
     Value value;
     {
@@ -169,7 +169,7 @@ private:
     if (!target || target->kind != Kind::kNamespace)
       Fail(fmt::format("found an assignment to {}.{}, expected a namespace on the left", name, attribute));
     else if (attribute.starts_with('_'))
-      Fail(fmt::format("found an assignment to {}.{}, expected a name without an underscore before it", name,
+      Fail(fmt::format("found an assignment to {}.{}, expected a name that does not begin with an underscore", name,
                        attribute));
     else
       SetEntry(*target->dict, Value::String(attribute), value);
@@ -177,7 +177,7 @@ private:
 
   // ---- loops
 
-  // The items that the loop's condition lets through, as they are asked for.
+  // A generator of the items that satisfy the loop's condition.
   Iterator *Filtered(const Stmt &stmt, Iterator *items, Scope *outer) {
     auto step = [this, &stmt, items, outer](Value &out) {
       while (Next(*items, out)) {
@@ -216,7 +216,7 @@ private:
     loop->items = stmt.condition ? Filtered(stmt, items, outer) : items;
     if (!stmt.condition && iterated.kind != Kind::kIterator)
       loop->length = Length(iterated);
-    bool completed = false; // as jinja2 has it: by one pass that reached its end
+    bool completed = false; // as in jinja2: true if one iteration reached the end of the body
     while (!failed()) {
       std::optional<Value> item = TakeNext(*this, *loop);
       if (!item)
@@ -239,7 +239,7 @@ private:
 
   Value CallLoop(Loop &loop, const Value &items) override {
     if (!loop.stmt->recursive)
-      return Fail("found a call of 'loop', expected a loop that says 'recursive'");
+      return Fail("found a call of 'loop', expected a loop with 'recursive'");
     std::string out;
     ExecuteLoop(*loop.stmt, items, loop.depth0 + 1, loop.scope, out);
     return failed() ? Value() : MakeString(std::move(out));
@@ -247,7 +247,7 @@ private:
 
   // ---- macros
 
-  // As jinja2's Macro.__call__.
+  // Binds arguments like jinja2's Macro.__call__.
   Value CallMacro(const Callable &callable, const Arguments &arguments) override {
     const Stmt &macro = *callable.macro;
     InScope scope(*this, NewScope(callable.scope));
@@ -438,13 +438,13 @@ private:
     if (FindGlobal(name))
       return arena.MakeCallable({Callable::Kind::kGlobal, name, {}});
     if (IsRefusedGlobal(name))
-      return FailUnsupported(fmt::format("found {}, which templates here don't have", Quoted(name)));
+      return FailUnsupported(fmt::format("found {}, which is not supported", Quoted(name)));
     return Value::Undefined(name);
   }
 
   Scope globals_;
   Scope *scope_;
-  Value block_text_; // what the filters of a block are applied to
+  Value block_text_; // the text to which the filters of a block are applied
 };
 
 } // namespace

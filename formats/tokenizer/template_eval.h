@@ -1,4 +1,4 @@
-// Renders the tree of a chat template, within limits.
+// Renders the syntax tree of a chat template within limits.
 #ifndef INLAY_FORMATS_TOKENIZER_TEMPLATE_EVAL_H_
 #define INLAY_FORMATS_TOKENIZER_TEMPLATE_EVAL_H_
 
@@ -13,7 +13,7 @@
 
 namespace inlay::tokenizer {
 
-// `globals` are the variables that the template starts with; `arena` owns what they hold.
+// `globals` are the initial variables of the template. `arena` owns their values.
 absl::StatusOr<std::string> EvaluateTemplate(const Block &block, std::string_view file, Scope globals, Arena &arena,
                                              const TemplateLimits &limits);
 

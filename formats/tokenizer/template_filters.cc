@@ -1,4 +1,4 @@
-// The filters of templates that make a text or a number of one value.
+// The template filters that convert one value to a text or a number.
 #include "formats/tokenizer/template_tables.h"
 #include "formats/tokenizer/template_text.h"
 #include "formats/tokenizer/template_wrap.h"
@@ -187,7 +187,7 @@ Value FilterUrlEncode(const Value &value, const Bound &bound) {
   for (const Value &pair : pairs) {
     List both = engine.ToList(pair);
     if (!engine.failed() && both.size() != 2)
-      engine.Fail("urlencode: found an item that is no pair, expected a dict or a list of pairs");
+      engine.Fail("urlencode: found an item that is not a pair, expected a dict or a list of pairs");
     if (engine.failed())
       return {};
     out += out.empty() ? "" : "&";
@@ -206,14 +206,14 @@ Value FilterXmlAttr(const Value &value, const Bound &bound) {
     if (entry.none() || entry.undefined())
       continue;
     if (!key.string() || key.str().find_first_of(" \t\n\r\f\v/>=") != std::string::npos)
-      return engine.Fail("xmlattr: found a key that is no attribute name");
+      return engine.Fail("xmlattr: found a key that is not an attribute name");
     std::string text = engine.ToText(entry);
     out += (out.empty() ? "" : " ") + (key.markup ? key.str() : EscapedHtml(key.str())) + "=\"" +
            (entry.markup ? text : EscapedHtml(text)) + "\"";
   }
   return engine.MakeString(bound.Flag(0, true) && !out.empty() ? " " + out : out);
 }
-// The references that templates use; HTML has 2,231 names.
+// Replaces the character references that templates use. HTML has 2,231 names; others are refused.
 bool AppendUnescaped(Engine &engine, std::string_view text, std::string &out) {
   constexpr std::pair<std::string_view, std::string_view> kNames[] = {
       {"&amp;", "&"}, {"&lt;", "<"}, {"&gt;", ">"}, {"&quot;", "\""}, {"&#39;", "'"}, {"&#34;", "\""}};
@@ -259,7 +259,7 @@ Value FilterStripTags(const Value &value, const Bound &bound) {
   return bound.engine.MakeString(std::move(out), true);
 }
 
-// transformers' tojson, which escapes no HTML.
+// tojson of transformers, which does not escape HTML.
 Value FilterToJson(const Value &value, const Bound &bound) {
   Engine &engine = bound.engine;
   JsonStyle style;
@@ -326,7 +326,7 @@ Value FilterFloat(const Value &value, const Bound &bound) {
   std::optional<double> real = value.string() || value.kind == Kind::kWideInt ? ParseFloat(value.str()) : std::nullopt;
   return real ? Value::Float(*real) : bound.Has(0) ? bound.Get(0) : Value::Float(0);
 }
-// Half to even, of the exact value of the number.
+// Rounds the exact value of the number, half to even.
 double RoundedReal(double value, int64_t digits) {
   if (!std::isfinite(value) || digits > 323)
     return value;

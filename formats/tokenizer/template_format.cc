@@ -1,5 +1,4 @@
-// Python's two ways to format: str % arguments, and str.format with its format
-// specifications.
+// Python's formatting operations: str % arguments, and str.format with its format specifications.
 #include "formats/tokenizer/template_engine.h"
 #include "formats/tokenizer/template_text.h"
 #include "formats/tokenizer/unicode.h"
@@ -18,7 +17,7 @@ using Kind = Value::Kind;
 
 constexpr int64_t kMaxPrecision = 1000;
 
-// Both kinds of specification.
+// A format specification of either operation.
 struct Spec {
   std::string fill = " ";
   char align = '\0'; // '<' '>' '^' '=', or none given
@@ -32,7 +31,7 @@ struct Spec {
 
 bool IsAsciiDigit(char c) { return c >= '0' && c <= '9'; }
 
-// Digits at the front of `rest`, which are taken; -1 if there are none, INT32_MAX if they are too many.
+// Removes the leading digits of `rest` and returns their value: -1 if there are none, at most INT32_MAX.
 int64_t TakeNumber(std::string_view &rest) {
   int64_t out = rest.empty() || !IsAsciiDigit(rest[0]) ? -1 : 0;
   for (; !rest.empty() && IsAsciiDigit(rest[0]); rest.remove_prefix(1))
@@ -75,7 +74,7 @@ void Group(std::string &digits, char separator, size_t every) { // up to the dec
   }
 }
 
-// Of a number that is not negative.
+// Formats a non-negative number.
 std::string FloatDigits(double value, char type, int64_t precision, bool alternate) {
   char format[] = {'%', '#', '.', '*', type, '\0'};
   std::string spec = alternate ? std::string(format) : std::string("%.*") + type;
@@ -113,7 +112,7 @@ void FormatFloat(Engine &engine, const Spec &given, double value, std::string &o
   Pad(engine, spec, SignOf(negative, spec.sign), text, '>', out);
 }
 
-// `precision` is the least number of digits, as in %.3d.
+// `precision` is the minimum number of digits, as in %.3d.
 void FormatInt(Engine &engine, const Spec &spec, int64_t value, std::string &out) {
   uint64_t size = value < 0 ? 0 - static_cast<uint64_t>(value) : static_cast<uint64_t>(value);
   char type = spec.type;
@@ -171,7 +170,7 @@ public:
     bool by_name = arguments_.mapping() || arguments_.kind == Kind::kList || arguments_.kind == Kind::kRange ||
                    arguments_.undefined();
     if ((counted && used_ < arguments_.list->size()) || (!counted && !by_name && used_ == 0))
-      engine_.Fail("format: found more arguments than the format has places for");
+      engine_.Fail("format: found more arguments than conversions in the format");
     return engine_.failed() ? Value() : engine_.MakeString(std::move(out), markup_);
   }
 
@@ -179,7 +178,7 @@ private:
   Value NextArgument() {
     if (arguments_.kind == Kind::kTuple ? used_ < arguments_.list->size() : used_ == 0)
       return arguments_.kind == Kind::kTuple ? (*arguments_.list)[used_++] : (++used_, arguments_);
-    return engine_.Fail("format: found fewer arguments than the format has places for");
+    return engine_.Fail("format: found fewer arguments than conversions in the format");
   }
 
   char Take() {
@@ -460,7 +459,7 @@ private:
     if (spec->zero && !spec->align)
       spec->align = value.string() ? '<' : '=';
     if (spec->grouping && spec->zero) {
-      engine_.FailUnsupported("format: found zeros before digits in groups, expected one of both");
+      engine_.FailUnsupported("format: found zero padding with grouping, expected only one of them");
       return;
     }
     if (value.string())
@@ -486,7 +485,7 @@ private:
       engine_.FailUnsupported("format: found the type c, expected another");
     else if (!known || (!real && spec.precision >= 0) ||
              (spec.grouping == ',' && std::string_view("boxXn").find(spec.type) != std::string_view::npos && spec.type))
-      engine_.Fail(fmt::format("format: found a specification that a {} does not have", TypeName(value)));
+      engine_.Fail(fmt::format("format: found a specification that is invalid for a {}", TypeName(value)));
     else if (real)
       FormatFloat(engine_, spec, value.AsReal(), out);
     else

@@ -12,12 +12,12 @@
 namespace inlay::tokenizer {
 namespace {
 
-// Bytes of the white space at the front, and at the end, of a text.
+// The size of the leading and trailing white space of a text in bytes.
 size_t SpaceBefore(std::string_view text) { return text.size() - Stripped(text, true, false).size(); }
 size_t SpaceAfter(std::string_view text) { return text.size() - Stripped(text, false, true).size(); }
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
-// Of the word characters at the front.
+// The size of the leading word characters in bytes.
 size_t NameSize(std::string_view text) {
   size_t size = 0;
   while (size < text.size()) {
@@ -32,7 +32,7 @@ size_t NameSize(std::string_view text) {
 class Lexer {
 public:
   Lexer(std::string_view source, std::string_view file) : file_(file) {
-    for (size_t i = 0; i < source.size(); ++i) { // line ends as Jinja has them
+    for (size_t i = 0; i < source.size(); ++i) { // normalize line ends as Jinja does
       if (source[i] != '\r')
         source_ += source[i];
       else if (i + 1 == source.size() || source[i + 1] != '\n')
@@ -75,13 +75,14 @@ private:
 
   void Add(Token::Kind kind, std::string_view text) { tokens_.push_back({kind, line_, std::string(text)}); }
 
-  // Moves on, counting lines.
+  // Advances to `end` and counts lines.
   void MoveTo(size_t end) {
     line_ += static_cast<int>(std::count(source_.begin() + at_, source_.begin() + end, '\n'));
     at_ = end;
   }
 
-  // The text before a tag (or before the end), less the white space that the tag takes.
+  // Reads the text up to the tag at `end` (or up to the end of the source), without the white space that the tag
+  // strips.
   void ReadText(size_t end) {
     std::string_view text = std::string_view(source_).substr(at_, end - at_);
     char kind = end + 1 < source_.size() ? source_[end + 1] : '\0';
@@ -89,7 +90,7 @@ private:
     if (end < source_.size() && sign == '-') {
       text.remove_suffix(SpaceAfter(text));
     } else if (end < source_.size() && sign != '+' && kind != '{') { // lstrip_blocks
-      size_t line_begin = text.rfind('\n') + 1;                      // 0 if there is none
+      size_t line_begin = text.rfind('\n') + 1;                      // 0 if there is no newline
       if ((line_begin > 0 || line_starting_) && SpaceBefore(text.substr(line_begin)) == text.size() - line_begin)
         text = text.substr(0, line_begin);
     }
@@ -98,7 +99,7 @@ private:
     MoveTo(end);
   }
 
-  // After the closing characters of a tag at `end`: trim_blocks, or what `-` takes.
+  // Skips the white space after a tag that ends at `end`: a newline (trim_blocks), or all white space after `-`.
   void EndTag(size_t end, char sign, bool trims) {
     size_t next = end;
     if (sign == '-') {
@@ -111,7 +112,7 @@ private:
   }
 
   void ReadComment() {
-    if (at_ == source_.size()) // as jinja2 has it: nothing is missing
+    if (at_ == source_.size()) // as in jinja2, this is not an error
       return;
     size_t end = source_.find("#}", at_);
     if (end == source_.npos)
@@ -120,7 +121,7 @@ private:
     EndTag(end + 2, sign, true);
   }
 
-  // {% raw %} ... {% endraw %}: text as it stands.
+  // Reads {% raw %} ... {% endraw %} as plain text. Returns false for other tags.
   bool ReadRaw() {
     auto tag = [&](size_t at, std::string_view name, std::string_view signs, size_t &end, char &sign) {
       auto skip = [&] { at += SpaceBefore(std::string_view(source_).substr(std::min(at, source_.size()))); };
@@ -137,7 +138,7 @@ private:
     char sign = '\0';
     if (!tag(at_, "raw", "-", end, sign))
       return false;
-    EndTag(end, sign, /*trims=*/false); // only the end of a raw block takes a newline
+    EndTag(end, sign, /*trims=*/false); // only {% endraw %} strips a newline
     if (at_ == source_.size())
       return true;
     for (size_t begin = source_.find("{%", at_); begin != source_.npos; begin = source_.find("{%", begin + 2)) {
@@ -186,7 +187,7 @@ private:
   }
 
   void ReadNumber(std::string_view rest) {
-    // Digits of a base with single underscores between them, after `size`; false if there are none.
+    // Reads digits with single underscores between them, starting at `size`. Returns false if there are none.
     size_t size = 0;
     auto digits = [&](std::string_view allowed, bool underscore_first = false) {
       auto is = [&](size_t at) { return at < rest.size() && allowed.find(rest[at]) != allowed.npos; };
@@ -201,7 +202,7 @@ private:
     size_t whole = size;
     bool real = false;
     bool after_dot = !tokens_.empty() && tokens_.back().kind == Token::Kind::kOperator && tokens_.back().text == "." &&
-                     at_ > 0 && source_[at_ - 1] == '.'; // a.0.1 has no float
+                     at_ > 0 && source_[at_ - 1] == '.'; // 0.1 in a.0.1 is not a float
     if (!after_dot) {
       if (size + 1 < rest.size() && rest[size] == '.' && IsDigit(rest[size + 1])) {
         ++size;
@@ -251,7 +252,7 @@ private:
         text += body[i];
         continue;
       }
-      char c = body[++i]; // there is one: the closing quote is not escaped
+      char c = body[++i]; // exists, because the closing quote is not escaped
       constexpr std::string_view kNames = "abfnrtv\\'\"", kValues = "\a\b\f\n\r\t\v\\'\"";
       if (size_t simple = kNames.find(c); simple != kNames.npos) {
         text += kValues[simple];
@@ -263,7 +264,7 @@ private:
         auto [last, error] = std::from_chars(hex.data(), hex.data() + hex.size(), value, 16);
         if (hex.size() != digits || error != std::errc() || last != hex.data() + hex.size() || value > 0x10FFFF ||
             (value >= 0xD800 && value < 0xE000))
-          return Fail(fmt::format("found the escape '\\{}', expected it to name a character", c));
+          return Fail(fmt::format("found the escape '\\{}', expected the hexadecimal code of a character after it", c));
         AppendUtf8(value, text);
         i += digits;
       } else if (c >= '0' && c <= '7') {
@@ -289,7 +290,7 @@ private:
       if (op == "(" || op == "[" || op == "{")
         ++brackets;
       if ((op == ")" || op == "]" || op == "}") && --brackets < 0)
-        return Fail(fmt::format("found '{}', which nothing opens", op));
+        return Fail(fmt::format("found '{}' without an opening bracket", op));
       Add(Token::Kind::kOperator, op);
       return MoveTo(at_ + op.size());
     }

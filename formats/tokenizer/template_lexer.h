@@ -1,4 +1,4 @@
-// A template's source as tokens, with jinja2's rules of white space.
+// Splits the source of a template into tokens, with jinja2's rules for white space.
 #ifndef INLAY_FORMATS_TOKENIZER_TEMPLATE_LEXER_H_
 #define INLAY_FORMATS_TOKENIZER_TEMPLATE_LEXER_H_
 
@@ -14,10 +14,10 @@ struct Token {
   enum class Kind { kText, kOutputBegin, kOutputEnd, kBlockBegin, kBlockEnd, kName, kInt, kFloat, kString, kOperator };
   Kind kind;
   int line;
-  std::string text; // of kString: its value; of kInt and kFloat: without underscores
+  std::string text; // kString: its value; kInt and kFloat: without underscores
 };
 
-// `file` is named in errors.
+// `file` is the name for error messages.
 absl::StatusOr<std::vector<Token>> LexTemplate(std::string_view source, std::string_view file);
 
 } // namespace inlay::tokenizer

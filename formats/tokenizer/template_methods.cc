@@ -1,5 +1,5 @@
-// The methods of strings, lists, dicts and loops, and the global functions of
-// templates. Their names, parameters and meaning are Python's.
+// The template methods of lists, dicts and loops, and the global functions. Names, parameters and meaning are those of
+// Python and jinja2.
 #include "formats/tokenizer/template_tables.h"
 #include "formats/tokenizer/template_text.h"
 #include "formats/tokenizer/unicode.h"
@@ -16,7 +16,8 @@ using Kind = Value::Kind;
 
 // ---- sequences and dicts
 
-// Where the range [start, end) of Python's find, count and index lies in `size` elements; false if it is none.
+// Clips the range [start, end) of Python's find, count and index to `size` elements. Returns false if it is empty or
+// invalid.
 bool Window(const Bound &bound, size_t start_at, int64_t size, int64_t &start, int64_t &end) {
   auto clip = [&](int64_t at) { return std::clamp<int64_t>(at < 0 ? at + size : at, 0, INT64_MAX); };
   start = bound.HasValue(start_at) ? clip(bound.Int(start_at)) : 0;
@@ -137,7 +138,7 @@ Value MakeRange(const Value &, const Bound &bound) {
   }
   return engine.arena.MakeRange(std::move(range));
 }
-// dict(mapping or pairs, names...) and namespace(...)
+// dict(mapping or pairs, name=value...) and namespace(...)
 template <Kind kKind> Value MakeDict(const Value &, const Bound &bound) {
   Engine &engine = bound.engine;
   Dict entries;
@@ -153,7 +154,7 @@ template <Kind kKind> Value MakeDict(const Value &, const Bound &bound) {
       for (const Value &pair : engine.ToList(first)) {
         List both = engine.ToList(pair);
         if (!engine.failed() && both.size() != 2)
-          engine.Fail(fmt::format("{}: found an item that is no pair, expected a dict or pairs", bound.function));
+          engine.Fail(fmt::format("{}: found an item that is not a pair, expected a dict or pairs", bound.function));
         if (engine.failed())
           return {};
         engine.SetEntry(entries, both[0], both[1]);
@@ -165,8 +166,9 @@ template <Kind kKind> Value MakeDict(const Value &, const Bound &bound) {
   if (kKind == Kind::kNamespace)
     for (const auto &[key, value] : entries)
       if (key.string() && key.str().starts_with('_'))
-        return engine.Fail(fmt::format(
-            "namespace: found the attribute {}, expected a name without an underscore before it", Quoted(key.str())));
+        return engine.Fail(
+            fmt::format("namespace: found the attribute {}, expected a name that does not begin with an underscore",
+                        Quoted(key.str())));
   return engine.arena.MakeDict(std::move(entries), kKind);
 }
 

@@ -1,4 +1,4 @@
-// Python's operators on the values of templates. Ints have 64 bits; what does not fit is an error.
+// Python's operators on template values. Integers have 64 bits; an overflow is an error.
 #include "formats/tokenizer/template_engine.h"
 #include "formats/tokenizer/template_text.h"
 
@@ -86,7 +86,8 @@ Value Engine::Binary(std::string_view op, const Value &left, const Value &right)
     return Integers(op, left.integer, right.integer);
   if (left.number() && right.number())
     return Reals(op, left.AsReal(), right.AsReal());
-  return Fail(fmt::format("found {} {} {}, expected operands that go together", TypeName(left), op, TypeName(right)));
+  return Fail(
+      fmt::format("found {} {} {}, expected operands of compatible types", TypeName(left), op, TypeName(right)));
 }
 
 Value Engine::Repeat(const Value &value, int64_t count) {
@@ -125,7 +126,7 @@ Value Engine::Integers(std::string_view op, int64_t left, int64_t right) {
     if (right < 0)
       return Reals(op, static_cast<double>(left), static_cast<double>(right));
     out = 1;
-    // Past 64 factors only 0, 1 and -1 don't overflow.
+    // With more than 64 factors, only 0, 1 and -1 do not overflow.
     int64_t factors = right > 64 && left >= -1 && left <= 1 ? 2 + right % 2 : right;
     for (int64_t i = 0; i < factors && !overflow; ++i)
       overflow = __builtin_mul_overflow(out, left, &out);
@@ -167,7 +168,7 @@ Value Engine::Reals(std::string_view op, double left, double right) {
     return Fail("found a division by zero");
   if (op == "/")
     return Value::Float(left / right);
-  // As CPython's float_divmod.
+  // The algorithm of CPython's float_divmod.
   double rest = std::fmod(left, right), quotient = (left - rest) / right;
   if (rest != 0) {
     if ((right < 0) != (rest < 0)) {
@@ -216,7 +217,7 @@ bool Engine::Equal(const Value &left, const Value &right, int nesting) {
     return same(*left.list, *right.list);
   case Kind::kRange:
     return same(left.range->items, right.range->items);
-  case Kind::kView: // sets, unless they are values
+  case Kind::kView: // keys and items compare as sets; values by identity
     if (left.view->type != right.view->type || left.view->type == "dict_values")
       return left.view == right.view;
     return left.view->items.size() == right.view->items.size() &&
@@ -293,7 +294,7 @@ bool Engine::Contains(const Value &container, const Value &item) {
   }
   if (container.mapping())
     return Hashable(item) && FindEntry(*container.dict, item) != nullptr;
-  if (container.undefined()) // it iterates over nothing
+  if (container.undefined()) // has no items
     return false;
   if (container.kind == Kind::kIterator) {
     for (Value candidate; Next(*container.iterator, candidate);)

@@ -1,4 +1,4 @@
-// Tokens to the tree of a template, with the grammar of jinja2's parser.
+// Parses tokens to the syntax tree of a template, with the grammar of jinja2's parser.
 #include "formats/tokenizer/template_ast.h"
 #include "formats/tokenizer/template_lexer.h"
 #include "formats/tokenizer/template_text.h"
@@ -14,7 +14,7 @@ namespace {
 
 using ExprPtr = std::unique_ptr<Expr>;
 
-// The first error sticks; from then on every reader returns at once.
+// Keeps the first error. After an error, the parser is at the end of the tokens, so that all functions return.
 class Parser {
 public:
   Parser(std::vector<Token> tokens, std::string_view file) : tokens_(std::move(tokens)), file_(file) {
@@ -79,7 +79,7 @@ private:
 
   // ---- statements
 
-  // Up to a tag that `ends` names, which is left for the caller (its name and what follows).
+  // Parses up to a tag whose name is in `ends`. The caller reads the tag's name and the rest of the tag.
   Block ParseBlock(std::initializer_list<std::string_view> ends) {
     Block block;
     DepthGuard guard(*this);
@@ -116,13 +116,13 @@ private:
     return stmt;
   }
 
-  // The body of a statement: ':' may stand before its '%}'.
+  // The body of a statement. ':' is allowed before its '%}'.
   Block ParseBody(std::initializer_list<std::string_view> ends) {
     SkipOp(":");
     ExpectBlockEnd();
     return ParseBlock(ends);
   }
-  // The same, with the tag at its end.
+  // The same, including the closing tag.
   Block ParseWholeBody(std::string_view end) {
     Block body = ParseBody({end});
     Next();
@@ -153,7 +153,7 @@ private:
     else if (name == "break" || name == "continue") {
       block.push_back(Make(name == "break" ? Stmt::Kind::kBreak : Stmt::Kind::kContinue));
       ExpectBlockEnd();
-    } else if (name == "generation") { // marks what the assistant says, for training
+    } else if (name == "generation") { // marks the assistant's text for training
       auto stmt = Make(Stmt::Kind::kGeneration);
       stmt->branches.push_back({nullptr, ParseWholeBody("endgeneration")});
       block.push_back(std::move(stmt));
@@ -225,7 +225,7 @@ private:
       if (SkipOp("="))
         stmt.defaults.push_back(ParseExpression());
       else if (!stmt.defaults.empty() && stmt.defaults.back())
-        FailExpected("a default, since the argument before has one");
+        FailExpected("a default, because the previous argument has one");
       else
         stmt.defaults.push_back(nullptr);
     }
@@ -323,7 +323,7 @@ private:
     return attribute;
   }
 
-  // ---- expressions, from the loosest to the tightest
+  // ---- expressions, from the lowest to the highest precedence
 
   struct DepthGuard {
     explicit DepthGuard(Parser &parser) : parser(parser) {
@@ -439,7 +439,7 @@ private:
     return expr;
   }
 
-  // One level of operators that group to the left.
+  // One level of left-associative operators.
   template <class Operand>
   ExprPtr ParseLeft(std::initializer_list<std::string_view> operators, const Operand &operand) {
     ExprPtr expr = operand();
@@ -497,7 +497,7 @@ private:
       Next();
     } else if (token.kind == Token::Kind::kString) {
       expr->kind = Expr::Kind::kString;
-      while (Now().kind == Token::Kind::kString) { // neighbours are one
+      while (Now().kind == Token::Kind::kString) { // adjacent literals are concatenated
         expr->text += Now().text;
         Next();
       }
@@ -598,7 +598,7 @@ private:
     return expr;
   }
 
-  // From the first ':' on.
+  // The part of a slice from the first ':' on.
   ExprPtr ParseSlice(ExprPtr expr, ExprPtr start) {
     expr->kind = Expr::Kind::kSlice;
     Push(*expr, std::move(start));
@@ -635,7 +635,7 @@ private:
         call.keywords.emplace_back(std::move(name), std::move(value));
       } else {
         if (!call.keywords.empty() || call.spread || call.spread_named)
-          return FailExpected("a named argument, since one stands before");
+          return FailExpected("a named argument, because named arguments precede it");
         Push(call, ParseExpression());
       }
       if (!SkipOp(","))
@@ -664,7 +664,7 @@ private:
     return expr;
   }
 
-  // A filter's name, behind the '|', and its arguments.
+  // A filter's name, after the '|', and its arguments.
   ExprPtr ParseFilter(ExprPtr value) {
     auto filter = MakeExpr(Expr::Kind::kFilter);
     filter->text = ExpectDottedName();
@@ -692,7 +692,7 @@ private:
     if (IsOp("("))
       ParseArguments(*test);
     else if (IsName("is"))
-      FailExpected("one test, as tests form no chain");
+      FailExpected("one test, because tests cannot be chained");
     else if (value || name)
       Push(*test, ParsePostfix(ParsePrimary()));
     if (!negated)

@@ -1,4 +1,4 @@
-// str(), repr() and json.dumps() of the values of templates.
+// str(), repr() and json.dumps() of template values.
 #include "formats/tokenizer/template_engine.h"
 #include "formats/tokenizer/template_text.h"
 
@@ -109,7 +109,7 @@ void Engine::Represent(const Value &value, bool ascii, int nesting, std::string 
     }
     [[fallthrough]];
   default:
-    Fail(fmt::format("found a {} to print, expected a value; fix: call it, or make a list of it", TypeName(value)));
+    Fail(fmt::format("found a {} to print, expected a value; fix: call it, or convert it with |list", TypeName(value)));
   }
   if (out.size() > output_limit())
     FailOutput();
@@ -172,7 +172,7 @@ void Engine::WriteJson(const Value &value, const JsonStyle &style, int nesting, 
     std::list<std::pair<Value, Value>> entries(value.dict->begin(), value.dict->end());
     if (style.sort_keys && entries.size() > 1) {
       for (const auto &[key, entry] : entries)
-        Less(entries.front().first, key); // keys of several types have no order
+        Less(entries.front().first, key); // fails if the keys have different types
       if (!failed())
         entries.sort([&](const auto &a, const auto &b) { return Less(a.first, b.first); });
     }
@@ -203,7 +203,7 @@ void Engine::WriteJson(const Value &value, const JsonStyle &style, int nesting, 
     FailUndefined(value);
     break;
   default:
-    Fail(fmt::format("found a {} for tojson, expected a value that JSON knows", TypeName(value)));
+    Fail(fmt::format("found a {} for tojson, expected a value that JSON can represent", TypeName(value)));
   }
   if (out.size() > output_limit())
     FailOutput();

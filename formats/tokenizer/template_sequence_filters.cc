@@ -1,4 +1,4 @@
-// The filters of templates that read or make sequences.
+// The template filters that read or create sequences.
 #include "formats/tokenizer/template_tables.h"
 #include "formats/tokenizer/template_text.h"
 #include "formats/tokenizer/unicode.h"
@@ -32,7 +32,7 @@ Value FilterAttr(const Value &value, const Bound &bound) {
   if (engine.failed())
     return {};
   Value none = Value::Undefined(name);
-  if (value.mapping() && !FindMethod(value, name)) // no item
+  if (value.mapping() && !FindMethod(value, name)) // items are not searched
     return none;
   return engine.Attribute(value, name);
 }
@@ -53,7 +53,7 @@ Value FilterFirst(const Value &value, const Bound &bound) {
   Value item;
   return items && bound.engine.Next(*items, item) ? item : Value::Undefined("the first item of an empty sequence");
 }
-// None where Python has no reversed().
+// nullopt if Python has no reversed() for the value.
 std::optional<List> Reversed(Engine &engine, const Value &value) {
   if (!engine.Items(value) && !value.string() && !value.mapping() && !value.undefined())
     return std::nullopt;
@@ -79,7 +79,7 @@ Value FilterReverse(const Value &value, const Bound &bound) {
       out += item.str();
     return engine.MakeString(std::move(out), value.markup);
   }
-  if (!items) { // an iterator has no reversed(): jinja2 makes a list of it
+  if (!items) { // an iterator has no reversed(), so jinja2 converts it to a list
     List all = engine.ToList(value);
     std::reverse(all.begin(), all.end());
     return engine.MakeList(std::move(all));
@@ -111,16 +111,16 @@ Value FilterItems(const Value &value, const Bound &bound) {
 
 // ---- order
 
-// Small letters and capitals are one, as in jinja2's filters unless asked otherwise.
+// Ignores case unless `case_sensitive`, as in jinja2's filters.
 Value FoldedKey(const Value &value, bool case_sensitive) {
   return value.string() && !case_sensitive ? Value::String(Lower(value.str())) : value;
 }
 struct Keyed {
   Value key, item;
 };
-// Stable. Python compares the later item with the earlier one.
+// A stable sort. Like Python, compares the later item with the earlier one.
 List Sorted(Engine &engine, std::list<Keyed> keyed, bool reverse) {
-  // Keys of several types have no order: refused before the sort relies on one.
+  // Keys of different types have no order. Fails before the sort, which needs one.
   if (keyed.size() > 1)
     for (const Keyed &each : keyed)
       engine.Less(keyed.front().key, each.key);
@@ -133,7 +133,7 @@ List Sorted(Engine &engine, std::list<Keyed> keyed, bool reverse) {
     out.push_back(std::move(each.item));
   return out;
 }
-// A list of keys, one for each part of 'a,b': equal keys without an order, such as none, are no error in a list.
+// A list of keys, one for each part of 'a,b'. In a list, equal keys that have no order, such as none, are not an error.
 Value SortKey(Engine &engine, const Value &item, const Value &attribute, bool case_sensitive) {
   List keys;
   std::string_view rest = attribute.string() ? std::string_view(attribute.str()) : std::string_view();

@@ -1,4 +1,4 @@
-// Python's methods of str, as templates call them.
+// Python's methods of str, for templates.
 #include "formats/tokenizer/template_tables.h"
 #include "formats/tokenizer/template_text.h"
 #include "formats/tokenizer/unicode.h"
@@ -26,7 +26,7 @@ Value TextList(const Value &self, const Bound &bound, const std::vector<std::str
 
 Value Refused(const Value &, const Bound &bound) {
   return bound.engine.FailUnsupported(
-      fmt::format("found the method {}, which templates here don't have", Quoted(bound.function)));
+      fmt::format("found the method {}, which is not supported", Quoted(bound.function)));
 }
 
 // ---- case, and parts at the ends
@@ -51,7 +51,7 @@ Value RemoveSuffix(const Value &self, const Bound &bound) {
   return Text(self, bound, text.ends_with(suffix) ? text.substr(0, text.size() - suffix.size()) : text);
 }
 enum class Side { kLeft, kRight, kBoth };
-template <Side kSide> Value Pad(const Value &self, const Bound &bound) { // the text stands at that side
+template <Side kSide> Value Pad(const Value &self, const Bound &bound) { // the text is at side kSide
   std::string fill = bound.Has(1) ? bound.Text(1) : " ";
   int64_t width = bound.Int(0), size = CountCharacters(self.str());
   if (!bound.engine.failed() && CountCharacters(fill) != 1)
@@ -164,7 +164,7 @@ Value Replace(const Value &self, const Bound &bound) {
   if (self.markup && !bound.Get(1).markup)
     to = EscapedHtml(to);
   std::string_view rest = self.str();
-  if (from.empty()) { // before each character and at the end
+  if (from.empty()) { // an empty `from` matches before each character and at the end
     for (; count != 0; --count) {
       out += to;
       if (out.size() > engine.output_limit())
@@ -189,7 +189,7 @@ Value Replace(const Value &self, const Bound &bound) {
 
 // ---- searching
 
-// The characters [start, end) that arguments 1 and 2 name; none where start lies behind the end.
+// The characters [start, end) given by arguments 1 and 2. nullopt if start is after the end.
 std::optional<std::string_view> Window(const Value &self, const Bound &bound, int64_t &start) {
   std::string_view text = self.str();
   start = 0;
@@ -249,7 +249,7 @@ template <bool kStart> Value HasAffix(const Value &self, const Bound &bound) {
   return Value::Bool(found);
 }
 
-// ---- what a text consists of
+// ---- tests of the characters
 
 utf8proc_category_t Category(uint32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
 bool IsAlpha(uint32_t c) {

@@ -1,4 +1,4 @@
-// Finds entries of the tables and binds arguments to their parameters.
+// Finds entries of the tables and binds arguments to parameters.
 #include "formats/tokenizer/template_tables.h"
 
 #include "formats/tokenizer/unicode.h"
@@ -129,7 +129,7 @@ const Function *FindMethod(const Value &self, std::string_view name) {
   case Kind::kBool:
   case Kind::kInt:
     return IsOneOf({"as_integer_ratio", "bit_count", "bit_length", "conjugate", "from_bytes", "to_bytes"}, name)
-               ? Find(StringMethods(), "encode") // refused when it is called
+               ? Find(StringMethods(), "encode") // fails when it is called
                : nullptr;
   case Kind::kFloat:
     return IsOneOf({"as_integer_ratio", "conjugate", "fromhex", "hex", "is_integer"}, name)

@@ -1,6 +1,5 @@
-// The filters, tests, methods and global functions of templates, as tables:
-// name, parameters, function. Names, parameters and meaning are jinja2's and
-// Python's.
+// Tables of the filters, tests, methods and global functions of templates: name, parameters, function. Names,
+// parameters and meaning are those of jinja2 and Python.
 #ifndef INLAY_FORMATS_TOKENIZER_TEMPLATE_TABLES_H_
 #define INLAY_FORMATS_TOKENIZER_TEMPLATE_TABLES_H_
 
@@ -14,7 +13,7 @@
 
 namespace inlay::tokenizer {
 
-// Arguments bound to parameters. A reader of an argument that has the wrong type makes an error.
+// Arguments bound to parameters. Reading an argument as the wrong type is an error.
 class Bound {
 public:
   Bound(Engine &engine, std::string_view function, const Arguments &all)
@@ -23,10 +22,10 @@ public:
   Engine &engine;
   std::string_view function;
   const Arguments &all;
-  std::vector<const Value *> values; // null: left out
+  std::vector<const Value *> values; // by parameter; null: not given
 
   bool Has(size_t i) const { return values[i] != nullptr; }
-  bool HasValue(size_t i) const { return values[i] && !values[i]->none(); } // there, and not none
+  bool HasValue(size_t i) const { return values[i] && !values[i]->none(); } // given and not none
   const Value &Get(size_t i) const { return *values[i]; }
   bool Flag(size_t i, bool otherwise = false) const { return values[i] ? engine.Truth(*values[i]) : otherwise; }
   int64_t Int(size_t i, int64_t otherwise = 0) const; // int or bool
@@ -35,26 +34,27 @@ public:
 
 struct Function {
   std::string_view name;
-  // Comma-separated; '=' after a name: may be left out. "/" before the first: positional only. "*": all arguments are
-  // taken as they are.
+  // Comma-separated names. '=' after a name: optional. "/" before the first name: positional only. "*": the arguments
+  // are not bound.
   std::string_view parameters;
   Value (*call)(const Value &self, const Bound &arguments);
 };
 
-// False after an error.
+// Returns false after an error.
 bool Bind(Engine &engine, const Function &function, const Arguments &arguments, Bound &bound);
 Value CallFunction(Engine &engine, const Function &function, const Value &self, const Arguments &arguments);
 
-// Null where there is none. `Filter` and `Test` tables are sorted by name.
+// Null if there is no such entry. The tables are sorted by name.
 const Function *FindFilter(std::string_view name);
 const Function *FindTest(std::string_view name); // returns a bool
 const Function *FindGlobal(std::string_view name);
 const Function *FindMethod(const Value &self, std::string_view name);
 
-// Names that Python's type has as attributes, though templates may not use them: it hides items of that name.
+// Whether Python's type has an attribute with this name that templates may not use. Such an attribute hides an item of
+// the same name.
 bool IsHiddenAttribute(const Value &self, std::string_view name);
 
-// What jinja2 has and templates here are refused for.
+// Names of jinja2 that are not supported.
 bool IsRefusedFilter(std::string_view name);
 bool IsRefusedGlobal(std::string_view name);
 std::string FilterNames();

@@ -15,7 +15,7 @@ using Kind = Value::Kind;
 
 template <Kind kKind> Value IsKind(const Value &value, const Bound &) { return Value::Bool(value.kind == kKind); }
 
-// The operators take their operand by position alone.
+// The tests for operators take a positional operand only.
 #define INLAY_COMPARISON(NAME, OP)                                                                                     \
   Value NAME(const Value &value, const Bound &bound) {                                                                 \
     return Value::Bool(bound.engine.Compare(OP, value, bound.Get(0)));                                                 \
@@ -48,10 +48,11 @@ Value IsIterable(const Value &value, const Bound &) {
                      value.kind == Kind::kRange || value.kind == Kind::kView || value.kind == Kind::kIterator ||
                      value.kind == Kind::kLoop);
 }
-Value IsCallable(const Value &value, const Bound &) { // an undefined value has __call__, to fail in it
+// In jinja2 an undefined value is callable: it has __call__, which raises an error.
+Value IsCallable(const Value &value, const Bound &) {
   return Value::Bool(value.kind == Kind::kCallable || value.kind == Kind::kLoop || value.undefined());
 }
-template <int kRest> Value HasRest(const Value &value, const Bound &bound) { // of a division by 2
+template <int kRest> Value HasRest(const Value &value, const Bound &bound) { // remainder of a division by 2
   Value rest = bound.engine.Binary("%", value, Value::Int(2));
   return Value::Bool(bound.engine.Equal(rest, Value::Int(kRest)));
 }
@@ -59,7 +60,7 @@ Value IsDivisibleBy(const Value &value, const Bound &bound) {
   Value rest = bound.engine.Binary("%", value, bound.Get(0));
   return Value::Bool(bound.engine.Equal(rest, Value::Int(0)));
 }
-// Python's `is`: the same object. Equal scalars are taken as one object.
+// Python's `is`: the same object. Equal scalars count as the same object.
 Value IsSameAs(const Value &value, const Bound &bound) {
   const Value &other = bound.Get(0);
   if (value.kind != other.kind)

@@ -167,7 +167,7 @@ bool IsCaseIgnorable(uint32_t c) {
   }
 }
 
-// A capital sigma at the end of a word becomes another letter than elsewhere.
+// A capital sigma at the end of a word becomes a final sigma.
 void AppendLower(const std::vector<uint32_t> &text, size_t at, std::string &out) {
   if (text[at] != 0x3A3)
     return AppendCase(text[at], Case::kLower, out);
@@ -184,7 +184,7 @@ bool IsLineBoundary(uint32_t c) {
   return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
 }
 
-// Digits with single underscores between them; without the underscores.
+// Removes single underscores between digits. nullopt if there are other underscores.
 std::optional<std::string> WithoutUnderscores(std::string_view text, bool letters) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -514,7 +514,7 @@ std::optional<double> ParseFloat(std::string_view text) {
   auto [end, error] = std::from_chars(digits->data(), digits->data() + digits->size(), value);
   if (end != digits->data() + digits->size() || error == std::errc::invalid_argument)
     return std::nullopt;
-  if (error == std::errc::result_out_of_range) { // too large, or too small
+  if (error == std::errc::result_out_of_range) { // overflow or underflow
     size_t exponent = digits->find_first_of("eE");
     bool small = exponent != std::string::npos && exponent + 1 < digits->size() && (*digits)[exponent + 1] == '-';
     value = small ? 0 : std::numeric_limits<double>::infinity();

@@ -1,7 +1,6 @@
-// What a chat template computes with: Python's values, as far as templates see
-// them. Containers belong to an arena that lives as long as a rendering, so
-// that a namespace may hold itself. Lists and dicts are immutable, as in
-// jinja2's ImmutableSandboxedEnvironment; only namespaces change.
+// The values of chat templates: the subset of Python's values that templates can see. Containers are owned by an arena
+// that lives as long as a rendering, because a namespace may contain itself. Lists and dicts are immutable, as in
+// jinja2's ImmutableSandboxedEnvironment; only namespaces can be changed.
 #ifndef INLAY_FORMATS_TOKENIZER_TEMPLATE_VALUE_H_
 #define INLAY_FORMATS_TOKENIZER_TEMPLATE_VALUE_H_
 
@@ -44,22 +43,22 @@ struct Value {
     kRange,
     kView,
     kIterator,
-    kWideInt // an int that 64 bits do not hold: it can be printed and compared for equality
+    kWideInt // an int of more than 64 bits; it can only be printed and compared for equality
   };
   Kind kind = Kind::kUndefined;
-  bool markup = false; // of kString: markupsafe's Markup, which escapes what is added to it
+  bool markup = false; // kString: markupsafe's Markup, which escapes text that is added to it
   union {
     int64_t integer = 0; // kBool too
     double real;
     const List *list;
-    Dict *dict; // kNamespace too; only those change
+    Dict *dict; // kNamespace too; only namespaces are changed
     const Callable *callable;
     Loop *loop;
     const Range *range;
     const View *view;
     Iterator *iterator;
   };
-  std::shared_ptr<const std::string> text; // kString; of kUndefined: what was not defined; of kWideInt: its digits
+  std::shared_ptr<const std::string> text; // kString; kUndefined: the undefined name; kWideInt: its digits
 
   static Value None() { return Of(Kind::kNone); }
   static Value Bool(bool value) {
@@ -92,7 +91,7 @@ struct Value {
     out.markup = true;
     return out;
   }
-  // `name`: what was looked up, for the error.
+  // `name` is the expression that is undefined, for the error message.
   static Value Undefined(std::string name) {
     Value out;
     out.text = std::make_shared<const std::string>(std::move(name));
@@ -122,9 +121,9 @@ struct Callable {
   enum class Kind { kGlobal, kMethod, kMacro };
   Kind kind;
   std::string name;
-  Value self;                  // of a method
-  const Stmt *macro = nullptr; // a macro, or the call block whose body `caller` is
-  Scope *scope = nullptr;      // where the macro stands
+  Value self;                  // the object of a method
+  const Stmt *macro = nullptr; // a macro, or a call block whose body is `caller`
+  Scope *scope = nullptr;      // the scope in which the macro is defined
 };
 
 // Python's range.
@@ -133,27 +132,27 @@ struct Range {
   List items;
 };
 
-// What dict.keys(), .values() and .items() return.
+// The result of dict.keys(), .values() and .items().
 struct View {
   std::string_view type; // "dict_keys", "dict_values", "dict_items"
   List items;
 };
 
-// A generator or another iterator: it can be walked once.
+// A generator or another iterator. It can be iterated once.
 struct Iterator {
   std::function<bool(Value &)> step; // writes the next value; false at the end and after an error
-  std::string_view type;             // what Python calls it
+  std::string_view type;             // Python's name of the type
 };
 
 // jinja2's LoopContext.
 struct Loop {
-  const Stmt *stmt = nullptr; // of a recursive loop
-  Scope *scope = nullptr;     // where the loop stands
+  const Stmt *stmt = nullptr; // the statement of the loop
+  Scope *scope = nullptr;     // the scope around the loop
   Iterator *items = nullptr;
-  std::optional<int64_t> length; // known once asked for, or where the iterable has one
+  std::optional<int64_t> length; // set if the iterable has a length, or when first requested
   int64_t index0 = -1;
   int64_t depth0 = 0;
-  std::optional<Value> before, current, after; // after: looked at, but not taken
+  std::optional<Value> before, current, after; // after: a peeked item
   bool exhausted = false;
   std::optional<List> changed; // the last arguments of loop.changed
 };

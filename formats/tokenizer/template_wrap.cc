@@ -24,7 +24,8 @@ bool IsLetter(std::string_view c) { // \w without decimal digits
   return IsWord(c) && utf8proc_category(static_cast<utf8proc_int32_t>(ReadUtf8(c).code_point)) != UTF8PROC_CATEGORY_ND;
 }
 
-// The pieces that a line may end after: runs of white space, dashes, words, and the parts of hyphenated words.
+// Splits a text into chunks after which a line may break: runs of white space, dashes, words, and parts of hyphenated
+// words.
 class Splitter {
 public:
   Splitter(Chunk text, bool hyphens) : text_(text), hyphens_(hyphens) {}
@@ -43,7 +44,7 @@ private:
   bool Is(size_t at, bool (*test)(std::string_view)) const { return at < text_.size() && test(text_[at]); }
   bool IsDash(size_t at) const { return at < text_.size() && text_[at] == "-"; }
 
-  // Two dashes or more, before a word; where they end, else 0.
+  // If two or more dashes before a word begin at `at`, returns where they end. Otherwise 0.
   size_t Dashes(size_t at) const {
     size_t end = at;
     while (IsDash(end))
@@ -74,7 +75,7 @@ private:
     return end;
   }
 
-  // The dash at `at` ends a part of a hyphenated word.
+  // Whether the dash at `at` ends a part of a hyphenated word.
   bool EndsPart(size_t at) const {
     bool before = (at >= 2 && IsLetter(text_[at - 1]) && IsLetter(text_[at - 2])) ||
                   (at >= 3 && IsWordOrPunctuation(text_[at - 1]) && IsDash(at - 2) && IsLetter(text_[at - 3]));
@@ -91,7 +92,8 @@ bool IsBlank(Chunk chunk) {
                      [](std::string_view c) { return IsPythonSpace(ReadUtf8(c).code_point); });
 }
 
-// How much of a word that is longer than a line goes on this one, which has room for `room` characters.
+// How many characters of a word that is longer than a line are put on the current line, which has room for `room`
+// characters.
 size_t BreakPoint(Chunk word, size_t room, bool hyphens) {
   if (hyphens && word.size() > room) {
     for (size_t dash = room; dash-- > 1;)

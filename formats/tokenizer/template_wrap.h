@@ -9,8 +9,8 @@
 
 namespace inlay::tokenizer {
 
-// Python's textwrap.wrap with expand_tabs and replace_whitespace off: lines of at most `width` characters, without the
-// white space at their breaks. `width` is at least 1.
+// Python's textwrap.wrap with expand_tabs and replace_whitespace off. Returns lines of at most `width` characters,
+// without the white space at the breaks. `width` must be at least 1.
 std::vector<std::string> WrapText(std::string_view text, int64_t width, bool break_long_words, bool break_on_hyphens);
 
 } // namespace inlay::tokenizer

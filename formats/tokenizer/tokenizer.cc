@@ -7,6 +7,7 @@
 #include "formats/tokenizer/tokenizer_json.h"
 #include "formats/tokenizer/unicode.h"
 #include "formats/tokenizer/unicode_properties.h"
+#include "formats/tokenizer/unigram.h"
 
 #include "absl/container/flat_hash_map.h"
 
@@ -20,13 +21,13 @@
 namespace inlay::tokenizer {
 namespace {
 
-// A part of a text: plain, or an added token.
+// A part of a text: plain text or an added token.
 struct Segment {
   TextRange range;
   const AddedToken *token = nullptr;
 };
 
-// Finds added tokens: of those that begin leftmost, the longest.
+// Finds added tokens in a text: the leftmost match, and the longest of the matches at the same position.
 class TokenTrie {
 public:
   void Insert(std::string_view content, const AddedToken *token) {
@@ -45,7 +46,7 @@ public:
 
   std::vector<Segment> Split(std::string_view text) const {
     std::vector<Segment> out;
-    size_t plain = 0; // where the text since the last token begins
+    size_t plain = 0; // the beginning of the plain text after the last token
     for (size_t at = 0; at < text.size();) {
       Match match = Longest(text, at);
       if (!match.token) {
@@ -113,7 +114,7 @@ private:
   }
 
   absl::flat_hash_map<uint64_t, int32_t> edges_;
-  std::vector<const AddedToken *> tokens_ = {nullptr}; // of each node
+  std::vector<const AddedToken *> tokens_ = {nullptr}; // by node
   std::array<bool, 256> begins_{};
 };
 
@@ -131,22 +132,23 @@ struct Tokenizer::Impl {
 
   TokenizerDefinition definition;
   TokenizerConfig config;
-  std::unique_ptr<Bpe> bpe;
+  std::unique_ptr<TokenModel> model;
   TokenTrie raw_tokens, normalized_tokens;
   std::vector<const AddedToken *> added_by_id;
-  absl::flat_hash_map<int32_t, std::string> normalized_content; // what normalised added tokens are decoded to
-  std::vector<std::string> tokens;                              // by id, empty where there is none
+  absl::flat_hash_map<int32_t, std::string>
+      normalized_content;          // the texts to which normalized added tokens are decoded
+  std::vector<std::string> tokens; // by id; empty: no token
 };
 
 absl::Status Tokenizer::Impl::Initialize() {
   int32_t size = 0;
-  for (const auto &[token, id] : definition.model.vocab)
+  for (const auto &[token, id] : definition.vocabulary)
     size = std::max(size, id + 1);
   for (const AddedToken &token : definition.added_tokens)
     size = std::max(size, token.id + 1);
   tokens.resize(size);
   added_by_id.resize(size);
-  for (const auto &[token, id] : definition.model.vocab)
+  for (const auto &[token, id] : definition.vocabulary)
     tokens[id] = token;
   for (const AddedToken &token : definition.added_tokens) {
     tokens[token.id] = token.content;
@@ -170,7 +172,11 @@ absl::Status Tokenizer::Impl::Initialize() {
         if (absl::Status status = TokenText(id).status(); !status.ok())
           return absl::InvalidArgumentError(fmt::format(
               "tokenizer.json: post_processor: {}; fix: correct special_tokens", std::string(status.message())));
-  bpe = std::make_unique<Bpe>(std::move(definition.model));
+  if (auto *merges = std::get_if<BpeDefinition>(&definition.model))
+    model = std::make_unique<Bpe>(definition.vocabulary, std::move(*merges));
+  else
+    model = std::make_unique<Unigram>(definition.vocabulary, std::get<UnigramDefinition>(std::move(definition.model)));
+  definition.vocabulary.clear();
   return absl::OkStatus();
 }
 
@@ -181,7 +187,8 @@ absl::StatusOr<const std::string *> Tokenizer::Impl::TokenText(int32_t id) const
   return &tokens[id];
 }
 
-// What the decoder is given for an id: the library gives normalised added tokens in the form they are found in.
+// The text that the decoder receives for an id. As in the `tokenizers` library, added tokens with `normalized` are
+// decoded to their normalized form.
 absl::StatusOr<const std::string *> Tokenizer::Impl::DecodedToken(int32_t id) const {
   auto it = normalized_content.find(id);
   return it == normalized_content.end() ? TokenText(id) : &it->second;
@@ -203,7 +210,7 @@ absl::Status Tokenizer::Impl::EncodeSegment(std::string_view text, bool at_start
     if (!words.ok())
       return words.status();
     for (const std::string &word : *words)
-      bpe->Encode(word, ids);
+      model->Encode(word, ids);
   }
   return absl::OkStatus();
 }
@@ -240,6 +247,10 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromFiles(const TokenizerF
   absl::StatusOr<TokenizerConfig> config = ReadTokenizerConfig(files, definition->added_tokens);
   if (!config.ok())
     return config.status();
+  if (config->cleans_up_spaces && std::holds_alternative<UnigramDefinition>(definition->model))
+    return absl::UnimplementedError("tokenizer_config.json: clean_up_tokenization_spaces: found true beside a Unigram "
+                                    "model, supported: false; fix: set it to false, which keeps the spaces before "
+                                    "punctuation in decoded text");
   if (absl::Status status = AddTokens(config->additions, *definition, config->notes); !status.ok())
     return status;
   config->notes.insert(config->notes.begin(), definition->notes.begin(), definition->notes.end());
@@ -314,7 +325,7 @@ std::optional<int32_t> Tokenizer::TokenToId(std::string_view token) const {
   for (const AddedToken &added : impl_->definition.added_tokens)
     if (added.content == token)
       return added.id;
-  int32_t id = impl_->bpe->Find(token);
+  int32_t id = impl_->model->Find(token);
   return id < 0 ? std::nullopt : std::optional<int32_t>(id);
 }
 

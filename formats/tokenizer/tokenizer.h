@@ -1,8 +1,7 @@
-// Text to token ids and back, for tokenizer.json files with a BPE model, byte-level
-// or in SentencePiece style, as Llama, Mistral, Qwen, SmolLM, StarCoder, Falcon
-// and DeepSeek-Coder ship them.
-// Ids are those that the `tokenizers` library gives. Parts of a file that are
-// not known are refused by name.
+// Converts text to token ids and back. Supports tokenizer.json files with a BPE model, byte-level or in SentencePiece
+// style, such as those of Llama, Mistral, Qwen, SmolLM, StarCoder, Falcon and DeepSeek-Coder, or with SentencePiece's
+// unigram model. The ids are the same as those of the `tokenizers` library. Unknown parts of a file are refused; the
+// error names them.
 #ifndef INLAY_FORMATS_TOKENIZER_TOKENIZER_H_
 #define INLAY_FORMATS_TOKENIZER_TOKENIZER_H_
 
@@ -26,65 +25,64 @@ struct DecoderState;
 // The texts of a tokenizer's files.
 struct TokenizerFiles {
   std::string tokenizer_json;
-  std::optional<std::string> tokenizer_config;   // of tokenizer_config.json
-  std::optional<std::string> special_tokens_map; // of special_tokens_map.json
-  std::optional<std::string> added_tokens;       // of added_tokens.json
+  std::optional<std::string> tokenizer_config;   // tokenizer_config.json
+  std::optional<std::string> special_tokens_map; // special_tokens_map.json
+  std::optional<std::string> added_tokens;       // added_tokens.json
 };
 
-// An entry of `added_tokens`: found in the text before the model sees it.
+// An entry of `added_tokens`. Added tokens are found in the text before the model encodes the rest.
 struct AddedToken {
   int32_t id = 0;
   std::string content;
-  bool special = false;     // left out by Decode(..., skip_special_tokens = true)
-  bool single_word = false; // found only between characters that no word holds
-  bool lstrip = false;      // takes the white space to its left with it
-  bool rstrip = false;      // takes the white space to its right with it
-  bool normalized = false;  // looked for in the normalised text instead of the raw one
+  bool special = false;     // skipped by Decode(..., skip_special_tokens = true)
+  bool single_word = false; // found only if no word characters are adjacent
+  bool lstrip = false;      // includes the white space to its left
+  bool rstrip = false;      // includes the white space to its right
+  bool normalized = false;  // found in the normalized text instead of the raw one
 };
 
 // Immutable once loaded; every method may be called from several threads.
 class Tokenizer {
 public:
-  // Reads tokenizer.json, and the other files of TokenizerFiles that are there, as transformers' fast tokenizers do.
-  // Where tokenizer.json is missing the error says what to do.
+  // Reads tokenizer.json and the other files of TokenizerFiles that exist, as transformers' fast tokenizers do.
+  // NotFound, with the fix, if tokenizer.json is missing.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string &directory);
 
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromFiles(const TokenizerFiles &files);
 
-  // The same from two of the files; an empty `tokenizer_config_json` stands for a missing one.
+  // The same for two of the files. An empty `tokenizer_config_json` means that the file is missing.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromJson(std::string_view tokenizer_json,
                                                              std::string_view tokenizer_config_json = {});
   ~Tokenizer();
 
-  // The ids of `text`, with those that the post-processor adds (such as the beginning of the sequence) if
-  // `add_special_tokens`. Bytes that are no UTF-8 count as U+FFFD, as Python's errors="replace" does it.
+  // The token ids of `text`. With `add_special_tokens`, includes the ids that the post-processor adds, such as
+  // bos_token. Invalid UTF-8 is replaced with U+FFFD, as with Python's errors="replace".
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special_tokens = true) const;
 
-  // The text of `ids`, always valid UTF-8. An id that names no token is an error.
+  // The text of `ids`, always valid UTF-8. InvalidArgument for an id without a token.
   absl::StatusOr<std::string> Decode(std::span<const int32_t> ids, bool skip_special_tokens = true) const;
 
-  // One more than the largest id, added tokens included.
+  // One more than the largest id, including added tokens.
   int32_t vocab_size() const;
   const std::vector<AddedToken> &added_tokens() const;
   bool IsSpecial(int32_t id) const;
 
-  // The id of a token as the vocabulary spells it ("<|eot_id|>", "Ġthe"), and back.
+  // The id of a token in the spelling of the vocabulary ("<|eot_id|>", "Ġthe"), and the reverse.
   std::optional<int32_t> TokenToId(std::string_view token) const;
   std::optional<std::string_view> IdToToken(int32_t id) const;
 
-  // The bytes that a token adds to a text that something stands before. They need not be whole characters. Empty for
-  // special tokens and for ids that name none.
+  // The bytes that a token adds to a text when it is not the first token. They may be a part of a character. Empty for
+  // special tokens and for ids without a token.
   std::string TokenBytes(int32_t id) const;
 
-  // The special tokens that the files name, as (name, content): bos_token, pad_token, image_token and so on, in
+  // The named special tokens of the files as (name, content): bos_token, pad_token, image_token and so on, in
   // transformers' order. Chat templates see them under these names.
   const std::vector<std::pair<std::string, std::string>> &special_tokens() const;
 
-  // What the files say that changes nothing, or that has an effect which one would not expect: "FILE: KEY: ignored:
-  // REASON".
+  // Messages about parts of the files that are ignored or have an unexpected effect: "FILE: KEY: ignored: REASON".
   const std::vector<std::string> &notes() const;
 
-  // Of the special tokens, empty if none has that name.
+  // The special tokens with these names. Empty if not defined.
   const std::string &bos_token() const;
   const std::string &eos_token() const;
   const std::string &unk_token() const;
@@ -97,9 +95,10 @@ private:
   std::unique_ptr<Impl> impl_;
 };
 
-// Ids to text, one at a time, as they are generated; a piece never ends inside a character. The pieces joined are what
-// Decode gives for all ids, except that byte-fallback tokens are given as soon as they make a character, where Decode
-// has U+FFFD for each of a run of them if any of the run is invalid. `tokenizer` must outlive the stream.
+// Decodes ids one at a time, as they are generated. A piece never ends inside a character. The joined pieces are equal
+// to the result of Decode for all ids, with one exception: byte-fallback tokens are decoded as soon as they form a
+// character, but Decode replaces a whole run of them with U+FFFD if any of the run is invalid. `tokenizer` must outlive
+// the stream.
 class DetokenizeStream {
 public:
   explicit DetokenizeStream(const Tokenizer &tokenizer, bool skip_special_tokens = true);
@@ -107,10 +106,10 @@ public:
   DetokenizeStream(DetokenizeStream &&) noexcept;
   DetokenizeStream &operator=(DetokenizeStream &&) noexcept;
 
-  // The text that `id` completes: empty while a character is unfinished.
+  // The text that `id` completes. Empty while a character is incomplete.
   absl::StatusOr<std::string> Push(int32_t id);
 
-  // What is still held back; an unfinished character is U+FFFD. The stream is then as new.
+  // Returns the text that is still held back and resets the stream. An incomplete character becomes U+FFFD.
   absl::StatusOr<std::string> Flush();
 
 private:

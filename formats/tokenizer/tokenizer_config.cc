@@ -34,13 +34,13 @@ bool IsStandardName(std::string_view name) {
   return std::find(std::begin(kStandardNames), std::end(kStandardNames), name) != std::end(kStandardNames);
 }
 
-// Keys that change nothing here, by reason.
+// Keys that are ignored, and the reasons.
 constexpr std::string_view kPostProcessorDecides =
-    "beside tokenizer.json transformers drops it too, and post_processor decides";
+    "transformers ignores it too if there is a tokenizer.json; post_processor decides";
 constexpr std::string_view kPreTokenizerDecides = "pre_tokenizer and normalizer of tokenizer.json decide";
-constexpr std::string_view kNoCutting = "prompts are neither cut nor padded; --max-model-len is the limit";
-constexpr std::string_view kSlowOnly = "it is for tokenizers without tokenizer.json";
-constexpr std::string_view kNoTokens = "it says nothing about tokens";
+constexpr std::string_view kNoCutting = "prompts are neither truncated nor padded; --max-model-len is the limit";
+constexpr std::string_view kSlowOnly = "it applies only to tokenizers without tokenizer.json";
+constexpr std::string_view kNoTokens = "it does not affect tokens";
 constexpr std::pair<std::string_view, std::string_view> kIgnored[] = {
     {"add_bos_token", kPostProcessorDecides},
     {"add_eos_token", kPostProcessorDecides},
@@ -94,7 +94,7 @@ absl::Status Refuse(std::string_view key, const Json &found, std::string_view ex
   return absl::InvalidArgumentError(fmt::format("{}: found {}, expected {}", key, Shown(found), expected));
 }
 
-// An AddedToken object: content and flags, as the class of that name takes them.
+// Reads an AddedToken object: content and flags, with the defaults of transformers' class.
 absl::StatusOr<AddedToken> ReadAddedToken(const Json &json, const std::string &key, std::optional<bool> special) {
   AddedToken token;
   token.id = -1;
@@ -123,7 +123,7 @@ absl::StatusOr<AddedToken> ReadAddedToken(const Json &json, const std::string &k
   return token;
 }
 
-// A special token: its text, which counts as special, or an AddedToken object.
+// Reads a special token: its text, which makes the token special, or an AddedToken object.
 absl::StatusOr<AddedToken> ReadSpecialToken(const Json &json, const std::string &key, std::optional<bool> special) {
   if (!json.is_string())
     return ReadAddedToken(json, key, special);
@@ -153,7 +153,7 @@ public:
       for (const auto &[text, file] :
            {std::pair{&files.special_tokens_map, kSpecialTokensMap}, {&files.added_tokens, kAddedTokens}})
         if (text->has_value())
-          out_.notes.push_back(fmt::format("{}: ignored: transformers does not read it where tokenizer_config.json has "
+          out_.notes.push_back(fmt::format("{}: ignored: transformers does not read it if tokenizer_config.json has "
                                            "added_tokens_decoder",
                                            file));
     } else {
@@ -181,7 +181,7 @@ private:
         absl::StatusOr<AddedToken> token = ReadSpecialToken(value, key, std::nullopt);
         if (!token.ok())
           return token.status();
-        // transformers puts a model's own names that are objects before those that are strings.
+        // In transformers' order, model-specific names with objects precede those with strings.
         if (IsStandardName(name))
           standard_[name] = {*token, key};
         else
@@ -198,6 +198,8 @@ private:
           return Refuse(key, value, "true or false");
         if (name == "split_special_tokens")
           out_.split_special_tokens = value.get<bool>();
+        if (name == kCleanUp)
+          out_.cleans_up_spaces = value.get<bool>();
         if (name == "fix_mistral_regex" && value.get<bool>())
           return absl::UnimplementedError(fmt::format(
               "{}: found true, supported: false; fix: load the tokenizer with transformers and save it", key));
@@ -217,7 +219,7 @@ private:
       extra_ = std::move(additional_);
     else if (!additional_.empty())
       out_.notes.push_back(
-          fmt::format("{}: additional_special_tokens: ignored: extra_special_tokens is there", kConfig));
+          fmt::format("{}: additional_special_tokens: ignored: extra_special_tokens takes precedence", kConfig));
     return absl::OkStatus();
   }
 
@@ -230,7 +232,7 @@ private:
       it->second = std::move(token);
   }
 
-  // A list of special tokens, or an object from a model's own names to tokens.
+  // Reads a list of special tokens, or an object that maps model-specific names to tokens.
   absl::Status ReadExtra(const Json &value, const std::string &key, std::optional<bool> special,
                          std::vector<Named> &out) {
     if (value.is_object()) {
@@ -273,7 +275,7 @@ private:
     return absl::OkStatus();
   }
 
-  // Its names stand over those of tokenizer_config.json.
+  // Its names override those of tokenizer_config.json.
   absl::Status ReadSpecialTokensMap(const std::string &text) {
     std::vector<std::string> order;
     absl::StatusOr<Json> map = ParseJsonObject(text, kSpecialTokensMap, &order);
@@ -288,7 +290,7 @@ private:
       if (name == "additional_special_tokens") {
         INLAY_RETURN_IF_ERROR(ReadExtra(value, key, true, additional));
         if (!extra_.empty())
-          out_.notes.push_back(fmt::format("{}: ignored: tokenizer_config.json has such a list", key));
+          out_.notes.push_back(fmt::format("{}: ignored: the list of tokenizer_config.json takes precedence", key));
       } else if (name == "extra_special_tokens") {
         INLAY_RETURN_IF_ERROR(ReadExtra(value, key, true, extra_));
       } else if (name.ends_with("_token")) {
@@ -300,7 +302,7 @@ private:
         else
           SetOwn(own_first_, name, {*token, key});
       } else {
-        out_.notes.push_back(fmt::format("{}: ignored: it names no special token", key));
+        out_.notes.push_back(fmt::format("{}: ignored: it is not the name of a special token", key));
       }
     }
     if (extra_.empty())
@@ -335,13 +337,13 @@ private:
     }
     for (const AddedToken &token : added_) {
       by_id_[token.id] = {token, "tokenizer.json: added_tokens"};
-      by_id_[token.id].token.id = -1; // told by AddTokens
+      by_id_[token.id].token.id = -1; // AddTokens() reports differing ids
       by_content_[token.content] = token;
     }
     return absl::OkStatus();
   }
 
-  // The order in which transformers adds tokens, and what it makes special.
+  // Collects the tokens in the order in which transformers adds them, and marks the tokens that it makes special.
   void Collect() {
     std::vector<std::pair<std::string, Named>> named;
     for (const char *name : kStandardNames) {
@@ -387,9 +389,9 @@ private:
   const std::vector<AddedToken> &added_;
   TokenizerConfig out_;
   std::map<std::string, Named, std::less<>> standard_;
-  OwnNames own_first_, own_; // a model's own names
+  OwnNames own_first_, own_; // model-specific names
   std::vector<Named> additional_, extra_;
-  std::map<int32_t, Named> by_id_; // what is added before named tokens
+  std::map<int32_t, Named> by_id_; // tokens that are added before the named tokens
   std::map<std::string, AddedToken> by_content_;
 };
 

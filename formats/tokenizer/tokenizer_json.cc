@@ -30,11 +30,11 @@ constexpr std::string_view kFile = "tokenizer.json";
 constexpr size_t kMaxFileBytes = size_t{256} << 20;
 constexpr int kMaxJsonDepth = 64;
 constexpr int32_t kMaxId = (1 << 22) - 1; // ids index tables
-constexpr size_t kMaxSteps = 64;          // of one part, Sequences unrolled
+constexpr size_t kMaxSteps = 64;          // steps of one part, after Sequences are flattened
 
 absl::string_view Absl(std::string_view text) { return {text.data(), text.size()}; }
 
-// A value of the file with the key that leads to it, so that every error can name it.
+// A value of the file and its key, which errors contain.
 struct Node {
   const Json *json;
   std::string key;
@@ -114,7 +114,7 @@ absl::Status RefuseOtherKeys(const Node &node, std::initializer_list<std::string
   return absl::OkStatus();
 }
 
-// The steps of a part: its Sequences unrolled, each given to `read(node, type)`.
+// Flattens the Sequences of a part and calls `read(node, type)` for each step.
 template <class Read> absl::Status ReadSteps(const Node &node, const char *children, size_t &count, const Read &read) {
   if (node.missing())
     return absl::OkStatus();
@@ -173,7 +173,7 @@ absl::StatusOr<Metaspace> ReadMetaspace(const Node &node) {
   if (metaspace.replacement.empty() || ReadUtf8(metaspace.replacement).length != metaspace.replacement.size())
     return Refuse(node.At("replacement"), "one character");
   INLAY_RETURN_IF_ERROR(Set(ReadBool(node.At("split"), true), metaspace.split));
-  // Files from before prepend_scheme say add_prefix_space.
+  // Older files have add_prefix_space instead of prepend_scheme.
   bool prefix = true;
   INLAY_RETURN_IF_ERROR(Set(ReadBool(node.At("add_prefix_space"), true), prefix));
   Node scheme = node.At("prepend_scheme");
@@ -188,7 +188,7 @@ absl::StatusOr<Metaspace> ReadMetaspace(const Node &node) {
   else
     return RefuseKind(scheme, "first, never, always");
   if (!prefix && metaspace.prepend_scheme != PrependScheme::kNever)
-    return Refuse(scheme, "\"never\" beside add_prefix_space false");
+    return Refuse(scheme, "\"never\" because add_prefix_space is false");
   return metaspace;
 }
 
@@ -263,7 +263,7 @@ absl::StatusOr<Split> ReadSplit(const Node &node) {
   return split;
 }
 
-// Digits, Punctuation and WhitespaceSplit; none for another type.
+// Reads Digits, Punctuation and WhitespaceSplit. nullopt for other types.
 absl::StatusOr<std::optional<CharacterSplit>> ReadCharacterSplit(const Node &node, std::string_view type) {
   if (type == "Digits") {
     INLAY_RETURN_IF_ERROR(RefuseOtherKeys(node, {"type", "individual_digits"}));
@@ -428,7 +428,7 @@ absl::Status ReadDecoder(const Node &node, Decoder &decoder) {
       if (!fuse || decoder.strip)
         return order;
       if (strip->stop != 0)
-        return Refuse(step.At("stop"), "0 after Fuse, since text is printed before its end is known");
+        return Refuse(step.At("stop"), "0 after Fuse, because text is streamed before its end is known");
       decoder.strip = *std::move(strip);
       return absl::OkStatus();
     }
@@ -456,7 +456,7 @@ absl::Status ReadDecoder(const Node &node, Decoder &decoder) {
 
 using Vocabulary = absl::flat_hash_map<absl::string_view, int32_t>;
 
-absl::Status ReadVocab(const Node &node, BpeDefinition &model, Vocabulary &ids) {
+absl::Status ReadVocab(const Node &node, TokenIds &vocabulary, Vocabulary &ids) {
   if (!node.json->is_object())
     return Refuse(node, "an object from tokens to ids");
   absl::flat_hash_map<int32_t, absl::string_view> tokens;
@@ -468,10 +468,10 @@ absl::Status ReadVocab(const Node &node, BpeDefinition &model, Vocabulary &ids) 
     INLAY_RETURN_IF_ERROR(Set(ReadInt(entry, kMaxId), id));
     auto [other, inserted] = tokens.emplace(id, Absl(token));
     if (!inserted)
-      return Refuse(
-          entry, fmt::format("an id of its own: {} has it too", Quoted({other->second.data(), other->second.size()})));
+      return Refuse(entry,
+                    fmt::format("a unique id: {} has it too", Quoted({other->second.data(), other->second.size()})));
     ids.emplace(Absl(token), id);
-    model.vocab.emplace_back(token, id);
+    vocabulary.emplace_back(token, id);
   }
   return absl::OkStatus();
 }
@@ -484,12 +484,12 @@ absl::Status ReadMerges(const Node &node, BpeDefinition &model, const Vocabulary
   for (size_t i = 0; i < node.json->size(); ++i) {
     const Json &merge = (*node.json)[i];
     std::string_view left, right;
-    // "a b" until 2024, then ["a", "b"].
+    // Files until 2024 have "a b", later files ["a", "b"].
     if (merge.is_string()) {
       std::string_view text = merge.get_ref<const std::string &>();
       size_t space = text.find(' ');
       if (space == text.npos || text.find(' ', space + 1) != text.npos)
-        return Refuse(node.At(i), "two tokens with one space between");
+        return Refuse(node.At(i), "two tokens separated by one space");
       left = text.substr(0, space);
       right = text.substr(space + 1);
     } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
@@ -515,17 +515,12 @@ absl::Status ReadMerges(const Node &node, BpeDefinition &model, const Vocabulary
   return absl::OkStatus();
 }
 
-absl::Status ReadModel(const Node &node, BpeDefinition &model, Vocabulary &ids) {
-  if (!node.json->is_object())
-    return Refuse(node, "an object");
-  // Files of 2021 and before leave the type out.
-  if (Node type = node.At("type"); !type.missing() && *type.json != "BPE")
-    return RefuseKind(type, "BPE");
+absl::Status ReadBpe(const Node &node, BpeDefinition &model, TokenIds &vocabulary, Vocabulary &ids) {
   INLAY_RETURN_IF_ERROR(
       RefuseOtherKeys(node, {"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
                              "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"}));
   if (Node dropout = node.At("dropout"); !dropout.missing() && !(dropout.json->is_number() && *dropout.json == 0.0))
-    return Refuse(dropout, "null: inference drops no merges");
+    return Refuse(dropout, "null, because dropout is used only in training");
   INLAY_RETURN_IF_ERROR(Set(ReadBool(node.At("fuse_unk"), false), model.fuse_unk));
   INLAY_RETURN_IF_ERROR(Set(ReadBool(node.At("byte_fallback"), false), model.byte_fallback));
   INLAY_RETURN_IF_ERROR(Set(ReadBool(node.At("ignore_merges"), false), model.ignore_merges));
@@ -533,7 +528,7 @@ absl::Status ReadModel(const Node &node, BpeDefinition &model, Vocabulary &ids) 
     INLAY_RETURN_IF_ERROR(Set(ReadString(prefix), model.continuing_subword_prefix));
   if (Node suffix = node.At("end_of_word_suffix"); !suffix.missing())
     INLAY_RETURN_IF_ERROR(Set(ReadString(suffix), model.end_of_word_suffix));
-  INLAY_RETURN_IF_ERROR(ReadVocab(node.At("vocab"), model, ids));
+  INLAY_RETURN_IF_ERROR(ReadVocab(node.At("vocab"), vocabulary, ids));
   INLAY_RETURN_IF_ERROR(ReadMerges(node.At("merges"), model, ids));
   if (Node unk = node.At("unk_token"); !unk.missing()) {
     std::string token;
@@ -544,6 +539,41 @@ absl::Status ReadModel(const Node &node, BpeDefinition &model, Vocabulary &ids) 
     model.unk_id = it->second;
   }
   return absl::OkStatus();
+}
+
+absl::Status ReadUnigram(const Node &node, UnigramDefinition &model, TokenIds &vocabulary, Vocabulary &ids) {
+  INLAY_RETURN_IF_ERROR(RefuseOtherKeys(node, {"type", "unk_id", "vocab", "byte_fallback"}));
+  INLAY_RETURN_IF_ERROR(Set(ReadBool(node.At("byte_fallback"), false), model.byte_fallback));
+  Node list = node.At("vocab");
+  if (!list.json->is_array() || list.json->size() > static_cast<size_t>(kMaxId))
+    return Refuse(list, fmt::format("a list of at most {} tokens with their scores", kMaxId));
+  for (size_t i = 0; i < list.json->size(); ++i) {
+    const Json &entry = (*list.json)[i];
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number())
+      return Refuse(list.At(i), "a token and its score");
+    const std::string &token = entry[0].get_ref<const std::string &>();
+    if (!ids.emplace(Absl(token), static_cast<int32_t>(i)).second)
+      return absl::InvalidArgumentError(
+          fmt::format("{}: {}: found {}, expected each token once", kFile, list.At(i).key, Quoted(token)));
+    vocabulary.emplace_back(token, static_cast<int32_t>(i));
+    model.scores.push_back(entry[1].get<double>());
+  }
+  // The library refuses text with an unknown character where there is none.
+  if (vocabulary.empty())
+    return Refuse(list, "at least one token");
+  return Set(ReadInt(node.At("unk_id"), static_cast<int32_t>(vocabulary.size()) - 1), model.unk_id);
+}
+
+absl::Status ReadModel(const Node &node, TokenizerDefinition &out, Vocabulary &ids) {
+  if (!node.json->is_object())
+    return Refuse(node, "an object");
+  Node type = node.At("type");
+  if (*type.json == "Unigram")
+    return ReadUnigram(node, out.model.emplace<UnigramDefinition>(), out.vocabulary, ids);
+  // Files of 2021 and before leave the type out.
+  if (!type.missing() && *type.json != "BPE")
+    return RefuseKind(type, "BPE, Unigram");
+  return ReadBpe(node, out.model.emplace<BpeDefinition>(), out.vocabulary, ids);
 }
 
 absl::Status ReadAddedTokens(const Node &node, const Vocabulary &ids, std::vector<AddedToken> &tokens) {
@@ -573,8 +603,8 @@ absl::Status ReadAddedTokens(const Node &node, const Vocabulary &ids, std::vecto
       return Refuse(entry.At("content"), "each content once");
     auto [other, inserted] = by_id.emplace(token.id, Absl(entry.At("content").json->get_ref<const std::string &>()));
     if (!inserted && other->second != Absl(token.content))
-      return Refuse(entry.At("id"), fmt::format("an id of its own: {} has it too",
-                                                Quoted({other->second.data(), other->second.size()})));
+      return Refuse(entry.At("id"),
+                    fmt::format("a unique id: {} has it too", Quoted({other->second.data(), other->second.size()})));
     tokens.push_back(std::move(token));
   }
   return absl::OkStatus();
@@ -585,7 +615,7 @@ absl::Status ReadAddedTokens(const Node &node, const Vocabulary &ids, std::vecto
 absl::StatusOr<Json> ParseJsonObject(std::string_view text, std::string_view file, std::vector<std::string> *order) {
   if (!IsShallowJson(text))
     return absl::InvalidArgumentError(
-        fmt::format("{}: found JSON nested deeper than {}, expected a tokenizer's few levels", file, kMaxJsonDepth));
+        fmt::format("{}: found JSON nested deeper than {} levels, expected fewer", file, kMaxJsonDepth));
   Json json = Json::parse(
       text.begin(), text.end(),
       [&](int depth, Json::parse_event_t event, const Json &value) {
@@ -596,7 +626,7 @@ absl::StatusOr<Json> ParseJsonObject(std::string_view text, std::string_view fil
       /*allow_exceptions=*/false);
   if (json.is_discarded())
     return absl::InvalidArgumentError(fmt::format(
-        "{}: found {} bytes that are no JSON, expected an object; fix: download the file again", file, text.size()));
+        "{}: found {} bytes that are not JSON, expected an object; fix: download the file again", file, text.size()));
   if (!json.is_object())
     return absl::InvalidArgumentError(fmt::format("{}: found {}, expected an object", file, Shown(json)));
   return json;
@@ -622,9 +652,9 @@ absl::StatusOr<TokenizerDefinition> ParseTokenizerJson(std::string_view text) {
   for (const char *name : {"truncation", "padding"})
     if (Node node = root.At(name); !node.missing())
       out.notes.push_back(fmt::format(
-          "{}: {}: ignored: prompts are neither cut nor padded; --max-model-len is the limit", kFile, name));
+          "{}: {}: ignored: prompts are neither truncated nor padded; --max-model-len is the limit", kFile, name));
   Vocabulary ids;
-  INLAY_RETURN_IF_ERROR(ReadModel(root.At("model"), out.model, ids));
+  INLAY_RETURN_IF_ERROR(ReadModel(root.At("model"), out, ids));
   INLAY_RETURN_IF_ERROR(ReadAddedTokens(root.At("added_tokens"), ids, out.added_tokens));
   INLAY_RETURN_IF_ERROR(ReadNormalizer(root.At("normalizer"), out.normalizer));
   INLAY_RETURN_IF_ERROR(ReadPreTokenizer(root.At("pre_tokenizer"), out.pre_tokenizer));
@@ -637,8 +667,7 @@ absl::StatusOr<std::string> ReadTextFile(const std::string &directory, const std
   std::filesystem::path path = std::filesystem::path(directory) / file;
   std::error_code error;
   if (!std::filesystem::exists(path, error))
-    return absl::NotFoundError(
-        fmt::format("{}: found no such file, expected one of the checkpoint's directory", path.string()));
+    return absl::NotFoundError(fmt::format("{}: found no such file, expected a file of the checkpoint", path.string()));
   uintmax_t size = std::filesystem::file_size(path, error);
   if (error)
     return absl::InvalidArgumentError(fmt::format("{}: cannot be read: {}", path.string(), error.message()));

@@ -1,11 +1,12 @@
-// Reads tokenizer.json into the parts of a tokenizer; whatever is not understood
-// is refused by its key. The file comes from strangers.
+// Parses tokenizer.json into the parts of a tokenizer. Unknown keys and values are refused; the error has the key. The
+// file is untrusted.
 #ifndef INLAY_FORMATS_TOKENIZER_TOKENIZER_JSON_H_
 #define INLAY_FORMATS_TOKENIZER_TOKENIZER_JSON_H_
 
 #include "formats/tokenizer/bpe.h"
 #include "formats/tokenizer/pipeline.h"
 #include "formats/tokenizer/tokenizer.h"
+#include "formats/tokenizer/unigram.h"
 
 #include "absl/status/statusor.h"
 
@@ -13,6 +14,7 @@
 
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace inlay::tokenizer {
@@ -21,24 +23,25 @@ struct TokenizerDefinition {
   std::vector<AddedToken> added_tokens;
   std::vector<NormalizerStep> normalizer;
   std::vector<PreTokenizerStep> pre_tokenizer;
-  BpeDefinition model;
+  TokenIds vocabulary;
+  std::variant<BpeDefinition, UnigramDefinition> model;
   std::vector<Template> post_processor;
   Decoder decoder;
   std::vector<std::string> notes;
 };
 absl::StatusOr<TokenizerDefinition> ParseTokenizerJson(std::string_view json);
 
-// An object that is not nested deep. `order`, if given, gets its keys in the order of the text.
+// Parses a JSON object of limited depth. `order`, if not null, receives its keys in the order of the text.
 absl::StatusOr<nlohmann::json> ParseJsonObject(std::string_view text, std::string_view file,
                                                std::vector<std::string> *order);
 
-// `file` of `directory`; NotFound if it isn't there.
+// The text of `file` in `directory`. NotFound if it does not exist.
 absl::StatusOr<std::string> ReadTextFile(const std::string &directory, const std::string &file);
 
-// Why there is no tokenizer in a directory without tokenizer.json, which files of one are there, and what to do.
+// The error message for a directory without tokenizer.json: lists the other tokenizer files that exist and the fix.
 std::string ExplainMissingTokenizer(const std::string &directory);
 
-// Whether arrays and objects nest no deeper than a tokenizer's do: JSON from strangers is checked before it is parsed.
+// Whether the nesting of arrays and objects is within the limit. Untrusted JSON must be checked before it is parsed.
 bool IsShallowJson(std::string_view json);
 
 } // namespace inlay::tokenizer

@@ -17,7 +17,7 @@ Utf8Prefix ReadUtf8(std::string_view text) {
   size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
   if (first < 0xC2 || first > 0xF4)
     return {0, 1, false, false};
-  // The second byte keeps overlong forms, surrogates and values past U+10FFFF out.
+  // The range of the second byte excludes overlong forms, surrogates and values above U+10FFFF.
   uint8_t low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
   uint8_t high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
   uint32_t code_point = first & (0x7F >> length);

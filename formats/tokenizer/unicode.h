@@ -1,5 +1,4 @@
-// UTF-8 as both directions of a tokenizer need it: reading characters, and
-// replacing what is none.
+// UTF-8 functions of the tokenizer: reading characters and replacing invalid bytes.
 #ifndef INLAY_FORMATS_TOKENIZER_UNICODE_H_
 #define INLAY_FORMATS_TOKENIZER_UNICODE_H_
 
@@ -12,20 +11,20 @@ namespace inlay::tokenizer {
 
 inline constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD"; // U+FFFD
 
-// What stands at the front of a text: a character, or the longest prefix of one (Unicode 15, 3.9, "maximal subpart").
+// The beginning of a text: a character, or the longest prefix of one (Unicode 15, 3.9, "maximal subpart").
 struct Utf8Prefix {
   uint32_t code_point = 0;
   size_t length = 0;
   bool valid = false;
-  bool incomplete = false; // more bytes could make it a character
+  bool incomplete = false; // may become a character with more bytes
 };
 Utf8Prefix ReadUtf8(std::string_view text);
-Utf8Prefix LastCharacter(std::string_view text); // of valid UTF-8 that is not empty
+Utf8Prefix LastCharacter(std::string_view text); // `text` must be valid UTF-8 and not empty
 
-// Each maximal subpart that is no character becomes one U+FFFD.
+// Replaces each maximal subpart that is not a character with one U+FFFD.
 std::string ReplaceInvalidUtf8(std::string_view text);
 
-// How many bytes at the end could be the beginning of a character.
+// The number of bytes at the end that may be the beginning of a character.
 size_t IncompleteSuffix(std::string_view text);
 
 bool IsValidUtf8(std::string_view text);
@@ -33,7 +32,7 @@ void AppendUtf8(uint32_t code_point, std::string &out);
 
 bool IsWhiteSpace(uint32_t code_point); // the property White_Space
 
-// In single quotes, cut short, control characters escaped: how errors show what a file holds.
+// Formats text of a file for error messages: in single quotes, truncated, with control characters escaped.
 std::string Quoted(std::string_view text);
 
 } // namespace inlay::tokenizer

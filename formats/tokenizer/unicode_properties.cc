@@ -58,11 +58,11 @@ enum Flag : uint16_t {
   kUnknownToNormalizers = 1 << 9,
 };
 
-// What holds for the code points from `first` to the next row's.
+// The properties of the code points from `first` up to the next row.
 struct Row {
   uint32_t first;
   uint8_t category;
-  uint8_t script; // one more than the index in kScripts, 0 for none
+  uint8_t script; // index in kScripts plus 1; 0: none
   uint16_t flags;
 };
 constexpr Row kRows[] = {
@@ -71,7 +71,7 @@ constexpr Row kRows[] = {
 #undef INLAY_ROW
 };
 
-// Every `step`-th code point from `first` to `last` has a lower case, at this distance.
+// Every `step`-th code point from `first` to `last` has a lower case at the distance `difference`.
 struct LowerRun {
   uint32_t first, last, step;
   int32_t difference;
@@ -82,7 +82,7 @@ constexpr LowerRun kLowerRuns[] = {
 #undef INLAY_LOWER
 };
 
-// Names as they are looked for: in lower case, without underscores.
+// Names in the form that is compared: lower case, without underscores.
 struct Script {
   std::string_view name, alias;
 };
@@ -92,7 +92,7 @@ constexpr Script kScripts[] = {
 #undef INLAY_SCRIPT
 };
 
-// The row of each block's first code point.
+// The index of the row with each block's first code point.
 constexpr auto kBlocks = [] {
   std::array<uint16_t, kCodePoints / kBlock + 1> rows{};
   size_t row = 0;
@@ -136,7 +136,7 @@ constexpr uint32_t kLetters = Bits({kLu, kLl, kLt, kLm, kLo}), kMarks = Bits({kM
                    kSymbols = Bits({kSm, kSc, kSk, kSo}), kSeparators = Bits({kZs, kZl, kZp}),
                    kOthers = Bits({kCc, kCf, kCo, kCn}), kAll = (1u << kCategories) - 1;
 
-// A property is a union: of categories and of what has one of the flags.
+// A property is the union of the code points in `categories` and those with one of `flags`.
 struct Property {
   std::string_view name, alias;
   uint32_t categories;
@@ -195,7 +195,7 @@ constexpr Property kProperties[] = {
     {"emojipresentation", "epres", 0, kEmojiPresentation},
     {"extendedpictographic", "extpict", 0, kExtendedPictographic},
 };
-// Those that no version since Unicode 6.3 has changed.
+// White_Space has not changed since Unicode 6.3.
 constexpr CodePointRange kWhiteSpace[] = {{0x9, 0xD},       {0x20, 0x20},     {0x85, 0x85},     {0xA0, 0xA0},
                                           {0x1680, 0x1680}, {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F},
                                           {0x205F, 0x205F}, {0x3000, 0x3000}};

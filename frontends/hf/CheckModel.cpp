@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "frontends/hf/Tensors.h"
+
 namespace inlay::hf {
 namespace {
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "frontends/hf/OtherFiles.h"
+#include "frontends/hf/Tensors.h"
 
 namespace inlay::hf {
 namespace {
@@ -88,7 +89,7 @@ absl::StatusOr<bool> AreEqual(const SafetensorsIndex &weights, const TensorInfo 
 // (PreTrainedModel.tie_weights).
 void CheckTiedEmbeddings(Checkpoint &checkpoint, Problems &problems) {
   const SafetensorsIndex &weights = checkpoint.weights;
-  const ModuleNames &names = *checkpoint.config.family->modules;
+  const ModuleNames &names = checkpoint.config.family->modules;
   auto embedding = weights.tensors.find(std::string(names.embedding) + ".weight");
   auto head = weights.tensors.find(std::string(names.lm_head) + ".weight");
   if (!checkpoint.config.tie_word_embeddings || embedding == weights.tensors.end() || head == weights.tensors.end())
@@ -113,7 +114,7 @@ void CheckTensors(const Checkpoint &checkpoint, Problems &problems) {
     needed.insert(spec.name);
     auto it = weights.tensors.find(spec.name);
     if (it == weights.tensors.end()) {
-      bool is_head = spec.name.starts_with(checkpoint.config.family->modules->lm_head);
+      bool is_head = spec.name.starts_with(checkpoint.config.family->modules.lm_head);
       problems.Add({"safetensors", spec.name, "no such tensor", ShapeText(spec.shape),
                     is_head ? "set tie_word_embeddings to true if the model has none of its own"
                             : "config.json and the weights are not of the same model"});
@@ -128,7 +129,7 @@ void CheckTensors(const Checkpoint &checkpoint, Problems &problems) {
                     fmt::format("one of {}", fmt::join(kStoredTypes, ", ")), "use an unquantized checkpoint"});
   }
   size_t frequencies = 0;
-  const std::string head = std::string(checkpoint.config.family->modules->lm_head) + ".weight";
+  const std::string head = std::string(checkpoint.config.family->modules.lm_head) + ".weight";
   for (const auto &[name, tensor] : weights.tensors) {
     if (needed.contains(name) || (checkpoint.config.tie_word_embeddings && name == head))
       continue;

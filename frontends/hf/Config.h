@@ -17,7 +17,7 @@
 namespace inlay::hf {
 
 enum class DType { kBFloat16, kFloat16, kFloat32 };
-enum class Activation { kSilu, kGeluTanh, kGelu };
+enum class Activation { kSilu, kGeluTanh, kGelu, kRelu, kRelu2 };
 
 // The name of a type as --dtype and config.json write it, and back.
 std::string_view DTypeName(DType dtype);
@@ -31,7 +31,7 @@ struct ModelOptions {
 
 struct LayerConfig {
   std::optional<int64_t> window; // Positions that a row attends to, itself included; all when absent.
-  size_t rope = 0;               // Index into ModelConfig::ropes.
+  std::optional<size_t> rope;    // Index into ModelConfig::ropes; absent in layers without rope.
 };
 
 struct ModelConfig {
@@ -40,15 +40,24 @@ struct ModelConfig {
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
   int64_t heads = 0;
-  int64_t kv_heads = 0; // Divides `heads`.
-  int64_t head_dim = 0; // Even.
+  int64_t kv_heads = 0;          // Divides `heads`.
+  int64_t head_dim = 0;          // Even.
+  int64_t rotary_dim = 0;        // Elements of a head that rope rotates, the first ones; even.
+  int64_t learned_positions = 0; // Rows of the table of positions, in families that have one.
   int64_t max_model_len = 0;
   int64_t max_prompt_len = 0; // At most max_model_len; less with dynamic rope, see ComputeRope.
   bool tie_word_embeddings = false;
   bool qkv_bias = false;
   bool output_bias = false;
   bool mlp_bias = false;
-  double rms_norm_eps = 0;
+  bool head_bias = false;
+  bool parallel = false; // Attention and MLP read the same rows.
+  double norm_eps = 0;
+  double embedding_scale = 1.0; // Factors of what is named.
+  double residual_scale = 1.0;  // Of what attention and MLP add to the residual.
+  double attention_scale = 1.0; // Of the scores.
+  double logits_scale = 1.0;
+  std::optional<double> attention_softcap, logits_softcap;
   Activation activation = Activation::kSilu;
   DType dtype = DType::kBFloat16;
   std::optional<int64_t> bos;
@@ -61,18 +70,6 @@ struct ModelConfig {
 // result is absent when one of them is an error. `file` is named in them.
 std::optional<ModelConfig> ParseConfig(std::string_view text, std::string_view file, const ModelOptions &options,
                                        Problems &problems);
-
-// A tensor that a model of this configuration reads.
-struct TensorSpec {
-  std::string name;
-  std::vector<int64_t> shape;
-};
-
-// All of them, in the order of the model.
-std::vector<TensorSpec> RequiredTensors(const ModelConfig &config);
-
-// The name of a module of layer `layer`.
-std::string LayerModule(std::string_view pattern, size_t layer);
 
 } // namespace inlay::hf
 

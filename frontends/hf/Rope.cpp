@@ -58,12 +58,21 @@ double YarnAttentionFactor(const RopeParameters &p) {
   return p.mscale != 0 && p.mscale_all_dim != 0 ? magnitude(p.mscale) / magnitude(p.mscale_all_dim) : magnitude(1.0);
 }
 
+// Ding et al., 2024.
+double LongRopeAttentionFactor(const RopeParameters &p) {
+  if (p.attention_factor)
+    return *p.attention_factor;
+  return p.factor <= 1 ? 1.0 : std::sqrt(1 + std::log(p.factor) / std::log(p.original_length));
+}
+
 // The frequencies of one length of the sequence. Only the base of dynamic scaling (bloc97, 2023) depends on it.
 std::vector<double> FrequenciesOf(const RopeParameters &p, int64_t head_dim, double length) {
   double base = p.theta;
-  if (p.kind == RopeKind::kDynamic)
-    base *= std::pow(p.factor * length / p.original_length - (p.factor - 1),
-                     static_cast<double>(head_dim) / static_cast<double>(head_dim - 2));
+  const double stretch = p.kind == RopeKind::kDynamic    ? p.factor * length / p.original_length - (p.factor - 1)
+                         : p.kind == RopeKind::kNtkAlpha ? p.alpha
+                                                         : 1.0;
+  if (stretch != 1.0)
+    base *= std::pow(stretch, static_cast<double>(head_dim) / static_cast<double>(head_dim - 2));
   std::vector<float> powers = PositionFrequencies(base, head_dim);
   std::vector<float> share;
   if (p.kind == RopeKind::kYarn)
@@ -72,6 +81,8 @@ std::vector<double> FrequenciesOf(const RopeParameters &p, int64_t head_dim, dou
   std::vector<double> result;
   for (size_t i = 0; i < powers.size(); ++i) {
     float inv_freq = 1.0f / powers[i];
+    if (p.kind == RopeKind::kLongRope)
+      inv_freq = 1.0f / (static_cast<float>(p.short_factors[i]) * powers[i]);
     if (p.kind == RopeKind::kLinear)
       inv_freq /= static_cast<float>(p.factor);
     if (p.kind == RopeKind::kLlama3)
@@ -97,6 +108,8 @@ RopeFrequencies ComputeRope(const RopeParameters &p, int64_t head_dim, int64_t m
     }
   if (p.kind == RopeKind::kYarn)
     result.attention_factor = YarnAttentionFactor(p);
+  if (p.kind == RopeKind::kLongRope)
+    result.attention_factor = LongRopeAttentionFactor(p);
   return result;
 }
 

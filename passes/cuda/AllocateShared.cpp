@@ -1,4 +1,4 @@
-//===- AllocateShared.cpp - where buffers lie in shared memory -------------===//
+//===- AllocateShared.cpp - assigns offsets in shared memory ---------------===//
 
 #include "mlir/IR/Builders.h"
 #include "passes/cuda/Passes.h"
@@ -19,7 +19,7 @@ struct AllocateSharedPass : inlay::impl::AllocateSharedPassBase<AllocateSharedPa
 };
 } // namespace
 
-/// What the buffers are, for a message.
+/// The names and sizes in bytes of `buffers`, for a message.
 static std::string listOf(ArrayRef<cuda::SharedBufferOp> buffers) {
   std::string text;
   for (cuda::SharedBufferOp buffer : buffers) {
@@ -40,7 +40,7 @@ void AllocateSharedPass::runOnOperation() {
     places[buffer] = offset;
     end = offset + buffer.getBytes();
   };
-  std::map<int64_t, int64_t> overlays; // by number: where each ends
+  std::map<int64_t, int64_t> overlays; // end offset of each overlay, by number
   for (cuda::SharedBufferOp buffer : buffers)
     if (buffer.getOverlay())
       place(buffer, overlays[*buffer.getOverlay()]);
@@ -54,13 +54,13 @@ void AllocateSharedPass::runOnOperation() {
   int64_t granted = kernel.getSharedBytes();
   if (granted > 0 && needed > granted) {
     kernel.emitError() << cuda::describe(kernel) << " needs " << needed << " bytes of shared memory" << listOf(buffers)
-                       << ", its schedule has " << granted << "; use fewer stages";
+                       << ", but its schedule has " << granted << "; use fewer stages";
     return signalPassFailure();
   }
   tile::TargetAttr target = tile::targetOf(kernel);
   if (int64_t bytes = std::max(needed, granted); bytes > target.getBlockSharedBytes()) {
     kernel.emitError() << cuda::describe(kernel) << " needs " << bytes << " bytes of shared memory" << listOf(buffers)
-                       << ", a block of " << target.getArch() << " has " << target.getBlockSharedBytes()
+                       << ", but a block of " << target.getArch() << " has " << target.getBlockSharedBytes()
                        << "; use smaller tiles or fewer stages";
     return signalPassFailure();
   }

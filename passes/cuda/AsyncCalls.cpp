@@ -58,7 +58,7 @@ static constexpr Row rows[] = {
     {"send_to_block", {CallKind::SendToBlock, 0, -1, 3}},
 };
 
-/// Headers of which every function has a row: one that has none could start or end something unseen.
+/// Headers in which every function needs a row, because a new function could start or end an asynchronous operation.
 static constexpr llvm::StringLiteral completeHeaders[] = {"bulk_copy.h", "cp_async.h", "mbarrier.h", "tma.h",
                                                           "wgmma.h"};
 

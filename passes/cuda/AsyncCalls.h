@@ -1,8 +1,8 @@
 //===- AsyncCalls.h - what calls of device headers do to memory ------------===//
 //
-// The cuda dialect has one op for all calls. Here is what those that copy, wait,
-// multiply or touch memory do, a row of a table for each function of
-// codegen/device; a new function of the headers there gets a row.
+// The cuda dialect has one op for all calls. A table describes the functions of
+// codegen/device that copy, wait, multiply or access memory, one function per row.
+// Add a row for each new function of those headers.
 //
 //===----------------------------------------------------------------------===//
 
@@ -13,42 +13,42 @@
 
 namespace inlay {
 enum class CallKind {
-  Other,          // reads what its pointers point at, if anything
-  CopyGroup,      // cp.async: done when its group was waited for
+  Other,          // reads the memory of its pointer operands, if any
+  CopyGroup,      // cp.async: complete after a wait for its group
   CommitCopies,   // ends a group of cp.async
-  WaitCopies,     // until at most `number` groups are under way
-  Copy,           // bulk or tensor copy: done when its barrier's phase ends
-  InitBarrier,    // operand 1: how many arrivals end a phase
-  FenceInit,      // shows initialised barriers to TMA and the cluster
+  WaitCopies,     // until at most N groups are in flight (N: the template argument)
+  Copy,           // bulk or tensor copy: complete when the phase of its mbarrier ends
+  InitBarrier,    // operand 1: arrivals that end a phase
+  FenceInit,      // makes initialised mbarriers visible to TMA and the cluster
   Arrive,         // at an mbarrier
-  ArriveExpect,   // the same, and announces bytes
+  ArriveExpect,   // the same, and adds to the expected bytes
   WaitBarrier,    // until a phase has ended
-  Multiply,       // wgmma: reads shared memory and writes registers, done when its group was waited for
+  Multiply,       // wgmma: reads shared memory and writes registers, complete after a wait for its group
   FenceMultiply,  // orders accesses to registers before wgmma
   CommitMultiply, // ends a group of wgmma
-  WaitMultiply,   // until at most `number` groups are under way
+  WaitMultiply,   // until at most N groups are in flight (N: the template argument)
   FenceProxy,     // orders ordinary accesses to shared memory before those of the async proxy
   Read,
   Write,
-  ReadOfBlock, // of another block of the cluster
-  SendToBlock, // of the cluster: done when the phase of its barrier there ends
+  ReadOfBlock, // reads memory of another block of the cluster
+  SendToBlock, // writes memory of another block: complete when the phase of that block's mbarrier ends
   ArriveCluster,
-  WaitCluster, // until all have arrived; ends what was read of other blocks
-  MeetCluster, // the same, and shows what was written to shared memory
-  Unknown      // of a header whose functions all have a row
+  WaitCluster, // until all blocks have arrived; their reads of other blocks are then complete
+  MeetCluster, // the same, and makes writes to shared memory visible
+  Unknown      // has no row, though every function of its header needs one
 };
 
-/// What a call does, and which of its operands it does it to (-1: none).
+/// What a call does, and the numbers of the operands concerned (-1: none).
 struct AsyncCall {
   CallKind kind = CallKind::Other;
-  int memory = -1;  // read or written; of copies the target, of wgmma the sums
-  int source = -1;  // of copies
+  int memory = -1;  // memory read or written; the target of a copy, the accumulators of wgmma
+  int source = -1;  // the source of a copy
   int barrier = -1; // an mbarrier
 };
 
 AsyncCall asyncCallOf(cuda::CallOp call);
 
-/// The number that stands first in the callee's template arguments: cp_async_wait<2>.
+/// The number at the start of the callee's template arguments, for example 2 in cp_async_wait<2>.
 std::optional<int64_t> templateNumber(cuda::CallOp call);
 } // namespace inlay
 

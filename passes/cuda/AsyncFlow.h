@@ -1,8 +1,8 @@
-//===- AsyncFlow.h - along the text of a kernel ----------------------------===//
+//===- AsyncFlow.h - follows the control flow of a kernel ------------------===//
 //
-// What cuda-verify-async does while it follows a kernel: control and calls
-// (VerifyFlow.cpp), what each access and product must have waited for
-// (VerifyAccesses.cpp).
+// The part of cuda-verify-async that follows a kernel's control flow. Control and
+// calls are in VerifyFlow.cpp, the checks of accesses and products in
+// VerifyAccesses.cpp.
 //
 //===----------------------------------------------------------------------===//
 

@@ -1,4 +1,4 @@
-//===- AsyncState.cpp - what is under way at a point of a kernel -----------===//
+//===- AsyncState.cpp - what is in flight at a point of a kernel -----------===//
 
 #include "passes/cuda/AsyncState.h"
 
@@ -18,8 +18,8 @@ static Bases all(const Bases &x, const Bases &y) {
   return result;
 }
 
-/// Groups that are under way whichever side was taken. Where the sides differ, they count as the oldest: a wait for any
-/// group is one for them.
+/// Groups that are in flight after both sides of a branch. If the sides differ, what they have in common becomes one
+/// group, the oldest.
 static std::vector<Bases> commonGroups(const std::vector<Bases> &x, const std::vector<Bases> &y) {
   if (x == y)
     return x;
@@ -83,7 +83,7 @@ void AsyncState::join(const AsyncState &other, bool isSplit) {
   multiplied = common(multiplied, other.multiplied);
   staged = all(staged, other.staged);
   arrived = common(arrived, other.arrived);
-  // A side with a fence may be the one that wrote.
+  // If only one side has a fence, the writes may be those of that side. So only writes unfenced on both sides remain.
   unfenced = fences == other.fences ? all(unfenced, other.unfenced) : common(unfenced, other.unfenced);
   fences = std::max(fences, other.fences);
   readAlone = all(readAlone, other.readAlone);

@@ -1,8 +1,8 @@
-//===- AsyncState.h - what is under way at a point of a kernel -------------===//
+//===- AsyncState.h - what is in flight at a point of a kernel -------------===//
 //
-// What a thread knows when it reaches a point of the kernel's text, for
-// cuda-verify-async: which copies and products are under way, what it has waited
-// for, and what it may learn from others at the next barrier.
+// What is known of a thread at a point of a kernel, for cuda-verify-async: which
+// copies and products are in flight, what the thread has waited for, and what
+// other threads have waited for, which the next barrier makes known to it.
 //
 //===----------------------------------------------------------------------===//
 
@@ -19,60 +19,62 @@ namespace inlay {
 using Bases = std::set<void *>;
 
 struct AsyncState {
-  /// Barriers that were waited for, and the launches before this one (kDependency): by this thread; and by some thread
-  /// on each path, which a barrier makes known to all.
+  /// What was waited for: mbarriers, and the launches before this one (kDependency). `waited`: by this thread.
+  /// `waitedBySome`: by some thread on each path; a barrier makes this known to all threads.
   Bases waited, waitedBySome;
-  /// Of the waits of this iteration: the barrier and the index that it was waited for at (null: the barrier is no
-  /// array).
+  /// The waits of this iteration: an mbarrier and the index at which it was waited for (null: it has no index).
   std::vector<std::pair<void *, void *>> phases;
-  /// Buffers of asynchronous copies in which ordinary writes have taken the copies' place.
+  /// Buffers of asynchronous copies that ordinary writes have overwritten since: by this thread, and by some thread.
   Bases rewritten, rewrittenBySome;
 
-  /// cp.async: targets not yet in a group, in groups oldest first, and waited for by this thread only.
+  /// Targets of cp.async: not yet in a group, in each committed group (oldest first), and complete for this thread
+  /// only.
   Bases openCopies;
   std::vector<Bases> copyGroups;
   Bases ownCopies;
 
-  /// wgmma: sums (variables) not yet in a group, and in groups oldest first; whether registers are fenced.
+  /// Accumulators (variables) of wgmma: not yet in a group, and in each committed group (oldest first). `isFenced`:
+  /// whether wgmma_fence was called since accumulators were last used.
   Bases openProducts;
   std::vector<Bases> productGroups;
   bool isFenced = false;
-  /// What those products read: pointers, in the same groups.
+  /// Pointers to the operands of those products, in the same groups.
   Bases openOperands;
   std::vector<Bases> operandGroups;
-  /// Shared memory that products read, and that ordinary writes changed, since this warpgroup last met; mbarriers that
-  /// this thread has arrived at since.
+  /// Since the warpgroup last synchronized: shared memory that products read, shared memory that ordinary writes
+  /// changed, and mbarriers that this thread has arrived at after these accesses.
   Bases multiplied, staged, arrived;
 
-  /// Shared memory written ordinarily since the last proxy fence, and the fences so far.
+  /// Shared memory with ordinary writes since the last proxy fence, and the number of proxy fences so far.
   Bases unfenced;
   int fences = 0;
-  /// Read by this thread since it last met the others of its warp.
+  /// Shared memory that this thread has read since its warp last synchronized.
   Bases readAlone;
 
-  /// mbarriers that this thread, or others, initialised since the last barrier; whether TMA sees them.
+  /// mbarriers that were initialised since the last barrier, by this thread and by other threads. `hasUnfencedInit`:
+  /// whether some may not be visible to TMA.
   Bases initialised, initialisedByOthers;
   bool hasUnfencedInit = false;
 
-  /// Clusters: whether all blocks are known to have begun; own memory written, other blocks' memory read or written
-  /// since the last meeting.
+  /// Clusters: whether all blocks are known to have started. Memory of this block that it wrote since the last cluster
+  /// barrier, that other blocks write without a wait since, and that other blocks may still read.
   bool hasMetCluster = false;
   Bases writtenAlone, writtenByOthers, readByOthers;
 
   bool operator==(const AsyncState &) const = default;
 
-  /// The threads of the warp meet; those that arrive at an mbarrier and wait there; of the block; of the cluster, with
-  /// and without showing what they wrote.
+  /// Synchronization of the threads of the warp; of the threads that arrive at an mbarrier and wait for it; of the
+  /// block; of the cluster; and of the cluster without making writes visible.
   void meetWarp();
   void meetGroup();
   void meetBlock();
   void meetCluster();
   void waitForCluster();
-  /// After a branch that left `*this` or `other`. `isSplit`: some threads take each side.
+  /// Joins the states after both sides of a branch. `isSplit`: some threads take each side.
   void join(const AsyncState &other, bool isSplit);
 };
 
-/// Stands for the launches before this one among what is waited for.
+/// Represents the launches before this one in `AsyncState::waited`.
 inline void *const kDependency = nullptr;
 } // namespace inlay
 

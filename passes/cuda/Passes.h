@@ -1,4 +1,4 @@
-//===- Passes.h - on CUDA kernels ------------------------------------------===//
+//===- Passes.h - passes on CUDA kernels -----------------------------------===//
 
 #ifndef INLAY_PASSES_CUDA_PASSES_H
 #define INLAY_PASSES_CUDA_PASSES_H

@@ -1,6 +1,6 @@
-//===- Passes.td - on CUDA kernels -----------------------------------------===//
+//===- Passes.td - passes on CUDA kernels ----------------------------------===//
 //
-// Run in this order on every kernel of the cuda dialect before it is printed.
+// These passes run in this order on every kernel of the cuda dialect before it is printed.
 //
 //===----------------------------------------------------------------------===//
 
@@ -16,7 +16,8 @@ def AllocateSharedPass : Pass<"cuda-allocate-shared", "::inlay::cuda::KernelOp">
     are placed in program order, each aligned to its alignment, and become `cuda.shared`. The kernel's `shared_bytes`
     is set to the total size. If it was already set (by the schedule), it is kept and the buffers must fit.
 
-    Fails, with the model's ops and the buffers' sizes, if a block of the module's `tile.target` cannot have so much.
+    Fails if a block of the module's `tile.target` has less shared memory. The error names the model's ops and the sizes
+    of the buffers.
   }];
   let dependentDialects = ["::inlay::cuda::CudaDialect", "::inlay::tile::TileDialect"];
 }
@@ -25,15 +26,16 @@ def PlaceDependenciesPass : Pass<"cuda-place-dependencies", "::inlay::cuda::Kern
   let summary = "Inserts the wait for earlier launches and the early start of the next launch.";
   let description = [{
     A kernel without `cuda.depend` gets one before the first access to memory that earlier launches may write or read,
-    that is memory with a provenance other than `weight`, `meta` and `older_kv`. Later ops in the kernel's own block
-    that do not depend on that memory move before the wait: arithmetic, and reads of early memory into variables that
-    no op after the wait uses. A kernel without `cuda.launch_dependents` gets one as its first op. The next launch then
-    starts to fill its rings as soon as its blocks fit on the chip. It reads results of this launch only after its own wait.
+    that is memory with a provenance other than `weight`, `meta` and `older_kv`. Later ops in the kernel's top-level
+    block that do not depend on that memory move before the wait: arithmetic, and reads of early memory into variables
+    that no op after the wait uses. A kernel without `cuda.launch_dependents` gets one as its first op. The next launch
+    then starts to fill its rings as soon as its blocks fit on the chip. It reads results of this launch only after its
+    own wait.
 
     A kernel whose lowering inserted these ops keeps them. cuda-verify-async checks both.
   }];
   let options = [Option<"early", "early", "bool", /*default=*/"true",
-                        "false: every kernel starts with the wait">];
+                        "Place the wait as late as possible; false: every kernel starts with the wait">];
   let dependentDialects = ["::inlay::cuda::CudaDialect"];
 }
 
@@ -45,35 +47,38 @@ def VerifyAsyncPass : Pass<"cuda-verify-async", "::inlay::cuda::KernelOp"> {
 
     It rejects a kernel in which, on some path,
 
-    - **dependency**: memory with a provenance other than `weight`, `meta` and `older_kv` is read, or any device memory is
-      written, before `cuda.depend`; or `cuda.depend` is never reached (later launches assume that the end of this kernel
-      implies the end of all earlier ones). Whether an access marked `older_kv` really reads older rows is not checked.
+    - **dependency**: memory with a provenance other than `weight`, `meta` and `older_kv` is read, or any device memory
+      is written, before `cuda.depend`; or `cuda.depend` is never reached (later launches assume that the end of this
+      kernel implies the end of all earlier ones). Whether an access marked `older_kv` really reads older rows is not
+      checked.
     - **cp.async**: a buffer is read before a `cp_async_commit`, a `cp_async_wait` that covers the group, and a barrier
       of the threads that copied.
-    - **bulk and tensor copies**: the destination is read or overwritten before an `mbarrier_wait` on the copy's mbarrier by
-      this thread, or by a thread with which it has synchronized since; an address does not depend on the index of the
-      awaited stage; a buffer is filled again without a barrier after the other threads' reads; a copy uses an mbarrier
-      without a fence after its initialization.
-    - **mbarriers**: an mbarrier is used before its initialization, or before a barrier after it; there is a wait without
-      an arrival; there are copies without a wait, or without an expected byte count for their stage; the arrival count
-      does not equal a possible sum of the arrivals in the kernel; a constant expected byte count differs from the size of
-      the only bulk copy; a loop with copies runs more iterations than the ring has stages and never waits for the
-      consumers.
+    - **bulk and tensor copies**: the destination is read or overwritten before an `mbarrier_wait` on the copy's
+      mbarrier by this thread, or by a thread with which it has synchronized since; an address does not depend on the
+      index of the awaited stage; a buffer is filled again without a barrier after the other threads' reads; a copy uses
+      an mbarrier without a fence after its initialization.
+    - **mbarriers**: an mbarrier is used before its initialization, or before a barrier after it; there is a wait
+      without an arrival; there are copies without a wait, or without an expected byte count for their stage; the
+      arrival count does not equal a possible sum of the arrivals in the kernel; a constant expected byte count differs
+      from the size of the only bulk copy; a loop with copies runs more iterations than the ring has stages and never
+      waits for the consumers.
     - **wgmma**: shared memory is overwritten while products of other warps may still read it; a stage is released while
-      products in flight read it; data of other threads of the warpgroup is read before the threads have synchronized (at a
-      barrier, or by arriving at an mbarrier and waiting for it); a product follows other uses of its registers without
-      `wgmma_fence`; accumulators are used before `wgmma_commit` and a `wgmma_wait` that covers them; a loop releases stages
-      without waiting for products; products read shared memory after ordinary stores without `fence_async_proxy`.
+      products in flight read it; data of other threads of the warpgroup is read before the threads have synchronized
+      (at a barrier, or by arriving at an mbarrier and waiting for it); a product follows other uses of its registers
+      without `wgmma_fence`; accumulators are used before `wgmma_commit` and a `wgmma_wait` that covers them; a loop
+      releases stages without waiting for products; products read shared memory after ordinary stores without
+      `fence_async_proxy`.
     - **clusters**: memory of another block is accessed before a cluster barrier; data written since the last cluster
-      barrier is read; data that other blocks may still read is overwritten; the kernel ends after such an access without
-      a cluster barrier.
-    - a function of the headers for copies, barriers or wgmma is called that has no row in passes/cuda/AsyncCalls.cpp.
+      barrier is read; data that other blocks may still read is overwritten; the kernel ends after such an access
+      without a cluster barrier.
+    - **unknown functions**: a function of the headers for copies, barriers or wgmma is called that has no row in
+      passes/cuda/AsyncCalls.cpp.
 
     It does not check: the arithmetic of stages and parities (only that the address depends on the index of the wait);
-    the order of ordinary reads and writes of shared memory (compute-sanitizer's racecheck finds those errors); pointers or
-    descriptors that result from loops, branches or calls. It assumes that loops run at least once and that the branches
-    of different conditions are independent. So it rejects a kernel that is correct only because two conditions are equal,
-    if the wait is under one of them and the access under the other.
+    the order of ordinary reads and writes of shared memory (compute-sanitizer's racecheck finds those errors); pointers
+    or descriptors that result from loops, branches or calls. It assumes that loops run at least once and that the
+    branches of different conditions are independent. So it rejects a kernel that is correct only because two conditions
+    are equal, if the wait is under one of them and the access under the other.
   }];
   let dependentDialects = ["::inlay::cuda::CudaDialect"];
 }

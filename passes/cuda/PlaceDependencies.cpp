@@ -1,4 +1,4 @@
-//===- PlaceDependencies.cpp - when a kernel waits for those before it -----===//
+//===- PlaceDependencies.cpp - inserts waits for earlier launches ----------===//
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -25,17 +25,17 @@ struct PlaceDependenciesPass : inlay::impl::PlaceDependenciesPassBase<PlaceDepen
 
 static bool isAccess(Operation *op) { return isa<cuda::LoadOp, cuda::StoreOp, cuda::CallOp>(op); }
 
-/// Whether the access goes to memory that launches before this one may write or read.
+/// Whether the access is to memory that earlier launches may write or read.
 static bool isDependent(Operation *access) {
   return llvm::any_of(access->getOperands(), [&](Value operand) {
     auto pointer = dyn_cast<cuda::PtrType>(operand.getType());
     std::optional<cuda::Provenance> provenance = provenanceOf(access, operand);
-    // Memory of the device that nobody says anything about is taken for the worst.
+    // Device memory of unknown provenance counts as dependent.
     return provenance ? !cuda::isReadableEarly(*provenance) : pointer && pointer.getSpace() <= cuda::Space::Readonly;
   });
 }
 
-/// Whether `op`, or an operation in it, is such an access.
+/// Whether `op` is or contains a dependent access.
 static bool holdsDependent(Operation *op) {
   return op
       ->walk([](Operation *inner) {
@@ -44,7 +44,7 @@ static bool holdsDependent(Operation *op) {
       .wasInterrupted();
 }
 
-/// Whether the access does nothing but read early memory into registers.
+/// Whether the access only reads, from memory that may be read before the wait, into registers.
 static bool isEarly(Operation *access) {
   bool reads = false;
   for (Value operand : access->getOperands()) {
@@ -56,7 +56,7 @@ static bool isEarly(Operation *access) {
   return reads && !isDependent(access);
 }
 
-/// Whether all that `op` does is arithmetic, and reading of memory that nobody writes into variables.
+/// Whether `op` does nothing but arithmetic and early reads into variables.
 static bool isIndependent(Operation *op) {
   return !op->walk([](Operation *inner) {
               if (isa<cuda::CallOp, cuda::LoadOp>(inner))
@@ -68,7 +68,8 @@ static bool isIndependent(Operation *op) {
             }).wasInterrupted();
 }
 
-/// Waits before the first dependent access, and moves before the wait what needs nothing from behind it.
+/// Inserts a wait before the first dependent access. Moves operations that do not depend on the ones after the wait
+/// before it.
 static void placeWait(cuda::KernelOp kernel) {
   Block &body = kernel.getBody().front();
   Operation *first = body.getTerminator();
@@ -79,7 +80,7 @@ static void placeWait(cuda::KernelOp kernel) {
     }
   OpBuilder builder(first);
   Operation *wait = cuda::DependOp::create(builder, first->getLoc());
-  // Operations that stay behind the wait, and the variables that they use.
+  // Operations that stay after the wait, and the variables that they use.
   llvm::SmallPtrSet<Operation *, 32> late;
   llvm::DenseSet<Value> lateVariables;
   for (Operation &op : llvm::make_early_inc_range(llvm::make_range(first->getIterator(), body.end()))) {
@@ -105,7 +106,7 @@ static void placeWait(cuda::KernelOp kernel) {
   }
 }
 
-/// Leaves one wait, as the first thing the kernel does.
+/// Replaces all waits by one at the start of the kernel.
 static void waitAtStart(cuda::KernelOp kernel) {
   SmallVector<cuda::DependOp> waits;
   kernel.walk([&](cuda::DependOp wait) { waits.push_back(wait); });

@@ -1,4 +1,4 @@
-//===- Pointers.cpp - what a pointer of a kernel points at -----------------===//
+//===- Pointers.cpp - what a pointer of a kernel points to -----------------===//
 
 #include "passes/cuda/Pointers.h"
 

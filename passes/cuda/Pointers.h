@@ -1,4 +1,4 @@
-//===- Pointers.h - what a pointer of a kernel points at -------------------===//
+//===- Pointers.h - what a pointer of a kernel points to -------------------===//
 
 #ifndef INLAY_PASSES_CUDA_POINTERS_H
 #define INLAY_PASSES_CUDA_POINTERS_H
@@ -6,29 +6,30 @@
 #include "dialects/cuda/Cuda.h"
 
 namespace inlay {
-/// The value that a pointer was computed from by offsets, casts and addresses of elements: a kernel's argument, a part
-/// of shared memory, a variable; or whatever else it comes from.
+/// The value that a pointer was derived from through offsets, casts and addresses of elements: an argument of the
+/// kernel, a cuda.shared, a variable, or another value that cannot be followed further.
 mlir::Value baseOf(mlir::Value pointer);
 
-/// Who writes what `op` accesses through `operand`, a pointer or a tensor map: what the op itself says, else what the
-/// kernel's argument says (a readonly one: nobody). None if it is no memory of the device, or not known.
+/// The provenance of the memory that `op` accesses through `operand`, a pointer or a tensor map. An attribute of `op`
+/// takes precedence over one of the kernel's argument. Readonly memory without either has the provenance weight. None
+/// if the memory is not device memory, or if its provenance is unknown.
 std::optional<cuda::Provenance> provenanceOf(mlir::Operation *op, mlir::Value operand);
-/// The indices of all offsets between a pointer and its base, the last applied first.
+/// The indices of all offsets between a pointer and its base, starting with the one applied last.
 llvm::SmallVector<mlir::Value> indicesOf(mlir::Value pointer);
 
-/// Whether a call makes a matrix descriptor of wgmma from a pointer, which it does not read.
+/// Whether a call makes a wgmma matrix descriptor from a pointer, without reading the memory.
 bool describesOperand(cuda::CallOp call);
 /// The pointer that a matrix descriptor of wgmma was made from; null if that cannot be followed.
 mlir::Value pointerOfDescriptor(mlir::Value descriptor);
 
-/// Values that the address of an access is computed from, through integer arithmetic: the pointer's indices, `index`
-/// (may be null) and theirs in turn.
+/// The integer values that the address of an access is computed from: the pointer's indices, `index` (may be null) and,
+/// transitively, their operands.
 llvm::SmallVector<mlir::Value> partsOf(mlir::Value pointer, mlir::Value index = {});
 
-/// Whether two values are the same computation of the same values.
+/// Whether two values are equal constants or results of the same arithmetic on equal values.
 bool areEqual(mlir::Value x, mlir::Value y);
 
-/// What a person calls the memory at `base`.
+/// The name of the memory at `base`, for messages.
 std::string nameOfMemory(mlir::Value base);
 } // namespace inlay
 

@@ -50,7 +50,7 @@ bool inlay::dependsOnThread(Value value) {
   return false;
 }
 
-/// The result of `op` on numbers.
+/// The result of an arith op for known operands. None if the op is not supported.
 static std::optional<int64_t> compute(Operation *op, ArrayRef<int64_t> x) {
   using Result = std::optional<int64_t>;
   bool dividesByZero = isa<arith::DivSIOp, arith::RemSIOp>(op) && x[1] == 0;
@@ -119,7 +119,7 @@ ThreadValue inlay::valueFor(int64_t thread, Value value) {
       return {ThreadValue::Known, *result};
     return {ThreadValue::Unknown};
   }
-  // Of conditions that must both hold, one that does not decides, and one that does leaves the other.
+  // A conjunction with one known operand is false if that operand is false; otherwise it equals the other operand.
   if (value.getType().isInteger(1) && isa<arith::AndIOp>(op))
     for (int i : {0, 1})
       if (isKnown(operands[i]))

@@ -6,19 +6,21 @@
 #include "dialects/cuda/Cuda.h"
 
 namespace inlay {
-/// Whether a value may differ between the threads of a block: it comes from their number, lane or warp, or from
-/// something that is not followed (variables, loads of what is written, results of loops, calls).
+/// Whether a value may differ between the threads of a block. This is so if it is computed from the number, lane or
+/// warp of the thread, or from a value that is not analyzed: a variable, a load of memory that is not readonly, a
+/// result of a loop or a call.
 bool dependsOnThread(mlir::Value value);
 
-/// A value for one thread: known, the same unknown for all threads of the block, or not followed.
+/// The value that one thread has: a known number, an unknown one that is equal in all threads of the block (uniform),
+/// or unknown.
 struct ThreadValue {
   enum { Known, Uniform, Unknown } kind;
   int64_t number = 0;
 };
 ThreadValue valueFor(int64_t thread, mlir::Value value);
 
-/// How many threads of the kernel reach `op`, for each value of `index` (null: all together) that they may have there;
-/// branches that all threads take alike count as taken. None where that cannot be followed.
+/// Counts the threads of a block that reach `op`, separately for each combination of values that `indices` have in
+/// these threads. Branches with a uniform condition count as taken. None if a condition or an index is unknown.
 std::optional<llvm::SmallVector<int64_t>> threadsAt(cuda::KernelOp kernel, mlir::Operation *op,
                                                     llvm::ArrayRef<mlir::Value> indices);
 } // namespace inlay

@@ -1,8 +1,8 @@
-//===- VerifyAccesses.cpp - what an access must have waited for ------------===//
+//===- VerifyAccesses.cpp - checks the waits before each access ------------===//
 //
-// Copies, ordinary reads and writes, and products of wgmma, each against what the
-// thread knows when it comes to it. Where something cannot be followed, nothing is
-// reported.
+// Checks copies, ordinary reads and writes, and products of wgmma against the state
+// of the thread at that point. Nothing is reported for pointers that cannot be
+// followed.
 //
 //===----------------------------------------------------------------------===//
 
@@ -22,8 +22,8 @@ void AsyncFlow::copy(cuda::CallOp op, const AsyncCall &what) {
   void *base = kernel.baseOf(target);
   useBarrier(op, op.getInputs()[what.barrier]);
   if (state.hasUnfencedInit)
-    kernel.report(op, llvm::Twine("announces itself at ") + nameOf(op.getInputs()[what.barrier]) +
-                          " before fence_mbarrier_init has shown it to TMA");
+    kernel.report(op, llvm::Twine("uses ") + nameOf(op.getInputs()[what.barrier]) +
+                          " before fence_mbarrier_init has made it visible to TMA");
   if (state.readAlone.count(base))
     kernel.report(op, llvm::Twine("fills ") + nameOf(target) + " again while other threads may still read it");
   read(op, source);
@@ -31,7 +31,7 @@ void AsyncFlow::copy(cuda::CallOp op, const AsyncCall &what) {
   state.rewrittenBySome.erase(base);
 }
 
-/// Accesses what bulk or tensor copies fill.
+/// Checks an access to memory that bulk or tensor copies may fill. `uses` is the verb of the message.
 void AsyncFlow::useFilled(Operation *op, Value pointer, Value index, StringRef uses) {
   void *base = kernel.baseOf(pointer);
   auto filled = kernel.barriersOf.find(base);
@@ -44,14 +44,14 @@ void AsyncFlow::useFilled(Operation *op, Value pointer, Value index, StringRef u
                           ", which asynchronous copies fill, before mbarrier_wait on " + barrier);
     return;
   }
-  // The stage must be the one that was waited for: the index of the wait is part of the address. A wait at a constant
-  // index is for an address that does not vary, or for a buffer that has one stage.
+  // The access must be to the stage that was waited for: its address must depend on the index of the wait. A wait at a
+  // constant index covers addresses that do not vary, and buffers with one stage.
   SmallVector<Value> parts = partsOf(pointer, index);
   bool varies = llvm::any_of(parts, [](Value part) {
     Operation *source = part.getDefiningOp();
     return !source || !(isa<cuda::SpecialOp>(source) || isa<arith::ArithDialect>(source->getDialect()));
   });
-  // What products read of a ring that goes round was filled since: a wait of a loop before is none.
+  // A ring is filled again while a loop of products reads it, so a wait in an earlier loop does not cover them.
   bool hasPhase = isa<cuda::CallOp>(op) && asyncCallOf(cast<cuda::CallOp>(op)).kind == CallKind::Multiply && varies &&
                   kernel.guardsOf.count(base);
   for (auto [barrier, stageOfWait] : state.phases) {
@@ -68,7 +68,7 @@ void AsyncFlow::useFilled(Operation *op, Value pointer, Value index, StringRef u
                           " than the one whose barrier was waited for");
 }
 
-/// Hands a stage back, which no product under way may read.
+/// Checks the release of a stage: no product in flight may read it.
 void AsyncFlow::release(Operation *op, Value barrier) {
   SmallVector<Value> indices = indicesOf(barrier);
   if (indices.empty())
@@ -80,8 +80,8 @@ void AsyncFlow::release(Operation *op, Value barrier) {
       if (guards == kernel.guardsOf.end() || !guards->second.count(kernel.baseOf(barrier)))
         continue;
       if (llvm::any_of(partsOf(pointer), [&](Value part) { return areEqual(part, indices.front()); }))
-        kernel.report(op, llvm::Twine("hands back at ") + nameOf(barrier) + " a stage of " + nameOf(pointer) +
-                              " that products still read, which no wgmma_wait covers");
+        kernel.report(op, llvm::Twine("releases at ") + nameOf(barrier) + " a stage of " + nameOf(pointer) +
+                              " that products may still read; no wgmma_wait covers them");
     }
   };
   check(state.openOperands);
@@ -100,19 +100,19 @@ void AsyncFlow::read(Operation *op, Value pointer, Value index, bool byAsyncProx
     return;
   auto isIn = [&](const Bases &bases) { return bases.count(base) > 0; };
   if (isIn(state.openCopies))
-    kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) + ", which copies fill that no cp_async_commit ended");
+    kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) + ", the target of copies without cp_async_commit");
   else if (llvm::any_of(state.copyGroups, isIn))
-    kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) + ", which copies fill that no cp_async_wait waited for");
+    kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) + ", the target of copies without cp_async_wait");
   else if (isIn(state.ownCopies))
     kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) +
                           " after cp_async_wait without a barrier: other threads copied parts of it");
   if (isIn(state.writtenByOthers))
-    kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) +
-                          ", which other blocks write, without a cluster barrier between");
+    kernel.report(op,
+                  llvm::Twine("reads ") + nameOf(pointer) + ", which other blocks write, without a wait in between");
   useFilled(op, pointer, index, "reads");
   if (byAsyncProxy && isIn(state.unfenced))
     kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) +
-                          " through the async proxy, written ordinarily without fence_async_proxy between");
+                          " through the async proxy after ordinary writes, without fence_async_proxy in between");
   if (!byAsyncProxy)
     state.readAlone.insert(base);
 }
@@ -122,16 +122,16 @@ void AsyncFlow::write(Operation *op, Value pointer, Value index) {
   auto type = cast<cuda::PtrType>(pointer.getType());
   if (provenanceOf(op, pointer) && !state.waited.count(kDependency))
     kernel.report(op, llvm::Twine("writes ") + nameOf(pointer) +
-                          " before cuda.depend, while launches before may still read or write it");
+                          " before cuda.depend, while earlier launches may still read or write it");
   if (type.getSpace() != cuda::Space::Shared)
     return;
   if (state.multiplied.count(base))
-    kernel.report(op, llvm::Twine("writes over ") + nameOf(pointer) +
-                          ", which other warps' products may still read, with no barrier between");
+    kernel.report(op, llvm::Twine("overwrites ") + nameOf(pointer) +
+                          ", which products of other warps may still read, without a barrier in between");
   if (state.readByOthers.count(base))
-    kernel.report(op, llvm::Twine("writes over ") + nameOf(pointer) +
-                          ", which other blocks may still read, with no cluster barrier between");
-  useFilled(op, pointer, index, "writes over");
+    kernel.report(op, llvm::Twine("overwrites ") + nameOf(pointer) +
+                          ", which other blocks may still read, without a cluster barrier in between");
+  useFilled(op, pointer, index, "overwrites");
   if (kernel.barriersOf.count(base)) {
     state.rewritten.insert(base);
     state.rewrittenBySome.insert(base);
@@ -157,7 +157,7 @@ void AsyncFlow::multiply(cuda::CallOp op) {
       continue;
     if (state.staged.count(kernel.baseOf(pointer)))
       kernel.report(op, llvm::Twine("reads ") + nameOf(pointer) +
-                            ", which threads of the warpgroup wrote, with no barrier between");
+                            ", which threads of the warpgroup wrote, without a barrier in between");
     read(op, pointer, {}, /*byAsyncProxy=*/true);
     state.multiplied.insert(kernel.baseOf(pointer));
     state.openOperands.insert(pointer.getAsOpaquePointer());
@@ -169,9 +169,9 @@ void AsyncFlow::useVariable(Operation *op, Value variable) {
   void *base = variable.getAsOpaquePointer();
   auto isIn = [&](const Bases &bases) { return bases.count(base) > 0; };
   if (isIn(state.openProducts))
-    kernel.report(op, llvm::Twine("uses ") + nameOfMemory(variable) + ", sums of wgmma that no wgmma_commit ended");
+    kernel.report(op, llvm::Twine("uses ") + nameOfMemory(variable) + ", accumulators of wgmma, without wgmma_commit");
   else if (llvm::any_of(state.productGroups, isIn))
-    kernel.report(op, llvm::Twine("uses ") + nameOfMemory(variable) + ", sums of wgmma, before their wgmma_wait");
+    kernel.report(op, llvm::Twine("uses ") + nameOfMemory(variable) + ", accumulators of wgmma, without wgmma_wait");
   if (kernel.sums.count(base))
     state.isFenced = false;
 }

@@ -1,8 +1,8 @@
-//===- VerifyAsync.cpp - that what is asynchronous is waited for -----------===//
+//===- VerifyAsync.cpp - checks waits for asynchronous operations ----------===//
 //
-// The pass, and what of a kernel is gathered before its text is followed. What
-// Passes.td says it proves is in VerifyFlow.cpp, VerifyAccesses.cpp and
-// VerifyBarriers.cpp.
+// The pass, and the facts about a kernel that are gathered before its control flow
+// is followed. The checks, which Passes.td describes, are in VerifyFlow.cpp,
+// VerifyAccesses.cpp and VerifyBarriers.cpp.
 //
 //===----------------------------------------------------------------------===//
 

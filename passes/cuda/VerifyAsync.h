@@ -9,24 +9,26 @@
 #include <set>
 
 namespace inlay {
-/// A kernel under verification: what its text says wherever one stands, and what was found wrong.
+/// A kernel under verification: facts about the whole kernel, which are gathered before its control flow is followed,
+/// and the errors found.
 class AsyncKernel {
 public:
   explicit AsyncKernel(cuda::KernelOp kernel);
 
-  /// The base of a pointer or descriptor, as one for all parts of shared memory at the same offset.
+  /// The base of a pointer (Pointers.h). All cuda.shared ops with the same offset have the same base.
   void *baseOf(mlir::Value pointer) const;
-  /// Reports at `op`, once, with the kernel and the model's ops.
+  /// Reports an error at `op`, with the names of the kernel and of the model's ops. Only the first error at each op is
+  /// reported.
   void report(mlir::Operation *op, const llvm::Twine &message);
 
   cuda::KernelOp kernel;
-  /// Barriers of what fills a buffer asynchronously: copies, and other blocks of the cluster.
+  /// For each buffer that copies or other blocks of the cluster fill, the mbarriers on which these writes complete.
   std::map<void *, std::set<void *>> barriersOf;
-  /// Buffers that copies fill at one index of their barriers only.
+  /// Buffers with a copy whose mbarrier has no index or a constant one, so that they have one stage.
   std::set<void *> hasOneStage;
-  /// Barriers that are waited for before a buffer is filled again: there its stages are handed back.
+  /// For each buffer, the mbarriers that are waited for before it is filled again. Its stages are released there.
   std::map<void *, std::set<void *>> guardsOf;
-  /// Variables that wgmma adds to, and buffers that it reads.
+  /// Accumulators of wgmma (variables), and buffers that wgmma reads.
   std::set<void *> sums, operands;
   bool hasFailed = false;
 
@@ -35,11 +37,11 @@ private:
   std::set<mlir::Operation *> reported;
 };
 
-/// Follows the kernel's text, and reports what is read or written too early.
+/// Follows the kernel's control flow and reports accesses without the necessary synchronization.
 void verifyFlow(AsyncKernel &kernel);
 
-/// What can be said of each mbarrier without following the text: who initialises it, who arrives, how often, and that
-/// copies do not go round their ring without waiting for anybody.
+/// Checks that need no control flow: each mbarrier is initialised, enough threads arrive at it, the expected bytes are
+/// those of the copies, and copies do not wrap around their ring without a wait.
 void verifyBarriers(AsyncKernel &kernel);
 } // namespace inlay
 

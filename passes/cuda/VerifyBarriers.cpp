@@ -1,9 +1,9 @@
-//===- VerifyBarriers.cpp - that phases of mbarriers can end ---------------===//
+//===- VerifyBarriers.cpp - checks that phases of mbarriers can end --------===//
 //
-// What holds of an mbarrier whatever way is taken through the text. A phase ends
-// when as many threads have arrived as were announced: how many arrive at a place
-// of the text is counted by trying every thread of the block on the branches around
-// it. Where that depends on more than the thread, nothing is said.
+// Checks of mbarriers that do not follow control flow. A phase ends when the
+// expected number of threads have arrived. The threads that arrive at a call are
+// counted by evaluating, for every thread of the block, the conditions around the
+// call. If one of them depends on more than the thread, nothing is reported.
 //
 //===----------------------------------------------------------------------===//
 
@@ -19,16 +19,15 @@ using namespace mlir;
 using namespace inlay;
 
 namespace {
-/// What the text does with one array of barriers.
+/// The calls that use one array of mbarriers.
 struct BarrierUses {
   SmallVector<cuda::CallOp> inits, arrivals, expects, waits, copies;
 };
 } // namespace
 
-/// The barrier that a call uses.
 static Value barrierOf(cuda::CallOp call) { return call.getInputs()[asyncCallOf(call).barrier]; }
 
-/// Whether `count` is a sum of numbers of `parts`, each taken as often as needed.
+/// Whether `count` is a sum of numbers of `parts`, each of which may be used any number of times.
 static bool isSumOf(int64_t count, ArrayRef<int64_t> parts) {
   SmallVector<bool> reachable(count + 1, false);
   reachable[0] = true;
@@ -38,7 +37,7 @@ static bool isSumOf(int64_t count, ArrayRef<int64_t> parts) {
   return reachable[count];
 }
 
-/// That the threads which arrive can make up the number that ends a phase.
+/// Checks that arrivals can add up to the number that ends a phase.
 static void verifyCounts(AsyncKernel &kernel, const BarrierUses &uses) {
   std::optional<int64_t> count;
   for (cuda::CallOp init : uses.inits) {
@@ -61,12 +60,12 @@ static void verifyCounts(AsyncKernel &kernel, const BarrierUses &uses) {
   std::string found;
   for (int64_t part : parts)
     found += (found.empty() ? "" : ", ") + std::to_string(part);
-  kernel.report(uses.inits.front(), llvm::Twine("wants ") + llvm::Twine(*count) + " arrivals a phase at " +
+  kernel.report(uses.inits.front(), llvm::Twine("expects ") + llvm::Twine(*count) + " arrivals per phase at " +
                                         nameOfMemory(baseOf(barrierOf(uses.inits.front()))) +
-                                        ", the text has places where " + found + " threads arrive");
+                                        ", but the calls that arrive there have " + found + " threads");
 }
 
-/// That bytes announced beside a bulk copy are those it brings.
+/// Checks that the expected bytes are those of the bulk copy in the same block, if there is only one.
 static void verifyBytes(AsyncKernel &kernel, cuda::CallOp expect) {
   SmallVector<cuda::CallOp> copies;
   for (auto call : expect->getBlock()->getOps<cuda::CallOp>())
@@ -78,11 +77,11 @@ static void verifyBytes(AsyncKernel &kernel, cuda::CallOp expect) {
   std::optional<int64_t> announced = getConstantIntValue(expect.getInputs()[1]),
                          brought = getConstantIntValue(copies.front().getInputs()[2]);
   if (announced && brought && *announced != *brought)
-    kernel.report(expect, llvm::Twine("announces ") + llvm::Twine(*announced) + " bytes, the copy behind it brings " +
+    kernel.report(expect, llvm::Twine("expects ") + llvm::Twine(*announced) + " bytes, but its copy has " +
                               llvm::Twine(*brought));
 }
 
-/// That somebody says how many bytes a copy brings: at the same index of its barriers, or in another loop over the same
+/// Checks that a call expects the bytes of a copy: at the same index of its mbarriers, or in another loop over the same
 /// indices.
 static void verifyAnnouncement(AsyncKernel &kernel, const BarrierUses &uses, cuda::CallOp copy) {
   SmallVector<Value> own = indicesOf(barrierOf(copy));
@@ -99,15 +98,15 @@ static void verifyAnnouncement(AsyncKernel &kernel, const BarrierUses &uses, cud
            areEqual(loop.getUpperBound(), other.getUpperBound());
   });
   if (!isAnnounced)
-    kernel.report(copy, llvm::Twine("announces itself at ") + nameOfMemory(baseOf(barrierOf(copy))) +
-                            ", where no mbarrier_arrive_expect says how many bytes come to this stage");
+    kernel.report(copy, llvm::Twine("completes on ") + nameOfMemory(baseOf(barrierOf(copy))) +
+                            ", where no mbarrier_arrive_expect expects the bytes of this stage");
 }
 
 //===----------------------------------------------------------------------===//
 // Rings
 //===----------------------------------------------------------------------===//
 
-/// The largest value that an index can be seen to have.
+/// An upper bound of an index that is a constant, or a minimum with a constant.
 static std::optional<int64_t> upperBoundOf(Value value) {
   if (std::optional<int64_t> constant = getConstantIntValue(value))
     return constant;
@@ -118,19 +117,20 @@ static std::optional<int64_t> upperBoundOf(Value value) {
   return left && right ? std::min(*left, *right) : left ? left : right;
 }
 
-/// How often a loop runs at the most, where it begins at 0 or more and steps by 1 or more.
+/// The maximum number of iterations of a loop. Assumes a lower bound of at least 0 and a step of at least 1.
 static std::optional<int64_t> turnsOf(Operation *op) {
   auto loop = dyn_cast<scf::ForOp>(op);
   return loop ? upperBoundOf(loop.getUpperBound()) : std::nullopt;
 }
 
-/// Whether, from one copy in a loop to the next, those are waited for who read what it fills: after the copies for
-/// another barrier that stand before it. Products are waited for at mbarriers and by the whole block only.
+/// Whether an iteration of `loop` waits for the readers of the memory that `copy` fills. The wait must come after any
+/// copies on other mbarriers that precede `copy`. If products read the memory, only barriers of the block or cluster
+/// and waits on other mbarriers count.
 static bool waitsBefore(AsyncKernel &kernel, cuda::CallOp copy, Operation *loop) {
   void *own = kernel.baseOf(barrierOf(copy));
   bool isMultiplied = kernel.operands.count(kernel.baseOf(copy.getInputs()[asyncCallOf(copy).memory]));
   bool waits = false, result = false;
-  // Twice, since what stands behind the copy comes before it in the next turn.
+  // Walk twice, because operations after the copy come before it in the next iteration.
   for (int turn = 0; turn < 2; ++turn)
     loop->walk<WalkOrder::PreOrder>([&](Operation *op) {
       if (op == copy)
@@ -150,8 +150,8 @@ static bool waitsBefore(AsyncKernel &kernel, cuda::CallOp copy, Operation *loop)
   return result;
 }
 
-/// That a copy does not come round to a stage again before anybody can have read it: loops around it that wait for
-/// nobody run no more often than there are stages.
+/// Checks that a copy does not fill a stage again before it was read: loops around the copy that do not wait for
+/// readers may run at most as many iterations as the ring has stages.
 static void verifyRing(AsyncKernel &kernel, const BarrierUses &uses, cuda::CallOp copy) {
   int64_t stages = 0;
   for (cuda::CallOp init : uses.inits) {
@@ -171,8 +171,8 @@ static void verifyRing(AsyncKernel &kernel, const BarrierUses &uses, cuda::CallO
     if (own)
       turns *= *own;
     if (!own || turns > stages) {
-      kernel.report(copy, llvm::Twine("goes round the ") + llvm::Twine(stages) + " stages at " +
-                              nameOfMemory(baseOf(barrierOf(copy))) + " without waiting for those who read them");
+      kernel.report(copy, llvm::Twine("wraps around the ") + llvm::Twine(stages) + " stages at " +
+                              nameOfMemory(baseOf(barrierOf(copy))) + " without waiting for their readers");
       return;
     }
   }
@@ -182,7 +182,7 @@ static void verifyRing(AsyncKernel &kernel, const BarrierUses &uses, cuda::CallO
 // Products
 //===----------------------------------------------------------------------===//
 
-/// Whether stages are handed back at a barrier: if anybody waits there, those who fill them again.
+/// Whether stages are released at an mbarrier: there is no wait on it, or a loop with copies waits on it.
 static bool isOfStages(const BarrierUses &uses) {
   return uses.waits.empty() || llvm::any_of(uses.waits, [](cuda::CallOp wait) {
            auto loop = wait->getParentOfType<scf::ForOp>();
@@ -194,7 +194,7 @@ static bool isOfStages(const BarrierUses &uses) {
          });
 }
 
-/// That a loop which hands stages back after products of wgmma waits for products in between.
+/// Checks that a loop that releases stages after products of wgmma waits for products in between.
 static void verifyRelease(AsyncKernel &kernel, scf::ForOp loop, llvm::function_ref<bool(cuda::CallOp)> handsBack) {
   bool hasCommitted = false;
   for (Operation &op : *loop.getBody())
@@ -205,8 +205,8 @@ static void verifyRelease(AsyncKernel &kernel, scf::ForOp loop, llvm::function_r
       else if (kind == CallKind::WaitMultiply)
         hasCommitted = false;
       else if (kind == CallKind::Arrive && hasCommitted && handsBack(call))
-        kernel.report(call, llvm::Twine("hands back ") + nameOfMemory(baseOf(barrierOf(call))) +
-                                " with no wgmma_wait since the products that read its stages");
+        kernel.report(call, llvm::Twine("releases a stage at ") + nameOfMemory(baseOf(barrierOf(call))) +
+                                " without a wgmma_wait after the products that read it");
     });
 }
 
@@ -215,7 +215,7 @@ void inlay::verifyBarriers(AsyncKernel &kernel) {
   std::map<void *, BarrierUses> all;
   kernel.kernel.walk([&](cuda::CallOp call) {
     AsyncCall what = asyncCallOf(call);
-    if (what.barrier < 0 || what.kind == CallKind::SendToBlock) // the barrier there
+    if (what.barrier < 0 || what.kind == CallKind::SendToBlock) // completes on another block's mbarrier
       return;
     void *base = kernel.baseOf(barrierOf(call));
     auto [it, isNew] = all.try_emplace(base);
@@ -239,20 +239,20 @@ void inlay::verifyBarriers(AsyncKernel &kernel) {
     if (uses.inits.empty()) {
       for (auto *calls : {&uses.copies, &uses.waits, &uses.arrivals})
         if (!calls->empty()) {
-          kernel.report(calls->front(), llvm::Twine("uses ") + name + ", which nobody initialises");
+          kernel.report(calls->front(), llvm::Twine("uses ") + name + ", which is never initialised");
           break;
         }
       continue;
     }
     if (uses.arrivals.empty() && !(uses.waits.empty() && uses.copies.empty())) {
       cuda::CallOp user = uses.waits.empty() ? uses.copies.front() : uses.waits.front();
-      kernel.report(user, llvm::Twine("uses ") + name + ", where nobody arrives");
+      kernel.report(user, llvm::Twine("uses ") + name + ", where no thread arrives");
       continue;
     }
     for (cuda::CallOp copy : uses.copies)
       verifyAnnouncement(kernel, uses, copy);
     if (!uses.copies.empty() && uses.waits.empty())
-      kernel.report(uses.copies.front(), llvm::Twine("announces itself at ") + name + ", where nobody waits");
+      kernel.report(uses.copies.front(), llvm::Twine("completes on ") + name + ", which no mbarrier_wait waits for");
     if (!uses.arrivals.empty())
       verifyCounts(kernel, uses);
     for (cuda::CallOp expect : uses.expects)

@@ -1,7 +1,8 @@
-//===- VerifyFlow.cpp - control and calls of a kernel that is verified -----===//
+//===- VerifyFlow.cpp - follows control flow and calls for verification ----===//
 //
-// Both sides of a branch are followed and joined; a loop's body is followed as if
-// it ran at least once, again where the first time left something.
+// Both sides of a branch are followed, and their states joined. The body of a loop
+// is followed once, and once more if that changed the state. So loops are assumed
+// to run at least once.
 //
 //===----------------------------------------------------------------------===//
 
@@ -20,11 +21,12 @@ void AsyncFlow::run() {
   Block &body = kernel.kernel.getBody().front();
   block(body);
   Operation *end = body.getTerminator();
-  // With programmatic launches, "the kernel before has ended" means "all before have" only if each kernel waits.
+  // With programmatic dependent launch, the end of a kernel implies the end of all earlier ones only if each kernel
+  // waits for its predecessor.
   if (!state.waitedBySome.count(kDependency))
     kernel.report(kernel.kernel,
-                  "ends without cuda.depend on some path; launches after it take its end for that of all "
-                  "before it");
+                  "ends without cuda.depend on some path; later launches assume that the end of this kernel "
+                  "implies the end of all earlier ones");
   if (!state.readByOthers.empty() || !state.writtenByOthers.empty())
     kernel.report(end, "is reached while blocks of the cluster may still use each other's shared memory; end with "
                        "cluster_leave");
@@ -35,7 +37,7 @@ void AsyncFlow::block(Block &block) {
     statement(&op);
 }
 
-/// Forgets at which indices barriers were waited for in an iteration that is over.
+/// Removes waits at indices that are defined in `loop`, because its iteration is over.
 static void dropPhasesOf(Operation *loop, AsyncState &state) {
   std::erase_if(state.phases, [&](const auto &phase) {
     Value index = phase.second ? Value::getFromOpaquePointer(phase.second) : Value();
@@ -144,11 +146,12 @@ void AsyncFlow::call(cuda::CallOp op) {
     useBarrier(op, barrier);
     void *base = kernel.baseOf(barrier);
     state.waitedBySome.insert(base);
-    // Whoever arrived there may have waited for more.
+    // The threads that arrived there may have waited for other barriers, which is now known to this thread.
     state.meetWarp();
     if (state.arrived.count(base))
       state.meetGroup();
-    // A stage was filled again after all products that read what it held before.
+    // The copy to this stage started after the products that read its previous contents, and writes of other blocks
+    // that complete on this mbarrier have arrived.
     auto isFilled = [&](void *buffer) {
       auto filled = kernel.barriersOf.find(buffer);
       return filled != kernel.barriersOf.end() && filled->second.count(base);
@@ -189,17 +192,17 @@ void AsyncFlow::call(cuda::CallOp op) {
     break;
   case CallKind::ReadOfBlock:
     if (!state.hasMetCluster)
-      kernel.report(op, "reads another block's shared memory before a cluster barrier has shown that it has begun");
+      kernel.report(op, "reads another block's shared memory before a cluster barrier ensures that it has started");
     else if (state.writtenAlone.count(kernel.baseOf(memory)))
       kernel.report(op, llvm::Twine("reads ") + nameOf(memory) +
                             " of another block, written since the last cluster barrier");
     read(op, memory);
-    // The others read the same of this block.
+    // Other blocks read the same memory of this block.
     state.readByOthers.insert(kernel.baseOf(memory));
     break;
   case CallKind::SendToBlock:
     if (!state.hasMetCluster)
-      kernel.report(op, "writes another block's shared memory before a cluster barrier has shown that it has begun");
+      kernel.report(op, "writes another block's shared memory before a cluster barrier ensures that it has started");
     state.writtenByOthers.insert(kernel.baseOf(memory));
     break;
   case CallKind::ArriveCluster:
@@ -215,8 +218,8 @@ void AsyncFlow::call(cuda::CallOp op) {
 
 void AsyncFlow::useBarrier(Operation *op, Value barrier) {
   if (state.initialisedByOthers.count(kernel.baseOf(barrier)))
-    kernel.report(op,
-                  llvm::Twine("uses ") + nameOf(barrier) + " that another thread initialised, with no barrier between");
+    kernel.report(op, llvm::Twine("uses ") + nameOf(barrier) +
+                          ", which another thread initialised, without a barrier in between");
 }
 
 void inlay::verifyFlow(AsyncKernel &kernel) { AsyncFlow(kernel).run(); }

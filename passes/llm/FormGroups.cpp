@@ -28,8 +28,9 @@ struct Group {
 /// Forms the groups of one step.
 class GroupFormer {
 public:
-  GroupFormer(func::FuncOp function, StringRef target, int64_t maxRows, bool separateNorms)
-      : function(function), isGpu(target != "cpu"), maxRows(maxRows), separateNorms(separateNorms) {}
+  GroupFormer(func::FuncOp function, StringRef target, int64_t maxRows, bool separateNorms, bool separateAll)
+      : function(function), isGpu(target != "cpu"), maxRows(maxRows), separateNorms(separateNorms || separateAll),
+        separateAll(separateAll) {}
 
   /// Fails after an error if what was formed cannot be ordered.
   LogicalResult run() {
@@ -37,6 +38,10 @@ public:
     for (Operation &op : body.without_terminator())
       if (auto fusion = dyn_cast<FusionInterface>(op); fusion && fusion.isAnchor())
         growAround(&op);
+    if (!separateAll)
+      for (auto append : body.getOps<KvAppendOp>())
+        if (!groupOf.count(append))
+          growAppend(append);
     for (Operation &op : body.without_terminator())
       if (!groupOf.count(&op))
         growRows(&op);
@@ -51,7 +56,7 @@ private:
   func::FuncOp function;
   bool isGpu;
   int64_t maxRows;
-  bool separateNorms;
+  bool separateNorms, separateAll;
   std::vector<std::unique_ptr<Group>> groups;
   DenseMap<Operation *, Group *> groupOf;
 
@@ -102,6 +107,8 @@ private:
 
   void growAround(Operation *anchor) {
     Group &group = newGroup(anchor, familyOf(anchor));
+    if (separateAll)
+      return;
     growPrologue(anchor, group);
     growEpilogue(anchor, group);
   }
@@ -142,7 +149,7 @@ private:
     for (Operation *op = anchor->getNextNode(); op && !op->hasTrait<OpTrait::IsTerminator>(); op = op->getNextNode()) {
       auto fusion = dyn_cast<FusionInterface>(op);
       bool reads = llvm::any_of(op->getOperands(), [&](Value v) { return group.ops.contains(v.getDefiningOp()); });
-      if (!reads || groupOf.count(op) || !fusion || waitsForOthers(op, anchor, group))
+      if (!reads || groupOf.count(op) || !fusion || waitsForOthers(op, anchor, group.ops))
         continue;
       if (!fusion.canBeEpilogueOf(anchor)) {
         if (!fusion.isAnchor())
@@ -157,11 +164,15 @@ private:
     }
   }
 
-  /// True if `op` reads what is computed after `anchor` outside of its group: it belongs to a later group.
-  static bool waitsForOthers(Operation *op, Operation *anchor, Group &group) {
+  /// True if `op` reads what is computed after `first` and not by `own`: it belongs to a later group. What a group
+  /// computes counts as computed by its first op, since a group waits for nothing that comes after that.
+  bool waitsForOthers(Operation *op, Operation *first, const OpSet &own) {
     return llvm::any_of(op->getOperands(), [&](Value operand) {
       Operation *producer = operand.getDefiningOp();
-      return producer && !group.ops.contains(producer) && anchor->isBeforeInBlock(producer);
+      if (!producer || own.contains(producer))
+        return false;
+      Group *group = groupOf.lookup(producer);
+      return first->isBeforeInBlock(group ? group->ops.front() : producer);
     });
   }
 
@@ -179,31 +190,74 @@ private:
     return "";
   }
 
-  /// Row-wise work: an op and the row-wise ops that read it.
+  /// The norms and rotations of heads that lead to `value` and to nothing else.
+  void collectHeads(Value value, OpSet &ops) {
+    while (Operation *op = value.getDefiningOp()) {
+      auto norm = dyn_cast<NormInterface>(op);
+      bool isOfHeads = isa<RopeOp>(op) || (norm && norm.getGroup());
+      if (!isOfHeads || !op->hasOneUse() || groupOf.count(op))
+        return;
+      ops.insert(op);
+      value = op->getOperand(0);
+    }
+  }
+
+  /// The append of one layer with the norms and rotations of its heads, those of the queries too.
+  void growAppend(KvAppendOp append) {
+    OpSet ops;
+    ops.insert(append);
+    collectHeads(append.getKey(), ops);
+    collectHeads(append.getValue(), ops);
+    for (Operation *user : append->getUsers())
+      if (auto attention = dyn_cast<PagedAttentionOp>(user); attention && attention.getLayer() == append.getLayer())
+        collectHeads(attention.getQuery(), ops);
+    SmallVector<Operation *> ordered(ops.begin(), ops.end());
+    llvm::sort(ordered, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+    Group &group = newGroup(ordered.front(), "rows");
+    for (Operation *op : ArrayRef(ordered).drop_front())
+      take(group, op);
+    group.name = StringRef(group.name).rsplit('.').first.str() + ".append";
+  }
+
+  /// An op on single rows, and those that follow it: elementwise ops and at most one norm of the whole row.
   void growRows(Operation *op) {
     Group &group = newGroup(op, isa<SampleOp>(op) ? "sample" : "rows");
-    if (isa<EmbeddingOp, SampleOp>(op))
+    auto norm = dyn_cast<NormInterface>(op);
+    bool isRowWise = isa<GatherRowsOp>(op) || isLookup(op) || isElementwise(op) || (norm && !norm.getGroup());
+    if (separateAll || !isRowWise)
       return;
-    if (isa<GatherRowsOp>(op)) {
-      for (Operation *user : op->getUsers())
-        if (isa<RmsNormOp>(user) && !groupOf.count(user) && op->hasOneUse())
-          take(group, user);
-      return;
-    }
-    if (auto norm = dyn_cast<RmsNormOp>(op); norm && !norm.getGroup())
-      return;
-    // Norms of heads, rotations and the append of one layer.
-    for (Operation *next = op->getNextNode(); next; next = next->getNextNode()) {
-      if (groupOf.count(next) || !isa<RmsNormOp, RopeOp, KvAppendOp>(next))
-        continue;
-      if (auto norm = dyn_cast<RmsNormOp>(next); norm && !norm.getGroup())
-        continue;
-      take(group, next);
-      if (isa<KvAppendOp>(next)) {
-        group.name = StringRef(group.name).rsplit('.').first.str() + ".append";
-        break;
-      }
-    }
+    for (Operation *next = op->getNextNode(); next; next = next->getNextNode())
+      if (!groupOf.count(next) && followsInRow(next, op, group))
+        for (Operation *joined : withLookups(next, group))
+          take(group, joined);
+  }
+
+  static bool isLookup(Operation *op) { return isa<EmbeddingOp, PositionEmbeddingOp>(op); }
+  static bool isElementwise(Operation *op) { return op->hasTrait<OpTrait::Elementwise>(); }
+
+  /// `op` and the lookups that nothing else reads.
+  SmallVector<Operation *> withLookups(Operation *op, Group &group) {
+    SmallVector<Operation *> ops;
+    for (Value operand : op->getOperands())
+      if (Operation *producer = operand.getDefiningOp();
+          producer && isLookup(producer) && !groupOf.count(producer) && producer->hasOneUse())
+        ops.push_back(producer);
+    ops.push_back(op);
+    return ops;
+  }
+
+  /// True if `op` can join the row-wise `group` that began with `first`.
+  bool followsInRow(Operation *op, Operation *first, Group &group) {
+    bool reads = llvm::any_of(op->getOperands(), [&](Value v) { return group.ops.contains(v.getDefiningOp()); });
+    if (!reads)
+      return false;
+    if (auto norm = dyn_cast<NormInterface>(op))
+      return !norm.getGroup() && norm.getInput().hasOneUse() && llvm::none_of(group.ops, llvm::IsaPred<NormInterface>);
+    if (!isElementwise(op))
+      return false;
+    OpSet own = group.ops;
+    own.insert_range(withLookups(op, group));
+    return !waitsForOthers(op, first, own);
   }
 
   /// Says what `group` became.
@@ -251,7 +305,7 @@ struct FormGroupsPass : inlay::impl::FormGroupsPassBase<FormGroupsPass> {
 
   void runOnOperation() override {
     for (auto function : getOperation().getOps<func::FuncOp>())
-      if (failed(GroupFormer(function, target, maxRows, separateNorms).run()))
+      if (failed(GroupFormer(function, target, maxRows, separateNorms, separateAll).run()))
         return signalPassFailure();
   }
 };

@@ -124,32 +124,46 @@ struct FuseProjectionsPass : inlay::impl::FuseProjectionsPassBase<FuseProjection
   }
 
 private:
-  /// The linear behind `value`, over rope and norms of heads; sets `isNormed` if there is a norm.
-  static LinearOp linearBehind(Value value, bool &isRotated, bool &isNormed) {
+  /// What makes queries, keys or values.
+  struct Projection {
+    LinearOp linear;
+    RopeOp rope; // the last one, if there are several
+    bool isNormed = false;
+  };
+
+  /// Walks back from `value` over rotations and norms.
+  static Projection projectionBehind(Value value) {
+    Projection result;
     while (Operation *op = value.getDefiningOp()) {
-      if (auto linear = dyn_cast<LinearOp>(op))
-        return linear;
-      isRotated |= isa<RopeOp>(op);
-      isNormed |= isa<RmsNormOp>(op);
-      if (!isa<RopeOp, RmsNormOp>(op))
+      if (auto linear = dyn_cast<LinearOp>(op)) {
+        result.linear = linear;
         break;
+      }
+      auto rope = dyn_cast<RopeOp>(op);
+      if (!rope && !isa<NormInterface>(op))
+        break;
+      if (rope && !result.rope)
+        result.rope = rope;
+      result.isNormed |= !rope;
       value = op->getOperand(0);
     }
-    return {};
+    return result;
   }
 
   static void fuseAttention(PagedAttentionOp attention, ProjectionFuser &fuser) {
     auto append = attention.getCache().getDefiningOp<KvAppendOp>();
     if (!append)
       return;
-    bool isRotated = false, isNormed = false, ignored = false;
-    LinearOp q = linearBehind(attention.getQuery(), isRotated, isNormed);
-    LinearOp k = linearBehind(append.getKey(), isRotated, isNormed);
-    LinearOp v = linearBehind(append.getValue(), ignored, isNormed);
-    if (!q || !k || !v || q.getNumResults() != 1 || k.getNumResults() != 1 || v.getNumResults() != 1)
-      return;
+    Projection q = projectionBehind(attention.getQuery()), k = projectionBehind(append.getKey()),
+               v = projectionBehind(append.getValue());
+    for (const Projection &each : {q, k, v})
+      if (!each.linear || each.linear->getNumResults() != 1)
+        return;
+    bool isNormed = q.isNormed || k.isNormed || v.isNormed;
+    bool isRotated = q.rope && k.rope && !v.rope && q.rope.getTableAttr() == k.rope.getTableAttr() &&
+                     q.rope.getRotaryDim() == static_cast<int64_t>(append.getHeadDim());
     bool inPairs = isRotated && !isNormed;
-    fuser.fuse({q, k, v}, "qkv_proj", inPairs ? RowOrder::HalfPairs : RowOrder::Plain,
+    fuser.fuse({q.linear, k.linear, v.linear}, "qkv_proj", inPairs ? RowOrder::HalfPairs : RowOrder::Plain,
                inPairs ? std::optional<int64_t>(append.getHeadDim()) : std::nullopt);
   }
 };

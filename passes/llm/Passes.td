@@ -26,8 +26,8 @@ def FuseProjectionsPass : Pass<"llm-fuse-projections", "::mlir::ModuleOp"> {
   let summary = "Merges projections of the same value into one matrix product.";
   let description = [{
     The projections of queries, keys and values of a layer become one linear with a
-    concatenated weight. If rope follows directly, its rows are stored as `half_pairs`, so
-    that the two elements of each rotation are adjacent. Gate and up become one linear with
+    concatenated weight. If rope of whole heads follows directly, its rows are stored as
+    `half_pairs`, so that the two elements of each rotation are adjacent. Gate and up become one linear with
     row order `alternate`. Biases are merged in the same way. A remark reports what was
     merged, or why not.
   }];
@@ -56,13 +56,15 @@ def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
   let description = [{
     Each anchor (matrix product, attention) starts a group. Neighbouring ops join it if
     they allow it through `FusionInterface`. The remaining ops work on single rows and
-    form their own groups. A remark reports each decision, with the model's names and
+    form their own groups: the append of a layer with the norms and rotations of its
+    heads; lookups and gathered rows with a norm and the elementwise ops that follow. A remark reports each decision, with the model's names and
     the traffic it saves or the reason against it.
   }];
   let options = [
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or sm_90a">,
     Option<"maxRows", "max-rows", "int64_t", "16", "maximum rows of the step">,
-    Option<"separateNorms", "separate-norms", "bool", "false", "Norms become kernels of their own, to see what that costs">];
+    Option<"separateNorms", "separate-norms", "bool", "false", "Norms become kernels of their own, to see what that costs">,
+    Option<"separateAll", "separate-all", "bool", "false", "Each op becomes a kernel of its own">];
   let dependentDialects = ["::inlay::tile::TileDialect"];
 }
 

@@ -17,12 +17,35 @@ using namespace inlay::llm;
 using tile::Provenance;
 using tile::Reduction;
 
+bool inlay::hasPlainScores(PagedAttentionOp op) { return !op.getAlibi() && !op.getSinks(); }
+
 bool inlay::isPrefillAttention(PagedAttentionOp op, int64_t pageSize) {
   tile::CostModelAttr costs = tile::targetOf(op).costs();
   AttentionShape shape{costs.getPrefillRows(), costs.getPrefillKeys(), static_cast<int64_t>(op.getHeadDim())};
   Type element = cast<RankedTensorType>(op.getQuery().getType()).getElementType();
-  return element.getIntOrFloatBitWidth() == 16 && static_cast<int64_t>(op.getHeads() / op.getKvHeads()) <= shape.rows &&
-         isPrefillAttention(shape, pageSize);
+  return hasPlainScores(op) && element.getIntOrFloatBitWidth() == 16 &&
+         static_cast<int64_t>(op.getHeads() / op.getKvHeads()) <= shape.rows && isPrefillAttention(shape, pageSize);
+}
+
+/// The slopes of ALiBi of the query heads `share * kvHead + i % share` for each i in `inGroup`.
+static Value selectSlopes(ArrayRef<double> slopes, Value kvHead, Value inGroup, int64_t share, ProgramBuilder &b) {
+  auto type = cast<RankedTensorType>(inGroup.getType()).clone(b.getF32Type());
+  Value result;
+  for (int64_t i = 0; i < share; ++i) {
+    // The slope of head i of this block's group.
+    Value slope;
+    for (int64_t head = static_cast<int64_t>(slopes.size()) - share + i, kv = head / share; kv >= 0;
+         head -= share, --kv) {
+      Value next = b.full(b.getF32Type(), slopes[head]);
+      if (slope)
+        next = b.select(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, kvHead, b.i32(kv)), next, slope);
+      slope = next;
+    }
+    Value tile = b.splat(slope, type.getShape());
+    Value isHead = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, inGroup, b.like(inGroup, i));
+    result = result ? b.select(isHead, tile, result) : tile;
+  }
+  return result;
 }
 
 LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, ProgramBuilder &b, tile::ProgramOp &result) {
@@ -35,7 +58,7 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
   Type element = cast<RankedTensorType>(op.getQuery().getType()).getElementType();
   // One row of each sequence on a GPU: a step of keys is what one warp takes at a time.
   AttentionShape streamed{static_cast<int64_t>(llvm::bit_ceil(static_cast<uint64_t>(m))), 16, d};
-  bool isStreamed = !step.isCpu() && step.decode && element.getIntOrFloatBitWidth() == 16 &&
+  bool isStreamed = !step.isCpu() && step.decode && hasPlainScores(op) && element.getIntOrFloatBitWidth() == 16 &&
                     isDecodeAttention(streamed, step.pageSize);
   bool isPrefill = !step.isCpu() && !step.decode && step.isPrefill;
   int64_t keysPerTile = isStreamed  ? streamed.keysPerStep
@@ -73,12 +96,19 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
     auto of = [&](double v) { return b.full(id.getType(), v); };
     Value row = b.add(b.splat(first, {m}), b.div(id, of(share)));
     Value isReal = b.logicalAnd(b.less(row, b.splat(end, {m})), b.less(id, of(tileRows * share)));
-    Value head = b.add(b.splat(b.mul(kvHead, b.i32(share)), {m}), b.rem(id, of(share)));
+    Value firstHead = b.splat(b.mul(kvHead, b.i32(share)), {m});
+    Value inGroup = b.rem(id, of(share));
+    Value head = b.add(firstHead, inGroup);
     Value queryRow = b.select(isReal, b.add(b.mul(row, of(qHeads)), b.add(head, of(qFirst))), of(-1));
     Value outputRow = b.select(isReal, b.add(b.mul(row, of(heads)), head), of(-1));
     Value query = b.gather(queries, queryRow, b.index(0), d);
     Value position = b.gather(positionsView, b.select(isReal, row, of(-1)));
     Value positionTile = b.broadcast(position, 1, keysPerTile);
+    Value slopes; // of a row and a key, in base 2
+    if (op.getAlibi()) {
+      Value ofRow = selectSlopes(*op.getAlibi(), kvHead, inGroup, share, b);
+      slopes = b.broadcast(b.mul(ofRow, b.like(ofRow, llvm::numbers::log2e)), 1, keysPerTile);
+    }
 
     Value from = b.index(0);
     if (op.getWindow()) {
@@ -107,6 +137,8 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
       }
       score = b.mul(score, b.full(scoreType, scale * llvm::numbers::log2e));
       Value keyTile = b.broadcast(keyPosition, 0, m);
+      if (slopes)
+        score = b.add(score, b.mul(slopes, b.toF32(b.sub(keyTile, positionTile))));
       Value seen = b.lessEqual(keyTile, positionTile);
       if (op.getWindow())
         seen = b.logicalAnd(seen, b.less(b.sub(positionTile, keyTile), b.like(keyTile, *op.getWindow())));
@@ -122,6 +154,11 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
       return SmallVector<Value>{top, sum, out};
     });
 
+    if (op.getSinks()) {
+      Value sink = b.toF32(b.gather(b.weightVector(op.getSinksAttr()), head));
+      sink = b.mul(sink, b.like(sink, llvm::numbers::log2e));
+      sums[1] = b.add(sums[1], math::Exp2Op::create(b, b.sub(sink, sums[0])));
+    }
     Value sum = b.maximum(sums[1], b.full(rowType, 1.0e-30));
     Value normalised = b.toType(b.div(sums[2], b.broadcast(sum, 1, d)), element);
     b.scatter(normalised, output, outputRow, b.index(0));

@@ -23,7 +23,12 @@ static LogicalResult convertGroup(GroupOp group, ProgramBuilder &b, tile::Progra
     if (auto sample = dyn_cast<SampleOp>(op))
       return convertSample(group, sample, b, result);
   }
-  return convertRows(group, b, result);
+  // Without an anchor: heads, or rows.
+  bool hasHeads = llvm::any_of(group.getBody().front(), [](Operation &op) {
+    auto norm = dyn_cast<NormInterface>(op);
+    return isa<RopeOp, KvAppendOp>(op) || (norm && norm.getGroup());
+  });
+  return hasHeads ? convertHeads(group, b, result) : convertRows(group, b, result);
 }
 
 /// The name of a group's program: the last part of the group's name, as an identifier.
@@ -89,9 +94,12 @@ private:
     step.isPrefill = !step.isCpu() && !step.decode;
     function.walk([&](PagedAttentionOp op) {
       share = op.getHeads() / op.getKvHeads();
+      if (!step.isCpu() && !hasPlainScores(op))
+        op.emitRemark() << "takes the generic attention: the families decode_attention and prefill_attention have no "
+                        << (op.getAlibi() ? "slopes of ALiBi" : "sinks");
       if (step.isCpu() || step.decode || isPrefillAttention(op, step.pageSize))
         return;
-      if (step.isPrefill)
+      if (step.isPrefill && hasPlainScores(op))
         op.emitRemark() << "steps of many rows take the generic attention: heads of " << op.getHeadDim() << ", "
                         << cast<RankedTensorType>(op.getQuery().getType()).getElementTypeBitWidth() << " bits, "
                         << share << " query heads for each of keys, pages of " << step.pageSize

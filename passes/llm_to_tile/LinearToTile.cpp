@@ -7,7 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/llm_to_tile/ProgramBuilder.h"
+#include "passes/llm_to_tile/Elementwise.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -130,6 +130,35 @@ static LogicalResult emitQkv(GroupOp group, LinearOp linear, Value acc, Value ro
   return success();
 }
 
+/// `op` on tiles that the group has computed. A value from outside the group is read where it is added.
+static FailureOr<TileValue> emitEpilogueOp(Operation &op, const DenseMap<Value, TileValue> &tiles, Value row,
+                                           ProgramBuilder &b) {
+  SmallVector<Value> operands, outside;
+  TileValue own;
+  for (Value operand : op.getOperands()) {
+    auto it = tiles.find(operand);
+    if (it == tiles.end()) {
+      outside.push_back(operand);
+      continue;
+    }
+    own = it->second;
+    operands.push_back(own.tile);
+  }
+  if (!own.tile || (!outside.empty() && !isa<AddOp>(op)))
+    return op.emitError() << "has operands that this group does not compute";
+  for (Value other : outside) {
+    Placement place = Placement::of(other);
+    Value column = arith::AddIOp::create(b, own.column, b.index(place.column));
+    Value residual = b.load(b.activation(other, Provenance::State), ValueRange{row, column},
+                            cast<RankedTensorType>(own.tile.getType()).getShape());
+    operands.push_back(b.toF32(residual));
+  }
+  FailureOr<Value> tile = emitElementwise(&op, operands, b);
+  if (failed(tile))
+    return failure();
+  return TileValue{*tile, own.column};
+}
+
 /// Applies what follows the product, op by op, and stores what the group yields.
 static LogicalResult emitEpilogue(GroupOp group, LinearOp linear, Value acc, Value row, Value col, LinearTile shape,
                                   RowOrder order, ProgramBuilder &b) {
@@ -159,45 +188,10 @@ static LogicalResult emitEpilogue(GroupOp group, LinearOp linear, Value acc, Val
   for (Operation &op : body.without_terminator()) {
     if (op.isBeforeInBlock(linear) || &op == linear)
       continue;
-    if (auto gated = dyn_cast<GatedActivationOp>(op)) {
-      TileValue gate = tiles.lookup(gated.getGate()), up = tiles.lookup(gated.getUp());
-      if (!gate.tile || !up.tile)
-        return gated.emitError() << "has operands that this group does not compute";
-      Value x = gate.tile, activated;
-      switch (gated.getKind()) {
-      case Activation::Silu: {
-        Value e = math::ExpOp::create(b, arith::NegFOp::create(b, x));
-        activated = b.div(x, b.add(e, b.like(e, 1.0)));
-        break;
-      }
-      case Activation::GeluTanh: {
-        // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), Hendrycks and Gimpel, 2016.
-        Value cube = b.mul(b.mul(x, x), x);
-        Value inner = b.mul(b.add(x, b.mul(cube, b.like(x, 0.044715))), b.like(x, 0.7978845608028654));
-        activated = b.mul(b.mul(x, b.like(x, 0.5)), b.add(math::TanhOp::create(b, inner), b.like(x, 1.0)));
-        break;
-      }
-      case Activation::Gelu: {
-        Value erf = math::ErfOp::create(b, b.mul(x, b.like(x, 0.7071067811865476)));
-        activated = b.mul(b.mul(x, b.like(x, 0.5)), b.add(erf, b.like(x, 1.0)));
-        break;
-      }
-      }
-      tiles[gated.getResult()] = {b.mul(activated, up.tile), gate.column};
-    } else if (auto add = dyn_cast<AddOp>(op)) {
-      Value own = tiles.count(add.getLhs()) ? add.getLhs() : add.getRhs();
-      Value other = own == add.getLhs() ? add.getRhs() : add.getLhs();
-      if (!tiles.count(own) || tiles.count(other))
-        return add.emitError() << "adds a value from outside the group to one of it";
-      TileValue value = tiles.lookup(own);
-      Placement place = Placement::of(other);
-      Value column = arith::AddIOp::create(b, value.column, b.index(place.column));
-      Value residual = b.load(b.activation(other, Provenance::State), ValueRange{row, column},
-                              cast<RankedTensorType>(value.tile.getType()).getShape());
-      tiles[add.getResult()] = {b.add(value.tile, b.toF32(residual)), value.column};
-    } else {
-      return op.emitError() << "is no epilogue of a linear that this compiler knows";
-    }
+    FailureOr<TileValue> value = emitEpilogueOp(op, tiles, row, b);
+    if (failed(value))
+      return failure();
+    tiles[op.getResult(0)] = *value;
   }
 
   for (auto [result, value] : llvm::zip(group.getResults(), yield.getOperands())) {
@@ -241,7 +235,9 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   } else if (Placement::of(prologue->input).logitRows) {
     extent = tile::Extent::LogitRows;
   }
-  Value norm = prologue->norm ? b.weight(prologue->norm.getWeightAttr()) : Value();
+  RmsNormOp norm = prologue->norm;
+  if (norm && norm.getWeightAttr())
+    b.weightVector(norm.getWeightAttr()); // takes its place among the arguments
 
   SmallVector<Value> init{b.full(b.tileType({shape.m, shape.n}, f32), 0.0)};
   if (norm)
@@ -253,22 +249,18 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
     if (norm) {
       Value wide = b.toF32(x);
       next[1] = b.add(carried[1], b.reduce(Reduction::Add, b.mul(wide, wide), 1));
-      Value scale = b.toF32(b.load(norm, ValueRange{at}, {shape.k}));
-      x = b.toType(b.mul(wide, b.broadcast(scale, 0, shape.m)), element);
-    } else {
-      x = b.toType(x, element);
+      if (Value scale = loadNormWeight(norm, at, shape.k, b))
+        x = b.mul(wide, b.broadcast(scale, 0, shape.m));
     }
+    x = b.toType(x, element);
     Value w = b.load(weight, ValueRange{col, at}, {shape.n, shape.k});
     next[0] = tile::DotOp::create(b, x, w, carried[0], /*transpose_rhs=*/true);
     return next;
   });
 
   Value acc = sums[0];
-  if (norm) {
-    Value mean = b.mul(sums[1], b.like(sums[1], 1.0 / static_cast<double>(k)));
-    Value inverse = math::RsqrtOp::create(b, b.add(mean, b.like(mean, prologue->norm.getEps().convertToDouble())));
-    acc = b.mul(acc, b.broadcast(inverse, 1, shape.n));
-  }
+  if (norm)
+    acc = b.mul(acc, b.broadcast(emitInverseNorm(norm, sums[1], b), 1, shape.n));
   if (linear.getBiasAttr()) {
     Value bias = b.toF32(b.load(b.weight(linear.getBiasAttr()), ValueRange{col}, {shape.n}));
     acc = b.add(acc, b.broadcast(bias, 0, shape.m));

@@ -67,7 +67,15 @@ static Value overwrittenResidual(GroupOp group, unsigned index, const DenseMap<O
     return {};
   for (Value operand : add->getOperands()) {
     auto producer = operand.getDefiningOp<GroupOp>();
-    if (producer && producer != group && lastUse(operand, order) == order.lookup(group))
+    if (!producer || producer == group || lastUse(operand, order) != order.lookup(group))
+      continue;
+    // Other blocks may read what this one writes if the group also reads it otherwise.
+    bool isOnlyAdded =
+        llvm::count_if(operand.getUsers(), [&](Operation *user) { return user->getParentOp() == group; }) == 1;
+    Placement place = Placement::of(operand);
+    bool isWholeBuffer = place.kind == Placement::Kind::Workspace &&
+                         place.rowColumns == cast<RankedTensorType>(operand.getType()).getDimSize(1);
+    if (isOnlyAdded && isWholeBuffer)
       return operand;
   }
   return {};

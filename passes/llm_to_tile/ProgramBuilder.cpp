@@ -91,7 +91,7 @@ Value ProgramBuilder::view(ArrayRef<int64_t> shape, Type elementType, Provenance
 Value ProgramBuilder::metadata(StringRef name, Type elementType, Extent extent) {
   std::optional<Metadata> array = symbolizeMetadata(name);
   if (!array)
-    llvm::report_fatal_error("'" + llvm::Twine(name) + "' is no array of Metadata in TileOps.td");
+    llvm::report_fatal_error("'" + llvm::Twine(name) + "' is no array of enum Metadata of plan.fbs");
   return view({ShapedType::kDynamic}, elementType, Provenance::Meta, extent, MemoryAttr::get(getContext(), *array));
 }
 
@@ -112,6 +112,12 @@ Value ProgramBuilder::weight(FlatSymbolRefAttr symbol) {
   RankedTensorType type = weight.getTensorType();
   StringRef packing = weight.getPacking() == llm::Packing::Atom8x64 ? "atom_8x64" : "";
   return view(type.getShape(), type.getElementType(), Provenance::Weight, std::nullopt, memory, packing);
+}
+
+Value ProgramBuilder::weightVector(FlatSymbolRefAttr symbol) {
+  RankedTensorType type = cast<llm::WeightOp>(symbols.lookup(symbol.getValue())).getTensorType();
+  return view({type.getNumElements()}, type.getElementType(), Provenance::Weight, std::nullopt,
+              MemoryAttr::get(symbol));
 }
 
 /// The memory of `value` as the launch names it, and the extent of its rows.

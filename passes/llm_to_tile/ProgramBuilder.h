@@ -54,6 +54,8 @@ public:
   /// Pages of each sequence, one after the other.
   mlir::Value pageTable();
   mlir::Value weight(mlir::FlatSymbolRefAttr symbol);
+  /// The elements of a weight that is not packed, row after row.
+  mlir::Value weightVector(mlir::FlatSymbolRefAttr symbol);
   /// The memory of `value` (a result of another group, or the ids of the step), rows of the buffer it lies in.
   mlir::Value activation(mlir::Value value, tile::Provenance provenance);
   /// The same memory, seen as rows of `columns` elements without an end (heads as rows).
@@ -140,9 +142,12 @@ mlir::LogicalResult setFamily(llm::GroupOp group, const StepShape &step, tile::P
 mlir::LogicalResult convertLinear(llm::GroupOp group, llm::LinearOp linear, ProgramBuilder &b, tile::ProgramOp &result);
 mlir::LogicalResult convertAttention(llm::GroupOp group, llm::PagedAttentionOp op, ProgramBuilder &b,
                                      tile::ProgramOp &result);
+/// Whether scores are those of queries and keys alone. The families for attention take neither ALiBi nor sinks.
+bool hasPlainScores(llm::PagedAttentionOp op);
 /// Whether the family prefill_attention takes `op` in steps of many rows.
 bool isPrefillAttention(llm::PagedAttentionOp op, int64_t pageSize);
 mlir::LogicalResult convertRows(llm::GroupOp group, ProgramBuilder &b, tile::ProgramOp &result);
+mlir::LogicalResult convertHeads(llm::GroupOp group, ProgramBuilder &b, tile::ProgramOp &result);
 mlir::LogicalResult convertSample(llm::GroupOp group, llm::SampleOp op, ProgramBuilder &b, tile::ProgramOp &result);
 /// The program that applies repetition, presence and frequency penalties to logits in place.
 tile::ProgramOp buildPenalties(mlir::Value logits, ProgramBuilder &b);

@@ -1,11 +1,12 @@
 //===- RowsToTile.cpp - groups that work on rows alone ---------------------===//
 //
-// The embedding, norms that no product could take in, and the norm, rotation and
-// append of queries and keys where heads are normalised.
+// One block is one row: rows that are looked up or gathered, elementwise ops on them,
+// at most one norm of the whole row, elementwise ops on its result.
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/llm_to_tile/ProgramBuilder.h"
+#include "passes/llm_to_tile/Elementwise.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -13,233 +14,256 @@ using namespace inlay::llm;
 using tile::Provenance;
 using tile::Reduction;
 
+namespace {
+
+/// Writes the program of one group.
+class RowsConverter {
+public:
+  RowsConverter(GroupOp group, ProgramBuilder &b)
+      : group(group), b(b), yield(cast<YieldOp>(group.getBody().front().getTerminator())) {}
+  FailureOr<tile::ProgramOp> run();
+
+private:
+  /// Tiles of values of the group at one column.
+  using Tiles = DenseMap<Value, Value>;
+
+  GroupOp group;
+  ProgramBuilder &b;
+  YieldOp yield;
+  NormInterface norm; // null if the group has none
+  int64_t columns = 0, step = 0;
+  tile::Extent extent = tile::Extent::Tokens;
+  Value row;
+  Value token, position, gathered; // the row's token, position and row of the input, where the group reads by them
+  bool hasFailed = false;
+
+  LogicalResult findOps();
+  void declareViews();
+  bool isInPlace(Value value, Value result);
+  Value input(Value value);
+  Value output(Value result);
+  Value columnOf(Value value, Value at);
+  Value evaluate(Value value, Value at, Tiles &tiles);
+  Value sumOfRow(Value first, const Tiles &held, llvm::function_ref<Value(Value)> term);
+  void emitNorm();
+  void store(Value at, Tiles &tiles);
+
+  bool isFromOutside(Value value) {
+    Operation *op = value.getDefiningOp();
+    return !op || op->getParentOp() != group;
+  }
+  bool isHeld() { return columns <= step; }
+};
+
+} // namespace
+
 /// Columns that one block handles at a time.
 static int64_t columnStep(int64_t columns, bool cpu, int64_t mostOnGpu) {
   return std::min<int64_t>(cpu ? 256 : mostOnGpu, llvm::PowerOf2Ceil(columns));
 }
 
-static Value programId(ProgramBuilder &b, int dimension) {
-  return tile::ProgramIdOp::create(b, b.getIndexType(), dimension);
-}
-
-static LogicalResult convertEmbedding(GroupOp group, EmbeddingOp op, ProgramBuilder &b, tile::ProgramOp &result) {
-  auto type = cast<RankedTensorType>(op.getResult().getType());
-  int64_t columns = type.getDimSize(1), step = columnStep(columns, b.getStep().isCpu(), 1024);
-  Value ids = b.activation(op.getTokens(), Provenance::Meta);
-  Value table = b.weight(op.getTableAttr());
-  Value output = b.activation(group.getResult(0), Provenance::Output);
-  Value row = programId(b, 0);
-  Value id = b.load(ids, ValueRange{row}, {1});
-  double scale = op.getScale().convertToDouble();
-  b.loop(b.index(0), b.index(columns), step, {}, [&](Value at, ValueRange) {
-    Value x = b.gather(table, id, at, step);
-    if (scale != 1.0)
-      x = b.mul(b.toF32(x), b.full(b.tileType({1, step}, b.getF32Type()), scale));
-    b.store(b.toType(x, type.getElementType()), output, {row, at});
-    return SmallVector<Value>{};
-  });
-  result = b.finish({ProgramBuilder::count(b.getContext(), tile::Extent::Tokens)});
+LogicalResult RowsConverter::findOps() {
+  for (Operation &op : group.getBody().front().without_terminator()) {
+    auto found = dyn_cast<NormInterface>(op);
+    bool isRowWise = isa<EmbeddingOp, PositionEmbeddingOp, GatherRowsOp>(op) || op.hasTrait<OpTrait::Elementwise>() ||
+                     (found && !found.getGroup());
+    if (!isRowWise)
+      return op.emitError() << "is no row-wise op that this compiler knows: expected a lookup of rows, gather_rows, "
+                            << "a norm of whole rows or an elementwise op";
+    if (found && norm)
+      return op.emitError() << "is the second norm of whole rows in one kernel";
+    if (auto gather = dyn_cast<GatherRowsOp>(op); gather && !isFromOutside(gather.getInput()))
+      return op.emitError() << "gathers rows that its own kernel computes";
+    if (found)
+      norm = found;
+    columns = cast<RankedTensorType>(op.getResult(0).getType()).getDimSize(1);
+  }
+  // With a norm, a block on a GPU holds a row of up to 8192 columns in its registers, so that it waits for memory once.
+  step = columnStep(columns, b.getStep().isCpu(), norm ? 8192 : 1024);
+  if (Placement::of(group.getResult(0)).logitRows)
+    extent = tile::Extent::LogitRows;
   return success();
 }
 
-/// [gather_rows ->] rms_norm of whole rows. On a GPU a block holds a row of up to 8192 columns in its registers, so
-/// that it waits for memory once.
-static LogicalResult convertNorm(GroupOp group, RmsNormOp norm, ProgramBuilder &b, tile::ProgramOp &result) {
-  auto type = cast<RankedTensorType>(norm.getResult().getType());
-  int64_t columns = type.getDimSize(1), step = columnStep(columns, b.getStep().isCpu(), 8192);
-  bool isHeld = columns <= step;
-  Value source = norm.getInput();
-  auto gather = source.getDefiningOp<GatherRowsOp>();
-  if (gather && gather->getParentOp() == group)
-    source = gather.getInput();
-  else
-    gather = {};
-  Value input = b.activation(source, Provenance::Activation);
-  int64_t column = Placement::of(source).column;
-  Value weight = b.weight(norm.getWeightAttr());
-  Value output = b.activation(group.getResult(0), Provenance::Output);
-  tile::Extent extent = Placement::of(group.getResult(0)).logitRows ? tile::Extent::LogitRows : tile::Extent::Tokens;
-  Value row = programId(b, 0);
-  Value from;
-  if (gather)
-    from = b.load(b.metadata("LogitRowIndices", b.getI32Type(), extent), ValueRange{row}, {1});
-  auto load = [&](Value at) {
-    Value inputAt = column ? Value(arith::AddIOp::create(b, at, b.index(column))) : at;
-    return b.toF32(gather ? b.gather(input, from, inputAt, step) : b.load(input, ValueRange{row, inputAt}, {1, step}));
-  };
-  auto sumOfSquares = [&](Value at, Value x) {
+/// Whether `result` is written over `value`, which the group adds to it.
+bool RowsConverter::isInPlace(Value value, Value result) {
+  auto add = yield.getOperand(cast<OpResult>(result).getResultNumber()).getDefiningOp<AddOp>();
+  return add && llvm::is_contained(add->getOperands(), value) &&
+         Placement::attributeOf(value) == Placement::attributeOf(result);
+}
+
+/// The memory of a value from outside the group.
+Value RowsConverter::input(Value value) {
+  bool isWritten = llvm::any_of(group.getResults(), [&](Value result) { return isInPlace(value, result); });
+  return b.activation(value, isWritten ? Provenance::State : Provenance::Activation);
+}
+
+Value RowsConverter::output(Value result) {
+  bool isWritten = llvm::any_of(group.getBody().front().without_terminator(), [&](Operation &op) {
+    return llvm::any_of(op.getOperands(),
+                        [&](Value value) { return isFromOutside(value) && isInPlace(value, result); });
+  });
+  return b.activation(result, isWritten ? Provenance::State : Provenance::Output);
+}
+
+/// Gives the views their order among the arguments: what each op reads, then what is written, then where rows lie.
+void RowsConverter::declareViews() {
+  EmbeddingOp embedding;
+  bool readsPosition = false, gathers = false;
+  for (Operation &op : group.getBody().front().without_terminator()) {
+    for (Value operand : op.getOperands())
+      if (isa<RankedTensorType>(operand.getType()) && isFromOutside(operand))
+        input(operand);
+    if (auto found = dyn_cast<EmbeddingOp>(op)) {
+      embedding = found;
+      b.weight(embedding.getTableAttr());
+    }
+    if (norm && norm == &op)
+      for (FlatSymbolRefAttr vector : {norm.getWeightAttr(), norm.getBiasAttr()})
+        if (vector)
+          b.weightVector(vector);
+    if (auto found = dyn_cast<PositionEmbeddingOp>(op)) {
+      readsPosition = true;
+      b.weight(found.getTableAttr());
+    }
+    gathers |= isa<GatherRowsOp>(op);
+  }
+  for (Value result : group.getResults())
+    output(result);
+  row = tile::ProgramIdOp::create(b, b.getIndexType(), 0);
+  if (embedding)
+    token = b.load(input(embedding.getTokens()), ValueRange{row}, {1});
+  if (readsPosition)
+    position = rowPositions(b, row, 1);
+  if (gathers)
+    gathered = b.load(b.metadata("LogitRowIndices", b.getI32Type(), extent), ValueRange{row}, {1});
+}
+
+/// The column of the buffer of `value` where its column `at` lies.
+Value RowsConverter::columnOf(Value value, Value at) {
+  int64_t first = Placement::of(value).column;
+  return first ? Value(arith::AddIOp::create(b, at, b.index(first))) : at;
+}
+
+/// Columns from `at` on of this block's row of `value`.
+Value RowsConverter::evaluate(Value value, Value at, Tiles &tiles) {
+  if (Value known = tiles.lookup(value))
+    return known;
+  if (isFromOutside(value))
+    return tiles[value] = b.load(input(value), ValueRange{row, columnOf(value, at)}, {1, step});
+  Value result =
+      llvm::TypeSwitch<Operation *, Value>(value.getDefiningOp())
+          .Case([&](EmbeddingOp embedding) {
+            Value x = b.gather(b.weight(embedding.getTableAttr()), token, at, step);
+            double scale = embedding.getScale().convertToDouble();
+            return scale == 1.0 ? x : b.mul(b.toF32(x), b.full(b.tileType({1, step}, b.getF32Type()), scale));
+          })
+          .Case([&](PositionEmbeddingOp embedding) {
+            // Rows of padding are at -1 and stay there.
+            Value shifted = b.add(position, b.like(position, static_cast<double>(embedding.getOffset())));
+            Value isReal = b.lessEqual(b.like(position, 0), position);
+            return b.gather(b.weight(embedding.getTableAttr()), b.select(isReal, shifted, position), at, step);
+          })
+          .Case([&](GatherRowsOp gather) {
+            return b.gather(input(gather.getInput()), gathered, columnOf(gather.getInput(), at), step);
+          })
+          .Default([&](Operation *op) -> Value {
+            SmallVector<Value> operands;
+            for (Value operand : op->getOperands())
+              operands.push_back(b.toF32(evaluate(operand, at, tiles)));
+            FailureOr<Value> tile = emitElementwise(op, operands, b);
+            hasFailed |= failed(tile);
+            return succeeded(tile) ? *tile : operands.front();
+          });
+  return tiles[value] = result;
+}
+
+void RowsConverter::store(Value at, Tiles &tiles) {
+  for (auto [result, value] : llvm::zip(group.getResults(), yield.getOperands())) {
+    Type element = cast<RankedTensorType>(value.getType()).getElementType();
+    Value tile = b.toType(evaluate(value, at, tiles), element);
+    b.store(tile, output(result), {row, columnOf(result, at)});
+  }
+}
+
+/// The sum of `term` of all elements of the norm's input; `held` has the row if the block holds it.
+Value RowsConverter::sumOfRow(Value first, const Tiles &held, llvm::function_ref<Value(Value)> term) {
+  auto sumAt = [&](Value at, Value x) {
     // Past the end of a row that others share lie other values.
     Value inside =
         b.less(b.add(b.iota(step), b.splat(b.toI32(at), {step})), b.full(b.tileType({step}, b.getI32Type()), columns));
-    Value square = b.mul(x, x);
-    square = b.select(b.broadcast(inside, 0, 1), square, b.like(square, 0.0));
-    return b.reduce(Reduction::Add, square, 1);
+    Value value = term(x);
+    value = b.select(b.broadcast(inside, 0, 1), value, b.like(value, 0.0));
+    return b.reduce(Reduction::Add, value, 1);
   };
-  Value first = b.index(0), held, sum;
-  if (isHeld) {
-    held = load(first);
-    sum = sumOfSquares(first, held);
-  } else {
-    Value zero = b.full(b.tileType({1}, b.getF32Type()), 0.0);
-    sum = b.loop(first, b.index(columns), step, zero, [&](Value at, ValueRange carried) {
-      return SmallVector<Value>{b.add(carried[0], sumOfSquares(at, load(at)))};
-    })[0];
+  if (isHeld())
+    return sumAt(first, b.toF32(held.lookup(norm.getInput())));
+  Value zero = b.full(b.tileType({1}, b.getF32Type()), 0.0);
+  return b.loop(first, b.index(columns), step, zero, [&](Value at, ValueRange carried) {
+    Tiles tiles;
+    Value x = b.toF32(evaluate(norm.getInput(), at, tiles));
+    return SmallVector<Value>{b.add(carried[0], sumAt(at, x))};
+  })[0];
+}
+
+void RowsConverter::emitNorm() {
+  Value first = b.index(0), mean;
+  Tiles held;
+  if (isHeld())
+    held[norm.getInput()] = b.toF32(evaluate(norm.getInput(), first, held));
+  if (norm.subtractsMean()) {
+    Value sum = sumOfRow(first, held, [](Value x) { return x; });
+    mean = b.broadcast(b.mul(sum, b.like(sum, 1.0 / static_cast<double>(columns))), 1, step);
   }
-  Value mean = b.mul(sum, b.like(sum, 1.0 / static_cast<double>(columns)));
-  Value inverse = math::RsqrtOp::create(b, b.add(mean, b.like(mean, norm.getEps().convertToDouble())));
-  auto write = [&](Value at, Value x) {
-    Value scale = b.broadcast(b.toF32(b.load(weight, ValueRange{at}, {step})), 0, 1);
-    Value y = b.mul(b.mul(x, b.broadcast(inverse, 1, step)), scale);
-    b.store(b.toType(y, type.getElementType()), output, {row, at});
+  auto centered = [&](Value x) { return mean ? b.sub(x, mean) : x; };
+  Value squares = sumOfRow(first, held, [&](Value x) {
+    Value difference = centered(x);
+    return b.mul(difference, difference);
+  });
+  Value inverse = emitInverseNorm(norm, squares, b);
+  auto write = [&](Value at, Tiles &tiles) {
+    Value x = b.toF32(evaluate(norm.getInput(), at, tiles));
+    Value weight = loadNormWeight(norm, at, step, b);
+    if (weight)
+      weight = b.broadcast(weight, 0, 1);
+    Value y = b.mul(centered(x), b.broadcast(inverse, 1, step));
+    if (weight)
+      y = b.mul(y, weight);
+    if (Value bias = loadNormBias(norm, at, step, b))
+      y = b.add(y, b.broadcast(bias, 0, 1));
+    tiles[norm->getResult(0)] = y;
+    store(at, tiles);
   };
-  if (isHeld)
-    write(first, held);
+  if (isHeld())
+    return write(first, held);
+  b.loop(first, b.index(columns), step, {}, [&](Value at, ValueRange) {
+    Tiles tiles;
+    write(at, tiles);
+    return SmallVector<Value>{};
+  });
+}
+
+FailureOr<tile::ProgramOp> RowsConverter::run() {
+  if (failed(findOps()))
+    return failure();
+  declareViews();
+  if (norm)
+    emitNorm();
   else
-    b.loop(first, b.index(columns), step, {}, [&](Value at, ValueRange) {
-      write(at, load(at));
+    b.loop(b.index(0), b.index(columns), step, {}, [&](Value at, ValueRange) {
+      Tiles tiles;
+      store(at, tiles);
       return SmallVector<Value>{};
     });
-  result = b.finish({ProgramBuilder::count(b.getContext(), extent)});
-  return success();
-}
-
-namespace {
-
-/// Heads of queries, keys or values on their way: an optional norm, an optional rotation.
-struct Heads {
-  Value source; // from outside the group
-  RmsNormOp norm;
-  RopeOp rope;
-};
-
-} // namespace
-
-/// Walks back from `value` over rope and norm to a value from outside.
-static FailureOr<Heads> traceHeads(GroupOp group, Value value) {
-  Heads heads;
-  while (Operation *op = value.getDefiningOp()) {
-    if (op->getParentOp() != group)
-      break;
-    if (auto rope = dyn_cast<RopeOp>(op); rope && !heads.rope && !heads.norm) {
-      heads.rope = rope;
-      value = rope.getInput();
-    } else if (auto norm = dyn_cast<RmsNormOp>(op); norm && norm.getGroup() && !heads.norm) {
-      heads.norm = norm;
-      value = norm.getInput();
-    } else {
-      return op->emitError() << "cannot stand between a product and the cache; expected a per-head norm and a rope";
-    }
-  }
-  heads.source = value;
-  return heads;
-}
-
-/// [norms of heads -> rope -> KV append]: one block is some rows of one head of q, k or v.
-static LogicalResult convertAppend(GroupOp group, KvAppendOp append, ProgramBuilder &b, tile::ProgramOp &result) {
-  Value queryValue;
-  for (Value v : group.getBody().front().getTerminator()->getOperands())
-    if (isa<RankedTensorType>(v.getType()))
-      queryValue = v;
-  if (!queryValue)
-    return group.emitError() << "yields no queries beside the cache";
-  FailureOr<Heads> query = traceHeads(group, queryValue), key = traceHeads(group, append.getKey()),
-                   value = traceHeads(group, append.getValue());
-  if (failed(query) || failed(key) || failed(value))
+  if (hasFailed)
     return failure();
-  unsigned queryResult = 0;
-  for (auto [i, v] : llvm::enumerate(group.getBody().front().getTerminator()->getOperands()))
-    if (v == queryValue)
-      queryResult = i;
-
-  int64_t d = append.getHeadDim(), rowsPerBlock = b.getStep().isCpu() || b.getStep().maxTokens <= 16 ? 1 : 16;
-  int64_t half = d / 2, padded = llvm::PowerOf2Ceil(half);
-  auto headsOf = [&](Value v) { return cast<RankedTensorType>(v.getType()).getDimSize(1) / d; };
-  int64_t heads = headsOf(queryValue), kvHeads = headsOf(append.getKey());
-  Type element = cast<RankedTensorType>(queryValue.getType()).getElementType(), i32 = b.getI32Type();
-
-  Value head = programId(b, 0);
-  Value row = arith::MulIOp::create(b, programId(b, 1), b.index(rowsPerBlock));
-  Value positions = rowPositions(b, row, rowsPerBlock);
-  Value inHead = b.broadcast(b.less(b.iota(padded), b.full(b.tileType({padded}, i32), half)), 0, rowsPerBlock);
-  auto mask = [&](Value x) { return padded == half ? x : b.select(inHead, x, b.like(x, 0.0)); };
-
-  /// Both halves of the head `index` of `heads`, normalised and rotated.
-  auto prepare = [&](const Heads &from, Value index) -> std::pair<Value, Value> {
-    Placement place = Placement::of(from.source);
-    Value input = b.activation(from.source, Provenance::Activation);
-    Value column = arith::AddIOp::create(b, arith::MulIOp::create(b, index, b.index(d)), b.index(place.column));
-    Value columnHigh = arith::AddIOp::create(b, column, b.index(half));
-    Value low = mask(b.toF32(b.load(input, ValueRange{row, column}, {rowsPerBlock, padded})));
-    Value high = mask(b.toF32(b.load(input, ValueRange{row, columnHigh}, {rowsPerBlock, padded})));
-    if (RmsNormOp norm = from.norm) {
-      Value sum = b.add(b.reduce(Reduction::Add, b.mul(low, low), 1), b.reduce(Reduction::Add, b.mul(high, high), 1));
-      Value mean = b.mul(sum, b.like(sum, 1.0 / static_cast<double>(d)));
-      Value inverse =
-          b.broadcast(math::RsqrtOp::create(b, b.add(mean, b.like(mean, norm.getEps().convertToDouble()))), 1, padded);
-      Value weight = b.weight(norm.getWeightAttr());
-      auto scale = [&](Value x, int64_t at) {
-        Value w = b.toF32(b.load(weight, ValueRange{b.index(at)}, {padded}));
-        return b.mul(b.mul(x, inverse), b.broadcast(w, 0, rowsPerBlock));
-      };
-      low = scale(low, 0);
-      high = scale(high, half);
-    }
-    if (RopeOp rope = from.rope) {
-      Value table = b.weight(rope.getTableAttr());
-      Value cos = b.gather(table, positions, b.index(0), padded);
-      Value sin = b.gather(table, positions, b.index(half), padded);
-      Value turned = b.sub(b.mul(low, cos), b.mul(high, sin));
-      high = b.add(b.mul(high, cos), b.mul(low, sin));
-      low = turned;
-    }
-    return {b.toType(low, element), b.toType(high, element)};
-  };
-  if (padded != half)
-    return append.emitError() << "has head_dim " << d << "; heads that are normalised on their own need a power of two";
-
-  auto is = [&](int64_t limit) {
-    return Value(arith::CmpIOp::create(b, arith::CmpIPredicate::ult, head, b.index(limit)));
-  };
-  auto writeCache = [&](bool keys, const Heads &from, int64_t firstHead) {
-    Value kvHead = arith::SubIOp::create(b, head, b.index(firstHead));
-    auto [low, high] = prepare(from, kvHead);
-    Value sequences = b.load(b.metadata("RowSequences", i32, tile::Extent::Tokens), ValueRange{row}, {rowsPerBlock});
-    Value rows = cacheRows(b, positions, sequences, b.toI32(kvHead), kvHeads);
-    Value cache = b.cache(keys, append.getLayer(), d, element);
-    b.scatter(low, cache, rows, b.index(0));
-    b.scatter(high, cache, rows, b.index(half));
-  };
-  b.ifThen(
-      is(heads),
-      [&] {
-        auto [low, high] = prepare(*query, head);
-        Placement place = Placement::of(group.getResult(queryResult));
-        Value output = b.activation(group.getResult(queryResult), Provenance::Output);
-        Value column = arith::AddIOp::create(b, arith::MulIOp::create(b, head, b.index(d)), b.index(place.column));
-        b.store(low, output, {row, column});
-        b.store(high, output, {row, arith::AddIOp::create(b, column, b.index(half))});
-      },
-      [&] {
-        b.ifThen(
-            is(heads + kvHeads), [&] { writeCache(true, *key, heads); },
-            [&] { writeCache(false, *value, heads + kvHeads); });
-      });
-  MLIRContext *context = b.getContext();
-  result = b.finish({getAffineConstantExpr(heads + 2 * kvHeads, context),
-                     ProgramBuilder::count(context, tile::Extent::Tokens, rowsPerBlock)});
-  return success();
+  return b.finish({ProgramBuilder::count(b.getContext(), extent)});
 }
 
 LogicalResult inlay::convertRows(GroupOp group, ProgramBuilder &b, tile::ProgramOp &result) {
-  for (Operation &op : group.getBody().front()) {
-    if (auto embedding = dyn_cast<EmbeddingOp>(op))
-      return convertEmbedding(group, embedding, b, result);
-    if (auto append = dyn_cast<KvAppendOp>(op))
-      return convertAppend(group, append, b, result);
-  }
-  for (Operation &op : group.getBody().front())
-    if (auto norm = dyn_cast<RmsNormOp>(op); norm && !norm.getGroup())
-      return convertNorm(group, norm, b, result);
-  return group.emitError()
-         << "holds no row-wise op that this compiler knows: expected embedding, rms_norm or kv_append";
+  FailureOr<tile::ProgramOp> program = RowsConverter(group, b).run();
+  if (failed(program))
+    return failure();
+  result = *program;
+  return success();
 }

@@ -47,6 +47,12 @@ static void mergeResults(AttentionLoop &found) {
     Value merged = tile::ClusterReduceOp::create(b, Reduction::Add, scaled);
     own.replaceUsesWithIf(merged, [&](OpOperand &use) { return use.getOwner() != scaled.getDefiningOp(); });
   };
+  // Ops after the loop that use the maximum (the logit of a sink) get the cluster's.
+  Value difference = weight.getDefiningOp()->getOperand(0);
+  found.lastTop.replaceUsesWithIf(top, [&](OpOperand &use) {
+    Operation *user = use.getOwner();
+    return user != found.loop && user != top.getDefiningOp() && user != difference.getDefiningOp();
+  });
   merge(found.finalSum, weight);
   merge(found.finalOut, tile::BroadcastOp::create(b, found.finalOut.getType(), weight, /*axis=*/1));
 }

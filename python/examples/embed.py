@@ -1,4 +1,4 @@
-"""Continues every prompt of its command line, all of them in one batch.
+"""Generates a continuation of each prompt on the command line. All prompts run in one batch.
 
     python3 embed.py BUNDLE PROMPT..."""
 

@@ -1,4 +1,4 @@
-"""Continues every prompt of its command line at the same time, each token as it comes.
+"""Generates a continuation of each prompt on the command line at the same time. Prints each token as it is generated.
 
     python3 stream_async.py BUNDLE PROMPT..."""
 

@@ -1,4 +1,4 @@
-"""Runs language models that were compiled ahead of time into fused GPU kernels.
+"""Runs language models that compile-model compiled ahead of time into fused GPU kernels.
 
     from inlay import LLM, SamplingParams
 

@@ -1,70 +1,70 @@
-"""What calls raise: one exception for each status of the C interface, with the status' text."""
+"""The exceptions that calls raise: one for each status of the C interface, with the message of the failed call."""
 
 from __future__ import annotations
 
 
 class InlayError(Exception):
-    """Base of all errors of Inlay; `status` names the kind, such as "INVALID_ARGUMENT"."""
+    """Base class of all Inlay errors. `status` is the name of the kind, such as "INVALID_ARGUMENT"."""
 
     status = "INTERNAL"
 
 
 class InvalidArgumentError(InlayError, ValueError):
-    """Wrong whatever the engine's state: a sampling parameter, a prompt, an option."""
+    """A sampling parameter, a prompt or an option is invalid, whatever the engine's state."""
 
     status = "INVALID_ARGUMENT"
 
 
 class NotFoundError(InlayError):
-    """A bundle, a file of it or libinlay.so is not where it should be."""
+    """A bundle, one of its files or libinlay.so was not found."""
 
     status = "NOT_FOUND"
 
 
 class ResourceExhaustedError(InlayError):
-    """Memory, KV pages or places in the queue are used up."""
+    """There is not enough memory or KV pages, or the queue is full."""
 
     status = "RESOURCE_EXHAUSTED"
 
 
 class FailedPreconditionError(InlayError):
-    """The bundle or the engine cannot do this: no tokenizer, no chat template, another version of libinlay.so."""
+    """The bundle or the engine cannot do this: no tokenizer, no chat template, a wrong version of libinlay.so."""
 
     status = "FAILED_PRECONDITION"
 
 
 class DeadlineExceededError(InlayError, TimeoutError):
-    """Not done in the time that was given."""
+    """The call or request did not finish in the given time."""
 
     status = "DEADLINE_EXCEEDED"
 
 
 class CancelledError(InlayError):
-    """The engine was shut down while the request ran. A request that was cancelled by itself just ends."""
+    """The engine was shut down while the request ran. Cancelling a single request raises no error."""
 
     status = "CANCELLED"
 
 
 class UnimplementedError(InlayError):
-    """This build or target does not have it."""
+    """This build or target does not support it."""
 
     status = "UNIMPLEMENTED"
 
 
 class UnavailableError(InlayError):
-    """The device or its driver is missing or has stopped answering."""
+    """The device or its driver is missing or does not respond."""
 
     status = "UNAVAILABLE"
 
 
 class DataLossError(InlayError):
-    """A file of the bundle is not what the bundle's manifest says."""
+    """A file of the bundle does not match the bundle's manifest."""
 
     status = "DATA_LOSS"
 
 
 class InternalError(InlayError):
-    """A fault of Inlay's."""
+    """A bug in Inlay."""
 
 
 _KINDS = (InvalidArgumentError, NotFoundError, ResourceExhaustedError, FailedPreconditionError, DeadlineExceededError,

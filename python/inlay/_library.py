@@ -1,7 +1,7 @@
 """Finds libinlay.so and declares its C interface (runtime/c/inlay.h) to ctypes.
 
-ctypes, because the interface was made for it: nothing has to be compiled when the package is installed, there is no
-other package to depend on, and a call lets other Python threads run while it waits."""
+The package uses ctypes so that installing it compiles nothing and adds no dependency. ctypes releases the GIL during a
+call, so other Python threads run while a call waits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inlay._errors import (BY_STATUS, FailedPreconditionError, InlayError, Inter
                            NotFoundError)
 
 ABI_VERSION = 1003
-"""INLAY_ABI_VERSION of the inlay.h that the declarations below are of."""
+"""INLAY_ABI_VERSION of the inlay.h that the declarations below match."""
 
 OK, END, TIMEOUT = 0, 100, 101
 
@@ -197,7 +197,7 @@ class RequestStats(ctypes.Structure):
 
 
 _Size = POINTER(c_size_t)
-# Name: result, arguments. Handles are void pointers.
+# Function name: result type, argument types. Handles are void pointers.
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "inlay_abi_version": (c_int32, []),
     "inlay_version": (c_char_p, []),
@@ -244,13 +244,14 @@ _NAME = f"libinlay.so.{ABI_VERSION // 1000}"
 
 
 def _places() -> Iterator[tuple[str, str]]:
-    """Where the library may be, and how the place is called in errors."""
+    """The paths where the library may be, each with its description for error messages."""
     package = pathlib.Path(__file__).resolve().parent
     yield str(package / _NAME), "beside the package"
     root = package.parent.parent
     if (root / "runtime" / "c" / "inlay.h").exists():
         yield str(root / "build" / "lib" / _NAME), "the build tree"
-    # PREFIX/lib/python3/site-packages/inlay, or a virtual environment as the prefix of `cmake --install`.
+    # `cmake --install` puts the package into PREFIX/lib/python3/site-packages/inlay. PREFIX may be a virtual
+    # environment.
     for prefix in dict.fromkeys((*map(str, package.parents[3:4]), sys.prefix)):
         for directory in ("lib", f"lib/{sysconfig.get_config_var('MULTIARCH')}", "lib64"):
             yield str(pathlib.Path(prefix) / directory / _NAME), f"the prefix {prefix}"
@@ -280,7 +281,7 @@ def _open() -> ctypes.CDLL:
 
 
 def load() -> ctypes.CDLL:
-    """The library with its functions declared, refused if its version is another."""
+    """The library with its functions declared. Raises FailedPreconditionError if its version does not match."""
     opened = _open()
 
     def declare(name: str) -> None:
@@ -291,7 +292,7 @@ def load() -> ctypes.CDLL:
         declare("inlay_check_abi")
         declare("inlay_last_error")
     except AttributeError as error:
-        raise FailedPreconditionError(f"{opened._name}: is no libinlay.so ({error}); set INLAY_LIBRARY to the path of "
+        raise FailedPreconditionError(f"{opened._name}: is not libinlay.so ({error}); set INLAY_LIBRARY to the path of "
                                       f"{_NAME}") from None
     if opened.inlay_check_abi(ABI_VERSION) != OK:
         raise FailedPreconditionError(f"{opened._name}: {opened.inlay_last_error().decode()} (the program is the Python "
@@ -305,26 +306,26 @@ lib = load()
 
 
 def error_of(status: int) -> InlayError:
-    """The exception for a call of this thread that just failed."""
+    """The exception for the call of this thread that just failed with `status`."""
     name = lib.inlay_status_name(status).decode()
     return BY_STATUS.get(name, InternalError)(lib.inlay_last_error().decode(errors="replace"))
 
 
 def check(status: int) -> None:
-    """Raises if a call failed."""
+    """Raises the matching exception if a call failed."""
     if status != OK:
         raise error_of(status)
 
 
 def initialised(structure: type[Any], init: Any) -> Any:
-    """A structure with its defaults."""
+    """A new structure with its default values."""
     result = structure()
     check(init(result, ctypes.sizeof(structure), ABI_VERSION))
     return result
 
 
 def take_text(text: c_void_p, size: c_size_t) -> str:
-    """A text that a call gave, which is freed."""
+    """Converts a text that a C call returned, and frees it."""
     try:
         return ctypes.string_at(text.value or 0, size.value).decode(errors="replace")
     finally:
@@ -332,11 +333,11 @@ def take_text(text: c_void_p, size: c_size_t) -> str:
 
 
 def int32(value: int, name: str) -> int:
-    """`value`, refused by name if it does not fit: ctypes would cut off its upper bits."""
+    """Checks that `value` fits into 32 bits, because ctypes would cut off the upper bits. `name` is used in errors."""
     if not isinstance(value, int):
         raise InvalidArgumentError(f"{name} is {value!r}, expected an integer")
     if not -(1 << 31) <= value < 1 << 31:
-        raise InvalidArgumentError(f"{name} is {value}, expected an integer of 32 bits")
+        raise InvalidArgumentError(f"{name} is {value}, expected a 32-bit integer")
     return value
 
 

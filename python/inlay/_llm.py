@@ -21,7 +21,8 @@ from inlay._tokenizer import Message, Tokenizer
 from inlay._vllm_options import check_vllm_options
 
 Prompt = str | Sequence[int] | Mapping[str, Any]
-"""A text, token ids, or {"prompt": TEXT} or {"prompt_token_ids": IDS} as vLLM has them, also with "cache_salt"."""
+"""A text, token ids, or a dictionary as in vLLM: {"prompt": TEXT} or {"prompt_token_ids": IDS}, optionally with
+"cache_salt"."""
 
 
 class LLM:
@@ -31,9 +32,9 @@ class LLM:
             for output in llm.generate(["Once upon a time", "In 1969"], SamplingParams(max_tokens=64)):
                 print(output.prompt, output.outputs[0].text)
 
-    All requests of an engine run in one batch, whichever thread or task they come from; every method may be called from
-    any thread. Errors are InlayError and its subclasses. An LLM belongs to the process that loaded it: in a forked child
-    its methods raise FailedPreconditionError, and nothing is freed when the child ends."""
+    All requests of an engine run in one batch, whichever thread or task submits them. Every method may be called from
+    any thread. Errors are InlayError and its subclasses. Only the process that loaded an LLM can use it: in a forked
+    child its methods raise FailedPreconditionError, and nothing is freed when the child exits."""
 
     def __init__(self, model: str | os.PathLike[str], *, target: str = "", threads: int = 0,
                  enforce_eager: bool = False, gpu_memory_utilization: float = 0.9, kv_cache_memory_bytes: int = 0,
@@ -45,25 +46,27 @@ class LLM:
                  weights_source: str | os.PathLike[str] = "", **vllm_options: Any):
         """Loads a model.
 
-        model: the bundle that compile-model wrote.
-        target: "cpu", "sm_90a"; by default a GPU's if there is one that fits, else cpu.
-        threads: of the host; 0: one a core.
-        enforce_eager: no CUDA graphs.
-        gpu_memory_utilization: share of the GPU's memory for weights, workspace and KV pages, in (0, 1].
-        kv_cache_memory_bytes: of the KV pages; 0: what memory allows.
-        max_model_len, max_num_seqs, max_num_batched_tokens: lower the bundle's bounds; 0: those.
-        max_waiting: requests that may wait; beyond them submit() raises ResourceExhaustedError; 0: no limit.
-        enable_prefix_caching: prompts with a common beginning share its keys and values.
-        deterministic: the same bits whatever runs beside a request; on the cpu it is always so.
-        async_scheduling: the next step is planned while one runs; by default on a GPU.
-        num_speculative_tokens: guessed from a prompt's own text and verified in one step; the tokens stay the same.
+        model: path of the bundle that compile-model wrote.
+        target: "cpu" or "sm_90a"; by default the GPU's target if the bundle has it, else cpu.
+        threads: number of host threads; 0: one per core.
+        enforce_eager: do not use CUDA graphs.
+        gpu_memory_utilization: fraction of the GPU's memory for weights, workspace and KV pages, in (0, 1].
+        kv_cache_memory_bytes: size of the KV pages in bytes; 0: as much as fits in memory.
+        max_model_len, max_num_seqs, max_num_batched_tokens: lower the bundle's limits; 0: use the bundle's limits.
+        max_waiting: maximum number of waiting requests; submit() raises ResourceExhaustedError above it; 0: no limit.
+        enable_prefix_caching: prompts with a common prefix share its keys and values.
+        deterministic: results are bit-identical whatever other requests run; always true on the cpu target.
+        async_scheduling: plan the next step while the current one runs; by default only on a GPU.
+        num_speculative_tokens: number of draft tokens per step; they are copied from the request's own text and
+            verified in one step. The generated tokens do not change.
         scheduling_policy: "fcfs" or "priority".
-        preemption_mode: "recompute" or "swap", which brings pages to `swap_space_bytes` of the host's memory and back.
-        watchdog_seconds: a step that takes longer fails all requests; 0: no limit.
-        trace_path: a Chrome trace of the scheduler is written here.
-        speculative_model: bundle of a smaller model of the same vocabulary that guesses num_speculative_tokens.
-        weights_source: of a bundle with linked weights: where a copy of the checkpoint is, if not where it was.
-        vllm_options: options of vLLM's LLM that compiling has decided, such as dtype="auto"; other values are refused."""
+        preemption_mode: "recompute" or "swap", which moves pages to host memory (at most `swap_space_bytes`) and back.
+        watchdog_seconds: all requests fail if a step takes longer; 0: no limit.
+        trace_path: file for a Chrome trace of the scheduler.
+        speculative_model: bundle of a smaller model with the same vocabulary, which generates the draft tokens.
+        weights_source: for a bundle with linked weights: path of the checkpoint, if it was moved since compiling.
+        vllm_options: options of vLLM's LLM that are fixed when the model is compiled, such as dtype="auto"; only values
+            that change nothing are accepted."""
         options = {name: value for name, value in locals().items() if name not in ("self", "model", "vllm_options")}
         check_vllm_options(vllm_options)
         pointer = ctypes.c_void_p()
@@ -73,7 +76,7 @@ class LLM:
 
     @staticmethod
     def plan(model: str | os.PathLike[str], **options: Any) -> MemoryPlan:
-        """What the bundle needs and what fits with these options of LLM(), found without allocating any of it."""
+        """Memory that the bundle needs, and what fits with these options of LLM(). Allocates none of it."""
         plan, text = c.MemoryPlan(), ctypes.c_void_p()
         plan.struct_size = ctypes.sizeof(plan)
         c.check(c.lib.inlay_engine_plan(_path(model, "model"), _options_to_c(options), plan, ctypes.byref(text)))
@@ -88,16 +91,16 @@ class LLM:
         self.close()
 
     def shutdown(self, timeout: float) -> None:
-        """Takes no more requests and waits for those that it has; those that are left after `timeout` seconds are
-        cancelled, and DeadlineExceededError says so."""
+        """Accepts no more requests and waits for the submitted ones. Cancels those that still run after `timeout`
+        seconds and raises DeadlineExceededError."""
         with self._engine as engine:
             c.check(c.lib.inlay_engine_shutdown(engine, float(timeout)))
 
     def close(self) -> None:
-        """Ends what runs and releases the engine's memory."""
+        """Cancels running requests and frees the engine's memory."""
         try:
             self.shutdown(0)
-        except InlayError:  # requests were cancelled, or it was closed before
+        except InlayError:  # requests were cancelled, or the engine was already closed
             pass
         self._engine.close()
 
@@ -110,13 +113,13 @@ class LLM:
     def submit(self, prompt: Prompt, sampling_params: SamplingParams | None = None, *,
                add_special_tokens: bool = True, priority: int = 0, deadline: float | None = None,
                cache_salt: str = "", enable_prefix_caching: bool = True) -> Request:
-        """Queues a prompt and returns at once.
+        """Queues a prompt and returns without waiting.
 
-        sampling_params: by default what the checkpoint recommends.
-        priority: lower runs earlier, with scheduling_policy="priority".
+        sampling_params: by default those that the checkpoint recommends.
+        priority: requests with a lower value run earlier, with scheduling_policy="priority".
         deadline: seconds from now after which the request fails with DeadlineExceededError.
-        cache_salt: only requests of the same salt share prefixes.
-        enable_prefix_caching: False: neither uses what others computed nor leaves it to them."""
+        cache_salt: only requests with the same salt share prefixes.
+        enable_prefix_caching: False: the request neither reads the prefix cache nor adds to it."""
         given = self.get_default_sampling_params() if sampling_params is None else sampling_params
         sampling = sampling_to_c(given)
         params = c.initialised(c.RequestParams, c.lib.inlay_request_params_init)
@@ -150,7 +153,7 @@ class LLM:
                        given.detokenize)
 
     def stream(self, prompt: Prompt, sampling_params: SamplingParams | None = None, **options: Any) -> Request:
-        """The same as submit, by the name under which one looks for it: `for piece in llm.stream("Once")`, or
+        """The same as submit(), for use in a loop: `for piece in llm.stream("Once")`, or
         `async for`."""
         return self.submit(prompt, sampling_params, **options)
 
@@ -158,14 +161,16 @@ class LLM:
                  sampling_params: SamplingParams | Sequence[SamplingParams] | None = None, *,
                  use_tqdm: bool | Callable[..., Any] = True, lora_request: None = None,
                  priority: int | Sequence[int] | None = None, add_special_tokens: bool = True) -> list[RequestOutput]:
-        """Continues one prompt or all of a list, in one batch, and waits for all of them; outputs come in the order of
-        the prompts.
+        """Generates answers to one prompt or to a list of prompts in one batch and waits for them. Outputs are in the
+        order of the prompts.
 
-        sampling_params: for all prompts, or one for each; by default what the checkpoint recommends.
-        use_tqdm: show a progress bar if the package tqdm is installed; a function is called in place of tqdm.
-        lora_request: None, as bundles have no adapters.
-        priority: lower runs earlier, for all prompts or one for each, with scheduling_policy="priority"."""
-        # Before tqdm is imported: a thread of the parent may have held the import's lock when it forked.
+        sampling_params: one for all prompts, or a list with one for each; by default those that the checkpoint
+            recommends.
+        use_tqdm: show a progress bar if the package tqdm is installed; a function is called instead of tqdm.
+        lora_request: must be None, because bundles have no adapters.
+        priority: one for all prompts, or a list with one for each; prompts with a lower value run earlier, with
+            scheduling_policy="priority"."""
+        # Check before importing tqdm: a thread of the parent process may have held the import lock at the fork.
         self._engine.owner.check()
         if lora_request is not None:
             raise UnimplementedError("lora_request is given, but bundles have no adapters; compile the merged checkpoint")
@@ -188,7 +193,7 @@ class LLM:
                                                        priority=urgency or 0))
                             break
                         except ResourceExhaustedError:
-                            if not running:  # not the queue, which these requests fill: it can never run
+                            if not running:  # the queue was not filled by these requests, so this one can never run
                                 raise
                             take_first()
                 while running:
@@ -204,14 +209,14 @@ class LLM:
              add_generation_prompt: bool = True, continue_final_message: bool = False,
              tools: Sequence[Mapping[str, Any]] | None = None,
              chat_template_kwargs: Mapping[str, Any] | None = None) -> list[RequestOutput]:
-        """The assistant's answer to one conversation, or to each of a list. Messages and tools are read as serve-model
-        reads them, so that both make the same prompt.
+        """Generates the assistant's answer to one conversation, or to each of a list. Messages and tools are read in
+        the same way as in serve-model, so both make the same prompt.
 
         sampling_params, use_tqdm, lora_request: as in generate().
-        chat_template: None, as the template is the bundle's.
-        add_generation_prompt: end the prompt where the assistant's answer begins.
-        continue_final_message: go on with the last message instead; needs add_generation_prompt=False.
-        chat_template_kwargs: more names for the template, such as enable_thinking."""
+        chat_template: must be None, because the bundle's template is used.
+        add_generation_prompt: append the beginning of an assistant message to the prompt.
+        continue_final_message: continue the last message instead; requires add_generation_prompt=False.
+        chat_template_kwargs: additional variables for the template, such as enable_thinking."""
         if chat_template is not None:
             raise UnimplementedError("chat_template is given, but the template is the bundle's; render the text yourself "
                                      "and give it to generate(..., add_special_tokens=False)")
@@ -223,24 +228,24 @@ class LLM:
         return self.generate(prompts, sampling_params, use_tqdm=use_tqdm, add_special_tokens=False)
 
     def get_default_sampling_params(self) -> SamplingParams:
-        """What the checkpoint recommends (generation_config.json), on top of SamplingParams' defaults; its
-        max_new_tokens are max_tokens."""
+        """The sampling parameters that the checkpoint recommends (generation_config.json), with SamplingParams'
+        defaults for the others. Its max_new_tokens becomes max_tokens."""
         params = c.initialised(c.SamplingParams, c.lib.inlay_sampling_params_init)
         with self._engine as engine:
             c.check(c.lib.inlay_engine_default_sampling(engine, params))
         names = ("temperature", "top_p", "min_p", "repetition_penalty")
-        # 0.7 as it was written, not as the double next to the float.
+        # Round to 7 digits: 0.7 stays 0.7, instead of the double that equals the float.
         values: dict[str, Any] = {name: float(f"{getattr(params, name):.7g}") for name in names}
         return SamplingParams(top_k=params.top_k, max_tokens=params.max_tokens, **values)
 
     # --- Text -------------------------------------------------------------------------------------------------------
 
     def get_tokenizer(self) -> Tokenizer:
-        """The bundle's tokenizer, by the names of transformers: encode, decode, apply_chat_template."""
+        """The bundle's tokenizer, with the method names of transformers: encode, decode, apply_chat_template."""
         return self._tokenizer
 
     def tokenize(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """Token ids of a text, by the bundle's tokenizer."""
+        """Token ids of a text, from the bundle's tokenizer."""
         return self._tokenizer.encode(text, add_special_tokens)
 
     def detokenize(self, ids: Sequence[int]) -> str:
@@ -250,20 +255,21 @@ class LLM:
     def apply_chat_template(self, messages: Sequence[Message], *, add_generation_prompt: bool = True,
                             continue_final_message: bool = False, tools: Sequence[Mapping[str, Any]] | None = None,
                             **variables: Any) -> str:
-        """A conversation as the prompt that the model was trained on, as chat() makes it. The template writes special
-        tokens itself: submit the text with add_special_tokens=False. `variables` are more names for the template, such
-        as enable_thinking."""
+        """Renders a conversation with the bundle's chat template, as chat() does. The template writes the special
+        tokens, so submit the text with add_special_tokens=False. `variables` are additional variables for the template,
+        such as enable_thinking."""
         return self._tokenizer.render(messages, tools, add_generation_prompt, continue_final_message, variables)
 
     def _context(self) -> int:
-        """Tokens that a sequence can have: the model's bound, or what the KV pages hold if that is less."""
+        """Maximum number of tokens of a sequence: the model's limit or the capacity of the KV pages, whichever is
+        smaller."""
         stats = self.stats()
         return min(stats.max_model_len, max(stats.kv_cache_tokens, 1))
 
     # --- State ------------------------------------------------------------------------------------------------------
 
     def stats(self) -> Stats:
-        """What the engine holds and has done so far."""
+        """The engine's sizes, current state and counters."""
         stats = c.Stats()
         stats.struct_size = ctypes.sizeof(stats)
         with self._engine as engine:
@@ -272,7 +278,8 @@ class LLM:
                          device=c.lib.inlay_engine_device(engine).decode(), **_fields(stats))
 
     def check_health(self) -> None:
-        """Raises the reason if nothing runs any more: a device that stopped answering, a step that never ended."""
+        """Raises an error if the engine has failed, for example because the device does not respond or a step did not
+        end."""
         with self._engine as engine:
             c.check(c.lib.inlay_engine_health(engine))
 
@@ -282,7 +289,7 @@ def _fields(structure: ctypes.Structure) -> dict[str, Any]:
 
 
 def _options_to_c(given: Mapping[str, Any]) -> Any:
-    """The C structure of LLM()'s arguments."""
+    """The C structure for LLM()'s arguments."""
     options = c.initialised(c.EngineOptions, c.lib.inlay_engine_options_init)
     types = dict((name, kind) for name, kind, *_ in c.EngineOptions._fields_)
     for name, value in given.items():
@@ -307,8 +314,8 @@ def _is_one(prompts: Any) -> bool:
 
 
 def _read_prompt(prompt: Prompt) -> tuple[str | None, Sequence[int] | None, str]:
-    """Text, token ids and cache_salt. Where both of the first are given, the ids are the prompt and the text is shown,
-    as in vLLM."""
+    """Returns text, token ids and cache_salt. If both text and ids are given, the ids are the prompt and the text is
+    only returned in outputs, as in vLLM."""
     if isinstance(prompt, str):
         return prompt, None, ""
     if not isinstance(prompt, Mapping):
@@ -321,12 +328,12 @@ def _read_prompt(prompt: Prompt) -> tuple[str | None, Sequence[int] | None, str]
                if name not in ("prompt", "prompt_token_ids", "cache_salt") and value is not None]
     if (text is None and ids is None) or unknown:
         raise InvalidArgumentError(f"a prompt with the keys {list(prompt)}, expected either prompt or prompt_token_ids, "
-                                   "and cache_salt if need be")
+                                   "and optionally cache_salt")
     return text, ids, salt or ""
 
 
 def _truncated(ids: Sequence[int], params: SamplingParams, context: int) -> Sequence[int]:
-    """The last tokens of a prompt, as truncate_prompt_tokens asks for them."""
+    """Keeps only the last tokens of a prompt if truncate_prompt_tokens is set."""
     most = params.truncate_prompt_tokens
     if most is None:
         return ids
@@ -334,7 +341,7 @@ def _truncated(ids: Sequence[int], params: SamplingParams, context: int) -> Sequ
 
 
 def _one_for_each(given: Any, kind: type[Any], count: int, name: str) -> list[Any]:
-    """`given` for each of `count` prompts, if it is not a list of them."""
+    """A list of `count` values: `given` itself if it is a list, else `given` for each prompt."""
     if given is None or isinstance(given, kind):
         return [given] * count
     each = list(given)
@@ -345,7 +352,7 @@ def _one_for_each(given: Any, kind: type[Any], count: int, name: str) -> list[An
 
 
 def _path(path: str | os.PathLike[str], name: str) -> bytes:
-    """A path as bytes; a zero would end it early."""
+    """A path as bytes. Paths with a zero are rejected, because C would end them there."""
     try:
         data = os.fsencode(path)
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""What requests give back."""
+"""Results of requests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Logprob:
-    """A token's natural log-probability, its rank among all tokens (1: none is likelier) and its text, special tokens
-    included. The text is None where the bundle has no tokenizer."""
+    """A token's natural log-probability, its rank among all tokens (1: the most likely) and its text, including special
+    tokens. The text is None if the bundle has no tokenizer."""
 
     logprob: float
     rank: int | None = None
@@ -21,35 +21,35 @@ class Piece:
     """One generated token."""
 
     index: int
-    """Of the sequence, in [0, SamplingParams.n)."""
+    """Index of the answer, in [0, SamplingParams.n)."""
     token_id: int
     text: str
-    """What the token completes; may be empty in the middle of a character."""
+    """Text that this token completes. Empty if the token ends in the middle of a character."""
     logprobs: dict[int, Logprob] | None = None
-    """The token's and the most likely ones' log-probabilities by id, if SamplingParams.logprobs asked for them."""
+    """Log-probabilities by token id: of this token and of the most likely ones, if SamplingParams.logprobs is set."""
 
 
 @dataclasses.dataclass
 class CompletionOutput:
-    """An answer."""
+    """One answer to a prompt."""
 
     index: int
     text: str
     token_ids: list[int]
     cumulative_logprob: float | None
-    """The sum of the tokens' log-probabilities, if SamplingParams.logprobs asked for them."""
+    """The sum of the tokens' log-probabilities, if SamplingParams.logprobs is set."""
     logprobs: list[dict[int, Logprob]] | None
     """For each token, as in Piece."""
     finish_reason: str | None = None
     """One of "stop", "length", "cancelled", "error"; None while it is not finished."""
     stop_reason: int | str | None = None
-    """The stop string or the token of stop_token_ids that ended the answer; None for the end of the sequence and other
-    reasons."""
+    """The stop string, or the token of stop_token_ids, that ended the answer; None for an end-of-sequence token and
+    other reasons."""
     lora_request: None = None
-    """For programs written for vLLM: bundles have no adapters."""
+    """Always None, for compatibility with vLLM: bundles have no adapters."""
 
     def finished(self) -> bool:
-        """Whether no more tokens come."""
+        """Whether the answer is finished."""
         return self.finish_reason is not None
 
 
@@ -61,14 +61,14 @@ class RequestOutput:
     prompt: str | None
     prompt_token_ids: list[int]
     prompt_logprobs: list[dict[int, Logprob] | None] | None
-    """For each token of the prompt, if SamplingParams.prompt_logprobs asked for them; None for the first."""
+    """For each token of the prompt, if SamplingParams.prompt_logprobs is set; None for the first."""
     outputs: list[CompletionOutput]
     finished: bool
     num_cached_tokens: int
-    """Tokens of the prompt that the prefix cache had."""
+    """Number of prompt tokens that were found in the prefix cache."""
     metrics: RequestMetrics
     lora_request: None = None
-    """This and what follows is for programs written for vLLM: bundles have no adapters and no encoder."""
+    """This field and the following ones are for compatibility with vLLM: bundles have no adapters and no encoder."""
     encoder_prompt: None = None
     encoder_prompt_token_ids: None = None
     kv_transfer_params: dict[str, Any] | None = None
@@ -76,7 +76,7 @@ class RequestOutput:
 
 @dataclasses.dataclass(frozen=True)
 class RequestMetrics:
-    """Seconds from submitting; None for what has not happened."""
+    """Times in seconds since the request was submitted; None for events that have not happened."""
 
     scheduled: float | None
     first_token: float | None
@@ -85,10 +85,10 @@ class RequestMetrics:
 
 @dataclasses.dataclass(frozen=True)
 class MemoryPlan:
-    """What a bundle needs and what then fits."""
+    """Memory that a bundle needs, and how many KV pages and tokens then fit."""
 
     explanation: str
-    """For people: what limits it, and which option changes that."""
+    """A text for users: what limits the plan, and which option changes it."""
     free_bytes: int
     usable_bytes: int
     weights_bytes: int
@@ -104,12 +104,12 @@ class MemoryPlan:
     max_num_batched_tokens: int
     full_length_sequences: int
     draft_bytes: int
-    """All that a speculative model takes, its KV pages too."""
+    """All memory of a speculative model, including its KV pages."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Stats:
-    """What an engine holds and has done."""
+    """An engine's sizes, current state and counters."""
 
     target: str
     device: str

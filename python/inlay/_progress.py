@@ -1,4 +1,4 @@
-"""The progress bar of LLM.generate, which vLLM calls use_tqdm."""
+"""The progress bar of LLM.generate, its option use_tqdm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, cast
 
 @contextlib.contextmanager
 def progress_bar(use_tqdm: bool | Callable[..., Any], total: int) -> Iterator[Callable[[int], object]]:
-    """Gives a function that is called with the count of prompts that were finished. It shows a bar if `use_tqdm` is
+    """Yields a function to call with the number of newly finished prompts. It shows a bar if `use_tqdm` is
     True and tqdm is installed, or if it is a function like tqdm.tqdm."""
     make = use_tqdm if callable(use_tqdm) else _find_tqdm() if use_tqdm else None
     if make is None:

@@ -1,4 +1,4 @@
-"""Requests on their way: tokens as an iterator, as an asynchronous iterator, or all at once."""
+"""Submitted requests. Their tokens are read with an iterator, an asynchronous iterator, or all at once."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from inlay._process import Owner
 
 FINISH_REASONS = (None, "stop", "length", "cancelled", "error")
 
-# Waits are cut into pieces, between which Python handles signals such as Ctrl-C.
+# Waits are split into slices, so that Python can handle signals such as Ctrl-C between them.
 _SLICE_SECONDS = 0.1
 
 _ids = itertools.count()
 
 
 class EngineHandle:
-    """An engine of the C interface, freed with the object or, if it is closed before, after the last call in it.
+    """An engine of the C interface. It is freed with this object or, after close(), when the last call in it returns.
     A forked child cannot use it and does not free it."""
 
     def __init__(self, pointer: ctypes.c_void_p):
@@ -36,14 +36,14 @@ class EngineHandle:
         self._pointer = pointer
         self._lock = threading.Lock()
         self._calls, self._closed = 0, False
-        self._texts: dict[int, str | None] = {}  # of single tokens
+        self._texts: dict[int, str | None] = {}  # texts of single tokens
         self._free = weakref.finalize(self, self.owner.free, c.lib.inlay_engine_free, pointer)
 
     def __enter__(self) -> ctypes.c_void_p:
         self.owner.check()
         with self._lock:
             if self._closed:
-                raise FailedPreconditionError("the LLM was closed; make another")
+                raise FailedPreconditionError("the LLM was closed; create a new one")
             self._calls += 1
         return self._pointer
 
@@ -74,7 +74,7 @@ class EngineHandle:
         return c.take_text(text, size)
 
     def text_of(self, id: int) -> str | None:
-        """The text of one token; None where there is no tokenizer or the engine was closed."""
+        """The text of one token; None if there is no tokenizer or the engine was closed."""
         if id not in self._texts:
             try:
                 self._texts[id] = self.decode([id], skip_special_tokens=False) or None
@@ -84,22 +84,22 @@ class EngineHandle:
 
 
 class End(enum.Enum):
-    """What RequestHandle.next gives instead of a token."""
+    """Results of RequestHandle.next other than a token."""
 
     TIMEOUT = enum.auto()
     LAST = enum.auto()
 
 
 class RequestHandle:
-    """A request of the C interface, freed with the object."""
+    """A request of the C interface. It is freed with this object."""
 
     def __init__(self, engine: EngineHandle, pointer: ctypes.c_void_p):
-        self.engine, self._pointer = engine, pointer  # the engine lives as long as its requests, if it is not closed
-        self._lock = threading.Lock()  # what a piece points to is valid until the next call
+        self.engine, self._pointer = engine, pointer  # keeps the engine alive, unless it is closed
+        self._lock = threading.Lock()  # pointers in a piece are valid until the next call
         self._piece = c.Piece()
         self._piece.struct_size = ctypes.sizeof(c.Piece)
-        # Not when the interpreter ends: a thread may still be waiting in it, which the end of the engine wakes up.
-        # (typeshed omits `atexit` from the slots of finalize.)
+        # Not freed at interpreter exit: a thread may still wait for the request, until freeing the engine wakes it up.
+        # (typeshed does not declare `atexit` in finalize.)
         weakref.finalize(self, engine.owner.free, c.lib.inlay_request_free,
                          pointer).atexit = False  # type: ignore[misc]
 
@@ -160,7 +160,7 @@ class RequestHandle:
 
 
 class _Answer:
-    """What came so far of one of a request's sequences."""
+    """The tokens that one of a request's sequences has generated so far."""
 
     def __init__(self) -> None:
         self.text: list[str] = []
@@ -169,10 +169,10 @@ class _Answer:
 
 
 class Request:
-    """One prompt on its way, from LLM.submit or LLM.stream.
+    """A submitted prompt, from LLM.submit or LLM.stream.
 
-    Iterate over it for its tokens as they come, with `for` or `async for`, or take `result()`. Dropping it, leaving its
-    `with` block or `cancel()` ends it; no error is raised then."""
+    Iterate over it with `for` or `async for` to get the tokens as they are generated, or call `result()`. The request
+    is cancelled, without an error, when the object is deleted, when its `with` block ends, or by `cancel()`."""
 
     def __init__(self, handle: RequestHandle, prompt: str | None, n: int = 1, logprobs: bool = False,
                  prompt_logprobs: bool = False, detokenize: bool = True):
@@ -187,7 +187,7 @@ class Request:
         self.prompt_token_ids: list[int] = ids[: count.value]
 
     def __del__(self) -> None:
-        if hasattr(self, "_handle"):  # also where the constructor failed
+        if hasattr(self, "_handle"):  # not set if the constructor failed
             self._handle.cancel()
 
     def __enter__(self) -> Request:
@@ -198,16 +198,17 @@ class Request:
         self.cancel()
 
     def cancel(self) -> None:
-        """Ends the request; what it generated before can still be read. May be called from any thread."""
+        """Cancels the request. Tokens generated before can still be read. May be called from any thread."""
         self._handle.cancel()
 
     @property
     def finish_reason(self) -> str | None:
-        """One of "stop", "length", "cancelled", "error" for the first answer; None while it runs."""
+        """Finish reason of the first answer: "stop", "length", "cancelled" or "error"; None while it runs."""
         return self._handle.finish_reason(0)
 
     def next(self, timeout: float | None = None) -> Piece | None:
-        """The next token, or None after the last one; DeadlineExceededError if none came in `timeout` seconds."""
+        """The next token, or None after the last one. Raises DeadlineExceededError after `timeout` seconds without a
+        token."""
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             left = _SLICE_SECONDS if end is None else end - time.monotonic()
@@ -217,7 +218,7 @@ class Request:
             if piece is End.LAST:
                 return None
             if left <= 0:
-                raise DeadlineExceededError(f"no token came in {timeout} seconds; the request goes on")
+                raise DeadlineExceededError(f"no token came in {timeout} seconds; the request still runs")
 
     def __iter__(self) -> Iterator[Piece]:
         return self
@@ -229,7 +230,7 @@ class Request:
         return piece
 
     async def __aiter__(self) -> AsyncIterator[Piece]:
-        """The tokens as they come; other tasks run meanwhile. Ending the loop early cancels the request."""
+        """The tokens as they are generated. Other tasks run meanwhile. Leaving the loop early cancels the request."""
         arrived: asyncio.Queue[Piece | InlayError | None] = asyncio.Queue()
         tag = _dispatcher.add(_Consumer(self._handle, self._has_logprobs, asyncio.get_running_loop(), arrived))
         try:
@@ -242,19 +243,19 @@ class Request:
             self.cancel()
 
     def result(self) -> RequestOutput:
-        """Waits for the end and gives all of it."""
+        """Waits until the request is finished and returns its complete output."""
         while self.next() is not None:
             pass
         return self.output()
 
     async def wait(self) -> RequestOutput:
-        """The same for asyncio: `output = await llm.submit(prompt).wait()`."""
+        """The same as result(), for asyncio: `output = await llm.submit(prompt).wait()`."""
         async for _ in self:
             pass
         return self.output()
 
     def output(self) -> RequestOutput:
-        """What was taken so far."""
+        """The output of the tokens that were read so far."""
         answers = []
         for index, answer in enumerate(self._answers):
             logprobs = answer.logprobs if self._has_logprobs else None
@@ -284,15 +285,15 @@ class Request:
 
 
 class _Consumer:
-    """An event loop that waits for a request's tokens. It holds the handle and not the Request, so that dropping the
-    Request cancels it."""
+    """An event loop that waits for a request's tokens. It refers to the handle and not to the Request, so that deleting
+    the Request still cancels it."""
 
     def __init__(self, handle: RequestHandle, logprobs: bool, loop: asyncio.AbstractEventLoop,
                  arrived: asyncio.Queue[Piece | InlayError | None]):
         self.handle, self.logprobs, self.loop, self.arrived = handle, logprobs, loop, arrived
 
     def forward(self) -> bool:
-        """Hands over what there is. Returns whether that was all."""
+        """Passes the available tokens to the event loop. Returns whether the request is finished."""
         items: list[Piece | InlayError | None] = []
         piece: Piece | End = End.TIMEOUT
         try:
@@ -315,7 +316,7 @@ class _Consumer:
 
 
 class _Dispatcher:
-    """One thread for the requests of all event loops: the engine tells it through a queue whose turn it is."""
+    """One thread for the requests of all event loops. The engine reports requests with new tokens through a queue."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -339,7 +340,7 @@ class _Dispatcher:
             self._consumers.pop(tag, None)
 
     def forget(self) -> None:
-        """In a forked child, which has neither the thread nor a use for the parent's requests."""
+        """Resets the dispatcher in a forked child, which has no such thread and cannot use the parent's requests."""
         self._lock = threading.Lock()
         self._consumers = {}
         self._queue = None
@@ -354,7 +355,7 @@ class _Dispatcher:
                     consumer = self._consumers.get(tag)
                 if consumer and consumer.forward():
                     self.remove(tag)
-                del consumer  # waiting must not keep a request alive
+                del consumer  # so that a request can be deleted while this thread waits
 
 
 _dispatcher = _Dispatcher()

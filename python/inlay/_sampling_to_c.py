@@ -1,4 +1,4 @@
-"""SamplingParams as the C interface takes them."""
+"""Converts SamplingParams to the C interface's structure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from inlay._sampling_params import SamplingParams
 from inlay._text import c_string, to_json
 
 def sampling_to_c(params: SamplingParams) -> Any:
-    """The C structure; ctypes keeps what its pointers point to alive with it. `max_tokens` of None is left as it was, for
-    who knows the prompt."""
+    """The C structure. ctypes keeps the data of its pointers alive with it. If `max_tokens` is None, the field keeps
+    its default, and the caller sets it from the prompt's length."""
     params.check()
     result = c.initialised(c.SamplingParams, c.lib.inlay_sampling_params_init)
     for field in ("temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty"):
@@ -58,7 +58,7 @@ def _form_to_c(params: SamplingParams, result: Any) -> None:
     forms = {name: getattr(params, f"guided_{name}") for name in ("json", "regex", "grammar", "choice")}
     if params.structured_outputs is not None:
         if given := [f"guided_{name}" for name, form in forms.items() if form is not None]:
-            raise InvalidArgumentError(f"structured_outputs is given beside {given[0]}; give one of them")
+            raise InvalidArgumentError(f"structured_outputs is given beside {given[0]}; remove one of them")
         forms = {name: getattr(params.structured_outputs, name) for name in forms}
         if params.structured_outputs.json_object:
             forms["json"] = {"type": "object"}
@@ -76,9 +76,9 @@ def _form_to_c(params: SamplingParams, result: Any) -> None:
 
 
 def _seed(seed: int) -> int:
-    """32 bits of it, as serve-model makes them of the same seed."""
+    """The seed reduced to 32 bits, in the same way as in serve-model."""
     if not -(1 << 63) <= seed < 1 << 63:
-        raise InvalidArgumentError(f"seed is {seed}, expected an integer of 64 bits")
+        raise InvalidArgumentError(f"seed is {seed}, expected a 64-bit integer")
     bits = seed & 0xFFFF_FFFF_FFFF_FFFF
     return (bits ^ (bits >> 32)) & 0xFFFF_FFFF
 

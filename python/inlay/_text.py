@@ -1,4 +1,4 @@
-"""Python's strings as the C interface takes them: UTF-8. What it cannot take is refused with the place."""
+"""Converts Python strings to UTF-8 for the C interface. Errors name the text and the position."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inlay._errors import InvalidArgumentError
 
 
 def utf8(text: str, name: str) -> bytes:
-    """`text` in UTF-8. Lone surrogates, which no text holds, are refused; `name` says which text it was."""
+    """`text` in UTF-8. Lone surrogates are rejected, because UTF-8 cannot represent them. `name` is used in errors."""
     if not isinstance(text, str):
         raise InvalidArgumentError(f"{name} is of type {type(text).__name__}, expected a string")
     try:
@@ -22,16 +22,16 @@ def utf8(text: str, name: str) -> bytes:
 
 
 def c_string(text: str, name: str) -> bytes:
-    """The same for a text that ends at its first zero byte in C."""
+    """The same for a text that C reads up to the first zero byte: zero characters are rejected."""
     data = utf8(text, name)
     if b"\0" in data:
         raise InvalidArgumentError(f"{name} holds a zero character at position {text.index(chr(0))}, expected a text "
-                                   "without")
+                                   "without zero characters")
     return data
 
 
 def to_json(value: Any, name: str) -> bytes:
-    """`value` as JSON in UTF-8; an error names the part of it that JSON cannot hold."""
+    """`value` as JSON in UTF-8. An error names the part that cannot be written as JSON."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_plain).encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""The bundle's tokenizer and chat template, by the names of transformers."""
+"""The bundle's tokenizer and chat template, with the method names of transformers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from inlay._request import EngineHandle
 from inlay._text import to_json, utf8
 
 Message = Mapping[str, Any]
-"""{"role": "user", "content": "Hi"}, as OpenAI's API has it."""
+"""A message in the format of OpenAI's API, such as {"role": "user", "content": "Hi"}."""
 
-# Arguments of transformers' apply_chat_template, which must not become variables of the template.
+# Arguments of transformers' apply_chat_template that are not supported. They must not become template variables.
 _NOT_HERE = {"chat_template", "max_length", "padding", "return_assistant_tokens_mask", "return_dict", "return_tensors",
              "tokenizer_kwargs", "truncation"}
 
 
 class Tokenizer:
-    """What LLM.get_tokenizer() gives: text to token ids and back, and conversations to prompts."""
+    """The result of LLM.get_tokenizer(): converts text to token ids and back, and conversations to prompts."""
 
     def __init__(self, engine: EngineHandle):
         self._engine = engine
@@ -45,19 +45,19 @@ class Tokenizer:
     def apply_chat_template(self, conversation: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None = None, *,
                             add_generation_prompt: bool = False, continue_final_message: bool = False,
                             tokenize: bool = True, **chat_template_kwargs: Any) -> str | list[int]:
-        """A conversation as the prompt that the model was trained on: its token ids, or its text without `tokenize`.
-        The template writes special tokens itself, so that none are added."""
+        """Renders a conversation with the bundle's chat template. Returns token ids, or text if `tokenize` is False.
+        The template writes the special tokens, so none are added."""
         for name in _NOT_HERE & chat_template_kwargs.keys():
             if chat_template_kwargs.pop(name):
-                raise InvalidArgumentError(f"apply_chat_template has no {name}: one conversation is rendered with the "
-                                           "bundle's template, to a text or a list of token ids; leave it out")
+                raise InvalidArgumentError(f"apply_chat_template does not support {name}: it renders one conversation "
+                                           "with the bundle's template, to text or a list of token ids; remove it")
         text = self.render(conversation, tools, add_generation_prompt, continue_final_message, chat_template_kwargs)
         return self.encode(text, add_special_tokens=False) if tokenize else text
 
     def render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None,
                add_generation_prompt: bool, continue_final_message: bool,
                chat_template_kwargs: Mapping[str, Any] | None) -> str:
-        """A conversation as text, which serve-model would make of the same fields."""
+        """Renders a conversation to the same text as serve-model does for the same fields."""
         if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
             raise InvalidArgumentError(f"messages is of type {type(messages).__name__}, expected a list of messages, "
                                        "such as [{'role': 'user', 'content': 'Hi'}]")

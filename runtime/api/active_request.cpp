@@ -8,13 +8,14 @@ namespace {
 
 bool Contains(std::span<const int32_t> ids, int32_t id) { return std::ranges::find(ids, id) != ids.end(); }
 
-// A stop string in a text.
+// The bytes [begin, end) of a text that are equal to a stop string.
 struct StopMatch {
   size_t begin = 0, end = 0;
   const std::string *stop = nullptr;
 };
 
-// The stop string that ends first after `offset`, where the text that was searched before ends.
+// Returns the stop string whose end comes first in the text after `offset`. The text before `offset` was searched
+// already.
 std::optional<StopMatch> FindStop(const std::string &text, size_t offset, const std::vector<std::string> &stops) {
   std::optional<StopMatch> found;
   for (const std::string &stop : stops) {
@@ -26,7 +27,7 @@ std::optional<StopMatch> FindStop(const std::string &text, size_t offset, const 
   return found;
 }
 
-// Bytes at the end of `text` that may be the beginning of a stop string.
+// Returns the number of bytes at the end of `text` that may be the beginning of a stop string.
 size_t BeginningOfStop(const std::string &text, const std::vector<std::string> &stops) {
   size_t held = 0;
   for (const std::string &stop : stops)
@@ -36,12 +37,13 @@ size_t BeginningOfStop(const std::string &text, const std::vector<std::string> &
   return held;
 }
 
-// The text that a token completes. Text that may be the beginning of a stop string is held back until it is certain.
-// `is_stop`: the token itself ends the text. Sets it and the stop reason if a stop string was found.
+// Returns the text that a token completes. Text that may be the beginning of a stop string is held back until it is
+// known whether it is. `is_stop` says that the token itself ends the text. If a stop string is found, sets `is_stop`
+// and the stop reason.
 std::string TakeText(ActiveSequence &sequence, int32_t token, bool &is_stop, bool is_last) {
   if (!sequence.text_stream)
     return {};
-  const SamplingParams &sampling = sequence.sampling;
+  const SamplingParams &sampling = sequence.request->sampling();
   std::string &all = sequence.text;
   size_t searched = all.size();
   if (!is_stop || sampling.include_stop_str_in_output)
@@ -51,7 +53,7 @@ std::string TakeText(ActiveSequence &sequence, int32_t token, bool &is_stop, boo
     if (absl::StatusOr<std::string> text = sequence.text_stream->Flush(); text.ok())
       all += *text;
   size_t end = all.size();
-  // What the first min_tokens tokens wrote ends nothing, but a stop string may begin in it.
+  // A stop string that ends in the text of the first min_tokens tokens is ignored, but a stop string may begin there.
   auto generated = static_cast<int32_t>(sequence.tokens.size()) - sequence.prompt_size;
   if (generated > sampling.min_tokens)
     if (std::optional<StopMatch> match = FindStop(all, searched, sampling.stop)) {
@@ -133,18 +135,29 @@ ActiveRequest::ActiveRequest(const Request &request, std::vector<int32_t> prompt
     sequence->index = index;
     sequence->tokens = prompt_;
     sequence->prompt_size = static_cast<int32_t>(prompt_.size());
-    sequence->sampling = sampling_;
-    sequence->seed = seed + static_cast<uint32_t>(index); // as if they were requests of seeds that count up
-    sequence->salt = request.cache_salt;
-    sequence->reuses_pages = request.enable_prefix_caching;
+    sequence->max_tokens = sampling_.max_tokens;
+    sequence->sampling = {.temperature = sampling_.temperature,
+                          .top_k = sampling_.top_k,
+                          .top_p = sampling_.top_p,
+                          .min_p = sampling_.min_p,
+                          .repetition_penalty = sampling_.repetition_penalty,
+                          .presence_penalty = sampling_.presence_penalty,
+                          .frequency_penalty = sampling_.frequency_penalty,
+                          // The sequences sample like separate requests with consecutive seeds.
+                          .seed = seed + static_cast<uint32_t>(index)};
+    sequence->edits.logit_bias = sampling_.logit_bias;
+    sequence->edits.allowed_token_ids = sampling_.allowed_token_ids;
+    sequence->edits.min_tokens = sampling_.min_tokens;
+    sequence->cache.salt = request.cache_salt;
+    sequence->cache.reuses_pages = request.enable_prefix_caching;
     sequence->wants_prompt_logits = index == 0 && sampling_.prompt_logprobs >= 0;
     if (index > 0)
-      sequence->leader = sequences_.front().get();
+      sequence->cache.leader = sequences_.front().get();
     if (sampling_.min_tokens > 0) {
-      sequence->end_ids = sampling_.stop_token_ids;
-      sequence->end_ids.insert(sequence->end_ids.end(), eos_ids.begin(), eos_ids.end());
+      sequence->edits.end_ids = sampling_.stop_token_ids;
+      sequence->edits.end_ids.insert(sequence->edits.end_ids.end(), eos_ids.begin(), eos_ids.end());
     }
-    if (sequence->has_penalties())
+    if (sequence->sampling.has_penalties())
       for (int32_t id : prompt_)
         sequence->counts.emplace(id, 0);
     if (tokenizer)
@@ -163,7 +176,7 @@ void ActiveRequest::TakePromptLogprobs(ActiveSequence &sequence, const Scheduled
 void ActiveRequest::TakeToken(ActiveSequence &sequence, int32_t token, const PromptLogprob &logprob,
                               std::span<const float> logits, std::span<const int32_t> eos_ids, Clock::time_point now) {
   sequence.tokens.push_back(token);
-  if (sequence.has_penalties())
+  if (sequence.sampling.has_penalties())
     ++sequence.counts[token];
   Piece piece;
   piece.index = sequence.index;
@@ -181,7 +194,7 @@ void ActiveRequest::TakeToken(ActiveSequence &sequence, int32_t token, const Pro
   if (is_stop && !(is_end && token == tokenizer_eos_))
     sequence.stop_reason.token_id = token;
   auto generated = static_cast<int32_t>(sequence.tokens.size()) - sequence.prompt_size;
-  bool is_full = generated >= sequence.sampling.max_tokens;
+  bool is_full = generated >= sequence.max_tokens;
   piece.text = TakeText(sequence, token, is_stop, is_stop || is_full);
   if (is_stop || is_full)
     sequence.finished = is_stop ? FinishReason::kStop : FinishReason::kLength;
@@ -203,7 +216,7 @@ void ActiveRequest::TakeToken(ActiveSequence &sequence, int32_t token, const Pro
 
 void ActiveRequest::HandOut(Piece piece, const ActiveSequence &sequence) {
   std::lock_guard lock(mutex_);
-  if (done_) // by another thread: the watchdog
+  if (done_) // the watchdog's thread may have ended the request
     return;
   finished_[static_cast<size_t>(piece.index)] = sequence.finished;
   stop_reasons_[static_cast<size_t>(piece.index)] = sequence.stop_reason;
@@ -212,7 +225,7 @@ void ActiveRequest::HandOut(Piece piece, const ActiveSequence &sequence) {
   pieces_.push_back(std::move(piece));
 }
 
-// The n sequences of the highest mean log-probability, the best first.
+// Delivers the n sequences with the highest mean log-probability, the best first.
 void ActiveRequest::HandOutBest() {
   std::vector<ActiveSequence *> order;
   for (const auto &sequence : sequences_)
@@ -280,7 +293,7 @@ std::optional<Piece> ActiveRequest::Next(std::optional<Clock::time_point> deadli
   if (next_piece_ == pieces_.size())
     return std::nullopt;
   Piece piece = std::move(pieces_[next_piece_++]);
-  // The memory stays for the pieces to come: the engine's thread should not have to ask for some.
+  // clear() keeps the memory, so that the engine's thread does not have to allocate for the next pieces.
   if (next_piece_ == pieces_.size()) {
     pieces_.clear();
     next_piece_ = 0;

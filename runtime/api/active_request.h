@@ -18,18 +18,20 @@ namespace inlay {
 
 class ActiveRequest;
 
-// One of the sequences of a request. The engine thread's alone once submitted.
+// One of the sequences of a request. Once submitted, only the engine's thread uses it.
 struct ActiveSequence : Sequence {
+  ActiveSequence() { active = this; }
+
   ActiveRequest *request = nullptr;
   int32_t index = 0;
   std::unique_ptr<tokenizer::DetokenizeStream> text_stream;
-  std::string text;      // all text so far, to find stop strings across tokens
-  size_t text_given = 0; // of `text`, handed out
+  std::string text;      // all generated text, to find stop strings across tokens
+  size_t text_given = 0; // bytes of `text` that were delivered
   double logprob_sum = 0;
-  std::vector<Piece> held; // until it is known which of best_of are returned
+  std::vector<Piece> held; // with best_of, until it is known which sequences are returned
   FinishReason finished = FinishReason::kNone;
-  StopReason stop_reason;             // of kStop
-  std::shared_ptr<GuidedText> guided; // its mask, where the text must take a form
+  StopReason stop_reason;             // if `finished` is kStop
+  std::shared_ptr<GuidedText> guided; // the token mask; null without guided decoding
 };
 
 // Shared by the engine and the handle.
@@ -42,20 +44,21 @@ public:
 
   // For the engine's thread.
 
-  // A token of a sequence. `logprob` is used if needs_logits(); `logits` are for Piece::logits.
+  // Appends a token to a sequence and delivers it. `logprob` is used if needs_logits(); `logits` are for Piece::logits.
   void TakeToken(ActiveSequence &sequence, int32_t token, const PromptLogprob &logprob, std::span<const float> logits,
                  std::span<const int32_t> eos_ids, Clock::time_point now);
-  // Of a part's rows of the prompt, one after the other.
+  // Appends the log-probabilities of the prompt rows of `part`.
   void TakePromptLogprobs(ActiveSequence &sequence, const ScheduledRows &part, std::span<const PromptLogprob> found);
-  // Ends all sequences that have not ended. Does nothing to a request that has.
+  // Ends all sequences that have not ended. Does nothing if the request has ended.
   void Finish(FinishReason reason, absl::Status why = absl::OkStatus());
-  // Wakes those that wait, after tokens were taken.
+  // Wakes threads that wait in Next(), after tokens were delivered.
   void Notify();
   void Scheduled(int32_t cached_tokens);
   bool is_done() const { return done_; }
   bool is_guided() const { return !sampling_.guided.empty(); }
-  // Whether each sequence's first mask has been found; or why some mask cannot be.
+  // Whether the first token mask of each sequence is ready.
   bool is_prepared() const;
+  // The error, if the token mask of a sequence cannot be computed.
   absl::Status guided_failure() const;
   bool needs_logits() const { return sampling_.logprobs >= 0 || is_best_of(); }
   const std::vector<std::unique_ptr<ActiveSequence>> &sequences() const { return sequences_; }
@@ -86,20 +89,20 @@ private:
   const std::vector<int32_t> prompt_;
   const std::optional<Clock::time_point> deadline_;
   const std::function<void()> on_progress_;
-  std::optional<int32_t> tokenizer_eos_; // the end token that needs no stop reason
+  std::optional<int32_t> tokenizer_eos_; // the tokenizer's end token, for which no stop reason is reported
   std::vector<std::unique_ptr<ActiveSequence>> sequences_;
   std::atomic<bool> cancelled_{false}, done_{false};
 
-  mutable std::mutex mutex_; // of what follows
+  mutable std::mutex mutex_; // guards the members below
   std::condition_variable changed_;
   std::vector<Piece> pieces_;
-  size_t next_piece_ = 0;              // the first of pieces_ that was not fetched
-  std::vector<FinishReason> finished_; // by index of what is returned
+  size_t next_piece_ = 0;              // index of the next element of pieces_ to fetch
+  std::vector<FinishReason> finished_; // by index of the returned sequences
   std::vector<StopReason> stop_reasons_;
   absl::Status status_;
   RequestTimings timings_;
   int32_t cached_tokens_ = 0;
-  std::vector<PromptLogprob> prompt_logprobs_; // of its tokens from the second on, as far as they are known
+  std::vector<PromptLogprob> prompt_logprobs_; // of the prompt's tokens from the second on, as far as they are known
 };
 
 std::unique_ptr<RequestHandle> MakeHandle(std::shared_ptr<ActiveRequest> request);

@@ -9,13 +9,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Put after the last message, to find its end in the prompt. transformers has the same one: a template that treats the
-// words of a message in some way treats these alike.
+// This tag is appended to the last message, to find the message's end in the prompt. transformers uses the same tag, so
+// templates that change the text of messages change it in the same way.
 constexpr std::string_view kTag = "CONTINUE_FINAL_MESSAGE_TAG ";
 constexpr std::string_view kTagWithoutSpace = kTag.substr(0, kTag.size() - 1);
 constexpr std::string_view kSpaces = " \t\n\r\f\v";
 
-// The text that the answer goes on with: the content, or the last text among its parts. Null if there is none.
+// Returns the text that the answer continues: the last message's content, or the last text part of it. Null if there is
+// none.
 Json *FinalText(Json &messages) {
   if (messages.empty() || !messages.back().is_object() || !messages.back().contains("content"))
     return nullptr;
@@ -29,6 +30,8 @@ Json *FinalText(Json &messages) {
   return nullptr;
 }
 
+// Removes the tag and all text after it. If the template trimmed the message, white space before the tag is removed
+// too.
 absl::StatusOr<std::string> CutAtTag(std::string prompt) {
   size_t at = prompt.rfind(kTagWithoutSpace);
   if (at == std::string::npos)
@@ -44,7 +47,7 @@ absl::StatusOr<std::string> CutAtTag(std::string prompt) {
 } // namespace
 
 absl::StatusOr<std::string> RenderChat(const tokenizer::ChatRenderer &renderer, const ChatRequest &chat) {
-  // What the renderer cannot read it refuses itself.
+  // If the messages are not valid, the renderer returns the error.
   Json messages = Json::parse(chat.messages_json, nullptr, /*allow_exceptions=*/false);
   if (!messages.is_array())
     return renderer.Render(chat.messages_json, chat.variables_json, chat.add_generation_prompt);

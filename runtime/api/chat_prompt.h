@@ -1,4 +1,4 @@
-// A conversation of the public API as the prompt of a chat template.
+// Renders a conversation of the public API with the chat template.
 #ifndef INLAY_RUNTIME_API_CHAT_PROMPT_H_
 #define INLAY_RUNTIME_API_CHAT_PROMPT_H_
 
@@ -7,9 +7,9 @@
 
 namespace inlay {
 
-// Renders `chat`. With continue_final_message the prompt ends with the last message's text, as transformers'
-// apply_chat_template has it: white space at its end stays unless the template trims messages. InvalidArgument names
-// what is wrong with `chat`.
+// Renders `chat`. With continue_final_message the prompt ends with the last message's text, as with transformers'
+// apply_chat_template: white space at its end stays unless the template trims messages. InvalidArgument says what is
+// wrong with `chat`.
 absl::StatusOr<std::string> RenderChat(const tokenizer::ChatRenderer &renderer, const ChatRequest &chat);
 
 } // namespace inlay

@@ -9,7 +9,7 @@ namespace inlay {
 
 namespace {
 
-// What the draft shares of the engine's options; limits and weights are its own bundle's.
+// Returns the engine's options for the draft model. Its limits and weights are those of its own bundle.
 EngineOptions DraftOptions(const EngineOptions &options) {
   EngineOptions own = options;
   own.max_model_len = own.max_num_seqs = own.max_num_batched_tokens = 0;
@@ -49,7 +49,7 @@ absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineO
     return absl::InvalidArgumentError(fmt::format(
         "--speculative-model {}: has {} token ids, but the model has {}; use a model with the same tokenizer",
         options.speculative_model, found, expected));
-  // What the draft needs beside pages is known without the target, its pages are known when the target's are.
+  // First plan the draft model's weights and buffers, then the target with both models' pages, then the draft's pages.
   if (absl::Status status = models.draft->PlanMemory(own); !status.ok())
     return status;
   const MemoryPlan &draft = models.draft->memory();
@@ -57,7 +57,7 @@ absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineO
     return status;
   const MemoryPlan &target = models.target->memory();
   own.kv_cache_bytes = target.draft_bytes - draft.weights_bytes - draft.workspace_bytes - draft.buffers_bytes;
-  // Its steps delay those of the target: they are no larger.
+  // Steps of the draft model delay those of the target, so they are not larger.
   own.max_num_batched_tokens = std::min(draft.max_num_batched_tokens, target.max_num_batched_tokens);
   if (absl::Status status = models.draft->PlanMemory(own); !status.ok())
     return status;
@@ -78,48 +78,49 @@ void DraftModel::Forget(const Sequence *sequence) {
   auto found = drafts_.find(sequence);
   if (found == drafts_.end())
     return;
-  pool_.Release(found->second.sequence.pages);
+  pool_.Release(found->second.sequence.cache.pages);
   drafts_.erase(found);
 }
 
-// Takes over what is known of a sequence by now. What was computed of guesses that were right is kept.
+// Replaces the draft tokens by the tokens of `target`. Keys and values of accepted draft tokens are kept.
 void DraftModel::CatchUp(Draft &draft, const Sequence &target) {
   Sequence &sequence = draft.sequence;
   size_t same = draft.known;
   while (same < std::min(sequence.tokens.size(), target.tokens.size()) && sequence.tokens[same] == target.tokens[same])
     ++same;
-  sequence.computed =
-      std::min({sequence.computed, static_cast<int32_t>(same), static_cast<int32_t>(target.tokens.size()) - 1});
+  sequence.cache.computed =
+      std::min({sequence.cache.computed, static_cast<int32_t>(same), static_cast<int32_t>(target.tokens.size()) - 1});
   sequence.tokens.resize(same);
   sequence.tokens.insert(sequence.tokens.end(), target.tokens.begin() + static_cast<int64_t>(same),
                          target.tokens.end());
   draft.known = target.tokens.size();
 }
 
-// If need be the pages of who was not asked for longest.
+// Allocates pages for `positions`. If there are too few, takes those of the sequences whose last Propose() is the
+// longest ago. Returns false if there are still too few.
 bool DraftModel::TakePages(Draft &draft, int32_t positions) {
   int32_t size = model_->memory().page_size;
-  while (static_cast<int32_t>(draft.sequence.pages.size()) < (positions + size - 1) / size) {
+  while (static_cast<int32_t>(draft.sequence.cache.pages.size()) < (positions + size - 1) / size) {
     if (std::optional<int32_t> page = pool_.Take()) {
-      draft.sequence.pages.push_back(*page);
+      draft.sequence.cache.pages.push_back(*page);
       continue;
     }
     Draft *oldest = nullptr;
     for (auto &[target, other] : drafts_)
-      if (other.asked < calls_ && !other.sequence.pages.empty() && (!oldest || other.asked < oldest->asked))
+      if (other.asked < calls_ && !other.sequence.cache.pages.empty() && (!oldest || other.asked < oldest->asked))
         oldest = &other;
     if (!oldest)
       return false;
-    pool_.Release(oldest->sequence.pages);
-    oldest->sequence.pages.clear();
-    oldest->sequence.computed = 0;
+    pool_.Release(oldest->sequence.cache.pages);
+    oldest->sequence.cache.pages.clear();
+    oldest->sequence.cache.computed = 0;
   }
   return true;
 }
 
 void DraftModel::Propose(std::span<const DraftRequest> requests, int32_t rows) {
   ++calls_;
-  // The larger model waits meanwhile: of prompts, a call computes as much as one step takes.
+  // The target waits for this call, so one call computes at most as many prompt positions as fit in one step.
   int32_t behind = model_->memory().max_num_batched_tokens;
   std::vector<std::pair<Draft *, Sequence *>> asked;
   for (const DraftRequest &request : requests) {
@@ -131,20 +132,18 @@ void DraftModel::Propose(std::span<const DraftRequest> requests, int32_t rows) {
       continue;
     auto [found, is_new] = drafts_.try_emplace(&target);
     Draft &draft = found->second;
-    if (is_new) {
+    if (is_new)
       draft.sequence.sampling = target.sampling;
-      draft.sequence.seed = target.seed;
-    }
     draft.asked = calls_;
     CatchUp(draft, target);
-    // The last guess is not computed.
+    // The keys and values of the last draft token are not computed.
     if (!TakePages(draft, length + most - 1))
       continue;
-    int32_t left = length - draft.sequence.computed;
+    int32_t left = length - draft.sequence.cache.computed;
     if (behind == 0 && left > 0)
       continue;
-    draft.end = draft.sequence.computed + std::min(left, behind);
-    behind -= draft.end - draft.sequence.computed;
+    draft.end = draft.sequence.cache.computed + std::min(left, behind);
+    behind -= draft.end - draft.sequence.cache.computed;
     draft.wanted = static_cast<size_t>(length);
     if (draft.end == length) {
       draft.wanted += static_cast<size_t>(most);
@@ -156,7 +155,7 @@ void DraftModel::Propose(std::span<const DraftRequest> requests, int32_t rows) {
   for (auto &[draft, target] : asked)
     drafts.push_back(draft);
   if (absl::Status status = Run(std::move(drafts)); !status.ok()) {
-    // Answers do not depend on guesses.
+    // The output does not depend on draft tokens, so the engine continues without them.
     has_failed_ = true;
     fmt::print(stderr, "inlay: {}: speculative decoding is off from now on: {}\n", model_->path(),
                std::string(status.message()));
@@ -167,7 +166,7 @@ void DraftModel::Propose(std::span<const DraftRequest> requests, int32_t rows) {
                           draft->sequence.tokens.end());
 }
 
-// Step by step, until each has the tokens that it wants.
+// Runs steps until each sequence has `wanted` tokens and `end` computed positions.
 absl::Status DraftModel::Run(std::vector<Draft *> drafts) {
   const MemoryPlan &memory = model_->memory();
   while (!drafts.empty()) {
@@ -178,8 +177,8 @@ absl::Status DraftModel::Run(std::vector<Draft *> drafts) {
       if (budget == 0 || static_cast<int32_t>(plan.rows.size()) == memory.max_num_seqs)
         break;
       bool guesses = draft->wanted > draft->known;
-      int32_t count = std::min((guesses ? sequence.length() : draft->end) - sequence.computed, budget);
-      plan.rows.push_back({&sequence, sequence.computed, count});
+      int32_t count = std::min((guesses ? sequence.length() : draft->end) - sequence.cache.computed, budget);
+      plan.rows.push_back({&sequence, sequence.cache.computed, count});
       budget -= count;
     }
     absl::StatusOr<LaunchedStep> step = runner_.Launch(plan, /*wants_logits=*/false);
@@ -191,12 +190,12 @@ absl::Status DraftModel::Run(std::vector<Draft *> drafts) {
     size_t row = 0;
     for (size_t i = 0; i < plan.rows.size(); ++i) {
       Sequence &sequence = *plan.rows[i].sequence;
-      sequence.computed = plan.rows[i].certain_end();
+      sequence.cache.computed = plan.rows[i].certain_end();
       if (step->wants_token[i])
         sequence.tokens.push_back(result->tokens[row++]);
     }
     std::erase_if(drafts, [](const Draft *draft) {
-      return draft->sequence.tokens.size() >= draft->wanted && draft->sequence.computed >= draft->end;
+      return draft->sequence.tokens.size() >= draft->wanted && draft->sequence.cache.computed >= draft->end;
     });
   }
   return absl::OkStatus();

@@ -1,9 +1,9 @@
 // The draft model of speculative decoding (Leviathan et al., 2023): a smaller model with its own keys and values that
 // proposes tokens.
 //
-// It samples with the parameters, seed and positions of the request, and so with the same noise as the main model. If
-// the two distributions are close, most tokens are equal. A step accepts a draft token only if the main model samples
-// the same token, so the output is exactly that without a draft model, greedy or not.
+// It samples with the parameters, seed and positions of the request, so it uses the same random numbers as the main
+// model. If the two distributions are close, most tokens are equal. A step accepts a draft token only if the main model
+// samples the same token, so the output is the same as without a draft model, with any temperature.
 #ifndef INLAY_RUNTIME_API_DRAFT_MODEL_H_
 #define INLAY_RUNTIME_API_DRAFT_MODEL_H_
 
@@ -14,17 +14,17 @@
 
 namespace inlay {
 
-// The bundles of an engine, opened; they have planned how they share the memory of one device.
+// The opened bundles of an engine, with the plan of how they share the memory of one device.
 struct OpenedModels {
   std::unique_ptr<LoadedModel> target;
-  std::unique_ptr<LoadedModel> draft; // of --speculative-model, or none
+  std::unique_ptr<LoadedModel> draft; // of --speculative-model, or null
 };
 absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineOptions &options,
                                         const DeviceWrapper &wrap);
 
 class DraftModel : public Drafter {
 public:
-  // Loads a model of OpenModels().
+  // Loads a model that OpenModels() has opened.
   static absl::StatusOr<std::unique_ptr<DraftModel>> Load(std::unique_ptr<LoadedModel> model,
                                                           const EngineOptions &options);
 
@@ -32,13 +32,13 @@ public:
   void Forget(const Sequence *sequence) override;
 
 private:
-  // The draft's side of a sequence.
+  // The draft model's state of a sequence.
   struct Draft {
-    Sequence sequence; // tokens known, then guessed
-    size_t known = 0;  // of them, when it was asked last
-    size_t wanted = 0; // tokens altogether
-    int32_t end = 0;   // positions to compute at the least
-    int64_t asked = 0; // the last call of Propose() for it
+    Sequence sequence; // the tokens of the main model's sequence, then draft tokens
+    size_t known = 0;  // tokens of the main model's sequence at the last call of Propose()
+    size_t wanted = 0; // number of tokens at the end of this call of Propose(), with the draft tokens
+    int32_t end = 0;   // number of positions to compute in this call of Propose(), without draft tokens
+    int64_t asked = 0; // number of the last call of Propose() with this sequence
   };
 
   DraftModel(std::unique_ptr<LoadedModel> model, const EngineOptions &options)

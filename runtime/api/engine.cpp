@@ -16,7 +16,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A request waits this much longer for each step of its priority, and no longer: so nobody starves.
+// The seconds that one level of priority adds to a request's priority key. The delay is bounded, so no request starves.
 constexpr double kSecondsOfPriority = 10;
 
 class EngineImpl : public Engine {
@@ -42,7 +42,7 @@ private:
   Clock::time_point start_;
   double load_seconds_ = 0;
   std::shared_ptr<EngineLoop> loop_;
-  LoadedModel *model_ = nullptr; // the loop's
+  LoadedModel *model_ = nullptr; // owned by loop_
   std::thread thread_;
 };
 
@@ -104,7 +104,8 @@ EngineImpl::~EngineImpl() {
   if (!thread_.joinable())
     return;
   loop_->Stop();
-  // A thread that hangs in the device keeps what it may still touch.
+  // A thread that does not return from a call into the device is detached. It keeps loop_ alive, which it may still
+  // use.
   if (loop_->WaitForEnd())
     thread_.join();
   else
@@ -154,9 +155,9 @@ absl::Status EngineImpl::CheckRequest(const Request &request) const {
     return status;
   if (!sampling.guided.empty() && (!model_->text().tokenizer || model_->text().eos_ids.empty()))
     return absl::InvalidArgumentError(
-        fmt::format("guided decoding needs a {}, but this bundle has none; do not use guided decoding, or compile the "
+        fmt::format("guided decoding needs {}, but this bundle has none; do not use guided decoding, or compile the "
                     "model with its {}",
-                    model_->text().tokenizer ? "token that ends a text" : "tokenizer",
+                    model_->text().tokenizer ? "an end-of-sequence token" : "a tokenizer",
                     model_->text().tokenizer ? "generation_config.json" : "tokenizer.json"));
   if (absl::Status status = CheckGuided(sampling.guided, {}); !status.ok())
     return status;
@@ -174,8 +175,8 @@ absl::Status EngineImpl::CheckRequest(const Request &request) const {
   return absl::OkStatus();
 }
 
-// As vLLM has it: each word as it is spelled at the beginning of a text and after a space, the latter if it begins with
-// another token and has as many.
+// Returns the tokens of each bad word as vLLM does: those of the word at the beginning of a text, and those of the word
+// after a space if their number is the same and the first token differs.
 absl::StatusOr<std::vector<std::vector<int32_t>>> EngineImpl::TokensOfBadWords(const SamplingParams &sampling) const {
   std::vector<std::vector<int32_t>> result;
   for (const std::string &word : sampling.bad_words) {
@@ -243,7 +244,7 @@ absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Submit(const Request 
   auto active =
       std::make_shared<ActiveRequest>(bounded, std::move(ids), model_->text().tokenizer.get(), model_->text().eos_ids);
   for (const auto &sequence : active->sequences())
-    sequence->bad_words = *bad_words;
+    sequence->edits.bad_words = *bad_words;
   double priority_key = Seconds(Clock::now() - start_);
   if (options_.scheduling_policy == "priority")
     priority_key += kSecondsOfPriority * request.priority;

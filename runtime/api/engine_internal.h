@@ -7,8 +7,8 @@
 
 namespace inlay {
 
-// Engine::Load() with a device in front of the real one. With `checks_invariants` the accounts of pages are checked
-// after each step; an error there ends the engine.
+// Like Engine::Load(), but with a device that wraps the real one. With `checks_invariants` the scheduler's page tables
+// and reference counts are checked after each step; an error there stops the engine.
 absl::StatusOr<std::unique_ptr<Engine>> LoadEngine(const std::string &bundle, const EngineOptions &options,
                                                    const DeviceWrapper &wrap, bool checks_invariants);
 

@@ -12,12 +12,13 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// How long a device that did not answer has to answer after all before it is left alone.
+// How long the destructor of the engine waits for a step that is stuck, before it detaches the engine's thread.
 constexpr std::chrono::seconds kLastWait{1};
 
-// How long a step is held back for sequences that wait for masks: about what the mask of a known place takes.
+// How long a step waits for token masks that are not ready: about the time to compute a mask of a state of the grammar
+// that was seen before.
 constexpr std::chrono::microseconds kPatience{200};
-// How often it is seen whether requests were cancelled or are late, where nothing but masks is waited for.
+// How often cancellations and deadlines are checked while the engine only waits for token masks.
 constexpr std::chrono::milliseconds kLookAround{5};
 
 int32_t HostPagesOf(const MemoryPlan &memory, const EngineOptions &options) {
@@ -39,8 +40,8 @@ SchedulerLimits LimitsOf(const MemoryPlan &memory, const EngineOptions &options,
 
 } // namespace
 
-// On the cpu a step has run when it was launched: planning ahead would only delay its tokens. Guesses go on from tokens
-// that the host knows.
+// On the cpu, launching a step runs it, so planning ahead would only delay its tokens. Draft tokens need the tokens of
+// the previous step on the host, so the engine does not plan ahead with them either.
 EngineLoop::EngineLoop(std::unique_ptr<LoadedModel> model, std::unique_ptr<Drafter> drafter,
                        const EngineOptions &options, bool checks_invariants)
     : options_(options), checks_invariants_(checks_invariants),
@@ -94,7 +95,7 @@ absl::Status EngineLoop::Prepare() {
   return runner_.Prepare(host_pages);
 }
 
-// --- From any thread --------------------------------------------------------
+// --- Functions for any thread -----------------------------------------------
 
 absl::Status EngineLoop::Add(std::shared_ptr<ActiveRequest> request) {
   {
@@ -190,11 +191,12 @@ void EngineLoop::AddSubmitted() {
   submitted_.clear();
 }
 
-// Has the grammar compiled, each sequence's first mask found; until then the scheduler does not know of the request.
+// Queues the compilation of the grammar and the computation of each sequence's first mask. The request is added to the
+// scheduler when they are done.
 void EngineLoop::Prepare(ActiveRequest &request) {
   std::vector<std::shared_ptr<GuidedText>> texts;
   for (const auto &sequence : request.sequences()) {
-    sequence->mask = sequence->guided = std::make_shared<GuidedText>();
+    sequence->edits.mask = sequence->guided = std::make_shared<GuidedText>();
     texts.push_back(sequence->guided);
   }
   guided_.Begin(request.sampling().guided, texts);
@@ -222,14 +224,14 @@ void EngineLoop::WaitForAllMasks(Clock::duration time) {
   wake_.wait_for(lock, time, [&] { return stopping_ || !WaitsForMasks(); });
 }
 
-// Until there is one more than at the beginning of this round, or other news.
+// Waits until a mask became ready since the beginning of this round of Run(), or there is a new request.
 void EngineLoop::WaitForSomeMask(Clock::duration time) {
   HostSpan span(trace_.get(), "wait for masks");
   std::unique_lock lock(mutex_);
   wake_.wait_for(lock, time, [&] { return stopping_ || !submitted_.empty() || masks_found_ != masks_seen_; });
 }
 
-// Ends requests that were cancelled or are late, or whose texts cannot go on.
+// Ends requests that were cancelled, whose deadline has passed, or whose token masks cannot be computed.
 void EngineLoop::FinishAborted() {
   Clock::time_point now = Clock::now();
   bool has_ended = false;
@@ -248,14 +250,14 @@ void EngineLoop::FinishAborted() {
 
 bool EngineLoop::NeedsLogits(const StepPlan &plan) const {
   return options_.return_logits || std::ranges::any_of(plan.rows, [](const ScheduledRows &part) {
-           return part.prompt_rows > 0 || static_cast<const ActiveSequence *>(part.sequence)->request->needs_logits();
+           return part.prompt_rows > 0 || part.sequence->active->request->needs_logits();
          });
 }
 
 StepPlan EngineLoop::Plan() {
   auto plan_step = [&] {
     HostSpan span(trace_.get(), "plan");
-    // A draft model runs while it is planned.
+    // The draft model runs during planning, so the watchdog must know of it.
     bool is_watched = watchdog_ && !options_.speculative_model.empty();
     if (is_watched)
       Watch("draft", {});
@@ -272,9 +274,9 @@ StepPlan EngineLoop::Plan() {
   if (trace_) {
     Clock::time_point now = Clock::now();
     for (const Sequence *sequence : plan.preempted)
-      trace_->Preempted(*static_cast<const ActiveSequence *>(sequence), now);
+      trace_->Preempted(*sequence->active, now);
     for (const Sequence *sequence : plan.admitted)
-      trace_->Admitted(*static_cast<const ActiveSequence *>(sequence), now);
+      trace_->Admitted(*sequence->active, now);
     trace_->Counters(now, scheduler_.running().size(), scheduler_.waiting().size(), scheduler_.pool().free());
   }
   return plan;
@@ -305,7 +307,7 @@ absl::StatusOr<StepResult> EngineLoop::Wait(const LaunchedStep &step) {
   return result;
 }
 
-// Launches the next step, then takes the tokens of the one before it, which ran while this one was planned.
+// Launches the next step, then takes the tokens of the previous step, which ran while this one was planned.
 absl::Status EngineLoop::Step() {
   bool needs_tokens = !plans_ahead_ || std::ranges::any_of(scheduler_.running(), &Sequence::needs_tokens);
   if (in_flight_ && needs_tokens)
@@ -323,10 +325,10 @@ absl::Status EngineLoop::Step() {
                                              scheduler_.running().size(), scheduler_.waiting().size()));
     return absl::OkStatus();
   }
-  // Before anybody hears of the step: who is told that a request runs sees that it does not wait.
+  // Statistics are updated before Scheduled(): a thread that sees that the request runs must not see it as waiting.
   UpdateStats();
   for (const Sequence *sequence : plan.admitted)
-    static_cast<const ActiveSequence *>(sequence)->request->Scheduled(sequence->cached);
+    sequence->active->request->Scheduled(sequence->cache.found);
   absl::StatusOr<LaunchedStep> step = Launch(plan);
   if (!step.ok()) {
     if (in_flight_)
@@ -343,7 +345,7 @@ absl::Status EngineLoop::Step() {
     if (result.ok()) {
       TakeTokens(*before, *result);
     } else {
-      // The step after it went on from what it did not do.
+      // The step in flight depends on the failed step, so its results are discarded.
       (void)Wait(*in_flight_);
       scheduler_.RollBack(in_flight_->plan);
       in_flight_.reset();
@@ -355,7 +357,7 @@ absl::Status EngineLoop::Step() {
   return Failure();
 }
 
-// Waits for the step on its way.
+// Waits for the step in flight and takes its tokens.
 void EngineLoop::Collect() {
   LaunchedStep step = *std::move(in_flight_);
   in_flight_.reset();

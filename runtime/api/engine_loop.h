@@ -1,4 +1,4 @@
-// The engine's thread: admits requests, launches steps and delivers tokens. Comments name the functions that other
+// The engine's thread: admits requests, launches steps and delivers tokens. A comment marks the functions that other
 // threads may call.
 #ifndef INLAY_RUNTIME_API_ENGINE_LOOP_H_
 #define INLAY_RUNTIME_API_ENGINE_LOOP_H_
@@ -17,23 +17,23 @@ namespace inlay {
 
 class EngineLoop {
 public:
-  // `drafter` may be none: then guesses come from sequences' own texts.
+  // If `drafter` is null, draft tokens come from n-grams of the sequence.
   EngineLoop(std::unique_ptr<LoadedModel> model, std::unique_ptr<Drafter> drafter, const EngineOptions &options,
              bool checks_invariants);
 
-  // Before all else.
+  // Call it before all other functions.
   absl::Status Prepare();
-  // Until Stop(), on the engine's thread.
+  // The engine thread's main function. Returns after Stop().
   void Run();
 
-  // From any thread.
+  // The functions below may be called from any thread.
   LoadedModel &model() const { return *model_; }
   absl::Status Add(std::shared_ptr<ActiveRequest> request);
   EngineStats Stats() const;
-  // Takes no more requests; DeadlineExceeded if some were left at the deadline.
+  // Accepts no more requests and waits for the others to end. DeadlineExceeded: some had not ended at the deadline.
   absl::Status Drain(std::chrono::steady_clock::time_point deadline);
   void Stop();
-  // After Stop(): false if the thread will not end, because the device does not answer.
+  // Call it after Stop(). Returns false if the thread does not end because the device does not answer.
   bool WaitForEnd();
 
 private:
@@ -63,34 +63,35 @@ private:
   const EngineOptions options_;
   const bool checks_invariants_, plans_ahead_;
   std::unique_ptr<LoadedModel> model_;
-  std::unique_ptr<SchedulerTrace> trace_; // or none
+  std::unique_ptr<SchedulerTrace> trace_; // or null
   StepRunner runner_;
   LogprobFinder logprobs_;
   Scheduler scheduler_;
 
-  // The engine thread's.
-  // All that have not ended; changed under mutex_, so that the watchdog can end them.
+  // The members up to mutex_ belong to the engine's thread. The watchdog's thread also reads requests_, which is
+  // therefore changed with mutex_ locked. It has all requests that have not ended.
   std::unordered_map<ActiveRequest *, std::shared_ptr<ActiveRequest>> requests_;
-  std::vector<ActiveRequest *> preparing_; // of them: their grammars are being compiled
-  // Those that ended, with the steps launched before: a step on its way may have rows of them.
+  std::vector<ActiveRequest *> preparing_; // those of requests_ whose first masks are not ready
+  // Requests that ended, with the value of launched_ at that time. They are kept because the step in flight may have
+  // rows of them.
   std::deque<std::pair<int64_t, std::shared_ptr<ActiveRequest>>> ended_;
   int64_t launched_ = 0; // steps
   int64_t steps_done_ = 0;
   std::optional<LaunchedStep> in_flight_;
-  int failures_ = 0; // in a row
-  int64_t masks_seen_ = 0;
+  int failures_ = 0;       // failed steps in a row
+  int64_t masks_seen_ = 0; // masks_found_ at the beginning of this round
 
-  mutable std::mutex mutex_; // of what follows
+  mutable std::mutex mutex_; // guards the members below
   std::condition_variable wake_, idle_, ended_or_stuck_;
   std::vector<std::shared_ptr<ActiveRequest>> submitted_;
   EngineStats stats_;
   int64_t submissions_ = 0;
-  int64_t masks_found_ = 0; // that threads of the pool found, or failed to
+  int64_t masks_found_ = 0; // masks that became ready or failed
   bool stopping_ = false, draining_ = false, is_stuck_ = false, has_ended_ = false;
-  absl::Status failure_; // after which nothing more runs
+  absl::Status failure_; // the error that stopped the engine
 
-  std::unique_ptr<Watchdog> watchdog_; // or none
-  GuidedPool guided_;                  // its threads use what is above
+  std::unique_ptr<Watchdog> watchdog_; // or null
+  GuidedPool guided_;                  // the last member, because its threads use the members above
 };
 
 } // namespace inlay

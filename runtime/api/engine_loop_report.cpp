@@ -56,17 +56,17 @@ void EngineLoop::UpdateStats() {
     idle_.notify_all();
 }
 
-// What the device is asked for while it may not answer.
+// Tells the watchdog which step the device runs, before a call into the device.
 void EngineLoop::Watch(const char *phase, const StepPlan &plan) {
   StepState state;
   state.phase = phase;
   state.step = launched_;
   state.parts.reserve(plan.rows.size());
   for (const ScheduledRows &part : plan.rows) {
-    const auto &sequence = *static_cast<const ActiveSequence *>(part.sequence);
+    const auto &sequence = *part.sequence->active;
     state.parts.push_back({sequence.request->number, sequence.index, sequence.prompt_size, sequence.length(),
-                           sequence.computed, static_cast<int32_t>(sequence.pages.size()), part.first, part.count,
-                           part.drafts});
+                           sequence.cache.computed, static_cast<int32_t>(sequence.cache.pages.size()), part.first,
+                           part.count, part.drafts});
   }
   state.running = static_cast<int32_t>(scheduler_.running().size());
   state.waiting = static_cast<int32_t>(scheduler_.waiting().size());
@@ -75,14 +75,14 @@ void EngineLoop::Watch(const char *phase, const StepPlan &plan) {
   watchdog_->Begin(std::move(state));
 }
 
-// The engine's thread hangs in the device: its requests end here, and it takes no more.
+// The engine's thread does not return from a call into the device. Ends all requests and refuses new ones.
 void EngineLoop::OnStuck(const StepState &state, double seconds) {
   int64_t rows = 0;
   for (const StepState::Part &part : state.parts)
     rows += part.rows;
   absl::Status status = absl::UnavailableError(
       fmt::format("the device does not answer: step {} ({}; sequences: {}, rows: {}) has not ended after {:.3g} s "
-                  "(--watchdog-seconds {}); the engine cannot go on, restart the process",
+                  "(--watchdog-seconds {}); the engine cannot continue; restart the process",
                   state.step, state.phase, state.parts.size(), rows, seconds, options_.watchdog_seconds));
   fmt::print(stderr, "inlay: {}\n{}\n", std::string(status.message()), state.Json(seconds));
   if (trace_)

@@ -11,7 +11,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// So many steps in a row, in which each sequence failed also by itself, are the device's failure and not a request's.
+// After this many failed steps in a row, in which each sequence also failed alone, the device is considered broken and
+// the engine stops. Fewer failures are attributed to the requests.
 constexpr int kFailuresOfADevice = 3;
 
 void CountGap(double seconds, std::vector<std::pair<double, int64_t>> &gaps) {
@@ -22,12 +23,13 @@ void CountGap(double seconds, std::vector<std::pair<double, int64_t>> &gaps) {
 
 } // namespace
 
-// A step failed: nothing of it counts. Each of its sequences runs by itself, and those that fail again end.
+// Handles a failed step, whose results are discarded. Runs each of its sequences in a step of its own. Requests of
+// sequences that fail again end with the error.
 void EngineLoop::Isolate(const StepPlan &failed, const absl::Status &status) {
   scheduler_.RollBack(failed);
   size_t tried = 0, failures = 0;
   for (const ScheduledRows &part : failed.rows) {
-    auto *sequence = static_cast<ActiveSequence *>(part.sequence);
+    ActiveSequence *sequence = part.sequence->active;
     if (sequence->request->is_done() || std::ranges::find(scheduler_.running(), sequence) == scheduler_.running().end())
       continue;
     StepPlan plan = scheduler_.PlanAlone(sequence);
@@ -67,11 +69,11 @@ void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) 
   int64_t prompt_tokens = 0, generated = 0, drafted = 0, accepted = 0;
   std::vector<ActiveRequest *> touched;
   std::vector<double> first_times;
-  std::vector<std::pair<double, int64_t>> gaps; // mostly the same for all
+  std::vector<std::pair<double, int64_t>> gaps; // seconds, sequences; usually one element
   touched.reserve(step.plan.rows.size());
   for (size_t i = 0; i < step.plan.rows.size(); ++i) {
     const ScheduledRows &part = step.plan.rows[i];
-    auto &sequence = *static_cast<ActiveSequence *>(part.sequence);
+    ActiveSequence &sequence = *part.sequence->active;
     ActiveRequest &request = *sequence.request;
     prompt_tokens += std::max(0, std::min(sequence.prompt_size, part.certain_end()) - part.first);
     if (part.prompt_rows > 0 && !request.is_done())
@@ -81,13 +83,13 @@ void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) 
       continue;
     size_t row = taken;
     taken += 1 + static_cast<size_t>(part.drafts);
-    // It ended while this step was on its way.
+    // The sequence ended while this step was in flight.
     if (sequence.finished != FinishReason::kNone || request.is_done())
       continue;
     --sequence.pending;
     drafted += part.drafts;
-    // Each guess that was right makes the row after it count.
-    for (int32_t right = 0;; ++right, ++row, ++accepted, ++sequence.computed) {
+    // The token of a row is used if all draft tokens up to that row were accepted.
+    for (int32_t right = 0;; ++right, ++row, ++accepted, ++sequence.cache.computed) {
       std::span<const float> logits;
       if (step.has_logits && options_.return_logits)
         logits = result.logits.subspan(row * vocabulary, vocabulary);
@@ -127,7 +129,7 @@ void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) 
     request->Notify();
 }
 
-// Lets go of requests that ended. Those that a step on its way may have rows of are kept until it is done.
+// Releases requests that ended. A request that may have rows in a step in flight is kept until that step is done.
 void EngineLoop::Retire() {
   while (!ended_.empty() && (!in_flight_ || ended_.front().first < launched_))
     ended_.pop_front();
@@ -154,7 +156,7 @@ void EngineLoop::Retire() {
     requests_.erase(request.get());
 }
 
-// Nothing runs any more.
+// Ends all requests with the error. The engine accepts no more requests.
 void EngineLoop::FailAll(const absl::Status &status) {
   std::vector<std::shared_ptr<ActiveRequest>> submitted;
   {

@@ -6,17 +6,18 @@
 
 namespace inlay {
 
-// A grammar with the jobs of its texts. They run one after the other, so that a slow grammar keeps one thread busy and
-// not all of them. The thread that took it from a queue has it for itself but for what is said to be the mutex's.
+// A grammar with the jobs of its texts. The jobs run one after the other, so that a slow grammar occupies only one
+// thread. The thread that took the entry from a queue is the only one that accesses it, except for the members that
+// the pool's mutex guards.
 struct GuidedEntry {
   GuidedParams params;
   std::string key;
   guided::Grammar::Pointer grammar;
-  absl::Status failure; // why there is none
+  absl::Status failure; // the error, if the grammar cannot be compiled
 
-  // The pool's mutex's.
+  // Guarded by the pool's mutex.
   std::deque<GuidedPool::Job> jobs;
-  bool is_queued = false; // or a thread has it
+  bool is_queued = false; // in a queue, or taken by a thread
   bool is_compiled = false;
   size_t bytes = 0;
   uint64_t last_use = 0;
@@ -68,7 +69,7 @@ GuidedPool::~GuidedPool() {
   work_.notify_all();
   for (std::thread &thread : threads_)
     thread.join();
-  // Jobs hold texts, and texts their entries.
+  // Break reference cycles: jobs refer to texts, and texts to their entries.
   for (const auto &[key, entry] : entries_)
     entry->jobs.clear();
   for (auto *queue : {&compiled_, &uncompiled_})
@@ -104,7 +105,7 @@ size_t GuidedPool::bytes() const {
   return bytes_;
 }
 
-// Under the mutex.
+// Call with the mutex locked.
 void GuidedPool::Queue(const std::shared_ptr<GuidedEntry> &entry, Job job) {
   entry->jobs.push_back(std::move(job));
   entry->last_use = ++uses_;
@@ -115,7 +116,7 @@ void GuidedPool::Queue(const std::shared_ptr<GuidedEntry> &entry, Job job) {
   work_.notify_all();
 }
 
-// One thread compiles where there is something to compile, so that the other has time for masks.
+// The main function of a thread. Only one of the two threads compiles, so that the other can always compute masks.
 void GuidedPool::Work(bool compiles) {
   std::unique_lock lock(mutex_);
   while (true) {
@@ -193,7 +194,7 @@ absl::Status GuidedPool::Advance(GuidedEntry &entry, const Job &job) {
       return matcher.status();
     text.matcher = *std::move(matcher);
     text.words.resize(entry.grammar->vocabulary().mask_words());
-  } else if (!text.matcher->ended()) { // behind the end, where it is ignored, only ends come
+  } else if (!text.matcher->ended()) { // after an ignored end token, only further end tokens are possible
     absl::StatusOr<bool> accepted = text.matcher->Accept(*job.token);
     if (!accepted.ok())
       return accepted.status();
@@ -204,7 +205,8 @@ absl::Status GuidedPool::Advance(GuidedEntry &entry, const Job &job) {
   return text.matcher->FillMask(text.words);
 }
 
-// Lets go of grammars that nobody uses, those first that were used longest ago, as far as memory asks for it.
+// Updates the memory of `entry`. Above the limit, releases unused grammars, the least recently used first. Returns an
+// error if the grammars in use are too large and this one is larger than an equal share of the limit.
 absl::Status GuidedPool::Account(const std::shared_ptr<GuidedEntry> &entry) {
   size_t bytes = entry->grammar->bytes() + entry->params.json_schema.size() + entry->params.regex.size() +
                  entry->params.grammar.size();
@@ -214,7 +216,7 @@ absl::Status GuidedPool::Account(const std::shared_ptr<GuidedEntry> &entry) {
     return absl::OkStatus();
   std::vector<std::shared_ptr<GuidedEntry>> unused;
   for (const auto &[key, one] : entries_)
-    // Texts and threads hold those that are used.
+    // Texts and threads have references to the grammars that they use.
     if (one != entry && one.use_count() == 1)
       unused.push_back(one);
   std::ranges::sort(unused, {}, [](const std::shared_ptr<GuidedEntry> &one) { return one->last_use; });

@@ -21,46 +21,46 @@ namespace inlay {
 
 struct GuidedEntry;
 
-// Where one sequence stands in its grammar. Each call of the pool ends in a mask that is ready, or in `has_failed`, and
-// then `status` says why.
+// The position of one sequence in its grammar. After each call of Begin() or Accept() with it, either the token mask
+// becomes ready or `has_failed` is set; `status` is then the error.
 struct GuidedText : TokenMask {
   std::atomic<bool> has_failed{false};
-  std::atomic<bool> is_dropped{false}; // by the engine: nobody wants it any more
+  std::atomic<bool> is_dropped{false}; // set by the engine when the mask is no longer needed
   absl::Status status;
-  // The pool's.
+  // Used by the pool's threads only.
   std::optional<guided::Matcher> matcher;
   std::shared_ptr<GuidedEntry> entry;
 };
 
 struct GuidedLimits {
   guided::Limits grammar;
-  size_t kept_bytes = size_t{256} << 20; // of grammars that no request uses at the moment
-  size_t used_bytes = size_t{1} << 30;   // of all; beyond it those that take the most are refused
+  size_t kept_bytes = size_t{256} << 20; // above this total, grammars that no request uses are released
+  size_t used_bytes = size_t{1} << 30;   // above this total, grammars larger than an equal share of it are refused
 };
 
-// Before anything is compiled: one form at the most, and source that can be read.
+// Checks, without compiling, that there is at most one constraint and that its source can be parsed.
 absl::Status CheckGuided(const GuidedParams &params, const guided::Limits &limits);
 
 class GuidedPool {
 public:
   using MakeVocabulary = std::function<absl::StatusOr<std::shared_ptr<const guided::Vocabulary>>()>;
 
-  // `make_vocabulary` is called once, before the first grammar; `on_change` after each text that became ready or
-  // failed. Threads of the pool call both; they begin with the first text.
+  // `make_vocabulary` is called once, before the first grammar is compiled. `on_change` is called each time a mask
+  // became ready or failed. The pool's threads call both. They are started by the first call of Begin().
   GuidedPool(MakeVocabulary make_vocabulary, std::function<void()> on_change, const GuidedLimits &limits = {});
   ~GuidedPool();
 
-  // Finds the grammar or compiles it, and the mask of what each text may begin with.
+  // Queues the computation of the mask of each text's first token. Compiles the grammar if it is not cached.
   void Begin(const GuidedParams &params, const std::vector<std::shared_ptr<GuidedText>> &texts);
-  // A text that was ready goes on with a token: the mask of what may come after it.
+  // Queues the computation of the mask of the next token, after `token` was appended. The text's mask must be ready.
   void Accept(const std::shared_ptr<GuidedText> &text, int32_t token);
-  // Of all grammars that are kept or used.
+  // Memory of all compiled grammars.
   size_t bytes() const;
 
 private:
   struct Job {
     std::shared_ptr<GuidedText> text;
-    std::optional<int32_t> token; // none: the text begins
+    std::optional<int32_t> token; // the token to append; none at the beginning of the text
   };
   friend struct GuidedEntry;
 
@@ -73,14 +73,14 @@ private:
   const MakeVocabulary make_vocabulary_;
   const std::function<void()> on_change_;
   const GuidedLimits limits_;
-  // One thread compiles.
+  // Used only by the thread that compiles.
   std::optional<absl::StatusOr<std::shared_ptr<const guided::Vocabulary>>> vocabulary_;
 
-  mutable std::mutex mutex_; // of what follows
+  mutable std::mutex mutex_; // guards the members below
   std::condition_variable work_;
-  std::map<std::string, std::shared_ptr<GuidedEntry>> entries_;    // by form and source
-  std::deque<std::shared_ptr<GuidedEntry>> compiled_, uncompiled_; // those with jobs, in turn
-  size_t bytes_ = 0;                                               // of all entries that were compiled
+  std::map<std::string, std::shared_ptr<GuidedEntry>> entries_;    // by constraint and source: KeyOf()
+  std::deque<std::shared_ptr<GuidedEntry>> compiled_, uncompiled_; // entries with jobs, first in first out
+  size_t bytes_ = 0;                                               // of all compiled entries
   uint64_t uses_ = 0;
   bool is_stopping_ = false;
   std::vector<std::thread> threads_;

@@ -2,6 +2,7 @@
 
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
+#include "runtime/bundle/cache_groups.h"
 #include "runtime/bundle/weight_loader.h"
 #include "runtime/sample/sampling_params.h"
 
@@ -14,14 +15,14 @@ namespace {
 
 using nlohmann::json;
 
-// A value of the manifest that has another type or range than compile-model writes.
+// The error for a value of the manifest whose type or range is wrong.
 absl::Status BadManifest(const Bundle &bundle, std::string_view key) {
   return absl::InvalidArgumentError(
-      fmt::format("{}/manifest.json: {}: found a value that compile-model does not write; compile the model again",
+      fmt::format("{}/manifest.json: {}: found a value of the wrong type or out of range; compile the model again",
                   bundle.path(), key));
 }
 
-// What the checkpoint recommends, from `sampling` of the manifest. compile-model has checked it.
+// Reads the sampling defaults of the checkpoint from `sampling` of the manifest. compile-model has checked them.
 absl::Status ReadSampling(const Bundle &bundle, const json &manifest, TextParts &parts) {
   auto found = manifest.find("sampling");
   if (found == manifest.end()) {
@@ -72,13 +73,13 @@ absl::StatusOr<TextParts> LoadTextParts(const Bundle &bundle) {
   }
   json manifest = json::parse(bundle.manifest(), nullptr, false);
   if (!manifest.is_object())
-    return BadManifest(bundle, "the whole");
+    return BadManifest(bundle, "the whole file");
   if (absl::Status status = ReadSampling(bundle, manifest, parts); !status.ok())
     return status;
   json model = manifest.value("model", json::object());
   if (!model.is_object())
     return BadManifest(bundle, "model");
-  // Those of generation_config.json or config.json, and the tokenizer's.
+  // compile-model writes those of generation_config.json or config.json, and the tokenizer's.
   for (const json &id : model.value("eos_token_ids", json::array()))
     if (id.is_number_integer())
       parts.eos_ids.push_back(id.get<int32_t>());
@@ -97,7 +98,7 @@ struct OpenedTarget {
   std::unique_ptr<Device> device;
 };
 
-// The target that was asked for, or the first that this machine can run: a GPU's before the cpu's.
+// Opens the requested target, or the first that this machine can run: GPU targets come before the cpu.
 absl::StatusOr<OpenedTarget> OpenTarget(const Bundle &bundle, const EngineOptions &options) {
   std::vector<std::string> wanted;
   if (!options.target.empty())
@@ -154,7 +155,8 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   memory.max_model_len = *length;
   memory.max_num_seqs = std::min(*sequences, *tokens);
   memory.max_num_batched_tokens = *tokens;
-  memory.page_size = static_cast<int32_t>(model.page_size());
+  const plan::CacheGroup &cache = *model.cache_groups()->Get(0);
+  memory.page_size = static_cast<int32_t>(cache.page_size());
   memory.free_bytes = device.FreeMemory();
   memory.usable_bytes = static_cast<uint64_t>(static_cast<double>(memory.free_bytes) * options.gpu_memory_utilization);
   memory.weights_bytes = WeightsBytes(target);
@@ -171,9 +173,9 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   auto mib = [](uint64_t bytes) { return static_cast<double>(bytes) / kMiB; };
   if (fixed > memory.usable_bytes)
     return absl::ResourceExhaustedError(fmt::format(
-        "weights ({:.1f} MiB), activations ({:.1f}){} step buffers ({:.1f}){} need {:.1f} MiB, {:.1f} of the {:.1f} "
-        "MiB "
-        "that are free on {} may be used; raise --gpu-memory-utilization, free some memory, {}or compile with a lower "
+        "weights ({:.1f} MiB), activations ({:.1f}){} step buffers ({:.1f}){} need {:.1f} MiB, expected at most "
+        "{:.1f} of the {:.1f} MiB that are free on {}; raise --gpu-memory-utilization, free some memory, {}or compile "
+        "with a lower "
         "--max-num-batched-tokens or --max-num-seqs",
         mib(memory.weights_bytes), mib(memory.workspace_bytes), draft ? "," : " and", mib(memory.buffers_bytes),
         draft ? fmt::format(" and the draft model ({:.1f})", mib(memory.draft_bytes)) : "", mib(fixed),
@@ -181,9 +183,8 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
         draft ? "leave out --speculative-model, " : ""));
   uint64_t left = memory.usable_bytes - fixed;
 
-  // What is left is for the KV pages, up to what all sequences at full length can use.
-  memory.bytes_per_page = uint64_t{2} * model.layers() * model.kv_heads() * model.page_size() * model.head_dim() *
-                          ElementSize(model.kv_type());
+  // The remaining memory is used for KV pages, up to the number that all sequences at full length can use.
+  memory.bytes_per_page = uint64_t{2} * cache.layers()->size() * LayerPageBytes(cache);
   uint64_t budget = options.kv_cache_bytes;
   const char *limit = "--kv-cache-memory-bytes";
   if (budget == 0 && memory.target == "cpu") {
@@ -193,7 +194,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
     budget = left;
     limit = "--gpu-memory-utilization";
   }
-  // A page of the draft's for each of ours, by tokens.
+  // Bytes of the draft model's pages for as many tokens as one page of this model has.
   double draft_share = 0;
   if (draft)
     draft_share = static_cast<double>(draft->bytes_per_page) / draft->page_size * memory.page_size;
@@ -203,8 +204,8 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   }
   uint64_t full_length = static_cast<uint64_t>((*length + memory.page_size - 1) / memory.page_size);
   uint64_t needed = full_length * static_cast<uint64_t>(memory.max_num_seqs);
-  // Rows of the cache are numbered by int32.
-  uint64_t most = (uint64_t{1} << 31) / (model.kv_heads() * model.page_size()) - 1;
+  // Kernels index the rows of a cache with int32.
+  uint64_t most = (uint64_t{1} << 31) / (cache.kv_heads() * cache.page_size()) - 1;
   uint64_t pages = std::min({budget / memory.bytes_per_page, needed, most});
   if (pages == needed)
     limit = "all sequences at full length (--max-num-seqs, --max-model-len)";
@@ -215,7 +216,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
         memory.bytes_per_page, budget));
   memory.total_pages = static_cast<int32_t>(pages);
   memory.kv_cache_bytes = pages * memory.bytes_per_page;
-  memory.kv_cache_tokens = static_cast<int64_t>(pages * model.page_size());
+  memory.kv_cache_tokens = static_cast<int64_t>(pages * cache.page_size());
   memory.full_length_sequences = static_cast<int64_t>(pages / full_length);
   if (draft)
     memory.draft_bytes +=
@@ -289,7 +290,7 @@ absl::Status LoadedModel::Allocate() {
     return absl::OkStatus();
   };
   metadata_layout_.emplace(CapacityOf(model()));
-  // One allocation for the weights: a driver takes longer for hundreds.
+  // The weights are one allocation, because hundreds of allocations take long in the driver.
   void *weights = nullptr;
   struct {
     uint64_t bytes;
@@ -305,7 +306,7 @@ absl::Status LoadedModel::Allocate() {
   if (target_->weights())
     for (const plan::Weight *weight : *target_->weights())
       weights_.push_back(static_cast<std::byte *>(weights) + weight->offset());
-  page_bytes_ = memory_.bytes_per_page / (2 * model().layers());
+  page_bytes_ = LayerPageBytes(*model().cache_groups()->Get(0));
   uint64_t cache_bytes = page_bytes_ * static_cast<uint64_t>(memory_.total_pages);
   caches_.resize(size_t{2} * model().layers());
   for (void *&cache : caches_) {
@@ -313,7 +314,7 @@ absl::Status LoadedModel::Allocate() {
             allocate(cache_bytes, "KV pages (--gpu-memory-utilization or --kv-cache-memory-bytes lowers it)", cache);
         !status.ok())
       return status;
-    // Positions that were never written are masked, but must not be NaN.
+    // Attention masks positions that were not written, but a NaN there would still change its result.
     if (absl::Status status = device_->Clear(cache, cache_bytes); !status.ok())
       return status;
   }
@@ -380,7 +381,7 @@ void *LoadedModel::AddressOf(const plan::Argument &argument, const StepBuffers &
     return logits_;
   case plan::BufferKind_Tokens:
     return buffers.device_tokens;
-  case plan::BufferKind_Source: // only while weights are packed
+  case plan::BufferKind_Source: // only used by the kernels that pack weights
     break;
   }
   return nullptr;

@@ -15,33 +15,33 @@
 
 namespace inlay {
 
-// Puts a device in front of the one that was opened: tests let it fail, benchmarks let it do nothing.
+// Wraps the opened device in another one. Tests use one that fails, benchmarks one that does nothing.
 using DeviceWrapper = std::function<std::unique_ptr<Device>(std::unique_ptr<Device>)>;
 
-// What a step has for itself while the one before it still runs.
+// The buffers of one step. There are several, so that a step can be prepared while the previous one runs.
 struct StepBuffers {
-  std::unique_ptr<StepMetadata> metadata; // in memory that the device can read
+  std::unique_ptr<StepMetadata> metadata; // in memory from Device::AllocateHost()
   std::byte *device_metadata = nullptr;
-  int32_t *device_tokens = nullptr; // what was sampled
-  int32_t *tokens = nullptr;        // the same in memory that the device can write
+  int32_t *device_tokens = nullptr; // the sampled tokens on the device
+  int32_t *tokens = nullptr;        // their copy in memory from Device::AllocateHost()
 };
-inline constexpr size_t kStepsOnTheWay = 2;
+inline constexpr size_t kStepsOnTheWay = 2; // maximum number of steps in flight
 
 // An entry point with its launches ready on the device.
 struct ReadyEntry {
   struct Lists {
-    LaunchList model = 0, model_with_penalties = 0; // from ids to tokens
-    LaunchList logits = 0;                          // from ids to logits
+    LaunchList model = 0, model_with_penalties = 0; // from token ids to sampled tokens
+    LaunchList logits = 0;                          // from token ids to logits
     LaunchList sampling = 0, sampling_with_penalties = 0;
   };
   const plan::Entry *entry = nullptr;
-  std::array<Lists, kStepsOnTheWay> lists = {}; // by the step's buffers
+  std::array<Lists, kStepsOnTheWay> lists = {}; // by LaunchedStep::slot
 };
 
-// The text side of a bundle.
+// The tokenizer, chat template and sampling defaults of a bundle.
 struct TextParts {
-  std::unique_ptr<tokenizer::Tokenizer> tokenizer; // or none
-  // Or why there is none; a template that cannot be read makes chats fail, not the bundle.
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer; // or null
+  // The chat template, or the error. If the template cannot be parsed, only chat requests fail.
   absl::StatusOr<std::unique_ptr<tokenizer::ChatRenderer>> chat = absl::NotFoundError("no tokenizer");
   std::vector<int32_t> eos_ids;
   SamplingParams default_sampling;
@@ -54,10 +54,11 @@ public:
   // Opens the bundle and the device, and verifies that they fit. Nothing is allocated on the device.
   static absl::StatusOr<std::unique_ptr<LoadedModel>> Open(const std::string &path, const EngineOptions &options,
                                                            const DeviceWrapper &wrap);
-  // The memory that Load() will take: memory(). A draft model on the same device, planned before, has its weights and
-  // buffers first; where pages take all that is left, both have room for as many tokens.
+  // Computes memory(), the memory that Load() will allocate. `draft` is the plan of a draft model on the same device.
+  // Its weights and buffers are subtracted first. If the size of the KV cache is not given, the remaining memory is
+  // divided so that both models' pages have room for the same number of tokens.
   absl::Status PlanMemory(const EngineOptions &options, const MemoryPlan *draft = nullptr);
-  // Brings all to the device.
+  // Loads kernels and weights onto the device and allocates all memory.
   absl::Status Load();
   ~LoadedModel();
 
@@ -72,10 +73,11 @@ public:
   const MetadataLayout &metadata_layout() const { return *metadata_layout_; }
   const StepBuffers &buffers(size_t slot) const { return buffers_[slot]; }
 
-  // On the device.
+  // The accessors below return device memory.
   std::byte *penalties() const { return static_cast<std::byte *>(penalties_); }
   float *logits() const { return static_cast<float *>(logits_); }
-  // Keys and values of each layer, pages of so many bytes.
+  // The caches are in the order: keys of layer 0, values of layer 0, keys of layer 1, ... Each has
+  // memory().total_pages pages of page_bytes() bytes.
   const std::vector<void *> &caches() const { return caches_; }
   uint64_t page_bytes() const { return page_bytes_; }
 
@@ -94,7 +96,7 @@ private:
   TextParts text_;
   std::vector<void *> allocated_, allocated_on_host_;
   std::vector<void *> weights_;
-  std::vector<void *> caches_; // keys, values of layer 0, keys of layer 1, ...
+  std::vector<void *> caches_;
   uint64_t page_bytes_ = 0;
   void *workspace_ = nullptr, *penalties_ = nullptr, *logits_ = nullptr;
   std::optional<MetadataLayout> metadata_layout_;

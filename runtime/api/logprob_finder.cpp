@@ -9,11 +9,11 @@
 namespace inlay {
 namespace {
 
-// LogprobOf() takes 0.25 ms for 128,256 logits on one core of a server, so a thread gets through so many in 2 ms.
+// Logits that a thread processes in 2 ms: LogprobOf() takes 0.25 ms for 128,256 logits on one core of a server.
 constexpr int64_t kLogitsOfThread = int64_t{1} << 20;
-// Fewer are not worth waking threads.
+// Up to this many logits are processed on the calling thread, because waking other threads would take longer.
 constexpr size_t kLogitsOfOneThread = size_t{1} << 18;
-// More threads would wait for memory.
+// More threads would be limited by memory bandwidth.
 constexpr unsigned kMostThreads = 8;
 
 int Threads() { return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, kMostThreads)); }
@@ -32,7 +32,7 @@ std::span<const PromptLogprob> LogprobFinder::Find(const LaunchedStep &step, con
   size_t row = 0;
   for (size_t i = 0; i < step.plan.rows.size(); ++i) {
     const ScheduledRows &part = step.plan.rows[i];
-    const ActiveRequest &request = *static_cast<const ActiveSequence *>(part.sequence)->request;
+    const ActiveRequest &request = *part.sequence->active->request;
     for (int32_t position = part.prompt_first(); position < part.prompt_end(); ++position, ++row)
       if (!request.is_done())
         rows_.push_back({row, request.prompt()[static_cast<size_t>(position) + 1], request.sampling().prompt_logprobs});

@@ -1,4 +1,4 @@
-// Computes the log-probabilities of the rows of a step.
+// Computes the log-probabilities that requests ask for from the logits of a step.
 #ifndef INLAY_RUNTIME_API_LOGPROB_FINDER_H_
 #define INLAY_RUNTIME_API_LOGPROB_FINDER_H_
 
@@ -13,16 +13,16 @@
 
 namespace inlay {
 
-// Splits the rows among threads, since all sequences of a step wait for the search. The engine's thread alone calls it.
+// Splits the rows among threads, since all sequences of a step wait for the result. Only the engine's thread calls it.
 class LogprobFinder {
 public:
   explicit LogprobFinder(size_t vocabulary) : vocabulary_(vocabulary) {}
 
-  // Rows of prompts that are searched in about 2 ms, which a step may have at most.
+  // The maximum number of prompt rows with logits in a step. Their log-probabilities take about 2 ms.
   static int32_t PromptRowsOfStep(int64_t vocabulary);
 
-  // One for each row of the step's logits, empty where nobody asked; valid until the next call. Requests that have
-  // ended get none.
+  // Returns one element for each row of the step's logits. It is empty if the request did not ask for log-probabilities
+  // or has ended. The result is valid until the next call.
   std::span<const PromptLogprob> Find(const LaunchedStep &step, const StepResult &result);
 
 private:
@@ -34,7 +34,7 @@ private:
   const size_t vocabulary_;
   std::vector<Row> rows_;
   std::vector<PromptLogprob> found_;
-  std::unique_ptr<ThreadPool> pool_; // once there is enough to do
+  std::unique_ptr<ThreadPool> pool_; // created at the first step that has enough logits for several threads
 };
 
 } // namespace inlay

@@ -12,8 +12,8 @@
 namespace inlay {
 namespace {
 
-constexpr int kEngine = 0, kSequences = 1; // processes of the picture
-constexpr int kSteps = 0, kHost = 1;       // threads of kEngine
+constexpr int kEngine = 0, kSequences = 1; // process ids of the trace
+constexpr int kSteps = 0, kHost = 1;       // thread ids of kEngine
 
 } // namespace
 
@@ -44,7 +44,7 @@ SchedulerTrace::~SchedulerTrace() {
     fmt::print(stderr, "inlay: {}: the trace is incomplete: {}\n", path_, strerror(errno));
 }
 
-// A disk that is full ends the trace, and nothing else.
+// A write error, such as a full disk, ends the trace but not the engine.
 void SchedulerTrace::Write(const std::string &event) {
   if (has_failed_ || std::fputs((event + ",\n").c_str(), file_) >= 0)
     return;
@@ -79,17 +79,17 @@ void SchedulerTrace::Counters(Time time, size_t running, size_t waiting, int32_t
                     kEngine, free_pages));
 }
 
-// Steps queue up on the device: one begins when the one before it has ended.
+// The device runs steps one after the other, so a step begins when the one before it has ended.
 void SchedulerTrace::Step(const LaunchedStep &step, int64_t number, Time begin, Time end) {
   begin = std::max(begin, last_step_end_);
   last_step_end_ = end;
   int32_t prompt_rows = 0, drafts = 0;
   for (size_t i = 0; i < step.plan.rows.size(); ++i) {
     const ScheduledRows &part = step.plan.rows[i];
-    const auto &sequence = *static_cast<const ActiveSequence *>(part.sequence);
+    const auto &sequence = *part.sequence->active;
     drafts += part.drafts;
     auto found = lanes_.find(&sequence);
-    if (found == lanes_.end()) // it ended while the step was on its way
+    if (found == lanes_.end()) // the sequence ended while the step was in flight
       continue;
     Lane &lane = found->second;
     if (part.first < sequence.prompt_size) {
@@ -132,7 +132,7 @@ void SchedulerTrace::Admitted(const ActiveSequence &sequence, Time time) {
   if (lane.waits)
     Span(kSequences, lane.number, "waits", lane.since, time,
          fmt::format(R"("request":{},"sequence":{},"prompt_tokens":{},"cached_tokens":{})", sequence.request->number,
-                     sequence.index, sequence.prompt_size, sequence.cached));
+                     sequence.index, sequence.prompt_size, sequence.cache.found));
   lane.waits = false;
 }
 

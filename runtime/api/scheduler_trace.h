@@ -12,8 +12,8 @@
 
 namespace inlay {
 
-// Events are written as they happen, in Chrome's array form, which may end anywhere: a trace of a process that was
-// killed can be read. The engine thread's, but for Flush().
+// Events are written as they happen, in Chrome's JSON array format. It may end after any event, so the trace of a
+// killed process can be read. Only the engine's thread calls these functions, except for Flush().
 class SchedulerTrace {
 public:
   using Time = std::chrono::steady_clock::time_point;
@@ -21,26 +21,26 @@ public:
   static absl::StatusOr<std::unique_ptr<SchedulerTrace>> Open(const std::string &path);
   ~SchedulerTrace();
 
-  // Work of the host.
+  // Records work of the host.
   void Host(const char *name, Time begin, Time end);
-  // A step on the device, as the host saw it.
+  // Records a step on the device, with the times of its launch and end as seen by the host.
   void Step(const LaunchedStep &step, int64_t number, Time begin, Time end);
   void Counters(Time time, size_t running, size_t waiting, int32_t free_pages);
-  // What happens to a sequence, on a row of its own.
+  // Record the events of a sequence, in the sequence's lane.
   void Admitted(const ActiveSequence &sequence, Time time);
   void Preempted(const ActiveSequence &sequence, Time time);
   void Ended(const ActiveRequest &request, Time time);
-  // From any thread.
+  // May be called from any thread.
   void Flush();
 
 private:
-  // A row of the picture that a sequence has while it lives.
+  // A row of the displayed trace. A sequence has one until it ends, then another sequence can use it.
   struct Lane {
     int number = 0;
-    Time since;        // admitted first, or preempted
-    bool waits = true; // since then
-    int64_t steps = 0; // that generated, since `decoding`
-    std::optional<Time> decoding;
+    Time since;                   // when the request was queued, or the sequence was preempted
+    bool waits = true;            // since that time
+    int64_t steps = 0;            // steps since `decoding` that sampled a token
+    std::optional<Time> decoding; // begin of the first decode step since the sequence was admitted
   };
 
   SchedulerTrace(std::FILE *file, std::string path);
@@ -62,7 +62,7 @@ private:
   int next_lane_ = 0;
 };
 
-// From construction to destruction, to the trace (if there is one) and to NVTX.
+// Records the time from its construction to its destruction in the trace (if there is one) and as an NVTX range.
 class HostSpan {
 public:
   HostSpan(SchedulerTrace *trace, const char *name);

@@ -20,7 +20,7 @@ absl::Status StepRunner::Prepare(int32_t host_pages) {
   debug_ = *debug;
   if (host_pages > 0) {
     absl::StatusOr<void *> memory = model_.device().AllocateHost(
-        static_cast<uint64_t>(host_pages) * model_.memory().bytes_per_page, "KV pages of the host (--swap-space)");
+        static_cast<uint64_t>(host_pages) * model_.memory().bytes_per_page, "KV pages in host memory (--swap-space)");
     if (!memory.ok())
       return memory.status();
     host_pages_ = static_cast<std::byte *>(*memory);
@@ -28,7 +28,8 @@ absl::Status StepRunner::Prepare(int32_t host_pages) {
   return uses_largest_ ? PrepareDeterministic() : absl::OkStatus();
 }
 
-// One entry point has to take every step. What that costs where it costs most is measured and said.
+// Checks that one entry point can run every step. Measures the slowdown of steps with one token, which is the largest,
+// and logs it.
 absl::Status StepRunner::PrepareDeterministic() {
   const MemoryPlan &memory = model_.memory();
   if (!Choose(memory.max_num_batched_tokens, static_cast<size_t>(memory.max_num_seqs), /*all_decode=*/false))
@@ -51,11 +52,11 @@ absl::Status StepRunner::PrepareDeterministic() {
   return absl::OkStatus();
 }
 
-// Seconds of a step of one token, the best of a few, in a page that nobody has yet.
+// Returns the seconds of a step of one token, the smallest of a few measurements. It uses page 0, which is still free.
 absl::StatusOr<double> StepRunner::TimeDecode() {
   Sequence sequence;
   sequence.tokens = {0};
-  sequence.pages = {0};
+  sequence.cache.pages = {0};
   sequence.sampling.temperature = 0;
   StepPlan plan{.rows = {{&sequence, 0, 1}}};
   double best = 0;
@@ -72,8 +73,8 @@ absl::StatusOr<double> StepRunner::TimeDecode() {
   return best;
 }
 
-// The smallest entry point that takes the step. Deterministic: always the largest, whose kernels compute a row in the
-// same way whatever stands beside it.
+// Returns the smallest entry point that can run the step, or null. With --deterministic it is always the largest, whose
+// kernels compute a row in the same way for any other rows of the step.
 const ReadyEntry *StepRunner::Choose(int32_t tokens, size_t sequences, bool all_decode) const {
   const ReadyEntry *chosen = nullptr;
   for (const ReadyEntry &ready : model_.entries()) {
@@ -119,7 +120,7 @@ absl::Status StepRunner::CopyPages(std::span<const PageCopy> copies) {
   return absl::OkStatus();
 }
 
-// In the order of launches, so one block does for all steps.
+// The copies are ordered with the launches, so one penalty block suffices for all steps.
 absl::Status StepRunner::CopyPenalties(const StepMetadata &metadata) {
   constexpr plan::Metadata kArrays[] = {plan::Metadata_PenaltyRows, plan::Metadata_PenaltyTokens,
                                         plan::Metadata_PenaltyCounts};
@@ -133,8 +134,8 @@ absl::Status StepRunner::CopyPenalties(const StepMetadata &metadata) {
   return absl::OkStatus();
 }
 
-// The ids of rows that the step before sampled, from its tokens. Sequences keep their order, so that mostly one copy
-// serves them all.
+// Copies the token ids that the previous step samples to the rows of this step, on the device. Sequences usually keep
+// their order, so that one copy is enough for all of them.
 absl::Status StepRunner::CopyPendingTokens(std::span<const ScheduledRows> rows, const StepBuffers &before,
                                            const StepBuffers &now) {
   std::byte *ids = now.device_metadata + model_.metadata_layout().OffsetOf(plan::Metadata_TokenIds);
@@ -162,15 +163,15 @@ absl::Status StepRunner::CopyPendingTokens(std::span<const ScheduledRows> rows, 
   return flush();
 }
 
-// Brings rows of logits that the host has a part in to the host and back. It waits for the step: those who do not ask
-// for such a thing should not stand beside many who do.
+// Copies rows of logits that the host changes to the host, edits them and copies them back. This waits for the step, so
+// it delays all other sequences of the step too.
 absl::Status StepRunner::EditRows(std::span<const ScheduledRows> rows) {
   size_t vocabulary = model_.model().vocab_size();
   std::vector<float> logits(vocabulary);
   float *row = model_.logits();
   for (const ScheduledRows &part : rows) {
     float *of_token = row + static_cast<size_t>(part.prompt_rows) * vocabulary;
-    row += static_cast<size_t>(part.logits_rows()) * vocabulary; // guesses have rows of their own
+    row += static_cast<size_t>(part.logits_rows()) * vocabulary;
     if (part.wants_token() && part.sequence->edits_logits()) {
       if (absl::Status status = model_.device().CopyToHost(logits.data(), of_token, vocabulary * sizeof(float));
           !status.ok())
@@ -184,8 +185,8 @@ absl::Status StepRunner::EditRows(std::span<const ScheduledRows> rows) {
   return absl::OkStatus();
 }
 
-// `logits` is where the host wants the model's logits, or null. Penalties and edits change them on the device, so they
-// are copied before.
+// Runs the kernels of a step. If `logits` is not null, copies the model's logits to it, before penalties and edits
+// change them on the device.
 absl::Status StepRunner::Run(const ReadyEntry::Lists &lists, const StepPlan &plan, const StepSizes &sizes,
                              bool is_graph, std::vector<float> *logits) {
   Device &device = model_.device();
@@ -211,7 +212,7 @@ absl::Status StepRunner::Run(const ReadyEntry::Lists &lists, const StepPlan &pla
   return device.Run(has_penalties ? lists.sampling_with_penalties : lists.sampling, sizes, false);
 }
 
-// Waits for the step. Its kernels must have seen the metadata that was planned.
+// Waits for the step and checks that its metadata on the device is what the host wrote.
 absl::Status StepRunner::CheckAfter(const StepBuffers &buffers) {
   std::vector<std::byte> device(model_.metadata_layout().bytes);
   if (absl::Status status = model_.device().CopyToHost(device.data(), buffers.device_metadata, device.size());
@@ -232,8 +233,8 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
   const ReadyEntry *chosen =
       Choose(step.tokens, std::max(plan.rows.size(), static_cast<size_t>(step.logits_rows)), all_decode);
   if (!chosen)
-    return absl::InternalError(
-        fmt::format("no entry point takes a step of {} rows of {} sequences", step.tokens, plan.rows.size()));
+    return absl::InternalError(fmt::format("the bundle has no entry point for a step of {} rows and {} sequences",
+                                           step.tokens, plan.rows.size()));
   bool is_graph =
       chosen->entry->kind() == plan::EntryKind_Decode && !model_.is_cpu() && !options_.enforce_eager && all_decode;
   int32_t padded = step.tokens;
@@ -251,8 +252,9 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
   if (!sizes.ok())
     return sizes.status();
   const plan::Model &shape = model_.model();
+  const plan::CacheGroup &cache = *shape.cache_groups()->Get(0);
   (*sizes)[plan::Extent_KvRows] =
-      model_.memory().total_pages * static_cast<int32_t>(shape.kv_heads()) * static_cast<int32_t>(shape.page_size());
+      model_.memory().total_pages * static_cast<int32_t>(cache.kv_heads()) * static_cast<int32_t>(cache.page_size());
 
   if (debug_.check_steps)
     if (absl::Status status = CheckStep(model_.metadata_layout(), metadata.block(), *sizes,

@@ -11,22 +11,22 @@
 
 namespace inlay {
 
-// A step on its way.
+// A step in flight.
 struct LaunchedStep {
   StepPlan plan;
-  std::vector<bool> wants_token; // by rows of the plan
-  int32_t tokens = 0;            // rows
+  std::vector<bool> wants_token; // for each element of plan.rows
+  int32_t tokens = 0;            // rows, without padding
   int32_t logits_rows = 0;
   bool has_logits = false;
-  size_t slot = 0; // of its buffers
+  size_t slot = 0; // index of its StepBuffers
   EventId event = 0;
   std::chrono::steady_clock::time_point launched;
 };
 
-// What it gave, in the order of the rows that wanted tokens. Valid until the second launch after it.
+// The results of a step, one for each row of logits. Valid until the second launch after it.
 struct StepResult {
   std::span<const int32_t> tokens;
-  std::span<const float> logits; // rows of the vocabulary, if asked for
+  std::span<const float> logits; // [logits_rows, vocab_size], if requested
 };
 
 class StepRunner {
@@ -34,12 +34,13 @@ public:
   StepRunner(LoadedModel &model, const EngineOptions &options)
       : model_(model), options_(options), uses_largest_(options.deterministic && !model.is_cpu()) {}
   ~StepRunner();
-  // With room for so many pages of preempted sequences in the host's memory.
+  // Allocates host memory for `host_pages` pages of preempted sequences.
   absl::Status Prepare(int32_t host_pages);
 
-  // A sequence whose last token is still on the device gets it there: no host has to wait for it. At most one step may
-  // be on its way.
+  // Launches a step while at most one other step is in flight. If that step samples a token that this one needs, the
+  // token is copied on the device, so that the host does not wait for it.
   absl::StatusOr<LaunchedStep> Launch(const StepPlan &plan, bool wants_logits);
+  // Waits for the step and returns its results.
   absl::StatusOr<StepResult> Collect(const LaunchedStep &step);
 
 private:
@@ -58,9 +59,9 @@ private:
 
   LoadedModel &model_;
   const EngineOptions &options_;
-  bool uses_largest_;                                     // of the entry points, for each step
-  std::array<std::vector<float>, kStepsOnTheWay> logits_; // of a step, by its slot
-  std::byte *host_pages_ = nullptr;                       // each with keys and values of all layers
+  bool uses_largest_; // whether each step runs the largest entry point (--deterministic)
+  std::array<std::vector<float>, kStepsOnTheWay> logits_; // by slot
+  std::byte *host_pages_ = nullptr;                       // each has the keys and values of all layers
   size_t next_slot_ = 0;
   DebugOptions debug_;
 };

@@ -54,7 +54,7 @@ void Watchdog::End() {
   state_.reset();
 }
 
-// Looks a few times within the limit, so that a step costs no wake-up.
+// Polls a few times within the limit, so that Begin() and End() do not have to wake this thread.
 void Watchdog::Watch() {
   std::unique_lock lock(mutex_);
   while (!changed_.wait_for(lock, std::min<Clock::duration>(limit_ / 4, std::chrono::seconds(1)),

@@ -15,7 +15,8 @@
 
 namespace inlay {
 
-// What the device was asked for, copied before it is: nobody may look at the engine's thread's state meanwhile.
+// The state of the step that the device runs. It is copied before the call into the device, because other threads must
+// not read the engine thread's state.
 struct StepState {
   struct Part {
     int64_t request = 0; // in the order of submission
@@ -29,7 +30,7 @@ struct StepState {
   std::vector<Part> parts;
   int32_t running = 0, waiting = 0, free_pages = 0, total_pages = 0;
 
-  // For people and scripts: one line of JSON.
+  // One line of JSON for the log.
   std::string Json(double seconds) const;
 };
 
@@ -37,7 +38,7 @@ class Watchdog {
 public:
   using OnStuck = std::function<void(const StepState &state, double seconds)>;
 
-  // Calls `on_stuck` once, on a thread of its own, if something takes longer than `seconds`.
+  // Calls `on_stuck` at most once, on the watchdog's thread, if End() does not follow Begin() within `seconds`.
   Watchdog(double seconds, OnStuck on_stuck);
   ~Watchdog();
 
@@ -50,9 +51,9 @@ private:
 
   const Clock::duration limit_;
   const OnStuck on_stuck_;
-  std::mutex mutex_; // of what follows
+  std::mutex mutex_; // guards the members below
   std::condition_variable changed_;
-  std::optional<StepState> state_; // while the device is asked
+  std::optional<StepState> state_; // between Begin() and End()
   Clock::time_point began_;
   bool stopping_ = false;
   std::thread thread_;

@@ -46,7 +46,7 @@ std::vector<std::string> KernelFiles(const plan::Target &target) {
   std::vector<std::string> files;
   if (target.kernels())
     for (const plan::Kernel *kernel : *target.kernels())
-      if (!kernel->library())
+      if (kernel->body_type() == plan::KernelBody_Code)
         files.push_back(directory + kernel->name()->str() + ".cubin");
   return files;
 }

@@ -1,9 +1,8 @@
 #include "runtime/bundle/plan_facts.h"
 
 #include "fmt/format.h"
+#include "runtime/bundle/step_sizes.h"
 #include "nlohmann/json.hpp"
-
-#include <array>
 
 namespace inlay {
 
@@ -13,13 +12,10 @@ namespace {
 
 // "384 bytes a token", "64 bytes for 8 * ceil(tokens / 8)", "196608 bytes".
 std::string Describe(const plan::View &view) {
-  constexpr std::array<const char *, plan::Extent_MAX + 1> kExtents = {
-      "tokens", "sequences", "query_tiles", "logit_rows", "penalty_entries", "kv_rows", "1"};
   const plan::Count &rows = view.rows();
-  auto extent = static_cast<size_t>(rows.extent());
   if (rows.extent() == plan::Extent_One)
     return fmt::format("{} bytes", view.row_bytes() * rows.multiplier());
-  std::string count = extent < kExtents.size() ? kExtents[extent] : fmt::format("extent {}", extent);
+  std::string count = kStepSizeNames[rows.extent()];
   if (rows.divisor() != 1)
     count = fmt::format("ceil({} / {})", count, rows.divisor());
   return fmt::format("{} * {} bytes", count, view.row_bytes() * rows.multiplier());
@@ -32,14 +28,19 @@ std::string PlanFacts(const plan::Plan &plan) {
   json facts = {{"model",
                  {{"vocab_size", model.vocab_size()},
                   {"layers", model.layers()},
-                  {"kv_heads", model.kv_heads()},
-                  {"head_dim", model.head_dim()},
                   {"max_model_len", model.max_model_len()},
                   {"max_num_seqs", model.max_num_seqs()},
                   {"max_num_batched_tokens", model.max_num_batched_tokens()},
-                  {"block_size", model.page_size()}}},
+                  {"cache_groups", json::array()}}},
                 {"targets", json::array()},
                 {"kernels", json::object()}};
+  for (const plan::CacheGroup *group : *model.cache_groups())
+    facts["model"]["cache_groups"].push_back({{"layers", group->layers()->size()},
+                                              {"kv_heads", group->kv_heads()},
+                                              {"head_dim", group->head_dim()},
+                                              {"dtype", plan::EnumNameDataType(group->type())},
+                                              {"block_size", group->page_size()},
+                                              {"window", group->window()}});
   for (const plan::Target *target : *plan.targets()) {
     if (target->cpu_features() && target->cpu_features()->size() > 0)
       for (const flatbuffers::String *feature : *target->cpu_features())
@@ -52,8 +53,8 @@ std::string PlanFacts(const plan::Plan &plan) {
         for (const plan::View *view : *kernel->views())
           views.push_back(Describe(*view));
       kernels.push_back({{"name", kernel->name()->str()}, {"views", std::move(views)}});
-      if (kernel->library())
-        kernels.back()["library"] = kernel->library()->library()->str();
+      if (const plan::LibraryProduct *product = kernel->body_as_LibraryProduct())
+        kernels.back()["library"] = product->library()->str();
     }
   }
   return facts.dump();

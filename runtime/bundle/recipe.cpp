@@ -1,11 +1,9 @@
 #include "runtime/bundle/recipe.h"
 
 #include "fmt/format.h"
-#include "fmt/ranges.h"
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -15,44 +13,6 @@
 namespace inlay {
 namespace {
 
-// --- Elements ---------------------------------------------------------------
-
-float LoadFloat(const std::byte *at, plan::DataType type) {
-  uint16_t bits = 0;
-  if (type == plan::DataType_F32) {
-    float value = 0;
-    std::memcpy(&value, at, sizeof value);
-    return value;
-  }
-  std::memcpy(&bits, at, sizeof bits);
-  if (type == plan::DataType_BF16)
-    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
-  return static_cast<float>(std::bit_cast<_Float16>(bits));
-}
-
-void StoreFloat(float value, std::byte *at, plan::DataType type) {
-  if (type == plan::DataType_F32) {
-    std::memcpy(at, &value, sizeof value);
-    return;
-  }
-  uint16_t bits = 0;
-  if (type == plan::DataType_F16) {
-    bits = std::bit_cast<uint16_t>(static_cast<_Float16>(value));
-  } else {
-    auto wide = std::bit_cast<uint32_t>(value);
-    uint32_t quiet = (wide >> 16) | 0x40, nearest = (wide + 0x7fff + ((wide >> 16) & 1)) >> 16;
-    bits = static_cast<uint16_t>(std::isnan(value) ? quiet : nearest);
-  }
-  std::memcpy(at, &bits, sizeof bits);
-}
-
-// With the types known, the compiler turns the loop into vectors.
-template <plan::DataType From, plan::DataType To> void ConvertLoop(const std::byte *from, std::byte *to, size_t count) {
-  constexpr size_t kFrom = From == plan::DataType_F32 ? 4 : 2, kTo = To == plan::DataType_F32 ? 4 : 2;
-  for (size_t i = 0; i < count; ++i)
-    StoreFloat(LoadFloat(from + i * kFrom, From), to + i * kTo, To);
-}
-
 // --- Places -----------------------------------------------------------------
 
 // The logical row that is stored as row `stored` of the weight.
@@ -60,12 +20,10 @@ uint64_t LogicalRow(const plan::Recipe &recipe, uint64_t stored) {
   switch (recipe.row_order()) {
   case plan::RowOrder_Plain:
     return stored;
-  case plan::RowOrder_HalfPairs: {
-    uint64_t d = recipe.head_dim(), head = stored / d, i = stored % d;
-    return head * d + i / 2 + (i % 2) * (d / 2);
-  }
+  case plan::RowOrder_HalfPairs:
+    return PermutedRow(stored, recipe.head_dim(), recipe.head_dim(), 2);
   case plan::RowOrder_Alternate:
-    return stored / 2 + (stored % 2) * (recipe.rows() / 2);
+    return PermutedRow(stored, recipe.rows(), recipe.rows(), 2);
   }
   return stored;
 }
@@ -94,40 +52,6 @@ void PackRows(std::span<const std::byte *const> rows, uint64_t bytes, std::byte 
 
 } // namespace
 
-size_t ElementSize(plan::DataType type) {
-  switch (type) {
-  case plan::DataType_F32:
-  case plan::DataType_I32:
-  case plan::DataType_U32:
-    return 4;
-  case plan::DataType_BF16:
-  case plan::DataType_F16:
-    return 2;
-  case plan::DataType_I64:
-    return 8;
-  case plan::DataType_U8:
-    return 1;
-  }
-  return 0;
-}
-
-void ConvertElements(const std::byte *from, plan::DataType from_type, std::byte *to, plan::DataType to_type,
-                     size_t count) {
-  using enum plan::DataType;
-  static constexpr decltype(&ConvertLoop<DataType_F32, DataType_BF16>) kLoops[3][3] = {
-      {ConvertLoop<DataType_F32, DataType_F32>, ConvertLoop<DataType_F32, DataType_BF16>,
-       ConvertLoop<DataType_F32, DataType_F16>},
-      {ConvertLoop<DataType_BF16, DataType_F32>, ConvertLoop<DataType_BF16, DataType_BF16>,
-       ConvertLoop<DataType_BF16, DataType_F16>},
-      {ConvertLoop<DataType_F16, DataType_F32>, ConvertLoop<DataType_F16, DataType_BF16>,
-       ConvertLoop<DataType_F16, DataType_F16>}};
-  static_assert(DataType_F32 == 0 && DataType_BF16 == 1 && DataType_F16 == 2);
-  if (from_type == to_type)
-    std::memcpy(to, from, count * ElementSize(to_type));
-  else
-    kLoops[from_type][to_type](from, to, count);
-}
-
 absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight) {
   const plan::Recipe &recipe = *weight.recipe();
   uint64_t rows = recipe.rows(), columns = recipe.columns(), elements = 0, bytes = 0;
@@ -151,7 +75,39 @@ bool FitsRopeTable(const plan::Recipe &recipe) {
 
 // --- Rows of the sources ----------------------------------------------------
 
-// Reads stored rows, in one read wherever rows of the weight are neighbours in a source too.
+namespace {
+
+// The most rows that are read at a time to be packed.
+constexpr uint64_t kMaxRows = 64;
+
+} // namespace
+
+WeightRecipe::Place WeightRecipe::PlaceOf(uint64_t logical) const {
+  size_t s = sources_.size() - 1;
+  while (sources_[s].first > logical)
+    --s;
+  return {s, sources_[s].rows.TensorRow(logical - sources_[s].first)};
+}
+
+absl::Status WeightRecipe::ReadTensor(Place place, uint64_t count, uint64_t column, uint64_t columns,
+                                      std::byte *out) const {
+  const Source &source = sources_[place.source];
+  uint64_t element = ElementSize(source.tensor.type), pitch = source.rows.tensor_columns();
+  if (!source.rows.is_transposed())
+    return source.tensor.read((place.row * pitch + column) * element, std::span(out, count * columns * element));
+  std::array<std::byte, kMaxRows * sizeof(float)> line; // of the tensor: an element of each row
+  for (uint64_t c = 0; c < columns; ++c) {
+    if (absl::Status status =
+            source.tensor.read(((column + c) * pitch + place.row) * element, std::span(line).first(count * element));
+        !status.ok())
+      return status;
+    for (uint64_t r = 0; r < count; ++r)
+      std::memcpy(out + (r * columns + c) * element, line.data() + r * element, element);
+  }
+  return absl::OkStatus();
+}
+
+// Reads stored rows, in one read wherever rows of the weight are neighbours in a tensor too.
 class WeightRecipe::RowReader {
 public:
   // The most rows that one Read() takes, for rows of `columns` elements.
@@ -166,9 +122,9 @@ public:
   absl::Status Read(uint64_t first, uint64_t count, uint64_t column, uint64_t columns) {
     columns_ = columns;
     uint64_t all_columns = recipe_.weight_->recipe()->columns();
-    std::array<std::pair<uint64_t, uint64_t>, kMaxRows> order; // logical row, place
+    std::array<std::pair<Place, uint64_t>, kMaxRows> order; // and the place among the rows that are read
     for (uint64_t i = 0; i < count; ++i)
-      order[i] = {LogicalRow(*recipe_.weight_->recipe(), first + i), i};
+      order[i] = {recipe_.PlaceOf(LogicalRow(*recipe_.weight_->recipe(), first + i)), i};
     std::sort(order.begin(), order.begin() + static_cast<int64_t>(count));
     uint64_t needed = count * columns * sizeof(float); // of the largest type
     if (needed > size_) {
@@ -177,22 +133,17 @@ public:
     }
     uint64_t used = 0;
     for (uint64_t i = 0; i < count;) {
-      size_t s = recipe_.sources_.size() - 1;
-      while (recipe_.first_rows_[s] > order[i].first)
-        --s;
-      const SourceTensor &source = recipe_.sources_[s];
-      uint64_t end = s + 1 < recipe_.sources_.size() ? recipe_.first_rows_[s + 1] : recipe_.weight_->recipe()->rows();
+      Place place = order[i].first;
+      const Source &source = recipe_.sources_[place.source];
       uint64_t run = 1;
-      while (columns == all_columns && i + run < count && order[i + run].first == order[i].first + run &&
-             order[i + run].first < end)
+      while ((columns == all_columns || source.rows.is_transposed()) && i + run < count &&
+             order[i + run].first == Place{place.source, place.row + run})
         ++run;
-      uint64_t element = ElementSize(source.type), bytes = run * columns * element;
-      uint64_t offset = ((order[i].first - recipe_.first_rows_[s]) * all_columns + column) * element;
-      if (absl::Status status = source.read(offset, std::span(scratch_.get() + used, bytes)); !status.ok())
+      if (absl::Status status = recipe_.ReadTensor(place, run, column, columns, scratch_.get() + used); !status.ok())
         return status;
-      for (uint64_t r = 0; r < run; ++r)
-        rows_[order[i + r].second] = {scratch_.get() + used + r * columns * element, source.type};
-      used += bytes;
+      uint64_t row_bytes = columns * ElementSize(source.tensor.type);
+      for (uint64_t r = 0; r < run; ++r, used += row_bytes)
+        rows_[order[i + r].second] = {scratch_.get() + used, source.tensor.type};
       i += run;
     }
     return absl::OkStatus();
@@ -209,7 +160,6 @@ public:
 private:
   // What stays in a core's cache between being read and being packed.
   static constexpr uint64_t kScratchBytes = uint64_t{256} << 10;
-  static constexpr uint64_t kMaxRows = 64;
 
   const WeightRecipe &recipe_;
   std::unique_ptr<std::byte[]> scratch_;
@@ -224,23 +174,30 @@ absl::StatusOr<WeightRecipe> WeightRecipe::Open(const plan::Weight &weight, cons
   if (IsRopeTable(recipe))
     return opened;
   uint64_t columns = recipe.columns(), total = 0;
-  for (const flatbuffers::String *name : *recipe.sources()) {
-    absl::StatusOr<SourceTensor> source = lookup(name->string_view());
-    if (!source.ok())
-      return source.status();
-    bool fits = !source->shape.empty() && source->shape.size() <= 2;
-    uint64_t rows = fits ? static_cast<uint64_t>(source->shape[0]) : 0;
-    uint64_t source_columns = fits && source->shape.size() == 2 ? static_cast<uint64_t>(source->shape[1]) : 1;
-    if (!fits || source_columns != columns || rows > recipe.rows() ||
-        source->bytes != rows * columns * ElementSize(source->type))
-      return absl::InvalidArgumentError(fmt::format("tensor '{}': has shape [{}], expected rows of {} for weight '{}'",
-                                                    name->string_view(), fmt::join(source->shape, ", "), columns,
-                                                    weight.name()->string_view()));
-    if (rows == 0)
+  std::string_view weight_name = weight.name()->string_view();
+  for (const plan::Source *described : *recipe.sources()) {
+    absl::StatusOr<SourceTensor> tensor = lookup(described->tensor()->string_view());
+    if (!tensor.ok())
+      return tensor.status();
+    absl::StatusOr<SourceRows> rows = SourceRows::Open(*described, tensor->shape, columns, weight_name);
+    if (!rows.ok())
+      return rows.status();
+    uint64_t elements = ElementSize(tensor->type);
+    for (int64_t size : tensor->shape)
+      if (__builtin_mul_overflow(elements, static_cast<uint64_t>(size), &elements))
+        elements = 0;
+    if (tensor->bytes != elements)
+      return absl::InvalidArgumentError(fmt::format("tensor '{}': has {} bytes, its shape needs {}",
+                                                    described->tensor()->string_view(), tensor->bytes, elements));
+    uint64_t count = rows->count();
+    if (count == 0)
       continue;
-    opened.first_rows_.push_back(total);
-    total += rows;
-    opened.sources_.push_back(*std::move(source));
+    if (count > recipe.rows() - total) {
+      total = recipe.rows() + 1;
+      break;
+    }
+    opened.sources_.push_back({*std::move(tensor), *std::move(rows), total});
+    total += count;
   }
   if (total != recipe.rows())
     return absl::InvalidArgumentError(fmt::format("weight '{}': its sources have {} rows, expected {}",
@@ -267,8 +224,8 @@ void WeightRecipe::MakeTable(uint64_t first, std::span<std::byte> out) const {
     auto frequency = static_cast<float>(recipe.inv_freq()->Get(static_cast<uint32_t>(set * half + column % half)));
     double angle = static_cast<float>(position) * frequency;
     double value = column < half ? std::cos(angle) : std::sin(angle);
-    StoreFloat(static_cast<float>(value * recipe.attention_factor()), out.data() + i * sizeof(float),
-               plan::DataType_F32);
+    auto element = static_cast<float>(value * recipe.attention_factor());
+    std::memcpy(out.data() + i * sizeof element, &element, sizeof element);
   }
 }
 
@@ -330,8 +287,8 @@ absl::Status WeightRecipe::MakeAtoms(uint64_t first, std::span<std::byte> out) c
 uint64_t WeightRecipe::PartRows() const {
   if (!weight_->pack() || sources_.empty())
     return 0;
-  for (const SourceTensor &source : sources_)
-    if (source.type != weight_->source_type())
+  for (const Source &source : sources_)
+    if (source.tensor.type != weight_->source_type() || source.rows.is_transposed())
       return 0;
   return weight_->recipe()->row_order() == plan::RowOrder_HalfPairs ? std::lcm(kAtomRows, weight_->recipe()->head_dim())
                                                                     : kAtomRows;
@@ -341,31 +298,28 @@ uint64_t WeightRecipe::SourceRowBytes() const {
   return weight_->recipe()->columns() * ElementSize(weight_->source_type());
 }
 
-// Bytes of the sources, one after the other.
-absl::Status WeightRecipe::ReadLogical(uint64_t byte, std::span<std::byte> out) const {
-  while (!out.empty()) {
-    size_t s = sources_.size() - 1;
-    while (first_rows_[s] * SourceRowBytes() > byte)
-      --s;
-    uint64_t inside = byte - first_rows_[s] * SourceRowBytes();
-    uint64_t bytes = std::min<uint64_t>(out.size(), sources_[s].bytes - inside);
-    if (absl::Status status = sources_[s].read(inside, out.first(bytes)); !status.ok())
+absl::Status WeightRecipe::ReadLogical(uint64_t first, uint64_t count, std::byte *out) const {
+  for (uint64_t i = 0; i < count;) {
+    Place place = PlaceOf(first + i);
+    uint64_t run = 1;
+    while (i + run < count && PlaceOf(first + i + run) == Place{place.source, place.row + run})
+      ++run;
+    if (absl::Status status = ReadTensor(place, run, 0, weight_->recipe()->columns(), out + i * SourceRowBytes());
+        !status.ok())
       return status;
-    byte += bytes;
-    out = out.subspan(bytes);
+    i += run;
   }
   return absl::OkStatus();
 }
 
 absl::Status WeightRecipe::ReadSources(uint64_t first, uint64_t count, std::span<std::byte> out) const {
   const plan::Recipe &recipe = *weight_->recipe();
-  uint64_t row = SourceRowBytes(), half = count / 2 * row;
   if (recipe.row_order() != plan::RowOrder_Alternate)
-    return ReadLogical(first * row, out.first(count * row));
+    return ReadLogical(first, count, out.data());
   // The rows of the first half, then as many of the second.
-  if (absl::Status status = ReadLogical(first / 2 * row, out.first(half)); !status.ok())
+  if (absl::Status status = ReadLogical(first / 2, count / 2, out.data()); !status.ok())
     return status;
-  return ReadLogical((recipe.rows() / 2 + first / 2) * row, out.subspan(half, half));
+  return ReadLogical(recipe.rows() / 2 + first / 2, count / 2, out.data() + count / 2 * SourceRowBytes());
 }
 
 absl::Status Materialize(const plan::Weight &weight, const SourceLookup &lookup, std::span<std::byte> out,

@@ -5,7 +5,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "runtime/bundle/elements.h"
 #include "runtime/bundle/plan_generated.h"
+#include "runtime/bundle/source_rows.h"
 #include "runtime/support/thread_pool.h"
 
 #include <cstddef>
@@ -28,13 +30,6 @@ struct SourceTensor {
 };
 
 using SourceLookup = std::function<absl::StatusOr<SourceTensor>(std::string_view name)>;
-
-// Bytes of an element; 0 for a type that plan.fbs does not have.
-size_t ElementSize(plan::DataType type);
-
-// Converts `count` elements of the types F32, BF16 and F16, to nearest, ties to even.
-void ConvertElements(const std::byte *from, plan::DataType from_type, std::byte *to, plan::DataType to_type,
-                     size_t count);
 
 // Bytes of the weight in memory, padding included, or an error if they do not fit into 63 bits.
 absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight);
@@ -66,14 +61,29 @@ public:
 
 private:
   class RowReader;
+  // A row, or column, of a tensor.
+  struct Place {
+    size_t source = 0;
+    uint64_t row = 0;
+    auto operator<=>(const Place &) const = default;
+  };
+  struct Source {
+    SourceTensor tensor;
+    SourceRows rows;
+    uint64_t first = 0; // of the weight's logical rows
+  };
+
   void MakeTable(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeRows(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeAtoms(uint64_t first, std::span<std::byte> out) const;
-  absl::Status ReadLogical(uint64_t byte, std::span<std::byte> out) const;
+  Place PlaceOf(uint64_t logical) const;
+  // Columns [column, column + columns) of `count` rows from a place on: one row, whole rows, or at most kMaxRows of a
+  // tensor that is transposed.
+  absl::Status ReadTensor(Place place, uint64_t count, uint64_t column, uint64_t columns, std::byte *out) const;
+  absl::Status ReadLogical(uint64_t first, uint64_t count, std::byte *out) const;
 
   const plan::Weight *weight_ = nullptr;
-  std::vector<SourceTensor> sources_;
-  std::vector<uint64_t> first_rows_; // of each source
+  std::vector<Source> sources_;
 };
 
 // Makes all of a weight, which has WeightBytes, on all threads.

@@ -1,13 +1,18 @@
-// The maximum step of a plan, and the sizes of the arrays that the host writes for it.
+// The sizes of a step, its maximum in a plan, and the arrays that the host writes for it.
 #ifndef INLAY_RUNTIME_BUNDLE_STEP_CAPACITY_H_
 #define INLAY_RUNTIME_BUNDLE_STEP_CAPACITY_H_
 
 #include "runtime/bundle/plan_generated.h"
+#include "runtime/bundle/step_sizes.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 
 namespace inlay {
+
+// The sizes of a step that every kernel receives, in the order of plan::Extent.
+using StepSizes = std::array<int32_t, kStepSizeCount>;
 
 // Bounds of a step's arrays.
 struct StepCapacity {
@@ -20,10 +25,11 @@ struct StepCapacity {
 
 // Of all entry points of a plan; the model's sizes were verified.
 inline StepCapacity CapacityOf(const plan::Model &model) {
-  uint32_t pages_per_sequence = (model.max_model_len() + model.page_size() - 1) / model.page_size();
+  uint32_t page_size = model.cache_groups()->Get(0)->page_size();
+  uint32_t pages_per_sequence = (model.max_model_len() + page_size - 1) / page_size;
   StepCapacity capacity{
       static_cast<int32_t>(model.max_num_batched_tokens()), static_cast<int32_t>(model.max_num_seqs()),
-      static_cast<int32_t>(pages_per_sequence), static_cast<int32_t>(model.page_size()),
+      static_cast<int32_t>(pages_per_sequence), static_cast<int32_t>(page_size),
       static_cast<int32_t>(std::min<uint64_t>(
           uint64_t{model.max_num_seqs()} * std::min(model.max_model_len(), model.vocab_size()), uint64_t{1} << 30))};
   capacity.tokens = std::max(capacity.tokens, capacity.sequences);
@@ -41,7 +47,6 @@ inline int64_t MetadataElements(plan::Metadata array, const StepCapacity &capaci
   case plan::Metadata_TileEnds:
   case plan::Metadata_TileKeys:
     return capacity.tokens;
-  case plan::Metadata_ContextLengths:
   case plan::Metadata_LogitRowIndices:
   case plan::Metadata_Temperature:
   case plan::Metadata_TopK:

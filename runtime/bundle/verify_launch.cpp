@@ -1,5 +1,6 @@
 #include "runtime/bundle/verify_launch.h"
 
+#include "runtime/bundle/cache_groups.h"
 #include "runtime/bundle/recipe.h"
 #include "runtime/bundle/step_capacity.h"
 
@@ -8,8 +9,8 @@
 namespace inlay {
 
 bool IsCount(const plan::Count &count) {
-  return count.divisor() != 0 && count.multiplier() != 0 && count.multiplier() <= kMaxCount && count.extent() >= 0 &&
-         count.extent() <= plan::Extent_MAX;
+  return count.divisor() != 0 && count.multiplier() != 0 && count.multiplier() <= kMaxCount &&
+         *plan::EnumNameExtent(count.extent());
 }
 
 namespace {
@@ -42,8 +43,10 @@ uint64_t BytesBehind(const plan::Argument &argument, const plan::Entry &entry, c
   case plan::BufferKind_Weight:
     return target.weights()->Get(argument.index())->bytes();
   case plan::BufferKind_KeyCache:
-  case plan::BufferKind_ValueCache:
-    return uint64_t{model.head_dim()} * ElementSize(model.kv_type());
+  case plan::BufferKind_ValueCache: {
+    const plan::CacheGroup &group = *GroupOfLayer(model, argument.index());
+    return uint64_t{group.head_dim()} * ElementSize(group.type());
+  }
   case plan::BufferKind_Metadata:
     return static_cast<uint64_t>(MetadataElements(argument.metadata(), CapacityOf(model))) * sizeof(int32_t);
   case plan::BufferKind_Logits:
@@ -74,13 +77,16 @@ absl::Status VerifyArgument(const plan::Argument &argument, std::string_view ker
     break;
   case plan::BufferKind_KeyCache:
   case plan::BufferKind_ValueCache:
-    if (argument.index() >= model.layers())
+    if (!GroupOfLayer(model, argument.index()))
       return BadPlan("a launch of '{}' reads the cache of layer {} of {}", kernel, argument.index(), model.layers());
     break;
   case plan::BufferKind_Metadata:
     if (argument.metadata() < 0 || argument.metadata() > plan::Metadata_MAX)
       return BadPlan("a launch of '{}' reads metadata {}, which does not exist", kernel,
                      static_cast<int>(argument.metadata()));
+    if (argument.index() >= (argument.metadata() == plan::Metadata_PageTable ? model.cache_groups()->size() : 1))
+      return BadPlan("a launch of '{}' reads {} of cache group {} of {}", kernel,
+                     plan::EnumNameMetadata(argument.metadata()), argument.index(), model.cache_groups()->size());
     break;
   case plan::BufferKind_Logits:
   case plan::BufferKind_Tokens:
@@ -112,7 +118,7 @@ absl::Status VerifyTensorMap(const plan::TensorMap &map, const plan::Argument &a
                              const plan::Entry &entry, const plan::Target &target, const plan::Model &model) {
   size_t rank = map.dims() ? map.dims()->size() : 0;
   if (rank < 1 || rank > 5 || !map.box() || map.box()->size() != rank || !map.strides() ||
-      map.strides()->size() != rank - 1 || map.type() < 0 || map.type() > plan::DataType_F16)
+      map.strides()->size() != rank - 1 || !IsFloat(map.type()))
     return BadPlan("a launch of '{}' has a tensor map of rank {}", kernel, rank);
   // Of a cache, the last dimension is cut where the cache ends: what is left must lie in one step of it.
   size_t checked = IsCache(argument) ? rank - 1 : rank;
@@ -160,8 +166,9 @@ absl::Status VerifyLaunch(const plan::Launch &launch, const plan::Entry &entry, 
       return status;
   }
   uint32_t maps = launch.tensor_maps() ? launch.tensor_maps()->size() : 0;
-  if (maps != called.tensor_maps())
-    return BadPlan("a launch of '{}' has {} tensor maps, but the kernel takes {}", kernel, maps, called.tensor_maps());
+  uint32_t taken = called.body_as_Code() ? called.body_as_Code()->tensor_maps() : 0;
+  if (maps != taken)
+    return BadPlan("a launch of '{}' has {} tensor maps, but the kernel takes {}", kernel, maps, taken);
   for (uint32_t i = 0; i < maps; ++i) {
     const plan::TensorMap &map = *launch.tensor_maps()->Get(i);
     if (map.argument() >= views)

@@ -3,15 +3,10 @@
 #define INLAY_RUNTIME_BUNDLE_VERIFY_LAUNCH_H_
 
 #include "absl/status/status.h"
-#include "fmt/format.h"
+#include "runtime/bundle/plan_errors.h"
 #include "runtime/bundle/plan_generated.h"
 
 namespace inlay {
-
-template <typename... Args> absl::Status BadPlan(fmt::format_string<Args...> format, Args &&...args) {
-  return absl::DataLossError("plan.fb: " + fmt::format(format, std::forward<Args>(args)...) +
-                             "; the bundle is damaged, compile it again");
-}
 
 // Largest sizes that anything in a plan may have: far above what exists, small enough that sums cannot overflow.
 inline constexpr uint64_t kMaxBytes = uint64_t{1} << 48;
@@ -19,6 +14,10 @@ inline constexpr uint32_t kMaxCount = uint32_t{1} << 24;
 
 // Whether a number of blocks or rows can be computed.
 bool IsCount(const plan::Count &count);
+// Whether it is multiplier * ceil(extent / divisor).
+inline bool IsCountOf(const plan::Count &count, plan::Extent extent, uint32_t divisor, uint32_t multiplier) {
+  return count.extent() == extent && count.divisor() == divisor && count.multiplier() == multiplier;
+}
 
 // `target` has kernels whose views are counts, and its weights are verified.
 absl::Status VerifyLaunch(const plan::Launch &launch, const plan::Entry &entry, const plan::Target &target,

@@ -1,7 +1,9 @@
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/recipe.h"
 #include "runtime/bundle/step_capacity.h"
+#include "runtime/bundle/verify_kernel.h"
 #include "runtime/bundle/verify_launch.h"
+#include "runtime/bundle/verify_model.h"
 
 namespace inlay {
 namespace {
@@ -14,12 +16,18 @@ absl::Status VerifyWeight(const plan::Weight &weight) {
     return BadPlan("a weight has no name or no recipe");
   const plan::Recipe &recipe = *weight.recipe();
   std::string_view name = weight.name()->string_view();
-  if (weight.type() < plan::DataType_MIN || weight.type() > plan::DataType_MAX ||
-      recipe.row_order() > plan::RowOrder_MAX || recipe.packing() > plan::Packing_MAX || recipe.row_order() < 0 ||
-      recipe.packing() < 0)
-    return BadPlan("weight '{}' has a type, row order or packing that does not exist", name);
-  if (weight.type() > plan::DataType_F16)
-    return BadPlan("weight '{}' has elements that are not floats", name);
+  struct {
+    const char *what;
+    std::string value;
+    bool known;
+  } forms[] = {{"elements", NameOrNumber(weight.type(), plan::EnumNameDataType(weight.type())), IsFloat(weight.type())},
+               {"rows in the order", NameOrNumber(recipe.row_order(), plan::EnumNameRowOrder(recipe.row_order())),
+                recipe.row_order() >= 0 && recipe.row_order() <= plan::RowOrder_MAX},
+               {"the packing", NameOrNumber(recipe.packing(), plan::EnumNamePacking(recipe.packing())),
+                recipe.packing() >= 0 && recipe.packing() <= plan::Packing_MAX}};
+  for (const auto &[what, value, known] : forms)
+    if (!known)
+      return UnsupportedPlan("weight '{}' has {} {}", name, what, value);
   absl::StatusOr<uint64_t> bytes = WeightBytes(weight);
   if (!bytes.ok())
     return bytes.status();
@@ -33,6 +41,10 @@ absl::Status VerifyWeight(const plan::Weight &weight) {
                    recipe.inv_freq()->size());
   if (!is_table && (!recipe.sources() || recipe.sources()->size() == 0))
     return BadPlan("weight '{}' has no sources", name);
+  if (!is_table)
+    for (const plan::Source *source : *recipe.sources())
+      if (absl::Status status = VerifySourceSteps(*source, name); !status.ok())
+        return status;
   if (recipe.packing() == plan::Packing_Atom8x64 && ElementSize(weight.type()) != 2)
     return BadPlan("weight '{}' is packed, but its elements do not have 16 bits", name);
   if (recipe.row_order() == plan::RowOrder_HalfPairs &&
@@ -43,8 +55,31 @@ absl::Status VerifyWeight(const plan::Weight &weight) {
   return absl::OkStatus();
 }
 
-bool Is(const plan::Count &count, plan::Extent extent, uint32_t divisor, uint32_t multiplier) {
-  return count.extent() == extent && count.divisor() == divisor && count.multiplier() == multiplier;
+// The weight that holds factors or zero points of another one must have one for each part of it.
+absl::Status VerifyScale(const plan::Scale &scale, const plan::Weight &weight, const plan::Target &target) {
+  std::string_view name = weight.name()->string_view();
+  if (scale.weight() >= target.weights()->size() || target.weights()->Get(scale.weight()) == &weight ||
+      scale.rows() == 0 || scale.columns() == 0)
+    return BadPlan("weight '{}' has scales of each {} x {} elements in weight {}", name, scale.rows(), scale.columns(),
+                   scale.weight());
+  const plan::Recipe &recipe = *weight.recipe(), &found = *target.weights()->Get(scale.weight())->recipe();
+  uint64_t rows = (recipe.rows() - 1) / scale.rows() + 1, columns = (recipe.columns() - 1) / scale.columns() + 1;
+  if (found.rows() != rows || found.columns() != columns)
+    return BadPlan("weight '{}' has {} x {} scales of each {} x {} elements, expected {} x {}", name, found.rows(),
+                   found.columns(), scale.rows(), scale.columns(), rows, columns);
+  return absl::OkStatus();
+}
+
+absl::Status VerifyQuantization(const plan::Weight &weight, const plan::Target &target) {
+  const plan::Quantization &quantization = *weight.quantization();
+  if (quantization.scales())
+    for (const plan::Scale *scale : *quantization.scales())
+      if (absl::Status status = VerifyScale(*scale, weight, target); !status.ok())
+        return status;
+  if (quantization.zero_points())
+    if (absl::Status status = VerifyScale(*quantization.zero_points(), weight, target); !status.ok())
+      return status;
+  return UnsupportedPlan("weight '{}' is quantised", weight.name()->string_view());
 }
 
 // A packing launch takes rows of sources and its own weight, nothing else.
@@ -60,94 +95,29 @@ absl::Status VerifyPack(const plan::Weight &weight, uint32_t index, const plan::
     return BadPlan("the launch that packs weight '{}' does not take sources and that weight", name);
   // One block for 8 rows, and for the columns what divides them.
   const plan::Count &columns = *launch.grid()->Get(1);
-  if (!Is(*launch.grid()->Get(0), plan::Extent_Tokens, 8, 1) || columns.extent() != plan::Extent_One ||
+  if (!IsCountOf(*launch.grid()->Get(0), plan::Extent_Tokens, 8, 1) || columns.extent() != plan::Extent_One ||
       columns.divisor() != 1 || !IsCount(columns))
     return BadPlan("the launch that packs weight '{}' has a grid of other than 8 rows", name);
-  if (weight.recipe()->packing() != plan::Packing_Atom8x64 || weight.source_type() < 0 ||
-      weight.source_type() > plan::DataType_F16)
+  if (weight.recipe()->packing() != plan::Packing_Atom8x64 || !IsFloat(weight.source_type()))
     return BadPlan("weight '{}' is packed by a launch, but is not packed or has sources that are not floats", name);
   // The loader gives it whole rows of the sources, and room for rows of atoms.
   const auto *views = target.kernels()->Get(launch.kernel())->views();
   uint64_t source_row = weight.recipe()->columns() * ElementSize(weight.source_type());
   uint64_t packed_row = (weight.recipe()->columns() + 63) / 64 * 64 * ElementSize(weight.type());
-  if (!views || views->size() != 2 || !Is(views->Get(0)->rows(), plan::Extent_Tokens, 1, 1) ||
-      views->Get(0)->row_bytes() > source_row || !Is(views->Get(1)->rows(), plan::Extent_Tokens, 8, 8) ||
+  if (!views || views->size() != 2 || !IsCountOf(views->Get(0)->rows(), plan::Extent_Tokens, 1, 1) ||
+      views->Get(0)->row_bytes() > source_row || !IsCountOf(views->Get(1)->rows(), plan::Extent_Tokens, 8, 8) ||
       views->Get(1)->row_bytes() > packed_row)
     return BadPlan("the kernel that packs weight '{}' expects other rows than its {} and {} bytes", name, source_row,
                    packed_row);
   return absl::OkStatus();
 }
 
-// What a library is told about one of its operands must lie in a row of the kernel's view, and its rows be the step's.
-absl::Status VerifyColumns(const plan::Columns *columns, const char *what, uint32_t count, bool is_weight,
-                           const plan::Kernel &kernel) {
-  std::string_view name = kernel.name()->string_view();
-  uint32_t views = kernel.views() ? kernel.views()->size() : 0;
-  if (!columns || columns->argument() >= views || columns->type() < 0 || columns->type() > plan::DataType_F16)
-    return BadPlan("the {} of '{}' is not an argument of floats", what, name);
-  const plan::View &view = *kernel.views()->Get(columns->argument());
-  const plan::LibraryProduct &product = *kernel.library();
-  uint64_t row = uint64_t{columns->pitch()} * ElementSize(columns->type());
-  bool fits = is_weight ? Is(view.rows(), plan::Extent_One, 1, 1) && view.row_bytes() == product.columns() * row
-                        : Is(view.rows(), product.rows(), 1, 1) && view.row_bytes() == row;
-  if (!fits || uint64_t{columns->column()} + count > columns->pitch())
-    return BadPlan("the {} of '{}' is {} columns from {} on of rows of {}, its argument has other rows", what, name,
-                   count, columns->column(), columns->pitch());
-  return absl::OkStatus();
-}
-
-absl::Status VerifyLibrary(const plan::Kernel &kernel) {
-  const plan::LibraryProduct &product = *kernel.library();
-  std::string_view name = kernel.name()->string_view();
-  if (!product.library() || product.library()->string_view() != "cublaslt")
-    return BadPlan("'{}' is for another library than cublaslt", name);
-  if ((product.rows() != plan::Extent_Tokens && product.rows() != plan::Extent_LogitRows) || product.columns() == 0 ||
-      product.k() == 0 || product.columns() > kMaxCount || product.k() > kMaxCount || kernel.tensor_maps() != 0)
-    return BadPlan("'{}' is a product with invalid sizes", name);
-  struct {
-    const plan::Columns *columns;
-    const char *what;
-    uint32_t count;
-    bool is_weight;
-  } operands[] = {{product.input(), "input", product.k(), false},
-                  {product.weight(), "weight", product.k(), true},
-                  {product.output(), "output", product.columns(), false},
-                  {product.residual() ? product.residual() : product.output(), "residual", product.columns(), false}};
-  for (const auto &[columns, what, count, is_weight] : operands)
-    if (absl::Status status = VerifyColumns(columns, what, count, is_weight, kernel); !status.ok())
-      return status;
-  if (product.input()->type() != product.weight()->type() || ElementSize(product.weight()->type()) != 2 ||
-      (product.residual() && product.residual()->type() != product.output()->type()))
-    return BadPlan("'{}' is a product of types that cublaslt does not multiply", name);
-  return absl::OkStatus();
-}
-
 absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) {
   if (!target.name() || !target.kernels() || !target.entries() || target.entries()->size() == 0)
     return BadPlan("a target has no name, kernels or entries");
-  for (const plan::Kernel *kernel : *target.kernels()) {
-    if (!kernel->name() || kernel->name()->size() == 0)
-      return BadPlan("a kernel has no name");
-    // Names become file names.
-    for (char c : kernel->name()->string_view())
-      if (!isalnum(static_cast<unsigned char>(c)) && c != '_')
-        return BadPlan("a kernel's name holds '{}'", c);
-    // The verifier of FlatBuffers looks at where a vector begins, not at what its elements need.
-    if (kernel->views() && reinterpret_cast<uintptr_t>(kernel->views()->Data()) % alignof(plan::View) != 0)
-      return BadPlan("kernel '{}' has arguments that are not aligned to {} bytes", kernel->name()->string_view(),
-                     alignof(plan::View));
-    if (kernel->views())
-      for (const plan::View *view : *kernel->views())
-        if (!IsCount(view->rows()) || view->row_bytes() > kMaxBytes)
-          return BadPlan("kernel '{}' has an argument of {} * ceil(extent {} / {}) rows of {} bytes",
-                         kernel->name()->string_view(), view->rows().multiplier(),
-                         static_cast<int>(view->rows().extent()), view->rows().divisor(), view->row_bytes());
-    if (kernel->library() && target.name()->string_view() == "cpu")
-      return BadPlan("'{}' uses a library, which the target cpu does not support", kernel->name()->string_view());
-    if (kernel->library())
-      if (absl::Status status = VerifyLibrary(*kernel); !status.ok())
-        return status;
-  }
+  for (const plan::Kernel *kernel : *target.kernels())
+    if (absl::Status status = VerifyKernel(*kernel, target.name()->string_view()); !status.ok())
+      return status;
   uint64_t weights_end = 0;
   if (target.weights())
     for (const plan::Weight *weight : *target.weights()) {
@@ -160,10 +130,15 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) 
       if (weights_end > kMaxBytes)
         return BadPlan("the weights have {} bytes", weights_end);
     }
-  for (uint32_t i = 0; target.weights() && i < target.weights()->size(); ++i)
-    if (target.weights()->Get(i)->pack())
-      if (absl::Status status = VerifyPack(*target.weights()->Get(i), i, target); !status.ok())
+  for (uint32_t i = 0; target.weights() && i < target.weights()->size(); ++i) {
+    const plan::Weight &weight = *target.weights()->Get(i);
+    if (weight.quantization())
+      if (absl::Status status = VerifyQuantization(weight, target); !status.ok())
         return status;
+    if (weight.pack())
+      if (absl::Status status = VerifyPack(weight, i, target); !status.ok())
+        return status;
+  }
   for (const plan::Entry *entry : *target.entries()) {
     if (!entry->name() || entry->max_tokens() == 0 || entry->max_sequences() == 0 || entry->query_tile_rows() == 0 ||
         entry->max_tokens() > kMaxCount || entry->max_sequences() > entry->max_tokens() ||
@@ -191,13 +166,8 @@ absl::Status VerifyPlan(const plan::Plan &plan) {
   const plan::Model *model = plan.model();
   if (!model || !plan.targets() || plan.targets()->size() == 0)
     return BadPlan("has no model or no targets");
-  if (model->vocab_size() == 0 || model->layers() == 0 || model->kv_heads() == 0 || model->head_dim() == 0 ||
-      model->page_size() == 0 || model->max_model_len() == 0 || model->max_num_seqs() == 0 ||
-      model->max_num_batched_tokens() == 0 || model->layers() > kMaxCount || model->kv_heads() > kMaxCount ||
-      model->head_dim() > kMaxCount || model->page_size() > kMaxCount || model->max_model_len() > kMaxCount * 16u ||
-      model->max_num_seqs() > kMaxCount || model->max_num_batched_tokens() > kMaxCount || model->kv_type() < 0 ||
-      model->kv_type() > plan::DataType_F16)
-    return BadPlan("has a model with invalid sizes");
+  if (absl::Status status = VerifyModel(plan); !status.ok())
+    return status;
   for (const plan::Target *target : *plan.targets())
     if (absl::Status status = VerifyTarget(*target, *model); !status.ok())
       return status;

@@ -1,4 +1,4 @@
-// What the opaque handles of the C interface hold.
+// The structures behind the opaque handles of the C interface.
 #ifndef INLAY_RUNTIME_C_HANDLES_H_
 #define INLAY_RUNTIME_C_HANDLES_H_
 
@@ -21,18 +21,18 @@ struct inlay_engine {
   std::unique_ptr<inlay::Engine> engine;
   std::string target, device;
   std::string directory; // of the bundle
-  // Its tokenizer for texts with special tokens, which the engine does not give; loaded when first asked for.
+  // The bundle's tokenizer, for inlay_decode with special tokens, which Engine does not support. Loaded at first use.
   std::once_flag loads_tokenizer = {};
   absl::StatusOr<std::unique_ptr<inlay::tokenizer::Tokenizer>> tokenizer = nullptr;
 };
 
 namespace inlay::c {
 
-// A queue's tags. Requests that report to it keep it alive.
+// The tags of a queue. Requests that report to the queue keep it alive.
 class TagQueue {
 public:
   void Push(uint64_t tag);
-  // How many were taken; 0 if there was none until then.
+  // Waits for tags and takes up to `capacity` of them. Returns their number; 0 if none came before the deadline.
   size_t Wait(Deadline deadline, uint64_t *tags, size_t capacity);
 
 private:
@@ -42,17 +42,17 @@ private:
   std::unordered_set<uint64_t> present_; // those in tags_
 };
 
-// Whom a request tells of its progress; shared with the engine, which calls it for as long as the request runs.
+// Reports the progress of a request to the program. The engine shares it and calls it while the request runs.
 class Reporter {
 public:
   Reporter(void (*callback)(void *), void *user_data) : callback_(callback), user_data_(user_data) {}
   void ReportTo(std::shared_ptr<TagQueue> queue, uint64_t tag);
   void OnProgress();
-  // The program is not told of anything after this.
+  // After this, nothing is reported to the program.
   void Stop();
 
 private:
-  std::mutex mutex_; // of all
+  std::mutex mutex_; // guards the members below
   void (*callback_)(void *);
   void *user_data_;
   std::shared_ptr<TagQueue> queue_;
@@ -68,7 +68,7 @@ struct inlay_queue {
 struct inlay_request {
   std::unique_ptr<inlay::RequestHandle> handle;
   std::shared_ptr<inlay::c::Reporter> reporter;
-  // What the piece given out last points to.
+  // The memory that the inlay_piece returned last points to.
   std::optional<inlay::Piece> piece;
   std::vector<inlay_token_logprob> top;
   struct PromptToken {
@@ -76,9 +76,9 @@ struct inlay_request {
     std::vector<inlay_token_logprob> top;
     int32_t rank;
   };
-  std::vector<PromptToken> prompt; // once they were asked for
+  std::vector<PromptToken> prompt; // filled at the first call that needs it
   int32_t n = 1;
-  std::map<int32_t, std::string> stop_texts = {}; // by sequence, once they were asked for
+  std::map<int32_t, std::string> stop_texts = {}; // by sequence; those returned by inlay_request_stop_reason
 };
 
 #endif // INLAY_RUNTIME_C_HANDLES_H_

@@ -36,8 +36,8 @@ extern "C" {
 
 /* ---- Versions ---------------------------------------------------------------------------------------------------- */
 
-/* Of this header: major * 1000 + minor. A program runs with a library of the same major and the same or a later minor
- * version: minor versions only add. */
+/* The version of this header: major * 1000 + minor. A program can use a library with the same major version and the
+ * same or a later minor version. Minor versions only add to the interface. */
 #define INLAY_ABI_VERSION 1003
 
 /* The library's INLAY_ABI_VERSION. */
@@ -55,14 +55,14 @@ enum {
   INLAY_CANCELLED = 1,
   INLAY_INVALID_ARGUMENT = 3,    /* an argument is invalid, in any state of the engine */
   INLAY_DEADLINE_EXCEEDED = 4,   /* the deadline of a request or of a shutdown has passed */
-  INLAY_NOT_FOUND = 5,           /* a file or directory */
-  INLAY_RESOURCE_EXHAUSTED = 8,  /* no memory, KV pages or space in the queue left */
+  INLAY_NOT_FOUND = 5,           /* a file or directory does not exist */
+  INLAY_RESOURCE_EXHAUSTED = 8,  /* there is not enough memory, KV pages or space in the queue */
   INLAY_FAILED_PRECONDITION = 9, /* the bundle or engine cannot do this: no tokenizer, wrong version */
   INLAY_UNIMPLEMENTED = 12,
   INLAY_INTERNAL = 13, /* a bug in Inlay */
   INLAY_UNAVAILABLE = 14,
   INLAY_DATA_LOSS = 15, /* a file of the bundle does not match its hash */
-  /* No errors: */
+  /* These are not errors: */
   INLAY_END = 100,    /* the request has returned its last token */
   INLAY_TIMEOUT = 101 /* no result within the timeout of this call; call it again */
 };
@@ -74,8 +74,8 @@ INLAY_API const char *inlay_status_name(inlay_status status);
  * of other threads do not replace them. Valid until the next failing call of this thread. */
 INLAY_API const char *inlay_last_error(void);
 
-/* Whether a program compiled with `program_version` (its INLAY_ABI_VERSION) can use this library;
- * INLAY_FAILED_PRECONDITION: the message says which of the two to update. The _init calls make the same check. */
+/* Checks that a program compiled with `program_version` (its INLAY_ABI_VERSION) can use this library. If not, returns
+ * INLAY_FAILED_PRECONDITION, and the message says which of the two to update. The _init calls make the same check. */
 INLAY_API inlay_status inlay_check_abi(int32_t program_version);
 
 /* ---- Engine ------------------------------------------------------------------------------------------------------ */
@@ -90,11 +90,11 @@ typedef struct inlay_engine_options {
   double gpu_memory_utilization;  /* in (0, 1]: fraction of GPU memory for weights, workspace and KV pages */
   uint64_t kv_cache_bytes;        /* size of the KV cache; 0: the memory that is left */
   int32_t max_model_len;          /* tokens of a sequence, at most the bundle's limit; 0: that limit */
-  int32_t max_num_seqs;           /* sequences in one step, likewise */
-  int32_t max_num_batched_tokens; /* tokens in one step, likewise */
+  int32_t max_num_seqs;           /* sequences in one step, at most the bundle's limit; 0: that limit */
+  int32_t max_num_batched_tokens; /* tokens in one step, at most the bundle's limit; 0: that limit */
   int32_t max_waiting;            /* maximum waiting requests, then INLAY_RESOURCE_EXHAUSTED; 0: no limit */
   int32_t enable_prefix_caching;  /* 1: prompts with a common prefix share its keys and values */
-  int32_t deterministic;          /* not 0: results do not depend on other requests; on the cpu always so */
+  int32_t deterministic;          /* not 0: results do not depend on other requests; always so on the cpu */
   int32_t async_scheduling;       /* plan the next step while one runs: 1 yes, 0 no, -1 only on a GPU */
   int32_t num_speculative_tokens; /* draft tokens per step, from n-grams of the sequence; 0: off */
   const char *scheduling_policy;  /* "fcfs" (NULL) or "priority" */
@@ -103,8 +103,8 @@ typedef struct inlay_engine_options {
   double watchdog_seconds;        /* a step that takes longer fails all requests; 0: no limit */
   const char *trace_path;         /* a Chrome trace of the scheduler is written here; NULL: none */
   const char *speculative_model;  /* bundle of a smaller model that proposes draft tokens; NULL: none. Since 1.1 */
-  const char *weights_source;     /* of a bundle with linked weights: where a copy of the checkpoint is; NULL: where
-                                     it was. Since 1.2 */
+  const char *weights_source;     /* directory of the checkpoint of a bundle with linked weights; NULL: as compiled.
+                                     Since 1.2 */
 } inlay_engine_options;
 
 INLAY_API inlay_status inlay_engine_options_init(inlay_engine_options *options, size_t struct_size,
@@ -200,21 +200,20 @@ INLAY_API inlay_status inlay_tokenize(const inlay_engine *engine, const char *te
 INLAY_API inlay_status inlay_detokenize(const inlay_engine *engine, const int32_t *ids, size_t id_count, char **text,
                                         size_t *text_size);
 
-/* The same with the special tokens in the text, unless `skip_special_tokens` is not 0 (as inlay_detokenize has it).
- * Since 1.3. */
+/* Like inlay_detokenize, but special tokens are part of the text if `skip_special_tokens` is 0. Since 1.3. */
 INLAY_API inlay_status inlay_decode(inlay_engine *engine, const int32_t *ids, size_t id_count,
                                     int32_t skip_special_tokens, char **text, size_t *text_size);
 
-/* A conversation as the prompt that the model was trained on. `conversation_json` is an object of these fields, which
- * are read and checked by the code that reads them for serve-model's /v1/chat/completions and /tokenize:
- * messages, tools, chat_template_kwargs, documents, reasoning_effort, add_generation_prompt, continue_final_message.
- * INLAY_INVALID_ARGUMENT names the field that is wrong; INLAY_FAILED_PRECONDITION: the bundle has no chat template. The
- * template writes special tokens itself: submit the text with add_special_tokens = 0. Since 1.3. */
+/* Renders a conversation with the bundle's chat template. `conversation_json` is an object with these fields: messages,
+ * tools, chat_template_kwargs, documents, reasoning_effort, add_generation_prompt, continue_final_message. They mean
+ * the same as in serve-model's /v1/chat/completions and /tokenize. INLAY_INVALID_ARGUMENT names the field that is
+ * wrong; INLAY_FAILED_PRECONDITION: the bundle has no chat template. The template writes special tokens itself: submit
+ * the text with add_special_tokens = 0. Since 1.3. */
 INLAY_API inlay_status inlay_render_chat(const inlay_engine *engine, const char *conversation_json, size_t json_size,
                                          char **text, size_t *text_size);
 
-/* The same of the messages, a list of objects as OpenAI's API takes them. variables_json is an object with what else
- * the template may name (tools, enable_thinking), or NULL. */
+/* Like inlay_render_chat with separate arguments. `messages_json` is a list of messages as in OpenAI's API.
+ * `variables_json` is an object with other template variables (tools, enable_thinking), or NULL. */
 INLAY_API inlay_status inlay_apply_chat_template(const inlay_engine *engine, const char *messages_json,
                                                  const char *variables_json, int32_t add_generation_prompt, char **text,
                                                  size_t *text_size);
@@ -238,17 +237,18 @@ typedef struct inlay_sampling_params {
   float repetition_penalty; /* above 0; 1 is off */
   float presence_penalty;   /* in [-2, 2] */
   float frequency_penalty;  /* in [-2, 2] */
-  int32_t has_seed;         /* not 0: `seed` counts, and the same seed gives the same tokens, whatever else runs */
+  int32_t has_seed;         /* not 0: `seed` is used; the same seed gives the same tokens, for any other load */
   uint32_t seed;
   int32_t max_tokens; /* 16; a sequence ends at max_model_len tokens even if this is larger */
-  int32_t min_tokens; /* no end of the sequence, stop string or stop token before so many */
-  int32_t ignore_eos; /* not 0: go on after the end of the sequence */
-  /* Of the model's own logits, before logit_bias, penalties, masks and temperature (vLLM's raw_logprobs). */
+  int32_t min_tokens; /* no end token, stop string or stop token before this many */
+  int32_t ignore_eos; /* not 0: continue after an end token */
+  /* Log-probabilities are computed from the model's logits, before logit_bias, penalties, masks and temperature (vLLM's
+   * raw_logprobs). */
   int32_t logprobs;        /* this many most likely tokens with each token; -1: none */
   int32_t prompt_logprobs; /* the same for each token of the prompt; -1: none */
   const int32_t *stop_token_ids;
   size_t stop_token_id_count;
-  const char *const *stop; /* ends before the first of these in the text */
+  const char *const *stop; /* the text ends before the first of these */
   size_t stop_count;
   const inlay_logit_bias *logit_bias;
   size_t logit_bias_count;
@@ -270,7 +270,7 @@ typedef struct inlay_sampling_params {
 INLAY_API inlay_status inlay_sampling_params_init(inlay_sampling_params *params, size_t struct_size,
                                                   int32_t program_version);
 
-/* Puts what the checkpoint recommends (generation_config.json) into params that were initialised. */
+/* Sets the fields of initialised params to the defaults of the checkpoint (generation_config.json). */
 INLAY_API inlay_status inlay_engine_default_sampling(const inlay_engine *engine, inlay_sampling_params *params);
 
 /* A request. Either a text or token ids are given. */
@@ -284,11 +284,11 @@ typedef struct inlay_request_params {
   const inlay_sampling_params *sampling; /* NULL: the defaults */
   int32_t priority;                      /* lower runs earlier; 0 unless scheduling_policy is "priority" */
   int32_t enable_prefix_caching;         /* 1; 0: neither uses nor fills the prefix cache */
-  const char *cache_salt;                /* only requests of the same salt share prefixes; NULL: "" */
-  double deadline_seconds;               /* ends with INLAY_DEADLINE_EXCEEDED so long after submitting; 0: never */
-  /* Called after tokens or the end were handed out, by a thread of the engine: it must return at once and make no call
-   * of this interface but inlay_queue_push. It is not called after inlay_request_free has returned. May be NULL;
-   * inlay_request_report is the easier way. */
+  const char *cache_salt;                /* only requests with the same salt share prefixes; NULL: "" */
+  double deadline_seconds;               /* fails with INLAY_DEADLINE_EXCEEDED this long after submitting; 0: never */
+  /* Called by a thread of the engine when tokens or the end are available. It must return at once and must not call any
+   * function of this interface except inlay_queue_push. It is not called after inlay_request_free has returned. May be
+   * NULL; inlay_request_report is easier to use. */
   void (*on_progress)(void *user_data);
   void *user_data;
 } inlay_request_params;
@@ -309,18 +309,18 @@ typedef struct inlay_token_logprob {
   float logprob; /* natural logarithm */
 } inlay_token_logprob;
 
-/* One generated token. What it points to is valid until the next call of inlay_request_next or inlay_request_free with
- * the same request. */
+/* One generated token. Its pointers are valid until the next call of inlay_request_next or inlay_request_free with the
+ * same request. */
 typedef struct inlay_piece {
   size_t struct_size;
   int32_t index; /* of the sequence, in [0, n) */
   int32_t token_id;
-  float logprob;    /* if logprobs were asked for */
+  float logprob;    /* if log-probabilities were requested */
   const char *text; /* text completed by this token; may be empty inside a character; a zero byte follows it */
   size_t text_size;
-  const inlay_token_logprob *top; /* the most likely tokens, if asked for */
+  const inlay_token_logprob *top; /* the most likely tokens, if requested */
   size_t top_count;
-  int32_t rank; /* if logprobs were asked for; 1: no token is likelier; else 0. Since 1.3 */
+  int32_t rank; /* 1: no token is likelier; 0: log-probabilities were not requested. Since 1.3 */
 } inlay_piece;
 
 /* Waits for the next token: INLAY_OK with a piece, INLAY_END after the last one, INLAY_TIMEOUT if none came
@@ -331,12 +331,12 @@ INLAY_API inlay_status inlay_request_next(inlay_request *request, double timeout
 typedef int32_t inlay_finish_reason;
 enum {
   INLAY_FINISH_NONE = 0, /* not finished */
-  INLAY_FINISH_STOP = 1, /* the end of the sequence, a stop string or a stop token */
+  INLAY_FINISH_STOP = 1, /* an end token, a stop string or a stop token */
   INLAY_FINISH_LENGTH = 2,
   INLAY_FINISH_CANCELLED = 3,
   INLAY_FINISH_ERROR = 4
 };
-/* Of the request's sequence `index`, in [0, n). */
+/* The finish reason of the request's sequence `index`, in [0, n). */
 INLAY_API inlay_finish_reason inlay_request_finish_reason(const inlay_request *request, int32_t index);
 
 /* What ended the sequence `index` with INLAY_FINISH_STOP. A stop string: *text, which lives as long as the request. A
@@ -357,13 +357,13 @@ INLAY_API inlay_status inlay_request_prompt_logprob(inlay_request *request, size
  * Since 1.3. */
 INLAY_API inlay_status inlay_request_prompt_rank(inlay_request *request, size_t position, int32_t *rank);
 
-/* Seconds from submitting; below 0 for what has not happened. */
+/* Times in seconds since the request was submitted; below 0 for events that have not happened. */
 typedef struct inlay_request_stats {
   size_t struct_size;
   double scheduled_seconds; /* the first step began */
   double first_token_seconds;
   double finished_seconds;
-  int32_t cached_prompt_tokens; /* whose keys and values were found in the prefix cache */
+  int32_t cached_prompt_tokens; /* tokens of the prompt that were found in the prefix cache */
 } inlay_request_stats;
 
 /* The caller sets stats->struct_size. */
@@ -377,14 +377,14 @@ INLAY_API inlay_status inlay_request_get_stats(const inlay_request *request, inl
 typedef struct inlay_queue inlay_queue;
 
 INLAY_API inlay_status inlay_queue_create(inlay_queue **queue);
-/* Requests that report to it may continue to run. No thread may be waiting on it. */
+/* Requests that report to the queue may still be running. No thread may be waiting for the queue. */
 INLAY_API void inlay_queue_free(inlay_queue *queue);
 
 /* Puts `tag` into the queue now, and then whenever the request has new tokens or has ended. A tag that is already in
  * the queue is not added again. */
 INLAY_API inlay_status inlay_request_report(inlay_request *request, inlay_queue *queue, uint64_t tag);
 
-/* Puts a tag into the queue that belongs to no request, for example to stop the thread. */
+/* Puts a tag that belongs to no request into the queue, for example to stop the waiting thread. */
 INLAY_API inlay_status inlay_queue_push(inlay_queue *queue, uint64_t tag);
 
 /* Waits until there are tags and takes up to `capacity` of them; INLAY_TIMEOUT if none came in

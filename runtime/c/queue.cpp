@@ -1,4 +1,4 @@
-// Queues of the C interface: many requests tell one thread that they have something to give.
+// Queues of the C interface, with which one thread can wait for many requests.
 #include "runtime/c/handles.h"
 #include "runtime/c/support.h"
 

@@ -1,11 +1,11 @@
-// Requests of the C interface: submitting, tokens as they come, cancelling.
+// Requests of the C interface: submitting, receiving tokens, cancelling.
 #include "runtime/c/handles.h"
 #include "runtime/c/support.h"
 
 namespace inlay::c {
 namespace {
 
-// The seed and the pointers are left for the caller.
+// Converts all fields except for the seed and the pointers.
 inlay_sampling_params ToC(const SamplingParams &params) {
   inlay_sampling_params result{};
   result.n = params.n;
@@ -27,7 +27,7 @@ inlay_sampling_params ToC(const SamplingParams &params) {
   return result;
 }
 
-// A list of texts of a program; `name` is for errors.
+// Copies a program's list of texts. `name` is used in errors.
 absl::Status TextsFromC(const char *const *texts, size_t count, std::string_view name,
                         std::vector<std::string> &result) {
   if (count)
@@ -100,7 +100,7 @@ absl::StatusOr<SamplingParams> FromC(const inlay_sampling_params *given) {
       continue;
     if (!*form.given)
       return absl::InvalidArgumentError(
-          fmt::format("{} is empty, expected a form that the text takes; write one, or give NULL", form.name));
+          fmt::format("{} is empty, expected a constraint on the text; write one, or pass NULL", form.name));
     *form.read = form.given;
   }
   if (absl::Status status =
@@ -117,14 +117,14 @@ std::vector<inlay_token_logprob> ToC(const std::vector<TokenLogprob> &top) {
   return result;
 }
 
-// Asks the engine for the prompt's log-probabilities when they are wanted first.
+// Returns the log-probabilities at a token of the prompt. The first call fetches those of all tokens from the engine.
 absl::StatusOr<const inlay_request::PromptToken *> PromptTokenAt(inlay_request &request, size_t position) {
   if (request.prompt.empty())
     for (const PromptLogprob &one : request.handle->prompt_logprobs())
       request.prompt.push_back({{one.token.id, one.token.logprob}, ToC(one.top), one.token.rank});
   if (position < 1 || position > request.prompt.size())
     return absl::InvalidArgumentError(fmt::format(
-        "position is {}, expected 1 to {}; they are there when prompt_logprobs is set and the first token was taken",
+        "position is {}, expected 1 to {}; set prompt_logprobs, and call this after the first token was returned",
         position, request.prompt.size()));
   return &request.prompt[position - 1];
 }
@@ -228,7 +228,7 @@ inlay_status inlay_request_next(inlay_request *request, double timeout_seconds, 
   return Call([&]() -> inlay_status {
     if (absl::Status status = inlay::c::NotNull(request, "request"); !status.ok())
       return inlay::c::Report(status);
-    // Wrong arguments must not cost a token.
+    // Check the arguments before taking a token, so that no token is lost.
     inlay_piece result{};
     if (absl::Status status = inlay::c::Write("inlay_piece", result, piece); !status.ok())
       return inlay::c::Report(status);

@@ -20,7 +20,7 @@ inlay_status Report(const absl::Status &status) {
   if (status.ok())
     return INLAY_OK;
   last_error = std::string(status.message());
-  // kUnknown and what has no number in the header are faults of ours.
+  // Codes that the header does not have, and kUnknown, can only come from a bug in Inlay.
   const char *name = inlay_status_name(static_cast<inlay_status>(status.code()));
   return std::string_view(name) == "UNKNOWN" ? INLAY_INTERNAL : static_cast<inlay_status>(status.code());
 }
@@ -40,8 +40,8 @@ absl::Status NotNull(std::initializer_list<std::pair<const void *, std::string_v
 
 absl::StatusOr<Deadline> DeadlineIn(double seconds) {
   if (std::isnan(seconds))
-    return absl::InvalidArgumentError("timeout_seconds is NaN, expected seconds, or -1 to wait as long as it takes");
-  // 30 years are as good as for ever, and cannot overflow the clock.
+    return absl::InvalidArgumentError("timeout_seconds is NaN, expected seconds, or -1 for no timeout");
+  // About 30 years, which do not overflow the clock.
   constexpr double kForEver = 1e9;
   double bounded = seconds < 0 ? kForEver : std::min(seconds, kForEver);
   return std::chrono::steady_clock::now() +

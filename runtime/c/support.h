@@ -1,5 +1,5 @@
-// What every call of the C interface needs: no exception leaves it, failures leave their text with the thread, and
-// structures of programs compiled with other versions are read and written by their size.
+// Helpers for all calls of the C interface: they catch exceptions, store error messages per thread, and read and write
+// structures of programs that were compiled with other versions.
 #ifndef INLAY_RUNTIME_C_SUPPORT_H_
 #define INLAY_RUNTIME_C_SUPPORT_H_
 
@@ -21,10 +21,10 @@
 
 namespace inlay::c {
 
-// Keeps the status' text for inlay_last_error and returns its code.
+// Stores the message of the status for inlay_last_error and returns its code.
 inlay_status Report(const absl::Status &status);
 
-// Runs the body of a call: a function that returns absl::Status, or inlay_status where there are codes of our own.
+// Runs the body of a call. It returns absl::Status, or inlay_status if it needs codes that Abseil does not have.
 template <typename Body> inlay_status Call(const Body &body) {
   try {
     if constexpr (std::is_same_v<decltype(body()), inlay_status>)
@@ -32,7 +32,7 @@ template <typename Body> inlay_status Call(const Body &body) {
     else
       return Report(body());
   } catch (const std::bad_alloc &) {
-    return Report(absl::ResourceExhaustedError("the host has no memory left"));
+    return Report(absl::ResourceExhaustedError("out of host memory"));
   } catch (const std::exception &error) {
     return Report(absl::InternalError(error.what()));
   }
@@ -46,13 +46,12 @@ absl::Status NotNull(std::initializer_list<std::pair<const void *, std::string_v
 
 using Deadline = std::chrono::steady_clock::time_point;
 
-// So many seconds from now; the far future if they are negative.
+// Returns the time `seconds` from now. Negative: no deadline, which is a time in the far future. NaN is an error.
 absl::StatusOr<Deadline> DeadlineIn(double seconds);
 
 absl::Status CheckVersion(int32_t program_version);
 
-// Structures grow at their end. `kFirstSize<T>` is the size that T had in its first version; what is appended later
-// does not change it.
+// New versions append fields to structures. `kFirstSize<T>` is the size of T in its first version.
 template <typename T> inline constexpr size_t kFirstSize = sizeof(T);
 template <> inline constexpr size_t kFirstSize<inlay_piece> = offsetof(inlay_piece, rank);
 template <>
@@ -63,7 +62,7 @@ inline constexpr size_t kFirstSize<inlay_sampling_params> = offsetof(inlay_sampl
 
 absl::Status CheckSize(std::string_view type, size_t found, size_t first, size_t now);
 
-// The fields that the program knows, the others as `*value` holds them.
+// Copies the fields that the program's version of T has to `*value`. The other fields of `*value` are not changed.
 template <typename T> absl::Status Read(std::string_view type, const T *given, T *value) {
   if (absl::Status status = NotNull(given, type); !status.ok())
     return status;
@@ -73,7 +72,7 @@ template <typename T> absl::Status Read(std::string_view type, const T *given, T
   return absl::OkStatus();
 }
 
-// Fills in the fields that the program knows, but for struct_size.
+// Copies the fields that the program's version of T has to `*result`, except for struct_size.
 template <typename T> absl::Status Write(std::string_view type, const T &value, T *result) {
   if (absl::Status status = NotNull(result, type); !status.ok())
     return status;
@@ -85,12 +84,13 @@ template <typename T> absl::Status Write(std::string_view type, const T &value, 
   return absl::OkStatus();
 }
 
-// Memory that a program of any language can release with inlay_free.
+// Copies values to memory that the program releases with inlay_free.
 template <typename T> absl::Status Give(const T *values, size_t count, T **result, size_t *result_count) {
-  // One more, so that texts end with a zero and malloc is never asked for nothing.
+  // One more element, so that texts end with a zero byte and the size is never 0.
   auto *memory = static_cast<T *>(std::malloc((count + 1) * sizeof(T)));
   if (!memory)
-    return absl::ResourceExhaustedError(fmt::format("the host has no {} bytes left", (count + 1) * sizeof(T)));
+    return absl::ResourceExhaustedError(
+        fmt::format("out of host memory: {} bytes are needed", (count + 1) * sizeof(T)));
   std::copy_n(values, count, memory);
   memory[count] = 0;
   *result = memory;
@@ -98,7 +98,7 @@ template <typename T> absl::Status Give(const T *values, size_t count, T **resul
   return absl::OkStatus();
 }
 
-// The body of a call that ends in _init.
+// Implements the calls whose names end in _init.
 template <typename T>
 inlay_status Init(std::string_view type, const T &defaults, T *result, size_t struct_size, int32_t program_version) {
   return Call([&]() -> absl::Status {

@@ -1,5 +1,5 @@
-// Text of the C interface: token ids, and conversations as prompts. Conversations are read by the code that reads them
-// for serve-model, so that both make the same prompt of them.
+// Text functions of the C interface: tokenizing, and rendering conversations. Conversations are parsed by the same code
+// as in serve-model, so that both render the same prompt.
 #include "runtime/c/handles.h"
 #include "runtime/c/support.h"
 #include "runtime/serve/chat_fields.h"
@@ -23,14 +23,14 @@ constexpr std::array<std::string_view, 7> kConversationFields = {"messages",
                                                                  "add_generation_prompt",
                                                                  "continue_final_message"};
 
-// A server's clients are strangers, a program's conversations are its own: only the depth is bounded.
+// Unlike a server's clients, a program is trusted, so only the nesting depth of its JSON is limited.
 serve::RequestContext Context() {
   serve::RequestContext context;
   context.limits.messages = context.limits.tools = std::numeric_limits<int>::max();
   return context;
 }
 
-// Names the argument; serve's messages name the field within it.
+// Converts an error of runtime/serve, whose message names the field, and adds the name of the argument.
 absl::Status Wrong(const serve::ApiError &error, std::string_view argument = {}) {
   return absl::InvalidArgumentError(argument.empty() ? error.message : fmt::format("{}: {}", argument, error.message));
 }
@@ -40,10 +40,10 @@ absl::StatusOr<std::string> Render(const Engine &engine, std::string_view conver
   Json object;
   if (std::optional<serve::ApiError> wrong = serve::ParseObject(conversation_json, context.limits.json_depth, object))
     return Wrong(*wrong, "conversation_json");
-  // Nobody is told of fields that are ignored, so there are none.
+  // The server logs fields that it ignores. There is no log here, so unknown fields are errors.
   for (const auto &[name, value] : object.items())
     if (std::ranges::find(kConversationFields, name) == kConversationFields.end())
-      return absl::InvalidArgumentError(fmt::format("'{}' is no field of a conversation, expected {}",
+      return absl::InvalidArgumentError(fmt::format("found '{}', which is not a field of a conversation, expected {}",
                                                     name.substr(0, 60), fmt::join(kConversationFields, ", ")));
   serve::TokenizeRequest request;
   if (object.contains("messages") && !object["messages"].is_null())
@@ -54,7 +54,7 @@ absl::StatusOr<std::string> Render(const Engine &engine, std::string_view conver
   return engine.ApplyChatTemplate(ToChatRequest(request.conversation, /*with_tools=*/true));
 }
 
-// The object of inlay_render_chat that the arguments of inlay_apply_chat_template stand for.
+// Converts the arguments of inlay_apply_chat_template to the object that inlay_render_chat takes.
 absl::StatusOr<std::string> ToConversation(std::string_view messages_json, const char *variables_json,
                                            bool add_generation_prompt) {
   int depth = Context().limits.json_depth;
@@ -63,11 +63,11 @@ absl::StatusOr<std::string> ToConversation(std::string_view messages_json, const
           serve::ParseObject(fmt::format("{{\"messages\":{}}}", messages_json), depth, conversation))
     return Wrong(*wrong, "messages_json");
   if (conversation.size() != 1)
-    return absl::InvalidArgumentError("messages_json: holds more than a value, expected a list of messages");
+    return absl::InvalidArgumentError("messages_json: found more than one value, expected a list of messages");
   if (variables_json)
     if (std::optional<serve::ApiError> wrong = serve::ParseObject(variables_json, depth, variables))
       return Wrong(*wrong, "variables_json");
-  // The template may name them, and they have fields of their own.
+  // These variables have their own fields in the conversation.
   for (const char *name : {"tools", "documents", "reasoning_effort"})
     if (auto found = variables.find(name); found != variables.end()) {
       conversation[name] = *found;

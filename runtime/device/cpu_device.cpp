@@ -39,7 +39,8 @@ CpuDevice::~CpuDevice() {
 std::string CpuDevice::Name() const { return fmt::format("cpu ({} threads)", pool_.threads()); }
 
 uint64_t CpuDevice::FreeMemory() const {
-  // What the kernel can make free, its file cache included: a checkpoint that was just read fills that cache.
+  // MemAvailable includes the page cache, which the operating system can free. A checkpoint that was just read fills
+  // it.
   std::ifstream info("/proc/meminfo");
   for (std::string key; info >> key;) {
     uint64_t kibibytes = 0;
@@ -92,11 +93,11 @@ absl::Status CpuDevice::Clear(void *memory, uint64_t bytes) {
 }
 
 absl::Status CpuDevice::LoadKernels(const Bundle &bundle, const plan::Target &target) {
-  // Before anything of the library runs.
+  // Check this before loading the library, which runs its initializers.
   if (absl::Status status = CheckCpuFeatures(target); !status.ok())
     return absl::Status(status.code(), fmt::format("{}: {}", bundle.path(), std::string(status.message())));
   std::string path = bundle.path() + "/kernels/" + target.name()->str() + "/kernels.so";
-  // dlopen searches the system's folders for a name without a slash.
+  // dlopen searches the system's directories for a name without a slash.
   if (path.find('/') == std::string::npos)
     path = "./" + path;
   library_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -108,12 +109,12 @@ absl::Status CpuDevice::LoadKernels(const Bundle &bundle, const plan::Target &ta
     if (!symbol)
       return absl::DataLossError(
           fmt::format("{}: has no kernel '{}'; compile the model again", path, kernel->name()->string_view()));
-    // A kernel of other views than the plan gives it would read past them.
+    // If the kernel took more views than the plan has, it would read beyond the array of their addresses.
     const auto *views = static_cast<const int32_t *>(dlsym(library_, (kernel->name()->str() + "_views").c_str()));
     int64_t expected = kernel->views() ? kernel->views()->size() : 0;
     if (!views || *views != expected)
       return absl::DataLossError(fmt::format(
-          "{}: kernel '{}' takes {} views, but plan.fb gives it {}; compile the model again", path,
+          "{}: kernel '{}' takes {} views, expected {} as in plan.fb; compile the model again", path,
           kernel->name()->string_view(), views ? fmt::to_string(*views) : "an unknown number of", expected));
     kernels_.push_back(reinterpret_cast<KernelFunction>(symbol));
     names_.push_back(kernel->name()->string_view());
@@ -134,7 +135,7 @@ absl::Status CpuDevice::Run(LaunchList list, const StepSizes &sizes, bool reuse)
     std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes);
     int64_t x = grid[0], y = grid[1], z = grid[2];
     CpuLaunchTimer timer(prepared.name, grid);
-    // Blocks of one column of weights follow each other, so that a thread finds them in its cache.
+    // Consecutive blocks have the same x, and so use the same columns of weights, which are then in the thread's cache.
     pool_.Run(x * y * z, [&](int64_t i) {
       prepared.function(prepared.bound.arguments.data(), sizes.data(), i / (y * z), i / z % y, i % z);
     });

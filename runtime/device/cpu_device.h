@@ -6,7 +6,8 @@
 
 namespace inlay {
 
-// An error that names what kernels of a target use and this machine's processor lacks, if there is any such thing.
+// Returns an error if the kernels of the target use features that this machine's processor does not have. It names
+// them.
 absl::Status CheckCpuFeatures(const plan::Target &target);
 
 class CpuDevice : public Device {
@@ -48,7 +49,7 @@ public:
   ThreadPool &host_pool() override { return pool_; }
 
 private:
-  // One block of a kernel: views, the step's sizes, the block's place in the grid.
+  // Runs one block of a kernel: addresses of the views, sizes of the step, index of the block in the grid.
   using KernelFunction = void (*)(void *const *arguments, const int32_t *sizes, int64_t x, int64_t y, int64_t z);
 
   struct Prepared {
@@ -60,7 +61,7 @@ private:
   ThreadPool pool_;
   void *library_ = nullptr;
   std::vector<KernelFunction> kernels_;
-  std::vector<std::string_view> names_; // of kernels_, in the bundle
+  std::vector<std::string_view> names_; // of kernels_; the bundle owns the characters
   std::vector<std::vector<Prepared>> lists_;
 };
 

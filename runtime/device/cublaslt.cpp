@@ -10,7 +10,7 @@
 namespace inlay {
 namespace {
 
-// What cublasLt.h 13.0 declares, unchanged since 11.0.
+// Declarations of cublasLt.h 13.0. They have not changed since 11.0.
 using Result = int; // 0: success
 using Handle = struct HandleTag *;
 using Operation = struct OperationTag *;
@@ -35,7 +35,7 @@ constexpr int kTransposed = 1;                                  // cublasOperati
 constexpr int kOfFirst = 3;                                     // CUBLASLT_MATMUL_DESC_TRANSA
 constexpr int kLayoutColumns = 3;                               // CUBLASLT_MATRIX_LAYOUT_COLS
 constexpr int kMaxWorkspaceBytes = 1, kReductionSchemeMask = 3; // cublasLtMatmulPreferenceAttributes_t
-constexpr std::array<int, 4> kMinAlignment = {5, 6, 7, 8};      // of the same: of A, B, C and D
+constexpr std::array<int, 4> kMinAlignment = {5, 6, 7, 8};      // of the same enum: alignment of A, B, C and D
 
 struct Api {
   Result (*create)(Handle *);
@@ -61,8 +61,8 @@ int TypeOf(const plan::Columns &columns) {
   return columns.type() == plan::DataType_BF16 ? kReal16BF : columns.type() == plan::DataType_F16 ? kReal16F : kReal32F;
 }
 
-// The product as the library sees it, whose matrices are by columns: a row of ours is a column of theirs, so that
-// D = C + A^T B with A the weight, B the input, C the residual and D the output.
+// A product in terms of the library. Its matrices are column-major, so a row of the plan's row-major matrices is a
+// column for the library: D = C + A^T B, where A is the weight, B the input, C the residual and D the output.
 class Product : public CublasLtProduct {
 public:
   Product(const Api &api, Handle handle, const plan::Kernel &kernel) : api_(api), handle_(handle), kernel_(kernel) {}
@@ -76,7 +76,7 @@ public:
   }
 
   absl::Status Prepare(uint32_t max_rows) {
-    const plan::LibraryProduct &product = *kernel_.library();
+    const plan::LibraryProduct &product = *kernel_.body_as_LibraryProduct();
     const plan::Columns &residual = product.residual() ? *product.residual() : *product.output();
     bool made = api_.operation_create(&operation_, kCompute32F, kReal32F) == 0 &&
                 api_.operation_set(operation_, kOfFirst, &kTransposed, sizeof kTransposed) == 0 &&
@@ -86,12 +86,12 @@ public:
                 Make(output_, *product.output(), product.columns(), max_rows);
     if (!made)
       return absl::InternalError(
-          fmt::format("cublaslt cannot describe the product '{}'", kernel_.name()->string_view()));
+          fmt::format("cublaslt: creating the descriptors of the product '{}' failed", kernel_.name()->string_view()));
     return Choose(max_rows);
   }
 
   absl::Status Launch(std::span<void *const> arguments, int32_t rows, cuda_driver::Stream stream) override {
-    const plan::LibraryProduct &product = *kernel_.library();
+    const plan::LibraryProduct &product = *kernel_.body_as_LibraryProduct();
     const plan::Columns &residual = product.residual() ? *product.residual() : *product.output();
     auto count = static_cast<uint64_t>(rows);
     for (Layout layout : {input_, residual_, output_})
@@ -116,7 +116,7 @@ private:
     return api_.layout_create(&layout, TypeOf(columns), rows, count, columns.pitch()) == 0;
   }
 
-  // The most that is known of where the operands begin and how far their rows are apart.
+  // The largest power of two, at most 16 bytes, that divides the operand's offset and the pitch of its rows.
   static uint32_t AlignmentOf(const plan::Columns &columns) {
     uint64_t size = ElementSize(columns.type());
     uint64_t bits = uint64_t{16} | columns.column() * size | columns.pitch() * size;
@@ -124,11 +124,11 @@ private:
   }
 
   absl::Status Choose(uint32_t max_rows) {
-    const plan::LibraryProduct &product = *kernel_.library();
+    const plan::LibraryProduct &product = *kernel_.body_as_LibraryProduct();
     const plan::Columns &residual = product.residual() ? *product.residual() : *product.output();
     Preference preference = nullptr;
     uint64_t workspace = 0;
-    uint32_t schemes = 0; // none: what is summed apart would meet in an order that depends on the rows
+    uint32_t schemes = 0; // no split K: the order in which the partial sums are added could depend on the rows
     bool made = api_.preference_create(&preference) == 0 &&
                 api_.preference_set(preference, kMaxWorkspaceBytes, &workspace, sizeof workspace) == 0 &&
                 api_.preference_set(preference, kReductionSchemeMask, &schemes, sizeof schemes) == 0;

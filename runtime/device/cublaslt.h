@@ -14,8 +14,8 @@
 
 namespace inlay {
 
-// One product of the plan, ready to be launched. A row's result does not depend on the rows beside it: one algorithm,
-// without parts of k that meet elsewhere, serves steps of any rows.
+// One matrix product of the plan, ready to be launched. The result of a row does not depend on the other rows: the same
+// algorithm, without split K, is used for any number of rows.
 class CublasLtProduct {
 public:
   virtual ~CublasLtProduct() = default;
@@ -27,11 +27,12 @@ class CublasLt {
 public:
   virtual ~CublasLt() = default;
 
-  // `path`: libcublasLt.so or a folder that holds it; empty: where CUDA's libraries are usually found. A GPU's context
-  // must be current. An error names the flags that bring the library or do without it.
+  // `path` is libcublasLt.so or its directory; empty: the usual directories of CUDA's libraries are searched. A GPU's
+  // context must be current. Errors name the flag that gives the path, and the flag to compile a bundle that does not
+  // need the library.
   static absl::StatusOr<std::unique_ptr<CublasLt>> Open(const std::string &path);
 
-  // For steps of at most `max_rows`. The product must not outlive this.
+  // Prepares the product of a kernel for steps of at most `max_rows` rows. It must not outlive this object.
   virtual absl::StatusOr<std::unique_ptr<CublasLtProduct>> Prepare(const plan::Kernel &kernel, uint32_t max_rows) = 0;
 };
 

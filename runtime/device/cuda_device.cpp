@@ -144,7 +144,7 @@ public:
       api_.DeviceGetAttribute(&minor, kComputeCapabilityMinor, device);
       std::string chip = fmt::format("sm_{}{}", major, minor);
       found += fmt::format("{}{} ({})", found.empty() ? "" : ", ", name, chip);
-      // sm_90a code runs on compute capability 9.0 and nothing else.
+      // Code for sm_90a runs on compute capability 9.0 only.
       std::string_view wanted = target.ends_with('a') ? target.substr(0, target.size() - 1) : target;
       if (chip != wanted)
         continue;
@@ -202,7 +202,7 @@ public:
           fmt::format("{} need {} MiB, but only {} MiB of GPU memory are free", what, bytes >> 20, free >> 20));
     if (absl::Status status = Check(result, "allocating memory"); !status.ok())
       return status;
-    if (debug_.poison) { // before another stream writes to it
+    if (debug_.poison) { // wait for it, because another stream may write to the memory next
       if (absl::Status status = Check(api_.MemsetAsync(memory, 0xff, bytes, stream_), "poisoning memory"); !status.ok())
         return status;
       if (absl::Status status = Check(api_.StreamSynchronize(stream_), "poisoning memory"); !status.ok())
@@ -221,11 +221,11 @@ public:
 
   absl::Status CopyToDevice(void *to, const void *from, uint64_t bytes) override {
     api_.ContextSetCurrent(context_);
-    // Through pinned memory, so that a step's metadata is copied while the host goes on.
+    // Copy through pinned memory, so that the host does not wait for the device.
     for (uint64_t at = 0; at < bytes; at += kStagingBytes) {
       uint64_t size = std::min<uint64_t>(kStagingBytes, bytes - at);
       Staging &staging = staging_[next_staging_++ % staging_.size()];
-      // An event that was never recorded is reached.
+      // Before its first use, the event was not recorded; synchronizing with it returns at once.
       if (absl::Status status = Check(api_.EventSynchronize(staging.copied), "copying"); !status.ok())
         return status;
       std::memcpy(staging.memory, static_cast<const std::byte *>(from) + at, size);
@@ -346,12 +346,12 @@ public:
     std::string directory = bundle.path() + "/kernels/" + target.name()->str() + "/";
     for (const plan::Kernel *kernel : *target.kernels()) {
       std::string name = kernel->name()->str();
-      if (kernel->library()) {
+      if (kernel->body_type() == plan::KernelBody_LibraryProduct) {
         if (absl::Status status = PrepareProduct(*kernel, target); !status.ok())
           return status;
         continue;
       }
-      // The cubin is for exactly this chip; its PTX is what the driver falls back on.
+      // The cubin is for this chip. If there is none, the driver compiles the PTX.
       std::string path = directory + name + ".cubin";
       if (!std::filesystem::exists(path))
         path = directory + name + ".ptx";
@@ -367,16 +367,18 @@ public:
       if (absl::Status status = Check(api_.ModuleGetFunction(&function, module, name.c_str()), "finding " + name);
           !status.ok())
         return status;
-      if (absl::Status status = CheckParameters(function, *kernel, path); !status.ok())
-        return status;
-      if (absl::Status status = Check(
-              api_.FunctionSetAttribute(function, kMaxDynamicSharedBytes, static_cast<int>(kernel->shared_bytes())),
-              fmt::format("giving {} {} bytes of shared memory", name, kernel->shared_bytes()));
+      const plan::Code &body = *kernel->body_as_Code();
+      if (absl::Status status = CheckParameters(function, *kernel, bundle.plan().step_sizes()->size(), path);
           !status.ok())
         return status;
-      // All of the L1 as shared memory, so that blocks of two kernels fit beside each other.
+      if (absl::Status status = Check(
+              api_.FunctionSetAttribute(function, kMaxDynamicSharedBytes, static_cast<int>(body.shared_bytes())),
+              fmt::format("setting the shared memory of {} to {} bytes", name, body.shared_bytes()));
+          !status.ok())
+        return status;
+      // Use as much of the L1 cache as possible as shared memory, so that blocks of two kernels can be resident.
       api_.FunctionSetAttribute(function, kPreferredCarveout, 100);
-      if (kernel->cluster() && kernel->cluster()->size() > 0 && kernel->cluster()->Get(0) > 8)
+      if (body.cluster() && body.cluster()->size() > 0 && body.cluster()->Get(0) > 8)
         api_.FunctionSetAttribute(function, kNonPortableClusterAllowed, 1);
       functions_.push_back({function, kernel, nullptr});
     }
@@ -458,7 +460,7 @@ private:
   struct LoadedKernel {
     Function function;
     const plan::Kernel *kernel;
-    std::unique_ptr<CublasLtProduct> product; // instead of a function
+    std::unique_ptr<CublasLtProduct> product; // for kernels that cuBLASLt computes; `function` is null then
   };
 
   absl::Status Check(Result result, const std::string &doing) const {
@@ -482,8 +484,9 @@ private:
       if (entry->launches())
         for (const plan::Launch *launch : *entry->launches())
           if (target.kernels()->Get(launch->kernel()) == &kernel)
-            max_rows = std::max(max_rows, kernel.library()->rows() == plan::Extent_Tokens ? entry->max_tokens()
-                                                                                          : entry->max_sequences());
+            max_rows = std::max(max_rows, kernel.body_as_LibraryProduct()->rows() == plan::Extent_Tokens
+                                              ? entry->max_tokens()
+                                              : entry->max_sequences());
     absl::StatusOr<std::unique_ptr<CublasLtProduct>> product = cublaslt_->Prepare(kernel, max_rows);
     if (!product.ok())
       return product.status();
@@ -491,13 +494,14 @@ private:
     return absl::OkStatus();
   }
 
-  // A kernel that takes other parameters than the plan gives it would read past them.
-  absl::Status CheckParameters(Function function, const plan::Kernel &kernel, const std::string &path) const {
+  // Checks that the kernel's parameters have the sizes that the plan gives. Otherwise a launch would read beyond them.
+  absl::Status CheckParameters(Function function, const plan::Kernel &kernel, size_t step_sizes,
+                               const std::string &path) const {
     if (!api_.FunctionGetParameter)
       return absl::OkStatus();
     std::vector<size_t> expected(kernel.views() ? kernel.views()->size() : 0, sizeof(void *));
-    expected.insert(expected.end(), kernel.tensor_maps(), sizeof(TensorMap));
-    expected.push_back(sizeof(StepSizes));
+    expected.insert(expected.end(), kernel.body_as_Code()->tensor_maps(), sizeof(TensorMap));
+    expected.push_back(step_sizes * sizeof(int32_t));
     std::vector<size_t> found;
     size_t offset = 0, bytes = 0;
     while (found.size() <= expected.size() && api_.FunctionGetParameter(function, found.size(), &offset, &bytes) == 0)
@@ -505,9 +509,8 @@ private:
     if (found == expected)
       return absl::OkStatus();
     return absl::DataLossError(
-        fmt::format("{}: takes parameters of {} bytes, but plan.fb gives it {}; compile the model "
-                    "again",
-                    path, fmt::join(found, ", "), fmt::join(expected, ", ")));
+        fmt::format("{}: found parameters of {} bytes, expected {} as in plan.fb; compile the model again", path,
+                    fmt::join(found, ", "), fmt::join(expected, ", ")));
   }
 
   absl::StatusOr<TensorMap> Encode(const plan::TensorMap &map, const BoundLaunch &bound) const {
@@ -535,8 +538,9 @@ private:
     return encoded;
   }
 
-  // The first launch of a list follows copies of what kernels read before their wait, so it starts after all before it
-  // have ended; the others may start early.
+  // Enqueues a list of launches. The first launch starts when all earlier work on the stream has ended, because kernels
+  // may read the step's metadata, which was copied just before, without waiting for their predecessor. The other
+  // launches may start early.
   absl::Status Enqueue(const List &list, const StepSizes &sizes) {
     for (const Prepared &prepared : list.launches)
       if (absl::Status status = Enqueue(prepared, sizes, stream_, &prepared != &list.launches.front()); !status.ok())
@@ -544,7 +548,7 @@ private:
     return absl::OkStatus();
   }
 
-  // What `enqueue` launches on stream_, as a graph.
+  // Captures the launches that `enqueue` makes on stream_ as a graph.
   template <class Enqueues> absl::StatusOr<GraphExec> Capture(Enqueues enqueue) {
     if (absl::Status status = Check(api_.StreamBeginCapture(stream_, kCaptureThreadLocal), "capturing a graph");
         !status.ok())
@@ -564,7 +568,8 @@ private:
     return executable;
   }
 
-  // INLAY_DEBUG=sync-launches, graph-launches: waits for each kernel, so that an error names the one that caused it.
+  // Implements INLAY_DEBUG=sync-launches and graph-launches: waits for each kernel, so that an error names the kernel
+  // that caused it.
   absl::Status RunOneByOne(const List &list, const StepSizes &sizes) {
     for (const Prepared &prepared : list.launches) {
       auto enqueue = [&] { return Enqueue(prepared, sizes, stream_, /*may_start_early=*/false); };
@@ -596,29 +601,30 @@ private:
     if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)
       return absl::OkStatus();
     if (loaded.product)
-      return loaded.product->Launch(prepared.bound.arguments, sizes[loaded.kernel->library()->rows()], stream);
+      return loaded.product->Launch(prepared.bound.arguments, sizes[loaded.kernel->body_as_LibraryProduct()->rows()], stream);
+    const plan::Code &body = *loaded.kernel->body_as_Code();
     LaunchAttribute attributes[2] = {};
     LaunchConfig config{};
     config.attributes = attributes;
     config.stream = stream;
-    config.shared_bytes = loaded.kernel->shared_bytes();
+    config.shared_bytes = body.shared_bytes();
     for (int i = 0; i < 3; ++i) {
       config.grid[i] = grid[static_cast<size_t>(i)];
-      const auto *block = loaded.kernel->block();
+      const auto *block = body.block();
       config.block[i] = block && static_cast<uint32_t>(i) < block->size() ? block->Get(static_cast<uint32_t>(i)) : 1;
     }
-    if (const auto *cluster = loaded.kernel->cluster(); cluster && cluster->size() > 0) {
+    if (const auto *cluster = body.cluster(); cluster && cluster->size() > 0) {
       LaunchAttribute &attribute = attributes[config.attribute_count++];
       attribute.id = kAttributeCluster;
       attribute.value.cluster[0] = cluster->Get(0);
       attribute.value.cluster[1] = attribute.value.cluster[2] = 1;
     }
-    if (may_start_early && loaded.kernel->dependent_launch()) {
+    if (may_start_early && body.dependent_launch()) {
       LaunchAttribute &attribute = attributes[config.attribute_count++];
       attribute.id = kAttributeDependentLaunch;
       attribute.value.flag = 1;
     }
-    // Pointers, tensor maps, then the sizes by value.
+    // The parameters of a kernel: pointers, tensor maps, and then the sizes by value.
     std::vector<void *> parameters;
     for (void *const &argument : prepared.bound.arguments)
       parameters.push_back(const_cast<void **>(&argument));
@@ -631,16 +637,17 @@ private:
 
   const Api &api_;
   DebugOptions debug_;
-  std::optional<CudaGuardedMemory> guarded_; // where allocations have guard pages
+  std::optional<CudaGuardedMemory> guarded_; // if allocations have guard pages
   ThreadPool pool_;
   std::string name_;
   cuda_driver::Device device_ = 0;
   Context context_ = nullptr;
-  Stream stream_ = nullptr; // of launches
-  // Beside it: what a step needs of the host comes before its turn, and what it gives goes while the next one runs.
+  Stream stream_ = nullptr; // for launches
+  // Streams for copies: metadata of a step is uploaded while the previous step runs, and its results are downloaded
+  // while the next one runs.
   Stream uploads_ = nullptr, downloads_ = nullptr;
   Event arrived_ = nullptr, launched_ = nullptr;
-  // Two, so that one is filled while the other is copied.
+  // There are two staging buffers, so that one is filled while the other is copied.
   struct Staging {
     void *memory = nullptr;
     Event copied = nullptr;
@@ -652,7 +659,7 @@ private:
   std::vector<Module> modules_;
   std::vector<LoadedKernel> functions_;
   std::string cublaslt_path_;
-  std::unique_ptr<CublasLt> cublaslt_; // where a kernel is its product
+  std::unique_ptr<CublasLt> cublaslt_; // if a kernel is a product of cuBLASLt
   std::vector<List> lists_;
 };
 

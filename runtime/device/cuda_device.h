@@ -6,8 +6,9 @@
 
 namespace inlay {
 
-// The first GPU that runs `target` ("sm_90a"). Errors say what is missing: driver, GPU, or the right chip. `cublaslt`:
-// the library or its folder, for bundles that need it; empty: searched.
+// Opens the first GPU that can run `target` ("sm_90a"). Errors say what is missing: the driver, a GPU, or a GPU with
+// the right chip. `cublaslt` is the path of libcublasLt.so or of its directory, for bundles that need it. If it is
+// empty, the library is searched.
 absl::StatusOr<std::unique_ptr<Device>> OpenCudaDevice(std::string_view target, int threads,
                                                        const std::string &cublaslt);
 

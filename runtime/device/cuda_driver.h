@@ -101,7 +101,7 @@ struct Api {
   Result (*MemAlloc)(Pointer *, size_t);
   Result (*MemFree)(Pointer);
   Result (*MemAllocHost)(void **, size_t);
-  // Null where the driver has none; for guard pages alone.
+  // The functions of virtual memory management, which are only used for guard pages. Null if the driver lacks them.
   Result (*MemGetAllocationGranularity)(size_t *, const AllocationProperties *, int);
   Result (*MemAddressReserve)(Pointer *, size_t, size_t, Pointer, unsigned long long);
   Result (*MemAddressFree)(Pointer, size_t);
@@ -141,7 +141,7 @@ struct Api {
                                  int interleave, int swizzle, int l2_promotion, int out_of_bounds);
 };
 
-// The driver, or why there is none.
+// Loads the driver. Unavailable if there is none or it lacks a function.
 absl::StatusOr<const Api *> LoadDriver();
 
 } // namespace inlay::cuda_driver

@@ -16,8 +16,8 @@ public:
       : api_(api), device_(device), at_end_(at_end) {}
   ~CudaGuardedMemory();
 
-  // A buffer aligned to 256 bytes. With `at_end` at most 255 bytes of mapped memory lie after it, otherwise none
-  // before.
+  // Allocates a buffer aligned to 256 bytes. With `at_end`, unmapped memory begins at most 255 bytes after its end.
+  // Otherwise, unmapped memory ends where the buffer begins.
   cuda_driver::Result Allocate(uint64_t bytes, cuda_driver::Pointer &memory);
   void Free(cuda_driver::Pointer memory);
 

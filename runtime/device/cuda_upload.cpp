@@ -14,9 +14,9 @@ namespace {
 
 using namespace cuda_driver;
 
-// Large enough for the bus, small enough to be in the cores' caches when it is hashed.
+// Large enough for the full bandwidth of the bus, small enough to stay in a core's cache until it is hashed.
 constexpr uint64_t kBufferBytes = kMaxPackedBytes;
-// A lane reads and hashes a few GB/s, a bus takes up to 64.
+// A lane reads and hashes a few GB/s; the bus transfers up to 64 GB/s.
 constexpr int kMaxLanes = 16;
 
 absl::Status Check(const Api &api, Result result, const char *doing) {
@@ -27,7 +27,7 @@ absl::Status Check(const Api &api, Result result, const char *doing) {
   return absl::InternalError(fmt::format("cuda: {} (error {}) while {}", text ? text : "unknown", result, doing));
 }
 
-// What one thread copies through: two buffers, one of which is filled while the other is copied.
+// A stream and two pinned buffers for one thread. One buffer is filled while the other is copied.
 class Lane {
 public:
   Lane(const Api &api, std::byte *memory) : api_(api) {
@@ -54,7 +54,7 @@ public:
     return Check(api_, result, "making a stream for the weights");
   }
 
-  // Host memory of kBufferBytes that nothing is copied from any more.
+  // Returns a host buffer of kBufferBytes bytes, after earlier copies from it have completed.
   absl::StatusOr<std::byte *> Take() {
     current_ ^= 1;
     Buffer &buffer = buffers_[current_];
@@ -65,7 +65,7 @@ public:
     return buffer.memory;
   }
 
-  // Begins to copy what was written to the memory that Take() gave to `sources`, and then to pack it.
+  // Enqueues a copy of the buffer of the last Take() to `sources` on the device, and then the packing kernel.
   absl::Status Pack(const WeightSink::PackedRange &range, Pointer sources, const LaunchPack &launch) {
     Buffer &buffer = buffers_[current_];
     buffer.in_use = true;
@@ -77,10 +77,10 @@ public:
     return Check(api_, api_.EventRecord(buffer.copied, stream_), "packing weights");
   }
 
-  // Which of the two buffers Take() gave.
+  // The index of the buffer that Take() returned last: 0 or 1.
   int current() const { return current_; }
 
-  // Begins to copy what was written to the memory that Take() gave.
+  // Enqueues a copy of the buffer of the last Take() to `to` on the device.
   absl::Status Send(Pointer to, uint64_t bytes) {
     Buffer &buffer = buffers_[current_];
     buffer.in_use = true;
@@ -104,7 +104,7 @@ private:
   int current_ = 0;
 };
 
-// Lanes, each used by one thread at a time.
+// A pool of lanes. Each is used by one thread at a time.
 class Lanes {
 public:
   Lanes(const Api &api, int count) : api_(api), count_(count) {}
@@ -147,7 +147,7 @@ public:
     returned_.notify_one();
   }
 
-  // Of all lanes.
+  // The index of a lane, in [0, count).
   size_t IndexOf(const Lane *lane) const {
     size_t i = 0;
     while (lanes_[i].get() != lane)
@@ -167,12 +167,12 @@ private:
   int count_;
   void *pinned_ = nullptr;
   std::vector<std::unique_ptr<Lane>> lanes_;
-  std::mutex mutex_; // of what follows
+  std::mutex mutex_; // guards the members below
   std::condition_variable returned_;
   std::vector<Lane *> free_;
 };
 
-// Fills and sends one range; stops early where another one failed.
+// Fills and copies one range. Stops early if another range failed.
 absl::Status UploadRange(Lane &lane, const WeightSink::Range &range, size_t index, const WeightSink::FillRange &fill,
                          const std::atomic<bool> &failed) {
   for (uint64_t at = 0; at < range.bytes && !failed; at += kBufferBytes) {
@@ -240,7 +240,7 @@ absl::Status UploadPacked(const Api &api, Context context, std::span<const Weigh
   // Two buffers on the device for each lane, as on the host.
   Pointer buffers = 0;
   if (absl::Status status = Check(api, api.MemAlloc(&buffers, static_cast<uint64_t>(count) * 2 * kBufferBytes),
-                                  "allocating memory to pack");
+                                  "allocating memory for packing weights");
       !status.ok())
     return status;
   absl::Status status = OnLanes(

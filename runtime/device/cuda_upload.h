@@ -7,8 +7,8 @@
 
 namespace inlay {
 
-// WeightSink's two ways into the memory of the GPU whose context is `context`. Pinned memory is held only during a
-// call.
+// Implement WeightSink::Write() and WeightSink::Repeat() for the GPU with context `context`. Pinned memory is allocated
+// only during a call.
 absl::Status UploadRanges(const cuda_driver::Api &api, cuda_driver::Context context,
                           std::span<const WeightSink::Range> ranges, const WeightSink::FillRange &fill,
                           ThreadPool &pool);
@@ -16,7 +16,8 @@ absl::Status UploadRepetitions(const cuda_driver::Api &api, cuda_driver::Context
                                std::span<const WeightSink::Repetition> parts, std::span<const std::byte> pattern,
                                ThreadPool &pool);
 
-// The sources of packed ranges go to a buffer on the device, from which `launch` has a kernel pack them.
+// Implements WeightSink::Pack(). The sources of each range are copied to a buffer on the device. Then `launch` launches
+// a kernel that packs them.
 inline constexpr uint64_t kMaxPackedBytes = uint64_t{2} << 20;
 using LaunchPack = std::function<absl::Status(cuda_driver::Stream stream, const WeightSink::PackedRange &range,
                                               cuda_driver::Pointer sources)>;

@@ -17,23 +17,23 @@ namespace {
 
 using CuptiResult = int; // 0: success
 
-constexpr int kConcurrentKernel = 10;   // CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL; with graphs a record for each node
+constexpr int kConcurrentKernel = 10;   // CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL; a graph gives one record per node
 constexpr uint32_t kFlushForced = 1;    // CUPTI_ACTIVITY_FLAG_FLUSH_FORCED
 constexpr uint32_t kOldestVersion = 14; // CUPTI_API_VERSION of CUDA 11.2, the first with CUpti_ActivityKernel6
 constexpr size_t kBufferBytes = size_t{4} << 20, kBufferAlignment = 8;
 
-// The fields that CUpti_ActivityKernel6 and later begin with.
+// The first fields of CUpti_ActivityKernel6 and later versions.
 struct alignas(8) ActivityKernel {
   int kind;
   uint8_t cache_config, shared_memory_config;
   uint16_t registers_per_thread;
   int partitioned_cache_requested, partitioned_cache_executed;
-  uint64_t start, end, completed; // nanoseconds; 0 for what was not recorded
+  uint64_t start, end, completed; // nanoseconds; 0 if not recorded
   uint32_t device_id, context_id, stream_id;
   int32_t grid[3], block[3];
   int32_t static_shared_bytes, dynamic_shared_bytes;
   uint32_t local_bytes_per_thread, local_bytes;
-  uint32_t correlation_id; // the launches of a graph share their graph's
+  uint32_t correlation_id; // the same for all launches of a graph
   int64_t grid_id;
   const char *name;
 };
@@ -55,7 +55,7 @@ struct Api {
   CuptiResult (*activity_get_num_dropped_records)(void *context, uint32_t stream, size_t *dropped);
 };
 
-// CUPTI's callbacks carry no pointer of ours.
+// These are global because CUPTI passes no user data to its callbacks.
 Api api;
 std::mutex records_mutex;
 std::vector<KernelRecord> records;
@@ -94,7 +94,7 @@ absl::Status Check(CuptiResult result, std::string_view doing) {
   if (api.get_result_string)
     api.get_result_string(result, &text);
   std::string hint = text && std::string_view(text).find("PRIVILEGE") != std::string_view::npos
-                         ? "; this user may not trace the GPU, see NVIDIA's ERR_NVGPUCTRPERM"
+                         ? "; this user has no permission to trace the GPU, see NVIDIA's ERR_NVGPUCTRPERM"
                          : "; another profiler may be attached to this process";
   return absl::InternalError(
       fmt::format("CUPTI: {} (error {}) while {}{}", text ? text : "unknown", result, doing, hint));
@@ -143,7 +143,7 @@ public:
     if (absl::Status status = Check(api.activity_register_callbacks(RequestBuffer, TakeBuffer), "attaching");
         !status.ok())
       return status;
-    // On and off once, so that CUPTI is there before the first context and graph.
+    // Enable and disable records once, so that CUPTI is initialized before the first context and graph are created.
     if (absl::Status status = Check(api.activity_enable(kConcurrentKernel), "enabling kernel records"); !status.ok())
       return status;
     return Check(api.activity_disable(kConcurrentKernel), "disabling kernel records");
@@ -161,7 +161,7 @@ public:
   }
 
   absl::StatusOr<std::vector<KernelRecord>> Stop() override {
-    // Before disabling, which may drop what is still on its way.
+    // Flush before disabling, which may drop records that were not delivered yet.
     if (absl::Status status = Check(api.activity_flush_all(kFlushForced), "flushing records"); !status.ok())
       return status;
     if (absl::Status status = Check(api.activity_disable(kConcurrentKernel), "disabling kernel records"); !status.ok())

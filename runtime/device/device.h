@@ -7,7 +7,9 @@
 #include "absl/status/statusor.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/recipe.h"
+#include "runtime/bundle/step_capacity.h"
 #include "runtime/bundle/weight_loader.h"
+#include "runtime/support/copy_rows.h"
 
 #include <array>
 #include <cstddef>
@@ -19,9 +21,6 @@
 
 namespace inlay {
 
-// The sizes of a step that every kernel receives, in the order of plan::Extent.
-using StepSizes = std::array<int32_t, 6>;
-
 // A launch of the plan with its arguments as addresses on the device.
 struct BoundLaunch {
   const plan::Launch *launch = nullptr;
@@ -29,54 +28,47 @@ struct BoundLaunch {
   uint64_t cache_bytes = 0; // of a layer's keys, and of its values
 };
 
-// A list of launches that a device has made ready: kernels found, tensor maps encoded.
+// Identifies a list of launches that the device has prepared: kernels were found and tensor maps encoded.
 using LaunchList = int;
 
-// Rows of a block of memory.
-struct CopyRows {
-  uint64_t offset = 0; // of the first row, from the beginning of the block
-  uint64_t bytes = 0;  // of a row
-  uint64_t rows = 1;
-  uint64_t pitch = 0; // from row to row
-};
-
-// An event in the order of launches.
+// Identifies an event that was recorded in the order of launches.
 using EventId = int64_t;
 
-// A copy to the host, to memory from AllocateHost(), that is done when its event is.
+// A copy from the device to host memory from AllocateHost(). It is done when its event completes.
 struct AsyncCopy {
   void *to = nullptr;
   const void *from = nullptr;
   uint64_t bytes = 0;
 };
 
-// Its memory is a sink for weights: Write() and Repeat() return when all has arrived.
+// A device. Weights are written through WeightSink, whose Write() and Repeat() return when all bytes are in device
+// memory.
 class Device : public WeightSink {
 public:
-  // "cpu" or "NVIDIA H200 (sm_90a)": for people.
+  // A name for output: "cpu (8 threads)" or "NVIDIA H200 (sm_90a)".
   virtual std::string Name() const = 0;
 
   // Bytes that can still be allocated.
   virtual uint64_t FreeMemory() const = 0;
-  // Memory aligned to 256 bytes. An error says what was needed and what was free.
+  // Allocates memory aligned to 256 bytes. `what` names its use in errors, which give the bytes needed and free.
   virtual absl::StatusOr<void *> Allocate(uint64_t bytes, std::string_view what) = 0;
   virtual void Free(void *memory) = 0;
 
   // Copies in the order of launches. The host's memory may be reused when the call returns.
   virtual absl::Status CopyToDevice(void *to, const void *from, uint64_t bytes) = 0;
-  // Waits for what was launched before.
+  // Waits for all earlier launches and copies.
   virtual absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) = 0;
-  // From one place on the device to another, in the order of launches.
+  // Copies device memory to device memory, in the order of launches.
   virtual absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) = 0;
-  // Like CopyToHost, but does not wait: `to`, from AllocateHost(), is written before a later event completes.
+  // Like CopyToHost, but does not wait. `to` is memory from AllocateHost(). It is written when a later event completes.
   virtual absl::Status CopyToHostAsync(void *to, const void *from, uint64_t bytes) = 0;
-  // Like CopyToDevice, but `from`, from AllocateHost(), is read when the copy's turn comes.
+  // Like CopyToDevice, but `from` is memory from AllocateHost() and must not change before a later event completes.
   virtual absl::Status CopyToDeviceAsync(void *to, const void *from, uint64_t bytes) = 0;
-  // Copies these rows of `from`, a block from AllocateHost(), to the same places of `to` on a stream of its own, while
-  // earlier launches still run; these must not use `to`. Later launches wait for the copy. `from` must not change
+  // Copies rows of `from`, a block from AllocateHost(), to the same offsets of `to`. The copy runs on a separate stream
+  // while earlier launches still run; these must not use `to`. Later launches wait for the copy. `from` must not change
   // before a later event completes.
   virtual absl::Status CopyRowsAsync(void *to, const void *from, std::span<const CopyRows> rows) = 0;
-  // Memory of the host that the device can read and write while the host goes on.
+  // Allocates host memory for asynchronous copies. On a GPU it is pinned memory.
   virtual absl::StatusOr<void *> AllocateHost(uint64_t bytes, std::string_view what) = 0;
   virtual void FreeHost(void *memory) = 0;
   // Records an event that completes when all earlier launches and `copy` are done. Later launches do not wait for the
@@ -90,16 +82,17 @@ public:
   // Loads the kernels of a target of the bundle.
   virtual absl::Status LoadKernels(const Bundle &bundle, const plan::Target &target) = 0;
   virtual absl::StatusOr<LaunchList> Prepare(std::span<const BoundLaunch> launches) = 0;
-  // Runs a list in order. With `reuse`, steps of these sizes come again and again: a GPU captures a graph once.
+  // Runs a list in order. `reuse` says that steps with these sizes are frequent, so a GPU captures a graph and keeps
+  // it.
   virtual absl::Status Run(LaunchList list, const StepSizes &sizes, bool reuse) = 0;
 };
 
-// A device for a target of a bundle: "cpu" or "sm_90a". `threads` of the host, 0 for one a core. `cublaslt`: see
-// OpenCudaDevice().
+// Opens a device for a target of a bundle: "cpu" or "sm_90a". `threads` is the number of host threads; 0: one per core.
+// `cublaslt`: see OpenCudaDevice().
 absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view target, int threads,
                                                    const std::string &cublaslt = {});
 
-// Blocks of a launch in each dimension for a step.
+// Returns the number of blocks of a launch in each dimension, for a step of these sizes.
 std::array<uint32_t, 3> GridOf(const plan::Launch &launch, const StepSizes &sizes);
 
 } // namespace inlay

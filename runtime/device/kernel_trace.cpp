@@ -13,7 +13,7 @@ uint64_t SteadyNanoseconds() {
           .count());
 }
 
-// Launches of one engine come from one thread, but a process may hold several engines.
+// The launches of an engine come from one thread, but a process may have several engines, so there is a mutex.
 std::atomic<bool> cpu_tracing{false};
 std::mutex cpu_mutex;
 std::vector<KernelRecord> cpu_records;

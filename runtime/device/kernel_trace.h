@@ -14,36 +14,37 @@
 
 namespace inlay {
 
-// One launch that has ended. Kernels may overlap: with dependent launch one begins while the one before still runs.
+// One launch that has ended. Kernels may overlap: with dependent launch, a kernel starts before its predecessor has
+// ended.
 struct KernelRecord {
   std::string name;
-  uint64_t start_ns = 0, end_ns = 0; // of the trace's clock
+  uint64_t start_ns = 0, end_ns = 0; // times of KernelTrace::Now()
   std::array<uint32_t, 3> grid{}, block{};
 };
 
-// Records the kernels of this process. One trace at a time; make it before the engine, so that graphs are made under
-// it.
+// Records the kernels of this process. There may be one trace at a time. Create it before the engine, so that it also
+// sees the creation of CUDA graphs.
 class KernelTrace {
 public:
   virtual ~KernelTrace() = default;
 
-  // `library`: libcupti.so or a folder that holds it; empty: where CUDA's libraries are usually found.
+  // `library` is libcupti.so or its directory; empty: the usual directories of CUDA's libraries are searched.
   static absl::StatusOr<std::unique_ptr<KernelTrace>> Open(std::string_view target, const std::string &library);
 
   virtual absl::Status Start() = 0;
-  // Waits for the records of what has run. In the order of their starts.
+  // Returns the records of all kernels that ran since Start(), in the order of their start times.
   virtual absl::StatusOr<std::vector<KernelRecord>> Stop() = 0;
-  // The clock of the records, now.
+  // The current time of the clock of the records, in nanoseconds.
   virtual uint64_t Now() const = 0;
-  // How the times were taken, for people: "CUPTI 13.0".
+  // How the times are measured, for output: "CUPTI, version 130000".
   virtual std::string Method() const = 0;
 };
 
-// The two implementations, for Open.
+// The two implementations of KernelTrace, for Open().
 std::unique_ptr<KernelTrace> MakeCpuKernelTrace();
 absl::StatusOr<std::unique_ptr<KernelTrace>> OpenCuptiTrace(const std::string &library);
 
-// What the cpu device calls around a launch; it costs one load where nothing is traced.
+// The cpu device has one of these during each launch. It costs one load if there is no trace.
 class CpuLaunchTimer {
 public:
   CpuLaunchTimer(std::string_view name, const std::array<uint32_t, 3> &grid);
@@ -54,7 +55,7 @@ public:
 private:
   std::string_view name_;
   std::array<uint32_t, 3> grid_;
-  uint64_t start_ns_ = 0; // 0: nothing is traced
+  uint64_t start_ns_ = 0; // 0: there is no trace
 };
 
 } // namespace inlay

@@ -19,7 +19,7 @@ double SecondsSince(Clock::time_point begin) { return std::chrono::duration<doub
 // --- cpu --------------------------------------------------------------------
 
 absl::StatusOr<double> MeasureCpu(int threads) {
-  constexpr uint64_t kChunk = uint64_t{4} << 20; // beyond the caches of a core
+  constexpr uint64_t kChunk = uint64_t{4} << 20; // larger than the caches of a core
   CpuDevice device(threads);
   uint64_t bytes = std::min(uint64_t{1} << 30, device.FreeMemory() / 4) / kChunk * kChunk;
   absl::StatusOr<void *> memory = device.Allocate(std::max(bytes, kChunk), "the bandwidth test");
@@ -55,9 +55,10 @@ absl::StatusOr<double> MeasureCpu(int threads) {
 
 // --- cuda -------------------------------------------------------------------
 
-// Each thread keeps eight loads of 16 bytes in flight. `count` (of 16-byte elements) is a multiple of eight times the
-// grid's threads. The sum goes somewhere in one case of 2^32, so that the loads are not dropped. (Without the bound on
-// registers ptxas makes do with 32 and has four loads in flight.)
+// Each thread keeps eight loads of 16 bytes in flight. `count`, in elements of 16 bytes, is a multiple of eight times
+// the number of threads of the grid. The sum is stored if it has one particular value, so that the compiler does not
+// remove the loads. .minnctapersm lets ptxas use 64 registers; without it, ptxas uses 32 and only four loads are in
+// flight.
 constexpr const char *kReadPtx = R"(
 .version 7.0
 .target sm_70
@@ -124,7 +125,7 @@ std::string ReadPtx() {
 
 using namespace cuda_driver;
 
-// What the measurement holds on the GPU.
+// Owns the measurement's context, stream, kernel and buffers on the GPU.
 class GpuRead {
 public:
   explicit GpuRead(const Api &api) : api_(api) {}
@@ -171,7 +172,7 @@ public:
           return status;
         return SecondsSince(begin);
       };
-      // One warm-up; then several launches at once, so that the host's part is nothing beside them.
+      // One warm-up; then several launches per measurement, so that the host's time is negligible.
       for (int i = -1; i < kTries; ++i) {
         absl::StatusOr<double> seconds = run(i < 0 ? 1 : kRuns);
         if (!seconds.ok())

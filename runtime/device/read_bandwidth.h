@@ -8,8 +8,9 @@
 
 namespace inlay {
 
-// Bytes a second of a read-only stream, the best of several runs: "cpu" with all threads of a pool of `threads` (0: one
-// a core), "sm_90a" on the first GPU that runs it. Takes up to 4 GiB of memory for less than a second.
+// Returns the bytes per second of a read-only stream, the best of several runs. Target "cpu" uses a pool of `threads`
+// threads (0: one per core), "sm_90a" the first GPU that can run it. Allocates up to 4 GiB of memory for less than a
+// second.
 absl::StatusOr<double> MeasureReadBandwidth(std::string_view target, int threads);
 
 } // namespace inlay

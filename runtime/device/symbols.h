@@ -7,7 +7,7 @@
 
 namespace inlay {
 
-// Sets function pointers by name and keeps the first name that the library has not.
+// Sets function pointers by name. `missing` is the first name that was not found in the library.
 struct Symbols {
   void *library;
   std::string missing;

@@ -11,7 +11,7 @@ namespace {
 
 using Kind = Expression::Kind;
 
-// Longer bounded repetitions are counted instead of written out.
+// Bounded repetitions that would become more states than this are counted instead of copied.
 constexpr int64_t kMaxCopiedStates = 64;
 constexpr int32_t kMaxEmptyRepetitions = 64;
 
@@ -22,14 +22,16 @@ public:
   absl::StatusOr<Automaton> Build() {
     const auto &named = rules_.rules();
     if (named.size() > static_cast<size_t>(limits_.max_rules))
-      return absl::InvalidArgumentError(fmt::format(
-          "found {} rules, expected at most {} (max_rules); fix: a smaller grammar", named.size(), limits_.max_rules));
+      return absl::InvalidArgumentError(
+          fmt::format("found {} rules, expected at most {} (max_rules); fix: use a smaller grammar", named.size(),
+                      limits_.max_rules));
     FindUsers();
     FindProductive();
     FindNullable();
     if (!rule_productive_[0])
       return absl::InvalidArgumentError(fmt::format(
-          "the rule '{}' matches no text that ends; fix: give it an alternative without itself", named[0].name));
+          "the rule '{}' matches no text of finite length; fix: add an alternative that does not use the rule",
+          named[0].name));
     if (absl::Status status = RefuseLeftRecursion(); !status.ok())
       return status;
     rule_entry_.assign(named.size(), -1);
@@ -49,7 +51,7 @@ public:
 private:
   const Expression &At(ExpressionId id) const { return rules_.expressions()[id]; }
 
-  // Who uses each expression, and each rule.
+  // Finds the parents of each expression and the calls of each rule.
   void FindUsers() {
     const std::vector<Expression> &expressions = rules_.expressions();
     user_begin_.assign(expressions.size() + 1, 0);
@@ -72,8 +74,9 @@ private:
       bodies_[rules_.rules()[rule].body].push_back(static_cast<RuleId>(rule));
   }
 
-  // The least fixed point of a property of expressions and rules. Children are made before their parents, so the first
-  // pass settles everything but what calls rules; from then on only users of what changed are looked at.
+  // Computes the least fixed point of a property of expressions and rules. Children have smaller ids than their
+  // parents, so one pass in order of ids decides everything except expressions that depend on rule calls. After that,
+  // only the parents of changed expressions are examined again.
   template <typename Decide> void Fix(std::vector<bool> &of_expression, std::vector<bool> &of_rule, Decide decide) {
     of_expression.assign(rules_.expressions().size(), false);
     of_rule.assign(rules_.rules().size(), false);
@@ -149,7 +152,7 @@ private:
     });
   }
 
-  // Rules that `id` may begin with.
+  // Appends the rules that a match of `id` may begin with.
   void FirstRules(ExpressionId id, std::vector<RuleId> &out) const {
     std::vector<ExpressionId> work{id};
     while (!work.empty()) {
@@ -202,7 +205,7 @@ private:
   int32_t NewState(State state) {
     if (automaton_.states.size() >= static_cast<size_t>(limits_.max_states)) {
       status_ = absl::InvalidArgumentError(
-          fmt::format("found a grammar of more than {} states, expected at most so many (max_states); fix: smaller "
+          fmt::format("found a grammar with more than {} states, expected fewer (max_states); fix: use smaller "
                       "repetitions, enumerations or classes",
                       limits_.max_states));
       return 0;
@@ -226,7 +229,7 @@ private:
     return it->second;
   }
 
-  // The state from which `id` is read and then what stands at `next`.
+  // Compiles `id` to states and returns the first one. After a match, matching continues at state `next`.
   int32_t Compile(ExpressionId id, int32_t next) {
     if (!status_.ok())
       return 0;
@@ -281,8 +284,8 @@ private:
     int32_t bound = std::max(e.min, e.max);
     if (bound > limits_.max_repetitions) {
       status_ = absl::InvalidArgumentError(
-          fmt::format("found a repetition of {}, expected at most {} (max_repetitions); fix: a smaller bound", bound,
-                      limits_.max_repetitions));
+          fmt::format("found a repetition of {}, expected at most {} (max_repetitions); fix: use a smaller bound",
+                      bound, limits_.max_repetitions));
       return 0;
     }
     int32_t min = nullable_[body] ? 0 : e.min;
@@ -295,8 +298,8 @@ private:
     }
     if (nullable_[body] && bound > kMaxEmptyRepetitions) {
       status_ = absl::InvalidArgumentError(
-          fmt::format("found a repetition of {} of something that may be empty, expected at most {}; fix: let what is "
-                      "repeated not be empty",
+          fmt::format("found a repetition of {} whose body may be empty, expected at most {}; fix: write a body that "
+                      "is not empty",
                       bound, kMaxEmptyRepetitions));
       return 0;
     }
@@ -325,7 +328,7 @@ private:
     return at;
   }
 
-  // States that an expression becomes, or more than kMaxCopiedStates.
+  // The number of states that an expression becomes; the exact value is not computed above kMaxCopiedStates.
   int64_t Size(ExpressionId id) const {
     const Expression &e = At(id);
     if (e.kind == Kind::kRepeat && std::max(e.min, e.max) > kMaxCopiedStates)
@@ -365,10 +368,10 @@ private:
   std::vector<int32_t> rule_entry_;
   std::vector<RuleId> pending_;
   std::unordered_map<ByteSet, int32_t> byte_set_ids_;
-  std::vector<int32_t> user_begin_; // of each expression's part of users_
+  std::vector<int32_t> user_begin_; // where the parents of each expression begin in users_
   std::vector<ExpressionId> users_;
-  std::vector<std::vector<ExpressionId>> calls_; // of each rule
-  std::vector<std::vector<RuleId>> bodies_;      // the rules whose body an expression is
+  std::vector<std::vector<ExpressionId>> calls_; // by rule: the expressions that call it
+  std::vector<std::vector<RuleId>> bodies_;      // by expression: the rules that have it as body
 };
 
 } // namespace

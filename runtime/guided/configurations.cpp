@@ -7,9 +7,9 @@
 namespace inlay::guided {
 
 namespace {
-constexpr int32_t kRoot = 0; // the frame below all: what returns to it is a whole text
+constexpr int32_t kRoot = 0; // the bottom of all stacks: returning to it completes the text
 constexpr size_t kFrameBytes = 96;
-constexpr size_t kStepsOfReading = 8; // states between two bytes, for each way to read a text
+constexpr size_t kStepsOfReading = 8; // states visited between two bytes, per configuration
 } // namespace
 
 Configurations::Configurations(const Automaton &automaton, const Limits &limits, int32_t max_token_bytes)
@@ -85,8 +85,8 @@ absl::StatusOr<Configurations::SetId> Configurations::Close(std::vector<Configur
     if (result.size() > static_cast<size_t>(limits_.max_configurations) ||
         seen_.size() > static_cast<size_t>(limits_.max_configurations) * kStepsOfReading)
       return absl::ResourceExhaustedError(
-          fmt::format("guided decoding: found a text that the grammar can read in more than {} ways "
-                      "(max_configurations), expected fewer; fix: a less ambiguous grammar",
+          fmt::format("guided decoding: found a text that the grammar can parse in more than {} ways "
+                      "(max_configurations), expected fewer; fix: use a less ambiguous grammar",
                       limits_.max_configurations));
     auto [at, frame] = work.back();
     work.pop_back();
@@ -100,7 +100,7 @@ absl::StatusOr<Configurations::SetId> Configurations::Close(std::vector<Configur
         add(next, frame);
       break;
     case State::Kind::kCall:
-      // A call that nothing follows leaves no frame, or lists written by recursion would grow a stack.
+      // A tail call pushes no frame. Otherwise lists that are written with recursion would grow the stack.
       add(state.next[0], automaton_.states[state.next[1]].kind == State::Kind::kReturn && !state.is_unique
                              ? frame
                              : InternFrame(at, 0, frame));
@@ -135,7 +135,7 @@ absl::StatusOr<Configurations::SetId> Configurations::Close(std::vector<Configur
   if (bytes_ > limits_.max_cache_bytes)
     return absl::ResourceExhaustedError(
         fmt::format("guided decoding: found a grammar whose states need more than {} bytes (max_cache_bytes), expected "
-                    "fewer; fix: a less ambiguous grammar",
+                    "fewer; fix: use a less ambiguous grammar",
                     limits_.max_cache_bytes));
   return InternSet(std::move(result), can_end);
 }

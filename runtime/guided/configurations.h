@@ -1,9 +1,10 @@
-// Where a text stands in an automaton: the set of all ways to read it, each a state and the stack of what is open.
-// Equal sets have one id and stacks share their tails, so that a move from a set by a byte is computed once.
+// The states of an automaton after a text: the set of all its configurations, each a state and a stack of open calls
+// and repetitions. Equal sets have one id and stacks share their tails, so that the step from a set by a byte is
+// computed once.
 //
-// Sets carry a mask key. Two sets of one key take the same bytes, up to as many as the longest token has: counts of a
-// repetition that are further from both of its bounds than that are not told apart. It is what lets masks be reused
-// inside a long string of bounded length.
+// Each set has a mask key. Two sets with the same key accept the same tokens, because their differences cannot matter
+// within the length of the longest token: repetition counts that are further than that from both bounds are considered
+// equal. So masks are reused inside a long string of bounded length.
 #ifndef INLAY_RUNTIME_GUIDED_CONFIGURATIONS_H_
 #define INLAY_RUNTIME_GUIDED_CONFIGURATIONS_H_
 
@@ -27,26 +28,26 @@ public:
   Configurations(const Automaton &automaton, const Limits &limits, int32_t max_token_bytes);
 
   absl::StatusOr<SetId> Start();
-  // The set behind a byte of a class. ResourceExhausted, naming the limit, if it is too large.
+  // The set after a byte of `byte_class`. ResourceExhausted, with the name of the limit, if it is too large.
   absl::StatusOr<SetId> Step(SetId set, uint8_t byte_class) {
     SetId next = transitions_[static_cast<size_t>(set) * classes_ + byte_class];
     return next != kUnknown ? absl::StatusOr<SetId>(next) : ComputeStep(set, byte_class);
   }
-  // The same if it was computed before, else kUnknown.
+  // The result of Step() if it was computed before, else kUnknown.
   static constexpr SetId kUnknown = -1;
   SetId KnownStep(SetId set, uint8_t byte_class) const {
     return transitions_[static_cast<size_t>(set) * classes_ + byte_class];
   }
 
   bool CanEnd(SetId set) const { return sets_[set].can_end; }
-  // Lists open at once whose items differ.
+  // The number of open lists with uniqueItems.
   int32_t UniqueLists(SetId set) const { return sets_[set].unique_lists; }
   int32_t MaskKey(SetId set) const { return sets_[set].mask_key; }
-  // Some way to read a text was given up because too many rules were open.
+  // Whether a configuration was dropped because its stack was deeper than max_stack_depth.
   bool depth_was_met() const { return depth_was_met_; }
   size_t bytes() const { return bytes_; }
 
-  // A set of another object over the same automaton.
+  // Copies a set of another object for the same automaton.
   absl::StatusOr<SetId> Import(const Configurations &other, SetId set);
 
 private:
@@ -54,7 +55,7 @@ private:
   struct Frame {
     int32_t state = 0, count = 0, parent = 0, depth = 0;
     int32_t unique_lists = 0;
-    int32_t key = 0; // equal where the rest of a token cannot tell frames apart
+    int32_t key = 0; // equal for frames that the next token cannot distinguish
   };
   struct Set {
     const std::vector<Configuration> *configurations;

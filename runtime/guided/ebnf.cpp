@@ -25,9 +25,9 @@ public:
       return cursor_.status();
     for (const Rules::Named &rule : rules_.rules())
       if (rule.body < 0)
-        return absl::InvalidArgumentError(
-            fmt::format("found no rule '{}', expected one{}; fix: add {} ::= ...", rule.name,
-                        rule.name == "root" ? ", where a text begins" : ", since another uses it", rule.name));
+        return absl::InvalidArgumentError(fmt::format(
+            "found no rule '{}', expected one{}; fix: add {} ::= ...", rule.name,
+            rule.name == "root" ? " as the start of the grammar" : " because another rule uses it", rule.name));
     return std::move(rules_);
   }
 
@@ -67,17 +67,18 @@ private:
     }
     SkipSpace(false);
     if (!cursor_.Take("::=")) {
-      cursor_.Fail(fmt::format("found no '::=' behind the rule's name '{}'; fix: add it", name));
+      cursor_.Fail(fmt::format("found no '::=' after the rule's name '{}'; fix: add it", name));
       return;
     }
     SkipSpace(true);
     RuleId rule = RuleOf(name);
     if (rules_.rules()[rule].body >= 0) {
-      cursor_.Fail(fmt::format("found the rule '{}' a second time, expected it once; fix: join both with |", name));
+      cursor_.Fail(
+          fmt::format("found the rule '{}' a second time, expected it once; fix: join both definitions with |", name));
       return;
     }
     if (rules_.rules().size() > static_cast<size_t>(limits_.max_rules))
-      cursor_.Fail(fmt::format("found more than {} rules (max_rules), expected fewer; fix: a smaller grammar",
+      cursor_.Fail(fmt::format("found more than {} rules (max_rules), expected fewer; fix: use a smaller grammar",
                                limits_.max_rules));
     rules_.SetBody(rule, Alternatives(0));
     SkipSpace(true);
@@ -85,8 +86,8 @@ private:
 
   ExpressionId Alternatives(int32_t depth) {
     if (depth > limits_.max_source_depth) {
-      cursor_.Fail(fmt::format("found groups {} deep, expected at most {} (max_source_depth); fix: use rules", depth,
-                               limits_.max_source_depth));
+      cursor_.Fail(fmt::format("found groups nested {} deep, expected at most {} (max_source_depth); fix: use rules",
+                               depth, limits_.max_source_depth));
       return rules_.Empty();
     }
     std::vector<ExpressionId> alternatives{Sequence(depth)};
@@ -97,7 +98,7 @@ private:
     return alternatives.size() == 1 ? alternatives[0] : rules_.Choice(std::move(alternatives));
   }
 
-  // A line that begins with | goes on with the rule before it.
+  // A line that begins with | continues the rule before it.
   bool NextLineHasBar() {
     TextCursor before = cursor_;
     SkipSpace(true);
@@ -157,10 +158,11 @@ private:
       } else {
         break;
       }
-      // Each quantifier is one more level, as a group is.
+      // Each quantifier counts as one level of nesting, like a group.
       if (++depth > limits_.max_source_depth)
-        cursor_.Fail(fmt::format("found quantifiers {} deep, expected at most {} (max_source_depth); fix: use fewer",
-                                 depth, limits_.max_source_depth));
+        cursor_.Fail(
+            fmt::format("found quantifiers nested {} deep, expected at most {} (max_source_depth); fix: use fewer",
+                        depth, limits_.max_source_depth));
       item = rules_.Repeat(item, min, max);
     }
     return item;
@@ -194,7 +196,7 @@ private:
     case '\'':
       return static_cast<uint8_t>(c);
     default:
-      cursor_.Fail("found an escape that is not known, expected one of \\n \\t \\r \\xHH \\uHHHH \\UHHHHHHHH \\\\ \\\" "
+      cursor_.Fail("found an unknown escape, expected one of \\n \\t \\r \\xHH \\uHHHH \\UHHHHHHHH \\\\ \\\" "
                    "\\[ \\] \\- \\^; fix: write the character itself");
       return 0;
     }
@@ -225,7 +227,7 @@ private:
         cursor_.Skip();
         last = EscapedCharacter();
         if (cursor_.status().ok() && last < first)
-          cursor_.Fail("found a range whose first character is above its last; fix: exchange them");
+          cursor_.Fail("found a range whose first character is above its last; fix: swap them");
       }
       set.Add(first, last);
     }

@@ -16,8 +16,8 @@ ByteSet ByteRange(int first, int last) {
   return set;
 }
 
-// The sequences of byte ranges that encode [first, last], both of the same length in UTF-8. Where the leading bytes
-// differ, the range is cut so that all bytes behind them run over their whole range.
+// Appends the sequences of byte ranges that encode the code points [first, last], whose UTF-8 encodings have the same
+// length. A range is split until all bytes after the first differing byte have their whole range 80..BF.
 void AppendUtf8Ranges(const std::string &first, const std::string &last, std::vector<std::vector<ByteSet>> &out) {
   struct Piece {
     std::string first, last;
@@ -38,7 +38,7 @@ void AppendUtf8Ranges(const std::string &first, const std::string &last, std::ve
       std::fill(end.begin() + differ + 1, end.end(), '\xBF');
       std::fill(next.begin() + differ + 1, next.end(), '\x80');
       next[differ] = static_cast<char>(next[differ] + 1);
-      // [first, end] shares its byte `differ`; what follows begins a full block.
+      // [first, end] has a single value of byte `differ`; [next, last] begins with a full block.
       work.push_back({next, piece.last});
       work.push_back({piece.first, end});
       continue;
@@ -142,7 +142,7 @@ ExpressionId Rules::Literal(std::string_view bytes) {
 ExpressionId Rules::Characters(const CodePointSet &set) {
   if (auto found = characters_.find(set.ranges()); found != characters_.end())
     return found->second;
-  // The bounds of the lengths that UTF-8 has.
+  // The code points that UTF-8 encodes in 2, 3 and 4 bytes.
   constexpr std::pair<uint32_t, uint32_t> lengths[] = {{0x80, 0x7FF}, {0x800, 0xFFFF}, {0x10000, kMaxCodePoint}};
   ByteSet ascii;
   std::vector<std::vector<ByteSet>> sequences;
@@ -225,7 +225,7 @@ std::string EncodeUtf8(uint32_t code_point) {
 absl::Status ReadCharacter(std::string_view text, size_t &at, uint32_t &code_point) {
   auto invalid = [&] {
     return absl::InvalidArgumentError(
-        fmt::format("at byte {}: found bytes that are no UTF-8, expected UTF-8; fix: encode the text as UTF-8", at));
+        fmt::format("at byte {}: found invalid UTF-8, expected UTF-8; fix: encode the text as UTF-8", at));
   };
   if (at >= text.size())
     return invalid();

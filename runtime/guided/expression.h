@@ -22,7 +22,7 @@ using RuleId = int32_t;
 inline constexpr int32_t kUnbounded = -1;
 inline constexpr uint32_t kMaxCodePoint = 0x10FFFF;
 
-// A set of Unicode scalar values (no surrogates), as sorted ranges that do not touch.
+// A set of Unicode scalar values (no surrogates), as sorted ranges that are neither overlapping nor adjacent.
 class CodePointSet {
 public:
   CodePointSet() = default;
@@ -47,12 +47,12 @@ struct Expression {
   std::vector<ExpressionId>
       children;                      // kSequence (none: the empty text), kChoice (none: nothing matches), kRepeat (one)
   int32_t min = 0, max = kUnbounded; // kRepeat
-  bool is_unique = false;            // kRule: items that differ
+  bool is_unique = false;            // kRule: the items of a list with uniqueItems
   RuleId rule = 0;                   // kRule
-  int32_t graph = 0;                 // kGraph: in Rules::graphs()
+  int32_t graph = 0;                 // kGraph: index in Rules::graphs()
 };
 
-// Rules and the expressions they are made of. Rule 0 is the root.
+// Rules and their expressions. Rule 0 is the root.
 class Rules {
 public:
   RuleId AddRule(std::string name);
@@ -67,12 +67,12 @@ public:
   ExpressionId Repeat(ExpressionId child, int32_t min, int32_t max);
   ExpressionId Optional(ExpressionId child) { return Choice({child, Empty()}); }
   ExpressionId Rule(RuleId rule);
-  // What a rule reads, as the items of a list that must differ (unique_items.h): it begins behind the bracket.
+  // A call of a rule that reads the items of a list with uniqueItems (unique_items.h), after the opening bracket.
   ExpressionId UniqueRule(RuleId rule);
   ExpressionId Nothing() { return Choice({}); } // matches no text
-  // What a graph reads; Nothing() for one without nodes.
+  // The texts that a graph accepts. Nothing() for a graph without nodes.
   ExpressionId OfGraph(Graph graph);
-  // One of these texts. They share beginnings and ends, so that many of them are few states.
+  // One of these texts. Common prefixes and suffixes share states.
   ExpressionId OneOf(std::vector<std::string> texts);
 
   struct Named {
@@ -92,10 +92,10 @@ private:
   std::map<std::vector<std::pair<uint32_t, uint32_t>>, ExpressionId> characters_; // by ranges
 };
 
-// UTF-8 of a scalar value.
+// The UTF-8 encoding of a Unicode scalar value.
 std::string EncodeUtf8(uint32_t code_point);
 
-// Reads the character at `at` and moves behind it; InvalidArgument where there is none.
+// Reads the character at byte `at` and advances `at`. InvalidArgument if there is no valid character.
 absl::Status ReadCharacter(std::string_view text, size_t &at, uint32_t &code_point);
 
 } // namespace inlay::guided

@@ -5,7 +5,7 @@
 namespace inlay::guided {
 namespace {
 
-// RFC 3339, with the days that each month has.
+// RFC 3339, with the number of days in each month.
 const std::string kDate = "([1-9]\\d{3}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|"
                           "02-(0[1-9]|1\\d|2[0-8]))|([1-9]\\d(0[48]|[2468][048]|[13579][26])|"
                           "([2468][048]|[13579][26])00)-02-29)";
@@ -36,11 +36,12 @@ const std::string kUri = "([A-Za-z][A-Za-z0-9+.-]{0,15}://(" + kHost + "|" + kIp
 const std::string kReference = "(" + kUri + "|/?([A-Za-z0-9._~-]+(/" + kPathCharacter + "*)*)?" + kPathEnd + ")";
 const std::string kUuid = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
 const std::string kPointer = "(/([^~/\\x00-\\x1f\"\\\\]|~[01])*)*";
-// Characters, classes and escapes, each with a quantifier or none, in alternatives.
+// Alternatives of characters, classes and escapes, each with an optional quantifier.
 const std::string kRegex =
     "\\^?(([A-Za-z0-9_ :;,/@#%&=!<>~-]|\\\\[dDwWsS.*+?]|\\[[A-Za-z0-9_]{1,16}\\]|\\.)[*+?]?|\\|)*\\$?";
 
-// Where a length is counted beside the format, names of any length: two counts at once are many states.
+// Used with minLength or maxLength: names without a length limit, because counting two lengths at once needs many
+// states.
 const std::string kAnyLabel = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?";
 const std::string kAnyEmail = "[A-Za-z0-9_+-]+(\\.[A-Za-z0-9_+-]+)*@" + kAnyLabel + "(\\." + kAnyLabel + ")+";
 const std::string kAnyUri = "([A-Za-z][A-Za-z0-9+.-]*://" + kAnyLabel + "(\\." + kAnyLabel + ")*" + kPath +
@@ -71,7 +72,7 @@ const std::map<std::string, std::string> kFormats = {
     {"json-pointer", kPointer},
     {"relative-json-pointer", "(0|[1-9]\\d{0,3})(#|" + kPointer + ")"},
     {"regex", kRegex},
-    // Older names of the same.
+    // Older names of these formats.
     {"ip-address", kIpv4},
     {"host-name", kHost},
 };

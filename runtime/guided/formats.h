@@ -6,9 +6,9 @@
 
 namespace inlay::guided {
 
-// For the whole of a string, without anchors; null for a name that the specification does not define, which asks for
-// nothing. Each takes part of what the format allows, so that all validators agree: names in ASCII, years from 1000.
-// `has_length`: the length of the string is bounded besides.
+// A regular expression, without anchors, for the whole string. Null for a name that the specification does not define;
+// such a format is no condition. Each expression matches a subset of the format that all validators accept: names in
+// ASCII, years from 1000. `has_length`: the schema also limits the length of the string.
 const std::string *RegexOfFormat(const std::string &name, bool has_length = false);
 
 } // namespace inlay::guided

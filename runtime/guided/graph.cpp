@@ -10,7 +10,7 @@
 namespace inlay::guided {
 namespace {
 
-// A node of a text that may still get children.
+// A node on the path of the last text. It may still get children.
 struct OpenNode {
   bool accepts = false;
   std::vector<std::pair<uint8_t, int32_t>> children;
@@ -32,7 +32,7 @@ public:
       last = text;
     }
     CloseTo(0);
-    // The root comes last, and has to be the first.
+    // The root is finished last, but must be node 0.
     nodes_.push_back(Node(path_[0]));
     int32_t root = static_cast<int32_t>(nodes_.size() - 1);
     std::swap(nodes_[0], nodes_[root]);

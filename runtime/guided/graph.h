@@ -1,5 +1,5 @@
-// A finite automaton over bytes inside an expression: the result of a set of texts, or of several conditions on one
-// text.
+// A finite automaton over bytes that is part of an expression. It is made of a set of texts or of several conditions on
+// one text.
 #ifndef INLAY_RUNTIME_GUIDED_GRAPH_H_
 #define INLAY_RUNTIME_GUIDED_GRAPH_H_
 
@@ -13,23 +13,23 @@ namespace inlay::guided {
 
 using ByteSet = std::bitset<256>;
 
-// Reading begins at node 0. From every node an accepting one can be reached. No nodes: no text is read.
+// Matching begins at node 0. An accepting node is reachable from every node. A graph without nodes accepts no text.
 struct Graph {
   struct Node {
     bool accepts = false;
-    std::vector<std::pair<ByteSet, int32_t>> edges; // several may take the same byte
+    std::vector<std::pair<ByteSet, int32_t>> edges; // several edges may have the same byte
   };
   std::vector<Node> nodes;
 };
 
-// The smallest acyclic automaton of these texts (Daciuk et al., 2000: incremental construction from sorted words).
+// The minimal acyclic automaton of these texts (Daciuk et al., 2000: incremental construction from sorted words).
 Graph GraphOfTexts(std::vector<std::string> texts);
 
-// Leaves out the nodes that cannot be reached, or from which no accepting one can.
+// Removes nodes that are not reachable, and nodes from which no accepting node is reachable.
 Graph Pruned(const Graph &graph);
 
-// The same texts as characters of a JSON string: quotation mark, backslash and the control characters that have a short
-// escape are written as escapes; texts with other control characters are left out.
+// The same texts as characters of a JSON string: quotation marks, backslashes and control characters with a short
+// escape are escaped. Texts with other control characters are dropped.
 Graph EscapedForJson(const Graph &graph);
 
 } // namespace inlay::guided

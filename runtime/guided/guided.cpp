@@ -14,7 +14,7 @@
 
 namespace inlay::guided {
 
-// Sets of configurations and the masks of their keys.
+// Sets of configurations and the token masks of their keys.
 class MaskCache {
 public:
   MaskCache(const Automaton &automaton, const Limits &limits, const Vocabulary &vocabulary)
@@ -31,7 +31,7 @@ struct Grammar::Impl {
   Automaton automaton;
   size_t automaton_bytes = 0;
   Limits limits;
-  mutable std::mutex mutex; // of the cache and all that was made from it
+  mutable std::mutex mutex; // guards the cache and the matchers' use of it
   mutable std::shared_ptr<MaskCache> cache;
 };
 
@@ -73,12 +73,13 @@ absl::Status Prefixed(std::string_view what, const absl::Status &status) {
 absl::Status CheckSize(size_t bytes, const Limits &limits) {
   if (bytes <= limits.max_source_bytes)
     return absl::OkStatus();
-  return absl::InvalidArgumentError(fmt::format("found {} bytes, expected at most {} (max_source_bytes); fix: make it "
-                                                "smaller",
-                                                bytes, limits.max_source_bytes));
+  return absl::InvalidArgumentError(
+      fmt::format("found {} bytes, expected at most {} (max_source_bytes); fix: make the source "
+                  "smaller",
+                  bytes, limits.max_source_bytes));
 }
 
-// A form of source: what errors begin with, and its parser.
+// A kind of source: the prefix of its errors, and its parser.
 struct Form {
   std::string_view what;
   absl::StatusOr<Rules> (*parse)(std::string_view, const Limits &);
@@ -142,7 +143,7 @@ absl::Status Grammar::CheckEbnf(std::string_view grammar, const Limits &limits) 
 
 absl::Status Grammar::CheckChoices(std::span<const std::string> choices, const Limits &limits) {
   if (choices.empty())
-    return absl::InvalidArgumentError("choice: found no text, expected at least one; fix: name what may be chosen");
+    return absl::InvalidArgumentError("choice: found no text, expected at least one; fix: add a text");
   size_t bytes = choices.size();
   for (const std::string &choice : choices)
     bytes += choice.size();
@@ -189,7 +190,7 @@ void Matcher::Push(int32_t set, UniqueItems items) {
   }
 }
 
-// Leaves a cache that has grown to half of what it may take for a new one, so that one operation has room.
+// Replaces a cache that has reached half of its limit with a new one, so that one operation has enough room.
 absl::Status Matcher::Synchronize() {
   const Grammar::Impl &impl = *grammar_->impl_;
   if (impl.cache->bytes() > impl.limits.max_cache_bytes / 2)
@@ -212,13 +213,13 @@ absl::Status Matcher::FillMask(std::span<uint32_t> mask) {
   std::lock_guard lock(grammar_->impl_->mutex);
   if (absl::Status status = FillMaskOfGrammar(mask); !status.ok() || items_.back().empty() || ended_)
     return status;
-  // Takes away the tokens that would end an item which the list has already.
+  // Removes the tokens that would end an item that the list already contains.
   const std::chrono::milliseconds max_time = grammar_->impl_->limits.max_mask_time;
   auto deadline = std::chrono::steady_clock::now() + max_time;
   for (int32_t id : grammar_->vocabulary().item_ends()) {
     if (std::chrono::steady_clock::now() > deadline)
       return absl::ResourceExhaustedError(fmt::format(
-          "guided decoding: a list whose items differ took more than {} ms (max_mask_time); fix: a smaller maxItems",
+          "guided decoding: a mask for uniqueItems took more than {} ms (max_mask_time); fix: use a smaller maxItems",
           max_time.count()));
     if ((mask[id / 32] >> (id % 32) & 1) == 0)
       continue;
@@ -230,12 +231,13 @@ absl::Status Matcher::FillMask(std::span<uint32_t> mask) {
       mask[id / 32] &= ~(uint32_t(1) << (id % 32));
   }
   if (std::all_of(mask.begin(), mask.end(), [](uint32_t word) { return word == 0; }))
-    return absl::ResourceExhaustedError("guided decoding: found a list of which every item that may come is there "
-                                        "already (uniqueItems), expected another; fix: a smaller minItems or maxItems");
+    return absl::ResourceExhaustedError(
+        "guided decoding: found a list that already contains all possible items "
+        "(uniqueItems), expected another item; fix: use a smaller minItems or maxItems");
   return absl::OkStatus();
 }
 
-// Under the grammar's mutex.
+// The caller must hold the grammar's mutex.
 absl::Status Matcher::FillMaskOfGrammar(std::span<uint32_t> mask) {
   const Vocabulary &vocabulary = grammar_->vocabulary();
   const Grammar::Impl &impl = *grammar_->impl_;
@@ -274,9 +276,9 @@ absl::Status Matcher::FillMaskOfGrammar(std::span<uint32_t> mask) {
         return step.status();
       next = *step;
       if (std::chrono::steady_clock::now() > deadline)
-        return absl::ResourceExhaustedError(
-            fmt::format("guided decoding: a mask took more than {} ms (max_mask_time); fix: a less ambiguous grammar",
-                        impl.limits.max_mask_time.count()));
+        return absl::ResourceExhaustedError(fmt::format(
+            "guided decoding: a mask took more than {} ms (max_mask_time); fix: use a less ambiguous grammar",
+            impl.limits.max_mask_time.count()));
     }
     if (next == Configurations::kDead) {
       i = node.skip;
@@ -297,11 +299,11 @@ absl::Status Matcher::FillMaskOfGrammar(std::span<uint32_t> mask) {
   if (is_empty)
     return absl::ResourceExhaustedError(
         configurations.depth_was_met()
-            ? fmt::format("guided decoding: found more than {} rules inside each other (max_stack_depth), expected "
-                          "fewer; fix: a less nested form",
+            ? fmt::format("guided decoding: found more than {} nested rules (max_stack_depth), expected "
+                          "fewer; fix: use a less nested grammar or schema",
                           impl.limits.max_stack_depth)
-            : std::string("guided decoding: found a text that no token of the vocabulary continues as the grammar "
-                          "wants, expected one; fix: use characters that the tokenizer has"));
+            : std::string("guided decoding: found a text that no token of the vocabulary continues according to the "
+                          "grammar, expected at least one; fix: use characters that the tokenizer has"));
   cache_->masks.emplace(key, std::vector<uint32_t>(mask.begin(), mask.end()));
   cache_->mask_bytes += mask.size_bytes() + 64;
   return absl::OkStatus();
@@ -366,8 +368,8 @@ bool Matcher::CanEnd() const {
 
 absl::Status Matcher::Rollback(int32_t count) {
   if (count < 0 || static_cast<size_t>(count) >= sets_.size())
-    return absl::InvalidArgumentError(fmt::format(
-        "found a rollback of {} tokens, expected at most the {} that can be taken back", count, sets_.size() - 1));
+    return absl::InvalidArgumentError(
+        fmt::format("found a rollback of {} tokens, expected at most {}", count, sets_.size() - 1));
   sets_.resize(sets_.size() - count);
   items_.resize(items_.size() - count);
   ended_ = ended_ && count == 0;

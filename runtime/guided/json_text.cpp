@@ -10,7 +10,7 @@ namespace {
 
 constexpr int32_t kMaxDigits = 16, kMaxIndent = 20;
 
-// Characters that stand for themselves in a string.
+// The characters that need no escape in a JSON string.
 CodePointSet Plain() {
   CodePointSet set = CodePointSet::Of(0x20, kMaxCodePoint);
   CodePointSet special = CodePointSet::Of('"', '"');
@@ -50,7 +50,7 @@ ExpressionId JsonText::CharacterBody() {
     return rules_.Characters(set);
   };
   auto hex = [&](int32_t count) { return rules_.Repeat(of("0123456789abcdefABCDEF"), count, count); };
-  // A surrogate comes with its other half, or readers would refuse the string or repair it.
+  // A high surrogate must be followed by a low surrogate. Parsers refuse or replace lone surrogates.
   ExpressionId unit = rules_.Choice(
       {rules_.Sequence({of("0123456789abcefABCEF"), hex(3)}), rules_.Sequence({of("dD"), of("01234567"), hex(2)}),
        rules_.Sequence({of("dD"), of("89abAB"), hex(2), rules_.Literal("\\u"), of("dD"), of("cdefCDEF"), hex(2)})});
@@ -63,7 +63,7 @@ ExpressionId JsonText::CharacterOf(const CodePointSet &set) {
   for (uint32_t c : {0x22, 0x5c}) // quotation mark, backslash
     if (set.Contains(c))
       choices.push_back(rules_.Literal(fmt::format("\\{}", static_cast<char>(c))));
-  constexpr std::string_view letters("btn\0fr", 6); // of \b to \r; \v has none
+  constexpr std::string_view letters("btn\0fr", 6); // short escapes of \b to \r; \v has none
   for (uint32_t c = 0; c < 0x20; ++c) {
     if (!set.Contains(c))
       continue;
@@ -80,7 +80,8 @@ ExpressionId JsonText::Quoted(ExpressionId characters) {
 
 ExpressionId JsonText::KeyExcept(const std::set<std::string> &names) {
   ExpressionId any = rules_.Repeat(rules_.Characters(Plain()), 0, kUnbounded);
-  // From the ends to the beginnings: all prefixes of names, longest first, so that what follows is made before.
+  // All prefixes of the names, processed in reverse order, so that the expression after each prefix exists when it is
+  // used.
   std::map<std::string, std::set<uint32_t>> prefixes{{"", {}}};
   for (const std::string &name : names) {
     uint32_t c = 0;
@@ -99,7 +100,7 @@ ExpressionId JsonText::KeyExcept(const std::set<std::string> &names) {
     std::vector<ExpressionId> choices;
     for (uint32_t c : next) {
       taken.Add(c, c);
-      if (Plain().Contains(c)) // others need an escape, and these keys have none
+      if (Plain().Contains(c)) // other characters need an escape, and these keys contain no escapes
         choices.push_back(rules_.Sequence({rules_.Characters(CodePointSet::Of(c, c)), tails[prefix + EncodeUtf8(c)]}));
     }
     choices.push_back(rules_.Sequence({rules_.Characters(Plain().Without(taken)), any}));
@@ -126,12 +127,12 @@ ExpressionId JsonText::Number() {
   return rules_.Sequence(
       {rules_.Optional(rules_.Literal("-")), whole,
        rules_.Optional(rules_.Sequence({rules_.Literal("."), rules_.Repeat(Digit('0', '9'), 1, kMaxDigits)})),
-       // Two digits, so that a number is always finite.
+       // The exponent has at most two digits, so that the number is finite as a double.
        rules_.Optional(rules_.Sequence(
            {rules_.Characters(e), rules_.Optional(rules_.Characters(sign)), rules_.Repeat(Digit('0', '9'), 1, 2)}))});
 }
 
-// The rest of a number, as many digits as `digits`, not below it.
+// Numbers with as many digits as `digits` that are at least `digits`.
 ExpressionId JsonText::AtLeast(const std::string &digits) {
   if (digits.empty())
     return rules_.Empty();
@@ -154,7 +155,7 @@ ExpressionId JsonText::AtMost(const std::string &digits) {
   return rules_.Choice(std::move(choices));
 }
 
-// Numbers of the digits of both, which have the same length.
+// Numbers from `low` to `high`, which have the same number of digits.
 ExpressionId JsonText::Natural(const std::string &low, const std::string &high) {
   if (low.empty())
     return rules_.Empty();
@@ -171,7 +172,7 @@ ExpressionId JsonText::Natural(const std::string &low, const std::string &high) 
 
 ExpressionId JsonText::IntegerBetween(int64_t low, int64_t high) {
   std::vector<ExpressionId> choices;
-  // By length, without leading zeros.
+  // Adds one choice per number of digits, without leading zeros.
   auto positive = [&](int64_t from, int64_t to, std::string_view sign) {
     for (int64_t begin = std::max<int64_t>(from, 1), end; begin <= to; begin = end + 1) {
       std::string first = fmt::format("{}", begin);

@@ -9,25 +9,25 @@
 
 namespace inlay::guided {
 
-// Adds to `rules` what is asked for, once. `rules` must outlive it.
+// Adds rules to `rules` when they are first used. `rules` must outlive this object.
 class JsonText {
 public:
   explicit JsonText(Rules &rules) : rules_(rules) {}
 
-  ExpressionId Space();                              // what may stand between two parts
-  ExpressionId Character();                          // of a string, escapes included
-  ExpressionId CharacterOf(const CodePointSet &set); // one of these, escaped where it must be
+  ExpressionId Space();                              // optional white space between two parts
+  ExpressionId Character();                          // a character of a string, plain or escaped
+  ExpressionId CharacterOf(const CodePointSet &set); // a character of the set, escaped only if necessary
   ExpressionId Quoted(ExpressionId characters);      // between quotes
   ExpressionId String() { return Quoted(rules_.Repeat(Character(), 0, kUnbounded)); }
-  ExpressionId KeyExcept(const std::set<std::string> &names); // a string that is none of these, without escapes
+  ExpressionId KeyExcept(const std::set<std::string> &names); // a string without escapes that is not one of these
   ExpressionId Number();
   ExpressionId Integer();
   ExpressionId IntegerBetween(int64_t low, int64_t high);
   ExpressionId Pair(ExpressionId key, ExpressionId value);
-  ExpressionId Value(); // any
+  ExpressionId Value(); // any value
   ExpressionId Object();
   ExpressionId Array();
-  // `items`, at least `min` and at most `max`, with commas between.
+  // `min` to `max` items, separated by commas.
   ExpressionId List(ExpressionId item, int32_t min, int32_t max);
   ExpressionId CommaThen(ExpressionId item);
 

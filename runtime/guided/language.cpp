@@ -11,7 +11,7 @@
 namespace inlay::guided {
 namespace {
 
-// Runs an automaton as it is met, as a deterministic one.
+// Makes an automaton deterministic lazily: states are computed when they are reached.
 class AutomatonMachine : public Machine {
 public:
   AutomatonMachine(Automaton automaton, bool is_negated, const Limits &limits)
@@ -64,8 +64,8 @@ private:
   const int32_t min_, max_;
 };
 
-// Reads -?digits(.digits)?. With a step of s / 10^d, the text is a multiple if its first d decimals, read as digits of
-// a whole number, leave no rest modulo s, and all decimals behind them are 0.
+// Accepts -?digits(.digits)? that is a multiple of s / 10^d: the number made of the digits before the point and the
+// first d decimals is divisible by s, and all further decimals are 0.
 class MultipleReader : public Machine {
 public:
   MultipleReader(int64_t step, int32_t decimals, bool is_negated)
@@ -85,7 +85,7 @@ public:
     if (state == kBroken)
       return kBroken;
     auto [rest, place] = state == kAtStart ? std::pair<int64_t, int32_t>(0, 0) : places_[state - kFirst];
-    if (place > decimals_) // the place behind the last that counts
+    if (place > decimals_) // a decimal after the first d
       return byte == '0' ? state : kBroken;
     return Id((rest * 10 + (byte - '0')) % step_, place == 0 ? 0 : place + 1);
   }
@@ -108,7 +108,7 @@ public:
 private:
   static constexpr int32_t kAtStart = 0, kBroken = 1, kFirst = 2;
 
-  // `place`: 0 before the point, else the number of the decimal that comes next.
+  // `rest`: the remainder so far. `place`: 0 before the point, else the 1-based index of the next decimal.
   int32_t Id(int64_t rest, int32_t place) {
     auto [it, inserted] = ids_.try_emplace({rest, place}, kFirst + static_cast<int32_t>(places_.size()));
     if (inserted)
@@ -149,7 +149,7 @@ absl::StatusOr<MachinePointer> PatternMachine(std::string_view pattern, bool is_
                  {.syntax = RegexSyntax::kEcma, .is_negated = is_negated, .anchors_are_bytes = true});
   if (!parsed.ok())
     return parsed.status();
-  // Where the expression does not read the borders of the text, what stands around it does.
+  // The begin and end marks are read by the anchors of the pattern, or else together with the text around the match.
   ExpressionId any = rules.Repeat(rules.Characters(CodePointSet::All()), 0, kUnbounded);
   ExpressionId before = rules.Optional(rules.Sequence({rules.Literal(std::string(1, kTextBegin)), any}));
   ExpressionId behind = rules.Optional(rules.Sequence({any, rules.Literal(std::string(1, kTextEnd))}));
@@ -158,7 +158,8 @@ absl::StatusOr<MachinePointer> PatternMachine(std::string_view pattern, bool is_
 }
 
 std::vector<SimplePattern> WithoutLookAhead(const std::string &pattern) {
-  // Where the group that opens at `begin` ends, or npos; `bars`: alternatives outside of groups from there on.
+  // Returns the position of the ')' of the first group at or after `begin`, or npos. Sets `bars` if there is a '|'
+  // outside of groups.
   auto scan = [&](size_t begin, bool &bars) {
     int depth = 0;
     bool in_class = false;
@@ -208,10 +209,11 @@ MachinePointer MultipleMachine(int64_t step, int32_t decimals, bool is_negated) 
 }
 
 absl::StatusOr<Graph> Intersect(std::span<const MachinePointer> machines, const Limits &limits, Work &work) {
-  // Bytes that no machine tells apart are decided together.
+  // Bytes that have the same class in all machines are handled together. Larger bytes do not occur in UTF-8; kTextBegin
+  // and kTextEnd are not part of the text.
   std::map<std::vector<uint8_t>, size_t> class_ids;
   std::vector<ByteSet> classes;
-  for (int byte = 0; byte < 0xF8; ++byte) { // UTF-8 has no others, and kTextBegin and kTextEnd are none of the text
+  for (int byte = 0; byte < 0xF8; ++byte) {
     std::vector<uint8_t> key;
     for (const MachinePointer &machine : machines)
       key.push_back(machine->ClassOf(static_cast<uint8_t>(byte)));
@@ -241,7 +243,7 @@ absl::StatusOr<Graph> Intersect(std::span<const MachinePointer> machines, const 
     if (states.size() > static_cast<size_t>(limits.max_pattern_states))
       return absl::InvalidArgumentError(
           fmt::format("found conditions that together need more than {} states (max_pattern_states), expected fewer; "
-                      "fix: simpler patterns, or smaller bounds beside them",
+                      "fix: use simpler patterns or smaller bounds",
                       limits.max_pattern_states));
     Graph::Node node{.accepts = true, .edges = {}};
     for (size_t m = 0; m < machines.size() && node.accepts; ++m) {

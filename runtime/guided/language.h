@@ -1,5 +1,5 @@
-// Several conditions on one text: patterns, formats, lengths, multiples. Each is an automaton over bytes; their
-// intersection becomes one graph.
+// Combines several conditions on one text: patterns, formats, lengths, multiples. Each condition is an automaton over
+// bytes. Their intersection becomes one graph.
 #ifndef INLAY_RUNTIME_GUIDED_LANGUAGE_H_
 #define INLAY_RUNTIME_GUIDED_LANGUAGE_H_
 
@@ -14,43 +14,47 @@
 
 namespace inlay::guided {
 
-// A deterministic reader of bytes whose states are numbers.
+// A deterministic automaton over bytes. Its states are integers.
 class Machine {
 public:
   static constexpr int32_t kDead = -1;
 
   virtual ~Machine() = default;
   virtual absl::StatusOr<int32_t> Start() = 0;
-  // kDead where no text goes on.
+  // The state after `byte`. kDead if no text is accepted from there.
   virtual absl::StatusOr<int32_t> Step(int32_t state, uint8_t byte) = 0;
   virtual absl::StatusOr<bool> Accepts(int32_t state) = 0;
-  // Bytes of one class take every state to the same place.
+  // Bytes of the same class lead from every state to the same state.
   virtual uint8_t ClassOf(uint8_t byte) const = 0;
 };
 
 using MachinePointer = std::unique_ptr<Machine>;
 
-// Bytes before and behind the text, which no UTF-8 has: `^` and `$` of a pattern read them.
+// Marks before and after the text. They are bytes that do not occur in UTF-8; the anchors ^ and $ of a pattern match
+// them.
 inline constexpr char kTextBegin = '\xFE', kTextEnd = '\xFF';
 
 struct SimplePattern {
   std::string text;
   bool is_negated = false;
 };
-// A pattern that begins with ^(?!...) or ^(?=...), as patterns without look-ahead that all hold; others as they are.
+// Splits a pattern that begins with ^(?!...) or ^(?=...) into patterns without look-ahead, all of which must hold.
+// Returns other patterns unchanged.
 std::vector<SimplePattern> WithoutLookAhead(const std::string &pattern);
 
-// Texts in which an ECMA-262 pattern matches somewhere, or does not.
+// Accepts texts in which an ECMA-262 pattern matches somewhere; with `is_negated`, texts in which it does not match.
 absl::StatusOr<MachinePointer> PatternMachine(std::string_view pattern, bool is_negated, const Limits &limits);
-// Texts that `body` reads, or not. It makes an expression in the rules that it is given.
+// Accepts texts that the expression of `body` matches; with `is_negated`, all others. `body` adds the expression to the
+// given rules.
 absl::StatusOr<MachinePointer> TextMachine(const std::function<ExpressionId(Rules &)> &body, bool is_negated,
                                            const Limits &limits);
-// Texts of `min` to `max` characters.
+// Accepts texts of `min` to `max` characters.
 MachinePointer LengthMachine(int32_t min, int32_t max);
-// Decimal numbers without exponent that are, or are not, multiples of step / 10^decimals (step > 0).
+// Accepts decimal numbers without exponent that are multiples of step / 10^decimals (step > 0); with `is_negated`, that
+// are not.
 MachinePointer MultipleMachine(int64_t step, int32_t decimals, bool is_negated);
 
-// The texts that all machines accept. InvalidArgument beyond max_pattern_states.
+// The texts that all machines accept. InvalidArgument if more than max_pattern_states states are needed.
 absl::StatusOr<Graph> Intersect(std::span<const MachinePointer> machines, const Limits &limits, Work &work);
 
 absl::StatusOr<bool> Reads(Machine &machine, std::string_view text);

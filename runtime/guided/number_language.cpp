@@ -9,13 +9,13 @@
 namespace inlay::guided {
 namespace {
 
-// Beyond it a double does not hold every integer.
+// 2^53 - 1. A double cannot represent every integer above 2^53.
 constexpr int64_t kMaxInteger = 9'007'199'254'740'991;
-constexpr int32_t kMaxDigits = 15; // all decimals of so many digits are told apart by doubles
+constexpr int32_t kMaxDigits = 15; // decimals with up to 15 digits are distinct as doubles
 constexpr int64_t kMaxWhole = 999'999'999'999'999;
-constexpr int64_t kMaxListed = 10'000; // multiples that are written out
+constexpr int64_t kMaxListed = 10'000; // maximum number of multiples that are listed
 
-// Digits behind the point. `some`: those that are one digit at least; `or_none`: there may be none.
+// The digits after the point. `some`: one or more digits. `or_none`: no digits are allowed too.
 struct Digits {
   ExpressionId some;
   bool or_none;
@@ -126,7 +126,7 @@ private:
   const int32_t max_decimals_;
 };
 
-// The nearest integer that a bound allows, within what is written.
+// The smallest (or largest) integer that a bound allows, clamped to ±kMaxInteger.
 int64_t WholeBound(const std::optional<NumberBound> &bound, bool is_low) {
   if (!bound)
     return is_low ? -kMaxInteger : kMaxInteger;

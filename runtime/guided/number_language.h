@@ -1,4 +1,4 @@
-// Numbers of a schema: bounds and multiples as a grammar of decimal texts.
+// Converts the conditions on a number (bounds, multiples) to a grammar of its decimal text.
 #ifndef INLAY_RUNTIME_GUIDED_NUMBER_LANGUAGE_H_
 #define INLAY_RUNTIME_GUIDED_NUMBER_LANGUAGE_H_
 
@@ -13,7 +13,7 @@
 
 namespace inlay::guided {
 
-// A number as its digits. A floating-point number is the shortest decimal that reads back as it.
+// The decimal digits of a number. A floating-point number becomes the shortest decimal that parses to the same value.
 struct Decimal {
   bool is_negative = false;
   std::string whole = "0"; // without leading zeros
@@ -22,7 +22,7 @@ struct Decimal {
   static Decimal Of(const nlohmann::ordered_json &number);
   bool is_zero() const { return whole == "0" && fraction.empty(); }
 };
-// Below 0: a < b; above 0: a > b.
+// Returns a value below 0 if a < b, 0 if a == b, above 0 if a > b.
 int Compare(const Decimal &a, const Decimal &b);
 
 struct NumberBound {
@@ -34,7 +34,7 @@ struct NumberConditions {
   bool is_integer = false, is_no_integer = false;
   std::optional<NumberBound> low, high;
   struct Multiple {
-    int64_t step = 1; // of 10^-decimals
+    int64_t step = 1; // in units of 10^-decimals
     int32_t decimals = 0;
     bool is_negated = false;
   };
@@ -42,12 +42,12 @@ struct NumberConditions {
 
   void AtLeast(const NumberBound &bound);
   void AtMost(const NumberBound &bound);
-  // No number meets them, as far as the bounds show it.
+  // Whether the types or bounds exclude all numbers. Multiples are not considered.
   bool IsEmpty() const;
 };
 
-// Integers have at most 16 digits. Other numbers that have conditions are written without exponent and with at most 15
-// digits, so that a reader's double is on the same side of each bound as the text. Nothing() if there is none.
+// Integers have at most 16 digits. Other numbers with conditions have no exponent and at most 15 digits, so that the
+// text and its double are on the same side of each bound. Nothing() if no number is allowed.
 absl::StatusOr<ExpressionId> NumberText(const NumberConditions &conditions, Rules &rules, const Limits &limits,
                                         Work &work);
 

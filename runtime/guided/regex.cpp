@@ -8,7 +8,7 @@
 namespace inlay::guided {
 namespace {
 
-// The zeros of the decimal digits beyond ASCII (category Nd of Unicode 14; each begins a run of ten).
+// The zero of each run of ten decimal digits outside of ASCII (category Nd of Unicode 14).
 constexpr uint32_t kZeros[] = {0x660,   0x6f0,   0x7c0,   0x966,   0x9e6,   0xa66,   0xae6,   0xb66,   0xbe6,   0xc66,
                                0xce6,   0xd66,   0xde6,   0xe50,   0xed0,   0xf20,   0x1040,  0x1090,  0x17e0,  0x1810,
                                0x1946,  0x19d0,  0x1a80,  0x1a90,  0x1b50,  0x1bb0,  0x1c40,  0x1c50,  0xa620,  0xa8d0,
@@ -17,7 +17,7 @@ constexpr uint32_t kZeros[] = {0x660,   0x6f0,   0x7c0,   0x966,   0x9e6,   0xa6
                                0x11c50, 0x11d50, 0x11da0, 0x16a60, 0x16ac0, 0x16b50, 0x1d7ce, 0x1d7d8, 0x1d7e2, 0x1d7ec,
                                0x1d7f6, 0x1e140, 0x1e2f0, 0x1e950, 0x1fbf0};
 
-// Classes as ASCII has them; `wide`: with every character that some validator takes for one, Unicode's included.
+// The ASCII class. With `wide`, also every character that any validator includes in the class.
 CodePointSet Digits(bool wide) {
   CodePointSet set = CodePointSet::Of('0', '9');
   if (wide)
@@ -41,7 +41,7 @@ CodePointSet Spaces(bool wide) {
   set.Add(' ', ' ');
   if (!wide)
     return set;
-  // Of ECMA-262 and of Python.
+  // The white space of ECMA-262 and of Python.
   for (uint32_t c : {0x85, 0xA0, 0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000, 0xFEFF})
     set.Add(c, c);
   set.Add(0x1C, 0x1F);
@@ -61,20 +61,21 @@ public:
     result.body = Alternatives(0);
     result.has_end = has_end_;
     if (cursor_.status().ok() && !cursor_.at_end())
-      cursor_.Fail("found ')' without '(', expected a group's end only after its beginning; fix: escape it as \\)");
+      cursor_.Fail("found ')' without '(', expected ')' only at the end of a group; fix: escape it as \\)");
     if (!cursor_.status().ok())
       return cursor_.status();
     if (has_alternatives_ && (result.has_begin || result.has_end) && !(result.has_begin && result.has_end))
-      return absl::InvalidArgumentError("found '^' or '$' in one alternative of several, expected both or none; fix: "
-                                        "put the alternatives in a group");
+      return absl::InvalidArgumentError("found '^' or '$' in only one alternative, expected '^' and '$' around all or "
+                                        "none; fix: put the alternatives in a group");
     return result;
   }
 
 private:
   ExpressionId Alternatives(int32_t depth) {
     if (depth > limits_.max_source_depth) {
-      cursor_.Fail(fmt::format("found groups {} deep, expected at most {} (max_source_depth); fix: fewer groups", depth,
-                               limits_.max_source_depth));
+      cursor_.Fail(
+          fmt::format("found groups nested {} deep, expected at most {} (max_source_depth); fix: use fewer groups",
+                      depth, limits_.max_source_depth));
       return rules_.Empty();
     }
     std::vector<ExpressionId> alternatives{Sequence(depth)};
@@ -110,11 +111,11 @@ private:
     } else {
       return atom;
     }
-    cursor_.Take("?"); // lazy: it matches the same texts
+    cursor_.Take("?"); // a lazy quantifier matches the same texts
     if (cursor_.Peek() == '+')
-      cursor_.Fail("found a possessive quantifier, which is not supported; fix: leave out the second '+'");
+      cursor_.Fail("found a possessive quantifier, which is not supported; fix: remove the second '+'");
     else if (cursor_.Peek() == '*' || cursor_.Peek() == '?')
-      cursor_.Fail("found a quantifier behind a quantifier; fix: put the first in a group");
+      cursor_.Fail("found a quantifier after a quantifier; fix: put the first in a group");
     return rules_.Repeat(atom, min, max);
   }
 
@@ -122,9 +123,9 @@ private:
     if (cursor_.Take("?")) {
       if (cursor_.Take(":")) {
       } else if (cursor_.StartsWith("=") || cursor_.StartsWith("!")) {
-        cursor_.Fail("found look-ahead (?= or (?!, which is not supported; fix: write what may follow");
+        cursor_.Fail("found look-ahead (?= or (?!, which is not supported; fix: write the text that may follow");
       } else if (cursor_.StartsWith("<=") || cursor_.StartsWith("<!")) {
-        cursor_.Fail("found look-behind (?<= or (?<!, which is not supported; fix: write what may come before");
+        cursor_.Fail("found look-behind (?<= or (?<!, which is not supported; fix: write the text that may precede");
       } else if (cursor_.Take("P<") || cursor_.Take("<")) {
         while (!cursor_.at_end() && cursor_.Peek() != '>')
           cursor_.Skip();
@@ -162,8 +163,8 @@ private:
         cursor_.Skip();
         return rules_.Literal(std::string(1, anchor));
       }
-      cursor_.Fail(fmt::format("found the anchor '{}' inside the expression, which is not supported; fix: leave it out "
-                               "(the whole text must match), or escape it",
+      cursor_.Fail(fmt::format("found the anchor '{}' inside the expression, which is not supported; fix: remove it "
+                               "(the whole text must match) or escape it",
                                cursor_.Peek()));
       return rules_.Empty();
     case '*':
@@ -187,7 +188,7 @@ private:
     return ends.Complement();
   }
 
-  // `wide`: with what any validator takes for it, else with what all take.
+  // The class of an escape. `wide`: the union of what validators accept for it; otherwise the intersection.
   CodePointSet Escape(bool in_class, bool wide) {
     bool is_wide = options_.syntax == RegexSyntax::kEcma && wide;
     bool is_complement_of_wide = options_.syntax == RegexSyntax::kEcma && !wide;
@@ -237,11 +238,11 @@ private:
     if (c >= '1' && c <= '9')
       cursor_.Fail("found a back-reference, which is not supported; fix: repeat the group");
     else if ((c == 'b' || c == 'B' || c == 'A' || c == 'Z' || c == 'z') && !in_class)
-      cursor_.Fail(fmt::format("found the assertion '\\{}', which is not supported; fix: leave it out", c));
+      cursor_.Fail(fmt::format("found the assertion '\\{}', which is not supported; fix: remove it", c));
     else if (c == 'b')
       return skip(one('\b'));
     else if (c == 'p' || c == 'P')
-      cursor_.Fail(fmt::format("found the Unicode property '\\{}', which is not supported; fix: name ranges", c));
+      cursor_.Fail(fmt::format("found the Unicode property '\\{}', which is not supported; fix: use ranges", c));
     else if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
       cursor_.Fail(fmt::format("found the escape '\\{}', which is not supported; fix: write the character itself", c));
     uint32_t code_point = cursor_.Character();
@@ -276,7 +277,7 @@ private:
         return s.ranges().size() == 1 && s.ranges()[0].first == s.ranges()[0].second;
       };
       if (!is_single(low) || !is_single(high) || low.ranges()[0].first > high.ranges()[0].first) {
-        cursor_.Fail("found a broken range in a class, expected its first character not above its last; fix: exchange "
+        cursor_.Fail("found a broken range in a class, expected its first character not above its last; fix: swap "
                      "them, or escape the '-'");
         break;
       }
@@ -289,7 +290,7 @@ private:
     if (cursor_.Take("\\"))
       return Escape(/*in_class=*/true, wide);
     if (cursor_.StartsWith("[:"))
-      cursor_.Fail("found a POSIX class [:name:], which is not supported; fix: name ranges");
+      cursor_.Fail("found a POSIX class [:name:], which is not supported; fix: use ranges");
     uint32_t c = cursor_.Character();
     return CodePointSet::Of(c, c);
   }

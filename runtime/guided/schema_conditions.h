@@ -1,4 +1,4 @@
-// The conditions of several schemas that apply to the same value, as alternatives without references and combinators.
+// The conditions of several schemas that apply to the same value, without references and combinators.
 #ifndef INLAY_RUNTIME_GUIDED_SCHEMA_CONDITIONS_H_
 #define INLAY_RUNTIME_GUIDED_SCHEMA_CONDITIONS_H_
 
@@ -23,21 +23,21 @@ enum TypeBit : uint32_t {
   kAnyType = 127,
 };
 
-// Conditions on a value; those of a type do not touch values of others.
+// Conditions on a value. The conditions of one type do not apply to values of other types.
 struct Conditions {
   uint32_t types = kAnyType;
-  uint32_t mentioned = 0;  // types with a condition
-  bool has_values = false; // the value is one of a list, which is kept elsewhere
+  uint32_t mentioned = 0;  // types that have a condition
+  bool has_values = false; // the value is one of SchemaExpander's list of values
 
   NumberConditions number;
 
   struct StringRule {
-    const Json *text; // of a pattern or the name of a format
+    const Json *text; // a pattern or the name of a format
     bool is_format = false, is_negated = false;
   };
   int32_t min_length = 0, max_length = -1; // characters; -1: no bound
   std::vector<StringRule> string_rules;
-  std::set<std::string> excluded; // strings that it is not
+  std::set<std::string> excluded; // strings that are not allowed
 
   struct Items {
     Terms prefix;
@@ -45,8 +45,8 @@ struct Conditions {
   };
   int32_t min_items = 0, max_items = -1;
   std::vector<Items> items;
-  std::vector<Term> contains;         // each held by an item at least
-  const Json *unique_items = nullptr; // the schema that asks for it
+  std::vector<Term> contains;         // for each, at least one item must be valid
+  const Json *unique_items = nullptr; // the schema with uniqueItems; null: none
 
   struct Properties {
     const Json *schema; // with properties, patternProperties, additionalProperties
@@ -54,7 +54,7 @@ struct Conditions {
   int32_t min_properties = 0, max_properties = -1;
   std::vector<Properties> properties;
   std::vector<std::string> required;
-  std::map<std::string, Terms> more; // what else holds for properties of these names
+  std::map<std::string, Terms> more; // further conditions on properties, by name
   Terms names;                       // propertyNames
   bool is_closed = false;            // unevaluatedProperties: false
 
@@ -62,11 +62,11 @@ struct Conditions {
   void Require(const std::string &name);
 };
 
-// true and false, as schemas.
+// The schemas `true` and `false`.
 const Json &TrueSchema();
 const Json &FalseSchema();
 
-// Type names of JSON Schema as bits; 0 for what is no type. "integer" is kNumber.
+// The bits of a type name of JSON Schema; 0 for an unknown name. "integer" is kNumber.
 uint32_t BitsOfType(const std::string &name);
 uint32_t BitOfValue(const Json &value);
 

@@ -1,4 +1,4 @@
-// Lists and objects of a schema.
+// Grammar rules for lists and objects.
 #include "runtime/guided/schema_grammar.h"
 
 #include <algorithm>
@@ -6,9 +6,9 @@
 namespace inlay::guided {
 namespace {
 
-constexpr size_t kMaxListed = 200;         // values of a list whose items differ
-constexpr int32_t kMaxCounted = 256;       // items that are counted one by one
-constexpr int64_t kMaxChainRules = 20'000; // of an object whose properties are counted
+constexpr size_t kMaxListed = 200;         // maximum number of listed items for uniqueItems
+constexpr int32_t kMaxCounted = 256;       // maximum number of items that are counted for `contains`
+constexpr int64_t kMaxChainRules = 20'000; // for an object whose properties are counted
 
 int32_t Clamped(int32_t max, const Limits &limits) {
   return max < 0 ? kUnbounded : std::min(max, limits.max_repetitions);
@@ -16,8 +16,8 @@ int32_t Clamped(int32_t max, const Limits &limits) {
 
 } // namespace
 
-// Parts in their order, those that are not required may be left out; `min` to `max` of them and of `more` behind them.
-// What follows a part depends on how many there were, as far as that matters.
+// Parts in order, separated by commas. Optional parts may be omitted. `more` may follow the parts any number of times.
+// The total count is `min` to `max`. The rules after a part depend on the count so far, if it matters.
 ExpressionId SchemaGrammar::Chain(const std::vector<Part> &parts, Made more, int32_t min, int32_t max) {
   auto size = static_cast<int32_t>(parts.size());
   auto required =
@@ -28,20 +28,20 @@ ExpressionId SchemaGrammar::Chain(const std::vector<Part> &parts, Made more, int
     max = kUnbounded;
   if (max == 0)
     return required == 0 && min == 0 ? rules_.Empty() : rules_.Nothing();
-  int32_t counted = max == kUnbounded ? min : max; // counts beyond are not told apart
+  int32_t counted = max == kUnbounded ? min : max; // larger counts are treated as this one
   if (int64_t{std::min(counted, size) + 1} * (size + 1) > kMaxChainRules) {
     Fail(document_.root(), "",
          fmt::format("found minProperties or maxProperties of {} over {} properties, expected at most {} combinations; "
-                     "fix: leave the bound out",
+                     "fix: remove the bound",
                      counted, size, kMaxChainRules));
     return rules_.Nothing();
   }
-  // By how many there were: `some`, where one more must come and the comma is there, if it can; and `after`, where one
-  // may come.
+  // Indexed by the count so far. `some`: the text if at least one more part follows, after its comma (nullopt if
+  // impossible). `after`: the text if more parts may follow.
   int32_t counts = std::min(counted, size);
   std::vector<Made> some(counts + 1);
   std::vector<ExpressionId> after(counts + 1);
-  bool may_end = true; // nothing that is required comes
+  bool may_end = true; // no required part follows
   ExpressionId comma = rules_.Sequence({rules_.Literal(","), text_.Space()});
   auto set_after = [&] {
     for (int32_t count = 0; count <= counts; ++count) {
@@ -116,7 +116,7 @@ SchemaGrammar::Made SchemaGrammar::Array(const Conditions &one) {
   } else if (fixed == 0) {
     list = has_rest ? text_.List(item, min, max) : rules_.Empty();
   } else {
-    // From the last to the first: each is there if the next is.
+    // Built from the last item to the first: an item is present if the next one is.
     int32_t more_min = std::max(min - fixed, 0), more_max = max == kUnbounded ? kUnbounded : max - fixed;
     list = has_rest ? rules_.Repeat(text_.CommaThen(item), more_min, more_max) : rules_.Empty();
     for (int32_t i = fixed - 1; i >= 0; --i) {
@@ -134,20 +134,22 @@ SchemaGrammar::Made SchemaGrammar::Array(const Conditions &one) {
   return rules_.Sequence({rules_.Literal("["), list, rules_.Literal("]")});
 }
 
-// Items of which one at least meets `contains`: what may come depends on the place and on whether it has come.
+// Items of which at least one must be valid by `contains`. The rules depend on the position and on whether such an item
+// has occurred.
 ExpressionId SchemaGrammar::Containing(const Conditions &one, int32_t fixed, bool has_rest) {
   int32_t max = Clamped(one.max_items, limits_);
   if (!has_rest)
     max = max == kUnbounded ? fixed : std::min(max, fixed);
   int32_t places = max == kUnbounded ? std::max(fixed, one.min_items) : max;
   if (one.contains.size() > 1 || places > kMaxCounted) {
-    Fail(*one.contains[0].schema, "",
-         fmt::format("found {} that some item must meet in a list counted to {}, expected one, and bounds of at most "
-                     "{}; fix: use items, or smaller bounds",
-                     one.contains.size(), places, kMaxCounted));
+    Fail(
+        *one.contains[0].schema, "",
+        fmt::format("found {} conditions by contains on a list of {} counted items, expected one condition and at most "
+                    "{} items; fix: use items, or smaller bounds",
+                    one.contains.size(), places, kMaxCounted));
     return rules_.Nothing();
   }
-  // At each place, without and with the item that was asked for.
+  // The rules of each position: [0] before the required item has occurred, [1] after it.
   std::array<RuleId, 2> next{NewRule("items"), NewRule("items")};
   std::array<RuleId, 2> first = next;
   for (int32_t place = places; place >= 0 && status_.ok(); --place) {
@@ -169,7 +171,7 @@ ExpressionId SchemaGrammar::Containing(const Conditions &one, int32_t fixed, boo
         add(terms, 1);
       rules_.SetBody(here[has], rules_.Choice(std::move(choices)));
     }
-    // The last place repeats itself; its first item has no comma only if it is the only place.
+    // The last position repeats itself. If it is the only position, its first item has no comma.
     if (place == places && places == 0 && max == kUnbounded) {
       std::array<RuleId, 2> loop{NewRule("items"), NewRule("items")};
       for (int has : {0, 1}) {
@@ -199,8 +201,8 @@ ExpressionId SchemaGrammar::Containing(const Conditions &one, int32_t fixed, boo
   return rules_.Rule(first[0]);
 }
 
-// Items that all differ and that a schema lists. They come in the order of the list, as properties do, so that those
-// that are left never run out. Nothing: they are not listed.
+// A list with uniqueItems whose possible items the schema lists. The items come in the order of the schema, like
+// properties, so that enough items are always left. nullopt if the schema does not list the items.
 SchemaGrammar::Made SchemaGrammar::ListedArray(const Conditions &one) {
   if (!one.contains.empty() || one.items.size() != 1 || !one.items[0].prefix.empty())
     return std::nullopt;
@@ -256,7 +258,7 @@ SchemaGrammar::Made SchemaGrammar::Object(const Conditions &one) {
     if (!status_.ok() || (!value && is_required))
       return std::nullopt;
     if (!value)
-      continue; // nothing is allowed there: it is left out
+      continue; // no value is allowed: the property is omitted
     RuleId rule = NewRule("property " + name);
     rules_.SetBody(rule, text_.Pair(rules_.Literal(Json(name).dump()), *value));
     parts.push_back({rules_.Rule(rule), is_required});
@@ -268,10 +270,10 @@ SchemaGrammar::Made SchemaGrammar::Object(const Conditions &one) {
     return std::nullopt;
   int32_t min = one.min_properties, max = one.max_properties < 0 ? kUnbounded : one.max_properties;
   if (more && min > static_cast<int32_t>(parts.size()) + 1)
-    // Names that are not listed may repeat, and a name that repeats counts once.
+    // Unlisted names may repeat, and repeated names count as one property.
     Fail(one.properties.empty() ? document_.root() : *one.properties[0].schema, "minProperties",
-         fmt::format("found {} beside names that are not listed, expected at most one more than the {} listed "
-                     "properties; fix: list the properties, or leave it out",
+         fmt::format("found {} with unlisted names allowed, expected at most one more than the {} listed "
+                     "properties; fix: list the properties, or remove minProperties",
                      min, parts.size()));
   if (!more && min > static_cast<int32_t>(parts.size()))
     return std::nullopt;
@@ -287,11 +289,11 @@ std::optional<ExpressionId> SchemaGrammar::Key(std::vector<MachinePointer> machi
   return escaped.nodes.empty() ? std::nullopt : Made(text_.Quoted(rules_.OfGraph(std::move(escaped))));
 }
 
-// A pair whose name is none of `names`. Names are parted by the patterns that they match, because those say what holds
-// for the value.
+// A property whose name is not in `names`. Names are grouped by the set of patterns that they match, because the
+// patterns determine the conditions on the value.
 SchemaGrammar::Made SchemaGrammar::OtherProperties(const Conditions &one, const std::set<std::string> &names) {
   bool says_more = false, has_list = false;
-  Terms others; // of a name that no pattern matches
+  Terms others; // conditions on the values of names that no pattern matches
   struct Pattern {
     const Json *owner;
     std::string text;
@@ -309,7 +311,7 @@ SchemaGrammar::Made SchemaGrammar::OtherProperties(const Conditions &one, const 
       others.push_back({&schema["additionalProperties"], false});
     }
   }
-  // Where properties are listed, others come only if the schema says so, or if there must be more.
+  // If properties are listed, others are allowed only by additionalProperties or if minProperties needs them.
   bool is_closed =
       one.is_closed ? !says_more : has_list && !says_more && one.min_properties <= static_cast<int32_t>(names.size());
   std::vector<ExpressionId> choices;
@@ -321,7 +323,7 @@ SchemaGrammar::Made SchemaGrammar::OtherProperties(const Conditions &one, const 
     name_conditions = expansion->alternatives;
     for (const Json *value : expansion->values)
       if (value->is_string() && !names.contains(value->get<std::string>())) {
-        // A name that propertyNames lists: as if it were a property.
+        // A name that propertyNames lists is handled like a listed property.
         std::optional<Terms> terms = Take(expander_.Property(one, value->get<std::string>()));
         Made made = terms && !is_closed ? For(*terms) : std::nullopt;
         if (made)
@@ -352,7 +354,7 @@ SchemaGrammar::Made SchemaGrammar::OtherProperties(const Conditions &one, const 
         choices.push_back(text_.Pair(names.empty() ? text_.String() : text_.KeyExcept(names), *value));
       continue;
     }
-    // Each set of patterns that some name matches, decided one pattern after the other.
+    // Enumerates the sets of patterns that some name matches, by deciding one pattern after the other.
     std::vector<std::vector<std::pair<size_t, bool>>> work{{}};
     while (!work.empty() && status_.ok()) {
       std::vector<std::pair<size_t, bool>> matches = std::move(work.back());

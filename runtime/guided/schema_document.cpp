@@ -9,7 +9,7 @@
 namespace inlay::guided {
 namespace {
 
-// The value at a JSON pointer below `at`, or null.
+// The value at a JSON pointer relative to `at`, or null.
 const Json *Walk(const Json *at, std::string_view pointer) {
   if (pointer.empty())
     return at;
@@ -46,7 +46,8 @@ const Json *Walk(const Json *at, std::string_view pointer) {
   return at;
 }
 
-// `reference` against `base`, for the forms that schemas use: absolute, from the root of the host, and beside the base.
+// Resolves `reference` against the URI `base`. Supports the forms that schemas use: absolute URIs, absolute paths and
+// paths relative to the base.
 std::string Absolute(const std::string &base, const std::string &reference) {
   if (reference.find("://") != std::string::npos || reference.rfind("urn:", 0) == 0 || base.empty())
     return reference;
@@ -94,15 +95,15 @@ bool AreEqual(const Json &a, const Json &b) {
 }
 
 absl::StatusOr<std::unique_ptr<SchemaDocument>> SchemaDocument::Parse(std::string_view text, const Limits &limits) {
-  // A schema nests at least two values for each level of its own.
+  // One level of schemas usually takes two or three levels of JSON.
   if (ShapeOfJson(text).depth > limits.max_source_depth * 3)
     return absl::InvalidArgumentError(
-        fmt::format("found values more than {} deep, expected fewer (max_source_depth); fix: move some to $defs",
+        fmt::format("found values nested more than {} deep, expected less (max_source_depth); fix: move some to $defs",
                     limits.max_source_depth * 3));
   std::unique_ptr<SchemaDocument> document(new SchemaDocument());
   document->root_ = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (document->root_.is_discarded())
-    return absl::InvalidArgumentError("found text that is no JSON, expected a JSON Schema; fix: check its quotes and "
+    return absl::InvalidArgumentError("found text that is not JSON, expected a JSON Schema; fix: check its quotes and "
                                       "commas");
   const Json &root = document->root_;
   if (root.is_object() && root.contains("$schema") && root["$schema"].is_string()) {
@@ -114,7 +115,7 @@ absl::StatusOr<std::unique_ptr<SchemaDocument>> SchemaDocument::Parse(std::strin
   return document;
 }
 
-// NOLINTNEXTLINE(misc-no-recursion): as deep as Parse() allows
+// NOLINTNEXTLINE(misc-no-recursion): Parse() limits the depth
 void SchemaDocument::Index(const Json &schema, const Json &resource, const std::string &base) {
   if (schema.is_array()) {
     for (const Json &item : schema)
@@ -134,7 +135,7 @@ void SchemaDocument::Index(const Json &schema, const Json &resource, const std::
       ids_.try_emplace(at + name, &schema);
       continue;
     }
-    // `id` is a property's name too; only one beside keywords of a schema is an identifier.
+    // `id` may also be the name of a property. It is an identifier only if it is next to keywords of a schema.
     bool is_schema = key[0] == '$' || schema.contains("$schema") || schema.contains("type");
     if (!is_schema)
       continue;

@@ -7,8 +7,8 @@
 namespace inlay::guided {
 namespace {
 
-constexpr int kMaxImpossibleDepth = 3; // properties inside each other that are looked at for contradictions
-constexpr int kMaxNesting = 4;         // and alternatives inside each other: they may lead back to themselves
+constexpr int kMaxImpossibleDepth = 3; // nesting of properties that are checked for contradictions
+constexpr int kMaxNesting = 4;         // nesting of expanders; alternatives may be recursive
 
 void Append(std::vector<Conditions> &to, std::vector<Conditions> from) {
   std::move(from.begin(), from.end(), std::back_inserter(to));
@@ -33,8 +33,8 @@ bool SchemaExpander::CheckWork(const Json &schema, size_t alternatives) {
     status_ = status;
   if (alternatives > static_cast<size_t>(limits_.max_alternatives))
     Fail(schema, "",
-         fmt::format("found {} alternatives once all of anyOf, oneOf and the like are multiplied out, expected at most "
-                     "{} (max_alternatives); fix: fewer that hold at once",
+         fmt::format("found {} alternatives after combining anyOf, oneOf and similar keywords, expected at most "
+                     "{} (max_alternatives); fix: combine fewer of them",
                      alternatives, limits_.max_alternatives));
   return status_.ok();
 }
@@ -45,7 +45,7 @@ absl::StatusOr<Expansion> SchemaExpander::Expand(const Terms &terms) {
   open_.clear();
   is_alone_ = terms.size() == 1;
   Alternatives alternatives(1);
-  // Negations come last: what they exclude depends on what there is.
+  // Negated terms are applied last, because their alternatives depend on the conditions so far.
   for (bool is_negated : {false, true})
     for (const Term &term : terms)
       if (term.is_negated == is_negated)
@@ -54,7 +54,7 @@ absl::StatusOr<Expansion> SchemaExpander::Expand(const Terms &terms) {
   bool has_values = false;
   for (Conditions &one : alternatives) {
     has_values |= one.has_values;
-    // A schema that names no type is for the types whose keywords it has.
+    // A schema without a type allows the types whose keywords it has.
     if (one.types == kAnyType && one.mentioned != 0)
       one.types = one.mentioned;
     if (!one.has_values && status_.ok() && !IsImpossible(one, 0))
@@ -79,7 +79,7 @@ absl::StatusOr<Expansion> SchemaExpander::Expand(const Terms &terms) {
   return result;
 }
 
-// NOLINTNEXTLINE(misc-no-recursion): open_ bounds it
+// NOLINTNEXTLINE(misc-no-recursion): open_ limits the depth
 void SchemaExpander::Apply(const Term &term, Alternatives &alternatives) {
   const Json &schema = *term.schema;
   if (!status_.ok() || alternatives.empty())
@@ -97,8 +97,8 @@ void SchemaExpander::Apply(const Term &term, Alternatives &alternatives) {
   if (std::find(open_.begin(), open_.end(), term) != open_.end() ||
       open_.size() > static_cast<size_t>(limits_.max_source_depth) * 2) {
     Fail(schema, "",
-         "found a schema that leads back to itself, expected one that comes to an end; fix: refer to it "
-         "from a property or an item");
+         "found a schema that refers to itself for the same value, expected a finite schema; fix: move the "
+         "reference into a property or an item");
     return;
   }
   if (!CheckKeywords(schema) || !CheckWork(schema, alternatives.size()))
@@ -144,7 +144,7 @@ void SchemaExpander::ApplyPositive(const Json &schema, Alternatives &alternative
   Append(alternatives, std::move(nulls));
 }
 
-// The keywords that lead to other schemas.
+// Applies the keywords that contain or refer to other schemas for the same value.
 // NOLINTNEXTLINE(misc-no-recursion)
 void SchemaExpander::ApplyCombined(const Json &schema, Alternatives &alternatives) {
   for (const char *key : {"$ref", "$recursiveRef", "$dynamicRef"})
@@ -199,7 +199,7 @@ void SchemaExpander::ApplyOneOf(const Json &schema, Alternatives &alternatives) 
         std::string reason(status_.message());
         status_ = absl::OkStatus();
         Fail(schema, "oneOf",
-             fmt::format("found alternatives {} and {} that one value may both match, expected ones that are apart; "
+             fmt::format("found alternatives {} and {} that may match the same value, expected exclusive alternatives; "
                          "fix: use anyOf, or required properties whose const differs ({})",
                          std::min(i, other), std::max(i, other), reason));
       }
@@ -211,7 +211,7 @@ void SchemaExpander::ApplyOneOf(const Json &schema, Alternatives &alternatives) 
   alternatives = std::move(all);
 }
 
-// A property is absent, or what depends on it holds.
+// For each dependency: the property is absent, or the dependent condition holds.
 // NOLINTNEXTLINE(misc-no-recursion)
 void SchemaExpander::ApplyDependencies(const Json &schema, const std::string &key, Alternatives &alternatives) {
   if (!schema.contains(key))
@@ -303,7 +303,7 @@ Terms SchemaExpander::Item(const Conditions &conditions, size_t index) {
   return terms;
 }
 
-// NOLINTNEXTLINE(misc-no-recursion): kMaxImpossibleDepth bounds it
+// NOLINTNEXTLINE(misc-no-recursion): kMaxImpossibleDepth limits the depth
 bool SchemaExpander::AreImpossible(const Terms &terms, int depth) {
   if (HoldsFalse(terms))
     return true;
@@ -314,7 +314,7 @@ bool SchemaExpander::AreImpossible(const Terms &terms, int depth) {
   return expansion.ok() && expansion->IsEmpty();
 }
 
-// Takes away the types of which no value meets the conditions.
+// Removes the types for which no value can satisfy the conditions. Returns whether no type is left.
 // NOLINTNEXTLINE(misc-no-recursion)
 bool SchemaExpander::IsImpossible(Conditions &one, int depth) {
   auto crossed = [](int32_t min, int32_t max) { return max >= 0 && min > max; };

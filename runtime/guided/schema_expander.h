@@ -11,7 +11,7 @@
 
 namespace inlay::guided {
 
-// A value is allowed if it is one of `values` or meets one of the alternatives.
+// A value is allowed if it is one of `values` or satisfies one of the alternatives.
 struct Expansion {
   std::vector<Conditions> alternatives;
   std::vector<const Json *> values;
@@ -20,19 +20,19 @@ struct Expansion {
 
 class SchemaExpander {
 public:
-  // `nesting`: expanders that ask this one whether schemas contradict each other.
+  // `nesting`: the number of expanders that are waiting for this one to check schemas for contradictions.
   SchemaExpander(const SchemaDocument &document, SchemaValidator &validator, const Limits &limits, Work &work,
                  int nesting = 0)
       : document_(document), validator_(validator), limits_(limits), work_(work), nesting_(nesting) {}
 
-  // InvalidArgument for schemas that are wrong or cannot be held.
+  // InvalidArgument for schemas that are invalid or not supported.
   absl::StatusOr<Expansion> Expand(const Terms &terms);
-  // No value meets both, as far as conditions show it. Both are well-formed.
+  // Whether the conditions show that no value is valid by both schemas. Both must be well-formed.
   bool AreApart(const Json &a, const Json &b);
-  // What holds for a property; without a schema that allows it, FalseSchema() is among the terms. `is_named`: some
-  // schema speaks of it by name or pattern.
+  // The conditions on the property `name`. If the property is not allowed, the terms include FalseSchema(). Sets
+  // `is_named` if some schema mentions the property by name or pattern.
   absl::StatusOr<Terms> Property(const Conditions &conditions, const std::string &name, bool *is_named = nullptr);
-  // The same for an item.
+  // The conditions on the item at `index`.
   static Terms Item(const Conditions &conditions, size_t index);
 
 private:
@@ -47,7 +47,7 @@ private:
   void ApplyCombined(const Json &schema, Alternatives &alternatives);
   void ApplyOneOf(const Json &schema, Alternatives &alternatives);
   void ApplyDependencies(const Json &schema, const std::string &key, Alternatives &alternatives);
-  // The alternatives of each negation of a keyword, one after the other.
+  // Appends the alternatives of the negation of one keyword.
   void Negate(const Json &schema, const std::string &key, const Json &value, const Alternatives &from,
               Alternatives &out);
   void NegateValues(const Json &schema, const std::string &key, const std::vector<const Json *> &values,
@@ -62,9 +62,9 @@ private:
   Work &work_;
   const int nesting_;
   absl::Status status_;
-  bool is_alone_ = true;             // one schema is expanded, not several at once
-  std::vector<const Json *> values_; // of enum and const met on the way
-  std::vector<Term> open_;           // being applied
+  bool is_alone_ = true;             // Expand() was called with a single schema
+  std::vector<const Json *> values_; // values of the enum and const keywords seen so far
+  std::vector<Term> open_;           // terms being applied, outermost first
   absl::flat_hash_map<const Json *, bool> checked_;
   std::map<std::pair<const Json *, const Json *>, bool> apart_;
 };

@@ -17,7 +17,7 @@ bool IsFree(const Conditions &one) {
          one.min_properties == 0;
 }
 
-// Small, and without other rules: written where it is used.
+// Whether an expansion is small and uses no other rules, so that it is inlined where it is used.
 bool IsInline(const Expansion &expansion) {
   return expansion.values.size() <= kMaxInlineValues &&
          std::all_of(expansion.alternatives.begin(), expansion.alternatives.end(), [](const Conditions &one) {
@@ -41,8 +41,8 @@ void SchemaGrammar::Fail(const Json &schema, std::string_view key, std::string_v
 RuleId SchemaGrammar::NewRule(std::string name) {
   if (rules_.rules().size() >= static_cast<size_t>(limits_.max_rules))
     Fail(document_.root(), "",
-         fmt::format("found a schema of more than {} rules (max_rules), expected fewer; fix: make "
-                     "it smaller",
+         fmt::format("found a schema of more than {} rules (max_rules), expected fewer; fix: use a smaller "
+                     "schema",
                      limits_.max_rules));
   return rules_.AddRule(std::move(name));
 }
@@ -56,7 +56,8 @@ ExpressionId SchemaGrammar::Shared(ExpressionId body, const char *name) {
 absl::StatusOr<Rules> SchemaGrammar::Build() {
   RuleId root = NewRule("root");
   Made body = For({{&document_.root(), false}});
-  // Bodies are made here, not where they are used: recursion ends, and nothing nests.
+  // Rule bodies are made in this loop and not where the rules are used, so that recursive schemas terminate and the
+  // call stack stays flat.
   while (!pending_.empty() && status_.ok()) {
     Pending next = std::move(pending_.back());
     pending_.pop_back();
@@ -70,15 +71,15 @@ absl::StatusOr<Rules> SchemaGrammar::Build() {
   }
   if (!body && status_.ok())
     Fail(document_.root(), "",
-         "found a schema that no value meets, expected one that some value meets; fix: correct "
-         "conditions that contradict each other");
+         "found a schema that no value satisfies, expected one that some value satisfies; fix: correct "
+         "contradictory conditions");
   if (!status_.ok())
     return status_;
   rules_.SetBody(root, *body);
   return std::move(rules_);
 }
 
-// Without references that stand alone, repetitions and what is always true.
+// Follows references that are the only keyword of a schema, and removes duplicate terms and terms that are always true.
 Terms SchemaGrammar::Normalized(const Terms &terms) const {
   Terms result;
   for (Term term : terms) {
@@ -97,7 +98,8 @@ Terms SchemaGrammar::Normalized(const Terms &terms) const {
   return result;
 }
 
-// The list of a schema that only says that one of several holds, if they can be told apart where they must be.
+// The list of alternatives of a schema that consists only of anyOf, or of a oneOf whose alternatives are exclusive (or
+// of a list with one schema). Otherwise null.
 const Json *SchemaGrammar::Alternatives(const Json &schema) {
   for (const char *key : {"anyOf", "oneOf", "allOf"}) {
     if (!HasOnlyKeyword(schema, key) || !CheckSchemaKeywords(schema, document_, limits_).ok())
@@ -153,7 +155,7 @@ SchemaGrammar::Made SchemaGrammar::Text(const Expansion &expansion) {
       texts.push_back(value->dump());
     choices.push_back(rules_.OneOf(std::move(texts)));
   }
-  uint32_t written = 0; // types of which all values are there
+  uint32_t written = 0; // types all of whose values are already covered
   auto add = [&](const Conditions &one, uint32_t type, bool is_all, auto make) {
     if ((one.types & type) == 0 || written & type)
       return;
@@ -184,7 +186,7 @@ SchemaGrammar::Made SchemaGrammar::String(const Conditions &one) {
     return StringOfRules(one);
   if (!has_length)
     return text_.String();
-  // More is never written: a bound beyond the limit is as good as the limit.
+  // Strings are never longer than max_repetitions, so larger bounds are clamped.
   int32_t max = one.max_length < 0 ? kUnbounded : std::min(one.max_length, limits_.max_repetitions);
   return text_.Quoted(rules_.Repeat(text_.Character(), one.min_length, max));
 }
@@ -227,7 +229,7 @@ SchemaGrammar::Made SchemaGrammar::StringOfRules(const Conditions &one) {
   bool is_single = one.string_rules.size() == 1 && !one.string_rules[0].is_negated && one.excluded.empty() &&
                    one.min_length == 0 && one.max_length < 0;
   if (is_single) {
-    // Written as it stands, which counts long repetitions instead of writing them out.
+    // A single pattern is compiled directly. Unlike a graph, it counts long repetitions instead of copying them.
     const Json &rule = *one.string_rules[0].text;
     std::string regex = rule.get<std::string>();
     if (one.string_rules[0].is_format)

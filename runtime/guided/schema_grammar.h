@@ -1,4 +1,4 @@
-// Makes the rules of a schema. Each list of schemas that apply to the same value becomes one rule.
+// Builds the grammar rules of a schema. Each list of schemas that apply to the same value becomes one rule.
 #ifndef INLAY_RUNTIME_GUIDED_SCHEMA_GRAMMAR_H_
 #define INLAY_RUNTIME_GUIDED_SCHEMA_GRAMMAR_H_
 
@@ -17,19 +17,19 @@ public:
       : document_(document), limits_(limits), work_(limits), validator_(document, limits),
         expander_(document, validator_, limits, work_), text_(rules_) {}
 
-  // InvalidArgument, by JSON pointer, for what is wrong, cannot be held to, or meets a limit.
+  // InvalidArgument, with a JSON pointer, for schemas that are invalid, not supported or exceed a limit.
   absl::StatusOr<Rules> Build();
 
 private:
-  // Nothing: no value is allowed, as far as is known before the automaton is made.
+  // nullopt: no value is allowed. (The automaton may find more such expressions.)
   using Made = std::optional<ExpressionId>;
   struct Pending {
     RuleId rule;
-    Terms choices;       // one of these, or
-    Expansion expansion; // what this says
+    Terms choices;       // if not empty, the rule is one of these schemas
+    Expansion expansion; // otherwise, the rule is this expansion
     std::string name;
   };
-  // Something in an object or a list that has a place in its order.
+  // A property of an object, or a listed item, that has a fixed position in the order.
   struct Part {
     ExpressionId text;
     bool is_required;
@@ -39,7 +39,7 @@ private:
   template <typename T> std::optional<T> Take(absl::StatusOr<T> result);
   void Fail(const Json &schema, std::string_view key, std::string_view message);
   RuleId NewRule(std::string name);
-  ExpressionId Shared(ExpressionId body, const char *name); // a rule, for what is used more than once
+  ExpressionId Shared(ExpressionId body, const char *name); // makes a rule of an expression that is used more than once
 
   Terms Normalized(const Terms &terms) const;
   const Json *Alternatives(const Json &schema);

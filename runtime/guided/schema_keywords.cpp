@@ -85,7 +85,7 @@ bool AreNames(const Json &value) {
 }
 bool IsType(const Json &value) { return value.is_string() && BitsOfType(value.get<std::string>()) != 0; }
 
-// What the value of a keyword should have been, or nothing if it is that.
+// Describes the expected value of a keyword. Empty if the value is valid.
 std::string Expected(Form form, const Json &value, bool is_draft3) {
   switch (form) {
   case Form::kType: {
@@ -118,7 +118,7 @@ std::string Expected(Form form, const Json &value, bool is_draft3) {
   case Form::kBound:
     return value.is_number() || value.is_boolean() ? "" : "a number";
   case Form::kNames:
-    // Draft 3 has a flag there, which later drafts do not know.
+    // `required` is a flag in draft 3. `true` is refused there and ignored in schemas of later drafts.
     return AreNames(value) || (value.is_boolean() && (!is_draft3 || value == false))
                ? ""
                : "a list of names of the object's properties";
@@ -164,21 +164,20 @@ absl::Status CheckSchemaKeywords(const Json &schema, const SchemaDocument &docum
       continue;
     if (std::string expected = Expected(form->second, value, document.is_draft3()); !expected.empty())
       return document.Error(
-          schema, key,
-          fmt::format("found {}, expected {}; fix: correct it, or leave it out", Shortened(value), expected));
+          schema, key, fmt::format("found {}, expected {}; fix: correct it, or remove it", Shortened(value), expected));
     if (form->second == Form::kCount && value.get<double>() > limits.max_repetitions && key.starts_with("min"))
       return document.Error(schema, key,
-                            fmt::format("found {}, expected at most {} (max_repetitions); fix: a smaller "
+                            fmt::format("found {}, expected at most {} (max_repetitions); fix: use a smaller "
                                         "bound",
                                         Shortened(value), limits.max_repetitions));
     if (form->second == Form::kReference && !document.Resolve(schema, value.get<std::string>()))
       return document.Error(schema, key,
                             fmt::format("found {}, expected a place in this schema, such as "
-                                        "#/$defs/name; fix: correct it, or copy what it refers to into "
+                                        "#/$defs/name; fix: correct it, or copy its target into "
                                         "$defs",
                                         Shortened(value)));
     if (key == "minContains" && value != 1)
-      return document.Error(schema, key, fmt::format("found {}, expected 1; fix: leave it out", Shortened(value)));
+      return document.Error(schema, key, fmt::format("found {}, expected 1; fix: remove it", Shortened(value)));
     if (key == "multipleOf") {
       Decimal step = Decimal::Of(value);
       if (step.is_negative || step.is_zero() || step.whole.size() + step.fraction.size() > 15)

@@ -1,4 +1,4 @@
-// The keywords of JSON Schema: checks the form of their values, and knows which keywords are not supported.
+// The keywords of JSON Schema: checks the types of their values and refuses keywords that are not supported.
 #ifndef INLAY_RUNTIME_GUIDED_SCHEMA_KEYWORDS_H_
 #define INLAY_RUNTIME_GUIDED_SCHEMA_KEYWORDS_H_
 
@@ -7,13 +7,13 @@
 
 namespace inlay::guided {
 
-// InvalidArgument names the keyword by JSON pointer. Keywords that the specification does not define pass.
+// InvalidArgument with the JSON pointer of the keyword. Keywords that the specification does not define are accepted.
 absl::Status CheckSchemaKeywords(const Json &schema, const SchemaDocument &document, const Limits &limits);
 
-// The schema has this keyword, and no other that asks for anything.
+// Whether the schema has this keyword and no other keyword that restricts values.
 bool HasOnlyKeyword(const Json &schema, const char *keyword);
 
-// A count such as maxLength, which CheckSchemaKeywords() has passed.
+// The value of a count such as maxLength that CheckSchemaKeywords() has accepted.
 int32_t CountOf(const Json &value);
 
 } // namespace inlay::guided

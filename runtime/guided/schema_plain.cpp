@@ -1,4 +1,4 @@
-// Keywords that contain no other schema for the same value, and their negations.
+// Applies the keywords that contain no other schema for the same value, and the negations of all keywords.
 #include "runtime/guided/formats.h"
 #include "runtime/guided/schema_expander.h"
 #include "runtime/guided/schema_keywords.h"
@@ -22,7 +22,7 @@ std::vector<const Json *> ValuesOf(const Json &list) {
   return values;
 }
 
-// The bounds of a schema's numbers, with draft 4's flags.
+// The bounds of a number, including the Boolean exclusive bounds of draft 4.
 struct Bounds {
   std::vector<NumberBound> low, high;
 };
@@ -81,7 +81,7 @@ void SchemaExpander::ApplyPlain(const Json &schema, Conditions &to) {
     AtMost(to.max_length, *count);
   if (const Json *pattern = with("pattern", kString))
     to.string_rules.push_back({pattern, false, false});
-  // Other formats are annotations, such as OpenAPI's int32.
+  // Unknown formats, such as OpenAPI's int32, are annotations.
   if (schema.contains("format") && RegexOfFormat(schema["format"].get<std::string>()))
     to.string_rules.push_back({with("format", kString), true, false});
   if (const Json *count = with("minItems", kArray))
@@ -124,8 +124,8 @@ void SchemaExpander::ApplyPlain(const Json &schema, Conditions &to) {
   if (schema.contains("unevaluatedProperties") && schema["unevaluatedProperties"] == false) {
     if (open_.size() > 1 || !is_alone_) {
       Fail(schema, "unevaluatedProperties",
-           "found it in a schema that others of the same place lead to, expected it in "
-           "none; fix: use additionalProperties");
+           "found it in a schema that is combined with others for the same value, expected it in a schema that "
+           "applies alone; fix: use additionalProperties");
       return;
     }
     with("unevaluatedProperties", kObject);
@@ -144,7 +144,7 @@ void SchemaExpander::ApplyNegative(const Json &schema, Alternatives &alternative
   if (document_.has_nullable() && IsTrue(schema, "nullable"))
     for (Conditions &one : all)
       one.types &= ~kNull;
-  // One of listed values is tried against the whole schema later.
+  // Listed values (enum, const) are validated against the whole schema later.
   std::erase_if(all, [](const Conditions &one) { return one.types == 0 && !one.has_values; });
   alternatives = std::move(all);
 }
@@ -152,7 +152,7 @@ void SchemaExpander::ApplyNegative(const Json &schema, Alternatives &alternative
 // NOLINTNEXTLINE(misc-no-recursion)
 void SchemaExpander::Negate(const Json &schema, const std::string &key, const Json &value, const Alternatives &from,
                             Alternatives &out) {
-  // The alternatives of one type, changed.
+  // Appends the alternatives that allow `type`, restricted to it and changed by `change`.
   auto of = [&](uint32_t type, auto change) {
     for (const Conditions &one : from)
       if (one.types & type) {
@@ -261,7 +261,8 @@ void SchemaExpander::Negate(const Json &schema, const std::string &key, const Js
           one.more[name.get<std::string>()].push_back({&FalseSchema(), false});
         });
   } else if (key == "additionalProperties") {
-    // Some property has another name. Where the others are known, it is one of these.
+    // The negation means that some property has a name that `schema` does not list. It is supported if another schema
+    // lists all allowed names: then one of those must be present.
     is_refused = value != true;
     bool is_known = value == false;
     for (const Conditions &one : from)
@@ -289,18 +290,18 @@ void SchemaExpander::Negate(const Json &schema, const std::string &key, const Js
                                             key == "items" || key == "additionalItems" || key == "dependencies" ||
                                             key == "dependentSchemas" || key == "unevaluatedProperties";
   }
-  // A value of a list is tried against the whole schema, and one of another type is not touched.
+  // If all alternatives have listed values, these are validated against the whole schema, so nothing is refused.
   auto has_values = [](const Conditions &one) { return one.has_values; };
   if (is_refused && std::all_of(from.begin(), from.end(), has_values))
     out.insert(out.end(), from.begin(), from.end());
   else if (is_refused)
     Fail(schema, key,
-         fmt::format("found '{}' in a schema that must not hold, expected a keyword whose opposite can be "
-                     "held to; fix: say what must hold instead",
+         fmt::format("found '{}' in a negated schema, expected a keyword whose negation is "
+                     "supported; fix: state the allowed values instead",
                      key));
 }
 
-// None of the values.
+// Appends the alternatives for values that are not in `values`.
 void SchemaExpander::NegateValues(const Json &schema, const std::string &key, const std::vector<const Json *> &values,
                                   const Alternatives &from, Alternatives &out) {
   std::vector<Decimal> numbers;
@@ -310,7 +311,7 @@ void SchemaExpander::NegateValues(const Json &schema, const std::string &key, co
   std::sort(numbers.begin(), numbers.end(), [](const Decimal &a, const Decimal &b) { return Compare(a, b) < 0; });
   if (numbers.size() > kMaxExcludedNumbers) {
     Fail(schema, key,
-         fmt::format("found {} numbers that a value must not be, expected at most {}; fix: use bounds", numbers.size(),
+         fmt::format("found {} excluded numbers, expected at most {}; fix: use bounds", numbers.size(),
                      kMaxExcludedNumbers));
     return;
   }
@@ -325,13 +326,13 @@ void SchemaExpander::NegateValues(const Json &schema, const std::string &key, co
         rest.min_properties = std::max(rest.min_properties, 1);
       else if (value->is_structured() && rest.types & BitOfValue(*value) && !one.has_values)
         Fail(schema, key,
-             fmt::format("found {}, which a value must not be, expected no object or list there; fix: say "
-                         "what must hold instead",
+             fmt::format("found the excluded value {}, expected no object or list there; fix: state "
+                         "the allowed values instead",
                          Shortened(*value)));
       else if (!value->is_number() && !value->is_structured())
         rest.types &= ~BitOfValue(*value);
     }
-    // Numbers below the first, between each two, and above the last.
+    // One alternative for the numbers below the first, between each two neighbours, and above the last.
     for (size_t i = 0; !numbers.empty() && one.types & kNumber && i <= numbers.size(); ++i) {
       Conditions between = one;
       between.types = kNumber;

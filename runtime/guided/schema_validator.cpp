@@ -53,7 +53,7 @@ absl::StatusOr<bool> SchemaValidator::IsValid(const Json &value, const Term &ter
   return is_valid != term.is_negated;
 }
 
-// NOLINTNEXTLINE(misc-no-recursion): depth_ bounds it
+// NOLINTNEXTLINE(misc-no-recursion): depth_ limits the depth
 bool SchemaValidator::Validate(const Json &value, const Json &schema) {
   if (schema.is_boolean())
     return schema.get<bool>();
@@ -61,8 +61,8 @@ bool SchemaValidator::Validate(const Json &value, const Json &schema) {
     return true;
   if (depth_ > limits_.max_source_depth * 3) {
     status_ = document_.Error(schema, "",
-                              "found a schema that leads back to itself, expected one that comes to an "
-                              "end; fix: refer to it from a property or an item");
+                              "found a schema that refers to itself for the same value, expected a finite "
+                              "schema; fix: move the reference into a property or an item");
     return false;
   }
   ++depth_;
@@ -96,7 +96,7 @@ bool SchemaValidator::Keyword(const Json &value, const Json &schema, const std::
   }
   if (key == "const")
     return AreEqual(value, rule);
-  // A value of the list itself needs no search; a list may have 100,000.
+  // If `value` is an element of the list itself, no search is needed. A list may have 100,000 values.
   if (key == "enum" && !rule.empty() && !std::less<>()(&value, &rule.front()) && !std::less<>()(&rule.back(), &value))
     return true;
   if (key == "enum")
@@ -123,7 +123,7 @@ bool SchemaValidator::OfNumber(const Json &value, const Json &schema, const std:
     return !rule.is_number() || IsMultiple(value, rule);
   if ((!is_low && !is_high) || !rule.is_number())
     return true;
-  // Draft 4 has the bound in one keyword, and whether it is exclusive in the other.
+  // In draft 4, exclusiveMinimum and exclusiveMaximum are Booleans next to minimum and maximum.
   const char *flag = is_low ? "exclusiveMinimum" : "exclusiveMaximum";
   bool is_exclusive = key[0] == 'e' || (schema.contains(flag) && schema[flag] == true);
   int order = Compare(Decimal::Of(value), Decimal::Of(rule)) * (is_low ? 1 : -1);

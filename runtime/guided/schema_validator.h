@@ -1,4 +1,4 @@
-// Validates a value against a schema: used for values that a schema lists and for names of properties.
+// Validates a value against a schema. Used for the values of enum and const and for property names.
 #ifndef INLAY_RUNTIME_GUIDED_SCHEMA_VALIDATOR_H_
 #define INLAY_RUNTIME_GUIDED_SCHEMA_VALIDATOR_H_
 
@@ -14,10 +14,9 @@ class SchemaValidator {
 public:
   SchemaValidator(const SchemaDocument &document, const Limits &limits) : document_(document), limits_(limits) {}
 
-  // InvalidArgument for patterns that cannot be read, and schemas that refer to themselves without end. The keywords of
-  // the schema are well-formed, or do not count.
+  // InvalidArgument for invalid patterns and for infinitely recursive schemas. Malformed keywords are ignored.
   absl::StatusOr<bool> IsValid(const Json &value, const Term &term);
-  // Whether a text has a match of the pattern.
+  // Whether the pattern matches somewhere in the text.
   absl::StatusOr<bool> HasMatch(const std::string &pattern, const std::string &text);
 
 private:

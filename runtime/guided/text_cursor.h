@@ -13,7 +13,7 @@
 
 namespace inlay::guided {
 
-// The first error is kept; after it the cursor stands at the end, so that parsers stop by themselves.
+// Keeps the first error. After an error the cursor is at the end of the text, so that parsers stop.
 class TextCursor {
 public:
   explicit TextCursor(std::string_view text) : text_(text) {}
@@ -50,7 +50,7 @@ public:
     return code_point;
   }
 
-  // `digits` hexadecimal digits, a character's number.
+  // Reads a code point of exactly `digits` hexadecimal digits.
   uint32_t Hex(int digits) {
     uint32_t value = 0;
     for (int i = 0; i < digits; ++i, Skip()) {
@@ -72,7 +72,7 @@ public:
     return value;
   }
 
-  // Decimal digits; nothing if there are none.
+  // Reads a decimal number. nullopt if there is no digit.
   std::optional<int32_t> Number() {
     if (Peek() < '0' || Peek() > '9')
       return std::nullopt;
@@ -80,14 +80,14 @@ public:
     for (; Peek() >= '0' && Peek() <= '9'; Skip()) {
       value = value * 10 + (Peek() - '0');
       if (value > INT32_MAX) {
-        Fail("found a number above 2147483647, expected a smaller one; fix: a smaller bound");
+        Fail("found a number above 2147483647, expected a smaller one; fix: use a smaller bound");
         return 0;
       }
     }
     return static_cast<int32_t>(value);
   }
 
-  // The rest of `{m}`, `{m,}`, `{,n}` or `{m,n}`, after the `{`.
+  // Reads the rest of `{m}`, `{m,}`, `{,n}` or `{m,n}` after the `{`.
   void Bounds(int32_t &min, int32_t &max) {
     std::optional<int32_t> low = Number();
     bool has_comma = Take(",");
@@ -99,7 +99,7 @@ public:
     min = low.value_or(0);
     max = high.value_or(kUnbounded);
     if (max != kUnbounded && max < min)
-      Fail(fmt::format("found the repetition {{{},{}}}, expected the first bound not above the second; fix: exchange "
+      Fail(fmt::format("found the repetition {{{},{}}}, expected the first bound not above the second; fix: swap "
                        "them",
                        min, max));
   }

@@ -34,7 +34,7 @@ bool UniqueItems::ReadIn(List &list, char byte, bool &ends) {
   ends = byte == ']';
   nlohmann::json value = nlohmann::json::parse(list.text, nullptr, /*allow_exceptions=*/false);
   list.text.clear();
-  if (value.is_discarded()) // nothing stood there: an empty list
+  if (value.is_discarded()) // no item: the list is empty
     return true;
   for (const Item *item = list.last.get(); item; item = item->before.get())
     if (item->value == value)

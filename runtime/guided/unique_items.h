@@ -1,4 +1,4 @@
-// Tracks the items of lists with uniqueItems. A grammar cannot remember them, so the matcher does.
+// Tracks the items of lists with uniqueItems. A grammar cannot compare items, so the matcher does it.
 #ifndef INLAY_RUNTIME_GUIDED_UNIQUE_ITEMS_H_
 #define INLAY_RUNTIME_GUIDED_UNIQUE_ITEMS_H_
 
@@ -11,13 +11,13 @@
 
 namespace inlay::guided {
 
-// Copies share the items, so that a copy is cheap.
+// Copies share the items, so copying is cheap.
 class UniqueItems {
 public:
-  // No list is open.
+  // Whether no list is open.
   bool empty() const { return lists_.empty(); }
-  // Reads a byte of JSON behind which `open` lists are open. False, and it must not be used any more, if an item ends
-  // that its list has already, as JSON Schema compares values.
+  // Reads a byte of JSON; `open` is the number of open lists after it. Returns false if the byte completes an item that
+  // its list already contains (by JSON Schema's equality). The object must not be used afterwards.
   bool Read(char byte, int32_t open);
 
 private:
@@ -27,14 +27,14 @@ private:
   };
   struct List {
     std::shared_ptr<const Item> last;
-    std::string text; // of the item at hand
+    std::string text; // of the current item
     int32_t depth = 0;
     bool in_string = false, is_escaped = false;
   };
-  // False for an item that is there already; `ends`: the list does too.
+  // Returns false for a duplicate item. Sets `ends` if the list ends.
   static bool ReadIn(List &list, char byte, bool &ends);
 
-  std::vector<List> lists_; // each inside the one before it
+  std::vector<List> lists_; // outermost first
 };
 
 } // namespace inlay::guided

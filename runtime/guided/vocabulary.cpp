@@ -16,10 +16,10 @@ absl::StatusOr<std::shared_ptr<const Vocabulary>> Vocabulary::Create(std::vector
                                                                      std::vector<int32_t> end_ids, int32_t size) {
   if (size <= 0 || tokens.size() > static_cast<size_t>(size))
     return absl::InvalidArgumentError(
-        fmt::format("found {} tokens for {} logits, expected at most one a logit; fix: use the model's own tokenizer",
+        fmt::format("found {} tokens for {} logits, expected at most one per logit; fix: use the model's own tokenizer",
                     tokens.size(), size));
   if (end_ids.empty())
-    return absl::InvalidArgumentError("found no token that ends a text, which guided decoding needs; fix: name "
+    return absl::InvalidArgumentError("found no end-of-sequence token, which guided decoding needs; fix: set "
                                       "eos_token_id in generation_config.json");
   std::shared_ptr<Vocabulary> result(new Vocabulary());
   tokens.resize(size);
@@ -35,7 +35,7 @@ absl::StatusOr<std::shared_ptr<const Vocabulary>> Vocabulary::Create(std::vector
   const std::vector<std::string> &bytes = result->tokens_;
   std::vector<int32_t> &order = result->ordered_ids_;
   for (int32_t id = 0; id < size; ++id) {
-    // What is longer is no word of any language; left out, it is never allowed.
+    // Longer tokens are left out, so they are never allowed.
     if (!bytes[id].empty() && bytes[id].size() <= kMaxTokenBytes) {
       order.push_back(id);
       if (bytes[id].find_first_of(",]") != std::string::npos)

@@ -13,35 +13,35 @@
 
 namespace inlay::guided {
 
-// Immutable; one for all grammars of a model.
+// Immutable. All grammars of a model share one vocabulary.
 class Vocabulary {
 public:
-  // `tokens`: the bytes of each id; those of special tokens are empty, and these are never allowed. `end_ids` are what
-  // may end a text. `size`: of the logits, at least that of `tokens`.
+  // `tokens`: the bytes of each token id. Special tokens have no bytes and are never allowed. `end_ids`: the tokens
+  // that end a text. `size`: the number of logits, at least tokens.size().
   static absl::StatusOr<std::shared_ptr<const Vocabulary>> Create(std::vector<std::string> tokens,
                                                                   std::vector<int32_t> end_ids, int32_t size);
   static absl::StatusOr<std::shared_ptr<const Vocabulary>> FromTokenizer(const tokenizer::Tokenizer &tokenizer,
                                                                          std::vector<int32_t> end_ids, int32_t size);
 
   int32_t size() const { return size_; }
-  // Words of a mask: bit i % 32 of word i / 32 is token i.
+  // The number of 32-bit words of a mask. Bit i % 32 of word i / 32 is token i.
   size_t mask_words() const { return (static_cast<size_t>(size_) + 31) / 32; }
   const std::vector<int32_t> &end_ids() const { return end_ids_; }
   bool IsEnd(int32_t id) const;
   const std::string &bytes(int32_t id) const { return tokens_[id]; }
   int32_t max_token_bytes() const { return max_token_bytes_; }
 
-  // Tokens with a comma or a closing bracket: they may end an item of a list.
+  // Tokens that contain a comma or a closing bracket, so that they may end an item of a list.
   const std::vector<int32_t> &item_ends() const { return item_ends_; }
 
-  // The tree without its root, a node before what is below it.
+  // The prefix tree in preorder, without its root.
   struct Node {
-    int32_t skip;        // the first node that is not below
-    int32_t first_token; // in ordered_ids(); the tokens that end here go up to the next node's
-    uint16_t depth;      // of its parent; the root's is 0
+    int32_t skip;        // index of the first node after this subtree
+    int32_t first_token; // index in ordered_ids(); the tokens of this node end at the next node's first_token
+    uint16_t depth;      // depth of its parent; the root has depth 0
     uint8_t byte;
   };
-  // One more than there are, so that each has a next.
+  // Ends with a sentinel, so that each node has a next one.
   const std::vector<Node> &nodes() const { return nodes_; }
   const std::vector<int32_t> &ordered_ids() const { return ordered_ids_; }
 

@@ -11,18 +11,18 @@
 
 namespace inlay::guided {
 
-// Counts the processor time of the thread that made it, so that a busy machine refuses nothing that an idle one takes.
+// Measures the CPU time of the current thread, so that the result does not depend on the load of the machine.
 class Work {
 public:
   explicit Work(const Limits &limits) : limits_(limits), begin_(Now()) {}
 
-  // InvalidArgument once max_compile_time has passed. Cheap: the clock is read at every 64th call.
+  // InvalidArgument if max_compile_time has passed. Cheap: reads the clock at every 64th call.
   absl::Status Check() {
     if (++calls_ % 64 != 0 || Now() - begin_ <= limits_.max_compile_time)
       return absl::OkStatus();
     return absl::InvalidArgumentError(fmt::format(
-        "found a form that takes more than {} ms to compile (max_compile_time), expected a simpler one; fix: fewer "
-        "alternatives that hold at once, shorter patterns or smaller bounds",
+        "found a schema that takes more than {} ms to compile (max_compile_time), expected a simpler one; fix: combine "
+        "fewer alternatives, or use shorter patterns or smaller bounds",
         limits_.max_compile_time.count()));
   }
 

@@ -15,7 +15,7 @@ PagePool::PagePool(int32_t pages)
       published_(static_cast<size_t>(pages)) {
   for (int32_t page = pages; page-- > 0;)
     empty_.push_back(page);
-  index_.reserve(static_cast<size_t>(pages)); // it grows no more while steps wait for it
+  index_.reserve(static_cast<size_t>(pages)); // so that it is not rehashed while steps run
   std::random_device random;
   for (uint64_t &seed : seeds_)
     seed = uint64_t{random()} << 32 | random();
@@ -102,7 +102,8 @@ PagePrefix PagePool::Publish(int32_t page, const PagePrefix &parent, std::span<c
       index_.erase(found);
     return place;
   }
-  // What has the hash already is an equal page after a parent that was forgotten since: nobody can find it any more.
+  // The page that has this hash already holds the same tokens, but its parent was evicted, so it can no longer be
+  // found.
   if (!is_new) {
     auto stale = static_cast<size_t>(std::exchange(found->second, page));
     published_[stale].reset();
@@ -135,7 +136,8 @@ absl::Status PagePool::CheckInvariants(std::span<const std::span<const int32_t>>
   }
   for (const auto &[hash, page] : index_)
     if (!published_[static_cast<size_t>(page)] || published_[static_cast<size_t>(page)]->place.hash != hash)
-      return absl::InternalError(fmt::format("the prefix index maps other tokens to page {} than it holds", page));
+      return absl::InternalError(
+          fmt::format("the prefix index maps a hash to page {}, which holds other tokens", page));
   return absl::OkStatus();
 }
 

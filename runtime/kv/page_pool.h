@@ -17,43 +17,47 @@
 
 namespace inlay {
 
-// What stands in a page and in all pages before it: the place in a chain of full pages.
+// Identifies the tokens of a full page and of all pages before it: a position in a chain of full pages.
 struct PagePrefix {
-  std::array<uint64_t, 4> hash{}; // of the parent's hash and the page's tokens; of the salt where there is no parent
-  uint64_t serial = 0;            // of the published page; unique for ever, 0 where there is none
+  std::array<uint64_t, 4> hash{}; // of the parent's hash and the page's tokens; of the salt if there is no parent
+  uint64_t serial = 0;            // of the published page; never reused; 0 if the page is not published
 };
 
-// Reference-counted pages. A page that nobody refers to but that was published stays findable until its room is needed;
-// the one that was let go first is taken first.
+// Reference-counted pages. A published page without references can be found until it is evicted. The page that was
+// released first is evicted first.
 //
-// Hashes index the published pages, they are not trusted: a page is found only if its tokens are equal and its parent
-// is the very page found before. The 256 bits are two XXH3-128 with secret seeds, so that nobody can aim at one bucket.
+// The index of published pages does not rely on hashes being unique: a page is found only if its tokens are equal and
+// its parent is the page that was found before. The 256 bits of a hash are two XXH3-128 hashes with secret seeds, so
+// that a client cannot choose prompts that collide.
 class PagePool {
 public:
   explicit PagePool(int32_t pages);
 
   int32_t total() const { return static_cast<int32_t>(references_.size()); }
-  // Pages that Take() can give: those without content and those that are only findable.
+  // Pages that Take() can allocate: empty ones, and cached ones without references.
   int32_t free() const { return static_cast<int32_t>(empty_.size() + unused_.size()); }
   int32_t cached() const { return static_cast<int32_t>(unused_.size()); }
 
-  // A page of one reference, or nothing.
+  // Allocates a page with one reference. Evicts a cached page if no page is empty. Returns nothing if all pages have
+  // references.
   std::optional<int32_t> Take();
-  // `count` pages, or none of them.
+  // Allocates `count` pages, or none if there are too few.
   std::optional<std::vector<int32_t>> Take(int32_t count);
   void Share(int32_t page) { ++references_[static_cast<size_t>(page)]; }
-  // Lets go of a sequence's pages, the last first: beginnings are found more often than ends.
+  // Removes one reference from each of a sequence's pages, the last page first, so that it is evicted first: the
+  // beginning of a prompt is found more often than its end.
   void Release(std::span<const int32_t> pages);
 
   PagePrefix Root(std::string_view salt) const;
-  // Where the chain goes after a full page of tokens; serial 0: not published yet.
+  // The position in the chain after a full page with `tokens`. Its serial is 0.
   PagePrefix Next(const PagePrefix &parent, std::span<const int32_t> tokens) const;
-  // The page that holds `tokens` after `parent`, with one more reference; `prefix` becomes its place.
+  // Finds the published page that holds `tokens` after `prefix`, adds a reference to it and sets `prefix` to its
+  // position in the chain.
   std::optional<int32_t> Find(std::span<const int32_t> tokens, PagePrefix &prefix);
-  // Makes a full page findable, unless an equal one is. Returns its place in the chain.
+  // Publishes a full page, unless an equal one is published already. Returns its position in the chain.
   PagePrefix Publish(int32_t page, const PagePrefix &parent, std::span<const int32_t> tokens);
 
-  // Each page is empty, only findable, or referred to as often as the owners do.
+  // Checks that each page has as many references as owners, and that it is empty or cached if it has none.
   absl::Status CheckInvariants(std::span<const std::span<const int32_t>> owners) const;
 
 private:
@@ -68,12 +72,12 @@ private:
   };
 
   std::array<uint64_t, 2> seeds_;
-  mutable std::vector<std::byte> hashed_; // what was hashed last; kept for its memory
+  mutable std::vector<std::byte> hashed_; // input of the last hash; a member, so that its memory is reused
   uint64_t next_serial_ = 1;
   std::vector<int32_t> references_;                         // by page
-  std::vector<int32_t> empty_;                              // neither referred to nor findable
-  std::list<int32_t> unused_;                               // findable, referred to by nobody; the longest first
-  std::vector<std::list<int32_t>::iterator> unused_places_; // by page, of those in unused_
+  std::vector<int32_t> empty_;                              // neither referenced nor published
+  std::list<int32_t> unused_;                               // published, not referenced; least recently released first
+  std::vector<std::list<int32_t>::iterator> unused_places_; // by page, for pages in unused_
   std::vector<std::optional<Published>> published_;         // by page
   struct FirstWord {
     size_t operator()(const std::array<uint64_t, 4> &hash) const { return hash[0]; }

@@ -2,7 +2,7 @@
 #ifndef INLAY_RUNTIME_SAMPLE_LOGITS_H_
 #define INLAY_RUNTIME_SAMPLE_LOGITS_H_
 
-#include "runtime/schedule/step.h"
+#include "runtime/schedule/sequence.h"
 
 #include <algorithm>
 #include <span>
@@ -10,10 +10,10 @@
 
 namespace inlay {
 
-// Far below any other, and a number: the sampler subtracts the largest.
+// A logit far below all others. It is finite because the sampler subtracts the largest logit, which may be this one.
 inline constexpr float kNeverSampled = -1e30f;
 
-// Masks what allowed_token_ids leave out.
+// Masks all tokens that are not in allowed_token_ids.
 inline void KeepAllowed(std::span<const int32_t> allowed, std::span<float> logits) {
   std::vector<float> kept;
   kept.reserve(allowed.size());
@@ -24,28 +24,27 @@ inline void KeepAllowed(std::span<const int32_t> allowed, std::span<float> logit
     logits[static_cast<size_t>(allowed[i])] = kept[i];
 }
 
-// Masks tokens that would complete a bad word. As in vLLM, the word has to be generated whole: the prompt does not
-// count.
+// Masks tokens that would complete a bad word. As in vLLM, only generated tokens count, not those of the prompt.
 inline void MaskBadWords(const Sequence &sequence, std::span<float> logits) {
   auto generated = std::span(sequence.tokens).subspan(static_cast<size_t>(sequence.prompt_size));
-  for (const std::vector<int32_t> &word : sequence.bad_words) {
+  for (const std::vector<int32_t> &word : sequence.edits.bad_words) {
     auto before = std::span(word).first(word.size() - 1);
     if (before.size() <= generated.size() && std::ranges::equal(before, generated.last(before.size())))
       logits[static_cast<size_t>(word.back())] = kNeverSampled;
   }
 }
 
-// What the sampling parameters ask for before penalties: allowed_token_ids, bad_words, logit_bias, no end before
-// min_tokens, and the tokens that the mask allows. Where the text is complete and only an end may come, it comes before
-// min_tokens too.
+// Applies the sampling parameters that come before penalties: allowed_token_ids, bad_words, logit_bias, min_tokens and
+// the token mask. Before min_tokens, end tokens are masked. An exception is a mask that allows only end tokens, because
+// the guided text is complete: then the sequence may end before min_tokens.
 inline void EditLogits(const Sequence &sequence, std::span<float> logits) {
-  if (!sequence.sampling.allowed_token_ids.empty())
-    KeepAllowed(sequence.sampling.allowed_token_ids, logits);
+  if (!sequence.edits.allowed_token_ids.empty())
+    KeepAllowed(sequence.edits.allowed_token_ids, logits);
   MaskBadWords(sequence, logits);
-  for (const auto &[id, bias] : sequence.sampling.logit_bias)
+  for (const auto &[id, bias] : sequence.edits.logit_bias)
     logits[static_cast<size_t>(id)] += bias;
-  bool may_end = sequence.length() - sequence.prompt_size >= sequence.sampling.min_tokens;
-  if (const TokenMask *mask = sequence.mask.get()) {
+  bool may_end = sequence.length() - sequence.prompt_size >= sequence.edits.min_tokens;
+  if (const TokenMask *mask = sequence.edits.mask.get()) {
     bool only_ends = true;
     for (size_t word = 0; word < mask->words.size(); ++word) {
       uint32_t bits = mask->words[word];
@@ -59,12 +58,13 @@ inline void EditLogits(const Sequence &sequence, std::span<float> logits) {
         if ((bits >> (id - first) & 1) == 0)
           logits[id] = kNeverSampled;
         else if (!may_end && only_ends)
-          only_ends = std::ranges::find(sequence.end_ids, static_cast<int32_t>(id)) != sequence.end_ids.end();
+          only_ends =
+              std::ranges::find(sequence.edits.end_ids, static_cast<int32_t>(id)) != sequence.edits.end_ids.end();
     }
     may_end = may_end || only_ends;
   }
   if (!may_end)
-    for (int32_t id : sequence.end_ids)
+    for (int32_t id : sequence.edits.end_ids)
       logits[static_cast<size_t>(id)] = kNeverSampled;
 }
 

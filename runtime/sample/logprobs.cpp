@@ -9,13 +9,15 @@
 namespace inlay {
 namespace {
 
-// The loops below run over so many independent lanes, which compilers turn into vector instructions.
+// The number of independent accumulators in the loops below, so that compilers vectorize them.
 constexpr size_t kLanes = 16;
-// Lanes are added up in single precision within a block of so many values, blocks in double precision.
+// Values are summed in single precision within a block of this many values. The sums of blocks are added in double
+// precision.
 constexpr size_t kBlock = 1024;
 
-// exp(x) for x in [-infinity, 0], below exp(-87) as 0: 2^i * 2^f with i whole and f in (-1, 0]. 2^f is 2^-0.5 * exp(y)
-// with |y| <= ln(2) / 2, by the Taylor series to y^7, whose remainder is below 6e-9.
+// Returns exp(x) for x in [-infinity, 0], and 0 where that is below exp(-87). exp(x) = 2^i * 2^f with an integer i and
+// f in (-1, 0]. 2^f = 2^-0.5 * exp(y) with |y| <= ln(2) / 2. exp(y) is the Taylor series up to y^7, whose remainder is
+// below 6e-9.
 inline float ExpOfNegative(float x) {
   float t = std::max(x * 1.44269504088896341f, -126.0f);
   auto whole = static_cast<int32_t>(t); // rounds towards zero
@@ -65,18 +67,18 @@ int32_t CountAtLeast(std::span<const float> values, float bound) {
 
 // Ids of the `count` largest values, the largest first.
 std::vector<int32_t> Top(std::span<const float> values, size_t count) {
-  // Whether a stands before b.
+  // Whether a comes before b in the result.
   auto before = [&](int32_t a, int32_t b) {
     float x = values[static_cast<size_t>(a)], y = values[static_cast<size_t>(b)];
     return x != y ? x > y : a < b;
   };
-  std::vector<int32_t> heap; // the one that leaves next is in front
+  std::vector<int32_t> heap; // its front is the smallest, which is replaced next
   heap.reserve(count);
   for (size_t i = 0; i < count; ++i)
     heap.push_back(static_cast<int32_t>(i));
   std::ranges::make_heap(heap, before);
   float bound = values[static_cast<size_t>(heap.front())];
-  // Ids ascend, so an equal value comes after those that are there.
+  // Ids ascend and smaller ids come first among equals, so a value equal to the bound does not replace one.
   for (size_t i = count; i < values.size(); ++i)
     if (values[i] > bound) {
       std::ranges::pop_heap(heap, before);
@@ -93,7 +95,7 @@ std::vector<int32_t> Top(std::span<const float> values, size_t count) {
 PromptLogprob LogprobOf(std::span<const float> logits, int32_t token, int32_t count) {
   float largest = Largest(logits);
   double offset = static_cast<double>(largest) + std::log(SumOfExponentials(logits, largest));
-  // The sum is rounded: a token of probability 1 must not get more.
+  // The sum is rounded, so the difference may be above 0, which is the log-probability of a certain token.
   auto of = [&](int32_t id) {
     return static_cast<float>(std::min(static_cast<double>(logits[static_cast<size_t>(id)]) - offset, 0.0));
   };

@@ -9,9 +9,10 @@
 
 namespace inlay {
 
-// The token's log-probability and rank, and the `count` most likely tokens with theirs, the likeliest first and the
-// smaller id first among equals. `logits` is not empty and holds `token`. The sum of exponentials is off by less than
-// 1e-6 of itself. Takes about 0.1 ms for 128,256 logits: the engine's thread calls it for each row.
+// Returns the log-probability and rank of `token`, and the `count` most likely tokens with theirs. The likeliest token
+// comes first; among equals, the smaller id. `logits` is not empty, and `token` is one of its indices. The relative
+// error of the sum of exponentials is below 1e-6. The engine's step waits for it, so it must be fast: it takes about
+// 0.1 ms for 128,256 logits.
 PromptLogprob LogprobOf(std::span<const float> logits, int32_t token, int32_t count);
 
 } // namespace inlay

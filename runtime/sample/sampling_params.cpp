@@ -46,7 +46,7 @@ absl::Status ValidateSamplingParams(const SamplingParams &params, int32_t vocab_
     if (id < 0 || id >= vocab_size)
       return absl::InvalidArgumentError(
           fmt::format("stop_token_ids contains {}, expected ids in [0, {})", id, vocab_size));
-  // vLLM's limit is the vocabulary; a repeated id would only cost time.
+  // As in vLLM, at most the size of the vocabulary. More ids than that must contain duplicates.
   if (params.allowed_token_ids.size() > static_cast<size_t>(vocab_size))
     return absl::InvalidArgumentError(
         fmt::format("allowed_token_ids has {} ids, expected at most {}, the size of the vocabulary",

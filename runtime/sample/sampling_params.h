@@ -7,7 +7,7 @@
 
 namespace inlay {
 
-// Every field in its range, NaN refused; the message names the field, what was found and what is possible.
+// Checks that every field is in its range; NaN is refused. The message names the field, the value and the range.
 absl::Status ValidateSamplingParams(const SamplingParams &params, int32_t vocab_size);
 
 } // namespace inlay

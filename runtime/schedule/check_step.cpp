@@ -2,6 +2,9 @@
 
 #include "fmt/format.h"
 
+#include <algorithm>
+#include <vector>
+
 namespace inlay {
 namespace {
 
@@ -10,7 +13,7 @@ public:
   Checker(const MetadataLayout &layout, const void *block)
       : layout_(layout), block_(static_cast<const int32_t *>(block)) {}
 
-  // The value, held to [low, high).
+  // Returns element `at` of `array`. Records an error if it is not in [low, high).
   int32_t Take(plan::Metadata array, int64_t at, int64_t low, int64_t high) {
     int32_t value = block_[layout_.OffsetOf(array) / sizeof(int32_t) + static_cast<uint64_t>(at)];
     if (status_.ok() && (value < low || value >= high))
@@ -34,31 +37,26 @@ absl::Status CheckStep(const MetadataLayout &layout, const void *block, const St
   Checker check(layout, block);
   const StepCapacity &capacity = layout.capacity;
   int32_t tokens = sizes[plan::Extent_Tokens], sequences = sizes[plan::Extent_Sequences];
-  auto take_page = [&](int32_t sequence, int32_t position) {
-    check.Take(plan::Metadata_PageTable,
-               int64_t{sequence} * capacity.pages_per_sequence + position / capacity.page_size, 0, bounds.total_pages);
-  };
-  for (int32_t sequence = 0; sequence < sequences && check.ok(); ++sequence) {
-    int32_t length = check.Take(plan::Metadata_ContextLengths, sequence, 0,
-                                int64_t{capacity.pages_per_sequence} * capacity.page_size + 1);
-    for (int32_t position = 0; position < length && check.ok(); position += capacity.page_size)
-      take_page(sequence, position);
-  }
+  std::vector<int32_t> lengths(static_cast<size_t>(std::max(sequences, 0))); // that the rows of each sequence see
   for (int32_t row = 0; row < tokens && check.ok(); ++row) {
     check.Take(plan::Metadata_TokenIds, row, 0, bounds.vocab_size);
     int32_t sequence = check.Take(plan::Metadata_RowSequences, row, -1, sequences);
     if (!check.ok() || sequence < 0)
       continue;
-    int32_t length = check.Take(plan::Metadata_ContextLengths, sequence, 0, INT32_MAX);
-    int32_t position = check.Take(plan::Metadata_Positions, row, 0, length);
-    if (check.ok())
-      take_page(sequence, position);
+    int32_t position =
+        check.Take(plan::Metadata_Positions, row, 0, int64_t{capacity.pages_per_sequence} * capacity.page_size);
+    if (int32_t &length = lengths[static_cast<size_t>(sequence)]; check.ok())
+      length = std::max(length, position + 1);
   }
+  for (int32_t sequence = 0; sequence < sequences && check.ok(); ++sequence)
+    for (int32_t page = 0; page * capacity.page_size < lengths[static_cast<size_t>(sequence)] && check.ok(); ++page)
+      check.Take(plan::Metadata_PageTable, int64_t{sequence} * capacity.pages_per_sequence + page, 0,
+                 bounds.total_pages);
   for (int32_t tile = 0; tile < sizes[plan::Extent_QueryTiles] && check.ok(); ++tile) {
     int32_t sequence = check.Take(plan::Metadata_TileSequences, tile, -1, sequences);
     int32_t first = check.Take(plan::Metadata_TileRows, tile, 0, tokens);
     check.Take(plan::Metadata_TileEnds, tile, first, int64_t{tokens} + 1);
-    int64_t keys = check.ok() && sequence >= 0 ? check.Take(plan::Metadata_ContextLengths, sequence, 0, INT32_MAX) : 0;
+    int64_t keys = check.ok() && sequence >= 0 ? lengths[static_cast<size_t>(sequence)] : 0;
     check.Take(plan::Metadata_TileKeys, tile, 0, keys + 1);
   }
   for (int32_t row = 0; row < sizes[plan::Extent_LogitRows] && check.ok(); ++row)

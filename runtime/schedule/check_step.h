@@ -10,18 +10,18 @@
 
 namespace inlay {
 
-// What indices may reach.
+// Exclusive upper bounds of page indices and token ids.
 struct StepBounds {
   int32_t total_pages = 0, vocab_size = 0;
 };
 
-// Whether all indices in `block`, as StepMetadata fills it for a step of `sizes`, lie in their arrays. The error names
-// the array, the place and the value.
+// Checks that all indices in `block`, which StepMetadata filled for a step of `sizes`, are within the arrays that they
+// refer to. The error names the metadata array, the index of the element and its value.
 absl::Status CheckStep(const MetadataLayout &layout, const void *block, const StepSizes &sizes,
                        const StepBounds &bounds);
 
-// Whether `device`, read back after the step, is what `host` holds, but for token ids, which the device itself may have
-// written. Both have layout.bytes.
+// Checks that `device`, which was read back after the step, is equal to `host`. Token ids are not compared, since
+// kernels may have written them. Both blocks have layout.bytes bytes.
 absl::Status CheckArrived(const MetadataLayout &layout, const void *host, const void *device);
 
 } // namespace inlay

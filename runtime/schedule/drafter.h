@@ -1,4 +1,5 @@
-// Proposes draft tokens that a step verifies. Drafts change the number of steps of an answer, never its tokens.
+// Proposes draft tokens that a step verifies. They change the number of steps of a request, but never its output
+// tokens.
 #ifndef INLAY_RUNTIME_SCHEDULE_DRAFTER_H_
 #define INLAY_RUNTIME_SCHEDULE_DRAFTER_H_
 
@@ -6,7 +7,7 @@
 
 namespace inlay {
 
-// A sequence and the most draft tokens that it can take.
+// A sequence and the maximum number of draft tokens for it.
 struct DraftRequest {
   Sequence *sequence = nullptr;
   int32_t most = 0;
@@ -15,13 +16,14 @@ struct DraftRequest {
 class Drafter {
 public:
   virtual ~Drafter() = default;
-  // Sets `drafts` of each sequence, to at most as many as requested. The step has room for `rows` of them altogether.
+  // Sets `drafts` of each sequence to at most `most` tokens. The step has `rows` free rows for the draft tokens of all
+  // sequences together; the caller drops those that do not fit.
   virtual void Propose(std::span<const DraftRequest> requests, int32_t rows) = 0;
-  // The sequence will not be seen again.
+  // Releases what is kept for the sequence. It is not passed to Propose() again.
   virtual void Forget(const Sequence *sequence) {}
 };
 
-// From the sequence's own text.
+// Proposes tokens that followed the same n-gram earlier in the sequence.
 class NgramDrafter : public Drafter {
 public:
   void Propose(std::span<const DraftRequest> requests, int32_t rows) override {

@@ -5,7 +5,7 @@
 namespace inlay {
 namespace {
 
-// Of the `n` tokens before `end`. A collision gives a wrong guess, which costs a row and no more.
+// Hashes the `n` tokens before `end`. A collision only leads to draft tokens that the step rejects.
 uint64_t HashBefore(std::span<const int32_t> tokens, size_t end, size_t n) {
   uint64_t hash = n;
   for (size_t i = end - n; i < end; ++i)
@@ -16,7 +16,7 @@ uint64_t HashBefore(std::span<const int32_t> tokens, size_t end, size_t n) {
 } // namespace
 
 std::span<const int32_t> NgramIndex::Propose(std::span<const int32_t> tokens, size_t count) {
-  // The end of `tokens` itself is left out: it has nothing after it.
+  // The n-gram at the end of `tokens` is not added yet, because no token follows it.
   for (; indexed_ < tokens.size(); ++indexed_)
     for (size_t n = kShortest; n <= std::min(kLongest, indexed_); ++n)
       places_[n - kShortest][HashBefore(tokens, indexed_, n)] = indexed_;

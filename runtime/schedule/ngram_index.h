@@ -1,5 +1,5 @@
 // Proposes draft tokens from n-grams of the sequence: the tokens that followed an earlier occurrence of the last tokens
-// (prompt lookup: Saxena, 2023). Costs a few hash lookups per token for any length of sequence.
+// (prompt lookup: Saxena, 2023). The cost is a few hash lookups per token and does not depend on the sequence's length.
 #ifndef INLAY_RUNTIME_SCHEDULE_NGRAM_INDEX_H_
 #define INLAY_RUNTIME_SCHEDULE_NGRAM_INDEX_H_
 
@@ -13,16 +13,17 @@ namespace inlay {
 
 class NgramIndex {
 public:
-  static constexpr size_t kShortest = 2, kLongest = 4; // tokens that must stand before
+  static constexpr size_t kShortest = 2, kLongest = 4; // tokens in an n-gram
 
-  // Brings the index up to date with `tokens`, which only grow from call to call, and returns at most `count` of the
-  // tokens that followed their end at the latest earlier place with the longest common end. Empty if there is none.
+  // Adds the new n-grams of `tokens` to the index. From call to call, tokens may only be appended. Then looks for the
+  // longest n-gram at the end of `tokens` that also occurs earlier, and returns at most `count` of the tokens that
+  // follow its latest earlier occurrence. The result is empty if there is no such n-gram.
   std::span<const int32_t> Propose(std::span<const int32_t> tokens, size_t count);
 
 private:
-  // By length: hash of the tokens -> the position after them.
+  // For each length of n-grams: hash of the n-gram -> the position after its latest occurrence.
   std::array<absl::flat_hash_map<uint64_t, size_t>, kLongest - kShortest + 1> places_;
-  size_t indexed_ = 0; // ends of n-grams up to here, without the last, are in places_
+  size_t indexed_ = 0; // n-grams that end before this position are in places_
 };
 
 } // namespace inlay

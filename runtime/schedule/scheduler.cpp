@@ -29,16 +29,16 @@ Scheduler::Scheduler(const SchedulerLimits &limits, std::unique_ptr<Drafter> dra
 void Scheduler::Add(Sequence *sequence) { InsertByPlace(waiting_, sequence); }
 
 void Scheduler::Remove(Sequence *sequence) {
-  pool_.Release(sequence->pages);
-  sequence->pages.clear();
+  pool_.Release(sequence->cache.pages);
+  sequence->cache.pages.clear();
   GiveUpHostPages(*sequence);
   drafter_->Forget(sequence);
   std::erase(running_, sequence);
   std::erase(waiting_, sequence);
   for (std::vector<Sequence *> *sequences : {&running_, &waiting_})
     for (Sequence *other : *sequences)
-      if (other->leader == sequence)
-        other->leader = nullptr;
+      if (other->cache.leader == sequence)
+        other->cache.leader = nullptr;
 }
 
 void Scheduler::Preempt(Sequence *sequence, StepPlan &plan) {
@@ -48,36 +48,36 @@ void Scheduler::Preempt(Sequence *sequence, StepPlan &plan) {
   ++preemptions_;
 }
 
-// Has what was computed copied to the host's memory, if there is room for all of it.
+// Plans copies of the sequence's computed pages to host memory, if there are enough host pages for all of them.
 void Scheduler::SwapOut(Sequence &sequence, StepPlan &plan) {
-  auto pages = static_cast<size_t>(PagesFor(sequence.computed));
+  auto pages = static_cast<size_t>(PagesFor(sequence.cache.computed));
   if (pages == 0 || pages > free_host_pages_.size())
     return;
   for (size_t i = 0; i < pages; ++i) {
-    sequence.host_pages.push_back(free_host_pages_.back());
+    sequence.cache.host_pages.push_back(free_host_pages_.back());
     free_host_pages_.pop_back();
-    plan.swap_out.push_back({sequence.pages[i], sequence.host_pages.back()});
+    plan.swap_out.push_back({sequence.cache.pages[i], sequence.cache.host_pages.back()});
   }
-  sequence.host_computed = sequence.computed;
+  sequence.cache.host_computed = sequence.cache.computed;
   swapped_out_ += static_cast<int64_t>(pages);
 }
 
-// The other way, but for the pages that were found in the cache.
+// Plans copies of the sequence's host pages back to the device, except of pages that were found in the prefix cache.
 void Scheduler::SwapIn(Sequence &sequence, StepPlan &plan) {
-  if (sequence.host_computed > sequence.computed) {
-    auto found = static_cast<size_t>(sequence.computed / limits_.page_size);
-    for (size_t i = found; i < sequence.host_pages.size(); ++i)
-      plan.swap_in.push_back({sequence.host_pages[i], sequence.pages[i]});
-    swapped_in_ += static_cast<int64_t>(sequence.host_pages.size() - found);
-    sequence.computed = sequence.host_computed;
+  if (sequence.cache.host_computed > sequence.cache.computed) {
+    auto found = static_cast<size_t>(sequence.cache.computed / limits_.page_size);
+    for (size_t i = found; i < sequence.cache.host_pages.size(); ++i)
+      plan.swap_in.push_back({sequence.cache.host_pages[i], sequence.cache.pages[i]});
+    swapped_in_ += static_cast<int64_t>(sequence.cache.host_pages.size() - found);
+    sequence.cache.computed = sequence.cache.host_computed;
   }
   GiveUpHostPages(sequence);
 }
 
 void Scheduler::GiveUpHostPages(Sequence &sequence) {
-  free_host_pages_.insert(free_host_pages_.end(), sequence.host_pages.begin(), sequence.host_pages.end());
-  sequence.host_pages.clear();
-  sequence.host_computed = 0;
+  free_host_pages_.insert(free_host_pages_.end(), sequence.cache.host_pages.begin(), sequence.cache.host_pages.end());
+  sequence.cache.host_pages.clear();
+  sequence.cache.host_computed = 0;
 }
 
 void Scheduler::PutBack(Sequence *sequence) {
@@ -87,18 +87,19 @@ void Scheduler::PutBack(Sequence *sequence) {
 }
 
 void Scheduler::GiveUpPages(Sequence &sequence) {
-  pool_.Release(sequence.pages);
-  sequence.pages.clear();
-  sequence.prefixes.clear();
-  sequence.computed = 0;
+  pool_.Release(sequence.cache.pages);
+  sequence.cache.pages.clear();
+  sequence.cache.prefixes.clear();
+  sequence.cache.computed = 0;
 }
 
-// Gives a running sequence pages for `positions`, if need be those of sequences after it that are not in the plan.
-// False if there are not enough: then it has been preempted itself, where it was the last, or it keeps what it has.
+// Allocates pages of a running sequence for `positions`. If there are too few, preempts sequences after it that are not
+// in the plan, the last first. Returns false if there are still too few. Then the sequence itself was preempted, or,
+// if it is the first of all, keeps the pages that it has.
 bool Scheduler::MakeRoom(Sequence &sequence, int32_t positions, StepPlan &plan, bool in_flight, bool *must_wait) {
-  while (static_cast<int32_t>(sequence.pages.size()) < PagesFor(positions)) {
+  while (static_cast<int32_t>(sequence.cache.pages.size()) < PagesFor(positions)) {
     if (std::optional<int32_t> page = pool_.Take()) {
-      sequence.pages.push_back(*page);
+      sequence.cache.pages.push_back(*page);
       continue;
     }
     if (in_flight) {
@@ -131,8 +132,8 @@ StepPlan Scheduler::Plan(bool in_flight) {
   int64_t preempted = preemptions_;
   for (bool decoding : {true, false})
     for (Sequence *sequence : std::vector<Sequence *>(running_)) {
-      int32_t left = sequence->length() - sequence->computed;
-      bool was_preempted = sequence->pages.empty(); // in this loop
+      int32_t left = sequence->length() - sequence->cache.computed;
+      bool was_preempted = sequence->cache.pages.empty(); // in this loop
       if ((left == 1) != decoding || budget == 0 || was_preempted || sequence->is_full())
         continue;
       if (sequence->waits_for_mask()) {
@@ -141,21 +142,22 @@ StepPlan Scheduler::Plan(bool in_flight) {
       }
       int32_t count = std::min(left, budget);
       bool must_wait = false;
-      if (!MakeRoom(*sequence, sequence->computed + count, plan, in_flight, &must_wait)) {
+      if (!MakeRoom(*sequence, sequence->cache.computed + count, plan, in_flight, &must_wait)) {
         if (must_wait)
           return {.must_wait = true};
-        // The first of all has no pages left to take: what it has may do for some rows.
-        count = std::min<int32_t>(count, static_cast<int32_t>(sequence->pages.size()) * limits_.page_size -
-                                             sequence->computed);
-        if (sequence->pages.empty() || count <= 0)
+        // There are no more pages for the first sequence. Schedule the rows for which it has pages.
+        count = std::min<int32_t>(count, static_cast<int32_t>(sequence->cache.pages.size()) * limits_.page_size -
+                                             sequence->cache.computed);
+        if (sequence->cache.pages.empty() || count <= 0)
           continue;
       }
-      plan.rows.push_back({sequence, sequence->computed, count});
+      plan.rows.push_back({sequence, sequence->cache.computed, count});
       budget -= count;
     }
-  // Whoever was preempted goes first.
+  // After a preemption no waiting sequence is admitted in this step: pages are short, and preempted sequences come
+  // first.
   if (preemptions_ > preempted) {
-    // A plan without rows does not run, so nothing would be copied.
+    // A plan without rows does not run, so its copies to the host are not made.
     if (plan.rows.empty())
       for (Sequence *sequence : plan.preempted)
         GiveUpHostPages(*sequence);
@@ -164,8 +166,8 @@ StepPlan Scheduler::Plan(bool in_flight) {
   for (Sequence *sequence : std::vector<Sequence *>(waiting_)) {
     if (budget == 0 || static_cast<int32_t>(running_.size()) >= limits_.sequences)
       break;
-    // Those that share a prompt wait until it was computed once.
-    if (sequence->leader && sequence->leader->computed < sequence->prompt_size)
+    // Sequences that share a prompt wait until their leader has computed it.
+    if (sequence->cache.leader && sequence->cache.leader->cache.computed < sequence->prompt_size)
       continue;
     if (sequence->waits_for_mask()) {
       plan.lacks_masks = true;
@@ -173,8 +175,8 @@ StepPlan Scheduler::Plan(bool in_flight) {
     }
     if (!Admit(*sequence, plan))
       break;
-    int32_t count = std::min(sequence->length() - sequence->computed, budget);
-    plan.rows.push_back({sequence, sequence->computed, count});
+    int32_t count = std::min(sequence->length() - sequence->cache.computed, budget);
+    plan.rows.push_back({sequence, sequence->cache.computed, count});
     plan.admitted.push_back(sequence);
     budget -= count;
   }
@@ -184,8 +186,9 @@ StepPlan Scheduler::Plan(bool in_flight) {
   return plan;
 }
 
-// Prompts whose logits are wanted get as many rows as there are rows of logits that nobody else takes. One that does
-// not get to its end gives up that of its token, so each goes on.
+// Adds the prompt rows whose logits are requested, as many as there are unused rows of logits. If not all of a
+// sequence's prompt rows fit, its part of the step ends earlier. Then it samples no token, and the row of logits of
+// that token is used for a prompt row, so that the sequence makes progress.
 void Scheduler::AddPromptLogits(StepPlan &plan) const {
   int32_t left = limits_.sequences;
   for (const ScheduledRows &part : plan.rows)
@@ -206,7 +209,7 @@ void Scheduler::AddPromptLogits(StepPlan &plan) const {
   std::erase_if(plan.rows, [](const ScheduledRows &part) { return part.count == 0; });
 }
 
-// Guesses take what rows, rows of logits and pages nobody else wants.
+// Adds draft tokens. They use the rows, rows of logits and pages that are left.
 void Scheduler::AddDrafts(StepPlan &plan, int32_t budget) {
   budget = std::min(budget, limits_.sequences - static_cast<int32_t>(plan.rows.size()));
   for (const ScheduledRows &part : plan.rows)
@@ -215,7 +218,7 @@ void Scheduler::AddDrafts(StepPlan &plan, int32_t budget) {
   for (const ScheduledRows &part : plan.rows) {
     Sequence &sequence = *part.sequence;
     sequence.drafts.clear();
-    int32_t to_generate = sequence.sampling.max_tokens - (sequence.length() - sequence.prompt_size);
+    int32_t to_generate = sequence.max_tokens - (sequence.length() - sequence.prompt_size);
     int32_t most = std::min({limits_.drafts, budget, to_generate - 1});
     if (part.wants_token() && part.prompt_rows == 0 && sequence.pending == 0 && sequence.takes_drafts() && most > 0)
       requests.push_back({&sequence, most});
@@ -227,13 +230,13 @@ void Scheduler::AddDrafts(StepPlan &plan, int32_t budget) {
     Sequence &sequence = *part.sequence;
     std::vector<int32_t> &drafts = sequence.drafts;
     drafts.resize(std::min(drafts.size(), static_cast<size_t>(budget)));
-    while (!drafts.empty() && static_cast<int32_t>(sequence.pages.size()) <
+    while (!drafts.empty() && static_cast<int32_t>(sequence.cache.pages.size()) <
                                   PagesFor(sequence.length() + static_cast<int32_t>(drafts.size()))) {
       std::optional<int32_t> page = pool_.Take();
       if (page)
-        sequence.pages.push_back(*page);
+        sequence.cache.pages.push_back(*page);
       else
-        drafts.resize(sequence.pages.size() * static_cast<size_t>(limits_.page_size) - sequence.tokens.size());
+        drafts.resize(sequence.cache.pages.size() * static_cast<size_t>(limits_.page_size) - sequence.tokens.size());
     }
     part.drafts = static_cast<int32_t>(drafts.size());
     part.count += part.drafts;
@@ -245,80 +248,84 @@ StepPlan Scheduler::PlanAlone(Sequence *sequence) {
   StepPlan plan;
   if (sequence->waits_for_mask())
     return plan;
-  int32_t count = std::min({sequence->length() - sequence->computed, limits_.tokens,
-                            static_cast<int32_t>(sequence->pages.size()) * limits_.page_size - sequence->computed});
+  int32_t count =
+      std::min({sequence->length() - sequence->cache.computed, limits_.tokens,
+                static_cast<int32_t>(sequence->cache.pages.size()) * limits_.page_size - sequence->cache.computed});
   if (count > 0)
-    plan.rows.push_back({sequence, sequence->computed, count});
+    plan.rows.push_back({sequence, sequence->cache.computed, count});
   AddPromptLogits(plan);
   return plan;
 }
 
-// Takes pages for all that is known of a waiting sequence, and lets it run.
+// Allocates pages for all known tokens of a waiting sequence and moves it to the running ones. Returns false if there
+// are too few pages.
 bool Scheduler::Admit(Sequence &sequence, StepPlan &plan) {
   if (!SharePages(sequence))
     FindPages(sequence);
   std::optional<std::vector<int32_t>> pages =
-      pool_.Take(PagesFor(sequence.length()) - static_cast<int32_t>(sequence.pages.size()));
+      pool_.Take(PagesFor(sequence.length()) - static_cast<int32_t>(sequence.cache.pages.size()));
   if (!pages) {
     GiveUpPages(sequence);
     return false;
   }
-  // The last shared page is only partly the sequence's: it goes on in a copy.
-  if (sequence.computed % limits_.page_size != 0)
-    plan.copies.push_back({sequence.leader->pages[sequence.pages.size()], pages->front()});
-  sequence.pages.insert(sequence.pages.end(), pages->begin(), pages->end());
-  if (sequence.reuses_pages && !sequence.leader)
+  // Only a part of the last shared page belongs to the common prompt, so the sequence continues in a copy of it.
+  if (sequence.cache.computed % limits_.page_size != 0)
+    plan.copies.push_back({sequence.cache.leader->cache.pages[sequence.cache.pages.size()], pages->front()});
+  sequence.cache.pages.insert(sequence.cache.pages.end(), pages->begin(), pages->end());
+  if (sequence.cache.reuses_pages && !sequence.cache.leader)
     cache_queries_ += sequence.prompt_size;
   if (sequence.length() == sequence.prompt_size) {
-    sequence.cached = sequence.computed;
-    if (!sequence.leader)
-      cache_hits_ += sequence.computed;
+    sequence.cache.found = sequence.cache.computed;
+    if (!sequence.cache.leader)
+      cache_hits_ += sequence.cache.computed;
   }
   SwapIn(sequence, plan);
-  sequence.leader = nullptr;
+  sequence.cache.leader = nullptr;
   std::erase(waiting_, &sequence);
   InsertByPlace(running_, &sequence);
   return true;
 }
 
-// Goes on after the prompt of a sequence that has it: all but its last token, whose logits are wanted.
+// Shares the pages of the leader, which has computed the same prompt. The last token of the prompt is computed again,
+// since its logits are needed. Returns false if there is no leader with pages.
 bool Scheduler::SharePages(Sequence &sequence) {
-  const Sequence *leader = sequence.leader;
-  if (!leader || leader->pages.empty() || sequence.length() != sequence.prompt_size)
+  const Sequence *leader = sequence.cache.leader;
+  if (!leader || leader->cache.pages.empty() || sequence.length() != sequence.prompt_size)
     return false;
-  sequence.computed = sequence.prompt_size - 1;
-  int32_t full = sequence.computed / limits_.page_size;
-  sequence.pages.assign(leader->pages.begin(), leader->pages.begin() + full);
-  for (int32_t page : sequence.pages)
+  sequence.cache.computed = sequence.prompt_size - 1;
+  int32_t full = sequence.cache.computed / limits_.page_size;
+  sequence.cache.pages.assign(leader->cache.pages.begin(), leader->cache.pages.begin() + full);
+  for (int32_t page : sequence.cache.pages)
     pool_.Share(page);
-  sequence.prefixes.assign(leader->prefixes.begin(),
-                           leader->prefixes.begin() + std::min<int64_t>(full, std::ssize(leader->prefixes)));
+  sequence.cache.prefixes.assign(leader->cache.prefixes.begin(),
+                                 leader->cache.prefixes.begin() +
+                                     std::min<int64_t>(full, std::ssize(leader->cache.prefixes)));
   return true;
 }
 
 void Scheduler::FindPages(Sequence &sequence) {
-  sequence.leader = nullptr;
-  // Of what is found there are no logits.
-  if (!sequence.reuses_pages || sequence.wants_prompt_logits)
+  sequence.cache.leader = nullptr;
+  // Tokens found in the prefix cache are not computed, so there would be no logits for them.
+  if (!sequence.cache.reuses_pages || sequence.wants_prompt_logits)
     return;
-  PagePrefix prefix = pool_.Root(sequence.salt);
+  PagePrefix prefix = pool_.Root(sequence.cache.salt);
   std::span<const int32_t> tokens(sequence.tokens);
   auto size = static_cast<size_t>(limits_.page_size);
-  // At least one token is left to compute.
+  // At least one token must be left to compute, since its logits are needed.
   for (size_t at = 0; at + size < tokens.size(); at += size) {
     std::optional<int32_t> page = pool_.Find(tokens.subspan(at, size), prefix);
     if (!page)
       break;
-    sequence.pages.push_back(*page);
-    sequence.prefixes.push_back(prefix);
+    sequence.cache.pages.push_back(*page);
+    sequence.cache.prefixes.push_back(prefix);
   }
-  sequence.computed = static_cast<int32_t>(sequence.pages.size()) * limits_.page_size;
+  sequence.cache.computed = static_cast<int32_t>(sequence.cache.pages.size()) * limits_.page_size;
 }
 
 void Scheduler::Launched(std::span<const ScheduledRows> rows) {
   for (const ScheduledRows &part : rows) {
     bool wants = part.wants_token();
-    part.sequence->computed = part.certain_end();
+    part.sequence->cache.computed = part.certain_end();
     part.sequence->pending += wants;
   }
 }
@@ -326,25 +333,25 @@ void Scheduler::Launched(std::span<const ScheduledRows> rows) {
 void Scheduler::Done(std::span<const ScheduledRows> rows) {
   for (const ScheduledRows &part : rows) {
     Sequence &sequence = *part.sequence;
-    if (!sequence.reuses_pages || sequence.pages.empty())
+    if (!sequence.cache.reuses_pages || sequence.cache.pages.empty())
       continue;
-    std::vector<PagePrefix> &prefixes = sequence.prefixes;
+    std::vector<PagePrefix> &prefixes = sequence.cache.prefixes;
     auto size = static_cast<size_t>(limits_.page_size);
     std::span<const int32_t> tokens(sequence.tokens);
     while ((prefixes.size() + 1) * size <= static_cast<size_t>(part.certain_end())) {
-      PagePrefix parent = prefixes.empty() ? pool_.Root(sequence.salt) : prefixes.back();
+      PagePrefix parent = prefixes.empty() ? pool_.Root(sequence.cache.salt) : prefixes.back();
       prefixes.push_back(
-          pool_.Publish(sequence.pages[prefixes.size()], parent, tokens.subspan(prefixes.size() * size, size)));
+          pool_.Publish(sequence.cache.pages[prefixes.size()], parent, tokens.subspan(prefixes.size() * size, size)));
     }
   }
 }
 
 void Scheduler::RollBack(const StepPlan &plan) {
   for (const ScheduledRows &part : plan.rows) {
-    part.sequence->computed = std::min(part.sequence->computed, part.first);
+    part.sequence->cache.computed = std::min(part.sequence->cache.computed, part.first);
     part.sequence->pending = 0;
   }
-  // Copied pages hold nothing that can be relied on.
+  // The copies of pages may not have been made, so their contents are not valid.
   for (Sequence *sequence : plan.preempted)
     GiveUpHostPages(*sequence);
   if (!plan.copies.empty() || !plan.swap_in.empty())
@@ -353,25 +360,25 @@ void Scheduler::RollBack(const StepPlan &plan) {
         PutBack(sequence);
 }
 
-// Each page of the host is free or has one owner, which waits.
+// Checks that each host page is free or belongs to exactly one sequence, and that this sequence is waiting.
 absl::Status Scheduler::CheckHostPages() const {
   std::vector<int32_t> uses(static_cast<size_t>(limits_.host_pages));
   for (int32_t page : free_host_pages_)
     ++uses[static_cast<size_t>(page)];
   for (const Sequence *sequence : waiting_) {
-    for (int32_t page : sequence->host_pages)
+    for (int32_t page : sequence->cache.host_pages)
       ++uses[static_cast<size_t>(page)];
-    if (PagesFor(sequence->host_computed) != static_cast<int32_t>(sequence->host_pages.size()))
-      return absl::InternalError(fmt::format("a waiting sequence has {} tokens in {} pages of the host",
-                                             sequence->host_computed, sequence->host_pages.size()));
+    if (PagesFor(sequence->cache.host_computed) != static_cast<int32_t>(sequence->cache.host_pages.size()))
+      return absl::InternalError(fmt::format("a waiting sequence has {} tokens in {} host pages",
+                                             sequence->cache.host_computed, sequence->cache.host_pages.size()));
   }
   for (const Sequence *sequence : running_)
-    if (!sequence->host_pages.empty())
+    if (!sequence->cache.host_pages.empty())
       return absl::InternalError(
-          fmt::format("a running sequence has {} pages of the host", sequence->host_pages.size()));
+          fmt::format("a running sequence has {} host pages, expected none", sequence->cache.host_pages.size()));
   for (size_t page = 0; page < uses.size(); ++page)
     if (uses[page] != 1)
-      return absl::InternalError(fmt::format("page {} of the host is held {} times", page, uses[page]));
+      return absl::InternalError(fmt::format("host page {} has {} owners, expected 1", page, uses[page]));
   return absl::OkStatus();
 }
 
@@ -381,17 +388,18 @@ absl::Status Scheduler::CheckInvariants() const {
   std::vector<std::span<const int32_t>> owners;
   for (const std::vector<Sequence *> *sequences : {&running_, &waiting_})
     for (const Sequence *sequence : *sequences)
-      owners.emplace_back(sequence->pages);
+      owners.emplace_back(sequence->cache.pages);
   if (absl::Status status = pool_.CheckInvariants(owners); !status.ok())
     return status;
   for (const Sequence *sequence : waiting_)
-    if (!sequence->pages.empty())
-      return absl::InternalError(fmt::format("a waiting sequence has {} pages", sequence->pages.size()));
+    if (!sequence->cache.pages.empty())
+      return absl::InternalError(
+          fmt::format("a waiting sequence has {} pages, expected none", sequence->cache.pages.size()));
   for (const Sequence *sequence : running_)
-    if (static_cast<int32_t>(sequence->pages.size()) < PagesFor(sequence->computed) ||
-        sequence->computed > sequence->length())
+    if (static_cast<int32_t>(sequence->cache.pages.size()) < PagesFor(sequence->cache.computed) ||
+        sequence->cache.computed > sequence->length())
       return absl::InternalError(fmt::format("a sequence of {} tokens, {} computed, has {} pages", sequence->length(),
-                                             sequence->computed, sequence->pages.size()));
+                                             sequence->cache.computed, sequence->cache.pages.size()));
   return absl::OkStatus();
 }
 

@@ -13,14 +13,14 @@
 namespace inlay {
 
 struct SchedulerLimits {
-  int32_t sequences = 1; // of a step
-  int32_t tokens = 1;    // of a step
-  int32_t pages = 1;
-  int32_t host_pages = 0; // of preempted sequences; beyond them what they had is computed again
-  int32_t page_size = 1;
-  int32_t drafts = 0; // of a sequence in a step
-  // Rows of prompts in a step whose logits are wanted: the engine's thread searches each, so they delay all of the
-  // step.
+  int32_t sequences = 1;  // per step
+  int32_t tokens = 1;     // rows per step
+  int32_t pages = 1;      // on the device
+  int32_t host_pages = 0; // for preempted sequences; if they do not suffice, keys and values are computed again
+  int32_t page_size = 1;  // positions per page
+  int32_t drafts = 0;     // draft tokens per sequence in a step
+  // Prompt rows per step whose logits are requested. The engine computes log-probabilities from each of them, which
+  // delays all sequences of the step.
   int32_t prompt_logits = 32;
 };
 
@@ -32,41 +32,43 @@ struct PageCopy {
 
 struct StepPlan {
   std::vector<ScheduledRows> rows = {};
-  // Done in this order.
+  // Copies to make before the step runs, in this order.
   std::vector<PageCopy> swap_out = {}; // from the device to the host
-  std::vector<PageCopy> swap_in = {};  // and back
-  std::vector<PageCopy> copies = {};   // two sequences go on from the same partly filled page
+  std::vector<PageCopy> swap_in = {};  // from the host to the device
+  std::vector<PageCopy> copies = {};   // on the device, where two sequences continue from one partly filled page
   std::vector<Sequence *> admitted = {};
   std::vector<Sequence *> preempted = {};
-  // Nothing was planned: pages have to be taken from sequences of a step on its way. Ask again when it is done.
+  // Nothing was planned: a sequence has to be preempted, which is not possible while a step is in flight. Call Plan()
+  // again when the step is done.
   bool must_wait = false;
-  bool lacks_masks = false; // sequences were left out whose masks were not ready
+  bool lacks_masks = false; // sequences were left out because their token masks were not ready
 };
 
 // Sequences run in the order of their priority keys and are preempted in the reverse order. A key is a time in seconds:
-// the time of arrival plus a constant for each level of lower priority. So no sequence starves. The first sequence may
-// take the pages of all others, and each sequence fits alone (the caller of Add() checks that), so one can always run.
+// the time of arrival plus a constant for each level of lower priority. So no sequence starves. The first sequence can
+// always run: it may take the pages of all others, and the caller of Add() checks that each sequence fits alone.
 class Scheduler {
 public:
   explicit Scheduler(const SchedulerLimits &limits,
                      std::unique_ptr<Drafter> drafter = std::make_unique<NgramDrafter>());
 
   void Add(Sequence *sequence);
-  // Forgets a sequence that ended, waiting or running; its pages go back.
+  // Removes a waiting or running sequence that ended and releases its pages.
   void Remove(Sequence *sequence);
 
-  // Sequences that generate come first, what is left of the tokens goes to prompts, running ones before waiting ones.
-  // Those whose masks are not ready are left out, as if they were not there.
-  // `in_flight`: a step is on its way, so nobody can be preempted.
+  // Plans the next step. Sequences with a single row left to compute come first. The remaining rows go to prompts,
+  // those of running sequences before those of waiting ones. Sequences whose token masks are not ready are left out.
+  // `in_flight` says that a step is in flight; then no sequence can be preempted.
   StepPlan Plan(bool in_flight);
-  // The rows of one sequence that runs, by themselves: to find out whose rows fail.
+  // Plans a step with the rows of one running sequence only, to find out which sequence makes a step fail.
   StepPlan PlanAlone(Sequence *sequence);
 
-  // The step of `rows` was launched.
+  // Call after the step of `rows` was launched.
   void Launched(std::span<const ScheduledRows> rows);
-  // It is done, and its tokens were appended: full pages become findable.
+  // Call when the step is done. The input tokens of its rows must have been appended to the sequences. Publishes full
+  // pages to the prefix cache.
   void Done(std::span<const ScheduledRows> rows);
-  // It failed, and so did those after it: the rows have to run again.
+  // Call if the step failed; all later steps have failed too. The rows will be scheduled again.
   void RollBack(const StepPlan &plan);
 
   const std::vector<Sequence *> &running() const { return running_; } // by priority key

@@ -8,20 +8,14 @@ namespace inlay {
 
 namespace {
 
-// In the order of their places.
+// In the order of their offsets in the block.
 constexpr plan::Metadata kTokenArrays[] = {
     plan::Metadata_TokenIds, plan::Metadata_Positions, plan::Metadata_RowSequences, plan::Metadata_TileSequences,
     plan::Metadata_TileRows, plan::Metadata_TileEnds,  plan::Metadata_TileKeys};
-constexpr plan::Metadata kSequenceArrays[] = {plan::Metadata_ContextLengths,
-                                              plan::Metadata_LogitRowIndices,
-                                              plan::Metadata_Temperature,
-                                              plan::Metadata_TopK,
-                                              plan::Metadata_TopP,
-                                              plan::Metadata_MinP,
-                                              plan::Metadata_Seeds,
-                                              plan::Metadata_RepetitionPenalty,
-                                              plan::Metadata_PresencePenalty,
-                                              plan::Metadata_FrequencyPenalty};
+constexpr plan::Metadata kSequenceArrays[] = {
+    plan::Metadata_LogitRowIndices, plan::Metadata_Temperature,       plan::Metadata_TopK,
+    plan::Metadata_TopP,            plan::Metadata_MinP,              plan::Metadata_Seeds,
+    plan::Metadata_RepetitionPenalty, plan::Metadata_PresencePenalty, plan::Metadata_FrequencyPenalty};
 constexpr plan::Metadata kPenaltyArrays[] = {plan::Metadata_PenaltyRows, plan::Metadata_PenaltyTokens,
                                              plan::Metadata_PenaltyCounts};
 
@@ -62,13 +56,14 @@ absl::Status StepMetadata::CheckCapacity(std::span<const ScheduledRows> rows, in
     total += part.count;
     logits += part.logits_rows();
     tiles += (part.count + query_tile_rows - 1) / query_tile_rows;
-    pages = std::max(pages, static_cast<int64_t>(part.sequence->pages.size()));
-    if (part.wants_token() && part.sequence->has_penalties())
+    pages = std::max(pages, static_cast<int64_t>(part.sequence->cache.pages.size()));
+    if (part.wants_token() && part.sequence->sampling.has_penalties())
       entries += static_cast<int64_t>(part.sequence->counts.size());
   }
   if (padded_rows < total)
-    return absl::InternalError(fmt::format("a step of {} rows was to be padded to {}", total, padded_rows));
-  if (query_tile_rows == 1) { // padding has tiles and sequences of its own
+    return absl::InternalError(
+        fmt::format("a step of {} rows is padded to {} rows, expected at least as many", total, padded_rows));
+  if (query_tile_rows == 1) { // each row of padding has its own query tile and sequence
     tiles += padded_rows - total;
     sequences = std::max(sequences, int64_t{padded_rows});
   }
@@ -84,7 +79,7 @@ absl::Status StepMetadata::CheckCapacity(std::span<const ScheduledRows> rows, in
   for (const auto &check : checks)
     if (check.found > check.bound)
       return absl::InternalError(
-          fmt::format("a step has {} {}, but its arrays have room for {}", check.found, check.what, check.bound));
+          fmt::format("a step has {} {}, expected at most {}", check.found, check.what, check.bound));
   return absl::OkStatus();
 }
 
@@ -99,7 +94,7 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
   int32_t row = 0, tiles = 0, logits = 0;
   query_tiles_.clear();
   pages_changed_ = 0;
-  SamplingParams greedy; // of rows whose token nobody takes
+  RowSampling greedy; // for rows whose sampled token is not used
   greedy.temperature = 0;
   for (std::vector<int32_t> &array : penalties_)
     array.clear();
@@ -107,15 +102,14 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
     const ScheduledRows &part = rows[s];
     const Sequence &sequence = *part.sequence;
     auto index = static_cast<int32_t>(s);
-    Ints(plan::Metadata_ContextLengths)[s] = part.first + part.count;
-    SetPages(s, sequence.pages);
+    SetPages(s, sequence.cache.pages);
     int32_t end = row + part.count;
     for (int32_t first = row; first < end; first += query_tile_rows) {
       int32_t tile_end = std::min(end, first + query_tile_rows);
       query_tiles_.push_back({index, first, tile_end, part.first + (tile_end - row)});
     }
     for (int32_t i = 0; i < part.count; ++i, ++row) {
-      // A token that is still on the device is copied there.
+      // A token that was sampled on the device and has not arrived on the host yet is copied on the device.
       auto position = static_cast<size_t>(part.first) + static_cast<size_t>(i);
       size_t known = sequence.tokens.size();
       ids[row] = position < known ? sequence.tokens[position] : part.drafts ? sequence.drafts[position - known] : 0;
@@ -124,17 +118,17 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
     }
     for (int32_t position = part.prompt_first(); position < part.prompt_end(); ++position, ++logits) {
       logit_rows[logits] = end - part.count + (position - part.first);
-      SetSampling(logits, greedy, 0);
+      SetSampling(logits, greedy);
     }
     if (!part.wants_token())
       continue;
     for (int32_t back = part.drafts; back > 0; --back, ++logits) {
       logit_rows[logits] = row - 1 - back;
-      SetSampling(logits, sequence.sampling, sequence.seed);
+      SetSampling(logits, sequence.sampling);
     }
     logit_rows[logits] = row - 1;
-    SetSampling(logits, sequence.sampling, sequence.seed);
-    if (sequence.has_penalties())
+    SetSampling(logits, sequence.sampling);
+    if (sequence.sampling.has_penalties())
       for (const auto &[token, count] : sequence.counts) {
         penalties_[0].push_back(logits);
         penalties_[1].push_back(token);
@@ -142,7 +136,7 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
       }
     ++logits;
   }
-  // Tiles with the most keys start first, so that the last to end are short ones.
+  // Tiles with the most keys start first, so that no long tile is left at the end of the launch.
   std::sort(query_tiles_.begin(), query_tiles_.end(), [](const QueryTile &a, const QueryTile &b) {
     return a.keys != b.keys ? a.keys > b.keys : a.first < b.first;
   });
@@ -153,7 +147,7 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
     tile_keys[tiles] = tile.keys;
     ++tiles;
   }
-  // Padding: rows, tiles and logits rows that belong to nobody. Nothing of an earlier step is left in them.
+  // Padding: rows, query tiles and rows of logits without a sequence. They overwrite the values of earlier steps.
   for (; row < padded_rows; ++row) {
     ids[row] = 0;
     positions[row] = sequences[row] = -1;
@@ -167,13 +161,11 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
   }
   auto sequence_count = static_cast<int32_t>(rows.size());
   if (query_tile_rows == 1) {
-    for (; sequence_count < padded_rows; ++sequence_count) {
-      Ints(plan::Metadata_ContextLengths)[sequence_count] = 0;
+    for (; sequence_count < padded_rows; ++sequence_count)
       SetPages(static_cast<size_t>(sequence_count), {});
-    }
     for (; logits < padded_rows; ++logits) {
       logit_rows[logits] = -1;
-      SetSampling(logits, greedy, 0);
+      SetSampling(logits, greedy);
     }
   }
   SetUsed(std::max(padded_rows, tiles), std::max(sequence_count, logits), sequence_count);
@@ -206,12 +198,12 @@ void StepMetadata::SetPages(size_t place, std::span<const int32_t> pages) {
   pages_written_[place] = pages.size();
 }
 
-void StepMetadata::SetSampling(int32_t row, const SamplingParams &sampling, uint32_t seed) {
+void StepMetadata::SetSampling(int32_t row, const RowSampling &sampling) {
   Floats(plan::Metadata_Temperature)[row] = sampling.temperature;
   Ints(plan::Metadata_TopK)[row] = sampling.top_k;
   Floats(plan::Metadata_TopP)[row] = sampling.top_p;
   Floats(plan::Metadata_MinP)[row] = sampling.min_p;
-  Ints(plan::Metadata_Seeds)[row] = static_cast<int32_t>(seed);
+  Ints(plan::Metadata_Seeds)[row] = static_cast<int32_t>(sampling.seed);
   Floats(plan::Metadata_RepetitionPenalty)[row] = sampling.repetition_penalty;
   Floats(plan::Metadata_PresencePenalty)[row] = sampling.presence_penalty;
   Floats(plan::Metadata_FrequencyPenalty)[row] = sampling.frequency_penalty;

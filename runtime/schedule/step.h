@@ -4,107 +4,47 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "runtime/api/inlay.h"
 #include "runtime/bundle/plan_generated.h"
 #include "runtime/bundle/step_capacity.h"
-#include "runtime/device/device.h"
-#include "runtime/kv/page_pool.h"
-#include "runtime/schedule/ngram_index.h"
-#include "runtime/schedule/token_mask.h"
+#include "runtime/schedule/sequence.h"
+#include "runtime/support/copy_rows.h"
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <map>
-#include <memory>
 #include <span>
-#include <string>
 #include <vector>
 
 namespace inlay {
 
-// A sequence as the scheduler sees it.
-struct Sequence {
-  std::vector<int32_t> tokens; // prompt, then what was generated
-  int32_t prompt_size = 0;
-  int32_t pending = 0;  // tokens after `tokens` that steps on their way will sample
-  int32_t computed = 0; // positions whose keys and values are in the cache, or will be when those steps are done
-  std::vector<int32_t> pages;
-  SamplingParams sampling;
-  uint32_t seed = 0;
-  std::map<int32_t, int32_t> counts; // token -> times generated (0: only in the prompt); kept if penalties need it
-
-  std::vector<int32_t> end_ids; // not to be sampled before sampling.min_tokens
-  // sampling.bad_words as tokens; the last of one is not sampled after the others.
-  std::vector<std::vector<int32_t>> bad_words;
-  // Of the token after `tokens`, where the text must take a form; or none.
-  std::shared_ptr<TokenMask> mask;
-
-  // For the scheduler. Those that are admitted first have the smallest key.
-  double priority_key = 0;    // seconds
-  Sequence *leader = nullptr; // another sequence of the same prompt, to share its pages
-  bool reuses_pages = true;   // of others with the same salt
-  // The logits of the prompt's rows are wanted, but for the last, which gives the first token; so many were taken.
-  bool wants_prompt_logits = false;
-  int32_t prompt_logits = 0;
-  std::string salt;
-  std::vector<PagePrefix> prefixes; // of the full pages that were published or found
-  int32_t cached = 0;               // tokens of the prompt found in the cache when it was first admitted
-  // While it waits after a preemption: pages in the host's memory, and what is in them.
-  std::vector<int32_t> host_pages;
-  int32_t host_computed = 0;
-  int32_t last_logits_row = -1; // of the step on its way that samples the pending token
-  NgramIndex ngrams;
-  std::vector<int32_t> drafts; // guesses of what follows `tokens`, which the planned step verifies
-
-  int32_t length() const { return static_cast<int32_t>(tokens.size()) + pending; }
-  // All that may be generated is, or is on its way.
-  bool is_full() const { return length() - prompt_size >= sampling.max_tokens; }
-  // The host has a part in the logits of the next token: EditLogits().
-  bool edits_logits() const {
-    return mask || !sampling.logit_bias.empty() || !sampling.allowed_token_ids.empty() || !bad_words.empty() ||
-           length() - prompt_size < sampling.min_tokens;
-  }
-  // It is not known yet which tokens may come next: of one that a step on its way samples neither.
-  bool waits_for_mask() const { return mask && (pending > 0 || !mask->is_ready); }
-  bool has_penalties() const {
-    return sampling.repetition_penalty != 1.0f || sampling.presence_penalty != 0.0f ||
-           sampling.frequency_penalty != 0.0f;
-  }
-  // The next step of it needs the tokens that steps on their way sample.
-  bool needs_tokens() const { return has_penalties() || !bad_words.empty(); }
-  // Each of its rows gives the token that it would give alone, so that guesses can be verified.
-  bool takes_drafts() const {
-    return !needs_tokens() && !mask && sampling.logit_bias.empty() && sampling.allowed_token_ids.empty() &&
-           sampling.min_tokens == 0;
-  }
-};
-
-// Rows [first, first + count) of a sequence in a step. The last `drafts` of them are guesses: each row before gives the
-// token that its guess is compared with, and the first that differs is what the sequence goes on with.
+// Rows for positions [first, first + count) of a sequence in a step. The last `drafts` rows hold draft tokens. A draft
+// token is accepted if it is equal to the token that is sampled from the row before it. The sequence continues with the
+// sampled token where they first differ.
 struct ScheduledRows {
   Sequence *sequence = nullptr;
   int32_t first = 0;
   int32_t count = 0;
   int32_t drafts = 0;
-  int32_t prompt_rows = 0; // [prompt_first(), prompt_end()): their logits are wanted and what they sample is not
+  // Prompt rows [prompt_first(), prompt_end()) whose logits are requested. The tokens sampled from them are not used.
+  int32_t prompt_rows = 0;
   int32_t certain_end() const { return first + count - drafts; }
   int32_t prompt_end() const { return std::min(certain_end(), sequence->prompt_size - 1); }
   int32_t prompt_first() const { return prompt_end() - prompt_rows; }
-  // The last certain row's logits are wanted, and those of the guesses: all that is known of the sequence will have
-  // been computed. Changes when the step is launched.
+  // Whether tokens are sampled from the last row before the draft tokens and from the rows of the draft tokens. This is
+  // so if the step computes the last known token of the sequence. The value changes when the step is launched, since
+  // Sequence::pending changes.
   bool wants_token() const { return certain_end() == sequence->length(); }
-  // Those of the prompt come first.
+  // The number of rows of logits. Those of prompt rows come first.
   int32_t logits_rows() const { return prompt_rows + (wants_token() ? 1 + drafts : 0); }
 };
 
-// Where the metadata arrays of plan.fbs lie: at fixed places, so that graphs can be captured. Penalties, which are many
-// and rare, have a block of their own.
+// The offsets of the metadata arrays of plan.fbs. They are fixed, so that CUDA graphs can be captured. The penalty
+// arrays are large and rarely used, so they are in a separate block.
 struct MetadataLayout {
   explicit MetadataLayout(const StepCapacity &capacity);
   static bool IsPenalty(plan::Metadata array);
 
-  // In bytes, from the beginning of the array's block.
+  // The offset in bytes from the start of the block that contains the array.
   uint64_t OffsetOf(plan::Metadata array) const { return offsets[static_cast<size_t>(array)]; }
 
   StepCapacity capacity;
@@ -112,31 +52,34 @@ struct MetadataLayout {
   uint64_t bytes = 0, penalty_bytes = 0;
 };
 
-// Writes the metadata of steps to the host's block, which is copied to one on the device.
+// Writes the metadata of steps to a block in host memory, which is then copied to a block on the device.
 class StepMetadata {
 public:
-  // `block` has layout.bytes, aligned to 256. All of it is to be copied once before the first step.
+  // `block` has layout.bytes bytes and is aligned to 256 bytes. The caller copies the whole block to the device once,
+  // before the first step.
   StepMetadata(const MetadataLayout &layout, void *block);
 
   const void *block() const { return block_; }
-  // What the device's block lacks for the step that was filled last, if it has all of those before.
+  // The ranges of the block to copy to the device for the step that was filled last. The ranges of all earlier steps
+  // must have been copied.
   std::span<const CopyRows> used() const { return used_; }
-  // What is to be copied to the block of penalties, in the order of plan::Metadata; nothing if it is empty.
+  // The elements to copy to the penalty arrays: PenaltyRows, PenaltyTokens and PenaltyCounts. If they are empty,
+  // nothing is to be copied.
   const std::array<std::vector<int32_t>, 3> &penalties() const { return penalties_; }
 
-  // Describes a step. `padded_rows` at least the rows scheduled: the rest is padding. Returns the step's sizes; an
-  // error, with nothing written, if the step is larger than the capacity.
+  // Writes the metadata of a step. `padded_rows` is at least the number of scheduled rows; the remaining rows are
+  // padding. Returns the step's sizes. If the step is larger than the capacity, returns an error and writes nothing.
   absl::StatusOr<StepSizes> Fill(std::span<const ScheduledRows> rows, int32_t padded_rows, int32_t query_tile_rows);
 
 private:
   absl::Status CheckCapacity(std::span<const ScheduledRows> rows, int32_t padded_rows, int32_t query_tile_rows) const;
   void SetPages(size_t place, std::span<const int32_t> pages);
-  void SetSampling(int32_t row, const SamplingParams &sampling, uint32_t seed);
+  void SetSampling(int32_t row, const RowSampling &sampling);
   void SetUsed(int32_t token_elements, int32_t sequence_elements, int32_t sequences);
   int32_t *Ints(plan::Metadata array) { return block_ + layout_.OffsetOf(array) / sizeof(int32_t); }
   float *Floats(plan::Metadata array) { return reinterpret_cast<float *>(Ints(array)); }
 
-  // Rows [first, end) of a sequence, which see `keys` positions of it at the most.
+  // Rows [first, end) of the step, all of one sequence. They attend to at most its first `keys` positions.
   struct QueryTile {
     int32_t sequence, first, end, keys;
   };
@@ -144,8 +87,8 @@ private:
   const MetadataLayout layout_;
   int32_t *const block_;
   std::vector<QueryTile> query_tiles_; // of the step being filled
-  std::vector<size_t> pages_written_;  // by place in the page table; what lies after them is -1
-  size_t pages_changed_ = 0;           // of a place, at most, by the step being filled
+  std::vector<size_t> pages_written_;  // for each row of the page table: the number of pages; the rest is -1
+  size_t pages_changed_ = 0;           // largest number of entries written to a row of the page table in this step
   std::vector<CopyRows> used_;
   std::array<std::vector<int32_t>, 3> penalties_;
 };

@@ -10,7 +10,8 @@
 namespace inlay {
 
 struct TokenMask {
-  // Bit i % 32 of word i / 32 is token i. The engine's while `is_ready`, else the other thread's.
+  // Bit i % 32 of word i / 32 is set if token i is allowed. While `is_ready`, only the engine's thread accesses the
+  // words; otherwise only the thread that computes them does.
   std::vector<uint32_t> words;
   std::atomic<bool> is_ready{false};
 

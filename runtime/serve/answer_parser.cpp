@@ -44,7 +44,7 @@ void AnswerParser::Add(ToolCallParser::Output found, Choice &choice) {
     Add(event, choice);
 }
 
-// A call that breaks off is taken back if nothing of it was sent; then the next one has its index.
+// A revoked call is removed from `choice`. If its beginning was not sent yet, the next call reuses its index.
 void AnswerParser::Add(const ToolCallEvent &event, Choice &choice) {
   using Kind = ToolCallEvent::Kind;
   if (!format_.parallel_tool_calls && calls_ > 0)

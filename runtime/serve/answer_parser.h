@@ -12,24 +12,24 @@
 
 namespace inlay::serve {
 
-// What an answer is parsed for; a null format is not looked for.
+// The parts that the parser looks for in an answer. A null format disables the part.
 struct AnswerFormat {
   const ReasoningFormat *reasoning = nullptr;
   ReasoningStart reasoning_start = ReasoningStart::kUnknown;
   const ToolCallFormat *tool_calls = nullptr;
-  std::shared_ptr<const ToolSet> tools = nullptr; // for tool_calls
-  bool parallel_tool_calls = true;                // false: the first call is kept
-  bool shows_special_tokens = false;              // in reasoning and content
+  std::shared_ptr<const ToolSet> tools = nullptr; // used with tool_calls
+  bool parallel_tool_calls = true;                // false: only the first call is kept
+  bool shows_special_tokens = false;              // keep special tokens in reasoning and content
   bool any() const { return reasoning || tool_calls; }
 };
 
 class AnswerParser {
 public:
   explicit AnswerParser(AnswerFormat format);
-  // Adds what became known to `choice`. The parts of a call are merged with what `choice` holds of the same call.
+  // Parses `text` and adds the result to `choice`. Parts of one tool call are merged into one entry of `choice`.
   void Push(const GeneratedText &text, Choice &choice);
   void Finish(Choice &choice);
-  // Calls that are whole.
+  // The number of complete tool calls.
   int32_t calls() const { return calls_; }
 
 private:

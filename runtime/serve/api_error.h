@@ -19,8 +19,9 @@ struct ApiError {
 // {"error": {"message", "type", "param", "code"}}.
 std::string ErrorBody(const ApiError &error);
 
-// What an engine's status says to a client: the client's mistakes, and what is too large for this engine, are 400; a
-// server that cannot answer now is 503 or 504; the rest is 500. A full queue is refused before, by the service.
+// Maps a status of the engine to an HTTP error. Errors of the client and requests that are too large for this engine
+// become 400. A server that is temporarily unable to answer becomes 503 or 504. All others become 500. The service
+// refuses requests to a full queue itself, before they reach the engine.
 ApiError ErrorOf(const absl::Status &status);
 
 } // namespace inlay::serve

@@ -15,7 +15,8 @@
 namespace inlay::serve {
 namespace {
 
-// What follows the scheme's name, which may be written in any case.
+// Removes "SCHEME " from the front of `authorization`. The case of the scheme does not matter. Returns false if the
+// value has another scheme.
 bool TakeScheme(std::string_view &authorization, std::string_view scheme) {
   if (authorization.size() <= scheme.size() || authorization[scheme.size()] != ' ' ||
       !absl::EqualsIgnoreCase(absl::string_view(authorization.data(), scheme.size()),
@@ -25,7 +26,7 @@ bool TakeScheme(std::string_view &authorization, std::string_view scheme) {
   return true;
 }
 
-// Empty: there is none.
+// The key in an Authorization header. Empty if there is none.
 std::string KeyOf(std::string_view authorization) {
   if (TakeScheme(authorization, "Bearer"))
     return std::string(authorization);
@@ -95,7 +96,7 @@ absl::StatusOr<std::vector<std::string>> CollectApiKeys(const std::vector<std::s
           fmt::format("--api-key-file: {} contains no key; write one key per line", file));
   }
   if (keys.empty() && environment && *environment) {
-    if (absl::Status status = CheckKey(environment, "the environment's INLAY_API_KEY"); !status.ok())
+    if (absl::Status status = CheckKey(environment, "the environment variable INLAY_API_KEY"); !status.ok())
       return status;
     keys.emplace_back(environment);
   }

@@ -15,13 +15,13 @@ namespace inlay::serve {
 // Keeps digests of the keys, not the keys.
 class ApiKeys {
 public:
-  ApiKeys() = default; // none: everyone may
+  ApiKeys() = default; // no keys: all requests are allowed
   explicit ApiKeys(const std::vector<std::string> &keys);
 
   bool empty() const { return digests_.empty(); }
-  // Whether `authorization`, the value of the field, carries one of the keys: as "Bearer KEY", or as the password of
-  // "Basic ..." (what a browser sends that was asked for one). Compares digests in constant time, with all keys, so
-  // that the time tells nothing about them.
+  // Whether `authorization`, the value of the Authorization header, contains one of the keys: as "Bearer KEY", or as
+  // the password of "Basic ..." (which browsers send after they asked the user for a password). Compares the digest
+  // with those of all keys in constant time, so that the duration reveals nothing about the keys.
   bool Admit(std::string_view authorization) const;
 
 private:
@@ -31,9 +31,10 @@ private:
   std::vector<Digest> digests_;
 };
 
-// The keys of `flags` (--api-key) and of the lines of `file` (--api-key-file; empty: none). If both give none, the key
-// in `environment` (INLAY_API_KEY; null or empty: none). In a file, empty lines and lines that begin with '#' do not
-// count. InvalidArgument: a file that cannot be read or holds no key, a key that is empty or that no header can carry.
+// Returns the keys of `flags` (--api-key) and the keys in `file` (--api-key-file; empty: no file), one per line. If
+// both give no key, returns the key in `environment` (INLAY_API_KEY; null or empty: not set). Empty lines of the file
+// and lines that begin with '#' are skipped. InvalidArgument: the file cannot be read or contains no key, or a key is
+// empty or contains characters that a header cannot carry.
 absl::StatusOr<std::vector<std::string>> CollectApiKeys(const std::vector<std::string> &flags, const std::string &file,
                                                         const char *environment);
 

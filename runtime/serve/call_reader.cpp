@@ -83,7 +83,7 @@ void CallFinder::TakeByte(CallSink &sink, Output &out) {
     has_calls_ = is_adjacent_ = true;
     [[fallthrough]];
   case CallReader::Status::kClosed:
-    // What separates it from the call before is no content either.
+    // Also drops the separators between this call and the previous one: they are not content.
     start_ = ++at_;
     is_word_start_ = true;
     is_reading_ = false;

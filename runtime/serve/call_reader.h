@@ -1,6 +1,6 @@
 // The common part of all formats of tool calls: a reader parses a call one byte at a time, and a driver finds calls in
-// the surrounding text. The result does not depend on how text is split into pieces, so a streamed answer equals the
-// whole one.
+// the surrounding text. The result does not depend on how the text is split into pieces, so a streamed answer has the
+// same calls as a complete one.
 #ifndef INLAY_RUNTIME_SERVE_CALL_READER_H_
 #define INLAY_RUNTIME_SERVE_CALL_READER_H_
 
@@ -15,7 +15,7 @@
 
 namespace inlay::serve {
 
-// Collects the events of calls; arguments of one call that follow each other become one event.
+// Collects the events of calls. Consecutive pieces of a call's arguments are merged into one event.
 class CallSink {
 public:
   explicit CallSink(std::vector<ToolCallEvent> &events) : events_(events) {}
@@ -34,7 +34,8 @@ private:
   std::vector<ToolCallEvent> &events_;
 };
 
-// What surrounds a call and is still open after it: more calls may follow inside, and its end is no content.
+// The tag or list around a call that is still open after the call. More calls may follow inside it, and its closing
+// mark is not content.
 struct OpenGroup {
   bool tag = false;  // <tool_call>
   bool list = false; // [
@@ -44,35 +45,35 @@ struct OpenGroup {
 class CallReader {
 public:
   enum class Status {
-    kMore,       // may become a call
+    kMore,       // the bytes so far may become a call
     kAccepted,   // the byte ended a call
-    kClosed,     // the byte ended the mark that closes a group
-    kContent,    // this is no call: all bytes up to this one are content, and so is what comes until kContentEnd
-    kContentEnd, // the same, and the last byte of it
-    kRejected,   // the byte shows that this is no call
+    kClosed,     // the byte completed the closing mark of a group
+    kContent,    // not a call: all bytes up to this one are content, and so are the next ones until kContentEnd
+    kContentEnd, // as kContent; this is the last byte of it
+    kRejected,   // the byte shows that this is not a call
   };
   struct Place {
-    bool is_adjacent = false;   // nothing but separators stands between this and the call before
-    bool is_word_start = false; // white space, a special token or nothing stands before
+    bool is_adjacent = false;   // only separators lie between this byte and the previous call
+    bool is_word_start = false; // the previous byte is white space or part of a special token, or there is none
   };
 
   explicit CallReader(const ToolSet &tools) : tools_(tools) {}
   virtual ~CallReader() = default;
-  // What may stand between calls without being content.
+  // The characters that may separate calls. They are not content.
   virtual std::string_view separators() const { return " \t\r\n"; }
   // Whether a call or the end of a group may begin with `c`.
   virtual bool CanBegin(char c, const Place &place) const = 0;
-  // A new attempt, whose first byte CanBegin() allowed.
+  // Starts a new attempt to read a call. CanBegin() returned true for its first byte.
   virtual void Begin(const Place &place) = 0;
   virtual Status Take(char c, CallSink &sink) = 0;
-  // Whether the call of this attempt was announced to the sink.
+  // Whether this attempt has called CallSink::Begin().
   virtual bool has_begun() const = 0;
 
 protected:
   const ToolSet &tools_;
 };
 
-// Narrows down which of some marks the bytes spell. No mark is the beginning of another.
+// Matches bytes against a set of marks. No mark may be a prefix of another.
 class MarkMatcher {
 public:
   static constexpr int kMore = -1, kNone = -2;
@@ -107,17 +108,17 @@ public:
 private:
   void Scan(Output &out);
   void TakeByte(CallSink &sink, Output &out);
-  // The held bytes before `end` are content.
+  // Outputs the held bytes before `end` as content.
   void Pass(size_t end, Output &out);
 
   std::unique_ptr<CallReader> reader_;
   GeneratedText held_;     // [start_, ...) is neither content nor a call yet
-  size_t start_ = 0;       // before it all is settled
+  size_t start_ = 0;       // the bytes before it are already output or dropped
   size_t at_ = 0;          // the next byte to look at
-  size_t call_begin_ = 0;  // of the attempt that runs
-  bool passes_on_ = false; // the attempt is no call, and its bytes are content up to its end
+  size_t call_begin_ = 0;  // where the current attempt began
+  bool passes_on_ = false; // the current attempt is not a call; its bytes are content up to its end
   bool is_reading_ = false, is_adjacent_ = true, has_calls_ = false;
-  bool is_word_start_ = true; // of the byte at start_
+  bool is_word_start_ = true; // Place::is_word_start of the byte at start_
 };
 
 } // namespace inlay::serve

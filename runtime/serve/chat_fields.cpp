@@ -16,7 +16,7 @@ ApiError Wrong(std::string param, std::string message, std::string code = "") {
   return {.message = std::move(message), .param = std::move(param), .code = std::move(code)};
 }
 
-// What templates may name besides messages and tools: chat_template_kwargs, documents, reasoning_effort.
+// Reads the template variables besides messages and tools: chat_template_kwargs, documents, reasoning_effort.
 std::optional<ApiError> ReadVariables(Fields &fields, std::string &out) {
   constexpr std::array<std::string_view, 7> kEfforts = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
   const Json *given = fields.Find("chat_template_kwargs"), *documents = fields.Find("documents");
@@ -41,7 +41,7 @@ std::optional<ApiError> ReadVariables(Fields &fields, std::string &out) {
                                             Describe(*documents)));
     variables["documents"] = *documents;
   }
-  // As vLLM has it: templates that switch reasoning on and off call it enable_thinking.
+  // As in vLLM, reasoning_effort also sets enable_thinking, the variable with which templates turn reasoning on or off.
   if (!effort.empty()) {
     if (std::ranges::find(kEfforts, effort) == kEfforts.end())
       return Wrong("reasoning_effort", fmt::format("'reasoning_effort' is '{}', expected one of {}",
@@ -81,7 +81,7 @@ std::optional<ApiError> ReadConversation(Fields &fields, const RequestContext &c
   const Json *messages = fields.Find("messages"), *tools = fields.Find("tools"),
              *begins_answer = fields.Find("add_generation_prompt");
   fields.Bool("continue_final_message", out.continue_final_message);
-  // The one excludes the other, so what is not given follows what is.
+  // The two flags exclude each other, so the default of add_generation_prompt depends on continue_final_message.
   out.add_generation_prompt = !out.continue_final_message;
   fields.Bool("add_generation_prompt", out.add_generation_prompt);
   fields.OnlyDefault("chat_template", Json(), "the server always uses the chat template of the bundle");
@@ -120,7 +120,8 @@ ChatRequest ToChatRequest(const Conversation &conversation, bool with_tools) {
           .continue_final_message = conversation.continue_final_message};
 }
 
-// "none", "auto": calls are parsed out of the text; "required" or a name: the text is held to the form of calls.
+// With "auto", calls are parsed from the text if the model writes any. With "required" or a function's name, guided
+// decoding forces the answer to be calls.
 std::optional<ApiError> ReadToolChoice(Fields &fields, const RequestContext &context, GenerationRequest &out) {
   bool has_tools = !out.conversation.tools->empty();
   const Json *choice = fields.Find("tool_choice");

@@ -7,13 +7,13 @@
 
 namespace inlay::serve {
 
-// Messages, tools and variables of the template, for chats and for counting their tokens.
+// Reads messages, tools and template variables, for chat completions and for /tokenize.
 std::optional<ApiError> ReadConversation(Fields &fields, const RequestContext &context, Conversation &out);
 
-// What the engine renders; without `with_tools` the template does not see the tools.
+// The request from which the engine renders the prompt. The template sees the tools only if `with_tools`.
 ChatRequest ToChatRequest(const Conversation &conversation, bool with_tools);
 
-// tool_choice and parallel_tool_calls; a forced call becomes a form of the answer.
+// Reads tool_choice and parallel_tool_calls. A forced call becomes a JSON Schema for guided decoding.
 std::optional<ApiError> ReadToolChoice(Fields &fields, const RequestContext &context, GenerationRequest &out);
 
 } // namespace inlay::serve

@@ -26,7 +26,7 @@ namespace http = boost::beast::http;
 using PlainStream = net::ip::tcp::socket;
 using TlsStream = net::ssl::stream<net::ip::tcp::socket>;
 
-// What the server does to all connections.
+// The operations that the server calls on all its connections.
 class ConnectionBase {
 public:
   virtual ~ConnectionBase() = default;
@@ -76,7 +76,7 @@ private:
       return stream_;
   }
 
-  // What reads or writes after `time` is broken off with operation_aborted.
+  // Reads and writes that take longer than `time` fail with operation_aborted.
   void SetDeadline(std::chrono::steady_clock::duration time) {
     deadline_.Set(time, this->shared_from_this(), [this] {
       error_code ignored;
@@ -96,11 +96,21 @@ private:
     co_return true;
   }
 
-  // Reads a request and answers it. False if the connection is not to be used again.
+  // Reads a request and answers it. Returns false if the connection must be closed.
   net::awaitable<bool> AnswerOne() {
     RequestParser parser(limits_);
     error_code error = co_await Read(parser, /*body=*/false, limits_.header_time);
+    logged_ = {};
+    begin_ = std::chrono::steady_clock::now();
+    bool reusable = co_await Answered(parser, error);
+    if (service_.logs_requests() && (logged_.status != 0 || parser.has_head()))
+      Log();
+    co_return reusable;
+  }
+  net::awaitable<bool> Answered(RequestParser &parser, error_code error) {
     HttpRequest &request = parser.request();
+    request.id = id_ = RequestIdOf(request);
+    method_ = request.method;
     is_head_ = request.method == "HEAD";
     version_ = 10 + static_cast<unsigned>(parser.minor_version());
     keep_alive_ = parser.keep_alive() && !draining_;
@@ -123,12 +133,13 @@ private:
       co_return co_await Send(std::move(reply.answer));
     StartWatching();
     bool reusable = co_await SendPending(*reply.pending);
-    // Ends the sequences before the next request comes.
+    logged_.usage = reply.pending->usage();
+    // Releases the sequences of this request before the next request is read.
     reply.pending.reset();
     co_return reusable;
   }
 
-  // Feeds the parser until the head or the body is there or the request is wrong.
+  // Feeds the parser until the head (or the body, if `body`) is complete or the request is invalid.
   net::awaitable<error_code> Read(RequestParser &parser, bool body, std::chrono::steady_clock::duration time) {
     const size_t size = body ? kBodyRead : kHeadRead;
     error_code error;
@@ -170,8 +181,9 @@ private:
     co_return false; // the client went away
   }
 
-  // Answers a request that was not read to its end, and closes. What still comes is read for a moment: a socket that is
-  // closed with unread bytes would take the answer back.
+  // Answers a request that was not read completely, and closes the connection. Before that, reads and drops the rest of
+  // the request for up to one second: closing a socket with unread bytes sends a reset, and the client might lose the
+  // answer.
   net::awaitable<bool> Refuse(Answer answer) {
     keep_alive_ = false;
     co_await Send(std::move(answer));
@@ -191,13 +203,27 @@ private:
   template <class Body> void SetHead(http::response<Body> &response, const Answer &answer) const {
     response.set(http::field::server, "inlay");
     response.set(http::field::content_type, answer.content_type);
+    response.set("X-Request-Id", id_);
     for (const auto *headers : {&answer.headers, &cors_headers_})
       for (const auto &[name, value] : *headers)
         response.set(name, value);
     response.keep_alive(keep_alive_);
   }
 
-  void Count(int status) const { service_.metrics().CountAnswer(handler_, status); }
+  void Count(int status) {
+    logged_.status = status;
+    service_.metrics().CountAnswer(handler_, status);
+  }
+  void Log() {
+    error_code error;
+    auto client = socket().remote_endpoint(error);
+    logged_.id = id_;
+    logged_.client = error ? "gone" : fmt::format("{}:{}", client.address().to_string(), client.port());
+    logged_.method = method_;
+    logged_.handler = handler_;
+    logged_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    service_.Log(logged_);
+  }
 
   net::awaitable<bool> Send(Answer answer) {
     Count(answer.status);
@@ -219,8 +245,8 @@ private:
     co_return !error && keep_alive_ && !ended_;
   }
 
-  // While an answer is made nobody reads, so a client that goes away would not be noticed. One read waits for that;
-  // what it finds instead is the beginning of the next request.
+  // Starts a read while an answer is computed, so that a client that disconnects is noticed. If the client sends data
+  // instead, it is the beginning of the next request and stays in buffer_.
   void StartWatching() {
     if (watching_ || buffer_.size() > 0)
       return;
@@ -231,7 +257,7 @@ private:
     error_code error;
     size_t size =
         co_await stream_.async_read_some(buffer_.prepare(4096), net::redirect_error(net::use_awaitable, error));
-    // A write that took too long breaks off this read too.
+    // A write that exceeds its deadline cancels this read too.
     buffer_.commit(size);
     ended_ |= static_cast<bool>(error);
     watching_ = false;
@@ -262,7 +288,7 @@ private:
   net::awaitable<bool> SendStreamHead() {
     Count(200);
     bool is_chunked = version_ == 11;
-    keep_alive_ &= is_chunked; // the end of the connection is the end of the stream
+    keep_alive_ &= is_chunked; // HTTP/1.0: closing the connection ends the stream
     http::response<http::empty_body> response(http::status::ok, version_);
     SetHead(response, {.content_type = "text/event-stream; charset=utf-8", .headers = {{"Cache-Control", "no-cache"}}});
     if (is_chunked)
@@ -281,7 +307,7 @@ private:
     co_return !co_await Write(data);
   }
 
-  // Until the next request begins.
+  // Waits for the first byte of the next request. Returns false on a timeout or when the connection closes.
   net::awaitable<bool> WaitForNext() {
     StartWatching();
     auto end = std::chrono::steady_clock::now() + limits_.keep_alive_time;
@@ -301,8 +327,11 @@ private:
   boost::beast::flat_buffer buffer_;
   Deadline deadline_;
   std::shared_ptr<Signal> signal_;
-  // Of the request that is answered.
-  std::string_view handler_ = Service::HandlerOf(""); // the label of its path in metrics
+  // The current request.
+  std::string id_, method_;
+  std::chrono::steady_clock::time_point begin_;
+  LoggedRequest logged_;
+  std::string_view handler_ = Service::HandlerOf(""); // label of its path in metrics
   std::vector<std::pair<std::string, std::string>> cors_headers_;
   unsigned version_ = 11;
   bool is_head_ = false, keep_alive_ = true;

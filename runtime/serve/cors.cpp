@@ -24,7 +24,7 @@ bool HasIgnoringCase(const std::vector<std::string> &list, std::string_view valu
   });
 }
 
-// The header fields that need no permission of their own (Fetch, "CORS-safelisted request-header").
+// The header fields that are always allowed ("CORS-safelisted request-header" in the Fetch standard).
 const std::vector<std::string> &SafelistedHeaders() {
   static const auto *names =
       new std::vector<std::string>{"Accept", "Accept-Language", "Content-Language", "Content-Type"};
@@ -35,7 +35,7 @@ bool IsPreflight(const HttpRequest &request) {
   return request.method == "OPTIONS" && request.Find("origin") && request.Find("access-control-request-method");
 }
 
-// The first requested field that is not allowed makes this false.
+// Whether all fields of the comma-separated list `requested` are allowed.
 bool AllowsHeaders(const CorsOptions &options, std::string_view requested) {
   if (Has(options.headers, "*"))
     return true;
@@ -56,7 +56,7 @@ std::vector<std::pair<std::string, std::string>> CorsHeaders(const HttpRequest &
     return {};
   Headers headers;
   bool allows_all = Has(options.origins, "*");
-  // A browser takes no "*" for requests with credentials.
+  // Browsers do not accept "*" for requests with credentials.
   bool is_named = !allows_all || (options.allow_credentials && request.Find("cookie"));
   if (!is_named)
     headers.emplace_back("Access-Control-Allow-Origin", "*");

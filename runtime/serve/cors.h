@@ -1,5 +1,5 @@
-// Cross-origin requests of browsers (the CORS protocol of the Fetch standard). Options and responses are those of vLLM,
-// that is of Starlette's CORSMiddleware.
+// Cross-origin requests of browsers (the CORS protocol of the Fetch standard). Options and responses are the same as in
+// vLLM, which uses Starlette's CORSMiddleware.
 #ifndef INLAY_RUNTIME_SERVE_CORS_H_
 #define INLAY_RUNTIME_SERVE_CORS_H_
 
@@ -14,16 +14,17 @@ namespace inlay::serve {
 
 // "*" in a list stands for all.
 struct CorsOptions {
-  std::vector<std::string> origins; // --allowed-origins; empty: browsers refuse pages of other origins
+  std::vector<std::string> origins; // --allowed-origins; empty: no CORS headers are sent
   std::vector<std::string> methods = {"*"};
   std::vector<std::string> headers = {"*"};
   bool allow_credentials = false;
 };
 
-// The answer to a preflight request; nothing if `request` is none.
+// The answer to a preflight request. nullopt if `request` is not one or CORS is off.
 std::optional<Answer> AnswerPreflight(const HttpRequest &request, const CorsOptions &options);
 
-// Fields that let the page of `request` read its answer; none for a preflight request, whose answer has its own.
+// The header fields that allow a page of another origin to read the answer to `request`. Empty for a preflight request:
+// AnswerPreflight() sets the fields of its answer.
 std::vector<std::pair<std::string, std::string>> CorsHeaders(const HttpRequest &request, const CorsOptions &options);
 
 } // namespace inlay::serve

@@ -7,9 +7,9 @@
 namespace inlay::serve {
 namespace {
 
-// What the connection and the thread that makes the reply share.
+// State shared by the connection and the thread that computes the reply.
 struct Shared {
-  std::mutex mutex; // of what follows
+  std::mutex mutex; // guards the members below
   bool is_dropped = false;
   std::optional<Reply> reply;
 };
@@ -38,6 +38,8 @@ public:
     return inner_ ? inner_->Take() : Part{.data = {}, .answer = std::move(reply.answer), .done = true};
   }
 
+  std::optional<Usage> usage() const override { return inner_ ? inner_->usage() : std::nullopt; }
+
 private:
   std::shared_ptr<Shared> shared_;
   std::unique_ptr<PendingReply> inner_;
@@ -60,7 +62,7 @@ std::unique_ptr<PendingReply> Defer(WorkQueue &queue, HttpRequest request, Wake 
     {
       std::lock_guard lock(shared->mutex);
       if (shared->is_dropped)
-        return; // and what `reply` has begun ends with it
+        return; // dropping `reply` cancels its work
       shared->reply = std::move(reply);
     }
     wake();

@@ -10,8 +10,8 @@
 
 namespace inlay::serve {
 
-// Queues `make`, which is given `request` and `wake`. Dropping the reply cancels it: `make` is not called any more, or
-// what it made is dropped. Null: the queue is full.
+// Queues a call of `make` with `request` and `wake`. Dropping the returned reply cancels it: `make` is not called, or
+// its result is dropped. Returns null if the queue is full.
 std::unique_ptr<PendingReply> Defer(WorkQueue &queue, HttpRequest request, Wake wake,
                                     std::function<Reply(const HttpRequest &, Wake)> make);
 

@@ -10,7 +10,7 @@
 namespace inlay::serve {
 namespace {
 
-// Messages show what was found, but not all of it.
+// The maximum number of bytes of a value that a message shows.
 constexpr size_t kShown = 60;
 
 std::string Shown(const Json &value) {
@@ -18,7 +18,7 @@ std::string Shown(const Json &value) {
   return text.size() <= kShown ? text : text.substr(0, kShown) + "...";
 }
 
-// Objects keep the order of their names and are searched from the front, so their number is bounded.
+// ordered_json finds a name by linear search, so the number of names is limited.
 constexpr int kMaxNames = 10'000;
 
 } // namespace

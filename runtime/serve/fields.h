@@ -16,25 +16,25 @@ namespace inlay::serve {
 
 using Json = nlohmann::ordered_json;
 
-// The object that `text` holds. Refused: no JSON, another value than an object, nested deeper than `depth`, a name
-// given twice, strings that are no Unicode (bytes that are no UTF-8, lone surrogates).
+// Parses `text` as a JSON object. Refuses text that is not JSON, a value other than an object, nesting deeper than
+// `depth`, a name that occurs twice in one object, and strings that are not Unicode (invalid UTF-8, lone surrogates).
 std::optional<ApiError> ParseObject(std::string_view text, int depth, Json &object);
 
-// "a string", "the number 3": what stands there, for messages.
+// Describes a value for error messages, for example `the string "a"` or `a list of 3`.
 std::string Describe(const Json &value);
 
-// Fields of one request that change nothing: names that no reader knows, and known ones without effect.
+// The fields of one request that are ignored: unknown names, and known fields without effect.
 class IgnoredFields {
 public:
   explicit IgnoredFields(bool refuses_unknown) : refuses_unknown_(refuses_unknown) {}
 
   bool refuses_unknown() const { return refuses_unknown_; }
-  // Keeps the first few.
+  // Keeps the first kMost paths.
   void Add(std::string path) {
     if (paths_.size() < kMost)
       paths_.push_back(std::move(path));
   }
-  // As "top_q" and "messages[3].x".
+  // Paths such as "top_q" and "messages[3].x".
   const std::vector<std::string> &paths() const { return paths_; }
 
 private:
@@ -43,16 +43,16 @@ private:
   std::vector<std::string> paths_;
 };
 
-// Takes fields one by one; the first mistake is kept, and what comes after it does nothing. A null is a field that is
-// absent.
+// Reads the fields of an object one by one. Keeps the first error; later reads have no effect. A field with the value
+// null counts as absent.
 class Fields {
 public:
-  // `path` leads to the object in messages: "" or "messages[3]". Unknown names are refused without `ignored`, which
-  // outlives this.
+  // `path` names the object in error messages: "" or "messages[3]". Without `ignored`, unknown names are refused.
+  // `ignored` must outlive this object.
   Fields(const Json &object, std::string path, IgnoredFields *ignored = nullptr)
       : object_(object), path_(std::move(path)), ignored_(ignored) {}
 
-  // The value if it is there and not null; it counts as known.
+  // The value of the field; null if it is absent or null, or after an error. Marks the name as known.
   const Json *Find(std::string_view name);
 
   void Bool(std::string_view name, bool &out);
@@ -67,11 +67,12 @@ public:
   void Strings(std::string_view name, std::vector<std::string> &out, size_t limit, size_t bytes);
   // A string of at most `limit` bytes.
   void String(std::string_view name, std::string &out, size_t limit);
-  // A list of token ids; `vocab_size` bounds them.
+  // A list of at most `limit` token ids in [0, vocab_size).
   void TokenIds(std::string_view name, std::vector<int32_t> &out, size_t limit, int32_t vocab_size);
-  // Known to the API but not to this server: refused unless it has the value that changes nothing.
+  // A field of the API that this server does not support: refused unless its value is `value`, which has no effect.
+  // `why` is the end of the error message.
   void OnlyDefault(std::string_view name, const Json &value, std::string_view why);
-  // Known and without effect on the answer, whatever its value is.
+  // A known field that has no effect, whatever its value is.
   void Ignore(std::string_view name);
 
   void Fail(std::string_view name, std::string message, std::string code = "");
@@ -81,10 +82,10 @@ public:
   }
   std::string PathTo(std::string_view name) const;
 
-  // The first mistake. If there is none, fields that nobody asked for are refused or added to the ignored ones.
+  // Returns the first error. If there is none, fields that were not read are refused or added to the ignored fields.
   std::optional<ApiError> Finish();
   const std::optional<ApiError> &error() const { return error_; }
-  // All that were asked for, whether they are there or not.
+  // The names of all fields that were read, present or not.
   const std::set<std::string, std::less<>> &known() const { return known_; }
   IgnoredFields *ignored() const { return ignored_; }
 
@@ -96,7 +97,7 @@ private:
   std::optional<ApiError> error_;
 };
 
-// Token ids from a list; `path` names it in messages.
+// Reads token ids from a list. `path` names the list in error messages.
 std::optional<ApiError> ReadTokenIds(const Json &list, const std::string &path, size_t limit, int32_t vocab_size,
                                      std::vector<int32_t> &out);
 

@@ -6,11 +6,11 @@ namespace inlay::serve {
 namespace {
 
 constexpr size_t kName = 256;
-constexpr size_t kAnyText = size_t{1} << 30; // the body's limit stands before it
+constexpr size_t kAnyText = size_t{1} << 30; // Limits::body_bytes limits it
 constexpr const char *kAnyObject = R"({"type":"object"})";
 
-// {"type": "json_schema", "json_schema": {"name", "schema"}}, {"type": "json_object"} or {"type": "text"}. A `schema`
-// beside json_object, as llama.cpp's server takes it, is carried out too.
+// {"type": "json_schema", "json_schema": {"name", "schema"}}, {"type": "json_object"} or {"type": "text"}. As in
+// llama.cpp's server, json_object may have a `schema`, which is enforced too.
 void ReadResponseFormat(Fields &fields, GuidedParams &guided) {
   const Json *format = fields.Find("response_format");
   if (!format)
@@ -44,7 +44,7 @@ void ReadResponseFormat(Fields &fields, GuidedParams &guided) {
   }
 }
 
-// Forms under the names that begin with `prefix`. Returns how many were given.
+// Reads the constraints whose names begin with `prefix`. Returns how many were given.
 int ReadNamedForms(Fields &fields, const std::string &prefix, const Limits &limits, GuidedParams &guided) {
   const std::string json = prefix + "json", regex = prefix + "regex", grammar = prefix + "grammar",
                     choices = prefix + "choice", any_object = prefix + "json_object";
@@ -64,7 +64,7 @@ int ReadNamedForms(Fields &fields, const std::string &prefix, const Limits &limi
     else
       guided.choice.push_back(one.get<std::string>());
   }
-  // An empty form would hold the text to nothing.
+  // An empty source would count as no constraint.
   for (const std::string &name : {json, regex, grammar})
     if (const Json *source = fields.Find(name);
         source && source->is_string() && source->get_ref<const std::string &>().empty())
@@ -79,7 +79,8 @@ int ReadNamedForms(Fields &fields, const std::string &prefix, const Limits &limi
   return given;
 }
 
-// vLLM's: {"json": ..., "regex": ..., "choice": [...], "grammar": ..., "json_object": true}, one of them.
+// vLLM's structured_outputs: exactly one of {"json": ..., "regex": ..., "choice": [...], "grammar": ..., "json_object":
+// true}.
 void ReadStructuredOutputs(Fields &fields, const Limits &limits, GuidedParams &guided) {
   const Json *outputs = fields.Find("structured_outputs");
   if (!outputs)
@@ -103,7 +104,7 @@ void ReadStructuredOutputs(Fields &fields, const Limits &limits, GuidedParams &g
                                                   given));
 }
 
-// Older names of vLLM's for the same.
+// vLLM's older names for the same constraints: guided_json, guided_regex, ...
 void ReadGuided(Fields &fields, const Limits &limits, GuidedParams &guided) {
   bool has_form = !guided.empty();
   int given = ReadNamedForms(fields, "guided_", limits, guided);

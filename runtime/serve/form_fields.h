@@ -8,7 +8,7 @@
 
 namespace inlay::serve {
 
-// At most one form may be given, under whichever name. Mistakes are kept in `fields`.
+// At most one constraint may be given, under any of the names. Errors are kept in `fields`.
 void ReadForms(Fields &fields, const Limits &limits, GuidedParams &guided);
 
 } // namespace inlay::serve

@@ -33,7 +33,7 @@ Generation::~Generation() {
 }
 
 absl::Status Generation::Start(Engine &engine, const Request &request, std::string echo, Wake wake) {
-  // Parsers need the special tokens. They take them out of what the client gets, if it does not want them.
+  // Parsers need the special tokens. They remove them from the answer unless the client asked for them.
   Request own = request;
   if (setup_.format.any() && setup_.tokenizer)
     own.sampling.skip_special_tokens = false;
@@ -66,7 +66,7 @@ TokenChoice Generation::TextOf(const TokenLogprob &token) const {
   absl::StatusOr<std::string> text = setup_.tokenizer->Decode(std::array{token.id}, /*skip_special_tokens=*/false);
   if (!text.ok())
     return choice;
-  // Special tokens have no bytes of their own, but those of their text.
+  // TokenBytes() is empty for special tokens; their bytes are those of their text.
   std::string bytes = setup_.tokenizer->TokenBytes(token.id);
   choice.bytes = bytes.empty() ? *text : std::move(bytes);
   if (!setup_.request.return_tokens_as_token_ids)
@@ -74,7 +74,7 @@ TokenChoice Generation::TextOf(const TokenLogprob &token) const {
   return choice;
 }
 
-// With the `most` likeliest tokens.
+// A token with its log-probability and those of the `most` most likely tokens.
 OutputToken Generation::ToOutput(const TokenLogprob &chosen, const std::vector<TokenLogprob> &top, int32_t most) const {
   OutputToken token{TextOf(chosen), {}};
   for (const TokenLogprob &one : top)
@@ -83,7 +83,7 @@ OutputToken Generation::ToOutput(const TokenLogprob &chosen, const std::vector<T
   return token;
 }
 
-// The prompt's tokens for an echo and for prompt_logprobs; the first one has no log-probability.
+// Adds the prompt's tokens for `echo` and `prompt_logprobs`. The first token has no log-probability.
 void Generation::AddPrompt(Sequence &sequence) {
   const GenerationRequest &request = setup_.request;
   const std::vector<int32_t> &ids = sequence.reader->handle().prompt_token_ids();
@@ -175,7 +175,7 @@ void Generation::Read(Sequence &sequence) {
     EndOf(sequence, reason);
 }
 
-// What is new of a sequence, as one event; nothing if nothing shows.
+// The new output of a sequence as one event. Empty if there is none.
 std::string Generation::EventsOf(Sequence &sequence) {
   Choice &choice = sequence.choice;
   if (sequence.tokens == 0 && !sequence.done)
@@ -199,7 +199,7 @@ std::string Generation::EventsOf(Sequence &sequence) {
   return event;
 }
 
-// A prompt counts once, however many answers it has.
+// The tokens of a prompt count once, however many answers it has.
 Usage Generation::TotalUsage() const {
   Usage usage;
   for (size_t i = 0; i < sequences_.size(); ++i) {
@@ -220,7 +220,7 @@ Answer Generation::WholeAnswer() {
   auto best_of = static_cast<size_t>(request.best_of), n = static_cast<size_t>(request.n);
   for (size_t first = 0; first < sequences_.size(); first += best_of) {
     auto begin = sequences_.begin() + static_cast<std::ptrdiff_t>(first);
-    // The best have the highest log-probability a token.
+    // The best sequences have the highest mean log-probability per token.
     if (best_of > n)
       std::sort(begin, begin + request.best_of, [](const Sequence &a, const Sequence &b) {
         double x = a.mean_logprob(), y = b.mean_logprob();
@@ -252,7 +252,7 @@ PendingReply::Part Generation::Take() {
     stream_has_begun_ |= !part.data.empty();
     return part;
   }
-  // A stream that fails before it begins is an answer with a status of its own.
+  // A stream that fails before its first part was sent is answered with the error's HTTP status.
   if (!is_stream() || (error_ && !stream_has_begun_ && part.data.empty())) {
     part.answer = WholeAnswer();
     return part;

@@ -20,7 +20,7 @@
 
 namespace inlay::serve {
 
-// Adds to a count while it lives.
+// Adds `amount` to a counter for its lifetime.
 class Counted {
 public:
   Counted(std::shared_ptr<std::atomic<int64_t>> count, int64_t amount) : count_(std::move(count)), amount_(amount) {
@@ -35,12 +35,12 @@ private:
   int64_t amount_;
 };
 
-// What a generation needs besides its sequences.
+// The request and the server state that a Generation needs.
 struct GenerationSetup {
   GenerationRequest request = {};
   std::string model = {}; // the name that the answer shows
   AnswerFormat format = {};
-  const tokenizer::Tokenizer *tokenizer = nullptr; // of log-probabilities' texts; may be null
+  const tokenizer::Tokenizer *tokenizer = nullptr; // for the texts of log-probabilities; may be null
   Metrics *metrics = nullptr;
   std::unique_ptr<Counted> counted = nullptr;
 };
@@ -51,19 +51,20 @@ public:
 
   explicit Generation(GenerationSetup setup);
   ~Generation() override;
-  // Starts one more sequence: candidate `index` of the prompt that `echo` shows (if it is to be shown).
+  // Starts one more sequence. `echo` is the prompt's text if the answer repeats it, else empty.
   absl::Status Start(Engine &engine, const Request &request, std::string echo, Wake wake);
 
   bool is_stream() const override { return setup_.request.stream; }
   Part Take() override;
+  std::optional<Usage> usage() const override { return TotalUsage(); }
 
 private:
   struct Sequence {
     std::unique_ptr<SequenceReader> reader;
-    std::unique_ptr<AnswerParser> parser;         // where the answer has a format
-    std::unique_ptr<SpecialTokenMarker> specials; // for the parser
-    Choice choice;                                // all of it, or what the stream has not sent yet
-    size_t characters = 0;                        // sent before
+    std::unique_ptr<AnswerParser> parser;         // null if the answer is plain text
+    std::unique_ptr<SpecialTokenMarker> specials; // for the parser; may be null
+    Choice choice;                                // the whole answer, or the part that the stream has not sent yet
+    size_t characters = 0;                        // number sent before `choice`
     int64_t prompt_tokens = 0, cached_tokens = 0, tokens = 0, max_tokens = 0;
     double logprob_sum = 0;
     Clock::time_point last;

@@ -1,5 +1,5 @@
-// <tool_call>{"name": ..., "arguments": {...}}</tool_call>, as Hermes, Qwen2.5 and Qwen3 write. Also several objects,
-// or a list of them, between one pair of tags; the last closing tag may be missing.
+// The format of Hermes, Qwen2.5 and Qwen3: <tool_call>{"name": ..., "arguments": {...}}</tool_call>. One pair of tags
+// may also contain several objects or a list of objects. The last closing tag may be missing.
 #include "runtime/serve/json_call.h"
 
 namespace inlay::serve {

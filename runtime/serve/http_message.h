@@ -5,6 +5,7 @@
 #include "runtime/serve/api_error.h"
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -20,9 +21,10 @@ struct HttpRequest {
   std::string path = {};                                         // as it was sent, without the query and the host
   std::vector<std::pair<std::string, std::string>> headers = {}; // names in lower case
   std::string body = {};
-  std::chrono::steady_clock::time_point received = {}; // when all of it was there
+  std::string id = {};                                 // RequestIdOf()
+  std::chrono::steady_clock::time_point received = {}; // when the body was complete
 
-  // The value of the first field with this name, in lower case; null: there is none.
+  // The value of the first field with this name (in lower case). Null if there is none.
   const std::string *Find(std::string_view name) const {
     for (const auto &[known, value] : headers)
       if (known == name)
@@ -44,27 +46,37 @@ struct Answer {
 
 inline Answer ToAnswer(const ApiError &error) { return {.status = error.status, .body = ErrorBody(error)}; }
 
-// An answer that takes time. Dropping it cancels the work.
+// Token counts of a request: the sums over its prompts and answers.
+struct Usage {
+  int64_t prompt_tokens = 0;
+  int64_t completion_tokens = 0;
+  int64_t cached_tokens = 0;
+};
+
+// An answer that is computed asynchronously. Dropping it cancels the work.
 class PendingReply {
 public:
   virtual ~PendingReply() = default;
-  // Whether parts go out as they come (server-sent events) or one answer at the end.
+  // true: parts are sent as they are generated (server-sent events). false: one answer is sent at the end.
   virtual bool is_stream() const = 0;
   struct Part {
-    std::string data;             // of a stream
-    std::optional<Answer> answer; // of another, at the end; or of a stream that failed before it began
+    std::string data; // events of a stream
+    std::optional<Answer>
+        answer; // the complete answer of a request that does not stream, or of a stream that failed before it began
     bool done = false;
   };
-  // What there is by now; called again after each wake.
+  // Returns the output since the last call. Called again after each wake.
   virtual Part Take() = 0;
+  // The token counts so far. nullopt if the request generates no tokens.
+  virtual std::optional<Usage> usage() const { return std::nullopt; }
 };
 
 struct Reply {
   Answer answer;
-  std::unique_ptr<PendingReply> pending; // instead of `answer`
+  std::unique_ptr<PendingReply> pending; // if not null, replaces `answer`
 };
 
-// Called from any thread when a pending reply may have more; never after the reply is gone.
+// Called from any thread when a pending reply may have more output. Never called after the reply is destroyed.
 using Wake = std::function<void()>;
 
 } // namespace inlay::serve

@@ -11,7 +11,7 @@
 namespace inlay::serve {
 namespace {
 
-// Of one line with the size of a chunk and its extensions.
+// The maximum length of a line with a chunk's size and its extensions, in bytes.
 constexpr size_t kChunkLine = 4096;
 
 bool IsToken(std::string_view text) {
@@ -25,7 +25,7 @@ bool IsDigits(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-// Characters of a field's value (RFC 9110, 5.5): no control characters but the tabulator.
+// Whether all characters may occur in a field's value (RFC 9110, 5.5): no control characters except the tab.
 bool IsFieldValue(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) {
     auto byte = static_cast<unsigned char>(c);
@@ -33,7 +33,7 @@ bool IsFieldValue(std::string_view text) {
   });
 }
 
-// Without the optional white space (OWS) of RFC 9110, 5.6.3, around it.
+// Removes the optional white space (OWS, RFC 9110, 5.6.3) at both ends.
 std::string_view Trim(std::string_view text) {
   size_t first = text.find_first_not_of(" \t");
   return first == std::string_view::npos ? std::string_view()
@@ -44,7 +44,7 @@ bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
   return absl::EqualsIgnoreCase(absl::string_view(a.data(), a.size()), absl::string_view(b.data(), b.size()));
 }
 
-// The members of a comma-separated list, trimmed; empty ones too.
+// The members of a comma-separated list, trimmed, including empty ones.
 std::vector<std::string_view> Members(std::string_view list) {
   std::vector<std::string_view> members;
   for (size_t begin = 0; begin <= list.size();) {
@@ -131,11 +131,11 @@ bool RequestParser::Step(std::string_view &data) {
   return false;
 }
 
-// A line that ends in CRLF, without it. At most `limit` bytes with it.
+// Takes a line that ends in CRLF from `data`. `line` excludes the CRLF; `limit` (bytes) includes it.
 bool RequestParser::TakeLine(std::string_view &data, size_t limit, std::string_view &line) {
   size_t end = data.find('\n');
   size_t carriage = data.find('\r');
-  // One carriage return at the end of what has come may be half of a CRLF.
+  // A carriage return at the end of the received bytes may be the first half of a CRLF.
   bool is_half = end == std::string_view::npos && carriage + 1 == data.size();
   if (carriage < end && carriage + 1 != end && !is_half)
     Fail("a carriage return is not followed by a line feed");
@@ -239,7 +239,7 @@ void RequestParser::FinishHead() {
   CheckConnection();
 }
 
-// RFC 9112, 3.2: exactly one in HTTP/1.1; the value may be empty.
+// RFC 9112, 3.2: HTTP/1.1 requires exactly one Host field. Its value may be empty.
 void RequestParser::CheckHost() {
   const std::string *host = request_.Find("host");
   if (!host && minor_version_ == 1)
@@ -287,7 +287,7 @@ void RequestParser::CheckContentLength(std::string_view length) {
     return Fail("Content-Length is not one decimal number");
   uint64_t size = 0;
   for (char digit : length)
-    if (size <= limits_.body_bytes) // all larger ones are refused alike, however many digits follow
+    if (size <= limits_.body_bytes) // stop adding digits above the limit; avoids an overflow
       size = size * 10 + static_cast<uint64_t>(digit - '0');
   if (size > limits_.body_bytes)
     return Fail(fmt::format("the body is larger than {} bytes (--max-body-bytes)", limits_.body_bytes), 413);
@@ -318,7 +318,7 @@ void RequestParser::CheckConnection() {
 
 // RFC 9112, 7.1: 1*HEXDIG [ chunk-ext ].
 void RequestParser::ReadChunkSize(std::string_view line) {
-  constexpr size_t kDigits = 16; // of 64 bits
+  constexpr size_t kDigits = 16; // hexadecimal digits of 64 bits
   size_t digits = 0;
   uint64_t size = 0;
   for (; digits < line.size() && HexDigit(line[digits]) >= 0; ++digits) {

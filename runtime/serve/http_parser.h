@@ -1,5 +1,5 @@
 // Parses one request from bytes, strictly by RFC 9112: a request that two HTTP implementations could frame differently
-// is refused. No sockets here.
+// is refused. Does not use sockets.
 #ifndef INLAY_RUNTIME_SERVE_HTTP_PARSER_H_
 #define INLAY_RUNTIME_SERVE_HTTP_PARSER_H_
 
@@ -19,19 +19,20 @@ public:
   // `limits` must outlive the parser.
   explicit RequestParser(const Limits &limits) : limits_(limits) {}
 
-  // Consumes a prefix of `data` and returns its size; the rest, and what follows it, belongs to the next call. Stops at
-  // the end of the head, so that a request can be refused before its body is read, and at the end of the body.
+  // Consumes a prefix of `data` and returns its size in bytes. The next call must begin with the rest. Stops at the end
+  // of the head, so that a request can be refused before its body is read, and at the end of the body.
   size_t Feed(std::string_view data);
 
-  // Whether anything of the request was consumed.
+  // Whether any bytes of the request were consumed.
   bool has_begun() const { return head_bytes_ > 0; }
   bool has_head() const { return state_ > State::kFields; }
   bool is_done() const { return state_ == State::kDone; }
-  // Why the request cannot be read: status 400, 413, 417, 431, 501 or 505. The connection must be closed after it.
+  // Why the request cannot be read: status 400, 413, 417, 431, 501 or 505. The connection must be closed after the
+  // answer.
   const std::optional<ApiError> &error() const { return error_; }
 
   HttpRequest &request() { return request_; }
-  // 0 or 1 of HTTP/1.x.
+  // The x of HTTP/1.x: 0 or 1.
   int minor_version() const { return minor_version_; }
   // Whether the client will send another request on this connection.
   bool keep_alive() const { return keep_alive_; }
@@ -41,7 +42,7 @@ public:
 private:
   enum class State { kRequestLine, kFields, kLength, kChunkSize, kChunkData, kChunkEnd, kTrailers, kDone };
 
-  // Each returns false if more bytes are needed or the request is wrong.
+  // Step(), TakeLine() and TakeData() return false if more bytes are needed or the request is invalid.
   bool Step(std::string_view &data);
   bool TakeLine(std::string_view &data, size_t limit, std::string_view &line);
   bool TakeData(std::string_view &data);
@@ -65,7 +66,7 @@ private:
   bool keep_alive_ = true, expects_continue_ = false;
   size_t head_bytes_ = 0;     // consumed so far
   size_t overhead_bytes_ = 0; // of chunk extensions and trailers
-  uint64_t remaining_ = 0;    // of the body, or of the chunk
+  uint64_t remaining_ = 0;    // bytes of the body or of the chunk
 };
 
 } // namespace inlay::serve

@@ -101,7 +101,7 @@ private:
       if (!acceptor_.is_open())
         co_return;
       if (error) {
-        // Out of file descriptors, or a client that is gone already.
+        // The process is out of file descriptors, or the client has already disconnected.
         net::steady_timer pause(acceptor_.get_executor(), std::chrono::milliseconds(50));
         co_await pause.async_wait(net::redirect_error(net::use_awaitable, error));
       } else if (tls_) {
@@ -181,7 +181,7 @@ private:
         connection->Abort();
   }
 
-  // Without these two nothing is left to wait for, and Run ends.
+  // Cancels the last two pending operations, so that io_context::run() returns and Run() ends.
   void Stop() {
     signals_.cancel();
     end_.cancel();
@@ -194,7 +194,7 @@ private:
   tcp::acceptor acceptor_;
   net::signal_set signals_;
   net::steady_timer end_;
-  std::mutex mutex_; // of what follows
+  std::mutex mutex_; // guards connections_
   std::list<std::weak_ptr<ConnectionBase>> connections_;
   std::atomic<bool> draining_{false};
 };

@@ -13,9 +13,9 @@ namespace inlay::serve {
 
 struct ServerOptions {
   std::string host = "127.0.0.1";
-  uint16_t port = 8000;                   // 0: any free one
+  uint16_t port = 8000;                   // 0: any free port
   std::string certificate_file, key_file; // PEM; empty: no TLS
-  int threads = 0;                        // that read, parse and answer; 0: by the number of cores
+  int threads = 0;                        // I/O threads; 0: chosen by the number of cores
 };
 
 class HttpServer {
@@ -24,8 +24,8 @@ public:
   static absl::StatusOr<std::unique_ptr<HttpServer>> Listen(Service &service, const ServerOptions &options);
   virtual ~HttpServer() = default;
   virtual uint16_t port() const = 0;
-  // Serves until SIGTERM or SIGINT. Then nobody is accepted any more, idle connections are closed, and running requests
-  // have Limits::shutdown_time to end; a second signal ends them at once.
+  // Serves until SIGTERM or SIGINT. Then new connections are refused, idle ones are closed, and running requests may
+  // continue for Limits::shutdown_time. A second signal aborts them at once.
   virtual void Run() = 0;
 };
 

@@ -9,7 +9,8 @@ namespace {
 
 constexpr size_t kMostNames = 256;
 
-// "messages[3].x" as "messages[].x", and bytes other than printable ASCII as \xNN.
+// The name that the log shows: "messages[3].x" becomes "messages[].x", and bytes other than printable ASCII become
+// \xNN.
 std::string NameOf(std::string_view path) {
   std::string name;
   for (size_t i = 0; i < path.size(); ++i) {

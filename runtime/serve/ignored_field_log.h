@@ -11,20 +11,19 @@
 
 namespace inlay::serve {
 
-// Names each field once, in one line, and no more than 256 of them: clients choose the names. May be called from
-// several threads.
+// Logs each field once, in one line, and at most 256 fields, because clients choose the names. Thread-safe.
 class IgnoredFieldLog {
 public:
-  // To the standard error stream.
+  // Writes to the standard error stream.
   IgnoredFieldLog();
-  // `write` gets a line without its end; one thread at a time calls it.
+  // `write` receives a line without its newline. Calls are serialized.
   explicit IgnoredFieldLog(std::function<void(std::string_view)> write) : write_(std::move(write)) {}
-  // `paths` as "top_q" and "messages[3].x"; all items of a list are one.
+  // Logs `paths` such as "top_q" and "messages[3].x". A field of several list items is logged once.
   void Report(std::span<const std::string> paths);
 
 private:
   std::function<void(std::string_view)> write_;
-  std::mutex mutex_; // of what follows
+  std::mutex mutex_; // guards named_ and calls of write_
   std::set<std::string> named_;
 };
 

@@ -3,7 +3,7 @@
 namespace inlay::serve {
 namespace {
 
-// The text of a JSON string with its quotes, which a scanner has accepted; lone surrogates give nothing.
+// The value of a JSON string literal (with quotes) that the scanner accepted. Empty if it has lone surrogates.
 std::string TextOf(const std::string &string) {
   Json json = Json::parse(string, /*cb=*/nullptr, /*allow_exceptions=*/false);
   return json.is_string() ? json.get<std::string>() : std::string();
@@ -18,7 +18,7 @@ CallReader::Status JsonCall::NoCall() {
   return state_.scanner.depth() == 0 ? CallReader::Status::kContentEnd : CallReader::Status::kContent;
 }
 
-// Of a value at the object's own level; false: this is no call.
+// Handles the end of a string that is a direct member of the call object. Returns false if the object is not a call.
 bool JsonCall::TakeStringEnd() {
   if (state_.role == Role::kName) {
     state_.name = TextOf(state_.string);
@@ -35,7 +35,7 @@ bool JsonCall::TakeStringEnd() {
   return true;
 }
 
-// All that is known of the arguments but the last byte once they are whole.
+// Sends the arguments read so far, except the last byte of complete arguments.
 void JsonCall::Send(CallSink &sink) {
   if (!state_.has_name || !state_.has_arguments)
     return;
@@ -192,7 +192,7 @@ CallReader::Status JsonCallReader::Take(char c, CallSink &sink) {
       next_.list = true;
       return Status::kMore;
     }
-    if (next_.list) // of something else than objects
+    if (next_.list) // the list contains other values than objects
       return Status::kRejected;
     step_ = Step::kOther;
     [[fallthrough]];

@@ -7,10 +7,10 @@
 
 namespace inlay::serve {
 
-// Takes one object, from '{' to '}'. It is a call if its name is that of a tool and its arguments are an object, or a
-// string that holds one. Members may come in any order; others are ignored. The call begins in the sink as soon as its
-// name is known and its arguments have begun. Its arguments get their last '}' when the whole object has ended: what
-// was sent of a call that breaks off is never JSON.
+// Reads one object, from '{' to '}'. It is a call if its name is that of a tool and its arguments are an object or a
+// string that contains one. Members may come in any order; other members are ignored. The call begins in the sink as
+// soon as its name is known and its arguments have begun. The last '}' of the arguments is sent only when the whole
+// object has ended, so the arguments of an incomplete call are never valid JSON.
 class JsonCall {
 public:
   explicit JsonCall(const ToolSet &tools) : tools_(tools) {}
@@ -22,7 +22,7 @@ private:
   enum class Role { kOther, kName, kArguments };
   struct State {
     JsonScanner scanner;
-    std::string string; // a member's name or a value that is read, with its quotes
+    std::string string; // the member name or string value being read, with its quotes
     Role role = Role::kOther;
     bool reads_string = false, reads_arguments = false;
     bool is_no_call = false, has_name = false, has_arguments = false, has_begun = false;
@@ -38,13 +38,13 @@ private:
   State state_;
 };
 
-// Reads calls that are JSON objects, each alone or several in a list, behind a mark or not.
+// Reads calls that are JSON objects: single objects or lists of objects, with or without a mark before them.
 class JsonCallReader : public CallReader {
 public:
   struct Spec {
-    std::string_view open;       // the mark before calls; it is no content where a call follows
-    std::string_view close = {}; // the mark after them, if there is one
-    bool is_bare = false;        // calls may stand without the mark, anywhere
+    std::string_view open;       // the mark before calls; not content if a call follows
+    std::string_view close = {}; // the mark after calls; empty: none
+    bool is_bare = false;        // calls may occur anywhere without the mark
     std::string_view separators = " \t\r\n,";
   };
   JsonCallReader(const ToolSet &tools, Spec spec) : CallReader(tools), spec_(spec), call_(tools) {}
@@ -56,7 +56,7 @@ public:
   bool has_begun() const override { return call_.has_begun(); }
 
 protected:
-  // A byte that stands behind the mark and begins neither a list nor an object.
+  // Takes a byte after the opening mark that begins neither a list nor an object, and the bytes after it.
   virtual Status TakeOther(char c, CallSink &sink);
 
 private:
@@ -71,7 +71,7 @@ private:
   MarkMatcher marks_;
   Step step_ = Step::kMark;
   OpenGroup group_; // around the last call
-  OpenGroup next_;  // around the one that is read
+  OpenGroup next_;  // around the call being read
 };
 
 } // namespace inlay::serve

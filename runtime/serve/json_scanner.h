@@ -7,13 +7,14 @@
 
 namespace inlay::serve {
 
-// Scans one object or array. White space before it is not taken.
+// Scans one object or array. White space before it is an error.
 class JsonScanner {
 public:
   static constexpr int kMaxDepth = 64;
 
-  // What a byte did. kKeyBegin, kKeyEnd: of the name of a member, with its quotes. kValueBegin: the first byte of any
-  // value. kStringEnd, kContainerEnd: the last byte of a value of that kind; numbers and literals have no such event.
+  // The effect of a byte. kKeyBegin, kKeyEnd: the opening and closing quote of a member's name. kValueBegin: the first
+  // byte of any value. kStringEnd, kContainerEnd: the last byte of a string, or of an object or array. The end of
+  // numbers and literals has no event.
   enum class Event { kNone, kKeyBegin, kKeyEnd, kValueBegin, kStringEnd, kContainerEnd, kBad };
 
   // After kBad or the end of the outermost container every further byte is kBad.
@@ -53,7 +54,8 @@ private:
   Event Open(char c);
   Event Close(char c);
   Event TakeString(char c);
-  // Whether `c` goes on with the number; sets the next state. False where the number must have ended before it.
+  // Whether `c` continues the number; sets the next state. Returns false if the number ended before `c`, or sets
+  // `is_bad` if it cannot end there.
   bool TakeNumber(char c, bool &is_bad);
 
   State state_ = State::kStart;

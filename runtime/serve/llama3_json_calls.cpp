@@ -1,5 +1,5 @@
-// {"name": ..., "parameters": {...}}, as Llama 3 writes: anywhere in the text, also after <|python_tag|>, several
-// separated by ';' or in a list.
+// The format of Llama 3: {"name": ..., "parameters": {...}}, anywhere in the text or after <|python_tag|>. Several
+// calls are separated by ';' or form a list.
 #include "runtime/serve/json_call.h"
 
 namespace inlay::serve {

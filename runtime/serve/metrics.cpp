@@ -8,7 +8,7 @@
 namespace inlay::serve {
 namespace {
 
-// A label's value, as the text format wants it.
+// A label's value, escaped for Prometheus' text format.
 std::string Escaped(std::string_view value) {
   std::string out;
   for (char c : value)
@@ -25,7 +25,8 @@ void Describe(std::string_view name, std::string_view type, std::string_view hel
   out += fmt::format("# HELP {0} {1}\n# TYPE {0} {2}\n", name, help, type);
 }
 
-// A family; nothing while the histogram has no buckets. `labels` is `model_name="x"`.
+// Writes a histogram as a metric family. Writes nothing if the histogram has no buckets. `labels` is, for example,
+// `model_name="x"`.
 void Write(std::string_view name, std::string_view help, const Histogram &histogram, std::string_view labels,
            std::string &out) {
   if (histogram.counts.empty())
@@ -106,10 +107,10 @@ std::string Metrics::Text(const EngineStats &stats) const {
   double used = stats.total_pages > 0
                     ? static_cast<double>(stats.total_pages - stats.free_pages) / static_cast<double>(stats.total_pages)
                     : 0;
-  one("inlay:num_requests_running", "gauge", "Sequences that run.", stats.running);
+  one("inlay:num_requests_running", "gauge", "Number of running sequences.", stats.running);
   one("inlay:num_requests_waiting", "gauge", "Number of waiting sequences.", stats.waiting);
   one("inlay:kv_cache_usage_perc", "gauge", "Fraction of KV pages in use, in [0, 1].", used);
-  one("inlay:kv_cache_pages", "gauge", "KV pages.", stats.total_pages);
+  one("inlay:kv_cache_pages", "gauge", "Number of KV pages.", stats.total_pages);
   one("inlay:kv_cache_free_pages", "gauge", "Number of free KV pages.", stats.free_pages);
   one("inlay:kv_cache_cached_pages", "gauge", "Number of free KV pages that the prefix cache holds.",
       stats.cached_pages);
@@ -138,8 +139,9 @@ std::string Metrics::Text(const EngineStats &stats) const {
   for (const auto &[key, count] : answers_)
     out += fmt::format("inlay:http_requests_total{{handler=\"{}\",status=\"{}\"}} {}\n", Escaped(key.first), key.second,
                        count);
-  one("inlay:http_connections", "gauge", "Open connections.", connections_);
-  one("inlay:http_refused_connections_total", "counter", "Connections beyond --max-connections.", refused_connections_);
+  one("inlay:http_connections", "gauge", "Number of open connections.", connections_);
+  one("inlay:http_refused_connections_total", "counter", "Number of connections refused because of --max-connections.",
+      refused_connections_);
   Write("inlay:request_queue_time_seconds", "Time in the waiting queue in seconds.", stats.queue_time, labels_, out);
   Write("inlay:request_prefill_time_seconds", "Time from the first step to the first token in seconds.",
         stats.prefill_time, labels_, out);
@@ -157,10 +159,10 @@ std::string Metrics::Text(const EngineStats &stats) const {
       {"inlay:request_time_per_output_token_seconds", "Mean time per output token after the first, in seconds.",
        time_per_output_token_},
       {"inlay:e2e_request_latency_seconds", "End-to-end request latency in seconds.", e2e_latency_},
-      {"inlay:request_prompt_tokens", "Tokens of prompts.", prompt_tokens_},
+      {"inlay:request_prompt_tokens", "Number of prompt tokens per sequence.", prompt_tokens_},
       {"inlay:request_generation_tokens", "Number of generated tokens per sequence.", generation_tokens_},
-      {"inlay:request_params_max_tokens", "max_tokens of sequences.", max_tokens_},
-      {"inlay:request_params_n", "n of requests.", n_},
+      {"inlay:request_params_max_tokens", "max_tokens per sequence.", max_tokens_},
+      {"inlay:request_params_n", "n per request.", n_},
   };
   for (const auto &entry : histograms) {
     Write(entry.name, entry.help, entry.histogram, labels_, out);

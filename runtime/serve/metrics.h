@@ -15,21 +15,21 @@
 
 namespace inlay::serve {
 
-// What is known of one sequence when it ends.
+// The values recorded when a sequence ends.
 struct FinishedSequence {
   std::string reason; // "stop", "length", "abort", "error"
   int64_t prompt_tokens = 0, generation_tokens = 0;
   int64_t max_tokens = 0;
   double e2e_seconds = 0;
-  double time_to_first_token_seconds = -1; // below 0: there was none
+  double time_to_first_token_seconds = -1; // below 0: no token was generated
 };
 
-// Takes no more memory than its fixed names need, whatever clients send. May be called from several threads.
+// The memory use does not depend on what clients send, because all label values come from fixed sets. Thread-safe.
 class Metrics {
 public:
   // `model_name` is valid UTF-8.
   explicit Metrics(std::string_view model_name);
-  // `handler` is a label of the server's own table of paths, never text of a request.
+  // `handler` is a label from the server's table of routes, never text of a request.
   void CountAnswer(std::string_view handler, int status);
   void CountConnection(int change); // +1, -1
   void CountRefusedConnection();

@@ -1,6 +1,6 @@
-// [TOOL_CALLS][{"name": ..., "arguments": {...}}, ...], as Mistral's models wrote first, and
-// [TOOL_CALLS]name[ARGS]{...}, as they write since version 11 of their tokenizer, where [CALL_ID]id may stand before
-// [ARGS] and [ARGS] may be missing.
+// The formats of Mistral's models. Older models write [TOOL_CALLS][{"name": ..., "arguments": {...}}, ...]. Since
+// version 11 of their tokenizer they write [TOOL_CALLS]name[ARGS]{...}; [CALL_ID]id may precede [ARGS], and [ARGS] may
+// be missing.
 #include "runtime/serve/json_call.h"
 
 namespace inlay::serve {
@@ -21,7 +21,7 @@ public:
   bool has_begun() const override { return has_begun_ || JsonCallReader::has_begun(); }
 
 protected:
-  // The name and what follows it up to the arguments are collected, then the arguments are passed on as they come.
+  // Collects the bytes up to the arguments in head_, then passes the arguments to the sink as they arrive.
   Status TakeOther(char c, CallSink &sink) override {
     if (!has_begun_) {
       if (c != '{') {
@@ -54,7 +54,7 @@ private:
       text.remove_suffix(1);
     return text;
   }
-  // The name that head_ begins with; empty if something else than the known marks follows it.
+  // The tool's name at the beginning of head_, without the marks after it.
   std::string_view Name() const {
     std::string_view head = Trim(head_);
     if (head.ends_with(kArguments))

@@ -9,8 +9,9 @@ namespace inlay::serve {
 namespace {
 
 constexpr size_t kName = 256;
-constexpr size_t kAnyText = size_t{1} << 30; // the body's limit stands before it
-// The types of parts that hold text, and the field that holds it. Reasoning is no content.
+constexpr size_t kAnyText = size_t{1} << 30; // Limits::body_bytes limits it
+// The types of content parts with text, and the field that contains the text. Reasoning ("thinking") is not added to
+// the content.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kTextParts = {{{"text", "text"},
                                                                                       {"input_text", "text"},
                                                                                       {"output_text", "text"},
@@ -21,7 +22,7 @@ ApiError At(const std::string &path, const std::string &message, std::string cod
   return {.message = fmt::format("'{}' {}", path, message), .param = path, .code = std::move(code)};
 }
 
-// A string, or a list of {"type": "text", "text": ...} and of other parts with text, joined.
+// Reads a string, or a list of {"type": "text", "text": ...} and other parts with text, which are joined.
 std::optional<ApiError> ReadContent(const Json &content, const std::string &path, IgnoredFields *ignored,
                                     std::string &out) {
   if (content.is_string()) {
@@ -45,7 +46,7 @@ std::optional<ApiError> ReadContent(const Json &content, const std::string &path
                 "not_supported");
     if (kind != kTextParts.end())
       part.String(kind->second, text, kAnyText);
-    // Hints of other servers' caches, and what OpenAI's answers carry beside their text.
+    // Cache hints for other servers, and fields of OpenAI's answers other than the text.
     for (std::string_view field : {"cache_control", "annotations", "logprobs", "signature"})
       part.Ignore(field);
     if (std::optional<ApiError> wrong = part.Finish())
@@ -58,7 +59,7 @@ std::optional<ApiError> ReadContent(const Json &content, const std::string &path
   return std::nullopt;
 }
 
-// The arguments come as a string that holds JSON, or as what it holds, which templates want.
+// The arguments are a string that contains a JSON object, or the object itself. Templates expect the object.
 std::optional<ApiError> ReadToolCall(const Json &call, const std::string &path, const Limits &limits,
                                      IgnoredFields *ignored, Json &out) {
   if (!call.is_object())
@@ -104,7 +105,7 @@ std::optional<ApiError> ReadMessage(const Json &message, const std::string &path
   fields.String("tool_call_id", tool_call_id, kName);
   fields.String("reasoning", reasoning, kAnyText);
   fields.String("reasoning_content", reasoning_content, kAnyText);
-  // What OpenAI's and other servers' answers carry; a refusal comes back beside an empty content.
+  // Fields of answers of OpenAI and other servers, which clients send back. A refusal accompanies an empty content.
   for (std::string_view field :
        {"refusal", "annotations", "cache_control", "reasoning_details", "thinking_blocks", "provider_specific_fields"})
     fields.Ignore(field);
@@ -113,7 +114,7 @@ std::optional<ApiError> ReadMessage(const Json &message, const std::string &path
   const Json *content = fields.Find("content"), *calls = fields.Find("tool_calls");
   if (std::optional<ApiError> wrong = fields.Finish())
     return wrong;
-  // Templates know roles of their own, such as ipython.
+  // Any role is accepted, because templates may define their own, such as ipython.
   if (role.empty())
     return At(path + ".role",
               "is missing; expected system, developer, user, assistant, tool or a role of the template");
@@ -129,7 +130,7 @@ std::optional<ApiError> ReadMessage(const Json &message, const std::string &path
     out["name"] = name;
   if (!tool_call_id.empty())
     out["tool_call_id"] = tool_call_id;
-  // Under both names, as vLLM gives it to templates.
+  // Templates get the reasoning under both names, as in vLLM.
   if (reasoning.empty())
     reasoning = std::move(reasoning_content);
   if (!reasoning.empty()) {

@@ -7,8 +7,8 @@
 
 namespace inlay::serve {
 
-// Contents become strings (parts of text are joined), arguments of tool calls become objects.
-// Unknown fields go to `ignored`, as Fields has it.
+// Contents become strings (text parts are joined), arguments of tool calls become objects. Unknown fields are added to
+// `ignored`; see Fields.
 std::optional<ApiError> ReadMessages(const Json &messages, const Limits &limits, IgnoredFields *ignored, Json &out);
 
 // {"type": "function", "function": {"name", "description", "parameters", "strict"}}; names are unique.

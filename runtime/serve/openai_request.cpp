@@ -11,7 +11,7 @@ namespace inlay::serve {
 namespace {
 
 constexpr size_t kName = 256;
-constexpr size_t kAnyText = size_t{1} << 30;   // the body's limit stands before it
+constexpr size_t kAnyText = size_t{1} << 30;   // Limits::body_bytes limits it
 constexpr size_t kAnyPrompt = size_t{1} << 24; // token ids
 
 ApiError Wrong(std::string param, std::string message, std::string code = "") {
@@ -25,7 +25,7 @@ std::optional<ApiError> ReadPrompts(Fields &fields, const RequestContext &contex
     return wrong;
   if (!prompt)
     return Wrong("prompt", "'prompt' is missing; expected a string, a list of strings or token ids");
-  // What is cut off may be as long as a body.
+  // A prompt that will be truncated may be longer than the context.
   auto limit = request.truncate_prompt_tokens == 0 ? static_cast<size_t>(context.max_model_len) : kAnyPrompt;
   auto add = [&](const Json &one, const std::string &path) -> std::optional<ApiError> {
     Prompt &added = out.emplace_back();
@@ -60,7 +60,7 @@ std::optional<ApiError> CheckCount(int64_t prompts, const RequestContext &contex
   return std::nullopt;
 }
 
-// Of completions: the number of likeliest tokens. An echo shows those of the prompt too.
+// `logprobs` of completions is the number of most likely tokens. With `echo`, it applies to the prompt too.
 void ReadLogprobs(Fields &fields, const RequestContext &context, GenerationRequest &out) {
   if (fields.Find("logprobs")) {
     out.logprobs = true;
@@ -71,7 +71,7 @@ void ReadLogprobs(Fields &fields, const RequestContext &context, GenerationReque
     out.sampling.prompt_logprobs = std::max(out.sampling.prompt_logprobs, out.sampling.logprobs);
 }
 
-// Of chats: whether, and how many.
+// `logprobs` of chats is a Boolean; `top_logprobs` is the number of most likely tokens.
 void ReadChatLogprobs(Fields &fields, const RequestContext &context, GenerationRequest &out) {
   fields.Bool("logprobs", out.logprobs);
   int32_t top_logprobs = 0;
@@ -104,7 +104,7 @@ std::optional<ApiError> ReadCompletion(Fields &fields, const RequestContext &con
 
 std::optional<ApiError> ReadChat(Fields &fields, const RequestContext &context, GenerationRequest &out) {
   out.is_chat = true;
-  out.add_special_tokens = false; // the template writes them
+  out.add_special_tokens = false; // the template adds them
   fields.Bool("echo", out.echo);
   ReadSamplingFields(fields, context, out);
   ReadChatLogprobs(fields, context, out);
@@ -175,7 +175,7 @@ std::optional<ApiError> Parse(std::string_view body, const RequestContext &conte
   return wrong;
 }
 
-// What the reader asks for, where it meets no mistake.
+// The names of all fields that `read` reads from a valid `body`.
 template <class Request> std::vector<std::string> NamesOf(std::string_view body, Reader<Request> read) {
   RequestContext context;
   context.vocab_size = context.max_model_len = 1;

@@ -18,10 +18,10 @@
 
 namespace inlay::serve {
 
-// What the parsers need to know of the server.
+// The settings of the server that the parsers need.
 struct RequestContext {
   Limits limits;
-  SamplingParams default_sampling; // of the checkpoint
+  SamplingParams default_sampling; // defaults of the checkpoint
   int32_t vocab_size = 0;
   int32_t max_model_len = 0;
   bool has_tool_parser = false; // --tool-call-parser
@@ -29,7 +29,7 @@ struct RequestContext {
   bool strict_fields = false;   // --strict-fields: unknown fields are refused
 };
 
-// One prompt: a text, or token ids.
+// One prompt: text or token ids.
 struct Prompt {
   std::string text;
   std::vector<int32_t> token_ids;
@@ -39,8 +39,8 @@ struct Prompt {
 struct Conversation {
   std::string messages; // a list of {"role", "content", ...}; contents are strings, arguments of tool calls objects
   std::shared_ptr<const ToolSet> tools = std::make_shared<ToolSet>();
-  std::string template_variables; // an object of chat_template_kwargs; empty: none
-  std::string last_answer;        // the last message's text if it is the assistant's, for an echo
+  std::string template_variables; // a JSON object; empty: none
+  std::string last_answer;        // text of the last message if it is the assistant's, for `echo`
   bool add_generation_prompt = true;
   bool continue_final_message = false;
 };
@@ -49,33 +49,33 @@ enum class ToolChoice { kNone, kAuto, kForced };
 
 struct GenerationRequest {
   bool is_chat = false;
-  std::string model;           // as it was named; empty: the one there is
-  std::vector<Prompt> prompts; // of a completion
-  Conversation conversation;   // of a chat
+  std::string model;           // as given in the request; empty: the served model
+  std::vector<Prompt> prompts; // completions only
+  Conversation conversation;   // chats only
   ToolChoice tool_choice = ToolChoice::kNone;
   bool parallel_tool_calls = true;
-  ReasoningStart reasoning_start = ReasoningStart::kUnknown; // by the prompt's end, once it is rendered
+  ReasoningStart reasoning_start = ReasoningStart::kUnknown; // known once the prompt is rendered
 
   SamplingParams sampling;
-  bool max_tokens_given = false; // if not, a chat goes on to the end of the context
+  bool max_tokens_given = false; // if false, a chat may use the whole context
   int32_t n = 1;
   int32_t best_of = 1;
-  bool logprobs = false;        // how many others: sampling.logprobs
-  int32_t prompt_logprobs = -1; // so many with each token of the prompt; -1: none. An echo may need more of them
+  bool logprobs = false;        // their number is sampling.logprobs
+  int32_t prompt_logprobs = -1; // number per prompt token; -1: none. `echo` may need more (sampling.prompt_logprobs)
   bool echo = false;
   bool stream = false;
   bool include_usage = false;          // stream_options
-  bool continuous_usage_stats = false; // stream_options, as vLLM has it
+  bool continuous_usage_stats = false; // stream_options of vLLM
   bool add_special_tokens = true;
-  bool echo_only = false;             // max_tokens 0: the prompt alone, with its log-probabilities
-  int32_t truncate_prompt_tokens = 0; // keep so many tokens of the prompt; 0: all, -1: what fits
-  bool truncates_right = false;       // keep the first ones instead of the last
+  bool echo_only = false;             // max_tokens 0: return only the prompt and its log-probabilities
+  int32_t truncate_prompt_tokens = 0; // number of prompt tokens to keep; 0: all, -1: as many as fit
+  bool truncates_right = false;       // keep the first tokens instead of the last
   bool return_token_ids = false;
   bool return_tokens_as_token_ids = false; // "token_id:5" in log-probabilities
   std::string request_id;                  // empty: the server makes one
   int32_t priority = 0;
   std::string cache_salt;
-  std::vector<std::string> ignored_fields; // paths of fields that change nothing
+  std::vector<std::string> ignored_fields; // paths of ignored fields
 };
 
 struct TokenizeRequest {
@@ -94,7 +94,7 @@ struct DetokenizeRequest {
   std::vector<std::string> ignored_fields;
 };
 
-// Each fills `out` or says what is wrong.
+// Each fills `out` or returns an error.
 std::optional<ApiError> ParseCompletion(std::string_view body, const RequestContext &context, GenerationRequest &out);
 std::optional<ApiError> ParseChat(std::string_view body, const RequestContext &context, GenerationRequest &out);
 std::optional<ApiError> ParseTokenize(std::string_view body, const RequestContext &context, TokenizeRequest &out);

@@ -11,7 +11,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// What stands for minus infinity, which JSON lacks; as vLLM has it.
+// Replaces minus infinity, which JSON cannot represent; the same value as in vLLM.
 constexpr double kLeast = -9999.0;
 
 std::string Dump(const Json &json) {
@@ -33,7 +33,7 @@ Json ToJson(const Usage &usage) {
           {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}}}};
 }
 
-// Of completions: four lists side by side.
+// The logprobs of a completion: four lists with one entry per token.
 Json CompletionLogprobs(const Choice &choice) {
   Json tokens = Json::array(), logprobs = Json::array(), tops = Json::array(), offsets = Json::array();
   size_t offset = choice.text_offset;
@@ -46,7 +46,8 @@ Json CompletionLogprobs(const Choice &choice) {
     if (std::isnan(token.chosen.logprob))
       top = nullptr;
     else
-      top[token.chosen.text] = Number(token.chosen.logprob); // it is there also if others are likelier
+      top[token.chosen.text] =
+          Number(token.chosen.logprob); // always included, even if it is not among the most likely tokens
     tops.push_back(std::move(top));
     offsets.push_back(offset);
     offset += CountCharacters(token.chosen.text);
@@ -77,8 +78,8 @@ Json ChatLogprobs(const Choice &choice) {
   return {{"content", std::move(content)}, {"refusal", nullptr}};
 }
 
-// vLLM's prompt_logprobs: for each token of the prompt an object of token ids, the prompt's own first; null for the
-// first token.
+// vLLM's prompt_logprobs: for each prompt token an object whose keys are token ids. The prompt token comes first, then
+// the most likely tokens. The entry of the first prompt token is null.
 Json PromptLogprobs(const Choice &choice) {
   Json list = Json::array();
   for (const OutputToken &token : choice.prompt_logprobs) {
@@ -98,14 +99,14 @@ Json PromptLogprobs(const Choice &choice) {
   return list;
 }
 
-// As vLLM has it: what ended the text, null for the end of the sequence.
+// As in vLLM: the stop string or stop token id that ended the text; null for an end-of-sequence token.
 Json ToJson(const StopReason &reason) {
   if (reason.token_id)
     return *reason.token_id;
   return reason.text.empty() ? Json() : Json(reason.text);
 }
 
-// What vLLM adds to the choices of all endpoints.
+// Adds vLLM's extra fields, which the choices of all endpoints have.
 void AddFields(const AnswerHead &head, const Choice &choice, Json &out) {
   out["stop_reason"] = ToJson(choice.stop_reason);
   if (head.token_ids)
@@ -152,7 +153,8 @@ Json CompletionChoice(const AnswerHead &head, const Choice &choice, bool is_part
   return out;
 }
 
-// Under vLLM's name and the older one, which vLLM, DeepSeek and their clients use.
+// Writes the reasoning under both names: `reasoning` (vLLM) and the older `reasoning_content` (DeepSeek, older vLLM and
+// their clients).
 void AddReasoning(const Choice &choice, Json &message) {
   if (choice.reasoning.empty())
     return;
@@ -210,7 +212,7 @@ std::string ChatBody(const AnswerHead &head, const std::vector<Choice> &choices,
     body["choices"].push_back(std::move(one));
   }
   body["usage"] = ToJson(usage);
-  // Of the conversation, which all choices have in common.
+  // All choices share the conversation, so these fields are in the body, not in the choices.
   if (head.prompt_logprobs && !choices.empty())
     body["prompt_logprobs"] = PromptLogprobs(choices.front());
   if (head.token_ids && !choices.empty())

@@ -1,8 +1,9 @@
-// Responses in the form of the OpenAI API: whole ones and events of streams. Pure functions of what was generated.
+// Responses of the OpenAI API: complete bodies and events of streams. Pure functions of the generated output.
 #ifndef INLAY_RUNTIME_SERVE_OPENAI_RESPONSE_H_
 #define INLAY_RUNTIME_SERVE_OPENAI_RESPONSE_H_
 
 #include "runtime/api/inlay.h"
+#include "runtime/serve/http_message.h"
 
 #include <cstdint>
 #include <optional>
@@ -14,48 +15,43 @@ namespace inlay::serve {
 
 struct TokenChoice {
   std::string text;
-  float logprob = 0; // NaN: there is none, as of the first token of a prompt
-  // Its own bytes, where they are others than the text's: a part of a character is U+FFFD in the text.
+  float logprob = 0; // NaN: none, as for the first token of a prompt
+  // The token's bytes if they differ from those of `text`: an incomplete UTF-8 sequence is U+FFFD in `text`.
   std::optional<std::string> bytes = {};
   int32_t id = 0;
-  int32_t rank = 0; // 1: the likeliest
+  int32_t rank = 0; // 1: the most likely token
 };
 
-// A token with its log-probability, for answers that show them.
+// A token and the most likely tokens at its position, with their log-probabilities.
 struct OutputToken {
   TokenChoice chosen;
   std::vector<TokenChoice> top;
 };
 
-// A call, or in a stream what is new of one: the first part has the id and the name, each part more of the arguments.
+// A tool call, or the next part of one in a stream. The first part has the id and the name; each part has the next
+// piece of the arguments.
 struct ToolCall {
-  int32_t index = 0; // among the calls of the answer
+  int32_t index = 0; // position among the calls of the answer
   std::string id, name;
   std::string arguments; // JSON
 };
 
-// One of the n answers, or what a stream has new of it.
+// One of the n answers, or the next part of it in a stream.
 struct Choice {
   int32_t index = 0;
   std::string text;
-  std::string reasoning; // of a chat, where --reasoning-parser is given
+  std::string reasoning; // chats with --reasoning-parser only
   std::vector<OutputToken> tokens;
-  std::vector<OutputToken> prompt_logprobs; // where AnswerHead asks for them
+  std::vector<OutputToken> prompt_logprobs; // if AnswerHead::prompt_logprobs
   std::vector<int32_t> token_ids, prompt_token_ids;
   std::vector<ToolCall> tool_calls;
-  std::string finish_reason; // empty: not yet
+  std::string finish_reason; // empty: not finished
   StopReason stop_reason = {};
-  size_t text_offset = 0; // characters of the whole text before `text`
-  bool begins = false;    // of a stream: the first part
+  size_t text_offset = 0; // number of characters of the answer before `text`
+  bool begins = false;    // this is the first part of a stream
 };
 
-struct Usage {
-  int64_t prompt_tokens = 0;
-  int64_t completion_tokens = 0;
-  int64_t cached_tokens = 0;
-};
-
-// What all parts of one answer have in common.
+// The fields that all parts of one answer share.
 struct AnswerHead {
   std::string id; // "cmpl-...", "chatcmpl-..."
   int64_t created = 0;
@@ -68,10 +64,10 @@ struct AnswerHead {
 std::string CompletionBody(const AnswerHead &head, const std::vector<Choice> &choices, const Usage &usage);
 std::string ChatBody(const AnswerHead &head, const std::vector<Choice> &choices, const Usage &usage);
 
-// Of UTF-8.
+// The number of code points in UTF-8 text.
 size_t CountCharacters(std::string_view text);
 
-// Server-sent events. Without a choice: the last one, which holds the usage alone.
+// Server-sent events. If `choice` is null, the event is the last one, which contains only the usage.
 std::string CompletionEvent(const AnswerHead &head, const Choice *choice, const std::optional<Usage> &usage);
 std::string ChatEvent(const AnswerHead &head, const Choice *choice, const std::optional<Usage> &usage);
 std::string Event(std::string_view data);

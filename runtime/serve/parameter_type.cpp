@@ -8,7 +8,8 @@
 namespace inlay::serve {
 namespace {
 
-// The names of types that a schema allows, in its order: of "type", which may be a list, or of "anyOf" and "oneOf".
+// Appends the names of the types that a schema allows, in its order: those in "type", which may be a list, or else
+// those in "anyOf" and "oneOf".
 void AddTypes(const Json &schema, std::vector<std::string> &types) {
   if (!schema.is_object())
     return;
@@ -38,7 +39,7 @@ std::string_view Trim(std::string_view text) {
                                          : text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
 
-// Whether `value` is of that type; then `json` is its JSON.
+// Whether `value` has the type `type`. If so, `json` becomes the value in JSON.
 bool Convert(std::string_view type, std::string_view value, std::string &json) {
   std::string_view trimmed = Trim(value);
   std::string word = Lower(trimmed);
@@ -62,7 +63,7 @@ bool Convert(std::string_view type, std::string_view value, std::string &json) {
     json = trimmed;
     return true;
   }
-  // Models write Python's literals here too.
+  // Models write Python literals here too.
   return trimmed.starts_with(type == "object" ? '{' : '[') && PythonLiteralToJson(trimmed, json);
 }
 

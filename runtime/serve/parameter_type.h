@@ -9,9 +9,9 @@
 
 namespace inlay::serve {
 
-// The JSON of `value` for the parameter `key` of `function` ({"name", "parameters"}). "null" is null where the
-// parameter may be something else than a string. Text that is not of the parameter's type, and any text of a parameter
-// without a type, is a string.
+// Converts `value` to JSON for the parameter `key` of `function` ({"name", "parameters"}). "null" becomes null if the
+// schema allows a type other than string. Text that does not match the parameter's type, and any text of a parameter
+// without a type, becomes a JSON string.
 std::string JsonOfParameter(const Json &function, const std::string &key, std::string_view value);
 
 } // namespace inlay::serve

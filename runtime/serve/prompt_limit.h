@@ -1,5 +1,6 @@
-// The maximum length of a text before it is tokenized, because tokenizing takes time for each byte. A longer text
-// cannot fit into the context with any tokens. vLLM limits characters in the same way.
+// Limits the length of a text before tokenization, whose time grows with the length. The limit is the context length
+// times the length of the longest token, so a longer text cannot fit into the context. vLLM limits characters in the
+// same way.
 #ifndef INLAY_RUNTIME_SERVE_PROMPT_LIMIT_H_
 #define INLAY_RUNTIME_SERVE_PROMPT_LIMIT_H_
 
@@ -16,11 +17,11 @@ namespace inlay::serve {
 class PromptLimit {
 public:
   PromptLimit() = default; // no limit
-  // The longest token's bytes for each token of `max_model_len`.
+  // The limit is `max_model_len` times the size of the longest token in bytes.
   PromptLimit(const tokenizer::Tokenizer &tokenizer, int64_t max_model_len);
 
   int64_t bytes() const { return bytes_; }
-  // The refusal of a text that cannot fit; `param` is the field that it came from.
+  // Returns an error if `text` cannot fit into the context. `param` is the request field with the text.
   std::optional<ApiError> Check(std::string_view text, std::string param) const;
 
 private:

@@ -31,7 +31,7 @@ void AppendUtf8(uint32_t code, std::string &out) {
   add(0x80 | (code & 0x3F));
 }
 
-// Recursive descent over a whole literal.
+// A recursive-descent parser of one complete literal.
 class Converter {
 public:
   explicit Converter(std::string_view text) : rest_(text) {}
@@ -93,7 +93,7 @@ private:
     return true;
   }
 
-  // Of a list, or of a dictionary whose names are strings.
+  // Converts the items of a list, or of a dictionary whose keys are strings.
   bool Items(char close, std::string &out, int depth) {
     out += rest_.front();
     rest_.remove_prefix(1);
@@ -138,7 +138,7 @@ private:
     bool is_negative = number.starts_with('-');
     if (is_negative)
       number.erase(0, 1);
-    // What JSON does not write: 0x10, 1., .5
+    // Forms that JSON does not allow: 0x10, 1., .5
     if (number.starts_with("0x") || number.starts_with("0X")) {
       uint64_t value = 0;
       auto [end, error] = std::from_chars(number.data() + 2, number.data() + number.size(), value, 16);
@@ -229,7 +229,7 @@ bool PythonLiteral::Take(char c) {
     if (std::exchange(is_escaped_, false))
       return true;
     is_escaped_ = c == '\\';
-    // Three quotes open a long string; two are an empty one, which the byte behind them shows.
+    // Three quotes open a long string. Two quotes are an empty string if the next byte is not a quote.
     std::string_view string = std::string_view(text_).substr(string_begin_);
     if (quote_.size() == 1 && string.size() == 3 && string[1] == quote_[0]) {
       if (c == quote_[0]) {

@@ -1,5 +1,5 @@
-// Python's literals as JSON: strings, numbers, True, False, None, lists and dictionaries. JSON's true, false and null
-// are taken too, because models mix them up.
+// Converts Python literals to JSON: strings, numbers, True, False, None, lists and dictionaries. JSON's true, false and
+// null are accepted too, because models mix the two notations.
 #ifndef INLAY_RUNTIME_SERVE_PYTHON_LITERAL_H_
 #define INLAY_RUNTIME_SERVE_PYTHON_LITERAL_H_
 
@@ -8,26 +8,26 @@
 
 namespace inlay::serve {
 
-// A JSON string with its quotes.
+// `text` as a JSON string literal with quotes.
 std::string JsonStringOf(std::string_view text);
 
-// The JSON of a literal, with ", " and ": " as Python's json.dumps writes them. False if `python` is none or is nested
-// deeper than 32; `json` is then undefined.
+// Converts a literal to JSON, with the separators ", " and ": " of Python's json.dumps. Returns false if `python` is
+// not a literal or is nested deeper than 32 levels; `json` is then unspecified.
 bool PythonLiteralToJson(std::string_view python, std::string &json);
 
-// Collects one literal byte by byte, up to the ',' or ')' that ends it.
+// Collects the bytes of one literal, up to the ',' or ')' after it.
 class PythonLiteral {
 public:
-  // False if `c` comes after the literal and was not taken.
+  // Returns false if `c` is the ',' or ')' after the literal; `c` is not taken then.
   bool Take(char c);
-  // A bracket that closes none.
+  // Whether a closing bracket has no matching opening bracket.
   bool is_bad() const { return is_bad_; }
   bool ToJson(std::string &json) const { return PythonLiteralToJson(text_, json); }
 
 private:
   std::string text_;
   std::string nesting_; // the open brackets
-  std::string quote_;   // what ends the string: ', ", ''' or """
+  std::string quote_;   // closing quote of the current string: ', ", ''' or """
   size_t string_begin_ = 0;
   bool in_string_ = false, is_escaped_ = false, is_bad_ = false;
 };

@@ -1,6 +1,6 @@
-// [f(a=1), g(b="x")], as Llama 3.2 and Llama 4 write: a list of calls in Python's syntax, with named arguments that are
-// literals. The list begins the text or stands after white space; <|python_tag|> or <|python_start|> may stand before
-// it.
+// The format of Llama 3.2 and Llama 4: [f(a=1), g(b="x")], a list of calls in Python syntax with named arguments that
+// are literals. The list is at the beginning of the text or after white space, optionally after <|python_tag|> or
+// <|python_start|>.
 #include "runtime/serve/call_reader.h"
 #include "runtime/serve/python_literal.h"
 
@@ -124,7 +124,7 @@ private:
     return Status::kMore;
   }
 
-  // A value ends at the ',' or ')' behind it.
+  // Takes a byte of a value. The value ends before the next ',' or ')'.
   Status TakeValue(char c, CallSink &sink) {
     if (literal_.Take(c))
       return literal_.is_bad() ? Status::kRejected : Status::kMore;
@@ -158,7 +158,7 @@ private:
   std::string_view prefix_;
   PythonLiteral literal_;
   bool is_first_byte_ = true, has_begun_ = false;
-  bool in_list_ = false, expects_end_ = false; // after an accepted call
+  bool in_list_ = false, expects_end_ = false; // set by an accepted call
 };
 
 } // namespace

@@ -1,5 +1,4 @@
-// Calls as Qwen3-Coder writes them. The tag <tool_call> may be missing, and so may </parameter> before the next tag at
-// the beginning of a line:
+// The format of Qwen3-Coder. <tool_call> is optional. </parameter> may be missing if the next tag begins a line:
 //   <tool_call>
 //   <function=NAME>
 //   <parameter=KEY>
@@ -57,7 +56,7 @@ private:
   enum Mark { kOpen, kFunction, kClose, kNextParameter, kEnd };
 
   Status TakeMark(char c) {
-    if (text_.empty() && opens_tag_ && !in_tag_ && IsCallSpace(c)) // between <tool_call> and <function=
+    if (text_.empty() && opens_tag_ && !in_tag_ && IsCallSpace(c)) // white space between <tool_call> and <function=
       return Status::kMore;
     text_ += c;
     switch (marks_.Take(c)) {
@@ -167,7 +166,7 @@ private:
     return Status::kMore;
   }
 
-  // The value is the first `size` bytes, without a line break at each end.
+  // Sends a parameter. Its value is the first `size` bytes of text_ without one line break at each end.
   void GiveParameter(size_t size, CallSink &sink) {
     std::string_view value = std::string_view(text_).substr(0, size);
     if (value.starts_with('\n'))
@@ -186,8 +185,8 @@ private:
   std::string text_, name_, key_;
   const Json *function_ = nullptr;
   bool has_begun_ = false, has_arguments_ = false;
-  bool opens_tag_ = false; // <tool_call> stands before the call that is read
-  bool in_tag_ = false;    // and before an accepted one, and was not closed
+  bool opens_tag_ = false; // <tool_call> precedes the call being read
+  bool in_tag_ = false;    // an accepted call was preceded by <tool_call>, which is not closed yet
 };
 
 } // namespace

@@ -17,7 +17,7 @@ constexpr ReasoningFormat kFormats[] = {
     {"mistral", "[THINK]...[/THINK]", "[THINK]", "[/THINK]"},
 };
 
-// How many bytes at the end of `text` may be the beginning of `tag`.
+// The length of the longest suffix of `text` that is a proper prefix of `tag`.
 size_t Overlap(std::string_view text, std::string_view tag) {
   for (size_t n = std::min(tag.size() - 1, text.size()); n > 0; --n)
     if (text.ends_with(tag.substr(0, n)))

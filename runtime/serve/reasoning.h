@@ -11,24 +11,24 @@
 
 namespace inlay::serve {
 
-// A way of writing reasoning, under the name that vLLM's --reasoning-parser has for it.
+// A format of reasoning. `name` is its name in vLLM's --reasoning-parser.
 struct ReasoningFormat {
   std::string_view name;
   std::string_view description;
   std::string_view open, close;
-  // Text is reasoning from its first byte on, also without the opening tag, unless the prompt closed it.
+  // The answer begins with reasoning even without the opening tag, unless the prompt ends with the closing tag.
   bool begins_open = false;
 };
-// The format of that name; null if there is none.
+// The format with this name. Null if there is none.
 const ReasoningFormat *FindReasoningFormat(std::string_view name);
 std::span<const ReasoningFormat> ReasoningFormats();
 std::vector<std::string> ReasoningFormatNames();
 
-// Where an answer begins, as far as the end of its prompt says.
+// Whether an answer begins inside the reasoning, according to the end of its prompt.
 enum class ReasoningStart {
   kUnknown,
-  kOpen,   // the chat template wrote the opening tag
-  kClosed, // it wrote the closing tag: the model is not to reason
+  kOpen,   // the prompt ends with the opening tag
+  kClosed, // the prompt ends with the closing tag: the answer has no reasoning
 };
 ReasoningStart ReasoningStartOf(const ReasoningFormat &format, std::string_view prompt);
 
@@ -39,11 +39,11 @@ public:
   };
   ReasoningParser(const ReasoningFormat &format, ReasoningStart start);
   Output Push(const GeneratedText &text);
-  // At the end of the answer. Reasoning that was not closed stays reasoning.
+  // Called at the end of the answer. Returns the held text; unclosed reasoning stays reasoning.
   Output Finish();
 
 private:
-  // kStart: white space and the opening tag may come.
+  // kStart: expects white space and the opening tag.
   enum class State { kStart, kReasoning, kContent };
   void Scan(Output &out, bool is_end);
 

@@ -10,7 +10,7 @@ namespace inlay::serve {
 
 class Service;
 
-constexpr std::string_view kModelPrefix = "/v1/models/"; // what follows is the name of a model
+constexpr std::string_view kModelPrefix = "/v1/models/"; // followed by the name of a model
 
 struct Routes {
   struct Route {
@@ -18,10 +18,11 @@ struct Routes {
     Reply (*handle)(Service &service, const HttpRequest &request, Wake &wake);
 
     bool needs_key() const { return path != "/health" && path != "/ready"; }
-    // Whether the service's own threads handle it, because its body takes time to read; otherwise those of the sockets.
+    // Whether a thread of the service's work queue handles the request, because parsing its body takes time. Otherwise
+    // an I/O thread handles it.
     bool is_slow() const { return method == "POST"; }
   };
-  // Null: there is no such path.
+  // The route of `path`. Null if there is none.
   static const Route *Find(std::string_view path);
 };
 

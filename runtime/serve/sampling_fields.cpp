@@ -2,6 +2,7 @@
 
 #include "fmt/format.h"
 #include "runtime/serve/form_fields.h"
+#include "runtime/serve/request_log.h"
 
 #include <algorithm>
 #include <charconv>
@@ -11,9 +12,9 @@ namespace inlay::serve {
 namespace {
 
 constexpr size_t kName = 256;
-constexpr size_t kWordBytes = 1024; // as the engine has it
+constexpr size_t kWordBytes = 1024; // the engine has the same limit
 
-// A string or a list of strings.
+// `stop` is a string or a list of strings.
 void ReadStops(Fields &fields, const Limits &limits, std::vector<std::string> &out) {
   const Json *stop = fields.Find("stop");
   if (!stop)
@@ -31,7 +32,7 @@ void ReadStops(Fields &fields, const Limits &limits, std::vector<std::string> &o
   }
 }
 
-// Any 64-bit number is a seed, of which the engine takes 32 bits; but -1 is vLLM's word for none.
+// Any 64-bit integer is a seed and is folded to the 32 bits of the engine's seed. As in vLLM, -1 means no seed.
 void ReadSeed(Fields &fields, SamplingParams &sampling) {
   if (!fields.Find("seed"))
     return;
@@ -52,14 +53,15 @@ void ReadStreamOptions(Fields &fields, GenerationRequest &out) {
   Fields inner(*options, "stream_options", fields.ignored());
   inner.Bool("include_usage", out.include_usage);
   inner.Bool("continuous_usage_stats", out.continuous_usage_stats);
-  inner.Ignore("include_obfuscation"); // padding of events; no client needs it
+  inner.Ignore("include_obfuscation"); // asks for padding of events, which is optional
   if (std::optional<ApiError> wrong = inner.Finish())
     return fields.Fail(*std::move(wrong));
-  if (!out.stream && !options->empty()) // an empty object is none, as in vLLM
-    fields.Fail("stream_options", "'stream_options' is for streams; set 'stream' to true or leave it out");
+  if (!out.stream && !options->empty()) // as in vLLM, an empty object counts as absent
+    fields.Fail("stream_options",
+                "'stream_options' is only allowed with 'stream': true; set 'stream' to true or remove it");
 }
 
-// {"50256": -100}: token ids as names.
+// logit_bias maps token ids (as strings) to biases, for example {"50256": -100}.
 void ReadLogitBias(Fields &fields, const RequestContext &context, SamplingParams &sampling) {
   const Json *bias = fields.Find("logit_bias");
   if (!bias)
@@ -80,12 +82,12 @@ void ReadLogitBias(Fields &fields, const RequestContext &context, SamplingParams
   }
 }
 
-// max_completion_tokens is OpenAI's newer name and comes before the older one.
+// max_completion_tokens is OpenAI's newer name. It overrides max_tokens.
 void ReadMaxTokens(Fields &fields, const RequestContext &context, GenerationRequest &out) {
   for (std::string_view name : {"max_tokens", "max_completion_tokens"}) {
     if (!fields.Find(name))
       continue;
-    // An echo alone has no token of its own.
+    // 0 is allowed for `echo`, which then returns only the prompt.
     bool may_be_none = out.echo && !out.is_chat;
     fields.Integer(name, out.sampling.max_tokens, may_be_none ? 0 : 1, context.max_model_len);
     out.max_tokens_given = true;
@@ -97,7 +99,7 @@ void ReadMaxTokens(Fields &fields, const RequestContext &context, GenerationRequ
 void ReadTopK(Fields &fields, SamplingParams &sampling) {
   const Json *top_k = fields.Find("top_k");
   if (top_k && *top_k == -1)
-    sampling.top_k = 0; // vLLM's word for off
+    sampling.top_k = 0; // as in vLLM, -1 means off
   else
     fields.Integer("top_k", sampling.top_k, 0, 1 << 30);
 }
@@ -116,9 +118,10 @@ void ReadTruncation(Fields &fields, const RequestContext &context, GenerationReq
     int32_t value = 0;
     fields.Integer("truncate_prompt_tokens", value, -1, context.max_model_len);
     if (value == 0 && size->is_number())
-      fields.Fail("truncate_prompt_tokens",
-                  fmt::format("'truncate_prompt_tokens' is 0, expected -1 (what fits) or a count in [1, {}]",
-                              context.max_model_len));
+      fields.Fail(
+          "truncate_prompt_tokens",
+          fmt::format("'truncate_prompt_tokens' is 0, expected -1 (as many tokens as fit) or a count in [1, {}]",
+                      context.max_model_len));
     out.truncate_prompt_tokens = value;
   }
   std::string side = "left";
@@ -129,29 +132,27 @@ void ReadTruncation(Fields &fields, const RequestContext &context, GenerationReq
   out.truncates_right = side == "right";
 }
 
-// Part of the answer's id, so only what is safe in a header and a log.
+// The id becomes part of the response id, so only characters that are safe in headers and logs are allowed.
 void ReadRequestId(Fields &fields, GenerationRequest &out) {
   fields.String("request_id", out.request_id, 128);
-  bool is_safe = std::ranges::all_of(out.request_id, [](unsigned char c) {
-    return (c < 0x80 && std::isalnum(c) != 0) || c == '-' || c == '_' || c == '.';
-  });
-  if (!is_safe)
+  if (!out.request_id.empty() && !IsRequestId(out.request_id))
     fields.Fail("request_id", "'request_id' may contain only letters, digits, '-', '_' and '.'");
 }
 
-// Fields of vLLM's and of others that this server knows and does not carry out.
+// Known fields of vLLM and other servers that this server does not support.
 void ReadNotSupported(Fields &fields) {
   fields.OnlyDefault("use_beam_search", false, "beam search is not supported");
-  fields.OnlyDefault("length_penalty", 1.0, "it belongs to beam search, which this server has not");
-  fields.OnlyDefault("early_stopping", false, "it belongs to beam search, which this server has not");
+  fields.OnlyDefault("length_penalty", 1.0, "it applies to beam search, which is not supported");
+  fields.OnlyDefault("early_stopping", false, "it applies to beam search, which is not supported");
   fields.OnlyDefault("watermarking", false, "watermarking is not supported");
   fields.OnlyDefault("logprob_token_ids", Json(), "log-probabilities are returned for the most likely tokens only");
-  fields.OnlyDefault("repetition_detection", Json(), "repetition does not end an answer; use repetition_penalty");
+  fields.OnlyDefault("repetition_detection", Json(),
+                     "stopping at repetitions is not supported; use repetition_penalty");
   fields.OnlyDefault("thinking_token_budget", -1, "the length of the reasoning cannot be limited");
-  fields.OnlyDefault("logits_processors", Json::array(), "the server runs no code from requests");
-  fields.OnlyDefault("kv_transfer_params", Json(), "this server keeps keys and values to itself");
-  fields.OnlyDefault("ec_transfer_params", Json(), "this server has no encoder");
-  fields.OnlyDefault("vllm_xargs", Json::object(), "this server has no extensions");
+  fields.OnlyDefault("logits_processors", Json::array(), "the server does not run code from requests");
+  fields.OnlyDefault("kv_transfer_params", Json(), "transferring the KV cache is not supported");
+  fields.OnlyDefault("ec_transfer_params", Json(), "transferring an encoder cache is not supported");
+  fields.OnlyDefault("vllm_xargs", Json::object(), "extensions are not supported");
   fields.OnlyDefault("return_token_offsets", false, "token offsets are not supported");
   fields.OnlyDefault("stream_interval", 1, "each token is sent when it is generated");
 }
@@ -178,7 +179,7 @@ void ReadSamplingFields(Fields &fields, const RequestContext &context, Generatio
   ReadForms(fields, limits, sampling.guided);
   ReadLogitBias(fields, context, sampling);
 
-  // vLLM's.
+  // Fields of vLLM.
   ReadTopK(fields, sampling);
   fields.Number("min_p", sampling.min_p, 0, 1);
   fields.Number("repetition_penalty", sampling.repetition_penalty, 0, 100, /*low_is_in=*/false);
@@ -188,14 +189,14 @@ void ReadSamplingFields(Fields &fields, const RequestContext &context, Generatio
   fields.Integer("min_tokens", sampling.min_tokens, 0, context.max_model_len);
   fields.Bool("include_stop_str_in_output", sampling.include_stop_str_in_output);
   fields.Bool("skip_special_tokens", sampling.skip_special_tokens);
-  // Where they are skipped there is nothing between them.
+  // The field has no effect if special tokens are skipped.
   bool spaces = true;
   fields.Bool("spaces_between_special_tokens", spaces);
   if (!spaces && !sampling.skip_special_tokens)
-    fields.Fail("spaces_between_special_tokens",
-                "'spaces_between_special_tokens' is false, but special tokens are written as the tokenizer's decoder "
-                "writes them",
-                "not_supported");
+    fields.Fail(
+        "spaces_between_special_tokens",
+        "'spaces_between_special_tokens' is false, but the tokenizer's decoder determines the spaces; remove it",
+        "not_supported");
   ReadAllowedTokens(fields, context, sampling);
   fields.Strings("bad_words", sampling.bad_words, static_cast<size_t>(limits.bad_words), kWordBytes);
   fields.Integer("prompt_logprobs", sampling.prompt_logprobs, 0, limits.logprobs);
@@ -216,7 +217,7 @@ void ReadSamplingFields(Fields &fields, const RequestContext &context, Generatio
   fields.Bool("return_tokens_as_token_ids", out.return_tokens_as_token_ids);
   ReadNotSupported(fields);
 
-  // They say who asks and what is kept, and change no answer.
+  // These fields identify the user or control storage and caching. They do not change the answer.
   for (std::string_view name : {"user", "metadata", "store", "service_tier", "safety_identifier", "session_id",
                                 "prompt_cache_key", "prompt_cache_retention", "prediction"})
     fields.Ignore(name);

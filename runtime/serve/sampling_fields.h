@@ -8,7 +8,7 @@
 
 namespace inlay::serve {
 
-// Mistakes are kept in `fields`. `out.echo` is read before.
+// Errors are kept in `fields`. The caller must have read `out.echo`.
 void ReadSamplingFields(Fields &fields, const RequestContext &context, GenerationRequest &out);
 
 } // namespace inlay::serve

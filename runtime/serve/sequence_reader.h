@@ -11,19 +11,19 @@ namespace inlay::serve {
 
 class SequenceReader {
 public:
-  // `request` is one sequence; `wake` is called when there is something to take.
+  // Submits `request` as one sequence. `wake` is called when new tokens are available.
   static absl::StatusOr<std::unique_ptr<SequenceReader>> Start(Engine &engine, Request request, Wake wake);
 
-  // The next token that is there by now.
+  // The next token if one is available, without waiting.
   std::optional<Piece> TryNext();
-  // kNone until the last token was taken.
+  // kNone until the last token was returned.
   FinishReason finished() const { return finished_; }
   RequestHandle &handle() { return *handle_; }
 
 private:
   explicit SequenceReader(std::unique_ptr<RequestHandle> handle) : handle_(std::move(handle)) {}
 
-  std::unique_ptr<RequestHandle> handle_; // dropping it cancels
+  std::unique_ptr<RequestHandle> handle_; // dropping it cancels the request
   FinishReason finished_ = FinishReason::kNone;
 };
 

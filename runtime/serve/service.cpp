@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <filesystem>
 
 namespace inlay::serve {
@@ -27,7 +28,7 @@ std::string Dump(const ordered_json &json) {
 
 Answer Fail(ApiError error) { return ToAnswer(error); }
 
-// "%2F" is '/'. What is no escape stays as it is.
+// Decodes percent-encoding: "%2F" becomes '/'. Invalid escapes are kept.
 std::string PercentDecoded(std::string_view text) {
   std::string decoded;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -45,7 +46,7 @@ std::string PercentDecoded(std::string_view text) {
 
 } // namespace
 
-// Handlers that generate take a wake; the others answer at once.
+// The table of handlers. Those that generate tokens return a pending reply and call `wake`; the others answer at once.
 struct RouteTable {
   static Reply Now(Answer answer) { return {std::move(answer), nullptr}; }
 
@@ -102,7 +103,7 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Make(Engine &engine, ServiceOp
     std::filesystem::path path = std::filesystem::path(options.bundle).lexically_normal();
     options.model_names.push_back((path.has_filename() ? path : path.parent_path()).stem().string());
   }
-  // They go into JSON and metrics.
+  // The names are written to JSON and metrics, which must be valid UTF-8.
   for (std::string &name : options.model_names)
     name = tokenizer::ReplaceInvalidUtf8(name);
   std::unique_ptr<Service> service(new Service(engine, std::move(options)));
@@ -117,7 +118,7 @@ absl::StatusOr<std::unique_ptr<Service>> Service::Make(Engine &engine, ServiceOp
   service->context_ = {.limits = service->options_.limits,
                        .default_sampling = engine.default_sampling(),
                        .vocab_size = static_cast<int32_t>((*bundle)->plan().model()->vocab_size()),
-                       // Where fewer KV pages are held than one sequence could need, they bound it.
+                       // The KV cache may have fewer positions than the model's context.
                        .max_model_len = static_cast<int32_t>(
                            std::min<int64_t>(stats.max_model_len, std::max<int64_t>(stats.kv_cache_tokens, 1))),
                        .has_tool_parser = !service->options_.tool_parser.empty()};
@@ -155,6 +156,10 @@ Reply Service::Handle(HttpRequest request, Wake wake) {
   return {std::move(answer), nullptr};
 }
 
+void Service::Log(const LoggedRequest &request) const {
+  fmt::print(stderr, "serve-model: {}\n", FormatRequest(request));
+}
+
 // --- Generation ---------------------------------------------------------------
 
 std::optional<ApiError> Service::CheckModel(const std::string &name) const {
@@ -172,7 +177,8 @@ absl::StatusOr<std::string> Service::Render(const Conversation &conversation, bo
   return engine_.ApplyChatTemplate(ToChatRequest(conversation, with_tools));
 }
 
-// Prompts as token ids that fit, each with the sampling of the request; `texts` are what an echo shows.
+// Renders, tokenizes and truncates the prompts and checks that they fit into the context. `texts` are the texts that
+// `echo` returns.
 std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector<Request> &prompts,
                                          std::vector<std::string> &texts) const {
   if (request.is_chat) {
@@ -180,7 +186,7 @@ std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector
     if (!text.ok()) {
       ApiError error = ErrorOf(text.status());
       error.param = "messages";
-      if (absl::IsFailedPrecondition(text.status())) // which names the bundle's path
+      if (absl::IsFailedPrecondition(text.status())) // the engine's message contains the bundle's path
         error.message = "this model has no chat template; send a prompt to /v1/completions";
       return error;
     }
@@ -190,7 +196,7 @@ std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector
   }
   for (Prompt &prompt : request.prompts) {
     if (prompt.token_ids.empty()) {
-      // A prompt that is to be truncated may be longer.
+      // A prompt that will be truncated may be longer.
       if (request.truncate_prompt_tokens == 0)
         if (std::optional<ApiError> wrong = prompt_limit_.Check(prompt.text, request.is_chat ? "messages" : "prompt"))
           return wrong;
@@ -232,7 +238,7 @@ std::optional<ApiError> Service::Prepare(GenerationRequest &request, std::vector
   return std::nullopt;
 }
 
-// Keeps the tokens that truncate_prompt_tokens asks for; an echo shows the text of those.
+// Truncates the prompt to truncate_prompt_tokens. `echo` returns the text of the remaining tokens.
 std::optional<ApiError> Service::Truncate(const GenerationRequest &request, Prompt &prompt) const {
   std::vector<int32_t> &ids = prompt.token_ids;
   int64_t most = request.truncate_prompt_tokens;
@@ -256,8 +262,8 @@ std::optional<ApiError> Service::Truncate(const GenerationRequest &request, Prom
   return std::nullopt;
 }
 
-// What answers are parsed for. An answer that is held to a form follows it from its first token on, so that no
-// reasoning stands before it.
+// How the answers are parsed. Guided decoding constrains an answer from its first token on, so such an answer has no
+// reasoning.
 AnswerFormat Service::FormatOf(const GenerationRequest &request) const {
   AnswerFormat format{.reasoning_start = request.reasoning_start,
                       .tools = request.conversation.tools,
@@ -283,6 +289,8 @@ Reply Service::Generate(const HttpRequest &http, bool is_chat, Wake wake) {
   GenerationRequest request;
   std::optional<ApiError> wrong =
       is_chat ? ParseChat(http.body, context_, request) : ParseCompletion(http.body, context_, request);
+  if (request.request_id.empty())
+    request.request_id = http.id;
   if (!wrong)
     wrong = CheckModel(request.model);
   if (!wrong)
@@ -300,13 +308,14 @@ Reply Service::Generate(const HttpRequest &http, bool is_chat, Wake wake) {
   int64_t count = static_cast<int64_t>(prompts.size()) * request.best_of;
   auto counted = std::make_unique<Counted>(sequences_, count);
   if (*sequences_ > most_sequences_) {
-    Answer answer = Fail({.status = 503,
-                          .message = fmt::format("the queue is full: {} sequences run or wait (--max-num-seqs and "
-                                                 "--max-waiting); try again later",
-                                                 most_sequences_),
-                          .type = "service_unavailable_error",
-                          .param = "",
-                          .code = "overloaded"});
+    Answer answer =
+        Fail({.status = 503,
+              .message = fmt::format("the queue is full: {} sequences are running or waiting (--max-num-seqs and "
+                                     "--max-waiting); try again later",
+                                     most_sequences_),
+              .type = "service_unavailable_error",
+              .param = "",
+              .code = "overloaded"});
     answer.headers.emplace_back("Retry-After", "1");
     return {std::move(answer), nullptr};
   }
@@ -323,7 +332,7 @@ Reply Service::Generate(const HttpRequest &http, bool is_chat, Wake wake) {
       Request one = prompts[i];
       if (options_.limits.request_time.count() > 0)
         one.deadline = http.received + options_.limits.request_time;
-      // Each answer has its own seed, and the same one every time.
+      // Each of the answers has its own, reproducible seed.
       if (one.sampling.seed)
         *one.sampling.seed += static_cast<uint32_t>(candidate);
       if (absl::Status status = generation->Start(engine_, one, texts[i], wake); !status.ok())
@@ -332,7 +341,7 @@ Reply Service::Generate(const HttpRequest &http, bool is_chat, Wake wake) {
   return {{}, std::move(generation)};
 }
 
-// --- The rest -----------------------------------------------------------------
+// --- Other endpoints ----------------------------------------------------------
 
 Answer Service::Models(const std::string &path) const {
   auto entry = [&](const std::string &name) {
@@ -345,7 +354,7 @@ Answer Service::Models(const std::string &path) const {
                         {"max_model_len", context_.max_model_len}};
   };
   if (path.starts_with(kModelPrefix)) {
-    // A name may hold slashes, as they are or as %2F.
+    // A name may contain slashes, literal or encoded as %2F.
     std::string name = PercentDecoded(std::string_view(path).substr(kModelPrefix.size()));
     if (name.empty())
       return Fail(

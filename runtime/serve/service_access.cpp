@@ -47,7 +47,8 @@ std::optional<Answer> Service::EarlyAnswer(const HttpRequest &request) const {
     answer.headers.emplace_back("Allow", std::string(route->method));
     return answer;
   }
-  // Also keeps pages of other origins from posting without asking first.
+  // Browsers send this content type to another origin only after a preflight request, so this check also protects
+  // against cross-site requests.
   if (route->method == "POST" &&
       !absl::StartsWithIgnoreCase(std::string(request.Header("content-type")), "application/json"))
     return ToAnswer({.status = 415,

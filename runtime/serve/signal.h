@@ -21,12 +21,12 @@ namespace inlay::serve {
 namespace net = boost::asio;
 using boost::system::error_code;
 
-// Lets other threads wake a coroutine. All but Notify belongs to the connection's strand.
+// Lets other threads wake a coroutine. All functions except Notify must be called on the connection's strand.
 class Signal : public std::enable_shared_from_this<Signal> {
 public:
   explicit Signal(net::any_io_executor executor) : timer_(executor) {}
 
-  // From any thread.
+  // May be called from any thread.
   void Notify() {
     if (!posted_.exchange(true))
       net::post(timer_.get_executor(), [self = shared_from_this()] {
@@ -38,7 +38,7 @@ public:
     is_set_ = true;
     timer_.cancel();
   }
-  // Until it is set or the time is over; false if it was not set.
+  // Waits until the signal is set or `time` has passed. Returns whether it was set, and resets it.
   net::awaitable<bool> Wait(std::chrono::steady_clock::duration time) {
     if (!is_set_) {
       error_code ignored;
@@ -54,12 +54,12 @@ private:
   std::atomic<bool> posted_{false};
 };
 
-// Calls an action when a time is over, unless it is cleared before. Belongs to the connection's strand.
+// Calls an action after a timeout unless Clear() is called first. Must be used on the connection's strand.
 class Deadline {
 public:
   explicit Deadline(net::any_io_executor executor) : timer_(executor) {}
 
-  // `owner` keeps the deadline alive until then.
+  // `owner` keeps the object that contains the deadline alive until the action was called or cancelled.
   void Set(std::chrono::steady_clock::duration time, std::shared_ptr<void> owner, std::function<void()> action) {
     is_over_ = false;
     timer_.expires_after(time);
@@ -74,7 +74,7 @@ public:
     ++epoch_;
     timer_.cancel();
   }
-  // Whether the time that was set last is over.
+  // Whether the last timeout has expired.
   bool is_over() const { return is_over_; }
 
 private:

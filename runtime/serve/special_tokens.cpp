@@ -16,7 +16,7 @@ GeneratedText SpecialTokenMarker::Push(int32_t id, std::string_view text) {
   GeneratedText marked;
   marked.Append(ahead_, 0, known);
   ahead_.DropFront(known);
-  // Such as the end of a character that the answer cut off.
+  // The rest is text that detokenization has not produced, for example an incomplete character at the end.
   marked.Append(text.substr(known), /*is_special=*/false);
   return marked;
 }

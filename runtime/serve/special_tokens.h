@@ -10,20 +10,20 @@
 
 namespace inlay::serve {
 
-// The engine gives tokens and text; text may come later than its token, where it may be the beginning of a stop string.
-// `tokenizer` must outlive it.
+// Marks the bytes of special tokens in the engine's output. The engine may return text later than its token, because
+// the text may be the beginning of a stop string. `tokenizer` must outlive the marker.
 class SpecialTokenMarker {
 public:
   explicit SpecialTokenMarker(const tokenizer::Tokenizer &tokenizer)
       : tokenizer_(tokenizer), stream_(tokenizer, /*skip_special_tokens=*/false) {}
 
-  // `text`: what the engine gave with the token `id`, special tokens included.
+  // `text` is the text that the engine returned with the token `id`, including special tokens.
   GeneratedText Push(int32_t id, std::string_view text);
 
 private:
   const tokenizer::Tokenizer &tokenizer_;
   tokenizer::DetokenizeStream stream_;
-  GeneratedText ahead_; // the text of the tokens that were pushed, as far as the engine has not given it
+  GeneratedText ahead_; // text of pushed tokens that the engine has not returned yet
 };
 
 } // namespace inlay::serve

@@ -41,7 +41,7 @@ std::vector<std::string> ToolCallFormatNames() {
 
 namespace {
 
-// Lets references into a schema find their places where it stands at `path` of another one.
+// Rewrites the "$ref"s within a schema that is embedded at `path` of another schema.
 void MoveReferences(Json &schema, const std::string &path) {
   if (schema.is_object())
     if (auto found = schema.find("$ref"); found != schema.end() && found->is_string())
@@ -63,7 +63,7 @@ std::string ForcedCallSchema(const ToolSet &tools, std::string_view name, bool s
     std::string key = fmt::to_string(calls.size()), path = "#/$defs/" + key;
     Json schema = function.contains("parameters") && function["parameters"].is_object() ? function["parameters"]
                                                                                         : Json{{"type", "object"}};
-    // A call without an object of arguments is none.
+    // The arguments of a call must be an object.
     if (!schema.contains("type") && !schema.contains("$ref"))
       schema["type"] = "object";
     MoveReferences(schema, path);

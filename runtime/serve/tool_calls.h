@@ -13,22 +13,22 @@
 
 namespace inlay::serve {
 
-// What became known of the calls of an answer, one after the other: kBegin, any number of kArguments, then kEnd or
-// kRevoke.
+// An event of the tool calls in an answer. Calls follow each other; each has kBegin, any number of kArguments, then
+// kEnd or kRevoke.
 struct ToolCallEvent {
   enum class Kind {
     kBegin,     // `text`: the name of an offered tool
-    kArguments, // `text`: more of a JSON object
-    kEnd,       // the arguments are whole
-    kRevoke,    // the call broke off; its arguments are no JSON, and its text comes out as content
+    kArguments, // `text`: the next piece of a JSON object
+    kEnd,       // the arguments are complete
+    kRevoke,    // the text is not a call after all: its arguments are not valid JSON, and the rest is content
   };
   Kind kind = Kind::kBegin;
   std::string text;
 };
 
-// Takes text as it is generated; gives what is surely content at once, and calls as they grow. A call is one only if it
-// names an offered tool and its arguments are a JSON object; anything else is content. White space between calls is no
-// content. What comes out does not depend on how the text is cut.
+// Parses text while it is generated. Returns content as soon as it cannot be part of a call, and calls piece by piece.
+// Text is a call only if it names an offered tool and its arguments are a JSON object; anything else is content. White
+// space between calls is dropped. The result does not depend on how the text is split into pieces.
 class ToolCallParser {
 public:
   struct Output {
@@ -37,18 +37,18 @@ public:
   };
   virtual ~ToolCallParser() = default;
   virtual Output Push(const GeneratedText &text) = 0;
-  // At the end of the answer.
+  // Called at the end of the answer.
   virtual Output Finish() = 0;
 };
 
-// A format of calls, under the name that vLLM's --tool-call-parser has for it.
+// A format of tool calls. `name` is its name in vLLM's --tool-call-parser.
 struct ToolCallFormat {
   std::string_view name;
   std::string_view description;
   std::unique_ptr<ToolCallParser> (*make)(const ToolSet &tools);
-  bool has_short_ids = false; // ids of 9 letters and digits, which Mistral's chat templates insist on
+  bool has_short_ids = false; // ids of 9 letters and digits, which Mistral's chat templates require
 };
-// The format of that name; null if there is none.
+// The format with this name. Null if there is none.
 const ToolCallFormat *FindToolCallFormat(std::string_view name);
 std::span<const ToolCallFormat> ToolCallFormats();
 std::vector<std::string> ToolCallFormatNames();
@@ -60,14 +60,14 @@ std::unique_ptr<ToolCallParser> MakeMistralParser(const ToolSet &tools);
 std::unique_ptr<ToolCallParser> MakePythonicParser(const ToolSet &tools);
 std::unique_ptr<ToolCallParser> MakeQwen3CoderParser(const ToolSet &tools);
 
-// What an answer must follow that calls one of `tools`, or the one of that name: a JSON Schema. With `several` more
-// calls than one may come. Answers are for the parser of the name below.
+// A JSON Schema for answers that call one of `tools`, or the tool `name` if it is not empty. `several` allows more than
+// one call. kForcedCallParser parses such answers.
 std::string ForcedCallSchema(const ToolSet &tools, std::string_view name, bool several);
 inline constexpr std::string_view kForcedCallParser = "llama3_json";
 
-// The prefix and 24 random digits.
+// `prefix` and 24 random hexadecimal digits.
 std::string RandomId(std::string_view prefix);
-// As `format` has them: "call_..." or 9 letters and digits.
+// A random call id in the form of `format`: "call_..." or 9 letters and digits.
 std::string RandomCallId(const ToolCallFormat &format);
 
 } // namespace inlay::serve

@@ -12,10 +12,10 @@ namespace inlay::serve {
 class ToolSet {
 public:
   ToolSet() : tools_(Json::array()) {}
-  // A list as ReadTools() accepts it.
+  // `tools` is a list that ReadTools() accepts.
   explicit ToolSet(Json tools) : tools_(std::move(tools)) {}
 
-  // {"name", "description", "parameters", ...} of the function of that name; null if none is offered.
+  // The function with this name: {"name", "description", "parameters", ...}. Null if it is not offered.
   const Json *Find(std::string_view name) const {
     for (const Json &tool : tools_)
       if (const Json &function = tool["function"]; function["name"].get_ref<const std::string &>() == name)

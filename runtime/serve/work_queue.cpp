@@ -20,7 +20,7 @@ bool WorkQueue::Push(std::function<void()> job, uint64_t bytes) {
     bytes_ += bytes;
     jobs_.push_back({std::move(job), bytes});
   }
-  changed_.notify_all(); // one of them may not take it
+  changed_.notify_all(); // the woken thread might accept only small jobs
   return true;
 }
 

@@ -14,17 +14,18 @@
 
 namespace inlay::serve {
 
-// May be called from several threads.
+// Thread-safe.
 class WorkQueue {
 public:
-  // `threads`: 0 is a quarter of the cores, 2 to 4. `max_jobs` and `max_bytes` bound what waits.
+  // `threads`: 0 means a quarter of the cores, but 2 to 4. `max_jobs` and `max_bytes` limit the waiting jobs.
   WorkQueue(int threads, size_t max_jobs, uint64_t max_bytes);
   ~WorkQueue() { Stop(); }
 
-  // Queues a job, which holds `bytes` of memory. First in, first out, but one thread of several takes only jobs of at
-  // most kSmall bytes, so that those do not wait behind large ones. False: the queue is full or has stopped.
+  // Queues a job that holds `bytes` of memory. The order is first in, first out, but if there are several threads, one
+  // of them takes only jobs of at most kSmall bytes, so that small jobs do not wait behind large ones. Returns false if
+  // the queue is full or stopped.
   bool Push(std::function<void()> job, uint64_t bytes);
-  // Waits for the jobs that run and drops those that wait.
+  // Drops the waiting jobs and waits for the running ones.
   void Stop();
 
 private:
@@ -33,17 +34,17 @@ private:
     uint64_t bytes = 0;
   };
   void Work(bool only_small);
-  // The next job for a thread, or the end.
+  // The next job that a thread may take, or jobs_.end().
   std::deque<Job>::iterator Next(bool only_small);
 
   static constexpr uint64_t kSmall = 64 << 10;
 
   const size_t max_jobs_;
   const uint64_t max_bytes_;
-  std::mutex mutex_; // of what follows
+  std::mutex mutex_; // guards the members below, except threads_
   std::condition_variable changed_;
   std::deque<Job> jobs_;
-  uint64_t bytes_ = 0; // of jobs_
+  uint64_t bytes_ = 0; // total of jobs_
   bool is_stopping_ = false;
   std::vector<std::thread> threads_;
 };

@@ -9,7 +9,7 @@ namespace inlay {
 #ifdef __x86_64__
 
 std::span<const CpuFeature> CpuFeatures() {
-  // The builtin takes literals only.
+  // The builtin accepts only string literals.
 #define INLAY_FEATURE(NAME) {NAME, __builtin_cpu_supports(NAME) != 0}
   static const CpuFeature features[] = {
       INLAY_FEATURE("popcnt"),     INLAY_FEATURE("sse3"),         INLAY_FEATURE("ssse3"),
@@ -29,7 +29,7 @@ std::span<const CpuFeature> CpuFeatures() {
 }
 
 std::string_view CpuGeneration() {
-  // Without what any 64-bit processor has, and what kernels cannot use.
+  // The features that each level adds, except for those that every 64-bit processor has or that kernels cannot use.
   static constexpr struct {
     std::string_view name;
     std::string_view features[8];

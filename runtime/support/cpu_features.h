@@ -1,5 +1,5 @@
-// CPU features that kernels of the cpu target may use. The compiler uses no other features, so the runtime can compare
-// the list with its own machine and knows whether the kernels run.
+// CPU features that kernels of the cpu target may use. The compiler uses no other features, so the runtime can check
+// whether its machine can run the kernels.
 #ifndef INLAY_RUNTIME_SUPPORT_CPU_FEATURES_H_
 #define INLAY_RUNTIME_SUPPORT_CPU_FEATURES_H_
 
@@ -10,17 +10,17 @@
 namespace inlay {
 
 struct CpuFeature {
-  std::string_view name; // LLVM's
-  bool is_here;          // on this machine, and enabled by its system
+  std::string_view name; // as in LLVM
+  bool is_here;          // supported by this machine and enabled by its operating system
 };
 
-// All that are known, for this kind of processor.
+// Returns all known features of this machine's architecture.
 std::span<const CpuFeature> CpuFeatures();
 
-// The largest of LLVM's names for generations (x86-64, x86-64-v2, -v3, -v4) that this machine has all of.
+// Returns the highest of LLVM's microarchitecture levels (x86-64, x86-64-v2, -v3, -v4) that this machine supports.
 std::string_view CpuGeneration();
 
-// "AMD EPYC": for people.
+// Returns the name of the processor, for output: "AMD EPYC 9654".
 std::string CpuName();
 
 } // namespace inlay

@@ -13,15 +13,15 @@ struct DebugOptions {
   bool guard_begin = false;    // each device buffer begins at an unmapped page
   bool poison = false;         // device buffers begin as bytes 0xff: NaN, -1
   bool sync_launches = false;  // wait after each kernel; an error names it
-  bool graph_launches = false; // the same, each kernel in a graph of its own
-  bool check_steps = false;    // check the metadata of each step on the host, and what arrived on the device
+  bool graph_launches = false; // the same, with each kernel in a separate CUDA graph
+  bool check_steps = false;    // check the metadata of each step on the host and its copy on the device
 };
 
-// Words separated by commas: guard-end, guard-begin, poison, sync-launches, graph-launches, check-steps. Error: an
-// unknown word, or both guards.
+// Parses words separated by commas: guard-end, guard-begin, poison, sync-launches, graph-launches, check-steps. Unknown
+// words and the use of both guard-end and guard-begin are errors.
 absl::StatusOr<DebugOptions> ParseDebugOptions(std::string_view words);
 
-// Those of INLAY_DEBUG; none if it is not set.
+// Parses INLAY_DEBUG. If it is not set, all options are off.
 absl::StatusOr<DebugOptions> ReadDebugOptions();
 
 } // namespace inlay

@@ -14,7 +14,7 @@
 
 namespace inlay {
 
-// A file mapped read-only. Moves, does not copy.
+// A file mapped read-only. Movable, not copyable.
 class MappedFile {
 public:
   static absl::StatusOr<MappedFile> Open(const std::string &path);
@@ -31,8 +31,8 @@ private:
   size_t size_ = 0;
 };
 
-// A file read at any place, from any thread. Other than a mapping, one that is cut while it is read is an error and not
-// a signal, and reading it costs no page tables.
+// A file that can be read at any offset, from any thread. Unlike with a mapping, a file that is shortened while it is
+// read gives an error instead of a signal, and reading it needs no page tables.
 class RandomAccessFile {
 public:
   static absl::StatusOr<RandomAccessFile> Open(const std::string &path);
@@ -52,7 +52,7 @@ private:
   uint64_t size_ = 0;
 };
 
-// The whole of a small file. Larger than `limit` bytes is an error.
+// Reads a whole file. A file larger than `limit` bytes is an error.
 absl::StatusOr<std::string> ReadFile(const std::string &path, uint64_t limit = uint64_t{1} << 30);
 
 // Appends to a file it creates; every error (a full disk among them) is reported once, by Close().
@@ -65,7 +65,7 @@ public:
   // Writes zeros up to `offset`.
   void PadTo(uint64_t offset);
   uint64_t offset() const { return offset_; }
-  // Brings the bytes to the disk.
+  // Flushes the file to the disk (fsync) and closes it. Returns the first error.
   absl::Status Close();
 
 private:

@@ -5,7 +5,7 @@
 namespace inlay {
 namespace {
 
-// Looks for a new job before a worker goes to sleep: some tens of microseconds.
+// How often a worker checks for a new job before it goes to sleep. This takes some tens of microseconds.
 constexpr int kSpins = 4000;
 
 // The parts of ThreadPool::state_.
@@ -57,17 +57,17 @@ void ThreadPool::Run(int64_t count, const std::function<void(int64_t)> &body) {
   }
   body_ = &body;
   count_ = count;
-  // Several chunks a thread even out blocks that differ; few enough to keep the counter cheap.
+  // Several chunks per thread balance blocks of different cost. More chunks would make the counter a bottleneck.
   chunk_ = std::max<int64_t>(1, count / (threads() * 8));
   next_.store(0, std::memory_order_relaxed);
-  // Nobody is at the job before: publish this one.
+  // No worker is at the previous job any more. Publish this one.
   state_.store((state_.load() & ~(kNextJob - 1)) + kNextJob + kOpen);
   if (sleeping_.load() > 0) {
     std::lock_guard lock(mutex_);
     wake_.notify_all();
   }
   TakeAll();
-  // All is taken: close the job, then wait for those who are still at it.
+  // All blocks are taken. Close the job, then wait for the workers that have joined it.
   state_.fetch_and(~kOpen);
   for (int spins = 0; (state_.load(std::memory_order_acquire) & kWorkers) > 0;) {
     if (++spins < kSpins)

@@ -1,4 +1,4 @@
-// A pool for the blocks of a grid: many short jobs one after another.
+// A thread pool for the blocks of a grid. It is made for many short jobs that follow each other.
 #ifndef INLAY_RUNTIME_SUPPORT_THREAD_POOL_H_
 #define INLAY_RUNTIME_SUPPORT_THREAD_POOL_H_
 
@@ -12,11 +12,11 @@
 
 namespace inlay {
 
-// Runs one job at a time on its threads and the caller's. Workers spin a little between jobs, since the next kernel
-// of a step follows within microseconds, and sleep after that.
+// Runs one job at a time on its threads and the caller's. Between jobs, workers spin for a short time, since the next
+// kernel of a step follows within microseconds. Then they sleep.
 class ThreadPool {
 public:
-  // `threads` in all, the caller's included; 0: one for each core.
+  // `threads` is the number of threads including the caller's; 0: one per core.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool &) = delete;
@@ -24,7 +24,7 @@ public:
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Calls body(i) for i in [0, count), each once, in no order; returns when all have returned.
+  // Calls body(i) once for each i in [0, count), in any order. Returns when all calls have returned.
   void Run(int64_t count, const std::function<void(int64_t)> &body);
 
 private:
@@ -32,8 +32,9 @@ private:
   void TakeAll();
 
   std::vector<std::thread> workers_;
-  // The job: its number from bit 32 up, whether workers may still join it in bit 31, how many are at it below. A worker
-  // that the system keeps off its core never joins, and nobody waits for it.
+  // The current job. Bits 32 to 63: its number. Bit 31: whether workers may still join it. Bits 0 to 30: the number of
+  // workers that have joined it. A worker that the operating system does not schedule in time does not join, so Run()
+  // does not wait for it.
   std::atomic<uint64_t> state_{0};
   std::atomic<int64_t> next_{0};
   std::atomic<bool> stopping_{false};

@@ -131,13 +131,14 @@ std::string ModelName(const std::string &bundle) {
   return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
-// What --profile needs, made before the engine.
+// The kernel trace and read bandwidth for --profile. It is created before the engine.
 struct Profiler {
   std::unique_ptr<KernelTrace> trace;
-  double read = 0; // bytes a second
+  double read = 0; // read bandwidth in bytes per second
 };
 
-// Sets `engine.target` to the target that the engine would choose: a GPU's if this machine can run it, else cpu.
+// Creates the profiler. Sets `engine.target` to the target that the engine would choose: the GPU's if this machine can
+// run it, else cpu.
 absl::StatusOr<Profiler> OpenProfiler(const Flags &flags, const Bundle &bundle, EngineOptions &engine) {
   std::vector<std::string> targets;
   if (!engine.target.empty())
@@ -169,7 +170,7 @@ std::vector<PlannedLaunch> PlannedLaunches(const plan::Target &target, const pla
       for (const plan::Launch *launch : *part)
         planned.push_back({target.kernels()->Get(launch->kernel())->name()->str(),
                            launch->origin() ? launch->origin()->str() : std::string(),
-                           target.kernels()->Get(launch->kernel())->library() != nullptr});
+                           target.kernels()->Get(launch->kernel())->body_type() == plan::KernelBody_LibraryProduct});
   return planned;
 }
 
@@ -403,7 +404,7 @@ int Main(int argc, char **argv) {
   return kDone;
 }
 
-// bench-model bandwidth
+// Implements `bench-model bandwidth`.
 int BandwidthMain(int argc, char **argv) {
   std::string target = "auto";
   int threads = 0;
@@ -419,7 +420,7 @@ int BandwidthMain(int argc, char **argv) {
   if (is_auto)
     target = "sm_90a";
   absl::StatusOr<double> read = MeasureReadBandwidth(target, threads);
-  // No driver, or no GPU of that kind.
+  // There is no driver or no GPU that can run sm_90a.
   if (is_auto && (absl::IsUnavailable(read.status()) || absl::IsFailedPrecondition(read.status()))) {
     target = "cpu";
     read = MeasureReadBandwidth(target, threads);

@@ -18,7 +18,7 @@ struct ServerAddress {
   bool is_chat() const { return endpoint.ends_with("/chat/completions"); }
 };
 
-// "http://127.0.0.1:8000".
+// Parses a URL such as "http://127.0.0.1:8000" into the host and port of `address`.
 absl::Status ReadBaseUrl(const std::string &url, ServerAddress &address);
 
 // The first model that the server lists.

@@ -28,7 +28,7 @@ public:
       one = id(random_);
     return ids;
   }
-  // Common words of about one token each.
+  // Returns common words of about one token each.
   std::string Words(int64_t count) {
     static constexpr const char *kWords[] = {"time", "year", "people", "way",   "day",   "man",   "thing", "world",
                                              "life", "hand", "part",   "child", "eye",   "woman", "place", "work",
@@ -104,7 +104,7 @@ std::vector<double> MakeArrivals(size_t jobs, double request_rate, double bursti
   if (std::isinf(request_rate))
     return arrivals;
   std::mt19937_64 random(seed + 1);
-  // The mean is 1 / rate for every shape.
+  // A gamma distribution has the mean shape * scale, so the mean gap is 1 / request_rate for any burstiness.
   std::gamma_distribution<double> gap(burstiness, 1 / (request_rate * burstiness));
   for (size_t i = 1; i < jobs; ++i)
     arrivals[i] = arrivals[i - 1] + gap(random);

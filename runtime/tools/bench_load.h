@@ -31,9 +31,9 @@ struct Dataset {
 
 // One request, or a conversation. The prompt of a turn is the conversation so far and the text of the turn.
 struct Job {
-  std::vector<int32_t> prompt;     // token ids, of a single request
-  std::vector<std::string> turns;  // texts, of a conversation
-  std::vector<int64_t> output_len; // of each
+  std::vector<int32_t> prompt;     // token ids of a single request; empty for a conversation
+  std::vector<std::string> turns;  // texts of a conversation; empty for a single request
+  std::vector<int64_t> output_len; // output tokens of the request, or of each turn
 };
 
 std::vector<Job> MakeJobs(const Dataset &dataset);
@@ -43,8 +43,8 @@ std::vector<double> MakeArrivals(size_t jobs, double request_rate, double bursti
 
 // Measurements of one request. Times are in seconds.
 struct RequestTimes {
-  std::string error = {}; // empty: success
-  double start = 0, ttft = 0, latency = 0;
+  std::string error = {};                  // empty: success
+  double start = 0, ttft = 0, latency = 0; // start: since the beginning of the run
   std::vector<double> itl = {};
   int64_t input_len = 0, output_len = 0;
   std::string text = {};

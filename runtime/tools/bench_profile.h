@@ -72,7 +72,7 @@ struct StepProfile {
   std::vector<KernelRow> rows; // in the order of their first launch
   int steps = 0;
   double kernels_us = 0, gaps_us = 0;
-  double between_us = 0; // from the end of a step to the start of the next one, where both were found
+  double between_us = 0; // from the end of a step to the start of the next one, mean over consecutive steps
   double bytes = 0;
   double step_us() const { return kernels_us + gaps_us + between_us; }
 };

@@ -32,7 +32,7 @@ class Bench {
 public:
   Bench(Engine &engine, uint32_t vocab_size);
 
-  // Whether all sequences of a test can run at the same time.
+  // Checks that all sequences of a test can run at the same time.
   absl::Status Check(const Test &test) const;
 
   struct Result {

@@ -15,7 +15,7 @@ std::optional<int> Parse(CLI::App &app, int argc, char **argv) {
   for (std::string &argument : arguments)
     if (argument.starts_with("--"))
       std::replace(argument.begin(), std::find(argument.begin(), argument.end(), '='), '_', '-');
-  std::reverse(arguments.begin(), arguments.end()); // the order that CLI11 wants
+  std::reverse(arguments.begin(), arguments.end()); // CLI11 expects the arguments in reverse order
   try {
     app.parse(arguments);
   } catch (const CLI::Success &success) { // --help and --version

@@ -1,6 +1,7 @@
 // inspect-bundle: verifies a bundle and prints its contents as text or JSON.
 #include "fmt/format.h"
 #include "runtime/bundle/bundle.h"
+#include "runtime/bundle/cache_groups.h"
 #include "runtime/bundle/weight_loader.h"
 #include "runtime/tools/tool_support.h"
 
@@ -13,8 +14,8 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr const char *kExamples =
-    R"(The checks are those of the runtime at load: versions, hashes of the plan and the kernels, and every index and size
-in the plan. --verify-weights also reads all weights and checks their hashes.
+    R"(Makes the same checks as the runtime at load: versions, hashes of the plan and the kernels, and every index and
+size in the plan. --verify-weights also reads all weights and checks their hashes.
 
 Examples:
   inspect-bundle llama.inlay
@@ -37,6 +38,22 @@ ordered_json ToJson(const Launches *launches, const plan::Target &target) {
                       {"grid", std::move(grid)}});
     }
   return list;
+}
+
+// The name of a tensor, or an object where only some of its rows are taken or in another order.
+ordered_json ToJson(const plan::Source &source) {
+  if (!source.steps() || source.steps()->size() == 0)
+    return source.tensor()->str();
+  ordered_json steps = ordered_json::array();
+  for (const plan::RecipeStep *step : *source.steps()) {
+    ordered_json fields = {{"op", plan::EnumNameRecipeOp(step->op())}};
+    for (auto [key, value] : {std::pair("block", step->block()), std::pair("offset", step->offset()),
+                              std::pair("count", step->count()), std::pair("parts", step->parts())})
+      if (value != 0)
+        fields[key] = value;
+    steps.push_back(std::move(fields));
+  }
+  return {{"tensor", source.tensor()->str()}, {"steps", std::move(steps)}};
 }
 
 ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
@@ -76,8 +93,8 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
           use.origin = "packs linked weights";
       ordered_json sources = ordered_json::array();
       if (weight->recipe()->sources())
-        for (const flatbuffers::String *source : *weight->recipe()->sources())
-          sources.push_back(source->str());
+        for (const plan::Source *source : *weight->recipe()->sources())
+          sources.push_back(ToJson(*source));
       weights.push_back(
           {{"name", weight->name()->str()},
            {"type", plan::EnumNameDataType(weight->type())},
@@ -94,7 +111,7 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
   for (uint32_t i = 0; i < uses.size(); ++i) {
     const plan::Kernel &kernel = *target.kernels()->Get(i);
     ordered_json row = {{"name", kernel.name()->str()}, {"launches", uses[i].launches}, {"origin", uses[i].origin}};
-    // The compiler's figures from the manifest (registers, shared memory).
+    // Add the compiler's figures from the manifest (registers, shared memory).
     if (kernel_facts.is_array())
       for (const json &facts : kernel_facts)
         if (facts.is_object() && facts.value("name", json()) == row["name"])
@@ -114,6 +131,7 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
 ordered_json ToJson(const Bundle &bundle) {
   json manifest = json::parse(bundle.manifest(), nullptr, /*allow_exceptions=*/false);
   const plan::Model &model = *bundle.plan().model();
+  const plan::CacheGroup &cache = *model.cache_groups()->Get(0);
   ordered_json targets = ordered_json::array();
   json kernels = manifest.value("kernels", json::object());
   for (const plan::Target *target : *bundle.plan().targets())
@@ -126,10 +144,9 @@ ordered_json ToJson(const Bundle &bundle) {
            {{"max_model_len", model.max_model_len()},
             {"max_num_seqs", model.max_num_seqs()},
             {"max_num_batched_tokens", model.max_num_batched_tokens()},
-            {"block_size", model.page_size()},
-            {"kv_cache_dtype", plan::EnumNameDataType(model.kv_type())},
-            {"kv_bytes_per_token",
-             2 * uint64_t{model.layers()} * model.kv_heads() * model.head_dim() * ElementSize(model.kv_type())}}},
+            {"block_size", cache.page_size()},
+            {"kv_cache_dtype", plan::EnumNameDataType(cache.type())},
+            {"kv_bytes_per_token", 2 * cache.layers()->size() * LayerPageBytes(cache) / cache.page_size()}}},
           {"weights_mode", bundle.weights_mode()},
           {"targets", std::move(targets)}};
 }

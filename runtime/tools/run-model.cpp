@@ -38,7 +38,7 @@ ordered_json ToJson(const SamplingParams &params) {
   return json;
 }
 
-// A prompt's request, its tokens and when they came.
+// The request of a prompt, its tokens and their times.
 struct Output {
   std::unique_ptr<RequestHandle> handle;
   std::vector<Piece> pieces;
@@ -147,7 +147,7 @@ std::vector<ChatMessage> Opening(const RunFlags &flags) {
   return {{"system", flags.system}};
 }
 
-// The text side of a bundle, opened without its weights.
+// The tokenizer and chat template of a bundle, loaded without its weights.
 struct TextSide {
   std::unique_ptr<tokenizer::Tokenizer> tokenizer;
   std::optional<Chat> chat; // with --chat
@@ -172,7 +172,7 @@ absl::StatusOr<TextSide> OpenTextSide(const RunFlags &flags) {
   return side;
 }
 
-// The prompts; with --chat, each rendered by the chat template as a user message.
+// Returns the prompts. With --chat, each is rendered by the chat template as a user message.
 absl::StatusOr<std::vector<Request>> PromptsOf(const RunFlags &flags, const std::optional<Chat> &chat) {
   std::vector<Request> prompts = flags.prompts;
   if (!chat)

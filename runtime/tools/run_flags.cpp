@@ -21,7 +21,7 @@ constexpr const char *kExamples = R"(Examples:
   run-model llama.inlay --prompt "How many tokens?" --tokenize --json
 Exit codes: 0 success, 1 invalid input, 2 internal error, 130 interrupted.)";
 
-// The prompts of the command line: texts, then files, then ids.
+// Reads the prompts of the command line: first texts, then files, then ids.
 absl::Status ReadPrompts(const CLI::App &app, RunFlags &flags) {
   auto add = [&](std::string text, std::vector<int32_t> ids) {
     flags.prompts.push_back({std::move(text), std::move(ids), !flags.no_special_tokens, {}});

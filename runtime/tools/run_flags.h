@@ -34,7 +34,8 @@ struct RunFlags {
 void AddRunFlags(CLI::App &app, RunFlags &flags);
 absl::Status ReadTexts(const CLI::App &app, RunFlags &flags);
 
-// The given parameters on top of the checkpoint's `params` and its max_new_tokens, if any.
+// Returns the checkpoint's `params` with the values given on the command line. `default_max_tokens` is the checkpoint's
+// max_new_tokens, if any.
 absl::StatusOr<SamplingParams> SamplingOf(const RunFlags &flags, SamplingParams params,
                                           std::optional<int32_t> default_max_tokens);
 

@@ -32,7 +32,7 @@ Examples:
 On SIGTERM or Ctrl-C the server refuses new requests and finishes the running ones. A second signal cancels them.
 Exit codes: 0 ended by a signal, 1 invalid input, 2 internal error.)";
 
-// "NAME: what it is; NAME: ..."
+// Lists the formats for a help text: "NAME (DESCRIPTION), NAME (DESCRIPTION)".
 template <class Format> std::string Describe(std::span<const Format> formats) {
   std::string text;
   for (const Format &format : formats)
@@ -124,7 +124,7 @@ absl::Status Run(Flags flags) {
   std::fflush(stdout);
   (*server)->Run();
   (*service)->Stop();
-  // Destroyed before the server, because the last requests still refer to its threads and timers.
+  // Destroy the engine before the server, because the last requests still refer to the server's threads and timers.
   engine->reset();
   return absl::OkStatus();
 }
@@ -183,6 +183,9 @@ int Main(int argc, char **argv) {
                  "Threads that parse and tokenize requests and render chat templates (default 0: chosen from the "
                  "number of cores)")
       ->check(CLI::Range(0, 256))
+      ->group("Server");
+  app.add_flag("--enable-log-requests", flags.service.log_requests,
+               "Log one line per request to stderr: id (X-Request-Id), client, path, status, time and tokens")
       ->group("Server");
   app.add_flag("--no-page", flags.no_page, "Disable the web page at /")->group("Server");
   app.add_flag("-q,--quiet", flags.quiet, "Print only the address")->group("Server");

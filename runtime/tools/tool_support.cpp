@@ -159,7 +159,8 @@ sigset_t InterruptSet() {
 } // namespace
 
 Interrupts::Interrupts() {
-  // Blocked here and so in every thread started later; only the watching thread takes the signal.
+  // The signal is blocked in this thread and in all threads that are started later. Only the watching thread receives
+  // it.
   sigset_t set = InterruptSet();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   thread_ = std::thread([this] { Watch(); });

@@ -1,6 +1,7 @@
-// A program without Inlay whose blocks exchange one number with each block of their cluster: an mbarrier that thread 0 arms,
-// st.async from every block of the cluster, a wait of all threads. `gpu-check --only fault` runs it under compute-sanitizer's
-// synccheck with clusters of 2 to 16 blocks, to tell a fault of the tool from one of Inlay's decode attention.
+// A program without Inlay in which each block sends one number to each block of its cluster: thread 0 arms an mbarrier,
+// every block of the cluster sends with st.async, and all threads wait. `gpu-check --only fault` runs it under
+// compute-sanitizer's synccheck with clusters of 2 to 16 blocks, to distinguish a fault of the tool from a fault of
+// Inlay's decode attention.
 //
 //   nvcc -gencode=arch=compute_90a,code=sm_90a -o cluster_probe cluster_probe.cu
 //   cluster_probe CLUSTER BLOCKS SHARED_BYTES       128 blocks and 100,000 bytes are those of decode attention
@@ -52,7 +53,7 @@ __global__ void exchange(int *out, int cluster) {
       sum += inbox[i];
     out[blockIdx.x] = sum;
   }
-  // No block ends before its cluster has read what it sent.
+  // No block may exit before the other blocks of its cluster have finished: st.async writes to their shared memory.
   asm volatile("barrier.cluster.arrive.aligned;" ::: "memory");
   asm volatile("barrier.cluster.wait.aligned;" ::: "memory");
 }

@@ -1,4 +1,5 @@
-"""What the parts of gpu-check share: running the tools, bundles, steps that are kept when they are done."""
+"""Functions shared by the parts of gpu-check: running the tools, compiling bundles, and steps whose results are
+saved."""
 
 import json
 import pathlib
@@ -14,7 +15,7 @@ FIXTURES = ROOT / "test" / "fixtures" / "models"
 SHAPES = ROOT / "test" / "bench" / "models"
 ATTENTION = ROOT / "test" / "bench" / "attention"
 EXAMPLE = ROOT / "examples" / "stdlib_model" / "model"
-RUN_SECONDS = 120  # A kernel that hangs must not use up the machine's time.
+RUN_SECONDS = 120  # limit for a run in seconds, in case a kernel hangs
 
 
 class OutOfTime(Exception):
@@ -29,14 +30,14 @@ def sh(*command, **options) -> str:
 
 
 def write_json(path: pathlib.Path, value) -> None:
-    """The whole file or none of it."""
+    """Writes the file atomically."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(value, indent=2))
     temporary.replace(path)
 
 
 def bundle_of(args, name: str, source: pathlib.Path, *flags, target: str | None = None) -> pathlib.Path:
-    """The bundle of that name, compiled from `source` if it is missing."""
+    """Returns the bundle `name`. Compiles it from `source` if it is missing."""
     bundle = args.bundles / name
     if not (bundle / "manifest.json").exists():
         compiler = args.bin / "compile-model"
@@ -55,12 +56,12 @@ def bench_json(args, bundle: pathlib.Path, target: str, *flags) -> dict:
 
 
 def read_bandwidth(args, target: str) -> float:
-    """Bytes a second of a read-only stream, measured anew for each part."""
+    """The bandwidth of a read-only stream in bytes per second, measured again for each part."""
     return json.loads(sh(args.bin / "bench-model", "bandwidth", "--target", target, "--json"))["read_bytes_per_s"]
 
 
 def checked(check, *arguments) -> dict:
-    """A check's result; a tool that fails or hangs is a verdict too, and the next check runs."""
+    """The result of a check. A tool that fails or hangs becomes the verdict, so that the next checks still run."""
     try:
         return check(*arguments)
     except (SystemExit, subprocess.TimeoutExpired) as error:
@@ -68,8 +69,9 @@ def checked(check, *arguments) -> dict:
 
 
 def run_steps(args, results: dict, save, steps: dict, target: str | None = None) -> None:
-    """Runs the steps (name -> function to a dictionary) that `results["steps"]` lacks and keeps each as it is done, with the
-    read bandwidth measured before the first of this run. Raises OutOfTime where no new step may begin any more."""
+    """Runs the steps (name -> function that returns a dictionary) that are missing in `results["steps"]`. Saves each
+    result with the read bandwidth, which is measured before the first step of this run. Raises OutOfTime after the
+    deadline."""
     done = results.setdefault("steps", {})
     read = None
     for name, step in steps.items():

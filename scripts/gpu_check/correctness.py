@@ -1,5 +1,5 @@
-"""Correctness: greedy tokens and logits against transformers' goldens and the cpu target, sampling against the distribution
-that the logits give."""
+"""Correctness: compares greedy tokens and logits with goldens of transformers and with the cpu target, and sampled
+tokens with the probabilities of the logits."""
 
 import array
 import json
@@ -9,12 +9,14 @@ import shutil
 from .common import EXAMPLE, FIXTURES, RUN_SECONDS, bundle_of, checked, sh, tools, write_json
 from .sampling import sampling
 
-# Each prompt of a fixture's batch is the golden one and this many of its greedy tokens: the lengths differ, and steps after
-# one at which a run may part from the golden are compared too. The longest prompt leaves room for 64 tokens.
+# Each prompt of a fixture's batch is the golden prompt plus this many of its greedy tokens. So the lengths differ, and
+# steps after a step at which a run may diverge from the golden are compared too. The longest prompt leaves room for 64
+# tokens.
 STARTS = (0, 16, 32)
 STEPS = 64
-# The same model in other shapes: so many sequences that other kernels run, other pages, norms apart. On the fixtures named, or
-# on all. Each prompt is the golden one and 0, 1, 2 ... of its greedy tokens.
+# The same model in other configurations: numbers of sequences that select other kernels, other page sizes, separate
+# norm kernels. Each runs on the listed fixtures, or on all. The prompts are the golden prompt plus 0, 1, 2 ... of its
+# greedy tokens.
 MANY_STEPS = 16
 SOME = ("llama-head-dim-96", "llama-odd-sizes", "llama-tied", "mistral-window", "qwen3")
 LINKED = "linked weights"
@@ -50,8 +52,12 @@ def variant_bundle(args, model, variant: str):
                      "--max-num-seqs", 64, "--max-num-batched-tokens", 512, *flags)
 
 
-def variants_of(model) -> list[str]:
-    return [variant for variant, (names, *_) in VARIANTS.items() if not names or model.name in names]
+def variants_of(args, model) -> list[str]:
+    wanted = list(VARIANTS) if args.variants is None else [name for name in args.variants.split(",") if name != "none"]
+    for name in wanted:
+        if name not in VARIANTS:
+            raise SystemExit(f"gpu-check: --variants {name}: expected none or some of {', '.join(VARIANTS)}")
+    return [name for name in wanted if not VARIANTS[name][0] or model.name in VARIANTS[name][0]]
 
 
 def example_bundle(args):
@@ -63,9 +69,10 @@ class Mismatch(Exception):
 
 
 def part_of_tokens(expected, found, expected_rows, bf16_error: float, label: str) -> int:
-    """Steps until the tokens part, counting the one where they do. They may part only where rounding decides: where the two
-    best logits are closer than four times the root mean square error of transformers' bfloat16 logits, which is about three
-    standard deviations of the difference of two such logits. How wrong our own logits are excuses nothing."""
+    """The number of steps up to the first different token, including that step. Tokens may differ only because of
+    rounding: if the two best logits are closer than four times the root mean square error of transformers' bfloat16
+    logits, which is about three standard deviations of the difference of two such logits. The error of Inlay's logits
+    does not extend this limit."""
     for step, (token, other) in enumerate(zip(expected, found)):
         if token == other:
             continue
@@ -79,7 +86,7 @@ def part_of_tokens(expected, found, expected_rows, bf16_error: float, label: str
 
 
 def compare_rows(expected, found) -> list[tuple[float, float]]:
-    """(norm of the difference, norm of the expected row) of each pair of rows."""
+    """For each pair of rows: (norm of the difference, norm of the expected row)."""
     return [(tools.norm(a - b for a, b in zip(e, f)), tools.norm(e)) for e, f in zip(expected, found)]
 
 
@@ -88,11 +95,13 @@ def relative(pairs) -> float:
 
 
 def compare(golden: dict, logits, row_errors, runs, exact: bool) -> dict:
-    """Runs of one fixture against its golden. `runs` is {"alone": outputs, "batch": outputs}, an output for each of STARTS:
-    (tokens, rows of logits). `exact` is the cpu target in float32, whose batches equal each sequence alone bit for bit.
+    """Compares the runs of one fixture with its golden. `runs` is {"alone": outputs, "batch": outputs}, with one output
+    (tokens, rows of logits) per entry of STARTS. `exact`: the cpu target in float32, where a batch is bitwise equal to
+    single runs.
 
-    In bfloat16 the error over all steps is at most 1.5 times that of transformers' bfloat16 run, and that of a step at most
-    1.5 times the largest of any of its steps. (Step by step the two roundings are independent; ratios near 2 are chance.)
+    In bfloat16, the error over all steps must be at most 1.5 times that of transformers' bfloat16 run, and the error of
+    each step at most 1.5 times the largest error of a step of that run. (The errors of a single step are independent in
+    the two runs, so their ratio may be near 2 by chance.)
     """
     tokens, error = golden["greedy_ids"], golden["bf16_error"]
     result = {"steps": 0, "relative_error": float("nan"), "transformers_bf16_error": error, "worst_step": float("nan"),
@@ -127,7 +136,7 @@ def compare(golden: dict, logits, row_errors, runs, exact: bool) -> dict:
 
 
 def generate(args, bundle, target: str, width: int, prompts, *flags, steps: int = STEPS, temperature: float = 0) -> list:
-    """(token ids, rows of logits) of each prompt, so many tokens each."""
+    """Generates `steps` tokens for each prompt. Returns (token ids, rows of logits) per prompt."""
     out = args.out / "logits.bin"
     ids = [flag for prompt in prompts for flag in ("--prompt-ids", ",".join(map(str, prompt)))]
     run = json.loads(sh(args.bin / "run-model", bundle, "--target", target, *ids, "--max-tokens", steps, "--temperature", temperature,
@@ -155,7 +164,8 @@ def fixture(args, model) -> dict:
 
 
 def compare_many(golden: dict, logits, outputs, exact: bool) -> dict:
-    """Outputs (tokens, rows of logits) of the golden prompt and 0, 1, 2 ... of its greedy tokens, against the golden."""
+    """Compares outputs (tokens, rows of logits) for the golden prompt plus 0, 1, 2 ... of its greedy tokens with the
+    golden."""
     tokens, error, pairs = golden["greedy_ids"], golden["bf16_error"], []
     result = {"relative_error": float("nan"), "transformers_bf16_error": error, "verdict": "ok"}
     try:
@@ -182,12 +192,12 @@ def variant_of(args, model, variant: str) -> dict:
     logits = tools.read_float32(model / "golden" / "logits.safetensors", "logits")
     prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in range(VARIANTS[variant][1])]
     bundle, width = variant_bundle(args, model, variant), len(logits[0])
-    # The bundle may have been made elsewhere, where the checkpoint had another path and other times.
+    # The bundle may have been compiled on another machine, where the checkpoint has another path and modification time.
     where = ("--weights-source", model) if variant == LINKED else ()
     outputs = generate(args, bundle, args.target, width, prompts, *where, steps=MANY_STEPS)
     result = compare_many(golden, logits, outputs, exact=args.target == "cpu")
     if variant == LINKED and result["verdict"] == "ok":
-        # What the bundle's kernels pack while loading is what the compiler packs: the same bits.
+        # The weights that the runtime packs while loading must be bitwise equal to those that the compiler packs.
         packed = variant_bundle(args, model, "10 sequences")
         alone = [generate(args, which, args.target, width, prompts[:1], "--max-num-seqs", 1, *flags, steps=MANY_STEPS)
                  for which, flags in ((packed, ()), (bundle, where))]
@@ -197,8 +207,8 @@ def variant_of(args, model, variant: str) -> dict:
 
 
 def example_reference(args) -> pathlib.Path:
-    """What the cpu target computes of the example model in float32, made where the compiler is: a bundle for one cpu may not
-    run on another."""
+    """The output of the cpu target for the example model in float32. It is computed on the machine with the compiler,
+    because a bundle for one cpu may not run on another."""
     path = args.bundles / "stdlib_model.reference.json"
     if not path.exists() and (args.bin / "compile-model").exists():
         bundle = args.out / "stdlib_model.cpu"
@@ -212,10 +222,12 @@ def example_reference(args) -> pathlib.Path:
 
 
 def example(args, bf16_error: float) -> dict:
-    """The example model's greedy tokens against the cpu target's; transformers' error is that of the fixtures."""
+    """Compares the example model's greedy tokens with those of the cpu target. `bf16_error` is transformers' largest
+    error on the fixtures."""
     path = example_reference(args)
     if not path.exists():
-        return {"verdict": f"not run: {path} is missing; scripts/gpu-check --prepare makes it where compile-model is"}
+        hint = "run scripts/gpu-check --prepare on a machine with compile-model"
+        return {"verdict": f"not run: {path} is missing; {hint}"}
     reference = json.loads(path.read_text())
     expected = reference["logits"]
     bundle = example_bundle(args)
@@ -234,10 +246,10 @@ def example(args, bf16_error: float) -> dict:
 
 
 def prepare(args) -> None:
-    """Compiles all that is run here, and makes the reference that needs the compiler."""
+    """Compiles all bundles of this part and computes the reference, which needs the compiler."""
     for model in fixtures(args):
         fixture_bundle(args, model)
-        for variant in variants_of(model):
+        for variant in variants_of(args, model):
             variant_bundle(args, model, variant)
     example_bundle(args)
     if args.target != "cpu":
@@ -254,7 +266,7 @@ def correctness(args, result: dict, save) -> None:
               "{transformers_bf16_error:.2e}): {verdict}".format(**row), flush=True)
     result["variants"] = []
     for model in fixtures(args):
-        for variant in variants_of(model):
+        for variant in variants_of(args, model):
             row = {"fixture": model.name, "variant": variant, "relative_error": float("nan")}
             row |= checked(variant_of, args, model, variant)
             result["variants"].append(row)
@@ -266,7 +278,7 @@ def correctness(args, result: dict, save) -> None:
         print(f"  example model: {result['example']['verdict']}", flush=True)
         if not result["example"]["verdict"].startswith("not run"):
             verdicts.append(result["example"]["verdict"])
-    # On a GPU many draws are cheap; the cpu target's test wants to be short.
+    # Many draws are cheap on a GPU. On the cpu target, fewer draws keep the test short.
     result["sampling"] = checked(sampling, args, example_bundle(args), 1 if args.target == "cpu" else 16)
     verdicts.append(result["sampling"]["verdict"])
     result["passed"] = all(verdict == "ok" for verdict in verdicts)

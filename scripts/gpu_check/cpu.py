@@ -1,5 +1,5 @@
-"""The cpu target on this machine: the example model beside transformers on the same cores, and a model of 110 M parameters
-beside what the memory allows."""
+"""The cpu target on this machine: the example model compared with transformers on the same cores, and a model of 110 M
+parameters compared with the memory bandwidth."""
 
 import importlib.util
 import json

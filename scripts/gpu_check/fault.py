@@ -1,6 +1,6 @@
 """Repeats runs of one model under each setting that could show or exclude the cause of a sporadic fault (docs/debugging.md),
-with and without compute-sanitizer, and counts the failures. The messages of failed runs are kept. Failures are what this
-part looks for, so they do not fail it."""
+with and without compute-sanitizer, and counts the failures. The messages of failed runs are saved. This part searches
+for failures, so they do not make it fail."""
 
 import collections
 import concurrent.futures
@@ -18,7 +18,7 @@ AT_ONCE = 8
 FLAGS = ("--dtype", "bfloat16", "--max-num-seqs", SEQUENCES, "--max-num-batched-tokens", 256)
 PROBE_WORDS = ("", "graph", "graph cluster", "graph dependent", "graph mbarrier", "graph bulk", "graph cluster bulk")
 
-# name, bundle, tool, INLAY_DEBUG, flags of run-model, how often, how many at once
+# name, bundle, tool, INLAY_DEBUG, flags of run-model, number of runs, number of parallel runs
 EXPERIMENTS = [
     ("no tool", "odd", None, "", (), 64, AT_ONCE),
     ("no tool, guard-end poison check-steps", "odd", None, "guard-end,poison,check-steps", (), 64, AT_ONCE),
@@ -53,11 +53,11 @@ def prepare(args) -> None:
 
 
 def run_once(command: list[str], environment: dict, work: pathlib.Path) -> str:
-    """Nothing, or how the run failed."""
+    """Returns "" on success, else a description of the failure."""
     try:
         result = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=RUN_SECONDS, env=environment, cwd=work)
     except subprocess.TimeoutExpired:
-        return f"no end within {RUN_SECONDS} s"
+        return f"not finished within {RUN_SECONDS} s"
     if result.returncode == 0:
         return ""
     # The generated tokens are one long line.

@@ -1,9 +1,9 @@
-// A program without Inlay that launches kernels the way Inlay's runtime does: graphs of kernels in clusters with dependent
-// launch, mbarriers and bulk copies, beside copies in two other streams. `gpu-check --only fault` runs it under
-// compute-sanitizer to tell a fault of the tool from one of Inlay's kernels.
+// A program without Inlay that launches kernels in the same way as Inlay's runtime: graphs of kernels with clusters,
+// dependent launch, mbarriers and bulk copies, with concurrent copies in two other streams. `gpu-check --only fault`
+// runs it under compute-sanitizer to distinguish a fault of the tool from a fault of Inlay's kernels.
 //
 //   nvcc -gencode=arch=compute_90a,code=sm_90a -o fault_probe fault_probe.cu
-//   fault_probe [WORD...]      words: cluster dependent mbarrier bulk graph        all without one
+//   fault_probe [WORD...]      words: cluster dependent mbarrier bulk graph        without words: all of them
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -31,7 +31,7 @@ __device__ void wait(uint64_t *barrier, int phase) {
                : "memory");
 }
 
-// out = in + 1 for kThreads values of each block, by way of shared memory.
+// out = in + 1 for kThreads values per block, copied through shared memory.
 __global__ void add_one(const int *in, int *out, int words) {
   __shared__ alignas(128) int values[kThreads];
   __shared__ uint64_t full, all;

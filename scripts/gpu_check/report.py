@@ -1,4 +1,5 @@
-"""Writes docs/performance.md from the results of gpu-check: tables with the figures of other engines, then the handwritten notes."""
+"""Writes docs/performance.md from the results of gpu-check: tables that include other engines, then the handwritten
+notes."""
 
 import json
 
@@ -11,7 +12,7 @@ MICRO = 1e6
 
 
 def table(header: list[str], rows: list[list[str]], left: int = 1) -> list[str]:
-    """Markdown; the first `left` columns are text."""
+    """A Markdown table. The first `left` columns are left-aligned."""
     rule = "|" + "|".join("---" if i < left else "---:" for i in range(len(header))) + "|"
     return ["| " + " | ".join(header) + " |", rule, *("| " + " | ".join(row) + " |" for row in rows), ""]
 
@@ -21,7 +22,7 @@ def steps_of(results: dict, part: str) -> list[dict]:
 
 
 def peer_of(results: dict, model: str, work: str) -> dict | None:
-    """The step of the peer, with the read bandwidth of its run."""
+    """The step of another engine, with the read bandwidth of its run."""
     return next((step for step in steps_of(results, "peers") if step["model"] == model and step["work"] == work), None)
 
 
@@ -143,7 +144,7 @@ def family_of(kernel: dict) -> str | None:
 
 
 def products_of(results: dict, model: str) -> dict:
-    """Times of cuBLASLt: rows -> product -> microseconds."""
+    """Times of cuBLASLt in microseconds: rows -> product -> times."""
     steps = steps_of(results, "kernels")
     return next((step["rows"] for step in steps if step["model"] == model and isinstance(step["rows"], dict)), {})
 
@@ -158,7 +159,8 @@ def launch_us(kernel: dict) -> float:
 
 
 def compared_kernels(results: dict):
-    """(model, rows, kernel, its microseconds, cuBLASLt's) of each product of the decode steps profiled."""
+    """Yields (model, rows, kernel, its time in microseconds, times of cuBLASLt) for each product of the profiled decode
+    steps."""
     for step in steps_of(results, "kernels"):
         for row in step["rows"] if isinstance(step["rows"], list) else []:
             others = products_of(results, step["model"]).get(rows_of(row), {})

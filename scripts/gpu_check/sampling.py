@@ -1,4 +1,5 @@
-"""Sampling: tokens come as often as the logits say, a seed gives the same ones again, a temperature near 0 is greedy."""
+"""Sampling: token frequencies match the logits' probabilities, a seed reproduces its tokens, a temperature near 0 is
+greedy."""
 
 import array
 import collections
@@ -8,7 +9,7 @@ import math
 from .common import EXAMPLE, RUN_SECONDS, sh
 
 PROMPT = "class Server"
-DRAWS = 128  # prompts a run; each draws the first token under a seed of its own
+DRAWS = 128  # prompts per run; each draws its first token with a different seed
 SETTINGS = {
     "temperature 1": {"temperature": 1.0},
     "temperature 0.6": {"temperature": 0.6},
@@ -20,9 +21,10 @@ SETTINGS = {
 
 
 def distribution(logits, temperature: float, slack: float = 0.0, **filters) -> dict[int, float]:
-    """Probability of each token that the filters keep: the k best, of these the fewest that hold a mass of p, of these those
-    of at least min-p of the best. With `slack` the filters are that much (relative) wider: the kernel finds its thresholds by
-    bisection, and what lies on one may fall to either side."""
+    """The probability of each token that the filters keep: the k most likely tokens, of these the fewest with a total
+    probability of p, of these the ones with at least min-p times the highest probability. `slack` widens the filters by
+    this relative amount, because the kernel finds its thresholds by bisection, so a token at a threshold may be kept or
+    not."""
     best = max(logits)
     weights = sorted(((math.exp((x - best) / temperature), i) for i, x in enumerate(logits)), reverse=True)
     if top_k := filters.get("top-k"):
@@ -40,8 +42,8 @@ def distribution(logits, temperature: float, slack: float = 0.0, **filters) -> d
 
 
 def surprise(counts: collections.Counter, expected: dict[int, float]) -> float:
-    """Pearson's chi-square of the counts as a standard normal variable (Wilson and Hilferty, 1931). Tokens expected fewer than
-    five times count together."""
+    """Pearson's chi-square of the counts, transformed to a standard normal variable (Wilson and Hilferty, 1931). Tokens
+    that are expected fewer than five times are combined."""
     draws = sum(counts.values())
     bins = [(counts[token], p * draws) for token, p in expected.items() if p * draws >= 5]
     rest = draws - sum(count for count, _ in bins), draws - sum(mean for _, mean in bins)
@@ -55,7 +57,8 @@ def surprise(counts: collections.Counter, expected: dict[int, float]) -> float:
 
 
 def verdict_of(counts: collections.Counter, logits, setting: dict) -> str:
-    """"ok", or what is wrong with the tokens drawn from these logits. A right sampler fails in one of 3 million cases."""
+    """Returns "ok", or an error for tokens drawn from these logits. A correct sampler fails in one of 3 million
+    cases."""
     possible = distribution(logits, slack=0.01, **setting)
     if strangers := [token for token in counts if token not in possible]:
         return f"token {strangers[0]} was drawn {counts[strangers[0]]} times, which the filters leave out"
@@ -64,12 +67,13 @@ def verdict_of(counts: collections.Counter, logits, setting: dict) -> str:
 
 
 def flags_of(setting: dict) -> list:
-    """With what a setting leaves out turned off: else the checkpoint's own defaults (generation_config.json) hold."""
+    """The flags of a setting. Filters that it does not use are turned off, to override defaults of
+    generation_config.json."""
     return [flag for key, value in ({"top-k": 0, "top-p": 1, "min-p": 0} | setting).items() for flag in (f"--{key}", value)]
 
 
 def sampling(args, bundle, runs: int) -> dict:
-    """`runs` times DRAWS draws under each setting."""
+    """Draws `runs` times DRAWS tokens with each setting."""
     def generate(prompts, tokens, *flags):
         ids = [flag for prompt in prompts for flag in ("--prompt-ids", ",".join(map(str, prompt)))]
         run = json.loads(sh(args.bin / "run-model", bundle, "--target", args.target, *ids, "--max-tokens", tokens, "--ignore-eos",
@@ -96,7 +100,7 @@ def sampling(args, bundle, runs: int) -> dict:
     beside = generate([prompt, prompt[:2], prompt + greedy[:3]], 32, *flags_of({"temperature": 1}), "--seed", 7)[0]
     if seeded[0] != seeded[1] or seeded[0] == seeded[2]:
         result["settings"]["seeds"] = "the same seed gave other tokens, or another seed the same"
-    elif args.target == "cpu" and beside != seeded[0]:  # elsewhere logits differ by rounding from batch to batch
+    elif args.target == "cpu" and beside != seeded[0]:  # on a GPU, the rounding of logits depends on the batch
         result["settings"]["seeds"] = "a seed gave other tokens in a batch than alone"
     result["verdict"] = next((f"{name}: {v}" for name, v in result["settings"].items() if v != "ok"), "ok")
     return result

@@ -1,4 +1,5 @@
-"""compute-sanitizer over prefill, decode and sampling: no error, no race, no hazard. Without the program the part says so."""
+"""Runs compute-sanitizer over prefill, decode and sampling and expects no error. If it is not installed, the part is
+skipped."""
 
 import os
 import pathlib
@@ -7,7 +8,8 @@ import shutil
 from .common import EXAMPLE, FIXTURES, bundle_of, run_steps, sh
 
 TOOLS = ("memcheck", "racecheck", "synccheck")
-# The example model's steps have up to 40 rows, so that each family of kernels runs; the fixtures have what it has not.
+# The example model's steps have up to 40 rows, so that each kernel family runs. The fixtures cover its missing
+# features.
 MODELS = ("example", "llama-odd-sizes", "llama-head-dim-96", "llama-head-dim-128", "mistral-window", "qwen3")
 SEQUENCES = 40
 SANITIZER_SECONDS = 300
@@ -42,7 +44,8 @@ def sanitizer(args, results: dict, save) -> None:
     steps = {}
     for model in MODELS:
         for tool in TOOLS:
-            # How many parameters a kernel has, the driver tells only by refusing the next; the runtime checks every status.
+            # The runtime queries kernel parameters until the driver returns an error, because there is no function for
+            # their number. It checks the status of all calls, so API errors need not be reported.
             quiet = ("--report-api-errors", "no") if tool == "memcheck" else ()
             def step(model=model, tool=tool, quiet=quiet):
                 ids = [flag for i in range(SEQUENCES) for flag in ("--prompt-ids", ",".join(map(str, range(1, 4 + i % 7))))]

@@ -1,6 +1,7 @@
-"""Speed: whole steps, kernels and attention alone beside what the memory allows, mechanisms left out, peers in the same run.
+"""Speed: whole steps, kernels and attention alone as a share of memory bandwidth, steps without one optimization, and
+other engines in the same run.
 
-Each part is a table of steps that are kept one by one (common.run_steps), none of more than a few minutes."""
+Each part is a table of steps of at most a few minutes, whose results are saved one by one (common.run_steps)."""
 
 import json
 import os
@@ -9,7 +10,7 @@ import sys
 
 from .common import ATTENTION, ROOT, SHAPES, bench_json, bundle_of, run_steps, sh
 
-# (sequences, context) of decode steps; a bench-model run for each group.
+# (sequences, context, tokens) of decode steps, with one bench-model run per group.
 DECODE = {
     "llama-3.1-8b": {"few": ("1,8,16,32,64", 512, 64), "many": ("128,256", 512, 32), "long": ("1", 2048, 64),
                      "long-64": ("64", 2048, 32)},
@@ -20,7 +21,7 @@ PEERS = {
                      "eager-prefill 1 2048"),
     "llama-3.2-1b": ("compiled 1 512", "compiled 8 512", "compiled-prefill 1 2048", "eager 1 512", "eager-prefill 1 2048"),
 }
-# Context of attention alone: one layer's keys and values in one launch.
+# (sequences, context) for attention alone: one launch for the keys and values of one layer.
 ALONE = {
     "one sequence": ("1", "8192,32768"),
     "batches": ("8,64", "2048"),
@@ -46,7 +47,7 @@ def attention_bundle(args, model):
 
 
 def prepare(args, parts) -> None:
-    """Compiles all that these parts run."""
+    """Compiles all bundles of these parts."""
     for model in shapes_of(args):
         for without in ("", *VARIANTS) if "ablation" in parts else ("",):
             shape_bundle(args, model, without)
@@ -100,7 +101,7 @@ def prefill(args, results: dict, save) -> None:
 
 
 def cupti_flags() -> tuple:
-    """Where this Python's CUDA wheels have CUPTI, for a machine without a toolkit."""
+    """The flag with the path of CUPTI in this Python's CUDA wheels, for a machine without a CUDA toolkit."""
     if any(pathlib.Path("/usr/local/cuda").glob("**/libcupti.so*")) or "CUDA_HOME" in os.environ:
         return ()
     for folder in map(pathlib.Path, sys.path):
@@ -110,14 +111,14 @@ def cupti_flags() -> tuple:
 
 
 def profiled(args, bundle, *flags) -> list[dict]:
-    """Rows of bench-model with their profiles; times in microseconds."""
+    """Rows of bench-model with their profiles. Times are in microseconds."""
     run = bench(args, bundle, "-r", 1, "--profile", *cupti_flags(), *flags)
     return [{key: row[key] for key in ("test", "batch", "n_context", "profile")} for row in run["rows"]]
 
 
 def kernels(args, results: dict, save) -> None:
-    """Kernels of a decode step at several numbers of rows, and the same products through cuBLASLt, with and without the ops
-    that our kernels fuse."""
+    """Profiles the kernels of decode steps with several numbers of rows, and measures the same products with cuBLASLt,
+    with and without the ops that Inlay's kernels fuse."""
     steps = {}
     for model in shapes_of(args):
         def ours(model=model):
@@ -142,7 +143,7 @@ def kernels(args, results: dict, save) -> None:
 
 
 def attention(args, results: dict, save) -> None:
-    """Decode attention alone, from the profile of a model of two layers that is nothing else."""
+    """Measures decode attention alone, in the profile of a model of two layers with almost no other work."""
     steps = {}
     for model in sorted(ATTENTION.iterdir()):
         for name, (batches, depths) in ALONE.items():
@@ -160,7 +161,7 @@ def attention(args, results: dict, save) -> None:
 
 
 def ablation(args, results: dict, save) -> None:
-    """Steps with one mechanism left out: at compile time, or graphs at run time."""
+    """Measures steps with one optimization disabled: at compile time, or graphs at run time."""
     steps = {}
     for model in shapes_of(args):
         for name in ("all", "graphs", *VARIANTS):

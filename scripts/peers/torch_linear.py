@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The matrix products of a layer and the head through cuBLASLt (torch's linear), alone and with the ops around them that
-fused kernels take in: norm and product; product, rotation and append; product and residual; norm, product and SwiGLU.
+"""Measures the matrix products of a layer and of the head with cuBLASLt (torch's linear), alone and with the ops that
+fused kernels include: norm and product; product, rotation and append; product and residual; norm, product and SwiGLU.
 
 usage: torch_linear.py CONFIG.json ROWS,ROWS OUT.json   (bfloat16, random data)
 
-Microseconds a call in a CUDA graph of many calls over copies of the weights that together exceed the caches.
+Times are microseconds per call, in a CUDA graph of many calls with copies of the weights that together exceed the
+caches.
 """
 
 import json
@@ -24,7 +25,8 @@ def random(*shape: int) -> torch.Tensor:
 
 
 def microseconds(call, copies: int) -> float:
-    """A call with copy i of the weights, the best of several replays of a graph of at least 24."""
+    """The time of call(i), which uses copy i of the weights: the best of several replays of a graph of at least 24
+    calls."""
     calls = max(24, copies)
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -48,7 +50,7 @@ def microseconds(call, copies: int) -> float:
 
 
 def works(config: dict, rows: int) -> dict:
-    """Name -> (rows of the weight, columns, the ops before, the ops after)."""
+    """Name -> (rows of the weight, columns, function for the ops before, function for the ops after)."""
     hidden, inner, dim = config["hidden_size"], config["intermediate_size"], config["head_dim"]
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
     norm, residual = random(hidden), random(rows, hidden)
@@ -89,7 +91,7 @@ def main() -> None:
         found = {}
         for name, (n, k, before, after) in works(config, rows).items():
             if rows > 256 and name == "lm_head":
-                continue  # of a prompt only the last row has logits
+                continue  # only the last row of a prompt needs logits
             copies = max(2, -(-CACHE_BYTES // (2 * n * k)))
             weights, x = [random(n, k) for _ in range(copies)], random(rows, k)
             found[name] = {"linear_us": microseconds(lambda i: F.linear(x, weights[i]), copies),

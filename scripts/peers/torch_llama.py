@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""What a PyTorch user gets for the same shapes: transformers eager, and a small static-cache model under torch.compile.
+"""Measures PyTorch on the same shapes: transformers in eager mode, and a small model with a static cache and
+torch.compile.
 
 usage: torch_llama.py CONFIG.json WORK SEQUENCES CONTEXT OUT.json   (bfloat16, random weights)
-WORK is `compiled` or `eager` (milliseconds a decode step at that context), `compiled-prefill` or `eager-prefill`
+WORK is `compiled` or `eager` (milliseconds per decode step at that context), or `compiled-prefill` or `eager-prefill`
 (milliseconds for a prompt of CONTEXT tokens).
 
-The compiled model is written as gpt-fast writes it: a static cache, masked scaled_dot_product_attention, CUDA graphs
-(mode "reduce-overhead") with coordinate descent tuning.
+The compiled model follows gpt-fast: a static cache, masked scaled_dot_product_attention, CUDA graphs (mode
+"reduce-overhead") and coordinate descent tuning.
 """
 
 import json
@@ -26,7 +27,7 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 class StaticLlama(torch.nn.Module):
-    """Tokens [b, n], all at positions [n], to the next token [b, 1]."""
+    """Maps tokens [b, n] at positions [n] to the next tokens [b, 1]."""
 
     def __init__(self, config: dict, batch: int, capacity: int):
         super().__init__()
@@ -74,7 +75,7 @@ class StaticLlama(torch.nn.Module):
 
 
 def milliseconds(run, repeat: int) -> float:
-    """Median of repeated calls, the device waited for."""
+    """The median time of repeated calls, with device synchronization."""
     times = []
     for _ in range(repeat):
         torch.cuda.synchronize()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tokens a second that transformers generates on the cpu, one sequence.
+"""Measures the tokens per second that transformers generates for one sequence on the cpu.
 
 usage: transformers_cpu.py MODEL_DIR DTYPE THREADS PROMPT TOKENS OUT.json
 """

@@ -1,5 +1,5 @@
-// What the host does for a step: the engine on a device that does nothing.
-//   build/bin/engine_bench BUNDLE [SEQUENCES]    # a bundle for the cpu, compiled with --max-num-seqs of so many
+// Measures the host's work per step: runs the engine on a device that does nothing.
+//   build/bin/engine_bench BUNDLE [SEQUENCES]    # a bundle for the cpu, compiled with --max-num-seqs SEQUENCES
 #include "runtime/api/engine_internal.h"
 
 #include <atomic>
@@ -13,7 +13,7 @@
 namespace inlay {
 namespace {
 
-// Memory is real, kernels are not: each token is 7. No step ends before `starts`.
+// Allocates real memory but runs no kernels: each sampled token is 7. No step ends before `starts` is set.
 class IdleDevice : public Device {
 public:
   IdleDevice(std::unique_ptr<Device> real, const std::atomic<bool> &starts) : real_(std::move(real)), starts_(starts) {}
@@ -94,10 +94,10 @@ int Run(const char *bundle, int sequences) {
   }
   starts = true;
   starts.notify_all();
-  // Prompts may take several steps. What has run has little to do with how soon this thread sees it.
+  // Prompts may take several steps. Sequences may already have finished when this thread reads the statistics.
   while ((*engine)->Stats().running + (*engine)->Stats().finished_length < sequences)
     std::this_thread::yield();
-  // While all of them run; of this process's time, without this thread's, which fetches the tokens.
+  // Measure while all sequences run: the CPU time of the process without that of this thread, which fetches the tokens.
   EngineStats before = (*engine)->Stats(), after = before;
   double begin = SecondsOfTheEngine(), seconds = 0;
   while (true) {

@@ -1,6 +1,5 @@
-// What a token mask costs for a vocabulary of 128,256 tokens: the first of a state, and while a text is generated. The
-// vocabulary is made here, with lengths and characters as byte-level vocabularies have them. The third is
-// compiling.
+// Time to fill a token mask for a vocabulary of 128,256 tokens, with cold and with warm caches, and time to compile a
+// schema. The vocabulary is generated, with lengths and characters similar to those of byte-level vocabularies.
 #include "runtime/guided/guided.h"
 
 #include <benchmark/benchmark.h>
@@ -50,7 +49,7 @@ const std::shared_ptr<const Vocabulary> &MakeVocabulary() {
   return vocabulary;
 }
 
-// A text as a model would write it, byte by byte; the mask is asked for before each.
+// The generated text. It is accepted byte by byte, and the mask is filled before each byte.
 const std::string kText = R"({"name": "Ada Lovelace", "age": 36, "tags": ["mathematics", "first programmer"], )"
                           R"("address": {"street": "12 St James's Square", "zip": "12345"}})";
 

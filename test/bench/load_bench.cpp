@@ -1,5 +1,5 @@
-// How fast this host reads, checks and packs the weights of a bundle, with no device to wait for: what arrives in a
-// buffer is dropped. `load_bench BUNDLE [TARGET] [THREADS]`
+// Measures how fast the host reads, checks and packs the weights of a bundle, without a device: the contents of buffers
+// are discarded. `load_bench BUNDLE [TARGET] [THREADS]`
 #include "fmt/format.h"
 #include "runtime/bundle/weight_loader.h"
 
@@ -14,7 +14,7 @@ using Clock = std::chrono::steady_clock;
 
 double SecondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-// Fills buffers as the upload to a GPU does, and copies them nowhere.
+// Fills buffers like the upload to a GPU, but does not copy them.
 class DiscardingSink : public WeightSink {
 public:
   explicit DiscardingSink(int threads) : pool_(threads) {}
@@ -31,7 +31,7 @@ public:
     });
     return failed ? absl::DataLossError("weights cannot be read") : absl::OkStatus();
   }
-  // A GPU copies the pattern within its own memory.
+  // On a GPU, this is a copy within device memory, without work for the host.
   absl::Status Repeat(std::span<const Repetition>, std::span<const std::byte>) override { return absl::OkStatus(); }
   ThreadPool &host_pool() override { return pool_; }
 
@@ -57,7 +57,7 @@ int Main(int argc, char **argv) {
     return 1;
   }
   DiscardingSink sink(argc > 3 ? static_cast<int>(std::strtol(argv[3], nullptr, 10)) : 0);
-  // Addresses of no memory: the sink never writes there.
+  // The destination is null, because the sink does not write to it.
   start = Clock::now();
   absl::Status status = LoadWeights(**bundle, *target, nullptr, sink);
   double load = SecondsSince(start);

@@ -1,4 +1,4 @@
-// Encode throughput, in bytes of text a second: ordinary text, where most words are cached, and one long word.
+// Throughput of Encode in bytes of text per second, for prose, where most words are cached, and for one long word.
 #include "formats/tokenizer/tokenizer.h"
 
 #include <benchmark/benchmark.h>

@@ -1,4 +1,4 @@
-// Guesses of a draft model, right or wrong, give the tokens that there are without them.
+// With a draft model, the generated tokens are the same as without, whether its draft tokens are accepted or rejected.
 #include "test/e2e/engine_testing.h"
 #include "test/e2e/faulty_device.h"
 
@@ -12,7 +12,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// The example model as its own draft.
+// Uses the example model as its own draft model.
 EngineOptions Drafting(int32_t tokens) {
   EngineOptions options;
   options.speculative_model = INLAY_TEST_BUNDLE;
@@ -20,7 +20,7 @@ EngineOptions Drafting(int32_t tokens) {
   return options;
 }
 
-// Says a wrong token now and then.
+// Changes the sampled tokens of every third step.
 class WrongDevice : public FaultyDevice {
 public:
   using FaultyDevice::FaultyDevice;
@@ -34,7 +34,7 @@ public:
   }
 };
 
-// Puts a device of this kind in front of the draft's, which is opened first.
+// Wraps the device of the draft model, which is opened first, in a device of this type.
 template <class DraftDevice> DeviceWrapper OfTheDraft(Faults &faults) {
   return [&faults, opened = std::make_shared<int>(0)](std::unique_ptr<Device> real) -> std::unique_ptr<Device> {
     if ((*opened)++ > 0)
@@ -74,7 +74,7 @@ TEST(DraftModel, WrongGuessesAreSeenInTheStepsAlone) {
   Faults faults;
   std::unique_ptr<Engine> engine = Load(Drafting(3), OfTheDraft<WrongDevice>(faults)), plain = Load();
   ExpectEqual(AllAtOnce(*engine, Greedy(60)), AllAtOnce(*plain, Greedy(60)));
-  // Each seed gives the very tokens that it gives without guesses, so their distribution is that without guesses.
+  // Each seed gives the same tokens as without a draft model, so the distribution is the same too.
   for (uint32_t seed = 0; seed < 60; ++seed)
     EXPECT_EQ(Finish(*Submit(*engine, kPrompts[1], Sampled(seed, 8))).tokens,
               Finish(*Submit(*plain, kPrompts[1], Sampled(seed, 8))).tokens)
@@ -102,7 +102,7 @@ TEST(DraftModel, FewPagesOnBothSidesAndCancelledRequestsChangeNothing) {
     cancelled.reset();
     for (size_t i = 0; i < handles.size(); ++i)
       EXPECT_TRUE(Finish(*handles[i]) == expected[i]) << kPrompts[i];
-    EXPECT_GT(engine->Stats().preemptions, 0) << "the pages were enough: the test tests nothing";
+    EXPECT_GT(engine->Stats().preemptions, 0) << "the pages were enough, so the test has no preempted sequence";
     for (int i = 0; i < 500 && engine->Stats().running > 0; ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     EXPECT_EQ(engine->Stats().free_pages, engine->Stats().total_pages);
@@ -155,13 +155,13 @@ TEST(DraftModel, APlanCountsItsMemory) {
                              both = Engine::Plan(INLAY_TEST_BUNDLE, options);
   ASSERT_TRUE(alone.ok() && both.ok()) << alone.status() << both.status();
   EXPECT_EQ(alone->draft_bytes, 0u);
-  // The model is its own draft: all that it needs is needed twice, and pages for as many tokens.
+  // The model is its own draft model, so all memory is needed twice, including pages for the same number of tokens.
   EXPECT_EQ(both->kv_cache_tokens, alone->kv_cache_tokens);
   EXPECT_EQ(both->draft_bytes,
             alone->weights_bytes + alone->workspace_bytes + alone->buffers_bytes + alone->kv_cache_bytes);
   EXPECT_THAT(both->explanation, HasSubstr("draft model"));
   EXPECT_EQ(both->total_pages, Load(options)->Stats().total_pages);
-  // Memory for one of them, and half of the other.
+  // The memory suffices for one model and half of the other.
   options.gpu_memory_utilization =
       1.5 * static_cast<double>(alone->weights_bytes + alone->workspace_bytes + alone->buffers_bytes) /
       static_cast<double>(alone->free_bytes);
@@ -170,7 +170,7 @@ TEST(DraftModel, APlanCountsItsMemory) {
 }
 
 TEST(DraftModel, PromptsDelayAStepByOneOfTheDraftsAtMost) {
-  // Rows that the draft computed since the larger model's last step.
+  // Rows that the draft model computed since the last step of the target, and their maximum.
   struct {
     int64_t rows = 0, most = 0;
   } draft;
@@ -190,7 +190,7 @@ TEST(DraftModel, PromptsDelayAStepByOneOfTheDraftsAtMost) {
     return std::make_unique<FaultyDevice>(std::move(real), opened++ == 0 ? of_draft : of_target);
   });
   ExpectEqual(AllAtOnce(*engine, Greedy(40)), AllAtOnce(*Load(), Greedy(40)));
-  // 40 of prompts, and one guess more for each of five sequences.
+  // 40 rows of prompts, and one more draft token for each of the five sequences.
   EXPECT_LE(draft.most, 40 + 5);
   EXPECT_GT(engine->Stats().accepted_draft_tokens, 0);
 }

@@ -1,9 +1,10 @@
-"""The kernels of a bundle for sm_90a compute what transformers computed, on a machine without a GPU.
+"""The kernels of a bundle for sm_90a, emulated on a machine without a GPU, give the results of transformers.
 
-run-model executes the bundle's own plan: launches, grids, tensor maps, graphs and dependent launches. The driver is
-fake_driver.cpp; each kernel is its text in the bundle, compiled for the CPU (test/codegen/gpu/emulation.h). Device memory
-starts as NaNs between pages that cannot be accessed. What the earlier launches of a step wrote reads as NaN until a kernel
-waits for it. Logits are held to the bounds that scripts/gpu-check has for a GPU. Needs NVRTC."""
+run-model executes the plan of the bundle: launches, grids, tensor maps, graphs and dependent launches. The driver is
+fake_driver.cpp. Each kernel is compiled for the CPU from its source in the bundle (test/codegen/gpu/emulation.h).
+Device memory is filled with NaNs, and each buffer is between pages that cannot be accessed. Results of earlier launches
+of a step read as NaN until a kernel waits for them. The bounds for logits are those of scripts/gpu-check. Needs
+NVRTC."""
 
 import json
 import os
@@ -20,15 +21,17 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
 import emulation  # noqa: E402
 from gpu_check import correctness  # noqa: E402
 
-# Prompts of a run: the golden one and this many of its greedy tokens. (name, starts, steps, flags of run-model)
+# Runs: (name, starts, steps, flags of run-model). For each start there is a prompt: the golden prompt followed by that
+# many of its greedy tokens.
 ALONE = ("alone", (0,), 4, ())
-# Chunks of at most 40 rows beside the rows of the sequences that have begun.
+# Prompt chunks of at most 40 rows, in steps that also have rows of decoding sequences.
 FEW = ("few", (0, 9, 17, 30), 4, ("--max-num-batched-tokens", 40, "--no-enable-prefix-caching"))
-# All are decoding at once before the first ends.
+# All sequences decode at the same time before the first one ends.
 MANY = ("many", tuple(range(36)), 5, ())
 EAGER = ("eager", (0, 20), 3, ("--enforce-eager",))
-# fixture, flags of compile-model, runs, families that must have run
-FAMILIES = {"matvec", "decode_attention", "prefill_attention", "sample", "rows"}
+# Cases: name -> (fixture, flags of compile-model, runs, kernel families and kernels that must have run)
+KERNELS = ("sample", "embed_tokens")
+FAMILIES = {"matvec", "decode_attention", "prefill_attention", "generic", *KERNELS}
 CASES = {
     "decode_1 to decode_64, gemm": ("llama-gqa", ("--max-num-seqs", 64, "--max-num-batched-tokens", 512), (ALONE, FEW, MANY),
                                     FAMILIES | {"swap_ab", "gemm"}),
@@ -40,14 +43,16 @@ CASES = {
 
 
 def families_of(t: tools.Tools, model: pathlib.Path, flags) -> dict[str, str]:
-    """Kernel -> the family whose lowering made it."""
+    """Kernel -> its kernel family."""
     text = t.checked("compile-model", model, "--emit", "tile", "--target", "sm_90a", "--dtype", "bfloat16", "-o",
                      t.scratch / "unused", "-q", *flags)
-    return dict(re.findall(r'^ *tile\.program @(\w+)\(.*family = "(\w+)"', text, re.MULTILINE))
+    programs = re.findall(r"^ *tile\.program @(\w+)\((.*)", text, re.MULTILINE)
+    schedules = {name: re.search(r" schedule #tile\.(\w+)<", rest) for name, rest in programs}
+    return {name: schedule[1] if schedule else "generic" for name, schedule in schedules.items()}
 
 
 class Emulated:
-    """A fixture's bundle and its kernels as a library for the CPU."""
+    """The bundle of a fixture, and its kernels compiled as a library for the CPU."""
 
     def __init__(self, t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, model: pathlib.Path, flags):
         self.t, self.driver = t, driver
@@ -62,7 +67,7 @@ class Emulated:
         self.row_errors = [row[0] for row in tools.read_float32(model / "golden" / "logits.safetensors", "bf16_error")]
 
     def generate(self, starts, steps: int, *flags, temperature: float = 0) -> tuple[list, list[list]]:
-        """(tokens, rows of logits) of each prompt, and the launches: [kernel, [grid], [sizes of the step]]."""
+        """Returns (tokens, rows of logits) of each prompt, and the launches: [kernel, [grid], [sizes of the step]]."""
         self.log.unlink(missing_ok=True)
         environment = {"LD_LIBRARY_PATH": f"{self.driver.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}",
                        "FAKE_KERNELS": str(self.library), "FAKE_LOG": str(self.log),
@@ -94,7 +99,8 @@ class Emulated:
             pairs += correctness.compare_rows(self.logits[start : start + equal], rows[:equal])
         error, worst = correctness.relative(pairs), max(correctness.relative([pair]) for pair in pairs)
         print(f"{label}: {len(pairs)} rows of logits, relative error {error:.1e}, of the worst row {worst:.1e}", flush=True)
-        # As correctness.compare: transformers' own error in bfloat16 is the measure. Here a mean is over fewer rows.
+        # As in correctness.compare, the bound is 1.5 times the error of transformers in bfloat16. Here the mean is over
+        # fewer rows.
         if not error <= 1.5 * self.golden["bf16_error"] or not worst <= 1.5 * max(self.row_errors):
             tools.fail(f"{label}: expected at most {1.5 * self.golden['bf16_error']:.1e} and {1.5 * max(self.row_errors):.1e}")
 
@@ -106,7 +112,8 @@ def check(t: tools.Tools, name: str, emulated: Emulated, families: dict[str, str
         emulated.compare(f"{name}, {run}", starts, steps, outputs)
         launched += launches
         if run == "few":
-            # At most two prompts can end in 40 rows, so three rows of logits are those of decoding sequences beside a chunk.
+            # At most two prompts end in a step of 40 rows, so of three rows of logits at least one is of a decoding
+            # sequence.
             if not any(sequences > 1 and tokens > sequences and logit_rows >= 3
                        for _, _, (tokens, sequences, _, logit_rows, _, _) in launches):
                 tools.fail(f"{name}, {run}: no step had chunks of prompts and decoding sequences")
@@ -114,13 +121,15 @@ def check(t: tools.Tools, name: str, emulated: Emulated, families: dict[str, str
             tools.fail(f"{name}, {run}: no kernel of decode_64 ran")
     kernels = {kernel for kernel, _, _ in launched}
     ran = {"pack" if kernel.startswith("pack_") else families[kernel] for kernel in kernels}
+    ran |= {name for name in KERNELS if any(kernel.endswith(f"_{name}") for kernel in kernels)}
     if not wanted <= ran:
         tools.fail(f"{name}: expected kernels of the families {sorted(wanted)}, found {sorted(ran)}")
     print(f"{name}: {len(launched)} launches of {len(kernels)} kernels, families {', '.join(sorted(ran))}", flush=True)
 
 
 def check_sampling(emulated: Emulated) -> None:
-    """The kernels of penalties and of filters. Rows of logits are the model's own, so penalties show in the tokens."""
+    """Checks the kernels of penalties and of sampling filters. The reported logits are before penalties, so the effect
+    of penalties shows only in the tokens."""
     [(tokens, rows)], launches = emulated.generate((0,), 5, "--repetition-penalty", 1.5, "--presence-penalty", 2)
     prompt, best = set(emulated.golden["prompt_ids"]), []
     for i, row in enumerate(rows):
@@ -131,12 +140,13 @@ def check_sampling(emulated: Emulated) -> None:
     if tokens != best:
         tools.fail(f"sampling: penalties at temperature 0: expected the tokens {best}, found {tokens}")
     if tokens == [max(range(len(row)), key=row.__getitem__) for row in rows]:
-        tools.fail(f"sampling: expected penalties that change one of the tokens {tokens}")
+        tools.fail(f"sampling: expected penalties to change at least one of the tokens {tokens}")
     if not any(kernel.endswith("_penalties") for kernel, _, _ in launches):
-        tools.fail("sampling: no kernel of penalties ran")
+        tools.fail("sampling: no kernel for penalties ran")
     drawn = [emulated.generate((0,), 5, "--top-k", 20, "--seed", seed, temperature=1.3)[0][0] for seed in (5, 5, 6)]
     if drawn[0] != drawn[1] or drawn[0][0] == drawn[2][0]:
-        tools.fail(f"sampling: seeds 5, 5 and 6: expected the same tokens twice and others, found {[d[0] for d in drawn]}")
+        tools.fail("sampling: seeds 5, 5 and 6: expected equal tokens for the first two and different ones for the "
+                   f"third, found {[d[0] for d in drawn]}")
     for tokens, rows in drawn:
         if any(sum(x > row[token] for x in row) >= 20 for token, row in zip(tokens, rows)):
             tools.fail(f"sampling: {tokens}: expected tokens among the 20 best of their rows")

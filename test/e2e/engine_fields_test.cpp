@@ -1,4 +1,4 @@
-// Sampling parameters with vLLM's names mean what they mean there.
+// Sampling parameters with vLLM's names have the same meaning as in vLLM.
 #include "runtime/api/chat_prompt.h"
 #include "test/e2e/engine_testing.h"
 
@@ -37,7 +37,8 @@ Generated Generate(Engine &engine, const std::string &prompt, const SamplingPara
   return result;
 }
 
-// What the model says of tokens, whatever chose them: they are found as a prompt's.
+// Returns the raw log-probabilities of `tokens` after `prompt`. They are computed as the log-probabilities of a prompt,
+// so they do not depend on sampling parameters.
 std::vector<TokenLogprob> RawLogprobs(Engine &engine, const std::string &prompt, const std::vector<int32_t> &tokens) {
   Request request;
   request.prompt_token_ids = *engine.Tokenize(prompt, true);
@@ -54,7 +55,8 @@ std::vector<TokenLogprob> RawLogprobs(Engine &engine, const std::string &prompt,
   return found;
 }
 
-// vLLM's --logprobs-mode raw_logprobs, its default (vllm-project/vllm#21398): log-probabilities are the model's.
+// As with --logprobs-mode raw_logprobs, vLLM's default (vllm-project/vllm#21398), log-probabilities are computed from
+// the model's logits.
 TEST(EngineFields, LogprobsAreOfTheModelsOwnLogits) {
   std::unique_ptr<Engine> engine = Load();
   SamplingParams plain = Greedy(16);
@@ -81,13 +83,13 @@ TEST(EngineFields, LogprobsAreOfTheModelsOwnLogits) {
   }
 }
 
-// vLLM: stop strings are looked for in the text after the first min_tokens tokens (vllm-project/vllm#22014), but may
+// In vLLM, a stop string must end in the text after the first min_tokens tokens (vllm-project/vllm#22014), but it may
 // begin before.
 TEST(EngineFields, MinTokensHoldBackStopStrings) {
   std::unique_ptr<Engine> engine = Load();
   Generated all = Generate(*engine, kPrompts[1], Greedy(24));
   ASSERT_EQ(all.tokens.size(), 24u);
-  // The first token's text ends the answer at once, or at the next place after min_tokens.
+  // The second token's text is the stop string. It ends the answer at once, or at its next occurrence after min_tokens.
   SamplingParams sampling = Greedy(24);
   sampling.stop = {all.pieces[1]};
   Generated at_once = Generate(*engine, kPrompts[1], sampling);
@@ -97,7 +99,7 @@ TEST(EngineFields, MinTokensHoldBackStopStrings) {
   Generated later = Generate(*engine, kPrompts[1], sampling);
   EXPECT_GT(later.tokens.size(), 10u);
   EXPECT_THAT(later.text, ::testing::StartsWith(all.text.substr(0, at_once.text.size() + sampling.stop[0].size())));
-  // A stop string across the border counts, one within does not.
+  // A stop string that ends after the first min_tokens tokens counts, one that ends within them does not.
   sampling = Greedy(24);
   sampling.min_tokens = 5;
   sampling.stop = {all.pieces[4] + all.pieces[5]};
@@ -111,7 +113,7 @@ TEST(EngineFields, StopReasonsAndWhatTheTextKeeps) {
   Generated all = Generate(*engine, kPrompts[1], Greedy(24));
   EXPECT_EQ(all.reason, FinishReason::kLength);
   EXPECT_EQ(all.stop_reason, StopReason());
-  // Of a string: the one that is complete first, not the one that begins first.
+  // With several stop strings, the one that is complete first counts, not the one that begins first.
   std::string end = all.text.substr(6, 2), longer = all.text.substr(5, 12);
   SamplingParams sampling = Greedy(24);
   sampling.stop = {longer, end};
@@ -122,7 +124,7 @@ TEST(EngineFields, StopReasonsAndWhatTheTextKeeps) {
   EXPECT_EQ(stopped.text, all.text.substr(0, at));
   sampling.include_stop_str_in_output = true;
   EXPECT_EQ(Generate(*engine, kPrompts[1], sampling).text, all.text.substr(0, at + end.size()));
-  // Of a token: its text is kept with include_stop_str_in_output alone.
+  // The text of a stop token is only kept with include_stop_str_in_output.
   sampling = Greedy(24);
   sampling.stop_token_ids = {all.tokens[3]};
   auto place = static_cast<size_t>(std::ranges::find(all.tokens, all.tokens[3]) - all.tokens.begin());
@@ -154,7 +156,7 @@ TEST(EngineFields, OnlyAllowedTokensAreGenerated) {
   EXPECT_THAT(std::string(engine->Submit(request).status().message()), HasSubstr("allowed_token_ids contains 1048576"));
 }
 
-// Whether `word` stands in `tokens`.
+// Whether `tokens` contains `word`.
 bool Holds(const std::vector<int32_t> &tokens, const std::vector<int32_t> &word) {
   return !std::ranges::search(tokens, word).empty();
 }
@@ -174,7 +176,7 @@ TEST(EngineFields, BadWordsAreNotGenerated) {
         SamplingParams sampling = Greedy(24);
         sampling.bad_words = {*engine->Detokenize(part)};
         size_t first = sampling.bad_words[0].find_first_not_of(" \n\t");
-        if (first == std::string::npos) // white space alone is no word
+        if (first == std::string::npos) // white space alone is not a word
           continue;
         ++tried;
         std::string bare = sampling.bad_words[0].substr(first);
@@ -182,7 +184,7 @@ TEST(EngineFields, BadWordsAreNotGenerated) {
         Generated without = Generate(*engine, kPrompts[1], sampling);
         EXPECT_FALSE(Holds(without.tokens, alone)) << sampling.bad_words[0];
         EXPECT_EQ(without.tokens.size(), 24u);
-        // The words of the prompt stay, and what is generated before the first of them too.
+        // If the word was generated without bad_words, the output changes.
         if (Holds(all.tokens, alone)) {
           EXPECT_NE(without.tokens, all.tokens);
         }
@@ -194,7 +196,7 @@ TEST(EngineFields, BadWordsAreNotGenerated) {
 TEST(EngineFields, SpecialTokensAreTextIfTheyAreNotSkipped) {
   std::unique_ptr<Engine> engine = Load();
   SamplingParams sampling = Greedy(3);
-  // Some special token: one whose text Detokenize() leaves out.
+  // Find a special token: one whose text Detokenize() leaves out.
   for (int32_t id = 0; id < 2048 && sampling.allowed_token_ids.empty(); ++id)
     if (absl::StatusOr<std::string> text = engine->Detokenize({id}); text.ok() && text->empty())
       sampling.allowed_token_ids = {id};
@@ -206,7 +208,7 @@ TEST(EngineFields, SpecialTokensAreTextIfTheyAreNotSkipped) {
   EXPECT_EQ(text.substr(0, text.size() / 3), text.substr(text.size() / 3, text.size() / 3));
 }
 
-// vLLM: "Got priority ... but Priority scheduling is not enabled".
+// vLLM refuses it too: "Got priority ... but Priority scheduling is not enabled".
 TEST(EngineFields, APriorityNeedsItsPolicy) {
   std::unique_ptr<Engine> engine = Load();
   Request request;
@@ -215,7 +217,7 @@ TEST(EngineFields, APriorityNeedsItsPolicy) {
   EXPECT_THAT(std::string(engine->Submit(request).status().message()), HasSubstr("--scheduling-policy priority"));
 }
 
-// A template that trims messages, or not.
+// Returns a chat template in which `content` is the expression for a message's text.
 std::unique_ptr<tokenizer::ChatRenderer> Renderer(const char *content) {
   std::filesystem::path directory = std::filesystem::path(testing::TempDir()) / "chat_prompt";
   std::filesystem::create_directories(directory);
@@ -235,15 +237,15 @@ TEST(ChatPrompt, DeveloperIsSystemToTemplatesThatDoNotNameIt) {
   EXPECT_EQ(*RenderChat(*Renderer("m.content"), chat), "<system>d</s><user>developer</s><assistant>");
 }
 
-// Templates that know the role get it: openai/gpt-oss's has a developer message, Llama 3's has none.
+// A template that names the role `developer` gets it. That of openai/gpt-oss does, that of Llama 3 does not.
 TEST(ChatPrompt, DeveloperStaysToTemplatesThatNameIt) {
   ChatRequest chat;
   chat.messages_json = R"([{"role": "developer", "content": "d"}])";
   EXPECT_EQ(*RenderChat(*Renderer("m.content ~ ('!' if m.role == 'developer')"), chat), "<developer>d!</s><assistant>");
 }
 
-// transformers' apply_chat_template(continue_final_message=True): huggingface/transformers#34253 and #35433 are about
-// trimmed messages.
+// The results are those of transformers' apply_chat_template(continue_final_message=True). See
+// huggingface/transformers#34253 and #35433 for trimmed messages.
 TEST(ChatPrompt, MayEndWithinTheLastMessage) {
   ChatRequest chat;
   chat.messages_json = R"([{"role": "user", "content": "b "}, {"role": "assistant", "content": " a b "}])";

@@ -1,4 +1,5 @@
-// Texts that must take a form: they do, whatever runs beside them, and forms that cannot be taken fail by themselves.
+// Guided decoding: the output follows the constraint, other requests do not change it, and a constraint that cannot be
+// compiled ends only its own request.
 #include "test/e2e/engine_testing.h"
 #include "test/e2e/faulty_device.h"
 
@@ -51,7 +52,7 @@ void ExpectPerson(const std::string &text) {
     EXPECT_TRUE(tag == "red" || tag == "green" || tag == "blue") << text;
 }
 
-// Until nothing runs or waits.
+// Waits until no request runs or waits, and checks that all pages are free.
 void ExpectIdle(Engine &engine) {
   for (int i = 0; i < 1000 && engine.Stats().running + engine.Stats().waiting > 0; ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -68,7 +69,7 @@ TEST(EngineGuided, JsonFollowsItsSchema) {
     ExpectPerson(answer.text);
     texts.insert(answer.text);
   }
-  EXPECT_GT(texts.size(), 4u); // the model still has its say
+  EXPECT_GT(texts.size(), 4u); // different seeds still give different texts
 }
 
 TEST(EngineGuided, GreedyTakesTheLikeliestThatMayCome) {
@@ -76,7 +77,7 @@ TEST(EngineGuided, GreedyTakesTheLikeliestThatMayCome) {
   SamplingParams free = Greedy(1), guided = Guided({.regex = "[0-9]"}, 0);
   guided.temperature = 0;
   Answer first = Generate(*engine, free), digit = Generate(*engine, guided);
-  ASSERT_EQ(digit.tokens.size(), 2u); // and the end
+  ASSERT_EQ(digit.tokens.size(), 2u); // the digit and an end token
   const std::vector<float> &logits = first.logits[0];
   int32_t best = -1;
   for (char c = '0'; c <= '9'; ++c) {
@@ -133,7 +134,7 @@ TEST(EngineGuided, EndsWhereOnlyTheEndMayComeAndNotBefore) {
   EXPECT_EQ(answer.text, "yes");
   EXPECT_EQ(answer.reason, FinishReason::kStop);
 
-  // Where the text may go on or end, it goes on.
+  // Where the text may continue or end, min_tokens makes it continue.
   sampling = Guided({.regex = "[a-z]*"}, 1, 40);
   sampling.logit_bias[answer.tokens.back()] = 100;
   EXPECT_EQ(Generate(*engine, sampling).tokens.size(), 1u);
@@ -182,7 +183,7 @@ TEST(EngineGuided, SequencesAreAsRequestsOfTheirOwn) {
     EXPECT_EQ(found[i], Generate(*engine, Guided({.json_schema = kSchema}, 40 + i)).tokens) << i;
 }
 
-// Guided and free requests at once; each must be as alone.
+// Runs guided and other requests at once. Each must have the same output as alone.
 void ExpectAsAlone(Engine &engine, int rounds) {
   std::unique_ptr<Engine> plain = Load();
   std::vector<SamplingParams> all;
@@ -241,7 +242,7 @@ TEST(EngineGuided, StepsThatFailGiveTheSame) {
     }
 }
 
-// Noise decides among likely tokens; it must never reach those that may not come.
+// The random noise of sampling must never select a token that the mask does not allow.
 TEST(EngineGuided, ManySamplesKeepToTheMask) {
   std::unique_ptr<Engine> engine = Load();
   SamplingParams sampling = Guided({.regex = "[01]*"}, 0, 300);
@@ -272,11 +273,11 @@ TEST(EngineGuided, WhatCannotBeReadIsRefused) {
   EXPECT_EQ(engine->Stats().waiting, 0);
 }
 
-// What only shows when it is compiled ends the request, and no other.
+// An error that is only found during compilation ends this request and no other.
 TEST(EngineGuided, WhatCannotBeCompiledFailsByItself) {
   std::unique_ptr<Engine> engine = Load();
   auto good = Submit(*engine, kPrompts[1], Guided({.json_schema = kSchema}, 1));
-  // More states than an automaton may have.
+  // The automaton would have more states than the limit.
   auto bad = Submit(*engine, kPrompts[1], Guided({.choice = {std::string(600'000, 'a')}}, 1));
   EXPECT_FALSE(bad->Next());
   EXPECT_EQ(bad->finish_reason(), FinishReason::kError);
@@ -287,7 +288,8 @@ TEST(EngineGuided, WhatCannotBeCompiledFailsByItself) {
   EXPECT_EQ(engine->Stats().finished_error, 1);
 }
 
-// Texts that begin differently, so that their automaton has many states and takes a while; each number another one.
+// Returns a constraint that is slow to compile: its choices are random, so their automaton has many states. Each number
+// gives different choices.
 GuidedParams Slow(int number) {
   GuidedParams form;
   std::mt19937 random(static_cast<uint32_t>(number));
@@ -312,14 +314,14 @@ TEST(EngineGuided, CancelledAndLateWhileTheGrammarIsCompiled) {
                       .sampling = Guided(Slow(101), 1),
                       .deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(1)});
   ASSERT_TRUE(late.ok()) << late.status();
-  // Those without a form do not wait for them.
+  // Requests without a constraint do not wait for the compilation.
   Answer free = Generate(*engine, Greedy(4));
   EXPECT_EQ(free.tokens.size(), 4u);
   EXPECT_FALSE(cancelled->Next());
   EXPECT_EQ(cancelled->finish_reason(), FinishReason::kCancelled);
   EXPECT_FALSE((*late)->Next());
   EXPECT_EQ((*late)->status().code(), absl::StatusCode::kDeadlineExceeded);
-  busy.resize(2); // the others are dropped
+  busy.resize(2); // cancels the other requests
   for (auto &handle : busy)
     EXPECT_EQ(Finish(*handle).reason, FinishReason::kStop);
   ExpectIdle(*engine);

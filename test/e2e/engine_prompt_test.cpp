@@ -1,5 +1,5 @@
-// Log-probabilities of prompts: the same as those of the same tokens when they are generated, whatever stands beside
-// them in a step and however a prompt is cut.
+// Log-probabilities of prompts are equal to those of the same tokens when they are generated. They do not depend on the
+// other rows of a step or on how a prompt is split into chunks.
 #include "test/e2e/engine_testing.h"
 
 namespace inlay {
@@ -62,7 +62,7 @@ TEST(EnginePrompt, WhatWasGeneratedIsFoundAgain) {
   again.sampling = WithPrompt(1);
   absl::StatusOr<std::unique_ptr<RequestHandle>> second = engine->Submit(again);
   ASSERT_TRUE(second.ok()) << second.status();
-  // They are there with the first piece.
+  // prompt_logprobs() is available after the first piece.
   ASSERT_TRUE((*second)->Next());
   std::vector<PromptLogprob> found = (*second)->prompt_logprobs();
   ASSERT_EQ(found.size(), prompt.size() - 1 + expected.size());
@@ -85,9 +85,9 @@ TEST(EnginePrompt, NothingBesideThemShows) {
   guessing.async_scheduling = false;
   for (const EngineOptions &options : {EngineOptions(), ahead, narrow, one, guessing}) {
     std::unique_ptr<Engine> engine = Load(options);
-    for (bool together : {true, false}) // then their beginnings are in the cache
+    for (bool together : {true, false}) // in the second round, the prompts are in the prefix cache
       EXPECT_TRUE(Ask(*engine, WithPrompt(12), together) == expected);
-    // Edited and penalised logits stand beside them.
+    // Another request in the same steps has edited and penalised logits.
     SamplingParams edited = Greedy(12);
     edited.logit_bias = {{5, -3.0f}};
     edited.repetition_penalty = 1.2f;
@@ -117,7 +117,7 @@ TEST(EnginePrompt, OfSeveralSequencesOnce) {
   while (handle->Next()) {
   }
   EXPECT_EQ(Values(handle->prompt_logprobs()), Ask(*engine, WithPrompt(6), false)[4].prompt);
-  // Who has not asked gets none, and who asks for too many is told so.
+  // A request that does not ask for them gets none. One that asks for too many is refused.
   std::unique_ptr<RequestHandle> plain = Submit(*engine, kPrompts[4], Greedy(2));
   Finish(*plain);
   EXPECT_TRUE(plain->prompt_logprobs().empty());

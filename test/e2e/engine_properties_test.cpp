@@ -1,5 +1,5 @@
-// What the scheduler does must not be seen in the answers: reuse, preemption, planning ahead, sharing, failures of
-// others. The accounts of pages are checked after each step.
+// The output of a request must not depend on the scheduler: on prefix caching, preemption, planning ahead, page sharing
+// or failures of other requests. The invariants of the pages are checked after each step.
 #include "test/e2e/engine_testing.h"
 #include "test/e2e/faulty_device.h"
 
@@ -34,7 +34,7 @@ TEST(EngineProperties, PlanningAheadGivesTheSameBits) {
   ahead.async_scheduling = true;
   std::unique_ptr<Engine> engine = Load(ahead);
   ExpectEqual(AllAtOnce(*engine, Greedy(24)), OneByOne(*Load(), Greedy(24)));
-  // Sequences of different lengths and seeds, some of which need to know their tokens.
+  // Sequences of different lengths. The one with a penalty needs the tokens of the previous step on the host.
   SamplingParams sampled = Greedy(20);
   sampled.temperature = 0.8f;
   sampled.seed = 3;
@@ -104,13 +104,14 @@ TEST(EngineProperties, GuessedTokensGiveTheSameBitsInFewerSteps) {
   EngineOptions guessing;
   guessing.num_speculative_tokens = 5;
   std::unique_ptr<Engine> engine = Load(guessing), plain = Load();
-  // One by one: how many steps requests share depends on when each of them arrives.
+  // Run requests one by one, because the number of steps of several requests depends on their times of arrival.
   ExpectEqual(OneByOne(*engine, Greedy(100)), OneByOne(*plain, Greedy(100)));
   EXPECT_GT(engine->Stats().accepted_draft_tokens, 100);
   EXPECT_LT(engine->Stats().accepted_draft_tokens, engine->Stats().draft_tokens);
   EXPECT_LT(engine->Stats().steps, plain->Stats().steps);
   ExpectEqual(AllAtOnce(*engine, Greedy(100)), AllAtOnce(*plain, Greedy(100)));
-  // A position's noise is that of its seed, so samples are the same too; penalties are not guessed with.
+  // The noise of a position depends on the seed only, so sampled tokens are the same too. Sequences with penalties have
+  // no draft tokens.
   for (float penalty : {1.0f, 1.3f}) {
     SamplingParams sampled = Greedy(80);
     sampled.temperature = 0.5f;
@@ -161,14 +162,14 @@ TEST(EngineProperties, PreemptedRequestsGiveTheSameBits) {
       options.enable_prefix_caching = reuse;
       std::unique_ptr<Engine> engine = Load(options);
       ExpectEqual(AllAtOnce(*engine, Greedy(60)), expected);
-      EXPECT_GT(engine->Stats().preemptions, 0) << "the pages were enough: the test tests nothing";
+      EXPECT_GT(engine->Stats().preemptions, 0) << "the pages were enough, so the test has no preempted sequence";
       ExpectNoPagesLost(*engine);
     }
 }
 
 TEST(EngineProperties, OffloadedRequestsGiveTheSameBits) {
   std::vector<Answer> expected = OneByOne(*Load(), Greedy(60));
-  // Room for all that is preempted, and for some of it only: what has no room is computed again.
+  // Host memory for all preempted pages, and for some of them only; the others are computed again.
   for (uint64_t host_pages : {40, 5})
     for (bool ahead : {false, true})
       for (bool reuse : {false, true}) {
@@ -180,7 +181,7 @@ TEST(EngineProperties, OffloadedRequestsGiveTheSameBits) {
         std::unique_ptr<Engine> engine = Load(options);
         ExpectEqual(AllAtOnce(*engine, Greedy(60)), expected);
         EngineStats stats = engine->Stats();
-        EXPECT_GT(stats.preemptions, 0) << "the pages were enough: the test tests nothing";
+        EXPECT_GT(stats.preemptions, 0) << "the pages were enough, so the test has no preempted sequence";
         EXPECT_GT(stats.swapped_out_pages, 0);
         EXPECT_LE(stats.swapped_in_pages, stats.swapped_out_pages);
         if (!reuse) {
@@ -196,7 +197,7 @@ TEST(EngineProperties, OffloadedRequestsGiveTheSameBits) {
               HasSubstr("--swap-space is 1 bytes, but one KV page needs"));
 }
 
-// Sampled, with a request that is cancelled while others' pages are away, and a step that fails.
+// Sampled requests, one that is cancelled while pages of others are in host memory, and a step that fails.
 TEST(EngineProperties, OffloadedPagesSurviveFailuresAndCancels) {
   SamplingParams sampling = Greedy(50);
   sampling.temperature = 0.8f;
@@ -364,11 +365,11 @@ TEST(EngineFaults, AStepThatFailsWhileTheNextIsPlannedIsRunAgainToo) {
     }
 }
 
-// Steps of one request fail; the others get their answers.
+// If the steps of one request fail, the other requests still complete.
 TEST(EngineFaults, ARequestWhoseRowsFailEndsAlone) {
   Answer expected = Finish(*Submit(*Load(), kPrompts[1], Greedy(30)));
   Faults faults;
-  // Rows of penalties are this request's alone.
+  // Only the request that must fail has penalties.
   faults.run = [](int64_t, const StepSizes &sizes) { return sizes[plan::Extent_PenaltyEntries] > 0; };
   std::unique_ptr<Engine> engine = Load({}, With(faults));
   std::unique_ptr<RequestHandle> good = Submit(*engine, kPrompts[1], Greedy(30));

@@ -1,4 +1,4 @@
-// Properties of the engine on a compiled model: what a request gets does not depend on what runs beside it.
+// Properties of the engine with a compiled model: the results of a request do not depend on other requests.
 
 #include "test/e2e/engine_testing.h"
 
@@ -55,7 +55,7 @@ TEST(EngineTest, FiltersThatKeepOneTokenAreGreedy) {
     EXPECT_EQ(Finish(*Submit(*engine, kPrompts[1], sampling)).tokens, greedy);
 }
 
-// Each sampled token is among the k most likely of its own logits.
+// Each sampled token is among the k most likely tokens of the logits that it was sampled from.
 TEST(EngineTest, TopKKeepsTheMostLikely) {
   std::unique_ptr<Engine> engine = Load();
   SamplingParams sampling = Greedy(48);

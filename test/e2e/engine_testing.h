@@ -1,4 +1,4 @@
-// The engine on the compiled example model, as tests use it.
+// Helpers for tests of the engine with the compiled example model.
 #ifndef INLAY_TEST_E2E_ENGINE_TESTING_H_
 #define INLAY_TEST_E2E_ENGINE_TESTING_H_
 
@@ -27,7 +27,7 @@ inline std::unique_ptr<Engine> Load(EngineOptions options = {}, const DeviceWrap
   return *std::move(engine);
 }
 
-// Pages for the longest request here and a few more.
+// Options for a KV cache of `pages` pages. It must have room for the longest request of the test.
 inline EngineOptions FewPages(int32_t pages) {
   EngineOptions options;
   options.target = "cpu";

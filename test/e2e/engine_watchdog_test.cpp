@@ -1,4 +1,5 @@
-// A device that stops answering: the requests end with the reason, the state is told, the engine can be let go.
+// The device stops answering: requests end with an error, the state of the step is logged, and the engine can be
+// destroyed.
 #include "test/e2e/engine_testing.h"
 #include "test/e2e/faulty_device.h"
 
@@ -12,7 +13,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// Says when the engine's thread let go of it.
+// Sets a promise when it is destroyed.
 class LastingDevice : public FaultyDevice {
 public:
   LastingDevice(std::unique_ptr<Device> real, Faults &faults, std::promise<void> &gone)
@@ -76,7 +77,7 @@ TEST_P(Watchdogs, EndTheRequestsOfADeviceThatDoesNotAnswer) {
   ASSERT_EQ(stuck["sequences"].size(), kPrompts.size()) << text;
   EXPECT_EQ(stuck["running"], kPrompts.size());
   EXPECT_LT(stuck["free_pages"], stuck["total_pages"]);
-  // A device that answers after all finds everything that it writes to.
+  // If the device answers after the engine was destroyed, the memory that it writes to still exists.
   answers.set_value();
   EXPECT_EQ(gone.get_future().wait_for(std::chrono::seconds(20)), std::future_status::ready);
 }

@@ -1,4 +1,4 @@
-"""What bad input gets from the command line: exit code 1, one line that names what is wrong, nothing left behind."""
+"""The tools reject bad input with exit code 1 and one line that names the problem, and leave no files behind."""
 
 import json
 import pathlib
@@ -23,11 +23,11 @@ def edit_json(path: pathlib.Path, **changes) -> None:
 
 
 def write_index(directory: pathlib.Path, shard: str) -> None:
-    """An index in the place of the one file, whose tensors are all in `shard`."""
+    """Replaces the file of weights by an index that says that all tensors are in `shard`."""
     file = directory / "model.safetensors"
     data = file.read_bytes()
     names = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
-    file.rename(directory.parent / "outside.safetensors")  # where it exists, but may not be read
+    file.rename(directory.parent / "outside.safetensors")  # it exists there, but must not be read
     index = {"metadata": {}, "weight_map": {name: shard for name in names if name != "__metadata__"}}
     (directory / "model.safetensors.index.json").write_text(json.dumps(index))
 
@@ -43,7 +43,7 @@ def offsets(begin, end):
 NORM = "model.norm.weight"
 ONE = b'"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
 
-# (what is done to a good checkpoint, words that the message must have)
+# name -> (change of a good checkpoint, words that the message must contain)
 CHECKPOINTS = {
     "no such directory": (lambda d: shutil.rmtree(d), ["config.json"]),
     "no config.json": (lambda d: (d / "config.json").unlink(), ["config.json"]),
@@ -99,15 +99,15 @@ def edit_tokenizer(change):
     return spoil
 
 
-# The same for a checkpoint that has a tokenizer.
+# The same for a checkpoint with a tokenizer.
 TOKENIZERS = {
     "merges of absent tokens": (edit_tokenizer(lambda t: t["model"]["merges"].append(["zzq", "qzz"])), ["tokenizer.json", "zzq"]),
     "duplicate ids": (
         edit_tokenizer(lambda t: t["model"]["vocab"].update(dict.fromkeys(list(t["model"]["vocab"])[:2], 7))), ["tokenizer.json"]),
     "id out of range": (edit_tokenizer(lambda t: t["model"]["vocab"].update({"zzq": 1 << 40})), ["tokenizer.json"]),
-    "unknown kind": (edit_tokenizer(lambda t: t["model"].update(type="Unigram")), ["tokenizer.json", "Unigram"]),
+    "unknown kind": (edit_tokenizer(lambda t: t["model"].update(type="WordPiece")), ["tokenizer.json", "WordPiece"]),
     "invalid tokenizer.json": (lambda d: (d / "tokenizer.json").write_text("{"), ["tokenizer.json"]),
-    "a chat template beyond the language": (
+    "a chat template with an unsupported statement": (
         lambda d: (d / "chat_template.jinja").write_text("{% include 'x' %}"), ["chat_template.jinja", "include"]),
     "a chat template that renders nothing": (
         lambda d: (d / "chat_template.jinja").write_text("{{ a.b.c }}"), ["chat_template.jinja", "the conversation"]),
@@ -118,7 +118,7 @@ TOKENIZERS = {
 
 
 def one_line(name: str, result, words: list[str]) -> list[str]:
-    """Complaints about the message of a failed tool."""
+    """Complaints unless a tool failed with exit code 1 and one line that contains `words`."""
     lines = result.stderr.splitlines()
     complaints = []
     if result.returncode != 1:
@@ -177,12 +177,12 @@ def test(t: tools.Tools, model: pathlib.Path, with_tokenizer: pathlib.Path) -> N
         if t.checked(tool, "--version").split()[0] != tool:
             complaints.append(f"{tool} --version does not name it")
 
-    # Kernels for another processor are never run: fma4 and xop are of AMD's Bulldozer alone.
+    # Kernels for another processor are refused. Only AMD's Bulldozer family has fma4 and xop.
     other = t.scratch / "bulldozer.inlay"
     t.checked("compile-model", model, "-o", other, "--target", "cpu", "--dtype", "float32", "--cpu", "bdver4", "-q")
     complaints += one_line("kernels for another processor", t.run("run-model", other, "--prompt-ids", "3,4"),
                            [other.name, "fma4, xop", "compile the model on this machine, or with --cpu x86-64"])
-    # What any machine runs gives the same tokens.
+    # Kernels for any x86-64 processor give the same tokens.
     t.checked("compile-model", model, "-o", other, "--target", "cpu", "--dtype", "float32", "--cpu", "x86-64", "-q", "--overwrite")
     tokens = [t.generate(b, "--prompt-ids", "3,4,5", "--max-tokens", 16, "--temperature", 0, "--ignore-eos")["token_ids"]
               for b in (bundle, other)]
@@ -191,7 +191,7 @@ def test(t: tools.Tools, model: pathlib.Path, with_tokenizer: pathlib.Path) -> N
     result = t.run("compile-model", model, "-o", t.scratch / "x", "--target", "cpu", "--cpu", "z80", "-q")
     complaints += one_line("unknown processor", result, ["z80", "llc -mcpu=help"])
 
-    # A flipped byte or a missing file is found before anything is computed.
+    # A flipped byte or a missing file is an error before anything is computed.
     files = sorted(file for file in bundle.rglob("*") if file.is_file())
     for file in files:
         data = file.read_bytes()

@@ -1,6 +1,7 @@
-// A libcuda.so.1 for tests on machines without a GPU: memory is the host's, copies are made at once, kernels run when
-// they are launched (FAKE_KERNELS, see fake_kernels.h) or do nothing. Its chip and memory come from the environment:
-// FAKE_CHIP ("90"), FAKE_MEMORY (bytes). A cubin's parameters are those that it really has.
+// A libcuda.so.1 for tests on machines without a GPU. Device memory is host memory, and copies are made at once.
+// Kernels run when they are launched (FAKE_KERNELS, see fake_kernels.h) or do nothing. The environment variables
+// FAKE_CHIP ("90") and FAKE_MEMORY (bytes) set the chip and the size of the memory. The parameters of kernels are read
+// from the cubin.
 #include "../codegen/gpu/emulated_launch.h"
 #include "fake_kernels.h"
 
@@ -49,7 +50,7 @@ Result FreeHandle(Handle handle) {
   return kOk;
 }
 
-// Parameters of a kernel in their order: offset and size.
+// The parameters of a kernel: index -> offset and size in bytes.
 using Parameters = std::map<size_t, std::pair<size_t, size_t>>;
 
 // A module is the kernels of its cubin.
@@ -59,12 +60,13 @@ struct Function {
 };
 using Kernels = std::map<std::string, Function>;
 
-// Launches that are being captured, by the one thread that captures.
+// The launches that this thread is capturing, or null.
 using Graph = std::vector<fake::Launch>;
 thread_local Graph *captured = nullptr;
 
-// What section ".nv.info.NAME" says: attributes of a format, a kind and two bytes, which of format 4 are the size of
-// what follows. Kind 0x17 is a parameter: index (u32), ordinal (u16), offset (u16) and, from bit 18 on, size (u32).
+// Reads the parameters of kernels from the sections ".nv.info.NAME". A section is a list of attributes: format (u8),
+// kind (u8) and two bytes. With format 4 the two bytes are the size of the data that follows. Kind 0x17 is a parameter.
+// Its data are index (u32), ordinal (u16), offset (u16) and a u32 with the size from bit 18 on.
 Kernels ReadKernels(const char *image) {
   Kernels kernels;
   const auto *header = reinterpret_cast<const Elf64_Ehdr *>(image);
@@ -95,7 +97,7 @@ Kernels ReadKernels(const char *image) {
 
 } // namespace
 
-// The names are the driver's.
+// The names are those of the CUDA driver API.
 // NOLINTBEGIN(readability-identifier-naming)
 extern "C" {
 
@@ -137,7 +139,7 @@ Result cuMemAlloc_v2(Pointer *memory, size_t bytes) {
   void *given = fake::Allocate(bytes);
   if (!given)
     return kOutOfMemory;
-  // Tokens that no kernel writes are zeros.
+  // Without kernels nothing writes the sampled tokens, so they must be valid ids.
   if (!fake::HasKernels())
     std::memset(given, 0, bytes);
   *memory = reinterpret_cast<Pointer>(given);
@@ -169,7 +171,7 @@ Result cuMemcpyDtoDAsync_v2(Pointer to, Pointer from, size_t bytes, Handle) {
   std::memcpy(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from), bytes);
   return kOk;
 }
-// The fields of CUDA_MEMCPY2D that rows from the host to the device use.
+// CUDA_MEMCPY2D, of which only the fields for copies from the host to the device are used.
 struct RowsCopy {
   size_t from_x, from_y;
   int from_type;
@@ -224,7 +226,7 @@ Result cuGraphDestroy(Handle graph) {
   return kOk;
 }
 Result cuGraphExecDestroy(Handle executable) { return cuGraphDestroy(executable); }
-// A cubin is an ELF file, PTX begins with its version or a comment.
+// Accepts cubins, which are ELF files, and refuses PTX.
 Result cuModuleLoadData(Handle *module, const void *image) {
   if (std::memcmp(image,
                   "\x7f"
@@ -302,7 +304,7 @@ Result cuTensorMapEncodeTiled(CUtensorMap *map, int type, uint32_t rank, void *a
   *map = {};
   map->memory = static_cast<const unsigned char *>(address);
   map->rank = static_cast<int>(rank);
-  map->swizzle = swizzle ? 16 << swizzle : 0; // 1 is 32 bytes
+  map->swizzle = swizzle ? 16 << swizzle : 0; // swizzle 1 is 32 bytes
   map->strides[0] = kElementBytes;
   for (uint32_t i = 0; i < rank; ++i) {
     map->dims[i] = static_cast<long long>(dims[i]);

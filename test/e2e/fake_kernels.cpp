@@ -30,11 +30,12 @@ struct Memory {
   std::byte *mapped;
   size_t mapped_bytes;
   size_t bytes;
-  std::vector<std::byte> before; // contents before the launch that runs
+  std::vector<std::byte> before; // contents before the current launch
 };
 std::map<std::byte *, Memory> memories;
 
-// What the launches wrote since one that waited for all before it. Those after it may run beside them.
+// The memory that was written since the last launch that waited for all earlier launches. Later launches may run at the
+// same time as these writes.
 std::vector<LateWrite> unfinished;
 
 void Snapshot() {
@@ -42,7 +43,7 @@ void Snapshot() {
     memory.before.assign(address, address + memory.bytes);
 }
 
-// Adds what differs from the snapshot. Neighbours of a few bytes count as written too.
+// Adds the memory that differs from the snapshot to `unfinished`, in units of 64 bytes.
 void CollectWrites() {
   constexpr size_t kUnit = 64;
   for (auto &[address, memory] : memories)
@@ -138,7 +139,7 @@ void Run(const Launch &launch) {
 }
 
 void *Allocate(size_t bytes) {
-  // The memory ends where a page ends that cannot be accessed, as nearly as its alignment allows.
+  // Place the memory directly before a page that cannot be accessed, as closely as the alignment allows.
   size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   size_t pages = (rounded + kPage - 1) / kPage * kPage;
   void *mapped = mmap(nullptr, pages + 2 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

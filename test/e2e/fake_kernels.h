@@ -1,4 +1,4 @@
-// Kernels for the fake driver: their text, compiled for the CPU by test/codegen/gpu/emulation.py.
+// Kernels for the fake driver: the CUDA source of the kernels, compiled for the CPU by test/codegen/gpu/emulation.py.
 #ifndef INLAY_TEST_E2E_FAKE_KERNELS_H_
 #define INLAY_TEST_E2E_FAKE_KERNELS_H_
 
@@ -17,14 +17,14 @@ struct Launch {
   const Kernel *kernel = nullptr;
   unsigned grid[3] = {1, 1, 1};
   int threads = 1, cluster = 1, shared_bytes = 0;
-  bool may_start_early = false; // before the launches before it have ended
+  bool may_start_early = false; // dependent launch: it may start before earlier launches have ended
   std::vector<std::vector<std::byte>> parameters;
 };
 
 // Whether FAKE_KERNELS names a library of kernels. Without one, launches do nothing.
 bool HasKernels();
 
-// The kernel of that name in the library, or null.
+// Returns the kernel with this name in the library, or null.
 const Kernel *FindKernel(const std::string &name);
 
 // Copies the values that `parameters` point to.
@@ -33,7 +33,8 @@ void SetParameters(Launch &launch, void **parameters);
 // Runs the kernel to its end and adds a line to the file FAKE_LOG: name, grid, the step's sizes and microseconds.
 void Run(const Launch &launch);
 
-// Memory of the device: NaNs, with pages around it that cannot be accessed. Null where the host has none.
+// Allocates device memory. It is filled with NaNs, and the pages before and after it cannot be accessed. Null if the
+// host has no memory.
 void *Allocate(size_t bytes);
 void Free(void *memory);
 

@@ -1,4 +1,4 @@
-// A device that fails on command, in front of a real one.
+// A device that wraps a real one and fails when a test wants it to.
 #ifndef INLAY_TEST_E2E_FAULTY_DEVICE_H_
 #define INLAY_TEST_E2E_FAULTY_DEVICE_H_
 
@@ -9,12 +9,12 @@
 
 namespace inlay {
 
-// What fails, shared by the test and the device. Each function is asked on the engine's thread.
+// Decides which calls fail. Shared by the test and the device. The functions are called on the engine's thread.
 struct Faults {
   std::atomic<int64_t> steps{0}, events{0};
-  std::function<bool(int64_t step, const StepSizes &sizes)> run = {}; // should this step fail?
-  std::function<bool(int64_t event)> wait = {};                       // should waiting for this step fail?
-  std::function<bool(uint64_t bytes)> allocate = {};
+  std::function<bool(int64_t step, const StepSizes &sizes)> run = {}; // whether this call of Run() fails
+  std::function<bool(int64_t event)> wait = {};                       // whether waiting for this event fails
+  std::function<bool(uint64_t bytes)> allocate = {};                  // whether this allocation fails
 };
 
 class FaultyDevice : public Device {

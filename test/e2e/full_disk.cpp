@@ -1,5 +1,5 @@
-// To be preloaded: a disk that is full after FULL_DISK_AFTER bytes. Files that the process has written to count,
-// standard output and error do not.
+// A library for LD_PRELOAD that simulates a full disk: write() fails with ENOSPC after FULL_DISK_AFTER bytes in total.
+// Bytes written to standard output and standard error do not count.
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>

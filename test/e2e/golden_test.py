@@ -1,8 +1,8 @@
-"""A fixture of test/fixtures/models, compiled for the cpu target in float32, computes what transformers computed.
+"""A fixture of test/fixtures/models, compiled for the cpu target in float32, computes the same results as transformers.
 
-The 64 greedy tokens are equal. Log-probabilities over the whole vocabulary stand for the logits (which are only defined
-up to a constant per row); their distance to the golden ones is at most 1e-5 of the golden logits' norm. With weights that
-are linked, everything is the same to the last bit.
+The 64 greedy tokens are equal. Log-probabilities over the whole vocabulary are compared instead of logits, because
+logits are only defined up to a constant per row. The norm of their difference to the golden ones is at most 1e-5 of the
+norm of the golden logits. With linked weights, all results are bitwise equal.
 """
 
 import json
@@ -15,7 +15,7 @@ TOLERANCE = 1e-5
 
 
 def compare(model: pathlib.Path, result: dict, golden: dict, logits: list[list[float]]) -> float:
-    """The relative error of the log-probabilities of `result`, which has the golden tokens."""
+    """Checks that `result` has the golden tokens, and returns the relative error of its log-probabilities."""
     if result["prompt_token_ids"] != golden["prompt_ids"]:
         tools.fail(f"prompt: expected {golden['prompt_ids']}, found {result['prompt_token_ids']}")
     if result["token_ids"] != golden["greedy_ids"]:
@@ -35,13 +35,14 @@ def compare(model: pathlib.Path, result: dict, golden: dict, logits: list[list[f
 
 
 def test_dynamic_rope(t: tools.Tools, model: pathlib.Path, golden: dict, logits: list[list[float]], prompt: list) -> None:
-    """Within the trained length nothing depends on the length that the model is compiled for (vllm-project/vllm issue
-    3488). A text may grow beyond it; a longer prompt would need other rotations for all of its tokens."""
+    """Within the trained length, results do not depend on the --max-model-len of the bundle (vllm-project/vllm issue
+    3488). Generation may continue beyond the trained length. A longer prompt is refused, because it would need other
+    rotations for all of its tokens."""
     trained = json.loads((model / "config.json").read_text())["max_position_embeddings"]
     for length in (len(golden["prompt_ids"]) + len(golden["greedy_ids"]), trained * 8):
         bundle = t.compile(model, "--target", "cpu", "--dtype", "float32", "--max-model-len", length, "--overwrite")
         compare(model, t.generate(bundle, *prompt), golden, logits)
-    # make_dynamic_rope_golden.py computed these.
+    # The golden tokens are from make_dynamic_rope_golden.py.
     beyond = json.loads((model / "golden" / "beyond.json").read_text())["greedy_ids"]
     grown = t.generate(bundle, *prompt[:2], "--max-tokens", len(beyond), "--temperature", 0, "--ignore-eos")["token_ids"]
     if grown != beyond:
@@ -49,6 +50,18 @@ def test_dynamic_rope(t: tools.Tools, model: pathlib.Path, golden: dict, logits:
     refused = t.run("run-model", bundle, "--prompt-ids", ",".join(["3"] * (trained + 1)), "--max-tokens", 1)
     if refused.returncode != 1 or f"expected at most {trained}" not in refused.stderr:
         tools.fail(f"{model.name}: expected a prompt of {trained + 1} tokens to be refused, found {refused.stderr!r}")
+
+
+def test_without_fusion(t: tools.Tools, model: pathlib.Path, golden: dict, logits: list[list[float]], prompt: list) -> float:
+    """Each op lowers alone, and fusion changes no more than the order of sums."""
+    bundle = t.scratch / "unfused.inlay"
+    t.checked("compile-model", model, "-o", bundle, "-q", "--target", "cpu", "--dtype", "float32", "--without", "fusion",
+              "--max-num-seqs", 1)
+    entries = json.loads(t.checked("inspect-bundle", bundle, "--json"))["targets"][0]["entries"]
+    fused = {launch["origin"] for entry in entries for launch in entry["launches"] if len(launch["origin"].partition(": ")[2].split()) > 1}
+    if fused:
+        tools.fail(f"{model.name}: --without fusion: expected kernels of one op, found {sorted(fused)}")
+    return compare(model, t.generate(bundle, *prompt), golden, logits)
 
 
 def test(t: tools.Tools, model: pathlib.Path) -> None:
@@ -60,6 +73,7 @@ def test(t: tools.Tools, model: pathlib.Path) -> None:
               "--ignore-eos", "--logprobs", vocabulary]
     result = t.generate(bundle, *prompt)
     print(f"{model.name}: {steps} tokens equal, relative error {compare(model, result, golden, logits):.1e}")
+    print(f"without fusion: relative error {test_without_fusion(t, model, golden, logits, prompt):.1e}")
     if model.name == "llama-rope-dynamic":
         test_dynamic_rope(t, model, golden, logits, prompt)
 
@@ -68,7 +82,7 @@ def test(t: tools.Tools, model: pathlib.Path) -> None:
     if any(file.suffix == ".bin" for file in linked.rglob("*")):
         tools.fail(f"{model.name}: --weights=link copied weights")
     copy = t.scratch / "elsewhere"
-    shutil.copytree(model, copy, copy_function=shutil.copyfile)  # with times of its own, as on another machine
+    shutil.copytree(model, copy, copy_function=shutil.copyfile)  # with new file times, as on another machine
     for where in ((), ("--weights-source", copy)):
         again = t.generate(linked, *prompt, *where)
         for part in ("token_ids", "logprobs"):

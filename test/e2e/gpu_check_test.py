@@ -1,6 +1,6 @@
-"""scripts/gpu-check without a GPU: what its comparisons with the goldens and with the logits' probabilities accept and refuse,
-steps that are kept, the report, and a whole run of the part `correctness` for the cpu target, which is kept when it passed
-and run again when it did not."""
+"""Tests scripts/gpu-check without a GPU: which results its comparisons with the goldens and with the distribution of
+the logits accept and refuse, which steps are kept, the report, and a whole run of the part `correctness` for the cpu
+target. A part that passed is kept; a part that failed runs again."""
 
 import collections
 import copy
@@ -40,7 +40,7 @@ def test_comparison() -> None:
     errors = [row[0] for row in tools.read_float32(directory / "logits.safetensors", "bf16_error")]
 
     def perfect(logits=logits):
-        """What the golden says; past its end a prompt goes on with the last row."""
+        """The golden results. Beyond their end, the last token and row are repeated."""
         def output(start):
             tokens, rows = golden["greedy_ids"][start:], logits[start:]
             return tokens + tokens[-1:] * start, copy.deepcopy(rows + rows[-1:] * start)
@@ -58,14 +58,15 @@ def test_comparison() -> None:
     runs["alone"][0] = (runs["alone"][0][0][:3], runs["alone"][0][1][:3])
     expect("3 tokens of 64", "3 tokens" in verdict(runs), verdict(runs))
 
-    # A wrong token is wrong however wrong the logits are that chose it.
+    # A wrong token is an error even if it is the best one of the (wrong) logits.
     runs, step = perfect(), 10
     token, margin = second_best(logits[step])
     runs["batch"][0][0][step] = token
     runs["batch"][0][1][step][token] += 1.1 * margin
     expect("a wrong token", f"batch, prompt + 0 tokens: step {step}" in verdict(runs), verdict(runs))
 
-    # Where the two best are closer than rounding the tokens may part, and what follows is another text.
+    # If the two best logits differ by less than rounding errors, the tokens may differ, and later steps are not
+    # compared.
     near = copy.deepcopy(logits)
     near[step][token] += margin - 0.001
     runs = perfect(near)
@@ -76,13 +77,13 @@ def test_comparison() -> None:
     expect("a close call", result["verdict"] == "ok" and result["steps"] == 64, result)
     expect("a close call in float32", "step 10" in verdict(runs, exact=True, logits=near), result)
 
-    # An error that the sum over all steps would hide.
+    # A large error in one step, which is small in the sum over all steps.
     runs = perfect()
     for output in (runs["alone"][1], runs["batch"][1]):
         output[1][5][:] = [value + 0.1 * abs(value) for value in output[1][5]]
     expect("one bad step", "of a step" in verdict(runs), verdict(runs))
 
-    # The same in one batch of many.
+    # The same with many sequences in one batch.
     many = [(golden["greedy_ids"][start : start + 16], copy.deepcopy(logits[start : start + 16])) for start in range(48)]
     result = check.compare_many(golden, logits, many, exact=True)
     expect("many sequences", result["verdict"] == "ok" and result["relative_error"] == 0, result)
@@ -109,7 +110,7 @@ def test_comparison() -> None:
 
 
 def test_sampling() -> None:
-    """Right draws pass under each setting; those of a wrong temperature, filter or seed do not."""
+    """Correct draws pass for each setting. Draws with a wrong temperature, filter or seed do not."""
     generator = random.Random(1)
     logits = [generator.gauss(0, 2) for _ in range(300)]
 
@@ -132,7 +133,7 @@ def test_sampling() -> None:
 
 
 def test_steps() -> None:
-    """What is done stays done, what failed runs again, and no step begins after the time."""
+    """Steps that passed are kept, steps that failed run again, and no step starts after the deadline."""
     args, runs, saved = types.SimpleNamespace(deadline=time.monotonic() + 60, target="sm_90a"), [], []
     original, common.read_bandwidth = common.read_bandwidth, lambda args, target: 4e12
 
@@ -148,17 +149,17 @@ def test_steps() -> None:
     args.deadline = 0
     try:
         common.run_steps(args, results, lambda: None, steps)
-        tools.fail("a step began after the time")
+        tools.fail("a step started after the deadline")
     except common.OutOfTime:
         pass
     args.deadline = time.monotonic() + 60
     common.run_steps(args, results, lambda: None, steps | {"b": lambda: runs.append("b") or {"ms": 2}})
-    expect("what is done", results["passed"] and runs == ["a", "b", "b"], (results, runs))
+    expect("steps that passed", results["passed"] and runs == ["a", "b", "b"], (results, runs))
     common.read_bandwidth = original
 
 
 def test_report() -> None:
-    """Tables with the peers' figures beside ours, in units of each card's bandwidth."""
+    """Tables with the figures of other programs next to ours, relative to the bandwidth of each card."""
     row = {"test": "tg64 @ d512", "batch": 1, "n_depth": 512, "n_context": 544.5, "median_step_ms": 4.0, "avg_ts": 250.0,
            "stddev_ts": 2.5, "bytes": 15e9}
     kernel = {"kernel": "decode_16_o_proj", "origin": "model.layers.*.self_attn.o_proj: linear add", "launches": 32, "us": 320.0,
@@ -202,7 +203,7 @@ def test(t: tools.Tools) -> None:
     again = run()
     expect("a part that passed", again.returncode == 0 and "done before" in again.stdout, again)
 
-    # A failure is kept as one, and the part runs again.
+    # A failure is recorded, and the part runs again.
     path = t.scratch / "out" / "results.json"
     results = json.loads(path.read_text())
     results["correctness"]["passed"] = False
@@ -210,7 +211,7 @@ def test(t: tools.Tools) -> None:
     again = run()
     expect("a part that failed", again.returncode == 0 and "64 steps" in again.stdout, again)
 
-    # A bundle that does not run fails its fixture and the command, also when asked again.
+    # A broken bundle fails its fixture and the command, each time.
     plan = t.scratch / "bundles" / FIXTURE / "plan.fb"
     plan.write_bytes(plan.read_bytes()[:100])
     for flags in (("--force",), ()):

@@ -1,4 +1,4 @@
-// Masks found by other threads, with a vocabulary that lacks what a grammar may ask for.
+// Token masks computed by the pool's threads. The vocabulary is small, so some grammars need text that no token has.
 #include "runtime/api/guided_pool.h"
 
 #include "gmock/gmock.h"
@@ -11,7 +11,7 @@ using ::testing::HasSubstr;
 
 constexpr int32_t kEnd = 3;
 
-// Waits for texts of a pool over the tokens a, b and ab.
+// Makes pools whose vocabulary has the tokens a, b, ab and an end token, and waits for masks.
 class GuidedPoolTest : public ::testing::Test {
 protected:
   std::unique_ptr<GuidedPool> Make(const GuidedLimits &limits = {}) {
@@ -113,7 +113,7 @@ TEST_F(GuidedPoolTest, GrammarsThatNobodyUsesAreLetGo) {
   for (int i = 1; i <= 40; ++i)
     Begin(*pool, "(ab){" + std::to_string(i) + "}");
   EXPECT_GT(pool->bytes(), of_all / 16);
-  EXPECT_LE(pool->bytes(), of_all / 3); // the last text may still have been held when room was made
+  EXPECT_LE(pool->bytes(), of_all / 3); // the last text may still have been in use when grammars were released
 }
 
 TEST_F(GuidedPoolTest, GrammarsInUseHaveALimit) {
@@ -131,7 +131,7 @@ TEST_F(GuidedPoolTest, GrammarsInUseHaveALimit) {
   }
   EXPECT_TRUE(texts.front()->is_ready);
   EXPECT_GT(failed, 0);
-  // Those that end make room.
+  // Grammars that are no longer used are released.
   texts.clear();
   EXPECT_TRUE(Begin(*pool, "b{3}")->is_ready);
 }

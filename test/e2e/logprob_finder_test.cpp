@@ -1,4 +1,5 @@
-// Rows of a step, searched on one thread or on several: each request gets those that it asked for.
+// Log-probabilities of the rows of a step, computed on one or several threads: each request gets those that it asked
+// for.
 #include "runtime/api/logprob_finder.h"
 
 #include "runtime/api/active_request.h"
@@ -12,7 +13,7 @@
 namespace inlay {
 namespace {
 
-// A prompt whose rows are wanted, a request that asks for its tokens' log-probabilities, one that asks for nothing.
+// The step has a request with prompt_logprobs, one with logprobs, and one with neither.
 TEST(LogprobFinder, RowsOfAStep) {
   for (size_t vocabulary : {1000u, 40000u}) { // the latter on several threads
     auto make = [&](int32_t size, int32_t logprobs, int32_t prompt_logprobs) {
@@ -52,7 +53,7 @@ TEST(LogprobFinder, RowsOfAStep) {
         EXPECT_EQ(found[row].token.logprob, expected.token.logprob) << row;
       }
     }
-    // What has ended gets none.
+    // A request that has ended gets none.
     asking.Finish(FinishReason::kCancelled);
     EXPECT_TRUE(finder.Find(step, {.tokens = tokens, .logits = logits})[22].top.empty());
   }

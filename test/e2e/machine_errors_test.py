@@ -1,6 +1,6 @@
-"""What a machine that is wrong, full or too small gives: exit code 1, one line that says what was needed and what there
-is, nothing left behind. The GPU is a driver that only pretends (fake_driver.cpp), the disk one that fills up
-(full_disk.cpp)."""
+"""Errors of the machine: a wrong GPU, too little memory, a full disk. Each gives exit code 1 and one line that says
+what is needed and what is available, and leaves no files behind. fake_driver.cpp replaces the CUDA driver, and
+full_disk.cpp makes writes fail as on a full disk."""
 
 import json
 import os
@@ -25,7 +25,8 @@ def expect_error(name: str, result, *words: str) -> None:
 
 
 def full_disk(t: tools.Tools, shim: pathlib.Path, model: pathlib.Path, whole: pathlib.Path) -> None:
-    """Compiles with less room than `whole` takes; whatever file is the one that no longer fits, nothing stays."""
+    """Compiles with less disk space than the bundle `whole` needs. Whichever file does not fit, no files are left
+    behind."""
     out, temporary = t.scratch / "full", t.scratch / "temporary"
     out.mkdir()
     temporary.mkdir()
@@ -40,7 +41,7 @@ def full_disk(t: tools.Tools, shim: pathlib.Path, model: pathlib.Path, whole: pa
 
 
 def small_memory(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """On the cpu: pages that do not fit into what was given for them."""
+    """On the cpu: --kv-cache-memory-bytes is too small for the KV pages."""
     expect_error("no room for a page", t.run("run-model", bundle, "--prompt-ids", "3", "--kv-cache-memory-bytes", 1),
                  "KV pages need at least", "1 are left", "--max-num-batched-tokens")
 
@@ -55,11 +56,11 @@ def gpu(t: tools.Tools, driver: pathlib.Path, model: pathlib.Path) -> None:
         return run(t, {"LD_LIBRARY_PATH": f"{driver.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}", **environment},
                    "run-model", bundle, "--prompt-ids", "3,4", "--max-tokens", 2, "-q", *flags)
 
-    # The pretended kernels write nothing; what matters is that all is loaded, launched and read back.
+    # The fake kernels write nothing. The test is that everything is loaded, launched and read back.
     result = load()
     if result.returncode != 0:
         complaints.append(f"a GPU that computes nothing: expected exit code 0, found {result.returncode}, {result.stderr!r}")
-    # The cost is that of launches alone here; all the same it has to be measured and said.
+    # The cost of --deterministic is measured and reported, though here it is only that of launches.
     result = load("--deterministic", "--preemption-mode", "swap", "--swap-space", 0.01)
     if result.returncode != 0 or not re.search(r"--deterministic: a step of one token takes \d", result.stderr):
         complaints.append(f"deterministic, with pages in pinned memory: {result.returncode}, {result.stderr!r}")
@@ -72,7 +73,7 @@ def gpu(t: tools.Tools, driver: pathlib.Path, model: pathlib.Path) -> None:
         expect_error(f"a GPU of {memory} bytes", load(FAKE_MEMORY=str(memory)), "weights (", "activations (", "MiB that are free",
                      "--gpu-memory-utilization", "--max-num-batched-tokens")
 
-    # Damaged kernels are found by their hash; those that the driver refuses are named.
+    # The hash detects damaged kernels. A kernel that the driver refuses is named.
     kernel = sorted(bundle.rglob("*.cubin"))[0]
     good, manifest_file = kernel.read_bytes(), bundle / "manifest.json"
     kernel.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
@@ -84,7 +85,7 @@ def gpu(t: tools.Tools, driver: pathlib.Path, model: pathlib.Path) -> None:
     expect_error("corrupt PTX", load(), ptx.name, "hash")
     ptx.write_text(text)
 
-    # Of another compilation, with a hash that fits: its kernel of the same name takes other parameters.
+    # A kernel of another compilation, with the correct hash: it has the same name but takes other parameters.
     other = t.scratch / "other.inlay"
     t.checked("compile-model", model, "-o", other, "--target", "sm_90a", "--dtype", "bfloat16", "--without", "norm-prologues", "-q")
     shared = "kernels/sm_90a/decode_1_lm_head.cubin"
@@ -94,13 +95,13 @@ def gpu(t: tools.Tools, driver: pathlib.Path, model: pathlib.Path) -> None:
     own = manifest["files"][shared]
     manifest["files"][shared] = json.loads((other / "manifest.json").read_text())["files"][shared]
     manifest_file.write_text(json.dumps(manifest))
-    expect_error("a kernel of another compilation", load(), "decode_1_lm_head.cubin: takes parameters of 8,",
-                 "plan.fb gives it 8,", "compile the model again")
+    expect_error("a kernel of another compilation", load(), "decode_1_lm_head.cubin: found parameters of 8,",
+                 "expected 8,", "as in plan.fb", "compile the model again")
     (bundle / shared).write_bytes(good)
     manifest["files"][shared] = own
     manifest_file.write_text(json.dumps(manifest))
 
-    # A file that is no kernel, with a hash that fits, as an earlier compiler's mistake would have: the driver has the last word.
+    # A file that is not a kernel, with the correct hash, as a compiler bug could write it: the driver refuses it.
     manifest = json.loads(manifest_file.read_text())
     others = [name for name in manifest["files"] if name.endswith(".cu")]
     source = (bundle / others[0]).read_bytes()
@@ -108,11 +109,13 @@ def gpu(t: tools.Tools, driver: pathlib.Path, model: pathlib.Path) -> None:
     name = str(kernel.relative_to(bundle))
     manifest["files"][name] = manifest["files"][others[0]]
     manifest_file.write_text(json.dumps(manifest))
-    expect_error("a kernel that is none", load(), kernel.name, "device kernel image is invalid", "compile the model again")
+    expect_error("a file that is not a kernel", load(), kernel.name, "device kernel image is invalid",
+                 "compile the model again")
 
 
 def library(t: tools.Tools, driver: pathlib.Path, cublaslt: pathlib.Path, model: pathlib.Path) -> None:
-    """A bundle that leaves products to a library: what it says without one, and that it runs with one (fake_cublaslt.cpp)."""
+    """A bundle with products that cuBLASLt computes: the error without the library, and a run with it
+    (fake_cublaslt.cpp)."""
     bundle = t.scratch / "library.inlay"
     compiled = t.run("compile-model", model, "-o", bundle, "--target", "sm_90a", "--dtype", "bfloat16", "--library", "always")
     if not tools.compiled_for_gpu(compiled, "products that cuBLASLt computes"):
@@ -123,12 +126,12 @@ def library(t: tools.Tools, driver: pathlib.Path, cublaslt: pathlib.Path, model:
     products = {kernel["name"] for kernel in target["kernels"] if kernel.get("library") == "cublaslt"}
     packings = {weight["name"]: weight["packing"] for weight in target["weights"]}
     launched = [launch["kernel"] for entry in target["entries"] for launch in entry["launches"]]
-    # Where no kernel reads the packed copy, the bundle has none.
+    # The bundle has no packed copy of a weight that no kernel reads in packed form.
     if not any(name in products for name in launched) or packings["model.layers.0.mlp.down_proj.weight.row_major"] != "RowMajor" \
             or "model.layers.0.mlp.down_proj.weight" in packings:
         complaints.append(f"library: products {products}, packings {packings}")
     if any((bundle / "kernels" / "sm_90a" / f"{name}.cubin").exists() for name in products):
-        complaints.append(f"library: there are kernels of {products}")
+        complaints.append(f"library: the bundle has kernels for {products}")
 
     def load(where: pathlib.Path | str, **environment):
         return run(t, {"LD_LIBRARY_PATH": f"{driver.parent}:{os.environ.get('LD_LIBRARY_PATH', '')}", **environment},

@@ -1,6 +1,7 @@
-"""Files of a model directory have their effect in the bundle, and check-model and compile-model agree about them.
+"""Each file of a model directory has its effect in the bundle, and check-model and compile-model agree about it.
 
-The model is made here: it answers each token with the next one of a chain, so that which token ends a text is seen.
+The test makes a model that answers each token with the next one of a chain, so that the output shows which token ends
+it.
 """
 
 import json
@@ -16,7 +17,7 @@ TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}<|go|>"
 
 
 def byte_level_tokenizer() -> dict:
-    """A tokenizer of single bytes, of one token that nothing spells (256) and of two special ones."""
+    """A tokenizer of single bytes, one token that no text encodes to (256), and two special tokens."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     characters = [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
@@ -31,7 +32,7 @@ def byte_level_tokenizer() -> dict:
 
 
 def write_model(directory: pathlib.Path, config: dict = {}, files: dict = {}) -> pathlib.Path:
-    """`config` changes config.json; `files` are written beside it, as JSON unless they are text."""
+    """Writes a model directory. `config` changes config.json; `files` are added, as JSON unless they are text."""
     directory.mkdir(parents=True)
     everything = {
         "config.json": {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": VOCABULARY, "hidden_size": HIDDEN,
@@ -88,7 +89,7 @@ def test(t: tools.Tools) -> None:
     result = answer(plain)
     expect("the chain", (result["token_ids"], result["finish_reason"]), ([256, END], "stop"))
 
-    # Tokens that end a text. generation_config.json goes before config.json, as in transformers' generate and in vLLM
+    # Tokens that end a text. generation_config.json overrides config.json, as in transformers' generate and in vLLM
     # (vllm-project/vllm pull request 4182).
     for what, config, generation, tokens in [
         ("a list", {"eos_token_id": [65, 66]}, {}, [256, END, 65]),
@@ -101,17 +102,17 @@ def test(t: tools.Tools) -> None:
     ]:
         result = answer(bundle_of(what, config, {"generation_config.json": generation}), "-n", 5)
         expect(f"eos_token_id: {what}", result["token_ids"], tokens)
-    # As in vLLM, the tokenizer's eos_token too (Blaizzy/mlx-vlm pull request 2112).
+    # The tokenizer's eos_token also ends a text, as in vLLM (Blaizzy/mlx-vlm pull request 2112).
     result = answer(bundle_of("eos_token", {"eos_token_id": 66}, {"tokenizer_config.json": {"eos_token": "<|end|>"}}))
     expect("eos_token of tokenizer_config.json", result["token_ids"], [256, END])
 
-    # Defaults of sampling.
+    # Sampling defaults.
     recommended = bundle_of("sampling", files={"generation_config.json": {
         "do_sample": True, "temperature": 0.25, "top_k": 7, "top_p": 0.5, "min_p": 0.125, "repetition_penalty": 1.5, "max_new_tokens": 3}})
     sampling = t.generate(recommended, "--prompt-ids", str(GO), "--ignore-eos")["sampling"]
     for key, value in {"temperature": 0.25, "top_k": 7, "top_p": 0.5, "min_p": 0.125, "repetition_penalty": 1.5, "max_tokens": 3}.items():
         expect(f"generation_config.json: {key}", sampling[key], value)
-    # Published so by LLaVA and Vicuna (haotian-liu/LLaVA issue 1635).
+    # LLaVA and Vicuna publish this combination (haotian-liu/LLaVA issue 1635).
     greedy = bundle_of("greedy", files={"generation_config.json": {"do_sample": False, "temperature": 0.9, "top_p": 0.6}})
     expect("do_sample false", t.generate(greedy, "--prompt-ids", str(GO))["sampling"]["temperature"], 0)
 
@@ -131,7 +132,8 @@ def test(t: tools.Tools) -> None:
         status, reply = server.post("/tokenize", {"messages": [{"role": "user", "content": "hi"}]})
         expect("/tokenize", (status, reply.get("tokens")), (200, expected))
 
-    # Templates in every place (ggml-org/llama.cpp pull request 14508, huggingface/text-generation-inference issue 3247).
+    # Chat templates in each of the possible files (ggml-org/llama.cpp pull request 14508,
+    # huggingface/text-generation-inference issue 3247).
     for what, files, text in [
         ("tokenizer_config.json", {"tokenizer_config.json": {"chat_template": "1"}}, "1"),
         ("a list", {"tokenizer_config.json": {"chat_template": [{"name": "default", "template": "2"}]}}, "2"),

@@ -1,4 +1,4 @@
-// Steps that overlap as far as a device may let them give the tokens that they give one after the other.
+// Steps that overlap as much as the device interface allows give the same tokens as steps that run one after the other.
 #include "test/e2e/engine_testing.h"
 #include "test/e2e/faulty_device.h"
 
@@ -7,8 +7,9 @@
 namespace inlay {
 namespace {
 
-// Does everything as early or as late as it may. What runs in the order of launches runs when the host waits, with all
-// that was launched since; only then is the copy of an event made; row copies are made at once.
+// Does everything as early or as late as the interface allows. Launches and copies that are ordered with launches run
+// only when the host waits, and then all of them run. The copy of an event is made after that. Row copies are made at
+// once.
 class LateDevice : public FaultyDevice {
 public:
   using FaultyDevice::FaultyDevice;
@@ -82,11 +83,11 @@ TEST_P(OverlapTest, StepsThatOverlapGiveTheSameTokens) {
     return answers;
   };
   EngineOptions options;
-  options.max_num_seqs = 5; // sequences come, go and change their places
+  options.max_num_seqs = 5; // so that sequences are admitted, end and change their index in the step
   options.max_num_batched_tokens = 64;
   std::vector<Answer> expected = answers_of(*Load(options));
   options.async_scheduling = true;
-  // Few pages, so that sequences are preempted and pages are copied, to the host and back.
+  // With few pages, sequences are preempted and their pages are copied to the host and back.
   for (uint64_t pages : {1024, 24}) {
     Faults faults;
     options.preemption_mode = "swap";

@@ -1,5 +1,5 @@
-"""Linked weights are packed by kernels of the bundle: each of them, its text run on the CPU, gives the bytes that the host
-packs. Needs NVRTC and no GPU."""
+"""Kernels of the bundle pack linked weights. Each of them, compiled for the CPU from its source, gives the same bytes
+as packing on the host. Needs NVRTC, but no GPU."""
 
 import ctypes
 import json
@@ -12,11 +12,11 @@ import tools
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "codegen/gpu"))
 import emulation  # noqa: E402
 
-ROWS_OF_A_LAUNCH = 96  # whole heads and groups of 8; several launches a weight
+ROWS_OF_A_LAUNCH = 96  # whole heads and groups of 8 rows; a weight takes several launches
 
 
 def tensors(model: pathlib.Path) -> dict:
-    """Name -> (bytes of an element, bytes) of a checkpoint in one file or several."""
+    """Name -> (bytes of an element, contents) of the tensors of a checkpoint in one or several files."""
     found = {}
     for file in model.glob("*.safetensors"):
         data = file.read_bytes()
@@ -35,7 +35,7 @@ def aligned(size: int):
 
 
 def pack(library: ctypes.CDLL, facts: dict, weight: dict, sources: bytes, element: int, columns_of_grid: int) -> bytes:
-    """Packs a weight a few rows at a time, as the loader does, by the kernel of these facts."""
+    """Packs a weight a few rows at a time, as the loader does, with the kernel that `facts` describes."""
     rows, row = weight["rows"], weight["columns"] * element
     memory, address = aligned(weight["bytes"])
     per_group = weight["bytes"] // -(-rows // 8)
@@ -80,7 +80,7 @@ def test(t: tools.Tools, compiler: pathlib.Path, *models: pathlib.Path) -> None:
             element = contents[weight["sources"][0]][0]
             found = pack(library, facts[weight["packed_by"]], weight, source, element, padded // step)
             if found != expected[weight["offset"] : weight["offset"] + weight["bytes"]]:
-                tools.fail(f"{model.name}: {weight['packed_by']} packs {weight['name']} otherwise than the host")
+                tools.fail(f"{model.name}: {weight['packed_by']} packs {weight['name']} differently from the host")
             checked.add(weight["row_order"])
     if checked != {"Plain", "HalfPairs", "Alternate"}:
         tools.fail(f"expected weights of each row order, found {checked}")

@@ -1,8 +1,8 @@
-"""What `cmake --install` leaves is enough for an application: examples/embed and examples/embed_c build against it and run,
-and the Python package finds libinlay.so in it.
+"""The files that `cmake --install` installs are enough for applications: examples/embed and examples/embed_c build
+against them and run, and the Python package finds libinlay.so.
 
-Arguments: build tree, source tree, C++ compiler, C compiler. Without compile-model in the build tree the applications have
-no bundle, and must say so."""
+Arguments: build tree, source tree, C++ compiler, C compiler. Without compile-model in the build tree there is no
+bundle, and only the error for a missing one is tested."""
 
 import importlib.util
 import os
@@ -21,11 +21,11 @@ def command(*arguments) -> None:
 
 
 def installed_python(t: tools.Tools, source: pathlib.Path, prefix: pathlib.Path):
-    """The interpreter of an environment in the prefix with the package, through pip where there is one. Returns a function
-    that runs a script and gives its output."""
+    """Makes a virtual environment in the prefix and installs the package, with pip if it is available. Returns a
+    function that runs a script there and returns its output."""
     command(sys.executable, "-m", "venv", "--without-pip", prefix)
     site = prefix / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
-    tree = t.scratch / "python"  # pip builds where the sources are
+    tree = t.scratch / "python"  # a copy, because pip builds in the source directory
     shutil.copytree(source / "python", tree, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
     if all(importlib.util.find_spec(module) for module in ("pip", "setuptools", "wheel")):
         command(sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--target", site,
@@ -46,7 +46,7 @@ def test(t: tools.Tools, build: pathlib.Path, source: pathlib.Path, cpp: pathlib
     prefix = t.scratch / "prefix"
     command("cmake", "--install", build, "--prefix", prefix)
     if extra := sorted(file.name for file in (prefix / "bin").glob("*_bench")):
-        tools.fail(f"benchmarks of the developers were installed: {extra}")
+        tools.fail(f"development benchmarks were installed: {extra}")
     for example, compiler in (("embed", f"-DCMAKE_CXX_COMPILER={cpp}"), ("embed_c", f"-DCMAKE_C_COMPILER={c}")):
         tree = t.scratch / example
         command("cmake", "-S", source / "examples" / example, "-B", tree, "-G", "Ninja", f"-DCMAKE_PREFIX_PATH={prefix}",
@@ -56,7 +56,7 @@ def test(t: tools.Tools, build: pathlib.Path, source: pathlib.Path, cpp: pathlib
         if missing.returncode != 1 or "absent" not in missing.stderr:
             tools.fail(f"a missing bundle: found exit code {missing.returncode} and {missing.stderr!r}")
 
-    # The same without CMake, with what pkg-config says.
+    # Without CMake, with the flags of pkg-config.
     os.environ["PKG_CONFIG_PATH"] = str(next(prefix.glob("lib/**/pkgconfig")))
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", "inlay"], capture_output=True, text=True, check=True)
     command(c, source / "examples/embed_c/main.c", "-o", t.scratch / "by_pkg_config", *flags.stdout.split())

@@ -1,5 +1,5 @@
-"""The runtime's tools: what wrong input gets (exit code 1 and one line), and, where the compiler was built and a bundle
-is given, what run-model, bench-model and inspect-bundle say about the example model."""
+"""The runtime's tools: the errors for wrong input (exit code 1 and one line) and, if a bundle of the example model is
+given, the output of run-model, bench-model and inspect-bundle."""
 
 import array
 import json
@@ -20,7 +20,7 @@ def expect(name: str, found, expected) -> None:
 
 
 def expect_error(t: tools.Tools, words: str, tool: str, *arguments) -> None:
-    """Exit code 1, nothing on the standard output, and one line with `words`."""
+    """Expects exit code 1, no standard output, and one line of error with `words`."""
     result = t.run(tool, *arguments)
     name = f"{tool} {' '.join(map(str, arguments))}"
     expect(f"{name}: exit code", result.returncode, 1)
@@ -52,7 +52,7 @@ def without_bundle(t: tools.Tools) -> None:
 
 
 def guided(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """Each form, written out and from a file; and forms that are none."""
+    """Each kind of constraint, as an argument and from a file, and invalid constraints."""
     options = ("--prompt", "x = ", "--max-tokens", 100, "--seed", 1)
     schema = {"type": "object", "properties": {"id": {"type": "integer", "maximum": 99, "minimum": 0}}, "required": ["id"],
               "additionalProperties": False}
@@ -82,7 +82,7 @@ def run_model(t: tools.Tools, bundle: pathlib.Path) -> None:
     alone = t.generate(bundle, "--prompt", "def f", *options, "--logprobs", 2, "--logits-out", logits)
     expect("tokens", len(alone["token_ids"]), 8)
     expect("finish_reason", alone["finish_reason"], "length")
-    # The token is the likeliest one of its row, with which log-probabilities and raw logits agree.
+    # Log-probabilities and raw logits agree that the token is the most likely one of its row.
     values = array.array("f", logits.read_bytes())
     columns = len(values) // 8
     for step, (token, entry) in enumerate(zip(alone["token_ids"], alone["logprobs"])):
@@ -93,7 +93,7 @@ def run_model(t: tools.Tools, bundle: pathlib.Path) -> None:
         if abs(tools.log_softmax(row)[token] - entry["logprob"]) > 1e-4:
             complaints.append(f"logprobs[{step}]: {entry['logprob']} is not the logarithm of softmax(logits)")
 
-    # Several prompts are one batch, and each is what it is alone; names of flags take _ for -.
+    # Several prompts form one batch, and each gives the same tokens as alone. Flags may be spelled with _ instead of -.
     ids = ",".join(map(str, alone["prompt_token_ids"]))
     batch = t.generate(bundle, "--prompt", "def f", "--prompt", "{}", "--prompt_ids", ids, "--max_tokens", 8,
                        "--temperature=0", "--ignore_eos")["outputs"]
@@ -101,14 +101,14 @@ def run_model(t: tools.Tools, bundle: pathlib.Path) -> None:
     expect("batch[0]", batch[0]["token_ids"], alone["token_ids"])
     expect("batch[2]", batch[2]["token_ids"], alone["token_ids"])
 
-    # As text: what JSON has; and through a stop string.
+    # Output as text equals that in JSON. A stop string ends it.
     expect("text", t.checked("run-model", bundle, "--prompt", "def f", *options), alone["text"] + "\n")
     stop = alone["text"][2:4]
     stopped = t.generate(bundle, "--prompt", "def f", *options, "--stop", stop)
     guided(t, bundle)
     expect("--stop", (stopped["text"], stopped["finish_reason"]), (alone["text"].split(stop)[0], "stop"))
 
-    # Bytes that are no UTF-8 become U+FFFD, as Python's errors="replace" does it.
+    # Invalid UTF-8 is replaced by U+FFFD, as with Python's errors="replace".
     broken = t.scratch / "broken"
     broken.write_bytes(b"def \xff\xfe(")
     expect("invalid UTF-8", t.generate(bundle, "--prompt-file", broken, *options)["prompt_token_ids"],
@@ -121,7 +121,7 @@ def run_model(t: tools.Tools, bundle: pathlib.Path) -> None:
     expect_error(t, "--max-model-len is 999999", "run-model", bundle, "--prompt", "x", "--max-model-len", 999999)
     expect_error(t, "has no chat template", "run-model", bundle, "--chat")
 
-    # Ctrl-C ends the generation, and what there is is printed whole.
+    # Ctrl-C ends the generation, and the text so far is printed completely.
     process = subprocess.Popen([t.binaries / "run-model", bundle, "--prompt", "def f", "--max-tokens", "100000",
                                 "--ignore-eos", "-q"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     first = process.stdout.read(1)
@@ -132,7 +132,8 @@ def run_model(t: tools.Tools, bundle: pathlib.Path) -> None:
 
 
 def profiled(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """Kernels and gaps of a step add up, the head reads its weights, and the trace holds each launch of each step."""
+    """The times of kernels and gaps add up to the step, the bytes of the head are those of its weights, and the trace
+    has every launch of every step."""
     trace = t.scratch / "trace.json"
     report = json.loads(t.checked("bench-model", bundle, "-p", 0, "-n", 8, "-d", 16, "-r", 1, "--profile", "--profile-trace",
                                   trace, "--json"))
@@ -146,7 +147,7 @@ def profiled(t: tools.Tools, bundle: pathlib.Path) -> None:
     head = config["vocab_size"] * config["hidden_size"] * 2
     [of_head] = [kernel["bytes"] for kernel in kernels if kernel["origin"].startswith("lm_head")]
     expect("bytes of the head", head <= of_head <= 1.1 * head, True)
-    # Weights once, keys and values of the one sequence; activations are the rest.
+    # All weights once, and the keys and values of the one sequence. The remaining bytes are activations.
     hidden, layers = config["hidden_size"], config["num_hidden_layers"]
     dim = config.get("head_dim") or hidden // config["num_attention_heads"]
     rows = (2 * config["num_attention_heads"] + 2 * config["num_key_value_heads"]) * dim
@@ -177,7 +178,8 @@ def bench_model(t: tools.Tools, bundle: pathlib.Path) -> None:
     table = t.checked("bench-model", bundle, "-p", 0, "-n", 2, "-r", 1).splitlines()
     expect("lines of the table", len(table), 5)
     profiled(t, bundle)
-    # Sequences have the depth asked for when the time begins, whenever their prompts were ready.
+    # When the measurement starts, all sequences have the requested depth, although their prompts end at different
+    # times.
     report = json.loads(t.checked("bench-model", bundle, "-p", 0, "-n", 8, "-b", "1,8", "-d", "24,16:48", "-r", 1, "--json"))
     expect("contexts", [abs(row["n_context"] - depth - 4.5) < 1 for row, depth in zip(report["rows"], (24, 16, 24, 32))], [True] * 4)
     expect_error(t, "found '48:16'", "bench-model", bundle, "-d", "48:16")

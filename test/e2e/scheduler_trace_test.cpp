@@ -1,4 +1,4 @@
-// The trace of the scheduler tells what happened.
+// The scheduler trace has the steps and the events of each request.
 #include "test/e2e/engine_testing.h"
 
 #include "nlohmann/json.hpp"
@@ -31,7 +31,7 @@ TEST(SchedulerTrace, TellsStepsAndWhatHappensToEachRequest) {
   json events = json::parse(file, nullptr, false);
   ASSERT_TRUE(events.is_array());
   std::map<std::string, int64_t> count;
-  std::map<int, double> lane_ends; // events of a row do not overlap
+  std::map<int, double> lane_ends; // end of the last event of each lane; the events of a lane do not overlap
   double step_end = 0;
   int64_t generated = 0, prompt_rows = 0;
   for (const json &event : events) {

@@ -1,4 +1,4 @@
-"""serve-model when things go wrong under load: SIGTERM and SIGKILL, steps that take too long, a disk that is full."""
+"""serve-model under load with faults: SIGTERM and SIGKILL, steps that take too long, and a full disk."""
 
 import json
 import pathlib
@@ -20,14 +20,16 @@ def expect_that(name: str, holds: bool, found) -> None:
 
 
 class Load:
-    """Streams that run at once; `ends` gets how each one ended: its last bytes, a status or an exception."""
+    """Concurrent streams. `ends` has one entry per stream that ended: its last bytes, a status or an exception."""
 
     def __init__(self, server: serve_support.Server, clients: int = 16, tokens: int = 300):
         self.server, self.tokens, self.ends = server, tokens, []
         self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(clients)]
         for thread in self.threads:
             thread.start()
-        while server.metric("generation_tokens_total") < 10 * clients:
+        # The engine has every client's request, and most tokens are still to come.
+        while sum(map(server.metric, ("num_requests_running", "num_requests_waiting", "request_success_total"))) < clients or \
+                server.metric("generation_tokens_total") < 10 * clients:
             time.sleep(0.005)
 
     def run(self, number: int) -> None:
@@ -35,7 +37,7 @@ class Load:
             status, text = self.server.post("/v1/completions", {
                 "prompt": f"def f{number}(", "max_tokens": self.tokens, "ignore_eos": True, "stream": True, "seed": number})
             self.ends.append(text[-16:] if status == 200 else status)
-        except Exception as error:  # a server that dies breaks connections in many ways
+        except Exception as error:  # a killed server can cause many kinds of connection errors
             self.ends.append(error)
 
     def wait(self) -> list:
@@ -45,7 +47,7 @@ class Load:
 
 
 def terminated(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """What runs ends well, with pages that are on their way to the host and back."""
+    """After SIGTERM, running requests finish, even while their pages are swapped to the host and back."""
     with serve_support.serving(t.binaries, bundle, *FEW_PAGES) as server:
         load = Load(server)
         expect_that("SIGTERM: exit code", server.stop() == 0, server.process.returncode)
@@ -54,7 +56,8 @@ def terminated(t: tools.Tools, bundle: pathlib.Path) -> None:
 
 
 def killed(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """The next server takes the port and answers as the first did; the trace of the dead one can be read."""
+    """After SIGKILL, a new server can use the port and gives the same answers. The trace of the killed one is
+    readable."""
     trace = t.scratch / "killed.json"
     with serve_support.serving(t.binaries, bundle, "--trace", trace) as server:
         answer = server.post("/v1/completions", QUESTION)[1]["choices"][0]["text"]
@@ -72,7 +75,8 @@ def killed(t: tools.Tools, bundle: pathlib.Path) -> None:
 
 
 def stuck(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """A limit that every step exceeds: requests fail with the reason, /health and /ready are red, SIGTERM ends it."""
+    """The watchdog's limit is shorter than every step: requests fail with the reason, /health and /ready return 503,
+    and SIGTERM ends the server."""
     with serve_support.serving(t.binaries, bundle, "--watchdog-seconds", 0.0001) as server:
         expect_that("watchdog: green before", server.get("/health")[0] == 200, "not 200")
         status, error = server.post("/v1/completions", {**QUESTION, "prompt": "def main(argv):" * 40, "max_tokens": 300})
@@ -86,7 +90,7 @@ def stuck(t: tools.Tools, bundle: pathlib.Path) -> None:
 
 
 def full_disk(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """The trace ends; requests do not."""
+    """A full disk ends the trace, but not the requests."""
     if not pathlib.Path("/dev/full").exists():
         return tools.skipped("a full disk: there is no /dev/full")
     with serve_support.serving(t.binaries, bundle, "--trace", "/dev/full") as server:

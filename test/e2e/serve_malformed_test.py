@@ -1,5 +1,5 @@
-"""Malformed and hostile requests: each gets its 4xx and a message in OpenAI's form, while 16 good clients go on undisturbed
-and get the tokens they get alone."""
+"""Malformed and hostile requests. Each gets a 4xx status and a message in OpenAI's format, while 16 well-behaved
+clients continue and get the same tokens as alone."""
 
 import json
 import pathlib
@@ -25,7 +25,7 @@ def schema(**more) -> dict:
 
 COMPLETIONS = {  # body -> the param that the error names, None: any
     "empty body": (b"", None),
-    "no JSON": (b"prompt=a", None),
+    "not JSON": (b"prompt=a", None),
     "truncated JSON": (b'{"prompt": "a"', None),
     "trailing comma": (b'{"prompt": "a",}', None),
     "two values": (b'{"prompt": "a"} {}', None),
@@ -36,7 +36,7 @@ COMPLETIONS = {  # body -> the param that the error names, None: any
     "NaN": (b'{"prompt": "a", "temperature": NaN}', None),
     "Infinity": (b'{"prompt": "a", "temperature": Infinity}', None),
     "overflowing number": (b'{"prompt": "a", "temperature": 1e400}', None),
-    "bytes that are no UTF-8": (b'{"prompt": "\xff\xfe"}', None),
+    "invalid UTF-8": (b'{"prompt": "\xff\xfe"}', None),
     "overlong UTF-8": (b'{"prompt": "\xc0\x80"}', None),
     "a lone high surrogate": (b'{"prompt": "\\ud800"}', None),
     "a lone low surrogate": (b'{"prompt": "\\udc00 a"}', None),
@@ -60,7 +60,7 @@ COMPLETIONS = {  # body -> the param that the error names, None: any
     "id of 64 bits": ({"prompt": [2**63]}, "prompt"),
     "fractional id": ({"prompt": [0.5]}, "prompt"),
     "a prompt beyond the context": ({"prompt": "word " * 3000}, "prompt"),
-    "a known field that is not carried out": ({**OK, "length_penalty": 2}, "length_penalty"),
+    "a known field that is not supported": ({**OK, "length_penalty": 2}, "length_penalty"),
     "unknown model": ({**OK, "model": "gpt-9"}, "model"),
     "model as a number": ({**OK, "model": 4}, "model"),
     "n of a billion": ({**OK, "n": 10**9}, "n"),
@@ -105,8 +105,8 @@ COMPLETIONS = {  # body -> the param that the error names, None: any
     "no schema": ({**OK, "response_format": {"type": "json_schema"}}, "response_format"),
     "a schema that is a list": ({**OK, "response_format": schema(schema=[])}, "response_format"),
     "a recursive schema": ({**OK, "response_format": schema(schema={"$ref": "#"})}, None),
-    "a regex that is none": ({**OK, "structured_outputs": {"regex": "(("}}, None),
-    "a grammar that is none": ({**OK, "structured_outputs": {"grammar": "::="}}, None),
+    "an invalid regex": ({**OK, "structured_outputs": {"regex": "(("}}, None),
+    "an invalid grammar": ({**OK, "structured_outputs": {"grammar": "::="}}, None),
     "priority beyond 32 bits": ({**OK, "priority": 2**40}, "priority"),
 }
 CHATS = {
@@ -129,12 +129,12 @@ CHATS = {
 }
 HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 RAW = {  # bytes -> the status
-    "no HTTP": (b"hello\r\n\r\n", 400),
+    "not HTTP": (b"hello\r\n\r\n", 400),
     "a giant header": (b"GET /health HTTP/1.1\r\nX: " + b"a" * 100_000 + b"\r\n\r\n", 431),
     "10,000 header fields": (b"GET /health HTTP/1.1\r\n" + b"X: a\r\n" * 10_000 + b"\r\n", 431),
     "a giant target": (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 431),
-    "a body said to be huge": (HEAD + b"Content-Length: 99999999999\r\n\r\n", 413),
-    "a length that is no number": (HEAD + b"Content-Length: ten\r\n\r\n", 400),
+    "a huge Content-Length": (HEAD + b"Content-Length: 99999999999\r\n\r\n", 413),
+    "a length that is not a number": (HEAD + b"Content-Length: ten\r\n\r\n", 400),
     "a negative length": (HEAD + b"Content-Length: -5\r\n\r\n", 400),
     "two lengths": (HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400),
     "a length and chunks": (HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
@@ -143,10 +143,10 @@ RAW = {  # bytes -> the status
     "a chunked body that is huge": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"10000\r\n" + b" " * 65536 + b"\r\n"
                                     + (b"10000\r\n" + b" " * 65536 + b"\r\n") * 80, 413),
     "no host": (b"GET /health HTTP/1.1\r\n\r\n", 400),
-    "a method of its own": (b"BREW /v1/completions HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+    "an unknown method": (b"BREW /v1/completions HTTP/1.1\r\nHost: a\r\n\r\n", 405),
     "GET of a completion": (b"GET /v1/completions HTTP/1.1\r\nHost: a\r\n\r\n", 405),
     "DELETE of a model": (b"DELETE /v1/models/x HTTP/1.1\r\nHost: a\r\n\r\n", 405),
-    "a path that leads out": (b"GET /../../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+    "a path outside of the root": (b"GET /../../etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n", 404),
     "an unknown path": (b"GET /v2/completions HTTP/1.1\r\nHost: a\r\n\r\n", 404),
     "no content type": (b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}", 415),
     "a form": (b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data\r\nContent-Length: 2\r\n\r\n{}",
@@ -167,7 +167,7 @@ def check_error(name: str, status: int, body, statuses, param=None) -> None:
 
 
 def send_raw(port: int, data: bytes, pause: float = 0) -> tuple[int, dict]:
-    """The answer to bytes; with a pause, one byte at a time."""
+    """Sends bytes and returns the answer. With a pause (seconds), sends one byte at a time."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         try:
             for part in ([data] if pause == 0 else [data[i : i + 1] for i in range(len(data))]):
@@ -206,7 +206,7 @@ def test(t: tools.Tools, bundle: pathlib.Path) -> None:
     bundle = serve_support.with_chat_template(bundle, t.scratch / "chat.inlay")
     with serve_support.serving(t.binaries, bundle) as server:
         truth = server.post("/v1/completions", GOOD)[1]["choices"][0]["text"]
-        # Twelve slow lorises: one byte a second, until the server has had enough.
+        # Twelve slow clients (slowloris) send two bytes per second until the server closes the connection.
         slow_answers = []
         slow = [threading.Thread(target=lambda: slow_answers.append(send_raw(server.port, HEAD + b"X-Slow: " + b"a" * 60, 0.5)))
                 for _ in range(12)]
@@ -232,7 +232,7 @@ def test(t: tools.Tools, bundle: pathlib.Path) -> None:
             thread.join()
         if len(counts) < 16:
             complaints.append(f"the good clients had only {len(counts)} answers")
-        # An answer is on its way before the engine's thread counts what its pages leave.
+        # The engine's thread updates the count of used pages after it has sent the last answer, so wait for it.
         end = time.monotonic() + 5
         while (used := server.metric("kv_cache_usage_perc")) != 0 and time.monotonic() < end:
             time.sleep(0.05)

@@ -1,4 +1,5 @@
-"""serve-model through the OpenAI Python client, where the package `openai` is installed (scripts/setup brings it); skipped with a message where it is not."""
+"""serve-model with the OpenAI Python client. Skipped with a message if the package `openai` is not installed
+(scripts/setup installs it)."""
 
 import json
 import pathlib
@@ -10,7 +11,7 @@ import tools
 try:
     import openai
 except ImportError as error:
-    tools.skip(f"the package openai cannot be imported ({error}); scripts/setup brings it")
+    tools.skip(f"the package openai cannot be imported ({error}); run scripts/setup")
 
 complaints = []
 
@@ -49,14 +50,14 @@ def chats(client: openai.OpenAI) -> None:
     tool = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}}
     with_tools = client.chat.completions.create(**common, tools=[tool])
     expect("tools are shown to the model", with_tools.usage.prompt_tokens > whole.usage.prompt_tokens, True)
-    # What the model said of a call goes back as a conversation.
+    # A conversation that contains a call and its result.
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     common["messages"] += [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c", "content": "1"}]
     expect("an answer after a call", client.chat.completions.create(**common).choices[0].finish_reason, "length")
 
 
 def forms(client: openai.OpenAI) -> None:
-    """Answers that follow a form: OpenAI's response_format and vLLM's fields."""
+    """Guided decoding with OpenAI's response_format and with vLLM's fields."""
     schema = {"type": "object", "properties": {"city": {"enum": ["Rome", "Oslo"]}, "n": {"type": "integer", "minimum": 0, "maximum": 99}},
               "required": ["city", "n"], "additionalProperties": False}
     common = {"model": "example", "messages": [{"role": "user", "content": "sort"}], "max_completion_tokens": 300, "seed": 1}
@@ -98,7 +99,7 @@ def errors(client: openai.OpenAI, port: int) -> None:
             call()
         except kind as error:
             return error
-        except Exception as error:  # noqa: BLE001: any other is what the test looks for
+        except Exception as error:  # noqa: BLE001: an exception of another type is a failure
             complaints.append(f"expected {kind.__name__}, found {error!r}")
         else:
             complaints.append(f"expected {kind.__name__}, nothing was raised")
@@ -111,7 +112,7 @@ def errors(client: openai.OpenAI, port: int) -> None:
     expect("code", error and error.code, "model_not_found")
     stranger = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="wrong", max_retries=0)
     raised(openai.AuthenticationError, stranger.models.list)
-    # A stream that is given up is cancelled by the server.
+    # The server cancels a stream that the client closes.
     with ask(model="example", prompt="a", max_tokens=1000, stream=True, extra_body={"ignore_eos": True}) as stream:
         next(iter(stream))
 

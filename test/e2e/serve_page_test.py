@@ -1,6 +1,6 @@
-"""The page at / in a real browser: Chromium without a window, driven through its debugging pipe. Its figures follow the
-server, and a chat message is answered. Skipped with a message where no Chromium is found (scripts/setup brings one).
-INLAY_BROWSER names another one; INLAY_SCREENSHOT is where to leave a picture of the page under load."""
+"""The page at / in headless Chromium, controlled through its debugging pipe. The page shows the server's metrics, and a
+chat message is answered. Skipped with a message if no Chromium is found (scripts/setup installs one). INLAY_BROWSER is
+the path of another browser, INLAY_SCREENSHOT the file for a screenshot of the page under load."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ def find_browser() -> str | None:
 
 
 class Page:
-    """A page in a browser, which is ended with it."""
+    """A page in its own browser process, which `close` ends."""
 
     def __init__(self, browser: str, profile: pathlib.Path, url: str):
         from_browser, to_us = os.pipe()
@@ -77,7 +77,7 @@ class Page:
         return self.evaluate(f"document.getElementById({element!r}).textContent")
 
     def figures(self) -> dict:
-        """Numbers as they are shown; None before the first."""
+        """The numbers that the page shows; None before the first update."""
         texts = {name: self.text(name).removesuffix(" %") for name in FIGURES}
         return {name: None if text == "–" else float(text) for name, text in texts.items()}
 
@@ -108,7 +108,7 @@ class Page:
 
 
 def load(server: serve_support.Server, clients: int, end: threading.Event) -> list[threading.Thread]:
-    """More requests at once than run at once, until the end."""
+    """Sends requests until `end` is set: more at a time than the server runs at a time."""
     def run(number: int) -> None:
         while not end.is_set():
             server.post("/v1/completions", {"prompt": f"def f{number}(", "max_tokens": 400, "ignore_eos": True})
@@ -157,7 +157,7 @@ def chats(page: Page) -> None:
     page.ask("def f(", 20, "completion")
     page.wait_for("a continued text", lambda: page.is_idle() and "def f(" in page.text("answer"))
     page.ask("def g(", 900, "completion")
-    page.wait_for("an answer on its way", lambda: not page.is_idle())
+    page.wait_for("an answer in progress", lambda: not page.is_idle())
     page.evaluate("document.getElementById('stop').click()")
     page.wait_for("a stopped answer", page.is_idle)
     page.ask("too much", 100_000)
@@ -168,7 +168,7 @@ def chats(page: Page) -> None:
 def test(t: tools.Tools, bundle: pathlib.Path) -> None:
     browser = find_browser()
     if not browser:
-        tools.skip(f"none of {', '.join(NAMES)} is installed; scripts/setup brings the first")
+        tools.skip(f"none of {', '.join(NAMES)} is installed; scripts/setup installs the first")
     bundle = serve_support.with_chat_template(bundle, t.scratch / "chat.inlay")
     with serve_support.serving(t.binaries, bundle, "--served-model-name", "example", "--max-num-seqs", 4) as server:
         page = Page(browser, t.scratch / "profile", f"http://127.0.0.1:{server.port}/")

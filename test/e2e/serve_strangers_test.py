@@ -1,4 +1,4 @@
-"""The server against requests of strangers: odd paths, maximal bodies, keys, other origins, and flags that are wrong."""
+"""The server and untrusted clients: unusual paths, bodies of maximal size, keys, other origins, and wrong flags."""
 
 import http.client
 import json
@@ -35,7 +35,8 @@ SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*=
 
 
 def parse_metrics(text: bytes) -> dict:
-    """The families of Prometheus's text format 0.0.4, read strictly: families in one piece, each sample once, histograms whole."""
+    """Parses Prometheus's text format 0.0.4 strictly: the samples of a metric family are contiguous, each occurs once,
+    and histograms are complete."""
     families, family, seen = {}, None, set()
     assert text.endswith(b"\n"), "the last line has no end"
     for line in text.decode("utf-8", errors="strict").removesuffix("\n").split("\n"):
@@ -66,7 +67,7 @@ def parse_metrics(text: bytes) -> dict:
 
 
 def raw_get(connection: socket.socket, target: bytes) -> int:
-    """The status of a GET on a connection that stays open, or of one that was refused; reads the whole answer."""
+    """Sends a GET on an open connection, reads the whole answer and returns its status."""
     connection.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
     answer = b""
     while b"\r\n\r\n" not in answer:
@@ -81,7 +82,7 @@ def raw_get(connection: socket.socket, target: bytes) -> int:
 
 
 def odd_paths(server: serve_support.Server) -> None:
-    """SGLang, pull request 31193, and LiteLLM, issue 35666: scanners whose paths became labels of metrics."""
+    """Paths of scanners must not become labels of metrics (SGLang, pull request 31193, and LiteLLM, issue 35666)."""
     def metrics() -> bytes:
         connection = server.request("GET", "/metrics")
         return connection[1].encode("utf-8")
@@ -105,7 +106,7 @@ def odd_paths(server: serve_support.Server) -> None:
     expect_that("memory stays the same", grown < 8 << 20, grown)
     families = parse_metrics(after)
     handlers = {re.search(r'handler="([^"]*)"', labels)[1] for _, labels in families["inlay:http_requests_total"]["samples"]}
-    expect_that("handlers are of a fixed set", handlers <= {"/v1/models/{model}", "/metrics", "other"}, handlers)
+    expect_that("handlers are from a fixed set", handlers <= {"/v1/models/{model}", "/metrics", "other"}, handlers)
     print(f"5,000 odd paths: /metrics has {len(before)} bytes before and {len(after)} after, memory grew by {grown:.0f} bytes")
 
 
@@ -117,7 +118,7 @@ def raw_refused(server: serve_support.Server, byte: bytes) -> int:
 # --- Work before admission ----------------------------------------------------
 
 def send_maximal(port: int, path: str, body: bytes) -> tuple[int, dict]:
-    """The status and a short answer; a long one, which takes time to parse, is dropped."""
+    """Returns the status and the answer. A long answer is dropped, because parsing it takes time."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=240)
     connection.request("POST", path, body, {"Content-Type": "application/json"})
     response = connection.getresponse()
@@ -127,7 +128,7 @@ def send_maximal(port: int, path: str, body: bytes) -> tuple[int, dict]:
 
 
 def probe_health(port: int, stop, results) -> None:
-    """Seconds that /health took, each time."""
+    """Measures the seconds of each request to /health."""
     seconds = []
     while not stop.is_set():
         began = time.monotonic()
@@ -141,7 +142,7 @@ def probe_health(port: int, stop, results) -> None:
 
 
 def probe_stream(port: int, stop, results) -> None:
-    """Seconds between two pieces of streams, one stream after the other."""
+    """Measures the seconds between two pieces of a stream, for one stream after the other."""
     seconds = []
     body = json.dumps({"prompt": "def f", "max_tokens": 400, "ignore_eos": True, "stream": True}).encode()
     while not stop.is_set():
@@ -165,7 +166,7 @@ def maximal_bodies(server: serve_support.Server) -> None:
               ("/v1/completions", {"prompt": ["a", words], **GREEDY})]
     sent = [(path, json.dumps(body).encode()) for path, body in bodies]
     answers = []
-    # The probes are processes of their own, because they must not wait for this one.
+    # The probes are separate processes, so that they do not wait for this one.
     fork = multiprocessing.get_context("fork")
     stop, results = fork.Event(), fork.Queue()
     probes = [fork.Process(target=target, args=(server.port, stop, results)) for target in (probe_health, probe_stream)]
@@ -187,13 +188,13 @@ def maximal_bodies(server: serve_support.Server) -> None:
     health, gap = max(times["health"]), max(times["stream"])
     print(f"8 clients with bodies of 4 MB for {seconds:.1f} s: /health took at most {1e3 * health:.0f} ms of "
           f"{len(times['health'])} times, streams stood still for at most {1e3 * gap:.0f} ms")
-    # When the threads that read sockets did this work, both took seconds. A machine that does nothing else shows some ms.
+    # Before this work moved off the I/O threads, both took seconds. On an idle machine they take a few ms.
     expect_that("/health answers", health < 0.5, health)
     expect_that("streams go on", gap < 1, gap)
     expect("clients", len(answers), 8)
     for path, status, answer in answers:
         if path == "/tokenize":
-            expect("a text is tokenized whatever its length", status, 200)
+            expect("a text of any length is tokenized", status, 200)
         else:
             expect_that("a prompt that cannot fit", status == 400 and
                         answer["error"]["code"] == "context_length_exceeded" and "bytes of text" in answer["error"]["message"],
@@ -201,7 +202,7 @@ def maximal_bodies(server: serve_support.Server) -> None:
 
 
 def full_queue(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """Beyond --max-preparing requests are turned away at once, and told when to come back."""
+    """Requests beyond --max-preparing are rejected at once with 503."""
     with serve_support.serving(t.binaries, bundle, "--max-preparing", 1, "--tokenizer-threads", 1) as server:
         body = json.dumps({"prompt": " ".join(f"w{i:x}" for i in range(600_000))[: MAXIMAL - 200]}).encode()
         found = []
@@ -212,15 +213,16 @@ def full_queue(t: tools.Tools, bundle: pathlib.Path) -> None:
         for thread in threads:
             thread.join()
         statuses = [status for status, _ in found]
-        expect_that("some are done and some are turned away", {200, 503} == set(statuses), statuses)
+        expect_that("some are accepted and some are rejected", {200, 503} == set(statuses), statuses)
         refused = next((answer for status, answer in found if status == 503), {"error": {}})["error"]
-        expect("why", refused.get("code"), "overloaded")
+        expect("code of the error", refused.get("code"), "overloaded")
         expect("afterwards", server.post("/tokenize", {"prompt": "a"})[0], 200)
         expect("the end", server.stop(), 0)
 
 
 def too_large_for_the_cache(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """What needs more KV pages than there are is the client's mistake: 400, with its own numbers."""
+    """A request that needs more KV pages than there are is an error of the client: 400, with the numbers of the
+    request."""
     with serve_support.serving(t.binaries, bundle, "--kv-cache-memory-bytes", "512KiB") as server:
         room = server.get("/v1/models")[1]["data"][0]["max_model_len"]
         expect_that("the context is what the pages hold", 16 < room < 1024, room)
@@ -228,7 +230,7 @@ def too_large_for_the_cache(t: tools.Tools, bundle: pathlib.Path) -> None:
             status, answer = server.post("/v1/completions", {"prompt": prompt, "max_tokens": tokens})
             expect_that("more tokens than fit", status == 400 and answer["error"]["code"] == "context_length_exceeded" and
                         "KV" not in answer["error"]["message"], (status, answer, room))
-        expect("what fits", server.post("/v1/completions", {"prompt": "a", **GREEDY})[0], 200)
+        expect("a request that fits", server.post("/v1/completions", {"prompt": "a", **GREEDY})[0], 200)
 
 
 # --- Keys, origins, names, flags ----------------------------------------------
@@ -242,13 +244,13 @@ def keys(t: tools.Tools, bundle: pathlib.Path) -> None:
             expect(key, server.get("/v1/models", headers={"Authorization": f"Bearer {key}"})[0], 200)
         for key in ("from-file-3", "# two", "from-file-1 "):
             expect(key, server.get("/v1/models", headers={"Authorization": f"Bearer {key}x"})[0], 401)
-        # llama.cpp, pull request 14352: which paths need no key
+        # llama.cpp, pull request 14352: paths that need no key
         for path in ("/health", "/ready"):
             expect(path, server.get(path, headers={"Authorization": ""})[0], 200)
-        # vLLM, docs/usage/security.md: there they need none, which its authors warn of
+        # vLLM, docs/usage/security.md: vLLM requires no key for these paths, and warns of that
         for path in ("/metrics", "/version", "/", "/tokenize"):
             expect(path, server.get(path, headers={"Authorization": ""})[0], 401)
-        # llama.cpp, issue 6544: a preflight request carries no key
+        # llama.cpp, issue 6544: a preflight request has no key
         preflight = {"Authorization": "", "Origin": "https://a", "Access-Control-Request-Method": "POST",
                      "Access-Control-Request-Headers": "authorization,content-type"}
         expect("preflight", server.request("OPTIONS", "/v1/chat/completions", headers=preflight), (200, "OK"))
@@ -269,7 +271,8 @@ def keys(t: tools.Tools, bundle: pathlib.Path) -> None:
     try:
         with serve_support.serving(t.binaries, bundle) as server:
             expect("no key", server.get("/v1/models")[0], 401)
-            expect("the environment's", server.get("/v1/models", headers={"Authorization": "Bearer from-environment"})[0], 200)
+            expect("the key of the environment",
+                   server.get("/v1/models", headers={"Authorization": "Bearer from-environment"})[0], 200)
     finally:
         del os.environ["INLAY_API_KEY"]
 
@@ -284,7 +287,7 @@ def exchange(server: serve_support.Server, data: bytes) -> bytes:
 
 
 def model_names(server: serve_support.Server) -> None:
-    """Ollama, issue 13715: models.retrieve of a name with a slash; clients send it as it is or as %2F."""
+    """models.retrieve of a name with a slash, which clients send unchanged or as %2F (Ollama, issue 13715)."""
     for path in ("org/name", "org%2Fname", "org%2fname", "%6Frg/name"):
         status, answer = server.get(f"/v1/models/{path}", headers={"Authorization": "Bearer k"})
         expect(path, (status, answer.get("id")), (200, "org/name"))

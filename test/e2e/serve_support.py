@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 
-# Enough of a template that the example model can be asked in the form of a chat.
+# A minimal template, so that the example model can be used through the chat API.
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% if tools %}# tools: {{ tools | tojson }}\n{% endif %}"
     "{% for message in messages %}# {{ message.role }}: {{ message.content }}\n{% endfor %}"
@@ -23,7 +23,7 @@ class Server:
         self.process, self.port, self.key = process, port, key
 
     def request(self, method: str, path: str, body=None, headers=None, timeout: float = 60):
-        """(status, body): a JSON body as what it holds. `body` is sent as JSON unless it is bytes."""
+        """Returns (status, body). A JSON body is parsed. `body` is sent as JSON unless it is bytes."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             sent = dict(headers or {})
@@ -47,7 +47,7 @@ class Server:
         return self.request("GET", path, **more)
 
     def stream(self, path: str, body) -> list:
-        """The events of a stream, parsed; the last one must be [DONE]."""
+        """The parsed events of a stream. The stream must end with [DONE]."""
         status, text = self.post(path, {**body, "stream": True})
         assert status == 200, (status, text)
         events = text.split("\n\n")
@@ -66,7 +66,7 @@ class Server:
 
 @contextlib.contextmanager
 def serving(binaries: pathlib.Path, bundle: pathlib.Path, *options, key: str = "", port: int = 0):
-    """A server on a port, 0 for a free one; ended, by force if need be, when the block is left."""
+    """A server on a port (0: a free one). It is killed at the end of the block if it still runs."""
     command = [binaries / "serve-model", bundle, "--port", str(port), *map(str, options)]
     if key:
         command += ["--api-key", key]

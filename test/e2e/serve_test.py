@@ -1,4 +1,4 @@
-"""serve-model on the example model: what each path answers, streams, keys, TLS, disconnects, and how it ends."""
+"""serve-model on the example model: the answers of each path, streams, keys, TLS, disconnects, and shutdown."""
 
 import http.client
 import json
@@ -96,7 +96,7 @@ def chats(server: serve_support.Server) -> None:
 
 
 def forced(server: serve_support.Server, body: dict) -> None:
-    """Calls that tool_choice asks for, and what its schemas may refer to."""
+    """Calls that tool_choice forces, with schemas that contain references."""
     digit = {"$ref": "#/$defs/digit"}
     tools_ = [{"type": "function", "function": {"name": name, "parameters": {
         "type": "object", "properties": {name: digit}, "required": [name], "additionalProperties": False,
@@ -114,7 +114,7 @@ def forced(server: serve_support.Server, body: dict) -> None:
             name, arguments = call["function"]["name"], json.loads(call["function"]["arguments"])
             expect("a call's name", name in (("f", "g") if choice == "required" else ("g",)), True)
             expect("a call's arguments", (list(arguments), arguments.get(name) in range(10)), ([name], True))
-    # A schema that only recurs has no text.
+    # No finite text matches a schema that only refers to itself.
     tools_[0]["function"]["parameters"] = {"$ref": "#"}
     status, error = server.post("/v1/chat/completions", {**body, "tool_choice": "required"})
     expect("a recursive schema", (status, error["error"]["type"]), (400, "invalid_request_error"))
@@ -141,7 +141,7 @@ def other_paths(server: serve_support.Server) -> None:
 
 
 def metrics(server: serve_support.Server) -> None:
-    """The parts of requests' times add up."""
+    """The times of prefill and decode add up to the time of inference."""
     total = lambda part: server.metric(f"request_{part}_time_seconds_sum")
     counts = {part: server.metric(f"request_{part}_time_seconds_count") for part in ("prefill", "decode", "inference")}
     expect_that("requests with times", len(set(counts.values())) == 1 and counts["decode"] > 10, counts)
@@ -150,7 +150,7 @@ def metrics(server: serve_support.Server) -> None:
 
 
 def disconnects(server: serve_support.Server) -> None:
-    """Whoever goes away has their request cancelled and its pages freed."""
+    """When a client disconnects, its request is cancelled and its pages are freed."""
     body = json.dumps({"prompt": "def ", "max_tokens": 1000, "ignore_eos": True, "stream": True}).encode()
     head = f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     before = server.metric("request_success_total", 'finished_reason="abort"')
@@ -177,7 +177,7 @@ def keep_alive(server: serve_support.Server) -> None:
 
 
 def bench(t: tools.Tools, bundle: pathlib.Path, server: serve_support.Server) -> None:
-    """bench-model serve counts what the server counts, whatever the load; throughput has vLLM's names."""
+    """bench-model serve counts the same tokens as the server, for each load. Its results have vLLM's names."""
     before = server.metric("generation_tokens_total")
     sweep = json.loads(t.checked("bench-model", "serve", "--port", server.port, "--num-prompts", 12, "--random-input-len", 20,
                                  "--random-output-len", 8, "--request-rate", "200,inf", "--max-concurrency", "1,4",
@@ -202,7 +202,7 @@ def bench(t: tools.Tools, bundle: pathlib.Path, server: serve_support.Server) ->
 
 
 def prefix_reuse(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """Prompts that begin alike have their first token at least five times sooner than without reuse."""
+    """For prompts with a common prefix, the first token comes at least five times sooner with prefix caching."""
     times = {}
     for flag in ("--enable-prefix-caching", "--no-enable-prefix-caching"):
         with serve_support.serving(t.binaries, bundle, flag) as server:
@@ -227,7 +227,7 @@ def keys(t: tools.Tools, bundle: pathlib.Path) -> None:
         for path in ("/health", "/ready"):
             expect(f"{path} needs no key", server.get(path, headers={"Authorization": ""})[0], 200)
         expect("a browser's password", server.get("/", headers={"Authorization": "Basic dTpzZWNyZXQ="})[0], 200)
-        # One sequence at a time and no queue: the second one is turned away.
+        # One sequence at a time and no queue: the second sequence is rejected.
         refused = server.post("/v1/completions", {"prompt": "a", "n": 2})
         expect("a full queue", (refused[0], refused[1]["error"]["code"]), (503, "overloaded"))
 
@@ -254,7 +254,8 @@ def tls(t: tools.Tools, bundle: pathlib.Path) -> None:
 
 
 def drain(t: tools.Tools, bundle: pathlib.Path) -> None:
-    """SIGTERM: what runs ends well, new work is refused, the exit code is 0. A second signal does not wait."""
+    """After SIGTERM, running requests finish, new ones are refused, and the exit code is 0. A second SIGTERM ends the
+    server without waiting for requests."""
     for is_patient in (True, False):
         with serve_support.serving(t.binaries, bundle) as server:
             connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)

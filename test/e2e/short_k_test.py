@@ -1,8 +1,8 @@
-"""Streaming linear layers of a short K read no byte past their weights.
+"""Streaming linear layers with a short K read no byte past their weights.
 
-K of 448 columns is 7 chunks for the 8 warps of a block: a warp without a chunk must not ask for one. The kernel's text runs on
-the CPU (test/codegen/gpu/emulation_async.h) with the weight's last byte before a page that cannot be read: a read past it
-ends the process. Needs NVRTC and no GPU."""
+K of 448 columns is 7 chunks for the 8 warps of a block, so one warp has no chunk and must not copy one. The kernel is
+compiled for the CPU from its source (test/codegen/gpu/emulation_async.h). The last byte of the weight is before a page
+that cannot be read, so a read past it ends the process. Needs NVRTC, but no GPU."""
 
 import ctypes
 import json
@@ -25,7 +25,7 @@ def bfloat16(bits: int) -> float:
 
 
 def before_a_hole(contents: bytes) -> int:
-    """The address of a copy of `contents` that ends where memory ends."""
+    """The address of a copy of `contents` that ends directly before an inaccessible page."""
     page = mmap.PAGESIZE
     size = -(-len(contents) // page) * page
     libc = ctypes.CDLL(None, use_errno=True)
@@ -41,7 +41,7 @@ def before_a_hole(contents: bytes) -> int:
 
 
 def run(library: pathlib.Path, facts: dict, weight: bytes, activation: bytes, rows: int, blocks: int, results) -> None:
-    # Offsets into a page do not matter to anything but the weight: 16-byte aligned is what copies need.
+    # Copies need addresses that are multiples of 16, which all operands here have.
     state = before_a_hole(bytes(2 * rows))
     emulation.run(ctypes.CDLL(str(library)), KERNEL, [before_a_hole(weight), before_a_hole(activation), state],
                   [1, 1, 1, 1, 0, 0], [blocks], facts["threads"], facts["cluster"], facts["shared_bytes"])
@@ -64,12 +64,12 @@ def test(t: tools.Tools, compiler: pathlib.Path, model: pathlib.Path) -> None:
     bits = b"".join(struct.pack("<f", value)[2:] for value in activation)
     queue = multiprocessing.Queue()
     library = emulation.compile_bundle(str(compiler), bundle, t.scratch / "kernel", [KERNEL])
-    blocks = launch["grid"][0]["multiplier"]  # of rows of weights, whatever the step's size
+    blocks = launch["grid"][0]["multiplier"]  # depends on the rows of the weight, not on the size of the step
     process = multiprocessing.Process(target=run, args=(library, emulation.facts_of(bundle)[KERNEL], packed, bits, rows, blocks, queue))
     process.start()
     process.join(60)
     if process.exitcode != 0:
-        tools.fail(f"{KERNEL} reads past its operands: the process that ran it ended with {process.exitcode}")
+        tools.fail(f"{KERNEL} reads past the end of an operand: its process ended with exit code {process.exitcode}")
     found = [bfloat16(bits) for bits in struct.unpack(f"<{rows}H", queue.get(timeout=5))]
 
     data = (model / "model.safetensors").read_bytes()

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: running the tools and reading safetensors, with Python's standard library alone."""
+"""Shared by the end-to-end tests: runs the tools and reads safetensors. Uses only Python's standard library."""
 
 import array
 import argparse
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 
 class Tools:
-    """The programs in one bin directory, and a temporary directory for what they write."""
+    """The programs in one bin directory, and a temporary directory for their output."""
 
     def __init__(self, binaries: pathlib.Path, scratch: pathlib.Path):
         self.binaries, self.scratch = binaries, scratch
@@ -34,7 +34,7 @@ class Tools:
         return bundle
 
     def generate(self, bundle: pathlib.Path, *options) -> dict:
-        """run-model's JSON."""
+        """The JSON output of run-model."""
         return json.loads(self.checked("run-model", bundle, "--json", *options))
 
 
@@ -44,7 +44,7 @@ def fail(message: str) -> None:
 
 
 def skipped(reason: str) -> None:
-    """Says that a part of the test did not run. scripts/test lists these lines at its end and fails on them where CI=true."""
+    """Reports that a part of the test did not run. scripts/test lists these lines at its end, and fails if CI=true."""
     print(f"SKIPPED: {pathlib.Path(sys.argv[0]).stem}: {reason}", flush=True)
 
 
@@ -75,7 +75,7 @@ def main(test) -> None:
 
 
 def read_float32(path: pathlib.Path, name: str) -> list[list[float]]:
-    """A rank-2 float32 tensor of a safetensors file, as rows; the values of a rank-1 one are rows of their own."""
+    """A rank-2 float32 tensor of a safetensors file, as rows. Each value of a rank-1 tensor is a row."""
     with open(path, "rb") as file:
         header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
         entry, data = header[name], file.read()

@@ -1,4 +1,4 @@
-// Any bytes as a tokenizer_config.json or chat_template.json: templates or an error, never a crash.
+// Arbitrary bytes as a tokenizer_config.json or chat_template.json: parsing gives templates or an error, never a crash.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Any bytes: they encode, the ids decode, and the stream of pieces is UTF-8 that joins to the same text.
+// Arbitrary bytes: they are encoded and decoded again. The pieces of DetokenizeStream are UTF-8, and joined they equal
+// the decoded text.
 #include "formats/tokenizer/tokenizer.h"
 #include "formats/tokenizer/unicode.h"
 
@@ -15,8 +16,9 @@ static const Tokenizer &Loaded(const char *family) {
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static const Tokenizer *const kTokenizers[] = {&Loaded("llama3"), &Loaded("qwen2"),   &Loaded("gpt2"),
-                                                 &Loaded("llama2"), &Loaded("mistral"), &Loaded("metaspace")};
+  static const Tokenizer *const kTokenizers[] = {&Loaded("llama3"),  &Loaded("qwen2"),        &Loaded("gpt2"),
+                                                 &Loaded("llama2"),  &Loaded("mistral"),      &Loaded("metaspace"),
+                                                 &Loaded("unigram"), &Loaded("unigram_bytes")};
   std::string_view text(reinterpret_cast<const char *>(data), size);
   for (const Tokenizer *tokenizer : kTokenizers) {
     auto ids = tokenizer->Encode(text);

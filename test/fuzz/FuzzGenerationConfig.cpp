@@ -1,4 +1,4 @@
-// Any bytes as a generation_config.json: an answer or problems, never a crash.
+// Arbitrary bytes as a generation_config.json: parsing gives a configuration or problems, never a crash.
 
 #include <cstddef>
 #include <cstdint>

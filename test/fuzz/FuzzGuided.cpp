@@ -1,5 +1,5 @@
-// A regular expression, grammar or schema from a stranger: it is compiled or refused, and what the masks allow is
-// taken. The first byte of the input chooses which it is.
+// Arbitrary regular expressions, grammars and schemas: each is compiled or refused, and the matcher accepts every token
+// that a token mask allows. The first byte of the input selects the kind.
 #include "runtime/guided/guided.h"
 
 #include <cstdint>

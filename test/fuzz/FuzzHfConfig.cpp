@@ -1,10 +1,11 @@
-// Any bytes as a config.json: an answer or problems, never a crash.
+// Arbitrary bytes as a config.json: parsing gives a configuration or problems, never a crash.
 
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 #include "frontends/hf/Config.h"
+#include "frontends/hf/Tensors.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   std::string_view text(reinterpret_cast<const char *>(data), size);

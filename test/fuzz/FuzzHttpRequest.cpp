@@ -1,4 +1,5 @@
-// Bytes of a connection: the parser ends, keeps to its limits, and reads the same however the bytes are cut.
+// Arbitrary bytes of a connection: the parser terminates and keeps its limits, and the result does not depend on how
+// the bytes are split.
 #include "runtime/serve/http_parser.h"
 
 #include <algorithm>
@@ -8,7 +9,7 @@ using namespace inlay::serve;
 
 namespace {
 
-// Status, method, path and body of the first request, as a connection reads it `step` bytes at a time.
+// Returns the method, path and body of the first request, or why there is none, when `step` bytes are read at a time.
 std::string Read(std::string_view bytes, size_t step, const Limits &limits) {
   RequestParser parser(limits);
   std::string buffer;

@@ -1,4 +1,4 @@
-// Bodies of requests, from arbitrary bytes: each parser takes them or refuses them with a message that can be sent.
+// Arbitrary bytes as bodies of requests: each parser accepts them or refuses them with a message that is valid JSON.
 #include "runtime/serve/openai_request.h"
 
 #include "nlohmann/json.hpp"
@@ -26,7 +26,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   Check(ParseDetokenize(body, context, detokenize));
   std::optional<ApiError> wrong = ParseChat(body, context, chat);
   Check(wrong);
-  // What goes on to the chat template is JSON.
+  // The chat template gets the messages as valid JSON.
   if (!wrong && !nlohmann::json::accept(chat.conversation.messages))
     std::abort();
   return 0;

@@ -1,9 +1,31 @@
-// Plans: whatever passes verification can be walked as the engine walks it.
+// Arbitrary plans: a plan that passes verification can be read as the engine reads it.
 #include "runtime/bundle/bundle.h"
+#include "runtime/bundle/cache_groups.h"
+#include "runtime/bundle/plan_facts.h"
 #include "runtime/bundle/recipe.h"
 #include "runtime/bundle/weight_loader.h"
 
 #include <cstdint>
+#include <vector>
+
+// Whatever a source takes of a tensor lies in the tensor.
+static void CheckRows(const inlay::plan::Source &source, const inlay::plan::Weight &weight) {
+  auto columns = static_cast<int64_t>(weight.recipe()->columns());
+  uint64_t block = 1;
+  if (source.steps())
+    for (const inlay::plan::RecipeStep *step : *source.steps())
+      block *= step->block() != 0 ? step->block() : 1;
+  auto rows = static_cast<int64_t>(block % (uint64_t{1} << 62));
+  for (const std::vector<int64_t> &shape : {std::vector{rows, columns}, std::vector{columns, rows}}) {
+    absl::StatusOr<inlay::SourceRows> opened = inlay::SourceRows::Open(source, shape, weight.recipe()->columns(), "w");
+    if (!opened.ok() || opened->count() == 0)
+      continue;
+    uint64_t end = static_cast<uint64_t>(rows);
+    for (uint64_t row : {uint64_t{0}, opened->count() / 2, opened->count() - 1})
+      if (!opened->is_transposed() && opened->TensorRow(row) >= end)
+        __builtin_trap();
+  }
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   using namespace inlay;
@@ -13,12 +35,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const plan::Plan &plan = *plan::GetPlan(data);
   if (!VerifyPlan(plan).ok())
     return 0;
-  uint64_t sum = 0;
+  uint64_t sum = PlanFacts(plan).size();
   for (const plan::Target *target : *plan.targets()) {
     sum += target->name()->size() + WeightsBytes(*target);
     if (target->weights())
-      for (const plan::Weight *weight : *target->weights())
+      for (const plan::Weight *weight : *target->weights()) {
         sum += *WeightBytes(*weight) + weight->name()->size();
+        if (!IsRopeTable(*weight->recipe()))
+          for (const plan::Source *source : *weight->recipe()->sources())
+            CheckRows(*source, *weight);
+      }
     for (const plan::Entry *entry : *target->entries())
       for (const auto *launches : {entry->launches(), entry->penalties(), entry->sampling()})
         if (launches)
@@ -29,9 +55,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             for (const plan::Argument *argument : *launch->arguments())
               if (argument->kind() == plan::BufferKind_Weight)
                 sum += target->weights()->Get(argument->index())->bytes();
+              else if (argument->kind() == plan::BufferKind_KeyCache || argument->kind() == plan::BufferKind_ValueCache)
+                sum += LayerPageBytes(*GroupOfLayer(*plan.model(), argument->index()));
           }
   }
-  // Keeps the walk from being left out.
+  // Prevents the compiler from removing the code above.
   [[maybe_unused]] static volatile uint64_t kept;
   kept = sum;
   return 0;

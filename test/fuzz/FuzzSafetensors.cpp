@@ -1,4 +1,5 @@
-// Any bytes as the header of a safetensors file: what is accepted lies inside the file, in order, without overlap.
+// Arbitrary bytes as the header of a safetensors file: the tensors of an accepted header are inside the file and in
+// order, without gaps or overlaps.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,5 @@
-// The files beside tokenizer.json from a stranger: they are read or refused, and what is encoded comes back as text.
+// Arbitrary tokenizer_config.json, special_tokens_map.json and added_tokens.json: they are read or refused, and encoded
+// text can be decoded.
 #include "formats/tokenizer/tokenizer.h"
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// A tokenizer.json from a stranger: it loads or is refused, and what it encodes comes back as text.
+// Arbitrary bytes as a tokenizer.json: it is loaded or refused, and encoded text can be decoded.
 #include "formats/tokenizer/tokenizer.h"
 
 #include <cstdint>

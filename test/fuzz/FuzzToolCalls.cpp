@@ -1,11 +1,12 @@
-// Generated text, from arbitrary bytes: every parser of answers takes it, and a stream of it equals the whole answer.
+// Arbitrary bytes as generated text: every parser of tool calls handles it, and streamed parsing gives the same result
+// as parsing the whole text.
 #include "../runtime/serve/tool_call_testing.h"
 
 #include <cstdlib>
 
 using namespace inlay::serve;
 
-// The first byte says how the rest is cut and where special tokens are.
+// The first byte is the seed for the splits of the text and for the places of special tokens.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (size == 0 || size > 4096)
     return 0;

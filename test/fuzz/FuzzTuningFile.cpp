@@ -1,4 +1,5 @@
-// Any bytes as a tuning file: measurements or one line that says why not; what was read reads the same after writing.
+// Arbitrary bytes as a tuning file: parsing gives measurements or an error of one line. Writing and parsing the
+// measurements again gives the same result.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What bench-model --profile makes of kernel records: steps found, overlaps and gaps that add up, bytes, the trace.
+// Analysis of kernel records by bench-model --profile: finding steps, overlaps and gaps, bytes, and the trace.
 #include "runtime/tools/bench_profile.h"
 
 #include "gmock/gmock.h"
@@ -17,7 +17,7 @@ const std::vector<PlannedLaunch> kPlanned = {{"embed", "model.embed: embedding"}
                                              {"qkv", "model.layers.1.qkv: linear"},
                                              {"down", "model.layers.1.down: linear"}};
 
-// Microseconds to records.
+// Makes records from names, start times and end times in microseconds.
 std::vector<KernelRecord> Records(std::initializer_list<std::tuple<const char *, double, double>> kernels) {
   std::vector<KernelRecord> records;
   for (const auto &[name, start, end] : kernels)
@@ -25,8 +25,8 @@ std::vector<KernelRecord> Records(std::initializer_list<std::tuple<const char *,
   return records;
 }
 
-// Two steps of 10 us; in each the second qkv starts 1 us before the kernel before it ends, and 2 us pass before the
-// first one.
+// Two steps of 10 us. In each, the second qkv starts 1 us before its predecessor ends, and there is a gap of 2 us
+// before the first qkv.
 std::vector<KernelRecord> TwoSteps() {
   return Records({{"embed", 0, 1},
                   {"qkv", 3, 5},
@@ -69,7 +69,7 @@ TEST(FindStepsTest, WhatRunsBetweenStepsBelongsToTheFirst) {
   ASSERT_EQ(steps.size(), 2u);
   EXPECT_EQ(steps[0].end, 6u);
   EXPECT_DOUBLE_EQ(Summarize(records, steps, kPlanned, {}, {}).between_us, 3);
-  // Another entry point's step is not the runtime's.
+  // Many kernels between two steps are not taken for kernels of the runtime: they are a step of another entry point.
   records.insert(records.begin() + 5, 20, Records({{"gemm", 11, 11.01}})[0]);
   EXPECT_EQ(FindSteps(records, kPlanned)[0].end, 5u);
 }
@@ -85,7 +85,7 @@ TEST(FindStepsTest, WhatALibraryLaunchesIsNamedByThePlan) {
   std::vector<KernelRecord> named = NameByPlan(records, planned);
   for (size_t i = 0; i < named.size(); ++i)
     EXPECT_EQ(named[i].name, TwoSteps()[i].name) << i;
-  // What the runtime launches elsewhere keeps its name.
+  // A kernel of the runtime at a place where the plan has no library kernel keeps its name.
   records.insert(records.begin() + 1, Records({{"plan", 1, 2}})[0]);
   EXPECT_EQ(NameByPlan(records, planned)[1].name, "plan");
 }
@@ -109,7 +109,7 @@ TEST(SummarizeTest, KernelsAndGapsAddUpToTheStep) {
   EXPECT_EQ(qkv.kernel, "qkv");
   EXPECT_EQ(qkv.origin, "model.layers.*.qkv: linear");
   EXPECT_DOUBLE_EQ(qkv.launches, 2);
-  EXPECT_DOUBLE_EQ(qkv.us, 2 + 1); // the second one only from 7 on
+  EXPECT_DOUBLE_EQ(qkv.us, 2 + 1); // the time of the second launch starts at 7
   EXPECT_DOUBLE_EQ(qkv.gap_us, 2);
   EXPECT_DOUBLE_EQ(qkv.overlap_us, 1);
   EXPECT_DOUBLE_EQ(profile.kernels_us + profile.gaps_us, 10);
@@ -147,7 +147,7 @@ TEST(TrafficTest, BytesAndFlopsOfADecodeStep) {
   EXPECT_DOUBLE_EQ(FlopsOf(traffic["qkv"], shape), 400);
   EXPECT_DOUBLE_EQ(BytesOf(traffic["attention"], shape), 2 * 50 * 8);
   EXPECT_DOUBLE_EQ(FlopsOf(traffic["attention"], shape), 2 * 50 * 4);
-  shape.context = 1000; // the window hides what is older
+  shape.context = 1000; // only the last 100 positions are in the window
   EXPECT_DOUBLE_EQ(BytesOf(traffic["attention"], shape), 2 * 100 * 8);
 }
 
@@ -164,7 +164,7 @@ TEST(ReportTest, TableShowsShareOfTheBandwidth) {
   std::vector<KernelRecord> records = TwoSteps();
   KernelTraffic weights{{{"fixed", 3e6}}, {}, {}, 0};
   StepProfile profile = Summarize(records, FindSteps(records, kPlanned), kPlanned, {{"down", weights}}, {});
-  // Two launches of 3 MB in 4 us are 1.5 TB/s; in the untraced step of 12 us 0.5.
+  // Two launches of 3 MB in 4 us are 1.5 TB/s. In the untraced step of 12 us they are 0.5 TB/s.
   std::string table = ProfileTable(profile, 2e12, 0.012);
   EXPECT_THAT(table, ContainsRegex("down +2 +4.00 +26.7 +2.00 +0.00 +0.00 +6.000 +1.500 +75.0  model"));
   EXPECT_THAT(table, HasSubstr("untraced"));

@@ -1,9 +1,10 @@
-// Bundles: what is written is what is read, and whatever was changed on the way is refused by name.
+// Bundles: reading returns what was written, and a file that was changed is refused by name.
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/recipe.h"
 #include "runtime/bundle/weight_loader.h"
 #include "runtime/bundle/writer.h"
 #include "runtime/support/files.h"
+#include "test/runtime/plan_testing.h"
 
 #include <filesystem>
 #include <fstream>
@@ -17,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-// What differs between the small plans of these tests, none of which is run.
+// Options of the small plans of these tests. The plans are not run.
 struct SmallPlanOptions {
   uint32_t kernel_of_launch = 0;
   uint64_t weight_bytes = 48;
@@ -27,20 +28,20 @@ struct SmallPlanOptions {
   uint64_t offset = 0; // into the workspace of 256 bytes
   uint32_t arguments = 1;
   uint32_t max_tokens = 4;
-  std::vector<uint64_t> map_dims = {}; // of a tensor map of F32, if there is one, with rows of 16 bytes
+  std::vector<uint64_t> map_dims = {}; // dimensions of a tensor map of F32 with rows of 16 bytes; empty: no map
+  uint32_t index = 0;                  // of the argument
+  TestModel model = {};
 };
 
 // A plan of one cpu target with one kernel and, from tensor "a", one weight of 4 x 3 floats.
 std::string SmallPlan(const SmallPlanOptions &options = {}) {
   flatbuffers::FlatBufferBuilder b;
-  auto recipe = plan::CreateRecipe(b, b.CreateVectorOfStrings({"a"}), 4, 3);
+  auto recipe = plan::CreateRecipe(b, CreateSources(b, {"a"}), 4, 3);
   std::vector weights{plan::CreateWeight(b, b.CreateString("w"), plan::DataType_F32, options.weight_bytes, 0, recipe)};
-  std::vector<plan::View> views{options.view};
-  std::vector kernels{
-      plan::CreateKernelDirect(b, "k", nullptr, nullptr, 0, false, &views, options.map_dims.empty() ? 0 : 1)};
+  std::vector kernels{CreateCodeKernel(b, "k", {options.view}, options.map_dims.empty() ? 0 : 1)};
   std::vector<flatbuffers::Offset<plan::Argument>> arguments;
   for (uint32_t i = 0; i < options.arguments; ++i)
-    arguments.push_back(plan::CreateArgument(b, options.argument, 0, options.offset, options.metadata));
+    arguments.push_back(plan::CreateArgument(b, options.argument, options.index, options.offset, options.metadata));
   std::vector<flatbuffers::Offset<plan::TensorMap>> maps;
   if (!options.map_dims.empty()) {
     std::vector<uint64_t> strides(options.map_dims.size() - 1, 16);
@@ -51,11 +52,7 @@ std::string SmallPlan(const SmallPlanOptions &options = {}) {
   std::vector launches{plan::CreateLaunchDirect(b, options.kernel_of_launch, &arguments, &grid, &maps)};
   std::vector entries{plan::CreateEntryDirect(b, "decode", plan::EntryKind_Decode, options.max_tokens,
                                               options.max_tokens, 1, 256, nullptr, &launches)};
-  std::vector targets{plan::CreateTargetDirect(b, "cpu", &kernels, &weights, &entries)};
-  // 16 tokens in the vocabulary, 1 layer, 1 head of 8; pages of 16, sequences of 64, 4 of them.
-  auto model = plan::CreateModel(b, 16, 1, 1, 8, plan::DataType_F32, 16, 64, 4, 4);
-  plan::FinishPlanBuffer(b, plan::CreatePlanDirect(b, kBundleFormatVersion, model, &targets));
-  return {reinterpret_cast<const char *>(b.GetBufferPointer()), b.GetSize()};
+  return FinishPlan(b, plan::CreateTargetDirect(b, "cpu", &kernels, &weights, &entries), options.model);
 }
 
 std::string PlanError(const SmallPlanOptions &options) {
@@ -166,7 +163,7 @@ TEST_F(BundleTest, AMissingFileIsNamed) {
 TEST_F(BundleTest, KernelsWithoutAHashAreRefused) {
   ASSERT_TRUE(Write("pack").ok());
   Replace("manifest.json", "\"kernels/cpu/kernels.so\"", "\"plan.fb\"");
-  // The second "plan.fb" of the object, which is the one that counts, has the hash of the real one.
+  // The object now has "plan.fb" twice. The parser uses the second one, which has the right hash.
   EXPECT_THAT(OpenError(), HasSubstr("'files' has no hash of 'kernels/cpu/kernels.so', which target 'cpu' runs"));
 }
 
@@ -262,7 +259,7 @@ TEST_F(BundleTest, ACopyOfTheLinkedCheckpointIsTakenWhateverItsTimes) {
   std::string copy = (root_ / "copy").string();
   auto opened = Bundle::Open(path(), copy);
   ASSERT_TRUE(opened.ok()) << opened.status();
-  // Another checkpoint is told from a copy by its headers and sizes.
+  // Another checkpoint is recognized by its headers and sizes.
   std::ofstream(root_ / "copy/model.safetensors", std::ios::binary | std::ios::in | std::ios::out).seekp(10) << 'z';
   EXPECT_THAT(std::string(Bundle::Open(path(), copy).status().message()), HasSubstr("is not the checkpoint that"));
   fs::remove_all(root_ / "copy");
@@ -284,7 +281,7 @@ TEST_F(BundleTest, PlansThatReachOutsideAreNotWritten) {
               HasSubstr("weight 'w' has 64 bytes, but its shape needs 48"));
 }
 
-// --- What is behind arguments -----------------------------------------------
+// --- Sizes of the buffers of arguments --------------------------------------
 
 plan::View Rows(plan::Extent extent, uint64_t row_bytes, uint32_t divisor = 1, uint32_t multiplier = 1) {
   return {plan::Count(extent, divisor, multiplier), row_bytes};
@@ -298,7 +295,7 @@ struct Behind {
   plan::Metadata metadata = plan::Metadata_TokenIds;
 };
 
-// The largest that a kernel may expect behind an argument of each kind, and a little more.
+// For each kind of argument, the largest view that fits into its buffer, and one that is a little too long.
 const Behind kBehind[] = {
     {"weight", Rows(plan::Extent_One, 48), Rows(plan::Extent_One, 49), plan::BufferKind_Weight},
     {"workspace", Rows(plan::Extent_Tokens, 64), Rows(plan::Extent_Tokens, 65), plan::BufferKind_Workspace},
@@ -360,7 +357,7 @@ TEST(VerifyPlanTest, TensorMapsEndWhereTheirArgumentsDo) {
               HasSubstr("a tensor map of 'k' reaches beyond the 48 bytes of its argument 0"));
   EXPECT_THAT(PlanError({.map_dims = {4, 0}}), HasSubstr("reaches beyond"));
   EXPECT_THAT(PlanError({.map_dims = {uint64_t{1} << 63, 3}}), HasSubstr("reaches beyond"));
-  // The last dimension of a cache is cut to the cache when it is loaded.
+  // The last dimension of a cache's tensor map is reduced to the size of the cache at load.
   SmallPlanOptions cache{.view = Rows(plan::Extent_KvRows, 32), .argument = plan::BufferKind_KeyCache};
   cache.map_dims = {4, uint64_t{1} << 31};
   EXPECT_EQ(PlanError(cache), "");
@@ -376,10 +373,12 @@ struct PackedShape {
   plan::RowOrder order;
   uint64_t rows, columns;
   uint32_t head_dim;
+  std::vector<TestStep> steps = {}; // of both sources
+  uint64_t tensor_rows = 1;         // for a row that they leave
 };
 
-// A plan whose one weight, of tensors "a" and "b", a kernel packs; `arguments` of the launch, and what the kernel
-// expects of a row of the sources, to be spoiled.
+// A plan with one weight, which a kernel packs from tensors "a" and "b". Tests pass invalid `arguments` of the launch,
+// or an invalid `source_row`, the bytes that the kernel expects in a row of the sources.
 std::string PackedPlan(const PackedShape &shape,
                        std::vector<plan::BufferKind> arguments = {plan::BufferKind_Source, plan::BufferKind_Weight},
                        uint64_t source_row = 0) {
@@ -392,8 +391,8 @@ std::string PackedPlan(const PackedShape &shape,
     std::vector<plan::Count> grid{{extent, divisor, 1}, {plan::Extent_One, 1, 1}};
     return plan::CreateLaunchDirect(b, kernel, &list, &grid);
   };
-  auto recipe = plan::CreateRecipe(b, b.CreateVectorOfStrings({"a", "b"}), shape.rows, shape.columns, shape.order,
-                                   shape.head_dim, plan::Packing_Atom8x64);
+  auto recipe = plan::CreateRecipe(b, CreateSources(b, {{"a", shape.steps}, {"b", shape.steps}}), shape.rows,
+                                   shape.columns, shape.order, shape.head_dim, plan::Packing_Atom8x64);
   uint64_t bytes = (shape.rows + 7) / 8 * 8 * ((shape.columns + 63) / 64 * 64) * 2;
   auto pack = launch_of(0, arguments, plan::Extent_Tokens, 8);
   auto weight =
@@ -402,19 +401,15 @@ std::string PackedPlan(const PackedShape &shape,
   std::vector<plan::View> pack_views{
       {plan::Count(plan::Extent_Tokens, 1, 1), source_row ? source_row : shape.columns * 4},
       {plan::Count(plan::Extent_Tokens, 8, 8), padded_row}};
-  std::vector<plan::View> views{{plan::Count(plan::Extent_One, 1, 1), bytes}};
-  std::vector kernels{plan::CreateKernelDirect(b, "pack", nullptr, nullptr, 0, false, &pack_views),
-                      plan::CreateKernelDirect(b, "k", nullptr, nullptr, 0, false, &views)};
+  std::vector kernels{CreateCodeKernel(b, "pack", pack_views),
+                      CreateCodeKernel(b, "k", {plan::View(plan::Count(plan::Extent_One, 1, 1), bytes)})};
   std::vector weights{weight};
   std::vector launches{launch_of(1, {plan::BufferKind_Weight}, plan::Extent_Tokens, 1)};
   std::vector entries{plan::CreateEntryDirect(b, "decode", plan::EntryKind_Decode, 4, 4, 1, 256, nullptr, &launches)};
-  std::vector targets{plan::CreateTargetDirect(b, "sm_90a", &kernels, &weights, &entries)};
-  auto model = plan::CreateModel(b, 16, 1, 1, 8, plan::DataType_F32, 16, 64, 4, 4);
-  plan::FinishPlanBuffer(b, plan::CreatePlan(b, kBundleFormatVersion, model, b.CreateVector(targets)));
-  return {reinterpret_cast<const char *>(b.GetBufferPointer()), b.GetSize()};
+  return FinishPlan(b, plan::CreateTargetDirect(b, "sm_90a", &kernels, &weights, &entries));
 }
 
-// Host memory whose "kernels" pack the rows of a launch by a recipe of their own.
+// A sink in host memory that emulates packing kernels: it packs the rows of each range with a recipe for that range.
 class PackingSink : public HostSink {
 public:
   PackingSink(ThreadPool &pool, const PackedShape &shape, uint64_t limit)
@@ -426,8 +421,8 @@ public:
       if (absl::Status status = fill(i, 0, rows); !status.ok())
         return status;
       flatbuffers::FlatBufferBuilder b;
-      auto recipe = plan::CreateRecipe(b, b.CreateVectorOfStrings({"rows"}), ranges[i].rows, shape_.columns,
-                                       shape_.order, shape_.head_dim, plan::Packing_Atom8x64);
+      auto recipe = plan::CreateRecipe(b, CreateSources(b, {"rows"}), ranges[i].rows, shape_.columns, shape_.order,
+                                       shape_.head_dim, plan::Packing_Atom8x64);
       b.Finish(plan::CreateWeight(b, b.CreateString("part"), plan::DataType_BF16, 0, 0, recipe));
       const plan::Weight &part = *flatbuffers::GetRoot<plan::Weight>(b.GetBufferPointer());
       SourceTensor source{plan::DataType_F32,
@@ -455,19 +450,27 @@ private:
 TEST_F(BundleTest, WhatKernelsPackInPartsIsWhatTheHostPacks) {
   for (const PackedShape &shape :
        {PackedShape{plan::RowOrder_Plain, 52, 40, 0}, PackedShape{plan::RowOrder_HalfPairs, 48, 72, 16},
-        PackedShape{plan::RowOrder_Alternate, 64, 64, 0}}) {
-    // Two tensors; the second begins where no group of 8 rows does, but for those that alternate.
+        PackedShape{plan::RowOrder_Alternate, 64, 64, 0},
+        // Heads of fused tensors with interleaved rope.
+        PackedShape{plan::RowOrder_HalfPairs,
+                    48,
+                    72,
+                    16,
+                    {{plan::RecipeOp_Slice, 48, 16, 16}, {plan::RecipeOp_Permute, 16, 0, 8, 4}},
+                    3}}) {
+    // Two tensors. With the plain row order, the second does not begin at a multiple of 8 rows.
     uint64_t first = shape.order == plan::RowOrder_Plain ? 19 : shape.order == plan::RowOrder_HalfPairs ? 16 : 32;
-    uint64_t row = shape.columns * 4, middle = first * row, end = shape.rows * row;
-    std::string header = "{\"a\":{\"dtype\":\"F32\",\"shape\":[" + std::to_string(first) + "," +
+    uint64_t row = shape.columns * 4, rows = shape.rows * shape.tensor_rows;
+    uint64_t first_rows = first * shape.tensor_rows, middle = first_rows * row, end = rows * row;
+    std::string header = "{\"a\":{\"dtype\":\"F32\",\"shape\":[" + std::to_string(first_rows) + "," +
                          std::to_string(shape.columns) + "],\"data_offsets\":[0," + std::to_string(middle) +
-                         "]},\"b\":{\"dtype\":\"F32\",\"shape\":[" + std::to_string(shape.rows - first) + "," +
+                         "]},\"b\":{\"dtype\":\"F32\",\"shape\":[" + std::to_string(rows - first_rows) + "," +
                          std::to_string(shape.columns) + "],\"data_offsets\":[" + std::to_string(middle) + "," +
                          std::to_string(end) + "]}}";
     uint64_t size = header.size();
     std::ofstream file(root_ / "model/model.safetensors", std::ios::binary);
     file.write(reinterpret_cast<const char *>(&size), 8) << header;
-    for (uint64_t i = 0; i < shape.rows * shape.columns; ++i) {
+    for (uint64_t i = 0; i < rows * shape.columns; ++i) {
       auto value = static_cast<float>(i % 253);
       file.write(reinterpret_cast<const char *>(&value), 4);
     }

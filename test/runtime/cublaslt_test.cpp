@@ -1,4 +1,5 @@
-// What cuBLASLt is told: a library that follows its documentation (fake_cublaslt.cpp) must compute the plan's product.
+// The calls of cuBLASLt: a library that implements its documented behaviour (fake_cublaslt.cpp) must compute the
+// product of the plan.
 #include "runtime/device/cublaslt.h"
 
 #include <bit>
@@ -13,7 +14,7 @@ using ::testing::HasSubstr;
 
 uint16_t Bf16(int value) { return static_cast<uint16_t>(std::bit_cast<uint32_t>(static_cast<float>(value)) >> 16); }
 
-// Small whole numbers, so that sums are exact.
+// Small integers, so that sums are exact.
 int Number(size_t i) { return static_cast<int>(i * 7 % 5) - 2; }
 
 struct Matrix {
@@ -24,7 +25,7 @@ struct Matrix {
   std::vector<uint16_t> elements;
 };
 
-// output[rows][2 .. 5) of rows of 6, of input[rows][4 .. 12) of rows of 12 and a weight of 3 x 8.
+// The output is columns [2, 5) of rows of 6, the input is columns [4, 12) of rows of 12, and the weight is 3 x 8.
 constexpr int kRows = 3, kColumns = 3, kK = 8;
 
 class CublasLtTest : public ::testing::Test {
@@ -34,11 +35,11 @@ protected:
         output{2, 6, 2, plan::DataType_BF16}, residual{3, 3, 0, plan::DataType_BF16};
     auto product = plan::CreateLibraryProductDirect(builder_, "cublaslt", plan::Extent_Tokens, kColumns, kK, &input,
                                                     &weight, &output, adds ? &residual : nullptr);
-    builder_.Finish(plan::CreateKernelDirect(builder_, "k", nullptr, nullptr, 0, false, nullptr, 0, product));
+    builder_.Finish(plan::CreateKernelDirect(builder_, "k", nullptr, plan::KernelBody_LibraryProduct, product.Union()));
     return *flatbuffers::GetRoot<plan::Kernel>(builder_.GetBufferPointer());
   }
 
-  // The output after a launch of `rows` of the rows that it was prepared for.
+  // Returns the output after a launch with `rows` rows. The product was prepared for at most kRows.
   std::vector<uint16_t> Run(bool adds, int rows) {
     auto library = CublasLt::Open(INLAY_FAKE_CUBLASLT);
     EXPECT_TRUE(library.ok()) << library.status();

@@ -1,4 +1,4 @@
-// INLAY_DEBUG: its words, and the checks of a step's metadata.
+// INLAY_DEBUG: parsing its value, and the checks of a step's metadata.
 #include "runtime/schedule/check_step.h"
 #include "runtime/support/debug_options.h"
 
@@ -27,11 +27,11 @@ protected:
   CheckStepTest() {
     sequence_.tokens = {1, 2, 3, 4, 5};
     sequence_.prompt_size = 5;
-    sequence_.pages = {7, 2};
+    sequence_.cache.pages = {7, 2};
     std::vector<ScheduledRows> rows{{&sequence_, 0, 5}};
     sizes_ = *step_.Fill(rows, 5, /*query_tile_rows=*/4);
   }
-  // The check's answer where array[at] is `value`.
+  // Returns the error of the check if array[at] is `value`.
   std::string With(plan::Metadata array, size_t at, int32_t value) {
     std::vector<int32_t> changed = block_;
     changed[layout_.OffsetOf(array) / sizeof(int32_t) + at] = value;
@@ -51,18 +51,18 @@ TEST_F(CheckStepTest, NamesTheIndexThatIsOutOfRange) {
   EXPECT_EQ(With(plan::Metadata_TokenIds, 1, 10), "step metadata: TokenIds[1] is 10, expected 0 to 9");
   EXPECT_EQ(With(plan::Metadata_PageTable, 1, 8), "step metadata: PageTable[1] is 8, expected 0 to 7");
   EXPECT_EQ(With(plan::Metadata_PageTable, 0, -1), "step metadata: PageTable[0] is -1, expected 0 to 7");
-  EXPECT_EQ(With(plan::Metadata_Positions, 4, 5), "step metadata: Positions[4] is 5, expected 0 to 4");
+  EXPECT_EQ(With(plan::Metadata_Positions, 4, 12), "step metadata: Positions[4] is 12, expected 0 to 11");
   EXPECT_EQ(With(plan::Metadata_RowSequences, 0, 1), "step metadata: RowSequences[0] is 1, expected -1 to 0");
   EXPECT_EQ(With(plan::Metadata_TileEnds, 0, 6), "step metadata: TileEnds[0] is 6, expected 4 to 5");
   EXPECT_EQ(With(plan::Metadata_TileKeys, 1, 6), "step metadata: TileKeys[1] is 6, expected 0 to 5");
   EXPECT_EQ(With(plan::Metadata_LogitRowIndices, 0, 5), "step metadata: LogitRowIndices[0] is 5, expected -1 to 4");
-  // A page that the sequence does not reach is nobody's.
+  // Entries of the page table after the sequence's last page are not checked.
   EXPECT_EQ(With(plan::Metadata_PageTable, 2, 99), "");
 }
 
 TEST_F(CheckStepTest, ComparesWhatArrivedButForTokens) {
   std::vector<int32_t> device = block_;
-  device[layout_.OffsetOf(plan::Metadata_TokenIds) / sizeof(int32_t)] = 6; // sampled there
+  device[layout_.OffsetOf(plan::Metadata_TokenIds) / sizeof(int32_t)] = 6; // sampled on the device
   EXPECT_TRUE(CheckArrived(layout_, block_.data(), device.data()).ok());
   size_t at = layout_.OffsetOf(plan::Metadata_Positions) / sizeof(int32_t);
   device[at] = 0x77;

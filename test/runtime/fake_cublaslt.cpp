@@ -1,5 +1,6 @@
-// A libcublasLt.so for tests on machines without a GPU: products of bfloat16, to that or float, by columns, as
-// cublasLt.h defines them, on the host's memory. FAKE_CUBLASLT=none: it has no algorithm for any.
+// A libcublasLt.so for tests on machines without a GPU. It computes products of column-major bfloat16 matrices in host
+// memory, as cublasLt.h defines them. The result is bfloat16 or float. With FAKE_CUBLASLT=none it finds no algorithm
+// for any product.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -35,7 +36,7 @@ float ToFloat(uint16_t bits) {
   return value;
 }
 
-// To the nearest, halves to even.
+// Rounds to nearest, ties to even.
 uint16_t FromFloat(float value) {
   uint32_t bits = 0;
   std::memcpy(&bits, &value, sizeof bits);
@@ -62,7 +63,7 @@ void Store(float value, void *matrix, const Layout &layout, uint64_t row, uint64
 
 } // namespace
 
-// The library's own names.
+// The names are those of cuBLASLt.
 // NOLINTBEGIN(readability-identifier-naming)
 extern "C" {
 

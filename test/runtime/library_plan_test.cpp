@@ -1,5 +1,6 @@
-// Plans with products that a library computes: what it would be told must lie in what the launches give it.
+// Plans with matrix products that a library computes: the matrices must lie within the arguments of the launches.
 #include "runtime/bundle/bundle.h"
+#include "test/runtime/plan_testing.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,7 +10,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// output[tokens][16] += input[tokens][8 .. 40) x weight[16][32] transposed, to be spoiled.
+// Describes output[tokens][16] += input[tokens][8 .. 40) x weight[16][32] transposed. Tests change it to an invalid
+// one.
 struct ProductOptions {
   std::string target = "sm_90a";
   std::string library = "cublaslt";
@@ -22,29 +24,29 @@ struct ProductOptions {
 
 std::string PlanError(const ProductOptions &options) {
   flatbuffers::FlatBufferBuilder b;
-  auto recipe = plan::CreateRecipe(b, b.CreateVectorOfStrings({"a"}), 16, 32);
+  auto recipe = plan::CreateRecipe(b, CreateSources(b, {"a"}), 16, 32);
   std::vector weights{plan::CreateWeight(b, b.CreateString("w"), plan::DataType_BF16, 1024, 0, recipe)};
   plan::Count tokens(plan::Extent_Tokens, 1, 1);
   std::vector<plan::View> views{{tokens, 96}, {plan::Count(plan::Extent_One, 1, 1), 1024}, {tokens, 32}};
   auto product = plan::CreateLibraryProductDirect(b, options.library.c_str(), options.rows, options.columns, options.k,
                                                   &options.input, &options.weight, &options.output, &options.output);
-  std::vector kernels{plan::CreateKernelDirect(b, "k", nullptr, nullptr, 0, false, &views, 0, product)};
+  std::vector kernels{
+      plan::CreateKernelDirect(b, "k", &views, plan::KernelBody_LibraryProduct, product.Union())};
   std::vector arguments{plan::CreateArgument(b, plan::BufferKind_Workspace),
                         plan::CreateArgument(b, plan::BufferKind_Weight),
                         plan::CreateArgument(b, plan::BufferKind_Workspace, 0, 512)};
   std::vector<plan::Count> grid{plan::Count(plan::Extent_One, 1, 1)};
   std::vector launches{plan::CreateLaunchDirect(b, 0, &arguments, &grid)};
   std::vector entries{plan::CreateEntryDirect(b, "mixed", plan::EntryKind_Mixed, 4, 4, 1, 1024, nullptr, &launches)};
-  std::vector targets{plan::CreateTargetDirect(b, options.target.c_str(), &kernels, &weights, &entries)};
-  auto model = plan::CreateModel(b, 16, 1, 1, 8, plan::DataType_BF16, 16, 64, 4, 4);
-  plan::FinishPlanBuffer(b, plan::CreatePlanDirect(b, kBundleFormatVersion, model, &targets));
-  return std::string(VerifyPlan(*plan::GetPlan(b.GetBufferPointer())).message());
+  std::string bytes =
+      FinishPlan(b, plan::CreateTargetDirect(b, options.target.c_str(), &kernels, &weights, &entries));
+  return std::string(VerifyPlan(*plan::GetPlan(bytes.data())).message());
 }
 
 TEST(LibraryPlanTest, AProductThatLiesInItsArgumentsIsTaken) { EXPECT_EQ(PlanError({}), ""); }
 
 TEST(LibraryPlanTest, OtherLibrariesAreRefused) {
-  EXPECT_THAT(PlanError({.library = "cutlass"}), HasSubstr("'k' is for another library than cublaslt"));
+  EXPECT_THAT(PlanError({.library = "cutlass"}), HasSubstr("'k' is a product of the library 'cutlass', which this runtime does not execute"));
 }
 
 TEST(LibraryPlanTest, TheCpuHasNone) {

@@ -27,7 +27,7 @@ std::vector<int32_t> Ids(const PromptLogprob &found) {
   return ids;
 }
 
-// Sizes around the lanes and blocks of the sum; flat rows and sharp ones.
+// Tests sizes around multiples of the lanes and blocks of the sum, with flat and with peaked distributions.
 TEST(LogprobsTest, AreThoseOfTheFormula) {
   std::mt19937 random(1);
   for (size_t size : {1, 2, 15, 16, 17, 1023, 1025, 40000})

@@ -1,4 +1,4 @@
-// Guesses from a sequence's own text.
+// Draft tokens from n-grams of the sequence.
 #include "runtime/schedule/ngram_index.h"
 
 #include "gmock/gmock.h"

@@ -1,6 +1,8 @@
 // Recipes against what plan.fbs says of them, element by element.
 #include "runtime/bundle/recipe.h"
 
+#include "test/runtime/plan_testing.h"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -23,10 +25,10 @@ struct Shape {
 // A weight in a finished buffer.
 class WeightBuffer {
 public:
-  WeightBuffer(const Shape &shape, plan::DataType type, const std::vector<std::string> &sources,
+  WeightBuffer(const Shape &shape, plan::DataType type, const std::vector<TestSource> &sources,
                const std::vector<double> &inv_freq = {}, double attention_factor = 1) {
-    auto recipe = plan::CreateRecipe(builder_, builder_.CreateVectorOfStrings(sources), shape.rows, shape.columns,
-                                     shape.order, shape.head_dim, shape.packing,
+    auto recipe = plan::CreateRecipe(builder_, CreateSources(builder_, sources), shape.rows, shape.columns, shape.order,
+                                     shape.head_dim, shape.packing,
                                      inv_freq.empty() ? 0 : builder_.CreateVector(inv_freq), attention_factor);
     builder_.Finish(plan::CreateWeight(builder_, builder_.CreateString("w"), type, 0, 0, recipe));
   }
@@ -57,6 +59,17 @@ public:
           data_.back().push_back(static_cast<float>(next * 1000 + c));
       shapes_.push_back({rows[s], columns});
     }
+  }
+  // The same rows, stored as columns.
+  static Sources Transposed(int64_t rows, int64_t columns) {
+    Sources sources({rows}, columns);
+    std::vector<float> turned;
+    for (int64_t c = 0; c < columns; ++c)
+      for (int64_t r = 0; r < rows; ++r)
+        turned.push_back(static_cast<float>(r * 1000 + c));
+    sources.data_ = {std::move(turned)};
+    sources.shapes_ = {{columns, rows}};
+    return sources;
   }
   absl::StatusOr<SourceTensor> operator()(std::string_view name) const {
     auto s = static_cast<size_t>(name[0] - 'a');
@@ -91,6 +104,74 @@ TEST(Recipe, PairsTheHalvesOfEachHead) {
 TEST(Recipe, AlternatesTwoSources) {
   WeightBuffer weight({6, 1, plan::RowOrder_Alternate}, plan::DataType_F32, {"a", "b"});
   EXPECT_THAT(Make<float>(*weight, Sources({3, 3}, 1)), ::testing::ElementsAre(0, 3000, 1000, 4000, 2000, 5000));
+}
+
+TestStep Slice(uint64_t block, uint64_t offset, uint64_t count) { return {plan::RecipeOp_Slice, block, offset, count}; }
+// Rope's pairs to halves.
+TestStep Deinterleave(uint64_t head_dim, uint64_t rotary_dim) {
+  return {plan::RecipeOp_Permute, head_dim, 0, rotary_dim, rotary_dim / 2};
+}
+constexpr TestStep kTranspose{plan::RecipeOp_Transpose};
+
+// The rows of one tensor that a source is made of.
+struct Layout {
+  const char *name;
+  std::vector<TestStep> steps;
+  int64_t tensor_rows;
+  std::vector<int64_t> expected;
+};
+
+const std::vector<Layout> &Layouts() {
+  static const std::vector<Layout> kLayouts = {
+      {"k of concatenated q, k, v", {Slice(10, 4, 3)}, 10, {4, 5, 6}},
+      {"k of [heads, 3, d]", {Slice(6, 2, 2)}, 12, {2, 3, 8, 9}},
+      {"q of [kv, q/kv + 2, d]", {Slice(8, 0, 4)}, 16, {0, 1, 2, 3, 8, 9, 10, 11}},
+      {"v of [kv, q/kv + 2, d]", {Slice(8, 6, 2)}, 16, {6, 7, 14, 15}},
+      {"up of alternating gate, up", {Slice(2, 1, 1)}, 6, {1, 3, 5}},
+      {"interleaved rope", {Deinterleave(4, 4)}, 8, {0, 2, 1, 3, 4, 6, 5, 7}},
+      {"interleaved rope of a part of a head", {Deinterleave(7, 4)}, 7, {0, 2, 1, 3, 4, 5, 6}},
+      {"interleaved rope of k in [heads, 3, d]",
+       {Slice(12, 4, 4), Deinterleave(4, 4)},
+       24,
+       {4, 6, 5, 7, 16, 18, 17, 19}},
+      {"a slice of a slice", {Slice(8, 0, 4), Slice(4, 2, 2)}, 16, {2, 3, 10, 11}},
+  };
+  return kLayouts;
+}
+
+TEST(Recipe, TakesPartsOfFusedTensors) {
+  for (const Layout &layout : Layouts()) {
+    auto rows = static_cast<uint64_t>(layout.expected.size());
+    std::vector<float> expected;
+    for (int64_t row : layout.expected)
+      for (int64_t c = 0; c < 3; ++c)
+        expected.push_back(static_cast<float>(row * 1000 + c));
+    WeightBuffer weight({rows, 3}, plan::DataType_F32, {{"a", layout.steps}});
+    EXPECT_EQ(Make<float>(*weight, Sources({layout.tensor_rows}, 3)), expected) << layout.name;
+    // GPT-2 stores its matrices as [in, out].
+    std::vector<TestStep> steps = {kTranspose};
+    steps.insert(steps.end(), layout.steps.begin(), layout.steps.end());
+    WeightBuffer transposed({rows, 3}, plan::DataType_F32, {{"a", steps}});
+    EXPECT_EQ(Make<float>(*transposed, Sources::Transposed(layout.tensor_rows, 3)), expected) << layout.name;
+  }
+}
+
+TEST(Recipe, TakesPartsOfBiases) {
+  WeightBuffer weight({4, 1}, plan::DataType_F32, {{"a", {Slice(6, 2, 2)}}});
+  EXPECT_THAT(Make<float>(*weight, Sources({12}, 1)), ::testing::ElementsAre(2000, 3000, 8000, 9000));
+}
+
+TEST(Recipe, PartsOfOneTensorAreConcatenatedInTheirOrder) {
+  WeightBuffer weight({6, 1}, plan::DataType_F32,
+                      {{"a", {Slice(3, 2, 1)}}, {"a", {Slice(3, 0, 1)}}, {"a", {Slice(3, 1, 1)}}});
+  EXPECT_THAT(Make<float>(*weight, Sources({6}, 1)), ::testing::ElementsAre(2000, 5000, 0, 3000, 1000, 4000));
+}
+
+// The pairs of interleaved rope, brought to halves and stored as pairs, are where they were.
+TEST(Recipe, HalfPairsOfDeinterleavedRowsAreTheCheckpoints) {
+  WeightBuffer weight({16, 2, plan::RowOrder_HalfPairs, 8}, plan::DataType_F32, {{"a", {Deinterleave(8, 8)}}});
+  WeightBuffer plain({16, 2}, plan::DataType_F32, {"a"});
+  EXPECT_EQ(Make<float>(*weight, Sources({16}, 2)), Make<float>(*plain, Sources({16}, 2)));
 }
 
 TEST(Recipe, PacksAtomsAndPadsThemWithZeros) {
@@ -159,9 +240,66 @@ TEST(Recipe, SourcesOfOtherShapesAreNamed) {
             "tensor 'a': has shape [5, 3], expected rows of 2 for weight 'w'");
 }
 
+TEST(Recipe, TensorsThatAreNotWholeBlocksAreNamed) {
+  ThreadPool pool(1);
+  std::vector<std::byte> out(40);
+  WeightBuffer rows({5, 2}, plan::DataType_F32, {{"a", {Slice(4, 0, 2)}}});
+  EXPECT_EQ(std::string(Materialize(*rows, Sources({10}, 2), out, pool).message()),
+            "tensor 'a': has shape [10, 2]; its 10 rows are not whole blocks of 4, which weight 'w' is made of");
+  EXPECT_EQ(std::string(Materialize(*rows, Sources({8}, 2), out, pool).message()),
+            "weight 'w': its sources have 4 rows, expected 5");
+  WeightBuffer vector({2, 1}, plan::DataType_F32, {{"a", {kTranspose}}});
+  auto lookup = [&](std::string_view) -> absl::StatusOr<SourceTensor> {
+    return InMemory(plan::DataType_F32, {2}, std::span(out).first(8));
+  };
+  EXPECT_EQ(std::string(Materialize(*vector, lookup, std::span(out).first(8), pool).message()),
+            "tensor 'a': has shape [2], expected columns of 1 for weight 'w'");
+}
+
+TEST(Recipe, StepsThatDoNotFitAreRefused) {
+  struct {
+    std::vector<TestStep> steps;
+    const char *message;
+  } cases[] = {
+      {{Slice(4, 3, 2)}, "source 'a' of weight 'w' takes 2 rows from 3 on of each 4"},
+      {{Slice(0, 0, 0)}, "takes 0 rows from 0 on of each 0"},
+      {{Slice(4, UINT64_MAX, 2)}, "takes 2 rows from 18446744073709551615 on of each 4"},
+      {{{plan::RecipeOp_Permute, 4, 0, 4, 3}}, "permutes 3 parts of 4 rows of each 4"},
+      {{{plan::RecipeOp_Permute, 4, 0, 4, 0}}, "permutes 0 parts of 4 rows"},
+      {{{plan::RecipeOp_Permute, 4, 0, 6, 2}}, "permutes 2 parts of 6 rows of each 4"},
+      {{Slice(2, 0, 1), kTranspose}, "is transposed by step 1, expected by the first one"},
+      {std::vector<TestStep>(9, Slice(1, 0, 1)), "has 9 steps, expected at most 8"},
+      {{{plan::RecipeOp_Shard}},
+       "the recipe of weight 'w' has step Shard of source 'a', which this runtime does not "
+       "execute; update the runtime"},
+      {{{plan::RecipeOp_Unpack}}, "has step Unpack of source 'a', which this runtime does not execute"},
+      {{{static_cast<plan::RecipeOp>(9)}}, "has step 9 of source 'a', which this runtime does not execute"},
+  };
+  for (const auto &[steps, message] : cases) {
+    WeightBuffer weight({4, 2}, plan::DataType_F32, {{"a", steps}});
+    absl::Status status = VerifySourceSteps(*(*weight).recipe()->sources()->Get(0), "w");
+    EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(message));
+  }
+}
+
 TEST(Recipe, SizesThatOverflowAreRefused) {
   WeightBuffer weight({uint64_t{1} << 40, uint64_t{1} << 40}, plan::DataType_F32, {"a"});
   EXPECT_THAT(std::string(WeightBytes(*weight).status().message()), ::testing::HasSubstr("do not fit into memory"));
+}
+
+void ExpectPartsOfTheWhole(const plan::Weight &weight, const Sources &sources) {
+  std::vector<std::byte> whole = Make<std::byte>(weight, sources);
+  absl::StatusOr<WeightRecipe> recipe = WeightRecipe::Open(weight, std::cref(sources));
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  for (uint64_t part : {kRecipeUnit, 3 * kRecipeUnit, 64 * kRecipeUnit}) {
+    std::vector<std::byte> joined(whole.size());
+    for (uint64_t at = 0; at < joined.size(); at += part) {
+      absl::Status status = recipe->Make(at, std::span(joined).subspan(at, std::min(part, joined.size() - at)));
+      ASSERT_TRUE(status.ok()) << status;
+    }
+    EXPECT_TRUE(joined == whole) << weight.recipe()->rows() << " x " << weight.recipe()->columns() << " in parts of "
+                                 << part;
+  }
 }
 
 // Wherever a weight is cut, its parts are those of the whole: within rows, within groups of 8 rows, across sources.
@@ -179,23 +317,19 @@ TEST(Recipe, PartsAreThoseOfTheWhole) {
       {{9, 4096, plan::RowOrder_Plain, 0, plan::Packing_Atom8x64}, {4, 0, 5}, plan::DataType_BF16},
   };
   for (const auto &[shape, rows, type] : cases) {
-    std::vector<std::string> names;
+    std::vector<TestSource> names;
     for (size_t i = 0; i < rows.size(); ++i)
-      names.emplace_back(1, static_cast<char>('a' + i));
+      names.emplace_back(std::string(1, static_cast<char>('a' + i)));
     WeightBuffer weight(shape, type, names);
     Sources sources(rows, static_cast<int64_t>(shape.columns));
-    std::vector<std::byte> whole = Make<std::byte>(*weight, sources);
-    absl::StatusOr<WeightRecipe> recipe = WeightRecipe::Open(*weight, std::cref(sources));
-    ASSERT_TRUE(recipe.ok()) << recipe.status();
-    for (uint64_t part : {kRecipeUnit, 3 * kRecipeUnit, 64 * kRecipeUnit}) {
-      std::vector<std::byte> joined(whole.size());
-      for (uint64_t at = 0; at < joined.size(); at += part) {
-        absl::Status status = recipe->Make(at, std::span(joined).subspan(at, std::min(part, joined.size() - at)));
-        ASSERT_TRUE(status.ok()) << status;
-      }
-      EXPECT_TRUE(joined == whole) << shape.rows << " x " << shape.columns << " in parts of " << part;
-    }
+    ExpectPartsOfTheWhole(*weight, sources);
   }
+  // Rows of fused tensors: parts of three, put into halves; of a tensor that is transposed.
+  Shape shape{64, 200, plan::RowOrder_HalfPairs, 16, plan::Packing_Atom8x64};
+  std::vector<TestStep> steps{Slice(48, 16, 16), Deinterleave(16, 8)}, after{kTranspose};
+  after.insert(after.end(), steps.begin(), steps.end());
+  ExpectPartsOfTheWhole(*WeightBuffer(shape, plan::DataType_BF16, {{"a", steps}}), Sources({192}, 200));
+  ExpectPartsOfTheWhole(*WeightBuffer(shape, plan::DataType_BF16, {{"a", after}}), Sources::Transposed(192, 200));
 }
 
 TEST(Recipe, ConversionsRoundAndWiden) {

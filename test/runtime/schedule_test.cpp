@@ -1,4 +1,4 @@
-// What the host tells the kernels about a step, who has which page, and which sampling parameters are refused.
+// The metadata of a step, the page pool, edits of logits, and the checks of sampling parameters.
 #include "runtime/kv/page_pool.h"
 #include "runtime/sample/logits.h"
 #include "runtime/sample/sampling_params.h"
@@ -29,17 +29,17 @@ protected:
     const auto *first = reinterpret_cast<const float *>(block_.data() + layout_.OffsetOf(array) / sizeof(int32_t));
     return {first, first + count};
   }
-  // A sequence of `length` tokens, counted up from `token`.
+  // Returns a sequence with the tokens token, token + 1, ..., token + length - 1.
   static Sequence MakeSequence(int32_t token, int32_t length, std::vector<int32_t> pages) {
     Sequence sequence;
     for (int32_t i = 0; i < length; ++i)
       sequence.tokens.push_back(token + i);
     sequence.prompt_size = length;
-    sequence.pages = std::move(pages);
+    sequence.cache.pages = std::move(pages);
     return sequence;
   }
 
-  // A block that gets of the host's what used() says.
+  // Copies the ranges of used() from the host's block to the device's.
   void CopyUsed() {
     device_.resize(block_.size(), -7);
     for (const CopyRows &part : step_.used())
@@ -59,8 +59,8 @@ protected:
 
 TEST_F(StepTest, RaggedRowsAreInTilesOfOneSequence) {
   Sequence a = MakeSequence(10, 5, {7, 2}), b = MakeSequence(20, 3, {4}), c = MakeSequence(30, 9, {1, 3, 5});
-  a.computed = 4;
-  // One generates, one has its whole prompt, one a part from the middle.
+  a.cache.computed = 4;
+  // The first sequence generates, the second has its whole prompt in the step, the third a chunk of its prompt.
   std::vector<ScheduledRows> rows{{&a, 4, 1}, {&b, 0, 3}, {&c, 2, 5}};
   absl::StatusOr<StepSizes> sizes = step_.Fill(rows, 9, /*query_tile_rows=*/4);
   ASSERT_TRUE(sizes.ok()) << sizes.status();
@@ -68,14 +68,14 @@ TEST_F(StepTest, RaggedRowsAreInTilesOfOneSequence) {
   EXPECT_THAT(Ints(plan::Metadata_TokenIds, 9), ElementsAre(14, 20, 21, 22, 32, 33, 34, 35, 36));
   EXPECT_THAT(Ints(plan::Metadata_Positions, 9), ElementsAre(4, 0, 1, 2, 2, 3, 4, 5, 6));
   EXPECT_THAT(Ints(plan::Metadata_RowSequences, 9), ElementsAre(0, 1, 1, 1, 2, 2, 2, 2, 2));
-  EXPECT_THAT(Ints(plan::Metadata_ContextLengths, 3), ElementsAre(5, 3, 7));
   EXPECT_THAT(Ints(plan::Metadata_PageTable, 9), ElementsAre(7, 2, -1, 4, -1, -1, 1, 3, 5));
-  // Tiles that see 7, 6, 5 and 3 keys: the last row of the third sequence, its first four, and the other two.
+  // Tiles with 7, 6, 5 and 3 keys: the last row of the third sequence, its first four rows, and the other two
+  // sequences.
   EXPECT_THAT(Ints(plan::Metadata_TileSequences, 4), ElementsAre(2, 2, 0, 1));
   EXPECT_THAT(Ints(plan::Metadata_TileRows, 4), ElementsAre(8, 4, 0, 1));
   EXPECT_THAT(Ints(plan::Metadata_TileEnds, 4), ElementsAre(9, 8, 1, 4));
   EXPECT_THAT(Ints(plan::Metadata_TileKeys, 4), ElementsAre(7, 6, 5, 3));
-  // The third sequence's prompt is not at its end.
+  // The third sequence has no logits, because its prompt continues in a later step.
   EXPECT_THAT(Ints(plan::Metadata_LogitRowIndices, 2), ElementsAre(0, 3));
   EXPECT_THAT(step_.penalties(), ::testing::Each(::testing::IsEmpty()));
 }
@@ -83,8 +83,8 @@ TEST_F(StepTest, RaggedRowsAreInTilesOfOneSequence) {
 TEST_F(StepTest, WhatAStepHasIsCopiedAndLittleElse) {
   device_ = block_;
   Sequence a = MakeSequence(10, 9, {7, 2, 5}), b = MakeSequence(20, 5, {4, 1});
-  a.computed = 8;
-  b.computed = 4;
+  a.cache.computed = 8;
+  b.cache.computed = 4;
   std::vector<ScheduledRows> rows{{&a, 8, 1}, {&b, 4, 1}};
   ASSERT_TRUE(step_.Fill(rows, 4, /*query_tile_rows=*/1).ok());
   CopyUsed();
@@ -92,8 +92,8 @@ TEST_F(StepTest, WhatAStepHasIsCopiedAndLittleElse) {
   EXPECT_THAT(OnDevice(plan::Metadata_TileRows, 4), ElementsAre(0, 1, 2, 3));
   EXPECT_THAT(OnDevice(plan::Metadata_LogitRowIndices, 4), ElementsAre(0, 1, -1, -1));
   EXPECT_THAT(OnDevice(plan::Metadata_PageTable, 6), ElementsAre(7, 2, 5, 4, 1, -1));
-  // Fewer pages: what an earlier step left in the table is erased, and then not copied again.
-  b.pages = a.pages = {6};
+  // With fewer pages, entries of earlier steps are overwritten with -1. Later steps do not copy them again.
+  b.cache.pages = a.cache.pages = {6};
   for (size_t columns : {3, 1}) {
     ASSERT_TRUE(step_.Fill(rows, 2, /*query_tile_rows=*/1).ok());
     CopyUsed();
@@ -107,7 +107,7 @@ TEST_F(StepTest, PaddingKeepsNothingOfEarlierSteps) {
   std::vector<Sequence> sequences;
   for (int32_t i = 0; i < 4; ++i) {
     sequences.push_back(MakeSequence(i, 1, {3 * i, 3 * i + 1, 3 * i + 2}));
-    sequences.back().seed = 9;
+    sequences.back().sampling.seed = 9;
     sequences.back().sampling.top_k = 5;
     sequences.back().sampling.top_p = 0.5f;
     sequences.back().sampling.presence_penalty = 1;
@@ -127,7 +127,6 @@ TEST_F(StepTest, PaddingKeepsNothingOfEarlierSteps) {
   EXPECT_THAT(Ints(plan::Metadata_RowSequences, 4), ElementsAre(0, -1, -1, -1));
   EXPECT_THAT(Ints(plan::Metadata_TileSequences, 4), ElementsAre(0, -1, -1, -1));
   EXPECT_THAT(Ints(plan::Metadata_LogitRowIndices, 4), ElementsAre(0, -1, -1, -1));
-  EXPECT_THAT(Ints(plan::Metadata_ContextLengths, 4), ElementsAre(1, 0, 0, 0));
   EXPECT_THAT(Ints(plan::Metadata_PageTable, 12), ElementsAre(8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
   EXPECT_THAT(Floats(plan::Metadata_Temperature, 4), ElementsAre(1, 0, 0, 0));
   EXPECT_THAT(Ints(plan::Metadata_TopK, 4), ElementsAre(0, 0, 0, 0));
@@ -139,7 +138,7 @@ TEST_F(StepTest, PaddingKeepsNothingOfEarlierSteps) {
 
 TEST_F(StepTest, PenaltiesNameTheRowOfLogitsAndNotOfTokens) {
   Sequence plain = MakeSequence(1, 2, {0}), penalised = MakeSequence(5, 1, {1});
-  plain.counts = {{9, 9}}; // of no effect without a penalty
+  plain.counts = {{9, 9}}; // not used without a penalty
   penalised.sampling.frequency_penalty = 0.5f;
   penalised.counts = {{5, 0}, {8, 2}};
   std::vector<ScheduledRows> rows{{&plain, 0, 2}, {&penalised, 0, 1}};
@@ -157,19 +156,18 @@ TEST_F(StepTest, StepsBeyondTheCapacityAreRefused) {
     return std::string(step_.Fill(rows, padded, tile).status().message());
   };
   Sequence longer = MakeSequence(0, 20, {0}), many_pages = MakeSequence(0, 1, {0, 1, 2, 3});
-  EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 17}}, 17, 4),
-            "a step has 17 rows, but its arrays have room for 16");
-  EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 3}}, 2, 4), "a step of 3 rows was to be padded to 2");
-  EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 1}}, 5, 1),
-            "a step has 5 sequences, but its arrays have room for 4");
+  EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 17}}, 17, 4), "a step has 17 rows, expected at most 16");
+  EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 3}}, 2, 4),
+            "a step of 3 rows is padded to 2 rows, expected at least as many");
+  EXPECT_EQ(error(std::vector<ScheduledRows>{{&longer, 0, 1}}, 5, 1), "a step has 5 sequences, expected at most 4");
   EXPECT_EQ(error(std::vector<ScheduledRows>{{&many_pages, 0, 1}}, 1, 1),
-            "a step has 4 pages of a sequence, but its arrays have room for 3");
+            "a step has 4 pages of a sequence, expected at most 3");
   Sequence penalised = MakeSequence(0, 1, {0});
   penalised.sampling.repetition_penalty = 2;
   for (int32_t id = 0; id < 5; ++id)
     penalised.counts[id] = 1;
   EXPECT_EQ(error(std::vector<ScheduledRows>{{&penalised, 0, 1}}, 1, 1),
-            "a step has 5 penalty entries, but its arrays have room for 4");
+            "a step has 5 penalty entries, expected at most 4");
 }
 
 TEST_F(StepTest, ArraysDoNotOverlap) {
@@ -198,17 +196,17 @@ TEST(PagePool, EveryPageIsGivenOnceUntilItComesBack) {
   EXPECT_TRUE(pool.Take(0));
   pool.Release(*b);
   EXPECT_EQ(pool.free(), 2);
-  EXPECT_FALSE(pool.Take(3)) << "more than are free";
-  EXPECT_EQ(pool.free(), 2) << "a request that failed took pages";
+  EXPECT_FALSE(pool.Take(3)) << "allocated more pages than are free";
+  EXPECT_EQ(pool.free(), 2) << "a failed Take() allocated pages";
   EXPECT_THAT(*pool.Take(2), ::testing::UnorderedElementsAreArray(*b));
 }
 
 TEST(EditLogits, TokensThatTheMaskLacksAreNeverSampled) {
   Sequence sequence;
-  sequence.mask = std::make_shared<TokenMask>();
-  sequence.mask->words = {0, 0b101};
-  sequence.sampling.logit_bias[0] = 100;
-  sequence.sampling.logit_bias[32] = 2;
+  sequence.edits.mask = std::make_shared<TokenMask>();
+  sequence.edits.mask->words = {0, 0b101};
+  sequence.edits.logit_bias[0] = 100;
+  sequence.edits.logit_bias[32] = 2;
   EXPECT_TRUE(sequence.edits_logits());
   EXPECT_FALSE(sequence.takes_drafts());
   std::vector<float> logits(35, 1.0f), expected(35, kNeverSampled);
@@ -220,14 +218,14 @@ TEST(EditLogits, TokensThatTheMaskLacksAreNeverSampled) {
 
 TEST(EditLogits, AnEndComesBeforeMinTokensWhereNothingElseMay) {
   Sequence sequence;
-  sequence.end_ids = {1, 2};
-  sequence.sampling.min_tokens = 5;
-  sequence.mask = std::make_shared<TokenMask>();
-  sequence.mask->words = {0b1010}; // an end and another
+  sequence.edits.end_ids = {1, 2};
+  sequence.edits.min_tokens = 5;
+  sequence.edits.mask = std::make_shared<TokenMask>();
+  sequence.edits.mask->words = {0b1010}; // an end token and another token
   std::vector<float> logits(4, 1.0f);
   EditLogits(sequence, logits);
   EXPECT_EQ(logits, std::vector<float>({kNeverSampled, kNeverSampled, kNeverSampled, 1}));
-  sequence.mask->words = {0b0110};
+  sequence.edits.mask->words = {0b0110};
   logits.assign(4, 1.0f);
   EditLogits(sequence, logits);
   EXPECT_EQ(logits, std::vector<float>({kNeverSampled, 1, 1, kNeverSampled}));

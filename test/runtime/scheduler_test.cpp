@@ -1,4 +1,4 @@
-// Which rows run, who gets pages and who loses them; which pages are found again.
+// Scheduling of rows, allocation of pages, preemption, and the prefix cache.
 #include "runtime/schedule/scheduler.h"
 
 #include <gmock/gmock.h>
@@ -18,12 +18,12 @@ std::unique_ptr<Sequence> MakeSequence(std::vector<int32_t> prompt, double prior
   auto sequence = std::make_unique<Sequence>();
   sequence->tokens = std::move(prompt);
   sequence->prompt_size = static_cast<int32_t>(sequence->tokens.size());
-  sequence->sampling.max_tokens = max_tokens;
+  sequence->max_tokens = max_tokens;
   sequence->priority_key = priority_key;
   return sequence;
 }
 
-// Runs a plan as a device would: each row that wants a token gets `token`.
+// Runs a plan like a device: `token` is sampled for each sequence that samples one.
 void RunStep(Scheduler &scheduler, const StepPlan &plan, int32_t token = 1) {
   std::vector<Sequence *> sampled;
   for (const ScheduledRows &part : plan.rows)
@@ -60,14 +60,14 @@ TEST(Scheduler, PromptsGetWhatGeneratingSequencesLeaveOfTheStep) {
 TEST(Scheduler, SequencesWhoseMasksAreNotReadyAreLeftOut) {
   Scheduler scheduler(kLimits);
   auto guided = MakeSequence({1, 2, 3}, 0), free = MakeSequence({4, 5}, 1);
-  guided->mask = std::make_shared<TokenMask>();
-  guided->mask->is_ready = true;
+  guided->edits.mask = std::make_shared<TokenMask>();
+  guided->edits.mask->is_ready = true;
   scheduler.Add(guided.get());
   scheduler.Add(free.get());
   StepPlan plan = scheduler.Plan(false);
   EXPECT_THAT(Counts(plan), ElementsAre(3, 2));
   EXPECT_FALSE(plan.lacks_masks);
-  // What the step on its way samples decides about the next mask.
+  // The next mask depends on the token that the step in flight samples.
   scheduler.Launched(plan.rows);
   StepPlan ahead = scheduler.Plan(true);
   ASSERT_THAT(Counts(ahead), ElementsAre(1));
@@ -78,19 +78,19 @@ TEST(Scheduler, SequencesWhoseMasksAreNotReadyAreLeftOut) {
   EXPECT_THAT(Counts(scheduler.PlanAlone(guided.get())), ElementsAre(3));
 
   RunStep(scheduler, scheduler.Plan(false));
-  guided->mask->is_ready = false;
+  guided->edits.mask->is_ready = false;
   EXPECT_TRUE(scheduler.PlanAlone(guided.get()).rows.empty());
   scheduler.Remove(free.get());
   plan = scheduler.Plan(false);
   EXPECT_TRUE(plan.rows.empty() && plan.lacks_masks);
-  guided->mask->is_ready = true;
+  guided->edits.mask->is_ready = true;
   EXPECT_THAT(Counts(scheduler.Plan(false)), ElementsAre(1));
 }
 
 TEST(Scheduler, TheLastOfAllLosesItsPagesAndGetsThemBack) {
   Scheduler scheduler(kLimits);
   auto a = MakeSequence(std::vector<int32_t>(15, 1), 0), b = MakeSequence(std::vector<int32_t>(16, 2), 1, 9);
-  a->reuses_pages = b->reuses_pages = false;
+  a->cache.reuses_pages = b->cache.reuses_pages = false;
   scheduler.Add(a.get());
   RunStep(scheduler, scheduler.Plan(false));
   scheduler.Add(b.get());
@@ -107,7 +107,7 @@ TEST(Scheduler, TheLastOfAllLosesItsPagesAndGetsThemBack) {
 TEST(Scheduler, NobodyIsPreemptedWhileAStepIsOnItsWay) {
   Scheduler scheduler(kLimits);
   auto a = MakeSequence(std::vector<int32_t>(15, 1), 0), b = MakeSequence(std::vector<int32_t>(16, 2), 1);
-  a->reuses_pages = b->reuses_pages = false;
+  a->cache.reuses_pages = b->cache.reuses_pages = false;
   scheduler.Add(a.get());
   RunStep(scheduler, scheduler.Plan(false));
   scheduler.Add(b.get());
@@ -147,7 +147,7 @@ TEST(Scheduler, WhatWasRolledBackRunsAgain) {
 TEST(Scheduler, ASequenceOfTheSamePromptCopiesThePartlyFilledPage) {
   Scheduler scheduler(kLimits);
   auto a = MakeSequence({1, 2, 3, 4, 5, 6, 7}, 0), b = MakeSequence({1, 2, 3, 4, 5, 6, 7}, 0);
-  b->leader = a.get();
+  b->cache.leader = a.get();
   scheduler.Add(a.get());
   scheduler.Add(b.get());
   StepPlan first = scheduler.Plan(false);
@@ -157,13 +157,13 @@ TEST(Scheduler, ASequenceOfTheSamePromptCopiesThePartlyFilledPage) {
   EXPECT_THAT(second.admitted, ElementsAre(b.get()));
   EXPECT_THAT(Counts(second), ElementsAre(1, 1));
   ASSERT_EQ(second.copies.size(), 1u);
-  EXPECT_EQ(second.copies[0].from, a->pages[1]);
-  EXPECT_EQ(second.copies[0].to, b->pages[1]);
-  EXPECT_EQ(a->pages[0], b->pages[0]);
-  EXPECT_NE(a->pages[1], b->pages[1]);
+  EXPECT_EQ(second.copies[0].from, a->cache.pages[1]);
+  EXPECT_EQ(second.copies[0].to, b->cache.pages[1]);
+  EXPECT_EQ(a->cache.pages[0], b->cache.pages[0]);
+  EXPECT_NE(a->cache.pages[1], b->cache.pages[1]);
 }
 
-// Arrivals, ends and steps in any order: no page is lost, and whoever waits gets to run.
+// Sequences are added, removed and run in random order: no page is lost, and every waiting sequence runs eventually.
 TEST(Scheduler, NoPageIsLostAndNobodyStarves) {
   std::mt19937 random(1);
   Scheduler scheduler({.sequences = 5, .tokens = 24, .pages = 12, .page_size = 4});
@@ -171,7 +171,7 @@ TEST(Scheduler, NoPageIsLostAndNobodyStarves) {
   size_t ended = 0;
   for (int step = 0; step < 4000; ++step) {
     if (sequences.size() < 300 && random() % 3 == 0) {
-      // Prompts that often begin alike.
+      // Prompts that often have common prefixes.
       std::vector<int32_t> prompt(1 + random() % 30, static_cast<int32_t>(random() % 2));
       sequences.push_back(MakeSequence(std::move(prompt), step, 1 + static_cast<int32_t>(random() % 18)));
       scheduler.Add(sequences.back().get());
@@ -207,7 +207,7 @@ TEST(PrefixPages, AreFoundByTokensParentAndSaltUntilTheirRoomIsNeeded) {
   EXPECT_EQ(pool.Find(first, place), pages[0]);
   EXPECT_EQ(pool.Find(second, place), pages[1]);
   pool.Release(pages);
-  // The end of the chain goes first.
+  // The end of the chain is evicted first.
   pool.Take(2);
   place = pool.Root("a");
   EXPECT_EQ(pool.Find(first, place), pages[0]);

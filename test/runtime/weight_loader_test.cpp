@@ -1,5 +1,5 @@
-// Weights on their way to memory: dummy ones, and what a GPU receives through pinned buffers, on a driver that only
-// copies when it is waited for.
+// Loading weights: dummy weights, and uploads through pinned buffers with a fake driver that copies only when the host
+// waits.
 #include "runtime/bundle/dummy_weights.h"
 #include "runtime/bundle/recipe.h"
 #include "runtime/bundle/weight_loader.h"
@@ -57,8 +57,8 @@ TEST(HostSink, RepetitionsBeginAnewAtThePatternsEnd) {
 
 // --- A driver ---------------------------------------------------------------
 
-// Copies wait in their stream until an event or the stream is waited for, so that whoever writes to a buffer too early
-// changes what arrives. "Device" memory is the host's.
+// Copies are queued in their stream until the host waits for an event or the stream. So code that writes to a buffer
+// too early changes the copied bytes and fails the test. Device memory is host memory.
 struct FakeDriver {
   struct Copy {
     void *to;
@@ -178,7 +178,7 @@ protected:
   ThreadPool pool_{4};
 };
 
-// What byte `i` of range `range` holds.
+// The expected value of byte `i` of range `range`.
 std::byte Content(size_t range, uint64_t i) { return static_cast<std::byte>((range * 131 + i * 7 + (i >> 16)) & 0xff); }
 
 absl::Status Fill(size_t range, uint64_t first, std::span<std::byte> out) {
@@ -201,7 +201,7 @@ TEST_F(UploadTest, EveryByteArrivesOnce) {
       ASSERT_EQ(memory[range][i], Content(range, i)) << range << " at " << i;
 }
 
-// A "kernel" that, as those of a GPU, reads the buffer when its stream gets to it.
+// The kernel is a copy on the stream, so it reads the buffer when the stream runs it, as on a GPU.
 TEST_F(UploadTest, PackedRangesAreLaunchedOnWhatWasCopied) {
   std::vector<std::byte> memory(40 * 100'000);
   std::vector<WeightSink::PackedRange> ranges;

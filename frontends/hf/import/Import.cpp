@@ -3,10 +3,9 @@
 #include "frontends/hf/import/Import.h"
 
 #include "dialects/llm/Llm.h"
+#include "frontends/hf/Tensors.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
-
-#include <cmath>
 
 using namespace mlir;
 using namespace inlay;
@@ -18,7 +17,7 @@ namespace {
 class Importer {
 public:
   Importer(MLIRContext &context, const ModelConfig &config)
-      : config(config), names(*config.family->modules), builder(UnknownLoc::get(&context), &context),
+      : config(config), family(*config.family), names(family.modules), builder(UnknownLoc::get(&context), &context),
         type(elementType()) {}
 
   OwningOpRef<ModuleOp> build();
@@ -26,27 +25,39 @@ public:
 private:
   FloatType elementType();
   DictionaryAttr configurationAttr();
+  Attribute sourceAttr(const WeightSource &source);
   void buildSymbols();
   void buildStep();
+  Value buildLayer(size_t layer, Value input);
   Value buildAttention(size_t layer, Value input);
   Value buildMlp(size_t layer, Value input);
+  Value buildPositions(Value x);
+  Value buildLogits(Value rows);
 
   /// Sets the location of the next ops.
   void at(const Twine &name) { builder.setLoc(NameLoc::get(builder.getStringAttr(name))); }
-  std::string module(std::string_view pattern, size_t layer) { return LayerModule(pattern, layer); }
+  std::string module(std::string_view name, size_t layer) { return LayerModule(names, name, layer); }
   RankedTensorType rows(int64_t columns, Type element = {}) {
     return RankedTensorType::get({ShapedType::kDynamic, columns}, element ? element : Type(type));
   }
   FlatSymbolRefAttr weightOf(StringRef module) {
     return FlatSymbolRefAttr::get(builder.getContext(), (module + ".weight").str());
   }
+  FlatSymbolRefAttr biasOf(StringRef module) {
+    return FlatSymbolRefAttr::get(builder.getContext(), (module + ".bias").str());
+  }
   std::string ropeName(size_t index) { return index == 0 ? "rope" : "rope." + std::to_string(index); }
 
   Value buildLinear(const std::string &module, Value input, RankedTensorType result, bool bias);
+  /// `input` itself where the family has no such norm.
   Value buildNorm(const std::string &module, Value input, bool perHead = false);
+  Value buildQkNorm(size_t layer, std::string_view name, Value input);
   Value buildRope(size_t layer, StringRef which, Value input);
+  Value buildScale(const std::string &name, Value input, double factor); ///< `input` itself when `factor` is 1.
+  Value buildResidual(const std::string &module, Value residual, Value input);
 
   const ModelConfig &config;
+  const Family &family;
   const ModuleNames &names;
   ImplicitLocOpBuilder builder;
   FloatType type;
@@ -95,16 +106,23 @@ OwningOpRef<ModuleOp> Importer::build() {
   return module;
 }
 
+Attribute Importer::sourceAttr(const WeightSource &source) {
+  if (!source.transposed && source.block == 0 && source.head_dim == 0)
+    return builder.getStringAttr(source.tensor.name);
+  return llm::SourceAttr::get(builder.getContext(), source.tensor.name, source.transposed, source.block, source.offset,
+                              source.count, source.head_dim, source.rotary_dim);
+}
+
 void Importer::buildSymbols() {
-  for (const TensorSpec &tensor : RequiredTensors(config)) {
-    at(tensor.name);
-    llm::WeightOp::create(builder, tensor.name, RankedTensorType::get(tensor.shape, type),
-                          builder.getStrArrayAttr({StringRef(tensor.name)}), llm::RowOrder::Plain,
-                          llm::Packing::RowMajor, IntegerAttr(), ElementsAttr());
+  for (const WeightSpec &weight : RequiredWeights(config)) {
+    at(weight.name);
+    llm::WeightOp::create(builder, weight.name, RankedTensorType::get(weight.shape, type),
+                          builder.getArrayAttr(sourceAttr(weight.source)), llm::RowOrder::Plain, llm::Packing::RowMajor,
+                          IntegerAttr(), ElementsAttr());
   }
   for (size_t i = 0; i < config.ropes.size(); ++i) {
     at(ropeName(i));
-    auto table = RankedTensorType::get({config.max_model_len, config.head_dim}, builder.getF32Type());
+    auto table = RankedTensorType::get({config.max_model_len, config.rotary_dim}, builder.getF32Type());
     llm::RopeTableOp::create(builder, ropeName(i), table, config.ropes[i].inv_freq,
                              llvm::APFloat(config.ropes[i].attention_factor));
   }
@@ -129,85 +147,162 @@ void Importer::buildStep() {
   std::string embedding(names.embedding);
   at(embedding);
   Value x = llm::EmbeddingOp::create(builder, rows(config.hidden_size), tokens, weightOf(embedding),
-                                     builder.getF64FloatAttr(1.0));
-  for (size_t layer = 0; layer < config.layers.size(); ++layer) {
-    x = buildAttention(layer, x);
-    x = buildMlp(layer, x);
-  }
+                                     builder.getF64FloatAttr(config.embedding_scale));
+  if (family.positions == Positions::kLearned)
+    x = buildPositions(x);
+  for (size_t layer = 0; layer < config.layers.size(); ++layer)
+    x = buildLayer(layer, x);
   at("gather_rows");
   x = llm::GatherRowsOp::create(builder, rows(config.hidden_size), x, batch);
-  x = buildNorm(std::string(names.final_norm), x);
-
-  // The head of a tied model is its embedding.
-  at(StringRef(names.lm_head));
-  FlatSymbolRefAttr head = weightOf(config.tie_word_embeddings ? names.embedding : names.lm_head);
-  Value logits =
-      llm::LinearOp::create(builder, TypeRange{logitsType}, x, head, FlatSymbolRefAttr(), StringAttr()).getResult(0);
+  Value logits = buildLogits(buildNorm(std::string(names.final_norm), x));
   at("sample");
   Value next = llm::SampleOp::create(builder, ids, logits, batch);
   func::ReturnOp::create(builder, ValueRange{logits, next, cache});
 }
 
-Value Importer::buildAttention(size_t layer, Value input) {
+Value Importer::buildPositions(Value x) {
+  std::string positions(names.positions);
+  at(positions);
+  Value table = llm::PositionEmbeddingOp::create(builder, x.getType(), batch, weightOf(positions),
+                                                 builder.getI64IntegerAttr(family.position_offset));
+  at(positions + ".add");
+  return llm::AddOp::create(builder, x, table);
+}
+
+Value Importer::buildLogits(Value rows) {
+  // The head of a tied model is its embedding.
+  std::string head(config.tie_word_embeddings ? names.embedding : names.lm_head);
+  at(StringRef(names.lm_head));
+  auto type = RankedTensorType::get({ShapedType::kDynamic, config.vocab_size}, builder.getF32Type());
+  FlatSymbolRefAttr bias = config.head_bias ? biasOf(StringRef(names.lm_head)) : FlatSymbolRefAttr();
+  Value logits = llm::LinearOp::create(builder, TypeRange{type}, rows, weightOf(head), bias, StringAttr()).getResult(0);
+  logits = buildScale("logits_multiplier", logits, config.logits_scale);
+  if (!config.logits_softcap)
+    return logits;
+  at("logits_softcap");
+  return llm::SoftcapOp::create(builder, type, logits, builder.getF64FloatAttr(*config.logits_softcap));
+}
+
+Value Importer::buildLayer(size_t layer, Value input) {
+  std::string attention = module(names.attention, layer), mlp = module(names.mlp, layer);
+  Value normed = buildNorm(module(names.attention_norm, layer), input);
+  Value attended = buildNorm(module(names.attention_post_norm, layer), buildAttention(layer, normed));
+  Value x = buildResidual(attention, input, attended);
+  if (!config.parallel)
+    normed = buildNorm(module(names.mlp_norm, layer), x);
+  else if (!family.parallel_shares_norm)
+    normed = buildNorm(module(names.mlp_norm, layer), input);
+  Value out = buildNorm(module(names.mlp_post_norm, layer), buildMlp(layer, normed));
+  return buildResidual(mlp, x, out);
+}
+
+Value Importer::buildAttention(size_t layer, Value x) {
   const int64_t queries = config.heads * config.head_dim, keys = config.kv_heads * config.head_dim;
-  Value x = buildNorm(module(names.input_norm, layer), input);
-  Value q = buildLinear(module(names.q, layer), x, rows(queries), config.qkv_bias);
-  Value k = buildLinear(module(names.k, layer), x, rows(keys), config.qkv_bias);
-  Value v = buildLinear(module(names.v, layer), x, rows(keys), config.qkv_bias);
-  if (config.family->qk_norm) {
-    q = buildNorm(module(names.q_norm, layer), q, /*perHead=*/true);
-    k = buildNorm(module(names.k_norm, layer), k, /*perHead=*/true);
+  const LayerWeights weights = NamesOfLayer(names, layer);
+  Value q = buildLinear(weights.q, x, rows(queries), config.qkv_bias);
+  Value k = buildLinear(weights.k, x, rows(keys), config.qkv_bias);
+  Value v = buildLinear(weights.v, x, rows(keys), config.qkv_bias);
+  const bool normAfterRope = family.qk_norm == QkNorm::kHeadAfterRope;
+  if (!normAfterRope) {
+    q = buildQkNorm(layer, names.q_norm, q);
+    k = buildQkNorm(layer, names.k_norm, k);
   }
   q = buildRope(layer, "q_rope", q);
   k = buildRope(layer, "k_rope", k);
+  if (normAfterRope) {
+    q = buildQkNorm(layer, names.q_norm, q);
+    k = buildQkNorm(layer, names.k_norm, k);
+  }
 
   std::string attention = module(names.attention, layer);
   at(attention + ".kv_append");
   cache = llm::KvAppendOp::create(builder, cache.getType(), cache, k, v, batch, layer, config.head_dim);
   at(attention);
   const std::optional<int64_t> &window = config.layers[layer].window;
-  double scale = 1.0 / std::sqrt(static_cast<double>(config.head_dim));
-  Value attended =
-      llm::PagedAttentionOp::create(builder, rows(queries), q, cache, batch, builder.getI64IntegerAttr(layer),
-                                    builder.getI64IntegerAttr(config.heads), builder.getI64IntegerAttr(config.kv_heads),
-                                    builder.getI64IntegerAttr(config.head_dim), builder.getF64FloatAttr(scale),
-                                    window ? builder.getI64IntegerAttr(*window) : IntegerAttr(), FloatAttr());
-  Value out = buildLinear(module(names.o, layer), attended, rows(config.hidden_size), config.output_bias);
-  at(attention + ".residual");
-  return llm::AddOp::create(builder, input, out);
+  const std::optional<double> &softcap = config.attention_softcap;
+  Value attended = llm::PagedAttentionOp::create(
+      builder, rows(queries), q, cache, batch, builder.getI64IntegerAttr(layer),
+      builder.getI64IntegerAttr(config.heads), builder.getI64IntegerAttr(config.kv_heads),
+      builder.getI64IntegerAttr(config.head_dim), builder.getF64FloatAttr(config.attention_scale),
+      window ? builder.getI64IntegerAttr(*window) : IntegerAttr(),
+      softcap ? builder.getF64FloatAttr(*softcap) : FloatAttr(), DenseF64ArrayAttr(), FlatSymbolRefAttr());
+  return buildLinear(module(names.o, layer), attended, rows(config.hidden_size), config.output_bias);
 }
 
-Value Importer::buildMlp(size_t layer, Value input) {
-  std::string mlp = module(names.mlp, layer);
-  Value x = buildNorm(module(names.post_attention_norm, layer), input);
-  Value gate = buildLinear(module(names.gate, layer), x, rows(config.intermediate_size), config.mlp_bias);
-  Value up = buildLinear(module(names.up, layer), x, rows(config.intermediate_size), config.mlp_bias);
-  at(mlp + ".activation");
-  llm::Activation kind = config.activation == Activation::kSilu   ? llm::Activation::Silu
-                         : config.activation == Activation::kGelu ? llm::Activation::Gelu
-                                                                  : llm::Activation::GeluTanh;
-  Value h = llm::GatedActivationOp::create(builder, gate.getType(), gate, up, kind);
-  Value out = buildLinear(module(names.down, layer), h, rows(config.hidden_size), config.mlp_bias);
-  at(mlp + ".residual");
-  return llm::AddOp::create(builder, input, out);
+static llm::Activation activationOf(Activation activation) {
+  switch (activation) {
+  case Activation::kSilu:
+    return llm::Activation::Silu;
+  case Activation::kGelu:
+    return llm::Activation::Gelu;
+  case Activation::kGeluTanh:
+    return llm::Activation::GeluTanh;
+  case Activation::kRelu:
+    return llm::Activation::Relu;
+  case Activation::kRelu2:
+    return llm::Activation::Relu2;
+  }
+  llvm_unreachable("every activation is a case");
+}
+
+Value Importer::buildMlp(size_t layer, Value x) {
+  RankedTensorType inner = rows(config.intermediate_size);
+  llm::Activation kind = activationOf(config.activation);
+  const LayerWeights weights = NamesOfLayer(names, layer);
+  const bool isGated = !weights.gate.empty();
+  Value gate = isGated ? buildLinear(weights.gate, x, inner, config.mlp_bias) : Value();
+  Value up = buildLinear(weights.up, x, inner, config.mlp_bias);
+  at(module(names.mlp, layer) + ".activation");
+  Value h = isGated ? llm::GatedActivationOp::create(builder, inner, gate, up, kind).getResult()
+                    : llm::ActivationOp::create(builder, inner, up, kind).getResult();
+  return buildLinear(module(names.down, layer), h, rows(config.hidden_size), config.mlp_bias);
+}
+
+Value Importer::buildResidual(const std::string &module, Value residual, Value input) {
+  input = buildScale(module + ".residual_multiplier", input, config.residual_scale);
+  at(module + ".residual");
+  return llm::AddOp::create(builder, residual, input);
 }
 
 Value Importer::buildLinear(const std::string &module, Value input, RankedTensorType result, bool bias) {
   at(module);
-  auto biasRef = bias ? FlatSymbolRefAttr::get(builder.getContext(), module + ".bias") : FlatSymbolRefAttr();
-  return llm::LinearOp::create(builder, TypeRange{result}, input, weightOf(module), biasRef, StringAttr()).getResult(0);
+  return llm::LinearOp::create(builder, TypeRange{result}, input, weightOf(module),
+                               bias ? biasOf(module) : FlatSymbolRefAttr(), StringAttr())
+      .getResult(0);
 }
 
 Value Importer::buildNorm(const std::string &module, Value input, bool perHead) {
+  if (module.empty())
+    return input;
   at(module);
-  return llm::RmsNormOp::create(builder, input.getType(), input, weightOf(module),
-                                builder.getF64FloatAttr(config.rms_norm_eps),
-                                perHead ? builder.getI64IntegerAttr(config.head_dim) : IntegerAttr());
+  const NormStyle &style = family.norm;
+  auto eps = builder.getF64FloatAttr(config.norm_eps), offset = builder.getF64FloatAttr(style.weight_offset);
+  IntegerAttr group = perHead ? builder.getI64IntegerAttr(config.head_dim) : IntegerAttr();
+  if (!style.centered)
+    return llm::RmsNormOp::create(builder, input.getType(), input, weightOf(module), eps, group, offset);
+  FlatSymbolRefAttr bias = style.bias ? biasOf(module) : FlatSymbolRefAttr();
+  return llm::LayerNormOp::create(builder, input.getType(), input, weightOf(module), bias, eps, group, offset);
+}
+
+Value Importer::buildScale(const std::string &name, Value input, double factor) {
+  if (factor == 1.0)
+    return input;
+  at(name);
+  return llm::ScaleOp::create(builder, input.getType(), input, builder.getF64FloatAttr(factor));
+}
+
+Value Importer::buildQkNorm(size_t layer, std::string_view name, Value input) {
+  if (family.qk_norm == QkNorm::kNone)
+    return input;
+  return buildNorm(module(name, layer), input, /*perHead=*/family.qk_norm != QkNorm::kRow);
 }
 
 Value Importer::buildRope(size_t layer, StringRef which, Value input) {
+  std::optional<size_t> rope = config.layers[layer].rope;
+  if (!rope)
+    return input;
   at(module(names.attention, layer) + "." + which);
-  auto table = FlatSymbolRefAttr::get(builder.getContext(), ropeName(config.layers[layer].rope));
+  auto table = FlatSymbolRefAttr::get(builder.getContext(), ropeName(*rope));
   return llm::RopeOp::create(builder, input.getType(), input, batch, table, builder.getI64IntegerAttr(config.head_dim));
 }
 

@@ -28,7 +28,7 @@ inline uint16_t toBf16(float value) {
 
 inline double rounded(double value) { return toFloat(toBf16(static_cast<float>(value))); }
 
-/// The kernels of one file or text.
+/// The compiled kernels of a text or module.
 class Library {
 public:
   explicit Library(const std::string &text) {
@@ -92,7 +92,7 @@ private:
   std::normal_distribution<float> normal;
 };
 
-/// The sizes of a step.
+/// The sizes of a step, in the order of the plan's Extent.
 struct Sizes {
   int32_t tokens = 0, sequences = 0, queryTiles = 0, logitRows = 0, penaltyEntries = 0, kvRows = 0;
 };

@@ -1,7 +1,7 @@
-//===- KernelsTest.cpp - what compiled programs compute --------------------===//
+//===- KernelsTest.cpp - tests the results of compiled programs ------------===//
 //
-// Each program of test/codegen/programs against the same arithmetic in double, on
-// random inputs, with a last tile that is not full.
+// Compares each program of test/codegen/programs with the same arithmetic in double
+// precision, on random inputs. The last tile is not full.
 //
 //===----------------------------------------------------------------------===//
 
@@ -19,7 +19,7 @@ void expectNear(const std::vector<uint16_t> &actual, const std::vector<double> &
     ASSERT_NEAR(toFloat(actual[i]), expected[i], tolerance * (1 + std::fabs(expected[i]))) << "element " << i;
 }
 
-/// A result of bf16 differs by half a unit in the last place, and a little for the sums.
+/// Results in bf16 may differ by half a unit in the last place, plus a little for the order of sums.
 constexpr double kBf16Tolerance = 1.0 / 128;
 constexpr int kTokens = 19; // two tiles of 16, the second not full
 constexpr int kGuardRows = 16;
@@ -49,7 +49,7 @@ TEST(Kernels, ArgmaxIsTheFirstLargest) {
   logits[1000 + 999] = 50;
   for (int j = 0; j < 1000; ++j)
     logits[2000 + j] = -1e4f - j;
-  logits.insert(logits.end(), 1000, 100.0f); // beyond the step
+  logits.insert(logits.end(), 1000, 100.0f); // a row past the end of the step
   std::vector<int32_t> tokens(3, -1);
   launch(kernel, 3, 1, {.logitRows = 3}, logits, tokens);
   EXPECT_EQ(tokens, (std::vector<int32_t>{5, 999, 0}));
@@ -86,7 +86,7 @@ TEST(Kernels, ResidualAddsInPlaceAndKeepsRowsPastTheEnd) {
   expectNear(r, expected, kBf16Tolerance);
 }
 
-/// The rows of x after the norm's weight, and 1 / rms.
+/// The rows of x multiplied by the weight of the norm, and 1 / rms of each row.
 struct Normalized {
   Normalized(const uint16_t *x, const std::vector<uint16_t> &g) {
     double squares = 0;
@@ -122,7 +122,7 @@ TEST(Kernels, SwigluOfANorm) {
   y.resize(kTokens * 512);
   expectNear(y, expected, kBf16Tolerance);
 
-  // A row alone has the bits that it has in the batch.
+  // A row alone gives bitwise the same result as in the batch.
   for (int i = 0; i < kTokens; ++i) {
     std::vector<uint16_t> row(x.begin() + i * 256, x.begin() + (i + 1) * 256), alone(512);
     launch(kernel, 64, 1, {1}, row, g, w, alone);
@@ -173,7 +173,7 @@ TEST(Kernels, QkvIsRotatedAndAppended) {
       expectNear(std::vector<uint16_t>(actual, actual + 32), expected, kBf16Tolerance);
     }
   }
-  // Padding appends nothing.
+  // Nothing is appended for padding.
   size_t untouched = llvm::count(keys, kGuard) + llvm::count(values, kGuard);
   EXPECT_EQ(untouched, keys.size() + values.size() - written);
 }
@@ -185,7 +185,8 @@ TEST(Kernels, AttentionIsCausalOverPages) {
   Random random(6);
   constexpr int kRows = 7, kKvRows = 32 * 2 * 16;
   auto q = random.bf16(kRows * 128), keys = random.bf16(kKvRows * 32), values = random.bf16(kKvRows * 32);
-  // Sequence 1 has rows 0 to 4 at positions 96 .., sequence 0 rows 5 and 6 at 0 and 1; the last tile is padding.
+  // Rows 0 to 4 are sequence 1 at positions 96 and up, rows 5 and 6 are sequence 0 at 0 and 1. The last tile is
+  // padding.
   std::vector<int32_t> tileSequences = {1, 1, 0, -1}, tileRows = {0, 4, 5, 0}, tileEnds = {4, 5, 7, 0};
   std::vector<int32_t> positions = {96, 97, 98, 99, 100, 0, 1}, pages(2 * 8);
   for (int i = 0; i < 16; ++i)
@@ -213,7 +214,7 @@ TEST(Kernels, AttentionIsCausalOverPages) {
       for (double element : result)
         expected.push_back(element / sum);
     }
-  // The weights are rounded to bf16 before they meet the values.
+  // The attention weights are rounded to bf16 before they are multiplied with the values.
   expectNear(o, expected, 2 * kBf16Tolerance);
 }
 
@@ -255,7 +256,7 @@ TEST(Kernels, DotEndsInsideTiles) {
         sum += double(x[i * 40 + k]) * w[n * 40 + k];
       ASSERT_NEAR(all[i * 20 + n], sum, 1e-4) << i << ", " << n;
     }
-  // Fewer rows give the same bits, and the rest stays as it is.
+  // With fewer rows, these are bitwise the same, and the others are not written.
   for (int rows = 1; rows < 10; ++rows) {
     std::fill(y.begin(), y.end(), 7.0f);
     launch(kernel, 2, (rows + 3) / 4, {rows}, x, w, y);
@@ -264,7 +265,7 @@ TEST(Kernels, DotEndsInsideTiles) {
   }
 }
 
-/// Tiles that swap places in a loop, and one that a while loop doubles until it is large enough.
+/// A loop that swaps two tiles, and a while loop that doubles a tile until it is large enough.
 TEST(Kernels, LoopsCarryTiles) {
   Library library(R"(
     !y = !tile.view<3x8xf32, output>
@@ -310,7 +311,7 @@ TEST(Kernels, EverythingOfAModelCompiles) {
   }
 }
 
-/// Each function on a row of 4096.
+/// Each function on a row of 4096 values.
 TEST(Kernels, FunctionsOfMathAreAccurate) {
   auto run = [](const std::string &function, const std::vector<float> &inputs) {
     Library library(R"(

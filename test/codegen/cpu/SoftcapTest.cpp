@@ -1,7 +1,7 @@
 //===- SoftcapTest.cpp - attention with capped scores on the cpu target ----===//
 //
-// The same function of the llm dialect, by the reference evaluator and lowered to a
-// kernel. test/codegen/gpu/check_attention.py does the same for the GPU's kernels.
+// Compares a kernel with the result of the reference evaluator for the same function of
+// the llm dialect. test/codegen/gpu/check_attention.py tests the GPU's kernels.
 //
 //===----------------------------------------------------------------------===//
 
@@ -19,7 +19,7 @@ using namespace inlay::testing;
 constexpr int kHeads = 4, kKvHeads = 2, kHeadDim = 32, kColumns = kHeads * kHeadDim, kKvColumns = kKvHeads * kHeadDim;
 constexpr int kPageSize = 16, kPagesPerSequence = 4, kPages = 12;
 
-/// Queries are the rows of the embedding that the step's tokens name.
+/// The queries are the rows of the embedding for the tokens of the step.
 constexpr const char *kStep = R"(
 module attributes {llm.model = {architecture = "llama", vocab_size = 64 : i64, hidden_size = 128 : i64, layers = 1 : i64,
     heads = 4 : i64, kv_heads = 2 : i64, head_dim = 32 : i64, max_model_len = 64 : i64}} {
@@ -47,7 +47,7 @@ llm::Matrix toMatrix(const std::vector<float> &values, int64_t columns) {
 }
 
 TEST(Softcap, AttentionIsTheEvaluators) {
-  // Standard deviations of scores are 0.5 * sqrt(32) = 2.8: a cap of 2 changes most of them, one of 1000 none.
+  // The standard deviation of scores is 0.5 * sqrt(32) = 2.8: a cap of 2 changes most scores, a cap of 1000 none.
   std::vector<std::vector<double>> results;
   for (const char *cap : {"2.0", "1000.0"}) {
     mlir::DialectRegistry registry;
@@ -138,7 +138,7 @@ TEST(Softcap, AttentionIsTheEvaluators) {
   double difference = 0;
   for (size_t i = 0; i < results[0].size(); ++i)
     difference = std::max(difference, std::fabs(results[0][i] - results[1][i]));
-  EXPECT_GT(difference, 0.1); // the small cap mattered
+  EXPECT_GT(difference, 0.1); // the small cap has an effect
 }
 
 } // namespace

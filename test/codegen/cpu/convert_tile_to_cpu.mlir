@@ -1,6 +1,6 @@
 // RUN: inlay-opt --convert-tile-to-cpu --cse %s | FileCheck %s
 
-// An expression is computed in the loop that stores it, 16 columns at a time; rows past the step's end are left out.
+// An expression is computed in the loop that stores it, 16 columns at a time. Rows past the step's end are skipped.
 !x = !tile.view<?x64xf32, activation, tokens>
 !y = !tile.view<?x64xf32, output, tokens>
 // CHECK-LABEL: func.func @double(
@@ -29,7 +29,7 @@ tile.program @double(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] 
   tile.store %twice, %y[%row, %c0] : tensor<1x64xf32>, !y
 }
 
-// What a loop carries lies in scratch, a reduction's partial results in registers.
+// Values that a loop carries are in scratch memory, partial results of a reduction in registers.
 !w = !tile.view<64x64xf32, weight>
 !s = !tile.view<64xf32, output>
 // CHECK-LABEL: func.func @row_sums(

@@ -1,5 +1,5 @@
 // RUN: inlay-translate --cuda-to-cpp %s | FileCheck %s
-// Loops carry variables, several of them through temporaries; constants and single uses are printed in place.
+// Loop-carried values become variables, assigned through temporaries. Constants and values with one use are inlined.
 
 // CHECK-LABEL: control(
 cuda.kernel @control(%x: !cuda.ptr<f32, global> {cuda.name = "x"}, %sizes: !cuda.opaque<"StepSizes"> {cuda.name = "sizes"})

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Attention of many shapes, of steps of decode and of many rows, against numpy, and its time.
+"""Compares attention kernels of many shapes, for decode steps and for prompts, with numpy, and measures their time.
 
     check_attention.py make BIN FOLDER [cubin|cuda]   writes and compiles a program for each case; needs no GPU
-    check_attention.py emulate FOLDER CXX             runs the small cases' text on the CPU (emulation.h)
+    check_attention.py emulate FOLDER CXX             compiles small cases for the CPU and runs them (emulation.h)
     check_attention.py gpu FOLDER                     runs all cases on a GPU
-    check_attention.py time FOLDER                    µs a launch in a chain of dependent launches, and the share of a read
+    check_attention.py time FOLDER                    prints µs per launch in a chain of dependent launches, and TB/s
 
 Needs numpy, and libcuda for the last two.
 """
@@ -17,7 +17,7 @@ import sys
 
 from check_kernels import Emulator, Gpu, Pages, from_bf16, map_of, np, random_bf16, relative_error
 
-# name: heads, kv heads, head_dim, page size, window, sequences that the entry takes, lengths of the sequences
+# name: heads, kv heads, head_dim, page size, window, maximum sequences of the entry point, lengths of the sequences
 CASES = {
     "llama": (8, 2, 128, 16, None, 1, [300]),
     "llama_small_heads": (8, 2, 64, 16, None, 4, [1, 65, 16, 130]),
@@ -29,27 +29,28 @@ CASES = {
     "odd_width": (2, 1, 80, 16, 100, 1, [119]),
     "softcap": (8, 2, 64, 16, None, 2, [1, 75]),
 }
-# The same of steps of many rows: (positions of a sequence, of them newest that are the step's rows) in place of lengths.
+# The same for steps of many rows. Instead of lengths: (length, rows) of each sequence, where the rows are its last
+# positions.
 PREFILL = {
     "prefill": (8, 2, 128, 16, None, 256, [(150, 150), (40, 3), (300, 1), (129, 66)]),
     "prefill_small_heads": (4, 2, 64, 64, None, 512, [(260, 130), (64, 64)]),
-    "prefill_wide": (4, 4, 256, 128, None, 256, [(140, 140), (70, 5)]),  # by the generic lowering
+    "prefill_wide": (4, 4, 256, 128, None, 256, [(140, 140), (70, 5)]),  # the generic lowering
     "prefill_window": (6, 2, 96, 16, 100, 512, [(400, 180), (16, 16), (250, 20)]),
     "prefill_seven_heads": (14, 2, 80, 32, None, 128, [(75, 40), (33, 33)]),
     "prefill_one_head": (16, 1, 32, 16, 30, 128, [(90, 50)]),
     "prefill_softcap": (4, 2, 64, 16, None, 128, [(70, 20), (9, 9)]),
-    "prefill_wide_softcap": (2, 2, 256, 16, 40, 128, [(50, 20)]),  # by the generic lowering
+    "prefill_wide_softcap": (2, 2, 256, 16, 40, 128, [(50, 20)]),  # the generic lowering
 }
 PREFILL_TIMED = {
     "prefill_8b": (32, 8, 128, 16, None, 8192, [[(2048, 2048)], [(2048, 2048)] * 4, [(8192, 8192)],
                                                [(1024, 1)] * 64 + [(1984, 1984)]]),
     "prefill_1b": (32, 8, 64, 16, None, 8192, [[(2048, 2048)], [(8192, 8192)]]),
 }
-# Scores have a standard deviation of 1, so that most of them are changed.
+# Scores have a standard deviation of 1, so these caps change most of them.
 SOFTCAPS = {"softcap": 1.5, "prefill_softcap": 1.5, "prefill_wide_softcap": 1.5}
 EMULATED = ("llama", "page_128_wide", "window", "all_in_one_group", "odd_width", "prefill_window", "prefill_seven_heads",
-            *SOFTCAPS)  # the rest differs little
-TIMED = {  # the same, lengths per time
+            *SOFTCAPS)  # the other cases are similar to these
+TIMED = {  # the same, with a list of lengths for each measurement
     "8b_1": (32, 8, 128, 16, None, 1, [[512], [2048], [8192]]),
     "8b_8": (32, 8, 128, 16, None, 8, [[512] * 8, [2048] * 8, [200, 8000, 100, 700, 3000, 512, 512, 512]]),
     "8b_16": (32, 8, 128, 16, None, 16, [[512] * 16]),
@@ -103,8 +104,8 @@ def make(tools, folder, what):
 
 
 def arguments(rng, case, lengths, padded=0):
-    """The kernel's arrays in order, the step's sizes, and what is needed to check them. Rows lie in another order than
-    sequences; what no sequence has is NaN."""
+    """Returns the arrays of the kernel in order, the sizes of the step, and the pages and rows of sequences for the
+    check. The order of rows differs from that of sequences. Positions that no sequence has hold NaN."""
     heads, kv_heads, d, page, _, _ = case[:6]
     pages = Pages(rng, lengths, kv_heads, d, page, MOST // page, spare=False)
     held = np.zeros(pages.rows, bool)
@@ -141,11 +142,12 @@ def reference(case, q, pages, row_of, lengths, softcap=None):
 
 
 def prefill_arguments(rng, case, parts):
-    """As arguments(), of sequences that have (positions, rows); tiles with the most keys first, as the runtime gives them."""
+    """The same as arguments() for sequences given as (length, rows). Tiles with the most keys come first, as in the
+    runtime."""
     heads, kv_heads, d, page, _, _ = case[:6]
     lengths, counts = [length for length, _ in parts], [rows for _, rows in parts]
     pages = Pages(rng, lengths, kv_heads, d, page, MOST // page, spare=False)
-    for s, length in enumerate(lengths):  # what no sequence has yet is NaN
+    for s, length in enumerate(lengths):  # positions after the end of a sequence hold NaN
         for position in range(length, -(-length // page) * page):
             for head in range(kv_heads):
                 row = pages.row(s, position, head)
@@ -183,7 +185,7 @@ def check_prefill(device, folder, cases):
         for s, (length, rows) in enumerate(parts):
             for row in range(rows):
                 one = length - rows + row + 1
-                # A row sees what a sequence that ends with it has.
+                # A row attends to the same positions as the last row of a sequence that ends with it.
                 table = pages.table
                 pages.table = table[s:s + 1]
                 wanted[firsts[s] + row] = reference(case, arrays[0][(firsts[s] + row) * heads:], pages, [0], [one],
@@ -223,7 +225,7 @@ class Config(ctypes.Structure):
 
 
 def time_chain(gpu, folder, given, layers):
-    """µs a launch of a graph of `layers` dependent launches, each with keys and values of its own."""
+    """Returns the µs per launch in a graph of `layers` dependent launches, each with separate keys and values."""
     cuda, check = gpu.cuda, gpu.check
     arrays, sizes, pages, _ = given
     spec = json.loads((folder / "step_attention.json").read_text())
@@ -300,7 +302,7 @@ def time(gpu, folder):
                   flush=True)
     for name, case in PREFILL_TIMED.items():
         for parts in case[6]:
-            # Products of the pairs of a query and a key that it sees.
+            # Two products, each with two flops per element, for each pair of a query and a key that it attends to.
             flops = 4 * case[0] * case[2] * sum(rows * (length - rows) + rows * (rows + 1) / 2 for length, rows in parts)
             microseconds = time_chain(gpu, folder / name, prefill_arguments(np.random.default_rng(1), case, parts), 4)
             print(f"{name} {len(parts)} sequences, the last {parts[-1][1]} of {parts[-1][0]}: {microseconds:.1f} us, "

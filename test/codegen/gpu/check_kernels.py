@@ -3,10 +3,10 @@
 
     check_kernels.py FOLDER [--emulate CXX]
 
-FOLDER has one sub-folder for each program file, as `make_cubins.sh` writes them: NAME.cubin and NAME.json
-(block, cluster, shared memory, grid). Needs numpy and the driver (libcuda), nothing else. With --emulate, the kernels'
-text is compiled by the C++ compiler CXX and run on the CPU (emulation.h), slowly: it shows wrong addresses, layouts and
-missing barriers' results, not what a GPU's memory model adds.
+FOLDER has one sub-folder for each program file, as `make_cubins.sh` writes them: NAME.cubin and NAME.json (block,
+cluster, shared memory, grid). Needs only numpy and the driver (libcuda). With --emulate, the C++ compiler CXX compiles
+the kernels for the CPU (emulation.h), where they run slowly. Emulation finds wrong addresses, wrong layouts and missing
+barriers, but no errors that need the memory model of a GPU.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ import emulation
 try:
     import numpy as np
 except ImportError:
-    sys.exit("numpy was not found; run scripts/setup, which brings it into .deps/python, and source scripts/env.sh")
+    sys.exit("numpy was not found; run scripts/setup, which installs it in .deps/python, and source scripts/env.sh")
 
 TOKENS, SEQUENCES, QUERY_TILES, LOGIT_ROWS, PENALTY_ENTRIES, KV_ROWS = range(6)
 
@@ -41,7 +41,7 @@ def random_bf16(rng, *shape, scale=1.0):
 
 
 def pack_atoms(w):
-    """[N][K] in [N/8][K/64] atoms of 8 x 64, the 8-element chunk c of row r at c ^ r."""
+    """Packs a matrix [N][K] into [N/8][K/64] atoms of 8 x 64. Chunk c (8 elements) of row r is at chunk c ^ r."""
     n, k = w.shape
     padded = np.zeros((-(-n // 8) * 8, -(-k // 64) * 64), w.dtype)
     padded[:n, :k] = w
@@ -137,7 +137,7 @@ class Gpu:
 
 
 class Emulator:
-    """Has the same launch() as Gpu, on the CPU."""
+    """Runs kernels on the CPU, with the same launch() as Gpu."""
 
     def __init__(self, compiler):
         self.compiler = compiler
@@ -145,7 +145,7 @@ class Emulator:
         self.libraries = {}
 
     def library(self, folder):
-        """All kernels of a folder."""
+        """The library with all kernels of a folder."""
         if folder not in self.libraries:
             sources = {file.stem: file.read_text() for file in folder.glob("*.cu")}
             stem = pathlib.Path(self.scratch.name) / folder.name
@@ -153,7 +153,7 @@ class Emulator:
         return self.libraries[folder]
 
     def launch(self, folder, name, arrays, sizes, repeat=0, late=()):
-        """`late`: (array, row) that the launch before writes; they hold NaNs until the kernel waits for it."""
+        """`late` lists (array, row) that the previous launch writes. They hold NaNs until the kernel waits for it."""
         spec = json.loads((folder / f"{name}.json").read_text())
         one = list(sizes) + [1]
         grid = [multiplier * -(-one[extent] // divisor) for extent, divisor, multiplier in spec["grid"]]
@@ -182,12 +182,12 @@ def relative_error(got, wanted):
 
 
 class Pages:
-    """A paged cache: sequence s has lengths[s] positions in pages taken in a shuffled order."""
+    """A paged cache. Sequence s has lengths[s] positions, in pages in random order."""
 
     def __init__(self, rng, lengths, kv_heads, d, page_size=16, pages_per_sequence=8, spare=True):
         self.kv_heads, self.d, self.page_size = kv_heads, d, page_size
         self.pages_per_sequence = pages_per_sequence
-        # Without spare pages there are just as many as the sequences hold.
+        # Without spare pages, there are only the pages that the sequences need.
         pages = len(lengths) * pages_per_sequence if spare else sum(-(-n // page_size) for n in lengths)
         self.table = np.full((len(lengths), pages_per_sequence), -1, np.int32)
         free = list(rng.permutation(pages))
@@ -288,8 +288,8 @@ def check_matvec(gpu, folder, rng):
 
 
 def qkv_of(gpu, rng, heads, kv_heads, d, rows, lengths, launch):
-    """A launch of norm, QKV, rope and append for `rows`, (sequence, position) or None where padded, against numpy. `launch`
-    takes the arguments by name and gives queries, keys and values."""
+    """Compares a launch of norm, QKV, rope and append with numpy. A row is (sequence, position), or None for padding.
+    `launch` takes the arguments by name and returns queries, keys and values."""
     positions = np.array([-1 if row is None else row[1] for row in rows], np.int32)
     sequences = np.array([-1 if row is None else row[0] for row in rows], np.int32)
     m, columns = len(rows), (heads + 2 * kv_heads) * d
@@ -344,7 +344,7 @@ def check_qkv_rope(gpu, folder, rng):
 
 def check_argmax(gpu, folder, rng):
     logits = rng.standard_normal((3, 1000), np.float32)
-    logits[1, [17, 600]] = 9.0  # equal: the first counts
+    logits[1, [17, 600]] = 9.0  # equal: the first one is selected
     results, _ = gpu.launch(folder / "argmax", "argmax", [logits, np.zeros(3, np.int32)], [3, 3, 3, 3, 0, 0])
     yield "argmax", float((results[1] != logits.argmax(1)).sum()), 0.0
 
@@ -383,7 +383,7 @@ def check_attention(gpu, folder, rng):
 
 
 def check_attention_mixed(gpu, folder, rng):
-    # Prefill and decode rows side by side, as the compiler writes it: tiles of 16 rows, 8 heads over 2.
+    # A step with prefill and decode rows, as the compiler writes it: tiles of 16 rows, 8 heads over 2.
     heads, kv_heads, d, tile_rows = 8, 2, 32, 16
     lengths = [70, 100, 3]
     pages = Pages(rng, lengths, kv_heads, d)

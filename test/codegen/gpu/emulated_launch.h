@@ -1,9 +1,9 @@
-// How a kernel that was compiled from its text for the CPU (emulation.h) is launched. Shared by the kernels, the driver
-// of test/e2e and, as ctypes structures, emulation.py.
+// Structures to launch a kernel that was compiled for the CPU (emulation.h). The kernels, the fake driver of test/e2e
+// and, as ctypes structures, emulation.py use them.
 #ifndef INLAY_TEST_CODEGEN_GPU_EMULATED_LAUNCH_H_
 #define INLAY_TEST_CODEGEN_GPU_EMULATED_LAUNCH_H_
 
-/// Memory that the launches before this one wrote. It holds NaNs until the kernel waits for them.
+/// Memory that earlier launches write. It holds NaNs until the kernel waits for these launches.
 struct LateWrite {
   unsigned char *to;
   long long bytes;
@@ -16,7 +16,8 @@ struct EmulatedLaunch {
   int lateCount;
 };
 
-/// What cuTensorMapEncodeTiled writes: a box of 16-bit elements. Innermost first; strides in bytes.
+/// What the emulated cuTensorMapEncodeTiled writes, for 16-bit elements. Dimensions are innermost first, strides in
+/// bytes.
 struct alignas(64) CUtensorMap {
   const unsigned char *memory;
   long long dims[4], strides[4];

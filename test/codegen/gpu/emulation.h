@@ -1,6 +1,6 @@
-// Runs the text of a generated kernel on the CPU, one fiber a thread: the functions of the device headers that the
-// generic lowering calls, in plain C++. Copies by cp.async happen when they are waited for, at the latest moment that
-// the program allows; what earlier launches write appears when nothing else can go on without it.
+// Runs a generated kernel on the CPU, with one fiber per thread: defines the functions of the device headers that the
+// generic lowering calls, in plain C++. Copies by cp.async happen when they are waited for, which is the latest moment
+// that the program allows. Results of earlier launches appear when no fiber can continue without them.
 #include "emulated_launch.h"
 
 #include <bit>
@@ -53,13 +53,13 @@ static Fiber *current;
 static std::vector<Block> *cluster;
 static Barrier clusterBarrier;
 static Index3 gridDim;
-// Counts what may let a waiting fiber go on.
+// Counts events after which a waiting fiber may be able to continue.
 static unsigned long long progress;
 #define threadIdx (current->thread)
 #define blockIdx (current->block->index)
 #define shared_memory (current->block->shared)
 
-// Pushes the registers that a call preserves, stores the stack pointer at `from` and goes on where `to` was stored.
+// Pushes the callee-saved registers, stores the stack pointer at `from` and continues with the stack pointer `to`.
 extern "C" void emulation_switch(void **from, void *to);
 asm(R"(
 .text
@@ -107,8 +107,8 @@ static void arrive(Barrier &barrier, const char *what) {
 static void __syncthreads() { arrive(current->block->barrier, "the threads of its block"); }
 static int lane() { return current->thread.x % 32; }
 static Warp &warpOf() { return current->block->warps[current->thread.x / 32]; }
-/// Shows `mine` to the warp and calls `read` with everybody's. The slots of one exchange are written again in the
-/// second one after it, which no lane begins before all have read.
+/// Publishes `mine` to the warp and calls `read` with a function that returns the value of each lane. The slots of an
+/// exchange are reused by the second exchange after it, which no lane starts before all lanes have read.
 template <typename T, typename Read> static void exchange(const T &mine, Read read) {
   static_assert(sizeof(T) <= 64);
   Warp &warp = warpOf();
@@ -269,7 +269,7 @@ static void enter() {
   yield();
   abort();
 }
-/// Memory that ends where a page ends that cannot be accessed.
+/// Returns the end of `bytes` of memory. An inaccessible page follows.
 static unsigned char *mapMemory(size_t bytes) {
   constexpr size_t page = 4096;
   size_t pages = (bytes + page - 1) / page * page;
@@ -281,7 +281,7 @@ static unsigned char *mapMemory(size_t bytes) {
   }
   return static_cast<unsigned char *>(memory) + pages;
 }
-/// `bytes` of NaNs for the block of that rank, at a multiple of 1024, before a page that cannot be accessed.
+/// Shared memory for the block of this rank: `bytes` of NaNs at a multiple of 1024, before an inaccessible page.
 static unsigned char *sharedMemory(int rank, size_t bytes) {
   constexpr size_t alignment = 1024, most = 256 * 1024;
   static std::vector<unsigned char *> ends;
@@ -290,13 +290,13 @@ static unsigned char *sharedMemory(int rank, size_t bytes) {
   size_t aligned = (bytes + alignment - 1) / alignment * alignment;
   return static_cast<unsigned char *>(memset(ends[rank] - aligned, 0xff, aligned));
 }
-/// Thread `thread` of a block, at the beginning of enter(), on stack number `index`.
+/// Makes the fiber of thread `thread` of a block. It starts at enter(), on stack number `index`.
 static std::unique_ptr<Fiber> makeFiber(Block &block, int thread, size_t index) {
   static std::vector<unsigned char *> stackEnds;
   if (index == stackEnds.size())
     stackEnds.push_back(mapMemory(128 * 1024));
   auto fiber = std::make_unique<Fiber>();
-  // The address that the switch returns to, at a multiple of 16, above the six registers that it pops.
+  // The return address of the switch, at a multiple of 16, above the six registers that the switch pops.
   auto *frame = reinterpret_cast<void **>(stackEnds[index] - 32);
   frame[0] = reinterpret_cast<void *>(enter);
   fiber->stackPointer = frame - 6;
@@ -304,8 +304,7 @@ static std::unique_ptr<Fiber> makeFiber(Block &block, int thread, size_t index) 
   fiber->block = &block;
   return fiber;
 }
-/// The launches before this one end where nothing can go on without them. Where nothing can go on with them either, no
-/// thread ever will.
+/// Called when no fiber can continue: ends the earlier launches. If they have ended already, the kernel hangs.
 static void unblock(const std::vector<std::unique_ptr<Fiber>> &fibers) {
   if (!dependencyEnded) {
     for (const auto &[write, contents] : lateContents)
@@ -325,7 +324,7 @@ static void runCluster(const EmulatedLaunch &launch, Index3 first) {
   std::vector<std::unique_ptr<Fiber>> fibers;
   cluster = &group;
   clusterBarrier = {launch.cluster * launch.threads, 0, 0};
-  // All are kept before any is hidden: they may overlap.
+  // Save all contents before any is overwritten with NaNs, because writes may overlap.
   lateContents.clear();
   for (const LateWrite &write : std::span(launch.late, launch.lateCount))
     lateContents.emplace_back(write, std::vector<unsigned char>(write.to, write.to + write.bytes));
@@ -357,7 +356,7 @@ static void runCluster(const EmulatedLaunch &launch, Index3 first) {
     if (running && progress == before)
       unblock(fibers);
   }
-  if (!dependencyEnded) // a cluster that needs none of it
+  if (!dependencyEnded) // the cluster did not wait for earlier launches
     unblock(fibers);
 }
 /// Runs the grid, one cluster at a time. Shared memory starts as NaNs.

@@ -1,4 +1,4 @@
-"""Compiles the text of generated CUDA kernels for the CPU (emulation.h), whole bundles or single kernels."""
+"""Compiles the source of generated CUDA kernels for the CPU (emulation.h): whole bundles or single kernels."""
 
 import concurrent.futures
 import ctypes
@@ -14,7 +14,7 @@ SIZES = {"StepSizes": 24, "CUtensorMap": 128}  # bytes of a parameter; others ar
 
 
 class LateWrite(ctypes.Structure):
-    """Of emulated_launch.h, as are the next two."""
+    """Declared in emulated_launch.h, like the next two structures."""
     _fields_ = [("to", ctypes.c_void_p), ("bytes", ctypes.c_longlong)]
 
 
@@ -29,7 +29,8 @@ class TensorMap(ctypes.Structure):
 
 
 def adapted(name: str, source: str) -> str:
-    """A kernel's text as C++, with `run_NAME(void **parameters, const EmulatedLaunch *)` and the sizes of its parameters."""
+    """Converts the source of a kernel to C++ with a function `run_NAME(void **parameters, const EmulatedLaunch *)` and
+    an array `parameters_NAME` of the sizes of its parameters."""
     text = "\n".join(line for line in source.splitlines()
                      if not line.startswith(("#include", "#line")) and "extern __shared__" not in line)
     parameters = text[text.index(name + "(") + len(name) + 1 :].split(") {", 1)[0].split(", ")
@@ -46,8 +47,9 @@ extern "C" const int parameters_{name}[] = {{{", ".join(str(SIZES.get(type, 8)) 
 
 
 def compile_kernels(compiler: str, sources: dict[str, str], stem: pathlib.Path) -> pathlib.Path:
-    """STEM.so with all kernels of `sources` (name -> text), compiled in as many parts as there are processors."""
-    # What a header builds on the primitives is the same text here.
+    """Builds STEM.so with all kernels of `sources` (name -> text), compiled in as many parts as there are
+    processors."""
+    # attention.h uses only functions that the emulation defines, so it is compiled unchanged.
     header = "\n".join(line for line in (DEVICE / "attention.h").read_text().splitlines() if not line.startswith("#"))
     header = f'#include "{HERE / "emulation_async.h"}"\n{header}\n'
     flags = [compiler, "-std=c++20", "-O1", "-w", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing",
@@ -69,19 +71,19 @@ def compile_kernels(compiler: str, sources: dict[str, str], stem: pathlib.Path) 
 
 
 def compile_bundle(compiler: str, bundle: pathlib.Path, stem: pathlib.Path, names: list[str] | None = None) -> pathlib.Path:
-    """The same for the kernels of a bundle for sm_90a, or those named."""
+    """The same for the sm_90a kernels of a bundle: those in `names`, or all."""
     sources = {file.stem: file.read_text() for file in (bundle / "kernels/sm_90a").glob("*.cu")}
     return compile_kernels(compiler, {name: sources[name] for name in names or sources}, stem)
 
 
 def facts_of(bundle: pathlib.Path) -> dict[str, dict]:
-    """Kernel -> threads, cluster, shared_bytes and what else the manifest says."""
+    """Kernel -> its entry in the manifest: threads, cluster, shared_bytes and so on."""
     return {kernel["name"]: kernel for kernel in json.loads((bundle / "manifest.json").read_text())["kernels"]["sm_90a"]}
 
 
 def run(library: ctypes.CDLL, name: str, pointers: list[int], sizes: list[int], grid: list[int], threads: int, cluster: int,
         shared_bytes: int, maps: list[TensorMap] = (), late: list[LateWrite] = ()) -> None:
-    """Runs a kernel: addresses of its arguments, tensor maps, the step's sizes."""
+    """Runs a kernel. `pointers` are the addresses of its arguments, `sizes` are the sizes of the step."""
     values = [*map(ctypes.c_void_p, pointers), *maps, (ctypes.c_int * 6)(*sizes)]
     given = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
     launch = Launch((ctypes.c_uint * 3)(*grid, *[1] * (3 - len(grid))), threads, cluster, shared_bytes,

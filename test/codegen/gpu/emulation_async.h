@@ -1,13 +1,13 @@
-// TMA and warpgroup products for emulation.h: copies happen when they are issued, at the earliest moment
-// that the program allows, and mbarriers count arrivals and bytes.
+// TMA and warpgroup products for emulation.h. Copies happen when they are issued, which is the earliest moment
+// that the program allows. mbarriers count arrivals and bytes.
 #include "emulation.h"
 
 #define __grid_constant__
-// Each part of a library has threads of its own (emulation.py), so that no function may be shared between parts.
+// Each part of a library (emulation.py) has its own scheduler and fibers, so parts must not share functions.
 #define __forceinline__ static inline
 
 using mbarrier = long long;
-/// In the barrier's own eight bytes; the NaNs that shared memory starts with are no barrier.
+/// Stored in the eight bytes of the mbarrier. The NaNs that shared memory is filled with are not a valid state.
 struct MbarrierState {
   short count, pending;
   int bytes : 31;
@@ -42,7 +42,7 @@ static void mbarrier_arrive_expect(mbarrier *bar, int bytes) {
   endPhase(state);
 }
 static void mbarrier_arrive(mbarrier *bar) { mbarrier_arrive_expect(bar, 0); }
-/// The same place in another block of the cluster.
+/// The same address in another block of the cluster.
 template <typename T> static T *inBlock(T *p, int rank) {
   ptrdiff_t offset = reinterpret_cast<unsigned char *>(p) - current->block->shared;
   return reinterpret_cast<T *>((*cluster)[rank].shared + offset);
@@ -146,7 +146,7 @@ template <int> static void setmaxnreg_inc() {}
 static void wgmma_fence() {}
 static void wgmma_commit() {}
 template <int> static void wgmma_wait() {}
-// In units of 16 bytes, as in the hardware's descriptor.
+// The address in units of 16 bytes, as in the descriptors of the hardware.
 template <typename T> static long long swizzled_tile(const T *tile) {
   if (reinterpret_cast<uintptr_t>(tile) % 1024 != 0) {
     fprintf(stderr, "a swizzled tile starts at %p\n", (const void *)tile);
@@ -155,7 +155,7 @@ template <typename T> static long long swizzled_tile(const T *tile) {
   return reinterpret_cast<long long>(tile) / 16;
 }
 template <typename T, int N> static void wgmma_m64k16(float *d, long long a, long long b, bool accumulate) {
-  // 16 elements of a row, 32 bytes inside one of 128.
+  // Loads 16 elements of a row: 32 of its 128 bytes.
   auto load = [](float *values, long long tile, int row) {
     uintptr_t at = static_cast<uintptr_t>(tile) * 16 + row / 8 * 1024 + row % 8 * 128;
     for (int k = 0; k < 16; k += 8) {
@@ -180,7 +180,7 @@ template <typename T, int N> static void wgmma_m64k16(float *d, long long a, lon
 }
 
 template <int> static void register_fence(float *) {}
-// The distance of slabs stands above the address.
+// The distance of slabs is in the bits above the address.
 template <typename T> static long long swizzled_columns(const T *tile, int slab) {
   return swizzled_tile(tile) | static_cast<long long>(slab / 16) << 48;
 }

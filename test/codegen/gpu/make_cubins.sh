@@ -1,9 +1,10 @@
 #!/bin/sh
-# make_cubins.sh BIN FOLDER [cubin|cuda]: compiles every program of test/codegen/programs that check_kernels.py runs; needs
-# no GPU. With `cuda` only the text is written, which is what check_kernels.py --emulate needs; then NVRTC is not needed.
-# In hand-written programs and those of mixed steps the generic lowering replaces the matrix families, so that it is
-# checked too. Those of decode keep the family matvec. Then the families gemm and swap_ab, this with K in one block, and
-# in two that go through their ring twice; and matvec of 16 rows.
+# make_cubins.sh BIN FOLDER [cubin|cuda]: compiles every program of test/codegen/programs that check_kernels.py runs.
+# Needs no GPU. With `cuda` it writes only the sources, which check_kernels.py --emulate needs, and requires no NVRTC.
+# Hand-written programs and those of mixed steps use the generic lowering instead of the kernel families for matrix
+# products, so that it is tested, too. Programs of decode steps keep the family matvec. Further programs test the
+# families matvec (16 rows), gemm and swap_ab. swap_ab runs with K in one block, and with K split over two blocks that
+# go through their ring twice.
 set -eu
 mkdir -p "$2"
 here=$(cd "$(dirname "$0")" && pwd)

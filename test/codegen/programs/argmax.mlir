@@ -1,4 +1,4 @@
-// Greedy sampling: the first largest logit of a row, 256 at a time.
+// Greedy sampling: the first of the largest logits of a row, computed 256 columns at a time.
 !l = !tile.view<?x1000xf32, activation, logit_rows>
 !t = !tile.view<?xi32, output, logit_rows>
 tile.program @argmax(%logits: !l, %tokens: !t) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s3)> {

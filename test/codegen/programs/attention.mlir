@@ -1,6 +1,6 @@
 // Causal attention of a query tile (rows of one sequence) over paged keys and values: 4 query heads share 2 kv heads
 // of 32, page size 16, query tile of 4 rows. One block is one query tile and one kv head; the rows of its
-// matrices are (row of the tile, query head of the group): m = row * 2 + g. Keys come 64 at a time.
+// matrices are (row of the tile, query head of the group): m = row * 2 + g. Keys are read 64 at a time.
 !q = !tile.view<?x32xbf16, activation>  // rows of [tokens * heads][head_dim]
 !ids = !tile.view<?xi32, meta, query_tiles>
 !rows = !tile.view<?xi32, meta, tokens>

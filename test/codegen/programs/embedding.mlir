@@ -1,4 +1,4 @@
-// Rows of the embedding table: one block a row of the step.
+// Rows of the embedding table. Each block copies one row of the step.
 !ids = !tile.view<?xi32, meta, tokens>
 !e = !tile.view<1000x256xbf16, weight>
 !y = !tile.view<?x256xbf16, output, tokens>

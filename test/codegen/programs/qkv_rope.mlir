@@ -1,6 +1,6 @@
 // [rms_norm -> QKV -> rope -> KV append]: 4 query heads and 2 kv heads of 32, page size 16. The rows of the
 // weight are half pairs: even columns of the accumulator are elements i of a head, odd ones i + 16.
-// A block's 16 columns lie in one head; which of q, k and v it is, is uniform in the block.
+// The 16 columns of a block are of one head, so each block computes either q, k or v.
 !x = !tile.view<?x256xbf16, state, tokens>
 !g = !tile.view<256xbf16, weight>
 !w = !tile.view<256x256xbf16, weight>

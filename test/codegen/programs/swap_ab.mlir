@@ -1,4 +1,4 @@
-// SwiGLU of up to 64 rows, with a last tile of columns that is not whole.
+// SwiGLU of up to 64 rows. The last tile of columns is not full.
 !x = !tile.view<?x320xbf16, activation, tokens>
 !w = !tile.view<1000x320xbf16, weight>
 !y = !tile.view<?x500xbf16, output, tokens>

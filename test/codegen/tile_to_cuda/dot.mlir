@@ -1,5 +1,5 @@
 // RUN: inlay-translate --tile-to-cuda %s 2>&1 | FileCheck %s
-// The right side comes by cp.async into rows of 64 + 8 elements; the left is loaded as mma's fragments.
+// cp.async copies the right operand into rows of 64 + 8 elements. The left one is loaded as fragments of mma.
 !x = !tile.view<?x64xbf16, activation, tokens>
 !w = !tile.view<32x64xbf16, weight>
 !y = !tile.view<?x32xf32, output, tokens>

@@ -1,6 +1,6 @@
 // RUN: inlay-translate --tile-to-cuda --saved-ir=%t.cuda.mlir %s | FileCheck %s
 // RUN: FileCheck %s --check-prefix=IR --input-file=%t.cuda.mlir
-// The cuda dialect is saved, and each statement says which of its lines it comes from.
+// The cuda dialect is saved to a file, and each statement has a #line directive that refers to it.
 !x = !tile.view<?xi32, activation, tokens>
 !y = !tile.view<?xi32, output, tokens>
 

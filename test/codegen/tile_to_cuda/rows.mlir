@@ -1,6 +1,6 @@
 // RUN: inlay-translate --tile-to-cuda %s | FileCheck %s
-// A row is spread over a warp, 8 neighbours in a thread; its sum meets through shuffles. Weights are read before the
-// dependency, the state is not; warps that hold the same row do not store it twice.
+// A warp holds a row, 8 adjacent elements per thread, and adds it up with shuffles. Weights are read before the wait
+// for earlier launches, the state after it. If several warps hold the same row, one of them stores it.
 !x = !tile.view<?x256xbf16, state, tokens>
 !g = !tile.view<256xbf16, weight>
 

@@ -12,7 +12,7 @@ cuda.kernel @cluster() attributes {threads = 32 : i64, cluster = 9 : i64} {
 
 // -----
 
-// expected-error @+1 {{has -1 bytes of shared memory}}
+// expected-error @+1 {{has -1 bytes of shared memory, expected 0 or more}}
 cuda.kernel @shared() attributes {threads = 32 : i64, shared_bytes = -1 : i64} {
 }
 
@@ -25,7 +25,7 @@ cuda.kernel @buffer() attributes {threads = 32 : i64} {
 
 // -----
 
-// expected-error @+1 {{argument 0 is readonly and of provenance activation, which launches before may write}}
+// expected-error @+1 {{argument 0 is readonly and of provenance activation, which earlier launches may write}}
 cuda.kernel @early(%x: !cuda.ptr<f32, readonly> {cuda.provenance = #cuda.provenance<activation>}) attributes {threads = 32 : i64} {
 }
 
@@ -54,7 +54,7 @@ cuda.kernel @readonly(%x: !cuda.ptr<f32, readonly>) attributes {threads = 32 : i
 
 cuda.kernel @element(%x: !cuda.ptr<f32, global>) attributes {threads = 32 : i64} {
   %i = cuda.special lane
-  // expected-error @+1 {{moves a 'i32' through a pointer to 'f32'}}
+  // expected-error @+1 {{accesses a 'i32' through a pointer to 'f32'}}
   %v = cuda.load %x[%i] : !cuda.ptr<f32, global>, index -> i32
 }
 
@@ -74,7 +74,7 @@ cuda.kernel @indices() attributes {threads = 32 : i64} {
 
 // -----
 
-// expected-error @+1 {{size 6 is none of a step's 6}}
+// expected-error @+1 {{size 6 is out of range, expected 0 to 5}}
 #grid = #cuda.grid<size 6>
 
 // -----
@@ -84,7 +84,7 @@ cuda.kernel @indices() attributes {threads = 32 : i64} {
 
 // -----
 
-// expected-error @+1 {{has 3 blocks along x, or a multiple of them, which clusters of 2 do not divide}}
+// expected-error @+1 {{has 3 blocks along x, or a multiple of them, expected a multiple of the cluster size 2}}
 cuda.kernel @clusters() attributes {threads = 32 : i64, cluster = 2 : i64, grid = #cuda.grid<3>} {
 }
 
@@ -120,7 +120,7 @@ cuda.kernel @clusters() attributes {threads = 32 : i64, cluster = 2 : i64, grid 
 
 // -----
 
-// expected-error @+1 {{size 7 is none of a step's 6}}
+// expected-error @+1 {{size 7 is out of range, expected 0 to 5}}
 #map = #cuda.tensor_map<argument 0 : bf16, dims = [64, 1] * size 7, strides = [128], box = [64, 8]>
 
 // -----
@@ -145,7 +145,7 @@ cuda.kernel @clusters() attributes {threads = 32 : i64, cluster = 2 : i64, grid 
 
 // -----
 
-// expected-error @+1 {{describes 0 tensor maps and takes 1}}
+// expected-error @+1 {{describes 0 tensor maps, expected 1, one for each argument of type CUtensorMap}}
 cuda.kernel @undescribed(%x: !cuda.ptr<bf16, global>, %map: !cuda.opaque<"CUtensorMap">)
     attributes {threads = 32 : i64, tensor_maps = []} {
 }
@@ -153,7 +153,7 @@ cuda.kernel @undescribed(%x: !cuda.ptr<bf16, global>, %map: !cuda.opaque<"CUtens
 // -----
 
 #map = #cuda.tensor_map<argument 0 : bf16, dims = [64], strides = [], box = [64]>
-// expected-error @+1 {{tensor map 0 is of argument 0, expected a pointer to 'bf16'}}
+// expected-error @+1 {{tensor map 0 refers to argument 0, expected a pointer to 'bf16'}}
 cuda.kernel @described(%x: !cuda.ptr<f32, global>, %map: !cuda.opaque<"CUtensorMap">)
     attributes {threads = 32 : i64, tensor_maps = [#map]} {
 }

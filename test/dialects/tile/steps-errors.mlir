@@ -89,7 +89,7 @@ tile.entry @step mixed attributes {max_sequences = 1 : i64, max_tokens = 1 : i64
 // -----
 
 tile.entry @step mixed attributes {max_sequences = 1 : i64, max_tokens = 1 : i64, query_tile_rows = 1 : i64, workspace_bytes = 0 : i64} {
-  // expected-error @+1 {{'Names' is no array of metadata (Metadata in TileOps.td)}}
+  // expected-error @+1 {{'Names' is no array of metadata (enum Metadata of plan.fbs)}}
   tile.launch model @program(metadata Names) {origin = ""}
 }
 

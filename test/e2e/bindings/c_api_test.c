@@ -12,7 +12,7 @@ static int failures = 0;
   ((condition) ? (void)0                                                                                               \
                : (void)(++failures, fprintf(stderr, "%s:%d: expected %s; last error: %s\n", __FILE__, __LINE__,        \
                                             #condition, inlay_last_error())))
-/* A call that must fail, with its code and a part of its text. */
+/* Checks that a call fails with this code and that its message contains this text. */
 #define EXPECT_ERROR(call, code, part) (EXPECT((call) == (code)), EXPECT(strstr(inlay_last_error(), (part)) != NULL))
 
 static inlay_engine *load(const char *bundle) {
@@ -47,7 +47,7 @@ static inlay_request *submit(inlay_engine *engine, const char *prompt, const inl
   return request;
 }
 
-/* The request's text, at most `size` bytes; the count of its tokens. */
+/* Reads the request's text, at most `size` bytes, and returns the number of its tokens. */
 static int collect(inlay_request *request, char *text, size_t size) {
   int count = 0;
   inlay_status status;
@@ -144,7 +144,7 @@ static void test_wrong_arguments(const char *bundle) {
   inlay_engine_free(NULL);
 }
 
-/* What is wrong with a conversation is found before its template, which this bundle has not. */
+/* Conversations are checked before the chat template is used. This bundle has no template. */
 static void test_conversations(inlay_engine *engine) {
   static const struct {
     const char *json, *part;
@@ -156,7 +156,7 @@ static void test_conversations(inlay_engine *engine) {
       {"{\"messages\":[]}", "expected a list of 1 to", INLAY_INVALID_ARGUMENT},
       {"{\"messages\":[{\"content\":\"Hi\"}]}", "'messages[0].role' is missing", INLAY_INVALID_ARGUMENT},
       {"{\"messages\":[{\"role\":\"user\",\"content\":\"\\ud800\"}]}", "surrogate", INLAY_INVALID_ARGUMENT},
-      {"{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"top_q\":1}", "'top_q' is no field",
+      {"{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"top_q\":1}", "'top_q', which is not a field",
        INLAY_INVALID_ARGUMENT},
       {"{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}", "has no chat template", INLAY_FAILED_PRECONDITION},
   };
@@ -317,7 +317,7 @@ static void test_timeouts_and_deadlines(inlay_engine *engine) {
   EXPECT(stats.scheduled_seconds >= 0 && stats.first_token_seconds >= stats.scheduled_seconds &&
          stats.finished_seconds > stats.first_token_seconds);
   inlay_request_free(request);
-  EXPECT(calls > 0 && calls <= 201); /* nobody counts any more */
+  EXPECT(calls > 0 && calls <= 201); /* the callback is not called any more */
 
   params.on_progress = NULL;
   params.deadline_seconds = 1e-6;
@@ -331,7 +331,7 @@ static void test_timeouts_and_deadlines(inlay_engine *engine) {
   EXPECT_ERROR(inlay_submit(engine, &params, &request), INLAY_INVALID_ARGUMENT, "deadline_seconds is -1");
 }
 
-/* One thread takes the tokens of many requests, each of them all. */
+/* One thread takes all tokens of many requests. */
 static void test_queue(inlay_engine *engine) {
   enum { kRequests = 24, kTokens = 10, kStop = 99 };
   inlay_sampling_params sampling;
@@ -357,7 +357,7 @@ static void test_queue(inlay_engine *engine) {
       inlay_status status;
       while ((status = inlay_request_next(requests[tags[i]], 0, &piece)) == INLAY_OK)
         ++tokens[tags[i]];
-      /* A tag may come once more after the end was taken. */
+      /* A tag may be in the queue once more after the end of its request was returned. */
       if (status == INLAY_END && tokens[tags[i]] == kTokens) {
         tokens[tags[i]] = -kTokens;
         ++ended;
@@ -369,7 +369,7 @@ static void test_queue(inlay_engine *engine) {
     inlay_request_free(requests[i]);
 }
 
-/* Sequences of one request are told apart by their index, and are those of requests with one each. */
+/* Pieces have the index of their sequence. Each sequence has the same tokens as a request with n = 1. */
 static void test_several_sequences(inlay_engine *engine) {
   inlay_sampling_params sampling;
   inlay_request *request;
@@ -390,7 +390,7 @@ static void test_several_sequences(inlay_engine *engine) {
   inlay_request_free(request);
 }
 
-/* The plan is what loading then allocates. */
+/* The plan is equal to what loading allocates. */
 static void test_plan(const char *bundle) {
   inlay_engine_options options;
   inlay_engine *engine = NULL;
@@ -414,7 +414,7 @@ static void test_plan(const char *bundle) {
   options.speculative_model = NULL;
   options.num_speculative_tokens = 0;
 
-  /* A program of the first version: its structures are shorter, and what they lack is neither read nor written. */
+  /* A program of the first version has shorter structures. Fields beyond their end are neither read nor written. */
   options.struct_size = offsetof(inlay_engine_options, speculative_model);
   options.speculative_model = options.weights_source = "/nowhere";
   plan.struct_size = offsetof(inlay_memory_plan, draft_bytes);

@@ -1,7 +1,7 @@
-"""LLM.chat and the C interface make the same prompt of a conversation as serve-model: one code reads it for all.
+"""LLM.chat and the C interface make the same prompt from a conversation as serve-model, because they share the code.
 
-The template writes down what it is given, so that prompts are equal only if messages, tools and variables are. Arguments:
-the build's bin directory, the bundle. INLAY_LIBRARY names libinlay.so."""
+The template writes all of its input, so that prompts are equal only if messages, tools and variables are equal.
+Arguments: the bin directory of the build, the bundle. INLAY_LIBRARY is the path of libinlay.so."""
 
 import pathlib
 import shutil
@@ -40,14 +40,14 @@ def call(arguments) -> dict:
 
 RESULT = {"role": "tool", "tool_call_id": "call_1", "content": '{"temperature": 3}'}
 
-# Fields of the conversation, and what the prompt must hold.
+# Fields of the conversation, and a text that the prompt must contain.
 ROWS = [
     ({"messages": [user("Hi")]}, "# user: Hi\ndef "),
     ({"messages": [{"role": "system", "content": "Be brief"}, user("Hi"), {"role": "assistant", "content": "Yes?"},
                    user("Is\u0000this 你好 😀?")]}, "# assistant: Yes?\n# user: Is\u0000this 你好 😀?\n"),
     ({"messages": [{"role": "developer", "content": "Be brief"}, user("Hi")]}, "# system: Be brief\n"),
     ({"messages": [{"role": "ipython", "content": "3", "name": "shell"}]}, "# ipython shell: 3\n"),
-    # Parts of text (vLLM's issue 6416 is about conversations in LLM): joined.
+    # Text parts are joined (vLLM, issue 6416, about conversations in LLM).
     ({"messages": [user([{"type": "text", "text": "one"}, {"type": "text", "text": " two",
                                                             "cache_control": {"type": "ephemeral"}}])]},
      "# user: one two\n"),
@@ -67,7 +67,7 @@ ROWS = [
       "continue_final_message": True}, "# assistant: So it "),
 ]
 
-# Conversations that are refused, and a part of the message of both.
+# Conversations that are refused, and a part of the message of LLM and of the server.
 WRONG = [
     ({"messages": []}, "expected a list of 1 to"),
     ({"messages": [{"content": "Hi"}]}, "'messages[0].role' is missing"),
@@ -118,7 +118,7 @@ def compare(llm: inlay.LLM, server: serve_support.Server) -> None:
         expect(fields, status, 400)
         found = error_of(lambda: llm.chat(fields["messages"], **{name: value for name, value in fields.items()
                                                                  if name != "messages"}))
-        # A program's lists have no limits.
+        # Only the server limits the length of lists.
         if "1 to" not in part:
             expect(fields, found, body["error"]["message"])
         for message in (found, body["error"]["message"]):

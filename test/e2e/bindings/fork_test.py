@@ -1,7 +1,8 @@
-"""A forked child of a process with an engine: it ends at once, and using the parent's engine is a clear error.
+"""A forked child of a process with an engine ends at once, and use of the parent's engine in the child is a clear
+error.
 
-Each row is a script in an interpreter of its own; a child that is still there after 20 seconds hangs. Why engines and
-fork do not go together: vLLM's pull request 11074 and issue 23249, where a child of a process with an engine hangs."""
+Each row is a script that runs in a new interpreter. A child that still runs after 20 seconds counts as hanging. In
+vLLM, a child of a process with an engine hangs (pull request 11074, issue 23249)."""
 
 import os
 import subprocess
@@ -12,7 +13,7 @@ PRELUDE = """
 import asyncio, multiprocessing, os, signal, sys, threading, time, warnings
 import inlay
 from inlay import LLM, SamplingParams
-warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, which is the point here
+warnings.simplefilter("ignore", DeprecationWarning)  # about forking with threads, which this test does on purpose
 BUNDLE = os.environ["INLAY_TEST_BUNDLE"]
 LONG = SamplingParams(temperature=0, ignore_eos=True, max_tokens=200)
 SHORT = SamplingParams(temperature=0, ignore_eos=True, max_tokens=4)

@@ -1,4 +1,4 @@
-"""The Python package on the example model. INLAY_LIBRARY names libinlay.so, INLAY_TEST_BUNDLE the bundle."""
+"""The Python package with the example model. INLAY_LIBRARY is the path of libinlay.so, INLAY_TEST_BUNDLE the bundle."""
 
 import asyncio
 import gc
@@ -127,7 +127,7 @@ class Generate(unittest.TestCase):
 
     def test_timeouts_and_deadlines(self):
         request = self.llm.submit("x", greedy(200))
-        with self.assertRaisesRegex(TimeoutError, "no token came in 0 seconds; the request goes on"):
+        with self.assertRaisesRegex(TimeoutError, "no token came in 0 seconds; the request still runs"):
             while True:
                 self.assertIsNotNone(request.next(timeout=0))
         output = request.result()
@@ -164,7 +164,8 @@ class Generate(unittest.TestCase):
 
 
 class VllmNames(unittest.TestCase):
-    """What programs written for vLLM use (vllm/sampling_params.py, outputs.py and entrypoints/llm.py of 0.2x)."""
+    """The parts of vLLM's API that programs use (vllm/sampling_params.py, outputs.py and entrypoints/llm.py of
+    0.2x)."""
 
     @classmethod
     def setUpClass(cls):
@@ -182,7 +183,7 @@ class VllmNames(unittest.TestCase):
         output = self.llm.generate("x", SamplingParams(temperature=0, ignore_eos=True, max_tokens=None))[0]
         self.assertEqual(len(output.prompt_token_ids) + len(output.outputs[0].token_ids), self.llm.stats().max_model_len)
         self.assertEqual(output.outputs[0].finish_reason, "length")
-        # Where the KV pages hold less than a context, they bound it.
+        # If all KV pages together hold less than a context, they limit its length.
         with LLM(BUNDLE, target="cpu", kv_cache_memory_bytes=1 << 17) as small:
             tokens = small.stats().kv_cache_tokens
             self.assertLess(tokens, small.stats().max_model_len)
@@ -296,7 +297,7 @@ class VllmNames(unittest.TestCase):
             self.llm.submit("x", changed)
 
     def test_texts_that_are_no_unicode_are_refused(self):
-        # transformers' issue 8886 and tiktoken's 82: a UnicodeEncodeError names neither the text nor the fix.
+        # A UnicodeEncodeError names neither the text nor the fix (transformers, issue 8886; tiktoken, issue 82).
         lone = "a\ud800b"
         for name, call in {
             "the prompt": lambda: self.llm.generate(lone),
@@ -313,7 +314,7 @@ class VllmNames(unittest.TestCase):
             with self.subTest(name), self.assertRaisesRegex(
                     inlay.InvalidArgumentError, f"{name} holds the lone surrogate U.D800 at position 1"):
                 call()
-        # What C would end at its first zero.
+        # A zero character would end the string in C.
         for name, params in {"stop.0.": {"stop": "a\0b"}, "bad_words.0.": {"bad_words": ["\0"]},
                              "the regex": {"guided_regex": "a\0"}}.items():
             with self.subTest(name), self.assertRaisesRegex(inlay.InvalidArgumentError, f"{name} holds a zero"):
@@ -434,7 +435,7 @@ class Errors(unittest.TestCase):
 
     def test_a_library_that_is_none_is_named(self):
         for library, expected in [("/nowhere/libinlay.so", "INLAY_LIBRARY=/nowhere/libinlay.so: cannot be loaded"),
-                                  ("libc.so.6", "libc.so.6: is no libinlay.so")]:
+                                  ("libc.so.6", "libc.so.6: is not libinlay.so")]:
             result = subprocess.run([sys.executable, "-c", "import inlay"], capture_output=True, text=True,
                                     env={**os.environ, "INLAY_LIBRARY": library})
             self.assertIn(expected, result.stderr)

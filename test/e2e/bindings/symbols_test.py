@@ -1,5 +1,5 @@
-"""libinlay.so shows the functions that inlay.h declares and nothing else; the Python package declares the same ones,
-and its structures have the fields of the header's.
+"""libinlay.so exports exactly the functions that inlay.h declares. The Python package declares the same functions, and
+its structures have the same fields as those of the header.
 
 Arguments: nm, libinlay.so, the source tree."""
 

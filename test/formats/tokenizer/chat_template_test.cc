@@ -1,5 +1,5 @@
-// Chat templates print what transformers prints (goldens written by
-// test/fixtures/make_chat_template_goldens.py), and end within their limits.
+// Chat templates print the same text as in transformers (goldens written by
+// test/fixtures/make_chat_template_goldens.py) and stop at their limits.
 #include "formats/tokenizer/chat_renderer.h"
 #include "formats/tokenizer/chat_template.h"
 #include "formats/tokenizer/chat_template_files.h"
@@ -68,7 +68,7 @@ TEST(ChatTemplateErrorTest, NamesTheConstructAndTheLine) {
   EXPECT_EQ(Error("{{ a.b }}"), "chat_template.jinja: line 1: 'a' is undefined");
   EXPECT_EQ(Error("{% if true %}\n\nx"),
             "chat_template.jinja: line 2: found the end of the template, expected 'endif'");
-  EXPECT_EQ(Error("{{ (1 }}"), "chat_template.jinja: line 1: found '}', which nothing opens");
+  EXPECT_EQ(Error("{{ (1 }}"), "chat_template.jinja: line 1: found '}' without an opening bracket");
   EXPECT_EQ(Error("{{ 1 1 }}"), "chat_template.jinja: line 1: found '1', expected '}}'");
   EXPECT_EQ(Error("{{ 'a }}"), "chat_template.jinja: line 1: found a string without its closing quote");
   EXPECT_EQ(Error("{{ $ }}"), "chat_template.jinja: line 1: found '$', expected an expression");
@@ -125,7 +125,7 @@ TEST(ChatTemplateErrorTest, LimitsHoldForWidthsAndCounts) {
   EXPECT_THAT(Error("{{ range(100001) }}"), HasSubstr("range: found more than 100000 numbers"));
 }
 
-// Generators are lazy, and a template may wrap one in another as often as it likes.
+// Generators are lazy, and a template may nest them to any depth.
 TEST(ChatTemplateErrorTest, LimitsHoldForGenerators) {
   EXPECT_THAT(
       Error("{% set ns = namespace(g=[1]) %}{% for i in range(5000) %}{% set ns.g = ns.g|map('string') %}{% endfor %}"
@@ -140,7 +140,7 @@ TEST(ChatTemplateErrorTest, NamesWhatIsRefused) {
   EXPECT_THAT(Error("{% if false %}{{ [1]|random }}{% endif %}"),
               HasSubstr("found the filter 'random', supported: abs"));
   EXPECT_THAT(Error("{{ 'a'.encode('utf-8') }}"), HasSubstr("found the method 'encode'"));
-  EXPECT_THAT(Error("{{ lipsum() }}"), HasSubstr("found 'lipsum', which templates here don't have"));
+  EXPECT_THAT(Error("{{ lipsum() }}"), HasSubstr("found 'lipsum', which is not supported"));
   EXPECT_THAT(Error("{% extends 'x' %}"),
               HasSubstr("found the statement 'extends', supported: if, for, set, macro, call"));
   EXPECT_THAT(Error("{% break %}"), HasSubstr("found 'break' outside of a loop"));
@@ -161,7 +161,7 @@ std::string RenderJson(std::string_view source, std::string_view messages, std::
   return text.ok() ? *text : std::string(text.status().message());
 }
 
-// Rust clients' schemas of unsigned numbers say "maximum": 18446744073709551615 (the format uint64 of schemars).
+// Rust clients send schemas of unsigned numbers with "maximum": 18446744073709551615 (the format uint64 of schemars).
 TEST(ChatTemplateTest, IntegersOf64BitsAreExact) {
   constexpr std::string_view kVariables = R"({"a": 18446744073709551615, "b": -9223372036854775808, "c": 1e300})";
   EXPECT_EQ(
@@ -185,7 +185,7 @@ TEST(ChatTemplateTest, IntegersOfMoreThan64BitsAreRefused) {
   EXPECT_EQ(RenderJson("{{ a }}", "[]", R"({"a": "\\", "b\"": 1E99})"), "\\");
 }
 
-// transformers 5, _normalize_chat_messages, and huggingface/transformers pull request 45422: OpenAI's client gives
+// transformers 5, _normalize_chat_messages, and huggingface/transformers pull request 45422: OpenAI's client sends
 // content, tool_calls and refusal as null.
 TEST(ChatTemplateTest, KeysOfMessagesThatAreNullAreLeftOut) {
   EXPECT_EQ(RenderJson("{% for m in messages %}{{ m|tojson }}{{ m.content is defined }}{% endfor %}",
@@ -204,8 +204,8 @@ TEST(ChatTemplateTest, ReasoningHasAllItsNames) {
             R"({"thinking": "c", "reasoning_content": "c"})");
 }
 
-// vllm-project/vllm issue 42407: templates refuse the role; sgl-project/sglang issue 40082: or they leave the message
-// out; ggml-org/llama.cpp pull request 20079.
+// vllm-project/vllm issue 42407: some templates raise an error for the role; sgl-project/sglang issue 40082: others
+// drop the message; ggml-org/llama.cpp pull request 20079.
 TEST(ChatTemplateTest, DeveloperIsSystemWhereTheTemplateDoesNotNameIt) {
   constexpr std::string_view kMessages = R"([{"role": "developer", "content": "d"}, 1, {"content": "developer"}])";
   EXPECT_EQ(RenderJson("{{ messages[0].role }}", kMessages), "system");
@@ -248,16 +248,16 @@ TEST_F(ChatTemplateLoadTest, FromNamedTemplates) {
   EXPECT_EQ(Loaded("rag"), "r");
 }
 
-// save_pretrained writes the template there since transformers 4.50: huggingface/text-generation-inference issue 3247.
+// save_pretrained writes this file since transformers 4.50: huggingface/text-generation-inference issue 3247.
 TEST_F(ChatTemplateLoadTest, TheFileComesFirst) {
   Write("tokenizer_config.json", R"({"chat_template": "one"})");
   Write("chat_template.jinja", "two");
   EXPECT_EQ(Loaded(), "two");
   EXPECT_THAT(FindChatTemplates(directory_)->ignored,
-              ElementsAre("tokenizer_config.json: chat_template: ignored: chat_template.jinja goes before it"));
+              ElementsAre("tokenizer_config.json: chat_template: ignored: chat_template.jinja takes precedence"));
 }
 
-// Both forms of files: ggml-org/llama.cpp pull request 14508.
+// Both kinds of files: ggml-org/llama.cpp pull request 14508.
 TEST_F(ChatTemplateLoadTest, MoreFilesAddNames) {
   Write("chat_template.jinja", "d");
   Write("additional_chat_templates/tool_use.jinja", "t");
@@ -270,28 +270,29 @@ TEST_F(ChatTemplateLoadTest, MoreFilesAddNames) {
   EXPECT_THAT(ListChatTemplateFiles(directory_),
               ElementsAre("chat_template.jinja", "additional_chat_templates/rag.jinja",
                           "additional_chat_templates/tool_use.jinja"));
-  EXPECT_THAT(FindChatTemplates(directory_)->ignored,
-              ElementsAre(HasSubstr("README.md: ignored: only names of UTF-8 that end with .jinja are templates"),
-                          HasSubstr("\xef\xbf\xbd.jinja: ignored: only names of UTF-8")));
+  EXPECT_THAT(
+      FindChatTemplates(directory_)->ignored,
+      ElementsAre(HasSubstr("README.md: ignored: only files whose names are UTF-8 and end with .jinja are templates"),
+                  HasSubstr("\xef\xbf\xbd.jinja: ignored: only files whose names are UTF-8")));
 }
 
-// As transformers does it, they replace the template of tokenizer_config.json even without a default one.
+// As in transformers, they replace the template of tokenizer_config.json even if none of them is the default.
 TEST_F(ChatTemplateLoadTest, MoreFilesAloneHaveNoDefault) {
   Write("additional_chat_templates/tool_use.jinja", "t");
   Write("tokenizer_config.json", R"({"chat_template": "one"})");
   EXPECT_THAT(Loaded(), HasSubstr("found the chat templates 'tool_use', expected 'default'"));
   EXPECT_THAT(FindChatTemplates(directory_)->ignored,
-              ElementsAre("tokenizer_config.json: chat_template: ignored: additional_chat_templates goes before it"));
+              ElementsAre("tokenizer_config.json: chat_template: ignored: additional_chat_templates takes precedence"));
 }
 
-// Processors of transformers before 4.50 wrote it.
+// Processors of transformers before 4.50 wrote this file.
 TEST_F(ChatTemplateLoadTest, TheProcessorsFileIsTheLastOne) {
   Write("chat_template.json", R"({"chat_template": "three"})");
   EXPECT_EQ(Loaded(), "three");
   Write("tokenizer_config.json", R"({"chat_template": "one"})");
   EXPECT_EQ(Loaded(), "one");
   EXPECT_THAT(FindChatTemplates(directory_)->ignored,
-              ElementsAre("chat_template.json: ignored: tokenizer_config.json goes before it"));
+              ElementsAre("chat_template.json: ignored: tokenizer_config.json takes precedence"));
 }
 
 TEST_F(ChatTemplateLoadTest, NoTemplate) {
@@ -301,12 +302,13 @@ TEST_F(ChatTemplateLoadTest, NoTemplate) {
 }
 
 TEST_F(ChatTemplateLoadTest, WrongFilesAreNamed) {
-  for (auto [text, message] : {std::pair{R"({"chat_template": 4})", "chat_template: found number, expected"},
-                               {R"({"chat_template": [{"name": "x"}]})",
-                                "chat_template: found an entry without the strings name and template, expected"},
-                               {R"({"chat_template": {"default": 1}})", "found no string for 'default'"},
-                               {R"({"chat_template": "x",})", "found text that is no JSON object"},
-                               {"[]", "found text that is no JSON object"}})
+  for (auto [text, message] :
+       {std::pair{R"({"chat_template": 4})", "chat_template: found number, expected"},
+        {R"({"chat_template": [{"name": "x"}]})",
+         "chat_template: found an entry without the strings name and template, expected"},
+        {R"({"chat_template": {"default": 1}})", "found a value for 'default' that is not a string"},
+        {R"({"chat_template": "x",})", "found text that is not a JSON object"},
+        {"[]", "found text that is not a JSON object"}})
     for (const char *file : {"tokenizer_config.json", "chat_template.json"})
       EXPECT_THAT(std::string(ParseChatTemplates(text, file).status().message()),
                   AllOf(testing::StartsWith(file), HasSubstr(message)));
@@ -330,7 +332,7 @@ TEST_F(ChatRendererTest, TakesTheTemplateForToolsWhereToolsAreGiven) {
       {"name": "tool_use", "template": "{{ messages[0].content }} with {{ tools|length }} tools"}]})");
   EXPECT_EQ(Render(""), "<|begin_of_text|>hi");
   EXPECT_EQ(Render(R"({"tools": null})"), "<|begin_of_text|>hi");
-  EXPECT_EQ(Render(R"({"tools": []})"), "hi with 0 tools"); // transformers asks for `tools is not None`.
+  EXPECT_EQ(Render(R"({"tools": []})"), "hi with 0 tools"); // transformers tests `tools is not None`.
   EXPECT_EQ(Render(R"({"tools": [{"name": "clock"}]})"), "hi with 1 tools");
   EXPECT_EQ(Render(R"({"tools": [{"name": "clock"}]})", "default"), "<|begin_of_text|>hi");
   EXPECT_THAT(Render("["), HasSubstr("the template's variables"));

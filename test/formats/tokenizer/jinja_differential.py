@@ -1,9 +1,9 @@
-"""Renders template snippets with jinja2, set up as transformers sets it up, and with Inlay: text and errors must agree.
+"""Renders template snippets with jinja2, configured as in transformers, and with Inlay. Texts and errors must agree.
 
 usage: jinja_differential.py RENDER_TEMPLATE [--seed N] [--count N] [--show N]
 
-Exits 77 if Python has no jinja2. An error agrees with an error whatever their messages are. Where jinja2 prints an object's
-address, Inlay must refuse. --seed and --count choose the generated snippets (see jinja_snippets.py).
+Exits with 77 if Python has no jinja2. Two errors agree whatever their messages are. If jinja2 prints an object's
+address, Inlay must report an error. --seed and --count select the generated snippets (see jinja_snippets.py).
 """
 import argparse
 import json
@@ -49,7 +49,7 @@ class DictMaker:
 
 
 class Namespace(jinja2.utils.Namespace):
-    """transformers' namespace, which takes no names with an underscore before them."""
+    """transformers' namespace, which rejects names that start with an underscore."""
 
     def __init__(*args, **kwargs):
         self, args = args[0], args[1:]
@@ -113,16 +113,17 @@ def main():
         errors += error is not None
         if text == answer.get("text"):
             continue
-        # jinja2 prints an object's address into a text that nothing uses.
+        # jinja2 printed an object's address into a text that the template does not use.
         if text is not None and " to print, expected a value" in answer.get("error", ""):
             refused += 1
             continue
         failures += 1
         if failures <= arguments.show:
             print(f"template: {template!r}\n  jinja2: {text!r} {error or ''}\n  inlay:  {answer.get('text')!r} {answer.get('error', '')[:200]}")
-    print(f"{len(inputs)} templates, of which {errors} are errors and {refused} print addresses to nowhere: {failures} differ")
+    print(f"{len(inputs)} templates, of which {errors} are errors and {refused} print addresses into unused text: "
+          f"{failures} differ")
     if refused > 0.01 * len(inputs):
-        print("more than 1 % print addresses, expected nearly none")
+        print("more than 1 % of the templates print addresses, expected almost none")
         return 1
     if errors > 0.5 * len(inputs):
         print("more than half of the templates are errors, expected most to render")

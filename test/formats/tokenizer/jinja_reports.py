@@ -1,4 +1,4 @@
-"""Templates of the kinds that public reports say other engines got wrong, with the report beside each.
+"""Templates like those that other engines render wrongly according to public reports. Each entry names its report.
 
 jinja_differential.py compares each with jinja2. The templates are written for this test.
 """
@@ -7,7 +7,7 @@ USER = {"role": "user", "content": " a "}
 CALL = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"x": [1, None], "y": "é"}}}]}
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"x": {"default": None}}}}}
 
-# Report, template, variables beside messages = [USER, CALL].
+# Report, template, variables in addition to messages = [USER, CALL].
 REPORTS = [
     ("mitsuhiko/minijinja issue 911: none is printed as None", "{{ value }}{{ [value] }}{{ value|tojson }}", {"value": None}),
     ("huggingface/huggingface.js pull request 846: none is a literal, and `tools is not none` holds for a list",

@@ -1,4 +1,4 @@
-"""Template snippets for jinja_differential.py: a context, hand-written ones, and a seeded generator over the grammar.
+"""Template snippets for jinja_differential.py: a context, hand-written snippets, and a seeded generator of snippets.
 
 Sources of hand-written snippets are named beside them.
 """
@@ -285,12 +285,12 @@ a  {{- ' b ' -}}  c  {{ 'd' }}
 
 
 def hand_written():
-    """A snippet a line; a line of outputs alone is a snippet each, so that an error hides nothing."""
+    """One snippet per line. A line of outputs only becomes one snippet per output, so one error hides no others."""
     snippets = []
     for line in HAND_WRITTEN.split("\n"):
         outputs = re.findall(r"\{\{.*?\}\}(?=\{\{|\||$)", line)
         snippets += outputs if "{%" not in line and "{#" not in line and "".join(outputs) == line.replace("|{{", "{{") else [line]
-    # White space around blocks needs several lines.
+    # Whitespace around blocks needs several lines.
     snippets += ['{% raw %}\n {{ x }}\n{% endraw %}\nb\n',
         'a\n  {% raw -%}\n  x\n  {%+ endraw +%}\nb\n',
         '{# comment #}a{#- c -#} b {# multi\nline #}\nc\na\n  {# c #}\nb\n',
@@ -310,7 +310,8 @@ def hand_written():
 
 
 class Generator:
-    """Expressions and statements by a grammar; most are valid, some fail on purpose (types that don't go together)."""
+    """Generates expressions and statements from a grammar. Most are valid; some fail on purpose, for example by
+    incompatible types."""
 
     STRINGS = ["s", "e", "sp", "u", "html", "ml", "digits", "words", "'a'", "'b c'", "'x,y'", "'-'"]
     NUMBERS = ["n", "z", "neg", "f", "h", "1", "2", "0", "7", "-3", "1.5", "10", "t"]

@@ -1,5 +1,5 @@
-// tokenizer_config.json, special_tokens_map.json and added_tokens.json have the effect that transformers gives them:
-// goldens written by test/fixtures/make_tokenizer_config_goldens.py.
+// tokenizer_config.json, special_tokens_map.json and added_tokens.json have the same effect as in transformers. The
+// goldens are written by test/fixtures/make_tokenizer_config_goldens.py.
 #include "formats/tokenizer/tokenizer.h"
 
 #include <gmock/gmock.h>
@@ -73,19 +73,20 @@ TEST(TokenizerConfigTest, NamesWhatItIgnores) {
   EXPECT_THAT(NotesOf({}), ElementsAre());
   EXPECT_THAT(
       NotesOf({{"tokenizer_config.json", {{"model_max_length", 8}, {"chat_template", "x"}, {"foo", 1}}}}),
-      ElementsAre("tokenizer_config.json: model_max_length: ignored: prompts are neither cut nor padded; "
+      ElementsAre("tokenizer_config.json: model_max_length: ignored: prompts are neither truncated nor padded; "
                   "--max-model-len is the limit",
                   "tokenizer_config.json: foo: ignored: transformers' fast tokenizers do not act on a key of this "
                   "name"));
-  EXPECT_THAT(NotesOf({{"tokenizer_config.json", {{"add_bos_token", true}}}}),
-              ElementsAre(HasSubstr("add_bos_token: ignored: beside tokenizer.json transformers drops it too")));
+  EXPECT_THAT(
+      NotesOf({{"tokenizer_config.json", {{"add_bos_token", true}}}}),
+      ElementsAre(HasSubstr("add_bos_token: ignored: transformers ignores it too if there is a tokenizer.json")));
   EXPECT_THAT(
       NotesOf({{"tokenizer_config.json", {{"pad_token", "<p>"}}}}),
-      ElementsAre("tokenizer_config.json: pad_token: adds the token '<p>', which tokenizer.json has not, with the "
+      ElementsAre("tokenizer_config.json: pad_token: adds the token '<p>', which is not in tokenizer.json, with the "
                   "id 1"));
   EXPECT_THAT(NotesOf({{"tokenizer_config.json", {{"added_tokens_decoder", Json::object()}}},
                        {"added_tokens.json", {{"<p>", 1}}}}),
-              ElementsAre(HasSubstr("added_tokens.json: ignored: transformers does not read it where")));
+              ElementsAre(HasSubstr("added_tokens.json: ignored: transformers does not read it if")));
   EXPECT_THAT(NotesOf({{"added_tokens.json", {{"<p>", 7}}}}),
               Contains("added_tokens.json: '<p>': the id 7 is ignored: the tokenizers library gives '<p>' the id 1"));
 }
@@ -96,7 +97,7 @@ std::string ErrorOf(const Json &files) {
   return std::string(tokenizer.status().message());
 }
 
-// The library numbers added tokens from the end of the vocabulary, whatever the file says.
+// The `tokenizers` library numbers added tokens from the end of the vocabulary, whatever ids the file has.
 TEST(TokenizerConfigTest, NumbersAddedTokensInTheirOrder) {
   Json json = kTokenizer;
   json["added_tokens"] = {
@@ -124,15 +125,16 @@ TEST(TokenizerConfigTest, Refuses) {
   EXPECT_THAT(ErrorOf({{"tokenizer_config.json", {{"fix_mistral_regex", true}}}}), HasSubstr("supported: false"));
 }
 
-// As in a checkpoint with the files of a slow tokenizer alone.
+// As in a checkpoint that has only the files of a slow tokenizer.
 TEST(TokenizerConfigTest, SaysWhatToDoWithoutTokenizerJson) {
   std::string directory = testing::TempDir() + "/inlay_slow_tokenizer";
   std::filesystem::create_directories(directory);
   std::ofstream(directory + "/vocab.json") << "{}";
   std::ofstream(directory + "/merges.txt") << "";
   std::string message(Tokenizer::Load(directory).status().message());
-  EXPECT_THAT(message,
-              HasSubstr("tokenizer.json: found no such file but vocab.json, merges.txt, so that only token ids"));
+  EXPECT_THAT(
+      message,
+      HasSubstr("tokenizer.json: found no such file but vocab.json, merges.txt, so prompts can only be token ids"));
   EXPECT_THAT(message, HasSubstr("AutoTokenizer.from_pretrained('" + directory + "').save_pretrained("));
 }
 

@@ -1,5 +1,5 @@
-// What broken and hostile tokenizer.json files get: one line that names the
-// key, what was found and what was expected.
+// For broken or malicious tokenizer.json files, the error is one line with the key, what was found and what was
+// expected.
 #include "formats/tokenizer/tokenizer.h"
 
 #include <gmock/gmock.h>
@@ -26,8 +26,8 @@ std::string ErrorOf(const std::string &json) {
 }
 
 TEST(TokenizerErrorTest, NoJson) {
-  EXPECT_THAT(ErrorOf(""), HasSubstr("tokenizer.json: found 0 bytes that are no JSON"));
-  EXPECT_THAT(ErrorOf("{\"model\": "), HasSubstr("no JSON"));
+  EXPECT_THAT(ErrorOf(""), HasSubstr("tokenizer.json: found 0 bytes that are not JSON"));
+  EXPECT_THAT(ErrorOf("{\"model\": "), HasSubstr("not JSON"));
   EXPECT_THAT(ErrorOf("[]"), HasSubstr("found a list, expected an object"));
   EXPECT_THAT(ErrorOf(std::string(1'000'000, '[')), HasSubstr("nested deeper than 64"));
 }
@@ -38,25 +38,43 @@ TEST(TokenizerErrorTest, AbsentTokenInMerge) {
             "remove the merge");
   EXPECT_THAT(ErrorOf(File(R"({"a": 0, "b": 1})", R"([["a", "c"]])")), HasSubstr("found the token 'c'"));
   EXPECT_THAT(ErrorOf(File(R"({"a": 0})", R"(["a"])")),
-              HasSubstr("model.merges[0]: found 'a', expected two tokens with one space between"));
+              HasSubstr("model.merges[0]: found 'a', expected two tokens separated by one space"));
 }
 
 TEST(TokenizerErrorTest, Ids) {
   EXPECT_EQ(ErrorOf(File(R"({"a": 0, "b": 0})", "[]")),
-            "tokenizer.json: model.vocab['b']: found '0', expected an id of its own: 'a' has it too");
+            "tokenizer.json: model.vocab['b']: found '0', expected a unique id: 'a' has it too");
   for (const char *id : {"-1", "4194304", "18446744073709551615", "1.5", "\"1\"", "null", "1e3"})
     EXPECT_THAT(ErrorOf(File(std::string("{\"a\": ") + id + "}", "[]")),
                 HasSubstr("expected an integer from 0 to 4194303"))
         << id;
   EXPECT_EQ(ErrorOf(File(R"({"a": 0})", "[]", R"(, "added_tokens": [{"id": 0, "content": "<s>"}])")),
-            "tokenizer.json: added_tokens[0].id: found '0', expected an id of its own: 'a' has it too");
+            "tokenizer.json: added_tokens[0].id: found '0', expected a unique id: 'a' has it too");
   EXPECT_THAT(ErrorOf(File(R"({"a": 0})", "[]", R"(, "added_tokens": [{"id": 7, "content": "a"}])")),
               HasSubstr("added_tokens[0].id: found '7', expected 0, which model.vocab gives 'a'"));
 }
 
+TEST(TokenizerErrorTest, Unigram) {
+  auto error_of = [](const std::string &rest) { return ErrorOf(R"({"model": {"type": "Unigram", )" + rest + "}}"); };
+  EXPECT_THAT(error_of(R"("vocab": {})"), HasSubstr("model.vocab: found an object, expected a list of at most"));
+  EXPECT_EQ(error_of(R"("vocab": [])"), "tokenizer.json: model.vocab: found a list, expected at least one token");
+  for (const char *entry : {"1", "[\"a\"]", "[1, \"a\"]", "[\"a\", null]", "[\"a\", 1, 2]"})
+    EXPECT_THAT(error_of(std::string("\"vocab\": [[\"<unk>\", 0], ") + entry + "]"),
+                HasSubstr("expected a token and its score"));
+  EXPECT_EQ(error_of(R"("vocab": [["a", 0], ["a", -1]])"),
+            "tokenizer.json: model.vocab[1]: found 'a', expected each token once");
+  EXPECT_EQ(error_of(R"("vocab": [["a", 0]], "unk_id": null)"),
+            "tokenizer.json: model.unk_id: found nothing, expected an integer from 0 to 0");
+  EXPECT_THAT(error_of(R"("vocab": [["a", 0]], "unk_id": 1)"), HasSubstr("model.unk_id: found '1'"));
+  EXPECT_THAT(error_of(R"("vocab": [["a", 0]], "unk_id": 0, "merges": [])"), HasSubstr("found the key 'merges'"));
+  auto cleaned = Tokenizer::FromJson(R"({"model": {"type": "Unigram", "vocab": [["a", 0]], "unk_id": 0}})",
+                                     R"({"clean_up_tokenization_spaces": true})");
+  EXPECT_THAT(cleaned.status().message(), HasSubstr("clean_up_tokenization_spaces: found true beside a Unigram model"));
+}
+
 TEST(TokenizerErrorTest, UnknownParts) {
-  EXPECT_EQ(ErrorOf(R"({"model": {"type": "Unigram"}})"),
-            "tokenizer.json: model.type: found 'Unigram', supported: BPE");
+  EXPECT_EQ(ErrorOf(R"({"model": {"type": "WordPiece"}})"),
+            "tokenizer.json: model.type: found 'WordPiece', supported: BPE, Unigram");
   EXPECT_EQ(ErrorOf(File("{}", "[]", R"(, "normalizer": {"type": "Sequence", "normalizers": [{"type": "Nmt"}]})")),
             "tokenizer.json: normalizer.normalizers[0].type: found 'Nmt', supported: NFC, NFD, NFKC, NFKD, Lowercase, "
             "Prepend, Replace, Strip, Sequence");
@@ -97,7 +115,7 @@ TEST(TokenizerErrorTest, CatastrophicRegexEnds) {
   auto ids = (*tokenizer)->Encode(std::string(64, 'a') + "b");
   ASSERT_FALSE(ids.ok());
   EXPECT_THAT(std::string(ids.status().message()),
-              HasSubstr("pre_tokenizer.pattern.Regex: the pattern '^(a|a)*$' gave up"));
+              HasSubstr("pre_tokenizer.pattern.Regex: matching the pattern '^(a|a)*$' was stopped"));
 }
 
 TEST(TokenizerErrorTest, UnknownIds) {

@@ -1,4 +1,4 @@
-// Ids and texts equal those of the `tokenizers` library: goldens written by
+// Ids and texts equal those of the `tokenizers` library. The goldens are written by
 // test/fixtures/make_tokenizer_goldens.py.
 #include "formats/tokenizer/tokenizer.h"
 #include "formats/tokenizer/unicode.h"
@@ -97,7 +97,8 @@ TEST_P(GoldenTest, KnowsItsTokens) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, GoldenTest,
-                         testing::Values("llama3", "qwen2", "gpt2", "llama2", "mistral", "metaspace"),
+                         testing::Values("llama3", "qwen2", "gpt2", "llama2", "mistral", "metaspace", "unigram",
+                         "unigram_bytes"),
                          [](const auto &info) { return std::string(info.param); });
 
 } // namespace

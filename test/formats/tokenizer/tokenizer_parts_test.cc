@@ -1,5 +1,5 @@
-// Pre-tokenizers and normalizers as model families ship them split and change odd texts as the `tokenizers` library
-// does: goldens written by test/fixtures/make_pre_tokenizer_goldens.py.
+// The pre-tokenizers and normalizers of model families split and change unusual texts as in the `tokenizers` library.
+// The goldens are written by test/fixtures/make_pre_tokenizer_goldens.py.
 #include "formats/tokenizer/pipeline.h"
 #include "formats/tokenizer/tokenizer_json.h"
 

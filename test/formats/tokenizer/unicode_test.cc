@@ -1,5 +1,5 @@
-// Every code point belongs to the sets, and is normalized to the text, that the `tokenizers` library has for it:
-// goldens written by test/fixtures/make_unicode_tables.py.
+// Character classes and normalization of every code point are the same as in the `tokenizers` library. The goldens are
+// written by test/fixtures/make_unicode_tables.py.
 #include "formats/tokenizer/pipeline.h"
 #include "formats/tokenizer/regex.h"
 #include "formats/tokenizer/tokenizer_json.h"
@@ -34,7 +34,7 @@ const Json &Goldens() {
   return goldens;
 }
 
-// All code points in order, and where each begins.
+// All code points in order, and the offset of each.
 struct AllText {
   std::string text;
   std::vector<uint32_t> at; // code point of each byte
@@ -52,7 +52,7 @@ const AllText &All() {
   return all;
 }
 
-// Whether each code point is a member, from the lengths of the runs outside and inside, in turns.
+// Whether each code point is in the set, from the alternating lengths of runs outside and inside the set.
 std::vector<bool> Members(const Json &run_lengths) {
   std::vector<bool> out;
   for (size_t i = 0; i < run_lengths.size(); ++i)
@@ -69,7 +69,7 @@ std::vector<bool> Members(const CodePointSet &set) {
   return out;
 }
 
-// The first differences, in words.
+// A description of the first differences.
 std::string Differences(const std::vector<bool> &found, const std::vector<bool> &expected) {
   std::string out;
   for (uint32_t c = 0; c < kCodePoints && out.size() < 300; ++c)
@@ -129,7 +129,7 @@ TEST(UnicodeTest, WordsAroundAddedTokens) {
   EXPECT_EQ(Differences(found, Members(Goldens()["single_word"])), "");
 }
 
-// Between a letter and two marks, so that combining classes and compositions count.
+// Each code point is placed between a letter and two marks, to test combining classes and compositions.
 TEST(UnicodeTest, Normalizers) {
   for (const auto &[type, blocks] : Goldens()["normalizers"].items()) {
     absl::StatusOr<TokenizerDefinition> definition = ParseTokenizerJson(
@@ -171,15 +171,15 @@ TEST(UnicodeTest, RefusesWhatItCannotWriteOut) {
   EXPECT_THAT(ErrorOf(R"(a\X)"), HasSubstr("found the escape \\X"));
   EXPECT_THAT(ErrorOf(R"([\c[])"), HasSubstr("found the escape \\c"));
   EXPECT_THAT(ErrorOf(R"((?a)\w)"), HasSubstr("found the option 'a'"));
-  EXPECT_THAT(ErrorOf(R"((?i)[\p{Lu}])"), HasSubstr("found the property 'Lu' in brackets beside the option i"));
-  EXPECT_THAT(ErrorOf("(?i)\u019b"), HasSubstr("found U+019B beside the option i"));
-  EXPECT_THAT(ErrorOf("(?i)[a-\uffff]"), HasSubstr("found U+019B beside the option i"));
+  EXPECT_THAT(ErrorOf(R"((?i)[\p{Lu}])"), HasSubstr("found the property 'Lu' in brackets with the option i"));
+  EXPECT_THAT(ErrorOf("(?i)\u019b"), HasSubstr("found U+019B with the option i"));
+  EXPECT_THAT(ErrorOf("(?i)[a-\uffff]"), HasSubstr("found U+019B with the option i"));
   EXPECT_THAT(ErrorOf("(*FAIL)"), HasSubstr("found a callout"));
   EXPECT_THAT(ErrorOf(R"(\p{L)"), HasSubstr("found no '}' after \\p{"));
   std::string many;
   for (int i = 0; i < 1000; ++i)
     many += R"(\p{L})";
-  EXPECT_THAT(ErrorOf(many), HasSubstr("found a pattern with so many Unicode sets"));
+  EXPECT_THAT(ErrorOf(many), HasSubstr("found a pattern with too many Unicode sets"));
   EXPECT_FALSE(Regex::Compile(std::string(5000, '['), "test").ok());
   EXPECT_FALSE(Regex::Compile(std::string(5000, '('), "test").ok());
 }

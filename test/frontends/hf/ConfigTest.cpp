@@ -11,6 +11,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "frontends/hf/Tensors.h"
+#include "test/frontends/hf/ConfigTesting.h"
+
 namespace inlay::hf {
 namespace {
 
@@ -28,30 +31,8 @@ json Qwen(const char *model_type = "qwen2", const char *architecture = "Qwen2For
   json config = Llama();
   config["model_type"] = model_type;
   config["architectures"] = {architecture};
+  config["rope_theta"] = 10000.0;
   return config;
-}
-
-json With(json config, const char *changes) {
-  config.update(json::parse(changes));
-  return config;
-}
-
-// The lines of all problems, warnings included.
-std::vector<std::string> ProblemsOf(const std::string &text, const ModelOptions &options = {}) {
-  Problems problems;
-  std::optional<ModelConfig> config = ParseConfig(text, "config.json", options, problems);
-  EXPECT_EQ(config.has_value(), !problems.HasErrors());
-  std::vector<std::string> lines;
-  for (const Problem &problem : problems.items())
-    lines.push_back(problem.ToString());
-  return lines;
-}
-
-ModelConfig Parse(const json &config, const ModelOptions &options = {}) {
-  Problems problems;
-  std::optional<ModelConfig> parsed = ParseConfig(config.dump(), "config.json", options, problems);
-  EXPECT_EQ(problems.ToStatus(), absl::OkStatus());
-  return parsed.value_or(ModelConfig());
 }
 
 std::vector<int64_t> Windows(const ModelConfig &config) {
@@ -162,7 +143,8 @@ TEST(Config, ReadsSeveralEndTokens) {
 }
 
 TEST(Windows, OfMistralAreInEveryLayer) {
-  json mistral = With(Llama(), R"({"model_type": "mistral", "architectures": ["MistralForCausalLM"]})");
+  json mistral = With(Llama(), R"({"model_type": "mistral", "architectures": ["MistralForCausalLM"],
+                                  "rope_theta": 10000.0})");
   EXPECT_THAT(Windows(Parse(With(mistral, R"({"sliding_window": 16})"))), ElementsAre(16, 16));
   EXPECT_THAT(Windows(Parse(With(mistral, R"({"sliding_window": null})"))), ElementsAre(0, 0));
 }
@@ -246,14 +228,18 @@ TEST(Rope, DynamicScalingIsNamedAndBounded) {
                           "beyond the trained ones has frequencies of its own"));
 }
 
+// Checkpoints of Llama 1 and 2 have no such key.
+TEST(Rope, OnlyLlamaHasABaseOfItsOwn) { EXPECT_NEAR(Parse(Llama()).ropes[0].inv_freq[1], 0.316227766, 1e-8); }
+
 TEST(Rope, MayDifferByTypeOfLayer) {
   json qwen = With(Qwen(), R"({"sliding_window": 16, "use_sliding_window": true,
       "layer_types": ["sliding_attention", "full_attention"],
+      "rope_theta": null,
       "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1000000.0},
                           "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}})");
   ModelConfig config = Parse(qwen);
   ASSERT_EQ(config.ropes.size(), 2u);
-  EXPECT_GT(config.ropes[config.layers[0].rope].inv_freq[1], config.ropes[config.layers[1].rope].inv_freq[1]);
+  EXPECT_GT(config.ropes[*config.layers[0].rope].inv_freq[1], config.ropes[*config.layers[1].rope].inv_freq[1]);
 }
 
 TEST(Tensors, AreThoseOfTheModel) {
@@ -285,6 +271,14 @@ class ConfigErrors : public ::testing::TestWithParam<Case> {};
 
 TEST_P(ConfigErrors, AreListed) { EXPECT_EQ(ProblemsOf(GetParam().text), GetParam().lines); }
 
+// "one of llama, mistral, ..."
+std::string SupportedFamilies() {
+  std::string names;
+  for (const Family &family : AllFamilies())
+    names += (names.empty() ? "one of " : ", ") + std::string(family.model_type);
+  return names;
+}
+
 std::string Changed(const char *changes) { return With(Llama(), changes).dump(); }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -312,11 +306,11 @@ INSTANTIATE_TEST_SUITE_P(
               "two"}},
         Case{"UnknownFamily",
              Changed(R"({"model_type": "mamba"})"),
-             {"config.json: model_type: found \"mamba\", expected one of llama, mistral, qwen2, qwen3; this family is "
-              "not supported yet"}},
+             {"config.json: model_type: found \"mamba\", expected " + SupportedFamilies() +
+              "; this family is not supported yet"}},
         Case{"NoFamily",
              "{}",
-             {"config.json: model_type: found no such key, expected one of llama, mistral, qwen2, qwen3; add the key"}},
+             {"config.json: model_type: found no such key, expected " + SupportedFamilies() + "; add the key"}},
         Case{"Classifier",
              Changed(R"({"architectures": ["LlamaForSequenceClassification"]})"),
              {"config.json: architectures: found [\"LlamaForSequenceClassification\"], expected "
@@ -347,12 +341,20 @@ INSTANTIATE_TEST_SUITE_P(
              Changed(R"({"rope_scaling": {"type": "linear", "factor": -2.0}})"),
              {"config.json: rope_scaling.factor: found -2.0, expected a number from 1 to 1e+06; correct the value"}},
         Case{"RopeKind",
-             Changed(R"({"rope_scaling": {"type": "longrope"}})"),
-             {"config.json: rope_scaling.rope_type: found \"longrope\", expected one of default, linear, dynamic, "
-              "llama3, yarn; this kind of rope scaling is not supported"}},
+             Changed(R"({"rope_scaling": {"type": "ntk"}})"),
+             {"config.json: rope_scaling.rope_type: found \"ntk\", expected one of default, linear, dynamic, llama3, "
+              "yarn, longrope; this kind of rope scaling is not supported"}},
         Case{"RopeNotAnObject",
              Changed(R"({"rope_scaling": 4})"),
              {"config.json: rope_scaling: found 4, expected an object; correct the value"}},
+        Case{"RopeBaseAbsent",
+             With(Qwen(), R"({"rope_theta": null})").dump(),
+             {"config.json: rope_theta: found no such key, expected the base of the rotary embedding; add the base "
+              "that the model was trained with"}},
+        Case{"RopeBaseTwice",
+             Changed(R"({"rope_theta": 10000.0, "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}})"),
+             {"config.json: rope_parameters.rope_theta: found 500000, expected 10000, as in rope_theta; remove the one "
+              "that the model was not trained with"}},
         Case{"PartialRotary",
              Changed(R"({"partial_rotary_factor": 0.5})"),
              {"config.json: partial_rotary_factor: found 0.5, expected 1; rotating a part of a head is not supported"}},
@@ -361,9 +363,9 @@ INSTANTIATE_TEST_SUITE_P(
              {"config.json: torch_dtype: found \"float64\", expected one of bfloat16, float16, float32; other types "
               "are not supported"}},
         Case{"Activation",
-             Changed(R"({"hidden_act": "relu2"})"),
-             {"config.json: hidden_act: found \"relu2\", expected one of silu, swish, gelu, gelu_new, "
-              "gelu_pytorch_tanh; other activations are not supported"}},
+             Changed(R"({"hidden_act": "quick_gelu"})"),
+             {"config.json: hidden_act: found \"quick_gelu\", expected one of silu, swish, gelu, gelu_new, "
+              "gelu_pytorch_tanh, gelu_fast, relu, relu2; other activations are not supported"}},
         Case{"Quantized",
              Changed(R"({"quantization_config": {"bits": 4}})"),
              {"config.json: quantization_config: found {\"bits\":4}, expected no quantization; use the unquantized "
@@ -382,12 +384,12 @@ INSTANTIATE_TEST_SUITE_P(
              With(Qwen(), R"({"layer_types": []})").dump(),
              {"config.json: layer_types: found 0 entries, expected 2 entries, one for each layer; correct the value"}},
         Case{"All",
-             Changed(R"({"vocab_size": 0, "hidden_act": "relu", "rope_scaling": {"type": "su"}})"),
+             Changed(R"({"vocab_size": 0, "hidden_act": "quick_gelu", "rope_scaling": {"type": "su"}})"),
              {"config.json: vocab_size: found 0, expected an integer from 1 to 16777216; correct the value",
               "config.json: rope_scaling.rope_type: found \"su\", expected one of default, linear, dynamic, llama3, "
-              "yarn; this kind of rope scaling is not supported",
-              "config.json: hidden_act: found \"relu\", expected one of silu, swish, gelu, gelu_new, "
-              "gelu_pytorch_tanh; other activations are not supported"}}),
+              "yarn, longrope; this kind of rope scaling is not supported",
+              "config.json: hidden_act: found \"quick_gelu\", expected one of silu, swish, gelu, gelu_new, "
+              "gelu_pytorch_tanh, gelu_fast, relu, relu2; other activations are not supported"}}),
     [](const auto &info) { return info.param.name; });
 
 TEST(Config, RefusesAMaxModelLenThatIsNone) {

@@ -3,6 +3,7 @@
 
 #include "frontends/hf/CheckModel.h"
 #include "frontends/hf/Checkpoint.h"
+#include "frontends/hf/Tensors.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // RUN: inlay-opt --pass-pipeline="builtin.module(cuda.kernel(cuda-allocate-shared))" %s | FileCheck %s
 
-// Buffers follow each other in the order of the text, each at a multiple of its alignment.
+// Buffers are placed one after the other in program order, each at a multiple of its alignment.
 // CHECK-LABEL: cuda.kernel @in_order
 // CHECK-SAME: shared_bytes = 4112
 cuda.kernel @in_order() attributes {threads = 128 : i64} {
@@ -12,7 +12,7 @@ cuda.kernel @in_order() attributes {threads = 128 : i64} {
   %c = cuda.shared_buffer 16 align 8 : !cuda.ptr<i64, shared>
 }
 
-// Overlays begin at 0, one over the other; what lives all along comes behind the largest.
+// All overlays start at offset 0. Buffers without an overlay follow after the largest overlay.
 // CHECK-LABEL: cuda.kernel @overlays
 // CHECK-SAME: shared_bytes = 768
 cuda.kernel @overlays() attributes {threads = 128 : i64} {
@@ -26,7 +26,7 @@ cuda.kernel @overlays() attributes {threads = 128 : i64} {
   %places = cuda.shared_buffer 320 align 4 overlay 1 : !cuda.ptr<i32, shared>
 }
 
-// What a config grants stays, as long as the buffers fit.
+// The size that a config sets is kept if the buffers fit.
 // CHECK-LABEL: cuda.kernel @granted
 // CHECK-SAME: shared_bytes = 4096
 cuda.kernel @granted() attributes {threads = 128 : i64, shared_bytes = 4096 : i64} {

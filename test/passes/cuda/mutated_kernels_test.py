@@ -1,8 +1,9 @@
-"""Takes something away from every kernel of a real model that it has to wait for, and sees that cuda-verify-async refuses what is left.
+"""Removes a synchronization op from each kernel of a real model, and checks that cuda-verify-async rejects the result.
 
     mutated_kernels_test.py BIN MODEL FOLDER
 
-BIN holds compile-model, inlay-translate and inlay-opt, FOLDER gets what they write. Each mutant is one kernel without one op.
+BIN is the directory of compile-model, inlay-translate and inlay-opt. Their output goes to FOLDER. Each mutant is a
+kernel without one op, or without all ops of one kind.
 """
 
 import collections
@@ -11,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# What is deleted: an op of the cuda dialect, or a call. Every such mutant must be refused.
+# Ops or calls to delete, one at a time. Every such mutant must be rejected.
 ALWAYS = {
     "cp_async_commit": r'cuda\.call "cp_async_commit"',
     "cp_async_wait": r'cuda\.call "cp_async_wait<',
@@ -23,7 +24,7 @@ ALWAYS = {
     "wgmma_commit": r'cuda\.call "wgmma_commit"',
     "wgmma_wait": r'cuda\.call "wgmma_wait<',
 }
-# Of these some are not needed where another follows, so that all of a kernel's are deleted together.
+# Some of these ops are redundant if another one follows, so all ops of a kind are deleted from a kernel together.
 TOGETHER = {
     "wgmma_fence": r'cuda\.call "wgmma_fence"',
     "depend": r"cuda\.depend",
@@ -34,7 +35,7 @@ OLDER = " {cuda.provenance = #cuda.provenance<older_kv>}"
 
 
 def kernels_of(text):
-    """The kernels of a printed module, each as its lines; the first holds its name."""
+    """The kernels of a printed module, each as a list of lines. The first line has the name."""
     kernels, current = [], None
     for line in text.splitlines():
         if line.startswith("  cuda.kernel @"):
@@ -79,7 +80,7 @@ def main():
     kinds, lines = {}, [line for line in text.splitlines() if line.startswith(("#", "!"))] + ["module {"]
     for kernel in kernels_of(text):
         name = re.match(r"  cuda\.kernel @(\w+)", kernel[0]).group(1)
-        lines += kernel  # as it is: must not be refused
+        lines += kernel  # the unchanged kernel must not be rejected
         for number, (kind, mutant) in enumerate(mutants_of(kernel)):
             mutant_name = f"{name}_without_{kind}_{number}"
             kinds[mutant_name] = kind
@@ -93,12 +94,12 @@ def main():
     counts = collections.Counter(kinds.values())
     for kind in sorted(counts):
         left = sum(kinds[name] == kind for name in accepted)
-        print(f"{kind}: {counts[kind] - left} of {counts[kind]} refused")
-    # Which kernels use cp.async is for the generic lowering to choose.
+        print(f"{kind}: {counts[kind] - left} of {counts[kind]} rejected")
+    # The generic lowering decides whether kernels use cp.async, so there may be none.
     missing = (ALWAYS.keys() | TOGETHER.keys() | {"older_kv"}) - counts.keys() - {"cp_async_commit", "cp_async_wait"}
     assert not missing, f"no kernel of {model} has {', '.join(sorted(missing))}"
-    assert not wrong, f"refused as they are: {wrong}\n{verified.stderr[:2000]}"
-    assert not accepted, f"accepted: {accepted}"
+    assert not wrong, f"unchanged kernels were rejected: {wrong}\n{verified.stderr[:2000]}"
+    assert not accepted, f"mutants were accepted: {accepted}"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 !meta = !cuda.ptr<i32, readonly>
 !any = !cuda.ptr<f32, global>
 
-// The wait sinks to the first load of the activation; the weight behind it is read before.
+// The wait is placed before the first load of the activation. The later load of the weight moves before the wait.
 // CHECK-LABEL: cuda.kernel @norm
 // CHECK-NEXT: cuda.launch_dependents
 // CHECK: cuda.load %{{.*}} : <i32, readonly>
@@ -29,7 +29,7 @@ cuda.kernel @norm(%rows: !meta {cuda.provenance = #cuda.provenance<meta>},
   cuda.store %p, %y[%t] : f32, !any, index
 }
 
-// Older rows of the cache may be read early where the access says that they are; the newest may not.
+// An access with the provenance older_kv may read the cache before the wait. Other accesses to the cache may not.
 // CHECK-LABEL: cuda.kernel @cache
 // CHECK: cuda.load {{.*}}older_kv
 // CHECK-NEXT: cuda.depend
@@ -41,7 +41,7 @@ cuda.kernel @cache(%kv: !any {cuda.provenance = #cuda.provenance<kv>}) attribute
   %newest = cuda.load %kv[%t] : !any, index -> f32
 }
 
-// Memory of which nothing is said is waited for.
+// Accesses to memory without a provenance come after the wait.
 // CHECK-LABEL: cuda.kernel @unknown
 // CHECK: cuda.depend
 // CHECK-NEXT: cuda.load
@@ -50,7 +50,7 @@ cuda.kernel @unknown(%x: !any) attributes {threads = 128 : i64} {
   %v = cuda.load %x[%t] : !any, index -> f32
 }
 
-// A lowering that placed them knows better.
+// Ops that the lowering has inserted are kept.
 // CHECK-LABEL: cuda.kernel @placed
 // CHECK-NEXT: cuda.special
 // CHECK-NEXT: cuda.depend

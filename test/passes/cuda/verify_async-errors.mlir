@@ -1,6 +1,6 @@
 // RUN: inlay-opt --pass-pipeline="builtin.module(cuda.kernel(cuda-verify-async))" --split-input-file --verify-diagnostics %s
 
-// One broken kernel for each rule; verify_async.mlir has them whole.
+// One incorrect kernel for each rule. verify_async.mlir has the correct versions.
 
 cuda.kernel @early_read(%x: !cuda.ptr<f32, global> {cuda.name = "x", cuda.provenance = #cuda.provenance<activation>})
     attributes {threads = 128 : i64, origin = "model.layers.0.mlp"} {
@@ -15,14 +15,14 @@ cuda.kernel @early_read(%x: !cuda.ptr<f32, global> {cuda.name = "x", cuda.proven
 cuda.kernel @early_write(%y: !cuda.ptr<f32, global> {cuda.name = "y", cuda.provenance = #cuda.provenance<output>}) attributes {threads = 128 : i64} {
   %t = cuda.special thread_x
   %zero = arith.constant 0.0 : f32
-  // expected-error @+1 {{cuda.store writes y before cuda.depend, while launches before may still read or write it}}
+  // expected-error @+1 {{cuda.store writes y before cuda.depend, while earlier launches may still read or write it}}
   cuda.store %zero, %y[%t] : f32, !cuda.ptr<f32, global>, index
   cuda.depend
 }
 
 // -----
 
-// The rows of the cache are read through a map; nobody says that they are older ones.
+// The rows of the cache are read through a map without the provenance older_kv.
 cuda.kernel @early_map(%map: !cuda.opaque<"CUtensorMap"> {cuda.name = "keys", cuda.provenance = #cuda.provenance<kv>}) attributes {threads = 32 : i64} {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : i32
@@ -45,7 +45,7 @@ cuda.kernel @early_map(%map: !cuda.opaque<"CUtensorMap"> {cuda.name = "keys", cu
 
 // -----
 
-// Blocks that have nothing to do must wait all the same: what comes after takes their end for that of all before.
+// Blocks without work must wait, too: later launches assume that their end implies the end of all earlier launches.
 // expected-error @+1 {{some_paths (model.layers.0): cuda.kernel ends without cuda.depend on some path}}
 cuda.kernel @some_paths(%x: !cuda.ptr<f32, global> {cuda.name = "x", cuda.provenance = #cuda.provenance<activation>}) attributes {threads = 128 : i64, origin = "model.layers.0"} {
   %t = cuda.special thread_x
@@ -71,7 +71,7 @@ cuda.kernel @uncommitted(%x: !cuda.ptr<bf16, global> {cuda.provenance = #cuda.pr
   cuda.call "cp_async_16" from "cp_async.h"(%tile, %x, %true) : (!cuda.ptr<bf16, shared>, !cuda.ptr<bf16, global>, i1) -> ()
   cuda.call "cp_async_wait<0>" from "cp_async.h"() : () -> ()
   cuda.barrier
-  // expected-error @+1 {{ldmatrix_x4 reads the shared memory at 0, which copies fill that no cp_async_commit ended}}
+  // expected-error @+1 {{ldmatrix_x4 reads the shared memory at 0, the target of copies without cp_async_commit}}
   cuda.call "ldmatrix_x4" from "mma.h"(%a, %tile) : (!cuda.ptr<i32, local>, !cuda.ptr<bf16, shared>) -> ()
 }
 
@@ -90,7 +90,7 @@ cuda.kernel @unwaited(%x: !cuda.ptr<bf16, global> {cuda.provenance = #cuda.prove
   cuda.call "cp_async_commit" from "cp_async.h"() : () -> ()
   cuda.call "cp_async_wait<2>" from "cp_async.h"() : () -> ()
   cuda.barrier
-  // expected-error @+1 {{ldmatrix_x4 reads the shared memory at 0, which copies fill that no cp_async_wait waited for}}
+  // expected-error @+1 {{ldmatrix_x4 reads the shared memory at 0, the target of copies without cp_async_wait}}
   cuda.call "ldmatrix_x4" from "mma.h"(%a, %tile) : (!cuda.ptr<i32, local>, !cuda.ptr<bf16, shared>) -> ()
 }
 
@@ -138,7 +138,7 @@ cuda.kernel @unwaited_copy(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.pr
       %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
       %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
-    // expected-error @+1 {{bulk_copy announces itself at the shared memory at 2048, where nobody waits}}
+    // expected-error @+1 {{bulk_copy completes on the shared memory at 2048, which no mbarrier_wait waits for}}
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }
@@ -274,7 +274,7 @@ cuda.kernel @unfenced_init(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.pr
       %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
       %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
-    // expected-error @+1 {{bulk_copy announces itself at the shared memory at 2048 before fence_mbarrier_init has shown it to TMA}}
+    // expected-error @+1 {{bulk_copy uses the shared memory at 2048 before fence_mbarrier_init has made it visible to TMA}}
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }
@@ -288,7 +288,7 @@ cuda.kernel @unfenced_init(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.pr
     cuda.sync_warp
     scf.if %leads {
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
-    // expected-error @+1 {{bulk_copy announces itself at the shared memory at 2048 before}}
+    // expected-error @+1 {{bulk_copy uses the shared memory at 2048 before}}
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }
@@ -319,9 +319,9 @@ cuda.kernel @unmet_init(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.prove
     scf.for %i = %c0 to %stages step %c1 {
       %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
       %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
-    // expected-error @+1 {{mbarrier_arrive_expect uses the shared memory at 2048 that another thread initialised}}
+    // expected-error @+1 {{mbarrier_arrive_expect uses the shared memory at 2048, which another thread initialised}}
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
-    // expected-error @+1 {{bulk_copy uses the shared memory at 2048 that another}}
+    // expected-error @+1 {{bulk_copy uses the shared memory at 2048, which another}}
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }
@@ -329,7 +329,7 @@ cuda.kernel @unmet_init(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.prove
   scf.for %i = %c0 to %stages step %c1 {
     %other = arith.subi %c1, %i : index
     %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
-    // expected-error @+1 {{mbarrier_wait uses the shared memory at 2048 that another thread initialised, with no barrier between}}
+    // expected-error @+1 {{mbarrier_wait uses the shared memory at 2048, which another thread initialised, without a barrier in between}}
     cuda.call "mbarrier_wait" from "mbarrier.h"(%b, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
     %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
     %v = cuda.load %p[%lane] : !cuda.ptr<i8, shared>, index -> i8
@@ -361,7 +361,7 @@ cuda.kernel @no_init(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenan
       %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
       %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
-    // expected-error @+1 {{bulk_copy uses the shared memory at 2048, which nobody initialises}}
+    // expected-error @+1 {{bulk_copy uses the shared memory at 2048, which is never initialised}}
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }
@@ -397,7 +397,7 @@ cuda.kernel @wrong_count(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.prov
   scf.if %leads {
     scf.for %i = %c0 to %stages step %c1 {
       %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
-    // expected-error @+1 {{mbarrier_init wants 3 arrivals a phase at the shared memory at 2048, the text has places where 2 threads arrive}}
+    // expected-error @+1 {{mbarrier_init expects 3 arrivals per phase at the shared memory at 2048, but the calls that arrive there have 2 threads}}
       cuda.call "mbarrier_init" from "mbarrier.h"(%b, %count) : (!cuda.ptr<i64, shared>, i32) -> ()
     }
     cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
@@ -452,7 +452,7 @@ cuda.kernel @wrong_bytes(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.prov
     scf.for %i = %c0 to %stages step %c1 {
       %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
       %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
-    // expected-error @+1 {{mbarrier_arrive_expect announces 512 bytes, the copy behind it brings 1024}}
+    // expected-error @+1 {{mbarrier_arrive_expect expects 512 bytes, but its copy has 1024}}
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
@@ -499,7 +499,7 @@ cuda.kernel @overrun(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenan
       %b = cuda.offset %full[%i] : !cuda.ptr<i64, shared>, index
       %p = cuda.offset %ring[%i] : !cuda.ptr<i8, shared>, index
       cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%b, %announced) : (!cuda.ptr<i64, shared>, index) -> ()
-    // expected-error @+1 {{bulk_copy goes round the 2 stages at the shared memory at 2048 without waiting for those who read them}}
+    // expected-error @+1 {{bulk_copy wraps around the 2 stages at the shared memory at 2048 without waiting for their readers}}
       cuda.call "bulk_copy" from "bulk_copy.h"(%p, %w, %bytes, %b) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
     }
   }
@@ -531,7 +531,7 @@ cuda.kernel @unfenced_tile() attributes {threads = 128 : i64} {
   cuda.barrier
   %d = cuda.call "swizzled_tile" from "wgmma.h"(%tile) : (!cuda.ptr<bf16, shared>) -> i64
   cuda.call "wgmma_fence" from "wgmma.h"() : () -> ()
-  // expected-error @+1 {{reads the shared memory at 0 through the async proxy, written ordinarily without fence_async_proxy between}}
+  // expected-error @+1 {{reads the shared memory at 0 through the async proxy after ordinary writes, without fence_async_proxy in between}}
   cuda.call "wgmma_m64k16<bfloat16, 32>" from "wgmma.h"(%acc, %d, %d, %on) : (!cuda.local<16xf32>, i64, i64, i1) -> ()
   cuda.call "wgmma_commit" from "wgmma.h"() : () -> ()
   cuda.call "wgmma_wait<0>" from "wgmma.h"() : () -> ()
@@ -574,7 +574,7 @@ cuda.kernel @uncommitted_product() attributes {threads = 128 : i64} {
   cuda.call "wgmma_fence" from "wgmma.h"() : () -> ()
   cuda.call "wgmma_m64k16<bfloat16, 32>" from "wgmma.h"(%acc, %d, %d, %on) : (!cuda.local<16xf32>, i64, i64, i1) -> ()
   cuda.call "wgmma_wait<0>" from "wgmma.h"() : () -> ()
-  // expected-error @+1 {{cuda.get uses a variable, sums of wgmma that no wgmma_commit ended}}
+  // expected-error @+1 {{cuda.get uses a variable, accumulators of wgmma, without wgmma_commit}}
   %v = cuda.get %acc[%c0] : !cuda.local<16xf32> -> f32
 }
 
@@ -594,13 +594,13 @@ cuda.kernel @unwaited_product() attributes {threads = 128 : i64} {
   cuda.call "wgmma_fence" from "wgmma.h"() : () -> ()
   cuda.call "wgmma_m64k16<bfloat16, 32>" from "wgmma.h"(%acc, %d, %d, %on) : (!cuda.local<16xf32>, i64, i64, i1) -> ()
   cuda.call "wgmma_commit" from "wgmma.h"() : () -> ()
-  // expected-error @+1 {{cuda.get uses a variable, sums of wgmma, before their wgmma_wait}}
+  // expected-error @+1 {{cuda.get uses a variable, accumulators of wgmma, without wgmma_wait}}
   %v = cuda.get %acc[%c0] : !cuda.local<16xf32> -> f32
 }
 
 // -----
 
-// Nobody may fill a stage again before the products that read it have ended.
+// A stage must not be filled again before the products that read it have ended.
 cuda.kernel @released() attributes {threads = 128 : i64} {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
@@ -622,7 +622,7 @@ cuda.kernel @released() attributes {threads = 128 : i64} {
     cuda.call "wgmma_fence" from "wgmma.h"() : () -> ()
     cuda.call "wgmma_m64k16<bfloat16, 32>" from "wgmma.h"(%acc, %d, %d, %on) : (!cuda.local<16xf32>, i64, i64, i1) -> ()
     cuda.call "wgmma_commit" from "wgmma.h"() : () -> ()
-    // expected-error @+1 {{mbarrier_arrive hands back the shared memory at 1024 with no wgmma_wait since the products that read its stages}}
+    // expected-error @+1 {{mbarrier_arrive releases a stage at the shared memory at 1024 without a wgmma_wait after the products that read it}}
     cuda.call "mbarrier_arrive" from "mbarrier.h"(%empty) : (!cuda.ptr<i64, shared>) -> ()
   }
 }
@@ -636,7 +636,7 @@ cuda.kernel @not_begun() attributes {threads = 128 : i64, cluster = 2 : i64} {
   %x = cuda.shared 0 : !cuda.ptr<f32, shared>
   cuda.depend
   cuda.store %zero, %x[%t] : f32, !cuda.ptr<f32, shared>, index
-  // expected-error @+1 {{load_of_block reads another block's shared memory before a cluster barrier has shown that it has begun}}
+  // expected-error @+1 {{load_of_block reads another block's shared memory before a cluster barrier ensures that it has started}}
   %v = cuda.call "load_of_block" from "warp.h"(%x, %one) : (!cuda.ptr<f32, shared>, i32) -> f32
   cuda.call "cluster_barrier" from "warp.h"() : () -> ()
 }
@@ -673,7 +673,7 @@ cuda.kernel @left() attributes {threads = 128 : i64, cluster = 2 : i64} {
 
 // -----
 
-// To leave is not to show.
+// cluster_leave does not make writes visible.
 cuda.kernel @not_shown() attributes {threads = 128 : i64, cluster = 2 : i64} {
   %t = cuda.special thread_x
   %one = arith.constant 1 : i32
@@ -689,7 +689,7 @@ cuda.kernel @not_shown() attributes {threads = 128 : i64, cluster = 2 : i64} {
 
 // -----
 
-// What another block sends is there when its barrier says so, and only then may the block be done.
+// Data that another block sends has arrived when the phase of its mbarrier ends. The receiver must not end before.
 // expected-error @+1 {{not_received: cuda.return is reached while blocks of the cluster may still use each other's shared memory; end with cluster_leave}}
 cuda.kernel @not_received() attributes {threads = 128 : i64, cluster = 2 : i64} {
   %t = cuda.special thread_x
@@ -711,13 +711,13 @@ cuda.kernel @not_received() attributes {threads = 128 : i64, cluster = 2 : i64} 
   scf.if %first {
     cuda.call "send_to_block" from "warp.h"(%x, %one, %zero, %bar) : (!cuda.ptr<f32, shared>, i32, f32, !cuda.ptr<i64, shared>) -> ()
   }
-  // expected-error @+1 {{which other blocks write, without a cluster barrier between}}
+  // expected-error @+1 {{which other blocks write, without a wait in between}}
   %v = cuda.load %x[%c0] : !cuda.ptr<f32, shared>, index -> f32
 }
 
 // -----
 
-// The sums of one pass are read by the other block while this one writes the next.
+// The other block reads the sums of one pass while this one writes those of the next.
 cuda.kernel @written_again() attributes {threads = 128 : i64, cluster = 2 : i64} {
   %t = cuda.special thread_x
   %one = arith.constant 1 : i32
@@ -727,7 +727,7 @@ cuda.kernel @written_again() attributes {threads = 128 : i64, cluster = 2 : i64}
   cuda.store %zero, %x[%t] : f32, !cuda.ptr<f32, shared>, index
   cuda.call "cluster_barrier" from "warp.h"() : () -> ()
   %v = cuda.call "load_of_block" from "warp.h"(%x, %one) : (!cuda.ptr<f32, shared>, i32) -> f32
-  // expected-error @+1 {{cuda.store writes over the shared memory at 0, which other blocks may still read, with no cluster barrier between}}
+  // expected-error @+1 {{cuda.store overwrites the shared memory at 0, which other blocks may still read, without a cluster barrier in between}}
   cuda.store %v, %x[%t] : f32, !cuda.ptr<f32, shared>, index
   cuda.call "cluster_barrier" from "warp.h"() : () -> ()
 }
@@ -746,13 +746,13 @@ cuda.kernel @multiplied() attributes {threads = 128 : i64} {
   cuda.call "wgmma_m64k16<bfloat16, 32>" from "wgmma.h"(%acc, %d, %d, %on) : (!cuda.local<16xf32>, i64, i64, i1) -> ()
   cuda.call "wgmma_commit" from "wgmma.h"() : () -> ()
   cuda.call "wgmma_wait<0>" from "wgmma.h"() : () -> ()
-  // expected-error @+1 {{cuda.store writes over the shared memory at 0, which other warps' products may still read, with no barrier between}}
+  // expected-error @+1 {{cuda.store overwrites the shared memory at 0, which products of other warps may still read, without a barrier in between}}
   cuda.store %half, %tile[%c0] : bf16, !cuda.ptr<bf16, shared>, index
 }
 
 // -----
 
-// A second stage that nobody announces.
+// The bytes of the second stage are not expected.
 cuda.kernel @unannounced(%w: !cuda.ptr<i8, readonly>) attributes {threads = 32 : i64} {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
@@ -771,7 +771,7 @@ cuda.kernel @unannounced(%w: !cuda.ptr<i8, readonly>) attributes {threads = 32 :
   %second = cuda.offset %full[%c1] : !cuda.ptr<i64, shared>, index
   cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%first, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
   cuda.call "bulk_copy" from "bulk_copy.h"(%ring, %w, %bytes, %first) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
-  // expected-error @+1 {{bulk_copy announces itself at the shared memory at 2048, where no mbarrier_arrive_expect says how many bytes come to this stage}}
+  // expected-error @+1 {{bulk_copy completes on the shared memory at 2048, where no mbarrier_arrive_expect expects the bytes of this stage}}
   cuda.call "bulk_copy" from "bulk_copy.h"(%ring, %w, %bytes, %second) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
   cuda.depend
   cuda.call "mbarrier_wait" from "mbarrier.h"(%first, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
@@ -779,7 +779,7 @@ cuda.kernel @unannounced(%w: !cuda.ptr<i8, readonly>) attributes {threads = 32 :
 
 // -----
 
-// The threads of the warpgroup have fenced what they wrote, but not met.
+// The threads of the warpgroup have fenced their writes, but not synchronized.
 cuda.kernel @staged() attributes {threads = 128 : i64} {
   %c0 = arith.constant 0 : index
   %half = arith.constant 0.0 : bf16
@@ -791,7 +791,7 @@ cuda.kernel @staged() attributes {threads = 128 : i64} {
   cuda.call "fence_async_proxy" from "shared_address.h"() : () -> ()
   %d = cuda.call "swizzled_tile" from "wgmma.h"(%tile) : (!cuda.ptr<bf16, shared>) -> i64
   cuda.call "wgmma_fence" from "wgmma.h"() : () -> ()
-  // expected-error @+1 {{reads the shared memory at 0, which threads of the warpgroup wrote, with no barrier between}}
+  // expected-error @+1 {{reads the shared memory at 0, which threads of the warpgroup wrote, without a barrier in between}}
   cuda.call "wgmma_m64k16<bfloat16, 32>" from "wgmma.h"(%acc, %d, %d, %on) : (!cuda.local<16xf32>, i64, i64, i1) -> ()
 }
 

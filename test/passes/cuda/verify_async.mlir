@@ -1,6 +1,6 @@
 // RUN: inlay-opt --pass-pipeline="builtin.module(cuda.kernel(cuda-verify-async))" %s -o /dev/null
 
-// The kernels of verify_async-errors.mlir, whole: nothing is refused.
+// Correct versions of the kernels of verify_async-errors.mlir. None is rejected.
 
 cuda.kernel @ring(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenance = #cuda.provenance<weight>}) attributes {threads = 32 : i64} {
   %c0 = arith.constant 0 : index
@@ -118,8 +118,8 @@ cuda.kernel @copies(%x: !cuda.ptr<bf16, global> {cuda.provenance = #cuda.provena
   cuda.call "ldmatrix_x4" from "mma.h"(%a, %tile) : (!cuda.ptr<i32, local>, !cuda.ptr<bf16, shared>) -> ()
 }
 
-// Roles: one thread fetches what the others multiply and release. When those have met, ordinary values go where the
-// ring was.
+// Warp specialization: one thread copies the data that the others multiply and release. After these have synchronized,
+// ordinary writes reuse the memory of the ring.
 cuda.kernel @roles(%m: !cuda.opaque<"CUtensorMap"> {cuda.provenance = #cuda.provenance<activation>}) attributes {threads = 256 : i64} {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index

@@ -1,4 +1,4 @@
-// What a library computes takes in one residual and nothing before or after it.
+// A product that a library computes is fused with at most one residual, and with nothing else.
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=2048" --mlir-print-op-on-diagnostic=false -o %t 2>&1 | FileCheck %s
 // RUN: FileCheck %s --check-prefix=IR < %t
 

@@ -1,5 +1,5 @@
 // RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=sm_90a max-rows=1" | FileCheck %s
-// With norms of heads (Qwen3) the product is written, and one kernel norms, rotates and appends.
+// With norms of heads (Qwen3), the product is stored, and a second kernel normalizes, rotates and appends.
 
 // CHECK: %[[QKV:.*]]:3 = llm.group "l0.self_attn.qkv_proj" family("matvec") -> tensor<?x8xbf16>, tensor<?x4xbf16>, tensor<?x4xbf16> {
 // CHECK-NEXT: llm.rms_norm

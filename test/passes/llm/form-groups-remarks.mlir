@@ -3,7 +3,7 @@
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=257" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=GEMM
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1 separate-norms" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=APART
 
-// x is 64 columns of 2 bytes: the normed row is neither written nor read, nor is the product before the addition.
+// x has 64 columns of 2 bytes. Fusion saves writing and reading the normalized row and the product before the add.
 // CHECK: loc("norm"): fused into proj as prologue: saves 256 bytes a row
 // CHECK: loc("residual"): fused into proj as epilogue: saves 256 bytes a row
 // CHECK: loc("proj"): one kernel (matvec): rms_norm, linear, add; reads 8320 bytes of weights; saves 512 bytes a row
@@ -23,7 +23,7 @@ func.func @fused(%x: tensor<?x64xbf16>) -> tensor<?x64xbf16> {
 
 // -----
 
-// The product is read elsewhere too: it must be written, only its reading is saved; the group yields both.
+// The product has another user, so it must be stored. Fusion saves only one read. The group yields both results.
 // CHECK: loc("residual"): fused into proj as epilogue: saves 128 bytes a row
 // IR-LABEL: @written
 // IR: llm.yield %{{.*}}, %{{.*}} : tensor<?x64xbf16>, tensor<?x64xbf16>
@@ -50,7 +50,7 @@ func.func @shared(%x: tensor<?x64xbf16>) -> (tensor<?x64xbf16>, tensor<?x64xbf16
 
 // -----
 
-// The norm of a product needs whole rows of it.
+// The norm of a product needs whole rows of the product.
 // CHECK: loc("norm"): not fused into proj: its result needs more than one tile of it
 llm.weight @norm : tensor<64xbf16> from ["norm"]
 llm.weight @w : tensor<64x64xbf16> from ["w"]
@@ -74,7 +74,7 @@ func.func @other_operand(%x: tensor<?x64xbf16>) -> tensor<?x64xbf16> {
 
 // -----
 
-// Of a norm's 32768 weights a thread would hold 128: too many registers beside as many of the row.
+// Each thread would hold 128 of the norm's 32768 weights and as many elements of the row: too many registers.
 // CHECK: loc("norm"): not fused into proj: a thread has no registers for its part of its weight beside the row of 'w'
 llm.weight @norm : tensor<32768xbf16> from ["norm"]
 llm.weight @w : tensor<64x32768xbf16> from ["w"]
@@ -86,7 +86,7 @@ func.func @wide(%x: tensor<?x32768xbf16>) -> tensor<?x64xbf16> {
 
 // -----
 
-// Streaming is for elements of 16 bits.
+// Streaming supports only elements of 16 bits.
 // CHECK: loc("single"): one kernel (gemm): linear
 llm.weight @w : tensor<64x64xf32> from ["w"]
 func.func @single(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {

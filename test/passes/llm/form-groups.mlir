@@ -3,9 +3,9 @@
 // RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=sm_90a max-rows=9" | FileCheck %s -DMATRIX=swap_ab --check-prefixes=CHECK,APART
 // RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=sm_90a max-rows=257" | FileCheck %s -DMATRIX=gemm --check-prefixes=CHECK,APART
 // RUN: inlay-opt %s --llm-fuse-projections --llm-form-groups="target=sm_90a max-rows=8" | FileCheck %s --check-prefix=SHORT
-// A layer of Llama: five kernels. Where TMA stages activations, norms are kernels of their own.
+// A layer of Llama becomes five kernels. If TMA stages the activations, norms are separate kernels.
 
-// Several short rows are scaled by a kernel of their own, before the products that would scale them again and again.
+// A separate kernel scales several short rows once. Otherwise every block of the products would scale them again.
 // SHORT: llm.group "l0.input_norm" family("rows")
 // SHORT: llm.group "l0.qkv_proj" family("swap_ab")
 // SHORT: llm.group "l0.o_proj" family("matvec")

@@ -1,6 +1,6 @@
 // RUN: inlay-opt %s --split-input-file --llm-fuse-projections --mlir-print-op-on-diagnostic=false -o %t 2>&1 | FileCheck %s
 // RUN: FileCheck %s --check-prefix=IR < %t
-// What is not fused stays as it was, and a remark says why.
+// Products that are not fused are unchanged, and a remark gives the reason.
 
 // CHECK: remark: loc("mlp.gate_up_proj"): fused 2 projections: the input is read once
 llm.weight @gate : tensor<4x8xbf16> from ["gate"]
@@ -28,7 +28,7 @@ func.func @inputs(%x: tensor<?x8xbf16>, %z: tensor<?x8xbf16>) -> tensor<?x4xbf16
 
 // -----
 
-// A tied weight is never touched.
+// A tied weight is never changed.
 // CHECK: remark: loc("mlp.gate_proj"): not fused as mlp.gate_up_proj: 'table' is used elsewhere
 // IR: llm.weight @table : tensor<4x8xbf16> from ["table"]
 // IR-LABEL: @tied

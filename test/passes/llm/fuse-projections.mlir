@@ -1,6 +1,6 @@
 // RUN: inlay-opt %s --split-input-file --llm-fuse-projections | FileCheck %s
 
-// Queries and keys are rotated at once: their halves are stored side by side. Biases follow their matrices.
+// Rope follows the product of queries and keys, so rows of their heads are half_pairs. Biases have the same order.
 // CHECK-NOT: @l0.q_proj
 // CHECK: llm.weight @l0.qkv_proj.weight : tensor<16x8xbf16> from ["q", "k", "v"] {head_dim = 4 : i64, row_order = #llm<row_order half_pairs>}
 // CHECK: llm.weight @l0.qkv_proj.bias : tensor<16xbf16> from ["q_bias", "k_bias", "v_bias"] {head_dim = 4 : i64, row_order = #llm<row_order half_pairs>}
@@ -32,7 +32,7 @@ func.func @rotated(%x: tensor<?x8xbf16>, %batch: !llm.batch, %kv: !llm.kv_cache)
 
 // -----
 
-// A norm of each head reads whole heads: rows stay as they are.
+// A norm of heads reads whole heads, so the order of rows is unchanged.
 // CHECK: llm.weight @l0.qkv_proj.weight : tensor<16x8xbf16> from ["q", "k", "v"]{{$}}
 // CHECK-LABEL: @normed
 // CHECK: llm.linear %arg0, @l0.qkv_proj.weight :

@@ -1,4 +1,4 @@
-// Products go to cuBLASLt where it was measured to be faster, from a second, row-major copy of their weight.
+// cuBLASLt computes the products for which it was measured to be faster, from a second, row-major copy of the weight.
 // RUN: inlay-opt %s --split-input-file --llm-select-library="tuning=%S/Inputs/libraries.json max-rows=2048" -verify-diagnostics | FileCheck %s
 // RUN: inlay-opt %s --split-input-file --llm-select-library="tuning=%S/Inputs/libraries.json max-rows=2047" | FileCheck %s --check-prefix=FEWER
 // RUN: inlay-opt %s --split-input-file --llm-select-library="always max-rows=1" | FileCheck %s --check-prefix=ALWAYS
@@ -15,7 +15,7 @@ func.func @faster(%x: tensor<?x128xbf16>, %r: tensor<?x64xbf16>) -> (tensor<?x64
   // expected-remark@+1 {{given to cublaslt: on a chip it took 9.0 us at 2048 rows and the generated kernel 11.5; a second copy of its weight takes 16384 bytes}}
   %y = llm.linear %x, @w : (tensor<?x128xbf16>) -> tensor<?x64xbf16>
   %z = llm.add %r, %y : tensor<?x64xbf16>
-  // Not measured: what is stored as it is, has another key. The copy is shared.
+  // This product has no residual, so its key differs and has no measurement. Products share the copy of a weight.
   // CHECK: llm.linear %{{.*}}, @w :
   // ALWAYS: llm.linear %{{.*}}, @w.row_major {library = "cublaslt"}
   %v = llm.linear %x, @w : (tensor<?x128xbf16>) -> tensor<?x64xbf16>
@@ -35,7 +35,7 @@ func.func @slower(%x: tensor<?x64xbf16>) -> tensor<?x128xbf16> {
 
 // -----
 
-// Rows that are stored in another order, several results and biases are for our own kernels.
+// Our own kernels compute products with another row order, with several results or with a bias.
 llm.weight @gate_up : tensor<128x64xbf16> from ["gate", "up"] {row_order = #llm<row_order alternate>}
 llm.weight @w : tensor<64x64xbf16> from ["w"]
 llm.weight @b : tensor<64xbf16> from ["b"]

@@ -13,7 +13,7 @@
 // CHECK-NEXT: tile.launch penalties @step_penalties
 // CHECK-NEXT: tile.launch sampling @step_sample(logits, tokens
 
-// The norm's weight is applied while the activation is staged, its 1/rms to the rows of the product.
+// The weight of the norm is applied while the activation is staged; 1/rms is applied to the rows of the product.
 // CHECK-LABEL: tile.program @step_gate_up
 // CHECK: scf.for
 // CHECK: tile.reduce add

@@ -1,5 +1,5 @@
 // RUN: inlay-opt %s --pass-pipeline="builtin.module(llm-pack-weights,func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a})" | FileCheck %s
-// A step of prefill and decode rows for a GPU: matrices are packed, tiles are those of the wgmma family.
+// A step of prefill and decode rows for a GPU. Matrices are packed, and tiles have the sizes of wgmma.
 
 // CHECK: llm.weight @qkv {{.*}}packing = #llm<packing atom_8x64>
 // CHECK: tile.program @step_embed_tokens({{.*}}!tile.view<1000x256xbf16, weight> {tile.packing = "atom_8x64"}

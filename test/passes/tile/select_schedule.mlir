@@ -7,7 +7,7 @@
 !logits = !tile.view<?x128000xf32, output, tokens>
 
 module attributes {tile.target = #tile.target<sm_90a, multiprocessors = 132, shared_bytes = 233472, reserved_shared_bytes = 1024, block_shared_bytes = 232448>} {
-// Two slots on each of 132 multiprocessors take the 512 groups of 8 weight rows.
+// The two slots on each of 132 multiprocessors process the 512 groups of 8 weight rows.
 // CHECK: tile.program @few_rows
 // CHECK-SAME: schedule #tile.matvec<blocks = 264, warps = 8, chunk_atoms = 2, stages = 4, groups = 2, rows = 16, chains = 2, depth = 1, slots = 2, partial_bytes = 0, shared_bytes = 115712>
 tile.program @few_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
@@ -30,7 +30,7 @@ tile.program @few_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
   tile.store %acc, %y[%row, %col] : tensor<16x16xf32>, !y
 }
 
-// One row leaves registers for chunks of 4 KB.
+// With one row, there are enough registers for chunks of 4 KB.
 // CHECK: tile.program @one_row
 // CHECK-SAME: schedule #tile.matvec<blocks = 264, warps = 8, chunk_atoms = 4, stages = 2, groups = 2, rows = 1, chains = 2, depth = 1, slots = 2, partial_bytes = 0, shared_bytes = 115712>
 tile.program @one_row(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
@@ -74,8 +74,8 @@ tile.program @many_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
   tile.store %acc, %y[%row, %col] : tensor<128x128xf32>, !y
 }
 
-// 64 tiles of 64 columns: three blocks share the 64 steps of K, so that 192 of 264 slots stream; of clusters of 4 not all
-// would fit at a time. 256 rows of the vocabulary below leave a multiprocessor one block.
+// 64 tiles of 64 columns: three blocks share the 64 steps of K, so 192 of 264 slots are used. Not all clusters of 4
+// would fit at a time. With 256 rows of the vocabulary (below), only one block fits on a multiprocessor.
 // SMALL: tile.program @batch
 // SMALL-SAME: split = 2,
 // CHECK: tile.program @batch
@@ -100,7 +100,7 @@ tile.program @batch(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
   tile.store %acc, %y[%row, %col] : tensor<64x128xf32>, !y
 }
 
-// 1000 tiles fill the chip four times over as they are; 256 rows leave a multiprocessor one block.
+// 1000 tiles fill the chip almost four times without splitting. With 256 rows, one block fits on a multiprocessor.
 // CHECK: tile.program @batch_vocabulary
 // CHECK-SAME: schedule #tile.swap_ab<tile_rows = 256, tile_columns = 128, tile_k = 64, consumers = 2, split = 1, slots = 1, stages = 4, shared_bytes = 232448>
 tile.program @batch_vocabulary(%x: !x, %w: !wide {tile.packing = "atom_8x64"}, %y: !logits)

@@ -6,7 +6,7 @@ tile.program @pending() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> sched
 
 // -----
 
-// All programs' errors are reported.
+// The errors of all programs are reported.
 // expected-error @+1 {{grid dimension 0 is neither a constant nor c * (size ceildiv d)}}
 tile.program @sum() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s0 + s1)> {
 }

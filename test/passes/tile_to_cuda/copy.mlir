@@ -1,5 +1,5 @@
 // RUN: inlay-opt --convert-tile-to-cuda %s | FileCheck %s
-// A program of no family: each thread moves four elements of the tile, and rows behind the step's end are left out.
+// A program without a kernel family: each thread copies four elements. Rows past the end of the step are skipped.
 
 // CHECK-LABEL: cuda.kernel @copy(
 // CHECK-SAME: %[[FROM:.*]]: !cuda.ptr<i32, global> {cuda.name = "from", cuda.provenance = #cuda.provenance<activation>},

@@ -1,6 +1,6 @@
 // RUN: inlay-opt --convert-tile-to-cuda %s | FileCheck %s
-// What a launch must know stands on the kernel. A constant dimension of the grid is a number, others count tiles of a size of the
-// step; a cluster multiplies the first.
+// Attributes of the kernel describe its launch. A dimension of the grid is a constant or a number of tiles of a size of
+// the step. The first dimension is multiplied by the cluster size.
 !x = !tile.view<?xi32, output, tokens>
 
 // CHECK-LABEL: cuda.kernel @constant

@@ -1,5 +1,5 @@
 // RUN: inlay-opt --convert-tile-to-cuda %s | FileCheck %s
-// What a library computes stays a program.
+// A program that a library computes is not lowered.
 !x = !tile.view<?xi32, output, tokens>
 
 // CHECK-LABEL: tile.program @product

@@ -1,7 +1,7 @@
 // RUN: inlay-opt --convert-tile-to-cuda %s | FileCheck %s
-// Operands that come through TMA have a tensor map each: rows as they lie, up to the entry point's capacity, under the 128-byte
-// swizzle; weights by atoms of 8 x 64 that are swizzled already. A map is of its pointer's provenance. Two blocks of a cluster
-// share each tile's K: twice the blocks of the program's grid.
+// Each operand that TMA copies has a tensor map. Rows are in plain order, up to the capacity of the entry point, with
+// the 128-byte swizzle. Weights are atoms of 8 x 64, already swizzled. A map has the provenance of its pointer. Two
+// blocks of a cluster share the K of each tile, so there are twice as many blocks as in the program's grid.
 !x = !tile.view<?x256xbf16, activation, tokens>
 !w = !tile.view<512x256xbf16, weight>
 !y = !tile.view<?x512xbf16, output, tokens>

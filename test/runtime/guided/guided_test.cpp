@@ -16,7 +16,7 @@ namespace {
 
 using testing::HasSubstr;
 
-// All bytes, and tokens that cross the borders of what grammars tell apart.
+// All bytes, and tokens that span several elements of a grammar.
 std::shared_ptr<const Vocabulary> SmallVocabulary() {
   std::vector<std::string> tokens{""}; // 0 ends the text
   for (int byte = 0; byte < 256; ++byte)
@@ -108,7 +108,7 @@ TEST(GuidedRegex, RefusesByName) {
            {"a\\b", "assertion '\\b'"},
            {"a^b", "anchor '^'"},
            {"\\p{L}", "Unicode property"},
-           {"a**", "quantifier behind a quantifier"},
+           {"a**", "quantifier after a quantifier"},
            {"a*+", "possessive"},
            {"*a", "nothing before it"},
            {"(a", "'(' without ')'"},
@@ -156,7 +156,7 @@ TEST(GuidedEbnf, RefusesByName) {
            {"root ::= x", "no rule 'x'"},
            {"root ::= root \"a\" | \"b\"", "'root' is left-recursive"},
            {"root ::= a\na ::= \"b\"? root | \"c\"", "left-recursive"},
-           {"root ::= \"a\" root", "matches no text that ends"},
+           {"root ::= \"a\" root", "matches no text of finite length"},
            {"root ::= \"a", "closing quote"},
            {"root ::= (\"a\"", "'(' without ')'"},
            {"root = \"a\"", "'::='"},
@@ -233,7 +233,7 @@ TEST(GuidedSchema, Matches) {
   }
 }
 
-// What comes in a list is remembered by value, whatever its text and however tokens cut it.
+// The items of a list are compared by value, whatever their text and their split into tokens.
 TEST(GuidedSchema, ItemsDiffer) {
   auto integers = Schema(R"({"type":"array","items":{"type":"integer"},"uniqueItems":true,"maxItems":3})");
   EXPECT_TRUE(Matches(integers, "[1, 12, 2]"));
@@ -256,7 +256,7 @@ TEST(GuidedSchema, ItemsDiffer) {
   EXPECT_FALSE(Matches(listed, R"(["a"])"));
   EXPECT_FALSE(Matches(listed, R"(["a","a"])"));
 
-  // Masks leave out the tokens that would end an item a second time, and a rollback forgets items.
+  // Masks exclude tokens that would complete a repeated item, and a rollback forgets items.
   auto vocabulary = SmallVocabulary();
   Matcher matcher = *Matcher::Create(integers.value());
   std::vector<uint32_t> mask(vocabulary->mask_words());
@@ -303,7 +303,7 @@ TEST(GuidedSchema, RefusesWhatTakesTooLong) {
               testing::AnyOf(HasSubstr("max_pattern_states"), HasSubstr("max_compile_time")));
 }
 
-// Whether alternatives are apart is asked of schemas that lead back to themselves.
+// The check whether alternatives are disjoint works for schemas that refer to themselves.
 TEST(GuidedSchema, TakesRecursiveAlternatives) {
   auto grammar = Schema(R"({"$ref":"#/$defs/n","$defs":{"n":{"oneOf":[
       {"type":"object","properties":{"not":{"$ref":"#/$defs/n"}},"required":["not"],"additionalProperties":false},
@@ -312,7 +312,7 @@ TEST(GuidedSchema, TakesRecursiveAlternatives) {
       {"type":"string"}]}}})");
   EXPECT_TRUE(Matches(grammar, R"({"not":{"or":["a",{"not":"b"}]}})"));
   EXPECT_FALSE(Matches(grammar, R"({"not":1})"));
-  // The properties of both lead back to the question itself.
+  // For the properties of both alternatives, the check depends on its own result.
   std::string error = Error(Schema(R"({"$ref":"#/$defs/n","$defs":{"n":{"oneOf":[
       {"type":"object","properties":{"a":{"$ref":"#/$defs/n"}},"required":["a"]},
       {"type":"object","properties":{"a":{"$ref":"#/$defs/n"},"b":{"type":"null"}},"required":["a"]},
@@ -322,7 +322,7 @@ TEST(GuidedSchema, TakesRecursiveAlternatives) {
 
 TEST(GuidedSchema, RefusesByPointerAndName) {
   for (auto [source, message] : std::vector<std::pair<const char *, const char *>>{
-           {"{", "no JSON"},
+           {"{", "not JSON"},
            {"3", "#: found 3, expected a schema"},
            {R"({"type":"object","properties":{"a/b":{"type":"string","minLength":"x"}}})",
             "/properties/a~1b/minLength: found \"x\", expected a whole number"},
@@ -337,13 +337,13 @@ TEST(GuidedSchema, RefusesByPointerAndName) {
            {R"x({"type":"string","pattern":"a(?=a)"})x", "/pattern"},
            {R"({"type":"string","minLength":-1})", "/minLength"},
            {R"({"type":"string","minLength":1000000000})", "max_repetitions"},
-           {R"({"type":"integer","minimum":3,"maximum":2})", "no value meets"},
-           {R"({"type":"object","required":["a"],"properties":{},"additionalProperties":false})", "no value meets"},
-           {R"({"allOf":[{"type":"string"},{"type":"null"}]})", "no value meets"},
-           {R"({"$ref":"#"})", "leads back to itself"},
+           {R"({"type":"integer","minimum":3,"maximum":2})", "no value satisfies"},
+           {R"({"type":"object","required":["a"],"properties":{},"additionalProperties":false})", "no value satisfies"},
+           {R"({"allOf":[{"type":"string"},{"type":"null"}]})", "no value satisfies"},
+           {R"({"$ref":"#"})", "refers to itself"},
            {R"({"anyOf":[{"type":"null"},{"$ref":"#"}]})", "left-recursive"},
            {R"({"type":"object","properties":{"a":{"$ref":"#"}},"required":["a"]})", "matches no text"},
-           {"false", "no value meets"},
+           {"false", "no value satisfies"},
        })
     EXPECT_THAT(Error(Schema(source)), HasSubstr(message)) << source;
   std::string deep;
@@ -358,7 +358,7 @@ TEST(GuidedChoice, IsOneOfTheTexts) {
   for (const std::string &choice : choices)
     EXPECT_TRUE(Matches(grammar, choice));
   EXPECT_FALSE(Matches(grammar, "y"));
-  // More texts than max_configurations, all with the same beginning.
+  // More texts than max_configurations, all with the same prefix.
   choices.clear();
   for (int i = 0; i < 10'000; ++i)
     choices.push_back("a common beginning, number " + std::to_string(i));
@@ -368,7 +368,7 @@ TEST(GuidedChoice, IsOneOfTheTexts) {
   EXPECT_THAT(Error(Grammar::FromChoices({}, SmallVocabulary(), {})), HasSubstr("at least one"));
 }
 
-// Texts drawn by the masks, where each mask is compared, token by token, with what the recogniser says.
+// Samples texts with the masks and compares each bit of each mask with the recogniser.
 TEST(GuidedMask, AllowsExactlyWhatTheRecogniserDoes) {
   auto vocabulary = SmallVocabulary();
   Limits limits;
@@ -412,7 +412,7 @@ TEST(GuidedMask, AllowsExactlyWhatTheRecogniserDoes) {
                                       << "'";
         }
         ASSERT_FALSE(allowed.empty());
-        // Longer tokens stand last: they reach further.
+        // Prefer later tokens: they are longer, so the text grows faster.
         int32_t token = allowed[std::max(random() % allowed.size(), random() % allowed.size())];
         ASSERT_TRUE(*matcher.Accept(token));
         text += vocabulary->bytes(token);
@@ -446,7 +446,7 @@ TEST(GuidedMatcher, RollsBackAndClones) {
   EXPECT_FALSE(*matcher.Accept(319));
 }
 
-// A cache that is full is left for a new one; masks stay the same and memory stays bounded.
+// A full cache is replaced by a new one. Masks stay the same and memory stays limited.
 TEST(GuidedMatcher, SurvivesSmallCaches) {
   auto vocabulary = SmallVocabulary();
   Limits small;
@@ -475,7 +475,7 @@ TEST(GuidedVocabulary, TakesBytesFromTokenizers) {
     std::string joined;
     for (int32_t id : *ids)
       joined += (*tokenizer)->TokenBytes(id);
-    // SentencePiece puts a space before the text.
+    // SentencePiece adds a space before the text.
     EXPECT_TRUE(joined == text || joined == " " + text) << name << ": " << joined;
   }
 }

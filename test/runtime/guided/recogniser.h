@@ -1,5 +1,4 @@
-// A recogniser that shares nothing with the automaton: it tries all ways to read a text from the expressions
-// themselves.
+// A recogniser that shares no code with the automaton: it tries all ways to match a text against the expressions.
 #ifndef INLAY_TEST_RUNTIME_GUIDED_RECOGNISER_H_
 #define INLAY_TEST_RUNTIME_GUIDED_RECOGNISER_H_
 
@@ -17,7 +16,7 @@ public:
     ends_ = Ends(rules_.rules()[0].body, 0);
   }
   bool Matches() const { return ends_.contains(text_.size()); }
-  // More text may make it match.
+  // Whether the text could match after more text is appended.
   bool IsPrefix() const { return Matches() || wanted_more_; }
 
 private:

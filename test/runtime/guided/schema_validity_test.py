@@ -1,4 +1,4 @@
-"""Guided JSON against a validator: random texts of each grammar are valid, and valid instances are taken.
+"""Guided JSON against a validator: random texts of each grammar are valid, and valid instances are accepted.
 
 usage: schema_validity_test.py WALK       (WALK is the program schema_walk; needs the package jsonschema)
 """
@@ -15,9 +15,9 @@ except ImportError:
     print("schema_validity_test: the Python package 'jsonschema' is missing; run scripts/setup")
     sys.exit(77)
 
-# (schema, texts that it takes, texts that it refuses)
+# (schema, valid texts, invalid texts)
 CASES = [
-    # What stands beside type.
+    # Keywords besides type.
     ({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "additionalProperties": False,
       "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, ['{"a":1}', '{"b":2}', '{"a":1,"b":2}'], ["{}"]),
     ({"type": ["string", "null"], "anyOf": [{"minLength": 3}, {"type": "null"}]}, ['"abc"', "null"], ['"ab"', "1"]),
@@ -99,19 +99,19 @@ CASES = [
     ({"$id": "https://example.com/a.json", "$ref": "a.json#/$defs/n", "$defs": {"n": {"type": "null"}}}, ["null"], ["1"]),
     ({"$ref": "#node", "$defs": {"n": {"$anchor": "node", "type": "integer"}}}, ["1"], ["null"]),
     # From public reports.
-    # guidance-ai/llguidance issue 265: a pattern for a property that is listed led to output without end.
+    # guidance-ai/llguidance issue 265: a pattern that also matches a listed property caused endless output.
     ({"type": "object", "properties": {"score": {"type": "integer", "multipleOf": 5},
                                        "tags": {"type": "array", "items": {"type": "string", "minLength": 3, "maxLength": 5}}},
       "required": ["score", "tags"], "additionalProperties": False, "patternProperties": {"^score$": {"maximum": 10}}},
      ['{"score":5,"tags":["abc"]}'], ['{"score":6,"tags":[]}', '{"score":15,"tags":[]}', '{"score":5,"tags":["ab"]}']),
-    # vllm-project/vllm issue 45592: a pattern of items switched their maxLength off.
+    # vllm-project/vllm issue 45592: a pattern of items disabled their maxLength.
     ({"type": "array", "items": {"type": "string", "pattern": "^[a-z ]+$", "maxLength": 6}, "maxItems": 2},
      ['["ab cd"]', "[]"], ['["abcdefg"]', '["A"]']),
-    # ggml-org/llama.cpp issue 7789: additionalProperties beside properties.
+    # ggml-org/llama.cpp issue 7789: additionalProperties together with properties.
     ({"type": "object", "properties": {"number": {"type": "number"}, "street_type": {"enum": ["Street", "Avenue"]}},
       "additionalProperties": True}, ['{"number":1600,"street_type":"Avenue","direction":"NW"}', "{}", '{"x":[]}'],
      ['{"number":"x"}', '{"street_type":"Road"}']),
-    # kekzl/imp issue 1564: values that are no strings, and a schema as additionalProperties in front of properties.
+    # kekzl/imp issue 1564: values that are not strings, and a schema as additionalProperties before properties.
     ({"enum": [1, True, None, 2.5]}, ["1", "true", "null", "2.5"], ["2", "false", '""']),
     ({"type": "object", "additionalProperties": {"type": "integer"}, "properties": {"a": {"type": "string"}}, "required": ["a"]},
      ['{"a":"x","b":3}'], ['{"a":1}', '{"b":3}', '{"a":"x","b":"y"}']),
@@ -132,11 +132,11 @@ CASES = [
       "properties": {"pet": {"discriminator": {"mapping": {"cat": "#/$defs/Cat", "dog": "#/$defs/Dog"}, "propertyName": "pet_type"},
                              "oneOf": [{"$ref": "#/$defs/Cat"}, {"$ref": "#/$defs/Dog"}], "title": "Pet"}},
       "required": ["pet"], "type": "object"}, ['{"pet":{"pet_type":"cat","meows":3}}'], ['{"pet":{"pet_type":"dog","meows":3}}']),
-    # tlivings/enjoi issue 68: anyOf of required beside closed properties.
+    # tlivings/enjoi issue 68: anyOf of required together with additionalProperties: false.
     ({"type": "object", "properties": {"one": {"type": "number", "minimum": 0, "maximum": 10}, "two": {"type": "number", "maximum": 10}},
       "anyOf": [{"required": ["one"]}, {"required": ["two"]}], "additionalProperties": False},
      ['{"one":0.5}', '{"two":-3}'], ["{}", '{"one":11}']),
-    # dottxt-ai/outlines issue 749: a schema that asks for nothing, as a property.
+    # dottxt-ai/outlines issue 749: a property whose schema has no constraints.
     ({"type": "object", "properties": {"value": {}, "note": {"description": "anything"}}, "required": ["value"]},
      ['{"value":{"a":[1]}}', '{"value":null,"note":""}'], ['{"note":1}']),
 ]
@@ -151,7 +151,7 @@ def main():
         walk.stdin.flush()
         answer = json.loads(walk.stdout.readline())
         problems = [f"refused: {answer['error']}"] if "error" in answer else [f"stuck: {why}" for why in answer["stuck"]]
-        # Decimals, because 0.07 is a multiple of 0.01 in the text and not among doubles.
+        # Decimals, because 0.07 is a multiple of 0.01 as a decimal but not as a double.
         exact = json.loads(json.dumps(schema), parse_float=decimal.Decimal)
         kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         kind.check_schema(schema)
@@ -166,7 +166,7 @@ def main():
             print(f"{json.dumps(schema)}: {problem}")
         failures += bool(problems)
     walk.stdin.close()
-    print(f"{len(CASES) - failures} of {len(CASES)} schemas hold")
+    print(f"{len(CASES) - failures} of {len(CASES)} schemas passed")
     return 1 if failures else 0
 
 

@@ -1,8 +1,7 @@
-// Compiles JSON schemas and walks through their grammars, for tests that compare with a validator. Each line of the
-// input is {"schema": TEXT, "walks": N, "seed": N, "instances": [TEXT...]}; each line of the output is {"error": TEXT}
-// or
-// {"ms": N, "texts": [TEXT...], "stuck": [REASON...], "accepts": [BOOL...]}. `texts` were drawn byte by byte among
-// those that the mask allows; `accepts` says which instances the grammar takes.
+// Compiles JSON schemas and generates random texts from their grammars, for tests that compare with a validator. Each
+// line of the input is {"schema": TEXT, "walks": N, "seed": N, "instances": [TEXT...]}. Each line of the output is
+// {"error": TEXT} or {"ms": N, "texts": [TEXT...], "stuck": [REASON...], "accepts": [BOOL...]}. `texts` are chosen
+// byte by byte among the bytes that the mask allows; `accepts` says which instances the grammar accepts.
 #include "runtime/guided/guided.h"
 
 #include <nlohmann/json.hpp>
@@ -25,7 +24,8 @@ std::shared_ptr<const Vocabulary> Bytes() {
   return *Vocabulary::Create(std::move(tokens), {0}, 257);
 }
 
-// A text of random bytes. Behind kFreeBytes it ends where it can: ends, closing marks and digits come first.
+// A text of random bytes. After kFreeBytes bytes it ends as soon as possible: the end and closing characters are
+// preferred.
 absl::StatusOr<std::string> Walk(const Grammar::Pointer &grammar, std::mt19937 &random) {
   absl::StatusOr<Matcher> matcher = Matcher::Create(grammar);
   if (!matcher.ok())
@@ -51,7 +51,7 @@ absl::StatusOr<std::string> Walk(const Grammar::Pointer &grammar, std::mt19937 &
     int32_t token = from[random() % from.size()];
     absl::StatusOr<bool> accepted = matcher->Accept(token);
     if (!accepted.ok() || !*accepted)
-      return absl::InternalError(text + ": a token that the mask allows was refused");
+      return absl::InternalError(text + ": the matcher refused a token that the mask allows");
     if (token == 0)
       return text;
     text += static_cast<char>(token - 1);

@@ -1,4 +1,4 @@
-// docs/api.md lists the fields that the parsers know: all of them, and no others.
+// docs/api.md lists exactly the fields that the parsers know.
 #include "runtime/serve/openai_request.h"
 
 #include "gmock/gmock.h"
@@ -14,7 +14,7 @@ namespace {
 
 using ::testing::ContainerEq;
 
-// The names in backquotes of the first column of each table, by the heading above it.
+// The names in backquotes in the first column of each table, by the heading above the table.
 std::map<std::string, std::set<std::string>> FieldsOfPage() {
   std::ifstream file(INLAY_API_PAGE);
   EXPECT_TRUE(file) << INLAY_API_PAGE << " cannot be read";

@@ -1,4 +1,4 @@
-// The load of bench-model serve: workloads, arrivals and the numbers made of times.
+// The load of bench-model serve: workloads, arrival times and the statistics of measured times.
 #include "runtime/tools/bench_load.h"
 
 #include "gmock/gmock.h"
@@ -46,7 +46,7 @@ TEST(ArrivalsTest, GapsHaveTheMeanAndTheSpreadOfTheirRate) {
     for (size_t i = 1; i < arrivals.size(); ++i)
       variance += std::pow(arrivals[i] - arrivals[i - 1] - mean, 2) / 20'000;
     EXPECT_NEAR(mean, 0.1, 0.005);
-    EXPECT_NEAR(std::sqrt(variance) / mean, 1 / std::sqrt(burstiness), 0.05); // 1 of Poisson
+    EXPECT_NEAR(std::sqrt(variance) / mean, 1 / std::sqrt(burstiness), 0.05); // 1 for Poisson arrivals
   }
   EXPECT_EQ(MakeArrivals(3, INFINITY, 1, 1), (std::vector<double>{0, 0, 0}));
 }
@@ -70,7 +70,7 @@ TEST(SummaryTest, FailuresCountApartAndGoodputHasAllLimits) {
   EXPECT_EQ(result["output_throughput"], 2.0);
   EXPECT_EQ(result["request_goodput"], 0.5);
   EXPECT_DOUBLE_EQ(result["mean_ttft_ms"], 200.0);
-  EXPECT_DOUBLE_EQ(result["mean_tpot_ms"], 200.0); // of the one with more than one token
+  EXPECT_DOUBLE_EQ(result["mean_tpot_ms"], 200.0); // from the one request with more than one token
   EXPECT_DOUBLE_EQ(result["median_itl_ms"], 200.0);
   EXPECT_EQ(result["errors"]["500: x"], 1);
   nlohmann::ordered_json details = Details(times);

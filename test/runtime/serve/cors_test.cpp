@@ -25,7 +25,7 @@ HttpRequest Preflight(const std::string &method, const std::string &headers = ""
 
 HttpRequest Get() { return {.method = "GET", .path = "/v1/models", .headers = {{"origin", "https://a"}}}; }
 
-// The expected values of all tests are those of Starlette's CORSMiddleware with the same options.
+// The expected values of all tests come from Starlette's CORSMiddleware with the same options.
 
 TEST(CorsTest, WithoutOriginsNothingChanges) {
   EXPECT_FALSE(AnswerPreflight(Preflight("GET"), {}));
@@ -76,7 +76,7 @@ TEST(CorsTest, APreflightThatAsksTooMuchSaysFor) {
   EXPECT_EQ(MapOf(answer->headers).count("Access-Control-Allow-Origin"), 0u);
 }
 
-// llama.cpp, issue 4511: browsers take no "*" for requests with credentials.
+// llama.cpp, issue 4511: browsers reject "*" for requests with credentials.
 TEST(CorsTest, CredentialsNeedAnOriginByName) {
   CorsOptions options{.origins = {"*"}, .allow_credentials = true};
   auto answer = AnswerPreflight(Preflight("GET"), options);

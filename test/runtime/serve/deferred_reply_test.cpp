@@ -10,7 +10,7 @@ using namespace inlay::serve;
 
 namespace {
 
-// Holds a queue's only thread until it is let go.
+// Blocks a queue's only thread until Release().
 class Blocker {
 public:
   explicit Blocker(WorkQueue &queue) {

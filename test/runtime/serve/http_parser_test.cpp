@@ -1,4 +1,5 @@
-// The table of what is refused is test/e2e/serve_framing_test.py, over a socket. Here is what a socket does not show.
+// Tests of the parser that cannot be made over a socket. Rejected requests are tested in
+// test/e2e/serve_framing_test.py.
 #include "runtime/serve/http_parser.h"
 
 #include "gtest/gtest.h"
@@ -12,7 +13,7 @@ constexpr std::string_view kSized =
 constexpr std::string_view kChunked = "\r\nPOST http://h:80/a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
                                       "2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\nTrailer: t\r\n\r\nGET";
 
-// What the parser takes when `step` bytes come at a time, as a connection feeds it.
+// Feeds `step` bytes at a time, as a connection does. Returns the number of bytes that the parser consumed.
 size_t FeedAll(RequestParser &parser, std::string_view bytes, size_t step) {
   std::string buffer;
   size_t taken = 0;
@@ -36,7 +37,7 @@ TEST(RequestParserTest, ReadsTheSameHoweverTheBytesAreCut) {
       size_t taken = FeedAll(parser, bytes, step);
       ASSERT_FALSE(parser.error()) << step << parser.error()->message;
       ASSERT_TRUE(parser.is_done()) << step;
-      EXPECT_EQ(taken, bytes.size() - 3) << step; // the next request stays
+      EXPECT_EQ(taken, bytes.size() - 3) << step; // the next request is not consumed
       EXPECT_EQ(parser.request().method, "POST");
       EXPECT_EQ(parser.request().path, "/a");
       EXPECT_EQ(parser.request().body, "hello");

@@ -1,4 +1,4 @@
-// Fields that clients invent do not fill the log.
+// Unknown fields from clients do not fill the log.
 #include "runtime/serve/ignored_field_log.h"
 
 #include "gmock/gmock.h"
@@ -19,7 +19,7 @@ TEST(IgnoredFieldLogTest, NamesEachFieldOnceAndAFewOfThem) {
   EXPECT_THAT(lines[1], HasSubstr(R"('a\x0ab')"));
   for (int i = 0; i < 1000; ++i)
     log.Report(std::vector<std::string>{"x" + std::to_string(i)});
-  EXPECT_EQ(lines.size(), 257u); // and one that says that no more are named
+  EXPECT_EQ(lines.size(), 257u); // the last line says that no more fields are logged
 }
 
 } // namespace

@@ -1,4 +1,4 @@
-// Bodies of requests: what is accepted means what it says, what is refused names the field.
+// Request bodies: accepted fields have the documented effect, and errors name the field.
 #include "runtime/serve/openai_request.h"
 
 #include "nlohmann/json.hpp"
@@ -123,7 +123,7 @@ TEST(CompletionTest, WhatTheEngineIsTold) {
   EXPECT_EQ(request.cache_salt, "s");
 }
 
-// vLLM's fields under vLLM's names: docs/api.md says what each means.
+// vLLM's fields under vLLM's names. docs/api.md describes each.
 TEST(CompletionTest, FieldsOfVllm) {
   GenerationRequest request = Completion(R"({"prompt": "a", "include_stop_str_in_output": true,
     "skip_special_tokens": false, "spaces_between_special_tokens": true, "allowed_token_ids": [1, 2],
@@ -150,8 +150,7 @@ TEST(CompletionTest, WordsForOff) {
   EXPECT_TRUE(Completion(R"({"prompt": "a", "seed": -2})").sampling.seed.has_value());
 }
 
-// An older client's field on an older endpoint: LiteLLM maps it for text completions (BerriAI/litellm, max_completion_
-// tokens in text_completion).
+// The field max_completion_tokens on the older endpoint: LiteLLM maps it for text completions (BerriAI/litellm).
 TEST(CompletionTest, BothNamesOfTheBound) {
   EXPECT_EQ(Completion(R"({"prompt": "a", "max_completion_tokens": 3})").sampling.max_tokens, 3);
   EXPECT_EQ(Completion(R"({"prompt": "a", "max_completion_tokens": 3, "max_tokens": 5})").sampling.max_tokens, 3);
@@ -175,7 +174,7 @@ TEST(CompletionTest, PromptsThatAreCutMayBeLong) {
   EXPECT_EQ(Completion("{\"truncate_prompt_tokens\": 5, \"prompt\": " + ids + "}").prompts[0].token_ids.size(), 100u);
 }
 
-// Fields that change nothing are accepted and reported; typos are found with --strict-fields.
+// Fields that change nothing are accepted and reported. --strict-fields rejects unknown fields.
 TEST(FieldsTest, UnknownFieldsAreReported) {
   constexpr const char *kBody = R"({"messages": [{"role": "user", "content": "a", "x": 1}], "tempreature": 1,
     "stream": true, "stream_options": {"include_usage": true, "y": 2}, "z": null})";
@@ -201,7 +200,7 @@ TEST(FieldsTest, KnownFieldsAtTheirNoOpValueAreAccepted) {
 
 TEST(FieldsTest, TheReportIsBounded) { EXPECT_LE(Completion(ManyNames(1000)).ignored_fields.size(), 16u); }
 
-// Bodies that clients send and other servers take, from public reports.
+// Bodies from public reports that clients send and other servers accept.
 struct RealBody {
   std::string name, body;
   bool is_chat = true;
@@ -217,12 +216,12 @@ TEST_P(RealBodies, AreTaken) {
 INSTANTIATE_TEST_SUITE_P(
     Clients, RealBodies,
     ::testing::Values(
-        // openai-python's ChatCompletion.create(store=True, metadata={...}), for distillation.
+        // openai-python's ChatCompletion.create(store=True, metadata={...}), used for distillation.
         RealBody{"StoreAndMetadata", "{" INLAY_HI R"(, "store": true, "metadata": {"a": "b"}})"},
         // openai-python's service_tier and safety_identifier; prompt_cache_key of the same API.
         RealBody{"ServiceTier", "{" INLAY_HI R"(, "service_tier": "auto", "safety_identifier": "u",
                                                "prompt_cache_key": "k", "prompt_cache_retention": "24h"})"},
-        // Predicted outputs speed an answer up and do not change it.
+        // Predicted outputs make an answer faster and do not change it.
         RealBody{"Prediction", "{" INLAY_HI R"(, "prediction": {"type": "content", "content": "x"}})"},
         // LangChain's ChatOpenAI sends its defaults: n, temperature, logprobs and top_logprobs as null.
         RealBody{"NullsOfLangChain", "{" INLAY_HI R"(, "n": 1, "temperature": null, "logprobs": null, "stop": null,
@@ -235,14 +234,14 @@ INSTANTIATE_TEST_SUITE_P(
                  R"({"model": "", "prompt": "a", "temperature": 0.0, "repetition_penalty": 1.0, "max_tokens": 8,
                      "logprobs": null, "stream": true, "ignore_eos": true, "stream_options": {"include_usage": true}})",
                  false},
-        // LiteLLM passes what it does not know: drop_params, num_retries, cache_control at the top.
+        // LiteLLM passes unknown fields through: drop_params, num_retries, cache_control at the top level.
         RealBody{"ExtrasOfLiteLlm", "{" INLAY_HI R"(, "cache_control": {"type": "ephemeral"}, "num_retries": 2})"},
-        // Open WebUI sends chat and session ids, features and options beside the messages.
+        // Open WebUI sends chat and session ids, features and options in addition to the messages.
         RealBody{"OpenWebUi", "{" INLAY_HI R"(, "chat_id": "c", "session_id": "s", "features": {}, "options": {}})"},
         // llama.cpp's web client sends its own sampler settings and asks for its own timings.
         RealBody{"LlamaCppClient", "{" INLAY_HI R"(, "cache_prompt": true, "timings_per_token": true,
           "samplers": "edkypmxt", "dynatemp_range": 0, "typical_p": 1, "xtc_probability": 0})"},
-        // The Agents SDK's include_usage with obfuscation switched off.
+        // The Agents SDK sends include_usage and disables obfuscation.
         RealBody{"Obfuscation", "{" INLAY_HI R"(, "stream": true, "stream_options": {"include_obfuscation": false}})"},
         // lm-evaluation-harness: echo with logprobs and no new token, seed 1234.
         RealBody{
@@ -253,22 +252,22 @@ INSTANTIATE_TEST_SUITE_P(
         RealBody{"ShellGpt",
                  "{" INLAY_HI R"(, "functions": null, "function_call": null, "stream": true, "temperature": 0.0,
           "top_p": 1.0})"},
-        // modelscope/ms-agent issue 489: stream_options without an option in it, and without a stream.
+        // modelscope/ms-agent issue 489: empty stream_options, and stream_options without stream.
         RealBody{"EmptyStreamOptions", "{" INLAY_HI R"(, "stream": false, "stream_options": {}})"},
-        // vllm-project/vllm pull request 10463: CodeCompanion adds fields of its own to messages.
+        // vllm-project/vllm pull request 10463: CodeCompanion adds its own fields to messages.
         RealBody{"CodeCompanion",
                  R"({"messages": [{"role": "system", "content": "a", "id": 1947269257, "opts": {"visible": false}},
                      {"role": "user", "content": "a", "id": 2, "opts": null}]})"},
         // odysseus-dev/odysseus issue 103: metadata in a message.
         RealBody{"MetadataOfAMessage",
                  R"({"messages": [{"role": "user", "content": "a", "metadata": {"_db_id": "7"}}]})"},
-        // vllm-project/vllm issue 12864: the name of who speaks.
+        // vllm-project/vllm issue 12864: the name of the speaker.
         RealBody{"NameOfTheUser", R"({"messages": [{"role": "user", "content": "hello", "name": "bob"}]})"},
         // run-llama/llama_index issue 19121 and charmbracelet/crush issue 611: strict of tools, false or null.
         RealBody{"StrictFalse",
                  "{" INLAY_HI R"(, "tool_choice": "none", "tools": [{"type": "function", "function": {"name": "f",
           "strict": false}}, {"type": "function", "function": {"name": "g", "strict": null, "description": null}}]})"},
-        // OpenAI's reasoning effort for models that do not reason; vLLM gives it to the template.
+        // OpenAI's reasoning effort for models without reasoning; vLLM passes it to the template.
         RealBody{"ReasoningEffort", "{" INLAY_HI R"(, "reasoning_effort": "minimal"})"}),
     [](const auto &info) { return info.param.name; });
 
@@ -280,7 +279,7 @@ TEST(ChatTest, VariablesOfTheTemplate) {
   EXPECT_EQ(variables["reasoning_effort"], "none");
   EXPECT_EQ(variables["enable_thinking"], false);
   EXPECT_EQ(variables["documents"][0]["title"], "t");
-  // What the request says itself stays.
+  // chat_template_kwargs takes precedence over reasoning_effort.
   request = Chat("{" INLAY_HI R"(, "reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": false}})");
   EXPECT_EQ(json::parse(request.conversation.template_variables)["enable_thinking"], false);
 }
@@ -293,7 +292,7 @@ TEST(ChatTest, AnAnswerMayGoOnWithTheLastMessage) {
   EXPECT_EQ(request.conversation.last_answer, "b ");
 }
 
-// llama.cpp's server takes a schema beside json_object (tools/server/README.md); it must not be ignored.
+// llama.cpp's server accepts a schema with json_object (tools/server/README.md). It must not be ignored.
 TEST(CompletionTest, ASchemaBesideJsonObject) {
   EXPECT_EQ(Completion(R"({"prompt": "a", "response_format": {"type": "json_object", "schema": {"type": "null"}}})")
                 .sampling.guided.json_schema,
@@ -318,13 +317,13 @@ TEST(ChatTest, PartsOfTextAreJoinedAndArgumentsAreParsed) {
      "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"x\": 1}"}}]},
     {"role": "tool", "tool_call_id": "c", "content": "r"}]})");
   json messages = json::parse(request.conversation.messages);
-  EXPECT_EQ(messages[0]["role"], "developer"); // what the template makes of it: engine_fields_test.cpp
+  EXPECT_EQ(messages[0]["role"], "developer"); // engine_fields_test.cpp tests how the template renders it
   EXPECT_EQ(messages[1]["content"], "ab");
   EXPECT_EQ(messages[2]["tool_calls"][0]["function"]["arguments"]["x"], 1);
   EXPECT_EQ(messages[3]["tool_call_id"], "c");
 }
 
-// What OpenAI's client, LiteLLM and agents send back from answers, and that vLLM takes.
+// Fields of answers that OpenAI's client, LiteLLM and agents send back, and that vLLM accepts.
 TEST(ChatTest, MessagesOfRealClients) {
   GenerationRequest request = Chat(R"({"messages": [
     {"role": "user", "content": [{"type": "text", "text": "q", "cache_control": {"type": "ephemeral"}}]},
@@ -366,7 +365,7 @@ TEST(ChatTest, ToolsNeedAParserUnlessTheyAreNotToBeCalled) {
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}])";
   EXPECT_EQ(Chat(std::string(kBody) + "}", /*has_tool_parser=*/true).tool_choice, ToolChoice::kAuto);
   EXPECT_EQ(Chat(std::string(kBody) + R"(, "tool_choice": "none"})").tool_choice, ToolChoice::kNone);
-  // Forced ones need no parser of the model's own way to write them.
+  // Forced calls need no parser for the model's own format of calls.
   GenerationRequest forced = Chat(std::string(kBody) + R"(, "tool_choice": "required"})");
   EXPECT_EQ(forced.tool_choice, ToolChoice::kForced);
   EXPECT_THAT(forced.sampling.guided.json_schema, HasSubstr(R"("minItems":1)"));
@@ -471,7 +470,7 @@ INSTANTIATE_TEST_SUITE_P(
             "spaces_between_special_tokens", "decoder"},
         Bad{"RequestIdOfManyLines", R"({"prompt": "a", "request_id": "a\nb"})", "request_id", "may contain only"},
         Bad{"RepetitionDetection", R"({"prompt": "a", "repetition_detection": {"max_pattern_size": 3}})",
-            "repetition_detection", "repetition does not end"},
+            "repetition_detection", "stopping at repetitions"},
         Bad{"SchemaBesideText", R"({"prompt": "a", "response_format": {"type": "text", "schema": {}}})",
             "response_format", "with type json_object"},
         Bad{"HugePriority", R"({"prompt": "a", "priority": 4294967296})", "priority", "integer"},

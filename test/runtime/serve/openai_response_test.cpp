@@ -1,4 +1,4 @@
-// What goes out: bodies, events, calls of tools, keys, metrics.
+// Responses: bodies, events, tool calls, keys, metrics.
 #include "runtime/serve/openai_response.h"
 
 #include "nlohmann/json.hpp"
@@ -37,7 +37,7 @@ TEST(ResponseTest, CompletionWithLogprobs) {
   EXPECT_EQ(body["choices"][0]["finish_reason"], "stop");
   const json &logprobs = body["choices"][0]["logprobs"];
   EXPECT_EQ(logprobs["tokens"], (json{"é", "!"}));
-  EXPECT_EQ(logprobs["text_offset"], (json{0, 1})); // of characters
+  EXPECT_EQ(logprobs["text_offset"], (json{0, 1})); // offsets in characters
   EXPECT_EQ(logprobs["top_logprobs"][1], (json{{"?", -0.25}, {"!", -1.0}}));
   EXPECT_EQ(body["usage"]["total_tokens"], 5);
 }
@@ -51,7 +51,7 @@ TEST(ResponseTest, ChatWithLogprobs) {
   EXPECT_EQ(content[1]["top_logprobs"][0]["token"], "?");
 }
 
-// OpenAI's API reference: bytes of several tokens make a character only together.
+// OpenAI's API reference: a character may consist of the bytes of several tokens.
 TEST(ResponseTest, PartsOfCharactersHaveTheirOwnBytes) {
   Choice choice = OneChoice();
   choice.tokens = {{{.text = "\xef\xbf\xbd", .logprob = -1, .bytes = "\xc3"}, {}},
@@ -61,7 +61,7 @@ TEST(ResponseTest, PartsOfCharactersHaveTheirOwnBytes) {
   EXPECT_EQ(body["choices"][0]["logprobs"]["content"][1]["bytes"], json{0xa9});
 }
 
-// vLLM: null, the stop string, or the id of the stop token.
+// As in vLLM, stop_reason is null, the stop string, or the id of the stop token.
 TEST(ResponseTest, StopReasons) {
   auto reason = [](StopReason reason) {
     Choice choice = OneChoice();
@@ -88,14 +88,14 @@ TEST(ResponseTest, TokensAndLogprobsOfThePromptAsVllmHasThem) {
   json expected = {nullptr,
                    {{"8", {{"logprob", -2.0}, {"rank", 3}, {"decoded_token", "b"}}},
                     {"9", {{"logprob", -1.0}, {"rank", 1}, {"decoded_token", "c"}}}}};
-  // Of each choice in completions, of the answer in chats.
+  // Completions have it in each choice, chats at the top level.
   json completion = json::parse(CompletionBody(head, {choice}, {})), chat = json::parse(ChatBody(head, {choice}, {}));
   EXPECT_EQ(completion["choices"][0]["prompt_logprobs"], expected);
   EXPECT_EQ(chat["prompt_logprobs"], expected);
   EXPECT_EQ(completion["choices"][0]["prompt_token_ids"], (json{7, 8}));
   EXPECT_EQ(chat["prompt_token_ids"], (json{7, 8}));
   EXPECT_EQ(chat["choices"][0]["token_ids"], (json{1, 2}));
-  // A stream tells the prompt's once.
+  // A stream sends the prompt's token ids once.
   EXPECT_EQ(DataOf(ChatEvent(head, &choice, {}))["prompt_token_ids"], (json{7, 8}));
   choice.begins = false;
   EXPECT_FALSE(DataOf(ChatEvent(head, &choice, {})).contains("prompt_token_ids"));

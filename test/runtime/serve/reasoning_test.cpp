@@ -1,4 +1,4 @@
-// Reasoning before an answer: where it begins and ends, and that streams equal whole answers.
+// Reasoning before an answer: where it begins and ends, and that streams give the same result as whole answers.
 #include "tool_call_testing.h"
 
 #include "gtest/gtest.h"
@@ -10,7 +10,7 @@ struct Row {
   std::string_view name, format;
   ReasoningStart start;
   std::string_view text, reasoning, content;
-  std::string_view source = {}; // the report that the row is after
+  std::string_view source = {}; // the report that the row is based on
 };
 
 std::ostream &operator<<(std::ostream &out, const Row &row) { return out << row.name << ' ' << row.source; }
@@ -30,8 +30,8 @@ TEST_P(ReasoningTest, WholeAndStreamed) {
 
 constexpr auto kUnknown = ReasoningStart::kUnknown, kOpen = ReasoningStart::kOpen, kClosed = ReasoningStart::kClosed;
 
-// After vllm tests/reasoning/test_deepseekr1_reasoning_parser.py and test_qwen3_reasoning_parser.py, and the reports
-// named.
+// Based on vLLM's tests/reasoning/test_deepseekr1_reasoning_parser.py and test_qwen3_reasoning_parser.py, and on the
+// named reports.
 INSTANTIATE_TEST_SUITE_P(
     All, ReasoningTest,
     ::testing::Values(Row{"Tags", "qwen3", kUnknown, "<think>a < b</think>c", "a < b", "c"},
@@ -58,7 +58,7 @@ TEST(ReasoningStartTest, TheEndOfThePrompt) {
   EXPECT_EQ(ReasoningStartOf(format, ""), kUnknown);
 }
 
-// Tags of calls in the reasoning are no calls; those behind it are.
+// Call tags inside the reasoning are not calls; those after it are.
 TEST(ReasoningTest, CallsBehindReasoning) {
   AnswerFormat format;
   format.reasoning = FindReasoningFormat("qwen3");

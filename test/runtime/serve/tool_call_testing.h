@@ -1,4 +1,4 @@
-// Runs parsers of answers on text that is cut in different ways.
+// Runs answer parsers on text that is split in different ways.
 #ifndef INLAY_TEST_RUNTIME_SERVE_TOOL_CALL_TESTING_H_
 #define INLAY_TEST_RUNTIME_SERVE_TOOL_CALL_TESTING_H_
 
@@ -16,11 +16,11 @@ namespace inlay::serve {
 
 using Calls = std::vector<std::pair<std::string, std::string>>; // names and arguments
 
-// What came out of a whole answer, and in how many parts.
+// The parsed answer, and the number of parts that it was sent in.
 struct Parsed {
   std::string content, reasoning;
   Calls calls;
-  int parts = 0; // of arguments
+  int parts = 0; // number of parts of arguments
 
   bool operator==(const Parsed &other) const {
     return content == other.content && reasoning == other.reasoning && calls == other.calls;
@@ -34,12 +34,12 @@ inline std::ostream &operator<<(std::ostream &out, const Parsed &parsed) {
   return out;
 }
 
-// `tools`: a list of functions as in a request.
+// Parses `tools`, a list of functions as in a request.
 inline std::shared_ptr<const ToolSet> ToolsOf(std::string_view tools) {
   return std::make_shared<ToolSet>(Json::parse(tools));
 }
 
-// The whole answer: all parts go into one choice.
+// Parses a whole answer: all parts go into one choice.
 inline Parsed ParseWhole(const AnswerFormat &format, const std::vector<GeneratedText> &pieces) {
   AnswerParser parser(format);
   Choice choice;
@@ -52,7 +52,7 @@ inline Parsed ParseWhole(const AnswerFormat &format, const std::vector<Generated
   return parsed;
 }
 
-// Whether a JSON object ends where `text` ends. Bytes that are no UTF-8 and lone surrogates are taken.
+// Whether `text` is a complete JSON object. Invalid UTF-8 and lone surrogates are accepted.
 inline bool IsWholeObject(std::string_view text) {
   JsonScanner scanner;
   for (char c : text)
@@ -61,8 +61,8 @@ inline bool IsWholeObject(std::string_view text) {
   return text.starts_with('{') && scanner.depth() == 0;
 }
 
-// The same as a client puts the parts of a stream together. A call without whole arguments is dropped, as one that
-// broke off has them; `parser_calls` is the number of calls that the parser says are whole.
+// Joins the parts of a stream in the way of a client. Drops calls with incomplete arguments, which are calls that broke
+// off. `parser_calls` is set to the number of complete calls that the parser reports.
 inline Parsed ParseStream(const AnswerFormat &format, const std::vector<GeneratedText> &pieces, int *parser_calls) {
   AnswerParser parser(format);
   Parsed parsed;

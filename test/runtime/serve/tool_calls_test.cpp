@@ -1,4 +1,5 @@
-// Calls of tools in generated text: each format, what is no call, and that streams equal whole answers.
+// Tool calls in generated text: each format, text that is not a call, and that streams give the same result as whole
+// answers.
 #include "tool_call_testing.h"
 
 #include "gtest/gtest.h"
@@ -24,14 +25,14 @@ AnswerFormat FormatNamed(std::string_view name) {
 struct Row {
   std::string_view name, format, text, content;
   Calls calls = {};
-  std::string_view source = {}; // the report that the row is after
+  std::string_view source = {}; // the report that the row is based on
 };
 
 std::ostream &operator<<(std::ostream &out, const Row &row) { return out << row.name << ' ' << row.source; }
 
 class ToolCallTest : public ::testing::TestWithParam<Row> {};
 
-// In one piece, byte by byte and cut at random: what comes out must be the same.
+// The result must be the same for the whole text, single bytes and random pieces.
 TEST_P(ToolCallTest, WholeAndStreamed) {
   const Row &row = GetParam();
   AnswerFormat format = FormatNamed(row.format);
@@ -300,7 +301,7 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"Text", "llama3_json", "plain [1] {a}", "plain [1] {a}"}),
     NameOf);
 
-// The first ten after vllm tests/tool_parsers/test_pythonic_tool_parser.py.
+// The first ten are based on vLLM's tests/tool_parsers/test_pythonic_tool_parser.py.
 INSTANTIATE_TEST_SUITE_P(
     Pythonic, ToolCallTest,
     ::testing::Values(
@@ -396,7 +397,7 @@ TEST(ToolCallStreamTest, ArgumentsComeInParts) {
   int calls = 0;
   Parsed parsed = ParseStream(FormatNamed("hermes"),
                               Bytes(R"(<tool_call>{"name": "f", "arguments": {"text": "long"}}</tool_call>)"), &calls);
-  EXPECT_EQ(parsed.parts, 16); // one a byte; the last brace once the call is whole
+  EXPECT_EQ(parsed.parts, 16); // one part per byte; the last brace is sent when the call is complete
   EXPECT_EQ(calls, 1);
 }
 
@@ -410,7 +411,7 @@ TEST(ToolCallStreamTest, NothingIsSentBeforeTheToolIsKnown) {
   EXPECT_EQ(choice.text, R"(<tool_call>{"arguments": {"x": 1}, "name": "h")");
 }
 
-// A client that got the beginning of a call must not take it for a whole one.
+// A client that received the beginning of a call must not mistake it for a complete call.
 TEST(ToolCallStreamTest, ACallThatBreaksOffIsNoJson) {
   for (std::string_view rest : {"", " oops", "}, 5}", "}"}) {
     AnswerParser parser(FormatNamed("hermes"));
@@ -441,7 +442,7 @@ TEST(ToolCallStreamTest, TheIndexOfACallThatWasTakenBackIsUsedAgain) {
   EXPECT_EQ(choice.tool_calls[0].name, "g");
 }
 
-// vLLM keeps the first call where parallel_tool_calls is false.
+// vLLM keeps the first call if parallel_tool_calls is false.
 TEST(ToolCallStreamTest, OneCallWhereSeveralAreNotWanted) {
   AnswerFormat format = FormatNamed("llama3_json");
   format.parallel_tool_calls = false;
@@ -452,7 +453,7 @@ TEST(ToolCallStreamTest, OneCallWhereSeveralAreNotWanted) {
   EXPECT_EQ(ParseStream(format, Bytes(text), &calls), expected);
 }
 
-// Special tokens are seen, and are no content where the client does not want them.
+// Special tokens are parsed, and are not part of the content unless the client asks for them.
 TEST(ToolCallStreamTest, SpecialTokens) {
   GeneratedText text;
   text.Append("Hi", false);
@@ -482,7 +483,7 @@ TEST(ToolCallFormatTest, NamesAreVllms) {
   EXPECT_EQ(FindToolCallFormat("none"), nullptr);
 }
 
-// Pieces of calls in any order: nothing is lost, and a stream equals the whole answer.
+// Parts of calls in random order: no text is lost, and a stream gives the same result as the whole answer.
 TEST(ToolCallPropertyTest, StreamsEqualWholeAnswers) {
   constexpr std::string_view kParts[] = {"<tool_call>",
                                          "</tool_call>",

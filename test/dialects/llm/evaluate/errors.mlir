@@ -108,3 +108,12 @@ func.func @unknown() -> index {
   %i = arith.constant 0 : index
   return %i : index
 }
+
+// -----
+
+llm.weight @table : tensor<4x1xf32> = dense<0.0> : tensor<4x1xf32>
+func.func @learned_position(%batch: !llm.batch {llm.value = {sequences = array<i64: 0>, positions = array<i64: 2>}}) {
+  // expected-error @+1 {{looks up position 2 in row 4 of 4}}
+  %y = llm.position_embedding %batch, @table {offset = 2 : i64} : (!llm.batch) -> tensor<?x1xf32>
+  return
+}

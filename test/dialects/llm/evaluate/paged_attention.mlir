@@ -63,3 +63,38 @@ func.func @softcap(%q: tensor<?x1xf32> {llm.value = dense<1000.0> : tensor<2x1xf
       : (tensor<?x1xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x1xf32>
   return %y : tensor<?x1xf32>
 }
+
+// Keys are zero, so scores are the slopes' alone: ln(3) a position for head 0, nothing for head 1.
+// CHECK-LABEL: @alibi result 0
+// CHECK-NEXT: 8 8
+// CHECK-NEXT: 2 4
+func.func @alibi(%k: tensor<?x1xf32> {llm.value = dense<0.0> : tensor<2x1xf32>},
+                 %q: tensor<?x2xf32> {llm.value = dense<1.0> : tensor<2x2xf32>},
+                 %v: tensor<?x1xf32> {llm.value = dense<[[8.0], [0.0]]> : tensor<2x1xf32>},
+                 %batch: !llm.batch {llm.value = {sequences = array<i64: 0, 0>, positions = array<i64: 0, 1>}},
+                 %kv: !llm.kv_cache) -> tensor<?x2xf32> {
+  %kv1 = llm.kv_append %kv, %k, %v, %batch {layer = 0 : i64, head_dim = 1 : i64}
+      : (!llm.kv_cache, tensor<?x1xf32>, tensor<?x1xf32>, !llm.batch) -> !llm.kv_cache
+  %y = llm.paged_attention %q, %kv1, %batch {layer = 0 : i64, heads = 2 : i64, kv_heads = 1 : i64, head_dim = 1 : i64, scale = 1.0 : f64,
+                                             alibi = array<f64: 1.0986122886681098, 0.0>}
+      : (tensor<?x2xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// A sink of ln(3) counts as three keys of score 0 and adds no value; one of a large negative logit counts as none.
+llm.weight @sinks : tensor<2xf64> = dense<[1.0986122886681098, -1000.0]> : tensor<2xf64>
+// CHECK-LABEL: @sinks_of_heads result 0
+// CHECK-NEXT: 2 8
+// CHECK-NEXT: 2.4 6
+func.func @sinks_of_heads(%k: tensor<?x1xf32> {llm.value = dense<0.0> : tensor<2x1xf32>},
+                          %q: tensor<?x2xf32> {llm.value = dense<1.0> : tensor<2x2xf32>},
+                          %v: tensor<?x1xf32> {llm.value = dense<[[8.0], [4.0]]> : tensor<2x1xf32>},
+                          %batch: !llm.batch {llm.value = {sequences = array<i64: 0, 0>, positions = array<i64: 0, 1>}},
+                          %kv: !llm.kv_cache) -> tensor<?x2xf32> {
+  %kv1 = llm.kv_append %kv, %k, %v, %batch {layer = 0 : i64, head_dim = 1 : i64}
+      : (!llm.kv_cache, tensor<?x1xf32>, tensor<?x1xf32>, !llm.batch) -> !llm.kv_cache
+  %y = llm.paged_attention %q, %kv1, %batch {layer = 0 : i64, heads = 2 : i64, kv_heads = 1 : i64, head_dim = 1 : i64, scale = 1.0 : f64,
+                                             sinks = @sinks}
+      : (tensor<?x2xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}

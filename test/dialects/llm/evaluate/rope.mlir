@@ -38,3 +38,14 @@ func.func @late_positions(%x: tensor<?x2xf32> {llm.value = dense<[[1.0, 0.0], [1
   %y = llm.rope %x, %batch, @late {head_dim = 2 : i64} : (tensor<?x2xf32>, !llm.batch) -> tensor<?x2xf32>
   return %y : tensor<?x2xf32>
 }
+
+// A table of two columns rotates the first two elements of each head of four.
+// CHECK-LABEL: @partial result 0
+// CHECK-NEXT: -1.73205 1 7 8 1 1.73205 5 6
+llm.rope_table @partial_table : tensor<4x2xf32> {inv_freq = array<f64: 1.0471975511965976>, attention_factor = 2.0 : f64}
+func.func @partial(%x: tensor<?x8xf32> {llm.value = dense<[[0.0, 1.0, 7.0, 8.0, 1.0, 0.0, 5.0, 6.0]]> : tensor<1x8xf32>},
+                   %batch: !llm.batch {llm.value = {sequences = array<i64: 0>, positions = array<i64: 1>}})
+    -> tensor<?x8xf32> {
+  %y = llm.rope %x, %batch, @partial_table {head_dim = 4 : i64} : (tensor<?x8xf32>, !llm.batch) -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}

@@ -1,0 +1,162 @@
+#include "frontends/hf/Tensors.h"
+
+#include <set>
+#include <utility>
+
+namespace inlay::hf {
+namespace {
+
+// Collects the weights of one model.
+class Collector {
+public:
+  explicit Collector(const ModelConfig &config)
+      : config_(config), family_(*config.family), names_(config.family->modules) {}
+
+  std::vector<WeightSpec> Collect() {
+    AddTensor(std::string(names_.embedding), {config_.vocab_size, config_.hidden_size});
+    if (family_.positions == Positions::kLearned)
+      AddTensor(std::string(names_.positions), {config_.learned_positions, config_.hidden_size});
+    for (size_t i = 0; i < config_.layers.size(); ++i)
+      AddLayer(i);
+    AddNorm(std::string(names_.final_norm), config_.hidden_size);
+    if (!config_.tie_word_embeddings)
+      AddTensor(std::string(names_.lm_head), {config_.vocab_size, config_.hidden_size}, config_.head_bias);
+    return std::move(weights_);
+  }
+
+private:
+  // A matrix of a layer: `rows` of the `tensor_rows` of its tensor, chosen by `source`.
+  struct Matrix {
+    std::string name, tensor;
+    int64_t rows, columns, tensor_rows;
+    bool bias;
+    WeightSource source = {};
+  };
+
+  void AddLayer(size_t layer) {
+    const int64_t hidden = config_.hidden_size, inner = config_.intermediate_size;
+    auto name = [&](std::string_view module) { return LayerModule(names_, module, layer); };
+    AddNorm(name(names_.attention_norm), hidden);
+    AddQkv(layer);
+    if (QkNorm kind = family_.qk_norm; kind != QkNorm::kNone) {
+      const bool whole = kind == QkNorm::kRow;
+      AddNorm(name(names_.q_norm), config_.head_dim * (whole ? config_.heads : 1));
+      AddNorm(name(names_.k_norm), config_.head_dim * (whole ? config_.kv_heads : 1));
+    }
+    AddMatrix(name(names_.o), hidden, config_.heads * config_.head_dim, config_.output_bias);
+    AddNorm(name(names_.attention_post_norm), hidden);
+    if (!(config_.parallel && family_.parallel_shares_norm))
+      AddNorm(name(names_.mlp_norm), hidden);
+    LayerWeights parts = NamesOfLayer(names_, layer);
+    if (!names_.gate_up.empty()) {
+      std::string tensor = name(names_.gate_up);
+      AddPart({parts.gate, tensor, inner, hidden, 2 * inner, config_.mlp_bias, Rows(2 * inner, 0, inner)});
+      AddPart({parts.up, tensor, inner, hidden, 2 * inner, config_.mlp_bias, Rows(2 * inner, inner, inner)});
+    } else {
+      if (!parts.gate.empty())
+        AddMatrix(parts.gate, inner, hidden, config_.mlp_bias);
+      AddMatrix(parts.up, inner, hidden, config_.mlp_bias);
+    }
+    AddMatrix(name(names_.down), hidden, inner, config_.mlp_bias);
+    AddNorm(name(names_.mlp_post_norm), hidden);
+  }
+
+  void AddQkv(size_t layer) {
+    const int64_t d = config_.head_dim, queries = config_.heads * d, keys = config_.kv_heads * d;
+    const int64_t all = queries + 2 * keys, hidden = config_.hidden_size;
+    const LayerWeights parts = NamesOfLayer(names_, layer);
+    WeightSource q, k, v;
+    if (!names_.qkv.empty() && family_.qkv_layout == QkvLayout::kConcatenated) {
+      q = Rows(all, 0, queries);
+      k = Rows(all, queries, keys);
+      v = Rows(all, queries + keys, keys);
+    } else if (!names_.qkv.empty()) {
+      q = Rows(3 * d, 0, d);
+      k = Rows(3 * d, d, d);
+      v = Rows(3 * d, 2 * d, d);
+    }
+    if (family_.rope.interleaved)
+      for (WeightSource *rotated : {&q, &k}) {
+        rotated->head_dim = d;
+        rotated->rotary_dim = config_.rotary_dim;
+      }
+    const bool fused = !names_.qkv.empty();
+    const std::string tensor = LayerModule(names_, names_.qkv, layer);
+    AddPart({parts.q, fused ? tensor : parts.q, queries, hidden, fused ? all : queries, config_.qkv_bias, q});
+    AddPart({parts.k, fused ? tensor : parts.k, keys, hidden, fused ? all : keys, config_.qkv_bias, k});
+    AddPart({parts.v, fused ? tensor : parts.v, keys, hidden, fused ? all : keys, config_.qkv_bias, v});
+  }
+
+  static WeightSource Rows(int64_t block, int64_t offset, int64_t count) {
+    return {.tensor = {}, .block = block, .offset = offset, .count = count};
+  }
+
+  void AddMatrix(const std::string &module, int64_t rows, int64_t columns, bool bias) {
+    AddPart({module, module, rows, columns, rows, bias});
+  }
+
+  void AddPart(Matrix matrix) {
+    WeightSource &source = matrix.source;
+    if (matrix.bias) {
+      WeightSource of_bias = source;
+      of_bias.tensor = {matrix.tensor + ".bias", {matrix.tensor_rows}};
+      weights_.push_back({matrix.name + ".bias", {matrix.rows}, std::move(of_bias)});
+    }
+    source.transposed = family_.transposed;
+    source.tensor = {matrix.tensor + ".weight", {matrix.tensor_rows, matrix.columns}};
+    if (source.transposed)
+      std::swap(source.tensor.shape[0], source.tensor.shape[1]);
+    weights_.push_back({matrix.name + ".weight", {matrix.rows, matrix.columns}, std::move(source)});
+  }
+
+  void AddNorm(const std::string &module, int64_t columns) {
+    if (!module.empty())
+      AddTensor(module, {columns}, family_.norm.bias);
+  }
+
+  // A weight that is a whole tensor.
+  void AddTensor(const std::string &module, const std::vector<int64_t> &shape, bool bias = false) {
+    auto add = [&](const std::string &name, const std::vector<int64_t> &of) {
+      weights_.push_back({name, of, {.tensor = {name, of}}});
+    };
+    if (bias)
+      add(module + ".bias", {shape[0]});
+    add(module + ".weight", shape);
+  }
+
+  const ModelConfig &config_;
+  const Family &family_;
+  const ModuleNames &names_;
+  std::vector<WeightSpec> weights_;
+};
+
+} // namespace
+
+std::string LayerModule(const ModuleNames &names, std::string_view name, size_t layer) {
+  if (name.empty())
+    return "";
+  std::string full(names.layer);
+  full.replace(full.find("{}"), 2, std::to_string(layer));
+  return full.append(".").append(name);
+}
+
+LayerWeights NamesOfLayer(const ModuleNames &names, size_t layer) {
+  auto part = [&](std::string_view fused, std::string_view suffix, std::string_view separate) {
+    return fused.empty() ? LayerModule(names, separate, layer) : LayerModule(names, fused, layer).append(suffix);
+  };
+  return {part(names.qkv, ".q", names.q), part(names.qkv, ".k", names.k), part(names.qkv, ".v", names.v),
+          part(names.gate_up, ".gate", names.gate), part(names.gate_up, ".up", names.up)};
+}
+
+std::vector<WeightSpec> RequiredWeights(const ModelConfig &config) { return Collector(config).Collect(); }
+
+std::vector<TensorSpec> RequiredTensors(const ModelConfig &config) {
+  std::vector<TensorSpec> tensors;
+  std::set<std::string> names;
+  for (WeightSpec &weight : RequiredWeights(config))
+    if (names.insert(weight.source.tensor.name).second)
+      tensors.push_back(std::move(weight.source.tensor));
+  return tensors;
+}
+
+} // namespace inlay::hf

@@ -1,0 +1,30 @@
+//===- Elementwise.h - arithmetic of the llm dialect on tiles --------------===//
+//
+// What epilogues and prologues of products and programs of rows and heads share:
+// the arithmetic of ops with the trait Elementwise and the parts of a norm, in f32.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_PASSES_LLM_TO_TILE_ELEMENTWISE_H
+#define INLAY_PASSES_LLM_TO_TILE_ELEMENTWISE_H
+
+#include "passes/llm_to_tile/ProgramBuilder.h"
+
+namespace inlay {
+
+/// What `op` computes of tiles of its operands; all are of one shape and of f32. Fails after a diagnostic for an op
+/// that is not elementwise.
+mlir::FailureOr<mlir::Value> emitElementwise(mlir::Operation *op, mlir::ValueRange operands, ProgramBuilder &b);
+
+/// 1 / sqrt(mean + eps) of the sums of the squares of `norm.getSize()` columns.
+mlir::Value emitInverseNorm(llm::NormInterface norm, mlir::Value sumOfSquares, ProgramBuilder &b);
+
+/// `columns` elements from `at` on of the norm's weight plus its offset; null if the norm has no weight.
+mlir::Value loadNormWeight(llm::NormInterface norm, mlir::Value at, int64_t columns, ProgramBuilder &b);
+
+/// The same of the norm's bias.
+mlir::Value loadNormBias(llm::NormInterface norm, mlir::Value at, int64_t columns, ProgramBuilder &b);
+
+} // namespace inlay
+
+#endif // INLAY_PASSES_LLM_TO_TILE_ELEMENTWISE_H

@@ -1,0 +1,50 @@
+// Which row of a checkpoint's tensor a row of a weight is: the interpreter of a source's steps (plan::RecipeStep).
+#ifndef INLAY_RUNTIME_BUNDLE_SOURCE_ROWS_H_
+#define INLAY_RUNTIME_BUNDLE_SOURCE_ROWS_H_
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "runtime/bundle/plan_generated.h"
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace inlay {
+
+// Row `row` of the result of Permute: within each `block` rows the first `count` come in turn from `parts` equal runs
+// of them, the others stay. With two parts of a head this is RowOrder_HalfPairs, with two parts of all rows
+// RowOrder_Alternate, with rotary_dim / 2 parts it brings rope's pairs to halves.
+inline uint64_t PermutedRow(uint64_t row, uint64_t block, uint64_t count, uint64_t parts) {
+  uint64_t i = row % block;
+  return i < count ? row - i + i % parts * (count / parts) + i / parts : row;
+}
+
+// Checks the steps of a source of `weight` without its tensor: that each is one that this runtime executes, and that
+// its sizes fit together.
+absl::Status VerifySourceSteps(const plan::Source &source, std::string_view weight);
+
+// The rows that a source's verified steps make of a tensor.
+class SourceRows {
+public:
+  // Fails unless a tensor of `shape` gives rows of `columns` elements; the error names tensor and weight.
+  static absl::StatusOr<SourceRows> Open(const plan::Source &source, std::span<const int64_t> shape, uint64_t columns,
+                                         std::string_view weight);
+
+  uint64_t count() const { return count_; }
+  // The row of the tensor that is row `row`; where the tensor is transposed, its column.
+  uint64_t TensorRow(uint64_t row) const;
+  bool is_transposed() const { return is_transposed_; }
+  // Elements of a row of the tensor as it is stored.
+  uint64_t tensor_columns() const { return tensor_columns_; }
+
+private:
+  std::vector<const plan::RecipeStep *> steps_; // of rows, the last one first
+  uint64_t count_ = 0, tensor_columns_ = 0;
+  bool is_transposed_ = false;
+};
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_BUNDLE_SOURCE_ROWS_H_

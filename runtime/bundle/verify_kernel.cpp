@@ -1,0 +1,96 @@
+#include "runtime/bundle/verify_kernel.h"
+
+#include "runtime/bundle/elements.h"
+#include "runtime/bundle/plan_errors.h"
+#include "runtime/bundle/verify_launch.h"
+
+#include <cctype>
+
+namespace inlay {
+namespace {
+
+// What a library is told about one of its operands must lie in a row of the kernel's view, and its rows be the step's.
+absl::Status VerifyColumns(const plan::Columns *columns, const char *what, uint32_t count, bool is_weight,
+                           const plan::Kernel &kernel) {
+  std::string_view name = kernel.name()->string_view();
+  uint32_t views = kernel.views() ? kernel.views()->size() : 0;
+  if (!columns || columns->argument() >= views || !IsFloat(columns->type()))
+    return BadPlan("the {} of '{}' is not an argument of floats", what, name);
+  const plan::View &view = *kernel.views()->Get(columns->argument());
+  const plan::LibraryProduct &product = *kernel.body_as_LibraryProduct();
+  uint64_t row = uint64_t{columns->pitch()} * ElementSize(columns->type());
+  bool fits = is_weight ? IsCountOf(view.rows(), plan::Extent_One, 1, 1) && view.row_bytes() == product.columns() * row
+                        : IsCountOf(view.rows(), product.rows(), 1, 1) && view.row_bytes() == row;
+  if (!fits || uint64_t{columns->column()} + count > columns->pitch())
+    return BadPlan("the {} of '{}' is {} columns from {} on of rows of {}, its argument has other rows", what, name,
+                   count, columns->column(), columns->pitch());
+  return absl::OkStatus();
+}
+
+absl::Status VerifyLibrary(const plan::Kernel &kernel) {
+  const plan::LibraryProduct &product = *kernel.body_as_LibraryProduct();
+  std::string_view name = kernel.name()->string_view();
+  if (!product.library() || product.library()->string_view() != "cublaslt")
+    return UnsupportedPlan("'{}' is a product of the library '{}'", name,
+                           product.library() ? product.library()->string_view() : "");
+  if ((product.rows() != plan::Extent_Tokens && product.rows() != plan::Extent_LogitRows) || product.columns() == 0 ||
+      product.k() == 0 || product.columns() > kMaxCount || product.k() > kMaxCount)
+    return BadPlan("'{}' is a product with invalid sizes", name);
+  struct {
+    const plan::Columns *columns;
+    const char *what;
+    uint32_t count;
+    bool is_weight;
+  } operands[] = {{product.input(), "input", product.k(), false},
+                  {product.weight(), "weight", product.k(), true},
+                  {product.output(), "output", product.columns(), false},
+                  {product.residual() ? product.residual() : product.output(), "residual", product.columns(), false}};
+  for (const auto &[columns, what, count, is_weight] : operands)
+    if (absl::Status status = VerifyColumns(columns, what, count, is_weight, kernel); !status.ok())
+      return status;
+  if (product.input()->type() != product.weight()->type() || ElementSize(product.weight()->type()) != 2 ||
+      (product.residual() && product.residual()->type() != product.output()->type()))
+    return BadPlan("'{}' is a product of types that cublaslt does not multiply", name);
+  return absl::OkStatus();
+}
+
+absl::Status VerifyBody(const plan::Kernel &kernel, std::string_view target) {
+  std::string_view name = kernel.name()->string_view();
+  if (kernel.body_type() == plan::KernelBody_NONE || !kernel.body())
+    return BadPlan("kernel '{}' has no body", name);
+  switch (kernel.body_type()) {
+  case plan::KernelBody_Code:
+    return absl::OkStatus();
+  case plan::KernelBody_LibraryProduct:
+    if (target == "cpu")
+      return BadPlan("'{}' uses a library, which the target cpu does not support", name);
+    return VerifyLibrary(kernel);
+  default:
+    return UnsupportedPlan("kernel '{}' is a {}", name,
+                           NameOrNumber(kernel.body_type(), plan::EnumNameKernelBody(kernel.body_type())));
+  }
+}
+
+} // namespace
+
+absl::Status VerifyKernel(const plan::Kernel &kernel, std::string_view target) {
+  if (!kernel.name() || kernel.name()->size() == 0)
+    return BadPlan("a kernel has no name");
+  // Names become file names.
+  for (char c : kernel.name()->string_view())
+    if (!isalnum(static_cast<unsigned char>(c)) && c != '_')
+      return BadPlan("a kernel's name holds '{}'", c);
+  // The verifier of FlatBuffers looks at where a vector begins, not at what its elements need.
+  if (kernel.views() && reinterpret_cast<uintptr_t>(kernel.views()->Data()) % alignof(plan::View) != 0)
+    return BadPlan("kernel '{}' has arguments that are not aligned to {} bytes", kernel.name()->string_view(),
+                   alignof(plan::View));
+  if (kernel.views())
+    for (const plan::View *view : *kernel.views())
+      if (!IsCount(view->rows()) || view->row_bytes() > kMaxBytes)
+        return BadPlan("kernel '{}' has an argument of {} * ceil(extent {} / {}) rows of {} bytes",
+                       kernel.name()->string_view(), view->rows().multiplier(), static_cast<int>(view->rows().extent()),
+                       view->rows().divisor(), view->row_bytes());
+  return VerifyBody(kernel, target);
+}
+
+} // namespace inlay

@@ -1,0 +1,17 @@
+// Checks what a plan says of a kernel. Part of VerifyPlan (bundle.h).
+#ifndef INLAY_RUNTIME_BUNDLE_VERIFY_KERNEL_H_
+#define INLAY_RUNTIME_BUNDLE_VERIFY_KERNEL_H_
+
+#include "absl/status/status.h"
+#include "runtime/bundle/plan_generated.h"
+
+#include <string_view>
+
+namespace inlay {
+
+// Name, views and body of a kernel of `target`.
+absl::Status VerifyKernel(const plan::Kernel &kernel, std::string_view target);
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_BUNDLE_VERIFY_KERNEL_H_

@@ -1,0 +1,232 @@
+// What the keys of each family mean where they are absent, null or unusual, and
+// which variants of a family are refused. The configurations are the fixtures'.
+
+#include "frontends/hf/Families.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+
+#include "frontends/hf/Tensors.h"
+#include "test/frontends/hf/ConfigTesting.h"
+
+namespace inlay::hf {
+namespace {
+
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+json Fixture(const std::string &name) {
+  return json::parse(std::ifstream("test/fixtures/models/" + name + "/config.json"));
+}
+
+std::vector<bool> Rotates(const ModelConfig &config) {
+  std::vector<bool> rotates;
+  for (const LayerConfig &layer : config.layers)
+    rotates.push_back(layer.rope.has_value());
+  return rotates;
+}
+
+std::vector<int64_t> Windows(const ModelConfig &config) {
+  std::vector<int64_t> windows;
+  for (const LayerConfig &layer : config.layers)
+    windows.push_back(layer.window.value_or(0));
+  return windows;
+}
+
+TEST(Families, HaveDistinctNames) {
+  for (const Family &family : AllFamilies()) {
+    EXPECT_EQ(FindFamily(family.model_type), &family);
+    EXPECT_EQ(FindFamilyOfArchitecture(family.architecture), &family);
+  }
+}
+
+TEST(SmolLm3, RotatesAllButEveryFourthLayerWithoutAList) {
+  json config = With(Fixture("smollm3"), R"({"no_rope_layers": null})");
+  EXPECT_THAT(Rotates(Parse(config)), ElementsAre(true, true, true, false));
+  EXPECT_THAT(Rotates(Parse(With(config, R"({"no_rope_layer_interval": 2})"))), ElementsAre(true, false, true, false));
+}
+
+TEST(SmolLm3, HasWindowsWhereItDoesNotRotate) {
+  json config = With(Fixture("smollm3"), R"({"layer_types": null, "use_sliding_window": true, "sliding_window": 8})");
+  EXPECT_THAT(Windows(Parse(config)), ElementsAre(0, 0, 0, 8));
+}
+
+TEST(Exaone4, RotatesEverywhereWithoutAWindow) {
+  json config = With(Fixture("exaone4"), R"({"layer_types": null, "sliding_window": null})");
+  EXPECT_THAT(Rotates(Parse(config)), Each(true));
+  EXPECT_THAT(Windows(Parse(config)), Each(0));
+}
+
+// LGAI-EXAONE/EXAONE-4.0-32B writes both.
+TEST(Exaone4, APatternOfLettersIsForLayerTypes) {
+  EXPECT_THAT(Windows(Parse(With(Fixture("exaone4"), R"({"sliding_window_pattern": "LLLG"})"))),
+              ElementsAre(12, 12, 12, 0));
+}
+
+TEST(Gemma, GeluIsTheTanhForm) {
+  EXPECT_EQ(Parse(With(Fixture("gemma"), R"({"hidden_act": "gelu"})")).activation, Activation::kGeluTanh);
+  EXPECT_EQ(Parse(With(Fixture("gpt-neox"), R"({"hidden_act": "gelu"})")).activation, Activation::kGelu);
+}
+
+TEST(Gemma, RoundsTheScaleOfTheEmbedding) {
+  json config = With(Fixture("gemma"), R"({"hidden_size": 3072})");
+  EXPECT_EQ(Parse(config).embedding_scale, 55.5);
+  EXPECT_EQ(Parse(config, {.dtype = DType::kFloat32, .max_model_len = {}}).embedding_scale,
+            static_cast<float>(std::sqrt(3072.0)));
+}
+
+TEST(Gemma2, ASoftCapOfNullIsNone) {
+  json absent = Fixture("gemma2"), null = With(absent, R"({"attn_logit_softcapping": null})");
+  absent.erase("attn_logit_softcapping");
+  EXPECT_EQ(Parse(absent).attention_softcap, 50.0);
+  EXPECT_EQ(Parse(null).attention_softcap, std::nullopt);
+}
+
+// Scaling is for the layers without a window: ml-explore/mlx-vlm issue 1709, ggml-org/llama.cpp issue 14367.
+TEST(Gemma3, ScalesLayersWithoutAWindowAlone) {
+  ModelConfig config = Parse(Fixture("gemma3"));
+  ASSERT_EQ(config.ropes.size(), 2u);
+  EXPECT_EQ(config.ropes[*config.layers[0].rope].inv_freq[0], 1.0);
+  EXPECT_EQ(config.ropes[*config.layers[2].rope].inv_freq[0], 0.125);
+}
+
+TEST(Gemma3, HasItsBasesWhereTheyAreAbsent) {
+  json config = With(Fixture("gemma3"), R"({"rope_theta": null, "rope_local_base_freq": null, "rope_scaling": null})");
+  ModelConfig parsed = Parse(config);
+  EXPECT_NEAR(parsed.ropes[*parsed.layers[0].rope].inv_freq[1], std::pow(10000.0, -1.0 / 8), 1e-7);
+  EXPECT_NEAR(parsed.ropes[*parsed.layers[2].rope].inv_freq[1], std::pow(1000000.0, -1.0 / 8), 1e-7);
+}
+
+// vllm-project/vllm issue 17364.
+TEST(Gemma3, IsRefusedInFloat16) {
+  EXPECT_THAT(
+      ProblemsOf(Fixture("gemma3").dump(), {.dtype = DType::kFloat16, .max_model_len = {}}),
+      ElementsAre("--dtype: found float16, expected bfloat16 or float32; the activations of gemma3_text overflow "
+                  "in float16; give --dtype bfloat16"));
+}
+
+TEST(Gpt2, HasFourTimesTheWidthWithoutAnInnerSize) {
+  EXPECT_EQ(Parse(Fixture("gpt2")).intermediate_size, 128);
+  EXPECT_EQ(Parse(With(Fixture("gpt2"), R"({"n_inner": 48})")).intermediate_size, 48);
+}
+
+TEST(GptNeox, ReadsTheKeysOfTransformers4) {
+  json config = With(Fixture("gpt-neox"), R"({"rope_parameters": null, "rotary_emb_base": 20000, "rotary_pct": 0.5})");
+  ModelConfig parsed = Parse(config);
+  EXPECT_EQ(parsed.rotary_dim, 8);
+  EXPECT_NEAR(parsed.ropes[0].inv_freq[1], std::pow(20000.0, -1.0 / 4), 1e-7);
+}
+
+TEST(GptNeox, HasOneTensorForThreeWeights) {
+  ModelConfig config = Parse(Fixture("gpt-neox"));
+  std::vector<TensorSpec> tensors = RequiredTensors(config);
+  auto is_qkv = [](const auto &spec) {
+    return spec.name.find("layers.0.attention.query_key_value") != std::string::npos;
+  };
+  EXPECT_EQ(std::count_if(tensors.begin(), tensors.end(), is_qkv), 2); // Weight and bias.
+  std::vector<WeightSpec> weights = RequiredWeights(config);
+  EXPECT_EQ(std::count_if(weights.begin(), weights.end(), is_qkv), 6);
+}
+
+TEST(Hunyuan, AlphaStretchesTheBase) {
+  const double base = 10000.0 * std::pow(8.0, 16.0 / 14.0);
+  EXPECT_NEAR(Parse(Fixture("hunyuan")).ropes[0].inv_freq[1], std::pow(base, -1.0 / 8), 1e-7);
+}
+
+TEST(Phi3, LongRopeEndsAtTheOriginalLength) {
+  Problems problems;
+  auto config = ParseConfig(Fixture("phi3-longrope").dump(), "config.json", {}, problems);
+  ASSERT_TRUE(config) << problems.ToStatus();
+  EXPECT_EQ(config->max_model_len, 128);
+  EXPECT_THAT(problems.notes(), ::testing::Contains(HasSubstr("sequences have at most 128 tokens")));
+  EXPECT_NEAR(config->ropes[0].inv_freq[1], std::pow(10000.0, -1.0 / 3) / 1.5, 1e-7);
+  EXPECT_NEAR(config->ropes[0].attention_factor, std::sqrt(1 + std::log(4.0) / std::log(128.0)), 1e-12);
+  EXPECT_THAT(ProblemsOf(Fixture("phi3-longrope").dump(), {.dtype = {}, .max_model_len = 129}),
+              ElementsAre("--max-model-len: found 129, expected at most 128 with longrope; the factors of longer "
+                          "sequences are not supported yet"));
+}
+
+// A fixture, what is changed in it, and the lines that it is answered with.
+struct Case {
+  const char *name, *fixture, *changes;
+  std::string line;
+};
+
+class FamilyErrors : public ::testing::TestWithParam<Case> {};
+
+TEST_P(FamilyErrors, AreListed) {
+  const Case &c = GetParam();
+  EXPECT_THAT(ProblemsOf(With(Fixture(c.fixture), c.changes).dump()), ElementsAre("config.json: " + c.line));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Variants, FamilyErrors,
+    ::testing::Values(
+        Case{"NoRopeLayersCount", "smollm3", R"({"no_rope_layers": [1, 0]})",
+             "no_rope_layers: found 2 entries, expected 4 entries, one for each layer; correct the value"},
+        Case{"NoRopeLayersEntry", "smollm3", R"({"no_rope_layers": [1, 1, 1, 2]})",
+             "no_rope_layers[3]: found 2, expected 1, or 0 for a layer without rope; correct the value"},
+        Case{"WindowAbsent", "olmo3",
+             R"({"sliding_window": null,
+                 "layer_types": ["sliding_attention", "full_attention", "full_attention", "full_attention"]})",
+             "layer_types[0]: found \"sliding_attention\", expected full_attention, as no sliding window is set; set "
+             "sliding_window"},
+        Case{
+            "OneRopeForBoth", "gemma3",
+            R"({"rope_theta": null, "rope_scaling": null, "rope_local_base_freq": null, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}})",
+            "rope_parameters: found {\"rope_theta\":1000000.0,\"rope_type\":\"default\"}, expected an object for each "
+            "of full_attention, sliding_attention; transformers does not read one for both in this family"},
+        Case{"Bidirectional", "gemma2", R"({"use_bidirectional_attention": true})",
+             "use_bidirectional_attention: found true, expected false; this variant of gemma2 is not supported"},
+        Case{"NoSoftCap", "gemma2", R"({"final_logit_softcapping": 0})",
+             "final_logit_softcapping: found 0, expected a number above 0 and at most 1e+06; correct the value"},
+        Case{"Multiplier", "granite", R"({"logits_scaling": 0})",
+             "logits_scaling: found 0, expected a number above 0 and at most 1e+06; correct the value"},
+        Case{"CohereQkNorm", "cohere", R"({"use_qk_norm": true})",
+             "use_qk_norm: found true, expected false; this variant of cohere is not supported"},
+        Case{"StableLmQkNorm", "stablelm", R"({"qk_layernorm": true})",
+             "qk_layernorm: found true, expected false; this variant of stablelm is not supported"},
+        Case{"OptPostNorm", "opt", R"({"do_layer_norm_before": false})",
+             "do_layer_norm_before: found false, expected true; this variant of opt is not supported"},
+        Case{"OptProjection", "opt", R"({"word_embed_proj_dim": 16})",
+             "word_embed_proj_dim: found 16, expected hidden_size = 32; this variant of opt is not supported"},
+        Case{"Fraction", "phi", R"({"partial_rotary_factor": 0.1})",
+             "partial_rotary_factor: found 0.1 (1 of 16 elements of a head), expected an even number of at least 4 "
+             "elements; rope rotates the two halves of them"},
+        Case{"FractionTwice", "stablelm",
+             R"({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}})",
+             "rope_parameters.partial_rotary_factor: found 0.5, expected 0.25, as in partial_rotary_factor; remove the "
+             "one that the model was not trained with"},
+        Case{"LongRopeFactors", "phi3-longrope",
+             R"({"rope_scaling": {"type": "su", "short_factor": [1, 2], "long_factor": [1, 2, 3]}})",
+             "rope_scaling.short_factor: found 2 entries, expected 3 numbers from 0.001 to 1e+06; correct the value"}),
+    [](const auto &info) { return info.param.name; });
+
+TEST(Opt, HasNoPositionsBeyondItsTable) {
+  EXPECT_THAT(ProblemsOf(Fixture("opt").dump(), {.dtype = {}, .max_model_len = 129}),
+              ElementsAre("--max-model-len: found 129, expected at most max_position_embeddings = 128; the model has "
+                          "learned no position beyond"));
+}
+
+// Published configurations, and the keys for which they are refused: none where the model is supported.
+TEST(Configurations, OfPublishedModelsHaveTheirVerdict) {
+  const json all = json::parse(std::ifstream("test/fixtures/configs.json"));
+  EXPECT_GE(all.size(), 80u);
+  for (const json &entry : all) {
+    Problems problems;
+    ParseConfig(entry["config"].dump(), "config.json", {}, problems);
+    json keys = json::array();
+    for (const Problem &problem : problems.items())
+      if (problem.severity == Severity::kError)
+        keys.push_back(problem.key);
+    EXPECT_EQ(keys, entry["refused_for"]) << entry["name"] << ", " << entry["source"] << "\n" << problems.ToStatus();
+  }
+}
+
+} // namespace
+} // namespace inlay::hf

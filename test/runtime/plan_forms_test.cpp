@@ -1,0 +1,155 @@
+// What format 4 can say: forms that this runtime does not execute are refused by name, contradictions as damage.
+#include "runtime/bundle/bundle.h"
+
+#include "test/runtime/plan_testing.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace inlay {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr const char *kUpdate = "which this runtime does not execute; update the runtime";
+
+// A weight of a plan; `scales` of it are in other weights.
+struct TestWeight {
+  uint64_t rows = 4, columns = 8;
+  plan::DataType type = plan::DataType_F32;
+  plan::RowOrder row_order = plan::RowOrder_Plain;
+  plan::Packing packing = plan::Packing_RowMajor;
+  std::vector<TestSource> sources = {"a"};
+  std::vector<plan::Scale> scales = {};
+};
+
+struct TestPlan {
+  TestModel model = {};
+  std::vector<TestWeight> weights = {{}};
+  plan::KernelBody body = plan::KernelBody_Code;
+  bool has_body = true;
+  uint32_t page_table_group = 0; // of the kernel's argument
+};
+
+absl::Status Verify(const TestPlan &options) {
+  flatbuffers::FlatBufferBuilder b;
+  std::vector<flatbuffers::Offset<plan::Weight>> weights;
+  uint64_t offset = 0;
+  for (const TestWeight &weight : options.weights) {
+    auto recipe = plan::CreateRecipe(b, CreateSources(b, weight.sources), weight.rows, weight.columns, weight.row_order,
+                                     /*head_dim=*/0, weight.packing);
+    auto quantization = weight.scales.empty() ? 0 : plan::CreateQuantizationDirect(b, &weight.scales);
+    uint64_t bytes = weight.rows * weight.columns * std::max<size_t>(ElementSize(weight.type), 1);
+    weights.push_back(plan::CreateWeight(b, b.CreateString("w"), weight.type, bytes, offset, recipe, /*pack=*/0,
+                                         plan::DataType_F32, quantization));
+    offset = (offset + bytes + 255) / 256 * 256;
+  }
+  std::vector<plan::View> views{{plan::Count(plan::Extent_Sequences, 1, 4), 4}};
+  flatbuffers::Offset<void> body;
+  if (options.has_body)
+    body = options.body == plan::KernelBody_Collective ? plan::CreateCollective(b).Union()
+           : options.body == plan::KernelBody_Plugin   ? plan::CreatePluginDirect(b, "mine").Union()
+                                                       : plan::CreateCode(b).Union();
+  std::vector kernels{plan::CreateKernelDirect(b, "k", &views, options.body, body)};
+  std::vector arguments{plan::CreateArgument(b, plan::BufferKind_Metadata, options.page_table_group, /*offset=*/0,
+                                             plan::Metadata_PageTable)};
+  std::vector<plan::Count> grid{plan::Count(plan::Extent_One, 1, 1)};
+  std::vector launches{plan::CreateLaunchDirect(b, 0, &arguments, &grid)};
+  std::vector entries{plan::CreateEntryDirect(b, "decode", plan::EntryKind_Decode, 4, 4, 1, 256, nullptr, &launches)};
+  std::string bytes =
+      FinishPlan(b, plan::CreateTargetDirect(b, "cpu", &kernels, &weights, &entries), options.model);
+  flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t *>(bytes.data()), bytes.size());
+  EXPECT_TRUE(plan::VerifyPlanBuffer(verifier));
+  return VerifyPlan(*plan::GetPlan(bytes.data()));
+}
+
+// The message of a plan that a later runtime may execute.
+std::string Unsupported(const TestPlan &plan) {
+  absl::Status status = Verify(plan);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr(kUpdate));
+  return std::string(status.message());
+}
+
+// The message of a plan that no compiler wrote.
+std::string Damaged(const TestPlan &plan) {
+  absl::Status status = Verify(plan);
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+  return std::string(status.message());
+}
+
+TEST(PlanForms, ASmallPlanIsTaken) {
+  absl::Status status = Verify({});
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+TEST(PlanForms, StorageOfWeights) {
+  EXPECT_THAT(Unsupported({.weights = {{.type = plan::DataType_F8E4M3}}}), HasSubstr("weight 'w' has elements F8E4M3"));
+  EXPECT_THAT(Unsupported({.weights = {{.type = plan::DataType_U4}}}), HasSubstr("weight 'w' has elements U4"));
+  EXPECT_THAT(Unsupported({.weights = {{.type = static_cast<plan::DataType>(77)}}}),
+              HasSubstr("weight 'w' has elements 77"));
+  EXPECT_THAT(Unsupported({.weights = {{.row_order = static_cast<plan::RowOrder>(9)}}}),
+              HasSubstr("weight 'w' has rows in the order 9"));
+  EXPECT_THAT(Unsupported({.weights = {{.packing = static_cast<plan::Packing>(-1)}}}),
+              HasSubstr("weight 'w' has the packing -1"));
+}
+
+TEST(PlanForms, StepsOfRecipes) {
+  EXPECT_THAT(Unsupported({.weights = {{.sources = {{"a", {{plan::RecipeOp_Shard}}}}}}}),
+              HasSubstr("the recipe of weight 'w' has step Shard of source 'a'"));
+  EXPECT_THAT(Damaged({.weights = {{.sources = {{"a", {{plan::RecipeOp_Slice, 4, 3, 2}}}}}}}),
+              HasSubstr("takes 2 rows from 3 on of each 4"));
+}
+
+TEST(PlanForms, ScalesOfQuantisedWeights) {
+  auto scaled = [](plan::Scale scale) { return TestPlan{.weights = {{.scales = {scale}}, {.rows = 2, .columns = 1}}}; };
+  // A scale for each 2 rows of 8.
+  EXPECT_THAT(Unsupported(scaled({1, 2, 8})), HasSubstr("weight 'w' is quantised"));
+  EXPECT_THAT(Damaged(scaled({1, 2, 4})), HasSubstr("has 2 x 1 scales of each 2 x 4 elements, expected 2 x 2"));
+  EXPECT_THAT(Damaged(scaled({0, 2, 8})), HasSubstr("has scales of each 2 x 8 elements in weight 0"));
+  EXPECT_THAT(Damaged(scaled({2, 2, 8})), HasSubstr("in weight 2"));
+  EXPECT_THAT(Damaged(scaled({1, 0, 8})), HasSubstr("has scales of each 0 x 8 elements"));
+}
+
+TEST(PlanForms, KindsOfKernels) {
+  EXPECT_THAT(Unsupported({.body = plan::KernelBody_Collective}), HasSubstr("kernel 'k' is a Collective"));
+  EXPECT_THAT(Unsupported({.body = plan::KernelBody_Plugin}), HasSubstr("kernel 'k' is a Plugin"));
+  EXPECT_THAT(Unsupported({.body = static_cast<plan::KernelBody>(9)}), HasSubstr("kernel 'k' is a 9"));
+  EXPECT_THAT(Damaged({.has_body = false}), HasSubstr("kernel 'k' has no body"));
+}
+
+TEST(PlanForms, CacheGroups) {
+  auto groups = [](uint32_t layers, std::vector<TestCacheGroup> list) {
+    return TestPlan{.model = {.layers = layers, .cache_groups = std::move(list)}};
+  };
+  EXPECT_THAT(Unsupported(groups(2, {{.layers = {0}}, {.layers = {1}}})), HasSubstr("has 2 cache groups"));
+  EXPECT_THAT(Unsupported(groups(1, {{.window = 4}})), HasSubstr("cache group 0 frees pages outside a window of 4"));
+  EXPECT_THAT(Unsupported(groups(1, {{.type = plan::DataType_F8E4M3}})),
+              HasSubstr("cache group 0 stores keys and values as F8E4M3"));
+  EXPECT_THAT(Unsupported(groups(3, {{.layers = {0, 2}}})), HasSubstr("has 1 layers without a cache of their own"));
+  EXPECT_THAT(Damaged(groups(1, {})), HasSubstr("has 0 cache groups, expected 1 to 64"));
+  EXPECT_THAT(Damaged(groups(1, {{.head_dim = 0}})), HasSubstr("cache group 0 has invalid sizes"));
+  for (const std::vector<uint32_t> &layers : {std::vector<uint32_t>{2}, {1, 0}, {0, 0}})
+    EXPECT_THAT(Damaged(groups(2, {{.layers = layers}})), HasSubstr("twice, out of order or out of range"));
+  EXPECT_THAT(Damaged({.page_table_group = 1}), HasSubstr("reads PageTable of cache group 1 of 1"));
+}
+
+TEST(PlanForms, SizesOfAStepHaveNames) {
+  std::vector<std::string> names{std::begin(kStepSizeNames), std::end(kStepSizeNames)}, more = names;
+  names.pop_back(); // of a compiler that knew fewer
+  EXPECT_TRUE(Verify({.model = {.step_sizes = names}}).ok());
+  more.emplace_back("experts");
+  EXPECT_THAT(Unsupported({.model = {.step_sizes = more}}), HasSubstr("gives kernels 'experts' as size 6 of a step"));
+  EXPECT_THAT(Unsupported({.model = {.step_sizes = {"sequences"}}}),
+              HasSubstr("gives kernels 'sequences' as size 0 of a step"));
+  EXPECT_THAT(Damaged({.model = {.step_sizes = {}}}), HasSubstr("names no sizes of a step"));
+}
+
+TEST(PlanForms, Ranks) {
+  EXPECT_THAT(Unsupported({.model = {.ranks = 2}}), HasSubstr("is for 2 ranks"));
+  EXPECT_THAT(Damaged({.model = {.ranks = 0}}), HasSubstr("is for 0 ranks"));
+}
+
+} // namespace
+} // namespace inlay
