@@ -220,13 +220,8 @@ LogicalResult inlay::lowerDecodeAttention(tile::ProgramOp program, OpBuilder &bu
   FailureOr<AttentionLoop> loop = findAttentionLoop(program);
   if (failed(loop))
     return failure();
-  AttentionShape shape{loop->rows, loop->keysPerStep, loop->headDim};
-  if (loop->keysPerStep != kKeys || !isDecodeAttention(shape, kKeys) ||
-      loop->keys.getType().getElementTypeBitWidth() != 16)
-    return loop->scores.emitError("has ")
-           << loop->rows << " rows, " << loop->keysPerStep << " keys a step and heads of " << loop->headDim
-           << "; the family decode_attention takes up to 16 rows, 16 keys a step and "
-              "heads of 16 to 256 in 8s, in 16 bits";
+  if (failed(requireDecodeAttention(*loop)))
+    return failure();
   if (failed(requireRunsOfKeys(*loop)))
     return failure();
   auto schedule = cast<tile::DecodeAttentionAttr>(program.getScheduleAttr());

@@ -35,6 +35,10 @@ LogicalResult GenericLowering::lower(Operation *op) {
         scalars[rank] = kernel.getCluster() > 1 ? special(cuda::Special::ClusterRank) : index(0);
         return success();
       })
+      .Case([&](tile::ClusterSizeOp size) {
+        scalars[size] = index(kernel.getCluster());
+        return success();
+      })
       .Case([&](tile::ReadOp read) {
         auto type = cast<tile::ViewType>(read.getView().getType());
         Value offset;

@@ -236,14 +236,12 @@ LogicalResult inlay::lowerPrefillAttention(tile::ProgramOp program, OpBuilder &b
   FailureOr<AttentionLoop> loop = findAttentionLoop(program);
   if (failed(loop))
     return failure();
-  AttentionShape shape{loop->rows, loop->keysPerStep, loop->headDim};
+  if (failed(requirePrefillAttention(*loop)))
+    return failure();
   auto schedule = cast<tile::PrefillAttentionAttr>(program.getScheduleAttr());
-  if (!isPrefillAttention(shape, kKeys) || loop->rows != kConsumerRows * schedule.getConsumers() ||
-      loop->keys.getType().getElementTypeBitWidth() != 16)
-    return loop->scores.emitError("has ")
-           << loop->rows << " rows, " << loop->keysPerStep << " keys a step and heads of " << loop->headDim
-           << "; the family prefill_attention takes " << kConsumerRows << " rows a consumer, up to "
-           << AttentionShape::mostKeys << " keys a step in " << kKeys << "s, and heads of 16 to 128 in 8s, in 16 bits";
+  if (loop->rows != kConsumerRows * schedule.getConsumers())
+    return loop->scores.emitError("has ") << loop->rows << " rows for " << schedule.getConsumers()
+                                          << " consumers, expected " << kConsumerRows << " for each";
   if (failed(requireRunsOfKeys(*loop)))
     return failure();
   FailureOr<cuda::KernelOp> kernel =

@@ -115,6 +115,9 @@ void SwapAbLowering::produce() {
     b.loop("step", zero, early, b.index(1), KernelBuilder::Rolled, [&](Value step) { loadWeights(step, step); });
     cuda::DependOp::create(b);
     b.loop("step", zero, early, b.index(1), KernelBuilder::Rolled, [&](Value step) { loadRows(step, step); });
+    // Where a block's steps all fit the ring, it fills no stage again.
+    if (schedule.share(loop.k) <= schedule.getStages())
+      return;
     b.loop("step", early, count, b.index(1), KernelBuilder::Rolled, [&](Value step) {
       Value slot = b.name("slot", b.rem(step, schedule.getStages()));
       Value pass = b.name("pass", b.div(step, schedule.getStages()));
