@@ -1,8 +1,8 @@
 #include "runtime/bundle/plan_facts.h"
 
 #include "fmt/format.h"
-#include "runtime/bundle/step_sizes.h"
 #include "nlohmann/json.hpp"
+#include "runtime/bundle/step_sizes.h"
 
 namespace inlay {
 

@@ -57,8 +57,7 @@ absl::Status Verify(const TestPlan &options) {
   std::vector<plan::Count> grid{plan::Count(plan::Extent_One, 1, 1)};
   std::vector launches{plan::CreateLaunchDirect(b, 0, &arguments, &grid)};
   std::vector entries{plan::CreateEntryDirect(b, "decode", plan::EntryKind_Decode, 4, 4, 1, 256, nullptr, &launches)};
-  std::string bytes =
-      FinishPlan(b, plan::CreateTargetDirect(b, "cpu", &kernels, &weights, &entries), options.model);
+  std::string bytes = FinishPlan(b, plan::CreateTargetDirect(b, "cpu", &kernels, &weights, &entries), options.model);
   flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t *>(bytes.data()), bytes.size());
   EXPECT_TRUE(plan::VerifyPlanBuffer(verifier));
   return VerifyPlan(*plan::GetPlan(bytes.data()));
