@@ -144,7 +144,7 @@ TEST(Phi3, LongRopeEndsAtTheOriginalLength) {
   ASSERT_TRUE(config) << problems.ToStatus();
   EXPECT_EQ(config->max_model_len, 128);
   EXPECT_THAT(problems.notes(), ::testing::Contains(HasSubstr("sequences have at most 128 tokens")));
-  EXPECT_NEAR(config->ropes[0].inv_freq[1], std::pow(10000.0, -1.0 / 3) / 1.5, 1e-7);
+  EXPECT_NEAR(config->ropes[0].inv_freq[2], std::pow(10000.0, -2.0 / 6) / 1.5, 1e-7);
   EXPECT_NEAR(config->ropes[0].attention_factor, std::sqrt(1 + std::log(4.0) / std::log(128.0)), 1e-12);
   EXPECT_THAT(ProblemsOf(Fixture("phi3-longrope").dump(), {.dtype = {}, .max_model_len = 129}),
               ElementsAre("--max-model-len: found 129, expected at most 128 with longrope; the factors of longer "
@@ -203,8 +203,8 @@ INSTANTIATE_TEST_SUITE_P(
              "rope_parameters.partial_rotary_factor: found 0.5, expected 0.25, as in partial_rotary_factor; remove the "
              "one that the model was not trained with"},
         Case{"LongRopeFactors", "phi3-longrope",
-             R"({"rope_scaling": {"type": "su", "short_factor": [1, 2], "long_factor": [1, 2, 3]}})",
-             "rope_scaling.short_factor: found 2 entries, expected 3 numbers from 0.001 to 1e+06; correct the value"}),
+             R"({"rope_scaling": {"type": "su", "short_factor": [1, 2], "long_factor": [1, 2, 3, 4, 5, 6]}})",
+             "rope_scaling.short_factor: found 2 entries, expected 6 numbers from 0.001 to 1e+06; correct the value"}),
     [](const auto &info) { return info.param.name; });
 
 TEST(Opt, HasNoPositionsBeyondItsTable) {
