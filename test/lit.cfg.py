@@ -9,7 +9,7 @@ config.name = "Inlay"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".test"]
 # Inputs of tests, without RUN lines of their own: name a folder so, or put it here.
-config.excludes = ["Inputs", "fixtures", "programs"]
+config.excludes = ["Inputs", "fixtures", "programs", "steps"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = os.path.join(config.inlay_binary_dir, "test", "lit")
 

@@ -90,6 +90,10 @@ LogicalResult ProgramLowering::lowerOp(Operation *op) {
         return success();
       })
       // A cluster is one block here.
+      .Case<tile::ClusterSizeOp>([&](auto size) {
+        scalars.map(size.getResult(), index(1));
+        return success();
+      })
       .Case<tile::ClusterReduceOp>([&](auto reduce) {
         memories[reduce.getResult()] = materialize(reduce.getValue());
         return success();

@@ -2,8 +2,8 @@
 
 #include "compiler/pipelines/CompileModel.h"
 
+#include "codegen/emit/CompileKernels.h"
 #include "codegen/tile_to_cpu/Compile.h"
-#include "codegen/tile_to_cuda/Compile.h"
 #include "compiler/pipelines/Lowering.h"
 #include "compiler/pipelines/PlanBuilder.h"
 #include "compiler/pipelines/Registration.h"

@@ -32,11 +32,12 @@ LogicalResult CostModelAttr::verify(function_ref<InFlightDiagnostic()> emitError
     return emitError() << "has clustered_percent of " << clusteredPercent << ", expected 1 to 100";
   if (streamingRows > 16)
     return emitError() << "has streaming_rows of " << streamingRows << ", expected at most the 16 of one product";
-  if (prefillRows < 64 || prefillRows % 64 != 0)
-    return emitError() << "has prefill_rows of " << prefillRows << ", expected a multiple of 64";
-  for (auto [name, value] :
-       {std::pair("slots", slots), std::pair("memory_bytes", memoryBytes), std::pair("products", products),
-        std::pair("round_trip", roundTrip), std::pair("prefill_keys", prefillKeys)})
+  if (prefillRows < 64 || prefillRows > 192 || prefillRows % 64 != 0)
+    return emitError() << "has prefill_rows of " << prefillRows << ", expected 64, 128 or 192";
+  if (prefillKeys < 16 || prefillKeys > 256 || prefillKeys % 16 != 0)
+    return emitError() << "has prefill_keys of " << prefillKeys << ", expected 16 to 256 in steps of 16";
+  for (auto [name, value] : {std::pair("slots", slots), std::pair("memory_bytes", memoryBytes),
+                             std::pair("products", products), std::pair("round_trip", roundTrip)})
     if (value < 1)
       return emitError() << "has " << name << " of " << value << ", expected at least 1";
   for (auto [name, value] :
@@ -55,6 +56,8 @@ LogicalResult TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError, S
                        << kKnownArch;
   if (multiprocessors <= 0)
     return emitError() << "a target has at least one multiprocessor, found " << multiprocessors;
+  if (costModel && sharedBytes / costModel.getSlots() <= reservedSharedBytes)
+    return emitError() << "has no shared memory for the " << costModel.getSlots() << " slots of its cost model";
   if (blockSharedBytes <= 0 || reservedSharedBytes < 0 || blockSharedBytes > sharedBytes - reservedSharedBytes)
     return emitError() << "a block has at most the " << sharedBytes << " bytes of a multiprocessor less the "
                        << reservedSharedBytes << " reserved ones, found " << blockSharedBytes;

@@ -348,6 +348,15 @@ def Tile_ClusterRankOp : TileOp<"cluster_rank", [Pure]> {
   let assemblyFormat = "attr-dict";
 }
 
+def Tile_ClusterSizeOp : TileOp<"cluster_size", [Pure]> {
+  let summary = "The number of blocks that share a program id.";
+  let description = [{
+    What a program divides among them before its schedule is known; tile-apply-schedule puts the number in its place.
+  }];
+  let results = (outs Index:$result);
+  let assemblyFormat = "attr-dict";
+}
+
 def Tile_ClusterReduceOp : TileOp<"cluster_reduce", [SameOperandsAndResultType]> {
   let summary = "Combines a tile over the blocks of the cluster; each gets the result.";
   let description = "All blocks of the cluster reach the op. The order of combination is that of the ranks.";

@@ -20,7 +20,8 @@ def Tile_Family : I32EnumAttr<"Family", "a kernel family", [
     I32EnumAttrCase<"Gemm", 2, "gemm">,
     I32EnumAttrCase<"DecodeAttention", 3, "decode_attention">,
     I32EnumAttrCase<"PrefillAttention", 4, "prefill_attention">,
-    I32EnumAttrCase<"Attention", 5, "attention">]> { // the generic lowering
+    I32EnumAttrCase<"Attention", 5, "attention">, // this and the next: the generic lowering
+    I32EnumAttrCase<"Sample", 6, "sample">]> {
   let cppNamespace = "::inlay::tile";
   let genSpecializedAttr = 0;
 }

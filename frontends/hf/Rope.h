@@ -24,15 +24,15 @@ enum class RopeKind {
 struct RopeParameters {
   RopeKind kind = RopeKind::kDefault;
   double theta = 10000.0;
-  double factor = 1.0;                    // All kinds but kDefault.
-  double original_length = 0.0;           // Positions the model was first trained on: kDynamic, kLlama3, kYarn, kLongRope.
-  double low_freq_factor = 1.0;           // kLlama3
-  double high_freq_factor = 4.0;          // kLlama3
-  double beta_fast = 32.0;                // kYarn
-  double beta_slow = 1.0;                 // kYarn
-  bool truncate = true;                   // kYarn
-  double mscale = 0.0;                    // kYarn; 0 is absent, as transformers reads it.
-  double mscale_all_dim = 0.0;            // kYarn
+  double factor = 1.0;           // All kinds but kDefault.
+  double original_length = 0.0;  // Positions the model was first trained on: kDynamic, kLlama3, kYarn, kLongRope.
+  double low_freq_factor = 1.0;  // kLlama3
+  double high_freq_factor = 4.0; // kLlama3
+  double beta_fast = 32.0;       // kYarn
+  double beta_slow = 1.0;        // kYarn
+  bool truncate = true;          // kYarn
+  double mscale = 0.0;           // kYarn; 0 is absent, as transformers reads it.
+  double mscale_all_dim = 0.0;   // kYarn
   std::optional<double> attention_factor; // kYarn, kLongRope
   std::vector<double> short_factors;      // kLongRope; one a frequency.
   double alpha = 1.0;                     // kNtkAlpha

@@ -54,7 +54,7 @@ void AllocateSharedPass::runOnOperation() {
   int64_t granted = kernel.getSharedBytes();
   if (granted > 0 && needed > granted) {
     kernel.emitError() << cuda::describe(kernel) << " needs " << needed << " bytes of shared memory" << listOf(buffers)
-                       << ", but its config has " << granted << "; use fewer stages";
+                       << ", but its schedule has " << granted << "; use fewer stages";
     return signalPassFailure();
   }
   tile::TargetAttr target = tile::targetOf(kernel);

@@ -16,9 +16,6 @@ using namespace inlay::llm;
 using tile::Provenance;
 using tile::Reduction;
 
-/// Blocks that share a multiprocessor: one alone does not keep memory busy.
-constexpr int64_t kBlocksAtOnce = 2;
-
 namespace {
 
 /// Loops over the vocabulary of one row, each block of the cluster over its share of whole tiles. What is carried is a
@@ -27,16 +24,16 @@ class VocabularyScan {
 public:
   VocabularyScan(ProgramBuilder &b, Value logits, Value row, int64_t vocabulary)
       : b(b), logits(logits), row(row), vocabulary(vocabulary),
-        step(std::min<int64_t>(b.getStep().isCpu() ? 64 : 4096, llvm::PowerOf2Ceil(vocabulary))),
-        cluster(b.getStep().isCpu() ? 1 : clusterOf(b.getStep(), llvm::divideCeil(vocabulary, step))) {
+        step(std::min<int64_t>(b.getStep().isCpu() ? 64 : 4096, llvm::PowerOf2Ceil(vocabulary))) {
     begin = b.index(0);
     end = b.index(vocabulary);
-    if (cluster == 1)
+    if (b.getStep().isCpu())
       return;
     rank = tile::ClusterRankOp::create(b, b.getIndexType());
-    int64_t share = llvm::divideCeil(vocabulary, step * cluster) * step;
-    begin = arith::MulIOp::create(b, rank, b.index(share));
-    end = arith::MinSIOp::create(b, end, arith::AddIOp::create(b, begin, b.index(share)));
+    Value tilesAtOnce = arith::MulIOp::create(b, tile::ClusterSizeOp::create(b, b.getIndexType()), b.index(step));
+    Value share = arith::MulIOp::create(b, arith::CeilDivSIOp::create(b, end, tilesAtOnce), b.index(step));
+    begin = arith::MulIOp::create(b, rank, share);
+    end = arith::MinSIOp::create(b, end, arith::AddIOp::create(b, begin, share));
   }
 
   /// Calls `body` with a tile of logits, their ids and which of them exist.
@@ -51,27 +48,19 @@ public:
 
   /// Combines what the blocks of the cluster found.
   Value combine(Reduction kind, Value value) {
-    return cluster == 1 ? value : tile::ClusterReduceOp::create(b, kind, value).getResult();
+    return rank ? tile::ClusterReduceOp::create(b, kind, value).getResult() : value;
   }
 
-  int64_t getCluster() const { return cluster; }
+  /// The block's, where blocks share a row.
   Value getRank() const { return rank; }
   Value one(double value) { return b.full(b.tileType({1}, b.getF32Type()), value); }
   Value wide(Value vector) { return b.broadcast(vector, 1, step); }
   Value fill(Type type, double value) { return b.full(b.tileType({1, step}, type), value); }
 
 private:
-  /// As many blocks for a row as leave all rows of the step running at once, kBlocksAtOnce on each of about 128
-  /// multiprocessors.
-  static int64_t clusterOf(const StepShape &step, int64_t tiles) {
-    constexpr int64_t running = 128 * kBlocksAtOnce, most = 8;
-    int64_t cluster = std::clamp<int64_t>(running / llvm::PowerOf2Ceil(step.maxSequences), 1, most);
-    return std::min<int64_t>(cluster, llvm::PowerOf2Ceil(tiles));
-  }
-
   ProgramBuilder &b;
   Value logits, row;
-  int64_t vocabulary, step, cluster;
+  int64_t vocabulary, step;
   Value rank, begin, end;
 };
 
@@ -138,7 +127,7 @@ LogicalResult inlay::convertSample(GroupOp group, SampleOp op, ProgramBuilder &b
 
   auto store = [&](Value token) {
     auto write = [&] { b.store(token, tokens, {row}); };
-    if (scan.getCluster() == 1)
+    if (!scan.getRank())
       return write();
     b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, scan.getRank(), b.index(0)), write);
   };
@@ -202,9 +191,8 @@ LogicalResult inlay::convertSample(GroupOp group, SampleOp op, ProgramBuilder &b
       },
       [&] { store(greedy); });
   result = b.finish({ProgramBuilder::count(b.getContext(), tile::Extent::LogitRows)});
-  // Its loops are split already, since each knows the block's share of the vocabulary.
   if (!b.getStep().isCpu())
-    result.setScheduleAttr(tile::GenericAttr::get(b.getContext(), scan.getCluster(), kBlocksAtOnce));
+    result.setScheduleAttr(tile::FamilyAttr::get(b.getContext(), tile::Family::Sample));
   return success();
 }
 

@@ -8,7 +8,7 @@
 #ifndef INLAY_PASSES_TILE_ATTENTIONSCHEDULE_H
 #define INLAY_PASSES_TILE_ATTENTIONSCHEDULE_H
 
-#include "dialects/tile/Tile.h"
+#include "passes/tile/AttentionLoop.h"
 
 namespace inlay {
 struct AttentionShape {
@@ -19,6 +19,7 @@ struct AttentionShape {
   static constexpr int64_t slabColumns = 64;
   static constexpr int64_t keysPerCopy = 16; // neighbours in one page
   static constexpr int64_t mostKeys = 256;   // of a product of wgmma
+  static constexpr int64_t mostConsumers = 3;
   int64_t slabs() const { return (headDim + slabColumns - 1) / slabColumns; }
   int64_t stepBytes() const { return slabs() * slabColumns * 2 * keysPerStep; }
 };
@@ -38,6 +39,11 @@ int64_t chooseAttentionCluster(int64_t kvHeads, int64_t sequences, tile::TargetA
 bool isDecodeAttention(const AttentionShape &shape, int64_t pageSize);
 /// The same of the family prefill_attention.
 bool isPrefillAttention(const AttentionShape &shape, int64_t pageSize);
+
+AttentionShape shapeOf(const AttentionLoop &loop);
+/// Fail with a diagnostic unless the family takes `loop`, as far as its types say.
+mlir::LogicalResult requireDecodeAttention(const AttentionLoop &loop);
+mlir::LogicalResult requirePrefillAttention(const AttentionLoop &loop);
 } // namespace inlay
 
 #endif // INLAY_PASSES_TILE_ATTENTIONSCHEDULE_H

@@ -62,7 +62,15 @@ tile::MatvecAttr inlay::chooseMatvec(const LinearShape &shape, tile::TargetAttr 
                                slots, partialBytes, sharedBytes);
 }
 
-tile::GemmAttr inlay::chooseGemm(tile::TargetAttr target) {
+/// A ring has at least two stages.
+static constexpr int64_t kLeastStages = 2;
+
+static void refuseStages(llvm::function_ref<InFlightDiagnostic()> emitError, StringRef family, int64_t bytes) {
+  emitError() << "has a target whose blocks have no shared memory for " << kLeastStages << " stages of " << bytes
+              << " bytes, which the family " << family << " needs";
+}
+
+tile::GemmAttr inlay::chooseGemm(tile::TargetAttr target, llvm::function_ref<InFlightDiagnostic()> emitError) {
   auto withStages = [&](int64_t stages) {
     return tile::GemmAttr::get(target.getContext(), /*blocks=*/target.getMultiprocessors(), /*tile_rows=*/128,
                                /*tile_columns=*/256, /*tile_k=*/kAtomColumns, stages, /*consumers=*/2,
@@ -70,7 +78,11 @@ tile::GemmAttr inlay::chooseGemm(tile::TargetAttr target) {
   };
   tile::GemmAttr schedule = withStages(4);
   int64_t room = target.getBlockSharedBytes() - schedule.stagedBytes() - kBarrierBytes;
-  return withStages(std::min(schedule.getStages(), room / schedule.stageBytes()));
+  int64_t stages = std::min(schedule.getStages(), room / schedule.stageBytes());
+  if (stages >= kLeastStages)
+    return withStages(stages);
+  refuseStages(emitError, "gemm", schedule.stageBytes());
+  return {};
 }
 
 /// An estimate in ns. A ring is filled anew in each round trip to memory under load; the products and what memory
@@ -89,8 +101,14 @@ static int64_t estimate(tile::SwapAbAttr schedule, const LinearShape &shape, til
          costs.getClusterWait() * split;
 }
 
-tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr target) {
-  int64_t tileRows = tile::swapAbTileRows(shape.rows);
+tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr target,
+                                     llvm::function_ref<InFlightDiagnostic()> emitError) {
+  constexpr int64_t mostRows = 256; // of wgmma's N
+  int64_t tileRows = tile::swapAbTileRows(shape.rows), stageBytes = 0;
+  if (tileRows > mostRows) {
+    emitError() << "has tiles of " << shape.rows << " rows, the family swap_ab takes up to " << mostRows;
+    return {};
+  }
   // A thread has half as many sums as there are rows; two blocks leave it 112 registers.
   int64_t slots = tileRows <= 128 ? target.costs().getSlots() : 1;
   int64_t sharedBytes = target.slotSharedBytes(slots);
@@ -99,8 +117,11 @@ tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr 
     // Two warpgroups share the rows that they read. Few rows are little to read, and small tiles end sooner.
     if (shape.rows <= 32 && consumers > 1)
       continue;
-    int64_t tileColumns = 64 * consumers, stageBytes = (tileRows + tileColumns) * kAtomColumns * 2;
+    int64_t tileColumns = 64 * consumers;
+    stageBytes = (tileRows + tileColumns) * kAtomColumns * 2;
     int64_t stages = std::min<int64_t>((sharedBytes - kBarrierBytes) / stageBytes, 8);
+    if (stages < kLeastStages)
+      continue;
     for (int64_t split : {1, 2, 3, 4}) {
       auto schedule = tile::SwapAbAttr::get(target.getContext(), tileRows, tileColumns, /*tile_k=*/kAtomColumns,
                                             consumers, split, slots, stages, sharedBytes);
@@ -109,13 +130,16 @@ tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr 
         best = schedule;
     }
   }
+  if (!best)
+    refuseStages(emitError, "swap_ab", stageBytes);
   return best;
 }
 
-tile::Schedule inlay::chooseLinear(tile::Family family, const LinearShape &shape, tile::TargetAttr target) {
+tile::Schedule inlay::chooseLinear(tile::Family family, const LinearShape &shape, tile::TargetAttr target,
+                                   llvm::function_ref<InFlightDiagnostic()> emitError) {
   if (family == tile::Family::Gemm)
-    return chooseGemm(target);
+    return chooseGemm(target, emitError);
   if (family == tile::Family::SwapAb)
-    return chooseSwapAb(shape, target);
+    return chooseSwapAb(shape, target, emitError);
   return chooseMatvec(shape, target);
 }

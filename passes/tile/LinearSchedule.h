@@ -23,11 +23,14 @@ struct LinearShape {
 };
 
 tile::MatvecAttr chooseMatvec(const LinearShape &shape, tile::TargetAttr target);
-tile::GemmAttr chooseGemm(tile::TargetAttr target);
-tile::SwapAbAttr chooseSwapAb(const LinearShape &shape, tile::TargetAttr target);
+/// Null, after a diagnostic, where the family has no schedule for the shape or the chip.
+tile::GemmAttr chooseGemm(tile::TargetAttr target, llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+tile::SwapAbAttr chooseSwapAb(const LinearShape &shape, tile::TargetAttr target,
+                              llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
-/// What the analytic model says for a program of the families matvec, gemm or swap_ab.
-tile::Schedule chooseLinear(tile::Family family, const LinearShape &shape, tile::TargetAttr target);
+/// What the analytic model says for a program of the families matvec, gemm or swap_ab; null after a diagnostic.
+tile::Schedule chooseLinear(tile::Family family, const LinearShape &shape, tile::TargetAttr target,
+                            llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
 /// Registers that one row takes in a thread of the family matvec while it is scaled, and each vector along k that
 /// scales it. All of them together may take kMostRowRegisters of the 128 that two blocks of 256 threads leave.

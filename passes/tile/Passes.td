@@ -11,9 +11,9 @@ def SelectSchedulePass : Pass<"tile-select-schedule", "::mlir::ModuleOp"> {
     A program with the schedule `#tile.family<...>` gets one of that family: grid, tiles, stages, warps and shared
     memory. No other pass chooses these. For linear layers a file of measurements is asked first (tuning/TuningFile.h),
     then the analytic model (LinearSchedule.h), which computes them from the program's shape and the module's
-    `tile.target`; a remark says which of the two chose. An entry that the family cannot run is an error. Attention has
-    a model only (AttentionSchedule.h); how many blocks share the keys of a query tile depends on the sequences of the
-    `tile.entry` that launches the program, and is one where no entry of decode steps does. A program that has a
+    `tile.target`; a remark says which of the two chose. An entry that the family cannot run is an error. Attention and
+    sampling have a model only (AttentionSchedule.h, SelectSchedule.cpp); how many blocks share a query tile's keys or a
+    row's vocabulary depends on the sequences of the `tile.entry` that launches the program. A program that has a
     schedule keeps it, so that a person may choose.
   }];
   let options = [Option<"tuning", "tuning", "std::string", /*default=*/"",
@@ -25,8 +25,9 @@ def ApplySchedulePass : Pass<"tile-apply-schedule", "::mlir::ModuleOp"> {
   let summary = "Rewrites each program into what a block of its schedule computes.";
   let description = [{
     The loop over keys of an attention whose schedule has a cluster is split over the cluster's blocks, which merge
-    their maxima, sums and outputs; the first block stores. The result can be run on the cpu target. A program that
-    knows its rank in the cluster already stays as it is. Splits of linear layers are still made by their lowerings.
+    their maxima, sums and outputs; the first block stores. `tile.cluster_size` becomes the number of blocks, so that a
+    program that divides its work by it (sampling) takes its share; in a cluster of one block, ranks and reductions over
+    the cluster disappear. Splits of linear layers are still made by their lowerings.
   }];
   let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
                            "::mlir::scf::SCFDialect"];

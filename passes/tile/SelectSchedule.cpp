@@ -27,9 +27,9 @@ struct Steps {
 };
 } // namespace
 
-static Steps stepsOf(tile::ProgramOp program, ModuleOp module) {
+static Steps stepsOf(tile::ProgramOp program) {
   Steps steps;
-  for (auto entry : module.getOps<tile::EntryOp>())
+  for (auto entry : program->getParentOfType<ModuleOp>().getOps<tile::EntryOp>())
     for (auto launch : entry.getBody().getOps<tile::LaunchOp>())
       if (launch.getProgram() == program.getSymName()) {
         steps.isDecode &= entry.getKind() == tile::EntryKind::Decode;
@@ -48,7 +48,10 @@ static LogicalResult selectLinear(tile::ProgramOp program, tile::Family family, 
   LinearShape shape = shapeOf(*loop);
   auto found = measured.entries.find(key);
   if (found == measured.entries.end()) {
-    program.setScheduleAttr(chooseLinear(family, shape, target));
+    tile::Schedule chosen = chooseLinear(family, shape, target, [&] { return program.emitError(); });
+    if (!chosen)
+      return failure();
+    program.setScheduleAttr(chosen);
     program.emitRemark() << "schedule by the analytic model: "
                          << (measured.path.empty() ? "no tuning file was given" : measured.path + " has no entry")
                          << " for " << key.toString();
@@ -65,19 +68,28 @@ static LogicalResult selectLinear(tile::ProgramOp program, tile::Family family, 
   return success();
 }
 
+static void describeCluster(InFlightDiagnostic &remark, int64_t cluster, const Steps &steps) {
+  if (cluster > 1)
+    remark << ", clusters of " << cluster << " blocks (max_sequences " << steps.sequences << ")";
+}
+
 static LogicalResult selectAttention(tile::ProgramOp program, tile::Family family, tile::TargetAttr target,
                                      const Steps &steps) {
   FailureOr<AttentionLoop> loop = findAttentionLoop(program);
   if (failed(loop))
     return failure();
-  AttentionShape shape{loop->rows, loop->keysPerStep, loop->headDim};
+  AttentionShape shape = shapeOf(*loop);
   auto kvHeads = dyn_cast<AffineConstantExpr>(program.getGrid().getResult(0));
   int64_t cluster = steps.isDecode && steps.sequences && kvHeads
                         ? chooseAttentionCluster(kvHeads.getValue(), steps.sequences, target)
                         : 1;
   if (family == tile::Family::DecodeAttention) {
+    if (failed(requireDecodeAttention(*loop)))
+      return failure();
     program.setScheduleAttr(chooseDecodeAttention(shape, cluster, target));
   } else if (family == tile::Family::PrefillAttention) {
+    if (failed(requirePrefillAttention(*loop)))
+      return failure();
     cluster = 1;
     program.setScheduleAttr(choosePrefillAttention(shape, target));
   } else {
@@ -86,9 +98,53 @@ static LogicalResult selectAttention(tile::ProgramOp program, tile::Family famil
   InFlightDiagnostic remark = program.emitRemark()
                               << "schedule by the analytic model: " << tile::stringifyFamily(family) << " of "
                               << shape.rows << " rows x " << shape.keysPerStep << " keys, heads of " << shape.headDim;
-  if (cluster > 1)
-    remark << ", clusters of " << cluster << " blocks (max_sequences " << steps.sequences << ")";
+  describeCluster(remark, cluster, steps);
   return success();
+}
+
+/// Columns of a row of logits, in tiles: what the blocks of a cluster can share.
+static int64_t vocabularyTilesOf(tile::ProgramOp program) {
+  int64_t tiles = 1;
+  program.walk([&](tile::LoadOp load) {
+    tile::ViewType view = load.getView().getType();
+    auto tile = cast<RankedTensorType>(load.getResult().getType());
+    if (view.getRank() == 2 && tile.getRank() == 2)
+      tiles = std::max<int64_t>(tiles, llvm::divideCeil(view.getShape()[1], tile.getDimSize(1)));
+  });
+  return tiles;
+}
+
+/// As many blocks for a row as leave all rows of the step running at once, and have a tile each.
+static LogicalResult selectSample(tile::ProgramOp program, tile::TargetAttr target, const Steps &steps) {
+  constexpr int64_t most = 8;
+  int64_t slots = target.costs().getSlots(), tiles = vocabularyTilesOf(program), cluster = 1;
+  if (steps.sequences) {
+    int64_t running = slots * static_cast<int64_t>(llvm::bit_floor(static_cast<uint64_t>(target.getMultiprocessors())));
+    cluster = std::clamp<int64_t>(running / static_cast<int64_t>(llvm::PowerOf2Ceil(steps.sequences)), 1, most);
+    cluster = std::min<int64_t>(cluster, llvm::PowerOf2Ceil(tiles));
+  }
+  program.setScheduleAttr(tile::GenericAttr::get(program.getContext(), cluster, slots));
+  InFlightDiagnostic remark = program.emitRemark()
+                              << "schedule by the analytic model: sample of " << tiles << " tiles of the vocabulary";
+  describeCluster(remark, cluster, steps);
+  return success();
+}
+
+static LogicalResult select(tile::ProgramOp program, tile::Family family, tile::TargetAttr target,
+                            const TuningFile &measured) {
+  switch (family) {
+  case tile::Family::Matvec:
+  case tile::Family::SwapAb:
+  case tile::Family::Gemm:
+    return selectLinear(program, family, target, measured);
+  case tile::Family::DecodeAttention:
+  case tile::Family::PrefillAttention:
+  case tile::Family::Attention:
+    return selectAttention(program, family, target, stepsOf(program));
+  case tile::Family::Sample:
+    return selectSample(program, target, stepsOf(program));
+  }
+  llvm_unreachable("unknown family");
 }
 
 void SelectSchedulePass::runOnOperation() {
@@ -102,10 +158,7 @@ void SelectSchedulePass::runOnOperation() {
     auto family = dyn_cast_or_null<tile::FamilyAttr>(program.getScheduleAttr());
     if (!family)
       continue;
-    tile::Family kind = family.getValue();
-    bool isLinear = llvm::is_contained({tile::Family::Matvec, tile::Family::SwapAb, tile::Family::Gemm}, kind);
-    if (failed(isLinear ? selectLinear(program, kind, target, *measured)
-                        : selectAttention(program, kind, target, stepsOf(program, getOperation()))))
+    if (failed(select(program, family.getValue(), target, *measured)))
       return signalPassFailure();
   }
 }

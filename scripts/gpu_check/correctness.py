@@ -52,8 +52,12 @@ def variant_bundle(args, model, variant: str):
                      "--max-num-seqs", 64, "--max-num-batched-tokens", 512, *flags)
 
 
-def variants_of(model) -> list[str]:
-    return [variant for variant, (names, *_) in VARIANTS.items() if not names or model.name in names]
+def variants_of(args, model) -> list[str]:
+    wanted = list(VARIANTS) if args.variants is None else [name for name in args.variants.split(",") if name != "none"]
+    for name in wanted:
+        if name not in VARIANTS:
+            raise SystemExit(f"gpu-check: --variants {name}: expected none or some of {', '.join(VARIANTS)}")
+    return [name for name in wanted if not VARIANTS[name][0] or model.name in VARIANTS[name][0]]
 
 
 def example_bundle(args):
@@ -245,7 +249,7 @@ def prepare(args) -> None:
     """Compiles all bundles of this part and computes the reference, which needs the compiler."""
     for model in fixtures(args):
         fixture_bundle(args, model)
-        for variant in variants_of(model):
+        for variant in variants_of(args, model):
             variant_bundle(args, model, variant)
     example_bundle(args)
     if args.target != "cpu":
@@ -262,7 +266,7 @@ def correctness(args, result: dict, save) -> None:
               "{transformers_bf16_error:.2e}): {verdict}".format(**row), flush=True)
     result["variants"] = []
     for model in fixtures(args):
-        for variant in variants_of(model):
+        for variant in variants_of(args, model):
             row = {"fixture": model.name, "variant": variant, "relative_error": float("nan")}
             row |= checked(variant_of, args, model, variant)
             result["variants"].append(row)

@@ -29,8 +29,9 @@ FEW = ("few", (0, 9, 17, 30), 4, ("--max-num-batched-tokens", 40, "--no-enable-p
 # All sequences decode at the same time before the first one ends.
 MANY = ("many", tuple(range(36)), 5, ())
 EAGER = ("eager", (0, 20), 3, ("--enforce-eager",))
-# Cases: name -> (fixture, flags of compile-model, runs, kernel families that must have run)
-FAMILIES = {"matvec", "decode_attention", "prefill_attention", "sample", "rows"}
+# Cases: name -> (fixture, flags of compile-model, runs, kernel families and kernels that must have run)
+KERNELS = ("sample", "embed_tokens")
+FAMILIES = {"matvec", "decode_attention", "prefill_attention", "generic", *KERNELS}
 CASES = {
     "decode_1 to decode_64, gemm": ("llama-gqa", ("--max-num-seqs", 64, "--max-num-batched-tokens", 512), (ALONE, FEW, MANY),
                                     FAMILIES | {"swap_ab", "gemm"}),

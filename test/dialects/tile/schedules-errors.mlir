@@ -76,7 +76,7 @@
 
 // -----
 
-// expected-error @+2 {{expected ::inlay::tile::Family to be one of: matvec, swap_ab, gemm, decode_attention, prefill_attention, attention}}
+// expected-error @+2 {{expected ::inlay::tile::Family to be one of: matvec, swap_ab, gemm, decode_attention, prefill_attention, attention, sample}}
 // expected-error @+1 {{failed to parse Tile_FamilyAttr parameter 'value'}}
 #schedule = #tile.family<magic>
 

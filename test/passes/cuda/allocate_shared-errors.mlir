@@ -8,7 +8,7 @@ cuda.kernel @large() attributes {threads = 128 : i64, origin = "model.layers.0.m
 
 // -----
 
-// expected-error @+1 {{many needs 8192 bytes of shared memory (a buffer 8192), but its config has 4096; use fewer stages}}
+// expected-error @+1 {{many needs 8192 bytes of shared memory (a buffer 8192), but its schedule has 4096; use fewer stages}}
 cuda.kernel @many() attributes {threads = 128 : i64, shared_bytes = 4096 : i64} {
   %a = cuda.shared_buffer 8192 : !cuda.ptr<i8, shared>
 }

@@ -5,8 +5,8 @@
 // The families of attention for GPUs take neither.
 // GPU: takes the generic attention: the families decode_attention and prefill_attention have no slopes of ALiBi
 // GPU: takes the generic attention: the families decode_attention and prefill_attention have no sinks
-// GPU: tile.program @step_alibi{{.*}}family = "attention"
-// GPU: tile.program @step_sinks{{.*}}family = "attention"
+// GPU: tile.program @step_alibi{{.*}}schedule #tile.family<attention>
+// GPU: tile.program @step_sinks{{.*}}schedule #tile.family<attention>
 
 // The slope of a row is that of its query head: kv head 0 has heads 0 and 1, kv head 1 has 2 and 3.
 // CHECK-LABEL: tile.program @step_alibi

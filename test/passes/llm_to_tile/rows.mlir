@@ -6,11 +6,11 @@
 
 // The sum is written over the row that is read for the last time, and not over one that the group reads otherwise too.
 // CHECK: tile.entry @step
-// CHECK-NEXT: tile.launch @step_embed [{metadata = "TokenIds"}, {weight = @embed}, {weight = @positions}, {workspace = 0 : i64}, {metadata = "Positions"}]
-// CHECK-NEXT: tile.launch @step_norm [{workspace = 0 : i64}, {weight = @norm}, {weight = @bias}, {workspace = 2560 : i64}]
-// CHECK-NEXT: tile.launch @step_sum [{workspace = 0 : i64}, {workspace = 2560 : i64}]
-// CHECK-NEXT: tile.launch @step_double [{workspace = 0 : i64}, {workspace = 2560 : i64}]
-// CHECK-NEXT: tile.launch @step_last [{workspace = 2560 : i64}, {logits}, {metadata = "LogitRowIndices"}]
+// CHECK-NEXT: tile.launch model @step_embed(metadata TokenIds, weight @embed, weight @positions, workspace 0, metadata Positions)
+// CHECK-NEXT: tile.launch model @step_norm(workspace 0, weight @norm, weight @bias, workspace 2560)
+// CHECK-NEXT: tile.launch model @step_sum(workspace 0, workspace 2560)
+// CHECK-NEXT: tile.launch model @step_double(workspace 0, workspace 2560)
+// CHECK-NEXT: tile.launch model @step_last(workspace 2560, logits, metadata LogitRowIndices)
 
 // CHECK-LABEL: tile.program @step_embed
 // CHECK-SAME: grid #[[TOKENS]]

@@ -1,7 +1,7 @@
 // RUN: inlay-opt --tile-apply-schedule %s | FileCheck %s
 // RUN: inlay-opt --tile-apply-schedule --tile-apply-schedule %s | FileCheck %s
 // The keys of a query tile are split over the 4 blocks of a cluster: each takes a run of whole tiles of 16, all merge maxima, sums
-// and outputs, and the first stores. What is split already stays as it is, and so do programs without a cluster.
+// and outputs, and the first stores. What is split already stays as it is.
 !q = !tile.view<?x32xbf16, activation>
 !kv = !tile.view<?x32xbf16, kv, kv_rows>
 !out = !tile.view<?x32xbf16, output>
@@ -78,4 +78,56 @@ tile.program @attention(%q: !q, %k: !kv, %v: !kv, %out: !out)
 // CHECK-LABEL: tile.program @rows
 // CHECK-NEXT: }
 tile.program @rows() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s0)> schedule #tile.generic<cluster = 4> {
+}
+
+// A program that divides its work by the number of blocks.
+// CHECK-LABEL: tile.program @share
+// CHECK: %[[RANK:.*]] = tile.cluster_rank
+// CHECK: %[[FIRST:.*]] = arith.muli %[[RANK]], %c256
+// CHECK: %[[TILE:.*]] = tile.load %{{.*}}[%[[FIRST]]]
+// CHECK: tile.cluster_reduce add %[[TILE]]
+// CHECK: scf.if
+tile.program @share(%x: !tile.view<1000xi32, activation>, %y: !tile.view<16xi32, output>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule #tile.generic<cluster = 4> {
+  %rank = tile.cluster_rank
+  %size = tile.cluster_size
+  %c0 = arith.constant 0 : index
+  %c16 = arith.constant 16 : index
+  %c1000 = arith.constant 1000 : index
+  %tiles = arith.muli %size, %c16 : index
+  %count = arith.ceildivsi %c1000, %tiles : index
+  %share = arith.muli %count, %c16 : index
+  %first = arith.muli %rank, %share : index
+  %t = tile.load %x[%first] : !tile.view<1000xi32, activation> -> tensor<16xi32>
+  %sum = tile.cluster_reduce add %t : tensor<16xi32>
+  %is_first = arith.cmpi eq, %rank, %c0 : index
+  scf.if %is_first {
+    tile.store %sum, %y[%c0] : tensor<16xi32>, !tile.view<16xi32, output>
+  }
+}
+
+// A block that is alone is the first and has all of it.
+// CHECK-LABEL: tile.program @alone
+// CHECK-NOT: cluster_
+// CHECK-NOT: scf.if
+// CHECK: %[[TILE:.*]] = tile.load %{{.*}}[%c0{{.*}}]
+// CHECK-NOT: scf.if
+// CHECK: tile.store %[[TILE]]
+tile.program @alone(%x: !tile.view<1000xi32, activation>, %y: !tile.view<16xi32, output>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule #tile.generic<> {
+  %rank = tile.cluster_rank
+  %size = tile.cluster_size
+  %c0 = arith.constant 0 : index
+  %c16 = arith.constant 16 : index
+  %c1000 = arith.constant 1000 : index
+  %tiles = arith.muli %size, %c16 : index
+  %count = arith.ceildivsi %c1000, %tiles : index
+  %share = arith.muli %count, %c16 : index
+  %first = arith.muli %rank, %share : index
+  %t = tile.load %x[%first] : !tile.view<1000xi32, activation> -> tensor<16xi32>
+  %sum = tile.cluster_reduce add %t : tensor<16xi32>
+  %is_first = arith.cmpi eq, %rank, %c0 : index
+  scf.if %is_first {
+    tile.store %sum, %y[%c0] : tensor<16xi32>, !tile.view<16xi32, output>
+  }
 }

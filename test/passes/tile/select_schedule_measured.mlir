@@ -1,5 +1,5 @@
-// Measurements take precedence over the analytic model, which would split K over three blocks.
-// RUN: inlay-opt --tile-select-config=tuning=%S/Inputs/measured.json %s -verify-diagnostics -split-input-file | FileCheck %s
+// Measurements are asked before the analytic model, which would split K over three blocks.
+// RUN: inlay-opt --tile-select-schedule=tuning=%S/Inputs/measured.json %s -verify-diagnostics -split-input-file | FileCheck %s
 !x = !tile.view<?x4096xbf16, activation, tokens>
 !w = !tile.view<4096x4096xbf16, weight>
 !y = !tile.view<?x4096xf32, output, tokens>
@@ -34,7 +34,7 @@ tile.program @batch(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
 !w = !tile.view<4096x4096xbf16, weight>
 !y = !tile.view<?x4096xf32, output, tokens>
 
-// There are no measurements for 96 rows.
+// Of 96 rows nobody has measured anything.
 // CHECK: tile.program @batch
 // CHECK-SAME: schedule #tile.swap_ab<tile_rows = 96, {{.*}} consumers = 2,
 // expected-remark-re@+1 {{schedule by the analytic model: {{.*}}measured.json has no entry for swap_ab 96 x 4096 x 4096 bf16, none, store}}
