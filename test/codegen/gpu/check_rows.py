@@ -139,7 +139,7 @@ def make(tools, folder, what):
 
 def arguments_of(folder):
     """The launch of the checked kernel: its arguments as (kind, value), for example ("metadata", "Positions")."""
-    line = re.search(r"tile\.launch model @step_checked\((.*?)\)", (folder / "tile.mlir").read_text()).group(1)
+    line = re.search(r"tile\.launch +model @step_checked\((.*?)\)", (folder / "tile.mlir").read_text()).group(1)
     places = [(text + " ").split(" ")[:2] for text in line.split(", ")]
     return [(kind, int(value) if value.isdigit() else value.lstrip("@")) for kind, value in places]
 
