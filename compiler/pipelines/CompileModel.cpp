@@ -2,8 +2,8 @@
 
 #include "compiler/pipelines/CompileModel.h"
 
+#include "codegen/emit/CompileKernels.h"
 #include "codegen/tile_to_cpu/Compile.h"
-#include "codegen/tile_to_cuda/Compile.h"
 #include "compiler/pipelines/Lowering.h"
 #include "compiler/pipelines/PlanBuilder.h"
 #include "compiler/pipelines/Registration.h"
@@ -11,12 +11,12 @@
 #include "dialects/llm/Llm.h"
 #include "fmt/format.h"
 #include "formats/tokenizer/chat_template_files.h"
-#include "runtime/bundle/step_sizes.h"
 #include "frontends/hf/Checkpoint.h"
 #include "frontends/hf/import/Import.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "runtime/bundle/bundle.h"
+#include "runtime/bundle/step_sizes.h"
 #include "runtime/bundle/writer.h"
 #include "runtime/support/files.h"
 #include "llvm/ADT/StringSwitch.h"

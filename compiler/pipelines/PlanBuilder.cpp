@@ -2,9 +2,9 @@
 
 #include "compiler/pipelines/PlanBuilder.h"
 
-#include "codegen/tile_to_cuda/Families.h"
 #include "dialects/llm/Llm.h"
 #include "dialects/tile/Tile.h"
+#include "passes/tile_to_cuda/Families.h"
 
 using namespace mlir;
 using namespace inlay;

@@ -3,7 +3,6 @@
 #include "compiler/pipelines/Registration.h"
 
 #include "codegen/tile_to_cpu/Passes.h"
-#include "codegen/tile_to_cuda/Passes.h"
 #include "dialects/cuda/Cuda.h"
 #include "dialects/llm/Llm.h"
 #include "dialects/tile/Tile.h"
@@ -12,6 +11,7 @@
 #include "passes/llm/Passes.h"
 #include "passes/llm_to_tile/Passes.h"
 #include "passes/tile/Passes.h"
+#include "passes/tile_to_cuda/Passes.h"
 
 void inlay::registerAllDialects(mlir::DialectRegistry &registry) {
   registry

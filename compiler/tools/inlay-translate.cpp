@@ -1,7 +1,7 @@
 //===- inlay-translate.cpp - imports configurations and prints CUDA C++ ----===//
 
+#include "codegen/emit/CompileKernels.h"
 #include "codegen/emit/PrintCuda.h"
-#include "codegen/tile_to_cuda/Compile.h"
 #include "compiler/pipelines/Registration.h"
 #include "frontends/hf/import/Import.h"
 #include "mlir/IR/BuiltinOps.h"

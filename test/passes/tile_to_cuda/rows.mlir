@@ -1,55 +1,30 @@
-// RUN: inlay-opt --convert-tile-to-cuda %s | FileCheck %s
-// Rows that a linear layer computes where its grid counts none of them: those of its tiles, up to the end of the view that it
-// reads. Kernels whose tiles have other rows than the program's have as many as it takes.
-!x = !tile.view<?x256xbf16, activation, tokens>
-!fixed = !tile.view<40x256xbf16, activation>
-!w = !tile.view<512x256xbf16, weight>
-!stored = !tile.view<40x512xbf16, output>
-!y = !tile.view<?x512xbf16, output, tokens>
-#swap_ab = #tile.swap_ab<tile_rows = 32, tile_columns = 64, tile_k = 64, consumers = 1, split = 1, slots = 2, stages = 4, shared_bytes = 115712>
-#gemm = #tile.gemm<blocks = 4, tile_rows = 128, tile_columns = 256, tile_k = 64, stages = 4, consumers = 2, producer_registers = 40, consumer_registers = 232>
+// RUN: inlay-translate --tile-to-cuda %s | FileCheck %s
+// A warp holds a row, 8 adjacent elements per thread, and adds it up with shuffles. Weights are read before the wait
+// for earlier launches, the state after it. If several warps hold the same row, one of them stores it.
+!x = !tile.view<?x256xbf16, state, tokens>
+!g = !tile.view<256xbf16, weight>
 
-// CHECK-LABEL: cuda.kernel @of_step(
-// CHECK-SAME: grid = #cuda.grid<8, 2>
-// CHECK-SAME: #cuda.tensor_map<argument 0 : bf16, dims = [256, 1] * size 0
-// CHECK: %[[TOKENS:.*]] = cuda.size 0
-// CHECK: arith.minsi %c64{{.*}}, %[[TOKENS]]
-tile.program @of_step(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (8, 1)> schedule #swap_ab {
-  %n = tile.program_id 0
+// CHECK-LABEL: scale(bfloat16 *state0, const bfloat16 *__restrict__ weight1, StepSizes sizes)
+// CHECK: launch_dependents();
+// CHECK: load_vector<8>({{.*}}weight1 +
+// CHECK: depend();
+// CHECK: load_vector<8>(
+// CHECK-SAME: block_x < sizes.v[0]
+// CHECK: shuffle_xor({{.*}}, 16)
+// CHECK: __syncthreads();
+// CHECK: store_vector<8>({{.*}}(warp & 3) == 0
+tile.program @scale(%x: !x, %g: !g) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s0)> {
+  %row = tile.program_id 0
   %c0 = arith.constant 0 : index
-  %c64 = arith.constant 64 : index
-  %c256 = arith.constant 256 : index
-  %col = arith.muli %n, %c64 : index
-  %zero = arith.constant dense<0.0> : tensor<64x64xf32>
-  %acc = scf.for %k = %c0 to %c256 step %c64 iter_args(%a = %zero) -> (tensor<64x64xf32>) {
-    %xt = tile.load %x[%c0, %k] : !x -> tensor<64x64xbf16>
-    %wt = tile.load %w[%col, %k] : !w -> tensor<64x64xbf16>
-    %d = tile.dot %xt, %wt, %a transpose_rhs : tensor<64x64xbf16>, tensor<64x64xbf16>, tensor<64x64xf32>
-    scf.yield %d : tensor<64x64xf32>
-  }
-  %out = arith.truncf %acc : tensor<64x64xf32> to tensor<64x64xbf16>
-  tile.store %out, %y[%c0, %col] : tensor<64x64xbf16>, !y
-}
-
-// CHECK-LABEL: cuda.kernel @of_view(
-// CHECK-SAME: grid = #cuda.grid<4>
-// CHECK-SAME: #cuda.tensor_map<argument 0 : bf16, dims = [256, 40], strides
-// CHECK-NOT: cuda.size
-tile.program @of_view(%x: !fixed, %w: !w {tile.packing = "atom_8x64"}, %y: !stored)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (8)> schedule #gemm {
-  %n = tile.program_id 0
-  %c0 = arith.constant 0 : index
-  %c64 = arith.constant 64 : index
-  %c256 = arith.constant 256 : index
-  %col = arith.muli %n, %c64 : index
-  %zero = arith.constant dense<0.0> : tensor<64x64xf32>
-  %acc = scf.for %k = %c0 to %c256 step %c64 iter_args(%a = %zero) -> (tensor<64x64xf32>) {
-    %xt = tile.load %x[%c0, %k] : !fixed -> tensor<64x64xbf16>
-    %wt = tile.load %w[%col, %k] : !w -> tensor<64x64xbf16>
-    %d = tile.dot %xt, %wt, %a transpose_rhs : tensor<64x64xbf16>, tensor<64x64xbf16>, tensor<64x64xf32>
-    scf.yield %d : tensor<64x64xf32>
-  }
-  %out = arith.truncf %acc : tensor<64x64xf32> to tensor<64x64xbf16>
-  tile.store %out, %y[%c0, %col] : tensor<64x64xbf16>, !stored
+  %xt = tile.load %x[%row, %c0] : !x -> tensor<1x256xbf16>
+  %xf = arith.extf %xt : tensor<1x256xbf16> to tensor<1x256xf32>
+  %s = tile.reduce add %xf axis 1 : tensor<1x256xf32> -> tensor<1xf32>
+  %sb = tile.broadcast %s axis 1 : tensor<1xf32> -> tensor<1x256xf32>
+  %gt = tile.load %g[%c0] : !g -> tensor<256xbf16>
+  %gf = arith.extf %gt : tensor<256xbf16> to tensor<256xf32>
+  %gb = tile.broadcast %gf axis 0 : tensor<256xf32> -> tensor<1x256xf32>
+  %p = arith.mulf %xf, %sb : tensor<1x256xf32>
+  %q = arith.mulf %p, %gb : tensor<1x256xf32>
+  %y = arith.truncf %q : tensor<1x256xf32> to tensor<1x256xbf16>
+  tile.store %y, %x[%row, %c0] : tensor<1x256xbf16>, !x
 }

@@ -1,0 +1,148 @@
+//===- AssignLayouts.cpp - a layout for each tile of a program -------------===//
+
+#include "passes/tile_to_cuda/AssignLayouts.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::tile;
+
+bool inlay::isElementwise(Operation *op) {
+  return op->hasTrait<OpTrait::Elementwise>() && op->getNumResults() == 1 &&
+         isa<RankedTensorType>(op->getResult(0).getType());
+}
+
+/// Memory that the program never writes, so that a load may be made later or twice.
+static bool isOfUnwrittenMemory(Operation *op) {
+  Value view;
+  if (auto load = dyn_cast_or_null<LoadOp>(op))
+    view = load.getView();
+  else if (auto gather = dyn_cast_or_null<GatherOp>(op))
+    view = gather.getView();
+  if (!view)
+    return false;
+  return llvm::none_of(view.getUsers(), [](Operation *user) { return isa<StoreOp, ScatterOp>(user); });
+}
+
+LayoutAssignment::LayoutAssignment(ProgramOp program) {
+  int64_t largest = 1, rows = 0, widestProduct = 0;
+  program.walk([&](Operation *op) {
+    for (Value result : op->getResults())
+      if (auto type = dyn_cast<RankedTensorType>(result.getType()))
+        largest = std::max(largest, type.getNumElements());
+    if (auto dot = dyn_cast<DotOp>(op)) {
+      rows = std::max(rows, dot.getType().getDimSize(0));
+      widestProduct = std::max(widestProduct, dot.getType().getDimSize(1));
+    }
+    if (isa<arith::ConstantOp, tensor::SplatOp, IotaOp, BroadcastOp>(op)) {
+      if (isa<RankedTensorType>(op->getResult(0).getType()))
+        inlined.insert(op->getResult(0));
+    } else if (isElementwise(op) && llvm::all_of(op->getOperands(), [&](Value operand) {
+                 auto type = dyn_cast<RankedTensorType>(operand.getType());
+                 return !type || isInline(operand) || (type.getRank() == 1 && isPulled(operand));
+               })) {
+      inlined.insert(op->getResult(0));
+    }
+  });
+  // Products: up to 16 rows a warp, more warps where accumulators are large. Rows: a few registers a thread.
+  if (rows > 0)
+    warpBits = rows * widestProduct > 64 * 128 || widestProduct > 128 ? 3 : 2;
+  else
+    warpBits = std::clamp(log2Ceil(largest / 8) - 5, 2, 4);
+  rowWarpBits = rows > 0 ? std::clamp(log2Ceil(rows) - 4, 0, warpBits) : 0;
+}
+
+bool LayoutAssignment::isPulled(Value tile) const { return isOfUnwrittenMemory(tile.getDefiningOp()); }
+
+Layout LayoutAssignment::accumulator(RankedTensorType type) const {
+  return Layout::mmaAccumulator(type.getDimSize(0), type.getDimSize(1), rowWarpBits, warpBits - rowWarpBits);
+}
+
+Layout LayoutAssignment::lhs(RankedTensorType type) const {
+  return Layout::mmaLhs(type.getDimSize(0), type.getDimSize(1), rowWarpBits, warpBits - rowWarpBits);
+}
+
+Layout LayoutAssignment::blocked(RankedTensorType type) const {
+  unsigned bits = std::max(8u, type.getElementTypeBitWidth());
+  return Layout::blocked(type.getShape(), 128 / bits, warpBits);
+}
+
+Layout LayoutAssignment::of(Value tile) {
+  auto it = layouts.find(tile);
+  if (it != layouts.end())
+    return it->second;
+  llvm::DenseSet<Value> visited;
+  std::optional<Layout> layout = preferred(tile, visited);
+  // A load that must be made at once takes the layout of what it is combined with.
+  if (isa_and_nonnull<LoadOp, GatherOp>(tile.getDefiningOp()))
+    for (Operation *user : tile.getUsers()) {
+      while (isElementwise(user) && user->getNumOperands() == 1 && user->hasOneUse())
+        user = *user->user_begin();
+      if (isElementwise(user) && user->getNumOperands() > 1)
+        layout = of(user->getResult(0));
+    }
+  Layout result = layout ? *layout : blocked(cast<RankedTensorType>(tile.getType()));
+  layouts.try_emplace(tile, result);
+  return result;
+}
+
+/// The layout that comes from products and reductions; nothing for values that would take any.
+std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Value> &visited) {
+  if (!isa<RankedTensorType>(tile.getType()) || !visited.insert(tile).second || isInline(tile))
+    return std::nullopt;
+  if (auto it = layouts.find(tile); it != layouts.end())
+    return it->second;
+  auto firstOf = [&](ValueRange values) -> std::optional<Layout> {
+    std::optional<Layout> fallback;
+    for (Value value : values)
+      if (std::optional<Layout> layout = preferred(value, visited))
+        return layout;
+    return fallback;
+  };
+  if (auto argument = dyn_cast<BlockArgument>(tile)) {
+    auto loop = dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp());
+    if (!loop)
+      return std::nullopt;
+    unsigned i = argument.getArgNumber() - 1;
+    return firstOf({loop.getBody()->getTerminator()->getOperand(i), loop.getInitArgs()[i]});
+  }
+  Operation *op = tile.getDefiningOp();
+  unsigned number = cast<OpResult>(tile).getResultNumber();
+  return llvm::TypeSwitch<Operation *, std::optional<Layout>>(op)
+      .Case([&](DotOp dot) { return accumulator(cast<RankedTensorType>(dot.getType())); })
+      .Case([&](ReduceOp reduce) -> std::optional<Layout> {
+        Layout in = isInline(reduce.getValue()) ? blocked(cast<RankedTensorType>(reduce.getValue().getType()))
+                                                : of(reduce.getValue());
+        return in.slice(reduce.getAxis());
+      })
+      .Case([&](ArgMaxOp argMax) -> std::optional<Layout> {
+        return (isInline(argMax.getValue()) ? blocked(cast<RankedTensorType>(argMax.getValue().getType()))
+                                            : of(argMax.getValue()))
+            .slice(1);
+      })
+      .Case([&](DeinterleaveOp split) -> std::optional<Layout> {
+        Layout in = of(split.getValue());
+        if (in.registers.empty() || in.registers[0] != LayoutBit{1, 0})
+          in = blocked(cast<RankedTensorType>(split.getValue().getType()));
+        in.registers.erase(in.registers.begin());
+        for (auto *bits : {&in.registers, &in.lanes, &in.warps})
+          for (LayoutBit &bit : *bits)
+            bit.position -= bit.dim == 1;
+        return in;
+      })
+      .Case([&](ClusterReduceOp reduce) { return preferred(reduce.getValue(), visited); })
+      .Case([&](scf::ForOp loop) {
+        return firstOf({loop.getBody()->getTerminator()->getOperand(number), loop.getInitArgs()[number]});
+      })
+      .Case([&](scf::IfOp branch) {
+        return firstOf({branch.thenYield().getOperand(number), branch.elseYield().getOperand(number)});
+      })
+      .Default([&](Operation *other) -> std::optional<Layout> {
+        if (isElementwise(other))
+          return firstOf(other->getOperands());
+        return std::nullopt;
+      });
+}

@@ -1,0 +1,54 @@
+//===- AssignLayouts.h - a layout for each tile of a program ---------------===//
+//
+// Products ask for the layouts of their accumulators; what is computed from an
+// accumulator follows it; everything else is spread so that neighbours in memory
+// are neighbours in a thread. Values that cost nothing (constants, indices,
+// broadcasts, and arithmetic on those) have no layout of their own: they are
+// computed wherever they are used, in the layout of the use. So are loads of
+// memory that the program does not write.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_PASSES_TILE_TO_CUDA_ASSIGNLAYOUTS_H
+#define INLAY_PASSES_TILE_TO_CUDA_ASSIGNLAYOUTS_H
+
+#include "dialects/tile/Tile.h"
+#include "passes/tile_to_cuda/Layout.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/DenseSet.h"
+
+#include <optional>
+
+namespace inlay {
+class LayoutAssignment {
+public:
+  explicit LayoutAssignment(tile::ProgramOp program);
+
+  /// Threads of a block.
+  int64_t threads() const { return int64_t(32) << warpBits; }
+  int warps() const { return warpBits; }
+
+  /// Computed where it is used.
+  bool isInline(mlir::Value tile) const { return inlined.contains(tile); }
+  /// Loaded where it is used.
+  bool isPulled(mlir::Value tile) const;
+  /// The layout that a tile is kept in.
+  Layout of(mlir::Value tile);
+
+  Layout accumulator(mlir::RankedTensorType type) const;
+  Layout lhs(mlir::RankedTensorType type) const;
+  Layout blocked(mlir::RankedTensorType type) const;
+
+private:
+  std::optional<Layout> preferred(mlir::Value tile, llvm::DenseSet<mlir::Value> &visited);
+
+  int warpBits = 2, rowWarpBits = 0;
+  llvm::DenseSet<mlir::Value> inlined;
+  llvm::DenseMap<mlir::Value, Layout> layouts;
+};
+
+/// Whether the op computes each element of its result from the same elements of its operands.
+bool isElementwise(mlir::Operation *op);
+} // namespace inlay
+
+#endif // INLAY_PASSES_TILE_TO_CUDA_ASSIGNLAYOUTS_H

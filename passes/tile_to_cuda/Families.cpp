@@ -1,0 +1,135 @@
+//===- Families.cpp - which lowering a tile program goes to ----------------===//
+
+#include "passes/tile_to_cuda/Families.h"
+
+#include "mlir/IR/AffineExpr.h"
+
+using namespace mlir;
+using namespace inlay;
+
+namespace {
+struct Family {
+  TypeID schedule;
+  FamilyLowering lowering;
+};
+} // namespace
+
+FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
+  static const Family families[] = {
+      {TypeID::get<tile::DecodeAttentionAttr>(), lowerDecodeAttention},
+      {TypeID::get<tile::GemmAttr>(), lowerGemm},
+      {TypeID::get<tile::GenericAttr>(), lowerGeneric},
+      {TypeID::get<tile::MatvecAttr>(), lowerMatvec},
+      {TypeID::get<tile::PrefillAttentionAttr>(), lowerPrefillAttention},
+      {TypeID::get<tile::SwapAbAttr>(), lowerSwapAb},
+  };
+  tile::Schedule schedule = program.getScheduleAttr();
+  if (!schedule)
+    return lowerGeneric;
+  for (const Family &family : families)
+    if (family.schedule == schedule.getTypeID())
+      return family.lowering;
+  if (schedule.isPending())
+    program.emitError("has no schedule of the family ")
+        << schedule.getFamilyName() << " yet; run tile-select-schedule and tile-apply-schedule first";
+  else
+    program.emitError("has a schedule that has no CUDA lowering: ") << schedule;
+  return nullptr;
+}
+
+std::optional<cuda::Count> inlay::countOf(AffineExpr expr) {
+  cuda::Count count;
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr)) {
+    count.multiplier = constant.getValue();
+    return count;
+  }
+  if (auto symbol = dyn_cast<AffineSymbolExpr>(expr)) {
+    count.size = symbol.getPosition();
+    return count;
+  }
+  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+  if (!binary)
+    return std::nullopt;
+  auto constant = dyn_cast<AffineConstantExpr>(binary.getRHS());
+  std::optional<cuda::Count> inner = countOf(binary.getLHS());
+  if (!constant || !inner || constant.getValue() <= 0)
+    return std::nullopt;
+  if (expr.getKind() == AffineExprKind::Mul) {
+    inner->multiplier *= constant.getValue();
+    return inner;
+  }
+  if (expr.getKind() == AffineExprKind::CeilDiv && inner->divisor == 1 && inner->multiplier == 1) {
+    inner->divisor = constant.getValue();
+    return inner;
+  }
+  return std::nullopt;
+}
+
+FailureOr<cuda::GridAttr> inlay::gridOf(tile::ProgramOp program) {
+  SmallVector<cuda::Count> grid;
+  for (AffineExpr expr : program.getGrid().getResults()) {
+    std::optional<cuda::Count> count = countOf(expr);
+    if (!count)
+      return program.emitError("grid dimension ") << grid.size() << " is neither a constant nor c * (size ceildiv d)";
+    grid.push_back(*count);
+  }
+  grid[0].multiplier *= tile::clusterOf(program);
+  return cuda::GridAttr::getChecked([&] { return program.emitError(); }, program.getContext(), ArrayRef(grid));
+}
+
+FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder &builder, int64_t threads,
+                                              unsigned maps) {
+  FailureOr<cuda::GridAttr> grid = gridOf(program);
+  if (failed(grid))
+    return failure();
+  MLIRContext *context = program.getContext();
+  SmallVector<Type> types;
+  SmallVector<Attribute> attributes;
+  auto name = [&](StringRef text, std::optional<cuda::Provenance> provenance = {}) {
+    SmallVector<NamedAttribute> ofArgument{builder.getNamedAttr(cuda::kNameAttr, builder.getStringAttr(text))};
+    if (provenance)
+      ofArgument.push_back(
+          builder.getNamedAttr(cuda::kProvenanceAttr, cuda::ProvenanceAttr::get(context, *provenance)));
+    attributes.push_back(builder.getDictionaryAttr(ofArgument));
+  };
+  for (auto [i, type] : llvm::enumerate(program.getArgumentTypes())) {
+    auto view = cast<tile::ViewType>(type);
+    bool isReadonly =
+        view.getProvenance() == tile::Provenance::Weight || view.getProvenance() == tile::Provenance::Meta;
+    types.push_back(
+        cuda::PtrType::get(context, view.getElementType(), isReadonly ? cuda::Space::Readonly : cuda::Space::Global));
+    auto given = program.getArgAttrOfType<StringAttr>(i, "tile.name");
+    StringRef provenance = tile::stringifyProvenance(view.getProvenance());
+    name(given ? given.getValue().str() : (provenance + std::to_string(i)).str(),
+         cuda::symbolizeProvenance(provenance));
+  }
+  for (unsigned i = 0; i < maps; ++i) {
+    types.push_back(cuda::OpaqueType::get(context, "CUtensorMap"));
+    name("map" + std::to_string(i));
+  }
+  types.push_back(cuda::OpaqueType::get(context, cuda::kStepSizes));
+  name("sizes");
+
+  OperationState state(program.getLoc(), cuda::KernelOp::getOperationName());
+  auto origin = program->getAttrOfType<StringAttr>("origin");
+  cuda::KernelOp kernel =
+      cuda::KernelOp::create(builder, program.getLoc(), builder.getStringAttr(program.getSymName()),
+                             TypeAttr::get(builder.getFunctionType(types, {})), builder.getI64IntegerAttr(threads),
+                             builder.getI64IntegerAttr(1), builder.getI64IntegerAttr(tile::clusterOf(program)),
+                             builder.getI64IntegerAttr(0), origin ? origin : builder.getStringAttr(""), *grid,
+                             ArrayAttr(), builder.getUnitAttr(), builder.getArrayAttr(attributes), ArrayAttr());
+  Block *body = &kernel.getBody().emplaceBlock();
+  for (Type type : types)
+    body->addArgument(type, program.getLoc());
+  cuda::KernelOp::ensureTerminator(kernel.getBody(), builder, program.getLoc());
+  return kernel;
+}
+
+void inlay::setTensorMaps(cuda::KernelOp kernel, ArrayRef<cuda::TensorMapAttr> maps) {
+  kernel.setTensorMapsAttr(ArrayAttr::get(kernel.getContext(), SmallVector<Attribute>(maps.begin(), maps.end())));
+  // The maps stand behind the pointers and before the step's sizes.
+  unsigned first = kernel.getNumArguments() - 1 - maps.size();
+  for (auto [i, map] : llvm::enumerate(maps))
+    if (Attribute provenance = kernel.getArgAttr(map.getArgument(), cuda::kProvenanceAttr))
+      kernel.setArgAttr(first + i, cuda::kProvenanceAttr, provenance);
+}

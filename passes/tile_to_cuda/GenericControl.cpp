@@ -1,0 +1,142 @@
+//===- GenericControl.cpp - loops and branches over tiles -----------------===//
+//
+// Scalars are carried by the loop, tiles by arrays that live around it.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/tile_to_cuda/GenericLowering.h"
+
+using namespace mlir;
+using namespace inlay;
+
+LogicalResult GenericLowering::forOp(scf::ForOp op) {
+  // Scalars are carried by the loop, tiles by arrays that live around it.
+  SmallVector<Value> init, arrays;
+  SmallVector<Layout> carried;
+  for (auto [value, argument] : llvm::zip_equal(op.getInitArgs(), op.getRegionIterArgs())) {
+    auto type = dyn_cast<RankedTensorType>(value.getType());
+    if (!type) {
+      init.push_back(scalar(value));
+      continue;
+    }
+    Layout layout = layouts.of(argument);
+    prepare(value, layout);
+    Value array = local(layout.registerCount(), type.getElementType(), "carried");
+    unrolled(layout.registerCount(), [&](Value reg) { set(element(value, layout, reg), array, reg); });
+    arrays.push_back(array);
+    carried.push_back(layout);
+  }
+  auto loop =
+      scf::ForOp::create(b, loc, scalar(op.getLowerBound()), scalar(op.getUpperBound()), scalar(op.getStep()), init);
+  if (!init.empty() && loop.getBody()->mightHaveTerminator())
+    loop.getBody()->getTerminator()->erase();
+  scalars[op.getInductionVar()] = loop.getInductionVar();
+  scopes.back().inner = loop;
+  scopes.emplace_back();
+  unsigned nextScalar = 0, nextArray = 0;
+  for (BlockArgument argument : op.getRegionIterArgs()) {
+    if (!isa<RankedTensorType>(argument.getType())) {
+      scalars[argument] = loop.getRegionIterArg(nextScalar++);
+    } else {
+      define(argument, carried[nextArray], arrays[nextArray]);
+      ++nextArray;
+    }
+  }
+  {
+    OpBuilder::InsertionGuard guard(b);
+    if (init.empty())
+      b.setInsertionPoint(loop.getBody()->getTerminator());
+    else
+      b.setInsertionPointToEnd(loop.getBody());
+    if (failed(lowerBlock(*op.getBody())))
+      return failure();
+    SmallVector<Value> yields, next;
+    unsigned i = 0;
+    for (Value value : op.getBody()->getTerminator()->getOperands()) {
+      if (!isa<RankedTensorType>(value.getType())) {
+        yields.push_back(scalar(value));
+        continue;
+      }
+      // An array that another one is assigned from must not have changed before: such values are copied first.
+      const Layout &layout = carried[i++];
+      prepare(value, layout);
+      Value array = layouts.isInline(value) ? Value() : arrayOf(value, layout);
+      if (!array || (llvm::is_contained(arrays, array) && array != arrays[i - 1])) {
+        array = local(layout.registerCount(), tileType(value).getElementType(), "next");
+        unrolled(layout.registerCount(), [&](Value reg) { set(element(value, layout, reg), array, reg); });
+      }
+      next.push_back(array);
+    }
+    for (auto [from, to, layout] : llvm::zip_equal(next, arrays, carried))
+      if (from != to)
+        unrolled(layout.registerCount(), [&](Value reg) { set(get(from, reg), to, reg); });
+    if (!init.empty())
+      scf::YieldOp::create(b, loc, yields);
+  }
+  scopes.pop_back();
+  nextScalar = nextArray = 0;
+  for (OpResult result : op.getResults()) {
+    if (!isa<RankedTensorType>(result.getType())) {
+      scalars[result] = loop.getResult(nextScalar++);
+    } else {
+      // The loop's array becomes the result; the layouts are equal by construction.
+      define(result, carried[nextArray], arrays[nextArray]);
+      ++nextArray;
+    }
+  }
+  return success();
+}
+
+LogicalResult GenericLowering::ifOp(scf::IfOp op) {
+  SmallVector<Value> arrays;
+  SmallVector<Layout> carried;
+  SmallVector<Type> scalarTypes;
+  for (OpResult result : op.getResults()) {
+    auto type = dyn_cast<RankedTensorType>(result.getType());
+    if (!type) {
+      scalarTypes.push_back(result.getType());
+      continue;
+    }
+    carried.push_back(layouts.of(result));
+    arrays.push_back(local(carried.back().registerCount(), type.getElementType(), "chosen"));
+  }
+  bool hasElse = !op.getElseRegion().empty();
+  auto branch = scf::IfOp::create(b, loc, scalarTypes, scalar(op.getCondition()), hasElse);
+  scopes.back().inner = branch;
+  auto lowerRegion = [&](Region &from, Block *to) -> LogicalResult {
+    OpBuilder::InsertionGuard guard(b);
+    if (to->mightHaveTerminator() && !to->empty() && to->back().hasTrait<OpTrait::IsTerminator>())
+      to->back().erase();
+    b.setInsertionPointToEnd(to);
+    scopes.emplace_back();
+    if (failed(lowerBlock(from.front())))
+      return failure();
+    SmallVector<Value> yields;
+    unsigned i = 0;
+    for (Value value : from.front().getTerminator()->getOperands()) {
+      if (!isa<RankedTensorType>(value.getType())) {
+        yields.push_back(scalar(value));
+        continue;
+      }
+      prepare(value, carried[i]);
+      unrolled(carried[i].registerCount(), [&](Value reg) { set(element(value, carried[i], reg), arrays[i], reg); });
+      ++i;
+    }
+    scf::YieldOp::create(b, loc, yields);
+    scopes.pop_back();
+    return success();
+  };
+  if (failed(lowerRegion(op.getThenRegion(), branch.thenBlock())) ||
+      (hasElse && failed(lowerRegion(op.getElseRegion(), branch.elseBlock()))))
+    return failure();
+  unsigned nextScalar = 0, nextArray = 0;
+  for (OpResult result : op.getResults()) {
+    if (!isa<RankedTensorType>(result.getType())) {
+      scalars[result] = branch.getResult(nextScalar++);
+    } else {
+      define(result, carried[nextArray], arrays[nextArray]);
+      ++nextArray;
+    }
+  }
+  return success();
+}

@@ -1,0 +1,147 @@
+//===- GenericLowering.h - a kernel of the generic lowering ----------------===//
+//
+// Shared by the files that build its parts: what a thread owns of a tile
+// (GenericCoordinates.cpp), tiles in registers and in other layouts
+// (GenericValues.cpp), memory (GenericMemory.cpp), products (GenericProducts.cpp),
+// reductions (GenericReductions.cpp), loops and branches (GenericControl.cpp), and
+// which of these an op goes to (LowerGeneric.cpp).
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_PASSES_TILE_TO_CUDA_GENERICLOWERING_H
+#define INLAY_PASSES_TILE_TO_CUDA_GENERICLOWERING_H
+
+#include "dialects/cuda/Cuda.h"
+#include "dialects/tile/Tile.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/Matchers.h"
+#include "passes/tile_to_cuda/AssignLayouts.h"
+
+namespace inlay {
+/// A tile in registers.
+struct TileArray {
+  Layout layout;
+  mlir::Value array; // !cuda.local<RxT>
+};
+
+/// A tile in shared memory, rows of `pitch` elements.
+struct SharedTile {
+  mlir::Value pointer;
+  int64_t pitch;
+  size_t group; // of cp.async, counted over the kernel's text
+};
+
+/// The element type's bytes; a bool has one.
+inline int64_t bytesOf(mlir::Type type) { return std::max(1u, type.getIntOrFloatBitWidth() / 8); }
+inline mlir::RankedTensorType tileType(mlir::Value value) {
+  return mlir::cast<mlir::RankedTensorType>(value.getType());
+}
+/// Where bits of a coordinate come from: pairs (number of the bit in `bits`, position in the coordinate).
+llvm::SmallVector<std::pair<int, int>> bitsOf(llvm::ArrayRef<LayoutBit> bits, int dim);
+
+class GenericLowering {
+  using Value = mlir::Value;
+  using Type = mlir::Type;
+  using Operation = mlir::Operation;
+  using LogicalResult = mlir::LogicalResult;
+
+public:
+  GenericLowering(tile::ProgramOp program, cuda::KernelOp kernel, LayoutAssignment &layouts)
+      : program(program), kernel(kernel), layouts(layouts), b(kernel.getContext()), loc(kernel.getLoc()) {}
+  LogicalResult run();
+  int64_t conversions = 0;
+
+private:
+  // Scalars and loops.
+  Value index(int64_t value) { return mlir::arith::ConstantIndexOp::create(b, loc, value); }
+  Value add(Value x, Value y);
+  Value mul(Value x, int64_t factor);
+  Value both(Value x, Value y) { return x && y ? Value(mlir::arith::AndIOp::create(b, loc, x, y)) : (x ? x : y); }
+  Value less(Value x, Value y) { return mlir::arith::CmpIOp::create(b, loc, mlir::arith::CmpIPredicate::slt, x, y); }
+  Value always() { return mlir::arith::ConstantIntOp::create(b, loc, 1, 1); }
+  Value special(cuda::Special which) { return cuda::SpecialOp::create(b, loc, b.getIndexType(), which); }
+  void unrolled(int64_t count, llvm::function_ref<void(Value)> body);
+  Value local(int64_t count, Type element, llvm::StringRef name);
+  Value get(Value array, Value i) {
+    return cuda::GetOp::create(b, loc, mlir::cast<cuda::LocalType>(array.getType()).getElementType(), array,
+                               mlir::ValueRange{i});
+  }
+  void set(Value value, Value array, Value i) { cuda::SetOp::create(b, loc, value, array, mlir::ValueRange{i}); }
+  Value address(Value array, Value i);
+  Value call(llvm::StringRef callee, llvm::StringRef header, mlir::ValueRange operands, Type result = {});
+  Value shared(int64_t bytes, int64_t alignment, Type element, std::optional<int64_t> overlay = {});
+  Value pointerAt(Value base, Value i) { return cuda::OffsetOp::create(b, loc, base.getType(), base, i); }
+  void barrier() { cuda::BarrierOp::create(b, loc, mlir::IntegerAttr(), mlir::IntegerAttr()); }
+  Value scalar(Value value) { return scalars.lookup(value); }
+
+  // Coordinates.
+  Value pickBits(Value source, llvm::ArrayRef<std::pair<int, int>> bits);
+  Value threadCoordinate(const Layout &layout, int dim);
+  Value coordinate(const Layout &layout, int dim, Value reg);
+  Value keptRegister(const Layout &layout, int axis, Value reg);
+  Value insideTile(const Layout &layout, llvm::ArrayRef<int64_t> shape, Value reg);
+  Value onlyOneHolder(const Layout &layout);
+
+  // Values.
+  void prepare(Value tile, const Layout &layout);
+  Value element(Value tile, const Layout &layout, Value reg);
+  Value arrayOf(Value tile, const Layout &layout);
+  TileArray *find(Value tile, const Layout &layout, unsigned &scope);
+  void define(Value tile, const Layout &layout, Value array);
+  Value materialize(Value tile, const Layout &layout, llvm::StringRef name);
+  Value convert(Value array, const Layout &from, const Layout &to, llvm::ArrayRef<int64_t> shape);
+  std::optional<Value> permute(Value array, const Layout &from, const Layout &to);
+
+  // Memory.
+  int64_t divisor(Value value);
+  bool isPacked(Value view);
+  int64_t vectorWidth(Value view, Value lastOffset, const Layout &layout, int64_t tileColumns);
+  std::pair<Value, Value> place(Operation *access, Value view, mlir::ValueRange offsets, Value indices,
+                                const Layout &layout, llvm::ArrayRef<int64_t> shape, Value reg);
+  Value loadArray(Operation *op, const Layout &layout);
+  LogicalResult storeTile(Operation *op, Value value, Value view, mlir::ValueRange offsets, Value indices);
+  bool isStaged(Operation *op);
+  SharedTile stage(Operation *op);
+
+  // Ops.
+  LogicalResult lower(Operation *op);
+  LogicalResult lowerBlock(mlir::Block &block);
+  LogicalResult dot(tile::DotOp op);
+  LogicalResult reduce(tile::ReduceOp op);
+  LogicalResult argMax(tile::ArgMaxOp op);
+  LogicalResult deinterleave(tile::DeinterleaveOp op);
+  LogicalResult clusterReduce(tile::ClusterReduceOp op);
+  LogicalResult transpose(tile::TransposeOp op);
+  LogicalResult forOp(mlir::scf::ForOp op);
+  LogicalResult ifOp(mlir::scf::IfOp op);
+  Value combine(tile::Reduction kind, Value x, Value y);
+  Value identity(tile::Reduction kind, Type type);
+  void
+  reduceOverThreads(const Layout &layout, int axis, llvm::ArrayRef<int64_t> shape, llvm::ArrayRef<Value> arrays,
+                    llvm::function_ref<llvm::SmallVector<Value>(mlir::ValueRange, mlir::ValueRange)> combineValues);
+
+  tile::ProgramOp program;
+  cuda::KernelOp kernel;
+  LayoutAssignment &layouts;
+  mlir::OpBuilder b;
+  mlir::Location loc;
+  Value lane, warp;
+  Operation *entryEnd = nullptr; // what is used everywhere is put before this
+  llvm::DenseMap<Value, Value> scalars;
+  /// The blocks being built, outermost first: what was computed in each, and the op of the block that holds the next.
+  struct Scope {
+    llvm::DenseMap<Value, llvm::SmallVector<TileArray>> tiles;
+    Operation *inner = nullptr;
+  };
+  llvm::SmallVector<Scope> scopes;
+  llvm::DenseMap<Value, unsigned> scopeOf; // where a tile was defined
+  llvm::DenseMap<Value, SharedTile> staged;
+  llvm::SmallVector<std::pair<std::pair<Layout, int>, Value>> coordinates;
+  int64_t exchanges = 0; // between threads, each with an overlay of shared memory: only one is going on at a time
+  llvm::SmallVector<mlir::Block *> groups; // where each group of cp.async is committed
+};
+} // namespace inlay
+
+#endif // INLAY_PASSES_TILE_TO_CUDA_GENERICLOWERING_H

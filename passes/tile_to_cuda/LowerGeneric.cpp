@@ -1,0 +1,194 @@
+//===- LowerGeneric.cpp - any tile program as one kernel -------------------===//
+//
+// Tiles become arrays of registers in the layouts of AssignLayouts.h; each op is
+// an unrolled loop over a thread's registers. Where a use wants another layout
+// than the tile is kept in, the tile goes through shared memory. The right sides
+// of products lie in shared memory, brought there by cp.async where they come
+// straight from memory; a load is issued as soon as its addresses are known.
+//
+//===----------------------------------------------------------------------===//
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/IRMapping.h"
+#include "passes/tile_to_cuda/Families.h"
+#include "passes/tile_to_cuda/GenericLowering.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace inlay;
+
+LogicalResult GenericLowering::lower(Operation *op) {
+  loc = op->getLoc();
+  return llvm::TypeSwitch<Operation *, LogicalResult>(op)
+      .Case([&](tile::ProgramIdOp id) {
+        Value block = special(static_cast<cuda::Special>(static_cast<int>(cuda::Special::BlockX) + id.getDimension()));
+        if (id.getDimension() == 0 && kernel.getCluster() > 1)
+          block = arith::DivSIOp::create(b, loc, block, index(kernel.getCluster()));
+        scalars[id] = block;
+        return success();
+      })
+      .Case([&](tile::ExtentOp extent) {
+        scalars[extent] = cuda::SizeOp::create(b, loc, b.getIndexType(), static_cast<int64_t>(extent.getWhich()));
+        return success();
+      })
+      .Case([&](tile::ClusterRankOp rank) {
+        scalars[rank] = kernel.getCluster() > 1 ? special(cuda::Special::ClusterRank) : index(0);
+        return success();
+      })
+      .Case([&](tile::ClusterSizeOp size) {
+        scalars[size] = index(kernel.getCluster());
+        return success();
+      })
+      .Case([&](tile::ReadOp read) {
+        auto type = cast<tile::ViewType>(read.getView().getType());
+        Value offset;
+        for (auto [dim, at] : llvm::enumerate(read.getOffsets())) {
+          Value wide = arith::IndexCastOp::create(b, loc, b.getI64Type(), scalar(at));
+          offset = dim == 0 ? wide : add(mul(offset, type.getShape()[dim]), wide);
+        }
+        scalars[read] = cuda::LoadOp::create(b, loc, type.getElementType(), scalar(read.getView()), offset);
+        return success();
+      })
+      .Case<tile::LoadOp, tile::GatherOp>([&](auto load) {
+        Value result = load.getResult();
+        if (isStaged(load))
+          staged[result] = stage(load);
+        else if (layouts.isPulled(result))
+          scopeOf[result] = scopes.size() - 1;
+        else
+          define(result, layouts.of(result), loadArray(load, layouts.of(result)));
+        return success();
+      })
+      .Case([&](tile::StoreOp store) {
+        return storeTile(store, store.getValue(), store.getView(), store.getOffsets(), {});
+      })
+      .Case([&](tile::ScatterOp scatter) {
+        SmallVector<Value> offsets{Value()};
+        if (scatter.getColumn())
+          offsets.push_back(scatter.getColumn());
+        return storeTile(scatter, scatter.getValue(), scatter.getView(), offsets, scatter.getIndices());
+      })
+      .Case([&](tile::DotOp product) { return dot(product); })
+      .Case([&](tile::ReduceOp reduction) { return reduce(reduction); })
+      .Case([&](tile::ArgMaxOp reduction) { return argMax(reduction); })
+      .Case([&](tile::DeinterleaveOp split) { return deinterleave(split); })
+      .Case([&](tile::TransposeOp turn) { return transpose(turn); })
+      .Case([&](tile::ClusterReduceOp reduction) { return clusterReduce(reduction); })
+      .Case([&](scf::ForOp loop) { return forOp(loop); })
+      .Case([&](scf::IfOp branch) { return ifOp(branch); })
+      .Case<scf::YieldOp, tile::ReturnOp>([](Operation *) { return success(); })
+      .Case([&](tensor::ExtractOp extract) -> LogicalResult {
+        RankedTensorType type = tileType(extract.getTensor());
+        if (type.getNumElements() != 1)
+          return extract.emitOpError() << "of a tile with more than one element has no CUDA lowering";
+        Layout layout = layouts.blocked(type);
+        prepare(extract.getTensor(), layout);
+        scalars[extract] = element(extract.getTensor(), layout, index(0));
+        return success();
+      })
+      .Default([&](Operation *other) -> LogicalResult {
+        if (other->getNumResults() == 1 && layouts.isInline(other->getResult(0))) {
+          if (auto constant = dyn_cast<arith::ConstantOp>(other);
+              constant && !cast<DenseElementsAttr>(constant.getValue()).isSplat())
+            return constant.emitOpError() << "of different elements has no CUDA lowering";
+          return success();
+        }
+        if (isElementwise(other)) {
+          Value result = other->getResult(0);
+          Layout layout = layouts.of(result);
+          for (Value operand : other->getOperands())
+            if (isa<RankedTensorType>(operand.getType()))
+              prepare(operand, layout);
+          Value array =
+              local(layout.registerCount(), tileType(result).getElementType(), other->getName().stripDialect());
+          unrolled(layout.registerCount(), [&](Value reg) {
+            SmallVector<Value> operands;
+            for (Value operand : other->getOperands())
+              operands.push_back(isa<RankedTensorType>(operand.getType()) ? element(operand, layout, reg)
+                                                                          : scalar(operand));
+            OperationState state(loc, other->getName(), operands, {tileType(result).getElementType()},
+                                 other->getAttrs());
+            set(b.create(state)->getResult(0), array, reg);
+          });
+          define(result, layout, array);
+          return success();
+        }
+        bool isScalarOp = other->getNumRegions() == 0 &&
+                          llvm::none_of(other->getOperandTypes(), [](Type type) { return isa<TensorType>(type); }) &&
+                          llvm::none_of(other->getResultTypes(), [](Type type) { return isa<TensorType>(type); });
+        if (!isScalarOp || !isa<arith::ArithDialect, math::MathDialect>(other->getDialect()))
+          return other->emitOpError() << "has no CUDA lowering";
+        IRMapping mapping;
+        for (Value operand : other->getOperands())
+          mapping.map(operand, scalar(operand));
+        Operation *clone = b.clone(*other, mapping);
+        for (auto [from, to] : llvm::zip_equal(other->getResults(), clone->getResults()))
+          scalars[from] = to;
+        return success();
+      });
+}
+
+LogicalResult GenericLowering::lowerBlock(Block &block) {
+  for (Operation &op : block)
+    if (failed(lower(&op)))
+      return failure();
+  return success();
+}
+
+LogicalResult GenericLowering::run() {
+  Block &body = kernel.getBody().front();
+  b.setInsertionPoint(body.getTerminator());
+  for (auto [from, to] : llvm::zip(program.getBody().getArguments(), body.getArguments()))
+    scalars[from] = to;
+  lane = cuda::SpecialOp::create(b, NameLoc::get(b.getStringAttr("lane"), loc), b.getIndexType(), cuda::Special::Lane);
+  warp = cuda::SpecialOp::create(b, NameLoc::get(b.getStringAttr("warp"), loc), b.getIndexType(), cuda::Special::Warp);
+  auto marker = cuda::CommentOp::create(b, loc, program.getSymName());
+  entryEnd = marker;
+  scopes.emplace_back();
+  return lowerBlock(program.getBody().front());
+}
+
+//===----------------------------------------------------------------------===//
+// The family
+//===----------------------------------------------------------------------===//
+
+/// Moves loads of memory that the program does not write up to where their operands are known, so that copies to
+/// shared memory are under way while other work is done.
+static void hoistLoads(tile::ProgramOp program) {
+  SmallVector<Operation *> loads;
+  program.walk([&](Operation *op) {
+    if (isa<tile::LoadOp, tile::GatherOp>(op))
+      loads.push_back(op);
+  });
+  // Last to first, so that loads that wait for the same operand keep their order.
+  for (Operation *load : llvm::reverse(loads)) {
+    bool isWritten = llvm::any_of(load->getOperand(0).getUsers(),
+                                  [](Operation *user) { return isa<tile::StoreOp, tile::ScatterOp>(user); });
+    if (isWritten)
+      continue;
+    Operation *last = nullptr;
+    for (Value operand : load->getOperands())
+      if (Operation *def = operand.getDefiningOp(); def && def->getBlock() == load->getBlock())
+        if (!last || last->isBeforeInBlock(def))
+          last = def;
+    if (last)
+      load->moveAfter(last);
+  }
+}
+
+LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder) {
+  OwningOpRef<tile::ProgramOp> copy = program.clone();
+  hoistLoads(*copy);
+  LayoutAssignment layouts(*copy);
+  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, layouts.threads());
+  if (failed(kernel))
+    return failure();
+  GenericLowering lowering(*copy, *kernel, layouts);
+  if (failed(lowering.run()))
+    return failure();
+  if (lowering.conversions > 0)
+    program.emitRemark() << lowering.conversions << " layout conversions through shared memory";
+  if (auto schedule = dyn_cast_or_null<tile::GenericAttr>(program.getScheduleAttr()))
+    kernel->setMinBlocks(schedule.getSlots());
+  return success();
+}
