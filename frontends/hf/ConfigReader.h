@@ -28,8 +28,9 @@ public:
   ConfigReader(const nlohmann::json &object, std::string_view file, std::string_view prefix, Problems &problems)
       : object_(object), file_(file), prefix_(prefix), problems_(problems) {}
 
-  bool Has(std::string_view key) const;    // Present and not null.
-  bool IsNull(std::string_view key) const; // Present and null.
+  const std::string &prefix() const { return prefix_; } // Of keys in messages: "text_config.".
+  bool Has(std::string_view key) const;                 // Present and not null.
+  bool IsNull(std::string_view key) const;              // Present and null.
   const nlohmann::json *Find(std::string_view key);
 
   int64_t RequireInt(std::string_view key, int64_t min, int64_t max); // 1 where it is wrong.

@@ -33,7 +33,7 @@ struct Base {
 class RopeReader {
 public:
   RopeReader(ConfigParts &parts, const json &object, const std::string &prefix)
-      : parts_(parts), object_(object), keys_(object, parts.file, prefix, parts.problems) {}
+      : parts_(parts), object_(object), keys_(object, parts.file, parts.keys.prefix() + prefix, parts.problems) {}
 
   RopeParameters Read(const Base &base);
 

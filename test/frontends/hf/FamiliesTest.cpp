@@ -279,6 +279,11 @@ TEST(TextConfig, ErrorsNameItsKeys) {
   EXPECT_THAT(ProblemsOf(vision.dump()),
               ElementsAre("config.json: text_config.hidden_size: found 0, expected an integer "
                           "from 1 to 1048576; correct the value"));
+  vision = VisionModel();
+  vision["text_config"]["rope_scaling"]["factor"] = 0;
+  EXPECT_THAT(ProblemsOf(vision.dump()),
+              ElementsAre("config.json: text_config.rope_scaling.factor: found 0, expected a "
+                          "number from 1 to 1e+06; correct the value"));
   EXPECT_THAT(ProblemsOf(With(VisionModel(), R"({"architectures": ["Gemma3Model"]})").dump()),
               ElementsAre("config.json: architectures: found [\"Gemma3Model\"], expected "
                           "[\"Gemma3ForConditionalGeneration\"]; only the text part of this model is supported"));
