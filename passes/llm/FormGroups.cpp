@@ -228,7 +228,7 @@ private:
       return;
     for (Operation *next = op->getNextNode(); next; next = next->getNextNode())
       if (!groupOf.count(next) && followsInRow(next, op, group))
-        for (Operation *joined : withLookups(next, group))
+        for (Operation *joined : withLookups(next))
           take(group, joined);
   }
 
@@ -236,7 +236,7 @@ private:
   static bool isElementwise(Operation *op) { return op->hasTrait<OpTrait::Elementwise>(); }
 
   /// `op` and the lookups that nothing else reads.
-  SmallVector<Operation *> withLookups(Operation *op, Group &group) {
+  SmallVector<Operation *> withLookups(Operation *op) {
     SmallVector<Operation *> ops;
     for (Value operand : op->getOperands())
       if (Operation *producer = operand.getDefiningOp();
@@ -256,7 +256,7 @@ private:
     if (!isElementwise(op))
       return false;
     OpSet own = group.ops;
-    own.insert_range(withLookups(op, group));
+    own.insert_range(withLookups(op));
     return !waitsForOthers(op, first, own);
   }
 

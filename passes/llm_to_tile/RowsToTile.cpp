@@ -74,6 +74,13 @@ LogicalResult RowsConverter::findOps() {
       return op.emitError() << "is the second norm of whole rows in one kernel";
     if (auto gather = dyn_cast<GatherRowsOp>(op); gather && !isFromOutside(gather.getInput()))
       return op.emitError() << "gathers rows that its own kernel computes";
+    if (auto embedding = dyn_cast<PositionEmbeddingOp>(op)) {
+      auto table = cast<WeightOp>(b.getSymbols().lookup(embedding.getTable()));
+      int64_t rows = table.getTensorType().getDimSize(0) - static_cast<int64_t>(embedding.getOffset());
+      if (rows < b.getStep().maxModelLen)
+        return op.emitError() << "has learned positions for " << rows << " tokens of a sequence, expected at least "
+                              << b.getStep().maxModelLen << "; lower --max-model-len";
+    }
     if (found)
       norm = found;
     columns = cast<RankedTensorType>(op.getResult(0).getType()).getDimSize(1);

@@ -55,10 +55,11 @@ def test_dynamic_rope(t: tools.Tools, model: pathlib.Path, golden: dict, logits:
 
 
 def test_without_fusion(t: tools.Tools, model: pathlib.Path, golden: dict, logits: list[list[float]], prompt: list) -> float:
-    """Each op lowers alone, and fusion changes no more than the order of sums."""
+    """Each op lowers alone, and fusion changes no more than the order of sums. Steps of one row keep the compilation short;
+    kernels_test has steps of several."""
     bundle = t.scratch / "unfused.inlay"
     t.checked("compile-model", model, "-o", bundle, "-q", "--target", "cpu", "--dtype", "float32", "--without", "fusion",
-              "--max-num-seqs", 1)
+              "--max-num-seqs", 1, "--max-num-batched-tokens", 1)
     entries = json.loads(t.checked("inspect-bundle", bundle, "--json"))["targets"][0]["entries"]
     fused = {launch["origin"] for entry in entries for launch in entry["launches"] if len(launch["origin"].partition(": ")[2].split()) > 1}
     if fused:

@@ -29,7 +29,7 @@ struct PagedCache {
 /// Steps of one kind. All float types of the module are f32.
 class StepRunner {
 public:
-  static constexpr int64_t maxTokens = 16;
+  static constexpr int64_t maxTokens = 8;
 
   /// `separateAll`: each op becomes a kernel of its own. `kind` is "decode" or "mixed". Errors are failures of the
   /// test.

@@ -69,10 +69,10 @@ protected:
   mlir::OwningOpRef<mlir::ModuleOp> module;
   Random random{7};
   std::map<std::string, std::vector<float>> tensors;
-  // Sequence 2 has nine tokens, sequence 0 four; then one more each.
-  llm::TokenIds promptTokens = {3, 1, 4, 1, 5, 9, 2, 6, 49, 35, 8, 0, 12}, nextTokens = {7, 33};
-  llm::Batch prompts = {{2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 2, 3}, {8, 12}, {}};
-  llm::Batch next = {{0, 2}, {4, 9}, {0, 1}, {}};
+  // Sequence 2 has six tokens, sequence 0 two; then one more each.
+  llm::TokenIds promptTokens = {3, 1, 4, 1, 5, 9, 2, 49}, nextTokens = {7, 33};
+  llm::Batch prompts = {{2, 2, 2, 2, 2, 2, 0, 0}, {0, 1, 2, 3, 4, 5, 0, 1}, {5, 7}, {}};
+  llm::Batch next = {{0, 2}, {2, 6}, {0, 1}, {}};
 };
 
 TEST_P(Steps, ComputeWhatTheEvaluatorComputes) {

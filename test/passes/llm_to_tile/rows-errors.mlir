@@ -72,3 +72,18 @@ module attributes {llm.model = {max_model_len = 64 : i64}} {
     return %1 : !llm.kv_cache
   }
 }
+
+// -----
+
+module attributes {llm.model = {max_model_len = 64 : i64}} {
+  llm.weight @positions : tensor<65x8xf32> from ["positions"]
+  func.func @few_positions(%tokens: tensor<?xi32>, %batch: !llm.batch, %kv: !llm.kv_cache) -> tensor<?x8xf32>
+      attributes {llm.entry = {kind = "mixed", max_tokens = 4 : i64, max_sequences = 4 : i64}} {
+    %0 = llm.group "rows" family("rows") -> tensor<?x8xf32> {
+      // expected-error @+1 {{has learned positions for 63 tokens of a sequence, expected at least 64; lower --max-model-len}}
+      %x = llm.position_embedding %batch, @positions {offset = 2 : i64} : (!llm.batch) -> tensor<?x8xf32>
+      llm.yield %x : tensor<?x8xf32>
+    }
+    return %0 : tensor<?x8xf32>
+  }
+}
