@@ -14,7 +14,7 @@ struct float16 {
 
 // The sizes of a step, in the order of the plan's Extent.
 struct StepSizes {
-  int v[@INLAY_STEP_SIZE_COUNT@];
+  int v[INLAY_STEP_SIZE_COUNT];
 };
 
 struct alignas(64) CUtensorMap {

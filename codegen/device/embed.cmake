@@ -4,7 +4,7 @@ set(text "#include \"codegen/emit/DeviceHeaders.h\"\n\nllvm::ArrayRef<inlay::Dev
 foreach(header IN LISTS HEADERS)
   get_filename_component(name ${header} NAME)
   file(READ ${header} content)
-  string(REPLACE "@INLAY_STEP_SIZE_COUNT@" "${STEP_SIZES}" content "${content}")
+  string(REPLACE "INLAY_STEP_SIZE_COUNT" "${STEP_SIZES}" content "${content}")
   string(APPEND text "      {\"${name}\", R\"inlay(${content})inlay\"},\n")
 endforeach()
 string(APPEND text "  };\n  return headers;\n}\n")

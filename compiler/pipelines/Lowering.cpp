@@ -15,6 +15,8 @@ using namespace inlay;
 
 /// A GPU target has a decode entry point for each power of two up to this number of sequences.
 static constexpr int64_t batchRows = 128;
+/// Columns of the narrowest tile of a product on a GPU, that of the family matvec.
+static constexpr int64_t gpuTileColumns = 16;
 
 std::vector<EntryPoint> inlay::chooseEntryPoints(StringRef target, const StepLimits &limits) {
   std::vector<EntryPoint> entries;
@@ -83,8 +85,11 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
   }
   // All entry points share one set of weights, so passes that change weights run once.
   PassManager common(context);
-  if (!without.fusion)
-    common.addPass(createFuseProjectionsPass());
+  if (!without.fusion) {
+    FuseProjectionsPassOptions projections;
+    projections.tileColumns = target == "cpu" ? 1 : gpuTileColumns;
+    common.addPass(createFuseProjectionsPass(projections));
+  }
   if (target != "cpu")
     common.addPass(createPackWeightsPass());
   if (failed(common.run(*shared)))

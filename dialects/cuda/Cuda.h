@@ -9,7 +9,6 @@
 #ifndef INLAY_DIALECTS_CUDA_CUDA_H
 #define INLAY_DIALECTS_CUDA_CUDA_H
 
-#include "runtime/bundle/step_sizes.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
@@ -18,6 +17,7 @@
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "runtime/bundle/step_sizes.h"
 
 namespace inlay::cuda {
 /// Discardable attribute of an scf.for: unroll the loop completely (unit attribute) or by a factor (integer).

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -90,8 +91,10 @@ absl::StatusOr<bool> AreEqual(const SafetensorsIndex &weights, const TensorInfo 
 void CheckTiedEmbeddings(Checkpoint &checkpoint, Problems &problems) {
   const SafetensorsIndex &weights = checkpoint.weights;
   const ModuleNames &names = checkpoint.config.family->modules;
-  auto embedding = weights.tensors.find(std::string(names.embedding) + ".weight");
-  auto head = weights.tensors.find(std::string(names.lm_head) + ".weight");
+  auto find = [&](std::string_view module) {
+    return weights.tensors.find(CheckpointName(checkpoint.config, module) + ".weight");
+  };
+  auto embedding = find(names.embedding), head = find(names.lm_head);
   if (!checkpoint.config.tie_word_embeddings || embedding == weights.tensors.end() || head == weights.tensors.end())
     return;
   absl::StatusOr<bool> equal = AreEqual(weights, embedding->second, head->second);
@@ -106,15 +109,32 @@ void CheckTiedEmbeddings(Checkpoint &checkpoint, Problems &problems) {
                 "it is used, as by transformers 5; set tie_word_embeddings to false to say so", Severity::kWarning});
 }
 
+// Why a tensor that the model does not read is no surprise: "NAMES: REASON", or empty.
+std::string_view ReasonToIgnore(const ModelConfig &config, std::string_view name) {
+  constexpr std::string_view kOtherParts[] = {"visual", "vision_tower", "vision_model", "multi_modal_projector", "mtp"};
+  if (name.ends_with(".rotary_emb.inv_freq")) // Of old checkpoints.
+    return "*.rotary_emb.inv_freq: the frequencies follow from config.json";
+  if (name.ends_with(".attn.bias") || name.ends_with(".attention.bias") || name.ends_with(".masked_bias"))
+    return "*.bias, *.masked_bias of attention: they are its causal mask";
+  std::string_view part = name.starts_with("model.") ? name.substr(6) : name;
+  auto begins = [&](std::string_view other) {
+    return part.starts_with(other) && part.substr(other.size()).starts_with(".");
+  };
+  if (config.is_text_part && std::any_of(std::begin(kOtherParts), std::end(kOtherParts), begins))
+    return "of other parts than the text: only that is compiled";
+  return "";
+}
+
 // Compares the tensors that the model needs with those that are there.
 void CheckTensors(const Checkpoint &checkpoint, Problems &problems) {
   const SafetensorsIndex &weights = checkpoint.weights;
+  const std::string lm_head = CheckpointName(checkpoint.config, checkpoint.config.family->modules.lm_head);
   std::set<std::string> needed;
   for (const TensorSpec &spec : RequiredTensors(checkpoint.config)) {
     needed.insert(spec.name);
     auto it = weights.tensors.find(spec.name);
     if (it == weights.tensors.end()) {
-      bool is_head = spec.name.starts_with(checkpoint.config.family->modules.lm_head);
+      bool is_head = spec.name.starts_with(lm_head);
       problems.Add({"safetensors", spec.name, "no such tensor", ShapeText(spec.shape),
                     is_head ? "set tie_word_embeddings to true if the model has none of its own"
                             : "config.json and the weights are not of the same model"});
@@ -128,20 +148,19 @@ void CheckTensors(const Checkpoint &checkpoint, Problems &problems) {
       problems.Add({FileOf(weights, tensor), spec.name, "dtype " + tensor.dtype,
                     fmt::format("one of {}", fmt::join(kStoredTypes, ", ")), "use an unquantized checkpoint"});
   }
-  size_t frequencies = 0;
-  const std::string head = std::string(checkpoint.config.family->modules.lm_head) + ".weight";
+  std::map<std::string_view, size_t> ignored; // By their reason.
   for (const auto &[name, tensor] : weights.tensors) {
-    if (needed.contains(name) || (checkpoint.config.tie_word_embeddings && name == head))
+    if (needed.contains(name) || (checkpoint.config.tie_word_embeddings && name == lm_head + ".weight"))
       continue;
-    if (name.ends_with(".rotary_emb.inv_freq")) // Of old checkpoints.
-      ++frequencies;
+    if (std::string_view reason = ReasonToIgnore(checkpoint.config, name); !reason.empty())
+      ++ignored[reason];
     else
       problems.Add({FileOf(weights, tensor), name, "a tensor that the model does not use", "only tensors of the model",
                     "it is left out", Severity::kWarning});
   }
-  if (frequencies > 0)
-    problems.AddNote("safetensors", fmt::format("{} tensors *.rotary_emb.inv_freq", frequencies),
-                     "ignored: the frequencies follow from config.json");
+  for (const auto &[reason, count] : ignored)
+    problems.AddNote("safetensors", fmt::format("{} tensors {}", count, reason.substr(0, reason.find(':'))),
+                     fmt::format("ignored{}", reason.substr(reason.find(':'))));
 }
 
 void ReadWeights(Checkpoint &checkpoint, Problems &problems) {
@@ -151,6 +170,9 @@ void ReadWeights(Checkpoint &checkpoint, Problems &problems) {
   if (weights.ok()) {
     checkpoint.weights = *std::move(weights);
     if (checkpoint.config.family) {
+      checkpoint.config.renamings = FindRenamings(*checkpoint.config.family, [&](const std::string &name) {
+        return checkpoint.weights.tensors.contains(name);
+      });
       CheckTiedEmbeddings(checkpoint, problems);
       CheckTensors(checkpoint, problems);
     }

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <utility>
 
 #include "frontends/hf/ConfigParts.h"
+#include "frontends/hf/TextConfig.h"
 #include "frontends/hf/TokenIds.h"
 
 namespace inlay::hf {
@@ -29,8 +31,9 @@ constexpr Named<Activation> kActivations[] = {{"silu", Activation::kSilu},
 // Reads one configuration; each method reads one group of keys.
 class Reader {
 public:
-  Reader(const json &object, std::string_view file, const ModelOptions &options, Problems &problems)
-      : keys_(object, file, "", problems), file_(file), options_(options), problems_(problems),
+  Reader(const json &object, std::string_view file, std::string_view prefix, const ModelOptions &options,
+         Problems &problems)
+      : keys_(object, file, prefix, problems), file_(file), options_(options), problems_(problems),
         parts_{keys_, file_, options_, problems_, config_} {}
 
   ModelConfig Read();
@@ -112,14 +115,16 @@ void Reader::ReadSizes() {
   const Family &family = *config_.family;
   const ConfigKeys &names = family.keys;
   const size_t errors_before = problems_.errors();
-  config_.vocab_size = keys_.RequireInt("vocab_size", 1, kMaxVocab);
+  // A key that may be absent where the class of the family has a value of its own.
+  auto read = [&](std::string_view key, int64_t max, int64_t otherwise) {
+    return otherwise > 0 && (key.empty() || !keys_.Find(key)) ? otherwise : keys_.RequireInt(key, 1, max);
+  };
+  config_.vocab_size = read("vocab_size", kMaxVocab, family.defaults.vocab);
   config_.hidden_size = keys_.RequireInt(names.hidden_size, 1, kMaxWidth);
-  config_.intermediate_size = keys_.Has(names.intermediate_size) || family.defaults.inner_factor == 0
-                                  ? keys_.RequireInt(names.intermediate_size, 1, kMaxWidth)
-                                  : family.defaults.inner_factor * config_.hidden_size;
-  keys_.Find(names.intermediate_size); // May be null.
+  config_.intermediate_size =
+      read(names.intermediate_size, kMaxWidth, family.defaults.inner_factor * config_.hidden_size);
   config_.layers.resize(keys_.RequireInt(names.layers, 1, kMaxLayers));
-  config_.heads = keys_.RequireInt(names.heads, 1, kMaxHeads);
+  config_.heads = read(names.heads, kMaxHeads, family.defaults.heads);
 
   config_.tie_word_embeddings = keys_.Bool("tie_word_embeddings", family.defaults.tied);
   config_.qkv_bias = ReadFlag(family.qkv_bias);
@@ -162,15 +167,28 @@ void Reader::ReadHeads(bool sizes_are_right) {
         fmt::format("an even number from 4 to {}", kMaxHeadDim), "rope rotates the two halves of a head");
 }
 
+// Slopes as BLOOM has them: those of the largest power of two of heads, then every other one of twice as many.
+std::vector<double> AlibiSlopes(int64_t heads) {
+  const auto power = static_cast<double>(std::bit_floor(static_cast<uint64_t>(heads)));
+  std::vector<double> slopes;
+  for (int64_t i = 0; i < heads; ++i) {
+    const auto k = static_cast<double>(i);
+    slopes.push_back(std::exp2(k < power ? -8 * (k + 1) / power : -4 * (2 * (k - power) + 1) / power));
+  }
+  return slopes;
+}
+
 void Reader::ReadLength() {
   const std::string_view key = config_.family->keys.positions;
   const int64_t family_default = config_.family->defaults.positions;
-  const int64_t trained = keys_.Int(key, 1, kMaxLength).value_or(family_default);
+  const int64_t trained = ReadInt(key, 1, kMaxLength).value_or(family_default);
   parts_.max_position_embeddings = trained;
-  if (!keys_.Has(key))
+  if (!key.empty() && !keys_.Has(key))
     keys_.Warn(key, keys_.IsNull(key) ? "null" : "no such key", "the positions that the model was trained on",
                fmt::format("{} are taken, the default of transformers for {}; add the key or give --max-model-len",
                            family_default, config_.family->model_type));
+  if (config_.family->positions == Positions::kAlibi)
+    config_.alibi = AlibiSlopes(config_.heads);
   config_.max_model_len =
       options_.max_model_len.value_or(std::min(trained, options_.default_max_model_len_cap.value_or(trained)));
   if (config_.max_model_len < 1 || config_.max_model_len > kMaxLength)
@@ -230,6 +248,8 @@ double Reader::ReadFactor(const Factor &factor) {
   double number = factor.otherwise;
   if (factor.key == config_.family->keys.head_dim || factor.key == "head_dim")
     number = static_cast<double>(config_.head_dim); // May follow from other keys.
+  else if (factor.key == config_.family->keys.hidden_size)
+    number = static_cast<double>(config_.hidden_size);
   else
     number = keys_.PositiveNumber(factor.key, kMaxFactor).value_or(number);
   switch (factor.apply) {
@@ -285,6 +305,9 @@ void Reader::RefuseUnsupported() {
     if (!flag.key.empty() && keys_.Bool(flag.key, flag.value) != flag.value)
       keys_.Error(flag.key, flag.value ? "false" : "true", flag.value ? "true" : "false",
                   fmt::format("this variant of {} is not supported", family.model_type));
+  if (const json *value = family.null_key.empty() ? nullptr : keys_.Find(family.null_key))
+    keys_.Error(family.null_key, Describe(*value), "null",
+                fmt::format("this variant of {} is not supported", family.model_type));
   if (!family.hidden_size_again.empty()) {
     auto size = keys_.Int(family.hidden_size_again, 1, kMaxWidth);
     if (size && *size != config_.hidden_size)
@@ -322,8 +345,14 @@ std::optional<ModelConfig> ParseConfig(std::string_view text, std::string_view f
                                        Problems &problems) {
   Problems found;
   std::optional<ModelConfig> config;
-  if (std::optional<json> object = ParseJson(text, file, found))
-    config = Reader(*object, file, options, found).Read();
+  if (std::optional<json> object = ParseJson(text, file, found)) {
+    std::optional<json> text_config = FindTextConfig(*object, file, found);
+    if (!found.HasErrors())
+      config = text_config ? Reader(*text_config, file, "text_config.", options, found).Read()
+                           : Reader(*object, file, "", options, found).Read();
+    if (config)
+      config->is_text_part = text_config.has_value();
+  }
   problems.Add(found);
   if (found.HasErrors())
     return std::nullopt;

@@ -34,8 +34,15 @@ struct LayerConfig {
   std::optional<size_t> rope;    // Index into ModelConfig::ropes; absent in layers without rope.
 };
 
+// A prefix of the family's names of tensors, and what the checkpoint has in its place.
+struct Renaming {
+  std::string from, to;
+};
+
 struct ModelConfig {
   const Family *family = nullptr;
+  bool is_text_part = false;       // Of a checkpoint with a vision part too.
+  std::vector<Renaming> renamings; // Empty where the checkpoint has the family's names.
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
@@ -63,6 +70,7 @@ struct ModelConfig {
   std::optional<int64_t> bos;
   std::vector<int64_t> eos;
   std::vector<RopeFrequencies> ropes; // Distinct ones.
+  std::vector<double> alibi;          // Slopes of the heads, in families that have them.
   std::vector<LayerConfig> layers;
 };
 

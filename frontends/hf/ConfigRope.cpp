@@ -46,6 +46,7 @@ private:
   void ReadLlama3();
   void ReadYarn();
   void ReadLongRope();
+  void LimitToOriginal(std::string_view reason); // Of the length of sequences.
   void LimitDynamic();
 
   ConfigParts &parts_;
@@ -58,6 +59,8 @@ RopeParameters RopeReader::Read(const Base &base) {
   ReadKind();
   ReadTheta(base);
   ReadFraction();
+  if (parts_.config.family->rope.has_longrope)
+    parts_.keys.Find("original_max_position_embeddings"); // Phi-3 has it without scaling too.
   if (rope_.kind == RopeKind::kDefault)
     return rope_;
   if (rope_.kind == RopeKind::kDynamic && parts_.config.family->rope.has_alpha)
@@ -74,6 +77,9 @@ RopeParameters RopeReader::Read(const Base &base) {
     ReadYarn();
   if (rope_.kind == RopeKind::kLongRope)
     ReadLongRope();
+  if (const std::string_view key = parts_.config.family->rope.long_query_key; !key.empty())
+    if (auto beta = keys_.Number(key, 0, kMaxFactor); beta && *beta != 0)
+      LimitToOriginal("the factor of later queries is not supported yet");
   keys_.Find("original_max_position_embeddings");
   const std::string_view kind = std::find_if(std::begin(kRopeKinds), std::end(kRopeKinds), [&](const auto &row) {
                                   return row.value == rope_.kind;
@@ -117,6 +123,14 @@ void RopeReader::ReadFraction() {
   const Rope &rope = parts_.config.family->rope;
   const bool is_known = !rope.fraction_key.empty();
   const std::string_view outer_key = is_known ? rope.fraction_key : kInner;
+  const int64_t head_dim = parts_.config.head_dim;
+  if (!rope.dim_key.empty()) {
+    const int64_t dim = parts_.keys.Int(rope.dim_key, 4, head_dim).value_or(head_dim);
+    if (dim % 2 != 0)
+      parts_.keys.Error(rope.dim_key, std::to_string(dim), "an even number", "rope rotates pairs of elements");
+    parts_.config.rotary_dim = dim;
+    return;
+  }
   const std::optional<double> outer = parts_.keys.Number(outer_key, 0, 1), inner = keys_.Number(kInner, 0, 1);
   ConfigReader &reader = inner ? keys_ : parts_.keys;
   const std::string_view key = inner ? kInner : outer_key;
@@ -126,7 +140,6 @@ void RopeReader::ReadFraction() {
   if (inner && outer && *inner != *outer)
     return reader.Error(key, fmt::format("{}", *inner), fmt::format("{}, as in {}", *outer, outer_key),
                         "remove the one that the model was not trained with");
-  const int64_t head_dim = parts_.config.head_dim;
   const auto rotary_dim = static_cast<int64_t>(static_cast<double>(head_dim) * fraction);
   if (fraction != 1.0 && (rotary_dim < 4 || rotary_dim % 2 != 0))
     return reader.Error(key, fmt::format("{} ({} of {} elements of a head)", fraction, rotary_dim, head_dim),
@@ -203,20 +216,21 @@ void RopeReader::ReadLongRope() {
       rope_.short_factors = list->get<std::vector<double>>();
   }
   rope_.attention_factor = keys_.Number("attention_factor", 1e-6, kMaxFactor);
+  LimitToOriginal("the factors of longer sequences are not supported yet");
+}
+
+void RopeReader::LimitToOriginal(std::string_view reason) {
+  ModelConfig &config = parts_.config;
   const auto original = static_cast<int64_t>(rope_.original_length);
   if (config.max_model_len <= original)
     return;
-  if (parts_.options.max_model_len) {
-    parts_.problems.Add({"--max-model-len", "", std::to_string(config.max_model_len),
-                         fmt::format("at most {} with longrope", original),
-                         "the factors of longer sequences are not supported yet"});
-    return;
-  }
+  if (parts_.options.max_model_len)
+    return parts_.problems.Add({"--max-model-len", "", std::to_string(config.max_model_len),
+                                fmt::format("at most original_max_position_embeddings = {}", original),
+                                std::string(reason)});
   config.max_model_len = config.max_prompt_len = original;
   parts_.problems.AddNote(parts_.file, "original_max_position_embeddings",
-                          fmt::format("sequences have at most {} tokens: the factors of longer ones are not "
-                                      "supported yet",
-                                      original));
+                          fmt::format("sequences have at most {} tokens: {}", original, reason));
 }
 
 void RopeReader::LimitDynamic() {

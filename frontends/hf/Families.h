@@ -34,7 +34,8 @@ struct Cap {
 
 // What the norms of a family compute.
 struct NormStyle {
-  bool centered = false;      // LayerNorm; RMS norm otherwise.
+  bool centered = false; // LayerNorm; RMS norm otherwise.
+  bool weight = true;
   bool bias = false;          // A bias besides the weight.
   double weight_offset = 0.0; // Added to the weight in float32: 1 in Gemma and Nemotron.
 };
@@ -66,6 +67,7 @@ struct Windows {
 // How positions enter.
 enum class Positions {
   kRope,    // Rotary.
+  kAlibi,   // A bias of the scores that grows with the distance (Press et al., 2022), slopes as in BLOOM.
   kLearned, // A table of embeddings, added to those of the tokens.
 };
 
@@ -82,10 +84,13 @@ struct Rope {
   bool full_model_rotates = false;
   double theta = 0.0; // Base where config.json has none; 0: that is an error.
   std::string_view theta_key = "rope_theta";
+  std::string_view dim_key = "";      // Elements of a head that rotate; all of them where it is null.
   std::string_view fraction_key = ""; // Share of a head that rotates; all of it without a key.
   double fraction = 1.0;              // Where the key is absent.
-  bool has_longrope = false;          // "su" and "yarn" are old names of longrope.
-  bool has_alpha = false;             // Dynamic scaling with an `alpha` is a base stretched by it.
+  // A factor of the queries that is 1 up to the original length of the scaling.
+  std::string_view long_query_key = "";
+  bool has_longrope = false; // "su" and "yarn" are old names of longrope.
+  bool has_alpha = false;    // Dynamic scaling with an `alpha` is a base stretched by it.
   // Layers with a window have parameters of their own: this base and no scaling where there is no nested object for
   // them.
   double window_theta = 0.0; // 0: the same parameters.
@@ -96,6 +101,7 @@ struct Rope {
 // `layer`, in which `{}` stands for its index. Where a norm or `gate` has no name, the family has none.
 struct ModuleNames {
   std::string_view embedding = "model.embed_tokens";
+  std::string_view embedding_norm = "";
   std::string_view positions = "";
   std::string_view final_norm = "model.norm";
   std::string_view lm_head = "lm_head";
@@ -128,6 +134,8 @@ struct ConfigKeys {
 
 // Where config.json has no such key; what transformers 5 takes.
 struct Defaults {
+  int64_t vocab = 0;    // 0: the key is required.
+  int64_t heads = 0;    // 0: the key is required.
   int64_t head_dim = 0; // 0: hidden_size / num_attention_heads.
   int64_t kv_heads = 0; // 0: num_attention_heads.
   int64_t bos = -1;     // -1: none.
@@ -165,6 +173,7 @@ struct Family {
   bool float16_overflows = false;
   bool published_with_code = false;        // `auto_map` names code that transformers has since taken over.
   bool gelu_is_tanh = false;               // "gelu" in config.json means the tanh form.
+  std::string_view null_key = "";          // A key that must be absent or null.
   std::string_view hidden_size_again = ""; // A key that must have the value of `hidden_size`.
   std::array<Flag, 4> fixed = {};          // Flags that must have `value`, which is what they have where absent.
   Defaults defaults = {};

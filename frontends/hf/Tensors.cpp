@@ -14,6 +14,7 @@ public:
 
   std::vector<WeightSpec> Collect() {
     AddTensor(std::string(names_.embedding), {config_.vocab_size, config_.hidden_size});
+    AddNorm(std::string(names_.embedding_norm), config_.hidden_size);
     if (family_.positions == Positions::kLearned)
       AddTensor(std::string(names_.positions), {config_.learned_positions, config_.hidden_size});
     for (size_t i = 0; i < config_.layers.size(); ++i)
@@ -110,7 +111,7 @@ private:
   }
 
   void AddNorm(const std::string &module, int64_t columns) {
-    if (!module.empty())
+    if (!module.empty() && family_.norm.weight)
       AddTensor(module, {columns}, family_.norm.bias);
   }
 
@@ -148,7 +149,37 @@ LayerWeights NamesOfLayer(const ModuleNames &names, size_t layer) {
           part(names.gate_up, ".gate", names.gate), part(names.gate_up, ".up", names.up)};
 }
 
-std::vector<WeightSpec> RequiredWeights(const ModelConfig &config) { return Collector(config).Collect(); }
+std::string CheckpointName(const ModelConfig &config, std::string_view name) {
+  for (const Renaming &renaming : config.renamings)
+    if (name.starts_with(renaming.from))
+      return renaming.to + std::string(name.substr(renaming.from.size()));
+  return std::string(name);
+}
+
+std::vector<Renaming> FindRenamings(const Family &family, const std::function<bool(const std::string &)> &has_tensor) {
+  const std::string base(family.modules.embedding.substr(0, family.modules.embedding.find('.') + 1));
+  const std::string head(family.modules.lm_head), text = "language_model.";
+  const std::vector<Renaming> candidates[] = {
+      {},
+      {{base, text + base}, {head, text + head}}, // transformers 4
+      {{base, "model." + text}},                  // transformers 5
+      {{base, ""}},
+  };
+  ModelConfig config;
+  for (const std::vector<Renaming> &candidate : candidates) {
+    config.renamings = candidate;
+    if (has_tensor(CheckpointName(config, std::string(family.modules.embedding) + ".weight")))
+      return candidate;
+  }
+  return {};
+}
+
+std::vector<WeightSpec> RequiredWeights(const ModelConfig &config) {
+  std::vector<WeightSpec> weights = Collector(config).Collect();
+  for (WeightSpec &weight : weights)
+    weight.source.tensor.name = CheckpointName(config, weight.source.tensor.name);
+  return weights;
+}
 
 std::vector<TensorSpec> RequiredTensors(const ModelConfig &config) {
   std::vector<TensorSpec> tensors;

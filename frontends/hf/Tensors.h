@@ -4,6 +4,7 @@
 #define INLAY_FRONTENDS_HF_TENSORS_H
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,13 @@ struct LayerWeights {
   std::string q, k, v, gate, up; // `gate` is empty in an MLP without one.
 };
 LayerWeights NamesOfLayer(const ModuleNames &names, size_t layer);
+
+// How a checkpoint with these tensors names those of the family: as the family does, without the name of the base model
+// before each, or as the text part of a model with a vision part.
+std::vector<Renaming> FindRenamings(const Family &family, const std::function<bool(const std::string &)> &has_tensor);
+
+// The name of a tensor or module of the family in the checkpoint.
+std::string CheckpointName(const ModelConfig &config, std::string_view name);
 
 // The full name of the module `name` of layer `layer`; empty where the family has no such module.
 std::string LayerModule(const ModuleNames &names, std::string_view name, size_t layer);

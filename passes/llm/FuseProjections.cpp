@@ -111,6 +111,8 @@ private:
 };
 
 struct FuseProjectionsPass : inlay::impl::FuseProjectionsPassBase<FuseProjectionsPass> {
+  using FuseProjectionsPassBase::FuseProjectionsPassBase;
+
   void runOnOperation() override {
     ProjectionFuser fuser(getOperation());
     getOperation().walk([&](PagedAttentionOp attention) { fuseAttention(attention, fuser); });
@@ -150,7 +152,7 @@ private:
     return result;
   }
 
-  static void fuseAttention(PagedAttentionOp attention, ProjectionFuser &fuser) {
+  void fuseAttention(PagedAttentionOp attention, ProjectionFuser &fuser) {
     auto append = attention.getCache().getDefiningOp<KvAppendOp>();
     if (!append)
       return;
@@ -160,11 +162,12 @@ private:
       if (!each.linear || each.linear->getNumResults() != 1)
         return;
     bool isNormed = q.isNormed || k.isNormed || v.isNormed;
+    int64_t headDim = append.getHeadDim();
     bool isRotated = q.rope && k.rope && !v.rope && q.rope.getTableAttr() == k.rope.getTableAttr() &&
-                     q.rope.getRotaryDim() == static_cast<int64_t>(append.getHeadDim());
-    bool inPairs = isRotated && !isNormed;
+                     q.rope.getRotaryDim() == headDim;
+    bool inPairs = isRotated && !isNormed && headDim % tileColumns == 0;
     fuser.fuse({q.linear, k.linear, v.linear}, "qkv_proj", inPairs ? RowOrder::HalfPairs : RowOrder::Plain,
-               inPairs ? std::optional<int64_t>(append.getHeadDim()) : std::nullopt);
+               inPairs ? std::optional<int64_t>(headDim) : std::nullopt);
   }
 };
 

@@ -26,11 +26,13 @@ def FuseProjectionsPass : Pass<"llm-fuse-projections", "::mlir::ModuleOp"> {
   let summary = "Merges projections of the same value into one matrix product.";
   let description = [{
     The projections of queries, keys and values of a layer become one linear with a
-    concatenated weight. If rope of whole heads follows directly, its rows are stored as
+    concatenated weight. If rope of whole heads follows directly, and a head has a multiple
+    of `tile-columns` elements, its rows are stored as
     `half_pairs`, so that the two elements of each rotation are adjacent. Gate and up become one linear with
     row order `alternate`. Biases are merged in the same way. A remark reports what was
     merged, or why not.
   }];
+  let options = [Option<"tileColumns", "tile-columns", "int64_t", "1", "columns of the narrowest tile of a product, in which rope rotates pairs of one head">];
 }
 
 def SelectLibraryPass : Pass<"llm-select-library", "::mlir::ModuleOp"> {

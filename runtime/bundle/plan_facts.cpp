@@ -1,8 +1,8 @@
 #include "runtime/bundle/plan_facts.h"
 
 #include "fmt/format.h"
-#include "runtime/bundle/step_sizes.h"
 #include "nlohmann/json.hpp"
+#include "runtime/bundle/step_sizes.h"
 
 namespace inlay {
 
@@ -57,7 +57,8 @@ std::string PlanFacts(const plan::Plan &plan) {
         kernels.back()["library"] = product->library()->str();
     }
   }
-  return facts.dump();
+  // Names of a plan that no compiler wrote may be no UTF-8.
+  return facts.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
 }
 
 } // namespace inlay

@@ -73,13 +73,19 @@ absl::Status VerifyBody(const plan::Kernel &kernel, std::string_view target) {
 
 } // namespace
 
+absl::Status VerifyFileName(std::string_view name, std::string_view what) {
+  for (char c : name)
+    if (!isalnum(static_cast<unsigned char>(c)) && c != '_')
+      return BadPlan("the name of a {} has the byte {:#04x}, expected letters, digits and '_'", what,
+                     static_cast<unsigned char>(c));
+  return absl::OkStatus();
+}
+
 absl::Status VerifyKernel(const plan::Kernel &kernel, std::string_view target) {
   if (!kernel.name() || kernel.name()->size() == 0)
     return BadPlan("a kernel has no name");
-  // Names become file names.
-  for (char c : kernel.name()->string_view())
-    if (!isalnum(static_cast<unsigned char>(c)) && c != '_')
-      return BadPlan("a kernel's name holds '{}'", c);
+  if (absl::Status status = VerifyFileName(kernel.name()->string_view(), "kernel"); !status.ok())
+    return status;
   // The verifier of FlatBuffers looks at where a vector begins, not at what its elements need.
   if (kernel.views() && reinterpret_cast<uintptr_t>(kernel.views()->Data()) % alignof(plan::View) != 0)
     return BadPlan("kernel '{}' has arguments that are not aligned to {} bytes", kernel.name()->string_view(),

@@ -9,6 +9,9 @@
 
 namespace inlay {
 
+// Names of targets and kernels become names of files.
+absl::Status VerifyFileName(std::string_view name, std::string_view what);
+
 // Name, views and body of a kernel of `target`.
 absl::Status VerifyKernel(const plan::Kernel &kernel, std::string_view target);
 

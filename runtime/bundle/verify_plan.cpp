@@ -115,6 +115,8 @@ absl::Status VerifyPack(const plan::Weight &weight, uint32_t index, const plan::
 absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) {
   if (!target.name() || !target.kernels() || !target.entries() || target.entries()->size() == 0)
     return BadPlan("a target has no name, kernels or entries");
+  if (absl::Status status = VerifyFileName(target.name()->string_view(), "target"); !status.ok())
+    return status;
   for (const plan::Kernel *kernel : *target.kernels())
     if (absl::Status status = VerifyKernel(*kernel, target.name()->string_view()); !status.ok())
       return status;

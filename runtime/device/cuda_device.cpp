@@ -371,9 +371,9 @@ public:
       if (absl::Status status = CheckParameters(function, *kernel, bundle.plan().step_sizes()->size(), path);
           !status.ok())
         return status;
-      if (absl::Status status = Check(
-              api_.FunctionSetAttribute(function, kMaxDynamicSharedBytes, static_cast<int>(body.shared_bytes())),
-              fmt::format("setting the shared memory of {} to {} bytes", name, body.shared_bytes()));
+      if (absl::Status status =
+              Check(api_.FunctionSetAttribute(function, kMaxDynamicSharedBytes, static_cast<int>(body.shared_bytes())),
+                    fmt::format("setting the shared memory of {} to {} bytes", name, body.shared_bytes()));
           !status.ok())
         return status;
       // Use as much of the L1 cache as possible as shared memory, so that blocks of two kernels can be resident.
@@ -601,7 +601,8 @@ private:
     if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0)
       return absl::OkStatus();
     if (loaded.product)
-      return loaded.product->Launch(prepared.bound.arguments, sizes[loaded.kernel->body_as_LibraryProduct()->rows()], stream);
+      return loaded.product->Launch(prepared.bound.arguments, sizes[loaded.kernel->body_as_LibraryProduct()->rows()],
+                                    stream);
     const plan::Code &body = *loaded.kernel->body_as_Code();
     LaunchAttribute attributes[2] = {};
     LaunchConfig config{};

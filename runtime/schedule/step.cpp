@@ -12,10 +12,15 @@ namespace {
 constexpr plan::Metadata kTokenArrays[] = {
     plan::Metadata_TokenIds, plan::Metadata_Positions, plan::Metadata_RowSequences, plan::Metadata_TileSequences,
     plan::Metadata_TileRows, plan::Metadata_TileEnds,  plan::Metadata_TileKeys};
-constexpr plan::Metadata kSequenceArrays[] = {
-    plan::Metadata_LogitRowIndices, plan::Metadata_Temperature,       plan::Metadata_TopK,
-    plan::Metadata_TopP,            plan::Metadata_MinP,              plan::Metadata_Seeds,
-    plan::Metadata_RepetitionPenalty, plan::Metadata_PresencePenalty, plan::Metadata_FrequencyPenalty};
+constexpr plan::Metadata kSequenceArrays[] = {plan::Metadata_LogitRowIndices,
+                                              plan::Metadata_Temperature,
+                                              plan::Metadata_TopK,
+                                              plan::Metadata_TopP,
+                                              plan::Metadata_MinP,
+                                              plan::Metadata_Seeds,
+                                              plan::Metadata_RepetitionPenalty,
+                                              plan::Metadata_PresencePenalty,
+                                              plan::Metadata_FrequencyPenalty};
 constexpr plan::Metadata kPenaltyArrays[] = {plan::Metadata_PenaltyRows, plan::Metadata_PenaltyTokens,
                                              plan::Metadata_PenaltyCounts};
 

@@ -12,6 +12,8 @@ import shutil
 import tools
 
 TOLERANCE = 1e-5
+# Fixtures whose weights are parts of tensors, or in another order.
+PARTS_OF_TENSORS = ("glm", "gpt-neox", "gpt2", "phi3")
 
 
 def compare(model: pathlib.Path, result: dict, golden: dict, logits: list[list[float]]) -> float:
@@ -77,6 +79,8 @@ def test(t: tools.Tools, model: pathlib.Path) -> None:
     if model.name == "llama-rope-dynamic":
         test_dynamic_rope(t, model, golden, logits, prompt)
 
+    if vocabulary < 256 and model.name not in PARTS_OF_TENSORS:
+        return  # The small fixtures read whole tensors, as those before them do.
     linked = t.scratch / "linked.inlay"
     t.checked("compile-model", model, "-o", linked, "-q", "--target", "cpu", "--dtype", "float32", "--weights", "link")
     if any(file.suffix == ".bin" for file in linked.rglob("*")):

@@ -30,23 +30,22 @@ std::string PlanError(const ProductOptions &options) {
   std::vector<plan::View> views{{tokens, 96}, {plan::Count(plan::Extent_One, 1, 1), 1024}, {tokens, 32}};
   auto product = plan::CreateLibraryProductDirect(b, options.library.c_str(), options.rows, options.columns, options.k,
                                                   &options.input, &options.weight, &options.output, &options.output);
-  std::vector kernels{
-      plan::CreateKernelDirect(b, "k", &views, plan::KernelBody_LibraryProduct, product.Union())};
+  std::vector kernels{plan::CreateKernelDirect(b, "k", &views, plan::KernelBody_LibraryProduct, product.Union())};
   std::vector arguments{plan::CreateArgument(b, plan::BufferKind_Workspace),
                         plan::CreateArgument(b, plan::BufferKind_Weight),
                         plan::CreateArgument(b, plan::BufferKind_Workspace, 0, 512)};
   std::vector<plan::Count> grid{plan::Count(plan::Extent_One, 1, 1)};
   std::vector launches{plan::CreateLaunchDirect(b, 0, &arguments, &grid)};
   std::vector entries{plan::CreateEntryDirect(b, "mixed", plan::EntryKind_Mixed, 4, 4, 1, 1024, nullptr, &launches)};
-  std::string bytes =
-      FinishPlan(b, plan::CreateTargetDirect(b, options.target.c_str(), &kernels, &weights, &entries));
+  std::string bytes = FinishPlan(b, plan::CreateTargetDirect(b, options.target.c_str(), &kernels, &weights, &entries));
   return std::string(VerifyPlan(*plan::GetPlan(bytes.data())).message());
 }
 
 TEST(LibraryPlanTest, AProductThatLiesInItsArgumentsIsTaken) { EXPECT_EQ(PlanError({}), ""); }
 
 TEST(LibraryPlanTest, OtherLibrariesAreRefused) {
-  EXPECT_THAT(PlanError({.library = "cutlass"}), HasSubstr("'k' is a product of the library 'cutlass', which this runtime does not execute"));
+  EXPECT_THAT(PlanError({.library = "cutlass"}),
+              HasSubstr("'k' is a product of the library 'cutlass', which this runtime does not execute"));
 }
 
 TEST(LibraryPlanTest, TheCpuHasNone) {

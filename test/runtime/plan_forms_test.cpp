@@ -1,5 +1,6 @@
 // What format 4 can say: forms that this runtime does not execute are refused by name, contradictions as damage.
 #include "runtime/bundle/bundle.h"
+#include "runtime/bundle/plan_facts.h"
 
 #include "test/runtime/plan_testing.h"
 
@@ -9,7 +10,6 @@
 namespace inlay {
 namespace {
 
-using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr const char *kUpdate = "which this runtime does not execute; update the runtime";
@@ -30,9 +30,11 @@ struct TestPlan {
   plan::KernelBody body = plan::KernelBody_Code;
   bool has_body = true;
   uint32_t page_table_group = 0; // of the kernel's argument
+  std::string target = "cpu";
+  std::vector<std::string> cpu_features = {};
 };
 
-absl::Status Verify(const TestPlan &options) {
+std::string Build(const TestPlan &options) {
   flatbuffers::FlatBufferBuilder b;
   std::vector<flatbuffers::Offset<plan::Weight>> weights;
   uint64_t offset = 0;
@@ -57,8 +59,15 @@ absl::Status Verify(const TestPlan &options) {
   std::vector<plan::Count> grid{plan::Count(plan::Extent_One, 1, 1)};
   std::vector launches{plan::CreateLaunchDirect(b, 0, &arguments, &grid)};
   std::vector entries{plan::CreateEntryDirect(b, "decode", plan::EntryKind_Decode, 4, 4, 1, 256, nullptr, &launches)};
-  std::string bytes =
-      FinishPlan(b, plan::CreateTargetDirect(b, "cpu", &kernels, &weights, &entries), options.model);
+  std::vector<flatbuffers::Offset<flatbuffers::String>> features;
+  for (const std::string &feature : options.cpu_features)
+    features.push_back(b.CreateString(feature));
+  return FinishPlan(b, plan::CreateTargetDirect(b, options.target.c_str(), &kernels, &weights, &entries, &features),
+                    options.model);
+}
+
+absl::Status Verify(const TestPlan &options) {
+  std::string bytes = Build(options);
   flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t *>(bytes.data()), bytes.size());
   EXPECT_TRUE(plan::VerifyPlanBuffer(verifier));
   return VerifyPlan(*plan::GetPlan(bytes.data()));
@@ -144,6 +153,17 @@ TEST(PlanForms, SizesOfAStepHaveNames) {
   EXPECT_THAT(Unsupported({.model = {.step_sizes = {"sequences"}}}),
               HasSubstr("gives kernels 'sequences' as size 0 of a step"));
   EXPECT_THAT(Damaged({.model = {.step_sizes = {}}}), HasSubstr("names no sizes of a step"));
+}
+
+TEST(PlanForms, NamesOfTargetsAreNamesOfFiles) {
+  EXPECT_THAT(Damaged({.target = "../cpu"}),
+              HasSubstr("the name of a target has the byte 0x2e, expected letters, digits and '_'"));
+}
+
+// They are JSON, which has no other bytes.
+TEST(PlanForms, FactsOfAPlanAreUtf8) {
+  std::string bytes = Build({.cpu_features = {"avx\xff"}});
+  EXPECT_THAT(PlanFacts(*plan::GetPlan(bytes.data())), HasSubstr("avx\xef\xbf\xbd"));
 }
 
 TEST(PlanForms, Ranks) {

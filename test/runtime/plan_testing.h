@@ -56,7 +56,8 @@ struct TestCacheGroup {
   uint32_t page_size = 16, window = 0;
 };
 
-// What a plan says beside its targets, to be spoiled: 16 tokens in the vocabulary, sequences of 64 positions, 4 at once.
+// What a plan says beside its targets, to be spoiled: 16 tokens in the vocabulary, sequences of 64 positions, 4 at
+// once.
 struct TestModel {
   uint32_t layers = 1;
   std::vector<TestCacheGroup> cache_groups = {{}};
@@ -74,8 +75,8 @@ inline std::string FinishPlan(flatbuffers::FlatBufferBuilder &b, flatbuffers::Of
   auto model = plan::CreateModelDirect(b, /*vocab_size=*/16, options.layers, &groups, /*max_model_len=*/64,
                                        /*max_num_seqs=*/4, /*max_num_batched_tokens=*/4);
   auto sizes = b.CreateVectorOfStrings(options.step_sizes);
-  plan::FinishPlanBuffer(b, plan::CreatePlan(b, kBundleFormatVersion, sizes, options.ranks, model,
-                                             b.CreateVector(std::vector{target})));
+  plan::FinishPlanBuffer(
+      b, plan::CreatePlan(b, kBundleFormatVersion, sizes, options.ranks, model, b.CreateVector(std::vector{target})));
   return {reinterpret_cast<const char *>(b.GetBufferPointer()), b.GetSize()};
 }
 

@@ -148,6 +148,7 @@ void Importer::buildStep() {
   at(embedding);
   Value x = llm::EmbeddingOp::create(builder, rows(config.hidden_size), tokens, weightOf(embedding),
                                      builder.getF64FloatAttr(config.embedding_scale));
+  x = buildNorm(std::string(names.embedding_norm), x);
   if (family.positions == Positions::kLearned)
     x = buildPositions(x);
   for (size_t layer = 0; layer < config.layers.size(); ++layer)
@@ -225,7 +226,8 @@ Value Importer::buildAttention(size_t layer, Value x) {
       builder.getI64IntegerAttr(config.heads), builder.getI64IntegerAttr(config.kv_heads),
       builder.getI64IntegerAttr(config.head_dim), builder.getF64FloatAttr(config.attention_scale),
       window ? builder.getI64IntegerAttr(*window) : IntegerAttr(),
-      softcap ? builder.getF64FloatAttr(*softcap) : FloatAttr(), DenseF64ArrayAttr(), FlatSymbolRefAttr());
+      softcap ? builder.getF64FloatAttr(*softcap) : FloatAttr(),
+      config.alibi.empty() ? DenseF64ArrayAttr() : builder.getDenseF64ArrayAttr(config.alibi), FlatSymbolRefAttr());
   return buildLinear(module(names.o, layer), attended, rows(config.hidden_size), config.output_bias);
 }
 
@@ -278,10 +280,11 @@ Value Importer::buildNorm(const std::string &module, Value input, bool perHead) 
   const NormStyle &style = family.norm;
   auto eps = builder.getF64FloatAttr(config.norm_eps), offset = builder.getF64FloatAttr(style.weight_offset);
   IntegerAttr group = perHead ? builder.getI64IntegerAttr(config.head_dim) : IntegerAttr();
+  FlatSymbolRefAttr weight = style.weight ? weightOf(module) : FlatSymbolRefAttr();
   if (!style.centered)
-    return llm::RmsNormOp::create(builder, input.getType(), input, weightOf(module), eps, group, offset);
+    return llm::RmsNormOp::create(builder, input.getType(), input, weight, eps, group, offset);
   FlatSymbolRefAttr bias = style.bias ? biasOf(module) : FlatSymbolRefAttr();
-  return llm::LayerNormOp::create(builder, input.getType(), input, weightOf(module), bias, eps, group, offset);
+  return llm::LayerNormOp::create(builder, input.getType(), input, weight, bias, eps, group, offset);
 }
 
 Value Importer::buildScale(const std::string &name, Value input, double factor) {

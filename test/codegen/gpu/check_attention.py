@@ -15,7 +15,7 @@ import pathlib
 import subprocess
 import sys
 
-from check_kernels import Emulator, Gpu, Pages, from_bf16, map_of, np, random_bf16, relative_error
+from check_kernels import Emulator, Gpu, Pages, from_bf16, map_of, np, random_bf16, relative_error, to_bf16
 
 # name: heads, kv heads, head_dim, page size, window, maximum sequences of the entry point, lengths of the sequences
 CASES = {
@@ -28,6 +28,8 @@ CASES = {
     "narrow": (4, 4, 32, 16, None, 3, [5, 31, 32]),
     "odd_width": (2, 1, 80, 16, 100, 1, [119]),
     "softcap": (8, 2, 64, 16, None, 2, [1, 75]),
+    "alibi": (4, 2, 32, 16, None, 2, [1, 75]),  # the generic lowering, also for the next
+    "sinks": (4, 2, 32, 16, 40, 2, [3, 70]),
 }
 # The same for steps of many rows. Instead of lengths: (length, rows) of each sequence, where the rows are its last
 # positions.
@@ -40,6 +42,7 @@ PREFILL = {
     "prefill_one_head": (16, 1, 32, 16, 30, 128, [(90, 50)]),
     "prefill_softcap": (4, 2, 64, 16, None, 128, [(70, 20), (9, 9)]),
     "prefill_wide_softcap": (2, 2, 256, 16, 40, 128, [(50, 20)]),  # the generic lowering
+    "prefill_alibi_sinks": (4, 2, 32, 16, None, 128, [(70, 20), (9, 9)]),  # the generic lowering
 }
 PREFILL_TIMED = {
     "prefill_8b": (32, 8, 128, 16, None, 8192, [[(2048, 2048)], [(2048, 2048)] * 4, [(8192, 8192)],
@@ -48,8 +51,11 @@ PREFILL_TIMED = {
 }
 # Scores have a standard deviation of 1, so these caps change most of them.
 SOFTCAPS = {"softcap": 1.5, "prefill_softcap": 1.5, "prefill_wide_softcap": 1.5}
+# Slopes of each head: of the order of the scores over a few dozen positions.
+SLOPES = {"alibi": [0.25, 0.0625, 0.015625, 0.5], "prefill_alibi_sinks": [0.25, 0.0625, 0.015625, 0.5]}
+SINKS = {"sinks": [2.0, -1.0, 0.5, 40.0], "prefill_alibi_sinks": [2.0, -1.0, 0.5, 40.0]}  # exact in bfloat16
 EMULATED = ("llama", "page_128_wide", "window", "all_in_one_group", "odd_width", "prefill_window", "prefill_seven_heads",
-            *SOFTCAPS)  # the other cases are similar to these
+            *SOFTCAPS, *SLOPES, "sinks")  # the other cases are similar to these
 TIMED = {  # the same, with a list of lengths for each measurement
     "8b_1": (32, 8, 128, 16, None, 1, [[512], [2048], [8192]]),
     "8b_8": (32, 8, 128, 16, None, 8, [[512] * 8, [2048] * 8, [200, 8000, 100, 700, 3000, 512, 512, 512]]),
@@ -61,13 +67,17 @@ TIMED = {  # the same, with a list of lengths for each measurement
 MOST = 16384  # positions of a page table
 
 
-def program(heads, kv_heads, d, page, window, rows, kind="decode", softcap=None):
+def program(heads, kv_heads, d, page, window, rows, kind="decode", softcap=None, slopes=None, sinks=None):
     columns = heads * d
+    options = {"window": f"{window} : i64" if window else None, "softcap": f"{softcap} : f64" if softcap else None,
+               "alibi": f"array<f64: {', '.join(map(str, slopes))}>" if slopes else None, "sinks": "@sinks" if sinks else None}
+    given = "".join(f", {name} = {value}" for name, value in options.items() if value)
     sequences = rows if kind == "decode" else min(rows, 128)
     return f"""
 module attributes {{llm.model = {{architecture = "llama", vocab_size = 64 : i64, hidden_size = {columns} : i64, layers = 1 : i64,
     heads = {heads} : i64, kv_heads = {kv_heads} : i64, head_dim = {d} : i64, max_model_len = {MOST} : i64}}}} {{
   llm.weight @embed : tensor<64x{columns}xbf16> from ["embed"]
+  llm.weight @sinks : tensor<{heads}xbf16> from ["sinks"]
   func.func @step(%tokens: tensor<?xi32>, %batch: !llm.batch, %kv: !llm.kv_cache) -> (tensor<?x{columns}xbf16>, !llm.kv_cache)
       attributes {{llm.entry = {{kind = "{kind}", max_tokens = {rows} : i64, max_sequences = {sequences} : i64}}}} {{
     %q = llm.group "embed" family("rows") -> tensor<?x{columns}xbf16> {{
@@ -76,7 +86,7 @@ module attributes {{llm.model = {{architecture = "llama", vocab_size = 64 : i64,
     }}
     %a = llm.group "attention" family("attention") -> tensor<?x{columns}xbf16> {{
       %0 = llm.paged_attention %q, %kv, %batch {{layer = 0 : i64, heads = {heads} : i64, kv_heads = {kv_heads} : i64,
-          head_dim = {d} : i64, scale = {d ** -0.5:.17f} : f64{f", window = {window} : i64" if window else ""}{f", softcap = {softcap} : f64" if softcap else ""}}}
+          head_dim = {d} : i64, scale = {d ** -0.5:.17f} : f64{given}}}
           : (tensor<?x{columns}xbf16>, !llm.kv_cache, !llm.batch) -> tensor<?x{columns}xbf16>
       llm.yield %0 : tensor<?x{columns}xbf16>
     }}
@@ -94,7 +104,7 @@ def make(tools, folder, what):
         target.mkdir(parents=True, exist_ok=True)
         pipeline = f"builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{{target=sm_90a page-size={case[3]}}})"
         tiles = subprocess.run([tools / "inlay-opt", f"--pass-pipeline={pipeline}"], text=True, check=True, capture_output=True,
-                               input=program(*case[:6], kind, SOFTCAPS.get(name))).stdout
+                               input=program(*case[:6], kind, SOFTCAPS.get(name), SLOPES.get(name), SINKS.get(name))).stdout
         (target / "tile.mlir").write_text(tiles)
         print(subprocess.run([tools / "inlay-translate", f"--tile-to-{what}", f"--kernels-to={target}", target / "tile.mlir"],
                              check=True, capture_output=True, text=True).stdout if what == "cubin" else name, flush=True)
@@ -125,8 +135,14 @@ def arguments(rng, case, lengths, padded=0):
     return arrays, [n, n, n + padded, n, 0, pages.rows], pages, row_of
 
 
-def reference(case, q, pages, row_of, lengths, softcap=None):
+def with_sinks(name, arrays):
+    """Arrays of a kernel; the logits of sinks come last."""
+    return arrays + [to_bf16(np.array(SINKS[name], np.float32))] if name in SINKS else arrays
+
+
+def reference(name, case, q, pages, row_of, lengths):
     heads, kv_heads, d, page, window = case[:5]
+    softcap = SOFTCAPS.get(name)
     out = np.zeros((len(lengths), heads, d))
     for s, length in enumerate(lengths):
         position = np.arange(max(0, length - window) if window else 0, length)
@@ -136,12 +152,15 @@ def reference(case, q, pages, row_of, lengths, softcap=None):
             scores = k @ from_bf16(q[row_of[s] * heads + head]).astype(np.float64) / np.sqrt(d)
             if softcap:
                 scores = softcap * np.tanh(scores / softcap)
-            p = np.exp(scores - scores.max())
-            out[row_of[s], head] = (p / p.sum()) @ v
+            if name in SLOPES:
+                scores += SLOPES[name][head] * (position - (length - 1))
+            top = max(scores.max(), SINKS[name][head] if name in SINKS else -np.inf)
+            p = np.exp(scores - top)
+            out[row_of[s], head] = p @ v / (p.sum() + (np.exp(SINKS[name][head] - top) if name in SINKS else 0))
     return out
 
 
-def prefill_arguments(rng, case, parts):
+def prefill_arguments(rng, case, parts, is_generic=False):
     """The same as arguments() for sequences given as (length, rows). Tiles with the most keys come first, as in the
     runtime."""
     heads, kv_heads, d, page, _, _ = case[:6]
@@ -153,7 +172,7 @@ def prefill_arguments(rng, case, parts):
                 row = pages.row(s, position, head)
                 pages.keys[row] = pages.values[row] = 0x7FC0
     share, n = heads // kv_heads, sum(counts)
-    tile_rows = 128 if d <= 128 else 64  # heads of a group times rows of the step
+    tile_rows = 64 if is_generic or d > 128 else 128  # heads of a group times rows of the step
     step, tiles, first = max(1, tile_rows // share), [], 0
     positions, firsts = np.empty(n, np.int32), []
     for s, (length, rows) in enumerate(parts):
@@ -175,10 +194,10 @@ def check_prefill(device, folder, cases):
     failures = 0
     for name, case in cases.items():
         heads, kv_heads, d, page, window, _, parts = case
-        arrays, sizes, pages, firsts = prefill_arguments(np.random.default_rng(1), case, parts)
+        arrays, sizes, pages, firsts = prefill_arguments(np.random.default_rng(1), case, parts, name in SLOPES or name in SINKS)
         newest = [pages.row(s, position, head) for s, (length, rows) in enumerate(parts)
                   for position in range(length - rows, length) for head in range(kv_heads)]
-        results, _ = device.launch(folder / name, "step_attention", arrays, sizes,
+        results, _ = device.launch(folder / name, "step_attention", with_sinks(name, arrays), sizes,
                                    late=[(array, row) for array in (6, 7) for row in newest])
         got = from_bf16(results[8]).reshape(sizes[0], heads, d)
         wanted = np.zeros(got.shape)
@@ -188,8 +207,7 @@ def check_prefill(device, folder, cases):
                 # A row attends to the same positions as the last row of a sequence that ends with it.
                 table = pages.table
                 pages.table = table[s:s + 1]
-                wanted[firsts[s] + row] = reference(case, arrays[0][(firsts[s] + row) * heads:], pages, [0], [one],
-                                                    SOFTCAPS.get(name))[0]
+                wanted[firsts[s] + row] = reference(name, case, arrays[0][(firsts[s] + row) * heads:], pages, [0], [one])[0]
                 pages.table = table
         error = relative_error(got, wanted)
         failures += not error <= 1e-2
@@ -203,9 +221,9 @@ def check(device, folder, cases):
         rng = np.random.default_rng(1)
         arrays, sizes, pages, row_of = arguments(rng, case, case[6], padded=1)
         newest = [pages.row(s, length - 1, head) for s, length in enumerate(case[6]) for head in range(case[1])]
-        results, _ = device.launch(folder / name, "step_attention", arrays, sizes,
+        results, _ = device.launch(folder / name, "step_attention", with_sinks(name, arrays), sizes,
                                    late=[(array, row) for array in (6, 7) for row in newest])
-        wanted = reference(case, arrays[0], pages, row_of, case[6], SOFTCAPS.get(name))
+        wanted = reference(name, case, arrays[0], pages, row_of, case[6])
         error = relative_error(from_bf16(results[8]).reshape(wanted.shape), wanted)
         good = error <= 1e-2
         failures += not good

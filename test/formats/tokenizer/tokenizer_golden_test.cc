@@ -98,7 +98,7 @@ TEST_P(GoldenTest, KnowsItsTokens) {
 
 INSTANTIATE_TEST_SUITE_P(Families, GoldenTest,
                          testing::Values("llama3", "qwen2", "gpt2", "llama2", "mistral", "metaspace", "unigram",
-                         "unigram_bytes"),
+                                         "unigram_bytes"),
                          [](const auto &info) { return std::string(info.param); });
 
 } // namespace

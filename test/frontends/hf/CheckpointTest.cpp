@@ -2,13 +2,17 @@
 // type that is not read is listed at once, with the file that holds it.
 
 #include "frontends/hf/Checkpoint.h"
+#include "frontends/hf/Tensors.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 namespace inlay::hf {
 namespace {
@@ -119,6 +123,62 @@ TEST_F(CheckpointTest, AShardOutsideTheDirectoryIsRefused) {
 TEST_F(CheckpointTest, SymlinkedFilesAreFollowed) {
   for (const char *name : {"config.json", "model.safetensors"})
     fs::create_symlink(fs::absolute(kModels / "qwen3" / name), directory_ / name);
+  EXPECT_THAT(Open(), IsEmpty());
+}
+
+// `name` of the family as `rename` says, in the header of model.safetensors.
+void RenameTensors(const fs::path &path, const std::function<std::string(const std::string &)> &rename) {
+  std::stringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  const std::string data = text.str();
+  uint64_t length = 0;
+  std::memcpy(&length, data.data(), sizeof(length));
+  json renamed = json::object();
+  const json tensors = json::parse(data.substr(sizeof(length), length));
+  for (const auto &[name, tensor] : tensors.items())
+    renamed[name == "__metadata__" ? name : rename(name)] = tensor;
+  std::string header = renamed.dump();
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  uint64_t size = header.size();
+  std::ofstream out(path, std::ios::binary);
+  out.write(reinterpret_cast<const char *>(&size), sizeof(size));
+  out << header << data.substr(sizeof(length) + length);
+}
+
+// transformers 4 and 5 write the text part of a model with a vision part so.
+TEST_F(CheckpointTest, TheTextPartOfAVisionModelIsRead) {
+  json text = json::parse(std::ifstream(kModels / "gemma3" / "config.json"));
+  text.erase("architectures");
+  json config = {{"model_type", "gemma3"},
+                 {"architectures", {"Gemma3ForConditionalGeneration"}},
+                 {"vision_config", json::object()},
+                 {"text_config", text}};
+  for (const std::string prefix : {"language_model.", ""}) {
+    Copy("gemma3");
+    Write("config.json", config.dump());
+    RenameTensors(directory_ / "model.safetensors", [&](const std::string &name) {
+      return prefix.empty() ? "model.language_model." + name.substr(6) : prefix + name;
+    });
+    Problems problems;
+    auto checkpoint = OpenCheckpoint(directory_.string(), {}, problems);
+    ASSERT_TRUE(checkpoint) << problems.ToStatus();
+    EXPECT_THAT(problems.items(), IsEmpty());
+    EXPECT_THAT(problems.notes(),
+                ::testing::Contains("config.json: only the text part of gemma3 is read: vision_config "
+                                    "are ignored"));
+    const std::string embedding =
+        prefix.empty() ? "model.language_model.embed_tokens.weight" : "language_model.model.embed_tokens.weight";
+    EXPECT_EQ(RequiredWeights(checkpoint->config)[0].source.tensor.name, embedding);
+    EXPECT_EQ(RequiredWeights(checkpoint->config)[0].name, "model.embed_tokens.weight");
+    fs::remove_all(directory_);
+    fs::create_directories(directory_);
+  }
+}
+
+// openai-community/gpt2 has no "transformer." before its names, (model.safetensors of 2023).
+TEST_F(CheckpointTest, TheNameOfTheBaseModelMayBeAbsent) {
+  Copy("gpt2");
+  RenameTensors(directory_ / "model.safetensors", [](const std::string &name) { return name.substr(12); });
   EXPECT_THAT(Open(), IsEmpty());
 }
 

@@ -147,8 +147,8 @@ TEST(Phi3, LongRopeEndsAtTheOriginalLength) {
   EXPECT_NEAR(config->ropes[0].inv_freq[2], std::pow(10000.0, -2.0 / 6) / 1.5, 1e-7);
   EXPECT_NEAR(config->ropes[0].attention_factor, std::sqrt(1 + std::log(4.0) / std::log(128.0)), 1e-12);
   EXPECT_THAT(ProblemsOf(Fixture("phi3-longrope").dump(), {.dtype = {}, .max_model_len = 129}),
-              ElementsAre("--max-model-len: found 129, expected at most 128 with longrope; the factors of longer "
-                          "sequences are not supported yet"));
+              ElementsAre("--max-model-len: found 129, expected at most original_max_position_embeddings = 128; the "
+                          "factors of longer sequences are not supported yet"));
 }
 
 // A fixture, what is changed in it, and the lines that it is answered with.
@@ -191,6 +191,12 @@ INSTANTIATE_TEST_SUITE_P(
              "use_qk_norm: found true, expected false; this variant of cohere is not supported"},
         Case{"StableLmQkNorm", "stablelm", R"({"qk_layernorm": true})",
              "qk_layernorm: found true, expected false; this variant of stablelm is not supported"},
+        Case{"OlmoClip", "olmo", R"({"clip_qkv": 8.0})",
+             "clip_qkv: found 8.0, expected null; this variant of olmo is not supported"},
+        Case{"BigCodeHeads", "gpt-bigcode", R"({"multi_query": false})",
+             "multi_query: found false, expected true; this variant of gpt_bigcode is not supported"},
+        Case{"GptJRotaryDim", "gptj", R"({"rotary_dim": 7})",
+             "rotary_dim: found 7, expected an even number; rope rotates pairs of elements"},
         Case{"OptPostNorm", "opt", R"({"do_layer_norm_before": false})",
              "do_layer_norm_before: found false, expected true; this variant of opt is not supported"},
         Case{"OptProjection", "opt", R"({"word_embed_proj_dim": 16})",
@@ -207,10 +213,76 @@ INSTANTIATE_TEST_SUITE_P(
              "rope_scaling.short_factor: found 2 entries, expected 6 numbers from 0.001 to 1e+06; correct the value"}),
     [](const auto &info) { return info.param.name; });
 
+// What multiplies the queries is 1 up to the original length.
+TEST(Ministral3, EndsAtTheOriginalLength) {
+  Problems problems;
+  auto config = ParseConfig(Fixture("ministral3").dump(), "config.json", {}, problems);
+  ASSERT_TRUE(config) << problems.ToStatus();
+  EXPECT_EQ(config->max_model_len, 128);
+  EXPECT_THAT(problems.notes(), ::testing::Contains(HasSubstr("the factor of later queries is not supported yet")));
+  json without = Fixture("ministral3");
+  without["rope_parameters"].erase("llama_4_scaling_beta");
+  EXPECT_EQ(Parse(without).max_model_len, 512);
+}
+
+TEST(GptJ, RotatesTheNumberOfElementsThatItIsGiven) {
+  EXPECT_EQ(Parse(Fixture("gptj")).rotary_dim, 8);
+  EXPECT_EQ(Parse(With(Fixture("gptj"), R"({"rotary_dim": null})")).rotary_dim, 16);
+}
+
+// The slopes of 3 heads: those of 2 and one before them.
+TEST(Bloom, HasSlopesForAnyNumberOfHeads) {
+  EXPECT_THAT(Parse(Fixture("bloom")).alibi, ElementsAre(0.0625, 0.00390625, 0.25));
+}
+
 TEST(Opt, HasNoPositionsBeyondItsTable) {
   EXPECT_THAT(ProblemsOf(Fixture("opt").dump(), {.dtype = {}, .max_model_len = 129}),
               ElementsAre("--max-model-len: found 129, expected at most max_position_embeddings = 128; the model has "
                           "learned no position beyond"));
+}
+
+json VisionModel() {
+  json text = Fixture("gemma3");
+  text.erase("architectures");
+  return {{"model_type", "gemma3"}, {"torch_dtype", "float32"}, {"eos_token_id", {1, 106}}, {"text_config", text}};
+}
+
+TEST(TextConfig, InheritsWhatItDoesNotHave) {
+  json vision = VisionModel();
+  vision["text_config"].erase("eos_token_id");
+  ModelConfig config = Parse(vision);
+  EXPECT_TRUE(config.is_text_part);
+  EXPECT_EQ(config.family->model_type, "gemma3_text");
+  EXPECT_THAT(config.eos, ElementsAre(1, 106));
+  EXPECT_EQ(config.dtype, DType::kBFloat16); // Its own goes first.
+}
+
+// google/gemma-3-4b-it leaves out what its class has.
+TEST(TextConfig, HasTheSizesOfItsClass) {
+  ModelConfig config =
+      Parse(json::parse(R"({"model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"],
+      "text_config": {"hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text",
+                      "max_position_embeddings": 131072, "num_hidden_layers": 34,
+                      "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024}})"));
+  EXPECT_EQ(config.vocab_size, 262208);
+  EXPECT_EQ(config.heads, 8);
+  EXPECT_EQ(config.kv_heads, 4);
+  EXPECT_EQ(config.head_dim, 256);
+}
+
+TEST(TextConfig, ErrorsNameItsKeys) {
+  EXPECT_THAT(
+      ProblemsOf(With(VisionModel(), R"({"text_config": null})").dump()),
+      ElementsAre("config.json: text_config: found no such key, expected an object; add the configuration of the "
+                  "text"));
+  json vision = VisionModel();
+  vision["text_config"]["hidden_size"] = 0;
+  EXPECT_THAT(ProblemsOf(vision.dump()),
+              ElementsAre("config.json: text_config.hidden_size: found 0, expected an integer "
+                          "from 1 to 1048576; correct the value"));
+  EXPECT_THAT(ProblemsOf(With(VisionModel(), R"({"architectures": ["Gemma3Model"]})").dump()),
+              ElementsAre("config.json: architectures: found [\"Gemma3Model\"], expected "
+                          "[\"Gemma3ForConditionalGeneration\"]; only the text part of this model is supported"));
 }
 
 // Published configurations, and the keys for which they are refused: none where the model is supported.

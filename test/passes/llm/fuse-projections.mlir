@@ -1,4 +1,9 @@
 // RUN: inlay-opt %s --split-input-file --llm-fuse-projections | FileCheck %s
+// RUN: inlay-opt %s --split-input-file --llm-fuse-projections=tile-columns=16 | FileCheck %s --check-prefix=TILES
+
+// No tile of 16 columns lies in one head of 4.
+// TILES: llm.weight @l0.qkv_proj.weight : tensor<16x8xbf16> from ["q", "k", "v"]
+// TILES-NOT: half_pairs
 
 // Rope follows the product of queries and keys, so rows of their heads are half_pairs. Biases have the same order.
 // CHECK-NOT: @l0.q_proj
