@@ -3,6 +3,7 @@
 #include "mlir/Analysis/TopologicalSortUtils.h"
 #include "passes/llm/FusionCost.h"
 #include "passes/llm/Passes.h"
+#include "passes/tile/LinearSchedule.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -12,9 +13,6 @@ namespace inlay {
 #define GEN_PASS_DEF_FORMGROUPSPASS
 #include "passes/llm/Passes.h.inc"
 } // namespace inlay
-
-/// The most rows that wgmma has on the side of its N.
-static constexpr int64_t swapAbRows = 256;
 
 namespace {
 
@@ -84,7 +82,7 @@ private:
     bool scalesShortRows = maxRows > 1 && isScaled(anchor) && input.getShape().back() <= costs.getScaledColumns();
     if (maxRows <= costs.getStreamingRows() && !scalesShortRows)
       return "matvec";
-    return maxRows <= swapAbRows ? "swap_ab" : "gemm";
+    return maxRows <= kSwapAbRows ? "swap_ab" : "gemm";
   }
 
   /// True if a norm could join the kernel of `anchor` and scale its rows.

@@ -103,10 +103,9 @@ static int64_t estimate(tile::SwapAbAttr schedule, const LinearShape &shape, til
 
 tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr target,
                                      llvm::function_ref<InFlightDiagnostic()> emitError) {
-  constexpr int64_t mostRows = 256; // of wgmma's N
   int64_t tileRows = tile::swapAbTileRows(shape.rows), stageBytes = 0;
-  if (tileRows > mostRows) {
-    emitError() << "has tiles of " << shape.rows << " rows, the family swap_ab takes up to " << mostRows;
+  if (tileRows > kSwapAbRows) {
+    emitError() << "has tiles of " << shape.rows << " rows, the family swap_ab takes up to " << kSwapAbRows;
     return {};
   }
   // A thread has half as many sums as there are rows; two blocks leave it 112 registers.

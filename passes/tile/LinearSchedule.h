@@ -14,6 +14,9 @@ namespace inlay {
 /// Room for the barriers of a ring.
 inline constexpr int64_t kBarrierBytes = 512;
 
+/// The most rows of a tile of the family swap_ab: what wgmma has on the side of its N.
+inline constexpr int64_t kSwapAbRows = 256;
+
 /// What the choice depends on.
 struct LinearShape {
   int64_t columns = 0;   // N
