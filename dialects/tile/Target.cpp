@@ -64,23 +64,24 @@ LogicalResult TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError, S
   return success();
 }
 
-/// Measured on an H200 with weights out of cache, bfloat16:
-/// - slots: while one block waits for its predecessor, the other's ring keeps memory busy; a chain of decode kernels
-///   reaches .89 of read with one, .93 with two, .89 with three.
+/// Measured on an H200 in bfloat16, with weights out of cache:
+/// - slots: while one block waits for its predecessor, the ring of the other block keeps the memory busy. A
+///   chain of decode kernels reaches .89 of the read bandwidth with one slot, .93 with two, .89 with three.
 /// - clustered_percent: 264 slots have room for 132 clusters of 2, 79 of 3, 62 of 4 and 30 of 8
 ///   (cuOccupancyMaxActiveClusters).
-/// - round_trip, cluster_wait, products: fitted to QKV, O and down of Llama 3.1 8B and Llama 3.2 1B at 16 to 256 rows;
-///   of seven ways to run each of these 30 the model takes the fastest, or one at most 5 % slower.
-/// - streaming_rows: 16 would cost the family matvec no more registers, but each of its warps loads the rows it needs:
-///   4.95 ms a step of 8B at 16 rows where swap_ab takes 4.50, and 4.18 at 8 where that takes 4.44.
-/// - scaled_columns: several rows that a norm scales on their way are scaled anew in each pass over them, and short
-/// rows
-///   have many passes. At 8 rows of 1B, K 2048: QKV 6.2 us where swap_ab takes 4.1, gate and up 20.7 where that takes
-///   14.6, a norm 1.4; of 8B, K 4096: 14.9 and 13.9, 55.9 and 58.3, a norm 2.
-/// - spread_sequences: at 512 tokens each, attention of 2 and 4 sequences with one block a multiprocessor takes half
-/// the
-///   time of two (3.7 us, not 7.4), since all start at once beside the kernel before; of 8 and more, two balance ragged
-///   lengths better. Of 8, 64 clusters of 4, two more than fit, took 12.1 us where as many of 2 take 9.
+/// - round_trip, cluster_wait, products: fitted to QKV, O and down of Llama 3.1 8B and Llama 3.2 1B at 16 to
+///   256 rows. For each of these 30 cases, the model chooses the fastest of seven schedules, or one that is at
+///   most 5 % slower.
+/// - streaming_rows: with 16 rows, matvec needs no more registers, but each warp loads all rows that it needs.
+///   A step of 8B with 16 rows takes 4.95 ms with matvec and 4.50 with swap_ab; with 8 rows 4.18 and 4.44.
+/// - scaled_columns: if a norm scales several rows, matvec scales them again in each pass over the rows, and
+///   short rows have many passes. With 8 rows, 1B (K 2048): QKV takes 6.2 us with matvec and 4.1 with swap_ab,
+///   gate and up 20.7 and 14.6, the norm as a kernel of its own 1.4. 8B (K 4096): 14.9 and 13.9, 55.9 and 58.3,
+///   2.
+/// - spread_sequences: at 512 tokens each, attention of 2 and 4 sequences takes 3.7 us with one block a
+///   multiprocessor and 7.4 with two, because all blocks start at once beside the previous kernel. With 8 and
+///   more sequences, two blocks balance ragged lengths better. With 8, 64 clusters of 4 blocks, two more than
+///   fit, took 12.1 us, 64 of 2 take 9.
 static CostModelAttr costsOfH200(MLIRContext *context) {
   return CostModelAttr::get(context, /*slots=*/2, /*clustered_percent=*/88, /*memory_bytes=*/4400, /*products=*/2500,
                             /*round_trip=*/2500, /*cluster_wait=*/500, /*streaming_rows=*/8, /*scaled_columns=*/2048,

@@ -81,7 +81,7 @@ def Tile_MatvecAttr : TileNumbersAttr<"Matvec", "matvec",
     - `groups` of 8 weight rows that one pass over the activations serves
     - `rows` of activations: 1, 8 or 16
     - `chains`: sums of a group that do not wait for each other
-    - `depth`: chunks of several rows on their way to registers
+    - `depth`: chunks that are loaded into registers ahead, with several rows
     - `slots`: blocks that share a multiprocessor
     - `partial_bytes` of shared memory for the warps' sums; 0: where the rings were
     - `shared_bytes` in all
@@ -91,8 +91,8 @@ def Tile_MatvecAttr : TileNumbersAttr<"Matvec", "matvec",
 def Tile_GemmAttr : TileNumbersAttr<"Gemm", "gemm",
     (ins "int64_t":$blocks, "int64_t":$tile_rows, "int64_t":$tile_columns, "int64_t":$tile_k, "int64_t":$stages,
          "int64_t":$consumers, "int64_t":$producer_registers, "int64_t":$consumer_registers), [], [{
-    /// Sums that each consuming warp passes through shared memory to the epilogue: its 16 rows, so padded that few of a
-    /// store's fall into one bank.
+    /// Sums that each consuming warp passes through shared memory to the epilogue: its 16 rows, padded to avoid bank
+    /// conflicts of stores.
     static constexpr int64_t kStagedColumns = 64, kStagedPitch = 68, kStagedRows = 16;
     /// Both operands of one stage.
     int64_t stageBytes() const { return (getTileRows() + getTileColumns()) * getTileK() * 2; }
@@ -113,13 +113,13 @@ def Tile_SwapAbAttr : TileNumbersAttr<"SwapAb", "swap_ab",
          "int64_t":$slots, "int64_t":$stages, "int64_t":$shared_bytes), ["getClusterBlocks"], [{
     /// Both operands of one stage.
     int64_t stageBytes() const { return (getTileRows() + getTileColumns()) * getTileK() * 2; }
-    /// Sums in shared memory: [row][column] in f32, so padded that the 8 columns x 4 pairs of rows of a warp's store lie
+    /// Sums in shared memory: [row][column] in f32, padded so that the 8 columns x 4 pairs of rows of a warp's store lie
     /// in different banks.
     int64_t sumsPitch() const { return getTileColumns() + 4; }
     int64_t sumsBytes() const { return getTileRows() * sumsPitch() * 4; }
-    /// Of K's steps, those of each block but the last that share it.
+    /// The steps along K that each block of the cluster takes; the last block takes the rest.
     int64_t share(int64_t k) const;
-    /// Whether the last block has any.
+    /// Whether the last block has at least one step.
     bool givesEachBlockSteps(int64_t k) const;
   }]> {
   let summary = "A matrix product of few rows on warpgroups: weights on wgmma's M, the step's rows on its N.";

@@ -16,7 +16,7 @@ using tile::Reduction;
 
 namespace {
 
-/// Heads on their way from a value outside the group, through norms and rotations, to memory.
+/// The heads of a value from outside the group, and the norms and rotations that are applied before they are stored.
 struct Heads {
   enum class Target { Output, Keys, Values } target = Target::Output;
   unsigned result = 0; // of the group, for an output

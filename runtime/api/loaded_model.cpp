@@ -165,7 +165,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
     memory.workspace_bytes = std::max(memory.workspace_bytes, entry->workspace_bytes());
   MetadataLayout layout(CapacityOf(model));
   memory.buffers_bytes =
-      kStepsOnTheWay * (layout.bytes + TokensBytes(model)) + layout.penalty_bytes + LogitsBytes(model);
+      kStepsInFlight * (layout.bytes + TokensBytes(model)) + layout.penalty_bytes + LogitsBytes(model);
   if (draft)
     memory.draft_bytes = draft->weights_bytes + draft->workspace_bytes + draft->buffers_bytes;
   uint64_t fixed = memory.weights_bytes + memory.workspace_bytes + memory.buffers_bytes + memory.draft_bytes;
@@ -403,7 +403,7 @@ absl::Status LoadedModel::PrepareEntries() {
   };
   for (const plan::Entry *entry : *target_->entries()) {
     ReadyEntry ready{.entry = entry};
-    for (size_t slot = 0; slot < kStepsOnTheWay; ++slot) {
+    for (size_t slot = 0; slot < kStepsInFlight; ++slot) {
       ReadyEntry::Lists &lists = ready.lists[slot];
       const std::pair<LaunchList *, std::vector<const Launches *>> all[] = {
           {&lists.model, {entry->launches(), entry->sampling()}},

@@ -25,7 +25,7 @@ struct StepBuffers {
   int32_t *device_tokens = nullptr; // the sampled tokens on the device
   int32_t *tokens = nullptr;        // their copy in memory from Device::AllocateHost()
 };
-inline constexpr size_t kStepsOnTheWay = 2; // maximum number of steps in flight
+inline constexpr size_t kStepsInFlight = 2; // maximum number of steps in flight
 
 // An entry point with its launches ready on the device.
 struct ReadyEntry {
@@ -35,7 +35,7 @@ struct ReadyEntry {
     LaunchList sampling = 0, sampling_with_penalties = 0;
   };
   const plan::Entry *entry = nullptr;
-  std::array<Lists, kStepsOnTheWay> lists = {}; // by LaunchedStep::slot
+  std::array<Lists, kStepsInFlight> lists = {}; // by LaunchedStep::slot
 };
 
 // The tokenizer, chat template and sampling defaults of a bundle.
@@ -100,7 +100,7 @@ private:
   uint64_t page_bytes_ = 0;
   void *workspace_ = nullptr, *penalties_ = nullptr, *logits_ = nullptr;
   std::optional<MetadataLayout> metadata_layout_;
-  std::array<StepBuffers, kStepsOnTheWay> buffers_;
+  std::array<StepBuffers, kStepsInFlight> buffers_;
   std::vector<ReadyEntry> entries_;
   double weights_seconds_ = 0;
 };

@@ -244,8 +244,8 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
         padded = static_cast<int32_t>(bucket);
         break;
       }
-  step.slot = next_slot_++ % kStepsOnTheWay;
-  const StepBuffers &buffers = model_.buffers(step.slot), &before = model_.buffers(next_slot_ % kStepsOnTheWay);
+  step.slot = next_slot_++ % kStepsInFlight;
+  const StepBuffers &buffers = model_.buffers(step.slot), &before = model_.buffers(next_slot_ % kStepsInFlight);
   StepMetadata &metadata = *buffers.metadata;
   absl::StatusOr<StepSizes> sizes =
       metadata.Fill(plan.rows, padded, static_cast<int32_t>(chosen->entry->query_tile_rows()));

@@ -75,7 +75,7 @@ public:
   // copy and must not write to its source. At most kMaxEvents are pending at a time.
   static constexpr EventId kMaxEvents = 4;
   virtual absl::StatusOr<EventId> RecordEvent(const AsyncCopy &copy) = 0;
-  virtual absl::Status WaitForEvent(EventId mark) = 0;
+  virtual absl::Status WaitForEvent(EventId event) = 0;
   virtual absl::Status Clear(void *memory, uint64_t bytes) = 0;
   virtual absl::Status Synchronize() = 0;
 

@@ -21,7 +21,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (!chat_template.ok())
     return 0;
   std::string_view messages = take();
-  inlay::tokenizer::ChatOptions options{.variables_json = std::string(take())};
+  inlay::tokenizer::ChatOptions options;
+  options.variables_json = std::string(take());
   (void)(*chat_template)->RenderJson(messages.empty() ? kMessages : messages, options, {20'000, 1 << 16});
   return 0;
 }
