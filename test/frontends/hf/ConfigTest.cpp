@@ -35,13 +35,6 @@ json Qwen(const char *model_type = "qwen2", const char *architecture = "Qwen2For
   return config;
 }
 
-std::vector<int64_t> Windows(const ModelConfig &config) {
-  std::vector<int64_t> windows;
-  for (const LayerConfig &layer : config.layers)
-    windows.push_back(layer.window.value_or(0));
-  return windows;
-}
-
 TEST(Config, ReadsSizes) {
   ModelConfig config = Parse(Llama());
   EXPECT_EQ(config.family->model_type, "llama");

@@ -40,6 +40,14 @@ inline ModelConfig Parse(const json &config, const ModelOptions &options = {}) {
   return parsed.value_or(ModelConfig());
 }
 
+// The window of each layer; 0 for none.
+inline std::vector<int64_t> Windows(const ModelConfig &config) {
+  std::vector<int64_t> windows;
+  for (const LayerConfig &layer : config.layers)
+    windows.push_back(layer.window.value_or(0));
+  return windows;
+}
+
 } // namespace inlay::hf
 
 #endif // INLAY_TEST_FRONTENDS_HF_CONFIG_TESTING_H

@@ -30,13 +30,6 @@ std::vector<bool> Rotates(const ModelConfig &config) {
   return rotates;
 }
 
-std::vector<int64_t> Windows(const ModelConfig &config) {
-  std::vector<int64_t> windows;
-  for (const LayerConfig &layer : config.layers)
-    windows.push_back(layer.window.value_or(0));
-  return windows;
-}
-
 TEST(Families, HaveDistinctNames) {
   for (const Family &family : AllFamilies()) {
     EXPECT_EQ(FindFamily(family.model_type), &family);
