@@ -1,5 +1,6 @@
 #include "formats/tokenizer/tokenizer_config.h"
 
+#include "formats/tokenizer/json_errors.h"
 #include "formats/tokenizer/tokenizer_json.h"
 #include "formats/tokenizer/unicode.h"
 
@@ -14,10 +15,6 @@
 #include <optional>
 #include <set>
 #include <string_view>
-
-#define INLAY_RETURN_IF_ERROR(expression)                                                                              \
-  if (absl::Status status_ = (expression); !status_.ok())                                                              \
-  return status_
 
 namespace inlay::tokenizer {
 namespace {
@@ -80,15 +77,6 @@ constexpr std::pair<std::string_view, std::string_view> kIgnored[] = {
     {"init_inputs", kNoTokens},
     {"verbose", kNoTokens},
 };
-
-std::string Shown(const Json &json) {
-  if (json.is_null())
-    return "nothing";
-  if (json.is_structured())
-    return json.is_array() ? "a list" : "an object";
-  return Quoted(json.is_string() ? json.get_ref<const std::string &>()
-                                 : json.dump(-1, ' ', false, Json::error_handler_t::replace));
-}
 
 absl::Status Refuse(std::string_view key, const Json &found, std::string_view expected) {
   return absl::InvalidArgumentError(fmt::format("{}: found {}, expected {}", key, Shown(found), expected));

@@ -1,6 +1,7 @@
 #include "formats/tokenizer/tokenizer_json.h"
 
 #include "formats/json/json_shape.h"
+#include "formats/tokenizer/json_errors.h"
 #include "formats/tokenizer/unicode.h"
 #include "formats/tokenizer/unicode_properties.h"
 
@@ -16,10 +17,6 @@
 #include <initializer_list>
 #include <limits>
 #include <utility>
-
-#define INLAY_RETURN_IF_ERROR(expression)                                                                              \
-  if (absl::Status status_ = (expression); !status_.ok())                                                              \
-  return status_
 
 namespace inlay::tokenizer {
 namespace {
@@ -47,15 +44,6 @@ struct Node {
   Node At(size_t index) const { return {&(*json)[index], fmt::format("{}[{}]", key, index)}; }
   bool missing() const { return json->is_null(); }
 };
-
-std::string Shown(const Json &json) {
-  if (json.is_null())
-    return "nothing";
-  if (json.is_structured())
-    return json.is_array() ? "a list" : "an object";
-  return Quoted(json.is_string() ? json.get_ref<const std::string &>()
-                                 : json.dump(-1, ' ', false, Json::error_handler_t::replace));
-}
 
 absl::Status Refuse(const Node &node, std::string_view expected) {
   return absl::InvalidArgumentError(
