@@ -95,7 +95,7 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
     Value id = b.iota(m);
     auto of = [&](double v) { return b.full(id.getType(), v); };
     Value row = b.add(b.splat(first, {m}), b.div(id, of(share)));
-    Value isReal = b.logicalAnd(b.less(row, b.splat(end, {m})), b.less(id, of(tileRows * share)));
+    Value isReal = b.less(row, b.splat(end, {m})); // a query tile ends at most its number of rows after its first
     Value firstHead = b.splat(b.mul(kvHead, b.i32(share)), {m});
     Value inGroup = b.rem(id, of(share));
     Value head = b.add(firstHead, inGroup);
