@@ -33,4 +33,18 @@ def ApplySchedulePass : Pass<"tile-apply-schedule", "::mlir::ModuleOp"> {
                            "::mlir::scf::SCFDialect"];
 }
 
+def RetilePass : Pass<"tile-retile", "::inlay::tile::ProgramOp"> {
+  let summary = "Changes the size of a tile and of all tiles that depend on it.";
+  let description = [{
+    For tests of Retile.h, which the schedules use. The tile is the result of the op with the attribute `retile`; a
+    program without one stays as it is.
+  }];
+  let options = [
+    Option<"dimension", "dimension", "unsigned", /*default=*/"0", "dimension of the tile">,
+    Option<"size", "size", "int64_t", /*default=*/"1", "its new size">,
+    Option<"grid", "grid", "int64_t", /*default=*/"-1", "dimension of the grid along which tiles follow each other; -1: none">,
+    Option<"loop", "loop", "bool", /*default=*/"false", "tiles follow each other in the loop around the op">];
+  let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect"];
+}
+
 #endif // INLAY_PASSES_TILE_PASSES
