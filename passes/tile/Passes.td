@@ -51,4 +51,15 @@ def RetilePass : Pass<"tile-retile", "::inlay::tile::ProgramOp"> {
   let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect"];
 }
 
+def UnrollClusterPass : Pass<"tile-unroll-cluster", "::inlay::tile::ProgramOp"> {
+  let summary = "Lets one block do the work of a cluster.";
+  let description = [{
+    For the cpu target, which has no clusters: a program whose schedule was applied runs there, and can be compared with
+    the one that has no schedule. What depends on `tile.cluster_rank` is copied for each rank, and `tile.cluster_reduce`
+    combines the copies in the order of the ranks. It stands in the program's block or in branches that all ranks take
+    alike. The schedule is removed. A program without a cluster stays as it is.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
 #endif // INLAY_PASSES_TILE_PASSES
