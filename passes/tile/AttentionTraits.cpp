@@ -40,14 +40,13 @@ static bool hasBias(const AttentionLoop &loop) {
       continue;
     if (!op || !op->hasTrait<OpTrait::Elementwise>())
       return true;
-    size_t before = values.size();
     bool hasNumbers = false;
     for (Value operand : op->getOperands())
       if (isa<FloatType>(getElementTypeOrSelf(operand.getType()))) {
         values.insert(operand);
         hasNumbers = true;
       }
-    if (!hasNumbers && values.size() == before)
+    if (!hasNumbers)
       return true;
   }
   return false;

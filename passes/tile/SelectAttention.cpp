@@ -24,8 +24,7 @@ struct Choice {
 static Reason refuseTerms(const AttentionTraits &traits) {
   if (traits.hasBias)
     return "takes the generic attention: the families decode_attention and prefill_attention have no slopes of ALiBi "
-           "or "
-           "other terms of scores";
+           "or other terms of scores";
   if (traits.hasSinks)
     return "takes the generic attention: the families decode_attention and prefill_attention have no sinks";
   return "";
@@ -42,7 +41,8 @@ static Reason refuseShape(StringRef steps, const AttentionTraits &traits, String
   return text;
 }
 
-static bool isPaged(const AttentionTraits &traits) { return traits.elementBits == 16 && traits.pageSize > 0; }
+/// Whether keys and values can be copied in runs of positions, as both families do.
+static bool hasRuns(const AttentionTraits &traits) { return traits.elementBits == 16 && traits.pageSize > 0; }
 
 /// Each sequence has one row, whose heads take the rows of a product; a step of keys is what one warp takes at a time.
 static Choice chooseDecode(const AttentionTraits &traits, int64_t cluster, tile::TargetAttr target) {
@@ -50,7 +50,7 @@ static Choice chooseDecode(const AttentionTraits &traits, int64_t cluster, tile:
     return {{}, reason};
   AttentionShape shape{static_cast<int64_t>(llvm::bit_ceil(static_cast<uint64_t>(traits.heads))),
                        AttentionShape::keysPerCopy, traits.headDim};
-  if (!isPaged(traits) || !isDecodeAttention(shape, traits.pageSize))
+  if (!hasRuns(traits) || !isDecodeAttention(shape, traits.pageSize))
     return {{}, refuseShape("decode steps", traits, "decode_attention", /*mostHeadDim=*/256, /*mostHeads=*/16)};
   return {chooseDecodeAttention(shape, cluster, target), ""};
 }
@@ -60,7 +60,7 @@ static Choice choosePrefill(const AttentionTraits &traits, tile::TargetAttr targ
     return {{}, reason};
   tile::CostModelAttr costs = target.costs();
   AttentionShape shape{costs.getPrefillRows(), costs.getPrefillKeys(), traits.headDim};
-  if (!isPaged(traits) || traits.heads > shape.rows || !isPrefillAttention(shape, traits.pageSize))
+  if (!hasRuns(traits) || traits.heads > shape.rows || !isPrefillAttention(shape, traits.pageSize))
     return {{}, refuseShape("steps of many rows", traits, "prefill_attention", /*mostHeadDim=*/128, shape.rows)};
   return {choosePrefillAttention(shape, shape.rows / traits.heads, target), ""};
 }
