@@ -131,6 +131,34 @@ uint64_t LogitsBytes(const plan::Model &model) {
 
 uint64_t TokensBytes(const plan::Model &model) { return uint64_t{model.max_num_seqs()} * sizeof(int32_t); }
 
+CacheShape ShapeOf(const plan::Model &model) {
+  CacheShape shape{.page_size = static_cast<int32_t>(model.cache_groups()->Get(0)->page_size()), .windows = {}};
+  for (const plan::CacheGroup *group : *model.cache_groups())
+    shape.windows.push_back(static_cast<int32_t>(group->window()));
+  return shape;
+}
+
+// What sequences of `length` positions need of the KV cache.
+struct PagesNeeded {
+  int64_t per_sequence = 0; // while it generates
+  int64_t for_prompts = 0;  // all sequences together, in addition: rows of the steps in flight in groups with a window
+  int64_t all = 0;          // the most of `sequences` sequences
+};
+
+PagesNeeded CountPages(const CacheShape &shape, int32_t length, int64_t sequences, int64_t rows_of_step,
+                       int64_t rows_of_decode) {
+  PagesNeeded needed;
+  needed.per_sequence = shape.PagesHeld(length, kStepsInFlight * rows_of_decode);
+  auto without_window = [](int32_t window) { return window == 0; };
+  int64_t rows = kStepsInFlight * rows_of_step;
+  needed.for_prompts =
+      (static_cast<int64_t>(shape.groups()) - std::ranges::count_if(shape.windows, without_window)) *
+      ((rows + shape.page_size - 1) / shape.page_size);
+  needed.all = std::min(sequences * needed.per_sequence + needed.for_prompts,
+                        sequences * shape.PagesFor(length) * static_cast<int64_t>(shape.groups()));
+  return needed;
+}
+
 absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Target &target, const Device &device,
                                       const EngineOptions &options, const MemoryPlan *draft) {
   auto lowered = [](std::string_view flag, int32_t wanted, uint32_t bound) -> absl::StatusOr<int32_t> {
@@ -155,8 +183,8 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   memory.max_model_len = *length;
   memory.max_num_seqs = std::min(*sequences, *tokens);
   memory.max_num_batched_tokens = *tokens;
-  const plan::CacheGroup &cache = *model.cache_groups()->Get(0);
-  memory.page_size = static_cast<int32_t>(cache.page_size());
+  CacheShape shape = ShapeOf(model);
+  memory.page_size = shape.page_size;
   memory.free_bytes = device.FreeMemory();
   memory.usable_bytes = static_cast<uint64_t>(static_cast<double>(memory.free_bytes) * options.gpu_memory_utilization);
   memory.weights_bytes = WeightsBytes(target);
@@ -184,7 +212,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   uint64_t left = memory.usable_bytes - fixed;
 
   // The remaining memory is used for KV pages, up to the number that all sequences at full length can use.
-  memory.bytes_per_page = uint64_t{2} * cache.layers()->size() * LayerPageBytes(cache);
+  memory.bytes_per_page = uint64_t{2} * LayersOfPage(model) * LayerPageBytes(*model.cache_groups()->Get(0));
   uint64_t budget = options.kv_cache_bytes;
   const char *limit = "--kv-cache-memory-bytes";
   if (budget == 0 && memory.target == "cpu") {
@@ -194,20 +222,24 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
     budget = left;
     limit = "--gpu-memory-utilization";
   }
+  PagesNeeded needed =
+      CountPages(shape, *length, memory.max_num_seqs, memory.max_num_batched_tokens, 1 + options.num_speculative_tokens);
+  // Tokens of a sequence at full length for each of its pages.
+  double tokens_per_page =
+      static_cast<double>(int64_t{shape.PagesFor(*length)} * shape.page_size) / static_cast<double>(needed.per_sequence);
   // Bytes of the draft model's pages for as many tokens as one page of this model has.
   double draft_share = 0;
   if (draft)
-    draft_share = static_cast<double>(draft->bytes_per_page) / draft->page_size * memory.page_size;
+    draft_share = static_cast<double>(draft->bytes_per_page) * static_cast<double>(draft->total_pages) /
+                  static_cast<double>(draft->kv_cache_tokens) * tokens_per_page;
   if (draft && options.kv_cache_bytes == 0) {
     auto page = static_cast<double>(memory.bytes_per_page);
     budget = static_cast<uint64_t>(static_cast<double>(budget) * page / (page + draft_share));
   }
-  uint64_t full_length = static_cast<uint64_t>((*length + memory.page_size - 1) / memory.page_size);
-  uint64_t needed = full_length * static_cast<uint64_t>(memory.max_num_seqs);
   // Kernels index the rows of a cache with int32.
-  uint64_t most = (uint64_t{1} << 31) / (cache.kv_heads() * cache.page_size()) - 1;
-  uint64_t pages = std::min({budget / memory.bytes_per_page, needed, most});
-  if (pages == needed)
+  uint64_t most = ((uint64_t{1} << 31) - 1) / RowsOfPage(model);
+  uint64_t pages = std::min({budget / memory.bytes_per_page, static_cast<uint64_t>(needed.all), most});
+  if (pages == static_cast<uint64_t>(needed.all))
     limit = "all sequences at full length (--max-num-seqs, --max-model-len)";
   if (pages < 1)
     return absl::ResourceExhaustedError(fmt::format(
@@ -216,8 +248,12 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
         memory.bytes_per_page, budget));
   memory.total_pages = static_cast<int32_t>(pages);
   memory.kv_cache_bytes = pages * memory.bytes_per_page;
-  memory.kv_cache_tokens = static_cast<int64_t>(pages * cache.page_size());
-  memory.full_length_sequences = static_cast<int64_t>(pages / full_length);
+  auto count = static_cast<int64_t>(pages);
+  memory.kv_cache_tokens =
+      count * shape.page_size * shape.PagesFor(*length) / needed.per_sequence;
+  memory.full_length_sequences =
+      std::max((count - needed.for_prompts) / needed.per_sequence,
+               count / (int64_t{shape.PagesFor(*length)} * static_cast<int64_t>(shape.groups())));
   if (draft)
     memory.draft_bytes +=
         std::max(draft->bytes_per_page, static_cast<uint64_t>(draft_share * static_cast<double>(pages)));
@@ -273,6 +309,8 @@ absl::Status LoadedModel::Load() {
   return PrepareEntries();
 }
 
+CacheShape LoadedModel::cache_shape() const { return ShapeOf(model()); }
+
 LoadedModel::~LoadedModel() {
   for (void *memory : allocated_)
     device_->Free(memory);
@@ -308,7 +346,7 @@ absl::Status LoadedModel::Allocate() {
       weights_.push_back(static_cast<std::byte *>(weights) + weight->offset());
   page_bytes_ = LayerPageBytes(*model().cache_groups()->Get(0));
   uint64_t cache_bytes = page_bytes_ * static_cast<uint64_t>(memory_.total_pages);
-  caches_.resize(size_t{2} * model().layers());
+  caches_.resize(size_t{2} * LayersOfPage(model()));
   for (void *&cache : caches_) {
     if (absl::Status status =
             allocate(cache_bytes, "KV pages (--gpu-memory-utilization or --kv-cache-memory-bytes lowers it)", cache);
@@ -371,10 +409,13 @@ void *LoadedModel::AddressOf(const plan::Argument &argument, const StepBuffers &
   case plan::BufferKind_Weight:
     return weights_[argument.index()];
   case plan::BufferKind_KeyCache:
-    return caches_[2 * argument.index()];
-  case plan::BufferKind_ValueCache:
-    return caches_[2 * argument.index() + 1];
+  case plan::BufferKind_ValueCache: {
+    size_t place = PlaceInGroup(*GroupOfLayer(model(), argument.index()), argument.index());
+    return caches_[2 * place + (argument.kind() == plan::BufferKind_ValueCache)];
+  }
   case plan::BufferKind_Metadata:
+    if (argument.metadata() == plan::Metadata_PageTable)
+      return buffers.device_metadata + metadata_layout_->OffsetOfPageTable(argument.index());
     return (MetadataLayout::IsPenalty(argument.metadata()) ? penalties() : buffers.device_metadata) +
            metadata_layout_->OffsetOf(argument.metadata());
   case plan::BufferKind_Logits:

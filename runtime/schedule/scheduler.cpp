@@ -3,6 +3,7 @@
 #include "fmt/format.h"
 
 #include <algorithm>
+#include <iterator>
 #include <ranges>
 
 namespace inlay {
@@ -21,7 +22,7 @@ bool IsIn(const StepPlan &plan, const Sequence *sequence) {
 } // namespace
 
 Scheduler::Scheduler(const SchedulerLimits &limits, std::unique_ptr<Drafter> drafter)
-    : limits_(limits), drafter_(std::move(drafter)), pool_(limits.pages) {
+    : limits_(limits), drafter_(std::move(drafter)), pool_(limits.pages, limits.cache.groups()) {
   for (int32_t page = limits.host_pages; page-- > 0;)
     free_host_pages_.push_back(page);
 }
@@ -29,8 +30,7 @@ Scheduler::Scheduler(const SchedulerLimits &limits, std::unique_ptr<Drafter> dra
 void Scheduler::Add(Sequence *sequence) { InsertByPlace(waiting_, sequence); }
 
 void Scheduler::Remove(Sequence *sequence) {
-  pool_.Release(sequence->cache.pages);
-  sequence->cache.pages.clear();
+  ReleaseAll(pool_, sequence->cache.pages);
   GiveUpHostPages(*sequence);
   drafter_->Forget(sequence);
   std::erase(running_, sequence);
@@ -48,34 +48,48 @@ void Scheduler::Preempt(Sequence *sequence, StepPlan &plan) {
   ++preemptions_;
 }
 
-// Plans copies of the sequence's computed pages to host memory, if there are enough host pages for all of them.
+// Plans copies of the pages that the sequence's next row sees to host memory, if there are enough host pages for all of
+// them.
 void Scheduler::SwapOut(Sequence &sequence, StepPlan &plan) {
-  auto pages = static_cast<size_t>(PagesFor(sequence.cache.computed));
-  if (pages == 0 || pages > free_host_pages_.size())
+  CachedTokens &cache = sequence.cache;
+  size_t groups = limits_.cache.groups(), end = static_cast<size_t>(limits_.cache.PagesFor(cache.computed));
+  std::vector<size_t> seen; // indices into cache.pages
+  for (size_t at = 0; at < end * groups; ++at)
+    if (static_cast<int32_t>(at / groups) >= limits_.cache.FirstVisible(at % groups, cache.computed))
+      seen.push_back(at);
+  if (seen.empty() || seen.size() > free_host_pages_.size())
     return;
-  for (size_t i = 0; i < pages; ++i) {
-    sequence.cache.host_pages.push_back(free_host_pages_.back());
+  cache.host_pages.assign(end * groups, -1);
+  for (size_t at : seen) {
+    cache.host_pages[at] = free_host_pages_.back();
     free_host_pages_.pop_back();
-    plan.swap_out.push_back({sequence.cache.pages[i], sequence.cache.host_pages.back()});
+    plan.swap_out.push_back({cache.pages[at], cache.host_pages[at]});
   }
-  sequence.cache.host_computed = sequence.cache.computed;
-  swapped_out_ += static_cast<int64_t>(pages);
+  cache.host_computed = cache.computed;
+  swapped_out_ += static_cast<int64_t>(seen.size());
 }
 
-// Plans copies of the sequence's host pages back to the device, except of pages that were found in the prefix cache.
+// Allocates pages for the sequence's host pages and plans copies back to the device, except of pages that were found in
+// the prefix cache. There must be enough pages.
 void Scheduler::SwapIn(Sequence &sequence, StepPlan &plan) {
-  if (sequence.cache.host_computed > sequence.cache.computed) {
-    auto found = static_cast<size_t>(sequence.cache.computed / limits_.page_size);
-    for (size_t i = found; i < sequence.cache.host_pages.size(); ++i)
-      plan.swap_in.push_back({sequence.cache.host_pages[i], sequence.cache.pages[i]});
-    swapped_in_ += static_cast<int64_t>(sequence.cache.host_pages.size() - found);
-    sequence.cache.computed = sequence.cache.host_computed;
+  CachedTokens &cache = sequence.cache;
+  if (cache.host_computed > cache.computed) {
+    FreeInvisible(pool_, limits_.cache, cache.pages, cache.host_computed);
+    cache.pages.resize(std::max(cache.pages.size(), cache.host_pages.size()), -1);
+    for (size_t at = 0; at < cache.host_pages.size(); ++at)
+      if (cache.host_pages[at] >= 0 && cache.pages[at] < 0) {
+        cache.pages[at] = *pool_.Take();
+        plan.swap_in.push_back({cache.host_pages[at], cache.pages[at]});
+        ++swapped_in_;
+      }
+    cache.computed = cache.host_computed;
   }
   GiveUpHostPages(sequence);
 }
 
 void Scheduler::GiveUpHostPages(Sequence &sequence) {
-  free_host_pages_.insert(free_host_pages_.end(), sequence.cache.host_pages.begin(), sequence.cache.host_pages.end());
+  std::ranges::copy_if(sequence.cache.host_pages, std::back_inserter(free_host_pages_),
+                       [](int32_t page) { return page >= 0; });
   sequence.cache.host_pages.clear();
   sequence.cache.host_computed = 0;
 }
@@ -87,21 +101,16 @@ void Scheduler::PutBack(Sequence *sequence) {
 }
 
 void Scheduler::GiveUpPages(Sequence &sequence) {
-  pool_.Release(sequence.cache.pages);
-  sequence.cache.pages.clear();
+  ReleaseAll(pool_, sequence.cache.pages);
   sequence.cache.prefixes.clear();
   sequence.cache.computed = 0;
 }
 
-// Allocates pages of a running sequence for `positions`. If there are too few, preempts sequences after it that are not
+// Allocates pages of a running sequence for its rows up to `positions`. If there are too few, preempts sequences after it that are not
 // in the plan, the last first. Returns false if there are still too few. Then the sequence itself was preempted, or,
 // if it is the first of all, keeps the pages that it has.
 bool Scheduler::MakeRoom(Sequence &sequence, int32_t positions, StepPlan &plan, bool in_flight, bool *must_wait) {
-  while (static_cast<int32_t>(sequence.cache.pages.size()) < PagesFor(positions)) {
-    if (std::optional<int32_t> page = pool_.Take()) {
-      sequence.cache.pages.push_back(*page);
-      continue;
-    }
+  while (!TakePages(pool_, limits_.cache, sequence.cache.pages, sequence.cache.computed, positions)) {
     if (in_flight) {
       *must_wait = true;
       return false;
@@ -146,8 +155,8 @@ StepPlan Scheduler::Plan(bool in_flight) {
         if (must_wait)
           return {.must_wait = true};
         // There are no more pages for the first sequence. Schedule the rows for which it has pages.
-        count = std::min<int32_t>(count, static_cast<int32_t>(sequence->cache.pages.size()) * limits_.page_size -
-                                             sequence->cache.computed);
+        count = std::min(count, EndOfPages(limits_.cache, sequence->cache.pages, sequence->cache.computed) -
+                                    sequence->cache.computed);
         if (sequence->cache.pages.empty() || count <= 0)
           continue;
       }
@@ -173,7 +182,7 @@ StepPlan Scheduler::Plan(bool in_flight) {
       plan.lacks_masks = true;
       continue;
     }
-    if (!Admit(*sequence, plan))
+    if (!Admit(*sequence, plan, budget))
       break;
     int32_t count = std::min(sequence->length() - sequence->cache.computed, budget);
     plan.rows.push_back({sequence, sequence->cache.computed, count});
@@ -230,14 +239,11 @@ void Scheduler::AddDrafts(StepPlan &plan, int32_t budget) {
     Sequence &sequence = *part.sequence;
     std::vector<int32_t> &drafts = sequence.drafts;
     drafts.resize(std::min(drafts.size(), static_cast<size_t>(budget)));
-    while (!drafts.empty() && static_cast<int32_t>(sequence.cache.pages.size()) <
-                                  PagesFor(sequence.length() + static_cast<int32_t>(drafts.size()))) {
-      std::optional<int32_t> page = pool_.Take();
-      if (page)
-        sequence.cache.pages.push_back(*page);
-      else
-        drafts.resize(sequence.cache.pages.size() * static_cast<size_t>(limits_.page_size) - sequence.tokens.size());
-    }
+    std::vector<int32_t> &pages = sequence.cache.pages;
+    int32_t first = sequence.cache.computed, length = sequence.length();
+    if (!drafts.empty() &&
+        !TakePages(pool_, limits_.cache, pages, first, length + static_cast<int32_t>(drafts.size())))
+      drafts.resize(static_cast<size_t>(EndOfPages(limits_.cache, pages, first) - length));
     part.drafts = static_cast<int32_t>(drafts.size());
     part.count += part.drafts;
     budget -= part.drafts;
@@ -248,78 +254,135 @@ StepPlan Scheduler::PlanAlone(Sequence *sequence) {
   StepPlan plan;
   if (sequence->waits_for_mask())
     return plan;
-  int32_t count =
-      std::min({sequence->length() - sequence->cache.computed, limits_.tokens,
-                static_cast<int32_t>(sequence->cache.pages.size()) * limits_.page_size - sequence->cache.computed});
+  int32_t first = sequence->cache.computed, end = EndOfPages(limits_.cache, sequence->cache.pages, first);
+  int32_t count = std::min({sequence->length() - first, limits_.tokens, end - first});
   if (count > 0)
     plan.rows.push_back({sequence, sequence->cache.computed, count});
   AddPromptLogits(plan);
   return plan;
 }
 
-// Allocates pages for all known tokens of a waiting sequence and moves it to the running ones. Returns false if there
-// are too few pages.
-bool Scheduler::Admit(Sequence &sequence, StepPlan &plan) {
+// Moves a waiting sequence to the running ones. Allocates the pages of its next `budget` rows, and in groups without a
+// window those of all its tokens, so that it is not preempted while its prompt is computed. Returns false if there are
+// too few pages.
+bool Scheduler::Admit(Sequence &sequence, StepPlan &plan, int32_t budget) {
   if (!SharePages(sequence))
     FindPages(sequence);
-  std::optional<std::vector<int32_t>> pages =
-      pool_.Take(PagesFor(sequence.length()) - static_cast<int32_t>(sequence.cache.pages.size()));
-  if (!pages) {
+  CachedTokens &cache = sequence.cache;
+  int32_t length = sequence.length(), start = std::max(cache.computed, cache.host_computed);
+  int32_t chunk_end = start + std::min(length - start, budget);
+  if (!HasRoom(cache, start, chunk_end, length)) {
     GiveUpPages(sequence);
     return false;
   }
-  // Only a part of the last shared page belongs to the common prompt, so the sequence continues in a copy of it.
-  if (sequence.cache.computed % limits_.page_size != 0)
-    plan.copies.push_back({sequence.cache.leader->cache.pages[sequence.cache.pages.size()], pages->front()});
-  sequence.cache.pages.insert(sequence.cache.pages.end(), pages->begin(), pages->end());
-  if (sequence.cache.reuses_pages && !sequence.cache.leader)
+  if (cache.reuses_pages && !cache.leader)
     cache_queries_ += sequence.prompt_size;
-  if (sequence.length() == sequence.prompt_size) {
-    sequence.cache.found = sequence.cache.computed;
-    if (!sequence.cache.leader)
-      cache_hits_ += sequence.cache.computed;
+  if (length == sequence.prompt_size) {
+    cache.found = cache.computed;
+    if (!cache.leader)
+      cache_hits_ += cache.computed;
   }
+  size_t groups = limits_.cache.groups();
+  int32_t shared = cache.computed;
   SwapIn(sequence, plan);
-  sequence.cache.leader = nullptr;
+  TakePages(pool_, limits_.cache, cache.pages, cache.computed, chunk_end);
+  cache.pages.resize(static_cast<size_t>(limits_.cache.PagesFor(length)) * groups, -1);
+  for (size_t at = 0; at < cache.pages.size(); ++at)
+    if (limits_.cache.windows[at % groups] == 0 && cache.pages[at] < 0)
+      cache.pages[at] = *pool_.Take();
+  // Only a part of the last shared pages belongs to the common prompt, so the sequence continues in copies of them.
+  if (cache.leader && shared % limits_.cache.page_size != 0)
+    for (size_t group = 0; group < groups; ++group) {
+      size_t at = static_cast<size_t>(shared / limits_.cache.page_size) * groups + group;
+      plan.copies.push_back({cache.leader->cache.pages[at], cache.pages[at]});
+    }
+  cache.leader = nullptr;
   std::erase(waiting_, &sequence);
   InsertByPlace(running_, &sequence);
   return true;
 }
 
+// Whether there are enough pages for a sequence whose next row is at `start`: those of its first step, which ends at
+// `chunk_end`, and those that it holds later.
+bool Scheduler::HasRoom(const CachedTokens &cache, int32_t start, int32_t chunk_end, int32_t length) const {
+  const CacheShape &shape = limits_.cache;
+  size_t groups = shape.groups();
+  int64_t needed = 0;
+  for (size_t group = 0; group < groups; ++group) {
+    int64_t first = shape.FirstVisible(group, start);
+    int64_t end = std::min<int64_t>(shape.PagesFor(length), first + shape.PagesHeld(group, length, 1));
+    end = std::max<int64_t>(end, shape.PagesFor(chunk_end));
+    for (int64_t at = first; at < end; ++at) {
+      size_t index = static_cast<size_t>(at) * groups + group;
+      needed += index >= cache.pages.size() || cache.pages[index] < 0;
+    }
+  }
+  return needed <= pool_.free();
+}
+
 // Shares the pages of the leader, which has computed the same prompt. The last token of the prompt is computed again,
-// since its logits are needed. Returns false if there is no leader with pages.
+// since its logits are needed. Returns false if there is no leader that still has all of the pages.
 bool Scheduler::SharePages(Sequence &sequence) {
+  const CacheShape &shape = limits_.cache;
   const Sequence *leader = sequence.cache.leader;
-  if (!leader || leader->cache.pages.empty() || sequence.length() != sequence.prompt_size)
+  int32_t computed = sequence.prompt_size - 1;
+  if (!leader || leader->cache.pages.empty() || sequence.length() != sequence.prompt_size ||
+      !HasVisible(shape, leader->cache.pages, computed))
     return false;
-  sequence.cache.computed = sequence.prompt_size - 1;
-  int32_t full = sequence.cache.computed / limits_.page_size;
-  sequence.cache.pages.assign(leader->cache.pages.begin(), leader->cache.pages.begin() + full);
-  for (int32_t page : sequence.cache.pages)
-    pool_.Share(page);
-  sequence.cache.prefixes.assign(leader->cache.prefixes.begin(),
-                                 leader->cache.prefixes.begin() +
-                                     std::min<int64_t>(full, std::ssize(leader->cache.prefixes)));
+  sequence.cache.computed = computed;
+  size_t groups = shape.groups(), full = static_cast<size_t>(computed / shape.page_size);
+  sequence.cache.pages.assign(full * groups, -1);
+  for (size_t at = 0; at < full * groups; ++at)
+    if (static_cast<int32_t>(at / groups) >= shape.FirstVisible(at % groups, computed)) {
+      sequence.cache.pages[at] = leader->cache.pages[at];
+      pool_.Share(leader->cache.pages[at]);
+    }
+  sequence.cache.prefixes.assign(
+      leader->cache.prefixes.begin(),
+      leader->cache.prefixes.begin() +
+          std::min<int64_t>(static_cast<int64_t>(full), std::ssize(leader->cache.prefixes)));
   return true;
 }
 
+// Finds the longest prefix of the sequence's tokens with all pages in the prefix cache that the row after it sees.
 void Scheduler::FindPages(Sequence &sequence) {
-  sequence.cache.leader = nullptr;
+  CachedTokens &cache = sequence.cache;
+  cache.leader = nullptr;
   // Tokens found in the prefix cache are not computed, so there would be no logits for them.
-  if (!sequence.cache.reuses_pages || sequence.wants_prompt_logits)
+  if (!cache.reuses_pages || sequence.wants_prompt_logits)
     return;
-  PagePrefix prefix = pool_.Root(sequence.cache.salt);
+  const CacheShape &shape = limits_.cache;
+  size_t groups = shape.groups();
+  PagePrefix prefix = pool_.Root(cache.salt);
   std::span<const int32_t> tokens(sequence.tokens);
-  auto size = static_cast<size_t>(limits_.page_size);
+  auto size = static_cast<size_t>(shape.page_size);
+  std::vector<int32_t> runs(groups); // of each group: the last pages without a gap
+  std::vector<int32_t> found;        // pages in the order of CachedTokens::pages
+  int32_t longest = 0;               // pages of the longest prefix
   // At least one token must be left to compute, since its logits are needed.
   for (size_t at = 0; at + size < tokens.size(); at += size) {
-    std::optional<int32_t> page = pool_.Find(tokens.subspan(at, size), prefix);
-    if (!page)
+    std::span<const int32_t> pages = pool_.Find(tokens.subspan(at, size), prefix);
+    if (pages.empty())
       break;
-    sequence.cache.pages.push_back(*page);
-    sequence.cache.prefixes.push_back(prefix);
+    found.insert(found.end(), pages.begin(), pages.end());
+    cache.prefixes.push_back(prefix);
+    auto end = static_cast<int32_t>(at / size + 1);
+    bool sees_all = true;
+    for (size_t group = 0; group < groups; ++group) {
+      runs[group] = pages[group] < 0 ? 0 : runs[group] + 1;
+      sees_all &= runs[group] >= end - shape.FirstVisible(group, end * shape.page_size);
+    }
+    if (sees_all)
+      longest = end;
   }
-  sequence.cache.computed = static_cast<int32_t>(sequence.cache.pages.size()) * limits_.page_size;
+  cache.computed = longest * shape.page_size;
+  cache.prefixes.resize(static_cast<size_t>(longest));
+  cache.pages.assign(static_cast<size_t>(longest) * groups, -1);
+  for (size_t at = 0; at < cache.pages.size(); ++at)
+    if (static_cast<int32_t>(at / groups) >= shape.FirstVisible(at % groups, cache.computed)) {
+      cache.pages[at] = found[at];
+      pool_.Share(found[at]);
+    }
 }
 
 void Scheduler::Launched(std::span<const ScheduledRows> rows) {
@@ -331,18 +394,20 @@ void Scheduler::Launched(std::span<const ScheduledRows> rows) {
 }
 
 void Scheduler::Done(std::span<const ScheduledRows> rows) {
+  size_t groups = limits_.cache.groups(), size = static_cast<size_t>(limits_.cache.page_size);
   for (const ScheduledRows &part : rows) {
-    Sequence &sequence = *part.sequence;
-    if (!sequence.cache.reuses_pages || sequence.cache.pages.empty())
+    CachedTokens &cache = part.sequence->cache;
+    if (cache.pages.empty())
       continue;
-    std::vector<PagePrefix> &prefixes = sequence.cache.prefixes;
-    auto size = static_cast<size_t>(limits_.page_size);
-    std::span<const int32_t> tokens(sequence.tokens);
-    while ((prefixes.size() + 1) * size <= static_cast<size_t>(part.certain_end())) {
-      PagePrefix parent = prefixes.empty() ? pool_.Root(sequence.cache.salt) : prefixes.back();
-      prefixes.push_back(
-          pool_.Publish(sequence.cache.pages[prefixes.size()], parent, tokens.subspan(prefixes.size() * size, size)));
+    std::vector<PagePrefix> &prefixes = cache.prefixes;
+    std::span<const int32_t> tokens(part.sequence->tokens), pages(cache.pages);
+    while (cache.reuses_pages && (prefixes.size() + 1) * size <= static_cast<size_t>(part.certain_end())) {
+      PagePrefix parent = prefixes.empty() ? pool_.Root(cache.salt) : prefixes.back();
+      prefixes.push_back(pool_.Publish(pages.subspan(prefixes.size() * groups, groups), parent,
+                                       tokens.subspan(prefixes.size() * size, size)));
     }
+    // The rows of a step in flight come after those of this one.
+    FreeInvisible(pool_, limits_.cache, cache.pages, part.certain_end());
   }
 }
 
@@ -366,11 +431,15 @@ absl::Status Scheduler::CheckHostPages() const {
   for (int32_t page : free_host_pages_)
     ++uses[static_cast<size_t>(page)];
   for (const Sequence *sequence : waiting_) {
-    for (int32_t page : sequence->cache.host_pages)
-      ++uses[static_cast<size_t>(page)];
-    if (PagesFor(sequence->cache.host_computed) != static_cast<int32_t>(sequence->cache.host_pages.size()))
-      return absl::InternalError(fmt::format("a waiting sequence has {} tokens in {} host pages",
-                                             sequence->cache.host_computed, sequence->cache.host_pages.size()));
+    const CachedTokens &cache = sequence->cache;
+    for (int32_t page : cache.host_pages)
+      if (page >= 0)
+        ++uses[static_cast<size_t>(page)];
+    if (static_cast<size_t>(limits_.cache.PagesFor(cache.host_computed)) * limits_.cache.groups() !=
+            cache.host_pages.size() ||
+        !HasVisible(limits_.cache, cache.host_pages, cache.host_computed))
+      return absl::InternalError(fmt::format("a waiting sequence has {} tokens in {} host pages", cache.host_computed,
+                                             cache.host_pages.size()));
   }
   for (const Sequence *sequence : running_)
     if (!sequence->cache.host_pages.empty())
@@ -396,10 +465,13 @@ absl::Status Scheduler::CheckInvariants() const {
       return absl::InternalError(
           fmt::format("a waiting sequence has {} pages, expected none", sequence->cache.pages.size()));
   for (const Sequence *sequence : running_)
-    if (static_cast<int32_t>(sequence->cache.pages.size()) < PagesFor(sequence->cache.computed) ||
+    if (!HasVisible(limits_.cache, sequence->cache.pages, sequence->cache.computed) ||
         sequence->cache.computed > sequence->length())
-      return absl::InternalError(fmt::format("a sequence of {} tokens, {} computed, has {} pages", sequence->length(),
-                                             sequence->cache.computed, sequence->cache.pages.size()));
+      return absl::InternalError(
+          fmt::format("a sequence of {} tokens, {} computed, lacks some of the pages that its next row sees; it has {} "
+                      "of {} cache groups",
+                      sequence->length(), sequence->cache.computed, sequence->cache.pages.size(),
+                      limits_.cache.groups()));
   return absl::OkStatus();
 }
 

@@ -37,7 +37,9 @@ MetadataLayout::MetadataLayout(const StepCapacity &capacity) : capacity(capacity
     place(array, bytes);
   for (plan::Metadata array : kSequenceArrays)
     place(array, bytes);
-  place(plan::Metadata_PageTable, bytes);
+  offsets[plan::Metadata_PageTable] = bytes;
+  page_table_bytes = PitchOf(MetadataElements(plan::Metadata_PageTable, capacity));
+  bytes += static_cast<uint64_t>(capacity.cache_groups) * page_table_bytes;
   for (plan::Metadata array : kPenaltyArrays)
     place(array, penalty_bytes);
 }
@@ -49,7 +51,9 @@ bool MetadataLayout::IsPenalty(plan::Metadata array) {
 StepMetadata::StepMetadata(const MetadataLayout &layout, void *block)
     : layout_(layout), block_(static_cast<int32_t *>(block)) {
   std::fill_n(block_, layout_.OffsetOf(plan::Metadata_PageTable) / sizeof(int32_t), 0);
-  std::fill_n(Ints(plan::Metadata_PageTable), MetadataElements(plan::Metadata_PageTable, layout_.capacity), -1);
+  for (size_t group = 0; group < static_cast<size_t>(layout_.capacity.cache_groups); ++group)
+    std::fill_n(block_ + layout_.OffsetOfPageTable(group) / sizeof(int32_t),
+                MetadataElements(plan::Metadata_PageTable, layout_.capacity), -1);
   pages_written_.resize(static_cast<size_t>(layout_.capacity.sequences));
 }
 
@@ -61,7 +65,7 @@ absl::Status StepMetadata::CheckCapacity(std::span<const ScheduledRows> rows, in
     total += part.count;
     logits += part.logits_rows();
     tiles += (part.count + query_tile_rows - 1) / query_tile_rows;
-    pages = std::max(pages, static_cast<int64_t>(part.sequence->cache.pages.size()));
+    pages = std::max(pages, static_cast<int64_t>(part.sequence->cache.pages.size()) / layout_.capacity.cache_groups);
     if (part.wants_token() && part.sequence->sampling.has_penalties())
       entries += static_cast<int64_t>(part.sequence->counts.size());
   }
@@ -187,20 +191,27 @@ void StepMetadata::SetUsed(int32_t token_elements, int32_t sequence_elements, in
            {.offset = layout_.OffsetOf(kSequenceArrays[0]),
             .bytes = bytes(sequence_elements),
             .rows = std::size(kSequenceArrays),
-            .pitch = PitchOf(capacity.sequences)},
-           {.offset = layout_.OffsetOf(plan::Metadata_PageTable),
-            .bytes = pages_changed_ * sizeof(int32_t),
-            .rows = static_cast<uint64_t>(sequences),
-            .pitch = bytes(capacity.pages_per_sequence)}};
+            .pitch = PitchOf(capacity.sequences)}};
+  for (size_t group = 0; group < static_cast<size_t>(capacity.cache_groups); ++group)
+    used_.push_back({.offset = layout_.OffsetOfPageTable(group),
+                     .bytes = pages_changed_ * sizeof(int32_t),
+                     .rows = static_cast<uint64_t>(sequences),
+                     .pitch = bytes(capacity.pages_per_sequence)});
 }
 
 void StepMetadata::SetPages(size_t place, std::span<const int32_t> pages) {
-  int32_t *row = Ints(plan::Metadata_PageTable) + place * static_cast<size_t>(layout_.capacity.pages_per_sequence);
-  std::copy(pages.begin(), pages.end(), row);
-  pages_changed_ = std::max({pages_changed_, pages.size(), pages_written_[place]});
-  if (pages_written_[place] > pages.size())
-    std::fill(row + pages.size(), row + pages_written_[place], -1);
-  pages_written_[place] = pages.size();
+  auto groups = static_cast<size_t>(layout_.capacity.cache_groups);
+  size_t entries = pages.size() / groups, written = pages_written_[place];
+  for (size_t group = 0; group < groups; ++group) {
+    int32_t *row = block_ + layout_.OffsetOfPageTable(group) / sizeof(int32_t) +
+                   place * static_cast<size_t>(layout_.capacity.pages_per_sequence);
+    for (size_t i = 0; i < entries; ++i)
+      row[i] = pages[i * groups + group];
+    if (written > entries)
+      std::fill(row + entries, row + written, -1);
+  }
+  pages_changed_ = std::max({pages_changed_, entries, written});
+  pages_written_[place] = entries;
 }
 
 void StepMetadata::SetSampling(int32_t row, const RowSampling &sampling) {

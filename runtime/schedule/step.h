@@ -46,9 +46,13 @@ struct MetadataLayout {
 
   // The offset in bytes from the start of the block that contains the array.
   uint64_t OffsetOf(plan::Metadata array) const { return offsets[static_cast<size_t>(array)]; }
+  uint64_t OffsetOfPageTable(size_t group) const {
+    return OffsetOf(plan::Metadata_PageTable) + group * page_table_bytes;
+  }
 
   StepCapacity capacity;
-  std::array<uint64_t, plan::Metadata_MAX + 1> offsets{};
+  std::array<uint64_t, plan::Metadata_MAX + 1> offsets{}; // of the page table: that of the first cache group
+  uint64_t page_table_bytes = 0;                          // of a cache group
   uint64_t bytes = 0, penalty_bytes = 0;
 };
 
@@ -87,8 +91,9 @@ private:
   const MetadataLayout layout_;
   int32_t *const block_;
   std::vector<QueryTile> query_tiles_; // of the step being filled
-  std::vector<size_t> pages_written_;  // for each row of the page table: the number of pages; the rest is -1
-  size_t pages_changed_ = 0;           // largest number of entries written to a row of the page table in this step
+  // For each row of the page tables: the number of entries; the rest is -1. It is the same in all cache groups.
+  std::vector<size_t> pages_written_;
+  size_t pages_changed_ = 0; // largest number of entries written to a row of the page tables in this step
   std::vector<CopyRows> used_;
   std::array<std::vector<int32_t>, 3> penalties_;
 };

@@ -103,6 +103,37 @@ TEST_F(StepTest, WhatAStepHasIsCopiedAndLittleElse) {
   EXPECT_EQ(step_.used()[0].bytes, 2 * sizeof(int32_t));
 }
 
+TEST(StepOfCacheGroups, EachGroupHasAPageTable) {
+  StepCapacity capacity = kCapacity;
+  capacity.cache_groups = 2;
+  const MetadataLayout layout(capacity);
+  EXPECT_EQ(layout.bytes - MetadataLayout(kCapacity).bytes, layout.page_table_bytes);
+  std::vector<int32_t> block(layout.bytes / sizeof(int32_t), -7);
+  StepMetadata step(layout, block.data());
+  auto table = [&](size_t group) {
+    const int32_t *first = block.data() + layout.OffsetOfPageTable(group) / sizeof(int32_t);
+    return std::vector<int32_t>(first, first + 6);
+  };
+  Sequence a, b;
+  a.tokens = b.tokens = std::vector<int32_t>(9, 1);
+  a.prompt_size = b.prompt_size = 9;
+  a.cache.pages = {7, -1, 2, -1, 5, 3}; // the first two pages of the second group were freed
+  b.cache.pages = {4, 6};
+  std::vector<ScheduledRows> rows{{&a, 8, 1}, {&b, 2, 1}};
+  ASSERT_TRUE(step.Fill(rows, 2, /*query_tile_rows=*/1).ok());
+  EXPECT_THAT(table(0), ElementsAre(7, 2, 5, 4, -1, -1));
+  EXPECT_THAT(table(1), ElementsAre(-1, -1, 3, 6, -1, -1));
+  ASSERT_EQ(step.used().size(), 4u);
+  EXPECT_EQ(step.used()[3].offset - step.used()[2].offset, layout.page_table_bytes);
+  EXPECT_EQ(step.used()[3].bytes, 3 * sizeof(int32_t));
+  a.cache.pages = {8, 9};
+  ASSERT_TRUE(step.Fill(rows, 2, /*query_tile_rows=*/1).ok());
+  EXPECT_THAT(table(1), ElementsAre(9, -1, -1, 6, -1, -1));
+  a.cache.pages.resize(8, 1);
+  EXPECT_EQ(std::string(step.Fill(rows, 2, 1).status().message()),
+            "a step has 4 pages of a sequence, expected at most 3");
+}
+
 TEST_F(StepTest, PaddingKeepsNothingOfEarlierSteps) {
   std::vector<Sequence> sequences;
   for (int32_t i = 0; i < 4; ++i) {
