@@ -48,8 +48,7 @@ EngineLoop::EngineLoop(std::unique_ptr<LoadedModel> model, std::unique_ptr<Draft
     : options_(options), checks_invariants_(checks_invariants),
       plans_ahead_(options.async_scheduling.value_or(!model->is_cpu() && options.num_speculative_tokens == 0)),
       model_(std::move(model)), runner_(*model_, options_), logprobs_(model_->model().vocab_size()),
-      scheduler_(LimitsOf(*model_, options),
-                 drafter ? std::move(drafter) : std::make_unique<NgramDrafter>()),
+      scheduler_(LimitsOf(*model_, options), drafter ? std::move(drafter) : std::make_unique<NgramDrafter>()),
       guided_(
           [this] {
             const TextParts &text = model_->text();

@@ -78,8 +78,8 @@ public:
   // The accessors below return device memory.
   std::byte *penalties() const { return static_cast<std::byte *>(penalties_); }
   float *logits() const { return static_cast<float *>(logits_); }
-  // The caches are in the order: keys of the first layer of each cache group, values of these layers, keys of the second
-  // layers, ... Each has memory().total_pages pages of page_bytes() bytes.
+  // The caches are in the order: keys of the first layer of each cache group, values of these layers, keys of the
+  // second layers, ... Each has memory().total_pages pages of page_bytes() bytes.
   const std::vector<void *> &caches() const { return caches_; }
   uint64_t page_bytes() const { return page_bytes_; }
 

@@ -88,17 +88,19 @@ private:
   bool MakeRoom(Sequence &sequence, int32_t positions, StepPlan &plan, bool in_flight, bool *must_wait);
   void AddDrafts(StepPlan &plan, int32_t budget);
   void AddPromptLogits(StepPlan &plan) const;
+  bool Admit(Sequence &sequence, StepPlan &plan, int32_t budget);
   void Preempt(Sequence *sequence, StepPlan &plan);
+  void PutBack(Sequence *sequence);
+
+  // These are in scheduler_pages.cpp.
+  bool HasRoom(const CachedTokens &cache, int32_t start, int32_t chunk_end, int32_t length) const;
+  bool SharePages(Sequence &sequence);
+  void FindPages(Sequence &sequence);
   void SwapOut(Sequence &sequence, StepPlan &plan);
   void SwapIn(Sequence &sequence, StepPlan &plan);
   void GiveUpHostPages(Sequence &sequence);
-  absl::Status CheckHostPages() const;
-  bool Admit(Sequence &sequence, StepPlan &plan, int32_t budget);
-  bool HasRoom(const CachedTokens &cache, int32_t start, int32_t chunk_end, int32_t length) const;
-  void FindPages(Sequence &sequence);
-  bool SharePages(Sequence &sequence);
-  void PutBack(Sequence *sequence);
   void GiveUpPages(Sequence &sequence);
+  absl::Status CheckHostPages() const;
 
   SchedulerLimits limits_;
   std::unique_ptr<Drafter> drafter_;
