@@ -256,9 +256,9 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
   (*sizes)[plan::Extent_KvRows] = model_.memory().total_pages * static_cast<int32_t>(RowsOfPage(shape));
 
   if (debug_.check_steps)
-    if (absl::Status status = CheckStep(model_.metadata_layout(), metadata.block(), *sizes,
-                                        {model_.memory().total_pages, static_cast<int32_t>(shape.vocab_size()),
-                                         model_.cache_shape()});
+    if (absl::Status status =
+            CheckStep(model_.metadata_layout(), metadata.block(), *sizes,
+                      {model_.memory().total_pages, static_cast<int32_t>(shape.vocab_size()), model_.cache_shape()});
         !status.ok())
       return status;
 
@@ -269,8 +269,10 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
   if (step.has_logits)
     logits.resize(tokens * shape.vocab_size());
   absl::Status status = device.CopyRowsAsync(buffers.device_metadata, metadata.block(), metadata.used());
-  if (status.ok())
+  if (status.ok()) {
+    metadata.Copied();
     status = SwapPages(plan);
+  }
   if (status.ok())
     status = CopyPages(plan.copies);
   if (status.ok())

@@ -55,6 +55,7 @@ StepMetadata::StepMetadata(const MetadataLayout &layout, void *block)
     std::fill_n(block_ + layout_.OffsetOfPageTable(group) / sizeof(int32_t),
                 MetadataElements(plan::Metadata_PageTable, layout_.capacity), -1);
   pages_written_.resize(static_cast<size_t>(layout_.capacity.sequences));
+  pages_changed_.resize(static_cast<size_t>(layout_.capacity.cache_groups));
 }
 
 absl::Status StepMetadata::CheckCapacity(std::span<const ScheduledRows> rows, int32_t padded_rows,
@@ -102,7 +103,7 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
           *tile_keys = Ints(plan::Metadata_TileKeys), *logit_rows = Ints(plan::Metadata_LogitRowIndices);
   int32_t row = 0, tiles = 0, logits = 0;
   query_tiles_.clear();
-  pages_changed_ = 0;
+  std::ranges::fill(pages_changed_, 0);
   RowSampling greedy; // for rows whose sampled token is not used
   greedy.temperature = 0;
   for (std::vector<int32_t> &array : penalties_)
@@ -192,25 +193,29 @@ void StepMetadata::SetUsed(int32_t token_elements, int32_t sequence_elements, in
             .bytes = bytes(sequence_elements),
             .rows = std::size(kSequenceArrays),
             .pitch = PitchOf(capacity.sequences)}};
-  for (size_t group = 0; group < static_cast<size_t>(capacity.cache_groups); ++group)
-    used_.push_back({.offset = layout_.OffsetOfPageTable(group),
-                     .bytes = pages_changed_ * sizeof(int32_t),
-                     .rows = static_cast<uint64_t>(sequences),
-                     .pitch = bytes(capacity.pages_per_sequence)});
+  for (size_t group = 0; group < pages_changed_.size(); ++group)
+    if (pages_changed_[group] > 0 || !is_copied_)
+      used_.push_back(
+          {.offset = layout_.OffsetOfPageTable(group),
+           .bytes = is_copied_ ? pages_changed_[group] * sizeof(int32_t) : bytes(capacity.pages_per_sequence),
+           .rows = static_cast<uint64_t>(is_copied_ ? sequences : capacity.sequences),
+           .pitch = bytes(capacity.pages_per_sequence)});
+  is_copied_ = false;
 }
 
 void StepMetadata::SetPages(size_t place, std::span<const int32_t> pages) {
   auto groups = static_cast<size_t>(layout_.capacity.cache_groups);
-  size_t entries = pages.size() / groups, written = pages_written_[place];
+  size_t entries = pages.size() / groups, end = std::max(entries, pages_written_[place]);
   for (size_t group = 0; group < groups; ++group) {
     int32_t *row = block_ + layout_.OffsetOfPageTable(group) / sizeof(int32_t) +
                    place * static_cast<size_t>(layout_.capacity.pages_per_sequence);
-    for (size_t i = 0; i < entries; ++i)
-      row[i] = pages[i * groups + group];
-    if (written > entries)
-      std::fill(row + entries, row + written, -1);
+    for (size_t i = 0; i < end; ++i) {
+      int32_t page = i < entries ? pages[i * groups + group] : -1;
+      if (row[i] != page)
+        pages_changed_[group] = std::max(pages_changed_[group], i + 1);
+      row[i] = page;
+    }
   }
-  pages_changed_ = std::max({pages_changed_, entries, written});
   pages_written_[place] = entries;
 }
 
