@@ -59,10 +59,10 @@ static LogicalResult requireEqualPages(const std::map<int64_t, LayerCache> &cach
   for (const auto &[layer, cache] : caches)
     if (cache.kvHeads * cache.headDim != first.kvHeads * first.headDim || cache.type != first.type) {
       llm::KvAppendOp op = cache.append;
-      return op.emitError() << "has " << cache.kvHeads << " kv heads of " << cache.headDim << " (" << cache.type
-                            << "), but layer " << firstLayer << " has " << first.kvHeads << " of " << first.headDim
-                            << " (" << first.type
-                            << "); expected as many bytes of keys for a position in all layers, since layers share pages";
+      return op.emitError()
+             << "has " << cache.kvHeads << " kv heads of " << cache.headDim << " (" << cache.type << "), but layer "
+             << firstLayer << " has " << first.kvHeads << " of " << first.headDim << " (" << first.type
+             << "); expected as many bytes of keys for a position in all layers, since layers share pages";
     }
   return success();
 }
@@ -87,7 +87,7 @@ struct Choice {
 };
 } // namespace
 
-/// The cheapest division with few groups; the fewest groups among equally cheap ones.
+/// A cheap division with few groups. More groups are chosen only if they save a twentieth of the memory.
 static Choice choose(Classes classes, const StepLimits &limits) {
   int64_t largest = 0;
   for (const auto &[key, layers] : classes)
@@ -101,7 +101,7 @@ static Choice choose(Classes classes, const StepLimits &limits) {
       choice.pages += groups * size * shape.PagesHeld(static_cast<int32_t>(limits.maxModelLen), 1);
       choice.groups += groups;
     }
-    if (!best || (choice.groups <= maxGroups && choice.pages < best->pages))
+    if (!best || (choice.groups <= maxGroups && choice.pages * 20 < best->pages * 19))
       best = choice;
   }
   best->classes = std::move(classes);
@@ -121,10 +121,11 @@ FailureOr<std::vector<CacheGroup>> inlay::chooseCacheGroups(ModuleOp model, cons
   bool hasWindows = llvm::any_of(*caches, [](const auto &layer) { return layer.second.window > 0; });
   if (hasWindows)
     emitRemark(NameLoc::get(StringAttr::get(model.getContext(), "kv_cache")))
-        << fmt::format("{} cache groups of up to {} layers take {:.2f} times the memory of pages that are never freed, "
-                       "for a sequence of {} positions{}",
-                       choice.groups, choice.layers, static_cast<double>(choice.pages) / whole.pages,
-                       limits.maxModelLen, choice.pages < whole.pages ? "" : "; pages of windows are not freed");
+        << fmt::format("cache groups: {} of up to {} layers; a sequence of {} positions takes {:.2f} times the memory "
+                       "of pages that are never freed{}",
+                       choice.groups, choice.layers, limits.maxModelLen,
+                       static_cast<double>(choice.pages) / static_cast<double>(whole.pages),
+                       choice.pages < whole.pages ? "" : ", so pages outside windows are not freed");
   if (choice.pages >= whole.pages)
     choice = std::move(whole);
   std::vector<CacheGroup> groups;

@@ -25,9 +25,9 @@ struct CacheGroup {
   bool contains(int64_t layer) const { return llvm::is_contained(layers, static_cast<uint32_t>(layer)); }
 };
 
-/// The groups of the layers of `model`, a module of the llm dialect, that have keys and values of their own. Chooses the
-/// number of layers in a group so that a sequence of maxModelLen positions takes the least memory. Emits a remark that
-/// says what pages of windows save, and a diagnostic if layers cannot share pages.
+/// The groups of the layers of `model`, a module of the llm dialect, that have keys and values of their own. Chooses
+/// the number of layers in a group so that a sequence of maxModelLen positions takes the least memory. Emits a remark
+/// that says what pages of windows save, and a diagnostic if layers cannot share pages.
 mlir::FailureOr<std::vector<CacheGroup>> chooseCacheGroups(mlir::ModuleOp model, const StepLimits &limits);
 
 } // namespace inlay

@@ -251,7 +251,8 @@ private:
     for (auto memory : launch.getArguments().getAsRange<tile::MemoryAttr>()) {
       if (memory.getKind() != tile::MemoryKind::KeyCache && memory.getKind() != tile::MemoryKind::ValueCache)
         continue;
-      const auto *found = llvm::find_if(groups, [&](const CacheGroup &one) { return one.contains(memory.getNumber()); });
+      const auto *found =
+          llvm::find_if(groups, [&](const CacheGroup &one) { return one.contains(memory.getNumber()); });
       auto group = static_cast<uint32_t>(found - groups.begin());
       if (found == groups.end() || result.value_or(group) != group)
         return launch.emitError() << "accesses the cache of layer " << memory.getNumber()
@@ -332,8 +333,8 @@ inlay::buildCacheGroups(flatbuffers::FlatBufferBuilder &fb, ModuleOp model, Arra
     if (failed(type))
       return failure();
     std::vector<uint32_t> layers(group.layers.begin(), group.layers.end());
-    tables.push_back(plan::CreateCacheGroupDirect(fb, &layers, group.kvHeads, group.headDim, *type, limits.pageSize,
-                                                  group.window));
+    tables.push_back(
+        plan::CreateCacheGroupDirect(fb, &layers, group.kvHeads, group.headDim, *type, limits.pageSize, group.window));
   }
   return tables;
 }

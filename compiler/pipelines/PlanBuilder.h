@@ -34,12 +34,10 @@ buildCacheGroups(flatbuffers::FlatBufferBuilder &builder, mlir::ModuleOp model, 
                  const StepLimits &limits);
 
 /// The part of the plan for one target. A launch gets the page table of the group whose cache it accesses.
-mlir::FailureOr<flatbuffers::Offset<plan::Target>> buildTarget(flatbuffers::FlatBufferBuilder &builder,
-                                                               mlir::ModuleOp tiles, llvm::StringRef target,
-                                                               llvm::ArrayRef<EntryPoint> entries,
-                                                               llvm::ArrayRef<CacheGroup> groups,
-                                                               const std::vector<KernelFacts> &kernels,
-                                                               const std::vector<std::string> &cpuFeatures);
+mlir::FailureOr<flatbuffers::Offset<plan::Target>>
+buildTarget(flatbuffers::FlatBufferBuilder &builder, mlir::ModuleOp tiles, llvm::StringRef target,
+            llvm::ArrayRef<EntryPoint> entries, llvm::ArrayRef<CacheGroup> groups,
+            const std::vector<KernelFacts> &kernels, const std::vector<std::string> &cpuFeatures);
 
 } // namespace inlay
 
