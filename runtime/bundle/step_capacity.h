@@ -29,8 +29,10 @@ inline StepCapacity CapacityOf(const plan::Model &model) {
   uint32_t page_size = model.cache_groups()->Get(0)->page_size();
   uint32_t pages_per_sequence = (model.max_model_len() + page_size - 1) / page_size;
   StepCapacity capacity{
-      static_cast<int32_t>(model.max_num_batched_tokens()), static_cast<int32_t>(model.max_num_seqs()),
-      static_cast<int32_t>(pages_per_sequence), static_cast<int32_t>(page_size),
+      static_cast<int32_t>(model.max_num_batched_tokens()),
+      static_cast<int32_t>(model.max_num_seqs()),
+      static_cast<int32_t>(pages_per_sequence),
+      static_cast<int32_t>(page_size),
       static_cast<int32_t>(std::min<uint64_t>(
           uint64_t{model.max_num_seqs()} * std::min(model.max_model_len(), model.vocab_size()), uint64_t{1} << 30)),
       static_cast<int32_t>(model.cache_groups()->size())};

@@ -23,7 +23,8 @@ absl::Status VerifyCacheGroups(const plan::Model &model) {
     const plan::CacheGroup &group = *groups->Get(i);
     if (group.kv_heads() == 0 || group.head_dim() == 0 || group.page_size() == 0 || group.kv_heads() > kMaxCount ||
         group.head_dim() > kMaxCount || group.page_size() > kMaxCount || group.window() > kMaxCount * 16u ||
-        uint64_t{group.kv_heads()} * group.page_size() > kMaxRowsOfPage || !group.layers() || group.layers()->size() == 0)
+        uint64_t{group.kv_heads()} * group.page_size() > kMaxRowsOfPage || !group.layers() ||
+        group.layers()->size() == 0)
       return BadPlan("cache group {} has invalid sizes: {} layers, {} kv heads of {}, pages of {}, a window of {}", i,
                      group.layers() ? group.layers()->size() : 0, group.kv_heads(), group.head_dim(), group.page_size(),
                      group.window());

@@ -1,6 +1,6 @@
-// How the keys and values of a sequence are divided into pages. Layers with the same page shape and the same window form
-// a cache group, and each group has pages of its own. All pages have the same size in bytes, so any group can use any
-// page.
+// How the keys and values of a sequence are divided into pages. Layers with the same page shape and the same window
+// form a cache group, and each group has pages of its own. All pages have the same size in bytes, so any group can use
+// any page.
 #ifndef INLAY_RUNTIME_KV_CACHE_SHAPE_H_
 #define INLAY_RUNTIME_KV_CACHE_SHAPE_H_
 

@@ -23,9 +23,9 @@ struct PagePrefix {
   uint64_t serial = 0;            // of the published page; never reused; 0 if the page is not published
 };
 
-// Reference-counted pages of all cache groups. A published page without references can be found until it is evicted. The
-// page that was released first is evicted first. The same tokens have a page in each group; these are evicted one by
-// one.
+// Reference-counted pages of all cache groups. A published page without references can be found until it is evicted.
+// The page that was released first is evicted first. The same tokens have a page in each group; these are evicted one
+// by one.
 //
 // The index of published pages does not rely on hashes being unique: a page is found only if its tokens are equal and
 // its parent is the page that was found before. The 256 bits of a hash are two XXH3-128 hashes with secret seeds, so

@@ -18,7 +18,8 @@ struct StepBounds {
 };
 
 // Checks that all indices in `block`, which StepMetadata filled for a step of `sizes`, are within the arrays that they
-// refer to. Pages that no row of the step sees may be -1. The error names the metadata array, the index of the element and its value.
+// refer to. Pages that no row of the step sees may be -1. The error names the metadata array, the index of the element
+// and its value.
 absl::Status CheckStep(const MetadataLayout &layout, const void *block, const StepSizes &sizes,
                        const StepBounds &bounds);
 

@@ -43,8 +43,8 @@ struct LogitEdits {
 
 // Where the keys and values of a sequence are. Only the scheduler uses it.
 struct CachedTokens {
-  std::string salt;         // pages are shared with sequences of the same salt
-  bool reuses_pages = true; // whether it uses the prefix cache
+  std::string salt;           // pages are shared with sequences of the same salt
+  bool reuses_pages = true;   // whether it uses the prefix cache
   std::vector<int32_t> pages; // of all cache groups: see sequence_pages.h
   // Positions whose keys and values are in the pages, or will be when the steps in flight are done.
   int32_t computed = 0;

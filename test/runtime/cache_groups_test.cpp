@@ -159,7 +159,8 @@ private:
       // Draft tokens are accepted up to the first one that differs.
       for (int32_t i = 0;; ++i) {
         bool accepts = i < part.drafts && random_() % 3 > 0;
-        sampled.push_back(accepts ? part.sequence->drafts[static_cast<size_t>(i)] : static_cast<int32_t>(random_() % 2));
+        sampled.push_back(accepts ? part.sequence->drafts[static_cast<size_t>(i)]
+                                  : static_cast<int32_t>(random_() % 2));
         if (i == part.drafts || sampled.back() != part.sequence->drafts[static_cast<size_t>(i)])
           break;
       }

@@ -61,12 +61,8 @@ TEST_F(CheckStepTest, NamesTheIndexThatIsOutOfRange) {
 }
 
 TEST(CheckStepOfCacheGroups, FreedPagesAreThoseThatNoRowSees) {
-  const MetadataLayout layout({.tokens = 16,
-                               .sequences = 4,
-                               .pages_per_sequence = 3,
-                               .page_size = 4,
-                               .penalty_entries = 4,
-                               .cache_groups = 2});
+  const MetadataLayout layout(
+      {.tokens = 16, .sequences = 4, .pages_per_sequence = 3, .page_size = 4, .penalty_entries = 4, .cache_groups = 2});
   std::vector<int32_t> block(layout.bytes / sizeof(int32_t), -7);
   StepMetadata step(layout, block.data());
   Sequence sequence;

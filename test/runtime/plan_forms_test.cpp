@@ -30,7 +30,7 @@ struct TestPlan {
   std::vector<TestWeight> weights = {{}};
   plan::KernelBody body = plan::KernelBody_Code;
   bool has_body = true;
-  uint32_t page_table_group = 0; // of the kernel's argument
+  uint32_t page_table_group = 0;            // of the kernel's argument
   std::optional<uint32_t> cache_layer = {}; // whose keys are another argument
   std::string target = "cpu";
   std::vector<std::string> cpu_features = {};
@@ -146,7 +146,8 @@ TEST(PlanForms, CacheGroups) {
   EXPECT_THAT(Unsupported(groups(2, {{.layers = {0}}, {.layers = {1}, .head_dim = 16}})),
               HasSubstr("cache group 1 has pages of 16 positions and 1024 bytes per layer"));
   // A window, another head size with as many bytes, and a layer that reads the cache of another one.
-  EXPECT_TRUE(Verify(groups(4, {{.layers = {0, 2}, .kv_heads = 2}, {.layers = {3}, .head_dim = 16, .window = 4}})).ok());
+  EXPECT_TRUE(
+      Verify(groups(4, {{.layers = {0, 2}, .kv_heads = 2}, {.layers = {3}, .head_dim = 16, .window = 4}})).ok());
   EXPECT_THAT(Damaged(groups(1, {})), HasSubstr("has 0 cache groups, expected 1 to 64"));
   EXPECT_THAT(Damaged(groups(1, {{.head_dim = 0}})), HasSubstr("cache group 0 has invalid sizes"));
   EXPECT_THAT(Damaged(groups(2, {{.layers = {0, 1}}, {.layers = {1}}})),
