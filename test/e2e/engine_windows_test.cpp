@@ -112,7 +112,7 @@ TEST(EngineWindows, ReusedPrefixesGiveTheSameBits) {
   EngineOptions without = SmallSteps();
   without.enable_prefix_caching = false;
   // With enough pages, and with so few that pages of prefixes are evicted.
-  for (EngineOptions options : {SmallSteps(), FewPagesAndSmallSteps(60)}) {
+  for (const EngineOptions &options : {SmallSteps(), FewPagesAndSmallSteps(60)}) {
     std::unique_ptr<Engine> reusing = Load(options), plain = Load(without);
     std::string prompt = LongPrompt();
     for (const std::string &text : {prompt + "x", prompt + "def f():", prompt + "x", prompt.substr(0, 300), kPrompts[4],
