@@ -4,6 +4,7 @@
 
 #include "codegen/emit/CompileKernels.h"
 #include "codegen/tile_to_cpu/Compile.h"
+#include "compiler/pipelines/CacheGroups.h"
 #include "compiler/pipelines/Lowering.h"
 #include "compiler/pipelines/PlanBuilder.h"
 #include "compiler/pipelines/Registration.h"
@@ -25,7 +26,6 @@
 
 #include <chrono>
 #include <filesystem>
-#include <numeric>
 #include <set>
 
 using namespace mlir;
@@ -221,6 +221,9 @@ private:
       return absl::OkStatus();
     }
 
+    FailureOr<std::vector<CacheGroup>> groups = chooseCacheGroups(*model, limits);
+    if (failed(groups))
+      return diagnostics.failure("dividing the layers into cache groups");
     flatbuffers::FlatBufferBuilder fb;
     std::vector<flatbuffers::Offset<plan::Target>> targets;
     llvm::json::Object kernels;
@@ -232,7 +235,7 @@ private:
       if (request.emit != EmitStage::Bundle)
         continue;
       FailureOr<flatbuffers::Offset<plan::Target>> built =
-          buildTarget(fb, *compiled->tiles, target, entries, compiled->kernels, compiled->cpuFeatures);
+          buildTarget(fb, *compiled->tiles, target, entries, *groups, compiled->kernels, compiled->cpuFeatures);
       if (failed(built))
         return diagnostics.failure("building the plan");
       targets.push_back(*built);
@@ -240,22 +243,19 @@ private:
     }
     if (request.emit != EmitStage::Bundle)
       return absl::OkStatus();
-    plan::FinishPlanBuffer(fb, buildPlan(fb, config, targets));
+    auto groupTables = buildCacheGroups(fb, *model, *groups, limits);
+    if (failed(groupTables))
+      return diagnostics.failure("building the plan");
+    plan::FinishPlanBuffer(fb, buildPlan(fb, config, *groupTables, targets));
     bundle.plan.assign(reinterpret_cast<const char *>(fb.GetBufferPointer()), fb.GetSize());
     return write(*checkpoint, std::move(kernels), begin);
   }
 
-  /// The plan of all targets. All layers are one cache group whose pages live as long as their sequence.
+  /// The plan of all targets.
   flatbuffers::Offset<plan::Plan> buildPlan(flatbuffers::FlatBufferBuilder &fb, const hf::ModelConfig &config,
+                                            const std::vector<flatbuffers::Offset<plan::CacheGroup>> &groups,
                                             const std::vector<flatbuffers::Offset<plan::Target>> &targets) const {
-    std::vector<uint32_t> layers(config.layers.size());
-    std::iota(layers.begin(), layers.end(), 0);
-    auto type = config.dtype == hf::DType::kFloat32   ? plan::DataType_F32
-                : config.dtype == hf::DType::kFloat16 ? plan::DataType_F16
-                                                      : plan::DataType_BF16;
-    std::vector groups{
-        plan::CreateCacheGroupDirect(fb, &layers, config.kv_heads, config.head_dim, type, limits.pageSize)};
-    auto model = plan::CreateModelDirect(fb, config.vocab_size, layers.size(), &groups, limits.maxModelLen,
+    auto model = plan::CreateModelDirect(fb, config.vocab_size, config.layers.size(), &groups, limits.maxModelLen,
                                          limits.maxNumSeqs, limits.maxNumBatchedTokens);
     std::vector<flatbuffers::Offset<flatbuffers::String>> sizes;
     for (const char *name : kStepSizeNames)

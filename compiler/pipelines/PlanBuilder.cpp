@@ -186,8 +186,9 @@ namespace {
 /// Converts the launches of one target to the plan's tables.
 class EntryBuilder {
 public:
-  EntryBuilder(flatbuffers::FlatBufferBuilder &fb, ModuleOp module, const std::vector<KernelFacts> &kernels)
-      : fb(fb), symbols(module) {
+  EntryBuilder(flatbuffers::FlatBufferBuilder &fb, ModuleOp module, ArrayRef<CacheGroup> groups,
+               const std::vector<KernelFacts> &kernels)
+      : fb(fb), symbols(module), groups(groups) {
     for (auto [i, kernel] : llvm::enumerate(kernels))
       this->kernels[kernel.name()] = {static_cast<uint32_t>(i), &kernel};
   }
@@ -239,11 +240,29 @@ public:
 private:
   flatbuffers::FlatBufferBuilder &fb;
   SymbolTable symbols;
+  ArrayRef<CacheGroup> groups;
   llvm::StringMap<std::pair<uint32_t, const KernelFacts *>> kernels;
   SmallVector<Operation *> weights;
   DenseMap<Operation *, uint32_t> weightIndex;
 
-  flatbuffers::Offset<plan::Argument> buildArgument(tile::MemoryAttr memory) {
+  /// The cache group of the keys and values that a launch accesses; 0 if it accesses none.
+  FailureOr<uint32_t> groupOf(tile::LaunchOp launch) {
+    std::optional<uint32_t> result;
+    for (auto memory : launch.getArguments().getAsRange<tile::MemoryAttr>()) {
+      if (memory.getKind() != tile::MemoryKind::KeyCache && memory.getKind() != tile::MemoryKind::ValueCache)
+        continue;
+      const auto *found =
+          llvm::find_if(groups, [&](const CacheGroup &one) { return one.contains(memory.getNumber()); });
+      auto group = static_cast<uint32_t>(found - groups.begin());
+      if (found == groups.end() || result.value_or(group) != group)
+        return launch.emitError() << "accesses the cache of layer " << memory.getNumber()
+                                  << ", expected layers of one cache group";
+      result = group;
+    }
+    return result.value_or(0);
+  }
+
+  flatbuffers::Offset<plan::Argument> buildArgument(tile::MemoryAttr memory, uint32_t group) {
     auto number = static_cast<uint64_t>(memory.getNumber());
     switch (memory.getKind()) {
     case tile::MemoryKind::Workspace:
@@ -257,7 +276,8 @@ private:
     }
     case tile::MemoryKind::Metadata:
       static_assert(tile::getMaxEnumValForMetadata() == plan::Metadata_MAX); // one list: plan.fbs
-      return plan::CreateArgument(fb, plan::BufferKind_Metadata, 0, 0, static_cast<plan::Metadata>(number));
+      return plan::CreateArgument(fb, plan::BufferKind_Metadata, number == plan::Metadata_PageTable ? group : 0, 0,
+                                  static_cast<plan::Metadata>(number));
     case tile::MemoryKind::KeyCache:
       return plan::CreateArgument(fb, plan::BufferKind_KeyCache, number);
     case tile::MemoryKind::ValueCache:
@@ -275,9 +295,12 @@ private:
     if (it == kernels.end())
       return launch.emitError() << "launches '" << launch.getProgram() << "', which the target did not compile";
     auto [index, kernel] = it->second;
+    FailureOr<uint32_t> group = groupOf(launch);
+    if (failed(group))
+      return failure();
     std::vector<flatbuffers::Offset<plan::Argument>> arguments;
     for (auto memory : launch.getArguments().getAsRange<tile::MemoryAttr>())
-      arguments.push_back(buildArgument(memory));
+      arguments.push_back(buildArgument(memory, *group));
     FailureOr<std::vector<plan::Count>> grid = gridOf(*kernel);
     if (failed(grid))
       return failure();
@@ -301,11 +324,27 @@ private:
 
 } // namespace
 
+FailureOr<std::vector<flatbuffers::Offset<plan::CacheGroup>>>
+inlay::buildCacheGroups(flatbuffers::FlatBufferBuilder &fb, ModuleOp model, ArrayRef<CacheGroup> groups,
+                        const StepLimits &limits) {
+  std::vector<flatbuffers::Offset<plan::CacheGroup>> tables;
+  for (const CacheGroup &group : groups) {
+    FailureOr<plan::DataType> type = dataType(model, group.type);
+    if (failed(type))
+      return failure();
+    std::vector<uint32_t> layers(group.layers.begin(), group.layers.end());
+    tables.push_back(
+        plan::CreateCacheGroupDirect(fb, &layers, group.kvHeads, group.headDim, *type, limits.pageSize, group.window));
+  }
+  return tables;
+}
+
 FailureOr<flatbuffers::Offset<plan::Target>> inlay::buildTarget(flatbuffers::FlatBufferBuilder &fb, ModuleOp tiles,
                                                                 StringRef target, ArrayRef<EntryPoint> points,
+                                                                ArrayRef<CacheGroup> groups,
                                                                 const std::vector<KernelFacts> &kernels,
                                                                 const std::vector<std::string> &cpuFeatures) {
-  EntryBuilder builder(fb, tiles, kernels);
+  EntryBuilder builder(fb, tiles, groups, kernels);
   std::vector<flatbuffers::Offset<plan::Entry>> entries;
   for (const EntryPoint &point : points) {
     auto entry = tiles.lookupSymbol<tile::EntryOp>(point.name);

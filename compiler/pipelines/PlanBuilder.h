@@ -8,6 +8,7 @@
 #ifndef INLAY_COMPILER_PIPELINES_PLANBUILDER_H
 #define INLAY_COMPILER_PIPELINES_PLANBUILDER_H
 
+#include "compiler/pipelines/CacheGroups.h"
 #include "compiler/pipelines/Lowering.h"
 #include "dialects/cuda/Cuda.h"
 #include "dialects/tile/Tile.h"
@@ -27,12 +28,16 @@ struct KernelFacts {
   llvm::StringRef name() const { return tile::ProgramOp(program).getSymName(); }
 };
 
-/// The part of the plan for one target.
-mlir::FailureOr<flatbuffers::Offset<plan::Target>> buildTarget(flatbuffers::FlatBufferBuilder &builder,
-                                                               mlir::ModuleOp tiles, llvm::StringRef target,
-                                                               llvm::ArrayRef<EntryPoint> entries,
-                                                               const std::vector<KernelFacts> &kernels,
-                                                               const std::vector<std::string> &cpuFeatures);
+/// The cache groups of the plan.
+mlir::FailureOr<std::vector<flatbuffers::Offset<plan::CacheGroup>>>
+buildCacheGroups(flatbuffers::FlatBufferBuilder &builder, mlir::ModuleOp model, llvm::ArrayRef<CacheGroup> groups,
+                 const StepLimits &limits);
+
+/// The part of the plan for one target. A launch gets the page table of the group whose cache it accesses.
+mlir::FailureOr<flatbuffers::Offset<plan::Target>>
+buildTarget(flatbuffers::FlatBufferBuilder &builder, mlir::ModuleOp tiles, llvm::StringRef target,
+            llvm::ArrayRef<EntryPoint> entries, llvm::ArrayRef<CacheGroup> groups,
+            const std::vector<KernelFacts> &kernels, const std::vector<std::string> &cpuFeatures);
 
 } // namespace inlay
 

@@ -322,6 +322,7 @@ Value inlay::cacheRows(ProgramBuilder &b, Value positions, Value sequences, Valu
   Value isReal = b.lessEqual(b.full(type, 0), positions);
   Value none = b.full(type, -1);
   Value page = b.gather(b.pageTable(), b.select(isReal, entry, none));
+  // Of a freed page, whose entry is -1, all rows are negative: reading them gives zeros.
   Value head = b.add(b.mul(page, b.full(type, kvHeads)), b.splat(kvHead, shape));
   Value row = b.add(b.mul(head, pageSize), b.rem(positions, pageSize));
   return b.select(isReal, row, none);

@@ -1,6 +1,7 @@
 #include "runtime/api/draft_model.h"
 
 #include "fmt/format.h"
+#include "runtime/kv/sequence_pages.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -78,7 +79,7 @@ void DraftModel::Forget(const Sequence *sequence) {
   auto found = drafts_.find(sequence);
   if (found == drafts_.end())
     return;
-  pool_.Release(found->second.sequence.cache.pages);
+  ReleaseAll(pool_, found->second.sequence.cache.pages);
   drafts_.erase(found);
 }
 
@@ -96,23 +97,18 @@ void DraftModel::CatchUp(Draft &draft, const Sequence &target) {
   draft.known = target.tokens.size();
 }
 
-// Allocates pages for `positions`. If there are too few, takes those of the sequences whose last Propose() is the
-// longest ago. Returns false if there are still too few.
-bool DraftModel::TakePages(Draft &draft, int32_t positions) {
-  int32_t size = model_->memory().page_size;
-  while (static_cast<int32_t>(draft.sequence.cache.pages.size()) < (positions + size - 1) / size) {
-    if (std::optional<int32_t> page = pool_.Take()) {
-      draft.sequence.cache.pages.push_back(*page);
-      continue;
-    }
+// Allocates pages for the rows up to `positions`. If there are too few, takes those of the sequences whose last
+// Propose() is the longest ago. Returns false if there are still too few.
+bool DraftModel::MakeRoom(Draft &draft, int32_t positions) {
+  CachedTokens &cache = draft.sequence.cache;
+  while (!TakePages(pool_, shape_, cache.pages, cache.computed, positions)) {
     Draft *oldest = nullptr;
     for (auto &[target, other] : drafts_)
       if (other.asked < calls_ && !other.sequence.cache.pages.empty() && (!oldest || other.asked < oldest->asked))
         oldest = &other;
     if (!oldest)
       return false;
-    pool_.Release(oldest->sequence.cache.pages);
-    oldest->sequence.cache.pages.clear();
+    ReleaseAll(pool_, oldest->sequence.cache.pages);
     oldest->sequence.cache.computed = 0;
   }
   return true;
@@ -136,13 +132,15 @@ void DraftModel::Propose(std::span<const DraftRequest> requests, int32_t rows) {
       draft.sequence.sampling = target.sampling;
     draft.asked = calls_;
     CatchUp(draft, target);
-    // The keys and values of the last draft token are not computed.
-    if (!TakePages(draft, length + most - 1))
-      continue;
+    // Later calls go back to no earlier position: the tokens of the target are only appended to.
+    FreeInvisible(pool_, shape_, draft.sequence.cache.pages, draft.sequence.cache.computed);
     int32_t left = length - draft.sequence.cache.computed;
     if (behind == 0 && left > 0)
       continue;
     draft.end = draft.sequence.cache.computed + std::min(left, behind);
+    // The keys and values of the last draft token are not computed.
+    if (!MakeRoom(draft, draft.end == length ? length + most - 1 : draft.end))
+      continue;
     behind -= draft.end - draft.sequence.cache.computed;
     draft.wanted = static_cast<size_t>(length);
     if (draft.end == length) {

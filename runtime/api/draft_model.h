@@ -42,14 +42,16 @@ private:
   };
 
   DraftModel(std::unique_ptr<LoadedModel> model, const EngineOptions &options)
-      : options_(options), model_(std::move(model)), runner_(*model_, options_), pool_(model_->memory().total_pages) {}
+      : options_(options), model_(std::move(model)), runner_(*model_, options_), shape_(model_->cache_shape()),
+        pool_(model_->memory().total_pages, shape_.groups()) {}
   void CatchUp(Draft &draft, const Sequence &target);
-  bool TakePages(Draft &draft, int32_t positions);
+  bool MakeRoom(Draft &draft, int32_t positions);
   absl::Status Run(std::vector<Draft *> drafts);
 
   const EngineOptions options_;
   std::unique_ptr<LoadedModel> model_;
   StepRunner runner_;
+  const CacheShape shape_;
   PagePool pool_;
   std::unordered_map<const Sequence *, Draft> drafts_;
   int64_t calls_ = 0;

@@ -230,7 +230,8 @@ absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Submit(const Request 
   Request bounded = request;
   int32_t &max_tokens = bounded.sampling.max_tokens;
   max_tokens = static_cast<int32_t>(std::min<int64_t>(max_tokens, memory.max_model_len - size));
-  int64_t pages = (size + max_tokens + memory.page_size - 1) / memory.page_size;
+  int64_t pages = model_->cache_shape().PagesHeld(static_cast<int32_t>(size) + max_tokens,
+                                                  int64_t{kStepsInFlight} * memory.max_num_batched_tokens);
   if (pages > memory.total_pages)
     return absl::ResourceExhaustedError(fmt::format("the request needs {} KV pages for its prompt and max_tokens, but "
                                                     "the KV cache has {}; lower max_tokens or raise "

@@ -7,6 +7,7 @@
 #include "runtime/api/inlay.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/device/device.h"
+#include "runtime/kv/cache_shape.h"
 #include "runtime/schedule/step.h"
 
 #include <functional>
@@ -67,6 +68,7 @@ public:
   bool is_cpu() const { return target_->name()->string_view() == "cpu"; }
   Device &device() { return *device_; }
   const MemoryPlan &memory() const { return memory_; }
+  CacheShape cache_shape() const;
   const TextParts &text() const { return text_; }
   double weights_seconds() const { return weights_seconds_; }
   const std::vector<ReadyEntry> &entries() const { return entries_; }
@@ -76,8 +78,8 @@ public:
   // The accessors below return device memory.
   std::byte *penalties() const { return static_cast<std::byte *>(penalties_); }
   float *logits() const { return static_cast<float *>(logits_); }
-  // The caches are in the order: keys of layer 0, values of layer 0, keys of layer 1, ... Each has
-  // memory().total_pages pages of page_bytes() bytes.
+  // The caches are in the order: keys of the first layer of each cache group, values of these layers, keys of the
+  // second layers, ... Each has memory().total_pages pages of page_bytes() bytes.
   const std::vector<void *> &caches() const { return caches_; }
   uint64_t page_bytes() const { return page_bytes_; }
 

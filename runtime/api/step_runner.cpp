@@ -1,6 +1,7 @@
 #include "runtime/api/step_runner.h"
 
 #include "fmt/format.h"
+#include "runtime/bundle/cache_groups.h"
 #include "runtime/sample/logits.h"
 #include "runtime/schedule/check_step.h"
 
@@ -56,7 +57,7 @@ absl::Status StepRunner::PrepareDeterministic() {
 absl::StatusOr<double> StepRunner::TimeDecode() {
   Sequence sequence;
   sequence.tokens = {0};
-  sequence.cache.pages = {0};
+  sequence.cache.pages.assign(model_.cache_shape().groups(), 0);
   sequence.sampling.temperature = 0;
   StepPlan plan{.rows = {{&sequence, 0, 1}}};
   double best = 0;
@@ -91,11 +92,11 @@ const ReadyEntry *StepRunner::Choose(int32_t tokens, size_t sequences, bool all_
 absl::Status StepRunner::SwapPages(const StepPlan &plan) {
   Device &device = model_.device();
   uint64_t bytes = model_.page_bytes();
-  for (size_t layer = 0; layer < model_.caches().size(); ++layer) {
-    auto *pages = static_cast<std::byte *>(model_.caches()[layer]);
+  for (size_t place = 0; place < model_.caches().size(); ++place) {
+    auto *pages = static_cast<std::byte *>(model_.caches()[place]);
     auto on_device = [&](int32_t page) { return pages + static_cast<uint64_t>(page) * bytes; };
     auto on_host = [&](int32_t page) {
-      return host_pages_ + static_cast<uint64_t>(page) * model_.memory().bytes_per_page + layer * bytes;
+      return host_pages_ + static_cast<uint64_t>(page) * model_.memory().bytes_per_page + place * bytes;
     };
     for (const PageCopy &copy : plan.swap_out)
       if (absl::Status status = device.CopyToHostAsync(on_host(copy.to), on_device(copy.from), bytes); !status.ok())
@@ -252,13 +253,12 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
   if (!sizes.ok())
     return sizes.status();
   const plan::Model &shape = model_.model();
-  const plan::CacheGroup &cache = *shape.cache_groups()->Get(0);
-  (*sizes)[plan::Extent_KvRows] =
-      model_.memory().total_pages * static_cast<int32_t>(cache.kv_heads()) * static_cast<int32_t>(cache.page_size());
+  (*sizes)[plan::Extent_KvRows] = model_.memory().total_pages * static_cast<int32_t>(RowsOfPage(shape));
 
   if (debug_.check_steps)
-    if (absl::Status status = CheckStep(model_.metadata_layout(), metadata.block(), *sizes,
-                                        {model_.memory().total_pages, static_cast<int32_t>(shape.vocab_size())});
+    if (absl::Status status =
+            CheckStep(model_.metadata_layout(), metadata.block(), *sizes,
+                      {model_.memory().total_pages, static_cast<int32_t>(shape.vocab_size()), model_.cache_shape()});
         !status.ok())
       return status;
 
@@ -269,8 +269,10 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
   if (step.has_logits)
     logits.resize(tokens * shape.vocab_size());
   absl::Status status = device.CopyRowsAsync(buffers.device_metadata, metadata.block(), metadata.used());
-  if (status.ok())
+  if (status.ok()) {
+    metadata.Copied();
     status = SwapPages(plan);
+  }
   if (status.ok())
     status = CopyPages(plan.copies);
   if (status.ok())

@@ -61,7 +61,7 @@ private:
   const EngineOptions &options_;
   bool uses_largest_; // whether each step runs the largest entry point (--deterministic)
   std::array<std::vector<float>, kStepsInFlight> logits_; // by slot
-  std::byte *host_pages_ = nullptr;                       // each has the keys and values of all layers
+  std::byte *host_pages_ = nullptr;                       // each has the keys and values of a page's layers
   size_t next_slot_ = 0;
   DebugOptions debug_;
 };

@@ -7,18 +7,49 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 namespace inlay {
 
-// The group that holds the cache of a layer, or null. The layers of a group ascend.
-inline const plan::CacheGroup *GroupOfLayer(const plan::Model &model, uint32_t layer) {
-  for (const plan::CacheGroup *group : *model.cache_groups())
-    if (std::binary_search(group->layers()->begin(), group->layers()->end(), layer))
-      return group;
-  return nullptr;
+// The index of the group that holds the cache of a layer, or nothing. The layers of a group ascend.
+inline std::optional<uint32_t> GroupIndexOfLayer(const plan::Model &model, uint32_t layer) {
+  for (uint32_t i = 0; i < model.cache_groups()->size(); ++i)
+    if (const auto &layers = *model.cache_groups()->Get(i)->layers();
+        std::binary_search(layers.begin(), layers.end(), layer))
+      return i;
+  return std::nullopt;
 }
 
-// Bytes of a page of one layer's keys; of its values as many.
+// The group itself, or null.
+inline const plan::CacheGroup *GroupOfLayer(const plan::Model &model, uint32_t layer) {
+  std::optional<uint32_t> index = GroupIndexOfLayer(model, layer);
+  return index ? model.cache_groups()->Get(*index) : nullptr;
+}
+
+// The number of layers before a layer in its group. A page has room for the keys and values of as many layers as the
+// largest group has: those of a layer are at this place.
+inline uint32_t PlaceInGroup(const plan::CacheGroup &group, uint32_t layer) {
+  return static_cast<uint32_t>(std::lower_bound(group.layers()->begin(), group.layers()->end(), layer) -
+                               group.layers()->begin());
+}
+
+// The number of layers of the largest group.
+inline uint32_t LayersOfPage(const plan::Model &model) {
+  uint32_t layers = 0;
+  for (const plan::CacheGroup *group : *model.cache_groups())
+    layers = std::max(layers, group->layers()->size());
+  return layers;
+}
+
+// Rows of one page in the cache of a layer: the most of all groups.
+inline uint64_t RowsOfPage(const plan::Model &model) {
+  uint64_t rows = 0;
+  for (const plan::CacheGroup *group : *model.cache_groups())
+    rows = std::max(rows, uint64_t{group->kv_heads()} * group->page_size());
+  return rows;
+}
+
+// Bytes of a page of one layer's keys; of its values as many. They are equal in all groups of a verified plan.
 inline uint64_t LayerPageBytes(const plan::CacheGroup &group) {
   return uint64_t{group.kv_heads()} * group.page_size() * group.head_dim() * ElementSize(group.type());
 }

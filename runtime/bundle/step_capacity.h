@@ -18,9 +18,10 @@ using StepSizes = std::array<int32_t, kStepSizeCount>;
 struct StepCapacity {
   int32_t tokens = 0;
   int32_t sequences = 0;
-  int32_t pages_per_sequence = 0;
+  int32_t pages_per_sequence = 0; // of one cache group
   int32_t page_size = 0;
   int32_t penalty_entries = 0;
+  int32_t cache_groups = 1;
 };
 
 // Of all entry points of a plan; the model's sizes were verified.
@@ -28,15 +29,18 @@ inline StepCapacity CapacityOf(const plan::Model &model) {
   uint32_t page_size = model.cache_groups()->Get(0)->page_size();
   uint32_t pages_per_sequence = (model.max_model_len() + page_size - 1) / page_size;
   StepCapacity capacity{
-      static_cast<int32_t>(model.max_num_batched_tokens()), static_cast<int32_t>(model.max_num_seqs()),
-      static_cast<int32_t>(pages_per_sequence), static_cast<int32_t>(page_size),
+      static_cast<int32_t>(model.max_num_batched_tokens()),
+      static_cast<int32_t>(model.max_num_seqs()),
+      static_cast<int32_t>(pages_per_sequence),
+      static_cast<int32_t>(page_size),
       static_cast<int32_t>(std::min<uint64_t>(
-          uint64_t{model.max_num_seqs()} * std::min(model.max_model_len(), model.vocab_size()), uint64_t{1} << 30))};
+          uint64_t{model.max_num_seqs()} * std::min(model.max_model_len(), model.vocab_size()), uint64_t{1} << 30)),
+      static_cast<int32_t>(model.cache_groups()->size())};
   capacity.tokens = std::max(capacity.tokens, capacity.sequences);
   return capacity;
 }
 
-// Elements, of 4 bytes, of a metadata array.
+// Elements, of 4 bytes, of a metadata array; of the page table, those of one cache group.
 inline int64_t MetadataElements(plan::Metadata array, const StepCapacity &capacity) {
   switch (array) {
   case plan::Metadata_TokenIds:

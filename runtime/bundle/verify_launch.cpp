@@ -113,6 +113,19 @@ absl::Status VerifyView(const plan::View &view, const plan::Argument &argument, 
   return absl::OkStatus();
 }
 
+// The page table of a launch must be that of the cache group whose keys and values it accesses.
+absl::Status VerifyPageTables(const plan::Launch &launch, std::string_view kernel, const plan::Model &model) {
+  for (const plan::Argument *table : *launch.arguments())
+    if (table->kind() == plan::BufferKind_Metadata && table->metadata() == plan::Metadata_PageTable)
+      for (const plan::Argument *cache : *launch.arguments())
+        if (IsCache(*cache))
+          if (uint32_t expected = *GroupIndexOfLayer(model, cache->index()); expected != table->index())
+            return BadPlan("a launch of '{}' reads the cache of layer {} through the page table of cache group {}, "
+                           "expected group {}",
+                           kernel, cache->index(), table->index(), expected);
+  return absl::OkStatus();
+}
+
 // A tensor map must end where its argument does.
 absl::Status VerifyTensorMap(const plan::TensorMap &map, const plan::Argument &argument, std::string_view kernel,
                              const plan::Entry &entry, const plan::Target &target, const plan::Model &model) {
@@ -165,6 +178,8 @@ absl::Status VerifyLaunch(const plan::Launch &launch, const plan::Entry &entry, 
         !status.ok())
       return status;
   }
+  if (absl::Status status = VerifyPageTables(launch, kernel, model); !status.ok())
+    return status;
   uint32_t maps = launch.tensor_maps() ? launch.tensor_maps()->size() : 0;
   uint32_t taken = called.body_as_Code() ? called.body_as_Code()->tensor_maps() : 0;
   if (maps != taken)

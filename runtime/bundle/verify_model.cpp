@@ -1,5 +1,6 @@
 #include "runtime/bundle/verify_model.h"
 
+#include "runtime/bundle/cache_groups.h"
 #include "runtime/bundle/elements.h"
 #include "runtime/bundle/plan_errors.h"
 #include "runtime/bundle/step_sizes.h"
@@ -11,6 +12,7 @@ namespace inlay {
 namespace {
 
 constexpr uint32_t kMaxLayers = 1 << 16, kMaxCacheGroups = 64;
+constexpr uint64_t kMaxRowsOfPage = uint64_t{1} << 30; // kernels index rows of a cache with int32
 
 absl::Status VerifyCacheGroups(const plan::Model &model) {
   const auto *groups = model.cache_groups();
@@ -21,7 +23,8 @@ absl::Status VerifyCacheGroups(const plan::Model &model) {
     const plan::CacheGroup &group = *groups->Get(i);
     if (group.kv_heads() == 0 || group.head_dim() == 0 || group.page_size() == 0 || group.kv_heads() > kMaxCount ||
         group.head_dim() > kMaxCount || group.page_size() > kMaxCount || group.window() > kMaxCount * 16u ||
-        !group.layers() || group.layers()->size() == 0)
+        uint64_t{group.kv_heads()} * group.page_size() > kMaxRowsOfPage || !group.layers() ||
+        group.layers()->size() == 0)
       return BadPlan("cache group {} has invalid sizes: {} layers, {} kv heads of {}, pages of {}, a window of {}", i,
                      group.layers() ? group.layers()->size() : 0, group.kv_heads(), group.head_dim(), group.page_size(),
                      group.window());
@@ -35,14 +38,13 @@ absl::Status VerifyCacheGroups(const plan::Model &model) {
     if (!IsFloat(group.type()))
       return UnsupportedPlan("cache group {} stores keys and values as {}", i,
                              NameOrNumber(group.type(), plan::EnumNameDataType(group.type())));
-    if (group.window() != 0)
-      return UnsupportedPlan("cache group {} frees pages outside a window of {} positions", i, group.window());
+    // Any group can use any page, so all pages have the same size.
+    const plan::CacheGroup &first = *groups->Get(0);
+    if (group.page_size() != first.page_size() || LayerPageBytes(group) != LayerPageBytes(first))
+      return UnsupportedPlan("cache group {} has pages of {} positions and {} bytes per layer, but group 0 of {} "
+                             "positions and {} bytes",
+                             i, group.page_size(), LayerPageBytes(group), first.page_size(), LayerPageBytes(first));
   }
-  if (groups->size() > 1)
-    return UnsupportedPlan("has {} cache groups", groups->size());
-  if (groups->Get(0)->layers()->size() != model.layers())
-    return UnsupportedPlan("has {} layers without a cache of their own",
-                           model.layers() - groups->Get(0)->layers()->size());
   return absl::OkStatus();
 }
 

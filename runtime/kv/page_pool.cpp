@@ -10,8 +10,8 @@
 
 namespace inlay {
 
-PagePool::PagePool(int32_t pages)
-    : references_(static_cast<size_t>(pages)), unused_places_(static_cast<size_t>(pages)),
+PagePool::PagePool(int32_t pages, size_t groups)
+    : groups_(groups), references_(static_cast<size_t>(pages)), unused_places_(static_cast<size_t>(pages)),
       published_(static_cast<size_t>(pages)) {
   for (int32_t page = pages; page-- > 0;)
     empty_.push_back(page);
@@ -29,9 +29,10 @@ std::optional<int32_t> PagePool::Take() {
   } else if (!unused_.empty()) {
     page = unused_.front();
     unused_.pop_front();
-    std::optional<Published> &published = published_[static_cast<size_t>(page)];
-    index_.erase(published->place.hash);
-    published.reset();
+    Published &published = *std::exchange(published_[static_cast<size_t>(page)], nullptr);
+    *std::ranges::find(published.pages, page) = -1;
+    if (std::ranges::all_of(published.pages, [](int32_t other) { return other < 0; }))
+      index_.erase(index_.find(published.place.hash));
   } else {
     return std::nullopt;
   }
@@ -48,10 +49,16 @@ std::optional<std::vector<int32_t>> PagePool::Take(int32_t count) {
   return pages;
 }
 
+void PagePool::Share(int32_t page) {
+  auto at = static_cast<size_t>(page);
+  if (references_[at]++ == 0)
+    unused_.erase(unused_places_[at]);
+}
+
 void PagePool::Release(std::span<const int32_t> pages) {
   for (int32_t page : pages | std::views::reverse) {
     auto at = static_cast<size_t>(page);
-    if (--references_[at] > 0)
+    if (page < 0 || --references_[at] > 0)
       continue;
     if (published_[at])
       unused_places_[at] = unused_.insert(unused_.end(), page);
@@ -77,50 +84,61 @@ PagePrefix PagePool::Next(const PagePrefix &parent, std::span<const int32_t> tok
   return Root({reinterpret_cast<const char *>(hashed_.data()), hashed_.size()});
 }
 
-std::optional<int32_t> PagePool::Find(std::span<const int32_t> tokens, PagePrefix &prefix) {
+std::span<const int32_t> PagePool::Find(std::span<const int32_t> tokens, PagePrefix &prefix) const {
   auto found = index_.find(Next(prefix, tokens).hash);
-  if (found == index_.end())
-    return std::nullopt;
-  auto page = static_cast<size_t>(found->second);
-  if (!published_[page]->Is(prefix, tokens))
-    return std::nullopt;
-  prefix = published_[page]->place;
-  if (references_[page]++ == 0)
-    unused_.erase(unused_places_[page]);
-  return found->second;
+  if (found == index_.end() || !found->second.Is(prefix, tokens))
+    return {};
+  prefix = found->second.place;
+  return found->second.pages;
 }
 
-PagePrefix PagePool::Publish(int32_t page, const PagePrefix &parent, std::span<const int32_t> tokens) {
+PagePrefix PagePool::Publish(std::span<const int32_t> pages, const PagePrefix &parent,
+                             std::span<const int32_t> tokens) {
   PagePrefix place = Next(parent, tokens);
-  auto [found, is_new] = index_.try_emplace(place.hash, page);
-  if (!is_new)
-    if (const Published &equal = *published_[static_cast<size_t>(found->second)]; equal.Is(parent, tokens))
-      return equal.place;
-  place.serial = next_serial_++;
-  if (published_[static_cast<size_t>(page)]) {
-    if (is_new)
-      index_.erase(found);
-    return place;
+  auto [found, is_new] = index_.try_emplace(place.hash);
+  Published &published = found->second;
+  if (is_new || !published.Is(parent, tokens)) {
+    // Pages that have this hash already hold the same tokens, but their parent was evicted, so they can no longer be
+    // found.
+    Withdraw(published);
+    place.serial = next_serial_++;
+    published = {place, parent.serial, {tokens.begin(), tokens.end()}, std::vector<int32_t>(groups_, -1)};
   }
-  // The page that has this hash already holds the same tokens, but its parent was evicted, so it can no longer be
-  // found.
-  if (!is_new) {
-    auto stale = static_cast<size_t>(std::exchange(found->second, page));
-    published_[stale].reset();
-    if (references_[stale] == 0) {
-      unused_.erase(unused_places_[stale]);
-      empty_.push_back(static_cast<int32_t>(stale));
+  place = published.place;
+  bool has_page = false;
+  for (size_t group = 0; group < groups_; ++group) {
+    int32_t &own = published.pages[group];
+    if (int32_t page = pages[group]; own < 0 && page >= 0 && !published_[static_cast<size_t>(page)]) {
+      own = page;
+      published_[static_cast<size_t>(page)] = &published;
+    }
+    has_page |= own >= 0;
+  }
+  if (!has_page)
+    index_.erase(found);
+  return place;
+}
+
+// Makes the pages unpublished ones.
+void PagePool::Withdraw(Published &published) {
+  for (int32_t page : published.pages) {
+    if (page < 0)
+      continue;
+    auto at = static_cast<size_t>(page);
+    published_[at] = nullptr;
+    if (references_[at] == 0) {
+      unused_.erase(unused_places_[at]);
+      empty_.push_back(page);
     }
   }
-  published_[static_cast<size_t>(page)] = Published{place, parent.serial, {tokens.begin(), tokens.end()}};
-  return place;
 }
 
 absl::Status PagePool::CheckInvariants(std::span<const std::span<const int32_t>> owners) const {
   std::vector<int32_t> expected(references_.size());
   for (std::span<const int32_t> pages : owners)
     for (int32_t page : pages)
-      ++expected[static_cast<size_t>(page)];
+      if (page >= 0)
+        ++expected[static_cast<size_t>(page)];
   std::vector<int32_t> places(references_.size());
   for (int32_t page : empty_)
     ++places[static_cast<size_t>(page)];
@@ -134,10 +152,18 @@ absl::Status PagePool::CheckInvariants(std::span<const std::span<const int32_t>>
       return absl::InternalError(fmt::format("page {} with {} references is in {} lists of free pages", page,
                                              references_[page], places[page]));
   }
-  for (const auto &[hash, page] : index_)
-    if (!published_[static_cast<size_t>(page)] || published_[static_cast<size_t>(page)]->place.hash != hash)
-      return absl::InternalError(
-          fmt::format("the prefix index maps a hash to page {}, which holds other tokens", page));
+  size_t published = 0;
+  for (const auto &[hash, entry] : index_)
+    for (int32_t page : entry.pages) {
+      if (page < 0)
+        continue;
+      ++published;
+      if (published_[static_cast<size_t>(page)] != &entry || entry.place.hash != hash)
+        return absl::InternalError(
+            fmt::format("the prefix index maps a hash to page {}, which holds other tokens", page));
+    }
+  if (auto all = published_.size() - static_cast<size_t>(std::ranges::count(published_, nullptr)); all != published)
+    return absl::InternalError(fmt::format("{} pages are published, but the prefix index has {}", all, published));
   return absl::OkStatus();
 }
 

@@ -3,6 +3,8 @@
 #include "fmt/format.h"
 
 #include <algorithm>
+#include <limits>
+#include <string_view>
 #include <vector>
 
 namespace inlay {
@@ -15,16 +17,28 @@ public:
 
   // Returns element `at` of `array`. Records an error if it is not in [low, high).
   int32_t Take(plan::Metadata array, int64_t at, int64_t low, int64_t high) {
-    int32_t value = block_[layout_.OffsetOf(array) / sizeof(int32_t) + static_cast<uint64_t>(at)];
-    if (status_.ok() && (value < low || value >= high))
-      status_ = absl::InternalError(fmt::format("step metadata: {}[{}] is {}, expected {} to {}",
-                                                plan::EnumNameMetadata(array), at, value, low, high - 1));
-    return value;
+    return Take(layout_.OffsetOf(array), plan::EnumNameMetadata(array), at, low, high);
+  }
+  // The same of the page table of a cache group.
+  int32_t TakePage(size_t group, int64_t at, int64_t high) {
+    std::string_view name = plan::EnumNameMetadata(plan::Metadata_PageTable);
+    uint64_t offset = layout_.OffsetOfPageTable(group);
+    if (layout_.capacity.cache_groups == 1)
+      return Take(offset, name, at, 0, high);
+    return Take(offset, fmt::format("cache group {}: {}", group, name), at, 0, high);
   }
   bool ok() const { return status_.ok(); }
   const absl::Status &status() const { return status_; }
 
 private:
+  int32_t Take(uint64_t offset, std::string_view name, int64_t at, int64_t low, int64_t high) {
+    int32_t value = block_[offset / sizeof(int32_t) + static_cast<uint64_t>(at)];
+    if (status_.ok() && (value < low || value >= high))
+      status_ = absl::InternalError(
+          fmt::format("step metadata: {}[{}] is {}, expected {} to {}", name, at, value, low, high - 1));
+    return value;
+  }
+
   const MetadataLayout &layout_;
   const int32_t *block_;
   absl::Status status_;
@@ -37,7 +51,9 @@ absl::Status CheckStep(const MetadataLayout &layout, const void *block, const St
   Checker check(layout, block);
   const StepCapacity &capacity = layout.capacity;
   int32_t tokens = sizes[plan::Extent_Tokens], sequences = sizes[plan::Extent_Sequences];
-  std::vector<int32_t> lengths(static_cast<size_t>(std::max(sequences, 0))); // that the rows of each sequence see
+  // Of each sequence: the positions that its rows see, and the first of its rows.
+  std::vector<int32_t> lengths(static_cast<size_t>(std::max(sequences, 0)));
+  std::vector<int32_t> firsts(lengths.size(), std::numeric_limits<int32_t>::max());
   for (int32_t row = 0; row < tokens && check.ok(); ++row) {
     check.Take(plan::Metadata_TokenIds, row, 0, bounds.vocab_size);
     int32_t sequence = check.Take(plan::Metadata_RowSequences, row, -1, sequences);
@@ -45,13 +61,19 @@ absl::Status CheckStep(const MetadataLayout &layout, const void *block, const St
       continue;
     int32_t position =
         check.Take(plan::Metadata_Positions, row, 0, int64_t{capacity.pages_per_sequence} * capacity.page_size);
-    if (int32_t &length = lengths[static_cast<size_t>(sequence)]; check.ok())
-      length = std::max(length, position + 1);
+    if (!check.ok())
+      continue;
+    int32_t &length = lengths[static_cast<size_t>(sequence)], &first = firsts[static_cast<size_t>(sequence)];
+    length = std::max(length, position + 1);
+    first = std::min(first, position);
   }
   for (int32_t sequence = 0; sequence < sequences && check.ok(); ++sequence)
-    for (int32_t page = 0; page * capacity.page_size < lengths[static_cast<size_t>(sequence)] && check.ok(); ++page)
-      check.Take(plan::Metadata_PageTable, int64_t{sequence} * capacity.pages_per_sequence + page, 0,
-                 bounds.total_pages);
+    for (size_t group = 0; group < bounds.cache.groups(); ++group) {
+      int32_t length = lengths[static_cast<size_t>(sequence)];
+      int32_t page = length > 0 ? bounds.cache.FirstVisible(group, firsts[static_cast<size_t>(sequence)]) : 0;
+      for (; page * capacity.page_size < length && check.ok(); ++page)
+        check.TakePage(group, int64_t{sequence} * capacity.pages_per_sequence + page, bounds.total_pages);
+    }
   for (int32_t tile = 0; tile < sizes[plan::Extent_QueryTiles] && check.ok(); ++tile) {
     int32_t sequence = check.Take(plan::Metadata_TileSequences, tile, -1, sequences);
     int32_t first = check.Take(plan::Metadata_TileRows, tile, 0, tokens);

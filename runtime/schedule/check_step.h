@@ -4,19 +4,22 @@
 #define INLAY_RUNTIME_SCHEDULE_CHECK_STEP_H_
 
 #include "absl/status/status.h"
+#include "runtime/kv/cache_shape.h"
 #include "runtime/schedule/step.h"
 
 #include <cstdint>
 
 namespace inlay {
 
-// Exclusive upper bounds of page indices and token ids.
+// Exclusive upper bounds of page indices and token ids, and which pages rows see.
 struct StepBounds {
   int32_t total_pages = 0, vocab_size = 0;
+  CacheShape cache = {};
 };
 
 // Checks that all indices in `block`, which StepMetadata filled for a step of `sizes`, are within the arrays that they
-// refer to. The error names the metadata array, the index of the element and its value.
+// refer to. Pages that no row of the step sees may be -1. The error names the metadata array, the index of the element
+// and its value.
 absl::Status CheckStep(const MetadataLayout &layout, const void *block, const StepSizes &sizes,
                        const StepBounds &bounds);
 

@@ -1,7 +1,5 @@
 #include "runtime/schedule/scheduler.h"
 
-#include "fmt/format.h"
-
 #include <algorithm>
 #include <ranges>
 
@@ -21,7 +19,7 @@ bool IsIn(const StepPlan &plan, const Sequence *sequence) {
 } // namespace
 
 Scheduler::Scheduler(const SchedulerLimits &limits, std::unique_ptr<Drafter> drafter)
-    : limits_(limits), drafter_(std::move(drafter)), pool_(limits.pages) {
+    : limits_(limits), drafter_(std::move(drafter)), pool_(limits.pages, limits.cache.groups()) {
   for (int32_t page = limits.host_pages; page-- > 0;)
     free_host_pages_.push_back(page);
 }
@@ -29,8 +27,7 @@ Scheduler::Scheduler(const SchedulerLimits &limits, std::unique_ptr<Drafter> dra
 void Scheduler::Add(Sequence *sequence) { InsertByPlace(waiting_, sequence); }
 
 void Scheduler::Remove(Sequence *sequence) {
-  pool_.Release(sequence->cache.pages);
-  sequence->cache.pages.clear();
+  ReleaseAll(pool_, sequence->cache.pages);
   GiveUpHostPages(*sequence);
   drafter_->Forget(sequence);
   std::erase(running_, sequence);
@@ -48,60 +45,17 @@ void Scheduler::Preempt(Sequence *sequence, StepPlan &plan) {
   ++preemptions_;
 }
 
-// Plans copies of the sequence's computed pages to host memory, if there are enough host pages for all of them.
-void Scheduler::SwapOut(Sequence &sequence, StepPlan &plan) {
-  auto pages = static_cast<size_t>(PagesFor(sequence.cache.computed));
-  if (pages == 0 || pages > free_host_pages_.size())
-    return;
-  for (size_t i = 0; i < pages; ++i) {
-    sequence.cache.host_pages.push_back(free_host_pages_.back());
-    free_host_pages_.pop_back();
-    plan.swap_out.push_back({sequence.cache.pages[i], sequence.cache.host_pages.back()});
-  }
-  sequence.cache.host_computed = sequence.cache.computed;
-  swapped_out_ += static_cast<int64_t>(pages);
-}
-
-// Plans copies of the sequence's host pages back to the device, except of pages that were found in the prefix cache.
-void Scheduler::SwapIn(Sequence &sequence, StepPlan &plan) {
-  if (sequence.cache.host_computed > sequence.cache.computed) {
-    auto found = static_cast<size_t>(sequence.cache.computed / limits_.page_size);
-    for (size_t i = found; i < sequence.cache.host_pages.size(); ++i)
-      plan.swap_in.push_back({sequence.cache.host_pages[i], sequence.cache.pages[i]});
-    swapped_in_ += static_cast<int64_t>(sequence.cache.host_pages.size() - found);
-    sequence.cache.computed = sequence.cache.host_computed;
-  }
-  GiveUpHostPages(sequence);
-}
-
-void Scheduler::GiveUpHostPages(Sequence &sequence) {
-  free_host_pages_.insert(free_host_pages_.end(), sequence.cache.host_pages.begin(), sequence.cache.host_pages.end());
-  sequence.cache.host_pages.clear();
-  sequence.cache.host_computed = 0;
-}
-
 void Scheduler::PutBack(Sequence *sequence) {
   GiveUpPages(*sequence);
   std::erase(running_, sequence);
   InsertByPlace(waiting_, sequence);
 }
 
-void Scheduler::GiveUpPages(Sequence &sequence) {
-  pool_.Release(sequence.cache.pages);
-  sequence.cache.pages.clear();
-  sequence.cache.prefixes.clear();
-  sequence.cache.computed = 0;
-}
-
-// Allocates pages of a running sequence for `positions`. If there are too few, preempts sequences after it that are not
-// in the plan, the last first. Returns false if there are still too few. Then the sequence itself was preempted, or,
-// if it is the first of all, keeps the pages that it has.
+// Allocates pages of a running sequence for its rows up to `positions`. If there are too few, preempts sequences after
+// it that are not in the plan, the last first. Returns false if there are still too few. Then the sequence itself was
+// preempted, or, if it is the first of all, keeps the pages that it has.
 bool Scheduler::MakeRoom(Sequence &sequence, int32_t positions, StepPlan &plan, bool in_flight, bool *must_wait) {
-  while (static_cast<int32_t>(sequence.cache.pages.size()) < PagesFor(positions)) {
-    if (std::optional<int32_t> page = pool_.Take()) {
-      sequence.cache.pages.push_back(*page);
-      continue;
-    }
+  while (!TakePages(pool_, limits_.cache, sequence.cache.pages, sequence.cache.computed, positions)) {
     if (in_flight) {
       *must_wait = true;
       return false;
@@ -146,8 +100,8 @@ StepPlan Scheduler::Plan(bool in_flight) {
         if (must_wait)
           return {.must_wait = true};
         // There are no more pages for the first sequence. Schedule the rows for which it has pages.
-        count = std::min<int32_t>(count, static_cast<int32_t>(sequence->cache.pages.size()) * limits_.page_size -
-                                             sequence->cache.computed);
+        count = std::min(count, EndOfPages(limits_.cache, sequence->cache.pages, sequence->cache.computed) -
+                                    sequence->cache.computed);
         if (sequence->cache.pages.empty() || count <= 0)
           continue;
       }
@@ -173,7 +127,7 @@ StepPlan Scheduler::Plan(bool in_flight) {
       plan.lacks_masks = true;
       continue;
     }
-    if (!Admit(*sequence, plan))
+    if (!Admit(*sequence, plan, budget))
       break;
     int32_t count = std::min(sequence->length() - sequence->cache.computed, budget);
     plan.rows.push_back({sequence, sequence->cache.computed, count});
@@ -230,14 +184,10 @@ void Scheduler::AddDrafts(StepPlan &plan, int32_t budget) {
     Sequence &sequence = *part.sequence;
     std::vector<int32_t> &drafts = sequence.drafts;
     drafts.resize(std::min(drafts.size(), static_cast<size_t>(budget)));
-    while (!drafts.empty() && static_cast<int32_t>(sequence.cache.pages.size()) <
-                                  PagesFor(sequence.length() + static_cast<int32_t>(drafts.size()))) {
-      std::optional<int32_t> page = pool_.Take();
-      if (page)
-        sequence.cache.pages.push_back(*page);
-      else
-        drafts.resize(sequence.cache.pages.size() * static_cast<size_t>(limits_.page_size) - sequence.tokens.size());
-    }
+    std::vector<int32_t> &pages = sequence.cache.pages;
+    int32_t first = sequence.cache.computed, length = sequence.length();
+    if (!drafts.empty() && !TakePages(pool_, limits_.cache, pages, first, length + static_cast<int32_t>(drafts.size())))
+      drafts.resize(static_cast<size_t>(EndOfPages(limits_.cache, pages, first) - length));
     part.drafts = static_cast<int32_t>(drafts.size());
     part.count += part.drafts;
     budget -= part.drafts;
@@ -248,78 +198,52 @@ StepPlan Scheduler::PlanAlone(Sequence *sequence) {
   StepPlan plan;
   if (sequence->waits_for_mask())
     return plan;
-  int32_t count =
-      std::min({sequence->length() - sequence->cache.computed, limits_.tokens,
-                static_cast<int32_t>(sequence->cache.pages.size()) * limits_.page_size - sequence->cache.computed});
+  int32_t first = sequence->cache.computed, end = EndOfPages(limits_.cache, sequence->cache.pages, first);
+  int32_t count = std::min({sequence->length() - first, limits_.tokens, end - first});
   if (count > 0)
     plan.rows.push_back({sequence, sequence->cache.computed, count});
   AddPromptLogits(plan);
   return plan;
 }
 
-// Allocates pages for all known tokens of a waiting sequence and moves it to the running ones. Returns false if there
-// are too few pages.
-bool Scheduler::Admit(Sequence &sequence, StepPlan &plan) {
+// Moves a waiting sequence to the running ones. Allocates the pages of its next `budget` rows, and in groups without a
+// window those of all its tokens, so that it is not preempted while its prompt is computed. Returns false if there are
+// too few pages.
+bool Scheduler::Admit(Sequence &sequence, StepPlan &plan, int32_t budget) {
   if (!SharePages(sequence))
     FindPages(sequence);
-  std::optional<std::vector<int32_t>> pages =
-      pool_.Take(PagesFor(sequence.length()) - static_cast<int32_t>(sequence.cache.pages.size()));
-  if (!pages) {
+  CachedTokens &cache = sequence.cache;
+  int32_t length = sequence.length(), start = std::max(cache.computed, cache.host_computed);
+  int32_t chunk_end = start + std::min(length - start, budget);
+  if (!HasRoom(cache, start, chunk_end, length)) {
     GiveUpPages(sequence);
     return false;
   }
-  // Only a part of the last shared page belongs to the common prompt, so the sequence continues in a copy of it.
-  if (sequence.cache.computed % limits_.page_size != 0)
-    plan.copies.push_back({sequence.cache.leader->cache.pages[sequence.cache.pages.size()], pages->front()});
-  sequence.cache.pages.insert(sequence.cache.pages.end(), pages->begin(), pages->end());
-  if (sequence.cache.reuses_pages && !sequence.cache.leader)
+  if (cache.reuses_pages && !cache.leader)
     cache_queries_ += sequence.prompt_size;
-  if (sequence.length() == sequence.prompt_size) {
-    sequence.cache.found = sequence.cache.computed;
-    if (!sequence.cache.leader)
-      cache_hits_ += sequence.cache.computed;
+  if (length == sequence.prompt_size) {
+    cache.found = cache.computed;
+    if (!cache.leader)
+      cache_hits_ += cache.computed;
   }
+  size_t groups = limits_.cache.groups();
+  int32_t shared = cache.computed;
   SwapIn(sequence, plan);
-  sequence.cache.leader = nullptr;
+  TakePages(pool_, limits_.cache, cache.pages, cache.computed, chunk_end);
+  cache.pages.resize(static_cast<size_t>(limits_.cache.PagesFor(length)) * groups, -1);
+  for (size_t at = 0; at < cache.pages.size(); ++at)
+    if (limits_.cache.windows[at % groups] == 0 && cache.pages[at] < 0)
+      cache.pages[at] = *pool_.Take();
+  // Only a part of the last shared pages belongs to the common prompt, so the sequence continues in copies of them.
+  if (cache.leader && shared % limits_.cache.page_size != 0)
+    for (size_t group = 0; group < groups; ++group) {
+      size_t at = static_cast<size_t>(shared / limits_.cache.page_size) * groups + group;
+      plan.copies.push_back({cache.leader->cache.pages[at], cache.pages[at]});
+    }
+  cache.leader = nullptr;
   std::erase(waiting_, &sequence);
   InsertByPlace(running_, &sequence);
   return true;
-}
-
-// Shares the pages of the leader, which has computed the same prompt. The last token of the prompt is computed again,
-// since its logits are needed. Returns false if there is no leader with pages.
-bool Scheduler::SharePages(Sequence &sequence) {
-  const Sequence *leader = sequence.cache.leader;
-  if (!leader || leader->cache.pages.empty() || sequence.length() != sequence.prompt_size)
-    return false;
-  sequence.cache.computed = sequence.prompt_size - 1;
-  int32_t full = sequence.cache.computed / limits_.page_size;
-  sequence.cache.pages.assign(leader->cache.pages.begin(), leader->cache.pages.begin() + full);
-  for (int32_t page : sequence.cache.pages)
-    pool_.Share(page);
-  sequence.cache.prefixes.assign(leader->cache.prefixes.begin(),
-                                 leader->cache.prefixes.begin() +
-                                     std::min<int64_t>(full, std::ssize(leader->cache.prefixes)));
-  return true;
-}
-
-void Scheduler::FindPages(Sequence &sequence) {
-  sequence.cache.leader = nullptr;
-  // Tokens found in the prefix cache are not computed, so there would be no logits for them.
-  if (!sequence.cache.reuses_pages || sequence.wants_prompt_logits)
-    return;
-  PagePrefix prefix = pool_.Root(sequence.cache.salt);
-  std::span<const int32_t> tokens(sequence.tokens);
-  auto size = static_cast<size_t>(limits_.page_size);
-  // At least one token must be left to compute, since its logits are needed.
-  for (size_t at = 0; at + size < tokens.size(); at += size) {
-    std::optional<int32_t> page = pool_.Find(tokens.subspan(at, size), prefix);
-    if (!page)
-      break;
-    sequence.cache.pages.push_back(*page);
-    sequence.cache.prefixes.push_back(prefix);
-  }
-  sequence.cache.computed = static_cast<int32_t>(sequence.cache.pages.size()) * limits_.page_size;
 }
 
 void Scheduler::Launched(std::span<const ScheduledRows> rows) {
@@ -331,18 +255,20 @@ void Scheduler::Launched(std::span<const ScheduledRows> rows) {
 }
 
 void Scheduler::Done(std::span<const ScheduledRows> rows) {
+  size_t groups = limits_.cache.groups(), size = static_cast<size_t>(limits_.cache.page_size);
   for (const ScheduledRows &part : rows) {
-    Sequence &sequence = *part.sequence;
-    if (!sequence.cache.reuses_pages || sequence.cache.pages.empty())
+    CachedTokens &cache = part.sequence->cache;
+    if (cache.pages.empty())
       continue;
-    std::vector<PagePrefix> &prefixes = sequence.cache.prefixes;
-    auto size = static_cast<size_t>(limits_.page_size);
-    std::span<const int32_t> tokens(sequence.tokens);
-    while ((prefixes.size() + 1) * size <= static_cast<size_t>(part.certain_end())) {
-      PagePrefix parent = prefixes.empty() ? pool_.Root(sequence.cache.salt) : prefixes.back();
-      prefixes.push_back(
-          pool_.Publish(sequence.cache.pages[prefixes.size()], parent, tokens.subspan(prefixes.size() * size, size)));
+    std::vector<PagePrefix> &prefixes = cache.prefixes;
+    std::span<const int32_t> tokens(part.sequence->tokens), pages(cache.pages);
+    while (cache.reuses_pages && (prefixes.size() + 1) * size <= static_cast<size_t>(part.certain_end())) {
+      PagePrefix parent = prefixes.empty() ? pool_.Root(cache.salt) : prefixes.back();
+      prefixes.push_back(pool_.Publish(pages.subspan(prefixes.size() * groups, groups), parent,
+                                       tokens.subspan(prefixes.size() * size, size)));
     }
+    // The rows of a step in flight come after those of this one.
+    FreeInvisible(pool_, limits_.cache, cache.pages, part.certain_end());
   }
 }
 
@@ -358,49 +284,6 @@ void Scheduler::RollBack(const StepPlan &plan) {
     for (Sequence *sequence : plan.admitted)
       if (std::ranges::find(running_, sequence) != running_.end())
         PutBack(sequence);
-}
-
-// Checks that each host page is free or belongs to exactly one sequence, and that this sequence is waiting.
-absl::Status Scheduler::CheckHostPages() const {
-  std::vector<int32_t> uses(static_cast<size_t>(limits_.host_pages));
-  for (int32_t page : free_host_pages_)
-    ++uses[static_cast<size_t>(page)];
-  for (const Sequence *sequence : waiting_) {
-    for (int32_t page : sequence->cache.host_pages)
-      ++uses[static_cast<size_t>(page)];
-    if (PagesFor(sequence->cache.host_computed) != static_cast<int32_t>(sequence->cache.host_pages.size()))
-      return absl::InternalError(fmt::format("a waiting sequence has {} tokens in {} host pages",
-                                             sequence->cache.host_computed, sequence->cache.host_pages.size()));
-  }
-  for (const Sequence *sequence : running_)
-    if (!sequence->cache.host_pages.empty())
-      return absl::InternalError(
-          fmt::format("a running sequence has {} host pages, expected none", sequence->cache.host_pages.size()));
-  for (size_t page = 0; page < uses.size(); ++page)
-    if (uses[page] != 1)
-      return absl::InternalError(fmt::format("host page {} has {} owners, expected 1", page, uses[page]));
-  return absl::OkStatus();
-}
-
-absl::Status Scheduler::CheckInvariants() const {
-  if (absl::Status status = CheckHostPages(); !status.ok())
-    return status;
-  std::vector<std::span<const int32_t>> owners;
-  for (const std::vector<Sequence *> *sequences : {&running_, &waiting_})
-    for (const Sequence *sequence : *sequences)
-      owners.emplace_back(sequence->cache.pages);
-  if (absl::Status status = pool_.CheckInvariants(owners); !status.ok())
-    return status;
-  for (const Sequence *sequence : waiting_)
-    if (!sequence->cache.pages.empty())
-      return absl::InternalError(
-          fmt::format("a waiting sequence has {} pages, expected none", sequence->cache.pages.size()));
-  for (const Sequence *sequence : running_)
-    if (static_cast<int32_t>(sequence->cache.pages.size()) < PagesFor(sequence->cache.computed) ||
-        sequence->cache.computed > sequence->length())
-      return absl::InternalError(fmt::format("a sequence of {} tokens, {} computed, has {} pages", sequence->length(),
-                                             sequence->cache.computed, sequence->cache.pages.size()));
-  return absl::OkStatus();
 }
 
 } // namespace inlay

@@ -4,6 +4,7 @@
 #define INLAY_RUNTIME_SCHEDULE_SCHEDULER_H_
 
 #include "runtime/kv/page_pool.h"
+#include "runtime/kv/sequence_pages.h"
 #include "runtime/schedule/drafter.h"
 #include "runtime/schedule/step.h"
 
@@ -17,7 +18,7 @@ struct SchedulerLimits {
   int32_t tokens = 1;     // rows per step
   int32_t pages = 1;      // on the device
   int32_t host_pages = 0; // for preempted sequences; if they do not suffice, keys and values are computed again
-  int32_t page_size = 1;  // positions per page
+  CacheShape cache = {};  // how the pages of a sequence are divided among cache groups
   int32_t drafts = 0;     // draft tokens per sequence in a step
   // Prompt rows per step whose logits are requested. The engine computes log-probabilities from each of them, which
   // delays all sequences of the step.
@@ -46,7 +47,9 @@ struct StepPlan {
 
 // Sequences run in the order of their priority keys and are preempted in the reverse order. A key is a time in seconds:
 // the time of arrival plus a constant for each level of lower priority. So no sequence starves. The first sequence can
-// always run: it may take the pages of all others, and the caller of Add() checks that each sequence fits alone.
+// always run: it may take the pages of all others, and the caller of Add() checks that each sequence fits alone:
+// CacheShape::PagesHeld() of its length and the rows of two steps are at most all pages, since the pages that a step no
+// longer needs are freed when the next one is already planned.
 class Scheduler {
 public:
   explicit Scheduler(const SchedulerLimits &limits,
@@ -66,7 +69,7 @@ public:
   // Call after the step of `rows` was launched.
   void Launched(std::span<const ScheduledRows> rows);
   // Call when the step is done. The input tokens of its rows must have been appended to the sequences. Publishes full
-  // pages to the prefix cache.
+  // pages to the prefix cache, then releases those that no later row sees.
   void Done(std::span<const ScheduledRows> rows);
   // Call if the step failed; all later steps have failed too. The rows will be scheduled again.
   void RollBack(const StepPlan &plan);
@@ -82,20 +85,22 @@ public:
   absl::Status CheckInvariants() const;
 
 private:
-  int32_t PagesFor(int32_t positions) const { return (positions + limits_.page_size - 1) / limits_.page_size; }
   bool MakeRoom(Sequence &sequence, int32_t positions, StepPlan &plan, bool in_flight, bool *must_wait);
   void AddDrafts(StepPlan &plan, int32_t budget);
   void AddPromptLogits(StepPlan &plan) const;
+  bool Admit(Sequence &sequence, StepPlan &plan, int32_t budget);
   void Preempt(Sequence *sequence, StepPlan &plan);
+  void PutBack(Sequence *sequence);
+
+  // These are in scheduler_pages.cpp.
+  bool HasRoom(const CachedTokens &cache, int32_t start, int32_t chunk_end, int32_t length) const;
+  bool SharePages(Sequence &sequence);
+  void FindPages(Sequence &sequence);
   void SwapOut(Sequence &sequence, StepPlan &plan);
   void SwapIn(Sequence &sequence, StepPlan &plan);
   void GiveUpHostPages(Sequence &sequence);
-  absl::Status CheckHostPages() const;
-  bool Admit(Sequence &sequence, StepPlan &plan);
-  void FindPages(Sequence &sequence);
-  bool SharePages(Sequence &sequence);
-  void PutBack(Sequence *sequence);
   void GiveUpPages(Sequence &sequence);
+  absl::Status CheckHostPages() const;
 
   SchedulerLimits limits_;
   std::unique_ptr<Drafter> drafter_;

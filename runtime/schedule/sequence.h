@@ -43,15 +43,17 @@ struct LogitEdits {
 
 // Where the keys and values of a sequence are. Only the scheduler uses it.
 struct CachedTokens {
-  std::string salt;         // pages are shared with sequences of the same salt
-  bool reuses_pages = true; // whether it uses the prefix cache
-  std::vector<int32_t> pages;
+  std::string salt;           // pages are shared with sequences of the same salt
+  bool reuses_pages = true;   // whether it uses the prefix cache
+  std::vector<int32_t> pages; // of all cache groups: see sequence_pages.h
   // Positions whose keys and values are in the pages, or will be when the steps in flight are done.
   int32_t computed = 0;
-  std::vector<PagePrefix> prefixes; // of the full pages that were published or found in the prefix cache
+  // Of each page_size positions whose pages were published or found in the prefix cache.
+  std::vector<PagePrefix> prefixes;
   int32_t found = 0;          // tokens of the prompt found in the prefix cache when the sequence was first admitted
   Sequence *leader = nullptr; // another sequence with the same prompt, whose pages this one will share
-  // While a preempted sequence waits: its pages in host memory, and the number of positions in them.
+  // While a preempted sequence waits: its pages in host memory, in the order of `pages`, and the number of positions in
+  // them. -1 where the next row sees no page.
   std::vector<int32_t> host_pages;
   int32_t host_computed = 0;
 };

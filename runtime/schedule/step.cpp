@@ -37,7 +37,9 @@ MetadataLayout::MetadataLayout(const StepCapacity &capacity) : capacity(capacity
     place(array, bytes);
   for (plan::Metadata array : kSequenceArrays)
     place(array, bytes);
-  place(plan::Metadata_PageTable, bytes);
+  offsets[plan::Metadata_PageTable] = bytes;
+  page_table_bytes = PitchOf(MetadataElements(plan::Metadata_PageTable, capacity));
+  bytes += static_cast<uint64_t>(capacity.cache_groups) * page_table_bytes;
   for (plan::Metadata array : kPenaltyArrays)
     place(array, penalty_bytes);
 }
@@ -49,8 +51,11 @@ bool MetadataLayout::IsPenalty(plan::Metadata array) {
 StepMetadata::StepMetadata(const MetadataLayout &layout, void *block)
     : layout_(layout), block_(static_cast<int32_t *>(block)) {
   std::fill_n(block_, layout_.OffsetOf(plan::Metadata_PageTable) / sizeof(int32_t), 0);
-  std::fill_n(Ints(plan::Metadata_PageTable), MetadataElements(plan::Metadata_PageTable, layout_.capacity), -1);
+  for (size_t group = 0; group < static_cast<size_t>(layout_.capacity.cache_groups); ++group)
+    std::fill_n(block_ + layout_.OffsetOfPageTable(group) / sizeof(int32_t),
+                MetadataElements(plan::Metadata_PageTable, layout_.capacity), -1);
   pages_written_.resize(static_cast<size_t>(layout_.capacity.sequences));
+  pages_changed_.resize(static_cast<size_t>(layout_.capacity.cache_groups));
 }
 
 absl::Status StepMetadata::CheckCapacity(std::span<const ScheduledRows> rows, int32_t padded_rows,
@@ -61,7 +66,7 @@ absl::Status StepMetadata::CheckCapacity(std::span<const ScheduledRows> rows, in
     total += part.count;
     logits += part.logits_rows();
     tiles += (part.count + query_tile_rows - 1) / query_tile_rows;
-    pages = std::max(pages, static_cast<int64_t>(part.sequence->cache.pages.size()));
+    pages = std::max(pages, static_cast<int64_t>(part.sequence->cache.pages.size()) / layout_.capacity.cache_groups);
     if (part.wants_token() && part.sequence->sampling.has_penalties())
       entries += static_cast<int64_t>(part.sequence->counts.size());
   }
@@ -98,7 +103,7 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
           *tile_keys = Ints(plan::Metadata_TileKeys), *logit_rows = Ints(plan::Metadata_LogitRowIndices);
   int32_t row = 0, tiles = 0, logits = 0;
   query_tiles_.clear();
-  pages_changed_ = 0;
+  std::ranges::fill(pages_changed_, 0);
   RowSampling greedy; // for rows whose sampled token is not used
   greedy.temperature = 0;
   for (std::vector<int32_t> &array : penalties_)
@@ -187,20 +192,31 @@ void StepMetadata::SetUsed(int32_t token_elements, int32_t sequence_elements, in
            {.offset = layout_.OffsetOf(kSequenceArrays[0]),
             .bytes = bytes(sequence_elements),
             .rows = std::size(kSequenceArrays),
-            .pitch = PitchOf(capacity.sequences)},
-           {.offset = layout_.OffsetOf(plan::Metadata_PageTable),
-            .bytes = pages_changed_ * sizeof(int32_t),
-            .rows = static_cast<uint64_t>(sequences),
-            .pitch = bytes(capacity.pages_per_sequence)}};
+            .pitch = PitchOf(capacity.sequences)}};
+  for (size_t group = 0; group < pages_changed_.size(); ++group)
+    if (pages_changed_[group] > 0 || !is_copied_)
+      used_.push_back(
+          {.offset = layout_.OffsetOfPageTable(group),
+           .bytes = is_copied_ ? pages_changed_[group] * sizeof(int32_t) : bytes(capacity.pages_per_sequence),
+           .rows = static_cast<uint64_t>(is_copied_ ? sequences : capacity.sequences),
+           .pitch = bytes(capacity.pages_per_sequence)});
+  is_copied_ = false;
 }
 
 void StepMetadata::SetPages(size_t place, std::span<const int32_t> pages) {
-  int32_t *row = Ints(plan::Metadata_PageTable) + place * static_cast<size_t>(layout_.capacity.pages_per_sequence);
-  std::copy(pages.begin(), pages.end(), row);
-  pages_changed_ = std::max({pages_changed_, pages.size(), pages_written_[place]});
-  if (pages_written_[place] > pages.size())
-    std::fill(row + pages.size(), row + pages_written_[place], -1);
-  pages_written_[place] = pages.size();
+  auto groups = static_cast<size_t>(layout_.capacity.cache_groups);
+  size_t entries = pages.size() / groups, end = std::max(entries, pages_written_[place]);
+  for (size_t group = 0; group < groups; ++group) {
+    int32_t *row = block_ + layout_.OffsetOfPageTable(group) / sizeof(int32_t) +
+                   place * static_cast<size_t>(layout_.capacity.pages_per_sequence);
+    for (size_t i = 0; i < end; ++i) {
+      int32_t page = i < entries ? pages[i * groups + group] : -1;
+      if (row[i] != page)
+        pages_changed_[group] = std::max(pages_changed_[group], i + 1);
+      row[i] = page;
+    }
+  }
+  pages_written_[place] = entries;
 }
 
 void StepMetadata::SetSampling(int32_t row, const RowSampling &sampling) {

@@ -46,9 +46,13 @@ struct MetadataLayout {
 
   // The offset in bytes from the start of the block that contains the array.
   uint64_t OffsetOf(plan::Metadata array) const { return offsets[static_cast<size_t>(array)]; }
+  uint64_t OffsetOfPageTable(size_t group) const {
+    return OffsetOf(plan::Metadata_PageTable) + group * page_table_bytes;
+  }
 
   StepCapacity capacity;
-  std::array<uint64_t, plan::Metadata_MAX + 1> offsets{};
+  std::array<uint64_t, plan::Metadata_MAX + 1> offsets{}; // of the page table: that of the first cache group
+  uint64_t page_table_bytes = 0;                          // of a cache group
   uint64_t bytes = 0, penalty_bytes = 0;
 };
 
@@ -60,9 +64,11 @@ public:
   StepMetadata(const MetadataLayout &layout, void *block);
 
   const void *block() const { return block_; }
-  // The ranges of the block to copy to the device for the step that was filled last. The ranges of all earlier steps
-  // must have been copied.
+  // The ranges of the block to copy to the device for the step that was filled last. Page tables that did not change
+  // since the last copy are not among them. Call Copied() when they were copied; otherwise the next step copies all
+  // page tables.
   std::span<const CopyRows> used() const { return used_; }
+  void Copied() { is_copied_ = true; }
   // The elements to copy to the penalty arrays: PenaltyRows, PenaltyTokens and PenaltyCounts. If they are empty,
   // nothing is to be copied.
   const std::array<std::vector<int32_t>, 3> &penalties() const { return penalties_; }
@@ -87,8 +93,11 @@ private:
   const MetadataLayout layout_;
   int32_t *const block_;
   std::vector<QueryTile> query_tiles_; // of the step being filled
-  std::vector<size_t> pages_written_;  // for each row of the page table: the number of pages; the rest is -1
-  size_t pages_changed_ = 0;           // largest number of entries written to a row of the page table in this step
+  // For each row of the page tables: the number of entries; the rest is -1. It is the same in all cache groups.
+  std::vector<size_t> pages_written_;
+  bool is_copied_ = true; // whether the page tables on the device are those of the block, before this step
+  // Of each cache group: the end of the entries of a row that this step changed, in any row of its page table.
+  std::vector<size_t> pages_changed_;
   std::vector<CopyRows> used_;
   std::array<std::vector<int32_t>, 3> penalties_;
 };

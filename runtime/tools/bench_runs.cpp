@@ -28,7 +28,8 @@ absl::Status Bench::Check(const Test &test) const {
     return absl::InvalidArgumentError(
         fmt::format("-b {}: the engine runs at most {} sequences; compile with a larger --max-num-seqs", test.batch,
                     stats_.max_num_seqs));
-  int64_t page_size = stats_.kv_cache_tokens / stats_.total_pages, pages = 0;
+  // With several cache groups: the tokens of a sequence at full length for each of its pages.
+  int64_t page_size = std::max<int64_t>(1, stats_.kv_cache_tokens / stats_.total_pages), pages = 0;
   for (int i = 0; i < test.batch; ++i) {
     int64_t length = test.prompt_size(i) + MaxTokens(test);
     if (length > stats_.max_model_len)

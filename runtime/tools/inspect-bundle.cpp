@@ -132,6 +132,16 @@ ordered_json ToJson(const Bundle &bundle) {
   json manifest = json::parse(bundle.manifest(), nullptr, /*allow_exceptions=*/false);
   const plan::Model &model = *bundle.plan().model();
   const plan::CacheGroup &cache = *model.cache_groups()->Get(0);
+  ordered_json groups = ordered_json::array();
+  uint64_t bytes_per_token = 0;
+  for (const plan::CacheGroup *group : *model.cache_groups()) {
+    groups.push_back({{"layers", std::vector<uint32_t>(group->layers()->begin(), group->layers()->end())},
+                      {"window", group->window()},
+                      {"kv_heads", group->kv_heads()},
+                      {"head_dim", group->head_dim()},
+                      {"page_bytes", 2 * group->layers()->size() * LayerPageBytes(*group)}});
+    bytes_per_token += 2 * group->layers()->size() * LayerPageBytes(*group) / group->page_size();
+  }
   ordered_json targets = ordered_json::array();
   json kernels = manifest.value("kernels", json::object());
   for (const plan::Target *target : *bundle.plan().targets())
@@ -146,7 +156,8 @@ ordered_json ToJson(const Bundle &bundle) {
             {"max_num_batched_tokens", model.max_num_batched_tokens()},
             {"block_size", cache.page_size()},
             {"kv_cache_dtype", plan::EnumNameDataType(cache.type())},
-            {"kv_bytes_per_token", 2 * cache.layers()->size() * LayerPageBytes(cache) / cache.page_size()}}},
+            {"kv_bytes_per_token", bytes_per_token}}},
+          {"cache_groups", std::move(groups)},
           {"weights_mode", bundle.weights_mode()},
           {"targets", std::move(targets)}};
 }
@@ -179,6 +190,13 @@ void PrintText(const ordered_json &bundle) {
       for (const auto &[key, value] : bundle[part].items())
         fmt::print("  {:<24} {}\n", key, value.is_array() ? value.dump() : Plain(value));
   }
+  std::vector<std::vector<std::string>> groups{{"cache group", "layers", "window", "kv heads", "head size", "page"}};
+  for (const ordered_json &group : bundle["cache_groups"])
+    groups.push_back({fmt::to_string(groups.size() - 1), fmt::to_string(group["layers"].size()),
+                      group["window"] == 0 ? "none" : Dump(group["window"]), Dump(group["kv_heads"]),
+                      Dump(group["head_dim"]), HumanBytes(group["page_bytes"].get<uint64_t>())});
+  fmt::print("\n");
+  PrintTable(groups);
   for (const ordered_json &target : bundle["targets"]) {
     fmt::print("\n{}\n", Styled(stdout, "1", fmt::format("target {}", target["name"].get<std::string>())));
     std::vector<std::vector<std::string>> rows{

@@ -27,6 +27,21 @@ static void CheckRows(const inlay::plan::Source &source, const inlay::plan::Weig
   }
 }
 
+// The keys and values of a layer lie in the memory of a page, through the page table of its group.
+static uint64_t CheckCache(const inlay::plan::Model &model, const inlay::plan::Launch &launch, uint32_t layer) {
+  const inlay::plan::CacheGroup &group = *inlay::GroupOfLayer(model, layer);
+  if (inlay::PlaceInGroup(group, layer) >= inlay::LayersOfPage(model) ||
+      inlay::LayerPageBytes(group) != inlay::LayerPageBytes(*model.cache_groups()->Get(0)) ||
+      uint64_t{group.kv_heads()} * group.page_size() > inlay::RowsOfPage(model))
+    __builtin_trap();
+  for (const inlay::plan::Argument *argument : *launch.arguments())
+    if (argument->kind() == inlay::plan::BufferKind_Metadata &&
+        argument->metadata() == inlay::plan::Metadata_PageTable &&
+        model.cache_groups()->Get(argument->index()) != &group)
+      __builtin_trap();
+  return inlay::LayerPageBytes(group);
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   using namespace inlay;
   flatbuffers::Verifier verifier(data, size, /*max_depth=*/16, /*max_tables=*/1'000'000);
@@ -56,7 +71,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
               if (argument->kind() == plan::BufferKind_Weight)
                 sum += target->weights()->Get(argument->index())->bytes();
               else if (argument->kind() == plan::BufferKind_KeyCache || argument->kind() == plan::BufferKind_ValueCache)
-                sum += LayerPageBytes(*GroupOfLayer(*plan.model(), argument->index()));
+                sum += CheckCache(*plan.model(), *launch, argument->index());
           }
   }
   // Prevents the compiler from removing the code above.

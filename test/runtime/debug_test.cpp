@@ -60,6 +60,26 @@ TEST_F(CheckStepTest, NamesTheIndexThatIsOutOfRange) {
   EXPECT_EQ(With(plan::Metadata_PageTable, 2, 99), "");
 }
 
+TEST(CheckStepOfCacheGroups, FreedPagesAreThoseThatNoRowSees) {
+  const MetadataLayout layout(
+      {.tokens = 16, .sequences = 4, .pages_per_sequence = 3, .page_size = 4, .penalty_entries = 4, .cache_groups = 2});
+  std::vector<int32_t> block(layout.bytes / sizeof(int32_t), -7);
+  StepMetadata step(layout, block.data());
+  Sequence sequence;
+  sequence.tokens = std::vector<int32_t>(10, 1);
+  sequence.prompt_size = 10;
+  std::vector<ScheduledRows> rows{{&sequence, 8, 2}};
+  auto check = [&](std::vector<int32_t> pages) {
+    sequence.cache.pages = std::move(pages);
+    StepSizes sizes = *step.Fill(rows, 2, /*query_tile_rows=*/4);
+    StepBounds bounds{.total_pages = 8, .vocab_size = 10, .cache = {.page_size = 4, .windows = {0, 4}}};
+    return std::string(CheckStep(layout, block.data(), sizes, bounds).message());
+  };
+  EXPECT_EQ(check({0, -1, 2, 3, 4, 5}), "");
+  EXPECT_EQ(check({0, -1, 2, -1, 4, 5}), "step metadata: cache group 1: PageTable[1] is -1, expected 0 to 7");
+  EXPECT_EQ(check({-1, -1, 2, 3, 4, 5}), "step metadata: cache group 0: PageTable[0] is -1, expected 0 to 7");
+}
+
 TEST_F(CheckStepTest, ComparesWhatArrivedButForTokens) {
   std::vector<int32_t> device = block_;
   device[layout_.OffsetOf(plan::Metadata_TokenIds) / sizeof(int32_t)] = 6; // sampled on the device

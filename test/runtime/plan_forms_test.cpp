@@ -6,6 +6,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <optional>
 
 namespace inlay {
 namespace {
@@ -29,7 +30,8 @@ struct TestPlan {
   std::vector<TestWeight> weights = {{}};
   plan::KernelBody body = plan::KernelBody_Code;
   bool has_body = true;
-  uint32_t page_table_group = 0; // of the kernel's argument
+  uint32_t page_table_group = 0;            // of the kernel's argument
+  std::optional<uint32_t> cache_layer = {}; // whose keys are another argument
   std::string target = "cpu";
   std::vector<std::string> cpu_features = {};
 };
@@ -48,6 +50,8 @@ std::string Build(const TestPlan &options) {
     offset = (offset + bytes + 255) / 256 * 256;
   }
   std::vector<plan::View> views{{plan::Count(plan::Extent_Sequences, 1, 4), 4}};
+  if (options.cache_layer)
+    views.emplace_back(plan::Count(plan::Extent_KvRows, 1, 1), 32);
   flatbuffers::Offset<void> body;
   if (options.has_body)
     body = options.body == plan::KernelBody_Collective ? plan::CreateCollective(b).Union()
@@ -56,6 +60,8 @@ std::string Build(const TestPlan &options) {
   std::vector kernels{plan::CreateKernelDirect(b, "k", &views, options.body, body)};
   std::vector arguments{plan::CreateArgument(b, plan::BufferKind_Metadata, options.page_table_group, /*offset=*/0,
                                              plan::Metadata_PageTable)};
+  if (options.cache_layer)
+    arguments.push_back(plan::CreateArgument(b, plan::BufferKind_KeyCache, *options.cache_layer));
   std::vector<plan::Count> grid{plan::Count(plan::Extent_One, 1, 1)};
   std::vector launches{plan::CreateLaunchDirect(b, 0, &arguments, &grid)};
   std::vector entries{plan::CreateEntryDirect(b, "decode", plan::EntryKind_Decode, 4, 4, 1, 256, nullptr, &launches)};
@@ -132,16 +138,44 @@ TEST(PlanForms, CacheGroups) {
   auto groups = [](uint32_t layers, std::vector<TestCacheGroup> list) {
     return TestPlan{.model = {.layers = layers, .cache_groups = std::move(list)}};
   };
-  EXPECT_THAT(Unsupported(groups(2, {{.layers = {0}}, {.layers = {1}}})), HasSubstr("has 2 cache groups"));
-  EXPECT_THAT(Unsupported(groups(1, {{.window = 4}})), HasSubstr("cache group 0 frees pages outside a window of 4"));
   EXPECT_THAT(Unsupported(groups(1, {{.type = plan::DataType_F8E4M3}})),
               HasSubstr("cache group 0 stores keys and values as F8E4M3"));
-  EXPECT_THAT(Unsupported(groups(3, {{.layers = {0, 2}}})), HasSubstr("has 1 layers without a cache of their own"));
+  EXPECT_THAT(Unsupported(groups(2, {{.layers = {0}}, {.layers = {1}, .page_size = 32}})),
+              HasSubstr("cache group 1 has pages of 32 positions and 1024 bytes per layer, but group 0 of 16 positions "
+                        "and 512 bytes"));
+  EXPECT_THAT(Unsupported(groups(2, {{.layers = {0}}, {.layers = {1}, .head_dim = 16}})),
+              HasSubstr("cache group 1 has pages of 16 positions and 1024 bytes per layer"));
+  // A window, another head size with as many bytes, and a layer that reads the cache of another one.
+  EXPECT_TRUE(
+      Verify(groups(4, {{.layers = {0, 2}, .kv_heads = 2}, {.layers = {3}, .head_dim = 16, .window = 4}})).ok());
   EXPECT_THAT(Damaged(groups(1, {})), HasSubstr("has 0 cache groups, expected 1 to 64"));
   EXPECT_THAT(Damaged(groups(1, {{.head_dim = 0}})), HasSubstr("cache group 0 has invalid sizes"));
+  EXPECT_THAT(Damaged(groups(2, {{.layers = {0, 1}}, {.layers = {1}}})),
+              HasSubstr("cache group 1 lists layer 1 of 2 twice, out of order or out of range"));
+  EXPECT_THAT(Damaged(groups(2, {{}, {.layers = {}}})), HasSubstr("cache group 1 has invalid sizes: 0 layers"));
+  EXPECT_THAT(Damaged(groups(1, {{.window = 1u << 29}})), HasSubstr("a window of 536870912"));
   for (const std::vector<uint32_t> &layers : {std::vector<uint32_t>{2}, {1, 0}, {0, 0}})
     EXPECT_THAT(Damaged(groups(2, {{.layers = layers}})), HasSubstr("twice, out of order or out of range"));
   EXPECT_THAT(Damaged({.page_table_group = 1}), HasSubstr("reads PageTable of cache group 1 of 1"));
+}
+
+TEST(PlanForms, PageTablesAreThoseOfTheLaunchsCaches) {
+  auto launch = [](uint32_t layer, uint32_t page_table_group) {
+    return TestPlan{.model = {.layers = 3, .cache_groups = {{.layers = {0}}, {.layers = {1}, .window = 4}}},
+                    .page_table_group = page_table_group,
+                    .cache_layer = layer};
+  };
+  EXPECT_TRUE(Verify(launch(0, 0)).ok()) << Verify(launch(0, 0));
+  EXPECT_TRUE(Verify(launch(1, 1)).ok());
+  EXPECT_THAT(Damaged(launch(1, 0)),
+              HasSubstr("reads the cache of layer 1 through the page table of cache group 0, expected group 1"));
+  EXPECT_THAT(Damaged(launch(2, 0)), HasSubstr("reads the cache of layer 2 of 3"));
+  EXPECT_THAT(Damaged(launch(0, 2)), HasSubstr("reads PageTable of cache group 2 of 2"));
+}
+
+TEST(PlanForms, FactsNameTheCacheGroups) {
+  std::string bytes = Build({.model = {.layers = 2, .cache_groups = {{}, {.layers = {1}, .window = 4}}}});
+  EXPECT_THAT(PlanFacts(*plan::GetPlan(bytes.data())), HasSubstr(R"("window":4)"));
 }
 
 TEST(PlanForms, SizesOfAStepHaveNames) {

@@ -46,6 +46,7 @@ protected:
       for (uint64_t row = 0, at = part.offset; row < part.rows; ++row, at += part.pitch)
         std::copy_n(block_.data() + at / sizeof(int32_t), part.bytes / sizeof(int32_t),
                     device_.data() + at / sizeof(int32_t));
+    step_.Copied();
   }
   std::vector<int32_t> OnDevice(plan::Metadata array, size_t count) const {
     const int32_t *first = device_.data() + layout_.OffsetOf(array) / sizeof(int32_t);
@@ -92,15 +93,61 @@ TEST_F(StepTest, WhatAStepHasIsCopiedAndLittleElse) {
   EXPECT_THAT(OnDevice(plan::Metadata_TileRows, 4), ElementsAre(0, 1, 2, 3));
   EXPECT_THAT(OnDevice(plan::Metadata_LogitRowIndices, 4), ElementsAre(0, 1, -1, -1));
   EXPECT_THAT(OnDevice(plan::Metadata_PageTable, 6), ElementsAre(7, 2, 5, 4, 1, -1));
-  // With fewer pages, entries of earlier steps are overwritten with -1. Later steps do not copy them again.
+  // With fewer pages, entries of earlier steps are overwritten with -1. A step that changes none copies none.
   b.cache.pages = a.cache.pages = {6};
-  for (size_t columns : {3, 1}) {
+  for (bool changes : {true, false}) {
     ASSERT_TRUE(step_.Fill(rows, 2, /*query_tile_rows=*/1).ok());
     CopyUsed();
     EXPECT_THAT(OnDevice(plan::Metadata_PageTable, 6), ElementsAre(6, -1, -1, 6, -1, -1));
-    EXPECT_EQ(step_.used()[2].bytes, columns * sizeof(int32_t));
+    ASSERT_EQ(step_.used().size(), changes ? 3u : 2u);
+    if (changes) {
+      EXPECT_EQ(step_.used()[2].bytes, 3 * sizeof(int32_t));
+    }
   }
   EXPECT_EQ(step_.used()[0].bytes, 2 * sizeof(int32_t));
+}
+
+TEST(StepOfCacheGroups, EachGroupHasAPageTable) {
+  StepCapacity capacity = kCapacity;
+  capacity.cache_groups = 2;
+  const MetadataLayout layout(capacity);
+  EXPECT_EQ(layout.bytes - MetadataLayout(kCapacity).bytes, layout.page_table_bytes);
+  std::vector<int32_t> block(layout.bytes / sizeof(int32_t), -7);
+  StepMetadata step(layout, block.data());
+  auto table = [&](size_t group) {
+    const int32_t *first = block.data() + layout.OffsetOfPageTable(group) / sizeof(int32_t);
+    return std::vector<int32_t>(first, first + 6);
+  };
+  Sequence a, b;
+  a.tokens = b.tokens = std::vector<int32_t>(9, 1);
+  a.prompt_size = b.prompt_size = 9;
+  a.cache.pages = {7, -1, 2, -1, 5, 3}; // the first two pages of the second group were freed
+  b.cache.pages = {4, 6};
+  std::vector<ScheduledRows> rows{{&a, 8, 1}, {&b, 2, 1}};
+  ASSERT_TRUE(step.Fill(rows, 2, /*query_tile_rows=*/1).ok());
+  step.Copied();
+  EXPECT_THAT(table(0), ElementsAre(7, 2, 5, 4, -1, -1));
+  EXPECT_THAT(table(1), ElementsAre(-1, -1, 3, 6, -1, -1));
+  ASSERT_EQ(step.used().size(), 4u);
+  EXPECT_EQ(step.used()[3].offset - step.used()[2].offset, layout.page_table_bytes);
+  EXPECT_EQ(step.used()[3].bytes, 3 * sizeof(int32_t));
+  a.cache.pages = {8, 9};
+  ASSERT_TRUE(step.Fill(rows, 2, /*query_tile_rows=*/1).ok());
+  step.Copied();
+  EXPECT_THAT(table(1), ElementsAre(9, -1, -1, 6, -1, -1));
+  b.cache.pages[1] = 7; // of the second group only
+  ASSERT_TRUE(step.Fill(rows, 2, /*query_tile_rows=*/1).ok());
+  ASSERT_EQ(step.used().size(), 3u);
+  EXPECT_EQ(step.used()[2].offset, layout.OffsetOfPageTable(1));
+  EXPECT_EQ(step.used()[2].bytes, sizeof(int32_t));
+  // That copy failed, so the next step copies the whole tables.
+  ASSERT_TRUE(step.Fill(rows, 2, /*query_tile_rows=*/1).ok());
+  ASSERT_EQ(step.used().size(), 4u);
+  EXPECT_EQ(step.used()[3].bytes * step.used()[3].rows, 12 * sizeof(int32_t));
+  step.Copied();
+  a.cache.pages.resize(8, 1);
+  EXPECT_EQ(std::string(step.Fill(rows, 2, 1).status().message()),
+            "a step has 4 pages of a sequence, expected at most 3");
 }
 
 TEST_F(StepTest, PaddingKeepsNothingOfEarlierSteps) {

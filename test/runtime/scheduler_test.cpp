@@ -11,8 +11,9 @@ namespace inlay {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
-constexpr SchedulerLimits kLimits{.sequences = 4, .tokens = 16, .pages = 8, .page_size = 4};
+const SchedulerLimits kLimits{.sequences = 4, .tokens = 16, .pages = 8, .cache = {.page_size = 4}};
 
 std::unique_ptr<Sequence> MakeSequence(std::vector<int32_t> prompt, double priority_key, int32_t max_tokens = 100) {
   auto sequence = std::make_unique<Sequence>();
@@ -122,7 +123,7 @@ TEST(Scheduler, NobodyIsPreemptedWhileAStepIsOnItsWay) {
 }
 
 TEST(Scheduler, TheOrderIsThatOfPlaces) {
-  Scheduler scheduler({.sequences = 1, .tokens = 16, .pages = 8, .page_size = 4});
+  Scheduler scheduler({.sequences = 1, .tokens = 16, .pages = 8, .cache = {.page_size = 4}});
   auto late = MakeSequence({1}, 2), early = MakeSequence({2}, 1);
   scheduler.Add(late.get());
   scheduler.Add(early.get());
@@ -166,7 +167,7 @@ TEST(Scheduler, ASequenceOfTheSamePromptCopiesThePartlyFilledPage) {
 // Sequences are added, removed and run in random order: no page is lost, and every waiting sequence runs eventually.
 TEST(Scheduler, NoPageIsLostAndNobodyStarves) {
   std::mt19937 random(1);
-  Scheduler scheduler({.sequences = 5, .tokens = 24, .pages = 12, .page_size = 4});
+  Scheduler scheduler({.sequences = 5, .tokens = 24, .pages = 12, .cache = {.page_size = 4}});
   std::vector<std::unique_ptr<Sequence>> sequences;
   size_t ended = 0;
   for (int step = 0; step < 4000; ++step) {
@@ -192,26 +193,105 @@ TEST(Scheduler, NoPageIsLostAndNobodyStarves) {
   EXPECT_EQ(scheduler.pool().free(), scheduler.pool().total());
 }
 
+TEST(CacheGroups, PagesOutsideTheWindowAreFreed) {
+  // The window of the second group is shorter than that of the third, and both are shorter than the sequence.
+  const CacheShape shape{.page_size = 4, .windows = {0, 6, 17}};
+  Scheduler scheduler({.sequences = 4, .tokens = 16, .pages = 60, .cache = shape});
+  auto sequence = MakeSequence(std::vector<int32_t>(40, 1), 0);
+  sequence->cache.reuses_pages = false;
+  scheduler.Add(sequence.get());
+  std::vector<int32_t> held;
+  while (sequence->length() < 100) {
+    RunStep(scheduler, scheduler.Plan(false));
+    held.clear();
+    for (size_t group = 0; group < shape.groups(); ++group)
+      held.push_back(0);
+    for (size_t at = 0; at < sequence->cache.pages.size(); ++at)
+      held[at % shape.groups()] += sequence->cache.pages[at] >= 0;
+    for (size_t group = 0; group < shape.groups(); ++group)
+      EXPECT_LE(held[group], shape.PagesHeld(group, sequence->length(), 1)) << sequence->length();
+  }
+  // 99 positions are computed: 25 pages, those of positions 94 to 98, and those of 83 to 98.
+  EXPECT_THAT(held, ElementsAre(25, 2, 5));
+  EXPECT_EQ(scheduler.pool().free(), 60 - 32);
+  scheduler.Remove(sequence.get());
+  EXPECT_EQ(scheduler.pool().free(), 60);
+}
+
+TEST(CacheGroups, APrefixIsFoundIfTheWindowBeforeItsEndIs) {
+  const CacheShape shape{.page_size = 4, .windows = {0, 6}};
+  Scheduler scheduler({.sequences = 4, .tokens = 64, .pages = 32, .cache = shape});
+  std::vector<int32_t> prompt;
+  for (int32_t i = 0; i < 33; ++i)
+    prompt.push_back(i);
+  auto first = MakeSequence(prompt, 0);
+  scheduler.Add(first.get());
+  RunStep(scheduler, scheduler.Plan(false));
+  EXPECT_EQ(first->cache.pages[6 * 2 + 1], -1);
+  EXPECT_GE(first->cache.pages[7 * 2 + 1], 0);
+  // The freed pages are cached. The row at 32 sees the positions from 27 on: two pages of the second group.
+  auto second = MakeSequence(prompt, 1);
+  scheduler.Add(second.get());
+  StepPlan plan = scheduler.Plan(false);
+  EXPECT_EQ(second->cache.found, 32);
+  EXPECT_EQ(second->cache.pages[5 * 2 + 1], -1);
+  for (int32_t at : {5, 6, 7})
+    EXPECT_EQ(second->cache.pages[static_cast<size_t>(at) * 2], first->cache.pages[static_cast<size_t>(at) * 2]);
+  EXPECT_GE(second->cache.pages[6 * 2 + 1], 0);
+  EXPECT_EQ(second->cache.pages[7 * 2 + 1], first->cache.pages[7 * 2 + 1]);
+  RunStep(scheduler, plan);
+  // A shorter prefix sees freed pages, which are still cached.
+  auto shorter = MakeSequence({prompt.begin(), prompt.begin() + 18}, 2);
+  shorter->tokens.back() = 99;
+  scheduler.Add(shorter.get());
+  RunStep(scheduler, scheduler.Plan(false));
+  EXPECT_EQ(shorter->cache.found, 16);
+}
+
 TEST(PrefixPages, AreFoundByTokensParentAndSaltUntilTheirRoomIsNeeded) {
   PagePool pool(3);
   std::vector<int32_t> first{1, 2}, second{3, 4};
   std::vector<int32_t> pages = *pool.Take(2);
-  PagePrefix one = pool.Publish(pages[0], pool.Root("a"), first), two = pool.Publish(pages[1], one, second);
+  PagePrefix one = pool.Publish({&pages[0], 1}, pool.Root("a"), first), two = pool.Publish({&pages[1], 1}, one, second);
   EXPECT_NE(one.serial, two.serial);
   pool.Release(pages);
   EXPECT_EQ(pool.free(), 3);
   EXPECT_EQ(pool.cached(), 2);
   PagePrefix other = pool.Root("b"), place = pool.Root("a");
-  EXPECT_FALSE(pool.Find(first, other)) << "another salt";
-  EXPECT_FALSE(pool.Find(second, place)) << "another parent";
-  EXPECT_EQ(pool.Find(first, place), pages[0]);
-  EXPECT_EQ(pool.Find(second, place), pages[1]);
+  EXPECT_THAT(pool.Find(first, other), IsEmpty()) << "another salt";
+  EXPECT_THAT(pool.Find(second, place), IsEmpty()) << "another parent";
+  EXPECT_THAT(pool.Find(first, place), ElementsAre(pages[0]));
+  EXPECT_THAT(pool.Find(second, place), ElementsAre(pages[1]));
+  for (int32_t page : pages)
+    pool.Share(page);
+  EXPECT_EQ(pool.cached(), 0);
   pool.Release(pages);
   // The end of the chain is evicted first.
   pool.Take(2);
   place = pool.Root("a");
-  EXPECT_EQ(pool.Find(first, place), pages[0]);
-  EXPECT_FALSE(pool.Find(second, place));
+  EXPECT_THAT(pool.Find(first, place), ElementsAre(pages[0]));
+  EXPECT_THAT(pool.Find(second, place), IsEmpty());
+}
+
+TEST(PrefixPages, ThoseOfEachGroupAreEvictedAndPublishedAgainAlone) {
+  PagePool pool(4, /*groups=*/2);
+  std::vector<int32_t> tokens{1, 2}, pages = *pool.Take(2);
+  PagePrefix root = pool.Root(""), place = pool.Publish(pages, root, tokens), found = root;
+  EXPECT_THAT(pool.Find(tokens, found), ElementsAre(pages[0], pages[1]));
+  pool.Release({&pages[1], 1});
+  std::vector<int32_t> others = *pool.Take(3); // the last one evicts the page of the second group
+  found = root;
+  EXPECT_THAT(pool.Find(tokens, found), ElementsAre(pages[0], -1));
+  EXPECT_EQ(found.serial, place.serial);
+  // A page of the first group is published already, so only that of the second is added.
+  EXPECT_EQ(pool.Publish({others.data(), 2}, root, tokens).serial, place.serial);
+  EXPECT_THAT(pool.Find(tokens, found = root), ElementsAre(pages[0], others[1]));
+  std::vector<std::span<const int32_t>> owners{{&pages[0], 1}, others};
+  EXPECT_TRUE(pool.CheckInvariants(owners).ok()) << pool.CheckInvariants(owners);
+  // Nothing is left of it when the last page is evicted.
+  pool.Release(std::vector<int32_t>{pages[0], others[1]});
+  pool.Take(2);
+  EXPECT_THAT(pool.Find(tokens, found = root), IsEmpty());
 }
 
 TEST(PrefixPages, WrongAccountsAreFound) {

@@ -1,0 +1,24 @@
+// How much memory of a device a bundle takes: the sizes of its buffers, and how many KV pages are left.
+#ifndef INLAY_RUNTIME_API_PLAN_MEMORY_H_
+#define INLAY_RUNTIME_API_PLAN_MEMORY_H_
+
+#include "absl/status/statusor.h"
+#include "runtime/api/inlay.h"
+#include "runtime/bundle/plan_generated.h"
+#include "runtime/device/device.h"
+#include "runtime/kv/cache_shape.h"
+
+namespace inlay {
+
+uint64_t LogitsBytes(const plan::Model &model);
+uint64_t TokensBytes(const plan::Model &model);
+CacheShape CacheShapeOf(const plan::Model &model);
+
+// The memory that LoadedModel::Load() will allocate. `draft` is null or the plan of a draft model on the same device:
+// see LoadedModel::PlanMemory().
+absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Target &target, const Device &device,
+                                      const EngineOptions &options, const MemoryPlan *draft);
+
+} // namespace inlay
+
+#endif // INLAY_RUNTIME_API_PLAN_MEMORY_H_
