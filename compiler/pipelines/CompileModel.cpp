@@ -256,7 +256,7 @@ private:
     std::vector groups{
         plan::CreateCacheGroupDirect(fb, &layers, config.kv_heads, config.head_dim, type, limits.pageSize)};
     auto model = plan::CreateModelDirect(fb, config.vocab_size, layers.size(), &groups, limits.maxModelLen,
-                                         limits.maxNumSeqs, limits.maxNumBatchedTokens);
+                                         limits.maxNumSeqs, limits.maxNumBatchedTokens, config.short_rope_len);
     std::vector<flatbuffers::Offset<flatbuffers::String>> sizes;
     for (const char *name : kStepSizeNames)
       sizes.push_back(fb.CreateString(name));

@@ -31,7 +31,8 @@ struct ModelOptions {
 
 struct LayerConfig {
   std::optional<int64_t> window; // Positions that a row attends to, itself included; all when absent.
-  std::optional<size_t> rope;    // Index into ModelConfig::ropes; absent in layers without rope.
+  std::optional<size_t> rope;    // Of keys: index into ModelConfig::ropes; absent in layers without rope.
+  std::optional<size_t> query_rope; // Of queries.
 };
 
 // A prefix of the family's names of tensors, and what the checkpoint has in its place.
@@ -53,6 +54,7 @@ struct ModelConfig {
   int64_t learned_positions = 0; // Rows of the table of positions, in families that have one.
   int64_t max_model_len = 0;
   int64_t max_prompt_len = 0; // At most max_model_len; less with dynamic rope, see ComputeRope.
+  int64_t short_rope_len = 0; // The most tokens of sequences with the short factors of longrope; 0: all have the same.
   bool tie_word_embeddings = false;
   bool qkv_bias = false;
   bool output_bias = false;

@@ -87,7 +87,7 @@ struct Rope {
   std::string_view dim_key = "";      // Elements of a head that rotate; all of them where it is null.
   std::string_view fraction_key = ""; // Share of a head that rotates; all of it without a key.
   double fraction = 1.0;              // Where the key is absent.
-  // A factor of the queries that is 1 up to the original length of the scaling.
+  // `query_beta` of RopeParameters.
   std::string_view long_query_key = "";
   bool has_longrope = false; // "su" and "yarn" are old names of longrope.
   bool has_alpha = false;    // Dynamic scaling with an `alpha` is a base stretched by it.

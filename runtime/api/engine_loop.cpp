@@ -28,14 +28,15 @@ int32_t HostPagesOf(const MemoryPlan &memory, const EngineOptions &options) {
   return static_cast<int32_t>(std::min(options.swap_space_bytes / memory.bytes_per_page, most));
 }
 
-SchedulerLimits LimitsOf(const MemoryPlan &memory, const EngineOptions &options, int64_t vocabulary) {
+SchedulerLimits LimitsOf(const MemoryPlan &memory, const EngineOptions &options, const plan::Model &model) {
   return {.sequences = memory.max_num_seqs,
           .tokens = memory.max_num_batched_tokens,
           .pages = memory.total_pages,
           .host_pages = HostPagesOf(memory, options),
           .page_size = memory.page_size,
           .drafts = options.num_speculative_tokens,
-          .prompt_logits = LogprobFinder::PromptRowsOfStep(vocabulary)};
+          .prompt_logits = LogprobFinder::PromptRowsOfStep(model.vocab_size()),
+          .short_rope_len = static_cast<int32_t>(model.short_rope_len())};
 }
 
 } // namespace
@@ -47,7 +48,7 @@ EngineLoop::EngineLoop(std::unique_ptr<LoadedModel> model, std::unique_ptr<Draft
     : options_(options), checks_invariants_(checks_invariants),
       plans_ahead_(options.async_scheduling.value_or(!model->is_cpu() && options.num_speculative_tokens == 0)),
       model_(std::move(model)), runner_(*model_, options_), logprobs_(model_->model().vocab_size()),
-      scheduler_(LimitsOf(model_->memory(), options, model_->model().vocab_size()),
+      scheduler_(LimitsOf(model_->memory(), options, model_->model()),
                  drafter ? std::move(drafter) : std::make_unique<NgramDrafter>()),
       guided_(
           [this] {

@@ -13,6 +13,7 @@ namespace inlay {
 // Exclusive upper bounds of page indices and token ids.
 struct StepBounds {
   int32_t total_pages = 0, vocab_size = 0;
+  int32_t short_rope_len = 0; // rows of the first part of the rope tables
 };
 
 // Checks that all indices in `block`, which StepMetadata filled for a step of `sizes`, are within the arrays that they

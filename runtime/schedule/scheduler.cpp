@@ -126,7 +126,22 @@ bool Scheduler::MakeRoom(Sequence &sequence, int32_t positions, StepPlan &plan, 
   return true;
 }
 
+// Puts back the running sequences that have become longer than the first part of the rope tables allows. Returns false
+// if that is not possible because a step is in flight.
+bool Scheduler::PutBackOutgrown(bool in_flight) {
+  for (Sequence *sequence : std::vector<Sequence *>(running_)) {
+    if (sequence->is_full() || sequence->cache.first_rope_row == FirstRopeRow(*sequence))
+      continue;
+    if (in_flight)
+      return false;
+    PutBack(sequence);
+  }
+  return true;
+}
+
 StepPlan Scheduler::Plan(bool in_flight) {
+  if (!PutBackOutgrown(in_flight))
+    return {.must_wait = true};
   StepPlan plan;
   int32_t budget = limits_.tokens;
   int64_t preempted = preemptions_;
@@ -220,6 +235,8 @@ void Scheduler::AddDrafts(StepPlan &plan, int32_t budget) {
     sequence.drafts.clear();
     int32_t to_generate = sequence.max_tokens - (sequence.length() - sequence.prompt_size);
     int32_t most = std::min({limits_.drafts, budget, to_generate - 1});
+    if (limits_.short_rope_len > 0 && sequence.cache.first_rope_row == 0)
+      most = std::min(most, limits_.short_rope_len - sequence.length());
     if (part.wants_token() && part.prompt_rows == 0 && sequence.pending == 0 && sequence.takes_drafts() && most > 0)
       requests.push_back({&sequence, most});
   }
@@ -260,6 +277,10 @@ StepPlan Scheduler::PlanAlone(Sequence *sequence) {
 // Allocates pages for all known tokens of a waiting sequence and moves it to the running ones. Returns false if there
 // are too few pages.
 bool Scheduler::Admit(Sequence &sequence, StepPlan &plan) {
+  if (int32_t row = FirstRopeRow(sequence); sequence.cache.first_rope_row != row) {
+    GiveUpHostPages(sequence); // Their keys were rotated by the other part of the table.
+    sequence.cache.first_rope_row = row;
+  }
   if (!SharePages(sequence))
     FindPages(sequence);
   std::optional<std::vector<int32_t>> pages =
@@ -290,7 +311,8 @@ bool Scheduler::Admit(Sequence &sequence, StepPlan &plan) {
 // since its logits are needed. Returns false if there is no leader with pages.
 bool Scheduler::SharePages(Sequence &sequence) {
   const Sequence *leader = sequence.cache.leader;
-  if (!leader || leader->cache.pages.empty() || sequence.length() != sequence.prompt_size)
+  if (!leader || leader->cache.pages.empty() || sequence.length() != sequence.prompt_size ||
+      leader->cache.first_rope_row != sequence.cache.first_rope_row)
     return false;
   sequence.cache.computed = sequence.prompt_size - 1;
   int32_t full = sequence.cache.computed / limits_.page_size;
@@ -303,12 +325,19 @@ bool Scheduler::SharePages(Sequence &sequence) {
   return true;
 }
 
+// Where the chain of the sequence's pages begins. Keys depend on the part of the rope tables. No token is -1.
+PagePrefix Scheduler::RootOf(const Sequence &sequence) const {
+  static constexpr int32_t kSecondPart[] = {-1};
+  PagePrefix root = pool_.Root(sequence.cache.salt);
+  return sequence.cache.first_rope_row == 0 ? root : pool_.Next(root, kSecondPart);
+}
+
 void Scheduler::FindPages(Sequence &sequence) {
   sequence.cache.leader = nullptr;
   // Tokens found in the prefix cache are not computed, so there would be no logits for them.
   if (!sequence.cache.reuses_pages || sequence.wants_prompt_logits)
     return;
-  PagePrefix prefix = pool_.Root(sequence.cache.salt);
+  PagePrefix prefix = RootOf(sequence);
   std::span<const int32_t> tokens(sequence.tokens);
   auto size = static_cast<size_t>(limits_.page_size);
   // At least one token must be left to compute, since its logits are needed.
@@ -339,7 +368,7 @@ void Scheduler::Done(std::span<const ScheduledRows> rows) {
     auto size = static_cast<size_t>(limits_.page_size);
     std::span<const int32_t> tokens(sequence.tokens);
     while ((prefixes.size() + 1) * size <= static_cast<size_t>(part.certain_end())) {
-      PagePrefix parent = prefixes.empty() ? pool_.Root(sequence.cache.salt) : prefixes.back();
+      PagePrefix parent = prefixes.empty() ? RootOf(sequence) : prefixes.back();
       prefixes.push_back(
           pool_.Publish(sequence.cache.pages[prefixes.size()], parent, tokens.subspan(prefixes.size() * size, size)));
     }

@@ -49,6 +49,8 @@ struct CachedTokens {
   // Positions whose keys and values are in the pages, or will be when the steps in flight are done.
   int32_t computed = 0;
   std::vector<PagePrefix> prefixes; // of the full pages that were published or found in the prefix cache
+  // The row of rope tables with two parts for position 0 of the sequence. See SchedulerLimits::short_rope_len.
+  int32_t first_rope_row = 0;
   int32_t found = 0;          // tokens of the prompt found in the prefix cache when the sequence was first admitted
   Sequence *leader = nullptr; // another sequence with the same prompt, whose pages this one will share
   // While a preempted sequence waits: its pages in host memory, and the number of positions in them.

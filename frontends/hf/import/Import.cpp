@@ -52,7 +52,7 @@ private:
   /// `input` itself where the family has no such norm.
   Value buildNorm(const std::string &module, Value input, bool perHead = false);
   Value buildQkNorm(size_t layer, std::string_view name, Value input);
-  Value buildRope(size_t layer, StringRef which, Value input);
+  Value buildRope(size_t layer, StringRef which, std::optional<size_t> rope, Value input);
   Value buildScale(const std::string &name, Value input, double factor); ///< `input` itself when `factor` is 1.
   Value buildResidual(const std::string &module, Value residual, Value input);
 
@@ -122,9 +122,11 @@ void Importer::buildSymbols() {
   }
   for (size_t i = 0; i < config.ropes.size(); ++i) {
     at(ropeName(i));
-    auto table = RankedTensorType::get({config.max_model_len, config.rotary_dim}, builder.getF32Type());
-    llm::RopeTableOp::create(builder, ropeName(i), table, config.ropes[i].inv_freq,
-                             llvm::APFloat(config.ropes[i].attention_factor));
+    const RopeFrequencies &rope = config.ropes[i];
+    int64_t rows = rope.short_length + config.max_model_len;
+    auto table = RankedTensorType::get({rows, config.rotary_dim}, builder.getF32Type());
+    llm::RopeTableOp::create(builder, ropeName(i), table, rope.inv_freq, llvm::APFloat(rope.attention_factor),
+                             rope.short_length, llvm::APFloat(rope.temperature_beta), rope.temperature_length);
   }
 }
 
@@ -208,8 +210,8 @@ Value Importer::buildAttention(size_t layer, Value x) {
     q = buildQkNorm(layer, names.q_norm, q);
     k = buildQkNorm(layer, names.k_norm, k);
   }
-  q = buildRope(layer, "q_rope", q);
-  k = buildRope(layer, "k_rope", k);
+  q = buildRope(layer, "q_rope", config.layers[layer].query_rope, q);
+  k = buildRope(layer, "k_rope", config.layers[layer].rope, k);
   if (normAfterRope) {
     q = buildQkNorm(layer, names.q_norm, q);
     k = buildQkNorm(layer, names.k_norm, k);
@@ -300,8 +302,7 @@ Value Importer::buildQkNorm(size_t layer, std::string_view name, Value input) {
   return buildNorm(module(name, layer), input, /*perHead=*/family.qk_norm != QkNorm::kRow);
 }
 
-Value Importer::buildRope(size_t layer, StringRef which, Value input) {
-  std::optional<size_t> rope = config.layers[layer].rope;
+Value Importer::buildRope(size_t layer, StringRef which, std::optional<size_t> rope, Value input) {
   if (!rope)
     return input;
   at(module(names.attention, layer) + "." + which);

@@ -130,17 +130,26 @@ TEST(Hunyuan, AlphaStretchesTheBase) {
   EXPECT_NEAR(Parse(Fixture("hunyuan")).ropes[0].inv_freq[1], std::pow(base, -1.0 / 8), 1e-7);
 }
 
-TEST(Phi3, LongRopeEndsAtTheOriginalLength) {
+TEST(Phi3, LongRopeHasFactorsForShortAndForLongSequences) {
+  ModelConfig config = Parse(Fixture("phi3-longrope"));
+  EXPECT_EQ(config.max_model_len, 512);
+  EXPECT_EQ(config.short_rope_len, 48);
+  ASSERT_EQ(config.ropes.size(), 1u);
+  const RopeFrequencies &rope = config.ropes[0];
+  EXPECT_EQ(rope.short_length, 48);
+  ASSERT_EQ(rope.inv_freq.size(), 12u);
+  EXPECT_NEAR(rope.inv_freq[2], std::pow(10000.0, -2.0 / 6) / 1.5, 1e-7);
+  EXPECT_NEAR(rope.inv_freq[6 + 2], std::pow(10000.0, -2.0 / 6) / 4.0, 1e-7);
+  EXPECT_NEAR(rope.attention_factor, std::sqrt(1 + std::log(512.0 / 48) / std::log(48.0)), 1e-12);
+}
+
+TEST(Phi3, LongRopeOfShortSequencesHasOneSetOfFactors) {
   Problems problems;
-  auto config = ParseConfig(Fixture("phi3-longrope").dump(), "config.json", {}, problems);
+  auto config = ParseConfig(Fixture("phi3-longrope").dump(), "config.json", {.dtype = {}, .max_model_len = 48}, problems);
   ASSERT_TRUE(config) << problems.ToStatus();
-  EXPECT_EQ(config->max_model_len, 128);
-  EXPECT_THAT(problems.notes(), ::testing::Contains(HasSubstr("sequences have at most 128 tokens")));
-  EXPECT_NEAR(config->ropes[0].inv_freq[2], std::pow(10000.0, -2.0 / 6) / 1.5, 1e-7);
-  EXPECT_NEAR(config->ropes[0].attention_factor, std::sqrt(1 + std::log(4.0) / std::log(128.0)), 1e-12);
-  EXPECT_THAT(ProblemsOf(Fixture("phi3-longrope").dump(), {.dtype = {}, .max_model_len = 129}),
-              ElementsAre("--max-model-len: found 129, expected at most original_max_position_embeddings = 128; the "
-                          "factors of longer sequences are not supported yet"));
+  EXPECT_EQ(config->short_rope_len, 0);
+  EXPECT_EQ(config->ropes[0].short_length, 0);
+  EXPECT_EQ(config->ropes[0].inv_freq.size(), 6u);
 }
 
 // A fixture, what is changed in it, and the lines that it is answered with.
@@ -205,16 +214,24 @@ INSTANTIATE_TEST_SUITE_P(
              "rope_scaling.short_factor: found 2 entries, expected 6 numbers from 0.001 to 1e+06; correct the value"}),
     [](const auto &info) { return info.param.name; });
 
-// What multiplies the queries is 1 up to the original length.
-TEST(Ministral3, EndsAtTheOriginalLength) {
-  Problems problems;
-  auto config = ParseConfig(Fixture("ministral3").dump(), "config.json", {}, problems);
-  ASSERT_TRUE(config) << problems.ToStatus();
-  EXPECT_EQ(config->max_model_len, 128);
-  EXPECT_THAT(problems.notes(), ::testing::Contains(HasSubstr("the factor of later queries is not supported yet")));
+TEST(Ministral3, QueriesHaveATemperatureBeyondTheOriginalLength) {
+  ModelConfig config = Parse(Fixture("ministral3"));
+  EXPECT_EQ(config.max_model_len, 512);
+  ASSERT_EQ(config.ropes.size(), 2u);
+  EXPECT_EQ(config.layers[0].rope, 0u);
+  EXPECT_EQ(config.layers[0].query_rope, 1u);
+  EXPECT_EQ(config.ropes[0].temperature_beta, 0.0);
+  EXPECT_EQ(config.ropes[1].temperature_beta, 0.5);
+  EXPECT_EQ(config.ropes[1].temperature_length, 16);
+  EXPECT_EQ(config.ropes[1].inv_freq, config.ropes[0].inv_freq);
+
   json without = Fixture("ministral3");
   without["rope_parameters"].erase("llama_4_scaling_beta");
-  EXPECT_EQ(Parse(without).max_model_len, 512);
+  EXPECT_EQ(Parse(without).ropes.size(), 1u);
+  Problems problems;
+  auto is_short = ParseConfig(Fixture("ministral3").dump(), "config.json", {.dtype = {}, .max_model_len = 16}, problems);
+  ASSERT_TRUE(is_short) << problems.ToStatus();
+  EXPECT_EQ(is_short->ropes.size(), 1u);
 }
 
 TEST(GptJ, RotatesTheNumberOfElementsThatItIsGiven) {
