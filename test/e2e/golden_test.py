@@ -54,6 +54,14 @@ def test_dynamic_rope(t: tools.Tools, model: pathlib.Path, golden: dict, logits:
         tools.fail(f"{model.name}: expected a prompt of {trained + 1} tokens to be refused, found {refused.stderr!r}")
 
 
+def check_tokens(t: tools.Tools, model: pathlib.Path, bundle: pathlib.Path, ids: list[int], first: int, end: int, *options) -> None:
+    """After `first` tokens of `ids`, the next ones up to `end` are generated."""
+    found = t.generate(bundle, "--prompt-ids", ",".join(map(str, ids[:first])), "--max-tokens", end - first,
+                       "--temperature", 0, "--ignore-eos", *options)["token_ids"]
+    if found != ids[first:end]:
+        tools.fail(f"{model.name}: after {first} tokens {' '.join(map(str, options))}: expected {ids[first:end]}, found {found}")
+
+
 def test_long_rope(t: tools.Tools, model: pathlib.Path, bundle: pathlib.Path, golden: dict) -> None:
     """The golden tokens cross the original length. A sequence that starts as a longer prompt continues with the same tokens,
     and a bundle for short sequences alone computes those up to the original length."""
@@ -61,12 +69,12 @@ def test_long_rope(t: tools.Tools, model: pathlib.Path, bundle: pathlib.Path, go
     ids = golden["prompt_ids"] + golden["greedy_ids"]
     if not len(golden["prompt_ids"]) < original < len(ids) - 8:
         tools.fail(f"{model.name}: {len(ids)} golden tokens do not cross the original length of {original}")
-    short = t.compile(model, "--target", "cpu", "--dtype", "float32", "--max-model-len", original, "--overwrite")
-    for which, first, end in ((bundle, original + 4, len(ids)), (short, original - 4, original)):
-        found = t.generate(which, "--prompt-ids", ",".join(map(str, ids[:first])), "--max-tokens", end - first,
-                           "--temperature", 0, "--ignore-eos")["token_ids"]
-        if found != ids[first:end]:
-            tools.fail(f"{model.name}: after {first} tokens: expected {ids[first:end]}, found {found}")
+    # Draft tokens end where the rotations change.
+    check_tokens(t, model, bundle, ids, len(golden["prompt_ids"]), len(ids), "--num-speculative-tokens", 4)
+    for first, end in ((original + 4, len(ids)), (original - 4, original)):
+        if end == original:
+            t.compile(model, "--target", "cpu", "--dtype", "float32", "--max-model-len", original, "--overwrite")
+        check_tokens(t, model, bundle, ids, first, end)
 
 
 def test_without_fusion(t: tools.Tools, model: pathlib.Path, golden: dict, logits: list[list[float]], prompt: list) -> float:
