@@ -46,6 +46,7 @@ struct ModelConfig {
   std::vector<Renaming> renamings; // Empty where the checkpoint has the family's names.
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
+  int64_t embedding_size = 0; // Columns of the embedding and of the head.
   int64_t intermediate_size = 0;
   int64_t heads = 0;
   int64_t kv_heads = 0;          // Divides `heads`.
@@ -60,6 +61,7 @@ struct ModelConfig {
   bool output_bias = false;
   bool mlp_bias = false;
   bool head_bias = false;
+  bool norms_before = true; // See Family.
   bool parallel = false; // Attention and MLP read the same rows.
   double norm_eps = 0;
   double embedding_scale = 1.0; // Factors of what is named.

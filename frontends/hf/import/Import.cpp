@@ -148,8 +148,10 @@ void Importer::buildStep() {
 
   std::string embedding(names.embedding);
   at(embedding);
-  Value x = llm::EmbeddingOp::create(builder, rows(config.hidden_size), tokens, weightOf(embedding),
+  Value x = llm::EmbeddingOp::create(builder, rows(config.embedding_size), tokens, weightOf(embedding),
                                      builder.getF64FloatAttr(config.embedding_scale));
+  if (config.embedding_size != config.hidden_size)
+    x = buildLinear(std::string(names.project_in), x, rows(config.hidden_size), /*bias=*/false);
   x = buildNorm(std::string(names.embedding_norm), x);
   if (family.positions == Positions::kLearned)
     x = buildPositions(x);
@@ -157,7 +159,11 @@ void Importer::buildStep() {
     x = buildLayer(layer, x);
   at("gather_rows");
   x = llm::GatherRowsOp::create(builder, rows(config.hidden_size), x, batch);
-  Value logits = buildLogits(buildNorm(std::string(names.final_norm), x));
+  if (config.norms_before)
+    x = buildNorm(std::string(names.final_norm), x);
+  if (config.embedding_size != config.hidden_size)
+    x = buildLinear(std::string(names.project_out), x, rows(config.embedding_size), /*bias=*/false);
+  Value logits = buildLogits(x);
   at("sample");
   Value next = llm::SampleOp::create(builder, ids, logits, batch);
   func::ReturnOp::create(builder, ValueRange{logits, next, cache});
@@ -188,6 +194,11 @@ Value Importer::buildLogits(Value rows) {
 
 Value Importer::buildLayer(size_t layer, Value input) {
   std::string attention = module(names.attention, layer), mlp = module(names.mlp, layer);
+  if (!config.norms_before) {
+    Value x = buildResidual(attention, input, buildAttention(layer, input));
+    x = buildNorm(module(names.attention_norm, layer), x);
+    return buildNorm(module(names.mlp_norm, layer), buildResidual(mlp, x, buildMlp(layer, x)));
+  }
   Value normed = buildNorm(module(names.attention_norm, layer), input);
   Value attended = buildNorm(module(names.attention_post_norm, layer), buildAttention(layer, normed));
   Value x = buildResidual(attention, input, attended);
