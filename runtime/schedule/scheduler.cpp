@@ -128,21 +128,22 @@ bool Scheduler::MakeRoom(Sequence &sequence, int32_t positions, StepPlan &plan, 
 
 // Puts back the running sequences that have become longer than the first part of the rope tables allows. Returns false
 // if that is not possible because a step is in flight.
-bool Scheduler::PutBackOutgrown(bool in_flight) {
+bool Scheduler::PutBackOutgrown(StepPlan &plan, bool in_flight) {
   for (Sequence *sequence : std::vector<Sequence *>(running_)) {
     if (sequence->is_full() || sequence->cache.first_rope_row == FirstRopeRow(*sequence))
       continue;
     if (in_flight)
       return false;
     PutBack(sequence);
+    plan.preempted.push_back(sequence);
   }
   return true;
 }
 
 StepPlan Scheduler::Plan(bool in_flight) {
-  if (!PutBackOutgrown(in_flight))
-    return {.must_wait = true};
   StepPlan plan;
+  if (!PutBackOutgrown(plan, in_flight))
+    return {.must_wait = true};
   int32_t budget = limits_.tokens;
   int64_t preempted = preemptions_;
   for (bool decoding : {true, false})

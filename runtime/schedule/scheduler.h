@@ -90,7 +90,7 @@ private:
     return limits_.short_rope_len > 0 && sequence.length() > limits_.short_rope_len ? limits_.short_rope_len : 0;
   }
   PagePrefix RootOf(const Sequence &sequence) const;
-  bool PutBackOutgrown(bool in_flight);
+  bool PutBackOutgrown(StepPlan &plan, bool in_flight);
   bool MakeRoom(Sequence &sequence, int32_t positions, StepPlan &plan, bool in_flight, bool *must_wait);
   void AddDrafts(StepPlan &plan, int32_t budget);
   void AddPromptLogits(StepPlan &plan) const;

@@ -139,6 +139,7 @@ TEST(Scheduler, SequencesThatOutgrowTheShortRopeAreComputedAgain) {
   StepPlan again = scheduler.Plan(false);
   EXPECT_THAT(Counts(again), ElementsAre(7));
   EXPECT_EQ(again.rows[0].first, 0);
+  EXPECT_THAT(again.preempted, ElementsAre(a.get()));
   EXPECT_EQ(a->cache.first_rope_row, 6);
   RunStep(scheduler, again);
   EXPECT_EQ(scheduler.preemptions(), 0);
