@@ -156,9 +156,7 @@ LogicalResult RopeOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return success();
 }
 
-RopeTableOp RopeOp::getTableOp() {
-  return SymbolTable::lookupNearestSymbolFrom<RopeTableOp>(*this, getTableAttr());
-}
+RopeTableOp RopeOp::getTableOp() { return SymbolTable::lookupNearestSymbolFrom<RopeTableOp>(*this, getTableAttr()); }
 
 int64_t RopeOp::getRotaryDim() { return cast<RankedTensorType>(getTableOp().getType()).getDimSize(1); }
 

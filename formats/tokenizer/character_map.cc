@@ -48,9 +48,9 @@ absl::StatusOr<CharacterMap> CharacterMap::Parse(std::string_view bytes) {
   uint32_t size = ReadUnit(bytes);
   bytes.remove_prefix(kUnit);
   if (size == 0 || size % kUnit != 0 || size > bytes.size())
-    return absl::InvalidArgumentError(fmt::format(
-        "found a trie of {} bytes, expected a multiple of {} and at most the {} bytes that follow", size, kUnit,
-        bytes.size()));
+    return absl::InvalidArgumentError(
+        fmt::format("found a trie of {} bytes, expected a multiple of {} and at most the {} bytes that follow", size,
+                    kUnit, bytes.size()));
   CharacterMap map;
   map.trie_.reserve(size / kUnit);
   for (size_t at = 0; at < size; at += kUnit)

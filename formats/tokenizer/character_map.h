@@ -1,5 +1,5 @@
-// The character map of SentencePiece (`precompiled_charsmap`), which tokenizers converted from SentencePiece models have
-// as the normalizer Precompiled: a trie of strings that are replaced, and their replacements.
+// The character map of SentencePiece (`precompiled_charsmap`), which tokenizers converted from SentencePiece models
+// have as the normalizer Precompiled: a trie of strings that are replaced, and their replacements.
 #ifndef INLAY_FORMATS_TOKENIZER_CHARACTER_MAP_H_
 #define INLAY_FORMATS_TOKENIZER_CHARACTER_MAP_H_
 

@@ -30,8 +30,8 @@ struct ModelOptions {
 };
 
 struct LayerConfig {
-  std::optional<int64_t> window; // Positions that a row attends to, itself included; all when absent.
-  std::optional<size_t> rope;    // Of keys: index into ModelConfig::ropes; absent in layers without rope.
+  std::optional<int64_t> window;    // Positions that a row attends to, itself included; all when absent.
+  std::optional<size_t> rope;       // Of keys: index into ModelConfig::ropes; absent in layers without rope.
   std::optional<size_t> query_rope; // Of queries.
 };
 
@@ -62,7 +62,7 @@ struct ModelConfig {
   bool mlp_bias = false;
   bool head_bias = false;
   bool norms_before = true; // See Family.
-  bool parallel = false; // Attention and MLP read the same rows.
+  bool parallel = false;    // Attention and MLP read the same rows.
   double norm_eps = 0;
   double embedding_scale = 1.0; // Factors of what is named.
   double residual_scale = 1.0;  // Of what attention and MLP add to the residual.

@@ -185,10 +185,10 @@ struct Family {
   Factor attention_scale = {"head_dim", Factor::kReciprocalSquareRoot};
   Cap attention_softcap = {}, logits_softcap = {};
   bool float16_overflows = false;
-  bool published_with_code = false;        // `auto_map` names code that transformers has since taken over.
-  bool gelu_is_tanh = false;               // "gelu" in config.json means the tanh form.
-  std::string_view null_key = "";          // A key that must be absent or null.
-  std::array<Flag, 4> fixed = {};          // Flags that must have `value`, which is what they have where absent.
+  bool published_with_code = false; // `auto_map` names code that transformers has since taken over.
+  bool gelu_is_tanh = false;        // "gelu" in config.json means the tanh form.
+  std::string_view null_key = "";   // A key that must be absent or null.
+  std::array<Flag, 4> fixed = {};   // Flags that must have `value`, which is what they have where absent.
   Defaults defaults = {};
   ConfigKeys keys = {};
   ModuleNames modules = {};

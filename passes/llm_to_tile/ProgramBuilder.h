@@ -132,7 +132,8 @@ private:
 mlir::Value rowPositions(ProgramBuilder &b, mlir::Value first, int64_t rows);
 
 /// The rows of `table` that the same rows of the step read: `positions`, unless the table has two parts.
-mlir::Value rowsOfTable(ProgramBuilder &b, llm::RopeTableOp table, mlir::Value positions, mlir::Value first, int64_t rows);
+mlir::Value rowsOfTable(ProgramBuilder &b, llm::RopeTableOp table, mlir::Value positions, mlir::Value first,
+                        int64_t rows);
 
 /// Rows of the cache where `kvHead` (i32) of the rows at `positions` of `sequences` lie; -1 for rows of padding.
 mlir::Value cacheRows(ProgramBuilder &b, mlir::Value positions, mlir::Value sequences, mlir::Value kvHead,

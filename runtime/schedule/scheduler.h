@@ -41,8 +41,8 @@ struct StepPlan {
   std::vector<PageCopy> copies = {};   // on the device, where two sequences continue from one partly filled page
   std::vector<Sequence *> admitted = {};
   std::vector<Sequence *> preempted = {};
-  // Nothing was planned: a sequence has to be preempted or computed again, which is not possible while a step is in flight. Call Plan()
-  // again when the step is done.
+  // Nothing was planned: a sequence has to be preempted or computed again, which is not possible while a step is in
+  // flight. Call Plan() again when the step is done.
   bool must_wait = false;
   bool lacks_masks = false; // sequences were left out because their token masks were not ready
 };

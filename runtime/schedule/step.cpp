@@ -11,7 +11,7 @@ namespace {
 // In the order of their offsets in the block.
 constexpr plan::Metadata kTokenArrays[] = {
     plan::Metadata_TokenIds, plan::Metadata_Positions, plan::Metadata_RowSequences, plan::Metadata_TileSequences,
-    plan::Metadata_TileRows, plan::Metadata_TileEnds,  plan::Metadata_TileKeys,      plan::Metadata_RopeRows};
+    plan::Metadata_TileRows, plan::Metadata_TileEnds,  plan::Metadata_TileKeys,     plan::Metadata_RopeRows};
 constexpr plan::Metadata kSequenceArrays[] = {plan::Metadata_LogitRowIndices,
                                               plan::Metadata_Temperature,
                                               plan::Metadata_TopK,
@@ -93,9 +93,10 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
   if (absl::Status status = CheckCapacity(rows, padded_rows, query_tile_rows); !status.ok())
     return status;
   int32_t *ids = Ints(plan::Metadata_TokenIds), *positions = Ints(plan::Metadata_Positions),
-          *rope_rows = Ints(plan::Metadata_RopeRows), *sequences = Ints(plan::Metadata_RowSequences), *tile_sequences = Ints(plan::Metadata_TileSequences),
-          *tile_rows = Ints(plan::Metadata_TileRows), *tile_ends = Ints(plan::Metadata_TileEnds),
-          *tile_keys = Ints(plan::Metadata_TileKeys), *logit_rows = Ints(plan::Metadata_LogitRowIndices);
+          *rope_rows = Ints(plan::Metadata_RopeRows), *sequences = Ints(plan::Metadata_RowSequences),
+          *tile_sequences = Ints(plan::Metadata_TileSequences), *tile_rows = Ints(plan::Metadata_TileRows),
+          *tile_ends = Ints(plan::Metadata_TileEnds), *tile_keys = Ints(plan::Metadata_TileKeys),
+          *logit_rows = Ints(plan::Metadata_LogitRowIndices);
   int32_t row = 0, tiles = 0, logits = 0;
   query_tiles_.clear();
   pages_changed_ = 0;

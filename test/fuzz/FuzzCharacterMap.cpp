@@ -1,5 +1,5 @@
-// Arbitrary bytes as a character map of SentencePiece, followed by a text: the map is refused, or it is applied to the text
-// and the result is UTF-8 or an error.
+// Arbitrary bytes as a character map of SentencePiece, followed by a text: the map is refused, or it is applied to the
+// text and the result is UTF-8 or an error.
 #include "formats/tokenizer/character_map.h"
 #include "formats/tokenizer/unicode.h"
 

@@ -28,10 +28,10 @@ public:
   WeightBuffer(const Shape &shape, plan::DataType type, const std::vector<TestSource> &sources,
                const std::vector<double> &inv_freq = {}, double attention_factor = 1, uint32_t short_rows = 0,
                double temperature_beta = 0, uint32_t temperature_length = 1) {
-    auto recipe = plan::CreateRecipe(builder_, CreateSources(builder_, sources), shape.rows, shape.columns, shape.order,
-                                     shape.head_dim, shape.packing,
-                                     inv_freq.empty() ? 0 : builder_.CreateVector(inv_freq), attention_factor,
-                                     short_rows, temperature_beta, temperature_length);
+    auto recipe =
+        plan::CreateRecipe(builder_, CreateSources(builder_, sources), shape.rows, shape.columns, shape.order,
+                           shape.head_dim, shape.packing, inv_freq.empty() ? 0 : builder_.CreateVector(inv_freq),
+                           attention_factor, short_rows, temperature_beta, temperature_length);
     builder_.Finish(plan::CreateWeight(builder_, builder_.CreateString("w"), type, 0, 0, recipe));
   }
   const plan::Weight &operator*() const { return *flatbuffers::GetRoot<plan::Weight>(builder_.GetBufferPointer()); }

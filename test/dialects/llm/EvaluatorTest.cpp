@@ -221,8 +221,7 @@ TEST_P(Fixture, RaggedChunksEqualEachSequenceAlone) {
     TokenIds ids;
     int64_t firstBegin = lengthOf(firstId), secondBegin = lengthOf(secondId);
     addRows(batch, firstId, firstBegin, first, first == firstLength, firstRopeRow(firstLength));
-    addRows(batch, secondId, secondBegin, second, second == secondLength,
-            firstRopeRow(secondLength));
+    addRows(batch, secondId, secondBegin, second, second == secondLength, firstRopeRow(secondLength));
     ids.assign(tokens.begin() + firstBegin, tokens.begin() + first);
     ids.insert(ids.end(), other.begin() + secondBegin, other.begin() + second);
     std::vector<GraphValue> results = step(evaluator, *model, ids, batch, cache);

@@ -100,8 +100,8 @@ TEST(TokenizerErrorTest, WrongTypes) {
 
 TEST(TokenizerErrorTest, CharacterMaps) {
   auto error_of = [](const std::string &charsmap) {
-    return ErrorOf(File("{}", "[]",
-                        R"(, "normalizer": {"type": "Precompiled", "precompiled_charsmap": )" + charsmap + "}"));
+    return ErrorOf(
+        File("{}", "[]", R"(, "normalizer": {"type": "Precompiled", "precompiled_charsmap": )" + charsmap + "}"));
   };
   const std::string key = "tokenizer.json: normalizer.precompiled_charsmap: ";
   EXPECT_EQ(error_of("null"), key + "found nothing, expected a string");
