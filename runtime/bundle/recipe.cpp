@@ -227,7 +227,8 @@ void WeightRecipe::MakeTable(uint64_t first, std::span<std::byte> out) const {
     auto frequency = static_cast<float>(recipe.inv_freq()->Get(static_cast<uint32_t>(set * half + column % half)));
     double angle = static_cast<float>(position) * frequency;
     double value = column < half ? std::cos(angle) : std::sin(angle);
-    double temperature = 1 + recipe.temperature_beta() * std::log1p(static_cast<double>(position / temperature_length));
+    uint64_t steps = position / temperature_length;
+    double temperature = 1 + recipe.temperature_beta() * std::log1p(static_cast<double>(steps));
     auto element = static_cast<float>(value * recipe.attention_factor() * temperature);
     std::memcpy(out.data() + i * sizeof element, &element, sizeof element);
   }

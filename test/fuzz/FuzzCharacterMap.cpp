@@ -11,11 +11,11 @@ using namespace inlay::tokenizer;
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   constexpr size_t kMostText = 16;
   std::string_view bytes(reinterpret_cast<const char *>(data), size);
-  size_t text_bytes = size < kMostText ? size : kMostText;
-  auto map = CharacterMap::Parse(bytes.substr(0, size - text_bytes));
+  size_t tail = size < kMostText ? size : kMostText;
+  auto map = CharacterMap::Parse(bytes.substr(0, size - tail));
   if (!map.ok())
     return 0;
-  auto replaced = map->Apply(ReplaceInvalidUtf8(bytes.substr(size - text_bytes)));
+  auto replaced = map->Apply(ReplaceInvalidUtf8(bytes.substr(size - tail)));
   if (replaced.ok() && !IsValidUtf8(*replaced))
     abort();
   return 0;
