@@ -17,7 +17,6 @@ namespace {
 
 using ::testing::Each;
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 json Fixture(const std::string &name) {
   return json::parse(std::ifstream("test/fixtures/models/" + name + "/config.json"));
