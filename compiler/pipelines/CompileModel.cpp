@@ -256,7 +256,7 @@ private:
                                             const std::vector<flatbuffers::Offset<plan::CacheGroup>> &groups,
                                             const std::vector<flatbuffers::Offset<plan::Target>> &targets) const {
     auto model = plan::CreateModelDirect(fb, config.vocab_size, config.layers.size(), &groups, limits.maxModelLen,
-                                         limits.maxNumSeqs, limits.maxNumBatchedTokens);
+                                         limits.maxNumSeqs, limits.maxNumBatchedTokens, config.short_rope_len);
     std::vector<flatbuffers::Offset<flatbuffers::String>> sizes;
     for (const char *name : kStepSizeNames)
       sizes.push_back(fb.CreateString(name));

@@ -44,7 +44,8 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
   RankedTensorType type;
   std::vector<flatbuffers::Offset<plan::Source>> sources;
   std::vector<double> inverseFrequencies;
-  double attentionFactor = 1.0;
+  double attentionFactor = 1.0, temperatureBeta = 0.0;
+  uint32_t shortRows = 0, temperatureLength = 1;
   auto order = plan::RowOrder_Plain;
   auto packing = plan::Packing_RowMajor;
   uint32_t headDim = 0;
@@ -52,6 +53,9 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
     type = cast<RankedTensorType>(table.getType());
     inverseFrequencies.assign(table.getInvFreq().begin(), table.getInvFreq().end());
     attentionFactor = table.getAttentionFactor().convertToDouble();
+    shortRows = table.getShortRows();
+    temperatureBeta = table.getTemperatureBeta().convertToDouble();
+    temperatureLength = table.getTemperatureLength();
   } else {
     auto weight = cast<llm::WeightOp>(op);
     if (!weight.getSources())
@@ -71,7 +75,8 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
   if (packing == plan::Packing_Atom8x64)
     bytes = llvm::alignTo(rows, 8) * llvm::alignTo(columns, 64) * type.getElementTypeBitWidth() / 8;
   auto recipe = plan::CreateRecipe(fb, fb.CreateVector(sources), rows, columns, order, headDim, packing,
-                                   fb.CreateVector(inverseFrequencies), attentionFactor);
+                                   fb.CreateVector(inverseFrequencies), attentionFactor, shortRows, temperatureBeta,
+                                   temperatureLength);
   auto name = fb.CreateString(SymbolTable::getSymbolName(op).str());
   auto result = plan::CreateWeight(fb, name, *elements, bytes, fileOffset, recipe, pack, sourceType);
   fileOffset = llvm::alignTo(fileOffset + bytes, 256);

@@ -186,18 +186,20 @@ static LogicalResult evaluate(Step &step, RmsNormOp op) { return evaluateNorm(st
 static LogicalResult evaluate(Step &step, LayerNormOp op) { return evaluateNorm(step, op); }
 
 static LogicalResult evaluate(Step &step, RopeOp op) {
-  auto table = SymbolTable::lookupNearestSymbolFrom<RopeTableOp>(op, op.getTableAttr());
-  int64_t positions = cast<RankedTensorType>(table.getType()).getDimSize(0);
+  RopeTableOp table = op.getTableOp();
+  int64_t tableRows = cast<RankedTensorType>(table.getType()).getDimSize(0);
   const auto &batch = step.get<Batch>(op.getBatch());
+  const auto &chosen = table.hasTwoParts() ? batch.ropeRows : batch.positions;
   Matrix result = step.rows(op.getInput());
-  if (failed(verifyRows(op, result.rows, "the batch", batch.positions.size())))
+  if (failed(verifyRows(op, result.rows, "the batch", chosen.size())))
     return failure();
   int64_t headDim = op.getHeadDim(), half = op.getRotaryDim() / 2;
-  double factor = table.getAttentionFactor().convertToDouble();
-  for (auto [row, position] : llvm::enumerate(batch.positions)) {
-    if (position < 0 || position >= positions)
-      return op.emitOpError() << "rotates position " << position << " of " << positions;
-    ArrayRef<double> frequencies = table.getInvFreq().slice(table.getSetOf(position) * half, half);
+  for (auto [row, tableRow] : llvm::enumerate(chosen)) {
+    if (tableRow < 0 || tableRow >= tableRows)
+      return op.emitOpError() << "rotates position " << tableRow << " of " << tableRows;
+    ArrayRef<double> frequencies = table.getFrequenciesOf(tableRow);
+    double factor = table.getFactorOf(tableRow);
+    auto position = static_cast<double>(table.getPositionOf(tableRow));
     for (int64_t head = 0; head < result.columns; head += headDim) {
       MutableArrayRef<double> x = result.row(row).slice(head, headDim);
       for (auto [i, frequency] : llvm::enumerate(frequencies)) {

@@ -40,6 +40,7 @@ struct Batch {
   std::vector<int64_t> sequences, positions; // one for each row
   std::vector<int64_t> logitRows;            // rows whose logits are asked for
   std::vector<double> temperatures;          // one for each of them, or none: all 0
+  std::vector<int64_t> ropeRows = {};        // one for each row, of rope tables with two parts; needed for those alone
 };
 
 /// Keys and values of one sequence in one layer; the row is the position.

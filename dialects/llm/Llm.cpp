@@ -156,10 +156,9 @@ LogicalResult RopeOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return success();
 }
 
-int64_t RopeOp::getRotaryDim() {
-  auto table = SymbolTable::lookupNearestSymbolFrom<RopeTableOp>(*this, getTableAttr());
-  return cast<RankedTensorType>(table.getType()).getDimSize(1);
-}
+RopeTableOp RopeOp::getTableOp() { return SymbolTable::lookupNearestSymbolFrom<RopeTableOp>(*this, getTableAttr()); }
+
+int64_t RopeOp::getRotaryDim() { return cast<RankedTensorType>(getTableOp().getType()).getDimSize(1); }
 
 LogicalResult PagedAttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return getSinks() ? verifyWeight(*this, getSinksAttr(), {static_cast<int64_t>(getHeads())}, symbols) : success();
@@ -280,13 +279,37 @@ LogicalResult RopeTableOp::verify() {
   int64_t half = type.getDimSize(1) / 2, sets = frequencies / half;
   if (sets == 0 || frequencies % half != 0 || sets > type.getDimSize(0))
     return emitOpError() << "holds f32 rows of " << 2 * frequencies << " cosines and sines, found " << getType();
+  auto shortRows = static_cast<int64_t>(getShortRows());
+  if (shortRows < 0 || shortRows >= type.getDimSize(0))
+    return emitOpError() << "has " << shortRows << " rows for short sequences, expected fewer than its "
+                         << type.getDimSize(0) << " rows";
+  if (shortRows > 0 && sets != 2)
+    return emitOpError() << "has rows for short and for long sequences, which use 2 sets of frequencies, found "
+                         << sets;
+  if (!getTemperatureBeta().isFinite() || static_cast<int64_t>(getTemperatureLength()) < 1)
+    return emitOpError() << "has the temperature " << getTemperatureBetaAttr() << " for each "
+                         << static_cast<int64_t>(getTemperatureLength())
+                         << " positions, expected a finite number and at least 1 position";
   return success();
 }
 
-int64_t RopeTableOp::getSetOf(int64_t position) {
+int64_t RopeTableOp::getPositionOf(int64_t row) {
+  auto shortRows = static_cast<int64_t>(getShortRows());
+  return row < shortRows ? row : row - shortRows;
+}
+
+ArrayRef<double> RopeTableOp::getFrequenciesOf(int64_t row) {
   auto type = cast<RankedTensorType>(getType());
-  int64_t sets = getInvFreq().size() / (type.getDimSize(1) / 2);
-  return std::max<int64_t>(0, position - (type.getDimSize(0) - sets));
+  int64_t half = type.getDimSize(1) / 2, sets = static_cast<int64_t>(getInvFreq().size()) / half;
+  int64_t set = hasTwoParts() ? row >= static_cast<int64_t>(getShortRows())
+                              : std::max<int64_t>(0, row - (type.getDimSize(0) - sets));
+  return getInvFreq().slice(set * half, half);
+}
+
+double RopeTableOp::getFactorOf(int64_t row) {
+  int64_t steps = getPositionOf(row) / static_cast<int64_t>(getTemperatureLength());
+  return getAttentionFactor().convertToDouble() *
+         (1 + getTemperatureBeta().convertToDouble() * std::log1p(static_cast<double>(steps)));
 }
 
 LogicalResult LinearOp::verify() {

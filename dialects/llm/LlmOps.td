@@ -186,16 +186,33 @@ def Llm_RopeTableOp : LlmOp<"rope_table", [Symbol]> {
     has k sets of head_dim/2 values. The last k - 1 rows use sets 2 to k, one
     each, and all earlier rows use set 1.
 
+    Longrope (Ding et al., 2024) uses one set for short sequences and another one
+    for all positions of longer sequences. The table then has two parts: the first
+    `short_rows` rows are positions 0, 1, ... with set 1, for sequences of at most
+    `short_rows` tokens; the rows after them are positions 0, 1, ... with set 2. The
+    batch says which row each token reads.
+
+    With `temperature_beta` and `temperature_length`, row p is also multiplied by
+    `1 + beta * ln(1 + floor(p / length))`: the attention temperature of Llama 4 and
+    Ministral 3, for a table of the queries alone.
+
     ```mlir
     llm.rope_table @rope : tensor<4096x64xf32> {inv_freq = array<f64: 1.0, 0.5, ...>, attention_factor = 1.0 : f64}
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, DenseF64ArrayAttr:$inv_freq,
-      DefaultValuedAttr<F64Attr, "1.0">:$attention_factor);
+      DefaultValuedAttr<F64Attr, "1.0">:$attention_factor, DefaultValuedAttr<I64Attr, "0">:$short_rows,
+      DefaultValuedAttr<F64Attr, "0.0">:$temperature_beta, DefaultValuedAttr<I64Attr, "1">:$temperature_length);
   let assemblyFormat = "$sym_name `:` $type attr-dict";
   let extraClassDeclaration = [{
-    /// The index of the set of frequencies for row `position`.
-    int64_t getSetOf(int64_t position);
+    /// Whether short and long sequences read different parts of the table.
+    bool hasTwoParts() { return static_cast<int64_t>(getShortRows()) > 0; }
+    /// The position that row `row` is for.
+    int64_t getPositionOf(int64_t row);
+    /// The frequencies of row `row`.
+    ::llvm::ArrayRef<double> getFrequenciesOf(int64_t row);
+    /// What the cosines and sines of row `row` are multiplied by.
+    double getFactorOf(int64_t row);
   }];
   let hasVerifier = 1;
 }
@@ -301,6 +318,7 @@ def Llm_RopeOp : LlmOp<"rope", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInte
   let assemblyFormat = "$input `,` $batch `,` $table attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
   let extraClassDeclaration = [{
+    ::inlay::llm::RopeTableOp getTableOp();
     /// Elements of a head that are rotated: the columns of the table.
     int64_t getRotaryDim();
   }];

@@ -390,6 +390,7 @@ absl::StatusOr<std::string> Normalize(const std::vector<NormalizerStep> &steps, 
                               [&](const StripSpace &strip) -> absl::StatusOr<std::string> {
                                 return std::string(StripWhiteSpace(strip, text));
                               },
+                              [&](const CharacterMap &map) { return map.Apply(text); },
                               [&](const Replace &replace) { return ReplaceAll(replace, text); }},
                    step);
     if (!next.ok())

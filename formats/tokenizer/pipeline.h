@@ -3,6 +3,7 @@
 #ifndef INLAY_FORMATS_TOKENIZER_PIPELINE_H_
 #define INLAY_FORMATS_TOKENIZER_PIPELINE_H_
 
+#include "formats/tokenizer/character_map.h"
 #include "formats/tokenizer/regex.h"
 
 #include "absl/status/status.h"
@@ -44,7 +45,7 @@ struct StripSpace {
   bool left = false;
   bool right = false;
 };
-using NormalizerStep = std::variant<UnicodeForm, Prepend, Lowercase, Replace, StripSpace>;
+using NormalizerStep = std::variant<UnicodeForm, Prepend, Lowercase, Replace, StripSpace, CharacterMap>;
 
 absl::StatusOr<std::string> Normalize(const std::vector<NormalizerStep> &steps, std::string text);
 

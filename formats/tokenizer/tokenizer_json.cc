@@ -6,6 +6,7 @@
 #include "formats/tokenizer/unicode_properties.h"
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/string_view.h"
 
 #include <fmt/format.h>
@@ -180,6 +181,20 @@ absl::StatusOr<Metaspace> ReadMetaspace(const Node &node) {
   return metaspace;
 }
 
+absl::StatusOr<CharacterMap> ReadCharacterMap(const Node &node) {
+  INLAY_RETURN_IF_ERROR(RefuseOtherKeys(node, {"type", "precompiled_charsmap"}));
+  Node charsmap = node.At("precompiled_charsmap");
+  std::string text, bytes;
+  INLAY_RETURN_IF_ERROR(Set(ReadString(charsmap), text));
+  if (!absl::Base64Unescape(text, &bytes))
+    return Refuse(charsmap, "base64 text");
+  absl::StatusOr<CharacterMap> map = CharacterMap::Parse(bytes);
+  if (!map.ok())
+    return absl::InvalidArgumentError(
+        fmt::format("{}: {}: {}", kFile, charsmap.key, std::string(map.status().message())));
+  return map;
+}
+
 absl::Status ReadNormalizer(const Node &node, std::vector<NormalizerStep> &steps) {
   size_t count = 0;
   return ReadSteps(node, "normalizers", count, [&](const Node &step, const Node &type) -> absl::Status {
@@ -220,7 +235,14 @@ absl::Status ReadNormalizer(const Node &node, std::vector<NormalizerStep> &steps
       steps.push_back(*std::move(replace));
       return absl::OkStatus();
     }
-    return RefuseKind(type, "NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Replace, Strip, Sequence");
+    if (name == "Precompiled") {
+      absl::StatusOr<CharacterMap> map = ReadCharacterMap(step);
+      if (!map.ok())
+        return map.status();
+      steps.push_back(*std::move(map));
+      return absl::OkStatus();
+    }
+    return RefuseKind(type, "NFC, NFD, NFKC, NFKD, Lowercase, Precompiled, Prepend, Replace, Strip, Sequence");
   });
 }
 

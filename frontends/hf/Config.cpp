@@ -40,6 +40,11 @@ public:
 
 private:
   void ReadFamily();
+  const Family *FindVariant(const Family &first);
+  bool NamesFamily(std::string_view architecture) const {
+    const Family *named = FindFamilyOfArchitecture(architecture);
+    return named && named->model_type == config_.family->model_type;
+  }
   void ReadSizes();
   void ReadHeads(bool sizes_are_right);
   void ReadLength();
@@ -81,8 +86,10 @@ ModelConfig Reader::Read() {
 
 void Reader::ReadFamily() {
   std::string supported;
+  std::string_view last;
   for (const Family &family : AllFamilies())
-    supported += fmt::format("{}{}", supported.empty() ? "one of " : ", ", family.model_type);
+    if (family.model_type != std::exchange(last, family.model_type)) // Rows of one family stand together.
+      supported += fmt::format("{}{}", supported.empty() ? "one of " : ", ", family.model_type);
   const json *architectures = keys_.Find("architectures");
   auto model_type = keys_.String("model_type");
   if (model_type) {
@@ -99,16 +106,36 @@ void Reader::ReadFamily() {
     else
       keys_.Error("model_type", "no such key", supported, "add the key");
   }
+  if (config_.family)
+    config_.family = FindVariant(*config_.family);
   if (!architectures || !config_.family)
     return;
   // The model is that of model_type, as in transformers. What is named here may have other layers on top.
   bool matches =
       architectures->is_array() && std::all_of(architectures->begin(), architectures->end(), [&](const json &name) {
-        return name.is_string() && FindFamilyOfArchitecture(name.get<std::string>()) == config_.family;
+        return name.is_string() && NamesFamily(name.get<std::string>());
       });
   if (!matches)
     keys_.Error("architectures", Describe(*architectures), fmt::format("[\"{}\"]", config_.family->architecture),
                 "only causal language models are supported");
+}
+
+// The row of the model type whose conditions hold; null where there is none, which is reported.
+const Family *Reader::FindVariant(const Family &first) {
+  auto holds = [&](const Condition &condition) {
+    const json *value = condition.key.empty() ? nullptr : keys_.Find(condition.key);
+    if (!value)
+      return condition.otherwise == condition.value;
+    return value->is_boolean() ? int64_t{value->get<bool>()} == condition.value : *value == condition.value;
+  };
+  for (const Family &family : AllFamilies())
+    if (family.model_type == first.model_type && std::all_of(family.when.begin(), family.when.end(), holds))
+      return &family;
+  for (const Condition &condition : first.when)
+    if (!condition.key.empty() && keys_.Has(condition.key))
+      keys_.Error(condition.key, Describe(*keys_.Find(condition.key)), std::to_string(condition.value),
+                  fmt::format("this variant of {} is not supported", first.model_type));
+  return nullptr;
 }
 
 void Reader::ReadSizes() {
@@ -121,6 +148,7 @@ void Reader::ReadSizes() {
   };
   config_.vocab_size = read("vocab_size", kMaxVocab, family.defaults.vocab);
   config_.hidden_size = keys_.RequireInt(names.hidden_size, 1, kMaxWidth);
+  config_.embedding_size = ReadInt(names.embedding_size, 1, kMaxWidth).value_or(config_.hidden_size);
   config_.intermediate_size =
       read(names.intermediate_size, kMaxWidth, family.defaults.inner_factor * config_.hidden_size);
   config_.layers.resize(keys_.RequireInt(names.layers, 1, kMaxLayers));
@@ -131,6 +159,7 @@ void Reader::ReadSizes() {
   config_.output_bias = ReadFlag(family.output_bias);
   config_.mlp_bias = ReadFlag(family.mlp_bias);
   config_.head_bias = ReadFlag(family.head_bias);
+  config_.norms_before = ReadFlag(family.norms_before);
   config_.parallel = ReadFlag(family.parallel);
   config_.norm_eps = family.defaults.norm_eps;
   if (!names.norm_eps.empty())
@@ -308,13 +337,6 @@ void Reader::RefuseUnsupported() {
   if (const json *value = family.null_key.empty() ? nullptr : keys_.Find(family.null_key))
     keys_.Error(family.null_key, Describe(*value), "null",
                 fmt::format("this variant of {} is not supported", family.model_type));
-  if (!family.hidden_size_again.empty()) {
-    auto size = keys_.Int(family.hidden_size_again, 1, kMaxWidth);
-    if (size && *size != config_.hidden_size)
-      keys_.Error(family.hidden_size_again, std::to_string(*size),
-                  fmt::format("{} = {}", family.keys.hidden_size, config_.hidden_size),
-                  fmt::format("this variant of {} is not supported", family.model_type));
-  }
   if (const json *quantization = keys_.Find("quantization_config"))
     keys_.Error("quantization_config", Describe(*quantization), "no quantization",
                 "use the unquantized checkpoint of the model");

@@ -30,8 +30,9 @@ struct ModelOptions {
 };
 
 struct LayerConfig {
-  std::optional<int64_t> window; // Positions that a row attends to, itself included; all when absent.
-  std::optional<size_t> rope;    // Index into ModelConfig::ropes; absent in layers without rope.
+  std::optional<int64_t> window;    // Positions that a row attends to, itself included; all when absent.
+  std::optional<size_t> rope;       // Of keys: index into ModelConfig::ropes; absent in layers without rope.
+  std::optional<size_t> query_rope; // Of queries.
 };
 
 // A prefix of the family's names of tensors, and what the checkpoint has in its place.
@@ -45,6 +46,7 @@ struct ModelConfig {
   std::vector<Renaming> renamings; // Empty where the checkpoint has the family's names.
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
+  int64_t embedding_size = 0; // Columns of the embedding and of the head.
   int64_t intermediate_size = 0;
   int64_t heads = 0;
   int64_t kv_heads = 0;          // Divides `heads`.
@@ -53,12 +55,14 @@ struct ModelConfig {
   int64_t learned_positions = 0; // Rows of the table of positions, in families that have one.
   int64_t max_model_len = 0;
   int64_t max_prompt_len = 0; // At most max_model_len; less with dynamic rope, see ComputeRope.
+  int64_t short_rope_len = 0; // The most tokens of sequences with the short factors of longrope; 0: all have the same.
   bool tie_word_embeddings = false;
   bool qkv_bias = false;
   bool output_bias = false;
   bool mlp_bias = false;
   bool head_bias = false;
-  bool parallel = false; // Attention and MLP read the same rows.
+  bool norms_before = true; // See Family.
+  bool parallel = false;    // Attention and MLP read the same rows.
   double norm_eps = 0;
   double embedding_scale = 1.0; // Factors of what is named.
   double residual_scale = 1.0;  // Of what attention and MLP add to the residual.

@@ -46,7 +46,6 @@ private:
   void ReadLlama3();
   void ReadYarn();
   void ReadLongRope();
-  void LimitToOriginal(std::string_view reason); // Of the length of sequences.
   void LimitDynamic();
 
   ConfigParts &parts_;
@@ -78,8 +77,7 @@ RopeParameters RopeReader::Read(const Base &base) {
   if (rope_.kind == RopeKind::kLongRope)
     ReadLongRope();
   if (const std::string_view key = parts_.config.family->rope.long_query_key; !key.empty())
-    if (auto beta = keys_.Number(key, 0, kMaxFactor); beta && *beta != 0)
-      LimitToOriginal("the factor of later queries is not supported yet");
+    rope_.query_beta = keys_.Number(key, 0, kMaxFactor).value_or(0.0);
   keys_.Find("original_max_position_embeddings");
   const std::string_view kind = std::find_if(std::begin(kRopeKinds), std::end(kRopeKinds), [&](const auto &row) {
                                   return row.value == rope_.kind;
@@ -196,11 +194,8 @@ void RopeReader::ReadYarn() {
                 fmt::format("at least beta_slow = {}", rope_.beta_slow), "correct one of the two");
 }
 
-// transformers takes the long factors for all rows of a sequence as soon as it is longer than the original length, so
-// that what is computed up to there depends on the short ones alone.
 void RopeReader::ReadLongRope() {
-  ModelConfig &config = parts_.config;
-  const auto count = static_cast<size_t>(config.rotary_dim / 2);
+  const auto count = static_cast<size_t>(parts_.config.rotary_dim / 2);
   for (std::string_view key : {"short_factor", "long_factor"}) {
     const json *list = keys_.Find(key);
     auto is_factor = [](const json &value) {
@@ -212,25 +207,19 @@ void RopeReader::ReadLongRope() {
                   : list->is_array() ? fmt::format("{} entries", list->size())
                                      : Describe(*list),
                   fmt::format("{} numbers from 0.001 to {:g}", count, kMaxFactor), "correct the value");
-    else if (key == "short_factor")
-      rope_.short_factors = list->get<std::vector<double>>();
+    else
+      (key == "short_factor" ? rope_.short_factors : rope_.long_factors) = list->get<std::vector<double>>();
   }
   rope_.attention_factor = keys_.Number("attention_factor", 1e-6, kMaxFactor);
-  LimitToOriginal("the factors of longer sequences are not supported yet");
-}
-
-void RopeReader::LimitToOriginal(std::string_view reason) {
-  ModelConfig &config = parts_.config;
+  // One boundary for all layers keeps the choice a property of the sequence.
   const auto original = static_cast<int64_t>(rope_.original_length);
-  if (config.max_model_len <= original)
+  if (parts_.config.max_model_len <= original)
     return;
-  if (parts_.options.max_model_len)
-    return parts_.problems.Add({"--max-model-len", "", std::to_string(config.max_model_len),
-                                fmt::format("at most original_max_position_embeddings = {}", original),
-                                std::string(reason)});
-  config.max_model_len = config.max_prompt_len = original;
-  parts_.problems.AddNote(parts_.file, "original_max_position_embeddings",
-                          fmt::format("sequences have at most {} tokens: {}", original, reason));
+  if (int64_t &length = parts_.config.short_rope_len; length == 0 || length == original)
+    length = original;
+  else
+    keys_.Error("original_max_position_embeddings", std::to_string(original),
+                fmt::format("{}, as in other layers", length), "layers that differ are not supported with longrope");
 }
 
 void RopeReader::LimitDynamic() {
@@ -253,8 +242,7 @@ void RopeReader::LimitDynamic() {
 }
 
 // The index of the frequencies among the distinct ones.
-size_t AddRope(ModelConfig &config, const RopeParameters &parameters) {
-  RopeFrequencies rope = ComputeRope(parameters, config.rotary_dim, config.max_model_len);
+size_t AddRope(ModelConfig &config, RopeFrequencies rope) {
   auto it = std::find(config.ropes.begin(), config.ropes.end(), rope);
   if (it == config.ropes.end())
     it = config.ropes.insert(it, std::move(rope));
@@ -329,10 +317,21 @@ void ReadRopes(ConfigParts &parts) {
   }
   if (parts.problems.HasErrors())
     return;
-  for (size_t i = 0; i < parts.rotates.size(); ++i)
-    if (parts.rotates[i])
-      parts.config.layers[i].rope = AddRope(
-          parts.config, by_type[parts.layer_types.empty() ? kFullAttention : std::string_view(parts.layer_types[i])]);
+  ModelConfig &config = parts.config;
+  for (size_t i = 0; i < parts.rotates.size(); ++i) {
+    if (!parts.rotates[i])
+      continue;
+    const RopeParameters &parameters =
+        by_type[parts.layer_types.empty() ? kFullAttention : std::string_view(parts.layer_types[i])];
+    RopeFrequencies frequencies = ComputeRope(parameters, config.rotary_dim, config.max_model_len);
+    config.layers[i].rope = config.layers[i].query_rope = AddRope(config, frequencies);
+    const auto original = static_cast<int64_t>(parameters.original_length);
+    if (parameters.query_beta != 0 && config.max_model_len > original) {
+      frequencies.temperature_beta = parameters.query_beta;
+      frequencies.temperature_length = original;
+      config.layers[i].query_rope = AddRope(config, std::move(frequencies));
+    }
+  }
 }
 
 } // namespace inlay::hf

@@ -50,6 +50,69 @@ constexpr ModuleNames kGpt2Modules = {.embedding = "transformer.wte",
                                       .up = "mlp.c_fc",
                                       .down = "mlp.c_proj"};
 
+// Falcon's, with one norm of a layer for attention and MLP.
+constexpr ModuleNames kFalconModules = {.embedding = "transformer.word_embeddings",
+                                        .final_norm = "transformer.ln_f",
+                                        .layer = "transformer.h.{}",
+                                        .attention = "self_attention",
+                                        .o = "self_attention.dense",
+                                        .qkv = "self_attention.query_key_value",
+                                        .gate = "",
+                                        .up = "mlp.dense_h_to_4h",
+                                        .down = "mlp.dense_4h_to_h"};
+constexpr ModuleNames kFalconTwoNormModules = [] {
+  ModuleNames modules = kFalconModules;
+  modules.attention_norm = "ln_attn";
+  modules.mlp_norm = "ln_mlp";
+  return modules;
+}();
+constexpr ConfigKeys kFalconKeys = {.intermediate_size = "ffn_hidden_size",
+                                    .kv_heads = "num_kv_heads",
+                                    .head_dim = "",
+                                    .norm_eps = "layer_norm_epsilon",
+                                    .activation = "activation"};
+// What all variants of Falcon have.
+constexpr Family kFalcon = {
+    .model_type = "falcon",
+    .architecture = "FalconForCausalLM",
+    .qkv_bias = {false, "bias"},
+    .output_bias = {false, "bias"},
+    .mlp_bias = {false, "bias"},
+    .norm = kLayerNorm,
+    .qkv_layout = QkvLayout::kPerGroup,
+    .rope = {.theta = 10000.0},
+    .parallel = {true},
+    .parallel_shares_norm = true,
+    .published_with_code = true,
+    .fixed = {{{false, "alibi"}}},
+    .defaults = {.bos = 11, .eos = 11, .inner_factor = 4, .norm_eps = 1e-5, .activation = "gelu", .tied = true},
+    .keys = kFalconKeys,
+    .modules = kFalconModules};
+constexpr Condition kNewFalconDecoder = {"new_decoder_architecture", 1};
+// 40B and 180B.
+constexpr Family kFalconTwoNorms = [] {
+  Family family = kFalcon;
+  family.when = {{kNewFalconDecoder, {"num_ln_in_parallel_attn", 2, 2}}};
+  family.parallel_shares_norm = false;
+  family.modules = kFalconTwoNormModules;
+  return family;
+}();
+// Falcon 2 11B.
+constexpr Family kFalconOneNorm = [] {
+  Family family = kFalcon;
+  family.when = {{kNewFalconDecoder}};
+  return family;
+}();
+// 7B. `num_kv_heads` does not count.
+constexpr Family kFalconMultiQuery = [] {
+  Family family = kFalcon;
+  family.when = {{{"new_decoder_architecture", 0}}};
+  family.fixed = {{{false, "alibi"}, {true, "multi_query"}, {true, "parallel_attn"}}};
+  family.defaults.kv_heads = 1;
+  family.keys.kv_heads = "";
+  return family;
+}();
+
 // Defaults are those of the configuration classes of transformers 5.
 constexpr std::array kFamilies = {
     Family{.model_type = "llama",
@@ -263,19 +326,21 @@ constexpr std::array kFamilies = {
            .norm = kLayerNorm,
            .positions = Positions::kLearned,
            .position_offset = 2,
-           .hidden_size_again = "word_embed_proj_dim",
-           .fixed = {{{true, "do_layer_norm_before"},
-                      {true, "enable_bias"},
+           .norms_before = {true, "do_layer_norm_before"},
+           .fixed = {{{true, "enable_bias"},
                       {true, "layer_norm_elementwise_affine"},
                       {false, "_remove_final_layer_norm"}}},
            .defaults = {.bos = 2, .eos = 2, .norm_eps = 1e-5, .activation = "relu", .tied = true},
            .keys = {.intermediate_size = "ffn_dim",
                     .kv_heads = "",
                     .head_dim = "",
+                    .embedding_size = "word_embed_proj_dim",
                     .norm_eps = "",
                     .activation = "activation_function"},
            .modules = {.embedding = "model.decoder.embed_tokens",
                        .positions = "model.decoder.embed_positions",
+                       .project_in = "model.decoder.project_in",
+                       .project_out = "model.decoder.project_out",
                        .final_norm = "model.decoder.final_layer_norm",
                        .layer = "model.decoder.layers.{}",
                        .attention_norm = "self_attn_layer_norm",
@@ -408,7 +473,7 @@ constexpr std::array kFamilies = {
         .output_bias = {true},
         .mlp_bias = {true},
         .norm = kLayerNorm,
-        .qkv_layout = QkvLayout::kPerHead,
+        .qkv_layout = QkvLayout::kPerGroup,
         .positions = Positions::kAlibi,
         .fixed = {{{false, "apply_residual_connection_post_layernorm"}}},
         .defaults = {.bos = 1, .eos = 2, .inner_factor = 4, .norm_eps = 1e-5, .activation = "gelu_new", .tied = true},
@@ -430,13 +495,16 @@ constexpr std::array kFamilies = {
                     .gate = "",
                     .up = "mlp.dense_h_to_4h",
                     .down = "mlp.dense_4h_to_h"}},
+    kFalconTwoNorms,
+    kFalconOneNorm,
+    kFalconMultiQuery,
     Family{.model_type = "gpt_neox",
            .architecture = "GPTNeoXForCausalLM",
            .qkv_bias = {true, "attention_bias"},
            .output_bias = {true, "attention_bias"},
            .mlp_bias = {true},
            .norm = kLayerNorm,
-           .qkv_layout = QkvLayout::kPerHead,
+           .qkv_layout = QkvLayout::kPerGroup,
            .rope = {.theta_key = "rotary_emb_base", .fraction_key = "rotary_pct", .fraction = 0.25},
            .parallel = {true, "use_parallel_residual"},
            .defaults = {.bos = 0, .eos = 2, .norm_eps = 1e-5, .activation = "gelu"},
@@ -453,7 +521,7 @@ constexpr std::array kFamilies = {
                        .down = "mlp.dense_4h_to_h"}},
 };
 
-constexpr std::array<std::string_view, 70> kIgnoredKeys = {
+constexpr std::array<std::string_view, 73> kIgnoredKeys = {
     "_attn_implementation_autoset",
     "_commit_hash",
     "_name_or_path",
@@ -494,12 +562,15 @@ constexpr std::array<std::string_view, 70> kIgnoredKeys = {
     "max_window_layers", // Read where the family has windows by layer.
     "min_length",
     "model_type",
+    "multi_query", // Read in GPT-BigCode and in Falcon's old decoder.
     "n_ctx",
+    "num_kv_heads", // Falcon with multi_query has one head all the same.
     "num_return_sequences",
     "output_attentions",
     "output_hidden_states",
     "output_scores",
     "pad_token_id",
+    "parallel_attn", // Read in Falcon's old decoder.
     "prefix",
     "pretraining_tp",
     "problem_type",

@@ -18,6 +18,13 @@ struct Flag {
   std::string_view key = "";
 };
 
+// A key of config.json and the value that it has in one variant of a family. Flags are 0 and 1.
+struct Condition {
+  std::string_view key = "";
+  int64_t value = 0;
+  int64_t otherwise = 0; // Where config.json has no such key, or null.
+};
+
 // A factor: `apply` of the number under `key`, or of `otherwise` where there is none. Without a key there is no factor.
 struct Factor {
   enum Function { kIdentity, kReciprocal, kSquareRoot, kReciprocalSquareRoot };
@@ -87,7 +94,7 @@ struct Rope {
   std::string_view dim_key = "";      // Elements of a head that rotate; all of them where it is null.
   std::string_view fraction_key = ""; // Share of a head that rotates; all of it without a key.
   double fraction = 1.0;              // Where the key is absent.
-  // A factor of the queries that is 1 up to the original length of the scaling.
+  // `query_beta` of RopeParameters.
   std::string_view long_query_key = "";
   bool has_longrope = false; // "su" and "yarn" are old names of longrope.
   bool has_alpha = false;    // Dynamic scaling with an `alpha` is a base stretched by it.
@@ -103,6 +110,8 @@ struct ModuleNames {
   std::string_view embedding = "model.embed_tokens";
   std::string_view embedding_norm = "";
   std::string_view positions = "";
+  // Where the embedding has another width: from it to `hidden_size`, and back before the head.
+  std::string_view project_in = "", project_out = "";
   std::string_view final_norm = "model.norm";
   std::string_view lm_head = "lm_head";
   std::string_view layer = "model.layers.{}";
@@ -127,6 +136,7 @@ struct ConfigKeys {
   std::string_view heads = "num_attention_heads";
   std::string_view kv_heads = "num_key_value_heads";
   std::string_view head_dim = "head_dim";
+  std::string_view embedding_size = ""; // Width of the embedding and of what the head reads: `hidden_size` by default.
   std::string_view positions = "max_position_embeddings";
   std::string_view norm_eps = "rms_norm_eps";
   std::string_view activation = "hidden_act";
@@ -150,12 +160,14 @@ struct Defaults {
 // How the rows of queries, keys and values are arranged in the tensor `qkv`, where the family has one for all three.
 enum class QkvLayout {
   kConcatenated, // All queries, all keys, all values.
-  kPerHead,      // For each head its query, its key and its value.
+  kPerGroup,     // For each head of the keys its queries, its key and its value.
 };
 
 struct Family {
   std::string_view model_type;   // `model_type` of config.json.
   std::string_view architecture; // The entry of `architectures`.
+  // What config.json has where this row holds. Of several rows of one `model_type`, the first that fits is taken.
+  std::array<Condition, 2> when = {};
   Flag qkv_bias = {}, output_bias = {}, mlp_bias = {}, head_bias = {};
   NormStyle norm = {};
   QkNorm qk_norm = QkNorm::kNone;
@@ -165,23 +177,24 @@ struct Family {
   Positions positions = Positions::kRope;
   int64_t position_offset = 0; // Row of the first position in the table of kLearned.
   Rope rope = {};
+  // Norms before attention and MLP. Otherwise behind their sums with the residual, and no final norm.
+  Flag norms_before = {true};
   Flag parallel = {};                // x + attention(norm(x)) + mlp(norm(x)).
   bool parallel_shares_norm = false; // With one norm for both: `mlp_norm` is absent then.
   Factor embedding_scale = {}, residual_scale = {}, logits_scale = {};
   Factor attention_scale = {"head_dim", Factor::kReciprocalSquareRoot};
   Cap attention_softcap = {}, logits_softcap = {};
   bool float16_overflows = false;
-  bool published_with_code = false;        // `auto_map` names code that transformers has since taken over.
-  bool gelu_is_tanh = false;               // "gelu" in config.json means the tanh form.
-  std::string_view null_key = "";          // A key that must be absent or null.
-  std::string_view hidden_size_again = ""; // A key that must have the value of `hidden_size`.
-  std::array<Flag, 4> fixed = {};          // Flags that must have `value`, which is what they have where absent.
+  bool published_with_code = false; // `auto_map` names code that transformers has since taken over.
+  bool gelu_is_tanh = false;        // "gelu" in config.json means the tanh form.
+  std::string_view null_key = "";   // A key that must be absent or null.
+  std::array<Flag, 4> fixed = {};   // Flags that must have `value`, which is what they have where absent.
   Defaults defaults = {};
   ConfigKeys keys = {};
   ModuleNames modules = {};
 };
 
-// All families, and the one of a `model_type` (null when there is none).
+// All families, and the first row of a `model_type` (null when there is none).
 std::span<const Family> AllFamilies();
 const Family *FindFamily(std::string_view model_type);
 

@@ -65,7 +65,8 @@ double LongRopeAttentionFactor(const RopeParameters &p) {
   return p.factor <= 1 ? 1.0 : std::sqrt(1 + std::log(p.factor) / std::log(p.original_length));
 }
 
-// The frequencies of one length of the sequence. Only the base of dynamic scaling (bloc97, 2023) depends on it.
+// The frequencies of one length of the sequence. The base of dynamic scaling (bloc97, 2023) and the factors of longrope
+// depend on it.
 std::vector<double> FrequenciesOf(const RopeParameters &p, int64_t head_dim, double length) {
   double base = p.theta;
   const double stretch = p.kind == RopeKind::kDynamic    ? p.factor * length / p.original_length - (p.factor - 1)
@@ -81,8 +82,10 @@ std::vector<double> FrequenciesOf(const RopeParameters &p, int64_t head_dim, dou
   std::vector<double> result;
   for (size_t i = 0; i < powers.size(); ++i) {
     float inv_freq = 1.0f / powers[i];
-    if (p.kind == RopeKind::kLongRope)
-      inv_freq = 1.0f / (static_cast<float>(p.short_factors[i]) * powers[i]);
+    if (p.kind == RopeKind::kLongRope) {
+      const std::vector<double> &factors = length > p.original_length ? p.long_factors : p.short_factors;
+      inv_freq = 1.0f / (static_cast<float>(factors[i]) * powers[i]);
+    }
     if (p.kind == RopeKind::kLinear)
       inv_freq /= static_cast<float>(p.factor);
     if (p.kind == RopeKind::kLlama3)
@@ -101,11 +104,16 @@ std::vector<double> FrequenciesOf(const RopeParameters &p, int64_t head_dim, dou
 RopeFrequencies ComputeRope(const RopeParameters &p, int64_t head_dim, int64_t max_length) {
   RopeFrequencies result;
   result.inv_freq = FrequenciesOf(p, head_dim, p.original_length);
-  if (p.kind == RopeKind::kDynamic)
-    for (auto length = static_cast<int64_t>(p.original_length) + 1; length <= max_length; ++length) {
-      std::vector<double> longer = FrequenciesOf(p, head_dim, static_cast<double>(length));
-      result.inv_freq.insert(result.inv_freq.end(), longer.begin(), longer.end());
-    }
+  const auto original = static_cast<int64_t>(p.original_length);
+  const int64_t last = p.kind == RopeKind::kDynamic                             ? max_length
+                       : p.kind == RopeKind::kLongRope && max_length > original ? original + 1
+                                                                                : original;
+  for (int64_t length = original + 1; length <= last; ++length) {
+    std::vector<double> longer = FrequenciesOf(p, head_dim, static_cast<double>(length));
+    result.inv_freq.insert(result.inv_freq.end(), longer.begin(), longer.end());
+  }
+  if (p.kind == RopeKind::kLongRope && max_length > original)
+    result.short_length = original;
   if (p.kind == RopeKind::kYarn)
     result.attention_factor = YarnAttentionFactor(p);
   if (p.kind == RopeKind::kLongRope)

@@ -16,7 +16,7 @@ enum class RopeKind {
   kDynamic,
   kLlama3,
   kYarn,
-  kLongRope, // Up to `original_length`: beyond it other factors hold for a whole sequence.
+  kLongRope, // Sequences beyond `original_length` have other factors for all positions.
   kNtkAlpha, // A base that `alpha` stretches once and for all.
 };
 
@@ -35,15 +35,22 @@ struct RopeParameters {
   double mscale_all_dim = 0.0;   // kYarn
   std::optional<double> attention_factor; // kYarn, kLongRope
   std::vector<double> short_factors;      // kLongRope; one a frequency.
+  std::vector<double> long_factors;       // kLongRope
   double alpha = 1.0;                     // kNtkAlpha
+  // Queries at position p are multiplied by 1 + query_beta * ln(1 + floor(p / original_length)): the attention
+  // temperature of Llama 4 and Ministral 3.
+  double query_beta = 0.0;
 };
 
 // The frequencies in radians a position, and what cosines and sines are multiplied by.
 struct RopeFrequencies {
   // head_dim / 2 of them for all positions. Dynamic scaling has as many more for each position from the trained length
-  // on, in order.
+  // on, in order. With `short_length` there are as many more for longer sequences.
   std::vector<double> inv_freq;
   double attention_factor = 1.0;
+  int64_t short_length = 0;       // The most tokens of a sequence that uses the first frequencies; 0: all do.
+  double temperature_beta = 0.0;  // `query_beta` in the table of the queries.
+  int64_t temperature_length = 1; // `original_length` there.
   bool operator==(const RopeFrequencies &) const = default;
 };
 
@@ -57,6 +64,9 @@ struct RopeFrequencies {
 // with the base of length p + 1, while the keys before it keep theirs. Rows up
 // to `max_length` follow that. Prompts beyond the trained length, whose rows all
 // take the base of the prompt's length, are not covered.
+//
+// Longrope has two sets of frequencies where `max_length` is above the original
+// length, and the short set otherwise.
 RopeFrequencies ComputeRope(const RopeParameters &parameters, int64_t head_dim, int64_t max_length);
 
 } // namespace inlay::hf

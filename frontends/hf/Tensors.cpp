@@ -13,15 +13,20 @@ public:
       : config_(config), family_(*config.family), names_(config.family->modules) {}
 
   std::vector<WeightSpec> Collect() {
-    AddTensor(std::string(names_.embedding), {config_.vocab_size, config_.hidden_size});
+    AddTensor(std::string(names_.embedding), {config_.vocab_size, config_.embedding_size});
+    if (config_.embedding_size != config_.hidden_size)
+      AddTensor(std::string(names_.project_in), {config_.hidden_size, config_.embedding_size});
     AddNorm(std::string(names_.embedding_norm), config_.hidden_size);
     if (family_.positions == Positions::kLearned)
       AddTensor(std::string(names_.positions), {config_.learned_positions, config_.hidden_size});
     for (size_t i = 0; i < config_.layers.size(); ++i)
       AddLayer(i);
-    AddNorm(std::string(names_.final_norm), config_.hidden_size);
+    if (config_.norms_before)
+      AddNorm(std::string(names_.final_norm), config_.hidden_size);
+    if (config_.embedding_size != config_.hidden_size)
+      AddTensor(std::string(names_.project_out), {config_.embedding_size, config_.hidden_size});
     if (!config_.tie_word_embeddings)
-      AddTensor(std::string(names_.lm_head), {config_.vocab_size, config_.hidden_size}, config_.head_bias);
+      AddTensor(std::string(names_.lm_head), {config_.vocab_size, config_.embedding_size}, config_.head_bias);
     return std::move(weights_);
   }
 
@@ -72,9 +77,10 @@ private:
       k = Rows(all, queries, keys);
       v = Rows(all, queries + keys, keys);
     } else if (!names_.qkv.empty()) {
-      q = Rows(3 * d, 0, d);
-      k = Rows(3 * d, d, d);
-      v = Rows(3 * d, 2 * d, d);
+      const int64_t group = queries / config_.kv_heads, block = group + 2 * d;
+      q = Rows(block, 0, group);
+      k = Rows(block, group, d);
+      v = Rows(block, group + d, d);
     }
     if (family_.rope.interleaved)
       for (WeightSource *rotated : {&q, &k}) {

@@ -33,6 +33,7 @@ static FailureOr<GraphValue> readBatch(func::FuncOp function, DictionaryAttr att
   Batch batch;
   if (failed(readArray<DenseI64ArrayAttr>(function, attribute, "sequences", batch.sequences)) ||
       failed(readArray<DenseI64ArrayAttr>(function, attribute, "positions", batch.positions)) ||
+      failed(readArray<DenseI64ArrayAttr>(function, attribute, "rope_rows", batch.ropeRows)) ||
       failed(readArray<DenseI64ArrayAttr>(function, attribute, "logit_rows", batch.logitRows)) ||
       failed(readArray<DenseF64ArrayAttr>(function, attribute, "temperatures", batch.temperatures)))
     return failure();

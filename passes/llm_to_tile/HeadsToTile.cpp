@@ -169,10 +169,11 @@ void HeadsConverter::normalize(NormInterface norm, Value head, Parts &parts) {
 
 void HeadsConverter::rotate(RopeOp rope, Parts &parts) {
   Value table = b.weight(rope.getTableAttr());
+  Value tableRows = rowsOfTable(b, rope.getTableOp(), positions, row, rowsPerBlock);
   int64_t half = rope.getRotaryDim() / 2, pairs = half / columns;
   for (int64_t i = 0; i < pairs; ++i) {
-    Value cos = b.gather(table, positions, b.index(i * columns), columns);
-    Value sin = b.gather(table, positions, b.index(half + i * columns), columns);
+    Value cos = b.gather(table, tableRows, b.index(i * columns), columns);
+    Value sin = b.gather(table, tableRows, b.index(half + i * columns), columns);
     Value low = parts[i], high = parts[i + pairs];
     parts[i] = b.sub(b.mul(low, cos), b.mul(high, sin));
     parts[i + pairs] = b.add(b.mul(high, cos), b.mul(low, sin));

@@ -88,8 +88,9 @@ static LogicalResult emitQkv(GroupOp group, LinearOp linear, Value acc, Value ro
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(rotated.thenBlock());
     Value table = b.weight(rope.getTableAttr());
-    Value cos = b.gather(table, positions, half, shape.n / 2);
-    Value sin = b.gather(table, positions, halfHigh, shape.n / 2);
+    Value tableRows = rowsOfTable(b, rope.getTableOp(), positions, row, shape.m);
+    Value cos = b.gather(table, tableRows, half, shape.n / 2);
+    Value sin = b.gather(table, tableRows, halfHigh, shape.n / 2);
     Value low = pairs.getEven(), high = pairs.getOdd();
     scf::YieldOp::create(
         b, ValueRange{b.sub(b.mul(low, cos), b.mul(high, sin)), b.add(b.mul(high, cos), b.mul(low, sin))});

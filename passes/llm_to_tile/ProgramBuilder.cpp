@@ -305,12 +305,21 @@ ProgramOp ProgramBuilder::finish(ArrayRef<AffineExpr> grid, ArrayRef<NamedAttrib
   return program;
 }
 
-Value inlay::rowPositions(ProgramBuilder &b, Value first, int64_t rows) {
+/// Elements of a metadata array of the step's rows, from row `first` on.
+static Value loadOfRows(ProgramBuilder &b, StringRef array, Value first, int64_t rows) {
   // Loads past the end give 0, which is a position that exists.
-  Value loaded = b.load(b.metadata("Positions", b.getI32Type(), Extent::Tokens), ValueRange{first}, {rows});
+  Value loaded = b.load(b.metadata(array, b.getI32Type(), Extent::Tokens), ValueRange{first}, {rows});
   Value row = b.add(b.iota(rows), b.splat(b.toI32(first), {rows}));
   Value tokens = b.toI32(ExtentOp::create(b, b.getIndexType(), Extent::Tokens));
   return b.select(b.less(row, b.splat(tokens, {rows})), loaded, b.full(loaded.getType(), -1));
+}
+
+Value inlay::rowPositions(ProgramBuilder &b, Value first, int64_t rows) {
+  return loadOfRows(b, "Positions", first, rows);
+}
+
+Value inlay::rowsOfTable(ProgramBuilder &b, llm::RopeTableOp table, Value positions, Value first, int64_t rows) {
+  return table.hasTwoParts() ? loadOfRows(b, "RopeRows", first, rows) : positions;
 }
 
 Value inlay::cacheRows(ProgramBuilder &b, Value positions, Value sequences, Value kvHead, int64_t kvHeads) {

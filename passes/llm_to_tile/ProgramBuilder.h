@@ -128,6 +128,10 @@ private:
 /// Positions of the `rows` rows of the step from `first` on; -1 for rows of padding and past the step's end.
 mlir::Value rowPositions(ProgramBuilder &b, mlir::Value first, int64_t rows);
 
+/// The rows of `table` that the same rows of the step read: `positions`, unless the table has two parts.
+mlir::Value rowsOfTable(ProgramBuilder &b, llm::RopeTableOp table, mlir::Value positions, mlir::Value first,
+                        int64_t rows);
+
 /// Rows of the cache where `kvHead` (i32) of the rows at `positions` of `sequences` lie; -1 for rows of padding.
 mlir::Value cacheRows(ProgramBuilder &b, mlir::Value positions, mlir::Value sequences, mlir::Value kvHead,
                       int64_t kvHeads);

@@ -95,6 +95,13 @@ void DraftModel::CatchUp(Draft &draft, const Sequence &target) {
   sequence.tokens.insert(sequence.tokens.end(), target.tokens.begin() + static_cast<int64_t>(same),
                          target.tokens.end());
   draft.known = target.tokens.size();
+  // The draft model's own rope tables may have two parts. Draft tokens need not be exact, so the part is chosen by the
+  // known tokens.
+  auto short_rope_len = static_cast<int32_t>(model_->model().short_rope_len());
+  int32_t row = static_cast<int32_t>(target.tokens.size()) > short_rope_len ? short_rope_len : 0;
+  if (sequence.cache.first_rope_row != row)
+    sequence.cache.computed = 0;
+  sequence.cache.first_rope_row = row;
 }
 
 // Allocates pages for the rows up to `positions`. If there are too few, takes those of the sequences whose last

@@ -36,7 +36,8 @@ SchedulerLimits LimitsOf(const LoadedModel &model, const EngineOptions &options)
           .host_pages = HostPagesOf(memory, options),
           .cache = model.cache_shape(),
           .drafts = options.num_speculative_tokens,
-          .prompt_logits = LogprobFinder::PromptRowsOfStep(model.model().vocab_size())};
+          .prompt_logits = LogprobFinder::PromptRowsOfStep(model.model().vocab_size()),
+          .short_rope_len = static_cast<int32_t>(model.model().short_rope_len())};
 }
 
 } // namespace

@@ -31,6 +31,7 @@ std::string PlanFacts(const plan::Plan &plan) {
                   {"max_model_len", model.max_model_len()},
                   {"max_num_seqs", model.max_num_seqs()},
                   {"max_num_batched_tokens", model.max_num_batched_tokens()},
+                  {"short_rope_len", model.short_rope_len()},
                   {"cache_groups", json::array()}}},
                 {"targets", json::array()},
                 {"kernels", json::object()}};

@@ -70,7 +70,8 @@ bool IsRopeTable(const plan::Recipe &recipe) { return recipe.inv_freq() && recip
 
 bool FitsRopeTable(const plan::Recipe &recipe) {
   uint64_t half = recipe.columns() / 2, frequencies = recipe.inv_freq()->size();
-  return half > 0 && recipe.columns() % 2 == 0 && frequencies % half == 0 && frequencies / half <= recipe.rows();
+  return half > 0 && recipe.columns() % 2 == 0 && frequencies % half == 0 && frequencies / half <= recipe.rows() &&
+         recipe.short_rows() < recipe.rows() && (recipe.short_rows() == 0 || frequencies / half == 2);
 }
 
 // --- Rows of the sources ----------------------------------------------------
@@ -216,15 +217,19 @@ absl::Status WeightRecipe::Make(uint64_t first, std::span<std::byte> out) const 
 void WeightRecipe::MakeTable(uint64_t first, std::span<std::byte> out) const {
   const plan::Recipe &recipe = *weight_->recipe();
   uint64_t half = recipe.columns() / 2, begin = first / sizeof(float), count = out.size() / sizeof(float);
+  uint64_t short_rows = recipe.short_rows(), temperature_length = recipe.temperature_length();
   uint64_t with_first_set = recipe.rows() - recipe.inv_freq()->size() / half; // rows before the last of them
   for (uint64_t i = 0; i < count; ++i) {
-    uint64_t position = (begin + i) / recipe.columns(), column = (begin + i) % recipe.columns();
-    uint64_t set = position > with_first_set ? position - with_first_set : 0;
+    uint64_t row = (begin + i) / recipe.columns(), column = (begin + i) % recipe.columns();
+    uint64_t position = row < short_rows ? row : row - short_rows;
+    uint64_t set = short_rows > 0 ? row >= short_rows : row > with_first_set ? row - with_first_set : 0;
     // transformers multiplies position and frequency in f32.
     auto frequency = static_cast<float>(recipe.inv_freq()->Get(static_cast<uint32_t>(set * half + column % half)));
     double angle = static_cast<float>(position) * frequency;
     double value = column < half ? std::cos(angle) : std::sin(angle);
-    auto element = static_cast<float>(value * recipe.attention_factor());
+    uint64_t steps = position / temperature_length;
+    double temperature = 1 + recipe.temperature_beta() * std::log1p(static_cast<double>(steps));
+    auto element = static_cast<float>(value * recipe.attention_factor() * temperature);
     std::memcpy(out.data() + i * sizeof element, &element, sizeof element);
   }
 }

@@ -50,6 +50,7 @@ inline int64_t MetadataElements(plan::Metadata array, const StepCapacity &capaci
   case plan::Metadata_TileRows:
   case plan::Metadata_TileEnds:
   case plan::Metadata_TileKeys:
+  case plan::Metadata_RopeRows:
     return capacity.tokens;
   case plan::Metadata_LogitRowIndices:
   case plan::Metadata_Temperature:

@@ -66,7 +66,8 @@ absl::Status VerifyModel(const plan::Plan &plan) {
   const plan::Model &model = *plan.model();
   if (model.vocab_size() == 0 || model.layers() == 0 || model.max_model_len() == 0 || model.max_num_seqs() == 0 ||
       model.max_num_batched_tokens() == 0 || model.layers() > kMaxLayers || model.max_model_len() > kMaxCount * 16u ||
-      model.max_num_seqs() > kMaxCount || model.max_num_batched_tokens() > kMaxCount)
+      model.max_num_seqs() > kMaxCount || model.max_num_batched_tokens() > kMaxCount ||
+      model.short_rope_len() > model.max_model_len())
     return BadPlan("has a model with invalid sizes");
   if (absl::Status status = VerifyCacheGroups(model); !status.ok())
     return status;

@@ -5,6 +5,8 @@
 #include "runtime/bundle/verify_launch.h"
 #include "runtime/bundle/verify_model.h"
 
+#include <cmath>
+
 namespace inlay {
 namespace {
 
@@ -35,10 +37,13 @@ absl::Status VerifyWeight(const plan::Weight &weight) {
     return BadPlan("weight '{}' has {} bytes, but its shape needs {}", name, weight.bytes(), *bytes);
   if (weight.offset() > kMaxBytes || weight.offset() % kWeightAlignment != 0)
     return BadPlan("weight '{}' is at offset {}, expected a multiple of {}", name, weight.offset(), kWeightAlignment);
-  bool is_table = recipe.inv_freq() && recipe.inv_freq()->size() > 0;
+  bool is_table = IsRopeTable(recipe);
   if (is_table && (!FitsRopeTable(recipe) || weight.type() != plan::DataType_F32))
     return BadPlan("rope table '{}' has {} columns for {} frequencies", name, recipe.columns(),
                    recipe.inv_freq()->size());
+  if (is_table && (recipe.temperature_length() == 0 || !std::isfinite(recipe.temperature_beta())))
+    return BadPlan("rope table '{}' has the temperature {} for each {} positions", name, recipe.temperature_beta(),
+                   recipe.temperature_length());
   if (!is_table && (!recipe.sources() || recipe.sources()->size() == 0))
     return BadPlan("weight '{}' has no sources", name);
   if (!is_table)
@@ -112,6 +117,17 @@ absl::Status VerifyPack(const plan::Weight &weight, uint32_t index, const plan::
   return absl::OkStatus();
 }
 
+// Rows of a rope table with two parts are read at short_rope_len plus a position.
+absl::Status VerifyRopeParts(const plan::Weight &weight, const plan::Model &model) {
+  const plan::Recipe &recipe = *weight.recipe();
+  if (IsRopeTable(recipe) && recipe.short_rows() != 0 &&
+      (recipe.short_rows() != model.short_rope_len() || recipe.rows() - recipe.short_rows() < model.max_model_len()))
+    return BadPlan("rope table '{}' has {} rows for short and {} for long sequences, expected {} and at least {}",
+                   weight.name()->string_view(), recipe.short_rows(), recipe.rows() - recipe.short_rows(),
+                   model.short_rope_len(), model.max_model_len());
+  return absl::OkStatus();
+}
+
 absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) {
   if (!target.name() || !target.kernels() || !target.entries() || target.entries()->size() == 0)
     return BadPlan("a target has no name, kernels or entries");
@@ -124,6 +140,8 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) 
   if (target.weights())
     for (const plan::Weight *weight : *target.weights()) {
       if (absl::Status status = VerifyWeight(*weight); !status.ok())
+        return status;
+      if (absl::Status status = VerifyRopeParts(*weight, model); !status.ok())
         return status;
       if (weight->offset() != (weights_end + kWeightAlignment - 1) / kWeightAlignment * kWeightAlignment)
         return BadPlan("weight '{}' is at offset {}, but the previous one ends at {}", weight->name()->string_view(),

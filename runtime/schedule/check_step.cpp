@@ -59,8 +59,9 @@ absl::Status CheckStep(const MetadataLayout &layout, const void *block, const St
     int32_t sequence = check.Take(plan::Metadata_RowSequences, row, -1, sequences);
     if (!check.ok() || sequence < 0)
       continue;
-    int32_t position =
-        check.Take(plan::Metadata_Positions, row, 0, int64_t{capacity.pages_per_sequence} * capacity.page_size);
+    int64_t most = int64_t{capacity.pages_per_sequence} * capacity.page_size;
+    int32_t position = check.Take(plan::Metadata_Positions, row, 0, most);
+    check.Take(plan::Metadata_RopeRows, row, 0, bounds.short_rope_len + most);
     if (!check.ok())
       continue;
     int32_t &length = lengths[static_cast<size_t>(sequence)], &first = firsts[static_cast<size_t>(sequence)];

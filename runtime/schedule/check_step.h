@@ -15,6 +15,7 @@ namespace inlay {
 struct StepBounds {
   int32_t total_pages = 0, vocab_size = 0;
   CacheShape cache = {};
+  int32_t short_rope_len = 0; // rows of the first part of the rope tables
 };
 
 // Checks that all indices in `block`, which StepMetadata filled for a step of `sizes`, are within the arrays that they

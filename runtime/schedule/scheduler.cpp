@@ -80,8 +80,24 @@ bool Scheduler::MakeRoom(Sequence &sequence, int32_t positions, StepPlan &plan, 
   return true;
 }
 
+// Puts back the running sequences that have become longer than the first part of the rope tables allows. Returns false
+// if that is not possible because a step is in flight.
+bool Scheduler::PutBackOutgrown(StepPlan &plan, bool in_flight) {
+  for (Sequence *sequence : std::vector<Sequence *>(running_)) {
+    if (sequence->is_full() || sequence->cache.first_rope_row == FirstRopeRow(*sequence))
+      continue;
+    if (in_flight)
+      return false;
+    PutBack(sequence);
+    plan.preempted.push_back(sequence);
+  }
+  return true;
+}
+
 StepPlan Scheduler::Plan(bool in_flight) {
   StepPlan plan;
+  if (!PutBackOutgrown(plan, in_flight))
+    return {.must_wait = true};
   int32_t budget = limits_.tokens;
   int64_t preempted = preemptions_;
   for (bool decoding : {true, false})
@@ -174,6 +190,8 @@ void Scheduler::AddDrafts(StepPlan &plan, int32_t budget) {
     sequence.drafts.clear();
     int32_t to_generate = sequence.max_tokens - (sequence.length() - sequence.prompt_size);
     int32_t most = std::min({limits_.drafts, budget, to_generate - 1});
+    if (limits_.short_rope_len > 0 && sequence.cache.first_rope_row == 0)
+      most = std::min(most, limits_.short_rope_len - sequence.length());
     if (part.wants_token() && part.prompt_rows == 0 && sequence.pending == 0 && sequence.takes_drafts() && most > 0)
       requests.push_back({&sequence, most});
   }
@@ -210,6 +228,10 @@ StepPlan Scheduler::PlanAlone(Sequence *sequence) {
 // window those of all its tokens, so that it is not preempted while its prompt is computed. Returns false if there are
 // too few pages.
 bool Scheduler::Admit(Sequence &sequence, StepPlan &plan, int32_t budget) {
+  if (int32_t row = FirstRopeRow(sequence); sequence.cache.first_rope_row != row) {
+    GiveUpHostPages(sequence); // Their keys were rotated by the other part of the table.
+    sequence.cache.first_rope_row = row;
+  }
   if (!SharePages(sequence))
     FindPages(sequence);
   CachedTokens &cache = sequence.cache;
@@ -246,6 +268,13 @@ bool Scheduler::Admit(Sequence &sequence, StepPlan &plan, int32_t budget) {
   return true;
 }
 
+// Where the chain of the sequence's pages begins. Keys depend on the part of the rope tables. No token is -1.
+PagePrefix Scheduler::RootOf(const Sequence &sequence) const {
+  static constexpr int32_t kSecondPart[] = {-1};
+  PagePrefix root = pool_.Root(sequence.cache.salt);
+  return sequence.cache.first_rope_row == 0 ? root : pool_.Next(root, kSecondPart);
+}
+
 void Scheduler::Launched(std::span<const ScheduledRows> rows) {
   for (const ScheduledRows &part : rows) {
     bool wants = part.wants_token();
@@ -263,7 +292,7 @@ void Scheduler::Done(std::span<const ScheduledRows> rows) {
     std::vector<PagePrefix> &prefixes = cache.prefixes;
     std::span<const int32_t> tokens(part.sequence->tokens), pages(cache.pages);
     while (cache.reuses_pages && (prefixes.size() + 1) * size <= static_cast<size_t>(part.certain_end())) {
-      PagePrefix parent = prefixes.empty() ? pool_.Root(cache.salt) : prefixes.back();
+      PagePrefix parent = prefixes.empty() ? RootOf(*part.sequence) : prefixes.back();
       prefixes.push_back(pool_.Publish(pages.subspan(prefixes.size() * groups, groups), parent,
                                        tokens.subspan(prefixes.size() * size, size)));
     }

@@ -23,6 +23,9 @@ struct SchedulerLimits {
   // Prompt rows per step whose logits are requested. The engine computes log-probabilities from each of them, which
   // delays all sequences of the step.
   int32_t prompt_logits = 32;
+  // Sequences of at most so many tokens use the first part of the rope tables, longer ones the second part (longrope).
+  // When a sequence becomes longer, all its keys and values are computed again. 0: the tables have one part.
+  int32_t short_rope_len = 0;
 };
 
 // A page to copy before the step runs.
@@ -39,8 +42,8 @@ struct StepPlan {
   std::vector<PageCopy> copies = {};   // on the device, where two sequences continue from one partly filled page
   std::vector<Sequence *> admitted = {};
   std::vector<Sequence *> preempted = {};
-  // Nothing was planned: a sequence has to be preempted, which is not possible while a step is in flight. Call Plan()
-  // again when the step is done.
+  // Nothing was planned: a sequence has to be preempted or computed again, which is not possible while a step is in
+  // flight. Call Plan() again when the step is done.
   bool must_wait = false;
   bool lacks_masks = false; // sequences were left out because their token masks were not ready
 };
@@ -85,6 +88,11 @@ public:
   absl::Status CheckInvariants() const;
 
 private:
+  int32_t FirstRopeRow(const Sequence &sequence) const {
+    return limits_.short_rope_len > 0 && sequence.length() > limits_.short_rope_len ? limits_.short_rope_len : 0;
+  }
+  PagePrefix RootOf(const Sequence &sequence) const;
+  bool PutBackOutgrown(StepPlan &plan, bool in_flight);
   bool MakeRoom(Sequence &sequence, int32_t positions, StepPlan &plan, bool in_flight, bool *must_wait);
   void AddDrafts(StepPlan &plan, int32_t budget);
   void AddPromptLogits(StepPlan &plan) const;

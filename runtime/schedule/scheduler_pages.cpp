@@ -86,7 +86,7 @@ bool Scheduler::SharePages(Sequence &sequence) {
   const Sequence *leader = sequence.cache.leader;
   int32_t computed = sequence.prompt_size - 1;
   if (!leader || leader->cache.pages.empty() || sequence.length() != sequence.prompt_size ||
-      !HasVisible(shape, leader->cache.pages, computed))
+      leader->cache.first_rope_row != sequence.cache.first_rope_row || !HasVisible(shape, leader->cache.pages, computed))
     return false;
   sequence.cache.computed = computed;
   size_t groups = shape.groups(), full = static_cast<size_t>(computed / shape.page_size);
@@ -111,7 +111,7 @@ void Scheduler::FindPages(Sequence &sequence) {
     return;
   const CacheShape &shape = limits_.cache;
   size_t groups = shape.groups();
-  PagePrefix prefix = pool_.Root(cache.salt);
+  PagePrefix prefix = RootOf(sequence);
   std::span<const int32_t> tokens(sequence.tokens);
   auto size = static_cast<size_t>(shape.page_size);
   std::vector<int32_t> runs(groups); // of each group: the last pages without a gap

@@ -50,6 +50,8 @@ struct CachedTokens {
   int32_t computed = 0;
   // Of each page_size positions whose pages were published or found in the prefix cache.
   std::vector<PagePrefix> prefixes;
+  // The row of rope tables with two parts for position 0 of the sequence. See SchedulerLimits::short_rope_len.
+  int32_t first_rope_row = 0;
   int32_t found = 0;          // tokens of the prompt found in the prefix cache when the sequence was first admitted
   Sequence *leader = nullptr; // another sequence with the same prompt, whose pages this one will share
   // While a preempted sequence waits: its pages in host memory, in the order of `pages`, and the number of positions in

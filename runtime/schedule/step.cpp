@@ -11,7 +11,7 @@ namespace {
 // In the order of their offsets in the block.
 constexpr plan::Metadata kTokenArrays[] = {
     plan::Metadata_TokenIds, plan::Metadata_Positions, plan::Metadata_RowSequences, plan::Metadata_TileSequences,
-    plan::Metadata_TileRows, plan::Metadata_TileEnds,  plan::Metadata_TileKeys};
+    plan::Metadata_TileRows, plan::Metadata_TileEnds,  plan::Metadata_TileKeys,     plan::Metadata_RopeRows};
 constexpr plan::Metadata kSequenceArrays[] = {plan::Metadata_LogitRowIndices,
                                               plan::Metadata_Temperature,
                                               plan::Metadata_TopK,
@@ -98,9 +98,10 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
   if (absl::Status status = CheckCapacity(rows, padded_rows, query_tile_rows); !status.ok())
     return status;
   int32_t *ids = Ints(plan::Metadata_TokenIds), *positions = Ints(plan::Metadata_Positions),
-          *sequences = Ints(plan::Metadata_RowSequences), *tile_sequences = Ints(plan::Metadata_TileSequences),
-          *tile_rows = Ints(plan::Metadata_TileRows), *tile_ends = Ints(plan::Metadata_TileEnds),
-          *tile_keys = Ints(plan::Metadata_TileKeys), *logit_rows = Ints(plan::Metadata_LogitRowIndices);
+          *rope_rows = Ints(plan::Metadata_RopeRows), *sequences = Ints(plan::Metadata_RowSequences),
+          *tile_sequences = Ints(plan::Metadata_TileSequences), *tile_rows = Ints(plan::Metadata_TileRows),
+          *tile_ends = Ints(plan::Metadata_TileEnds), *tile_keys = Ints(plan::Metadata_TileKeys),
+          *logit_rows = Ints(plan::Metadata_LogitRowIndices);
   int32_t row = 0, tiles = 0, logits = 0;
   query_tiles_.clear();
   std::ranges::fill(pages_changed_, 0);
@@ -124,6 +125,7 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
       size_t known = sequence.tokens.size();
       ids[row] = position < known ? sequence.tokens[position] : part.drafts ? sequence.drafts[position - known] : 0;
       positions[row] = part.first + i;
+      rope_rows[row] = sequence.cache.first_rope_row + part.first + i;
       sequences[row] = index;
     }
     for (int32_t position = part.prompt_first(); position < part.prompt_end(); ++position, ++logits) {
@@ -160,7 +162,7 @@ absl::StatusOr<StepSizes> StepMetadata::Fill(std::span<const ScheduledRows> rows
   // Padding: rows, query tiles and rows of logits without a sequence. They overwrite the values of earlier steps.
   for (; row < padded_rows; ++row) {
     ids[row] = 0;
-    positions[row] = sequences[row] = -1;
+    positions[row] = rope_rows[row] = sequences[row] = -1;
     if (query_tile_rows == 1) {
       tile_sequences[tiles] = -1;
       tile_rows[tiles] = row;

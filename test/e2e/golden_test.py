@@ -54,6 +54,29 @@ def test_dynamic_rope(t: tools.Tools, model: pathlib.Path, golden: dict, logits:
         tools.fail(f"{model.name}: expected a prompt of {trained + 1} tokens to be refused, found {refused.stderr!r}")
 
 
+def check_tokens(t: tools.Tools, model: pathlib.Path, bundle: pathlib.Path, ids: list[int], first: int, end: int, *options) -> None:
+    """After `first` tokens of `ids`, the next ones up to `end` are generated."""
+    found = t.generate(bundle, "--prompt-ids", ",".join(map(str, ids[:first])), "--max-tokens", end - first,
+                       "--temperature", 0, "--ignore-eos", *options)["token_ids"]
+    if found != ids[first:end]:
+        tools.fail(f"{model.name}: after {first} tokens {' '.join(map(str, options))}: expected {ids[first:end]}, found {found}")
+
+
+def test_long_rope(t: tools.Tools, model: pathlib.Path, bundle: pathlib.Path, golden: dict) -> None:
+    """The golden tokens cross the original length. A sequence that starts as a longer prompt continues with the same tokens,
+    and a bundle for short sequences alone computes those up to the original length."""
+    original = json.loads((model / "config.json").read_text())["original_max_position_embeddings"]
+    ids = golden["prompt_ids"] + golden["greedy_ids"]
+    if not len(golden["prompt_ids"]) < original < len(ids) - 8:
+        tools.fail(f"{model.name}: {len(ids)} golden tokens do not cross the original length of {original}")
+    # Draft tokens end where the rotations change.
+    check_tokens(t, model, bundle, ids, len(golden["prompt_ids"]), len(ids), "--num-speculative-tokens", 4)
+    for first, end in ((original + 4, len(ids)), (original - 4, original)):
+        if end == original:
+            t.compile(model, "--target", "cpu", "--dtype", "float32", "--max-model-len", original, "--overwrite")
+        check_tokens(t, model, bundle, ids, first, end)
+
+
 def test_without_fusion(t: tools.Tools, model: pathlib.Path, golden: dict, logits: list[list[float]], prompt: list) -> float:
     """Each op lowers alone, and fusion changes no more than the order of sums. Steps of one row keep the compilation short;
     kernels_test has steps of several."""
@@ -79,6 +102,8 @@ def test(t: tools.Tools, model: pathlib.Path) -> None:
     print(f"without fusion: relative error {test_without_fusion(t, model, golden, logits, prompt):.1e}")
     if model.name == "llama-rope-dynamic":
         test_dynamic_rope(t, model, golden, logits, prompt)
+    if model.name == "phi3-longrope":
+        test_long_rope(t, model, bundle, golden)
 
     if vocabulary < 256 and model.name not in PARTS_OF_TENSORS:
         return  # The small fixtures read whole tensors, as those before them do.

@@ -23,6 +23,8 @@ struct TestWeight {
   plan::Packing packing = plan::Packing_RowMajor;
   std::vector<TestSource> sources = {"a"};
   std::vector<plan::Scale> scales = {};
+  std::vector<double> inv_freq = {}; // of a rope table
+  uint32_t short_rows = 0, temperature_length = 1;
 };
 
 struct TestPlan {
@@ -42,7 +44,9 @@ std::string Build(const TestPlan &options) {
   uint64_t offset = 0;
   for (const TestWeight &weight : options.weights) {
     auto recipe = plan::CreateRecipe(b, CreateSources(b, weight.sources), weight.rows, weight.columns, weight.row_order,
-                                     /*head_dim=*/0, weight.packing);
+                                     /*head_dim=*/0, weight.packing, b.CreateVector(weight.inv_freq),
+                                     /*attention_factor=*/1, weight.short_rows, /*temperature_beta=*/0,
+                                     weight.temperature_length);
     auto quantization = weight.scales.empty() ? 0 : plan::CreateQuantizationDirect(b, &weight.scales);
     uint64_t bytes = weight.rows * weight.columns * std::max<size_t>(ElementSize(weight.type), 1);
     weights.push_back(plan::CreateWeight(b, b.CreateString("w"), weight.type, bytes, offset, recipe, /*pack=*/0,
@@ -125,6 +129,22 @@ TEST(PlanForms, ScalesOfQuantisedWeights) {
   EXPECT_THAT(Damaged(scaled({0, 2, 8})), HasSubstr("has scales of each 2 x 8 elements in weight 0"));
   EXPECT_THAT(Damaged(scaled({2, 2, 8})), HasSubstr("in weight 2"));
   EXPECT_THAT(Damaged(scaled({1, 0, 8})), HasSubstr("has scales of each 0 x 8 elements"));
+}
+
+TEST(PlanForms, RopeTablesOfTwoParts) {
+  auto table = [](uint64_t rows, uint32_t short_rows, uint32_t short_rope_len) {
+    TestWeight weight = {.rows = rows, .columns = 2, .sources = {}, .inv_freq = {1, 0.5}, .short_rows = short_rows};
+    return TestPlan{.model = {.short_rope_len = short_rope_len}, .weights = {weight}};
+  };
+  absl::Status status = Verify(table(80, 16, 16));
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(Damaged(table(80, 16, 8)), HasSubstr("has 16 rows for short and 64 for long sequences, expected 8"));
+  EXPECT_THAT(Damaged(table(79, 16, 16)), HasSubstr("has 16 rows for short and 63 for long sequences, expected 16 and "
+                                                    "at least 64"));
+  EXPECT_THAT(Damaged(table(16, 16, 16)), HasSubstr("rope table 'w' has 2 columns for 2 frequencies"));
+  EXPECT_THAT(Damaged({.model = {.short_rope_len = 65}}), HasSubstr("has a model with invalid sizes"));
+  TestWeight weight = {.rows = 64, .columns = 2, .sources = {}, .inv_freq = {1}, .temperature_length = 0};
+  EXPECT_THAT(Damaged({.weights = {weight}}), HasSubstr("rope table 'w' has the temperature 0 for each 0 positions"));
 }
 
 TEST(PlanForms, KindsOfKernels) {

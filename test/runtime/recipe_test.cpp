@@ -26,10 +26,12 @@ struct Shape {
 class WeightBuffer {
 public:
   WeightBuffer(const Shape &shape, plan::DataType type, const std::vector<TestSource> &sources,
-               const std::vector<double> &inv_freq = {}, double attention_factor = 1) {
-    auto recipe = plan::CreateRecipe(builder_, CreateSources(builder_, sources), shape.rows, shape.columns, shape.order,
-                                     shape.head_dim, shape.packing,
-                                     inv_freq.empty() ? 0 : builder_.CreateVector(inv_freq), attention_factor);
+               const std::vector<double> &inv_freq = {}, double attention_factor = 1, uint32_t short_rows = 0,
+               double temperature_beta = 0, uint32_t temperature_length = 1) {
+    auto recipe =
+        plan::CreateRecipe(builder_, CreateSources(builder_, sources), shape.rows, shape.columns, shape.order,
+                           shape.head_dim, shape.packing, inv_freq.empty() ? 0 : builder_.CreateVector(inv_freq),
+                           attention_factor, short_rows, temperature_beta, temperature_length);
     builder_.Finish(plan::CreateWeight(builder_, builder_.CreateString("w"), type, 0, 0, recipe));
   }
   const plan::Weight &operator*() const { return *flatbuffers::GetRoot<plan::Weight>(builder_.GetBufferPointer()); }
@@ -219,6 +221,24 @@ TEST(Recipe, LateRowsOfATableMayHaveFrequenciesOfTheirOwn) {
   for (auto [position, frequency] : {std::pair{0, 1.0f}, {1, 1.0f}, {2, 0.5f}, {3, 0.25f}})
     EXPECT_EQ(table[static_cast<size_t>(position * 2)],
               static_cast<float>(std::cos(double{static_cast<float>(position) * frequency})));
+}
+
+// Two rows for short sequences, three for long ones.
+TEST(Recipe, ATableMayHaveAPartForShortAndOneForLongSequences) {
+  WeightBuffer weight({5, 2}, plan::DataType_F32, {}, {1.0, 0.5}, 1, /*short_rows=*/2);
+  ASSERT_TRUE(FitsRopeTable(*(*weight).recipe()));
+  std::vector<float> table = Make<float>(*weight, Sources({}, 0));
+  for (auto [row, angle] : {std::pair{0, 0.0f}, {1, 1.0f}, {2, 0.0f}, {3, 0.5f}, {4, 1.0f}})
+    EXPECT_EQ(table[static_cast<size_t>(row * 2)], static_cast<float>(std::cos(double{angle}))) << row;
+  EXPECT_FALSE(FitsRopeTable(*(*WeightBuffer({5, 2}, plan::DataType_F32, {}, {1.0, 0.5}, 1, 5)).recipe()));
+  EXPECT_FALSE(FitsRopeTable(*(*WeightBuffer({5, 2}, plan::DataType_F32, {}, {1.0}, 1, 2)).recipe()));
+}
+
+TEST(Recipe, RowsOfATableMayHaveATemperature) {
+  WeightBuffer weight({5, 2}, plan::DataType_F32, {}, {1.0}, 1, 0, /*temperature_beta=*/0.5, /*temperature_length=*/2);
+  std::vector<float> table = Make<float>(*weight, Sources({}, 0));
+  for (auto [row, factor] : {std::pair{1, 1.0}, {2, 1 + 0.5 * std::log(2.0)}, {4, 1 + 0.5 * std::log(3.0)}})
+    EXPECT_FLOAT_EQ(table[static_cast<size_t>(row * 2)], static_cast<float>(std::cos(row) * factor)) << row;
 }
 
 TEST(Recipe, TablesHaveASetOfFrequenciesOrOneForEachLateRow) {

@@ -61,6 +61,7 @@ protected:
 TEST_F(StepTest, RaggedRowsAreInTilesOfOneSequence) {
   Sequence a = MakeSequence(10, 5, {7, 2}), b = MakeSequence(20, 3, {4}), c = MakeSequence(30, 9, {1, 3, 5});
   a.cache.computed = 4;
+  b.cache.first_rope_row = 100;
   // The first sequence generates, the second has its whole prompt in the step, the third a chunk of its prompt.
   std::vector<ScheduledRows> rows{{&a, 4, 1}, {&b, 0, 3}, {&c, 2, 5}};
   absl::StatusOr<StepSizes> sizes = step_.Fill(rows, 9, /*query_tile_rows=*/4);
@@ -68,6 +69,7 @@ TEST_F(StepTest, RaggedRowsAreInTilesOfOneSequence) {
   EXPECT_THAT(*sizes, ElementsAre(9, 3, 4, 2, 0, 0));
   EXPECT_THAT(Ints(plan::Metadata_TokenIds, 9), ElementsAre(14, 20, 21, 22, 32, 33, 34, 35, 36));
   EXPECT_THAT(Ints(plan::Metadata_Positions, 9), ElementsAre(4, 0, 1, 2, 2, 3, 4, 5, 6));
+  EXPECT_THAT(Ints(plan::Metadata_RopeRows, 9), ElementsAre(4, 100, 101, 102, 2, 3, 4, 5, 6));
   EXPECT_THAT(Ints(plan::Metadata_RowSequences, 9), ElementsAre(0, 1, 1, 1, 2, 2, 2, 2, 2));
   EXPECT_THAT(Ints(plan::Metadata_PageTable, 9), ElementsAre(7, 2, -1, 4, -1, -1, 1, 3, 5));
   // Tiles with 7, 6, 5 and 3 keys: the last row of the third sequence, its first four rows, and the other two

@@ -122,6 +122,68 @@ TEST(Scheduler, NobodyIsPreemptedWhileAStepIsOnItsWay) {
   EXPECT_EQ(scheduler.preemptions(), 0);
 }
 
+constexpr SchedulerLimits kTwoPartRope{.sequences = 4, .tokens = 16, .pages = 16, .page_size = 4, .short_rope_len = 6};
+
+TEST(Scheduler, SequencesThatOutgrowTheShortRopeAreComputedAgain) {
+  Scheduler scheduler(kTwoPartRope);
+  auto a = MakeSequence({1, 2, 3, 4, 5}, 0, 3);
+  scheduler.Add(a.get());
+  RunStep(scheduler, scheduler.Plan(false));
+  StepPlan sixth = scheduler.Plan(false);
+  EXPECT_THAT(Counts(sixth), ElementsAre(1));
+  scheduler.Launched(sixth.rows);
+  EXPECT_TRUE(scheduler.Plan(true).must_wait) << "its seventh token has not arrived";
+  scheduler.Done(sixth.rows);
+  a->tokens.push_back(1);
+  --a->pending;
+
+  StepPlan again = scheduler.Plan(false);
+  EXPECT_THAT(Counts(again), ElementsAre(7));
+  EXPECT_EQ(again.rows[0].first, 0);
+  EXPECT_THAT(again.preempted, ElementsAre(a.get()));
+  EXPECT_EQ(a->cache.first_rope_row, 6);
+  RunStep(scheduler, again);
+  EXPECT_EQ(scheduler.preemptions(), 0);
+}
+
+TEST(Scheduler, SequencesThatEndAtTheShortRopeAreNotComputedAgain) {
+  Scheduler scheduler(kTwoPartRope);
+  auto a = MakeSequence({1, 2, 3, 4, 5}, 0, 2);
+  scheduler.Add(a.get());
+  RunStep(scheduler, scheduler.Plan(false));
+  StepPlan last = scheduler.Plan(false);
+  scheduler.Launched(last.rows);
+  StepPlan ahead = scheduler.Plan(true);
+  EXPECT_FALSE(ahead.must_wait);
+  EXPECT_TRUE(ahead.rows.empty());
+}
+
+TEST(Scheduler, ShortAndLongSequencesShareNoPages) {
+  Scheduler scheduler(kTwoPartRope);
+  auto is_short = MakeSequence({1, 2, 3, 4, 5}, 0), is_long = MakeSequence({1, 2, 3, 4, 5, 6, 7}, 1),
+       other_long = MakeSequence({1, 2, 3, 4, 5, 6, 8}, 2);
+  scheduler.Add(is_short.get());
+  RunStep(scheduler, scheduler.Plan(false));
+  scheduler.Add(is_long.get());
+  RunStep(scheduler, scheduler.Plan(false));
+  EXPECT_EQ(is_long->cache.found, 0);
+  scheduler.Add(other_long.get());
+  EXPECT_FALSE(scheduler.Plan(false).rows.empty());
+  EXPECT_EQ(other_long->cache.found, 4);
+}
+
+TEST(Scheduler, DraftsEndAtTheShortRope) {
+  SchedulerLimits limits = kTwoPartRope;
+  limits.drafts = 4;
+  Scheduler scheduler(limits);
+  auto a = MakeSequence({1, 1, 1, 1}, 0);
+  scheduler.Add(a.get());
+  RunStep(scheduler, scheduler.Plan(false));
+  StepPlan plan = scheduler.Plan(false);
+  ASSERT_EQ(plan.rows.size(), 1u);
+  EXPECT_EQ(plan.rows[0].drafts, 1) << "position 5 is the last one of a short sequence";
+}
+
 TEST(Scheduler, TheOrderIsThatOfPlaces) {
   Scheduler scheduler({.sequences = 1, .tokens = 16, .pages = 8, .cache = {.page_size = 4}});
   auto late = MakeSequence({1}, 2), early = MakeSequence({2}, 1);

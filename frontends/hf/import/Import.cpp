@@ -52,7 +52,7 @@ private:
   /// `input` itself where the family has no such norm.
   Value buildNorm(const std::string &module, Value input, bool perHead = false);
   Value buildQkNorm(size_t layer, std::string_view name, Value input);
-  Value buildRope(size_t layer, StringRef which, Value input);
+  Value buildRope(size_t layer, StringRef which, std::optional<size_t> rope, Value input);
   Value buildScale(const std::string &name, Value input, double factor); ///< `input` itself when `factor` is 1.
   Value buildResidual(const std::string &module, Value residual, Value input);
 
@@ -122,9 +122,11 @@ void Importer::buildSymbols() {
   }
   for (size_t i = 0; i < config.ropes.size(); ++i) {
     at(ropeName(i));
-    auto table = RankedTensorType::get({config.max_model_len, config.rotary_dim}, builder.getF32Type());
-    llm::RopeTableOp::create(builder, ropeName(i), table, config.ropes[i].inv_freq,
-                             llvm::APFloat(config.ropes[i].attention_factor));
+    const RopeFrequencies &rope = config.ropes[i];
+    int64_t rows = rope.short_length + config.max_model_len;
+    auto table = RankedTensorType::get({rows, config.rotary_dim}, builder.getF32Type());
+    llm::RopeTableOp::create(builder, ropeName(i), table, rope.inv_freq, llvm::APFloat(rope.attention_factor),
+                             rope.short_length, llvm::APFloat(rope.temperature_beta), rope.temperature_length);
   }
 }
 
@@ -146,8 +148,10 @@ void Importer::buildStep() {
 
   std::string embedding(names.embedding);
   at(embedding);
-  Value x = llm::EmbeddingOp::create(builder, rows(config.hidden_size), tokens, weightOf(embedding),
+  Value x = llm::EmbeddingOp::create(builder, rows(config.embedding_size), tokens, weightOf(embedding),
                                      builder.getF64FloatAttr(config.embedding_scale));
+  if (config.embedding_size != config.hidden_size)
+    x = buildLinear(std::string(names.project_in), x, rows(config.hidden_size), /*bias=*/false);
   x = buildNorm(std::string(names.embedding_norm), x);
   if (family.positions == Positions::kLearned)
     x = buildPositions(x);
@@ -155,7 +159,11 @@ void Importer::buildStep() {
     x = buildLayer(layer, x);
   at("gather_rows");
   x = llm::GatherRowsOp::create(builder, rows(config.hidden_size), x, batch);
-  Value logits = buildLogits(buildNorm(std::string(names.final_norm), x));
+  if (config.norms_before)
+    x = buildNorm(std::string(names.final_norm), x);
+  if (config.embedding_size != config.hidden_size)
+    x = buildLinear(std::string(names.project_out), x, rows(config.embedding_size), /*bias=*/false);
+  Value logits = buildLogits(x);
   at("sample");
   Value next = llm::SampleOp::create(builder, ids, logits, batch);
   func::ReturnOp::create(builder, ValueRange{logits, next, cache});
@@ -186,6 +194,11 @@ Value Importer::buildLogits(Value rows) {
 
 Value Importer::buildLayer(size_t layer, Value input) {
   std::string attention = module(names.attention, layer), mlp = module(names.mlp, layer);
+  if (!config.norms_before) {
+    Value x = buildResidual(attention, input, buildAttention(layer, input));
+    x = buildNorm(module(names.attention_norm, layer), x);
+    return buildNorm(module(names.mlp_norm, layer), buildResidual(mlp, x, buildMlp(layer, x)));
+  }
   Value normed = buildNorm(module(names.attention_norm, layer), input);
   Value attended = buildNorm(module(names.attention_post_norm, layer), buildAttention(layer, normed));
   Value x = buildResidual(attention, input, attended);
@@ -208,8 +221,8 @@ Value Importer::buildAttention(size_t layer, Value x) {
     q = buildQkNorm(layer, names.q_norm, q);
     k = buildQkNorm(layer, names.k_norm, k);
   }
-  q = buildRope(layer, "q_rope", q);
-  k = buildRope(layer, "k_rope", k);
+  q = buildRope(layer, "q_rope", config.layers[layer].query_rope, q);
+  k = buildRope(layer, "k_rope", config.layers[layer].rope, k);
   if (normAfterRope) {
     q = buildQkNorm(layer, names.q_norm, q);
     k = buildQkNorm(layer, names.k_norm, k);
@@ -300,8 +313,7 @@ Value Importer::buildQkNorm(size_t layer, std::string_view name, Value input) {
   return buildNorm(module(name, layer), input, /*perHead=*/family.qk_norm != QkNorm::kRow);
 }
 
-Value Importer::buildRope(size_t layer, StringRef which, Value input) {
-  std::optional<size_t> rope = config.layers[layer].rope;
+Value Importer::buildRope(size_t layer, StringRef which, std::optional<size_t> rope, Value input) {
   if (!rope)
     return input;
   at(module(names.attention, layer) + "." + which);

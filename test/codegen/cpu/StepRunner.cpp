@@ -30,14 +30,12 @@ static std::vector<float> storeRows(llm::WeightOp weight, const std::vector<floa
 
 static std::vector<float> fillTable(llm::RopeTableOp table) {
   auto type = cast<mlir::RankedTensorType>(table.getType());
-  int64_t half = type.getDimSize(1) / 2;
-  double factor = table.getAttentionFactor().convertToDouble();
   std::vector<float> values;
-  for (int64_t position = 0; position < type.getDimSize(0); ++position)
+  for (int64_t row = 0; row < type.getDimSize(0); ++row)
     for (bool isSine : {false, true})
-      for (int64_t i = 0; i < half; ++i) {
-        double angle = position * table.getInvFreq()[table.getSetOf(position) * half + i];
-        values.push_back(static_cast<float>(factor * (isSine ? std::sin(angle) : std::cos(angle))));
+      for (double frequency : table.getFrequenciesOf(row)) {
+        double angle = static_cast<double>(table.getPositionOf(row)) * frequency;
+        values.push_back(static_cast<float>(table.getFactorOf(row) * (isSine ? std::sin(angle) : std::cos(angle))));
       }
   return values;
 }
@@ -103,6 +101,8 @@ StepRunner::Arrays StepRunner::describe(const llm::TokenIds &tokens, const llm::
   Arrays arrays;
   arrays["TokenIds"].assign(tokens.begin(), tokens.end());
   arrays["Positions"].assign(batch.positions.begin(), batch.positions.end());
+  const auto &ropeRows = batch.ropeRows.empty() ? batch.positions : batch.ropeRows;
+  arrays["RopeRows"].assign(ropeRows.begin(), ropeRows.end());
   arrays["RowSequences"].assign(batch.sequences.begin(), batch.sequences.end());
   arrays["LogitRowIndices"].assign(batch.logitRows.begin(), batch.logitRows.end());
   int64_t rows = static_cast<int64_t>(tokens.size());

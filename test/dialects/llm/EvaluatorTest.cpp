@@ -64,13 +64,15 @@ double distance(const std::vector<double> &found, const std::vector<double> &exp
   return std::sqrt(difference / norm);
 }
 
-/// Rows [begin, end) of sequence `id`, with the logits of the last `logits` of them.
-void addRows(Batch &batch, int64_t id, int64_t begin, int64_t end, int64_t logits) {
+/// Rows [begin, end) of sequence `id`, with the logits of the last `logits` of them. Its position 0 is row
+/// `firstRopeRow` of rope tables with two parts.
+void addRows(Batch &batch, int64_t id, int64_t begin, int64_t end, int64_t logits, int64_t firstRopeRow) {
   for (int64_t position = begin; position < end; ++position) {
     if (position >= end - logits)
       batch.logitRows.push_back(batch.sequences.size());
     batch.sequences.push_back(id);
     batch.positions.push_back(position);
+    batch.ropeRows.push_back(firstRopeRow + position);
   }
 }
 
@@ -115,12 +117,27 @@ struct Fixture : testing::TestWithParam<std::string> {
     return succeeded(results) ? *results : std::vector<GraphValue>{Matrix(), TokenIds(), KvCache()};
   }
 
-  /// The logits of one step over the prompt and the greedy tokens.
+  /// The row of rope tables with two parts for position 0 of a sequence of `length` tokens.
+  int64_t firstRopeRow(int64_t length) const {
+    int64_t shortLength = checkpoint.config.short_rope_len;
+    return length > shortLength ? shortLength : 0;
+  }
+
+  /// The logits of one step over the prompt and the greedy tokens. With rope tables of two parts, the rows up to the
+  /// length of the first part are those of a sequence that ends there.
   std::vector<double> evaluateAll(mlir::ModuleOp module) {
     Batch batch;
-    addRows(batch, 0, 0, tokens.size(), greedy.size() + 1);
+    TokenIds ids;
+    int64_t total = tokens.size(), logits = greedy.size() + 1;
+    if (int64_t shortLength = checkpoint.config.short_rope_len; shortLength >= promptLength && shortLength < total) {
+      addRows(batch, 1, 0, shortLength, shortLength - promptLength + 1, 0);
+      ids.assign(tokens.begin(), tokens.begin() + shortLength);
+      logits = total - shortLength;
+    }
+    addRows(batch, 0, 0, total, logits, firstRopeRow(total));
+    llvm::append_range(ids, tokens);
     Evaluator evaluator = makeEvaluator();
-    return std::get<Matrix>(step(evaluator, module, tokens, batch, {})[0]).values;
+    return std::get<Matrix>(step(evaluator, module, ids, batch, {})[0]).values;
   }
 
   mlir::MLIRContext context;
@@ -141,9 +158,16 @@ TEST_P(Fixture, TakesTheGreedyTokens) {
   KvCache cache;
   int64_t length = 0;
   while (found.size() < greedy.size()) {
+    int64_t next = length + ids.size();
+    if (length > 0 && firstRopeRow(next) != firstRopeRow(length)) {
+      // The sequence has outgrown the first part of the rope tables.
+      cache = {};
+      length = 0;
+      ids.assign(tokens.begin(), tokens.begin() + next);
+    }
     Batch batch;
-    addRows(batch, 0, length, length + ids.size(), 1);
-    length += ids.size();
+    addRows(batch, 0, length, next, 1, firstRopeRow(next));
+    length = next;
     std::vector<GraphValue> results = step(evaluator, *model, ids, batch, cache);
     ids = std::get<TokenIds>(results[1]);
     cache = std::get<KvCache>(results[2]);
@@ -174,7 +198,7 @@ TEST_P(Fixture, RaggedChunksEqualEachSequenceAlone) {
   TokenIds other(tokens.rbegin(), tokens.rbegin() + 20);
   auto alone = [&](const TokenIds &ids) {
     Batch batch;
-    addRows(batch, 0, 0, ids.size(), 1);
+    addRows(batch, 0, 0, ids.size(), 1, firstRopeRow(ids.size()));
     Evaluator evaluator = makeEvaluator();
     return std::get<Matrix>(step(evaluator, *model, ids, batch, {})[0]).values;
   };
@@ -196,8 +220,8 @@ TEST_P(Fixture, RaggedChunksEqualEachSequenceAlone) {
     Batch batch;
     TokenIds ids;
     int64_t firstBegin = lengthOf(firstId), secondBegin = lengthOf(secondId);
-    addRows(batch, firstId, firstBegin, first, first == firstLength);
-    addRows(batch, secondId, secondBegin, second, second == secondLength);
+    addRows(batch, firstId, firstBegin, first, first == firstLength, firstRopeRow(firstLength));
+    addRows(batch, secondId, secondBegin, second, second == secondLength, firstRopeRow(secondLength));
     ids.assign(tokens.begin() + firstBegin, tokens.begin() + first);
     ids.insert(ids.end(), other.begin() + secondBegin, other.begin() + second);
     std::vector<GraphValue> results = step(evaluator, *model, ids, batch, cache);

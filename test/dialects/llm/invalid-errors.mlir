@@ -70,6 +70,21 @@ llm.rope_table @rope : tensor<8x6xf32> {inv_freq = array<f64: 1.0, 0.5>}
 
 // -----
 
+// expected-error @+1 {{has 8 rows for short sequences, expected fewer than its 8 rows}}
+llm.rope_table @rope : tensor<8x4xf32> {inv_freq = array<f64: 1.0, 0.5, 1.0, 0.5>, short_rows = 8 : i64}
+
+// -----
+
+// expected-error @+1 {{has rows for short and for long sequences, which use 2 sets of frequencies, found 1}}
+llm.rope_table @rope : tensor<8x4xf32> {inv_freq = array<f64: 1.0, 0.5>, short_rows = 3 : i64}
+
+// -----
+
+// expected-error @+1 {{has the temperature 1.000000e+00 : f64 for each 0 positions, expected a finite number and at least 1 position}}
+llm.rope_table @rope : tensor<8x4xf32> {inv_freq = array<f64: 1.0, 0.5>, temperature_beta = 1.0 : f64, temperature_length = 0 : i64}
+
+// -----
+
 llm.weight @table : tensor<8x4xf32> from ["table"]
 func.func @embedding(%tokens: tensor<?xi32>) {
   // expected-error @+1 {{reads 'table' of shape 8x4, expected ?x2}}

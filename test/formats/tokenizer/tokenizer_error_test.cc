@@ -77,7 +77,7 @@ TEST(TokenizerErrorTest, UnknownParts) {
             "tokenizer.json: model.type: found 'WordPiece', supported: BPE, Unigram");
   EXPECT_EQ(ErrorOf(File("{}", "[]", R"(, "normalizer": {"type": "Sequence", "normalizers": [{"type": "Nmt"}]})")),
             "tokenizer.json: normalizer.normalizers[0].type: found 'Nmt', supported: NFC, NFD, NFKC, NFKD, Lowercase, "
-            "Prepend, Replace, Strip, Sequence");
+            "Precompiled, Prepend, Replace, Strip, Sequence");
   EXPECT_THAT(
       ErrorOf(File("{}", "[]", R"(, "pre_tokenizer": {"type": "Bert"})")),
       HasSubstr("pre_tokenizer.type: found 'Bert', supported: Split, ByteLevel, Metaspace, Digits, Punctuation, "
@@ -96,6 +96,29 @@ TEST(TokenizerErrorTest, WrongTypes) {
   EXPECT_THAT(ErrorOf(File("{}", "[]", R"(, "normalizer": 3)")),
               HasSubstr("normalizer: found '3', expected an object"));
   EXPECT_THAT(ErrorOf(File("{}", "[]", R"(, "added_tokens": [3])")), HasSubstr("added_tokens[0].id: found nothing"));
+}
+
+TEST(TokenizerErrorTest, CharacterMaps) {
+  auto error_of = [](const std::string &charsmap) {
+    return ErrorOf(
+        File("{}", "[]", R"(, "normalizer": {"type": "Precompiled", "precompiled_charsmap": )" + charsmap + "}"));
+  };
+  const std::string key = "tokenizer.json: normalizer.precompiled_charsmap: ";
+  EXPECT_EQ(error_of("null"), key + "found nothing, expected a string");
+  EXPECT_EQ(error_of(R"("*")"), key + "found '*', expected base64 text");
+  EXPECT_EQ(error_of(R"("AAA=")"), key + "found 2 bytes, expected a trie and its size");
+  EXPECT_EQ(error_of(R"("CAAAAAAAAAA=")"),
+            key + "found a trie of 8 bytes, expected a multiple of 4 and at most the 4 bytes that follow");
+  EXPECT_EQ(error_of(R"("BAAAAAAAAAD/")"), key + "found replacements that are not UTF-8");
+}
+
+// A trie of one node, whose children are past its end.
+TEST(TokenizerErrorTest, LookupsThatLeaveACharacterMap) {
+  auto tokenizer = Tokenizer::FromJson(
+      File(R"({"a": 0})", "[]", R"(, "normalizer": {"type": "Precompiled", "precompiled_charsmap": "BAAAAAAAAAA="})"));
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->Encode("a").status().message(),
+            "the tokenizer's Precompiled normalizer is damaged: a lookup leaves its trie");
 }
 
 std::string SplitOn(const std::string &regex) {

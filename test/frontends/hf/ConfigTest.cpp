@@ -267,8 +267,10 @@ TEST_P(ConfigErrors, AreListed) { EXPECT_EQ(ProblemsOf(GetParam().text), GetPara
 // "one of llama, mistral, ..."
 std::string SupportedFamilies() {
   std::string names;
+  std::string_view last;
   for (const Family &family : AllFamilies())
-    names += (names.empty() ? "one of " : ", ") + std::string(family.model_type);
+    if (family.model_type != std::exchange(last, family.model_type))
+      names += (names.empty() ? "one of " : ", ") + std::string(family.model_type);
   return names;
 }
 

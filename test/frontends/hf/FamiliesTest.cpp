@@ -17,7 +17,6 @@ namespace {
 
 using ::testing::Each;
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 json Fixture(const std::string &name) {
   return json::parse(std::ifstream("test/fixtures/models/" + name + "/config.json"));
@@ -32,8 +31,11 @@ std::vector<bool> Rotates(const ModelConfig &config) {
 
 TEST(Families, HaveDistinctNames) {
   for (const Family &family : AllFamilies()) {
-    EXPECT_EQ(FindFamily(family.model_type), &family);
-    EXPECT_EQ(FindFamilyOfArchitecture(family.architecture), &family);
+    // A model type has several rows where its variants differ by more than flags.
+    const Family *first = FindFamily(family.model_type);
+    ASSERT_TRUE(first);
+    EXPECT_TRUE(first == &family || first->when[0].key == family.when[0].key) << family.model_type;
+    EXPECT_EQ(FindFamilyOfArchitecture(family.architecture), first);
   }
 }
 
@@ -130,17 +132,27 @@ TEST(Hunyuan, AlphaStretchesTheBase) {
   EXPECT_NEAR(Parse(Fixture("hunyuan")).ropes[0].inv_freq[1], std::pow(base, -1.0 / 8), 1e-7);
 }
 
-TEST(Phi3, LongRopeEndsAtTheOriginalLength) {
+TEST(Phi3, LongRopeHasFactorsForShortAndForLongSequences) {
+  ModelConfig config = Parse(Fixture("phi3-longrope"));
+  EXPECT_EQ(config.max_model_len, 512);
+  EXPECT_EQ(config.short_rope_len, 48);
+  ASSERT_EQ(config.ropes.size(), 1u);
+  const RopeFrequencies &rope = config.ropes[0];
+  EXPECT_EQ(rope.short_length, 48);
+  ASSERT_EQ(rope.inv_freq.size(), 12u);
+  EXPECT_NEAR(rope.inv_freq[2], std::pow(10000.0, -2.0 / 6) / 1.5, 1e-7);
+  EXPECT_NEAR(rope.inv_freq[6 + 2], std::pow(10000.0, -2.0 / 6) / 4.0, 1e-7);
+  EXPECT_NEAR(rope.attention_factor, std::sqrt(1 + std::log(512.0 / 48) / std::log(48.0)), 1e-12);
+}
+
+TEST(Phi3, LongRopeOfShortSequencesHasOneSetOfFactors) {
   Problems problems;
-  auto config = ParseConfig(Fixture("phi3-longrope").dump(), "config.json", {}, problems);
+  auto config =
+      ParseConfig(Fixture("phi3-longrope").dump(), "config.json", {.dtype = {}, .max_model_len = 48}, problems);
   ASSERT_TRUE(config) << problems.ToStatus();
-  EXPECT_EQ(config->max_model_len, 128);
-  EXPECT_THAT(problems.notes(), ::testing::Contains(HasSubstr("sequences have at most 128 tokens")));
-  EXPECT_NEAR(config->ropes[0].inv_freq[2], std::pow(10000.0, -2.0 / 6) / 1.5, 1e-7);
-  EXPECT_NEAR(config->ropes[0].attention_factor, std::sqrt(1 + std::log(4.0) / std::log(128.0)), 1e-12);
-  EXPECT_THAT(ProblemsOf(Fixture("phi3-longrope").dump(), {.dtype = {}, .max_model_len = 129}),
-              ElementsAre("--max-model-len: found 129, expected at most original_max_position_embeddings = 128; the "
-                          "factors of longer sequences are not supported yet"));
+  EXPECT_EQ(config->short_rope_len, 0);
+  EXPECT_EQ(config->ropes[0].short_length, 0);
+  EXPECT_EQ(config->ropes[0].inv_freq.size(), 6u);
 }
 
 // A fixture, what is changed in it, and the lines that it is answered with.
@@ -189,10 +201,8 @@ INSTANTIATE_TEST_SUITE_P(
              "multi_query: found false, expected true; this variant of gpt_bigcode is not supported"},
         Case{"GptJRotaryDim", "gptj", R"({"rotary_dim": 7})",
              "rotary_dim: found 7, expected an even number; rope rotates pairs of elements"},
-        Case{"OptPostNorm", "opt", R"({"do_layer_norm_before": false})",
-             "do_layer_norm_before: found false, expected true; this variant of opt is not supported"},
-        Case{"OptProjection", "opt", R"({"word_embed_proj_dim": 16})",
-             "word_embed_proj_dim: found 16, expected hidden_size = 32; this variant of opt is not supported"},
+        Case{"OptWithoutFinalNorm", "opt", R"({"_remove_final_layer_norm": true})",
+             "_remove_final_layer_norm: found true, expected false; this variant of opt is not supported"},
         Case{"Fraction", "phi", R"({"partial_rotary_factor": 0.1})",
              "partial_rotary_factor: found 0.1 (1 of 16 elements of a head), expected an even number of at least 4 "
              "elements; rope rotates the two halves of them"},
@@ -200,21 +210,46 @@ INSTANTIATE_TEST_SUITE_P(
              R"({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}})",
              "rope_parameters.partial_rotary_factor: found 0.5, expected 0.25, as in partial_rotary_factor; remove the "
              "one that the model was not trained with"},
+        Case{"FalconWithAlibi", "falcon-7b", R"({"alibi": true})",
+             "alibi: found true, expected false; this variant of falcon is not supported"},
+        Case{"FalconVariant", "falcon-7b", R"({"new_decoder_architecture": "yes"})",
+             "new_decoder_architecture: found \"yes\", expected 1; this variant of falcon is not supported"},
         Case{"LongRopeFactors", "phi3-longrope",
              R"({"rope_scaling": {"type": "su", "short_factor": [1, 2], "long_factor": [1, 2, 3, 4, 5, 6]}})",
              "rope_scaling.short_factor: found 2 entries, expected 6 numbers from 0.001 to 1e+06; correct the value"}),
     [](const auto &info) { return info.param.name; });
 
-// What multiplies the queries is 1 up to the original length.
-TEST(Ministral3, EndsAtTheOriginalLength) {
-  Problems problems;
-  auto config = ParseConfig(Fixture("ministral3").dump(), "config.json", {}, problems);
-  ASSERT_TRUE(config) << problems.ToStatus();
-  EXPECT_EQ(config->max_model_len, 128);
-  EXPECT_THAT(problems.notes(), ::testing::Contains(HasSubstr("the factor of later queries is not supported yet")));
+TEST(Ministral3, QueriesHaveATemperatureBeyondTheOriginalLength) {
+  ModelConfig config = Parse(Fixture("ministral3"));
+  EXPECT_EQ(config.max_model_len, 512);
+  ASSERT_EQ(config.ropes.size(), 2u);
+  EXPECT_EQ(config.layers[0].rope, 0u);
+  EXPECT_EQ(config.layers[0].query_rope, 1u);
+  EXPECT_EQ(config.ropes[0].temperature_beta, 0.0);
+  EXPECT_EQ(config.ropes[1].temperature_beta, 0.5);
+  EXPECT_EQ(config.ropes[1].temperature_length, 16);
+  EXPECT_EQ(config.ropes[1].inv_freq, config.ropes[0].inv_freq);
+
   json without = Fixture("ministral3");
   without["rope_parameters"].erase("llama_4_scaling_beta");
-  EXPECT_EQ(Parse(without).max_model_len, 512);
+  EXPECT_EQ(Parse(without).ropes.size(), 1u);
+  Problems problems;
+  auto is_short =
+      ParseConfig(Fixture("ministral3").dump(), "config.json", {.dtype = {}, .max_model_len = 16}, problems);
+  ASSERT_TRUE(is_short) << problems.ToStatus();
+  EXPECT_EQ(is_short->ropes.size(), 1u);
+}
+
+TEST(Falcon, VariantsDifferInNormsAndHeads) {
+  ModelConfig two_norms = Parse(Fixture("falcon-40b")), multi_query = Parse(Fixture("falcon-7b"));
+  EXPECT_EQ(two_norms.family->modules.attention_norm, "ln_attn");
+  EXPECT_EQ(two_norms.kv_heads, 2);
+  ModelConfig one_norm = Parse(With(Fixture("falcon-40b"), R"({"num_ln_in_parallel_attn": 1})"));
+  EXPECT_EQ(one_norm.family->modules.attention_norm, "input_layernorm");
+  EXPECT_TRUE(one_norm.family->parallel_shares_norm);
+  EXPECT_EQ(one_norm.kv_heads, 2);
+  EXPECT_EQ(multi_query.kv_heads, 1);
+  EXPECT_EQ(Parse(With(Fixture("falcon-7b"), R"({"num_kv_heads": 3})")).kv_heads, 1);
 }
 
 TEST(GptJ, RotatesTheNumberOfElementsThatItIsGiven) {

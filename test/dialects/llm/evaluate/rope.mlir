@@ -49,3 +49,32 @@ func.func @partial(%x: tensor<?x8xf32> {llm.value = dense<[[0.0, 1.0, 7.0, 8.0, 
   %y = llm.rope %x, %batch, @partial_table {head_dim = 4 : i64} : (tensor<?x8xf32>, !llm.batch) -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>
 }
+
+// Two parts: positions 0 to 2 of sequences of up to 3 tokens do not rotate, positions 0 to 2 of longer ones rotate by
+// pi / 3 each. Sequence 0 is short, sequence 1 is long.
+// CHECK-LABEL: @two_parts result 0
+// CHECK-NEXT: 1 0
+// CHECK-NEXT: 1 0
+// CHECK-NEXT: 0.5 0.866025
+// CHECK-NEXT: -0.5 0.866025
+llm.rope_table @short_and_long : tensor<6x2xf32> {inv_freq = array<f64: 0.0, 1.0471975511965976>, short_rows = 3 : i64}
+func.func @two_parts(%x: tensor<?x2xf32> {llm.value = dense<[[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]> : tensor<4x2xf32>},
+                     %batch: !llm.batch {llm.value = {sequences = array<i64: 0, 1, 1, 1>, positions = array<i64: 2, 0, 1, 2>,
+                                                      rope_rows = array<i64: 2, 3, 4, 5>}})
+    -> tensor<?x2xf32> {
+  %y = llm.rope %x, %batch, @short_and_long {head_dim = 2 : i64} : (tensor<?x2xf32>, !llm.batch) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// A temperature of 1 + 3 ln(1 + floor(p / 2)), without a rotation.
+// CHECK-LABEL: @temperature result 0
+// CHECK-NEXT: 1 0
+// CHECK-NEXT: 3.07944 0
+// CHECK-NEXT: 4.29584 0
+llm.rope_table @query_table : tensor<8x2xf32> {inv_freq = array<f64: 0.0>, temperature_beta = 3.0 : f64, temperature_length = 2 : i64}
+func.func @temperature(%x: tensor<?x2xf32> {llm.value = dense<[[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]> : tensor<3x2xf32>},
+                       %batch: !llm.batch {llm.value = {sequences = array<i64: 0, 0, 0>, positions = array<i64: 1, 3, 4>}})
+    -> tensor<?x2xf32> {
+  %y = llm.rope %x, %batch, @query_table {head_dim = 2 : i64} : (tensor<?x2xf32>, !llm.batch) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
