@@ -201,6 +201,9 @@ private:
     if (!checkpoint->text.has_tokenizer)
       progress("no tokenizer.json: the bundle takes token ids only");
     const hf::ModelConfig &config = checkpoint->config;
+    if (config.quantization)
+      return absl::UnimplementedError("config.json: quantization_config: quantized weights are not compiled yet; use the "
+                                      "unquantized checkpoint");
     if (request.weights == WeightsMode::Link)
       sourceType = mostBytesOf(checkpoint->weights);
     limits.maxModelLen = config.max_model_len;

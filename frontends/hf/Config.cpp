@@ -33,8 +33,8 @@ class Reader {
 public:
   Reader(const json &object, std::string_view file, std::string_view prefix, const ModelOptions &options,
          Problems &problems)
-      : keys_(object, file, prefix, problems), file_(file), options_(options), problems_(problems),
-        parts_{keys_, file_, options_, problems_, config_} {}
+      : keys_(object, file, prefix, problems), file_(file), options_(options),
+        problems_(problems), parts_{keys_, file_, options_, problems_, config_} {}
 
   ModelConfig Read();
 
@@ -47,6 +47,7 @@ private:
   void ReadFactors();
   void ReadTokens();
   void RefuseUnsupported();
+  void ReadQuantization(const json &quantization);
 
   bool ReadFlag(const Flag &flag) { return flag.key.empty() ? flag.value : keys_.Bool(flag.key, flag.value); }
   std::optional<int64_t> ReadInt(std::string_view key, int64_t min, int64_t max) {
@@ -299,6 +300,17 @@ void Reader::ReadTokens() {
     config_.eos = {defaults.eos};
 }
 
+void Reader::ReadQuantization(const json &quantization) {
+  constexpr std::string_view kKey = "quantization_config";
+  if (!quantization.is_object())
+    return keys_.Error(kKey, Describe(quantization), "an object", "correct the value");
+  if (config_.family->transposed)
+    return keys_.Error(kKey, Describe(quantization), "no quantization",
+                       fmt::format("use the unquantized checkpoint of the {}", config_.family->model_type));
+  ConfigReader keys(quantization, file_, fmt::format("{}{}.", keys_.prefix(), kKey), problems_);
+  config_.quantization = Quantization::Read(keys, problems_, file_);
+}
+
 void Reader::RefuseUnsupported() {
   const Family &family = *config_.family;
   for (const Flag &flag : family.fixed)
@@ -316,8 +328,7 @@ void Reader::RefuseUnsupported() {
                   fmt::format("this variant of {} is not supported", family.model_type));
   }
   if (const json *quantization = keys_.Find("quantization_config"))
-    keys_.Error("quantization_config", Describe(*quantization), "no quantization",
-                "use the unquantized checkpoint of the model");
+    ReadQuantization(*quantization);
   if (const json *remote = keys_.Find("auto_map"); remote && !family.published_with_code)
     keys_.Error("auto_map", Describe(*remote), "no code of the checkpoint's own",
                 "remove the key if the model is a plain " + std::string(family.architecture));
