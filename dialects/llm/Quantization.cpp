@@ -1,6 +1,8 @@
 //===- Quantization.cpp - attributes of quantized weights ------------------===//
 
 #include "dialects/llm/Llm.h"
+
+#include "formats/quantization/nf4.h"
 #include "llvm/ADT/APFloat.h"
 #include "llvm/Support/MathExtras.h"
 

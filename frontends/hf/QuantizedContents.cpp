@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <array>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -12,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "formats/quantization/nf4.h"
 #include "frontends/hf/Tensors.h"
 
 namespace inlay::hf {
@@ -21,24 +21,6 @@ using nlohmann::json;
 
 constexpr uint64_t kMaxBytes = uint64_t{1} << 23; // Of a tensor that is read: a g_idx of two million columns.
 constexpr std::string_view kCopyAgain = "copy the checkpoint from its repository again";
-
-// The quantiles of nf4 (bitsandbytes, functional.py).
-constexpr std::array<float, 16> kNf4 = {-1.0f,
-                                        -0.6961928009986877f,
-                                        -0.5250730514526367f,
-                                        -0.39491748809814453f,
-                                        -0.28444138169288635f,
-                                        -0.18477343022823334f,
-                                        -0.09105003625154495f,
-                                        0.0f,
-                                        0.07958029955625534f,
-                                        0.16093020141124725f,
-                                        0.24611230194568634f,
-                                        0.33791524171829224f,
-                                        0.44070982933044434f,
-                                        0.5626170039176941f,
-                                        0.7229568362236023f,
-                                        1.0f};
 
 // Checks the tensors beside those of one matrix.
 class Contents {
