@@ -33,8 +33,8 @@ class Reader {
 public:
   Reader(const json &object, std::string_view file, std::string_view prefix, const ModelOptions &options,
          Problems &problems)
-      : keys_(object, file, prefix, problems), file_(file), options_(options),
-        problems_(problems), parts_{keys_, file_, options_, problems_, config_} {}
+      : keys_(object, file, prefix, problems), file_(file), options_(options), problems_(problems),
+        parts_{keys_, file_, options_, problems_, config_} {}
 
   ModelConfig Read();
 
