@@ -53,7 +53,8 @@ llvm::Expected<std::vector<double>> readTensor(const SafetensorsIndex &index, ll
     std::memcpy(&bits, &bytes[at], size);
     llvm::APInt element(8 * size, bits);
     if (auto integer = integers.find(info.dtype); integer != integers.end())
-      elements.push_back(integer->second ? element.getSExtValue() : element.getZExtValue());
+      elements.push_back(integer->second ? static_cast<double>(element.getSExtValue())
+                                         : static_cast<double>(element.getZExtValue()));
     else
       elements.push_back(llvm::APFloat(*types.at(info.dtype), element).convertToDouble());
   }
