@@ -29,7 +29,10 @@ ordered_json MatricesByScheme(const ModelConfig &config) {
   const std::string layer(config.family->modules.layer.substr(0, config.family->modules.layer.find("{}")));
   std::map<std::string, std::map<std::string, size_t>> kinds;
   for (const WeightSpec &weight : RequiredWeights(config)) {
-    const std::string &module = weight.quantized ? weight.quantized->module : weight.source.tensor.name;
+    constexpr std::string_view kSuffix = ".weight";
+    std::string module = weight.quantized ? weight.quantized->module : weight.source.tensor.name;
+    if (module.ends_with(kSuffix))
+      module.resize(module.size() - kSuffix.size());
     std::string kind = module;
     if (size_t begin = module.find(layer); begin != std::string::npos)
       kind = module.substr(std::min(module.size(), module.find('.', begin + layer.size())));
