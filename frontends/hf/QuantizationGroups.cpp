@@ -11,7 +11,6 @@ namespace {
 using nlohmann::json;
 using Style = ModulePatterns::Style;
 
-constexpr std::string_view kOther = "use a checkpoint in another format, or the unquantized one";
 constexpr std::string_view kMixed = "mixed-precision";
 
 // How the weights of a format of compressed-tensors are stored.
@@ -35,9 +34,9 @@ void QuantizationReader::ReadCompressedTensors() {
   for (std::string_view key : {"sparsity_config", "transform_config"})
     if (const json *value = keys_.Find(key);
         value && !value->empty() && !(value->is_object() && value->contains("format") && (*value)["format"] == "dense"))
-      keys_.Error(key, Describe(*value), "no such key", std::string(kOther));
+      keys_.Error(key, Describe(*value), "no such key", std::string(kOtherFormat));
   if (auto status = keys_.String("quantization_status"); status && *status != "compressed" && *status != "frozen")
-    keys_.Error("quantization_status", Describe(*status), "\"compressed\" or \"frozen\"", std::string(kOther));
+    keys_.Error("quantization_status", Describe(*status), "\"compressed\" or \"frozen\"", std::string(kOtherFormat));
   Skip({"kv_cache_scheme", "global_compression_ratio", "version"});
   const json *groups = keys_.Find("config_groups");
   if (!groups || !groups->is_object() || groups->empty())
@@ -56,18 +55,18 @@ void QuantizationReader::ReadGroup(const std::string &name, const json &group, s
   if (!Lookup(kFormats, own_format)) {
     if (format == own_format)
       return keys_.Error("format", Describe(json(format)), fmt::format("{} or {}", OneOf(kFormats), kMixed),
-                         std::string(kOther));
-    return keys.Error("format", Describe(json(own_format)), OneOf(kFormats), std::string(kOther));
+                         std::string(kOtherFormat));
+    return keys.Error("format", Describe(json(own_format)), OneOf(kFormats), std::string(kOtherFormat));
   }
   const json *weights = keys.Find("weights");
   if (!weights || !weights->is_object())
-    return keys.Error("weights", weights ? Describe(*weights) : "no such key", "an object", std::string(kOther));
+    return keys.Error("weights", weights ? Describe(*weights) : "no such key", "an object", std::string(kOtherFormat));
   ConfigReader weight_keys(*weights, file_, keys.prefix() + "weights.", problems_);
   std::optional<Scheme> scheme = ReadWeights(weight_keys, own_format);
   RefuseUnread(weight_keys, "compressed-tensors");
   const bool activations = keys.Find("input_activations") != nullptr;
   if (const json *outputs = keys.Find("output_activations"); outputs && !outputs->empty())
-    keys.Error("output_activations", Describe(*outputs), "null", std::string(kOther));
+    keys.Error("output_activations", Describe(*outputs), "null", std::string(kOtherFormat));
   ModulePatterns targets = ModulePatterns::Read(keys, "targets", Style::kCompressedTensors);
   if (targets.IsEmpty())
     keys.Error("targets", "no modules", "a list of names of modules", "correct the value");
@@ -82,7 +81,7 @@ bool QuantizationReader::ReadGroupSize(ConfigReader &weights, Scheme &scheme) {
   const int64_t group = weights.Int("group_size", -1, kMaxWidth).value_or(0);
   if (group <= 0 || group % kGroupUnit != 0) {
     weights.Error("group_size", std::to_string(group), fmt::format("a multiple of {}", kGroupUnit),
-                  std::string(kOther));
+                  std::string(kOtherFormat));
     return false;
   }
   scheme.scales = ScaleShape::kGroup;
@@ -94,21 +93,22 @@ std::optional<Scheme> QuantizationReader::ReadWeights(ConfigReader &weights, std
   const Format row = *Lookup(kFormats, format);
   Scheme scheme{.layout = row.layout};
   const bool is_packed = row.layout == TensorLayout::kCompressedTensors;
-  Expect(weights, "type", std::string(row.type), kOther);
-  Expect(weights, "dynamic", false, kOther);
+  Expect(weights, "type", std::string(row.type), kOtherFormat);
+  Expect(weights, "dynamic", false, kOtherFormat);
   const int64_t bits = weights.RequireInt("num_bits", 1, 16);
   if (bits != 8 && !(is_packed && bits == 4))
-    weights.Error("num_bits", std::to_string(bits), is_packed ? "4 or 8" : "8", std::string(kOther));
+    weights.Error("num_bits", std::to_string(bits), is_packed ? "4 or 8" : "8", std::string(kOtherFormat));
   scheme.codes = row.type == "float" ? Codes::kF8E4M3 : !is_packed ? Codes::kI8 : bits == 4 ? Codes::kU4 : Codes::kU8;
   const bool symmetric = weights.Bool("symmetric", true);
   if (!symmetric && !is_packed)
-    weights.Error("symmetric", "false", "true", std::string(kOther));
+    weights.Error("symmetric", "false", "true", std::string(kOtherFormat));
   scheme.zero_points = !symmetric;
   // "weight" and "static" sort the columns only while quantizing; "group" and "dynamic" store which group each has.
   if (auto order = weights.String("actorder")) {
     scheme.column_groups = *order == "group" || *order == "dynamic";
     if (!scheme.column_groups && *order != "weight" && *order != "static")
-      weights.Error("actorder", Describe(json(*order)), "one of group, dynamic, weight, static", std::string(kOther));
+      weights.Error("actorder", Describe(json(*order)), "one of group, dynamic, weight, static",
+                    std::string(kOtherFormat));
   }
   for (std::string_view key : {"observer", "observer_kwargs", "scale_dtype", "zp_dtype"})
     weights.Find(key);
@@ -126,13 +126,14 @@ std::optional<Scheme> QuantizationReader::ReadWeights(ConfigReader &weights, std
     scheme.scales = ScaleShape::kBlock;
     scheme.group = scheme.block_rows = 128;
     if (!block || *block != json::array({128, 128}))
-      weights.Error("block_structure", block ? Describe(*block) : "no such key", "[128,128]", std::string(kOther));
+      weights.Error("block_structure", block ? Describe(*block) : "no such key", "[128,128]",
+                    std::string(kOtherFormat));
   } else if (strategy != "tensor" || is_packed) {
     weights.Error("strategy", Describe(json(strategy)),
                   is_packed                        ? "group or channel"
                   : scheme.codes == Codes::kF8E4M3 ? "tensor, channel or block"
                                                    : "tensor, channel, block or group",
-                  std::string(kOther));
+                  std::string(kOtherFormat));
     return std::nullopt;
   }
   return scheme;
@@ -162,7 +163,8 @@ void QuantizationReader::ReadModelOpt(ConfigReader &keys, std::string_view ignor
   std::optional<ScaleShape> scales =
       algorithm && algorithm->is_string() ? Lookup(kAlgorithms, algorithm->get<std::string>()) : std::nullopt;
   if (!scales)
-    keys.Error("quant_algo", algorithm ? Describe(*algorithm) : "no such key", OneOf(kAlgorithms), std::string(kOther));
+    keys.Error("quant_algo", algorithm ? Describe(*algorithm) : "no such key", OneOf(kAlgorithms),
+               std::string(kOtherFormat));
   for (std::string_view key : {"kv_cache_quant_algo", "kv_cache_scheme", "producer", "config_groups", "quant_method"})
     keys.Find(key);
   for (std::string_view key : {"group_size", "quantized_layers"})

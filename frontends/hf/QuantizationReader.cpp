@@ -11,8 +11,6 @@ namespace {
 using nlohmann::json;
 using Style = ModulePatterns::Style;
 
-constexpr std::string_view kOther = "use a checkpoint in another format, or the unquantized one";
-
 } // namespace
 
 void QuantizationReader::Expect(ConfigReader &keys, std::string_view key, const json &expected, std::string_view fix) {
@@ -45,7 +43,7 @@ Quantization QuantizationReader::ReadConfig() {
     result_.method_ = method->get<std::string>();
   auto read = Lookup(methods, result_.method_);
   if (!read) {
-    keys_.Error("quant_method", method ? Describe(*method) : "no such key", OneOf(methods), std::string(kOther));
+    keys_.Error("quant_method", method ? Describe(*method) : "no such key", OneOf(methods), std::string(kOtherFormat));
     return result_;
   }
   if (*read)
@@ -59,14 +57,14 @@ Quantization QuantizationReader::ReadConfig() {
 // DeepSeek-V3, Qwen3-FP8, AutoFP8. Scales of blocks are called `weight_scale_inv` and are factors all the same.
 void QuantizationReader::ReadFp8() {
   Scheme scheme{.scales = ScaleShape::kTensor, .quantizes_activations = true};
-  Expect(keys_, "fmt", "e4m3", kOther);
-  Expect(keys_, "scale_fmt", "ue8m0", kOther);
+  Expect(keys_, "fmt", "e4m3", kOtherFormat);
+  Expect(keys_, "scale_fmt", "ue8m0", kOtherFormat);
   if (auto activations = keys_.String("activation_scheme");
       activations && *activations != "dynamic" && *activations != "static")
-    keys_.Error("activation_scheme", Describe(*activations), "\"dynamic\" or \"static\"", std::string(kOther));
+    keys_.Error("activation_scheme", Describe(*activations), "\"dynamic\" or \"static\"", std::string(kOtherFormat));
   if (const json *block = keys_.Find("weight_block_size")) {
     if (*block != json::array({128, 128}))
-      keys_.Error("weight_block_size", Describe(*block), "[128,128]", std::string(kOther));
+      keys_.Error("weight_block_size", Describe(*block), "[128,128]", std::string(kOtherFormat));
     scheme.scales = ScaleShape::kBlock;
     scheme.scale_name = "weight_scale_inv";
     scheme.group = scheme.block_rows = 128;
@@ -87,19 +85,19 @@ void QuantizationReader::ReadFbgemmFp8() {
 void QuantizationReader::ReadAwq() {
   Scheme scheme{.codes = Codes::kU4, .layout = TensorLayout::kAwq, .scales = ScaleShape::kGroup, .zero_points = true};
   for (std::string_view key : {"bits", "w_bit"})
-    Expect(keys_, key, 4, kOther);
+    Expect(keys_, key, 4, kOtherFormat);
   for (std::string_view key : {"group_size", "q_group_size"})
     if (auto size = keys_.Int(key, -1, kMaxWidth)) {
       scheme.group = *size;
       if (*size == -1 || *size == 0 || *size % kGroupUnit != 0)
-        keys_.Error(key, std::to_string(*size), fmt::format("a multiple of {}", kGroupUnit), std::string(kOther));
+        keys_.Error(key, std::to_string(*size), fmt::format("a multiple of {}", kGroupUnit), std::string(kOtherFormat));
     }
   if (!keys_.Has("group_size") && !keys_.Has("q_group_size"))
     keys_.Error("group_size", "no such key", fmt::format("a multiple of {}", kGroupUnit), "add the key");
-  Expect(keys_, "zero_point", true, kOther);
+  Expect(keys_, "zero_point", true, kOtherFormat);
   for (std::string_view key : {"version", "backend"})
     if (auto value = keys_.String(key); value && *value != "gemm" && *value != "GEMM" && *value != "autoawq")
-      keys_.Error(key, Describe(*value), "\"gemm\"", std::string(kOther));
+      keys_.Error(key, Describe(*value), "\"gemm\"", std::string(kOtherFormat));
   Skip({"do_fuse", "fuse_max_seq_len", "modules_to_fuse", "exllama_config"});
   result_.ignored_ = ModulePatterns::Read(keys_, "modules_to_not_convert", Style::kPath);
   AddRule(scheme);
@@ -110,12 +108,12 @@ void QuantizationReader::ReadGptq() {
       .layout = TensorLayout::kGptq, .scales = ScaleShape::kGroup, .zero_points = true, .column_groups = true};
   const int64_t bits = keys_.RequireInt("bits", 1, 32);
   if (bits != 4 && bits != 8)
-    keys_.Error("bits", std::to_string(bits), "4 or 8", std::string(kOther));
+    keys_.Error("bits", std::to_string(bits), "4 or 8", std::string(kOtherFormat));
   scheme.codes = bits == 4 ? Codes::kU4 : Codes::kU8;
   const int64_t group = keys_.Int("group_size", -1, kMaxWidth).value_or(-1);
   if (group == 0 || (group > 0 && group % kGroupUnit != 0))
     keys_.Error("group_size", std::to_string(group), fmt::format("-1 or a multiple of {}", kGroupUnit),
-                std::string(kOther));
+                std::string(kOtherFormat));
   if (group > 0)
     scheme.group = group;
   else
@@ -123,12 +121,12 @@ void QuantizationReader::ReadGptq() {
   // The first version stores zero points less 1 (AutoGPTQ), the second as they are (GPTQModel).
   const std::string format = keys_.String("checkpoint_format").value_or("gptq");
   if (format != "gptq" && format != "gptq_v2")
-    keys_.Error("checkpoint_format", Describe(format), "\"gptq\" or \"gptq_v2\"", std::string(kOther));
+    keys_.Error("checkpoint_format", Describe(format), "\"gptq\" or \"gptq_v2\"", std::string(kOtherFormat));
   scheme.zero_point_offset = format == "gptq_v2" ? 0 : 1;
   keys_.Bool("desc_act", false);
   keys_.Bool("sym", true);
-  Expect(keys_, "is_marlin_format", false, kOther);
-  Expect(keys_, "pack_dtype", "int32", kOther);
+  Expect(keys_, "is_marlin_format", false, kOtherFormat);
+  Expect(keys_, "pack_dtype", "int32", kOtherFormat);
   result_.head_ = keys_.Bool("lm_head", false);
   ReadGptqDynamic();
   // A list of lists of modules, or a list.
@@ -197,7 +195,7 @@ void QuantizationReader::ReadGptqDynamic() {
       result_.ignored_.Add(keys_, "dynamic", pattern.substr(2), Style::kRegex);
     else if (!item.value().is_object() || !item.value().empty())
       keys_.Error("dynamic", Describe(json{{item.key(), item.value()}}), "only modules that are left out (\"-:\")",
-                  std::string(kOther));
+                  std::string(kOtherFormat));
   }
 }
 
@@ -209,13 +207,13 @@ void QuantizationReader::ReadBitsAndBytes() {
   if (four == eight)
     keys_.Error("load_in_4bit", four ? "true" : "false", "one of load_in_4bit and load_in_8bit", "correct the value");
   if (const json *type = keys_.Find("bnb_4bit_quant_type"); four && (!type || *type != "nf4"))
-    keys_.Error("bnb_4bit_quant_type", type ? Describe(*type) : "no such key", "\"nf4\"", std::string(kOther));
+    keys_.Error("bnb_4bit_quant_type", type ? Describe(*type) : "no such key", "\"nf4\"", std::string(kOtherFormat));
   if (four)
-    Expect(keys_, "bnb_4bit_use_double_quant", false, kOther);
+    Expect(keys_, "bnb_4bit_use_double_quant", false, kOtherFormat);
   else
     Skip({"bnb_4bit_use_double_quant"});
-  Expect(keys_, "bnb_4bit_quant_storage", "uint8", kOther);
-  Expect(keys_, "llm_int8_has_fp16_weight", false, kOther);
+  Expect(keys_, "bnb_4bit_quant_storage", "uint8", kOtherFormat);
+  Expect(keys_, "llm_int8_has_fp16_weight", false, kOtherFormat);
   result_.ignored_ = ModulePatterns::Read(keys_, "llm_int8_skip_modules", Style::kPath);
   if (four)
     AddRule({.codes = Codes::kNf4, .layout = TensorLayout::kBitsAndBytes4, .scales = ScaleShape::kGroup, .group = 64});

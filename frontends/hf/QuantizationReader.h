@@ -15,6 +15,9 @@ namespace inlay::hf {
 // Groups are whole vectors of the kernels.
 inline constexpr int64_t kGroupUnit = 16;
 
+// What to do about a form that is not supported.
+inline constexpr std::string_view kOtherFormat = "use a checkpoint in another format, or the unquantized one";
+
 class QuantizationReader {
 public:
   QuantizationReader(ConfigReader &keys, Problems &problems, std::string_view file)

@@ -19,7 +19,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr uint64_t kMaxBytes = uint64_t{1} << 23; // Of a tensor that is read: a g_idx of two million columns.
+constexpr uint64_t kMaxReadBytes = uint64_t{1} << 23; // Of a tensor that is read: a g_idx of two million columns.
 constexpr std::string_view kCopyAgain = "copy the checkpoint from its repository again";
 
 // Checks the tensors beside those of one matrix.
@@ -48,7 +48,7 @@ private:
     if (it == weights_.tensors.end())
       return std::nullopt;
     const TensorInfo &tensor = it->second;
-    if (tensor.dtype != dtype || tensor.bytes > kMaxBytes || tensor.bytes % sizeof(Element) != 0) {
+    if (tensor.dtype != dtype || tensor.bytes > kMaxReadBytes || tensor.bytes % sizeof(Element) != 0) {
       Report(suffix, fmt::format("dtype {} of {} bytes", tensor.dtype, tensor.bytes), fmt::format("dtype {}", dtype),
              kCopyAgain);
       return std::nullopt;
