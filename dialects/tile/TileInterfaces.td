@@ -14,6 +14,9 @@ def Tile_Schedule : AttrInterface<"Schedule"> {
                     "::llvm::StringRef", "getFamilyName">,
     InterfaceMethod<"The blocks of a cluster, which share a program id.", "int64_t", "getClusterBlocks", (ins), "",
                     "return 1;">,
+    InterfaceMethod<"The tile that tile-apply-schedule gives a program of attention; none: the program keeps its own.",
+                    "std::optional<::inlay::tile::AttentionTile>", "getAttentionTile", (ins), "",
+                    "return std::nullopt;">,
     InterfaceMethod<"Whether tile-select-schedule has yet to choose.", "bool", "isPending", (ins), "", "return false;">,
   ];
 }

@@ -210,17 +210,17 @@ static LogicalResult emitEpilogue(GroupOp group, LinearOp linear, Value acc, Val
   return success();
 }
 
-static tile::Codes codesOf(Codes codes) {
+static tile::Codes codesOf(llm::Codes codes) {
   switch (codes) {
-  case Codes::U4:
+  case llm::Codes::U4:
     return tile::Codes::U4;
-  case Codes::Nf4:
+  case llm::Codes::Nf4:
     return tile::Codes::Nf4;
-  case Codes::U8:
+  case llm::Codes::U8:
     return tile::Codes::U8;
-  case Codes::I8:
+  case llm::Codes::I8:
     return tile::Codes::I8;
-  case Codes::F8E4M3:
+  case llm::Codes::F8E4M3:
     return tile::Codes::F8E4M3;
   }
   llvm_unreachable("every meaning of codes is a case");
