@@ -173,6 +173,7 @@ Value ProgramLowering::evaluateExpression(OpResult tile, Position at) {
           return evaluateElementGather(op, at);
         return load(rowOf(op, at.row), at.column, at.width, elementOf(tile));
       })
+      .Case<tile::DequantizeOp>([&](auto op) { return evaluateDequantize(op, at); })
       .Default([&](Operation *op) { return evaluateElementwise(op, at); });
 }
 

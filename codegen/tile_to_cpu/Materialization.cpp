@@ -23,7 +23,7 @@ bool cpu::isExpression(Operation *op) {
   if (op->getNumResults() == 0 || !isa<RankedTensorType>(op->getResult(0).getType()))
     return false;
   return isa<arith::ConstantOp, tensor::SplatOp, tile::IotaOp, tile::BroadcastOp, tile::DeinterleaveOp, tile::LoadOp,
-             tile::GatherOp>(op) ||
+             tile::GatherOp, tile::DequantizeOp>(op) ||
          isElementwise(op);
 }
 

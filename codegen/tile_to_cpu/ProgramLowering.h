@@ -49,6 +49,13 @@ private:
   mlir::Value evaluateConstant(mlir::arith::ConstantOp op, Position at);
   mlir::Value evaluateElementwise(mlir::Operation *op, Position at);
   mlir::Value evaluateElementGather(tile::GatherOp op, Position at);
+  // Dequantize.cpp.
+  mlir::Value evaluateDequantize(tile::DequantizeOp op, Position at);
+  /// What codes of a tile of bytes stand for, as f32.
+  mlir::Value evaluateCodes(tile::DequantizeOp op, Position at);
+  /// Codes of 4 bits, as i32.
+  mlir::Value evaluateHalfBytes(mlir::Value bytes, Position at);
+  mlir::Value lookUpNf4(mlir::Value codes);
   /// A row of the memory behind a load, a gather of rows, a store or a scatter of rows.
   Row rowOf(mlir::Operation *access, mlir::Value row);
   Row rectangleRow(mlir::Value tile, mlir::Value view, mlir::ValueRange offsets, mlir::Value row);
@@ -116,6 +123,7 @@ private:
   llvm::DenseMap<std::pair<mlir::Operation *, mlir::Value>, Row> rows;
   llvm::DenseMap<mlir::Value, mlir::Value> doubled;
   std::map<tile::Extent, mlir::Value> extents;
+  mlir::Value nf4; // the memory with its 16 numbers
   bool isVisible(mlir::Value value);
 };
 

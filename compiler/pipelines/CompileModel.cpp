@@ -201,6 +201,13 @@ private:
     if (!checkpoint->text.has_tokenizer)
       progress("no tokenizer.json: the bundle takes token ids only");
     const hf::ModelConfig &config = checkpoint->config;
+    if (config.quantization)
+      for (const std::string &target : request.targets)
+        if (target != "cpu")
+          return absl::InvalidArgumentError(
+              fmt::format("--target {}: the weights are quantized ({}), expected floats; add --target cpu, or use the "
+                          "unquantized checkpoint of the model",
+                          target, config.quantization->method()));
     if (request.weights == WeightsMode::Link)
       sourceType = mostBytesOf(checkpoint->weights);
     limits.maxModelLen = config.max_model_len;

@@ -23,10 +23,65 @@ static FailureOr<plan::DataType> dataType(Operation *op, Type type) {
   return op->emitError() << "has elements of " << type << "; expected f32, bf16 or f16";
 }
 
-static flatbuffers::Offset<plan::Source> buildSource(flatbuffers::FlatBufferBuilder &fb, llm::SourceAttr source) {
-  std::vector<flatbuffers::Offset<plan::RecipeStep>> steps;
+/// The type that the codes of a quantized weight are stored as.
+static plan::DataType dataTypeOf(llm::Codes codes) {
+  switch (codes) {
+  case llm::Codes::U4:
+  case llm::Codes::Nf4:
+    return plan::DataType_U4;
+  case llm::Codes::U8:
+    return plan::DataType_U8;
+  case llm::Codes::I8:
+    return plan::DataType_I8;
+  case llm::Codes::F8E4M3:
+    return plan::DataType_F8E4M3;
+  }
+  llvm_unreachable("every meaning of codes is a case");
+}
+
+static plan::FieldOrder orderOf(llm::FieldOrder order) {
+  switch (order) {
+  case llm::FieldOrder::Plain:
+    return plan::FieldOrder_Plain;
+  case llm::FieldOrder::Awq:
+    return plan::FieldOrder_Awq;
+  case llm::FieldOrder::HighFirst:
+    return plan::FieldOrder_HighFirst;
+  }
+  llvm_unreachable("every order is a case");
+}
+
+/// Adds the steps that say how the tensor of `source` stores a matrix.
+static void buildStorage(flatbuffers::FlatBufferBuilder &fb, llm::SourceAttr source,
+                         std::vector<flatbuffers::Offset<plan::RecipeStep>> &steps) {
+  llm::StorageAttr storage = source.getStorage();
+  if (storage && storage.getFlat())
+    steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Reshape));
   if (source.getTransposed())
     steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Transpose));
+  if (!storage)
+    return;
+  if (storage.getBits())
+    steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Unpack, /*block=*/storage.getWord(), /*offset=*/0,
+                                           /*count=*/storage.getRows(), /*parts=*/0,
+                                           storage.getAlongRows() ? plan::Axis_Rows : plan::Axis_Columns,
+                                           storage.getBits() == 4 ? plan::DataType_U4 : plan::DataType_U8,
+                                           orderOf(storage.getOrder()), static_cast<int32_t>(storage.getAddend())));
+  if (storage.getRepeat())
+    steps.push_back(
+        plan::CreateRecipeStep(fb, plan::RecipeOp_Repeat, storage.getRepeat(), /*offset=*/0, storage.getRows()));
+  if (FloatAttr scale = storage.getScale()) {
+    plan::RecipeStepBuilder step(fb);
+    step.add_op(plan::RecipeOp_Scale);
+    step.add_factor(scale.getValueAsDouble());
+    step.add_allows_zero(storage.getAllowsZero());
+    steps.push_back(step.Finish());
+  }
+}
+
+static flatbuffers::Offset<plan::Source> buildSource(flatbuffers::FlatBufferBuilder &fb, llm::SourceAttr source) {
+  std::vector<flatbuffers::Offset<plan::RecipeStep>> steps;
+  buildStorage(fb, source, steps);
   if (source.getBlock())
     steps.push_back(
         plan::CreateRecipeStep(fb, plan::RecipeOp_Slice, source.getBlock(), source.getOffset(), source.getCount()));
@@ -36,11 +91,29 @@ static flatbuffers::Offset<plan::Source> buildSource(flatbuffers::FlatBufferBuil
   return plan::CreateSourceDirect(fb, source.getName().str().c_str(), steps.empty() ? nullptr : &steps);
 }
 
+/// Describes the codes of a quantized weight. `indices` has the weights with its scales and zero points.
+static flatbuffers::Offset<plan::Quantization> buildQuantization(flatbuffers::FlatBufferBuilder &fb,
+                                                                 llm::WeightOp weight,
+                                                                 const DenseMap<Operation *, uint32_t> &indices) {
+  llm::QuantizedAttr quantized = weight.getQuantizedAttr();
+  auto scaleOf = [&](FlatSymbolRefAttr name) {
+    auto op = SymbolTable::lookupNearestSymbolFrom<llm::WeightOp>(weight, name);
+    return plan::Scale(indices.lookup(op), /*rows=*/1, static_cast<uint32_t>(quantized.getGroup()));
+  };
+  std::vector<plan::Scale> scales{scaleOf(quantized.getScales())};
+  plan::Scale zeroPoints;
+  if (quantized.getZeroPoints())
+    zeroPoints = scaleOf(quantized.getZeroPoints());
+  return plan::CreateQuantizationDirect(fb, &scales, static_cast<int32_t>(quantized.getZeroPoint()),
+                                        quantized.getZeroPoints() ? &zeroPoints : nullptr);
+}
+
 /// Builds the plan's description of a weight at `fileOffset` (bytes), and advances `fileOffset` to the next weight.
 static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::FlatBufferBuilder &fb, Operation *op,
                                                                 uint64_t &fileOffset,
                                                                 flatbuffers::Offset<plan::Launch> pack,
-                                                                plan::DataType sourceType) {
+                                                                plan::DataType sourceType,
+                                                                const DenseMap<Operation *, uint32_t> &indices) {
   RankedTensorType type;
   std::vector<flatbuffers::Offset<plan::Source>> sources;
   std::vector<double> inverseFrequencies;
@@ -67,7 +140,10 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
     packing = static_cast<plan::Packing>(weight.getPacking());
     headDim = weight.getHeadDim().value_or(0);
   }
-  FailureOr<plan::DataType> elements = dataType(op, type.getElementType());
+  auto weight = dyn_cast<llm::WeightOp>(op);
+  llm::QuantizedAttr quantized = weight ? weight.getQuantizedAttr() : llm::QuantizedAttr();
+  FailureOr<plan::DataType> elements =
+      quantized ? dataTypeOf(quantized.getCodes()) : dataType(op, type.getElementType());
   if (failed(elements))
     return failure();
   uint64_t rows = type.getDimSize(0), columns = type.getRank() == 2 ? type.getDimSize(1) : 1;
@@ -78,7 +154,10 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
                                    fb.CreateVector(inverseFrequencies), attentionFactor, shortRows, temperatureBeta,
                                    temperatureLength);
   auto name = fb.CreateString(SymbolTable::getSymbolName(op).str());
-  auto result = plan::CreateWeight(fb, name, *elements, bytes, fileOffset, recipe, pack, sourceType);
+  flatbuffers::Offset<plan::Quantization> quantization;
+  if (quantized)
+    quantization = buildQuantization(fb, weight, indices);
+  auto result = plan::CreateWeight(fb, name, *elements, bytes, fileOffset, recipe, pack, sourceType, quantization);
   fileOffset = llvm::alignTo(fileOffset + bytes, 256);
   return result;
 }
@@ -241,6 +320,8 @@ public:
 
   /// The weights that launches use, in the order of their first use.
   ArrayRef<Operation *> getWeights() const { return weights; }
+  /// Their numbers.
+  const DenseMap<Operation *, uint32_t> &getWeightIndices() const { return weightIndex; }
 
 private:
   flatbuffers::FlatBufferBuilder &fb;
@@ -364,7 +445,8 @@ FailureOr<flatbuffers::Offset<plan::Target>> inlay::buildTarget(flatbuffers::Fla
     auto pack = builder.buildPack(op, static_cast<uint32_t>(i));
     if (failed(pack))
       return failure();
-    FailureOr<flatbuffers::Offset<plan::Weight>> built = buildWeight(fb, op, fileOffset, pack->first, pack->second);
+    FailureOr<flatbuffers::Offset<plan::Weight>> built =
+        buildWeight(fb, op, fileOffset, pack->first, pack->second, builder.getWeightIndices());
     if (failed(built))
       return failure();
     weights.push_back(*built);

@@ -33,6 +33,19 @@ static Uses usesOf(BlockArgument view) {
   return uses;
 }
 
+/// How many numbers of a matrix an element of its view is: 1, or more of bytes with codes; 0 of scales.
+static int64_t codesOfElement(BlockArgument view) {
+  for (Operation *user : view.getUsers())
+    for (Operation *next : user->getUsers())
+      if (auto dequantize = dyn_cast<tile::DequantizeOp>(next)) {
+        if (dequantize.getBytes().getDefiningOp() != user)
+          return 0;
+        auto bytes = cast<RankedTensorType>(dequantize.getBytes().getType());
+        return cast<RankedTensorType>(dequantize.getResult().getType()).getNumElements() / bytes.getNumElements();
+      }
+  return 1;
+}
+
 /// The extent that counts a program's rows: the one in its grid, or Tokens.
 static std::string rowExtent(tile::ProgramOp program) {
   std::string extent = tile::stringifyExtent(tile::Extent::Tokens).str();
@@ -106,7 +119,7 @@ llvm::json::Object inlay::describeTraffic(tile::ProgramOp program) {
     else if (uses.scattered)
       indexed(writes);
     if (view.getProvenance() == tile::Provenance::Weight && uses.loaded && shape.size() == 2)
-      flops[rows] += 2 * shape.front() * columns;
+      flops[rows] += 2 * shape.front() * columns * codesOfElement(argument);
   }
   llvm::json::Object result{{"reads", toJson(reads)}, {"writes", toJson(writes)}, {"flops", toJson(flops)}};
   if (auto window = program->getAttrOfType<IntegerAttr>("window"))

@@ -7,6 +7,7 @@
 
 #include "dialects/llm/Evaluator.h"
 
+#include "dialects/llm/WeightReader.h"
 #include "llvm/ADT/StringMap.h"
 #include <cmath>
 #include <numbers>
@@ -14,66 +15,6 @@
 
 using namespace mlir;
 using namespace inlay::llm;
-
-/// The weights of a module in their logical order, read when an op first asks.
-class Evaluator::Weights {
-public:
-  explicit Weights(TensorReader reader) : reader(std::move(reader)) {}
-
-  /// The weight that `user` names; one of rank 1 is a single row.
-  FailureOr<const Matrix *> read(Operation *user, FlatSymbolRefAttr name) {
-    auto op = SymbolTable::lookupNearestSymbolFrom<WeightOp>(user, name);
-    if (!op)
-      return user->emitOpError() << "reads '" << name.getValue() << "', which is no llm.weight";
-    auto [it, isNew] = known.try_emplace(name.getValue());
-    if (isNew && failed(load(op, it->second))) {
-      known.erase(it);
-      return failure();
-    }
-    return &it->second; // entries of a StringMap stay where they are
-  }
-
-private:
-  TensorReader reader;
-  llvm::StringMap<Matrix> known;
-
-  LogicalResult load(WeightOp op, Matrix &result) {
-    RankedTensorType type = op.getTensorType();
-    result.rows = type.getRank() == 1 ? 1 : type.getDimSize(0);
-    result.columns = type.getDimSize(type.getRank() - 1);
-    if (op.getValue()) {
-      for (const APFloat &element : op.getValue()->getValues<APFloat>())
-        result.values.push_back(element.convertToDouble());
-      return success();
-    }
-    for (Attribute attribute : op.getSourcesAttr())
-      if (failed(append(op, SourceAttr::of(attribute), type.getRank() == 1 ? 1 : result.columns, result.values)))
-        return failure();
-    if (static_cast<int64_t>(result.values.size()) != type.getNumElements())
-      return op.emitOpError() << "has sources of " << result.values.size() << " elements for " << type;
-    return success();
-  }
-
-  /// Appends the rows of `source`, of `columns` elements each.
-  LogicalResult append(WeightOp op, SourceAttr source, int64_t columns, std::vector<double> &values) {
-    llvm::Expected<std::vector<double>> elements = reader(source.getName());
-    if (!elements)
-      return op.emitOpError() << "has the source '" << source.getName().getValue()
-                              << "', which was not read: " << llvm::toString(elements.takeError());
-    int64_t tensorRows = elements->size() / columns;
-    std::optional<int64_t> rows = source.getRows(tensorRows);
-    if (!rows)
-      return op.emitOpError() << "has the source " << source << ", but the tensor has " << tensorRows << " rows of "
-                              << columns;
-    for (int64_t row = 0; row < *rows; ++row) {
-      int64_t tensorRow = source.getTensorRow(row);
-      for (int64_t column = 0; column < columns; ++column)
-        values.push_back(
-            (*elements)[source.getTransposed() ? column * tensorRows + tensorRow : tensorRow * columns + column]);
-    }
-    return success();
-  }
-};
 
 namespace {
 
@@ -463,7 +404,7 @@ static LogicalResult verifyArgument(func::FuncOp function, unsigned index, const
   return success();
 }
 
-Evaluator::Evaluator(TensorReader reader) : weights(std::make_unique<Weights>(std::move(reader))) {}
+Evaluator::Evaluator(TensorReader reader) : weights(std::make_unique<WeightReader>(std::move(reader))) {}
 Evaluator::~Evaluator() = default;
 
 FailureOr<std::vector<GraphValue>> Evaluator::evaluate(func::FuncOp function, ArrayRef<GraphValue> arguments) {

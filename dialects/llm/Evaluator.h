@@ -55,8 +55,10 @@ using KvCache = std::map<int64_t, std::shared_ptr<const LayerCache>>;
 /// A value of the graph. Tensors of floats are matrices, token ids vectors.
 using GraphValue = std::variant<Matrix, TokenIds, Batch, KvCache>;
 
-/// Reads the elements of a tensor of the checkpoint, row by row.
+/// Reads the elements of a tensor of the checkpoint, row by row. Integers are numbers too, as they are.
 using TensorReader = std::function<llvm::Expected<std::vector<double>>(llvm::StringRef name)>;
+
+class WeightReader;
 
 /// Evaluates functions of one module and keeps the weights that they read.
 class Evaluator {
@@ -71,8 +73,7 @@ public:
   mlir::FailureOr<std::vector<GraphValue>> evaluate(mlir::func::FuncOp function, llvm::ArrayRef<GraphValue> arguments);
 
 private:
-  class Weights;
-  std::unique_ptr<Weights> weights;
+  std::unique_ptr<WeightReader> weights;
 };
 
 } // namespace inlay::llm

@@ -6,6 +6,7 @@
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
 #include <cmath>
 
 using namespace mlir;
@@ -82,6 +83,8 @@ static LogicalResult verifyWeight(Operation *op, FlatSymbolRefAttr name, ArrayRe
   FailureOr<WeightOp> weight = findSymbol<WeightOp>(op, name, symbols);
   if (failed(weight))
     return failure();
+  if (weight->getQuantized() && !isa<LinearOp>(op))
+    return op->emitOpError() << "reads '" << name.getValue() << "', which is quantized; expected a weight of floats";
   ArrayRef<int64_t> found = weight->getTensorType().getShape();
   bool fits = found.size() == expected.size() && llvm::all_of(llvm::zip(found, expected), [](auto sizes) {
                 return std::get<1>(sizes) < 0 || std::get<0>(sizes) == std::get<1>(sizes);
@@ -160,6 +163,29 @@ RopeTableOp RopeOp::getTableOp() { return SymbolTable::lookupNearestSymbolFrom<R
 
 int64_t RopeOp::getRotaryDim() { return cast<RankedTensorType>(getTableOp().getType()).getDimSize(1); }
 
+/// Checks that `name` has an f32 for each row and group of `op`, stored in the order of its rows.
+static LogicalResult verifyGroups(WeightOp op, FlatSymbolRefAttr name, SymbolTableCollection &symbols) {
+  int64_t columns = op.getTensorType().getDimSize(1), group = op.getQuantizedAttr().getGroup();
+  int64_t rows = op.getTensorType().getDimSize(0), groups = llvm::divideCeil(columns, group);
+  if (failed(verifyWeight(op, name, {rows, groups}, symbols)))
+    return failure();
+  auto found = symbols.lookupNearestSymbolFrom<WeightOp>(op, name);
+  if (!found.getTensorType().getElementType().isF32())
+    return op.emitOpError() << "reads '" << name.getValue() << "' of " << found.getTensorType() << ", expected f32";
+  if (found.getRowOrder() != op.getRowOrder() || found.getHeadDim() != op.getHeadDim())
+    return op.emitOpError() << "is stored in another row order than '" << name.getValue() << "'";
+  return success();
+}
+
+LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  QuantizedAttr quantized = getQuantizedAttr();
+  if (!quantized)
+    return success();
+  if (failed(verifyGroups(*this, quantized.getScales(), symbols)))
+    return failure();
+  return quantized.getZeroPoints() ? verifyGroups(*this, quantized.getZeroPoints(), symbols) : success();
+}
+
 LogicalResult PagedAttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return getSinks() ? verifyWeight(*this, getSinksAttr(), {static_cast<int64_t>(getHeads())}, symbols) : success();
 }
@@ -172,6 +198,7 @@ Attribute SourceAttr::parse(AsmParser &parser, Type) {
   StringAttr name;
   bool transposed = false;
   int64_t block = 0, offset = 0, count = 0, headDim = 0, rotaryDim = 0;
+  StorageAttr storage;
   if (parser.parseLess() || parser.parseAttribute(name))
     return {};
   std::pair<StringRef, int64_t *> numbers[] = {{"block", &block}, {"offset", &offset}, {"count", &count}};
@@ -185,13 +212,16 @@ Attribute SourceAttr::parse(AsmParser &parser, Type) {
       continue;
     }
     auto *number = llvm::find_if(numbers, [&](auto &entry) { return entry.first == key; });
-    if (number == std::end(numbers) && key != "deinterleave")
+    if (number == std::end(numbers) && key != "deinterleave" && key != "storage")
       return parser.emitError(loc) << "'" << key << "' is no part of a source; expected transposed, block, offset, "
-                                   << "count or deinterleave",
+                                   << "count, deinterleave or storage",
              Attribute();
     if (parser.parseEqual())
       return {};
-    if (key != "deinterleave") {
+    if (key == "storage") {
+      if (parser.parseAttribute(storage))
+        return {};
+    } else if (key != "deinterleave") {
       if (parser.parseInteger(*number->second))
         return {};
     } else if (parser.parseLSquare() || parser.parseInteger(headDim) || parser.parseComma() ||
@@ -201,7 +231,8 @@ Attribute SourceAttr::parse(AsmParser &parser, Type) {
   }
   if (parser.parseGreater())
     return {};
-  return parser.getChecked<SourceAttr>(parser.getContext(), name, transposed, block, offset, count, headDim, rotaryDim);
+  return parser.getChecked<SourceAttr>(parser.getContext(), name, transposed, block, offset, count, headDim, rotaryDim,
+                                       storage);
 }
 
 void SourceAttr::print(AsmPrinter &printer) const {
@@ -212,11 +243,13 @@ void SourceAttr::print(AsmPrinter &printer) const {
     printer << ", block = " << getBlock() << ", offset = " << getOffset() << ", count = " << getCount();
   if (getHeadDim())
     printer << ", deinterleave = [" << getHeadDim() << ", " << getRotaryDim() << "]";
+  if (getStorage())
+    printer << ", storage = " << getStorage();
   printer << ">";
 }
 
 LogicalResult SourceAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringAttr name, bool, int64_t block,
-                                 int64_t offset, int64_t count, int64_t headDim, int64_t rotaryDim) {
+                                 int64_t offset, int64_t count, int64_t headDim, int64_t rotaryDim, StorageAttr) {
   if (name.empty())
     return emitError() << "a source has the name of a tensor, found \"\"";
   if (block == 0 ? offset != 0 || count != 0 : offset < 0 || count < 1 || block - offset < count)
@@ -250,6 +283,21 @@ int64_t SourceAttr::getTensorRow(int64_t row) const {
   return getBlock() ? row / getCount() * getBlock() + getOffset() + row % getCount() : row;
 }
 
+/// Checks that the elements of a quantized weight are those of its codes.
+static LogicalResult verifyCodes(WeightOp op, Codes codes) {
+  Builder builder(op.getContext());
+  Type expected = builder.getI8Type();
+  if (codes == Codes::U4 || codes == Codes::Nf4)
+    expected = builder.getIntegerType(4);
+  else if (codes == Codes::F8E4M3)
+    expected = Float8E4M3FNType::get(op.getContext());
+  RankedTensorType type = op.getTensorType();
+  if (type.getRank() != 2 || type.getElementType() != expected)
+    return op.emitOpError() << "has codes " << stringifyCodes(codes) << ", which are a matrix of " << expected
+                            << ", found " << type;
+  return success();
+}
+
 LogicalResult WeightOp::verify() {
   auto type = dyn_cast<RankedTensorType>(getType());
   if (!type || !type.hasStaticShape() || type.getRank() < 1 || type.getRank() > 2)
@@ -263,6 +311,8 @@ LogicalResult WeightOp::verify() {
       if (SourceAttr::of(source).getTransposed())
         return emitOpError() << "transposes '" << SourceAttr::of(source).getName().getValue()
                              << "', but is a vector: " << type;
+  if (QuantizedAttr quantized = getQuantizedAttr(); quantized && failed(verifyCodes(*this, quantized.getCodes())))
+    return failure();
   if (getRowOrder() == RowOrder::HalfPairs && !getHeadDim())
     return emitOpError() << "stores rows as half_pairs, which needs head_dim";
   if (getRowOrder() == RowOrder::Alternate && getSources() && getSources()->size() != 2)
@@ -401,7 +451,10 @@ static int64_t weightBytes(Operation *op, FlatSymbolRefAttr name) {
   if (!weight)
     return 0;
   RankedTensorType type = weight.getTensorType();
-  return type.getNumElements() * type.getElementTypeBitWidth() / 8;
+  int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
+  if (QuantizedAttr quantized = weight.getQuantizedAttr())
+    bytes += weightBytes(op, quantized.getScales()) + weightBytes(op, quantized.getZeroPoints());
+  return bytes;
 }
 
 int64_t EmbeddingOp::getWeightBytes(int64_t rows) {

@@ -35,6 +35,8 @@ def LlmDialect : Dialect {
   let useDefaultAttributePrinterParser = 1;
 }
 
+include "dialects/llm/LlmQuantization.td"
+
 class LlmType<string name, string typeMnemonic> : TypeDef<LlmDialect, name> {
   let mnemonic = typeMnemonic;
 }
@@ -82,6 +84,7 @@ def Llm_SourceAttr : AttrDef<LlmDialect, "Source"> {
     `deinterleave = [head_dim, rotary_dim]` puts rows of interleaved rope into the order of `llm.rope`: of each
     `head_dim` rows of the source, row i of the first `rotary_dim / 2` is the former row 2i, row i + rotary_dim / 2
     the former row 2i + 1; rows from `rotary_dim` on stay. The parameters are applied in this order.
+    `storage` says how a quantized checkpoint stores the elements; it comes before all but `transposed`.
 
     | layout of a fused tensor | a part of it |
     |---|---|
@@ -96,21 +99,25 @@ def Llm_SourceAttr : AttrDef<LlmDialect, "Source"> {
     ```
   }];
   let parameters = (ins "::mlir::StringAttr":$name, "bool":$transposed, "int64_t":$block, "int64_t":$offset,
-                        "int64_t":$count, "int64_t":$headDim, "int64_t":$rotaryDim);
+                        "int64_t":$count, "int64_t":$headDim, "int64_t":$rotaryDim,
+                        OptionalParameter<"::inlay::llm::StorageAttr">:$storage);
   // `block` of 0 takes all rows, `headDim` of 0 keeps their order.
   let builders = [AttrBuilder<(ins "::llvm::StringRef":$name, CArg<"bool", "false">:$transposed,
                                    CArg<"int64_t", "0">:$block, CArg<"int64_t", "0">:$offset, CArg<"int64_t", "0">:$count,
-                                   CArg<"int64_t", "0">:$headDim, CArg<"int64_t", "0">:$rotaryDim), [{
-    return $_get($_ctxt, ::mlir::StringAttr::get($_ctxt, name), transposed, block, offset, count, headDim, rotaryDim);
+                                   CArg<"int64_t", "0">:$headDim, CArg<"int64_t", "0">:$rotaryDim,
+                                   CArg<"::inlay::llm::StorageAttr", "{}">:$storage), [{
+    return $_get($_ctxt, ::mlir::StringAttr::get($_ctxt, name), transposed, block, offset, count, headDim, rotaryDim,
+                 storage);
   }]>];
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
     /// A source of a weight; a string is the name of a whole tensor.
     static SourceAttr of(::mlir::Attribute source);
-    /// The rows of the source if its tensor has so many, or nothing if they are not whole blocks and heads.
+    /// The rows of the source if its tensor, after its storage, has so many, or nothing if they are not whole blocks
+    /// and heads.
     std::optional<int64_t> getRows(int64_t tensorRows) const;
-    /// The row of the tensor that is row `row` of the source.
+    /// The row of the tensor, after its storage, that is row `row` of the source.
     int64_t getTensorRow(int64_t row) const;
   }];
 }
@@ -148,13 +155,14 @@ class LlmOp<string mnemonic, list<Trait> traits = []> : Op<LlmDialect, mnemonic,
 // Symbols
 //===----------------------------------------------------------------------===//
 
-def Llm_WeightOp : LlmOp<"weight", [Symbol]> {
+def Llm_WeightOp : LlmOp<"weight", [Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "A weight and the recipe to make it from the checkpoint.";
   let description = [{
     The rows of `sources` are concatenated in order and then stored in
     `row_order` and `packing`. A source is the name of a tensor of the
     checkpoint, or some of its rows (`#llm.source`); the compiler does not read
-    it. Tests give the contents inline with `value` instead.
+    it. Tests give the contents inline with `value` instead. The elements of a
+    weight with `quantized` are codes, which only `llm.linear` reads.
 
     ```mlir
     llm.weight @l0.qkv : tensor<6144x4096xbf16> from ["q_proj.weight", "k_proj.weight", "v_proj.weight"]
@@ -164,7 +172,7 @@ def Llm_WeightOp : LlmOp<"weight", [Symbol]> {
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, OptionalAttr<Llm_SourcesAttr>:$sources,
       DefaultValuedAttr<Llm_RowOrderAttr, "::inlay::llm::RowOrder::Plain">:$row_order,
       DefaultValuedAttr<Llm_PackingAttr, "::inlay::llm::Packing::RowMajor">:$packing,
-      OptionalAttr<I64Attr>:$head_dim, OptionalAttr<ElementsAttr>:$value);
+      OptionalAttr<I64Attr>:$head_dim, OptionalAttr<ElementsAttr>:$value, OptionalAttr<Llm_QuantizedAttr>:$quantized);
   let assemblyFormat = "$sym_name `:` $type (`from` $sources^)? (`=` $value^)? attr-dict";
   let hasVerifier = 1;
   let extraClassDeclaration = [{

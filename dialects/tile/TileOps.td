@@ -335,6 +335,44 @@ def Tile_DeinterleaveOp : TileOp<"deinterleave", [Pure, AllTypesMatch<["even", "
 }
 
 //===----------------------------------------------------------------------===//
+// Quantized weights
+//===----------------------------------------------------------------------===//
+
+/// What the bytes of a tile of codes hold. The first of two codes of a byte is in its lower half.
+def Tile_Codes : I32EnumAttr<"Codes", "meaning of stored codes", [
+    I32EnumAttrCase<"U4", 0, "u4">,   // two of 0 to 15
+    I32EnumAttrCase<"Nf4", 1, "nf4">, // two quantiles of the normal distribution (Dettmers et al., 2023)
+    I32EnumAttrCase<"U8", 2, "u8">,
+    I32EnumAttrCase<"I8", 3, "i8">,
+    I32EnumAttrCase<"F8E4M3", 4, "f8e4m3">]> {
+  let cppNamespace = "::inlay::tile";
+  let genSpecializedAttr = 0;
+}
+def Tile_CodesAttr : EnumAttr<TileDialect, Tile_Codes, "codes">;
+
+def Tile_DequantizeOp : TileOp<"dequantize", [Pure]> {
+  let summary = "(code - zero) * scale, with a scale for each row and group of columns.";
+  let description = [{
+    `bytes` is N x K codes: K bytes a row, or K / 2 where a byte has two. Each scale
+    is for `group` columns of its row, as is each zero point; without `zeros`, the
+    zero point is `zero_point` everywhere. Computed in f32.
+
+    ```mlir
+    %w = tile.dequantize u4 %b scales %s {group = 128 : i64, zero_point = 8 : i64}
+         : tensor<16x512xi8>, tensor<16x8xf32> -> tensor<16x1024xf32>
+    ```
+  }];
+  let arguments = (ins Tile_CodesAttr:$codes, Tile_AnyTile:$bytes, Tile_AnyTile:$scales, Optional<Tile_AnyTile>:$zeros,
+                       I64Attr:$group, DefaultValuedAttr<I64Attr, "0">:$zero_point);
+  let results = (outs Tile_AnyTile:$result);
+  let assemblyFormat = [{
+    $codes $bytes `scales` $scales (`zeros` $zeros^ `:` type($zeros))? attr-dict `:` type($bytes) `,` type($scales)
+    `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
 // Clusters
 //===----------------------------------------------------------------------===//
 

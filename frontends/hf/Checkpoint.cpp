@@ -8,9 +8,12 @@
 #include <limits>
 #include <map>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "frontends/hf/OtherFiles.h"
+#include "frontends/hf/QuantizedContents.h"
+#include "frontends/hf/QuantizedTensors.h"
 #include "frontends/hf/Tensors.h"
 
 namespace inlay::hf {
@@ -20,6 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kConfigName = "config.json";
 constexpr std::string_view kGenerationName = "generation_config.json";
+constexpr std::string_view kModelOptName = "hf_quant_config.json";
 constexpr std::string_view kStoredTypes[] = {"BF16", "F16", "F32"};
 
 std::string ShapeText(const std::vector<int64_t> &shape) { return fmt::format("shape [{}]", fmt::join(shape, ", ")); }
@@ -43,6 +47,36 @@ std::optional<ModelConfig> ReadConfig(const fs::path &directory, const ModelOpti
   problems.Add({(directory / kConfigName).string(), "", "no such file", "the configuration of a model",
                 "give the directory of a Hugging Face checkpoint"});
   return std::nullopt;
+}
+
+// ModelOpt describes the weights in a file of its own, unless it adds quantization_config to config.json.
+void ReadModelOpt(const fs::path &directory, ModelConfig &config, Problems &problems) {
+  std::error_code error;
+  if (config.quantization || !fs::exists(directory / kModelOptName, error))
+    return;
+  std::optional<std::string> text = ReadText(directory / kModelOptName);
+  if (!text)
+    return problems.Add({std::string(kModelOptName), "", "no file that can be read", "a JSON object",
+                         "copy the file from the model's repository again"});
+  std::optional<nlohmann::json> object = ParseJson(*text, kModelOptName, problems);
+  if (!object)
+    return;
+  ConfigReader keys(*object, kModelOptName, "", problems);
+  config.quantization = Quantization::ReadModelOptFile(keys, problems, kModelOptName);
+}
+
+// Matrices whose sizes do not fit their scheme, and what is not done of the description.
+void CheckQuantization(const ModelConfig &config, Problems &problems) {
+  if (!config.quantization)
+    return;
+  for (const WeightSpec &weight : RequiredWeights(config))
+    if (weight.quantized && !weight.quantized->obstacle.empty())
+      problems.Add({std::string(kConfigName), "quantization_config",
+                    fmt::format("{} of {}", weight.quantized->module, weight.quantized->obstacle),
+                    "sizes that the format can store", "use a checkpoint in another format, or the unquantized one"});
+  if (config.quantization->QuantizesActivations())
+    problems.AddNote(kConfigName, "quantization_config",
+                     "weights are quantized, activations are not: products are computed with activations as floats");
 }
 
 GenerationConfig ReadGeneration(const fs::path &directory, int64_t vocab_size, Problems &problems) {
@@ -114,6 +148,8 @@ std::string_view ReasonToIgnore(const ModelConfig &config, std::string_view name
   constexpr std::string_view kOtherParts[] = {"visual", "vision_tower", "vision_model", "multi_modal_projector", "mtp"};
   if (name.ends_with(".rotary_emb.inv_freq")) // Of old checkpoints.
     return "*.rotary_emb.inv_freq: the frequencies follow from config.json";
+  if (std::string_view reason = config.quantization ? ReasonToIgnoreQuantized(name) : ""; !reason.empty())
+    return reason;
   if (name.ends_with(".attn.bias") || name.ends_with(".attention.bias") || name.ends_with(".masked_bias"))
     return "*.bias, *.masked_bias of attention: they are its causal mask";
   std::string_view part = name.starts_with("model.") ? name.substr(6) : name;
@@ -141,12 +177,18 @@ void CheckTensors(const Checkpoint &checkpoint, Problems &problems) {
       continue;
     }
     const TensorInfo &tensor = it->second;
-    if (tensor.shape != spec.shape)
+    if (tensor.shape != spec.shape &&
+        std::find(spec.other_shapes.begin(), spec.other_shapes.end(), tensor.shape) == spec.other_shapes.end())
       problems.Add({FileOf(weights, tensor), spec.name, ShapeText(tensor.shape), ShapeText(spec.shape),
                     "config.json and the weights are not of the same model"});
-    if (std::find(std::begin(kStoredTypes), std::end(kStoredTypes), tensor.dtype) == std::end(kStoredTypes))
+    std::span<const std::string_view> dtypes = kStoredTypes;
+    if (!spec.dtypes.empty())
+      dtypes = spec.dtypes;
+    if (std::find(dtypes.begin(), dtypes.end(), tensor.dtype) == dtypes.end())
       problems.Add({FileOf(weights, tensor), spec.name, "dtype " + tensor.dtype,
-                    fmt::format("one of {}", fmt::join(kStoredTypes, ", ")), "use an unquantized checkpoint"});
+                    fmt::format("{}{}", dtypes.size() > 1 ? "one of " : "", fmt::join(dtypes, ", ")),
+                    checkpoint.config.quantization ? "quantization_config and the weights do not belong together"
+                                                   : "use an unquantized checkpoint"});
   }
   std::map<std::string_view, size_t> ignored; // By their reason.
   for (const auto &[name, tensor] : weights.tensors) {
@@ -175,6 +217,7 @@ void ReadWeights(Checkpoint &checkpoint, Problems &problems) {
       });
       CheckTiedEmbeddings(checkpoint, problems);
       CheckTensors(checkpoint, problems);
+      CheckQuantizedContents(checkpoint, problems);
     }
   } else if (absl::IsNotFound(weights.status()) && !fs::exists(directory / "model.safetensors.index.json", error)) {
     std::vector<std::string> others = ForeignWeights(checkpoint.directory);
@@ -201,6 +244,10 @@ std::optional<Checkpoint> OpenCheckpoint(const std::string &directory, const Che
   if (std::optional<ModelConfig> config = ReadConfig(directory, options, found))
     checkpoint.config = *std::move(config);
   ModelConfig &config = checkpoint.config;
+  if (config.family) {
+    ReadModelOpt(directory, config, found);
+    CheckQuantization(config, found);
+  }
   // Without a configuration, ids of tokens cannot be checked; everything else is.
   const int64_t vocab_size = config.family ? config.vocab_size : std::numeric_limits<int32_t>::max();
   checkpoint.generation = ReadGeneration(directory, vocab_size, found);
@@ -215,7 +262,7 @@ std::optional<Checkpoint> OpenCheckpoint(const std::string &directory, const Che
   std::vector<std::string> weight_files;
   for (const std::string &path : checkpoint.weights.files)
     weight_files.push_back(fs::path(path).filename().string());
-  CheckOtherFiles(directory, weight_files, found);
+  CheckOtherFiles(directory, weight_files, config.quantization.has_value(), found);
   problems.Add(found);
   if (found.HasErrors())
     return std::nullopt;

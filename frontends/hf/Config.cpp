@@ -52,6 +52,7 @@ private:
   void ReadFactors();
   void ReadTokens();
   void RefuseUnsupported();
+  void ReadQuantization(const json &quantization);
 
   bool ReadFlag(const Flag &flag) { return flag.key.empty() ? flag.value : keys_.Bool(flag.key, flag.value); }
   std::optional<int64_t> ReadInt(std::string_view key, int64_t min, int64_t max) {
@@ -328,6 +329,17 @@ void Reader::ReadTokens() {
     config_.eos = {defaults.eos};
 }
 
+void Reader::ReadQuantization(const json &quantization) {
+  constexpr std::string_view kKey = "quantization_config";
+  if (!quantization.is_object())
+    return keys_.Error(kKey, Describe(quantization), "an object", "correct the value");
+  if (config_.family->transposed)
+    return keys_.Error(kKey, Describe(quantization), "no quantization",
+                       fmt::format("use the unquantized checkpoint of the {}", config_.family->model_type));
+  ConfigReader keys(quantization, file_, fmt::format("{}{}.", keys_.prefix(), kKey), problems_);
+  config_.quantization = Quantization::Read(keys, problems_, file_);
+}
+
 void Reader::RefuseUnsupported() {
   const Family &family = *config_.family;
   for (const Flag &flag : family.fixed)
@@ -338,8 +350,7 @@ void Reader::RefuseUnsupported() {
     keys_.Error(family.null_key, Describe(*value), "null",
                 fmt::format("this variant of {} is not supported", family.model_type));
   if (const json *quantization = keys_.Find("quantization_config"))
-    keys_.Error("quantization_config", Describe(*quantization), "no quantization",
-                "use the unquantized checkpoint of the model");
+    ReadQuantization(*quantization);
   if (const json *remote = keys_.Find("auto_map"); remote && !family.published_with_code)
     keys_.Error("auto_map", Describe(*remote), "no code of the checkpoint's own",
                 "remove the key if the model is a plain " + std::string(family.architecture));

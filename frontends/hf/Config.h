@@ -12,6 +12,7 @@
 
 #include "frontends/hf/Families.h"
 #include "frontends/hf/Problems.h"
+#include "frontends/hf/Quantization.h"
 #include "frontends/hf/Rope.h"
 
 namespace inlay::hf {
@@ -76,6 +77,7 @@ struct ModelConfig {
   std::vector<RopeFrequencies> ropes; // Distinct ones.
   std::vector<double> alibi;          // Slopes of the heads, in families that have them.
   std::vector<LayerConfig> layers;
+  std::optional<Quantization> quantization; // How matrices are stored; absent: as floats.
 };
 
 // Reads the text of a config.json. Every problem is added to `problems`; the

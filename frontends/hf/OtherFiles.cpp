@@ -125,7 +125,8 @@ void RefuseAdapter(const std::string &directory, Problems &problems) {
                   "save_pretrained)"});
 }
 
-void CheckOtherFiles(const std::string &directory, const std::vector<std::string> &weight_files, Problems &problems) {
+void CheckOtherFiles(const std::string &directory, const std::vector<std::string> &weight_files, bool is_quantized,
+                     Problems &problems) {
   std::vector<std::string> rest;
   const bool has_index = std::any_of(weight_files.begin(), weight_files.end(),
                                      [](const std::string &name) { return name != "model.safetensors"; });
@@ -143,8 +144,9 @@ void CheckOtherFiles(const std::string &directory, const std::vector<std::string
     case Fate::kAdapter:
       break;
     case Fate::kQuantized:
-      problems.Add({name, "", "the description of a quantization", "no quantization",
-                    "it is ignored, and weights are read as they are stored", Severity::kWarning});
+      if (!is_quantized)
+        problems.Add({name, "", "the description of a quantization", "no quantization",
+                      "it is ignored, and weights are read as they are stored", Severity::kWarning});
       break;
     case Fate::kWeights:
       problems.AddNote(

@@ -14,8 +14,10 @@ namespace inlay::hf {
 void RefuseAdapter(const std::string &directory, Problems &problems);
 
 // Looks at every entry of the directory that is none of `weight_files` (names of the safetensors that are read) and no
-// file that another part reads. The description of a quantization is a warning, the rest are notes.
-void CheckOtherFiles(const std::string &directory, const std::vector<std::string> &weight_files, Problems &problems);
+// file that another part reads. The description of a quantization is a warning if the weights are not read as
+// quantized, the rest are notes.
+void CheckOtherFiles(const std::string &directory, const std::vector<std::string> &weight_files, bool is_quantized,
+                     Problems &problems);
 
 // Names of files with weights in other formats than safetensors, sorted.
 std::vector<std::string> ForeignWeights(const std::string &directory);

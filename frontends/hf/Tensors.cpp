@@ -3,6 +3,8 @@
 #include <set>
 #include <utility>
 
+#include "frontends/hf/QuantizedTensors.h"
+
 namespace inlay::hf {
 namespace {
 
@@ -26,7 +28,7 @@ public:
     if (config_.embedding_size != config_.hidden_size)
       AddTensor(std::string(names_.project_out), {config_.embedding_size, config_.hidden_size});
     if (!config_.tie_word_embeddings)
-      AddTensor(std::string(names_.lm_head), {config_.vocab_size, config_.embedding_size}, config_.head_bias);
+      AddMatrix(std::string(names_.lm_head), config_.vocab_size, config_.embedding_size, config_.head_bias);
     return std::move(weights_);
   }
 
@@ -109,11 +111,22 @@ private:
       of_bias.tensor = {matrix.tensor + ".bias", {matrix.tensor_rows}};
       weights_.push_back({matrix.name + ".bias", {matrix.rows}, std::move(of_bias)});
     }
-    source.transposed = family_.transposed;
+    if (const Scheme *scheme = SchemeOf(matrix.tensor)) {
+      source.tensor.name = matrix.tensor;
+      return AddQuantized(*scheme, {matrix.name, matrix.rows, matrix.columns, matrix.tensor_rows, source}, weights_);
+    }
+    source.transposed = family_.transposed && matrix.tensor != names_.lm_head;
     source.tensor = {matrix.tensor + ".weight", {matrix.tensor_rows, matrix.columns}};
     if (source.transposed)
       std::swap(source.tensor.shape[0], source.tensor.shape[1]);
     weights_.push_back({matrix.name + ".weight", {matrix.rows, matrix.columns}, std::move(source)});
+  }
+
+  // How the checkpoint stores the matrix of a module; null for floats.
+  const Scheme *SchemeOf(const std::string &module) const {
+    if (!config_.quantization)
+      return nullptr;
+    return config_.quantization->SchemeOf(CheckpointName(config_, module), module == names_.lm_head);
   }
 
   void AddNorm(const std::string &module, int64_t columns) {
@@ -182,8 +195,11 @@ std::vector<Renaming> FindRenamings(const Family &family, const std::function<bo
 
 std::vector<WeightSpec> RequiredWeights(const ModelConfig &config) {
   std::vector<WeightSpec> weights = Collector(config).Collect();
-  for (WeightSpec &weight : weights)
+  for (WeightSpec &weight : weights) {
     weight.source.tensor.name = CheckpointName(config, weight.source.tensor.name);
+    if (weight.quantized)
+      weight.quantized->module = CheckpointName(config, weight.quantized->module);
+  }
   return weights;
 }
 

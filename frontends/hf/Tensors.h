@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,14 +18,42 @@ namespace inlay::hf {
 struct TensorSpec {
   std::string name;
   std::vector<int64_t> shape;
+  std::vector<std::vector<int64_t>> other_shapes = {}; // That the same elements may have.
+  std::vector<std::string_view> dtypes = {};           // Empty: those of floats.
+};
+
+// Elements of a few bits in the words of a tensor, as `#llm.fields` has them.
+struct WordFields {
+  enum class Order { kPlain, kAwq, kHighFirst };
+  int64_t bits = 4;
+  bool along_rows = false; // Neighbours in a word are neighbours in a column; in a row otherwise.
+  Order order = Order::kPlain;
+  int64_t addend = 0; // Added to each element.
 };
 
 // The rows of a tensor that make a weight, as `#llm.source` has them.
 struct WeightSource {
   TensorSpec tensor;
+  bool flat = false;                        // The tensor is read as rows of the weight's columns, whatever its shape.
   bool transposed = false;                  // The tensor is [columns, rows].
+  std::optional<WordFields> fields = {};    // The tensor holds words.
+  int64_t repeat = 0;                       // Rows that each row of the tensor stands for; 0: itself.
+  int64_t rows = 0;                         // Of the matrix, where words along the rows or `repeat` may give more.
+  double scale = 0;                         // Elements are scales, finite and not 0, times this; 0: they are no scales.
+  bool allows_zero = false;                 // Of scales.
   int64_t block = 0, offset = 0, count = 0; // Of each `block` rows, `count` from `offset` on; block 0: all rows.
   int64_t head_dim = 0, rotary_dim = 0;     // Interleaved rope is put into halves; head_dim 0: rows stay as they are.
+};
+
+// Names of the weights that hold scales and zero points of a quantized one, and what they mean.
+struct QuantizedForm {
+  Codes codes = Codes::kU4;
+  std::string scales = {}, zero_points = {}; // Without a name, the zero point is `zero_point`.
+  int64_t zero_point = 0;
+  int64_t group = 0;         // Columns that share a scale.
+  std::string module = {};   // Of the checkpoint.
+  std::string scheme = {};   // For people.
+  std::string obstacle = {}; // Why the module cannot be stored so: its sizes; empty: it can.
 };
 
 // A weight of the model: one tensor, or rows of one.
@@ -32,6 +61,8 @@ struct WeightSpec {
   std::string name; // That of the tensor, or of a part of it: "h.0.attn.c_attn.q.weight".
   std::vector<int64_t> shape;
   WeightSource source;
+  bool is_float32 = false; // Scales and zero points, whatever type the model has.
+  std::optional<QuantizedForm> quantized = {};
 };
 
 // All weights that a model of this configuration reads, in the order of the model.

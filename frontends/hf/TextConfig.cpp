@@ -20,8 +20,8 @@ constexpr Wrapper kWrappers[] = {{"gemma3", "Gemma3ForConditionalGeneration"},
                                  {"mistral3", "Mistral3ForConditionalGeneration"}};
 
 // Keys of the whole configuration that hold where the text's has none.
-constexpr std::string_view kInherited[] = {"dtype", "torch_dtype", "bos_token_id", "eos_token_id",
-                                           "tie_word_embeddings"};
+constexpr std::string_view kInherited[] = {"dtype",        "torch_dtype",         "bos_token_id",
+                                           "eos_token_id", "tie_word_embeddings", "quantization_config"};
 
 } // namespace
 

@@ -57,6 +57,14 @@ private:
   SymbolTable symbols;
   DenseMap<StringAttr, unsigned> uses;
 
+  /// Whether codes mean the same, beside the scales and zero points that each weight has of its own.
+  static bool areQuantizedAlike(WeightOp a, WeightOp b) {
+    QuantizedAttr first = a.getQuantizedAttr(), second = b.getQuantizedAttr();
+    if (!first || !second || !first.getZeroPoints() != !second.getZeroPoints())
+      return first == second;
+    return first.withSymbols(second.getScales(), second.getZeroPoints()) == second;
+  }
+
   std::string refusal(ArrayRef<LinearOp> linears) {
     LinearOp first = linears.front();
     auto weightOf = [&](LinearOp linear) { return symbols.lookup<WeightOp>(linear.getWeight()); };
@@ -74,6 +82,8 @@ private:
         return "'" + linear.getBias()->str() + "' is used elsewhere";
       if (weightOf(linear).getRowOrder() != RowOrder::Plain || weightOf(linear).getPacking() != Packing::RowMajor)
         return "'" + linear.getWeight().str() + "' is stored in another order already";
+      if (!areQuantizedAlike(weightOf(linear), weightOf(first)))
+        return "weights are quantized in different ways";
       if (weightOf(linear).getValue().has_value() != weightOf(first).getValue().has_value())
         return "only some weights hold a value";
     }
@@ -98,12 +108,27 @@ private:
         llvm::append_range(sources, weight.getSources()->getValue());
     }
     auto type = first.getTensorType().clone(shape);
-    auto fused = WeightOp::create(builder, first.getLoc(), builder.getStringAttr(name), TypeAttr::get(type),
-                                  isInline ? ArrayAttr() : builder.getArrayAttr(sources),
-                                  RowOrderAttr::get(builder.getContext(), order),
-                                  PackingAttr::get(builder.getContext(), Packing::RowMajor),
-                                  headDim ? builder.getI64IntegerAttr(*headDim) : IntegerAttr(),
-                                  isInline ? cast<ElementsAttr>(DenseElementsAttr::get(type, values)) : ElementsAttr());
+    auto fused = WeightOp::create(
+        builder, first.getLoc(), builder.getStringAttr(name), TypeAttr::get(type),
+        isInline ? ArrayAttr() : builder.getArrayAttr(sources), RowOrderAttr::get(builder.getContext(), order),
+        PackingAttr::get(builder.getContext(), Packing::RowMajor),
+        headDim ? builder.getI64IntegerAttr(*headDim) : IntegerAttr(),
+        isInline ? cast<ElementsAttr>(DenseElementsAttr::get(type, values)) : ElementsAttr(), QuantizedAttr());
+    // Scales and zero points are stacked as the codes are.
+    if (QuantizedAttr quantized = first.getQuantizedAttr()) {
+      auto stack = [&](FlatSymbolRefAttr (QuantizedAttr::*groups)() const, StringRef suffix) {
+        return concatenate(
+            linears,
+            [&](LinearOp linear) {
+              return symbols.lookup<WeightOp>((weightOf(linear).getQuantizedAttr().*groups)().getValue());
+            },
+            name + suffix.str(), order, headDim);
+      };
+      FlatSymbolRefAttr scales = stack(&QuantizedAttr::getScales, "_scale"), zeroPoints;
+      if (quantized.getZeroPoints())
+        zeroPoints = stack(&QuantizedAttr::getZeroPoints, "_zero_point");
+      fused.setQuantizedAttr(quantized.withSymbols(scales, zeroPoints));
+    }
     for (LinearOp linear : linears)
       symbols.erase(weightOf(linear));
     return FlatSymbolRefAttr::get(symbols.insert(fused));

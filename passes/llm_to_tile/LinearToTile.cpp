@@ -211,6 +211,75 @@ static LogicalResult emitEpilogue(GroupOp group, LinearOp linear, Value acc, Val
   return success();
 }
 
+static tile::Codes codesOf(llm::Codes codes) {
+  switch (codes) {
+  case llm::Codes::U4:
+    return tile::Codes::U4;
+  case llm::Codes::Nf4:
+    return tile::Codes::Nf4;
+  case llm::Codes::U8:
+    return tile::Codes::U8;
+  case llm::Codes::I8:
+    return tile::Codes::I8;
+  case llm::Codes::F8E4M3:
+    return tile::Codes::F8E4M3;
+  }
+  llvm_unreachable("every meaning of codes is a case");
+}
+
+namespace {
+
+/// The weight of a linear, whose tiles the loop along K loads.
+class WeightTiles {
+public:
+  WeightTiles(LinearOp linear, WeightOp op, ProgramBuilder &b)
+      : b(b), quantized(op.getQuantizedAttr()), view(b.weight(linear.getWeightAttr())) {
+    if (!quantized)
+      return;
+    bits = op.getTensorType().getElementTypeBitWidth();
+    scales = b.weight(quantized.getScales());
+    if (quantized.getZeroPoints())
+      zeros = b.weight(quantized.getZeroPoints());
+  }
+
+  /// Rows from `row` on, columns from `at` on.
+  Value load(Value row, Value at, int64_t rows, int64_t columns) {
+    if (!quantized)
+      return b.load(view, ValueRange{row, at}, {rows, columns});
+    int64_t inByte = 8 / bits, group = quantized.getGroup();
+    auto divided = [&](int64_t divisor) {
+      return divisor == 1 ? at : Value(arith::DivUIOp::create(b, at, b.index(divisor)));
+    };
+    Value bytes = b.load(view, ValueRange{row, divided(inByte)}, {rows, columns / inByte});
+    auto groups = [&](Value of) -> Value {
+      int64_t count = llvm::divideCeil(columns, group);
+      return of ? b.load(of, ValueRange{row, divided(group)}, {rows, count}) : Value();
+    };
+    return tile::DequantizeOp::create(b, b.tileType({rows, columns}, b.getF32Type()), codesOf(quantized.getCodes()),
+                                      bytes, groups(scales), groups(zeros), group, quantized.getZeroPoint());
+  }
+
+private:
+  ProgramBuilder &b;
+  QuantizedAttr quantized;
+  int64_t bits = 0;
+  Value view, scales, zeros;
+};
+
+} // namespace
+
+/// The step along K with which each tile of a quantized weight has whole groups of columns: about 512, whose f32 fit
+/// into a core's first cache; or nothing if there is none.
+static std::optional<int64_t> quantizedStep(int64_t k, int64_t group) {
+  static constexpr int64_t most = 512, unit = 16;
+  int64_t all = llvm::alignTo(k, unit);
+  if (group >= k)
+    return std::min(all, most);
+  if (group % unit != 0)
+    return std::nullopt;
+  return std::min(all, std::max(group, most / group * group));
+}
+
 LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilder &b, tile::ProgramOp &result) {
   FailureOr<Prologue> prologue = findPrologue(group, linear);
   if (failed(prologue))
@@ -222,8 +291,16 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   int64_t unit = order == RowOrder::HalfPairs ? static_cast<int64_t>(*weightOp.getHeadDim()) : 0;
   LinearTile shape = chooseLinearTile(b.getStep(), group.getFamily(), n, k, unit);
   Type element = weightType.getElementType(), f32 = b.getF32Type();
+  if (QuantizedAttr quantized = weightOp.getQuantizedAttr()) {
+    std::optional<int64_t> step = quantizedStep(k, quantized.getGroup());
+    if (!b.getStep().isCpu() || !step)
+      return linear.emitError() << "has the quantized weight '" << linear.getWeight() << "' with groups of "
+                                << quantized.getGroup() << " columns; expected a multiple of 16, on the cpu target";
+    shape.k = *step;
+    element = f32; // what codes become
+  }
 
-  Value weight = b.weight(linear.getWeightAttr());
+  WeightTiles weight(linear, weightOp, b);
   Value col = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 0), b.index(shape.n));
   Value row = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 1), b.index(shape.m));
   Value input = b.activation(prologue->input, Provenance::Activation);
@@ -254,7 +331,7 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
         x = b.mul(wide, b.broadcast(scale, 0, shape.m));
     }
     x = b.toType(x, element);
-    Value w = b.load(weight, ValueRange{col, at}, {shape.n, shape.k});
+    Value w = weight.load(col, at, shape.n, shape.k);
     next[0] = tile::DotOp::create(b, x, w, carried[0], /*transpose_rhs=*/true);
     return next;
   });

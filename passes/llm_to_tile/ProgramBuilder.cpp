@@ -103,6 +103,10 @@ Value ProgramBuilder::weight(FlatSymbolRefAttr symbol) {
   }
   auto weight = cast<llm::WeightOp>(op);
   RankedTensorType type = weight.getTensorType();
+  // Codes are bytes.
+  if (weight.getQuantized())
+    return view({type.getDimSize(0), type.getDimSize(1) * type.getElementTypeBitWidth() / 8}, getI8Type(),
+                Provenance::Weight, std::nullopt, memory);
   StringRef packing = weight.getPacking() == llm::Packing::Atom8x64 ? "atom_8x64" : "";
   return view(type.getShape(), type.getElementType(), Provenance::Weight, std::nullopt, memory, packing);
 }

@@ -7,6 +7,9 @@
 #include "runtime/bundle/recipe.h"
 #include "runtime/support/files.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace inlay {
 
 // Finds tensors by name. What Find() returned reads from this object's files.
@@ -33,15 +36,16 @@ public:
       return absl::NotFoundError(fmt::format("tensor '{}' is not in the checkpoint", name));
     const TensorInfo &info = it->second;
     SourceTensor tensor;
-    if (info.dtype == "F32")
-      tensor.type = plan::DataType_F32;
-    else if (info.dtype == "BF16")
-      tensor.type = plan::DataType_BF16;
-    else if (info.dtype == "F16")
-      tensor.type = plan::DataType_F16;
-    else
-      return absl::InvalidArgumentError(
-          fmt::format("tensor '{}': has dtype {}, expected F32, BF16 or F16", name, info.dtype));
+    constexpr std::pair<std::string_view, plan::DataType> kTypes[] = {
+        {"F32", plan::DataType_F32}, {"BF16", plan::DataType_BF16},      {"F16", plan::DataType_F16},
+        {"I32", plan::DataType_I32}, {"F8_E4M3", plan::DataType_F8E4M3}, {"I8", plan::DataType_I8},
+        {"U8", plan::DataType_U8}};
+    const auto *type =
+        std::find_if(std::begin(kTypes), std::end(kTypes), [&](const auto &row) { return row.first == info.dtype; });
+    if (type == std::end(kTypes))
+      return absl::InvalidArgumentError(fmt::format(
+          "tensor '{}': has dtype {}, expected one of F32, BF16, F16, F8_E4M3, I32, I8, U8", name, info.dtype));
+    tensor.type = type->second;
     const RandomAccessFile &file = files_[info.file];
     if (info.offset > file.size() || info.bytes > file.size() - info.offset)
       return absl::DataLossError(fmt::format("{}: was shortened after its header was read", file.path()));

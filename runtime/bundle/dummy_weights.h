@@ -20,6 +20,11 @@ std::vector<std::byte> DummyNoise(plan::DataType type, ThreadPool &pool);
 // Where in the noise, in bytes, the matrix with this number begins.
 uint64_t DummyNoiseStart(plan::DataType type, uint64_t number);
 
+// True for the scales of a quantised weight of `target`: the same number everywhere, with which the noise of the codes
+// has the deviation of other matrices.
+bool IsDummyScale(const plan::Target &target, uint32_t index);
+void FillDummyScale(const plan::Target &target, uint32_t index, std::span<std::byte> out);
+
 // True for the weight of a norm, which is no noise but numbers near 1.
 bool IsDummyNorm(const plan::Weight &weight);
 void FillDummyNorm(const plan::Weight &weight, uint64_t number, uint64_t first, std::span<std::byte> out);

@@ -46,25 +46,38 @@ template <plan::DataType From, plan::DataType To> void ConvertLoop(const std::by
 
 } // namespace
 
-size_t ElementSize(plan::DataType type) {
+size_t ElementBits(plan::DataType type) {
   switch (type) {
   case plan::DataType_F32:
-    return 4;
+  case plan::DataType_I32:
+    return 32;
   case plan::DataType_BF16:
   case plan::DataType_F16:
-    return 2;
+    return 16;
   case plan::DataType_F8E4M3:
   case plan::DataType_F8E5M2:
   case plan::DataType_F8E8M0:
   case plan::DataType_I8:
   case plan::DataType_U8:
-    return 1;
+    return 8;
   case plan::DataType_I4:
   case plan::DataType_U4:
   case plan::DataType_F4E2M1:
-    break;
+    return 4;
   }
   return 0;
+}
+
+void ConvertToStored(const std::byte *from, plan::DataType from_type, std::byte *to, plan::DataType to_type,
+                     size_t count) {
+  if (IsFloat(from_type))
+    return ConvertElements(from, from_type, to, to_type, count);
+  if (from_type == to_type) {
+    std::memcpy(to, from, count);
+    return;
+  }
+  for (size_t i = 0; i < count / 2; ++i)
+    to[i] = from[2 * i] | from[2 * i + 1] << 4;
 }
 
 void ConvertElements(const std::byte *from, plan::DataType from_type, std::byte *to, plan::DataType to_type,

@@ -60,10 +60,10 @@ absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight) {
     columns = columns > (uint64_t{1} << 62) ? columns : RoundUp(columns, kAtomColumns);
   }
   if (__builtin_mul_overflow(rows, columns, &elements) ||
-      __builtin_mul_overflow(elements, ElementSize(weight.type()), &bytes) || bytes > (uint64_t{1} << 62))
+      __builtin_mul_overflow(elements, ElementBits(weight.type()), &bytes) || bytes > (uint64_t{1} << 62))
     return absl::InvalidArgumentError(fmt::format("weight '{}': {} x {} elements do not fit into memory",
                                                   weight.name()->string_view(), recipe.rows(), recipe.columns()));
-  return bytes;
+  return bytes / 8;
 }
 
 bool IsRopeTable(const plan::Recipe &recipe) { return recipe.inv_freq() && recipe.inv_freq()->size() > 0; }
@@ -90,20 +90,111 @@ WeightRecipe::Place WeightRecipe::PlaceOf(uint64_t logical) const {
   return {s, sources_[s].rows.TensorRow(logical - sources_[s].first)};
 }
 
-absl::Status WeightRecipe::ReadTensor(Place place, uint64_t count, uint64_t column, uint64_t columns,
-                                      std::byte *out) const {
-  const Source &source = sources_[place.source];
+absl::Status WeightRecipe::ReadWords(const Source &source, uint64_t row, uint64_t count, uint64_t column,
+                                     uint64_t columns, std::byte *out) {
   uint64_t element = ElementSize(source.tensor.type), pitch = source.rows.tensor_columns();
+  if (!source.rows.is_transposed() && columns != pitch) {
+    for (uint64_t r = 0; r < count; ++r, out += columns * element)
+      if (absl::Status status =
+              source.tensor.read(((row + r) * pitch + column) * element, std::span(out, columns * element));
+          !status.ok())
+        return status;
+    return absl::OkStatus();
+  }
   if (!source.rows.is_transposed())
-    return source.tensor.read((place.row * pitch + column) * element, std::span(out, count * columns * element));
+    return source.tensor.read((row * pitch + column) * element, std::span(out, count * columns * element));
   std::array<std::byte, kMaxRows * sizeof(float)> line; // of the tensor: an element of each row
   for (uint64_t c = 0; c < columns; ++c) {
     if (absl::Status status =
-            source.tensor.read(((column + c) * pitch + place.row) * element, std::span(line).first(count * element));
+            source.tensor.read(((column + c) * pitch + row) * element, std::span(line).first(count * element));
         !status.ok())
       return status;
     for (uint64_t r = 0; r < count; ++r)
       std::memcpy(out + (r * columns + c) * element, line.data() + r * element, element);
+  }
+  return absl::OkStatus();
+}
+
+// Elements of few bits: bytes, or F32 where they become floats.
+absl::Status WeightRecipe::ReadFields(const Source &source, uint64_t row, uint64_t count, uint64_t column,
+                                      uint64_t columns, std::byte *out) {
+  const WordFields &fields = source.rows.fields();
+  uint64_t in_word = fields.count(), word_bytes = fields.word_bits / 8;
+  uint64_t rows_a_word = fields.along_rows ? in_word : 1, columns_a_word = fields.along_rows ? 1 : in_word;
+  uint64_t first_row = row / rows_a_word, last_row = (row + count - 1) / rows_a_word;
+  uint64_t first_column = column / columns_a_word, last_column = (column + columns - 1) / columns_a_word;
+  uint64_t word_columns = last_column - first_column + 1;
+  std::vector<std::byte> words((last_row - first_row + 1) * word_columns * word_bytes);
+  if (absl::Status status =
+          ReadWords(source, first_row, last_row - first_row + 1, first_column, word_columns, words.data());
+      !status.ok())
+    return status;
+  const uint32_t mask = (1U << fields.bits) - 1;
+  for (uint64_t r = row; r < row + count; ++r)
+    for (uint64_t c = column; c < column + columns; ++c) {
+      uint64_t at = (r / rows_a_word - first_row) * word_columns + c / columns_a_word - first_column;
+      uint32_t word = 0;
+      std::memcpy(&word, words.data() + at * word_bytes, word_bytes);
+      uint32_t field = (word >> fields.Shift(static_cast<uint32_t>((fields.along_rows ? r : c) % in_word))) & mask;
+      if (source.type == plan::DataType_U8) {
+        *out++ = static_cast<std::byte>(field);
+        continue;
+      }
+      auto value = static_cast<float>(static_cast<int64_t>(field) + fields.addend);
+      std::memcpy(out, &value, sizeof value);
+      out += sizeof value;
+    }
+  return absl::OkStatus();
+}
+
+// Factors of a quantised weight, as F32.
+absl::Status WeightRecipe::ReadScales(const Source &source, uint64_t row, uint64_t count, uint64_t column,
+                                      uint64_t columns, std::byte *out) {
+  const plan::RecipeStep &step = *source.rows.scale();
+  uint64_t elements = count * columns;
+  std::vector<std::byte> stored(elements * ElementSize(source.tensor.type));
+  if (absl::Status status = ReadWords(source, row, count, column, columns, stored.data()); !status.ok())
+    return status;
+  ConvertElements(stored.data(), source.tensor.type, out, plan::DataType_F32, elements);
+  for (uint64_t i = 0; i < elements; ++i) {
+    float value = 0;
+    std::memcpy(&value, out + i * sizeof value, sizeof value);
+    if (!std::isfinite(value) || (value == 0 && !step.allows_zero()))
+      return absl::InvalidArgumentError(
+          fmt::format("tensor '{}': has the scale {} in row {}, expected a finite number that is not 0", source.name,
+                      value, row + i / columns));
+    value = static_cast<float>(value * step.factor());
+    std::memcpy(out + i * sizeof value, &value, sizeof value);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WeightRecipe::ReadTensor(Place place, uint64_t count, uint64_t column, uint64_t columns,
+                                      std::byte *out) const {
+  const Source &source = sources_[place.source];
+  auto read = source.rows.scale() ? ReadScales : source.rows.fields().bits ? ReadFields : ReadWords;
+  if (uint64_t repeat = source.rows.repeat(); repeat > 1) {
+    // Rows that are the same one are read once.
+    uint64_t row_bytes = columns * ElementSize(source.type);
+    for (uint64_t r = 0; r < count; ++r) {
+      uint64_t row = (place.row + r) / repeat;
+      if (r > 0 && row == (place.row + r - 1) / repeat)
+        std::memcpy(out + r * row_bytes, out + (r - 1) * row_bytes, row_bytes);
+      else if (absl::Status status = read(source, row, 1, column, columns, out + r * row_bytes); !status.ok())
+        return status;
+    }
+    return absl::OkStatus();
+  }
+  if (absl::Status status = read(source, place.row, count, column, columns, out); !status.ok())
+    return status;
+  if (source.type == plan::DataType_F8E4M3) {
+    constexpr auto kNan = std::byte{0x7f};
+    std::span<const std::byte> codes(out, count * columns);
+    if (auto nan = std::find_if(codes.begin(), codes.end(), [&](std::byte code) { return (code & kNan) == kNan; });
+        nan != codes.end())
+      return absl::InvalidArgumentError(fmt::format("tensor '{}': has a NaN in row {}, expected finite numbers",
+                                                    source.name,
+                                                    place.row + static_cast<uint64_t>(nan - codes.begin()) / columns));
   }
   return absl::OkStatus();
 }
@@ -142,9 +233,9 @@ public:
         ++run;
       if (absl::Status status = recipe_.ReadTensor(place, run, column, columns, scratch_.get() + used); !status.ok())
         return status;
-      uint64_t row_bytes = columns * ElementSize(source.tensor.type);
+      uint64_t row_bytes = columns * ElementSize(source.type);
       for (uint64_t r = 0; r < run; ++r, used += row_bytes)
-        rows_[order[i + r].second] = {scratch_.get() + used, source.tensor.type};
+        rows_[order[i + r].second] = {scratch_.get() + used, source.type};
       i += run;
     }
     return absl::OkStatus();
@@ -154,7 +245,7 @@ public:
   const std::byte *Converted(uint64_t i, std::byte *buffer) const {
     if (rows_[i].second == recipe_.weight_->type())
       return rows_[i].first;
-    ConvertElements(rows_[i].first, rows_[i].second, buffer, recipe_.weight_->type(), columns_);
+    ConvertToStored(rows_[i].first, rows_[i].second, buffer, recipe_.weight_->type(), columns_);
     return buffer;
   }
 
@@ -167,6 +258,25 @@ private:
   uint64_t size_ = 0, columns_ = 0;
   std::array<std::pair<const std::byte *, plan::DataType>, kMaxRows> rows_;
 };
+
+// What the elements of a source become when they are read, and whether they can become those of the weight.
+absl::Status WeightRecipe::SetType(const plan::Weight &weight, Source &source) {
+  const WordFields &fields = source.rows.fields();
+  plan::DataType stored = source.tensor.type;
+  source.type = stored;
+  bool fits = !source.rows.scale() || IsFloat(stored);
+  if (source.rows.scale()) {
+    source.type = plan::DataType_F32;
+  } else if (fields.bits) {
+    source.type = IsFloat(weight.type()) ? plan::DataType_F32 : plan::DataType_U8;
+    fits = stored == (fields.word_bits == 32 ? plan::DataType_I32 : plan::DataType_U8);
+  }
+  if (fits && IsConvertible(source.type, weight.type()))
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("tensor '{}': has elements {}, which cannot become the {} of weight '{}'", source.name,
+                  plan::EnumNameDataType(stored), plan::EnumNameDataType(weight.type()), weight.name()->string_view()));
+}
 
 absl::StatusOr<WeightRecipe> WeightRecipe::Open(const plan::Weight &weight, const SourceLookup &lookup) {
   WeightRecipe opened;
@@ -197,7 +307,10 @@ absl::StatusOr<WeightRecipe> WeightRecipe::Open(const plan::Weight &weight, cons
       total = recipe.rows() + 1;
       break;
     }
-    opened.sources_.push_back({*std::move(tensor), *std::move(rows), total});
+    Source source{*std::move(tensor), *std::move(rows), total, described->tensor()->str()};
+    if (absl::Status status = SetType(weight, source); !status.ok())
+      return status;
+    opened.sources_.push_back(std::move(source));
     total += count;
   }
   if (total != recipe.rows())
@@ -236,7 +349,7 @@ void WeightRecipe::MakeTable(uint64_t first, std::span<std::byte> out) const {
 
 absl::Status WeightRecipe::MakeRows(uint64_t first, std::span<std::byte> out) const {
   const plan::Recipe &recipe = *weight_->recipe();
-  uint64_t element = ElementSize(weight_->type()), columns = recipe.columns(), row_bytes = columns * element;
+  uint64_t bits = ElementBits(weight_->type()), columns = recipe.columns(), row_bytes = columns * bits / 8;
   RowReader reader(*this);
   std::vector<std::byte> buffer(std::min<uint64_t>(row_bytes, out.size()));
   for (uint64_t at = 0; at < out.size();) {
@@ -246,7 +359,7 @@ absl::Status WeightRecipe::MakeRows(uint64_t first, std::span<std::byte> out) co
       count = std::min(left / row_bytes, RowReader::Capacity(columns * sizeof(float)));
       bytes = row_bytes;
     }
-    if (absl::Status status = reader.Read(row, count, inside / element, bytes / element); !status.ok())
+    if (absl::Status status = reader.Read(row, count, inside * 8 / bits, bytes * 8 / bits); !status.ok())
       return status;
     for (uint64_t i = 0; i < count; ++i, at += bytes)
       std::memcpy(out.data() + at, reader.Converted(i, buffer.data()), bytes);

@@ -70,9 +70,12 @@ private:
   struct Source {
     SourceTensor tensor;
     SourceRows rows;
-    uint64_t first = 0; // of the weight's logical rows
+    uint64_t first = 0;                       // of the weight's logical rows
+    std::string name = {};                    // of the tensor
+    plan::DataType type = plan::DataType_F32; // of the elements that are read: those of the tensor, or what they become
   };
 
+  static absl::Status SetType(const plan::Weight &weight, Source &source);
   void MakeTable(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeRows(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeAtoms(uint64_t first, std::span<std::byte> out) const;
@@ -80,6 +83,13 @@ private:
   // Columns [column, column + columns) of `count` rows from a place on: one row, whole rows, or at most kMaxRows of a
   // tensor that is transposed.
   absl::Status ReadTensor(Place place, uint64_t count, uint64_t column, uint64_t columns, std::byte *out) const;
+  // The same of words of the tensor, as they are stored.
+  static absl::Status ReadWords(const Source &source, uint64_t row, uint64_t count, uint64_t column, uint64_t columns,
+                                std::byte *out);
+  static absl::Status ReadFields(const Source &source, uint64_t row, uint64_t count, uint64_t column, uint64_t columns,
+                                 std::byte *out);
+  static absl::Status ReadScales(const Source &source, uint64_t row, uint64_t count, uint64_t column, uint64_t columns,
+                                 std::byte *out);
   absl::Status ReadLogical(uint64_t first, uint64_t count, std::byte *out) const;
 
   const plan::Weight *weight_ = nullptr;

@@ -2,7 +2,12 @@
 
 #include "fmt/format.h"
 #include "fmt/ranges.h"
+#include "runtime/bundle/elements.h"
 #include "runtime/bundle/plan_errors.h"
+
+#include <array>
+#include <cmath>
+#include <utility>
 
 namespace inlay {
 namespace {
@@ -10,22 +15,82 @@ namespace {
 // More than any layout needs; it bounds the work for a row.
 constexpr uint32_t kMaxSteps = 8;
 
+// The steps that say how a tensor stores a matrix come in this order, and those that choose rows behind them.
+constexpr int kRowSteps = 5;
+int PlaceOfStep(plan::RecipeOp op) {
+  switch (op) {
+  case plan::RecipeOp_Reshape:
+    return 0;
+  case plan::RecipeOp_Transpose:
+    return 1;
+  case plan::RecipeOp_Unpack:
+    return 2;
+  case plan::RecipeOp_Repeat:
+    return 3;
+  case plan::RecipeOp_Scale:
+    return 4;
+  default:
+    return kRowSteps;
+  }
+}
+
+// Whether `rows` in groups of `unit` are made of so many whole ones, the last of which may be cut.
+bool FillGroups(uint64_t rows, uint64_t unit, uint64_t groups) { return rows > 0 && (rows - 1) / unit + 1 == groups; }
+
 } // namespace
+
+uint32_t WordFields::Shift(uint32_t index) const {
+  constexpr std::array<uint32_t, 8> kAwq = {0, 4, 1, 5, 2, 6, 3, 7}; // nibbles are elements 0, 2, 4, 6, 1, 3, 5, 7
+  switch (order) {
+  case plan::FieldOrder_Plain:
+    break;
+  case plan::FieldOrder_Awq:
+    return kAwq[index] * bits;
+  case plan::FieldOrder_HighFirst:
+    return (count() - 1 - index) * bits;
+  }
+  return index * bits;
+}
 
 absl::Status VerifySourceSteps(const plan::Source &source, std::string_view weight) {
   if (!source.tensor() || source.tensor()->size() == 0)
     return BadPlan("a source of weight '{}' names no tensor", weight);
   std::string_view tensor = source.tensor()->string_view();
   uint32_t count = source.steps() ? source.steps()->size() : 0;
+  int last_place = -1;
   if (count > kMaxSteps)
     return BadPlan("source '{}' of weight '{}' has {} steps, expected at most {}", tensor, weight, count, kMaxSteps);
   for (uint32_t i = 0; i < count; ++i) {
     const plan::RecipeStep &step = *source.steps()->Get(i);
+    const int place = PlaceOfStep(step.op());
+    if (place < kRowSteps && place <= last_place)
+      return BadPlan("source '{}' of weight '{}' has step {} {} behind one that it comes before", tensor, weight, i,
+                     plan::EnumNameRecipeOp(step.op()));
+    last_place = place;
     switch (step.op()) {
     case plan::RecipeOp_Transpose:
-      if (i != 0)
-        return BadPlan("source '{}' of weight '{}' is transposed by step {}, expected by the first one", tensor, weight,
-                       i);
+    case plan::RecipeOp_Reshape:
+      break;
+    case plan::RecipeOp_Unpack: {
+      const bool is_known = (step.type() == plan::DataType_U4 || step.type() == plan::DataType_U8) &&
+                            (step.block() == 8 || step.block() == 32) && step.axis() >= 0 &&
+                            step.axis() <= plan::Axis_MAX && step.order() >= 0 && step.order() <= plan::FieldOrder_MAX;
+      if (!is_known ||
+          (step.order() == plan::FieldOrder_Awq && (step.type() != plan::DataType_U4 || step.block() != 32)))
+        return UnsupportedPlan(
+            "the recipe of weight '{}' unpacks {} of words of {} bits in the order {} of source '{}'", weight,
+            NameOrNumber(step.type(), plan::EnumNameDataType(step.type())), step.block(),
+            NameOrNumber(step.order(), plan::EnumNameFieldOrder(step.order())), tensor);
+      break;
+    }
+    case plan::RecipeOp_Repeat:
+      if (step.block() == 0 || step.count() == 0)
+        return BadPlan("source '{}' of weight '{}' repeats each row {} times to {} rows", tensor, weight, step.block(),
+                       step.count());
+      break;
+    case plan::RecipeOp_Scale:
+      if (!std::isfinite(step.factor()) || step.factor() == 0)
+        return BadPlan("source '{}' of weight '{}' multiplies scales by {}", tensor, weight, step.factor());
       break;
     case plan::RecipeOp_Slice:
       if (step.count() == 0 || step.count() > step.block() || step.offset() > step.block() - step.count())
@@ -45,20 +110,70 @@ absl::Status VerifySourceSteps(const plan::Source &source, std::string_view weig
   return absl::OkStatus();
 }
 
+absl::Status SourceRows::OpenStorage(const plan::Source &source, std::span<const int64_t> shape, uint64_t columns,
+                                     std::string_view weight, uint32_t &first_step) {
+  std::string_view name = source.tensor()->string_view();
+  const plan::RecipeStep *unpack = nullptr, *repeat = nullptr;
+  bool is_reshaped = false;
+  uint32_t count = source.steps() ? source.steps()->size() : 0;
+  for (first_step = 0; first_step < count; ++first_step) {
+    const plan::RecipeStep *step = source.steps()->Get(first_step);
+    if (PlaceOfStep(step->op()) == kRowSteps)
+      break;
+    is_reshaped |= step->op() == plan::RecipeOp_Reshape;
+    is_transposed_ |= step->op() == plan::RecipeOp_Transpose;
+    unpack = step->op() == plan::RecipeOp_Unpack ? step : unpack;
+    repeat = step->op() == plan::RecipeOp_Repeat ? step : repeat;
+    scale_ = step->op() == plan::RecipeOp_Scale ? step : scale_;
+  }
+  if (unpack)
+    fields_ = {static_cast<uint32_t>(ElementBits(unpack->type())), static_cast<uint32_t>(unpack->block()),
+               unpack->axis() == plan::Axis_Rows, unpack->order(), unpack->addend()};
+  uint64_t word_columns = fields_.along_rows || columns == 0 ? columns : (columns - 1) / fields_.count() + 1;
+  uint64_t rows = 0;
+  if (is_reshaped) {
+    uint64_t elements = 1;
+    for (int64_t size : shape)
+      if (__builtin_mul_overflow(elements, static_cast<uint64_t>(size), &elements))
+        return absl::InvalidArgumentError(
+            fmt::format("tensor '{}': has shape [{}], which is too large", name, fmt::join(shape, ", ")));
+    if (word_columns == 0 || elements % word_columns != 0)
+      return absl::InvalidArgumentError(fmt::format("tensor '{}': has shape [{}], expected rows of {} for weight '{}'",
+                                                    name, fmt::join(shape, ", "), word_columns, weight));
+    rows = elements / word_columns;
+  } else {
+    bool is_matrix = shape.size() == 2;
+    rows = shape.empty() ? 0 : static_cast<uint64_t>(shape[is_transposed_ && is_matrix ? 1 : 0]);
+    uint64_t found = is_matrix ? static_cast<uint64_t>(shape[is_transposed_ ? 0 : 1]) : 1;
+    if (shape.empty() || shape.size() > 2 || (is_transposed_ && !is_matrix) || found != word_columns)
+      return absl::InvalidArgumentError(fmt::format("tensor '{}': has shape [{}], expected {} of {} for weight '{}'",
+                                                    name, fmt::join(shape, ", "), is_transposed_ ? "columns" : "rows",
+                                                    word_columns, weight));
+  }
+  tensor_columns_ = is_transposed_ ? rows : word_columns;
+  count_ = rows;
+  for (const auto &[step, unit] : {std::pair{fields_.along_rows ? unpack : nullptr, uint64_t{fields_.count()}},
+                                   std::pair{repeat, repeat ? repeat->block() : 1}}) {
+    if (!step)
+      continue;
+    if (!FillGroups(step->count(), unit, count_))
+      return absl::InvalidArgumentError(
+          fmt::format("tensor '{}': has shape [{}], whose {} rows of {} each are not the {} of weight '{}'", name,
+                      fmt::join(shape, ", "), count_, unit, step->count(), weight));
+    count_ = step->count();
+  }
+  repeat_ = repeat ? repeat->block() : 1;
+  return absl::OkStatus();
+}
+
 absl::StatusOr<SourceRows> SourceRows::Open(const plan::Source &source, std::span<const int64_t> shape,
                                             uint64_t columns, std::string_view weight) {
   SourceRows opened;
-  uint32_t count = source.steps() ? source.steps()->size() : 0;
-  opened.is_transposed_ = count > 0 && source.steps()->Get(0)->op() == plan::RecipeOp_Transpose;
-  bool is_matrix = shape.size() == 2;
-  uint64_t rows = shape.empty() ? 0 : static_cast<uint64_t>(shape[opened.is_transposed_ && is_matrix ? 1 : 0]);
-  uint64_t found = is_matrix ? static_cast<uint64_t>(shape[opened.is_transposed_ ? 0 : 1]) : 1;
-  if (shape.empty() || shape.size() > 2 || (opened.is_transposed_ && !is_matrix) || found != columns)
-    return absl::InvalidArgumentError(fmt::format("tensor '{}': has shape [{}], expected {} of {} for weight '{}'",
-                                                  source.tensor()->string_view(), fmt::join(shape, ", "),
-                                                  opened.is_transposed_ ? "columns" : "rows", columns, weight));
-  opened.tensor_columns_ = opened.is_transposed_ ? rows : columns;
-  for (uint32_t i = opened.is_transposed_ ? 1 : 0; i < count; ++i) {
+  uint32_t first = 0;
+  if (absl::Status status = opened.OpenStorage(source, shape, columns, weight, first); !status.ok())
+    return status;
+  uint64_t rows = opened.count_;
+  for (uint32_t i = first; source.steps() && i < source.steps()->size(); ++i) {
     const plan::RecipeStep *step = source.steps()->Get(i);
     if (rows % step->block() != 0)
       return absl::InvalidArgumentError(fmt::format(

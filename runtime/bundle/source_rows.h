@@ -25,6 +25,18 @@ inline uint64_t PermutedRow(uint64_t row, uint64_t block, uint64_t count, uint64
 // its sizes fit together.
 absl::Status VerifySourceSteps(const plan::Source &source, std::string_view weight);
 
+// Elements of few bits in the words of a tensor (RecipeOp_Unpack).
+struct WordFields {
+  uint32_t bits = 0, word_bits = 0; // 0 bits: elements are stored one by one
+  bool along_rows = false;
+  plan::FieldOrder order = plan::FieldOrder_Plain;
+  int32_t addend = 0;
+
+  uint32_t count() const { return bits == 0 ? 1 : word_bits / bits; }
+  // The lowest bit of field `index` of a word.
+  uint32_t Shift(uint32_t index) const;
+};
+
 // The rows that a source's verified steps make of a tensor.
 class SourceRows {
 public:
@@ -33,16 +45,28 @@ public:
                                          std::string_view weight);
 
   uint64_t count() const { return count_; }
-  // The row of the tensor that is row `row`; where the tensor is transposed, its column.
+  // The row of the matrix that the tensor stores which is row `row`.
   uint64_t TensorRow(uint64_t row) const;
+
+  // How the tensor stores the matrix.
   bool is_transposed() const { return is_transposed_; }
-  // Elements of a row of the tensor as it is stored.
+  // Words of a row of the tensor as it is stored.
   uint64_t tensor_columns() const { return tensor_columns_; }
+  const WordFields &fields() const { return fields_; }
+  // Rows of the matrix that each row of the tensor stands for.
+  uint64_t repeat() const { return repeat_; }
+  // The step that makes elements factors of a quantised weight; null: they are none.
+  const plan::RecipeStep *scale() const { return scale_; }
 
 private:
+  absl::Status OpenStorage(const plan::Source &source, std::span<const int64_t> shape, uint64_t columns,
+                           std::string_view weight, uint32_t &first_step);
+
   std::vector<const plan::RecipeStep *> steps_; // of rows, the last one first
-  uint64_t count_ = 0, tensor_columns_ = 0;
+  uint64_t count_ = 0, tensor_columns_ = 0, repeat_ = 1;
   bool is_transposed_ = false;
+  WordFields fields_;
+  const plan::RecipeStep *scale_ = nullptr;
 };
 
 } // namespace inlay

@@ -22,7 +22,8 @@ absl::Status VerifyWeight(const plan::Weight &weight) {
     const char *what;
     std::string value;
     bool known;
-  } forms[] = {{"elements", NameOrNumber(weight.type(), plan::EnumNameDataType(weight.type())), IsFloat(weight.type())},
+  } forms[] = {{"elements", NameOrNumber(weight.type(), plan::EnumNameDataType(weight.type())),
+                IsFloat(weight.type()) || IsCode(weight.type())},
                {"rows in the order", NameOrNumber(recipe.row_order(), plan::EnumNameRowOrder(recipe.row_order())),
                 recipe.row_order() >= 0 && recipe.row_order() <= plan::RowOrder_MAX},
                {"the packing", NameOrNumber(recipe.packing(), plan::EnumNamePacking(recipe.packing())),
@@ -33,6 +34,8 @@ absl::Status VerifyWeight(const plan::Weight &weight) {
   absl::StatusOr<uint64_t> bytes = WeightBytes(weight);
   if (!bytes.ok())
     return bytes.status();
+  if (weight.type() == plan::DataType_U4 && recipe.columns() % 2 != 0)
+    return BadPlan("weight '{}' has rows of {} elements, which are no whole bytes", name, recipe.columns());
   if (*bytes == 0 || *bytes > kMaxBytes || *bytes != weight.bytes())
     return BadPlan("weight '{}' has {} bytes, but its shape needs {}", name, weight.bytes(), *bytes);
   if (weight.offset() > kMaxBytes || weight.offset() % kWeightAlignment != 0)
@@ -84,7 +87,10 @@ absl::Status VerifyQuantization(const plan::Weight &weight, const plan::Target &
   if (quantization.zero_points())
     if (absl::Status status = VerifyScale(*quantization.zero_points(), weight, target); !status.ok())
       return status;
-  return UnsupportedPlan("weight '{}' is quantised", weight.name()->string_view());
+  if (!IsCode(weight.type()))
+    return BadPlan("weight '{}' is quantised and has {} elements", weight.name()->string_view(),
+                   plan::EnumNameDataType(weight.type()));
+  return absl::OkStatus();
 }
 
 // A packing launch takes rows of sources and its own weight, nothing else.
@@ -152,6 +158,9 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) 
     }
   for (uint32_t i = 0; target.weights() && i < target.weights()->size(); ++i) {
     const plan::Weight &weight = *target.weights()->Get(i);
+    if (IsCode(weight.type()) && !weight.quantization())
+      return BadPlan("weight '{}' has {} elements and no scales", weight.name()->string_view(),
+                     plan::EnumNameDataType(weight.type()));
     if (weight.quantization())
       if (absl::Status status = VerifyQuantization(weight, target); !status.ok())
         return status;

@@ -99,7 +99,7 @@ absl::Status LoadDummy(const plan::Target &target, std::byte *memory, WeightSink
   std::map<plan::DataType, std::vector<WeightSink::Repetition>> matrices;
   for (uint32_t i = 0; i < target.weights()->size(); ++i) {
     const plan::Weight &weight = *target.weights()->Get(i);
-    if (IsRopeTable(*weight.recipe()) || IsDummyNorm(weight))
+    if (IsRopeTable(*weight.recipe()) || IsDummyNorm(weight) || IsDummyScale(target, i))
       ranges.Add(target, i, memory);
     else
       matrices[weight.type()].push_back({memory + weight.offset(), weight.bytes(), DummyNoiseStart(weight.type(), i)});
@@ -110,6 +110,10 @@ absl::Status LoadDummy(const plan::Target &target, std::byte *memory, WeightSink
   return sink.Write(ranges.ranges, [&](size_t range, uint64_t first, std::span<std::byte> out) -> absl::Status {
     auto [index, begin] = ranges.places[range];
     const plan::Weight &weight = *target.weights()->Get(index);
+    if (IsDummyScale(target, index)) {
+      FillDummyScale(target, index, out);
+      return absl::OkStatus();
+    }
     if (IsDummyNorm(weight)) {
       FillDummyNorm(weight, index, begin + first, out);
       return absl::OkStatus();

@@ -48,7 +48,7 @@ std::string Build(const TestPlan &options) {
                                      /*attention_factor=*/1, weight.short_rows, /*temperature_beta=*/0,
                                      weight.temperature_length);
     auto quantization = weight.scales.empty() ? 0 : plan::CreateQuantizationDirect(b, &weight.scales);
-    uint64_t bytes = weight.rows * weight.columns * std::max<size_t>(ElementSize(weight.type), 1);
+    uint64_t bytes = weight.rows * weight.columns * ElementBits(weight.type) / 8;
     weights.push_back(plan::CreateWeight(b, b.CreateString("w"), weight.type, bytes, offset, recipe, /*pack=*/0,
                                          plan::DataType_F32, quantization));
     offset = (offset + bytes + 255) / 256 * 256;
@@ -104,8 +104,12 @@ TEST(PlanForms, ASmallPlanIsTaken) {
 }
 
 TEST(PlanForms, StorageOfWeights) {
-  EXPECT_THAT(Unsupported({.weights = {{.type = plan::DataType_F8E4M3}}}), HasSubstr("weight 'w' has elements F8E4M3"));
-  EXPECT_THAT(Unsupported({.weights = {{.type = plan::DataType_U4}}}), HasSubstr("weight 'w' has elements U4"));
+  EXPECT_THAT(Unsupported({.weights = {{.type = plan::DataType_F8E5M2}}}), HasSubstr("weight 'w' has elements F8E5M2"));
+  EXPECT_THAT(Unsupported({.weights = {{.type = plan::DataType_I32}}}), HasSubstr("weight 'w' has elements I32"));
+  EXPECT_THAT(Damaged({.weights = {{.type = plan::DataType_U4}}}),
+              HasSubstr("weight 'w' has U4 elements and no scales"));
+  EXPECT_THAT(Damaged({.weights = {{.columns = 7, .type = plan::DataType_U4}}}),
+              HasSubstr("weight 'w' has rows of 7 elements, which are no whole bytes"));
   EXPECT_THAT(Unsupported({.weights = {{.type = static_cast<plan::DataType>(77)}}}),
               HasSubstr("weight 'w' has elements 77"));
   EXPECT_THAT(Unsupported({.weights = {{.row_order = static_cast<plan::RowOrder>(9)}}}),
@@ -122,9 +126,14 @@ TEST(PlanForms, StepsOfRecipes) {
 }
 
 TEST(PlanForms, ScalesOfQuantisedWeights) {
-  auto scaled = [](plan::Scale scale) { return TestPlan{.weights = {{.scales = {scale}}, {.rows = 2, .columns = 1}}}; };
+  auto scaled = [](plan::Scale scale, plan::DataType type = plan::DataType_U4) {
+    return TestPlan{.weights = {{.type = type, .scales = {scale}}, {.rows = 2, .columns = 1}}};
+  };
   // A scale for each 2 rows of 8.
-  EXPECT_THAT(Unsupported(scaled({1, 2, 8})), HasSubstr("weight 'w' is quantised"));
+  absl::Status status = Verify(scaled({1, 2, 8}));
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(Damaged(scaled({1, 2, 8}, plan::DataType_F32)),
+              HasSubstr("weight 'w' is quantised and has F32 elements"));
   EXPECT_THAT(Damaged(scaled({1, 2, 4})), HasSubstr("has 2 x 1 scales of each 2 x 4 elements, expected 2 x 2"));
   EXPECT_THAT(Damaged(scaled({0, 2, 8})), HasSubstr("has scales of each 2 x 8 elements in weight 0"));
   EXPECT_THAT(Damaged(scaled({2, 2, 8})), HasSubstr("in weight 2"));

@@ -16,6 +16,12 @@ namespace inlay {
 struct TestStep {
   plan::RecipeOp op;
   uint64_t block = 0, offset = 0, count = 0, parts = 0;
+  plan::Axis axis = plan::Axis_Rows;
+  plan::DataType type = plan::DataType_F32;
+  plan::FieldOrder order = plan::FieldOrder_Plain;
+  int32_t addend = 0;
+  double factor = 0;
+  bool allows_zero = false;
 };
 
 // A source: a whole tensor without steps.
@@ -34,7 +40,8 @@ CreateSources(flatbuffers::FlatBufferBuilder &b, const std::vector<TestSource> &
   for (const TestSource &source : sources) {
     std::vector<flatbuffers::Offset<plan::RecipeStep>> steps;
     for (const TestStep &step : source.steps)
-      steps.push_back(plan::CreateRecipeStep(b, step.op, step.block, step.offset, step.count, step.parts));
+      steps.push_back(plan::CreateRecipeStep(b, step.op, step.block, step.offset, step.count, step.parts, step.axis,
+                                             step.type, step.order, step.addend, step.factor, step.allows_zero));
     tables.push_back(plan::CreateSourceDirect(b, source.tensor.c_str(), steps.empty() ? nullptr : &steps));
   }
   return b.CreateVector(tables);

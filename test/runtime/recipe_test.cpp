@@ -287,13 +287,20 @@ TEST(Recipe, StepsThatDoNotFitAreRefused) {
       {{{plan::RecipeOp_Permute, 4, 0, 4, 3}}, "permutes 3 parts of 4 rows of each 4"},
       {{{plan::RecipeOp_Permute, 4, 0, 4, 0}}, "permutes 0 parts of 4 rows"},
       {{{plan::RecipeOp_Permute, 4, 0, 6, 2}}, "permutes 2 parts of 6 rows of each 4"},
-      {{Slice(2, 0, 1), kTranspose}, "is transposed by step 1, expected by the first one"},
+      {{Slice(2, 0, 1), kTranspose}, "has step 1 Transpose behind one that it comes before"},
+      {{kTranspose, kTranspose}, "has step 1 Transpose behind one that it comes before"},
+      {{kTranspose, {plan::RecipeOp_Reshape}}, "has step 1 Reshape behind one that it comes before"},
+      {{{plan::RecipeOp_Repeat, 2}}, "repeats each row 2 times to 0 rows"},
+      {{{.op = plan::RecipeOp_Scale}}, "multiplies scales by 0"},
       {std::vector<TestStep>(9, Slice(1, 0, 1)), "has 9 steps, expected at most 8"},
       {{{plan::RecipeOp_Shard}},
        "the recipe of weight 'w' has step Shard of source 'a', which this runtime does not "
        "execute; update the runtime"},
-      {{{plan::RecipeOp_Unpack}}, "has step Unpack of source 'a', which this runtime does not execute"},
-      {{{static_cast<plan::RecipeOp>(9)}}, "has step 9 of source 'a', which this runtime does not execute"},
+      {{{.op = plan::RecipeOp_Unpack, .block = 32, .type = plan::DataType_I4}},
+       "unpacks I4 of words of 32 bits in the order Plain of source 'a', which this runtime does not execute"},
+      {{{.op = plan::RecipeOp_Unpack, .block = 8, .type = plan::DataType_U4, .order = plan::FieldOrder_Awq}},
+       "unpacks U4 of words of 8 bits in the order Awq"},
+      {{{static_cast<plan::RecipeOp>(99)}}, "has step 99 of source 'a', which this runtime does not execute"},
   };
   for (const auto &[steps, message] : cases) {
     WeightBuffer weight({4, 2}, plan::DataType_F32, {{"a", steps}});

@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 namespace {
 
 /// Relative to the root of the repository, where tests run.
-const fs::path models = "test/fixtures/models";
+const fs::path models = "test/fixtures/models", quantizedModels = "test/fixtures/quantized";
 
 /// Rounding to f32 in the golden run. Its own rounding is the error; ours is of the order of 1e-15.
 constexpr double goldenTolerance = 1e-5;
@@ -36,19 +36,27 @@ llvm::Expected<std::vector<double>> readTensor(const SafetensorsIndex &index, ll
   if (it == index.tensors.end())
     return llvm::createStringError("the checkpoint has no such tensor");
   const TensorInfo &info = it->second;
-  static const std::map<std::string, const llvm::fltSemantics *> types = {
-      {"F32", &llvm::APFloat::IEEEsingle()}, {"BF16", &llvm::APFloat::BFloat()}, {"F16", &llvm::APFloat::IEEEhalf()}};
+  static const std::map<std::string, const llvm::fltSemantics *> types = {{"F32", &llvm::APFloat::IEEEsingle()},
+                                                                          {"BF16", &llvm::APFloat::BFloat()},
+                                                                          {"F16", &llvm::APFloat::IEEEhalf()},
+                                                                          {"F8_E4M3", &llvm::APFloat::Float8E4M3FN()}};
+  static const std::map<std::string, bool> integers = {{"I32", true}, {"I8", true}, {"U8", false}}; // signed or not
   std::string bytes(info.bytes, '\0');
   std::ifstream file(index.files[info.file], std::ios::binary);
   file.seekg(info.offset);
-  if (!types.contains(info.dtype) || !file.read(bytes.data(), bytes.size()))
+  if ((!types.contains(info.dtype) && !integers.contains(info.dtype)) || !file.read(bytes.data(), bytes.size()))
     return llvm::createStringError("the file ends early or has an unknown type");
   size_t size = SafetensorsElementSize(info.dtype);
   std::vector<double> elements;
   for (size_t at = 0; at < bytes.size(); at += size) {
     uint64_t bits = 0;
     std::memcpy(&bits, &bytes[at], size);
-    elements.push_back(llvm::APFloat(*types.at(info.dtype), llvm::APInt(8 * size, bits)).convertToDouble());
+    llvm::APInt element(8 * size, bits);
+    if (auto integer = integers.find(info.dtype); integer != integers.end())
+      elements.push_back(integer->second ? static_cast<double>(element.getSExtValue())
+                                         : static_cast<double>(element.getZExtValue()));
+    else
+      elements.push_back(llvm::APFloat(*types.at(info.dtype), element).convertToDouble());
   }
   return elements;
 }
@@ -77,8 +85,9 @@ void addRows(Batch &batch, int64_t id, int64_t begin, int64_t end, int64_t logit
 }
 
 struct Fixture : testing::TestWithParam<std::string> {
-  void SetUp() override {
-    fs::path directory = models / GetParam();
+  void SetUp() override { open(models / GetParam()); }
+
+  void open(const fs::path &directory) {
     // The goldens are computed in float32. The type decides how factors are rounded, such as Gemma's of the embedding.
     hf::CheckpointOptions options;
     options.dtype = hf::DType::kFloat32;
@@ -140,6 +149,22 @@ struct Fixture : testing::TestWithParam<std::string> {
     return std::get<Matrix>(step(evaluator, module, ids, batch, {})[0]).values;
   }
 
+  void expectFusedToEqualUnfused() {
+    std::vector<double> unfused = evaluateAll(*model);
+    for (auto [target, maxRows] : {std::pair{"cpu", 1}, {"cpu", 512}, {"sm_90a", 16}, {"sm_90a", 512}}) {
+      SCOPED_TRACE(std::string(target) + " " + std::to_string(maxRows));
+      mlir::OwningOpRef<mlir::ModuleOp> fused(model->clone());
+      mlir::PassManager passes(&context);
+      passes.addPass(createFuseProjectionsPass());
+      FormGroupsPassOptions options;
+      options.target = target;
+      options.maxRows = maxRows;
+      passes.addPass(createFormGroupsPass(options));
+      ASSERT_TRUE(succeeded(passes.run(*fused)));
+      EXPECT_LE(distance(evaluateAll(*fused), unfused), graphTolerance);
+    }
+  }
+
   mlir::MLIRContext context;
   hf::Checkpoint checkpoint;
   mlir::OwningOpRef<mlir::ModuleOp> model;
@@ -177,21 +202,7 @@ TEST_P(Fixture, TakesTheGreedyTokens) {
   EXPECT_EQ(found, greedy);
 }
 
-TEST_P(Fixture, FusedEqualsUnfused) {
-  std::vector<double> unfused = evaluateAll(*model);
-  for (auto [target, maxRows] : {std::pair{"cpu", 1}, {"cpu", 512}, {"sm_90a", 16}, {"sm_90a", 512}}) {
-    SCOPED_TRACE(std::string(target) + " " + std::to_string(maxRows));
-    mlir::OwningOpRef<mlir::ModuleOp> fused(model->clone());
-    mlir::PassManager passes(&context);
-    passes.addPass(createFuseProjectionsPass());
-    FormGroupsPassOptions options;
-    options.target = target;
-    options.maxRows = maxRows;
-    passes.addPass(createFormGroupsPass(options));
-    ASSERT_TRUE(succeeded(passes.run(*fused)));
-    EXPECT_LE(distance(evaluateAll(*fused), unfused), graphTolerance);
-  }
-}
+TEST_P(Fixture, FusedEqualsUnfused) { expectFusedToEqualUnfused(); }
 
 TEST_P(Fixture, RaggedChunksEqualEachSequenceAlone) {
   // Two sequences, one of them shorter, in steps of unequal chunks side by side.
@@ -231,9 +242,20 @@ TEST_P(Fixture, RaggedChunksEqualEachSequenceAlone) {
   EXPECT_EQ(found, expectedRows);
 }
 
-std::vector<std::string> listFixtures() {
+/// Checkpoints of quantization formats. Their goldens are those of the dequantized matrices.
+struct Quantized : Fixture {
+  void SetUp() override { open(quantizedModels / GetParam()); }
+};
+
+TEST_P(Quantized, ComputesWhatTransformersComputes) {
+  EXPECT_LE(distance(evaluateAll(*model), expected), goldenTolerance);
+}
+
+TEST_P(Quantized, FusedEqualsUnfused) { expectFusedToEqualUnfused(); }
+
+std::vector<std::string> listFixtures(const fs::path &directory) {
   std::vector<std::string> names;
-  for (const auto &entry : fs::directory_iterator(models))
+  for (const auto &entry : fs::directory_iterator(directory))
     names.push_back(entry.path().filename().string());
   llvm::sort(names);
   return names;
@@ -245,6 +267,7 @@ std::string testName(const testing::TestParamInfo<std::string> &info) {
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Fixture, testing::ValuesIn(listFixtures()), testName);
+INSTANTIATE_TEST_SUITE_P(Models, Fixture, testing::ValuesIn(listFixtures(models)), testName);
+INSTANTIATE_TEST_SUITE_P(Formats, Quantized, testing::ValuesIn(listFixtures(quantizedModels)), testName);
 
 } // namespace

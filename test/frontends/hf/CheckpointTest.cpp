@@ -23,7 +23,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-const fs::path kModels = "test/fixtures/models";
+const fs::path kModels = "test/fixtures/models", kQuantized = "test/fixtures/quantized";
 
 class CheckpointTest : public ::testing::Test {
 protected:
@@ -59,12 +59,13 @@ protected:
 
 TEST_F(CheckpointTest, EveryFixtureIsWithoutProblems) {
   size_t models = 0;
-  for (const auto &entry : fs::directory_iterator(kModels)) {
-    ++models;
-    Problems problems;
-    EXPECT_TRUE(OpenCheckpoint(entry.path().string(), {}, problems)) << problems.ToStatus();
-    EXPECT_THAT(problems.items(), IsEmpty()) << entry.path();
-  }
+  for (const fs::path &directory : {kModels, kQuantized})
+    for (const auto &entry : fs::directory_iterator(directory)) {
+      ++models;
+      Problems problems;
+      EXPECT_TRUE(OpenCheckpoint(entry.path().string(), {}, problems)) << problems.ToStatus();
+      EXPECT_THAT(problems.items(), IsEmpty()) << entry.path();
+    }
   EXPECT_GE(models, 20u);
 }
 

@@ -362,9 +362,10 @@ INSTANTIATE_TEST_SUITE_P(
              {"config.json: hidden_act: found \"quick_gelu\", expected one of silu, swish, gelu, gelu_new, "
               "gelu_pytorch_tanh, gelu_fast, relu, relu2; other activations are not supported"}},
         Case{"Quantized",
-             Changed(R"({"quantization_config": {"bits": 4}})"),
-             {"config.json: quantization_config: found {\"bits\":4}, expected no quantization; use the unquantized "
-              "checkpoint of the model"}},
+             Changed(R"({"quantization_config": {}})"),
+             {"config.json: quantization_config.quant_method: found no such key, expected one of fp8, fbgemm_fp8, "
+              "compressed-tensors, awq, gptq, bitsandbytes, modelopt; use a checkpoint in another format, or the "
+              "unquantized one"}},
         Case{"EndToken",
              Changed(R"({"eos_token_id": [1, 256]})"),
              {"config.json: eos_token_id: found [1,256], expected integers from 0 to 255; correct the value"}},

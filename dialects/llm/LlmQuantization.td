@@ -1,0 +1,97 @@
+//===- LlmQuantization.td - how quantized weights are stored --------------===//
+//
+// Attributes of llm.weight and of its sources: what codes mean, where scales and
+// zero points are, and how the tensors of a checkpoint hold them.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_DIALECTS_LLM_QUANTIZATION
+#define INLAY_DIALECTS_LLM_QUANTIZATION
+
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/AttrTypeBase.td"
+
+/// What the elements of a quantized weight stand for, before zero point and scale.
+def Llm_Codes : I32EnumAttr<"Codes", "meaning of stored codes", [
+    I32EnumAttrCase<"U4", 0, "u4">,   // 0 to 15, of tensor<i4>
+    I32EnumAttrCase<"Nf4", 1, "nf4">, // 16 quantiles of the normal distribution (Dettmers et al., 2023), of tensor<i4>
+    I32EnumAttrCase<"U8", 2, "u8">,   // 0 to 255, of tensor<i8>
+    I32EnumAttrCase<"I8", 3, "i8">,   // -128 to 127, of tensor<i8>
+    I32EnumAttrCase<"F8E4M3", 4, "f8e4m3">]> {
+  let cppNamespace = "::inlay::llm";
+  let genSpecializedAttr = 0;
+}
+
+/// The order of the fields of a word. Field i of `plain` is in the bits from i * bits on.
+def Llm_FieldOrder : I32EnumAttr<"FieldOrder", "order of the fields of a word", [
+    I32EnumAttrCase<"Plain", 0, "plain">,
+    I32EnumAttrCase<"Awq", 1, "awq">,               // 0, 2, 4, 6, 1, 3, 5, 7
+    I32EnumAttrCase<"HighFirst", 2, "high_first">]> {
+  let cppNamespace = "::inlay::llm";
+  let genSpecializedAttr = 0;
+}
+
+class Llm_QuantizationAttr<string name, string attrMnemonic> : AttrDef<LlmDialect, name> {
+  let mnemonic = attrMnemonic;
+  let genVerifyDecl = 1;
+}
+
+def Llm_QuantizedAttr : Llm_QuantizationAttr<"Quantized", "quantized"> {
+  let summary = "What the codes of a weight mean.";
+  let description = [{
+    Element (i, j) is `(code(i, j) - zero(i, j / group)) * scale(i, j / group)`. `scales` and `zero_points` name f32
+    weights with the rows of this one, in its row order, and a column for each group; without `zero_points` the zero
+    point is `zero_point` everywhere. Scales of a tensor, a row or a block are the same form with equal scales.
+
+    ```mlir
+    llm.weight @w : tensor<256x128xi4> from [...] {quantized = #llm.quantized<u4, scales = @s, zero_point = 8, group = 128>}
+    ```
+  }];
+  let parameters = (ins EnumParameter<Llm_Codes>:$codes, "::mlir::FlatSymbolRefAttr":$scales,
+                        OptionalParameter<"::mlir::FlatSymbolRefAttr">:$zero_points,
+                        DefaultValuedParameter<"int64_t", "0">:$zero_point, "int64_t":$group);
+  let assemblyFormat = "`<` $codes `,` struct($scales, $zero_points, $zero_point, $group) `>`";
+  let extraClassDeclaration = [{
+    /// The same with other symbols.
+    QuantizedAttr withSymbols(::mlir::FlatSymbolRefAttr scales, ::mlir::FlatSymbolRefAttr zeroPoints);
+    /// What a code of this many bits stands for.
+    double decode(uint64_t bits);
+  }];
+}
+
+def Llm_StorageAttr : Llm_QuantizationAttr<"Storage", "storage"> {
+  let summary = "How the elements of a source are stored in its tensor, if not one by one.";
+  let description = [{
+    `flat`: the tensor's elements are rows of the weight's columns, whatever its shape. `bits`: the tensor holds words of
+    `word` bits with fields of so many in `order`, which follow each other along a row, or along a column with
+    `along_rows`; `addend` is added to each. `repeat`: row r is row r / repeat of the tensor. `rows`: the matrix has so
+    many rows, where words and `repeat` may give more. `scale`: elements are scales, which are finite and, without
+    `allows_zero`, not 0; each is multiplied by it.
+
+    The rows that these parameters make of the tensor are those that the other parameters of a source choose from.
+
+    ```mlir
+    #llm.source<"q_proj.qzeros", transposed, storage = #llm.storage<bits = 4, along_rows = true, addend = 1, rows = 4096>>
+    ```
+  }];
+  let parameters = (ins DefaultValuedParameter<"bool", "false">:$flat, DefaultValuedParameter<"int64_t", "0">:$bits,
+                        DefaultValuedParameter<"int64_t", "32">:$word,
+                        DefaultValuedParameter<"bool", "false">:$along_rows,
+                        DefaultValuedParameter<"FieldOrder", "FieldOrder::Plain">:$order,
+                        DefaultValuedParameter<"int64_t", "0">:$addend, DefaultValuedParameter<"int64_t", "0">:$repeat,
+                        DefaultValuedParameter<"int64_t", "0">:$rows, OptionalParameter<"::mlir::FloatAttr">:$scale,
+                        DefaultValuedParameter<"bool", "false">:$allows_zero);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let extraClassDeclaration = [{
+    /// Fields of a word; 1 where elements are stored one by one.
+    int64_t getFieldsPerWord() const { return getBits() ? getWord() / getBits() : 1; }
+    /// The first bit of field `index` of a word.
+    int64_t getShift(int64_t index) const;
+    /// Rows of the matrix that `words` words of a tensor hold, `columns` elements each.
+    int64_t getMatrixRows(int64_t words, int64_t columns) const;
+    /// Words of a row of them.
+    int64_t getWordColumns(int64_t columns) const;
+  }];
+}
+
+#endif // INLAY_DIALECTS_LLM_QUANTIZATION

@@ -1,0 +1,91 @@
+//===- Quantization.cpp - attributes of quantized weights ------------------===//
+
+#include "dialects/llm/Llm.h"
+
+#include "formats/quantization/nf4.h"
+#include "llvm/ADT/APFloat.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace inlay::llm;
+
+//===----------------------------------------------------------------------===//
+// #llm.quantized
+//===----------------------------------------------------------------------===//
+
+LogicalResult QuantizedAttr::verify(function_ref<InFlightDiagnostic()> emitError, Codes, FlatSymbolRefAttr,
+                                    FlatSymbolRefAttr zeroPoints, int64_t zeroPoint, int64_t group) {
+  if (group < 1)
+    return emitError() << "a scale is for " << group << " columns, expected at least 1";
+  if (zeroPoints && zeroPoint != 0)
+    return emitError() << "a weight has zero points in '" << zeroPoints.getValue() << "' or one for all, found both";
+  return success();
+}
+
+QuantizedAttr QuantizedAttr::withSymbols(FlatSymbolRefAttr scales, FlatSymbolRefAttr zeroPoints) {
+  return get(getContext(), getCodes(), scales, zeroPoints, getZeroPoint(), getGroup());
+}
+
+double QuantizedAttr::decode(uint64_t bits) {
+  switch (getCodes()) {
+  case Codes::U4:
+  case Codes::U8:
+    return static_cast<double>(bits);
+  case Codes::I8:
+    return static_cast<int8_t>(bits);
+  case Codes::Nf4:
+    return kNf4[bits];
+  case Codes::F8E4M3:
+    return APFloat(APFloat::Float8E4M3FN(), APInt(8, bits)).convertToDouble();
+  }
+  llvm_unreachable("every meaning of codes is a case");
+}
+
+//===----------------------------------------------------------------------===//
+// #llm.storage
+//===----------------------------------------------------------------------===//
+
+LogicalResult StorageAttr::verify(function_ref<InFlightDiagnostic()> emitError, bool, int64_t bits, int64_t word,
+                                  bool alongRows, FieldOrder order, int64_t addend, int64_t repeat, int64_t rows,
+                                  FloatAttr scale, bool allowsZero) {
+  if (bits != 0 && bits != 4 && bits != 8)
+    return emitError() << "fields have " << bits << " bits, expected 4 or 8";
+  if (word != 8 && word != 32)
+    return emitError() << "words have " << word << " bits, expected 8 or 32";
+  if (bits == 0 && (word != 32 || alongRows || order != FieldOrder::Plain || addend != 0))
+    return emitError() << "a storage without bits has no fields, and nothing to say of them";
+  if (order == FieldOrder::Awq && (bits != 4 || word != 32))
+    return emitError() << "the order awq is that of 8 fields of 4 bits, found words of " << word << " and fields of "
+                       << bits;
+  if (repeat < 0 || rows < 0)
+    return emitError() << "a storage has " << repeat << " rows for each of a tensor and " << rows << " in all";
+  if (scale ? !scale.getValue().isFinite() || scale.getValue().isZero() : allowsZero)
+    return emitError() << "scales are multiplied by a finite number that is not 0";
+  return success();
+}
+
+int64_t StorageAttr::getShift(int64_t index) const {
+  static constexpr int64_t awq[] = {0, 4, 1, 5, 2, 6, 3, 7}; // element i is nibble [i]: nibbles are 0, 2, 4, 6, 1, ...
+  switch (getOrder()) {
+  case FieldOrder::Plain:
+    break;
+  case FieldOrder::Awq:
+    index = awq[index];
+    break;
+  case FieldOrder::HighFirst:
+    index = getFieldsPerWord() - 1 - index;
+    break;
+  }
+  return index * getBits();
+}
+
+int64_t StorageAttr::getWordColumns(int64_t columns) const {
+  return getAlongRows() ? columns : static_cast<int64_t>(llvm::divideCeil(columns, getFieldsPerWord()));
+}
+
+int64_t StorageAttr::getMatrixRows(int64_t words, int64_t columns) const {
+  if (getRows())
+    return getRows();
+  int64_t rows = words / getWordColumns(columns) * (getAlongRows() ? getFieldsPerWord() : 1);
+  return getRepeat() ? rows * getRepeat() : rows;
+}

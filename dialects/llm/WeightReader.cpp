@@ -1,0 +1,107 @@
+//===- WeightReader.cpp - the weights of a module as numbers ---------------===//
+
+#include "dialects/llm/WeightReader.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace inlay::llm;
+
+FailureOr<const Matrix *> WeightReader::read(Operation *user, FlatSymbolRefAttr name) {
+  auto op = SymbolTable::lookupNearestSymbolFrom<WeightOp>(user, name);
+  if (!op)
+    return user->emitOpError() << "reads '" << name.getValue() << "', which is no llm.weight";
+  auto [it, isNew] = known.try_emplace(name.getValue());
+  Matrix &weight = it->second; // entries of a StringMap stay where they are
+  if (isNew && (failed(load(op, weight)) || (op.getQuantized() && failed(dequantize(op, weight))))) {
+    known.erase(name.getValue());
+    return failure();
+  }
+  return &weight;
+}
+
+LogicalResult WeightReader::load(WeightOp op, Matrix &result) {
+  RankedTensorType type = op.getTensorType();
+  result.rows = type.getRank() == 1 ? 1 : type.getDimSize(0);
+  result.columns = type.getDimSize(type.getRank() - 1);
+  if (op.getValue()) {
+    if (isa<IntegerType>(type.getElementType()))
+      for (const APInt &element : op.getValue()->getValues<APInt>())
+        result.values.push_back(element.getZExtValue());
+    else
+      for (const APFloat &element : op.getValue()->getValues<APFloat>())
+        result.values.push_back(element.convertToDouble());
+    return success();
+  }
+  for (Attribute attribute : op.getSourcesAttr())
+    if (failed(append(op, SourceAttr::of(attribute), type.getRank() == 1 ? 1 : result.columns, result.values)))
+      return failure();
+  if (static_cast<int64_t>(result.values.size()) != type.getNumElements())
+    return op.emitOpError() << "has sources of " << result.values.size() << " elements for " << type;
+  return success();
+}
+
+/// Element (row, column) of the matrix that `storage` makes of the words of a tensor.
+static double readElement(SourceAttr source, ArrayRef<double> words, int64_t columns, int64_t row, int64_t column) {
+  StorageAttr storage = source.getStorage();
+  int64_t wordColumns = storage ? storage.getWordColumns(columns) : columns, field = 0;
+  if (storage) {
+    int64_t fields = storage.getFieldsPerWord(), &along = storage.getAlongRows() ? row : column;
+    if (storage.getRepeat())
+      row /= storage.getRepeat();
+    field = along % fields;
+    along /= fields;
+  }
+  int64_t wordRows = static_cast<int64_t>(words.size()) / wordColumns;
+  double word = words[source.getTransposed() ? column * wordRows + row : row * wordColumns + column];
+  if (!storage)
+    return word;
+  if (storage.getBits()) {
+    // A signed word has the bits of the unsigned one.
+    uint64_t bits = static_cast<uint64_t>(static_cast<int64_t>(word)) >> storage.getShift(field);
+    return static_cast<double>(bits & ((uint64_t{1} << storage.getBits()) - 1)) + storage.getAddend();
+  }
+  return storage.getScale() ? word * storage.getScale().getValueAsDouble() : word;
+}
+
+LogicalResult WeightReader::append(WeightOp op, SourceAttr source, int64_t columns, std::vector<double> &values) {
+  llvm::Expected<std::vector<double>> elements = reader(source.getName());
+  if (!elements)
+    return op.emitOpError() << "has the source '" << source.getName().getValue()
+                            << "', which was not read: " << llvm::toString(elements.takeError());
+  StorageAttr storage = source.getStorage();
+  int64_t size = elements->size();
+  int64_t tensorRows = storage ? storage.getMatrixRows(size, columns) : size / columns;
+  std::optional<int64_t> rows = source.getRows(tensorRows);
+  if (!rows)
+    return op.emitOpError() << "has the source " << source << ", but the tensor has " << tensorRows << " rows of "
+                            << columns;
+  bool isScale = storage && storage.getScale();
+  for (int64_t row = 0; row < *rows; ++row)
+    for (int64_t column = 0; column < columns; ++column) {
+      double value = readElement(source, *elements, columns, source.getTensorRow(row), column);
+      if (isScale && !(std::isfinite(value) && (value != 0 || storage.getAllowsZero())))
+        return op.emitOpError() << "has the scale " << value << " of row " << row << " in '"
+                                << source.getName().getValue() << "', expected a finite number that is not 0";
+      values.push_back(value);
+    }
+  return success();
+}
+
+LogicalResult WeightReader::dequantize(WeightOp op, Matrix &codes) {
+  QuantizedAttr quantized = op.getQuantizedAttr();
+  FailureOr<const Matrix *> scales = read(op, quantized.getScales());
+  FailureOr<const Matrix *> zeros = quantized.getZeroPoints() ? read(op, quantized.getZeroPoints()) : nullptr;
+  if (failed(scales) || failed(zeros))
+    return failure();
+  // A float is its own meaning, and so is a signed integer of a checkpoint.
+  bool isNumber = quantized.getCodes() == Codes::F8E4M3 || (quantized.getCodes() == Codes::I8 && !op.getValue());
+  for (int64_t row = 0; row < codes.rows; ++row)
+    for (auto [column, code] : llvm::enumerate(codes.row(row))) {
+      int64_t group = static_cast<int64_t>(column) / quantized.getGroup();
+      double zero = *zeros ? (*zeros)->row(row)[group] : static_cast<double>(quantized.getZeroPoint());
+      double number = isNumber ? code : quantized.decode(static_cast<uint64_t>(code));
+      code = (number - zero) * (*scales)->row(row)[group];
+    }
+  return success();
+}

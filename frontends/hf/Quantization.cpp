@@ -1,0 +1,66 @@
+#include "frontends/hf/Quantization.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "frontends/hf/QuantizationReader.h"
+
+namespace inlay::hf {
+
+std::string Scheme::ToString() const {
+  std::string text;
+  switch (codes) {
+  case Codes::kU4:
+    text = "int4";
+    break;
+  case Codes::kNf4:
+    text = "nf4";
+    break;
+  case Codes::kU8:
+  case Codes::kI8:
+    text = "int8";
+    break;
+  case Codes::kF8E4M3:
+    text = "fp8 e4m3";
+    break;
+  }
+  switch (scales) {
+  case ScaleShape::kTensor:
+    text += ", one scale";
+    break;
+  case ScaleShape::kRow:
+    text += ", a scale for each row";
+    break;
+  case ScaleShape::kBlock:
+    text += fmt::format(", blocks of {} x {}", block_rows, group);
+    break;
+  case ScaleShape::kGroup:
+    text += fmt::format(", groups of {} columns", group);
+    break;
+  }
+  return text + (zero_points ? ", zero points" : "");
+}
+
+bool Quantization::QuantizesActivations() const {
+  return std::any_of(rules_.begin(), rules_.end(), [](const Rule &rule) { return rule.scheme.quantizes_activations; });
+}
+
+const Scheme *Quantization::SchemeOf(std::string_view module, bool is_head) const {
+  if ((is_head && !head_) || ignored_.Match(module))
+    return nullptr;
+  for (const Rule &rule : rules_)
+    if (rule.targets.IsEmpty() || rule.targets.Match(module))
+      return &rule.scheme;
+  return nullptr;
+}
+
+Quantization Quantization::Read(ConfigReader &keys, Problems &problems, std::string_view file) {
+  return QuantizationReader(keys, problems, file).ReadConfig();
+}
+
+Quantization Quantization::ReadModelOptFile(ConfigReader &keys, Problems &problems, std::string_view file) {
+  return QuantizationReader(keys, problems, file).ReadModelOptFile();
+}
+
+} // namespace inlay::hf

@@ -1,0 +1,87 @@
+// How a checkpoint stores the matrices of a model: `quantization_config` of config.json, or hf_quant_config.json, of
+// the formats that README and docs/quantization.md list. What is not supported is refused by key and value.
+
+#ifndef INLAY_FRONTENDS_HF_QUANTIZATION_H
+#define INLAY_FRONTENDS_HF_QUANTIZATION_H
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "frontends/hf/ConfigReader.h"
+#include "frontends/hf/ModulePatterns.h"
+
+namespace inlay::hf {
+
+// What a stored element stands for, before zero point and scale.
+enum class Codes {
+  kU4,     // 0 to 15
+  kNf4,    // 16 quantiles of the normal distribution (Dettmers et al., 2023)
+  kU8,     // 0 to 255
+  kI8,     // -128 to 127
+  kF8E4M3, // no infinities
+};
+
+// The tensors of a matrix, by the names of their formats.
+enum class TensorLayout {
+  kPlain,             // `weight` [rows, columns], a byte an element
+  kCompressedTensors, // `weight_packed`: words along the columns
+  kAwq,               // `qweight` [columns, words along the rows, in the order of AWQ], `qzeros`, `scales`
+  kGptq,              // `qweight` [words along the columns, rows], `qzeros`, `scales`
+  kBitsAndBytes4,     // `weight`: all elements in one vector, `weight.absmax`
+};
+
+// What shares a scale.
+enum class ScaleShape { kTensor, kRow, kBlock, kGroup };
+
+// How one kind of matrix is stored.
+struct Scheme {
+  Codes codes = Codes::kF8E4M3;
+  TensorLayout layout = TensorLayout::kPlain;
+  ScaleShape scales = ScaleShape::kTensor;
+  int64_t group = 0;             // Columns of a group or of a block; 0: the scale is that of the row.
+  int64_t block_rows = 0;        // Of kBlock.
+  bool zero_points = false;      // Of each group, stored beside the scales.
+  int64_t zero_point_offset = 0; // Added to what is stored: 1 in the first version of GPTQ.
+  bool column_groups = false;    // `g_idx` may give each column its group.
+  bool quantizes_activations = false;
+  std::string_view scale_name = "weight_scale"; // Of kPlain.
+  double scale_factor = 1.0;                    // Of each scale.
+
+  int64_t bits() const { return codes == Codes::kU4 || codes == Codes::kNf4 ? 4 : 8; }
+  // "int4, groups of 128 columns, zero points"
+  std::string ToString() const;
+};
+
+class Quantization {
+public:
+  // Reads the object `keys`. What is unknown or unsupported is reported.
+  static Quantization Read(ConfigReader &keys, Problems &problems, std::string_view file);
+  // The same of hf_quant_config.json.
+  static Quantization ReadModelOptFile(ConfigReader &keys, Problems &problems, std::string_view file);
+
+  const std::string &method() const { return method_; }
+  bool IsEmpty() const { return rules_.empty(); }
+  bool QuantizesActivations() const;
+  // The scheme of a matrix by its name in the checkpoint ("model.layers.0.mlp.down_proj"); null where it is stored as
+  // floats. `is_head`: it makes the logits.
+  const Scheme *SchemeOf(std::string_view module, bool is_head) const;
+
+private:
+  friend class QuantizationReader;
+  // Matrices of the layers that a pattern names, all of them without patterns.
+  struct Rule {
+    ModulePatterns targets;
+    Scheme scheme;
+  };
+
+  std::string method_;
+  std::vector<Rule> rules_; // The first that matches holds.
+  ModulePatterns ignored_;
+  bool head_ = false; // Whether the head is a matrix like those of the layers.
+};
+
+} // namespace inlay::hf
+
+#endif // INLAY_FRONTENDS_HF_QUANTIZATION_H

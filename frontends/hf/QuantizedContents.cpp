@@ -1,0 +1,150 @@
+#include "frontends/hf/QuantizedContents.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "formats/quantization/nf4.h"
+#include "frontends/hf/Tensors.h"
+
+namespace inlay::hf {
+namespace {
+
+using nlohmann::json;
+
+constexpr uint64_t kMaxReadBytes = uint64_t{1} << 23; // Of a tensor that is read: a g_idx of two million columns.
+constexpr std::string_view kCopyAgain = "copy the checkpoint from its repository again";
+
+// Checks the tensors beside those of one matrix.
+class Contents {
+public:
+  Contents(const SafetensorsIndex &weights, const WeightSpec &matrix, const Scheme &scheme, Problems &problems)
+      : weights_(weights), matrix_(matrix), scheme_(scheme), module_(matrix.quantized->module), problems_(problems) {}
+
+  void Check() {
+    if (scheme_.column_groups)
+      CheckColumnGroups();
+    if (scheme_.layout == TensorLayout::kCompressedTensors)
+      CheckShape();
+    if (scheme_.layout == TensorLayout::kBitsAndBytes4)
+      CheckState();
+    if (scheme_.scale_name == "SCB")
+      if (auto format = Read<uint8_t>(".weight_format", "U8"); format && (format->size() != 1 || format->front() != 0))
+        Report(".weight_format", fmt::format("[{}]", fmt::join(*format, ", ")), "0: rows", "save the model again");
+  }
+
+private:
+  // The elements of the tensor module + suffix, or nothing where there is none or it was reported.
+  template <typename Element>
+  std::optional<std::vector<Element>> Read(std::string_view suffix, std::string_view dtype) {
+    auto it = weights_.tensors.find(module_ + std::string(suffix));
+    if (it == weights_.tensors.end())
+      return std::nullopt;
+    const TensorInfo &tensor = it->second;
+    if (tensor.dtype != dtype || tensor.bytes > kMaxReadBytes || tensor.bytes % sizeof(Element) != 0) {
+      Report(suffix, fmt::format("dtype {} of {} bytes", tensor.dtype, tensor.bytes), fmt::format("dtype {}", dtype),
+             kCopyAgain);
+      return std::nullopt;
+    }
+    std::vector<Element> elements(tensor.bytes / sizeof(Element));
+    std::ifstream file(weights_.files[tensor.file], std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(tensor.offset));
+    if (!file.read(reinterpret_cast<char *>(elements.data()), static_cast<std::streamsize>(tensor.bytes))) {
+      Report(suffix, "a file that ends before the tensor", fmt::format("{} bytes", tensor.bytes), kCopyAgain);
+      return std::nullopt;
+    }
+    return elements;
+  }
+
+  void Report(std::string_view suffix, std::string found, std::string expected, std::string_view fix) {
+    problems_.Add(
+        {"safetensors", module_ + std::string(suffix), std::move(found), std::move(expected), std::string(fix)});
+  }
+
+  // Column c belongs to group c / size, or to the one that g_idx gives it (desc_act, actorder).
+  void CheckColumnGroups() {
+    const bool is_gptq = scheme_.layout == TensorLayout::kGptq;
+    const std::string_view suffix = is_gptq ? ".g_idx" : ".weight_g_idx";
+    const int64_t columns = matrix_.shape[1], size = matrix_.quantized->group, groups = (columns + size - 1) / size;
+    if (!is_gptq && !weights_.tensors.contains(module_ + std::string(suffix)))
+      return Report(suffix, "no such tensor", fmt::format("shape [{}]", columns), kCopyAgain);
+    std::optional<std::vector<int32_t>> index = Read<int32_t>(suffix, "I32");
+    if (!index)
+      return;
+    if (static_cast<int64_t>(index->size()) != columns)
+      return Report(suffix, fmt::format("{} elements", index->size()), std::to_string(columns), kCopyAgain);
+    std::optional<int64_t> moved;
+    for (int64_t column = 0; column < columns; ++column) {
+      const int64_t group = (*index)[static_cast<size_t>(column)];
+      if (group < 0 || group >= groups)
+        return Report(suffix, fmt::format("group {} of column {}", group, column),
+                      fmt::format("a group from 0 to {}", groups - 1), kCopyAgain);
+      if (group != column / size && !moved)
+        moved = column;
+    }
+    if (moved)
+      Report(suffix, fmt::format("group {} of column {}", (*index)[static_cast<size_t>(*moved)], *moved),
+             fmt::format("group {}: columns in the order of their groups", *moved / size),
+             "use a checkpoint that was quantized without desc_act or actorder=group");
+  }
+
+  void CheckShape() {
+    std::optional<std::vector<int64_t>> shape = Read<int64_t>(".weight_shape", "I64");
+    const int64_t columns = matrix_.shape[1];
+    if (shape && (shape->size() != 2 || (*shape)[1] != columns))
+      Report(".weight_shape", fmt::format("[{}]", fmt::join(*shape, ", ")), fmt::format("[rows, {}]", columns),
+             kCopyAgain);
+  }
+
+  void CheckState() {
+    if (auto map = Read<float>(".weight.quant_map", "F32"))
+      if (map->size() != kNf4.size() ||
+          !std::equal(map->begin(), map->end(), kNf4.begin(), [](float a, float b) { return std::abs(a - b) < 1e-6f; }))
+        Report(".weight.quant_map", "other values", "the quantiles of nf4", "save the model again with quant_type nf4");
+    constexpr std::string_view kSuffix = ".weight.quant_state.bitsandbytes__nf4";
+    std::optional<std::vector<char>> text = Read<char>(kSuffix, "U8");
+    if (!text)
+      return;
+    std::optional<json> state = ParseJson(std::string_view(text->data(), text->size()), module_, problems_);
+    if (!state)
+      return;
+    ConfigReader keys(*state, "safetensors", module_ + std::string(kSuffix) + ".", problems_);
+    if (const json *size = keys.Find("blocksize"); !size || *size != matrix_.quantized->group)
+      keys.Error("blocksize", size ? Describe(*size) : "no such key", std::to_string(matrix_.quantized->group),
+                 "save the model again with blocks of this size");
+    if (const json *offset = keys.Find("nested_offset"))
+      keys.Error("nested_offset", Describe(*offset), "no nested scales", "save the model without double quantization");
+  }
+
+  const SafetensorsIndex &weights_;
+  const WeightSpec &matrix_;
+  const Scheme &scheme_;
+  const std::string &module_;
+  Problems &problems_;
+};
+
+} // namespace
+
+void CheckQuantizedContents(const Checkpoint &checkpoint, Problems &problems) {
+  const ModelConfig &config = checkpoint.config;
+  if (!config.quantization)
+    return;
+  const std::string head = CheckpointName(config, config.family->modules.lm_head);
+  std::string last; // Parts of one tensor follow each other.
+  for (const WeightSpec &weight : RequiredWeights(config)) {
+    if (!weight.quantized || weight.quantized->module == last)
+      continue;
+    last = weight.quantized->module;
+    if (const Scheme *scheme = config.quantization->SchemeOf(last, last == head))
+      Contents(checkpoint.weights, weight, *scheme, problems).Check();
+  }
+}
+
+} // namespace inlay::hf

@@ -1,0 +1,191 @@
+#include "frontends/hf/QuantizedTensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace inlay::hf {
+namespace {
+
+using Order = WordFields::Order;
+
+constexpr int64_t kWordBits = 32;
+
+int64_t DivideUp(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
+
+// Writes the sources of one matrix, part by part.
+class Builder {
+public:
+  Builder(const Scheme &scheme, const QuantizedMatrix &matrix)
+      : scheme_(scheme), matrix_(matrix), group_(scheme.group > 0 ? scheme.group : matrix.columns),
+        groups_(DivideUp(matrix.columns, group_)), in_word_(kWordBits / scheme.bits()) {}
+
+  int64_t group() const { return group_; }
+  int64_t groups() const { return groups_; }
+
+  WeightSource Codes() const {
+    const int64_t rows = matrix_.tensor_rows, columns = matrix_.columns;
+    WeightSource source = matrix_.source;
+    switch (scheme_.layout) {
+    case TensorLayout::kPlain:
+      source.tensor = Tensor(".weight", {rows, columns}, scheme_.codes == Codes::kI8 ? "I8" : "F8_E4M3");
+      break;
+    case TensorLayout::kCompressedTensors:
+      source.tensor = Tensor(".weight_packed", {rows, DivideUp(columns, in_word_)}, "I32");
+      source.fields = WordFields{.bits = scheme_.bits()};
+      break;
+    case TensorLayout::kAwq:
+      source.tensor = Tensor(".qweight", {columns, rows / in_word_}, "I32");
+      source.transposed = true;
+      source.fields = AlongRows(Order::kAwq);
+      source.rows = rows;
+      break;
+    case TensorLayout::kGptq:
+      source.tensor = Tensor(".qweight", {columns / in_word_, rows}, "I32");
+      source.transposed = true;
+      source.fields = WordFields{.bits = scheme_.bits()};
+      break;
+    case TensorLayout::kBitsAndBytes4:
+      source.tensor = Tensor(".weight", {rows * columns / 2, 1}, "U8");
+      source.flat = true;
+      source.fields = WordFields{.bits = 4, .order = Order::kHighFirst};
+      break;
+    }
+    return source;
+  }
+
+  WeightSource Scales() const {
+    const int64_t rows = matrix_.tensor_rows;
+    WeightSource source = matrix_.source;
+    source.scale = scheme_.scale_factor;
+    switch (scheme_.layout) {
+    case TensorLayout::kAwq:
+    case TensorLayout::kGptq:
+      source.tensor = Tensor(".scales", {groups_, rows});
+      source.transposed = true;
+      return source;
+    case TensorLayout::kBitsAndBytes4:
+      source.tensor = Tensor(".weight.absmax", {rows * groups_}, "F32");
+      source.flat = true;
+      source.allows_zero = true; // Of a block of zeros.
+      return source;
+    case TensorLayout::kPlain:
+    case TensorLayout::kCompressedTensors:
+      break;
+    }
+    const std::string suffix = "." + std::string(scheme_.scale_name);
+    switch (scheme_.scales) {
+    case ScaleShape::kTensor:
+      source.tensor = Tensor(suffix, {1});
+      source.tensor.other_shapes = {{}, {1, 1}};
+      source.flat = true;
+      source.repeat = source.rows = rows;
+      break;
+    case ScaleShape::kRow:
+      source.tensor = Tensor(suffix, {rows, 1});
+      source.tensor.other_shapes = {{rows}};
+      source.flat = true;
+      break;
+    case ScaleShape::kBlock:
+      source.tensor = Tensor(suffix, {DivideUp(rows, scheme_.block_rows), groups_});
+      source.repeat = scheme_.block_rows;
+      source.rows = rows;
+      break;
+    case ScaleShape::kGroup:
+      source.tensor = Tensor(suffix, {rows, groups_});
+      break;
+    }
+    return source;
+  }
+
+  WeightSource ZeroPoints() const {
+    const int64_t rows = matrix_.tensor_rows, words = DivideUp(rows, in_word_);
+    WeightSource source = matrix_.source;
+    source.rows = rows;
+    if (scheme_.layout == TensorLayout::kCompressedTensors) {
+      source.tensor = Tensor(".weight_zero_point", {words, groups_}, "I32");
+      source.fields = AlongRows(Order::kPlain);
+    } else {
+      source.tensor = Tensor(".qzeros", {groups_, words}, "I32");
+      source.transposed = true;
+      source.fields = AlongRows(scheme_.layout == TensorLayout::kAwq ? Order::kAwq : Order::kPlain);
+    }
+    return source;
+  }
+
+private:
+  TensorSpec Tensor(std::string_view suffix, std::vector<int64_t> shape, std::string_view dtype = "") const {
+    TensorSpec spec{matrix_.source.tensor.name + std::string(suffix), std::move(shape)};
+    if (!dtype.empty())
+      spec.dtypes = {dtype};
+    return spec;
+  }
+  WordFields AlongRows(Order order) const {
+    return {.bits = scheme_.bits(), .along_rows = true, .order = order, .addend = scheme_.zero_point_offset};
+  }
+
+  const Scheme &scheme_;
+  const QuantizedMatrix &matrix_;
+  int64_t group_, groups_, in_word_;
+};
+
+// Why a matrix of this size cannot have the scheme: "192 columns, which groups of 128 do not divide", or empty.
+std::string ReasonAgainst(const Scheme &scheme, int64_t rows, int64_t columns) {
+  const int64_t in_word = kWordBits / scheme.bits();
+  if (scheme.scales == ScaleShape::kGroup && scheme.group > 0 && columns % scheme.group != 0)
+    return fmt::format("{} columns, which groups of {} do not divide", columns, scheme.group);
+  if (scheme.layout == TensorLayout::kAwq && rows % in_word != 0)
+    return fmt::format("{} rows, which are not whole words of {}", rows, in_word);
+  if (scheme.layout == TensorLayout::kGptq && (rows % in_word != 0 || columns % in_word != 0))
+    return fmt::format("{} rows of {}, which are not whole words of {}", rows, columns, in_word);
+  if (scheme.bits() == 4 && columns % 2 != 0)
+    return fmt::format("{} columns, which are not whole bytes", columns);
+  return "";
+}
+
+} // namespace
+
+void AddQuantized(const Scheme &scheme, const QuantizedMatrix &matrix, std::vector<WeightSpec> &weights) {
+  const Builder builder(scheme, matrix);
+  QuantizedForm form{.codes = scheme.codes,
+                     .scales = matrix.name + ".weight_scale",
+                     .group = builder.group(),
+                     .module = matrix.source.tensor.name,
+                     .scheme = scheme.ToString(),
+                     .obstacle = ReasonAgainst(scheme, matrix.tensor_rows, matrix.columns)};
+  if (scheme.zero_points)
+    form.zero_points = matrix.name + ".weight_zero_point";
+  else if (scheme.layout == TensorLayout::kCompressedTensors)
+    form.zero_point = int64_t{1} << (scheme.bits() - 1); // Signed integers are stored with this added.
+  WeightSource codes = builder.Codes();
+  if (codes.fields)
+    codes.fields->addend = 0;
+  weights.push_back({.name = matrix.name + ".weight",
+                     .shape = {matrix.rows, matrix.columns},
+                     .source = std::move(codes),
+                     .quantized = form});
+  const std::vector<int64_t> shape = {matrix.rows, builder.groups()};
+  weights.push_back({.name = form.scales, .shape = shape, .source = builder.Scales(), .is_float32 = true});
+  if (scheme.zero_points)
+    weights.push_back({.name = form.zero_points, .shape = shape, .source = builder.ZeroPoints(), .is_float32 = true});
+}
+
+std::string_view ReasonToIgnoreQuantized(std::string_view name) {
+  constexpr std::string_view kCacheScales[] = {".k_scale",      ".v_scale",      ".q_scale",      ".kv_scale",
+                                               ".output_scale", ".k_zero_point", ".v_zero_point", ".prob_scale"};
+  constexpr std::string_view kActivationScales[] = {".input_scale", ".input_zero_point", ".input_global_scale"};
+  constexpr std::string_view kDescriptions[] = {".weight_shape", ".weight_g_idx", ".g_idx", ".weight_format",
+                                                ".quant_map"};
+  auto ends = [&](std::string_view suffix) { return name.ends_with(suffix); };
+  if (std::any_of(std::begin(kCacheScales), std::end(kCacheScales), ends))
+    return "*.k_scale, *.v_scale and others of the cache: keys and values are kept as floats, without scales";
+  if (std::any_of(std::begin(kActivationScales), std::end(kActivationScales), ends))
+    return "*.input_scale, *.input_zero_point: activations are kept as floats, without scales";
+  if (std::any_of(std::begin(kDescriptions), std::end(kDescriptions), ends) ||
+      name.find(".quant_state.") != std::string_view::npos)
+    return "*.weight_shape, *.g_idx and others: they are checked, and hold no values of weights";
+  return "";
+}
+
+} // namespace inlay::hf

@@ -1,0 +1,200 @@
+// Recipes of quantized weights: elements leave the words of a checkpoint's tensors, scales are checked and repeated.
+#include "runtime/bundle/recipe.h"
+#include "test/runtime/plan_testing.h"
+
+#include <cmath>
+#include <cstring>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace inlay {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// A tensor in memory.
+struct Tensor {
+  plan::DataType type = plan::DataType_I32;
+  std::vector<int64_t> shape;
+  std::vector<std::byte> bytes;
+
+  template <typename T>
+  static Tensor Of(plan::DataType type, std::vector<int64_t> shape, const std::vector<T> &values) {
+    Tensor tensor{type, std::move(shape), std::vector<std::byte>(values.size() * sizeof(T))};
+    std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
+    return tensor;
+  }
+};
+
+// The bytes of a weight with one source, or the error.
+absl::StatusOr<std::vector<uint8_t>> Make(uint64_t rows, uint64_t columns, plan::DataType type, const Tensor &tensor,
+                                          const std::vector<TestStep> &steps) {
+  flatbuffers::FlatBufferBuilder builder;
+  auto recipe = plan::CreateRecipe(builder, CreateSources(builder, {{"t", steps}}), rows, columns);
+  builder.Finish(plan::CreateWeight(builder, builder.CreateString("w"), type, 0, 0, recipe));
+  const plan::Weight &weight = *flatbuffers::GetRoot<plan::Weight>(builder.GetBufferPointer());
+  absl::Status verified = VerifySourceSteps(*weight.recipe()->sources()->Get(0), "w");
+  EXPECT_TRUE(verified.ok()) << verified;
+  auto read = [&](uint64_t offset, std::span<std::byte> out) -> absl::Status {
+    if (offset + out.size() > tensor.bytes.size())
+      return absl::OutOfRangeError("read past the end of a tensor");
+    std::memcpy(out.data(), tensor.bytes.data() + offset, out.size());
+    return absl::OkStatus();
+  };
+  ThreadPool pool(2);
+  std::vector<uint8_t> out(*WeightBytes(weight));
+  absl::Status status = Materialize(
+      weight, [&](std::string_view) { return SourceTensor{tensor.type, tensor.shape, tensor.bytes.size(), read}; },
+      std::as_writable_bytes(std::span(out)), pool);
+  if (!status.ok())
+    return status;
+  return out;
+}
+
+template <typename T> std::vector<T> As(const absl::StatusOr<std::vector<uint8_t>> &bytes) {
+  EXPECT_TRUE(bytes.ok()) << bytes.status();
+  std::vector<T> values(bytes.ok() ? bytes->size() / sizeof(T) : 0);
+  if (!values.empty())
+    std::memcpy(values.data(), bytes->data(), values.size() * sizeof(T));
+  return values;
+}
+
+constexpr int kRows = 24, kColumns = 40;
+
+// The element of row r and column c. Neighbours differ.
+uint32_t Code(int r, int c, int bits) { return static_cast<uint32_t>(r * 7 + c * 3 + r * c) & ((1U << bits) - 1); }
+
+// The codes as a weight stores them: two of 4 bits a byte, the first in its lower half.
+std::vector<uint8_t> Stored(int bits) {
+  std::vector<uint8_t> bytes;
+  for (int r = 0; r < kRows; ++r)
+    for (int c = 0; c < kColumns; c += 8 / bits)
+      bytes.push_back(static_cast<uint8_t>(bits == 8 ? Code(r, c, 8) : Code(r, c, 4) | Code(r, c + 1, 4) << 4));
+  return bytes;
+}
+
+TEST(Unpack, WordsAlongTheRows) {
+  // AWQ: [columns, rows / 8], nibble i holds row 8 w + order[i].
+  constexpr int kOrder[] = {0, 2, 4, 6, 1, 3, 5, 7};
+  std::vector<uint32_t> words;
+  for (int c = 0; c < kColumns; ++c)
+    for (int w = 0; w < kRows / 8; ++w) {
+      uint32_t word = 0;
+      for (int i = 0; i < 8; ++i)
+        word |= Code(8 * w + kOrder[i], c, 4) << (4 * i);
+      words.push_back(word);
+    }
+  TestStep unpack{.op = plan::RecipeOp_Unpack,
+                  .block = 32,
+                  .count = kRows,
+                  .axis = plan::Axis_Rows,
+                  .type = plan::DataType_U4,
+                  .order = plan::FieldOrder_Awq};
+  EXPECT_EQ(
+      As<uint8_t>(Make(kRows, kColumns, plan::DataType_U4, Tensor::Of(plan::DataType_I32, {kColumns, kRows / 8}, words),
+                       {{plan::RecipeOp_Transpose}, unpack})),
+      Stored(4));
+}
+
+TEST(Unpack, WordsAlongTheColumns) {
+  for (int bits : {4, 8}) {
+    int in_word = 32 / bits;
+    TestStep unpack{.op = plan::RecipeOp_Unpack,
+                    .block = 32,
+                    .axis = plan::Axis_Columns,
+                    .type = bits == 4 ? plan::DataType_U4 : plan::DataType_U8};
+    // compressed-tensors: [rows, columns / n]; GPTQ: the same transposed.
+    std::vector<uint32_t> words(kRows * kColumns / in_word), transposed(words.size());
+    for (int r = 0; r < kRows; ++r)
+      for (int c = 0; c < kColumns; ++c) {
+        uint32_t field = Code(r, c, bits) << (c % in_word * bits);
+        words[r * kColumns / in_word + c / in_word] |= field;
+        transposed[c / in_word * kRows + r] |= field;
+      }
+    EXPECT_EQ(As<uint8_t>(Make(kRows, kColumns, unpack.type,
+                               Tensor::Of(plan::DataType_I32, {kRows, kColumns / in_word}, words), {unpack})),
+              Stored(bits));
+    EXPECT_EQ(As<uint8_t>(Make(kRows, kColumns, unpack.type,
+                               Tensor::Of(plan::DataType_I32, {kColumns / in_word, kRows}, transposed),
+                               {{plan::RecipeOp_Transpose}, unpack})),
+              Stored(bits));
+  }
+}
+
+TEST(Unpack, BytesWithTheHigherHalfFirst) {
+  // bitsandbytes: all elements in one column of bytes.
+  std::vector<uint8_t> bytes;
+  for (int i = 0; i < kRows * kColumns; i += 2)
+    bytes.push_back(static_cast<uint8_t>(Code(i / kColumns, i % kColumns, 4) << 4 |
+                                         Code((i + 1) / kColumns, (i + 1) % kColumns, 4)));
+  TestStep unpack{.op = plan::RecipeOp_Unpack,
+                  .block = 8,
+                  .axis = plan::Axis_Columns,
+                  .type = plan::DataType_U4,
+                  .order = plan::FieldOrder_HighFirst};
+  EXPECT_EQ(As<uint8_t>(Make(kRows, kColumns, plan::DataType_U4,
+                             Tensor::Of(plan::DataType_U8, {kRows * kColumns / 2, 1}, bytes),
+                             {{plan::RecipeOp_Reshape}, unpack})),
+            Stored(4));
+}
+
+TEST(Unpack, ZeroPointsBecomeFloats) {
+  // Ten rows in two words, the second of which has two. 15 + 1 is 16 and not 0: stored zero points of GPTQ wrap.
+  std::vector<uint32_t> words = {0xf6543210, 0x00000098};
+  TestStep unpack{.op = plan::RecipeOp_Unpack,
+                  .block = 32,
+                  .count = 10,
+                  .axis = plan::Axis_Rows,
+                  .type = plan::DataType_U4,
+                  .addend = 1};
+  EXPECT_THAT(As<float>(Make(10, 1, plan::DataType_F32, Tensor::Of(plan::DataType_I32, {2, 1}, words), {unpack})),
+              ElementsAre(1, 2, 3, 4, 5, 6, 7, 16, 9, 10));
+  EXPECT_THAT(As<float>(Make(3, 1, plan::DataType_F32, Tensor::Of(plan::DataType_I32, {2, 1}, words),
+                             {unpack, {plan::RecipeOp_Slice, 10, 6, 3}})),
+              ElementsAre(7, 16, 9));
+  unpack.count = 17;
+  EXPECT_THAT(
+      std::string(
+          Make(17, 1, plan::DataType_F32, Tensor::Of(plan::DataType_I32, {2, 1}, words), {unpack}).status().message()),
+      HasSubstr("tensor 't': has shape [2, 1], whose 2 rows of 8 each are not the 17 of weight 'w'"));
+}
+
+TEST(Scales, AreRepeatedAndMultiplied) {
+  TestStep scale{.op = plan::RecipeOp_Scale, .factor = 0.5};
+  TestStep repeat{.op = plan::RecipeOp_Repeat, .block = 2, .count = 5};
+  std::vector<float> blocks = {2, 4, 6, 8, 10, 12};
+  EXPECT_THAT(
+      As<float>(Make(5, 2, plan::DataType_F32, Tensor::Of(plan::DataType_F32, {3, 2}, blocks), {repeat, scale})),
+      ElementsAre(1, 2, 1, 2, 3, 4, 3, 4, 5, 6));
+  // One scale of a whole tensor is a scalar.
+  repeat.block = repeat.count = 3;
+  EXPECT_THAT(As<float>(Make(3, 1, plan::DataType_F32, Tensor::Of(plan::DataType_F32, {}, std::vector<float>{7}),
+                             {{plan::RecipeOp_Reshape}, repeat, scale})),
+              ElementsAre(3.5, 3.5, 3.5));
+}
+
+TEST(Scales, ThatAreNoNumbersAreRefused) {
+  auto make = [](float bad, bool allows_zero) {
+    return Make(3, 1, plan::DataType_F32, Tensor::Of(plan::DataType_F32, {3, 1}, std::vector<float>{1, 1, bad}),
+                {{.op = plan::RecipeOp_Scale, .factor = 1, .allows_zero = allows_zero}});
+  };
+  for (const auto &[bad, shown] : {std::pair{NAN, "nan"}, {INFINITY, "inf"}, {0.0f, "0"}})
+    EXPECT_EQ(make(bad, false).status().message(),
+              std::string("tensor 't': has the scale ") + shown + " in row 2, expected a finite number that is not 0");
+  EXPECT_TRUE(make(0, true).ok());
+  EXPECT_FALSE(make(NAN, true).ok());
+}
+
+TEST(Codes, AreOfTheTypeOfTheWeight) {
+  Tensor fp8 = Tensor::Of(plan::DataType_F8E4M3, {1, 4}, std::vector<uint8_t>{0x00, 0x7e, 0xfe, 0x38});
+  EXPECT_THAT(As<uint8_t>(Make(1, 4, plan::DataType_F8E4M3, fp8, {})), ElementsAre(0x00, 0x7e, 0xfe, 0x38));
+  EXPECT_EQ(Make(1, 4, plan::DataType_F32, fp8, {}).status().message(),
+            "tensor 't': has elements F8E4M3, which cannot become the F32 of weight 'w'");
+  fp8.bytes[1] = std::byte{0xff};
+  EXPECT_EQ(Make(1, 4, plan::DataType_F8E4M3, fp8, {}).status().message(),
+            "tensor 't': has a NaN in row 0, expected finite numbers");
+}
+
+} // namespace
+} // namespace inlay
