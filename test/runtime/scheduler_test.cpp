@@ -122,7 +122,8 @@ TEST(Scheduler, NobodyIsPreemptedWhileAStepIsOnItsWay) {
   EXPECT_EQ(scheduler.preemptions(), 0);
 }
 
-constexpr SchedulerLimits kTwoPartRope{.sequences = 4, .tokens = 16, .pages = 16, .page_size = 4, .short_rope_len = 6};
+const SchedulerLimits kTwoPartRope{
+    .sequences = 4, .tokens = 16, .pages = 16, .cache = {.page_size = 4}, .short_rope_len = 6};
 
 TEST(Scheduler, SequencesThatOutgrowTheShortRopeAreComputedAgain) {
   Scheduler scheduler(kTwoPartRope);
