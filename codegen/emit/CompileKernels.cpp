@@ -8,7 +8,9 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/LocationSnapshot.h"
 #include "passes/cuda/Passes.h"
+#include "mlir/Transforms/Passes.h"
 #include "passes/tile/LibraryProduct.h"
+#include "passes/tile/Passes.h"
 #include "passes/tile_to_cuda/Passes.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/ThreadPool.h"
@@ -101,6 +103,13 @@ static std::string printIr(ModuleOp module, StringRef file) {
 static LogicalResult runPasses(ModuleOp kernels, const CudaOptions &options) {
   PassManager manager(kernels.getContext());
   manager.enableVerifier(false); // the caller does
+  if (getenv("INLAY_LINEARS")) {
+    OpPassManager &ofPrograms = manager.nest<tile::ProgramOp>();
+    ofPrograms.addPass(createAssignStagesPass());
+    ofPrograms.addPass(createSpecializeWarpsPass());
+    ofPrograms.addPass(createPipelineLoopsPass());
+    ofPrograms.addPass(createCSEPass());
+  }
   manager.addPass(createConvertTileToCudaPass());
   OpPassManager &ofKernels = manager.nest<cuda::KernelOp>();
   ofKernels.addPass(createAllocateSharedPass());

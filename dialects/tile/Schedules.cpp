@@ -138,6 +138,14 @@ int64_t SwapAbAttr::getClusterBlocks() const { return getSplit(); }
 int64_t DecodeAttentionAttr::getClusterBlocks() const { return getCluster(); }
 int64_t GenericAttr::getClusterBlocks() const { return getCluster(); }
 
+std::optional<PipelineShape> SwapAbAttr::getPipeline() const {
+  return PipelineShape{getStages(), /*producers=*/1, /*consumers=*/4 * getConsumers(), 0, 0, /*streamsWeights=*/true};
+}
+std::optional<PipelineShape> GemmAttr::getPipeline() const {
+  return PipelineShape{getStages(), /*producers=*/4, /*consumers=*/4 * getConsumers(), getProducerRegisters(),
+                       getConsumerRegisters()};
+}
+
 int64_t inlay::tile::clusterOf(ProgramOp program) {
   Schedule schedule = program.getScheduleAttr();
   return schedule ? schedule.getClusterBlocks() : 1;

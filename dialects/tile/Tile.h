@@ -20,6 +20,19 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+#include <optional>
+
+namespace inlay::tile {
+/// What a schedule says of the copies that run ahead of products.
+struct PipelineShape {
+  int64_t stages;
+  /// Warps that fetch and warps that multiply, and the registers of their threads; 0: as the compiler divides them.
+  int64_t producers, consumers, producerRegisters = 0, consumerRegisters = 0;
+  /// Weights are read by one block only, so that no cache need keep them.
+  bool streamsWeights = false;
+};
+} // namespace inlay::tile
+
 #include "dialects/tile/TileDialect.h.inc"
 #include "dialects/tile/TileEnums.h.inc"
 #include "dialects/tile/TileInterfaces.h.inc"
@@ -35,11 +48,17 @@ namespace inlay::tile {
 /// bytes.
 inline constexpr int64_t kGroupRows = 8, kAtomColumns = 64, kAtomBytes = 1024;
 
+/// Attribute of a program's argument that says so.
+constexpr llvm::StringLiteral kPackingAttr = "tile.packing", kAtomPacking = "atom_8x64";
+
 /// The rows of a tile of the family swap_ab for steps of at most `rows`.
 int64_t swapAbTileRows(int64_t rows);
 
 /// Blocks that share a program id of `program`: those of a cluster of its schedule, or 1.
 int64_t clusterOf(ProgramOp program);
+
+/// Attribute of an scf.for whose every index is a constant on a GPU: slices of tiles in registers start there.
+constexpr llvm::StringLiteral kUnrollAttr = "tile.unroll";
 
 /// Attribute of a module: the TargetAttr that its programs are compiled for.
 constexpr llvm::StringLiteral kTargetAttr = "tile.target";

@@ -4,6 +4,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/Transforms/FoldUtils.h"
+#include "passes/tile/ApplyLinear.h"
 #include "passes/tile/AttentionLoop.h"
 #include "passes/tile/Passes.h"
 
@@ -18,6 +19,7 @@ using tile::Reduction;
 
 namespace {
 struct ApplySchedulePass : inlay::impl::ApplySchedulePassBase<ApplySchedulePass> {
+  using ApplySchedulePassBase::ApplySchedulePassBase;
   void runOnOperation() override;
 };
 } // namespace
@@ -144,6 +146,8 @@ void ApplySchedulePass::runOnOperation() {
     bool isAttention = isa<tile::DecodeAttentionAttr, tile::GenericAttr>(schedule) && has<tile::DotOp>(program);
     if (isAttention && tile::clusterOf(program) > 1 && !has<tile::ClusterRankOp>(program) &&
         failed(splitAttention(program)))
+      return signalPassFailure();
+    if (linears && isa<tile::SwapAbAttr, tile::GemmAttr>(schedule) && failed(applyLinear(program)))
       return signalPassFailure();
     resolveCluster(program);
   }

@@ -55,7 +55,19 @@ LayoutAssignment::LayoutAssignment(ProgramOp program) {
   rowWarpBits = rows > 0 ? std::clamp(log2Ceil(rows) - 4, 0, warpBits) : 0;
 }
 
-bool LayoutAssignment::isPulled(Value tile) const { return isOfUnwrittenMemory(tile.getDefiningOp()); }
+/// Whether the tile stays in shared memory.
+static bool isStaged(Value tile) {
+  Operation *op = tile.getDefiningOp();
+  if (auto reduce = dyn_cast_or_null<ClusterReduceOp>(op))
+    return isStaged(reduce.getValue());
+  return isa_and_nonnull<StageOp, WarpRolesOp>(op);
+}
+
+bool LayoutAssignment::isPulled(Value tile) const {
+  if (auto slice = tile.getDefiningOp<tensor::ExtractSliceOp>())
+    return isStaged(slice.getSource());
+  return isOfUnwrittenMemory(tile.getDefiningOp());
+}
 
 Layout LayoutAssignment::accumulator(RankedTensorType type) const {
   return Layout::mmaAccumulator(type.getDimSize(0), type.getDimSize(1), rowWarpBits, warpBits - rowWarpBits);
@@ -84,6 +96,18 @@ Layout LayoutAssignment::of(Value tile) {
       if (isElementwise(user) && user->getNumOperands() > 1)
         layout = of(user->getResult(0));
     }
+  // In a warp, a tile that would take any layout takes that of what is computed from it, up to the store: so a chain
+  // of ops on 32 and 16 bits has one.
+  if (!layout && warpBits == 0 && inProgress.insert(tile).second) {
+    for (Operation *user : tile.getUsers())
+      if (isElementwise(user) && !isInline(user->getResult(0)) &&
+          cast<RankedTensorType>(user->getResult(0).getType()).getShape() ==
+              cast<RankedTensorType>(tile.getType()).getShape()) {
+        layout = of(user->getResult(0));
+        break;
+      }
+    inProgress.erase(tile);
+  }
   Layout result = layout ? *layout : blocked(cast<RankedTensorType>(tile.getType()));
   layouts.try_emplace(tile, result);
   return result;
@@ -134,6 +158,21 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
         return in;
       })
       .Case([&](ClusterReduceOp reduce) { return preferred(reduce.getValue(), visited); })
+      .Case([&](DotAsyncOp dot) {
+        // Warpgroups have 64 rows each, their warps 16 of them.
+        auto type = cast<RankedTensorType>(dot.getType());
+        return Layout::mmaAccumulator(type.getDimSize(0), type.getDimSize(1), warpBits, 0);
+      })
+      .Case([&](DotWaitOp wait) { return preferred(wait.getSums(), visited); })
+      .Case([&](TransposeOp transpose) {
+        std::optional<Layout> in = preferred(transpose.getValue(), visited);
+        if (!in)
+          return in;
+        for (auto *bits : {&in->registers, &in->lanes, &in->warps})
+          for (LayoutBit &bit : *bits)
+            bit.dim = bit.dim < 0 ? bit.dim : 1 - bit.dim;
+        return in;
+      })
       .Case([&](scf::ForOp loop) {
         return firstOf({loop.getBody()->getTerminator()->getOperand(number), loop.getInitArgs()[number]});
       })

@@ -18,6 +18,7 @@
 #include "llvm/ADT/DenseSet.h"
 
 #include <optional>
+#include <utility>
 
 namespace inlay {
 class LayoutAssignment {
@@ -27,6 +28,11 @@ public:
   /// Threads of a block.
   int64_t threads() const { return int64_t(32) << warpBits; }
   int warps() const { return warpBits; }
+
+  /// Tiles from here on are divided over 2^bits warps. Returns what was before.
+  int enter(int bits) { return std::exchange(warpBits, bits); }
+  /// Says where a tile is.
+  void set(mlir::Value tile, const Layout &layout) { layouts.insert_or_assign(tile, layout); }
 
   /// Computed where it is used.
   bool isInline(mlir::Value tile) const { return inlined.contains(tile); }
@@ -45,6 +51,7 @@ private:
   int warpBits = 2, rowWarpBits = 0;
   llvm::DenseSet<mlir::Value> inlined;
   llvm::DenseMap<mlir::Value, Layout> layouts;
+  llvm::DenseSet<mlir::Value> inProgress; // of `of`
 };
 
 /// Whether the op computes each element of its result from the same elements of its operands.

@@ -24,7 +24,8 @@ FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
       {TypeID::get<tile::SwapAbAttr>(), lowerSwapAb},
   };
   tile::Schedule schedule = program.getScheduleAttr();
-  if (!schedule)
+  bool isPipelined = program.walk([](tile::WarpRolesOp) { return WalkResult::interrupt(); }).wasInterrupted();
+  if (!schedule || isPipelined)
     return lowerGeneric;
   for (const Family &family : families)
     if (family.schedule == schedule.getTypeID())

@@ -45,8 +45,8 @@ int64_t GenericLowering::divisor(Value value) {
 }
 
 bool GenericLowering::isPacked(Value view) {
-  auto packing = program.getArgAttrOfType<StringAttr>(cast<BlockArgument>(view).getArgNumber(), "tile.packing");
-  return packing && packing.getValue() == "atom_8x64";
+  auto packing = program.getArgAttrOfType<StringAttr>(cast<BlockArgument>(view).getArgNumber(), tile::kPackingAttr);
+  return packing && packing.getValue() == tile::kAtomPacking;
 }
 
 /// Elements that one access may move: neighbours in the thread, all inside or all outside, and aligned.

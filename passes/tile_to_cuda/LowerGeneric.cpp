@@ -73,10 +73,27 @@ LogicalResult GenericLowering::lower(Operation *op) {
       .Case([&](tile::ArgMaxOp reduction) { return argMax(reduction); })
       .Case([&](tile::DeinterleaveOp split) { return deinterleave(split); })
       .Case([&](tile::TransposeOp turn) { return transpose(turn); })
-      .Case([&](tile::ClusterReduceOp reduction) { return clusterReduce(reduction); })
+      .Case([&](tile::ClusterReduceOp reduction) {
+        return kept.contains(reduction.getValue()) ? combineKept(reduction) : clusterReduce(reduction);
+      })
+      .Case([&](tile::RingOp op) { return ring(op); })
+      .Case([&](tile::AcquireOp op) { return acquire(op); })
+      .Case([&](tile::FetchOp op) { return fetch(op); })
+      .Case([&](tile::WaitOp op) { return wait(op); })
+      .Case([&](tile::ReleaseOp op) { return release(op); })
+      .Case([&](tile::DotAsyncOp op) { return dotAsync(op); })
+      .Case([&](tile::DotWaitOp op) { return dotWait(op); })
+      .Case([&](tile::DependOp) {
+        cuda::DependOp::create(b, loc);
+        return success();
+      })
+      .Case([&](tile::WarpRolesOp op) { return warpRoles(op); })
+      .Case([&](tile::ForWarpsOp op) { return forWarps(op); })
+      .Case([&](tile::StageOp op) { return stage(op); })
+      .Case([&](tensor::ExtractSliceOp op) { return extractSlice(op); })
       .Case([&](scf::ForOp loop) { return forOp(loop); })
       .Case([&](scf::IfOp branch) { return ifOp(branch); })
-      .Case<scf::YieldOp, tile::ReturnOp>([](Operation *) { return success(); })
+      .Case<scf::YieldOp, tile::ReturnOp, tile::YieldOp>([](Operation *) { return success(); })
       .Case([&](tensor::ExtractOp extract) -> LogicalResult {
         RankedTensorType type = tileType(extract.getTensor());
         if (type.getNumElements() != 1)
@@ -145,7 +162,12 @@ LogicalResult GenericLowering::run() {
   auto marker = cuda::CommentOp::create(b, loc, program.getSymName());
   entryEnd = marker;
   scopes.emplace_back();
-  return lowerBlock(program.getBody().front());
+  if (failed(lowerBlock(program.getBody().front())))
+    return failure();
+  // No block leaves while another reads its memory.
+  if (leavesCluster)
+    call("cluster_leave", "warp.h", {});
+  return success();
 }
 
 //===----------------------------------------------------------------------===//
@@ -176,19 +198,36 @@ static void hoistLoads(tile::ProgramOp program) {
   }
 }
 
+/// The threads of a block: those of its roles, or as many as the tiles ask for.
+static int64_t threadsOf(tile::ProgramOp program, const LayoutAssignment &layouts) {
+  int64_t threads = layouts.threads();
+  program.walk([&](tile::WarpRolesOp roles) { threads = 32 * (roles.getConsumers() + roles.getProducers()); });
+  return threads;
+}
+
 LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder) {
   OwningOpRef<tile::ProgramOp> copy = program.clone();
   hoistLoads(*copy);
   LayoutAssignment layouts(*copy);
-  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, layouts.threads());
+  FetchMaps maps;
+  if (failed(collectTensorMaps(*copy, maps)))
+    return failure();
+  FailureOr<cuda::KernelOp> kernel =
+      createKernel(program, builder, threadsOf(program, layouts), maps.maps.size());
   if (failed(kernel))
     return failure();
-  GenericLowering lowering(*copy, *kernel, layouts);
+  if (!maps.maps.empty())
+    setTensorMaps(*kernel, maps.maps);
+  GenericLowering lowering(*copy, *kernel, layouts, maps);
   if (failed(lowering.run()))
     return failure();
   if (lowering.conversions > 0)
     program.emitRemark() << lowering.conversions << " layout conversions through shared memory";
   if (auto schedule = dyn_cast_or_null<tile::GenericAttr>(program.getScheduleAttr()))
     kernel->setMinBlocks(schedule.getSlots());
+  if (auto schedule = dyn_cast_or_null<tile::SwapAbAttr>(program.getScheduleAttr())) {
+    kernel->setMinBlocks(schedule.getSlots());
+    kernel->setSharedBytes(schedule.getSharedBytes());
+  }
   return success();
 }

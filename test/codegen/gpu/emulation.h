@@ -32,7 +32,7 @@ struct Warp {
   alignas(16) unsigned char slots[2][32][64];
 };
 struct Block {
-  Barrier barrier;
+  Barrier barrier, named[16];
   Index3 index;
   int rank = 0;
   std::vector<Warp> warps;
@@ -105,6 +105,11 @@ static void arrive(Barrier &barrier, const char *what) {
   waitUntil(what, [&] { return barrier.generation != generation; });
 }
 static void __syncthreads() { arrive(current->block->barrier, "the threads of its block"); }
+static void named_barrier(int id, int threads) {
+  Barrier &barrier = current->block->named[id];
+  barrier.expected = threads;
+  arrive(barrier, "the threads of its named barrier");
+}
 static int lane() { return current->thread.x % 32; }
 static Warp &warpOf() { return current->block->warps[current->thread.x / 32]; }
 /// Publishes `mine` to the warp and calls `read` with a function that returns the value of each lane. The slots of an
