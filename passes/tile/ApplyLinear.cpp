@@ -15,8 +15,9 @@ using namespace mlir;
 using namespace inlay;
 
 namespace {
-/// Elements of a piece of the epilogue that a lane has: so many reads of it are under way together.
-constexpr int64_t kElementsOfLane = 8, kLanes = 32;
+/// Elements of a piece of the epilogue that a lane has at the least and the most: so many reads of it are under way
+/// together.
+constexpr int64_t kLeastElements = 8, kMostElements = 16, kLanes = 32;
 /// Columns of a piece: neighbouring lanes access rows of 128 bytes.
 constexpr int64_t kPieceColumns = 64;
 /// Rows of a warpgroup's product that each of its warps has.
@@ -50,7 +51,7 @@ private:
                 bool isSwapped);
   Value slice(Value tile, OpFoldResult row, OpFoldResult column, int64_t rows, int64_t columns);
   void forLoop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body, bool isUnrolled = false);
-  void choosePiece(int64_t mostRows, int64_t tileColumns);
+  void choosePiece(int64_t rows, int64_t tileColumns, int64_t warps);
   Value rowCount();
   AffineExpr rowTiles(int64_t rows);
   void setGrid(ArrayRef<AffineExpr> dims);
@@ -157,11 +158,13 @@ Value LinearBody::product(Value row, int64_t rows, Value column, int64_t columns
   return over.getResult(0);
 }
 
-/// A piece's columns divide the program's and the block's tile, its rows up to `mostRows`.
-void LinearBody::choosePiece(int64_t mostRows, int64_t tileColumns) {
+/// A piece's columns divide the program's and the block's tile. Where it can, each of `warps` has one of the pieces of
+/// `rows`.
+void LinearBody::choosePiece(int64_t rows, int64_t tileColumns, int64_t warps) {
   pieceColumns = std::gcd(std::gcd(loop.columns, tileColumns), kPieceColumns);
-  pieceRows = std::min<int64_t>(mostRows, llvm::bit_floor(static_cast<uint64_t>(
-                                              std::max<int64_t>(1, kElementsOfLane * kLanes / pieceColumns))));
+  int64_t elements = std::clamp(rows * tileColumns / (warps * kLanes), kLeastElements, kMostElements);
+  pieceRows = std::min<int64_t>(rows, llvm::bit_floor(static_cast<uint64_t>(
+                                          std::max<int64_t>(1, elements * kLanes / pieceColumns))));
 }
 
 //===----------------------------------------------------------------------===//
@@ -260,7 +263,7 @@ LogicalResult LinearBody::apply(tile::SwapAbAttr schedule) {
   if (split > 1)
     staged = tile::ClusterReduceOp::create(b, tile::Reduction::Add, staged);
 
-  choosePiece(rows, cols);
+  choosePiece(rows, cols, split * warps);
   int64_t parts = cols / pieceColumns;
   Value live = b.createOrFold<arith::MinSIOp>(b.createOrFold<arith::SubIOp>(rowCount(), row), index(rows));
   Value pieces = mul(ceilDiv(live, pieceRows), parts);
@@ -282,7 +285,7 @@ LogicalResult LinearBody::apply(tile::GemmAttr schedule) {
   Value block = tile::ProgramIdOp::create(b, b.getIndexType(), 0);
   Value rowTileCount = ceilDiv(rowCount(), rows);
   Value tiles = mul(rowTileCount, llvm::divideCeil(columns(), cols));
-  choosePiece(kRowsOfWarp, cols);
+  choosePiece(kRowsOfWarp, cols, /*warps=*/1);
   LogicalResult result = success();
   // Rows first: the blocks that run at a time share few columns of weights.
   forLoop(block, tiles, schedule.getBlocks(), [&](Value tile) {

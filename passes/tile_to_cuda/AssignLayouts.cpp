@@ -100,7 +100,11 @@ Layout LayoutAssignment::of(Value tile) {
   // of ops on 32 and 16 bits has one.
   if (!layout && warpBits == 0 && inProgress.insert(tile).second) {
     for (Operation *user : tile.getUsers())
-      if (isElementwise(user) && !isInline(user->getResult(0)) &&
+      if (isa<DeinterleaveOp>(user)) {
+        // Each half in 16 bits is 8 bytes of a thread.
+        layout = Layout::blocked(cast<RankedTensorType>(tile.getType()).getShape(), 8, warpBits);
+        break;
+      } else if (isElementwise(user) && !isInline(user->getResult(0)) &&
           cast<RankedTensorType>(user->getResult(0).getType()).getShape() ==
               cast<RankedTensorType>(tile.getType()).getShape()) {
         layout = of(user->getResult(0));
@@ -111,6 +115,35 @@ Layout LayoutAssignment::of(Value tile) {
   Layout result = layout ? *layout : blocked(cast<RankedTensorType>(tile.getType()));
   layouts.try_emplace(tile, result);
   return result;
+}
+
+std::optional<Layout> LayoutAssignment::demanded(Value tile) {
+  auto sliced = [](std::optional<Layout> layout, int axis) {
+    return layout ? std::optional<Layout>(layout->slice(axis)) : std::nullopt;
+  };
+  auto rankOf = [](Value value) { return cast<RankedTensorType>(value.getType()).getRank(); };
+  for (OpOperand &use : tile.getUses()) {
+    std::optional<Layout> layout =
+        llvm::TypeSwitch<Operation *, std::optional<Layout>>(use.getOwner())
+            .Case([&](BroadcastOp broadcast) { return sliced(demanded(broadcast.getResult()), broadcast.getAxis()); })
+            .Case([&](GatherOp gather) {
+              std::optional<Layout> own = demanded(gather.getResult());
+              return rankOf(gather.getResult()) == 2 ? sliced(own, 1) : own;
+            })
+            .Case([&](ScatterOp scatter) -> std::optional<Layout> {
+              bool isIndex = use.get() == scatter.getIndices();
+              return isIndex && rankOf(scatter.getValue()) == 2 ? sliced(of(scatter.getValue()), 1) : std::nullopt;
+            })
+            .Default([&](Operation *user) -> std::optional<Layout> {
+              if (!isElementwise(user))
+                return std::nullopt;
+              Value result = user->getResult(0);
+              return isInline(result) ? demanded(result) : of(result);
+            });
+    if (layout)
+      return layout;
+  }
+  return std::nullopt;
 }
 
 /// The layout that comes from products and reductions; nothing for values that would take any.
@@ -162,6 +195,11 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
         // Warpgroups have 64 rows each, their warps 16 of them.
         auto type = cast<RankedTensorType>(dot.getType());
         return Layout::mmaAccumulator(type.getDimSize(0), type.getDimSize(1), warpBits, 0);
+      })
+      .Case([&](tensor::ExtractSliceOp slice) -> std::optional<Layout> {
+        if (!isStaged(slice.getSource()) || !slice.getSource().getDefiningOp<ClusterReduceOp>())
+          return std::nullopt;
+        return Layout::pairs(slice.getType().getShape());
       })
       .Case([&](DotWaitOp wait) { return preferred(wait.getSums(), visited); })
       .Case([&](TransposeOp transpose) {

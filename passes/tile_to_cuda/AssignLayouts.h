@@ -41,6 +41,9 @@ public:
   /// The layout that a tile is kept in.
   Layout of(mlir::Value tile);
 
+  /// The layout in which the first use of a tile needs it; none where that shows only later.
+  std::optional<Layout> demanded(mlir::Value tile);
+
   Layout accumulator(mlir::RankedTensorType type) const;
   Layout lhs(mlir::RankedTensorType type) const;
   Layout blocked(mlir::RankedTensorType type) const;

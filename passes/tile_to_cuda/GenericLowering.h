@@ -162,6 +162,7 @@ private:
   LogicalResult forWarps(tile::ForWarpsOp op);
   LogicalResult stage(tile::StageOp op);
   LogicalResult extractSlice(mlir::tensor::ExtractSliceOp op);
+  Value clusterRank();
   Value loadSlice(mlir::tensor::ExtractSliceOp op, const Layout &layout);
   LogicalResult combineKept(tile::ClusterReduceOp op);
 
@@ -207,6 +208,7 @@ private:
   llvm::DenseMap<Value, KeptTile> kept;
   /// Sums that the first product of a loop overwrites: whether this product is a later one.
   llvm::DenseMap<Value, std::function<Value()>> firstProducts;
+  Value ownRank;              // of clusterRank
   Value evictFirst;           // the policy, in the warps that fetch
   bool leavesCluster = false; // other blocks may read this one's memory until the end
   llvm::SmallVector<mlir::Block *> groups; // where each group of cp.async is committed

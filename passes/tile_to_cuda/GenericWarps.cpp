@@ -209,6 +209,16 @@ LogicalResult GenericLowering::extractSlice(tensor::ExtractSliceOp op) {
   return success();
 }
 
+/// This block's number in its cluster, read once.
+Value GenericLowering::clusterRank() {
+  if (!ownRank) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(entryEnd);
+    ownRank = special(cuda::Special::ClusterRank);
+  }
+  return ownRank;
+}
+
 /// Reads a slice of a tile that is kept in shared memory; of one that the blocks of a cluster combine, their sum.
 Value GenericLowering::loadSlice(tensor::ExtractSliceOp op, const Layout &layout) {
   KeptTile tile = kept.lookup(op.getSource());
@@ -233,7 +243,7 @@ Value GenericLowering::loadSlice(tensor::ExtractSliceOp op, const Layout &layout
       call("load_vector<" + std::to_string(width) + ">", "tile.h", {address(array, reg), at, always()});
       return;
     }
-    Value own = special(cuda::Special::ClusterRank), even, odd;
+    Value own = clusterRank(), even, odd;
     for (uint64_t rank = 0; rank < kernel.getCluster(); ++rank) {
       Value number = arith::ConstantIntOp::create(b, loc, rank, 32);
       if (width == 1) {

@@ -32,7 +32,7 @@ LogicalResult GenericLowering::lower(Operation *op) {
         return success();
       })
       .Case([&](tile::ClusterRankOp rank) {
-        scalars[rank] = kernel.getCluster() > 1 ? special(cuda::Special::ClusterRank) : index(0);
+        scalars[rank] = kernel.getCluster() > 1 ? clusterRank() : index(0);
         return success();
       })
       .Case([&](tile::ClusterSizeOp size) {
@@ -51,12 +51,16 @@ LogicalResult GenericLowering::lower(Operation *op) {
       })
       .Case<tile::LoadOp, tile::GatherOp>([&](auto load) {
         Value result = load.getResult();
-        if (isStaged(load))
+        if (isStaged(load)) {
           staged[result] = stage(load);
-        else if (layouts.isPulled(result))
+        } else if (layouts.isPulled(result)) {
           scopeOf[result] = scopes.size() - 1;
-        else
+          if (threads.group == ThreadGroup::Warp)
+            if (std::optional<Layout> layout = layouts.demanded(result))
+              arrayOf(result, *layout);
+        } else {
           define(result, layouts.of(result), loadArray(load, layouts.of(result)));
+        }
         return success();
       })
       .Case([&](tile::StoreOp store) {
@@ -174,28 +178,72 @@ LogicalResult GenericLowering::run() {
 // The family
 //===----------------------------------------------------------------------===//
 
-/// Moves loads of memory that the program does not write up to where their operands are known, so that copies to
-/// shared memory are under way while other work is done.
+static bool isOfUnwrittenMemory(Operation *load) {
+  return llvm::none_of(load->getOperand(0).getUsers(),
+                       [](Operation *user) { return isa<tile::StoreOp, tile::ScatterOp>(user); });
+}
+
+/// Moves an op of a branch, and what it is computed from there, before the branch; false where that cannot be.
+static bool hoist(Operation *op, scf::IfOp branch) {
+  if (!branch->isProperAncestor(op))
+    return true;
+  bool isLoad = isa<tile::LoadOp, tile::GatherOp>(op) && isOfUnwrittenMemory(op);
+  if (op->getParentOp() != branch || (!isLoad && !(isMemoryEffectFree(op) && op->getNumRegions() == 0)))
+    return false;
+  for (Value operand : op->getOperands())
+    if (Operation *source = operand.getDefiningOp(); source && !hoist(source, branch))
+      return false;
+  op->moveBefore(branch);
+  return true;
+}
+
+/// In tile.for_warps, moves loads out of branches: a load that is not needed costs less than one that is waited for
+/// after another. Elements that are not there are masked in a load, so that it may be made anywhere.
+static void hoistFromBranches(tile::ProgramOp program) {
+  SmallVector<scf::IfOp> branches; // inner ones first
+  program.walk([&](scf::IfOp branch) {
+    if (branch->getParentOfType<tile::ForWarpsOp>())
+      branches.push_back(branch);
+  });
+  for (scf::IfOp branch : branches)
+    for (Region &region : branch->getRegions())
+      for (Operation &op : llvm::make_early_inc_range(region.getOps()))
+        if (isa<tile::LoadOp, tile::GatherOp>(op))
+          hoist(&op, branch);
+}
+
+/// Moves `op` up to where its operands are known; with `chain`, those that are pure as well.
+static void moveUp(Operation *op, bool chain) {
+  Operation *last = nullptr;
+  for (Value operand : op->getOperands()) {
+    Operation *def = operand.getDefiningOp();
+    if (!def || def->getBlock() != op->getBlock())
+      continue;
+    if (chain && isMemoryEffectFree(def) && def->getNumRegions() == 0)
+      moveUp(def, chain);
+    if (!last || last->isBeforeInBlock(def))
+      last = def;
+  }
+  if (last)
+    op->moveAfter(last);
+  else if (chain)
+    op->moveBefore(op->getBlock(), op->getBlock()->begin());
+}
+
+/// Moves loads of memory that the program does not write up to where their operands are known, so that they are under
+/// way while other work is done.
 static void hoistLoads(tile::ProgramOp program) {
-  SmallVector<Operation *> loads;
+  SmallVector<Operation *> loads, ofWarps;
   program.walk([&](Operation *op) {
-    if (isa<tile::LoadOp, tile::GatherOp>(op))
-      loads.push_back(op);
+    if (isa<tile::LoadOp, tile::GatherOp>(op) && isOfUnwrittenMemory(op))
+      (op->getParentOfType<tile::ForWarpsOp>() ? ofWarps : loads).push_back(op);
   });
   // Last to first, so that loads that wait for the same operand keep their order.
-  for (Operation *load : llvm::reverse(loads)) {
-    bool isWritten = llvm::any_of(load->getOperand(0).getUsers(),
-                                  [](Operation *user) { return isa<tile::StoreOp, tile::ScatterOp>(user); });
-    if (isWritten)
-      continue;
-    Operation *last = nullptr;
-    for (Value operand : load->getOperands())
-      if (Operation *def = operand.getDefiningOp(); def && def->getBlock() == load->getBlock())
-        if (!last || last->isBeforeInBlock(def))
-          last = def;
-    if (last)
-      load->moveAfter(last);
-  }
+  for (Operation *load : llvm::reverse(loads))
+    moveUp(load, /*chain=*/false);
+  // First to last, since the addresses of some are loaded by others.
+  for (Operation *load : ofWarps)
+    moveUp(load, /*chain=*/true);
 }
 
 /// The threads of a block: those of its roles, or as many as the tiles ask for.
@@ -207,6 +255,7 @@ static int64_t threadsOf(tile::ProgramOp program, const LayoutAssignment &layout
 
 LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder) {
   OwningOpRef<tile::ProgramOp> copy = program.clone();
+  hoistFromBranches(*copy);
   hoistLoads(*copy);
   LayoutAssignment layouts(*copy);
   FetchMaps maps;
