@@ -17,7 +17,7 @@ using namespace inlay;
 namespace {
 /// Elements of a piece of the epilogue that a lane has at the least and the most: so many reads of it are under way
 /// together.
-constexpr int64_t kLeastElements = 8, kMostElements = 16, kLanes = 32;
+constexpr int64_t kLeastElements = 2, kMostElements = 16, kLanes = 32;
 /// Columns of a piece: neighbouring lanes access rows of 128 bytes.
 constexpr int64_t kPieceColumns = 64;
 /// Rows of a warpgroup's product that each of its warps has.

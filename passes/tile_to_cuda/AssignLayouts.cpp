@@ -199,7 +199,8 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
       .Case([&](tensor::ExtractSliceOp slice) -> std::optional<Layout> {
         if (!isStaged(slice.getSource()) || !slice.getSource().getDefiningOp<ClusterReduceOp>())
           return std::nullopt;
-        return Layout::pairs(slice.getType().getShape());
+        // 16 bytes, in which 8 lanes read 128 neighbouring bytes of a block's shared memory.
+        return Layout::blocked(slice.getType().getShape(), 4, warpBits);
       })
       .Case([&](DotWaitOp wait) { return preferred(wait.getSums(), visited); })
       .Case([&](TransposeOp transpose) {

@@ -224,7 +224,7 @@ Value GenericLowering::loadSlice(tensor::ExtractSliceOp op, const Layout &layout
   KeptTile tile = kept.lookup(op.getSource());
   RankedTensorType type = op.getType();
   SmallVector<Value> offsets;
-  int64_t width = std::min<int64_t>(layout.contiguous(1), tile.isOfCluster ? 2 : 4);
+  int64_t width = std::min<int64_t>(layout.contiguous(1), 4);
   for (OpFoldResult offset : op.getMixedOffsets()) {
     auto value = dyn_cast<Value>(offset);
     offsets.push_back(value ? scalar(value) : index(*getConstantIntValue(offset)));
@@ -234,33 +234,42 @@ Value GenericLowering::loadSlice(tensor::ExtractSliceOp op, const Layout &layout
     width = std::gcd(width, divisor(value));
   else
     width = std::gcd(width, *getConstantIntValue(column)); // of 0: the width itself
-  Value array = local(layout.registerCount(), type.getElementType(), "loaded");
-  unrolled(layout.registerCount() / width, [&](Value i) {
-    Value reg = mul(i, width);
+  auto address = [&](Value reg) {
     Value row = add(coordinate(layout, 0, reg), offsets[0]);
-    Value at = pointerAt(tile.pointer, add(mul(row, tile.pitch), add(coordinate(layout, 1, reg), offsets[1])));
-    if (!tile.isOfCluster) {
-      call("load_vector<" + std::to_string(width) + ">", "tile.h", {address(array, reg), at, always()});
-      return;
-    }
-    Value own = clusterRank(), even, odd;
-    for (uint64_t rank = 0; rank < kernel.getCluster(); ++rank) {
+    return pointerAt(tile.pointer, add(mul(row, tile.pitch), add(coordinate(layout, 1, reg), offsets[1])));
+  };
+  int64_t count = layout.registerCount();
+  auto loadOwn = [&](Value array) {
+    unrolled(count / width, [&](Value i) {
+      Value reg = mul(i, width);
+      call("load_vector<" + std::to_string(width) + ">", "tile.h", {this->address(array, reg), address(reg), always()});
+    });
+  };
+  Value array = local(count, type.getElementType(), "loaded");
+  if (!tile.isOfCluster) {
+    loadOwn(array);
+    return array;
+  }
+  // In the order of the ranks. All loads of a block are under way before the first is used.
+  for (uint64_t rank = 0; rank < kernel.getCluster(); ++rank) {
+    Value part = rank == 0 ? array : local(count, type.getElementType(), "part");
+    KernelBuilder k(loc, b);
+    auto branch = scf::IfOp::create(k, k.equal(clusterRank(), rank), /*withElseRegion=*/true);
+    {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(branch.thenBlock());
+      loadOwn(part);
+      b.setInsertionPointToStart(branch.elseBlock());
       Value number = arith::ConstantIntOp::create(b, loc, rank, 32);
-      if (width == 1) {
-        Value word = call("load_of_block", "warp.h", {at, number}, type.getElementType());
-        even = even ? combine(tile.combination, even, word) : word;
-        continue;
-      }
-      Value pair = call("load_pair_of_block", "warp.h", {at, number, own}, b.getI64Type());
-      Value first = call("first_of_pair", "warp.h", {pair}, b.getF32Type());
-      Value second = call("second_of_pair", "warp.h", {pair}, b.getF32Type());
-      even = even ? combine(tile.combination, even, first) : first;
-      odd = odd ? combine(tile.combination, odd, second) : second;
+      unrolled(count / width, [&](Value i) {
+        Value reg = mul(i, width);
+        call("load_vector_of_block<" + std::to_string(width) + ">", "warp.h",
+             {this->address(part, reg), address(reg), number});
+      });
     }
-    set(even, array, reg);
-    if (odd)
-      set(odd, array, add(reg, index(1)));
-  });
+    if (rank > 0)
+      unrolled(count, [&](Value reg) { set(combine(tile.combination, get(array, reg), get(part, reg)), array, reg); });
+  }
   return array;
 }
 

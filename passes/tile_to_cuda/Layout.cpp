@@ -89,23 +89,6 @@ Layout Layout::blocked(llvm::ArrayRef<int64_t> shape, int64_t vector, int warpBi
   return result;
 }
 
-Layout Layout::pairs(llvm::ArrayRef<int64_t> shape) {
-  int columnBits = log2Ceil(shape[1]), rowBits = log2Ceil(shape[0]), column = 1, row = 0;
-  Layout result;
-  result.registers.push_back({1, 0});
-  while (result.lanes.size() < 5) {
-    if (column < columnBits && (result.lanes.size() < 3 || row == rowBits))
-      result.lanes.push_back({1, column++});
-    else
-      result.lanes.push_back(row < rowBits ? LayoutBit{0, row++} : LayoutBit());
-  }
-  while (column < columnBits)
-    result.registers.push_back({1, column++});
-  while (row < rowBits)
-    result.registers.push_back({0, row++});
-  return result;
-}
-
 /// What accumulator and left operand share: one tile of 16 rows in a warp, then columns, then rows.
 static Layout mmaRows(int64_t rows, int columnBits, int lastOwnColumn, int warpRows, int warpColumns) {
   Layout result;

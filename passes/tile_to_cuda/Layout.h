@@ -47,9 +47,6 @@ struct Layout {
 
   /// Consecutive elements in consecutive threads, `vector` of them (a power of two) in each thread's registers.
   static Layout blocked(llvm::ArrayRef<int64_t> shape, int64_t vector, int warpBits);
-  /// A tile of rank 2 in one warp: 8 lanes a row, neighbouring pairs in neighbouring lanes, which is what reads of
-  /// another block's memory are fast at.
-  static Layout pairs(llvm::ArrayRef<int64_t> shape);
   /// The accumulators of mma.m16n8k16, rows over 2^warpRows warps and columns over 2^warpColumns.
   static Layout mmaAccumulator(int64_t rows, int64_t columns, int warpRows, int warpColumns);
   /// The left operand, M x K: each warp holds all of K for its rows.
