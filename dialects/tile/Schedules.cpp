@@ -110,23 +110,41 @@ static LogicalResult verifyCluster(EmitError emitError, int64_t cluster) {
   return emitError() << "has a cluster of " << cluster << " blocks, expected 1 to 8, or 16";
 }
 
-LogicalResult DecodeAttentionAttr::verify(EmitError emitError, int64_t warps, int64_t stages, int64_t slots,
-                                          int64_t cluster) {
-  if (failed(verifyRanges(emitError, {{"warps", warps, 1, 32}, {"stages", stages, 2, 16}, {"slots", slots, 1, 32}})))
+LogicalResult DecodeAttentionAttr::verify(EmitError emitError, int64_t queryRows, int64_t tileRows, int64_t tileKeys,
+                                          int64_t warps, int64_t stages, int64_t slots, int64_t cluster) {
+  if (failed(verifyRanges(emitError, {{"tile_rows", tileRows, 1, 16},
+                                      {"query_rows", queryRows, 1, tileRows},
+                                      {"tile_keys", tileKeys, 16, 16},
+                                      {"warps", warps, 1, 32},
+                                      {"stages", stages, 2, 16},
+                                      {"slots", slots, 1, 32}})))
     return failure();
   return verifyCluster(emitError, cluster);
 }
 
-LogicalResult PrefillAttentionAttr::verify(EmitError emitError, int64_t consumers, int64_t stages,
-                                           int64_t producerRegisters, int64_t consumerRegisters) {
-  if (failed(verifyRanges(emitError, {{"consumers", consumers, 1, 3}, {"stages", stages, 1, 16}})))
+LogicalResult PrefillAttentionAttr::verify(EmitError emitError, int64_t queryRows, int64_t tileRows, int64_t tileKeys,
+                                           int64_t consumers, int64_t stages, int64_t producerRegisters,
+                                           int64_t consumerRegisters) {
+  if (failed(verifyRanges(emitError, {{"consumers", consumers, 1, 3},
+                                      {"tile_rows", tileRows, 64 * consumers, 64 * consumers},
+                                      {"query_rows", queryRows, 1, tileRows},
+                                      {"tile_keys", tileKeys, 16, 256},
+                                      {"stages", stages, 1, 16}})))
     return failure();
+  if (tileKeys % 16 != 0)
+    return emitError() << "has tile_keys of " << tileKeys << ", expected a multiple of 16";
   return verifyRegisters(emitError, consumers, producerRegisters, consumerRegisters);
 }
 
-LogicalResult GenericAttr::verify(EmitError emitError, int64_t cluster, int64_t slots) {
+LogicalResult GenericAttr::verify(EmitError emitError, int64_t cluster, int64_t slots, int64_t queryRows,
+                                  int64_t tileRows, int64_t tileKeys) {
   if (failed(verifyRanges(emitError, {{"slots", slots, 1, 32}})))
     return failure();
+  if (queryRows || tileRows || tileKeys)
+    if (failed(verifyRanges(emitError, {{"tile_rows", tileRows, 1, kMost},
+                                        {"query_rows", queryRows, 1, tileRows},
+                                        {"tile_keys", tileKeys, 1, kMost}})))
+      return failure();
   return verifyCluster(emitError, cluster);
 }
 
@@ -144,6 +162,18 @@ std::optional<PipelineShape> SwapAbAttr::getPipeline() const {
 std::optional<PipelineShape> GemmAttr::getPipeline() const {
   return PipelineShape{getStages(), /*producers=*/4, /*consumers=*/4 * getConsumers(), getProducerRegisters(),
                        getConsumerRegisters()};
+}
+
+std::optional<AttentionTile> DecodeAttentionAttr::getAttentionTile() const {
+  return AttentionTile{getQueryRows(), getTileRows(), getTileKeys()};
+}
+std::optional<AttentionTile> PrefillAttentionAttr::getAttentionTile() const {
+  return AttentionTile{getQueryRows(), getTileRows(), getTileKeys()};
+}
+std::optional<AttentionTile> GenericAttr::getAttentionTile() const {
+  if (!getTileRows())
+    return std::nullopt;
+  return AttentionTile{getQueryRows(), getTileRows(), getTileKeys()};
 }
 
 int64_t inlay::tile::clusterOf(ProgramOp program) {

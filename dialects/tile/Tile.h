@@ -31,6 +31,13 @@ struct PipelineShape {
   /// Weights are read by one block only, so that no cache need keep them.
   bool streamsWeights = false;
 };
+
+/// What a block of a program of attention takes at a time.
+struct AttentionTile {
+  int64_t queryRows; // rows of a sequence in a query tile: query_tile_rows of the entries that launch the program
+  int64_t rows;      // of the matrices: those rows times the query heads of a group, and padding
+  int64_t keys;      // of one step of the loop over keys
+};
 } // namespace inlay::tile
 
 #include "dialects/tile/TileDialect.h.inc"

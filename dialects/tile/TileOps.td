@@ -438,7 +438,8 @@ def Tile_EntryOp : TileOp<"entry", [Symbol, SingleBlock, NoTerminator, NoRegionA
   let summary = "The launches of one entry point of a bundle, in order.";
   let description = [{
     A `decode` entry takes steps where every sequence has one row, a `mixed` one any. The sizes are the most that the
-    entry takes.
+    entry takes. `query_tile_rows` is the number of rows into which the host cuts sequences for attention; the last rows
+    of one may be fewer (TileEnds). tile-select-schedule sets it together with the tiles of attention.
 
     ```mlir
     tile.entry @decode_1 decode attributes {max_sequences = 1 : i64, max_tokens = 1 : i64, query_tile_rows = 1 : i64,

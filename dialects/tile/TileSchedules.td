@@ -18,10 +18,8 @@ def Tile_Family : I32EnumAttr<"Family", "a kernel family", [
     I32EnumAttrCase<"Matvec", 0, "matvec">,
     I32EnumAttrCase<"SwapAb", 1, "swap_ab">,
     I32EnumAttrCase<"Gemm", 2, "gemm">,
-    I32EnumAttrCase<"DecodeAttention", 3, "decode_attention">,
-    I32EnumAttrCase<"PrefillAttention", 4, "prefill_attention">,
-    I32EnumAttrCase<"Attention", 5, "attention">, // this and the next: the generic lowering
-    I32EnumAttrCase<"Sample", 6, "sample">]> {
+    I32EnumAttrCase<"Attention", 3, "attention">, // decode_attention, prefill_attention or generic
+    I32EnumAttrCase<"Sample", 4, "sample">]> {    // generic
   let cppNamespace = "::inlay::tile";
   let genSpecializedAttr = 0;
 }
@@ -33,7 +31,7 @@ class TileScheduleAttr<string cppName, string family, list<string> methods = []>
 }
 
 def Tile_FamilyAttr : TileScheduleAttr<"Family", "family", ["isPending"]> {
-  let summary = "A program of a family whose schedule is not chosen yet.";
+  let summary = "A program whose schedule is not chosen yet.";
   let description = "convert-llm-to-tile writes it, tile-select-schedule replaces it: `#tile.family<swap_ab>`.";
   let parameters = (ins EnumParameter<Tile_Family>:$value);
   let assemblyFormat = "`<` $value `>`";
@@ -135,9 +133,11 @@ def Tile_SwapAbAttr : TileNumbersAttr<"SwapAb", "swap_ab",
 }
 
 def Tile_DecodeAttentionAttr : TileNumbersAttr<"DecodeAttention", "decode_attention",
-    (ins "int64_t":$warps, "int64_t":$stages, "int64_t":$slots, "int64_t":$cluster), ["getClusterBlocks"]> {
+    (ins "int64_t":$query_rows, "int64_t":$tile_rows, "int64_t":$tile_keys, "int64_t":$warps, "int64_t":$stages,
+         "int64_t":$slots, "int64_t":$cluster), ["getAttentionTile", "getClusterBlocks"]> {
   let summary = "Attention of few query rows: keys and values stream through a ring for each warp.";
   let description = [{
+    - `query_rows`, `tile_rows` x `tile_keys`: see AttentionTile in Tile.h; up to 16 rows, 16 keys
     - `warps` of a block; each takes every `warps`-th step of keys
     - `stages`: steps of keys or of values in a warp's ring
     - `slots`: blocks that share a multiprocessor
@@ -146,9 +146,11 @@ def Tile_DecodeAttentionAttr : TileNumbersAttr<"DecodeAttention", "decode_attent
 }
 
 def Tile_PrefillAttentionAttr : TileNumbersAttr<"PrefillAttention", "prefill_attention",
-    (ins "int64_t":$consumers, "int64_t":$stages, "int64_t":$producer_registers, "int64_t":$consumer_registers)> {
+    (ins "int64_t":$query_rows, "int64_t":$tile_rows, "int64_t":$tile_keys, "int64_t":$consumers, "int64_t":$stages,
+         "int64_t":$producer_registers, "int64_t":$consumer_registers), ["getAttentionTile"]> {
   let summary = "Attention of many query rows: tiles of keys and values stream past them.";
   let description = [{
+    - `query_rows`, `tile_rows` x `tile_keys`: see AttentionTile in Tile.h; 64 rows for each consumer, up to 256 keys
     - `consumers`: warpgroups with 64 query rows each; one more fetches
     - `stages`: tiles of keys, and as many of values, in the rings
     - `producer_registers`, `consumer_registers` of a thread
@@ -156,12 +158,15 @@ def Tile_PrefillAttentionAttr : TileNumbersAttr<"PrefillAttention", "prefill_att
 }
 
 def Tile_GenericAttr : TileNumbersAttr<"Generic", "generic",
-    (ins DefaultValuedParameter<"int64_t", "1">:$cluster, DefaultValuedParameter<"int64_t", "1">:$slots),
-    ["getClusterBlocks"]> {
+    (ins DefaultValuedParameter<"int64_t", "1">:$cluster, DefaultValuedParameter<"int64_t", "1">:$slots,
+         DefaultValuedParameter<"int64_t", "0">:$query_rows, DefaultValuedParameter<"int64_t", "0">:$tile_rows,
+         DefaultValuedParameter<"int64_t", "0">:$tile_keys),
+    ["getAttentionTile", "getClusterBlocks"]> {
   let summary = "Any program, lowered op by op.";
   let description = [{
     - `cluster`: blocks that share a program id
     - `slots`: blocks that must fit a multiprocessor
+    - `query_rows`, `tile_rows` x `tile_keys` of attention: see AttentionTile in Tile.h; 0: the program keeps its tiles
   }];
 }
 

@@ -6,26 +6,18 @@
 // Gimelshein, 2018; Dao et al., 2022), in base 2. Tiles of keys begin at multiples of
 // their size whatever the window, so that a row's sums do not depend on its chunk.
 //
+// The tiles here are those of the cpu target. For a GPU, tile-select-schedule chooses
+// others, and tile-apply-schedule changes the program.
+//
 //===----------------------------------------------------------------------===//
 
 #include "passes/llm_to_tile/ProgramBuilder.h"
-#include "passes/tile/AttentionSchedule.h"
 
 using namespace mlir;
 using namespace inlay;
 using namespace inlay::llm;
 using tile::Provenance;
 using tile::Reduction;
-
-bool inlay::hasPlainScores(PagedAttentionOp op) { return !op.getAlibi() && !op.getSinks(); }
-
-bool inlay::isPrefillAttention(PagedAttentionOp op, int64_t pageSize) {
-  tile::CostModelAttr costs = tile::targetOf(op).costs();
-  AttentionShape shape{costs.getPrefillRows(), costs.getPrefillKeys(), static_cast<int64_t>(op.getHeadDim())};
-  Type element = cast<RankedTensorType>(op.getQuery().getType()).getElementType();
-  return hasPlainScores(op) && element.getIntOrFloatBitWidth() == 16 &&
-         static_cast<int64_t>(op.getHeads() / op.getKvHeads()) <= shape.rows && isPrefillAttention(shape, pageSize);
-}
 
 /// The slopes of ALiBi of the query heads `share * kvHead + i % share` for each i in `inGroup`.
 static Value selectSlopes(ArrayRef<double> slopes, Value kvHead, Value inGroup, int64_t share, ProgramBuilder &b) {
@@ -50,26 +42,12 @@ static Value selectSlopes(ArrayRef<double> slopes, Value kvHead, Value inGroup, 
 
 LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, ProgramBuilder &b, tile::ProgramOp &result) {
   constexpr double masked = -1.0e30; // smaller than any score, and finite so that differences stay numbers
+  constexpr int64_t keysPerTile = 64;
   const StepShape &step = b.getStep();
   int64_t heads = op.getHeads(), kvHeads = op.getKvHeads(), d = op.getHeadDim(), share = heads / kvHeads;
-  int64_t tileRows = step.queryTileRows(share);
-  int64_t m = tileRows * share;
+  int64_t m = step.queryTileRows * share;
   Type i32 = b.getI32Type(), f32 = b.getF32Type();
   Type element = cast<RankedTensorType>(op.getQuery().getType()).getElementType();
-  // One row of each sequence on a GPU: a step of keys is what one warp takes at a time.
-  AttentionShape streamed{static_cast<int64_t>(llvm::bit_ceil(static_cast<uint64_t>(m))), 16, d};
-  bool isStreamed = !step.isCpu() && step.decode && hasPlainScores(op) && element.getIntOrFloatBitWidth() == 16 &&
-                    isDecodeAttention(streamed, step.pageSize);
-  bool isPrefill = !step.isCpu() && !step.decode && step.isPrefill;
-  int64_t keysPerTile = isStreamed  ? streamed.keysPerStep
-                        : isPrefill ? tile::targetOf(op).costs().getPrefillKeys()
-                                    : 64;
-  if (isStreamed)
-    m = streamed.rows;
-  else if (isPrefill)
-    m = step.queryRows;
-  else if (!step.isCpu())
-    m = std::max<int64_t>(16, llvm::PowerOf2Ceil(m));
   if (Placement::of(op.getQuery()).column % d != 0 || Placement::of(op.getQuery()).rowColumns % d != 0)
     return op.emitError() << "has queries that do not lie on whole heads";
   int64_t qHeads = Placement::of(op.getQuery()).rowColumns / d, qFirst = Placement::of(op.getQuery()).column / d;
@@ -91,11 +69,11 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
   Value length = read(tileKeys, tileId);
 
   b.ifThen(arith::CmpIOp::create(b, arith::CmpIPredicate::sge, sequence, b.i32(0)), [&] {
-    // Rows of the block: m = row * share + head of the group.
+    // Rows of the block: m = row * share + head of the group, and padding for some schedules.
     Value id = b.iota(m);
     auto of = [&](double v) { return b.full(id.getType(), v); };
     Value row = b.add(b.splat(first, {m}), b.div(id, of(share)));
-    Value isReal = b.logicalAnd(b.less(row, b.splat(end, {m})), b.less(id, of(tileRows * share)));
+    Value isReal = b.less(row, b.splat(end, {m})); // a query tile ends at most its number of rows after its first
     Value firstHead = b.splat(b.mul(kvHead, b.i32(share)), {m});
     Value inGroup = b.rem(id, of(share));
     Value head = b.add(firstHead, inGroup);
@@ -171,8 +149,6 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
   result = b.finish({getAffineConstantExpr(kvHeads, context), ProgramBuilder::count(context, tile::Extent::QueryTiles)},
                     attributes);
   if (!step.isCpu())
-    result.setScheduleAttr(tile::FamilyAttr::get(context, isStreamed  ? tile::Family::DecodeAttention
-                                                          : isPrefill ? tile::Family::PrefillAttention
-                                                                      : tile::Family::Attention));
+    result.setScheduleAttr(tile::FamilyAttr::get(context, tile::Family::Attention));
   return success();
 }

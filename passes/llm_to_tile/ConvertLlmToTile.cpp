@@ -2,7 +2,6 @@
 
 #include "dialects/tile/UniquePrograms.h"
 #include "passes/llm_to_tile/ProgramBuilder.h"
-#include "passes/tile/AttentionSchedule.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -87,27 +86,9 @@ private:
     SymbolTable symbols(module);
     OpBuilder builder(function);
     int64_t share = 1;
-    // 16 fill the vectors of a cpu, 64 what warps multiply, more those of several warpgroups, where all of a step's
-    // attention can.
-    int64_t prefillRows = tile::targetOf(module).costs().getPrefillRows();
-    step.queryRows = step.isCpu() ? 16 : prefillRows;
-    step.isPrefill = !step.isCpu() && !step.decode;
-    function.walk([&](PagedAttentionOp op) {
-      share = op.getHeads() / op.getKvHeads();
-      if (!step.isCpu() && !hasPlainScores(op))
-        op.emitRemark() << "takes the generic attention: the families decode_attention and prefill_attention have no "
-                        << (op.getAlibi() ? "slopes of ALiBi" : "sinks");
-      if (step.isCpu() || step.decode || isPrefillAttention(op, step.pageSize))
-        return;
-      if (step.isPrefill && hasPlainScores(op))
-        op.emitRemark() << "steps of many rows take the generic attention: heads of " << op.getHeadDim() << ", "
-                        << cast<RankedTensorType>(op.getQuery().getType()).getElementTypeBitWidth() << " bits, "
-                        << share << " query heads for each of keys, pages of " << step.pageSize
-                        << "; the family prefill_attention takes heads of 16 to 128 in 8s, 16 bits, up to "
-                        << prefillRows << " query heads, pages of a multiple of " << AttentionShape::keysPerCopy;
-      step.queryRows = 64;
-      step.isPrefill = false;
-    });
+    function.walk([&](PagedAttentionOp op) { share = std::max<int64_t>(share, op.getHeads() / op.getKvHeads()); });
+    constexpr int64_t matrixRows = 16; // of attention, rows x heads of a group: they fill the vectors of a cpu
+    step.queryTileRows = step.decode ? 1 : std::max<int64_t>(1, matrixRows / share);
     auto bytes = function->getAttrOfType<IntegerAttr>("llm.workspace_bytes");
     if (!bytes)
       return function.emitError("has no buffers; run llm-plan-buffers first");
@@ -115,7 +96,7 @@ private:
     symbols.remove(function);
     auto kind = step.decode ? tile::EntryKind::Decode : tile::EntryKind::Mixed;
     auto list = tile::EntryOp::create(builder, function.getLoc(), entry, kind, step.maxTokens, step.maxSequences,
-                                      step.queryTileRows(share), bytes.getInt());
+                                      step.queryTileRows, bytes.getInt());
     builder.setInsertionPointToStart(&list.getBody().emplaceBlock());
     Value logits;
     for (GroupOp group : function.getOps<GroupOp>()) {

@@ -23,6 +23,8 @@ def ConvertLlmToTilePass : Pass<"convert-llm-to-tile", "::mlir::ModuleOp"> {
     Groups that differ only in their weights, layer or buffers share a program.
     Each function with an attribute `llm.entry = {kind, max_tokens, max_sequences}`
     becomes a `tile.entry`; kind is "decode" (one row per sequence) or "mixed".
+    Attention has the same program for all targets, in the tiles of the cpu;
+    tile-select-schedule chooses those of a GPU.
   }];
   let options = [
     Option<"target", "target", "std::string", "\"cpu\"", "cpu or sm_90a">,

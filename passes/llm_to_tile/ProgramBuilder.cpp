@@ -6,13 +6,6 @@ using namespace mlir;
 using namespace inlay;
 using namespace inlay::tile;
 
-int64_t StepShape::queryTileRows(int64_t headsPerKvHead) const {
-  if (decode)
-    return 1;
-  // Rows and heads of a group together fill the rows of the matrices.
-  return std::max<int64_t>(1, queryRows / headsPerKvHead);
-}
-
 /// The largest divisor of `value` that is at most `limit`.
 static int64_t largestDivisor(int64_t value, int64_t limit) {
   for (int64_t d = std::min(value, limit); d > 1; --d)

@@ -23,13 +23,10 @@ struct StepShape {
   int64_t maxSequences = 0;
   int64_t pageSize = 0;
   int64_t maxModelLen = 0;
-  int64_t queryRows = 16; // of the matrices of attention: (row, head of a group)
-  bool isPrefill = false; // the family prefill_attention takes all attention of the step
+  int64_t queryTileRows = 1; // rows of a query tile (TileRows in plan.fbs), before a schedule is chosen
 
   bool isCpu() const { return target == "cpu"; }
   int64_t pagesPerSequence() const { return (maxModelLen + pageSize - 1) / pageSize; }
-  /// Rows of a query tile: see TileRows in plan.fbs.
-  int64_t queryTileRows(int64_t headsPerKvHead) const;
 };
 
 /// The tile of a linear's program: rows, columns of the output, and the step along K.
@@ -142,10 +139,6 @@ mlir::LogicalResult setFamily(llm::GroupOp group, const StepShape &step, tile::P
 mlir::LogicalResult convertLinear(llm::GroupOp group, llm::LinearOp linear, ProgramBuilder &b, tile::ProgramOp &result);
 mlir::LogicalResult convertAttention(llm::GroupOp group, llm::PagedAttentionOp op, ProgramBuilder &b,
                                      tile::ProgramOp &result);
-/// Whether scores are those of queries and keys alone. The families for attention take neither ALiBi nor sinks.
-bool hasPlainScores(llm::PagedAttentionOp op);
-/// Whether the family prefill_attention takes `op` in steps of many rows.
-bool isPrefillAttention(llm::PagedAttentionOp op, int64_t pageSize);
 mlir::LogicalResult convertRows(llm::GroupOp group, ProgramBuilder &b, tile::ProgramOp &result);
 mlir::LogicalResult convertHeads(llm::GroupOp group, ProgramBuilder &b, tile::ProgramOp &result);
 mlir::LogicalResult convertSample(llm::GroupOp group, llm::SampleOp op, ProgramBuilder &b, tile::ProgramOp &result);

@@ -6,8 +6,8 @@
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
-#include "passes/tile/DimensionClasses.h"
 #include "passes/tile/MainLoop.h"
+#include "passes/tile/TileDimensions.h"
 
 #include <numeric>
 
@@ -27,7 +27,7 @@ constexpr int64_t kRowsOfWarp = 16;
 class LinearBody {
 public:
   LinearBody(tile::ProgramOp program, tile::ProgramOp old, MainLoop loop)
-      : b(program.getLoc(), program), program(program), old(old), loop(loop), classes(old) {
+      : b(program.getLoc(), program), program(program), old(old), loop(loop), dimensions(old) {
     Operation *end = program.getBody().front().getTerminator();
     while (Operation *last = end->getPrevNode())
       last->erase();
@@ -62,7 +62,7 @@ private:
   ImplicitLocOpBuilder b;
   tile::ProgramOp program, old;
   MainLoop loop; // of `old`
-  DimensionClasses classes;
+  TileDimensions dimensions;
   int64_t pieceRows = 0, pieceColumns = 0;
 };
 } // namespace
@@ -197,11 +197,12 @@ void LinearBody::retype(Operation *op, Operation *from) {
       continue;
     SmallVector<int64_t> shape(type.getShape());
     for (unsigned dim = 0; dim < shape.size(); ++dim) {
-      if (classes.areSame(original, dim, loop.product, 0))
+      Slot slot = Slot::ofUse(original), product = Value(loop.product);
+      if (dimensions.areSame(slot, dim, product, 0))
         shape[dim] = pieceRows;
-      else if (classes.areSame(original, dim, loop.product, 1))
+      else if (dimensions.areSame(slot, dim, product, 1))
         shape[dim] = pieceColumns;
-      else if (classes.isHalf(original, dim, loop.product, 1))
+      else if (dimensions.isHalf(slot, dim, product, 1))
         shape[dim] = pieceColumns / 2;
     }
     auto piece = RankedTensorType::get(shape, type.getElementType());
@@ -309,8 +310,23 @@ LogicalResult LinearBody::apply(tile::GemmAttr schedule) {
   return result;
 }
 
+/// Copies generators for each of their uses, which may have tiles of different sizes.
+static void separateGenerators(tile::ProgramOp program) {
+  SmallVector<Operation *> generators;
+  program.walk([&](Operation *op) {
+    if (isTileGenerator(op))
+      generators.push_back(op);
+  });
+  for (Operation *op : generators)
+    while (!op->use_empty() && !op->hasOneUse()) {
+      OpBuilder b(op);
+      op->use_begin()->set(b.clone(*op)->getResult(0));
+    }
+}
+
 LogicalResult inlay::applyLinear(tile::ProgramOp program) {
   OwningOpRef<tile::ProgramOp> old = program.clone();
+  separateGenerators(*old);
   FailureOr<MainLoop> loop = findMainLoop(*old);
   if (failed(loop))
     return failure();

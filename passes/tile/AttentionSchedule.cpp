@@ -18,7 +18,8 @@ tile::DecodeAttentionAttr inlay::chooseDecodeAttention(const AttentionShape &sha
   constexpr int64_t besideRings = 12 * 1024;
   int64_t bytes = target.slotSharedBytes(slots) - besideRings;
   int64_t stages = std::clamp<int64_t>(bytes / (warps * shape.stepBytes()), 2, 8);
-  return tile::DecodeAttentionAttr::get(target.getContext(), warps, stages, slots, cluster);
+  return tile::DecodeAttentionAttr::get(target.getContext(), /*query_rows=*/1, shape.rows, shape.keysPerStep, warps,
+                                        stages, slots, cluster);
 }
 
 bool inlay::isDecodeAttention(const AttentionShape &shape, int64_t pageSize) {
@@ -26,7 +27,8 @@ bool inlay::isDecodeAttention(const AttentionShape &shape, int64_t pageSize) {
          pageSize % shape.keysPerStep == 0;
 }
 
-tile::PrefillAttentionAttr inlay::choosePrefillAttention(const AttentionShape &shape, tile::TargetAttr target) {
+tile::PrefillAttentionAttr inlay::choosePrefillAttention(const AttentionShape &shape, int64_t queryRows,
+                                                         tile::TargetAttr target) {
   constexpr int64_t besideRings = 1024; // barriers
   int64_t queries = shape.slabs() * AttentionShape::slabColumns * 2 * shape.rows;
   int64_t stages =
@@ -34,7 +36,8 @@ tile::PrefillAttentionAttr inlay::choosePrefillAttention(const AttentionShape &s
   // Of the 65536 of a multiprocessor, 512 for a thread of each warpgroup.
   int64_t consumers = shape.rows / kConsumerRows, producerRegisters = 24;
   int64_t consumerRegisters = std::min<int64_t>(240, llvm::alignDown((512 - producerRegisters) / consumers, 8));
-  return tile::PrefillAttentionAttr::get(target.getContext(), consumers, stages, producerRegisters, consumerRegisters);
+  return tile::PrefillAttentionAttr::get(target.getContext(), queryRows, shape.rows, shape.keysPerStep, consumers,
+                                         stages, producerRegisters, consumerRegisters);
 }
 
 bool inlay::isPrefillAttention(const AttentionShape &shape, int64_t pageSize) {

@@ -27,9 +27,10 @@ struct AttentionShape {
 /// Query rows of a consumer of the family prefill_attention.
 inline constexpr int64_t kConsumerRows = 64;
 
-/// `cluster`: see chooseAttentionCluster.
+/// For query tiles of one row. `cluster`: see chooseAttentionCluster.
 tile::DecodeAttentionAttr chooseDecodeAttention(const AttentionShape &shape, int64_t cluster, tile::TargetAttr target);
-tile::PrefillAttentionAttr choosePrefillAttention(const AttentionShape &shape, tile::TargetAttr target);
+tile::PrefillAttentionAttr choosePrefillAttention(const AttentionShape &shape, int64_t queryRows,
+                                                  tile::TargetAttr target);
 
 /// Blocks that share the keys of a query tile in decode steps of up to `sequences` sequences: as many as fit the chip
 /// at once when all of them run, each with a tile for `kvHeads` heads of keys.

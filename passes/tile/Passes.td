@@ -12,9 +12,13 @@ def SelectSchedulePass : Pass<"tile-select-schedule", "::mlir::ModuleOp"> {
     memory. No other pass chooses these. For linear layers a file of measurements is asked first (tuning/TuningFile.h),
     then the analytic model (LinearSchedule.h), which computes them from the program's shape and the module's
     `tile.target`; a remark says which of the two chose. An entry that the family cannot run is an error. Attention and
-    sampling have a model only (AttentionSchedule.h, SelectSchedule.cpp); how many blocks share a query tile's keys or a
+    sampling have a model only (SelectAttention.h, SelectSchedule.cpp); how many blocks share a query tile's keys or a
     row's vocabulary depends on the sequences of the `tile.entry` that launches the program. A program that has a
     schedule keeps it, so that a person may choose.
+
+    Attention gets the family decode_attention, prefill_attention or generic, by what its program computes and by the
+    steps that launch it, and the tile that tile-apply-schedule gives it. `query_tile_rows` of each mixed `tile.entry`
+    becomes the number of rows that its attention takes, so that the host makes query tiles of that size.
   }];
   let options = [Option<"tuning", "tuning", "std::string", /*default=*/"",
                         "file of measured schedules; builtin: the compiler's own; empty: none">];
@@ -24,8 +28,8 @@ def SelectSchedulePass : Pass<"tile-select-schedule", "::mlir::ModuleOp"> {
 def ApplySchedulePass : Pass<"tile-apply-schedule", "::mlir::ModuleOp"> {
   let summary = "Rewrites each program into what a block of its schedule computes.";
   let description = [{
-    The loop over keys of an attention whose schedule has a cluster is split over the cluster's blocks, which merge
-    their maxima, sums and outputs; the first block stores. `tile.cluster_size` becomes the number of blocks, so that a
+    Attention gets the tile of its schedule, rows by keys. Its loop over keys, if the schedule has a cluster, is split
+    over the cluster's blocks, which merge their maxima, sums and outputs; the first block stores. `tile.cluster_size` becomes the number of blocks, so that a
     program that divides its work by it (sampling) takes its share; in a cluster of one block, ranks and reductions over
     the cluster disappear. Splits of linear layers are still made by their lowerings.
   }];
@@ -63,6 +67,31 @@ def PipelineLoopsPass : Pass<"tile-pipeline", "::inlay::tile::ProgramOp"> {
     fetched before `tile.depend`, since no launch writes them.
   }];
   let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect"];
+}
+
+def RetilePass : Pass<"tile-retile", "::inlay::tile::ProgramOp"> {
+  let summary = "Changes the size of a tile and of all tiles that depend on it.";
+  let description = [{
+    For tests of Retile.h, which the schedules use. The tile is the result of the op with the attribute `retile`; a
+    program without one stays as it is.
+  }];
+  let options = [
+    Option<"dimension", "dimension", "unsigned", /*default=*/"0", "dimension of the tile">,
+    Option<"size", "size", "int64_t", /*default=*/"1", "its new size">,
+    Option<"grid", "grid", "int64_t", /*default=*/"-1", "dimension of the grid along which tiles follow each other; -1: none">,
+    Option<"loop", "loop", "bool", /*default=*/"false", "tiles follow each other in the loop around the op">];
+  let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect"];
+}
+
+def UnrollClusterPass : Pass<"tile-unroll-cluster", "::inlay::tile::ProgramOp"> {
+  let summary = "Lets one block do the work of a cluster.";
+  let description = [{
+    For the cpu target, which has no clusters: a program whose schedule was applied runs there, and can be compared with
+    the one that has no schedule. What depends on `tile.cluster_rank` is copied for each rank, and `tile.cluster_reduce`
+    combines the copies in the order of the ranks. It stands in the program's block or in branches that all ranks take
+    alike. The schedule is removed. A program without a cluster stays as it is.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
 #endif // INLAY_PASSES_TILE_PASSES

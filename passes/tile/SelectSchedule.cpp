@@ -1,9 +1,9 @@
 //===- SelectSchedule.cpp - how programs are run on the chip ---------------===//
 
-#include "passes/tile/AttentionLoop.h"
-#include "passes/tile/AttentionSchedule.h"
+#include "passes/tile/LaunchedSteps.h"
 #include "passes/tile/Passes.h"
 #include "passes/tile/ScheduleTuning.h"
+#include "passes/tile/SelectAttention.h"
 #include "llvm/Support/FormatVariadic.h"
 
 namespace inlay {
@@ -19,24 +19,7 @@ struct SelectSchedulePass : inlay::impl::SelectSchedulePassBase<SelectSchedulePa
   using SelectSchedulePassBase::SelectSchedulePassBase;
   void runOnOperation() override;
 };
-
-/// The steps in which a program is launched.
-struct Steps {
-  bool isDecode = true;
-  int64_t sequences = 0; // at the most; 0: no entry launches the program
-};
 } // namespace
-
-static Steps stepsOf(tile::ProgramOp program) {
-  Steps steps;
-  for (auto entry : program->getParentOfType<ModuleOp>().getOps<tile::EntryOp>())
-    for (auto launch : entry.getBody().getOps<tile::LaunchOp>())
-      if (launch.getProgram() == program.getSymName()) {
-        steps.isDecode &= entry.getKind() == tile::EntryKind::Decode;
-        steps.sequences = std::max<int64_t>(steps.sequences, entry.getMaxSequences());
-      }
-  return steps;
-}
 
 /// Measurements first, then the analytic model; a remark says which.
 static LogicalResult selectLinear(tile::ProgramOp program, tile::Family family, tile::TargetAttr target,
@@ -68,40 +51,6 @@ static LogicalResult selectLinear(tile::ProgramOp program, tile::Family family, 
   return success();
 }
 
-static void describeCluster(InFlightDiagnostic &remark, int64_t cluster, const Steps &steps) {
-  if (cluster > 1)
-    remark << ", clusters of " << cluster << " blocks (max_sequences " << steps.sequences << ")";
-}
-
-static LogicalResult selectAttention(tile::ProgramOp program, tile::Family family, tile::TargetAttr target,
-                                     const Steps &steps) {
-  FailureOr<AttentionLoop> loop = findAttentionLoop(program);
-  if (failed(loop))
-    return failure();
-  AttentionShape shape = shapeOf(*loop);
-  auto kvHeads = dyn_cast<AffineConstantExpr>(program.getGrid().getResult(0));
-  int64_t cluster = steps.isDecode && steps.sequences && kvHeads
-                        ? chooseAttentionCluster(kvHeads.getValue(), steps.sequences, target)
-                        : 1;
-  if (family == tile::Family::DecodeAttention) {
-    if (failed(requireDecodeAttention(*loop)))
-      return failure();
-    program.setScheduleAttr(chooseDecodeAttention(shape, cluster, target));
-  } else if (family == tile::Family::PrefillAttention) {
-    if (failed(requirePrefillAttention(*loop)))
-      return failure();
-    cluster = 1;
-    program.setScheduleAttr(choosePrefillAttention(shape, target));
-  } else {
-    program.setScheduleAttr(tile::GenericAttr::get(program.getContext(), cluster, /*slots=*/1));
-  }
-  InFlightDiagnostic remark = program.emitRemark()
-                              << "schedule by the analytic model: " << tile::stringifyFamily(family) << " of "
-                              << shape.rows << " rows x " << shape.keysPerStep << " keys, heads of " << shape.headDim;
-  describeCluster(remark, cluster, steps);
-  return success();
-}
-
 /// Columns of a row of logits, in tiles: what the blocks of a cluster can share.
 static int64_t vocabularyTilesOf(tile::ProgramOp program) {
   int64_t tiles = 1;
@@ -115,7 +64,7 @@ static int64_t vocabularyTilesOf(tile::ProgramOp program) {
 }
 
 /// As many blocks for a row as leave all rows of the step running at once, and have a tile each.
-static LogicalResult selectSample(tile::ProgramOp program, tile::TargetAttr target, const Steps &steps) {
+static LogicalResult selectSample(tile::ProgramOp program, tile::TargetAttr target, const LaunchedSteps &steps) {
   constexpr int64_t most = 8;
   int64_t slots = target.costs().getSlots(), tiles = vocabularyTilesOf(program), cluster = 1;
   if (steps.sequences) {
@@ -123,10 +72,13 @@ static LogicalResult selectSample(tile::ProgramOp program, tile::TargetAttr targ
     cluster = std::clamp<int64_t>(running / static_cast<int64_t>(llvm::PowerOf2Ceil(steps.sequences)), 1, most);
     cluster = std::min<int64_t>(cluster, llvm::PowerOf2Ceil(tiles));
   }
-  program.setScheduleAttr(tile::GenericAttr::get(program.getContext(), cluster, slots));
+  program.setScheduleAttr(tile::GenericAttr::get(program.getContext(), cluster, slots, /*query_rows=*/0,
+                                                 /*tile_rows=*/0,
+                                                 /*tile_keys=*/0));
   InFlightDiagnostic remark = program.emitRemark()
                               << "schedule by the analytic model: sample of " << tiles << " tiles of the vocabulary";
-  describeCluster(remark, cluster, steps);
+  if (cluster > 1)
+    remark << ", clusters of " << cluster << " blocks (max_sequences " << steps.sequences << ")";
   return success();
 }
 
@@ -137,12 +89,10 @@ static LogicalResult select(tile::ProgramOp program, tile::Family family, tile::
   case tile::Family::SwapAb:
   case tile::Family::Gemm:
     return selectLinear(program, family, target, measured);
-  case tile::Family::DecodeAttention:
-  case tile::Family::PrefillAttention:
   case tile::Family::Attention:
-    return selectAttention(program, family, target, stepsOf(program));
+    return selectAttention(program, target);
   case tile::Family::Sample:
-    return selectSample(program, target, stepsOf(program));
+    return selectSample(program, target, launchedSteps(program));
   }
   llvm_unreachable("unknown family");
 }
@@ -161,4 +111,5 @@ void SelectSchedulePass::runOnOperation() {
     if (failed(select(program, family.getValue(), target, *measured)))
       return signalPassFailure();
   }
+  setQueryTiles(getOperation());
 }

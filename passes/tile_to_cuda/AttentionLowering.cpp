@@ -1,7 +1,7 @@
 //===- AttentionLowering.cpp - what kernels of attention have in common ----===//
 
 #include "passes/tile_to_cuda/AttentionLowering.h"
-#include "mlir/IR/Matchers.h"
+#include "passes/tile/AttentionTraits.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -70,23 +70,18 @@ void AttentionLowering::addCacheMaps() {
   setTensorMaps(kernel, maps);
 }
 
-/// Whether `rows` come from positions modulo a page's size, which holds whole runs.
-static bool isWithinPages(Value rows) {
-  Operation *op = rows.getDefiningOp();
-  if (!op)
-    return false;
-  if (auto remainder = dyn_cast<arith::RemSIOp>(op)) {
-    DenseElementsAttr size;
-    return matchPattern(remainder.getRhs(), m_Constant(&size)) && size.isSplat() &&
-           size.getSplatValue<APInt>().getSExtValue() % kKeys == 0;
-  }
-  return isa<arith::ArithDialect>(op->getDialect()) &&
-         llvm::any_of(op->getOperands(), [](Value operand) { return isWithinPages(operand); });
+LogicalResult inlay::requireTile(tile::ProgramOp program, const AttentionLoop &loop) {
+  tile::AttentionTile tile = *program.getScheduleAttr().getAttentionTile();
+  if (loop.rows == tile.rows && loop.keysPerStep == tile.keys)
+    return success();
+  tile::DotOp scores = loop.scores;
+  return scores.emitError("has ") << loop.rows << " rows x " << loop.keysPerStep << " keys, the schedule tiles of "
+                                  << tile.rows << " x " << tile.keys << "; run tile-apply-schedule first";
 }
 
 LogicalResult inlay::requireRunsOfKeys(const AttentionLoop &loop) {
   tile::GatherOp keys = loop.keys;
-  if (isWithinPages(keys.getIndices()))
+  if (int64_t pageSize = pageSizeOf(loop); pageSize > 0 && pageSize % kKeys == 0)
     return success();
   return keys.emitError("gathers rows of pages that do not hold whole steps of ") << kKeys << " keys";
 }

@@ -53,6 +53,9 @@ private:
   LogicalResult evaluateScalars(mlir::Block &body);
 };
 
+/// Fails with a diagnostic unless the program has the tile of its schedule, one of the families of attention.
+mlir::LogicalResult requireTile(tile::ProgramOp program, const AttentionLoop &loop);
+
 /// Whether the rows that `loop` gathers come in runs of kKeys within one page.
 mlir::LogicalResult requireRunsOfKeys(const AttentionLoop &loop);
 } // namespace inlay

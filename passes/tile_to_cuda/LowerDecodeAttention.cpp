@@ -220,9 +220,7 @@ LogicalResult inlay::lowerDecodeAttention(tile::ProgramOp program, OpBuilder &bu
   FailureOr<AttentionLoop> loop = findAttentionLoop(program);
   if (failed(loop))
     return failure();
-  if (failed(requireDecodeAttention(*loop)))
-    return failure();
-  if (failed(requireRunsOfKeys(*loop)))
+  if (failed(requireDecodeAttention(*loop)) || failed(requireTile(program, *loop)) || failed(requireRunsOfKeys(*loop)))
     return failure();
   auto schedule = cast<tile::DecodeAttentionAttr>(program.getScheduleAttr());
   FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, schedule.getWarps() * kWarp, /*maps=*/2);

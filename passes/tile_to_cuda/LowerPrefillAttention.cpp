@@ -236,14 +236,9 @@ LogicalResult inlay::lowerPrefillAttention(tile::ProgramOp program, OpBuilder &b
   FailureOr<AttentionLoop> loop = findAttentionLoop(program);
   if (failed(loop))
     return failure();
-  if (failed(requirePrefillAttention(*loop)))
+  if (failed(requirePrefillAttention(*loop)) || failed(requireTile(program, *loop)) || failed(requireRunsOfKeys(*loop)))
     return failure();
   auto schedule = cast<tile::PrefillAttentionAttr>(program.getScheduleAttr());
-  if (loop->rows != kConsumerRows * schedule.getConsumers())
-    return loop->scores.emitError("has ") << loop->rows << " rows for " << schedule.getConsumers()
-                                          << " consumers, expected " << kConsumerRows << " for each";
-  if (failed(requireRunsOfKeys(*loop)))
-    return failure();
   FailureOr<cuda::KernelOp> kernel =
       createKernel(program, builder, (schedule.getConsumers() + 1) * PrefillAttentionLowering::kWarpgroup,
                    /*maps=*/2);

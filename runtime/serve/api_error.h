@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 
 #include <string>
+#include <utility>
 
 namespace inlay::serve {
 
@@ -15,6 +16,11 @@ struct ApiError {
   std::string param = {}; // the field that is wrong; empty: null in the answer
   std::string code = {};  // empty: null
 };
+
+// The error of a field that is wrong.
+inline ApiError Wrong(std::string param, std::string message, std::string code = "") {
+  return {.message = std::move(message), .param = std::move(param), .code = std::move(code)};
+}
 
 // {"error": {"message", "type", "param", "code"}}.
 std::string ErrorBody(const ApiError &error);

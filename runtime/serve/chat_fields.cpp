@@ -10,12 +10,6 @@
 namespace inlay::serve {
 namespace {
 
-constexpr size_t kName = 256;
-
-ApiError Wrong(std::string param, std::string message, std::string code = "") {
-  return {.message = std::move(message), .param = std::move(param), .code = std::move(code)};
-}
-
 // Reads the template variables besides messages and tools: chat_template_kwargs, documents, reasoning_effort.
 std::optional<ApiError> ReadVariables(Fields &fields, std::string &out) {
   constexpr std::array<std::string_view, 7> kEfforts = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};

@@ -5,6 +5,7 @@
 #include "nlohmann/json.hpp"
 #include "runtime/serve/api_error.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <set>
@@ -15,6 +16,10 @@
 namespace inlay::serve {
 
 using Json = nlohmann::ordered_json;
+
+// The largest sizes of strings: of a name, and of a text that only Limits::body_bytes limits.
+inline constexpr size_t kName = 256;
+inline constexpr size_t kAnyText = size_t{1} << 30;
 
 // Parses `text` as a JSON object. Refuses text that is not JSON, a value other than an object, nesting deeper than
 // `depth`, a name that occurs twice in one object, and strings that are not Unicode (invalid UTF-8, lone surrogates).

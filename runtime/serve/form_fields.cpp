@@ -5,8 +5,6 @@
 namespace inlay::serve {
 namespace {
 
-constexpr size_t kName = 256;
-constexpr size_t kAnyText = size_t{1} << 30; // Limits::body_bytes limits it
 constexpr const char *kAnyObject = R"({"type":"object"})";
 
 // {"type": "json_schema", "json_schema": {"name", "schema"}}, {"type": "json_object"} or {"type": "text"}. As in

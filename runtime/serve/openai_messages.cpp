@@ -8,8 +8,6 @@
 namespace inlay::serve {
 namespace {
 
-constexpr size_t kName = 256;
-constexpr size_t kAnyText = size_t{1} << 30; // Limits::body_bytes limits it
 // The types of content parts with text, and the field that contains the text. Reasoning ("thinking") is not added to
 // the content.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kTextParts = {{{"text", "text"},

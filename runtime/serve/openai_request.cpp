@@ -10,13 +10,7 @@
 namespace inlay::serve {
 namespace {
 
-constexpr size_t kName = 256;
-constexpr size_t kAnyText = size_t{1} << 30;   // Limits::body_bytes limits it
 constexpr size_t kAnyPrompt = size_t{1} << 24; // token ids
-
-ApiError Wrong(std::string param, std::string message, std::string code = "") {
-  return {.message = std::move(message), .param = std::move(param), .code = std::move(code)};
-}
 
 std::optional<ApiError> ReadPrompts(Fields &fields, const RequestContext &context, GenerationRequest &request) {
   std::vector<Prompt> &out = request.prompts;

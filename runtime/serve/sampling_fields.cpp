@@ -11,7 +11,6 @@
 namespace inlay::serve {
 namespace {
 
-constexpr size_t kName = 256;
 constexpr size_t kWordBytes = 1024; // the engine has the same limit
 
 // `stop` is a string or a list of strings.

@@ -9,7 +9,7 @@
 namespace inlay::serve {
 namespace {
 
-constexpr ToolCallFormat kFormats[] = {
+constexpr ToolCallFormat kToolCallFormats[] = {
     {"hermes", R"(<tool_call>{"name": ..., "arguments": {...}}</tool_call>: Hermes, Qwen2.5, Qwen3)", MakeHermesParser},
     {"mistral", "[TOOL_CALLS]name[ARGS]{...} or [TOOL_CALLS][{...}]: Mistral", MakeMistralParser,
      /*has_short_ids=*/true},
@@ -26,15 +26,15 @@ std::mt19937_64 &Random() {
 } // namespace
 
 const ToolCallFormat *FindToolCallFormat(std::string_view name) {
-  const auto *found = std::ranges::find(kFormats, name, &ToolCallFormat::name);
-  return found == std::end(kFormats) ? nullptr : found;
+  const auto *found = std::ranges::find(kToolCallFormats, name, &ToolCallFormat::name);
+  return found == std::end(kToolCallFormats) ? nullptr : found;
 }
 
-std::span<const ToolCallFormat> ToolCallFormats() { return kFormats; }
+std::span<const ToolCallFormat> ToolCallFormats() { return kToolCallFormats; }
 
 std::vector<std::string> ToolCallFormatNames() {
   std::vector<std::string> names;
-  for (const ToolCallFormat &format : kFormats)
+  for (const ToolCallFormat &format : kToolCallFormats)
     names.emplace_back(format.name);
   return names;
 }

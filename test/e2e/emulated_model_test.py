@@ -61,7 +61,7 @@ class Emulated:
         result = t.run("compile-model", model, "-o", self.bundle, "--target", "sm_90a", "--dtype", "bfloat16", "-q", *flags)
         if not tools.compiled_for_gpu(result, "kernels of whole models"):
             sys.exit(77)
-        self.library = emulation.compile_bundle(str(compiler), self.bundle, t.scratch / model.name)
+        self.library = emulation.compile_bundle(str(compiler), self.bundle, t.scratch / model.name, optimization="-O1")
         self.golden = json.loads((model / "golden" / "golden.json").read_text())
         self.logits = tools.read_float32(model / "golden" / "logits.safetensors", "logits")
         self.row_errors = [row[0] for row in tools.read_float32(model / "golden" / "logits.safetensors", "bf16_error")]

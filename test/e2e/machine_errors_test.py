@@ -11,6 +11,8 @@ import subprocess
 import tools
 
 complaints = []
+# Few kernels: NVRTC takes most of the time of this test.
+SMALL = ("--max-num-seqs", 1, "--max-num-batched-tokens", 16)
 
 
 def run(t: tools.Tools, environment: dict, tool: str, *arguments):
@@ -33,7 +35,7 @@ def full_disk(t: tools.Tools, shim: pathlib.Path, model: pathlib.Path, whole: pa
     size = sum(file.stat().st_size for file in whole.rglob("*") if file.is_file())
     for room in (0, size // 2, size - 1000):
         result = run(t, {"LD_PRELOAD": str(shim), "FULL_DISK_AFTER": str(room), "TMPDIR": str(temporary)}, "compile-model",
-                     model, "-o", out / "bundle", "--target", "cpu", "-q")
+                     model, "-o", out / "bundle", "--target", "cpu", "-q", *SMALL)
         expect_error(f"full disk after {room} bytes", result, "free some space or")
         for directory in (out, temporary):
             if left := list(directory.iterdir()):
@@ -47,7 +49,7 @@ def small_memory(t: tools.Tools, bundle: pathlib.Path) -> None:
 
 
 def gpu(t: tools.Tools, driver: pathlib.Path, model: pathlib.Path) -> None:
-    compiled = t.run("compile-model", model, "-o", t.scratch / "gpu.inlay", "--target", "sm_90a", "--dtype", "bfloat16", "-q")
+    compiled = t.run("compile-model", model, "-o", t.scratch / "gpu.inlay", "--target", "sm_90a", "--dtype", "bfloat16", "-q", *SMALL)
     if not tools.compiled_for_gpu(compiled, "errors of a GPU's machine"):
         return
     bundle = t.scratch / "gpu.inlay"
@@ -69,7 +71,7 @@ def gpu(t: tools.Tools, driver: pathlib.Path, model: pathlib.Path) -> None:
 
     weights = sum(weight["bytes"] for target in json.loads(t.checked("inspect-bundle", bundle, "--json"))["targets"]
                   for weight in target["weights"])
-    for memory in (weights // 2, weights + 100_000):
+    for memory in (weights // 2, weights + 10_000):
         expect_error(f"a GPU of {memory} bytes", load(FAKE_MEMORY=str(memory)), "weights (", "activations (", "MiB that are free",
                      "--gpu-memory-utilization", "--max-num-batched-tokens")
 
@@ -87,7 +89,8 @@ def gpu(t: tools.Tools, driver: pathlib.Path, model: pathlib.Path) -> None:
 
     # A kernel of another compilation, with the correct hash: it has the same name but takes other parameters.
     other = t.scratch / "other.inlay"
-    t.checked("compile-model", model, "-o", other, "--target", "sm_90a", "--dtype", "bfloat16", "--without", "norm-prologues", "-q")
+    t.checked("compile-model", model, "-o", other, "--target", "sm_90a", "--dtype", "bfloat16", "--without", "norm-prologues", "-q",
+              *SMALL)
     shared = "kernels/sm_90a/decode_1_lm_head.cubin"
     good = (bundle / shared).read_bytes()
     (bundle / shared).write_bytes((other / shared).read_bytes())
@@ -117,7 +120,7 @@ def library(t: tools.Tools, driver: pathlib.Path, cublaslt: pathlib.Path, model:
     """A bundle with products that cuBLASLt computes: the error without the library, and a run with it
     (fake_cublaslt.cpp)."""
     bundle = t.scratch / "library.inlay"
-    compiled = t.run("compile-model", model, "-o", bundle, "--target", "sm_90a", "--dtype", "bfloat16", "--library", "always")
+    compiled = t.run("compile-model", model, "-o", bundle, "--target", "sm_90a", "--dtype", "bfloat16", "--library", "always", *SMALL)
     if not tools.compiled_for_gpu(compiled, "products that cuBLASLt computes"):
         return
     if "left to cublaslt" not in compiled.stderr:
@@ -145,7 +148,7 @@ def library(t: tools.Tools, driver: pathlib.Path, cublaslt: pathlib.Path, model:
 
 
 def test(t: tools.Tools, driver: pathlib.Path, shim: pathlib.Path, cublaslt: pathlib.Path, model: pathlib.Path) -> None:
-    whole = t.compile(model, "--target", "cpu")
+    whole = t.compile(model, "--target", "cpu", *SMALL)
     full_disk(t, shim, model, whole)
     small_memory(t, whole)
     gpu(t, driver, model)

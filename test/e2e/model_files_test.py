@@ -80,7 +80,7 @@ def test(t: tools.Tools) -> None:
         model = write_model(t.scratch / f"model-{number}", config, files)
         checked = t.run("check-model", model)
         expect(f"{what}: check-model's exit code ({checked.stdout})", checked.returncode, 0)
-        return t.compile(model, "--target", "cpu")
+        return t.compile(model, "--target", "cpu", "--max-num-seqs", 1, "--max-num-batched-tokens", 1)  # few kernels
 
     def answer(bundle: pathlib.Path, *options) -> dict:
         return t.generate(bundle, "--prompt-ids", str(GO), "--temperature", 0, *options)

@@ -50,7 +50,8 @@ def run(library: pathlib.Path, facts: dict, weight: bytes, activation: bytes, ro
 
 def test(t: tools.Tools, compiler: pathlib.Path, model: pathlib.Path) -> None:
     bundle = t.scratch / "short.inlay"
-    compiled = t.run("compile-model", model, "-o", bundle, "--target", "sm_90a", "--dtype", "bfloat16", "--max-num-seqs", 1, "-q")
+    compiled = t.run("compile-model", model, "-o", bundle, "--target", "sm_90a", "--dtype", "bfloat16", "--max-num-seqs", 1,
+                     "--max-num-batched-tokens", 1, "-q")
     if not tools.compiled_for_gpu(compiled, "a short K"):
         return
     target = json.loads(t.checked("inspect-bundle", bundle, "--json"))["targets"][0]

@@ -5,11 +5,15 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "mlir/AsmParser/AsmParser.h"
+#include "mlir/Pass/PassManager.h"
+#include "passes/tile/Passes.h"
 #include "test/codegen/cpu/KernelTesting.h"
 
 #include <cmath>
 
 namespace {
+using namespace inlay;
 using namespace inlay::testing;
 
 /// |actual - expected| <= tolerance (1 + |expected|) for each element.
@@ -178,8 +182,8 @@ TEST(Kernels, QkvIsRotatedAndAppended) {
   EXPECT_EQ(untouched, keys.size() + values.size() - written);
 }
 
-TEST(Kernels, AttentionIsCausalOverPages) {
-  Library library(Library::program("attention"));
+/// Runs the kernel of attention.mlir and compares its results.
+void expectAttention(const Library &library) {
   Kernel kernel = library.kernel("attention");
   ASSERT_TRUE(kernel);
   Random random(6);
@@ -216,6 +220,34 @@ TEST(Kernels, AttentionIsCausalOverPages) {
     }
   // The attention weights are rounded to bf16 before they are multiplied with the values.
   expectNear(o, expected, 2 * kBf16Tolerance);
+}
+
+TEST(Kernels, AttentionIsCausalOverPages) { expectAttention(Library(Library::program("attention"))); }
+
+/// The program of each schedule computes the same: in other tiles, with padding, and with keys that several blocks
+/// share.
+TEST(Kernels, AttentionComputesTheSameInEachSchedule) {
+  for (const char *schedule :
+       {"generic<cluster = 3, query_rows = 4, tile_rows = 16, tile_keys = 64>",
+        "decode_attention<query_rows = 4, tile_rows = 16, tile_keys = 16, warps = 8, stages = 2, slots = 1, cluster = "
+        "4>",
+        "prefill_attention<query_rows = 32, tile_rows = 64, tile_keys = 128, consumers = 1, stages = 2, "
+        "producer_registers = 24, consumer_registers = 240>"}) {
+    SCOPED_TRACE(schedule);
+    mlir::DialectRegistry registry;
+    registerAllDialects(registry);
+    mlir::MLIRContext context(registry);
+    auto module = mlir::parseSourceString<mlir::ModuleOp>(Library::program("attention"), &context);
+    ASSERT_TRUE(module);
+    tile::ProgramOp program = *module->getOps<tile::ProgramOp>().begin();
+    program.setScheduleAttr(
+        llvm::cast<tile::Schedule>(mlir::parseAttribute(std::string("#tile.") + schedule, &context)));
+    mlir::PassManager passes(&context);
+    passes.addPass(createApplySchedulePass());
+    passes.addNestedPass<tile::ProgramOp>(createUnrollClusterPass());
+    ASSERT_TRUE(mlir::succeeded(passes.run(*module)));
+    expectAttention(Library(*module));
+  }
 }
 
 /// 10 rows of 40 columns by 20 rows of 40, in tiles of 4 x 16 x 32: rows, columns and K all end inside a tile.

@@ -46,21 +46,31 @@ extern "C" const int parameters_{name}[] = {{{", ".join(str(SIZES.get(type, 8)) 
 """
 
 
-def compile_kernels(compiler: str, sources: dict[str, str], stem: pathlib.Path) -> pathlib.Path:
+def precompiled_header(flags: list[str], folder: pathlib.Path) -> pathlib.Path:
+    """The header of all kernels in FOLDER. It is precompiled, because parsing it takes longer than compiling a kernel.
+    Clang and GCC find HEADER.gch when they are given `-include HEADER`."""
+    header = folder / "emulated_kernels.h"
+    if not header.exists():
+        # attention.h uses only functions that the emulation defines, so it is compiled unchanged.
+        text = "\n".join(line for line in (DEVICE / "attention.h").read_text().splitlines() if not line.startswith("#"))
+        header.write_text(f'#include "{HERE / "emulation_async.h"}"\n{text}\n')
+        subprocess.run([*flags, "-x", "c++-header", header, "-o", f"{header}.gch"], check=True)
+    return header
+
+
+def compile_kernels(compiler: str, sources: dict[str, str], stem: pathlib.Path, optimization: str = "-O0") -> pathlib.Path:
     """Builds STEM.so with all kernels of `sources` (name -> text), compiled in as many parts as there are
-    processors."""
-    # attention.h uses only functions that the emulation defines, so it is compiled unchanged.
-    header = "\n".join(line for line in (DEVICE / "attention.h").read_text().splitlines() if not line.startswith("#"))
-    header = f'#include "{HERE / "emulation_async.h"}"\n{header}\n'
-    flags = [compiler, "-std=c++20", "-O1", "-w", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing",
+    processors. Most kernels run so briefly that -O0 is the fastest."""
+    flags = [compiler, "-std=c++20", optimization, "-w", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing",
              *shlex.split(os.environ.get("CXXFLAGS", ""))]
+    header = precompiled_header(flags, stem.parent)
     jobs = min(len(os.sched_getaffinity(0)), len(sources))
     names = sorted(sources, key=lambda name: -len(sources[name]))
 
     def compile_part(part: int) -> pathlib.Path:
         file = stem.with_name(f"{stem.name}_{part}.cpp")
-        file.write_text(header + "".join(adapted(name, sources[name]) for name in names[part::jobs]))
-        subprocess.run([*flags, "-c", file, "-o", file.with_suffix(".o")], check=True)
+        file.write_text("".join(adapted(name, sources[name]) for name in names[part::jobs]))
+        subprocess.run([*flags, "-include", header, "-c", file, "-o", file.with_suffix(".o")], check=True)
         return file.with_suffix(".o")
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
@@ -70,10 +80,11 @@ def compile_kernels(compiler: str, sources: dict[str, str], stem: pathlib.Path) 
     return library
 
 
-def compile_bundle(compiler: str, bundle: pathlib.Path, stem: pathlib.Path, names: list[str] | None = None) -> pathlib.Path:
+def compile_bundle(compiler: str, bundle: pathlib.Path, stem: pathlib.Path, names: list[str] | None = None,
+                   optimization: str = "-O0") -> pathlib.Path:
     """The same for the sm_90a kernels of a bundle: those in `names`, or all."""
     sources = {file.stem: file.read_text() for file in (bundle / "kernels/sm_90a").glob("*.cu")}
-    return compile_kernels(compiler, {name: sources[name] for name in names or sources}, stem)
+    return compile_kernels(compiler, {name: sources[name] for name in names or sources}, stem, optimization)
 
 
 def facts_of(bundle: pathlib.Path) -> dict[str, dict]:

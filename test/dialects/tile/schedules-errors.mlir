@@ -47,22 +47,47 @@
 // -----
 
 // expected-error @+1 {{has stages of 1, expected 2 to 16}}
-#schedule = #tile.decode_attention<warps = 8, stages = 1, slots = 2, cluster = 1>
+#schedule = #tile.decode_attention<query_rows = 1, tile_rows = 8, tile_keys = 16, warps = 8, stages = 1, slots = 2, cluster = 1>
 
 // -----
 
 // expected-error @+1 {{has a cluster of 12 blocks, expected 1 to 8, or 16}}
-#schedule = #tile.decode_attention<warps = 8, stages = 3, slots = 2, cluster = 12>
+#schedule = #tile.decode_attention<query_rows = 1, tile_rows = 8, tile_keys = 16, warps = 8, stages = 3, slots = 2, cluster = 12>
 
 // -----
 
 // expected-error @+1 {{has consumers of 4, expected 1 to 3}}
-#schedule = #tile.prefill_attention<consumers = 4, stages = 2, producer_registers = 24, consumer_registers = 120>
+#schedule = #tile.prefill_attention<query_rows = 32, tile_rows = 256, tile_keys = 128, consumers = 4, stages = 2, producer_registers = 24, consumer_registers = 120>
 
 // -----
 
 // expected-error @+1 {{needs 68608 registers, expected at most 65536}}
-#schedule = #tile.prefill_attention<consumers = 2, stages = 2, producer_registers = 56, consumer_registers = 240>
+#schedule = #tile.prefill_attention<query_rows = 32, tile_rows = 128, tile_keys = 128, consumers = 2, stages = 2, producer_registers = 56, consumer_registers = 240>
+
+// -----
+
+// expected-error @+1 {{has tile_rows of 96, expected 128}}
+#schedule = #tile.prefill_attention<query_rows = 32, tile_rows = 96, tile_keys = 128, consumers = 2, stages = 2, producer_registers = 24, consumer_registers = 240>
+
+// -----
+
+// expected-error @+1 {{has tile_keys of 24, expected a multiple of 16}}
+#schedule = #tile.prefill_attention<query_rows = 32, tile_rows = 128, tile_keys = 24, consumers = 2, stages = 2, producer_registers = 24, consumer_registers = 240>
+
+// -----
+
+// expected-error @+1 {{has tile_keys of 64, expected 16}}
+#schedule = #tile.decode_attention<query_rows = 1, tile_rows = 8, tile_keys = 64, warps = 8, stages = 3, slots = 2, cluster = 1>
+
+// -----
+
+// expected-error @+1 {{has query_rows of 9, expected 1 to 8}}
+#schedule = #tile.decode_attention<query_rows = 9, tile_rows = 8, tile_keys = 16, warps = 8, stages = 3, slots = 2, cluster = 1>
+
+// -----
+
+// expected-error @+1 {{has tile_keys of 0, expected at least 1}}
+#schedule = #tile.generic<query_rows = 4, tile_rows = 16>
 
 // -----
 
@@ -76,7 +101,7 @@
 
 // -----
 
-// expected-error @+2 {{expected ::inlay::tile::Family to be one of: matvec, swap_ab, gemm, decode_attention, prefill_attention, attention, sample}}
+// expected-error @+2 {{expected ::inlay::tile::Family to be one of: matvec, swap_ab, gemm, attention, sample}}
 // expected-error @+1 {{failed to parse Tile_FamilyAttr parameter 'value'}}
 #schedule = #tile.family<magic>
 

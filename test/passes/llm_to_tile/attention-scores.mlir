@@ -1,12 +1,12 @@
 // RUN: inlay-opt %s --pass-pipeline="builtin.module(llm-form-groups,func.func(llm-plan-buffers),convert-llm-to-tile{target=cpu},cse)" | FileCheck %s
-// RUN: inlay-opt %s --pass-pipeline="builtin.module(llm-form-groups{target=sm_90a},func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a})" 2>&1 | FileCheck %s --check-prefix=GPU
+// RUN: inlay-opt %s --pass-pipeline="builtin.module(llm-form-groups{target=sm_90a},func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},tile-select-schedule)" 2>&1 | FileCheck %s --check-prefix=GPU
 // Slopes of ALiBi and sinks.
 
 // The families of attention for GPUs take neither.
-// GPU: takes the generic attention: the families decode_attention and prefill_attention have no slopes of ALiBi
-// GPU: takes the generic attention: the families decode_attention and prefill_attention have no sinks
-// GPU: tile.program @step_alibi{{.*}}schedule #tile.family<attention>
-// GPU: tile.program @step_sinks{{.*}}schedule #tile.family<attention>
+// GPU-DAG: takes the generic attention: the families decode_attention and prefill_attention have no slopes of ALiBi
+// GPU-DAG: takes the generic attention: the families decode_attention and prefill_attention have no sinks
+// GPU: tile.program @step_alibi{{.*}}schedule #tile.generic<
+// GPU: tile.program @step_sinks{{.*}}schedule #tile.generic<
 
 // The slope of a row is that of its query head: kv head 0 has heads 0 and 1, kv head 1 has 2 and 3.
 // CHECK-LABEL: tile.program @step_alibi

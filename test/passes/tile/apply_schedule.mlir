@@ -1,7 +1,23 @@
 // RUN: inlay-opt --tile-apply-schedule %s | FileCheck %s
 // RUN: inlay-opt --tile-apply-schedule --tile-apply-schedule %s | FileCheck %s
+// RUN: sed "s/(2, s2)> schedule #tile.generic<cluster = 4>/(2, s2)> schedule #tile.generic<query_rows = 1, tile_rows = 16, tile_keys = 64>/" %s | inlay-opt --tile-apply-schedule | FileCheck %s --check-prefix=RETILED
+// RUN: inlay-opt --tile-apply-schedule %s | sed "1,/generic<cluster = 4>/s/generic<cluster = 4>/generic<cluster = 4, query_rows = 1, tile_rows = 16, tile_keys = 64>/" | not inlay-opt --tile-apply-schedule 2>&1 | FileCheck %s --check-prefix=LATE
 // The keys of a query tile are split over the 4 blocks of a cluster: each takes a run of whole tiles of 16, all merge maxima, sums
 // and outputs, and the first stores. What is split already stays as it is.
+
+// In another tile, rows and keys change, and the step of the loop.
+// RETILED-LABEL: tile.program @attention
+// RETILED: tile.iota axis 0 : tensor<16xi32>
+// RETILED: tile.gather {{.*}}tensor<16xi32> -> tensor<16x32xbf16>
+// RETILED: %[[KEYS:.*]] = arith.constant 64 : index
+// RETILED: scf.for {{.*}} step %[[KEYS]] {{.*}} -> (tensor<16xf32>, tensor<16xf32>, tensor<16x32xf32>)
+// RETILED: tile.iota axis 0 : tensor<64xi32>
+// RETILED: tile.dot {{.*}} transpose_rhs : tensor<16x32xbf16>, tensor<64x32xbf16>, tensor<16x64xf32>
+// RETILED: tile.dot {{.*}} : tensor<16x64xbf16>, tensor<64x32xbf16>, tensor<16x32xf32>
+// RETILED: tile.scatter {{.*}} : tensor<16x32xbf16>
+
+// A program that is split for one tile is not changed to another.
+// LATE: error: has 8 rows x 16 keys and is split over a cluster; the schedule has tiles of 16 x 64
 !q = !tile.view<?x32xbf16, activation>
 !kv = !tile.view<?x32xbf16, kv, kv_rows>
 !out = !tile.view<?x32xbf16, output>

@@ -1,0 +1,64 @@
+//===- AttentionTraits.cpp - what decides which family runs an attention ---===//
+
+#include "passes/tile/AttentionTraits.h"
+
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace inlay;
+
+/// Rows come from positions modulo the size of a page.
+static int64_t pageSizeOf(Value rows) {
+  Operation *op = rows.getDefiningOp();
+  if (!op)
+    return 0;
+  if (auto remainder = dyn_cast<arith::RemSIOp>(op)) {
+    SplatElementsAttr size;
+    return matchPattern(remainder.getRhs(), m_Constant(&size)) ? size.getSplatValue<APInt>().getSExtValue() : 0;
+  }
+  if (isa<arith::ArithDialect>(op->getDialect()))
+    for (Value operand : op->getOperands())
+      if (int64_t size = pageSizeOf(operand))
+        return size;
+  return 0;
+}
+
+int64_t inlay::pageSizeOf(const AttentionLoop &loop) {
+  tile::GatherOp keys = loop.keys;
+  return ::pageSizeOf(keys.getIndices());
+}
+
+/// Whether the masked scores depend on more numbers than the products and constants.
+static bool hasBias(const AttentionLoop &loop) {
+  tile::DotOp scores = loop.scores;
+  SetVector<Value> values;
+  values.insert(loop.masked);
+  for (size_t i = 0; i < values.size(); ++i) {
+    Value value = values[i];
+    Operation *op = value.getDefiningOp();
+    if (value == scores.getResult() || matchPattern(value, m_Constant()))
+      continue;
+    if (!op || !op->hasTrait<OpTrait::Elementwise>())
+      return true;
+    bool hasNumbers = false;
+    for (Value operand : op->getOperands())
+      if (isa<FloatType>(getElementTypeOrSelf(operand.getType()))) {
+        values.insert(operand);
+        hasNumbers = true;
+      }
+    if (!hasNumbers)
+      return true;
+  }
+  return false;
+}
+
+AttentionTraits inlay::traitsOf(const AttentionLoop &loop) {
+  tile::GatherOp keys = loop.keys;
+  AttentionTraits traits;
+  traits.headDim = loop.headDim;
+  traits.elementBits = keys.getView().getType().getElementType().getIntOrFloatBitWidth();
+  traits.pageSize = pageSizeOf(loop);
+  traits.hasBias = hasBias(loop);
+  traits.hasSinks = !loop.lastTop.use_empty();
+  return traits;
+}

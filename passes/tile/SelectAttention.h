@@ -1,0 +1,18 @@
+//===- SelectAttention.h - which family runs an attention, in which tiles --===//
+
+#ifndef INLAY_PASSES_TILE_SELECTATTENTION_H
+#define INLAY_PASSES_TILE_SELECTATTENTION_H
+
+#include "dialects/tile/Tile.h"
+
+namespace inlay {
+/// Gives a program with the schedule #tile.family<attention> that of a family, by the analytic model; remarks say
+/// which, and why not another.
+mlir::LogicalResult selectAttention(tile::ProgramOp program, tile::TargetAttr target);
+
+/// Gives each entry of mixed steps the query tiles of the attention that it launches: the host cuts sequences into as
+/// many rows as all of its programs take.
+void setQueryTiles(mlir::ModuleOp module);
+} // namespace inlay
+
+#endif // INLAY_PASSES_TILE_SELECTATTENTION_H

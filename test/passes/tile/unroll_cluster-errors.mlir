@@ -1,0 +1,34 @@
+// RUN: inlay-opt --pass-pipeline="builtin.module(tile.program(tile-unroll-cluster))" --split-input-file --verify-diagnostics %s
+tile.program @loop(%y: !tile.view<16xf32, output>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule #tile.generic<cluster = 2> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c4 = arith.constant 4 : index
+  %ones = arith.constant dense<1.0> : tensor<16xf32>
+  // expected-error @+1 {{has a tile.cluster_reduce inside, which tile-unroll-cluster takes from a block of the program or from an scf.if without results}}
+  %sum = scf.for %i = %c0 to %c4 step %c1 iter_args(%s = %ones) -> (tensor<16xf32>) {
+    %next = tile.cluster_reduce add %s : tensor<16xf32>
+    scf.yield %next : tensor<16xf32>
+  }
+  tile.store %sum, %y[%c0] : tensor<16xf32>, !tile.view<16xf32, output>
+}
+
+// -----
+
+tile.program @branch(%y: !tile.view<16xf32, output>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule #tile.generic<cluster = 2> {
+  %c0 = arith.constant 0 : index
+  %ones = arith.constant dense<1.0> : tensor<16xf32>
+  %rank = tile.cluster_rank
+  %is_first = arith.cmpi eq, %rank, %c0 : index
+  // expected-error @+1 {{has a tile.cluster_reduce inside and a condition that depends on the block's rank; all blocks of a cluster reach a tile.cluster_reduce}}
+  scf.if %is_first {
+    %sum = tile.cluster_reduce add %ones : tensor<16xf32>
+    tile.store %sum, %y[%c0] : tensor<16xf32>, !tile.view<16xf32, output>
+  }
+}
+
+// -----
+
+// expected-error @+1 {{asks for the number of blocks of its cluster; run tile-apply-schedule first}}
+tile.program @size() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule #tile.generic<cluster = 2> {
+  %size = tile.cluster_size
+}
