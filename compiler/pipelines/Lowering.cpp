@@ -134,9 +134,6 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
       SelectSchedulePassOptions select;
       select.tuning = tuning.str();
       passes.addPass(createSelectSchedulePass(select));
-      ApplySchedulePassOptions apply;
-      apply.linears = getenv("INLAY_LINEARS") != nullptr;
-      passes.addPass(createApplySchedulePass(apply));
     }
     passes.addPass(createCSEPass());
     if (failed(passes.run(*step)))

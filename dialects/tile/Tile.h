@@ -30,6 +30,8 @@ struct PipelineShape {
   int64_t producers, consumers, producerRegisters = 0, consumerRegisters = 0;
   /// Weights are read by one block only, so that no cache need keep them.
   bool streamsWeights = false;
+  /// Blocks that must fit a multiprocessor, and the shared memory that one may have; 0: all.
+  int64_t slots = 1, sharedBytes = 0;
 };
 
 /// What a block of a program of attention takes at a time.

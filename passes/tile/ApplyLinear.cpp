@@ -56,7 +56,7 @@ private:
   AffineExpr rowTiles(int64_t rows);
   void setGrid(ArrayRef<AffineExpr> dims);
   LogicalResult epilogue(Value piece, Value row, Value column, int64_t tileColumns);
-  FailureOr<Value> offsetOf(unsigned dim, int64_t tile, Value by, IRMapping &mapping);
+  LogicalResult mapOffsets(unsigned dim, int64_t tile, int64_t piece, Value by, IRMapping &mapping);
   void retype(Operation *op, Operation *from);
 
   ImplicitLocOpBuilder b;
@@ -171,22 +171,26 @@ void LinearBody::choosePiece(int64_t rows, int64_t tileColumns, int64_t warps) {
 // Epilogue
 //===----------------------------------------------------------------------===//
 
-/// Maps what the old program computes as `tile` x its id in `dim` to `by`, the first row or column of a piece.
-FailureOr<Value> LinearBody::offsetOf(unsigned dim, int64_t tile, Value by, IRMapping &mapping) {
+/// Maps what the old program computes as a multiple of its id in `dim` to that of `by`, the first row or column of a
+/// piece: `tile` times the id to `by` itself, and a part of it (half, for every second column) to that part.
+LogicalResult LinearBody::mapOffsets(unsigned dim, int64_t tile, int64_t piece, Value by, IRMapping &mapping) {
   for (auto id : old.getBody().getOps<tile::ProgramIdOp>()) {
     if (id.getDimension() != dim)
       continue;
     for (Operation *user : id->getUsers()) {
       auto offset = dyn_cast<arith::MulIOp>(user);
-      if (!offset || (getConstantIntValue(offset.getLhs()) != tile && getConstantIntValue(offset.getRhs()) != tile))
+      std::optional<int64_t> factor;
+      if (offset)
+        factor = getConstantIntValue(offset.getLhs() == id ? offset.getRhs() : offset.getLhs());
+      if (!factor || *factor < 1 || tile % *factor != 0 || piece % (tile / *factor) != 0)
         return user->emitError() << "uses the block's index for something else than the first of " << tile
                                  << (dim ? " rows" : " columns") << "; the program cannot be divided into other tiles";
-      mapping.map(offset.getResult(), by);
+      mapping.map(offset.getResult(), div(by, tile / *factor));
     }
     // Of the id itself nothing is left but operands of what is mapped.
     mapping.map(id.getResult(), by);
   }
-  return by;
+  return success();
 }
 
 /// Gives the tiles of `op`, a copy of `from`, the sizes of a piece.
@@ -227,7 +231,8 @@ LogicalResult LinearBody::epilogue(Value piece, Value row, Value column, int64_t
   for (auto [from, to] : llvm::zip_equal(old.getBody().getArguments(), program.getBody().getArguments()))
     mapping.map(from, to);
   mapping.map(loop.product, piece);
-  if (failed(offsetOf(0, loop.columns, column, mapping)) || failed(offsetOf(1, loop.tokens, row, mapping)))
+  if (failed(mapOffsets(0, loop.columns, pieceColumns, column, mapping)) ||
+      failed(mapOffsets(1, loop.tokens, pieceRows, row, mapping)))
     return failure();
   SmallVector<Operation *> copies;
   for (Operation &op : old.getBody().front().without_terminator()) {

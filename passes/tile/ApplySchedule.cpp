@@ -17,7 +17,6 @@ using namespace inlay;
 
 namespace {
 struct ApplySchedulePass : inlay::impl::ApplySchedulePassBase<ApplySchedulePass> {
-  using ApplySchedulePassBase::ApplySchedulePassBase;
   void runOnOperation() override;
 };
 } // namespace
@@ -69,6 +68,11 @@ static void resolveCluster(tile::ProgramOp program) {
   replaceByNumber<tile::ClusterRankOp>(program, 0);
 }
 
+/// Whether the program's work is divided already.
+static bool isApplied(tile::ProgramOp program) {
+  return program.walk([](tile::ForWarpsOp) { return WalkResult::interrupt(); }).wasInterrupted();
+}
+
 void ApplySchedulePass::runOnOperation() {
   for (tile::ProgramOp program : getOperation().getOps<tile::ProgramOp>()) {
     tile::Schedule schedule = program.getScheduleAttr();
@@ -76,7 +80,7 @@ void ApplySchedulePass::runOnOperation() {
       continue;
     if (failed(applyAttention(program)))
       return signalPassFailure();
-    if (linears && isa<tile::SwapAbAttr, tile::GemmAttr>(schedule) && failed(applyLinear(program)))
+    if (schedule.getPipeline() && !isApplied(program) && failed(applyLinear(program)))
       return signalPassFailure();
     resolveCluster(program);
   }

@@ -33,8 +33,6 @@ def ApplySchedulePass : Pass<"tile-apply-schedule", "::mlir::ModuleOp"> {
     program that divides its work by it (sampling) takes its share; in a cluster of one block, ranks and reductions over
     the cluster disappear. Splits of linear layers are still made by their lowerings.
   }];
-  let options = [Option<"linears", "linears", "bool", /*default=*/"false",
-                        "apply the schedules of the families gemm and swap_ab as well">];
   let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
                            "::mlir::scf::SCFDialect"];
 }

@@ -17,15 +17,14 @@ struct Family {
 FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
   static const Family families[] = {
       {TypeID::get<tile::DecodeAttentionAttr>(), lowerDecodeAttention},
-      {TypeID::get<tile::GemmAttr>(), lowerGemm},
+      {TypeID::get<tile::GemmAttr>(), lowerGeneric},
       {TypeID::get<tile::GenericAttr>(), lowerGeneric},
       {TypeID::get<tile::MatvecAttr>(), lowerMatvec},
       {TypeID::get<tile::PrefillAttentionAttr>(), lowerPrefillAttention},
-      {TypeID::get<tile::SwapAbAttr>(), lowerSwapAb},
+      {TypeID::get<tile::SwapAbAttr>(), lowerGeneric},
   };
   tile::Schedule schedule = program.getScheduleAttr();
-  bool isPipelined = program.walk([](tile::WarpRolesOp) { return WalkResult::interrupt(); }).wasInterrupted();
-  if (!schedule || isPipelined)
+  if (!schedule)
     return lowerGeneric;
   for (const Family &family : families)
     if (family.schedule == schedule.getTypeID())

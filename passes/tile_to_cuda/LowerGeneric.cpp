@@ -254,6 +254,13 @@ static int64_t threadsOf(tile::ProgramOp program, const LayoutAssignment &layout
 }
 
 LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder) {
+  tile::Schedule schedule = program.getScheduleAttr();
+  std::optional<tile::PipelineShape> pipeline = schedule ? schedule.getPipeline() : std::nullopt;
+  bool hasRoles = program.walk([](tile::WarpRolesOp) { return WalkResult::interrupt(); }).wasInterrupted();
+  if (pipeline && !hasRoles)
+    return program.emitError("has the schedule ")
+           << schedule << " and no warps that fetch; run tile-apply-schedule, tile-assign-stages, "
+           << "tile-specialize-warps and tile-pipeline first";
   OwningOpRef<tile::ProgramOp> copy = program.clone();
   hoistFromBranches(*copy);
   hoistLoads(*copy);
@@ -272,11 +279,11 @@ LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder) {
     return failure();
   if (lowering.conversions > 0)
     program.emitRemark() << lowering.conversions << " layout conversions through shared memory";
-  if (auto schedule = dyn_cast_or_null<tile::GenericAttr>(program.getScheduleAttr()))
-    kernel->setMinBlocks(schedule.getSlots());
-  if (auto schedule = dyn_cast_or_null<tile::SwapAbAttr>(program.getScheduleAttr())) {
-    kernel->setMinBlocks(schedule.getSlots());
-    kernel->setSharedBytes(schedule.getSharedBytes());
+  if (auto generic = dyn_cast_or_null<tile::GenericAttr>(schedule))
+    kernel->setMinBlocks(generic.getSlots());
+  if (pipeline) {
+    kernel->setMinBlocks(pipeline->slots);
+    kernel->setSharedBytes(pipeline->sharedBytes);
   }
   return success();
 }
