@@ -17,6 +17,11 @@ struct StepSizes {
   int v[INLAY_STEP_SIZE_COUNT];
 };
 
+// A barrier of `threads` threads, whole warps; `id` is 1 to 15, since 0 is that of __syncthreads.
+__device__ __forceinline__ void named_barrier(int id, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
 struct alignas(64) CUtensorMap {
   unsigned long long opaque[16];
 };

@@ -64,6 +64,24 @@ __device__ __forceinline__ long long load_pair_of_block(const float *p, int rank
 }
 __device__ __forceinline__ float first_of_pair(long long pair) { return __int_as_float(static_cast<int>(pair)); }
 __device__ __forceinline__ float second_of_pair(long long pair) { return __int_as_float(static_cast<int>(pair >> 32)); }
+// registers[0..N) = p[0..N) in the shared memory of block `rank`, for N of 1, 2 or 4. The address is a multiple of 4 N.
+template <int N> __device__ __forceinline__ void load_vector_of_block(float *registers, const float *p, int rank) {
+  static_assert(N == 1 || N == 2 || N == 4, "a load has 4, 8 or 16 bytes");
+  unsigned remote;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(shared_address(p)), "r"(rank));
+  if constexpr (N == 1)
+    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(registers[0]) : "r"(remote) : "memory");
+  else if constexpr (N == 2)
+    asm volatile("ld.shared::cluster.v2.f32 {%0, %1}, [%2];"
+                 : "=f"(registers[0]), "=f"(registers[1])
+                 : "r"(remote)
+                 : "memory");
+  else
+    asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(registers[0]), "=f"(registers[1]), "=f"(registers[2]), "=f"(registers[3])
+                 : "r"(remote)
+                 : "memory");
+}
 // Writes four bytes to the same address in block `rank`, completed on the mbarrier at the same address as `bar` there.
 __device__ __forceinline__ void send_to_block(float *p, int rank, float value, long long *bar) {
   asm volatile(

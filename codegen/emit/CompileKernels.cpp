@@ -7,9 +7,8 @@
 #include "mlir/IR/Verifier.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/LocationSnapshot.h"
-#include "passes/cuda/Passes.h"
 #include "passes/tile/LibraryProduct.h"
-#include "passes/tile_to_cuda/Passes.h"
+#include "passes/tile_to_cuda/Pipelines.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/ThreadPool.h"
 
@@ -101,13 +100,7 @@ static std::string printIr(ModuleOp module, StringRef file) {
 static LogicalResult runPasses(ModuleOp kernels, const CudaOptions &options) {
   PassManager manager(kernels.getContext());
   manager.enableVerifier(false); // the caller does
-  manager.addPass(createConvertTileToCudaPass());
-  OpPassManager &ofKernels = manager.nest<cuda::KernelOp>();
-  ofKernels.addPass(createAllocateSharedPass());
-  PlaceDependenciesPassOptions placing;
-  placing.early = options.fillsEarly;
-  ofKernels.addPass(createPlaceDependenciesPass(placing));
-  ofKernels.addPass(createVerifyAsyncPass());
+  addTileToCudaPasses(manager, options.fillsEarly);
   return manager.run(kernels);
 }
 

@@ -695,8 +695,7 @@ LogicalResult Printer::statement(Operation *op) {
       })
       .Case([&](BarrierOp barrier) {
         if (barrier.getId())
-          line() << "asm volatile(\"bar.sync " << *barrier.getId() << ", " << barrier.getThreads().value_or(0)
-                 << ";\" ::: \"memory\");\n";
+          line() << "named_barrier(" << *barrier.getId() << ", " << barrier.getThreads().value_or(0) << ");\n";
         else
           line() << "__syncthreads();\n";
         return success();

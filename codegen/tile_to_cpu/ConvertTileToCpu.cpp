@@ -98,6 +98,12 @@ LogicalResult ProgramLowering::lowerOp(Operation *op) {
         memories[reduce.getResult()] = materialize(reduce.getValue());
         return success();
       })
+      .Case<tile::StageOp>([&](auto stage) {
+        memories[stage.getResult()] = materialize(stage.getValue());
+        return success();
+      })
+      .Case<tensor::ExtractSliceOp>([&](auto slice) { return lower(slice); })
+      .Case<tile::ForWarpsOp>([&](auto warps) { return lower(warps); })
       .Case<tensor::ExtractOp>([&](auto extract) {
         SmallVector<Value> at = scalarsOf(extract.getIndices());
         Value column = at.empty() ? index(0) : at.back();
@@ -258,6 +264,35 @@ LogicalResult ProgramLowering::lower(scf::WhileOp op) {
   scf::YieldOp::create(*this, loc, scalarsOf(yielded));
   mapScalars(op.getResults(), loop.getResults());
   mapTiles(op.getResults(), after);
+  return success();
+}
+
+/// The warps take turns.
+LogicalResult ProgramLowering::lower(tile::ForWarpsOp op) {
+  SmallVector<Memory> divided;
+  for (Value tile : op.getDivided())
+    divided.push_back(materialize(tile));
+  LogicalResult result = success();
+  forEach(op.getCount(), 1, [&](Value warp) {
+    scalars.map(op.getWarp(), warp);
+    for (auto [part, whole] : llvm::zip_equal(op.getParts(), divided))
+      memories[part] = partOf(whole, mul(warp, index(shapeOf(part).rows)), index(0));
+    result = lowerBlock(op.getBody().front());
+  });
+  return result;
+}
+
+/// A slice is the memory of its tile, from another element on.
+LogicalResult ProgramLowering::lower(tensor::ExtractSliceOp op) {
+  if (op.getSourceType().getRank() != 2 || op.getType().getRank() != 2 || !op.hasUnitStride())
+    return op.emitOpError() << "takes " << op.getType() << " of " << op.getSourceType()
+                            << "; the cpu target takes neighbouring rows and columns of a matrix";
+  SmallVector<Value> offsets;
+  for (OpFoldResult offset : op.getMixedOffsets()) {
+    auto value = dyn_cast<Value>(offset);
+    offsets.push_back(value ? scalars.lookup(value) : index(*getConstantIntValue(offset)));
+  }
+  memories[op.getResult()] = partOf(materialize(op.getSource()), offsets[0], offsets[1]);
   return success();
 }
 

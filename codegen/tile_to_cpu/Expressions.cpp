@@ -238,6 +238,10 @@ Memory ProgramLowering::scratchFor(Value tile) {
   return scratch(shapeOf(tile).rows, shapeOf(tile).columns, elementOf(tile));
 }
 
+Memory ProgramLowering::partOf(const Memory &whole, Value row, Value column) {
+  return {address(this->row(whole, row).pointer, column, whole.element), whole.stride, whole.element};
+}
+
 void ProgramLowering::fillRow(const Memory &memory, Value tile, Value i) {
   Value source = hasRows(tile) ? i : Value();
   prepareRow(tile, source);

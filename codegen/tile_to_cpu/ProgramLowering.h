@@ -76,6 +76,8 @@ private:
   void fillRow(const Memory &memory, mlir::Value tile, mlir::Value row);
   Memory materialize(mlir::Value tile);
   Memory scratchFor(mlir::Value tile);
+  /// What begins at an element of `whole`.
+  Memory partOf(const Memory &whole, mlir::Value row, mlir::Value column);
 
   // Dot.cpp.
   void lower(tile::DotOp op);
@@ -97,6 +99,8 @@ private:
   mlir::LogicalResult lower(mlir::scf::ForOp op);
   mlir::LogicalResult lower(mlir::scf::IfOp op);
   mlir::LogicalResult lower(mlir::scf::WhileOp op);
+  mlir::LogicalResult lower(tile::ForWarpsOp op);
+  mlir::LogicalResult lower(mlir::tensor::ExtractSliceOp op);
   void lower(tile::StoreOp op);
   void lower(tile::ScatterOp op);
   void lower(tile::ReadOp op);

@@ -3,6 +3,7 @@
 #include "compiler/pipelines/CompileModel.h"
 
 #include "codegen/emit/CompileKernels.h"
+#include "passes/tile_to_cuda/Pipelines.h"
 #include "codegen/tile_to_cpu/Compile.h"
 #include "compiler/pipelines/CacheGroups.h"
 #include "compiler/pipelines/Lowering.h"
@@ -334,7 +335,13 @@ private:
     size_t ofLibraries = llvm::count_if(programs, isLibraryProduct);
     progress(fmt::format("{}: {} kernels to compile{}, lowered in {:.1f} s", target, programs.size() - ofLibraries,
                          ofLibraries ? fmt::format(", {} left to cublaslt", ofLibraries) : "", secondsSince(begin)));
-    if (request.emit == EmitStage::Tile) {
+    if (request.emit == EmitStage::Scheduled && target != "cpu") {
+      PassManager schedule(result.tiles->getContext());
+      addSchedulePasses(schedule);
+      if (failed(schedule.run(*result.tiles)))
+        return diagnostics.failure("scheduling");
+    }
+    if (request.emit == EmitStage::Tile || (request.emit == EmitStage::Scheduled && target != "cpu")) {
       llvm::raw_string_ostream stream(out);
       result.tiles->print(stream);
       return result;
@@ -349,7 +356,7 @@ private:
 
   absl::Status compileForCpu(CompiledTarget &result, ArrayRef<tile::ProgramOp> programs) {
     if (request.emit != EmitStage::Bundle)
-      return absl::InvalidArgumentError("--emit cuda and ptx are for GPU targets; add --target sm_90a");
+      return absl::InvalidArgumentError("--emit scheduled, cuda and ptx are for GPU targets; add --target sm_90a");
     CpuOptions options;
     options.cpu = request.cpu;
     for (tile::ProgramOp program : programs) {

@@ -28,7 +28,7 @@ enum class WeightsMode {
 };
 
 /// The stage to print instead of writing a bundle. Bundle prints nothing and writes the bundle.
-enum class EmitStage { Bundle, Llm, Tile, Cuda, Ptx };
+enum class EmitStage { Bundle, Llm, Tile, Scheduled, Cuda, Ptx };
 
 struct CompileRequest {
   std::string modelDirectory;

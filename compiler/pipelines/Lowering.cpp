@@ -134,7 +134,6 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
       SelectSchedulePassOptions select;
       select.tuning = tuning.str();
       passes.addPass(createSelectSchedulePass(select));
-      passes.addPass(createApplySchedulePass());
     }
     passes.addPass(createCSEPass());
     if (failed(passes.run(*step)))

@@ -12,6 +12,7 @@
 #include "passes/llm_to_tile/Passes.h"
 #include "passes/tile/Passes.h"
 #include "passes/tile_to_cuda/Passes.h"
+#include "passes/tile_to_cuda/Pipelines.h"
 
 void inlay::registerAllDialects(mlir::DialectRegistry &registry) {
   registry
@@ -28,4 +29,5 @@ void inlay::registerAllPasses() {
   registerInlayTilePasses();
   registerInlayTileToCpuPasses();
   registerInlayTileToCudaPasses();
+  registerTilePipelines();
 }

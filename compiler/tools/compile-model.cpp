@@ -40,10 +40,11 @@ int main(int argc, char **argv) {
       ->default_val(16);
   std::map<std::string, inlay::EmitStage> stages{{"llm", inlay::EmitStage::Llm},
                                                  {"tile", inlay::EmitStage::Tile},
+                                                 {"scheduled", inlay::EmitStage::Scheduled},
                                                  {"cuda", inlay::EmitStage::Cuda},
                                                  {"ptx", inlay::EmitStage::Ptx}};
   app.add_option("--emit", request.emit,
-                 "Print an intermediate stage (llm, tile, cuda or ptx) instead of writing a bundle")
+                 "Print an intermediate stage (llm, tile, scheduled, cuda or ptx) instead of writing a bundle")
       ->transform(CLI::CheckedTransformer(stages));
   app.add_flag("--explain", request.explain, "Print which ops were fused, which were not, and why");
   app.add_flag("--save-ir", request.saveIr,

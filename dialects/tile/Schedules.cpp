@@ -156,6 +156,15 @@ int64_t SwapAbAttr::getClusterBlocks() const { return getSplit(); }
 int64_t DecodeAttentionAttr::getClusterBlocks() const { return getCluster(); }
 int64_t GenericAttr::getClusterBlocks() const { return getCluster(); }
 
+std::optional<PipelineShape> SwapAbAttr::getPipeline() const {
+  return PipelineShape{getStages(), /*producers=*/1, /*consumers=*/4 * getConsumers(), 0, 0, /*streamsWeights=*/true,
+                       getSlots(), getSharedBytes()};
+}
+std::optional<PipelineShape> GemmAttr::getPipeline() const {
+  return PipelineShape{getStages(), /*producers=*/4, /*consumers=*/4 * getConsumers(), getProducerRegisters(),
+                       getConsumerRegisters()};
+}
+
 std::optional<AttentionTile> DecodeAttentionAttr::getAttentionTile() const {
   return AttentionTile{getQueryRows(), getTileRows(), getTileKeys()};
 }

@@ -247,18 +247,28 @@ LogicalResult ReadOp::verify() {
 // Tiles
 //===----------------------------------------------------------------------===//
 
-LogicalResult DotOp::verify() {
-  auto lhs = cast<RankedTensorType>(getLhs().getType()), rhs = cast<RankedTensorType>(getRhs().getType());
-  auto acc = cast<RankedTensorType>(getAccumulator().getType());
+/// Checks accumulator + lhs x rhs, or lhs x rhs^T where `isTransposed`.
+static LogicalResult verifyProduct(Operation *op, Value lhsTile, Value rhsTile, Value sums, bool isTransposed) {
+  auto lhs = cast<RankedTensorType>(lhsTile.getType()), rhs = cast<RankedTensorType>(rhsTile.getType());
+  auto acc = cast<RankedTensorType>(sums.getType());
   if (lhs.getRank() != 2 || rhs.getRank() != 2 || acc.getRank() != 2)
-    return emitOpError() << "multiplies tiles of rank 2, found " << lhs << " and " << rhs;
-  int64_t k = rhs.getDimSize(getTransposeRhs() ? 1 : 0), n = rhs.getDimSize(getTransposeRhs() ? 0 : 1);
+    return op->emitOpError() << "multiplies tiles of rank 2, found " << lhs << " and " << rhs;
+  int64_t k = rhs.getDimSize(isTransposed ? 1 : 0), n = rhs.getDimSize(isTransposed ? 0 : 1);
   if (lhs.getDimSize(1) != k || acc.getDimSize(0) != lhs.getDimSize(0) || acc.getDimSize(1) != n)
-    return emitOpError() << "has shapes that do not fit: " << lhs << ", " << rhs << (getTransposeRhs() ? "^T" : "")
-                         << " into " << acc;
+    return op->emitOpError() << "has shapes that do not fit: " << lhs << ", " << rhs << (isTransposed ? "^T" : "")
+                             << " into " << acc;
   if (lhs.getElementType() != rhs.getElementType() || !acc.getElementType().isF32())
-    return emitOpError() << "multiplies equal element types into f32, found " << lhs << ", " << rhs << " into " << acc;
+    return op->emitOpError() << "multiplies equal element types into f32, found " << lhs << ", " << rhs << " into "
+                             << acc;
   return success();
+}
+
+LogicalResult DotOp::verify() {
+  return verifyProduct(*this, getLhs(), getRhs(), getAccumulator(), getTransposeRhs());
+}
+
+LogicalResult DotAsyncOp::verify() {
+  return verifyProduct(*this, getLhs(), getRhs(), getAccumulator(), /*isTransposed=*/true);
 }
 
 LogicalResult ReduceOp::verify() {

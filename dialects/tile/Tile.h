@@ -23,6 +23,17 @@
 #include <optional>
 
 namespace inlay::tile {
+/// What a schedule says of the copies that run ahead of products.
+struct PipelineShape {
+  int64_t stages;
+  /// Warps that fetch and warps that multiply, and the registers of their threads; 0: as the compiler divides them.
+  int64_t producers, consumers, producerRegisters = 0, consumerRegisters = 0;
+  /// Weights are read by one block only, so that no cache need keep them.
+  bool streamsWeights = false;
+  /// Blocks that must fit a multiprocessor, and the shared memory that one may have; 0: all.
+  int64_t slots = 1, sharedBytes = 0;
+};
+
 /// What a block of a program of attention takes at a time.
 struct AttentionTile {
   int64_t queryRows; // rows of a sequence in a query tile: query_tile_rows of the entries that launch the program
@@ -46,11 +57,17 @@ namespace inlay::tile {
 /// bytes.
 inline constexpr int64_t kGroupRows = 8, kAtomColumns = 64, kAtomBytes = 1024;
 
+/// Attribute of a program's argument that says so.
+constexpr llvm::StringLiteral kPackingAttr = "tile.packing", kAtomPacking = "atom_8x64";
+
 /// The rows of a tile of the family swap_ab for steps of at most `rows`.
 int64_t swapAbTileRows(int64_t rows);
 
 /// Blocks that share a program id of `program`: those of a cluster of its schedule, or 1.
 int64_t clusterOf(ProgramOp program);
+
+/// Attribute of an scf.for whose every index is a constant on a GPU: slices of tiles in registers start there.
+constexpr llvm::StringLiteral kUnrollAttr = "tile.unroll";
 
 /// Attribute of a module: the TargetAttr that its programs are compiled for.
 constexpr llvm::StringLiteral kTargetAttr = "tile.target";

@@ -14,6 +14,8 @@ def Tile_Schedule : AttrInterface<"Schedule"> {
                     "::llvm::StringRef", "getFamilyName">,
     InterfaceMethod<"The blocks of a cluster, which share a program id.", "int64_t", "getClusterBlocks", (ins), "",
                     "return 1;">,
+    InterfaceMethod<"Rings and the warps at both ends of them; none where loads stay in the loop.",
+                    "::std::optional<::inlay::tile::PipelineShape>", "getPipeline", (ins), "", "return ::std::nullopt;">,
     InterfaceMethod<"The tile that tile-apply-schedule gives a program of attention; none: the program keeps its own.",
                     "std::optional<::inlay::tile::AttentionTile>", "getAttentionTile", (ins), "",
                     "return std::nullopt;">,

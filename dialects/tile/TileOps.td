@@ -397,7 +397,10 @@ def Tile_ClusterSizeOp : TileOp<"cluster_size", [Pure]> {
 
 def Tile_ClusterReduceOp : TileOp<"cluster_reduce", [SameOperandsAndResultType]> {
   let summary = "Combines a tile over the blocks of the cluster; each gets the result.";
-  let description = "All blocks of the cluster reach the op. The order of combination is that of the ranks.";
+  let description = [{
+    All blocks of the cluster reach the op. The order of combination is that of the ranks. Of a staged tile, a block
+    combines no more than the slices that it takes of the result.
+  }];
   let arguments = (ins Tile_ReductionAttr:$kind, Tile_AnyTile:$value);
   let results = (outs Tile_AnyTile:$result);
   let assemblyFormat = "$kind $value attr-dict `:` type($value)";
@@ -497,5 +500,7 @@ def Tile_LaunchOp : TileOp<"launch", [HasParent<"EntryOp">, DeclareOpInterfaceMe
                        TypedArrayAttrBase<Tile_MemoryAttr, "memory of each view">:$arguments, StrAttr:$origin);
   let assemblyFormat = "$section $program `(` custom<Memories>($arguments) `)` attr-dict";
 }
+
+include "dialects/tile/TileKernelOps.td"
 
 #endif // INLAY_DIALECTS_TILE_OPS

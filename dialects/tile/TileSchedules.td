@@ -88,7 +88,7 @@ def Tile_MatvecAttr : TileNumbersAttr<"Matvec", "matvec",
 
 def Tile_GemmAttr : TileNumbersAttr<"Gemm", "gemm",
     (ins "int64_t":$blocks, "int64_t":$tile_rows, "int64_t":$tile_columns, "int64_t":$tile_k, "int64_t":$stages,
-         "int64_t":$consumers, "int64_t":$producer_registers, "int64_t":$consumer_registers), [], [{
+         "int64_t":$consumers, "int64_t":$producer_registers, "int64_t":$consumer_registers), ["getPipeline"], [{
     /// Sums that each consuming warp passes through shared memory to the epilogue: its 16 rows, padded to avoid bank
     /// conflicts of stores.
     static constexpr int64_t kStagedColumns = 64, kStagedPitch = 68, kStagedRows = 16;
@@ -108,7 +108,7 @@ def Tile_GemmAttr : TileNumbersAttr<"Gemm", "gemm",
 
 def Tile_SwapAbAttr : TileNumbersAttr<"SwapAb", "swap_ab",
     (ins "int64_t":$tile_rows, "int64_t":$tile_columns, "int64_t":$tile_k, "int64_t":$consumers, "int64_t":$split,
-         "int64_t":$slots, "int64_t":$stages, "int64_t":$shared_bytes), ["getClusterBlocks"], [{
+         "int64_t":$slots, "int64_t":$stages, "int64_t":$shared_bytes), ["getClusterBlocks", "getPipeline"], [{
     /// Both operands of one stage.
     int64_t stageBytes() const { return (getTileRows() + getTileColumns()) * getTileK() * 2; }
     /// Sums in shared memory: [row][column] in f32, padded so that the 8 columns x 4 pairs of rows of a warp's store lie

@@ -4,6 +4,7 @@
 #include "mlir/IR/Matchers.h"
 #include "mlir/Transforms/FoldUtils.h"
 #include "passes/tile/ApplyAttention.h"
+#include "passes/tile/ApplyLinear.h"
 #include "passes/tile/Passes.h"
 
 namespace inlay {
@@ -67,12 +68,19 @@ static void resolveCluster(tile::ProgramOp program) {
   replaceByNumber<tile::ClusterRankOp>(program, 0);
 }
 
+/// Whether the program's work is divided already.
+static bool isApplied(tile::ProgramOp program) {
+  return program.walk([](tile::ForWarpsOp) { return WalkResult::interrupt(); }).wasInterrupted();
+}
+
 void ApplySchedulePass::runOnOperation() {
   for (tile::ProgramOp program : getOperation().getOps<tile::ProgramOp>()) {
     tile::Schedule schedule = program.getScheduleAttr();
     if (!schedule || schedule.isPending())
       continue;
     if (failed(applyAttention(program)))
+      return signalPassFailure();
+    if (schedule.getPipeline() && !isApplied(program) && failed(applyLinear(program)))
       return signalPassFailure();
     resolveCluster(program);
   }

@@ -37,6 +37,36 @@ def ApplySchedulePass : Pass<"tile-apply-schedule", "::mlir::ModuleOp"> {
                            "::mlir::scf::SCFDialect"];
 }
 
+def AssignStagesPass : Pass<"tile-assign-stages", "::inlay::tile::ProgramOp"> {
+  let summary = "Brings the operands of products through a ring.";
+  let description = [{
+    In a program whose schedule has a pipeline, the loads in a loop that feed nothing but its product become fetches to
+    the slots of a ring, with as many stages as the schedule says. Everything still happens in one place: acquire, fetch,
+    wait, product, release.
+  }];
+  let dependentDialects = ["::inlay::tile::TileDialect"];
+}
+
+def SpecializeWarpsPass : Pass<"tile-specialize-warps", "::inlay::tile::ProgramOp"> {
+  let summary = "Divides loops around a ring into warps that fetch and warps that multiply.";
+  let description = [{
+    The outermost op around a ring's uses, and what leads from its results to a `tile.stage`, moves into the consumers of
+    a `tile.warp_roles`; the producers get a copy of its loops with nothing but the fetches. Each role waits for earlier
+    launches (`tile.depend`) before it accesses memory that they write.
+  }];
+  let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::scf::SCFDialect"];
+}
+
+def PipelineLoopsPass : Pass<"tile-pipeline", "::inlay::tile::ProgramOp"> {
+  let summary = "Starts products before those before them are done, and fetches weights before earlier launches end.";
+  let description = [{
+    Consumers: a product in a loop over a ring is started (`tile.dot_async`) and waited for one iteration later, when the
+    slot that it read is released. Producers: where a loop is the first to fill its ring, the weights of the first pass are
+    fetched before `tile.depend`, since no launch writes them.
+  }];
+  let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect"];
+}
+
 def RetilePass : Pass<"tile-retile", "::inlay::tile::ProgramOp"> {
   let summary = "Changes the size of a tile and of all tiles that depend on it.";
   let description = [{

@@ -28,6 +28,11 @@ Slot::Slot(OpOperand &use) : Slot(use.get()) {
     key = &use;
 }
 
+Slot Slot::ofUse(Value value) {
+  bool isGenerated = isTileGenerator(value.getDefiningOp()) && value.hasOneUse();
+  return isGenerated ? Slot(*value.use_begin()) : Slot(value);
+}
+
 TileDimensions::TileDimensions(tile::ProgramOp program) {
   program.walk([&](Operation *op) { visit(op); });
 }
@@ -78,8 +83,10 @@ void TileDimensions::visit(Operation *op) {
       .Case([&](tile::DeinterleaveOp split) {
         join(split.getValueMutable(), 0, split.getEven(), 0);
         join(split.getEven(), split.getOdd());
-        fixed.push_back({split.getValueMutable(), 1, op});
-        fixed.push_back({split.getEven(), 1, op});
+        Slot whole = split.getValueMutable(), half = split.getEven();
+        halves.push_back({{whole.key, 1}, {half.key, 1}});
+        fixed.push_back({whole, 1, op});
+        fixed.push_back({half, 1, op});
       })
       .Case([&](tile::ClusterReduceOp reduce) { join(reduce.getValueMutable(), reduce.getResult()); })
       .Case([&](tile::GatherOp gather) { join(gather.getIndicesMutable(), 0, gather.getResult(), 0); })
@@ -112,4 +119,10 @@ void TileDimensions::visit(Operation *op) {
 bool TileDimensions::areSame(Slot x, unsigned xDim, Slot y, unsigned yDim) const {
   Dimension a{x.key, xDim}, b{y.key, yDim};
   return a == b || classes.isEquivalent(a, b);
+}
+
+bool TileDimensions::isHalf(Slot x, unsigned xDim, Slot y, unsigned yDim) const {
+  Dimension half{x.key, xDim}, whole{y.key, yDim};
+  auto same = [&](Dimension a, Dimension b) { return a == b || classes.isEquivalent(a, b); };
+  return llvm::any_of(halves, [&](const auto &pair) { return same(pair.first, whole) && same(pair.second, half); });
 }

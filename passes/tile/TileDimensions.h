@@ -19,6 +19,8 @@ bool isTileGenerator(mlir::Operation *op);
 struct Slot {
   Slot(mlir::Value value);
   Slot(mlir::OpOperand &use);
+  /// Of what `value` is used as, if a generator makes it: of its one use.
+  static Slot ofUse(mlir::Value value);
 
   const void *key;
   unsigned rank; // 0 for a scalar
@@ -37,6 +39,8 @@ public:
 
   /// Whether two dimensions are the same one.
   bool areSame(Slot x, unsigned xDim, Slot y, unsigned yDim) const;
+  /// Whether `xDim` of `x` has one element for each two of `yDim` of `y` (tile.deinterleave).
+  bool isHalf(Slot x, unsigned xDim, Slot y, unsigned yDim) const;
   /// In the order of the program. An op that is not known here fixes all dimensions of its operands and results.
   llvm::ArrayRef<Fixed> getFixed() const { return fixed; }
 
@@ -50,6 +54,7 @@ private:
   void visit(mlir::Operation *op);
 
   llvm::EquivalenceClasses<Dimension> classes;
+  llvm::SmallVector<std::pair<Dimension, Dimension>> halves; // what has two elements for one, what has one
   llvm::SmallVector<Fixed> fixed;
 };
 } // namespace inlay

@@ -55,7 +55,19 @@ LayoutAssignment::LayoutAssignment(ProgramOp program) {
   rowWarpBits = rows > 0 ? std::clamp(log2Ceil(rows) - 4, 0, warpBits) : 0;
 }
 
-bool LayoutAssignment::isPulled(Value tile) const { return isOfUnwrittenMemory(tile.getDefiningOp()); }
+/// Whether the tile stays in shared memory.
+static bool isStaged(Value tile) {
+  Operation *op = tile.getDefiningOp();
+  if (auto reduce = dyn_cast_or_null<ClusterReduceOp>(op))
+    return isStaged(reduce.getValue());
+  return isa_and_nonnull<StageOp, WarpRolesOp>(op);
+}
+
+bool LayoutAssignment::isPulled(Value tile) const {
+  if (auto slice = tile.getDefiningOp<tensor::ExtractSliceOp>())
+    return isStaged(slice.getSource());
+  return isOfUnwrittenMemory(tile.getDefiningOp());
+}
 
 Layout LayoutAssignment::accumulator(RankedTensorType type) const {
   return Layout::mmaAccumulator(type.getDimSize(0), type.getDimSize(1), rowWarpBits, warpBits - rowWarpBits);
@@ -84,9 +96,54 @@ Layout LayoutAssignment::of(Value tile) {
       if (isElementwise(user) && user->getNumOperands() > 1)
         layout = of(user->getResult(0));
     }
+  // In a warp, a tile that would take any layout takes that of what is computed from it, up to the store: so a chain
+  // of ops on 32 and 16 bits has one.
+  if (!layout && warpBits == 0 && inProgress.insert(tile).second) {
+    for (Operation *user : tile.getUsers())
+      if (isa<DeinterleaveOp>(user)) {
+        // Each half in 16 bits is 8 bytes of a thread.
+        layout = Layout::blocked(cast<RankedTensorType>(tile.getType()).getShape(), 8, warpBits);
+        break;
+      } else if (isElementwise(user) && !isInline(user->getResult(0)) &&
+          cast<RankedTensorType>(user->getResult(0).getType()).getShape() ==
+              cast<RankedTensorType>(tile.getType()).getShape()) {
+        layout = of(user->getResult(0));
+        break;
+      }
+    inProgress.erase(tile);
+  }
   Layout result = layout ? *layout : blocked(cast<RankedTensorType>(tile.getType()));
   layouts.try_emplace(tile, result);
   return result;
+}
+
+std::optional<Layout> LayoutAssignment::demanded(Value tile) {
+  auto sliced = [](std::optional<Layout> layout, int axis) {
+    return layout ? std::optional<Layout>(layout->slice(axis)) : std::nullopt;
+  };
+  auto rankOf = [](Value value) { return cast<RankedTensorType>(value.getType()).getRank(); };
+  for (OpOperand &use : tile.getUses()) {
+    std::optional<Layout> layout =
+        llvm::TypeSwitch<Operation *, std::optional<Layout>>(use.getOwner())
+            .Case([&](BroadcastOp broadcast) { return sliced(demanded(broadcast.getResult()), broadcast.getAxis()); })
+            .Case([&](GatherOp gather) {
+              std::optional<Layout> own = demanded(gather.getResult());
+              return rankOf(gather.getResult()) == 2 ? sliced(own, 1) : own;
+            })
+            .Case([&](ScatterOp scatter) -> std::optional<Layout> {
+              bool isIndex = use.get() == scatter.getIndices();
+              return isIndex && rankOf(scatter.getValue()) == 2 ? sliced(of(scatter.getValue()), 1) : std::nullopt;
+            })
+            .Default([&](Operation *user) -> std::optional<Layout> {
+              if (!isElementwise(user))
+                return std::nullopt;
+              Value result = user->getResult(0);
+              return isInline(result) ? demanded(result) : of(result);
+            });
+    if (layout)
+      return layout;
+  }
+  return std::nullopt;
 }
 
 /// The layout that comes from products and reductions; nothing for values that would take any.
@@ -134,6 +191,27 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
         return in;
       })
       .Case([&](ClusterReduceOp reduce) { return preferred(reduce.getValue(), visited); })
+      .Case([&](DotAsyncOp dot) {
+        // Warpgroups have 64 rows each, their warps 16 of them.
+        auto type = cast<RankedTensorType>(dot.getType());
+        return Layout::mmaAccumulator(type.getDimSize(0), type.getDimSize(1), warpBits, 0);
+      })
+      .Case([&](tensor::ExtractSliceOp slice) -> std::optional<Layout> {
+        if (!isStaged(slice.getSource()) || !slice.getSource().getDefiningOp<ClusterReduceOp>())
+          return std::nullopt;
+        // 16 bytes, in which 8 lanes read 128 neighbouring bytes of a block's shared memory.
+        return Layout::blocked(slice.getType().getShape(), 4, warpBits);
+      })
+      .Case([&](DotWaitOp wait) { return preferred(wait.getSums(), visited); })
+      .Case([&](TransposeOp transpose) {
+        std::optional<Layout> in = preferred(transpose.getValue(), visited);
+        if (!in)
+          return in;
+        for (auto *bits : {&in->registers, &in->lanes, &in->warps})
+          for (LayoutBit &bit : *bits)
+            bit.dim = bit.dim < 0 ? bit.dim : 1 - bit.dim;
+        return in;
+      })
       .Case([&](scf::ForOp loop) {
         return firstOf({loop.getBody()->getTerminator()->getOperand(number), loop.getInitArgs()[number]});
       })

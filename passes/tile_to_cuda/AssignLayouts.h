@@ -18,6 +18,7 @@
 #include "llvm/ADT/DenseSet.h"
 
 #include <optional>
+#include <utility>
 
 namespace inlay {
 class LayoutAssignment {
@@ -28,12 +29,20 @@ public:
   int64_t threads() const { return int64_t(32) << warpBits; }
   int warps() const { return warpBits; }
 
+  /// Tiles from here on are divided over 2^bits warps. Returns what was before.
+  int enter(int bits) { return std::exchange(warpBits, bits); }
+  /// Says where a tile is.
+  void set(mlir::Value tile, const Layout &layout) { layouts.insert_or_assign(tile, layout); }
+
   /// Computed where it is used.
   bool isInline(mlir::Value tile) const { return inlined.contains(tile); }
   /// Loaded where it is used.
   bool isPulled(mlir::Value tile) const;
   /// The layout that a tile is kept in.
   Layout of(mlir::Value tile);
+
+  /// The layout in which the first use of a tile needs it; none where that shows only later.
+  std::optional<Layout> demanded(mlir::Value tile);
 
   Layout accumulator(mlir::RankedTensorType type) const;
   Layout lhs(mlir::RankedTensorType type) const;
@@ -45,6 +54,7 @@ private:
   int warpBits = 2, rowWarpBits = 0;
   llvm::DenseSet<mlir::Value> inlined;
   llvm::DenseMap<mlir::Value, Layout> layouts;
+  llvm::DenseSet<mlir::Value> inProgress; // of `of`
 };
 
 /// Whether the op computes each element of its result from the same elements of its operands.

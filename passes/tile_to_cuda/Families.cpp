@@ -17,11 +17,11 @@ struct Family {
 FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
   static const Family families[] = {
       {TypeID::get<tile::DecodeAttentionAttr>(), lowerDecodeAttention},
-      {TypeID::get<tile::GemmAttr>(), lowerGemm},
+      {TypeID::get<tile::GemmAttr>(), lowerGeneric},
       {TypeID::get<tile::GenericAttr>(), lowerGeneric},
       {TypeID::get<tile::MatvecAttr>(), lowerMatvec},
       {TypeID::get<tile::PrefillAttentionAttr>(), lowerPrefillAttention},
-      {TypeID::get<tile::SwapAbAttr>(), lowerSwapAb},
+      {TypeID::get<tile::SwapAbAttr>(), lowerGeneric},
   };
   tile::Schedule schedule = program.getScheduleAttr();
   if (!schedule)

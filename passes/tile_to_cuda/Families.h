@@ -18,7 +18,8 @@
 namespace inlay {
 using FamilyLowering = mlir::LogicalResult (*)(tile::ProgramOp program, mlir::OpBuilder &builder);
 
-/// Everything that no other family takes: row-wise programs, attention, and any other as a fallback.
+/// Op by op: linear layers of the families gemm and swap_ab after tile-pipeline, row-wise programs, sampling, and
+/// whatever no other lowering takes.
 mlir::LogicalResult lowerGeneric(tile::ProgramOp program, mlir::OpBuilder &builder);
 
 /// Attention of steps where each sequence has one row: keys and values stream through rings of TMA copies.
@@ -27,14 +28,8 @@ mlir::LogicalResult lowerDecodeAttention(tile::ProgramOp program, mlir::OpBuilde
 /// Linear layers of few rows: weights stream through rings of bulk copies.
 mlir::LogicalResult lowerMatvec(tile::ProgramOp program, mlir::OpBuilder &builder);
 
-/// Linear layers of many rows: warpgroup products fed by a producer through TMA.
-mlir::LogicalResult lowerGemm(tile::ProgramOp program, mlir::OpBuilder &builder);
-
 /// Attention of prompts: warpgroup products over tiles of keys and values that a producer warp copies with TMA.
 mlir::LogicalResult lowerPrefillAttention(tile::ProgramOp program, mlir::OpBuilder &builder);
-
-/// Linear layers of a batch of sequences: weights on the M side of warpgroup products, K split over a cluster.
-mlir::LogicalResult lowerSwapAb(tile::ProgramOp program, mlir::OpBuilder &builder);
 
 /// The lowering of a program's schedule; lowerGeneric without one, null (with a diagnostic) where none is selected yet.
 FamilyLowering familyLowering(tile::ProgramOp program);

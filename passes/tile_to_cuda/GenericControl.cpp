@@ -9,6 +9,13 @@
 using namespace mlir;
 using namespace inlay;
 
+/// Whether a loop carries sums from 0 that only its products touch: then the first one overwrites them, since
+/// instructions that write registers of products in flight would have to wait for all of them.
+static bool isStartedByProduct(Value init, BlockArgument argument) {
+  return matchPattern(init, m_AnyZeroFloat()) && argument.hasOneUse() &&
+         isa<tile::DotAsyncOp>(*argument.user_begin());
+}
+
 LogicalResult GenericLowering::forOp(scf::ForOp op) {
   // Scalars are carried by the loop, tiles by arrays that live around it.
   SmallVector<Value> init, arrays;
@@ -20,17 +27,26 @@ LogicalResult GenericLowering::forOp(scf::ForOp op) {
       continue;
     }
     Layout layout = layouts.of(argument);
-    prepare(value, layout);
     Value array = local(layout.registerCount(), type.getElementType(), "carried");
-    unrolled(layout.registerCount(), [&](Value reg) { set(element(value, layout, reg), array, reg); });
+    if (!isStartedByProduct(value, argument)) {
+      prepare(value, layout);
+      unrolled(layout.registerCount(), [&](Value reg) { set(element(value, layout, reg), array, reg); });
+    }
     arrays.push_back(array);
     carried.push_back(layout);
   }
   auto loop =
       scf::ForOp::create(b, loc, scalar(op.getLowerBound()), scalar(op.getUpperBound()), scalar(op.getStep()), init);
+  if (op->hasAttr(tile::kUnrollAttr))
+    loop->setAttr(cuda::kUnrollAttr, b.getUnitAttr());
   if (!init.empty() && loop.getBody()->mightHaveTerminator())
     loop.getBody()->getTerminator()->erase();
   scalars[op.getInductionVar()] = loop.getInductionVar();
+  for (auto [value, argument] : llvm::zip_equal(op.getInitArgs(), op.getRegionIterArgs()))
+    if (isStartedByProduct(value, argument))
+      firstProducts[argument] = [this, op]() mutable {
+        return less(scalar(op.getLowerBound()), scalar(op.getInductionVar()));
+      };
   scopes.back().inner = loop;
   scopes.emplace_back();
   unsigned nextScalar = 0, nextArray = 0;

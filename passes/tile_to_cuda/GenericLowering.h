@@ -3,8 +3,9 @@
 // Shared by the files that build its parts: what a thread owns of a tile
 // (GenericCoordinates.cpp), tiles in registers and in other layouts
 // (GenericValues.cpp), memory (GenericMemory.cpp), products (GenericProducts.cpp),
-// reductions (GenericReductions.cpp), loops and branches (GenericControl.cpp), and
-// which of these an op goes to (LowerGeneric.cpp).
+// reductions (GenericReductions.cpp), loops and branches (GenericControl.cpp), rings
+// (GenericRings.cpp), work of warps (GenericWarps.cpp), and which of these an op goes
+// to (LowerGeneric.cpp).
 //
 //===----------------------------------------------------------------------===//
 
@@ -18,6 +19,9 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Matchers.h"
 #include "passes/tile_to_cuda/AssignLayouts.h"
+#include "llvm/ADT/MapVector.h"
+
+#include <functional>
 
 namespace inlay {
 /// A tile in registers.
@@ -32,6 +36,42 @@ struct SharedTile {
   int64_t pitch;
   size_t group; // of cp.async, counted over the kernel's text
 };
+
+/// A tile that stays in shared memory: tile.stage. Of a cluster, each block has its own, and a reader combines them.
+struct KeptTile {
+  mlir::Value pointer;
+  int64_t pitch = 0;
+  bool isOfCluster = false;
+  tile::Reduction combination = tile::Reduction::Add;
+};
+
+/// Where an end of a ring is: the slot, and the parity of its barriers (variables).
+struct RingCursor {
+  mlir::Value stage, parity;
+};
+
+struct RingState {
+  llvm::SmallVector<mlir::Value> buffers; // one for each tile of a slot
+  mlir::Value full, empty;
+  RingCursor producer, consumer, released;
+};
+
+/// The threads that run what is built: all of a block, the warps of a role, or one warp.
+struct ThreadGroup {
+  enum Group { Block, Role, Warp } group = Block;
+  int64_t warps = 0;
+};
+
+/// The kernel's tensor maps, and the number of each fetch's.
+struct FetchMaps {
+  llvm::SmallVector<cuda::TensorMapAttr> maps;
+  llvm::DenseMap<mlir::Operation *, unsigned> numbers;
+};
+/// Fails with a diagnostic at a fetch that TMA cannot do.
+mlir::LogicalResult collectTensorMaps(tile::ProgramOp program, FetchMaps &maps);
+
+/// Overlays of shared memory: sums go where the rings were.
+inline constexpr int64_t kRingOverlay = 0, kSumsOverlay = 1;
 
 /// The element type's bytes; a bool has one.
 inline int64_t bytesOf(mlir::Type type) { return std::max(1u, type.getIntOrFloatBitWidth() / 8); }
@@ -48,8 +88,8 @@ class GenericLowering {
   using LogicalResult = mlir::LogicalResult;
 
 public:
-  GenericLowering(tile::ProgramOp program, cuda::KernelOp kernel, LayoutAssignment &layouts)
-      : program(program), kernel(kernel), layouts(layouts), b(kernel.getContext()), loc(kernel.getLoc()) {}
+  GenericLowering(tile::ProgramOp program, cuda::KernelOp kernel, LayoutAssignment &layouts, const FetchMaps &maps)
+      : program(program), kernel(kernel), layouts(layouts), maps(maps), b(kernel.getContext()), loc(kernel.getLoc()) {}
   LogicalResult run();
   int64_t conversions = 0;
 
@@ -73,7 +113,7 @@ private:
   Value call(llvm::StringRef callee, llvm::StringRef header, mlir::ValueRange operands, Type result = {});
   Value shared(int64_t bytes, int64_t alignment, Type element, std::optional<int64_t> overlay = {});
   Value pointerAt(Value base, Value i) { return cuda::OffsetOp::create(b, loc, base.getType(), base, i); }
-  void barrier() { cuda::BarrierOp::create(b, loc, mlir::IntegerAttr(), mlir::IntegerAttr()); }
+  void barrier();
   Value scalar(Value value) { return scalars.lookup(value); }
 
   // Coordinates.
@@ -105,6 +145,27 @@ private:
   bool isStaged(Operation *op);
   SharedTile stage(Operation *op);
 
+  // Rings.
+  Value tensorMap(unsigned i);
+  void startCursors(bool ofProducers);
+  LogicalResult ring(tile::RingOp op);
+  LogicalResult acquire(tile::AcquireOp op);
+  LogicalResult fetch(tile::FetchOp op);
+  LogicalResult wait(tile::WaitOp op);
+  LogicalResult release(tile::ReleaseOp op);
+  LogicalResult dotAsync(tile::DotAsyncOp op);
+  LogicalResult dotWait(tile::DotWaitOp op);
+
+  // Warps.
+  LogicalResult lowerRegion(mlir::Region &region, mlir::Block *to, ThreadGroup group);
+  LogicalResult warpRoles(tile::WarpRolesOp op);
+  LogicalResult forWarps(tile::ForWarpsOp op);
+  LogicalResult stage(tile::StageOp op);
+  LogicalResult extractSlice(mlir::tensor::ExtractSliceOp op);
+  Value clusterRank();
+  Value loadSlice(mlir::tensor::ExtractSliceOp op, const Layout &layout);
+  LogicalResult combineKept(tile::ClusterReduceOp op);
+
   // Ops.
   LogicalResult lower(Operation *op);
   LogicalResult lowerBlock(mlir::Block &block);
@@ -125,6 +186,7 @@ private:
   tile::ProgramOp program;
   cuda::KernelOp kernel;
   LayoutAssignment &layouts;
+  const FetchMaps &maps;
   mlir::OpBuilder b;
   mlir::Location loc;
   Value lane, warp;
@@ -140,6 +202,15 @@ private:
   llvm::DenseMap<Value, SharedTile> staged;
   llvm::SmallVector<std::pair<std::pair<Layout, int>, Value>> coordinates;
   int64_t exchanges = 0; // between threads, each with an overlay of shared memory: only one is going on at a time
+  ThreadGroup threads;
+  llvm::MapVector<Value, RingState> rings;
+  llvm::DenseMap<Value, std::pair<Value, Value>> ringTiles; // tiles of a slot: buffer and element
+  llvm::DenseMap<Value, KeptTile> kept;
+  /// Sums that the first product of a loop overwrites: whether this product is a later one.
+  llvm::DenseMap<Value, std::function<Value()>> firstProducts;
+  Value ownRank;              // of clusterRank
+  Value evictFirst;           // the policy, in the warps that fetch
+  bool leavesCluster = false; // other blocks may read this one's memory until the end
   llvm::SmallVector<mlir::Block *> groups; // where each group of cp.async is committed
 };
 } // namespace inlay

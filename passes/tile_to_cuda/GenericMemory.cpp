@@ -45,8 +45,8 @@ int64_t GenericLowering::divisor(Value value) {
 }
 
 bool GenericLowering::isPacked(Value view) {
-  auto packing = program.getArgAttrOfType<StringAttr>(cast<BlockArgument>(view).getArgNumber(), "tile.packing");
-  return packing && packing.getValue() == "atom_8x64";
+  auto packing = program.getArgAttrOfType<StringAttr>(cast<BlockArgument>(view).getArgNumber(), tile::kPackingAttr);
+  return packing && packing.getValue() == tile::kAtomPacking;
 }
 
 /// Elements that one access may move: neighbours in the thread, all inside or all outside, and aligned.
@@ -147,8 +147,20 @@ Value GenericLowering::loadArray(Operation *op, const Layout &layout) {
   unrolled(layout.registerCount() / width, [&](Value i) {
     Value reg = mul(i, width);
     auto [offset, inside] = place(op, access.view, access.offsets, access.indices, layout, type.getShape(), reg);
-    Value at = pointerAt(pointer, offset);
-    call("load_vector<" + std::to_string(width) + ">", "tile.h", {address(array, reg), at, inside ? inside : always()});
+    std::string callee = "load_vector<" + std::to_string(width) + ">";
+    if (threads.group != ThreadGroup::Warp || !inside) {
+      call(callee, "tile.h", {address(array, reg), pointerAt(pointer, offset), inside ? inside : always()});
+      return;
+    }
+    // Reads the first element for one that is not there, so that many loads in a row have no branches.
+    Value zero = arith::ConstantIntOp::create(b, loc, 0, 64);
+    Value safe = arith::SelectOp::create(b, loc, inside, offset, zero);
+    call(callee, "tile.h", {address(array, reg), pointerAt(pointer, safe), always()});
+    Value none = arith::ConstantOp::create(b, loc, b.getZeroAttr(type.getElementType()));
+    for (int64_t i = 0; i < width; ++i) {
+      Value at = add(reg, index(i));
+      set(arith::SelectOp::create(b, loc, inside, get(array, at), none), array, at);
+    }
   });
   return array;
 }

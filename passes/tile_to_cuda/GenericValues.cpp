@@ -43,7 +43,9 @@ Value GenericLowering::arrayOf(Value tile, const Layout &layout) {
     scopes.truncate(scope + 1);
   }
   Value array;
-  if (layouts.isPulled(tile)) {
+  if (auto slice = tile.getDefiningOp<tensor::ExtractSliceOp>(); slice && layouts.isPulled(tile)) {
+    array = loadSlice(slice, layout);
+  } else if (layouts.isPulled(tile)) {
     array = loadArray(tile.getDefiningOp(), layout);
   } else {
     const TileArray source = scopes[scope].tiles[tile].front();

@@ -10,6 +10,24 @@ using namespace inlay;
 
 int inlay::log2Ceil(int64_t size) { return llvm::Log2_64_Ceil(size); }
 
+int64_t inlay::liveRegisters(const Layout &layout, llvm::ArrayRef<int64_t> shape) {
+  // The last bits, as far as they are the highest of one dimension.
+  size_t first = layout.registers.size();
+  while (first > 0) {
+    LayoutBit bit = layout.registers[first - 1];
+    bool isNext = first == layout.registers.size()
+                      ? bit.dim >= 0 && layout.extent(bit.dim) == int64_t(2) << bit.position
+                      : bit == LayoutBit{layout.registers[first].dim, layout.registers[first].position - 1};
+    if (!isNext)
+      break;
+    --first;
+  }
+  if (first == layout.registers.size())
+    return layout.registerCount();
+  LayoutBit lowest = layout.registers[first];
+  return (int64_t(1) << first) * llvm::divideCeil(shape[lowest.dim], int64_t(1) << lowest.position);
+}
+
 int64_t Layout::extent(int dim) const {
   int64_t extent = 1;
   for (const auto *bits : {&registers, &lanes, &warps})

@@ -53,6 +53,9 @@ struct Layout {
   static Layout mmaLhs(int64_t rows, int64_t inner, int warpRows, int warpColumns);
 };
 
+/// The registers, from the first on, that hold all elements of a tile of `shape`; the others lie past its end.
+int64_t liveRegisters(const Layout &layout, llvm::ArrayRef<int64_t> shape);
+
 /// ceil(log2(size)).
 int log2Ceil(int64_t size);
 } // namespace inlay

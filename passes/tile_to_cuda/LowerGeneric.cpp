@@ -32,7 +32,7 @@ LogicalResult GenericLowering::lower(Operation *op) {
         return success();
       })
       .Case([&](tile::ClusterRankOp rank) {
-        scalars[rank] = kernel.getCluster() > 1 ? special(cuda::Special::ClusterRank) : index(0);
+        scalars[rank] = kernel.getCluster() > 1 ? clusterRank() : index(0);
         return success();
       })
       .Case([&](tile::ClusterSizeOp size) {
@@ -51,12 +51,16 @@ LogicalResult GenericLowering::lower(Operation *op) {
       })
       .Case<tile::LoadOp, tile::GatherOp>([&](auto load) {
         Value result = load.getResult();
-        if (isStaged(load))
+        if (isStaged(load)) {
           staged[result] = stage(load);
-        else if (layouts.isPulled(result))
+        } else if (layouts.isPulled(result)) {
           scopeOf[result] = scopes.size() - 1;
-        else
+          if (threads.group == ThreadGroup::Warp)
+            if (std::optional<Layout> layout = layouts.demanded(result))
+              arrayOf(result, *layout);
+        } else {
           define(result, layouts.of(result), loadArray(load, layouts.of(result)));
+        }
         return success();
       })
       .Case([&](tile::StoreOp store) {
@@ -73,10 +77,27 @@ LogicalResult GenericLowering::lower(Operation *op) {
       .Case([&](tile::ArgMaxOp reduction) { return argMax(reduction); })
       .Case([&](tile::DeinterleaveOp split) { return deinterleave(split); })
       .Case([&](tile::TransposeOp turn) { return transpose(turn); })
-      .Case([&](tile::ClusterReduceOp reduction) { return clusterReduce(reduction); })
+      .Case([&](tile::ClusterReduceOp reduction) {
+        return kept.contains(reduction.getValue()) ? combineKept(reduction) : clusterReduce(reduction);
+      })
+      .Case([&](tile::RingOp op) { return ring(op); })
+      .Case([&](tile::AcquireOp op) { return acquire(op); })
+      .Case([&](tile::FetchOp op) { return fetch(op); })
+      .Case([&](tile::WaitOp op) { return wait(op); })
+      .Case([&](tile::ReleaseOp op) { return release(op); })
+      .Case([&](tile::DotAsyncOp op) { return dotAsync(op); })
+      .Case([&](tile::DotWaitOp op) { return dotWait(op); })
+      .Case([&](tile::DependOp) {
+        cuda::DependOp::create(b, loc);
+        return success();
+      })
+      .Case([&](tile::WarpRolesOp op) { return warpRoles(op); })
+      .Case([&](tile::ForWarpsOp op) { return forWarps(op); })
+      .Case([&](tile::StageOp op) { return stage(op); })
+      .Case([&](tensor::ExtractSliceOp op) { return extractSlice(op); })
       .Case([&](scf::ForOp loop) { return forOp(loop); })
       .Case([&](scf::IfOp branch) { return ifOp(branch); })
-      .Case<scf::YieldOp, tile::ReturnOp>([](Operation *) { return success(); })
+      .Case<scf::YieldOp, tile::ReturnOp, tile::YieldOp>([](Operation *) { return success(); })
       .Case([&](tensor::ExtractOp extract) -> LogicalResult {
         RankedTensorType type = tileType(extract.getTensor());
         if (type.getNumElements() != 1)
@@ -145,50 +166,124 @@ LogicalResult GenericLowering::run() {
   auto marker = cuda::CommentOp::create(b, loc, program.getSymName());
   entryEnd = marker;
   scopes.emplace_back();
-  return lowerBlock(program.getBody().front());
+  if (failed(lowerBlock(program.getBody().front())))
+    return failure();
+  // No block leaves while another reads its memory.
+  if (leavesCluster)
+    call("cluster_leave", "warp.h", {});
+  return success();
 }
 
 //===----------------------------------------------------------------------===//
 // The family
 //===----------------------------------------------------------------------===//
 
-/// Moves loads of memory that the program does not write up to where their operands are known, so that copies to
-/// shared memory are under way while other work is done.
+static bool isOfUnwrittenMemory(Operation *load) {
+  return llvm::none_of(load->getOperand(0).getUsers(),
+                       [](Operation *user) { return isa<tile::StoreOp, tile::ScatterOp>(user); });
+}
+
+/// Moves an op of a branch, and what it is computed from there, before the branch; false where that cannot be.
+static bool hoist(Operation *op, scf::IfOp branch) {
+  if (!branch->isProperAncestor(op))
+    return true;
+  bool isLoad = isa<tile::LoadOp, tile::GatherOp>(op) && isOfUnwrittenMemory(op);
+  if (op->getParentOp() != branch || (!isLoad && !(isMemoryEffectFree(op) && op->getNumRegions() == 0)))
+    return false;
+  for (Value operand : op->getOperands())
+    if (Operation *source = operand.getDefiningOp(); source && !hoist(source, branch))
+      return false;
+  op->moveBefore(branch);
+  return true;
+}
+
+/// In tile.for_warps, moves loads out of branches: a load that is not needed costs less than one that is waited for
+/// after another. Elements that are not there are masked in a load, so that it may be made anywhere.
+static void hoistFromBranches(tile::ProgramOp program) {
+  SmallVector<scf::IfOp> branches; // inner ones first
+  program.walk([&](scf::IfOp branch) {
+    if (branch->getParentOfType<tile::ForWarpsOp>())
+      branches.push_back(branch);
+  });
+  for (scf::IfOp branch : branches)
+    for (Region &region : branch->getRegions())
+      for (Operation &op : llvm::make_early_inc_range(region.getOps()))
+        if (isa<tile::LoadOp, tile::GatherOp>(op))
+          hoist(&op, branch);
+}
+
+/// Moves `op` up to where its operands are known; with `chain`, those that are pure as well.
+static void moveUp(Operation *op, bool chain) {
+  Operation *last = nullptr;
+  for (Value operand : op->getOperands()) {
+    Operation *def = operand.getDefiningOp();
+    if (!def || def->getBlock() != op->getBlock())
+      continue;
+    if (chain && isMemoryEffectFree(def) && def->getNumRegions() == 0)
+      moveUp(def, chain);
+    if (!last || last->isBeforeInBlock(def))
+      last = def;
+  }
+  if (last)
+    op->moveAfter(last);
+  else if (chain)
+    op->moveBefore(op->getBlock(), op->getBlock()->begin());
+}
+
+/// Moves loads of memory that the program does not write up to where their operands are known, so that they are under
+/// way while other work is done.
 static void hoistLoads(tile::ProgramOp program) {
-  SmallVector<Operation *> loads;
+  SmallVector<Operation *> loads, ofWarps;
   program.walk([&](Operation *op) {
-    if (isa<tile::LoadOp, tile::GatherOp>(op))
-      loads.push_back(op);
+    if (isa<tile::LoadOp, tile::GatherOp>(op) && isOfUnwrittenMemory(op))
+      (op->getParentOfType<tile::ForWarpsOp>() ? ofWarps : loads).push_back(op);
   });
   // Last to first, so that loads that wait for the same operand keep their order.
-  for (Operation *load : llvm::reverse(loads)) {
-    bool isWritten = llvm::any_of(load->getOperand(0).getUsers(),
-                                  [](Operation *user) { return isa<tile::StoreOp, tile::ScatterOp>(user); });
-    if (isWritten)
-      continue;
-    Operation *last = nullptr;
-    for (Value operand : load->getOperands())
-      if (Operation *def = operand.getDefiningOp(); def && def->getBlock() == load->getBlock())
-        if (!last || last->isBeforeInBlock(def))
-          last = def;
-    if (last)
-      load->moveAfter(last);
-  }
+  for (Operation *load : llvm::reverse(loads))
+    moveUp(load, /*chain=*/false);
+  // First to last, since the addresses of some are loaded by others.
+  for (Operation *load : ofWarps)
+    moveUp(load, /*chain=*/true);
+}
+
+/// The threads of a block: those of its roles, or as many as the tiles ask for.
+static int64_t threadsOf(tile::ProgramOp program, const LayoutAssignment &layouts) {
+  int64_t threads = layouts.threads();
+  program.walk([&](tile::WarpRolesOp roles) { threads = 32 * (roles.getConsumers() + roles.getProducers()); });
+  return threads;
 }
 
 LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder) {
+  tile::Schedule schedule = program.getScheduleAttr();
+  std::optional<tile::PipelineShape> pipeline = schedule ? schedule.getPipeline() : std::nullopt;
+  bool hasRoles = program.walk([](tile::WarpRolesOp) { return WalkResult::interrupt(); }).wasInterrupted();
+  if (pipeline && !hasRoles)
+    return program.emitError("has the schedule ")
+           << schedule << " and no warps that fetch; run tile-apply-schedule, tile-assign-stages, "
+           << "tile-specialize-warps and tile-pipeline first";
   OwningOpRef<tile::ProgramOp> copy = program.clone();
+  hoistFromBranches(*copy);
   hoistLoads(*copy);
   LayoutAssignment layouts(*copy);
-  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, layouts.threads());
+  FetchMaps maps;
+  if (failed(collectTensorMaps(*copy, maps)))
+    return failure();
+  FailureOr<cuda::KernelOp> kernel =
+      createKernel(program, builder, threadsOf(program, layouts), maps.maps.size());
   if (failed(kernel))
     return failure();
-  GenericLowering lowering(*copy, *kernel, layouts);
+  if (!maps.maps.empty())
+    setTensorMaps(*kernel, maps.maps);
+  GenericLowering lowering(*copy, *kernel, layouts, maps);
   if (failed(lowering.run()))
     return failure();
   if (lowering.conversions > 0)
     program.emitRemark() << lowering.conversions << " layout conversions through shared memory";
-  if (auto schedule = dyn_cast_or_null<tile::GenericAttr>(program.getScheduleAttr()))
-    kernel->setMinBlocks(schedule.getSlots());
+  if (auto generic = dyn_cast_or_null<tile::GenericAttr>(schedule))
+    kernel->setMinBlocks(generic.getSlots());
+  if (pipeline) {
+    kernel->setMinBlocks(pipeline->slots);
+    kernel->setSharedBytes(pipeline->sharedBytes);
+  }
   return success();
 }

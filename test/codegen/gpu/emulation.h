@@ -32,7 +32,7 @@ struct Warp {
   alignas(16) unsigned char slots[2][32][64];
 };
 struct Block {
-  Barrier barrier;
+  Barrier barrier, named[16];
   Index3 index;
   int rank = 0;
   std::vector<Warp> warps;
@@ -105,6 +105,11 @@ static void arrive(Barrier &barrier, const char *what) {
   waitUntil(what, [&] { return barrier.generation != generation; });
 }
 static void __syncthreads() { arrive(current->block->barrier, "the threads of its block"); }
+static void named_barrier(int id, int threads) {
+  Barrier &barrier = current->block->named[id];
+  barrier.expected = threads;
+  arrive(barrier, "the threads of its named barrier");
+}
 static int lane() { return current->thread.x % 32; }
 static Warp &warpOf() { return current->block->warps[current->thread.x / 32]; }
 /// Publishes `mine` to the warp and calls `read` with a function that returns the value of each lane. The slots of an
@@ -254,6 +259,12 @@ static void cluster_wait() {
 template <typename T> static T load_of_block(const T *p, int rank) {
   ptrdiff_t offset = reinterpret_cast<const unsigned char *>(p) - current->block->shared;
   return *reinterpret_cast<const T *>((*cluster)[rank].shared + offset);
+}
+template <int N> static void load_vector_of_block(float *registers, const float *p, int rank) {
+  if (reinterpret_cast<uintptr_t>(p) % (N * sizeof(float)) != 0)
+    fail("misaligned load from another block");
+  for (int i = 0; i < N; ++i)
+    registers[i] = load_of_block(p + i, rank);
 }
 static long long load_pair_of_block(const float *p, int rank, int) {
   return load_of_block(reinterpret_cast<const long long *>(p), rank);

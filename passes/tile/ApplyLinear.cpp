@@ -1,0 +1,349 @@
+//===- ApplyLinear.cpp - a product in the blocks and tiles of its schedule -===//
+
+#include "passes/tile/ApplyLinear.h"
+
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "passes/tile/MainLoop.h"
+#include "passes/tile/TileDimensions.h"
+
+#include <numeric>
+
+using namespace mlir;
+using namespace inlay;
+
+namespace {
+/// Elements of a piece of the epilogue that a lane has at the least and the most: so many reads of it are under way
+/// together.
+constexpr int64_t kLeastElements = 2, kMostElements = 16, kLanes = 32;
+/// Columns of a piece: neighbouring lanes access rows of 128 bytes.
+constexpr int64_t kPieceColumns = 64;
+/// Rows of a warpgroup's product that each of its warps has.
+constexpr int64_t kRowsOfWarp = 16;
+
+/// Builds the new body of a program from a copy of the old.
+class LinearBody {
+public:
+  LinearBody(tile::ProgramOp program, tile::ProgramOp old, MainLoop loop)
+      : b(program.getLoc(), program), program(program), old(old), loop(loop), dimensions(old) {
+    Operation *end = program.getBody().front().getTerminator();
+    while (Operation *last = end->getPrevNode())
+      last->erase();
+    b.setInsertionPoint(end);
+  }
+
+  LogicalResult apply(tile::SwapAbAttr schedule);
+  LogicalResult apply(tile::GemmAttr schedule);
+
+private:
+  Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
+  Value add(Value x, Value y) { return b.createOrFold<arith::AddIOp>(x, y); }
+  Value mul(Value x, int64_t y) { return b.createOrFold<arith::MulIOp>(x, index(y)); }
+  Value div(Value x, int64_t y) { return b.createOrFold<arith::DivUIOp>(x, index(y)); }
+  Value rem(Value x, int64_t y) { return b.createOrFold<arith::RemUIOp>(x, index(y)); }
+  Value ceilDiv(Value x, int64_t y) { return b.createOrFold<arith::CeilDivSIOp>(x, index(y)); }
+  Value argument(Value view) { return program.getBody().getArgument(cast<BlockArgument>(view).getArgNumber()); }
+  int64_t columns() { return loop.weight.getView().getType().getShape()[0]; }
+
+  Value product(Value row, int64_t rows, Value column, int64_t columns, Value from, Value to, int64_t step,
+                bool isSwapped);
+  Value slice(Value tile, OpFoldResult row, OpFoldResult column, int64_t rows, int64_t columns);
+  void forLoop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body, bool isUnrolled = false);
+  void choosePiece(int64_t rows, int64_t tileColumns, int64_t warps);
+  Value rowCount();
+  AffineExpr rowTiles(int64_t rows);
+  void setGrid(ArrayRef<AffineExpr> dims);
+  LogicalResult epilogue(Value piece, Value row, Value column, int64_t tileColumns);
+  LogicalResult mapOffsets(unsigned dim, int64_t tile, int64_t piece, Value by, IRMapping &mapping);
+  void retype(Operation *op, Operation *from);
+
+  ImplicitLocOpBuilder b;
+  tile::ProgramOp program, old;
+  MainLoop loop; // of `old`
+  TileDimensions dimensions;
+  int64_t pieceRows = 0, pieceColumns = 0;
+};
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Rows
+//===----------------------------------------------------------------------===//
+
+/// The symbol that a dimension of the grid depends on.
+static std::optional<unsigned> symbolOf(AffineExpr expr) {
+  std::optional<unsigned> symbol;
+  expr.walk([&](AffineExpr inner) {
+    if (auto found = dyn_cast<AffineSymbolExpr>(inner))
+      symbol = found.getPosition();
+  });
+  return symbol;
+}
+
+/// The rows of the product: those of the step, or as many as a constant grid and the view have.
+Value LinearBody::rowCount() {
+  AffineMap grid = old.getGrid();
+  AffineExpr tiles = grid.getNumResults() > 1 ? grid.getResult(1) : getAffineConstantExpr(1, b.getContext());
+  auto extent = [&](unsigned which) -> Value {
+    return tile::ExtentOp::create(b, b.getIndexType(), static_cast<tile::Extent>(which));
+  };
+  if (std::optional<unsigned> symbol = symbolOf(tiles))
+    return extent(*symbol);
+  int64_t most = cast<AffineConstantExpr>(tiles).getValue() * loop.tokens;
+  auto view = cast<tile::ViewType>(loop.rowsView().getType());
+  if (!ShapedType::isDynamic(view.getShape()[0]))
+    return index(std::min(most, view.getShape()[0]));
+  if (!view.getExtent())
+    return index(most);
+  return b.createOrFold<arith::MinSIOp>(extent(static_cast<unsigned>(*view.getExtent())), index(most));
+}
+
+/// The tiles of `rows` rows, as a dimension of the grid.
+AffineExpr LinearBody::rowTiles(int64_t rows) {
+  AffineMap grid = old.getGrid();
+  AffineExpr tiles = grid.getNumResults() > 1 ? grid.getResult(1) : getAffineConstantExpr(1, b.getContext());
+  if (std::optional<unsigned> symbol = symbolOf(tiles))
+    return getAffineSymbolExpr(*symbol, b.getContext()).ceilDiv(rows);
+  int64_t most = cast<AffineConstantExpr>(tiles).getValue() * loop.tokens;
+  auto view = cast<tile::ViewType>(loop.rowsView().getType());
+  if (!ShapedType::isDynamic(view.getShape()[0]))
+    most = std::min(most, view.getShape()[0]);
+  return getAffineConstantExpr(llvm::divideCeil(most, rows), b.getContext());
+}
+
+void LinearBody::setGrid(ArrayRef<AffineExpr> dims) {
+  program.setGrid(AffineMap::get(0, old.getGrid().getNumSymbols(), dims, b.getContext()));
+}
+
+//===----------------------------------------------------------------------===//
+// Loops and tiles
+//===----------------------------------------------------------------------===//
+
+void LinearBody::forLoop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body, bool isUnrolled) {
+  auto made = scf::ForOp::create(b, from, to, index(step));
+  if (isUnrolled)
+    made->setAttr(tile::kUnrollAttr, b.getUnitAttr());
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(made.getBody());
+  body(made.getInductionVar());
+}
+
+Value LinearBody::slice(Value tile, OpFoldResult row, OpFoldResult column, int64_t rows, int64_t columns) {
+  OpFoldResult one = b.getIndexAttr(1);
+  auto type = RankedTensorType::get({rows, columns}, cast<RankedTensorType>(tile.getType()).getElementType());
+  SmallVector<OpFoldResult> offsets{row, column}, sizes{b.getIndexAttr(rows), b.getIndexAttr(columns)};
+  return tensor::ExtractSliceOp::create(b, type, tile, getAsOpFoldResult(getValueOrCreateConstantIndexOp(b, b.getLoc(), offsets)),
+                                        sizes, ArrayRef<OpFoldResult>{one, one});
+}
+
+/// The sums of `rows` x `columns` over a part of K; of `columns` x `rows` with the weights on the left.
+Value LinearBody::product(Value row, int64_t rows, Value column, int64_t columns, Value from, Value to, int64_t step,
+                          bool isSwapped) {
+  auto rowsView = cast<tile::ViewType>(loop.rowsView().getType());
+  tile::ViewType weightView = loop.weight.getView().getType();
+  auto sums = RankedTensorType::get({isSwapped ? columns : rows, isSwapped ? rows : columns}, b.getF32Type());
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(sums));
+  auto over = scf::ForOp::create(b, from, to, index(step), ValueRange{zero});
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(over.getBody());
+  Value k = over.getInductionVar();
+  Value x = tile::LoadOp::create(b, RankedTensorType::get({rows, step}, rowsView.getElementType()),
+                                 argument(loop.rowsView()), ValueRange{row, add(k, index(loop.columnOffset))});
+  Value w = tile::LoadOp::create(b, RankedTensorType::get({columns, step}, weightView.getElementType()),
+                                 argument(loop.weight.getView()), ValueRange{column, k});
+  Value next = tile::DotOp::create(b, isSwapped ? w : x, isSwapped ? x : w, over.getRegionIterArg(0),
+                                   /*transpose_rhs=*/true);
+  scf::YieldOp::create(b, next);
+  return over.getResult(0);
+}
+
+/// A piece's columns divide the program's and the block's tile. Where it can, each of `warps` has one of the pieces of
+/// `rows`.
+void LinearBody::choosePiece(int64_t rows, int64_t tileColumns, int64_t warps) {
+  pieceColumns = std::gcd(std::gcd(loop.columns, tileColumns), kPieceColumns);
+  int64_t elements = std::clamp(rows * tileColumns / (warps * kLanes), kLeastElements, kMostElements);
+  pieceRows = std::min<int64_t>(rows, llvm::bit_floor(static_cast<uint64_t>(
+                                          std::max<int64_t>(1, elements * kLanes / pieceColumns))));
+}
+
+//===----------------------------------------------------------------------===//
+// Epilogue
+//===----------------------------------------------------------------------===//
+
+/// Maps what the old program computes as a multiple of its id in `dim` to that of `by`, the first row or column of a
+/// piece: `tile` times the id to `by` itself, and a part of it (half, for every second column) to that part.
+LogicalResult LinearBody::mapOffsets(unsigned dim, int64_t tile, int64_t piece, Value by, IRMapping &mapping) {
+  for (auto id : old.getBody().getOps<tile::ProgramIdOp>()) {
+    if (id.getDimension() != dim)
+      continue;
+    for (Operation *user : id->getUsers()) {
+      auto offset = dyn_cast<arith::MulIOp>(user);
+      std::optional<int64_t> factor;
+      if (offset)
+        factor = getConstantIntValue(offset.getLhs() == id ? offset.getRhs() : offset.getLhs());
+      if (!factor || *factor < 1 || tile % *factor != 0 || piece % (tile / *factor) != 0)
+        return user->emitError() << "uses the block's index for something else than the first of " << tile
+                                 << (dim ? " rows" : " columns") << "; the program cannot be divided into other tiles";
+      mapping.map(offset.getResult(), div(by, tile / *factor));
+    }
+    // Of the id itself nothing is left but operands of what is mapped.
+    mapping.map(id.getResult(), by);
+  }
+  return success();
+}
+
+/// Gives the tiles of `op`, a copy of `from`, the sizes of a piece.
+void LinearBody::retype(Operation *op, Operation *from) {
+  for (auto [result, original] : llvm::zip_equal(op->getResults(), from->getResults())) {
+    auto type = dyn_cast<RankedTensorType>(original.getType());
+    if (!type)
+      continue;
+    SmallVector<int64_t> shape(type.getShape());
+    for (unsigned dim = 0; dim < shape.size(); ++dim) {
+      Slot slot = Slot::ofUse(original), product = Value(loop.product);
+      if (dimensions.areSame(slot, dim, product, 0))
+        shape[dim] = pieceRows;
+      else if (dimensions.areSame(slot, dim, product, 1))
+        shape[dim] = pieceColumns;
+      else if (dimensions.isHalf(slot, dim, product, 1))
+        shape[dim] = pieceColumns / 2;
+    }
+    auto piece = RankedTensorType::get(shape, type.getElementType());
+    result.setType(piece);
+    if (auto constant = dyn_cast<arith::ConstantOp>(op))
+      if (auto splat = dyn_cast<SplatElementsAttr>(constant.getValue()))
+        constant.setValueAttr(DenseElementsAttr::get(piece, splat.getSplatValue<Attribute>()));
+  }
+  for (auto [region, original] : llvm::zip_equal(op->getRegions(), from->getRegions()))
+    for (auto [inner, originalInner] : llvm::zip_equal(region.getOps(), original.getOps()))
+      retype(&inner, &originalInner);
+}
+
+/// What the old program does after its loop, for the piece at (row, column).
+LogicalResult LinearBody::epilogue(Value piece, Value row, Value column, int64_t tileColumns) {
+  OpBuilder::InsertionGuard guard(b);
+  if (columns() % tileColumns != 0) {
+    Value isInside = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, column, index(columns()));
+    b.setInsertionPointToStart(scf::IfOp::create(b, isInside, /*withElseRegion=*/false).thenBlock());
+  }
+  IRMapping mapping;
+  for (auto [from, to] : llvm::zip_equal(old.getBody().getArguments(), program.getBody().getArguments()))
+    mapping.map(from, to);
+  mapping.map(loop.product, piece);
+  if (failed(mapOffsets(0, loop.columns, pieceColumns, column, mapping)) ||
+      failed(mapOffsets(1, loop.tokens, pieceRows, row, mapping)))
+    return failure();
+  SmallVector<Operation *> copies;
+  for (Operation &op : old.getBody().front().without_terminator()) {
+    if (&op == loop.loop || isa<tile::ProgramIdOp>(op) || (op.getNumResults() && mapping.contains(op.getResult(0))))
+      continue;
+    copies.push_back(b.clone(op, mapping));
+    retype(copies.back(), &op);
+  }
+  for (Operation *copy : llvm::reverse(copies))
+    if (isOpTriviallyDead(copy))
+      copy->erase();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Schedules
+//===----------------------------------------------------------------------===//
+
+LogicalResult LinearBody::apply(tile::SwapAbAttr schedule) {
+  int64_t rows = schedule.getTileRows(), cols = schedule.getTileColumns(), step = schedule.getTileK();
+  int64_t split = schedule.getSplit(), warps = 4 * schedule.getConsumers();
+  setGrid({getAffineConstantExpr(llvm::divideCeil(columns(), cols), b.getContext()), rowTiles(rows)});
+  Value columnId = tile::ProgramIdOp::create(b, b.getIndexType(), 0);
+  Value rowId = tile::ProgramIdOp::create(b, b.getIndexType(), 1);
+  Value column = mul(columnId, cols), row = mul(rowId, rows);
+  Value rank = split > 1 ? tile::ClusterRankOp::create(b, b.getIndexType()).getResult() : index(0);
+  int64_t share = schedule.share(loop.k) * step;
+  Value from = mul(rank, share);
+  Value to = split == 1 ? index(loop.k) : b.createOrFold<arith::MinSIOp>(add(from, index(share)), index(loop.k));
+
+  Value sums = product(row, rows, column, cols, from, to, step, /*isSwapped=*/true);
+  Value turned = tile::TransposeOp::create(b, RankedTensorType::get({rows, cols}, b.getF32Type()), sums);
+  Value staged = tile::StageOp::create(b, turned);
+  if (split > 1)
+    staged = tile::ClusterReduceOp::create(b, tile::Reduction::Add, staged);
+
+  choosePiece(rows, cols, split * warps);
+  int64_t parts = cols / pieceColumns;
+  Value live = b.createOrFold<arith::MinSIOp>(b.createOrFold<arith::SubIOp>(rowCount(), row), index(rows));
+  Value pieces = mul(ceilDiv(live, pieceRows), parts);
+  auto forWarps = tile::ForWarpsOp::create(b, warps);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(&forWarps.getBody().front());
+  LogicalResult result = success();
+  Value first = add(mul(rank, warps), forWarps.getWarp());
+  forLoop(first, pieces, split * warps, [&](Value piece) {
+    Value r = mul(div(piece, parts), pieceRows), c = mul(rem(piece, parts), pieceColumns);
+    result = epilogue(slice(staged, r, c, pieceRows, pieceColumns), add(row, r), add(column, c), cols);
+  });
+  return result;
+}
+
+LogicalResult LinearBody::apply(tile::GemmAttr schedule) {
+  int64_t rows = schedule.getTileRows(), cols = schedule.getTileColumns(), step = schedule.getTileK();
+  setGrid(getAffineConstantExpr(schedule.getBlocks(), b.getContext()));
+  Value block = tile::ProgramIdOp::create(b, b.getIndexType(), 0);
+  Value rowTileCount = ceilDiv(rowCount(), rows);
+  Value tiles = mul(rowTileCount, llvm::divideCeil(columns(), cols));
+  choosePiece(kRowsOfWarp, cols, /*warps=*/1);
+  LogicalResult result = success();
+  // Rows first: the blocks that run at a time share few columns of weights.
+  forLoop(block, tiles, schedule.getBlocks(), [&](Value tile) {
+    Value row = mul(arith::RemUIOp::create(b, tile, rowTileCount), rows);
+    Value column = mul(arith::DivUIOp::create(b, tile, rowTileCount), cols);
+    Value sums = product(row, rows, column, cols, index(0), index(loop.k), step, /*isSwapped=*/false);
+    auto forWarps = tile::ForWarpsOp::create(b, rows / kRowsOfWarp, ValueRange{sums});
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(&forWarps.getBody().front());
+    Value firstRow = add(row, mul(forWarps.getWarp(), kRowsOfWarp));
+    auto ofColumns = [&](Value c) {
+      Value own = slice(forWarps.getParts()[0], b.getIndexAttr(0), c, kRowsOfWarp, pieceColumns);
+      Value staged = tile::StageOp::create(b, own);
+      forLoop(index(0), index(kRowsOfWarp), pieceRows, [&](Value r) {
+        result = epilogue(slice(staged, r, b.getIndexAttr(0), pieceRows, pieceColumns), add(firstRow, r),
+                          add(column, c), cols);
+      });
+    };
+    forLoop(index(0), index(cols), pieceColumns, ofColumns, /*isUnrolled=*/true);
+  });
+  return result;
+}
+
+/// Copies generators for each of their uses, which may have tiles of different sizes.
+static void separateGenerators(tile::ProgramOp program) {
+  SmallVector<Operation *> generators;
+  program.walk([&](Operation *op) {
+    if (isTileGenerator(op))
+      generators.push_back(op);
+  });
+  for (Operation *op : generators)
+    while (!op->use_empty() && !op->hasOneUse()) {
+      OpBuilder b(op);
+      op->use_begin()->set(b.clone(*op)->getResult(0));
+    }
+}
+
+LogicalResult inlay::applyLinear(tile::ProgramOp program) {
+  OwningOpRef<tile::ProgramOp> old = program.clone();
+  separateGenerators(*old);
+  FailureOr<MainLoop> loop = findMainLoop(*old);
+  if (failed(loop))
+    return failure();
+  if (!loop->isPlain() || !isa<tile::LoadOp>(loop->rows))
+    return loop->rows->emitError("brings rows that are gathered or changed before the product; the family ")
+           << program.getScheduleAttr().getFamilyName() << " takes them as they are in memory";
+  LinearBody body(program, *old, *loop);
+  if (auto swapAb = dyn_cast<tile::SwapAbAttr>(program.getScheduleAttr())) {
+    if (!swapAb.givesEachBlockSteps(loop->k))
+      return program.emitError("splits ") << llvm::divideCeil(loop->k, swapAb.getTileK()) << " steps of k over "
+                                          << swapAb.getSplit() << " blocks; expected each to have one";
+    return body.apply(swapAb);
+  }
+  return body.apply(cast<tile::GemmAttr>(program.getScheduleAttr()));
+}
