@@ -76,14 +76,21 @@ def goals_table(results: dict) -> list[str]:
         for row in step["rows"] if isinstance(step["rows"], list) else []:
             if row["batch"] == 1 and not row["test"].startswith("pp"):
                 add(f"{step['model']}, 1 row: cost of a dependency, µs", dependency_us(row, step["read"]), goals["dependency_us"], True)
-    worst = {}
+    layers = {}  # of (model, rows): our microseconds, and cuBLASLt's of each kind
     for model, count, kernel, us, other in compared_kernels(results):
-        for kind, key in (("alone", "linear_us"), ("with_ops", "unfused_us")):
-            at = worst.get((model, count, kind), (float("inf"), ""))
-            worst[model, count, kind] = min(at, (other[key] / us, kernel))
-    for (model, count, kind), (ratio, kernel) in worst.items():
-        add(f"{model}, {count} rows: times faster than cuBLASLt {kind.replace('_', ' ')}, the worst ({kernel})", ratio,
-            goals["cublas"][kind])
+        if "lm_head" not in kernel:
+            sums = layers.setdefault((model, count), {"us": 0, "alone": 0, "with_ops": 0})
+            for key, part in (("us", us), ("alone", other["linear_us"]), ("with_ops", other["unfused_us"])):
+                sums[key] += part
+    for (model, count), sums in layers.items():
+        for kind in ("alone", "with_ops"):
+            if wanted := goals["cublas"][kind].get(model, {}).get(str(count)):
+                add(f"{model}, {count} rows: the products of a layer, times faster than cuBLASLt {kind.replace('_', ' ')}",
+                    sums[kind] / sums["us"], wanted)
+    for step in steps_of(results, "prefill"):
+        for row in step["rows"]:
+            if wanted := goals["prompt_ms"].get(step["model"], {}).get(str(row["n_prompt"])):
+                add(f"{step['model']}, a prompt of {row['n_prompt']}: ms", row["median_step_ms"], wanted, True)
     for step in steps_of(results, "attention"):
         for row in step["rows"]:
             context = row["test"].split("@ d")[-1]
