@@ -78,8 +78,8 @@ CHECKPOINTS = {
         lambda d: edit_json(d / "config.json", rope_parameters={"rope_type": "default", "rope_theta": 5e5}, rope_theta=1e4),
         ["config.json: rope_parameters.rope_theta: found 500000", "10000, as in rope_theta"]),
     "a family that is not supported": (
-        lambda d: edit_json(d / "config.json", architectures=["FalconForCausalLM"], model_type="falcon"),
-        ["model_type", "falcon", "gemma3_text"]),
+        lambda d: edit_json(d / "config.json", architectures=["MptForCausalLM"], model_type="mpt"),
+        ["model_type", "mpt", "gemma3_text"]),
     "missing shard": (lambda d: write_index(d, "shard-1.safetensors"), ["shard-1.safetensors"]),
     "shard outside": (lambda d: write_index(d, "../outside.safetensors"), ["../outside.safetensors"]),
     "absolute shard": (lambda d: write_index(d, str(d.parent / "outside.safetensors")), ["outside.safetensors"]),
