@@ -122,7 +122,7 @@ tile.program @scaled(%x: !x, %w: !w) grid affine_map<()[s0, s1, s2, s3, s4, s5] 
       // expected-error @+1 {{is not what its loop carries from one slot of a ring to the next}}
       %d = tile.dot %wt, %xt, %a transpose_rhs : tensor<64x64xbf16>, tensor<32x64xbf16>, tensor<64x32xf32>
       tile.release %ring : !ring
-      %twice = arith.addf %d, %d : tensor<64x32xf32>
+      %twice = arith.addf %d, %zero : tensor<64x32xf32>
       scf.yield %twice : tensor<64x32xf32>
     }
     %staged = tile.stage %sums : tensor<64x32xf32>
