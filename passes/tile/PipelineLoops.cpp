@@ -32,7 +32,9 @@ static LogicalResult pipelineProduct(tile::DotOp dot) {
     return dot.emitError("has operands that do not come from one slot of a ring");
   auto releases = loop.getBody()->getOps<tile::ReleaseOp>();
   auto carried = dyn_cast<BlockArgument>(dot.getAccumulator());
-  if (!carried || carried.getOwner() != loop.getBody() || !dot->hasOneUse() || !llvm::hasSingleElement(releases))
+  bool isCarried = carried && carried.getOwner() == loop.getBody() && dot->hasOneUse() &&
+                   loop.getTiedLoopYieldedValue(carried) == &*dot->use_begin();
+  if (!isCarried || !llvm::hasSingleElement(releases))
     return dot.emitError("is not what its loop carries from one slot of a ring to the next");
   unsigned number = carried.getArgNumber() - 1;
   ImplicitLocOpBuilder b(dot.getLoc(), dot);
@@ -43,8 +45,7 @@ static LogicalResult pipelineProduct(tile::DotOp dot) {
 
   tile::ReleaseOp release = *releases.begin();
   b.setInsertionPoint(release);
-  Value isLater =
-      arith::CmpIOp::create(b, arith::CmpIPredicate::ne, loop.getInductionVar(), loop.getLowerBound());
+  Value isLater = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, loop.getInductionVar(), loop.getLowerBound());
   auto branch = scf::IfOp::create(b, isLater, /*withElseRegion=*/false);
   Value ring = release.getRing();
   release->moveBefore(branch.thenYield());
@@ -107,8 +108,7 @@ static void fetchEarly(scf::ForOp loop, tile::DependOp depend) {
     b.setInsertionPointToStart(pass.getBody());
     Value slot = pass.getInductionVar();
     IRMapping mapping;
-    mapping.map(loop.getInductionVar(),
-                b.createOrFold<arith::AddIOp>(from, b.createOrFold<arith::MulIOp>(slot, step)));
+    mapping.map(loop.getInductionVar(), b.createOrFold<arith::AddIOp>(from, b.createOrFold<arith::MulIOp>(slot, step)));
     mapping.map(acquire.getSlot(), slot);
     for (Operation &op : loop.getBody()->without_terminator()) {
       auto fetch = dyn_cast<tile::FetchOp>(op);

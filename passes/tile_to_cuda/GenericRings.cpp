@@ -217,7 +217,7 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
     return op.emitOpError() << "has " << lhs << " and " << rhs << " for " << groups
                             << " warpgroups; expected 64 rows on the left for each, and up to 256 on the right";
   Layout layout = layouts.of(op.getResult());
-  Value sums = arrayOf(op.getAccumulator(), layout);
+  Value sums = materialize(op.getAccumulator(), layout, "sums");
 
   KernelBuilder k(loc, b);
   Type i64 = k.getI64Type();

@@ -258,9 +258,10 @@ def check_warpgroups(gpu, folder, rng):
         h = from_bf16(x).astype(np.float64) @ from_bf16(w).astype(np.float64).T
         gate, up = h[:, 0::2], h[:, 1::2]
         yield f"swap-AB swiglu of {m} rows", relative_error(from_bf16(results[2]), gate / (1 + np.exp(-gate)) * up), 5e-3
-    for family, m in (("matvec", 1), ("matvec", 13), ("swap_ab_split", 5), ("swap_ab_split", 41), ("gemm", 150)):
-        x, w, b, r = (random_bf16(rng, m, 512), random_bf16(rng, 256, 512, scale=0.04), random_bf16(rng, 256),
-                      random_bf16(rng, m, 256))
+    for family, m, n in (("matvec", 1, 256), ("matvec", 13, 256), ("swap_ab_split", 5, 256), ("swap_ab_split", 41, 256),
+                         ("swap_ab_96", 110, 256), ("gemm", 150, 256), ("gemm_272", 150, 272)):
+        x, w, b, r = (random_bf16(rng, m, 512), random_bf16(rng, n, 512, scale=0.04), random_bf16(rng, n),
+                      random_bf16(rng, m, n))
         results, _ = gpu.launch(folder / family, "residual", [x, pack_atoms(w), b, r], [m, 1, 1, 1, 0, 0])
         wanted = from_bf16(x).astype(np.float64) @ from_bf16(w).astype(np.float64).T + from_bf16(b) + from_bf16(r)
         yield f"residual of {m} rows, {family}", relative_error(from_bf16(results[3]), wanted), 5e-3

@@ -4,7 +4,8 @@
 # Hand-written programs and those of mixed steps use the generic lowering instead of the kernel families for matrix
 # products, so that it is tested, too. Programs of decode steps keep the family matvec. Further programs test the
 # families matvec (16 rows), gemm and swap_ab. swap_ab runs with K in one block, and with K split over two blocks that
-# go through their ring twice.
+# go through their ring twice, also with a number of rows that is no power of two. A block of gemm runs through all tiles;
+# gemm_272 has one more tile of columns, which is not full.
 set -eu
 mkdir -p "$2"
 here=$(cd "$(dirname "$0")" && pwd)
@@ -22,10 +23,15 @@ for program in embedding argmax residual swiglu qkv_rope attention llama_mixed_s
 done
 sed 's/#tile.family<swap_ab>/'"$(swap_ab 64 1 4)"'/' \
   "$here/../programs/swap_ab.mlir" | translate "$folder/swap_ab"
+# The residual layer as $1, in schedule $2, with $3 columns (256).
 linear() {
-  sed -e 's/%w: !w\([,)]\)/%w: !w {tile.packing = "atom_8x64"}\1/' -e "s/^\(    grid affine_map.*>\) {\$/\1 schedule $2 {/" \
+  columns=${3:-256}
+  sed -e "s/256/$columns/g; s/(16, s0/($((columns / 16)), s0/" -e 's/%w: !w\([,)]\)/%w: !w {tile.packing = "atom_8x64"}\1/' -e "s/^\(    grid affine_map.*>\) {\$/\1 schedule $2 {/" \
     "$here/../programs/residual.mlir" | translate "$folder/$1"
 }
 linear matvec '#tile.family<matvec>'
-linear gemm '#tile.gemm<blocks = 1, tile_rows = 128, tile_columns = 256, tile_k = 64, stages = 4, consumers = 2, producer_registers = 40, consumer_registers = 232>'
+gemm='#tile.gemm<blocks = 1, tile_rows = 128, tile_columns = 256, tile_k = 64, stages = 4, consumers = 2, producer_registers = 40, consumer_registers = 232>'
+linear gemm "$gemm"
+linear gemm_272 "$gemm" 272
 linear swap_ab_split "$(swap_ab 32 2 2)"
+linear swap_ab_96 "$(swap_ab 96 2 2)"

@@ -15,8 +15,8 @@
 // CHECK: %[[AT:.*]] = arith.addi %[[FIRST]], %{{.*}}
 // CHECK: %[[TOKENS:.*]] = cuda.size 0
 // CHECK: %[[INSIDE:.*]] = arith.cmpi slt, %[[AT]], %[[TOKENS]]
-// CHECK: %[[SOURCE:.*]] = cuda.offset %[[FROM]][%{{.*}}]
 // CHECK: %[[ELEMENT:.*]] = cuda.address %[[TILE]][%[[I]]]
+// CHECK: %[[SOURCE:.*]] = cuda.offset %[[FROM]][%{{.*}}]
 // CHECK: cuda.call "load_vector<1>" from "tile.h"(%[[ELEMENT]], %[[SOURCE]], %[[INSIDE]])
 // CHECK: } {cuda.unroll}
 // CHECK: cuda.offset %[[TO]][%{{.*}}]

@@ -1,0 +1,186 @@
+// RUN: inlay-opt %s --split-input-file --verify-diagnostics
+
+tile.program @no_tile() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  // expected-error @+1 {{divides 'index'; expected a tile}}
+  tile.for_warps %warp in 4 (%own = %c0 : index) {
+  }
+}
+
+// -----
+
+tile.program @rows() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<20x8xf32>
+  // expected-error @+1 {{divides 'tensor<20x8xf32>' among 8 warps; expected a multiple of rows}}
+  tile.for_warps %warp in 8 (%own = %t : tensor<20x8xf32>) {
+  }
+}
+
+// -----
+
+tile.program @rank() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<16xf32>
+  // expected-error @+1 {{divides 'tensor<16xf32>' among 8 warps; expected a multiple of rows}}
+  tile.for_warps %warp in 8 (%own = %t : tensor<16xf32>) {
+  }
+}
+
+// -----
+
+tile.program @no_warp() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{'tile.for_warps' op has a body whose arguments are not the number of the warp and a part of each divided tile}}
+  "tile.for_warps"() <{count = 4 : i64}> ({
+    "tile.yield"() : () -> ()
+  }) : () -> ()
+}
+
+// -----
+
+tile.program @part() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<64x8xf32>
+  // expected-error @+1 {{'tile.for_warps' op divides 'tensor<64x8xf32>' among 4 warps as 'tensor<32x8xf32>'}}
+  "tile.for_warps"(%t) <{count = 4 : i64}> ({
+  ^bb0(%warp: index, %own: tensor<32x8xf32>):
+    "tile.yield"() : () -> ()
+  }) : (tensor<64x8xf32>) -> ()
+}
+
+// -----
+
+tile.program @nested() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  tile.for_warps %outer in 4 {
+    // expected-error @+1 {{'tile.for_warps' op stands in another; a warp has no warps}}
+    tile.for_warps %inner in 2 {
+    }
+  }
+}
+
+// -----
+
+tile.program @no_warps() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{attribute 'count' failed to satisfy constraint: 64-bit signless integer attribute whose value is positive}}
+  tile.for_warps %warp in 0 {
+  }
+}
+
+// -----
+
+// expected-error @+1 {{a ring has 0 stages; expected 1 or more}}
+tile.program @stages(%x: !tile.ring<0 x (tensor<64x64xbf16>)>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+}
+
+// -----
+
+// expected-error @+1 {{a ring holds tiles of rank 2, found 'tensor<64xbf16>'}}
+tile.program @vectors(%x: !tile.ring<4 x (tensor<64xbf16>)>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+}
+
+// -----
+
+// expected-error @+1 {{a ring holds tiles of rank 2, found 'f32'}}
+tile.program @scalars(%x: !tile.ring<4 x (f32)>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+}
+
+// -----
+
+// expected-error @+1 {{a ring holds tiles of rank 2, found 'tensor<?x64xbf16>'}}
+tile.program @dynamic(%x: !tile.ring<4 x (tensor<?x64xbf16>)>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+}
+
+// -----
+
+tile.program @tile(%w: !tile.view<64x64xbf16, weight>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %ring = tile.ring : !tile.ring<4 x (tensor<64x64xbf16>)>
+  // expected-error @+1 {{'tile.fetch' op fills tile 1 of a slot with 1}}
+  tile.fetch %w[%c0, %c0] to %ring[%c0] 1 : !tile.view<64x64xbf16, weight>, !tile.ring<4 x (tensor<64x64xbf16>)>
+}
+
+// -----
+
+tile.program @offsets(%w: !tile.view<64x64xbf16, weight>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %ring = tile.ring : !tile.ring<4 x (tensor<64x64xbf16>)>
+  // expected-error @+1 {{'tile.fetch' op has 1 offsets for a view of rank 2; expected 2 of both}}
+  tile.fetch %w[%c0] to %ring[%c0] 0 : !tile.view<64x64xbf16, weight>, !tile.ring<4 x (tensor<64x64xbf16>)>
+}
+
+// -----
+
+tile.program @element(%w: !tile.view<64x64xf16, weight>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %ring = tile.ring : !tile.ring<4 x (tensor<64x64xbf16>)>
+  // expected-error @+1 {{'tile.fetch' op has a tile of 'bf16' for a view of 'f16'}}
+  tile.fetch %w[%c0, %c0] to %ring[%c0] 0 : !tile.view<64x64xf16, weight>, !tile.ring<4 x (tensor<64x64xbf16>)>
+}
+
+// -----
+
+tile.program @waited() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %ring = tile.ring : !tile.ring<4 x (tensor<64x64xbf16>)>
+  // expected-error @+1 {{'tile.wait' op gives 'tensor<32x64xbf16>' of a ring of '!tile.ring<4 x(tensor<64x64xbf16>)>'}}
+  %t = tile.wait %ring : !tile.ring<4 x (tensor<64x64xbf16>)> -> tensor<32x64xbf16>
+}
+
+// -----
+
+tile.program @pending() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<64x8xf32>
+  // expected-error @+1 {{attribute 'pending' failed to satisfy constraint: 64-bit signless integer attribute whose value is non-negative}}
+  %w = tile.dot_wait %t pending -1 : tensor<64x8xf32>
+}
+
+// -----
+
+tile.program @no_end() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{'tile.warp_roles' op has a region that does not end with tile.yield}}
+  tile.warp_roles produce 1 {
+    tile.depend
+  } consume 4 {
+    tile.yield
+  }
+}
+
+// -----
+
+tile.program @produced() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<64x8xf32>
+  // expected-error @+1 {{'tile.warp_roles' op has producers that yield tiles; only consumers do}}
+  tile.warp_roles produce 1 {
+    tile.yield %t : tensor<64x8xf32>
+  } consume 4 {
+    tile.yield
+  }
+}
+
+// -----
+
+tile.program @results() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{'tile.warp_roles' op yields  as 'tensor<64x8xf32>'}}
+  %r = tile.warp_roles produce 1 {
+    tile.yield
+  } consume 4 {
+    tile.yield
+  } -> tensor<64x8xf32>
+}
+
+// -----
+
+tile.program @not_staged() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<64x8xf32>
+  // expected-error @+1 {{'tile.warp_roles' op yields a tile that is not staged, which other warps cannot read}}
+  %r = tile.warp_roles produce 1 {
+    tile.yield
+  } consume 4 {
+    tile.yield %t : tensor<64x8xf32>
+  } -> tensor<64x8xf32>
+}
+
+// -----
+
+tile.program @product() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %x = arith.constant dense<0.0> : tensor<64x64xbf16>
+  %sums = arith.constant dense<0.0> : tensor<64x32xf32>
+  // expected-error @+1 {{'tile.dot_async' op has shapes that do not fit: 'tensor<64x64xbf16>', 'tensor<64x64xbf16>'^T into 'tensor<64x32xf32>'}}
+  %r = tile.dot_async %x, %x, %sums : tensor<64x64xbf16>, tensor<64x64xbf16>, tensor<64x32xf32>
+}

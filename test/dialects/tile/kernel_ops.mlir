@@ -1,0 +1,76 @@
+// RUN: inlay-opt %s | inlay-opt | FileCheck %s
+// The ops that a schedule adds, each in the form in which it is printed.
+!x = !tile.view<?x256xbf16, activation, tokens>
+!w = !tile.view<512x256xbf16, weight>
+!ring = !tile.ring<4 x (tensor<64x64xbf16>, tensor<32x64xbf16>)>
+
+// CHECK-LABEL: tile.program @roles
+// CHECK: %[[RING:.*]] = tile.ring : <4 x(tensor<64x64xbf16>, tensor<32x64xbf16>)>
+// CHECK: %[[SUMS:.*]] = tile.warp_roles produce 1 registers 40 {
+// CHECK: tile.depend
+// CHECK: tile.acquire %[[RING]] first %c0 : <4 x(tensor<64x64xbf16>, tensor<32x64xbf16>)>
+// CHECK: %[[SLOT:.*]] = tile.acquire %[[RING]] : <4 x(tensor<64x64xbf16>, tensor<32x64xbf16>)>
+// CHECK: tile.fetch %{{.*}}[%c0, %c64] to %[[RING]][%[[SLOT]]] 0 evict_first : <512x256xbf16, weight>, <4 x(tensor<64x64xbf16>, tensor<32x64xbf16>)>
+// CHECK: tile.fetch %{{.*}}[%c0, %c64] to %[[RING]][%[[SLOT]]] 1 : <?x256xbf16, activation, tokens>, <4 x(tensor<64x64xbf16>, tensor<32x64xbf16>)>
+// CHECK: tile.yield
+// CHECK: } consume 4 registers 232 {
+// CHECK: %[[TILES:.*]]:2 = tile.wait %[[RING]] : <4 x(tensor<64x64xbf16>, tensor<32x64xbf16>)> -> tensor<64x64xbf16>, tensor<32x64xbf16>
+// CHECK: %[[STARTED:.*]] = tile.dot_async %[[TILES]]#0, %[[TILES]]#1, %{{.*}} : tensor<64x64xbf16>, tensor<32x64xbf16>, tensor<64x32xf32>
+// CHECK: %[[DONE:.*]] = tile.dot_wait %[[STARTED]] pending 0 : tensor<64x32xf32>
+// CHECK: tile.release %[[RING]] : <4 x(tensor<64x64xbf16>, tensor<32x64xbf16>)>
+// CHECK: %[[STAGED:.*]] = tile.stage %[[DONE]] : tensor<64x32xf32>
+// CHECK: tile.yield %[[STAGED]] : tensor<64x32xf32>
+// CHECK: } -> tensor<64x32xf32>
+tile.program @roles(%x: !x, %w: !w) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %c64 = arith.constant 64 : index
+  %zero = arith.constant dense<0.0> : tensor<64x32xf32>
+  %ring = tile.ring : !ring
+  %sums = tile.warp_roles produce 1 registers 40 {
+    tile.depend
+    %first = tile.acquire %ring first %c0 : !ring
+    %slot = tile.acquire %ring : !ring
+    tile.fetch %w[%c0, %c64] to %ring[%slot] 0 evict_first : !w, !ring
+    tile.fetch %x[%c0, %c64] to %ring[%slot] 1 : !x, !ring
+    tile.yield
+  } consume 4 registers 232 {
+    %left, %right = tile.wait %ring : !ring -> tensor<64x64xbf16>, tensor<32x64xbf16>
+    %started = tile.dot_async %left, %right, %zero : tensor<64x64xbf16>, tensor<32x64xbf16>, tensor<64x32xf32>
+    %done = tile.dot_wait %started pending 0 : tensor<64x32xf32>
+    tile.release %ring : !ring
+    %staged = tile.stage %done : tensor<64x32xf32>
+    tile.yield %staged : tensor<64x32xf32>
+  } -> tensor<64x32xf32>
+}
+
+// Without results and without numbers of registers.
+// CHECK-LABEL: tile.program @no_results
+// CHECK: tile.warp_roles produce 4 {
+// CHECK: } consume 8 {
+// CHECK: }
+// CHECK-NOT: ->
+tile.program @no_results() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  tile.warp_roles produce 4 {
+    tile.yield
+  } consume 8 {
+    tile.yield
+  }
+}
+
+// CHECK-LABEL: tile.program @warps
+// CHECK: tile.for_warps %{{.*}} in 4 {
+// CHECK-NEXT: }
+// CHECK: tile.for_warps %[[WARP:.*]] in 8 (%[[OWN:.*]] = %{{.*}} : tensor<128x64xf32>, %{{.*}} = %{{.*}} : tensor<8x4xi32>) attributes {note = 1 : i64} {
+// CHECK: arith.addi %[[WARP]], %[[WARP]] : index
+// CHECK: tile.stage %[[OWN]] : tensor<16x64xf32>
+// CHECK-NEXT: }
+tile.program @warps() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %sums = arith.constant dense<0.0> : tensor<128x64xf32>
+  %codes = arith.constant dense<0> : tensor<8x4xi32>
+  tile.for_warps %warp in 4 {
+  }
+  tile.for_warps %warp in 8 (%own = %sums : tensor<128x64xf32>, %code = %codes : tensor<8x4xi32>) attributes {note = 1 : i64} {
+    %twice = arith.addi %warp, %warp : index
+    %staged = tile.stage %own : tensor<16x64xf32>
+  }
+}
