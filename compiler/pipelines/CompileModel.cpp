@@ -3,7 +3,6 @@
 #include "compiler/pipelines/CompileModel.h"
 
 #include "codegen/emit/CompileKernels.h"
-#include "passes/tile_to_cuda/Pipelines.h"
 #include "codegen/tile_to_cpu/Compile.h"
 #include "compiler/pipelines/CacheGroups.h"
 #include "compiler/pipelines/Lowering.h"
@@ -17,6 +16,7 @@
 #include "frontends/hf/import/Import.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
+#include "passes/tile_to_cuda/Pipelines.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/step_sizes.h"
 #include "runtime/bundle/writer.h"

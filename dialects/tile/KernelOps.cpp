@@ -83,8 +83,7 @@ LogicalResult ForWarpsOp::verify() {
     return emitOpError("has a body whose arguments are not the number of the warp and a part of each divided tile");
   for (auto [part, tile] : llvm::zip_equal(getParts(), getDivided()))
     if (part.getType() != partOf(tile.getType(), getCount()))
-      return emitOpError() << "divides " << tile.getType() << " among " << getCount() << " warps as "
-                           << part.getType();
+      return emitOpError() << "divides " << tile.getType() << " among " << getCount() << " warps as " << part.getType();
   if ((*this)->getParentOfType<ForWarpsOp>())
     return emitOpError("stands in another; a warp has no warps");
   return success();

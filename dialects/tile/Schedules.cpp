@@ -158,7 +158,7 @@ int64_t GenericAttr::getClusterBlocks() const { return getCluster(); }
 
 std::optional<PipelineShape> SwapAbAttr::getPipeline() const {
   return PipelineShape{getStages(), /*producers=*/1, /*consumers=*/4 * getConsumers(), 0, 0, /*streamsWeights=*/true,
-                       getSlots(), getSharedBytes()};
+                       getSlots(),  getSharedBytes()};
 }
 std::optional<PipelineShape> GemmAttr::getPipeline() const {
   return PipelineShape{getStages(), /*producers=*/4, /*consumers=*/4 * getConsumers(), getProducerRegisters(),

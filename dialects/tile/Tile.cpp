@@ -263,9 +263,7 @@ static LogicalResult verifyProduct(Operation *op, Value lhsTile, Value rhsTile, 
   return success();
 }
 
-LogicalResult DotOp::verify() {
-  return verifyProduct(*this, getLhs(), getRhs(), getAccumulator(), getTransposeRhs());
-}
+LogicalResult DotOp::verify() { return verifyProduct(*this, getLhs(), getRhs(), getAccumulator(), getTransposeRhs()); }
 
 LogicalResult DotAsyncOp::verify() {
   return verifyProduct(*this, getLhs(), getRhs(), getAccumulator(), /*isTransposed=*/true);

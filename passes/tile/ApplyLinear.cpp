@@ -133,7 +133,8 @@ Value LinearBody::slice(Value tile, OpFoldResult row, OpFoldResult column, int64
   OpFoldResult one = b.getIndexAttr(1);
   auto type = RankedTensorType::get({rows, columns}, cast<RankedTensorType>(tile.getType()).getElementType());
   SmallVector<OpFoldResult> offsets{row, column}, sizes{b.getIndexAttr(rows), b.getIndexAttr(columns)};
-  return tensor::ExtractSliceOp::create(b, type, tile, getAsOpFoldResult(getValueOrCreateConstantIndexOp(b, b.getLoc(), offsets)),
+  return tensor::ExtractSliceOp::create(b, type, tile,
+                                        getAsOpFoldResult(getValueOrCreateConstantIndexOp(b, b.getLoc(), offsets)),
                                         sizes, ArrayRef<OpFoldResult>{one, one});
 }
 
@@ -163,8 +164,8 @@ Value LinearBody::product(Value row, int64_t rows, Value column, int64_t columns
 void LinearBody::choosePiece(int64_t rows, int64_t tileColumns, int64_t warps) {
   pieceColumns = std::gcd(std::gcd(loop.columns, tileColumns), kPieceColumns);
   int64_t elements = std::clamp(rows * tileColumns / (warps * kLanes), kLeastElements, kMostElements);
-  pieceRows = std::min<int64_t>(rows, llvm::bit_floor(static_cast<uint64_t>(
-                                          std::max<int64_t>(1, elements * kLanes / pieceColumns))));
+  pieceRows = std::min<int64_t>(
+      rows, llvm::bit_floor(static_cast<uint64_t>(std::max<int64_t>(1, elements * kLanes / pieceColumns))));
 }
 
 //===----------------------------------------------------------------------===//

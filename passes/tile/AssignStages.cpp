@@ -43,8 +43,7 @@ static void stage(tile::DotOp dot, tile::ProgramOp program, const tile::Pipeline
   b.setInsertionPoint(dot);
   Value slot = tile::AcquireOp::create(b, loc, b.getIndexType(), ring, /*first=*/Value());
   for (auto [i, load] : llvm::enumerate(loads)) {
-    bool isStreamed =
-        pipeline.streamsWeights && load.getView().getType().getProvenance() == tile::Provenance::Weight;
+    bool isStreamed = pipeline.streamsWeights && load.getView().getType().getProvenance() == tile::Provenance::Weight;
     tile::FetchOp::create(b, load.getLoc(), load.getView(), load.getOffsets(), ring, slot, i, isStreamed);
   }
   auto wait = tile::WaitOp::create(b, loc, tiles, ring);

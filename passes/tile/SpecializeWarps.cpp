@@ -22,17 +22,21 @@ struct SpecializeWarpsPass : inlay::impl::SpecializeWarpsPassBase<SpecializeWarp
 
 /// Whether `op` fills rings, or holds an op that does.
 static bool fills(Operation *op) {
-  return op->walk([](Operation *inner) {
-             return isa<tile::AcquireOp, tile::FetchOp>(inner) ? WalkResult::interrupt() : WalkResult::advance();
-           }).wasInterrupted();
+  return op
+      ->walk([](Operation *inner) {
+        return isa<tile::AcquireOp, tile::FetchOp>(inner) ? WalkResult::interrupt() : WalkResult::advance();
+      })
+      .wasInterrupted();
 }
 
 static bool accessesMemory(Operation *op) {
-  return op->walk([](Operation *inner) {
-             return isa<tile::LoadOp, tile::StoreOp, tile::GatherOp, tile::ScatterOp, tile::ReadOp>(inner)
-                        ? WalkResult::interrupt()
-                        : WalkResult::advance();
-           }).wasInterrupted();
+  return op
+      ->walk([](Operation *inner) {
+        return isa<tile::LoadOp, tile::StoreOp, tile::GatherOp, tile::ScatterOp, tile::ReadOp>(inner)
+                   ? WalkResult::interrupt()
+                   : WalkResult::advance();
+      })
+      .wasInterrupted();
 }
 
 //===----------------------------------------------------------------------===//
@@ -45,7 +49,8 @@ static LogicalResult addSources(Value value, Operation *outermost, llvm::SetVect
   if (!op) {
     auto loop = dyn_cast<scf::ForOp>(cast<BlockArgument>(value).getOwner()->getParentOp());
     if (loop && outermost->isAncestor(loop) && value != loop.getInductionVar())
-      return loop.emitError("carries a value that a fetch depends on; the warps that fetch have only loops over indices");
+      return loop.emitError(
+          "carries a value that a fetch depends on; the warps that fetch have only loops over indices");
     return success();
   }
   if (!outermost->isProperAncestor(op) || isa<tile::AcquireOp>(op) || !sources.insert(op))
@@ -71,9 +76,9 @@ static LogicalResult copyFetches(Block &block, OpBuilder &b, IRMapping &mapping,
     auto loop = dyn_cast<scf::ForOp>(op);
     if (!loop)
       return op.emitError("holds the fetches of a ring; expected loops around them only");
-    auto copy = scf::ForOp::create(b, loop.getLoc(), mapping.lookupOrDefault(loop.getLowerBound()),
-                                   mapping.lookupOrDefault(loop.getUpperBound()),
-                                   mapping.lookupOrDefault(loop.getStep()));
+    auto copy =
+        scf::ForOp::create(b, loop.getLoc(), mapping.lookupOrDefault(loop.getLowerBound()),
+                           mapping.lookupOrDefault(loop.getUpperBound()), mapping.lookupOrDefault(loop.getStep()));
     mapping.map(loop.getInductionVar(), copy.getInductionVar());
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(copy.getBody());
@@ -175,13 +180,14 @@ static LogicalResult specialize(tile::ProgramOp program, tile::RingOp ring, cons
   OpBuilder b((*outermost)->getContext());
   b.setInsertionPointAfter(ordered.empty() ? *outermost : ordered.back());
   auto registers = [&](int64_t count) { return count ? b.getI64IntegerAttr(count) : IntegerAttr(); };
-  auto roles = tile::WarpRolesOp::create(
-      b, (*outermost)->getLoc(), ValueRange(staged).getTypes(), b.getI64IntegerAttr(pipeline.producers),
-      b.getI64IntegerAttr(pipeline.consumers), registers(pipeline.producerRegisters),
-      registers(pipeline.consumerRegisters));
+  auto roles =
+      tile::WarpRolesOp::create(b, (*outermost)->getLoc(), ValueRange(staged).getTypes(),
+                                b.getI64IntegerAttr(pipeline.producers), b.getI64IntegerAttr(pipeline.consumers),
+                                registers(pipeline.producerRegisters), registers(pipeline.consumerRegisters));
   for (auto [value, result] : llvm::zip_equal(staged, roles.getResults()))
     value.replaceAllUsesWith(result);
-  for (auto [region, values] : {std::pair(&roles.getProduce(), ValueRange()), {&roles.getConsume(), ValueRange(staged)}}) {
+  for (auto [region, values] :
+       {std::pair(&roles.getProduce(), ValueRange()), {&roles.getConsume(), ValueRange(staged)}}) {
     b.setInsertionPointToStart(&region->emplaceBlock());
     tile::YieldOp::create(b, roles.getLoc(), values);
   }

@@ -105,8 +105,8 @@ Layout LayoutAssignment::of(Value tile) {
         layout = Layout::blocked(cast<RankedTensorType>(tile.getType()).getShape(), 8, warpBits);
         break;
       } else if (isElementwise(user) && !isInline(user->getResult(0)) &&
-          cast<RankedTensorType>(user->getResult(0).getType()).getShape() ==
-              cast<RankedTensorType>(tile.getType()).getShape()) {
+                 cast<RankedTensorType>(user->getResult(0).getType()).getShape() ==
+                     cast<RankedTensorType>(tile.getType()).getShape()) {
         layout = of(user->getResult(0));
         break;
       }

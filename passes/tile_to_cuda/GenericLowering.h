@@ -208,9 +208,9 @@ private:
   llvm::DenseMap<Value, KeptTile> kept;
   /// Sums that the first product of a loop overwrites: whether this product is a later one.
   llvm::DenseMap<Value, std::function<Value()>> firstProducts;
-  Value ownRank;              // of clusterRank
-  Value evictFirst;           // the policy, in the warps that fetch
-  bool leavesCluster = false; // other blocks may read this one's memory until the end
+  Value ownRank;                           // of clusterRank
+  Value evictFirst;                        // the policy, in the warps that fetch
+  bool leavesCluster = false;              // other blocks may read this one's memory until the end
   llvm::SmallVector<mlir::Block *> groups; // where each group of cp.async is committed
 };
 } // namespace inlay

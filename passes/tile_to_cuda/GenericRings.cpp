@@ -31,12 +31,11 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
   int64_t columns = view.getShape()[1], tileRows = tile.getDimSize(0), tileColumns = tile.getDimSize(1);
   if (view.getElementType().getIntOrFloatBitWidth() != 16 || tileColumns != kAtomColumns)
     return fetch.emitError("brings ") << tile << "; expected rows of " << kAtomColumns << " elements of 16 bits";
-  auto packing =
-      fetch->getParentOfType<tile::ProgramOp>().getArgAttrOfType<StringAttr>(argument, tile::kPackingAttr);
+  auto packing = fetch->getParentOfType<tile::ProgramOp>().getArgAttrOfType<StringAttr>(argument, tile::kPackingAttr);
   if (packing && packing.getValue() == tile::kAtomPacking) {
     int64_t atoms = llvm::divideCeil(columns, kAtomColumns), groups = llvm::divideCeil(view.getShape()[0], kGroupRows);
-    return cuda::TensorMapAttr::get(context, argument, view.getElementType(),
-                                    {kAtomColumns, kGroupRows, atoms, groups}, /*capacity=*/std::nullopt,
+    return cuda::TensorMapAttr::get(context, argument, view.getElementType(), {kAtomColumns, kGroupRows, atoms, groups},
+                                    /*capacity=*/std::nullopt,
                                     /*strides=*/{kAtomColumns * 2, kAtomBytes, atoms * kAtomBytes},
                                     /*box=*/{kAtomColumns, kGroupRows, 1, tileRows / kGroupRows}, /*swizzle=*/0,
                                     /*l2Promotion=*/256);
@@ -72,9 +71,7 @@ LogicalResult inlay::collectTensorMaps(tile::ProgramOp program, FetchMaps &maps)
   return failure(walk.wasInterrupted());
 }
 
-Value GenericLowering::tensorMap(unsigned i) {
-  return kernel.getArgument(program.getBody().getNumArguments() + i);
-}
+Value GenericLowering::tensorMap(unsigned i) { return kernel.getArgument(program.getBody().getNumArguments() + i); }
 
 //===----------------------------------------------------------------------===//
 // Rings
@@ -103,8 +100,7 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
   k.ifThen(k.equal(k.special(cuda::Special::ThreadX), 0), [&] {
     k.loop("i", stages, KernelBuilder::Unrolled, [&](Value i) {
       k.call("mbarrier_init", "mbarrier.h", {k.offset(state.full, i), k.i32(1)});
-      k.call("mbarrier_init", "mbarrier.h",
-             {k.offset(state.empty, i), k.i32(roles.getConsumers() * 32 / kWarpgroup)});
+      k.call("mbarrier_init", "mbarrier.h", {k.offset(state.empty, i), k.i32(roles.getConsumers() * 32 / kWarpgroup)});
     });
     k.call("fence_mbarrier_init", "mbarrier.h", {});
   });
@@ -164,8 +160,8 @@ LogicalResult GenericLowering::fetch(tile::FetchOp op) {
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
   Value slot = scalar(op.getSlot()), row = scalar(op.getOffsets()[0]), column = scalar(op.getOffsets()[1]);
-  Value to = k.offset(state.buffers[op.getTile()],
-                      k.mul(slot, elementsOf(op.getRing().getType().getTiles()[op.getTile()])));
+  Value to =
+      k.offset(state.buffers[op.getTile()], k.mul(slot, elementsOf(op.getRing().getType().getTiles()[op.getTile()])));
   unsigned number = maps.numbers.lookup(op);
   SmallVector<Value> operands{to, tensorMap(number), k.offset(state.full, slot)};
   bool isPacked = maps.maps[number].getDims().size() == 4;

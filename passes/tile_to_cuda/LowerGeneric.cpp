@@ -268,8 +268,7 @@ LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder) {
   FetchMaps maps;
   if (failed(collectTensorMaps(*copy, maps)))
     return failure();
-  FailureOr<cuda::KernelOp> kernel =
-      createKernel(program, builder, threadsOf(program, layouts), maps.maps.size());
+  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, threadsOf(program, layouts), maps.maps.size());
   if (failed(kernel))
     return failure();
   if (!maps.maps.empty())

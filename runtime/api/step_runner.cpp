@@ -256,10 +256,9 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
   (*sizes)[plan::Extent_KvRows] = model_.memory().total_pages * static_cast<int32_t>(RowsOfPage(shape));
 
   if (debug_.check_steps)
-    if (absl::Status status =
-            CheckStep(model_.metadata_layout(), metadata.block(), *sizes,
-                      {model_.memory().total_pages, static_cast<int32_t>(shape.vocab_size()), model_.cache_shape(),
-                       static_cast<int32_t>(shape.short_rope_len())});
+    if (absl::Status status = CheckStep(model_.metadata_layout(), metadata.block(), *sizes,
+                                        {model_.memory().total_pages, static_cast<int32_t>(shape.vocab_size()),
+                                         model_.cache_shape(), static_cast<int32_t>(shape.short_rope_len())});
         !status.ok())
       return status;
 

@@ -86,7 +86,8 @@ bool Scheduler::SharePages(Sequence &sequence) {
   const Sequence *leader = sequence.cache.leader;
   int32_t computed = sequence.prompt_size - 1;
   if (!leader || leader->cache.pages.empty() || sequence.length() != sequence.prompt_size ||
-      leader->cache.first_rope_row != sequence.cache.first_rope_row || !HasVisible(shape, leader->cache.pages, computed))
+      leader->cache.first_rope_row != sequence.cache.first_rope_row ||
+      !HasVisible(shape, leader->cache.pages, computed))
     return false;
   sequence.cache.computed = computed;
   size_t groups = shape.groups(), full = static_cast<size_t>(computed / shape.page_size);
