@@ -17,62 +17,43 @@ using namespace inlay::testing;
 constexpr int kK = 320, kTokens = 107; // 5 steps of K; the last tile of rows is not full
 constexpr uint16_t kGuard = 0x4242;
 
-/// y = x W^T in tiles of 16 x `columns`, up to what is made of the sums.
-std::string linear(const std::string &views, const std::string &arguments, int weightRows, int columns,
-                   const std::string &epilogue) {
-  const std::string sums = "tensor<16x" + std::to_string(columns) + "xf32>";
-  const std::string weights = "tensor<" + std::to_string(columns) + "x64xbf16>";
-  return "!x = !tile.view<?x320xbf16, activation, tokens>\n"
-         "!w = !tile.view<" +
-         std::to_string(weightRows) + "x320xbf16, weight>\n" + views + "tile.program @linear(%x: !x, %w: !w, " +
-         arguments +
-         ")\n"
-         "    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (" +
-         std::to_string(weightRows / columns) +
-         ", s0 ceildiv 16)> {\n"
-         "  %n = tile.program_id 0\n"
-         "  %m = tile.program_id 1\n"
-         "  %c0 = arith.constant 0 : index\n"
-         "  %c16 = arith.constant 16 : index\n"
-         "  %c64 = arith.constant 64 : index\n"
-         "  %c320 = arith.constant 320 : index\n"
-         "  %columns = arith.constant " +
-         std::to_string(columns) +
-         " : index\n"
-         "  %row = arith.muli %m, %c16 : index\n"
-         "  %col = arith.muli %n, %columns : index\n"
-         "  %zero = arith.constant dense<0.0> : " +
-         sums +
-         "\n"
-         "  %acc = scf.for %k = %c0 to %c320 step %c64 iter_args(%a = %zero) -> (" +
-         sums +
-         ") {\n"
-         "    %xt = tile.load %x[%row, %k] : !x -> tensor<16x64xbf16>\n"
-         "    %wt = tile.load %w[%col, %k] : !w -> " +
-         weights +
-         "\n"
-         "    %d = tile.dot %xt, %wt, %a transpose_rhs : tensor<16x64xbf16>, " +
-         weights + ", " + sums +
-         "\n"
-         "    scf.yield %d : " +
-         sums +
-         "\n"
-         "  }\n" +
-         epilogue + "}\n";
-}
-
 struct Layer {
   int columns; // of the output
   std::string program;
 };
 
+/// A layer that computes y of `columns` columns from x W^T, in tiles of 16 x 16 of the product.
+Layer linear(int weightRows, int columns, const std::string &provenance, const std::string &epilogue) {
+  const std::string rows = std::to_string(weightRows), tiles = std::to_string(weightRows / 16);
+  const std::string y = "!tile.view<?x" + std::to_string(columns) + "xbf16, " + provenance + ", tokens>";
+  return {columns, "!w = !tile.view<" + rows + "x320xbf16, weight>\n!y = " + y + R"(
+!x = !tile.view<?x320xbf16, activation, tokens>
+!b = !tile.view<208xbf16, weight>
+!positions = !tile.view<?xi32, meta, tokens>
+!table = !tile.view<64x16xf32, weight>
+tile.program @linear(%x: !x, %w: !w, %positions: !positions, %table: !table, %b: !b, %y: !y)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> ()" +
+                       tiles + R"(, s0 ceildiv 16)> {
+  %n = tile.program_id 0
+  %m = tile.program_id 1
+  %c0 = arith.constant 0 : index
+  %c16 = arith.constant 16 : index
+  %c64 = arith.constant 64 : index
+  %c320 = arith.constant 320 : index
+  %row = arith.muli %m, %c16 : index
+  %col = arith.muli %n, %c16 : index
+  %zero = arith.constant dense<0.0> : tensor<16x16xf32>
+  %acc = scf.for %k = %c0 to %c320 step %c64 iter_args(%a = %zero) -> (tensor<16x16xf32>) {
+    %xt = tile.load %x[%row, %k] : !x -> tensor<16x64xbf16>
+    %wt = tile.load %w[%col, %k] : !w -> tensor<16x64xbf16>
+    %d = tile.dot %xt, %wt, %a transpose_rhs : tensor<16x64xbf16>, tensor<16x64xbf16>, tensor<16x16xf32>
+    scf.yield %d : tensor<16x16xf32>
+  })" + epilogue + "}\n"};
+}
+
 /// The state is read and written in place. The last tile of 64 or of 128 columns is not full.
 Layer residual() {
-  return {208,
-          linear("!b = !tile.view<208xbf16, weight>\n"
-                 "!y = !tile.view<?x208xbf16, state, tokens>\n",
-                 "%positions: !tile.view<?xi32, meta, tokens>, %table: !tile.view<64x16xf32, weight>, %b: !b, %y: !y",
-                 208, 16, R"(
+  return linear(208, 208, "state", R"(
   %bt = tile.load %b[%col] : !b -> tensor<16xbf16>
   %bf = arith.extf %bt : tensor<16xbf16> to tensor<16xf32>
   %bb = tile.broadcast %bf axis 0 : tensor<16xf32> -> tensor<16x16xf32>
@@ -82,16 +63,12 @@ Layer residual() {
   %o = arith.addf %h, %rf : tensor<16x16xf32>
   %ob = arith.truncf %o : tensor<16x16xf32> to tensor<16x16xbf16>
   tile.store %ob, %y[%row, %col] : tensor<16x16xbf16>, !y
-)")};
+)");
 }
 
 /// Even and odd columns of the product are pairs of gate and up.
 Layer gated() {
-  return {104,
-          linear("!b = !tile.view<208xbf16, weight>\n"
-                 "!y = !tile.view<?x104xbf16, output, tokens>\n",
-                 "%positions: !tile.view<?xi32, meta, tokens>, %table: !tile.view<64x16xf32, weight>, %b: !b, %y: !y",
-                 208, 16, R"(
+  return linear(208, 104, "output", R"(
   %c8 = arith.constant 8 : index
   %gate, %up = tile.deinterleave %acc : tensor<16x16xf32> -> tensor<16x8xf32>
   %scale = arith.constant dense<0.0078125> : tensor<16x8xf32>
@@ -105,17 +82,13 @@ Layer gated() {
   %ob = arith.truncf %o : tensor<16x8xf32> to tensor<16x8xbf16>
   %oc = arith.muli %n, %c8 : index
   tile.store %ob, %y[%row, %oc] : tensor<16x8xbf16>, !y
-)")};
+)");
 }
 
 /// Heads of 32: the first 4 are rotated by the angles of a row's position, the rest are not. Even columns of the
 /// product are elements i of a head, odd ones i + 16.
 Layer rope() {
-  return {192, linear("!b = !tile.view<208xbf16, weight>\n"
-                      "!y = !tile.view<?x192xbf16, output, tokens>\n"
-                      "!positions = !tile.view<?xi32, meta, tokens>\n"
-                      "!table = !tile.view<64x16xf32, weight>\n",
-                      "%positions: !positions, %table: !table, %b: !b, %y: !y", 192, 16, R"(
+  return linear(192, 192, "output", R"(
   %c2 = arith.constant 2 : index
   %c4 = arith.constant 4 : index
   %c32 = arith.constant 32 : index
@@ -142,7 +115,7 @@ Layer rope() {
   %at_hi = arith.addi %at_lo, %c16 : index
   tile.store %out_lo, %y[%row, %at_lo] : tensor<16x8xbf16>, !y
   tile.store %out_hi, %y[%row, %at_hi] : tensor<16x8xbf16>, !y
-)")};
+)");
 }
 
 /// Integers from -4 to 4.

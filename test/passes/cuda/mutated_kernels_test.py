@@ -31,6 +31,12 @@ TOGETHER = {
     "cluster_barrier": r'cuda\.call "cluster_barrier"',
     "cluster_leave": r'cuda\.call "cluster_leave"',
 }
+# The same in kernels whose warpgroups multiply what other warps fetch to slots that are filled again: releases of slots,
+# and what orders the memory that products read before its next use.
+OF_WARPGROUPS = {
+    "mbarrier_arrive": r'cuda\.call "mbarrier_arrive" ',
+    "named_barrier": r"cuda\.barrier \d",
+}
 OLDER = " {cuda.provenance = #cuda.provenance<older_kv>}"
 
 
@@ -54,7 +60,9 @@ def mutants_of(kernel):
         for i, line in enumerate(kernel):
             if re.match(r"\s*" + pattern, line):
                 yield kind, kernel[:i] + kernel[i + 1 :]
-    for kind, pattern in TOGETHER.items():
+    multiplies = any("wgmma_commit" in line for line in kernel)
+    fills_again = sum('"mbarrier_wait"' in line for line in kernel) > 1  # one wait for full slots, one for empty ones
+    for kind, pattern in {**TOGETHER, **(OF_WARPGROUPS if multiplies and fills_again else {})}.items():
         rest = [line for line in kernel if not re.match(r"\s*" + pattern, line)]
         if len(rest) < len(kernel):
             yield kind, rest
@@ -96,7 +104,8 @@ def main():
         left = sum(kinds[name] == kind for name in accepted)
         print(f"{kind}: {counts[kind] - left} of {counts[kind]} rejected")
     # The generic lowering decides whether kernels use cp.async, so there may be none.
-    missing = (ALWAYS.keys() | TOGETHER.keys() | {"older_kv"}) - counts.keys() - {"cp_async_commit", "cp_async_wait"}
+    known = ALWAYS.keys() | TOGETHER.keys() | OF_WARPGROUPS.keys() | {"older_kv"}
+    missing = known - counts.keys() - {"cp_async_commit", "cp_async_wait"}
     assert not missing, f"no kernel of {model} has {', '.join(sorted(missing))}"
     assert not wrong, f"unchanged kernels were rejected: {wrong}\n{verified.stderr[:2000]}"
     assert not accepted, f"mutants were accepted: {accepted}"
