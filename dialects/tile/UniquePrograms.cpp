@@ -8,6 +8,7 @@ using namespace inlay::tile;
 StringAttr UniquePrograms::insert(ProgramOp program, const llvm::Twine &name, SymbolTable &symbols) {
   std::string unique = name.str();
   program.setSymName("program");
+  Attribute origin = program->removeAttr(kOriginAttr);
   std::string text;
   llvm::raw_string_ostream stream(text);
   program.print(stream, OpPrintingFlags().enableDebugInfo(false).useLocalScope());
@@ -19,5 +20,7 @@ StringAttr UniquePrograms::insert(ProgramOp program, const llvm::Twine &name, Sy
   if (program->getBlock())
     program->remove();
   program.setSymName(unique);
+  if (origin)
+    program->setAttr(kOriginAttr, origin);
   return symbol = symbols.insert(program);
 }

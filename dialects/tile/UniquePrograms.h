@@ -13,11 +13,14 @@
 #include "llvm/ADT/StringMap.h"
 
 namespace inlay::tile {
-/// The programs of one module by their text without name and locations.
+/// Attribute of a program: the ops of the model that its first launch computes, for people.
+constexpr llvm::StringLiteral kOriginAttr = "origin";
+
+/// The programs of one module by their text without name, origin and locations.
 class UniquePrograms {
 public:
   /// Moves `program` to the end of the module of `symbols` under `name`, made unique. If the module already has a
-  /// program of the same text, `program` is erased. Returns the symbol to launch.
+  /// program of the same text, `program` is erased. Returns the symbol to launch. `origin` is not compared.
   mlir::StringAttr insert(ProgramOp program, const llvm::Twine &name, mlir::SymbolTable &symbols);
 
 private:

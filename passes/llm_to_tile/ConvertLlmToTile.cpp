@@ -132,6 +132,7 @@ private:
   void launch(OpBuilder &builder, SymbolTable &symbols, tile::ProgramOp program, std::string name, ArrayAttr arguments,
               tile::Section section, std::string origin) {
     Location loc = program.getLoc();
+    program->setAttr(tile::kOriginAttr, builder.getStringAttr(origin));
     StringAttr symbol = programs.insert(program, name, symbols);
     tile::LaunchOp::create(builder, loc, section, symbol, arguments, origin);
   }

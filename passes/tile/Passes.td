@@ -28,10 +28,16 @@ def SelectSchedulePass : Pass<"tile-select-schedule", "::mlir::ModuleOp"> {
 def ApplySchedulePass : Pass<"tile-apply-schedule", "::mlir::ModuleOp"> {
   let summary = "Rewrites each program into what a block of its schedule computes.";
   let description = [{
+    A linear layer whose schedule has a pipeline gets the grid and the tiles of its schedule. Its loop over K becomes
+    that of a block, with the weights on the left if the schedule swaps operands, over a part of K if blocks of a
+    cluster share it. What follows the loop becomes pieces that the warps take (`tile.for_warps`). The family matvec
+    keeps its program; its lowering divides the work.
+
     Attention gets the tile of its schedule, rows by keys. Its loop over keys, if the schedule has a cluster, is split
-    over the cluster's blocks, which merge their maxima, sums and outputs; the first block stores. `tile.cluster_size` becomes the number of blocks, so that a
-    program that divides its work by it (sampling) takes its share; in a cluster of one block, ranks and reductions over
-    the cluster disappear. Splits of linear layers are still made by their lowerings.
+    over the cluster's blocks, which merge their maxima, sums and outputs; the first block stores.
+
+    `tile.cluster_size` becomes the number of blocks, so that a program that divides its work by it (sampling) takes its
+    share; in a cluster of one block, ranks and reductions over the cluster disappear.
   }];
   let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
                            "::mlir::scf::SCFDialect"];

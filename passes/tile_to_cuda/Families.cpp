@@ -2,6 +2,7 @@
 
 #include "passes/tile_to_cuda/Families.h"
 
+#include "dialects/tile/UniquePrograms.h"
 #include "mlir/IR/AffineExpr.h"
 
 using namespace mlir;
@@ -111,7 +112,7 @@ FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder
   name("sizes");
 
   OperationState state(program.getLoc(), cuda::KernelOp::getOperationName());
-  auto origin = program->getAttrOfType<StringAttr>("origin");
+  auto origin = program->getAttrOfType<StringAttr>(tile::kOriginAttr);
   cuda::KernelOp kernel =
       cuda::KernelOp::create(builder, program.getLoc(), builder.getStringAttr(program.getSymName()),
                              TypeAttr::get(builder.getFunctionType(types, {})), builder.getI64IntegerAttr(threads),

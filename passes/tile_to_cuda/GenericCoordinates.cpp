@@ -62,9 +62,10 @@ Value GenericLowering::call(StringRef callee, StringRef header, ValueRange opera
   return result ? op.getResult() : Value();
 }
 
-Value GenericLowering::shared(int64_t bytes, int64_t alignment, Type element, std::optional<int64_t> overlay) {
+Value GenericLowering::shared(StringRef name, int64_t bytes, int64_t alignment, Type element,
+                              std::optional<int64_t> overlay) {
   auto type = cuda::PtrType::get(b.getContext(), element, cuda::Space::Shared);
-  return cuda::SharedBufferOp::create(b, loc, type, bytes, alignment,
+  return cuda::SharedBufferOp::create(b, NameLoc::get(b.getStringAttr(name), loc), type, bytes, alignment,
                                       overlay ? b.getI64IntegerAttr(*overlay) : IntegerAttr());
 }
 

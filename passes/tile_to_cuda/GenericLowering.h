@@ -111,7 +111,8 @@ private:
   void set(Value value, Value array, Value i) { cuda::SetOp::create(b, loc, value, array, mlir::ValueRange{i}); }
   Value address(Value array, Value i);
   Value call(llvm::StringRef callee, llvm::StringRef header, mlir::ValueRange operands, Type result = {});
-  Value shared(int64_t bytes, int64_t alignment, Type element, std::optional<int64_t> overlay = {});
+  Value shared(llvm::StringRef name, int64_t bytes, int64_t alignment, Type element,
+               std::optional<int64_t> overlay = {});
   Value pointerAt(Value base, Value i) { return cuda::OffsetOp::create(b, loc, base.getType(), base, i); }
   void barrier();
   Value scalar(Value value) { return scalars.lookup(value); }

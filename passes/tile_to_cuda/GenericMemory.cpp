@@ -217,7 +217,7 @@ SharedTile GenericLowering::stage(Operation *op) {
   SmallVector<int64_t> padded{std::max<int64_t>(16, type.getDimSize(0)), std::max<int64_t>(16, type.getDimSize(1))};
   Layout layout = Layout::blocked(padded, 8, layouts.warps());
   int64_t pitch = layout.extent(1) + 8; // 16 bytes more, so that ldmatrix's rows lie in different banks
-  Value tile = shared(layout.extent(0) * pitch * 2, 128, type.getElementType());
+  Value tile = shared("rhs", layout.extent(0) * pitch * 2, 128, type.getElementType());
   if (access.indices)
     prepare(access.indices, layout.slice(1));
   barrier(); // the products before have read what lay here

@@ -40,7 +40,7 @@ LogicalResult GenericLowering::dot(tile::DotOp op) {
     Layout whole = Layout::blocked(padded, 8, layouts.warps());
     int64_t pitch = std::max(whole.extent(1), layout.extent(1)) + 8, rows = std::max(whole.extent(0), layout.extent(0));
     Value array = materialize(op.getRhs(), layout, "rhs");
-    Value tile = shared(rows * pitch * 2, 128, element);
+    Value tile = shared("rhs", rows * pitch * 2, 128, element);
     rhs = {tile, pitch, 0};
     barrier();
     Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(element));

@@ -84,7 +84,7 @@ void GenericLowering::reduceOverThreads(const Layout &layout, int axis, ArrayRef
   barrier();
   SmallVector<Value> regions;
   for (Value array : arrays)
-    regions.push_back(shared(parts * elements * 4, 4, elementType(array), exchanges));
+    regions.push_back(shared("parts", parts * elements * 4, 4, elementType(array), exchanges));
   ++exchanges;
   Value part = pickBits(warp, partBits);
   unrolled(kept.registerCount(), [&](Value reg) {
@@ -182,7 +182,7 @@ LogicalResult GenericLowering::clusterReduce(tile::ClusterReduceOp op) {
   Layout layout = layouts.of(op.getResult());
   Value mine = materialize(op.getValue(), layout, "mine");
   int64_t columns = type.getRank() == 2 ? layout.extent(1) : 1;
-  Value region = shared(layout.extent(0) * columns * 4, 128, type.getElementType());
+  Value region = shared("ranks", layout.extent(0) * columns * 4, 128, type.getElementType());
   auto at = [&](Value reg) {
     Value row = coordinate(layout, 0, reg);
     return type.getRank() == 2 ? add(mul(row, columns), coordinate(layout, 1, reg)) : row;

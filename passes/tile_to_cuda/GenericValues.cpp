@@ -144,7 +144,7 @@ Value GenericLowering::convert(Value array, const Layout &from, const Layout &to
   };
   Value result = local(to.registerCount(), type, "converted");
   barrier();
-  Value tile = shared((rank == 2 ? rows * pitch : rows) * bytesOf(type), 16, type, exchanges++);
+  Value tile = shared("exchange", (rank == 2 ? rows * pitch : rows) * bytesOf(type), 16, type, exchanges++);
   unrolled(from.registerCount(),
            [&](Value reg) { cuda::StoreOp::create(b, loc, get(array, reg), tile, at(from, reg)); });
   barrier();

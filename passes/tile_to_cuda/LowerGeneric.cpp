@@ -17,8 +17,15 @@
 using namespace mlir;
 using namespace inlay;
 
+/// `loc` without the names of the model's ops, which would become names of variables. The kernel's `origin` has them.
+static Location withoutNames(Location loc) {
+  AttrTypeReplacer replacer;
+  replacer.addReplacement([](NameLoc name) -> Attribute { return name.getChildLoc(); });
+  return Location(cast<LocationAttr>(replacer.replace(LocationAttr(loc))));
+}
+
 LogicalResult GenericLowering::lower(Operation *op) {
-  loc = op->getLoc();
+  loc = withoutNames(op->getLoc());
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case([&](tile::ProgramIdOp id) {
         Value block = special(static_cast<cuda::Special>(static_cast<int>(cuda::Special::BlockX) + id.getDimension()));
@@ -143,6 +150,7 @@ LogicalResult GenericLowering::lower(Operation *op) {
         for (Value operand : other->getOperands())
           mapping.map(operand, scalar(operand));
         Operation *clone = b.clone(*other, mapping);
+        clone->setLoc(loc);
         for (auto [from, to] : llvm::zip_equal(other->getResults(), clone->getResults()))
           scalars[from] = to;
         return success();
@@ -157,6 +165,7 @@ LogicalResult GenericLowering::lowerBlock(Block &block) {
 }
 
 LogicalResult GenericLowering::run() {
+  loc = withoutNames(kernel.getLoc());
   Block &body = kernel.getBody().front();
   b.setInsertionPoint(body.getTerminator());
   for (auto [from, to] : llvm::zip(program.getBody().getArguments(), body.getArguments()))

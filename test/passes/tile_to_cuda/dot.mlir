@@ -5,7 +5,7 @@
 !y = !tile.view<?x32xf32, output, tokens>
 
 // CHECK-LABEL: product(
-// CHECK: cp_async_16(tile + ({{.*}} * 72)
+// CHECK: cp_async_16(rhs + ({{.*}} * 72)
 // CHECK-NOT: depend
 // CHECK: cp_async_commit();
 // CHECK: depend();
