@@ -20,7 +20,9 @@ using namespace inlay;
 /// `loc` without the names of the model's ops, which would become names of variables. The kernel's `origin` has them.
 static Location withoutNames(Location loc) {
   AttrTypeReplacer replacer;
-  replacer.addReplacement([](NameLoc name) -> Attribute { return name.getChildLoc(); });
+  auto variable = StringAttr::get(loc.getContext(), "v");
+  replacer.addReplacement(
+      [=](NameLoc name) -> Attribute { return NameLoc::get(variable, cast<Location>(name.getChildLoc())); });
   return Location(cast<LocationAttr>(replacer.replace(LocationAttr(loc))));
 }
 

@@ -6,7 +6,7 @@
 // CHECK: // model.layers.0.mlp: scale
 // CHECK-LABEL: twice(
 // CHECK-NOT: model_layers
-// CHECK: const int block_x = static_cast<int>(blockIdx.x);
+// CHECK: const int v{{[0-9]*}} = static_cast<int>(blockIdx.x);
 // CHECK-NOT: model_layers
 tile.program @twice(%x: !x, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (s0)>
     attributes {origin = "model.layers.0.mlp: scale"} {
