@@ -43,12 +43,6 @@ template <class DraftDevice> DeviceWrapper OfTheDraft(Faults &faults) {
   };
 }
 
-void ExpectEqual(const std::vector<Answer> &found, const std::vector<Answer> &expected) {
-  ASSERT_EQ(found.size(), expected.size());
-  for (size_t i = 0; i < found.size(); ++i)
-    EXPECT_TRUE(found[i] == expected[i]) << i << ": " << kPrompts[i];
-}
-
 SamplingParams Sampled(uint32_t seed, int32_t tokens) {
   SamplingParams sampling = Greedy(tokens);
   sampling.temperature = 0.9f;

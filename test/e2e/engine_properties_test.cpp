@@ -17,18 +17,6 @@ DeviceWrapper With(Faults &faults) {
   return [&faults](std::unique_ptr<Device> real) { return std::make_unique<FaultyDevice>(std::move(real), faults); };
 }
 
-void ExpectEqual(const std::vector<Answer> &found, const std::vector<Answer> &expected) {
-  ASSERT_EQ(found.size(), expected.size());
-  for (size_t i = 0; i < found.size(); ++i)
-    EXPECT_TRUE(found[i] == expected[i]) << i << ": " << kPrompts[i];
-}
-
-void ExpectNoPagesLost(Engine &engine) {
-  for (int i = 0; i < 500 && engine.Stats().running + engine.Stats().waiting > 0; ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  EXPECT_EQ(engine.Stats().free_pages, engine.Stats().total_pages);
-}
-
 TEST(EngineProperties, PlanningAheadGivesTheSameBits) {
   EngineOptions ahead;
   ahead.async_scheduling = true;

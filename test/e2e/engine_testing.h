@@ -6,6 +6,9 @@
 
 #include "gtest/gtest.h"
 
+#include <chrono>
+#include <thread>
+
 namespace inlay {
 
 // Texts of different lengths: one token, a line, several query tiles, several chunks.
@@ -91,6 +94,19 @@ inline std::vector<Answer> OneByOne(Engine &engine, const SamplingParams &sampli
   for (const std::string &prompt : kPrompts)
     answers.push_back(Finish(*Submit(engine, prompt, sampling)));
   return answers;
+}
+
+inline void ExpectEqual(const std::vector<Answer> &found, const std::vector<Answer> &expected) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (size_t i = 0; i < found.size(); ++i)
+    EXPECT_TRUE(found[i] == expected[i]) << i << ": " << kPrompts[i];
+}
+
+// Waits until no request is left; then every page is free.
+inline void ExpectNoPagesLost(Engine &engine) {
+  for (int i = 0; i < 500 && engine.Stats().running + engine.Stats().waiting > 0; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_EQ(engine.Stats().free_pages, engine.Stats().total_pages);
 }
 
 } // namespace inlay

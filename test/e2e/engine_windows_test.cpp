@@ -29,18 +29,6 @@ EngineOptions FewPagesAndSmallSteps(uint64_t pages) {
   return options;
 }
 
-void ExpectEqual(const std::vector<Answer> &found, const std::vector<Answer> &expected) {
-  ASSERT_EQ(found.size(), expected.size());
-  for (size_t i = 0; i < found.size(); ++i)
-    EXPECT_TRUE(found[i] == expected[i]) << i << ": " << kPrompts[i];
-}
-
-void ExpectNoPagesLost(Engine &engine) {
-  for (int i = 0; i < 500 && engine.Stats().running + engine.Stats().waiting > 0; ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  EXPECT_EQ(engine.Stats().free_pages, engine.Stats().total_pages);
-}
-
 // Prompts as above, one of them longer than many windows.
 std::string LongPrompt() { return kPrompts[4] + kPrompts[2] + kPrompts[4] + kPrompts[2] + kPrompts[4]; }
 
