@@ -51,19 +51,6 @@ template <typename T> __device__ __forceinline__ T load_of_block(const T *p, int
   memcpy(&value, &word, 4);
   return value;
 }
-// Loads two adjacent floats from the same address in the shared memory of block `rank`. If that is the caller's block
-// (`own`), it uses an ordinary load, which is several times faster than one through the cluster.
-__device__ __forceinline__ long long load_pair_of_block(const float *p, int rank, int own) {
-  if (rank == own)
-    return *reinterpret_cast<const long long *>(p);
-  unsigned remote;
-  long long pair;
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(remote) : "r"(shared_address(p)), "r"(rank));
-  asm volatile("ld.shared::cluster.b64 %0, [%1];" : "=l"(pair) : "r"(remote) : "memory");
-  return pair;
-}
-__device__ __forceinline__ float first_of_pair(long long pair) { return __int_as_float(static_cast<int>(pair)); }
-__device__ __forceinline__ float second_of_pair(long long pair) { return __int_as_float(static_cast<int>(pair >> 32)); }
 // registers[0..N) = p[0..N) in the shared memory of block `rank`, for N of 1, 2 or 4. The address is a multiple of 4 N.
 template <int N> __device__ __forceinline__ void load_vector_of_block(float *registers, const float *p, int rank) {
   static_assert(N == 1 || N == 2 || N == 4, "a load has 4, 8 or 16 bytes");

@@ -54,7 +54,6 @@ static constexpr Row rows[] = {
     {"cluster_leave", {CallKind::WaitCluster}},
     {"cluster_wait", {CallKind::WaitCluster}},
     {"load_of_block", {CallKind::ReadOfBlock, 0}},
-    {"load_pair_of_block", {CallKind::ReadOfBlock, 0}},
     {"load_vector_of_block", {CallKind::ReadOfBlock, 1}},
     {"send_to_block", {CallKind::SendToBlock, 0, -1, 3}},
 };

@@ -15,8 +15,7 @@ bool inlay::isElementwise(Operation *op) {
          isa<RankedTensorType>(op->getResult(0).getType());
 }
 
-/// Memory that the program never writes, so that a load may be made later or twice.
-static bool isOfUnwrittenMemory(Operation *op) {
+bool inlay::isOfUnwrittenMemory(Operation *op) {
   Value view;
   if (auto load = dyn_cast_or_null<LoadOp>(op))
     view = load.getView();

@@ -59,6 +59,10 @@ private:
 
 /// Whether the op computes each element of its result from the same elements of its operands.
 bool isElementwise(mlir::Operation *op);
+
+/// Whether `op` loads or gathers from memory that the program never writes, so that it may be done earlier, later or
+/// twice. False for null.
+bool isOfUnwrittenMemory(mlir::Operation *op);
 } // namespace inlay
 
 #endif // INLAY_PASSES_TILE_TO_CUDA_ASSIGNLAYOUTS_H

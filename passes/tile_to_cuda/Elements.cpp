@@ -296,28 +296,6 @@ LogicalResult Elements::prefetch(Block &block, scf::ForOp loop) {
   return failure(walk.wasInterrupted());
 }
 
-/// Whether a scalar, or a vector along rows, is another in another tile of columns.
-static bool dependsOnColumns(Value value, llvm::DenseMap<Value, bool> &known) {
-  auto [it, inserted] = known.try_emplace(value, false);
-  if (!inserted)
-    return it->second;
-  Operation *op = value.getDefiningOp();
-  auto id = dyn_cast_if_present<tile::ProgramIdOp>(op);
-  bool depends =
-      op && ((id && id.getDimension() == 0) || op->getNumRegions() > 0 ||
-             llvm::any_of(op->getOperands(), [&](Value operand) { return dependsOnColumns(operand, known); }));
-  return known[value] = depends;
-}
-
-void Elements::shareRow(const Elements &other) {
-  llvm::DenseMap<Value, bool> known;
-  for (auto &[key, scalar] : other.scopes.front()) {
-    auto position = static_cast<Position>(key.second);
-    if ((position == Position::Scalar || position == Position::Row) && !dependsOnColumns(key.first, known))
-      scopes.front().try_emplace(key, scalar);
-  }
-}
-
 LogicalResult Elements::emit(Block &block, Operation *from) {
   for (Operation &op : llvm::make_range(from ? std::next(Block::iterator(from)) : block.begin(), block.end())) {
     LogicalResult result = success();

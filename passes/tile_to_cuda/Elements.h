@@ -39,10 +39,6 @@ public:
   /// several elements' are under way at once: a store in between would hold them up.
   mlir::LogicalResult prefetch(mlir::Block &block, mlir::scf::ForOp loop);
 
-  /// Takes over what `other`, of the same row of the same program tile's rows, has computed and no column changes. To
-  /// be called where `other`'s values are visible.
-  void shareRow(const Elements &other);
-
   /// Emits stores, scatters and branches of `block` that come after `from`.
   mlir::LogicalResult emit(mlir::Block &block, mlir::Operation *from = nullptr);
 

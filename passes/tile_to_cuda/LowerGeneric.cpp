@@ -189,16 +189,11 @@ LogicalResult GenericLowering::run() {
 // The family
 //===----------------------------------------------------------------------===//
 
-static bool isOfUnwrittenMemory(Operation *load) {
-  return llvm::none_of(load->getOperand(0).getUsers(),
-                       [](Operation *user) { return isa<tile::StoreOp, tile::ScatterOp>(user); });
-}
-
 /// Moves an op of a branch, and what it is computed from there, before the branch; false where that cannot be.
 static bool hoist(Operation *op, scf::IfOp branch) {
   if (!branch->isProperAncestor(op))
     return true;
-  bool isLoad = isa<tile::LoadOp, tile::GatherOp>(op) && isOfUnwrittenMemory(op);
+  bool isLoad = isOfUnwrittenMemory(op);
   if (op->getParentOp() != branch || (!isLoad && !(isMemoryEffectFree(op) && op->getNumRegions() == 0)))
     return false;
   for (Value operand : op->getOperands())
@@ -246,7 +241,7 @@ static void moveUp(Operation *op, bool chain) {
 static void hoistLoads(tile::ProgramOp program) {
   SmallVector<Operation *> loads, ofWarps;
   program.walk([&](Operation *op) {
-    if (isa<tile::LoadOp, tile::GatherOp>(op) && isOfUnwrittenMemory(op))
+    if (isOfUnwrittenMemory(op))
       (op->getParentOfType<tile::ForWarpsOp>() ? ofWarps : loads).push_back(op);
   });
   // Last to first, so that loads that wait for the same operand keep their order.

@@ -266,11 +266,6 @@ template <int N> static void load_vector_of_block(float *registers, const float 
   for (int i = 0; i < N; ++i)
     registers[i] = load_of_block(p + i, rank);
 }
-static long long load_pair_of_block(const float *p, int rank, int) {
-  return load_of_block(reinterpret_cast<const long long *>(p), rank);
-}
-static float first_of_pair(long long pair) { return std::bit_cast<float>(static_cast<int>(pair)); }
-static float second_of_pair(long long pair) { return std::bit_cast<float>(static_cast<int>(pair >> 32)); }
 
 static void (*kernelBody)();
 static void enter() {
