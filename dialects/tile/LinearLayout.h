@@ -52,6 +52,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 namespace inlay::tile {
 /// Inputs and outputs of layouts. `Block` is the number in a cluster; `Offset` counts elements of shared memory.
@@ -71,7 +72,7 @@ struct LayoutPoint {
 
 class LinearLayout {
 public:
-  using Bases = llvm::SmallVector<LayoutPoint, 4>;
+  using Bases = std::vector<LayoutPoint>;
 
   /// One place, at the origin.
   LinearLayout() = default;

@@ -41,7 +41,7 @@ static ParseResult parseStagedType(OpAsmParser &parser, Type value, Type &result
 }
 static void printStagedType(OpAsmPrinter &printer, Operation *, Type value, Type result) {
   if (value != result)
-    printer << " -> " << result;
+    printer << "-> " << result;
 }
 
 #include "dialects/tile/TileDialect.cpp.inc"

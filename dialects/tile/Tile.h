@@ -74,8 +74,8 @@ inline std::optional<LinearLayout> layoutOf(mlir::Value tile) { return layoutOf(
 /// The type of a tile that lies so in registers.
 mlir::RankedTensorType withLayout(mlir::RankedTensorType tile, const LinearLayout &layout);
 
-/// Attribute of a program: the warps of a block, among which tile-assign-layouts divided its tiles. Warps that only fetch
-/// are not among them.
+/// Attribute of a program: the warps of a block, among which tile-assign-layouts divided its tiles. Warps that only
+/// fetch are not among them.
 constexpr llvm::StringLiteral kWarpsAttr = "tile.warps";
 
 /// Attribute of an scf.for whose every index is a constant on a GPU: slices of tiles in registers start there.
