@@ -30,7 +30,8 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
   unsigned argument = cast<BlockArgument>(fetch.getView()).getArgNumber();
   int64_t columns = view.getShape()[1], tileRows = tile.getDimSize(0), tileColumns = tile.getDimSize(1);
   if (view.getElementType().getIntOrFloatBitWidth() != 16 || tileColumns != kAtomColumns)
-    return fetch.emitError("brings ") << tile << "; expected rows of " << kAtomColumns << " elements of 16 bits";
+    return fetch.emitError("brings ") << tile.dropEncoding() << "; expected rows of " << kAtomColumns
+                                      << " elements of 16 bits";
   auto packing = fetch->getParentOfType<tile::ProgramOp>().getArgAttrOfType<StringAttr>(argument, tile::kPackingAttr);
   if (packing && packing.getValue() == tile::kAtomPacking) {
     int64_t atoms = llvm::divideCeil(columns, kAtomColumns), groups = llvm::divideCeil(view.getShape()[0], kGroupRows);
@@ -210,10 +211,9 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
     return op.emitOpError("has an operand that is in no slot of a ring");
   int64_t groups = threads.warps * 32 / kWarpgroup;
   if (lhs.getDimSize(0) != 64 * groups || rhs.getDimSize(0) % 8 != 0 || rhs.getDimSize(0) > 256)
-    return op.emitOpError() << "has " << lhs << " and " << rhs << " for " << groups
+    return op.emitOpError() << "has " << lhs.dropEncoding() << " and " << rhs.dropEncoding() << " for " << groups
                             << " warpgroups; expected 64 rows on the left for each, and up to 256 on the right";
-  Layout layout = layouts.of(op.getResult());
-  Value sums = materialize(op.getAccumulator(), layout, "sums");
+  Value sums = materialize(op.getAccumulator(), "sums");
 
   KernelBuilder k(loc, b);
   Type i64 = k.getI64Type();
@@ -239,13 +239,12 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
            {sums, forward(a), forward(c), step == 0 ? accumulates : yes});
   }
   k.call("wgmma_commit", "wgmma.h", {});
-  define(op.getResult(), layout, sums);
+  define(op.getResult(), sums);
   return success();
 }
 
 LogicalResult GenericLowering::dotWait(tile::DotWaitOp op) {
   call("wgmma_wait<" + std::to_string(op.getPending()) + ">", "wgmma.h", {});
-  Layout layout = layouts.of(op.getResult());
-  define(op.getResult(), layout, arrayOf(op.getSums(), layout));
+  define(op.getResult(), arrayOf(op.getSums()));
   return success();
 }

@@ -1,0 +1,41 @@
+//===- SharedLayouts.cpp - layouts of tiles in shared memory ---------------===//
+
+#include "passes/tile_to_cuda/SharedLayouts.h"
+
+#include "passes/tile_to_cuda/ComputedTiles.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::tile;
+using enum inlay::tile::LayoutDim;
+
+/// Rows of 2^columnBits elements, one after the other.
+static LinearLayout rowsOf(int rowBits, int columnBits) {
+  return LinearLayout::identity(Offset, columnBits, Dim1) * LinearLayout::identity(Offset, rowBits, Dim0);
+}
+
+SharedAttr inlay::swizzledTile(RankedTensorType tile) {
+  int64_t bytes = bytesOf(tile.getElementType()), chunk = 16 / bytes;
+  if (tile.getDimSize(1) * bytes != 128)
+    return SharedAttr::of(tile.getContext(), 2, rowsOf(log2Ceil(tile.getDimSize(0)), log2Ceil(tile.getDimSize(1))));
+  LinearLayout layout = LinearLayout::identity(Offset, log2Ceil(tile.getDimSize(1)), Dim1);
+  for (int bit = 0; bit < log2Ceil(tile.getDimSize(0)); ++bit) {
+    LayoutPoint basis;
+    basis[Dim0] = int64_t(1) << bit;
+    if (bit < 3)
+      basis[Dim1] = chunk << bit;
+    layout.addBit(Offset, basis);
+  }
+  return SharedAttr::of(tile.getContext(), 2, layout);
+}
+
+SharedAttr inlay::copiedTile(RankedTensorType tile) {
+  int rowBits = std::max(4, log2Ceil(tile.getDimSize(0))), columnBits = std::max(4, log2Ceil(tile.getDimSize(1)));
+  return SharedAttr::of(tile.getContext(), 2, rowsOf(rowBits, columnBits),
+                        (int64_t(1) << columnBits) + 16 / bytesOf(tile.getElementType()));
+}
+
+SharedAttr inlay::paddedTile(RankedTensorType tile) {
+  return SharedAttr::of(tile.getContext(), 2, rowsOf(log2Ceil(tile.getDimSize(0)), log2Ceil(tile.getDimSize(1))),
+                        tile.getDimSize(1) + 16 / bytesOf(tile.getElementType()));
+}
