@@ -76,8 +76,8 @@ LogicalResult Demands::collect(Operation *op) {
         return success();
       })
       .Case([&](DotOp dot) {
-        Layout sums = assignment.accumulator(tileType(dot.getResult()));
-        want(dot.getLhsMutable(), assignment.lhs(tileType(dot.getLhs())));
+        Layout sums = assignment.sums(dot);
+        want(dot.getLhsMutable(), assignment.left(dot));
         want(dot.getAccumulatorMutable(), sums);
         if (!shared.contains(dot.getRhs()))
           want(dot.getRhsMutable(), assignment.readBy(dot.getRhs()));
@@ -125,9 +125,7 @@ LogicalResult Demands::collect(Operation *op) {
           shared.insert({tile, swizzledTile(tileType(tile))});
         return success();
       })
-      .Case([&](DotAsyncOp dot) -> LogicalResult {
-        if (!shared.contains(dot.getLhs()) || !shared.contains(dot.getRhs()))
-          return dot.emitOpError("has an operand that is in no slot of a ring");
+      .Case([&](DotAsyncOp dot) {
         Layout sums = assignment.of(dot.getResult());
         want(dot.getAccumulatorMutable(), sums);
         keep(dot.getResult(), sums);
@@ -370,6 +368,8 @@ void AssignLayoutsPass::runOnOperation() {
   ProgramOp program = getOperation();
   if (!isLoweredOpByOp(program))
     return;
+  if (failed(checkInstructions(program)))
+    return signalPassFailure();
   Demands demands(program);
   int64_t warps = int64_t(1) << demands.assignment.warps();
   if (failed(demands.collect(program.getBody().front())))

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/tile_to_cuda/GenericLowering.h"
+#include "passes/tile_to_cuda/MmaInstructions.h"
 #include "passes/tile_to_cuda/SharedLayouts.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -103,12 +104,15 @@ static bool doFit(Operation *op, int64_t warps) {
       })
       .Case([&](ClusterReduceOp reduce) { return reduce.getValue().getType() == reduce.getResult().getType(); })
       .Case([&](DotOp dot) {
+        const MmaInstruction *mma = mmaOf(dot);
+        if (!mma)
+          return false;
         // Any division of rows and columns over the warps.
         ArrayRef<int64_t> sums = tileType(dot.getResult()).getShape(), lhs = tileType(dot.getLhs()).getShape();
         int bits = log2Ceil(warps);
         for (int rowBits = 0; rowBits <= bits; ++rowBits)
-          if (registerLayout(dot.getResult()) == mmaAccumulator(sums[0], sums[1], rowBits, bits - rowBits) &&
-              registerLayout(dot.getLhs()) == mmaLhs(lhs[0], lhs[1], rowBits, bits - rowBits))
+          if (registerLayout(dot.getResult()) == sumsLayout(*mma, sums[0], sums[1], rowBits, bits - rowBits) &&
+              registerLayout(dot.getLhs()) == leftLayout(*mma, lhs[0], lhs[1], rowBits, bits - rowBits))
             return !isInShared(dot.getRhs()) ||
                    tileType(dot.getRhs()).getEncoding() == copiedTile(tileType(dot.getRhs()));
         return false;
@@ -116,7 +120,9 @@ static bool doFit(Operation *op, int64_t warps) {
       .Case([&](DotAsyncOp dot) {
         ArrayRef<int64_t> sums = tileType(dot.getResult()).getShape();
         auto isSwizzled = [](Value tile) { return tileType(tile).getEncoding() == swizzledTile(tileType(tile)); };
-        return registerLayout(dot.getResult()) == mmaAccumulator(sums[0], sums[1], log2Ceil(warps), 0) &&
+        const MmaInstruction *mma = mmaOf(dot);
+        int groupBits = mma ? std::max(0, log2Ceil(warps) - log2Ceil(mma->warps())) : 0;
+        return mma && registerLayout(dot.getResult()) == sumsLayout(*mma, sums[0], sums[1], groupBits, 0) &&
                isSwizzled(dot.getLhs()) && isSwizzled(dot.getRhs());
       })
       .Case([&](StageOp stage) { return cast<SharedAttr>(tileType(stage.getResult()).getEncoding()).getPitch() > 0; })

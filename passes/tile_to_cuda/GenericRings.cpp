@@ -10,6 +10,7 @@
 #include "passes/tile_to_cuda/Families.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
 #include "passes/tile_to_cuda/KernelBuilder.h"
+#include "passes/tile_to_cuda/MmaInstructions.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -203,40 +204,43 @@ LogicalResult GenericLowering::release(tile::ReleaseOp op) {
 // Products
 //===----------------------------------------------------------------------===//
 
-/// Each warpgroup multiplies 64 rows of the left tile by the right one, in steps of 16 along k.
+/// Each warpgroup multiplies its rows of the left tile by the right one, step by step along k.
 LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
   RankedTensorType lhs = tileType(op.getLhs()), rhs = tileType(op.getRhs()), type = tileType(op.getResult());
   auto left = ringTiles.find(op.getLhs()), right = ringTiles.find(op.getRhs());
   if (left == ringTiles.end() || right == ringTiles.end())
     return op.emitOpError("has an operand that is in no slot of a ring");
-  int64_t groups = threads.warps * 32 / kWarpgroup;
-  if (lhs.getDimSize(0) != 64 * groups || rhs.getDimSize(0) % 8 != 0 || rhs.getDimSize(0) > 256)
+  const MmaInstruction &mma = *mmaOf(op);
+  int64_t groups = threads.warps / mma.warps();
+  if (lhs.getDimSize(0) != mma.rows * groups || rhs.getDimSize(0) % mma.columns != 0 ||
+      rhs.getDimSize(0) > mma.maxColumns)
     return op.emitOpError() << "has " << lhs.dropEncoding() << " and " << rhs.dropEncoding() << " for " << groups
-                            << " warpgroups; expected 64 rows on the left for each, and up to 256 on the right";
+                            << " warpgroups; expected " << mma.rows << " rows on the left for each, and up to "
+                            << mma.maxColumns << " on the right";
   Value sums = materialize(op.getAccumulator(), "sums");
 
   KernelBuilder k(loc, b);
   Type i64 = k.getI64Type();
   int64_t depth = lhs.getDimSize(1);
-  Value own = k.mul(k.div(warp, kWarpgroup / 32), 64 * depth);
+  Value own = k.mul(k.div(warp, mma.warps()), mma.rows * depth);
   auto describe = [&](StringRef name, Value pointer) {
     return k.name(name, k.call(i64, "swizzled_tile", "wgmma.h", pointer));
   };
   Value a = describe("left", k.offset(left->second.first, k.add(left->second.second, own)));
   Value c = describe("right", k.offset(right->second.first, right->second.second));
-  std::string element = lhs.getElementType().isBF16() ? "bfloat16" : "float16";
+  std::string product = mma.call(lhs.getElementType(), type.getDimSize(1));
   Value yes = arith::ConstantIntOp::create(k, 1, 1), accumulates = yes;
   if (auto first = firstProducts.find(op.getAccumulator()); first != firstProducts.end())
     accumulates = first->second();
   k.call("wgmma_fence", "wgmma.h", {});
-  for (int64_t step = 0; step < depth / 16; ++step) {
-    // 16 elements are 32 bytes, 2 in the units of a descriptor.
+  for (int64_t step = 0; step < depth / mma.inner; ++step) {
+    // A descriptor counts 16 bytes.
     auto forward = [&](Value tile) -> Value {
       return step == 0 ? tile
-                       : arith::AddIOp::create(k, tile, arith::ConstantIntOp::create(k, 2 * step, 64)).getResult();
+                       : arith::AddIOp::create(k, tile, arith::ConstantIntOp::create(k, mma.inner * 2 / 16 * step, 64))
+                             .getResult();
     };
-    k.call("wgmma_m64k16<" + element + ", " + llvm::Twine(type.getDimSize(1)) + ">", "wgmma.h",
-           {sums, forward(a), forward(c), step == 0 ? accumulates : yes});
+    k.call(product, mma.header, {sums, forward(a), forward(c), step == 0 ? accumulates : yes});
   }
   k.call("wgmma_commit", "wgmma.h", {});
   define(op.getResult(), sums);

@@ -14,19 +14,24 @@ static LinearLayout rowsOf(int rowBits, int columnBits) {
   return LinearLayout::identity(Offset, columnBits, Dim1) * LinearLayout::identity(Offset, rowBits, Dim0);
 }
 
+LinearLayout inlay::swizzledRows(int rowBits, int columnBits, int chunkBits) {
+  LinearLayout layout = LinearLayout::identity(Offset, columnBits, Dim1);
+  for (int bit = 0; bit < rowBits; ++bit) {
+    LayoutPoint basis;
+    basis[Dim0] = int64_t(1) << bit;
+    if (bit < 3)
+      basis[Dim1] = int64_t(1) << (chunkBits + bit);
+    layout.addBit(Offset, basis);
+  }
+  return layout;
+}
+
 SharedAttr inlay::swizzledTile(RankedTensorType tile) {
   int64_t bytes = bytesOf(tile.getElementType()), chunk = 16 / bytes;
   if (tile.getDimSize(1) * bytes != 128)
     return SharedAttr::of(tile.getContext(), 2, rowsOf(log2Ceil(tile.getDimSize(0)), log2Ceil(tile.getDimSize(1))));
-  LinearLayout layout = LinearLayout::identity(Offset, log2Ceil(tile.getDimSize(1)), Dim1);
-  for (int bit = 0; bit < log2Ceil(tile.getDimSize(0)); ++bit) {
-    LayoutPoint basis;
-    basis[Dim0] = int64_t(1) << bit;
-    if (bit < 3)
-      basis[Dim1] = chunk << bit;
-    layout.addBit(Offset, basis);
-  }
-  return SharedAttr::of(tile.getContext(), 2, layout);
+  return SharedAttr::of(tile.getContext(), 2,
+                        swizzledRows(log2Ceil(tile.getDimSize(0)), log2Ceil(tile.getDimSize(1)), log2Ceil(chunk)));
 }
 
 SharedAttr inlay::copiedTile(RankedTensorType tile) {
