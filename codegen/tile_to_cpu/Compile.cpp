@@ -147,7 +147,8 @@ static LogicalResult linkShared(ModuleOp module, StringRef object, std::string &
       break;
   }
   if (!linker)
-    return module.emitError() << "no linker on PATH for the cpu kernels; looked for " << "ld.lld-22, ld.lld, ld and cc"
+    return module.emitError() << "no linker on PATH for the cpu kernels; looked for "
+                              << "ld.lld-22, ld.lld, ld and cc"
                               << "; install lld or binutils";
 
   SmallString<128> input, output, log;
