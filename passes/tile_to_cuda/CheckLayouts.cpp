@@ -18,12 +18,12 @@ static bool isInShared(Value tile) { return isa_and_nonnull<SharedAttr>(tileType
 
 /// Whether an op may take or give a tile in shared memory there.
 static bool mayBeShared(OpOperand &operand) {
-  Operation *op = operand.getOwner();
+  Operation *op = operand.getOwner(), *source = operand.get().getDefiningOp();
   if (auto dot = dyn_cast<DotOp>(op))
-    return operand == dot.getRhsMutable();
+    return operand == dot.getRhsMutable() && isa_and_nonnull<LoadOp, GatherOp>(source);
   if (auto dot = dyn_cast<DotAsyncOp>(op))
-    return operand != dot.getAccumulatorMutable();
-  return isa<tensor::ExtractSliceOp, ClusterReduceOp, YieldOp>(op);
+    return operand != dot.getAccumulatorMutable() && isa_and_nonnull<WaitOp>(source);
+  return isa<tensor::ExtractSliceOp, ClusterReduceOp, YieldOp>(op) && isKeptInShared(operand.get());
 }
 static bool mayBeShared(OpResult result) {
   Operation *op = result.getOwner();
@@ -125,7 +125,10 @@ static bool doFit(Operation *op, int64_t warps) {
         return mma && registerLayout(dot.getResult()) == sumsLayout(*mma, sums[0], sums[1], groupBits, 0) &&
                isSwizzled(dot.getLhs()) && isSwizzled(dot.getRhs());
       })
-      .Case([&](StageOp stage) { return cast<SharedAttr>(tileType(stage.getResult()).getEncoding()).getPitch() > 0; })
+      .Case([&](StageOp stage) {
+        RankedTensorType type = tileType(stage.getResult());
+        return type.getElementTypeBitWidth() == 32 && cast<SharedAttr>(type.getEncoding()).getPitch() > 0;
+      })
       .Case([&](tensor::ExtractSliceOp slice) {
         return isInShared(slice.getSource()) ||
                layoutOfSlice(registerLayout(slice.getSource()), slice.getType().getShape()) ==
