@@ -305,9 +305,8 @@ void ProgramLowering::storeRow(Value tile, Value row, Row target) {
   Value any = target.limit ? compare(arith::CmpIPredicate::sgt, target.limit, zero) : Value();
   ifElse(any, [&] {
     prepareRow(tile, row);
-    forBlocks(shapeOf(tile).columns, kLanes, [&](Value column, int64_t width) {
-      store(evaluate(tile, {row, column, width}), target, column);
-    });
+    forBlocks(shapeOf(tile).columns, kLanes,
+              [&](Value column, int64_t width) { store(evaluate(tile, {row, column, width}), target, column); });
   });
 }
 

@@ -70,10 +70,7 @@ Memory ProgramLowering::rowsInPlace(Value tile, int64_t columns) {
   Value stride = index(view.getShape().back());
   Value inside = last.limit ? compare(arith::CmpIPredicate::sge, last.limit, index(columns)) : Value();
   SmallVector<Value> chosen = choose(
-      inside, {first.pointer.getType(), stride.getType()},
-      [&] {
-        return SmallVector<Value>{first.pointer, stride};
-      },
+      inside, {first.pointer.getType(), stride.getType()}, [&] { return SmallVector<Value>{first.pointer, stride}; },
       [&] {
         fill(copy, tile);
         return SmallVector<Value>{copy.pointer, copy.stride};
@@ -136,8 +133,7 @@ void ProgramLowering::dotOfRows(tile::DotOp op, const Memory &result, DotBlock b
     return blocks(shape.rows);
   // A step of one row is what decoding for one user is; it need not pay for a block of rows.
   Value isOne = compare(arith::CmpIPredicate::sle, live, index(1));
-  ifElse(
-      isOne, [&] { blocks(1); }, [&] { blocks(shape.rows); });
+  ifElse(isOne, [&] { blocks(1); }, [&] { blocks(shape.rows); });
   // Blocks without a live row, and rows after a single one, are the accumulator.
   int64_t most = std::min<int64_t>(kMaxDotRows, llvm::bit_floor(static_cast<uint64_t>(shape.rows)));
   Value blocksBegun = arith::DivUIOp::create(*this, loc, add(live, index(most - 1)), index(most));
