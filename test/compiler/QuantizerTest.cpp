@@ -114,7 +114,7 @@ TEST_P(QuantizerTest, CpuComputesWhatTheEvaluatorDoes) {
 TEST_P(QuantizerTest, LinkedWeightsAreEqual) {
   std::vector<std::vector<float>> logits[2];
   for (WeightsMode mode : {WeightsMode::Pack, WeightsMode::Link}) {
-    std::unique_ptr<Engine> engine = load(exampleModel, "bfloat16", mode);
+    std::unique_ptr<Engine> engine = load("test/fixtures/models/llama-gqa", "bfloat16", mode);
     ASSERT_TRUE(engine);
     absl::StatusOr<std::vector<std::vector<float>>> found = logitsAfter(*engine, {1, 50, 60, 70, 80}, 1, 6);
     ASSERT_TRUE(found.ok()) << found.status();
