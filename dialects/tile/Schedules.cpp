@@ -157,12 +157,26 @@ int64_t DecodeAttentionAttr::getClusterBlocks() const { return getCluster(); }
 int64_t GenericAttr::getClusterBlocks() const { return getCluster(); }
 
 std::optional<PipelineShape> SwapAbAttr::getPipeline() const {
-  return PipelineShape{getStages(), /*producers=*/1, /*consumers=*/4 * getConsumers(), 0, 0, /*streamsWeights=*/true,
-                       getSlots(),  getSharedBytes()};
+  return PipelineShape{.stages = getStages(),
+                       .producers = 1,
+                       .consumers = 4 * getConsumers(),
+                       .streamsWeights = true,
+                       .slots = getSlots(),
+                       .sharedBytes = getSharedBytes()};
 }
 std::optional<PipelineShape> GemmAttr::getPipeline() const {
   return PipelineShape{getStages(), /*producers=*/4, /*consumers=*/4 * getConsumers(), getProducerRegisters(),
                        getConsumerRegisters()};
+}
+
+std::optional<PipelineShape> PrefillAttentionAttr::getPipeline() const {
+  return PipelineShape{.stages = getStages(),
+                       .producers = 4,
+                       .consumers = 4 * getConsumers(),
+                       .producerRegisters = getProducerRegisters(),
+                       .consumerRegisters = getConsumerRegisters(),
+                       .products = 2,
+                       .takesTurns = getConsumers() > 1};
 }
 
 std::optional<AttentionTile> DecodeAttentionAttr::getAttentionTile() const {

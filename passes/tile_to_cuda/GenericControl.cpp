@@ -102,6 +102,60 @@ LogicalResult GenericLowering::forOp(scf::ForOp op) {
   return success();
 }
 
+/// Builds one side of a branch, whose tiles end in `arrays`.
+LogicalResult GenericLowering::lowerBranch(Region &from, Block *to, ArrayRef<Value> arrays, ArrayRef<Layout> carried) {
+  OpBuilder::InsertionGuard guard(b);
+  if (to->mightHaveTerminator() && !to->empty() && to->back().hasTrait<OpTrait::IsTerminator>())
+    to->back().erase();
+  b.setInsertionPointToEnd(to);
+  scopes.emplace_back();
+  if (failed(lowerBlock(from.front())))
+    return failure();
+  SmallVector<Value> yields;
+  unsigned i = 0;
+  for (Value value : from.front().getTerminator()->getOperands()) {
+    if (!isa<RankedTensorType>(value.getType())) {
+      yields.push_back(scalar(value));
+      continue;
+    }
+    prepare(value, carried[i]);
+    unrolled(carried[i].registerCount(), [&](Value reg) { set(element(value, carried[i], reg), arrays[i], reg); });
+    ++i;
+  }
+  scf::YieldOp::create(b, loc, yields);
+  scopes.pop_back();
+  return success();
+}
+
+/// Each warp takes a side by its own rows.
+LogicalResult GenericLowering::ifAll(tile::IfAllOp op) {
+  SmallVector<Value> arrays;
+  SmallVector<Layout> carried;
+  std::optional<Layout> rows;
+  for (OpResult result : op.getResults()) {
+    RankedTensorType type = tileType(result);
+    carried.push_back(layouts.of(result));
+    arrays.push_back(local(carried.back().registerCount(), type.getElementType(), "chosen"));
+    if (type.getDimSize(0) == op.getCondition().getType().getDimSize(0))
+      rows = type.getRank() == 2 ? carried.back().slice(1) : carried.back();
+  }
+  if (!rows || op.getCondition().getType().getRank() != 1)
+    return op.emitOpError("has no result with the rows of its condition, which say what a warp decides");
+  prepare(op.getCondition(), *rows);
+  Value all;
+  for (int64_t reg = 0; reg < rows->registerCount(); ++reg)
+    all = both(all, element(op.getCondition(), *rows, index(reg)));
+  all = call("all_lanes", "warp.h", {all}, b.getI1Type());
+  auto branch = scf::IfOp::create(b, loc, TypeRange(), all, /*withElseRegion=*/true);
+  scopes.back().inner = branch;
+  if (failed(lowerBranch(op.getAll(), branch.thenBlock(), arrays, carried)) ||
+      failed(lowerBranch(op.getSome(), branch.elseBlock(), arrays, carried)))
+    return failure();
+  for (auto [result, layout, array] : llvm::zip_equal(op.getResults(), carried, arrays))
+    define(result, layout, array);
+  return success();
+}
+
 LogicalResult GenericLowering::ifOp(scf::IfOp op) {
   SmallVector<Value> arrays;
   SmallVector<Layout> carried;
@@ -118,31 +172,8 @@ LogicalResult GenericLowering::ifOp(scf::IfOp op) {
   bool hasElse = !op.getElseRegion().empty();
   auto branch = scf::IfOp::create(b, loc, scalarTypes, scalar(op.getCondition()), hasElse);
   scopes.back().inner = branch;
-  auto lowerRegion = [&](Region &from, Block *to) -> LogicalResult {
-    OpBuilder::InsertionGuard guard(b);
-    if (to->mightHaveTerminator() && !to->empty() && to->back().hasTrait<OpTrait::IsTerminator>())
-      to->back().erase();
-    b.setInsertionPointToEnd(to);
-    scopes.emplace_back();
-    if (failed(lowerBlock(from.front())))
-      return failure();
-    SmallVector<Value> yields;
-    unsigned i = 0;
-    for (Value value : from.front().getTerminator()->getOperands()) {
-      if (!isa<RankedTensorType>(value.getType())) {
-        yields.push_back(scalar(value));
-        continue;
-      }
-      prepare(value, carried[i]);
-      unrolled(carried[i].registerCount(), [&](Value reg) { set(element(value, carried[i], reg), arrays[i], reg); });
-      ++i;
-    }
-    scf::YieldOp::create(b, loc, yields);
-    scopes.pop_back();
-    return success();
-  };
-  if (failed(lowerRegion(op.getThenRegion(), branch.thenBlock())) ||
-      (hasElse && failed(lowerRegion(op.getElseRegion(), branch.elseBlock()))))
+  if (failed(lowerBranch(op.getThenRegion(), branch.thenBlock(), arrays, carried)) ||
+      (hasElse && failed(lowerBranch(op.getElseRegion(), branch.elseBlock(), arrays, carried))))
     return failure();
   unsigned nextScalar = 0, nextArray = 0;
   for (OpResult result : op.getResults()) {

@@ -4,8 +4,8 @@
 // (GenericCoordinates.cpp), tiles in registers and in other layouts
 // (GenericValues.cpp), memory (GenericMemory.cpp), products (GenericProducts.cpp),
 // reductions (GenericReductions.cpp), loops and branches (GenericControl.cpp), rings
-// (GenericRings.cpp), work of warps (GenericWarps.cpp), and which of these an op goes
-// to (LowerGeneric.cpp).
+// (GenericRings.cpp), products of warpgroups (GenericAsync.cpp), work of warps
+// (GenericWarps.cpp), and which of these an op goes to (LowerGeneric.cpp).
 //
 //===----------------------------------------------------------------------===//
 
@@ -56,9 +56,15 @@ struct RingState {
   RingCursor producer, consumer, released;
 };
 
-/// The threads that run what is built: all of a block, the warps of a role, or one warp.
+/// mbarriers, one for each warpgroup of the consumers, and the parity of their phase (a variable).
+struct WarpgroupBarriers {
+  mlir::Value barriers, parity;
+};
+
+/// The threads that run what is built: all of a block, the warps of a role, one warp of its own work, or the warp that
+/// fetches rows.
 struct ThreadGroup {
-  enum Group { Block, Role, Warp } group = Block;
+  enum Group { Block, Role, Warp, Fetch } group = Block;
   int64_t warps = 0;
 };
 
@@ -72,6 +78,8 @@ mlir::LogicalResult collectTensorMaps(tile::ProgramOp program, FetchMaps &maps);
 
 /// Overlays of shared memory: sums go where the rings were.
 inline constexpr int64_t kRingOverlay = 0, kSumsOverlay = 1;
+
+inline constexpr int64_t kWarpgroup = 128;
 
 /// The element type's bytes; a bool has one.
 inline int64_t bytesOf(mlir::Type type) { return std::max(1u, type.getIntOrFloatBitWidth() / 8); }
@@ -136,7 +144,6 @@ private:
   std::optional<Value> permute(Value array, const Layout &from, const Layout &to);
 
   // Memory.
-  int64_t divisor(Value value);
   bool isPacked(Value view);
   int64_t vectorWidth(Value view, Value lastOffset, const Layout &layout, int64_t tileColumns);
   std::pair<Value, Value> place(Operation *access, Value view, mlir::ValueRange offsets, Value indices,
@@ -154,8 +161,17 @@ private:
   LogicalResult fetch(tile::FetchOp op);
   LogicalResult wait(tile::WaitOp op);
   LogicalResult release(tile::ReleaseOp op);
+  LogicalResult fetchRows(tile::FetchRowsOp op);
+  std::optional<Layout> fetchedLayout(Value indices);
+  LogicalResult clearRows(tile::ClearRowsOp op);
+  void meetWarpgroup(WarpgroupBarriers &meeting);
+
+  // Products of warpgroups.
+  LogicalResult stageLeft(tile::StageOp op);
+  Value packLeft(Value tile);
   LogicalResult dotAsync(tile::DotAsyncOp op);
   LogicalResult dotWait(tile::DotWaitOp op);
+  LogicalResult inTurn(tile::InTurnOp op);
 
   // Warps.
   LogicalResult lowerRegion(mlir::Region &region, mlir::Block *to, ThreadGroup group);
@@ -178,6 +194,11 @@ private:
   LogicalResult transpose(tile::TransposeOp op);
   LogicalResult forOp(mlir::scf::ForOp op);
   LogicalResult ifOp(mlir::scf::IfOp op);
+  LogicalResult ifAll(tile::IfAllOp op);
+  LogicalResult lowerBranch(mlir::Region &from, mlir::Block *to, llvm::ArrayRef<Value> arrays,
+                            llvm::ArrayRef<Layout> carried);
+  Value applyTo(Operation *op, mlir::ValueRange operands, Type type);
+  void computeElements(Operation *op, const Layout &layout, Value array);
   Value combine(tile::Reduction kind, Value x, Value y);
   Value identity(tile::Reduction kind, Type type);
   void
@@ -205,7 +226,9 @@ private:
   int64_t exchanges = 0; // between threads, each with an overlay of shared memory: only one is going on at a time
   ThreadGroup threads;
   llvm::MapVector<Value, RingState> rings;
-  llvm::DenseMap<Value, std::pair<Value, Value>> ringTiles; // tiles of a slot: buffer and element
+  llvm::DenseMap<Value, std::pair<Value, Value>> ringTiles; // tiles that wgmma can read: buffer and first element
+  WarpgroupBarriers turns, cleared;
+  int64_t fetchedRun = 0; // rows that a lane brings
   llvm::DenseMap<Value, KeptTile> kept;
   /// Sums that the first product of a loop overwrites: whether this product is a later one.
   llvm::DenseMap<Value, std::function<Value()>> firstProducts;

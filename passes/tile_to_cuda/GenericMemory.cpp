@@ -5,44 +5,13 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/tile/Divisors.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
-#include "llvm/ADT/TypeSwitch.h"
 
 #include <numeric>
 
 using namespace mlir;
 using namespace inlay;
-
-/// A number that divides a scalar of the program, as far as its computation shows.
-int64_t GenericLowering::divisor(Value value) {
-  constexpr int64_t unknown = 1, everything = int64_t(1) << 20;
-  APInt constant;
-  if (matchPattern(value, m_ConstantInt(&constant)))
-    return constant.isZero() ? everything : std::abs(constant.getSExtValue());
-  if (auto argument = dyn_cast<BlockArgument>(value)) {
-    auto loop = dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp());
-    if (!loop || argument != loop.getInductionVar())
-      return unknown;
-    return std::gcd(divisor(loop.getLowerBound()), divisor(loop.getStep()));
-  }
-  auto product = [&](int64_t x, int64_t y) { return std::min(everything, x * std::min<int64_t>(y, 1 << 20)); };
-  return llvm::TypeSwitch<Operation *, int64_t>(value.getDefiningOp())
-      .Case([&](arith::MulIOp op) { return product(divisor(op.getLhs()), divisor(op.getRhs())); })
-      .Case<arith::AddIOp, arith::SubIOp, arith::MinSIOp, arith::MaxSIOp>(
-          [&](auto op) { return std::gcd(divisor(op.getLhs()), divisor(op.getRhs())); })
-      .Case([&](arith::SelectOp op) { return std::gcd(divisor(op.getTrueValue()), divisor(op.getFalseValue())); })
-      .Case<arith::DivUIOp, arith::DivSIOp>([&](auto op) -> int64_t {
-        APInt by;
-        if (!matchPattern(op.getRhs(), m_ConstantInt(&by)) || by.getSExtValue() <= 0 ||
-            divisor(op.getLhs()) % by.getSExtValue() != 0)
-          return unknown;
-        return divisor(op.getLhs()) / by.getSExtValue();
-      })
-      .Case<arith::RemUIOp, arith::RemSIOp>(
-          [&](auto op) { return std::gcd(divisor(op.getLhs()), divisor(op.getRhs())); })
-      .Case([&](arith::IndexCastOp op) { return divisor(op.getIn()); })
-      .Default([&](Operation *) { return unknown; });
-}
 
 bool GenericLowering::isPacked(Value view) {
   auto packing = program.getArgAttrOfType<StringAttr>(cast<BlockArgument>(view).getArgNumber(), tile::kPackingAttr);
@@ -57,7 +26,7 @@ int64_t GenericLowering::vectorWidth(Value view, Value lastOffset, const Layout 
   shrink(layout.contiguous(layout.registers.empty() ? 0 : layout.registers[0].dim));
   shrink(tileColumns);
   if (lastOffset)
-    shrink(divisor(lastOffset));
+    shrink(divisorOf(lastOffset));
   if (!ShapedType::isDynamic(last))
     shrink(last);
   else if (type.getRank() == 1)

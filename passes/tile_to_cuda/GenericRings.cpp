@@ -1,4 +1,4 @@
-//===- GenericRings.cpp - rings in shared memory and products that read them ===//
+//===- GenericRings.cpp - rings in shared memory --------------------------===//
 //
 // A ring is a buffer for each tile of a slot and two mbarriers for each slot: `full`
 // ends a phase when the bytes of all fetches have arrived, `empty` when every
@@ -14,8 +14,6 @@
 using namespace mlir;
 using namespace inlay;
 using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
-
-static constexpr int64_t kWarpgroup = 128;
 
 //===----------------------------------------------------------------------===//
 // Tensor maps
@@ -57,9 +55,29 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
                                   /*box=*/{tileColumns, tileRows}, /*swizzle=*/128, /*l2Promotion=*/256);
 }
 
+/// The map of rows of a cache, in boxes of a run of rows x a slab.
+static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchRowsOp fetch) {
+  auto view = cast<tile::ViewType>(fetch.getView().getType());
+  int64_t columns = view.getShape()[1];
+  if (view.getElementType().getIntOrFloatBitWidth() != 16 || columns % 8 != 0)
+    return fetch.emitError("reads rows of ") << view << "; TMA takes elements of 16 bits and rows of a multiple of 16 bytes";
+  // How many rows a cache has is known when the engine is loaded; page numbers are the host's.
+  return cuda::TensorMapAttr::get(fetch.getContext(), cast<BlockArgument>(fetch.getView()).getArgNumber(),
+                                  view.getElementType(), {columns, std::numeric_limits<int32_t>::max()},
+                                  /*capacity=*/std::nullopt, /*strides=*/{columns * 2},
+                                  /*box=*/{kAtomColumns, static_cast<int64_t>(fetch.getRun())},
+                                  /*swizzle=*/tile::kSlabBytes, /*l2Promotion=*/256);
+}
+
 LogicalResult inlay::collectTensorMaps(tile::ProgramOp program, FetchMaps &maps) {
-  WalkResult walk = program.walk([&](tile::FetchOp fetch) {
-    FailureOr<cuda::TensorMapAttr> map = tensorMapOf(fetch);
+  WalkResult walk = program.walk([&](Operation *fetch) {
+    FailureOr<cuda::TensorMapAttr> map = failure();
+    if (auto rectangle = dyn_cast<tile::FetchOp>(fetch))
+      map = tensorMapOf(rectangle);
+    else if (auto rows = dyn_cast<tile::FetchRowsOp>(fetch))
+      map = tensorMapOf(rows);
+    else
+      return WalkResult::advance();
     if (failed(map))
       return WalkResult::interrupt();
     auto known = llvm::find(maps.maps, *map);
@@ -77,31 +95,59 @@ Value GenericLowering::tensorMap(unsigned i) { return kernel.getArgument(program
 // Rings
 //===----------------------------------------------------------------------===//
 
-static int64_t elementsOf(Type tile) { return cast<RankedTensorType>(tile).getNumElements(); }
+/// Elements of a slab, and of all slabs of a tile in a slot.
+static int64_t elementsOfSlab(RankedTensorType tile) { return tile::slabBytes(tile) / bytesOf(tile.getElementType()); }
+static int64_t elementsOf(Type type) {
+  auto tile = cast<RankedTensorType>(type);
+  return tile::slabsOf(tile) * elementsOfSlab(tile);
+}
 
+/// All rings of the program, and what the consumers' warpgroups meet at, so that the block waits once.
 LogicalResult GenericLowering::ring(tile::RingOp op) {
+  if (rings.contains(op))
+    return success();
   KernelBuilder k(loc, b);
-  tile::RingType type = op.getResult().getType();
-  RingState &state = rings[op];
-  int64_t stages = type.getStages();
-  // What the consumers leave in shared memory goes where the rings were.
-  std::optional<int64_t> overlay;
   tile::WarpRolesOp roles;
   program.walk([&](tile::WarpRolesOp found) { roles = found; });
   if (!roles)
     return op.emitOpError("is used by no tile.warp_roles; run tile-specialize-warps first");
+  // What the consumers leave in shared memory goes where the rings were.
+  std::optional<int64_t> overlay;
   if (roles->getNumResults() > 0)
     overlay = kRingOverlay;
-  for (auto [i, tile] : llvm::enumerate(type.getTiles()))
-    state.buffers.push_back(k.shared("ring" + std::to_string(i), cast<RankedTensorType>(tile).getElementType(),
-                                     stages * type.tileBytes(i), kAtomBytes, overlay));
-  state.full = k.shared("full", k.getI64Type(), stages * 8);
-  state.empty = k.shared("empty", k.getI64Type(), stages * 8);
+  int64_t buffers = 0, groups = roles.getConsumers() * 32 / kWarpgroup;
+  program.walk([&](tile::RingOp any) {
+    tile::RingType type = any.getResult().getType();
+    RingState &state = rings[any];
+    for (auto [i, tile] : llvm::enumerate(type.getTiles()))
+      state.buffers.push_back(k.shared("ring" + std::to_string(buffers++), cast<RankedTensorType>(tile).getElementType(),
+                                       type.getStages() * type.tileBytes(i), kAtomBytes, overlay));
+    state.full = k.shared("full", k.getI64Type(), type.getStages() * 8);
+    state.empty = k.shared("empty", k.getI64Type(), type.getStages() * 8);
+  });
+  auto uses = [&](auto *type) {
+    using Op = std::remove_pointer_t<decltype(type)>;
+    return program.walk([](Op) { return WalkResult::interrupt(); }).wasInterrupted();
+  };
+  if (uses(static_cast<tile::InTurnOp *>(nullptr)))
+    turns.barriers = k.shared("turns", k.getI64Type(), groups * 8);
+  if (uses(static_cast<tile::ClearRowsOp *>(nullptr)))
+    cleared.barriers = k.shared("cleared", k.getI64Type(), groups * 8);
   k.ifThen(k.equal(k.special(cuda::Special::ThreadX), 0), [&] {
-    k.loop("i", stages, KernelBuilder::Unrolled, [&](Value i) {
-      k.call("mbarrier_init", "mbarrier.h", {k.offset(state.full, i), k.i32(1)});
-      k.call("mbarrier_init", "mbarrier.h", {k.offset(state.empty, i), k.i32(roles.getConsumers() * 32 / kWarpgroup)});
-    });
+    auto initialise = [&](Value barriers, int64_t arrivals) {
+      return [&k, barriers, arrivals](Value i) {
+        k.call("mbarrier_init", "mbarrier.h", {k.offset(barriers, i), k.i32(arrivals)});
+      };
+    };
+    for (auto &[value, state] : rings)
+      k.loop("i", cast<tile::RingType>(value.getType()).getStages(), KernelBuilder::Unrolled, [&](Value i) {
+        initialise(state.full, 1)(i);
+        initialise(state.empty, groups)(i);
+      });
+    if (turns.barriers)
+      k.loop("i", groups, KernelBuilder::Unrolled, initialise(turns.barriers, kWarpgroup / 32));
+    if (cleared.barriers)
+      k.loop("i", groups, KernelBuilder::Unrolled, initialise(cleared.barriers, kWarpgroup));
     k.call("fence_mbarrier_init", "mbarrier.h", {});
   });
   k.barrier();
@@ -135,6 +181,15 @@ void GenericLowering::startCursors(bool ofProducers) {
     if (!ofProducers)
       state.released.stage = k.local("released", {}, type, k.index(0));
   }
+  if (ofProducers)
+    return;
+  // The first warpgroup begins without being let.
+  if (turns.barriers) {
+    Value isFirst = k.less(warp, kWarpgroup / 32);
+    turns.parity = k.local("turn", {}, k.getIndexType(), k.select(isFirst, k.index(1), k.index(0)));
+  }
+  if (cleared.barriers)
+    cleared.parity = k.local("clearing", {}, k.getIndexType(), k.index(0));
 }
 
 LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
@@ -150,8 +205,16 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
     slot = advance(k, state.producer, stages);
     k.call("mbarrier_wait", "mbarrier.h", {k.offset(state.empty, slot), parity});
   }
-  k.call("mbarrier_arrive_expect", "mbarrier.h",
-         {k.offset(state.full, slot), k.i32(op.getRing().getType().slotBytes())});
+  auto announce = [&] {
+    k.call("mbarrier_arrive_expect", "mbarrier.h",
+           {k.offset(state.full, slot), k.i32(op.getRing().getType().slotBytes())});
+  };
+  if (threads.group == ThreadGroup::Fetch) {
+    k.ifThen(k.equal(lane, 0), announce);
+    k.syncWarp();
+  } else {
+    announce();
+  }
   scalars[op.getSlot()] = slot;
   return success();
 }
@@ -173,7 +236,102 @@ LogicalResult GenericLowering::fetch(tile::FetchOp op) {
     operands.push_back(evictFirst);
   if (op.getEvictFirst() && !isPacked)
     return op.emitOpError("of rows that are not packed cannot evict first");
-  k.call(llvm::Twine(isPacked ? "tma_load_4d" : "tma_load_2d"), "tma.h", operands);
+  auto copy = [&] { k.call(llvm::Twine(isPacked ? "tma_load_4d" : "tma_load_2d"), "tma.h", operands); };
+  if (threads.group == ThreadGroup::Fetch)
+    k.ifThen(k.equal(lane, 0), copy);
+  else
+    copy();
+  return success();
+}
+
+/// Of indices, what a lane needs that brings a run of rows: that of the first row.
+static Layout layoutOfRuns(int64_t rows, int64_t run) {
+  Layout layout;
+  for (int bit = 0; bit < 5; ++bit)
+    layout.lanes.push_back((run << bit) < rows ? LayoutBit{0, log2Ceil(run) + bit} : LayoutBit());
+  return layout;
+}
+
+std::optional<Layout> GenericLowering::fetchedLayout(Value indices) {
+  if (threads.group != ThreadGroup::Fetch || tileType(indices).getRank() != 1)
+    return std::nullopt;
+  return layoutOfRuns(tileType(indices).getDimSize(0), fetchedRun);
+}
+
+/// Each lane brings a run of rows, slab by slab.
+LogicalResult GenericLowering::fetchRows(tile::FetchRowsOp op) {
+  auto tile = cast<RankedTensorType>(op.getRing().getType().getTiles()[op.getTile()]);
+  int64_t run = op.getRun(), rows = tile.getDimSize(0);
+  if (threads.group != ThreadGroup::Fetch || run != fetchedRun || !llvm::isPowerOf2_64(run) || run % 8 != 0 ||
+      rows > 32 * run)
+    return op.emitOpError() << "brings " << rows << " rows in runs of " << run
+                            << "; expected the same multiple of 8, a power of two, in all fetches of a role, and up to 32 runs";
+  RingState &state = rings[op.getRing()];
+  Layout layout = layoutOfRuns(rows, run);
+  prepare(op.getIndices(), layout);
+  Value row = element(op.getIndices(), layout, index(0));
+  KernelBuilder k(loc, b);
+  // A run that nobody holds lies before the first row, where there are zeros.
+  Value isHeld = arith::CmpIOp::create(k, arith::CmpIPredicate::sge, row, k.i32(0));
+  row = k.name("row", k.select(isHeld, row, k.i32(-run)));
+  Value slot = scalar(op.getSlot());
+  k.ifThen(k.less(lane, rows / run), [&] {
+    Value to = k.add(k.mul(slot, elementsOf(tile)), k.mul(lane, run * kAtomColumns));
+    for (int64_t slab = 0; slab < tile::slabsOf(tile); ++slab)
+      k.call("tma_load_2d", "tma.h",
+             {k.offset(state.buffers[op.getTile()], k.add(to, slab * elementsOfSlab(tile))),
+              tensorMap(maps.numbers.lookup(op)), k.offset(state.full, slot), k.index(slab * kAtomColumns), row});
+  });
+  return success();
+}
+
+/// The threads of a warpgroup have written what its products read.
+void GenericLowering::meetWarpgroup(WarpgroupBarriers &meeting) {
+  KernelBuilder k(loc, b);
+  Value barrier = k.name("bar", k.offset(meeting.barriers, k.div(warp, kWarpgroup / 32)));
+  Value parity = k.get(meeting.parity);
+  k.call("fence_async_proxy", "shared_address.h", {});
+  k.call("mbarrier_arrive", "mbarrier.h", barrier);
+  k.call("mbarrier_wait", "mbarrier.h", {barrier, parity});
+  k.set(k.sub(k.index(1), parity), meeting.parity);
+}
+
+/// Each thread of a warpgroup has a row.
+LogicalResult GenericLowering::clearRows(tile::ClearRowsOp op) {
+  auto slot = ringTiles.find(op.getTile());
+  if (slot == ringTiles.end() || threads.group != ThreadGroup::Role)
+    return op.emitOpError("clears rows of a tile that is in no slot of a ring, or not in the consumers");
+  RankedTensorType tile = op.getTile().getType();
+  auto [buffer, start] = slot->second;
+  Layout layout;
+  for (int bit = 0; bit < 5; ++bit)
+    layout.lanes.push_back({0, bit});
+  for (int bit = 0; bit < layouts.warps(); ++bit)
+    layout.warps.push_back(bit < 2 ? LayoutBit{0, 5 + bit} : LayoutBit());
+  for (int bit = 7; (int64_t(1) << bit) < tile.getDimSize(0); ++bit)
+    layout.registers.push_back({0, bit});
+  prepare(op.getHeld(), layout);
+  constexpr int64_t chunk = 8; // elements of 16 bytes
+  Value zeros = local(chunk, tile.getElementType(), "zeros");
+  Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(tile.getElementType()));
+  unrolled(chunk, [&](Value i) { set(zero, zeros, i); });
+  unrolled(layout.registerCount(), [&](Value reg) {
+    Value row = coordinate(layout, 0, reg);
+    Value isOut = arith::XOrIOp::create(b, loc, element(op.getHeld(), layout, reg), always());
+    isOut = both(isOut, insideTile(layout, {tile.getDimSize(0)}, reg));
+    KernelBuilder k(loc, b);
+    k.ifThen(isOut, [&] {
+      Value at = k.add(start, k.mul(row, kAtomColumns));
+      k.loop("i", tile::slabBytes(tile) / tile.getDimSize(0) / 16, KernelBuilder::Unrolled, [&](Value i) {
+        for (int64_t slab = 0; slab < tile::slabsOf(tile); ++slab)
+          k.call("store_vector<8>", "tile.h",
+                 {k.offset(buffer, k.add(k.add(at, slab * elementsOfSlab(tile)), k.mul(i, chunk))),
+                  k.address(zeros, k.index(0)), arith::ConstantIntOp::create(k, 1, 1)});
+      });
+    });
+  });
+  meetWarpgroup(cleared);
+  ringTiles[op.getResult()] = ringTiles[op.getTile()];
   return success();
 }
 
@@ -195,57 +353,5 @@ LogicalResult GenericLowering::release(tile::ReleaseOp op) {
   Value slot = advance(k, state.released, op.getRing().getType().getStages());
   k.ifThen(k.equal(k.rem(k.special(cuda::Special::ThreadX), kWarpgroup), 0),
            [&] { k.call("mbarrier_arrive", "mbarrier.h", k.offset(state.empty, slot)); });
-  return success();
-}
-
-//===----------------------------------------------------------------------===//
-// Products
-//===----------------------------------------------------------------------===//
-
-/// Each warpgroup multiplies 64 rows of the left tile by the right one, in steps of 16 along k.
-LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
-  RankedTensorType lhs = tileType(op.getLhs()), rhs = tileType(op.getRhs()), type = tileType(op.getResult());
-  auto left = ringTiles.find(op.getLhs()), right = ringTiles.find(op.getRhs());
-  if (left == ringTiles.end() || right == ringTiles.end())
-    return op.emitOpError("has an operand that is in no slot of a ring");
-  int64_t groups = threads.warps * 32 / kWarpgroup;
-  if (lhs.getDimSize(0) != 64 * groups || rhs.getDimSize(0) % 8 != 0 || rhs.getDimSize(0) > 256)
-    return op.emitOpError() << "has " << lhs << " and " << rhs << " for " << groups
-                            << " warpgroups; expected 64 rows on the left for each, and up to 256 on the right";
-  Layout layout = layouts.of(op.getResult());
-  Value sums = materialize(op.getAccumulator(), layout, "sums");
-
-  KernelBuilder k(loc, b);
-  Type i64 = k.getI64Type();
-  int64_t depth = lhs.getDimSize(1);
-  Value own = k.mul(k.div(warp, kWarpgroup / 32), 64 * depth);
-  auto describe = [&](StringRef name, Value pointer) {
-    return k.name(name, k.call(i64, "swizzled_tile", "wgmma.h", pointer));
-  };
-  Value a = describe("left", k.offset(left->second.first, k.add(left->second.second, own)));
-  Value c = describe("right", k.offset(right->second.first, right->second.second));
-  std::string element = lhs.getElementType().isBF16() ? "bfloat16" : "float16";
-  Value yes = arith::ConstantIntOp::create(k, 1, 1), accumulates = yes;
-  if (auto first = firstProducts.find(op.getAccumulator()); first != firstProducts.end())
-    accumulates = first->second();
-  k.call("wgmma_fence", "wgmma.h", {});
-  for (int64_t step = 0; step < depth / 16; ++step) {
-    // 16 elements are 32 bytes, 2 in the units of a descriptor.
-    auto forward = [&](Value tile) -> Value {
-      return step == 0 ? tile
-                       : arith::AddIOp::create(k, tile, arith::ConstantIntOp::create(k, 2 * step, 64)).getResult();
-    };
-    k.call("wgmma_m64k16<" + element + ", " + llvm::Twine(type.getDimSize(1)) + ">", "wgmma.h",
-           {sums, forward(a), forward(c), step == 0 ? accumulates : yes});
-  }
-  k.call("wgmma_commit", "wgmma.h", {});
-  define(op.getResult(), layout, sums);
-  return success();
-}
-
-LogicalResult GenericLowering::dotWait(tile::DotWaitOp op) {
-  call("wgmma_wait<" + std::to_string(op.getPending()) + ">", "wgmma.h", {});
-  Layout layout = layouts.of(op.getResult());
-  define(op.getResult(), layout, arrayOf(op.getSums(), layout));
   return success();
 }

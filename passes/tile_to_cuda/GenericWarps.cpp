@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "passes/tile/Divisors.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
 #include "passes/tile_to_cuda/KernelBuilder.h"
 
@@ -27,6 +28,7 @@ void GenericLowering::barrier() {
     cuda::BarrierOp::create(b, loc, b.getI64IntegerAttr(kConsumerBarrier), b.getI64IntegerAttr(threads.warps * 32));
     break;
   case ThreadGroup::Warp:
+  case ThreadGroup::Fetch:
     cuda::SyncWarpOp::create(b, loc);
     break;
   }
@@ -70,8 +72,11 @@ LogicalResult GenericLowering::warpRoles(tile::WarpRolesOp op) {
   b.setInsertionPoint(roles.elseYield());
   k.setInsertionPoint(roles.elseYield());
   setRegisters(k, "dec", op.getProducerRegisters());
-  auto first = scf::IfOp::create(k, k.equal(k.special(cuda::Special::ThreadX), consumers * 32),
-                                 /*withElseRegion=*/false);
+  // One thread fetches rectangles, one warp rows.
+  fetchedRun = 0;
+  op.getProduce().walk([&](tile::FetchRowsOp fetch) { fetchedRun = fetch.getRun(); });
+  Value isFirst = fetchedRun ? k.equal(warp, consumers) : k.equal(k.special(cuda::Special::ThreadX), consumers * 32);
+  auto first = scf::IfOp::create(k, isFirst, /*withElseRegion=*/false);
   k.syncWarp();
   k.setInsertionPoint(first.thenYield());
   b.setInsertionPoint(first.thenYield());
@@ -82,7 +87,8 @@ LogicalResult GenericLowering::warpRoles(tile::WarpRolesOp op) {
   for (unsigned i = 0; i < maps.maps.size(); ++i)
     k.call("prefetch_tensor_map", "tma.h", tensorMap(i));
   startCursors(/*ofProducers=*/true);
-  if (failed(lowerRegion(op.getProduce(), first.thenBlock(), {ThreadGroup::Role, producers})))
+  ThreadGroup group{fetchedRun ? ThreadGroup::Fetch : ThreadGroup::Role, fetchedRun ? 1 : producers};
+  if (failed(lowerRegion(op.getProduce(), first.thenBlock(), group)))
     return failure();
 
   b.setInsertionPointAfter(roles);
@@ -141,8 +147,10 @@ LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
 
 LogicalResult GenericLowering::stage(tile::StageOp op) {
   RankedTensorType type = tileType(op.getResult());
+  if (type.getRank() == 2 && type.getElementTypeBitWidth() == 16)
+    return stageLeft(op);
   if (type.getRank() != 2 || type.getElementTypeBitWidth() != 32)
-    return op.emitOpError() << "of " << type << " has no CUDA lowering; expected rank 2 and 32 bits";
+    return op.emitOpError() << "of " << type << " has no CUDA lowering; expected rank 2 and 16 or 32 bits";
   Layout layout = layouts.of(op.getValue());
   Value array = materialize(op.getValue(), layout, "staged");
   KernelBuilder k(loc, b);
@@ -231,7 +239,7 @@ Value GenericLowering::loadSlice(tensor::ExtractSliceOp op, const Layout &layout
   }
   OpFoldResult column = op.getMixedOffsets()[1];
   if (auto value = dyn_cast<Value>(column))
-    width = std::gcd(width, divisor(value));
+    width = std::gcd(width, divisorOf(value));
   else
     width = std::gcd(width, *getConstantIntValue(column)); // of 0: the width itself
   auto address = [&](Value reg) {

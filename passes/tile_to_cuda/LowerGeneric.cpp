@@ -64,9 +64,11 @@ LogicalResult GenericLowering::lower(Operation *op) {
           staged[result] = stage(load);
         } else if (layouts.isPulled(result)) {
           scopeOf[result] = scopes.size() - 1;
+          std::optional<Layout> layout = fetchedLayout(result);
           if (threads.group == ThreadGroup::Warp)
-            if (std::optional<Layout> layout = layouts.demanded(result))
-              arrayOf(result, *layout);
+            layout = layouts.demanded(result);
+          if (layout)
+            arrayOf(result, *layout);
         } else {
           define(result, layouts.of(result), loadArray(load, layouts.of(result)));
         }
@@ -92,10 +94,14 @@ LogicalResult GenericLowering::lower(Operation *op) {
       .Case([&](tile::RingOp op) { return ring(op); })
       .Case([&](tile::AcquireOp op) { return acquire(op); })
       .Case([&](tile::FetchOp op) { return fetch(op); })
+      .Case([&](tile::FetchRowsOp op) { return fetchRows(op); })
+      .Case([&](tile::ClearRowsOp op) { return clearRows(op); })
       .Case([&](tile::WaitOp op) { return wait(op); })
       .Case([&](tile::ReleaseOp op) { return release(op); })
       .Case([&](tile::DotAsyncOp op) { return dotAsync(op); })
       .Case([&](tile::DotWaitOp op) { return dotWait(op); })
+      .Case([&](tile::InTurnOp op) { return inTurn(op); })
+      .Case([&](tile::IfAllOp op) { return ifAll(op); })
       .Case([&](tile::DependOp) {
         cuda::DependOp::create(b, loc);
         return success();
@@ -131,15 +137,7 @@ LogicalResult GenericLowering::lower(Operation *op) {
               prepare(operand, layout);
           Value array =
               local(layout.registerCount(), tileType(result).getElementType(), other->getName().stripDialect());
-          unrolled(layout.registerCount(), [&](Value reg) {
-            SmallVector<Value> operands;
-            for (Value operand : other->getOperands())
-              operands.push_back(isa<RankedTensorType>(operand.getType()) ? element(operand, layout, reg)
-                                                                          : scalar(operand));
-            OperationState state(loc, other->getName(), operands, {tileType(result).getElementType()},
-                                 other->getAttrs());
-            set(b.create(state)->getResult(0), array, reg);
-          });
+          computeElements(other, layout, array);
           define(result, layout, array);
           return success();
         }

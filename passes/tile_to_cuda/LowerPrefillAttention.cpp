@@ -233,6 +233,8 @@ LogicalResult PrefillAttentionLowering::run() {
 }
 
 LogicalResult inlay::lowerPrefillAttention(tile::ProgramOp program, OpBuilder &builder) {
+  if (program.walk([](tile::WarpRolesOp) { return WalkResult::interrupt(); }).wasInterrupted())
+    return lowerGeneric(program, builder);
   FailureOr<AttentionLoop> loop = findAttentionLoop(program);
   if (failed(loop))
     return failure();

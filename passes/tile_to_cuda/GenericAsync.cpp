@@ -1,0 +1,156 @@
+//===- GenericAsync.cpp - products of warpgroups ---------------------------===//
+//
+// wgmma reads its right operand from shared memory, and its left one from there or from
+// registers. Both lie there in slabs of 128 bytes a row under the 128-byte swizzle. A
+// warp's part of the sums has the layout of mma.m16n8k16.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/tile_to_cuda/GenericLowering.h"
+#include "passes/tile_to_cuda/KernelBuilder.h"
+
+using namespace mlir;
+using namespace inlay;
+using tile::kAtomColumns;
+
+/// Along k, of one instruction.
+static constexpr int64_t kProduct = 16;
+
+/// Columns of the sums in registers: those of an instruction that is there.
+static int64_t columnsOfInstruction(int64_t columns) { return columns <= 16 ? 16 : llvm::alignTo(columns, 32); }
+
+/// Puts a left operand where products of warpgroups read it.
+LogicalResult GenericLowering::stageLeft(tile::StageOp op) {
+  RankedTensorType type = tileType(op.getResult());
+  Layout layout = layouts.of(op.getValue());
+  if (threads.group != ThreadGroup::Role || op->getParentOfType<scf::ForOp>() || layout.contiguous(1) < 8)
+    return op.emitOpError() << "of " << type
+                            << " has no CUDA lowering; expected, in consumers and in no loop, 8 neighbours in a thread";
+  Value array = materialize(op.getValue(), layout, "staged");
+  KernelBuilder k(loc, b);
+  int64_t slab = tile::slabBytes(type) / bytesOf(type.getElementType());
+  Value base;
+  {
+    OpBuilder::InsertionGuard guard(k);
+    k.setInsertionPoint(entryEnd); // declared where every warp can name it
+    base = k.shared("left", type.getElementType(), tile::slabsOf(type) * tile::slabBytes(type), tile::kAtomBytes);
+  }
+  unrolled(layout.registerCount() / 8, [&](Value i) {
+    Value reg = mul(i, 8), row = coordinate(layout, 0, reg), column = coordinate(layout, 1, reg);
+    KernelBuilder inner(loc, b);
+    Value chunk = inner.bitXor(inner.rem(inner.div(column, 8), 8), inner.rem(row, 8));
+    Value at = inner.add(inner.mul(inner.div(column, kAtomColumns), slab),
+                         inner.add(inner.mul(row, kAtomColumns), inner.mul(chunk, 8)));
+    Value inside = less(column, index(tile::slabsOf(type) * kAtomColumns));
+    call("store_vector<8>", "tile.h", {pointerAt(base, at), address(array, reg), inside});
+  });
+  call("fence_async_proxy", "shared_address.h", {});
+  barrier();
+  ringTiles[op.getResult()] = {base, index(0)};
+  return success();
+}
+
+/// The left operand in registers, as packed pairs.
+Value GenericLowering::packLeft(Value tile) {
+  RankedTensorType type = tileType(tile);
+  Layout layout = Layout::mmaLhs(type.getDimSize(0), type.getDimSize(1), layouts.warps(), 0);
+  Value array = materialize(tile, layout, "left");
+  int64_t count = liveRegisters(layout, type.getShape()) / 2;
+  Value packed = local(layout.registerCount() / 2, b.getI32Type(), "packed");
+  unrolled(count, [&](Value i) {
+    Value low = mul(i, 2), high = add(low, index(1));
+    set(call("pack_bits", "base.h", {get(array, low), get(array, high)}, b.getI32Type()), packed, i);
+  });
+  return packed;
+}
+
+/// Each warpgroup multiplies 64 rows of the left tile by the right one, in steps of 16 along k.
+LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
+  RankedTensorType lhs = tileType(op.getLhs()), rhs = tileType(op.getRhs()), type = tileType(op.getResult());
+  auto left = ringTiles.find(op.getLhs()), right = ringTiles.find(op.getRhs());
+  bool isLeftShared = left != ringTiles.end();
+  if (right == ringTiles.end() || isLeftShared == op.getColumns())
+    return op.emitOpError("has an operand that is in no slot of a ring");
+  int64_t groups = threads.warps * 32 / kWarpgroup, depth = lhs.getDimSize(1), columns = type.getDimSize(1);
+  if (lhs.getDimSize(0) != 64 * groups || columns % 8 != 0 || columns > 256 || (op.getColumns() && depth % kProduct != 0))
+    return op.emitOpError() << "has " << lhs << " and " << rhs << " for " << groups
+                            << " warpgroups; expected 64 rows on the left for each, and up to 256 on the right";
+  Layout layout = layouts.of(op.getResult());
+  bool isFirst = !op.getColumns() && matchPattern(op.getAccumulator(), m_AnyZeroFloat());
+  Value sums = isFirst ? local(layout.registerCount(), type.getElementType(), "sums")
+                       : materialize(op.getAccumulator(), layout, "sums");
+  Value packed = op.getColumns() ? packLeft(op.getLhs()) : Value();
+
+  KernelBuilder k(loc, b);
+  Type i64 = k.getI64Type();
+  std::string element = lhs.getElementType().isBF16() ? "bfloat16" : "float16";
+  auto forward = [&](Value tile, int64_t units) -> Value {
+    return units == 0 ? tile : arith::AddIOp::create(k, tile, arith::ConstantIntOp::create(k, units, 64)).getResult();
+  };
+  Value from = k.offset(right->second.first, right->second.second);
+  if (op.getColumns()) {
+    Value c = k.name("right", k.call(i64, "swizzled_columns", "wgmma.h", {from, k.i32(tile::slabBytes(rhs))}));
+    k.call("wgmma_fence", "wgmma.h", {});
+    std::string callee = "wgmma_m64k16_columns<" + element + ", " + std::to_string(columnsOfInstruction(columns)) + ">";
+    for (int64_t step = 0; step < depth / kProduct; ++step) // 16 rows of a slab, in the units of a descriptor
+      k.call(callee, "wgmma.h",
+             {sums, k.address(packed, k.index(4 * step)), forward(c, step * kProduct * tile::kSlabBytes / 16)});
+  } else {
+    Value own = k.mul(k.div(warp, kWarpgroup / 32), 64 * kAtomColumns);
+    auto describe = [&](StringRef name, Value pointer) {
+      return k.name(name, k.call(i64, "swizzled_tile", "wgmma.h", pointer));
+    };
+    Value a = describe("left", k.offset(left->second.first, k.add(left->second.second, own)));
+    Value c = describe("right", from);
+    Value yes = arith::ConstantIntOp::create(k, 1, 1), accumulates = yes;
+    if (isFirst)
+      accumulates = arith::ConstantIntOp::create(k, 0, 1);
+    else if (auto first = firstProducts.find(op.getAccumulator()); first != firstProducts.end())
+      accumulates = first->second();
+    k.call("wgmma_fence", "wgmma.h", {});
+    for (int64_t step = 0; step < static_cast<int64_t>(llvm::divideCeil(depth, kProduct)); ++step) {
+      // 16 elements are 32 bytes, 2 in the units of a descriptor; the next slab comes after all rows of the tile.
+      auto unitsOf = [&](RankedTensorType tile) { return step % 4 * 2 + step / 4 * tile::slabBytes(tile) / 16; };
+      k.call("wgmma_m64k16<" + element + ", " + llvm::Twine(columns) + ">", "wgmma.h",
+             {sums, forward(a, unitsOf(lhs)), forward(c, unitsOf(rhs)), step == 0 ? accumulates : yes});
+    }
+  }
+  k.call("wgmma_commit", "wgmma.h", {});
+  define(op.getResult(), layout, sums);
+  return success();
+}
+
+LogicalResult GenericLowering::dotWait(tile::DotWaitOp op) {
+  call("wgmma_wait<" + std::to_string(op.getPending()) + ">", "wgmma.h", {});
+  for (auto [sums, result] : llvm::zip_equal(op.getSums(), op.getResults())) {
+    Layout layout = layouts.of(result);
+    Value array = arrayOf(sums, layout);
+    if (op.getPending() == 0)
+      call("register_fence<" + std::to_string(liveRegisters(layout, tileType(result).getShape())) + ">", "wgmma.h",
+           {array});
+    define(result, layout, array);
+  }
+  return success();
+}
+
+/// The first warpgroup lets the second one begin, and the last one the first.
+LogicalResult GenericLowering::inTurn(tile::InTurnOp op) {
+  KernelBuilder k(loc, b);
+  int64_t warps = kWarpgroup / 32, groups = threads.warps / warps;
+  if (threads.group != ThreadGroup::Role || !turns.parity)
+    return op.emitOpError("stands outside of the consumers of a tile.warp_roles");
+  Value group = k.div(warp, warps), parity = k.get(turns.parity);
+  k.call("mbarrier_wait", "mbarrier.h", {k.offset(turns.barriers, group), parity});
+  k.set(k.sub(k.index(1), parity), turns.parity);
+  if (failed(lowerBlock(op.getBody().front())))
+    return failure();
+  KernelBuilder after(loc, b);
+  after.ifThen(after.equal(lane, 0), [&] {
+    after.call("mbarrier_arrive", "mbarrier.h", after.offset(turns.barriers, after.rem(after.add(group, 1), groups)));
+  });
+  for (auto [value, result] : llvm::zip_equal(op.getBody().front().getTerminator()->getOperands(), op.getResults())) {
+    Layout layout = layouts.of(result);
+    define(result, layout, arrayOf(value, layout));
+  }
+  return success();
+}
