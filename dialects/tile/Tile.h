@@ -62,8 +62,8 @@ namespace inlay::tile {
 /// bytes.
 inline constexpr int64_t kGroupRows = 8, kAtomColumns = 64, kAtomBytes = 1024;
 
-/// A tile in a slot, or staged as the left side of asynchronous products, is cut into slabs: all of its rows, 128 bytes of
-/// each, swizzled.
+/// A tile in a slot, or staged as the left side of asynchronous products, is cut into slabs: all of its rows, 128 bytes
+/// of each, swizzled.
 inline constexpr int64_t kSlabBytes = 128;
 int64_t slabsOf(mlir::RankedTensorType tile);
 int64_t slabBytes(mlir::RankedTensorType tile);

@@ -2,9 +2,9 @@
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
+#include "passes/tile/AttentionSchedule.h"
 #include "passes/tile/Divisors.h"
 #include "passes/tile/Passes.h"
-#include "llvm/Support/CommandLine.h"
 
 namespace inlay {
 #define GEN_PASS_DEF_ASSIGNSTAGESPASS
@@ -13,9 +13,6 @@ namespace inlay {
 
 using namespace mlir;
 using namespace inlay;
-
-/// Until prefill attention goes this way by default.
-static llvm::cl::opt<bool> attentionThroughPasses("attention-through-passes", llvm::cl::Hidden);
 
 namespace {
 struct AssignStagesPass : inlay::impl::AssignStagesPassBase<AssignStagesPass> {
@@ -30,8 +27,7 @@ static constexpr int64_t kRun = 16;
 /// none.
 static Operation *loadOf(tile::DotOp dot, Value operand) {
   Operation *load = operand.getDefiningOp();
-  return isa_and_nonnull<tile::LoadOp, tile::GatherOp>(load) && load->getBlock() == dot->getBlock() &&
-                 load->hasOneUse()
+  return isa_and_nonnull<tile::LoadOp, tile::GatherOp>(load) && load->getBlock() == dot->getBlock() && load->hasOneUse()
              ? load
              : nullptr;
 }
@@ -120,7 +116,8 @@ void AssignStagesPass::runOnOperation() {
   if (static_cast<int64_t>(products.size()) != pipeline->products) {
     bool isOne = pipeline->products == 1;
     program.emitError("has ") << products.size() << " products of loaded tiles in loops; expected "
-                              << (isOne ? std::string("one, for the ring") : std::to_string(pipeline->products) + ", for the rings")
+                              << (isOne ? std::string("one, for the ring")
+                                        : std::to_string(pipeline->products) + ", for the rings")
                               << " of its schedule " << schedule;
     return signalPassFailure();
   }

@@ -2,6 +2,7 @@
 
 #include "passes/tile/AttentionSchedule.h"
 
+#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
@@ -27,24 +28,48 @@ bool inlay::isDecodeAttention(const AttentionShape &shape, int64_t pageSize) {
          pageSize % shape.keysPerStep == 0;
 }
 
-tile::PrefillAttentionAttr inlay::choosePrefillAttention(const AttentionShape &shape, int64_t queryRows,
-                                                         tile::TargetAttr target) {
+/// Registers of a thread that fetches, and of one that multiplies: of the 65536 of a multiprocessor, 512 for a thread
+/// of each warpgroup.
+static constexpr int64_t kFetchRegisters = 32;
+static int64_t consumerRegisters(const AttentionShape &shape) {
+  return std::min<int64_t>(240, llvm::alignDown((512 - kFetchRegisters) / (shape.rows / kConsumerRows), 8));
+}
+
+/// Tiles of keys, and as many of values, in shared memory beside the queries.
+static int64_t prefillStages(const AttentionShape &shape, tile::TargetAttr target) {
   constexpr int64_t besideRings = 1024; // barriers
   int64_t queries = shape.slabs() * AttentionShape::slabColumns * 2 * shape.rows;
-  int64_t stages =
-      std::clamp<int64_t>((target.getBlockSharedBytes() - queries - besideRings) / (2 * shape.stepBytes()), 1, 2);
-  // Of the 65536 of a multiprocessor, 512 for a thread of each warpgroup.
-  int64_t consumers = shape.rows / kConsumerRows, producerRegisters = 24;
-  int64_t consumerRegisters = std::min<int64_t>(240, llvm::alignDown((512 - producerRegisters) / consumers, 8));
-  return tile::PrefillAttentionAttr::get(target.getContext(), queryRows, shape.rows, shape.keysPerStep, consumers,
-                                         stages, producerRegisters, consumerRegisters);
+  return std::min<int64_t>(2, (target.getBlockSharedBytes() - queries - besideRings) / (2 * shape.stepBytes()));
 }
+
+int64_t inlay::choosePrefillKeys(const AttentionShape &shape, tile::TargetAttr target) {
+  // A thread has outputs and scores of half a column each, and pairs of weights; and addresses, maxima and sums.
+  constexpr int64_t besides = 48;
+  int64_t outputs = llvm::alignTo(shape.headDim, 32) / 2;
+  for (int64_t keys : {256, 224, 192, 160, 128, 96, 80, 64, 32}) {
+    bool hasRegisters = outputs + keys / 2 + keys / 4 + besides <= consumerRegisters(shape);
+    if (keys <= shape.keysPerStep && hasRegisters && prefillStages({shape.rows, keys, shape.headDim}, target) == 2)
+      return keys;
+  }
+  return std::min<int64_t>(shape.keysPerStep, 16);
+}
+
+tile::PrefillAttentionAttr inlay::choosePrefillAttention(const AttentionShape &shape, int64_t queryRows,
+                                                         tile::TargetAttr target) {
+  return tile::PrefillAttentionAttr::get(target.getContext(), queryRows, shape.rows, shape.keysPerStep,
+                                         shape.rows / kConsumerRows, std::max<int64_t>(1, prefillStages(shape, target)),
+                                         kFetchRegisters, consumerRegisters(shape));
+}
+
+/// Until prefill attention goes through the passes by default: the lowering of its own takes heads of up to 128.
+llvm::cl::opt<bool> inlay::attentionThroughPasses("attention-through-passes", llvm::cl::Hidden);
+int64_t inlay::mostPrefillHead() { return attentionThroughPasses ? 256 : 128; }
 
 bool inlay::isPrefillAttention(const AttentionShape &shape, int64_t pageSize) {
   return shape.rows % kConsumerRows == 0 && shape.rows >= kConsumerRows &&
          shape.rows <= kConsumerRows * AttentionShape::mostConsumers &&
          shape.keysPerStep % AttentionShape::keysPerCopy == 0 && shape.keysPerStep <= AttentionShape::mostKeys &&
-         shape.headDim % 8 == 0 && shape.headDim >= 16 && shape.headDim <= 128 &&
+         shape.headDim % 8 == 0 && shape.headDim >= 16 && shape.headDim <= mostPrefillHead() &&
          pageSize % AttentionShape::keysPerCopy == 0;
 }
 
@@ -89,6 +114,6 @@ LogicalResult inlay::requirePrefillAttention(const AttentionLoop &loop) {
     return success();
   return refuse(loop) << "; the family prefill_attention takes " << kConsumerRows << " rows for each of up to "
                       << AttentionShape::mostConsumers << " consumers, up to " << AttentionShape::mostKeys
-                      << " keys a step in " << AttentionShape::keysPerCopy
-                      << "s, and heads of 16 to 128 in 8s, in 16 bits";
+                      << " keys a step in " << AttentionShape::keysPerCopy << "s, and heads of 16 to "
+                      << mostPrefillHead() << " in 8s, in 16 bits";
 }

@@ -9,6 +9,7 @@
 #define INLAY_PASSES_TILE_ATTENTIONSCHEDULE_H
 
 #include "passes/tile/AttentionLoop.h"
+#include "llvm/Support/CommandLine.h"
 
 namespace inlay {
 struct AttentionShape {
@@ -24,11 +25,18 @@ struct AttentionShape {
   int64_t stepBytes() const { return slabs() * slabColumns * 2 * keysPerStep; }
 };
 
+extern llvm::cl::opt<bool> attentionThroughPasses;
+/// The widest heads of the family prefill_attention.
+int64_t mostPrefillHead();
+
 /// Query rows of a consumer of the family prefill_attention.
 inline constexpr int64_t kConsumerRows = 64;
 
 /// For query tiles of one row. `cluster`: see chooseAttentionCluster.
 tile::DecodeAttentionAttr chooseDecodeAttention(const AttentionShape &shape, int64_t cluster, tile::TargetAttr target);
+/// Keys of a step of the family prefill_attention: as many as registers and shared memory have room for, at most those
+/// of `shape`.
+int64_t choosePrefillKeys(const AttentionShape &shape, tile::TargetAttr target);
 tile::PrefillAttentionAttr choosePrefillAttention(const AttentionShape &shape, int64_t queryRows,
                                                   tile::TargetAttr target);
 

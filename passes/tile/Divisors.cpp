@@ -101,8 +101,12 @@ Run RunAnalysis::of(Value tile) {
         std::optional<int64_t> value = splatOf(tile);
         return value ? Run{Run::Equal, *value == 0 ? int64_t(1) << 20 : std::abs(*value)} : Run();
       })
-      .Case([&](tensor::SplatOp splat) -> Run { return {Run::Equal, divisorOf(splat.getInput())}; })
-      .Case([&](tile::IotaOp) -> Run { return {Run::Following, length}; })
+      .Case([&](tensor::SplatOp splat) -> Run {
+        return {Run::Equal, divisorOf(splat.getInput())};
+      })
+      .Case([&](tile::IotaOp) -> Run {
+        return {Run::Following, length};
+      })
       .Case([&](arith::AddIOp add) -> Run {
         Run x = of(add.getLhs()), y = of(add.getRhs());
         if (!x.kind || !y.kind || (x.kind == Run::Following && y.kind == Run::Following))
@@ -170,7 +174,6 @@ bool inlay::comeInRuns(Value indices, int64_t run) {
     return false;
   // Elements that a guard leaves out are negative, since the outermost select says so.
   auto select = indices.getDefiningOp<arith::SelectOp>();
-  return analysis.guards.empty() || (select && llvm::all_of(analysis.guards, [&](Value guard) {
-                                       return implies(select.getCondition(), guard);
-                                     }));
+  return analysis.guards.empty() ||
+         (select && llvm::all_of(analysis.guards, [&](Value guard) { return implies(select.getCondition(), guard); }));
 }

@@ -19,7 +19,8 @@ int64_t divisorOf(mlir::Value value);
 bool isNonNegative(mlir::Value value);
 
 /// Whether in each `run` elements of `indices`, from the first one on, those that are not negative follow each other,
-/// and none comes after a negative one: rows of one page of a cache. (That negative ones come last is the host's part: positions past the end of a sequence.)
+/// and none comes after a negative one: rows of one page of a cache. (That negative ones come last is the host's part:
+/// positions past the end of a sequence.)
 bool comeInRuns(mlir::Value indices, int64_t run);
 } // namespace inlay
 

@@ -60,8 +60,9 @@ static Choice choosePrefill(const AttentionTraits &traits, tile::TargetAttr targ
     return {{}, reason};
   tile::CostModelAttr costs = target.costs();
   AttentionShape shape{costs.getPrefillRows(), costs.getPrefillKeys(), traits.headDim};
+  shape.keysPerStep = choosePrefillKeys(shape, target);
   if (!hasRuns(traits) || traits.heads > shape.rows || !isPrefillAttention(shape, traits.pageSize))
-    return {{}, refuseShape("steps of many rows", traits, "prefill_attention", /*mostHeadDim=*/128, shape.rows)};
+    return {{}, refuseShape("steps of many rows", traits, "prefill_attention", mostPrefillHead(), shape.rows)};
   return {choosePrefillAttention(shape, shape.rows / traits.heads, target), ""};
 }
 

@@ -128,8 +128,7 @@ static std::optional<bool> beforeLast(Value condition, scf::ForOp loop) {
     return std::nullopt;
   Value left = order.getLhs(), right = order.getRhs();
   // A position before the loop's end.
-  if (isPosition(left, loop) && splatted(right) &&
-      withoutCasts(splatted(right)) == withoutCasts(loop.getUpperBound()))
+  if (isPosition(left, loop) && splatted(right) && withoutCasts(splatted(right)) == withoutCasts(loop.getUpperBound()))
     return true;
   // A position, where it is held, before 0.
   auto select = left.getDefiningOp<arith::SelectOp>();
@@ -153,7 +152,7 @@ Value Skewing::start(const RingProduct &product, IRMapping &mapping, bool isLast
   auto known = [&](Value value) -> Value {
     Operation *op = value.getDefiningOp();
     return op && loop->isAncestor(op) && !mapping.contains(value) ? b.clone(*op)->getResult(0)
-                                                                   : mapping.lookupOrDefault(value);
+                                                                  : mapping.lookupOrDefault(value);
   };
   return tile::DotAsyncOp::create(b, known(dot.getLhs()), right, known(dot.getAccumulator()),
                                   /*columns=*/!dot.getTransposeRhs());
@@ -183,8 +182,7 @@ scf::ForOp Skewing::buildLoop(Value last, Value scores) {
     started.push_back(start(ahead, mapping, /*isLast=*/false));
   };
   if (takesTurns) {
-    auto turn = tile::InTurnOp::create(
-        b, TypeRange{behind.dot.getResult().getType(), ahead.dot.getResult().getType()});
+    auto turn = tile::InTurnOp::create(b, TypeRange{behind.dot.getResult().getType(), ahead.dot.getResult().getType()});
     OpBuilder::InsertionGuard inner(b);
     b.setInsertionPointToStart(&turn.getBody().emplaceBlock());
     startBoth();
@@ -257,8 +255,9 @@ FailureOr<scf::ForOp> inlay::skewLoop(scf::ForOp loop, bool takesTurns) {
   if (failed(x) || failed(y))
     return failure();
   if (!canRunAhead(*x, loop))
-    return dots[0].emitError("depends on its iteration; expected a left operand from outside of the loop, keys from a ring, "
-                             "and sums that start from 0");
+    return dots[0].emitError(
+        "depends on its iteration; expected a left operand from outside of the loop, keys from a ring, "
+        "and sums that start from 0");
   for (Operation *user : dots[1].getResult().getUsers())
     if (user != loop.getBody()->getTerminator())
       return user->emitError("uses the sums of a product in flight; expected the end of the loop");

@@ -111,8 +111,8 @@ static LogicalResult buildProducers(tile::WarpRolesOp roles, Operation *outermos
     bool isNeeded = isa<tile::FetchOp, tile::FetchRowsOp>(op) || (isa<scf::ForOp>(op) && op != outermost && fills(op));
     if (isNeeded)
       for (Value operand : op->getOperands())
-        if (isa<IndexType, RankedTensorType>(operand.getType()) && (!isa<scf::ForOp>(op) || operand.getType().isIndex()) &&
-            failed(addSources(operand, outermost, sources)))
+        if (isa<IndexType, RankedTensorType>(operand.getType()) &&
+            (!isa<scf::ForOp>(op) || operand.getType().isIndex()) && failed(addSources(operand, outermost, sources)))
           return WalkResult::interrupt();
     return WalkResult::advance();
   });
@@ -151,14 +151,17 @@ static FailureOr<llvm::SetVector<Operation *>> opsUntilStaged(Operation *outermo
 /// Moves what only the consumers use, tiles that are loaded or computed before `roles`, to their start.
 static void sinkTiles(tile::WarpRolesOp roles) {
   Block &consume = roles.getConsume().front();
-  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(llvm::make_range(roles->getBlock()->begin(), roles->getIterator())))) {
-    bool isTile = op.getNumResults() == 1 && isa<RankedTensorType>(op.getResult(0).getType()) && op.getNumRegions() == 0;
-    bool isMovable = isTile && !op.hasTrait<OpTrait::ConstantLike>() &&
-                     (isMemoryEffectFree(&op) || isa<tile::LoadOp, tile::GatherOp>(op));
-    if (isMovable && !op.use_empty() && llvm::all_of(op.getUsers(), [&](Operation *user) {
+  SmallVector<Operation *> before;
+  for (Operation *op = roles->getPrevNode(); op; op = op->getPrevNode())
+    before.push_back(op);
+  for (Operation *op : before) {
+    bool isTile = op->getNumResults() == 1 && isa<RankedTensorType>(op->getResult(0).getType());
+    bool isMovable = isTile && !op->hasTrait<OpTrait::ConstantLike>() && op->getNumRegions() == 0 &&
+                     (isMemoryEffectFree(op) || isa<tile::LoadOp, tile::GatherOp>(op));
+    if (isMovable && !op->use_empty() && llvm::all_of(op->getUsers(), [&](Operation *user) {
           return roles.getConsume().isAncestor(user->getParentRegion());
         }))
-      op.moveBefore(&consume, consume.begin());
+      op->moveBefore(&consume, consume.begin());
   }
 }
 
@@ -191,7 +194,8 @@ static FailureOr<scf::ForOp> outermostUser(Block &block, ArrayRef<tile::RingOp> 
         return user->emitError("uses a ring outside of the loop that fills it");
       outermost = top;
     }
-  if (auto branch = dyn_cast_or_null<scf::IfOp>(outermost); branch && branch.getNumResults() == 0 && !branch.elseBlock())
+  if (auto branch = dyn_cast_or_null<scf::IfOp>(outermost);
+      branch && branch.getNumResults() == 0 && !branch.elseBlock())
     return outermostUser(*branch.thenBlock(), rings);
   tile::RingOp first = rings.front();
   auto loop = dyn_cast_or_null<scf::ForOp>(outermost);

@@ -62,8 +62,8 @@ static Value columnOf(ImplicitLocOpBuilder &b, Value tile, int64_t c) {
   }
   Operation *op = tile.getDefiningOp();
   auto order = dyn_cast_or_null<arith::CmpIOp>(op);
-  bool isOrder = order && order.getPredicate() != arith::CmpIPredicate::eq &&
-                 order.getPredicate() != arith::CmpIPredicate::ne;
+  bool isOrder =
+      order && order.getPredicate() != arith::CmpIPredicate::eq && order.getPredicate() != arith::CmpIPredicate::ne;
   // The inverse of an order is one.
   bool isInverse = isa_and_nonnull<arith::XOrIOp>(op) && matchPattern(op->getOperand(1), m_One()) &&
                    op->getOperand(0).getDefiningOp<arith::CmpIOp>();
@@ -154,9 +154,8 @@ static void splitMask(Block &block, Value condition) {
   buildVariant(b, variants.getAll(), ops, condition, /*isKept=*/true, results);
   buildVariant(b, variants.getSome(), ops, condition, /*isKept=*/false, results);
   for (auto [from, to] : llvm::zip_equal(results, variants.getResults()))
-    from.replaceUsesWithIf(to, [&](OpOperand &use) {
-      return !ops.contains(use.getOwner()) && !variants->isAncestor(use.getOwner());
-    });
+    from.replaceUsesWithIf(
+        to, [&](OpOperand &use) { return !ops.contains(use.getOwner()) && !variants->isAncestor(use.getOwner()); });
   for (Operation *op : llvm::reverse(ops))
     op->erase();
 }

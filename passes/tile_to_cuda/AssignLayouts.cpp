@@ -202,7 +202,8 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
         return Layout::blocked(slice.getType().getShape(), 4, warpBits);
       })
       .Case([&](DotWaitOp wait) { return preferred(wait.getSums()[number], visited); })
-      .Case([&](InTurnOp turn) { return preferred(turn.getBody().front().getTerminator()->getOperand(number), visited); })
+      .Case(
+          [&](InTurnOp turn) { return preferred(turn.getBody().front().getTerminator()->getOperand(number), visited); })
       .Case([&](IfAllOp branch) {
         return firstOf({branch.getAll().front().getTerminator()->getOperand(number),
                         branch.getSome().front().getTerminator()->getOperand(number)});

@@ -16,8 +16,13 @@ using tile::kAtomColumns;
 /// Along k, of one instruction.
 static constexpr int64_t kProduct = 16;
 
-/// Columns of the sums in registers: those of an instruction that is there.
-static int64_t columnsOfInstruction(int64_t columns) { return columns <= 16 ? 16 : llvm::alignTo(columns, 32); }
+/// The columns of the sums of instructions that wgmma.h has.
+static constexpr int64_t kWidths[] = {16, 32, 64, 80, 96, 128, 160, 192, 224, 256};
+
+/// The columns of an instruction for sums of `columns`, of which it may have more.
+static int64_t columnsOfInstruction(int64_t columns) {
+  return *llvm::find_if(kWidths, [&](int64_t width) { return width >= columns; });
+}
 
 /// Puts a left operand where products of warpgroups read it.
 LogicalResult GenericLowering::stageLeft(tile::StageOp op) {
@@ -72,9 +77,13 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
   if (right == ringTiles.end() || isLeftShared == op.getColumns())
     return op.emitOpError("has an operand that is in no slot of a ring");
   int64_t groups = threads.warps * 32 / kWarpgroup, depth = lhs.getDimSize(1), columns = type.getDimSize(1);
-  if (lhs.getDimSize(0) != 64 * groups || columns % 8 != 0 || columns > 256 || (op.getColumns() && depth % kProduct != 0))
+  if (lhs.getDimSize(0) != 64 * groups || columns % 8 != 0 || columns > 256 ||
+      (op.getColumns() && depth % kProduct != 0))
     return op.emitOpError() << "has " << lhs << " and " << rhs << " for " << groups
                             << " warpgroups; expected 64 rows on the left for each, and up to 256 on the right";
+  if (!op.getColumns() && columnsOfInstruction(columns) != columns)
+    return op.emitOpError() << "has " << rhs << " on the right; wgmma.h has no instruction of " << columns
+                            << " rows there";
   Layout layout = layouts.of(op.getResult());
   bool isFirst = !op.getColumns() && matchPattern(op.getAccumulator(), m_AnyZeroFloat());
   Value sums = isFirst ? local(layout.registerCount(), type.getElementType(), "sums")

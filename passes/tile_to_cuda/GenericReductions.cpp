@@ -117,9 +117,13 @@ LogicalResult GenericLowering::reduce(tile::ReduceOp op) {
   Value result = local(kept.registerCount(), type.getElementType(), stringifyReduction(op.getKind()));
   Value start = identity(op.getKind(), type.getElementType());
   unrolled(kept.registerCount(), [&](Value reg) { set(start, result, reg); });
-  unrolled(layout.registerCount(), [&](Value reg) {
+  int64_t count = liveRegisters(layout, type.getShape());
+  // Where whole registers lie past the end, the others hold nothing else that does.
+  bool isWhole = count < layout.registerCount() && layout.registers.back().dim == axis &&
+                 layout.extent(axis) * count == type.getDimSize(axis) * layout.registerCount();
+  unrolled(count, [&](Value reg) {
     Value value = element(op.getValue(), layout, reg);
-    if (layout.extent(axis) > type.getDimSize(axis))
+    if (layout.extent(axis) > type.getDimSize(axis) && !isWhole)
       value = arith::SelectOp::create(b, loc, less(coordinate(layout, axis, reg), index(type.getDimSize(axis))), value,
                                       start);
     Value to = keptRegister(layout, axis, reg);

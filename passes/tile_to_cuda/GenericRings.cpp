@@ -60,7 +60,8 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchRowsOp fetch) {
   auto view = cast<tile::ViewType>(fetch.getView().getType());
   int64_t columns = view.getShape()[1];
   if (view.getElementType().getIntOrFloatBitWidth() != 16 || columns % 8 != 0)
-    return fetch.emitError("reads rows of ") << view << "; TMA takes elements of 16 bits and rows of a multiple of 16 bytes";
+    return fetch.emitError("reads rows of ")
+           << view << "; TMA takes elements of 16 bits and rows of a multiple of 16 bytes";
   // How many rows a cache has is known when the engine is loaded; page numbers are the host's.
   return cuda::TensorMapAttr::get(fetch.getContext(), cast<BlockArgument>(fetch.getView()).getArgNumber(),
                                   view.getElementType(), {columns, std::numeric_limits<int32_t>::max()},
@@ -120,7 +121,8 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
     tile::RingType type = any.getResult().getType();
     RingState &state = rings[any];
     for (auto [i, tile] : llvm::enumerate(type.getTiles()))
-      state.buffers.push_back(k.shared("ring" + std::to_string(buffers++), cast<RankedTensorType>(tile).getElementType(),
+      state.buffers.push_back(k.shared("ring" + std::to_string(buffers++),
+                                       cast<RankedTensorType>(tile).getElementType(),
                                        type.getStages() * type.tileBytes(i), kAtomBytes, overlay));
     state.full = k.shared("full", k.getI64Type(), type.getStages() * 8);
     state.empty = k.shared("empty", k.getI64Type(), type.getStages() * 8);
@@ -264,8 +266,9 @@ LogicalResult GenericLowering::fetchRows(tile::FetchRowsOp op) {
   int64_t run = op.getRun(), rows = tile.getDimSize(0);
   if (threads.group != ThreadGroup::Fetch || run != fetchedRun || !llvm::isPowerOf2_64(run) || run % 8 != 0 ||
       rows > 32 * run)
-    return op.emitOpError() << "brings " << rows << " rows in runs of " << run
-                            << "; expected the same multiple of 8, a power of two, in all fetches of a role, and up to 32 runs";
+    return op.emitOpError()
+           << "brings " << rows << " rows in runs of " << run
+           << "; expected the same multiple of 8, a power of two, in all fetches of a role, and up to 32 runs";
   RingState &state = rings[op.getRing()];
   Layout layout = layoutOfRuns(rows, run);
   prepare(op.getIndices(), layout);

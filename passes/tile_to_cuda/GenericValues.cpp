@@ -108,8 +108,8 @@ Value GenericLowering::applyTo(Operation *op, ValueRange operands, Type type) {
   return b.create(state)->getResult(0);
 }
 
-/// Computes the elements of an elementwise op in the registers of `layout`. Neighbours that become 16 bits wide do so in
-/// one instruction.
+/// Computes the elements of an elementwise op in the registers of `layout`. Neighbours that become 16 bits wide do so
+/// in one instruction.
 void GenericLowering::computeElements(Operation *op, const Layout &layout, Value array) {
   RankedTensorType type = tileType(op->getResult(0));
   auto operandsAt = [&](Value reg) {
