@@ -101,12 +101,8 @@ Run RunAnalysis::of(Value tile) {
         std::optional<int64_t> value = splatOf(tile);
         return value ? Run{Run::Equal, *value == 0 ? int64_t(1) << 20 : std::abs(*value)} : Run();
       })
-      .Case([&](tensor::SplatOp splat) -> Run {
-        return {Run::Equal, divisorOf(splat.getInput())};
-      })
-      .Case([&](tile::IotaOp) -> Run {
-        return {Run::Following, length};
-      })
+      .Case([&](tensor::SplatOp splat) -> Run { return {Run::Equal, divisorOf(splat.getInput())}; })
+      .Case([&](tile::IotaOp) -> Run { return {Run::Following, length}; })
       .Case([&](arith::AddIOp add) -> Run {
         Run x = of(add.getLhs()), y = of(add.getRhs());
         if (!x.kind || !y.kind || (x.kind == Run::Following && y.kind == Run::Following))

@@ -56,7 +56,7 @@ static Choice chooseDecode(const AttentionTraits &traits, int64_t cluster, tile:
 }
 
 static Choice choosePrefill(const AttentionTraits &traits, tile::TargetAttr target) {
-  if (Reason reason = refuseTerms(traits); !reason.empty())
+  if (Reason reason = refuseTerms(traits); !attentionThroughPasses && !reason.empty())
     return {{}, reason};
   tile::CostModelAttr costs = target.costs();
   AttentionShape shape{costs.getPrefillRows(), costs.getPrefillKeys(), traits.headDim};

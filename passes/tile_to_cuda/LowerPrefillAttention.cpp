@@ -33,9 +33,8 @@ void PrefillAttentionLowering::setUp() {
   cleared = b.shared("cleared", i64, schedule.getConsumers() * 8);
   b.ifThen(b.equal(thread, 0), [&] {
     auto initialise = [&](Value bars, int64_t number, int64_t arrivals) {
-      b.loop("i", number, KernelBuilder::Unrolled, [&](Value i) {
-        b.call("mbarrier_init", "mbarrier.h", {b.offset(bars, i), b.i32(arrivals)});
-      });
+      b.loop("i", number, KernelBuilder::Unrolled,
+             [&](Value i) { b.call("mbarrier_init", "mbarrier.h", {b.offset(bars, i), b.i32(arrivals)}); });
     };
     for (Ring *ring : {&keys, &values}) {
       initialise(ring->full, schedule.getStages(), 1);
@@ -89,9 +88,8 @@ LogicalResult PrefillAttentionLowering::produce(Value tiles) {
         const Ring &ring = which == 0 ? keys : values;
         Value bar = b.name("bar", b.offset(ring.full, stage));
         b.call("mbarrier_wait", "mbarrier.h", {b.offset(ring.empty, stage), parity});
-        b.ifThen(b.equal(lane, 0), [&] {
-          b.call("mbarrier_arrive_expect", "mbarrier.h", {bar, b.i32(stageElements() * 2)});
-        });
+        b.ifThen(b.equal(lane, 0),
+                 [&] { b.call("mbarrier_arrive_expect", "mbarrier.h", {bar, b.i32(stageElements() * 2)}); });
         b.syncWarp();
         b.ifThen(b.less(lane, loop.keysPerStep / kKeys), [&] {
           Value target = b.add(elementsAt(stage), b.mul(key, AttentionShape::slabColumns));
@@ -225,8 +223,7 @@ LogicalResult PrefillAttentionLowering::run() {
   auto attend = [&] {
     LogicalResult produced = success(), consumed = success();
     Value tiles = countOfTiles();
-    b.ifThen(
-        b.equal(warpgroup, 0), [&] { produced = produce(tiles); }, [&] { consumed = consume(tiles); });
+    b.ifThen(b.equal(warpgroup, 0), [&] { produced = produce(tiles); }, [&] { consumed = consume(tiles); });
     return success(succeeded(produced) && succeeded(consumed));
   };
   if (failed(build(attend)))

@@ -189,7 +189,8 @@ tile.program @product() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
 
 !kv = !tile.view<?x64xbf16, kv, kv_rows>
 !ring = !tile.ring<2 x (tensor<64x64xbf16>)>
-tile.program @fetched_tile(%kv: !kv, %at: tensor<64xi32>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+tile.program @fetched_tile(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %at = arith.constant dense<0> : tensor<64xi32>
   %c0 = arith.constant 0 : index
   %ring = tile.ring : !ring
   // expected-error @+1 {{'tile.fetch_rows' op fills tile 1 of a slot with 1}}
@@ -200,7 +201,8 @@ tile.program @fetched_tile(%kv: !kv, %at: tensor<64xi32>) grid affine_map<()[s0,
 
 !kv = !tile.view<?x128xbf16, kv, kv_rows>
 !ring = !tile.ring<2 x (tensor<64x64xbf16>)>
-tile.program @fetched_columns(%kv: !kv, %at: tensor<64xi32>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+tile.program @fetched_columns(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %at = arith.constant dense<0> : tensor<64xi32>
   %c0 = arith.constant 0 : index
   %ring = tile.ring : !ring
   // expected-error @+1 {{'tile.fetch_rows' op brings rows of '!tile.view<?x128xbf16, kv, kv_rows>' to 'tensor<64x64xbf16>'; expected the same rows}}
@@ -211,7 +213,8 @@ tile.program @fetched_columns(%kv: !kv, %at: tensor<64xi32>) grid affine_map<()[
 
 !kv = !tile.view<?x64xbf16, kv, kv_rows>
 !ring = !tile.ring<2 x (tensor<64x64xbf16>)>
-tile.program @fetched_indices(%kv: !kv, %at: tensor<32xi32>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+tile.program @fetched_indices(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %at = arith.constant dense<0> : tensor<32xi32>
   %c0 = arith.constant 0 : index
   %ring = tile.ring : !ring
   // expected-error @+1 {{'tile.fetch_rows' op has 'tensor<32xi32>' for the rows of 'tensor<64x64xbf16>'; expected one index for each}}
@@ -222,7 +225,8 @@ tile.program @fetched_indices(%kv: !kv, %at: tensor<32xi32>) grid affine_map<()[
 
 !kv = !tile.view<?x64xbf16, kv, kv_rows>
 !ring = !tile.ring<2 x (tensor<64x64xbf16>)>
-tile.program @fetched_runs(%kv: !kv, %at: tensor<64xi32>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+tile.program @fetched_runs(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %at = arith.constant dense<0> : tensor<64xi32>
   %c0 = arith.constant 0 : index
   %ring = tile.ring : !ring
   // expected-error @+1 {{'tile.fetch_rows' op brings 'tensor<64x64xbf16>' in runs of 24 rows; expected a divisor of its rows}}
@@ -231,14 +235,18 @@ tile.program @fetched_runs(%kv: !kv, %at: tensor<64xi32>) grid affine_map<()[s0,
 
 // -----
 
-tile.program @cleared(%t: tensor<64x64xbf16>, %held: tensor<32xi1>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+tile.program @cleared() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<64x64xbf16>
+  %held = arith.constant dense<true> : tensor<32xi1>
   // expected-error @+1 {{'tile.clear_rows' op has 'tensor<32xi1>' for the rows of 'tensor<64x64xbf16>'; expected one i1 for each}}
   %c = tile.clear_rows %t where %held : tensor<64x64xbf16>, tensor<32xi1>
 }
 
 // -----
 
-tile.program @by_columns(%t: tensor<64x32xbf16>, %sums: tensor<64x64xf32>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+tile.program @by_columns() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<64x32xbf16>
+  %sums = arith.constant dense<0.0> : tensor<64x64xf32>
   // expected-error @+1 {{'tile.dot_async' op has shapes that do not fit: 'tensor<64x32xbf16>', 'tensor<64x32xbf16>' into 'tensor<64x64xf32>'}}
   %r = tile.dot_async %t, %t, %sums columns : tensor<64x32xbf16>, tensor<64x32xbf16>, tensor<64x64xf32>
 }
@@ -278,7 +286,8 @@ tile.program @turn_in_turn() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> 
 
 // -----
 
-tile.program @turn_without_end(%t: tensor<64x8xf32>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+tile.program @turn_without_end() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<64x8xf32>
   tile.warp_roles produce 1 {
     tile.yield
   } consume 8 {
@@ -292,7 +301,8 @@ tile.program @turn_without_end(%t: tensor<64x8xf32>) grid affine_map<()[s0, s1, 
 
 // -----
 
-tile.program @all_of_numbers(%t: tensor<64xi32>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+tile.program @all_of_numbers() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0> : tensor<64xi32>
   // expected-error @+1 {{'tile.if_all' op has a condition of 'tensor<64xi32>'; expected i1 for each row or element}}
   tile.if_all %t : tensor<64xi32> {
     tile.yield
@@ -303,7 +313,9 @@ tile.program @all_of_numbers(%t: tensor<64xi32>) grid affine_map<()[s0, s1, s2, 
 
 // -----
 
-tile.program @sides_differ(%held: tensor<64xi1>, %t: tensor<64x8xf32>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+tile.program @sides_differ() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %held = arith.constant dense<true> : tensor<64xi1>
+  %t = arith.constant dense<0.0> : tensor<64x8xf32>
   // expected-error @+1 {{'tile.if_all' op yields  as 'tensor<64x8xf32>'}}
   %r = tile.if_all %held : tensor<64xi1> {
     tile.yield %t : tensor<64x8xf32>

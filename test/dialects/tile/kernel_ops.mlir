@@ -92,7 +92,10 @@ tile.program @warps() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
 // CHECK: } else {
 // CHECK:   tile.yield %[[DONE]]#1 : tensor<64x64xf32>
 // CHECK: } -> tensor<64x64xf32>
-tile.program @rows(%kv: !kv, %at: tensor<64xi32>, %held: tensor<64xi1>, %p: tensor<64x64xbf16>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+tile.program @rows(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %at = arith.constant dense<0> : tensor<64xi32>
+  %held = arith.constant dense<true> : tensor<64xi1>
+  %p = arith.constant dense<0.0> : tensor<64x64xbf16>
   %zero = arith.constant dense<0.0> : tensor<64x64xf32>
   %ring = tile.ring : !rows
   tile.warp_roles produce 4 {
