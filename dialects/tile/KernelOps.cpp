@@ -219,6 +219,11 @@ LogicalResult IfAllOp::verify() {
 //===----------------------------------------------------------------------===//
 
 LogicalResult WarpRolesOp::verify() {
+  int64_t producers = 32 * getProducers(), consumers = 32 * getConsumers(), pool = registerPool(producers + consumers);
+  int64_t registers = producers * getProducerRegisters().value_or(0) + consumers * getConsumerRegisters().value_or(0);
+  if (registers > pool)
+    return emitOpError() << "gives " << registers << " registers to its threads, of which a launch has " << pool
+                         << "; expected fewer registers of producers or consumers";
   for (Region *region : {&getProduce(), &getConsume()})
     if (region->front().empty() || !isa<YieldOp>(region->front().back()))
       return emitOpError("has a region that does not end with tile.yield");

@@ -71,6 +71,10 @@ int64_t slabBytes(mlir::RankedTensorType tile);
 /// Attribute of a program's argument that says so.
 constexpr llvm::StringLiteral kPackingAttr = "tile.packing", kAtomPacking = "atom_8x64";
 
+/// Registers that a block of so many threads is launched with, where it is alone on a multiprocessor. Its warps divide
+/// them among each other; a warp that asks for more waits forever.
+int64_t registerPool(int64_t threads);
+
 /// The rows of a tile of the family swap_ab for steps of at most `rows`.
 int64_t swapAbTileRows(int64_t rows);
 

@@ -28,11 +28,19 @@ bool inlay::isDecodeAttention(const AttentionShape &shape, int64_t pageSize) {
          pageSize % shape.keysPerStep == 0;
 }
 
-/// Registers of a thread that fetches, and of one that multiplies: of the 65536 of a multiprocessor, 512 for a thread
-/// of each warpgroup.
-static constexpr int64_t kFetchRegisters = 32;
-static int64_t consumerRegisters(const AttentionShape &shape) {
-  return std::min<int64_t>(240, llvm::alignDown((512 - kFetchRegisters) / (shape.rows / kConsumerRows), 8));
+namespace {
+/// Registers of a thread that fetches, and of one that multiplies.
+struct RoleRegisters {
+  int64_t producer, consumer;
+};
+} // namespace
+
+/// Most for the consumers, which hold scores and outputs.
+static RoleRegisters prefillRegisters(const AttentionShape &shape) {
+  constexpr int64_t warpgroup = 128, leastProducer = 32, mostProducer = 40, mostConsumer = 240;
+  int64_t consumers = shape.rows / kConsumerRows, pool = tile::registerPool(warpgroup * (1 + consumers)) / warpgroup;
+  int64_t consumer = std::min<int64_t>(mostConsumer, llvm::alignDown((pool - leastProducer) / consumers, 8));
+  return {std::min<int64_t>(mostProducer, pool - consumers * consumer), consumer};
 }
 
 /// Tiles of keys, and as many of values, in shared memory beside the queries.
@@ -44,10 +52,10 @@ static int64_t prefillStages(const AttentionShape &shape, tile::TargetAttr targe
 
 int64_t inlay::choosePrefillKeys(const AttentionShape &shape, tile::TargetAttr target) {
   // A thread has outputs and scores of half a column each, and pairs of weights; and addresses, maxima and sums.
-  constexpr int64_t besides = 48;
+  constexpr int64_t besides = 44;
   int64_t outputs = llvm::alignTo(shape.headDim, 32) / 2;
   for (int64_t keys : {256, 224, 192, 160, 128, 96, 80, 64, 32}) {
-    bool hasRegisters = outputs + keys / 2 + keys / 4 + besides <= consumerRegisters(shape);
+    bool hasRegisters = outputs + keys / 2 + keys / 4 + besides <= prefillRegisters(shape).consumer;
     if (keys <= shape.keysPerStep && hasRegisters && prefillStages({shape.rows, keys, shape.headDim}, target) == 2)
       return keys;
   }
@@ -56,9 +64,10 @@ int64_t inlay::choosePrefillKeys(const AttentionShape &shape, tile::TargetAttr t
 
 tile::PrefillAttentionAttr inlay::choosePrefillAttention(const AttentionShape &shape, int64_t queryRows,
                                                          tile::TargetAttr target) {
+  RoleRegisters registers = prefillRegisters(shape);
   return tile::PrefillAttentionAttr::get(target.getContext(), queryRows, shape.rows, shape.keysPerStep,
                                          shape.rows / kConsumerRows, std::max<int64_t>(1, prefillStages(shape, target)),
-                                         kFetchRegisters, consumerRegisters(shape));
+                                         registers.producer, registers.consumer);
 }
 
 /// Until prefill attention goes through the passes by default: the lowering of its own takes heads of up to 128.

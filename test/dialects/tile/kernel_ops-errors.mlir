@@ -323,3 +323,14 @@ tile.program @sides_differ() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> 
     tile.yield
   } -> tensor<64x8xf32>
 }
+
+// -----
+
+tile.program @registers() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{'tile.warp_roles' op gives 65536 registers to its threads, of which a launch has 64512; expected fewer registers of producers or consumers}}
+  tile.warp_roles produce 4 registers 32 {
+    tile.yield
+  } consume 8 registers 240 {
+    tile.yield
+  }
+}
