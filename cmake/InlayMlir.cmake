@@ -10,6 +10,8 @@ include(AddMLIR)
 add_library(inlay_mlir_flags INTERFACE)
 target_include_directories(inlay_mlir_flags SYSTEM INTERFACE ${LLVM_INCLUDE_DIRS} ${MLIR_INCLUDE_DIRS})
 target_link_libraries(inlay_mlir_flags INTERFACE inlay_flags)
+# The compiler's time is spent in MLIR, LLVM and NVRTC, which -O1 of our own code does not change.
+target_compile_options(inlay_mlir_flags INTERFACE $<BUILD_INTERFACE:$<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O1>>)
 if(NOT LLVM_ENABLE_RTTI)
   target_compile_options(inlay_mlir_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fno-rtti>)
 endif()

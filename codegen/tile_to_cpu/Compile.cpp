@@ -7,21 +7,23 @@
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
 #include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVMPass.h"
 #include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
-#include "mlir/Conversion/Passes.h"
+#include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
+#include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVMPass.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "mlir/Transforms/Passes.h"
 #include "runtime/support/cpu_features.h"
+#include "llvm-c/Transforms/PassBuilder.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/IR/Constants.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -93,19 +95,14 @@ static LogicalResult lowerToLlvmDialect(ModuleOp module) {
 
 /// Loops are vectors already: LLVM's own vectorisers have nothing to do.
 static void optimize(llvm::Module &module, llvm::TargetMachine &machine) {
-  llvm::PipelineTuningOptions tuning;
-  tuning.LoopVectorization = tuning.SLPVectorization = false;
-  llvm::PassBuilder builder(&machine, tuning);
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager components;
-  llvm::ModuleAnalysisManager modules;
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(components);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, components, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2).run(module, modules);
+  // The C interface, because PassBuilder.h takes 15 s to compile.
+  LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+  LLVMPassBuilderOptionsSetLoopVectorization(options, false);
+  LLVMPassBuilderOptionsSetSLPVectorization(options, false);
+  if (LLVMErrorRef error =
+          LLVMRunPasses(llvm::wrap(&module), "default<O2>", reinterpret_cast<LLVMTargetMachineRef>(&machine), options))
+    llvm::reportFatalInternalError(llvm::unwrap(error));
+  LLVMDisposePassBuilderOptions(options);
 }
 
 /// Translates, optimizes and emits an object file, which also says how many views each kernel takes.
@@ -147,7 +144,8 @@ static LogicalResult linkShared(ModuleOp module, StringRef object, std::string &
       break;
   }
   if (!linker)
-    return module.emitError() << "no linker on PATH for the cpu kernels; looked for " << "ld.lld-22, ld.lld, ld and cc"
+    return module.emitError() << "no linker on PATH for the cpu kernels; looked for "
+                              << "ld.lld-22, ld.lld, ld and cc"
                               << "; install lld or binutils";
 
   SmallString<128> input, output, log;

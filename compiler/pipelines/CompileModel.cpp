@@ -7,6 +7,8 @@
 #include "compiler/pipelines/CacheGroups.h"
 #include "compiler/pipelines/Lowering.h"
 #include "compiler/pipelines/PlanBuilder.h"
+#include "compiler/pipelines/QuantizationEval.h"
+#include "compiler/pipelines/QuantizationReport.h"
 #include "compiler/pipelines/Registration.h"
 #include "compiler/pipelines/Traffic.h"
 #include "dialects/llm/Llm.h"
@@ -65,6 +67,17 @@ llvm::json::Object describeSampling(const hf::GenerationConfig &generation) {
   add("repetition_penalty", generation.repetition_penalty);
   add("max_tokens", generation.max_new_tokens);
   return sampling;
+}
+
+hf::QuantizerOptions quantizerOf(const CompileRequest &request) {
+  hf::QuantizerOptions options;
+  options.fp8_head = request.quantizeLmHead;
+  if (!request.quantization.empty())
+    options.layers = llvm::StringSwitch<hf::Codes>(request.quantization)
+                         .Case("int4", hf::Codes::kU4)
+                         .Case("int8", hf::Codes::kI8)
+                         .Default(hf::Codes::kF8E4M3);
+  return options;
 }
 
 using Clock = std::chrono::steady_clock;
@@ -185,6 +198,7 @@ private:
     if (request.dtype != "auto")
       options.dtype = hf::ParseDType(request.dtype);
     options.max_model_len = request.maxModelLen;
+    options.quantizer = quantizerOf(request);
     options.dummy_weights = request.weights == WeightsMode::Dummy;
     if (!request.output.empty() && fs::exists(request.output) && !request.overwrite &&
         request.emit == EmitStage::Bundle && !request.dryRun)
@@ -315,8 +329,13 @@ private:
       progress(fmt::format("dry run: {} files not written, {:.1f} s", bundle.files.size() + 2, secondsSince(begin)));
       return absl::OkStatus();
     }
+    QuantizationReport report(config);
+    if (request.progress)
+      bundle.on_quantized = [&](const QuantizedTensor &tensor) { progress(report.add(tensor)); };
     if (absl::Status status = WriteBundle(bundle, request.output, request.overwrite); !status.ok())
       return status;
+    if (std::string summary = report.summary(); !summary.empty())
+      progress(summary);
     progress(fmt::format("wrote {} in {:.1f} s", request.output, secondsSince(begin)));
     return absl::OkStatus();
   }
@@ -434,5 +453,10 @@ private:
 } // namespace
 
 absl::Status inlay::compileModel(const CompileRequest &request, std::string &out) {
-  return Compilation(request, out).run();
+  absl::StatusOr<std::string> text = readEvaluationText(request);
+  if (!text.ok())
+    return text.status();
+  if (absl::Status status = Compilation(request, out).run(); !status.ok() || text->empty())
+    return status;
+  return evaluateQuantization(request, *text, out);
 }

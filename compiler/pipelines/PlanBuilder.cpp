@@ -70,6 +70,13 @@ static void buildStorage(flatbuffers::FlatBufferBuilder &fb, llm::SourceAttr sou
   if (storage.getRepeat())
     steps.push_back(
         plan::CreateRecipeStep(fb, plan::RecipeOp_Repeat, storage.getRepeat(), /*offset=*/0, storage.getRows()));
+  if (llm::QuantizerAttr quantizer = storage.getQuantizer()) {
+    plan::RecipeStepBuilder step(fb);
+    step.add_op(quantizer.getMakesScales() ? plan::RecipeOp_QuantizeScales : plan::RecipeOp_Quantize);
+    step.add_type(dataTypeOf(quantizer.getCodes()));
+    step.add_block(quantizer.getGroup());
+    steps.push_back(step.Finish());
+  }
   if (FloatAttr scale = storage.getScale()) {
     plan::RecipeStepBuilder step(fb);
     step.add_op(plan::RecipeOp_Scale);

@@ -22,6 +22,16 @@ int main(int argc, char **argv) {
   app.add_option("--dtype", request.dtype, "Type of weights and activations; auto uses the type in the checkpoint")
       ->check(CLI::IsMember({"auto", "bfloat16", "float16", "float32"}))
       ->default_val("auto");
+  app.add_option("--quantization", request.quantization,
+                 "Quantize the matrices of the layers of a checkpoint with floats: fp8 or int8 (a scale for each row), "
+                 "int4 (a scale for each group of 128, 64 or 32 columns). Activations stay floats")
+      ->check(CLI::IsMember({"fp8", "int8", "int4"}));
+  std::string head;
+  app.add_option("--quantize-lm-head", head, "Quantize the matrix that makes the logits: fp8")
+      ->check(CLI::IsMember({"fp8"}));
+  app.add_option("--quantization-eval-file", request.quantizationEval,
+                 "Text to compare the quantized model with the unquantized one on the CPU: KL divergence, share of "
+                 "equal top tokens, perplexities; the first 512 tokens");
   std::map<std::string, inlay::WeightsMode> modes{{"pack", inlay::WeightsMode::Pack},
                                                   {"link", inlay::WeightsMode::Link}};
   app.add_option("--weights", request.weights,
@@ -85,6 +95,7 @@ int main(int argc, char **argv) {
   }
   if (request.tuning == "none")
     request.tuning.clear();
+  request.quantizeLmHead = !head.empty();
   if (dummyWeights)
     request.weights = inlay::WeightsMode::Dummy;
   auto optional = [](int64_t value) { return value ? std::optional<int64_t>(value) : std::nullopt; };

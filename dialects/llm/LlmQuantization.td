@@ -59,6 +59,23 @@ def Llm_QuantizedAttr : Llm_QuantizationAttr<"Quantized", "quantized"> {
   }];
 }
 
+def Llm_QuantizerAttr : Llm_QuantizationAttr<"Quantizer", "quantizer"> {
+  let summary = "How elements of a tensor of floats become codes, or the scales of these codes.";
+  let description = [{
+    `group` columns share a scale and divide the columns of the tensor. Codes are the nearest; u4 has the zero point 8.
+    With `makes_scales` the result is the scale of each row and group instead. formats/quantization/quantize.h is what
+    carries it out.
+
+    ```mlir
+    llm.weight @w : tensor<256x128xi8> from [#llm.source<"w", storage = #llm.storage<quantizer = <i8, group = 128>>>]
+        {quantized = #llm.quantized<i8, scales = @s, group = 128>}
+    ```
+  }];
+  let parameters = (ins EnumParameter<Llm_Codes>:$codes, "int64_t":$group,
+                        DefaultValuedParameter<"bool", "false">:$makes_scales);
+  let assemblyFormat = "`<` $codes `,` struct($group, $makes_scales) `>`";
+}
+
 def Llm_StorageAttr : Llm_QuantizationAttr<"Storage", "storage"> {
   let summary = "How the elements of a source are stored in its tensor, if not one by one.";
   let description = [{
@@ -66,7 +83,8 @@ def Llm_StorageAttr : Llm_QuantizationAttr<"Storage", "storage"> {
     `word` bits with fields of so many in `order`, which follow each other along a row, or along a column with
     `along_rows`; `addend` is added to each. `repeat`: row r is row r / repeat of the tensor. `rows`: the matrix has so
     many rows, where words and `repeat` may give more. `scale`: elements are scales, which are finite and, without
-    `allows_zero`, not 0; each is multiplied by it.
+    `allows_zero`, not 0; each is multiplied by it. `quantizer`: the tensor holds floats, which become
+    codes or scales.
 
     The rows that these parameters make of the tensor are those that the other parameters of a source choose from.
 
@@ -80,7 +98,8 @@ def Llm_StorageAttr : Llm_QuantizationAttr<"Storage", "storage"> {
                         DefaultValuedParameter<"FieldOrder", "FieldOrder::Plain">:$order,
                         DefaultValuedParameter<"int64_t", "0">:$addend, DefaultValuedParameter<"int64_t", "0">:$repeat,
                         DefaultValuedParameter<"int64_t", "0">:$rows, OptionalParameter<"::mlir::FloatAttr">:$scale,
-                        DefaultValuedParameter<"bool", "false">:$allows_zero);
+                        DefaultValuedParameter<"bool", "false">:$allows_zero,
+                        OptionalParameter<"::inlay::llm::QuantizerAttr">:$quantizer);
   let assemblyFormat = "`<` struct(params) `>`";
   let extraClassDeclaration = [{
     /// Fields of a word; 1 where elements are stored one by one.
@@ -89,7 +108,7 @@ def Llm_StorageAttr : Llm_QuantizationAttr<"Storage", "storage"> {
     int64_t getShift(int64_t index) const;
     /// Rows of the matrix that `words` words of a tensor hold, `columns` elements each.
     int64_t getMatrixRows(int64_t words, int64_t columns) const;
-    /// Words of a row of them.
+    /// Words, or elements that a quantizer reads, of a row of them.
     int64_t getWordColumns(int64_t columns) const;
   }];
 }

@@ -42,12 +42,24 @@ double QuantizedAttr::decode(uint64_t bits) {
 }
 
 //===----------------------------------------------------------------------===//
+// #llm.quantizer
+//===----------------------------------------------------------------------===//
+
+LogicalResult QuantizerAttr::verify(function_ref<InFlightDiagnostic()> emitError, Codes codes, int64_t group, bool) {
+  if (codes != Codes::U4 && codes != Codes::I8 && codes != Codes::F8E4M3)
+    return emitError() << "a quantizer makes codes of u4, i8 or f8e4m3, found " << stringifyCodes(codes);
+  if (group < 1)
+    return emitError() << "a quantizer has groups of " << group << " columns, expected at least 1";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // #llm.storage
 //===----------------------------------------------------------------------===//
 
 LogicalResult StorageAttr::verify(function_ref<InFlightDiagnostic()> emitError, bool, int64_t bits, int64_t word,
                                   bool alongRows, FieldOrder order, int64_t addend, int64_t repeat, int64_t rows,
-                                  FloatAttr scale, bool allowsZero) {
+                                  FloatAttr scale, bool allowsZero, QuantizerAttr quantizer) {
   if (bits != 0 && bits != 4 && bits != 8)
     return emitError() << "fields have " << bits << " bits, expected 4 or 8";
   if (word != 8 && word != 32)
@@ -61,6 +73,8 @@ LogicalResult StorageAttr::verify(function_ref<InFlightDiagnostic()> emitError, 
     return emitError() << "a storage has " << repeat << " rows for each of a tensor and " << rows << " in all";
   if (scale ? !scale.getValue().isFinite() || scale.getValue().isZero() : allowsZero)
     return emitError() << "scales are multiplied by a finite number that is not 0";
+  if (quantizer && (bits != 0 || repeat != 0 || scale))
+    return emitError() << "a quantizer reads floats one by one, found a storage of fields, repeated rows or scales";
   return success();
 }
 
@@ -80,6 +94,8 @@ int64_t StorageAttr::getShift(int64_t index) const {
 }
 
 int64_t StorageAttr::getWordColumns(int64_t columns) const {
+  if (QuantizerAttr quantizer = getQuantizer())
+    return quantizer.getMakesScales() ? columns * quantizer.getGroup() : columns;
   return getAlongRows() ? columns : static_cast<int64_t>(llvm::divideCeil(columns, getFieldsPerWord()));
 }
 

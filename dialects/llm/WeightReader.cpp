@@ -2,9 +2,12 @@
 
 #include "dialects/llm/WeightReader.h"
 
+#include "formats/quantization/quantize.h"
+
 #include <cmath>
 
 using namespace mlir;
+using namespace inlay;
 using namespace inlay::llm;
 
 FailureOr<const Matrix *> WeightReader::read(Operation *user, FlatSymbolRefAttr name) {
@@ -64,6 +67,49 @@ static double readElement(SourceAttr source, ArrayRef<double> words, int64_t col
   return storage.getScale() ? word * storage.getScale().getValueAsDouble() : word;
 }
 
+/// The bits that the quantizer's number stands for, as the tensor of a checkpoint with such codes has it.
+static double numberOf(Codes codes, std::byte code) {
+  auto bits = static_cast<uint8_t>(code);
+  switch (codes) {
+  case Codes::F8E4M3:
+    return APFloat(APFloat::Float8E4M3FN(), APInt(8, bits)).convertToDouble();
+  case Codes::I8:
+    return static_cast<int8_t>(bits);
+  default:
+    return bits;
+  }
+}
+
+/// Appends what the quantizer of `source` makes of the rows of a tensor of floats: codes, or scales.
+static LogicalResult appendQuantized(WeightOp op, SourceAttr source, int64_t rows, int64_t columns,
+                                     ArrayRef<double> elements, std::vector<double> &values) {
+  QuantizerAttr quantizer = source.getStorage().getQuantizer();
+  QuantizerCodes type = quantizer.getCodes() == Codes::U4   ? QuantizerCodes::kU4
+                        : quantizer.getCodes() == Codes::I8 ? QuantizerCodes::kI8
+                                                            : QuantizerCodes::kF8E4M3;
+  int64_t size = quantizer.getGroup(), width = source.getStorage().getWordColumns(columns);
+  if (width % size != 0)
+    return op.emitOpError() << "quantizes rows of " << width << " elements in groups of " << size;
+  std::vector<float> floats(size);
+  std::vector<std::byte> codes(size);
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t first = 0; first < width; first += size) {
+      for (int64_t column = 0; column < size; ++column)
+        floats[column] =
+            static_cast<float>(readElement(source, elements, columns, source.getTensorRow(row), first + column));
+      QuantizedGroup found = QuantizeGroup(type, floats, codes);
+      if (std::isnan(found.scale))
+        return op.emitOpError() << "quantizes row " << row << " of '" << source.getName().getValue()
+                                << "', which has a value that is not finite";
+      if (quantizer.getMakesScales())
+        values.push_back(found.scale);
+      else
+        for (std::byte code : codes)
+          values.push_back(numberOf(quantizer.getCodes(), code));
+    }
+  return success();
+}
+
 LogicalResult WeightReader::append(WeightOp op, SourceAttr source, int64_t columns, std::vector<double> &values) {
   llvm::Expected<std::vector<double>> elements = reader(source.getName());
   if (!elements)
@@ -76,6 +122,8 @@ LogicalResult WeightReader::append(WeightOp op, SourceAttr source, int64_t colum
   if (!rows)
     return op.emitOpError() << "has the source " << source << ", but the tensor has " << tensorRows << " rows of "
                             << columns;
+  if (storage && storage.getQuantizer())
+    return appendQuantized(op, source, *rows, columns, *elements, values);
   bool isScale = storage && storage.getScale();
   for (int64_t row = 0; row < *rows; ++row)
     for (int64_t column = 0; column < columns; ++column) {

@@ -15,7 +15,18 @@ RankedTensorType ForWarpsOp::partOf(Type type, int64_t count) {
   auto tile = cast<RankedTensorType>(type);
   if (tile.getRank() != 2 || count < 1 || tile.getDimSize(0) % count != 0)
     return {};
-  return RankedTensorType::get({tile.getDimSize(0) / count, tile.getDimSize(1)}, tile.getElementType());
+  int64_t rows = tile.getDimSize(0) / count;
+  auto part = RankedTensorType::get({rows, tile.getDimSize(1)}, tile.getElementType());
+  std::optional<LinearLayout> layout = layoutOf(type);
+  if (!layout)
+    return part;
+  // The highest bits of the row are those of the warp, and decide nothing else.
+  using enum LayoutDim;
+  LinearLayout own = layout->restricted({Register, Lane}),
+               whole = own * LinearLayout::identity(Warp, layout->bits(Warp), Dim0);
+  if (own.extent(Dim0) != rows || layout->size(Warp) != count || whole != *layout)
+    return {};
+  return withLayout(part, own);
 }
 
 void ForWarpsOp::build(OpBuilder &builder, OperationState &state, int64_t count, ValueRange divided) {
@@ -86,6 +97,17 @@ LogicalResult ForWarpsOp::verify() {
       return emitOpError() << "divides " << tile.getType() << " among " << getCount() << " warps as " << part.getType();
   if ((*this)->getParentOfType<ForWarpsOp>())
     return emitOpError("stands in another; a warp has no warps");
+  return success();
+}
+
+LogicalResult StageOp::verify() {
+  auto in = cast<RankedTensorType>(getValue().getType()), out = cast<RankedTensorType>(getResult().getType());
+  if (in.getShape() != out.getShape() || in.getElementType() != out.getElementType())
+    return emitOpError() << "keeps " << in << " as " << out;
+  bool isAssigned = isa_and_nonnull<LayoutAttr>(in.getEncoding()) && isa_and_nonnull<SharedAttr>(out.getEncoding());
+  if ((in.getEncoding() || out.getEncoding()) && !isAssigned)
+    return emitOpError() << "keeps " << in << " as " << out
+                         << "; expected a #tile.layout and a #tile.shared, or neither";
   return success();
 }
 

@@ -104,6 +104,13 @@ TargetAttr inlay::tile::targetOf(Operation *op) {
 }
 
 LogicalResult TileDialect::verifyOperationAttribute(Operation *op, NamedAttribute attribute) {
+  if (attribute.getName() == kWarpsAttr) {
+    auto warps = dyn_cast<IntegerAttr>(attribute.getValue());
+    if (!isa<ProgramOp>(op) || !warps || warps.getInt() < 1 || warps.getInt() > 32)
+      return op->emitError() << "has " << kWarpsAttr << " = " << attribute.getValue()
+                             << "; expected 1 to 32 warps, on a tile.program";
+    return success();
+  }
   if (attribute.getName() != kTargetAttr)
     return success();
   if (!isa<ModuleOp>(op))

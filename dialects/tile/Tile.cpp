@@ -34,6 +34,16 @@ static void printMemories(OpAsmPrinter &printer, Operation *, ArrayAttr memories
                         [&](MemoryAttr memory) { memory.printBody(printer); });
 }
 
+/// The type of a staged tile, where it differs from that of the operand.
+static ParseResult parseStagedType(OpAsmParser &parser, Type value, Type &result) {
+  result = value;
+  return succeeded(parser.parseOptionalArrow()) ? parser.parseType(result) : success();
+}
+static void printStagedType(OpAsmPrinter &printer, Operation *, Type value, Type result) {
+  if (value != result)
+    printer << "-> " << result;
+}
+
 #include "dialects/tile/TileDialect.cpp.inc"
 #include "dialects/tile/TileEnums.cpp.inc"
 #define GET_ATTRDEF_CLASSES
@@ -41,7 +51,21 @@ static void printMemories(OpAsmPrinter &printer, Operation *, ArrayAttr memories
 #define GET_TYPEDEF_CLASSES
 #include "dialects/tile/TileTypes.cpp.inc"
 
+namespace {
+/// Names of encodings in printed IR, which would repeat them in each type.
+struct EncodingNames : OpAsmDialectInterface {
+  using OpAsmDialectInterface::OpAsmDialectInterface;
+  AliasResult getAlias(Attribute attr, raw_ostream &os) const override {
+    if (!isa<LayoutAttr, SharedAttr>(attr))
+      return AliasResult::NoAlias;
+    os << (isa<LayoutAttr>(attr) ? "layout" : "shared");
+    return AliasResult::OverridableAlias;
+  }
+};
+} // namespace
+
 void TileDialect::initialize() {
+  addInterfaces<EncodingNames>();
   addAttributes<
 #define GET_ATTRDEF_LIST
 #include "dialects/tile/TileAttrs.cpp.inc"

@@ -8,6 +8,7 @@
 #ifndef INLAY_DIALECTS_TILE_TILE_H
 #define INLAY_DIALECTS_TILE_TILE_H
 
+#include "dialects/tile/LinearLayout.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -16,6 +17,7 @@
 #include "mlir/IR/Dialect.h"
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/IR/SymbolTable.h"
+#include "mlir/IR/TensorEncoding.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
@@ -80,6 +82,16 @@ int64_t swapAbTileRows(int64_t rows);
 
 /// Blocks that share a program id of `program`: those of a cluster of its schedule, or 1.
 int64_t clusterOf(ProgramOp program);
+
+/// The layout of a tile in registers, by the encoding of its type; none where it has no #tile.layout.
+std::optional<LinearLayout> layoutOf(mlir::Type tile);
+inline std::optional<LinearLayout> layoutOf(mlir::Value tile) { return layoutOf(tile.getType()); }
+/// The type of a tile that lies so in registers.
+mlir::RankedTensorType withLayout(mlir::RankedTensorType tile, const LinearLayout &layout);
+
+/// Attribute of a program: the warps of a block, among which tile-assign-layouts divided its tiles. Warps that only
+/// fetch are not among them.
+constexpr llvm::StringLiteral kWarpsAttr = "tile.warps";
 
 /// Attribute of an scf.for whose every index is a constant on a GPU: slices of tiles in registers start there.
 constexpr llvm::StringLiteral kUnrollAttr = "tile.unroll";

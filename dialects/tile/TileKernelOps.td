@@ -21,15 +21,20 @@ def Tile_YieldOp : TileOp<"yield", [Pure, Terminator, ParentOneOf<["ForWarpsOp",
   let builders = [OpBuilder<(ins), [{ build($_builder, $_state, ::mlir::ValueRange()); }]>];
 }
 
-def Tile_StageOp : TileOp<"stage", [Pure, SameOperandsAndResultType]> {
+def Tile_StageOp : TileOp<"stage", [Pure]> {
   let summary = "The same tile, kept in shared memory.";
   let description = [{
     Slices of the result can start anywhere (`tensor.extract_slice`), also those that other warps take. Inside of
-    tile.for_warps the memory belongs to one warp. A tile of 16 bits is staged as the left side of asynchronous products.
+    tile.for_warps the memory belongs to one warp. Once layouts are assigned, the operand has a `#tile.layout` and the
+    result a `#tile.shared`; the type of a result without one is that of the operand.
+    A tile of 16 bits is staged as the left side of asynchronous products.
   }];
   let arguments = (ins Tile_AnyTile:$value);
   let results = (outs Tile_AnyTile:$result);
-  let assemblyFormat = "$value attr-dict `:` type($value)";
+  let assemblyFormat = "$value attr-dict `:` type($value) custom<StagedType>(ref(type($value)), type($result))";
+  let builders = [OpBuilder<(ins "::mlir::Value":$value),
+                            [{ build($_builder, $_state, value.getType(), value); }]>];
+  let hasVerifier = 1;
 }
 
 def Tile_ForWarpsOp : TileOp<"for_warps", [SingleBlockImplicitTerminator<"YieldOp">, RecursiveMemoryEffects]> {
@@ -56,6 +61,7 @@ def Tile_ForWarpsOp : TileOp<"for_warps", [SingleBlockImplicitTerminator<"YieldO
     /// The warp's rows of the divided tiles.
     auto getParts() { return getBody().getArguments().drop_front(); }
     /// What a warp has of `tile`, one of `count`; null where the rows cannot be divided.
+    /// Of a tile with a layout, these are the rows that the number of the warp chooses.
     static ::mlir::RankedTensorType partOf(::mlir::Type tile, int64_t count);
   }];
 }
@@ -161,10 +167,14 @@ def Tile_WaitOp : TileOp<"wait"> {
 }
 
 def Tile_ClearRowsOp : TileOp<"clear_rows", [AllTypesMatch<["tile", "result"]>]> {
-  let summary = "Writes 0 to the rows of a slot's tile for which `held` is false.";
-  let arguments = (ins Tile_AnyTile:$tile, Tile_AnyTile:$held);
+  let summary = "Makes those rows of a slot's tile 0 for which `held` is false.";
+  let description = [{
+    The tile was brought by `tile.fetch_rows` in runs of `run` rows, of which those whose first row is not held are 0
+    already. In a run, no row is held after one that is not.
+  }];
+  let arguments = (ins Tile_AnyTile:$tile, Tile_AnyTile:$held, ConfinedAttr<I64Attr, [IntPositive]>:$run);
   let results = (outs Tile_AnyTile:$result);
-  let assemblyFormat = "$tile `where` $held attr-dict `:` type($tile) `,` type($held)";
+  let assemblyFormat = "$tile `where` $held `run` $run attr-dict `:` type($tile) `,` type($held)";
   let hasVerifier = 1;
 }
 

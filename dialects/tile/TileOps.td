@@ -60,6 +60,7 @@ def Tile_Reduction : I32EnumAttr<"Reduction", "how elements are combined", [
 def Tile_ExtentAttr : EnumAttr<TileDialect, Tile_Extent, "extent">;
 def Tile_ReductionAttr : EnumAttr<TileDialect, Tile_Reduction, "reduction">;
 
+include "dialects/tile/TileLayouts.td"
 include "dialects/tile/TileSchedules.td"
 
 def Tile_CostModelAttr : AttrDef<TileDialect, "CostModel"> {
@@ -331,6 +332,18 @@ def Tile_DeinterleaveOp : TileOp<"deinterleave", [Pure, AllTypesMatch<["even", "
   let arguments = (ins Tile_AnyTile:$value);
   let results = (outs Tile_AnyTile:$even, Tile_AnyTile:$odd);
   let assemblyFormat = "$value attr-dict `:` type($value) `->` type($even)";
+  let hasVerifier = 1;
+}
+
+def Tile_ConvertLayoutOp : TileOp<"convert_layout", [Pure]> {
+  let summary = "The same tile in other registers.";
+  let description = [{
+    tile-assign-layouts puts it where a use needs another `#tile.layout` than the tile is kept in. Where a thread has all
+    elements that it needs, registers get other numbers; otherwise the tile goes through shared memory.
+  }];
+  let arguments = (ins Tile_AnyTile:$value);
+  let results = (outs Tile_AnyTile:$result);
+  let assemblyFormat = "$value attr-dict `:` type($value) `->` type($result)";
   let hasVerifier = 1;
 }
 

@@ -65,15 +65,33 @@ void ReadModelOpt(const fs::path &directory, ModelConfig &config, Problems &prob
   config.quantization = Quantization::ReadModelOptFile(keys, problems, kModelOptName);
 }
 
+bool IsStoredQuantized(const ModelConfig &config) { return config.quantization && !config.quantization->IsOfFloats(); }
+
+// Matrices of floats are quantized while they are packed.
+void SetQuantizer(const QuantizerOptions &options, ModelConfig &config, Problems &problems) {
+  if (options.IsEmpty())
+    return;
+  Quantization quantizer = Quantization::OfFloats(options);
+  if (config.quantization)
+    return problems.Add({std::string(kConfigName), "quantization_config",
+                         fmt::format("weights that are quantized ({})", config.quantization->method()),
+                         fmt::format("floats with {}", quantizer.method()),
+                         "drop the option, or use the unquantized checkpoint"});
+  config.quantization = std::move(quantizer);
+}
+
 // Matrices whose sizes do not fit their scheme, and what is not done of the description.
 void CheckQuantization(const ModelConfig &config, Problems &problems) {
   if (!config.quantization)
     return;
+  const bool is_of_floats = config.quantization->IsOfFloats();
   for (const WeightSpec &weight : RequiredWeights(config))
     if (weight.quantized && !weight.quantized->obstacle.empty())
-      problems.Add({std::string(kConfigName), "quantization_config",
+      problems.Add({std::string(kConfigName), is_of_floats ? config.quantization->method() : "quantization_config",
                     fmt::format("{} of {}", weight.quantized->module, weight.quantized->obstacle),
-                    "sizes that the format can store", "use a checkpoint in another format, or the unquantized one"});
+                    "sizes that the format can store",
+                    is_of_floats ? "use --quantization fp8 or int8"
+                                 : "use a checkpoint in another format, or the unquantized one"});
   if (config.quantization->QuantizesActivations())
     problems.AddNote(kConfigName, "quantization_config",
                      "weights are quantized, activations are not: products are computed with activations as floats");
@@ -148,7 +166,7 @@ std::string_view ReasonToIgnore(const ModelConfig &config, std::string_view name
   constexpr std::string_view kOtherParts[] = {"visual", "vision_tower", "vision_model", "multi_modal_projector", "mtp"};
   if (name.ends_with(".rotary_emb.inv_freq")) // Of old checkpoints.
     return "*.rotary_emb.inv_freq: the frequencies follow from config.json";
-  if (std::string_view reason = config.quantization ? ReasonToIgnoreQuantized(name) : ""; !reason.empty())
+  if (std::string_view reason = IsStoredQuantized(config) ? ReasonToIgnoreQuantized(name) : ""; !reason.empty())
     return reason;
   if (name.ends_with(".attn.bias") || name.ends_with(".attention.bias") || name.ends_with(".masked_bias"))
     return "*.bias, *.masked_bias of attention: they are its causal mask";
@@ -187,8 +205,8 @@ void CheckTensors(const Checkpoint &checkpoint, Problems &problems) {
     if (std::find(dtypes.begin(), dtypes.end(), tensor.dtype) == dtypes.end())
       problems.Add({FileOf(weights, tensor), spec.name, "dtype " + tensor.dtype,
                     fmt::format("{}{}", dtypes.size() > 1 ? "one of " : "", fmt::join(dtypes, ", ")),
-                    checkpoint.config.quantization ? "quantization_config and the weights do not belong together"
-                                                   : "use an unquantized checkpoint"});
+                    IsStoredQuantized(checkpoint.config) ? "quantization_config and the weights do not belong together"
+                                                         : "use an unquantized checkpoint"});
   }
   std::map<std::string_view, size_t> ignored; // By their reason.
   for (const auto &[name, tensor] : weights.tensors) {
@@ -246,6 +264,7 @@ std::optional<Checkpoint> OpenCheckpoint(const std::string &directory, const Che
   ModelConfig &config = checkpoint.config;
   if (config.family) {
     ReadModelOpt(directory, config, found);
+    SetQuantizer(options.quantizer, config, found);
     CheckQuantization(config, found);
   }
   // Without a configuration, ids of tokens cannot be checked; everything else is.
@@ -262,7 +281,7 @@ std::optional<Checkpoint> OpenCheckpoint(const std::string &directory, const Che
   std::vector<std::string> weight_files;
   for (const std::string &path : checkpoint.weights.files)
     weight_files.push_back(fs::path(path).filename().string());
-  CheckOtherFiles(directory, weight_files, config.quantization.has_value(), found);
+  CheckOtherFiles(directory, weight_files, IsStoredQuantized(config), found);
   problems.Add(found);
   if (found.HasErrors())
     return std::nullopt;

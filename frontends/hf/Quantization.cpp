@@ -47,12 +47,35 @@ bool Quantization::QuantizesActivations() const {
 }
 
 const Scheme *Quantization::SchemeOf(std::string_view module, bool is_head) const {
+  if (is_head && head_scheme_)
+    return &*head_scheme_;
   if ((is_head && !head_) || ignored_.Match(module))
     return nullptr;
   for (const Rule &rule : rules_)
     if (rule.targets.IsEmpty() || rule.targets.Match(module))
       return &rule.scheme;
   return nullptr;
+}
+
+Quantization Quantization::OfFloats(const QuantizerOptions &options) {
+  Quantization result;
+  result.is_of_floats_ = true;
+  result.method_ = "--quantize-lm-head fp8";
+  Scheme scheme{.layout = TensorLayout::kFloats, .scales = ScaleShape::kRow};
+  if (options.fp8_head)
+    result.head_scheme_ = scheme;
+  if (!options.layers)
+    return result;
+  scheme.codes = *options.layers;
+  result.method_ = "--quantization fp8";
+  if (scheme.codes == Codes::kI8)
+    result.method_ = "--quantization int8";
+  if (scheme.codes == Codes::kU4) {
+    result.method_ = "--quantization int4";
+    scheme.scales = ScaleShape::kGroup; // Of as many columns as divide those of the matrix.
+  }
+  result.rules_.push_back({{}, scheme});
+  return result;
 }
 
 Quantization Quantization::Read(ConfigReader &keys, Problems &problems, std::string_view file) {

@@ -1,10 +1,12 @@
-// How a checkpoint stores the matrices of a model: `quantization_config` of config.json, or hf_quant_config.json, of
-// the formats that README and docs/quantization.md list. What is not supported is refused by key and value.
+// How the matrices of a model are stored, as a checkpoint does, or as the quantizer of compile-model makes them of
+// floats. A checkpoint describes it in `quantization_config` of config.json or in hf_quant_config.json, in one of the
+// formats that docs/quantization.md lists. What is not supported is refused by key and value.
 
 #ifndef INLAY_FRONTENDS_HF_QUANTIZATION_H
 #define INLAY_FRONTENDS_HF_QUANTIZATION_H
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +32,7 @@ enum class TensorLayout {
   kAwq,               // `qweight` [columns, words along the rows, in the order of AWQ], `qzeros`, `scales`
   kGptq,              // `qweight` [words along the columns, rows], `qzeros`, `scales`
   kBitsAndBytes4,     // `weight`: all elements in one vector, `weight.absmax`
+  kFloats,            // `weight` of floats, which are quantized when they are read
 };
 
 // What shares a scale.
@@ -54,8 +57,18 @@ struct Scheme {
   std::string ToString() const;
 };
 
+// What the quantizer of compile-model makes of matrices of floats (--quantization).
+struct QuantizerOptions {
+  std::optional<Codes> layers; // Of the matrices of layers: kF8E4M3, kI8 or kU4; absent: they stay floats.
+  bool fp8_head = false;       // Of the matrix that makes the logits.
+
+  bool IsEmpty() const { return !layers && !fp8_head; }
+};
+
 class Quantization {
 public:
+  // Quantizes floats.
+  static Quantization OfFloats(const QuantizerOptions &options);
   // Reads the object `keys`. What is unknown or unsupported is reported.
   static Quantization Read(ConfigReader &keys, Problems &problems, std::string_view file);
   // The same of hf_quant_config.json.
@@ -63,6 +76,8 @@ public:
 
   const std::string &method() const { return method_; }
   bool IsEmpty() const { return rules_.empty(); }
+  // Whether the checkpoint stores floats.
+  bool IsOfFloats() const { return is_of_floats_; }
   bool QuantizesActivations() const;
   // The scheme of a matrix by its name in the checkpoint ("model.layers.0.mlp.down_proj"); null where it is stored as
   // floats. `is_head`: it makes the logits.
@@ -80,6 +95,8 @@ private:
   std::vector<Rule> rules_; // The first that matches holds.
   ModulePatterns ignored_;
   bool head_ = false; // Whether the head is a matrix like those of the layers.
+  bool is_of_floats_ = false;
+  std::optional<Scheme> head_scheme_; // Of the head alone.
 };
 
 } // namespace inlay::hf

@@ -134,7 +134,7 @@ private:
 
 void CheckQuantizedContents(const Checkpoint &checkpoint, Problems &problems) {
   const ModelConfig &config = checkpoint.config;
-  if (!config.quantization)
+  if (!config.quantization || config.quantization->IsOfFloats())
     return;
   const std::string head = CheckpointName(config, config.family->modules.lm_head);
   std::string last; // Parts of one tensor follow each other.

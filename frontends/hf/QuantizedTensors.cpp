@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "formats/quantization/quantize.h"
+
 namespace inlay::hf {
 namespace {
 
@@ -18,10 +20,16 @@ int64_t DivideUp(int64_t value, int64_t divisor) { return (value + divisor - 1) 
 class Builder {
 public:
   Builder(const Scheme &scheme, const QuantizedMatrix &matrix)
-      : scheme_(scheme), matrix_(matrix), group_(scheme.group > 0 ? scheme.group : matrix.columns),
+      : scheme_(scheme), matrix_(matrix), group_(GroupOf(scheme, matrix.columns)),
         groups_(DivideUp(matrix.columns, group_)), in_word_(kWordBits / scheme.bits()) {}
 
   int64_t group() const { return group_; }
+  std::string SchemeText() const {
+    Scheme scheme = scheme_;
+    if (scheme.scales == ScaleShape::kGroup)
+      scheme.group = group_;
+    return scheme.ToString();
+  }
   int64_t groups() const { return groups_; }
 
   WeightSource Codes() const {
@@ -51,6 +59,9 @@ public:
       source.flat = true;
       source.fields = WordFields{.bits = 4, .order = Order::kHighFirst};
       break;
+    case TensorLayout::kFloats:
+      source = Floats(/*makes_scales=*/false);
+      break;
     }
     return source;
   }
@@ -70,6 +81,8 @@ public:
       source.flat = true;
       source.allows_zero = true; // Of a block of zeros.
       return source;
+    case TensorLayout::kFloats:
+      return Floats(/*makes_scales=*/true);
     case TensorLayout::kPlain:
     case TensorLayout::kCompressedTensors:
       break;
@@ -115,6 +128,20 @@ public:
   }
 
 private:
+  static int64_t GroupOf(const Scheme &scheme, int64_t columns) {
+    if (scheme.layout == TensorLayout::kFloats && scheme.scales == ScaleShape::kGroup)
+      return std::max<int64_t>(QuantizerGroup(columns), 1);
+    return scheme.group > 0 ? scheme.group : columns;
+  }
+  WeightSource Floats(bool makes_scales) const {
+    WeightSource source = matrix_.source;
+    source.transposed = matrix_.transposed;
+    source.tensor = Tensor(".weight", {matrix_.tensor_rows, matrix_.columns});
+    if (source.transposed)
+      std::swap(source.tensor.shape[0], source.tensor.shape[1]);
+    source.quantizer = FloatQuantizer{scheme_.codes, group_, makes_scales};
+    return source;
+  }
   TensorSpec Tensor(std::string_view suffix, std::vector<int64_t> shape, std::string_view dtype = "") const {
     TensorSpec spec{matrix_.source.tensor.name + std::string(suffix), std::move(shape)};
     if (!dtype.empty())
@@ -132,6 +159,10 @@ private:
 
 // Why a matrix of this size cannot have the scheme: "192 columns, which groups of 128 do not divide", or empty.
 std::string ReasonAgainst(const Scheme &scheme, int64_t rows, int64_t columns) {
+  if (scheme.layout == TensorLayout::kFloats)
+    return scheme.scales == ScaleShape::kGroup && QuantizerGroup(columns) == 0
+               ? fmt::format("{} columns, which groups of 128, 64 or 32 do not divide", columns)
+               : "";
   const int64_t in_word = kWordBits / scheme.bits();
   if (scheme.scales == ScaleShape::kGroup && scheme.group > 0 && columns % scheme.group != 0)
     return fmt::format("{} columns, which groups of {} do not divide", columns, scheme.group);
@@ -152,12 +183,14 @@ void AddQuantized(const Scheme &scheme, const QuantizedMatrix &matrix, std::vect
                      .scales = matrix.name + ".weight_scale",
                      .group = builder.group(),
                      .module = matrix.source.tensor.name,
-                     .scheme = scheme.ToString(),
+                     .scheme = builder.SchemeText(),
                      .obstacle = ReasonAgainst(scheme, matrix.tensor_rows, matrix.columns)};
   if (scheme.zero_points)
     form.zero_points = matrix.name + ".weight_zero_point";
   else if (scheme.layout == TensorLayout::kCompressedTensors)
     form.zero_point = int64_t{1} << (scheme.bits() - 1); // Signed integers are stored with this added.
+  else if (scheme.layout == TensorLayout::kFloats && scheme.codes == Codes::kU4)
+    form.zero_point = 8;
   WeightSource codes = builder.Codes();
   if (codes.fields)
     codes.fields->addend = 0;

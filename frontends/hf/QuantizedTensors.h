@@ -17,6 +17,7 @@ namespace inlay::hf {
 struct QuantizedMatrix {
   std::string name;
   int64_t rows = 0, columns = 0, tensor_rows = 0;
+  bool transposed = false; // A tensor of floats is [columns, tensor_rows].
   WeightSource source;
 };
 

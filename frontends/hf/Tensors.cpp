@@ -27,8 +27,7 @@ public:
       AddNorm(std::string(names_.final_norm), config_.hidden_size);
     if (config_.embedding_size != config_.hidden_size)
       AddTensor(std::string(names_.project_out), {config_.embedding_size, config_.hidden_size});
-    if (!config_.tie_word_embeddings)
-      AddMatrix(std::string(names_.lm_head), config_.vocab_size, config_.embedding_size, config_.head_bias);
+    AddHead();
     return std::move(weights_);
   }
 
@@ -104,6 +103,17 @@ private:
     AddPart({module, module, rows, columns, rows, bias});
   }
 
+  // The head of a tied model is its embedding, unless the quantizer makes a matrix of its own of it.
+  void AddHead() {
+    const std::string head(names_.lm_head);
+    const bool is_tied = config_.tie_word_embeddings;
+    if (!is_tied)
+      AddMatrix(head, config_.vocab_size, config_.embedding_size, config_.head_bias);
+    else if (HasHeadBesideEmbedding(config_))
+      AddPart(
+          {head, std::string(names_.embedding), config_.vocab_size, config_.embedding_size, config_.vocab_size, false});
+  }
+
   void AddPart(Matrix matrix) {
     WeightSource &source = matrix.source;
     if (matrix.bias) {
@@ -111,11 +121,14 @@ private:
       of_bias.tensor = {matrix.tensor + ".bias", {matrix.tensor_rows}};
       weights_.push_back({matrix.name + ".bias", {matrix.rows}, std::move(of_bias)});
     }
-    if (const Scheme *scheme = SchemeOf(matrix.tensor)) {
+    const bool transposed = family_.transposed && matrix.name != names_.lm_head;
+    if (const Scheme *scheme = SchemeOf(matrix)) {
       source.tensor.name = matrix.tensor;
-      return AddQuantized(*scheme, {matrix.name, matrix.rows, matrix.columns, matrix.tensor_rows, source}, weights_);
+      return AddQuantized(*scheme,
+                          {matrix.name, matrix.rows, matrix.columns, matrix.tensor_rows, transposed, std::move(source)},
+                          weights_);
     }
-    source.transposed = family_.transposed && matrix.tensor != names_.lm_head;
+    source.transposed = transposed;
     source.tensor = {matrix.tensor + ".weight", {matrix.tensor_rows, matrix.columns}};
     if (source.transposed)
       std::swap(source.tensor.shape[0], source.tensor.shape[1]);
@@ -123,10 +136,10 @@ private:
   }
 
   // How the checkpoint stores the matrix of a module; null for floats.
-  const Scheme *SchemeOf(const std::string &module) const {
+  const Scheme *SchemeOf(const Matrix &matrix) const {
     if (!config_.quantization)
       return nullptr;
-    return config_.quantization->SchemeOf(CheckpointName(config_, module), module == names_.lm_head);
+    return config_.quantization->SchemeOf(CheckpointName(config_, matrix.tensor), matrix.name == names_.lm_head);
   }
 
   void AddNorm(const std::string &module, int64_t columns) {
@@ -151,6 +164,11 @@ private:
 };
 
 } // namespace
+
+bool HasHeadBesideEmbedding(const ModelConfig &config) {
+  return config.quantization && config.quantization->IsOfFloats() &&
+         config.quantization->SchemeOf("", /*is_head=*/true) != nullptr;
+}
 
 std::string LayerModule(const ModuleNames &names, std::string_view name, size_t layer) {
   if (name.empty())

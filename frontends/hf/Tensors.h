@@ -31,18 +31,26 @@ struct WordFields {
   int64_t addend = 0; // Added to each element.
 };
 
+// What floats become, as `#llm.quantizer` has it.
+struct FloatQuantizer {
+  Codes codes = Codes::kF8E4M3;
+  int64_t group = 0; // Columns that share a scale.
+  bool makes_scales = false;
+};
+
 // The rows of a tensor that make a weight, as `#llm.source` has them.
 struct WeightSource {
   TensorSpec tensor;
-  bool flat = false;                        // The tensor is read as rows of the weight's columns, whatever its shape.
-  bool transposed = false;                  // The tensor is [columns, rows].
-  std::optional<WordFields> fields = {};    // The tensor holds words.
-  int64_t repeat = 0;                       // Rows that each row of the tensor stands for; 0: itself.
-  int64_t rows = 0;                         // Of the matrix, where words along the rows or `repeat` may give more.
-  double scale = 0;                         // Elements are scales, finite and not 0, times this; 0: they are no scales.
-  bool allows_zero = false;                 // Of scales.
-  int64_t block = 0, offset = 0, count = 0; // Of each `block` rows, `count` from `offset` on; block 0: all rows.
-  int64_t head_dim = 0, rotary_dim = 0;     // Interleaved rope is put into halves; head_dim 0: rows stay as they are.
+  bool flat = false;                     // The tensor is read as rows of the weight's columns, whatever its shape.
+  bool transposed = false;               // The tensor is [columns, rows].
+  std::optional<WordFields> fields = {}; // The tensor holds words.
+  int64_t repeat = 0;                    // Rows that each row of the tensor stands for; 0: itself.
+  int64_t rows = 0;                      // Of the matrix, where words along the rows or `repeat` may give more.
+  double scale = 0;                      // Elements are scales, finite and not 0, times this; 0: they are no scales.
+  bool allows_zero = false;              // Of scales.
+  std::optional<FloatQuantizer> quantizer = {}; // The tensor holds floats, which become codes or scales.
+  int64_t block = 0, offset = 0, count = 0;     // Of each `block` rows, `count` from `offset` on; block 0: all rows.
+  int64_t head_dim = 0, rotary_dim = 0; // Interleaved rope is put into halves; head_dim 0: rows stay as they are.
 };
 
 // Names of the weights that hold scales and zero points of a quantized one, and what they mean.
@@ -70,6 +78,9 @@ std::vector<WeightSpec> RequiredWeights(const ModelConfig &config);
 
 // The tensors that they are made of, each once.
 std::vector<TensorSpec> RequiredTensors(const ModelConfig &config);
+
+// Whether the head is a weight even where it is tied to the embedding: the quantizer makes another matrix of it.
+bool HasHeadBesideEmbedding(const ModelConfig &config);
 
 // Names of the parts of a layer's attention and MLP as weights. Those of a fused tensor are its name with ".q" and so
 // on.

@@ -3,6 +3,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
 #include "passes/tile/AttentionSchedule.h"
+#include "passes/tile/AttentionTraits.h"
 #include "passes/tile/Divisors.h"
 #include "passes/tile/Passes.h"
 
@@ -86,7 +87,7 @@ static LogicalResult stage(tile::DotOp dot, tile::ProgramOp program, const tile:
     // Rows that are summed over must be numbers, also where their weights are 0.
     auto gather = dyn_cast<tile::GatherOp>(op);
     if (gather && op->getResult(0) == dot.getRhs() && !dot.getTransposeRhs())
-      value = tile::ClearRowsOp::create(b, loc, value, heldOf(b, loc, gather.getIndices()));
+      value = tile::ClearRowsOp::create(b, loc, value, heldOf(b, loc, gather.getIndices()), kRun);
     op->getResult(0).replaceAllUsesWith(value);
     op->erase();
   }
@@ -106,11 +107,22 @@ static void stageLeft(tile::DotOp dot) {
   dot.getLhsMutable().assign(staged);
 }
 
+/// Attention that LowerPrefillAttention.cpp takes.
+static bool hasLoweringOfItsOwn(tile::ProgramOp program) {
+  if (attentionThroughPasses)
+    return false;
+  FailureOr<AttentionLoop> loop = findAttentionLoop(program);
+  if (failed(loop))
+    return true; // which reports it
+  AttentionTraits traits = traitsOf(*loop);
+  return traits.headDim <= AttentionShape::mostHeadOfOwnLowering && !traits.hasBias && !traits.hasSinks;
+}
+
 void AssignStagesPass::runOnOperation() {
   tile::ProgramOp program = getOperation();
   tile::Schedule schedule = program.getScheduleAttr();
   std::optional<tile::PipelineShape> pipeline = schedule ? schedule.getPipeline() : std::nullopt;
-  if (!pipeline || (schedule.getAttentionTile() && !attentionThroughPasses))
+  if (!pipeline || (schedule.getAttentionTile() && hasLoweringOfItsOwn(program)))
     return;
   SmallVector<tile::DotOp> products = stagedProducts(program);
   if (static_cast<int64_t>(products.size()) != pipeline->products) {

@@ -37,7 +37,7 @@ struct RoleRegisters {
 
 /// Most for the consumers, which hold scores and outputs.
 static RoleRegisters prefillRegisters(const AttentionShape &shape) {
-  constexpr int64_t warpgroup = 128, leastProducer = 32, mostProducer = 40, mostConsumer = 240;
+  constexpr int64_t warpgroup = 128, leastProducer = 24, mostProducer = 40, mostConsumer = 240;
   int64_t consumers = shape.rows / kConsumerRows, pool = tile::registerPool(warpgroup * (1 + consumers)) / warpgroup;
   int64_t consumer = std::min<int64_t>(mostConsumer, llvm::alignDown((pool - leastProducer) / consumers, 8));
   return {std::min<int64_t>(mostProducer, pool - consumers * consumer), consumer};
@@ -70,15 +70,13 @@ tile::PrefillAttentionAttr inlay::choosePrefillAttention(const AttentionShape &s
                                          registers.producer, registers.consumer);
 }
 
-/// Until prefill attention goes through the passes by default: the lowering of its own takes heads of up to 128.
 llvm::cl::opt<bool> inlay::attentionThroughPasses("attention-through-passes", llvm::cl::Hidden);
-int64_t inlay::mostPrefillHead() { return attentionThroughPasses ? 256 : 128; }
 
 bool inlay::isPrefillAttention(const AttentionShape &shape, int64_t pageSize) {
   return shape.rows % kConsumerRows == 0 && shape.rows >= kConsumerRows &&
          shape.rows <= kConsumerRows * AttentionShape::mostConsumers &&
          shape.keysPerStep % AttentionShape::keysPerCopy == 0 && shape.keysPerStep <= AttentionShape::mostKeys &&
-         shape.headDim % 8 == 0 && shape.headDim >= 16 && shape.headDim <= mostPrefillHead() &&
+         shape.headDim % 8 == 0 && shape.headDim >= 16 && shape.headDim <= AttentionShape::mostHead &&
          pageSize % AttentionShape::keysPerCopy == 0;
 }
 
@@ -119,10 +117,11 @@ LogicalResult inlay::requireDecodeAttention(const AttentionLoop &loop) {
 }
 
 LogicalResult inlay::requirePrefillAttention(const AttentionLoop &loop) {
-  if (isHalf(loop) && isPrefillAttention(shapeOf(loop), AttentionShape::keysPerCopy))
+  if (isHalf(loop) && isPrefillAttention(shapeOf(loop), AttentionShape::keysPerCopy) &&
+      loop.headDim <= AttentionShape::mostHeadOfOwnLowering)
     return success();
   return refuse(loop) << "; the family prefill_attention takes " << kConsumerRows << " rows for each of up to "
                       << AttentionShape::mostConsumers << " consumers, up to " << AttentionShape::mostKeys
                       << " keys a step in " << AttentionShape::keysPerCopy << "s, and heads of 16 to "
-                      << mostPrefillHead() << " in 8s, in 16 bits";
+                      << AttentionShape::mostHeadOfOwnLowering << " in 8s, in 16 bits";
 }

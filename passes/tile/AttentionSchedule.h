@@ -21,13 +21,14 @@ struct AttentionShape {
   static constexpr int64_t keysPerCopy = 16; // neighbours in one page
   static constexpr int64_t mostKeys = 256;   // of a product of wgmma
   static constexpr int64_t mostConsumers = 3;
+  static constexpr int64_t mostHead = 256, mostHeadOfOwnLowering = 128; // of the family prefill_attention
   int64_t slabs() const { return (headDim + slabColumns - 1) / slabColumns; }
   int64_t stepBytes() const { return slabs() * slabColumns * 2 * keysPerStep; }
 };
 
+/// Whether all attention of the family prefill_attention goes through rings and roles of warps. Without it, what its
+/// own lowering takes does not, which is faster by a few percent yet.
 extern llvm::cl::opt<bool> attentionThroughPasses;
-/// The widest heads of the family prefill_attention.
-int64_t mostPrefillHead();
 
 /// Query rows of a consumer of the family prefill_attention.
 inline constexpr int64_t kConsumerRows = 64;

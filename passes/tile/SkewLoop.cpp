@@ -148,7 +148,7 @@ Value Skewing::start(const RingProduct &product, IRMapping &mapping, bool isLast
   auto wait = cast<tile::WaitOp>(b.clone(*product.wait, mapping));
   Value right = wait.getTiles()[0];
   if (tile::ClearRowsOp clear = product.clear; clear && (isLast || beforeLast(clear.getHeld(), loop) != true))
-    right = tile::ClearRowsOp::create(b, right, mapping.lookupOrDefault(clear.getHeld()));
+    right = tile::ClearRowsOp::create(b, right, mapping.lookupOrDefault(clear.getHeld()), clear.getRun());
   auto known = [&](Value value) -> Value {
     Operation *op = value.getDefiningOp();
     return op && loop->isAncestor(op) && !mapping.contains(value) ? b.clone(*op)->getResult(0)

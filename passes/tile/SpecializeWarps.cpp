@@ -178,9 +178,21 @@ static void buildConsumers(tile::WarpRolesOp roles, Operation *outermost, ArrayR
   });
   sinkTiles(roles);
   auto first = llvm::find_if(consume, [](Operation &op) { return needsEarlierLaunches(&op); });
-  if (first != consume.end()) {
-    OpBuilder b(&*first);
-    tile::DependOp::create(b, roles.getLoc());
+  if (first == consume.end())
+    return;
+  OpBuilder b(&*first);
+  auto depend = tile::DependOp::create(b, roles.getLoc());
+  // What the host wrote is loaded before.
+  if (!first->isBeforeInBlock(outermost))
+    return;
+  for (Operation *op = &*first, *next; op != outermost; op = next) {
+    next = op->getNextNode();
+    bool isKnown = llvm::none_of(op->getOperands(), [&](Value operand) {
+      Operation *source = operand.getDefiningOp();
+      return source && source->getBlock() == &consume && depend->isBeforeInBlock(source);
+    });
+    if (isKnown && op->getNumRegions() == 0 && (isEarlyLoad(op) || isMemoryEffectFree(op)))
+      op->moveBefore(depend);
   }
 }
 

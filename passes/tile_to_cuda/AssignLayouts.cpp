@@ -10,40 +10,16 @@ using namespace mlir;
 using namespace inlay;
 using namespace inlay::tile;
 
-bool inlay::isElementwise(Operation *op) {
-  return op->hasTrait<OpTrait::Elementwise>() && op->getNumResults() == 1 &&
-         isa<RankedTensorType>(op->getResult(0).getType());
-}
-
-bool inlay::isOfUnwrittenMemory(Operation *op) {
-  Value view;
-  if (auto load = dyn_cast_or_null<LoadOp>(op))
-    view = load.getView();
-  else if (auto gather = dyn_cast_or_null<GatherOp>(op))
-    view = gather.getView();
-  if (!view)
-    return false;
-  return llvm::none_of(view.getUsers(), [](Operation *user) { return isa<StoreOp, ScatterOp>(user); });
-}
-
-LayoutAssignment::LayoutAssignment(ProgramOp program) {
+LayoutAssignment::LayoutAssignment(ProgramOp program) : computed(program) {
   int64_t largest = 1, rows = 0, widestProduct = 0;
-  program.walk([&](Operation *op) {
+  program.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    order.try_emplace(op, order.size());
     for (Value result : op->getResults())
       if (auto type = dyn_cast<RankedTensorType>(result.getType()))
         largest = std::max(largest, type.getNumElements());
     if (auto dot = dyn_cast<DotOp>(op)) {
       rows = std::max(rows, dot.getType().getDimSize(0));
       widestProduct = std::max(widestProduct, dot.getType().getDimSize(1));
-    }
-    if (isa<arith::ConstantOp, tensor::SplatOp, IotaOp, BroadcastOp>(op)) {
-      if (isa<RankedTensorType>(op->getResult(0).getType()))
-        inlined.insert(op->getResult(0));
-    } else if (isElementwise(op) && llvm::all_of(op->getOperands(), [&](Value operand) {
-                 auto type = dyn_cast<RankedTensorType>(operand.getType());
-                 return !type || isInline(operand) || (type.getRank() == 1 && isPulled(operand));
-               })) {
-      inlined.insert(op->getResult(0));
     }
   });
   // Products: up to 16 rows a warp, more warps where accumulators are large. Rows: a few registers a thread.
@@ -54,31 +30,24 @@ LayoutAssignment::LayoutAssignment(ProgramOp program) {
   rowWarpBits = rows > 0 ? std::clamp(log2Ceil(rows) - 4, 0, warpBits) : 0;
 }
 
-/// Whether the tile stays in shared memory.
-static bool isStaged(Value tile) {
-  Operation *op = tile.getDefiningOp();
-  if (auto reduce = dyn_cast_or_null<ClusterReduceOp>(op))
-    return isStaged(reduce.getValue());
-  return isa_and_nonnull<StageOp, WarpRolesOp>(op);
-}
-
-bool LayoutAssignment::isPulled(Value tile) const {
-  if (auto slice = tile.getDefiningOp<tensor::ExtractSliceOp>())
-    return isStaged(slice.getSource());
-  return isOfUnwrittenMemory(tile.getDefiningOp());
+/// The users of a tile, last in the program first.
+SmallVector<Operation *> LayoutAssignment::usersOf(Value tile) const {
+  SmallVector<Operation *> users(tile.getUsers());
+  llvm::sort(users, [&](Operation *x, Operation *y) { return order.lookup(x) > order.lookup(y); });
+  return users;
 }
 
 Layout LayoutAssignment::accumulator(RankedTensorType type) const {
-  return Layout::mmaAccumulator(type.getDimSize(0), type.getDimSize(1), rowWarpBits, warpBits - rowWarpBits);
+  return mmaAccumulator(type.getDimSize(0), type.getDimSize(1), rowWarpBits, warpBits - rowWarpBits);
 }
 
 Layout LayoutAssignment::lhs(RankedTensorType type) const {
-  return Layout::mmaLhs(type.getDimSize(0), type.getDimSize(1), rowWarpBits, warpBits - rowWarpBits);
+  return mmaLhs(type.getDimSize(0), type.getDimSize(1), rowWarpBits, warpBits - rowWarpBits);
 }
 
 Layout LayoutAssignment::blocked(RankedTensorType type) const {
   unsigned bits = std::max(8u, type.getElementTypeBitWidth());
-  return Layout::blocked(type.getShape(), 128 / bits, warpBits);
+  return blockedLayout(type.getShape(), 128 / bits, warpBits);
 }
 
 Layout LayoutAssignment::of(Value tile) {
@@ -89,7 +58,7 @@ Layout LayoutAssignment::of(Value tile) {
   std::optional<Layout> layout = preferred(tile, visited);
   // A load that must be made at once takes the layout of what it is combined with.
   if (isa_and_nonnull<LoadOp, GatherOp>(tile.getDefiningOp()))
-    for (Operation *user : tile.getUsers()) {
+    for (Operation *user : usersOf(tile)) {
       while (isElementwise(user) && user->getNumOperands() == 1 && user->hasOneUse())
         user = *user->user_begin();
       if (isElementwise(user) && user->getNumOperands() > 1)
@@ -98,10 +67,10 @@ Layout LayoutAssignment::of(Value tile) {
   // In a warp, a tile that would take any layout takes that of what is computed from it, up to the store: so a chain
   // of ops on 32 and 16 bits has one.
   if (!layout && warpBits == 0 && inProgress.insert(tile).second) {
-    for (Operation *user : tile.getUsers())
+    for (Operation *user : usersOf(tile))
       if (isa<DeinterleaveOp>(user)) {
         // Each half in 16 bits is 8 bytes of a thread.
-        layout = Layout::blocked(cast<RankedTensorType>(tile.getType()).getShape(), 8, warpBits);
+        layout = blockedLayout(cast<RankedTensorType>(tile.getType()).getShape(), 8, warpBits);
         break;
       } else if (isElementwise(user) && !isInline(user->getResult(0)) &&
                  cast<RankedTensorType>(user->getResult(0).getType()).getShape() ==
@@ -116,33 +85,8 @@ Layout LayoutAssignment::of(Value tile) {
   return result;
 }
 
-std::optional<Layout> LayoutAssignment::demanded(Value tile) {
-  auto sliced = [](std::optional<Layout> layout, int axis) {
-    return layout ? std::optional<Layout>(layout->slice(axis)) : std::nullopt;
-  };
-  auto rankOf = [](Value value) { return cast<RankedTensorType>(value.getType()).getRank(); };
-  for (OpOperand &use : tile.getUses()) {
-    std::optional<Layout> layout =
-        llvm::TypeSwitch<Operation *, std::optional<Layout>>(use.getOwner())
-            .Case([&](BroadcastOp broadcast) { return sliced(demanded(broadcast.getResult()), broadcast.getAxis()); })
-            .Case([&](GatherOp gather) {
-              std::optional<Layout> own = demanded(gather.getResult());
-              return rankOf(gather.getResult()) == 2 ? sliced(own, 1) : own;
-            })
-            .Case([&](ScatterOp scatter) -> std::optional<Layout> {
-              bool isIndex = use.get() == scatter.getIndices();
-              return isIndex && rankOf(scatter.getValue()) == 2 ? sliced(of(scatter.getValue()), 1) : std::nullopt;
-            })
-            .Default([&](Operation *user) -> std::optional<Layout> {
-              if (!isElementwise(user))
-                return std::nullopt;
-              Value result = user->getResult(0);
-              return isInline(result) ? demanded(result) : of(result);
-            });
-    if (layout)
-      return layout;
-  }
-  return std::nullopt;
+Layout LayoutAssignment::readBy(Value tile) {
+  return isInline(tile) || isPulled(tile) ? blocked(cast<RankedTensorType>(tile.getType())) : of(tile);
 }
 
 /// The layout that comes from products and reductions; nothing for values that would take any.
@@ -170,9 +114,8 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
   return llvm::TypeSwitch<Operation *, std::optional<Layout>>(op)
       .Case([&](DotOp dot) { return accumulator(cast<RankedTensorType>(dot.getType())); })
       .Case([&](ReduceOp reduce) -> std::optional<Layout> {
-        Layout in = isInline(reduce.getValue()) ? blocked(cast<RankedTensorType>(reduce.getValue().getType()))
-                                                : of(reduce.getValue());
-        return in.slice(reduce.getAxis());
+        Value in = reduce.getValue();
+        return (isInline(in) ? blocked(cast<RankedTensorType>(in.getType())) : of(in)).slice(reduce.getAxis());
       })
       .Case([&](ArgMaxOp argMax) -> std::optional<Layout> {
         return (isInline(argMax.getValue()) ? blocked(cast<RankedTensorType>(argMax.getValue().getType()))
@@ -181,25 +124,21 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
       })
       .Case([&](DeinterleaveOp split) -> std::optional<Layout> {
         Layout in = of(split.getValue());
-        if (in.registers.empty() || in.registers[0] != LayoutBit{1, 0})
+        if (in.contiguous(LayoutDim::Register, LayoutDim::Dim1) < 2)
           in = blocked(cast<RankedTensorType>(split.getValue().getType()));
-        in.registers.erase(in.registers.begin());
-        for (auto *bits : {&in.registers, &in.lanes, &in.warps})
-          for (LayoutBit &bit : *bits)
-            bit.position -= bit.dim == 1;
-        return in;
+        return halfOf(in);
       })
       .Case([&](ClusterReduceOp reduce) { return preferred(reduce.getValue(), visited); })
       .Case([&](DotAsyncOp dot) {
         // Warpgroups have 64 rows each, their warps 16 of them.
         auto type = cast<RankedTensorType>(dot.getType());
-        return Layout::mmaAccumulator(type.getDimSize(0), type.getDimSize(1), warpBits, 0);
+        return mmaAccumulator(type.getDimSize(0), type.getDimSize(1), warpBits, 0);
       })
       .Case([&](tensor::ExtractSliceOp slice) -> std::optional<Layout> {
-        if (!isStaged(slice.getSource()) || !slice.getSource().getDefiningOp<ClusterReduceOp>())
+        if (!isKeptInShared(slice.getSource()) || !slice.getSource().getDefiningOp<ClusterReduceOp>())
           return std::nullopt;
         // 16 bytes, in which 8 lanes read 128 neighbouring bytes of a block's shared memory.
-        return Layout::blocked(slice.getType().getShape(), 4, warpBits);
+        return blockedLayout(slice.getType().getShape(), 4, warpBits);
       })
       .Case([&](DotWaitOp wait) { return preferred(wait.getSums()[number], visited); })
       .Case(
@@ -210,12 +149,7 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
       })
       .Case([&](TransposeOp transpose) {
         std::optional<Layout> in = preferred(transpose.getValue(), visited);
-        if (!in)
-          return in;
-        for (auto *bits : {&in->registers, &in->lanes, &in->warps})
-          for (LayoutBit &bit : *bits)
-            bit.dim = bit.dim < 0 ? bit.dim : 1 - bit.dim;
-        return in;
+        return in ? std::optional(in->transposed()) : std::nullopt;
       })
       .Case([&](scf::ForOp loop) {
         return firstOf({loop.getBody()->getTerminator()->getOperand(number), loop.getInitArgs()[number]});

@@ -15,7 +15,8 @@ struct Family {
 };
 } // namespace
 
-FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
+/// The lowering that takes programs with `schedule`; null where none does.
+static FamilyLowering loweringOf(tile::Schedule schedule) {
   static const Family families[] = {
       {TypeID::get<tile::DecodeAttentionAttr>(), lowerDecodeAttention},
       {TypeID::get<tile::GemmAttr>(), lowerGeneric},
@@ -24,12 +25,24 @@ FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
       {TypeID::get<tile::PrefillAttentionAttr>(), lowerPrefillAttention},
       {TypeID::get<tile::SwapAbAttr>(), lowerGeneric},
   };
-  tile::Schedule schedule = program.getScheduleAttr();
   if (!schedule)
     return lowerGeneric;
   for (const Family &family : families)
     if (family.schedule == schedule.getTypeID())
       return family.lowering;
+  return nullptr;
+}
+
+bool inlay::isLoweredOpByOp(tile::ProgramOp program) {
+  // Attention of prompts with warps of its own, too.
+  return loweringOf(program.getScheduleAttr()) == lowerGeneric ||
+         program.walk([](tile::WarpRolesOp) { return WalkResult::interrupt(); }).wasInterrupted();
+}
+
+FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
+  tile::Schedule schedule = program.getScheduleAttr();
+  if (FamilyLowering lowering = loweringOf(schedule))
+    return lowering;
   if (schedule.isPending())
     program.emitError("has no schedule of the family ")
         << schedule.getFamilyName() << " yet; run tile-select-schedule and tile-apply-schedule first";

@@ -34,6 +34,9 @@ mlir::LogicalResult lowerPrefillAttention(tile::ProgramOp program, mlir::OpBuild
 /// The lowering of a program's schedule; lowerGeneric without one, null (with a diagnostic) where none is selected yet.
 FamilyLowering familyLowering(tile::ProgramOp program);
 
+/// Whether that is lowerGeneric.
+bool isLoweredOpByOp(tile::ProgramOp program);
+
 /// `c`, `s ceildiv d` or `c * (s ceildiv d)` as the plan says it; none for any other expression.
 std::optional<cuda::Count> countOf(mlir::AffineExpr expr);
 

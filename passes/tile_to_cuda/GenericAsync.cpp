@@ -24,14 +24,14 @@ static int64_t columnsOfInstruction(int64_t columns) {
   return *llvm::find_if(kWidths, [&](int64_t width) { return width >= columns; });
 }
 
-/// Puts a left operand where products of warpgroups read it.
+/// Puts a left operand where products of warpgroups read it; each warpgroup its own rows.
 LogicalResult GenericLowering::stageLeft(tile::StageOp op) {
   RankedTensorType type = tileType(op.getResult());
-  Layout layout = layouts.of(op.getValue());
-  if (threads.group != ThreadGroup::Role || op->getParentOfType<scf::ForOp>() || layout.contiguous(1) < 8)
-    return op.emitOpError() << "of " << type
-                            << " has no CUDA lowering; expected, in consumers and in no loop, 8 neighbours in a thread";
-  Value array = materialize(op.getValue(), layout, "staged");
+  Layout layout = registerLayout(op.getValue());
+  if (!meetings.parity || op->getParentOfType<scf::ForOp>())
+    return op.emitOpError() << "of " << type.dropEncoding()
+                            << " has no CUDA lowering; expected consumers of a tile.warp_roles, and no loop";
+  Value array = materialize(op.getValue(), "staged");
   KernelBuilder k(loc, b);
   int64_t slab = tile::slabBytes(type) / bytesOf(type.getElementType());
   Value base;
@@ -40,29 +40,27 @@ LogicalResult GenericLowering::stageLeft(tile::StageOp op) {
     k.setInsertionPoint(entryEnd); // declared where every warp can name it
     base = k.shared("left", type.getElementType(), tile::slabsOf(type) * tile::slabBytes(type), tile::kAtomBytes);
   }
-  unrolled(layout.registerCount() / 8, [&](Value i) {
+  unrolled(layout.size(LayoutDim::Register) / 8, [&](Value i) {
     Value reg = mul(i, 8), row = coordinate(layout, 0, reg), column = coordinate(layout, 1, reg);
     KernelBuilder inner(loc, b);
     Value chunk = inner.bitXor(inner.rem(inner.div(column, 8), 8), inner.rem(row, 8));
     Value at = inner.add(inner.mul(inner.div(column, kAtomColumns), slab),
                          inner.add(inner.mul(row, kAtomColumns), inner.mul(chunk, 8)));
-    Value inside = less(column, index(tile::slabsOf(type) * kAtomColumns));
+    int64_t columns = tile::slabsOf(type) * kAtomColumns;
+    Value inside = layout.extent(LayoutDim::Dim1) > columns ? less(column, index(columns)) : always();
     call("store_vector<8>", "tile.h", {pointerAt(base, at), address(array, reg), inside});
   });
-  call("fence_async_proxy", "shared_address.h", {});
-  barrier();
+  meetWarpgroup();
   ringTiles[op.getResult()] = {base, index(0)};
   return success();
 }
 
 /// The left operand in registers, as packed pairs.
 Value GenericLowering::packLeft(Value tile) {
-  RankedTensorType type = tileType(tile);
-  Layout layout = Layout::mmaLhs(type.getDimSize(0), type.getDimSize(1), layouts.warps(), 0);
-  Value array = materialize(tile, layout, "left");
-  int64_t count = liveRegisters(layout, type.getShape()) / 2;
-  Value packed = local(layout.registerCount() / 2, b.getI32Type(), "packed");
-  unrolled(count, [&](Value i) {
+  Layout layout = registerLayout(tile);
+  Value array = materialize(tile, "left");
+  Value packed = local(layout.size(LayoutDim::Register) / 2, b.getI32Type(), "packed");
+  unrolled(liveRegisters(layout, tileType(tile).getShape()) / 2, [&](Value i) {
     Value low = mul(i, 2), high = add(low, index(1));
     set(call("pack_bits", "base.h", {get(array, low), get(array, high)}, b.getI32Type()), packed, i);
   });
@@ -79,15 +77,14 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
   int64_t groups = threads.warps * 32 / kWarpgroup, depth = lhs.getDimSize(1), columns = type.getDimSize(1);
   if (lhs.getDimSize(0) != 64 * groups || columns % 8 != 0 || columns > 256 ||
       (op.getColumns() && depth % kProduct != 0))
-    return op.emitOpError() << "has " << lhs << " and " << rhs << " for " << groups
+    return op.emitOpError() << "has " << lhs.dropEncoding() << " and " << rhs.dropEncoding() << " for " << groups
                             << " warpgroups; expected 64 rows on the left for each, and up to 256 on the right";
   if (!op.getColumns() && columnsOfInstruction(columns) != columns)
-    return op.emitOpError() << "has " << rhs << " on the right; wgmma.h has no instruction of " << columns
-                            << " rows there";
-  Layout layout = layouts.of(op.getResult());
+    return op.emitOpError() << "has " << rhs.dropEncoding() << " on the right; wgmma.h has no instruction of "
+                            << columns << " rows there";
   bool isFirst = !op.getColumns() && matchPattern(op.getAccumulator(), m_AnyZeroFloat());
-  Value sums = isFirst ? local(layout.registerCount(), type.getElementType(), "sums")
-                       : materialize(op.getAccumulator(), layout, "sums");
+  Value sums = isFirst ? local(registerLayout(op.getResult()).size(LayoutDim::Register), type.getElementType(), "sums")
+                       : materialize(op.getAccumulator(), "sums");
   Value packed = op.getColumns() ? packLeft(op.getLhs()) : Value();
 
   KernelBuilder k(loc, b);
@@ -125,19 +122,18 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
     }
   }
   k.call("wgmma_commit", "wgmma.h", {});
-  define(op.getResult(), layout, sums);
+  define(op.getResult(), sums);
   return success();
 }
 
 LogicalResult GenericLowering::dotWait(tile::DotWaitOp op) {
   call("wgmma_wait<" + std::to_string(op.getPending()) + ">", "wgmma.h", {});
   for (auto [sums, result] : llvm::zip_equal(op.getSums(), op.getResults())) {
-    Layout layout = layouts.of(result);
-    Value array = arrayOf(sums, layout);
+    Value array = arrayOf(sums);
     if (op.getPending() == 0)
-      call("register_fence<" + std::to_string(liveRegisters(layout, tileType(result).getShape())) + ">", "wgmma.h",
-           {array});
-    define(result, layout, array);
+      call("register_fence<" + std::to_string(liveRegisters(registerLayout(result), tileType(result).getShape())) + ">",
+           "wgmma.h", {array});
+    define(result, array);
   }
   return success();
 }
@@ -157,9 +153,7 @@ LogicalResult GenericLowering::inTurn(tile::InTurnOp op) {
   after.ifThen(after.equal(lane, 0), [&] {
     after.call("mbarrier_arrive", "mbarrier.h", after.offset(turns.barriers, after.rem(after.add(group, 1), groups)));
   });
-  for (auto [value, result] : llvm::zip_equal(op.getBody().front().getTerminator()->getOperands(), op.getResults())) {
-    Layout layout = layouts.of(result);
-    define(result, layout, arrayOf(value, layout));
-  }
+  for (auto [value, result] : llvm::zip_equal(op.getBody().front().getTerminator()->getOperands(), op.getResults()))
+    define(result, arrayOf(value));
   return success();
 }

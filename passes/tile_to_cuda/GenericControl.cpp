@@ -18,21 +18,21 @@ static bool isStartedByProduct(Value init, BlockArgument argument) {
 LogicalResult GenericLowering::forOp(scf::ForOp op) {
   // Scalars are carried by the loop, tiles by arrays that live around it.
   SmallVector<Value> init, arrays;
-  SmallVector<Layout> carried;
+  SmallVector<int64_t> carried; // registers of each array
   for (auto [value, argument] : llvm::zip_equal(op.getInitArgs(), op.getRegionIterArgs())) {
     auto type = dyn_cast<RankedTensorType>(value.getType());
     if (!type) {
       init.push_back(scalar(value));
       continue;
     }
-    Layout layout = layouts.of(argument);
-    Value array = local(layout.registerCount(), type.getElementType(), "carried");
+    int64_t registers = registerLayout(argument).size(LayoutDim::Register);
+    Value array = local(registers, type.getElementType(), "carried");
     if (!isStartedByProduct(value, argument)) {
-      prepare(value, layout);
-      unrolled(layout.registerCount(), [&](Value reg) { set(element(value, layout, reg), array, reg); });
+      prepare(value);
+      unrolled(registers, [&](Value reg) { set(element(value, reg), array, reg); });
     }
     arrays.push_back(array);
-    carried.push_back(layout);
+    carried.push_back(registers);
   }
   auto loop =
       scf::ForOp::create(b, loc, scalar(op.getLowerBound()), scalar(op.getUpperBound()), scalar(op.getStep()), init);
@@ -53,8 +53,7 @@ LogicalResult GenericLowering::forOp(scf::ForOp op) {
     if (!isa<RankedTensorType>(argument.getType())) {
       scalars[argument] = loop.getRegionIterArg(nextScalar++);
     } else {
-      define(argument, carried[nextArray], arrays[nextArray]);
-      ++nextArray;
+      define(argument, arrays[nextArray++]);
     }
   }
   {
@@ -73,18 +72,18 @@ LogicalResult GenericLowering::forOp(scf::ForOp op) {
         continue;
       }
       // An array that another one is assigned from must not have changed before: such values are copied first.
-      const Layout &layout = carried[i++];
-      prepare(value, layout);
-      Value array = layouts.isInline(value) ? Value() : arrayOf(value, layout);
+      int64_t registers = carried[i++];
+      prepare(value);
+      Value array = computed.contains(value) ? Value() : arrayOf(value);
       if (!array || (llvm::is_contained(arrays, array) && array != arrays[i - 1])) {
-        array = local(layout.registerCount(), tileType(value).getElementType(), "next");
-        unrolled(layout.registerCount(), [&](Value reg) { set(element(value, layout, reg), array, reg); });
+        array = local(registers, tileType(value).getElementType(), "next");
+        unrolled(registers, [&](Value reg) { set(element(value, reg), array, reg); });
       }
       next.push_back(array);
     }
-    for (auto [from, to, layout] : llvm::zip_equal(next, arrays, carried))
+    for (auto [from, to, registers] : llvm::zip_equal(next, arrays, carried))
       if (from != to)
-        unrolled(layout.registerCount(), [&](Value reg) { set(get(from, reg), to, reg); });
+        unrolled(registers, [&](Value reg) { set(get(from, reg), to, reg); });
     if (!init.empty())
       scf::YieldOp::create(b, loc, yields);
   }
@@ -94,16 +93,14 @@ LogicalResult GenericLowering::forOp(scf::ForOp op) {
     if (!isa<RankedTensorType>(result.getType())) {
       scalars[result] = loop.getResult(nextScalar++);
     } else {
-      // The loop's array becomes the result; the layouts are equal by construction.
-      define(result, carried[nextArray], arrays[nextArray]);
-      ++nextArray;
+      define(result, arrays[nextArray++]); // the loop's array becomes the result
     }
   }
   return success();
 }
 
 /// Builds one side of a branch, whose tiles end in `arrays`.
-LogicalResult GenericLowering::lowerBranch(Region &from, Block *to, ArrayRef<Value> arrays, ArrayRef<Layout> carried) {
+LogicalResult GenericLowering::lowerBranch(Region &from, Block *to, ArrayRef<Value> arrays) {
   OpBuilder::InsertionGuard guard(b);
   if (to->mightHaveTerminator() && !to->empty() && to->back().hasTrait<OpTrait::IsTerminator>())
     to->back().erase();
@@ -118,9 +115,9 @@ LogicalResult GenericLowering::lowerBranch(Region &from, Block *to, ArrayRef<Val
       yields.push_back(scalar(value));
       continue;
     }
-    prepare(value, carried[i]);
-    unrolled(carried[i].registerCount(), [&](Value reg) { set(element(value, carried[i], reg), arrays[i], reg); });
-    ++i;
+    prepare(value);
+    Value array = arrays[i++];
+    unrolled(registerLayout(value).size(LayoutDim::Register), [&](Value reg) { set(element(value, reg), array, reg); });
   }
   scf::YieldOp::create(b, loc, yields);
   scopes.pop_back();
@@ -130,35 +127,26 @@ LogicalResult GenericLowering::lowerBranch(Region &from, Block *to, ArrayRef<Val
 /// Each warp takes a side by its own rows.
 LogicalResult GenericLowering::ifAll(tile::IfAllOp op) {
   SmallVector<Value> arrays;
-  SmallVector<Layout> carried;
-  std::optional<Layout> rows;
-  for (OpResult result : op.getResults()) {
-    RankedTensorType type = tileType(result);
-    carried.push_back(layouts.of(result));
-    arrays.push_back(local(carried.back().registerCount(), type.getElementType(), "chosen"));
-    if (type.getDimSize(0) == op.getCondition().getType().getDimSize(0))
-      rows = type.getRank() == 2 ? carried.back().slice(1) : carried.back();
-  }
-  if (!rows || op.getCondition().getType().getRank() != 1)
-    return op.emitOpError("has no result with the rows of its condition, which say what a warp decides");
-  prepare(op.getCondition(), *rows);
+  for (OpResult result : op.getResults())
+    arrays.push_back(
+        local(registerLayout(result).size(LayoutDim::Register), tileType(result).getElementType(), "chosen"));
+  prepare(op.getCondition());
   Value all;
-  for (int64_t reg = 0; reg < rows->registerCount(); ++reg)
-    all = both(all, element(op.getCondition(), *rows, index(reg)));
+  for (int64_t reg = 0; reg < registerLayout(op.getCondition()).size(LayoutDim::Register); ++reg)
+    all = both(all, element(op.getCondition(), index(reg)));
   all = call("all_lanes", "warp.h", {all}, b.getI1Type());
   auto branch = scf::IfOp::create(b, loc, TypeRange(), all, /*withElseRegion=*/true);
   scopes.back().inner = branch;
-  if (failed(lowerBranch(op.getAll(), branch.thenBlock(), arrays, carried)) ||
-      failed(lowerBranch(op.getSome(), branch.elseBlock(), arrays, carried)))
+  if (failed(lowerBranch(op.getAll(), branch.thenBlock(), arrays)) ||
+      failed(lowerBranch(op.getSome(), branch.elseBlock(), arrays)))
     return failure();
-  for (auto [result, layout, array] : llvm::zip_equal(op.getResults(), carried, arrays))
-    define(result, layout, array);
+  for (auto [result, array] : llvm::zip_equal(op.getResults(), arrays))
+    define(result, array);
   return success();
 }
 
 LogicalResult GenericLowering::ifOp(scf::IfOp op) {
   SmallVector<Value> arrays;
-  SmallVector<Layout> carried;
   SmallVector<Type> scalarTypes;
   for (OpResult result : op.getResults()) {
     auto type = dyn_cast<RankedTensorType>(result.getType());
@@ -166,22 +154,20 @@ LogicalResult GenericLowering::ifOp(scf::IfOp op) {
       scalarTypes.push_back(result.getType());
       continue;
     }
-    carried.push_back(layouts.of(result));
-    arrays.push_back(local(carried.back().registerCount(), type.getElementType(), "chosen"));
+    arrays.push_back(local(registerLayout(result).size(LayoutDim::Register), type.getElementType(), "chosen"));
   }
   bool hasElse = !op.getElseRegion().empty();
   auto branch = scf::IfOp::create(b, loc, scalarTypes, scalar(op.getCondition()), hasElse);
   scopes.back().inner = branch;
-  if (failed(lowerBranch(op.getThenRegion(), branch.thenBlock(), arrays, carried)) ||
-      (hasElse && failed(lowerBranch(op.getElseRegion(), branch.elseBlock(), arrays, carried))))
+  if (failed(lowerBranch(op.getThenRegion(), branch.thenBlock(), arrays)) ||
+      (hasElse && failed(lowerBranch(op.getElseRegion(), branch.elseBlock(), arrays))))
     return failure();
   unsigned nextScalar = 0, nextArray = 0;
   for (OpResult result : op.getResults()) {
     if (!isa<RankedTensorType>(result.getType())) {
       scalars[result] = branch.getResult(nextScalar++);
     } else {
-      define(result, carried[nextArray], arrays[nextArray]);
-      ++nextArray;
+      define(result, arrays[nextArray++]);
     }
   }
   return success();

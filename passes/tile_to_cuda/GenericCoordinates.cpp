@@ -73,50 +73,66 @@ Value GenericLowering::shared(StringRef name, int64_t bytes, int64_t alignment, 
 // Coordinates
 //===----------------------------------------------------------------------===//
 
-/// Moves bits of `source` to other places: pairs (from, to), ascending in `from`. Null where there are none.
-Value GenericLowering::pickBits(Value source, ArrayRef<std::pair<int, int>> bits) {
+static int64_t anyOf(ArrayRef<int64_t> masks) {
+  int64_t all = 0;
+  for (int64_t mask : masks)
+    all |= mask;
+  return all;
+}
+
+/// x ^ y, as a sum where they have no bit in common: x has only bits of `inX`, y only bits of `inY`.
+Value GenericLowering::joined(Value x, int64_t inX, Value y, int64_t inY) {
+  return x && y && (inX & inY) ? Value(arith::XOrIOp::create(b, loc, x, y)) : add(x, y);
+}
+
+/// The XOR of the components of the bits of `source` that are set; null where all are 0. Bits that stay neighbours move
+/// together, and parts that have no bit in common are added.
+Value GenericLowering::image(Value source, ArrayRef<int64_t> components) {
   Value sum;
-  for (size_t i = 0; i < bits.size();) {
+  int64_t inSum = 0; // bits that may be set there
+  for (size_t i = 0; i < components.size();) {
     size_t end = i + 1;
-    while (end < bits.size() && bits[end].first == bits[end - 1].first + 1 &&
-           bits[end].second == bits[end - 1].second + 1)
+    while (end < components.size() && components[end] == 2 * components[end - 1])
       ++end;
-    Value part = source;
-    if (bits[i].first > 0)
-      part = arith::ShRSIOp::create(b, loc, part, index(bits[i].first));
-    part = arith::AndIOp::create(b, loc, part, index((int64_t(1) << (end - i)) - 1));
-    sum = add(sum, mul(part, int64_t(1) << bits[i].second));
+    if (components[i] != 0) {
+      if (!llvm::isPowerOf2_64(components[i]))
+        end = i + 1;
+      int64_t run = (int64_t(1) << (end - i)) - 1;
+      Value part = source;
+      if (i > 0)
+        part = arith::ShRSIOp::create(b, loc, part, index(static_cast<int64_t>(i)));
+      part = mul(arith::AndIOp::create(b, loc, part, index(run)), components[i]);
+      sum = joined(sum, inSum, part, run * components[i]);
+      inSum |= run * components[i];
+    }
     i = end;
   }
   return sum;
 }
 
-SmallVector<std::pair<int, int>> inlay::bitsOf(ArrayRef<LayoutBit> bits, int dim) {
-  SmallVector<std::pair<int, int>> result;
-  for (auto [i, bit] : llvm::enumerate(bits))
-    if (bit.dim == dim)
-      result.push_back({static_cast<int>(i), bit.position});
-  return result;
-}
-
 /// The part of a coordinate that the thread alone decides, computed once at the kernel's start.
 Value GenericLowering::threadCoordinate(const Layout &layout, int dim) {
-  Layout key = layout;
-  key.registers.clear();
+  using enum LayoutDim;
+  Layout key = layout.restricted({Lane, Warp});
   for (auto &[known, value] : coordinates)
     if (known.first == key && known.second == dim)
       return value;
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(entryEnd);
-  Value value = add(pickBits(lane, bitsOf(layout.lanes, dim)), pickBits(warp, bitsOf(layout.warps, dim)));
+  SmallVector<int64_t> lanes = layout.components(Lane, tile::dimension(dim));
+  SmallVector<int64_t> warps = layout.components(Warp, tile::dimension(dim));
+  Value value = joined(image(lane, lanes), anyOf(lanes), image(warp, warps), anyOf(warps));
   coordinates.push_back({{key, dim}, value});
   return value;
 }
 
 Value GenericLowering::coordinate(const Layout &layout, int dim, Value reg) {
   Value sum = threadCoordinate(layout, dim);
+  SmallVector<int64_t> registers = layout.components(LayoutDim::Register, tile::dimension(dim));
+  int64_t ofThread = anyOf(layout.components(LayoutDim::Lane, tile::dimension(dim))) |
+                     anyOf(layout.components(LayoutDim::Warp, tile::dimension(dim)));
   if (!matchPattern(reg, m_Zero()))
-    sum = add(sum, pickBits(reg, bitsOf(layout.registers, dim)));
+    sum = joined(sum, ofThread, image(reg, registers), anyOf(registers));
   return sum ? sum : index(0);
 }
 
@@ -124,10 +140,10 @@ Value GenericLowering::coordinate(const Layout &layout, int dim, Value reg) {
 Value GenericLowering::keptRegister(const Layout &layout, int axis, Value reg) {
   if (matchPattern(reg, m_Zero()))
     return reg;
-  SmallVector<std::pair<int, int>> bits;
+  SmallVector<int64_t> bits(layout.bits(LayoutDim::Register));
   for (auto [to, from] : llvm::enumerate(layout.keptRegisterBits(axis)))
-    bits.push_back({static_cast<int>(from), static_cast<int>(to)});
-  Value result = pickBits(reg, bits);
+    bits[from] = int64_t(1) << to;
+  Value result = image(reg, bits);
   return result ? result : index(0);
 }
 
@@ -135,22 +151,19 @@ Value GenericLowering::keptRegister(const Layout &layout, int axis, Value reg) {
 Value GenericLowering::insideTile(const Layout &layout, ArrayRef<int64_t> shape, Value reg) {
   Value inside;
   for (auto [dim, size] : llvm::enumerate(shape))
-    if (layout.extent(dim) > size)
+    if (layout.extent(tile::dimension(dim)) > size)
       inside = both(inside, less(coordinate(layout, dim, reg), index(size)));
   return inside;
 }
 
 /// Whether this thread is the first of those that hold the same elements; null where each element has one holder.
 Value GenericLowering::onlyOneHolder(const Layout &layout) {
-  auto firstOf = [&](Value source, ArrayRef<LayoutBit> bits) -> Value {
-    int64_t mask = 0;
-    for (auto [i, bit] : llvm::enumerate(bits))
-      if (bit.dim < 0)
-        mask |= int64_t(1) << i;
+  auto firstOf = [&](Value source, LayoutDim in) -> Value {
+    int64_t mask = layout.freeBits(in);
     if (!mask)
       return {};
     Value masked = arith::AndIOp::create(b, loc, source, index(mask));
     return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, masked, index(0));
   };
-  return both(firstOf(lane, layout.lanes), firstOf(warp, layout.warps));
+  return both(firstOf(lane, LayoutDim::Lane), firstOf(warp, LayoutDim::Warp));
 }

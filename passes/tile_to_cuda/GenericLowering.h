@@ -4,8 +4,8 @@
 // (GenericCoordinates.cpp), tiles in registers and in other layouts
 // (GenericValues.cpp), memory (GenericMemory.cpp), products (GenericProducts.cpp),
 // reductions (GenericReductions.cpp), loops and branches (GenericControl.cpp), rings
-// (GenericRings.cpp), products of warpgroups (GenericAsync.cpp), work of warps
-// (GenericWarps.cpp), and which of these an op goes to (LowerGeneric.cpp).
+// (GenericRings.cpp), products of warpgroups (GenericAsync.cpp), work of warps (GenericWarps.cpp), and which of these
+// an op goes to (LowerGeneric.cpp).
 //
 //===----------------------------------------------------------------------===//
 
@@ -18,18 +18,12 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Matchers.h"
-#include "passes/tile_to_cuda/AssignLayouts.h"
+#include "passes/tile_to_cuda/ComputedTiles.h"
 #include "llvm/ADT/MapVector.h"
 
 #include <functional>
 
 namespace inlay {
-/// A tile in registers.
-struct TileArray {
-  Layout layout;
-  mlir::Value array; // !cuda.local<RxT>
-};
-
 /// A tile in shared memory, rows of `pitch` elements.
 struct SharedTile {
   mlir::Value pointer;
@@ -61,11 +55,11 @@ struct WarpgroupBarriers {
   mlir::Value barriers, parity;
 };
 
-/// The threads that run what is built: all of a block, the warps of a role, one warp of its own work, or the warp that
-/// fetches rows.
+/// The threads that run what is built, among which tiles are divided: all of a block, the warps of a role, one warp of
+/// its own work, or the warp that fetches rows.
 struct ThreadGroup {
   enum Group { Block, Role, Warp, Fetch } group = Block;
-  int64_t warps = 0;
+  int64_t warps = 1;
 };
 
 /// The kernel's tensor maps, and the number of each fetch's.
@@ -76,18 +70,18 @@ struct FetchMaps {
 /// Fails with a diagnostic at a fetch that TMA cannot do.
 mlir::LogicalResult collectTensorMaps(tile::ProgramOp program, FetchMaps &maps);
 
+inline constexpr int64_t kWarpgroup = 128;
+
 /// Overlays of shared memory: sums go where the rings were.
 inline constexpr int64_t kRingOverlay = 0, kSumsOverlay = 1;
 
-inline constexpr int64_t kWarpgroup = 128;
-
-/// The element type's bytes; a bool has one.
-inline int64_t bytesOf(mlir::Type type) { return std::max(1u, type.getIntOrFloatBitWidth() / 8); }
 inline mlir::RankedTensorType tileType(mlir::Value value) {
   return mlir::cast<mlir::RankedTensorType>(value.getType());
 }
-/// Where bits of a coordinate come from: pairs (number of the bit in `bits`, position in the coordinate).
-llvm::SmallVector<std::pair<int, int>> bitsOf(llvm::ArrayRef<LayoutBit> bits, int dim);
+/// The layout of a tile in registers.
+inline Layout registerLayout(mlir::Value tile) { return *tile::layoutOf(tile); }
+/// Fails with a diagnostic where a tile has no layout, or one that its op cannot take or give.
+mlir::LogicalResult checkLayouts(tile::ProgramOp program);
 
 class GenericLowering {
   using Value = mlir::Value;
@@ -96,10 +90,10 @@ class GenericLowering {
   using LogicalResult = mlir::LogicalResult;
 
 public:
-  GenericLowering(tile::ProgramOp program, cuda::KernelOp kernel, LayoutAssignment &layouts, const FetchMaps &maps)
-      : program(program), kernel(kernel), layouts(layouts), maps(maps), b(kernel.getContext()), loc(kernel.getLoc()) {}
+  GenericLowering(tile::ProgramOp program, cuda::KernelOp kernel, int64_t warps, const FetchMaps &maps)
+      : program(program), kernel(kernel), computed(program), maps(maps), b(kernel.getContext()), loc(kernel.getLoc()),
+        threads{ThreadGroup::Block, warps} {}
   LogicalResult run();
-  int64_t conversions = 0;
 
 private:
   // Scalars and loops.
@@ -126,7 +120,8 @@ private:
   Value scalar(Value value) { return scalars.lookup(value); }
 
   // Coordinates.
-  Value pickBits(Value source, llvm::ArrayRef<std::pair<int, int>> bits);
+  Value joined(Value x, int64_t inX, Value y, int64_t inY);
+  Value image(Value source, llvm::ArrayRef<int64_t> components);
   Value threadCoordinate(const Layout &layout, int dim);
   Value coordinate(const Layout &layout, int dim, Value reg);
   Value keptRegister(const Layout &layout, int axis, Value reg);
@@ -134,24 +129,21 @@ private:
   Value onlyOneHolder(const Layout &layout);
 
   // Values.
-  void prepare(Value tile, const Layout &layout);
-  Value element(Value tile, const Layout &layout, Value reg);
-  Value arrayOf(Value tile, const Layout &layout);
-  TileArray *find(Value tile, const Layout &layout, unsigned &scope);
-  void define(Value tile, const Layout &layout, Value array);
-  Value materialize(Value tile, const Layout &layout, llvm::StringRef name);
-  Value convert(Value array, const Layout &from, const Layout &to, llvm::ArrayRef<int64_t> shape);
-  std::optional<Value> permute(Value array, const Layout &from, const Layout &to);
+  void prepare(Value tile);
+  Value element(Value tile, Value reg);
+  Value arrayOf(Value tile);
+  Value find(Value tile) const;
+  void define(Value tile, Value array);
+  Value materialize(Value tile, llvm::StringRef name);
+  Value convert(tile::ConvertLayoutOp op);
 
   // Memory.
   bool isPacked(Value view);
-  int64_t vectorWidth(Value view, Value lastOffset, const Layout &layout, int64_t tileColumns);
   std::pair<Value, Value> place(Operation *access, Value view, mlir::ValueRange offsets, Value indices,
                                 const Layout &layout, llvm::ArrayRef<int64_t> shape, Value reg);
-  Value loadArray(Operation *op, const Layout &layout);
+  Value loadArray(Operation *op);
   LogicalResult storeTile(Operation *op, Value value, Value view, mlir::ValueRange offsets, Value indices);
-  bool isStaged(Operation *op);
-  SharedTile stage(Operation *op);
+  SharedTile stage(Operation *op, tile::SharedAttr layoutThere);
 
   // Rings.
   Value tensorMap(unsigned i);
@@ -162,9 +154,8 @@ private:
   LogicalResult wait(tile::WaitOp op);
   LogicalResult release(tile::ReleaseOp op);
   LogicalResult fetchRows(tile::FetchRowsOp op);
-  std::optional<Layout> fetchedLayout(Value indices);
   LogicalResult clearRows(tile::ClearRowsOp op);
-  void meetWarpgroup(WarpgroupBarriers &meeting);
+  void meetWarpgroup();
 
   // Products of warpgroups.
   LogicalResult stageLeft(tile::StageOp op);
@@ -180,7 +171,7 @@ private:
   LogicalResult stage(tile::StageOp op);
   LogicalResult extractSlice(mlir::tensor::ExtractSliceOp op);
   Value clusterRank();
-  Value loadSlice(mlir::tensor::ExtractSliceOp op, const Layout &layout);
+  Value loadSlice(mlir::tensor::ExtractSliceOp op);
   LogicalResult combineKept(tile::ClusterReduceOp op);
 
   // Ops.
@@ -195,10 +186,9 @@ private:
   LogicalResult forOp(mlir::scf::ForOp op);
   LogicalResult ifOp(mlir::scf::IfOp op);
   LogicalResult ifAll(tile::IfAllOp op);
-  LogicalResult lowerBranch(mlir::Region &from, mlir::Block *to, llvm::ArrayRef<Value> arrays,
-                            llvm::ArrayRef<Layout> carried);
+  LogicalResult lowerBranch(mlir::Region &from, mlir::Block *to, llvm::ArrayRef<Value> arrays);
   Value applyTo(Operation *op, mlir::ValueRange operands, Type type);
-  void computeElements(Operation *op, const Layout &layout, Value array);
+  void computeElements(Operation *op, Value array);
   Value combine(tile::Reduction kind, Value x, Value y);
   Value identity(tile::Reduction kind, Type type);
   void
@@ -207,7 +197,7 @@ private:
 
   tile::ProgramOp program;
   cuda::KernelOp kernel;
-  LayoutAssignment &layouts;
+  const ComputedTiles computed;
   const FetchMaps &maps;
   mlir::OpBuilder b;
   mlir::Location loc;
@@ -216,7 +206,7 @@ private:
   llvm::DenseMap<Value, Value> scalars;
   /// The blocks being built, outermost first: what was computed in each, and the op of the block that holds the next.
   struct Scope {
-    llvm::DenseMap<Value, llvm::SmallVector<TileArray>> tiles;
+    llvm::DenseMap<Value, Value> tiles; // in registers: !cuda.local<RxT>
     Operation *inner = nullptr;
   };
   llvm::SmallVector<Scope> scopes;
@@ -227,8 +217,7 @@ private:
   ThreadGroup threads;
   llvm::MapVector<Value, RingState> rings;
   llvm::DenseMap<Value, std::pair<Value, Value>> ringTiles; // tiles that wgmma can read: buffer and first element
-  WarpgroupBarriers turns, cleared;
-  int64_t fetchedRun = 0; // rows that a lane brings
+  WarpgroupBarriers turns, meetings;
   llvm::DenseMap<Value, KeptTile> kept;
   /// Sums that the first product of a loop overwrites: whether this product is a later one.
   llvm::DenseMap<Value, std::function<Value()>> firstProducts;

@@ -5,10 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/tile/Divisors.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
-
-#include <numeric>
 
 using namespace mlir;
 using namespace inlay;
@@ -16,22 +13,6 @@ using namespace inlay;
 bool GenericLowering::isPacked(Value view) {
   auto packing = program.getArgAttrOfType<StringAttr>(cast<BlockArgument>(view).getArgNumber(), tile::kPackingAttr);
   return packing && packing.getValue() == tile::kAtomPacking;
-}
-
-/// Elements that one access may move: neighbours in the thread, all inside or all outside, and aligned.
-int64_t GenericLowering::vectorWidth(Value view, Value lastOffset, const Layout &layout, int64_t tileColumns) {
-  auto type = cast<tile::ViewType>(view.getType());
-  int64_t last = type.getShape().back(), width = 16 / bytesOf(type.getElementType());
-  auto shrink = [&](int64_t limit) { width = std::gcd(width, limit); };
-  shrink(layout.contiguous(layout.registers.empty() ? 0 : layout.registers[0].dim));
-  shrink(tileColumns);
-  if (lastOffset)
-    shrink(divisorOf(lastOffset));
-  if (!ShapedType::isDynamic(last))
-    shrink(last);
-  else if (type.getRank() == 1)
-    width = type.getExtent() ? 1 : width;
-  return width;
 }
 
 /// The element's offset from the view's start (i64), and whether it is there.
@@ -44,8 +25,7 @@ std::pair<Value, Value> GenericLowering::place(Operation *access, Value view, Va
   for (int dim = 0; dim < rank; ++dim) {
     Value offset = dim < static_cast<int>(offsets.size()) && offsets[dim] ? scalar(offsets[dim]) : Value();
     if (indices && dim == 0) {
-      Layout rows = rank == 2 ? layout.slice(1) : layout;
-      Value chosen = element(indices, rows, rank == 2 ? keptRegister(layout, 1, reg) : reg);
+      Value chosen = element(indices, rank == 2 ? keptRegister(layout, 1, reg) : reg);
       at[0] = arith::IndexCastOp::create(b, loc, b.getIndexType(), chosen);
       inside = both(inside, arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, at[0], index(0)));
     } else {
@@ -81,39 +61,18 @@ std::pair<Value, Value> GenericLowering::place(Operation *access, Value view, Va
   return {offset, inside};
 }
 
-namespace {
-/// What loads and gathers have in common.
-struct Access {
-  Value view;
-  SmallVector<Value> offsets; // null for the indexed dimension
-  Value indices;
-};
-} // namespace
-
-static Access accessOf(Operation *op) {
-  if (auto load = dyn_cast<tile::LoadOp>(op))
-    return {load.getView(), SmallVector<Value>(load.getOffsets()), {}};
-  auto gather = cast<tile::GatherOp>(op);
-  Access access{gather.getView(), {Value()}, gather.getIndices()};
-  if (gather.getColumn())
-    access.offsets.push_back(gather.getColumn());
-  return access;
-}
-
 /// Loads a tile from memory into registers.
-Value GenericLowering::loadArray(Operation *op, const Layout &layout) {
+Value GenericLowering::loadArray(Operation *op) {
   Access access = accessOf(op);
+  Layout layout = registerLayout(op->getResult(0));
   RankedTensorType type = tileType(op->getResult(0));
   bool isIndexed1d = access.indices && type.getRank() == 1;
-  int lastDim = type.getRank() - 1;
-  int64_t width = 1;
-  if (!isIndexed1d && !layout.registers.empty() && layout.registers[0] == LayoutBit{lastDim, 0})
-    width = vectorWidth(access.view, access.offsets.back(), layout, type.getShape().back());
+  int64_t width = isIndexed1d ? 1 : vectorWidth(access.view, access.offsets.back(), layout, type.getShape());
   if (access.indices)
-    prepare(access.indices, type.getRank() == 2 ? layout.slice(1) : layout);
-  Value array = local(layout.registerCount(), type.getElementType(), "loaded");
+    prepare(access.indices);
+  Value array = local(layout.size(LayoutDim::Register), type.getElementType(), "loaded");
   Value pointer = scalar(access.view);
-  unrolled(layout.registerCount() / width, [&](Value i) {
+  unrolled(layout.size(LayoutDim::Register) / width, [&](Value i) {
     Value reg = mul(i, width);
     auto [offset, inside] = place(op, access.view, access.offsets, access.indices, layout, type.getShape(), reg);
     std::string callee = "load_vector<" + std::to_string(width) + ">";
@@ -136,22 +95,18 @@ Value GenericLowering::loadArray(Operation *op, const Layout &layout) {
 
 LogicalResult GenericLowering::storeTile(Operation *op, Value value, Value view, ValueRange offsets, Value indices) {
   RankedTensorType type = tileType(value);
-  bool isComputed = layouts.isInline(value) || layouts.isPulled(value);
-  Layout layout = isComputed ? layouts.blocked(type) : layouts.of(value);
-  if (layouts.isPulled(value))
-    arrayOf(value, layout);
-  int lastDim = type.getRank() - 1;
-  int64_t width = 1;
-  if (!(indices && type.getRank() == 1) && !layout.registers.empty() && layout.registers[0] == LayoutBit{lastDim, 0})
-    width = vectorWidth(view, offsets.back(), layout, type.getShape().back());
+  Layout layout = registerLayout(value);
+  if (isPulled(value))
+    arrayOf(value);
+  int64_t width = indices && type.getRank() == 1 ? 1 : vectorWidth(view, offsets.back(), layout, type.getShape());
   if (indices)
-    prepare(indices, type.getRank() == 2 ? layout.slice(1) : layout);
-  Value array = materialize(value, layout, "stored");
+    prepare(indices);
+  Value array = materialize(value, "stored");
   Value pointer = scalar(view);
   Value holder = onlyOneHolder(layout);
   if (cast<tile::ViewType>(view.getType()).getProvenance() == tile::Provenance::State)
     barrier(); // elements that several threads hold have been read by all of them
-  unrolled(layout.registerCount() / width, [&](Value i) {
+  unrolled(layout.size(LayoutDim::Register) / width, [&](Value i) {
     Value reg = mul(i, width);
     auto [offset, inside] = place(op, view, offsets, indices, layout, type.getShape(), reg);
     Value at = pointerAt(pointer, offset);
@@ -162,36 +117,18 @@ LogicalResult GenericLowering::storeTile(Operation *op, Value value, Value view,
   return success();
 }
 
-/// Whether a load goes straight to shared memory, as the right side of a product.
-bool GenericLowering::isStaged(Operation *op) {
-  if (!isa<tile::LoadOp, tile::GatherOp>(op) || !layouts.isPulled(op->getResult(0)) || op->use_empty())
-    return false;
-  RankedTensorType type = tileType(op->getResult(0));
-  if (type.getRank() != 2 || type.getElementTypeBitWidth() != 16)
-    return false;
-  for (OpOperand &use : op->getUses()) {
-    auto dot = dyn_cast<tile::DotOp>(use.getOwner());
-    if (!dot || use.get() != dot.getRhs() || use.get() == dot.getLhs() || dot->getBlock() != op->getBlock())
-      return false;
-  }
-  Access access = accessOf(op);
-  return vectorWidth(access.view, access.offsets.back(), layouts.blocked(type), type.getDimSize(1)) == 8;
-}
-
 /// Issues the copies of a staged load.
-SharedTile GenericLowering::stage(Operation *op) {
+SharedTile GenericLowering::stage(Operation *op, tile::SharedAttr layoutThere) {
   Access access = accessOf(op);
   RankedTensorType type = tileType(op->getResult(0));
-  // Products read whole tiles of 16 x 16 elements: the layout covers them, and what is past the tile is zero.
-  SmallVector<int64_t> padded{std::max<int64_t>(16, type.getDimSize(0)), std::max<int64_t>(16, type.getDimSize(1))};
-  Layout layout = Layout::blocked(padded, 8, layouts.warps());
-  int64_t pitch = layout.extent(1) + 8; // 16 bytes more, so that ldmatrix's rows lie in different banks
-  Value tile = shared("rhs", layout.extent(0) * pitch * 2, 128, type.getElementType());
+  Layout layout = copyLayout(type, log2Ceil(threads.warps)); // what is past the tile is zero
+  int64_t pitch = layoutThere.getPitch();
+  Value tile = shared("rhs", layoutThere.elements(layout.extent(LayoutDim::Dim0)) * 2, 128, type.getElementType());
   if (access.indices)
-    prepare(access.indices, layout.slice(1));
+    prepare(access.indices);
   barrier(); // the products before have read what lay here
   Value pointer = scalar(access.view);
-  unrolled(layout.registerCount() / 8, [&](Value i) {
+  unrolled(layout.size(LayoutDim::Register) / 8, [&](Value i) {
     Value reg = mul(i, 8);
     auto [offset, inside] = place(op, access.view, access.offsets, access.indices, layout, type.getShape(), reg);
     Value from = pointerAt(pointer, offset);

@@ -11,17 +11,18 @@ using namespace mlir;
 using namespace inlay;
 
 LogicalResult GenericLowering::dot(tile::DotOp op) {
-  RankedTensorType lhsType = tileType(op.getLhs()), rhsType = tileType(op.getRhs()), type = tileType(op.getResult());
+  RankedTensorType lhsType = tileType(op.getLhs()), rhsType = tileType(op.getRhs());
   Type element = lhsType.getElementType();
   if (element.isF32())
     return op.emitOpError() << "of f32 operands has no CUDA lowering; compile with --dtype bfloat16 or float16";
   std::string name = element.isBF16() ? "bfloat16" : "float16";
-  Layout accumulator = layouts.accumulator(type), lhs = layouts.lhs(lhsType);
+  using enum LayoutDim;
+  Layout accumulator = registerLayout(op.getResult()), lhs = registerLayout(op.getLhs());
   int64_t inner = lhsType.getDimSize(1);
 
   // What comes from memory or other layouts is asked for before anything is waited for.
-  prepare(op.getLhs(), lhs);
-  prepare(op.getAccumulator(), accumulator);
+  prepare(op.getLhs());
+  prepare(op.getAccumulator());
 
   // The right side, in shared memory.
   auto known = staged.find(op.getRhs());
@@ -35,11 +36,10 @@ LogicalResult GenericLowering::dot(tile::DotOp op) {
   } else {
     SmallVector<int64_t> padded{std::max<int64_t>(16, rhsType.getDimSize(0)),
                                 std::max<int64_t>(16, rhsType.getDimSize(1))};
-    bool isComputed = layouts.isInline(op.getRhs()) || layouts.isPulled(op.getRhs());
-    Layout layout = isComputed ? layouts.blocked(rhsType) : layouts.of(op.getRhs());
-    Layout whole = Layout::blocked(padded, 8, layouts.warps());
-    int64_t pitch = std::max(whole.extent(1), layout.extent(1)) + 8, rows = std::max(whole.extent(0), layout.extent(0));
-    Value array = materialize(op.getRhs(), layout, "rhs");
+    Layout layout = registerLayout(op.getRhs()), whole = copyLayout(rhsType, log2Ceil(threads.warps));
+    int64_t pitch = std::max(whole.extent(Dim1), layout.extent(Dim1)) + 8;
+    int64_t rows = std::max(whole.extent(Dim0), layout.extent(Dim0));
+    Value array = materialize(op.getRhs(), "rhs");
     Value tile = shared("rhs", rows * pitch * 2, 128, element);
     rhs = {tile, pitch, 0};
     barrier();
@@ -49,10 +49,10 @@ LogicalResult GenericLowering::dot(tile::DotOp op) {
     };
     if (padded[0] > rhsType.getDimSize(0) || padded[1] > rhsType.getDimSize(1) ||
         !llvm::isPowerOf2_64(rhsType.getDimSize(0)) || !llvm::isPowerOf2_64(rhsType.getDimSize(1))) {
-      unrolled(whole.registerCount(), [&](Value reg) { cuda::StoreOp::create(b, loc, zero, tile, at(whole, reg)); });
+      unrolled(whole.size(Register), [&](Value reg) { cuda::StoreOp::create(b, loc, zero, tile, at(whole, reg)); });
       barrier();
     }
-    unrolled(layout.registerCount(), [&](Value reg) {
+    unrolled(layout.size(Register), [&](Value reg) {
       Value value = get(array, reg);
       if (Value inside = insideTile(layout, rhsType.getShape(), reg))
         value = arith::SelectOp::create(b, loc, inside, value, zero);
@@ -62,13 +62,13 @@ LogicalResult GenericLowering::dot(tile::DotOp op) {
   }
 
   // The left side, as packed pairs.
-  Value a = local(lhs.registerCount() / 2, b.getI32Type(), "a");
+  Value a = local(lhs.size(Register) / 2, b.getI32Type(), "a");
   Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(element));
-  unrolled(lhs.registerCount() / 2, [&](Value i) {
+  unrolled(lhs.size(Register) / 2, [&](Value i) {
     Value low = mul(i, 2), high = add(low, index(1));
     auto read = [&](Value reg) {
-      Value value = this->element(op.getLhs(), lhs, reg);
-      if (lhs.extent(1) > inner) {
+      Value value = this->element(op.getLhs(), reg);
+      if (lhs.extent(Dim1) > inner) {
         Value inside = less(coordinate(lhs, 1, reg), index(inner));
         value = arith::SelectOp::create(b, loc, inside, value, zero);
       }
@@ -79,20 +79,22 @@ LogicalResult GenericLowering::dot(tile::DotOp op) {
   });
 
   // The accumulator is a new value, so that the old one stays what it is.
-  Value acc = local(accumulator.registerCount(), b.getF32Type(), "acc");
-  unrolled(accumulator.registerCount(),
-           [&](Value reg) { set(this->element(op.getAccumulator(), accumulator, reg), acc, reg); });
+  Value acc = local(accumulator.size(Register), b.getF32Type(), "acc");
+  unrolled(accumulator.size(Register), [&](Value reg) { set(this->element(op.getAccumulator(), reg), acc, reg); });
 
   // Registers of the accumulator: 4 of one 16 x 8 tile, then its tiles along the columns, then along the rows.
   int64_t columnTiles = 1, rowTiles = 1;
-  for (LayoutBit bit : ArrayRef(accumulator.registers).drop_front(2))
-    (bit.dim == 1 ? columnTiles : rowTiles) *= 2;
-  int64_t steps = lhs.registerCount() / 8 / rowTiles;
+  for (int64_t columns : ArrayRef(accumulator.components(Register, Dim1)).drop_front(2))
+    (columns > 0 ? columnTiles : rowTiles) *= 2;
+  int64_t steps = lhs.size(Register) / 8 / rowTiles;
   int64_t together = std::min<int64_t>(2, columnTiles);
-  SmallVector<std::pair<int, int>> warpBits = bitsOf(accumulator.warps, 1);
-  Value warpColumn = pickBits(warp, warpBits);
+  Value warpColumn = image(warp, accumulator.components(Warp, Dim1));
   Value lane8 = arith::AndIOp::create(b, loc, lane, index(7));
-  auto laneBit = [&](int bit) { return pickBits(lane, {{bit, 3}}); }; // 8 where the bit is set
+  auto laneBit = [&](int bit) { // 8 where the bit is set
+    SmallVector<int64_t> components(bit);
+    components.push_back(8);
+    return image(lane, components);
+  };
   // The lane's row and column in the 16 x 16 elements of two column tiles and one step.
   Value laneColumn = op.getTransposeRhs() ? add(lane8, laneBit(4)) : laneBit(4);
   Value laneInner = op.getTransposeRhs() ? laneBit(3) : add(lane8, laneBit(3));
@@ -120,6 +122,6 @@ LogicalResult GenericLowering::dot(tile::DotOp op) {
       });
     });
   });
-  define(op.getResult(), accumulator, acc);
+  define(op.getResult(), acc);
   return success();
 }

@@ -52,11 +52,13 @@ void GenericLowering::reduceOverThreads(const Layout &layout, int axis, ArrayRef
     for (auto [value, array] : llvm::zip_equal(combineValues(mine, others), arrays))
       set(value, array, reg);
   };
-  for (auto [i, bit] : llvm::enumerate(layout.lanes)) {
-    if (bit.dim != axis)
+  using enum LayoutDim;
+  LayoutDim along = tile::dimension(axis);
+  for (auto [i, component] : llvm::enumerate(layout.components(Lane, along))) {
+    if (component == 0)
       continue;
     int64_t distance = int64_t(1) << i;
-    unrolled(kept.registerCount(), [&](Value reg) {
+    unrolled(kept.size(LayoutDim::Register), [&](Value reg) {
       SmallVector<Value> others;
       for (Value array : arrays)
         others.push_back(call("shuffle_xor", "warp.h",
@@ -65,20 +67,22 @@ void GenericLowering::reduceOverThreads(const Layout &layout, int axis, ArrayRef
       combineInto(reg, others);
     });
   }
-  SmallVector<std::pair<int, int>> partBits;
-  for (auto [i, bit] : llvm::enumerate(layout.warps))
-    if (bit.dim == axis)
-      partBits.push_back({static_cast<int>(i), static_cast<int>(partBits.size())});
-  if (partBits.empty())
+  SmallVector<int64_t> partBits;
+  int64_t parts = 1;
+  for (int64_t component : layout.components(Warp, along)) {
+    partBits.push_back(component > 0 ? parts : 0);
+    parts *= component > 0 ? 2 : 1;
+  }
+  if (parts == 1)
     return;
   // Warps: each writes its part, then every thread combines the parts in the same order.
-  int64_t parts = int64_t(1) << partBits.size(), elements = 1;
+  int64_t elements = 1;
   for (int dim = 0; dim + 1 < static_cast<int>(shape.size()); ++dim)
-    elements *= kept.extent(dim);
+    elements *= kept.extent(tile::dimension(dim));
   auto at = [&](Value reg) {
     Value sum;
     for (int dim = 0; dim + 1 < static_cast<int>(shape.size()); ++dim)
-      sum = add(sum ? mul(sum, kept.extent(dim)) : Value(), coordinate(kept, dim, reg));
+      sum = add(sum ? mul(sum, kept.extent(tile::dimension(dim))) : Value(), coordinate(kept, dim, reg));
     return sum ? sum : index(0);
   };
   barrier();
@@ -86,13 +90,13 @@ void GenericLowering::reduceOverThreads(const Layout &layout, int axis, ArrayRef
   for (Value array : arrays)
     regions.push_back(shared("parts", parts * elements * 4, 4, elementType(array), exchanges));
   ++exchanges;
-  Value part = pickBits(warp, partBits);
-  unrolled(kept.registerCount(), [&](Value reg) {
+  Value part = image(warp, partBits);
+  unrolled(kept.size(LayoutDim::Register), [&](Value reg) {
     for (auto [array, region] : llvm::zip_equal(arrays, regions))
       cuda::StoreOp::create(b, loc, get(array, reg), region, add(mul(part, elements), at(reg)));
   });
   barrier();
-  unrolled(kept.registerCount(), [&](Value reg) {
+  unrolled(kept.size(LayoutDim::Register), [&](Value reg) {
     SmallVector<Value> sum;
     for (int64_t p = 0; p < parts; ++p) {
       SmallVector<Value> next;
@@ -109,21 +113,21 @@ LogicalResult GenericLowering::reduce(tile::ReduceOp op) {
   RankedTensorType type = tileType(op.getValue());
   if (type.getElementTypeBitWidth() != 32)
     return op.emitOpError() << "of " << type.getElementType() << " has no CUDA lowering; widen to 32 bits first";
-  bool isComputed = layouts.isInline(op.getValue()) || layouts.isPulled(op.getValue());
-  Layout layout = isComputed ? layouts.blocked(type) : layouts.of(op.getValue());
+  Layout layout = registerLayout(op.getValue());
   int axis = op.getAxis();
   Layout kept = layout.slice(axis);
-  prepare(op.getValue(), layout);
-  Value result = local(kept.registerCount(), type.getElementType(), stringifyReduction(op.getKind()));
+  prepare(op.getValue());
+  Value result = local(kept.size(LayoutDim::Register), type.getElementType(), stringifyReduction(op.getKind()));
   Value start = identity(op.getKind(), type.getElementType());
-  unrolled(kept.registerCount(), [&](Value reg) { set(start, result, reg); });
-  int64_t count = liveRegisters(layout, type.getShape());
+  unrolled(kept.size(LayoutDim::Register), [&](Value reg) { set(start, result, reg); });
   // Where whole registers lie past the end, the others hold nothing else that does.
-  bool isWhole = count < layout.registerCount() && layout.registers.back().dim == axis &&
-                 layout.extent(axis) * count == type.getDimSize(axis) * layout.registerCount();
+  int64_t count = liveRegisters(layout, type.getShape()), all = layout.size(LayoutDim::Register);
+  int64_t extent = layout.extent(tile::dimension(axis));
+  bool isWhole = count < all && layout.bases(LayoutDim::Register).back()[tile::dimension(axis)] != 0 &&
+                 extent * count == type.getDimSize(axis) * all;
   unrolled(count, [&](Value reg) {
-    Value value = element(op.getValue(), layout, reg);
-    if (layout.extent(axis) > type.getDimSize(axis) && !isWhole)
+    Value value = element(op.getValue(), reg);
+    if (extent > type.getDimSize(axis) && !isWhole)
       value = arith::SelectOp::create(b, loc, less(coordinate(layout, axis, reg), index(type.getDimSize(axis))), value,
                                       start);
     Value to = keptRegister(layout, axis, reg);
@@ -131,7 +135,7 @@ LogicalResult GenericLowering::reduce(tile::ReduceOp op) {
   });
   reduceOverThreads(layout, axis, type.getShape(), {result},
                     [&](ValueRange x, ValueRange y) { return SmallVector<Value>{combine(op.getKind(), x[0], y[0])}; });
-  define(op.getResult(), kept, result);
+  define(op.getResult(), result);
   return success();
 }
 
@@ -139,16 +143,15 @@ LogicalResult GenericLowering::argMax(tile::ArgMaxOp op) {
   RankedTensorType type = tileType(op.getValue());
   if (!type.getElementType().isF32())
     return op.emitOpError() << "of " << type.getElementType() << " has no CUDA lowering; widen to f32 first";
-  bool isComputed = layouts.isInline(op.getValue()) || layouts.isPulled(op.getValue());
-  Layout layout = isComputed ? layouts.blocked(type) : layouts.of(op.getValue());
+  Layout layout = registerLayout(op.getValue());
   Layout kept = layout.slice(1);
-  prepare(op.getValue(), layout);
+  prepare(op.getValue());
   Type i32 = b.getI32Type();
-  Value top = local(kept.registerCount(), type.getElementType(), "top");
-  Value where = local(kept.registerCount(), i32, "where");
+  Value top = local(kept.size(LayoutDim::Register), type.getElementType(), "top");
+  Value where = local(kept.size(LayoutDim::Register), i32, "where");
   Value lowest = identity(tile::Reduction::Max, type.getElementType());
   Value last = identity(tile::Reduction::Min, i32);
-  unrolled(kept.registerCount(), [&](Value reg) {
+  unrolled(kept.size(LayoutDim::Register), [&](Value reg) {
     set(lowest, top, reg);
     set(last, where, reg);
   });
@@ -161,9 +164,9 @@ LogicalResult GenericLowering::argMax(tile::ArgMaxOp op) {
     return SmallVector<Value>{arith::SelectOp::create(b, loc, takes, y[0], x[0]),
                               arith::SelectOp::create(b, loc, takes, y[1], x[1])};
   };
-  unrolled(layout.registerCount(), [&](Value reg) {
-    Value value = element(op.getValue(), layout, reg);
-    if (layout.extent(1) > type.getDimSize(1))
+  unrolled(layout.size(LayoutDim::Register), [&](Value reg) {
+    Value value = element(op.getValue(), reg);
+    if (layout.extent(LayoutDim::Dim1) > type.getDimSize(1))
       value =
           arith::SelectOp::create(b, loc, less(coordinate(layout, 1, reg), index(type.getDimSize(1))), value, lowest);
     Value column = arith::IndexCastOp::create(b, loc, i32, coordinate(layout, 1, reg));
@@ -173,8 +176,8 @@ LogicalResult GenericLowering::argMax(tile::ArgMaxOp op) {
     set(chosen[1], where, to);
   });
   reduceOverThreads(layout, 1, type.getShape(), {top, where}, better);
-  define(op.getMaximum(), kept, top);
-  define(op.getIndex(), kept, where);
+  define(op.getMaximum(), top);
+  define(op.getIndex(), where);
   return success();
 }
 
@@ -183,19 +186,20 @@ LogicalResult GenericLowering::clusterReduce(tile::ClusterReduceOp op) {
   RankedTensorType type = tileType(op.getValue());
   if (type.getElementTypeBitWidth() != 32)
     return op.emitOpError() << "of " << type.getElementType() << " has no CUDA lowering; widen to 32 bits first";
-  Layout layout = layouts.of(op.getResult());
-  Value mine = materialize(op.getValue(), layout, "mine");
-  int64_t columns = type.getRank() == 2 ? layout.extent(1) : 1;
-  Value region = shared("ranks", layout.extent(0) * columns * 4, 128, type.getElementType());
+  Layout layout = registerLayout(op.getResult());
+  Value mine = materialize(op.getValue(), "mine");
+  int64_t columns = type.getRank() == 2 ? layout.extent(LayoutDim::Dim1) : 1;
+  Value region = shared("ranks", layout.extent(LayoutDim::Dim0) * columns * 4, 128, type.getElementType());
   auto at = [&](Value reg) {
     Value row = coordinate(layout, 0, reg);
     return type.getRank() == 2 ? add(mul(row, columns), coordinate(layout, 1, reg)) : row;
   };
-  Value result = local(layout.registerCount(), type.getElementType(), stringifyReduction(op.getKind()));
-  unrolled(layout.registerCount(), [&](Value reg) { cuda::StoreOp::create(b, loc, get(mine, reg), region, at(reg)); });
+  Value result = local(layout.size(LayoutDim::Register), type.getElementType(), stringifyReduction(op.getKind()));
+  unrolled(layout.size(LayoutDim::Register),
+           [&](Value reg) { cuda::StoreOp::create(b, loc, get(mine, reg), region, at(reg)); });
   call("cluster_barrier", "warp.h", {});
   int64_t blocks = kernel.getCluster();
-  unrolled(layout.registerCount(), [&](Value reg) {
+  unrolled(layout.size(LayoutDim::Register), [&](Value reg) {
     Value address = pointerAt(region, at(reg)), sum;
     for (int64_t rank = 0; rank < blocks; ++rank) {
       Value next = call("load_of_block", "warp.h", {address, arith::ConstantIntOp::create(b, loc, rank, 32)},
@@ -205,6 +209,6 @@ LogicalResult GenericLowering::clusterReduce(tile::ClusterReduceOp op) {
     set(sum, result, reg);
   });
   call("cluster_leave", "warp.h", {}); // no block writes here again, or ends, before all have read
-  define(op.getResult(), layout, result);
+  define(op.getResult(), result);
   return success();
 }

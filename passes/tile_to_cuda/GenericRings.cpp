@@ -28,7 +28,8 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
   unsigned argument = cast<BlockArgument>(fetch.getView()).getArgNumber();
   int64_t columns = view.getShape()[1], tileRows = tile.getDimSize(0), tileColumns = tile.getDimSize(1);
   if (view.getElementType().getIntOrFloatBitWidth() != 16 || tileColumns != kAtomColumns)
-    return fetch.emitError("brings ") << tile << "; expected rows of " << kAtomColumns << " elements of 16 bits";
+    return fetch.emitError("brings ") << tile.dropEncoding() << "; expected rows of " << kAtomColumns
+                                      << " elements of 16 bits";
   auto packing = fetch->getParentOfType<tile::ProgramOp>().getArgAttrOfType<StringAttr>(argument, tile::kPackingAttr);
   if (packing && packing.getValue() == tile::kAtomPacking) {
     int64_t atoms = llvm::divideCeil(columns, kAtomColumns), groups = llvm::divideCeil(view.getShape()[0], kGroupRows);
@@ -133,8 +134,14 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
   };
   if (uses(static_cast<tile::InTurnOp *>(nullptr)))
     turns.barriers = k.shared("turns", k.getI64Type(), groups * 8);
-  if (uses(static_cast<tile::ClearRowsOp *>(nullptr)))
-    cleared.barriers = k.shared("cleared", k.getI64Type(), groups * 8);
+  bool stagesLeft = program
+                        .walk([](tile::StageOp stage) {
+                          bool isLeft = tileType(stage.getResult()).getElementTypeBitWidth() == 16;
+                          return isLeft ? WalkResult::interrupt() : WalkResult::advance();
+                        })
+                        .wasInterrupted();
+  if (stagesLeft || uses(static_cast<tile::ClearRowsOp *>(nullptr)))
+    meetings.barriers = k.shared("meetings", k.getI64Type(), groups * 8);
   k.ifThen(k.equal(k.special(cuda::Special::ThreadX), 0), [&] {
     auto initialise = [&](Value barriers, int64_t arrivals) {
       return [&k, barriers, arrivals](Value i) {
@@ -148,8 +155,8 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
       });
     if (turns.barriers)
       k.loop("i", groups, KernelBuilder::Unrolled, initialise(turns.barriers, kWarpgroup / 32));
-    if (cleared.barriers)
-      k.loop("i", groups, KernelBuilder::Unrolled, initialise(cleared.barriers, kWarpgroup));
+    if (meetings.barriers)
+      k.loop("i", groups, KernelBuilder::Unrolled, initialise(meetings.barriers, kWarpgroup));
     k.call("fence_mbarrier_init", "mbarrier.h", {});
   });
   k.barrier();
@@ -179,7 +186,10 @@ void GenericLowering::startCursors(bool ofProducers) {
     Value start = k.index(ofProducers && isFilled ? 1 : 0);
     RingCursor &cursor = ofProducers ? state.producer : state.consumer;
     cursor.stage = k.local("stage", {}, type, k.index(0));
-    cursor.parity = k.local("parity", {}, type, start);
+    // A warp that fetches rows has few registers: it counts slots, so that rings which are filled together share that.
+    bool isCounted = ofProducers && llvm::isPowerOf2_64(cast<tile::RingType>(value.getType()).getStages()) &&
+                     llvm::any_of(value.getUsers(), [](Operation *user) { return isa<tile::FetchRowsOp>(user); });
+    cursor.parity = isCounted ? Value() : k.local("parity", {}, type, start);
     if (!ofProducers)
       state.released.stage = k.local("released", {}, type, k.index(0));
   }
@@ -190,8 +200,8 @@ void GenericLowering::startCursors(bool ofProducers) {
     Value isFirst = k.less(warp, kWarpgroup / 32);
     turns.parity = k.local("turn", {}, k.getIndexType(), k.select(isFirst, k.index(1), k.index(0)));
   }
-  if (cleared.barriers)
-    cleared.parity = k.local("clearing", {}, k.getIndexType(), k.index(0));
+  if (meetings.barriers)
+    meetings.parity = k.local("met", {}, k.getIndexType(), k.index(0));
 }
 
 LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
@@ -201,6 +211,14 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
   Value slot;
   if (op.getFirst()) {
     slot = scalar(op.getFirst());
+  } else if (!state.producer.parity) {
+    Value count = k.name("count", k.get(state.producer.stage));
+    auto bits = [&](Value x, int64_t mask) { return Value(arith::AndIOp::create(k, x, k.index(mask))); };
+    slot = k.name("slot", bits(count, stages - 1));
+    Value pass = arith::ShRSIOp::create(k, count, k.index(log2Ceil(stages)));
+    Value parity = k.name("emptied", k.sub(k.index(1), bits(pass, 1)));
+    k.set(k.add(count, 1), state.producer.stage);
+    k.call("mbarrier_wait", "mbarrier.h", {k.offset(state.empty, slot), parity});
   } else {
     Value parity = k.sub(k.index(1), k.get(state.producer.parity));
     parity = k.name("emptied", parity);
@@ -246,33 +264,16 @@ LogicalResult GenericLowering::fetch(tile::FetchOp op) {
   return success();
 }
 
-/// Of indices, what a lane needs that brings a run of rows: that of the first row.
-static Layout layoutOfRuns(int64_t rows, int64_t run) {
-  Layout layout;
-  for (int bit = 0; bit < 5; ++bit)
-    layout.lanes.push_back((run << bit) < rows ? LayoutBit{0, log2Ceil(run) + bit} : LayoutBit());
-  return layout;
-}
-
-std::optional<Layout> GenericLowering::fetchedLayout(Value indices) {
-  if (threads.group != ThreadGroup::Fetch || tileType(indices).getRank() != 1)
-    return std::nullopt;
-  return layoutOfRuns(tileType(indices).getDimSize(0), fetchedRun);
-}
-
 /// Each lane brings a run of rows, slab by slab.
 LogicalResult GenericLowering::fetchRows(tile::FetchRowsOp op) {
   auto tile = cast<RankedTensorType>(op.getRing().getType().getTiles()[op.getTile()]);
   int64_t run = op.getRun(), rows = tile.getDimSize(0);
-  if (threads.group != ThreadGroup::Fetch || run != fetchedRun || !llvm::isPowerOf2_64(run) || run % 8 != 0 ||
-      rows > 32 * run)
-    return op.emitOpError()
-           << "brings " << rows << " rows in runs of " << run
-           << "; expected the same multiple of 8, a power of two, in all fetches of a role, and up to 32 runs";
+  if (threads.group != ThreadGroup::Fetch || !llvm::isPowerOf2_64(run) || run % 8 != 0 || rows > 32 * run)
+    return op.emitOpError() << "brings " << rows << " rows in runs of " << run
+                            << "; expected a multiple of 8 that is a power of two, up to 32 runs, and producers";
   RingState &state = rings[op.getRing()];
-  Layout layout = layoutOfRuns(rows, run);
-  prepare(op.getIndices(), layout);
-  Value row = element(op.getIndices(), layout, index(0));
+  prepare(op.getIndices());
+  Value row = element(op.getIndices(), index(0));
   KernelBuilder k(loc, b);
   // A run that nobody holds lies before the first row, where there are zeros.
   Value isHeld = arith::CmpIOp::create(k, arith::CmpIPredicate::sge, row, k.i32(0));
@@ -289,43 +290,48 @@ LogicalResult GenericLowering::fetchRows(tile::FetchRowsOp op) {
 }
 
 /// The threads of a warpgroup have written what its products read.
-void GenericLowering::meetWarpgroup(WarpgroupBarriers &meeting) {
+void GenericLowering::meetWarpgroup() {
   KernelBuilder k(loc, b);
-  Value barrier = k.name("bar", k.offset(meeting.barriers, k.div(warp, kWarpgroup / 32)));
-  Value parity = k.get(meeting.parity);
+  Value barrier = k.name("bar", k.offset(meetings.barriers, k.div(warp, kWarpgroup / 32)));
+  Value parity = k.name("meeting", k.get(meetings.parity));
   k.call("fence_async_proxy", "shared_address.h", {});
   k.call("mbarrier_arrive", "mbarrier.h", barrier);
   k.call("mbarrier_wait", "mbarrier.h", {barrier, parity});
-  k.set(k.sub(k.index(1), parity), meeting.parity);
+  k.set(k.sub(k.index(1), parity), meetings.parity);
 }
 
-/// Each thread of a warpgroup has a row.
+/// Each warp of a warpgroup clears a quarter of each run, a lane the rows of one; where every run is whole or empty,
+/// there is nothing to clear, which all lanes of all warps see.
 LogicalResult GenericLowering::clearRows(tile::ClearRowsOp op) {
   auto slot = ringTiles.find(op.getTile());
-  if (slot == ringTiles.end() || threads.group != ThreadGroup::Role)
-    return op.emitOpError("clears rows of a tile that is in no slot of a ring, or not in the consumers");
-  RankedTensorType tile = op.getTile().getType();
+  int64_t run = op.getRun(), warps = kWarpgroup / 32;
+  RankedTensorType tile = tileType(op.getTile());
+  if (slot == ringTiles.end() || !meetings.parity || run % warps != 0 || tile.getDimSize(0) > 32 * run)
+    return op.emitOpError() << "has no CUDA lowering; expected a tile of a ring, up to 32 runs of a multiple of "
+                            << warps << " rows, and consumers";
   auto [buffer, start] = slot->second;
-  Layout layout;
-  for (int bit = 0; bit < 5; ++bit)
-    layout.lanes.push_back({0, bit});
-  for (int bit = 0; bit < layouts.warps(); ++bit)
-    layout.warps.push_back(bit < 2 ? LayoutBit{0, 5 + bit} : LayoutBit());
-  for (int bit = 7; (int64_t(1) << bit) < tile.getDimSize(0); ++bit)
-    layout.registers.push_back({0, bit});
-  prepare(op.getHeld(), layout);
+  prepare(op.getHeld());
+  Layout layout = registerLayout(op.getHeld());
+  auto isHeld = [&](Value reg) { return element(op.getHeld(), reg); };
+  auto isNot = [&](Value x) { return Value(arith::XOrIOp::create(b, loc, x, always())); };
+  Value isPart = both(isHeld(index(0)), isNot(isHeld(index(run - 1))));
+  isPart = both(isPart, insideTile(layout, {tile.getDimSize(0)}, index(0)));
+  Value isWhole = call("all_lanes", "warp.h", {isNot(isPart)}, b.getI1Type());
+  auto branch = scf::IfOp::create(b, loc, isNot(isWhole), /*withElseRegion=*/false);
+  scopes.back().inner = branch;
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(branch.thenYield());
   constexpr int64_t chunk = 8; // elements of 16 bytes
   Value zeros = local(chunk, tile.getElementType(), "zeros");
   Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(tile.getElementType()));
   unrolled(chunk, [&](Value i) { set(zero, zeros, i); });
-  unrolled(layout.registerCount(), [&](Value reg) {
-    Value row = coordinate(layout, 0, reg);
-    Value isOut = arith::XOrIOp::create(b, loc, element(op.getHeld(), layout, reg), always());
-    isOut = both(isOut, insideTile(layout, {tile.getDimSize(0)}, reg));
+  unrolled(run / warps, [&](Value i) {
+    Value reg = add(mul(arith::RemSIOp::create(b, loc, warp, index(warps)), run / warps), i);
+    Value isOut = both(isPart, isNot(isHeld(reg))), row = coordinate(layout, 0, reg);
     KernelBuilder k(loc, b);
     k.ifThen(isOut, [&] {
       Value at = k.add(start, k.mul(row, kAtomColumns));
-      k.loop("i", tile::slabBytes(tile) / tile.getDimSize(0) / 16, KernelBuilder::Unrolled, [&](Value i) {
+      k.loop("i", tile::kSlabBytes / 16, KernelBuilder::Unrolled, [&](Value i) {
         for (int64_t slab = 0; slab < tile::slabsOf(tile); ++slab)
           k.call("store_vector<8>", "tile.h",
                  {k.offset(buffer, k.add(k.add(at, slab * elementsOfSlab(tile)), k.mul(i, chunk))),
@@ -333,7 +339,7 @@ LogicalResult GenericLowering::clearRows(tile::ClearRowsOp op) {
       });
     });
   });
-  meetWarpgroup(cleared);
+  meetWarpgroup();
   ringTiles[op.getResult()] = ringTiles[op.getTile()];
   return success();
 }

@@ -1,7 +1,7 @@
 //===- GenericValues.cpp - tiles in registers -----------------------------===//
 //
-// A tile is kept in one layout and made in others where a use wants them: computed again,
-// loaded again, renumbered within the thread, or sent through shared memory.
+// What a tile's layout costs: values that are computed or loaded where they are used, and
+// conversions, which give registers other numbers or send elements through shared memory.
 //
 //===----------------------------------------------------------------------===//
 
@@ -13,29 +13,24 @@
 using namespace mlir;
 using namespace inlay;
 
-TileArray *GenericLowering::find(Value tile, const Layout &layout, unsigned &scope) {
-  for (scope = scopes.size(); scope-- > 0;) {
-    auto it = scopes[scope].tiles.find(tile);
-    if (it == scopes[scope].tiles.end())
-      continue;
-    for (TileArray &entry : it->second)
-      if (entry.layout == layout)
-        return &entry;
-  }
-  return nullptr;
+/// The registers of a tile that are known already; null where there are none.
+Value GenericLowering::find(Value tile) const {
+  for (const Scope &scope : llvm::reverse(scopes))
+    if (Value array = scope.tiles.lookup(tile))
+      return array;
+  return {};
 }
 
-void GenericLowering::define(Value tile, const Layout &layout, Value array) {
-  scopes.back().tiles[tile].push_back({layout, array});
+void GenericLowering::define(Value tile, Value array) {
+  scopes.back().tiles[tile] = array;
   scopeOf[tile] = scopes.size() - 1;
 }
 
-/// The registers of a tile in a layout; loaded or converted, in the scope that the tile belongs to, if need be.
-Value GenericLowering::arrayOf(Value tile, const Layout &layout) {
-  unsigned scope;
-  if (TileArray *known = find(tile, layout, scope))
-    return known->array;
-  scope = scopeOf.lookup(tile);
+/// The registers of a tile; loaded or converted, in the scope that the tile belongs to, if need be.
+Value GenericLowering::arrayOf(Value tile) {
+  if (Value known = find(tile))
+    return known;
+  unsigned scope = scopeOf.lookup(tile);
   OpBuilder::InsertionGuard guard(b);
   SmallVector<Scope> inner;
   if (scope + 1 < scopes.size()) {
@@ -43,39 +38,30 @@ Value GenericLowering::arrayOf(Value tile, const Layout &layout) {
     inner.append(std::make_move_iterator(scopes.begin() + scope + 1), std::make_move_iterator(scopes.end()));
     scopes.truncate(scope + 1);
   }
-  Value array;
-  if (auto slice = tile.getDefiningOp<tensor::ExtractSliceOp>(); slice && layouts.isPulled(tile)) {
-    array = loadSlice(slice, layout);
-  } else if (layouts.isPulled(tile)) {
-    array = loadArray(tile.getDefiningOp(), layout);
-  } else {
-    const TileArray source = scopes[scope].tiles[tile].front();
-    array = convert(source.array, source.layout, layout, tileType(tile).getShape());
-  }
-  scopes[scope].tiles[tile].push_back({layout, array});
+  Value array = llvm::TypeSwitch<Operation *, Value>(tile.getDefiningOp())
+                    .Case([&](tensor::ExtractSliceOp slice) { return loadSlice(slice); })
+                    .Case([&](tile::ConvertLayoutOp conversion) { return convert(conversion); })
+                    .Default([&](Operation *load) { return loadArray(load); });
+  scopes[scope].tiles[tile] = array;
   scopes.append(std::make_move_iterator(inner.begin()), std::make_move_iterator(inner.end()));
   return array;
 }
 
 /// Brings about all that `element` will read, outside of the loop that it is called in.
-void GenericLowering::prepare(Value tile, const Layout &layout) {
-  if (!layouts.isInline(tile)) {
-    arrayOf(tile, layout);
+void GenericLowering::prepare(Value tile) {
+  if (!computed.contains(tile)) {
+    arrayOf(tile);
     return;
   }
-  Operation *op = tile.getDefiningOp();
-  if (auto broadcast = dyn_cast<tile::BroadcastOp>(op))
-    return prepare(broadcast.getValue(), layout.slice(broadcast.getAxis()));
-  if (isElementwise(op))
-    for (Value operand : op->getOperands())
-      if (isa<RankedTensorType>(operand.getType()))
-        prepare(operand, layout);
+  for (Value operand : tile.getDefiningOp()->getOperands())
+    if (isa<RankedTensorType>(operand.getType()))
+      prepare(operand);
 }
 
-/// The element that register `reg` holds of a tile in `layout`.
-Value GenericLowering::element(Value tile, const Layout &layout, Value reg) {
-  if (!layouts.isInline(tile))
-    return get(arrayOf(tile, layout), reg);
+/// The element that register `reg` holds of a tile.
+Value GenericLowering::element(Value tile, Value reg) {
+  if (!computed.contains(tile))
+    return get(arrayOf(tile), reg);
   Operation *op = tile.getDefiningOp();
   Type type = tileType(tile).getElementType();
   return llvm::TypeSwitch<Operation *, Value>(op)
@@ -85,17 +71,15 @@ Value GenericLowering::element(Value tile, const Layout &layout, Value reg) {
       })
       .Case([&](tensor::SplatOp splat) { return scalar(splat.getInput()); })
       .Case([&](tile::IotaOp iota) -> Value {
-        return arith::IndexCastOp::create(b, loc, type, coordinate(layout, iota.getAxis(), reg));
+        return arith::IndexCastOp::create(b, loc, type, coordinate(registerLayout(tile), iota.getAxis(), reg));
       })
       .Case([&](tile::BroadcastOp broadcast) {
-        return element(broadcast.getValue(), layout.slice(broadcast.getAxis()),
-                       keptRegister(layout, broadcast.getAxis(), reg));
+        return element(broadcast.getValue(), keptRegister(registerLayout(tile), broadcast.getAxis(), reg));
       })
       .Default([&](Operation *other) -> Value {
         SmallVector<Value> operands;
         for (Value operand : other->getOperands())
-          operands.push_back(isa<RankedTensorType>(operand.getType()) ? element(operand, layout, reg)
-                                                                      : scalar(operand));
+          operands.push_back(isa<RankedTensorType>(operand.getType()) ? element(operand, reg) : scalar(operand));
         return applyTo(other, operands, type);
       });
 }
@@ -108,17 +92,16 @@ Value GenericLowering::applyTo(Operation *op, ValueRange operands, Type type) {
   return b.create(state)->getResult(0);
 }
 
-/// Computes the elements of an elementwise op in the registers of `layout`. Neighbours that become 16 bits wide do so
-/// in one instruction.
-void GenericLowering::computeElements(Operation *op, const Layout &layout, Value array) {
+/// Computes the elements of an elementwise op. Neighbours that become 16 bits wide do so in one instruction.
+void GenericLowering::computeElements(Operation *op, Value array) {
   RankedTensorType type = tileType(op->getResult(0));
   auto operandsAt = [&](Value reg) {
     SmallVector<Value> operands;
     for (Value operand : op->getOperands())
-      operands.push_back(isa<RankedTensorType>(operand.getType()) ? element(operand, layout, reg) : scalar(operand));
+      operands.push_back(isa<RankedTensorType>(operand.getType()) ? element(operand, reg) : scalar(operand));
     return operands;
   };
-  int64_t count = liveRegisters(layout, type.getShape());
+  int64_t count = liveRegisters(registerLayout(op->getResult(0)), type.getShape());
   Type element = type.getElementType();
   if (isa<arith::TruncFOp>(op) && element.getIntOrFloatBitWidth() == 16 && count % 2 == 0 &&
       tileType(op->getOperand(0)).getElementType().isF32()) {
@@ -136,82 +119,64 @@ void GenericLowering::computeElements(Operation *op, const Layout &layout, Value
 }
 
 /// Computes a tile into registers of its own.
-Value GenericLowering::materialize(Value tile, const Layout &layout, StringRef name) {
-  if (!layouts.isInline(tile))
-    return arrayOf(tile, layout);
-  prepare(tile, layout);
-  Value array = local(layout.registerCount(), tileType(tile).getElementType(), name);
-  unrolled(layout.registerCount(), [&](Value reg) { set(element(tile, layout, reg), array, reg); });
+Value GenericLowering::materialize(Value tile, StringRef name) {
+  if (!computed.contains(tile))
+    return arrayOf(tile);
+  prepare(tile);
+  int64_t registers = registerLayout(tile).size(LayoutDim::Register);
+  Value array = local(registers, tileType(tile).getElementType(), name);
+  unrolled(registers, [&](Value reg) { set(element(tile, reg), array, reg); });
   return array;
 }
 
-/// The same registers under other numbers, where no element has to leave its thread.
-std::optional<Value> GenericLowering::permute(Value array, const Layout &from, const Layout &to) {
-  if (from.lanes != to.lanes || from.warps != to.warps || from.registers.size() != to.registers.size())
-    return std::nullopt;
-  SmallVector<std::pair<int, int>> bits;
-  for (auto [i, bit] : llvm::enumerate(to.registers)) {
-    auto it = llvm::find(from.registers, bit);
-    if (it == from.registers.end())
-      return std::nullopt;
-    bits.push_back({static_cast<int>(i), static_cast<int>(it - from.registers.begin())});
+/// A tile in another layout: the same registers under other numbers, where no element has to leave its thread;
+/// otherwise through shared memory.
+Value GenericLowering::convert(tile::ConvertLayoutOp op) {
+  using enum LayoutDim;
+  Layout from = registerLayout(op.getValue()), to = registerLayout(op.getResult());
+  Value array = arrayOf(op.getValue());
+  Type type = tileType(op.getResult()).getElementType();
+  int64_t registers = to.size(Register);
+  if (std::optional<Layout> numbers = tile::renumbered(from, to)) {
+    Value result = local(registers, type, "permuted");
+    unrolled(registers, [&](Value reg) {
+      Value source = matchPattern(reg, m_Zero()) ? reg : image(reg, numbers->components(Register, Register));
+      set(get(array, source ? source : reg), result, reg);
+    });
+    return result;
   }
-  Value result = local(to.registerCount(), cast<cuda::LocalType>(array.getType()).getElementType(), "permuted");
-  unrolled(to.registerCount(), [&](Value reg) {
-    Value source = matchPattern(reg, m_Zero()) ? reg : pickBits(reg, bits);
-    set(get(array, source ? source : reg), result, reg);
-  });
-  return result;
-}
-
-/// A tile in another layout: through shared memory.
-Value GenericLowering::convert(Value array, const Layout &from, const Layout &to, ArrayRef<int64_t> shape) {
-  if (std::optional<Value> permuted = permute(array, from, to))
-    return *permuted;
-  ++conversions;
-  Type type = cast<cuda::LocalType>(array.getType()).getElementType();
-  int rank = shape.size();
-  int64_t pitch = rank == 2 ? std::max(from.extent(1), to.extent(1)) + 16 / bytesOf(type) : 0;
-  int64_t rows = std::max(from.extent(0), to.extent(0));
+  int rank = tileType(op.getResult()).getRank();
+  int64_t pitch = rank == 2 ? std::max(from.extent(Dim1), to.extent(Dim1)) + 16 / bytesOf(type) : 0;
+  int64_t rows = std::max(from.extent(Dim0), to.extent(Dim0));
   auto at = [&](const Layout &layout, Value reg) {
     Value row = coordinate(layout, 0, reg);
     return rank == 2 ? add(mul(row, pitch), coordinate(layout, 1, reg)) : row;
   };
-  Value result = local(to.registerCount(), type, "converted");
+  Value result = local(registers, type, "converted");
   barrier();
   Value tile = shared("exchange", (rank == 2 ? rows * pitch : rows) * bytesOf(type), 16, type, exchanges++);
-  unrolled(from.registerCount(),
+  unrolled(from.size(Register),
            [&](Value reg) { cuda::StoreOp::create(b, loc, get(array, reg), tile, at(from, reg)); });
   barrier();
-  unrolled(to.registerCount(),
-           [&](Value reg) { set(cuda::LoadOp::create(b, loc, type, tile, at(to, reg)), result, reg); });
+  unrolled(registers, [&](Value reg) { set(cuda::LoadOp::create(b, loc, type, tile, at(to, reg)), result, reg); });
   return result;
 }
 
 LogicalResult GenericLowering::deinterleave(tile::DeinterleaveOp op) {
-  Layout out = layouts.of(op.getEven()), in = out;
-  for (auto *bits : {&in.registers, &in.lanes, &in.warps})
-    for (LayoutBit &bit : *bits)
-      bit.position += bit.dim == 1;
-  in.registers.insert(in.registers.begin(), LayoutBit{1, 0});
-  prepare(op.getValue(), in);
+  prepare(op.getValue());
+  int64_t registers = registerLayout(op.getEven()).size(LayoutDim::Register);
   SmallVector<Value> arrays;
   for (int64_t half = 0; half < 2; ++half) {
-    Value array = local(out.registerCount(), tileType(op.getEven()).getElementType(), half ? "odd" : "even");
-    unrolled(out.registerCount(),
-             [&](Value reg) { set(element(op.getValue(), in, add(mul(reg, 2), index(half))), array, reg); });
+    Value array = local(registers, tileType(op.getEven()).getElementType(), half ? "odd" : "even");
+    unrolled(registers, [&](Value reg) { set(element(op.getValue(), add(mul(reg, 2), index(half))), array, reg); });
     arrays.push_back(array);
   }
-  define(op.getEven(), out, arrays[0]);
-  define(op.getOdd(), out, arrays[1]);
+  define(op.getEven(), arrays[0]);
+  define(op.getOdd(), arrays[1]);
   return success();
 }
 
 LogicalResult GenericLowering::transpose(tile::TransposeOp op) {
-  Layout out = layouts.of(op.getResult()), in = out;
-  for (auto *bits : {&in.registers, &in.lanes, &in.warps})
-    for (LayoutBit &bit : *bits)
-      bit.dim = bit.dim < 0 ? bit.dim : 1 - bit.dim;
-  define(op.getResult(), out, materialize(op.getValue(), in, "transposed"));
+  define(op.getResult(), materialize(op.getValue(), "transposed"));
   return success();
 }

@@ -7,7 +7,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
-#include "passes/tile/Divisors.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
 #include "passes/tile_to_cuda/KernelBuilder.h"
 
@@ -42,11 +41,9 @@ LogicalResult GenericLowering::lowerRegion(Region &region, Block *to, ThreadGrou
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(to, to->mightHaveTerminator() ? Block::iterator(to->getTerminator()) : to->end());
   ThreadGroup before = std::exchange(threads, group);
-  int beforeBits = layouts.enter(log2Ceil(group.group == ThreadGroup::Warp ? 1 : group.warps));
   scopes.emplace_back();
   LogicalResult result = lowerBlock(region.front());
   scopes.pop_back();
-  layouts.enter(beforeBits);
   threads = before;
   return result;
 }
@@ -73,9 +70,8 @@ LogicalResult GenericLowering::warpRoles(tile::WarpRolesOp op) {
   k.setInsertionPoint(roles.elseYield());
   setRegisters(k, "dec", op.getProducerRegisters());
   // One thread fetches rectangles, one warp rows.
-  fetchedRun = 0;
-  op.getProduce().walk([&](tile::FetchRowsOp fetch) { fetchedRun = fetch.getRun(); });
-  Value isFirst = fetchedRun ? k.equal(warp, consumers) : k.equal(k.special(cuda::Special::ThreadX), consumers * 32);
+  bool fetchesRows = op.getProduce().walk([](tile::FetchRowsOp) { return WalkResult::interrupt(); }).wasInterrupted();
+  Value isFirst = fetchesRows ? k.equal(warp, consumers) : k.equal(k.special(cuda::Special::ThreadX), consumers * 32);
   auto first = scf::IfOp::create(k, isFirst, /*withElseRegion=*/false);
   k.syncWarp();
   k.setInsertionPoint(first.thenYield());
@@ -87,7 +83,7 @@ LogicalResult GenericLowering::warpRoles(tile::WarpRolesOp op) {
   for (unsigned i = 0; i < maps.maps.size(); ++i)
     k.call("prefetch_tensor_map", "tma.h", tensorMap(i));
   startCursors(/*ofProducers=*/true);
-  ThreadGroup group{fetchedRun ? ThreadGroup::Fetch : ThreadGroup::Role, fetchedRun ? 1 : producers};
+  ThreadGroup group{fetchesRows ? ThreadGroup::Fetch : ThreadGroup::Role, producers};
   if (failed(lowerRegion(op.getProduce(), first.thenBlock(), group)))
     return failure();
 
@@ -103,37 +99,18 @@ LogicalResult GenericLowering::warpRoles(tile::WarpRolesOp op) {
   return success();
 }
 
-/// What one warp has of a tile whose rows are divided: the rows that the bits of the warp choose.
-static FailureOr<Layout> partOf(const Layout &layout, int64_t rows) {
-  Layout part = layout;
-  part.warps.clear();
-  int position = log2Ceil(rows);
-  for (LayoutBit bit : layout.warps)
-    if (bit != LayoutBit{0, position++})
-      return failure();
-  if (part.extent(0) != rows)
-    return failure();
-  return part;
-}
-
 LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
   scalars[op.getWarp()] = warp;
   int64_t count = op.getCount();
-  for (auto [part, whole] : llvm::zip_equal(op.getParts(), op.getDivided())) {
-    Layout layout = layouts.of(whole);
-    FailureOr<Layout> own = partOf(layout, tileType(part).getDimSize(0));
-    if (failed(own) || count != threads.warps)
-      return op.emitOpError() << "divides a tile whose rows lie in registers of other warps";
-    layouts.set(part, *own);
-    define(part, *own, arrayOf(whole, layout));
-  }
+  if (!op.getDivided().empty() && count != threads.warps)
+    return op.emitOpError() << "divides a tile whose rows lie in registers of other warps";
+  for (auto [part, whole] : llvm::zip_equal(op.getParts(), op.getDivided()))
+    define(part, arrayOf(whole));
   ThreadGroup group{ThreadGroup::Warp, 1};
   if (threads.group == ThreadGroup::Role && count == threads.warps) {
-    int before = layouts.enter(0);
     ThreadGroup outer = std::exchange(threads, group);
     LogicalResult result = lowerBlock(op.getBody().front());
     threads = outer;
-    layouts.enter(before);
     return result;
   }
   auto branch = scf::IfOp::create(b, loc, less(warp, index(count)), /*withElseRegion=*/false);
@@ -147,15 +124,13 @@ LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
 
 LogicalResult GenericLowering::stage(tile::StageOp op) {
   RankedTensorType type = tileType(op.getResult());
-  if (type.getRank() == 2 && type.getElementTypeBitWidth() == 16)
+  if (type.getElementTypeBitWidth() == 16)
     return stageLeft(op);
-  if (type.getRank() != 2 || type.getElementTypeBitWidth() != 32)
-    return op.emitOpError() << "of " << type << " has no CUDA lowering; expected rank 2 and 16 or 32 bits";
-  Layout layout = layouts.of(op.getValue());
-  Value array = materialize(op.getValue(), layout, "staged");
+  Layout layout = registerLayout(op.getValue());
+  Value array = materialize(op.getValue(), "staged");
   KernelBuilder k(loc, b);
-  // 16 bytes more a row, so that rows lie in different banks.
-  int64_t pitch = type.getDimSize(1) + 4, bytes = type.getDimSize(0) * pitch * 4;
+  auto layoutThere = cast<tile::SharedAttr>(type.getEncoding());
+  int64_t pitch = layoutThere.getPitch(), bytes = layoutThere.elements(type.getDimSize(0)) * 4;
   bool isOfRole = threads.group == ThreadGroup::Role && isa<tile::WarpRolesOp>(op->getParentOp());
   auto forWarps = op->getParentOfType<tile::ForWarpsOp>();
   bool isOfWarp = forWarps != nullptr;
@@ -185,35 +160,34 @@ LogicalResult GenericLowering::extractSlice(tensor::ExtractSliceOp op) {
     return success();
   }
   // In registers: a bit of a register's number is one of the slice's coordinates, or one of its offset's.
-  Layout from = layouts.of(op.getSource()), to = from;
-  to.registers.clear();
-  SmallVector<std::pair<int, int>> own, offsetBits[2];
-  for (auto [i, bit] : llvm::enumerate(from.registers)) {
-    if (bit.dim >= 0 && (int64_t(1) << bit.position) >= op.getType().getDimSize(bit.dim)) {
-      offsetBits[bit.dim].push_back({bit.position, static_cast<int>(i)});
-      continue;
-    }
-    own.push_back({static_cast<int>(to.registers.size()), static_cast<int>(i)});
-    to.registers.push_back(bit);
+  Layout from = registerLayout(op.getSource());
+  int64_t registers = registerLayout(op.getResult()).size(LayoutDim::Register);
+  SmallVector<int64_t> own, ofOffsets[2];
+  for (auto [i, basis] : llvm::enumerate(from.bases(LayoutDim::Register))) {
+    int64_t bit = int64_t(1) << i;
+    bool isOwn = true;
+    for (int dim : {0, 1})
+      if (int64_t component = basis[tile::dimension(dim)]; component >= op.getType().getDimSize(dim)) {
+        ofOffsets[dim].resize(from.outBits(tile::dimension(dim)));
+        ofOffsets[dim][llvm::Log2_64(component)] = bit;
+        isOwn = false;
+      }
+    if (isOwn)
+      own.push_back(bit);
   }
-  for (int dim : {0, 1})
-    if (to.extent(dim) != op.getType().getDimSize(dim))
-      return op.emitOpError("takes elements of other threads' registers; stage the tile first");
-  Value array = arrayOf(op.getSource(), from), start;
+  Value array = arrayOf(op.getSource()), start;
   for (auto [dim, offset] : llvm::enumerate(op.getMixedOffsets())) {
     auto value = dyn_cast<Value>(offset);
     Value at = value ? scalar(value) : index(*getConstantIntValue(offset));
-    llvm::sort(offsetBits[dim]);
-    start = add(start, pickBits(at, offsetBits[dim]));
+    start = add(start, image(at, ofOffsets[dim]));
   }
-  Value slice = local(to.registerCount(), op.getType().getElementType(), "slice");
-  unrolled(to.registerCount(), [&](Value reg) {
-    Value source = matchPattern(reg, m_Zero()) ? Value() : pickBits(reg, own);
+  Value slice = local(registers, op.getType().getElementType(), "slice");
+  unrolled(registers, [&](Value reg) {
+    Value source = matchPattern(reg, m_Zero()) ? Value() : image(reg, own);
     source = add(source, start);
     set(get(array, source ? source : index(0)), slice, reg);
   });
-  layouts.set(op.getResult(), to);
-  define(op.getResult(), to, slice);
+  define(op.getResult(), slice);
   return success();
 }
 
@@ -228,11 +202,12 @@ Value GenericLowering::clusterRank() {
 }
 
 /// Reads a slice of a tile that is kept in shared memory; of one that the blocks of a cluster combine, their sum.
-Value GenericLowering::loadSlice(tensor::ExtractSliceOp op, const Layout &layout) {
+Value GenericLowering::loadSlice(tensor::ExtractSliceOp op) {
+  Layout layout = registerLayout(op.getResult());
   KeptTile tile = kept.lookup(op.getSource());
   RankedTensorType type = op.getType();
   SmallVector<Value> offsets;
-  int64_t width = std::min<int64_t>(layout.contiguous(1), 4);
+  int64_t width = std::min<int64_t>(layout.contiguous(LayoutDim::Register, LayoutDim::Dim1), 4);
   for (OpFoldResult offset : op.getMixedOffsets()) {
     auto value = dyn_cast<Value>(offset);
     offsets.push_back(value ? scalar(value) : index(*getConstantIntValue(offset)));
@@ -246,7 +221,7 @@ Value GenericLowering::loadSlice(tensor::ExtractSliceOp op, const Layout &layout
     Value row = add(coordinate(layout, 0, reg), offsets[0]);
     return pointerAt(tile.pointer, add(mul(row, tile.pitch), add(coordinate(layout, 1, reg), offsets[1])));
   };
-  int64_t count = layout.registerCount();
+  int64_t count = layout.size(LayoutDim::Register);
   auto loadOwn = [&](Value array) {
     unrolled(count / width, [&](Value i) {
       Value reg = mul(i, width);

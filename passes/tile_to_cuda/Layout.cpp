@@ -1,4 +1,4 @@
-//===- Layout.cpp - where the elements of a tile lie in a block's registers ===//
+//===- Layout.cpp - layouts of tiles in a block's registers ----------------===//
 
 #include "passes/tile_to_cuda/Layout.h"
 
@@ -7,111 +7,113 @@
 #include <algorithm>
 
 using namespace inlay;
+using enum inlay::tile::LayoutDim;
 
-int inlay::log2Ceil(int64_t size) { return llvm::Log2_64_Ceil(size); }
+int inlay::log2Ceil(int64_t size) { return static_cast<int>(llvm::Log2_64_Ceil(size)); }
 
 int64_t inlay::liveRegisters(const Layout &layout, llvm::ArrayRef<int64_t> shape) {
   // The last bits, as far as they are the highest of one dimension.
-  size_t first = layout.registers.size();
+  const Layout::Bases &bases = layout.bases(Register);
+  size_t first = bases.size();
+  int dim = -1;
+  int64_t lowest = 0;
   while (first > 0) {
-    LayoutBit bit = layout.registers[first - 1];
-    bool isNext = first == layout.registers.size()
-                      ? bit.dim >= 0 && layout.extent(bit.dim) == int64_t(2) << bit.position
-                      : bit == LayoutBit{layout.registers[first].dim, layout.registers[first].position - 1};
-    if (!isNext)
+    const tile::LayoutPoint &basis = bases[first - 1];
+    if (dim < 0)
+      for (size_t i = 0; i < shape.size(); ++i)
+        if (int64_t extent = layout.extent(tile::dimension(i)); extent > 1 && basis[tile::dimension(i)] == extent / 2)
+          dim = i, lowest = extent;
+    tile::LayoutPoint next;
+    if (dim >= 0)
+      next[tile::dimension(dim)] = lowest / 2;
+    if (dim < 0 || lowest == 1 || basis != next)
       break;
+    lowest /= 2;
     --first;
   }
-  if (first == layout.registers.size())
-    return layout.registerCount();
-  LayoutBit lowest = layout.registers[first];
-  return (int64_t(1) << first) * llvm::divideCeil(shape[lowest.dim], int64_t(1) << lowest.position);
+  if (first == bases.size())
+    return layout.size(Register);
+  return (int64_t(1) << first) * llvm::divideCeil(shape[dim], lowest);
 }
 
-int64_t Layout::extent(int dim) const {
-  int64_t extent = 1;
-  for (const auto *bits : {&registers, &lanes, &warps})
-    for (LayoutBit bit : *bits)
-      if (bit.dim == dim)
-        extent = std::max(extent, int64_t(2) << bit.position);
-  return extent;
-}
-
-Layout Layout::slice(int axis) const {
-  auto drop = [&](LayoutBit bit) {
-    if (bit.dim == axis)
-      return LayoutBit();
-    return LayoutBit{bit.dim > axis ? bit.dim - 1 : bit.dim, bit.position};
-  };
-  Layout result;
-  for (LayoutBit bit : registers)
-    if (bit.dim != axis)
-      result.registers.push_back(drop(bit));
-  for (LayoutBit bit : lanes)
-    result.lanes.push_back(drop(bit));
-  for (LayoutBit bit : warps)
-    result.warps.push_back(drop(bit));
-  return result;
-}
-
-llvm::SmallVector<unsigned> Layout::keptRegisterBits(int axis) const {
-  llvm::SmallVector<unsigned> kept;
-  for (unsigned i = 0; i < registers.size(); ++i)
-    if (registers[i].dim != axis)
-      kept.push_back(i);
-  return kept;
-}
-
-int64_t Layout::contiguous(int dim) const {
-  int64_t count = 1;
-  for (int i = 0; i < static_cast<int>(registers.size()) && registers[i] == LayoutBit{dim, i}; ++i)
-    count *= 2;
-  return count;
-}
-
-Layout Layout::blocked(llvm::ArrayRef<int64_t> shape, int64_t vector, int warpBits) {
+Layout inlay::blockedLayout(llvm::ArrayRef<int64_t> shape, int64_t vector, int warpBits) {
   // All coordinate bits, the last dimension's first.
-  llvm::SmallVector<LayoutBit> bits;
+  llvm::SmallVector<tile::LayoutPoint> bits;
   for (int dim = static_cast<int>(shape.size()) - 1; dim >= 0; --dim)
     for (int i = 0; i < log2Ceil(shape[dim]); ++i)
-      bits.push_back({dim, i});
-  size_t next = 0, vectorBits = std::min(log2Ceil(vector), shape.empty() ? 0 : log2Ceil(shape.back()));
+      bits.emplace_back()[tile::dimension(dim)] = int64_t(1) << i;
+  llvm::ArrayRef<tile::LayoutPoint> rest = bits;
   Layout result;
-  while (next < vectorBits)
-    result.registers.push_back(bits[next++]);
-  auto take = [&] { return next < bits.size() ? bits[next++] : LayoutBit(); };
-  for (int i = 0; i < 5; ++i)
-    result.lanes.push_back(take());
-  for (int i = 0; i < warpBits; ++i)
-    result.warps.push_back(take());
-  while (next < bits.size())
-    result.registers.push_back(take());
+  auto take = [&](LayoutDim in, size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      result.addBit(in, rest.empty() ? tile::LayoutPoint() : rest.front());
+      rest = rest.drop_front(!rest.empty());
+    }
+  };
+  take(Register, std::min(log2Ceil(vector), shape.empty() ? 0 : log2Ceil(shape.back())));
+  take(Lane, 5);
+  take(Warp, warpBits);
+  take(Register, rest.size());
   return result;
 }
 
 /// What accumulator and left operand share: one tile of 16 rows in a warp, then columns, then rows.
-static Layout mmaRows(int64_t rows, int columnBits, int lastOwnColumn, int warpRows, int warpColumns) {
-  Layout result;
-  result.registers = {{1, 0}, {0, 3}};
-  result.lanes = {{1, 1}, {1, 2}, {0, 0}, {0, 1}, {0, 2}};
-  for (int i = 3; i < lastOwnColumn; ++i)
-    result.registers.push_back({1, i});
-  int rowBits = std::max(4, log2Ceil(rows)), row = 4;
-  for (int i = 0; i < warpRows; ++i)
-    result.warps.push_back(row < rowBits ? LayoutBit{0, row++} : LayoutBit());
-  for (int i = 0; i < warpColumns; ++i)
-    result.warps.push_back(lastOwnColumn + i < columnBits ? LayoutBit{1, lastOwnColumn + i} : LayoutBit());
-  while (row < rowBits)
-    result.registers.push_back({0, row++});
-  return result;
+static Layout mmaRows(int64_t rows, int columnBits, int ownColumnBits, int warpRows, int warpColumns) {
+  int rowBits = std::max(4, log2Ceil(rows)) - 4, otherColumnBits = columnBits - ownColumnBits;
+  Layout layout = Layout::identity(Register, 1, Dim1) * Layout::identity(Lane, 2, Dim1) *
+                  Layout::identity(Lane, 3, Dim0) * Layout::identity(Register, 1, Dim0) *
+                  Layout::identity(Register, ownColumnBits - 3, Dim1);
+  // Warps that have no rows or columns of their own hold those of others.
+  auto divide = [&](LayoutDim dim, int warps, int bits) {
+    layout = layout * Layout::identity(Warp, std::min(warps, bits), dim) *
+             Layout::broadcast(Warp, std::max(0, warps - bits));
+  };
+  divide(Dim0, warpRows, rowBits);
+  divide(Dim1, warpColumns, otherColumnBits);
+  return layout * Layout::identity(Register, std::max(0, rowBits - warpRows), Dim0);
 }
 
-Layout Layout::mmaAccumulator(int64_t rows, int64_t columns, int warpRows, int warpColumns) {
+Layout inlay::mmaAccumulator(int64_t rows, int64_t columns, int warpRows, int warpColumns) {
   int columnBits = std::max(3, log2Ceil(columns));
   return mmaRows(rows, columnBits, std::max(3, columnBits - warpColumns), warpRows, warpColumns);
 }
 
-Layout Layout::mmaLhs(int64_t rows, int64_t inner, int warpRows, int warpColumns) {
+Layout inlay::mmaLhs(int64_t rows, int64_t inner, int warpRows, int warpColumns) {
   int innerBits = std::max(4, log2Ceil(inner));
   return mmaRows(rows, innerBits, innerBits, warpRows, warpColumns);
+}
+
+Layout inlay::interleaved(const Layout &half) { return Layout::identity(Register, 1, Dim1) * half; }
+
+Layout inlay::halfOf(const Layout &interleaved) {
+  Layout half;
+  for (LayoutDim in : {Register, Lane, Warp, LayoutDim::Block})
+    for (auto [i, basis] : llvm::enumerate(interleaved.bases(in))) {
+      if (in == Register && i == 0)
+        continue;
+      tile::LayoutPoint halved = basis;
+      halved[Dim1] >>= 1;
+      half.addBit(in, halved);
+    }
+  return half;
+}
+
+std::optional<Layout> inlay::layoutOfSlice(const Layout &layout, llvm::ArrayRef<int64_t> shape) {
+  Layout slice;
+  for (LayoutDim in : {Register, Lane, Warp})
+    for (const tile::LayoutPoint &basis : layout.bases(in)) {
+      int beyond = 0, components = 0;
+      for (size_t dim = 0; dim < shape.size(); ++dim) {
+        beyond += basis[tile::dimension(dim)] >= shape[dim];
+        components += basis[tile::dimension(dim)] != 0;
+      }
+      if (beyond > 0 && (in != Register || components > 1))
+        return std::nullopt;
+      if (beyond == 0)
+        slice.addBit(in, basis);
+    }
+  for (size_t dim = 0; dim < shape.size(); ++dim)
+    if (slice.extent(tile::dimension(dim)) != shape[dim])
+      return std::nullopt;
+  return slice;
 }

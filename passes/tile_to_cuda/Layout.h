@@ -1,57 +1,39 @@
-//===- Layout.h - where the elements of a tile lie in a block's registers --===//
+//===- Layout.h - layouts of tiles in a block's registers ------------------===//
 //
-// A thread holds 2^r registers of a tile; an element is found by the bits of its
-// register's number, of the lane, and of the warp. Each such bit either is one
-// bit of one coordinate of the element, or it is nobody's: then the element is
-// held twice. For a 16 x 8 accumulator of mma.m16n8k16 in one warp:
-//
-//   register bits: column bit 0, row bit 3
-//   lane bits:     column bits 1 and 2, row bits 0, 1 and 2
-//
-// which says that lane l's register r is element (l / 4 + 8 * (r / 2), 2 * (l % 4) + r % 2).
-// A layout's extent may be larger than the tile: what lies past the tile's end
-// is anything, and is masked where it would be seen (stores, reductions, the
-// inner dimension of products).
+// The layouts that tile-assign-layouts chooses from: fragments of mma, and tiles that are
+// spread over the threads. LinearLayout.h says what a layout is. A layout's extent may
+// be larger than the tile: what lies past the tile's end is anything, and is masked where
+// it would be seen (stores, reductions, the inner dimension of products).
 //
 //===----------------------------------------------------------------------===//
 
 #ifndef INLAY_PASSES_TILE_TO_CUDA_LAYOUT_H
 #define INLAY_PASSES_TILE_TO_CUDA_LAYOUT_H
 
-#include "llvm/ADT/ArrayRef.h"
-#include "llvm/ADT/SmallVector.h"
-
-#include <cstdint>
+#include "dialects/tile/LinearLayout.h"
 
 namespace inlay {
-/// Bit `position` of coordinate `dim`; nobody's where dim is negative.
-struct LayoutBit {
-  int dim = -1;
-  int position = 0;
-  bool operator==(const LayoutBit &) const = default;
-};
+using Layout = tile::LinearLayout;
+using tile::LayoutDim;
 
-struct Layout {
-  llvm::SmallVector<LayoutBit> registers, lanes, warps;
+/// Consecutive elements in consecutive threads, `vector` of them (a power of two) in each thread's registers.
+Layout blockedLayout(llvm::ArrayRef<int64_t> shape, int64_t vector, int warpBits);
+/// The accumulators of mma.m16n8k16, rows over 2^warpRows warps and columns over 2^warpColumns. With rows over warps
+/// only, those of wgmma.
+Layout mmaAccumulator(int64_t rows, int64_t columns, int warpRows, int warpColumns);
+/// The left operand of mma.m16n8k16, M x K: each warp holds all of K for its rows.
+Layout mmaLhs(int64_t rows, int64_t inner, int warpRows, int warpColumns);
 
-  bool operator==(const Layout &) const = default;
-  int64_t registerCount() const { return int64_t(1) << registers.size(); }
-  /// One past the largest coordinate in `dim`.
-  int64_t extent(int dim) const;
-  /// The layout of what is left when the tile is reduced along `axis`: held by every thread that held a part.
-  Layout slice(int axis) const;
-  /// The bits of a register's number that stay in slice(axis), lowest first.
-  llvm::SmallVector<unsigned> keptRegisterBits(int axis) const;
-  /// Neighbours along `dim` in consecutive registers.
-  int64_t contiguous(int dim) const;
+/// The columns of a tile whose even or odd columns `half` holds: neighbours are in registers 2 * r and 2 * r + 1.
+Layout interleaved(const Layout &half);
+/// The inverse, of a layout that has neighbouring columns in registers 2 * r and 2 * r + 1.
+Layout halfOf(const Layout &interleaved);
 
-  /// Consecutive elements in consecutive threads, `vector` of them (a power of two) in each thread's registers.
-  static Layout blocked(llvm::ArrayRef<int64_t> shape, int64_t vector, int warpBits);
-  /// The accumulators of mma.m16n8k16, rows over 2^warpRows warps and columns over 2^warpColumns.
-  static Layout mmaAccumulator(int64_t rows, int64_t columns, int warpRows, int warpColumns);
-  /// The left operand, M x K: each warp holds all of K for its rows.
-  static Layout mmaLhs(int64_t rows, int64_t inner, int warpRows, int warpColumns);
-};
+/// The layout of the indices of a gather or scatter, one for each row, of a tile of `rank` dimensions in `layout`.
+inline Layout layoutOfIndices(const Layout &layout, int64_t rank) { return rank == 2 ? layout.slice(1) : layout; }
+/// A slice of `shape` of a tile in registers: a bit of a register's number is one of the slice's coordinates, or one of
+/// its offset's. None where parts of a slice are in other threads.
+std::optional<Layout> layoutOfSlice(const Layout &layout, llvm::ArrayRef<int64_t> shape);
 
 /// The registers, from the first on, that hold all elements of a tile of `shape`; the others lie past its end.
 int64_t liveRegisters(const Layout &layout, llvm::ArrayRef<int64_t> shape);

@@ -1,10 +1,8 @@
 //===- LowerGeneric.cpp - any tile program as one kernel -------------------===//
 //
-// Tiles become arrays of registers in the layouts of AssignLayouts.h; each op is
-// an unrolled loop over a thread's registers. Where a use wants another layout
-// than the tile is kept in, the tile goes through shared memory. The right sides
-// of products lie in shared memory, brought there by cp.async where they come
-// straight from memory; a load is issued as soon as its addresses are known.
+// Tiles become arrays of registers in the layouts of their types; each op is an
+// unrolled loop over a thread's registers. The right sides of products lie in shared
+// memory, brought there by cp.async where they come straight from memory.
 //
 //===----------------------------------------------------------------------===//
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -24,6 +22,11 @@ static Location withoutNames(Location loc) {
   replacer.addReplacement(
       [=](NameLoc name) -> Attribute { return NameLoc::get(variable, cast<Location>(name.getChildLoc())); });
   return Location(cast<LocationAttr>(replacer.replace(LocationAttr(loc))));
+}
+
+/// Whether a load reads what the host wrote before the step.
+static bool isOfHost(Operation *load) {
+  return cast<tile::ViewType>(load->getOperand(0).getType()).getProvenance() == tile::Provenance::Meta;
 }
 
 LogicalResult GenericLowering::lower(Operation *op) {
@@ -60,17 +63,16 @@ LogicalResult GenericLowering::lower(Operation *op) {
       })
       .Case<tile::LoadOp, tile::GatherOp>([&](auto load) {
         Value result = load.getResult();
-        if (isStaged(load)) {
-          staged[result] = stage(load);
-        } else if (layouts.isPulled(result)) {
+        if (auto shared = dyn_cast<tile::SharedAttr>(tileType(result).getEncoding())) {
+          staged[result] = stage(load, shared);
+        } else if (isPulled(result)) {
           scopeOf[result] = scopes.size() - 1;
-          std::optional<Layout> layout = fetchedLayout(result);
-          if (threads.group == ThreadGroup::Warp)
-            layout = layouts.demanded(result);
-          if (layout)
-            arrayOf(result, *layout);
+          // What the host wrote is read before earlier launches are waited for, and pages before a slot is.
+          bool isEarly = threads.group == ThreadGroup::Role && !load->template getParentOfType<scf::ForOp>();
+          if (threads.group == ThreadGroup::Warp || threads.group == ThreadGroup::Fetch || (isEarly && isOfHost(load)))
+            arrayOf(result);
         } else {
-          define(result, layouts.of(result), loadArray(load, layouts.of(result)));
+          define(result, loadArray(load));
         }
         return success();
       })
@@ -88,6 +90,10 @@ LogicalResult GenericLowering::lower(Operation *op) {
       .Case([&](tile::ArgMaxOp reduction) { return argMax(reduction); })
       .Case([&](tile::DeinterleaveOp split) { return deinterleave(split); })
       .Case([&](tile::TransposeOp turn) { return transpose(turn); })
+      .Case([&](tile::ConvertLayoutOp conversion) {
+        scopeOf[conversion] = scopes.size() - 1;
+        return success();
+      })
       .Case([&](tile::ClusterReduceOp reduction) {
         return kept.contains(reduction.getValue()) ? combineKept(reduction) : clusterReduce(reduction);
       })
@@ -117,28 +123,22 @@ LogicalResult GenericLowering::lower(Operation *op) {
         RankedTensorType type = tileType(extract.getTensor());
         if (type.getNumElements() != 1)
           return extract.emitOpError() << "of a tile with more than one element has no CUDA lowering";
-        Layout layout = layouts.blocked(type);
-        prepare(extract.getTensor(), layout);
-        scalars[extract] = element(extract.getTensor(), layout, index(0));
+        prepare(extract.getTensor());
+        scalars[extract] = element(extract.getTensor(), index(0));
         return success();
       })
       .Default([&](Operation *other) -> LogicalResult {
-        if (other->getNumResults() == 1 && layouts.isInline(other->getResult(0))) {
-          if (auto constant = dyn_cast<arith::ConstantOp>(other);
-              constant && !cast<DenseElementsAttr>(constant.getValue()).isSplat())
-            return constant.emitOpError() << "of different elements has no CUDA lowering";
+        if (other->getNumResults() == 1 && computed.contains(other->getResult(0)))
           return success();
-        }
         if (isElementwise(other)) {
           Value result = other->getResult(0);
-          Layout layout = layouts.of(result);
+          int64_t registers = registerLayout(result).size(LayoutDim::Register);
           for (Value operand : other->getOperands())
             if (isa<RankedTensorType>(operand.getType()))
-              prepare(operand, layout);
-          Value array =
-              local(layout.registerCount(), tileType(result).getElementType(), other->getName().stripDialect());
-          computeElements(other, layout, array);
-          define(result, layout, array);
+              prepare(operand);
+          Value array = local(registers, tileType(result).getElementType(), other->getName().stripDialect());
+          computeElements(other, array);
+          define(result, array);
           return success();
         }
         bool isScalarOp = other->getNumRegions() == 0 &&
@@ -187,74 +187,19 @@ LogicalResult GenericLowering::run() {
 // The family
 //===----------------------------------------------------------------------===//
 
-/// Moves an op of a branch, and what it is computed from there, before the branch; false where that cannot be.
-static bool hoist(Operation *op, scf::IfOp branch) {
-  if (!branch->isProperAncestor(op))
-    return true;
-  bool isLoad = isOfUnwrittenMemory(op);
-  if (op->getParentOp() != branch || (!isLoad && !(isMemoryEffectFree(op) && op->getNumRegions() == 0)))
-    return false;
-  for (Value operand : op->getOperands())
-    if (Operation *source = operand.getDefiningOp(); source && !hoist(source, branch))
-      return false;
-  op->moveBefore(branch);
-  return true;
-}
-
-/// In tile.for_warps, moves loads out of branches: a load that is not needed costs less than one that is waited for
-/// after another. Elements that are not there are masked in a load, so that it may be made anywhere.
-static void hoistFromBranches(tile::ProgramOp program) {
-  SmallVector<scf::IfOp> branches; // inner ones first
-  program.walk([&](scf::IfOp branch) {
-    if (branch->getParentOfType<tile::ForWarpsOp>())
-      branches.push_back(branch);
-  });
-  for (scf::IfOp branch : branches)
-    for (Region &region : branch->getRegions())
-      for (Operation &op : llvm::make_early_inc_range(region.getOps()))
-        if (isa<tile::LoadOp, tile::GatherOp>(op))
-          hoist(&op, branch);
-}
-
-/// Moves `op` up to where its operands are known; with `chain`, those that are pure as well.
-static void moveUp(Operation *op, bool chain) {
-  Operation *last = nullptr;
-  for (Value operand : op->getOperands()) {
-    Operation *def = operand.getDefiningOp();
-    if (!def || def->getBlock() != op->getBlock())
-      continue;
-    if (chain && isMemoryEffectFree(def) && def->getNumRegions() == 0)
-      moveUp(def, chain);
-    if (!last || last->isBeforeInBlock(def))
-      last = def;
-  }
-  if (last)
-    op->moveAfter(last);
-  else if (chain)
-    op->moveBefore(op->getBlock(), op->getBlock()->begin());
-}
-
-/// Moves loads of memory that the program does not write up to where their operands are known, so that they are under
-/// way while other work is done.
-static void hoistLoads(tile::ProgramOp program) {
-  SmallVector<Operation *> loads, ofWarps;
-  program.walk([&](Operation *op) {
-    if (isOfUnwrittenMemory(op))
-      (op->getParentOfType<tile::ForWarpsOp>() ? ofWarps : loads).push_back(op);
-  });
-  // Last to first, so that loads that wait for the same operand keep their order.
-  for (Operation *load : llvm::reverse(loads))
-    moveUp(load, /*chain=*/false);
-  // First to last, since the addresses of some are loaded by others.
-  for (Operation *load : ofWarps)
-    moveUp(load, /*chain=*/true);
+/// The warps among which tiles are divided, outside of roles and of tile.for_warps. Fails with a diagnostic where
+/// layouts are not assigned.
+static FailureOr<int64_t> warpsOf(tile::ProgramOp program) {
+  auto warps = program->getAttrOfType<IntegerAttr>(tile::kWarpsAttr);
+  if (!warps)
+    return program.emitError("has tiles without layouts; run tile-assign-layouts first");
+  return warps.getInt();
 }
 
 /// The threads of a block: those of its roles, or as many as the tiles ask for.
-static int64_t threadsOf(tile::ProgramOp program, const LayoutAssignment &layouts) {
-  int64_t threads = layouts.threads();
-  program.walk([&](tile::WarpRolesOp roles) { threads = 32 * (roles.getConsumers() + roles.getProducers()); });
-  return threads;
+static int64_t threadsOf(tile::ProgramOp program, int64_t warps) {
+  program.walk([&](tile::WarpRolesOp roles) { warps = roles.getConsumers() + roles.getProducers(); });
+  return 32 * warps;
 }
 
 LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder) {
@@ -265,23 +210,18 @@ LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder) {
     return program.emitError("has the schedule ")
            << schedule << " and no warps that fetch; run tile-apply-schedule, tile-assign-stages, "
            << "tile-specialize-warps and tile-pipeline first";
-  OwningOpRef<tile::ProgramOp> copy = program.clone();
-  hoistFromBranches(*copy);
-  hoistLoads(*copy);
-  LayoutAssignment layouts(*copy);
+  FailureOr<int64_t> warps = warpsOf(program);
   FetchMaps maps;
-  if (failed(collectTensorMaps(*copy, maps)))
+  if (failed(warps) || failed(checkLayouts(program)) || failed(collectTensorMaps(program, maps)))
     return failure();
-  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, threadsOf(program, layouts), maps.maps.size());
+  FailureOr<cuda::KernelOp> kernel = createKernel(program, builder, threadsOf(program, *warps), maps.maps.size());
   if (failed(kernel))
     return failure();
   if (!maps.maps.empty())
     setTensorMaps(*kernel, maps.maps);
-  GenericLowering lowering(*copy, *kernel, layouts, maps);
+  GenericLowering lowering(program, *kernel, *warps, maps);
   if (failed(lowering.run()))
     return failure();
-  if (lowering.conversions > 0)
-    program.emitRemark() << lowering.conversions << " layout conversions through shared memory";
   if (auto generic = dyn_cast_or_null<tile::GenericAttr>(schedule))
     kernel->setMinBlocks(generic.getSlots());
   if (pipeline) {

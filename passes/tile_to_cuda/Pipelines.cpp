@@ -24,6 +24,10 @@ void inlay::addSchedulePasses(OpPassManager &manager) {
   // 4. Copies and products run ahead.
   ofPrograms.addPass(createPipelineLoopsPass());
   ofPrograms.addPass(createCSEPass());
+  // 5. Other loads start as early as they can.
+  ofPrograms.addPass(createHoistLoadsPass());
+  // 6. Where the elements of each tile lie.
+  ofPrograms.addPass(createAssignLayoutsPass());
 }
 
 void inlay::addTileToCudaPasses(OpPassManager &manager, bool fillsEarly) {

@@ -169,10 +169,43 @@ absl::Status WeightRecipe::ReadScales(const Source &source, uint64_t row, uint64
   return absl::OkStatus();
 }
 
+// Codes, one a byte, or F32 scales. Groups are read as a whole, whatever part of them is asked for.
+absl::Status WeightRecipe::ReadQuantized(const Source &source, uint64_t row, uint64_t count, uint64_t column,
+                                         uint64_t columns, std::byte *out) {
+  const plan::RecipeStep &step = *source.rows.quantizer();
+  const bool makes_scales = step.op() == plan::RecipeOp_QuantizeScales;
+  const uint64_t size = step.block(), first_group = makes_scales ? column : column / size;
+  const uint64_t groups = makes_scales ? columns : (column + columns - 1) / size + 1 - first_group;
+  const uint64_t width = groups * size, elements = count * width;
+  if (QuantizationRecord *record = source.tensor.record;
+      makes_scales && record && record->CopyScales(row, count, first_group, groups, out))
+    return absl::OkStatus();
+  std::vector<std::byte> stored(elements * ElementSize(source.tensor.type));
+  if (absl::Status status = ReadWords(source, row, count, first_group * size, width, stored.data()); !status.ok())
+    return status;
+  std::vector<float> values(elements);
+  ConvertElements(stored.data(), source.tensor.type, reinterpret_cast<std::byte *>(values.data()), plan::DataType_F32,
+                  elements);
+  auto quantize = [&](std::byte *to) {
+    return QuantizeRows(step, values, row, count, first_group, source.name, source.tensor.record, to);
+  };
+  if (makes_scales || columns == width)
+    return quantize(out);
+  std::vector<std::byte> codes(elements);
+  if (absl::Status status = quantize(codes.data()); !status.ok())
+    return status;
+  for (uint64_t r = 0; r < count; ++r)
+    std::memcpy(out + r * columns, codes.data() + r * width + (column - first_group * size), columns);
+  return absl::OkStatus();
+}
+
 absl::Status WeightRecipe::ReadTensor(Place place, uint64_t count, uint64_t column, uint64_t columns,
                                       std::byte *out) const {
   const Source &source = sources_[place.source];
-  auto read = source.rows.scale() ? ReadScales : source.rows.fields().bits ? ReadFields : ReadWords;
+  auto read = source.rows.quantizer()     ? ReadQuantized
+              : source.rows.scale()       ? ReadScales
+              : source.rows.fields().bits ? ReadFields
+                                          : ReadWords;
   if (uint64_t repeat = source.rows.repeat(); repeat > 1) {
     // Rows that are the same one are read once.
     uint64_t row_bytes = columns * ElementSize(source.type);
@@ -265,7 +298,12 @@ absl::Status WeightRecipe::SetType(const plan::Weight &weight, Source &source) {
   plan::DataType stored = source.tensor.type;
   source.type = stored;
   bool fits = !source.rows.scale() || IsFloat(stored);
-  if (source.rows.scale()) {
+  if (const plan::RecipeStep *step = source.rows.quantizer()) {
+    fits = IsFloat(stored);
+    source.type = step->op() == plan::RecipeOp_QuantizeScales ? plan::DataType_F32
+                  : step->type() == plan::DataType_U4         ? plan::DataType_U8
+                                                              : step->type();
+  } else if (source.rows.scale()) {
     source.type = plan::DataType_F32;
   } else if (fields.bits) {
     source.type = IsFloat(weight.type()) ? plan::DataType_F32 : plan::DataType_U8;
@@ -440,17 +478,25 @@ absl::Status WeightRecipe::ReadSources(uint64_t first, uint64_t count, std::span
   return ReadLogical(recipe.rows() / 2 + first / 2, count / 2, out.data() + count / 2 * SourceRowBytes());
 }
 
+uint64_t WeightRecipe::JobBytes() const {
+  // A scale may be that of a whole row of elements, so that few bytes of them are much work.
+  const bool is_scale = std::any_of(sources_.begin(), sources_.end(), [](const Source &source) {
+    return source.rows.quantizer() && source.rows.quantizer()->op() == plan::RecipeOp_QuantizeScales;
+  });
+  return is_scale ? kRecipeUnit : uint64_t{1} << 20;
+}
+
 absl::Status Materialize(const plan::Weight &weight, const SourceLookup &lookup, std::span<std::byte> out,
                          ThreadPool &pool) {
   absl::StatusOr<WeightRecipe> recipe = WeightRecipe::Open(weight, lookup);
   if (!recipe.ok())
     return recipe.status();
-  constexpr uint64_t kBytesPerJob = uint64_t{1} << 20;
+  const uint64_t job_bytes = recipe->JobBytes();
   std::mutex mutex;
   absl::Status first_error;
-  pool.Run(static_cast<int64_t>((out.size() + kBytesPerJob - 1) / kBytesPerJob), [&](int64_t job) {
-    uint64_t at = static_cast<uint64_t>(job) * kBytesPerJob;
-    absl::Status status = recipe->Make(at, out.subspan(at, std::min(kBytesPerJob, out.size() - at)));
+  pool.Run(static_cast<int64_t>((out.size() + job_bytes - 1) / job_bytes), [&](int64_t job) {
+    uint64_t at = static_cast<uint64_t>(job) * job_bytes;
+    absl::Status status = recipe->Make(at, out.subspan(at, std::min(job_bytes, out.size() - at)));
     std::lock_guard lock(mutex);
     first_error.Update(status);
   });

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/bundle/elements.h"
 #include "runtime/bundle/plan_generated.h"
+#include "runtime/bundle/row_quantizer.h"
 #include "runtime/bundle/source_rows.h"
 #include "runtime/support/thread_pool.h"
 
@@ -27,6 +28,8 @@ struct SourceTensor {
   uint64_t bytes = 0;
   // Reads out.size() bytes from byte `offset` of the tensor on; called from several threads at once.
   std::function<absl::Status(uint64_t offset, std::span<std::byte> out)> read;
+  // Where recipes that quantize the tensor store what they find; null: nowhere.
+  QuantizationRecord *record = nullptr;
 };
 
 using SourceLookup = std::function<absl::StatusOr<SourceTensor>(std::string_view name)>;
@@ -51,6 +54,9 @@ public:
   // Writes the weight's bytes from `first`, a multiple of kRecipeUnit, on: rows of the sources, one source after the
   // other, put into the recipe's order, converted and packed.
   absl::Status Make(uint64_t first, std::span<std::byte> out) const;
+
+  // Bytes that are worth a thread's while; a multiple of kRecipeUnit.
+  uint64_t JobBytes() const;
 
   // For those who pack elsewhere (Weight.pack): rows that are packed together without the others, 0 where none are, and
   // the sources' rows that `count` stored rows from `first` on are made of, in their own order and type.
@@ -90,6 +96,8 @@ private:
                                  std::byte *out);
   static absl::Status ReadScales(const Source &source, uint64_t row, uint64_t count, uint64_t column, uint64_t columns,
                                  std::byte *out);
+  static absl::Status ReadQuantized(const Source &source, uint64_t row, uint64_t count, uint64_t column,
+                                    uint64_t columns, std::byte *out);
   absl::Status ReadLogical(uint64_t first, uint64_t count, std::byte *out) const;
 
   const plan::Weight *weight_ = nullptr;

@@ -4,6 +4,7 @@
 #include "fmt/ranges.h"
 #include "runtime/bundle/elements.h"
 #include "runtime/bundle/plan_errors.h"
+#include "runtime/bundle/row_quantizer.h"
 
 #include <array>
 #include <cmath>
@@ -16,7 +17,7 @@ namespace {
 constexpr uint32_t kMaxSteps = 8;
 
 // The steps that say how a tensor stores a matrix come in this order, and those that choose rows behind them.
-constexpr int kRowSteps = 5;
+constexpr int kRowSteps = 6;
 int PlaceOfStep(plan::RecipeOp op) {
   switch (op) {
   case plan::RecipeOp_Reshape:
@@ -29,6 +30,9 @@ int PlaceOfStep(plan::RecipeOp op) {
     return 3;
   case plan::RecipeOp_Scale:
     return 4;
+  case plan::RecipeOp_Quantize:
+  case plan::RecipeOp_QuantizeScales:
+    return 5;
   default:
     return kRowSteps;
   }
@@ -92,6 +96,19 @@ absl::Status VerifySourceSteps(const plan::Source &source, std::string_view weig
       if (!std::isfinite(step.factor()) || step.factor() == 0)
         return BadPlan("source '{}' of weight '{}' multiplies scales by {}", tensor, weight, step.factor());
       break;
+    case plan::RecipeOp_Quantize:
+    case plan::RecipeOp_QuantizeScales:
+      if (!IsQuantizerType(step.type()))
+        return UnsupportedPlan("the recipe of weight '{}' quantizes source '{}' to {}", weight, tensor,
+                               NameOrNumber(step.type(), plan::EnumNameDataType(step.type())));
+      if (step.block() == 0)
+        return BadPlan("source '{}' of weight '{}' is quantized in groups of {} columns", tensor, weight, step.block());
+      for (uint32_t before = 0; before < i; ++before)
+        if (plan::RecipeOp op = source.steps()->Get(before)->op();
+            op == plan::RecipeOp_Unpack || op == plan::RecipeOp_Repeat || op == plan::RecipeOp_Scale)
+          return BadPlan("source '{}' of weight '{}' is quantized after {}, expected floats", tensor, weight,
+                         plan::EnumNameRecipeOp(op));
+      break;
     case plan::RecipeOp_Slice:
       if (step.count() == 0 || step.count() > step.block() || step.offset() > step.block() - step.count())
         return BadPlan("source '{}' of weight '{}' takes {} rows from {} on of each {}", tensor, weight, step.count(),
@@ -125,11 +142,20 @@ absl::Status SourceRows::OpenStorage(const plan::Source &source, std::span<const
     unpack = step->op() == plan::RecipeOp_Unpack ? step : unpack;
     repeat = step->op() == plan::RecipeOp_Repeat ? step : repeat;
     scale_ = step->op() == plan::RecipeOp_Scale ? step : scale_;
+    if (step->op() == plan::RecipeOp_Quantize || step->op() == plan::RecipeOp_QuantizeScales)
+      quantizer_ = step;
   }
   if (unpack)
     fields_ = {static_cast<uint32_t>(ElementBits(unpack->type())), static_cast<uint32_t>(unpack->block()),
                unpack->axis() == plan::Axis_Rows, unpack->order(), unpack->addend()};
   uint64_t word_columns = fields_.along_rows || columns == 0 ? columns : (columns - 1) / fields_.count() + 1;
+  if (quantizer_ && quantizer_->op() == plan::RecipeOp_QuantizeScales &&
+      __builtin_mul_overflow(word_columns, quantizer_->block(), &word_columns))
+    return BadPlan("source '{}' of weight '{}' has {} groups of {} columns", name, weight, columns,
+                   quantizer_->block());
+  if (quantizer_ && word_columns % quantizer_->block() != 0)
+    return BadPlan("source '{}' of weight '{}' has {} columns, expected whole groups of {}", name, weight, word_columns,
+                   quantizer_->block());
   uint64_t rows = 0;
   if (is_reshaped) {
     uint64_t elements = 1;

@@ -8,10 +8,13 @@
 #include "runtime/bundle/weight_files.h"
 #include "runtime/support/version.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
+#include <map>
+#include <memory>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,9 +76,64 @@ void Merge(const json &from, json &to) {
   }
 }
 
+// Finds tensors for recipes. Of those that are quantized, it has a record until codes and scales are packed.
+class QuantizingReader {
+public:
+  QuantizingReader(const CheckpointReader &checkpoint, std::function<void(const QuantizedTensor &)> report)
+      : checkpoint_(checkpoint), report_(std::move(report)) {}
+
+  // The tensor that sources of `weight` name; all of them quantize it alike.
+  absl::StatusOr<SourceTensor> Find(const plan::Weight &weight, std::string_view name) {
+    absl::StatusOr<SourceTensor> tensor = checkpoint_.Find(name);
+    const auto &sources = *weight.recipe()->sources();
+    const plan::Source &source = **std::find_if(sources.begin(), sources.end(),
+                                                [&](const auto *one) { return one->tensor()->string_view() == name; });
+    const plan::RecipeStep *step = StepOf(source);
+    if (!tensor.ok() || !step || tensor->shape.size() != 2)
+      return tensor;
+    const bool is_transposed = source.steps()->Get(0)->op() == plan::RecipeOp_Transpose;
+    auto rows = static_cast<uint64_t>(tensor->shape[is_transposed ? 1 : 0]);
+    auto columns = static_cast<uint64_t>(tensor->shape[is_transposed ? 0 : 1]);
+    std::unique_ptr<QuantizationRecord> &record = records_[std::string(name)];
+    if (!record && columns % step->block() == 0)
+      record = std::make_unique<QuantizationRecord>(rows, columns / step->block());
+    tensor->record = record.get();
+    return tensor;
+  }
+
+  // Reports the tensors of a weight of scales that are done, and forgets their records.
+  void Finish(const plan::Weight &weight) {
+    if (!weight.recipe()->sources())
+      return;
+    for (const plan::Source *source : *weight.recipe()->sources()) {
+      const plan::RecipeStep *step = StepOf(*source);
+      auto it = records_.find(source->tensor()->str());
+      if (!step || step->op() != plan::RecipeOp_QuantizeScales || it == records_.end() || !it->second->IsComplete())
+        continue;
+      if (report_)
+        report_(
+            {it->first, it->second->groups() * step->block(), it->second->squared_error(), it->second->squared_norm()});
+      records_.erase(it);
+    }
+  }
+
+private:
+  static const plan::RecipeStep *StepOf(const plan::Source &source) {
+    if (source.steps())
+      for (const plan::RecipeStep *step : *source.steps())
+        if (step->op() == plan::RecipeOp_Quantize || step->op() == plan::RecipeOp_QuantizeScales)
+          return step;
+    return nullptr;
+  }
+
+  const CheckpointReader &checkpoint_;
+  std::function<void(const QuantizedTensor &)> report_;
+  std::map<std::string, std::unique_ptr<QuantizationRecord>> records_;
+};
+
 // Packs the weights of a target; returns the hashes of the file's chunks.
-absl::StatusOr<json> PackWeights(const plan::Target &target, const CheckpointReader &checkpoint,
-                                 const std::string &path, uint64_t &done, uint64_t total, ThreadPool &pool,
+absl::StatusOr<json> PackWeights(const plan::Target &target, QuantizingReader &reader, const std::string &path,
+                                 uint64_t &done, uint64_t total, ThreadPool &pool,
                                  const std::function<void(uint64_t, uint64_t)> &progress) {
   std::error_code error;
   fs::create_directories(fs::path(path).parent_path(), error);
@@ -85,9 +143,10 @@ absl::StatusOr<json> PackWeights(const plan::Target &target, const CheckpointRea
     for (const plan::Weight *weight : *target.weights()) {
       buffer.resize(weight->bytes());
       if (absl::Status status = Materialize(
-              *weight, [&](std::string_view name) { return checkpoint.Find(name); }, buffer, pool);
+              *weight, [&](std::string_view name) { return reader.Find(*weight, name); }, buffer, pool);
           !status.ok())
         return status;
+      reader.Finish(*weight);
       writer.PadTo(weight->offset());
       writer.Write(buffer);
       done += weight->bytes();
@@ -113,7 +172,7 @@ absl::StatusOr<json> PackWeights(const plan::Target &target, const CheckpointRea
 absl::StatusOr<std::string> DescribeSources(const std::vector<std::string> &files) {
   json sources = json::array();
   for (const std::string &path : files) {
-    struct stat info{};
+    struct stat info {};
     absl::StatusOr<MappedFile> file = MappedFile::Open(path);
     if (!file.ok())
       return file.status();
@@ -194,8 +253,10 @@ absl::Status WriteBundle(const BundleContents &contents, const std::string &path
             total += weight->bytes();
       for (const plan::Target *target : *plan.targets()) {
         std::string name = target->name()->str();
-        absl::StatusOr<json> chunks = PackWeights(
-            *target, *checkpoint, fmt::format("{}/weights/{}.bin", temporary, name), done, total, pool, progress);
+        // All targets quantize alike.
+        QuantizingReader reader(*checkpoint, target == plan.targets()->Get(0) ? contents.on_quantized : nullptr);
+        absl::StatusOr<json> chunks = PackWeights(*target, reader, fmt::format("{}/weights/{}.bin", temporary, name),
+                                                  done, total, pool, progress);
         if (!chunks.ok())
           return chunks.status();
         manifest["weights"]["chunks"][name] = *std::move(chunks);

@@ -13,12 +13,21 @@
 
 namespace inlay {
 
+// The error of a tensor that was quantized while it was packed.
+struct QuantizedTensor {
+  std::string name;
+  uint64_t elements = 0;
+  double squared_error = 0, squared_norm = 0; // sums of (value - quantized value)^2 and of value^2
+};
+
 struct BundleContents {
   std::string plan;           // the finished FlatBuffer
   std::string manifest_extra; // a JSON object: the model's configuration, facts of kernels; for people
   std::vector<std::pair<std::string, std::string>> files; // path in the bundle, contents
   std::string weights_mode = "pack";                      // pack, link or dummy
   std::string checkpoint;                                 // directory of the sources; unused for dummy
+  // Called with each tensor that is quantized; may be empty.
+  std::function<void(const QuantizedTensor &)> on_quantized = {};
 };
 
 // Writes to a temporary directory beside `path`, brings it to the disk and renames it. An existing bundle is replaced

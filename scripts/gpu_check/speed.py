@@ -15,7 +15,11 @@ DECODE = {
     "llama-3.1-8b": {"few": ("1,8,16,32,64", 512, 64), "many": ("128,256", 512, 32), "long": ("1", 2048, 64),
                      "long-64": ("64", 2048, 32)},
     "llama-3.2-1b": {"few": ("1,8,64", 512, 64), "long": ("1,8", 2048, 64)},
+    "gemma-3-12b": {"few": ("1,8,64", 512, 32)},
+    "phi-4": {"few": ("1,8,64", 512, 32)},
+    "qwen3-8b": {"few": ("1,8,64", 512, 32)},
 }
+# The models whose kernels, optimizations and peers are measured too.
 PEERS = {
     "llama-3.1-8b": ("compiled 1 512", "compiled 64 512", "compiled 64 2048", "compiled-prefill 1 2048", "eager 1 512",
                      "eager-prefill 1 2048"),
@@ -32,8 +36,8 @@ ROWS = "1,8,64,256"
 PEER_SECONDS = 420
 
 
-def shapes_of(args):
-    return [SHAPES / name for name in DECODE if not args.models or name in args.models.split(",")]
+def shapes_of(args, names=DECODE):
+    return [SHAPES / name for name in names if not args.models or name in args.models.split(",")]
 
 
 def shape_bundle(args, model, without: str = ""):
@@ -49,7 +53,7 @@ def attention_bundle(args, model):
 def prepare(args, parts) -> None:
     """Compiles all bundles of these parts."""
     for model in shapes_of(args):
-        for without in ("", *VARIANTS) if "ablation" in parts else ("",):
+        for without in ("", *VARIANTS) if "ablation" in parts and model.name in PEERS else ("",):
             shape_bundle(args, model, without)
     if "attention" in parts:
         for model in sorted(ATTENTION.iterdir()):
@@ -120,7 +124,7 @@ def kernels(args, results: dict, save) -> None:
     """Profiles the kernels of decode steps with several numbers of rows, and measures the same products with cuBLASLt,
     with and without the ops that Inlay's kernels fuse."""
     steps = {}
-    for model in shapes_of(args):
+    for model in shapes_of(args, PEERS):
         def ours(model=model):
             rows = profiled(args, shape_bundle(args, model), "-p", 0, "-n", 16, "-b", ROWS, "-d", 512)
             print(f"  {model.name}: kernels at {ROWS} rows", flush=True)
@@ -163,7 +167,7 @@ def attention(args, results: dict, save) -> None:
 def ablation(args, results: dict, save) -> None:
     """Measures steps with one optimization disabled: at compile time, or graphs at run time."""
     steps = {}
-    for model in shapes_of(args):
+    for model in shapes_of(args, PEERS):
         for name in ("all", "graphs", *VARIANTS):
             def step(model=model, name=name):
                 bundle = shape_bundle(args, model, name if name in VARIANTS else "")
@@ -178,7 +182,7 @@ def ablation(args, results: dict, save) -> None:
 
 def peers(args, results: dict, save) -> None:
     steps = {}
-    for model in shapes_of(args):
+    for model in shapes_of(args, PEERS):
         for work in PEERS[model.name]:
             def step(model=model, work=work):
                 out = args.out / "peer.json"

@@ -193,7 +193,7 @@ TEST(EngineProperties, OffloadedPagesSurviveFailuresAndCancels) {
   std::vector<Answer> expected = OneByOne(*Load(), sampling);
   int64_t offloaded = 0;
   for (bool ahead : {false, true})
-    for (int64_t failing = 20; failing < 90; failing += 7) {
+    for (int64_t failing = ahead ? 20 : 27; failing < 90; failing += 14) {
       Faults faults;
       if (ahead)
         faults.wait = [=](int64_t event) { return event == failing; };

@@ -45,7 +45,10 @@ absl::StatusOr<std::vector<uint8_t>> Make(uint64_t rows, uint64_t columns, plan:
   ThreadPool pool(2);
   std::vector<uint8_t> out(*WeightBytes(weight));
   absl::Status status = Materialize(
-      weight, [&](std::string_view) { return SourceTensor{tensor.type, tensor.shape, tensor.bytes.size(), read}; },
+      weight,
+      [&](std::string_view) {
+        return SourceTensor{tensor.type, tensor.shape, tensor.bytes.size(), read};
+      },
       std::as_writable_bytes(std::span(out)), pool);
   if (!status.ok())
     return status;
@@ -194,6 +197,82 @@ TEST(Codes, AreOfTheTypeOfTheWeight) {
   fp8.bytes[1] = std::byte{0xff};
   EXPECT_EQ(Make(1, 4, plan::DataType_F8E4M3, fp8, {}).status().message(),
             "tensor 't': has a NaN in row 0, expected finite numbers");
+}
+
+// Codes and scales of each group of `size` columns, one after the other.
+std::pair<std::vector<uint8_t>, std::vector<float>> Quantized(QuantizerCodes type, std::span<const float> values,
+                                                              size_t size) {
+  std::vector<uint8_t> codes(values.size());
+  std::vector<float> scales;
+  for (size_t at = 0; at < values.size(); at += size)
+    scales.push_back(
+        QuantizeGroup(type, values.subspan(at, size), std::as_writable_bytes(std::span(codes)).subspan(at, size))
+            .scale);
+  return {codes, scales};
+}
+
+// Parts of a weight begin inside of groups: 1 MiB is no multiple of a row.
+TEST(Quantize, FloatsBecomeCodesAndScales) {
+  constexpr uint64_t kMany = 800, kWide = 3000;
+  std::vector<float> values(kMany * kWide), transposed(values.size());
+  for (uint64_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<float>(i * 2654435761U % 1009) / 500 - 1;
+    transposed[i % kWide * kMany + i / kWide] = values[i];
+  }
+  for (auto [type, codes, size] : {std::tuple{plan::DataType_I8, QuantizerCodes::kI8, kWide},
+                                   {plan::DataType_F8E4M3, QuantizerCodes::kF8E4M3, kWide},
+                                   {plan::DataType_U4, QuantizerCodes::kU4, uint64_t{100}}}) {
+    auto [expected, scales] = Quantized(codes, values, size);
+    if (type == plan::DataType_U4) {
+      for (size_t i = 0; i < expected.size() / 2; ++i)
+        expected[i] = static_cast<uint8_t>(expected[2 * i] | expected[2 * i + 1] << 4);
+      expected.resize(expected.size() / 2);
+    }
+    TestStep quantize{.op = plan::RecipeOp_Quantize, .block = size, .type = type},
+        scale{.op = plan::RecipeOp_QuantizeScales, .block = size, .type = type};
+    Tensor tensor = Tensor::Of(plan::DataType_F32, {kMany, kWide}, values);
+    EXPECT_EQ(As<uint8_t>(Make(kMany, kWide, type, tensor, {quantize})), expected);
+    EXPECT_EQ(As<float>(Make(kMany, kWide / size, plan::DataType_F32, tensor, {scale})), scales);
+    tensor = Tensor::Of(plan::DataType_F32, {kWide, kMany}, transposed);
+    EXPECT_EQ(As<uint8_t>(Make(kMany, kWide, type, tensor, {{plan::RecipeOp_Transpose}, quantize})), expected);
+  }
+}
+
+TEST(Quantize, RefusesWhatHasNoCodes) {
+  TestStep quantize{.op = plan::RecipeOp_Quantize, .block = 4, .type = plan::DataType_I8};
+  Tensor tensor = Tensor::Of(plan::DataType_F32, {2, 4}, std::vector<float>{1, 2, 3, 4, 5, INFINITY, 7, 8});
+  EXPECT_EQ(Make(2, 4, plan::DataType_I8, tensor, {quantize}).status().message(),
+            "tensor 't': has a value in row 1 that is not finite, expected finite numbers to quantize");
+  tensor = Tensor::Of(plan::DataType_I32, {2, 4}, std::vector<int32_t>(8));
+  EXPECT_EQ(Make(2, 4, plan::DataType_I8, tensor, {quantize}).status().message(),
+            "tensor 't': has elements I32, which cannot become the I8 of weight 'w'");
+  quantize.block = 3;
+  EXPECT_THAT(std::string(Make(2, 4, plan::DataType_I8, tensor, {quantize}).status().message()),
+              HasSubstr("source 't' of weight 'w' has 4 columns, expected whole groups of 3"));
+}
+
+// What a record keeps is what would be found again.
+TEST(Quantize, RecordsScalesAndErrors) {
+  std::vector<float> values = {1, 2, -3, 4, 5, 6, 7, -8};
+  std::vector<std::byte> codes(8), scales(2 * sizeof(float)), again(scales.size());
+  flatbuffers::FlatBufferBuilder builder;
+  plan::RecipeStepBuilder step(builder);
+  step.add_op(plan::RecipeOp_Quantize);
+  step.add_type(plan::DataType_I8);
+  step.add_block(4);
+  builder.Finish(step.Finish());
+  const auto &quantize = *flatbuffers::GetRoot<plan::RecipeStep>(builder.GetBufferPointer());
+  QuantizationRecord record(2, 1);
+  EXPECT_FALSE(record.CopyScales(0, 2, 0, 1, scales.data()));
+  EXPECT_FALSE(record.IsComplete());
+  ASSERT_TRUE(QuantizeRows(quantize, values, 0, 2, 0, "t", &record, codes.data()).ok());
+  EXPECT_TRUE(record.IsComplete());
+  ASSERT_TRUE(record.CopyScales(0, 2, 0, 1, scales.data()));
+  std::vector<float> expected = Quantized(QuantizerCodes::kI8, values, 4).second;
+  EXPECT_EQ(std::memcmp(scales.data(), expected.data(), scales.size()), 0);
+  EXPECT_EQ(record.squared_norm(), 204);
+  EXPECT_GT(record.squared_error(), 0);
+  EXPECT_LT(record.squared_error(), 0.01);
 }
 
 } // namespace

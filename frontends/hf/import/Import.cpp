@@ -25,6 +25,7 @@ public:
 private:
   FloatType elementType();
   DictionaryAttr configurationAttr();
+  llm::QuantizerAttr quantizerAttr(const WeightSource &source);
   llm::StorageAttr storageAttr(const WeightSource &source);
   Attribute sourceAttr(const WeightSource &source);
   llm::QuantizedAttr quantizedAttr(const WeightSpec &weight);
@@ -121,27 +122,6 @@ static llm::FieldOrder orderOf(WordFields::Order order) {
   llvm_unreachable("every order is a case");
 }
 
-/// How the elements of a quantized source are stored; null where they are stored one by one.
-llm::StorageAttr Importer::storageAttr(const WeightSource &source) {
-  if (!source.flat && !source.fields && source.repeat == 0 && source.scale == 0)
-    return {};
-  WordFields fields = source.fields.value_or(WordFields{.bits = 0});
-  // bitsandbytes alone stores bytes.
-  int64_t word = fields.order == WordFields::Order::kHighFirst ? 8 : 32;
-  return llm::StorageAttr::get(builder.getContext(), source.flat, fields.bits, word, fields.along_rows,
-                               orderOf(fields.order), fields.addend, source.repeat, source.rows,
-                               source.scale == 0 ? FloatAttr() : builder.getF64FloatAttr(source.scale),
-                               source.allows_zero);
-}
-
-Attribute Importer::sourceAttr(const WeightSource &source) {
-  llm::StorageAttr storage = storageAttr(source);
-  if (!source.transposed && source.block == 0 && source.head_dim == 0 && !storage)
-    return builder.getStringAttr(source.tensor.name);
-  return llm::SourceAttr::get(builder.getContext(), source.tensor.name, source.transposed, source.block, source.offset,
-                              source.count, source.head_dim, source.rotary_dim, storage);
-}
-
 static llm::Codes codesOf(Codes codes) {
   switch (codes) {
   case Codes::kU4:
@@ -156,6 +136,35 @@ static llm::Codes codesOf(Codes codes) {
     return llm::Codes::F8E4M3;
   }
   llvm_unreachable("every meaning of codes is a case");
+}
+
+/// What the floats of a source become; null where they stay what they are.
+llm::QuantizerAttr Importer::quantizerAttr(const WeightSource &source) {
+  if (!source.quantizer)
+    return {};
+  return llm::QuantizerAttr::get(builder.getContext(), codesOf(source.quantizer->codes), source.quantizer->group,
+                                 source.quantizer->makes_scales);
+}
+
+/// How the elements of a quantized source are stored; null where they are stored one by one.
+llm::StorageAttr Importer::storageAttr(const WeightSource &source) {
+  if (!source.flat && !source.fields && source.repeat == 0 && source.scale == 0 && !source.quantizer)
+    return {};
+  WordFields fields = source.fields.value_or(WordFields{.bits = 0});
+  // bitsandbytes alone stores bytes.
+  int64_t word = fields.order == WordFields::Order::kHighFirst ? 8 : 32;
+  return llm::StorageAttr::get(builder.getContext(), source.flat, fields.bits, word, fields.along_rows,
+                               orderOf(fields.order), fields.addend, source.repeat, source.rows,
+                               source.scale == 0 ? FloatAttr() : builder.getF64FloatAttr(source.scale),
+                               source.allows_zero, quantizerAttr(source));
+}
+
+Attribute Importer::sourceAttr(const WeightSource &source) {
+  llm::StorageAttr storage = storageAttr(source);
+  if (!source.transposed && source.block == 0 && source.head_dim == 0 && !storage)
+    return builder.getStringAttr(source.tensor.name);
+  return llm::SourceAttr::get(builder.getContext(), source.tensor.name, source.transposed, source.block, source.offset,
+                              source.count, source.head_dim, source.rotary_dim, storage);
 }
 
 /// What the elements of a quantized weight mean; null for one of floats.
@@ -253,8 +262,9 @@ Value Importer::buildPositions(Value x) {
 }
 
 Value Importer::buildLogits(Value rows) {
-  // The head of a tied model is its embedding.
-  std::string head(config.tie_word_embeddings ? names.embedding : names.lm_head);
+  // The head of a tied model is its embedding, or a quantized copy of it.
+  bool isEmbedding = config.tie_word_embeddings && !HasHeadBesideEmbedding(config);
+  std::string head(isEmbedding ? names.embedding : names.lm_head);
   at(StringRef(names.lm_head));
   auto type = RankedTensorType::get({ShapedType::kDynamic, config.vocab_size}, builder.getF32Type());
   FlatSymbolRefAttr bias = config.head_bias ? biasOf(StringRef(names.lm_head)) : FlatSymbolRefAttr();

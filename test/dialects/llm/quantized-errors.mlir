@@ -67,3 +67,18 @@ llm.weight @w : tensor<8x64xf32> from [#llm.source<"w", storage = #llm.storage<a
 
 // expected-error @+1 {{scales are multiplied by a finite number that is not 0}}
 llm.weight @w : tensor<8x64xf32> from [#llm.source<"w", storage = #llm.storage<scale = 0.0 : f64>>]
+
+// -----
+
+// expected-error @+1 {{a quantizer makes codes of u4, i8 or f8e4m3, found nf4}}
+#q = #llm.quantizer<nf4, group = 32>
+
+// -----
+
+// expected-error @+1 {{a quantizer has groups of 0 columns, expected at least 1}}
+#q = #llm.quantizer<u4, group = 0>
+
+// -----
+
+// expected-error @+1 {{a quantizer reads floats one by one, found a storage of fields, repeated rows or scales}}
+llm.weight @w : tensor<8x64xi4> from [#llm.source<"w", storage = #llm.storage<bits = 4, quantizer = <u4, group = 32>>>]

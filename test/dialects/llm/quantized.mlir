@@ -13,3 +13,8 @@ llm.weight @absmax : tensor<8x1xf32> from [#llm.source<"absmax", storage = #llm.
 // CHECK: {quantized = #llm.quantized<nf4, scales = @absmax, group = 64>}
 llm.weight @nf4 : tensor<8x64xi4> from [#llm.source<"weight", storage = #llm.storage<flat = true, bits = 4, word = 8, order = high_first>>]
     {quantized = #llm.quantized<nf4, scales = @absmax, group = 64>}
+// CHECK: llm.weight @f.scale : tensor<8x2xf32> from [#llm.source<"f", storage = #llm.storage<quantizer = <u4, group = 32, makes_scales = true>>>]
+llm.weight @f.scale : tensor<8x2xf32> from [#llm.source<"f", storage = #llm.storage<quantizer = <u4, group = 32, makes_scales = true>>>]
+// CHECK: llm.weight @f : tensor<8x64xi4> from [#llm.source<"f", transposed, storage = #llm.storage<quantizer = <u4, group = 32>>>]
+llm.weight @f : tensor<8x64xi4> from [#llm.source<"f", transposed, storage = #llm.storage<quantizer = <u4, group = 32>>>]
+    {quantized = #llm.quantized<u4, scales = @f.scale, zero_point = 8, group = 32>}

@@ -239,7 +239,7 @@ tile.program @cleared() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
   %t = arith.constant dense<0.0> : tensor<64x64xbf16>
   %held = arith.constant dense<true> : tensor<32xi1>
   // expected-error @+1 {{'tile.clear_rows' op has 'tensor<32xi1>' for the rows of 'tensor<64x64xbf16>'; expected one i1 for each}}
-  %c = tile.clear_rows %t where %held : tensor<64x64xbf16>, tensor<32xi1>
+  %c = tile.clear_rows %t where %held run 16 : tensor<64x64xbf16>, tensor<32xi1>
 }
 
 // -----

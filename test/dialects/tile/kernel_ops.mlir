@@ -81,7 +81,7 @@ tile.program @warps() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
 // CHECK-LABEL: tile.program @rows
 // CHECK: tile.fetch_rows %{{.*}}[%{{.*}}] run 16 to %[[RING:.*]][%{{.*}}] 0 : <?x64xbf16, kv, kv_rows>, tensor<64xi32>, <2 x(tensor<64x64xbf16>)>
 // CHECK: %[[TILE:.*]] = tile.wait %[[RING]]
-// CHECK: %[[CLEARED:.*]] = tile.clear_rows %[[TILE]] where %{{.*}} : tensor<64x64xbf16>, tensor<64xi1>
+// CHECK: %[[CLEARED:.*]] = tile.clear_rows %[[TILE]] where %{{.*}} run 16 : tensor<64x64xbf16>, tensor<64xi1>
 // CHECK: %[[IN_TURN:.*]]:2 = tile.in_turn {
 // CHECK:   tile.dot_async %{{.*}}, %[[CLEARED]], %{{.*}} columns : tensor<64x64xbf16>, tensor<64x64xbf16>, tensor<64x64xf32>
 // CHECK:   tile.yield
@@ -104,7 +104,7 @@ tile.program @rows(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> 
     tile.yield
   } consume 8 {
     %tile = tile.wait %ring : !rows -> tensor<64x64xbf16>
-    %cleared = tile.clear_rows %tile where %held : tensor<64x64xbf16>, tensor<64xi1>
+    %cleared = tile.clear_rows %tile where %held run 16 : tensor<64x64xbf16>, tensor<64xi1>
     %started:2 = tile.in_turn {
       %x = tile.dot_async %p, %cleared, %zero columns : tensor<64x64xbf16>, tensor<64x64xbf16>, tensor<64x64xf32>
       %y = tile.dot_async %p, %cleared, %zero : tensor<64x64xbf16>, tensor<64x64xbf16>, tensor<64x64xf32>

@@ -1,4 +1,4 @@
-// RUN: inlay-opt --convert-tile-to-cuda --split-input-file --verify-diagnostics %s
+// RUN: inlay-opt --tile-hoist-loads --tile-assign-layouts --convert-tile-to-cuda --split-input-file --verify-diagnostics %s
 
 // expected-error @+1 {{has no schedule of the family swap_ab yet; run tile-select-schedule and tile-apply-schedule first}}
 tile.program @pending() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule #tile.family<swap_ab> {

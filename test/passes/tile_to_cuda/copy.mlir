@@ -1,4 +1,4 @@
-// RUN: inlay-opt --convert-tile-to-cuda %s | FileCheck %s
+// RUN: inlay-opt --tile-hoist-loads --tile-assign-layouts --convert-tile-to-cuda %s | FileCheck %s
 // A program without a kernel family: each thread copies four elements. Rows past the end of the step are skipped.
 
 // CHECK-LABEL: cuda.kernel @copy(

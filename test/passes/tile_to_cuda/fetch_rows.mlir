@@ -45,7 +45,7 @@ tile.program @rows(%table: !table, %kv: !kv, %o: !o) grid affine_map<()[s0, s1, 
     // CHECK: cuda.call "fence_async_proxy"
     // CHECK: cuda.call "mbarrier_arrive" from "mbarrier.h"(%[[BAR:.*]]) :
     // CHECK: cuda.call "mbarrier_wait" from "mbarrier.h"(%[[BAR]],
-    %clear = tile.clear_rows %tile where %held : tensor<64x96xbf16>, tensor<64xi1>
+    %clear = tile.clear_rows %tile where %held run 16 : tensor<64x96xbf16>, tensor<64xi1>
     // CHECK: cuda.call "mbarrier_wait" from "mbarrier.h"(%{{.*}}, %{{.*}}) :
     // CHECK: cuda.call "pack_bits" from "base.h"
     // CHECK: cuda.call "swizzled_columns" from "wgmma.h"(%{{.*}}, %c8192_i32

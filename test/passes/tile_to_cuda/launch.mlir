@@ -1,4 +1,4 @@
-// RUN: inlay-opt --convert-tile-to-cuda %s | FileCheck %s
+// RUN: inlay-opt --tile-hoist-loads --tile-assign-layouts --convert-tile-to-cuda %s | FileCheck %s
 // Attributes of the kernel describe its launch. A dimension of the grid is a constant or a number of tiles of a size of
 // the step. The first dimension is multiplied by the cluster size.
 !x = !tile.view<?xi32, output, tokens>

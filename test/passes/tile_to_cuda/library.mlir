@@ -1,4 +1,4 @@
-// RUN: inlay-opt --convert-tile-to-cuda %s | FileCheck %s
+// RUN: inlay-opt --tile-assign-layouts --convert-tile-to-cuda %s | FileCheck %s
 // A program that a library computes is not lowered.
 !x = !tile.view<?xi32, output, tokens>
 

@@ -1,4 +1,4 @@
-// RUN: inlay-opt --convert-tile-to-cuda %s | FileCheck %s
+// RUN: inlay-opt --tile-hoist-loads --tile-assign-layouts --convert-tile-to-cuda %s | FileCheck %s
 // A ring: shared memory for each tile of a slot, and two mbarriers for each slot. Both ends count the slots that they have
 // passed.
 !x = !tile.view<?x1024xbf16, activation, tokens>

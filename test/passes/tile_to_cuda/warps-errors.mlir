@@ -1,4 +1,4 @@
-// RUN: inlay-opt --convert-tile-to-cuda %s --split-input-file --verify-diagnostics
+// RUN: inlay-opt --tile-hoist-loads --tile-assign-layouts --convert-tile-to-cuda %s --split-input-file --verify-diagnostics
 // Tiles that the warps of a block cannot divide or share.
 
 !x = !tile.view<?x256xbf16, activation, tokens>

@@ -1,4 +1,4 @@
-// RUN: inlay-opt --convert-tile-to-cuda %s | FileCheck %s
+// RUN: inlay-opt --tile-hoist-loads --tile-assign-layouts --convert-tile-to-cuda %s | FileCheck %s
 // Roles of warps, work of warps, and tiles that they pass through shared memory.
 !x = !tile.view<?x1024xbf16, activation, tokens>
 !w = !tile.view<512x1024xbf16, weight>

@@ -394,32 +394,29 @@ TEST(GuidedMask, AllowsExactlyWhatTheRecogniserDoes) {
     ASSERT_TRUE(source.rules.ok()) << source.text << source.rules.status();
     auto grammar = Grammar::FromRules(*source.rules, vocabulary, limits);
     ASSERT_TRUE(grammar.ok()) << source.text << grammar.status();
-    for (int sample = 0; sample < 3; ++sample) {
-      Matcher matcher = *Matcher::Create(*grammar);
-      std::string text;
-      std::vector<uint32_t> mask(vocabulary->mask_words());
-      for (int step = 0; step < 12 && !matcher.ended(); ++step) {
-        ASSERT_TRUE(matcher.FillMask(mask).ok()) << source.text;
-        std::vector<int32_t> allowed;
-        for (int32_t id = 0; id < vocabulary->size(); ++id) {
-          bool is_set = mask[id / 32] >> (id % 32) & 1;
-          if (is_set)
-            allowed.push_back(id);
-          bool expected = id == 0 ? Recogniser(*source.rules, text).Matches()
-                                  : !vocabulary->bytes(id).empty() &&
-                                        Recogniser(*source.rules, text + vocabulary->bytes(id)).IsPrefix();
-          ASSERT_EQ(is_set, expected) << source.text << " after '" << text << "' token '" << vocabulary->bytes(id)
-                                      << "'";
-        }
-        ASSERT_FALSE(allowed.empty());
-        // Prefer later tokens: they are longer, so the text grows faster.
-        int32_t token = allowed[std::max(random() % allowed.size(), random() % allowed.size())];
-        ASSERT_TRUE(*matcher.Accept(token));
-        text += vocabulary->bytes(token);
+    Matcher matcher = *Matcher::Create(*grammar);
+    std::string text;
+    std::vector<uint32_t> mask(vocabulary->mask_words());
+    for (int step = 0; step < 12 && !matcher.ended(); ++step) {
+      ASSERT_TRUE(matcher.FillMask(mask).ok()) << source.text;
+      std::vector<int32_t> allowed;
+      for (int32_t id = 0; id < vocabulary->size(); ++id) {
+        bool is_set = mask[id / 32] >> (id % 32) & 1;
+        if (is_set)
+          allowed.push_back(id);
+        bool expected = id == 0 ? Recogniser(*source.rules, text).Matches()
+                                : !vocabulary->bytes(id).empty() &&
+                                      Recogniser(*source.rules, text + vocabulary->bytes(id)).IsPrefix();
+        ASSERT_EQ(is_set, expected) << source.text << " after '" << text << "' token '" << vocabulary->bytes(id) << "'";
       }
-      if (matcher.ended()) {
-        EXPECT_TRUE(Recogniser(*source.rules, text).Matches()) << source.text << " " << text;
-      }
+      ASSERT_FALSE(allowed.empty());
+      // Prefer later tokens: they are longer, so the text grows faster.
+      int32_t token = allowed[std::max(random() % allowed.size(), random() % allowed.size())];
+      ASSERT_TRUE(*matcher.Accept(token));
+      text += vocabulary->bytes(token);
+    }
+    if (matcher.ended()) {
+      EXPECT_TRUE(Recogniser(*source.rules, text).Matches()) << source.text << " " << text;
     }
   }
 }

@@ -521,7 +521,7 @@ TEST(ToolCallPropertyTest, StreamsEqualWholeAnswers) {
                                          "\"name\": \"h\"",
                                          "<"};
   std::mt19937 random(7);
-  for (int round = 0; round < 4000; ++round) {
+  for (int round = 0; round < 1500; ++round) {
     std::string text;
     for (unsigned n = 1 + random() % 14; n > 0; --n)
       text += kParts[random() % std::size(kParts)];

@@ -1,0 +1,424 @@
+//===- AssignLayoutsPass.cpp - layouts become encodings of types -----------===//
+//
+// Each op says in which layouts it takes its tiles and where it leaves its results. First
+// all of that is collected, in the order of the program and without a change. Then
+// results get their encodings, and operands that are wanted in another layout are
+// computed again, loaded again, or converted.
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "passes/tile_to_cuda/AssignLayouts.h"
+#include "passes/tile_to_cuda/AsyncLayouts.h"
+#include "passes/tile_to_cuda/Families.h"
+#include "passes/tile_to_cuda/Passes.h"
+#include "passes/tile_to_cuda/SharedLayouts.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+namespace inlay {
+#define GEN_PASS_DEF_ASSIGNLAYOUTSPASS
+#include "passes/tile_to_cuda/Passes.h.inc"
+} // namespace inlay
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::tile;
+
+static RankedTensorType tileType(Value value) { return cast<RankedTensorType>(value.getType()); }
+static bool isTile(Value value) { return isa<RankedTensorType>(value.getType()); }
+
+//===----------------------------------------------------------------------===//
+// What ops ask for
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// The layouts of a program's tiles, and those in which operands are wanted.
+class Demands {
+public:
+  explicit Demands(ProgramOp program) : assignment(program) {}
+  LogicalResult collect(Block &block) {
+    for (Operation &op : block)
+      if (failed(collect(&op)))
+        return failure();
+    return success();
+  }
+  LogicalResult collect(Operation *op);
+
+  LayoutAssignment assignment;
+  llvm::MapVector<Value, Layout> kept;
+  llvm::MapVector<Value, Attribute> shared;
+  SmallVector<std::pair<OpOperand *, Layout>> wanted;
+
+private:
+  void keep(Value tile, const Layout &layout) { kept.insert({tile, layout}); }
+  void want(OpOperand &operand, const Layout &layout) { wanted.push_back({&operand, layout}); }
+  LogicalResult collect(Region &region, int64_t warps);
+  LogicalResult collectLoop(scf::ForOp loop);
+  LogicalResult collectBranch(scf::IfOp branch);
+  LogicalResult collectRegions(Operation *op);
+  LogicalResult collectVariants(IfAllOp branch);
+  LogicalResult collectLoad(Operation *load);
+  LogicalResult collectSlice(tensor::ExtractSliceOp slice);
+  LogicalResult collectParts(ForWarpsOp op);
+  LogicalResult collectOther(Operation *op);
+};
+} // namespace
+
+LogicalResult Demands::collect(Operation *op) {
+  return llvm::TypeSwitch<Operation *, LogicalResult>(op)
+      .Case<LoadOp, GatherOp>([&](auto load) { return collectLoad(load); })
+      .Case([&](StoreOp store) {
+        want(store.getValueMutable(), assignment.readBy(store.getValue()));
+        return success();
+      })
+      .Case([&](ScatterOp scatter) {
+        Layout layout = assignment.readBy(scatter.getValue());
+        want(scatter.getValueMutable(), layout);
+        want(scatter.getIndicesMutable(), layoutOfIndices(layout, tileType(scatter.getValue()).getRank()));
+        return success();
+      })
+      .Case([&](DotOp dot) {
+        Layout sums = assignment.accumulator(tileType(dot.getResult()));
+        want(dot.getLhsMutable(), assignment.lhs(tileType(dot.getLhs())));
+        want(dot.getAccumulatorMutable(), sums);
+        if (!shared.contains(dot.getRhs()))
+          want(dot.getRhsMutable(), assignment.readBy(dot.getRhs()));
+        keep(dot.getResult(), sums);
+        return success();
+      })
+      .Case([&](ReduceOp reduce) {
+        Layout layout = assignment.readBy(reduce.getValue());
+        want(reduce.getValueMutable(), layout);
+        keep(reduce.getResult(), layout.slice(reduce.getAxis()));
+        return success();
+      })
+      .Case([&](ArgMaxOp argMax) {
+        Layout layout = assignment.readBy(argMax.getValue());
+        want(argMax.getValueMutable(), layout);
+        keep(argMax.getMaximum(), layout.slice(1));
+        keep(argMax.getIndex(), layout.slice(1));
+        return success();
+      })
+      .Case([&](DeinterleaveOp split) {
+        Layout half = assignment.of(split.getEven());
+        want(split.getValueMutable(), interleaved(half));
+        keep(split.getEven(), half);
+        keep(split.getOdd(), half);
+        return success();
+      })
+      .Case([&](TransposeOp turn) {
+        Layout layout = assignment.of(turn.getResult());
+        want(turn.getValueMutable(), layout.transposed());
+        keep(turn.getResult(), layout);
+        return success();
+      })
+      .Case([&](ClusterReduceOp reduce) {
+        if (auto encoding = shared.find(reduce.getValue()); encoding != shared.end()) {
+          shared.insert({reduce.getResult(), encoding->second});
+          return success();
+        }
+        Layout layout = assignment.of(reduce.getResult());
+        want(reduce.getValueMutable(), layout);
+        keep(reduce.getResult(), layout);
+        return success();
+      })
+      .Case([&](WaitOp wait) {
+        for (Value tile : wait.getTiles())
+          shared.insert({tile, swizzledTile(tileType(tile))});
+        return success();
+      })
+      .Case([&](DotAsyncOp dot) -> LogicalResult {
+        if (!shared.contains(dot.getRhs()) || shared.contains(dot.getLhs()) == dot.getColumns())
+          return dot.emitOpError("has an operand that is in no slot of a ring");
+        if (dot.getColumns())
+          want(dot.getLhsMutable(), layoutOfPackedLeft(tileType(dot.getLhs()), assignment.warps()));
+        Layout sums = assignment.of(dot.getResult());
+        want(dot.getAccumulatorMutable(), sums);
+        keep(dot.getResult(), sums);
+        return success();
+      })
+      .Case([&](DotWaitOp wait) {
+        for (auto [operand, result] : llvm::zip_equal(wait->getOpOperands(), wait.getResults())) {
+          want(operand, assignment.of(result));
+          keep(result, assignment.of(result));
+        }
+        return success();
+      })
+      .Case([&](FetchRowsOp fetch) {
+        want(fetch.getIndicesMutable(),
+             layoutOfRuns(tileType(fetch.getIndices()).getDimSize(0), fetch.getRun(), assignment.warps()));
+        return success();
+      })
+      .Case([&](ClearRowsOp clear) -> LogicalResult {
+        if (!shared.contains(clear.getTile()))
+          return clear.emitOpError("clears rows of a tile that is in no slot of a ring");
+        want(clear.getHeldMutable(),
+             layoutOfRuns(tileType(clear.getHeld()).getDimSize(0), clear.getRun(), assignment.warps()));
+        shared.insert({clear.getResult(), shared.lookup(clear.getTile())});
+        return success();
+      })
+      .Case([&](InTurnOp turn) { return collectRegions(turn); })
+      .Case([&](IfAllOp branch) { return collectVariants(branch); })
+      .Case([&](StageOp stage) -> LogicalResult {
+        RankedTensorType type = tileType(stage.getResult());
+        if (type.getRank() == 2 && type.getElementTypeBitWidth() == 16) {
+          want(stage.getValueMutable(), layoutOfLeft(type, assignment.warps()));
+          shared.insert({stage.getResult(), swizzledTile(type)});
+          return success();
+        }
+        if (type.getRank() != 2 || type.getElementTypeBitWidth() != 32)
+          return stage.emitOpError() << "of " << type << " has no CUDA lowering; expected rank 2 and 16 or 32 bits";
+        want(stage.getValueMutable(), assignment.of(stage.getValue()));
+        shared.insert({stage.getResult(), paddedTile(type)});
+        return success();
+      })
+      .Case([&](tensor::ExtractSliceOp slice) { return collectSlice(slice); })
+      .Case([&](tensor::ExtractOp extract) {
+        want(extract.getTensorMutable(), assignment.blocked(tileType(extract.getTensor())));
+        return success();
+      })
+      .Case([&](WarpRolesOp roles) {
+        if (failed(collect(roles.getConsume(), roles.getConsumers())) ||
+            failed(collect(roles.getProduce(), roles.getProducers())))
+          return failure();
+        Operation *yield = roles.getConsume().front().getTerminator();
+        for (auto [value, result] : llvm::zip_equal(yield->getOperands(), roles.getResults()))
+          shared.insert({result, shared.lookup(value)});
+        return success();
+      })
+      .Case([&](ForWarpsOp op) { return collectParts(op); })
+      .Case([&](scf::ForOp loop) { return collectLoop(loop); })
+      .Case([&](scf::IfOp branch) { return collectBranch(branch); })
+      .Case<scf::YieldOp, YieldOp, ReturnOp>([](Operation *) { return success(); })
+      .Default([&](Operation *other) { return collectOther(other); });
+}
+
+LogicalResult Demands::collect(Region &region, int64_t warps) {
+  int before = assignment.enter(log2Ceil(warps));
+  LogicalResult result = collect(region.front());
+  assignment.enter(before);
+  return result;
+}
+
+LogicalResult Demands::collectLoad(Operation *load) {
+  Value result = load->getResult(0);
+  std::optional<Layout> layout;
+  if (isCopiedToShared(load)) {
+    layout = copyLayout(tileType(result), assignment.warps());
+    shared.insert({result, copiedTile(tileType(result))});
+  } else if (!isPulled(result)) {
+    layout = assignment.of(result);
+    keep(result, *layout);
+  }
+  if (auto gather = dyn_cast<GatherOp>(load); gather && layout)
+    want(gather.getIndicesMutable(), layoutOfIndices(*layout, tileType(result).getRank()));
+  return success();
+}
+
+LogicalResult Demands::collectSlice(tensor::ExtractSliceOp slice) {
+  if (slice.getSourceType().getRank() != 2 || slice.getType().getRank() != 2 || !slice.hasUnitStride())
+    return slice.emitOpError("has no CUDA lowering; expected neighbouring rows and columns of a tile of rank 2");
+  if (shared.contains(slice.getSource()))
+    return success(); // read where it is used
+  Layout from = assignment.of(slice.getSource());
+  std::optional<Layout> to = layoutOfSlice(from, slice.getType().getShape());
+  if (!to)
+    return slice.emitOpError("takes elements of other threads' registers; stage the tile first");
+  want(slice.getSourceMutable(), from);
+  assignment.set(slice.getResult(), *to);
+  keep(slice.getResult(), *to);
+  return success();
+}
+
+LogicalResult Demands::collectParts(ForWarpsOp op) {
+  for (auto [part, operand] : llvm::zip_equal(op.getParts(), op.getDividedMutable())) {
+    Layout whole = assignment.of(operand.get());
+    RankedTensorType own = ForWarpsOp::partOf(withLayout(tileType(operand.get()), whole), op.getCount());
+    if (!own)
+      return op.emitOpError() << "divides a tile whose rows lie in registers of other warps";
+    want(operand, whole);
+    assignment.set(part, *layoutOf(own));
+    keep(part, *layoutOf(own));
+  }
+  return collect(op.getBody(), /*warps=*/1);
+}
+
+LogicalResult Demands::collectLoop(scf::ForOp loop) {
+  for (auto [operand, argument, result] :
+       llvm::zip_equal(loop.getInitArgsMutable(), loop.getRegionIterArgs(), loop.getResults())) {
+    if (!isTile(argument))
+      continue;
+    Layout layout = assignment.of(argument);
+    want(operand, layout);
+    keep(argument, layout);
+    keep(result, layout);
+  }
+  if (failed(collect(*loop.getBody())))
+    return failure();
+  for (auto [operand, argument] :
+       llvm::zip_equal(loop.getBody()->getTerminator()->getOpOperands(), loop.getRegionIterArgs()))
+    if (isTile(argument))
+      want(operand, kept.lookup(argument));
+  return success();
+}
+
+/// Each region of `op` ends with its results.
+LogicalResult Demands::collectRegions(Operation *op) {
+  for (Value result : op->getResults())
+    if (isTile(result))
+      keep(result, assignment.of(result));
+  for (Region &region : op->getRegions()) {
+    if (region.empty())
+      continue;
+    if (failed(collect(region.front())))
+      return failure();
+    for (auto [operand, result] : llvm::zip_equal(region.front().getTerminator()->getOpOperands(), op->getResults()))
+      if (isTile(result))
+        want(operand, kept.lookup(result));
+  }
+  return success();
+}
+
+LogicalResult Demands::collectBranch(scf::IfOp branch) { return collectRegions(branch); }
+
+/// A warp decides by the rows that it has of the results.
+LogicalResult Demands::collectVariants(IfAllOp branch) {
+  for (Value result : branch.getResults()) {
+    RankedTensorType type = tileType(result), condition = tileType(branch.getCondition());
+    if (condition.getRank() != 1 || type.getDimSize(0) != condition.getDimSize(0))
+      continue;
+    Layout layout = assignment.of(result);
+    want(branch.getConditionMutable(), type.getRank() == 2 ? layout.slice(1) : layout);
+    return collectRegions(branch);
+  }
+  return branch.emitOpError("has no result with the rows of its condition, which say what a warp decides");
+}
+
+LogicalResult Demands::collectOther(Operation *op) {
+  if (op->getNumResults() == 1 && assignment.isInline(op->getResult(0))) {
+    if (auto constant = dyn_cast<arith::ConstantOp>(op);
+        constant && !cast<DenseElementsAttr>(constant.getValue()).isSplat())
+      return constant.emitOpError() << "of different elements has no CUDA lowering";
+    return success();
+  }
+  if (isElementwise(op)) {
+    Layout layout = assignment.of(op->getResult(0));
+    for (OpOperand &operand : op->getOpOperands())
+      if (isTile(operand.get()))
+        want(operand, layout);
+    keep(op->getResult(0), layout);
+    return success();
+  }
+  if (op->getNumRegions() > 0 || llvm::any_of(op->getOperands(), isTile) || llvm::any_of(op->getResults(), isTile))
+    return op->emitOpError() << "has no CUDA lowering";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// The program with layouts
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// Gives operands the layouts that they are wanted in.
+class Rewriter {
+public:
+  explicit Rewriter(Demands &demands) : demands(demands) {}
+  void run(ProgramOp program);
+  int64_t conversions = 0; // that move elements between threads
+
+private:
+  Value inLayout(Value tile, const Layout &layout);
+  Value again(Operation *op, const Layout &layout);
+  Value converted(Value tile, const Layout &from, const Layout &to);
+
+  Demands &demands;
+  llvm::DenseMap<Value, SmallVector<std::pair<Layout, Value>>> made;
+};
+} // namespace
+
+Value Rewriter::inLayout(Value tile, const Layout &layout) {
+  auto known = demands.kept.find(tile);
+  if (known != demands.kept.end() && known->second == layout)
+    return tile;
+  for (auto &[madeIn, value] : made[tile])
+    if (madeIn == layout)
+      return value;
+  Value value =
+      known != demands.kept.end() ? converted(tile, known->second, layout) : again(tile.getDefiningOp(), layout);
+  made[tile].push_back({layout, value});
+  return value;
+}
+
+/// The result of an op that is computed or loaded where it is used.
+Value Rewriter::again(Operation *op, const Layout &layout) {
+  OpBuilder b(op);
+  Operation *clone = b.clone(*op);
+  RankedTensorType type = withLayout(tileType(op->getResult(0)), layout);
+  clone->getResult(0).setType(type);
+  for (OpOperand &operand : clone->getOpOperands()) {
+    if (!isTile(operand.get()) || isa<tensor::ExtractSliceOp>(clone))
+      continue;
+    if (auto broadcast = dyn_cast<BroadcastOp>(clone))
+      operand.set(inLayout(operand.get(), layout.slice(broadcast.getAxis())));
+    else
+      operand.set(inLayout(operand.get(), isa<GatherOp>(clone) ? layoutOfIndices(layout, type.getRank()) : layout));
+  }
+  if (auto constant = dyn_cast<arith::ConstantOp>(clone))
+    constant.setValueAttr(
+        DenseElementsAttr::get(type, cast<DenseElementsAttr>(constant.getValue()).getSplatValue<Attribute>()));
+  return clone->getResult(0);
+}
+
+/// The tile in other registers, made where the tile is.
+Value Rewriter::converted(Value tile, const Layout &from, const Layout &to) {
+  OpBuilder b(tile.getContext());
+  b.setInsertionPointAfterValue(tile);
+  conversions += conversionOf(from, to) != LayoutConversion::Registers;
+  return ConvertLayoutOp::create(b, tile.getLoc(), withLayout(tileType(tile), to), tile);
+}
+
+void Rewriter::run(ProgramOp program) {
+  SmallVector<Operation *> unassigned; // what is made again for each use
+  program.walk([&](Operation *op) {
+    for (Value result : op->getResults())
+      if (isTile(result) && !demands.kept.contains(result) && !demands.shared.contains(result))
+        unassigned.push_back(op);
+  });
+  for (auto [operand, layout] : demands.wanted)
+    operand->set(inLayout(operand->get(), layout));
+  for (Operation *op : llvm::reverse(unassigned))
+    if (op->use_empty())
+      op->erase();
+  for (auto &[tile, layout] : demands.kept)
+    tile.setType(withLayout(tileType(tile), layout));
+  for (auto &[tile, encoding] : demands.shared)
+    tile.setType(tileType(tile).cloneWithEncoding(encoding));
+  program.walk([&](RingOp ring) {
+    SmallVector<Type> tiles;
+    for (Type tile : ring.getType().getTiles())
+      tiles.push_back(cast<RankedTensorType>(tile).cloneWithEncoding(swizzledTile(cast<RankedTensorType>(tile))));
+    ring.getResult().setType(RingType::get(ring.getContext(), ring.getType().getStages(), tiles));
+  });
+}
+
+namespace {
+struct AssignLayoutsPass : inlay::impl::AssignLayoutsPassBase<AssignLayoutsPass> {
+  void runOnOperation() override;
+};
+} // namespace
+
+void AssignLayoutsPass::runOnOperation() {
+  ProgramOp program = getOperation();
+  if (!isLoweredOpByOp(program))
+    return;
+  Demands demands(program);
+  int64_t warps = int64_t(1) << demands.assignment.warps();
+  if (failed(demands.collect(program.getBody().front())))
+    return signalPassFailure();
+  Rewriter rewriter(demands);
+  rewriter.run(program);
+  program->setAttr(kWarpsAttr, Builder(program).getI64IntegerAttr(warps));
+  if (rewriter.conversions > 0)
+    program.emitRemark() << rewriter.conversions << " layout conversions through shared memory";
+}

@@ -1,0 +1,172 @@
+//===- CheckLayouts.cpp - whether the lowering can take a program's layouts ===//
+//
+// tile-assign-layouts gives tiles layouts that fit each other. A program that was written
+// by hand may have others: each op says here which it takes.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/tile_to_cuda/AsyncLayouts.h"
+#include "passes/tile_to_cuda/GenericLowering.h"
+#include "passes/tile_to_cuda/SharedLayouts.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::tile;
+
+static bool isInShared(Value tile) { return isa_and_nonnull<SharedAttr>(tileType(tile).getEncoding()); }
+
+/// Whether an op may take or give a tile in shared memory there.
+static bool mayBeShared(OpOperand &operand) {
+  Operation *op = operand.getOwner();
+  if (auto dot = dyn_cast<DotOp>(op))
+    return operand == dot.getRhsMutable();
+  if (auto dot = dyn_cast<DotAsyncOp>(op))
+    return operand != dot.getAccumulatorMutable();
+  if (auto clear = dyn_cast<ClearRowsOp>(op))
+    return operand == clear.getTileMutable();
+  return isa<tensor::ExtractSliceOp, ClusterReduceOp, YieldOp>(op);
+}
+static bool mayBeShared(OpResult result) {
+  Operation *op = result.getOwner();
+  if (auto reduce = dyn_cast<ClusterReduceOp>(op))
+    return isKeptInShared(reduce.getValue());
+  return isCopiedToShared(op) || isa<ClearRowsOp, StageOp, WaitOp, WarpRolesOp>(op);
+}
+
+/// Warps among which the tiles of a block are divided.
+static int64_t warpsAround(Block *block, int64_t warpsOfProgram) {
+  for (Operation *op = block->getParentOp(); op && !isa<ProgramOp>(op); op = op->getParentOp()) {
+    if (isa<ForWarpsOp>(op))
+      return 1;
+    if (auto roles = dyn_cast<WarpRolesOp>(op))
+      return roles.getConsumers();
+  }
+  return warpsOfProgram;
+}
+
+/// `warps`: those among which the tile is divided; none where its users say that.
+static LogicalResult checkTile(Value tile, Operation *op, bool mayBeShared, std::optional<int64_t> warps) {
+  if (isInShared(tile))
+    return mayBeShared ? success() : op->emitOpError() << "has a tile in shared memory; expected a #tile.layout";
+  std::optional<Layout> layout = tile::layoutOf(tile);
+  if (!layout)
+    return op->emitOpError("has a tile without a layout; run tile-assign-layouts first");
+  if (layout->bits(LayoutDim::Block) != 0)
+    return op->emitOpError("has a tile that is divided among the blocks of a cluster; expected the same in each");
+  if (warps && layout->bits(LayoutDim::Warp) != log2Ceil(*warps))
+    return op->emitOpError() << "has a tile that is divided among " << layout->size(LayoutDim::Warp)
+                             << " warps; expected " << *warps;
+  return success();
+}
+
+/// Whether a reduction along `axis` can combine registers, then lanes, then warps: no bit changes another coordinate,
+/// too.
+static bool isReducible(const Layout &layout, int axis) {
+  for (LayoutDim in : {LayoutDim::Register, LayoutDim::Lane, LayoutDim::Warp})
+    for (const LayoutPoint &basis : layout.bases(in)) {
+      LayoutPoint along;
+      along[dimension(axis)] = basis[dimension(axis)];
+      if (along[dimension(axis)] != 0 && along != basis)
+        return false;
+    }
+  return true;
+}
+
+static bool isReduced(Value from, Value to, int axis) {
+  return isReducible(registerLayout(from), axis) && registerLayout(to) == registerLayout(from).slice(axis);
+}
+
+/// Whether the layouts of an op's tiles fit each other. Each is known to be in registers, or where it may be shared.
+static bool doFit(Operation *op, int64_t warps) {
+  auto indicesFit = [](Value tile, Value indices) {
+    return registerLayout(indices) == layoutOfIndices(registerLayout(tile), tileType(tile).getRank());
+  };
+  return llvm::TypeSwitch<Operation *, bool>(op)
+      .Case([&](GatherOp gather) {
+        Value tile = gather.getResult();
+        if (isInShared(tile))
+          return registerLayout(gather.getIndices()) == layoutOfIndices(copyLayout(tileType(tile), log2Ceil(warps)), 2);
+        return indicesFit(tile, gather.getIndices());
+      })
+      .Case([&](ScatterOp scatter) { return indicesFit(scatter.getValue(), scatter.getIndices()); })
+      .Case([&](ReduceOp reduce) { return isReduced(reduce.getValue(), reduce.getResult(), reduce.getAxis()); })
+      .Case([&](ArgMaxOp argMax) {
+        return isReduced(argMax.getValue(), argMax.getMaximum(), 1) &&
+               isReduced(argMax.getValue(), argMax.getIndex(), 1);
+      })
+      .Case([&](BroadcastOp broadcast) {
+        return registerLayout(broadcast.getValue()) == registerLayout(broadcast.getResult()).slice(broadcast.getAxis());
+      })
+      .Case([&](TransposeOp turn) {
+        return registerLayout(turn.getValue()) == registerLayout(turn.getResult()).transposed();
+      })
+      .Case([&](DeinterleaveOp split) {
+        return registerLayout(split.getValue()) == interleaved(registerLayout(split.getEven()));
+      })
+      .Case([&](ClusterReduceOp reduce) { return reduce.getValue().getType() == reduce.getResult().getType(); })
+      .Case([&](DotOp dot) {
+        // Any division of rows and columns over the warps.
+        ArrayRef<int64_t> sums = tileType(dot.getResult()).getShape(), lhs = tileType(dot.getLhs()).getShape();
+        int bits = log2Ceil(warps);
+        for (int rowBits = 0; rowBits <= bits; ++rowBits)
+          if (registerLayout(dot.getResult()) == mmaAccumulator(sums[0], sums[1], rowBits, bits - rowBits) &&
+              registerLayout(dot.getLhs()) == mmaLhs(lhs[0], lhs[1], rowBits, bits - rowBits))
+            return !isInShared(dot.getRhs()) ||
+                   tileType(dot.getRhs()).getEncoding() == copiedTile(tileType(dot.getRhs()));
+        return false;
+      })
+      .Case([&](DotAsyncOp dot) {
+        ArrayRef<int64_t> sums = tileType(dot.getResult()).getShape();
+        auto isSwizzled = [](Value tile) { return tileType(tile).getEncoding() == swizzledTile(tileType(tile)); };
+        bool isLeft = dot.getColumns()
+                          ? layoutOf(dot.getLhs()) == layoutOfPackedLeft(tileType(dot.getLhs()), log2Ceil(warps))
+                          : isSwizzled(dot.getLhs());
+        return registerLayout(dot.getResult()) == mmaAccumulator(sums[0], sums[1], log2Ceil(warps), 0) && isLeft &&
+               isSwizzled(dot.getRhs());
+      })
+      .Case([&](StageOp stage) {
+        RankedTensorType type = tileType(stage.getResult());
+        if (type.getElementTypeBitWidth() == 16)
+          return type.getEncoding() == swizzledTile(type) &&
+                 registerLayout(stage.getValue()) == layoutOfLeft(type, log2Ceil(warps));
+        return cast<SharedAttr>(type.getEncoding()).getPitch() > 0;
+      })
+      .Case([&](FetchRowsOp fetch) {
+        Layout layout = registerLayout(fetch.getIndices());
+        return layout == layoutOfRuns(tileType(fetch.getIndices()).getDimSize(0), fetch.getRun(),
+                                           layout.bits(LayoutDim::Warp));
+      })
+      .Case([&](ClearRowsOp clear) {
+        return registerLayout(clear.getHeld()) ==
+               layoutOfRuns(tileType(clear.getHeld()).getDimSize(0), clear.getRun(), log2Ceil(warps));
+      })
+      .Case([&](tensor::ExtractSliceOp slice) {
+        return isInShared(slice.getSource()) ||
+               layoutOfSlice(registerLayout(slice.getSource()), slice.getType().getShape()) ==
+                   registerLayout(slice.getResult());
+      })
+      .Default([](Operation *) { return true; }); // verifiers of elementwise ops, loops and branches see to theirs
+}
+
+LogicalResult inlay::checkLayouts(ProgramOp program) {
+  int64_t warpsOfProgram = program->getAttrOfType<IntegerAttr>(kWarpsAttr).getInt();
+  ComputedTiles computed(program);
+  auto check = [&](Operation *op) -> LogicalResult {
+    int64_t warps = warpsAround(op->getBlock(), warpsOfProgram);
+    bool isMadeAtUse = isa<FetchRowsOp>(op) || (op->getNumResults() == 1 &&
+                                                (computed.contains(op->getResult(0)) || isPulled(op->getResult(0))));
+    std::optional<int64_t> checked = isMadeAtUse ? std::nullopt : std::optional(warps);
+    for (OpOperand &operand : op->getOpOperands())
+      if (isa<RankedTensorType>(operand.get().getType()) &&
+          failed(checkTile(operand.get(), op, mayBeShared(operand), checked)))
+        return failure();
+    for (OpResult result : op->getResults())
+      if (isa<RankedTensorType>(result.getType()) && failed(checkTile(result, op, mayBeShared(result), checked)))
+        return failure();
+    if (!doFit(op, warps))
+      return op->emitOpError("has tiles whose layouts do not fit each other; run tile-assign-layouts first");
+    return success();
+  };
+  return failure(program.getBody().walk([&](Operation *op) { return WalkResult(check(op)); }).wasInterrupted());
+}

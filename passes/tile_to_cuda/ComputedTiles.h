@@ -1,0 +1,66 @@
+//===- ComputedTiles.h - tiles that are made where they are used -----------===//
+//
+// Values that cost nothing (constants, indices, broadcasts, and arithmetic on those) are
+// computed wherever they are used, in the layout of the use. Loads of memory that the
+// program does not write, and slices of tiles in shared memory, are made where they are
+// used first. Loads that only feed the right side of a product are copied to shared
+// memory instead.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_PASSES_TILE_TO_CUDA_COMPUTEDTILES_H
+#define INLAY_PASSES_TILE_TO_CUDA_COMPUTEDTILES_H
+
+#include "dialects/tile/Tile.h"
+#include "passes/tile/Divisors.h"
+#include "passes/tile_to_cuda/Layout.h"
+#include "llvm/ADT/DenseSet.h"
+
+namespace inlay {
+/// Whether the op computes each element of its result from the same elements of its operands.
+bool isElementwise(mlir::Operation *op);
+
+/// Whether `op` loads or gathers from memory that the program never writes, so that it may be done earlier, later or
+/// twice. False for null.
+bool isOfUnwrittenMemory(mlir::Operation *op);
+
+/// Whether the tile stays in shared memory after tile.stage, for slices of it to be read.
+bool isKeptInShared(mlir::Value tile);
+
+/// Whether the tile is read into registers where it is used first: a load of unwritten memory, or a slice of a tile in
+/// shared memory.
+bool isPulled(mlir::Value tile);
+
+/// The tiles of a program that are computed wherever they are used.
+class ComputedTiles {
+public:
+  explicit ComputedTiles(tile::ProgramOp program);
+  bool contains(mlir::Value tile) const { return tiles.contains(tile); }
+
+private:
+  llvm::DenseSet<mlir::Value> tiles;
+};
+
+/// What loads and gathers have in common.
+struct Access {
+  mlir::Value view;
+  llvm::SmallVector<mlir::Value> offsets; // null for the indexed dimension
+  mlir::Value indices;
+};
+/// Of a tile.load or tile.gather.
+Access accessOf(mlir::Operation *op);
+
+/// The element type's bytes; a bool has one.
+inline int64_t bytesOf(mlir::Type type) { return std::max(1u, type.getIntOrFloatBitWidth() / 8); }
+
+/// Elements that one access may move: neighbours in the thread, all inside or all outside, and aligned. `lastOffset` is
+/// null where the tile begins at the view's start.
+int64_t vectorWidth(mlir::Value view, mlir::Value lastOffset, const Layout &layout, llvm::ArrayRef<int64_t> shape);
+
+/// Whether a load goes straight to shared memory, as the right side of a product, by copies of 16 bytes.
+bool isCopiedToShared(mlir::Operation *op);
+/// The layout in which the threads make these copies. Products read whole tiles of 16 x 16 elements: it covers them.
+Layout copyLayout(mlir::RankedTensorType tile, int warpBits);
+} // namespace inlay
+
+#endif // INLAY_PASSES_TILE_TO_CUDA_COMPUTEDTILES_H

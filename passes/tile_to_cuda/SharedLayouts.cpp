@@ -1,0 +1,46 @@
+//===- SharedLayouts.cpp - layouts of tiles in shared memory ---------------===//
+
+#include "passes/tile_to_cuda/SharedLayouts.h"
+
+#include "passes/tile_to_cuda/ComputedTiles.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::tile;
+using enum inlay::tile::LayoutDim;
+
+/// Rows of 2^columnBits elements, one after the other.
+static LinearLayout rowsOf(int rowBits, int columnBits) {
+  return LinearLayout::identity(Offset, columnBits, Dim1) * LinearLayout::identity(Offset, rowBits, Dim0);
+}
+
+SharedAttr inlay::swizzledTile(RankedTensorType tile) {
+  int64_t bytes = bytesOf(tile.getElementType()), chunk = 16 / bytes;
+  int64_t columns = kSlabBytes / bytes;
+  LinearLayout layout = LinearLayout::identity(Offset, log2Ceil(columns), Dim1);
+  for (int bit = 0; bit < log2Ceil(tile.getDimSize(0)); ++bit) {
+    LayoutPoint basis;
+    basis[Dim0] = int64_t(1) << bit;
+    if (bit < 3)
+      basis[Dim1] = chunk << bit;
+    layout.addBit(Offset, basis);
+  }
+  // The next slab comes after all rows.
+  for (; columns < tile.getDimSize(1); columns *= 2) {
+    LayoutPoint basis;
+    basis[Dim1] = columns;
+    layout.addBit(Offset, basis);
+  }
+  return SharedAttr::of(tile.getContext(), 2, layout);
+}
+
+SharedAttr inlay::copiedTile(RankedTensorType tile) {
+  int rowBits = std::max(4, log2Ceil(tile.getDimSize(0))), columnBits = std::max(4, log2Ceil(tile.getDimSize(1)));
+  return SharedAttr::of(tile.getContext(), 2, rowsOf(rowBits, columnBits),
+                        (int64_t(1) << columnBits) + 16 / bytesOf(tile.getElementType()));
+}
+
+SharedAttr inlay::paddedTile(RankedTensorType tile) {
+  return SharedAttr::of(tile.getContext(), 2, rowsOf(log2Ceil(tile.getDimSize(0)), log2Ceil(tile.getDimSize(1))),
+                        tile.getDimSize(1) + 16 / bytesOf(tile.getElementType()));
+}

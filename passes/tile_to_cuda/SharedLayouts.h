@@ -1,0 +1,24 @@
+//===- SharedLayouts.h - layouts of tiles in shared memory -----------------===//
+//
+// Which layout a tile has in shared memory follows from what writes and reads it there.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_PASSES_TILE_TO_CUDA_SHAREDLAYOUTS_H
+#define INLAY_PASSES_TILE_TO_CUDA_SHAREDLAYOUTS_H
+
+#include "dialects/tile/Tile.h"
+
+namespace inlay {
+/// A tile in a slot of a ring. Rows of 128 bytes are swizzled for wgmma: chunk c (16 bytes) of row r lies at chunk c ^
+/// (r % 8). TMA writes rows so under its 128-byte swizzle; packed weights (`atom_8x64`) are stored so. Other rows lie
+/// one after the other.
+tile::SharedAttr swizzledTile(mlir::RankedTensorType tile);
+/// The right side of mma, copied by cp.async and read by ldmatrix: whole tiles of 16 x 16 elements, in rows with 16
+/// bytes more, so that the 8 rows that are read at a time lie in different banks.
+tile::SharedAttr copiedTile(mlir::RankedTensorType tile);
+/// A tile of tile.stage, which threads write in the layout of an accumulator: rows with 16 bytes more.
+tile::SharedAttr paddedTile(mlir::RankedTensorType tile);
+} // namespace inlay
+
+#endif // INLAY_PASSES_TILE_TO_CUDA_SHAREDLAYOUTS_H

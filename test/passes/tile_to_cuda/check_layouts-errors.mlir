@@ -1,0 +1,63 @@
+// RUN: inlay-opt --convert-tile-to-cuda %s --split-input-file --verify-diagnostics
+// Layouts that the lowering cannot take.
+
+// expected-error @+1 {{has tiles without layouts; run tile-assign-layouts first}}
+tile.program @none() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+}
+
+// -----
+
+!y = !tile.view<?xf32, output, tokens>
+tile.program @one(%y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> attributes {tile.warps = 1 : i64} {
+  %c0 = arith.constant 0 : index
+  // expected-error @+1 {{'arith.constant' op has a tile without a layout; run tile-assign-layouts first}}
+  %t = arith.constant dense<0.0> : tensor<32xf32>
+  tile.store %t, %y[%c0] : tensor<32xf32>, !y
+}
+
+// -----
+
+#layout = #tile.layout<lane = [[1], [2], [4], [8], [16]], warp = [[32]]>
+!y = !tile.view<?xf32, output, tokens>
+tile.program @warps(%y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> attributes {tile.warps = 4 : i64} {
+  %c0 = arith.constant 0 : index
+  %t = arith.constant dense<0.0> : tensor<64xf32, #layout>
+  // expected-error @+1 {{'tile.store' op has a tile that is divided among 2 warps; expected 4}}
+  tile.store %t, %y[%c0] : tensor<64xf32, #layout>, !y
+}
+
+// -----
+
+#layout = #tile.layout<lane = [[1], [2], [4], [8], [16]], block = [[32]]>
+!y = !tile.view<?xf32, output, tokens>
+tile.program @blocks(%y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> attributes {tile.warps = 1 : i64} {
+  %c0 = arith.constant 0 : index
+  // expected-error @+1 {{'arith.constant' op has a tile that is divided among the blocks of a cluster; expected the same in each}}
+  %t = arith.constant dense<0.0> : tensor<64xf32, #layout>
+  tile.store %t, %y[%c0] : tensor<64xf32, #layout>, !y
+}
+
+// -----
+
+#shared = #tile.shared<offset = [[1], [2], [4], [8], [16]]>
+!y = !tile.view<?xf32, output, tokens>
+tile.program @shared(%y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> attributes {tile.warps = 1 : i64} {
+  %c0 = arith.constant 0 : index
+  // expected-error @+1 {{'arith.constant' op has a tile in shared memory; expected a #tile.layout}}
+  %t = arith.constant dense<0.0> : tensor<32xf32, #shared>
+  tile.store %t, %y[%c0] : tensor<32xf32, #shared>, !y
+}
+
+// -----
+
+// A sum over columns of a layout whose lanes change rows and columns at once.
+#mixed = #tile.layout<register = [[0, 1]], lane = [[1, 1], [2, 0], [4, 0], [8, 0], [16, 0]]>
+#rows = #tile.layout<lane = [[1], [2], [4], [8], [16]]>
+!x = !tile.view<?x2xf32, state, tokens>
+tile.program @mixed(%x: !x) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> attributes {tile.warps = 1 : i64} {
+  %c0 = arith.constant 0 : index
+  %t = tile.load %x[%c0, %c0] : !x -> tensor<32x2xf32, #mixed>
+  // expected-error @+1 {{'tile.reduce' op has tiles whose layouts do not fit each other; run tile-assign-layouts first}}
+  %sum = tile.reduce add %t axis 1 : tensor<32x2xf32, #mixed> -> tensor<32xf32, #rows>
+  tile.store %t, %x[%c0, %c0] : tensor<32x2xf32, #mixed>, !x
+}
