@@ -25,7 +25,7 @@
 // Two rows of 4 heads become 32 rows, for which the host makes the query tiles of the entry.
 // MIXED: remark: schedule by the analytic model: prefill_attention, 128 rows x 128 keys, heads of 32
 // MIXED: tile.entry @step mixed {{.*}}query_tile_rows = 32
-// MIXED: schedule #tile.prefill_attention<query_rows = 32, tile_rows = 128, tile_keys = 128, consumers = 2, stages = 2, producer_registers = 40, consumer_registers = 232>
+// MIXED: schedule #tile.prefill_attention<query_rows = 32, tile_rows = 128, tile_keys = 128, consumers = 2, stages = 2, producer_registers = 24, consumer_registers = 240>
 // MIXED-TWICE: query_tile_rows = 32
 // MIXED-PAGES: remark: steps of many rows take the generic attention: heads of 32, 16 bits, 4 query heads for each of keys, pages of 8
 // MIXED-PAGES: tile.entry @step mixed {{.*}}query_tile_rows = 16

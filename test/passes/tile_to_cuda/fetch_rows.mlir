@@ -1,4 +1,4 @@
-// RUN: inlay-opt --convert-tile-to-cuda %s | FileCheck %s
+// RUN: inlay-opt --pass-pipeline="builtin.module(tile.program(tile-assign-layouts),convert-tile-to-cuda)" %s | FileCheck %s
 // Rows of a cache through a ring, products of warpgroups that read them by columns, turns, and a variant that each warp chooses.
 !table = !tile.view<?xi32, meta>
 !kv = !tile.view<?x96xbf16, kv, kv_rows>
@@ -35,10 +35,14 @@ tile.program @rows(%table: !table, %kv: !kv, %o: !o) grid affine_map<()[s0, s1, 
   } consume 8 {
     tile.depend
     %tile = tile.wait %ring : !ring -> tensor<64x96xbf16>
-    // A thread of a warpgroup for each row: 8 stores of 16 bytes in each slab.
+    // Only where a run is held in part: a lane has a run, a warp 4 rows of each; 8 stores of 16 bytes in each slab.
     // CHECK: "mbarrier_wait"
-    // CHECK: %[[IS_HELD:.*]] = arith.cmpi slt
-    // CHECK: %[[IS_OUT:.*]] = arith.xori %[[IS_HELD]], %true
+    // CHECK: %[[FIRST:.*]] = arith.cmpi slt
+    // CHECK: %[[LAST:.*]] = arith.cmpi slt
+    // CHECK: %[[IS_OUT:.*]] = arith.xori %[[LAST]], %true
+    // CHECK: %[[IS_PART:.*]] = arith.andi %[[FIRST]], %[[IS_OUT]]
+    // CHECK: arith.xori %[[IS_PART]]
+    // CHECK: cuda.call "all_lanes"
     // CHECK: scf.if %{{.*}} {
     // CHECK: scf.for %{{.*}} = %c0{{.*}} to %c8
     // CHECK-COUNT-2: cuda.call "store_vector<8>"
