@@ -17,7 +17,6 @@ using namespace inlay::cpu;
 /// Vectors of partial sums that are in registers at once: enough to hide the latency of a multiply-add, few enough to
 /// leave registers for operands.
 static constexpr int64_t kSums = 16;
-static constexpr int64_t kMaxRows = 4;
 static constexpr int64_t kMaxColumns = 8;
 
 /// Elements of a weight's row ahead of those in use: what the next K step reads, while caches still fetch by themselves
@@ -38,7 +37,7 @@ Memory ProgramLowering::widened(Value tile, int64_t columns) {
   Memory memory = scratch(shape.rows, columns, getF32Type());
   if (Value live = shape.rows > 1 ? liveRows(tile) : Value()) {
     // Blocks reach a few rows further, which only have to be numbers.
-    Value end = arith::MinSIOp::create(*this, loc, add(live, index(kMaxRows)), index(shape.rows));
+    Value end = arith::MinSIOp::create(*this, loc, add(live, index(kMaxDotRows)), index(shape.rows));
     forRange(index(0), end, [&](Value i) { fillRow(memory, tile, i); });
   } else {
     fill(memory, tile);
@@ -117,16 +116,16 @@ void ProgramLowering::blockOfRows(tile::DotOp op, const Memory &lhs, const Memor
   }
 }
 
-void ProgramLowering::dotOfRows(tile::DotOp op, const Memory &lhs, const Memory &rhs, const Memory &result) {
+void ProgramLowering::dotOfRows(tile::DotOp op, const Memory &result, DotBlock block) {
   Shape shape = shapeOf(op.getResult());
   Value live = shape.rows > 1 ? liveRows(op.getLhs()) : Value();
   /// Blocks of all rows, or of the first alone.
   auto blocks = [&](int64_t rows) {
-    int64_t most = std::min<int64_t>(kMaxRows, llvm::bit_floor(static_cast<uint64_t>(rows)));
+    int64_t most = std::min<int64_t>(kMaxDotRows, llvm::bit_floor(static_cast<uint64_t>(rows)));
     forBlocks(shape.columns, std::min<int64_t>(kMaxColumns, kSums / most), [&](Value n0, int64_t columnCount) {
       forBlocks(rows, most, [&](Value m0, int64_t rowCount) {
         Value isLive = live && rows > most ? compare(arith::CmpIPredicate::slt, m0, live) : Value();
-        ifElse(isLive, [&] { blockOfRows(op, lhs, rhs, result, m0, rowCount, n0, columnCount); });
+        ifElse(isLive, [&] { block(m0, rowCount, n0, columnCount); });
       });
     });
   };
@@ -136,7 +135,7 @@ void ProgramLowering::dotOfRows(tile::DotOp op, const Memory &lhs, const Memory 
   Value isOne = compare(arith::CmpIPredicate::sle, live, index(1));
   ifElse(isOne, [&] { blocks(1); }, [&] { blocks(shape.rows); });
   // Blocks without a live row, and rows after a single one, are the accumulator.
-  int64_t most = std::min<int64_t>(kMaxRows, llvm::bit_floor(static_cast<uint64_t>(shape.rows)));
+  int64_t most = std::min<int64_t>(kMaxDotRows, llvm::bit_floor(static_cast<uint64_t>(shape.rows)));
   Value blocksBegun = arith::DivUIOp::create(*this, loc, add(live, index(most - 1)), index(most));
   Value blockEnd = mul(blocksBegun, index(most));
   Value done = arith::SelectOp::create(*this, loc, isOne, index(1), blockEnd);
@@ -172,8 +171,8 @@ void ProgramLowering::dotOfColumns(tile::DotOp op, const Memory &lhs, const Memo
       for (int64_t i = 0; i < rowCount; ++i)
         storeSum(op, result, sums[j * rowCount + i], add(m0, index(i)), columns[j]);
   };
-  int64_t rowCount = std::min<int64_t>(kMaxRows, llvm::bit_floor(static_cast<uint64_t>(shape.rows)));
-  forBlocks(shape.columns, kLanes * kSums / kMaxRows, [&](Value n0, int64_t width) {
+  int64_t rowCount = std::min<int64_t>(kMaxDotRows, llvm::bit_floor(static_cast<uint64_t>(shape.rows)));
+  forBlocks(shape.columns, kLanes * kSums / kMaxDotRows, [&](Value n0, int64_t width) {
     forBlocks(shape.rows, rowCount, [&](Value m0, int64_t size) { block(m0, size, n0, width); });
   });
 }
@@ -182,12 +181,31 @@ void ProgramLowering::lower(tile::DotOp op) {
   int64_t k = shapeOf(op.getLhs()).columns;
   bool ofRows = op.getTransposeRhs();
   int64_t padded = ofRows ? llvm::alignTo(k, kLanes) : k;
-  Memory lhs = widened(op.getLhs(), padded);
-  Memory rhs = rowsInPlace(op.getRhs(), ofRows ? padded : shapeOf(op.getRhs()).columns);
   Memory result = scratchFor(op.getResult());
-  if (ofRows)
-    dotOfRows(op, lhs, rhs, result);
-  else
-    dotOfColumns(op, lhs, rhs, result);
+  auto fromMemory = [&] {
+    Memory lhs = widened(op.getLhs(), padded);
+    Memory rhs = rowsInPlace(op.getRhs(), ofRows ? padded : shapeOf(op.getRhs()).columns);
+    if (!ofRows)
+      return dotOfColumns(op, lhs, rhs, result);
+    dotOfRows(op, result, [&](Value m0, int64_t rows, Value n0, int64_t columns) {
+      blockOfRows(op, lhs, rhs, result, m0, rows, n0, columns);
+    });
+  };
+  if (std::optional<UnpackedWeight> weight = unpackedWeight(op)) {
+    // Rows past the last one of the weight are zeros, which the other way makes of them.
+    Row last = rowOf(weight->bytes, index(shapeOf(op.getRhs()).rows - 1));
+    Value isWhole = last.limit ? compare(arith::CmpIPredicate::sgt, last.limit, index(0)) : Value();
+    ifElse(
+        isWhole,
+        [&] {
+          Memory lhs = orderedByFields(op.getLhs(), *weight);
+          dotOfRows(op, result, [&](Value m0, int64_t rows, Value n0, int64_t columns) {
+            blockOfFields(op, *weight, lhs, result, m0, rows, n0, columns);
+          });
+        },
+        fromMemory);
+  } else {
+    fromMemory();
+  }
   memories[op.getResult()] = result;
 }

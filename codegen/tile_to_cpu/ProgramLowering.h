@@ -16,6 +16,7 @@
 #include "llvm/ADT/DenseSet.h"
 
 #include <map>
+#include <optional>
 
 namespace inlay::cpu {
 
@@ -31,6 +32,25 @@ struct Shape {
 };
 Shape shapeOf(mlir::Value tile);
 mlir::Type elementOf(mlir::Value tile);
+
+/// The most rows of a block of a product.
+inline constexpr int64_t kMaxDotRows = 4;
+
+/// A quantized weight that a product reads a unit at a time: a vector of words, with several codes each.
+struct UnpackedWeight {
+  explicit UnpackedWeight(tile::DequantizeOp op);
+
+  tile::Codes codes;
+  int64_t group, zeroPoint;
+  int64_t fields;                    // codes of a word
+  int64_t unit;                      // columns of a vector of words
+  int64_t rowBytes = 0;              // from a row of the weight to the next
+  bool isOneGroup = false;           // all columns of a tile share a scale
+  tile::LoadOp bytes, scales, zeros; // zeros may be null
+
+  int64_t shiftOf(int64_t field) const;
+  double factorOf(int64_t field) const;
+};
 
 class ProgramLowering : VectorBuilder {
 public:
@@ -87,10 +107,23 @@ private:
   Memory rowsInPlace(mlir::Value tile, int64_t columns);
   /// result[row, column ..] = accumulator + sum.
   void storeSum(tile::DotOp op, const Memory &result, mlir::Value sum, mlir::Value row, mlir::Value column);
-  void dotOfRows(tile::DotOp op, const Memory &lhs, const Memory &rhs, const Memory &result);
+  using DotBlock = llvm::function_ref<void(mlir::Value m0, int64_t rows, mlir::Value n0, int64_t columns)>;
+  /// Covers the results of a product with blocks, as far as its rows are live.
+  void dotOfRows(tile::DotOp op, const Memory &result, DotBlock block);
   /// One block of dotOfRows: `rowCount` x `columnCount` results from (m0, n0).
   void blockOfRows(tile::DotOp op, const Memory &lhs, const Memory &rhs, const Memory &result, mlir::Value m0,
                    int64_t rowCount, mlir::Value n0, int64_t columnCount);
+  // DotQuantized.cpp.
+  /// The right operand of a product that unpacks it in registers; nothing where it has to be made before.
+  std::optional<UnpackedWeight> unpackedWeight(tile::DotOp op);
+  /// The rows of the left operand as f32, in scratch and in the order of the fields.
+  Memory orderedByFields(mlir::Value tile, const UnpackedWeight &weight);
+  mlir::SmallVector<mlir::Value> unpackFields(const UnpackedWeight &weight, mlir::Value words, mlir::Value zero);
+  mlir::Value ofUnit(const UnpackedWeight &weight, tile::LoadOp groups, mlir::Value row, mlir::Value first,
+                     bool isLast);
+  /// blockOfRows with a right operand that is unpacked in registers.
+  void blockOfFields(tile::DotOp op, const UnpackedWeight &weight, const Memory &lhs, const Memory &result,
+                     mlir::Value m0, int64_t rowCount, mlir::Value n0, int64_t columnCount);
   void dotOfColumns(tile::DotOp op, const Memory &lhs, const Memory &rhs, const Memory &result);
 
   // ConvertTileToCpu.cpp: ops in order.

@@ -50,8 +50,7 @@ std::string DistributionComparison::describe() const {
                      std::exp(-otherLogprobs / count), std::exp(-referenceLogprobs / count));
 }
 
-/// The logits after the first `first`, `first` + 1, ..., `end` - 1 tokens of `ids`.
-static absl::StatusOr<std::vector<std::vector<float>>> logitsAfter(Engine &engine, const std::vector<int32_t> &ids,
+absl::StatusOr<std::vector<std::vector<float>>> inlay::logitsAfter(Engine &engine, const std::vector<int32_t> &ids,
                                                                    size_t first, size_t end) {
   std::vector<std::unique_ptr<RequestHandle>> requests;
   for (size_t length = first; length < end; ++length) {

@@ -12,9 +12,11 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace inlay {
 
+class Engine;
 struct CompileRequest;
 
 /// The beginning of the text of CompileRequest::quantizationEval; empty if there is none. Fails if the file cannot be
@@ -38,6 +40,10 @@ public:
   /// One line for people.
   std::string describe() const;
 };
+
+/// The logits after the first `first`, `first` + 1, ..., `end` - 1 tokens of `ids`, from an engine with return_logits.
+absl::StatusOr<std::vector<std::vector<float>>> logitsAfter(Engine &engine, const std::vector<int32_t> &ids,
+                                                            size_t first, size_t end);
 
 /// Compares the bundles `quantized` and `reference`, which have the target cpu and one tokenizer, at the first
 /// positions of `text` (at most 512). InvalidArgument: the text has less than two tokens.

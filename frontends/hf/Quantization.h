@@ -43,11 +43,12 @@ struct Scheme {
   Codes codes = Codes::kF8E4M3;
   TensorLayout layout = TensorLayout::kPlain;
   ScaleShape scales = ScaleShape::kTensor;
-  int64_t group = 0;             // Columns of a group or of a block; 0: the scale is that of the row.
-  int64_t block_rows = 0;        // Of kBlock.
-  bool zero_points = false;      // Of each group, stored beside the scales.
-  int64_t zero_point_offset = 0; // Added to what is stored: 1 in the first version of GPTQ.
-  bool column_groups = false;    // `g_idx` may give each column its group.
+  int64_t group = 0;                // Columns of a group or of a block; 0: the scale is that of the row.
+  int64_t block_rows = 0;           // Of kBlock.
+  bool zero_points = false;         // Of each group, stored beside the scales.
+  int64_t zero_point_offset = 0;    // Added to what is stored: 1 in the first version of GPTQ.
+  bool column_groups = false;       // `g_idx` may give each column its group.
+  bool needs_column_groups = false; // It must: columns were sorted while they were quantized.
   bool quantizes_activations = false;
   std::string_view scale_name = "weight_scale"; // Of kPlain.
   double scale_factor = 1.0;                    // Of each scale.

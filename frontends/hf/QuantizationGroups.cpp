@@ -105,7 +105,7 @@ std::optional<Scheme> QuantizationReader::ReadWeights(ConfigReader &weights, std
   scheme.zero_points = !symmetric;
   // "weight" and "static" sort the columns only while quantizing; "group" and "dynamic" store which group each has.
   if (auto order = weights.String("actorder")) {
-    scheme.column_groups = *order == "group" || *order == "dynamic";
+    scheme.column_groups = scheme.needs_column_groups = *order == "group" || *order == "dynamic";
     if (!scheme.column_groups && *order != "weight" && *order != "static")
       weights.Error("actorder", Describe(json(*order)), "one of group, dynamic, weight, static",
                     std::string(kOtherFormat));

@@ -123,7 +123,7 @@ void QuantizationReader::ReadGptq() {
   if (format != "gptq" && format != "gptq_v2")
     keys_.Error("checkpoint_format", Describe(format), "\"gptq\" or \"gptq_v2\"", std::string(kOtherFormat));
   scheme.zero_point_offset = format == "gptq_v2" ? 0 : 1;
-  keys_.Bool("desc_act", false);
+  scheme.needs_column_groups = keys_.Bool("desc_act", false);
   keys_.Bool("sym", true);
   Expect(keys_, "is_marlin_format", false, kOtherFormat);
   Expect(keys_, "pack_dtype", "int32", kOtherFormat);

@@ -73,7 +73,7 @@ private:
     const bool is_gptq = scheme_.layout == TensorLayout::kGptq;
     const std::string_view suffix = is_gptq ? ".g_idx" : ".weight_g_idx";
     const int64_t columns = matrix_.shape[1], size = matrix_.quantized->group, groups = (columns + size - 1) / size;
-    if (!is_gptq && !weights_.tensors.contains(module_ + std::string(suffix)))
+    if (scheme_.needs_column_groups && !weights_.tensors.contains(module_ + std::string(suffix)))
       return Report(suffix, "no such tensor", fmt::format("shape [{}]", columns), kCopyAgain);
     std::optional<std::vector<int32_t>> index = Read<int32_t>(suffix, "I32");
     if (!index)

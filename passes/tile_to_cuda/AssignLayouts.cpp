@@ -37,12 +37,14 @@ SmallVector<Operation *> LayoutAssignment::usersOf(Value tile) const {
   return users;
 }
 
-Layout LayoutAssignment::accumulator(RankedTensorType type) const {
-  return mmaAccumulator(type.getDimSize(0), type.getDimSize(1), rowWarpBits, warpBits - rowWarpBits);
+Layout LayoutAssignment::sums(DotOp dot) const {
+  ArrayRef<int64_t> shape = dot.getType().getShape();
+  return sumsLayout(*mmaOf(dot), shape[0], shape[1], rowWarpBits, warpBits - rowWarpBits);
 }
 
-Layout LayoutAssignment::lhs(RankedTensorType type) const {
-  return mmaLhs(type.getDimSize(0), type.getDimSize(1), rowWarpBits, warpBits - rowWarpBits);
+Layout LayoutAssignment::left(DotOp dot) const {
+  ArrayRef<int64_t> shape = cast<RankedTensorType>(dot.getLhs().getType()).getShape();
+  return leftLayout(*mmaOf(dot), shape[0], shape[1], rowWarpBits, warpBits - rowWarpBits);
 }
 
 Layout LayoutAssignment::blocked(RankedTensorType type) const {
@@ -112,7 +114,7 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
   Operation *op = tile.getDefiningOp();
   unsigned number = cast<OpResult>(tile).getResultNumber();
   return llvm::TypeSwitch<Operation *, std::optional<Layout>>(op)
-      .Case([&](DotOp dot) { return accumulator(cast<RankedTensorType>(dot.getType())); })
+      .Case([&](DotOp dot) { return sums(dot); })
       .Case([&](ReduceOp reduce) -> std::optional<Layout> {
         Value in = reduce.getValue();
         return (isInline(in) ? blocked(cast<RankedTensorType>(in.getType())) : of(in)).slice(reduce.getAxis());
@@ -130,9 +132,9 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
       })
       .Case([&](ClusterReduceOp reduce) { return preferred(reduce.getValue(), visited); })
       .Case([&](DotAsyncOp dot) {
-        // Warpgroups have 64 rows each, their warps 16 of them.
-        auto type = cast<RankedTensorType>(dot.getType());
-        return mmaAccumulator(type.getDimSize(0), type.getDimSize(1), warpBits, 0);
+        const MmaInstruction *mma = mmaOf(dot);
+        ArrayRef<int64_t> shape = cast<RankedTensorType>(dot.getType()).getShape();
+        return sumsLayout(*mma, shape[0], shape[1], std::max(0, warpBits - log2Ceil(mma->warps())), 0);
       })
       .Case([&](tensor::ExtractSliceOp slice) -> std::optional<Layout> {
         if (!isKeptInShared(slice.getSource()) || !slice.getSource().getDefiningOp<ClusterReduceOp>())

@@ -12,6 +12,7 @@
 #define INLAY_PASSES_TILE_TO_CUDA_ASSIGNLAYOUTS_H
 
 #include "passes/tile_to_cuda/ComputedTiles.h"
+#include "passes/tile_to_cuda/MmaInstructions.h"
 #include "llvm/ADT/DenseMap.h"
 
 #include <optional>
@@ -37,8 +38,9 @@ public:
   /// The layout in which an op reads a tile where any is good: the one that it is kept in, or neighbours in a thread.
   Layout readBy(mlir::Value tile);
 
-  Layout accumulator(mlir::RankedTensorType type) const;
-  Layout lhs(mlir::RankedTensorType type) const;
+  /// Sums and left side of a product that an instruction computes.
+  Layout sums(tile::DotOp dot) const;
+  Layout left(tile::DotOp dot) const;
   Layout blocked(mlir::RankedTensorType type) const;
 
 private:

@@ -79,8 +79,8 @@ LogicalResult Demands::collect(Operation *op) {
         return success();
       })
       .Case([&](DotOp dot) {
-        Layout sums = assignment.accumulator(tileType(dot.getResult()));
-        want(dot.getLhsMutable(), assignment.lhs(tileType(dot.getLhs())));
+        Layout sums = assignment.sums(dot);
+        want(dot.getLhsMutable(), assignment.left(dot));
         want(dot.getAccumulatorMutable(), sums);
         if (!shared.contains(dot.getRhs()))
           want(dot.getRhsMutable(), assignment.readBy(dot.getRhs()));
@@ -128,11 +128,9 @@ LogicalResult Demands::collect(Operation *op) {
           shared.insert({tile, swizzledTile(tileType(tile))});
         return success();
       })
-      .Case([&](DotAsyncOp dot) -> LogicalResult {
-        if (!shared.contains(dot.getRhs()) || shared.contains(dot.getLhs()) == dot.getColumns())
-          return dot.emitOpError("has an operand that is in no slot of a ring");
-        if (dot.getColumns())
-          want(dot.getLhsMutable(), layoutOfPackedLeft(tileType(dot.getLhs()), assignment.warps()));
+      .Case([&](DotAsyncOp dot) {
+        if (const MmaInstruction &mma = *mmaOf(dot); mma.left == OperandPlace::Registers)
+          want(dot.getLhsMutable(), leftOfGroups(mma, tileType(dot.getLhs()), assignment.warps()));
         Layout sums = assignment.of(dot.getResult());
         want(dot.getAccumulatorMutable(), sums);
         keep(dot.getResult(), sums);
@@ -412,6 +410,8 @@ void AssignLayoutsPass::runOnOperation() {
   ProgramOp program = getOperation();
   if (!isLoweredOpByOp(program))
     return;
+  if (failed(checkInstructions(program)))
+    return signalPassFailure();
   Demands demands(program);
   int64_t warps = int64_t(1) << demands.assignment.warps();
   if (failed(demands.collect(program.getBody().front())))

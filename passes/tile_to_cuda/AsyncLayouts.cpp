@@ -23,6 +23,6 @@ Layout inlay::layoutOfLeft(mlir::RankedTensorType tile, int warpBits) {
          Layout::identity(Warp, std::max(0, warpBits - warpsOfGroup), Dim0);
 }
 
-Layout inlay::layoutOfPackedLeft(mlir::RankedTensorType tile, int warpBits) {
-  return mmaLhs(tile.getDimSize(0), tile.getDimSize(1), warpBits, 0);
+Layout inlay::leftOfGroups(const MmaInstruction &mma, mlir::RankedTensorType tile, int warpBits) {
+  return leftLayout(mma, tile.getDimSize(0), tile.getDimSize(1), std::max(0, warpBits - log2Ceil(mma.warps())), 0);
 }

@@ -7,6 +7,7 @@
 
 #include "passes/tile_to_cuda/AsyncLayouts.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
+#include "passes/tile_to_cuda/MmaInstructions.h"
 #include "passes/tile_to_cuda/SharedLayouts.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -18,14 +19,14 @@ static bool isInShared(Value tile) { return isa_and_nonnull<SharedAttr>(tileType
 
 /// Whether an op may take or give a tile in shared memory there.
 static bool mayBeShared(OpOperand &operand) {
-  Operation *op = operand.getOwner();
+  Operation *op = operand.getOwner(), *source = operand.get().getDefiningOp();
   if (auto dot = dyn_cast<DotOp>(op))
-    return operand == dot.getRhsMutable();
+    return operand == dot.getRhsMutable() && isa_and_nonnull<LoadOp, GatherOp>(source);
   if (auto dot = dyn_cast<DotAsyncOp>(op))
-    return operand != dot.getAccumulatorMutable();
+    return operand != dot.getAccumulatorMutable() && isa_and_nonnull<ClearRowsOp, StageOp, WaitOp>(source);
   if (auto clear = dyn_cast<ClearRowsOp>(op))
-    return operand == clear.getTileMutable();
-  return isa<tensor::ExtractSliceOp, ClusterReduceOp, YieldOp>(op);
+    return operand == clear.getTileMutable() && isa_and_nonnull<WaitOp>(source);
+  return isa<tensor::ExtractSliceOp, ClusterReduceOp, YieldOp>(op) && isKeptInShared(operand.get());
 }
 static bool mayBeShared(OpResult result) {
   Operation *op = result.getOwner();
@@ -106,12 +107,15 @@ static bool doFit(Operation *op, int64_t warps) {
       })
       .Case([&](ClusterReduceOp reduce) { return reduce.getValue().getType() == reduce.getResult().getType(); })
       .Case([&](DotOp dot) {
+        const MmaInstruction *mma = mmaOf(dot);
+        if (!mma)
+          return false;
         // Any division of rows and columns over the warps.
         ArrayRef<int64_t> sums = tileType(dot.getResult()).getShape(), lhs = tileType(dot.getLhs()).getShape();
         int bits = log2Ceil(warps);
         for (int rowBits = 0; rowBits <= bits; ++rowBits)
-          if (registerLayout(dot.getResult()) == mmaAccumulator(sums[0], sums[1], rowBits, bits - rowBits) &&
-              registerLayout(dot.getLhs()) == mmaLhs(lhs[0], lhs[1], rowBits, bits - rowBits))
+          if (registerLayout(dot.getResult()) == sumsLayout(*mma, sums[0], sums[1], rowBits, bits - rowBits) &&
+              registerLayout(dot.getLhs()) == leftLayout(*mma, lhs[0], lhs[1], rowBits, bits - rowBits))
             return !isInShared(dot.getRhs()) ||
                    tileType(dot.getRhs()).getEncoding() == copiedTile(tileType(dot.getRhs()));
         return false;
@@ -119,10 +123,14 @@ static bool doFit(Operation *op, int64_t warps) {
       .Case([&](DotAsyncOp dot) {
         ArrayRef<int64_t> sums = tileType(dot.getResult()).getShape();
         auto isSwizzled = [](Value tile) { return tileType(tile).getEncoding() == swizzledTile(tileType(tile)); };
-        bool isLeft = dot.getColumns()
-                          ? layoutOf(dot.getLhs()) == layoutOfPackedLeft(tileType(dot.getLhs()), log2Ceil(warps))
+        const MmaInstruction *mma = mmaOf(dot);
+        if (!mma)
+          return false;
+        int groupBits = std::max(0, log2Ceil(warps) - log2Ceil(mma->warps()));
+        bool isLeft = mma->left == OperandPlace::Registers
+                          ? layoutOf(dot.getLhs()) == leftOfGroups(*mma, tileType(dot.getLhs()), log2Ceil(warps))
                           : isSwizzled(dot.getLhs());
-        return registerLayout(dot.getResult()) == mmaAccumulator(sums[0], sums[1], log2Ceil(warps), 0) && isLeft &&
+        return registerLayout(dot.getResult()) == sumsLayout(*mma, sums[0], sums[1], groupBits, 0) && isLeft &&
                isSwizzled(dot.getRhs());
       })
       .Case([&](StageOp stage) {
@@ -130,21 +138,22 @@ static bool doFit(Operation *op, int64_t warps) {
         if (type.getElementTypeBitWidth() == 16)
           return type.getEncoding() == swizzledTile(type) &&
                  registerLayout(stage.getValue()) == layoutOfLeft(type, log2Ceil(warps));
-        return cast<SharedAttr>(type.getEncoding()).getPitch() > 0;
+        return type.getElementTypeBitWidth() == 32 && cast<SharedAttr>(type.getEncoding()).getPitch() > 0;
       })
       .Case([&](FetchRowsOp fetch) {
         Layout layout = registerLayout(fetch.getIndices());
-        return layout == layoutOfRuns(tileType(fetch.getIndices()).getDimSize(0), fetch.getRun(),
-                                           layout.bits(LayoutDim::Warp));
+        return layout ==
+               layoutOfRuns(tileType(fetch.getIndices()).getDimSize(0), fetch.getRun(), layout.bits(LayoutDim::Warp));
       })
       .Case([&](ClearRowsOp clear) {
         return registerLayout(clear.getHeld()) ==
                layoutOfRuns(tileType(clear.getHeld()).getDimSize(0), clear.getRun(), log2Ceil(warps));
       })
       .Case([&](tensor::ExtractSliceOp slice) {
-        return isInShared(slice.getSource()) ||
-               layoutOfSlice(registerLayout(slice.getSource()), slice.getType().getShape()) ==
-                   registerLayout(slice.getResult());
+        if (auto shared = dyn_cast<SharedAttr>(tileType(slice.getSource()).getEncoding()))
+          return shared.getPitch() > 0;
+        return layoutOfSlice(registerLayout(slice.getSource()), slice.getType().getShape()) ==
+               registerLayout(slice.getResult());
       })
       .Default([](Operation *) { return true; }); // verifiers of elementwise ops, loops and branches see to theirs
 }

@@ -8,13 +8,11 @@
 
 #include "passes/tile_to_cuda/GenericLowering.h"
 #include "passes/tile_to_cuda/KernelBuilder.h"
+#include "passes/tile_to_cuda/MmaInstructions.h"
 
 using namespace mlir;
 using namespace inlay;
 using tile::kAtomColumns;
-
-/// Along k, of one instruction.
-static constexpr int64_t kProduct = 16;
 
 /// The columns of the sums of instructions that wgmma.h has.
 static constexpr int64_t kWidths[] = {16, 32, 64, 80, 96, 128, 160, 192, 224, 256};
@@ -74,9 +72,10 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
   bool isLeftShared = left != ringTiles.end();
   if (right == ringTiles.end() || isLeftShared == op.getColumns())
     return op.emitOpError("has an operand that is in no slot of a ring");
-  int64_t groups = threads.warps * 32 / kWarpgroup, depth = lhs.getDimSize(1), columns = type.getDimSize(1);
-  if (lhs.getDimSize(0) != 64 * groups || columns % 8 != 0 || columns > 256 ||
-      (op.getColumns() && depth % kProduct != 0))
+  const MmaInstruction &mma = *mmaOf(op);
+  int64_t groups = threads.warps / mma.warps(), depth = lhs.getDimSize(1), columns = type.getDimSize(1);
+  if (lhs.getDimSize(0) != mma.rows * groups || columns % mma.columns != 0 || columns > mma.maxColumns ||
+      (op.getColumns() && depth % mma.inner != 0))
     return op.emitOpError() << "has " << lhs.dropEncoding() << " and " << rhs.dropEncoding() << " for " << groups
                             << " warpgroups; expected 64 rows on the left for each, and up to 256 on the right";
   if (!op.getColumns() && columnsOfInstruction(columns) != columns)
@@ -89,7 +88,7 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
 
   KernelBuilder k(loc, b);
   Type i64 = k.getI64Type();
-  std::string element = lhs.getElementType().isBF16() ? "bfloat16" : "float16";
+  std::string product = mma.call(lhs.getElementType(), columnsOfInstruction(columns));
   auto forward = [&](Value tile, int64_t units) -> Value {
     return units == 0 ? tile : arith::AddIOp::create(k, tile, arith::ConstantIntOp::create(k, units, 64)).getResult();
   };
@@ -97,12 +96,11 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
   if (op.getColumns()) {
     Value c = k.name("right", k.call(i64, "swizzled_columns", "wgmma.h", {from, k.i32(tile::slabBytes(rhs))}));
     k.call("wgmma_fence", "wgmma.h", {});
-    std::string callee = "wgmma_m64k16_columns<" + element + ", " + std::to_string(columnsOfInstruction(columns)) + ">";
-    for (int64_t step = 0; step < depth / kProduct; ++step) // 16 rows of a slab, in the units of a descriptor
-      k.call(callee, "wgmma.h",
-             {sums, k.address(packed, k.index(4 * step)), forward(c, step * kProduct * tile::kSlabBytes / 16)});
+    for (int64_t step = 0; step < depth / mma.inner; ++step) // 16 rows of a slab, in the units of a descriptor
+      k.call(product, mma.header,
+             {sums, k.address(packed, k.index(4 * step)), forward(c, step * mma.inner * tile::kSlabBytes / 16)});
   } else {
-    Value own = k.mul(k.div(warp, kWarpgroup / 32), 64 * kAtomColumns);
+    Value own = k.mul(k.div(warp, mma.warps()), mma.rows * kAtomColumns);
     auto describe = [&](StringRef name, Value pointer) {
       return k.name(name, k.call(i64, "swizzled_tile", "wgmma.h", pointer));
     };
@@ -114,10 +112,10 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
     else if (auto first = firstProducts.find(op.getAccumulator()); first != firstProducts.end())
       accumulates = first->second();
     k.call("wgmma_fence", "wgmma.h", {});
-    for (int64_t step = 0; step < static_cast<int64_t>(llvm::divideCeil(depth, kProduct)); ++step) {
+    for (int64_t step = 0; step < static_cast<int64_t>(llvm::divideCeil(depth, mma.inner)); ++step) {
       // 16 elements are 32 bytes, 2 in the units of a descriptor; the next slab comes after all rows of the tile.
       auto unitsOf = [&](RankedTensorType tile) { return step % 4 * 2 + step / 4 * tile::slabBytes(tile) / 16; };
-      k.call("wgmma_m64k16<" + element + ", " + llvm::Twine(columns) + ">", "wgmma.h",
+      k.call(product, mma.header,
              {sums, forward(a, unitsOf(lhs)), forward(c, unitsOf(rhs)), step == 0 ? accumulates : yes});
     }
   }

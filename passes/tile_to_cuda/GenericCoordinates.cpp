@@ -73,11 +73,24 @@ Value GenericLowering::shared(StringRef name, int64_t bytes, int64_t alignment, 
 // Coordinates
 //===----------------------------------------------------------------------===//
 
-static int64_t anyOf(ArrayRef<int64_t> masks) {
-  int64_t all = 0;
-  for (int64_t mask : masks)
-    all |= mask;
-  return all;
+int64_t inlay::bitsOf(ArrayRef<int64_t> components) {
+  int64_t bits = 0;
+  for (int64_t component : components)
+    bits |= component;
+  return bits;
+}
+
+/// Whether `value` * `factor`, with any bits of `bits` set in the value, is the XOR of its shifts by the bits of the
+/// factor: no two of these have a bit in common.
+static bool isXorProduct(int64_t bits, int64_t factor) {
+  int64_t taken = 0;
+  for (int64_t rest = factor; rest != 0; rest &= rest - 1) {
+    int64_t shifted = bits * (rest & -rest);
+    if (taken & shifted)
+      return false;
+    taken |= shifted;
+  }
+  return true;
 }
 
 /// x ^ y, as a sum where they have no bit in common: x has only bits of `inX`, y only bits of `inY`.
@@ -92,11 +105,10 @@ Value GenericLowering::image(Value source, ArrayRef<int64_t> components) {
   int64_t inSum = 0; // bits that may be set there
   for (size_t i = 0; i < components.size();) {
     size_t end = i + 1;
-    while (end < components.size() && components[end] == 2 * components[end - 1])
+    while (end < components.size() && components[end] == 2 * components[end - 1] &&
+           isXorProduct((int64_t(2) << (end - i)) - 1, components[i]))
       ++end;
     if (components[i] != 0) {
-      if (!llvm::isPowerOf2_64(components[i]))
-        end = i + 1;
       int64_t run = (int64_t(1) << (end - i)) - 1;
       Value part = source;
       if (i > 0)
@@ -121,7 +133,7 @@ Value GenericLowering::threadCoordinate(const Layout &layout, int dim) {
   b.setInsertionPoint(entryEnd);
   SmallVector<int64_t> lanes = layout.components(Lane, tile::dimension(dim));
   SmallVector<int64_t> warps = layout.components(Warp, tile::dimension(dim));
-  Value value = joined(image(lane, lanes), anyOf(lanes), image(warp, warps), anyOf(warps));
+  Value value = joined(image(lane, lanes), bitsOf(lanes), image(warp, warps), bitsOf(warps));
   coordinates.push_back({{key, dim}, value});
   return value;
 }
@@ -129,10 +141,10 @@ Value GenericLowering::threadCoordinate(const Layout &layout, int dim) {
 Value GenericLowering::coordinate(const Layout &layout, int dim, Value reg) {
   Value sum = threadCoordinate(layout, dim);
   SmallVector<int64_t> registers = layout.components(LayoutDim::Register, tile::dimension(dim));
-  int64_t ofThread = anyOf(layout.components(LayoutDim::Lane, tile::dimension(dim))) |
-                     anyOf(layout.components(LayoutDim::Warp, tile::dimension(dim)));
+  int64_t ofThread = bitsOf(layout.components(LayoutDim::Lane, tile::dimension(dim))) |
+                     bitsOf(layout.components(LayoutDim::Warp, tile::dimension(dim)));
   if (!matchPattern(reg, m_Zero()))
-    sum = joined(sum, ofThread, image(reg, registers), anyOf(registers));
+    sum = joined(sum, ofThread, image(reg, registers), bitsOf(registers));
   return sum ? sum : index(0);
 }
 

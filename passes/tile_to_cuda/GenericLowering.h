@@ -80,6 +80,8 @@ inline mlir::RankedTensorType tileType(mlir::Value value) {
 }
 /// The layout of a tile in registers.
 inline Layout registerLayout(mlir::Value tile) { return *tile::layoutOf(tile); }
+/// The bits that a XOR of `components` may have.
+int64_t bitsOf(llvm::ArrayRef<int64_t> components);
 /// Fails with a diagnostic where a tile has no layout, or one that its op cannot take or give.
 mlir::LogicalResult checkLayouts(tile::ProgramOp program);
 

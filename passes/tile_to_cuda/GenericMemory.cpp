@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/tile_to_cuda/GenericLowering.h"
+#include "passes/tile_to_cuda/SharedLayouts.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -45,15 +46,15 @@ std::pair<Value, Value> GenericLowering::place(Operation *access, Value view, Va
   }
   auto wide = [&](Value x) { return Value(arith::IndexCastOp::create(b, loc, b.getI64Type(), x)); };
   if (isPacked(view)) {
-    // [row / 8][column / 64] atoms of 512 elements; the 8-element chunk c of row r lies at c ^ r.
-    int64_t atoms = llvm::divideCeil(type.getShape()[1], 64);
+    // [row / 8][column / 64] atoms, each of which is swizzled.
+    using enum LayoutDim;
+    static const Layout placeInAtom = swizzledRows(/*rowBits=*/3, /*columnBits=*/6, /*chunkBits=*/3).inverse();
+    int64_t atoms = llvm::divideCeil(type.getShape()[1], tile::kAtomColumns);
     auto shr = [&](Value x, int64_t n) { return Value(arith::ShRSIOp::create(b, loc, x, index(n))); };
-    auto mask = [&](Value x, int64_t m) { return Value(arith::AndIOp::create(b, loc, x, index(m))); };
-    Value row = at[0], column = at[1], rowIn = mask(row, 7);
-    Value atom = add(mul(wide(shr(row, 3)), atoms), wide(shr(column, 6)));
-    Value chunk = arith::XOrIOp::create(b, loc, mask(shr(column, 3), 7), rowIn);
-    Value within = add(add(mul(rowIn, 64), mul(chunk, 8)), mask(column, 7));
-    return {add(mul(atom, 512), wide(within)), inside};
+    Value atom = add(mul(wide(shr(at[0], 3)), atoms), wide(shr(at[1], 6)));
+    SmallVector<int64_t> ofRow = placeInAtom.components(Dim0, Offset), ofColumn = placeInAtom.components(Dim1, Offset);
+    Value within = joined(image(at[0], ofRow), bitsOf(ofRow), image(at[1], ofColumn), bitsOf(ofColumn));
+    return {add(mul(atom, tile::kGroupRows * tile::kAtomColumns), wide(within)), inside};
   }
   Value offset = wide(at[0]);
   for (int dim = 1; dim < rank; ++dim)

@@ -1,11 +1,12 @@
 //===- GenericProducts.cpp - products of tiles ----------------------------===//
 //
-// The right side lies in shared memory and is read as the fragments of mma.m16n8k16; the
-// left side and the sums are in registers.
+// The right side lies in shared memory, from which ldmatrix reads fragments; the left side
+// and the sums are in registers. MmaInstructions.h has the instruction.
 //
 //===----------------------------------------------------------------------===//
 
 #include "passes/tile_to_cuda/GenericLowering.h"
+#include "passes/tile_to_cuda/MmaInstructions.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -13,9 +14,7 @@ using namespace inlay;
 LogicalResult GenericLowering::dot(tile::DotOp op) {
   RankedTensorType lhsType = tileType(op.getLhs()), rhsType = tileType(op.getRhs());
   Type element = lhsType.getElementType();
-  if (element.isF32())
-    return op.emitOpError() << "of f32 operands has no CUDA lowering; compile with --dtype bfloat16 or float16";
-  std::string name = element.isBF16() ? "bfloat16" : "float16";
+  const MmaInstruction &mma = *mmaOf(op);
   using enum LayoutDim;
   Layout accumulator = registerLayout(op.getResult()), lhs = registerLayout(op.getLhs());
   int64_t inner = lhsType.getDimSize(1);
@@ -82,11 +81,14 @@ LogicalResult GenericLowering::dot(tile::DotOp op) {
   Value acc = local(accumulator.size(Register), b.getF32Type(), "acc");
   unrolled(accumulator.size(Register), [&](Value reg) { set(this->element(op.getAccumulator(), reg), acc, reg); });
 
-  // Registers of the accumulator: 4 of one 16 x 8 tile, then its tiles along the columns, then along the rows.
+  // Registers of the accumulator: those of one instruction, then its tiles along the columns, then along the rows.
   int64_t columnTiles = 1, rowTiles = 1;
-  for (int64_t columns : ArrayRef(accumulator.components(Register, Dim1)).drop_front(2))
+  for (int64_t columns : ArrayRef(accumulator.components(Register, Dim1)).drop_front(mma.sums.bits(Register)))
     (columns > 0 ? columnTiles : rowTiles) *= 2;
-  int64_t steps = lhs.size(Register) / 8 / rowTiles;
+  int64_t steps = lhs.size(Register) / mma.leftFragment.size(Register) / rowTiles;
+  // Of one instruction: sums, and words of two elements of the left and right side.
+  int64_t sums = mma.sums.size(Register), leftWords = mma.leftFragment.size(Register) / 2;
+  int64_t rightWords = mma.rightFragment.size(Register) / 2;
   int64_t together = std::min<int64_t>(2, columnTiles);
   Value warpColumn = image(warp, accumulator.components(Warp, Dim1));
   Value lane8 = arith::AndIOp::create(b, loc, lane, index(7));
@@ -95,7 +97,7 @@ LogicalResult GenericLowering::dot(tile::DotOp op) {
     components.push_back(8);
     return image(lane, components);
   };
-  // The lane's row and column in the 16 x 16 elements of two column tiles and one step.
+  // ldmatrix: the lane's row and column in the right side of one step, for one or two column tiles.
   Value laneColumn = op.getTransposeRhs() ? add(lane8, laneBit(4)) : laneBit(4);
   Value laneInner = op.getTransposeRhs() ? laneBit(3) : add(lane8, laneBit(3));
   if (together == 1)
@@ -105,19 +107,19 @@ LogicalResult GenericLowering::dot(tile::DotOp op) {
   Value laneStart = op.getTransposeRhs() ? add(mul(add(warpColumn, laneColumn), rhs.pitch), laneInner)
                                          : add(mul(laneInner, rhs.pitch), add(warpColumn, laneColumn));
   Value base = pointerAt(rhs.pointer, laneStart);
-  int64_t perStep = op.getTransposeRhs() ? 16 : 16 * rhs.pitch;
-  int64_t perColumns = (op.getTransposeRhs() ? rhs.pitch : 1) * 8 * together;
+  int64_t perStep = mma.inner * (op.getTransposeRhs() ? 1 : rhs.pitch);
+  int64_t perColumns = (op.getTransposeRhs() ? rhs.pitch : 1) * mma.columns * together;
   unrolled(steps, [&](Value step) {
     unrolled(columnTiles / together, [&](Value columns) {
-      Value fragment = local(2 * together, b.getI32Type(), "b");
+      Value fragment = local(rightWords * together, b.getI32Type(), "b");
       Value at = pointerAt(base, add(mul(step, perStep), mul(columns, perColumns)));
       call(load, "mma.h", {address(fragment, index(0)), at});
       unrolled(rowTiles, [&](Value row) {
         for (int64_t half = 0; half < together; ++half) {
-          Value c = mul(add(add(mul(row, columnTiles), mul(columns, together)), index(half)), 4);
-          Value left = mul(add(mul(row, steps), step), 4);
-          call("mma_m16n8k16<" + name + ">", "mma.h",
-               {address(acc, c), address(a, left), address(fragment, index(2 * half))});
+          Value c = mul(add(add(mul(row, columnTiles), mul(columns, together)), index(half)), sums);
+          Value left = mul(add(mul(row, steps), step), leftWords);
+          call(mma.call(element, mma.columns), mma.header,
+               {address(acc, c), address(a, left), address(fragment, index(rightWords * half))});
         }
       });
     });

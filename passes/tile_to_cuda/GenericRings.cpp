@@ -10,6 +10,7 @@
 #include "passes/tile_to_cuda/Families.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
 #include "passes/tile_to_cuda/KernelBuilder.h"
+#include "passes/tile_to_cuda/MmaInstructions.h"
 
 using namespace mlir;
 using namespace inlay;

@@ -57,32 +57,6 @@ Layout inlay::blockedLayout(llvm::ArrayRef<int64_t> shape, int64_t vector, int w
   return result;
 }
 
-/// What accumulator and left operand share: one tile of 16 rows in a warp, then columns, then rows.
-static Layout mmaRows(int64_t rows, int columnBits, int ownColumnBits, int warpRows, int warpColumns) {
-  int rowBits = std::max(4, log2Ceil(rows)) - 4, otherColumnBits = columnBits - ownColumnBits;
-  Layout layout = Layout::identity(Register, 1, Dim1) * Layout::identity(Lane, 2, Dim1) *
-                  Layout::identity(Lane, 3, Dim0) * Layout::identity(Register, 1, Dim0) *
-                  Layout::identity(Register, ownColumnBits - 3, Dim1);
-  // Warps that have no rows or columns of their own hold those of others.
-  auto divide = [&](LayoutDim dim, int warps, int bits) {
-    layout = layout * Layout::identity(Warp, std::min(warps, bits), dim) *
-             Layout::broadcast(Warp, std::max(0, warps - bits));
-  };
-  divide(Dim0, warpRows, rowBits);
-  divide(Dim1, warpColumns, otherColumnBits);
-  return layout * Layout::identity(Register, std::max(0, rowBits - warpRows), Dim0);
-}
-
-Layout inlay::mmaAccumulator(int64_t rows, int64_t columns, int warpRows, int warpColumns) {
-  int columnBits = std::max(3, log2Ceil(columns));
-  return mmaRows(rows, columnBits, std::max(3, columnBits - warpColumns), warpRows, warpColumns);
-}
-
-Layout inlay::mmaLhs(int64_t rows, int64_t inner, int warpRows, int warpColumns) {
-  int innerBits = std::max(4, log2Ceil(inner));
-  return mmaRows(rows, innerBits, innerBits, warpRows, warpColumns);
-}
-
 Layout inlay::interleaved(const Layout &half) { return Layout::identity(Register, 1, Dim1) * half; }
 
 Layout inlay::halfOf(const Layout &interleaved) {

@@ -1,9 +1,9 @@
 //===- Layout.h - layouts of tiles in a block's registers ------------------===//
 //
-// The layouts that tile-assign-layouts chooses from: fragments of mma, and tiles that are
-// spread over the threads. LinearLayout.h says what a layout is. A layout's extent may
-// be larger than the tile: what lies past the tile's end is anything, and is masked where
-// it would be seen (stores, reductions, the inner dimension of products).
+// Tiles that are spread over the threads, and what follows from a layout. LinearLayout.h
+// says what a layout is, MmaInstructions.h has those of products. A layout's extent may be
+// larger than the tile: what lies past the tile's end is anything, and is masked where it
+// would be seen (stores, reductions, the inner dimension of products).
 //
 //===----------------------------------------------------------------------===//
 
@@ -18,12 +18,6 @@ using tile::LayoutDim;
 
 /// Consecutive elements in consecutive threads, `vector` of them (a power of two) in each thread's registers.
 Layout blockedLayout(llvm::ArrayRef<int64_t> shape, int64_t vector, int warpBits);
-/// The accumulators of mma.m16n8k16, rows over 2^warpRows warps and columns over 2^warpColumns. With rows over warps
-/// only, those of wgmma.
-Layout mmaAccumulator(int64_t rows, int64_t columns, int warpRows, int warpColumns);
-/// The left operand of mma.m16n8k16, M x K: each warp holds all of K for its rows.
-Layout mmaLhs(int64_t rows, int64_t inner, int warpRows, int warpColumns);
-
 /// The columns of a tile whose even or odd columns `half` holds: neighbours are in registers 2 * r and 2 * r + 1.
 Layout interleaved(const Layout &half);
 /// The inverse, of a layout that has neighbouring columns in registers 2 * r and 2 * r + 1.

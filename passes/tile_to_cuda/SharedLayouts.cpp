@@ -14,17 +14,22 @@ static LinearLayout rowsOf(int rowBits, int columnBits) {
   return LinearLayout::identity(Offset, columnBits, Dim1) * LinearLayout::identity(Offset, rowBits, Dim0);
 }
 
-SharedAttr inlay::swizzledTile(RankedTensorType tile) {
-  int64_t bytes = bytesOf(tile.getElementType()), chunk = 16 / bytes;
-  int64_t columns = kSlabBytes / bytes;
-  LinearLayout layout = LinearLayout::identity(Offset, log2Ceil(columns), Dim1);
-  for (int bit = 0; bit < log2Ceil(tile.getDimSize(0)); ++bit) {
+LinearLayout inlay::swizzledRows(int rowBits, int columnBits, int chunkBits) {
+  LinearLayout layout = LinearLayout::identity(Offset, columnBits, Dim1);
+  for (int bit = 0; bit < rowBits; ++bit) {
     LayoutPoint basis;
     basis[Dim0] = int64_t(1) << bit;
     if (bit < 3)
-      basis[Dim1] = chunk << bit;
+      basis[Dim1] = int64_t(1) << (chunkBits + bit);
     layout.addBit(Offset, basis);
   }
+  return layout;
+}
+
+SharedAttr inlay::swizzledTile(RankedTensorType tile) {
+  int64_t bytes = bytesOf(tile.getElementType()), chunk = 16 / bytes;
+  int64_t columns = kSlabBytes / bytes;
+  LinearLayout layout = swizzledRows(log2Ceil(tile.getDimSize(0)), log2Ceil(columns), log2Ceil(chunk));
   // The next slab comes after all rows.
   for (; columns < tile.getDimSize(1); columns *= 2) {
     LayoutPoint basis;

@@ -10,6 +10,8 @@
 #include "dialects/tile/Tile.h"
 
 namespace inlay {
+/// 2^rowBits rows of 2^columnBits elements, whose chunk of 2^chunkBits elements c lies at chunk c ^ (r % 8) in row r.
+tile::LinearLayout swizzledRows(int rowBits, int columnBits, int chunkBits);
 /// A tile in a slot of a ring. Rows of 128 bytes are swizzled for wgmma: chunk c (16 bytes) of row r lies at chunk c ^
 /// (r % 8). TMA writes rows so under its 128-byte swizzle; packed weights (`atom_8x64`) are stored so. Other rows lie
 /// one after the other.

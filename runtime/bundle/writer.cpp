@@ -172,7 +172,7 @@ absl::StatusOr<json> PackWeights(const plan::Target &target, QuantizingReader &r
 absl::StatusOr<std::string> DescribeSources(const std::vector<std::string> &files) {
   json sources = json::array();
   for (const std::string &path : files) {
-    struct stat info {};
+    struct stat info{};
     absl::StatusOr<MappedFile> file = MappedFile::Open(path);
     if (!file.ok())
       return file.status();

@@ -45,10 +45,7 @@ absl::StatusOr<std::vector<uint8_t>> Make(uint64_t rows, uint64_t columns, plan:
   ThreadPool pool(2);
   std::vector<uint8_t> out(*WeightBytes(weight));
   absl::Status status = Materialize(
-      weight,
-      [&](std::string_view) {
-        return SourceTensor{tensor.type, tensor.shape, tensor.bytes.size(), read};
-      },
+      weight, [&](std::string_view) { return SourceTensor{tensor.type, tensor.shape, tensor.bytes.size(), read}; },
       std::as_writable_bytes(std::span(out)), pool);
   if (!status.ok())
     return status;

@@ -335,14 +335,6 @@ TEST(Kernels, LoopsCarryTiles) {
   EXPECT_EQ(y[16], 128);
 }
 
-TEST(Kernels, EverythingOfAModelCompiles) {
-  for (const char *name : {"llama_decode_cpu", "llama_mixed_cpu"}) {
-    Library library(Library::program(name));
-    EXPECT_TRUE(library.kernel("attention")) << name;
-    EXPECT_TRUE(library.kernel("sample")) << name;
-  }
-}
-
 /// Each function on a row of 4096 values.
 TEST(Kernels, FunctionsOfMathAreAccurate) {
   auto run = [](const std::string &function, const std::vector<float> &inputs) {

@@ -222,7 +222,7 @@ def check_embedding(gpu, folder, rng):
     table = random_bf16(rng, 1000, 256)
     results, _ = gpu.launch(folder / "embedding", "embedding", [ids, table, np.zeros((5, 256), np.uint16)], [5, 1, 1, 1, 0, 0])
     yield "embedding", float((results[2] != table[ids]).sum()), 0.0
-    results, _ = gpu.launch(folder / "llama_decode_sm_90a", "embed_tokens",
+    results, _ = gpu.launch(folder / "llama_decode", "step_embed_tokens",
                             [ids, pack_atoms(table), np.zeros((5, 256), np.uint16)], [5, 1, 1, 1, 0, 0])
     yield "embedding from atoms", float((results[2] != table[ids]).sum()), 0.0
 
@@ -268,21 +268,21 @@ def check_warpgroups(gpu, folder, rng):
 
 
 def check_matvec(gpu, folder, rng):
-    folder = folder / "llama_decode_sm_90a"
+    folder = folder / "llama_decode"
     for m in (1, 4):
         sizes = [m, m, m, m, 0, 0]
         for name, k in (("o_proj", 256), ("down_proj", 512)):
             x, w, r = random_bf16(rng, m, k), random_bf16(rng, 256, k, scale=0.06), random_bf16(rng, m, 256)
-            results, _ = gpu.launch(folder, name, [pack_atoms(w), x, r], sizes)
+            results, _ = gpu.launch(folder, f"step_{name}", [pack_atoms(w), x, r], sizes)
             wanted = from_bf16(x).astype(np.float64) @ from_bf16(w).astype(np.float64).T + from_bf16(r)
             yield f"matvec, {name} of {m} rows", relative_error(from_bf16(results[2]), wanted), 5e-3
         x, g, w = random_bf16(rng, m, 256), random_bf16(rng, 256), random_bf16(rng, 1024, 256, scale=0.06)
-        results, _ = gpu.launch(folder, "gate_up", [pack_atoms(w), x, g, np.zeros((m, 512), np.uint16)], sizes)
+        results, _ = gpu.launch(folder, "step_gate_up", [pack_atoms(w), x, g, np.zeros((m, 512), np.uint16)], sizes)
         h = norm_rows(x, g) @ from_bf16(w).astype(np.float64).T
         gate, up = h[:, 0::2], h[:, 1::2]
         yield f"matvec, swiglu of {m} rows", relative_error(from_bf16(results[3]), gate / (1 + np.exp(-gate)) * up), 1e-2
         x, rows, w = random_bf16(rng, 6, 256), rng.permutation(6)[:m].astype(np.int32), random_bf16(rng, 1000, 256, scale=0.06)
-        results, _ = gpu.launch(folder, "lm_head", [pack_atoms(w), x, rows, g, np.full((m, 1000), np.nan, np.float32)],
+        results, _ = gpu.launch(folder, "step_lm_head", [pack_atoms(w), x, rows, g, np.full((m, 1000), np.nan, np.float32)],
                                 [6, 6, 6, m, 0, 0])
         yield (f"matvec, logits of {m} rows", relative_error(results[4], norm_rows(x, g)[rows] @ from_bf16(w).astype(np.float64).T),
                5e-3)
@@ -334,7 +334,7 @@ def check_qkv_rope(gpu, folder, rng):
 
     def matvec(x, g, w, rope, positions, sequences, pages, queries):
         m = len(positions)
-        results, _ = gpu.launch(folder / "llama_decode_sm_90a", "qkv",
+        results, _ = gpu.launch(folder / "llama_decode", "step_qkv",
                                 [pack_atoms(w), x, g, positions, rope, queries, sequences, pages.table, pages.keys, pages.values],
                                 [m, m, m, m, 0, pages.rows])
         return results[5], results[8], results[9]
@@ -367,48 +367,13 @@ def check_attention(gpu, folder, rng):
     got = from_bf16(results[8]).reshape(7, heads, d)
     yield "attention", relative_error(got, [[wanted[row, h] for h in range(heads)] for row in range(7)]), 1e-2
 
-    # Decode as the compiler writes it: clusters of 8 blocks, 8 heads over 2.
-    heads, lengths = 8, [1, 65, 128, 100]
-    pages = Pages(rng, lengths, kv_heads, d)
-    positions = np.array([n - 1 for n in lengths], np.int32)
-    sequence = np.arange(4, dtype=np.int32)
-    q = random_bf16(rng, 4 * heads, d)
-    results, microseconds = gpu.launch(
-        folder / "llama_decode_sm_90a", "attention",
-        [q, sequence, sequence, sequence + 1, positions, pages.keys, pages.values, np.zeros((4 * heads, d), np.uint16), pages.table],
-        [4, 4, 4, 4, 0, pages.rows], repeat=20)
-    wanted = attention_reference(q, lambda row, head: row * heads + head, pages, [(i, i) for i in range(4)], positions, heads)
-    got = from_bf16(results[7]).reshape(4, heads, d)
-    yield (f"attention in clusters ({microseconds:.1f} us)",
-           relative_error(got, [[wanted[row, h] for h in range(heads)] for row in range(4)]), 1e-2)
-
-
-def check_attention_mixed(gpu, folder, rng):
-    # A step with prefill and decode rows, as the compiler writes it: tiles of 16 rows, 8 heads over 2.
-    heads, kv_heads, d, tile_rows = 8, 2, 32, 16
-    lengths = [70, 100, 3]
-    pages = Pages(rng, lengths, kv_heads, d)
-    positions = np.array(list(range(50, 70)) + [99] + [0, 1, 2], np.int32)
-    tiles = [(0, 0, 16), (0, 16, 20), (1, 20, 21), (2, 21, 24), (-1, 0, 0)]
-    q = random_bf16(rng, 24 * heads, d)
-    columns = [np.array(c, np.int32) for c in zip(*tiles)]
-    results, microseconds = gpu.launch(
-        folder / "llama_mixed_sm_90a", "attention",
-        [q, *columns, positions, pages.keys, pages.values, np.zeros((24 * heads, d), np.uint16), pages.table],
-        [24, 3, 5, 3, 0, pages.rows], repeat=20)
-    rows = [(row, s) for s, first, end in tiles for row in range(first, end)]
-    wanted = attention_reference(q, lambda row, head: row * heads + head, pages, rows, positions, heads)
-    got = from_bf16(results[7]).reshape(24, heads, d)
-    yield (f"attention of {tile_rows} rows ({microseconds:.1f} us)",
-           relative_error(got, [[wanted[row, h] for h in range(heads)] for row in range(24)]), 1e-2)
-
 
 def check_sampling(gpu, folder, rng):
-    folder = folder / "llama_decode_sm_90a"
+    folder = folder / "llama_decode"
     logits = rng.standard_normal((4, 1000), np.float32) * 3
     def sample(temperature, top_k, top_p, min_p, seed):
         full = lambda v, t: np.full(4, v, t)
-        results, _ = gpu.launch(folder, "sample",
+        results, _ = gpu.launch(folder, "step_sample",
                                 [logits, np.zeros(4, np.int32), full(temperature, np.float32), full(top_k, np.int32),
                                  full(top_p, np.float32), full(min_p, np.float32), full(seed, np.int32),
                                  np.arange(4, dtype=np.int32), np.arange(4, dtype=np.int32)], [4, 4, 4, 4, 0, 0])
@@ -425,7 +390,7 @@ def check_sampling(gpu, folder, rng):
     tokens = np.array([5, 999, 0, 17, 18], np.int32)
     counts = np.array([0, 2, 1, 3, 0], np.int32)
     repetition, presence, frequency = (np.array(v, np.float32) for v in ([1.3, 1, 1.1, 2], [0, 0, .5, .25], [0, 0, .1, .2]))
-    results, _ = gpu.launch(folder, "penalties", [rows, tokens, counts, repetition, presence, frequency, logits], [4, 4, 4, 4, 5, 0])
+    results, _ = gpu.launch(folder, "step_penalties", [rows, tokens, counts, repetition, presence, frequency, logits], [4, 4, 4, 4, 5, 0])
     wanted = logits.copy()
     for row, token, count in zip(rows, tokens, counts):
         x = wanted[row, token]
@@ -438,7 +403,7 @@ def main():
     folder = pathlib.Path(sys.argv[1])
     gpu, failures = Emulator(sys.argv[3]) if sys.argv[2:3] == ["--emulate"] else Gpu(), 0
     for check in (check_embedding, check_argmax, check_residual, check_swiglu, check_matvec, check_warpgroups, check_qkv_rope, check_attention,
-                  check_attention_mixed, check_sampling):
+                  check_sampling):
         try:
             for name, error, bound in check(gpu, folder, np.random.default_rng(1)):
                 good = error <= bound

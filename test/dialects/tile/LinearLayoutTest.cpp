@@ -241,67 +241,6 @@ TEST(LinearLayoutTest, BankConflicts) {
 }
 
 //===----------------------------------------------------------------------===//
-// Instructions (PTX ISA, "Matrix Fragments for mma.m16n8k16", "wgmma", "ldmatrix")
-//===----------------------------------------------------------------------===//
-
-LinearLayout MmaAccumulator() {
-  return LinearLayout::identity(Register, 1, Dim1) * LinearLayout::identity(Lane, 2, Dim1) *
-         LinearLayout::identity(Lane, 3, Dim0) * LinearLayout::identity(Register, 1, Dim0);
-}
-
-TEST(LinearLayoutTest, MmaAccumulator) {
-  LinearLayout layout = MmaAccumulator();
-  EXPECT_TRUE(layout.isInjective() && layout.isSurjective());
-  for (int64_t lane = 0; lane < 32; ++lane)
-    for (int64_t i = 0; i < 4; ++i)
-      EXPECT_EQ(layout.apply(PointOf({{Lane, lane}, {Register, i}})),
-                PointOf({{Dim0, lane / 4 + (i < 2 ? 0 : 8)}, {Dim1, lane % 4 * 2 + (i & 1)}}));
-}
-
-TEST(LinearLayoutTest, MmaLeft) {
-  LinearLayout layout = MmaAccumulator() * LinearLayout::identity(Register, 1, Dim1);
-  for (int64_t lane = 0; lane < 32; ++lane)
-    for (int64_t i = 0; i < 8; ++i)
-      EXPECT_EQ(layout.apply(PointOf({{Lane, lane}, {Register, i}})),
-                PointOf({{Dim0, lane / 4 + ((i >= 0 && i < 2) || (i >= 4 && i < 6) ? 0 : 8)},
-                         {Dim1, lane % 4 * 2 + (i & 1) + (i >= 4 ? 8 : 0)}}));
-}
-
-TEST(LinearLayoutTest, MmaRight) {
-  LinearLayout layout = LinearLayout::identity(Register, 1, Dim0) * LinearLayout::identity(Lane, 2, Dim0) *
-                        LinearLayout::identity(Lane, 3, Dim1) * LinearLayout::identity(Register, 1, Dim0);
-  for (int64_t lane = 0; lane < 32; ++lane)
-    for (int64_t i = 0; i < 4; ++i)
-      EXPECT_EQ(layout.apply(PointOf({{Lane, lane}, {Register, i}})),
-                PointOf({{Dim0, lane % 4 * 2 + (i & 1) + (i >= 2 ? 8 : 0)}, {Dim1, lane / 4}}));
-}
-
-TEST(LinearLayoutTest, WgmmaAccumulator) {
-  for (int columnBits = 3; columnBits <= 8; ++columnBits) {
-    LinearLayout layout = MmaAccumulator() * LinearLayout::identity(Register, columnBits - 3, Dim1) *
-                          LinearLayout::identity(Warp, 2, Dim0);
-    EXPECT_TRUE(layout.isInjective() && layout.isSurjective());
-    for (int64_t thread = 0; thread < 128; ++thread)
-      for (int64_t i = 0; i < layout.size(Register); ++i) {
-        int64_t lane = thread % 32, warp = thread / 32;
-        EXPECT_EQ(
-            layout.apply(PointOf({{Lane, lane}, {Warp, warp}, {Register, i}})),
-            PointOf({{Dim0, 16 * warp + lane / 4 + 8 * (i / 2 % 2)}, {Dim1, 8 * (i / 4) + 2 * (lane % 4) + i % 2}}));
-      }
-  }
-}
-
-TEST(LinearLayoutTest, LdmatrixGivesFragments) {
-  // ldmatrix.x4: lane l gives the address of row l % 8 of matrix l / 8; afterwards lane l has elements 2 * (l % 4) and
-  // the next of row l / 4 of each matrix. Registers count 16-bit elements. With matrices ordered as [columns][rows] of
-  // 16 x 16 elements, that is the left operand of mma.
-  LinearLayout fragment = LinearLayout::identity(Register, 1, Dim1) * LinearLayout::identity(Lane, 2, Dim1) *
-                          LinearLayout::identity(Lane, 3, Dim0);
-  LinearLayout matrices = LinearLayout::identity(Register, 1, Dim0) * LinearLayout::identity(Register, 1, Dim1);
-  EXPECT_EQ(fragment * matrices, MmaAccumulator() * LinearLayout::identity(Register, 1, Dim1));
-}
-
-//===----------------------------------------------------------------------===//
 // Memory
 //===----------------------------------------------------------------------===//
 

@@ -1,8 +1,8 @@
 // Opening a model directory: every tensor that is missing, misshapen or of a
 // type that is not read is listed at once, with the file that holds it.
 
-#include "frontends/hf/Checkpoint.h"
 #include "frontends/hf/Tensors.h"
+#include "test/frontends/hf/CheckpointTesting.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -25,36 +25,15 @@ using ::testing::IsEmpty;
 
 const fs::path kModels = "test/fixtures/models", kQuantized = "test/fixtures/quantized";
 
-class CheckpointTest : public ::testing::Test {
+class CheckpointTest : public DirectoryTest {
 protected:
-  void SetUp() override {
-    directory_ = fs::path(::testing::TempDir()) / ::testing::UnitTest::GetInstance()->current_test_info()->name();
-    fs::remove_all(directory_);
-    fs::create_directories(directory_);
-  }
-  void TearDown() override { fs::remove_all(directory_); }
-
-  void Copy(const std::string &model) {
-    for (const auto &entry : fs::directory_iterator(kModels / model))
-      if (entry.is_regular_file())
-        fs::copy(entry.path(), directory_);
-  }
+  void Copy(const std::string &model) { DirectoryTest::Copy(kModels / model); }
   void Write(const std::string &name, const std::string &text) {
     std::ofstream(directory_ / name, std::ios::binary) << text;
   }
   json ReadConfig() { return json::parse(std::ifstream(directory_ / "config.json")); }
 
-  std::vector<std::string> Open(const CheckpointOptions &options = {}) {
-    Problems problems;
-    std::optional<Checkpoint> checkpoint = OpenCheckpoint(directory_.string(), options, problems);
-    EXPECT_EQ(checkpoint.has_value(), !problems.HasErrors());
-    std::vector<std::string> lines;
-    for (const Problem &problem : problems.items())
-      lines.push_back(problem.ToString());
-    return lines;
-  }
-
-  fs::path directory_;
+  std::vector<std::string> Open(const CheckpointOptions &options = {}) { return OpenDirectory(options); }
 };
 
 TEST_F(CheckpointTest, EveryFixtureIsWithoutProblems) {
@@ -250,6 +229,21 @@ TEST_F(CheckpointTest, FilesThatAreNoSafetensorsAreRefused) {
               HasSubstr("model.safetensors: header: found 3 bytes, expected at most 2"));
   EXPECT_THAT(message(std::string("\x02\0\0\0\0\0\0\0{}", 10)),
               HasSubstr("model.embed_tokens.weight: found no such tensor"));
+}
+
+TEST_F(CheckpointTest, TheQuantizerNeedsGroupsThatDivideTheColumns) {
+  Copy("llama-gqa");
+  json config = ReadConfig();
+  config["intermediate_size"] = 100;
+  Write("config.json", config.dump());
+  CheckpointOptions options;
+  options.dummy_weights = true;
+  options.quantizer.layers = Codes::kU4;
+  EXPECT_THAT(Open(options), ElementsAre(HasSubstr("--quantization int4: found model.layers.0.mlp.down_proj of 100 "
+                                                   "columns, which groups of 128, 64 or 32 do not divide"),
+                                         HasSubstr("model.layers.1.mlp.down_proj")));
+  options.quantizer.layers = Codes::kI8;
+  EXPECT_THAT(Open(options), IsEmpty());
 }
 
 } // namespace

@@ -2,7 +2,7 @@
 // expected.
 
 #include "frontends/hf/CheckModel.h"
-#include "frontends/hf/Checkpoint.h"
+#include "test/frontends/hf/CheckpointTesting.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -23,19 +23,10 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 // A fixture whose model.safetensors and config.json are changed before it is opened.
-class QuantizedCheckpointTest : public ::testing::Test {
+class QuantizedCheckpointTest : public DirectoryTest {
 protected:
-  void SetUp() override {
-    directory_ = fs::path(::testing::TempDir()) / ::testing::UnitTest::GetInstance()->current_test_info()->name();
-  }
-  void TearDown() override { fs::remove_all(directory_); }
-
   void Load(const std::string &format) {
-    fs::remove_all(directory_);
-    fs::create_directories(directory_);
-    for (const auto &entry : fs::directory_iterator(fs::path("test/fixtures/quantized") / format))
-      if (entry.is_regular_file())
-        fs::copy(entry.path(), directory_);
+    Copy(fs::path("test/fixtures/quantized") / format);
     std::stringstream text;
     text << std::ifstream(directory_ / "model.safetensors", std::ios::binary).rdbuf();
     const std::string bytes = text.str();
@@ -56,16 +47,9 @@ protected:
     file.write(reinterpret_cast<const char *>(&length), sizeof(length)) << header << data_;
     file.close();
     std::ofstream(directory_ / "config.json") << config_.dump();
-    Problems problems;
-    std::optional<Checkpoint> checkpoint = OpenCheckpoint(directory_.string(), {}, problems);
-    EXPECT_EQ(checkpoint.has_value(), !problems.HasErrors());
-    std::vector<std::string> lines;
-    for (const Problem &problem : problems.items())
-      lines.push_back(problem.ToString());
-    return lines;
+    return OpenDirectory();
   }
 
-  fs::path directory_;
   json header_, config_;
   std::string data_;
 };
@@ -102,6 +86,17 @@ TEST_F(QuantizedCheckpointTest, GroupsOfColumnsMayBeAbsentWithoutAnOrder) {
                                           ".weight_g_idx: found no such tensor, expected "
                                           "shape [192]; copy the checkpoint from its "
                                           "repository again"));
+}
+
+TEST_F(QuantizedCheckpointTest, GroupsOfSortedColumnsAreRequired) {
+  Load("gptq");
+  header_[kDown + ".other"] = header_[kDown + ".g_idx"];
+  header_.erase(kDown + ".g_idx");
+  EXPECT_THAT(Open(), ElementsAre(HasSubstr(kDown + ".other: found a tensor that the model does not use")));
+  config_["quantization_config"]["desc_act"] = true;
+  EXPECT_THAT(Open(), ::testing::Contains("safetensors: " + kDown +
+                                          ".g_idx: found no such tensor, expected shape [192]; copy the checkpoint "
+                                          "from its repository again"));
 }
 
 TEST_F(QuantizedCheckpointTest, ShapesAndTypesAreThoseOfTheFormat) {

@@ -61,3 +61,13 @@ tile.program @mixed(%x: !x) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> a
   %sum = tile.reduce add %t axis 1 : tensor<32x2xf32, #mixed> -> tensor<32xf32, #rows>
   tile.store %t, %x[%c0, %c0] : tensor<32x2xf32, #mixed>, !x
 }
+
+// -----
+
+#sums = #tile.layout<lane = [[0, 1], [0, 2], [0, 4], [1, 0], [2, 0]]>
+#rows = #tile.shared<offset = [[0, 1], [0, 2], [0, 4], [1, 0], [2, 0]], pitch = 12>
+tile.program @narrow() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> attributes {tile.warps = 1 : i64} {
+  %t = arith.constant dense<0.0> : tensor<4x8xbf16, #sums>
+  // expected-error @+1 {{'tile.stage' op has tiles whose layouts do not fit each other; run tile-assign-layouts first}}
+  %staged = tile.stage %t : tensor<4x8xbf16, #sums> -> tensor<4x8xbf16, #rows>
+}

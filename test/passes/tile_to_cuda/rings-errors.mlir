@@ -222,3 +222,25 @@ tile.program @rhs_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}) grid affine_
 // expected-error @+1 {{has the schedule #tile.gemm<blocks = 4, tile_rows = 64, tile_columns = 128, tile_k = 64, stages = 4, consumers = 1, producer_registers = 40, consumer_registers = 232> and no warps that fetch; run tile-apply-schedule, tile-assign-stages, tile-specialize-warps and tile-pipeline first}}
 tile.program @not_applied() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule #tile.gemm<blocks = 4, tile_rows = 64, tile_columns = 128, tile_k = 64, stages = 4, consumers = 1, producer_registers = 40, consumer_registers = 232> {
 }
+
+// -----
+
+!x = !tile.view<?x256xbf16, activation, tokens>
+!ring = !tile.ring<4 x (tensor<64x64xbf16>)>
+tile.program @slice_of_slot(%x: !x) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %ring = tile.ring : !ring
+  tile.warp_roles produce 1 {
+    %slot = tile.acquire %ring : !ring
+    tile.fetch %x[%c0, %c0] to %ring[%slot] 0 : !x, !ring
+    tile.yield
+  } consume 4 {
+    %t = tile.wait %ring : !ring -> tensor<64x64xbf16>
+    // expected-error @+1 {{'tensor.extract_slice' op has a tile in shared memory; expected a #tile.layout}}
+    %slice = tensor.extract_slice %t[0, 0] [8, 64] [1, 1] : tensor<64x64xbf16> to tensor<8x64xbf16>
+    %e = arith.extf %slice : tensor<8x64xbf16> to tensor<8x64xf32>
+    %staged = tile.stage %e : tensor<8x64xf32>
+    tile.release %ring : !ring
+    tile.yield
+  }
+}

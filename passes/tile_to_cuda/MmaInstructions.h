@@ -1,0 +1,57 @@
+//===- MmaInstructions.h - the table of instructions that multiply tiles ---===//
+//
+// A row says which products an instruction computes, where its operands may lie and in
+// which layout, and the device function that wraps it. tile-assign-layouts takes layouts
+// from it, the lowerings of tile.dot and tile.dot_async take calls.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_PASSES_TILE_TO_CUDA_MMAINSTRUCTIONS_H
+#define INLAY_PASSES_TILE_TO_CUDA_MMAINSTRUCTIONS_H
+
+#include "dialects/tile/Tile.h"
+#include "passes/tile_to_cuda/Layout.h"
+
+namespace inlay {
+/// Where an operand lies when the instruction starts.
+enum class OperandPlace {
+  Registers, // in the row's layout
+  Slot,      // in shared memory, as swizzledTile says: the instruction gets a descriptor
+  SlotByRows // the same of an operand that is inner x columns
+};
+
+struct MmaInstruction {
+  /// As PTX calls it.
+  llvm::StringLiteral name;
+  /// The element types of the operands, as device code calls them; sums are f32.
+  llvm::ArrayRef<llvm::StringLiteral> elements;
+  /// The left operand is rows x inner, the right one columns x inner, for a multiple of `columns` up to `maxColumns`.
+  int64_t rows, columns, maxColumns, inner;
+  OperandPlace left, right;
+  /// Where the threads that execute it hold `rows` x `columns` sums, and operands that lie in registers.
+  Layout sums, leftFragment, rightFragment;
+  /// The device function. Its template arguments are the element type and, where the number may vary, the columns.
+  llvm::StringLiteral function, header;
+
+  /// Warps that execute it together.
+  int64_t warps() const { return sums.size(LayoutDim::Warp); }
+  std::string call(mlir::Type element, int64_t numColumns) const;
+};
+
+/// The instruction for operands of type `element` that lie there; null where there is none.
+const MmaInstruction *findMma(mlir::Type element, OperandPlace left, OperandPlace right);
+/// That of tile.dot or tile.dot_async.
+const MmaInstruction *mmaOf(tile::DotOp dot);
+const MmaInstruction *mmaOf(tile::DotAsyncOp dot);
+
+/// Fails with a diagnostic at a product that no instruction computes.
+mlir::LogicalResult checkInstructions(tile::ProgramOp program);
+
+/// Sums of `rows` x `columns`, rows over 2^warpRows warps (or groups that execute the instruction together) and columns
+/// over 2^warpColumns: in a thread those of one instruction, then along the columns, then along the rows.
+Layout sumsLayout(const MmaInstruction &mma, int64_t rows, int64_t columns, int warpRows, int warpColumns);
+/// The left operand in registers: each warp holds all of `inner` for its rows.
+Layout leftLayout(const MmaInstruction &mma, int64_t rows, int64_t inner, int warpRows, int warpColumns);
+} // namespace inlay
+
+#endif // INLAY_PASSES_TILE_TO_CUDA_MMAINSTRUCTIONS_H

@@ -1,0 +1,189 @@
+//===- QuantizerTest.cpp - compile-model --quantization --------------------===//
+//
+// The example model, quantized: the CPU computes what the evaluator computes in double precision with the same codes
+// and scales. What quantization costs is no question here.
+//
+//===----------------------------------------------------------------------===//
+
+#include "compiler/pipelines/CompileModel.h"
+#include "compiler/pipelines/QuantizationEval.h"
+#include "dialects/llm/Evaluator.h"
+#include "frontends/hf/Checkpoint.h"
+#include "frontends/hf/import/Import.h"
+#include "runtime/api/inlay.h"
+#include "runtime/support/files.h"
+#include "test/dialects/llm/CheckpointTensors.h"
+#include "gtest/gtest.h"
+#include <filesystem>
+
+using namespace inlay;
+using namespace inlay::llm;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string exampleModel = "examples/stdlib_model/model", exampleText = "examples/stdlib_model/train.py";
+constexpr size_t positions = 96;
+/// A larger difference of the two largest logits than rounding to bfloat16 can turn around.
+constexpr double clearMargin = 0.1;
+
+struct Format {
+  const char *name;
+  std::optional<hf::Codes> layers;
+  bool fp8Head;
+};
+
+struct QuantizerTest : testing::TestWithParam<Format> {
+  fs::path directory = fs::path(testing::TempDir()) / "quantizer_test";
+  void TearDown() override { fs::remove_all(directory); }
+
+  std::unique_ptr<Engine> load(const std::string &model, const std::string &dtype) {
+    CompileRequest request;
+    request.modelDirectory = model;
+    request.dtype = dtype;
+    request.output = (directory / "quantized.inlay").string();
+    request.overwrite = true;
+    request.targets = {"cpu"};
+    request.quantization = GetParam().layers ? GetParam().name : "";
+    request.quantizeLmHead = GetParam().fp8Head;
+    std::string out;
+    absl::Status status = compileModel(request, out);
+    EXPECT_TRUE(status.ok()) << status;
+    EngineOptions options;
+    options.target = "cpu";
+    options.return_logits = true;
+    absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Load(request.output, options);
+    EXPECT_TRUE(engine.ok()) << engine.status();
+    return engine.ok() ? *std::move(engine) : nullptr;
+  }
+
+  /// The logits after each token.
+  static Matrix evaluate(const std::string &directory, const std::string &dtype, const std::vector<int32_t> &ids) {
+    hf::CheckpointOptions options;
+    options.dtype = hf::ParseDType(dtype);
+    options.quantizer = {GetParam().layers, GetParam().fp8Head};
+    absl::StatusOr<hf::Checkpoint> checkpoint = hf::OpenCheckpoint(directory, options);
+    EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
+    mlir::MLIRContext context;
+    mlir::OwningOpRef<mlir::ModuleOp> model = hf::importHuggingFace(context, checkpoint->config);
+    Evaluator evaluator([&](llvm::StringRef name) { return readTensor(checkpoint->weights, name); });
+    Batch batch;
+    for (size_t position = 0; position < ids.size(); ++position) {
+      batch.sequences.push_back(0);
+      batch.positions.push_back(position);
+      batch.ropeRows.push_back(position);
+      batch.logitRows.push_back(position);
+    }
+    mlir::FailureOr<std::vector<GraphValue>> results = evaluator.evaluate(
+        *model->getOps<mlir::func::FuncOp>().begin(), {TokenIds(ids.begin(), ids.end()), batch, KvCache()});
+    EXPECT_TRUE(succeeded(results));
+    return succeeded(results) ? std::get<Matrix>(results->front()) : Matrix();
+  }
+};
+
+TEST_P(QuantizerTest, CpuComputesWhatTheEvaluatorDoes) {
+  std::unique_ptr<Engine> engine = load(exampleModel, "bfloat16");
+  ASSERT_TRUE(engine);
+  absl::StatusOr<std::string> text = ReadFile(exampleText);
+  ASSERT_TRUE(text.ok()) << text.status();
+  absl::StatusOr<std::vector<int32_t>> ids = engine->Tokenize(text->substr(0, 1000), /*add_special_tokens=*/true);
+  ASSERT_TRUE(ids.ok()) << ids.status();
+  ASSERT_GT(ids->size(), positions);
+  Matrix reference = evaluate(exampleModel, "bfloat16", {ids->begin(), ids->begin() + positions});
+  ASSERT_EQ(reference.rows, static_cast<int64_t>(positions));
+  absl::StatusOr<std::vector<std::vector<float>>> found = logitsAfter(*engine, *ids, 1, positions + 1);
+  ASSERT_TRUE(found.ok()) << found.status();
+
+  DistributionComparison all, clear;
+  for (size_t i = 0; i < positions; ++i) {
+    auto row = reference.row(i);
+    std::vector<float> expected(row.begin(), row.end()), sorted = expected;
+    std::partial_sort(sorted.begin(), sorted.begin() + 2, sorted.end(), std::greater());
+    all.add(expected, (*found)[i], (*ids)[i + 1]);
+    if (sorted[0] - sorted[1] > clearMargin)
+      clear.add(expected, (*found)[i], (*ids)[i + 1]);
+  }
+  EXPECT_LE(all.klSum / static_cast<double>(all.positions), 1e-4) << all.describe();
+  EXPECT_GT(clear.positions, 60);
+  EXPECT_GE(static_cast<double>(clear.sameTop), 0.995 * static_cast<double>(clear.positions)) << clear.describe();
+}
+
+struct OddSizesTest : QuantizerTest {};
+
+/// Rows and columns that no vector, block or unit of codes divides.
+TEST_P(OddSizesTest, CpuComputesWhatTheEvaluatorDoes) {
+  const std::string model = "test/fixtures/models/llama-odd-sizes";
+  std::unique_ptr<Engine> engine = load(model, "float32");
+  ASSERT_TRUE(engine);
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < 24; ++i)
+    ids.push_back(3 + i * 7 % 40);
+  Matrix reference = evaluate(model, "float32", ids);
+  absl::StatusOr<std::vector<std::vector<float>>> found = logitsAfter(*engine, ids, 1, ids.size() + 1);
+  ASSERT_TRUE(found.ok()) << found.status();
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < ids.size(); ++i)
+    for (auto [expected, value] : llvm::zip_equal(reference.row(i), (*found)[i])) {
+      error += (value - expected) * (value - expected);
+      norm += expected * expected;
+    }
+  EXPECT_LT(std::sqrt(error / norm), 1e-5);
+}
+
+/// int4 refuses columns that are no multiple of 32.
+INSTANTIATE_TEST_SUITE_P(Formats, OddSizesTest,
+                         testing::Values(Format{"fp8", hf::Codes::kF8E4M3, true},
+                                         Format{"int8", hf::Codes::kI8, false}),
+                         [](const auto &info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(Formats, QuantizerTest,
+                         testing::Values(Format{"fp8", hf::Codes::kF8E4M3, false},
+                                         Format{"int8", hf::Codes::kI8, false}, Format{"int4", hf::Codes::kU4, true}),
+                         [](const auto &info) { return std::string(info.param.name); });
+
+TEST(DistributionComparison, IsThatOfTheDefinition) {
+  DistributionComparison comparison;
+  comparison.add(std::vector<float>{0, 0}, std::vector<float>{0, std::log(3.0f)}, 1); // 1/2, 1/2 and 1/4, 3/4
+  EXPECT_NEAR(comparison.klSum, 0.5 * std::log(2.0) + 0.5 * std::log(2.0 / 3), 1e-6);
+  EXPECT_EQ(comparison.sameTop, 0);
+  EXPECT_NEAR(comparison.referenceLogprobs, std::log(0.5), 1e-6);
+  EXPECT_NEAR(comparison.otherLogprobs, std::log(0.75), 1e-6);
+  comparison.add(std::vector<float>{3, 1}, std::vector<float>{4, 2}, 0);
+  EXPECT_EQ(comparison.sameTop, 1);
+  EXPECT_EQ(comparison.positions, 2);
+  EXPECT_NEAR(comparison.klMost, comparison.klSum, 1e-6);
+}
+
+/// What is refused, by name.
+TEST(Quantizer, Errors) {
+  auto message = [](auto change) {
+    CompileRequest request;
+    request.modelDirectory = exampleModel;
+    request.output = (fs::path(testing::TempDir()) / "never.inlay").string();
+    request.targets = {"cpu"};
+    request.quantization = "int4";
+    change(request);
+    std::string out;
+    return std::string(compileModel(request, out).message());
+  };
+  EXPECT_EQ(
+      message([](CompileRequest &request) { request.targets = {"sm_90a"}; }),
+      "--target sm_90a: the weights are quantized (--quantization int4), expected floats; add --target cpu, or use "
+      "the unquantized checkpoint of the model");
+  EXPECT_EQ(message([](CompileRequest &request) { request.modelDirectory = "test/fixtures/quantized/awq"; }),
+            "config.json: quantization_config: found weights that are quantized (awq), expected floats with "
+            "--quantization int4; drop the option, or use the unquantized checkpoint");
+  EXPECT_EQ(message([](CompileRequest &request) {
+              request.quantization.clear();
+              request.quantizationEval = exampleText;
+            }),
+            "--quantization-eval-file examples/stdlib_model/train.py: nothing is quantized; add --quantization or "
+            "--quantize-lm-head");
+  EXPECT_EQ(message([](CompileRequest &request) {
+              request.weights = WeightsMode::Dummy;
+              request.quantizationEval = exampleText;
+            }),
+            "--quantization-eval-file examples/stdlib_model/train.py: dummy weights say nothing about text; compile a "
+            "checkpoint");
+}
+
+} // namespace
