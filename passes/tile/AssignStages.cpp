@@ -2,8 +2,6 @@
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
-#include "passes/tile/AttentionSchedule.h"
-#include "passes/tile/AttentionTraits.h"
 #include "passes/tile/Divisors.h"
 #include "passes/tile/Passes.h"
 
@@ -107,22 +105,11 @@ static void stageLeft(tile::DotOp dot) {
   dot.getLhsMutable().assign(staged);
 }
 
-/// Attention that LowerPrefillAttention.cpp takes.
-static bool hasLoweringOfItsOwn(tile::ProgramOp program) {
-  if (attentionThroughPasses)
-    return false;
-  FailureOr<AttentionLoop> loop = findAttentionLoop(program);
-  if (failed(loop))
-    return true; // which reports it
-  AttentionTraits traits = traitsOf(*loop);
-  return traits.headDim <= AttentionShape::mostHeadOfOwnLowering && !traits.hasBias && !traits.hasSinks;
-}
-
 void AssignStagesPass::runOnOperation() {
   tile::ProgramOp program = getOperation();
   tile::Schedule schedule = program.getScheduleAttr();
   std::optional<tile::PipelineShape> pipeline = schedule ? schedule.getPipeline() : std::nullopt;
-  if (!pipeline || (schedule.getAttentionTile() && hasLoweringOfItsOwn(program)))
+  if (!pipeline)
     return;
   SmallVector<tile::DotOp> products = stagedProducts(program);
   if (static_cast<int64_t>(products.size()) != pipeline->products) {

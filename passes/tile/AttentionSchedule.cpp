@@ -2,7 +2,6 @@
 
 #include "passes/tile/AttentionSchedule.h"
 
-#include "llvm/Support/CommandLine.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
@@ -70,8 +69,6 @@ tile::PrefillAttentionAttr inlay::choosePrefillAttention(const AttentionShape &s
                                          registers.producer, registers.consumer);
 }
 
-llvm::cl::opt<bool> inlay::attentionThroughPasses("attention-through-passes", llvm::cl::Hidden);
-
 bool inlay::isPrefillAttention(const AttentionShape &shape, int64_t pageSize) {
   return shape.rows % kConsumerRows == 0 && shape.rows >= kConsumerRows &&
          shape.rows <= kConsumerRows * AttentionShape::mostConsumers &&
@@ -114,14 +111,4 @@ LogicalResult inlay::requireDecodeAttention(const AttentionLoop &loop) {
     return success();
   return refuse(loop) << "; the family decode_attention takes up to 16 rows, " << AttentionShape::keysPerCopy
                       << " keys a step and heads of 16 to 256 in 8s, in 16 bits";
-}
-
-LogicalResult inlay::requirePrefillAttention(const AttentionLoop &loop) {
-  if (isHalf(loop) && isPrefillAttention(shapeOf(loop), AttentionShape::keysPerCopy) &&
-      loop.headDim <= AttentionShape::mostHeadOfOwnLowering)
-    return success();
-  return refuse(loop) << "; the family prefill_attention takes " << kConsumerRows << " rows for each of up to "
-                      << AttentionShape::mostConsumers << " consumers, up to " << AttentionShape::mostKeys
-                      << " keys a step in " << AttentionShape::keysPerCopy << "s, and heads of 16 to "
-                      << AttentionShape::mostHeadOfOwnLowering << " in 8s, in 16 bits";
 }

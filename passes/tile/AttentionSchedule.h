@@ -9,7 +9,6 @@
 #define INLAY_PASSES_TILE_ATTENTIONSCHEDULE_H
 
 #include "passes/tile/AttentionLoop.h"
-#include "llvm/Support/CommandLine.h"
 
 namespace inlay {
 struct AttentionShape {
@@ -21,14 +20,10 @@ struct AttentionShape {
   static constexpr int64_t keysPerCopy = 16; // neighbours in one page
   static constexpr int64_t mostKeys = 256;   // of a product of wgmma
   static constexpr int64_t mostConsumers = 3;
-  static constexpr int64_t mostHead = 256, mostHeadOfOwnLowering = 128; // of the family prefill_attention
+  static constexpr int64_t mostHead = 256; // of the family prefill_attention
   int64_t slabs() const { return (headDim + slabColumns - 1) / slabColumns; }
   int64_t stepBytes() const { return slabs() * slabColumns * 2 * keysPerStep; }
 };
-
-/// Whether all attention of the family prefill_attention goes through rings and roles of warps. Without it, what its
-/// own lowering takes does not, which is faster by a few percent yet.
-extern llvm::cl::opt<bool> attentionThroughPasses;
 
 /// Query rows of a consumer of the family prefill_attention.
 inline constexpr int64_t kConsumerRows = 64;
@@ -51,9 +46,8 @@ bool isDecodeAttention(const AttentionShape &shape, int64_t pageSize);
 bool isPrefillAttention(const AttentionShape &shape, int64_t pageSize);
 
 AttentionShape shapeOf(const AttentionLoop &loop);
-/// Fail with a diagnostic unless the family takes `loop`, as far as its types say.
+/// Fails with a diagnostic unless the family decode_attention takes `loop`, as far as its types say.
 mlir::LogicalResult requireDecodeAttention(const AttentionLoop &loop);
-mlir::LogicalResult requirePrefillAttention(const AttentionLoop &loop);
 } // namespace inlay
 
 #endif // INLAY_PASSES_TILE_ATTENTIONSCHEDULE_H

@@ -22,7 +22,7 @@ static FamilyLowering loweringOf(tile::Schedule schedule) {
       {TypeID::get<tile::GemmAttr>(), lowerGeneric},
       {TypeID::get<tile::GenericAttr>(), lowerGeneric},
       {TypeID::get<tile::MatvecAttr>(), lowerMatvec},
-      {TypeID::get<tile::PrefillAttentionAttr>(), lowerPrefillAttention},
+      {TypeID::get<tile::PrefillAttentionAttr>(), lowerGeneric},
       {TypeID::get<tile::SwapAbAttr>(), lowerGeneric},
   };
   if (!schedule)
@@ -33,11 +33,7 @@ static FamilyLowering loweringOf(tile::Schedule schedule) {
   return nullptr;
 }
 
-bool inlay::isLoweredOpByOp(tile::ProgramOp program) {
-  // Attention of prompts with warps of its own, too.
-  return loweringOf(program.getScheduleAttr()) == lowerGeneric ||
-         program.walk([](tile::WarpRolesOp) { return WalkResult::interrupt(); }).wasInterrupted();
-}
+bool inlay::isLoweredOpByOp(tile::ProgramOp program) { return loweringOf(program.getScheduleAttr()) == lowerGeneric; }
 
 FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
   tile::Schedule schedule = program.getScheduleAttr();

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares attention kernels of many shapes, for decode steps and for prompts, with numpy, and measures their time.
 
-    check_attention.py make BIN FOLDER [cubin|cuda [OPTION]]   writes and compiles a program for each case; needs no GPU
+    check_attention.py make BIN FOLDER [cubin|cuda]   writes and compiles a program for each case; needs no GPU
     check_attention.py emulate FOLDER CXX             compiles small cases for the CPU and runs them (emulation.h)
     check_attention.py gpu FOLDER                     runs all cases on a GPU
     check_attention.py time FOLDER                    prints µs per launch in a chain of dependent launches, and TB/s
@@ -96,7 +96,7 @@ module attributes {{llm.model = {{architecture = "llama", vocab_size = 64 : i64,
 """
 
 
-def make(tools, folder, what, options=()):
+def make(tools, folder, what):
     checked = {**CASES, **PREFILL}
     for name, case in ({**checked, **TIMED, **PREFILL_TIMED} if what == "cubin" else checked).items():
         kind = "mixed" if name.startswith("prefill") else "decode"
@@ -106,10 +106,10 @@ def make(tools, folder, what, options=()):
         tiles = subprocess.run([tools / "inlay-opt", f"--pass-pipeline={pipeline}"], text=True, check=True, capture_output=True,
                                input=program(*case[:6], kind, SOFTCAPS.get(name), SLOPES.get(name), SINKS.get(name))).stdout
         (target / "tile.mlir").write_text(tiles)
-        print(subprocess.run([tools / "inlay-translate", *options, f"--tile-to-{what}", f"--kernels-to={target}", target / "tile.mlir"],
+        print(subprocess.run([tools / "inlay-translate", f"--tile-to-{what}", f"--kernels-to={target}", target / "tile.mlir"],
                              check=True, capture_output=True, text=True).stdout if what == "cubin" else name, flush=True)
         if what != "cubin":
-            subprocess.run([tools / "inlay-translate", *options, "--tile-to-cuda", f"--kernels-to={target}", target / "tile.mlir"],
+            subprocess.run([tools / "inlay-translate", "--tile-to-cuda", f"--kernels-to={target}", target / "tile.mlir"],
                            check=True, capture_output=True)
 
 
@@ -330,7 +330,7 @@ def time(gpu, folder):
 def main():
     what, rest = sys.argv[1], sys.argv[2:]
     if what == "make":
-        make(pathlib.Path(rest[0]), pathlib.Path(rest[1]), rest[2] if len(rest) > 2 else "cubin", rest[3:])
+        make(pathlib.Path(rest[0]), pathlib.Path(rest[1]), rest[2] if len(rest) > 2 else "cubin")
         return 0
     folder = pathlib.Path(rest[0])
     if what == "time":

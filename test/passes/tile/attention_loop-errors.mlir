@@ -1,4 +1,4 @@
-// RUN: inlay-opt --attention-through-passes --pass-pipeline="builtin.module(tile.program(tile-assign-stages,tile-specialize-warps,tile-pipeline))" %s --split-input-file --verify-diagnostics
+// RUN: inlay-opt --pass-pipeline="builtin.module(tile.program(tile-assign-stages,tile-specialize-warps,tile-pipeline))" %s --split-input-file --verify-diagnostics
 // Loops of attention that cannot go through rings.
 
 !q = !tile.view<?x64xbf16, activation>

@@ -1,4 +1,4 @@
-// RUN: inlay-opt --attention-through-passes --pass-pipeline="builtin.module(tile.program(tile-assign-stages))" %s -o %t.staged.mlir
+// RUN: inlay-opt --pass-pipeline="builtin.module(tile.program(tile-assign-stages))" %s -o %t.staged.mlir
 // RUN: FileCheck %s --check-prefix=STAGED < %t.staged.mlir
 // RUN: inlay-opt --pass-pipeline="builtin.module(tile.program(tile-specialize-warps))" %t.staged.mlir -o %t.roles.mlir
 // RUN: FileCheck %s --check-prefix=ROLES < %t.roles.mlir
