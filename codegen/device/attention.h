@@ -27,12 +27,3 @@ __device__ __forceinline__ float sum_over_rows(float value) {
     value += shuffle_xor(value, mask);
   return value;
 }
-// Reductions over the four lanes of a row.
-__device__ __forceinline__ float maximum_over_columns(float value) {
-  value = fmaxf(value, shuffle_xor(value, 1));
-  return fmaxf(value, shuffle_xor(value, 2));
-}
-__device__ __forceinline__ float sum_over_columns(float value) {
-  value += shuffle_xor(value, 1);
-  return value + shuffle_xor(value, 2);
-}

@@ -115,9 +115,15 @@ LogicalResult StageOp::verify() {
 // Rings
 //===----------------------------------------------------------------------===//
 
+int64_t inlay::tile::slabsOf(RankedTensorType tile) {
+  return llvm::divideCeil(tile.getDimSize(1) * tile.getElementTypeBitWidth() / 8, kSlabBytes);
+}
+
+int64_t inlay::tile::slabBytes(RankedTensorType tile) { return tile.getDimSize(0) * kSlabBytes; }
+
 int64_t RingType::tileBytes(unsigned i) const {
   auto tile = cast<RankedTensorType>(getTiles()[i]);
-  return tile.getNumElements() * tile.getElementTypeBitWidth() / 8;
+  return slabsOf(tile) * slabBytes(tile);
 }
 
 int64_t RingType::slotBytes() const {
@@ -154,6 +160,34 @@ LogicalResult FetchOp::verify() {
   return success();
 }
 
+LogicalResult FetchRowsOp::verify() {
+  ArrayRef<Type> tiles = getRing().getType().getTiles();
+  if (getTile() >= tiles.size())
+    return emitOpError() << "fills tile " << getTile() << " of a slot with " << tiles.size();
+  ViewType view = getView().getType();
+  auto tile = cast<RankedTensorType>(tiles[getTile()]);
+  if (view.getRank() != 2 || view.getShape()[1] != tile.getDimSize(1) || tile.getElementType() != view.getElementType())
+    return emitOpError() << "brings rows of " << view << " to " << tile << "; expected the same rows";
+  if (getIndices().getType().getRank() != 1 || getIndices().getType().getDimSize(0) != tile.getDimSize(0))
+    return emitOpError() << "has " << getIndices().getType() << " for the rows of " << tile
+                         << "; expected one index for each";
+  if (tile.getDimSize(0) % getRun() != 0)
+    return emitOpError() << "brings " << tile << " in runs of " << getRun() << " rows; expected a divisor of its rows";
+  return success();
+}
+
+/// Whether `held` has a bool for each row of `tile`.
+static bool hasOneForEachRow(RankedTensorType held, RankedTensorType tile) {
+  return held.getElementType().isInteger(1) && held.getRank() == 1 && held.getDimSize(0) == tile.getDimSize(0);
+}
+
+LogicalResult ClearRowsOp::verify() {
+  if (getTile().getType().getRank() != 2 || !hasOneForEachRow(getHeld().getType(), getTile().getType()))
+    return emitOpError() << "has " << getHeld().getType() << " for the rows of " << getTile().getType()
+                         << "; expected one i1 for each";
+  return success();
+}
+
 LogicalResult WaitOp::verify() {
   ArrayRef<Type> tiles = getRing().getType().getTiles();
   if (!llvm::equal(tiles, getResultTypes()))
@@ -162,10 +196,56 @@ LogicalResult WaitOp::verify() {
 }
 
 //===----------------------------------------------------------------------===//
+// Asynchronous products
+//===----------------------------------------------------------------------===//
+
+LogicalResult DotWaitOp::verify() {
+  if (getSums().empty())
+    return emitOpError("waits for no sums; expected one or more");
+  return success();
+}
+
+/// Fails unless `region` ends with a tile.yield of values of `types`.
+static LogicalResult verifyYields(Operation *op, Region &region, TypeRange types) {
+  auto yield = region.front().empty() ? YieldOp() : dyn_cast<YieldOp>(region.front().back());
+  if (!yield)
+    return op->emitOpError("has a region that does not end with tile.yield");
+  if (yield.getOperandTypes() != types)
+    return op->emitOpError() << "yields " << yield.getOperandTypes() << " as " << types;
+  return success();
+}
+
+LogicalResult InTurnOp::verify() {
+  if (failed(verifyYields(*this, getBody(), getResultTypes())))
+    return failure();
+  auto roles = (*this)->getParentOfType<WarpRolesOp>();
+  if (!roles || !roles.getConsume().isAncestor((*this)->getParentRegion()))
+    return emitOpError("stands outside of the consumers of a tile.warp_roles, which take turns");
+  if ((*this)->getParentOfType<InTurnOp>())
+    return emitOpError("stands in another; a warpgroup has one turn at a time");
+  return success();
+}
+
+LogicalResult IfAllOp::verify() {
+  RankedTensorType condition = getCondition().getType();
+  if (!condition.getElementType().isInteger(1) || condition.getRank() > 2)
+    return emitOpError() << "has a condition of " << condition << "; expected i1 for each row or element";
+  for (Region *region : {&getAll(), &getSome()})
+    if (failed(verifyYields(*this, *region, getResultTypes())))
+      return failure();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // Roles
 //===----------------------------------------------------------------------===//
 
 LogicalResult WarpRolesOp::verify() {
+  int64_t producers = 32 * getProducers(), consumers = 32 * getConsumers(), pool = registerPool(producers + consumers);
+  int64_t registers = producers * getProducerRegisters().value_or(0) + consumers * getConsumerRegisters().value_or(0);
+  if (registers > pool)
+    return emitOpError() << "gives " << registers << " registers to its threads, of which a launch has " << pool
+                         << "; expected fewer registers of producers or consumers";
   for (Region *region : {&getProduce(), &getConsume()})
     if (region->front().empty() || !isa<YieldOp>(region->front().back()))
       return emitOpError("has a region that does not end with tile.yield");

@@ -11,8 +11,10 @@ using namespace inlay::tile;
 
 using EmitError = function_ref<InFlightDiagnostic()>;
 
-/// Registers of a multiprocessor.
-static constexpr int64_t kRegisters = 65536;
+int64_t inlay::tile::registerPool(int64_t threads) {
+  constexpr int64_t ofMultiprocessor = 65536;
+  return threads * llvm::alignDown(ofMultiprocessor / threads, 8);
+}
 
 namespace {
 struct Bounds {
@@ -38,14 +40,14 @@ static LogicalResult verifyRanges(EmitError emitError, std::initializer_list<Bou
   return success();
 }
 
-/// setmaxnreg takes multiples of 8, and the warpgroups share the registers of a multiprocessor.
+/// setmaxnreg takes multiples of 8, and the warpgroups share the registers that the launch gives them.
 static LogicalResult verifyRegisters(EmitError emitError, int64_t consumers, int64_t producer, int64_t consumer) {
   for (int64_t registers : {producer, consumer})
     if (registers % 8 != 0 || registers < 24 || registers > 256)
       return emitError() << "gives " << registers << " registers to a thread, expected a multiple of 8 from 24 to 256";
-  int64_t registers = 128 * (producer + consumers * consumer);
-  if (registers > kRegisters)
-    return emitError() << "needs " << registers << " registers, expected at most " << kRegisters;
+  int64_t registers = 128 * (producer + consumers * consumer), pool = registerPool(128 * (1 + consumers));
+  if (registers > pool)
+    return emitError() << "needs " << registers << " registers, expected at most " << pool;
   return success();
 }
 
@@ -157,12 +159,26 @@ int64_t DecodeAttentionAttr::getClusterBlocks() const { return getCluster(); }
 int64_t GenericAttr::getClusterBlocks() const { return getCluster(); }
 
 std::optional<PipelineShape> SwapAbAttr::getPipeline() const {
-  return PipelineShape{getStages(), /*producers=*/1, /*consumers=*/4 * getConsumers(), 0, 0, /*streamsWeights=*/true,
-                       getSlots(),  getSharedBytes()};
+  return PipelineShape{.stages = getStages(),
+                       .producers = 1,
+                       .consumers = 4 * getConsumers(),
+                       .streamsWeights = true,
+                       .slots = getSlots(),
+                       .sharedBytes = getSharedBytes()};
 }
 std::optional<PipelineShape> GemmAttr::getPipeline() const {
   return PipelineShape{getStages(), /*producers=*/4, /*consumers=*/4 * getConsumers(), getProducerRegisters(),
                        getConsumerRegisters()};
+}
+
+std::optional<PipelineShape> PrefillAttentionAttr::getPipeline() const {
+  return PipelineShape{.stages = getStages(),
+                       .producers = 4,
+                       .consumers = 4 * getConsumers(),
+                       .producerRegisters = getProducerRegisters(),
+                       .consumerRegisters = getConsumerRegisters(),
+                       .products = 2,
+                       .takesTurns = getConsumers() > 1};
 }
 
 std::optional<AttentionTile> DecodeAttentionAttr::getAttentionTile() const {

@@ -290,7 +290,7 @@ static LogicalResult verifyProduct(Operation *op, Value lhsTile, Value rhsTile, 
 LogicalResult DotOp::verify() { return verifyProduct(*this, getLhs(), getRhs(), getAccumulator(), getTransposeRhs()); }
 
 LogicalResult DotAsyncOp::verify() {
-  return verifyProduct(*this, getLhs(), getRhs(), getAccumulator(), /*isTransposed=*/true);
+  return verifyProduct(*this, getLhs(), getRhs(), getAccumulator(), /*isTransposed=*/!getColumns());
 }
 
 LogicalResult ReduceOp::verify() {

@@ -30,8 +30,13 @@ struct PipelineShape {
   int64_t stages;
   /// Warps that fetch and warps that multiply, and the registers of their threads; 0: as the compiler divides them.
   int64_t producers, consumers, producerRegisters = 0, consumerRegisters = 0;
+  /// Products whose operands come through rings, one ring each.
+  int64_t products = 1;
   /// Weights are read by one block only, so that no cache need keep them.
   bool streamsWeights = false;
+  /// Warpgroups of the consumers start products one after the other, so that one has the tensor cores while another is
+  /// busy with its registers.
+  bool takesTurns = false;
   /// Blocks that must fit a multiprocessor, and the shared memory that one may have; 0: all.
   int64_t slots = 1, sharedBytes = 0;
 };
@@ -59,8 +64,18 @@ namespace inlay::tile {
 /// bytes.
 inline constexpr int64_t kGroupRows = 8, kAtomColumns = 64, kAtomBytes = 1024;
 
+/// A tile in a slot, or staged as the left side of asynchronous products, is cut into slabs: all of its rows, 128 bytes
+/// of each, swizzled.
+inline constexpr int64_t kSlabBytes = 128;
+int64_t slabsOf(mlir::RankedTensorType tile);
+int64_t slabBytes(mlir::RankedTensorType tile);
+
 /// Attribute of a program's argument that says so.
 constexpr llvm::StringLiteral kPackingAttr = "tile.packing", kAtomPacking = "atom_8x64";
+
+/// Registers that a block of so many threads is launched with, where it is alone on a multiprocessor. Its warps divide
+/// them among each other; a warp that asks for more waits forever.
+int64_t registerPool(int64_t threads);
 
 /// The rows of a tile of the family swap_ab for steps of at most `rows`.
 int64_t swapAbTileRows(int64_t rows);

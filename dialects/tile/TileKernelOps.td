@@ -14,7 +14,7 @@
 // Work of warps
 //===----------------------------------------------------------------------===//
 
-def Tile_YieldOp : TileOp<"yield", [Pure, Terminator, ParentOneOf<["ForWarpsOp", "WarpRolesOp"]>]> {
+def Tile_YieldOp : TileOp<"yield", [Pure, Terminator, ParentOneOf<["ForWarpsOp", "IfAllOp", "InTurnOp", "WarpRolesOp"]>]> {
   let summary = "The end of a region, with its results.";
   let arguments = (ins Variadic<Tile_AnyTile>:$values);
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
@@ -27,6 +27,7 @@ def Tile_StageOp : TileOp<"stage", [Pure]> {
     Slices of the result can start anywhere (`tensor.extract_slice`), also those that other warps take. Inside of
     tile.for_warps the memory belongs to one warp. Once layouts are assigned, the operand has a `#tile.layout` and the
     result a `#tile.shared`; the type of a result without one is that of the operand.
+    A tile of 16 bits is staged as the left side of asynchronous products.
   }];
   let arguments = (ins Tile_AnyTile:$value);
   let results = (outs Tile_AnyTile:$result);
@@ -65,6 +66,28 @@ def Tile_ForWarpsOp : TileOp<"for_warps", [SingleBlockImplicitTerminator<"YieldO
   }];
 }
 
+def Tile_IfAllOp : TileOp<"if_all", [NoRegionArguments, RecursiveMemoryEffects]> {
+  let summary = "Runs the first region where all elements of a condition hold, else the second.";
+  let description = [{
+    Each warp may decide by the elements of its own rows, so both regions give the same where all of them hold. No warp
+    waits for another in them.
+
+    ```mlir
+    %kept = tile.if_all %seen : tensor<128xi1> {
+      tile.yield %scores : tensor<128x64xf32>
+    } else {
+      ...
+      tile.yield %masked : tensor<128x64xf32>
+    } -> tensor<128x64xf32>
+    ```
+  }];
+  let arguments = (ins Tile_AnyTile:$condition);
+  let results = (outs Variadic<Tile_AnyTile>:$results);
+  let regions = (region SizedRegion<1>:$all, SizedRegion<1>:$some);
+  let assemblyFormat = "$condition `:` type($condition) $all `else` $some attr-dict (`->` type($results)^)?";
+  let hasVerifier = 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Rings
 //===----------------------------------------------------------------------===//
@@ -73,7 +96,8 @@ def Tile_RingType : TileType<"Ring", "ring"> {
   let summary = "Slots in shared memory, each with room for one tile of each kind.";
   let description = [{
     `!tile.ring<4 x (tensor<128x64xbf16>, tensor<64x64xbf16>)>`: the slots are filled, read and filled again in turn.
-    The n-th `tile.acquire` and the n-th `tile.wait` mean the same slot.
+    The n-th `tile.acquire` and the n-th `tile.wait` mean the same slot. In a slot, a tile is cut into slabs of 128 bytes
+    a row.
   }];
   let parameters = (ins "int64_t":$stages, ArrayRefParameter<"::mlir::Type">:$tiles);
   let assemblyFormat = "`<` $stages `x` `(` $tiles `)` `>`";
@@ -117,12 +141,40 @@ def Tile_FetchOp : TileOp<"fetch"> {
   let hasVerifier = 1;
 }
 
+def Tile_FetchRowsOp : TileOp<"fetch_rows"> {
+  let summary = "Starts the copies of rows of a view to a slot, in runs of neighbours.";
+  let description = [{
+    Row i of the tile is row `indices[i]` of the view, from column 0 on. The indices of each `run` rows of the tile follow
+    each other as far as they are not negative, so that one copy brings a run. Rows of a run whose first index is negative
+    are 0. In other runs, the rows without an index hold whatever lies there; `tile.clear_rows` makes them 0.
+  }];
+  let arguments = (ins Tile_ViewType:$view, Tile_IndexTile:$indices, ConfinedAttr<I64Attr, [IntPositive]>:$run,
+                       Tile_RingType:$ring, Index:$slot, ConfinedAttr<I64Attr, [IntNonNegative]>:$tile);
+  let assemblyFormat = [{
+    $view `[` $indices `]` `run` $run `to` $ring `[` $slot `]` $tile attr-dict
+    `:` type($view) `,` type($indices) `,` type($ring)
+  }];
+  let hasVerifier = 1;
+}
+
 def Tile_WaitOp : TileOp<"wait"> {
   let summary = "Waits for the tiles of the next slot.";
   let description = "They are valid until the slot is released.";
   let arguments = (ins Tile_RingType:$ring);
   let results = (outs Variadic<Tile_AnyTile>:$tiles);
   let assemblyFormat = "$ring attr-dict `:` type($ring) `->` type($tiles)";
+  let hasVerifier = 1;
+}
+
+def Tile_ClearRowsOp : TileOp<"clear_rows", [AllTypesMatch<["tile", "result"]>]> {
+  let summary = "Makes those rows of a slot's tile 0 for which `held` is false.";
+  let description = [{
+    The tile was brought by `tile.fetch_rows` in runs of `run` rows, of which those whose first row is not held are 0
+    already. In a run, no row is held after one that is not.
+  }];
+  let arguments = (ins Tile_AnyTile:$tile, Tile_AnyTile:$held, ConfinedAttr<I64Attr, [IntPositive]>:$run);
+  let results = (outs Tile_AnyTile:$result);
+  let assemblyFormat = "$tile `where` $held `run` $run attr-dict `:` type($tile) `,` type($held)";
   let hasVerifier = 1;
 }
 
@@ -137,24 +189,49 @@ def Tile_ReleaseOp : TileOp<"release"> {
 //===----------------------------------------------------------------------===//
 
 def Tile_DotAsyncOp : TileOp<"dot_async", [Pure, AllTypesMatch<["accumulator", "result"]>]> {
-  let summary = "Starts accumulator + lhs x rhs of two tiles in shared memory.";
+  let summary = "Starts accumulator + lhs x rhs.";
   let description = [{
-    lhs is M x K, rhs is N x K. The result is used by nothing but other products and `tile.dot_wait`.
+    lhs is M x K: a tile in shared memory, or any tile, which is then read from registers. rhs is a tile in shared memory,
+    N x K, or K x N with `columns`. The result is used by nothing but other products and `tile.dot_wait`.
   }];
-  let arguments = (ins Tile_AnyTile:$lhs, Tile_AnyTile:$rhs, Tile_AnyTile:$accumulator);
+  let arguments = (ins Tile_AnyTile:$lhs, Tile_AnyTile:$rhs, Tile_AnyTile:$accumulator, UnitAttr:$columns);
   let results = (outs Tile_AnyTile:$result);
   let assemblyFormat = [{
-    $lhs `,` $rhs `,` $accumulator attr-dict `:` type($lhs) `,` type($rhs) `,` type($accumulator)
+    $lhs `,` $rhs `,` $accumulator (`columns` $columns^)? attr-dict `:` type($lhs) `,` type($rhs) `,` type($accumulator)
   }];
   let hasVerifier = 1;
 }
 
-def Tile_DotWaitOp : TileOp<"dot_wait", [SameOperandsAndResultType]> {
+def Tile_DotWaitOp : TileOp<"dot_wait", [
+    TypesMatchWith<"results are the sums", "sums", "results", "$_self">]> {
   let summary = "Waits until at most `pending` of the products that were started are not done.";
-  let description = "With 0, the result can be used.";
-  let arguments = (ins Tile_AnyTile:$sums, ConfinedAttr<I64Attr, [IntNonNegative]>:$pending);
-  let results = (outs Tile_AnyTile:$result);
+  let description = "With 0, the results can be used.";
+  let arguments = (ins Variadic<Tile_AnyTile>:$sums, ConfinedAttr<I64Attr, [IntNonNegative]>:$pending);
+  let results = (outs Variadic<Tile_AnyTile>:$results);
   let assemblyFormat = "$sums `pending` $pending attr-dict `:` type($sums)";
+  let hasVerifier = 1;
+  let builders = [OpBuilder<(ins "::mlir::ValueRange":$sums, "int64_t":$pending),
+                            [{ build($_builder, $_state, sums.getTypes(), sums, pending); }]>];
+}
+
+def Tile_InTurnOp : TileOp<"in_turn", [NoRegionArguments]> {
+  let summary = "Work that the warpgroups of the consumers do one after the other.";
+  let description = [{
+    The first warpgroup begins, and each lets the next one begin when it has ended, which lets the first one begin again.
+    All of them reach the op equally often. Products that are started in it go on after it, so that the products of one
+    warpgroup run beside what another one does in registers.
+
+    ```mlir
+    %sums = tile.in_turn {
+      %started = tile.dot_async %weights, %values, %outputs columns : ...
+      tile.yield %started : tensor<128x64xf32>
+    } -> tensor<128x64xf32>
+    ```
+  }];
+  let results = (outs Variadic<Tile_AnyTile>:$results);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$body attr-dict (`->` type($results)^)?";
+  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//

@@ -147,7 +147,7 @@ def Tile_DecodeAttentionAttr : TileNumbersAttr<"DecodeAttention", "decode_attent
 
 def Tile_PrefillAttentionAttr : TileNumbersAttr<"PrefillAttention", "prefill_attention",
     (ins "int64_t":$query_rows, "int64_t":$tile_rows, "int64_t":$tile_keys, "int64_t":$consumers, "int64_t":$stages,
-         "int64_t":$producer_registers, "int64_t":$consumer_registers), ["getAttentionTile"]> {
+         "int64_t":$producer_registers, "int64_t":$consumer_registers), ["getAttentionTile", "getPipeline"]> {
   let summary = "Attention of many query rows: tiles of keys and values stream past them.";
   let description = [{
     - `query_rows`, `tile_rows` x `tile_keys`: see AttentionTile in Tile.h; 64 rows for each consumer, up to 256 keys

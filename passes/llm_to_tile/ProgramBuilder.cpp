@@ -194,7 +194,17 @@ template <typename FloatOp, typename IntOp> static Value binary(ProgramBuilder &
 Value ProgramBuilder::add(Value x, Value y) { return binary<arith::AddFOp, arith::AddIOp>(*this, x, y); }
 Value ProgramBuilder::sub(Value x, Value y) { return binary<arith::SubFOp, arith::SubIOp>(*this, x, y); }
 Value ProgramBuilder::mul(Value x, Value y) { return binary<arith::MulFOp, arith::MulIOp>(*this, x, y); }
-Value ProgramBuilder::div(Value x, Value y) { return binary<arith::DivFOp, arith::DivSIOp>(*this, x, y); }
+Value ProgramBuilder::div(Value x, Value y) {
+  // Numbers of a row or column that are divided by the same one: a division for each row, and products.
+  if (auto divisors = y.getDefiningOp<tile::BroadcastOp>(); divisors && isa<FloatType>(getElementTypeOrSelf(y))) {
+    Value inverse = arith::DivFOp::create(*this, like(divisors.getValue(), 1.0), divisors.getValue());
+    Value factors = tile::BroadcastOp::create(*this, y.getType(), inverse, divisors.getAxis());
+    if (divisors->use_empty())
+      divisors->erase();
+    return mul(x, factors);
+  }
+  return binary<arith::DivFOp, arith::DivSIOp>(*this, x, y);
+}
 Value ProgramBuilder::rem(Value x, Value y) { return binary<arith::RemFOp, arith::RemSIOp>(*this, x, y); }
 Value ProgramBuilder::maximum(Value x, Value y) { return binary<arith::MaximumFOp, arith::MaxSIOp>(*this, x, y); }
 

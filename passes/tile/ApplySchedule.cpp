@@ -80,7 +80,8 @@ void ApplySchedulePass::runOnOperation() {
       continue;
     if (failed(applyAttention(program)))
       return signalPassFailure();
-    if (schedule.getPipeline() && !isApplied(program) && failed(applyLinear(program)))
+    bool isLinear = schedule.getPipeline() && !schedule.getAttentionTile();
+    if (isLinear && !isApplied(program) && failed(applyLinear(program)))
       return signalPassFailure();
     resolveCluster(program);
   }

@@ -1,6 +1,8 @@
 //===- AssignStages.cpp - operands of products through rings ---------------===//
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/Matchers.h"
+#include "passes/tile/Divisors.h"
 #include "passes/tile/Passes.h"
 
 namespace inlay {
@@ -17,42 +19,90 @@ struct AssignStagesPass : inlay::impl::AssignStagesPassBase<AssignStagesPass> {
 };
 } // namespace
 
-/// The load that brings an operand of `dot` and feeds nothing else, in the loop around it; null if there is none.
-static tile::LoadOp loadOf(tile::DotOp dot, Value operand) {
-  auto load = operand.getDefiningOp<tile::LoadOp>();
-  return load && load->getBlock() == dot->getBlock() && load->hasOneUse() ? load : tile::LoadOp();
+/// Rows that one copy of gathered rows brings.
+static constexpr int64_t kRun = 16;
+
+/// The load or gather that brings an operand of `dot` and feeds nothing else, in the loop around it; null if there is
+/// none.
+static Operation *loadOf(tile::DotOp dot, Value operand) {
+  Operation *load = operand.getDefiningOp();
+  return isa_and_nonnull<tile::LoadOp, tile::GatherOp>(load) && load->getBlock() == dot->getBlock() && load->hasOneUse()
+             ? load
+             : nullptr;
 }
 
-/// The products in loops, both of whose operands are loaded.
+/// The products in loops whose right operands are loaded.
 static SmallVector<tile::DotOp> stagedProducts(tile::ProgramOp program) {
   SmallVector<tile::DotOp> products;
   program.walk([&](tile::DotOp dot) {
-    if (isa<scf::ForOp>(dot->getParentOp()) && loadOf(dot, dot.getLhs()) && loadOf(dot, dot.getRhs()))
+    if (isa<scf::ForOp>(dot->getParentOp()) && loadOf(dot, dot.getRhs()))
       products.push_back(dot);
   });
   return products;
 }
 
-static void stage(tile::DotOp dot, tile::ProgramOp program, const tile::PipelineShape &pipeline) {
-  tile::LoadOp loads[] = {loadOf(dot, dot.getLhs()), loadOf(dot, dot.getRhs())};
+/// The tile of bools that says which of `indices` are not negative.
+static Value heldOf(OpBuilder &b, Location loc, Value indices) {
+  DenseIntElementsAttr other;
+  if (auto select = indices.getDefiningOp<arith::SelectOp>())
+    if (matchPattern(select.getFalseValue(), m_Constant(&other)) && other.isSplat() &&
+        other.getSplatValue<APInt>().isNegative())
+      return select.getCondition();
+  Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(indices.getType()));
+  return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, indices, zero);
+}
+
+/// Brings the operands of a product that are loaded in its loop through a ring of their own.
+static LogicalResult stage(tile::DotOp dot, tile::ProgramOp program, const tile::PipelineShape &pipeline) {
+  SmallVector<Operation *> loads;
+  SmallVector<Type> tiles;
+  for (Value operand : {dot.getLhs(), dot.getRhs()})
+    if (Operation *load = loadOf(dot, operand)) {
+      loads.push_back(load);
+      tiles.push_back(operand.getType());
+    }
   OpBuilder b = OpBuilder::atBlockBegin(&program.getBody().front());
   Location loc = dot.getLoc();
-  SmallVector<Type> tiles{dot.getLhs().getType(), dot.getRhs().getType()};
   auto ring = tile::RingOp::create(b, loc, tile::RingType::get(b.getContext(), pipeline.stages, tiles));
 
   b.setInsertionPoint(dot);
   Value slot = tile::AcquireOp::create(b, loc, b.getIndexType(), ring, /*first=*/Value());
-  for (auto [i, load] : llvm::enumerate(loads)) {
-    bool isStreamed = pipeline.streamsWeights && load.getView().getType().getProvenance() == tile::Provenance::Weight;
-    tile::FetchOp::create(b, load.getLoc(), load.getView(), load.getOffsets(), ring, slot, i, isStreamed);
+  for (auto [i, op] : llvm::enumerate(loads)) {
+    if (auto load = dyn_cast<tile::LoadOp>(op)) {
+      bool isStreamed = pipeline.streamsWeights && load.getView().getType().getProvenance() == tile::Provenance::Weight;
+      tile::FetchOp::create(b, load.getLoc(), load.getView(), load.getOffsets(), ring, slot, i, isStreamed);
+      continue;
+    }
+    auto gather = cast<tile::GatherOp>(op);
+    if (!comeInRuns(gather.getIndices(), kRun) || !matchPattern(gather.getColumn(), m_Zero()))
+      return gather.emitError("gathers the operand of a product at indices that do not follow each other in runs of ")
+             << kRun << "; the schedule " << program.getScheduleAttr() << " copies such runs";
+    tile::FetchRowsOp::create(b, gather.getLoc(), gather.getView(), gather.getIndices(), kRun, ring, slot, i);
   }
   auto wait = tile::WaitOp::create(b, loc, tiles, ring);
-  for (auto [load, tile] : llvm::zip_equal(loads, wait.getTiles())) {
-    load.getResult().replaceAllUsesWith(tile);
-    load->erase();
+  for (auto [op, tile] : llvm::zip_equal(loads, wait.getTiles())) {
+    Value value = tile;
+    // Rows that are summed over must be numbers, also where their weights are 0.
+    auto gather = dyn_cast<tile::GatherOp>(op);
+    if (gather && op->getResult(0) == dot.getRhs() && !dot.getTransposeRhs())
+      value = tile::ClearRowsOp::create(b, loc, value, heldOf(b, loc, gather.getIndices()), kRun);
+    op->getResult(0).replaceAllUsesWith(value);
+    op->erase();
   }
   b.setInsertionPointAfter(dot);
   tile::ReleaseOp::create(b, loc, ring);
+  return success();
+}
+
+/// Keeps a left operand that the loop does not change where asynchronous products read it.
+static void stageLeft(tile::DotOp dot) {
+  auto loop = cast<scf::ForOp>(dot->getParentOp());
+  Operation *source = dot.getLhs().getDefiningOp();
+  if (!source || loop->isAncestor(source))
+    return;
+  OpBuilder b(loop);
+  auto staged = tile::StageOp::create(b, dot.getLoc(), dot.getLhs());
+  dot.getLhsMutable().assign(staged);
 }
 
 void AssignStagesPass::runOnOperation() {
@@ -62,10 +112,17 @@ void AssignStagesPass::runOnOperation() {
   if (!pipeline)
     return;
   SmallVector<tile::DotOp> products = stagedProducts(program);
-  if (products.size() != 1) {
-    program.emitError("has ") << products.size() << " products of loaded tiles in loops; expected one, for the ring of "
-                              << "its schedule " << schedule;
+  if (static_cast<int64_t>(products.size()) != pipeline->products) {
+    bool isOne = pipeline->products == 1;
+    program.emitError("has ") << products.size() << " products of loaded tiles in loops; expected "
+                              << (isOne ? std::string("one, for the ring")
+                                        : std::to_string(pipeline->products) + ", for the rings")
+                              << " of its schedule " << schedule;
     return signalPassFailure();
   }
-  stage(products.front(), program, *pipeline);
+  for (tile::DotOp dot : products) {
+    if (failed(stage(dot, program, *pipeline)))
+      return signalPassFailure();
+    stageLeft(dot);
+  }
 }

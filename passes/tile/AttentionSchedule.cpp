@@ -27,24 +27,53 @@ bool inlay::isDecodeAttention(const AttentionShape &shape, int64_t pageSize) {
          pageSize % shape.keysPerStep == 0;
 }
 
-tile::PrefillAttentionAttr inlay::choosePrefillAttention(const AttentionShape &shape, int64_t queryRows,
-                                                         tile::TargetAttr target) {
+namespace {
+/// Registers of a thread that fetches, and of one that multiplies.
+struct RoleRegisters {
+  int64_t producer, consumer;
+};
+} // namespace
+
+/// Most for the consumers, which hold scores and outputs.
+static RoleRegisters prefillRegisters(const AttentionShape &shape) {
+  constexpr int64_t warpgroup = 128, leastProducer = 24, mostProducer = 40, mostConsumer = 240;
+  int64_t consumers = shape.rows / kConsumerRows, pool = tile::registerPool(warpgroup * (1 + consumers)) / warpgroup;
+  int64_t consumer = std::min<int64_t>(mostConsumer, llvm::alignDown((pool - leastProducer) / consumers, 8));
+  return {std::min<int64_t>(mostProducer, pool - consumers * consumer), consumer};
+}
+
+/// Tiles of keys, and as many of values, in shared memory beside the queries.
+static int64_t prefillStages(const AttentionShape &shape, tile::TargetAttr target) {
   constexpr int64_t besideRings = 1024; // barriers
   int64_t queries = shape.slabs() * AttentionShape::slabColumns * 2 * shape.rows;
-  int64_t stages =
-      std::clamp<int64_t>((target.getBlockSharedBytes() - queries - besideRings) / (2 * shape.stepBytes()), 1, 2);
-  // Of the 65536 of a multiprocessor, 512 for a thread of each warpgroup.
-  int64_t consumers = shape.rows / kConsumerRows, producerRegisters = 24;
-  int64_t consumerRegisters = std::min<int64_t>(240, llvm::alignDown((512 - producerRegisters) / consumers, 8));
-  return tile::PrefillAttentionAttr::get(target.getContext(), queryRows, shape.rows, shape.keysPerStep, consumers,
-                                         stages, producerRegisters, consumerRegisters);
+  return std::min<int64_t>(2, (target.getBlockSharedBytes() - queries - besideRings) / (2 * shape.stepBytes()));
+}
+
+int64_t inlay::choosePrefillKeys(const AttentionShape &shape, tile::TargetAttr target) {
+  // A thread has outputs and scores of half a column each, and pairs of weights; and addresses, maxima and sums.
+  constexpr int64_t besides = 44;
+  int64_t outputs = llvm::alignTo(shape.headDim, 32) / 2;
+  for (int64_t keys : {256, 224, 192, 160, 128, 96, 80, 64, 32}) {
+    bool hasRegisters = outputs + keys / 2 + keys / 4 + besides <= prefillRegisters(shape).consumer;
+    if (keys <= shape.keysPerStep && hasRegisters && prefillStages({shape.rows, keys, shape.headDim}, target) == 2)
+      return keys;
+  }
+  return std::min<int64_t>(shape.keysPerStep, 16);
+}
+
+tile::PrefillAttentionAttr inlay::choosePrefillAttention(const AttentionShape &shape, int64_t queryRows,
+                                                         tile::TargetAttr target) {
+  RoleRegisters registers = prefillRegisters(shape);
+  return tile::PrefillAttentionAttr::get(target.getContext(), queryRows, shape.rows, shape.keysPerStep,
+                                         shape.rows / kConsumerRows, std::max<int64_t>(1, prefillStages(shape, target)),
+                                         registers.producer, registers.consumer);
 }
 
 bool inlay::isPrefillAttention(const AttentionShape &shape, int64_t pageSize) {
   return shape.rows % kConsumerRows == 0 && shape.rows >= kConsumerRows &&
          shape.rows <= kConsumerRows * AttentionShape::mostConsumers &&
          shape.keysPerStep % AttentionShape::keysPerCopy == 0 && shape.keysPerStep <= AttentionShape::mostKeys &&
-         shape.headDim % 8 == 0 && shape.headDim >= 16 && shape.headDim <= 128 &&
+         shape.headDim % 8 == 0 && shape.headDim >= 16 && shape.headDim <= AttentionShape::mostHead &&
          pageSize % AttentionShape::keysPerCopy == 0;
 }
 
@@ -82,13 +111,4 @@ LogicalResult inlay::requireDecodeAttention(const AttentionLoop &loop) {
     return success();
   return refuse(loop) << "; the family decode_attention takes up to 16 rows, " << AttentionShape::keysPerCopy
                       << " keys a step and heads of 16 to 256 in 8s, in 16 bits";
-}
-
-LogicalResult inlay::requirePrefillAttention(const AttentionLoop &loop) {
-  if (isHalf(loop) && isPrefillAttention(shapeOf(loop), AttentionShape::keysPerCopy))
-    return success();
-  return refuse(loop) << "; the family prefill_attention takes " << kConsumerRows << " rows for each of up to "
-                      << AttentionShape::mostConsumers << " consumers, up to " << AttentionShape::mostKeys
-                      << " keys a step in " << AttentionShape::keysPerCopy
-                      << "s, and heads of 16 to 128 in 8s, in 16 bits";
 }

@@ -20,6 +20,7 @@ struct AttentionShape {
   static constexpr int64_t keysPerCopy = 16; // neighbours in one page
   static constexpr int64_t mostKeys = 256;   // of a product of wgmma
   static constexpr int64_t mostConsumers = 3;
+  static constexpr int64_t mostHead = 256; // of the family prefill_attention
   int64_t slabs() const { return (headDim + slabColumns - 1) / slabColumns; }
   int64_t stepBytes() const { return slabs() * slabColumns * 2 * keysPerStep; }
 };
@@ -29,6 +30,9 @@ inline constexpr int64_t kConsumerRows = 64;
 
 /// For query tiles of one row. `cluster`: see chooseAttentionCluster.
 tile::DecodeAttentionAttr chooseDecodeAttention(const AttentionShape &shape, int64_t cluster, tile::TargetAttr target);
+/// Keys of a step of the family prefill_attention: as many as registers and shared memory have room for, at most those
+/// of `shape`.
+int64_t choosePrefillKeys(const AttentionShape &shape, tile::TargetAttr target);
 tile::PrefillAttentionAttr choosePrefillAttention(const AttentionShape &shape, int64_t queryRows,
                                                   tile::TargetAttr target);
 
@@ -42,9 +46,8 @@ bool isDecodeAttention(const AttentionShape &shape, int64_t pageSize);
 bool isPrefillAttention(const AttentionShape &shape, int64_t pageSize);
 
 AttentionShape shapeOf(const AttentionLoop &loop);
-/// Fail with a diagnostic unless the family takes `loop`, as far as its types say.
+/// Fails with a diagnostic unless the family decode_attention takes `loop`, as far as its types say.
 mlir::LogicalResult requireDecodeAttention(const AttentionLoop &loop);
-mlir::LogicalResult requirePrefillAttention(const AttentionLoop &loop);
 } // namespace inlay
 
 #endif // INLAY_PASSES_TILE_ATTENTIONSCHEDULE_H

@@ -49,6 +49,10 @@ def AssignStagesPass : Pass<"tile-assign-stages", "::inlay::tile::ProgramOp"> {
     In a program whose schedule has a pipeline, the loads in a loop that feed nothing but its product become fetches to
     the slots of a ring, with as many stages as the schedule says. Everything still happens in one place: acquire, fetch,
     wait, product, release.
+
+    So do gathers whose indices follow each other in runs of 16: `tile.fetch_rows`. Rows without an index are cleared
+    where the product sums over them (`tile.clear_rows`). Where they are rows of the result, what comes from them must be
+    masked by the program. A left operand from outside of the loop is staged.
   }];
   let dependentDialects = ["::inlay::tile::TileDialect"];
 }
@@ -58,7 +62,8 @@ def SpecializeWarpsPass : Pass<"tile-specialize-warps", "::inlay::tile::ProgramO
   let description = [{
     The outermost op around a ring's uses, and what leads from its results to a `tile.stage`, moves into the consumers of
     a `tile.warp_roles`; the producers get a copy of its loops with nothing but the fetches. Each role waits for earlier
-    launches (`tile.depend`) before it accesses memory that they write.
+    launches (`tile.depend`) before it accesses memory that they write. The loop stands at the top of the program or in
+    branches that all warps take alike. Stores of its results, and tiles that only the loop uses, go to the consumers.
   }];
   let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::scf::SCFDialect"];
 }
@@ -67,7 +72,9 @@ def PipelineLoopsPass : Pass<"tile-pipeline", "::inlay::tile::ProgramOp"> {
   let summary = "Starts products before those before them are done, and fetches weights before earlier launches end.";
   let description = [{
     Consumers: a product in a loop over a ring is started (`tile.dot_async`) and waited for one iteration later, when the
-    slot that it read is released. Producers: where a loop is the first to fill its ring, the weights of the first pass are
+    slot that it read is released. Of two products in a loop, of which the second depends on the first and the first on
+    no other iteration, the first runs an iteration ahead (SkewLoop.cpp), both in turn where the schedule says so, and
+    masks that two columns decide get a variant without them (SplitMasks.cpp). Producers: where a loop is the first to fill its ring, the weights of the first pass are
     fetched before `tile.depend`, since no launch writes them.
   }];
   let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect"];

@@ -5,6 +5,7 @@
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "passes/tile/Passes.h"
+#include "passes/tile/Pipelining.h"
 
 namespace inlay {
 #define GEN_PASS_DEF_PIPELINELOOPSPASS
@@ -38,8 +39,9 @@ static LogicalResult pipelineProduct(tile::DotOp dot) {
     return dot.emitError("is not what its loop carries from one slot of a ring to the next");
   unsigned number = carried.getArgNumber() - 1;
   ImplicitLocOpBuilder b(dot.getLoc(), dot);
-  Value started = tile::DotAsyncOp::create(b, dot.getLhs(), dot.getRhs(), dot.getAccumulator());
-  Value waited = tile::DotWaitOp::create(b, started, /*pending=*/1);
+  Value started =
+      tile::DotAsyncOp::create(b, dot.getLhs(), dot.getRhs(), dot.getAccumulator(), /*columns=*/!dot.getTransposeRhs());
+  Value waited = tile::DotWaitOp::create(b, started, /*pending=*/1).getResult(0);
   dot.getResult().replaceAllUsesWith(waited);
   dot->erase();
 
@@ -52,7 +54,7 @@ static LogicalResult pipelineProduct(tile::DotOp dot) {
 
   b.setInsertionPointAfter(loop);
   auto last = tile::DotWaitOp::create(b, loop.getResult(number), /*pending=*/0);
-  loop.getResult(number).replaceAllUsesExcept(last, last);
+  loop.getResult(number).replaceAllUsesExcept(last.getResult(0), last);
   tile::ReleaseOp::create(b, ring);
   return success();
 }
@@ -136,11 +138,25 @@ static bool canFetchEarly(scf::ForOp loop) {
 }
 
 void PipelineLoopsPass::runOnOperation() {
+  tile::Schedule schedule = getOperation().getScheduleAttr();
   SmallVector<tile::WarpRolesOp> all;
   getOperation().walk([&](tile::WarpRolesOp roles) { all.push_back(roles); });
   for (tile::WarpRolesOp roles : all) {
     SmallVector<tile::DotOp> products;
     roles.getConsume().walk([&](tile::DotOp dot) { products.push_back(dot); });
+    if (products.size() == 2 && products[0]->getParentOp() == products[1]->getParentOp()) {
+      bool takesTurns = schedule && schedule.getPipeline() && schedule.getPipeline()->takesTurns;
+      auto loop = dyn_cast<scf::ForOp>(products[0]->getParentOp());
+      if (!loop) {
+        products[0].emitError("stands in no loop; expected one that runs products ahead");
+        return signalPassFailure();
+      }
+      FailureOr<scf::ForOp> skewed = skewLoop(loop, takesTurns);
+      if (failed(skewed))
+        return signalPassFailure();
+      splitMasks(*skewed->getBody());
+      continue;
+    }
     for (tile::DotOp dot : products)
       if (failed(pipelineProduct(dot)))
         return signalPassFailure();

@@ -20,13 +20,13 @@ struct Choice {
 };
 } // namespace
 
-/// What neither family takes, whatever its shape.
+/// What the family decode_attention does not take, whatever its shape.
 static Reason refuseTerms(const AttentionTraits &traits) {
   if (traits.hasBias)
-    return "takes the generic attention: the families decode_attention and prefill_attention have no slopes of ALiBi "
+    return "takes the generic attention: the family decode_attention has no slopes of ALiBi "
            "or other terms of scores";
   if (traits.hasSinks)
-    return "takes the generic attention: the families decode_attention and prefill_attention have no sinks";
+    return "takes the generic attention: the family decode_attention has no sinks";
   return "";
 }
 
@@ -56,12 +56,11 @@ static Choice chooseDecode(const AttentionTraits &traits, int64_t cluster, tile:
 }
 
 static Choice choosePrefill(const AttentionTraits &traits, tile::TargetAttr target) {
-  if (Reason reason = refuseTerms(traits); !reason.empty())
-    return {{}, reason};
   tile::CostModelAttr costs = target.costs();
   AttentionShape shape{costs.getPrefillRows(), costs.getPrefillKeys(), traits.headDim};
+  shape.keysPerStep = choosePrefillKeys(shape, target);
   if (!hasRuns(traits) || traits.heads > shape.rows || !isPrefillAttention(shape, traits.pageSize))
-    return {{}, refuseShape("steps of many rows", traits, "prefill_attention", /*mostHeadDim=*/128, shape.rows)};
+    return {{}, refuseShape("steps of many rows", traits, "prefill_attention", AttentionShape::mostHead, shape.rows)};
   return {choosePrefillAttention(shape, shape.rows / traits.heads, target), ""};
 }
 

@@ -2,6 +2,7 @@
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Iterators.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "passes/tile/Passes.h"
 #include "llvm/ADT/SetVector.h"
@@ -20,21 +21,36 @@ struct SpecializeWarpsPass : inlay::impl::SpecializeWarpsPassBase<SpecializeWarp
 };
 } // namespace
 
-/// Whether `op` fills rings, or holds an op that does.
-static bool fills(Operation *op) {
-  return op
-      ->walk([](Operation *inner) {
-        return isa<tile::AcquireOp, tile::FetchOp>(inner) ? WalkResult::interrupt() : WalkResult::advance();
-      })
+template <typename... Ops> static bool holds(Operation *op) {
+  return op->walk([](Operation *inner) { return isa<Ops...>(inner) ? WalkResult::interrupt() : WalkResult::advance(); })
       .wasInterrupted();
 }
 
-static bool accessesMemory(Operation *op) {
+static bool isFilling(Operation *op) { return isa<tile::AcquireOp, tile::FetchOp, tile::FetchRowsOp>(op); }
+
+/// Whether `op` fills rings, or holds an op that does.
+static bool fills(Operation *op) { return holds<tile::AcquireOp, tile::FetchOp, tile::FetchRowsOp>(op); }
+
+/// The view from which `op` reads; null if it is no load.
+static Value loadedView(Operation *op) {
+  return isa<tile::LoadOp, tile::GatherOp, tile::ReadOp>(op) ? op->getOperand(0) : Value();
+}
+
+/// Whether `op` loads what no launch of the step writes.
+static bool isEarlyLoad(Operation *op) {
+  Value view = loadedView(op);
+  if (!view)
+    return false;
+  tile::Provenance provenance = cast<tile::ViewType>(view.getType()).getProvenance();
+  return provenance == tile::Provenance::Weight || provenance == tile::Provenance::Meta;
+}
+
+/// Whether `op` accesses memory that earlier launches write or read.
+static bool needsEarlierLaunches(Operation *op) {
   return op
       ->walk([](Operation *inner) {
-        return isa<tile::LoadOp, tile::StoreOp, tile::GatherOp, tile::ScatterOp, tile::ReadOp>(inner)
-                   ? WalkResult::interrupt()
-                   : WalkResult::advance();
+        bool isAccess = loadedView(inner) ? !isEarlyLoad(inner) : isa<tile::StoreOp, tile::ScatterOp>(inner);
+        return isAccess ? WalkResult::interrupt() : WalkResult::advance();
       })
       .wasInterrupted();
 }
@@ -55,7 +71,8 @@ static LogicalResult addSources(Value value, Operation *outermost, llvm::SetVect
   }
   if (!outermost->isProperAncestor(op) || isa<tile::AcquireOp>(op) || !sources.insert(op))
     return success();
-  if (!isMemoryEffectFree(op) || op->getNumRegions() != 0)
+  bool isTable = isa<tile::LoadOp, tile::GatherOp>(op) && isEarlyLoad(op);
+  if (!(isTable || isMemoryEffectFree(op)) || op->getNumRegions() != 0)
     return op->emitError("computes where a fetch reads; the warps that fetch have only arithmetic");
   for (Value operand : op->getOperands())
     if (failed(addSources(operand, outermost, sources)))
@@ -67,7 +84,7 @@ static LogicalResult addSources(Value value, Operation *outermost, llvm::SetVect
 static LogicalResult copyFetches(Block &block, OpBuilder &b, IRMapping &mapping,
                                  const llvm::SetVector<Operation *> &sources) {
   for (Operation &op : block) {
-    if (isa<tile::AcquireOp, tile::FetchOp>(op) || sources.contains(&op)) {
+    if (isFilling(&op) || sources.contains(&op)) {
       b.clone(op, mapping);
       continue;
     }
@@ -91,10 +108,11 @@ static LogicalResult copyFetches(Block &block, OpBuilder &b, IRMapping &mapping,
 static LogicalResult buildProducers(tile::WarpRolesOp roles, Operation *outermost) {
   llvm::SetVector<Operation *> sources;
   WalkResult walk = outermost->walk([&](Operation *op) {
-    bool isNeeded = isa<tile::FetchOp>(op) || (isa<scf::ForOp>(op) && op != outermost && fills(op));
+    bool isNeeded = isa<tile::FetchOp, tile::FetchRowsOp>(op) || (isa<scf::ForOp>(op) && op != outermost && fills(op));
     if (isNeeded)
       for (Value operand : op->getOperands())
-        if (isa<IndexType>(operand.getType()) && failed(addSources(operand, outermost, sources)))
+        if (isa<IndexType, RankedTensorType>(operand.getType()) &&
+            (!isa<scf::ForOp>(op) || operand.getType().isIndex()) && failed(addSources(operand, outermost, sources)))
           return WalkResult::interrupt();
     return WalkResult::advance();
   });
@@ -114,13 +132,13 @@ static LogicalResult buildProducers(tile::WarpRolesOp roles, Operation *outermos
 // Consumers
 //===----------------------------------------------------------------------===//
 
-/// What leads from the results of `outermost` to tiles in shared memory, which every warp can read.
+/// What is done with the results of `outermost`, up to tiles in shared memory, which every warp can read.
 static FailureOr<llvm::SetVector<Operation *>> opsUntilStaged(Operation *outermost) {
   llvm::SetVector<Operation *> ops;
   SmallVector<Operation *> work(outermost->user_begin(), outermost->user_end());
   while (!work.empty()) {
     Operation *op = work.pop_back_val();
-    if (op->getBlock() != outermost->getBlock() || !isPure(op)) {
+    if (op->getBlock() != outermost->getBlock() || !(isPure(op) || isa<tile::StoreOp, tile::ScatterOp>(op))) {
       op->emitError("uses sums that the warps which multiply have in registers; expected tile.stage before");
       return failure();
     }
@@ -130,43 +148,91 @@ static FailureOr<llvm::SetVector<Operation *>> opsUntilStaged(Operation *outermo
   return ops;
 }
 
-static void buildConsumers(tile::WarpRolesOp roles, Operation *outermost, ArrayRef<Operation *> following) {
-  Operation *end = &roles.getConsume().front().back();
-  if (accessesMemory(outermost)) {
-    OpBuilder b(end);
-    tile::DependOp::create(b, roles.getLoc());
+/// Moves what only the consumers use, tiles that are loaded or computed before `roles`, to their start.
+static void sinkTiles(tile::WarpRolesOp roles) {
+  Block &consume = roles.getConsume().front();
+  SmallVector<Operation *> before;
+  for (Operation *op = roles->getPrevNode(); op; op = op->getPrevNode())
+    before.push_back(op);
+  for (Operation *op : before) {
+    bool isTile = op->getNumResults() == 1 && isa<RankedTensorType>(op->getResult(0).getType());
+    bool isMovable = isTile && !op->hasTrait<OpTrait::ConstantLike>() && op->getNumRegions() == 0 &&
+                     (isMemoryEffectFree(op) || isa<tile::LoadOp, tile::GatherOp>(op));
+    if (isMovable && !op->use_empty() && llvm::all_of(op->getUsers(), [&](Operation *user) {
+          return roles.getConsume().isAncestor(user->getParentRegion());
+        }))
+      op->moveBefore(&consume, consume.begin());
   }
+}
+
+static void buildConsumers(tile::WarpRolesOp roles, Operation *outermost, ArrayRef<Operation *> following) {
+  Block &consume = roles.getConsume().front();
+  Operation *end = &consume.back();
   outermost->moveBefore(end);
   for (Operation *op : following)
     op->moveBefore(end);
-  SmallVector<Operation *> filling;
-  outermost->walk([&](Operation *op) {
-    if (isa<tile::AcquireOp, tile::FetchOp>(op))
-      filling.push_back(op);
+  // From the last one to the first: the fetches, and what nothing but where they read is computed from.
+  outermost->walk<WalkOrder::PostOrder, mlir::ReverseIterator>([&](Operation *op) {
+    if (op != outermost && (isFilling(op) || isOpTriviallyDead(op)))
+      op->erase();
   });
-  for (Operation *op : llvm::reverse(filling))
-    op->erase();
-}
-
-/// The op at the top of `program` that uses the ring.
-static FailureOr<Operation *> outermostUser(tile::ProgramOp program, tile::RingOp ring) {
-  Operation *outermost = nullptr;
-  for (Operation *user : ring->getUsers()) {
-    Operation *top = program.getBody().front().findAncestorOpInBlock(*user);
-    if (outermost && top != outermost)
-      return user->emitError("uses a ring outside of the loop that fills it");
-    outermost = top;
+  sinkTiles(roles);
+  auto first = llvm::find_if(consume, [](Operation &op) { return needsEarlierLaunches(&op); });
+  if (first == consume.end())
+    return;
+  OpBuilder b(&*first);
+  auto depend = tile::DependOp::create(b, roles.getLoc());
+  // What the host wrote is loaded before.
+  if (!first->isBeforeInBlock(outermost))
+    return;
+  for (Operation *op = &*first, *next; op != outermost; op = next) {
+    next = op->getNextNode();
+    bool isKnown = llvm::none_of(op->getOperands(), [&](Value operand) {
+      Operation *source = operand.getDefiningOp();
+      return source && source->getBlock() == &consume && depend->isBeforeInBlock(source);
+    });
+    if (isKnown && op->getNumRegions() == 0 && (isEarlyLoad(op) || isMemoryEffectFree(op)))
+      op->moveBefore(depend);
   }
-  if (!isa_and_nonnull<scf::ForOp>(outermost))
-    return ring.emitError("is not used in a loop at the top of the program");
-  return outermost;
 }
 
-static LogicalResult specialize(tile::ProgramOp program, tile::RingOp ring, const tile::PipelineShape &pipeline) {
-  FailureOr<Operation *> outermost = outermostUser(program, ring);
-  if (failed(outermost))
+/// The loop that uses all rings, at the top of the program or in branches that all warps take alike.
+static FailureOr<scf::ForOp> outermostUser(Block &block, ArrayRef<tile::RingOp> rings) {
+  Operation *outermost = nullptr;
+  for (tile::RingOp ring : rings)
+    for (Operation *user : ring->getUsers()) {
+      Operation *top = block.findAncestorOpInBlock(*user);
+      if (outermost && top != outermost)
+        return user->emitError("uses a ring outside of the loop that fills it");
+      outermost = top;
+    }
+  if (auto branch = dyn_cast_or_null<scf::IfOp>(outermost);
+      branch && branch.getNumResults() == 0 && !branch.elseBlock())
+    return outermostUser(*branch.thenBlock(), rings);
+  tile::RingOp first = rings.front();
+  auto loop = dyn_cast_or_null<scf::ForOp>(outermost);
+  if (!loop)
+    return first.emitError("is not used in a loop at the top of the program");
+  return loop;
+}
+
+/// Blocks that do not take the branches around `op` wait for earlier launches as well, since later ones rely on it.
+static void dependOtherwise(Operation *op) {
+  for (auto branch = op->getParentOfType<scf::IfOp>(); branch; branch = branch->getParentOfType<scf::IfOp>()) {
+    OpBuilder b(op->getContext());
+    b.createBlock(&branch.getElseRegion());
+    tile::DependOp::create(b, branch.getLoc());
+    scf::YieldOp::create(b, branch.getLoc());
+  }
+}
+
+static LogicalResult specialize(tile::ProgramOp program, ArrayRef<tile::RingOp> rings,
+                                const tile::PipelineShape &pipeline) {
+  FailureOr<scf::ForOp> found = outermostUser(program.getBody().front(), rings);
+  if (failed(found))
     return failure();
-  FailureOr<llvm::SetVector<Operation *>> following = opsUntilStaged(*outermost);
+  Operation *outermost = *found;
+  FailureOr<llvm::SetVector<Operation *>> following = opsUntilStaged(outermost);
   if (failed(following))
     return failure();
   // In the order of the program.
@@ -177,11 +243,11 @@ static LogicalResult specialize(tile::ProgramOp program, tile::RingOp ring, cons
     if (isa<tile::StageOp>(op))
       staged.push_back(op->getResult(0));
 
-  OpBuilder b((*outermost)->getContext());
-  b.setInsertionPointAfter(ordered.empty() ? *outermost : ordered.back());
+  OpBuilder b(outermost->getContext());
+  b.setInsertionPointAfter(ordered.empty() ? outermost : ordered.back());
   auto registers = [&](int64_t count) { return count ? b.getI64IntegerAttr(count) : IntegerAttr(); };
   auto roles =
-      tile::WarpRolesOp::create(b, (*outermost)->getLoc(), ValueRange(staged).getTypes(),
+      tile::WarpRolesOp::create(b, outermost->getLoc(), ValueRange(staged).getTypes(),
                                 b.getI64IntegerAttr(pipeline.producers), b.getI64IntegerAttr(pipeline.consumers),
                                 registers(pipeline.producerRegisters), registers(pipeline.consumerRegisters));
   for (auto [value, result] : llvm::zip_equal(staged, roles.getResults()))
@@ -191,13 +257,14 @@ static LogicalResult specialize(tile::ProgramOp program, tile::RingOp ring, cons
     b.setInsertionPointToStart(&region->emplaceBlock());
     tile::YieldOp::create(b, roles.getLoc(), values);
   }
-  if (failed(buildProducers(roles, *outermost)))
+  if (failed(buildProducers(roles, outermost)))
     return failure();
-  buildConsumers(roles, *outermost, ordered);
+  buildConsumers(roles, outermost, ordered);
   if (roles->getNumResults() > 0) {
     b.setInsertionPointAfter(roles);
     tile::DependOp::create(b, roles.getLoc());
   }
+  dependOtherwise(roles);
   return success();
 }
 
@@ -205,9 +272,7 @@ void SpecializeWarpsPass::runOnOperation() {
   tile::ProgramOp program = getOperation();
   tile::Schedule schedule = program.getScheduleAttr();
   std::optional<tile::PipelineShape> pipeline = schedule ? schedule.getPipeline() : std::nullopt;
-  if (!pipeline)
-    return;
-  for (auto ring : llvm::make_early_inc_range(program.getBody().getOps<tile::RingOp>()))
-    if (failed(specialize(program, ring, *pipeline)))
-      return signalPassFailure();
+  auto rings = llvm::to_vector(program.getBody().getOps<tile::RingOp>());
+  if (pipeline && !rings.empty() && failed(specialize(program, rings, *pipeline)))
+    return signalPassFailure();
 }

@@ -142,7 +142,13 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
         // 16 bytes, in which 8 lanes read 128 neighbouring bytes of a block's shared memory.
         return blockedLayout(slice.getType().getShape(), 4, warpBits);
       })
-      .Case([&](DotWaitOp wait) { return preferred(wait.getSums(), visited); })
+      .Case([&](DotWaitOp wait) { return preferred(wait.getSums()[number], visited); })
+      .Case(
+          [&](InTurnOp turn) { return preferred(turn.getBody().front().getTerminator()->getOperand(number), visited); })
+      .Case([&](IfAllOp branch) {
+        return firstOf({branch.getAll().front().getTerminator()->getOperand(number),
+                        branch.getSome().front().getTerminator()->getOperand(number)});
+      })
       .Case([&](TransposeOp transpose) {
         std::optional<Layout> in = preferred(transpose.getValue(), visited);
         return in ? std::optional(in->transposed()) : std::nullopt;

@@ -9,6 +9,7 @@
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "passes/tile_to_cuda/AssignLayouts.h"
+#include "passes/tile_to_cuda/AsyncLayouts.h"
 #include "passes/tile_to_cuda/Families.h"
 #include "passes/tile_to_cuda/Passes.h"
 #include "passes/tile_to_cuda/SharedLayouts.h"
@@ -55,6 +56,8 @@ private:
   LogicalResult collect(Region &region, int64_t warps);
   LogicalResult collectLoop(scf::ForOp loop);
   LogicalResult collectBranch(scf::IfOp branch);
+  LogicalResult collectRegions(Operation *op);
+  LogicalResult collectVariants(IfAllOp branch);
   LogicalResult collectLoad(Operation *load);
   LogicalResult collectSlice(tensor::ExtractSliceOp slice);
   LogicalResult collectParts(ForWarpsOp op);
@@ -126,21 +129,44 @@ LogicalResult Demands::collect(Operation *op) {
         return success();
       })
       .Case([&](DotAsyncOp dot) {
+        if (const MmaInstruction &mma = *mmaOf(dot); mma.left == OperandPlace::Registers)
+          want(dot.getLhsMutable(), leftOfGroups(mma, tileType(dot.getLhs()), assignment.warps()));
         Layout sums = assignment.of(dot.getResult());
         want(dot.getAccumulatorMutable(), sums);
         keep(dot.getResult(), sums);
         return success();
       })
       .Case([&](DotWaitOp wait) {
-        Layout sums = assignment.of(wait.getResult());
-        want(wait.getSumsMutable(), sums);
-        keep(wait.getResult(), sums);
+        for (auto [operand, result] : llvm::zip_equal(wait->getOpOperands(), wait.getResults())) {
+          want(operand, assignment.of(result));
+          keep(result, assignment.of(result));
+        }
         return success();
       })
+      .Case([&](FetchRowsOp fetch) {
+        want(fetch.getIndicesMutable(),
+             layoutOfRuns(tileType(fetch.getIndices()).getDimSize(0), fetch.getRun(), assignment.warps()));
+        return success();
+      })
+      .Case([&](ClearRowsOp clear) -> LogicalResult {
+        if (!shared.contains(clear.getTile()))
+          return clear.emitOpError("clears rows of a tile that is in no slot of a ring");
+        want(clear.getHeldMutable(),
+             layoutOfRuns(tileType(clear.getHeld()).getDimSize(0), clear.getRun(), assignment.warps()));
+        shared.insert({clear.getResult(), shared.lookup(clear.getTile())});
+        return success();
+      })
+      .Case([&](InTurnOp turn) { return collectRegions(turn); })
+      .Case([&](IfAllOp branch) { return collectVariants(branch); })
       .Case([&](StageOp stage) -> LogicalResult {
         RankedTensorType type = tileType(stage.getResult());
+        if (type.getRank() == 2 && type.getElementTypeBitWidth() == 16) {
+          want(stage.getValueMutable(), layoutOfLeft(type, assignment.warps()));
+          shared.insert({stage.getResult(), swizzledTile(type)});
+          return success();
+        }
         if (type.getRank() != 2 || type.getElementTypeBitWidth() != 32)
-          return stage.emitOpError() << "of " << type << " has no CUDA lowering; expected rank 2 and 32 bits";
+          return stage.emitOpError() << "of " << type << " has no CUDA lowering; expected rank 2 and 16 or 32 bits";
         want(stage.getValueMutable(), assignment.of(stage.getValue()));
         shared.insert({stage.getResult(), paddedTile(type)});
         return success();
@@ -235,20 +261,36 @@ LogicalResult Demands::collectLoop(scf::ForOp loop) {
   return success();
 }
 
-LogicalResult Demands::collectBranch(scf::IfOp branch) {
-  for (Value result : branch.getResults())
+/// Each region of `op` ends with its results.
+LogicalResult Demands::collectRegions(Operation *op) {
+  for (Value result : op->getResults())
     if (isTile(result))
       keep(result, assignment.of(result));
-  for (Region &region : branch->getRegions()) {
+  for (Region &region : op->getRegions()) {
     if (region.empty())
       continue;
     if (failed(collect(region.front())))
       return failure();
-    for (auto [operand, result] : llvm::zip_equal(region.front().getTerminator()->getOpOperands(), branch.getResults()))
+    for (auto [operand, result] : llvm::zip_equal(region.front().getTerminator()->getOpOperands(), op->getResults()))
       if (isTile(result))
         want(operand, kept.lookup(result));
   }
   return success();
+}
+
+LogicalResult Demands::collectBranch(scf::IfOp branch) { return collectRegions(branch); }
+
+/// A warp decides by the rows that it has of the results.
+LogicalResult Demands::collectVariants(IfAllOp branch) {
+  for (Value result : branch.getResults()) {
+    RankedTensorType type = tileType(result), condition = tileType(branch.getCondition());
+    if (condition.getRank() != 1 || type.getDimSize(0) != condition.getDimSize(0))
+      continue;
+    Layout layout = assignment.of(result);
+    want(branch.getConditionMutable(), type.getRank() == 2 ? layout.slice(1) : layout);
+    return collectRegions(branch);
+  }
+  return branch.emitOpError("has no result with the rows of its condition, which say what a warp decides");
 }
 
 LogicalResult Demands::collectOther(Operation *op) {

@@ -1,4 +1,4 @@
-//===- AttentionLowering.cpp - what kernels of attention have in common ----===//
+//===- AttentionLowering.cpp - what a kernel of attention begins with ------===//
 
 #include "passes/tile_to_cuda/AttentionLowering.h"
 #include "passes/tile/AttentionTraits.h"

@@ -1,9 +1,9 @@
-//===- AttentionLowering.h - what kernels of attention have in common ------===//
+//===- AttentionLowering.h - what a kernel of attention begins with --------===//
 //
-// The families decode_attention and prefill_attention stream pages of keys and values
-// through shared memory by TMA and run online softmax in registers. Here is what they
-// share: the scalars of a block, the rows whose positions the host wrote, and the maps
-// of the caches.
+// The family decode_attention streams pages of keys and values through shared memory by
+// TMA and runs online softmax in registers. Here is what does not depend on how it does
+// so: the scalars of a block, the rows whose positions the host wrote, and the maps of the
+// caches.
 //
 //===----------------------------------------------------------------------===//
 
@@ -53,7 +53,7 @@ private:
   LogicalResult evaluateScalars(mlir::Block &body);
 };
 
-/// Fails with a diagnostic unless the program has the tile of its schedule, one of the families of attention.
+/// Fails with a diagnostic unless the program has the tile of its schedule.
 mlir::LogicalResult requireTile(tile::ProgramOp program, const AttentionLoop &loop);
 
 /// Whether the rows that `loop` gathers come in runs of kKeys within one page.

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/tile_to_cuda/AsyncLayouts.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
 #include "passes/tile_to_cuda/MmaInstructions.h"
 #include "passes/tile_to_cuda/SharedLayouts.h"
@@ -22,14 +23,16 @@ static bool mayBeShared(OpOperand &operand) {
   if (auto dot = dyn_cast<DotOp>(op))
     return operand == dot.getRhsMutable() && isa_and_nonnull<LoadOp, GatherOp>(source);
   if (auto dot = dyn_cast<DotAsyncOp>(op))
-    return operand != dot.getAccumulatorMutable() && isa_and_nonnull<WaitOp>(source);
+    return operand != dot.getAccumulatorMutable() && isa_and_nonnull<ClearRowsOp, StageOp, WaitOp>(source);
+  if (auto clear = dyn_cast<ClearRowsOp>(op))
+    return operand == clear.getTileMutable() && isa_and_nonnull<WaitOp>(source);
   return isa<tensor::ExtractSliceOp, ClusterReduceOp, YieldOp>(op) && isKeptInShared(operand.get());
 }
 static bool mayBeShared(OpResult result) {
   Operation *op = result.getOwner();
   if (auto reduce = dyn_cast<ClusterReduceOp>(op))
     return isKeptInShared(reduce.getValue());
-  return isCopiedToShared(op) || isa<StageOp, WaitOp, WarpRolesOp>(op);
+  return isCopiedToShared(op) || isa<ClearRowsOp, StageOp, WaitOp, WarpRolesOp>(op);
 }
 
 /// Warps among which the tiles of a block are divided.
@@ -121,18 +124,36 @@ static bool doFit(Operation *op, int64_t warps) {
         ArrayRef<int64_t> sums = tileType(dot.getResult()).getShape();
         auto isSwizzled = [](Value tile) { return tileType(tile).getEncoding() == swizzledTile(tileType(tile)); };
         const MmaInstruction *mma = mmaOf(dot);
-        int groupBits = mma ? std::max(0, log2Ceil(warps) - log2Ceil(mma->warps())) : 0;
-        return mma && registerLayout(dot.getResult()) == sumsLayout(*mma, sums[0], sums[1], groupBits, 0) &&
-               isSwizzled(dot.getLhs()) && isSwizzled(dot.getRhs());
+        if (!mma)
+          return false;
+        int groupBits = std::max(0, log2Ceil(warps) - log2Ceil(mma->warps()));
+        bool isLeft = mma->left == OperandPlace::Registers
+                          ? layoutOf(dot.getLhs()) == leftOfGroups(*mma, tileType(dot.getLhs()), log2Ceil(warps))
+                          : isSwizzled(dot.getLhs());
+        return registerLayout(dot.getResult()) == sumsLayout(*mma, sums[0], sums[1], groupBits, 0) && isLeft &&
+               isSwizzled(dot.getRhs());
       })
       .Case([&](StageOp stage) {
         RankedTensorType type = tileType(stage.getResult());
+        if (type.getElementTypeBitWidth() == 16)
+          return type.getEncoding() == swizzledTile(type) &&
+                 registerLayout(stage.getValue()) == layoutOfLeft(type, log2Ceil(warps));
         return type.getElementTypeBitWidth() == 32 && cast<SharedAttr>(type.getEncoding()).getPitch() > 0;
       })
+      .Case([&](FetchRowsOp fetch) {
+        Layout layout = registerLayout(fetch.getIndices());
+        return layout ==
+               layoutOfRuns(tileType(fetch.getIndices()).getDimSize(0), fetch.getRun(), layout.bits(LayoutDim::Warp));
+      })
+      .Case([&](ClearRowsOp clear) {
+        return registerLayout(clear.getHeld()) ==
+               layoutOfRuns(tileType(clear.getHeld()).getDimSize(0), clear.getRun(), log2Ceil(warps));
+      })
       .Case([&](tensor::ExtractSliceOp slice) {
-        return isInShared(slice.getSource()) ||
-               layoutOfSlice(registerLayout(slice.getSource()), slice.getType().getShape()) ==
-                   registerLayout(slice.getResult());
+        if (auto shared = dyn_cast<SharedAttr>(tileType(slice.getSource()).getEncoding()))
+          return shared.getPitch() > 0;
+        return layoutOfSlice(registerLayout(slice.getSource()), slice.getType().getShape()) ==
+               registerLayout(slice.getResult());
       })
       .Default([](Operation *) { return true; }); // verifiers of elementwise ops, loops and branches see to theirs
 }
@@ -142,7 +163,8 @@ LogicalResult inlay::checkLayouts(ProgramOp program) {
   ComputedTiles computed(program);
   auto check = [&](Operation *op) -> LogicalResult {
     int64_t warps = warpsAround(op->getBlock(), warpsOfProgram);
-    bool isMadeAtUse = op->getNumResults() == 1 && (computed.contains(op->getResult(0)) || isPulled(op->getResult(0)));
+    bool isMadeAtUse = isa<FetchRowsOp>(op) || (op->getNumResults() == 1 &&
+                                                (computed.contains(op->getResult(0)) || isPulled(op->getResult(0))));
     std::optional<int64_t> checked = isMadeAtUse ? std::nullopt : std::optional(warps);
     for (OpOperand &operand : op->getOpOperands())
       if (isa<RankedTensorType>(operand.get().getType()) &&

@@ -72,36 +72,6 @@ Access inlay::accessOf(Operation *op) {
   return access;
 }
 
-int64_t inlay::divisorOf(Value value) {
-  constexpr int64_t unknown = 1, everything = int64_t(1) << 20;
-  APInt constant;
-  if (matchPattern(value, m_ConstantInt(&constant)))
-    return constant.isZero() ? everything : std::abs(constant.getSExtValue());
-  if (auto argument = dyn_cast<BlockArgument>(value)) {
-    auto loop = dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp());
-    if (!loop || argument != loop.getInductionVar())
-      return unknown;
-    return std::gcd(divisorOf(loop.getLowerBound()), divisorOf(loop.getStep()));
-  }
-  auto product = [&](int64_t x, int64_t y) { return std::min(everything, x * std::min<int64_t>(y, 1 << 20)); };
-  return llvm::TypeSwitch<Operation *, int64_t>(value.getDefiningOp())
-      .Case([&](arith::MulIOp op) { return product(divisorOf(op.getLhs()), divisorOf(op.getRhs())); })
-      .Case<arith::AddIOp, arith::SubIOp, arith::MinSIOp, arith::MaxSIOp>(
-          [&](auto op) { return std::gcd(divisorOf(op.getLhs()), divisorOf(op.getRhs())); })
-      .Case([&](arith::SelectOp op) { return std::gcd(divisorOf(op.getTrueValue()), divisorOf(op.getFalseValue())); })
-      .Case<arith::DivUIOp, arith::DivSIOp>([&](auto op) -> int64_t {
-        APInt by;
-        if (!matchPattern(op.getRhs(), m_ConstantInt(&by)) || by.getSExtValue() <= 0 ||
-            divisorOf(op.getLhs()) % by.getSExtValue() != 0)
-          return unknown;
-        return divisorOf(op.getLhs()) / by.getSExtValue();
-      })
-      .Case<arith::RemUIOp, arith::RemSIOp>(
-          [&](auto op) { return std::gcd(divisorOf(op.getLhs()), divisorOf(op.getRhs())); })
-      .Case([&](arith::IndexCastOp op) { return divisorOf(op.getIn()); })
-      .Default([&](Operation *) { return unknown; });
-}
-
 int64_t inlay::vectorWidth(Value view, Value lastOffset, const Layout &layout, ArrayRef<int64_t> shape) {
   auto type = cast<tile::ViewType>(view.getType());
   int64_t last = type.getShape().back(), width = 16 / bytesOf(type.getElementType());

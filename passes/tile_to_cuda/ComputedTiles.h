@@ -12,6 +12,7 @@
 #define INLAY_PASSES_TILE_TO_CUDA_COMPUTEDTILES_H
 
 #include "dialects/tile/Tile.h"
+#include "passes/tile/Divisors.h"
 #include "passes/tile_to_cuda/Layout.h"
 #include "llvm/ADT/DenseSet.h"
 
@@ -48,9 +49,6 @@ struct Access {
 };
 /// Of a tile.load or tile.gather.
 Access accessOf(mlir::Operation *op);
-
-/// A number that divides a scalar of the program, as far as its computation shows.
-int64_t divisorOf(mlir::Value scalar);
 
 /// The element type's bytes; a bool has one.
 inline int64_t bytesOf(mlir::Type type) { return std::max(1u, type.getIntOrFloatBitWidth() / 8); }

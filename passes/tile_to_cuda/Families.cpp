@@ -22,7 +22,7 @@ static FamilyLowering loweringOf(tile::Schedule schedule) {
       {TypeID::get<tile::GemmAttr>(), lowerGeneric},
       {TypeID::get<tile::GenericAttr>(), lowerGeneric},
       {TypeID::get<tile::MatvecAttr>(), lowerMatvec},
-      {TypeID::get<tile::PrefillAttentionAttr>(), lowerPrefillAttention},
+      {TypeID::get<tile::PrefillAttentionAttr>(), lowerGeneric},
       {TypeID::get<tile::SwapAbAttr>(), lowerGeneric},
   };
   if (!schedule)

@@ -18,7 +18,7 @@
 namespace inlay {
 using FamilyLowering = mlir::LogicalResult (*)(tile::ProgramOp program, mlir::OpBuilder &builder);
 
-/// Op by op: linear layers of the families gemm and swap_ab after tile-pipeline, row-wise programs, sampling, and
+/// Op by op: linear layers of the families gemm and swap_ab and attention of prompts after tile-pipeline, row-wise programs, sampling, and
 /// whatever no other lowering takes.
 mlir::LogicalResult lowerGeneric(tile::ProgramOp program, mlir::OpBuilder &builder);
 
@@ -27,9 +27,6 @@ mlir::LogicalResult lowerDecodeAttention(tile::ProgramOp program, mlir::OpBuilde
 
 /// Linear layers of few rows: weights stream through rings of bulk copies.
 mlir::LogicalResult lowerMatvec(tile::ProgramOp program, mlir::OpBuilder &builder);
-
-/// Attention of prompts: warpgroup products over tiles of keys and values that a producer warp copies with TMA.
-mlir::LogicalResult lowerPrefillAttention(tile::ProgramOp program, mlir::OpBuilder &builder);
 
 /// The lowering of a program's schedule; lowerGeneric without one, null (with a diagnostic) where none is selected yet.
 FamilyLowering familyLowering(tile::ProgramOp program);

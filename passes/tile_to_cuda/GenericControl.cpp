@@ -99,6 +99,52 @@ LogicalResult GenericLowering::forOp(scf::ForOp op) {
   return success();
 }
 
+/// Builds one side of a branch, whose tiles end in `arrays`.
+LogicalResult GenericLowering::lowerBranch(Region &from, Block *to, ArrayRef<Value> arrays) {
+  OpBuilder::InsertionGuard guard(b);
+  if (to->mightHaveTerminator() && !to->empty() && to->back().hasTrait<OpTrait::IsTerminator>())
+    to->back().erase();
+  b.setInsertionPointToEnd(to);
+  scopes.emplace_back();
+  if (failed(lowerBlock(from.front())))
+    return failure();
+  SmallVector<Value> yields;
+  unsigned i = 0;
+  for (Value value : from.front().getTerminator()->getOperands()) {
+    if (!isa<RankedTensorType>(value.getType())) {
+      yields.push_back(scalar(value));
+      continue;
+    }
+    prepare(value);
+    Value array = arrays[i++];
+    unrolled(registerLayout(value).size(LayoutDim::Register), [&](Value reg) { set(element(value, reg), array, reg); });
+  }
+  scf::YieldOp::create(b, loc, yields);
+  scopes.pop_back();
+  return success();
+}
+
+/// Each warp takes a side by its own rows.
+LogicalResult GenericLowering::ifAll(tile::IfAllOp op) {
+  SmallVector<Value> arrays;
+  for (OpResult result : op.getResults())
+    arrays.push_back(
+        local(registerLayout(result).size(LayoutDim::Register), tileType(result).getElementType(), "chosen"));
+  prepare(op.getCondition());
+  Value all;
+  for (int64_t reg = 0; reg < registerLayout(op.getCondition()).size(LayoutDim::Register); ++reg)
+    all = both(all, element(op.getCondition(), index(reg)));
+  all = call("all_lanes", "warp.h", {all}, b.getI1Type());
+  auto branch = scf::IfOp::create(b, loc, TypeRange(), all, /*withElseRegion=*/true);
+  scopes.back().inner = branch;
+  if (failed(lowerBranch(op.getAll(), branch.thenBlock(), arrays)) ||
+      failed(lowerBranch(op.getSome(), branch.elseBlock(), arrays)))
+    return failure();
+  for (auto [result, array] : llvm::zip_equal(op.getResults(), arrays))
+    define(result, array);
+  return success();
+}
+
 LogicalResult GenericLowering::ifOp(scf::IfOp op) {
   SmallVector<Value> arrays;
   SmallVector<Type> scalarTypes;
@@ -113,32 +159,8 @@ LogicalResult GenericLowering::ifOp(scf::IfOp op) {
   bool hasElse = !op.getElseRegion().empty();
   auto branch = scf::IfOp::create(b, loc, scalarTypes, scalar(op.getCondition()), hasElse);
   scopes.back().inner = branch;
-  auto lowerRegion = [&](Region &from, Block *to) -> LogicalResult {
-    OpBuilder::InsertionGuard guard(b);
-    if (to->mightHaveTerminator() && !to->empty() && to->back().hasTrait<OpTrait::IsTerminator>())
-      to->back().erase();
-    b.setInsertionPointToEnd(to);
-    scopes.emplace_back();
-    if (failed(lowerBlock(from.front())))
-      return failure();
-    SmallVector<Value> yields;
-    unsigned i = 0;
-    for (Value value : from.front().getTerminator()->getOperands()) {
-      if (!isa<RankedTensorType>(value.getType())) {
-        yields.push_back(scalar(value));
-        continue;
-      }
-      prepare(value);
-      Value array = arrays[i++];
-      unrolled(registerLayout(value).size(LayoutDim::Register),
-               [&](Value reg) { set(element(value, reg), array, reg); });
-    }
-    scf::YieldOp::create(b, loc, yields);
-    scopes.pop_back();
-    return success();
-  };
-  if (failed(lowerRegion(op.getThenRegion(), branch.thenBlock())) ||
-      (hasElse && failed(lowerRegion(op.getElseRegion(), branch.elseBlock()))))
+  if (failed(lowerBranch(op.getThenRegion(), branch.thenBlock(), arrays)) ||
+      (hasElse && failed(lowerBranch(op.getElseRegion(), branch.elseBlock(), arrays))))
     return failure();
   unsigned nextScalar = 0, nextArray = 0;
   for (OpResult result : op.getResults()) {

@@ -4,8 +4,8 @@
 // (GenericCoordinates.cpp), tiles in registers and in other layouts
 // (GenericValues.cpp), memory (GenericMemory.cpp), products (GenericProducts.cpp),
 // reductions (GenericReductions.cpp), loops and branches (GenericControl.cpp), rings
-// (GenericRings.cpp), work of warps (GenericWarps.cpp), and which of these an op goes
-// to (LowerGeneric.cpp).
+// (GenericRings.cpp), products of warpgroups (GenericAsync.cpp), work of warps (GenericWarps.cpp), and which of these
+// an op goes to (LowerGeneric.cpp).
 //
 //===----------------------------------------------------------------------===//
 
@@ -50,9 +50,15 @@ struct RingState {
   RingCursor producer, consumer, released;
 };
 
-/// The threads that run what is built, among which tiles are divided: all of a block, the warps of a role, or one warp.
+/// mbarriers, one for each warpgroup of the consumers, and the parity of their phase (a variable).
+struct WarpgroupBarriers {
+  mlir::Value barriers, parity;
+};
+
+/// The threads that run what is built, among which tiles are divided: all of a block, the warps of a role, one warp of
+/// its own work, or the warp that fetches rows.
 struct ThreadGroup {
-  enum Group { Block, Role, Warp } group = Block;
+  enum Group { Block, Role, Warp, Fetch } group = Block;
   int64_t warps = 1;
 };
 
@@ -63,6 +69,8 @@ struct FetchMaps {
 };
 /// Fails with a diagnostic at a fetch that TMA cannot do.
 mlir::LogicalResult collectTensorMaps(tile::ProgramOp program, FetchMaps &maps);
+
+inline constexpr int64_t kWarpgroup = 128;
 
 /// Overlays of shared memory: sums go where the rings were.
 inline constexpr int64_t kRingOverlay = 0, kSumsOverlay = 1;
@@ -147,8 +155,16 @@ private:
   LogicalResult fetch(tile::FetchOp op);
   LogicalResult wait(tile::WaitOp op);
   LogicalResult release(tile::ReleaseOp op);
+  LogicalResult fetchRows(tile::FetchRowsOp op);
+  LogicalResult clearRows(tile::ClearRowsOp op);
+  void meetWarpgroup();
+
+  // Products of warpgroups.
+  LogicalResult stageLeft(tile::StageOp op);
+  Value packLeft(Value tile);
   LogicalResult dotAsync(tile::DotAsyncOp op);
   LogicalResult dotWait(tile::DotWaitOp op);
+  LogicalResult inTurn(tile::InTurnOp op);
 
   // Warps.
   LogicalResult lowerRegion(mlir::Region &region, mlir::Block *to, ThreadGroup group);
@@ -171,6 +187,10 @@ private:
   LogicalResult transpose(tile::TransposeOp op);
   LogicalResult forOp(mlir::scf::ForOp op);
   LogicalResult ifOp(mlir::scf::IfOp op);
+  LogicalResult ifAll(tile::IfAllOp op);
+  LogicalResult lowerBranch(mlir::Region &from, mlir::Block *to, llvm::ArrayRef<Value> arrays);
+  Value applyTo(Operation *op, mlir::ValueRange operands, Type type);
+  void computeElements(Operation *op, Value array);
   Value combine(tile::Reduction kind, Value x, Value y);
   Value identity(tile::Reduction kind, Type type);
   void
@@ -198,7 +218,8 @@ private:
   int64_t exchanges = 0; // between threads, each with an overlay of shared memory: only one is going on at a time
   ThreadGroup threads;
   llvm::MapVector<Value, RingState> rings;
-  llvm::DenseMap<Value, std::pair<Value, Value>> ringTiles; // tiles of a slot: buffer and element
+  llvm::DenseMap<Value, std::pair<Value, Value>> ringTiles; // tiles that wgmma can read: buffer and first element
+  WarpgroupBarriers turns, meetings;
   llvm::DenseMap<Value, KeptTile> kept;
   /// Sums that the first product of a loop overwrites: whether this product is a later one.
   llvm::DenseMap<Value, std::function<Value()>> firstProducts;

@@ -120,9 +120,14 @@ LogicalResult GenericLowering::reduce(tile::ReduceOp op) {
   Value result = local(kept.size(LayoutDim::Register), type.getElementType(), stringifyReduction(op.getKind()));
   Value start = identity(op.getKind(), type.getElementType());
   unrolled(kept.size(LayoutDim::Register), [&](Value reg) { set(start, result, reg); });
-  unrolled(layout.size(LayoutDim::Register), [&](Value reg) {
+  // Where whole registers lie past the end, the others hold nothing else that does.
+  int64_t count = liveRegisters(layout, type.getShape()), all = layout.size(LayoutDim::Register);
+  int64_t extent = layout.extent(tile::dimension(axis));
+  bool isWhole = count < all && layout.bases(LayoutDim::Register).back()[tile::dimension(axis)] != 0 &&
+                 extent * count == type.getDimSize(axis) * all;
+  unrolled(count, [&](Value reg) {
     Value value = element(op.getValue(), reg);
-    if (layout.extent(tile::dimension(axis)) > type.getDimSize(axis))
+    if (extent > type.getDimSize(axis) && !isWhole)
       value = arith::SelectOp::create(b, loc, less(coordinate(layout, axis, reg), index(type.getDimSize(axis))), value,
                                       start);
     Value to = keptRegister(layout, axis, reg);

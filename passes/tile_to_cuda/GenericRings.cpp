@@ -1,4 +1,4 @@
-//===- GenericRings.cpp - rings in shared memory and products that read them ===//
+//===- GenericRings.cpp - rings in shared memory --------------------------===//
 //
 // A ring is a buffer for each tile of a slot and two mbarriers for each slot: `full`
 // ends a phase when the bytes of all fetches have arrived, `empty` when every
@@ -15,8 +15,6 @@
 using namespace mlir;
 using namespace inlay;
 using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
-
-static constexpr int64_t kWarpgroup = 128;
 
 //===----------------------------------------------------------------------===//
 // Tensor maps
@@ -59,9 +57,30 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
                                   /*box=*/{tileColumns, tileRows}, /*swizzle=*/128, /*l2Promotion=*/256);
 }
 
+/// The map of rows of a cache, in boxes of a run of rows x a slab.
+static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchRowsOp fetch) {
+  auto view = cast<tile::ViewType>(fetch.getView().getType());
+  int64_t columns = view.getShape()[1];
+  if (view.getElementType().getIntOrFloatBitWidth() != 16 || columns % 8 != 0)
+    return fetch.emitError("reads rows of ")
+           << view << "; TMA takes elements of 16 bits and rows of a multiple of 16 bytes";
+  // How many rows a cache has is known when the engine is loaded; page numbers are the host's.
+  return cuda::TensorMapAttr::get(fetch.getContext(), cast<BlockArgument>(fetch.getView()).getArgNumber(),
+                                  view.getElementType(), {columns, std::numeric_limits<int32_t>::max()},
+                                  /*capacity=*/std::nullopt, /*strides=*/{columns * 2},
+                                  /*box=*/{kAtomColumns, static_cast<int64_t>(fetch.getRun())},
+                                  /*swizzle=*/tile::kSlabBytes, /*l2Promotion=*/256);
+}
+
 LogicalResult inlay::collectTensorMaps(tile::ProgramOp program, FetchMaps &maps) {
-  WalkResult walk = program.walk([&](tile::FetchOp fetch) {
-    FailureOr<cuda::TensorMapAttr> map = tensorMapOf(fetch);
+  WalkResult walk = program.walk([&](Operation *fetch) {
+    FailureOr<cuda::TensorMapAttr> map = failure();
+    if (auto rectangle = dyn_cast<tile::FetchOp>(fetch))
+      map = tensorMapOf(rectangle);
+    else if (auto rows = dyn_cast<tile::FetchRowsOp>(fetch))
+      map = tensorMapOf(rows);
+    else
+      return WalkResult::advance();
     if (failed(map))
       return WalkResult::interrupt();
     auto known = llvm::find(maps.maps, *map);
@@ -79,31 +98,66 @@ Value GenericLowering::tensorMap(unsigned i) { return kernel.getArgument(program
 // Rings
 //===----------------------------------------------------------------------===//
 
-static int64_t elementsOf(Type tile) { return cast<RankedTensorType>(tile).getNumElements(); }
+/// Elements of a slab, and of all slabs of a tile in a slot.
+static int64_t elementsOfSlab(RankedTensorType tile) { return tile::slabBytes(tile) / bytesOf(tile.getElementType()); }
+static int64_t elementsOf(Type type) {
+  auto tile = cast<RankedTensorType>(type);
+  return tile::slabsOf(tile) * elementsOfSlab(tile);
+}
 
+/// All rings of the program, and what the consumers' warpgroups meet at, so that the block waits once.
 LogicalResult GenericLowering::ring(tile::RingOp op) {
+  if (rings.contains(op))
+    return success();
   KernelBuilder k(loc, b);
-  tile::RingType type = op.getResult().getType();
-  RingState &state = rings[op];
-  int64_t stages = type.getStages();
-  // What the consumers leave in shared memory goes where the rings were.
-  std::optional<int64_t> overlay;
   tile::WarpRolesOp roles;
   program.walk([&](tile::WarpRolesOp found) { roles = found; });
   if (!roles)
     return op.emitOpError("is used by no tile.warp_roles; run tile-specialize-warps first");
+  // What the consumers leave in shared memory goes where the rings were.
+  std::optional<int64_t> overlay;
   if (roles->getNumResults() > 0)
     overlay = kRingOverlay;
-  for (auto [i, tile] : llvm::enumerate(type.getTiles()))
-    state.buffers.push_back(k.shared("ring" + std::to_string(i), cast<RankedTensorType>(tile).getElementType(),
-                                     stages * type.tileBytes(i), kAtomBytes, overlay));
-  state.full = k.shared("full", k.getI64Type(), stages * 8);
-  state.empty = k.shared("empty", k.getI64Type(), stages * 8);
+  int64_t buffers = 0, groups = roles.getConsumers() * 32 / kWarpgroup;
+  program.walk([&](tile::RingOp any) {
+    tile::RingType type = any.getResult().getType();
+    RingState &state = rings[any];
+    for (auto [i, tile] : llvm::enumerate(type.getTiles()))
+      state.buffers.push_back(k.shared("ring" + std::to_string(buffers++),
+                                       cast<RankedTensorType>(tile).getElementType(),
+                                       type.getStages() * type.tileBytes(i), kAtomBytes, overlay));
+    state.full = k.shared("full", k.getI64Type(), type.getStages() * 8);
+    state.empty = k.shared("empty", k.getI64Type(), type.getStages() * 8);
+  });
+  auto uses = [&](auto *type) {
+    using Op = std::remove_pointer_t<decltype(type)>;
+    return program.walk([](Op) { return WalkResult::interrupt(); }).wasInterrupted();
+  };
+  if (uses(static_cast<tile::InTurnOp *>(nullptr)))
+    turns.barriers = k.shared("turns", k.getI64Type(), groups * 8);
+  bool stagesLeft = program
+                        .walk([](tile::StageOp stage) {
+                          bool isLeft = tileType(stage.getResult()).getElementTypeBitWidth() == 16;
+                          return isLeft ? WalkResult::interrupt() : WalkResult::advance();
+                        })
+                        .wasInterrupted();
+  if (stagesLeft || uses(static_cast<tile::ClearRowsOp *>(nullptr)))
+    meetings.barriers = k.shared("meetings", k.getI64Type(), groups * 8);
   k.ifThen(k.equal(k.special(cuda::Special::ThreadX), 0), [&] {
-    k.loop("i", stages, KernelBuilder::Unrolled, [&](Value i) {
-      k.call("mbarrier_init", "mbarrier.h", {k.offset(state.full, i), k.i32(1)});
-      k.call("mbarrier_init", "mbarrier.h", {k.offset(state.empty, i), k.i32(roles.getConsumers() * 32 / kWarpgroup)});
-    });
+    auto initialise = [&](Value barriers, int64_t arrivals) {
+      return [&k, barriers, arrivals](Value i) {
+        k.call("mbarrier_init", "mbarrier.h", {k.offset(barriers, i), k.i32(arrivals)});
+      };
+    };
+    for (auto &[value, state] : rings)
+      k.loop("i", cast<tile::RingType>(value.getType()).getStages(), KernelBuilder::Unrolled, [&](Value i) {
+        initialise(state.full, 1)(i);
+        initialise(state.empty, groups)(i);
+      });
+    if (turns.barriers)
+      k.loop("i", groups, KernelBuilder::Unrolled, initialise(turns.barriers, kWarpgroup / 32));
+    if (meetings.barriers)
+      k.loop("i", groups, KernelBuilder::Unrolled, initialise(meetings.barriers, kWarpgroup));
     k.call("fence_mbarrier_init", "mbarrier.h", {});
   });
   k.barrier();
@@ -133,10 +187,22 @@ void GenericLowering::startCursors(bool ofProducers) {
     Value start = k.index(ofProducers && isFilled ? 1 : 0);
     RingCursor &cursor = ofProducers ? state.producer : state.consumer;
     cursor.stage = k.local("stage", {}, type, k.index(0));
-    cursor.parity = k.local("parity", {}, type, start);
+    // A warp that fetches rows has few registers: it counts slots, so that rings which are filled together share that.
+    bool isCounted = ofProducers && llvm::isPowerOf2_64(cast<tile::RingType>(value.getType()).getStages()) &&
+                     llvm::any_of(value.getUsers(), [](Operation *user) { return isa<tile::FetchRowsOp>(user); });
+    cursor.parity = isCounted ? Value() : k.local("parity", {}, type, start);
     if (!ofProducers)
       state.released.stage = k.local("released", {}, type, k.index(0));
   }
+  if (ofProducers)
+    return;
+  // The first warpgroup begins without being let.
+  if (turns.barriers) {
+    Value isFirst = k.less(warp, kWarpgroup / 32);
+    turns.parity = k.local("turn", {}, k.getIndexType(), k.select(isFirst, k.index(1), k.index(0)));
+  }
+  if (meetings.barriers)
+    meetings.parity = k.local("met", {}, k.getIndexType(), k.index(0));
 }
 
 LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
@@ -146,14 +212,30 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
   Value slot;
   if (op.getFirst()) {
     slot = scalar(op.getFirst());
+  } else if (!state.producer.parity) {
+    Value count = k.name("count", k.get(state.producer.stage));
+    auto bits = [&](Value x, int64_t mask) { return Value(arith::AndIOp::create(k, x, k.index(mask))); };
+    slot = k.name("slot", bits(count, stages - 1));
+    Value pass = arith::ShRSIOp::create(k, count, k.index(log2Ceil(stages)));
+    Value parity = k.name("emptied", k.sub(k.index(1), bits(pass, 1)));
+    k.set(k.add(count, 1), state.producer.stage);
+    k.call("mbarrier_wait", "mbarrier.h", {k.offset(state.empty, slot), parity});
   } else {
     Value parity = k.sub(k.index(1), k.get(state.producer.parity));
     parity = k.name("emptied", parity);
     slot = advance(k, state.producer, stages);
     k.call("mbarrier_wait", "mbarrier.h", {k.offset(state.empty, slot), parity});
   }
-  k.call("mbarrier_arrive_expect", "mbarrier.h",
-         {k.offset(state.full, slot), k.i32(op.getRing().getType().slotBytes())});
+  auto announce = [&] {
+    k.call("mbarrier_arrive_expect", "mbarrier.h",
+           {k.offset(state.full, slot), k.i32(op.getRing().getType().slotBytes())});
+  };
+  if (threads.group == ThreadGroup::Fetch) {
+    k.ifThen(k.equal(lane, 0), announce);
+    k.syncWarp();
+  } else {
+    announce();
+  }
   scalars[op.getSlot()] = slot;
   return success();
 }
@@ -175,7 +257,91 @@ LogicalResult GenericLowering::fetch(tile::FetchOp op) {
     operands.push_back(evictFirst);
   if (op.getEvictFirst() && !isPacked)
     return op.emitOpError("of rows that are not packed cannot evict first");
-  k.call(llvm::Twine(isPacked ? "tma_load_4d" : "tma_load_2d"), "tma.h", operands);
+  auto copy = [&] { k.call(llvm::Twine(isPacked ? "tma_load_4d" : "tma_load_2d"), "tma.h", operands); };
+  if (threads.group == ThreadGroup::Fetch)
+    k.ifThen(k.equal(lane, 0), copy);
+  else
+    copy();
+  return success();
+}
+
+/// Each lane brings a run of rows, slab by slab.
+LogicalResult GenericLowering::fetchRows(tile::FetchRowsOp op) {
+  auto tile = cast<RankedTensorType>(op.getRing().getType().getTiles()[op.getTile()]);
+  int64_t run = op.getRun(), rows = tile.getDimSize(0);
+  if (threads.group != ThreadGroup::Fetch || !llvm::isPowerOf2_64(run) || run % 8 != 0 || rows > 32 * run)
+    return op.emitOpError() << "brings " << rows << " rows in runs of " << run
+                            << "; expected a multiple of 8 that is a power of two, up to 32 runs, and producers";
+  RingState &state = rings[op.getRing()];
+  prepare(op.getIndices());
+  Value row = element(op.getIndices(), index(0));
+  KernelBuilder k(loc, b);
+  // A run that nobody holds lies before the first row, where there are zeros.
+  Value isHeld = arith::CmpIOp::create(k, arith::CmpIPredicate::sge, row, k.i32(0));
+  row = k.name("row", k.select(isHeld, row, k.i32(-run)));
+  Value slot = scalar(op.getSlot());
+  k.ifThen(k.less(lane, rows / run), [&] {
+    Value to = k.add(k.mul(slot, elementsOf(tile)), k.mul(lane, run * kAtomColumns));
+    for (int64_t slab = 0; slab < tile::slabsOf(tile); ++slab)
+      k.call("tma_load_2d", "tma.h",
+             {k.offset(state.buffers[op.getTile()], k.add(to, slab * elementsOfSlab(tile))),
+              tensorMap(maps.numbers.lookup(op)), k.offset(state.full, slot), k.index(slab * kAtomColumns), row});
+  });
+  return success();
+}
+
+/// The threads of a warpgroup have written what its products read.
+void GenericLowering::meetWarpgroup() {
+  KernelBuilder k(loc, b);
+  Value barrier = k.name("bar", k.offset(meetings.barriers, k.div(warp, kWarpgroup / 32)));
+  Value parity = k.name("meeting", k.get(meetings.parity));
+  k.call("fence_async_proxy", "shared_address.h", {});
+  k.call("mbarrier_arrive", "mbarrier.h", barrier);
+  k.call("mbarrier_wait", "mbarrier.h", {barrier, parity});
+  k.set(k.sub(k.index(1), parity), meetings.parity);
+}
+
+/// Each warp of a warpgroup clears a quarter of each run, a lane the rows of one; where every run is whole or empty,
+/// there is nothing to clear, which all lanes of all warps see.
+LogicalResult GenericLowering::clearRows(tile::ClearRowsOp op) {
+  auto slot = ringTiles.find(op.getTile());
+  int64_t run = op.getRun(), warps = kWarpgroup / 32;
+  RankedTensorType tile = tileType(op.getTile());
+  if (slot == ringTiles.end() || !meetings.parity || run % warps != 0 || tile.getDimSize(0) > 32 * run)
+    return op.emitOpError() << "has no CUDA lowering; expected a tile of a ring, up to 32 runs of a multiple of "
+                            << warps << " rows, and consumers";
+  auto [buffer, start] = slot->second;
+  prepare(op.getHeld());
+  Layout layout = registerLayout(op.getHeld());
+  auto isHeld = [&](Value reg) { return element(op.getHeld(), reg); };
+  auto isNot = [&](Value x) { return Value(arith::XOrIOp::create(b, loc, x, always())); };
+  Value isPart = both(isHeld(index(0)), isNot(isHeld(index(run - 1))));
+  isPart = both(isPart, insideTile(layout, {tile.getDimSize(0)}, index(0)));
+  Value isWhole = call("all_lanes", "warp.h", {isNot(isPart)}, b.getI1Type());
+  auto branch = scf::IfOp::create(b, loc, isNot(isWhole), /*withElseRegion=*/false);
+  scopes.back().inner = branch;
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(branch.thenYield());
+  constexpr int64_t chunk = 8; // elements of 16 bytes
+  Value zeros = local(chunk, tile.getElementType(), "zeros");
+  Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(tile.getElementType()));
+  unrolled(chunk, [&](Value i) { set(zero, zeros, i); });
+  unrolled(run / warps, [&](Value i) {
+    Value reg = add(mul(arith::RemSIOp::create(b, loc, warp, index(warps)), run / warps), i);
+    Value isOut = both(isPart, isNot(isHeld(reg))), row = coordinate(layout, 0, reg);
+    KernelBuilder k(loc, b);
+    k.ifThen(isOut, [&] {
+      Value at = k.add(start, k.mul(row, kAtomColumns));
+      k.loop("i", tile::kSlabBytes / 16, KernelBuilder::Unrolled, [&](Value i) {
+        for (int64_t slab = 0; slab < tile::slabsOf(tile); ++slab)
+          k.call("store_vector<8>", "tile.h",
+                 {k.offset(buffer, k.add(k.add(at, slab * elementsOfSlab(tile)), k.mul(i, chunk))),
+                  k.address(zeros, k.index(0)), arith::ConstantIntOp::create(k, 1, 1)});
+      });
+    });
+  });
+  meetWarpgroup();
+  ringTiles[op.getResult()] = ringTiles[op.getTile()];
   return success();
 }
 
@@ -197,58 +363,5 @@ LogicalResult GenericLowering::release(tile::ReleaseOp op) {
   Value slot = advance(k, state.released, op.getRing().getType().getStages());
   k.ifThen(k.equal(k.rem(k.special(cuda::Special::ThreadX), kWarpgroup), 0),
            [&] { k.call("mbarrier_arrive", "mbarrier.h", k.offset(state.empty, slot)); });
-  return success();
-}
-
-//===----------------------------------------------------------------------===//
-// Products
-//===----------------------------------------------------------------------===//
-
-/// Each warpgroup multiplies its rows of the left tile by the right one, step by step along k.
-LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
-  RankedTensorType lhs = tileType(op.getLhs()), rhs = tileType(op.getRhs()), type = tileType(op.getResult());
-  auto left = ringTiles.find(op.getLhs()), right = ringTiles.find(op.getRhs());
-  if (left == ringTiles.end() || right == ringTiles.end())
-    return op.emitOpError("has an operand that is in no slot of a ring");
-  const MmaInstruction &mma = *mmaOf(op);
-  int64_t groups = threads.warps / mma.warps();
-  if (lhs.getDimSize(0) != mma.rows * groups || rhs.getDimSize(0) % mma.columns != 0 ||
-      rhs.getDimSize(0) > mma.maxColumns)
-    return op.emitOpError() << "has " << lhs.dropEncoding() << " and " << rhs.dropEncoding() << " for " << groups
-                            << " warpgroups; expected " << mma.rows << " rows on the left for each, and up to "
-                            << mma.maxColumns << " on the right";
-  Value sums = materialize(op.getAccumulator(), "sums");
-
-  KernelBuilder k(loc, b);
-  Type i64 = k.getI64Type();
-  int64_t depth = lhs.getDimSize(1);
-  Value own = k.mul(k.div(warp, mma.warps()), mma.rows * depth);
-  auto describe = [&](StringRef name, Value pointer) {
-    return k.name(name, k.call(i64, "swizzled_tile", "wgmma.h", pointer));
-  };
-  Value a = describe("left", k.offset(left->second.first, k.add(left->second.second, own)));
-  Value c = describe("right", k.offset(right->second.first, right->second.second));
-  std::string product = mma.call(lhs.getElementType(), type.getDimSize(1));
-  Value yes = arith::ConstantIntOp::create(k, 1, 1), accumulates = yes;
-  if (auto first = firstProducts.find(op.getAccumulator()); first != firstProducts.end())
-    accumulates = first->second();
-  k.call("wgmma_fence", "wgmma.h", {});
-  for (int64_t step = 0; step < depth / mma.inner; ++step) {
-    // A descriptor counts 16 bytes.
-    auto forward = [&](Value tile) -> Value {
-      return step == 0 ? tile
-                       : arith::AddIOp::create(k, tile, arith::ConstantIntOp::create(k, mma.inner * 2 / 16 * step, 64))
-                             .getResult();
-    };
-    k.call(product, mma.header, {sums, forward(a), forward(c), step == 0 ? accumulates : yes});
-  }
-  k.call("wgmma_commit", "wgmma.h", {});
-  define(op.getResult(), sums);
-  return success();
-}
-
-LogicalResult GenericLowering::dotWait(tile::DotWaitOp op) {
-  call("wgmma_wait<" + std::to_string(op.getPending()) + ">", "wgmma.h", {});
-  define(op.getResult(), arrayOf(op.getSums()));
   return success();
 }

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -79,9 +80,42 @@ Value GenericLowering::element(Value tile, Value reg) {
         SmallVector<Value> operands;
         for (Value operand : other->getOperands())
           operands.push_back(isa<RankedTensorType>(operand.getType()) ? element(operand, reg) : scalar(operand));
-        OperationState state(loc, other->getName(), operands, {type}, other->getAttrs());
-        return b.create(state)->getResult(0);
+        return applyTo(other, operands, type);
       });
+}
+
+/// What an elementwise op makes of single elements.
+Value GenericLowering::applyTo(Operation *op, ValueRange operands, Type type) {
+  if (isa<math::Exp2Op>(op) && type.isF32())
+    return call("exp2_approximate", "base.h", operands, type);
+  OperationState state(loc, op->getName(), operands, {type}, op->getAttrs());
+  return b.create(state)->getResult(0);
+}
+
+/// Computes the elements of an elementwise op. Neighbours that become 16 bits wide do so in one instruction.
+void GenericLowering::computeElements(Operation *op, Value array) {
+  RankedTensorType type = tileType(op->getResult(0));
+  auto operandsAt = [&](Value reg) {
+    SmallVector<Value> operands;
+    for (Value operand : op->getOperands())
+      operands.push_back(isa<RankedTensorType>(operand.getType()) ? element(operand, reg) : scalar(operand));
+    return operands;
+  };
+  int64_t count = liveRegisters(registerLayout(op->getResult(0)), type.getShape());
+  Type element = type.getElementType();
+  if (isa<arith::TruncFOp>(op) && element.getIntOrFloatBitWidth() == 16 && count % 2 == 0 &&
+      tileType(op->getOperand(0)).getElementType().isF32()) {
+    std::string name = element.isBF16() ? "bfloat16>" : "float16>";
+    unrolled(count / 2, [&](Value i) {
+      Value low = mul(i, 2), high = add(low, index(1));
+      Value first = operandsAt(low)[0];
+      Value pair = call("pack<" + name, "base.h", {first, operandsAt(high)[0]}, b.getI32Type());
+      set(call("low_half<" + name, "base.h", {pair}, element), array, low);
+      set(call("high_half<" + name, "base.h", {pair}, element), array, high);
+    });
+    return;
+  }
+  unrolled(count, [&](Value reg) { set(applyTo(op, operandsAt(reg), element), array, reg); });
 }
 
 /// Computes a tile into registers of its own.

@@ -27,6 +27,7 @@ void GenericLowering::barrier() {
     cuda::BarrierOp::create(b, loc, b.getI64IntegerAttr(kConsumerBarrier), b.getI64IntegerAttr(threads.warps * 32));
     break;
   case ThreadGroup::Warp:
+  case ThreadGroup::Fetch:
     cuda::SyncWarpOp::create(b, loc);
     break;
   }
@@ -68,8 +69,10 @@ LogicalResult GenericLowering::warpRoles(tile::WarpRolesOp op) {
   b.setInsertionPoint(roles.elseYield());
   k.setInsertionPoint(roles.elseYield());
   setRegisters(k, "dec", op.getProducerRegisters());
-  auto first = scf::IfOp::create(k, k.equal(k.special(cuda::Special::ThreadX), consumers * 32),
-                                 /*withElseRegion=*/false);
+  // One thread fetches rectangles, one warp rows.
+  bool fetchesRows = op.getProduce().walk([](tile::FetchRowsOp) { return WalkResult::interrupt(); }).wasInterrupted();
+  Value isFirst = fetchesRows ? k.equal(warp, consumers) : k.equal(k.special(cuda::Special::ThreadX), consumers * 32);
+  auto first = scf::IfOp::create(k, isFirst, /*withElseRegion=*/false);
   k.syncWarp();
   k.setInsertionPoint(first.thenYield());
   b.setInsertionPoint(first.thenYield());
@@ -80,7 +83,8 @@ LogicalResult GenericLowering::warpRoles(tile::WarpRolesOp op) {
   for (unsigned i = 0; i < maps.maps.size(); ++i)
     k.call("prefetch_tensor_map", "tma.h", tensorMap(i));
   startCursors(/*ofProducers=*/true);
-  if (failed(lowerRegion(op.getProduce(), first.thenBlock(), {ThreadGroup::Role, producers})))
+  ThreadGroup group{fetchesRows ? ThreadGroup::Fetch : ThreadGroup::Role, producers};
+  if (failed(lowerRegion(op.getProduce(), first.thenBlock(), group)))
     return failure();
 
   b.setInsertionPointAfter(roles);
@@ -120,6 +124,8 @@ LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
 
 LogicalResult GenericLowering::stage(tile::StageOp op) {
   RankedTensorType type = tileType(op.getResult());
+  if (type.getElementTypeBitWidth() == 16)
+    return stageLeft(op);
   Layout layout = registerLayout(op.getValue());
   Value array = materialize(op.getValue(), "staged");
   KernelBuilder k(loc, b);

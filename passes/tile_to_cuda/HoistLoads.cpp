@@ -73,6 +73,12 @@ static void hoistLoads(tile::ProgramOp program) {
     if (isOfUnwrittenMemory(op))
       (op->getParentOfType<tile::ForWarpsOp>() ? ofWarps : loads).push_back(op);
   });
+  // Loads of what earlier launches write stay after the wait for them.
+  llvm::erase_if(loads, [](Operation *load) {
+    tile::Provenance provenance = cast<tile::ViewType>(load->getOperand(0).getType()).getProvenance();
+    return provenance != tile::Provenance::Weight && provenance != tile::Provenance::Meta &&
+           !load->getBlock()->getOps<tile::DependOp>().empty();
+  });
   // Last to first, so that loads that wait for the same operand keep their order.
   for (Operation *load : llvm::reverse(loads))
     moveUp(load, /*chain=*/false);

@@ -24,6 +24,11 @@ static Location withoutNames(Location loc) {
   return Location(cast<LocationAttr>(replacer.replace(LocationAttr(loc))));
 }
 
+/// Whether a load reads what the host wrote before the step.
+static bool isOfHost(Operation *load) {
+  return cast<tile::ViewType>(load->getOperand(0).getType()).getProvenance() == tile::Provenance::Meta;
+}
+
 LogicalResult GenericLowering::lower(Operation *op) {
   loc = withoutNames(op->getLoc());
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
@@ -62,7 +67,9 @@ LogicalResult GenericLowering::lower(Operation *op) {
           staged[result] = stage(load, shared);
         } else if (isPulled(result)) {
           scopeOf[result] = scopes.size() - 1;
-          if (threads.group == ThreadGroup::Warp)
+          // What the host wrote is read before earlier launches are waited for, and pages before a slot is.
+          bool isEarly = threads.group == ThreadGroup::Role && !load->template getParentOfType<scf::ForOp>();
+          if (threads.group == ThreadGroup::Warp || threads.group == ThreadGroup::Fetch || (isEarly && isOfHost(load)))
             arrayOf(result);
         } else {
           define(result, loadArray(load));
@@ -93,10 +100,14 @@ LogicalResult GenericLowering::lower(Operation *op) {
       .Case([&](tile::RingOp op) { return ring(op); })
       .Case([&](tile::AcquireOp op) { return acquire(op); })
       .Case([&](tile::FetchOp op) { return fetch(op); })
+      .Case([&](tile::FetchRowsOp op) { return fetchRows(op); })
+      .Case([&](tile::ClearRowsOp op) { return clearRows(op); })
       .Case([&](tile::WaitOp op) { return wait(op); })
       .Case([&](tile::ReleaseOp op) { return release(op); })
       .Case([&](tile::DotAsyncOp op) { return dotAsync(op); })
       .Case([&](tile::DotWaitOp op) { return dotWait(op); })
+      .Case([&](tile::InTurnOp op) { return inTurn(op); })
+      .Case([&](tile::IfAllOp op) { return ifAll(op); })
       .Case([&](tile::DependOp) {
         cuda::DependOp::create(b, loc);
         return success();
@@ -126,14 +137,7 @@ LogicalResult GenericLowering::lower(Operation *op) {
             if (isa<RankedTensorType>(operand.getType()))
               prepare(operand);
           Value array = local(registers, tileType(result).getElementType(), other->getName().stripDialect());
-          unrolled(registers, [&](Value reg) {
-            SmallVector<Value> operands;
-            for (Value operand : other->getOperands())
-              operands.push_back(isa<RankedTensorType>(operand.getType()) ? element(operand, reg) : scalar(operand));
-            OperationState state(loc, other->getName(), operands, {tileType(result).getElementType()},
-                                 other->getAttrs());
-            set(b.create(state)->getResult(0), array, reg);
-          });
+          computeElements(other, array);
           define(result, array);
           return success();
         }

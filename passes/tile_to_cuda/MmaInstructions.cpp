@@ -46,6 +46,19 @@ static ArrayRef<MmaInstruction> instructions() {
        .rightFragment = {},
        .function = "wgmma_m64k16",
        .header = "wgmma.h"},
+      {.name = "wgmma.m64nNk16",
+       .elements = kHalves,
+       .rows = 64,
+       .columns = 8,
+       .maxColumns = 256,
+       .inner = 16,
+       .left = OperandPlace::Registers,
+       .right = OperandPlace::SlotByRows,
+       .sums = sums * bits(Warp, 2, Dim0),
+       .leftFragment = left * bits(Warp, 2, Dim0),
+       .rightFragment = {},
+       .function = "wgmma_m64k16_columns",
+       .header = "wgmma.h"},
   };
   return table;
 }
@@ -72,7 +85,8 @@ const MmaInstruction *inlay::mmaOf(tile::DotOp dot) {
 
 const MmaInstruction *inlay::mmaOf(tile::DotAsyncOp dot) {
   Type element = cast<RankedTensorType>(dot.getLhs().getType()).getElementType();
-  return findMma(element, OperandPlace::Slot, OperandPlace::Slot);
+  return dot.getColumns() ? findMma(element, OperandPlace::Registers, OperandPlace::SlotByRows)
+                          : findMma(element, OperandPlace::Slot, OperandPlace::Slot);
 }
 
 LogicalResult inlay::checkInstructions(tile::ProgramOp program) {
@@ -84,7 +98,9 @@ LogicalResult inlay::checkInstructions(tile::ProgramOp program) {
     auto dot = dyn_cast<tile::DotAsyncOp>(op);
     if (!dot)
       return success();
-    if (!dot.getLhs().getDefiningOp<tile::WaitOp>() || !dot.getRhs().getDefiningOp<tile::WaitOp>())
+    Operation *left = dot.getLhs().getDefiningOp(), *right = dot.getRhs().getDefiningOp();
+    bool isLeft = dot.getColumns() || isa_and_nonnull<tile::StageOp, tile::WaitOp>(left);
+    if (!isLeft || !isa_and_nonnull<tile::ClearRowsOp, tile::WaitOp>(right))
       return dot.emitOpError("has an operand that is in no slot of a ring");
     if (!mmaOf(dot))
       return dot.emitOpError() << "of " << elementOf(dot.getLhs())

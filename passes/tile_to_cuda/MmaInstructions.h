@@ -16,7 +16,8 @@ namespace inlay {
 /// Where an operand lies when the instruction starts.
 enum class OperandPlace {
   Registers, // in the row's layout
-  Slot       // in shared memory, as swizzledTile says: the instruction gets a descriptor
+  Slot,      // in shared memory, as swizzledTile says: the instruction gets a descriptor
+  SlotByRows // the same of an operand that is inner x columns
 };
 
 struct MmaInstruction {

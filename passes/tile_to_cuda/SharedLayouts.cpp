@@ -28,10 +28,15 @@ LinearLayout inlay::swizzledRows(int rowBits, int columnBits, int chunkBits) {
 
 SharedAttr inlay::swizzledTile(RankedTensorType tile) {
   int64_t bytes = bytesOf(tile.getElementType()), chunk = 16 / bytes;
-  if (tile.getDimSize(1) * bytes != 128)
-    return SharedAttr::of(tile.getContext(), 2, rowsOf(log2Ceil(tile.getDimSize(0)), log2Ceil(tile.getDimSize(1))));
-  return SharedAttr::of(tile.getContext(), 2,
-                        swizzledRows(log2Ceil(tile.getDimSize(0)), log2Ceil(tile.getDimSize(1)), log2Ceil(chunk)));
+  int64_t columns = kSlabBytes / bytes;
+  LinearLayout layout = swizzledRows(log2Ceil(tile.getDimSize(0)), log2Ceil(columns), log2Ceil(chunk));
+  // The next slab comes after all rows.
+  for (; columns < tile.getDimSize(1); columns *= 2) {
+    LayoutPoint basis;
+    basis[Dim1] = columns;
+    layout.addBit(Offset, basis);
+  }
+  return SharedAttr::of(tile.getContext(), 2, layout);
 }
 
 SharedAttr inlay::copiedTile(RankedTensorType tile) {

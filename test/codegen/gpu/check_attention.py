@@ -36,13 +36,13 @@ CASES = {
 PREFILL = {
     "prefill": (8, 2, 128, 16, None, 256, [(150, 150), (40, 3), (300, 1), (129, 66)]),
     "prefill_small_heads": (4, 2, 64, 64, None, 512, [(260, 130), (64, 64)]),
-    "prefill_wide": (4, 4, 256, 128, None, 256, [(140, 140), (70, 5)]),  # the generic lowering
+    "prefill_wide": (4, 4, 256, 128, None, 256, [(140, 140), (70, 5)]),
     "prefill_window": (6, 2, 96, 16, 100, 512, [(400, 180), (16, 16), (250, 20)]),
     "prefill_seven_heads": (14, 2, 80, 32, None, 128, [(75, 40), (33, 33)]),
     "prefill_one_head": (16, 1, 32, 16, 30, 128, [(90, 50)]),
     "prefill_softcap": (4, 2, 64, 16, None, 128, [(70, 20), (9, 9)]),
-    "prefill_wide_softcap": (2, 2, 256, 16, 40, 128, [(50, 20)]),  # the generic lowering
-    "prefill_alibi_sinks": (4, 2, 32, 16, None, 128, [(70, 20), (9, 9)]),  # the generic lowering
+    "prefill_wide_softcap": (2, 2, 256, 16, 40, 128, [(50, 20)]),
+    "prefill_alibi_sinks": (4, 2, 32, 16, None, 128, [(70, 20), (9, 9)]),
 }
 PREFILL_TIMED = {
     "prefill_8b": (32, 8, 128, 16, None, 8192, [[(2048, 2048)], [(2048, 2048)] * 4, [(8192, 8192)],
@@ -160,7 +160,7 @@ def reference(name, case, q, pages, row_of, lengths):
     return out
 
 
-def prefill_arguments(rng, case, parts, is_generic=False):
+def prefill_arguments(rng, case, parts):
     """The same as arguments() for sequences given as (length, rows). Tiles with the most keys come first, as in the
     runtime."""
     heads, kv_heads, d, page, _, _ = case[:6]
@@ -172,7 +172,7 @@ def prefill_arguments(rng, case, parts, is_generic=False):
                 row = pages.row(s, position, head)
                 pages.keys[row] = pages.values[row] = 0x7FC0
     share, n = heads // kv_heads, sum(counts)
-    tile_rows = 64 if is_generic or d > 128 else 128  # heads of a group times rows of the step
+    tile_rows = 128  # heads of a group times rows of the step
     step, tiles, first = max(1, tile_rows // share), [], 0
     positions, firsts = np.empty(n, np.int32), []
     for s, (length, rows) in enumerate(parts):
@@ -194,7 +194,7 @@ def check_prefill(device, folder, cases):
     failures = 0
     for name, case in cases.items():
         heads, kv_heads, d, page, window, _, parts = case
-        arrays, sizes, pages, firsts = prefill_arguments(np.random.default_rng(1), case, parts, name in SLOPES or name in SINKS)
+        arrays, sizes, pages, firsts = prefill_arguments(np.random.default_rng(1), case, parts)
         newest = [pages.row(s, position, head) for s, (length, rows) in enumerate(parts)
                   for position in range(length - rows, length) for head in range(kv_heads)]
         results, _ = device.launch(folder / name, "step_attention", with_sinks(name, arrays), sizes,

@@ -184,3 +184,153 @@ tile.program @product() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
   // expected-error @+1 {{'tile.dot_async' op has shapes that do not fit: 'tensor<64x64xbf16>', 'tensor<64x64xbf16>'^T into 'tensor<64x32xf32>'}}
   %r = tile.dot_async %x, %x, %sums : tensor<64x64xbf16>, tensor<64x64xbf16>, tensor<64x32xf32>
 }
+
+// -----
+
+!kv = !tile.view<?x64xbf16, kv, kv_rows>
+!ring = !tile.ring<2 x (tensor<64x64xbf16>)>
+tile.program @fetched_tile(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %at = arith.constant dense<0> : tensor<64xi32>
+  %c0 = arith.constant 0 : index
+  %ring = tile.ring : !ring
+  // expected-error @+1 {{'tile.fetch_rows' op fills tile 1 of a slot with 1}}
+  tile.fetch_rows %kv[%at] run 16 to %ring[%c0] 1 : !kv, tensor<64xi32>, !ring
+}
+
+// -----
+
+!kv = !tile.view<?x128xbf16, kv, kv_rows>
+!ring = !tile.ring<2 x (tensor<64x64xbf16>)>
+tile.program @fetched_columns(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %at = arith.constant dense<0> : tensor<64xi32>
+  %c0 = arith.constant 0 : index
+  %ring = tile.ring : !ring
+  // expected-error @+1 {{'tile.fetch_rows' op brings rows of '!tile.view<?x128xbf16, kv, kv_rows>' to 'tensor<64x64xbf16>'; expected the same rows}}
+  tile.fetch_rows %kv[%at] run 16 to %ring[%c0] 0 : !kv, tensor<64xi32>, !ring
+}
+
+// -----
+
+!kv = !tile.view<?x64xbf16, kv, kv_rows>
+!ring = !tile.ring<2 x (tensor<64x64xbf16>)>
+tile.program @fetched_indices(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %at = arith.constant dense<0> : tensor<32xi32>
+  %c0 = arith.constant 0 : index
+  %ring = tile.ring : !ring
+  // expected-error @+1 {{'tile.fetch_rows' op has 'tensor<32xi32>' for the rows of 'tensor<64x64xbf16>'; expected one index for each}}
+  tile.fetch_rows %kv[%at] run 16 to %ring[%c0] 0 : !kv, tensor<32xi32>, !ring
+}
+
+// -----
+
+!kv = !tile.view<?x64xbf16, kv, kv_rows>
+!ring = !tile.ring<2 x (tensor<64x64xbf16>)>
+tile.program @fetched_runs(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %at = arith.constant dense<0> : tensor<64xi32>
+  %c0 = arith.constant 0 : index
+  %ring = tile.ring : !ring
+  // expected-error @+1 {{'tile.fetch_rows' op brings 'tensor<64x64xbf16>' in runs of 24 rows; expected a divisor of its rows}}
+  tile.fetch_rows %kv[%at] run 24 to %ring[%c0] 0 : !kv, tensor<64xi32>, !ring
+}
+
+// -----
+
+tile.program @cleared() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<64x64xbf16>
+  %held = arith.constant dense<true> : tensor<32xi1>
+  // expected-error @+1 {{'tile.clear_rows' op has 'tensor<32xi1>' for the rows of 'tensor<64x64xbf16>'; expected one i1 for each}}
+  %c = tile.clear_rows %t where %held run 16 : tensor<64x64xbf16>, tensor<32xi1>
+}
+
+// -----
+
+tile.program @by_columns() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<64x32xbf16>
+  %sums = arith.constant dense<0.0> : tensor<64x64xf32>
+  // expected-error @+1 {{'tile.dot_async' op has shapes that do not fit: 'tensor<64x32xbf16>', 'tensor<64x32xbf16>' into 'tensor<64x64xf32>'}}
+  %r = tile.dot_async %t, %t, %sums columns : tensor<64x32xbf16>, tensor<64x32xbf16>, tensor<64x64xf32>
+}
+
+// -----
+
+tile.program @waits_for_nothing() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{'tile.dot_wait' op waits for no sums; expected one or more}}
+  "tile.dot_wait"() <{pending = 0 : i64}> : () -> ()
+}
+
+// -----
+
+tile.program @turn_of_nobody() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{'tile.in_turn' op stands outside of the consumers of a tile.warp_roles, which take turns}}
+  tile.in_turn {
+    tile.yield
+  }
+}
+
+// -----
+
+tile.program @turn_in_turn() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  tile.warp_roles produce 1 {
+    tile.yield
+  } consume 8 {
+    tile.in_turn {
+      // expected-error @+1 {{'tile.in_turn' op stands in another; a warpgroup has one turn at a time}}
+      tile.in_turn {
+        tile.yield
+      }
+      tile.yield
+    }
+    tile.yield
+  }
+}
+
+// -----
+
+tile.program @turn_without_end() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<64x8xf32>
+  tile.warp_roles produce 1 {
+    tile.yield
+  } consume 8 {
+    // expected-error @+1 {{'tile.in_turn' op yields 'tensor<64x8xf32>' as }}
+    tile.in_turn {
+      tile.yield %t : tensor<64x8xf32>
+    }
+    tile.yield
+  }
+}
+
+// -----
+
+tile.program @all_of_numbers() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0> : tensor<64xi32>
+  // expected-error @+1 {{'tile.if_all' op has a condition of 'tensor<64xi32>'; expected i1 for each row or element}}
+  tile.if_all %t : tensor<64xi32> {
+    tile.yield
+  } else {
+    tile.yield
+  }
+}
+
+// -----
+
+tile.program @sides_differ() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %held = arith.constant dense<true> : tensor<64xi1>
+  %t = arith.constant dense<0.0> : tensor<64x8xf32>
+  // expected-error @+1 {{'tile.if_all' op yields  as 'tensor<64x8xf32>'}}
+  %r = tile.if_all %held : tensor<64xi1> {
+    tile.yield %t : tensor<64x8xf32>
+  } else {
+    tile.yield
+  } -> tensor<64x8xf32>
+}
+
+// -----
+
+tile.program @registers() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{'tile.warp_roles' op gives 65536 registers to its threads, of which a launch has 64512; expected fewer registers of producers or consumers}}
+  tile.warp_roles produce 4 registers 32 {
+    tile.yield
+  } consume 8 registers 240 {
+    tile.yield
+  }
+}

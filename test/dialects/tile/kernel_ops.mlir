@@ -74,3 +74,48 @@ tile.program @warps() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
     %staged = tile.stage %own : tensor<16x64xf32>
   }
 }
+
+// Rows of a cache through a ring, products that take them from registers and by columns, turns, and variants.
+!kv = !tile.view<?x64xbf16, kv, kv_rows>
+!rows = !tile.ring<2 x (tensor<64x64xbf16>)>
+// CHECK-LABEL: tile.program @rows
+// CHECK: tile.fetch_rows %{{.*}}[%{{.*}}] run 16 to %[[RING:.*]][%{{.*}}] 0 : <?x64xbf16, kv, kv_rows>, tensor<64xi32>, <2 x(tensor<64x64xbf16>)>
+// CHECK: %[[TILE:.*]] = tile.wait %[[RING]]
+// CHECK: %[[CLEARED:.*]] = tile.clear_rows %[[TILE]] where %{{.*}} run 16 : tensor<64x64xbf16>, tensor<64xi1>
+// CHECK: %[[IN_TURN:.*]]:2 = tile.in_turn {
+// CHECK:   tile.dot_async %{{.*}}, %[[CLEARED]], %{{.*}} columns : tensor<64x64xbf16>, tensor<64x64xbf16>, tensor<64x64xf32>
+// CHECK:   tile.yield
+// CHECK: } -> tensor<64x64xf32>, tensor<64x64xf32>
+// CHECK: %[[DONE:.*]]:2 = tile.dot_wait %[[IN_TURN]]#0, %[[IN_TURN]]#1 pending 0 : tensor<64x64xf32>, tensor<64x64xf32>
+// CHECK: tile.if_all %{{.*}} : tensor<64xi1> {
+// CHECK:   tile.yield %[[DONE]]#0 : tensor<64x64xf32>
+// CHECK: } else {
+// CHECK:   tile.yield %[[DONE]]#1 : tensor<64x64xf32>
+// CHECK: } -> tensor<64x64xf32>
+tile.program @rows(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %at = arith.constant dense<0> : tensor<64xi32>
+  %held = arith.constant dense<true> : tensor<64xi1>
+  %p = arith.constant dense<0.0> : tensor<64x64xbf16>
+  %zero = arith.constant dense<0.0> : tensor<64x64xf32>
+  %ring = tile.ring : !rows
+  tile.warp_roles produce 4 {
+    %slot = tile.acquire %ring : !rows
+    tile.fetch_rows %kv[%at] run 16 to %ring[%slot] 0 : !kv, tensor<64xi32>, !rows
+    tile.yield
+  } consume 8 {
+    %tile = tile.wait %ring : !rows -> tensor<64x64xbf16>
+    %cleared = tile.clear_rows %tile where %held run 16 : tensor<64x64xbf16>, tensor<64xi1>
+    %started:2 = tile.in_turn {
+      %x = tile.dot_async %p, %cleared, %zero columns : tensor<64x64xbf16>, tensor<64x64xbf16>, tensor<64x64xf32>
+      %y = tile.dot_async %p, %cleared, %zero : tensor<64x64xbf16>, tensor<64x64xbf16>, tensor<64x64xf32>
+      tile.yield %x, %y : tensor<64x64xf32>, tensor<64x64xf32>
+    } -> tensor<64x64xf32>, tensor<64x64xf32>
+    %done:2 = tile.dot_wait %started#0, %started#1 pending 0 : tensor<64x64xf32>, tensor<64x64xf32>
+    %chosen = tile.if_all %held : tensor<64xi1> {
+      tile.yield %done#0 : tensor<64x64xf32>
+    } else {
+      tile.yield %done#1 : tensor<64x64xf32>
+    } -> tensor<64x64xf32>
+    tile.yield
+  }
+}

@@ -31,7 +31,7 @@
 
 // -----
 
-// expected-error @+1 {{needs 71680 registers, expected at most 65536}}
+// expected-error @+1 {{needs 71680 registers, expected at most 64512}}
 #schedule = #tile.gemm<blocks = 132, tile_rows = 128, tile_columns = 256, tile_k = 64, stages = 4, consumers = 2, producer_registers = 80, consumer_registers = 240>
 
 // -----
@@ -61,7 +61,7 @@
 
 // -----
 
-// expected-error @+1 {{needs 68608 registers, expected at most 65536}}
+// expected-error @+1 {{needs 68608 registers, expected at most 64512}}
 #schedule = #tile.prefill_attention<query_rows = 32, tile_rows = 128, tile_keys = 128, consumers = 2, stages = 2, producer_registers = 56, consumer_registers = 240>
 
 // -----

@@ -2,9 +2,9 @@
 // RUN: inlay-opt %s --pass-pipeline="builtin.module(llm-form-groups{target=sm_90a},func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},tile-select-schedule)" 2>&1 | FileCheck %s --check-prefix=GPU
 // Slopes of ALiBi and sinks.
 
-// The families of attention for GPUs take neither.
-// GPU-DAG: takes the generic attention: the families decode_attention and prefill_attention have no slopes of ALiBi
-// GPU-DAG: takes the generic attention: the families decode_attention and prefill_attention have no sinks
+// The family decode_attention takes neither.
+// GPU-DAG: takes the generic attention: the family decode_attention has no slopes of ALiBi
+// GPU-DAG: takes the generic attention: the family decode_attention has no sinks
 // GPU: tile.program @step_alibi{{.*}}schedule #tile.generic<
 // GPU: tile.program @step_sinks{{.*}}schedule #tile.generic<
 

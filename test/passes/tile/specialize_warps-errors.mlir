@@ -84,7 +84,7 @@ tile.program @branch(%x: !x, %w: !w, %y: !y) grid affine_map<()[s0, s1, s2, s3, 
 !w = !tile.view<512x256xbf16, weight>
 !y = !tile.view<?x64xf32, output, tokens>
 !ring = !tile.ring<4 x (tensor<64x64xbf16>, tensor<32x64xbf16>)>
-tile.program @stored(%x: !x, %w: !w, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule #tile.swap_ab<tile_rows = 32, tile_columns = 64, tile_k = 64, consumers = 1, split = 1, slots = 2, stages = 4, shared_bytes = 115712> {
+tile.program @combined(%x: !x, %w: !w, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule #tile.swap_ab<tile_rows = 32, tile_columns = 64, tile_k = 64, consumers = 1, split = 1, slots = 2, stages = 4, shared_bytes = 115712> {
   %c0 = arith.constant 0 : index
   %c64 = arith.constant 64 : index
   %c256 = arith.constant 256 : index
@@ -100,7 +100,7 @@ tile.program @stored(%x: !x, %w: !w, %y: !y) grid affine_map<()[s0, s1, s2, s3, 
     scf.yield %d : tensor<64x32xf32>
   }
   // expected-error @+1 {{uses sums that the warps which multiply have in registers; expected tile.stage before}}
-  tile.store %sums, %y[%c0, %c0] : tensor<64x32xf32>, !y
+  %all = tile.cluster_reduce add %sums : tensor<64x32xf32>
 }
 
 // -----

@@ -55,6 +55,17 @@ TEST_F(MmaInstructionsTest, SumsOfWgmma) {
   }
 }
 
+TEST_F(MmaInstructionsTest, LeftOfWgmmaInRegisters) {
+  const MmaInstruction &mma = *findMma(bf16, OperandPlace::Registers, OperandPlace::SlotByRows);
+  EXPECT_EQ(mma.sums, Wgmma().sums);
+  Layout layout = leftLayout(mma, 64, 32, 0, 0);
+  EXPECT_TRUE(layout.isInjective() && layout.isSurjective());
+  for (int64_t thread = 0; thread < 128; ++thread)
+    for (int64_t i = 0; i < 16; ++i)
+      EXPECT_EQ(At(layout, thread % 32, i, thread / 32), Element(16 * (thread / 32) + thread % 32 / 4 + 8 * (i / 2 % 2),
+                                                                 8 * (i / 4) + 2 * (thread % 4) + i % 2));
+}
+
 TEST_F(MmaInstructionsTest, MatricesOfLdmatrixAreFragments) {
   // Afterwards lane l has elements 2 * (l % 4) and the next of row l / 4 of each matrix of 8 x 8. In the order upper
   // left, lower left, upper right, lower right, four of them are the left operand.

@@ -1,0 +1,19 @@
+//===- Pipelining.h - steps of tile-pipeline -------------------------------===//
+
+#ifndef INLAY_PASSES_TILE_PIPELINING_H
+#define INLAY_PASSES_TILE_PIPELINING_H
+
+#include "dialects/tile/Tile.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+namespace inlay {
+/// Lets one of two products of `loop` run an iteration ahead of the other, which depends on it. Returns the loop that
+/// remains: all iterations but the last.
+mlir::FailureOr<mlir::scf::ForOp> skewLoop(mlir::scf::ForOp loop, bool takesTurns);
+
+/// Where elements of a tile are kept under a condition that its first and last column decide for each row, adds a
+/// variant of `block` without the condition (tile.if_all).
+void splitMasks(mlir::Block &block);
+} // namespace inlay
+
+#endif // INLAY_PASSES_TILE_PIPELINING_H
