@@ -33,6 +33,7 @@ private:
   void read(Operation *op, Value pointer, Value index = {}, bool byAsyncProxy = false);
   void useFilled(Operation *op, Value pointer, Value index, llvm::StringRef uses);
   void release(Operation *op, Value barrier);
+  void releaseOldest(Operation *op, Value barrier);
   void write(Operation *op, Value pointer, Value index = {});
   void copy(cuda::CallOp op, const AsyncCall &what);
   void multiply(cuda::CallOp op);

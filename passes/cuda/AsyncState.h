@@ -11,6 +11,7 @@
 
 #include "dialects/cuda/Cuda.h"
 
+#include <map>
 #include <set>
 #include <vector>
 
@@ -41,6 +42,8 @@ struct AsyncState {
   /// Pointers to the operands of those products, in the same groups.
   Bases openOperands;
   std::vector<Bases> operandGroups;
+  /// For each buffer of a ring, the slots that were waited for and not released since.
+  std::map<void *, int> heldSlots;
   /// Since the warpgroup last synchronized: shared memory that products read, shared memory that ordinary writes
   /// changed, and mbarriers that this thread has arrived at after these accesses.
   Bases multiplied, staged, arrived;

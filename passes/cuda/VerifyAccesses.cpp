@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "passes/cuda/AsyncFlow.h"
+#include "passes/cuda/ThreadValues.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -87,6 +88,42 @@ void AsyncFlow::release(Operation *op, Value barrier) {
   check(state.openOperands);
   for (const Bases &group : state.operandGroups)
     check(group);
+  releaseOldest(op, barrier);
+}
+
+/// Whether each iteration of the innermost loop around `op` comes there, if only with some of its threads.
+static bool isInEachIteration(Operation *op) {
+  for (Operation *parent = op->getParentOp(); parent; parent = parent->getParentOp()) {
+    if (isa<scf::ForOp, scf::WhileOp>(parent))
+      return true;
+    if (auto branch = dyn_cast<scf::IfOp>(parent); branch && !dependsOnThread(branch.getCondition()))
+      return false;
+  }
+  return false;
+}
+
+/// Checks the release of the oldest slot of a ring, whose index may be counted apart from that of the waits: products
+/// in flight read no more slots than are held afterwards. Releases that some iterations leave out are not checked.
+void AsyncFlow::releaseOldest(Operation *op, Value barrier) {
+  for (const auto &[buffer, guards] : kernel.guardsOf) {
+    if (!guards.count(kernel.baseOf(barrier)))
+      continue;
+    Bases inFlight;
+    auto collect = [&, ofRing = buffer](const Bases &operands) {
+      for (void *operand : operands)
+        if (kernel.baseOf(Value::getFromOpaquePointer(operand)) == ofRing)
+          inFlight.insert(operand);
+    };
+    collect(state.openOperands);
+    for (const Bases &group : state.operandGroups)
+      collect(group);
+    int &held = state.heldSlots[buffer];
+    held = std::max(0, held - 1);
+    if (held < static_cast<int>(inFlight.size()) && isInEachIteration(op))
+      kernel.report(op, llvm::Twine("releases at ") + nameOf(barrier) + " a stage of " +
+                            nameOfMemory(Value::getFromOpaquePointer(buffer)) +
+                            " that products may still read; no wgmma_wait covers them");
+  }
 }
 
 void AsyncFlow::read(Operation *op, Value pointer, Value index, bool byAsyncProxy) {

@@ -156,6 +156,9 @@ void AsyncFlow::call(cuda::CallOp op) {
       auto filled = kernel.barriersOf.find(buffer);
       return filled != kernel.barriersOf.end() && filled->second.count(base);
     };
+    for (const auto &[buffer, barriers] : kernel.barriersOf)
+      if (barriers.count(base))
+        ++state.heldSlots[buffer];
     std::erase_if(state.multiplied, isFilled);
     std::erase_if(state.writtenByOthers, isFilled);
     SmallVector<Value> indices = indicesOf(barrier);
