@@ -142,6 +142,10 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
         // 16 bytes, in which 8 lanes read 128 neighbouring bytes of a block's shared memory.
         return blockedLayout(slice.getType().getShape(), 4, warpBits);
       })
+      .Case([&](DequantizeOp op) -> std::optional<Layout> {
+        // 16 neighbouring codes in a thread: 16 or 8 bytes of a row.
+        return blockedLayout(op.getType().getShape(), 16, warpBits);
+      })
       .Case([&](DotWaitOp wait) { return preferred(wait.getSums(), visited); })
       .Case([&](TransposeOp transpose) {
         std::optional<Layout> in = preferred(transpose.getValue(), visited);

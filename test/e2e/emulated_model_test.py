@@ -62,9 +62,7 @@ class Emulated:
         if not tools.compiled_for_gpu(result, "kernels of whole models"):
             sys.exit(77)
         self.library = emulation.compile_bundle(str(compiler), self.bundle, t.scratch / model.name, optimization="-O1")
-        self.golden = json.loads((model / "golden" / "golden.json").read_text())
-        self.logits = tools.read_float32(model / "golden" / "logits.safetensors", "logits")
-        self.row_errors = [row[0] for row in tools.read_float32(model / "golden" / "logits.safetensors", "bf16_error")]
+        self.golden, self.logits, self.row_errors = correctness.golden_of(model)
 
     def generate(self, starts, steps: int, *flags, temperature: float = 0) -> tuple[list, list[list]]:
         """Returns (tokens, rows of logits) of each prompt, and the launches: [kernel, [grid], [sizes of the step]]."""
