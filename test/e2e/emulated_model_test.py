@@ -37,6 +37,9 @@ CASES = {
                                     FAMILIES | {"swap_ab", "gemm"}),
     "heads of 128": ("llama-head-dim-128", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW),
                      FAMILIES | {"swap_ab"}),
+    "codes of 4 bits with zero points": ("awq", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW), FAMILIES),
+    "fp8 in blocks, linked weights": ("fp8-block", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--weights", "link"), (FEW,),
+                                      FAMILIES | {"pack"}),
     "window, norms of heads, linked weights": ("qwen3-window", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--weights", "link"),
                                                (FEW, EAGER), FAMILIES | {"swap_ab", "pack"}),
 }
@@ -153,7 +156,7 @@ def check_sampling(emulated: Emulated) -> None:
 
 def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, fixtures: pathlib.Path) -> None:
     for name, (fixture, flags, runs, wanted) in CASES.items():
-        model = fixtures / fixture
+        model = fixtures / fixture if (fixtures / fixture).exists() else correctness.QUANTIZED / fixture
         emulated = Emulated(t, compiler, driver, model, flags)
         check(t, name, emulated, families_of(t, model, flags), runs, wanted)
     check_sampling(emulated)
