@@ -75,6 +75,10 @@ private:
       return "attention";
     if (cast<LinearOp>(anchor).getLibrary())
       return kCublasLt;
+    if (isGpu && isQuantized(cast<LinearOp>(anchor))) {
+      anchor->emitRemark() << "takes the generic lowering: no other family reads quantized weights";
+      return "generic";
+    }
     auto input = cast<RankedTensorType>(anchor->getOperand(0).getType());
     if (!isGpu || input.getElementTypeBitWidth() != 16)
       return "gemm";
@@ -83,6 +87,11 @@ private:
     if (maxRows <= costs.getStreamingRows() && !scalesShortRows)
       return "matvec";
     return maxRows <= kSwapAbRows ? "swap_ab" : "gemm";
+  }
+
+  static bool isQuantized(LinearOp linear) {
+    auto weight = SymbolTable::lookupNearestSymbolFrom<WeightOp>(linear, linear.getWeightAttr());
+    return weight && weight.getQuantized();
   }
 
   /// True if a norm could join the kernel of `anchor` and scale its rows.

@@ -9,6 +9,8 @@
 
 #include "passes/llm_to_tile/Elementwise.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace inlay;
 using namespace inlay::llm;
@@ -268,10 +270,17 @@ private:
 
 } // namespace
 
-/// The step along K with which each tile of a quantized weight has whole groups of columns: about 512, whose f32 fit
-/// into a core's first cache; or nothing if there is none.
-static std::optional<int64_t> quantizedStep(int64_t k, int64_t group) {
-  static constexpr int64_t most = 512, unit = 16;
+/// The step along K with which each tile of a quantized weight has whole groups of columns, or lies in one; nothing if
+/// there is none. On the CPU about 512 columns, whose f32 fit into a core's first cache. On a GPU at most 64, and the
+/// last tile is a whole one.
+static std::optional<int64_t> quantizedStep(int64_t k, int64_t group, bool isCpu) {
+  static constexpr int64_t most = 512, unit = 16, mostOnGpu = 64;
+  if (!isCpu) {
+    int64_t step = std::gcd(k, mostOnGpu);
+    if (group < k && step % group != 0)
+      step = std::gcd(step, group);
+    return step % unit == 0 ? std::optional(step) : std::nullopt;
+  }
   int64_t all = llvm::alignTo(k, unit);
   if (group >= k)
     return std::min(all, most);
@@ -292,12 +301,14 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   LinearTile shape = chooseLinearTile(b.getStep(), group.getFamily(), n, k, unit);
   Type element = weightType.getElementType(), f32 = b.getF32Type();
   if (QuantizedAttr quantized = weightOp.getQuantizedAttr()) {
-    std::optional<int64_t> step = quantizedStep(k, quantized.getGroup());
-    if (!b.getStep().isCpu() || !step)
+    bool isCpu = b.getStep().isCpu();
+    std::optional<int64_t> step = quantizedStep(k, quantized.getGroup(), isCpu);
+    if (!step)
       return linear.emitError() << "has the quantized weight '" << linear.getWeight() << "' with groups of "
-                                << quantized.getGroup() << " columns; expected a multiple of 16, on the cpu target";
+                                << quantized.getGroup() << " of " << k << " columns; expected multiples of 16";
     shape.k = *step;
-    element = f32; // what codes become
+    // What codes become. A GPU multiplies in the type of the activations.
+    element = isCpu ? f32 : cast<RankedTensorType>(linear.getInput().getType()).getElementType();
   }
 
   WeightTiles weight(linear, weightOp, b);
@@ -331,7 +342,7 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
         x = b.mul(wide, b.broadcast(scale, 0, shape.m));
     }
     x = b.toType(x, element);
-    Value w = weight.load(col, at, shape.n, shape.k);
+    Value w = b.toType(weight.load(col, at, shape.n, shape.k), element);
     next[0] = tile::DotOp::create(b, x, w, carried[0], /*transpose_rhs=*/true);
     return next;
   });

@@ -18,6 +18,8 @@ struct PackWeightsPass : inlay::impl::PackWeightsPassBase<PackWeightsPass> {
     SymbolTable symbols(getOperation());
     WalkResult walked = getOperation().walk([&](LinearOp linear) {
       auto weight = symbols.lookup<WeightOp>(linear.getWeight());
+      if (weight && weight.getQuantized())
+        return WalkResult::advance(); // codes stay rows
       if (!weight || weight.getTensorType().getElementTypeBitWidth() != 16)
         return linear.emitError() << "multiplies by '" << linear.getWeight()
                                   << "', whose elements are not 16 bits wide; GPU matrices are bfloat16 or float16 "

@@ -23,6 +23,11 @@ LinearTile inlay::chooseLinearTile(const StepShape &step, StringRef family, int6
     int64_t columns = columnUnit ? largestDivisor(columnUnit, 16) : 16;
     return {m, columns, std::min<int64_t>(1024, llvm::alignTo(k, 16))};
   }
+  if (family == "generic") {
+    // Whole fragments of rows, and as many columns as give each of four warps 8.
+    int64_t m = step.maxTokens <= 16 ? 16 : step.maxTokens <= 32 ? 32 : 64, columns = m == 16 ? 32 : 64;
+    return {m, columnUnit ? largestDivisor(columnUnit & -columnUnit, columns) : columns, 64};
+  }
   if (family == "matvec")
     return {step.maxTokens == 1 ? 1 : step.maxTokens <= 8 ? 8 : 16, 16, 64};
   // The kernel computes whole tiles of the program, so their columns are a power of two.
@@ -40,10 +45,16 @@ LogicalResult inlay::setFamily(llm::GroupOp group, const StepShape &step, Progra
     program.setScheduleAttr(CublasLtAttr::get(context));
     return success();
   }
+  if (group.getFamily() == "generic") {
+    program.setScheduleAttr(GenericAttr::get(context, /*cluster=*/1, /*slots=*/1, /*query_rows=*/0, /*tile_rows=*/0,
+                                             /*tile_keys=*/0));
+    return success();
+  }
   std::optional<Family> family = symbolizeFamily(group.getFamily());
   if (!family)
     return group.emitError() << "has the family '" << group.getFamily()
-                             << "', which no linear layer has; expected matvec, swap_ab, gemm or " << llm::kCublasLt;
+                             << "', which no linear layer has; expected matvec, swap_ab, gemm, generic or "
+                             << llm::kCublasLt;
   program.setScheduleAttr(FamilyAttr::get(context, *family));
   return success();
 }

@@ -149,6 +149,10 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
         return firstOf({branch.getAll().front().getTerminator()->getOperand(number),
                         branch.getSome().front().getTerminator()->getOperand(number)});
       })
+      .Case([&](DequantizeOp op) -> std::optional<Layout> {
+        // 16 neighbouring codes in a thread: 16 or 8 bytes of a row.
+        return blockedLayout(op.getType().getShape(), 16, warpBits);
+      })
       .Case([&](TransposeOp transpose) {
         std::optional<Layout> in = preferred(transpose.getValue(), visited);
         return in ? std::optional(in->transposed()) : std::nullopt;

@@ -59,6 +59,7 @@ private:
   LogicalResult collectRegions(Operation *op);
   LogicalResult collectVariants(IfAllOp branch);
   LogicalResult collectLoad(Operation *load);
+  LogicalResult collectDequantize(DequantizeOp op);
   LogicalResult collectSlice(tensor::ExtractSliceOp slice);
   LogicalResult collectParts(ForWarpsOp op);
   LogicalResult collectOther(Operation *op);
@@ -123,6 +124,7 @@ LogicalResult Demands::collect(Operation *op) {
         keep(reduce.getResult(), layout);
         return success();
       })
+      .Case([&](DequantizeOp op) { return collectDequantize(op); })
       .Case([&](WaitOp wait) {
         for (Value tile : wait.getTiles())
           shared.insert({tile, swizzledTile(tileType(tile))});
@@ -211,6 +213,20 @@ LogicalResult Demands::collectLoad(Operation *load) {
   }
   if (auto gather = dyn_cast<GatherOp>(load); gather && layout)
     want(gather.getIndicesMutable(), layoutOfIndices(*layout, tileType(result).getRank()));
+  return success();
+}
+
+LogicalResult Demands::collectDequantize(DequantizeOp op) {
+  Layout layout = assignment.of(op.getResult());
+  std::optional<DequantizedLayouts> operands = dequantizedLayouts(op, layout);
+  if (!operands)
+    return op.emitOpError() << "with groups of " << op.getGroup()
+                            << " columns has no CUDA lowering; expected a power of two, or one group";
+  want(op.getBytesMutable(), operands->bytes);
+  want(op.getScalesMutable(), operands->groups);
+  for (OpOperand &zeros : op.getZerosMutable())
+    want(zeros, operands->groups);
+  keep(op.getResult(), layout);
   return success();
 }
 

@@ -105,6 +105,12 @@ static bool doFit(Operation *op, int64_t warps) {
       .Case([&](DeinterleaveOp split) {
         return registerLayout(split.getValue()) == interleaved(registerLayout(split.getEven()));
       })
+      .Case([&](DequantizeOp op) {
+        std::optional<DequantizedLayouts> operands = dequantizedLayouts(op, registerLayout(op.getResult()));
+        return operands && registerLayout(op.getBytes()) == operands->bytes &&
+               registerLayout(op.getScales()) == operands->groups &&
+               (!op.getZeros() || registerLayout(op.getZeros()) == operands->groups);
+      })
       .Case([&](ClusterReduceOp reduce) { return reduce.getValue().getType() == reduce.getResult().getType(); })
       .Case([&](DotOp dot) {
         const MmaInstruction *mma = mmaOf(dot);

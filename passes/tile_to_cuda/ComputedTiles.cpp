@@ -58,6 +58,15 @@ ComputedTiles::ComputedTiles(ProgramOp program) {
   });
 }
 
+std::optional<DequantizedLayouts> inlay::dequantizedLayouts(DequantizeOp op, const Layout &layout) {
+  int64_t groups = cast<RankedTensorType>(op.getScales().getType()).getDimSize(1), inByte = codesInByte(op);
+  if ((groups > 1 && !llvm::isPowerOf2_64(op.getGroup())) ||
+      layout.contiguous(LayoutDim::Register, LayoutDim::Dim1) < inByte)
+    return std::nullopt;
+  int bits = groups > 1 ? llvm::Log2_64(op.getGroup()) : layout.outBits(LayoutDim::Dim1);
+  return DequantizedLayouts{inByte == 2 ? halfOf(layout) : layout, groupedColumns(layout, bits), bits};
+}
+
 //===----------------------------------------------------------------------===//
 // Accesses
 //===----------------------------------------------------------------------===//

@@ -41,6 +41,18 @@ private:
   llvm::DenseSet<mlir::Value> tiles;
 };
 
+/// The layouts in which tile.dequantize takes codes, scales and zero points, for a result in `layout`.
+struct DequantizedLayouts {
+  Layout bytes, groups;
+  int groupBits; // 2^this columns share a scale
+};
+/// None for groups of columns that are no power of two, and where the two codes of a byte are in different threads.
+std::optional<DequantizedLayouts> dequantizedLayouts(tile::DequantizeOp op, const Layout &layout);
+/// The codes of a byte.
+inline int64_t codesInByte(tile::DequantizeOp op) {
+  return op.getCodes() == tile::Codes::U4 || op.getCodes() == tile::Codes::Nf4 ? 2 : 1;
+}
+
 /// What loads and gathers have in common.
 struct Access {
   mlir::Value view;

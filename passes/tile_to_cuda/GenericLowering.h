@@ -3,9 +3,9 @@
 // Shared by the files that build its parts: what a thread owns of a tile
 // (GenericCoordinates.cpp), tiles in registers and in other layouts
 // (GenericValues.cpp), memory (GenericMemory.cpp), products (GenericProducts.cpp),
-// reductions (GenericReductions.cpp), loops and branches (GenericControl.cpp), rings
-// (GenericRings.cpp), products of warpgroups (GenericAsync.cpp), work of warps (GenericWarps.cpp), and which of these
-// an op goes to (LowerGeneric.cpp).
+// codes of quantized weights (GenericDequantize.cpp), reductions (GenericReductions.cpp), loops and branches
+// (GenericControl.cpp), rings (GenericRings.cpp), products of warpgroups (GenericAsync.cpp), work of warps
+// (GenericWarps.cpp), and which of these an op goes to (LowerGeneric.cpp).
 //
 //===----------------------------------------------------------------------===//
 
@@ -180,6 +180,7 @@ private:
   LogicalResult lower(Operation *op);
   LogicalResult lowerBlock(mlir::Block &block);
   LogicalResult dot(tile::DotOp op);
+  LogicalResult dequantize(tile::DequantizeOp op);
   LogicalResult reduce(tile::ReduceOp op);
   LogicalResult argMax(tile::ArgMaxOp op);
   LogicalResult deinterleave(tile::DeinterleaveOp op);

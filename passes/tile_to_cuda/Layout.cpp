@@ -72,6 +72,31 @@ Layout inlay::halfOf(const Layout &interleaved) {
   return half;
 }
 
+static tile::LayoutPoint grouped(tile::LayoutPoint basis, int bits) {
+  basis[Dim1] >>= bits;
+  return basis;
+}
+
+Layout inlay::groupedColumns(const Layout &layout, int bits) {
+  Layout groups;
+  for (LayoutDim in : {Register, Lane, Warp, LayoutDim::Block})
+    for (const tile::LayoutPoint &basis : layout.bases(in))
+      if (tile::LayoutPoint group = grouped(basis, bits); in != Register || group != tile::LayoutPoint())
+        groups.addBit(in, group);
+  return groups;
+}
+
+llvm::SmallVector<int64_t> inlay::groupedRegisters(const Layout &layout, int bits) {
+  llvm::SmallVector<int64_t> registers;
+  int64_t next = 1;
+  for (const tile::LayoutPoint &basis : layout.bases(Register)) {
+    bool isKept = grouped(basis, bits) != tile::LayoutPoint();
+    registers.push_back(isKept ? next : 0);
+    next <<= isKept;
+  }
+  return registers;
+}
+
 std::optional<Layout> inlay::layoutOfSlice(const Layout &layout, llvm::ArrayRef<int64_t> shape) {
   Layout slice;
   for (LayoutDim in : {Register, Lane, Warp})

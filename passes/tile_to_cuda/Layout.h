@@ -23,6 +23,13 @@ Layout interleaved(const Layout &half);
 /// The inverse, of a layout that has neighbouring columns in registers 2 * r and 2 * r + 1.
 Layout halfOf(const Layout &interleaved);
 
+/// The layout of a tile that has one element for each 2^bits neighbouring columns of a row: each thread has those of
+/// its elements of a tile in `layout`.
+Layout groupedColumns(const Layout &layout, int bits);
+/// The register of groupedColumns(layout, bits) for each bit of a register's number in `layout`; 0 where both are in
+/// the same one.
+llvm::SmallVector<int64_t> groupedRegisters(const Layout &layout, int bits);
+
 /// The layout of the indices of a gather or scatter, one for each row, of a tile of `rank` dimensions in `layout`.
 inline Layout layoutOfIndices(const Layout &layout, int64_t rank) { return rank == 2 ? layout.slice(1) : layout; }
 /// A slice of `shape` of a tile in registers: a bit of a register's number is one of the slice's coordinates, or one of

@@ -86,6 +86,7 @@ LogicalResult GenericLowering::lower(Operation *op) {
         return storeTile(scatter, scatter.getValue(), scatter.getView(), offsets, scatter.getIndices());
       })
       .Case([&](tile::DotOp product) { return dot(product); })
+      .Case([&](tile::DequantizeOp op) { return dequantize(op); })
       .Case([&](tile::ReduceOp reduction) { return reduce(reduction); })
       .Case([&](tile::ArgMaxOp reduction) { return argMax(reduction); })
       .Case([&](tile::DeinterleaveOp split) { return deinterleave(split); })

@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT / "test" / "e2e"))
 import tools  # noqa: E402, F401
 
 FIXTURES = ROOT / "test" / "fixtures" / "models"
+QUANTIZED = ROOT / "test" / "fixtures" / "quantized"
 SHAPES = ROOT / "test" / "bench" / "models"
 ATTENTION = ROOT / "test" / "bench" / "attention"
 EXAMPLE = ROOT / "examples" / "stdlib_model" / "model"

@@ -6,7 +6,7 @@ import json
 import pathlib
 import shutil
 
-from .common import EXAMPLE, FIXTURES, RUN_SECONDS, bundle_of, checked, sh, tools, write_json
+from .common import EXAMPLE, FIXTURES, QUANTIZED, RUN_SECONDS, bundle_of, checked, sh, tools, write_json
 from .sampling import sampling
 
 # Each prompt of a fixture's batch is the golden prompt plus this many of its greedy tokens. So the lengths differ, and
@@ -32,12 +32,31 @@ VARIANTS = {  # fixtures, sequences, flags of the compiler
 }
 
 
+# A fixture as large as those of QUANTIZED, of the same architecture. Its errors of transformers in bfloat16 are taken
+# for theirs: with quantized weights, transformers ran in float32 only.
+AS_LARGE = "llama-gqa"
+
+
 def fixtures(args) -> list[pathlib.Path]:
-    models = [FIXTURES / name for name in args.fixtures.split(",")] if args.fixtures else sorted(FIXTURES.iterdir())
-    for model in models:
-        if not (model / "golden").is_dir():
-            raise SystemExit(f"gpu-check: --fixtures {model.name}: no such directory of {FIXTURES} with a golden")
+    everything = sorted(FIXTURES.iterdir()) + sorted(QUANTIZED.iterdir())
+    if not args.fixtures:
+        return everything
+    models = []
+    for name in args.fixtures.split(","):
+        found = [model for model in everything if name in (model.name, model.parent.name) and (model / "golden").is_dir()]
+        if not found:
+            raise SystemExit(f"gpu-check: --fixtures {name}: no such directory of {FIXTURES} or {QUANTIZED} with a golden")
+        models += found
     return models
+
+
+def golden_of(model: pathlib.Path) -> tuple[dict, list[list[float]], list[float]]:
+    """What transformers computes: golden.json, rows of logits in float32, and the error of each step in bfloat16."""
+    golden = json.loads((model / "golden" / "golden.json").read_text())
+    rounded = FIXTURES / AS_LARGE if model.parent == QUANTIZED else model
+    golden["bf16_error"] = json.loads((rounded / "golden" / "golden.json").read_text())["bf16_error"]
+    row_errors = tools.read_float32(rounded / "golden" / "logits.safetensors", "bf16_error")
+    return golden, tools.read_float32(model / "golden" / "logits.safetensors", "logits"), [row[0] for row in row_errors]
 
 
 def fixture_bundle(args, model):
@@ -153,9 +172,7 @@ def generate(args, bundle, target: str, width: int, prompts, *flags, steps: int 
 
 
 def fixture(args, model) -> dict:
-    golden = json.loads((model / "golden" / "golden.json").read_text())
-    logits = tools.read_float32(model / "golden" / "logits.safetensors", "logits")
-    row_errors = [row[0] for row in tools.read_float32(model / "golden" / "logits.safetensors", "bf16_error")]
+    golden, logits, row_errors = golden_of(model)
     prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in STARTS]
     bundle = fixture_bundle(args, model)
     runs = {"alone": generate(args, bundle, args.target, len(logits[0]), prompts, "--max-num-seqs", 1),
@@ -188,8 +205,7 @@ def compare_many(golden: dict, logits, outputs, exact: bool) -> dict:
 
 
 def variant_of(args, model, variant: str) -> dict:
-    golden = json.loads((model / "golden" / "golden.json").read_text())
-    logits = tools.read_float32(model / "golden" / "logits.safetensors", "logits")
+    golden, logits, _ = golden_of(model)
     prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in range(VARIANTS[variant][1])]
     bundle, width = variant_bundle(args, model, variant), len(logits[0])
     # The bundle may have been compiled on another machine, where the checkpoint has another path and modification time.
@@ -273,7 +289,7 @@ def correctness(args, result: dict, save) -> None:
             print("  {fixture:22} {variant}, relative error {relative_error:.2e}: {verdict}".format(**row), flush=True)
     verdicts = [row["verdict"] for row in result["fixtures"] + result["variants"]]
     if args.target != "cpu":
-        errors = [json.loads((model / "golden" / "golden.json").read_text())["bf16_error"] for model in fixtures(args)]
+        errors = [golden_of(model)[0]["bf16_error"] for model in fixtures(args)]
         result["example"] = checked(example, args, max(errors))
         print(f"  example model: {result['example']['verdict']}", flush=True)
         if not result["example"]["verdict"].startswith("not run"):

@@ -37,6 +37,9 @@ CASES = {
                                     FAMILIES | {"swap_ab", "gemm"}),
     "heads of 128": ("llama-head-dim-128", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW),
                      FAMILIES | {"swap_ab"}),
+    "codes of 4 bits with zero points": ("awq", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW), FAMILIES),
+    "fp8 in blocks, linked weights": ("fp8-block", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--weights", "link"), (FEW,),
+                                      FAMILIES | {"pack"}),
     "window, norms of heads, linked weights": ("qwen3-window", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--weights", "link"),
                                                (FEW, EAGER), FAMILIES | {"swap_ab", "pack"}),
 }
@@ -62,9 +65,7 @@ class Emulated:
         if not tools.compiled_for_gpu(result, "kernels of whole models"):
             sys.exit(77)
         self.library = emulation.compile_bundle(str(compiler), self.bundle, t.scratch / model.name, optimization="-O1")
-        self.golden = json.loads((model / "golden" / "golden.json").read_text())
-        self.logits = tools.read_float32(model / "golden" / "logits.safetensors", "logits")
-        self.row_errors = [row[0] for row in tools.read_float32(model / "golden" / "logits.safetensors", "bf16_error")]
+        self.golden, self.logits, self.row_errors = correctness.golden_of(model)
 
     def generate(self, starts, steps: int, *flags, temperature: float = 0) -> tuple[list, list[list]]:
         """Returns (tokens, rows of logits) of each prompt, and the launches: [kernel, [grid], [sizes of the step]]."""
@@ -155,7 +156,7 @@ def check_sampling(emulated: Emulated) -> None:
 
 def test(t: tools.Tools, compiler: pathlib.Path, driver: pathlib.Path, fixtures: pathlib.Path) -> None:
     for name, (fixture, flags, runs, wanted) in CASES.items():
-        model = fixtures / fixture
+        model = fixtures / fixture if (fixtures / fixture).exists() else correctness.QUANTIZED / fixture
         emulated = Emulated(t, compiler, driver, model, flags)
         check(t, name, emulated, families_of(t, model, flags), runs, wanted)
     check_sampling(emulated)

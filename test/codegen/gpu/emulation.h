@@ -149,6 +149,7 @@ static int __float_as_int(float x) {
   memcpy(&y, &x, 4);
   return y;
 }
+static float __uint_as_float(unsigned x) { return __int_as_float(static_cast<int>(x)); }
 static float to_float(bfloat16 x) { return __int_as_float(static_cast<int>(static_cast<unsigned>(x.bits) << 16)); }
 template <typename T> static T from_float(float x);
 template <> bfloat16 from_float<bfloat16>(float x) {
@@ -156,6 +157,18 @@ template <> bfloat16 from_float<bfloat16>(float x) {
   if (x != x)
     return {0x7fff};
   return {static_cast<unsigned short>((bits + 0x7fffu + ((bits >> 16) & 1)) >> 16)};
+}
+static float e4m3(int code) {
+  int exponent = code >> 3 & 15, fraction = code & 7;
+  if (exponent == 15 && fraction == 7)
+    return NAN;
+  float magnitude =
+      exponent ? ldexpf(static_cast<float>(8 + fraction), exponent - 10) : ldexpf(static_cast<float>(fraction), -9);
+  return code & 0x80 ? -magnitude : magnitude;
+}
+static void convert_e4m3x2(float *numbers, unsigned short codes) {
+  numbers[0] = e4m3(codes & 0xff);
+  numbers[1] = e4m3(codes >> 8);
 }
 static int pack_bits(bfloat16 low, bfloat16 high) {
   return static_cast<int>(low.bits | static_cast<unsigned>(high.bits) << 16);

@@ -71,3 +71,19 @@ tile.program @narrow() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> attrib
   // expected-error @+1 {{'tile.stage' op has tiles whose layouts do not fit each other; run tile-assign-layouts first}}
   %staged = tile.stage %t : tensor<4x8xbf16, #sums> -> tensor<4x8xbf16, #rows>
 }
+
+// -----
+
+#numbers = #tile.layout<register = [[0, 1], [0, 2]], lane = [[0, 4], [0, 8], [1, 0], [2, 0], [4, 0]], warp = [[8, 0], [16, 0]]>
+!b = !tile.view<16x16xi8, weight>
+!s = !tile.view<16x1xf32, weight>
+!y = !tile.view<16x16xf32, output>
+#scales = #tile.layout<lane = [[1, 0], [2, 0], [4, 0], [8, 0], [0, 0]], warp = [[0, 0], [0, 0]]>
+tile.program @scales(%b: !b, %s: !s, %y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> attributes {tile.warps = 4 : i64} {
+  %c0 = arith.constant 0 : index
+  %bytes = tile.load %b[%c0, %c0] : !b -> tensor<16x16xi8, #numbers>
+  %scales = tile.load %s[%c0, %c0] : !s -> tensor<16x1xf32, #scales>
+  // expected-error @+1 {{'tile.dequantize' op has tiles whose layouts do not fit each other; run tile-assign-layouts first}}
+  %w = tile.dequantize i8 %bytes scales %scales {group = 16 : i64} : tensor<16x16xi8, #numbers>, tensor<16x1xf32, #scales> -> tensor<16x16xf32, #numbers>
+  tile.store %w, %y[%c0, %c0] : tensor<16x16xf32, #numbers>, !y
+}

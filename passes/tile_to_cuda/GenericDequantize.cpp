@@ -1,0 +1,60 @@
+//===- GenericDequantize.cpp - codes of quantized weights to f32 ----------===//
+//
+// Each thread unpacks neighbouring codes of a row together, by a function of unpack.h.
+// Then each number gets the zero point and the scale of its row and group of columns.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/tile_to_cuda/GenericLowering.h"
+
+using namespace mlir;
+using namespace inlay;
+
+/// The function of unpack.h that makes numbers of codes.
+static StringRef unpackFunction(tile::Codes codes) {
+  switch (codes) {
+  case tile::Codes::U4:
+    return "unpack_u4";
+  case tile::Codes::Nf4:
+    return "unpack_nf4";
+  case tile::Codes::U8:
+    return "unpack_u8";
+  case tile::Codes::I8:
+    return "unpack_i8";
+  case tile::Codes::F8E4M3:
+    return "unpack_f8e4m3";
+  }
+  llvm_unreachable("every meaning of codes is a case");
+}
+
+LogicalResult GenericLowering::dequantize(tile::DequantizeOp op) {
+  using enum LayoutDim;
+  Layout layout = registerLayout(op.getResult());
+  // checkLayouts has seen that there are such layouts.
+  int groupBits = dequantizedLayouts(op, layout)->groupBits;
+  int64_t registers = layout.size(Register), inByte = codesInByte(op);
+  int64_t together = std::min<int64_t>(8, layout.contiguous(Register, Dim1));
+  prepare(op.getScales());
+  if (op.getZeros())
+    prepare(op.getZeros());
+  Value codes = materialize(op.getBytes(), "codes");
+  Value array = local(registers, b.getF32Type(), "dequantized");
+  std::string unpack = (unpackFunction(op.getCodes()) + "<" + Twine(together) + ">").str();
+  unrolled(registers / together, [&](Value i) {
+    call(unpack, "unpack.h", {address(array, mul(i, together)), address(codes, mul(i, together / inByte))});
+  });
+  SmallVector<int64_t> ofGroups = groupedRegisters(layout, groupBits);
+  unrolled(registers, [&](Value reg) {
+    Value group = matchPattern(reg, m_Zero()) ? reg : image(reg, ofGroups);
+    group = group ? group : index(0);
+    Value number = get(array, reg);
+    if (op.getZeros())
+      number = arith::SubFOp::create(b, loc, number, element(op.getZeros(), group));
+    else if (op.getZeroPoint() != 0)
+      number = arith::SubFOp::create(
+          b, loc, number, arith::ConstantOp::create(b, loc, b.getF32FloatAttr(static_cast<float>(op.getZeroPoint()))));
+    set(arith::MulFOp::create(b, loc, number, element(op.getScales(), group)), array, reg);
+  });
+  define(op.getResult(), array);
+  return success();
+}

@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Products with quantized weights that the generic lowering compiles, against numpy.
+
+    check_quantized.py make BIN FOLDER [cubin|cuda]   writes and compiles a program for each case; needs no GPU
+    check_quantized.py emulate FOLDER CXX             runs their text on the CPU (emulation.h)
+    check_quantized.py gpu FOLDER                     runs them on a GPU
+
+Needs numpy, and libcuda for the last. The kernels round a dequantized weight to bfloat16 and sum in float32. So does
+the reference, except that it sums in float64: what is left is the order of the sums.
+"""
+
+import pathlib
+import subprocess
+import sys
+from typing import NamedTuple
+
+from check_kernels import Emulator, Gpu, from_bf16, np, random_bf16, relative_error, to_bf16
+from check_rows import arguments_of
+
+MOST_ERROR = 2e-6
+NF4 = np.array([-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+                -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+                0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0], np.float32)
+TYPES = {"u4": "i4", "nf4": "i4", "u8": "i8", "i8": "i8", "f8e4m3": "f8E4M3FN"}
+
+
+class Case(NamedTuple):
+    codes: str
+    n: int
+    k: int
+    group: int  # columns of a scale
+    zeros: bool = False  # zero points of groups
+    zero_point: int = 0  # of all
+    rows: int = 1
+    most: int = 1  # rows that the step may have
+
+
+CASES = {
+    # A scale for each row, for less than a step, for a step, and for more.
+    "f8e4m3_rows": Case("f8e4m3", 40, 192, 192),
+    "f8e4m3_blocks": Case("f8e4m3", 96, 320, 128, rows=3, most=4),
+    "i8_rows": Case("i8", 96, 80, 80, rows=17, most=32),
+    "i8_groups": Case("i8", 64, 128, 32, rows=70, most=128),
+    "u8_zeros": Case("u8", 33, 96, 16, zeros=True, rows=5, most=8),
+    "u8_zero_point": Case("u8", 64, 64, 64, zero_point=128, rows=64, most=64),
+    "u4_zeros": Case("u4", 72, 384, 128, zeros=True, rows=2, most=2),
+    "u4_zero_point": Case("u4", 130, 192, 32, zero_point=8, rows=66, most=128),
+    "u4_odd_groups": Case("u4", 32, 144, 48, zeros=True),
+    "nf4": Case("nf4", 64, 128, 64, rows=9, most=16),
+}
+
+
+def module(case):
+    x, groups = f"tensor<?x{case.k}xbf16>", -(-case.k // case.group)
+    zeros = ", zero_points = @z" if case.zeros else f", zero_point = {case.zero_point}" if case.zero_point else ""
+    symbols = f"""
+  llm.weight @table : tensor<8x{case.k}xbf16> from ["table"]
+  llm.weight @s : tensor<{case.n}x{groups}xf32> from ["s"]
+  llm.weight @w : tensor<{case.n}x{case.k}x{TYPES[case.codes]}> from ["w"]
+      {{quantized = #llm.quantized<{case.codes}, scales = @s{zeros}, group = {case.group}>}}"""
+    if case.zeros:
+        symbols += f"""
+  llm.weight @z : tensor<{case.n}x{groups}xf32> from ["z"]"""
+    return f"""
+module attributes {{llm.model = {{max_model_len = 64 : i64}}}} {{{symbols}
+  func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> tensor<?x{case.n}xf32>
+      attributes {{llm.entry = {{kind = "decode", max_tokens = {case.most} : i64, max_sequences = {case.most} : i64}}}} {{
+    %x = llm.group "x" family("rows") -> {x} {{
+      %v = llm.embedding %ids, @table : (tensor<?xi32>) -> {x}
+      llm.yield %v : {x}
+    }}
+    %y = llm.group "checked" family("generic") -> tensor<?x{case.n}xf32> {{
+      %v = llm.linear %x, @w : ({x}) -> tensor<?x{case.n}xf32>
+      llm.yield %v : tensor<?x{case.n}xf32>
+    }}
+    return %y : tensor<?x{case.n}xf32>
+  }}
+}}
+"""
+
+
+def make(tools, folder, what):
+    for name, case in CASES.items():
+        target = folder / name
+        target.mkdir(parents=True, exist_ok=True)
+        pipeline = "builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},cse)"
+        tiles = subprocess.run([tools / "inlay-opt", f"--pass-pipeline={pipeline}"], text=True, check=True, stdout=subprocess.PIPE,
+                               input=module(case)).stdout
+        (target / "tile.mlir").write_text(tiles)
+        for kind in {what, "cuda"}:
+            subprocess.run([tools / "inlay-translate", f"--tile-to-{kind}", f"--kernels-to={target}", target / "tile.mlir"],
+                           check=True, stdout=subprocess.DEVNULL)
+        for other in target.glob("step_*.cu"):
+            if other.stem != "step_checked":
+                other.unlink()
+
+
+def e4m3(codes):
+    """The numbers of e4m3 codes that are no NaN."""
+    sign, exponent, fraction = codes >> 7, codes >> 3 & 15, (codes & 7).astype(np.float32)
+    magnitude = np.where(exponent > 0, (8 + fraction) * 2.0 ** (exponent.astype(np.float32) - 10), fraction / 512)
+    return np.where(sign, -magnitude, magnitude).astype(np.float32)
+
+
+def weight_of(case, rng):
+    """Bytes of codes, scales, zero points, and the numbers as bfloat16."""
+    groups = -(-case.k // case.group)
+    codes = rng.integers(0, 16 if TYPES[case.codes] == "i4" else 256, (case.n, case.k)).astype(np.uint8)
+    if case.codes == "f8e4m3":
+        codes[codes & 0x7F == 0x7F] = 0  # no NaN
+    scales = rng.uniform(0.5, 2, (case.n, groups)).astype(np.float32)
+    zeros = rng.integers(0, 16, (case.n, groups)).astype(np.float32)
+    zeros[0, 0], zeros[1, 0] = 0, 15
+    numbers = {"u4": codes, "u8": codes, "i8": codes.view(np.int8)}.get(case.codes)
+    numbers = NF4[codes] if case.codes == "nf4" else e4m3(codes) if numbers is None else numbers.astype(np.float32)
+    spread = lambda x: np.repeat(x, case.group, 1)[:, :case.k]
+    zero = spread(zeros) if case.zeros else np.float32(case.zero_point)
+    numbers = to_bf16((numbers - zero) * spread(scales))
+    packed = codes[:, 0::2] | codes[:, 1::2] << 4 if TYPES[case.codes] == "i4" else codes
+    return np.ascontiguousarray(packed), scales, zeros, numbers
+
+
+def check(device, folder):
+    for name, case in CASES.items():
+        rng = np.random.default_rng(3)
+        x = random_bf16(rng, case.rows, case.k)
+        packed, scales, zeros, numbers = weight_of(case, rng)
+        weights = {"w": packed, "s": scales, "z": zeros}
+        # Rows past the step's end are not written.
+        written = np.full((case.rows + 1, case.n), 7, np.float32)
+        places = arguments_of(folder / name)
+        arrays = [weights[value] if kind == "weight" else x if value == 0 else written for kind, value in places]
+        results, _ = device.launch(folder / name, "step_checked", arrays, [case.rows, case.rows, 1, case.rows, 0, 0])
+        found = next(result for result, array in zip(results, arrays) if array is written)
+        yield name, relative_error(found[:-1], from_bf16(x).astype(np.float64) @ from_bf16(numbers).T.astype(np.float64))
+        yield f"{name}, rows past the end", float((found[-1] != 7).sum())
+
+
+def main():
+    what, rest = sys.argv[1], sys.argv[2:]
+    if what == "make":
+        make(pathlib.Path(rest[0]), pathlib.Path(rest[1]), rest[2] if len(rest) > 2 else "cubin")
+        return 0
+    folder, failures = pathlib.Path(rest[0]), 0
+    for name, error in check(Emulator(rest[1]) if what == "emulate" else Gpu(), folder):
+        good = error <= MOST_ERROR
+        failures += not good
+        print(f"{'ok  ' if good else 'FAIL'} {name}: {error:.3g} (at most {MOST_ERROR})", flush=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
