@@ -195,6 +195,8 @@ void ProgramLowering::lower(tile::DotOp op) {
     // Rows past the last one of the weight are zeros, which the other way makes of them.
     Row last = rowOf(weight->bytes, index(shapeOf(op.getRhs()).rows - 1));
     Value isWhole = last.limit ? compare(arith::CmpIPredicate::sgt, last.limit, index(0)) : Value();
+    if (isWhole && matchPattern(isWhole, m_One()))
+      isWhole = {};
     ifElse(
         isWhole,
         [&] {

@@ -24,15 +24,16 @@ using namespace inlay::cpu;
 /// 2^23, as f32 and as its bits.
 static constexpr double kFraction = 8388608;
 static constexpr int32_t kFractionBits = 0x4B000000;
-/// Halves of the factor 2^120 of e4m3: of the other operand and of the scale. Their product with a number of either may
-/// overflow above 2^67 only.
+/// The factor 2^120 of e4m3 is 2^60 of the other operand and 2^60 of the scale, neither of which overflows below 2^67.
+/// Subnormal codes are subnormal floats until then; multiply-adds take them as they are.
 static constexpr double kF8HalfFactor = 1152921504606846976; // 2^60
 
 UnpackedWeight::UnpackedWeight(tile::DequantizeOp op)
     : codes(op.getCodes()), group(op.getGroup()), zeroPoint(op.getZeroPoint()),
       fields(codes == tile::Codes::U4 ? 8 : 4), unit(kLanes * fields) {}
 
-/// The field's first bit in the words, or in the words shifted right by highShift().
+/// The field's first bit in the words, or in the words shifted right by 20 bits (4-bit codes) or 16 (others) if it is one
+/// of the later fields.
 int64_t UnpackedWeight::shiftOf(int64_t field) const {
   if (codes == tile::Codes::F8E4M3)
     return 0;

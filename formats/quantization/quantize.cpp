@@ -5,6 +5,7 @@
 #include <bit>
 #include <cfloat>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 // AVX2 for CPUs that have it. Contraction to multiply-adds is off (CMakeLists.txt), so both versions give equal bits.
@@ -17,17 +18,24 @@
 namespace inlay {
 namespace {
 
-// Partial sums of independent lanes, which the compiler keeps in vectors. Their order is that of the source text.
+// Lanes that are summed apart, and then in a tree, so that the order of sums is the same for every CPU.
 constexpr size_t kLanes = 16;
+using Floats = float __attribute__((vector_size(kLanes * sizeof(float))));
 
 // Adding and subtracting 1.5 * 2^23 rounds a float below 2^22 to the nearest integer, ties to even.
 constexpr float kRound = 0x1.8p23f;
 
-template <typename Sum> double SumOf(const std::array<Sum, kLanes> &lanes) {
-  double sum = 0;
-  for (Sum lane : lanes)
-    sum += lane;
-  return sum;
+template <typename Sum> Sum SumOf(std::array<Sum, kLanes> lanes) {
+  for (size_t half = kLanes / 2; half > 0; half /= 2)
+    for (size_t lane = 0; lane < half; ++lane)
+      lanes[lane] += lanes[lane + half];
+  return lanes[0];
+}
+
+float SumOf(const Floats &lanes) {
+  std::array<float, kLanes> elements{};
+  std::memcpy(elements.data(), &lanes, sizeof lanes);
+  return SumOf(elements);
 }
 
 // The largest magnitude; NaN if a value is not finite.
@@ -50,30 +58,34 @@ INLAY_CLONES float MaxMagnitude(const float *values, size_t count) {
 // Smaller scales are no normal floats, and their inverse may be infinite.
 float Usable(float scale) { return std::max(scale, FLT_MIN); }
 
-struct Fit {
-  float error = 0;            // squared
-  float dot = 0, squares = 0; // of values and codes, of codes and codes
-};
+// The nearest code in [low, high] to a value times the inverse of a scale.
+float CodeOf(float number, float low, float high) { return (std::min(std::max(number, low), high) + kRound) - kRound; }
 
-// How codes in [low, high] with this scale represent the values.
-INLAY_CLONES Fit FitOf(const float *values, size_t count, float scale, float low, float high) {
-  const float inverse = 1 / scale;
-  std::array<float, kLanes> error{}, dot{}, squares{};
-  auto add = [&](size_t i, size_t lane) {
-    float value = values[i];
-    float code = (std::min(std::max(value * inverse, low), high) + kRound) - kRound;
-    float difference = value - code * scale;
-    error[lane] += difference * difference;
-    dot[lane] += value * code;
-    squares[lane] += code * code;
-  };
-  size_t whole = count / kLanes * kLanes;
-  for (size_t i = 0; i < whole; i += kLanes)
-    for (size_t lane = 0; lane < kLanes; ++lane)
-      add(i + lane, lane);
-  for (size_t i = whole; i < count; ++i)
-    add(i, i - whole);
-  return {static_cast<float>(SumOf(error)), static_cast<float>(SumOf(dot)), static_cast<float>(SumOf(squares))};
+// Sums of a group of values with their codes in [low, high]: a vector of all lanes at a time, as compilers do not find
+// them in loops. The last one is filled up with zeros, whose code is 0.
+struct Sums {
+  float error = 0;            // of (value - code * scale)^2
+  float dot = 0, squares = 0; // of value * code and code^2
+};
+INLAY_CLONES Sums SumsOf(const float *values, size_t count, float scale, float low, float high) {
+  const Floats inverse = Floats{} + 1 / scale, least = Floats{} + low, most = Floats{} + high,
+               round = Floats{} + kRound;
+  std::array<float, kLanes> last{};
+  std::copy(values + count / kLanes * kLanes, values + count, last.begin());
+  Floats error{}, dot{}, squares{};
+  for (size_t i = 0; i < count; i += kLanes) {
+    Floats value;
+    std::memcpy(&value, i + kLanes <= count ? values + i : last.data(), sizeof value);
+    Floats code = value * inverse;
+    code = code < least ? least : code;
+    code = code > most ? most : code;
+    code = (code + round) - round;
+    const Floats difference = value - code * scale;
+    error += difference * difference;
+    dot += value * code;
+    squares += code * code;
+  }
+  return {SumOf(error), SumOf(dot), SumOf(squares)};
 }
 
 // The scale with the least squared error: of ranges from `most` down to `least` of the largest magnitude, then the
@@ -82,60 +94,80 @@ float SearchScale(const float *values, size_t count, float largest, float low, f
   constexpr int kSteps = 12;
   constexpr float kMost = 1.05f, kLeast = 0.5f;
   float best = Usable(largest / half_range);
-  Fit best_fit = FitOf(values, count, best, low, high);
-  for (int step = 0; step <= kSteps; ++step) {
-    float range = kMost - (kMost - kLeast) * static_cast<float>(step) / kSteps;
-    float scale = Usable(largest * range / half_range);
-    if (Fit fit = FitOf(values, count, scale, low, high); fit.error < best_fit.error)
-      best = scale, best_fit = fit;
-  }
-  if (best_fit.squares > 0 && best_fit.dot > 0) {
-    float refined = Usable(best_fit.dot / best_fit.squares);
-    if (FitOf(values, count, refined, low, high).error < best_fit.error)
-      return refined;
-  }
+  Sums best_sums = SumsOf(values, count, best, low, high);
+  auto consider = [&](float scale) {
+    if (Sums sums = SumsOf(values, count, scale, low, high); sums.error < best_sums.error) {
+      best = scale;
+      best_sums = sums;
+    }
+  };
+  for (int step = 0; step <= kSteps; ++step)
+    consider(Usable(largest * (kMost - (kMost - kLeast) * static_cast<float>(step) / kSteps) / half_range));
+  // Not finite or not positive where all codes are 0.
+  if (float refined = best_sums.dot / best_sums.squares; refined > 0 && std::isfinite(refined))
+    consider(Usable(refined));
   return best;
 }
 
 INLAY_CLONES void EncodeIntegers(const float *values, size_t count, float scale, float low, float high, int32_t offset,
                                  std::byte *codes) {
   const float inverse = 1 / scale;
-  for (size_t i = 0; i < count; ++i) {
-    float code = (std::min(std::max(values[i] * inverse, low), high) + kRound) - kRound;
-    codes[i] = static_cast<std::byte>(static_cast<int32_t>(code) + offset);
+  std::array<uint8_t, kLanes> block{}; // codes might be the values for all that the compiler knows
+  auto encode = [&](size_t i, size_t lane) {
+    float code = CodeOf(values[i] * inverse, low, high);
+    block[lane] = static_cast<uint8_t>(static_cast<int32_t>(code) + offset);
+  };
+  size_t whole = count / kLanes * kLanes;
+  for (size_t i = 0; i < whole; i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      encode(i + lane, lane);
+    std::memcpy(codes + i, block.data(), kLanes);
   }
+  for (size_t i = whole; i < count; ++i)
+    encode(i, i - whole);
+  std::memcpy(codes + whole, block.data(), count - whole);
 }
 
 // To nearest, ties to even. The largest number of e4m3 is 448, the smallest normal one 2^-6, the smallest one 2^-9.
-INLAY_CLONES void EncodeF8E4M3(const float *values, size_t count, float scale, std::byte *codes) {
+// Returns the squared error.
+INLAY_CLONES double EncodeF8E4M3(const float *values, size_t count, float scale, std::byte *codes) {
   const float inverse = 1 / scale;
-  for (size_t i = 0; i < count; ++i) {
+  std::array<float, kLanes> error{};
+  std::array<uint8_t, kLanes> block{}; // codes might be the values for all that the compiler knows
+  auto encode = [&](size_t i, size_t lane) {
     float number = values[i] * inverse, magnitude = std::min(std::fabs(number), 448.0f);
     auto bits = std::bit_cast<uint32_t>(magnitude);
     // 3 of 23 bits of the fraction stay; the exponent's bias is 7 instead of 127.
-    uint32_t normal = ((bits + 0x7ffff + ((bits >> 20) & 1)) >> 20) - ((127 - 7) << 3);
-    uint32_t subnormal = std::bit_cast<uint32_t>(magnitude * 0x1p9f + kRound) & 0xf; // a multiple of 2^-9
-    uint32_t sign = std::bit_cast<uint32_t>(number) >> 31 << 7;
-    codes[i] = static_cast<std::byte>(sign | (magnitude < 0x1p-6f ? subnormal : normal));
+    uint32_t normal = (bits + 0x7ffff + ((bits >> 20) & 1)) & ~0xfffffU;
+    float multiple = magnitude * 0x1p9f + kRound; // of 2^-9
+    bool is_subnormal = magnitude < 0x1p-6f;
+    float rounded = is_subnormal ? (multiple - kRound) * 0x1p-9f : std::bit_cast<float>(normal);
+    uint32_t code = is_subnormal ? std::bit_cast<uint32_t>(multiple) & 0xf : (normal >> 20) - ((127 - 7) << 3);
+    block[lane] = static_cast<uint8_t>(std::bit_cast<uint32_t>(number) >> 31 << 7 | code);
+    float difference = std::fabs(values[i]) - rounded * scale;
+    error[lane] += difference * difference;
+  };
+  size_t whole = count / kLanes * kLanes;
+  for (size_t i = 0; i < whole; i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      encode(i + lane, lane);
+    std::memcpy(codes + i, block.data(), kLanes);
   }
+  for (size_t i = whole; i < count; ++i)
+    encode(i, i - whole);
+  std::memcpy(codes + whole, block.data(), count - whole);
+  return SumOf(error);
 }
 
-float DecodeF8E4M3(std::byte code) {
-  auto bits = static_cast<uint32_t>(code);
-  uint32_t exponent = bits >> 3 & 0xf, fraction = bits & 7;
-  float magnitude = exponent == 0 ? static_cast<float>(fraction) * 0x1p-9f
-                                  : std::bit_cast<float>((exponent + 127 - 7) << 23 | fraction << 20);
-  return bits & 0x80 ? -magnitude : magnitude;
-}
-
-// The values of all 256 codes of a type without its zero point.
-std::array<float, 256> NumbersOf(QuantizerCodes type) {
-  std::array<float, 256> numbers{};
-  for (int code = 0; code < 256; ++code)
-    numbers[static_cast<size_t>(code)] = type == QuantizerCodes::kU4   ? static_cast<float>(code - 8)
-                                         : type == QuantizerCodes::kI8 ? static_cast<float>(static_cast<int8_t>(code))
-                                                                       : DecodeF8E4M3(static_cast<std::byte>(code));
-  return numbers;
+INLAY_CLONES double SquaredNorm(const float *values, size_t count) {
+  std::array<double, kLanes> norm{};
+  size_t whole = count / kLanes * kLanes;
+  for (size_t i = 0; i < whole; i += kLanes)
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      norm[lane] += double{values[i + lane]} * double{values[i + lane]};
+  for (size_t i = whole; i < count; ++i)
+    norm[i - whole] += double{values[i]} * double{values[i]};
+  return SumOf(norm);
 }
 
 } // namespace
@@ -148,8 +180,6 @@ int64_t QuantizerGroup(int64_t columns) {
 }
 
 QuantizedGroup QuantizeGroup(QuantizerCodes type, std::span<const float> values, std::span<std::byte> codes) {
-  static const std::array<float, 256> kNumbers[] = {NumbersOf(QuantizerCodes::kU4), NumbersOf(QuantizerCodes::kI8),
-                                                    NumbersOf(QuantizerCodes::kF8E4M3)};
   QuantizedGroup result;
   const size_t count = values.size();
   const float largest = MaxMagnitude(values.data(), count);
@@ -157,32 +187,27 @@ QuantizedGroup QuantizeGroup(QuantizerCodes type, std::span<const float> values,
     result.scale = largest;
     return result;
   }
+  // Of integers: their least and largest code, and what is added when they are stored.
+  auto encode = [&](float low, float high, float half_range, int32_t offset) {
+    if (largest > 0)
+      result.scale = SearchScale(values.data(), count, largest, low, high, half_range);
+    EncodeIntegers(values.data(), count, result.scale, low, high, offset, codes.data());
+    result.squared_error = SumsOf(values.data(), count, result.scale, low, high).error;
+  };
   switch (type) {
   case QuantizerCodes::kU4:
-    if (largest > 0)
-      result.scale = SearchScale(values.data(), count, largest, -8, 7, 7.5f);
-    EncodeIntegers(values.data(), count, result.scale, -8, 7, 8, codes.data());
+    encode(-8, 7, 7.5f, 8);
     break;
   case QuantizerCodes::kI8:
-    if (largest > 0)
-      result.scale = SearchScale(values.data(), count, largest, -127, 127, 127);
-    EncodeIntegers(values.data(), count, result.scale, -127, 127, 0, codes.data());
+    encode(-127, 127, 127, 0);
     break;
   case QuantizerCodes::kF8E4M3:
     if (largest > 0)
       result.scale = Usable(largest / 448);
-    EncodeF8E4M3(values.data(), count, result.scale, codes.data());
+    result.squared_error = EncodeF8E4M3(values.data(), count, result.scale, codes.data());
     break;
   }
-  const std::array<float, 256> &numbers = kNumbers[static_cast<size_t>(type)];
-  std::array<double, kLanes> error{}, norm{};
-  for (size_t i = 0; i < count; ++i) {
-    double value = values[i], difference = value - numbers[static_cast<size_t>(codes[i])] * double{result.scale};
-    error[i % kLanes] += difference * difference;
-    norm[i % kLanes] += value * value;
-  }
-  result.squared_error = SumOf(error);
-  result.squared_norm = SumOf(norm);
+  result.squared_norm = SquaredNorm(values.data(), count);
   return result;
 }
 

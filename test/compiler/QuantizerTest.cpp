@@ -37,8 +37,10 @@ struct QuantizerTest : testing::TestWithParam<Format> {
   fs::path directory = fs::path(testing::TempDir()) / "quantizer_test";
   void TearDown() override { fs::remove_all(directory); }
 
-  std::unique_ptr<Engine> load(const std::string &model, const std::string &dtype) {
+  std::unique_ptr<Engine> load(const std::string &model, const std::string &dtype,
+                               WeightsMode weights = WeightsMode::Pack) {
     CompileRequest request;
+    request.weights = weights;
     request.modelDirectory = model;
     request.dtype = dtype;
     request.output = (directory / "quantized.inlay").string();
@@ -106,6 +108,19 @@ TEST_P(QuantizerTest, CpuComputesWhatTheEvaluatorDoes) {
   EXPECT_LE(all.klSum / static_cast<double>(all.positions), 1e-4) << all.describe();
   EXPECT_GT(clear.positions, 60);
   EXPECT_GE(static_cast<double>(clear.sameTop), 0.995 * static_cast<double>(clear.positions)) << clear.describe();
+}
+
+/// Weights that are quantized while they are loaded are those of a bundle.
+TEST_P(QuantizerTest, LinkedWeightsAreEqual) {
+  std::vector<std::vector<float>> logits[2];
+  for (WeightsMode mode : {WeightsMode::Pack, WeightsMode::Link}) {
+    std::unique_ptr<Engine> engine = load("test/fixtures/models/llama-gqa", "bfloat16", mode);
+    ASSERT_TRUE(engine);
+    absl::StatusOr<std::vector<std::vector<float>>> found = logitsAfter(*engine, {1, 50, 60, 70, 80}, 1, 6);
+    ASSERT_TRUE(found.ok()) << found.status();
+    logits[mode == WeightsMode::Link] = *std::move(found);
+  }
+  EXPECT_EQ(logits[0], logits[1]);
 }
 
 struct OddSizesTest : QuantizerTest {};

@@ -102,7 +102,7 @@ TEST(Quantize, NoCodeIsNearer) {
               << "value " << value;
         }
       }
-      EXPECT_NEAR(found.group.squared_error, error, 1e-9 * norm);
+      EXPECT_NEAR(found.group.squared_error, error, 1e-4 * error + 1e-12 * norm);
       EXPECT_NEAR(found.group.squared_norm, norm, 1e-9 * norm);
     }
 }
