@@ -39,7 +39,7 @@ CASES = {
                      FAMILIES | {"swap_ab"}),
     "codes of 4 bits with zero points": ("awq", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW), FAMILIES),
     "fp8 in blocks, linked weights": ("fp8-block", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--weights", "link"), (FEW,),
-                                      FAMILIES | {"pack"}),
+                                      FAMILIES),
     "window, norms of heads, linked weights": ("qwen3-window", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--weights", "link"),
                                                (FEW, EAGER), FAMILIES | {"swap_ab", "pack"}),
 }
