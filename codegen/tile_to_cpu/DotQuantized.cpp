@@ -32,8 +32,8 @@ UnpackedWeight::UnpackedWeight(tile::DequantizeOp op)
     : codes(op.getCodes()), group(op.getGroup()), zeroPoint(op.getZeroPoint()),
       fields(codes == tile::Codes::U4 ? 8 : 4), unit(kLanes * fields) {}
 
-/// The field's first bit in the words, or in the words shifted right by 20 bits (4-bit codes) or 16 (others) if it is one
-/// of the later fields.
+/// The field's first bit in the words, or in the words shifted right by 20 bits (4-bit codes) or 16 (others) if it is
+/// one of the later fields.
 int64_t UnpackedWeight::shiftOf(int64_t field) const {
   if (codes == tile::Codes::F8E4M3)
     return 0;

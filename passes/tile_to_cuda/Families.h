@@ -18,8 +18,8 @@
 namespace inlay {
 using FamilyLowering = mlir::LogicalResult (*)(tile::ProgramOp program, mlir::OpBuilder &builder);
 
-/// Op by op: linear layers of the families gemm and swap_ab and attention of prompts after tile-pipeline, row-wise programs, sampling, and
-/// whatever no other lowering takes.
+/// Op by op: linear layers of the families gemm and swap_ab and attention of prompts after tile-pipeline, row-wise
+/// programs, sampling, and whatever no other lowering takes.
 mlir::LogicalResult lowerGeneric(tile::ProgramOp program, mlir::OpBuilder &builder);
 
 /// Attention of steps where each sequence has one row: keys and values stream through rings of TMA copies.
