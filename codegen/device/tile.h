@@ -3,21 +3,11 @@
 #include "base.h"
 
 template <int bytes> struct Word;
-template <> struct Word<1> {
-  using Type = unsigned char;
-};
-template <> struct Word<2> {
-  using Type = unsigned short;
-};
-template <> struct Word<4> {
-  using Type = unsigned;
-};
-template <> struct Word<8> {
-  using Type = uint2;
-};
-template <> struct Word<16> {
-  using Type = uint4;
-};
+template <> struct Word<1> { using Type = unsigned char; };
+template <> struct Word<2> { using Type = unsigned short; };
+template <> struct Word<4> { using Type = unsigned; };
+template <> struct Word<8> { using Type = uint2; };
+template <> struct Word<16> { using Type = uint4; };
 
 // registers[0..N) = present ? p[0..N) : 0. The address is a multiple of N * sizeof(T) bytes.
 template <int N, typename T> __device__ __forceinline__ void load_vector(T *registers, const T *p, bool present) {
@@ -25,6 +15,15 @@ template <int N, typename T> __device__ __forceinline__ void load_vector(T *regi
   W word = {};
   if (present)
     word = *reinterpret_cast<const W *>(p);
+  memcpy(registers, &word, sizeof(W));
+}
+// registers[0..N) = present ? p[offset..) : 0, without a branch: p[0..N) is read in place of what is not there.
+template <int N, typename T>
+__device__ __forceinline__ void load_vector_or_zero(T *registers, const T *p, long long offset, bool present) {
+  using W = typename Word<N * sizeof(T)>::Type;
+  W word = *reinterpret_cast<const W *>(p + (present ? offset : 0));
+  if (!present)
+    word = {};
   memcpy(registers, &word, sizeof(W));
 }
 // p[0..N) = registers[0..N) if present.
