@@ -102,7 +102,7 @@ LogicalResult ProgramLowering::lowerOp(Operation *op) {
         memories[stage.getResult()] = materialize(stage.getValue());
         return success();
       })
-      .Case<tensor::ExtractSliceOp>([&](auto slice) { return lower(slice); })
+      .Case<tensor::ExtractSliceOp, tensor::ConcatOp>([&](auto slice) { return lower(slice); })
       .Case<tile::ForWarpsOp>([&](auto warps) { return lower(warps); })
       .Case<tensor::ExtractOp>([&](auto extract) {
         SmallVector<Value> at = scalarsOf(extract.getIndices());
@@ -296,6 +296,20 @@ LogicalResult ProgramLowering::lower(tensor::ExtractSliceOp op) {
   return success();
 }
 
+/// Tiles side by side.
+LogicalResult ProgramLowering::lower(tensor::ConcatOp op) {
+  if (op.getDim() != 1 || op.getType().getRank() != 2)
+    return op.emitOpError() << "gives " << op.getType() << "; the cpu target puts columns of matrices side by side";
+  Memory whole = scratchFor(op.getResult());
+  int64_t column = 0;
+  for (Value part : op.getInputs()) {
+    fill(partOf(whole, index(0), index(column)), part);
+    column += shapeOf(part).columns;
+  }
+  memories[op.getResult()] = whole;
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Memory
 //===----------------------------------------------------------------------===//
@@ -305,8 +319,9 @@ void ProgramLowering::storeRow(Value tile, Value row, Row target) {
   Value any = target.limit ? compare(arith::CmpIPredicate::sgt, target.limit, zero) : Value();
   ifElse(any, [&] {
     prepareRow(tile, row);
-    forBlocks(shapeOf(tile).columns, kLanes,
-              [&](Value column, int64_t width) { store(evaluate(tile, {row, column, width}), target, column); });
+    forBlocks(shapeOf(tile).columns, kLanes, [&](Value column, int64_t width) {
+      store(evaluate(tile, {row, column, width}), target, column);
+    });
   });
 }
 

@@ -89,6 +89,14 @@ LogicalResult ForWarpsOp::verify() {
   return success();
 }
 
+LogicalResult WarpReduceOp::verify() {
+  if (!(*this)->getParentOfType<ForWarpsOp>())
+    return emitOpError("stands in no tile.for_warps; its warps are what it combines over");
+  if (getValues().empty())
+    return emitOpError("combines no tiles; expected one or more");
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Rings
 //===----------------------------------------------------------------------===//

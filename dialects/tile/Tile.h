@@ -27,6 +27,7 @@ namespace inlay::tile {
 struct PipelineShape {
   int64_t stages;
   /// Warps that fetch and warps that multiply, and the registers of their threads; 0: as the compiler divides them.
+  /// Without producers each warp fetches for itself.
   int64_t producers, consumers, producerRegisters = 0, consumerRegisters = 0;
   /// Weights are read by one block only, so that no cache need keep them.
   bool streamsWeights = false;

@@ -15,6 +15,15 @@ bool inlay::isElementwise(Operation *op) {
          isa<RankedTensorType>(op->getResult(0).getType());
 }
 
+bool inlay::isInWarpRing(Value tile) {
+  auto wait = tile.getDefiningOp<WaitOp>();
+  return wait && isa<ForWarpsOp>(wait.getRing().getDefiningOp()->getParentOp());
+}
+
+Value inlay::rowsOfPackedProduct(DotOp dot) {
+  return isInWarpRing(dot.getLhs()) ? dot.getRhs() : isInWarpRing(dot.getRhs()) ? dot.getLhs() : Value();
+}
+
 bool inlay::isOfUnwrittenMemory(Operation *op) {
   Value view;
   if (auto load = dyn_cast_or_null<LoadOp>(op))
@@ -59,12 +68,14 @@ static bool isStaged(Value tile) {
   Operation *op = tile.getDefiningOp();
   if (auto reduce = dyn_cast_or_null<ClusterReduceOp>(op))
     return isStaged(reduce.getValue());
-  return isa_and_nonnull<StageOp, WarpRolesOp>(op);
+  return isa_and_nonnull<StageOp, WarpReduceOp, WarpRolesOp>(op);
 }
 
 bool LayoutAssignment::isPulled(Value tile) const {
   if (auto slice = tile.getDefiningOp<tensor::ExtractSliceOp>())
     return isStaged(slice.getSource());
+  if (tile.getDefiningOp<WarpReduceOp>())
+    return true;
   return isOfUnwrittenMemory(tile.getDefiningOp());
 }
 
@@ -103,12 +114,34 @@ Layout LayoutAssignment::of(Value tile) {
         // Each half in 16 bits is 8 bytes of a thread.
         layout = Layout::blocked(cast<RankedTensorType>(tile.getType()).getShape(), 8, warpBits);
         break;
-      } else if (isElementwise(user) && !isInline(user->getResult(0)) &&
+      } else if (auto dot = dyn_cast<DotOp>(user); dot && rowsOfPackedProduct(dot) == tile) {
+        auto type = cast<RankedTensorType>(tile.getType());
+        layout = Layout::mmaPackedRows(type.getDimSize(0), type.getDimSize(1));
+        break;
+      } else if (auto broadcast = dyn_cast<BroadcastOp>(user)) {
+        layout = demanded(broadcast.getResult());
+        if (layout)
+          layout = layout->slice(broadcast.getAxis());
+        if (layout)
+          break;
+      } else if (auto loop = dyn_cast<scf::ForOp>(user->getParentOp()); loop && isa<scf::YieldOp>(user)) {
+        // What the loop carries on has the layout of what it was.
+        Value carried = loop.getRegionIterArg(llvm::find(user->getOperands(), tile) - user->operand_begin());
+        if (carried != tile && !inProgress.contains(carried)) {
+          layout = of(carried);
+          break;
+        }
+      } else if (isElementwise(user) && !isInline(user->getResult(0)) && !inProgress.contains(user->getResult(0)) &&
                  cast<RankedTensorType>(user->getResult(0).getType()).getShape() ==
                      cast<RankedTensorType>(tile.getType()).getShape()) {
         layout = of(user->getResult(0));
         break;
       }
+    // Or that of what else is computed from its operands, so that they are loaded once.
+    if (Operation *op = tile.getDefiningOp(); !layout && op && isElementwise(op))
+      for (Value operand : op->getOperands())
+        if (!layout && operand.getType() == tile.getType() && !isInline(operand) && !inProgress.contains(operand))
+          layout = of(operand);
     inProgress.erase(tile);
   }
   Layout result = layout ? *layout : blocked(cast<RankedTensorType>(tile.getType()));
@@ -168,7 +201,12 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
   Operation *op = tile.getDefiningOp();
   unsigned number = cast<OpResult>(tile).getResultNumber();
   return llvm::TypeSwitch<Operation *, std::optional<Layout>>(op)
-      .Case([&](DotOp dot) { return accumulator(cast<RankedTensorType>(dot.getType())); })
+      .Case([&](DotOp dot) {
+        if (Value rows = rowsOfPackedProduct(dot))
+          return Layout::mmaPackedAccumulator(cast<RankedTensorType>(rows.getType()).getDimSize(0),
+                                              isInWarpRing(dot.getLhs()));
+        return accumulator(cast<RankedTensorType>(dot.getType()));
+      })
       .Case([&](ReduceOp reduce) -> std::optional<Layout> {
         Layout in = isInline(reduce.getValue()) ? blocked(cast<RankedTensorType>(reduce.getValue().getType()))
                                                 : of(reduce.getValue());
@@ -196,6 +234,11 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
         return Layout::mmaAccumulator(type.getDimSize(0), type.getDimSize(1), warpBits, 0);
       })
       .Case([&](tensor::ExtractSliceOp slice) -> std::optional<Layout> {
+        if (slice.getSource().getDefiningOp<WarpReduceOp>()) {
+          // Pairs of columns, which may be even and odd ones; more where all lanes have some.
+          int64_t elements = slice.getType().getNumElements() / 32;
+          return Layout::blocked(slice.getType().getShape(), elements >= 4 ? 4 : 2, warpBits);
+        }
         if (!isStaged(slice.getSource()) || !slice.getSource().getDefiningOp<ClusterReduceOp>())
           return std::nullopt;
         // 16 bytes, in which 8 lanes read 128 neighbouring bytes of a block's shared memory.

@@ -57,6 +57,11 @@ private:
   llvm::DenseSet<mlir::Value> inProgress; // of `of`
 };
 
+/// Whether the tile lies in a slot of the ring of a warp, where weights are packed.
+bool isInWarpRing(mlir::Value tile);
+/// The activations of a product with such a tile; null for other products.
+mlir::Value rowsOfPackedProduct(tile::DotOp dot);
+
 /// Whether the op computes each element of its result from the same elements of its operands.
 bool isElementwise(mlir::Operation *op);
 

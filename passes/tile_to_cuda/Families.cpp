@@ -22,6 +22,7 @@ FamilyLowering inlay::familyLowering(tile::ProgramOp program) {
       {TypeID::get<tile::GenericAttr>(), lowerGeneric},
       {TypeID::get<tile::MatvecAttr>(), lowerMatvec},
       {TypeID::get<tile::PrefillAttentionAttr>(), lowerPrefillAttention},
+      {TypeID::get<tile::StreamAttr>(), lowerGeneric},
       {TypeID::get<tile::SwapAbAttr>(), lowerGeneric},
   };
   tile::Schedule schedule = program.getScheduleAttr();

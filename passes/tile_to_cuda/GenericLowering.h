@@ -19,6 +19,7 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Matchers.h"
 #include "passes/tile_to_cuda/AssignLayouts.h"
+#include "passes/tile_to_cuda/KernelBuilder.h"
 #include "llvm/ADT/MapVector.h"
 
 #include <functional>
@@ -37,10 +38,12 @@ struct SharedTile {
   size_t group; // of cp.async, counted over the kernel's text
 };
 
-/// A tile that stays in shared memory: tile.stage. Of a cluster, each block has its own, and a reader combines them.
+/// A tile that stays in shared memory: tile.stage. Of a cluster, each block has its own, and a reader combines them; so
+/// it does with those of `parts` warps, `partPitch` elements apart.
 struct KeptTile {
   mlir::Value pointer;
   int64_t pitch = 0;
+  int64_t parts = 1, partPitch = 0;
   bool isOfCluster = false;
   tile::Reduction combination = tile::Reduction::Add;
 };
@@ -54,6 +57,7 @@ struct RingState {
   llvm::SmallVector<mlir::Value> buffers; // one for each tile of a slot
   mlir::Value full, empty;
   RingCursor producer, consumer, released;
+  bool isOfWarp = false;
 };
 
 /// The threads that run what is built: all of a block, the warps of a role, or one warp.
@@ -67,6 +71,8 @@ struct FetchMaps {
   llvm::SmallVector<cuda::TensorMapAttr> maps;
   llvm::DenseMap<mlir::Operation *, unsigned> numbers;
 };
+/// The slot at which an end of a ring is, and the next one; the parity turns where the ring begins anew.
+mlir::Value advance(KernelBuilder &k, RingCursor cursor, int64_t stages);
 /// Fails with a diagnostic at a fetch that TMA cannot do.
 mlir::LogicalResult collectTensorMaps(tile::ProgramOp program, FetchMaps &maps);
 
@@ -156,6 +162,14 @@ private:
   LogicalResult release(tile::ReleaseOp op);
   LogicalResult dotAsync(tile::DotAsyncOp op);
   LogicalResult dotWait(tile::DotWaitOp op);
+
+  // Streams of one warp.
+  LogicalResult warpRing(tile::RingOp op);
+  LogicalResult fetchOfWarp(tile::FetchOp op);
+  LogicalResult dotOfSlot(tile::DotOp op);
+  LogicalResult warpReduce(tile::WarpReduceOp op);
+  void keepPart(Value tile, Value base, int64_t pitch, int64_t column);
+  Value loadReduced(Value tile, const Layout &layout);
 
   // Warps.
   LogicalResult lowerRegion(mlir::Region &region, mlir::Block *to, ThreadGroup group);

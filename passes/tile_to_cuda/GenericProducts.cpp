@@ -11,6 +11,8 @@ using namespace mlir;
 using namespace inlay;
 
 LogicalResult GenericLowering::dot(tile::DotOp op) {
+  if (rowsOfPackedProduct(op))
+    return dotOfSlot(op);
   RankedTensorType lhsType = tileType(op.getLhs()), rhsType = tileType(op.getRhs()), type = tileType(op.getResult());
   Type element = lhsType.getElementType();
   if (element.isF32())

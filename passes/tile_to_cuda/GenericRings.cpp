@@ -9,7 +9,6 @@
 
 #include "passes/tile_to_cuda/Families.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
-#include "passes/tile_to_cuda/KernelBuilder.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -59,6 +58,8 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
 
 LogicalResult inlay::collectTensorMaps(tile::ProgramOp program, FetchMaps &maps) {
   WalkResult walk = program.walk([&](tile::FetchOp fetch) {
+    if (isa<tile::ForWarpsOp>(fetch.getRing().getDefiningOp()->getParentOp()))
+      return WalkResult::advance(); // one bulk copy
     FailureOr<cuda::TensorMapAttr> map = tensorMapOf(fetch);
     if (failed(map))
       return WalkResult::interrupt();
@@ -80,6 +81,8 @@ Value GenericLowering::tensorMap(unsigned i) { return kernel.getArgument(program
 static int64_t elementsOf(Type tile) { return cast<RankedTensorType>(tile).getNumElements(); }
 
 LogicalResult GenericLowering::ring(tile::RingOp op) {
+  if (isa<tile::ForWarpsOp>(op->getParentOp()))
+    return warpRing(op);
   KernelBuilder k(loc, b);
   tile::RingType type = op.getResult().getType();
   RingState &state = rings[op];
@@ -108,8 +111,7 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
   return success();
 }
 
-/// The slot at which an end of a ring is, and the next one; the parity turns where the ring begins anew.
-static Value advance(KernelBuilder &k, RingCursor cursor, int64_t stages) {
+Value inlay::advance(KernelBuilder &k, RingCursor cursor, int64_t stages) {
   Value at = k.name("slot", k.get(cursor.stage));
   Value next = k.name("next_slot", k.add(at, 1));
   Value wraps = k.name("wraps", k.equal(next, stages));
@@ -144,19 +146,25 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
   Value slot;
   if (op.getFirst()) {
     slot = scalar(op.getFirst());
+  } else if (state.isOfWarp) {
+    slot = advance(k, state.producer, stages);
   } else {
     Value parity = k.sub(k.index(1), k.get(state.producer.parity));
     parity = k.name("emptied", parity);
     slot = advance(k, state.producer, stages);
     k.call("mbarrier_wait", "mbarrier.h", {k.offset(state.empty, slot), parity});
   }
-  k.call("mbarrier_arrive_expect", "mbarrier.h",
-         {k.offset(state.full, slot), k.i32(op.getRing().getType().slotBytes())});
+  // The one fetch of a warp's slot announces its own bytes.
+  if (!state.isOfWarp)
+    k.call("mbarrier_arrive_expect", "mbarrier.h",
+           {k.offset(state.full, slot), k.i32(op.getRing().getType().slotBytes())});
   scalars[op.getSlot()] = slot;
   return success();
 }
 
 LogicalResult GenericLowering::fetch(tile::FetchOp op) {
+  if (rings[op.getRing()].isOfWarp)
+    return fetchOfWarp(op);
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
   Value slot = scalar(op.getSlot()), row = scalar(op.getOffsets()[0]), column = scalar(op.getOffsets()[1]);
@@ -192,6 +200,10 @@ LogicalResult GenericLowering::wait(tile::WaitOp op) {
 LogicalResult GenericLowering::release(tile::ReleaseOp op) {
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
+  if (state.isOfWarp) {
+    k.syncWarp();
+    return success();
+  }
   Value slot = advance(k, state.released, op.getRing().getType().getStages());
   k.ifThen(k.equal(k.rem(k.special(cuda::Special::ThreadX), kWarpgroup), 0),
            [&] { k.call("mbarrier_arrive", "mbarrier.h", k.offset(state.empty, slot)); });

@@ -45,6 +45,8 @@ Value GenericLowering::arrayOf(Value tile, const Layout &layout) {
   Value array;
   if (auto slice = tile.getDefiningOp<tensor::ExtractSliceOp>(); slice && layouts.isPulled(tile)) {
     array = loadSlice(slice, layout);
+  } else if (tile.getDefiningOp<tile::WarpReduceOp>()) {
+    array = loadReduced(tile, layout);
   } else if (layouts.isPulled(tile)) {
     array = loadArray(tile.getDefiningOp(), layout);
   } else {
@@ -144,7 +146,13 @@ Value GenericLowering::convert(Value array, const Layout &from, const Layout &to
   };
   Value result = local(to.registerCount(), type, "converted");
   barrier();
-  Value tile = shared("exchange", (rank == 2 ? rows * pitch : rows) * bytesOf(type), 16, type, exchanges++);
+  // Each warp has memory of its own where they do not meet.
+  int64_t elements = llvm::alignTo(rank == 2 ? rows * pitch : rows, 16);
+  bool isOfWarp = threads.group == ThreadGroup::Warp;
+  int64_t copies = isOfWarp ? static_cast<int64_t>(kernel.getThreads()) / 32 : 1;
+  Value tile = shared("exchange", copies * elements * bytesOf(type), 16, type, exchanges++);
+  if (isOfWarp)
+    tile = pointerAt(tile, mul(warp, elements));
   unrolled(from.registerCount(),
            [&](Value reg) { cuda::StoreOp::create(b, loc, get(array, reg), tile, at(from, reg)); });
   barrier();

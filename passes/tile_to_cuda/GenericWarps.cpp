@@ -8,7 +8,6 @@
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
-#include "passes/tile_to_cuda/KernelBuilder.h"
 
 #include <numeric>
 
@@ -122,7 +121,10 @@ LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
     define(part, *own, arrayOf(whole, layout));
   }
   ThreadGroup group{ThreadGroup::Warp, 1};
-  if (threads.group == ThreadGroup::Role && count == threads.warps) {
+  // Where all warps of the group run the body, they may meet in it.
+  bool isWhole = threads.group == ThreadGroup::Role ? count == threads.warps
+                                                    : count * 32 == static_cast<int64_t>(kernel.getThreads());
+  if (isWhole) {
     int before = layouts.enter(0);
     ThreadGroup outer = std::exchange(threads, group);
     LogicalResult result = lowerBlock(op.getBody().front());
@@ -141,13 +143,14 @@ LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
 
 LogicalResult GenericLowering::stage(tile::StageOp op) {
   RankedTensorType type = tileType(op.getResult());
-  if (type.getRank() != 2 || type.getElementTypeBitWidth() != 32)
-    return op.emitOpError() << "of " << type << " has no CUDA lowering; expected rank 2 and 32 bits";
+  int64_t elementBytes = bytesOf(type.getElementType());
+  if (type.getRank() != 2 || (elementBytes != 4 && elementBytes != 2))
+    return op.emitOpError() << "of " << type << " has no CUDA lowering; expected rank 2, and 16 or 32 bits";
   Layout layout = layouts.of(op.getValue());
   Value array = materialize(op.getValue(), layout, "staged");
   KernelBuilder k(loc, b);
   // 16 bytes more a row, so that rows lie in different banks.
-  int64_t pitch = type.getDimSize(1) + 4, bytes = type.getDimSize(0) * pitch * 4;
+  int64_t pitch = type.getDimSize(1) + 16 / elementBytes, bytes = type.getDimSize(0) * pitch * elementBytes;
   bool isOfRole = threads.group == ThreadGroup::Role && isa<tile::WarpRolesOp>(op->getParentOp());
   auto forWarps = op->getParentOfType<tile::ForWarpsOp>();
   bool isOfWarp = forWarps != nullptr;
@@ -157,11 +160,18 @@ LogicalResult GenericLowering::stage(tile::StageOp op) {
                         isOfWarp ? bytes * static_cast<int64_t>(forWarps.getCount()) : bytes, 128,
                         isOfRole ? std::optional<int64_t>(kSumsOverlay) : std::nullopt);
   if (isOfWarp)
-    base = k.name("own", k.offset(base, k.mul(warp, bytes / 4)));
+    base = k.name("own", k.offset(base, k.mul(warp, bytes / elementBytes)));
   barrier(); // what lay there has been read
-  unrolled(liveRegisters(layout, type.getShape()), [&](Value reg) {
+  int64_t live = liveRegisters(layout, type.getShape());
+  int64_t width = elementBytes == 2 ? std::gcd(std::min<int64_t>(layout.contiguous(1), 8), live) : 1;
+  unrolled(live / width, [&](Value i) {
+    Value reg = mul(i, width);
     Value at = add(mul(coordinate(layout, 0, reg), pitch), coordinate(layout, 1, reg));
-    cuda::StoreOp::create(b, loc, get(array, reg), base, at);
+    if (width > 1)
+      call("store_vector<" + std::to_string(width) + ">", "tile.h",
+           {pointerAt(base, at), address(array, reg), always()});
+    else
+      cuda::StoreOp::create(b, loc, get(array, reg), base, at);
   });
   kept[op.getResult()] = {base, pitch};
   if (!isOfRole)
@@ -224,7 +234,7 @@ Value GenericLowering::loadSlice(tensor::ExtractSliceOp op, const Layout &layout
   KeptTile tile = kept.lookup(op.getSource());
   RankedTensorType type = op.getType();
   SmallVector<Value> offsets;
-  int64_t width = std::min<int64_t>(layout.contiguous(1), 4);
+  int64_t width = std::min<int64_t>(layout.contiguous(1), 16 / bytesOf(type.getElementType()));
   for (OpFoldResult offset : op.getMixedOffsets()) {
     auto value = dyn_cast<Value>(offset);
     offsets.push_back(value ? scalar(value) : index(*getConstantIntValue(offset)));
@@ -246,6 +256,21 @@ Value GenericLowering::loadSlice(tensor::ExtractSliceOp op, const Layout &layout
     });
   };
   Value array = local(count, type.getElementType(), "loaded");
+  if (tile.parts > 1) {
+    // In the order of the warps.
+    Value zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type.getElementType()));
+    unrolled(count, [&](Value reg) { set(zero, array, reg); });
+    unrolled(tile.parts, [&](Value part) {
+      Value own = local(count, type.getElementType(), "part");
+      unrolled(count / width, [&](Value i) {
+        Value reg = mul(i, width);
+        call("load_vector<" + std::to_string(width) + ">", "tile.h",
+             {this->address(own, reg), pointerAt(address(reg), mul(part, tile.partPitch)), always()});
+      });
+      unrolled(count, [&](Value reg) { set(combine(tile.combination, get(array, reg), get(own, reg)), array, reg); });
+    });
+    return array;
+  }
   if (!tile.isOfCluster) {
     loadOwn(array);
     return array;

@@ -115,3 +115,32 @@ Layout Layout::mmaLhs(int64_t rows, int64_t inner, int warpRows, int warpColumns
   int innerBits = std::max(4, log2Ceil(inner));
   return mmaRows(rows, innerBits, innerBits, warpRows, warpColumns);
 }
+
+Layout Layout::mmaPackedRows(int64_t rows, int64_t inner) {
+  Layout result;
+  result.registers = {{1, 0}, {1, 1}, {1, 2}};
+  result.lanes = {{1, 3}, {1, 4}};
+  int rowBits = log2Ceil(rows);
+  for (int i = 0; i < 3; ++i)
+    result.lanes.push_back(i < rowBits ? LayoutBit{0, i} : LayoutBit());
+  for (int i = 5; i < log2Ceil(inner); ++i)
+    result.registers.push_back({1, i});
+  if (rowBits > 3)
+    result.registers.push_back({0, 3});
+  return result;
+}
+
+Layout Layout::mmaPackedAccumulator(int64_t rows, bool isLeft) {
+  // Lane group g reads weight row g / 2 + 4 * (g % 2).
+  Layout result;
+  if (!isLeft) {
+    result.registers = {{1, 2}, {0, 3}};
+    result.lanes = {{1, 0}, {1, 1}, {0, 0}, {0, 1}, {0, 2}};
+    return result;
+  }
+  result.registers = {{1, 0}, {0, 3}};
+  result.lanes = {{1, 1}, {1, 2}, {0, 2}, {0, 0}, {0, 1}};
+  if (rows > 8)
+    result.registers.push_back({1, 3});
+  return result;
+}

@@ -49,6 +49,12 @@ struct Layout {
   static Layout blocked(llvm::ArrayRef<int64_t> shape, int64_t vector, int warpBits);
   /// The accumulators of mma.m16n8k16, rows over 2^warpRows warps and columns over 2^warpColumns.
   static Layout mmaAccumulator(int64_t rows, int64_t columns, int warpRows, int warpColumns);
+  /// Of products with weights in packed order (tile::kAtomPacking): activations, rows x K, of which each lane has 8
+  /// columns of each 32. One row is held by all lanes that would hold others.
+  static Layout mmaPackedRows(int64_t rows, int64_t inner);
+  /// Their accumulators: rows x 8 where the weights are on the right, or 16 x rows. Lanes have weight rows in the order
+  /// in which 8 of them read different banks.
+  static Layout mmaPackedAccumulator(int64_t rows, bool isLeft);
   /// The left operand, M x K: each warp holds all of K for its rows.
   static Layout mmaLhs(int64_t rows, int64_t inner, int warpRows, int warpColumns);
 };

@@ -103,6 +103,14 @@ LogicalResult GenericLowering::lower(Operation *op) {
       .Case([&](tile::WarpRolesOp op) { return warpRoles(op); })
       .Case([&](tile::ForWarpsOp op) { return forWarps(op); })
       .Case([&](tile::StageOp op) { return stage(op); })
+      .Case([&](tile::WarpReduceOp op) { return warpReduce(op); })
+      .Case([&](tensor::ConcatOp concat) -> LogicalResult {
+        bool isReduced =
+            llvm::all_of(concat->getUsers(), [](Operation *user) { return isa<tile::WarpReduceOp>(user); });
+        return isReduced && concat.getDim() == 1
+                   ? success()
+                   : concat.emitOpError("has no CUDA lowering; expected columns that tile.warp_reduce takes");
+      })
       .Case([&](tensor::ExtractSliceOp op) { return extractSlice(op); })
       .Case([&](scf::ForOp loop) { return forOp(loop); })
       .Case([&](scf::IfOp branch) { return ifOp(branch); })
@@ -218,6 +226,12 @@ static void hoistFromBranches(tile::ProgramOp program) {
           hoist(&op, branch);
 }
 
+/// Whether no launch of the step writes what a load or gather reads.
+static bool isEarly(Operation *load) {
+  tile::Provenance provenance = cast<tile::ViewType>(load->getOperand(0).getType()).getProvenance();
+  return provenance == tile::Provenance::Weight || provenance == tile::Provenance::Meta;
+}
+
 /// Moves `op` up to where its operands are known; with `chain`, those that are pure as well.
 static void moveUp(Operation *op, bool chain) {
   Operation *last = nullptr;
@@ -230,6 +244,11 @@ static void moveUp(Operation *op, bool chain) {
     if (!last || last->isBeforeInBlock(def))
       last = def;
   }
+  // What earlier launches write comes after the wait for them.
+  if (chain && isOfUnwrittenMemory(op) && !isEarly(op))
+    for (auto depend : op->getBlock()->getOps<tile::DependOp>())
+      if (depend->isBeforeInBlock(op) && (!last || last->isBeforeInBlock(depend)))
+        last = depend;
   if (last)
     op->moveAfter(last);
   else if (chain)
@@ -255,6 +274,9 @@ static void hoistLoads(tile::ProgramOp program) {
 /// The threads of a block: those of its roles, or as many as the tiles ask for.
 static int64_t threadsOf(tile::ProgramOp program, const LayoutAssignment &layouts) {
   int64_t threads = layouts.threads();
+  program.walk([&](tile::WarpReduceOp reduce) {
+    threads = 32 * static_cast<int64_t>(reduce->getParentOfType<tile::ForWarpsOp>().getCount());
+  });
   program.walk([&](tile::WarpRolesOp roles) { threads = 32 * (roles.getConsumers() + roles.getProducers()); });
   return threads;
 }
@@ -263,7 +285,13 @@ LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder) {
   tile::Schedule schedule = program.getScheduleAttr();
   std::optional<tile::PipelineShape> pipeline = schedule ? schedule.getPipeline() : std::nullopt;
   bool hasRoles = program.walk([](tile::WarpRolesOp) { return WalkResult::interrupt(); }).wasInterrupted();
-  if (pipeline && !hasRoles)
+  bool hasWarpRings =
+      program
+          .walk([](tile::DependOp depend) {
+            return isa<tile::ForWarpsOp>(depend->getParentOp()) ? WalkResult::interrupt() : WalkResult::advance();
+          })
+          .wasInterrupted();
+  if (pipeline && !(pipeline->producers ? hasRoles : hasWarpRings))
     return program.emitError("has the schedule ")
            << schedule << " and no warps that fetch; run tile-apply-schedule, tile-assign-stages, "
            << "tile-specialize-warps and tile-pipeline first";

@@ -141,6 +141,13 @@ template <typename T> static void mma_8_rows(float *d, const int *a, uint4 b) {
   mma_m16n8k16<T>(d, a1, b1);
 }
 
+template <typename T> static void mma_weights(float *d, uint4 low, uint4 high, const int *x) {
+  const int a0[4] = {int(low.x), int(high.x), int(low.y), int(high.y)};
+  const int a1[4] = {int(low.z), int(high.z), int(low.w), int(high.w)};
+  mma_m16n8k16<T>(d, a0, x);
+  mma_m16n8k16<T>(d, a1, x + 2);
+}
+
 template <int> static void setmaxnreg_dec() {}
 template <int> static void setmaxnreg_inc() {}
 static void wgmma_fence() {}

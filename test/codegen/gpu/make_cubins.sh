@@ -3,7 +3,7 @@
 # Needs no GPU. With `cuda` it writes only the sources, which check_kernels.py --emulate needs, and requires no NVRTC.
 # Hand-written programs and those of mixed steps use the generic lowering instead of the kernel families for matrix
 # products, so that it is tested, too. Programs of decode steps keep the family matvec. Further programs test the
-# families matvec (16 rows), gemm and swap_ab. swap_ab runs with K in one block, and with K split over two blocks that
+# families matvec (16 rows), gemm, stream and swap_ab. swap_ab runs with K in one block, and with K split over two blocks that
 # go through their ring twice, also with a number of rows that is no power of two. A block of gemm runs through all tiles;
 # gemm_272 has one more tile of columns, which is not full.
 set -eu
@@ -18,6 +18,8 @@ swap_ab() {
 }
 bin=$1 folder=$2 kind=${3:-cubin}
 translate "$folder/llama_decode_sm_90a" <"$here/../programs/llama_decode_sm_90a.mlir"
+"$bin/inlay-opt" --tile-select-schedule=streams=true "$here/../programs/llama_decode_sm_90a.mlir" 2>/dev/null |
+  translate "$folder/llama_decode_stream"
 for program in embedding argmax residual swiglu qkv_rope attention llama_mixed_sm_90a; do
   sed 's/#tile.family<\(matvec\|gemm\)>/#tile.generic<>/' "$here/../programs/$program.mlir" | translate "$folder/$program"
 done
@@ -30,6 +32,12 @@ linear() {
     "$here/../programs/residual.mlir" | translate "$folder/$1"
 }
 linear matvec '#tile.family<matvec>'
+# Weights on the right and on the left, a K that the warps divide evenly and not, one pass and several.
+stream() {
+  echo "#tile.stream<blocks = $1, warps = $2, tile_columns = $3, tile_k = $4, stages = $5, tiles = $6, rows = 16, depth = $7, slots = 2, shared_bytes = 115712>"
+}
+linear stream_right "$(stream 7 3 8 64 2 2 1)"
+linear stream_left "$(stream 5 4 16 128 3 4 2)"
 gemm='#tile.gemm<blocks = 1, tile_rows = 128, tile_columns = 256, tile_k = 64, stages = 4, consumers = 2, producer_registers = 40, consumer_registers = 232>'
 linear gemm "$gemm"
 linear gemm_272 "$gemm" 272

@@ -29,9 +29,9 @@ tile.program @columns_of_warps(%x: !x, %w: !w {tile.packing = "atom_8x64"}) grid
 
 tile.program @narrow(%y: !tile.view<?x64xf32, output, tokens>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
   %c0 = arith.constant 0 : index
-  %t = arith.constant dense<0.0> : tensor<64x32xbf16>
-  // expected-error @+1 {{'tile.stage' op of 'tensor<64x32xbf16>' has no CUDA lowering; expected rank 2 and 32 bits}}
-  %staged = tile.stage %t : tensor<64x32xbf16>
+  %t = arith.constant dense<0> : tensor<64x32xi8>
+  // expected-error @+1 {{'tile.stage' op of 'tensor<64x32xi8>' has no CUDA lowering; expected rank 2, and 16 or 32 bits}}
+  %staged = tile.stage %t : tensor<64x32xi8>
 }
 
 // -----
@@ -39,7 +39,7 @@ tile.program @narrow(%y: !tile.view<?x64xf32, output, tokens>) grid affine_map<(
 tile.program @vector(%y: !tile.view<?x64xf32, output, tokens>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
   %c0 = arith.constant 0 : index
   %t = arith.constant dense<0.0> : tensor<64xf32>
-  // expected-error @+1 {{'tile.stage' op of 'tensor<64xf32>' has no CUDA lowering; expected rank 2 and 32 bits}}
+  // expected-error @+1 {{'tile.stage' op of 'tensor<64xf32>' has no CUDA lowering; expected rank 2, and 16 or 32 bits}}
   %staged = tile.stage %t : tensor<64xf32>
 }
 

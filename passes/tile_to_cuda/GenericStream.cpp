@@ -1,0 +1,241 @@
+//===- GenericStream.cpp - rings of one warp, and sums over warps ----------===//
+//
+// A warp that fetches for itself has a buffer and an mbarrier for each slot. One lane starts
+// the copies: packed weights are contiguous, so that a bulk copy brings 8 rows of a tile. A
+// product reads the slot as fragments of mma.m16n8k16: 16 bytes of a lane are 8 columns of one
+// weight row, which are two fragments in an order of k that the activations share.
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "passes/tile_to_cuda/GenericLowering.h"
+
+using namespace mlir;
+using namespace inlay;
+using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
+
+static constexpr int64_t kPieceColumns = 32; // a lane's 16 bytes times the 4 lanes of a row
+
+//===----------------------------------------------------------------------===//
+// Rings
+//===----------------------------------------------------------------------===//
+
+LogicalResult GenericLowering::warpRing(tile::RingOp op) {
+  KernelBuilder k(loc, b);
+  tile::RingType type = op.getResult().getType();
+  auto warps = static_cast<int64_t>(cast<tile::ForWarpsOp>(op->getParentOp()).getCount());
+  int64_t stages = type.getStages();
+  auto tile = cast<RankedTensorType>(type.getTiles().front());
+  if (type.getTiles().size() != 1 || tile.getElementTypeBitWidth() != 16 || tile.getDimSize(0) % kGroupRows != 0 ||
+      tile.getDimSize(1) % kAtomColumns != 0)
+    return op.emitOpError() << "of a warp has slots of " << type.getTiles() << "; expected one tile of 16 bits, of "
+                            << kGroupRows << " n x " << kAtomColumns << " n";
+  RingState &state = rings[op];
+  state.isOfWarp = true;
+  Value buffer = k.shared("rings", tile.getElementType(), warps * stages * type.slotBytes(), kAtomBytes);
+  Value barriers = k.shared("barriers", k.getI64Type(), warps * stages * 8);
+  state.buffers = {k.name("ring", k.offset(buffer, k.mul(warp, stages * tile.getNumElements())))};
+  state.full = k.name("full", k.offset(barriers, k.mul(warp, stages)));
+  state.producer.stage = k.local("filled_next", {}, k.getIndexType(), k.index(0));
+  state.consumer.stage = k.local("stage", {}, k.getIndexType(), k.index(0));
+  state.consumer.parity = k.local("parity", {}, k.getIndexType(), k.index(0));
+  k.ifThen(k.equal(lane, 0), [&] {
+    k.loop("i", stages, KernelBuilder::Unrolled, [&](Value i) {
+      k.call("mbarrier_init", "mbarrier.h", {k.offset(state.full, i), k.i32(1)});
+    });
+    k.call("fence_mbarrier_init", "mbarrier.h", {});
+  });
+  k.syncWarp();
+  evictFirst = k.name("policy", k.call(k.getI64Type(), "evict_first_policy", "bulk_copy.h", {}));
+  return success();
+}
+
+/// One lane announces the bytes of a slot and starts a copy for each 8 rows. Rows past the end of the view have none.
+LogicalResult GenericLowering::fetchOfWarp(tile::FetchOp op) {
+  auto view = cast<tile::ViewType>(op.getView().getType());
+  if (!isPacked(op.getView()))
+    return op.emitError("reads weights that are not packed; expected ")
+           << tile::kPackingAttr << " = \"" << tile::kAtomPacking << "\"";
+  KernelBuilder k(loc, b);
+  RingState &state = rings[op.getRing()];
+  auto tile = cast<RankedTensorType>(op.getRing().getType().getTiles()[op.getTile()]);
+  int64_t atoms = llvm::divideCeil(view.getShape()[1], kAtomColumns);
+  int64_t groups = llvm::divideCeil(view.getShape()[0], kGroupRows), copies = tile.getDimSize(0) / kGroupRows;
+  int64_t elements = kGroupRows * tile.getDimSize(1), bytes = elements * 2;
+  Value slot = scalar(op.getSlot()), row = scalar(op.getOffsets()[0]), column = scalar(op.getOffsets()[1]);
+  Value source = k.as(scalar(op.getView()), k.getI8Type());
+  Value bar = k.name("bar", k.offset(state.full, slot)),
+        to = k.offset(state.buffers[0], k.mul(slot, copies * elements));
+  Value first = k.div(row, kGroupRows);
+  k.ifThen(k.equal(lane, 0), [&] {
+    Value present = k.i32(copies * bytes), isFirst = k.less(first, groups);
+    if (copies == 1) {
+      present = k.select(isFirst, present, k.i32(0));
+    } else if (groups % copies != 0) {
+      Value count = k.max(k.min(k.sub(k.index(groups), first), k.index(copies)), k.index(0));
+      present = arith::IndexCastOp::create(k, k.getI32Type(), k.mul(count, bytes));
+    } else {
+      present = k.select(isFirst, present, k.i32(0));
+    }
+    k.call("mbarrier_arrive_expect", "mbarrier.h", {bar, present});
+    for (int64_t copy = 0; copy < copies; ++copy) {
+      Value group = k.add(first, copy);
+      bool isAlone = copy > 0 && groups % copies != 0;
+      k.ifThen(isAlone ? k.less(group, groups) : isFirst, [&] {
+        // A large matrix has more bytes than an int counts.
+        Type i64 = k.getI64Type();
+        Value atom = k.add(arith::MulIOp::create(k, arith::IndexCastOp::create(k, i64, group),
+                                                 arith::ConstantIntOp::create(k, atoms, 64))
+                               .getResult(),
+                           arith::IndexCastOp::create(k, i64, k.div(column, kAtomColumns)));
+        Value at = arith::MulIOp::create(k, atom, arith::ConstantIntOp::create(k, kAtomBytes, 64));
+        SmallVector<Value> operands{k.offset(to, k.index(copy * elements)), k.offset(source, at), k.i32(bytes), bar};
+        if (op.getEvictFirst())
+          operands.push_back(evictFirst);
+        k.call("bulk_copy", "bulk_copy.h", operands);
+      });
+    }
+  });
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Products
+//===----------------------------------------------------------------------===//
+
+LogicalResult GenericLowering::dotOfSlot(tile::DotOp op) {
+  bool isLeft = isInWarpRing(op.getLhs());
+  Value weights = isLeft ? op.getLhs() : op.getRhs(), rows = rowsOfPackedProduct(op);
+  RankedTensorType type = tileType(rows), weightType = tileType(weights);
+  int64_t inner = type.getDimSize(1), pieces = inner / kPieceColumns, halves = type.getDimSize(0) > 8 ? 2 : 1;
+  if (!op.getTransposeRhs() || weightType.getDimSize(0) != (isLeft ? 16 : 8) || type.getDimSize(0) > 16 ||
+      !llvm::isPowerOf2_64(inner))
+    return op.emitOpError() << "has " << tileType(op.getLhs()) << " and " << tileType(op.getRhs())
+                            << "; of weights in the ring of a warp, expected 16 rows on the left or 8 on the right, "
+                               "up to 16 rows of activations, and a power of two of columns";
+  Layout layout = Layout::mmaPackedRows(type.getDimSize(0), inner), sumLayout = layouts.of(op.getResult());
+  prepare(rows, layout);
+  prepare(op.getAccumulator(), sumLayout);
+
+  // The activations as packed pairs: 4 words for each 32 columns of 8 rows.
+  Value x = local(layout.registerCount() / 2, b.getI32Type(), "x");
+  unrolled(layout.registerCount() / 2, [&](Value i) {
+    Value low = mul(i, 2);
+    Value first = element(rows, layout, low), second = element(rows, layout, add(low, index(1)));
+    set(call("pack_bits", "base.h", {first, second}, b.getI32Type()), x, i);
+  });
+  KernelBuilder k(loc, b);
+  int64_t sums = sumLayout.registerCount();
+  // Every second piece has sums of its own, so that a product need not wait for the one before.
+  Value acc[2] = {local(sums, b.getF32Type(), "acc"), local(sums, b.getF32Type(), "more")};
+  Value zero = k.f32(0);
+  unrolled(sums, [&](Value reg) {
+    set(element(op.getAccumulator(), sumLayout, reg), acc[0], reg);
+    set(zero, acc[1], reg);
+  });
+
+  auto [buffer, start] = ringTiles.lookup(weights);
+  Value group = k.name("g", k.div(lane, 4)), quarter = k.rem(lane, 4);
+  Value weightRow = k.name("weight_row", k.add(k.div(group, 2), k.mul(k.rem(group, 2), 4)));
+  Type words = VectorType::get({4}, b.getI32Type());
+  Value tile = k.as(k.offset(buffer, start), k.getI8Type());
+  Value base = k.name("w", k.offset(tile, k.mul(weightRow, kAtomColumns * 2)));
+  std::string element = weightType.getElementType().isBF16() ? "bfloat16" : "float16";
+  for (int64_t piece = 0; piece < pieces; ++piece) {
+    Value chunk = k.bitXor(k.add(quarter, piece % 2 * 4), weightRow);
+    auto read = [&](int64_t from) {
+      return k.load(base, k.add(k.mul(chunk, 16), from + piece / 2 * kAtomBytes), words);
+    };
+    auto wordsOf = [&](int64_t half) { return address(x, index(4 * (piece + pieces * half))); };
+    Value into = acc[piece % 2];
+    if (isLeft) {
+      Value low = read(0), high = read(inner * kGroupRows * 2);
+      for (int64_t half = 0; half < halves; ++half)
+        k.call("mma_weights<" + element + ">", "mma.h", {address(into, index(4 * half)), low, high, wordsOf(half)});
+    } else if (halves == 1) {
+      k.call("mma_8_rows<" + element + ">", "mma.h", {address(into, index(0)), wordsOf(0), read(0)});
+    } else {
+      k.call("mma_16_rows<" + element + ">", "mma.h", {address(into, index(0)), wordsOf(0), wordsOf(1), read(0)});
+    }
+  }
+  if (pieces > 1)
+    unrolled(sums,
+             [&](Value reg) { set(combine(tile::Reduction::Add, get(acc[0], reg), get(acc[1], reg)), acc[0], reg); });
+  define(op.getResult(), sumLayout, acc[0]);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Sums over warps
+//===----------------------------------------------------------------------===//
+
+/// Stores what this warp has of a tile, or of its columns from `column` on.
+void GenericLowering::keepPart(Value tile, Value base, int64_t pitch, int64_t column) {
+  RankedTensorType type = tileType(tile);
+  Layout layout = layouts.of(tile);
+  Value array = materialize(tile, layout, "kept"), holder = onlyOneHolder(layout);
+  unrolled(layout.registerCount(), [&](Value reg) {
+    Value at = coordinate(layout, 0, reg);
+    if (type.getRank() == 2)
+      at = add(add(mul(at, pitch), coordinate(layout, 1, reg)), index(column));
+    KernelBuilder k(loc, b);
+    Value present = both(holder, insideTile(layout, type.getShape(), reg)), value = get(array, reg);
+    auto store = [&] { k.store(value, base, at); };
+    if (present)
+      k.ifThen(present, store);
+    else
+      store();
+  });
+}
+
+LogicalResult GenericLowering::warpReduce(tile::WarpReduceOp op) {
+  auto forWarps = op->getParentOfType<tile::ForWarpsOp>();
+  auto warps = static_cast<int64_t>(forWarps.getCount());
+  if (threads.group != ThreadGroup::Warp || warps * 32 != static_cast<int64_t>(kernel.getThreads()))
+    return op.emitOpError("is not reached by all warps of the block");
+  KernelBuilder k(loc, b);
+  // In a loop, slices of the sums before have been read.
+  if (op->getParentOp() != forWarps)
+    k.barrier();
+  for (auto [value, result] : llvm::zip_equal(op.getValues(), op.getResults())) {
+    RankedTensorType type = tileType(value);
+    if (type.getRank() > 2 || type.getRank() < 1 || type.getElementTypeBitWidth() != 32)
+      return op.emitOpError() << "of " << type << " has no CUDA lowering; expected rank 1 or 2 and 32 bits";
+    // 16 bytes more a row, so that rows lie in different banks.
+    bool isMatrix = type.getRank() == 2;
+    int64_t pitch = isMatrix ? llvm::alignTo(type.getDimSize(1), 4) + 4 : 1, partPitch = type.getDimSize(0) * pitch;
+    Value base = k.shared("partials", type.getElementType(), warps * partPitch * 4);
+    kept[result] = {base, pitch, warps, partPitch, /*isOfCluster=*/false, op.getKind()};
+    Value own = k.name("own", k.offset(base, k.mul(warp, partPitch)));
+    SmallVector<Value> parts{value};
+    if (auto concat = value.getDefiningOp<tensor::ConcatOp>())
+      parts.assign(concat.getInputs().begin(), concat.getInputs().end());
+    int64_t column = 0;
+    for (Value part : parts) {
+      keepPart(part, own, pitch, column);
+      column += isMatrix ? tileType(part).getDimSize(1) : 0;
+    }
+    scopeOf[result] = scopes.size() - 1;
+  }
+  k.barrier();
+  return success();
+}
+
+/// Reads a whole tile of sums over the warps.
+Value GenericLowering::loadReduced(Value tile, const Layout &layout) {
+  KeptTile own = kept.lookup(tile);
+  RankedTensorType type = tileType(tile);
+  Value array = local(layout.registerCount(), type.getElementType(), "sum");
+  unrolled(layout.registerCount(), [&](Value reg) {
+    Value at = coordinate(layout, 0, reg), sum;
+    if (type.getRank() == 2)
+      at = add(mul(at, own.pitch), coordinate(layout, 1, reg));
+    for (int64_t part = 0; part < own.parts; ++part) {
+      Value next =
+          cuda::LoadOp::create(b, loc, type.getElementType(), own.pointer, add(at, index(part * own.partPitch)));
+      sum = part == 0 ? next : combine(own.combination, sum, next);
+    }
+    set(sum, array, reg);
+  });
+  return array;
+}
