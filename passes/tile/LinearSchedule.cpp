@@ -85,10 +85,11 @@ tile::StreamAttr inlay::chooseStream(const LinearShape &shape, tile::TargetAttr 
   constexpr int64_t left = 2 * kGroupRows;
   int64_t cols = 50 * 2 * tilesOfBlock(left) <= 51 * tilesOfBlock(kGroupRows) ? left : kGroupRows;
 
-  // Tiles of 4 KB; of 8 rows, 2 KB where activations of several rows stand in registers. A warp has at most a tenth
-  // above its share of K.
-  int64_t tileAtoms = 1, largest = rows == 1 && cols == kGroupRows ? 4 : 2;
-  for (int64_t many : {largest, largest / 2}) {
+  // Tiles of 4 KB; of 8 rows, 2 KB where activations of several rows stand in registers. Those that are scaled take
+  // more: tiles of 128 columns were compiled with spills. A warp has at most a tenth above its share of K.
+  bool isTight = shape.isScaled && rows > 1;
+  int64_t tileAtoms = 1, largest = rows == 1 && cols == kGroupRows ? 4 : isTight ? 1 : 2;
+  for (int64_t many : {largest, std::max<int64_t>(largest / 2, 1)}) {
     int64_t most = llvm::divideCeil(llvm::divideCeil(atoms, many), warps) * many;
     if (atoms % many == 0 && 10 * most <= 11 * share) {
       tileAtoms = many;
@@ -105,7 +106,7 @@ tile::StreamAttr inlay::chooseStream(const LinearShape &shape, tile::TargetAttr 
     return tile::StreamAttr::get(target.getContext(), blocksOf(cols), warps, cols, tileAtoms * kAtomColumns, stages,
                                  tiles, rows, depth, slots, target.slotSharedBytes(slots));
   };
-  for (int64_t limit = 32 / sums; limit >= 1; limit /= 2)
+  for (int64_t limit = (isTight ? 28 : 32) / sums; limit >= 1; limit /= 2)
     for (int64_t stages = ringBytes / (cols * tileAtoms * kAtomColumns * 2); stages >= 1; stages /= 2)
       if (tile::StreamAttr schedule = choose(limit, stages);
           streamBytes(schedule, shape) <= schedule.getSharedBytes() && (stages >= 2 || limit == 1))
