@@ -86,7 +86,8 @@ tile::StreamAttr inlay::chooseStream(const LinearShape &shape, tile::TargetAttr 
   int64_t cols = 50 * 2 * tilesOfBlock(left) <= 51 * tilesOfBlock(kGroupRows) ? left : kGroupRows;
 
   // Tiles of 4 KB; of 8 rows, 2 KB where activations of several rows stand in registers. Those that are scaled take
-  // more: tiles of 128 columns were compiled with spills. A warp has at most a tenth above its share of K.
+  // more: tiles of 128 columns were compiled with spills, and so were two steps ahead. A warp has at most a tenth above
+  // its share of K.
   bool isTight = shape.isScaled && rows > 1;
   int64_t tileAtoms = 1, largest = rows == 1 && cols == kGroupRows ? 4 : isTight ? 1 : 2;
   for (int64_t many : {largest, std::max<int64_t>(largest / 2, 1)}) {
@@ -97,16 +98,18 @@ tile::StreamAttr inlay::chooseStream(const LinearShape &shape, tile::TargetAttr 
     }
   }
   // Sums take 4 registers a tile, 8 on the left of 16 rows. What is left holds activations: a step of 8 rows takes 8
-  // registers for each 64 columns, vectors that scale them as many.
+  // registers for each 64 columns.
   int64_t sums = rows > 8 && cols == left ? 8 : 4;
-  int64_t fragments = (std::max<int64_t>(rows / 8, 1) + (shape.isScaled ? 1 : 0)) * 8 * tileAtoms;
+  int64_t fragments = std::max<int64_t>(rows / 8, 1) * 8 * tileAtoms;
   auto choose = [&](int64_t limit, int64_t stages) {
     int64_t own = tilesOfBlock(cols), tiles = llvm::divideCeil(own, llvm::divideCeil(own, limit));
-    int64_t depth = rows == 1 ? 1 : std::clamp<int64_t>((64 - sums * tiles) / fragments, 1, 4);
+    int64_t depth = rows == 1 || isTight ? 1 : std::clamp<int64_t>((64 - sums * tiles) / fragments, 1, 4);
     return tile::StreamAttr::get(target.getContext(), blocksOf(cols), warps, cols, tileAtoms * kAtomColumns, stages,
                                  tiles, rows, depth, slots, target.slotSharedBytes(slots));
   };
-  for (int64_t limit = (isTight ? 28 : 32) / sums; limit >= 1; limit /= 2)
+  // Of one row, 256 columns take 32 registers: 7 tiles beside them were compiled with spills.
+  int64_t room = isTight ? 28 : tileAtoms == 4 ? 16 : 32;
+  for (int64_t limit = room / sums; limit >= 1; limit /= 2)
     for (int64_t stages = ringBytes / (cols * tileAtoms * kAtomColumns * 2); stages >= 1; stages /= 2)
       if (tile::StreamAttr schedule = choose(limit, stages);
           streamBytes(schedule, shape) <= schedule.getSharedBytes() && (stages >= 2 || limit == 1))
