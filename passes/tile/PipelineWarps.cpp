@@ -105,17 +105,11 @@ void WarpRing::fetch(Use &use, Value round, Value step, Value first) {
 
 /// A constant that `value` is at most.
 static std::optional<int64_t> most(Value value) {
-  if (std::optional<int64_t> known = getConstantIntValue(value))
-    return known;
-  if (auto larger = value.getDefiningOp<arith::MaxSIOp>()) {
-    std::optional<int64_t> x = most(larger.getLhs()), y = most(larger.getRhs());
-    return x && y ? std::optional<int64_t>(std::max(*x, *y)) : std::nullopt;
-  }
-  if (auto smaller = value.getDefiningOp<arith::MinSIOp>()) {
-    std::optional<int64_t> x = most(smaller.getLhs()), y = most(smaller.getRhs());
-    return x && y ? std::optional<int64_t>(std::min(*x, *y)) : x ? x : y;
-  }
-  return std::nullopt;
+  auto chosen = value.getDefiningOp<arith::SelectOp>();
+  if (!chosen)
+    return getConstantIntValue(value);
+  std::optional<int64_t> x = most(chosen.getTrueValue()), y = most(chosen.getFalseValue());
+  return x && y ? std::optional<int64_t>(std::max(*x, *y)) : std::nullopt;
 }
 
 /// Fills the slots for the first uses, and waits for earlier launches after that.
