@@ -371,8 +371,7 @@ LogicalResult StreamBody::build() {
   b.setInsertionPointToStart(&forWarps.getBody().front());
   warp = forWarps.getWarp();
   firstK = mul(warp, share * schedule.getTileK());
-  // Warps have the whole share, then one the rest, then none. (As max(min(..)) of a difference, ptxas 13.0 compiled the
-  // loop's count into VIMNMX.RELU with a predicate that let a warp enter a loop of no steps.)
+  // Warps have the whole share, then one the rest, then none.
   this->steps = index(share);
   if (steps % schedule.getWarps() != 0) {
     Value rest = index(0);

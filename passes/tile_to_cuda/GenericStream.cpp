@@ -96,6 +96,8 @@ LogicalResult GenericLowering::fetchOfWarp(tile::FetchOp op) {
       });
     }
   });
+  // Lanes that already wait for the slot would keep the first one from starting its copy.
+  k.syncWarp();
   return success();
 }
 
