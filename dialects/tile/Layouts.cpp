@@ -171,6 +171,34 @@ LogicalResult LayoutAttr::verifyEncoding(ArrayRef<int64_t> shape, Type,
   return verifyCovers(emitError, getRank(), getLayout(), shape);
 }
 
+LinearLayout inlay::tile::fragmentLayout(int64_t bits) {
+  // Of the 16 columns of one product, a lane has two neighbours, and those 8 further.
+  LinearLayout layout;
+  auto add = [&](int64_t row, int64_t column) {
+    LayoutPoint basis;
+    basis[Dim0] = row;
+    basis[Dim1] = column;
+    layout.addBit(Offset, basis);
+  };
+  // A word: fields that one mask takes apart are both numbers of a register of the product.
+  if (bits == 4)
+    add(8, 0);
+  add(0, 8);
+  add(0, 1);
+  // Four words: of 8 bits, both rows for each of two products; of 4 bits, four products.
+  if (bits == 8)
+    add(8, 0);
+  add(0, 16);
+  if (bits == 4)
+    add(0, 32);
+  // Lanes.
+  for (int64_t column : {2, 4})
+    add(0, column);
+  for (int64_t row : {1, 2, 4})
+    add(row, 0);
+  return layout;
+}
+
 std::optional<LinearLayout> inlay::tile::layoutOf(Type tile) {
   auto type = dyn_cast<RankedTensorType>(tile);
   auto encoding = type ? dyn_cast_or_null<LayoutAttr>(type.getEncoding()) : LayoutAttr();

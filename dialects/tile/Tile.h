@@ -73,6 +73,17 @@ int64_t slabBytes(mlir::RankedTensorType tile);
 /// Attribute of a program's argument that says so.
 constexpr llvm::StringLiteral kPackingAttr = "tile.packing", kAtomPacking = "atom_8x64";
 
+/// Codes of quantized weights packed as `fragments`: groups of 16 rows, each a run of fragments of 512 bytes along the
+/// columns, in which a lane has 16 bytes. Scales and zero points beside them (`rows_16`): for each group of rows and each
+/// column, 16 numbers.
+constexpr llvm::StringLiteral kFragmentPacking = "fragments", kRowsPacking = "rows_16";
+inline constexpr int64_t kFragmentRows = 16, kFragmentBytes = 512;
+/// The columns of a fragment of codes of so many bits.
+constexpr int64_t fragmentColumns(int64_t bits) { return kFragmentBytes * 8 / bits / kFragmentRows; }
+/// From the number of a code in a fragment to its row and column. In memory, code i of 4 bits is the lower half of byte
+/// i / 2 where i is even.
+LinearLayout fragmentLayout(int64_t bits);
+
 /// Registers that a block of so many threads is launched with, where it is alone on a multiprocessor. Its warps divide
 /// them among each other; a warp that asks for more waits forever.
 int64_t registerPool(int64_t threads);

@@ -8,8 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/llm_to_tile/Elementwise.h"
-
-#include <numeric>
+#include "passes/llm_to_tile/QuantizedWeights.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -234,21 +233,32 @@ namespace {
 /// The weight of a linear, whose tiles the loop along K loads.
 class WeightTiles {
 public:
-  WeightTiles(LinearOp linear, WeightOp op, ProgramBuilder &b)
-      : b(b), quantized(op.getQuantizedAttr()), view(b.weight(linear.getWeightAttr())) {
+  /// `element`: what codes become.
+  WeightTiles(LinearOp linear, WeightOp op, Type element, ProgramBuilder &b)
+      : b(b), quantized(op.getQuantizedAttr()), view(b.weight(linear.getWeightAttr())), element(element) {
     if (!quantized)
       return;
-    bits = op.getTensorType().getElementTypeBitWidth();
-    scales = b.weight(quantized.getScales());
+    if (op.getPacking() != Packing::Fragments)
+      inByte = 8 / op.getTensorType().getElementTypeBitWidth();
+    // A scale of a row can wait until the row is summed up, if 16 bits are enough for what it multiplies.
+    scalesRows = quantized.getGroup() >= op.getTensorType().getDimSize(1) && !element.isF32() &&
+                 !quantized.getZeroPoints() && quantized.getCodes() != llm::Codes::Nf4;
+    if (!scalesRows)
+      scales = b.weight(quantized.getScales());
     if (quantized.getZeroPoints())
       zeros = b.weight(quantized.getZeroPoints());
+  }
+
+  /// The scales of rows from `row` on that their sums are multiplied by; null where there are none.
+  Value scalesOfRows(Value row, int64_t rows) {
+    return scalesRows ? b.load(b.weightVector(quantized.getScales()), ValueRange{row}, {rows}) : Value();
   }
 
   /// Rows from `row` on, columns from `at` on.
   Value load(Value row, Value at, int64_t rows, int64_t columns) {
     if (!quantized)
       return b.load(view, ValueRange{row, at}, {rows, columns});
-    int64_t inByte = 8 / bits, group = quantized.getGroup();
+    int64_t group = quantized.getGroup();
     auto divided = [&](int64_t divisor) {
       return divisor == 1 ? at : Value(arith::DivUIOp::create(b, at, b.index(divisor)));
     };
@@ -257,15 +267,18 @@ public:
       int64_t count = llvm::divideCeil(columns, group);
       return of ? b.load(of, ValueRange{row, divided(group)}, {rows, count}) : Value();
     };
-    return tile::DequantizeOp::create(b, b.tileType({rows, columns}, b.getF32Type()), codesOf(quantized.getCodes()),
-                                      bytes, groups(scales), groups(zeros), group, quantized.getZeroPoint());
+    return tile::DequantizeOp::create(b, b.tileType({rows, columns}, element), codesOf(quantized.getCodes()), bytes,
+                                      groups(scales), groups(zeros), scalesRows ? 0 : group,
+                                      quantized.getZeroPoint());
   }
 
 private:
   ProgramBuilder &b;
   QuantizedAttr quantized;
-  int64_t bits = 0;
+  int64_t inByte = 1;
+  bool scalesRows = false;
   Value view, scales, zeros;
+  Type element;
 };
 
 } // namespace
@@ -274,11 +287,9 @@ private:
 /// there is none. On the CPU about 512 columns, whose f32 fit into a core's first cache. On a GPU at most 64, and the
 /// last tile is a whole one.
 static std::optional<int64_t> quantizedStep(int64_t k, int64_t group, bool isCpu) {
-  static constexpr int64_t most = 512, unit = 16, mostOnGpu = 64;
+  static constexpr int64_t most = 512, unit = 16;
   if (!isCpu) {
-    int64_t step = std::gcd(k, mostOnGpu);
-    if (group < k && step % group != 0)
-      step = std::gcd(step, group);
+    int64_t step = quantizedColumns(k, group);
     return step % unit == 0 ? std::optional(step) : std::nullopt;
   }
   int64_t all = llvm::alignTo(k, unit);
@@ -311,7 +322,7 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
     element = isCpu ? f32 : cast<RankedTensorType>(linear.getInput().getType()).getElementType();
   }
 
-  WeightTiles weight(linear, weightOp, b);
+  WeightTiles weight(linear, weightOp, element, b);
   Value col = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 0), b.index(shape.n));
   Value row = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 1), b.index(shape.m));
   Value input = b.activation(prologue->input, Provenance::Activation);
@@ -348,6 +359,8 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   });
 
   Value acc = sums[0];
+  if (Value scales = weight.scalesOfRows(col, shape.n))
+    acc = b.mul(acc, b.broadcast(scales, 0, shape.m));
   if (norm)
     acc = b.mul(acc, b.broadcast(emitInverseNorm(norm, sums[1], b), 1, shape.n));
   if (linear.getBiasAttr()) {

@@ -114,11 +114,18 @@ Value ProgramBuilder::weight(FlatSymbolRefAttr symbol) {
   }
   auto weight = cast<llm::WeightOp>(op);
   RankedTensorType type = weight.getTensorType();
+  if (weight.getPacking() == llm::Packing::Fragments)
+    return view(type.getShape(), getIntegerType(type.getElementTypeBitWidth()), Provenance::Weight, std::nullopt, memory,
+                kFragmentPacking);
   // Codes are bytes.
   if (weight.getQuantized())
     return view({type.getDimSize(0), type.getDimSize(1) * type.getElementTypeBitWidth() / 8}, getI8Type(),
                 Provenance::Weight, std::nullopt, memory);
-  StringRef packing = weight.getPacking() == llm::Packing::Atom8x64 ? "atom_8x64" : "";
+  StringRef packing;
+  if (weight.getPacking() == llm::Packing::Atom8x64)
+    packing = kAtomPacking;
+  else if (weight.getPacking() == llm::Packing::Rows16)
+    packing = kRowsPacking;
   return view(type.getShape(), type.getElementType(), Provenance::Weight, std::nullopt, memory, packing);
 }
 

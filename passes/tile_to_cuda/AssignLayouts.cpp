@@ -150,7 +150,9 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
                         branch.getSome().front().getTerminator()->getOperand(number)});
       })
       .Case([&](DequantizeOp op) -> std::optional<Layout> {
-        // 16 neighbouring codes in a thread: 16 or 8 bytes of a row.
+        // 16 bytes of a fragment in a thread, or 16 neighbouring codes: 16 or 8 bytes of a row.
+        if (std::optional<Layout> layout = fragmentRegisters(op, warpBits))
+          return layout;
         return blockedLayout(op.getType().getShape(), 16, warpBits);
       })
       .Case([&](TransposeOp transpose) {

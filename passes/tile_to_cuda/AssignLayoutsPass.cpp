@@ -223,7 +223,8 @@ LogicalResult Demands::collectDequantize(DequantizeOp op) {
     return op.emitOpError() << "with groups of " << op.getGroup()
                             << " columns has no CUDA lowering; expected a power of two, or one group";
   want(op.getBytesMutable(), operands->bytes);
-  want(op.getScalesMutable(), operands->groups);
+  for (OpOperand &scales : op.getScalesMutable())
+    want(scales, operands->groups);
   for (OpOperand &zeros : op.getZerosMutable())
     want(zeros, operands->groups);
   keep(op.getResult(), layout);

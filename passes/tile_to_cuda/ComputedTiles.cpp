@@ -2,6 +2,7 @@
 
 #include "passes/tile_to_cuda/ComputedTiles.h"
 
+#include "passes/tile_to_cuda/SharedLayouts.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -58,13 +59,37 @@ ComputedTiles::ComputedTiles(ProgramOp program) {
   });
 }
 
+std::optional<Layout> inlay::fragmentRegisters(DequantizeOp op, int warpBits) {
+  using enum LayoutDim;
+  auto load = op.getBytes().getDefiningOp<LoadOp>();
+  std::optional<Layout> block;
+  if (load)
+    block = packedBlocks(op->getParentOfType<ProgramOp>(), load.getView());
+  if (!block || block->outBits(Dim1) == 0)
+    return std::nullopt;
+  Layout layout;
+  for (auto [i, basis] : llvm::enumerate(block->bases(Offset)))
+    layout.addBit(static_cast<int>(i) < block->bits(Offset) - 5 ? Register : Lane, basis);
+  ArrayRef<int64_t> shape = op.getType().getShape();
+  int rowBits = std::max(0, log2Ceil(shape[0]) - block->outBits(Dim0));
+  int columnBits = std::max(0, log2Ceil(shape[1]) - block->outBits(Dim1));
+  // Fragments along the rows, then along the columns, over the warps first.
+  int warpRows = std::min(rowBits, warpBits), warpColumns = std::min(columnBits, warpBits - warpRows);
+  return layout * Layout::identity(Warp, warpRows, Dim0) * Layout::identity(Warp, warpColumns, Dim1) *
+         Layout::broadcast(Warp, warpBits - warpRows - warpColumns) *
+         Layout::identity(Register, columnBits - warpColumns, Dim1) *
+         Layout::identity(Register, rowBits - warpRows, Dim0);
+}
+
 std::optional<DequantizedLayouts> inlay::dequantizedLayouts(DequantizeOp op, const Layout &layout) {
-  int64_t groups = cast<RankedTensorType>(op.getScales().getType()).getDimSize(1), inByte = codesInByte(op);
+  Value ofGroups = op.getScales() ? op.getScales() : op.getZeros();
+  int64_t groups = ofGroups ? cast<RankedTensorType>(ofGroups.getType()).getDimSize(1) : 1;
+  int64_t inElement = codesInElement(op);
   if ((groups > 1 && !llvm::isPowerOf2_64(op.getGroup())) ||
-      layout.contiguous(LayoutDim::Register, LayoutDim::Dim1) < inByte)
+      layout.contiguous(LayoutDim::Register, LayoutDim::Dim1) < inElement)
     return std::nullopt;
   int bits = groups > 1 ? llvm::Log2_64(op.getGroup()) : layout.outBits(LayoutDim::Dim1);
-  return DequantizedLayouts{inByte == 2 ? halfOf(layout) : layout, groupedColumns(layout, bits), bits};
+  return DequantizedLayouts{inElement == 2 ? halfOf(layout) : layout, groupedColumns(layout, bits), bits};
 }
 
 //===----------------------------------------------------------------------===//
@@ -81,9 +106,39 @@ Access inlay::accessOf(Operation *op) {
   return access;
 }
 
+std::optional<Layout> inlay::packedBlocks(ProgramOp program, Value view) {
+  using enum LayoutDim;
+  unsigned argument = cast<BlockArgument>(view).getArgNumber();
+  auto packing = program.getArgAttrOfType<StringAttr>(argument, kPackingAttr);
+  if (!packing)
+    return std::nullopt;
+  if (packing.getValue() == kFragmentPacking)
+    return fragmentLayout(cast<ViewType>(view.getType()).getElementType().getIntOrFloatBitWidth());
+  if (packing.getValue() == kRowsPacking)
+    return Layout::identity(Offset, log2Ceil(kFragmentRows), Dim0);
+  return swizzledRows(/*rowBits=*/log2Ceil(kGroupRows), /*columnBits=*/log2Ceil(kAtomColumns), /*chunkBits=*/3);
+}
+
+/// Consecutive registers that hold consecutive elements of a packed block.
+static int64_t packedWidth(const Layout &layout, const Layout &block, int64_t most) {
+  int64_t width = 1;
+  for (auto [held, placed] : llvm::zip(layout.bases(LayoutDim::Register), block.bases(LayoutDim::Offset))) {
+    if (held != placed || width >= most)
+      break;
+    width *= 2;
+  }
+  return width;
+}
+
 int64_t inlay::vectorWidth(Value view, Value lastOffset, const Layout &layout, ArrayRef<int64_t> shape) {
   auto type = cast<tile::ViewType>(view.getType());
-  int64_t last = type.getShape().back(), width = 16 / bytesOf(type.getElementType());
+  auto program = cast<ProgramOp>(cast<BlockArgument>(view).getOwner()->getParentOp());
+  int64_t most = 128 / std::max(8U, type.getElementType().getIntOrFloatBitWidth());
+  if (type.getElementType().isInteger(4))
+    most = 32;
+  if (std::optional<Layout> block = packedBlocks(program, view); block && block->outBits(LayoutDim::Dim0) > 3)
+    return packedWidth(layout, *block, most);
+  int64_t last = type.getShape().back(), width = most;
   auto shrink = [&](int64_t limit) { width = std::gcd(width, limit); };
   shrink(layout.contiguous(LayoutDim::Register, dimension(static_cast<int>(shape.size()) - 1)));
   shrink(shape.back());

@@ -50,6 +50,55 @@ void PackRows(std::span<const std::byte *const> rows, uint64_t bytes, std::byte 
     }
 }
 
+// Fragments of codes, and runs of 16 rows (see Packing in dialects/llm/LlmOps.td).
+constexpr uint64_t kFragmentRows = 16, kFragmentBytes = 512, kHalfRows = 8, kWordBytes = 4, kLaneBytes = 16;
+// The columns of one product of a fragment, in the order in which 4 lanes have them, 4 each.
+constexpr std::array<uint8_t, 16> kFragmentColumns = {0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15};
+
+uint64_t FragmentColumns(plan::DataType type) { return kFragmentBytes * 8 / ElementBits(type) / kFragmentRows; }
+
+// Writes the 16 codes of 16 columns, `of_columns`, to word `word` of 4 lanes from `out` on.
+void PackWords(const uint8_t *of_columns, uint64_t word, std::byte *out) {
+  std::array<uint8_t, 16> ordered;
+  for (size_t i = 0; i < ordered.size(); ++i)
+    ordered[i] = of_columns[kFragmentColumns[i]];
+  for (uint64_t lane = 0; lane < 4; ++lane)
+    std::memcpy(out + lane * kLaneBytes + word * kWordBytes, ordered.data() + lane * kWordBytes, kWordBytes);
+}
+
+// Writes up to 16 rows of codes, a byte for each of `columns`, into the fragments that begin at `out`. Rows that are not
+// there are zeros.
+void PackFragments(std::span<const std::byte *const> rows, uint64_t columns, plan::DataType type, std::byte *out) {
+  static constexpr std::array<uint8_t, 16> kZeros = {};
+  const uint64_t width = FragmentColumns(type);
+  for (uint64_t column = 0; column < columns; column += width, out += kFragmentBytes)
+    for (uint64_t r = 0; r < kHalfRows; ++r)
+      for (uint64_t step = 0; step < width / 16; ++step) {
+        auto codes = [&](uint64_t row) {
+          return row < rows.size() ? reinterpret_cast<const uint8_t *>(rows[row]) + column + step * 16 : kZeros.data();
+        };
+        const uint8_t *low = codes(r), *high = codes(r + kHalfRows);
+        std::byte *lanes = out + r * 4 * kLaneBytes;
+        if (type != plan::DataType_U4) {
+          PackWords(low, step * 2, lanes);
+          PackWords(high, step * 2 + 1, lanes);
+          continue;
+        }
+        std::array<uint8_t, 16> both;
+        for (size_t i = 0; i < both.size(); ++i)
+          both[i] = static_cast<uint8_t>(low[i] | high[i] << 4);
+        PackWords(both.data(), step, lanes);
+      }
+}
+
+// Writes up to 16 rows column by column, zeros for rows that are not there.
+void PackColumns(std::span<const std::byte *const> rows, uint64_t columns, uint64_t size, std::byte *out) {
+  std::memset(out, 0, columns * kFragmentRows * size);
+  for (uint64_t r = 0; r < rows.size(); ++r)
+    for (uint64_t column = 0; column < columns; ++column)
+      std::memcpy(out + (column * kFragmentRows + r) * size, rows[r] + column * size, size);
+}
+
 } // namespace
 
 absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight) {
@@ -58,6 +107,8 @@ absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight) {
   if (recipe.packing() == plan::Packing_Atom8x64) {
     rows = rows > (uint64_t{1} << 62) ? rows : RoundUp(rows, kAtomRows);
     columns = columns > (uint64_t{1} << 62) ? columns : RoundUp(columns, kAtomColumns);
+  } else if (recipe.packing() != plan::Packing_RowMajor) {
+    rows = rows > (uint64_t{1} << 62) ? rows : RoundUp(rows, kFragmentRows);
   }
   if (__builtin_mul_overflow(rows, columns, &elements) ||
       __builtin_mul_overflow(elements, ElementBits(weight.type()), &bytes) || bytes > (uint64_t{1} << 62))
@@ -282,6 +333,11 @@ public:
     return buffer;
   }
 
+  // The same, with a byte for each code of 4 bits.
+  const std::byte *Unpacked(uint64_t i, std::byte *buffer) const {
+    return recipe_.weight_->type() == plan::DataType_U4 ? rows_[i].first : Converted(i, buffer);
+  }
+
 private:
   // What stays in a core's cache between being read and being packed.
   static constexpr uint64_t kScratchBytes = uint64_t{256} << 10;
@@ -362,7 +418,16 @@ absl::Status WeightRecipe::Make(uint64_t first, std::span<std::byte> out) const 
     MakeTable(first, out);
     return absl::OkStatus();
   }
-  return weight_->recipe()->packing() == plan::Packing_Atom8x64 ? MakeAtoms(first, out) : MakeRows(first, out);
+  switch (weight_->recipe()->packing()) {
+  case plan::Packing_RowMajor:
+    return MakeRows(first, out);
+  case plan::Packing_Atom8x64:
+    return MakeAtoms(first, out);
+  case plan::Packing_Fragments:
+  case plan::Packing_Rows16:
+    return MakeGroups(first, out);
+  }
+  return absl::InternalError("a recipe has an unknown packing");
 }
 
 void WeightRecipe::MakeTable(uint64_t first, std::span<std::byte> out) const {
@@ -434,6 +499,35 @@ absl::Status WeightRecipe::MakeAtoms(uint64_t first, std::span<std::byte> out) c
         of_group[r] = reader.Converted(i + r, buffer.data() + r * row_bytes);
       PackRows(std::span(of_group).first(count), width * sizeof(uint16_t), out.data() + at);
     }
+  }
+  return absl::OkStatus();
+}
+
+// Groups of 16 rows, each of fragments of codes or of runs of 16 numbers: parts of so many columns and bytes.
+absl::Status WeightRecipe::MakeGroups(uint64_t first, std::span<std::byte> out) const {
+  const plan::Recipe &recipe = *weight_->recipe();
+  const bool is_code = recipe.packing() == plan::Packing_Fragments;
+  const uint64_t part_columns = is_code ? FragmentColumns(weight_->type()) : 1;
+  const uint64_t part_bytes = is_code ? kFragmentBytes : kFragmentRows * ElementSize(weight_->type());
+  const uint64_t group_bytes = recipe.columns() / part_columns * part_bytes;
+  RowReader reader(*this);
+  std::vector<std::byte> buffer(kFragmentRows * recipe.columns() * ElementSize(plan::DataType_F32));
+  for (uint64_t at = 0; at < out.size();) {
+    uint64_t group = (first + at) / group_bytes, inside = (first + at) % group_bytes;
+    uint64_t bytes = std::min<uint64_t>(out.size() - at, group_bytes - inside), row = group * kFragmentRows;
+    uint64_t column = inside / part_bytes * part_columns, columns = bytes / part_bytes * part_columns;
+    uint64_t rows = std::min(kFragmentRows, recipe.rows() - row);
+    if (absl::Status status = reader.Read(row, rows, column, columns); !status.ok())
+      return status;
+    std::array<const std::byte *, kFragmentRows> of_group;
+    for (uint64_t r = 0; r < rows; ++r)
+      of_group[r] = reader.Unpacked(r, buffer.data() + r * columns * ElementSize(plan::DataType_F32));
+    std::span<const std::byte *const> present = std::span(of_group).first(rows);
+    if (is_code)
+      PackFragments(present, columns, weight_->type(), out.data() + at);
+    else
+      PackColumns(present, columns, ElementSize(weight_->type()), out.data() + at);
+    at += bytes;
   }
   return absl::OkStatus();
 }
