@@ -158,7 +158,9 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
   if (packing == plan::Packing_Atom8x64)
     bytes = llvm::alignTo(rows, 8) * llvm::alignTo(columns, 64) * type.getElementTypeBitWidth() / 8;
   else if (packing != plan::Packing_RowMajor)
-    bytes = llvm::alignTo(rows, tile::kFragmentRows) * columns * type.getElementTypeBitWidth() / 8;
+    bytes = llvm::alignTo(rows, tile::kUnitRows) *
+            (packing == plan::Packing_Codes16x128 ? llvm::alignTo(columns, tile::kUnitColumns) : columns) *
+            type.getElementTypeBitWidth() / 8;
   auto recipe = plan::CreateRecipe(fb, fb.CreateVector(sources), rows, columns, order, headDim, packing,
                                    fb.CreateVector(inverseFrequencies), attentionFactor, shortRows, temperatureBeta,
                                    temperatureLength);
@@ -200,11 +202,9 @@ static FailureOr<std::vector<plan::View>> viewsOf(tile::ProgramOp program) {
     DictionaryAttr attributes = function_interface_impl::getArgAttrDict(program, i);
     auto has = [&](StringRef name) { return attributes && attributes.contains(name); };
     SmallVector<int64_t> shape(view.getShape());
-    // Packed weights are padded to whole atoms of 8 x 64 elements, or groups of 16 rows.
+    // Packed weights are padded to whole blocks.
     if (auto packing = attributes ? attributes.getAs<StringAttr>(tile::kPackingAttr) : StringAttr()) {
-      bool isAtoms = packing.getValue() == tile::kAtomPacking;
-      std::array<int64_t, 2> units = {isAtoms ? tile::kGroupRows : tile::kFragmentRows,
-                                      isAtoms ? tile::kAtomColumns : 1};
+      std::array<int64_t, 2> units = tile::packedUnits(packing.getValue());
       for (auto [size, unit] : llvm::zip(shape, units))
         if (!ShapedType::isDynamic(size))
           size = llvm::alignTo(size, unit);

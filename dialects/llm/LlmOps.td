@@ -70,9 +70,9 @@ def Llm_Packing : I32EnumAttr<"Packing", "memory layout of a weight matrix", [
     // with its 16-byte chunks at (chunk ^ (row % 8)): the 128-byte swizzle that
     // wgmma reads. N is padded to 8 and K to 64 with zeros.
     I32EnumAttrCase<"Atom8x64", 1, "atom_8x64">,
-    // Codes of quantized weights: [N/16][K/32] (8 bits) or [N/16][K/64] (4 bits) fragments of 512 bytes, 16 for each
-    // lane, in the order of docs/quantization.md. N is padded to 16 with zeros, K is whole fragments.
-    I32EnumAttrCase<"Fragments", 2, "fragments">,
+    // Codes of quantized weights: [N/16][K/128] units of 16 rows x 128 columns, in the order of docs/quantization.md.
+    // N is padded to 16 and K to 128 with zeros.
+    I32EnumAttrCase<"Codes16x128", 2, "codes_16x128">,
     // Scales and zero points beside such codes: [N/16][groups] runs of 16 rows. N is padded to 16 with zeros.
     I32EnumAttrCase<"Rows16", 3, "rows_16">]> {
   let cppNamespace = "::inlay::llm";

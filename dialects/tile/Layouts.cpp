@@ -171,8 +171,13 @@ LogicalResult LayoutAttr::verifyEncoding(ArrayRef<int64_t> shape, Type,
   return verifyCovers(emitError, getRank(), getLayout(), shape);
 }
 
-LinearLayout inlay::tile::fragmentLayout(int64_t bits) {
-  // Of the 16 columns of one product, a lane has two neighbours, and those 8 further.
+std::array<int64_t, 2> inlay::tile::packedUnits(StringRef packing) {
+  if (packing == kAtomPacking)
+    return {kGroupRows, kAtomColumns};
+  return {kUnitRows, packing == kCodesPacking ? kUnitColumns : 1};
+}
+
+LinearLayout inlay::tile::codeLayout(int64_t bits) {
   LinearLayout layout;
   auto add = [&](int64_t row, int64_t column) {
     LayoutPoint basis;
@@ -180,22 +185,23 @@ LinearLayout inlay::tile::fragmentLayout(int64_t bits) {
     basis[Dim1] = column;
     layout.addBit(Offset, basis);
   };
-  // A word: fields that one mask takes apart are both numbers of a register of the product.
-  if (bits == 4)
-    add(8, 0);
+  // A word has the columns 2 t, 2 t + 1 and those 8 further, of one product of 16 columns or two. Fields at a distance of
+  // 16 bits are the neighbours.
   add(0, 8);
-  add(0, 1);
-  // Four words: of 8 bits, both rows for each of two products; of 4 bits, four products.
-  if (bits == 8)
-    add(8, 0);
-  add(0, 16);
   if (bits == 4)
-    add(0, 32);
-  // Lanes.
-  for (int64_t column : {2, 4})
+    add(0, 16);
+  for (int64_t column : {1, 2, 4})
     add(0, column);
-  for (int64_t row : {1, 2, 4})
-    add(row, 0);
+  // Pieces of 16 bytes, then rows, which are swizzled so that 8 of them lie in different banks.
+  for (int64_t column = codesOfPiece(bits); column < kUnitColumns; column *= 2)
+    add(0, column);
+  if (bits == 8)
+    add(1, 16);
+  else
+    add(1, 0);
+  add(2, 32);
+  add(4, 64);
+  add(8, 0);
   return layout;
 }
 

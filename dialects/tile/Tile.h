@@ -22,6 +22,7 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+#include <array>
 #include <optional>
 
 namespace inlay::tile {
@@ -73,16 +74,17 @@ int64_t slabBytes(mlir::RankedTensorType tile);
 /// Attribute of a program's argument that says so.
 constexpr llvm::StringLiteral kPackingAttr = "tile.packing", kAtomPacking = "atom_8x64";
 
-/// Codes of quantized weights packed as `fragments`: groups of 16 rows, each a run of fragments of 512 bytes along the
-/// columns, in which a lane has 16 bytes. Scales and zero points beside them (`rows_16`): for each group of rows and each
-/// column, 16 numbers.
-constexpr llvm::StringLiteral kFragmentPacking = "fragments", kRowsPacking = "rows_16";
-inline constexpr int64_t kFragmentRows = 16, kFragmentBytes = 512;
-/// The columns of a fragment of codes of so many bits.
-constexpr int64_t fragmentColumns(int64_t bits) { return kFragmentBytes * 8 / bits / kFragmentRows; }
-/// From the number of a code in a fragment to its row and column. In memory, code i of 4 bits is the lower half of byte
-/// i / 2 where i is even.
-LinearLayout fragmentLayout(int64_t bits);
+/// Codes of quantized weights packed as `codes_16x128`: groups of 16 rows, each a run of units of 128 columns. Scales and
+/// zero points beside them (`rows_16`): for each group of rows and each column, 16 numbers.
+constexpr llvm::StringLiteral kCodesPacking = "codes_16x128", kRowsPacking = "rows_16";
+inline constexpr int64_t kUnitRows = 16, kUnitColumns = 128;
+/// Rows and columns that a matrix with this packing is padded to.
+std::array<int64_t, 2> packedUnits(llvm::StringRef packing);
+/// Codes that lie in 16 bytes: neighbours of a row in the order that products take from a word.
+constexpr int64_t codesOfPiece(int64_t bits) { return 128 / bits; }
+/// From the number of a code in a unit to its row and column. In memory, code i of 4 bits is the lower half of byte i / 2
+/// where i is even.
+LinearLayout codeLayout(int64_t bits);
 
 /// Registers that a block of so many threads is launched with, where it is alone on a multiprocessor. Its warps divide
 /// them among each other; a warp that asks for more waits forever.

@@ -238,11 +238,9 @@ public:
       : b(b), quantized(op.getQuantizedAttr()), view(b.weight(linear.getWeightAttr())), element(element) {
     if (!quantized)
       return;
-    if (op.getPacking() != Packing::Fragments)
+    if (op.getPacking() != Packing::Codes16x128)
       inByte = 8 / op.getTensorType().getElementTypeBitWidth();
-    // A scale of a row can wait until the row is summed up, if 16 bits are enough for what it multiplies.
-    scalesRows = quantized.getGroup() >= op.getTensorType().getDimSize(1) && !element.isF32() &&
-                 !quantized.getZeroPoints() && quantized.getCodes() != llm::Codes::Nf4;
+    scalesRows = scalesSums(op) && !element.isF32();
     if (!scalesRows)
       scales = b.weight(quantized.getScales());
     if (quantized.getZeroPoints())

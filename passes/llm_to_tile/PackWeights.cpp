@@ -13,20 +13,20 @@ namespace inlay {
 #include "passes/llm_to_tile/Passes.h.inc"
 } // namespace inlay
 
-/// Codes become fragments where tiles of them are whole ones; their scales and zero points follow.
+/// Codes are packed where a thread can take 16 bytes of them at a time; their scales and zero points follow.
 static void packCodes(LinearOp linear, WeightOp weight, SymbolTable &symbols) {
   QuantizedAttr quantized = weight.getQuantizedAttr();
   int64_t columns = weight.getTensorType().getDimSize(1), group = quantized.getGroup();
-  int64_t ofFragment = tile::fragmentColumns(weight.getTensorType().getElementTypeBitWidth());
-  int64_t headDim = weight.getRowOrder() == RowOrder::HalfPairs ? *weight.getHeadDim() : tile::kFragmentRows;
-  if (quantizedColumns(columns, group) % ofFragment != 0 || headDim % tile::kFragmentRows != 0) {
+  int64_t piece = tile::codesOfPiece(weight.getTensorType().getElementTypeBitWidth());
+  int64_t headDim = weight.getRowOrder() == RowOrder::HalfPairs ? *weight.getHeadDim() : tile::kUnitRows;
+  if (quantizedColumns(columns, group) % piece != 0 || headDim % tile::kUnitRows != 0) {
     linear.emitRemark() << "multiplies by '" << linear.getWeight() << "', whose codes stay rows: " << columns
-                        << " columns in groups of " << group << " are no fragments of " << tile::kFragmentRows << " x "
-                        << ofFragment << ", or heads have other rows";
+                        << " columns in groups of " << group << " are no multiples of " << piece
+                        << ", or heads are no multiples of " << tile::kUnitRows;
     return;
   }
-  weight.setPacking(Packing::Fragments);
-  if (group >= columns)
+  weight.setPacking(Packing::Codes16x128);
+  if (scalesSums(weight))
     return;
   for (FlatSymbolRefAttr ofGroups : {quantized.getScales(), quantized.getZeroPoints()})
     if (ofGroups)

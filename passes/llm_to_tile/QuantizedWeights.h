@@ -3,6 +3,8 @@
 #ifndef INLAY_PASSES_LLM_TO_TILE_QUANTIZEDWEIGHTS_H
 #define INLAY_PASSES_LLM_TO_TILE_QUANTIZEDWEIGHTS_H
 
+#include "dialects/llm/Llm.h"
+
 #include <cstdint>
 #include <numeric>
 
@@ -13,6 +15,13 @@ inline int64_t quantizedColumns(int64_t k, int64_t group) {
   constexpr int64_t most = 64;
   int64_t columns = std::gcd(k, most);
   return group < k && columns % group != 0 ? std::gcd(columns, group) : columns;
+}
+/// Whether the scales of `weight` are of whole rows and can wait until the rows are summed up: what they multiply needs
+/// no more than 16 bits.
+inline bool scalesSums(llm::WeightOp weight) {
+  llm::QuantizedAttr quantized = weight.getQuantizedAttr();
+  return quantized.getGroup() >= weight.getTensorType().getDimSize(1) && !quantized.getZeroPoints() &&
+         quantized.getCodes() != llm::Codes::Nf4;
 }
 } // namespace inlay
 

@@ -150,8 +150,8 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
                         branch.getSome().front().getTerminator()->getOperand(number)});
       })
       .Case([&](DequantizeOp op) -> std::optional<Layout> {
-        // 16 bytes of a fragment in a thread, or 16 neighbouring codes: 16 or 8 bytes of a row.
-        if (std::optional<Layout> layout = fragmentRegisters(op, warpBits))
+        // 16 bytes in a thread; of codes that are not packed, 16 neighbours: 16 or 8 bytes of a row.
+        if (std::optional<Layout> layout = registersOfPieces(op, warpBits))
           return layout;
         return blockedLayout(op.getType().getShape(), 16, warpBits);
       })

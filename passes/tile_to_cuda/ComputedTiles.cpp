@@ -59,26 +59,32 @@ ComputedTiles::ComputedTiles(ProgramOp program) {
   });
 }
 
-std::optional<Layout> inlay::fragmentRegisters(DequantizeOp op, int warpBits) {
+std::optional<Layout> inlay::registersOfPieces(DequantizeOp op, int warpBits) {
   using enum LayoutDim;
   auto load = op.getBytes().getDefiningOp<LoadOp>();
-  std::optional<Layout> block;
-  if (load)
-    block = packedBlocks(op->getParentOfType<ProgramOp>(), load.getView());
-  if (!block || block->outBits(Dim1) == 0)
+  auto packing = load ? packingOf(op->getParentOfType<ProgramOp>(), load.getView()) : StringAttr();
+  if (!packing || packing.getValue() != kCodesPacking)
     return std::nullopt;
-  Layout layout;
-  for (auto [i, basis] : llvm::enumerate(block->bases(Offset)))
-    layout.addBit(static_cast<int>(i) < block->bits(Offset) - 5 ? Register : Lane, basis);
+  int64_t bits = cast<ViewType>(load.getView().getType()).getElementType().getIntOrFloatBitWidth();
+  Layout order = codeLayout(bits), layout;
+  int pieceBits = log2Ceil(codesOfPiece(bits));
+  for (const LayoutPoint &basis : ArrayRef(order.bases(Offset)).take_front(pieceBits))
+    layout.addBit(Register, basis);
+  // Pieces of a row, then rows: over lanes, warps and registers.
   ArrayRef<int64_t> shape = op.getType().getShape();
-  int rowBits = std::max(0, log2Ceil(shape[0]) - block->outBits(Dim0));
-  int columnBits = std::max(0, log2Ceil(shape[1]) - block->outBits(Dim1));
-  // Fragments along the rows, then along the columns, over the warps first.
-  int warpRows = std::min(rowBits, warpBits), warpColumns = std::min(columnBits, warpBits - warpRows);
-  return layout * Layout::identity(Warp, warpRows, Dim0) * Layout::identity(Warp, warpColumns, Dim1) *
-         Layout::broadcast(Warp, warpBits - warpRows - warpColumns) *
-         Layout::identity(Register, columnBits - warpColumns, Dim1) *
-         Layout::identity(Register, rowBits - warpRows, Dim0);
+  int columnBits = std::max(0, log2Ceil(shape[1]) - pieceBits), rowBits = log2Ceil(shape[0]);
+  auto divide = [&](LayoutDim in, int most) {
+    int ofColumns = std::min(columnBits, most), ofRows = std::min(rowBits, most - ofColumns);
+    layout = layout * Layout::identity(in, ofColumns, Dim1) * Layout::identity(in, ofRows, Dim0);
+    if (in != Register)
+      layout = layout * Layout::broadcast(in, most - ofColumns - ofRows);
+    columnBits -= ofColumns;
+    rowBits -= ofRows;
+  };
+  divide(Lane, 5);
+  divide(Warp, warpBits);
+  divide(Register, columnBits + rowBits);
+  return layout;
 }
 
 std::optional<DequantizedLayouts> inlay::dequantizedLayouts(DequantizeOp op, const Layout &layout) {
@@ -106,16 +112,19 @@ Access inlay::accessOf(Operation *op) {
   return access;
 }
 
+StringAttr inlay::packingOf(ProgramOp program, Value view) {
+  return program.getArgAttrOfType<StringAttr>(cast<BlockArgument>(view).getArgNumber(), kPackingAttr);
+}
+
 std::optional<Layout> inlay::packedBlocks(ProgramOp program, Value view) {
   using enum LayoutDim;
-  unsigned argument = cast<BlockArgument>(view).getArgNumber();
-  auto packing = program.getArgAttrOfType<StringAttr>(argument, kPackingAttr);
+  StringAttr packing = packingOf(program, view);
   if (!packing)
     return std::nullopt;
-  if (packing.getValue() == kFragmentPacking)
-    return fragmentLayout(cast<ViewType>(view.getType()).getElementType().getIntOrFloatBitWidth());
+  if (packing.getValue() == kCodesPacking)
+    return codeLayout(cast<ViewType>(view.getType()).getElementType().getIntOrFloatBitWidth());
   if (packing.getValue() == kRowsPacking)
-    return Layout::identity(Offset, log2Ceil(kFragmentRows), Dim0);
+    return Layout::identity(Offset, log2Ceil(kUnitRows), Dim0);
   return swizzledRows(/*rowBits=*/log2Ceil(kGroupRows), /*columnBits=*/log2Ceil(kAtomColumns), /*chunkBits=*/3);
 }
 

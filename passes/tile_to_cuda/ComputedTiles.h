@@ -48,8 +48,8 @@ struct DequantizedLayouts {
 };
 /// None for groups of columns that are no power of two, and where the two codes of a byte are in different threads.
 std::optional<DequantizedLayouts> dequantizedLayouts(tile::DequantizeOp op, const Layout &layout);
-/// The layout in which the threads load codes that are packed as fragments, 16 bytes at a time; none of other codes.
-std::optional<Layout> fragmentRegisters(tile::DequantizeOp op, int warpBits);
+/// The layout in which the threads load packed codes, 16 bytes at a time; none of other codes.
+std::optional<Layout> registersOfPieces(tile::DequantizeOp op, int warpBits);
 /// The codes of an element of the tile of codes: 2 of 4 bits in a byte.
 inline int64_t codesInElement(tile::DequantizeOp op) {
   auto codes = mlir::cast<mlir::RankedTensorType>(op.getBytes().getType());
@@ -68,6 +68,8 @@ Access accessOf(mlir::Operation *op);
 /// The element type's bytes; a bool has one.
 inline int64_t bytesOf(mlir::Type type) { return std::max(1u, type.getIntOrFloatBitWidth() / 8); }
 
+/// How the matrix behind an argument of `program` is packed; null where it has rows.
+mlir::StringAttr packingOf(tile::ProgramOp program, mlir::Value view);
 /// Where the elements of the blocks of rows and columns lie that a matrix is packed in (tile.packing); none of a matrix
 /// of rows.
 std::optional<Layout> packedBlocks(tile::ProgramOp program, mlir::Value view);

@@ -42,11 +42,9 @@ LogicalResult GenericLowering::dequantize(tile::DequantizeOp op) {
   // checkLayouts has seen that there are such layouts.
   int groupBits = dequantizedLayouts(op, layout)->groupBits;
   int64_t registers = layout.size(Register), inByte = 8 / bitsOfCode(op.getCodes());
-  // Codes of fragments are unpacked in the order in which they lie in memory.
-  bool isInOrder = codesInElement(op) == 1 && inByte == 2;
+  // Packed codes are unpacked in the order in which they lie in memory.
+  bool isInOrder = registersOfPieces(op, layout.bits(Warp)) == layout;
   int64_t together = std::min<int64_t>(8, isInOrder ? registers : layout.contiguous(Register, Dim1));
-  if (inByte == 1 && fragmentRegisters(op, layout.bits(Warp)) == layout)
-    together = 8;
   if (op.getScales())
     prepare(op.getScales());
   if (op.getZeros())

@@ -50,53 +50,30 @@ void PackRows(std::span<const std::byte *const> rows, uint64_t bytes, std::byte 
     }
 }
 
-// Fragments of codes, and runs of 16 rows (see Packing in dialects/llm/LlmOps.td).
-constexpr uint64_t kFragmentRows = 16, kFragmentBytes = 512, kHalfRows = 8, kWordBytes = 4, kLaneBytes = 16;
-// The columns of one product of a fragment, in the order in which 4 lanes have them, 4 each.
-constexpr std::array<uint8_t, 16> kFragmentColumns = {0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15};
+// Units of codes, and runs of 16 rows (see Packing in dialects/llm/LlmOps.td).
+constexpr uint64_t kUnitRows = 16, kUnitColumns = 128, kPieceBytes = 16;
 
-uint64_t FragmentColumns(plan::DataType type) { return kFragmentBytes * 8 / ElementBits(type) / kFragmentRows; }
+uint64_t UnitRowBytes(plan::DataType type) { return kUnitColumns * ElementBits(type) / 8; }
 
-// Writes the 16 codes of 16 columns, `of_columns`, to word `word` of 4 lanes from `out` on.
-void PackWords(const uint8_t *of_columns, uint64_t word, std::byte *out) {
-  std::array<uint8_t, 16> ordered;
-  for (size_t i = 0; i < ordered.size(); ++i)
-    ordered[i] = of_columns[kFragmentColumns[i]];
-  for (uint64_t lane = 0; lane < 4; ++lane)
-    std::memcpy(out + lane * kLaneBytes + word * kWordBytes, ordered.data() + lane * kWordBytes, kWordBytes);
-}
-
-// Writes up to 16 rows of codes, a byte for each of `columns`, into the fragments that begin at `out`. Rows that are not
-// there are zeros.
-void PackFragments(std::span<const std::byte *const> rows, uint64_t columns, plan::DataType type, std::byte *out) {
-  static constexpr std::array<uint8_t, 16> kZeros = {};
-  const uint64_t width = FragmentColumns(type);
-  for (uint64_t column = 0; column < columns; column += width, out += kFragmentBytes)
-    for (uint64_t r = 0; r < kHalfRows; ++r)
-      for (uint64_t step = 0; step < width / 16; ++step) {
-        auto codes = [&](uint64_t row) {
-          return row < rows.size() ? reinterpret_cast<const uint8_t *>(rows[row]) + column + step * 16 : kZeros.data();
-        };
-        const uint8_t *low = codes(r), *high = codes(r + kHalfRows);
-        std::byte *lanes = out + r * 4 * kLaneBytes;
-        if (type != plan::DataType_U4) {
-          PackWords(low, step * 2, lanes);
-          PackWords(high, step * 2 + 1, lanes);
-          continue;
-        }
-        std::array<uint8_t, 16> both;
-        for (size_t i = 0; i < both.size(); ++i)
-          both[i] = static_cast<uint8_t>(low[i] | high[i] << 4);
-        PackWords(both.data(), step, lanes);
+// Writes row `row` of a unit, 128 codes of one byte each, to the unit that begins at `unit`. The order is that of
+// docs/quantization.md: tile::codeLayout of the compiler.
+void PackCodes(const uint8_t *codes, uint64_t row, plan::DataType type, std::byte *unit) {
+  const uint64_t row_bytes = UnitRowBytes(type);
+  std::byte *out = unit + row * row_bytes;
+  const uint64_t swizzle = type == plan::DataType_U4 ? row / 2 % 4 : row % 8;
+  std::array<uint8_t, kPieceBytes> piece;
+  for (uint64_t p = 0; p < row_bytes / kPieceBytes; ++p) {
+    for (uint64_t i = 0; i < kPieceBytes; ++i) {
+      const uint64_t field = i % 4, neighbour = i / 4 * 2 + field / 2;
+      if (type == plan::DataType_U4) {
+        const uint8_t *low = codes + p * 32 + field % 2 * 16 + neighbour;
+        piece[i] = static_cast<uint8_t>(low[0] | low[8] << 4);
+      } else {
+        piece[i] = codes[p * 16 + field % 2 * 8 + neighbour];
       }
-}
-
-// Writes up to 16 rows column by column, zeros for rows that are not there.
-void PackColumns(std::span<const std::byte *const> rows, uint64_t columns, uint64_t size, std::byte *out) {
-  std::memset(out, 0, columns * kFragmentRows * size);
-  for (uint64_t r = 0; r < rows.size(); ++r)
-    for (uint64_t column = 0; column < columns; ++column)
-      std::memcpy(out + (column * kFragmentRows + r) * size, rows[r] + column * size, size);
+    }
+    std::memcpy(out + (p ^ swizzle) * kPieceBytes, piece.data(), kPieceBytes);
+  }
 }
 
 } // namespace
@@ -108,7 +85,9 @@ absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight) {
     rows = rows > (uint64_t{1} << 62) ? rows : RoundUp(rows, kAtomRows);
     columns = columns > (uint64_t{1} << 62) ? columns : RoundUp(columns, kAtomColumns);
   } else if (recipe.packing() != plan::Packing_RowMajor) {
-    rows = rows > (uint64_t{1} << 62) ? rows : RoundUp(rows, kFragmentRows);
+    rows = rows > (uint64_t{1} << 62) ? rows : RoundUp(rows, kUnitRows);
+    if (recipe.packing() == plan::Packing_Codes16x128)
+      columns = columns > (uint64_t{1} << 62) ? columns : RoundUp(columns, kUnitColumns);
   }
   if (__builtin_mul_overflow(rows, columns, &elements) ||
       __builtin_mul_overflow(elements, ElementBits(weight.type()), &bytes) || bytes > (uint64_t{1} << 62))
@@ -423,9 +402,10 @@ absl::Status WeightRecipe::Make(uint64_t first, std::span<std::byte> out) const 
     return MakeRows(first, out);
   case plan::Packing_Atom8x64:
     return MakeAtoms(first, out);
-  case plan::Packing_Fragments:
+  case plan::Packing_Codes16x128:
+    return MakeCodes(first, out);
   case plan::Packing_Rows16:
-    return MakeGroups(first, out);
+    return MakeColumns(first, out);
   }
   return absl::InternalError("a recipe has an unknown packing");
 }
@@ -503,30 +483,66 @@ absl::Status WeightRecipe::MakeAtoms(uint64_t first, std::span<std::byte> out) c
   return absl::OkStatus();
 }
 
-// Groups of 16 rows, each of fragments of codes or of runs of 16 numbers: parts of so many columns and bytes.
-absl::Status WeightRecipe::MakeGroups(uint64_t first, std::span<std::byte> out) const {
+// Groups of 16 rows, each of units of 128 columns.
+absl::Status WeightRecipe::MakeCodes(uint64_t first, std::span<std::byte> out) const {
   const plan::Recipe &recipe = *weight_->recipe();
-  const bool is_code = recipe.packing() == plan::Packing_Fragments;
-  const uint64_t part_columns = is_code ? FragmentColumns(weight_->type()) : 1;
-  const uint64_t part_bytes = is_code ? kFragmentBytes : kFragmentRows * ElementSize(weight_->type());
-  const uint64_t group_bytes = recipe.columns() / part_columns * part_bytes;
+  const uint64_t row_bytes = UnitRowBytes(weight_->type()), unit_bytes = kUnitRows * row_bytes;
+  const uint64_t columns = recipe.columns(), group_bytes = RoundUp(columns, kUnitColumns) / kUnitColumns * unit_bytes;
+  std::memset(out.data(), 0, out.size());
   RowReader reader(*this);
-  std::vector<std::byte> buffer(kFragmentRows * recipe.columns() * ElementSize(plan::DataType_F32));
+  std::vector<std::byte> buffer(columns);
+  std::array<uint8_t, kUnitColumns> last = {}; // of a row that ends within a unit
+  for (uint64_t at = 0; at < out.size();) {
+    uint64_t group = (first + at) / group_bytes, inside = (first + at) % group_bytes, within = inside % unit_bytes;
+    uint64_t bytes = std::min<uint64_t>(out.size() - at, group_bytes - inside);
+    // Whole units of a group, or some rows of one.
+    bytes = within == 0 && bytes >= unit_bytes ? bytes / unit_bytes * unit_bytes : std::min(bytes, unit_bytes - within);
+    uint64_t row = within / row_bytes, rows = std::min(bytes / row_bytes, kUnitRows - row);
+    uint64_t column = inside / unit_bytes * kUnitColumns;
+    uint64_t width = std::min(std::max<uint64_t>(bytes / unit_bytes, 1) * kUnitColumns, columns - column);
+    uint64_t stored = group * kUnitRows + row;
+    std::byte *units = out.data() + at - within;
+    at += bytes;
+    if (stored >= recipe.rows())
+      continue;
+    rows = std::min(rows, recipe.rows() - stored);
+    if (absl::Status status = reader.Read(stored, rows, column, width); !status.ok())
+      return status;
+    for (uint64_t r = 0; r < rows; ++r) {
+      const auto *codes = reinterpret_cast<const uint8_t *>(reader.Unpacked(r, buffer.data()));
+      for (uint64_t c = 0; c < width; c += kUnitColumns) {
+        const uint8_t *of_unit = codes + c;
+        if (width - c < kUnitColumns) {
+          std::memcpy(last.data(), of_unit, width - c);
+          of_unit = last.data();
+        }
+        PackCodes(of_unit, row + r, weight_->type(), units + c / kUnitColumns * unit_bytes);
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Groups of 16 rows, each of columns of 16 numbers.
+absl::Status WeightRecipe::MakeColumns(uint64_t first, std::span<std::byte> out) const {
+  const plan::Recipe &recipe = *weight_->recipe();
+  const uint64_t size = ElementSize(weight_->type()), column_bytes = kUnitRows * size;
+  const uint64_t group_bytes = recipe.columns() * column_bytes;
+  std::memset(out.data(), 0, out.size());
+  RowReader reader(*this);
+  std::vector<std::byte> buffer(recipe.columns() * size);
   for (uint64_t at = 0; at < out.size();) {
     uint64_t group = (first + at) / group_bytes, inside = (first + at) % group_bytes;
-    uint64_t bytes = std::min<uint64_t>(out.size() - at, group_bytes - inside), row = group * kFragmentRows;
-    uint64_t column = inside / part_bytes * part_columns, columns = bytes / part_bytes * part_columns;
-    uint64_t rows = std::min(kFragmentRows, recipe.rows() - row);
-    if (absl::Status status = reader.Read(row, rows, column, columns); !status.ok())
+    uint64_t bytes = std::min<uint64_t>(out.size() - at, group_bytes - inside);
+    uint64_t row = group * kUnitRows, rows = std::min(kUnitRows, recipe.rows() - row);
+    uint64_t columns = bytes / column_bytes;
+    if (absl::Status status = reader.Read(row, rows, inside / column_bytes, columns); !status.ok())
       return status;
-    std::array<const std::byte *, kFragmentRows> of_group;
-    for (uint64_t r = 0; r < rows; ++r)
-      of_group[r] = reader.Unpacked(r, buffer.data() + r * columns * ElementSize(plan::DataType_F32));
-    std::span<const std::byte *const> present = std::span(of_group).first(rows);
-    if (is_code)
-      PackFragments(present, columns, weight_->type(), out.data() + at);
-    else
-      PackColumns(present, columns, ElementSize(weight_->type()), out.data() + at);
+    for (uint64_t r = 0; r < rows; ++r) {
+      const std::byte *numbers = reader.Converted(r, buffer.data());
+      for (uint64_t c = 0; c < columns; ++c)
+        std::memcpy(out.data() + at + c * column_bytes + r * size, numbers + c * size, size);
+    }
     at += bytes;
   }
   return absl::OkStatus();

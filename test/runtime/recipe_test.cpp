@@ -199,37 +199,38 @@ std::vector<uint8_t> CodesOf(uint64_t rows, uint64_t columns, unsigned mask) {
   return codes;
 }
 
-// Lane 4 g + t of a fragment has 16 bytes: rows g and g + 8, of 16 columns of a product 2 t, 2 t + 1 and those 8 further.
-TEST(Recipe, PacksFragmentsAndPadsThemWithZeros) {
-  constexpr uint64_t kRows = 21, kColumns = 96;
+// Byte 4 t + i of a piece of 16 columns has column 2 t + {0, 8, 1, 9}[i].
+TEST(Recipe, PacksCodesAndPadsThemWithZeros) {
+  constexpr uint64_t kRows = 21, kColumns = 144;
   std::vector<uint8_t> codes = CodesOf(kRows, kColumns, 0x7f);
   auto lookup = [&](std::string_view) -> absl::StatusOr<SourceTensor> {
     return InMemory(plan::DataType_I8, {kRows, kColumns}, std::as_bytes(std::span(codes)));
   };
-  WeightBuffer weight({kRows, kColumns, plan::RowOrder_Plain, 0, plan::Packing_Fragments}, plan::DataType_I8, {"a"});
+  WeightBuffer weight({kRows, kColumns, plan::RowOrder_Plain, 0, plan::Packing_Codes16x128}, plan::DataType_I8, {"a"});
   std::vector<uint8_t> packed = Make<uint8_t>(*weight, lookup);
-  ASSERT_EQ(packed.size(), 32u * kColumns);
+  ASSERT_EQ(packed.size(), 32u * 256);
   for (uint64_t at = 0; at < packed.size(); ++at) {
-    uint64_t fragment = at / 512, lane = at % 512 / 16, word = at % 16 / 4, byte = at % 4;
-    uint64_t row = fragment / 3 * 16 + lane / 4 + 8 * (word % 2);
-    uint64_t column = fragment % 3 * 32 + 16 * (word / 2) + lane % 4 * 2 + 8 * (byte % 2) + byte / 2;
-    ASSERT_EQ(packed[at], row < kRows ? codes[row * kColumns + column] : 0) << at;
+    uint64_t unit = at / 2048, in_unit = at % 2048 / 128, piece = at % 128 / 16 ^ in_unit % 8, byte = at % 16;
+    uint64_t row = unit / 2 * 16 + in_unit;
+    uint64_t column = unit % 2 * 128 + piece * 16 + byte / 4 * 2 + byte % 2 * 8 + byte / 2 % 2;
+    ASSERT_EQ(packed[at], row < kRows && column < kColumns ? codes[row * kColumns + column] : 0) << at;
   }
 }
 
-TEST(Recipe, PacksFragmentsOf4Bits) {
-  constexpr uint64_t kRows = 32, kColumns = 128;
+// Field i of word t of a piece of 32 columns has column 2 t + {0, 8, 16, 24, 1, 9, 17, 25}[i].
+TEST(Recipe, PacksCodesOf4Bits) {
+  constexpr uint64_t kRows = 32, kColumns = 256;
   std::vector<uint8_t> codes = CodesOf(kRows, kColumns, 0xf);
   auto lookup = [&](std::string_view) -> absl::StatusOr<SourceTensor> {
     return InMemory(plan::DataType_U8, {kRows, kColumns}, std::as_bytes(std::span(codes)));
   };
-  WeightBuffer weight({kRows, kColumns, plan::RowOrder_Plain, 0, plan::Packing_Fragments}, plan::DataType_U4, {"a"});
+  WeightBuffer weight({kRows, kColumns, plan::RowOrder_Plain, 0, plan::Packing_Codes16x128}, plan::DataType_U4, {"a"});
   std::vector<uint32_t> packed = Make<uint32_t>(*weight, lookup);
   ASSERT_EQ(packed.size(), kRows * kColumns / 8);
   for (uint64_t at = 0; at < packed.size() * 8; ++at) {
-    uint64_t fragment = at / 1024, lane = at % 1024 / 32, word = at % 32 / 8, field = at % 8;
-    uint64_t row = fragment / 2 * 16 + lane / 4 + 8 * (field % 2);
-    uint64_t column = fragment % 2 * 64 + 16 * word + lane % 4 * 2 + 8 * (field / 2 % 2) + field / 4;
+    uint64_t unit = at / 2048, in_unit = at % 2048 / 128, piece = at % 128 / 32 ^ in_unit / 2 % 4;
+    uint64_t row = unit / 2 * 16 + in_unit, word = at % 32 / 8, field = at % 8;
+    uint64_t column = unit % 2 * 128 + piece * 32 + word * 2 + field % 4 * 8 + field / 4;
     ASSERT_EQ(packed[at / 8] >> (4 * field) & 15, codes[row * kColumns + column]) << at;
   }
 }

@@ -33,7 +33,7 @@ class Case(NamedTuple):
     zero_point: int = 0  # of all
     rows: int = 1
     most: int = 1  # rows that the step may have
-    packed: bool = False  # as fragments
+    packed: bool = False  # in units of 16 x 128
 
 
 CASES = {
@@ -58,12 +58,17 @@ CASES = {
 
 
 def is_by_rows16(case):
-    return case.packed and case.group < case.k
+    return case.packed and not scales_sums(case)
+
+
+def scales_sums(case):
+    """A scale of rows multiplies sums, unless the numbers need more than 16 bits without it."""
+    return case.group >= case.k and not case.zeros and case.codes != "nf4"
 
 
 def module(case):
     x, groups = f"tensor<?x{case.k}xbf16>", -(-case.k // case.group)
-    packing = "packing = #llm<packing fragments>, " if case.packed else ""
+    packing = "packing = #llm<packing codes_16x128>, " if case.packed else ""
     of_groups = " {packing = #llm<packing rows_16>}" if is_by_rows16(case) else ""
     zeros = ", zero_points = @z" if case.zeros else f", zero_point = {case.zero_point}" if case.zero_point else ""
     symbols = f"""
@@ -115,22 +120,23 @@ def e4m3(codes):
     return np.where(sign, -magnitude, magnitude).astype(np.float32)
 
 
-def pack_fragments(codes, bits):
-    """Packs codes in the order of docs/quantization.md: fragments of 16 rows x 32 or 64 columns."""
+def pack_codes(codes, bits):
+    """Packs codes in the order of docs/quantization.md: units of 16 rows x 128 columns."""
     n, k = codes.shape
-    width = 256 // bits
-    padded = np.zeros((-(-n // 16) * 16, k), np.uint8)
-    padded[:n] = codes
-    words = np.arange(4)[:, None]
-    fields = np.arange(32 // bits)
-    g, t = np.arange(32)[:, None, None] // 4, np.arange(32)[:, None, None] % 4
-    if bits == 8:
-        rows, columns = g + 8 * (words % 2), 16 * (words // 2) + 2 * t + 8 * (fields % 2) + fields // 2
-    else:
-        rows, columns = g + 8 * (fields % 2), 16 * words + 2 * t + 8 * (fields // 2 % 2) + fields // 4
-    rows, columns = np.broadcast_arrays(rows, columns)
-    fragments = padded.reshape(-1, 16, k // width, width).transpose(0, 2, 1, 3)[:, :, rows, columns]
-    packed = fragments if bits == 8 else fragments[..., 0::2] | fragments[..., 1::2] << 4
+    padded = np.zeros((-(-n // 16) * 16, -(-k // 128) * 128), np.uint8)
+    padded[:n, :k] = codes
+    width = 128 // bits  # of a piece
+    field = np.arange(width)
+    t = field * bits // 32
+    i = field % (32 // bits)
+    columns = 2 * t + 8 * (i % 2) + i // 2 if bits == 8 else 16 * (i // 2 % 2) + 2 * t + 8 * (i % 2) + i // 4
+    pieces = padded.reshape(len(padded) // 16, 16, -1, 128 // width, width).transpose(0, 2, 1, 3, 4)[..., columns]
+    if bits == 4:
+        pieces = pieces[..., 0::2] | pieces[..., 1::2] << 4
+    packed = np.empty_like(pieces)
+    for row in range(16):
+        for piece in range(128 // width):
+            packed[:, :, row, piece ^ (row % 8 if bits == 8 else row // 2 % 4)] = pieces[:, :, row, piece]
     return np.ascontiguousarray(packed).reshape(-1)
 
 
@@ -153,14 +159,13 @@ def weight_of(case, rng):
     numbers = NF4[codes] if case.codes == "nf4" else e4m3(codes) if numbers is None else numbers.astype(np.float32)
     spread = lambda x: np.repeat(x, case.group, 1)[:, :case.k]
     zero = spread(zeros) if case.zeros else np.float32(case.zero_point)
-    # A scale of rows multiplies sums, unless the numbers need more than 16 bits without it.
-    if case.group >= case.k and not case.zeros and case.codes != "nf4":
+    if scales_sums(case):
         numbers, of_sums = to_bf16(numbers - zero), scales[:, 0]
     else:
         numbers, of_sums = to_bf16((numbers - zero) * spread(from_bf16(to_bf16(scales)))), np.float32(1)
     packed = codes[:, 0::2] | codes[:, 1::2] << 4 if TYPES[case.codes] == "i4" else codes
     if case.packed:
-        packed = pack_fragments(codes, 4 if TYPES[case.codes] == "i4" else 8)
+        packed = pack_codes(codes, 4 if TYPES[case.codes] == "i4" else 8)
     if is_by_rows16(case):
         scales, zeros = pack_rows16(scales), pack_rows16(zeros)
     return np.ascontiguousarray(packed), scales, zeros, from_bf16(numbers).astype(np.float64) * np.reshape(of_sums, (-1, 1))
