@@ -47,6 +47,7 @@ private:
   Value argument(Value view) { return program.getBody().getArgument(cast<BlockArgument>(view).getArgNumber()); }
   int64_t columns() { return loop.weight.getView().getType().getShape()[0]; }
 
+  Value dequantize(Value codes, Value column, Value k, Value x);
   Value product(Value row, int64_t rows, Value column, int64_t columns, Value from, Value to, int64_t step,
                 bool isSwapped);
   Value slice(Value tile, OpFoldResult row, OpFoldResult column, int64_t rows, int64_t columns);
@@ -138,6 +139,22 @@ Value LinearBody::slice(Value tile, OpFoldResult row, OpFoldResult column, int64
                                         sizes, ArrayRef<OpFoldResult>{one, one});
 }
 
+/// What codes of `codes` become, at (column, k), to be multiplied with `x`.
+Value LinearBody::dequantize(Value codes, Value column, Value k, Value x) {
+  tile::DequantizeOp op = loop.dequantize;
+  auto type = cast<RankedTensorType>(codes.getType()).clone(cast<RankedTensorType>(x.getType()).getElementType());
+  auto groups = [&](Value of) -> Value {
+    if (!of)
+      return {};
+    int64_t group = op.getGroup();
+    auto tile = RankedTensorType::get({type.getDimSize(0), llvm::divideCeil(type.getDimSize(1), group)}, b.getF32Type());
+    return tile::LoadOp::create(b, tile, argument(of.getDefiningOp<tile::LoadOp>().getView()),
+                                ValueRange{column, div(k, group)});
+  };
+  return tile::DequantizeOp::create(b, type, op.getCodes(), codes, groups(op.getScales()), groups(op.getZeros()),
+                                    op.getGroup(), op.getZeroPoint());
+}
+
 /// The sums of `rows` x `columns` over a part of K; of `columns` x `rows` with the weights on the left.
 Value LinearBody::product(Value row, int64_t rows, Value column, int64_t columns, Value from, Value to, int64_t step,
                           bool isSwapped) {
@@ -153,6 +170,8 @@ Value LinearBody::product(Value row, int64_t rows, Value column, int64_t columns
                                  argument(loop.rowsView()), ValueRange{row, add(k, index(loop.columnOffset))});
   Value w = tile::LoadOp::create(b, RankedTensorType::get({columns, step}, weightView.getElementType()),
                                  argument(loop.weight.getView()), ValueRange{column, k});
+  if (loop.dequantize)
+    w = dequantize(w, column, k, x);
   Value next = tile::DotOp::create(b, isSwapped ? w : x, isSwapped ? x : w, over.getRegionIterArg(0),
                                    /*transpose_rhs=*/true);
   scf::YieldOp::create(b, next);

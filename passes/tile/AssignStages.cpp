@@ -31,6 +31,18 @@ static Operation *loadOf(tile::DotOp dot, Value operand) {
              : nullptr;
 }
 
+/// The loads that bring an operand of `dot`: one, or those of codes and what they are dequantized with.
+static SmallVector<Operation *> loadsOf(tile::DotOp dot, Value operand) {
+  if (Operation *load = loadOf(dot, operand))
+    return {load};
+  SmallVector<Operation *> loads;
+  if (auto dequantize = operand.getDefiningOp<tile::DequantizeOp>())
+    for (Value source : dequantize->getOperands())
+      if (Operation *load = loadOf(dot, source))
+        loads.push_back(load);
+  return loads;
+}
+
 /// The products in loops whose right operands are loaded.
 static SmallVector<tile::DotOp> stagedProducts(tile::ProgramOp program) {
   SmallVector<tile::DotOp> products;
@@ -57,15 +69,17 @@ static LogicalResult stage(tile::DotOp dot, tile::ProgramOp program, const tile:
   SmallVector<Operation *> loads;
   SmallVector<Type> tiles;
   for (Value operand : {dot.getLhs(), dot.getRhs()})
-    if (Operation *load = loadOf(dot, operand)) {
+    for (Operation *load : loadsOf(dot, operand)) {
       loads.push_back(load);
-      tiles.push_back(operand.getType());
+      tiles.push_back(load->getResult(0).getType());
     }
   OpBuilder b = OpBuilder::atBlockBegin(&program.getBody().front());
   Location loc = dot.getLoc();
   auto ring = tile::RingOp::create(b, loc, tile::RingType::get(b.getContext(), pipeline.stages, tiles));
 
   b.setInsertionPoint(dot);
+  if (auto dequantize = dot.getLhs().getDefiningOp<tile::DequantizeOp>())
+    b.setInsertionPoint(dequantize);
   Value slot = tile::AcquireOp::create(b, loc, b.getIndexType(), ring, /*first=*/Value());
   for (auto [i, op] : llvm::enumerate(loads)) {
     if (auto load = dyn_cast<tile::LoadOp>(op)) {

@@ -95,7 +95,8 @@ static int64_t estimate(tile::SwapAbAttr schedule, const LinearShape &shape, til
   int64_t steps = waves * schedule.share(shape.k);
   int64_t neighbours = std::min<int64_t>(slots, llvm::divideCeil(blocks, target.getMultiprocessors()));
   int64_t products = schedule.getTileRows() * schedule.getTileColumns() * schedule.getTileK();
-  return std::max({shape.columns * shape.k * 2 / costs.getMemoryBytes(),
+  return std::max({shape.columns * shape.k * shape.weightBits / 8 / costs.getMemoryBytes(),
+                   blocks * schedule.share(shape.k) * schedule.stageBytes(shape.weightBits) / costs.getCacheBytes(),
                    steps * costs.getRoundTrip() / schedule.getStages(),
                    steps * neighbours * products / costs.getProducts()}) +
          costs.getClusterWait() * split;
@@ -108,25 +109,42 @@ tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr 
     emitError() << "has tiles of " << shape.rows << " rows, the family swap_ab takes up to " << kSwapAbRows;
     return {};
   }
-  // A thread has half as many sums as there are rows; two blocks leave it 112 registers.
-  int64_t slots = tileRows <= 128 ? target.costs().getSlots() : 1;
-  int64_t sharedBytes = target.slotSharedBytes(slots);
+  bool areCodes = shape.weightBits < 16;
+  int64_t tileK = areCodes ? tile::kUnitColumns : kAtomColumns;
   tile::SwapAbAttr best;
-  for (int64_t consumers : {2, 1}) {
-    // Two warpgroups share the rows that they read. Few rows are little to read, and small tiles end sooner.
-    if (shape.rows <= 32 && consumers > 1)
-      continue;
-    int64_t tileColumns = 64 * consumers;
-    stageBytes = (tileRows + tileColumns) * kAtomColumns * 2;
+  auto consider = [&](int64_t consumers, int64_t split, int64_t slots) {
+    int64_t sharedBytes = target.slotSharedBytes(slots);
+    auto withStages = [&](int64_t stages) {
+      return tile::SwapAbAttr::get(target.getContext(), tileRows, /*tile_columns=*/64 * consumers, tileK, consumers,
+                                   split, slots, stages, sharedBytes);
+    };
+    // Scales and zero points of groups of 32 at the least take two f32 for each 32 codes.
+    stageBytes = withStages(kLeastStages).stageBytes(shape.weightBits) +
+                 (areCodes ? 64 * consumers * shape.groupBytes : 0);
     int64_t stages = std::min<int64_t>((sharedBytes - kBarrierBytes) / stageBytes, 8);
     if (stages < kLeastStages)
-      continue;
-    for (int64_t split : {1, 2, 3, 4}) {
-      auto schedule = tile::SwapAbAttr::get(target.getContext(), tileRows, tileColumns, /*tile_k=*/kAtomColumns,
-                                            consumers, split, slots, stages, sharedBytes);
-      if (schedule.givesEachBlockSteps(shape.k) &&
-          (!best || estimate(schedule, shape, target) < estimate(best, shape, target)))
-        best = schedule;
+      return;
+    tile::SwapAbAttr schedule = withStages(stages);
+    if (schedule.sumsBytes() + kBarrierBytes > sharedBytes || !schedule.givesEachBlockSteps(shape.k))
+      return;
+    if (!best || estimate(schedule, shape, target) < estimate(best, shape, target))
+      best = schedule;
+  };
+  // A thread has half as many sums as there are rows; two blocks leave it 112 registers, as do four warpgroups.
+  int64_t slots = tileRows <= 128 ? target.costs().getSlots() : 1;
+  if (areCodes) {
+    // Codes are few bytes beside the rows, which more warpgroups share; they need registers while they are unpacked.
+    for (int64_t consumers : {4, 2, 1})
+      for (int64_t split = 1; split <= 8; ++split)
+        if (tileRows <= 64 || consumers <= 2)
+          consider(consumers, split, consumers == 4 || tileRows > 64 ? 1 : slots);
+  } else {
+    for (int64_t consumers : {2, 1}) {
+      // Two warpgroups share the rows that they read. Few rows are little to read, and small tiles end sooner.
+      if (shape.rows <= 32 && consumers > 1)
+        continue;
+      for (int64_t split : {1, 2, 3, 4})
+        consider(consumers, split, slots);
     }
   }
   if (!best)

@@ -14,7 +14,12 @@ using namespace inlay;
 using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
 
 LinearShape inlay::shapeOf(MainLoop &loop) {
-  return {loop.weight.getView().getType().getShape()[0], loop.k, loop.tokens, !loop.vectors.empty()};
+  LinearShape shape{loop.weight.getView().getType().getShape()[0], loop.k, loop.tokens, !loop.vectors.empty()};
+  shape.weightBits = loop.weight.getView().getType().getElementType().getIntOrFloatBitWidth();
+  if (tile::DequantizeOp op = loop.dequantize; op && op.getGroup() > 0)
+    shape.groupBytes = llvm::divideCeil(tile::kUnitColumns, op.getGroup()) * 4 *
+                       ((op.getScales() ? 1 : 0) + (op.getZeros() ? 1 : 0));
+  return shape;
 }
 
 /// What a program does with its product, as far as it costs: a rotation and three destinations, pairs of columns, or a
@@ -35,11 +40,12 @@ static std::string epilogueOf(tile::ProgramOp program, MainLoop &loop) {
 TuningKey inlay::tuningKeyOf(tile::ProgramOp program, MainLoop &loop) {
   LinearShape shape = shapeOf(loop);
   bool isBf16 = loop.weight.getView().getType().getElementType().isBF16();
+  StringRef type = loop.dequantize ? tile::stringifyCodes(loop.dequantize.getCodes()) : isBf16 ? "bf16" : "f16";
   return {program.getScheduleAttr().getFamilyName().str(),
           shape.rows,
           shape.columns,
           shape.k,
-          isBf16 ? "bf16" : "f16",
+          type.str(),
           shape.isScaled ? "norm" : "none",
           epilogueOf(program, loop)};
 }
@@ -98,7 +104,8 @@ static std::string whyRefused(tile::SwapAbAttr schedule, const LinearShape &shap
   if (!schedule.givesEachBlockSteps(shape.k))
     return fmt::format("splits {} steps of k over {} blocks, expected each to have one",
                        llvm::divideCeil(shape.k, schedule.getTileK()), schedule.getSplit());
-  int64_t needed = std::max(schedule.getStages() * schedule.stageBytes(), schedule.sumsBytes()) + kBarrierBytes;
+  int64_t stageBytes = schedule.stageBytes(shape.weightBits) + schedule.getTileColumns() * shape.groupBytes;
+  int64_t needed = std::max(schedule.getStages() * stageBytes, schedule.sumsBytes()) + kBarrierBytes;
   return firstOf({sharedProblem(schedule.getSharedBytes(), target.slotSharedBytes(schedule.getSlots())),
                   sharedProblem(needed, schedule.getSharedBytes())});
 }

@@ -127,7 +127,7 @@ LogicalResult Demands::collect(Operation *op) {
       .Case([&](DequantizeOp op) { return collectDequantize(op); })
       .Case([&](WaitOp wait) {
         for (Value tile : wait.getTiles())
-          shared.insert({tile, swizzledTile(tileType(tile))});
+          shared.insert({tile, slotTile(tileType(tile))});
         return success();
       })
       .Case([&](DotAsyncOp dot) {
@@ -218,6 +218,10 @@ LogicalResult Demands::collectLoad(Operation *load) {
 
 LogicalResult Demands::collectDequantize(DequantizeOp op) {
   Layout layout = assignment.of(op.getResult());
+  if (shared.contains(op.getBytes())) {
+    keep(op.getResult(), layout);
+    return success();
+  }
   std::optional<DequantizedLayouts> operands = dequantizedLayouts(op, layout);
   if (!operands)
     return op.emitOpError() << "with groups of " << op.getGroup()
@@ -234,6 +238,10 @@ LogicalResult Demands::collectDequantize(DequantizeOp op) {
 LogicalResult Demands::collectSlice(tensor::ExtractSliceOp slice) {
   if (slice.getSourceType().getRank() != 2 || slice.getType().getRank() != 2 || !slice.hasUnitStride())
     return slice.emitOpError("has no CUDA lowering; expected neighbouring rows and columns of a tile of rank 2");
+  if (isInSlot(slice)) {
+    shared.insert({slice, swizzledTile(slice.getType())});
+    return success();
+  }
   if (shared.contains(slice.getSource()))
     return success(); // read where it is used
   Layout from = assignment.of(slice.getSource());
@@ -412,7 +420,7 @@ void Rewriter::run(ProgramOp program) {
   program.walk([&](RingOp ring) {
     SmallVector<Type> tiles;
     for (Type tile : ring.getType().getTiles())
-      tiles.push_back(cast<RankedTensorType>(tile).cloneWithEncoding(swizzledTile(cast<RankedTensorType>(tile))));
+      tiles.push_back(cast<RankedTensorType>(tile).cloneWithEncoding(slotTile(cast<RankedTensorType>(tile))));
     ring.getResult().setType(RingType::get(ring.getContext(), ring.getType().getStages(), tiles));
   });
 }
