@@ -147,7 +147,8 @@ Value LinearBody::dequantize(Value codes, Value column, Value k, Value x) {
     if (!of)
       return {};
     int64_t group = op.getGroup();
-    auto tile = RankedTensorType::get({type.getDimSize(0), llvm::divideCeil(type.getDimSize(1), group)}, b.getF32Type());
+    int64_t count = llvm::divideCeil(type.getDimSize(1), group);
+    auto tile = RankedTensorType::get({type.getDimSize(0), count}, b.getF32Type());
     return tile::LoadOp::create(b, tile, argument(of.getDefiningOp<tile::LoadOp>().getView()),
                                 ValueRange{column, div(k, group)});
   };

@@ -90,7 +90,7 @@ tile::GemmAttr inlay::chooseGemm(tile::TargetAttr target, llvm::function_ref<InF
 static int64_t estimate(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
   tile::CostModelAttr costs = target.costs();
   int64_t split = schedule.getSplit(), slots = schedule.getSlots();
-  int64_t blocks = llvm::divideCeil(shape.columns, schedule.getTileColumns()) * split;
+  int64_t blocks = llvm::divideCeil(shape.columns, schedule.getTileColumns()) * split * shape.rowTiles;
   int64_t waves = llvm::divideCeil(blocks, target.residentBlocks(split, slots));
   int64_t steps = waves * schedule.share(shape.k);
   int64_t neighbours = std::min<int64_t>(slots, llvm::divideCeil(blocks, target.getMultiprocessors()));
@@ -135,7 +135,7 @@ tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr 
   if (areCodes) {
     // Codes are few bytes beside the rows, which more warpgroups share; they need registers while they are unpacked.
     for (int64_t consumers : {4, 2, 1})
-      for (int64_t split = 1; split <= 8; ++split)
+      for (int64_t split = 1; split <= (shape.rowTiles > 1 ? 1 : 8); ++split)
         if (tileRows <= 64 || consumers <= 2)
           consider(consumers, split, consumers == 4 || tileRows > 64 ? 1 : slots);
   } else {
