@@ -172,7 +172,7 @@ std::optional<PipelineShape> SwapAbAttr::getPipeline() const {
   bool areCodes = getTileK() > kAtomColumns, isFull = getConsumers() > 2 || (getConsumers() == 2 && getTileRows() > 128);
   if (areCodes && isFull) {
     shape.producers = 4;
-    shape.producerRegisters = getConsumers() > 2 ? 24 : 40;
+    shape.producerRegisters = getConsumers() > 2 ? 32 : 40;
     shape.consumerRegisters = getConsumers() > 2 ? 112 : 232;
   }
   return shape;

@@ -16,8 +16,8 @@ using namespace inlay;
 
 namespace {
 /// Elements of a piece of the epilogue that a lane has at the least and the most: so many reads of it are under way
-/// together.
-constexpr int64_t kLeastElements = 2, kMostElements = 16, kLanes = 32;
+/// together. Blocks that unpack codes are large and leave a thread fewer registers.
+constexpr int64_t kLeastElements = 2, kMostElements = 16, kMostElementsOfCodes = 8, kLanes = 32;
 /// Columns of a piece: neighbouring lanes access rows of 128 bytes.
 constexpr int64_t kPieceColumns = 64;
 /// Rows of a warpgroup's product that each of its warps has.
@@ -52,7 +52,7 @@ private:
                 bool isSwapped);
   Value slice(Value tile, OpFoldResult row, OpFoldResult column, int64_t rows, int64_t columns);
   void forLoop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body, bool isUnrolled = false);
-  void choosePiece(int64_t rows, int64_t tileColumns, int64_t warps);
+  void choosePiece(int64_t rows, int64_t tileColumns, int64_t warps, int64_t consumers = 1);
   Value rowCount();
   AffineExpr rowTiles(int64_t rows);
   void setGrid(ArrayRef<AffineExpr> dims);
@@ -181,9 +181,12 @@ Value LinearBody::product(Value row, int64_t rows, Value column, int64_t columns
 
 /// A piece's columns divide the program's and the block's tile. Where it can, each of `warps` has one of the pieces of
 /// `rows`.
-void LinearBody::choosePiece(int64_t rows, int64_t tileColumns, int64_t warps) {
+void LinearBody::choosePiece(int64_t rows, int64_t tileColumns, int64_t warps, int64_t consumers) {
   pieceColumns = std::gcd(std::gcd(loop.columns, tileColumns), kPieceColumns);
-  int64_t elements = std::clamp(rows * tileColumns / (warps * kLanes), kLeastElements, kMostElements);
+  int64_t most = loop.dequantize ? kMostElementsOfCodes : kMostElements;
+  if (loop.dequantize && consumers > 2)
+    most /= 2;
+  int64_t elements = std::clamp(rows * tileColumns / (warps * kLanes), kLeastElements, most);
   pieceRows = std::min<int64_t>(
       rows, llvm::bit_floor(static_cast<uint64_t>(std::max<int64_t>(1, elements * kLanes / pieceColumns))));
 }
@@ -290,7 +293,7 @@ LogicalResult LinearBody::apply(tile::SwapAbAttr schedule) {
   if (split > 1)
     staged = tile::ClusterReduceOp::create(b, tile::Reduction::Add, staged);
 
-  choosePiece(rows, cols, split * warps);
+  choosePiece(rows, cols, split * warps, schedule.getConsumers());
   int64_t parts = cols / pieceColumns;
   Value live = b.createOrFold<arith::MinSIOp>(b.createOrFold<arith::SubIOp>(rowCount(), row), index(rows));
   Value pieces = mul(ceilDiv(live, pieceRows), parts);
