@@ -172,8 +172,8 @@ std::optional<PipelineShape> SwapAbAttr::getPipeline() const {
   bool areCodes = getTileK() > kAtomColumns, isFull = getConsumers() > 2 || (getConsumers() == 2 && getTileRows() > 128);
   if (areCodes && isFull) {
     shape.producers = 4;
-    shape.producerRegisters = getConsumers() > 2 ? 32 : 40;
-    shape.consumerRegisters = getConsumers() > 2 ? 112 : 232;
+    shape.producerRegisters = 40;
+    shape.consumerRegisters = getConsumers() > 2 ? 104 : 232;
   }
   return shape;
 }
