@@ -10,6 +10,7 @@ the reference, except that it sums in float64: what is left is the order of the 
 """
 
 import pathlib
+import re
 import subprocess
 import sys
 from typing import NamedTuple
@@ -35,6 +36,7 @@ class Case(NamedTuple):
     most: int = 1  # rows that the step may have
     packed: bool = False  # in units of 16 x 128
     family: str = "generic"
+    schedule: str = ""  # of swap_ab: consumers, split, stages; the chosen one where it is empty
 
 
 CASES = {
@@ -61,6 +63,10 @@ CASES = {
     "wide_i8_groups": Case("i8", 72, 160, 32, rows=20, most=32, packed=True, family="swap_ab"),
     "wide_u8_zeros": Case("u8", 128, 128, 64, zeros=True, rows=16, most=16, packed=True, family="swap_ab"),
     "wide_u4": Case("u4", 320, 384, 128, zero_point=8, rows=61, most=64, packed=True, family="swap_ab"),
+    "wide_f8e4m3_four": Case("f8e4m3", 336, 640, 640, rows=50, most=64, packed=True, family="swap_ab", schedule="4 2 3"),
+    "wide_u4_four": Case("u4", 320, 640, 64, zeros=True, rows=9, most=16, packed=True, family="swap_ab", schedule="4 3 2"),
+    "wide_f8e4m3_tall": Case("f8e4m3", 144, 512, 128, rows=201, most=256, packed=True, family="swap_ab", schedule="2 1 2"),
+    "wide_i8_two": Case("i8", 192, 768, 768, rows=128, most=128, packed=True, family="swap_ab", schedule="2 3 2"),
     "wide_u4_zeros": Case("u4", 130, 192, 32, zeros=True, rows=70, most=96, packed=True, family="swap_ab"),
 }
 
@@ -112,6 +118,11 @@ def make(tools, folder, what):
         pipeline = "builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},tile-select-schedule,cse)"
         tiles = subprocess.run([tools / "inlay-opt", f"--pass-pipeline={pipeline}"], text=True, check=True, stdout=subprocess.PIPE,
                                input=module(case)).stdout
+        if case.schedule:
+            consumers, split, stages = map(int, case.schedule.split())
+            rows = 16 if case.most <= 16 else -(-case.most // 32) * 32
+            numbers = f"tile_rows = {rows}, tile_columns = {64 * consumers}, tile_k = 128, consumers = {consumers}, split = {split}, slots = 1"
+            tiles = re.sub("#tile.swap_ab<[^>]*>", f"#tile.swap_ab<{numbers}, stages = {stages}, shared_bytes = 232448>", tiles)
         (target / "tile.mlir").write_text(tiles)
         for kind in {what, "cuda"}:
             subprocess.run([tools / "inlay-translate", f"--tile-to-{kind}", f"--kernels-to={target}", target / "tile.mlir"],
