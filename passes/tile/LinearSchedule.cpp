@@ -95,8 +95,10 @@ static int64_t estimate(tile::SwapAbAttr schedule, const LinearShape &shape, til
   int64_t steps = waves * schedule.share(shape.k);
   int64_t neighbours = std::min<int64_t>(slots, llvm::divideCeil(blocks, target.getMultiprocessors()));
   int64_t products = schedule.getTileRows() * schedule.getTileColumns() * schedule.getTileK();
+  // Each block reads all rows through the cache, which counts where weights are few bits beside them.
+  int64_t cached = shape.weightBits < 16 ? blocks * schedule.share(shape.k) * schedule.stageBytes(shape.weightBits) : 0;
   return std::max({shape.columns * shape.k * shape.weightBits / 8 / costs.getMemoryBytes(),
-                   blocks * schedule.share(shape.k) * schedule.stageBytes(shape.weightBits) / costs.getCacheBytes(),
+                   cached / costs.getCacheBytes(),
                    steps * costs.getRoundTrip() / schedule.getStages(),
                    steps * neighbours * products / costs.getProducts()}) +
          costs.getClusterWait() * split;

@@ -28,7 +28,7 @@ static bool mayBeShared(OpOperand &operand) {
     return isa_and_nonnull<WaitOp>(source);
   if (auto clear = dyn_cast<ClearRowsOp>(op))
     return operand == clear.getTileMutable() && isa_and_nonnull<WaitOp>(source);
-  if (isa<tensor::ExtractSliceOp>(op) && isa_and_nonnull<WaitOp>(source))
+  if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op); slice && isInSlot(slice))
     return true;
   return isa<tensor::ExtractSliceOp, ClusterReduceOp, YieldOp>(op) && isKeptInShared(operand.get());
 }

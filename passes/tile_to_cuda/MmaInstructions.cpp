@@ -98,8 +98,14 @@ const MmaInstruction *inlay::mmaOf(tile::DotOp dot) {
 }
 
 bool inlay::isInSlot(Value tile) {
-  if (auto slice = tile.getDefiningOp<tensor::ExtractSliceOp>())
-    return slice.getSource().getDefiningOp<tile::WaitOp>() != nullptr;
+  if (auto slice = tile.getDefiningOp<tensor::ExtractSliceOp>()) {
+    // Whole slabs.
+    RankedTensorType whole = slice.getSourceType(), part = slice.getType();
+    int64_t columns = tile::kSlabBytes * 8 / whole.getElementTypeBitWidth();
+    return slice.getSource().getDefiningOp<tile::WaitOp>() && whole.getRank() == 2 && part.getRank() == 2 &&
+           slice.hasUnitStride() && whole.getDimSize(0) == part.getDimSize(0) && part.getDimSize(1) % columns == 0 &&
+           !slice.isDynamicOffset(1) && slice.getStaticOffset(1) % columns == 0;
+  }
   return isa_and_nonnull<tile::ClearRowsOp, tile::StageOp, tile::WaitOp>(tile.getDefiningOp());
 }
 
