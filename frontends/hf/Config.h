@@ -63,6 +63,7 @@ struct ModelConfig {
   bool output_bias = false;
   bool mlp_bias = false;
   bool head_bias = false;
+  QkNorm qk_norm = QkNorm::kNone;
   bool norms_before = true; // See Family.
   bool parallel = false;    // Attention and MLP read the same rows.
   double norm_eps = 0;

@@ -64,12 +64,13 @@ struct QuantizedForm {
   std::string obstacle = {}; // Why the module cannot be stored so: its sizes; empty: it can.
 };
 
-// A weight of the model: one tensor, or rows of one.
+// A weight of the model: one tensor, rows of one, or several tensors below each other.
 struct WeightSpec {
   std::string name; // That of the tensor, or of a part of it: "h.0.attn.c_attn.q.weight".
   std::vector<int64_t> shape;
   WeightSource source;
-  bool is_float32 = false; // Scales and zero points, whatever type the model has.
+  std::vector<WeightSource> more_sources = {}; // Whose rows follow those of `source`.
+  bool is_float32 = false;                     // Scales and zero points, whatever type the model has.
   std::optional<QuantizedForm> quantized = {};
 };
 
