@@ -102,7 +102,7 @@ LogicalResult ProgramLowering::lowerOp(Operation *op) {
         memories[stage.getResult()] = materialize(stage.getValue());
         return success();
       })
-      .Case<tensor::ExtractSliceOp>([&](auto slice) { return lower(slice); })
+      .Case<tensor::ExtractSliceOp, tensor::ConcatOp>([&](auto slice) { return lower(slice); })
       .Case<tile::ForWarpsOp>([&](auto warps) { return lower(warps); })
       .Case<tensor::ExtractOp>([&](auto extract) {
         SmallVector<Value> at = scalarsOf(extract.getIndices());
@@ -293,6 +293,20 @@ LogicalResult ProgramLowering::lower(tensor::ExtractSliceOp op) {
     offsets.push_back(value ? scalars.lookup(value) : index(*getConstantIntValue(offset)));
   }
   memories[op.getResult()] = partOf(materialize(op.getSource()), offsets[0], offsets[1]);
+  return success();
+}
+
+/// Tiles side by side.
+LogicalResult ProgramLowering::lower(tensor::ConcatOp op) {
+  if (op.getDim() != 1 || op.getType().getRank() != 2)
+    return op.emitOpError() << "gives " << op.getType() << "; the cpu target puts columns of matrices side by side";
+  Memory whole = scratchFor(op.getResult());
+  int64_t column = 0;
+  for (Value part : op.getInputs()) {
+    fill(partOf(whole, index(0), index(column)), part);
+    column += shapeOf(part).columns;
+  }
+  memories[op.getResult()] = whole;
   return success();
 }
 

@@ -36,12 +36,14 @@ bool inlay::isKeptInShared(Value tile) {
   Operation *op = tile.getDefiningOp();
   if (auto reduce = dyn_cast_or_null<ClusterReduceOp>(op))
     return isKeptInShared(reduce.getValue());
-  return isa_and_nonnull<StageOp, WarpRolesOp>(op);
+  return isa_and_nonnull<StageOp, WarpReduceOp, WarpRolesOp>(op);
 }
 
 bool inlay::isPulled(Value tile) {
   if (auto slice = tile.getDefiningOp<tensor::ExtractSliceOp>())
     return isKeptInShared(slice.getSource());
+  if (tile.getDefiningOp<WarpReduceOp>())
+    return true;
   return isOfUnwrittenMemory(tile.getDefiningOp());
 }
 

@@ -23,6 +23,7 @@ static FamilyLowering loweringOf(tile::Schedule schedule) {
       {TypeID::get<tile::GenericAttr>(), lowerGeneric},
       {TypeID::get<tile::MatvecAttr>(), lowerMatvec},
       {TypeID::get<tile::PrefillAttentionAttr>(), lowerGeneric},
+      {TypeID::get<tile::StreamAttr>(), lowerGeneric},
       {TypeID::get<tile::SwapAbAttr>(), lowerGeneric},
   };
   if (!schedule)

@@ -47,6 +47,12 @@ static void hoistFromBranches(tile::ProgramOp program) {
           hoist(&op, branch);
 }
 
+/// Whether no launch of the step writes what a load or gather reads.
+static bool isEarly(Operation *load) {
+  tile::Provenance provenance = cast<tile::ViewType>(load->getOperand(0).getType()).getProvenance();
+  return provenance == tile::Provenance::Weight || provenance == tile::Provenance::Meta;
+}
+
 /// Moves `op` up to where its operands are known; with `chain`, those that are pure as well.
 static void moveUp(Operation *op, bool chain) {
   Operation *last = nullptr;
@@ -59,6 +65,11 @@ static void moveUp(Operation *op, bool chain) {
     if (!last || last->isBeforeInBlock(def))
       last = def;
   }
+  // What earlier launches write comes after the wait for them.
+  if (chain && isOfUnwrittenMemory(op) && !isEarly(op))
+    for (auto depend : op->getBlock()->getOps<tile::DependOp>())
+      if (depend->isBeforeInBlock(op) && (!last || last->isBeforeInBlock(depend)))
+        last = depend;
   if (last)
     op->moveAfter(last);
   else if (chain)
@@ -74,11 +85,8 @@ static void hoistLoads(tile::ProgramOp program) {
       (op->getParentOfType<tile::ForWarpsOp>() ? ofWarps : loads).push_back(op);
   });
   // Loads of what earlier launches write stay after the wait for them.
-  llvm::erase_if(loads, [](Operation *load) {
-    tile::Provenance provenance = cast<tile::ViewType>(load->getOperand(0).getType()).getProvenance();
-    return provenance != tile::Provenance::Weight && provenance != tile::Provenance::Meta &&
-           !load->getBlock()->getOps<tile::DependOp>().empty();
-  });
+  llvm::erase_if(loads,
+                 [](Operation *load) { return !isEarly(load) && !load->getBlock()->getOps<tile::DependOp>().empty(); });
   // Last to first, so that loads that wait for the same operand keep their order.
   for (Operation *load : llvm::reverse(loads))
     moveUp(load, /*chain=*/false);
