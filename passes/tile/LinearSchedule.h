@@ -31,6 +31,11 @@ tile::GemmAttr chooseGemm(tile::TargetAttr target, llvm::function_ref<mlir::InFl
 tile::SwapAbAttr chooseSwapAb(const LinearShape &shape, tile::TargetAttr target,
                               llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
+/// Of the same programs as chooseMatvec, for the family stream; null, after a diagnostic, where a pass over the
+/// smallest tiles does not fit the chip.
+tile::StreamAttr chooseStream(const LinearShape &shape, tile::TargetAttr target,
+                              llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+
 /// What the analytic model says for a program of the families matvec, gemm or swap_ab; null after a diagnostic.
 tile::Schedule chooseLinear(tile::Family family, const LinearShape &shape, tile::TargetAttr target,
                             llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
