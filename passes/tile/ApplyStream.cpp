@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "passes/tile/LinearBody.h"
+#include "passes/tile/LinearSchedule.h"
 #include "llvm/ADT/SetVector.h"
 
 #include <functional>
@@ -18,9 +19,6 @@ using namespace mlir;
 using namespace inlay;
 
 namespace {
-/// A loop of so many steps is unrolled where registers have fixed names: activations are loaded ahead.
-constexpr int64_t kMostUnrolled = 16;
-
 class StreamBody : LinearBody {
 public:
   StreamBody(tile::ProgramOp program, tile::ProgramOp old, const MainLoop &loop)
@@ -40,20 +38,25 @@ private:
   };
 
   bool isOneRow() const { return schedule.getRows() == 1; }
+  bool isOnePass() const { return tilesOfBlock <= schedule.getTiles(); }
   Value least(Value x, Value y) { return b.createOrFold<arith::MinSIOp>(x, y); }
   Value less(Value x, Value y) { return arith::CmpIOp::create(b, arith::CmpIPredicate::slt, x, y); }
   LogicalResult checkShape();
   void findLateOps();
   LogicalResult cloneInvariants();
   void widen(Operation *op, Operation *from, int64_t width);
-  SmallVector<Value> loadRows(Value k, int64_t width);
-  Rows transform(ArrayRef<Value> loaded, int64_t width);
+  SmallVector<Value> load(const llvm::SetVector<Operation *> &wanted, Value k, int64_t width);
+  Rows transform(ArrayRef<Value> loaded, int64_t width, Value offset = {});
+  SmallVector<Value> firstRows();
+  Value stepAhead(Value step);
   FailureOr<Piece> startPiece(Value number, Value batch);
   void finishPiece(Piece &piece, ValueRange reduced);
   void dropMissingRows(tile::ScatterOp scatter);
-  SmallVector<Value> products(Value batch);
+  SmallVector<Value> products(Value batch, SmallVector<Value> &ahead);
+  SmallVector<Value> step(Value number, Value batch, ValueRange carried);
   void stageRow();
-  LogicalResult pass(Value batch);
+  void stageVectors();
+  LogicalResult pass(Value batch, SmallVector<Value> &ahead);
 
   tile::StreamAttr schedule;
   int64_t tilesOfBlock = 0;
@@ -61,10 +64,12 @@ private:
   Value first, end; // the block's tiles of weights
   Value warp, firstK, steps;
   IRMapping outside;                       // what the loop uses from outside
-  llvm::SetVector<Operation *> loads;      // of the loop, without the weights
+  llvm::SetVector<Operation *> loads;      // of the loop, without the weights; of several rows without the vectors
+  llvm::SetVector<Operation *> vectors;    // of several rows: loads of vectors along k
   llvm::SmallPtrSet<Operation *, 32> late; // of the epilogue: what depends on sums, or writes
   Value staged;                            // the one row
   SmallVector<Value> stagedSums;
+  SmallVector<Value> stagedVectors; // this warp's part of each
 };
 } // namespace
 
@@ -122,8 +127,11 @@ LogicalResult StreamBody::cloneInvariants() {
     if (&op != loop.weight && &op != loop.dot)
       for (Value operand : op.getOperands())
         bring(operand);
+  if (!isOneRow())
+    for (tile::LoadOp vector : loop.vectors)
+      vectors.insert(vector);
   for (Operation &op : loop.loop.getBody()->without_terminator())
-    if (isa<tile::LoadOp, tile::GatherOp>(op) && &op != loop.weight)
+    if (isa<tile::LoadOp, tile::GatherOp>(op) && &op != loop.weight && !vectors.contains(&op))
       loads.insert(&op);
   return success();
 }
@@ -151,26 +159,31 @@ void StreamBody::widen(Operation *op, Operation *from, int64_t width) {
   }
 }
 
-/// Loads what the loop loads at `k`, without the weights, in the order of `loads`.
-SmallVector<Value> StreamBody::loadRows(Value k, int64_t width) {
+/// Loads what the loop loads at `k` by the ops `wanted`, in their order.
+SmallVector<Value> StreamBody::load(const llvm::SetVector<Operation *> &wanted, Value k, int64_t width) {
   IRMapping mapping = outside;
   mapping.map(loop.loop.getInductionVar(), k);
   SmallVector<Value> loaded;
   for (Operation &op : loop.loop.getBody()->without_terminator()) {
     bool isOffset = op.getNumResults() == 1 && op.getResult(0).getType().isIndex();
-    if (!isOffset && !loads.contains(&op))
+    if (!isOffset && !wanted.contains(&op))
       continue;
     Operation *copy = b.clone(op, mapping);
     widen(copy, &op, width);
-    if (loads.contains(&op))
+    if (wanted.contains(&op))
       loaded.push_back(copy->getResult(0));
   }
   return loaded;
 }
 
-/// Does with `loaded` what the loop does before its product.
-StreamBody::Rows StreamBody::transform(ArrayRef<Value> loaded, int64_t width) {
+/// Does with `loaded`, at `offset` of the warp's part of K, what the loop does before its product.
+StreamBody::Rows StreamBody::transform(ArrayRef<Value> loaded, int64_t width, Value offset) {
   IRMapping mapping = outside;
+  for (auto [op, staged] : llvm::zip_equal(vectors, stagedVectors)) {
+    auto type = RankedTensorType::get({width}, cast<RankedTensorType>(staged.getType()).getElementType());
+    SmallVector<OpFoldResult> offsets{offset}, sizes{b.getIndexAttr(width)}, strides{b.getIndexAttr(1)};
+    mapping.map(op->getResult(0), tensor::ExtractSliceOp::create(b, type, staged, offsets, sizes, strides).getResult());
+  }
   for (auto [op, value] : llvm::zip_equal(loads, loaded))
     mapping.map(op->getResult(0), value);
   // What reaches the product and the sums.
@@ -258,10 +271,37 @@ void StreamBody::dropMissingRows(tile::ScatterOp scatter) {
 // Products
 //===----------------------------------------------------------------------===//
 
-/// This warp's sums for the tiles from `batch` on, side by side, and its part of the sums along k.
-SmallVector<Value> StreamBody::products(Value batch) {
-  int64_t rows = schedule.getRows(), cols = schedule.getTileColumns(), step = schedule.getTileK();
-  int64_t tiles = schedule.getTiles(), depth = isOneRow() ? 0 : schedule.getDepth();
+/// The rows of the first steps along k.
+SmallVector<Value> StreamBody::firstRows() {
+  SmallVector<Value> rows;
+  if (isOneRow())
+    return rows;
+  for (int64_t i = 0; i < schedule.getDepth(); ++i) {
+    Value step = index(i);
+    // Of fewer steps, those of the next pass.
+    if (!isOnePass())
+      step = b.createOrFold<arith::RemUIOp>(step, b.createOrFold<arith::MaxSIOp>(steps, index(1)));
+    rows.append(load(loads, add(firstK, mul(step, schedule.getTileK())), schedule.getTileK()));
+  }
+  return rows;
+}
+
+/// Where along k the rows lie that are loaded in `step` for a later one: in several passes those of the next pass after
+/// the last step, in one pass nothing, past the end of the view.
+Value StreamBody::stepAhead(Value step) {
+  int64_t width = schedule.getTileK();
+  Value later = add(step, index(schedule.getDepth()));
+  if (!isOnePass())
+    return add(firstK, mul(b.createOrFold<arith::RemUIOp>(later, steps), width));
+  int64_t end = cast<tile::ViewType>(loop.rowsView().getType()).getShape()[1];
+  return b.createOrFold<arith::SelectOp>(less(later, steps), add(firstK, mul(later, width)),
+                                         index(llvm::alignTo(end, width)));
+}
+
+/// This warp's sums for the tiles from `batch` on, side by side, and its part of the sums along k. `ahead`: the rows of
+/// the first steps, and then those that were loaded for the next pass.
+SmallVector<Value> StreamBody::products(Value batch, SmallVector<Value> &ahead) {
+  int64_t rows = schedule.getRows(), cols = schedule.getTileColumns(), tiles = schedule.getTiles();
   bool isSwapped = cols == 16;
   Type f32 = b.getF32Type();
   auto sumType = isSwapped ? RankedTensorType::get({cols, rows}, f32) : RankedTensorType::get({rows, cols}, f32);
@@ -270,46 +310,24 @@ SmallVector<Value> StreamBody::products(Value batch) {
   if (!isOneRow()) {
     Value none = arith::ConstantOp::create(b, b.getZeroAttr(RankedTensorType::get({rows}, f32)));
     carried.append(loop.sums.size(), none);
-    for (int64_t i = 0; i < depth; ++i)
-      carried.append(loadRows(add(firstK, index(i * step)), step));
+    carried.append(ahead);
   }
-  auto over = scf::ForOp::create(b, index(0), steps, index(1), carried);
-  if (depth > 0 && getConstantIntValue(steps) && *getConstantIntValue(steps) <= kMostUnrolled)
+  // Rows that are loaded ahead stand in registers of fixed names: the loop is unrolled, or has `depth` steps in a turn.
+  std::optional<int64_t> known = isOneRow() ? std::nullopt : getConstantIntValue(steps);
+  bool isUnrolled = known && isStreamUnrolled(*known, tiles);
+  int64_t turn = known && !isUnrolled && *known % schedule.getDepth() == 0 ? schedule.getDepth() : 1;
+  auto over = scf::ForOp::create(b, index(0), turn > 1 ? index(*known / turn) : steps, index(1), carried);
+  if (isUnrolled)
     over->setAttr(tile::kUnrollAttr, b.getUnitAttr());
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(over.getBody());
-    Value offset = mul(over.getInductionVar(), step), k = add(firstK, offset);
-    ValueRange arguments = over.getRegionIterArgs();
-    Rows own;
-    SmallVector<Value> ahead(arguments.drop_front(tiles + loop.sums.size() * !isOneRow()));
-    if (isOneRow()) {
-      own.lhs = slice(staged, b.getIndexAttr(0), offset, 1, step);
-    } else {
-      ArrayRef<Value> now = ArrayRef(ahead).take_front(loads.size());
-      own = transform(now, step);
-      SmallVector<Value> next = loadRows(add(k, index(depth * step)), step);
-      ahead.erase(ahead.begin(), ahead.begin() + static_cast<int64_t>(loads.size()));
-      ahead.append(next);
-    }
-    SmallVector<Value> results;
-    auto weights = loop.weight.getView().getType();
-    bool isEven = columns() % (schedule.getBlocks() * tiles * cols) == 0; // each block has whole passes
-    for (int64_t i = 0; i < tiles; ++i) {
-      // Past the block's last tile there is nothing: the end of the view.
-      Value tile = add(batch, index(i)), column = mul(tile, cols);
-      if (!isEven)
-        column = arith::SelectOp::create(b, less(tile, end), column, index(llvm::alignTo(columns(), cols)));
-      Value w = tile::LoadOp::create(b, RankedTensorType::get({cols, step}, weights.getElementType()),
-                                     argument(loop.weight.getView()), ValueRange{column, k});
-      results.push_back(tile::DotOp::create(b, isSwapped ? w : own.lhs, isSwapped ? own.lhs : w, arguments[i],
-                                            /*transpose_rhs=*/true));
-    }
-    for (auto [i, part] : llvm::enumerate(own.sums))
-      results.push_back(arith::AddFOp::create(b, arguments[tiles + i], part));
-    results.append(ahead);
-    scf::YieldOp::create(b, results);
+    carried = SmallVector<Value>(over.getRegionIterArgs());
+    for (int64_t i = 0; i < turn; ++i)
+      carried = step(add(mul(over.getInductionVar(), turn), index(i)), batch, carried);
+    scf::YieldOp::create(b, carried);
   }
+  ahead = SmallVector<Value>(over.getResults().take_back(ahead.size()));
   SmallVector<Value> sums(over.getResults().take_front(tiles));
   if (isSwapped)
     for (Value &sum : sums)
@@ -324,16 +342,57 @@ SmallVector<Value> StreamBody::products(Value batch) {
   return result;
 }
 
+/// A step along k of `products`: from what the loop carries to what it carries on, the sums of the tiles, those along
+/// k, and rows that are loaded ahead.
+SmallVector<Value> StreamBody::step(Value number, Value batch, ValueRange carried) {
+  int64_t cols = schedule.getTileColumns(), width = schedule.getTileK(), tiles = schedule.getTiles();
+  Value offset = mul(number, width), k = add(firstK, offset);
+  Rows own;
+  SmallVector<Value> ahead;
+  if (isOneRow()) {
+    own.lhs = slice(staged, b.getIndexAttr(0), offset, 1, width);
+  } else {
+    ValueRange loaded = carried.drop_front(tiles + loop.sums.size());
+    own = transform(SmallVector<Value>(loaded.take_front(loads.size())), width, offset);
+    llvm::append_range(ahead, loaded.drop_front(loads.size()));
+    ahead.append(load(loads, stepAhead(number), width));
+  }
+  SmallVector<Value> results;
+  auto weights = loop.weight.getView().getType();
+  bool isEven = columns() % (schedule.getBlocks() * tiles * cols) == 0; // each block has whole passes
+  for (int64_t i = 0; i < tiles; ++i) {
+    // Past the block's last tile there is nothing: the end of the view.
+    Value tile = add(batch, index(i)), column = mul(tile, cols);
+    if (!isEven)
+      column = arith::SelectOp::create(b, less(tile, end), column, index(llvm::alignTo(columns(), cols)));
+    Value w = tile::LoadOp::create(b, RankedTensorType::get({cols, width}, weights.getElementType()),
+                                   argument(loop.weight.getView()), ValueRange{column, k});
+    bool isLeft = cols == 16;
+    results.push_back(tile::DotOp::create(b, isLeft ? w : own.lhs, isLeft ? own.lhs : w, carried[i],
+                                          /*transpose_rhs=*/true));
+  }
+  for (auto [i, part] : llvm::enumerate(own.sums))
+    results.push_back(arith::AddFOp::create(b, carried[tiles + i], part));
+  results.append(ahead);
+  return results;
+}
+
 /// Brings this warp's part of the one row into shared memory.
 void StreamBody::stageRow() {
   int64_t width = schedule.share(loop.k) * schedule.getTileK();
-  Rows rows = transform(loadRows(firstK, width), width);
+  Rows rows = transform(load(loads, firstK, width), width);
   staged = tile::StageOp::create(b, rows.lhs);
   stagedSums = rows.sums;
 }
 
+/// Brings this warp's part of the vectors along k into shared memory, where they take no registers.
+void StreamBody::stageVectors() {
+  for (Value vector : load(vectors, firstK, schedule.share(loop.k) * schedule.getTileK()))
+    stagedVectors.push_back(tile::StageOp::create(b, vector));
+}
+
 /// The tiles from `batch` on. A single pass brings the row after the epilogue's operands are under way.
-LogicalResult StreamBody::pass(Value batch) {
+LogicalResult StreamBody::pass(Value batch, SmallVector<Value> &ahead) {
   SmallVector<Piece> pieces;
   for (int64_t i = 0; i < schedule.getTiles(); i += schedule.getWarps()) {
     FailureOr<Piece> piece = startPiece(add(warp, index(i)), batch);
@@ -343,7 +402,7 @@ LogicalResult StreamBody::pass(Value batch) {
   }
   if (isOneRow() && !staged)
     stageRow();
-  SmallVector<Value> sums = products(batch);
+  SmallVector<Value> sums = products(batch, ahead);
   auto reduced = tile::WarpReduceOp::create(b, ValueRange(sums).getTypes(), tile::Reduction::Add, sums);
   for (Piece &piece : pieces)
     finishPiece(piece, reduced.getResults());
@@ -384,13 +443,22 @@ LogicalResult StreamBody::build() {
   }
   if (failed(cloneInvariants()))
     return failure();
-  if (tilesOfBlock <= schedule.getTiles())
-    return pass(first);
+  stageVectors();
+  SmallVector<Value> ahead = firstRows();
+  if (isOnePass())
+    return pass(first, ahead);
   if (isOneRow())
     stageRow();
-  auto over = scf::ForOp::create(b, first, end, index(schedule.getTiles()));
+  auto over = scf::ForOp::create(b, first, end, index(schedule.getTiles()), ahead);
   b.setInsertionPointToStart(over.getBody());
-  return pass(over.getInductionVar());
+  SmallVector<Value> carried(over.getRegionIterArgs());
+  if (failed(pass(over.getInductionVar(), carried)))
+    return failure();
+  if (!carried.empty()) {
+    b.setInsertionPointToEnd(over.getBody());
+    scf::YieldOp::create(b, carried);
+  }
+  return success();
 }
 
 LogicalResult inlay::applyStream(tile::ProgramOp program, tile::ProgramOp old, const MainLoop &loop) {

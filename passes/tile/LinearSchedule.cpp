@@ -62,9 +62,10 @@ tile::MatvecAttr inlay::chooseMatvec(const LinearShape &shape, tile::TargetAttr 
                                slots, partialBytes, sharedBytes);
 }
 
-/// Bytes of a block of the family stream: rings, the one row, the warps' sums with their rows' padding.
+/// Bytes of a block of the family stream: rings, the one row or the vectors that scale several, the warps' sums with
+/// their rows' padding.
 static int64_t streamBytes(tile::StreamAttr schedule, const LinearShape &shape) {
-  int64_t row = schedule.getRows() == 1 ? schedule.share(shape.k) * schedule.getTileK() * 2 + 16 : 0;
+  int64_t row = schedule.getRows() == 1 || shape.isScaled ? schedule.share(shape.k) * schedule.getTileK() * 2 + 16 : 0;
   int64_t sums = schedule.getRows() * (schedule.getTiles() * schedule.getTileColumns() + 4 + 1) * 4;
   return schedule.getWarps() * (schedule.getStages() * (schedule.stageBytes() + 8) + row + sums) + 1024;
 }
@@ -86,8 +87,7 @@ tile::StreamAttr inlay::chooseStream(const LinearShape &shape, tile::TargetAttr 
   int64_t cols = 50 * 2 * tilesOfBlock(left) <= 51 * tilesOfBlock(kGroupRows) ? left : kGroupRows;
 
   // Tiles of 4 KB; of 8 rows, 2 KB where activations of several rows stand in registers. Those that are scaled take
-  // more: tiles of 128 columns were compiled with spills, and so were two steps ahead. A warp has at most a tenth above
-  // its share of K.
+  // more: tiles of 128 columns were compiled with spills. A warp has at most a tenth above its share of K.
   bool isTight = shape.isScaled && rows > 1;
   int64_t tileAtoms = 1, largest = rows == 1 && cols == kGroupRows ? 4 : isTight ? 1 : 2;
   for (int64_t many : {largest, std::max<int64_t>(largest / 2, 1)}) {
@@ -103,7 +103,14 @@ tile::StreamAttr inlay::chooseStream(const LinearShape &shape, tile::TargetAttr 
   int64_t fragments = std::max<int64_t>(rows / 8, 1) * 8 * tileAtoms;
   auto choose = [&](int64_t limit, int64_t stages) {
     int64_t own = tilesOfBlock(cols), tiles = llvm::divideCeil(own, llvm::divideCeil(own, limit));
-    int64_t depth = rows == 1 || isTight ? 1 : std::clamp<int64_t>((64 - sums * tiles) / fragments, 1, 4);
+    int64_t steps = llvm::divideCeil(share, tileAtoms);
+    int64_t depth = rows == 1 ? 1 : (64 - 8 * isTight - sums * tiles) / fragments;
+    depth = std::clamp<int64_t>(depth, 1, std::min<int64_t>(4, steps));
+    // A loop that is not unrolled goes through as many steps in a turn, which all warps have.
+    if (atoms % (tileAtoms * warps) != 0)
+      depth = 1;
+    while (!isStreamUnrolled(steps, tiles) && steps % depth != 0)
+      --depth;
     return tile::StreamAttr::get(target.getContext(), blocksOf(cols), warps, cols, tileAtoms * kAtomColumns, stages,
                                  tiles, rows, depth, slots, target.slotSharedBytes(slots));
   };

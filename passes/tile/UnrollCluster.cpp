@@ -35,6 +35,7 @@ public:
 private:
   bool dependsOnRank(Operation *op) const;
   void copy(Operation *op);
+  LogicalResult unrollLoop(scf::ForOp loop);
   void combine(Operation *reduce, tile::Reduction kind);
 
   SmallVector<IRMapping> ranks; // from values of the program to those of each rank
@@ -123,20 +124,59 @@ void Unroller::combine(Operation *reduce, tile::Reduction kind) {
   copied.push_back(reduce);
 }
 
+/// Puts a loop around reductions in the place of `loop`, which carries what each rank carries.
+LogicalResult Unroller::unrollLoop(scf::ForOp loop) {
+  OpBuilder b(loop);
+  SmallVector<Value> inits, carried;
+  for (IRMapping &mapping : ranks)
+    for (Value init : loop.getInitArgs())
+      inits.push_back(mapping.lookupOrDefault(init));
+  auto wide = scf::ForOp::create(b, loop.getLoc(), loop.getLowerBound(), loop.getUpperBound(), loop.getStep(), inits);
+  Block *body = wide.getBody();
+  Operation *yield = loop.getBody()->getTerminator();
+  if (body->mightHaveTerminator())
+    body->getTerminator()->erase();
+  loop.getInductionVar().replaceAllUsesWith(wide.getInductionVar());
+  body->getOperations().splice(body->end(), loop.getBody()->getOperations());
+  for (auto [rank, mapping] : llvm::enumerate(ranks))
+    for (auto [i, argument] : llvm::enumerate(loop.getRegionIterArgs())) {
+      size_t number = rank * loop.getNumResults() + i;
+      mapping.map(argument, wide.getRegionIterArg(number));
+      mapping.map(loop.getResult(i), wide.getResult(number));
+    }
+  if (failed(unroll(*body)))
+    return failure();
+  for (IRMapping &mapping : ranks)
+    for (Value value : yield->getOperands())
+      carried.push_back(mapping.lookupOrDefault(value));
+  yield->setOperands(carried);
+  copied.push_back(loop);
+  return success();
+}
+
 LogicalResult Unroller::unroll(Block &block) {
   for (Operation &op : llvm::make_early_inc_range(block)) {
+    if (op.hasTrait<OpTrait::IsTerminator>())
+      continue;
     if (std::optional<tile::Reduction> kind = reductionOf(&op)) {
       combine(&op, *kind);
       continue;
     }
     if (containsReduction(&op)) {
-      if (!isa<scf::IfOp, scf::ForOp>(op) || op.getNumResults() != 0)
+      auto loop = dyn_cast<scf::ForOp>(op);
+      if (!loop && (!isa<scf::IfOp>(op) || op.getNumResults() != 0))
         return op.emitError(
             "has a tile.cluster_reduce or tile.warp_reduce inside, which tile-unroll-cluster takes from "
-            "the program, tile.for_warps, and an scf.if or scf.for without results");
-      if (llvm::any_of(op.getOperands(), [&](Value operand) { return ranks.front().contains(operand); }))
+            "the program, tile.for_warps, an scf.for, and an scf.if without results");
+      ValueRange deciding = op.getOperands().take_front(loop ? 3 : 1);
+      if (llvm::any_of(deciding, [&](Value operand) { return ranks.front().contains(operand); }))
         return op.emitError("has a reduction inside and a condition or bounds that depend on the rank; all blocks of a "
                             "cluster reach a tile.cluster_reduce, all warps a tile.warp_reduce");
+      if (loop) {
+        if (failed(unrollLoop(loop)))
+          return failure();
+        continue;
+      }
       for (Region &region : op.getRegions())
         for (Block &inner : region)
           if (failed(unroll(inner)))

@@ -101,8 +101,14 @@ std::optional<Layout> LayoutAssignment::ofUser(Value tile, Operation *user) {
     Value weights = tile == dot.getLhs() ? dot.getRhs() : dot.getLhs();
     return isInWarpRing(weights) && tile != dot.getAccumulator() ? std::optional(packedRows(dot)) : std::nullopt;
   }
+  // What a loop carries has one layout.
+  if (auto loop = dyn_cast<scf::ForOp>(user)) {
+    for (auto [init, carried] : llvm::zip_equal(loop.getInitArgs(), loop.getRegionIterArgs()))
+      if (init == tile && !inProgress.contains(carried))
+        return of(carried);
+    return std::nullopt;
+  }
   if (auto loop = dyn_cast<scf::ForOp>(user->getParentOp()); loop && isa<scf::YieldOp>(user)) {
-    // What the loop carries on has the layout of what it was.
     Value carried = loop.getRegionIterArg(llvm::find(user->getOperands(), tile) - user->operand_begin());
     return carried != tile && !inProgress.contains(carried) ? std::optional(of(carried)) : std::nullopt;
   }

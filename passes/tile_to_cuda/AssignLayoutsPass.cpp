@@ -177,7 +177,9 @@ LogicalResult Demands::collect(Operation *op) {
           shared.insert({stage.getResult(), swizzledTile(type)});
           return success();
         }
-        if (type.getRank() != 2 || (type.getElementTypeBitWidth() != 32 && type.getElementTypeBitWidth() != 16))
+        bool isRow = type.getRank() == 1 && isSliced;
+        if ((type.getRank() != 2 && !isRow) ||
+            (type.getElementTypeBitWidth() != 32 && type.getElementTypeBitWidth() != 16))
           return stage.emitOpError() << "of " << type << " has no CUDA lowering; expected rank 2 and 16 or 32 bits";
         want(stage.getValueMutable(), assignment.of(stage.getValue()));
         shared.insert({stage.getResult(), paddedTile(type)});
@@ -243,7 +245,9 @@ LogicalResult Demands::collectDequantize(DequantizeOp op) {
 }
 
 LogicalResult Demands::collectSlice(tensor::ExtractSliceOp slice) {
-  if (slice.getSourceType().getRank() != 2 || slice.getType().getRank() != 2 || !slice.hasUnitStride())
+  int64_t rank = slice.getSourceType().getRank();
+  bool isRow = rank == 1 && shared.contains(slice.getSource());
+  if ((rank != 2 && !isRow) || slice.getType().getRank() != rank || !slice.hasUnitStride())
     return slice.emitOpError("has no CUDA lowering; expected neighbouring rows and columns of a tile of rank 2");
   if (shared.contains(slice.getSource()))
     return success(); // read where it is used

@@ -150,7 +150,7 @@ static bool doFit(Operation *op, int64_t warps) {
       })
       .Case([&](StageOp stage) {
         RankedTensorType type = tileType(stage.getResult());
-        if (cast<SharedAttr>(type.getEncoding()).getPitch() > 0)
+        if (type.getRank() == 1 || cast<SharedAttr>(type.getEncoding()).getPitch() > 0)
           return type.getElementTypeBitWidth() == 16 || type.getElementTypeBitWidth() == 32;
         if (type.getElementTypeBitWidth() == 16)
           return type.getEncoding() == swizzledTile(type) &&
@@ -180,7 +180,7 @@ static bool doFit(Operation *op, int64_t warps) {
       })
       .Case([&](tensor::ExtractSliceOp slice) {
         if (auto shared = dyn_cast<SharedAttr>(tileType(slice.getSource()).getEncoding()))
-          return shared.getPitch() > 0;
+          return shared.getRank() == 1 || shared.getPitch() > 0;
         return layoutOfSlice(registerLayout(slice.getSource()), slice.getType().getShape()) ==
                registerLayout(slice.getResult());
       })

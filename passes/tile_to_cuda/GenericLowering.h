@@ -89,7 +89,8 @@ inline mlir::RankedTensorType tileType(mlir::Value value) {
 inline Layout registerLayout(mlir::Value tile) { return *tile::layoutOf(tile); }
 /// Whether a staged tile is the left side of asynchronous products, and not kept for slices.
 inline bool isLeftOfProducts(tile::StageOp stage) {
-  return mlir::cast<tile::SharedAttr>(tileType(stage.getResult()).getEncoding()).getPitch() == 0;
+  auto layout = mlir::cast<tile::SharedAttr>(tileType(stage.getResult()).getEncoding());
+  return layout.getRank() == 2 && layout.getPitch() == 0;
 }
 /// The bits that a XOR of `components` may have.
 int64_t bitsOf(llvm::ArrayRef<int64_t> components);

@@ -146,12 +146,15 @@ LogicalResult GenericLowering::stage(tile::StageOp op) {
   if (isOfWarp)
     base = k.name("own", k.offset(base, k.mul(warp, bytes / elementBytes)));
   barrier(); // what lay there has been read
+  bool isMatrix = type.getRank() == 2;
   int64_t live = liveRegisters(layout, type.getShape());
-  int64_t neighbours = layout.contiguous(LayoutDim::Register, LayoutDim::Dim1);
+  int64_t neighbours = layout.contiguous(LayoutDim::Register, isMatrix ? LayoutDim::Dim1 : LayoutDim::Dim0);
   int64_t width = elementBytes == 2 ? std::gcd(std::min<int64_t>(neighbours, 8), live) : 1;
   unrolled(live / width, [&](Value i) {
     Value reg = mul(i, width);
-    Value at = add(mul(coordinate(layout, 0, reg), pitch), coordinate(layout, 1, reg));
+    Value at = coordinate(layout, 0, reg);
+    if (isMatrix)
+      at = add(mul(at, pitch), coordinate(layout, 1, reg));
     if (width > 1)
       call("store_vector<" + std::to_string(width) + ">", "tile.h",
            {pointerAt(base, at), address(array, reg), always()});
@@ -165,7 +168,9 @@ LogicalResult GenericLowering::stage(tile::StageOp op) {
 }
 
 LogicalResult GenericLowering::extractSlice(tensor::ExtractSliceOp op) {
-  if (op.getSourceType().getRank() != 2 || op.getType().getRank() != 2 || !op.hasUnitStride())
+  int64_t rank = op.getSourceType().getRank();
+  bool isRow = rank == 1 && kept.contains(op.getSource());
+  if ((rank != 2 && !isRow) || op.getType().getRank() != rank || !op.hasUnitStride())
     return op.emitOpError("has no CUDA lowering; expected neighbouring rows and columns of a tile of rank 2");
   if (kept.contains(op.getSource())) {
     scopeOf[op.getResult()] = scopes.size() - 1;
@@ -219,19 +224,22 @@ Value GenericLowering::loadSlice(tensor::ExtractSliceOp op) {
   KeptTile tile = kept.lookup(op.getSource());
   RankedTensorType type = op.getType();
   SmallVector<Value> offsets;
-  int64_t width =
-      std::min<int64_t>(layout.contiguous(LayoutDim::Register, LayoutDim::Dim1), 16 / bytesOf(type.getElementType()));
+  bool isMatrix = type.getRank() == 2;
+  int64_t neighbours = layout.contiguous(LayoutDim::Register, isMatrix ? LayoutDim::Dim1 : LayoutDim::Dim0);
+  int64_t width = std::min<int64_t>(neighbours, 16 / bytesOf(type.getElementType()));
   for (OpFoldResult offset : op.getMixedOffsets()) {
     auto value = dyn_cast<Value>(offset);
     offsets.push_back(value ? scalar(value) : index(*getConstantIntValue(offset)));
   }
-  OpFoldResult column = op.getMixedOffsets()[1];
+  OpFoldResult column = op.getMixedOffsets().back();
   if (auto value = dyn_cast<Value>(column))
     width = std::gcd(width, divisorOf(value));
   else
     width = std::gcd(width, *getConstantIntValue(column)); // of 0: the width itself
   auto address = [&](Value reg) {
     Value row = add(coordinate(layout, 0, reg), offsets[0]);
+    if (!isMatrix)
+      return pointerAt(tile.pointer, row);
     return pointerAt(tile.pointer, add(mul(row, tile.pitch), add(coordinate(layout, 1, reg), offsets[1])));
   };
   int64_t count = layout.size(LayoutDim::Register);

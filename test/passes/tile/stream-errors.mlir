@@ -60,16 +60,6 @@ tile.program @step(%x: !tile.view<?x256xbf16, activation, tokens>, %w: !tile.vie
 
 // -----
 
-tile.program @alone(%y: !tile.view<16xf32, output>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
-  %c0 = arith.constant 0 : index
-  %x = arith.constant dense<0.0> : tensor<16xf32>
-  // expected-error @below {{stands in no tile.for_warps; its warps are what it combines over}}
-  %s = tile.warp_reduce add %x : tensor<16xf32>
-  tile.store %s, %y[%c0] : tensor<16xf32>, !tile.view<16xf32, output>
-}
-
-// -----
-
 !ring = !tile.ring<2 x (tensor<8x64xbf16>)>
 tile.program @outside(%w: !tile.view<64x256xbf16, weight>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
   %c0 = arith.constant 0 : index

@@ -4,7 +4,7 @@ tile.program @loop(%y: !tile.view<16xf32, output>) grid affine_map<()[s0, s1, s2
   %c1 = arith.constant 1 : index
   %c4 = arith.constant 4 : index
   %ones = arith.constant dense<1.0> : tensor<16xf32>
-  // expected-error @+1 {{has a tile.cluster_reduce or tile.warp_reduce inside, which tile-unroll-cluster takes from the program, tile.for_warps, and an scf.if or scf.for without results}}
+  // expected-error @+1 {{has a tile.cluster_reduce or tile.warp_reduce inside, which tile-unroll-cluster takes from the program, tile.for_warps, an scf.for, and an scf.if without results}}
   %sum = scf.for %i = %c0 to %c4 step %c1 iter_args(%s = %ones) -> (tensor<16xf32>) {
     %next = tile.cluster_reduce add %s : tensor<16xf32>
     scf.yield %next : tensor<16xf32>
