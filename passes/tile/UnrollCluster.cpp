@@ -138,10 +138,12 @@ LogicalResult Unroller::unrollLoop(scf::ForOp loop) {
     body->getTerminator()->erase();
   loop.getInductionVar().replaceAllUsesWith(wide.getInductionVar());
   body->getOperations().splice(body->end(), loop.getBody()->getOperations());
+  for (auto [i, argument] : llvm::enumerate(loop.getRegionIterArgs()))
+    argument.replaceAllUsesWith(wide.getRegionIterArg(i)); // until each rank has its own
   for (auto [rank, mapping] : llvm::enumerate(ranks))
-    for (auto [i, argument] : llvm::enumerate(loop.getRegionIterArgs())) {
+    for (size_t i = 0; i < loop.getNumResults(); ++i) {
       size_t number = rank * loop.getNumResults() + i;
-      mapping.map(argument, wide.getRegionIterArg(number));
+      mapping.map(wide.getRegionIterArg(i), wide.getRegionIterArg(number));
       mapping.map(loop.getResult(i), wide.getResult(number));
     }
   if (failed(unroll(*body)))

@@ -22,7 +22,7 @@
 // APPLY:         %[[T0:.*]] = tile.transpose %[[SUMS]]#0
 // APPLY:         %[[T1:.*]] = tile.transpose %[[SUMS]]#1
 // APPLY:         %[[BOTH:.*]] = tensor.concat dim(1) %[[T0]], %[[T1]] : (tensor<1x16xf32>, tensor<1x16xf32>) -> tensor<1x32xf32>
-// APPLY:         %[[SUM:.*]] = tile.warp_reduce add %[[BOTH]] : tensor<1x32xf32>
+// APPLY:         %[[SUM:.*]] = tile.warp_reduce {{ *}}add %[[BOTH]] : tensor<1x32xf32>
 // APPLY:         scf.if
 // APPLY:           tensor.extract_slice %[[SUM]]{{.*}} to tensor<1x16xf32>
 // APPLY:           tile.store {{.*}}, %arg2
@@ -49,7 +49,7 @@
 // RING:             tile.fetch %arg1[
 // RING:           }
 // RING:           tile.wait %[[RING]]
-// RING:         tile.warp_reduce add
+// RING:         tile.warp_reduce {{ *}}add
 tile.program @one_row(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0)>
     schedule #tile.stream<blocks = 2, warps = 2, tile_columns = 16, tile_k = 64, stages = 2, tiles = 2, rows = 1, depth = 1,
@@ -77,18 +77,22 @@ tile.program @one_row(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
   tile.store %ob, %y[%row, %col] : tensor<1x16xbf16>, !y
 }
 
-// Several rows, which are loaded one step ahead. 4 tiles of 8 weight rows a block are two passes.
+// Several rows, which are loaded one step ahead. 4 tiles of 8 weight rows a block are two passes: in the last step of a
+// pass the rows of the first one are loaded again, for the next pass.
 // APPLY-LABEL: tile.program @eight_rows
 // APPLY:       tile.for_warps
-// APPLY:         scf.for %{{.*}} = %{{.*}} to %{{.*}} step %c2
-// APPLY:           %[[FIRST:.*]] = tile.load %arg0{{.*}} -> tensor<8x64xbf16>
-// APPLY:           scf.for {{.*}} iter_args(%{{.*}}, %{{.*}}, %[[NOW:.*]] = %[[FIRST]])
+// APPLY:         %[[FIRST:.*]] = tile.load %arg0{{.*}} -> tensor<8x64xbf16>
+// APPLY:         scf.for %{{.*}} = %{{.*}} to %{{.*}} step %c2 iter_args(%[[ROWS:.*]] = %[[FIRST]])
+// APPLY:           %[[SUMS:.*]]:3 = scf.for %[[STEP:.*]] = {{.*}} iter_args(%{{.*}}, %{{.*}}, %[[NOW:.*]] = %[[ROWS]])
+// APPLY:             %[[LATER:.*]] = arith.addi %[[STEP]], %c1
+// APPLY:             arith.remui %[[LATER]], %c2
 // APPLY:             %[[AHEAD:.*]] = tile.load %arg0{{.*}} -> tensor<8x64xbf16>
 // APPLY:             tile.dot %[[NOW]]
 // APPLY:             tile.dot %[[NOW]]
 // APPLY:             scf.yield %{{.*}}, %{{.*}}, %[[AHEAD]]
 // APPLY:           } {tile.unroll}
-// APPLY:           tile.warp_reduce add %{{.*}} : tensor<8x16xf32>
+// APPLY:           tile.warp_reduce {{ *}}add %{{.*}} : tensor<8x16xf32>
+// APPLY:           scf.yield %[[SUMS]]#2
 
 // The second pass is fetched while the first one ends.
 // RING-LABEL: tile.program @eight_rows
