@@ -4,6 +4,7 @@
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
+#include "passes/tile_to_cuda/MmaInstructions.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 #include <numeric>
@@ -106,7 +107,8 @@ bool inlay::isCopiedToShared(Operation *op) {
     return false;
   for (OpOperand &use : op->getUses()) {
     auto dot = dyn_cast<DotOp>(use.getOwner());
-    if (!dot || use.get() != dot.getRhs() || use.get() == dot.getLhs() || dot->getBlock() != op->getBlock())
+    if (!dot || use.get() != dot.getRhs() || use.get() == dot.getLhs() || dot->getBlock() != op->getBlock() ||
+        isInWarpRing(dot.getLhs()))
       return false;
   }
   Access access = accessOf(op);
