@@ -41,9 +41,9 @@
 // CHECK: %[[SUMS:.*]] = cuda.shared_buffer 320 : <f32, shared>
 // CHECK: cuda.store %{{.*}}, %{{.*}} : f32, <f32, shared>
 // CHECK: cuda.barrier
-// CHECK: cuda.call "load_vector<2>"
+// CHECK: cuda.call "load_vector<4>"
 // CHECK: scf.for %{{.*}} = %c0{{.*}} to %c3
-// CHECK:   cuda.call "load_vector<2>"
+// CHECK:   cuda.call "load_vector<4>"
 // CHECK:   arith.addf
 tile.program @stream(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (32)> {
