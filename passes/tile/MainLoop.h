@@ -21,6 +21,12 @@ struct RowSum {
   mlir::Value element;
 };
 
+/// A loop along k before the product: what the program must know of whole rows first, such as their mean.
+struct RowStatistic {
+  mlir::scf::ForOp loop;
+  llvm::SmallVector<RowSum> sums; // one for each result
+};
+
 struct MainLoop {
   mlir::scf::ForOp loop;
   tile::DotOp dot;
@@ -32,10 +38,11 @@ struct MainLoop {
   /// Loads of vectors along k.
   llvm::SmallVector<tile::LoadOp> vectors;
   llvm::SmallVector<RowSum> sums;
-  int64_t tokens = 0, columns = 0, k = 0; // the program's tile M x N, and the whole K
+  llvm::SmallVector<RowStatistic> statistics; // in the program's order
+  int64_t tokens = 0, columns = 0, k = 0;     // the program's tile M x N, and the whole K
 
   /// Whether the rows reach the product as they are in memory.
-  bool isPlain() { return dot.getLhs() == rows->getResult(0) && sums.empty(); }
+  bool isPlain() { return dot.getLhs() == rows->getResult(0) && sums.empty() && statistics.empty(); }
   mlir::Value rowsView() const { return rows->getOperand(0); }
 };
 

@@ -37,6 +37,8 @@ CASES = {
                                     FAMILIES | {"swap_ab", "gemm"}),
     "few rows by passes": ("llama-gqa", ("--max-num-seqs", 8, "--max-num-batched-tokens", 64, "--without", "matvec-lowering"), (ALONE, FEW),
                            FAMILIES - {"matvec"} | {"stream"}),
+    "layer norms in kernels of one row": ("starcoder2", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW),
+                                          FAMILIES | {"stream", "swap_ab"}),
     "heads of 128": ("llama-head-dim-128", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW),
                      FAMILIES | {"swap_ab"}),
     "codes of 4 bits with zero points": ("awq", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW), FAMILIES),
