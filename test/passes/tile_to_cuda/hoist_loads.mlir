@@ -47,8 +47,8 @@ tile.program @warps(%x: !x, %ids: !ids, %y: !y) grid affine_map<()[s0, s1, s2, s
 // CHECK-LABEL: tile.program @order
 // CHECK: tile.for_warps
 // CHECK: tile.fetch
-// CHECK: %[[BIAS:.*]] = tile.load %{{.*}} : <64xf32, weight>
 // CHECK: %[[ROWS:.*]] = tile.load %{{.*}} : <?xi32, meta, tokens>
+// CHECK: tile.load %{{.*}} : <64xf32, weight>
 // CHECK: tile.depend
 // CHECK: tile.load %{{.*}} : <?x64xf32, activation, tokens>
 // CHECK: tile.gather %{{.*}}[%[[ROWS]]
