@@ -1,8 +1,9 @@
 //===- MainLoop.h - the loop over k of a linear layer's program ------------===//
 //
-// What the matvec and gemm families know how to turn into a pipeline: a loop that
+// What the families of linear layers know how to turn into a pipeline: a loop that
 // loads a tile of rows and a tile of weights, may scale the rows elementwise by
-// vectors along k, may sum functions of them along k, and multiplies.
+// vectors along k, may sum functions of them along k, and multiplies. Loops before
+// it may sum what must be known of the rows first.
 //
 //===----------------------------------------------------------------------===//
 

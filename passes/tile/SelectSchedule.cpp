@@ -97,24 +97,6 @@ static LogicalResult select(tile::ProgramOp program, tile::Family family, tile::
   llvm_unreachable("unknown family");
 }
 
-/// Whether a linear layer has a loop before that of its product.
-static bool hasStatistics(tile::ProgramOp program) {
-  auto loops = program.getBody().getOps<scf::ForOp>();
-  return !loops.empty() && !llvm::hasSingleElement(loops);
-}
-
-static LogicalResult selectStream(tile::ProgramOp program, tile::TargetAttr target) {
-  FailureOr<MainLoop> loop = findMainLoop(program);
-  if (failed(loop))
-    return failure();
-  tile::StreamAttr schedule = chooseStream(shapeOf(*loop), target, [&] { return program.emitError(); });
-  if (!schedule)
-    return failure();
-  program.setScheduleAttr(schedule);
-  program.emitRemark() << "schedule by the analytic model: stream";
-  return success();
-}
-
 void SelectSchedulePass::runOnOperation() {
   tile::TargetAttr target = tile::targetOf(getOperation());
   absl::StatusOr<TuningFile> measured = TuningFile::open(tuning, target.getArch().str());
@@ -126,10 +108,7 @@ void SelectSchedulePass::runOnOperation() {
     auto family = dyn_cast_or_null<tile::FamilyAttr>(program.getScheduleAttr());
     if (!family)
       continue;
-    // The lowering of the family matvec knows no loop before the product.
-    bool isMatvec = family.getValue() == tile::Family::Matvec;
-    bool isStream = isMatvec && (streams || hasStatistics(program));
-    if (failed(isStream ? selectStream(program, target) : select(program, family.getValue(), target, *measured)))
+    if (failed(select(program, family.getValue(), target, *measured)))
       return signalPassFailure();
   }
   setQueryTiles(getOperation());

@@ -110,3 +110,17 @@ func.func @mean(%x: tensor<?x64xbf16>) -> tensor<?x64xbf16> {
   %y = llm.linear %n, @w : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("proj")
   return %y : tensor<?x64xbf16>
 }
+
+// -----
+
+// Rows are taken from what the norm gives.
+// CHECK: loc("gather"): fused into proj as prologue
+// CHECK: loc("norm"): not fused into proj: 'gather' takes its result before the product
+llm.weight @norm : tensor<64xbf16> from ["norm"]
+llm.weight @w : tensor<64x64xbf16> from ["w"]
+func.func @gathered(%x: tensor<?x64xbf16>, %batch: !llm.batch) -> tensor<?x64xbf16> {
+  %n = llm.rms_norm %x, @norm {eps = 1.0e-5 : f64} : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("norm")
+  %g = llm.gather_rows %n, %batch : (tensor<?x64xbf16>, !llm.batch) -> tensor<?x64xbf16> loc("gather")
+  %y = llm.linear %g, @w : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("proj")
+  return %y : tensor<?x64xbf16>
+}
