@@ -37,10 +37,6 @@ tile::StreamAttr chooseStream(const LinearShape &shape, tile::TargetAttr target,
 /// Bytes of shared memory of a block: rings, the one row or the vectors that scale several, the warps' sums.
 int64_t streamBytes(tile::StreamAttr schedule, const LinearShape &shape);
 
-/// Whether a warp's loop over so many steps along k, each of `tiles` products, is unrolled where rows are loaded ahead.
-/// Larger loops take more registers unrolled.
-inline bool isStreamUnrolled(int64_t steps, int64_t tiles) { return steps <= 16 && steps * tiles <= 32; }
-
 /// What the analytic model says for a program of the families matvec, gemm or swap_ab; null after a diagnostic.
 tile::Schedule chooseLinear(tile::Family family, const LinearShape &shape, tile::TargetAttr target,
                             llvm::function_ref<mlir::InFlightDiagnostic()> emitError);

@@ -1,7 +1,6 @@
 //===- StreamProducts.cpp - rows and products of the family stream ---------===//
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
-#include "passes/tile/LinearSchedule.h"
 #include "passes/tile/StreamBody.h"
 
 #include <functional>
@@ -171,13 +170,11 @@ SmallVector<Value> StreamBody::products(Value batch, SmallVector<Value> &ahead) 
     carried.append(loop.sums.size(), none);
     carried.append(ahead);
   }
-  // Rows that are loaded ahead stand in registers of fixed names: the loop is unrolled, or has `depth` steps in a turn.
+  // Rows that are loaded ahead keep their registers if the loop has as many steps in a turn: a register that moves
+  // waits for its load.
   std::optional<int64_t> known = isOneRow() ? std::nullopt : getConstantIntValue(steps);
-  bool isUnrolled = known && isStreamUnrolled(*known, tiles);
-  int64_t turn = known && !isUnrolled && *known % schedule.getDepth() == 0 ? schedule.getDepth() : 1;
+  int64_t turn = known && *known % schedule.getDepth() == 0 ? schedule.getDepth() : 1;
   auto over = scf::ForOp::create(b, index(0), turn > 1 ? index(*known / turn) : steps, index(1), carried);
-  if (isUnrolled)
-    over->setAttr(tile::kUnrollAttr, b.getUnitAttr());
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(over.getBody());

@@ -38,10 +38,10 @@ tile::StreamAttr inlay::chooseStream(const LinearShape &shape, tile::TargetAttr 
   constexpr int64_t left = 2 * kGroupRows;
   int64_t cols = 50 * 2 * tilesOfBlock(left) <= 51 * tilesOfBlock(kGroupRows) ? left : kGroupRows;
 
-  // Tiles of 4 KB; of 8 rows, 2 KB where activations of several rows stand in registers. Those that are scaled take
-  // more: tiles of 128 columns were compiled with spills. A warp has at most a tenth above its share of K.
+  // Tiles of 4 KB; of 8 rows, 2 KB where activations of several rows stand in registers. A warp has at most a tenth
+  // above its share of K.
   bool isTight = shape.isScaled && rows > 1;
-  int64_t tileAtoms = 1, largest = rows == 1 && cols == kGroupRows ? 4 : isTight ? 1 : 2;
+  int64_t tileAtoms = 1, largest = rows == 1 && cols == kGroupRows ? 4 : isTight && rows > 8 ? 1 : 2;
   for (int64_t many : {largest, std::max<int64_t>(largest / 2, 1)}) {
     int64_t most = llvm::divideCeil(llvm::divideCeil(atoms, many), warps) * many;
     if (atoms % many == 0 && 10 * most <= 11 * share) {
@@ -55,14 +55,11 @@ tile::StreamAttr inlay::chooseStream(const LinearShape &shape, tile::TargetAttr 
   int64_t fragments = std::max<int64_t>(rows / 8, 1) * 8 * tileAtoms;
   auto choose = [&](int64_t limit, int64_t stages) {
     int64_t own = tilesOfBlock(cols), tiles = llvm::divideCeil(own, llvm::divideCeil(own, limit));
-    int64_t steps = llvm::divideCeil(share, tileAtoms);
-    int64_t depth = rows == 1 ? 1 : (64 - 8 * isTight - sums * tiles) / fragments;
-    depth = std::clamp<int64_t>(depth, 1, std::min<int64_t>(4, steps));
-    // A loop that is not unrolled goes through as many steps in a turn, which all warps have.
-    if (atoms % (tileAtoms * warps) != 0)
+    // Two steps of rows ahead, one where they are scaled: more were compiled with spills. The loop goes through as many
+    // steps in a turn, which all warps have.
+    int64_t depth = rows == 1 ? 1 : std::clamp<int64_t>((isTight ? 16 : 32) / fragments, 1, 2);
+    if (atoms % (tileAtoms * warps * depth) != 0)
       depth = 1;
-    while (!isStreamUnrolled(steps, tiles) && steps % depth != 0)
-      --depth;
     return tile::StreamAttr::get(target.getContext(), blocksOf(cols), warps, cols, tileAtoms * kAtomColumns, stages,
                                  tiles, rows, depth, slots, target.slotSharedBytes(slots));
   };

@@ -90,7 +90,6 @@ tile.program @one_row(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
 // APPLY:             tile.dot %[[NOW]]
 // APPLY:             tile.dot %[[NOW]]
 // APPLY:             scf.yield %{{.*}}, %{{.*}}, %[[AHEAD]]
-// APPLY:           } {tile.unroll}
 // APPLY:           tile.warp_reduce {{ *}}add %{{.*}} : tensor<8x16xf32>
 // APPLY:           scf.yield %[[SUMS]]#2
 
