@@ -119,12 +119,58 @@ static void stageLeft(tile::DotOp dot) {
   dot.getLhsMutable().assign(staged);
 }
 
+/// The load of weights that an operand of `dot` comes from; null if there is none.
+static tile::LoadOp weightsOf(tile::DotOp dot) {
+  for (Value operand : {dot.getLhs(), dot.getRhs()})
+    if (auto load = dyn_cast_or_null<tile::LoadOp>(loadOf(dot, operand));
+        load && load.getView().getType().getProvenance() == tile::Provenance::Weight)
+      return load;
+  return {};
+}
+
+/// Brings the weights of the products in `warps` through a ring of each warp. False where there are none, or where
+/// their tiles differ.
+static bool stageInWarps(tile::ForWarpsOp warps, const tile::PipelineShape &pipeline) {
+  SmallVector<tile::LoadOp> loads;
+  warps.walk([&](tile::DotOp dot) {
+    if (tile::LoadOp load = weightsOf(dot))
+      loads.push_back(load);
+  });
+  if (loads.empty() || !llvm::all_equal(llvm::map_range(loads, [](tile::LoadOp load) { return load.getType(); })))
+    return false;
+  OpBuilder b = OpBuilder::atBlockBegin(&warps.getBody().front());
+  Location loc = warps.getLoc();
+  auto ring = tile::RingOp::create(b, loc, tile::RingType::get(b.getContext(), pipeline.stages, {loads[0].getType()}));
+  for (tile::LoadOp load : loads) {
+    Operation *dot = *load->user_begin();
+    b.setInsertionPoint(dot);
+    Value slot = tile::AcquireOp::create(b, loc, b.getIndexType(), ring, /*first=*/Value());
+    tile::FetchOp::create(b, load.getLoc(), load.getView(), load.getOffsets(), ring, slot, 0, pipeline.streamsWeights);
+    load.getResult().replaceAllUsesWith(
+        tile::WaitOp::create(b, loc, TypeRange(load.getType()), ring).getTiles().front());
+    load->erase();
+    b.setInsertionPointAfter(dot);
+    tile::ReleaseOp::create(b, loc, ring);
+  }
+  return true;
+}
+
 void AssignStagesPass::runOnOperation() {
   tile::ProgramOp program = getOperation();
   tile::Schedule schedule = program.getScheduleAttr();
   std::optional<tile::PipelineShape> pipeline = schedule ? schedule.getPipeline() : std::nullopt;
   if (!pipeline)
     return;
+  if (pipeline->producers == 0) {
+    auto warps = program.getBody().getOps<tile::ForWarpsOp>();
+    if (!llvm::hasSingleElement(warps) || !stageInWarps(*warps.begin(), *pipeline)) {
+      program.emitError("has no tile.for_warps with products of loaded weights of one size, for the rings of its "
+                        "schedule ")
+          << schedule;
+      signalPassFailure();
+    }
+    return;
+  }
   SmallVector<tile::DotOp> products = stagedProducts(program);
   if (static_cast<int64_t>(products.size()) != pipeline->products) {
     bool isOne = pipeline->products == 1;

@@ -334,3 +334,41 @@ tile.program @registers() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
     tile.yield
   }
 }
+
+// -----
+
+tile.program @sum_of_a_block() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<8xf32>
+  // expected-error @+1 {{'tile.warp_reduce' op stands in no tile.for_warps; its warps are what it combines over}}
+  %sum = tile.warp_reduce add %t : tensor<8xf32>
+}
+
+// -----
+
+#part = #tile.layout<lane = [[1], [2], [4], [0], [0]]>
+tile.program @sum_in_registers() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  tile.for_warps %warp in 4 {
+    %t = arith.constant dense<0.0> : tensor<8xf32, #part>
+    // expected-error @+1 {{'tile.warp_reduce' op keeps 'tensor<8xf32, #tile.layout<lane = [[1], [2], [4], [0], [0]]>>' as 'tensor<8xf32, #tile.layout<lane = [[1], [2], [4], [0], [0]]>>'; expected a #tile.layout and a #tile.shared, or neither}}
+    %sum = tile.warp_reduce add %t : tensor<8xf32, #part>
+  }
+}
+
+// -----
+
+tile.program @sum_of_another() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  tile.for_warps %warp in 4 {
+    %t = arith.constant dense<0.0> : tensor<8xf32>
+    // expected-error @+1 {{'tile.warp_reduce' op keeps 'tensor<8xf32>' as 'tensor<4xf32>'}}
+    %sum = tile.warp_reduce add %t : tensor<8xf32> -> tensor<4xf32>
+  }
+}
+
+// -----
+
+tile.program @no_sums() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  tile.for_warps %warp in 4 {
+    // expected-error @+1 {{'tile.warp_reduce' op combines 0 tiles to 0; expected one or more, and as many results}}
+    "tile.warp_reduce"() <{kind = #tile<reduction add>}> : () -> ()
+  }
+}

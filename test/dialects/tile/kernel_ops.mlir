@@ -119,3 +119,26 @@ tile.program @rows(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> 
     tile.yield
   }
 }
+
+// Sums over warps lie in shared memory once layouts are assigned, from where a conversion reads them.
+#part = #tile.layout<register = [[0, 1], [0, 2], [0, 4]], lane = [[1, 0], [2, 0], [4, 0], [0, 8], [0, 16]]>
+#sums = #tile.shared<offset = [[0, 1], [0, 2], [0, 4], [0, 8], [0, 16], [1, 0], [2, 0], [4, 0]], pitch = 36>
+// CHECK-LABEL: tile.program @sums
+// CHECK: tile.for_warps %[[WARP:.*]] in 4 {
+// CHECK: tile.ring : <2 x(tensor<8x64xbf16>)>
+// CHECK: %[[SUM:.*]]:2 = tile.warp_reduce {{ *}}add %[[T:.*]], %[[V:.*]] : tensor<8x32xf32>, tensor<8xf32>
+// CHECK: tensor.extract_slice %[[SUM]]#0
+// CHECK: %[[KEPT:.*]] = tile.warp_reduce {{ *}}max %{{.*}} : tensor<8x32xf32, #layout> -> tensor<8x32xf32, #shared>
+// CHECK: tile.convert_layout %[[KEPT]] : tensor<8x32xf32, #shared> -> tensor<8x32xf32, #layout>
+tile.program @sums() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  tile.for_warps %warp in 4 {
+    %ring = tile.ring : !tile.ring<2 x (tensor<8x64xbf16>)>
+    %t = arith.constant dense<1.0> : tensor<8x32xf32>
+    %v = arith.constant dense<1.0> : tensor<8xf32>
+    %sum:2 = tile.warp_reduce add %t, %v : tensor<8x32xf32>, tensor<8xf32>
+    %own = tensor.extract_slice %sum#0[0, 8] [8, 8] [1, 1] : tensor<8x32xf32> to tensor<8x8xf32>
+    %part = arith.constant dense<1.0> : tensor<8x32xf32, #part>
+    %kept = tile.warp_reduce max %part : tensor<8x32xf32, #part> -> tensor<8x32xf32, #sums>
+    %read = tile.convert_layout %kept : tensor<8x32xf32, #sums> -> tensor<8x32xf32, #part>
+  }
+}
