@@ -11,7 +11,8 @@ namespace inlay {
 mlir::LogicalResult applyAttention(tile::ProgramOp program);
 
 /// Divides the loop over keys, a block's own, among `warps` warps, and merges their parts; with `isCluster`, also those
-/// of the blocks. Launches of this step write the last `writtenKeys` keys before `end`, where the keys of all blocks end.
+/// of the blocks. Launches of this step write the last `writtenKeys` keys before `end`, where the keys of all blocks
+/// end.
 void divideKeysOverWarps(AttentionLoop &found, mlir::Value end, int64_t warps, int64_t writtenKeys, bool isCluster);
 } // namespace inlay
 

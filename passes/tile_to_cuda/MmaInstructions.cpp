@@ -134,3 +134,13 @@ Layout inlay::leftLayout(const MmaInstruction &mma, int64_t rows, int64_t inner,
   int innerBits = std::max(mma.leftFragment.outBits(Dim1), log2Ceil(inner));
   return tiled(mma.leftFragment, log2Ceil(rows), innerBits, innerBits, warpRows, warpColumns);
 }
+
+Layout inlay::rightLayout(const MmaInstruction &mma, int64_t columns, int64_t inner) {
+  Layout tile = mma.rightFragment.transposed();
+  auto grow = [&](LayoutDim dim, int64_t size) {
+    tile = tile * Layout::identity(Register, std::max(0, log2Ceil(size) - tile.outBits(dim)), dim);
+  };
+  grow(Dim1, inner);
+  grow(Dim0, columns);
+  return tile;
+}

@@ -52,6 +52,9 @@ mlir::LogicalResult checkInstructions(tile::ProgramOp program);
 Layout sumsLayout(const MmaInstruction &mma, int64_t rows, int64_t columns, int warpRows, int warpColumns);
 /// The left operand in registers: each warp holds all of `inner` for its rows.
 Layout leftLayout(const MmaInstruction &mma, int64_t rows, int64_t inner, int warpRows, int warpColumns);
+/// The right operand in registers of a warp, columns x inner: in a thread the elements of one instruction, then along
+/// `inner`, then along the columns.
+Layout rightLayout(const MmaInstruction &mma, int64_t columns, int64_t inner);
 } // namespace inlay
 
 #endif // INLAY_PASSES_TILE_TO_CUDA_MMAINSTRUCTIONS_H
