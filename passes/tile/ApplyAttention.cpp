@@ -4,7 +4,7 @@
 
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
-#include "passes/tile/AttentionLoop.h"
+#include "passes/tile/AttentionSchedule.h"
 #include "passes/tile/Retile.h"
 
 using namespace mlir;
@@ -123,6 +123,8 @@ LogicalResult inlay::applyAttention(tile::ProgramOp program) {
            << found->rows << " rows x " << found->keysPerStep
            << " keys and is split over a cluster; the schedule has tiles of " << tile->rows << " x " << tile->keys;
   if (isRetiled && failed(retileAttention(program, *found, *tile)))
+    return failure();
+  if (decode && failed(requireDecodeAttention(*found)))
     return failure();
   if (decode)
     splitKeys(*found, decode);

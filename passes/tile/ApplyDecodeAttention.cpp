@@ -37,6 +37,35 @@ static void swapOperands(tile::DotOp dot) {
   dot.erase();
 }
 
+/// Carries a sum for each column of a step of keys, and reduces them after the loop: lanes that have different keys
+/// meet once, and not in each step.
+static void reduceSumsAfterLoop(AttentionLoop &found) {
+  scf::ForOp loop = found.loop;
+  unsigned number = cast<OpResult>(found.finalSum).getResultNumber();
+  BlockArgument carried = loop.getRegionIterArgs()[number];
+  OpOperand &yielded = loop.getBody()->getTerminator()->getOpOperand(number);
+  auto sum = yielded.get().getDefiningOp<arith::AddFOp>();
+  auto scaled = sum.getLhs().getDefiningOp<arith::MulFOp>();
+  Value scale = scaled.getLhs() == carried ? scaled.getRhs() : scaled.getLhs();
+
+  ImplicitLocOpBuilder b(sum.getLoc(), loop);
+  Type rows = carried.getType(), columns = found.weights.getType();
+  loop.getInitArgsMutable()[number].assign(arith::ConstantOp::create(b, b.getZeroAttr(columns)));
+  carried.setType(columns);
+  b.setInsertionPoint(sum);
+  Value scales = tile::BroadcastOp::create(b, cast<RankedTensorType>(columns), scale, /*axis=*/1);
+  yielded.set(arith::AddFOp::create(b, arith::MulFOp::create(b, carried, scales), found.weights));
+  Operation *reduced = sum.getRhs().getDefiningOp();
+  for (Operation *op : {sum.getOperation(), scaled.getOperation(), reduced})
+    op->erase();
+  Value all = loop.getResult(number);
+  all.setType(columns);
+  b.setInsertionPointAfter(loop);
+  auto total = tile::ReduceOp::create(b, rows, tile::Reduction::Add, all, /*axis=*/1);
+  all.replaceAllUsesExcept(total, total);
+  found.finalSum = total;
+}
+
 /// Moves tiles that only `warps` use, loaded or computed before it, to its start.
 static void sinkTiles(tile::ForWarpsOp warps) {
   Block &body = warps.getBody().front();
@@ -57,6 +86,7 @@ static void sinkTiles(tile::ForWarpsOp warps) {
 void inlay::divideKeysOverWarps(AttentionLoop &found, Value end, int64_t warps, int64_t writtenKeys, bool isCluster) {
   swapOperands(found.scores);
   swapOperands(found.outputs);
+  reduceSumsAfterLoop(found);
   scf::ForOp loop = found.loop;
   ImplicitLocOpBuilder b(loop.getLoc(), loop);
   auto index = [&](int64_t value) { return arith::ConstantIndexOp::create(b, value).getResult(); };
@@ -78,6 +108,7 @@ void inlay::divideKeysOverWarps(AttentionLoop &found, Value end, int64_t warps, 
   loop->moveBefore(&ofWarps.getBody().front(), ofWarps.getBody().front().end());
   loop.setLowerBound(first);
   loop.setStep(step);
+  found.finalSum.getDefiningOp()->moveAfter(loop);
   tile::YieldOp::create(b, parts);
   sinkTiles(ofWarps);
 }

@@ -282,7 +282,10 @@ LogicalResult Demands::collectParts(ForWarpsOp op) {
   for (OpOperand &part : op.getBody().front().getTerminator()->getOpOperands())
     want(part, assignment.of(part.get()));
   assignment.enter(before);
-  keepMerged(op.getResults(), blockedLayout(tileType(op.getResult(2)).getShape(), 1, before));
+  // Neighbours of a row in a thread, as far as all threads have some.
+  RankedTensorType out = tileType(op.getResult(2));
+  int64_t threads = int64_t(32) << before, vector = std::clamp<int64_t>(out.getNumElements() / threads, 1, 4);
+  keepMerged(op.getResults(), blockedLayout(out.getShape(), llvm::bit_floor(static_cast<uint64_t>(vector)), before));
   return success();
 }
 

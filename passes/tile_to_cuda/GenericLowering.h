@@ -120,6 +120,7 @@ private:
   Value less(Value x, Value y) { return mlir::arith::CmpIOp::create(b, loc, mlir::arith::CmpIPredicate::slt, x, y); }
   Value always() { return mlir::arith::ConstantIntOp::create(b, loc, 1, 1); }
   Value special(cuda::Special which) { return cuda::SpecialOp::create(b, loc, b.getIndexType(), which); }
+  void where(Value condition, llvm::function_ref<void()> body);
   void unrolled(int64_t count, llvm::function_ref<void(Value)> body);
   Value local(int64_t count, Type element, llvm::StringRef name);
   Value get(Value array, Value i) {
@@ -184,7 +185,8 @@ private:
   static int64_t partBytes(tile::ForWarpsOp op);
   LogicalResult storeParts(tile::ForWarpsOp op, MergeMemory &memory);
   void mergeParts(mlir::ValueRange results, int64_t count, int64_t lanes,
-                  llvm::function_ref<Value(Value, Value)> statsOf, llvm::function_ref<Value(Value, Value)> outOf);
+                  llvm::function_ref<Value(Value, Value)> statsOf, llvm::function_ref<Value(Value, Value)> outsOf,
+                  int64_t width);
   void mergeWarps(tile::ForWarpsOp op, const MergeMemory &memory);
   void announceMerge(tile::ClusterMergeOp op);
   LogicalResult clusterMerge(tile::ClusterMergeOp op);

@@ -24,6 +24,15 @@ int64_t GenericLowering::partBytes(tile::ForWarpsOp op) {
   return (int64_t(1) << log2Ceil(out.getDimSize(0))) * pitchOf(out) * 4;
 }
 
+/// Builds `body` in a branch, if there is a condition.
+void GenericLowering::where(Value condition, function_ref<void()> body) {
+  if (!condition)
+    return body();
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(scf::IfOp::create(b, loc, condition, /*withElseRegion=*/false).thenYield());
+  body();
+}
+
 /// Stores what this warp yields: outputs in the memory of its own ring, and a maximum and a sum for each row.
 LogicalResult GenericLowering::storeParts(tile::ForWarpsOp op, MergeMemory &memory) {
   auto yield = cast<tile::YieldOp>(op.getBody().front().getTerminator());
@@ -40,17 +49,10 @@ LogicalResult GenericLowering::storeParts(tile::ForWarpsOp op, MergeMemory &memo
   memory.parts = k.as(rings, k.getF32Type());
   memory.partPitch = bytes / 4;
   memory.rowStats = k.shared("row_stats", k.getF32Type(), op.getCount() * type.getDimSize(0) * 2 * 4);
-  auto storeWhere = [&](Value isWanted, llvm::function_ref<void()> store) {
-    if (!isWanted)
-      return store();
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPoint(scf::IfOp::create(b, loc, isWanted, /*withElseRegion=*/false).thenYield());
-    store();
-  };
   Layout ofRows = registerLayout(top), layout = registerLayout(out);
   unrolled(liveRegisters(ofRows, type.getShape().take_front()), [&](Value reg) {
     Value row = coordinate(ofRows, 0, reg);
-    storeWhere(both(onlyOneHolder(ofRows), insideTile(ofRows, type.getShape().take_front(), reg)), [&] {
+    where(both(onlyOneHolder(ofRows), insideTile(ofRows, type.getShape().take_front(), reg)), [&] {
       Value at = mul(add(mul(warp, type.getDimSize(0)), row), 2);
       cuda::StoreOp::create(b, loc, element(top, reg), memory.rowStats, at);
       cuda::StoreOp::create(b, loc, element(sum, reg), memory.rowStats, add(at, index(1)));
@@ -58,7 +60,7 @@ LogicalResult GenericLowering::storeParts(tile::ForWarpsOp op, MergeMemory &memo
   });
   Value own = pointerAt(memory.parts, mul(warp, memory.partPitch));
   unrolled(liveRegisters(layout, type.getShape()), [&](Value reg) {
-    storeWhere(insideTile(layout, type.getShape(), reg), [&] {
+    where(insideTile(layout, type.getShape(), reg), [&] {
       Value at = add(mul(coordinate(layout, 0, reg), pitchOf(type)), coordinate(layout, 1, reg));
       cuda::StoreOp::create(b, loc, element(out, reg), own, at);
     });
@@ -68,8 +70,8 @@ LogicalResult GenericLowering::storeParts(tile::ForWarpsOp op, MergeMemory &memo
 
 /// Merges `count` parts of a thread's rows and outputs, and then those of lanes that differ in bits of `lanes`.
 void GenericLowering::mergeParts(ValueRange results, int64_t count, int64_t lanes,
-                                 llvm::function_ref<Value(Value, Value)> statsOf,
-                                 llvm::function_ref<Value(Value, Value)> outOf) {
+                                 function_ref<Value(Value, Value)> statsOf, function_ref<Value(Value, Value)> outsOf,
+                                 int64_t width) {
   Layout layout = registerLayout(results[2]), ofRows = registerLayout(results[0]);
   int64_t rows = ofRows.size(Register), registers = layout.size(Register);
   Type f32 = b.getF32Type();
@@ -104,16 +106,20 @@ void GenericLowering::mergeParts(ValueRange results, int64_t count, int64_t lane
     });
     overLanes(sums, reg, tile::Reduction::Add);
   });
-  unrolled(registers, [&](Value reg) {
-    set(arith::ConstantOp::create(b, loc, b.getF32FloatAttr(0)), outs, reg);
-    Value row = keptRegister(layout, 1, reg);
+  unrolled(registers, [&](Value reg) { set(arith::ConstantOp::create(b, loc, b.getF32FloatAttr(0)), outs, reg); });
+  unrolled(registers / width, [&](Value i) {
+    Value first = mul(i, width), row = keptRegister(layout, 1, first);
     unrolled(count, [&](Value part) {
-      Value scale = get(scales, add(mul(row, count), part));
-      Value scaled = arith::MulFOp::create(b, loc, outOf(part, reg), scale);
-      set(arith::AddFOp::create(b, loc, get(outs, reg), scaled), outs, reg);
+      Value loaded = local(width, f32, "part"), scale = get(scales, add(mul(row, count), part));
+      call("load_vector<" + std::to_string(width) + ">", "tile.h",
+           {address(loaded, index(0)), outsOf(part, first), always()});
+      unrolled(width, [&](Value at) {
+        Value reg = add(first, at), scaled = arith::MulFOp::create(b, loc, get(loaded, at), scale);
+        set(arith::AddFOp::create(b, loc, get(outs, reg), scaled), outs, reg);
+      });
     });
-    overLanes(outs, reg, tile::Reduction::Add);
   });
+  unrolled(registers, [&](Value reg) { overLanes(outs, reg, tile::Reduction::Add); });
   define(results[0], tops);
   define(results[1], sums);
   define(results[2], outs);
@@ -130,11 +136,11 @@ void GenericLowering::mergeWarps(tile::ForWarpsOp op, const MergeMemory &memory)
         Value row = add(mul(part, type.getDimSize(0)), coordinate(ofRows, 0, reg));
         return pointerAt(memory.rowStats, mul(row, 2));
       },
-      [&](Value part, Value reg) -> Value {
+      [&](Value part, Value reg) {
         Value at = add(mul(coordinate(layout, 0, reg), pitchOf(type)), coordinate(layout, 1, reg));
-        at = add(mul(part, memory.partPitch), at);
-        return cuda::LoadOp::create(b, loc, b.getF32Type(), memory.parts, at);
-      });
+        return pointerAt(memory.parts, add(mul(part, memory.partPitch), at));
+      },
+      std::min<int64_t>(4, layout.contiguous(Register, Dim1)));
 }
 
 //===----------------------------------------------------------------------===//
@@ -216,16 +222,8 @@ LogicalResult GenericLowering::clusterMerge(tile::ClusterMergeOp op) {
   int64_t blocks = kernel.getCluster(), rows = type.getDimSize(0);
   for (Value part : op.getParts())
     prepare(part);
-  KernelBuilder k(loc, b);
   // All blocks of the cluster have begun, so that their memory can be written.
   call("cluster_wait", "warp.h", {});
-  auto sendWhere = [&](Value isWanted, llvm::function_ref<void()> send) {
-    if (!isWanted)
-      return send();
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPoint(scf::IfOp::create(b, loc, isWanted, /*withElseRegion=*/false).thenYield());
-    send();
-  };
   auto send = [&](Value value, Value pointer, Value at, Value block) {
     call("send_to_block", "warp.h", {pointerAt(pointer, at), block, value, inbox.received});
   };
@@ -236,7 +234,7 @@ LogicalResult GenericLowering::clusterMerge(tile::ClusterMergeOp op) {
   };
   SmallVector<int64_t> numbers[] = {places.ofCoordinate(Dim0), places.ofCoordinate(Dim1)};
   SmallVector<int64_t> owners[] = {places.blockOf(Dim0), places.blockOf(Dim1)};
-  sendWhere(onlyOneHolder(from), [&] {
+  where(onlyOneHolder(from), [&] {
     unrolled(from.size(Register), [&](Value reg) {
       Value at = add(mul(clusterRank(), places.count), imageOf(reg, numbers[0], numbers[1]));
       send(element(out, reg), inbox.outs, at, imageOf(reg, owners[0], owners[1]));
@@ -251,7 +249,7 @@ LogicalResult GenericLowering::clusterMerge(tile::ClusterMergeOp op) {
     Value isWanted = insideTile(ofRows, {rows}, reg);
     if (holders > blocks)
       isWanted = both(isWanted, less(holder, index(blocks)));
-    sendWhere(isWanted, [&] {
+    where(isWanted, [&] {
       Value at = mul(add(mul(clusterRank(), rows), coordinate(ofRows, 0, reg)), 2);
       for (int64_t block = 0; block < blocks; block += holders) {
         Value target = add(holder, index(block));
@@ -278,10 +276,10 @@ LogicalResult GenericLowering::clusterMerge(tile::ClusterMergeOp op) {
       [&](Value part, Value reg) {
         return pointerAt(inbox.stats, mul(add(mul(rankOf(part), rows), coordinate(ofResults, 0, reg)), 2));
       },
-      [&](Value part, Value reg) -> Value {
+      [&](Value part, Value reg) {
         Value at = add(ofThread, matchPattern(reg, m_Zero()) ? Value() : image(reg, places.ofInput(Register)));
-        at = add(mul(rankOf(part), places.count), at);
-        return cuda::LoadOp::create(b, loc, b.getF32Type(), inbox.outs, at);
-      });
+        return pointerAt(inbox.outs, add(mul(rankOf(part), places.count), at));
+      },
+      /*width=*/1);
   return success();
 }
