@@ -84,9 +84,9 @@ LogicalResult Demands::collect(Operation *op) {
       .Case([&](DotOp dot) {
         Layout sums = assignment.sums(dot);
         want(dot.getAccumulatorMutable(), sums);
-        if (shared.contains(dot.getLhs())) { // in a slot of a ring
+        if (std::optional<SlotOrder> order = slotOrderOf(dot)) {
           ArrayRef<int64_t> rhs = tileType(dot.getRhs()).getShape();
-          want(dot.getRhsMutable(), rightLayout(*mmaOf(dot), rhs[0], rhs[1]));
+          want(dot.getRhsMutable(), slotRight(*mmaOf(dot), *order, rhs[0], rhs[1]));
         } else {
           want(dot.getLhsMutable(), assignment.left(dot));
           if (!shared.contains(dot.getRhs()))

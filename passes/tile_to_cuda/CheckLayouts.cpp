@@ -141,10 +141,12 @@ static bool doFit(Operation *op, int64_t warps) {
         // Any division of rows and columns over the warps.
         ArrayRef<int64_t> sums = tileType(dot.getResult()).getShape(), lhs = tileType(dot.getLhs()).getShape();
         int bits = log2Ceil(warps);
-        if (isInShared(dot.getLhs()))
-          return dot.getTransposeRhs() && !isInShared(dot.getRhs()) && bits == 0 &&
-                 registerLayout(dot.getResult()) == sumsLayout(*mma, sums[0], sums[1], 0, 0) &&
-                 registerLayout(dot.getRhs()) == rightLayout(*mma, sums[1], lhs[1]);
+        if (isInShared(dot.getLhs())) {
+          std::optional<SlotOrder> order = slotOrderOf(dot);
+          return order && dot.getTransposeRhs() && !isInShared(dot.getRhs()) && bits == 0 &&
+                 registerLayout(dot.getResult()) == slotSums(*mma, *order, sums[0], sums[1]) &&
+                 registerLayout(dot.getRhs()) == slotRight(*mma, *order, sums[1], lhs[1]);
+        }
         for (int rowBits = 0; rowBits <= bits; ++rowBits)
           if (registerLayout(dot.getResult()) == sumsLayout(*mma, sums[0], sums[1], rowBits, bits - rowBits) &&
               registerLayout(dot.getLhs()) == leftLayout(*mma, lhs[0], lhs[1], rowBits, bits - rowBits))

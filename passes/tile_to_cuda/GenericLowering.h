@@ -178,6 +178,7 @@ private:
   LogicalResult warpRing(tile::RingOp op);
   LogicalResult fetchOfWarp(tile::FetchOp op);
   LogicalResult clearRowsOfWarp(tile::ClearRowsOp op);
+  Value packRight(Value tile, int64_t inner, int64_t innerOfStep);
   LogicalResult dotOfSlot(tile::DotOp op);
   Value transposeMatrices(Value array, Type element);
 

@@ -113,79 +113,118 @@ LogicalResult GenericLowering::clearRowsOfWarp(tile::ClearRowsOp op) {
 // Products
 //===----------------------------------------------------------------------===//
 
+/// The right side of a product in registers, as packed pairs along `inner`.
+Value GenericLowering::packRight(Value tile, int64_t inner, int64_t innerOfStep) {
+  Layout layout = registerLayout(tile);
+  Type type = tileType(tile).getElementType();
+  // What a load has past the end of its tile is 0.
+  bool isWhole = inner % innerOfStep == 0 || isa_and_nonnull<tile::GatherOp, tile::LoadOp>(tile.getDefiningOp());
+  int64_t words = layout.size(LayoutDim::Register) / 2;
+  Value pairs = local(words, b.getI32Type(), "pairs"), zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
+  auto read = [&](Value reg) {
+    Value value = element(tile, reg);
+    if (isWhole)
+      return value;
+    Value inside = less(coordinate(layout, 1, reg), index(inner));
+    return Value(arith::SelectOp::create(b, loc, inside, value, zero));
+  };
+  unrolled(words, [&](Value i) {
+    Value low = mul(i, 2), first = read(low);
+    set(call("pack_bits", "base.h", {first, read(add(low, index(1)))}, b.getI32Type()), pairs, i);
+  });
+  return pairs;
+}
+
+/// What each bit of a lane adds to the offset of what it reads in a slot: `points` are those of lanes 0 to 4.
+static SmallVector<int64_t> offsetsOfLanes(const Layout &place, ArrayRef<std::pair<LayoutDim, int64_t>> points) {
+  Layout lanes;
+  for (auto [dim, value] : points) {
+    tile::LayoutPoint basis;
+    basis[dim] = value;
+    lanes.addBit(LayoutDim::Lane, basis);
+  }
+  return lanes.compose(place).components(LayoutDim::Lane, LayoutDim::Offset);
+}
+
 /// A product whose left side is in a slot and whose right side is in registers.
 LogicalResult GenericLowering::dotOfSlot(tile::DotOp op) {
   using enum LayoutDim;
   const MmaInstruction &mma = *mmaOf(op);
-  RankedTensorType left = tileType(op.getLhs()), right = tileType(op.getRhs());
+  SlotOrder order = *slotOrderOf(op);
+  RankedTensorType left = tileType(op.getLhs());
   auto [buffer, start] = ringTiles.lookup(op.getLhs());
-  Layout there = cast<tile::SharedAttr>(left.getEncoding()).getLayout(), sums = registerLayout(op.getResult());
-  Layout place = there.inverse(), ofRight = registerLayout(op.getRhs());
+  Layout sums = registerLayout(op.getResult()), right = registerLayout(op.getRhs());
+  Layout place = cast<tile::SharedAttr>(left.getEncoding()).getLayout().inverse();
   SmallVector<int64_t> ofRow = place.components(Dim0, Offset), ofInner = place.components(Dim1, Offset);
-  // Eight neighbours in memory are a row of an 8 x 8 matrix, or a column.
-  bool isByColumns = there.bases(Offset).front()[Dim0] != 0;
-
   prepare(op.getRhs());
   prepare(op.getAccumulator());
-  int64_t inner = left.getDimSize(1), steps = llvm::divideCeil(inner, mma.inner);
-  int64_t rowTiles = llvm::divideCeil(left.getDimSize(0), mma.rows);
-  int64_t columnTiles = int64_t(1) << (ofRight.outBits(Dim0) - log2Ceil(mma.columns));
-  int64_t words = ofRight.size(Register) / 2, wordsOfStep = mma.rightFragment.size(Register) / 2;
-  int64_t wordsOfColumns = words / columnTiles;
-  Type type = right.getElementType();
-  Value pairs = local(words, b.getI32Type(), "pairs"), zero = arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
-  unrolled(words, [&](Value i) {
-    auto read = [&](Value reg) {
-      Value value = element(op.getRhs(), reg);
-      if (inner % mma.inner == 0)
-        return value;
-      Value inside = less(coordinate(ofRight, 1, reg), index(inner));
-      return Value(arith::SelectOp::create(b, loc, inside, value, zero));
-    };
-    Value low = mul(i, 2), first = read(low);
-    set(call("pack_bits", "base.h", {first, read(add(low, index(1)))}, b.getI32Type()), pairs, i);
-  });
-  int64_t registers = sums.size(Register), sumsOfTile = mma.sums.size(Register);
-  Value acc = local(registers, b.getF32Type(), "acc");
-  unrolled(liveRegisters(sums, tileType(op.getResult()).getShape()),
-           [&](Value reg) { set(element(op.getAccumulator(), reg), acc, reg); });
 
-  // ldmatrix: lanes 8 m to 8 m + 7 say where the rows of matrix m lie. The fragment has the matrices of rows 0 and 8,
-  // then those of columns 8 on. In memory, the rows of a matrix are those of the tile or its columns.
-  Layout ofLane = Layout::identity(Lane, 3, isByColumns ? Dim1 : Dim0);
-  auto addBit = [&](LayoutDim dim) {
-    tile::LayoutPoint basis;
-    basis[dim] = 8;
-    ofLane.addBit(Lane, basis);
-  };
-  addBit(Dim0);
-  addBit(Dim1);
-  SmallVector<int64_t> ofLanes = ofLane.compose(place).components(Lane, Offset);
-  int64_t inLanes = bitsOf(ofLanes);
+  // Steps along `inner` of what is read together: two instructions by rows, one by columns.
+  bool isByRows = order == SlotOrder::Rows;
+  int64_t inner = left.getDimSize(1), parts = isByRows ? 2 : 1, innerOfStep = mma.inner * parts;
+  int64_t steps = llvm::divideCeil(inner, innerOfStep), rowTiles = llvm::divideCeil(left.getDimSize(0), mma.rows);
+  int64_t columnTiles = int64_t(1) << (right.outBits(Dim0) - log2Ceil(mma.columns));
+  int64_t words = mma.rightFragment.size(Register) / 2, wordsOfColumns = right.size(Register) / 2 / columnTiles;
+  Value pairs = packRight(op.getRhs(), inner, innerOfStep);
+  // Two chains of sums where one would wait for itself.
+  int64_t registers = sums.size(Register), sumsOfTile = mma.sums.size(Register), chains = isByRows ? 2 : 1;
+  int64_t live = liveRegisters(sums, tileType(op.getResult()).getShape());
+  Value acc = local(registers * chains, b.getF32Type(), "acc");
+  unrolled(live, [&](Value reg) { set(element(op.getAccumulator(), reg), acc, reg); });
+  if (chains > 1) {
+    Value zero = arith::ConstantOp::create(b, loc, b.getF32FloatAttr(0));
+    unrolled(live, [&](Value reg) { set(zero, acc, add(reg, index(registers))); });
+  }
+
+  // A lane reads a row's 16 bytes (rows in the order of the sums), or says where a row of a matrix lies: ldmatrix takes
+  // row i of matrix m from lane 8 m + i, and the fragment has the matrices of rows 0 and 8, then those of columns 8 on.
+  auto row = [&](int bit) { return std::pair(Dim0, sums.bases(Lane)[bit][Dim0]); };
+  auto ofRight = [&](LayoutDim in, int bit) { return std::pair(Dim1, right.bases(in)[bit][Dim1]); };
+  SmallVector<int64_t> ofLanes =
+      isByRows
+          ? offsetsOfLanes(place, {ofRight(Lane, 0), ofRight(Lane, 1), row(2), row(3), row(4)})
+          : offsetsOfLanes(place, {ofRight(Register, 0), ofRight(Lane, 0), ofRight(Lane, 1), {Dim0, 8}, {Dim1, 8}});
   Value laneOffset;
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPoint(entryEnd);
     laneOffset = image(lane, ofLanes);
   }
-  std::string load = isByColumns ? "ldmatrix_x4_trans" : "ldmatrix_x4";
   Value base = pointerAt(buffer, start);
-  auto drop = [](ArrayRef<int64_t> components, int64_t size) { return components.drop_front(log2Ceil(size)); };
+  ArrayRef<int64_t> rowBits = ArrayRef(ofRow).drop_front(log2Ceil(mma.rows));
+  ArrayRef<int64_t> stepBits = ArrayRef(ofInner).drop_front(log2Ceil(innerOfStep));
+  int64_t leftWords = mma.leftFragment.size(Register) / 2;
   unrolled(rowTiles, [&](Value rowTile) {
     unrolled(steps, [&](Value step) {
-      ArrayRef<int64_t> rowBits = drop(ofRow, mma.rows), stepBits = drop(ofInner, mma.inner);
       Value at = joined(image(rowTile, rowBits), bitsOf(rowBits), image(step, stepBits), bitsOf(stepBits));
-      at = joined(laneOffset, inLanes, at, bitsOf(rowBits) | bitsOf(stepBits));
-      Value fragment = local(mma.leftFragment.size(Register) / 2, b.getI32Type(), "a");
-      call(load, "mma.h", {address(fragment, index(0)), pointerAt(base, at)});
-      for (int64_t column = 0; column < columnTiles; ++column) {
-        Value c = mul(add(mul(rowTile, columnTiles), index(column)), sumsOfTile);
-        Value pair = add(mul(step, wordsOfStep), index(column * wordsOfColumns));
-        call(mma.call(type, mma.columns), mma.header,
-             {address(acc, c), address(fragment, index(0)), address(pairs, pair)});
+      at = joined(laneOffset, bitsOf(ofLanes), at, bitsOf(rowBits) | bitsOf(stepBits));
+      Value fragment = local(leftWords * parts, b.getI32Type(), "a");
+      if (isByRows) {
+        KernelBuilder k(loc, b);
+        for (int64_t half = 0; half < 2; ++half) { // rows 0 to 7, then 8 to 15
+          Value read = local(4, b.getI32Type(), "keys");
+          Value from = k.as(pointerAt(base, add(at, index(half * ofRow[3]))), b.getI32Type());
+          call("load_vector<4>", "tile.h", {address(read, index(0)), from, always()});
+          for (int64_t word = 0; word < 4; ++word)
+            set(get(read, index(word)), fragment, index(word * 2 + half));
+        }
+      } else {
+        call("ldmatrix_x4_trans", "mma.h", {address(fragment, index(0)), pointerAt(base, at)});
       }
+      for (int64_t part = 0; part < parts; ++part)
+        for (int64_t column = 0; column < columnTiles; ++column) {
+          Value c = mul(add(mul(rowTile, columnTiles), index(column)), sumsOfTile);
+          c = add(c, index(part % chains * registers));
+          Value pair = add(mul(step, words * parts), index(part * words + column * wordsOfColumns));
+          call(mma.call(left.getElementType(), mma.columns), mma.header,
+               {address(acc, c), address(fragment, index(part * leftWords)), address(pairs, pair)});
+        }
     });
   });
+  if (chains > 1)
+    unrolled(live, [&](Value reg) {
+      set(arith::AddFOp::create(b, loc, get(acc, reg), get(acc, add(reg, index(registers)))), acc, reg);
+    });
   define(op.getResult(), acc);
   return success();
 }

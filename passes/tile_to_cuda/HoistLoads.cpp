@@ -68,6 +68,10 @@ static void moveUp(Operation *op, bool chain) {
     if (!last || last->isBeforeInBlock(def))
       last = def;
   }
+  // After fetches, which others wait for, in a warp that has a ring.
+  bool fetches = isa<tile::ForWarpsOp>(op->getParentOp()) && !op->getBlock()->getOps<tile::RingOp>().empty();
+  if (chain && isOfUnwrittenMemory(op) && isDependent(op) && fetches)
+    return;
   if (chain && isOfUnwrittenMemory(op) && isDependent(op))
     for (auto depend : op->getBlock()->getOps<tile::DependOp>())
       if (depend->isBeforeInBlock(op) && (!last || last->isBeforeInBlock(depend)))
