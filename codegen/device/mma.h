@@ -38,6 +38,18 @@ template <typename T> __device__ __forceinline__ void mma_16_rows(float *d, cons
   mma_m16n8k16<T>(d, a0, b0);
   mma_m16n8k16<T>(d, a1, b1);
 }
+// a[0..3] is row g, a[4..7] row g + 8.
+template <typename T> __device__ __forceinline__ void mma_16_rows(float *d, const int *a, uint4 b) {
+  mma_16_rows<T>(d, a, a + 4, b);
+}
+// The same product with the weights as its left operand: `low` and `high` are 8 adjacent elements along k of weight
+// rows g and g + 8, `x` those of column g of the activations. d[0..1] are (g, 2t..2t+1), d[2..3] (g + 8, 2t..2t+1).
+template <typename T> __device__ __forceinline__ void mma_weights(float *d, uint4 low, uint4 high, const int *x) {
+  const int a0[4] = {int(low.x), int(high.x), int(low.y), int(high.y)};
+  const int a1[4] = {int(low.z), int(high.z), int(low.w), int(high.w)};
+  mma_m16n8k16<T>(d, a0, x);
+  mma_m16n8k16<T>(d, a1, x + 2);
+}
 
 // Four 8 x 8 matrices of 16-bit elements; lane l gives the address of row l % 8 of matrix l / 8.
 template <typename T> __device__ __forceinline__ void ldmatrix_x4(int *r, const T *row) {

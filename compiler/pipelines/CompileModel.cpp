@@ -193,7 +193,8 @@ private:
       (name == "dependent-launch" ? without.dependentLaunch
        : name == "early-fill"     ? without.earlyFill
        : name == "fusion"         ? without.fusion
-                                  : without.normPrologues) = true;
+       : name == "norm-prologues" ? without.normPrologues
+                                  : without.matvecLowering) = true;
     hf::CheckpointOptions options;
     if (request.dtype != "auto")
       options.dtype = hf::ParseDType(request.dtype);

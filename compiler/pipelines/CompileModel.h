@@ -55,7 +55,8 @@ struct CompileRequest {
 };
 
 /// The optimizations that CompileRequest::without can disable.
-inline constexpr const char *ablations[] = {"dependent-launch", "early-fill", "fusion", "norm-prologues"};
+inline constexpr const char *ablations[] = {"dependent-launch", "early-fill", "fusion", "norm-prologues",
+                                            "matvec-lowering"};
 
 /// Compiles the model of `request` and writes its bundle. Text of --emit and --explain is appended to `out`. No bundle
 /// is written on failure.

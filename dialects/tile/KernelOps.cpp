@@ -146,14 +146,29 @@ LogicalResult UnwrittenOp::verify() {
   return emitOpError("does not stand before an scf.for, whose iterations it speaks of");
 }
 
-LogicalResult StageOp::verify() {
-  auto in = cast<RankedTensorType>(getValue().getType()), out = cast<RankedTensorType>(getResult().getType());
+/// Whether `out` is the tile `in` in shared memory, or both have no place yet.
+static LogicalResult verifyKept(Operation *op, Value value, Value result) {
+  auto in = cast<RankedTensorType>(value.getType()), out = cast<RankedTensorType>(result.getType());
   if (in.getShape() != out.getShape() || in.getElementType() != out.getElementType())
-    return emitOpError() << "keeps " << in << " as " << out;
+    return op->emitOpError() << "keeps " << in << " as " << out;
   bool isAssigned = isa_and_nonnull<LayoutAttr>(in.getEncoding()) && isa_and_nonnull<SharedAttr>(out.getEncoding());
   if ((in.getEncoding() || out.getEncoding()) && !isAssigned)
-    return emitOpError() << "keeps " << in << " as " << out
-                         << "; expected a #tile.layout and a #tile.shared, or neither";
+    return op->emitOpError() << "keeps " << in << " as " << out
+                             << "; expected a #tile.layout and a #tile.shared, or neither";
+  return success();
+}
+
+LogicalResult StageOp::verify() { return verifyKept(*this, getValue(), getResult()); }
+
+LogicalResult WarpReduceOp::verify() {
+  if (!(*this)->getParentOfType<ForWarpsOp>())
+    return emitOpError("stands in no tile.for_warps; its warps are what it combines over");
+  if (getValues().empty() || getValues().size() != getResults().size())
+    return emitOpError() << "combines " << getValues().size() << " tiles to " << getResults().size()
+                         << "; expected one or more, and as many results";
+  for (auto [value, result] : llvm::zip_equal(getValues(), getResults()))
+    if (failed(verifyKept(*this, value, result)))
+      return failure();
   return success();
 }
 
@@ -178,6 +193,8 @@ int64_t RingType::slotBytes() const {
     bytes += tileBytes(i);
   return bytes;
 }
+
+bool RingOp::isOfWarp() { return isa<ForWarpsOp>((*this)->getParentOp()); }
 
 LogicalResult RingType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t stages, ArrayRef<Type> tiles) {
   if (stages < 1)

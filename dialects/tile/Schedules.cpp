@@ -68,6 +68,27 @@ LogicalResult MatvecAttr::verify(EmitError emitError, int64_t blocks, int64_t wa
                                   {"shared_bytes", sharedBytes, 1, kMost}});
 }
 
+LogicalResult StreamAttr::verify(EmitError emitError, int64_t blocks, int64_t warps, int64_t tileColumns, int64_t tileK,
+                                 int64_t stages, int64_t tiles, int64_t rows, int64_t depth, int64_t slots,
+                                 int64_t sharedBytes) {
+  if (rows != 1 && rows != 8 && rows != 16)
+    return emitError() << "has rows of " << rows << ", expected 1, 8 or 16";
+  if (tileColumns != 8 && tileColumns != 16)
+    return emitError() << "has tile_columns of " << tileColumns << ", expected 8 or 16";
+  if (tileK % kAtomColumns != 0)
+    return emitError() << "has tile_k of " << tileK << ", expected a multiple of " << kAtomColumns;
+  return verifyRanges(emitError, {{"blocks", blocks, 1, kMost},
+                                  {"warps", warps, 1, 32},
+                                  {"tile_k", tileK, kAtomColumns, 1024},
+                                  {"stages", stages, 1, 16},
+                                  {"tiles", tiles, 1, 16},
+                                  {"depth", depth, 1, 4},
+                                  {"slots", slots, 1, 32},
+                                  {"shared_bytes", sharedBytes, 1, kMost}});
+}
+
+int64_t StreamAttr::share(int64_t k) const { return llvm::divideCeil(llvm::divideCeil(k, getTileK()), getWarps()); }
+
 LogicalResult GemmAttr::verify(EmitError emitError, int64_t blocks, int64_t tileRows, int64_t tileColumns,
                                int64_t tileK, int64_t stages, int64_t consumers, int64_t producerRegisters,
                                int64_t consumerRegisters) {
@@ -162,6 +183,14 @@ std::optional<PipelineShape> SwapAbAttr::getPipeline() const {
   return PipelineShape{.stages = getStages(),
                        .producers = 1,
                        .consumers = 4 * getConsumers(),
+                       .streamsWeights = true,
+                       .slots = getSlots(),
+                       .sharedBytes = getSharedBytes()};
+}
+std::optional<PipelineShape> StreamAttr::getPipeline() const {
+  return PipelineShape{.stages = getStages(),
+                       .producers = 0,
+                       .consumers = getWarps(),
                        .streamsWeights = true,
                        .slots = getSlots(),
                        .sharedBytes = getSharedBytes()};

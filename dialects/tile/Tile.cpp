@@ -43,6 +43,16 @@ static void printStagedType(OpAsmPrinter &printer, Operation *, Type value, Type
   if (value != result)
     printer << "-> " << result;
 }
+static ParseResult parseStagedTypes(OpAsmParser &parser, TypeRange values, SmallVectorImpl<Type> &results) {
+  if (succeeded(parser.parseOptionalArrow()))
+    return parser.parseTypeList(results);
+  results.assign(values.begin(), values.end());
+  return success();
+}
+static void printStagedTypes(OpAsmPrinter &printer, Operation *, TypeRange values, TypeRange results) {
+  if (values != results)
+    printer << "-> " << results;
+}
 
 #include "dialects/tile/TileDialect.cpp.inc"
 #include "dialects/tile/TileEnums.cpp.inc"

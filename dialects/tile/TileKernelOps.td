@@ -27,7 +27,7 @@ def Tile_StageOp : TileOp<"stage", [Pure]> {
     Slices of the result can start anywhere (`tensor.extract_slice`), also those that other warps take. Inside of
     tile.for_warps the memory belongs to one warp. Once layouts are assigned, the operand has a `#tile.layout` and the
     result a `#tile.shared`; the type of a result without one is that of the operand.
-    A tile of 16 bits is staged as the left side of asynchronous products.
+    A tile of 16 bits of which no slice is taken is staged as the left side of asynchronous products.
   }];
   let arguments = (ins Tile_AnyTile:$value);
   let results = (outs Tile_AnyTile:$result);
@@ -133,6 +133,27 @@ def Tile_IfAllOp : TileOp<"if_all", [NoRegionArguments, RecursiveMemoryEffects]>
   let hasVerifier = 1;
 }
 
+def Tile_WarpReduceOp : TileOp<"warp_reduce"> {
+  let summary = "Combines tiles over the warps of tile.for_warps; each warp gets the results.";
+  let description = [{
+    All warps reach the op, as often as each other. The order of combination is that of the warps. The results lie in
+    shared memory; a warp combines no more than it reads of them. Once layouts are assigned, the operands have a
+    `#tile.layout` and the results a `#tile.shared`.
+
+    ```mlir
+    tile.for_warps %warp in 8 {
+      ...                                                        // %part: over this warp's part of K
+      %sum = tile.warp_reduce add %part : tensor<8x64xf32>
+      %own = tensor.extract_slice %sum[0, %first] [8, 8] [1, 1] : tensor<8x64xf32> to tensor<8x8xf32>
+    }
+    ```
+  }];
+  let arguments = (ins Tile_ReductionAttr:$kind, Variadic<Tile_AnyTile>:$values);
+  let results = (outs Variadic<Tile_AnyTile>:$results);
+  let assemblyFormat = "$kind $values attr-dict `:` type($values) custom<StagedTypes>(ref(type($values)), type($results))";
+  let hasVerifier = 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Rings
 //===----------------------------------------------------------------------===//
@@ -162,6 +183,10 @@ def Tile_RingOp : TileOp<"ring", [MemoryEffects<[MemAlloc]>]> {
   }];
   let results = (outs Tile_RingType:$result);
   let assemblyFormat = "attr-dict `:` type($result)";
+  let extraClassDeclaration = [{
+    /// Whether each warp of a tile.for_warps has such a ring.
+    bool isOfWarp();
+  }];
 }
 
 def Tile_AcquireOp : TileOp<"acquire"> {
@@ -178,8 +203,9 @@ def Tile_AcquireOp : TileOp<"acquire"> {
 def Tile_FetchOp : TileOp<"fetch"> {
   let summary = "Starts the copy of a rectangular tile of a view to a slot.";
   let description = [{
-    `tile` is its number in the slot. Elements past the end of the view are 0. With `evict_first`, no other block reads
-    the tile. With `unwritten`, no launch of the step writes it (tile.unwritten).
+    `tile` is its number in the slot. Elements past the end of the view are 0; in the ring of a warp, whose weights are
+    packed, they are undefined. With `evict_first`, no other block reads the tile. With `unwritten`, no launch of the step
+    writes it (tile.unwritten).
   }];
   let arguments = (ins Tile_ViewType:$view, Variadic<Index>:$offsets, Tile_RingType:$ring, Index:$slot,
                        ConfinedAttr<I64Attr, [IntNonNegative]>:$tile, UnitAttr:$evict_first, UnitAttr:$unwritten);

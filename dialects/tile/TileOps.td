@@ -339,7 +339,8 @@ def Tile_ConvertLayoutOp : TileOp<"convert_layout", [Pure]> {
   let summary = "The same tile in other registers.";
   let description = [{
     tile-assign-layouts puts it where a use needs another `#tile.layout` than the tile is kept in. Where a thread has all
-    elements that it needs, registers get other numbers; otherwise the tile goes through shared memory.
+    elements that it needs, registers get other numbers; otherwise the tile goes through shared memory. A result of
+    tile.warp_reduce, which has a `#tile.shared`, is read from there.
   }];
   let arguments = (ins Tile_AnyTile:$value);
   let results = (outs Tile_AnyTile:$result);

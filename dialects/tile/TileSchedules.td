@@ -86,6 +86,30 @@ def Tile_MatvecAttr : TileNumbersAttr<"Matvec", "matvec",
   }];
 }
 
+def Tile_StreamAttr : TileNumbersAttr<"Stream", "stream",
+    (ins "int64_t":$blocks, "int64_t":$warps, "int64_t":$tile_columns, "int64_t":$tile_k, "int64_t":$stages,
+         "int64_t":$tiles, "int64_t":$rows, "int64_t":$depth, "int64_t":$slots, "int64_t":$shared_bytes),
+    ["getPipeline"], [{
+    /// Bytes of a stage in the ring of a warp.
+    int64_t stageBytes() const { return getTileColumns() * getTileK() * 2; }
+    /// The steps along K of a warp: all have as many, except that the last ones may have fewer or none.
+    int64_t share(int64_t k) const;
+  }]> {
+  let summary = "A product of few rows: weights flow through a ring for each warp, which has a part of K.";
+  let description = [{
+    - `blocks` of the grid; each owns an equal part of the weight's rows
+    - `warps` of a block, which share K
+    - `tile_columns` x `tile_k`: a tile of weights in the ring. 8 weight rows are the right side of the product, 16 the
+      left one; a multiple of 64 along K
+    - `stages`: tiles of weights in a warp's ring
+    - `tiles` that one pass over the activations serves
+    - `rows` of activations: 1, 8 or 16
+    - `depth`: steps along K whose activations are loaded ahead, with several rows
+    - `slots`: blocks that share a multiprocessor
+    - `shared_bytes` in all
+  }];
+}
+
 def Tile_GemmAttr : TileNumbersAttr<"Gemm", "gemm",
     (ins "int64_t":$blocks, "int64_t":$tile_rows, "int64_t":$tile_columns, "int64_t":$tile_k, "int64_t":$stages,
          "int64_t":$consumers, "int64_t":$producer_registers, "int64_t":$consumer_registers), ["getPipeline"], [{

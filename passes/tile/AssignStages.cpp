@@ -125,7 +125,7 @@ static bool sumsOverRows(tile::GatherOp gather, tile::DotOp dot) {
 }
 
 /// Brings cached rows that products in a loop of `warps` take through a ring of each warp.
-static LogicalResult stageInWarps(tile::ForWarpsOp warps, const tile::PipelineShape &pipeline) {
+static LogicalResult stageRowsInWarps(tile::ForWarpsOp warps, const tile::PipelineShape &pipeline) {
   SmallVector<tile::GatherOp> gathers;
   warps.walk([&](tile::GatherOp gather) {
     tile::DotOp dot = productOf(gather);
@@ -164,14 +164,58 @@ static LogicalResult stageInWarps(tile::ForWarpsOp warps, const tile::PipelineSh
   return success();
 }
 
+/// The load of weights that an operand of `dot` comes from; null if there is none.
+static tile::LoadOp weightsOf(tile::DotOp dot) {
+  for (Value operand : {dot.getLhs(), dot.getRhs()})
+    if (auto load = dyn_cast_or_null<tile::LoadOp>(loadOf(dot, operand));
+        load && load.getView().getType().getProvenance() == tile::Provenance::Weight)
+      return load;
+  return {};
+}
+
+/// Brings the weights of the products in `warps` through a ring of each warp. False where there are none, or where
+/// their tiles differ.
+static bool stageWeightsInWarps(tile::ForWarpsOp warps, const tile::PipelineShape &pipeline) {
+  SmallVector<tile::LoadOp> loads;
+  warps.walk([&](tile::DotOp dot) {
+    if (tile::LoadOp load = weightsOf(dot))
+      loads.push_back(load);
+  });
+  if (loads.empty() || !llvm::all_equal(llvm::map_range(loads, [](tile::LoadOp load) { return load.getType(); })))
+    return false;
+  OpBuilder b = OpBuilder::atBlockBegin(&warps.getBody().front());
+  Location loc = warps.getLoc();
+  auto ring = tile::RingOp::create(b, loc, tile::RingType::get(b.getContext(), pipeline.stages, {loads[0].getType()}));
+  for (tile::LoadOp load : loads) {
+    Operation *dot = *load->user_begin();
+    b.setInsertionPoint(dot);
+    Value slot = tile::AcquireOp::create(b, loc, b.getIndexType(), ring, /*first=*/Value());
+    tile::FetchOp::create(b, load.getLoc(), load.getView(), load.getOffsets(), ring, slot, 0, pipeline.streamsWeights);
+    load.getResult().replaceAllUsesWith(
+        tile::WaitOp::create(b, loc, TypeRange(load.getType()), ring).getTiles().front());
+    load->erase();
+    b.setInsertionPointAfter(dot);
+    tile::ReleaseOp::create(b, loc, ring);
+  }
+  return true;
+}
+
 /// Warps that fetch for themselves, in the one tile.for_warps of the program.
 static LogicalResult stageInWarps(tile::ProgramOp program, const tile::PipelineShape &pipeline) {
+  tile::Schedule schedule = program.getScheduleAttr();
   SmallVector<tile::ForWarpsOp> all;
   program.walk([&](tile::ForWarpsOp warps) { all.push_back(warps); });
-  if (all.size() == 1)
-    return stageInWarps(all.front(), pipeline);
-  return program.emitError("has ") << all.size() << " tile.for_warps; expected one, for the rings of its schedule "
-                                   << program.getScheduleAttr() << "; run tile-apply-schedule first";
+  bool isAttention = schedule.getAttentionTile().has_value();
+  if (isAttention && all.size() == 1)
+    return stageRowsInWarps(all.front(), pipeline);
+  if (isAttention)
+    return program.emitError("has ") << all.size() << " tile.for_warps; expected one, for the rings of its schedule "
+                                     << schedule << "; run tile-apply-schedule first";
+  if (all.size() == 1 && stageWeightsInWarps(all.front(), pipeline))
+    return success();
+  return program.emitError("has no tile.for_warps with products of loaded weights of one size, for the rings of its "
+                           "schedule ")
+         << schedule;
 }
 
 void AssignStagesPass::runOnOperation() {

@@ -31,6 +31,15 @@ tile::GemmAttr chooseGemm(tile::TargetAttr target, llvm::function_ref<mlir::InFl
 tile::SwapAbAttr chooseSwapAb(const LinearShape &shape, tile::TargetAttr target,
                               llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
+/// Of the same programs as chooseMatvec, for the family stream; null, after a diagnostic, where a pass over the
+/// smallest tiles does not fit the chip.
+tile::StreamAttr chooseStream(const LinearShape &shape, tile::TargetAttr target,
+                              llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+
+/// Whether a warp's loop over so many steps along k, each of `tiles` products, is unrolled where rows are loaded ahead.
+/// Larger loops take more registers unrolled.
+inline bool isStreamUnrolled(int64_t steps, int64_t tiles) { return steps <= 16 && steps * tiles <= 32; }
+
 /// What the analytic model says for a program of the families matvec, gemm or swap_ab; null after a diagnostic.
 tile::Schedule chooseLinear(tile::Family family, const LinearShape &shape, tile::TargetAttr target,
                             llvm::function_ref<mlir::InFlightDiagnostic()> emitError);

@@ -61,6 +61,8 @@ private:
   LogicalResult collectLoad(Operation *load);
   LogicalResult collectDequantize(DequantizeOp op);
   LogicalResult collectSlice(tensor::ExtractSliceOp slice);
+  LogicalResult collectConcat(tensor::ConcatOp concat);
+  LogicalResult collectReduced(WarpReduceOp reduce);
   LogicalResult collectParts(ForWarpsOp op);
   LogicalResult collectMerge(ClusterMergeOp op);
   void keepMerged(ValueRange merged, const Layout &layout);
@@ -83,6 +85,12 @@ LogicalResult Demands::collect(Operation *op) {
       })
       .Case([&](DotOp dot) {
         Layout sums = assignment.sums(dot);
+        if (isInWarpRing(dot.getLhs()) || isInWarpRing(dot.getRhs())) {
+          want(isInWarpRing(dot.getLhs()) ? dot.getRhsMutable() : dot.getLhsMutable(), assignment.packedRows(dot));
+          want(dot.getAccumulatorMutable(), sums);
+          keep(dot.getResult(), sums);
+          return success();
+        }
         want(dot.getAccumulatorMutable(), sums);
         if (std::optional<SlotOrder> order = slotOrderOf(dot)) {
           ArrayRef<int64_t> rhs = tileType(dot.getRhs()).getShape();
@@ -137,8 +145,8 @@ LogicalResult Demands::collect(Operation *op) {
       })
       .Case([&](DequantizeOp op) { return collectDequantize(op); })
       .Case([&](WaitOp wait) {
-        for (Value tile : wait.getTiles())
-          shared.insert({tile, swizzledTile(tileType(tile))});
+        for (auto [i, tile] : llvm::enumerate(wait.getTiles()))
+          shared.insert({tile, slotTile(wait.getRing().getDefiningOp<RingOp>(), i)});
         return success();
       })
       .Case([&](DotAsyncOp dot) {
@@ -173,17 +181,23 @@ LogicalResult Demands::collect(Operation *op) {
       .Case([&](IfAllOp branch) { return collectVariants(branch); })
       .Case([&](StageOp stage) -> LogicalResult {
         RankedTensorType type = tileType(stage.getResult());
-        if (type.getRank() == 2 && type.getElementTypeBitWidth() == 16) {
+        bool isSliced =
+            llvm::any_of(stage->getUsers(), [](Operation *user) { return isa<tensor::ExtractSliceOp>(user); });
+        if (type.getRank() == 2 && type.getElementTypeBitWidth() == 16 && !isSliced) {
           want(stage.getValueMutable(), layoutOfLeft(type, assignment.warps()));
           shared.insert({stage.getResult(), swizzledTile(type)});
           return success();
         }
-        if (type.getRank() != 2 || type.getElementTypeBitWidth() != 32)
+        bool isRow = type.getRank() == 1 && isSliced;
+        if ((type.getRank() != 2 && !isRow) ||
+            (type.getElementTypeBitWidth() != 32 && type.getElementTypeBitWidth() != 16))
           return stage.emitOpError() << "of " << type << " has no CUDA lowering; expected rank 2 and 16 or 32 bits";
         want(stage.getValueMutable(), assignment.of(stage.getValue()));
         shared.insert({stage.getResult(), paddedTile(type)});
         return success();
       })
+      .Case([&](WarpReduceOp reduce) { return collectReduced(reduce); })
+      .Case([&](tensor::ConcatOp concat) { return collectConcat(concat); })
       .Case([&](tensor::ExtractSliceOp slice) { return collectSlice(slice); })
       .Case([&](tensor::ExtractOp extract) {
         RankedTensorType type = tileType(extract.getTensor());
@@ -250,7 +264,9 @@ LogicalResult Demands::collectDequantize(DequantizeOp op) {
 }
 
 LogicalResult Demands::collectSlice(tensor::ExtractSliceOp slice) {
-  if (slice.getSourceType().getRank() != 2 || slice.getType().getRank() != 2 || !slice.hasUnitStride())
+  int64_t rank = slice.getSourceType().getRank();
+  bool isRow = rank == 1 && shared.contains(slice.getSource());
+  if ((rank != 2 && !isRow) || slice.getType().getRank() != rank || !slice.hasUnitStride())
     return slice.emitOpError("has no CUDA lowering; expected neighbouring rows and columns of a tile of rank 2");
   if (shared.contains(slice.getSource()))
     return success(); // read where it is used
@@ -261,6 +277,33 @@ LogicalResult Demands::collectSlice(tensor::ExtractSliceOp slice) {
   want(slice.getSourceMutable(), from);
   assignment.set(slice.getResult(), *to);
   keep(slice.getResult(), *to);
+  return success();
+}
+
+LogicalResult Demands::collectConcat(tensor::ConcatOp concat) {
+  RankedTensorType part = tileType(concat.getInputs().front());
+  Layout layout = assignment.of(concat.getInputs().front());
+  bool areEqual = llvm::all_equal(concat.getInputs().getTypes());
+  if (concat.getDim() != 1 || part.getRank() != 2 || !areEqual || layout.extent(LayoutDim::Dim1) != part.getDimSize(1))
+    return concat.emitOpError(
+        "has no CUDA lowering; expected tiles of one size side by side, whose columns are a power "
+        "of two");
+  for (OpOperand &operand : concat.getInputsMutable())
+    want(operand, layout);
+  Layout whole = concatenated(layout, part.getDimSize(1), concat.getInputs().size());
+  assignment.set(concat.getResult(), whole);
+  keep(concat.getResult(), whole);
+  return success();
+}
+
+LogicalResult Demands::collectReduced(WarpReduceOp reduce) {
+  for (auto [operand, result] : llvm::zip_equal(reduce.getValuesMutable(), reduce.getResults())) {
+    RankedTensorType type = tileType(result);
+    if (type.getRank() > 2 || type.getRank() < 1 || type.getElementTypeBitWidth() != 32)
+      return reduce.emitOpError() << "of " << type << " has no CUDA lowering; expected rank 1 or 2 and 32 bits";
+    want(operand, assignment.readBy(operand.get()));
+    shared.insert({result, paddedTile(type)});
+  }
   return success();
 }
 
@@ -397,6 +440,7 @@ private:
   Value inLayout(Value tile, const Layout &layout);
   Value again(Operation *op, const Layout &layout);
   Value converted(Value tile, const Layout &from, const Layout &to);
+  static Value readFrom(Value tile, const Layout &layout);
 
   Demands &demands;
   llvm::DenseMap<Value, SmallVector<std::pair<Layout, Value>>> made;
@@ -410,8 +454,11 @@ Value Rewriter::inLayout(Value tile, const Layout &layout) {
   for (auto &[madeIn, value] : made[tile])
     if (madeIn == layout)
       return value;
-  Value value =
-      known != demands.kept.end() ? converted(tile, known->second, layout) : again(tile.getDefiningOp(), layout);
+  Value value;
+  if (known != demands.kept.end())
+    value = converted(tile, known->second, layout);
+  else
+    value = demands.shared.contains(tile) ? readFrom(tile, layout) : again(tile.getDefiningOp(), layout);
   made[tile].push_back({layout, value});
   return value;
 }
@@ -445,6 +492,13 @@ Value Rewriter::converted(Value tile, const Layout &from, const Layout &to) {
   return ConvertLayoutOp::create(b, tile.getLoc(), withLayout(tileType(tile), to), tile);
 }
 
+/// A tile of shared memory in registers.
+Value Rewriter::readFrom(Value tile, const Layout &layout) {
+  OpBuilder b(tile.getContext());
+  b.setInsertionPointAfterValue(tile);
+  return ConvertLayoutOp::create(b, tile.getLoc(), withLayout(tileType(tile), layout), tile);
+}
+
 void Rewriter::run(ProgramOp program) {
   SmallVector<Operation *> unassigned; // what is made again for each use
   program.walk([&](Operation *op) {
@@ -463,8 +517,8 @@ void Rewriter::run(ProgramOp program) {
     tile.setType(tileType(tile).cloneWithEncoding(encoding));
   program.walk([&](RingOp ring) {
     SmallVector<Type> tiles;
-    for (Type tile : ring.getType().getTiles())
-      tiles.push_back(cast<RankedTensorType>(tile).cloneWithEncoding(swizzledTile(cast<RankedTensorType>(tile))));
+    for (auto [i, tile] : llvm::enumerate(ring.getType().getTiles()))
+      tiles.push_back(cast<RankedTensorType>(tile).cloneWithEncoding(slotTile(ring, i)));
     ring.getResult().setType(RingType::get(ring.getContext(), ring.getType().getStages(), tiles));
   });
 }

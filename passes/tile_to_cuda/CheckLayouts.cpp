@@ -22,7 +22,8 @@ static bool mayBeShared(OpOperand &operand) {
   Operation *op = operand.getOwner(), *source = operand.get().getDefiningOp();
   if (auto dot = dyn_cast<DotOp>(op)) {
     bool isSlot = operand == dot.getLhsMutable() && isa_and_nonnull<ClearRowsOp, TransposeOp, WaitOp>(source);
-    return isSlot || (operand == dot.getRhsMutable() && isa_and_nonnull<LoadOp, GatherOp>(source));
+    return isSlot || (operand == dot.getRhsMutable() && isa_and_nonnull<LoadOp, GatherOp>(source)) ||
+           (operand != dot.getAccumulatorMutable() && isInWarpRing(operand.get()));
   }
   if (isa<TransposeOp>(op))
     return isa_and_nonnull<ClearRowsOp, WaitOp>(source);
@@ -30,7 +31,7 @@ static bool mayBeShared(OpOperand &operand) {
     return operand != dot.getAccumulatorMutable() && isa_and_nonnull<ClearRowsOp, StageOp, WaitOp>(source);
   if (auto clear = dyn_cast<ClearRowsOp>(op))
     return operand == clear.getTileMutable() && isa_and_nonnull<WaitOp>(source);
-  return isa<tensor::ExtractSliceOp, ClusterReduceOp, YieldOp>(op) && isKeptInShared(operand.get());
+  return isa<tensor::ExtractSliceOp, ClusterReduceOp, ConvertLayoutOp, YieldOp>(op) && isKeptInShared(operand.get());
 }
 static bool mayBeShared(OpResult result) {
   Operation *op = result.getOwner();
@@ -38,7 +39,7 @@ static bool mayBeShared(OpResult result) {
     return isKeptInShared(reduce.getValue());
   if (auto turn = dyn_cast<TransposeOp>(op))
     return isInShared(turn.getValue());
-  return isCopiedToShared(op) || isa<ClearRowsOp, StageOp, WaitOp, WarpRolesOp>(op);
+  return isCopiedToShared(op) || isa<ClearRowsOp, StageOp, WaitOp, WarpReduceOp, WarpRolesOp>(op);
 }
 
 /// Warps among which the tiles of a block are divided.
@@ -140,6 +141,14 @@ static bool doFit(Operation *op, int64_t warps) {
           return false;
         // Any division of rows and columns over the warps.
         ArrayRef<int64_t> sums = tileType(dot.getResult()).getShape(), lhs = tileType(dot.getLhs()).getShape();
+        if (mma->left == OperandPlace::Packed || mma->right == OperandPlace::Packed) {
+          bool isLeft = mma->left == OperandPlace::Packed;
+          Value weights = isLeft ? dot.getLhs() : dot.getRhs(), rows = isLeft ? dot.getRhs() : dot.getLhs();
+          ArrayRef<int64_t> shape = tileType(rows).getShape();
+          return registerLayout(dot.getResult()) == sumsLayout(*mma, sums[0], sums[1], 0, 0) &&
+                 registerLayout(rows) == packedRowsLayout(*mma, shape[0], shape[1]) &&
+                 tileType(weights).getEncoding() == packedTile(tileType(weights));
+        }
         int bits = log2Ceil(warps);
         if (isInShared(dot.getLhs())) {
           std::optional<SlotOrder> order = slotOrderOf(dot);
@@ -169,10 +178,24 @@ static bool doFit(Operation *op, int64_t warps) {
       })
       .Case([&](StageOp stage) {
         RankedTensorType type = tileType(stage.getResult());
+        if (type.getRank() == 1 || cast<SharedAttr>(type.getEncoding()).getPitch() > 0)
+          return type.getElementTypeBitWidth() == 16 || type.getElementTypeBitWidth() == 32;
         if (type.getElementTypeBitWidth() == 16)
           return type.getEncoding() == swizzledTile(type) &&
                  registerLayout(stage.getValue()) == layoutOfLeft(type, log2Ceil(warps));
-        return type.getElementTypeBitWidth() == 32 && cast<SharedAttr>(type.getEncoding()).getPitch() > 0;
+        return false;
+      })
+      .Case([&](tensor::ConcatOp concat) {
+        RankedTensorType part = tileType(concat.getInputs().front());
+        Layout layout = registerLayout(concat.getInputs().front());
+        return concat.getDim() == 1 && llvm::all_equal(concat.getInputs().getTypes()) &&
+               layout.extent(LayoutDim::Dim1) == part.getDimSize(1) &&
+               registerLayout(concat) == concatenated(layout, part.getDimSize(1), concat.getInputs().size());
+      })
+      .Case([&](WarpReduceOp reduce) {
+        return llvm::all_of(reduce.getResults(), [](Value result) {
+          return tileType(result).getEncoding() == paddedTile(tileType(result));
+        });
       })
       .Case([&](FetchRowsOp fetch) {
         Layout layout = registerLayout(fetch.getIndices());
@@ -185,7 +208,7 @@ static bool doFit(Operation *op, int64_t warps) {
       })
       .Case([&](tensor::ExtractSliceOp slice) {
         if (auto shared = dyn_cast<SharedAttr>(tileType(slice.getSource()).getEncoding()))
-          return shared.getPitch() > 0;
+          return shared.getRank() == 1 || shared.getPitch() > 0;
         return layoutOfSlice(registerLayout(slice.getSource()), slice.getType().getShape()) ==
                registerLayout(slice.getResult());
       })

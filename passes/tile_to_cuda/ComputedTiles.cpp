@@ -4,6 +4,7 @@
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
+#include "passes/tile_to_cuda/MmaInstructions.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 #include <numeric>
@@ -36,12 +37,14 @@ bool inlay::isKeptInShared(Value tile) {
   Operation *op = tile.getDefiningOp();
   if (auto reduce = dyn_cast_or_null<ClusterReduceOp>(op))
     return isKeptInShared(reduce.getValue());
-  return isa_and_nonnull<StageOp, WarpRolesOp>(op);
+  return isa_and_nonnull<StageOp, WarpReduceOp, WarpRolesOp>(op);
 }
 
 bool inlay::isPulled(Value tile) {
   if (auto slice = tile.getDefiningOp<tensor::ExtractSliceOp>())
     return isKeptInShared(slice.getSource());
+  if (tile.getDefiningOp<WarpReduceOp>())
+    return true;
   return isOfUnwrittenMemory(tile.getDefiningOp());
 }
 
@@ -114,7 +117,8 @@ bool inlay::isCopiedToShared(Operation *op) {
     return false;
   for (OpOperand &use : op->getUses()) {
     auto dot = dyn_cast<DotOp>(use.getOwner());
-    if (!dot || use.get() != dot.getRhs() || use.get() == dot.getLhs() || dot->getBlock() != op->getBlock())
+    if (!dot || use.get() != dot.getRhs() || use.get() == dot.getLhs() || dot->getBlock() != op->getBlock() ||
+        isInWarpRing(dot.getLhs()))
       return false;
   }
   Access access = accessOf(op);

@@ -5,8 +5,9 @@
 // (GenericValues.cpp), memory (GenericMemory.cpp), products (GenericProducts.cpp),
 // codes of quantized weights (GenericDequantize.cpp), reductions (GenericReductions.cpp), loops and branches
 // (GenericControl.cpp), rings (GenericRings.cpp), products of warpgroups (GenericAsync.cpp), work of warps
-// (GenericWarps.cpp), warps that fetch for themselves (GenericWarpRings.cpp), parts of an online softmax
-// (GenericMerges.cpp), and which of these an op goes to (LowerGeneric.cpp).
+// (GenericWarps.cpp), warps that fetch for themselves (GenericWarpRings.cpp for rows of caches, GenericStream.cpp for
+// weights and sums over warps), parts of an online softmax (GenericMerges.cpp), and which of these an op goes to
+// (LowerGeneric.cpp).
 //
 //===----------------------------------------------------------------------===//
 
@@ -17,6 +18,7 @@
 #include "dialects/tile/Tile.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Matchers.h"
 #include "passes/tile_to_cuda/ComputedTiles.h"
@@ -32,10 +34,12 @@ struct SharedTile {
   size_t group; // of cp.async, counted over the kernel's text
 };
 
-/// A tile that stays in shared memory: tile.stage. Of a cluster, each block has its own, and a reader combines them.
+/// A tile that stays in shared memory: tile.stage. Of a cluster, each block has its own, and a reader combines them; so
+/// it does with those of `parts` warps, `partPitch` elements apart.
 struct KeptTile {
   mlir::Value pointer;
   int64_t pitch = 0;
+  int64_t parts = 1, partPitch = 0;
   bool isOfCluster = false;
   tile::Reduction combination = tile::Reduction::Add;
 };
@@ -81,6 +85,9 @@ struct FetchMaps {
   llvm::SmallVector<cuda::TensorMapAttr> maps;
   llvm::DenseMap<mlir::Operation *, unsigned> numbers;
 };
+class KernelBuilder;
+/// The slot at which an end of a ring is, and the next one; the parity turns where the ring begins anew.
+mlir::Value advance(KernelBuilder &k, RingCursor cursor, int64_t stages);
 /// Fails with a diagnostic at a fetch that TMA cannot do.
 mlir::LogicalResult collectTensorMaps(tile::ProgramOp program, FetchMaps &maps);
 
@@ -94,6 +101,11 @@ inline mlir::RankedTensorType tileType(mlir::Value value) {
 }
 /// The layout of a tile in registers.
 inline Layout registerLayout(mlir::Value tile) { return *tile::layoutOf(tile); }
+/// Whether a staged tile is the left side of asynchronous products, and not kept for slices.
+inline bool isLeftOfProducts(tile::StageOp stage) {
+  auto layout = mlir::cast<tile::SharedAttr>(tileType(stage.getResult()).getEncoding());
+  return layout.getRank() == 2 && layout.getPitch() == 0;
+}
 /// The bits that a XOR of `components` may have.
 int64_t bitsOf(llvm::ArrayRef<int64_t> components);
 /// Fails with a diagnostic where a tile has no layout, or one that its op cannot take or give.
@@ -176,10 +188,10 @@ private:
 
   // Warps that fetch for themselves.
   LogicalResult warpRing(tile::RingOp op);
-  LogicalResult fetchOfWarp(tile::FetchOp op);
+  LogicalResult fetchRowsOfWarp(tile::FetchOp op);
   LogicalResult clearRowsOfWarp(tile::ClearRowsOp op);
   Value packRight(Value tile, int64_t inner, int64_t innerOfStep);
-  LogicalResult dotOfSlot(tile::DotOp op);
+  LogicalResult dotOfRows(tile::DotOp op);
   Value transposeMatrices(Value array, Type element);
 
   // Parts of an online softmax.
@@ -199,6 +211,13 @@ private:
   LogicalResult dotWait(tile::DotWaitOp op);
   LogicalResult inTurn(tile::InTurnOp op);
 
+  // Rings and sums of single warps.
+  LogicalResult fetchWeightsOfWarp(tile::FetchOp op);
+  LogicalResult dotOfWeights(tile::DotOp op);
+  LogicalResult warpReduce(tile::WarpReduceOp op);
+  LogicalResult concat(mlir::tensor::ConcatOp op);
+  Value loadReduced(Value tile, const Layout &layout);
+
   // Warps.
   LogicalResult lowerRegion(mlir::Region &region, mlir::Block *to, ThreadGroup group);
   LogicalResult warpRoles(tile::WarpRolesOp op);
@@ -207,6 +226,7 @@ private:
   LogicalResult extractSlice(mlir::tensor::ExtractSliceOp op);
   Value clusterRank();
   Value loadSlice(mlir::tensor::ExtractSliceOp op);
+  void loadParts(const KeptTile &tile, Value array, int64_t width, llvm::function_ref<Value(Value)> address);
   LogicalResult combineKept(tile::ClusterReduceOp op);
 
   // Ops.

@@ -76,7 +76,10 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
 LogicalResult inlay::collectTensorMaps(tile::ProgramOp program, FetchMaps &maps) {
   WalkResult walk = program.walk([&](Operation *fetch) {
     FailureOr<cuda::TensorMapAttr> map = failure();
-    if (auto rectangle = dyn_cast<tile::FetchOp>(fetch))
+    auto rectangle = dyn_cast<tile::FetchOp>(fetch);
+    if (rectangle && holdsWeights(rectangle.getRing().getDefiningOp<tile::RingOp>()))
+      return WalkResult::advance(); // bulk copies
+    if (rectangle)
       map = tensorMapOf(rectangle);
     else if (auto rows = dyn_cast<tile::FetchRowsOp>(fetch))
       map = tensorMapOfRows(rows, rows.getView(), rows.getRun());
@@ -108,7 +111,7 @@ static int64_t elementsOf(Type type) {
 
 /// All rings of the program, and what the consumers' warpgroups meet at, so that the block waits once.
 LogicalResult GenericLowering::ring(tile::RingOp op) {
-  if (isa<tile::ForWarpsOp>(op->getParentOp()))
+  if (op.isOfWarp())
     return warpRing(op);
   if (rings.contains(op))
     return success();
@@ -123,6 +126,8 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
     overlay = kRingOverlay;
   int64_t buffers = 0, groups = roles.getConsumers() * 32 / kWarpgroup;
   program.walk([&](tile::RingOp any) {
+    if (any.isOfWarp())
+      return;
     tile::RingType type = any.getResult().getType();
     RingState &state = rings[any];
     for (auto [i, tile] : llvm::enumerate(type.getTiles()))
@@ -140,8 +145,7 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
     turns.barriers = k.shared("turns", k.getI64Type(), groups * 8);
   bool stagesLeft = program
                         .walk([](tile::StageOp stage) {
-                          bool isLeft = tileType(stage.getResult()).getElementTypeBitWidth() == 16;
-                          return isLeft ? WalkResult::interrupt() : WalkResult::advance();
+                          return isLeftOfProducts(stage) ? WalkResult::interrupt() : WalkResult::advance();
                         })
                         .wasInterrupted();
   if (stagesLeft || uses(static_cast<tile::ClearRowsOp *>(nullptr)))
@@ -167,8 +171,7 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
   return success();
 }
 
-/// The slot at which an end of a ring is, and the next one; the parity turns where the ring begins anew.
-static Value advance(KernelBuilder &k, RingCursor cursor, int64_t stages) {
+Value inlay::advance(KernelBuilder &k, RingCursor cursor, int64_t stages) {
   Value at = k.name("slot", k.get(cursor.stage));
   Value next = k.name("next_slot", k.add(at, 1));
   Value wraps = k.name("wraps", k.equal(next, stages));
@@ -231,6 +234,10 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
     slot = advance(k, state.producer, stages);
     k.call("mbarrier_wait", "mbarrier.h", {k.offset(state.empty, slot), parity});
   }
+  scalars[op.getSlot()] = slot;
+  // The one fetch of a warp's slot announces its own bytes.
+  if (state.isOfWarp)
+    return success();
   auto announce = [&] {
     k.call("mbarrier_arrive_expect", "mbarrier.h",
            {k.offset(state.full, slot), k.i32(op.getRing().getType().slotBytes())});
@@ -238,16 +245,15 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
   if (threads.group == ThreadGroup::Fetch) {
     k.ifThen(k.equal(lane, 0), announce);
     k.syncWarp();
-  } else if (!state.isOfWarp) { // there, the fetch announces its own bytes
+  } else {
     announce();
   }
-  scalars[op.getSlot()] = slot;
   return success();
 }
 
 LogicalResult GenericLowering::fetch(tile::FetchOp op) {
   if (rings[op.getRing()].isOfWarp)
-    return fetchOfWarp(op);
+    return holdsWeights(op.getRing().getDefiningOp<tile::RingOp>()) ? fetchWeightsOfWarp(op) : fetchRowsOfWarp(op);
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
   Value slot = scalar(op.getSlot()), row = scalar(op.getOffsets()[0]), column = scalar(op.getOffsets()[1]);

@@ -23,9 +23,12 @@ static int64_t elementsOfSlab(RankedTensorType tile) { return tile::slabBytes(ti
 LogicalResult GenericLowering::warpRing(tile::RingOp op) {
   auto warps = cast<tile::ForWarpsOp>(op->getParentOp());
   tile::RingType type = op.getResult().getType();
-  if (type.getTiles().size() != 1)
-    return op.emitOpError() << "of a warp has " << type.getTiles().size() << " tiles in a slot; expected one";
-  Type element = cast<RankedTensorType>(type.getTiles()[0]).getElementType();
+  auto tile = cast<RankedTensorType>(type.getTiles().front());
+  bool isPacked = holdsWeights(op), isWhole = tile.getDimSize(0) % tile::kGroupRows == 0 &&
+                                              tile.getDimSize(1) % tile::kAtomColumns == 0;
+  if (type.getTiles().size() != 1 || tile.getElementTypeBitWidth() != 16 || (isPacked && !isWhole))
+    return op.emitOpError() << "of a warp has slots of " << type.getTiles() << "; expected one tile of 16 bits, of "
+                            << tile::kGroupRows << " n x " << tile::kAtomColumns << " n";
   int64_t count = warps.getCount(), stages = type.getStages();
   RingState &state = rings[op];
   state.isOfWarp = true;
@@ -33,8 +36,8 @@ LogicalResult GenericLowering::warpRing(tile::RingOp op) {
   int64_t bytes = llvm::alignTo(std::max(stages * type.slotBytes(), partBytes(warps)), tile::kAtomBytes);
   KernelBuilder k(loc, b);
   k.setInsertionPoint(entryEnd);
-  Value all = k.shared("rings", element, count * bytes, tile::kAtomBytes);
-  state.buffers.push_back(k.name("ring", k.offset(all, k.mul(warp, bytes / bytesOf(element)))));
+  Value all = k.shared("rings", tile.getElementType(), count * bytes, tile::kAtomBytes);
+  state.buffers = {k.name("ring", k.offset(all, k.mul(warp, bytes / bytesOf(tile.getElementType()))))};
   ringsOfWarps[warps] = {all, bytes};
   Value barriers = k.shared("barriers", k.getI64Type(), count * stages * 8);
   state.full = k.name("full", k.offset(barriers, k.mul(warp, stages)));
@@ -47,14 +50,16 @@ LogicalResult GenericLowering::warpRing(tile::RingOp op) {
   });
   k.syncWarp();
   Type index = k.getIndexType();
-  state.producer.stage = k.local("stage", {}, index, k.index(0));
+  state.producer.stage = k.local("filled_next", {}, index, k.index(0));
   state.consumer.stage = k.local("stage", {}, index, k.index(0));
   state.consumer.parity = k.local("parity", {}, index, k.index(0));
+  if (isPacked)
+    evictFirst = k.name("policy", k.call(k.getI64Type(), "evict_first_policy", "bulk_copy.h", {}));
   return success();
 }
 
 /// One lane announces the bytes and starts the copies, slab by slab.
-LogicalResult GenericLowering::fetchOfWarp(tile::FetchOp op) {
+LogicalResult GenericLowering::fetchRowsOfWarp(tile::FetchOp op) {
   RingState &state = rings[op.getRing()];
   auto tile = cast<RankedTensorType>(op.getRing().getType().getTiles()[0]);
   Value slot = scalar(op.getSlot()), row = scalar(op.getOffsets()[0]), column = scalar(op.getOffsets()[1]);
@@ -147,7 +152,7 @@ static SmallVector<int64_t> offsetsOfLanes(const Layout &place, ArrayRef<std::pa
 }
 
 /// A product whose left side is in a slot and whose right side is in registers.
-LogicalResult GenericLowering::dotOfSlot(tile::DotOp op) {
+LogicalResult GenericLowering::dotOfRows(tile::DotOp op) {
   using enum LayoutDim;
   const MmaInstruction &mma = *mmaOf(op);
   SlotOrder order = *slotOrderOf(op);

@@ -49,14 +49,13 @@ static void hoistFromBranches(tile::ProgramOp program) {
           hoist(&op, branch);
 }
 
-/// Whether earlier launches of the step may write what `load` reads.
-static bool isDependent(Operation *load) {
+/// Whether no launch of the step writes what a load or gather reads.
+static bool isEarly(Operation *load) {
   tile::Provenance provenance = cast<tile::ViewType>(load->getOperand(0).getType()).getProvenance();
-  return provenance != tile::Provenance::Weight && provenance != tile::Provenance::Meta;
+  return provenance == tile::Provenance::Weight || provenance == tile::Provenance::Meta;
 }
 
-/// Moves `op` up to where its operands are known; with `chain`, those that are pure as well. What earlier launches
-/// write stays after the wait for them.
+/// Moves `op` up to where its operands are known; with `chain`, those that are pure as well.
 static void moveUp(Operation *op, bool chain) {
   Operation *last = nullptr;
   for (Value operand : op->getOperands()) {
@@ -68,11 +67,11 @@ static void moveUp(Operation *op, bool chain) {
     if (!last || last->isBeforeInBlock(def))
       last = def;
   }
-  // After fetches, which others wait for, in a warp that has a ring.
-  bool fetches = isa<tile::ForWarpsOp>(op->getParentOp()) && !op->getBlock()->getOps<tile::RingOp>().empty();
-  if (chain && isOfUnwrittenMemory(op) && isDependent(op) && fetches)
+  // What earlier launches write comes after the wait for them; in a warp that fetches rows, after those fetches.
+  auto warps = dyn_cast<tile::ForWarpsOp>(op->getParentOp());
+  if (chain && isOfUnwrittenMemory(op) && !isEarly(op) && warps && warps.getNumResults() > 0)
     return;
-  if (chain && isOfUnwrittenMemory(op) && isDependent(op))
+  if (chain && isOfUnwrittenMemory(op) && !isEarly(op))
     for (auto depend : op->getBlock()->getOps<tile::DependOp>())
       if (depend->isBeforeInBlock(op) && (!last || last->isBeforeInBlock(depend)))
         last = depend;
@@ -91,8 +90,8 @@ static void hoistLoads(tile::ProgramOp program) {
       (op->getParentOfType<tile::ForWarpsOp>() ? ofWarps : loads).push_back(op);
   });
   // Loads of what earlier launches write stay after the wait for them.
-  llvm::erase_if(
-      loads, [](Operation *load) { return isDependent(load) && !load->getBlock()->getOps<tile::DependOp>().empty(); });
+  llvm::erase_if(loads,
+                 [](Operation *load) { return !isEarly(load) && !load->getBlock()->getOps<tile::DependOp>().empty(); });
   // Last to first, so that loads that wait for the same operand keep their order.
   for (Operation *load : llvm::reverse(loads))
     moveUp(load, /*chain=*/false);

@@ -81,6 +81,16 @@ Layout inlay::blockedLayout(llvm::ArrayRef<int64_t> shape, int64_t vector, int w
   return result;
 }
 
+Layout inlay::concatenated(const Layout &part, int64_t columns, int64_t count) {
+  Layout result = part;
+  for (int64_t bit = 1; bit < count; bit *= 2) {
+    tile::LayoutPoint basis;
+    basis[Dim1] = columns * bit;
+    result.addBit(Register, basis);
+  }
+  return result;
+}
+
 Layout inlay::interleaved(const Layout &half) { return Layout::identity(Register, 1, Dim1) * half; }
 
 Layout inlay::halfOf(const Layout &interleaved) {

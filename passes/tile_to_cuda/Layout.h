@@ -42,6 +42,9 @@ bool isMatrixTransposed(const Layout &from, const Layout &to);
 /// its offset's. None where parts of a slice are in other threads.
 std::optional<Layout> layoutOfSlice(const Layout &layout, llvm::ArrayRef<int64_t> shape);
 
+/// Tiles of `columns` columns side by side, `count` of them: each in registers of its own, with the layout `part`.
+Layout concatenated(const Layout &part, int64_t columns, int64_t count);
+
 /// The registers, from the first on, that hold all elements of a tile of `shape`; the others lie past its end.
 int64_t liveRegisters(const Layout &layout, llvm::ArrayRef<int64_t> shape);
 

@@ -117,6 +117,8 @@ LogicalResult GenericLowering::lower(Operation *op) {
       .Case([&](tile::ForWarpsOp op) { return forWarps(op); })
       .Case([&](tile::ClusterMergeOp op) { return clusterMerge(op); })
       .Case([&](tile::StageOp op) { return stage(op); })
+      .Case([&](tile::WarpReduceOp op) { return warpReduce(op); })
+      .Case([&](tensor::ConcatOp op) { return concat(op); })
       .Case([&](tensor::ExtractSliceOp op) { return extractSlice(op); })
       .Case([&](scf::ForOp loop) { return forOp(loop); })
       .Case([&](scf::IfOp branch) { return ifOp(branch); })
@@ -209,6 +211,7 @@ static FailureOr<int64_t> warpsOf(tile::ProgramOp program) {
 
 /// The threads of a block: those of its roles, or as many as the tiles ask for.
 static int64_t threadsOf(tile::ProgramOp program, int64_t warps) {
+  program.walk([&](tile::WarpReduceOp reduce) { warps = reduce->getParentOfType<tile::ForWarpsOp>().getCount(); });
   program.walk([&](tile::WarpRolesOp roles) { warps = roles.getConsumers() + roles.getProducers(); });
   return 32 * warps;
 }
@@ -216,14 +219,10 @@ static int64_t threadsOf(tile::ProgramOp program, int64_t warps) {
 LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder) {
   tile::Schedule schedule = program.getScheduleAttr();
   std::optional<tile::PipelineShape> pipeline = schedule ? schedule.getPipeline() : std::nullopt;
-  bool isPipelined =
-      program
-          .walk([](Operation *op) {
-            bool isWaitOfWarp = isa<tile::DependOp>(op) && isa<tile::ForWarpsOp>(op->getParentOp());
-            return isWaitOfWarp || isa<tile::WarpRolesOp>(op) ? WalkResult::interrupt() : WalkResult::advance();
-          })
-          .wasInterrupted();
-  if (pipeline && !isPipelined)
+  bool hasRoles = program.walk([](tile::WarpRolesOp) { return WalkResult::interrupt(); }).wasInterrupted();
+  bool hasWarpRings =
+      program.walk([](tile::RingOp ring) { return WalkResult(failure(ring.isOfWarp())); }).wasInterrupted();
+  if (pipeline && !(pipeline->producers ? hasRoles : hasWarpRings))
     return program.emitError("has the schedule ")
            << schedule << " and no warps that fetch; run tile-apply-schedule, tile-assign-stages, "
            << "tile-specialize-warps and tile-pipeline first";

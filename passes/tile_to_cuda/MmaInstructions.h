@@ -15,9 +15,10 @@
 namespace inlay {
 /// Where an operand lies when the instruction starts.
 enum class OperandPlace {
-  Registers, // in the row's layout
-  Slot,      // in shared memory, as swizzledTile says: the instruction gets a descriptor
-  SlotByRows // the same of an operand that is inner x columns
+  Registers,  // in the row's layout
+  Slot,       // in shared memory, as swizzledTile says: the instruction gets a descriptor
+  SlotByRows, // the same of an operand that is inner x columns
+  Packed      // in a slot of the ring of a warp, as packedTile says: a lane reads 16 bytes of a row
 };
 
 struct MmaInstruction {
@@ -38,8 +39,13 @@ struct MmaInstruction {
   std::string call(mlir::Type element, int64_t numColumns) const;
 };
 
-/// The instruction for operands of type `element` that lie there; null where there is none.
-const MmaInstruction *findMma(mlir::Type element, OperandPlace left, OperandPlace right);
+/// The instruction for operands of type `element` that lie there; null where there is none. Of several, the first one
+/// that has `rows` rows, or the last.
+const MmaInstruction *findMma(mlir::Type element, OperandPlace left, OperandPlace right, int64_t rows = 0);
+/// Whether a warp fetches packed weights to `ring`.
+bool holdsWeights(tile::RingOp ring);
+/// Whether the tile is one of weights in a slot of the ring of a warp.
+bool isInWarpRing(mlir::Value tile);
 /// That of tile.dot or tile.dot_async.
 const MmaInstruction *mmaOf(tile::DotOp dot);
 const MmaInstruction *mmaOf(tile::DotAsyncOp dot);
@@ -52,6 +58,9 @@ mlir::LogicalResult checkInstructions(tile::ProgramOp program);
 Layout sumsLayout(const MmaInstruction &mma, int64_t rows, int64_t columns, int warpRows, int warpColumns);
 /// The left operand in registers: each warp holds all of `inner` for its rows.
 Layout leftLayout(const MmaInstruction &mma, int64_t rows, int64_t inner, int warpRows, int warpColumns);
+/// The operand of a product with packed weights that one warp has in registers, rows (of the product or, on the right,
+/// of its transpose) x inner. Lanes that would hold rows past the end hold rows of the tile.
+Layout packedRowsLayout(const MmaInstruction &mma, int64_t rows, int64_t inner);
 
 /// How a product finds its left operand in a slot of a warp's ring: a row of the slot is a row of it, or a column.
 enum class SlotOrder { Rows, Columns };

@@ -35,6 +35,8 @@ FAMILIES = {"matvec", "decode_attention", "prefill_attention", "generic", *KERNE
 CASES = {
     "decode_1 to decode_64, gemm": ("llama-gqa", ("--max-num-seqs", 64, "--max-num-batched-tokens", 512), (ALONE, FEW, MANY),
                                     FAMILIES | {"swap_ab", "gemm"}),
+    "few rows by passes": ("llama-gqa", ("--max-num-seqs", 8, "--max-num-batched-tokens", 64, "--without", "matvec-lowering"), (ALONE, FEW),
+                           FAMILIES - {"matvec"} | {"stream"}),
     "heads of 128": ("llama-head-dim-128", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW),
                      FAMILIES | {"swap_ab"}),
     "codes of 4 bits with zero points": ("awq", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW), FAMILIES),

@@ -134,11 +134,19 @@ template <typename T> static void mma_16_rows(float *d, const int *low, const in
   mma_m16n8k16<T>(d, a0, b0);
   mma_m16n8k16<T>(d, a1, b1);
 }
+template <typename T> static void mma_16_rows(float *d, const int *a, uint4 b) { mma_16_rows<T>(d, a, a + 4, b); }
 template <typename T> static void mma_8_rows(float *d, const int *a, uint4 b) {
   const int a0[4] = {a[0], 0, a[1], 0}, a1[4] = {a[2], 0, a[3], 0};
   const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};
   mma_m16n8k16<T>(d, a0, b0);
   mma_m16n8k16<T>(d, a1, b1);
+}
+
+template <typename T> static void mma_weights(float *d, uint4 low, uint4 high, const int *x) {
+  const int a0[4] = {int(low.x), int(high.x), int(low.y), int(high.y)};
+  const int a1[4] = {int(low.z), int(high.z), int(low.w), int(high.w)};
+  mma_m16n8k16<T>(d, a0, x);
+  mma_m16n8k16<T>(d, a1, x + 2);
 }
 
 template <int> static void setmaxnreg_dec() {}

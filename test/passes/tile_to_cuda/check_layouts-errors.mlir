@@ -65,7 +65,7 @@ tile.program @mixed(%x: !x) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> a
 // -----
 
 #sums = #tile.layout<lane = [[0, 1], [0, 2], [0, 4], [1, 0], [2, 0]]>
-#rows = #tile.shared<offset = [[0, 1], [0, 2], [0, 4], [1, 0], [2, 0]], pitch = 12>
+#rows = #tile.shared<offset = [[0, 1], [0, 2], [0, 4], [1, 0], [2, 0]]>
 tile.program @narrow() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> attributes {tile.warps = 1 : i64} {
   %t = arith.constant dense<0.0> : tensor<4x8xbf16, #sums>
   // expected-error @+1 {{'tile.stage' op has tiles whose layouts do not fit each other; run tile-assign-layouts first}}
