@@ -24,8 +24,12 @@ LogicalResult GenericLowering::warpRing(tile::RingOp op) {
   auto warps = cast<tile::ForWarpsOp>(op->getParentOp());
   tile::RingType type = op.getResult().getType();
   auto tile = cast<RankedTensorType>(type.getTiles().front());
-  bool isPacked = holdsWeights(op), isWhole = tile.getDimSize(0) % tile::kGroupRows == 0 &&
-                                              tile.getDimSize(1) % tile::kAtomColumns == 0;
+  bool holdsRows = llvm::any_of(op->getUsers(), [](Operation *user) {
+    auto fetch = dyn_cast<tile::FetchOp>(user);
+    return fetch && fetch.getView().getType().getProvenance() == tile::Provenance::Kv;
+  });
+  bool isPacked = !holdsRows;
+  bool isWhole = tile.getDimSize(0) % tile::kGroupRows == 0 && tile.getDimSize(1) % tile::kAtomColumns == 0;
   if (type.getTiles().size() != 1 || tile.getElementTypeBitWidth() != 16 || (isPacked && !isWhole))
     return op.emitOpError() << "of a warp has slots of " << type.getTiles() << "; expected one tile of 16 bits, of "
                             << tile::kGroupRows << " n x " << tile::kAtomColumns << " n";
@@ -37,9 +41,9 @@ LogicalResult GenericLowering::warpRing(tile::RingOp op) {
   KernelBuilder k(loc, b);
   k.setInsertionPoint(entryEnd);
   Value all = k.shared("rings", tile.getElementType(), count * bytes, tile::kAtomBytes);
-  state.buffers = {k.name("ring", k.offset(all, k.mul(warp, bytes / bytesOf(tile.getElementType()))))};
   ringsOfWarps[warps] = {all, bytes};
   Value barriers = k.shared("barriers", k.getI64Type(), count * stages * 8);
+  state.buffers = {k.name("ring", k.offset(all, k.mul(warp, bytes / bytesOf(tile.getElementType()))))};
   state.full = k.name("full", k.offset(barriers, k.mul(warp, stages)));
   k.ifThen(k.equal(lane, 0), [&] {
     k.loop("i", stages, KernelBuilder::Unrolled,

@@ -51,9 +51,8 @@ def precompiled_header(flags: list[str], folder: pathlib.Path) -> pathlib.Path:
     Clang and GCC find HEADER.gch when they are given `-include HEADER`."""
     header = folder / "emulated_kernels.h"
     if not header.exists():
-        # These use only functions that the emulation defines, so they are compiled unchanged.
-        text = "\n".join(line for name in ("attention.h", "unpack.h") for line in (DEVICE / name).read_text().splitlines()
-                         if not line.startswith("#"))
+        # It uses only functions that the emulation defines, so it is compiled unchanged.
+        text = "\n".join(line for line in (DEVICE / "unpack.h").read_text().splitlines() if not line.startswith("#"))
         header.write_text(f'#include "{HERE / "emulation_async.h"}"\n{text}\n')
         subprocess.run([*flags, "-x", "c++-header", header, "-o", f"{header}.gch"], check=True)
     return header
