@@ -193,8 +193,7 @@ private:
       (name == "dependent-launch" ? without.dependentLaunch
        : name == "early-fill"     ? without.earlyFill
        : name == "fusion"         ? without.fusion
-       : name == "norm-prologues" ? without.normPrologues
-                                  : without.matvecLowering) = true;
+                                  : without.normPrologues) = true;
     hf::CheckpointOptions options;
     if (request.dtype != "auto")
       options.dtype = hf::ParseDType(request.dtype);

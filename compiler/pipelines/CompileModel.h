@@ -55,8 +55,7 @@ struct CompileRequest {
 };
 
 /// The optimizations that CompileRequest::without can disable.
-inline constexpr const char *ablations[] = {"dependent-launch", "early-fill", "fusion", "norm-prologues",
-                                            "matvec-lowering"};
+inline constexpr const char *ablations[] = {"dependent-launch", "early-fill", "fusion", "norm-prologues"};
 
 /// Compiles the model of `request` and writes its bundle. Text of --emit and --explain is appended to `out`. No bundle
 /// is written on failure.

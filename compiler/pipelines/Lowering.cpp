@@ -133,7 +133,6 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
       // Before programs of several entries become one: attention's schedule depends on the entry's sequences.
       SelectSchedulePassOptions select;
       select.tuning = tuning.str();
-      select.streams = without.matvecLowering;
       passes.addPass(createSelectSchedulePass(select));
     }
     passes.addPass(createCSEPass());

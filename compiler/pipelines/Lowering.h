@@ -28,7 +28,6 @@ struct Ablation {
   bool earlyFill = false;       // if set, a kernel loads no weights before its predecessor has ended
   bool normPrologues = false;   // if set, each norm is a separate kernel
   bool fusion = false;          // if set, each op is a separate kernel
-  bool matvecLowering = false; // if set, passes make the kernels of few rows, and not the lowering of the family matvec
 };
 
 /// Which matrix products a GPU library computes (llm-select-library).

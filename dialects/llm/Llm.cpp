@@ -480,8 +480,9 @@ bool PagedAttentionOp::isAnchor() { return true; }
 // A whole-row norm: its weight scales what is staged, its 1/rms the rows of the product.
 bool RmsNormOp::canBePrologueOf(Operation *anchor) { return isa<LinearOp>(anchor) && !getGroup(); }
 int64_t RmsNormOp::getStagedVectors() { return getGroup() || !getWeightAttr() ? 0 : 1; }
-bool LayerNormOp::canBePrologueOf(Operation *) { return false; }
-int64_t LayerNormOp::getStagedVectors() { return 0; }
+// Statistics of the whole row come first, then weight and bias are applied to what is staged.
+bool LayerNormOp::canBePrologueOf(Operation *anchor) { return isa<LinearOp>(anchor) && !getGroup(); }
+int64_t LayerNormOp::getStagedVectors() { return getGroup() ? 0 : !!getWeightAttr() + !!getBiasAttr(); }
 bool GatherRowsOp::canBePrologueOf(Operation *anchor) { return isa<LinearOp>(anchor); }
 
 /// True for a product whose tiles an elementwise op can change before they are stored: of one result, or of two whose

@@ -51,23 +51,6 @@ static LogicalResult verifyRegisters(EmitError emitError, int64_t consumers, int
   return success();
 }
 
-LogicalResult MatvecAttr::verify(EmitError emitError, int64_t blocks, int64_t warps, int64_t chunkAtoms, int64_t stages,
-                                 int64_t groups, int64_t rows, int64_t chains, int64_t depth, int64_t slots,
-                                 int64_t partialBytes, int64_t sharedBytes) {
-  if (rows != 1 && rows != 8 && rows != 16)
-    return emitError() << "has rows of " << rows << ", expected 1, 8 or 16";
-  return verifyRanges(emitError, {{"blocks", blocks, 1, kMost},
-                                  {"warps", warps, 1, 32},
-                                  {"chunk_atoms", chunkAtoms, 1, 16},
-                                  {"stages", stages, 1, 16},
-                                  {"groups", groups, 1, kMost},
-                                  {"chains", chains, 1, 2},
-                                  {"depth", depth, 1, 4},
-                                  {"slots", slots, 1, 32},
-                                  {"partial_bytes", partialBytes, 0, kMost},
-                                  {"shared_bytes", sharedBytes, 1, kMost}});
-}
-
 LogicalResult StreamAttr::verify(EmitError emitError, int64_t blocks, int64_t warps, int64_t tileColumns, int64_t tileK,
                                  int64_t stages, int64_t tiles, int64_t rows, int64_t depth, int64_t slots,
                                  int64_t sharedBytes) {

@@ -66,26 +66,6 @@ class TileNumbersAttr<string cppName, string family, dag fields, list<string> me
   }] # helpers;
 }
 
-def Tile_MatvecAttr : TileNumbersAttr<"Matvec", "matvec",
-    (ins "int64_t":$blocks, "int64_t":$warps, "int64_t":$chunk_atoms, "int64_t":$stages, "int64_t":$groups,
-         "int64_t":$rows, "int64_t":$chains, "int64_t":$depth, "int64_t":$slots, "int64_t":$partial_bytes,
-         "int64_t":$shared_bytes)> {
-  let summary = "A streaming matrix-vector product: weights flow through a ring for each warp, in chunks of 8 rows.";
-  let description = [{
-    - `blocks` of the grid; each owns an equal part of the weight's rows
-    - `warps` of a block, which share K
-    - `chunk_atoms`: atoms of 64 along K in one copy
-    - `stages`: chunks in a warp's ring
-    - `groups` of 8 weight rows that one pass over the activations serves
-    - `rows` of activations: 1, 8 or 16
-    - `chains`: sums of a group that do not wait for each other
-    - `depth`: chunks that are loaded into registers ahead, with several rows
-    - `slots`: blocks that share a multiprocessor
-    - `partial_bytes` of shared memory for the warps' sums; 0: where the rings were
-    - `shared_bytes` in all
-  }];
-}
-
 def Tile_StreamAttr : TileNumbersAttr<"Stream", "stream",
     (ins "int64_t":$blocks, "int64_t":$warps, "int64_t":$tile_columns, "int64_t":$tile_k, "int64_t":$stages,
          "int64_t":$tiles, "int64_t":$rows, "int64_t":$depth, "int64_t":$slots, "int64_t":$shared_bytes),

@@ -21,6 +21,9 @@ LogicalResult StreamBody::checkShape() {
   if (loop.columns % schedule.getTileColumns() != 0)
     return program.emitError("has tiles of ")
            << loop.columns << " columns; expected a multiple of tile_columns, " << schedule.getTileColumns();
+  if (!loop.statistics.empty() && rows != 1)
+    return loop.statistics.front().loop->emitError("runs before the product of ")
+           << rows << " rows; the family stream keeps one row for both";
   // Past the end of K there must be nothing, as rows are read in whole steps.
   int64_t columns = cast<tile::ViewType>(loop.rowsView().getType()).getShape()[1];
   if (loop.k % step != 0 && loop.columnOffset + loop.k != columns)
@@ -54,9 +57,16 @@ LogicalResult StreamBody::cloneInvariants() {
     Operation *op = value.getDefiningOp();
     if (!op || outside.contains(value) || loop.loop->isAncestor(op))
       return;
-    for (Value operand : op->getOperands())
-      bring(operand);
-    b.clone(*op, outside);
+    auto *statistic = llvm::find_if(loop.statistics, [&](const RowStatistic &found) { return found.loop == op; });
+    op->walk([&](Operation *inner) {
+      for (Value operand : inner->getOperands())
+        if (Operation *source = operand.getDefiningOp(); source && !op->isAncestor(source))
+          bring(operand);
+    });
+    if (statistic != loop.statistics.end())
+      shareStatistic(*statistic);
+    else
+      b.clone(*op, outside);
   };
   for (Operation &op : loop.loop.getBody()->without_terminator())
     if (&op != loop.weight && &op != loop.dot)

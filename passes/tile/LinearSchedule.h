@@ -25,16 +25,17 @@ struct LinearShape {
   bool isScaled = false; // by vectors along k: a norm
 };
 
-tile::MatvecAttr chooseMatvec(const LinearShape &shape, tile::TargetAttr target);
 /// Null, after a diagnostic, where the family has no schedule for the shape or the chip.
 tile::GemmAttr chooseGemm(tile::TargetAttr target, llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 tile::SwapAbAttr chooseSwapAb(const LinearShape &shape, tile::TargetAttr target,
                               llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
-/// Of the same programs as chooseMatvec, for the family stream; null, after a diagnostic, where a pass over the
-/// smallest tiles does not fit the chip.
+/// Of programs of the family matvec: their weights are streamed.
 tile::StreamAttr chooseStream(const LinearShape &shape, tile::TargetAttr target,
                               llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+
+/// Bytes of shared memory of a block: rings, the one row or the vectors that scale several, the warps' sums.
+int64_t streamBytes(tile::StreamAttr schedule, const LinearShape &shape);
 
 /// Whether a warp's loop over so many steps along k, each of `tiles` products, is unrolled where rows are loaded ahead.
 /// Larger loops take more registers unrolled.
@@ -44,9 +45,9 @@ inline bool isStreamUnrolled(int64_t steps, int64_t tiles) { return steps <= 16 
 tile::Schedule chooseLinear(tile::Family family, const LinearShape &shape, tile::TargetAttr target,
                             llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
-/// Registers that one row takes in a thread of the family matvec while it is scaled, and each vector along k that
-/// scales it. All of them together may take kMostRowRegisters of the 128 that two blocks of 256 threads leave.
-int64_t rowRegisters(tile::MatvecAttr schedule, const LinearShape &shape);
+/// Registers of a thread that one row takes while `vectors` along k scale it: its part of them in 16 bits, and of the
+/// row in 32. May be up to kMostRowRegisters of the 128 that two blocks of 256 threads leave.
+int64_t rowRegisters(tile::StreamAttr schedule, const LinearShape &shape, int64_t vectors);
 inline constexpr int64_t kMostRowRegisters = 96;
 } // namespace inlay
 

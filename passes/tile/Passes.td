@@ -21,9 +21,7 @@ def SelectSchedulePass : Pass<"tile-select-schedule", "::mlir::ModuleOp"> {
     becomes the number of rows that its attention takes, so that the host makes query tiles of that size.
   }];
   let options = [Option<"tuning", "tuning", "std::string", /*default=*/"",
-                        "file of measured schedules; builtin: the compiler's own; empty: none">,
-                 Option<"streams", "streams", "bool", /*default=*/"false",
-                        "products of few rows get the family stream and not matvec">];
+                        "file of measured schedules; builtin: the compiler's own; empty: none">];
   let dependentDialects = ["::inlay::tile::TileDialect"];
 }
 
@@ -32,9 +30,8 @@ def ApplySchedulePass : Pass<"tile-apply-schedule", "::mlir::ModuleOp"> {
   let description = [{
     A linear layer whose schedule has a pipeline gets the grid and the tiles of its schedule. Its loop over K becomes
     that of a block, with the weights on the left if the schedule swaps operands, over a part of K if blocks of a
-    cluster share it. What follows the loop becomes pieces that the warps take (`tile.for_warps`). The family matvec
-    keeps its program; its lowering divides the work. Of the family stream, each block gets a range of weight rows, its
-    warps parts of K whose sums `tile.warp_reduce` adds, and what the epilogue reads is read before the loop.
+    cluster share it. What follows the loop becomes pieces that the warps take (`tile.for_warps`). Where weights
+    are streamed, each block gets a range of weight rows, its warps parts of K whose sums `tile.warp_reduce` adds, and what the epilogue reads is read before the loop.
 
     Attention gets the tile of its schedule, rows by keys. Its loop over keys, if the schedule has a cluster, is split
     over the cluster's blocks, which merge their maxima, sums and outputs; the first block stores. In the family

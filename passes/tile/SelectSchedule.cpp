@@ -97,18 +97,6 @@ static LogicalResult select(tile::ProgramOp program, tile::Family family, tile::
   llvm_unreachable("unknown family");
 }
 
-static LogicalResult selectStream(tile::ProgramOp program, tile::TargetAttr target) {
-  FailureOr<MainLoop> loop = findMainLoop(program);
-  if (failed(loop))
-    return failure();
-  tile::StreamAttr schedule = chooseStream(shapeOf(*loop), target, [&] { return program.emitError(); });
-  if (!schedule)
-    return failure();
-  program.setScheduleAttr(schedule);
-  program.emitRemark() << "schedule by the analytic model: stream";
-  return success();
-}
-
 void SelectSchedulePass::runOnOperation() {
   tile::TargetAttr target = tile::targetOf(getOperation());
   absl::StatusOr<TuningFile> measured = TuningFile::open(tuning, target.getArch().str());
@@ -120,8 +108,7 @@ void SelectSchedulePass::runOnOperation() {
     auto family = dyn_cast_or_null<tile::FamilyAttr>(program.getScheduleAttr());
     if (!family)
       continue;
-    bool isStream = streams && family.getValue() == tile::Family::Matvec;
-    if (failed(isStream ? selectStream(program, target) : select(program, family.getValue(), target, *measured)))
+    if (failed(select(program, family.getValue(), target, *measured)))
       return signalPassFailure();
   }
   setQueryTiles(getOperation());

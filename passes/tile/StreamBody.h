@@ -42,7 +42,9 @@ private:
   mlir::LogicalResult checkShape();
   void findLateOps();
   mlir::LogicalResult cloneInvariants();
-  void widen(mlir::Operation *op, mlir::Operation *from, int64_t width);
+  mlir::Value insideK(mlir::Value tile);
+  void shareStatistic(const RowStatistic &statistic);
+  void widen(mlir::Operation *op, mlir::Operation *from, mlir::Value ofK, int64_t width);
   llvm::SmallVector<mlir::Value> load(const llvm::SetVector<mlir::Operation *> &wanted, mlir::Value k, int64_t width);
   Rows transform(llvm::ArrayRef<mlir::Value> loaded, int64_t width, mlir::Value offset = {});
   llvm::SmallVector<mlir::Value> firstRows();

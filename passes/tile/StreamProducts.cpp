@@ -13,8 +13,9 @@ using namespace inlay;
 // Rows
 //===----------------------------------------------------------------------===//
 
-/// Gives the tiles of `op`, a copy of `from` in the loop, `width` columns along k.
-void StreamBody::widen(Operation *op, Operation *from, int64_t width) {
+/// Gives the tiles of `op`, a copy of `from` in a loop along k, `width` columns. `ofK`: a matrix of that loop, whose
+/// columns are along k.
+void StreamBody::widen(Operation *op, Operation *from, Value ofK, int64_t width) {
   for (auto [result, original] : llvm::zip_equal(op->getResults(), from->getResults())) {
     auto type = dyn_cast<RankedTensorType>(original.getType());
     if (!type)
@@ -22,7 +23,7 @@ void StreamBody::widen(Operation *op, Operation *from, int64_t width) {
     SmallVector<int64_t> shape(type.getShape());
     Slot slot = Slot::ofUse(original);
     for (unsigned dim = 0; dim < shape.size(); ++dim)
-      if (dimensions.areSame(slot, dim, loop.dot.getLhs(), 1))
+      if (dimensions.areSame(slot, dim, ofK, 1))
         shape[dim] = width;
     auto wide = RankedTensorType::get(shape, type.getElementType());
     result.setType(wide);
@@ -30,6 +31,47 @@ void StreamBody::widen(Operation *op, Operation *from, int64_t width) {
       if (auto splat = dyn_cast<SplatElementsAttr>(constant.getValue()))
         constant.setValueAttr(DenseElementsAttr::get(wide, splat.getSplatValue<Attribute>()));
   }
+}
+
+/// `tile`, this warp's part of the one row, without what lies past the end of K.
+Value StreamBody::insideK(Value tile) {
+  auto type = cast<RankedTensorType>(tile.getType());
+  if (type.getDimSize(1) * schedule.getWarps() == loop.k)
+    return tile;
+  auto numbers = RankedTensorType::get(type.getShape(), b.getI32Type());
+  auto spread = [&](Value number) -> Value {
+    return tensor::SplatOp::create(b, arith::IndexCastOp::create(b, b.getI32Type(), number), numbers);
+  };
+  Value k = arith::AddIOp::create(b, tile::IotaOp::create(b, numbers, 1), spread(firstK));
+  Value isInside = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, k, spread(index(loop.k)));
+  return arith::SelectOp::create(b, isInside, tile, arith::ConstantOp::create(b, b.getZeroAttr(type)));
+}
+
+/// Sums what a loop before the product sums along k: each warp its part of the one row, then all of them.
+void StreamBody::shareStatistic(const RowStatistic &statistic) {
+  IRMapping mapping = outside;
+  scf::ForOp from = statistic.loop;
+  mapping.map(from.getInductionVar(), firstK);
+  llvm::SmallPtrSet<Operation *, 4> last; // of each sum: the reduction, and what adds it to the sum
+  SmallVector<tile::ReduceOp> reductions;
+  for (const RowSum &sum : statistic.sums) {
+    auto add = from.getBody()->getTerminator()->getOperand(sum.result.getResultNumber()).getDefiningOp<arith::AddFOp>();
+    reductions.push_back(add.getRhs().getDefiningOp<tile::ReduceOp>());
+    last.insert(add);
+    last.insert(reductions.back());
+  }
+  for (Operation &op : from.getBody()->without_terminator())
+    if (!last.contains(&op))
+      widen(b.clone(op, mapping), &op, statistic.sums.front().element, schedule.share(loop.k) * schedule.getTileK());
+  SmallVector<Value> parts;
+  for (tile::ReduceOp reduce : reductions) {
+    IRMapping own;
+    own.map(reduce.getValue(), insideK(mapping.lookup(reduce.getValue())));
+    parts.push_back(b.clone(*reduce, own)->getResult(0));
+  }
+  auto reduced = tile::WarpReduceOp::create(b, ValueRange(parts).getTypes(), tile::Reduction::Add, parts);
+  for (auto [sum, value] : llvm::zip_equal(statistic.sums, reduced.getResults()))
+    outside.map(sum.result, value);
 }
 
 /// Loads what the loop loads at `k` by the ops `wanted`, in their order.
@@ -42,7 +84,7 @@ SmallVector<Value> StreamBody::load(const llvm::SetVector<Operation *> &wanted, 
     if (!isOffset && !wanted.contains(&op))
       continue;
     Operation *copy = b.clone(op, mapping);
-    widen(copy, &op, width);
+    widen(copy, &op, loop.dot.getLhs(), width);
     if (wanted.contains(&op))
       loaded.push_back(copy->getResult(0));
   }
@@ -77,7 +119,7 @@ StreamBody::Rows StreamBody::transform(ArrayRef<Value> loaded, int64_t width, Va
   }
   for (Operation &op : loop.loop.getBody()->without_terminator())
     if (wanted.contains(&op))
-      widen(b.clone(op, mapping), &op, width);
+      widen(b.clone(op, mapping), &op, loop.dot.getLhs(), width);
   Rows rows{mapping.lookup(loop.dot.getLhs()), {}};
   for (Value part : parts)
     rows.sums.push_back(mapping.lookup(part));

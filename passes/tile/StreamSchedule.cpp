@@ -10,12 +10,16 @@ using namespace mlir;
 using namespace inlay;
 using tile::kAtomColumns, tile::kGroupRows;
 
-/// Bytes of a block of the family stream: rings, the one row or the vectors that scale several, the warps' sums with
-/// their rows' padding.
-static int64_t streamBytes(tile::StreamAttr schedule, const LinearShape &shape) {
+/// With 16 bytes more for each row of the warps' sums.
+int64_t inlay::streamBytes(tile::StreamAttr schedule, const LinearShape &shape) {
   int64_t row = schedule.getRows() == 1 || shape.isScaled ? schedule.share(shape.k) * schedule.getTileK() * 2 + 16 : 0;
   int64_t sums = schedule.getRows() * (schedule.getTiles() * schedule.getTileColumns() + 4 + 1) * 4;
   return schedule.getWarps() * (schedule.getStages() * (schedule.stageBytes() + 8) + row + sums) + 1024;
+}
+
+int64_t inlay::rowRegisters(tile::StreamAttr schedule, const LinearShape &shape, int64_t vectors) {
+  int64_t elements = schedule.share(shape.k) * schedule.getTileK() / 32;
+  return elements + (1 + vectors) * elements / 2;
 }
 
 tile::StreamAttr inlay::chooseStream(const LinearShape &shape, tile::TargetAttr target,

@@ -55,6 +55,31 @@ static bool isEarly(Operation *load) {
   return provenance == tile::Provenance::Weight || provenance == tile::Provenance::Meta;
 }
 
+/// Whether the address of `op` is computed from what another op of its block loads.
+static bool waitsForLoad(Operation *op) {
+  return llvm::any_of(op->getOperands(), [&](Value operand) {
+    Operation *def = operand.getDefiningOp();
+    return def && def->getBlock() == op->getBlock() &&
+           (isOfUnwrittenMemory(def) || (isMemoryEffectFree(def) && waitsForLoad(def)));
+  });
+}
+
+/// What a load in a warp stays behind, where the block waits for earlier launches. A warp fills its ring, starts the
+/// loads that need not wait, waits, and loads what earlier launches write. Last come loads that wait for another's
+/// address, since a warp starts nothing while it waits.
+static Operation *boundOf(Operation *load) {
+  auto depends = load->getBlock()->getOps<tile::DependOp>();
+  if (depends.empty())
+    return nullptr;
+  Operation *depend = *depends.begin(), *bound = depend;
+  if (!waitsForLoad(load))
+    return isEarly(load) ? depend->getPrevNode() : depend;
+  for (Operation *op = depend; op && op != load; op = op->getNextNode())
+    if (isOfUnwrittenMemory(op) && !waitsForLoad(op))
+      bound = op;
+  return bound;
+}
+
 /// Moves `op` up to where its operands are known; with `chain`, those that are pure as well.
 static void moveUp(Operation *op, bool chain) {
   Operation *last = nullptr;
@@ -67,14 +92,13 @@ static void moveUp(Operation *op, bool chain) {
     if (!last || last->isBeforeInBlock(def))
       last = def;
   }
-  // What earlier launches write comes after the wait for them; in a warp that fetches rows, after those fetches.
+  // In a warp that fetches rows, what earlier launches write stays after those fetches.
   auto warps = dyn_cast<tile::ForWarpsOp>(op->getParentOp());
   if (chain && isOfUnwrittenMemory(op) && !isEarly(op) && warps && warps.getNumResults() > 0)
     return;
-  if (chain && isOfUnwrittenMemory(op) && !isEarly(op))
-    for (auto depend : op->getBlock()->getOps<tile::DependOp>())
-      if (depend->isBeforeInBlock(op) && (!last || last->isBeforeInBlock(depend)))
-        last = depend;
+  Operation *bound = chain && isOfUnwrittenMemory(op) ? boundOf(op) : nullptr;
+  if (bound && bound->isBeforeInBlock(op) && (!last || last->isBeforeInBlock(bound)))
+    last = bound;
   if (last)
     op->moveAfter(last);
   else if (chain)
@@ -96,8 +120,10 @@ static void hoistLoads(tile::ProgramOp program) {
   for (Operation *load : llvm::reverse(loads))
     moveUp(load, /*chain=*/false);
   // First to last, since the addresses of some are loaded by others.
-  for (Operation *load : ofWarps)
-    moveUp(load, /*chain=*/true);
+  for (bool waits : {false, true})
+    for (Operation *load : ofWarps)
+      if (waitsForLoad(load) == waits)
+        moveUp(load, /*chain=*/true);
 }
 
 namespace {

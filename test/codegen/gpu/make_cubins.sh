@@ -1,8 +1,8 @@
 #!/bin/sh
 # make_cubins.sh BIN FOLDER [cubin|cuda]: compiles the programs that check_kernels.py runs. Needs no GPU. With `cuda` it
 # writes only the sources, which check_kernels.py --emulate needs, and requires no NVRTC.
-# The decode step of a model of one layer has the family matvec. The programs of test/codegen/programs are lowered by
-# the generic lowering. Further programs test the families matvec (16 rows), gemm, stream and swap_ab. swap_ab runs with
+# The decode step of a model of one layer streams its weights. The programs of test/codegen/programs are lowered by
+# the generic lowering. Further programs test the schedules stream (16 rows), gemm and swap_ab. swap_ab runs with
 # K in one block, and with K split over two blocks that go through their ring twice, also with a number of rows that is no power
 # of two. A block of gemm runs through all tiles; gemm_272 has one more tile of columns, which is not full.
 set -eu
@@ -16,12 +16,8 @@ swap_ab() {
   echo "#tile.swap_ab<tile_rows = $1, tile_columns = 128, tile_k = 64, consumers = 2, split = $2, slots = 2, stages = $3, shared_bytes = 115712>"
 }
 bin=$1 folder=$2 kind=${3:-cubin}
-decode() {
-  "$bin/inlay-opt" --pass-pipeline="builtin.module(llm-pack-weights,func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a}$1)" \
-    "$here/../../passes/llm_to_tile/llama-decode.mlir" 2>/dev/null
-}
-decode "" | translate "$folder/llama_decode"
-decode ",tile-select-schedule{streams=true}" | translate "$folder/llama_decode_stream"
+"$bin/inlay-opt" --pass-pipeline='builtin.module(llm-pack-weights,func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a})' \
+  "$here/../../passes/llm_to_tile/llama-decode.mlir" | translate "$folder/llama_decode"
 for program in embedding argmax residual swiglu qkv_rope attention; do
   translate "$folder/$program" <"$here/../programs/$program.mlir"
 done

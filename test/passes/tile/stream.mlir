@@ -126,3 +126,57 @@ tile.program @eight_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
   %ob = arith.truncf %acc : tensor<8x16xf32> to tensor<8x16xbf16>
   tile.store %ob, %y[%row, %col] : tensor<8x16xbf16>, !y
 }
+
+// What the rows need of a mean comes first: each warp sums its part of the row, without what lies past the end of K.
+// APPLY-LABEL: tile.program @mean
+// APPLY:       tile.for_warps %[[WARP:.*]] in 2 {
+// APPLY:         %[[FIRST:.*]] = arith.muli %[[WARP]], %c128
+// APPLY:         %[[PART:.*]] = tile.load %arg0[%{{.*}}, %[[FIRST]]] : {{.*}} -> tensor<1x128xbf16>
+// APPLY:         %[[WIDE:.*]] = arith.extf %[[PART]]
+// APPLY:         %[[NUMBER:.*]] = tile.iota axis 1 : tensor<1x128xi32>
+// APPLY:         %[[INSIDE:.*]] = arith.cmpi slt
+// APPLY:         %[[KEPT:.*]] = arith.select %[[INSIDE]], %[[WIDE]]
+// APPLY:         %[[OWN:.*]] = tile.reduce {{ *}}add %[[KEPT]] axis 1 : tensor<1x128xf32> -> tensor<1xf32>
+// APPLY:         %[[SUM:.*]] = tile.warp_reduce {{ *}}add %[[OWN]] : tensor<1xf32>
+// APPLY:         %[[MEAN:.*]] = arith.mulf %[[SUM]]
+// APPLY:         %[[MEANS:.*]] = tile.broadcast %[[MEAN]] axis 1 : tensor<1xf32> -> tensor<1x128xf32>
+// APPLY:         arith.subf %{{.*}}, %[[MEANS]] : tensor<1x128xf32>
+// APPLY:         tile.stage
+// APPLY:         scf.for
+tile.program @mean(%x: !tile.view<?x192xbf16, activation, tokens>, %w: !tile.view<64x192xbf16, weight> {tile.packing = "atom_8x64"}, %y: !y)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0)>
+    schedule #tile.stream<blocks = 2, warps = 2, tile_columns = 16, tile_k = 64, stages = 2, tiles = 2, rows = 1, depth = 1,
+                          slots = 2, shared_bytes = 65536> {
+  %n = tile.program_id 0
+  %m = tile.program_id 1
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c16 = arith.constant 16 : index
+  %c64 = arith.constant 64 : index
+  %c192 = arith.constant 192 : index
+  %col = arith.muli %n, %c16 : index
+  %row = arith.muli %m, %c1 : index
+  %zero = arith.constant dense<0.0> : tensor<1x16xf32>
+  %none = arith.constant dense<0.0> : tensor<1xf32>
+  %sum = scf.for %k = %c0 to %c192 step %c64 iter_args(%s = %none) -> (tensor<1xf32>) {
+    %xt = tile.load %x[%row, %k] : !tile.view<?x192xbf16, activation, tokens> -> tensor<1x64xbf16>
+    %xf = arith.extf %xt : tensor<1x64xbf16> to tensor<1x64xf32>
+    %part = tile.reduce add %xf axis 1 : tensor<1x64xf32> -> tensor<1xf32>
+    %next = arith.addf %s, %part : tensor<1xf32>
+    scf.yield %next : tensor<1xf32>
+  }
+  %share = arith.constant dense<0.00520833> : tensor<1xf32>
+  %mean = arith.mulf %sum, %share : tensor<1xf32>
+  %acc = scf.for %k = %c0 to %c192 step %c64 iter_args(%a = %zero) -> (tensor<1x16xf32>) {
+    %xt = tile.load %x[%row, %k] : !tile.view<?x192xbf16, activation, tokens> -> tensor<1x64xbf16>
+    %xf = arith.extf %xt : tensor<1x64xbf16> to tensor<1x64xf32>
+    %means = tile.broadcast %mean axis 1 : tensor<1xf32> -> tensor<1x64xf32>
+    %left = arith.subf %xf, %means : tensor<1x64xf32>
+    %xb = arith.truncf %left : tensor<1x64xf32> to tensor<1x64xbf16>
+    %wt = tile.load %w[%col, %k] : !tile.view<64x192xbf16, weight> -> tensor<16x64xbf16>
+    %d = tile.dot %xb, %wt, %a transpose_rhs : tensor<1x64xbf16>, tensor<16x64xbf16>, tensor<1x16xf32>
+    scf.yield %d : tensor<1x16xf32>
+  }
+  %ob = arith.truncf %acc : tensor<1x16xf32> to tensor<1x16xbf16>
+  tile.store %ob, %y[%row, %col] : tensor<1x16xbf16>, !y
+}
