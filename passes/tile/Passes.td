@@ -34,7 +34,9 @@ def ApplySchedulePass : Pass<"tile-apply-schedule", "::mlir::ModuleOp"> {
     are streamed, each block gets a range of weight rows, its warps parts of K whose sums `tile.warp_reduce` adds, and what the epilogue reads is read before the loop.
 
     Attention gets the tile of its schedule, rows by keys. Its loop over keys, if the schedule has a cluster, is split
-    over the cluster's blocks, which merge their maxima, sums and outputs; the first block stores.
+    over the cluster's blocks, which merge their maxima, sums and outputs; the first block stores. In the family
+    decode_attention each warp has every n-th step of the block's keys, products compute their transposes, and a block
+    stores the part of the results that it has.
 
     `tile.cluster_size` becomes the number of blocks, so that a program that divides its work by it (sampling) takes its
     share; in a cluster of one block, ranks and reductions over the cluster disappear.
@@ -54,6 +56,9 @@ def AssignStagesPass : Pass<"tile-assign-stages", "::inlay::tile::ProgramOp"> {
     So do gathers whose indices follow each other in runs of 16: `tile.fetch_rows`. Rows without an index are cleared
     where the product sums over them (`tile.clear_rows`). Where they are rows of the result, what comes from them must be
     masked by the program. A left operand from outside of the loop is staged.
+
+    Without producers, the warps of `tile.for_warps` have a ring each. Cached rows that the products of a loop take, as they
+    are or transposed, come through it in turn.
   }];
   let dependentDialects = ["::inlay::tile::TileDialect"];
 }
@@ -78,7 +83,8 @@ def PipelineLoopsPass : Pass<"tile-pipeline", "::inlay::tile::ProgramOp"> {
     masks that two columns decide get a variant without them (SplitMasks.cpp). Producers: where a loop is the first to
     fill its ring, the weights of the first pass are fetched before `tile.depend`, since no launch writes them. The ring
     of a warp is filled before `tile.depend`, and each later fetch moves to where the slot that it fills was released
-    (PipelineWarps.cpp).
+    (PipelineWarps.cpp). So it is with cached rows, of which those that `tile.unwritten` speaks of come before
+    `tile.depend`; where the rows of many iterations begin is looked up at a time (PipelineRows.cpp).
   }];
   let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect"];
 }
@@ -102,11 +108,13 @@ def UnrollClusterPass : Pass<"tile-unroll-cluster", "::inlay::tile::ProgramOp"> 
   let description = [{
     For the cpu target, which has no clusters: a program whose schedule was applied runs there, and can be compared with
     the one that has no schedule. What depends on `tile.cluster_rank` is copied for each rank, and `tile.cluster_reduce`
-    combines the copies in the order of the ranks. It stands in the program's block or in branches that all ranks take
-    alike. The warps of a `tile.for_warps` with a `tile.warp_reduce` are unrolled in the same way. The schedule is
-    removed. A program without either stays as it is.
+    combines the copies in the order of the ranks; so does `tile.cluster_merge`. They stand in the program's block or in
+    branches that all ranks take alike. The warps of a `tile.for_warps` with a `tile.warp_reduce` are unrolled in the same
+    way, and a `tile.for_warps` with results becomes a loop that carries what the warps before have merged. The schedule
+    is removed. A program without any of these stays as it is.
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect"];
+  let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+                           "::mlir::scf::SCFDialect"];
 }
 
 #endif // INLAY_PASSES_TILE_PASSES

@@ -162,6 +162,10 @@ static bool canFetchEarly(scf::ForOp loop) {
          !llvm::all_of(fetches, isEarly);
 }
 
+static bool fetchesRows(tile::RingOp ring) {
+  return llvm::any_of(ring->getUsers(), [](Operation *user) { return isa<tile::FetchRowsOp>(user); });
+}
+
 void PipelineLoopsPass::runOnOperation() {
   tile::Schedule schedule = getOperation().getScheduleAttr();
   SmallVector<tile::RingOp> ofWarps;
@@ -170,7 +174,7 @@ void PipelineLoopsPass::runOnOperation() {
       ofWarps.push_back(ring);
   });
   for (tile::RingOp ring : ofWarps)
-    if (failed(pipelineWarpRing(ring)))
+    if (failed(fetchesRows(ring) ? pipelineRows(ring) : pipelineWarpRing(ring)))
       return signalPassFailure();
   SmallVector<tile::WarpRolesOp> all;
   getOperation().walk([&](tile::WarpRolesOp roles) { all.push_back(roles); });

@@ -1,6 +1,7 @@
 //===- UnrollCluster.cpp - one block does the work of a cluster, one warp that of all ===//
 
 #include "dialects/tile/Tile.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -37,6 +38,7 @@ private:
   void copy(Operation *op);
   LogicalResult unrollLoop(scf::ForOp loop);
   void combine(Operation *reduce, tile::Reduction kind);
+  void merge(tile::ClusterMergeOp op);
 
   SmallVector<IRMapping> ranks; // from values of the program to those of each rank
   SmallVector<Operation *> copied;
@@ -57,7 +59,7 @@ static std::optional<tile::Reduction> reductionOf(Operation *op) {
 }
 
 static bool containsReduction(Operation *op) {
-  return contains<tile::ClusterReduceOp>(op) || contains<tile::WarpReduceOp>(op);
+  return contains<tile::ClusterReduceOp>(op) || contains<tile::ClusterMergeOp>(op) || contains<tile::WarpReduceOp>(op);
 }
 
 Unroller::Unroller(tile::ForWarpsOp warps) : ranks(warps.getCount()) {
@@ -124,6 +126,34 @@ void Unroller::combine(Operation *reduce, tile::Reduction kind) {
   copied.push_back(reduce);
 }
 
+/// Merges two parts of an online softmax: tile.cluster_merge says how.
+static SmallVector<Value> mergePair(ImplicitLocOpBuilder &b, ValueRange x, ValueRange y) {
+  Value top = arith::MaximumFOp::create(b, x[0], y[0]);
+  auto scaled = [&](ValueRange part, unsigned i) -> Value {
+    Value scale = math::Exp2Op::create(b, arith::SubFOp::create(b, part[0], top));
+    if (cast<RankedTensorType>(part[i].getType()).getRank() == 2)
+      scale = tile::BroadcastOp::create(b, part[i].getType(), scale, /*axis=*/1);
+    return arith::MulFOp::create(b, part[i], scale);
+  };
+  SmallVector<Value> merged{top};
+  for (unsigned i : {1, 2})
+    merged.push_back(arith::AddFOp::create(b, scaled(x, i), scaled(y, i)));
+  return merged;
+}
+
+void Unroller::merge(tile::ClusterMergeOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  SmallVector<Value> merged;
+  for (IRMapping &mapping : ranks) {
+    SmallVector<Value> own;
+    for (Value part : op.getParts())
+      own.push_back(mapping.lookupOrDefault(part));
+    merged = merged.empty() ? own : mergePair(b, merged, own);
+  }
+  op->replaceAllUsesWith(merged);
+  copied.push_back(op);
+}
+
 /// Puts a loop around reductions in the place of `loop`, which carries what each rank carries.
 LogicalResult Unroller::unrollLoop(scf::ForOp loop) {
   OpBuilder b(loop);
@@ -164,6 +194,10 @@ LogicalResult Unroller::unroll(Block &block) {
       combine(&op, *kind);
       continue;
     }
+    if (auto parts = dyn_cast<tile::ClusterMergeOp>(op)) {
+      merge(parts);
+      continue;
+    }
     if (containsReduction(&op)) {
       auto loop = dyn_cast<scf::ForOp>(op);
       if (!loop && (!isa<scf::IfOp>(op) || op.getNumResults() != 0))
@@ -191,6 +225,29 @@ LogicalResult Unroller::unroll(Block &block) {
   return success();
 }
 
+/// Makes a loop of the warps whose parts of an online softmax are merged.
+static void unrollWarps(tile::ForWarpsOp warps) {
+  ImplicitLocOpBuilder b(warps.getLoc(), warps);
+  auto index = [&](int64_t value) { return arith::ConstantIndexOp::create(b, value).getResult(); };
+  SmallVector<Value> nothing;
+  for (Type type : warps.getResultTypes()) {
+    auto tile = cast<RankedTensorType>(type);
+    bool isTop = nothing.empty();
+    APFloat value = isTop ? APFloat::getInf(APFloat::IEEEsingle(), /*Negative=*/true) : APFloat(0.0f);
+    nothing.push_back(arith::ConstantOp::create(b, DenseElementsAttr::get(tile, value)));
+  }
+  auto loop = scf::ForOp::create(b, index(0), index(warps.getCount()), index(1), nothing);
+  Block &body = warps.getBody().front();
+  auto yield = cast<tile::YieldOp>(body.getTerminator());
+  b.setInsertionPoint(yield);
+  scf::YieldOp::create(b, mergePair(b, loop.getRegionIterArgs(), yield.getValues()));
+  yield.erase();
+  warps.getWarp().replaceAllUsesWith(loop.getInductionVar());
+  loop.getBody()->getOperations().splice(loop.getBody()->end(), body.getOperations());
+  warps.replaceAllUsesWith(loop.getResults());
+  warps.erase();
+}
+
 void UnrollClusterPass::runOnOperation() {
   tile::ProgramOp program = getOperation();
   SmallVector<tile::ForWarpsOp> meeting;
@@ -210,8 +267,19 @@ void UnrollClusterPass::runOnOperation() {
     program.removeScheduleAttr();
   }
   int64_t blocks = tile::clusterOf(program);
-  if (blocks == 1)
+  SmallVector<tile::ForWarpsOp> merged;
+  auto findMerged = [&] {
+    program.walk([&](tile::ForWarpsOp warps) {
+      if (warps.getNumResults() > 0)
+        merged.push_back(warps);
+    });
+  };
+  if (blocks == 1) {
+    findMerged();
+    for (tile::ForWarpsOp warps : merged)
+      unrollWarps(warps);
     return;
+  }
   if (contains<tile::ClusterSizeOp>(program)) {
     program.emitError("asks for the number of blocks of its cluster; run tile-apply-schedule first");
     return signalPassFailure();
@@ -220,5 +288,8 @@ void UnrollClusterPass::runOnOperation() {
   if (failed(unroller.unroll(program.getBody().front())))
     return signalPassFailure();
   unroller.finish();
+  findMerged();
+  for (tile::ForWarpsOp warps : merged)
+    unrollWarps(warps);
   program.removeScheduleAttr();
 }

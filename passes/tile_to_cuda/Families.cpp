@@ -18,7 +18,7 @@ struct Family {
 /// The lowering that takes programs with `schedule`; null where none does.
 static FamilyLowering loweringOf(tile::Schedule schedule) {
   static const Family families[] = {
-      {TypeID::get<tile::DecodeAttentionAttr>(), lowerDecodeAttention},
+      {TypeID::get<tile::DecodeAttentionAttr>(), lowerGeneric},
       {TypeID::get<tile::GemmAttr>(), lowerGeneric},
       {TypeID::get<tile::GenericAttr>(), lowerGeneric},
       {TypeID::get<tile::PrefillAttentionAttr>(), lowerGeneric},

@@ -39,6 +39,20 @@ static FailureOr<cuda::TensorMapAttr> mapOfBlocks(tile::FetchOp fetch, bool areC
       /*l2Promotion=*/256);
 }
 
+/// The map of rows of a cache, in boxes of a run of rows x a slab.
+static FailureOr<cuda::TensorMapAttr> tensorMapOfRows(Operation *fetch, Value source, int64_t run) {
+  auto view = cast<tile::ViewType>(source.getType());
+  int64_t columns = view.getShape()[1];
+  if (view.getElementType().getIntOrFloatBitWidth() != 16 || columns % 8 != 0)
+    return fetch->emitError("reads rows of ")
+           << view << "; TMA takes elements of 16 bits and rows of a multiple of 16 bytes";
+  // How many rows a cache has is known when the engine is loaded; page numbers are the host's.
+  return cuda::TensorMapAttr::get(fetch->getContext(), cast<BlockArgument>(source).getArgNumber(),
+                                  view.getElementType(), {columns, std::numeric_limits<int32_t>::max()},
+                                  /*capacity=*/std::nullopt, /*strides=*/{columns * 2}, /*box=*/{kAtomColumns, run},
+                                  /*swizzle=*/tile::kSlabBytes, /*l2Promotion=*/256);
+}
+
 /// The map of the memory that `fetch` reads, in boxes of its tile: weights as they are packed, whose atoms are swizzled
 /// already, and rows under the 128-byte swizzle.
 static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
@@ -47,6 +61,8 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
   auto tile = cast<RankedTensorType>(fetch.getRing().getType().getTiles()[fetch.getTile()]);
   unsigned argument = cast<BlockArgument>(fetch.getView()).getArgNumber();
   int64_t columns = view.getShape()[1], tileRows = tile.getDimSize(0), tileColumns = tile.getDimSize(1);
+  if (view.getProvenance() == tile::Provenance::Kv)
+    return tensorMapOfRows(fetch, fetch.getView(), tileRows);
   StringAttr packing = packingOf(fetch->getParentOfType<tile::ProgramOp>(), fetch.getView());
   if (packing && packing.getValue() != tile::kAtomPacking)
     return mapOfBlocks(fetch, packing.getValue() == tile::kCodesPacking);
@@ -79,33 +95,16 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
                                   /*box=*/{kAtomColumns, tileRows}, /*swizzle=*/128, /*l2Promotion=*/256);
 }
 
-/// The map of rows of a cache, in boxes of a run of rows x a slab.
-static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchRowsOp fetch) {
-  auto view = cast<tile::ViewType>(fetch.getView().getType());
-  int64_t columns = view.getShape()[1];
-  if (view.getElementType().getIntOrFloatBitWidth() != 16 || columns % 8 != 0)
-    return fetch.emitError("reads rows of ")
-           << view << "; TMA takes elements of 16 bits and rows of a multiple of 16 bytes";
-  // How many rows a cache has is known when the engine is loaded; page numbers are the host's.
-  return cuda::TensorMapAttr::get(fetch.getContext(), cast<BlockArgument>(fetch.getView()).getArgNumber(),
-                                  view.getElementType(), {columns, std::numeric_limits<int32_t>::max()},
-                                  /*capacity=*/std::nullopt, /*strides=*/{columns * 2},
-                                  /*box=*/{kAtomColumns, static_cast<int64_t>(fetch.getRun())},
-                                  /*swizzle=*/tile::kSlabBytes, /*l2Promotion=*/256);
-}
-
-static bool isOfWarp(Value ring) { return ring.getDefiningOp<tile::RingOp>().isOfWarp(); }
-
 LogicalResult inlay::collectTensorMaps(tile::ProgramOp program, FetchMaps &maps) {
   WalkResult walk = program.walk([&](Operation *fetch) {
     FailureOr<cuda::TensorMapAttr> map = failure();
     auto rectangle = dyn_cast<tile::FetchOp>(fetch);
-    if (rectangle && isOfWarp(rectangle.getRing()))
+    if (rectangle && holdsWeights(rectangle.getRing().getDefiningOp<tile::RingOp>()))
       return WalkResult::advance(); // bulk copies
     if (rectangle)
       map = tensorMapOf(rectangle);
     else if (auto rows = dyn_cast<tile::FetchRowsOp>(fetch))
-      map = tensorMapOf(rows);
+      map = tensorMapOfRows(rows, rows.getView(), rows.getRun());
     else
       return WalkResult::advance();
     if (failed(map))
@@ -159,8 +158,7 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
     tile::RingType type = any.getResult().getType();
     RingState &state = rings[any];
     for (auto [i, tile] : llvm::enumerate(type.getTiles()))
-      state.buffers.push_back(k.shared("ring" + std::to_string(buffers++),
-                                       bufferElement(cast<RankedTensorType>(tile)),
+      state.buffers.push_back(k.shared("ring" + std::to_string(buffers++), bufferElement(cast<RankedTensorType>(tile)),
                                        type.getStages() * type.tileBytes(i), kAtomBytes, overlay));
     state.full = k.shared("full", k.getI64Type(), type.getStages() * 8);
     state.empty = k.shared("empty", k.getI64Type(), type.getStages() * 8);
@@ -281,7 +279,7 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
 
 LogicalResult GenericLowering::fetch(tile::FetchOp op) {
   if (rings[op.getRing()].isOfWarp)
-    return fetchOfWarp(op);
+    return holdsWeights(op.getRing().getDefiningOp<tile::RingOp>()) ? fetchWeightsOfWarp(op) : fetchRowsOfWarp(op);
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
   Value slot = scalar(op.getSlot()), row = scalar(op.getOffsets()[0]), column = scalar(op.getOffsets()[1]);
@@ -356,6 +354,8 @@ void GenericLowering::meetWarpgroup() {
 /// Each warp of a warpgroup clears a quarter of each run, a lane the rows of one; where every run is whole or empty,
 /// there is nothing to clear, which all lanes of all warps see.
 LogicalResult GenericLowering::clearRows(tile::ClearRowsOp op) {
+  if (threads.group == ThreadGroup::Warp && ringTiles.contains(op.getTile()))
+    return clearRowsOfWarp(op);
   auto slot = ringTiles.find(op.getTile());
   int64_t run = op.getRun(), warps = kWarpgroup / 32;
   RankedTensorType tile = tileType(op.getTile());

@@ -1,7 +1,6 @@
-//===- GenericStream.cpp - rings of one warp, and sums over warps ----------===//
+//===- GenericStream.cpp - weights in the ring of a warp, and sums over warps -----===//
 //
-// A warp that fetches for itself has a buffer and an mbarrier for each slot. One lane starts
-// the copies: packed weights are contiguous, so that a bulk copy brings 8 rows of a tile. A
+// One lane starts the copies of a slot: packed weights are contiguous, so that a bulk copy brings 8 rows of a tile. A
 // product reads the slot as fragments of mma.m16n8k16: 16 bytes of a lane are 8 columns of one
 // weight row, which are two fragments in an order of k that the activations share.
 //
@@ -19,37 +18,8 @@ using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
 // Rings
 //===----------------------------------------------------------------------===//
 
-LogicalResult GenericLowering::warpRing(tile::RingOp op) {
-  KernelBuilder k(loc, b);
-  tile::RingType type = op.getResult().getType();
-  auto warps = static_cast<int64_t>(cast<tile::ForWarpsOp>(op->getParentOp()).getCount());
-  int64_t stages = type.getStages();
-  auto tile = cast<RankedTensorType>(type.getTiles().front());
-  if (type.getTiles().size() != 1 || tile.getElementTypeBitWidth() != 16 || tile.getDimSize(0) % kGroupRows != 0 ||
-      tile.getDimSize(1) % kAtomColumns != 0)
-    return op.emitOpError() << "of a warp has slots of " << type.getTiles() << "; expected one tile of 16 bits, of "
-                            << kGroupRows << " n x " << kAtomColumns << " n";
-  RingState &state = rings[op];
-  state.isOfWarp = true;
-  Value buffer = k.shared("rings", tile.getElementType(), warps * stages * type.slotBytes(), kAtomBytes);
-  Value barriers = k.shared("barriers", k.getI64Type(), warps * stages * 8);
-  state.buffers = {k.name("ring", k.offset(buffer, k.mul(warp, stages * tile.getNumElements())))};
-  state.full = k.name("full", k.offset(barriers, k.mul(warp, stages)));
-  state.producer.stage = k.local("filled_next", {}, k.getIndexType(), k.index(0));
-  state.consumer.stage = k.local("stage", {}, k.getIndexType(), k.index(0));
-  state.consumer.parity = k.local("parity", {}, k.getIndexType(), k.index(0));
-  k.ifThen(k.equal(lane, 0), [&] {
-    k.loop("i", stages, KernelBuilder::Unrolled,
-           [&](Value i) { k.call("mbarrier_init", "mbarrier.h", {k.offset(state.full, i), k.i32(1)}); });
-    k.call("fence_mbarrier_init", "mbarrier.h", {});
-  });
-  k.syncWarp();
-  evictFirst = k.name("policy", k.call(k.getI64Type(), "evict_first_policy", "bulk_copy.h", {}));
-  return success();
-}
-
 /// One lane announces the bytes of a slot and starts a copy for each 8 rows. Rows past the end of the view have none.
-LogicalResult GenericLowering::fetchOfWarp(tile::FetchOp op) {
+LogicalResult GenericLowering::fetchWeightsOfWarp(tile::FetchOp op) {
   auto view = cast<tile::ViewType>(op.getView().getType());
   if (!isPacked(op.getView()))
     return op.emitError("reads weights that are not packed; expected ")
@@ -103,7 +73,7 @@ LogicalResult GenericLowering::fetchOfWarp(tile::FetchOp op) {
 // Products
 //===----------------------------------------------------------------------===//
 
-LogicalResult GenericLowering::dotOfSlot(tile::DotOp op) {
+LogicalResult GenericLowering::dotOfWeights(tile::DotOp op) {
   const MmaInstruction &mma = *mmaOf(op);
   bool isLeft = mma.left == OperandPlace::Packed;
   Value weights = isLeft ? op.getLhs() : op.getRhs(), rows = isLeft ? op.getRhs() : op.getLhs();

@@ -111,10 +111,18 @@ LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
   // Where all warps of the group run the body, they may meet in it.
   bool isWhole = threads.group == ThreadGroup::Role ? count == threads.warps
                                                     : count * 32 == static_cast<int64_t>(kernel.getThreads());
+  if (op.getNumResults() > 0 && !isWhole)
+    return op.emitOpError() << "merges what " << count << " warps have computed; expected all warps of a block, "
+                            << kernel.getThreads() / 32;
   if (isWhole) {
     ThreadGroup outer = std::exchange(threads, group);
     LogicalResult result = lowerBlock(op.getBody().front());
+    MergeMemory memory;
+    if (succeeded(result) && op.getNumResults() > 0)
+      result = storeParts(op, memory);
     threads = outer;
+    if (succeeded(result) && op.getNumResults() > 0)
+      mergeWarps(op, memory);
     return result;
   }
   auto branch = scf::IfOp::create(b, loc, less(warp, index(count)), /*withElseRegion=*/false);

@@ -37,7 +37,9 @@ static bool hoist(Operation *op, scf::IfOp branch) {
 static void hoistFromBranches(tile::ProgramOp program) {
   SmallVector<scf::IfOp> branches; // inner ones first
   program.walk([&](scf::IfOp branch) {
-    if (branch->getParentOfType<tile::ForWarpsOp>())
+    // Where warps fetch for themselves, a branch looks up where in memory many steps lie.
+    auto warps = branch->getParentOfType<tile::ForWarpsOp>();
+    if (warps && warps.getNumResults() == 0)
       branches.push_back(branch);
   });
   for (scf::IfOp branch : branches)
@@ -90,6 +92,10 @@ static void moveUp(Operation *op, bool chain) {
     if (!last || last->isBeforeInBlock(def))
       last = def;
   }
+  // In a warp that fetches rows, what earlier launches write stays after those fetches.
+  auto warps = dyn_cast<tile::ForWarpsOp>(op->getParentOp());
+  if (chain && isOfUnwrittenMemory(op) && !isEarly(op) && warps && warps.getNumResults() > 0)
+    return;
   Operation *bound = chain && isOfUnwrittenMemory(op) ? boundOf(op) : nullptr;
   if (bound && bound->isBeforeInBlock(op) && (!last || last->isBeforeInBlock(bound)))
     last = bound;

@@ -115,6 +115,7 @@ LogicalResult GenericLowering::lower(Operation *op) {
       })
       .Case([&](tile::WarpRolesOp op) { return warpRoles(op); })
       .Case([&](tile::ForWarpsOp op) { return forWarps(op); })
+      .Case([&](tile::ClusterMergeOp op) { return clusterMerge(op); })
       .Case([&](tile::StageOp op) { return stage(op); })
       .Case([&](tile::WarpReduceOp op) { return warpReduce(op); })
       .Case([&](tensor::ConcatOp op) { return concat(op); })
@@ -124,10 +125,17 @@ LogicalResult GenericLowering::lower(Operation *op) {
       .Case<scf::YieldOp, tile::ReturnOp, tile::YieldOp>([](Operation *) { return success(); })
       .Case([&](tensor::ExtractOp extract) -> LogicalResult {
         RankedTensorType type = tileType(extract.getTensor());
-        if (type.getNumElements() != 1)
-          return extract.emitOpError() << "of a tile with more than one element has no CUDA lowering";
+        Layout layout = registerLayout(extract.getTensor());
         prepare(extract.getTensor());
-        scalars[extract] = element(extract.getTensor(), index(0));
+        Value value = element(extract.getTensor(), index(0));
+        if (type.getNumElements() > 1) {
+          bool isInWarp = layout == blockedLayout(type.getShape(), 1, 0) && layout.size(LayoutDim::Register) == 1;
+          if (type.getRank() != 1 || threads.group != ThreadGroup::Warp || !isInWarp)
+            return extract.emitOpError() << "takes an element of " << type.dropEncoding()
+                                         << "; expected a tile of one element, or of one for each lane of a warp";
+          value = call("shuffle_from", "warp.h", {value, scalar(extract.getIndices()[0])}, type.getElementType());
+        }
+        scalars[extract] = value;
         return success();
       })
       .Default([&](Operation *other) -> LogicalResult {
@@ -161,6 +169,8 @@ LogicalResult GenericLowering::lower(Operation *op) {
 }
 
 LogicalResult GenericLowering::lowerBlock(Block &block) {
+  for (auto merge : block.getOps<tile::ClusterMergeOp>())
+    announceMerge(merge);
   for (Operation &op : block)
     if (failed(lower(&op)))
       return failure();

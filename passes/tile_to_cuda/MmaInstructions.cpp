@@ -152,10 +152,17 @@ const MmaInstruction *inlay::findMma(Type element, OperandPlace left, OperandPla
   return found;
 }
 
+bool inlay::holdsWeights(tile::RingOp ring) {
+  return ring.isOfWarp() && llvm::any_of(ring->getUsers(), [](Operation *user) {
+           auto fetch = dyn_cast<tile::FetchOp>(user);
+           return fetch && fetch.getView().getType().getProvenance() == tile::Provenance::Weight;
+         });
+}
+
 bool inlay::isInWarpRing(Value tile) {
   auto wait = tile.getDefiningOp<tile::WaitOp>();
   auto ring = wait ? wait.getRing().getDefiningOp<tile::RingOp>() : tile::RingOp();
-  return ring && ring.isOfWarp();
+  return ring && holdsWeights(ring);
 }
 
 const MmaInstruction *inlay::mmaOf(tile::DotOp dot) {
@@ -233,4 +240,44 @@ Layout inlay::packedRowsLayout(const MmaInstruction &mma, int64_t rows, int64_t 
   for (tile::LayoutPoint basis : whole.bases(Lane))
     result.addBit(Lane, basis[Dim0] < rows ? basis : tile::LayoutPoint());
   return result;
+}
+
+std::optional<SlotOrder> inlay::slotOrderOf(tile::DotOp dot) {
+  auto isSlot = [](Value tile) { return isa_and_nonnull<tile::ClearRowsOp, tile::WaitOp>(tile.getDefiningOp()); };
+  if (isSlot(dot.getLhs()) && !isInWarpRing(dot.getLhs()))
+    return SlotOrder::Rows;
+  if (auto turn = dot.getLhs().getDefiningOp<tile::TransposeOp>(); turn && isSlot(turn.getValue()))
+    return SlotOrder::Columns;
+  return std::nullopt;
+}
+
+/// `fragment` with what stands for bits 0 to 2 of dimension `dim`, of 8 rows of a slot, in the order of slotSums.
+static Layout inSlotOrder(const Layout &fragment, LayoutDim dim) {
+  constexpr int64_t order[] = {4, 1, 2};
+  Layout result;
+  for (LayoutDim in : {Register, Lane})
+    for (tile::LayoutPoint basis : fragment.bases(in)) {
+      if (basis[dim] > 0 && basis[dim] < 8)
+        basis[dim] = order[log2Ceil(basis[dim])];
+      result.addBit(in, basis);
+    }
+  return result;
+}
+
+Layout inlay::slotSums(const MmaInstruction &mma, SlotOrder order, int64_t rows, int64_t columns) {
+  Layout sums = sumsLayout(mma, rows, columns, 0, 0);
+  return order == SlotOrder::Rows ? inSlotOrder(sums, Dim0) : sums;
+}
+
+Layout inlay::slotRight(const MmaInstruction &mma, SlotOrder order, int64_t columns, int64_t inner) {
+  // By rows: 8 neighbours in a lane, 32 in the four lanes of a row.
+  Layout tile = order == SlotOrder::Rows ? Layout::identity(Register, 3, Dim1) * Layout::identity(Lane, 2, Dim1) *
+                                               Layout::identity(Lane, 3, Dim0)
+                                         : inSlotOrder(mma.rightFragment.transposed(), Dim1);
+  auto grow = [&](LayoutDim dim, int64_t size) {
+    tile = tile * Layout::identity(Register, std::max(0, log2Ceil(size) - tile.outBits(dim)), dim);
+  };
+  grow(Dim1, inner);
+  grow(Dim0, columns);
+  return tile;
 }

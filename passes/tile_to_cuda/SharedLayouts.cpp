@@ -3,6 +3,7 @@
 #include "passes/tile_to_cuda/SharedLayouts.h"
 
 #include "passes/tile_to_cuda/ComputedTiles.h"
+#include "passes/tile_to_cuda/MmaInstructions.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -54,6 +55,10 @@ SharedAttr inlay::slotTile(RankedTensorType tile) {
   return SharedAttr::of(tile.getContext(), 2, layout);
 }
 
+SharedAttr inlay::transposedShared(SharedAttr layout) {
+  return SharedAttr::of(layout.getContext(), 2, layout.getLayout().transposed());
+}
+
 SharedAttr inlay::packedTile(RankedTensorType tile) {
   int groupBits = log2Ceil(kGroupRows), atomBits = log2Ceil(kAtomColumns);
   LinearLayout layout = swizzledRows(groupBits, atomBits, /*chunkBits=*/3);
@@ -64,11 +69,7 @@ SharedAttr inlay::packedTile(RankedTensorType tile) {
 
 SharedAttr inlay::slotTile(RingOp ring, unsigned number) {
   auto tile = cast<RankedTensorType>(ring.getType().getTiles()[number]);
-  bool isPacked = ring.isOfWarp() && llvm::any_of(ring->getUsers(), [&](Operation *user) {
-                    auto fetch = dyn_cast<FetchOp>(user);
-                    return fetch && fetch.getTile() == number;
-                  });
-  return isPacked ? packedTile(tile) : slotTile(tile);
+  return holdsWeights(ring) ? packedTile(tile) : slotTile(tile);
 }
 
 SharedAttr inlay::copiedTile(RankedTensorType tile) {

@@ -19,6 +19,8 @@ tile::SharedAttr swizzledTile(mlir::RankedTensorType tile);
 /// The same for what else a slot may have: packed codes of quantized weights (i8, i4) and their scales and zero points
 /// (f32), which lie there as in memory.
 tile::SharedAttr slotTile(mlir::RankedTensorType tile);
+/// The layout of a tile's transpose, in the same memory.
+tile::SharedAttr transposedShared(tile::SharedAttr layout);
 /// Packed weights in a slot of the ring of a warp: as in memory, 8 rows one after the other in atoms of 64 columns.
 tile::SharedAttr packedTile(mlir::RankedTensorType tile);
 /// What lies in tile `number` of a slot of `ring`, which follows from how it comes there.
