@@ -27,7 +27,8 @@ struct Step {
   void set(Value value, GraphValue result) { values[value] = std::make_shared<const GraphValue>(std::move(result)); }
 
   DenseMap<Value, std::shared_ptr<const GraphValue>> values;
-  /// The weight that an op names.
+  int64_t rank = 0;
+  /// The rank's part of the weight that an op names.
   std::function<FailureOr<const Matrix *>(Operation *, FlatSymbolRefAttr)> weight;
 };
 
@@ -126,6 +127,32 @@ static LogicalResult evaluateNorm(Step &step, NormInterface op) {
 static LogicalResult evaluate(Step &step, RmsNormOp op) { return evaluateNorm(step, op); }
 static LogicalResult evaluate(Step &step, LayerNormOp op) { return evaluateNorm(step, op); }
 
+static LogicalResult evaluate(Step &step, SumOfSquaresOp op) {
+  const Matrix &input = step.rows(op.getInput());
+  Matrix result(input.rows, 1);
+  for (int64_t i = 0; i < input.rows; ++i)
+    for (double x : input.row(i))
+      result.values[i] += x * x;
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
+static LogicalResult evaluate(Step &step, RmsScaleOp op) {
+  FailureOr<const Matrix *> weight = op.getWeight() ? step.weight(op, op.getWeightAttr()) : nullptr;
+  const Matrix &squares = step.rows(op.getSquares());
+  Matrix result = step.rows(op.getInput());
+  if (failed(weight) || failed(verifyRows(op, result.rows, "the squares", squares.rows)))
+    return failure();
+  double offset = op.getWeightOffset().convertToDouble(), eps = op.getEps().convertToDouble();
+  for (int64_t i = 0; i < result.rows; ++i) {
+    double scale = 1 / std::sqrt(squares.values[i] / static_cast<double>(op.getColumns()) + eps);
+    for (auto [j, x] : llvm::enumerate(result.row(i)))
+      x *= scale * (elementAt(*weight, j, 1) + offset);
+  }
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
 static LogicalResult evaluate(Step &step, RopeOp op) {
   RopeTableOp table = op.getTableOp();
   int64_t tableRows = cast<RankedTensorType>(table.getType()).getDimSize(0);
@@ -188,9 +215,10 @@ static LogicalResult evaluate(Step &step, KvAppendOp op) {
   return success();
 }
 
-/// Attention of query head `head` over positions [begin, end) of its kv head. `sinks` may be null.
-static void attend(PagedAttentionOp op, int64_t head, ArrayRef<double> query, const CachedSequence &sequence,
-                   int64_t begin, int64_t end, const Matrix *sinks, MutableArrayRef<double> result) {
+/// Attention of query head `head` of a rank over positions [begin, end) of its kv head. `sinks` may be null.
+static void attend(PagedAttentionOp op, int64_t rank, int64_t head, ArrayRef<double> query,
+                   const CachedSequence &sequence, int64_t begin, int64_t end, const Matrix *sinks,
+                   MutableArrayRef<double> result) {
   int64_t column = head / (op.getHeads() / op.getKvHeads()) * query.size();
   std::vector<double> scores;
   for (int64_t position = begin; position < end; ++position) {
@@ -203,7 +231,8 @@ static void attend(PagedAttentionOp op, int64_t head, ArrayRef<double> query, co
       score = cap * std::tanh(score / cap);
     }
     if (op.getAlibi())
-      score += (*op.getAlibi())[head] * static_cast<double>(position - (end - 1));
+      score += (*op.getAlibi())[rank * static_cast<int64_t>(op.getHeads()) + head] *
+               static_cast<double>(position - (end - 1));
     scores.push_back(score);
   }
   double largest = *llvm::max_element(scores);
@@ -243,7 +272,7 @@ static LogicalResult evaluate(Step &step, PagedAttentionOp op) {
                               << sequence->keys.columns << " columns";
     int64_t begin = op.getWindow() ? std::max<int64_t>(0, end - *op.getWindow()) : 0;
     for (int64_t head = 0; head < static_cast<int64_t>(op.getHeads()); ++head)
-      attend(op, head, queries.row(row).slice(head * headDim, headDim), *sequence, begin, end, *sinks,
+      attend(op, step.rank, head, queries.row(row).slice(head * headDim, headDim), *sequence, begin, end, *sinks,
              result.row(row).slice(head * headDim, headDim));
   }
   step.set(op.getResult(), std::move(result));
@@ -284,6 +313,18 @@ static LogicalResult evaluate(Step &step, AddOp op) {
     return failure();
   for (auto [x, y] : llvm::zip(result.values, rhs.values))
     x += y;
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
+static LogicalResult evaluate(Step &step, AddBiasOp op) {
+  FailureOr<const Matrix *> bias = step.weight(op, op.getBiasAttr());
+  if (failed(bias))
+    return failure();
+  Matrix result = step.rows(op.getInput());
+  for (int64_t i = 0; i < result.rows; ++i)
+    for (auto [x, b] : llvm::zip(result.row(i), (*bias)->values))
+      x += b;
   step.set(op.getResult(), std::move(result));
   return success();
 }
@@ -339,38 +380,86 @@ static LogicalResult evaluate(Step &step, SampleOp op) {
   return success();
 }
 
-static LogicalResult evaluateBlock(Step &step, Block &block);
+//===----------------------------------------------------------------------===//
+// All ranks
+//===----------------------------------------------------------------------===//
 
-static LogicalResult evaluate(Step &step, GroupOp op) {
-  Block &body = op.getBody().front();
-  if (failed(evaluateBlock(step, body)))
-    return failure();
-  for (auto [outer, inner] : llvm::zip(op.getResults(), body.getTerminator()->getOperands())) {
-    std::shared_ptr<const GraphValue> value = step.values.at(inner); // a copy: the insertion may move the map
-    step.values[outer] = std::move(value);
-  }
+static LogicalResult evaluate(MutableArrayRef<Step> steps, AllReduceOp op) {
+  Matrix sum = steps.front().rows(op.getInput());
+  for (const Step &step : steps.drop_front())
+    for (auto [x, y] : llvm::zip_equal(sum.values, step.rows(op.getInput()).values))
+      x += y;
+  for (Step &step : steps)
+    step.set(op.getResult(), sum);
   return success();
 }
 
-using EvaluateFunction = LogicalResult (*)(Step &, Operation *);
+static LogicalResult evaluate(MutableArrayRef<Step> steps, AllGatherOp op) {
+  Matrix all(steps.front().rows(op.getInput()).rows, columnsOf(op.getResult()));
+  for (int64_t i = 0; i < all.rows; ++i) {
+    auto to = all.row(i);
+    for (const Step &step : steps) {
+      ArrayRef<double> from = step.rows(op.getInput()).row(i).take_front(to.size());
+      to = MutableArrayRef(llvm::copy(from, to.begin()), to.end());
+    }
+  }
+  for (Step &step : steps)
+    step.set(op.getResult(), all);
+  return success();
+}
 
-template <typename... Ops> static llvm::StringMap<EvaluateFunction> makeTable() {
-  llvm::StringMap<EvaluateFunction> table;
+static LogicalResult evaluateBlock(MutableArrayRef<Step> steps, Block &block);
+
+static LogicalResult evaluate(MutableArrayRef<Step> steps, GroupOp op) {
+  Block &body = op.getBody().front();
+  if (failed(evaluateBlock(steps, body)))
+    return failure();
+  for (Step &step : steps)
+    for (auto [outer, inner] : llvm::zip(op.getResults(), body.getTerminator()->getOperands())) {
+      std::shared_ptr<const GraphValue> value = step.values.at(inner); // a copy: the insertion may move the map
+      step.values[outer] = std::move(value);
+    }
+  return success();
+}
+
+using EvaluateFunction = LogicalResult (*)(MutableArrayRef<Step>, Operation *);
+
+/// Adds ops that each rank evaluates alone.
+template <typename... Ops> static void addOps(llvm::StringMap<EvaluateFunction> &table) {
   (table.try_emplace(Ops::getOperationName(),
-                     [](Step &step, Operation *op) -> LogicalResult { return evaluate(step, cast<Ops>(op)); }),
+                     [](MutableArrayRef<Step> steps, Operation *op) -> LogicalResult {
+                       for (Step &step : steps)
+                         if (failed(evaluate(step, cast<Ops>(op))))
+                           return failure();
+                       return success();
+                     }),
    ...);
+}
+
+/// Adds ops that the ranks evaluate together.
+template <typename... Ops> static void addOpsOfAllRanks(llvm::StringMap<EvaluateFunction> &table) {
+  (table.try_emplace(
+       Ops::getOperationName(),
+       [](MutableArrayRef<Step> steps, Operation *op) -> LogicalResult { return evaluate(steps, cast<Ops>(op)); }),
+   ...);
+}
+
+static llvm::StringMap<EvaluateFunction> makeTable() {
+  llvm::StringMap<EvaluateFunction> table;
+  addOps<ActivationOp, AddBiasOp, AddOp, EmbeddingOp, GatedActivationOp, GatherRowsOp, KvAppendOp, LayerNormOp,
+         LinearOp, PagedAttentionOp, PositionEmbeddingOp, RmsNormOp, RmsScaleOp, RopeOp, SampleOp, ScaleOp, SoftcapOp,
+         SumOfSquaresOp>(table);
+  addOpsOfAllRanks<AllGatherOp, AllReduceOp, GroupOp>(table);
   return table;
 }
 
-static LogicalResult evaluateBlock(Step &step, Block &block) {
-  static const llvm::StringMap<EvaluateFunction> table =
-      makeTable<ActivationOp, AddOp, EmbeddingOp, GatedActivationOp, GatherRowsOp, GroupOp, KvAppendOp, LayerNormOp,
-                LinearOp, PagedAttentionOp, PositionEmbeddingOp, RmsNormOp, RopeOp, SampleOp, ScaleOp, SoftcapOp>();
+static LogicalResult evaluateBlock(MutableArrayRef<Step> steps, Block &block) {
+  static const llvm::StringMap<EvaluateFunction> table = makeTable();
   for (Operation &op : block.without_terminator()) {
     auto it = table.find(op.getName().getStringRef());
     if (it == table.end())
       return op.emitOpError() << "has no case in the reference evaluator (dialects/llm/Evaluator.cpp)";
-    if (failed(it->second(step, &op)))
+    if (failed(it->second(steps, &op)))
       return failure();
   }
   return success();
@@ -404,25 +493,53 @@ static LogicalResult verifyArgument(func::FuncOp function, unsigned index, const
   return success();
 }
 
-Evaluator::Evaluator(TensorReader reader) : weights(std::make_unique<WeightReader>(std::move(reader))) {}
+Evaluator::Evaluator(TensorReader reader, int64_t ranks) {
+  for (int64_t rank = 0; rank < ranks; ++rank)
+    weights.push_back(std::make_unique<WeightReader>(reader, rank, ranks));
+}
 Evaluator::~Evaluator() = default;
 
 FailureOr<std::vector<GraphValue>> Evaluator::evaluate(func::FuncOp function, ArrayRef<GraphValue> arguments) {
+  FailureOr<std::vector<std::vector<GraphValue>>> results =
+      evaluateRanks(function, std::vector<GraphValue>(arguments.begin(), arguments.end()));
+  if (failed(results))
+    return failure();
+  return std::move(results->front());
+}
+
+/// Gives the parameters of `function` their values.
+static LogicalResult setArguments(Step &step, func::FuncOp function, ArrayRef<GraphValue> arguments) {
   if (arguments.size() != function.getNumArguments())
     return function.emitError() << "@" << function.getSymName() << " takes " << function.getNumArguments()
                                 << " arguments, found " << arguments.size();
-  Step step;
-  step.weight = [&](Operation *user, FlatSymbolRefAttr name) { return weights->read(user, name); };
   for (auto [i, argument] : llvm::enumerate(arguments)) {
     if (failed(verifyArgument(function, i, argument)))
       return failure();
     step.set(function.getArgument(i), argument);
   }
+  return success();
+}
+
+FailureOr<std::vector<std::vector<GraphValue>>> Evaluator::evaluateRanks(func::FuncOp function,
+                                                                         ArrayRef<std::vector<GraphValue>> arguments) {
+  if (size_t ranks = getRanks(function); arguments.size() != ranks || weights.size() != ranks)
+    return function.emitError() << "@" << function.getSymName() << " is for " << ranks << " ranks, found arguments of "
+                                << arguments.size() << " and weights of " << weights.size();
+  std::vector<Step> steps(arguments.size());
+  for (auto [rank, step] : llvm::enumerate(steps)) {
+    step.rank = static_cast<int64_t>(rank);
+    step.weight = [reader = weights[rank].get()](Operation *user, FlatSymbolRefAttr name) {
+      return reader->read(user, name);
+    };
+    if (failed(setArguments(step, function, arguments[rank])))
+      return failure();
+  }
   Block &body = function.getBody().front();
-  if (failed(evaluateBlock(step, body)))
+  if (failed(evaluateBlock(steps, body)))
     return failure();
-  std::vector<GraphValue> results;
-  for (Value value : body.getTerminator()->getOperands())
-    results.push_back(*step.values.at(value));
+  std::vector<std::vector<GraphValue>> results(steps.size());
+  for (auto [step, result] : llvm::zip(steps, results))
+    for (Value value : body.getTerminator()->getOperands())
+      result.push_back(*step.values.at(value));
   return results;
 }
