@@ -106,8 +106,7 @@ static SmallVector<StringRef> weightsOfColumns(NormInterface norm,
   SmallVector<StringRef> names;
   for (auto [attribute, symbol] : all)
     if (auto weight = symbol ? SymbolTable::lookupNearestSymbolFrom<WeightOp>(norm, symbol) : WeightOp())
-      if (!norm.getGroup() || weight.getTensorType().getNumElements() != norm.getSize() ||
-          norm.getSize() == norm.getColumns())
+      if (!norm.getGroup() || weight.getTensorType().getNumElements() != norm.getSize())
         names.push_back(attribute);
   return names;
 }

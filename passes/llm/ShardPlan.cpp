@@ -45,11 +45,11 @@ void ShardPlan::findGroups(LinearOp linear) {
   int64_t columns = weight ? weight.getTensorType().getShape().back() : 0;
   if (!quantized || quantized.getGroup() >= columns)
     return;
-  int64_t groups = llvm::divideCeil(columns, quantized.getGroup());
-  constraints.push_back(
-      {linear,
-       {groups, "groups"},
-       llvm::formatv("{0} groups of {1} columns of '{2}'", groups, quantized.getGroup(), weight.getSymName())});
+  // A last group that is cut belongs to no rank.
+  int64_t group = quantized.getGroup(), groups = columns % group == 0 ? columns / group : 1;
+  constraints.push_back({linear,
+                         {groups, "groups"},
+                         llvm::formatv("{0} columns of '{1}' in groups of {2}", columns, weight.getSymName(), group)});
 }
 
 LogicalResult ShardPlan::find(func::FuncOp function) {
