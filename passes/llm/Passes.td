@@ -12,7 +12,8 @@ def EvaluatePass : Pass<"llm-evaluate", "::mlir::ModuleOp"> {
     and of passes that must preserve them. The value of each parameter is its attribute
     `llm.value`: a dense constant for a tensor, a dictionary of arrays for a batch
     (`sequences` and `positions` of each row, `logit_rows`, `temperatures`). A cache starts
-    empty. Weights need a `value`. Results are printed to standard output, one row per line:
+    empty. Weights need a `value`. Of several ranks (`llm.ranks`), all have these values, and the results of the first
+    one are printed. Results are printed to standard output, one row per line:
 
     ```mlir
     func.func @rows(%x: tensor<?x2xf32> {llm.value = dense<[[1.0, 2.0]]> : tensor<1x2xf32>},
