@@ -28,6 +28,8 @@ private:
   mlir::FailureOr<Matrix> readSource(WeightOp op, SourceAttr source, int64_t columns);
   /// Appends the rows of `source` that the rank has, of `columns` elements each.
   mlir::LogicalResult append(WeightOp op, SourceAttr source, int64_t columns, std::vector<double> &values);
+  /// Turns codes of scales into scales.
+  mlir::LogicalResult expandNested(WeightOp op, NestedAttr nested, std::vector<double> &codes);
   /// Turns codes into numbers.
   mlir::LogicalResult dequantize(WeightOp op, Matrix &codes);
 
