@@ -141,7 +141,7 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Plan &plan) {
   if (absl::Status status = VerifyFileName(target.name()->string_view(), "target"); !status.ok())
     return status;
   for (const plan::Kernel *kernel : *target.kernels())
-    if (absl::Status status = VerifyKernel(*kernel, target.name()->string_view()); !status.ok())
+    if (absl::Status status = VerifyKernel(*kernel, target.name()->string_view(), plan.ranks()); !status.ok())
       return status;
   uint64_t weights_end = 0;
   if (target.weights())
