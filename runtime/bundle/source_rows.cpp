@@ -136,6 +136,9 @@ absl::Status VerifySourceSteps(const plan::Source &source, std::string_view weig
       if (step.axis() < 0 || step.axis() > plan::Axis_MAX)
         return UnsupportedPlan("the recipe of weight '{}' divides axis {} of source '{}'", weight,
                                static_cast<int>(step.axis()), tensor);
+      if (step.offset() > step.parts() || (step.offset() != 0 && (step.axis() != plan::Axis_Rows || step.count() != 0)))
+        return BadPlan("source '{}' of weight '{}' is part {} of {} as a whole, in parts of {} along {}", tensor,
+                       weight, step.offset(), step.parts(), step.count(), plan::EnumNameAxis(step.axis()));
       if (step.count() != 0 && step.axis() != plan::Axis_Rows)
         return BadPlan("source '{}' of weight '{}' has parts of {} columns, expected equal parts", tensor, weight,
                        step.count());
@@ -217,6 +220,10 @@ absl::Status SourceRows::OpenStorage(const plan::Source &source, std::span<const
 absl::Status SourceRows::OpenShard(const plan::RecipeStep &shard, std::string_view tensor, std::string_view weight,
                                    Rank rank) {
   uint64_t part = rank.index * shard.parts() / rank.count, size = shard.count(), most = 0;
+  if (shard.offset() != 0) {
+    count_ = part == shard.offset() - 1 ? all_rows_ : 0;
+    return absl::OkStatus();
+  }
   if (size == 0 && all_rows_ % shard.parts() != 0)
     return absl::InvalidArgumentError(fmt::format("tensor '{}': has {} rows for weight '{}', expected {} equal parts",
                                                   tensor, all_rows_, weight, shard.parts()));

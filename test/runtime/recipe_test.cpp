@@ -189,6 +189,16 @@ TEST(Recipe, SeveralRanksMayHaveOnePart) {
     EXPECT_THAT(Make<float>(*weight, Sources({2}, 1), {rank, 4}), ::testing::ElementsAre(expected)) << rank;
 }
 
+// Norms of heads that are tensors of their own.
+TEST(Recipe, PartsMayBeWholeSources) {
+  TestStep first = ShardRows(2), second = ShardRows(2);
+  first.offset = 1;
+  second.offset = 2;
+  WeightBuffer weight({2, 1}, plan::DataType_F32, {{"a", {first}}, {"b", {second}}});
+  EXPECT_THAT(Make<float>(*weight, Sources({2, 2}, 1), {0, 2}), ::testing::ElementsAre(0, 1000));
+  EXPECT_THAT(Make<float>(*weight, Sources({2, 2}, 1), {1, 2}), ::testing::ElementsAre(2000, 3000));
+}
+
 TEST(Recipe, RowsThatTheLastRanksLackAreZeros) {
   WeightBuffer weight({2, 2}, plan::DataType_F32, {{"a", {ShardRows(4, 2)}}});
   EXPECT_THAT(Make<float>(*weight, Sources({5}, 2), {1, 4}), ::testing::ElementsAre(2000, 2001, 3000, 3001));
@@ -349,6 +359,8 @@ TEST(Recipe, StepsThatDoNotFitAreRefused) {
       {{ShardRows(3)}, "source 'a' of weight 'w' has 3 parts, expected a divisor of the 4 ranks"},
       {{ShardRows(0)}, "has 0 parts, expected a divisor of the 4 ranks"},
       {{{.op = plan::RecipeOp_Shard, .parts = 2, .axis = static_cast<plan::Axis>(9)}}, "divides axis 9 of source 'a'"},
+      {{{.op = plan::RecipeOp_Shard, .offset = 3, .parts = 2}},
+       "source 'a' of weight 'w' is part 3 of 2 as a whole, in parts of 0 along Rows"},
       {{{.op = plan::RecipeOp_Shard, .count = 3, .parts = 2, .axis = plan::Axis_Columns}},
        "has parts of 3 columns, expected equal parts"},
       {{{.op = plan::RecipeOp_Unpack, .block = 32, .type = plan::DataType_I4}},
