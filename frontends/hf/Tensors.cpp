@@ -243,6 +243,12 @@ std::vector<WeightSpec> RequiredWeights(const ModelConfig &config) {
   std::vector<WeightSpec> weights = Collector(config).Collect();
   for (WeightSpec &weight : weights) {
     weight.source.tensor.name = CheckpointName(config, weight.source.tensor.name);
+    if (std::optional<NestedScales> &nested = weight.source.nested) {
+      nested->table.name = CheckpointName(config, nested->table.name);
+      nested->scales.name = CheckpointName(config, nested->scales.name);
+      if (auto found = config.nested_offsets.find(weight.source.tensor.name); found != config.nested_offsets.end())
+        nested->offset = found->second;
+    }
     for (WeightSource &source : weight.more_sources)
       source.tensor.name = CheckpointName(config, source.tensor.name);
     if (weight.quantized)
@@ -254,14 +260,18 @@ std::vector<WeightSpec> RequiredWeights(const ModelConfig &config) {
 std::vector<TensorSpec> RequiredTensors(const ModelConfig &config) {
   std::vector<TensorSpec> tensors;
   std::set<std::string> names;
-  auto add = [&](WeightSource &source) {
-    if (names.insert(source.tensor.name).second)
-      tensors.push_back(std::move(source.tensor));
+  auto add = [&](TensorSpec &tensor) {
+    if (names.insert(tensor.name).second)
+      tensors.push_back(std::move(tensor));
   };
   for (WeightSpec &weight : RequiredWeights(config)) {
-    add(weight.source);
+    add(weight.source.tensor);
     for (WeightSource &source : weight.more_sources)
-      add(source);
+      add(source.tensor);
+    if (std::optional<NestedScales> &nested = weight.source.nested) {
+      add(nested->table);
+      add(nested->scales);
+    }
   }
   return tensors;
 }

@@ -151,13 +151,18 @@ llm::QuantizerAttr Importer::quantizerAttr(const WeightSource &source) {
 llm::StorageAttr Importer::storageAttr(const WeightSource &source) {
   if (!source.flat && !source.fields && source.repeat == 0 && source.scale == 0 && !source.quantizer)
     return {};
+  llm::NestedAttr nested;
+  if (source.nested)
+    nested = llm::NestedAttr::get(builder.getContext(), builder.getStringAttr(source.nested->table.name),
+                                  builder.getStringAttr(source.nested->scales.name), source.nested->block,
+                                  builder.getF64FloatAttr(source.nested->offset));
   WordFields fields = source.fields.value_or(WordFields{.bits = 0});
   // bitsandbytes alone stores bytes.
   int64_t word = fields.order == WordFields::Order::kHighFirst ? 8 : 32;
   return llm::StorageAttr::get(builder.getContext(), source.flat, fields.bits, word, fields.along_rows,
                                orderOf(fields.order), fields.addend, source.repeat, source.rows,
                                source.scale == 0 ? FloatAttr() : builder.getF64FloatAttr(source.scale),
-                               source.allows_zero, quantizerAttr(source));
+                               source.allows_zero, nested, quantizerAttr(source));
 }
 
 Attribute Importer::sourceAttr(const WeightSource &source) {
