@@ -238,8 +238,9 @@ absl::Status VerifyWeights(const Bundle &bundle) {
   HostSink sink(pool);
   for (const plan::Target *target : *bundle.plan().targets()) {
     std::unique_ptr<std::byte[]> memory(new std::byte[WeightsBytes(*target)]); // not zeroed
-    if (absl::Status status = LoadWeights(bundle, *target, memory.get(), sink); !status.ok())
-      return status;
+    for (uint32_t rank = 0; rank < bundle.plan().ranks(); ++rank)
+      if (absl::Status status = LoadWeights(bundle, *target, memory.get(), sink, rank); !status.ok())
+        return status;
   }
   return absl::OkStatus();
 }

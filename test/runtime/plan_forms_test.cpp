@@ -119,8 +119,8 @@ TEST(PlanForms, StorageOfWeights) {
 }
 
 TEST(PlanForms, StepsOfRecipes) {
-  EXPECT_THAT(Unsupported({.weights = {{.sources = {{"a", {{plan::RecipeOp_Shard}}}}}}}),
-              HasSubstr("the recipe of weight 'w' has step Shard of source 'a'"));
+  EXPECT_THAT(Unsupported({.weights = {{.sources = {{"a", {{static_cast<plan::RecipeOp>(99)}}}}}}}),
+              HasSubstr("the recipe of weight 'w' has step 99 of source 'a'"));
   EXPECT_THAT(Damaged({.weights = {{.sources = {{"a", {{plan::RecipeOp_Slice, 4, 3, 2}}}}}}}),
               HasSubstr("takes 2 rows from 3 on of each 4"));
 }
