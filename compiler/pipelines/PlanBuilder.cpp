@@ -106,7 +106,7 @@ static flatbuffers::Offset<plan::Source> buildSource(flatbuffers::FlatBufferBuil
     steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Permute, source.getHeadDim(), /*offset=*/0,
                                            source.getRotaryDim(), /*parts=*/source.getRotaryDim() / 2));
   if (llm::ShardAttr shard = source.getShard())
-    steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Shard, /*block=*/0, /*offset=*/0,
+    steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Shard, /*block=*/0, /*offset=*/shard.getIndex() + 1,
                                            /*count=*/shard.getSize(), shard.getParts(),
                                            shard.getAxis() == llm::Axis::Rows ? plan::Axis_Rows : plan::Axis_Columns));
   return plan::CreateSourceDirect(fb, source.getName().str().c_str(), steps.empty() ? nullptr : &steps);
@@ -263,11 +263,13 @@ static FailureOr<flatbuffers::Offset<plan::Collective>> buildCollective(flatbuff
   FailureOr<plan::DataType> type = dataType(collective, input.getElementType());
   if (failed(type))
     return failure();
+  bool gathers = collective.getKind() == tile::CollectiveKind::AllGather;
   static_assert(static_cast<int>(tile::CollectiveKind::AllReduce) == plan::CollectiveOp_AllReduce &&
                 static_cast<int>(tile::CollectiveKind::AllGather) == plan::CollectiveOp_AllGather);
   return plan::CreateCollective(fb, static_cast<plan::CollectiveOp>(collective.getKind()),
                                 static_cast<plan::Extent>(*input.getExtent()),
-                                static_cast<uint32_t>(input.getShape()[1]), *type);
+                                static_cast<uint32_t>(input.getShape()[1]), *type, /*peer=*/0,
+                                gathers ? static_cast<uint32_t>(collective.getOutput().getType().getShape()[1]) : 0);
 }
 
 static flatbuffers::Offset<plan::Code> buildCode(flatbuffers::FlatBufferBuilder &fb, cuda::KernelOp kernel) {

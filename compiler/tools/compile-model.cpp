@@ -49,8 +49,7 @@ int main(int argc, char **argv) {
       ->check(CLI::IsMember({8, 16, 32, 64, 128}))
       ->default_val(16);
   app.add_option("--tensor-parallel-size", request.tensorParallelSize,
-                 "Ranks that run the bundle together, each with its part of the weights; short form -tp. The runtime "
-                 "runs bundles of one rank only so far")
+                 "Ranks that run the bundle together, each with its part of the weights; short form -tp")
       ->check(CLI::PositiveNumber)
       ->default_val(1);
   std::map<std::string, inlay::EmitStage> stages{{"llm", inlay::EmitStage::Llm},

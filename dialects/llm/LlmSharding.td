@@ -24,8 +24,9 @@ def Llm_ShardAttr : AttrDef<LlmDialect, "Shard"> {
   let description = [{
     The rows or columns of the source are `parts` equal parts, and rank r of R has part `r * parts / R`: `parts` divides
     R (`llm.ranks` of the module), and several ranks have the same part where there are fewer parts than ranks. With
-    `size` each part has so many rows; what is missing of the last parts is zeros. It comes after all other parameters
-    of a source.
+    `size` each part has so many rows; what is missing of the last parts is zeros. With `index` all rows of the source
+    are that part, and ranks with other parts have none of them: so parts of a weight with several sources are some of
+    its sources. It comes after all other parameters of a source.
 
     | weight | shard on 4 ranks |
     |---|---|
@@ -33,15 +34,19 @@ def Llm_ShardAttr : AttrDef<LlmDialect, "Shard"> {
     | keys and values of 2 heads | `<rows, parts = 2>` |
     | output of attention, down | `<columns, parts = 4>` |
     | head with 259 rows | `<rows, parts = 4, size = 128>` |
+    | norm of 4 heads with a tensor each, the second one | `<rows, parts = 4, index = 1>` |
 
     A source without a shard is the same on all ranks.
   }];
-  let parameters = (ins EnumParameter<Llm_Axis>:$axis, "int64_t":$parts, DefaultValuedParameter<"int64_t", "0">:$size);
-  let assemblyFormat = "`<` $axis `,` struct($parts, $size) `>`";
+  let parameters = (ins EnumParameter<Llm_Axis>:$axis, "int64_t":$parts, DefaultValuedParameter<"int64_t", "0">:$size,
+                        DefaultValuedParameter<"int64_t", "-1">:$index);
+  let assemblyFormat = "`<` $axis `,` struct($parts, $size, $index) `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
     /// Rows or columns of each part of `whole` of them.
     int64_t getPartSize(int64_t whole) const { return getSize() ? getSize() : whole / getParts(); }
+    /// Whether a source is a part as a whole.
+    bool isWhole() const { return getIndex() >= 0; }
     /// The part of rank `rank` of `ranks`.
     int64_t getPartOf(int64_t rank, int64_t ranks) const { return rank * getParts() / ranks; }
   }];

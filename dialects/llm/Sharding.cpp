@@ -19,12 +19,16 @@ static int64_t columns(Value value) { return cast<RankedTensorType>(value.getTyp
 // #llm.shard
 //===----------------------------------------------------------------------===//
 
-LogicalResult ShardAttr::verify(function_ref<InFlightDiagnostic()> emitError, Axis axis, int64_t parts, int64_t size) {
+LogicalResult ShardAttr::verify(function_ref<InFlightDiagnostic()> emitError, Axis axis, int64_t parts, int64_t size,
+                                int64_t index) {
   if (parts < 1)
     return emitError() << "a shard is one of " << parts << " parts, expected at least 1";
   if (size < 0 || (size > 0 && axis != Axis::Rows))
     return emitError() << "a shard has parts of " << size << " " << stringifyAxis(axis)
                        << "; only parts of rows have a size, above 0";
+  if (index < -1 || index >= parts || (index >= 0 && (size > 0 || axis != Axis::Rows)))
+    return emitError() << "a source is part " << index << " of " << parts << " of its weight's " << stringifyAxis(axis)
+                       << "; only rows without a size have parts 0 to " << parts - 1;
   return success();
 }
 

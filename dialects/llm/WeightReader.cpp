@@ -173,6 +173,11 @@ LogicalResult WeightReader::append(WeightOp op, SourceAttr source, int64_t colum
     llvm::append_range(values, all->values);
     return success();
   }
+  if (shard.isWhole()) {
+    if (shard.getIndex() == shard.getPartOf(rank, ranks))
+      llvm::append_range(values, all->values);
+    return success();
+  }
   bool ofRows = shard.getAxis() == Axis::Rows;
   int64_t part = shard.getPartOf(rank, ranks), whole = ofRows ? all->rows : all->columns;
   if (int64_t size = shard.getPartSize(whole);

@@ -42,21 +42,28 @@ FailureOr<FlatSymbolRefAttr> ShardedWeights::divide(Operation *user, FlatSymbolR
 LogicalResult ShardedWeights::divideInPlace(Operation *user, WeightOp weight, const Division &division) {
   if (!weight.getSources())
     return weight.emitError() << "has inline contents, which ranks cannot divide; expected sources";
-  if (weight.getSources()->size() != 1)
-    return weight.emitError() << "has " << weight.getSources()->size()
-                              << " sources; run llm-shard before they are concatenated";
-  SourceAttr source = SourceAttr::of((*weight.getSources())[0]);
-  if (source.getShard())
-    return user->emitError() << "reads '" << weight.getSymName() << "', which ranks divide in two ways";
+  auto count = static_cast<int64_t>(weight.getSources()->size());
+  bool isWhole = count != 1; // each source is one part, or some sources are
+  if (isWhole && (division.axis != Axis::Rows || division.size != 0 || count % division.parts != 0))
+    return weight.emitError() << "has " << count << " sources for " << division.parts
+                              << " parts; run llm-shard before they are concatenated";
   if (weight.getQuantizedAttr() && failed(divideGroups(user, weight, division)))
     return failure();
   RankedTensorType type = weight.getTensorType();
   SmallVector<int64_t> shape(type.getShape());
   int64_t &size = division.axis == Axis::Rows ? shape.front() : shape.back();
-  auto shard = ShardAttr::get(weight.getContext(), division.axis, division.parts, division.size);
-  size = shard.getPartSize(size);
+  SmallVector<Attribute> sources;
+  for (auto [i, attribute] : llvm::enumerate(*weight.getSources())) {
+    SourceAttr source = SourceAttr::of(attribute);
+    if (source.getShard())
+      return user->emitError() << "reads '" << weight.getSymName() << "', which ranks divide in two ways";
+    int64_t index = isWhole ? static_cast<int64_t>(i) / (count / division.parts) : -1;
+    sources.push_back(
+        source.withShard(ShardAttr::get(weight.getContext(), division.axis, division.parts, division.size, index)));
+  }
+  size = division.size ? division.size : size / division.parts;
   weight.setType(type.clone(shape));
-  weight.setSourcesAttr(Builder(weight.getContext()).getArrayAttr(source.withShard(shard)));
+  weight.setSourcesAttr(Builder(weight.getContext()).getArrayAttr(sources));
   return success();
 }
 

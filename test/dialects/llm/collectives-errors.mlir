@@ -51,6 +51,11 @@ llm.weight @w : tensor<2x2xf32> from [#llm.source<"w", shard = <columns, parts =
 
 // -----
 
+// expected-error @+1 {{a source is part 2 of 2 of its weight's rows; only rows without a size have parts 0 to 1}}
+llm.weight @w : tensor<2x2xf32> from [#llm.source<"w", shard = <rows, parts = 2, index = 2>>]
+
+// -----
+
 module attributes {llm.ranks = 4 : i64} {
   // expected-error @+1 {{has a source of 3 parts on 4 ranks, expected a divisor}}
   llm.weight @w : tensor<2xf32> from [#llm.source<"w", shard = <rows, parts = 3>>]

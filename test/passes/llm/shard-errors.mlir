@@ -83,7 +83,7 @@ func.func @inline(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
 
 // -----
 
-// expected-error @+1 {{has 2 sources; run llm-shard before they are concatenated}}
+// expected-error @+1 {{has 2 sources for 4 parts; run llm-shard before they are concatenated}}
 llm.weight @up : tensor<8x8xf32> from ["a", "b"]
 func.func @concatenated(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
   %u = llm.linear %x, @up : (tensor<?x8xf32>) -> tensor<?x8xf32>

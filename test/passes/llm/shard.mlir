@@ -117,18 +117,22 @@ func.func @parallel(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
 
 // -----
 
-// Norms of heads share their weight. One that has an element for each column is divided.
+// Norms of heads share their weight. One that has an element for each column is divided, or has parts as sources.
 // CHECK: llm.weight @shared : tensor<4xf32> from ["shared"]
 // CHECK: llm.weight @columns : tensor<4xf32> from [#llm.source<"columns", shard = <rows, parts = 2>>]
+// CHECK: llm.weight @tensors : tensor<4xf32> from [#llm.source<"first", shard = <rows, parts = 2, index = 0>>, #llm.source<"second", shard = <rows, parts = 2, index = 1>>]
 // CHECK-LABEL: @norms_of_heads
 // CHECK: llm.rms_norm {{.*}}, @shared {{.*}} : (tensor<?x4xf32>) -> tensor<?x4xf32>
 // CHECK: llm.layer_norm {{.*}}, @columns {{.*}} : (tensor<?x4xf32>) -> tensor<?x4xf32>
+// CHECK: llm.rms_norm {{.*}}, @tensors {{.*}} : (tensor<?x4xf32>) -> tensor<?x4xf32>
 llm.weight @q : tensor<8x8xf32> from ["q"]
 llm.weight @k : tensor<8x8xf32> from ["k"]
 llm.weight @v : tensor<8x8xf32> from ["v"]
 llm.weight @shared : tensor<4xf32> from ["shared"]
 llm.weight @columns : tensor<8xf32> from ["columns"]
-func.func @norms_of_heads(%x: tensor<?x8xf32>, %batch: !llm.batch, %kv: !llm.kv_cache) -> !llm.kv_cache {
+llm.weight @tensors : tensor<8xf32> from ["first", "second"]
+llm.weight @o : tensor<8x8xf32> from ["o"]
+func.func @norms_of_heads(%x: tensor<?x8xf32>, %batch: !llm.batch, %kv: !llm.kv_cache) -> tensor<?x8xf32> {
   %q = llm.linear %x, @q : (tensor<?x8xf32>) -> tensor<?x8xf32>
   %k = llm.linear %x, @k : (tensor<?x8xf32>) -> tensor<?x8xf32>
   %v = llm.linear %x, @v : (tensor<?x8xf32>) -> tensor<?x8xf32>
@@ -136,7 +140,11 @@ func.func @norms_of_heads(%x: tensor<?x8xf32>, %batch: !llm.batch, %kv: !llm.kv_
   %vn = llm.layer_norm %v, @columns {eps = 1.0e-6 : f64, group = 4 : i64} : (tensor<?x8xf32>) -> tensor<?x8xf32>
   %kv1 = llm.kv_append %kv, %kn, %vn, %batch {layer = 0 : i64, head_dim = 4 : i64}
       : (!llm.kv_cache, tensor<?x8xf32>, tensor<?x8xf32>, !llm.batch) -> !llm.kv_cache
-  return %kv1 : !llm.kv_cache
+  %qn = llm.rms_norm %q, @tensors {eps = 1.0e-6 : f64, group = 4 : i64} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %a = llm.paged_attention %qn, %kv1, %batch {layer = 0 : i64, heads = 2 : i64, kv_heads = 2 : i64, head_dim = 4 : i64, scale = 0.5 : f64}
+      : (tensor<?x8xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x8xf32>
+  %o = llm.linear %a, @o : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %o : tensor<?x8xf32>
 }
 
 // -----
