@@ -23,19 +23,25 @@ void Pause() {
 
 void RankGroup::Fail(const absl::Status &status) {
   {
-    std::lock_guard lock(mutex_);
-    if (has_failed_)
+    std::unique_lock lock(mutex_);
+    if (is_failing_) {
+      changed_.wait(lock, [&] { return has_failed_.load(); });
       return;
+    }
+    is_failing_ = true;
     failure_ = status;
-    has_failed_ = true;
   }
-  changed_.notify_all();
   std::string text = fmt::format("inlay: {}\n", std::string(status.message()));
   for (uint32_t rank = 0; rank < size(); ++rank)
     text += fmt::format("inlay: {}\n", Describe(rank));
   std::fputs(text.c_str(), stderr);
   if (listener_)
     listener_(status);
+  {
+    std::lock_guard lock(mutex_);
+    has_failed_ = true;
+  }
+  changed_.notify_all();
 }
 
 absl::Status RankGroup::failure() const {

@@ -36,8 +36,8 @@ public:
   uint32_t size() const { return static_cast<uint32_t>(ranks_.size()); }
   Clock::duration timeout() const { return timeout_; }
 
-  // Fails the group. The first status is kept: logs it with what each rank does, wakes all waiting ranks and calls the
-  // listener on this thread.
+  // Fails the group. The first status is kept: logs it with what each rank does, calls the listener on this thread and
+  // then wakes all waiting ranks. Later calls wait for the first one and have no other effect.
   void Fail(const absl::Status &status);
   bool has_failed() const { return has_failed_.load(std::memory_order_acquire); }
   absl::Status failure() const;
@@ -78,7 +78,8 @@ private:
   std::function<void(const absl::Status &)> listener_;
   std::atomic<bool> has_failed_{false};
   std::atomic<int> sleeping_{0};
-  mutable std::mutex mutex_; // guards failure_, and the sleep of waiting ranks
+  mutable std::mutex mutex_; // guards is_failing_ and failure_, and the sleep of waiting ranks
+  bool is_failing_ = false;
   std::condition_variable changed_;
   absl::Status failure_;
 };
