@@ -22,8 +22,8 @@ struct CallTag {
   }
 };
 
-std::string Describe(uint32_t rank, const CallTag &tag) {
-  return fmt::format("rank {} is at {} of {} bytes in step {}", rank, tag.op, tag.bytes, tag.step);
+std::string Describe(const CallTag &tag) {
+  return fmt::format("{} of {} bytes in step {}", tag.op, tag.bytes, tag.step);
 }
 
 // A message from one rank to another.
@@ -78,6 +78,7 @@ private:
   absl::Status Begin(const CallTag &tag, const void *from);
   absl::Status Meet();
   absl::Status End(absl::Status status);
+  absl::Status FailOrder(uint32_t rank, const CallTag &tag, uint32_t other_rank, const CallTag &other) const;
   void Sum(uint64_t first, uint64_t count, plan::DataType type, std::byte *to) const;
   CallTag Tag(const char *op, uint64_t bytes) const { return {group_.step(rank_), op, bytes}; }
 
@@ -113,8 +114,9 @@ absl::Status CpuCommunicator::Meet() {
                          if (!is_there(shared_->slots[rank]))
                            missing += (missing.empty() ? "" : " and ") + group_.Describe(rank);
                        return fmt::format(
-                           "{} has waited {:.3g} s (--distributed-timeout) for {}; the engine cannot continue",
-                           Describe(rank_, own_.tag), std::chrono::duration<double>(group_.timeout()).count(), missing);
+                           "rank {} has waited {:.3g} s (--distributed-timeout) in {} for {}; the engine "
+                           "cannot continue",
+                           rank_, std::chrono::duration<double>(group_.timeout()).count(), Describe(own_.tag), missing);
                      });
 }
 
@@ -129,13 +131,18 @@ absl::Status CpuCommunicator::Begin(const CallTag &tag, const void *from) {
     return status;
   const CallTag &first = shared_->slots[0].tag;
   for (uint32_t rank = 1; rank < size(); ++rank)
-    if (const CallTag &other = shared_->slots[rank].tag; !(other == first)) {
-      group_.Fail(absl::InternalError(fmt::format("the ranks do not run the same step: {}, {}; the engine cannot "
-                                                  "continue",
-                                                  Describe(0, first), Describe(rank, other))));
-      return group_.failure();
-    }
+    if (const CallTag &other = shared_->slots[rank].tag; !(other == first))
+      return FailOrder(0, first, rank, other);
   return absl::OkStatus();
+}
+
+// Fails the group because two ranks are at different calls.
+absl::Status CpuCommunicator::FailOrder(uint32_t rank, const CallTag &tag, uint32_t other_rank,
+                                        const CallTag &other) const {
+  group_.Fail(absl::InternalError(
+      fmt::format("the ranks do not run the same step: rank {} is at {}, rank {} is at {}; the engine cannot continue",
+                  rank, Describe(tag), other_rank, Describe(other))));
+  return group_.failure();
 }
 
 absl::Status CpuCommunicator::End(absl::Status status) {
@@ -258,12 +265,8 @@ absl::Status CpuCommunicator::Receive(void *to, uint64_t bytes, uint32_t peer) {
                   });
   if (!status.ok())
     return status;
-  if (CallTag expected = Tag("message", bytes); !(mailbox.tag == expected)) {
-    group_.Fail(
-        absl::InternalError(fmt::format("the ranks do not run the same step: {}, {}; the engine cannot continue",
-                                        Describe(peer, mailbox.tag), Describe(rank_, expected))));
-    return group_.failure();
-  }
+  if (CallTag expected = Tag("message", bytes); !(mailbox.tag == expected))
+    return FailOrder(peer, mailbox.tag, rank_, expected);
   std::memcpy(to, mailbox.from, bytes);
   mailbox.state = Mailbox::kTaken;
   group_.Notify();
