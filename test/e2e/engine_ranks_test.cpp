@@ -222,7 +222,8 @@ TEST_P(RankFailures, AStallEndsAllRequests) {
       },
       [&] { answers.set_value(); });
   std::string log = ::testing::internal::GetCapturedStderr();
-  EXPECT_THAT(std::string(status.message()), HasSubstr("has waited 2 s (--distributed-timeout) for " + Name()));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("has waited 2 s (--distributed-timeout) in all_reduce of "));
+  EXPECT_THAT(std::string(status.message()), HasSubstr(" for " + Name() + " (step "));
   // The log says what each rank does.
   EXPECT_THAT(log, HasSubstr("inlay: " + Name() + " (step "));
   EXPECT_THAT(log, HasSubstr("call 0: computing"));

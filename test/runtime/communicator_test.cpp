@@ -308,9 +308,10 @@ TEST(RankFailure, AStallEndsTheOthers) {
       10 * kTimeout);
   EXPECT_TRUE(has_failed);
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_THAT(std::string(status.message()),
-              HasSubstr("is at all_reduce of 4 bytes in step 3 has waited 0.15 s "
-                        "(--distributed-timeout) for rank 1 (step 3, call 0: computing"));
+  EXPECT_THAT(
+      std::string(status.message()),
+      HasSubstr("has waited 0.15 s (--distributed-timeout) in all_reduce of 4 bytes in step 3 for rank 1 (step 3, "
+                "call 0: computing"));
   // The log says what each rank does.
   std::string log = ::testing::internal::GetCapturedStderr();
   EXPECT_THAT(log, HasSubstr("inlay: rank 0 (step 3, call 1: all_reduce of 4 bytes, for 0.1"));
