@@ -85,6 +85,7 @@ TEST(EngineRanks, PreemptedSequencesContinue) {
   for (const char *mode : {"recompute", "swap"}) {
     EngineOptions options = FewPages(14, INLAY_TEST_RANKS_BUNDLE);
     options.preemption_mode = mode;
+    options.swap_space_bytes = uint64_t{64} << 20;
     std::unique_ptr<Engine> engine = LoadRanks(options);
     ExpectEqual(AllAtOnce(*engine, Greedy(40)), expected);
     EXPECT_GT(engine->Stats().preemptions, 0) << mode;
