@@ -5,34 +5,14 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "dialects/llm/Evaluator.h"
+#include "dialects/llm/EvaluatorStep.h"
 
-#include "dialects/llm/WeightReader.h"
-#include "llvm/ADT/StringMap.h"
 #include <cmath>
 #include <numbers>
 #include <numeric>
 
 using namespace mlir;
 using namespace inlay::llm;
-
-namespace {
-
-/// The values of one evaluation.
-struct Step {
-  /// What was computed for a value of the graph. The verifier has checked that its type stands for a `T`.
-  template <typename T> const T &get(Value value) const { return std::get<T>(*values.at(value)); }
-  const Matrix &rows(Value value) const { return get<Matrix>(value); }
-
-  void set(Value value, GraphValue result) { values[value] = std::make_shared<const GraphValue>(std::move(result)); }
-
-  DenseMap<Value, std::shared_ptr<const GraphValue>> values;
-  int64_t rank = 0;
-  /// The rank's part of the weight that an op names.
-  std::function<FailureOr<const Matrix *>(Operation *, FlatSymbolRefAttr)> weight;
-};
-
-} // namespace
 
 /// Checks that rows meet as many others.
 static LogicalResult verifyRows(Operation *op, int64_t found, StringRef of, int64_t expected) {
@@ -380,52 +360,8 @@ static LogicalResult evaluate(Step &step, SampleOp op) {
   return success();
 }
 
-//===----------------------------------------------------------------------===//
-// All ranks
-//===----------------------------------------------------------------------===//
-
-static LogicalResult evaluate(MutableArrayRef<Step> steps, AllReduceOp op) {
-  Matrix sum = steps.front().rows(op.getInput());
-  for (const Step &step : steps.drop_front())
-    for (auto [x, y] : llvm::zip_equal(sum.values, step.rows(op.getInput()).values))
-      x += y;
-  for (Step &step : steps)
-    step.set(op.getResult(), sum);
-  return success();
-}
-
-static LogicalResult evaluate(MutableArrayRef<Step> steps, AllGatherOp op) {
-  Matrix all(steps.front().rows(op.getInput()).rows, columnsOf(op.getResult()));
-  for (int64_t i = 0; i < all.rows; ++i) {
-    auto to = all.row(i);
-    for (const Step &step : steps) {
-      ArrayRef<double> from = step.rows(op.getInput()).row(i).take_front(to.size());
-      to = MutableArrayRef(llvm::copy(from, to.begin()), to.end());
-    }
-  }
-  for (Step &step : steps)
-    step.set(op.getResult(), all);
-  return success();
-}
-
-static LogicalResult evaluateBlock(MutableArrayRef<Step> steps, Block &block);
-
-static LogicalResult evaluate(MutableArrayRef<Step> steps, GroupOp op) {
-  Block &body = op.getBody().front();
-  if (failed(evaluateBlock(steps, body)))
-    return failure();
-  for (Step &step : steps)
-    for (auto [outer, inner] : llvm::zip(op.getResults(), body.getTerminator()->getOperands())) {
-      std::shared_ptr<const GraphValue> value = step.values.at(inner); // a copy: the insertion may move the map
-      step.values[outer] = std::move(value);
-    }
-  return success();
-}
-
-using EvaluateFunction = LogicalResult (*)(MutableArrayRef<Step>, Operation *);
-
 /// Adds ops that each rank evaluates alone.
-template <typename... Ops> static void addOps(llvm::StringMap<EvaluateFunction> &table) {
+template <typename... Ops> static void addOps(EvaluatorTable &table) {
   (table.try_emplace(Ops::getOperationName(),
                      [](MutableArrayRef<Step> steps, Operation *op) -> LogicalResult {
                        for (Step &step : steps)
@@ -436,110 +372,8 @@ template <typename... Ops> static void addOps(llvm::StringMap<EvaluateFunction> 
    ...);
 }
 
-/// Adds ops that the ranks evaluate together.
-template <typename... Ops> static void addOpsOfAllRanks(llvm::StringMap<EvaluateFunction> &table) {
-  (table.try_emplace(
-       Ops::getOperationName(),
-       [](MutableArrayRef<Step> steps, Operation *op) -> LogicalResult { return evaluate(steps, cast<Ops>(op)); }),
-   ...);
-}
-
-static llvm::StringMap<EvaluateFunction> makeTable() {
-  llvm::StringMap<EvaluateFunction> table;
+void inlay::llm::addOpsOfOneRank(EvaluatorTable &table) {
   addOps<ActivationOp, AddBiasOp, AddOp, EmbeddingOp, GatedActivationOp, GatherRowsOp, KvAppendOp, LayerNormOp,
          LinearOp, PagedAttentionOp, PositionEmbeddingOp, RmsNormOp, RmsScaleOp, RopeOp, SampleOp, ScaleOp, SoftcapOp,
          SumOfSquaresOp>(table);
-  addOpsOfAllRanks<AllGatherOp, AllReduceOp, GroupOp>(table);
-  return table;
-}
-
-static LogicalResult evaluateBlock(MutableArrayRef<Step> steps, Block &block) {
-  static const llvm::StringMap<EvaluateFunction> table = makeTable();
-  for (Operation &op : block.without_terminator()) {
-    auto it = table.find(op.getName().getStringRef());
-    if (it == table.end())
-      return op.emitOpError() << "has no case in the reference evaluator (dialects/llm/Evaluator.cpp)";
-    if (failed(it->second(steps, &op)))
-      return failure();
-  }
-  return success();
-}
-
-/// Checks that `argument` is what `type` stands for.
-static LogicalResult verifyArgument(func::FuncOp function, unsigned index, const GraphValue &argument) {
-  Type type = function.getArgumentTypes()[index];
-  auto fail = [&](const Twine &found) {
-    return function.emitError() << "argument " << index << " of @" << function.getSymName() << " is " << type
-                                << ", found " << found;
-  };
-  if (auto tensor = dyn_cast<RankedTensorType>(type)) {
-    if (tensor.getElementType().isInteger(32))
-      return std::holds_alternative<TokenIds>(argument) ? success() : fail("no token ids");
-    auto *matrix = std::get_if<Matrix>(&argument);
-    if (!matrix || tensor.getRank() != 2)
-      return fail("no matrix");
-    return matrix->columns == tensor.getDimSize(1) ? success() : fail(Twine(matrix->columns) + " columns");
-  }
-  if (isa<KvCacheType>(type))
-    return std::holds_alternative<KvCache>(argument) ? success() : fail("no cache");
-  auto *batch = std::get_if<Batch>(&argument);
-  if (!batch || !isa<BatchType>(type))
-    return fail("no batch");
-  if (batch->sequences.size() != batch->positions.size())
-    return fail(Twine(batch->sequences.size()) + " sequences and " + Twine(batch->positions.size()) + " positions");
-  if (!batch->temperatures.empty() && batch->temperatures.size() != batch->logitRows.size())
-    return fail(Twine(batch->temperatures.size()) + " temperatures for " + Twine(batch->logitRows.size()) +
-                " rows of logits");
-  return success();
-}
-
-Evaluator::Evaluator(TensorReader reader, int64_t ranks) {
-  for (int64_t rank = 0; rank < ranks; ++rank)
-    weights.push_back(std::make_unique<WeightReader>(reader, rank, ranks));
-}
-Evaluator::~Evaluator() = default;
-
-FailureOr<std::vector<GraphValue>> Evaluator::evaluate(func::FuncOp function, ArrayRef<GraphValue> arguments) {
-  FailureOr<std::vector<std::vector<GraphValue>>> results =
-      evaluateRanks(function, std::vector<GraphValue>(arguments.begin(), arguments.end()));
-  if (failed(results))
-    return failure();
-  return std::move(results->front());
-}
-
-/// Gives the parameters of `function` their values.
-static LogicalResult setArguments(Step &step, func::FuncOp function, ArrayRef<GraphValue> arguments) {
-  if (arguments.size() != function.getNumArguments())
-    return function.emitError() << "@" << function.getSymName() << " takes " << function.getNumArguments()
-                                << " arguments, found " << arguments.size();
-  for (auto [i, argument] : llvm::enumerate(arguments)) {
-    if (failed(verifyArgument(function, i, argument)))
-      return failure();
-    step.set(function.getArgument(i), argument);
-  }
-  return success();
-}
-
-FailureOr<std::vector<std::vector<GraphValue>>> Evaluator::evaluateRanks(func::FuncOp function,
-                                                                         ArrayRef<std::vector<GraphValue>> arguments) {
-  if (size_t ranks = getRanks(function); arguments.size() != ranks || weights.size() != ranks)
-    return function.emitError() << "@" << function.getSymName() << " is for " << ranks << " ranks, found arguments of "
-                                << arguments.size() << " and weights of " << weights.size();
-  std::vector<Step> steps(arguments.size());
-  for (auto [rank, step] : llvm::enumerate(steps)) {
-    step.rank = static_cast<int64_t>(rank);
-    step.weight = [reader = weights[rank].get()](Operation *user, FlatSymbolRefAttr name) {
-      return reader->read(user, name);
-    };
-    if (failed(setArguments(step, function, arguments[rank])))
-      return failure();
-  }
-  Block &body = function.getBody().front();
-  if (failed(evaluateBlock(steps, body)))
-    return failure();
-  std::vector<std::vector<GraphValue>> results(steps.size());
-  for (auto [step, result] : llvm::zip(steps, results))
-    for (Value value : body.getTerminator()->getOperands())
-      result.push_back(*step.values.at(value));
-  return results;
 }
