@@ -42,7 +42,7 @@ TEST(EngineRanks, GenerateTheTokensOfOneRank) {
   edited.repetition_penalty = 1.2f;
   edited.logit_bias = {{32, 4.0f}, {100, -10.0f}};
   edited.min_tokens = 4;
-  for (const SamplingParams &sampling : {Greedy(40), Sampled(40), edited})
+  for (const SamplingParams &sampling : {Greedy(32), Sampled(32), edited})
     ExpectSameTokens(AllAtOnce(*engine, sampling), AllAtOnce(*plain, sampling));
   EXPECT_EQ(engine->Stats().ranks, 2);
   EXPECT_EQ(plain->Stats().ranks, 1);
@@ -52,11 +52,11 @@ TEST(EngineRanks, GenerateTheTokensOfOneRank) {
 // The same bits in any batch, as with one rank.
 TEST(EngineRanks, ResultsDoNotDependOnTheBatch) {
   std::unique_ptr<Engine> engine = LoadRanks();
-  std::vector<Answer> alone = OneByOne(*engine, Sampled(20));
-  ExpectEqual(AllAtOnce(*engine, Sampled(20)), alone);
+  std::vector<Answer> alone = OneByOne(*engine, Sampled(8));
+  ExpectEqual(AllAtOnce(*engine, Sampled(8)), alone);
   EngineOptions ahead;
   ahead.async_scheduling = true;
-  ExpectEqual(AllAtOnce(*LoadRanks(ahead), Sampled(20)), alone);
+  ExpectEqual(AllAtOnce(*LoadRanks(ahead), Sampled(8)), alone);
 }
 
 TEST(EngineRanks, ReuseAndShareKeysAndValues) {
@@ -81,7 +81,7 @@ TEST(EngineRanks, ReuseAndShareKeysAndValues) {
 }
 
 TEST(EngineRanks, PreemptedSequencesContinue) {
-  std::vector<Answer> expected = OneByOne(*LoadRanks(), Greedy(40));
+  std::vector<Answer> expected = AllAtOnce(*LoadRanks(), Greedy(40));
   for (const char *mode : {"recompute", "swap"}) {
     EngineOptions options = FewPages(14, INLAY_TEST_RANKS_BUNDLE);
     options.preemption_mode = mode;
@@ -95,14 +95,14 @@ TEST(EngineRanks, PreemptedSequencesContinue) {
 }
 
 TEST(EngineRanks, DraftTokensChangeNothing) {
-  std::vector<Answer> expected = OneByOne(*LoadRanks(), Greedy(60));
+  std::vector<Answer> expected = AllAtOnce(*LoadRanks(), Greedy(30));
   // Draft tokens of n-grams, of a model on one rank, and of one on two ranks.
   for (const char *draft : {"", INLAY_TEST_BUNDLE, INLAY_TEST_RANKS_BUNDLE}) {
     EngineOptions options;
     options.num_speculative_tokens = 3;
     options.speculative_model = draft;
     std::unique_ptr<Engine> engine = LoadRanks(options);
-    ExpectEqual(OneByOne(*engine, Greedy(60)), expected);
+    ExpectEqual(AllAtOnce(*engine, Greedy(30)), expected);
     EXPECT_GT(engine->Stats().accepted_draft_tokens, 0) << draft;
   }
 }
