@@ -407,9 +407,9 @@ private:
   }
 
   static llvm::json::Object describeCollective(tile::ProgramOp program, tile::CollectiveOp collective) {
-    return {{"name", program.getSymName().str()},
-            {"collective", tile::stringifyCollectiveKind(collective.getKind()).str()},
-            {"traffic", describeTraffic(program)}};
+    return llvm::json::Object{{"name", program.getSymName().str()},
+                              {"collective", tile::stringifyCollectiveKind(collective.getKind()).str()},
+                              {"traffic", describeTraffic(program)}};
   }
 
   /// Adds a program that a library computes, so that no kernel is compiled for it.

@@ -2,6 +2,8 @@
 
 #include "compiler/pipelines/Traffic.h"
 
+#include "dialects/llm/Llm.h"
+
 #include "mlir/IR/BuiltinOps.h"
 
 #include <map>

@@ -48,9 +48,9 @@ int64_t SourceAttr::getWholeColumns(int64_t columns) const {
 
 LogicalResult AllGatherOp::verifySymbolUses(SymbolTableCollection &) {
   int64_t own = columns(getInput()), all = columns(getResult()), ranks = getRanks(*this);
-  if (all > own * ranks || all < own)
-    return emitOpError() << "makes " << all << " columns of " << own << " on each of " << ranks << " ranks, expected "
-                         << own << " to " << own * ranks;
+  if (all > own * ranks)
+    return emitOpError() << "makes " << all << " columns of " << own << " on each of " << ranks
+                         << " ranks, expected at most " << own * ranks;
   if (cast<RankedTensorType>(getInput().getType()).getElementType() !=
       cast<RankedTensorType>(getResult().getType()).getElementType())
     return emitOpError() << "makes " << getResult().getType() << " of " << getInput().getType();

@@ -30,9 +30,9 @@ LogicalResult inlay::convertCollective(GroupOp group, CollectiveInterface op, Pr
                                        tile::ProgramOp &result) {
   if (failed(requireOwnRows(op, op.getInput())) || failed(requireOwnRows(op, group.getResult(0))))
     return failure();
-  auto kind = llvm::TypeSwitch<Operation *, tile::CollectiveKind>(op)
-                  .Case([](AllReduceOp) { return tile::CollectiveKind::AllReduce; })
-                  .Case([](AllGatherOp) { return tile::CollectiveKind::AllGather; });
+  tile::CollectiveKind kind = llvm::TypeSwitch<Operation *, tile::CollectiveKind>(op)
+                                  .Case([](AllReduceOp) { return tile::CollectiveKind::AllReduce; })
+                                  .Case([](AllGatherOp) { return tile::CollectiveKind::AllGather; });
   Value input = b.activation(op.getInput(), Provenance::Activation);
   Value output = b.activation(group.getResult(0), Provenance::Output);
   tile::CollectiveOp::create(b, kind, input, output);

@@ -42,30 +42,30 @@ func.func @scale(%x: tensor<?x2xf32>, %squares: tensor<?x1xf32>) -> tensor<?x2xf
 // -----
 
 // expected-error @+1 {{a shard is one of 0 parts, expected at least 1}}
-llm.weight @w : tensor<2xf32> from [#llm.source<"w", shard = <rows, parts = 0>>]
+llm.weight @w : tensor<2xf32> from [#llm.source<"w", shard = #llm.shard<rows, parts = 0>>]
 
 // -----
 
 // expected-error @+1 {{a shard has parts of 4 columns; only parts of rows have a size, above 0}}
-llm.weight @w : tensor<2x2xf32> from [#llm.source<"w", shard = <columns, parts = 2, size = 4>>]
+llm.weight @w : tensor<2x2xf32> from [#llm.source<"w", shard = #llm.shard<columns, parts = 2, size = 4>>]
 
 // -----
 
 // expected-error @+1 {{a source is part 2 of 2 of its weight's rows; only rows without a size have parts 0 to 1}}
-llm.weight @w : tensor<2x2xf32> from [#llm.source<"w", shard = <rows, parts = 2, index = 2>>]
+llm.weight @w : tensor<2x2xf32> from [#llm.source<"w", shard = #llm.shard<rows, parts = 2, index = 2>>]
 
 // -----
 
 module attributes {llm.ranks = 4 : i64} {
   // expected-error @+1 {{has a source of 3 parts on 4 ranks, expected a divisor}}
-  llm.weight @w : tensor<2xf32> from [#llm.source<"w", shard = <rows, parts = 3>>]
+  llm.weight @w : tensor<2xf32> from [#llm.source<"w", shard = #llm.shard<rows, parts = 3>>]
 }
 
 // -----
 
 module attributes {llm.ranks = 2 : i64} {
   // expected-error @+1 {{divides columns, but is a vector: 'tensor<2xf32>'}}
-  llm.weight @w : tensor<2xf32> from [#llm.source<"w", shard = <columns, parts = 2>>]
+  llm.weight @w : tensor<2xf32> from [#llm.source<"w", shard = #llm.shard<columns, parts = 2>>]
 }
 
 // -----

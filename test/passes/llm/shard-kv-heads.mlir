@@ -2,9 +2,9 @@
 
 // 2 kv heads on 4 ranks: ranks 0 and 1 have the first one, ranks 2 and 3 the second one. A norm of all heads counts the
 // squares of each twice.
-// CHECK: llm.weight @q : tensor<4x16xf32> from [#llm.source<"q", shard = <rows, parts = 4>>]
-// CHECK: llm.weight @k : tensor<4x16xf32> from [#llm.source<"k", shard = <rows, parts = 2>>]
-// CHECK: llm.weight @k_norm : tensor<4xf32> from [#llm.source<"k_norm", shard = <rows, parts = 2>>]
+// CHECK: llm.weight @q : tensor<4x16xf32> from [#llm.source<"q", shard = #llm.shard<rows, parts = 4>>]
+// CHECK: llm.weight @k : tensor<4x16xf32> from [#llm.source<"k", shard = #llm.shard<rows, parts = 2>>]
+// CHECK: llm.weight @k_norm : tensor<4xf32> from [#llm.source<"k_norm", shard = #llm.shard<rows, parts = 2>>]
 // CHECK: llm.rms_scale {{.*}}, @k_norm {columns = 16 : i64
 // CHECK: llm.kv_append {{.*}} {head_dim = 4 : i64, layer = 0 : i64} : (!llm.kv_cache, tensor<?x4xf32>, tensor<?x4xf32>, !llm.batch)
 // CHECK: llm.paged_attention {{.*}} {head_dim = 4 : i64, heads = 1 : i64, kv_heads = 1 : i64

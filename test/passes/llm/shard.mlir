@@ -2,11 +2,11 @@
 
 // Attention: rows of q, k and v, columns of o. The residual and the bias come after the sum.
 // CHECK: module attributes {llm.ranks = 2 : i64}
-// CHECK: llm.weight @q.weight : tensor<8x16xbf16> from [#llm.source<"q.weight", shard = <rows, parts = 2>>]
-// CHECK: llm.weight @q.bias : tensor<8xbf16> from [#llm.source<"q.bias", shard = <rows, parts = 2>>]
-// CHECK: llm.weight @k.weight : tensor<4x16xbf16> from [#llm.source<"qkv.weight", block = 8, offset = 4, count = 2, shard = <rows, parts = 2>>]
+// CHECK: llm.weight @q.weight : tensor<8x16xbf16> from [#llm.source<"q.weight", shard = #llm.shard<rows, parts = 2>>]
+// CHECK: llm.weight @q.bias : tensor<8xbf16> from [#llm.source<"q.bias", shard = #llm.shard<rows, parts = 2>>]
+// CHECK: llm.weight @k.weight : tensor<4x16xbf16> from [#llm.source<"qkv.weight", block = 8, offset = 4, count = 2, shard = #llm.shard<rows, parts = 2>>]
 // CHECK: llm.weight @v.weight : tensor<4x16xbf16>
-// CHECK: llm.weight @o.weight : tensor<16x8xbf16> from [#llm.source<"o.weight", shard = <columns, parts = 2>>]
+// CHECK: llm.weight @o.weight : tensor<16x8xbf16> from [#llm.source<"o.weight", shard = #llm.shard<columns, parts = 2>>]
 // CHECK: llm.weight @o.bias : tensor<16xbf16> from ["o.bias"]
 // CHECK-LABEL: @attention
 // CHECK: %[[Q:.*]] = llm.linear %arg0, @q.weight bias @q.bias : (tensor<?x16xbf16>) -> tensor<?x8xbf16>
@@ -41,7 +41,7 @@ func.func @attention(%x: tensor<?x16xbf16>, %batch: !llm.batch, %kv: !llm.kv_cac
 // -----
 
 // Slopes of ALiBi are those of all ranks, sinks those of the rank's heads.
-// CHECK: llm.weight @sinks : tensor<1xf32> from [#llm.source<"sinks", shard = <rows, parts = 2>>]
+// CHECK: llm.weight @sinks : tensor<1xf32> from [#llm.source<"sinks", shard = #llm.shard<rows, parts = 2>>]
 // CHECK-LABEL: @heads
 // CHECK: llm.paged_attention {{.*}} {alibi = array<f64: 5.000000e-01, 2.500000e-01>, {{.*}}heads = 1 : i64, kv_heads = 1 : i64{{.*}} sinks = @sinks}
 llm.weight @q : tensor<8x8xf32> from ["q"]
@@ -65,9 +65,9 @@ func.func @heads(%x: tensor<?x8xf32>, %batch: !llm.batch, %kv: !llm.kv_cache) ->
 // -----
 
 // An MLP: rows of gate and up, columns of down.
-// CHECK: llm.weight @gate : tensor<6x8xf32> from [#llm.source<"gate", shard = <rows, parts = 2>>]
-// CHECK: llm.weight @up : tensor<6x8xf32> from [#llm.source<"up", shard = <rows, parts = 2>>]
-// CHECK: llm.weight @down : tensor<8x6xf32> from [#llm.source<"down", transposed, shard = <columns, parts = 2>>]
+// CHECK: llm.weight @gate : tensor<6x8xf32> from [#llm.source<"gate", shard = #llm.shard<rows, parts = 2>>]
+// CHECK: llm.weight @up : tensor<6x8xf32> from [#llm.source<"up", shard = #llm.shard<rows, parts = 2>>]
+// CHECK: llm.weight @down : tensor<8x6xf32> from [#llm.source<"down", transposed, shard = #llm.shard<columns, parts = 2>>]
 // CHECK-LABEL: @mlp
 // CHECK: %[[H:.*]] = llm.gated_activation silu {{.*}} : tensor<?x6xf32>
 // CHECK: %[[PART:.*]] = llm.linear %[[H]], @down : (tensor<?x6xf32>) -> tensor<?x8xf32>
@@ -119,8 +119,8 @@ func.func @parallel(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
 
 // Norms of heads share their weight. One that has an element for each column is divided, or has parts as sources.
 // CHECK: llm.weight @shared : tensor<4xf32> from ["shared"]
-// CHECK: llm.weight @columns : tensor<4xf32> from [#llm.source<"columns", shard = <rows, parts = 2>>]
-// CHECK: llm.weight @tensors : tensor<4xf32> from [#llm.source<"first", shard = <rows, parts = 2, index = 0>>, #llm.source<"second", shard = <rows, parts = 2, index = 1>>]
+// CHECK: llm.weight @columns : tensor<4xf32> from [#llm.source<"columns", shard = #llm.shard<rows, parts = 2>>]
+// CHECK: llm.weight @tensors : tensor<4xf32> from [#llm.source<"first", shard = #llm.shard<rows, parts = 2, index = 0>>, #llm.source<"second", shard = #llm.shard<rows, parts = 2, index = 1>>]
 // CHECK-LABEL: @norms_of_heads
 // CHECK: llm.rms_norm {{.*}}, @shared {{.*}} : (tensor<?x4xf32>) -> tensor<?x4xf32>
 // CHECK: llm.layer_norm {{.*}}, @columns {{.*}} : (tensor<?x4xf32>) -> tensor<?x4xf32>
@@ -150,12 +150,12 @@ func.func @norms_of_heads(%x: tensor<?x8xf32>, %batch: !llm.batch, %kv: !llm.kv_
 // -----
 
 // A norm of all heads together: the ranks add up their squares.
-// CHECK: llm.weight @norm : tensor<4xf32> from [#llm.source<"norm", shard = <rows, parts = 2>>]
+// CHECK: llm.weight @norm : tensor<4xf32> from [#llm.source<"norm", shard = #llm.shard<rows, parts = 2>>]
 // CHECK-LABEL: @norm_of_rows
 // CHECK: %[[X:.*]] = llm.linear %arg0, @up : (tensor<?x8xf32>) -> tensor<?x4xf32>
 // CHECK: %[[OWN:.*]] = llm.sum_of_squares %[[X]] : (tensor<?x4xf32>) -> tensor<?x1xf32>
 // CHECK: %[[ALL:.*]] = llm.all_reduce %[[OWN]] : tensor<?x1xf32>
-// CHECK: %[[N:.*]] = llm.rms_scale %[[X]], %[[ALL]], @norm {columns = 8 : i64, eps = 1.000000e-06 : f64} : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+// CHECK: %[[N:.*]] = llm.rms_scale %[[X]], %[[ALL]], @norm {columns = 8 : i64, eps = {{.*}} : f64} : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
 // CHECK: llm.activation silu %[[N]]
 llm.weight @up : tensor<8x8xf32> from ["up"]
 llm.weight @norm : tensor<8xf32> from ["norm"]
@@ -173,7 +173,7 @@ func.func @norm_of_rows(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
 // The head of a tied model is a part of the embedding, which all ranks have as a whole. 101 rows are padded to 2 x 64;
 // what is gathered has no padding.
 // CHECK: llm.weight @embedding : tensor<101x8xf32> from ["embedding"]
-// CHECK: llm.weight @embedding.shard : tensor<64x8xf32> from [#llm.source<"embedding", shard = <rows, parts = 2, size = 64>>]
+// CHECK: llm.weight @embedding.shard : tensor<64x8xf32> from [#llm.source<"embedding", shard = #llm.shard<rows, parts = 2, size = 64>>]
 // CHECK-LABEL: @vocabulary
 // CHECK: llm.embedding %arg0, @embedding
 // CHECK: %[[OWN:.*]] = llm.linear {{.*}}, @embedding.shard : (tensor<?x8xf32>) -> tensor<?x64xf32>
@@ -194,12 +194,12 @@ func.func @vocabulary(%ids: tensor<?xi32>, %batch: !llm.batch) -> (tensor<?x101x
 
 // Scales of groups are divided with their weight. One scale for a whole row is on both ranks.
 // CHECK: llm.weight @up : tensor<32x16xi4> {{.*}}quantized = #llm.quantized<u4, scales = @up_scale, zero_points = @up_zero, group = 8>
-// CHECK: llm.weight @up_scale : tensor<32x2xf32> from [#llm.source<"up_scale", shard = <rows, parts = 2>>]
-// CHECK: llm.weight @up_zero : tensor<32x2xf32> from [#llm.source<"up_zero", shard = <rows, parts = 2>>]
+// CHECK: llm.weight @up_scale : tensor<32x2xf32> from [#llm.source<"up_scale", shard = #llm.shard<rows, parts = 2>>]
+// CHECK: llm.weight @up_zero : tensor<32x2xf32> from [#llm.source<"up_zero", shard = #llm.shard<rows, parts = 2>>]
 // CHECK: llm.weight @down : tensor<16x32xi4> {{.*}}quantized = #llm.quantized<u4, scales = @down_scale, group = 8>
-// CHECK: llm.weight @down_scale : tensor<16x4xf32> from [#llm.source<"down_scale", shard = <columns, parts = 2>>]
+// CHECK: llm.weight @down_scale : tensor<16x4xf32> from [#llm.source<"down_scale", shard = #llm.shard<columns, parts = 2>>]
 // CHECK: llm.weight @up2 : tensor<32x16xi8>
-// CHECK: llm.weight @up2_scale : tensor<32x1xf32> from [#llm.source<"up2_scale", shard = <rows, parts = 2>>]
+// CHECK: llm.weight @up2_scale : tensor<32x1xf32> from [#llm.source<"up2_scale", shard = #llm.shard<rows, parts = 2>>]
 // CHECK: llm.weight @down2 : tensor<16x32xi8> {{.*}}quantized = #llm.quantized<i8, scales = @down2_scale, group = 32>
 // CHECK: llm.weight @down2_scale : tensor<16x1xf32> from ["down2_scale"]
 llm.weight @up : tensor<64x16xi4> from ["up"] {quantized = #llm.quantized<u4, scales = @up_scale, zero_points = @up_zero, group = 8>}

@@ -22,7 +22,7 @@
 // CHECK: tile.store %[[COLUMN]]
 
 // CHECK-LABEL: tile.program @step_all_reduce(
-// CHECK-NEXT: tile.collective all_reduce %{{.*}}, %{{.*}} : !tile.view<?x1xf32, activation, tokens>, !tile.view<?x1xf32, output, tokens>
+// CHECK-NEXT: tile.collective all_reduce %{{.*}}, %{{.*}} : <?x1xf32, activation, tokens>, <?x1xf32, output, tokens>
 // CHECK-NEXT: }
 
 // CHECK-LABEL: tile.program @step_rms_scale
@@ -33,14 +33,14 @@
 // CHECK: tile.load %arg1[
 
 // CHECK-LABEL: tile.program @step_all_gather
-// CHECK-NEXT: tile.collective all_gather %{{.*}}, %{{.*}} : !tile.view<?x64xf32, activation, logit_rows>, !tile.view<?x101xf32, output, logit_rows>
+// CHECK-NEXT: tile.collective all_gather %{{.*}}, %{{.*}} : <?x64xf32, activation, logit_rows>, <?x101xf32, output, logit_rows>
 module attributes {llm.model = {max_model_len = 16 : i64}, llm.ranks = 2 : i64} {
 llm.weight @table : tensor<101x64xf32> from ["table"]
-llm.weight @up : tensor<32x64xf32> from [#llm.source<"up", shard = <rows, parts = 2>>]
-llm.weight @norm : tensor<32xf32> from [#llm.source<"norm", shard = <rows, parts = 2>>]
-llm.weight @down : tensor<64x32xf32> from [#llm.source<"down", shard = <columns, parts = 2>>]
+llm.weight @up : tensor<32x64xf32> from [#llm.source<"up", shard = #llm.shard<rows, parts = 2>>]
+llm.weight @norm : tensor<32xf32> from [#llm.source<"norm", shard = #llm.shard<rows, parts = 2>>]
+llm.weight @down : tensor<64x32xf32> from [#llm.source<"down", shard = #llm.shard<columns, parts = 2>>]
 llm.weight @bias : tensor<64xf32> from ["bias"]
-llm.weight @head : tensor<64x64xf32> from [#llm.source<"head", shard = <rows, parts = 2, size = 64>>]
+llm.weight @head : tensor<64x64xf32> from [#llm.source<"head", shard = #llm.shard<rows, parts = 2, size = 64>>]
 func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch, %cache: !llm.kv_cache) -> (tensor<?x101xf32>, tensor<?xi32>, !llm.kv_cache)
     attributes {llm.entry = {kind = "mixed", max_sequences = 4 : i64, max_tokens = 8 : i64}} {
   %x = llm.embedding %ids, @table : (tensor<?xi32>) -> tensor<?x64xf32> loc("embed")
