@@ -219,6 +219,23 @@ LogicalResult ProgramOp::verify() {
   return success();
 }
 
+CollectiveOp CollectiveOp::of(ProgramOp program) {
+  auto all = program.getOps<CollectiveOp>();
+  return all.empty() ? CollectiveOp() : *all.begin();
+}
+
+LogicalResult CollectiveOp::verify() {
+  ViewType input = getInput().getType(), output = getOutput().getType();
+  if (input.getRank() != 2 || output.getRank() != 2 || !input.getExtent() || input.getExtent() != output.getExtent() ||
+      input.getElementType() != output.getElementType())
+    return emitOpError() << "is of rows of one size of the step and one type, found " << input << " and " << output;
+  if (getKind() == CollectiveKind::AllReduce && input.getShape()[1] != output.getShape()[1])
+    return emitOpError() << "writes " << output.getShape()[1] << " columns of " << input.getShape()[1];
+  if (!llvm::hasNItems(getOperation()->getBlock()->without_terminator(), 1))
+    return emitOpError() << "is in a program with other ops, expected a program of its own";
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Memory
 //===----------------------------------------------------------------------===//

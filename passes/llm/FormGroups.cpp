@@ -192,7 +192,8 @@ private:
         continue;
       if (!fusion.canBeEpilogueOf(anchor)) {
         if (!fusion.isAnchor())
-          op->emitRemark() << "not fused into " << group.name << ": its result needs more than one tile of it";
+          op->emitRemark() << "not fused into " << group.name << ": its result needs "
+                           << (isa<CollectiveInterface>(op) ? "those of other ranks" : "more than one tile of it");
         continue;
       }
       if (std::string reason = epilogueRefusal(op, group); !reason.empty()) {
@@ -260,7 +261,7 @@ private:
 
   /// An op on single rows, and those that follow it: elementwise ops and at most one norm of the whole row.
   void growRows(Operation *op) {
-    Group &group = newGroup(op, isa<SampleOp>(op) ? "sample" : "rows");
+    Group &group = newGroup(op, isa<SampleOp>(op) ? "sample" : isa<CollectiveInterface>(op) ? "collective" : "rows");
     auto norm = dyn_cast<NormInterface>(op);
     bool isRowWise = isa<GatherRowsOp>(op) || isLookup(op) || isElementwise(op) || (norm && !norm.getGroup());
     if (separateAll || !isRowWise)
