@@ -21,7 +21,7 @@ using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
 /// One lane announces the bytes of a slot and starts a copy for each 8 rows. Rows past the end of the view have none.
 LogicalResult GenericLowering::fetchWeightsOfWarp(tile::FetchOp op) {
   auto view = cast<tile::ViewType>(op.getView().getType());
-  if (!isPacked(op.getView()))
+  if (StringAttr packing = packingOf(program, op.getView()); !packing || packing.getValue() != tile::kAtomPacking)
     return op.emitError("reads weights that are not packed; expected ")
            << tile::kPackingAttr << " = \"" << tile::kAtomPacking << "\"";
   KernelBuilder k(loc, b);
