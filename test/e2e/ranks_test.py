@@ -10,9 +10,9 @@ import tools
 # Fixtures with the number of ranks and what they have that others do not.
 FIXTURES = {
     "llama-gqa": (2, "grouped heads"),
-    "falcon-7b": (3, "one kv head, which all ranks have; attention beside the MLP"),
+    "llama-mqa": (2, "one kv head, which both ranks have"),
     "gpt2": (2, "transposed weights, biases, learned positions"),
-    "bloom": (3, "ALiBi slopes of a rank's heads"),
+    "cohere": (2, "attention beside the MLP, whose sum is reduced once"),
     "gemma2": (2, "soft caps, windows, tied head"),
     "olmo2": (2, "norms of whole rows, whose squares are summed over ranks"),
     "phi3": (2, "fused tensors that are divided before they are joined"),
