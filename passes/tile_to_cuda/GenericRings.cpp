@@ -150,8 +150,7 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
     tile::RingType type = any.getResult().getType();
     RingState &state = rings[any];
     for (auto [i, tile] : llvm::enumerate(type.getTiles()))
-      state.buffers.push_back(k.shared("ring" + std::to_string(buffers++),
-                                       bufferElement(cast<RankedTensorType>(tile)),
+      state.buffers.push_back(k.shared("ring" + std::to_string(buffers++), bufferElement(cast<RankedTensorType>(tile)),
                                        type.getStages() * type.tileBytes(i), kAtomBytes, overlay));
     state.full = k.shared("full", k.getI64Type(), type.getStages() * 8);
     state.empty = k.shared("empty", k.getI64Type(), type.getStages() * 8);
