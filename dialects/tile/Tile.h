@@ -82,8 +82,8 @@ inline constexpr int64_t kUnitRows = 16, kUnitColumns = 128;
 std::array<int64_t, 2> packedUnits(llvm::StringRef packing);
 /// Codes that lie in 16 bytes: neighbours of a row in the order that products take from a word.
 constexpr int64_t codesOfPiece(int64_t bits) { return 128 / bits; }
-/// From the number of a code in a unit to its row and column. In memory, code i of 4 bits is the lower half of byte i /
-/// 2 where i is even.
+/// From the number of a code in a unit to its row and column. In memory, the first of two codes of 4 bits is the lower
+/// half of their byte.
 LinearLayout codeLayout(int64_t bits);
 
 /// Registers that a block of so many threads is launched with, where it is alone on a multiprocessor. Its warps divide
