@@ -46,8 +46,7 @@ static int64_t estimate(tile::SwapAbAttr schedule, const LinearShape &shape, til
   // Each block reads all rows through the cache, which counts where weights are few bits beside them.
   int64_t cached = shape.weightBits < 16 ? blocks * schedule.share(shape.k) * schedule.stageBytes(shape.weightBits) : 0;
   return std::max({shape.columns * shape.k * shape.weightBits / 8 / costs.getMemoryBytes(),
-                   cached / costs.getCacheBytes(),
-                   steps * costs.getRoundTrip() / schedule.getStages(),
+                   cached / costs.getCacheBytes(), steps * costs.getRoundTrip() / schedule.getStages(),
                    steps * neighbours * products / costs.getProducts()}) +
          costs.getClusterWait() * split;
 }
@@ -69,8 +68,8 @@ tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr 
                                    split, slots, stages, sharedBytes);
     };
     // Scales and zero points of groups of 32 at the least take two f32 for each 32 codes.
-    stageBytes = withStages(kLeastStages).stageBytes(shape.weightBits) +
-                 (areCodes ? 64 * consumers * shape.groupBytes : 0);
+    stageBytes =
+        withStages(kLeastStages).stageBytes(shape.weightBits) + (areCodes ? 64 * consumers * shape.groupBytes : 0);
     int64_t stages = std::min<int64_t>((sharedBytes - kBarrierBytes) / stageBytes, 8);
     if (stages < kLeastStages)
       return;
@@ -85,8 +84,9 @@ tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr 
   if (areCodes) {
     // Codes are few bytes beside the rows, which more warpgroups share; they need registers while they are unpacked.
     for (int64_t consumers : {4, 2, 1})
-      for (int64_t split = 1; split <= (shape.rowTiles > 1 ? 1 : 8); ++split)
-        if (tileRows <= 64 || consumers <= 2)
+      // Clusters of other sizes leave parts of the chip empty, and the rest waits for a second round.
+      for (int64_t split : {1, 2, 3, 4, 6})
+        if ((tileRows <= 64 || consumers <= 2) && (split == 1 || shape.rowTiles == 1))
           consider(consumers, split, consumers == 4 || tileRows > 64 ? 1 : slots);
   } else {
     for (int64_t consumers : {2, 1}) {

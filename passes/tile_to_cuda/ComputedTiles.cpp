@@ -2,10 +2,10 @@
 
 #include "passes/tile_to_cuda/ComputedTiles.h"
 
-#include "passes/tile_to_cuda/SharedLayouts.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
 #include "passes/tile_to_cuda/MmaInstructions.h"
+#include "passes/tile_to_cuda/SharedLayouts.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 #include <numeric>
