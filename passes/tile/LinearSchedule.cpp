@@ -85,9 +85,9 @@ tile::GemmAttr inlay::chooseGemm(tile::TargetAttr target, llvm::function_ref<InF
   return {};
 }
 
-/// An estimate in ns. A ring is filled anew in each round trip to memory under load; the products and what memory
-/// gives bound it; blocks that share K wait for each other.
-static int64_t estimate(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
+/// A ring is filled anew in each round trip to memory under load; the products and what memory gives bound the time;
+/// blocks that share K wait for each other.
+int64_t inlay::estimateSwapAb(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
   tile::CostModelAttr costs = target.costs();
   int64_t split = schedule.getSplit(), slots = schedule.getSlots();
   int64_t blocks = llvm::divideCeil(shape.columns, schedule.getTileColumns()) * split;
@@ -125,7 +125,7 @@ tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr 
       auto schedule = tile::SwapAbAttr::get(target.getContext(), tileRows, tileColumns, /*tile_k=*/kAtomColumns,
                                             consumers, split, slots, stages, sharedBytes);
       if (schedule.givesEachBlockSteps(shape.k) &&
-          (!best || estimate(schedule, shape, target) < estimate(best, shape, target)))
+          (!best || estimateSwapAb(schedule, shape, target) < estimateSwapAb(best, shape, target)))
         best = schedule;
     }
   }

@@ -31,6 +31,9 @@ tile::GemmAttr chooseGemm(tile::TargetAttr target, llvm::function_ref<mlir::InFl
 tile::SwapAbAttr chooseSwapAb(const LinearShape &shape, tile::TargetAttr target,
                               llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
+/// The time in ns that the analytic model expects of one launch.
+int64_t estimateSwapAb(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target);
+
 /// What the analytic model says for a program of the families matvec, gemm or swap_ab; null after a diagnostic.
 tile::Schedule chooseLinear(tile::Family family, const LinearShape &shape, tile::TargetAttr target,
                             llvm::function_ref<mlir::InFlightDiagnostic()> emitError);

@@ -25,6 +25,19 @@ def SelectSchedulePass : Pass<"tile-select-schedule", "::mlir::ModuleOp"> {
   let dependentDialects = ["::inlay::tile::TileDialect"];
 }
 
+def ListSchedulesPass : Pass<"tile-list-schedules", "::mlir::ModuleOp"> {
+  let summary = "Lists the schedules that compile-model --tune would measure.";
+  let description = [{
+    A remark for each schedule of each linear layer's program that has the schedule `#tile.family<...>`: those that the
+    family can run (ScheduleSpace.h), with the time that the analytic model expects, the fastest first. The programs stay
+    as they are.
+  }];
+  let options = [
+    Option<"most", "most", "unsigned", /*default=*/"0", "schedules of a program that are listed; 0: all">,
+    Option<"stepRows", "step-rows", "int64_t", /*default=*/"0", "rows of the step; 0: those of the program's tile">];
+  let dependentDialects = ["::inlay::tile::TileDialect"];
+}
+
 def ApplySchedulePass : Pass<"tile-apply-schedule", "::mlir::ModuleOp"> {
   let summary = "Rewrites each program into what a block of its schedule computes.";
   let description = [{

@@ -5,6 +5,7 @@
 #include "fmt/format.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Diagnostics.h"
+#include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
@@ -61,7 +62,7 @@ static std::string firstOf(std::initializer_list<std::string> problems) {
   return "";
 }
 
-static std::string whyRefused(tile::MatvecAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
+std::string inlay::whyRefused(tile::MatvecAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
   int64_t groups = llvm::divideCeil(shape.columns, kGroupRows), rows = chooseMatvec(shape, target).getRows();
   int64_t groupsOfBlock = llvm::divideCeil(groups, schedule.getBlocks());
   std::string range = firstOf({rangeProblem("blocks", schedule.getBlocks(), 1, groups),
@@ -85,13 +86,13 @@ static std::string whyRefused(tile::MatvecAttr schedule, const LinearShape &shap
                   sharedProblem(needed, schedule.getSharedBytes())});
 }
 
-static std::string whyRefused(tile::GemmAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
+std::string inlay::whyRefused(tile::GemmAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
   return firstOf({rangeProblem("blocks", schedule.getBlocks(), 1, 64 * target.getMultiprocessors()),
                   sharedProblem(schedule.getStages() * schedule.stageBytes() + schedule.stagedBytes() + kBarrierBytes,
                                 target.getBlockSharedBytes())});
 }
 
-static std::string whyRefused(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
+std::string inlay::whyRefused(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
   int64_t rows = tile::swapAbTileRows(shape.rows);
   if (std::string range = rangeProblem("tile_rows", schedule.getTileRows(), rows, rows); !range.empty())
     return range;
@@ -101,6 +102,33 @@ static std::string whyRefused(tile::SwapAbAttr schedule, const LinearShape &shap
   int64_t needed = std::max(schedule.getStages() * schedule.stageBytes(), schedule.sumsBytes()) + kBarrierBytes;
   return firstOf({sharedProblem(schedule.getSharedBytes(), target.slotSharedBytes(schedule.getSlots())),
                   sharedProblem(needed, schedule.getSharedBytes())});
+}
+
+SmallVector<int64_t> inlay::numbersOf(tile::MatvecAttr schedule) {
+  return {schedule.getBlocks(), schedule.getWarps(),        schedule.getChunkAtoms(), schedule.getStages(),
+          schedule.getGroups(), schedule.getRows(),         schedule.getChains(),     schedule.getDepth(),
+          schedule.getSlots(),  schedule.getPartialBytes(), schedule.getSharedBytes()};
+}
+
+SmallVector<int64_t> inlay::numbersOf(tile::GemmAttr schedule) {
+  return {
+      schedule.getBlocks(), schedule.getTileRows(),  schedule.getTileColumns(),       schedule.getTileK(),
+      schedule.getStages(), schedule.getConsumers(), schedule.getProducerRegisters(), schedule.getConsumerRegisters()};
+}
+
+SmallVector<int64_t> inlay::numbersOf(tile::SwapAbAttr schedule) {
+  return {schedule.getTileRows(), schedule.getTileColumns(), schedule.getTileK(),  schedule.getConsumers(),
+          schedule.getSplit(),    schedule.getSlots(),       schedule.getStages(), schedule.getSharedBytes()};
+}
+
+std::map<std::string, int64_t> inlay::configOf(tile::Schedule schedule) {
+  std::map<std::string, int64_t> config;
+  auto add = [&](auto attr) {
+    for (auto [name, number] : llvm::zip_equal(attr.kNames, numbersOf(attr)))
+      config[name.str()] = number;
+  };
+  llvm::TypeSwitch<Attribute>(schedule).Case<tile::MatvecAttr, tile::GemmAttr, tile::SwapAbAttr>(add);
+  return config;
 }
 
 /// The numbers of `entry` in the order of `names`; empty, and why in `problem`, where the names differ.

@@ -9,8 +9,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <span>
 
 using namespace inlay;
 using Json = nlohmann::json;
@@ -24,6 +26,8 @@ static constexpr size_t kMostNameBytes = 64;
 static const char *const kTopKeys[] = {"format", "target", "chip", "entries", "libraries"};
 static const char *const kEntryKeys[] = {"family",   "rows",   "columns",      "k",       "dtype", "prologue",
                                          "epilogue", "config", "microseconds", "compiler"};
+/// That entries of format 2 lack.
+static const char *const kNewEntryKeys[] = {"date"};
 static const char *const kLibraryKeys[] = {
     "library", "rows", "columns", "k", "dtype", "epilogue", "microseconds", "generated_microseconds", "compiler"};
 static const char *const kLibraries[] = {"cublaslt"};
@@ -56,9 +60,12 @@ private:
       status = absl::InvalidArgumentError(
           fmt::format("{}: {} is {}, expected {}; correct it, or remove the file", file.path, key, found, expected));
   }
-  template <size_t n> void requireKeys(const Json &object, const std::string &where, const char *const (&known)[n]) {
+  template <size_t n>
+  void requireKeys(const Json &object, const std::string &where, const char *const (&known)[n],
+                   std::span<const char *const> optional = {}) {
     for (const auto &[key, value] : object.items())
-      if (std::find(std::begin(known), std::end(known), key) == std::end(known))
+      if (std::find(std::begin(known), std::end(known), key) == std::end(known) &&
+          std::find(optional.begin(), optional.end(), key) == optional.end())
         return fail(where + describe(Json(key)), "unknown", fmt::format("one of {}", fmt::join(known, ", ")));
     for (const char *key : known)
       if (!object.contains(key))
@@ -107,7 +114,7 @@ private:
 void Reader::readEntry(const Json &value, const std::string &where) {
   if (!value.is_object())
     return fail(where, describe(value), "an object");
-  requireKeys(value, where + ".", kEntryKeys);
+  requireKeys(value, where + ".", kEntryKeys, kNewEntryKeys);
   if (!status.ok())
     return;
   TuningKey key;
@@ -130,6 +137,8 @@ void Reader::readEntry(const Json &value, const std::string &where) {
   }
   entry.microseconds = microseconds(value["microseconds"], where + ".microseconds");
   entry.compiler = text(value["compiler"], where + ".compiler");
+  if (auto date = value.find("date"); date != value.end())
+    entry.date = text(*date, where + ".date");
   if (status.ok() && !file.entries.try_emplace(key, std::move(entry)).second)
     fail(where, "a second entry for " + key.toString(), "one");
 }
@@ -175,8 +184,10 @@ absl::Status Reader::run(std::string_view text) {
     requireKeys(json, "", kTopKeys);
   if (!status.ok())
     return status;
-  if (int64_t format = integer(json["format"], "format", 0); status.ok() && format != TuningFile::kFormat)
-    fail("format", fmt::format("{}", format), fmt::format("{}, the one of this compiler", TuningFile::kFormat));
+  if (int64_t format = integer(json["format"], "format", 0);
+      status.ok() && (format < TuningFile::kOldestFormat || format > TuningFile::kFormat))
+    fail("format", fmt::format("{}", format),
+         fmt::format("{} or {}, those of this compiler", TuningFile::kOldestFormat, TuningFile::kFormat));
   file.target = this->text(json["target"], "target");
   file.chip = this->text(json["chip"], "chip");
   for (const char *list : {"entries", "libraries"})
@@ -214,6 +225,18 @@ absl::StatusOr<TuningFile> TuningFile::open(const std::string &name, std::string
   return file;
 }
 
+absl::Status TuningFile::write() const {
+  std::string temporary = path + ".partial";
+  FileWriter writer(temporary);
+  writer.Write(toText());
+  if (absl::Status status = writer.Close(); !status.ok())
+    return status;
+  std::error_code error;
+  std::filesystem::rename(temporary, path, error);
+  return error ? absl::InternalError(fmt::format("{}: cannot be replaced: {}", path, error.message()))
+               : absl::OkStatus();
+}
+
 std::string TuningFile::toText() const {
   std::string text = fmt::format("{{\n  \"format\": {},\n  \"target\": {},\n  \"chip\": {},\n  \"entries\": [", kFormat,
                                  Json(target).dump(), Json(chip).dump());
@@ -229,6 +252,8 @@ std::string TuningFile::toText() const {
                                 {"config", entry.config},
                                 {"microseconds", entry.microseconds},
                                 {"compiler", entry.compiler}};
+    if (!entry.date.empty())
+      line["date"] = entry.date;
     text += fmt::format("{}\n    {}", separator, line.dump());
     separator = ",";
   }

@@ -40,6 +40,7 @@ struct TuningEntry {
   std::map<std::string, int64_t> config; // names and values of the numbers of the family's schedule
   double microseconds = 0;               // of one launch
   std::string compiler;                  // revision that made the kernel
+  std::string date;                      // of the measurement, 2026-11-29; empty in files of format 2
 };
 
 /// A product that a library could compute: any rows x k times the transpose of columns x k.
@@ -59,8 +60,9 @@ struct LibraryEntry {
 };
 
 struct TuningFile {
-  /// Files of another format are refused.
-  static constexpr int64_t kFormat = 2;
+  /// The format that is written. Older and newer ones are refused, but for those from the oldest on: format 2 has no
+  /// dates.
+  static constexpr int64_t kFormat = 3, kOldestFormat = 2;
 
   std::string path;   // as errors name it
   std::string target; // sm_90a
@@ -79,6 +81,8 @@ struct TuningFile {
 
   /// One line an entry, in the order of the keys.
   std::string toText() const;
+  /// Replaces the file `path` at once, so that an interruption leaves the old or the new one.
+  absl::Status write() const;
 };
 } // namespace inlay
 

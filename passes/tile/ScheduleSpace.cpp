@@ -1,0 +1,281 @@
+//===- ScheduleSpace.cpp - the schedules that a linear layer can have ------===//
+
+#include "passes/tile/ScheduleSpace.h"
+
+#include "mlir/IR/Diagnostics.h"
+#include "passes/tile/ScheduleTuning.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <tuple>
+
+using namespace mlir;
+using namespace inlay;
+using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
+
+//===----------------------------------------------------------------------===//
+// Combinations of numbers
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// The numbers of a schedule by their names.
+template <typename Attr> struct Numbers {
+  SmallVector<int64_t> values;
+
+  int64_t &operator[](StringRef name) {
+    const auto *found = llvm::find(Attr::kNames, name);
+    assert(found != std::end(Attr::kNames) && "a number that the family does not have");
+    return values[found - std::begin(Attr::kNames)];
+  }
+};
+
+/// A number that is varied, and its values.
+struct Axis {
+  StringRef name;
+  SmallVector<int64_t> values;
+};
+
+/// The schedules around one that are made of all combinations of some numbers; the others follow from these.
+template <typename Attr> class Combinations {
+public:
+  Combinations(Attr start, std::function<void(Numbers<Attr> &)> complete)
+      : start(start), complete(std::move(complete)) {}
+
+  /// Varies `name` over those of `tried` that the verifier takes with the other numbers of the start.
+  void vary(StringRef name, ArrayRef<int64_t> tried) {
+    Axis axis{name, {}};
+    for (int64_t value : tried) {
+      Numbers<Attr> numbers{numbersOf(start)};
+      numbers[name] = value;
+      if (make(numbers))
+        axis.values.push_back(value);
+    }
+    axes.push_back(std::move(axis));
+  }
+
+  /// Those that the verifier takes.
+  SmallVector<Attr> all() const {
+    SmallVector<Attr> result;
+    Numbers<Attr> numbers{numbersOf(start)};
+    addAll(axes, numbers, result);
+    return result;
+  }
+
+private:
+  Attr make(Numbers<Attr> numbers) const {
+    complete(numbers);
+    MLIRContext *context = start.getContext();
+    return Attr::ofNumbers([&] { return emitError(UnknownLoc::get(context)); }, context, numbers.values);
+  }
+
+  void addAll(ArrayRef<Axis> rest, Numbers<Attr> &numbers, SmallVector<Attr> &result) const {
+    if (rest.empty()) {
+      if (Attr schedule = make(numbers))
+        result.push_back(schedule);
+      return;
+    }
+    for (int64_t value : rest.front().values) {
+      numbers[rest.front().name] = value;
+      addAll(rest.drop_front(), numbers, result);
+    }
+  }
+
+  Attr start;
+  std::function<void(Numbers<Attr> &)> complete;
+  SmallVector<Axis> axes;
+};
+} // namespace
+
+/// 1 to `most`, one by one.
+static SmallVector<int64_t> each(int64_t most) {
+  return llvm::to_vector(llvm::map_range(llvm::seq<int64_t>(1, most + 1), [](int64_t value) { return value; }));
+}
+
+/// 1, 2, 4, ... to `most`.
+static SmallVector<int64_t> doubled(int64_t most) {
+  SmallVector<int64_t> values;
+  for (int64_t value = 1; value <= most; value *= 2)
+    values.push_back(value);
+  return values;
+}
+
+//===----------------------------------------------------------------------===//
+// Matvec
+//===----------------------------------------------------------------------===//
+
+/// Registers of a thread that neither hold rows nor sums: addresses, barriers, the epilogue.
+static constexpr int64_t kOtherRegisters = 64;
+
+/// Whether the rows and sums of a thread find room beside kOtherRegisters while all slots are taken.
+static bool hasRegisters(tile::MatvecAttr schedule) {
+  constexpr int64_t ofMultiprocessor = 65536, ofThread = 255, threadsOfMultiprocessor = 2048;
+  int64_t threads = schedule.getSlots() * schedule.getWarps() * 32;
+  if (threads > threadsOfMultiprocessor)
+    return false;
+  int64_t rows = llvm::divideCeil(schedule.getRows(), 8);
+  int64_t fragments = schedule.getRows() == 1 ? 0 : schedule.getDepth() * rows * 8 * schedule.getChunkAtoms();
+  int64_t sums = 4 * rows * schedule.getChains() * schedule.getGroups();
+  return fragments + sums + kOtherRegisters <= std::min(ofThread, ofMultiprocessor / threads);
+}
+
+/// An estimate in ns. The rings of a block are filled anew in each round trip to memory under load; blocks that take
+/// more groups than others end last; in each pass over the rows warps wait for each other.
+static int64_t estimate(tile::MatvecAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
+  tile::CostModelAttr costs = target.costs();
+  int64_t groups = llvm::divideCeil(llvm::divideCeil(shape.columns, kGroupRows), schedule.getBlocks());
+  int64_t waves = llvm::divideCeil(schedule.getBlocks(), target.residentBlocks(/*cluster=*/1, schedule.getSlots()));
+  int64_t ring = schedule.getWarps() * schedule.getStages() * schedule.getChunkAtoms() * kAtomBytes;
+  int64_t passes = llvm::divideCeil(groups, schedule.getGroups());
+  return std::max(shape.columns * shape.k * 2 / costs.getMemoryBytes(),
+                  waves * groups * kGroupRows * shape.k * 2 * costs.getRoundTrip() / ring) +
+         waves * passes * costs.getClusterWait();
+}
+
+static SmallVector<tile::MatvecAttr> combine(tile::MatvecAttr start, const LinearShape &shape,
+                                             tile::TargetAttr target) {
+  int64_t groupsOfAll = llvm::divideCeil(shape.columns, kGroupRows);
+  Combinations<tile::MatvecAttr> combinations(start, [&](Numbers<tile::MatvecAttr> &numbers) {
+    numbers["blocks"] = std::min(numbers["slots"] * target.getMultiprocessors(), groupsOfAll);
+    int64_t groups = llvm::divideCeil(groupsOfAll, numbers["blocks"]);
+    numbers["groups"] = std::min(numbers["groups"], groups);
+    int64_t passes = llvm::divideCeil(groups, numbers["groups"]);
+    int64_t passBytes = numbers["groups"] * numbers["warps"] * kGroupRows * numbers["rows"] * 4;
+    numbers["partial_bytes"] = passes == 1 ? 0 : std::max(passBytes, start.getPartialBytes());
+    numbers["shared_bytes"] = target.slotSharedBytes(numbers["slots"]);
+  });
+  combinations.vary("slots", doubled(4));
+  combinations.vary("warps", doubled(32));
+  combinations.vary("chunk_atoms", doubled(16));
+  combinations.vary("stages", doubled(16));
+  combinations.vary("groups", each(8));
+  combinations.vary("chains", doubled(2));
+  combinations.vary("depth", start.getRows() == 1 ? ArrayRef<int64_t>{start.getDepth()} : doubled(4));
+  SmallVector<tile::MatvecAttr> result = combinations.all();
+  llvm::erase_if(result, [](tile::MatvecAttr schedule) { return !hasRegisters(schedule); });
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Gemm and swap_ab
+//===----------------------------------------------------------------------===//
+
+/// Rows of the left operand of a warpgroup's product.
+static constexpr int64_t kWarpgroupRows = 64;
+
+/// An estimate in ns: rounds of tiles over the multiprocessors, whose steps along K the products or the refilling of
+/// the ring bound.
+static int64_t estimate(tile::GemmAttr schedule, const LinearShape &shape, int64_t stepRows, tile::TargetAttr target) {
+  tile::CostModelAttr costs = target.costs();
+  int64_t tiles =
+      llvm::divideCeil(stepRows, schedule.getTileRows()) * llvm::divideCeil(shape.columns, schedule.getTileColumns());
+  int64_t rounds = llvm::divideCeil(tiles, schedule.getBlocks());
+  int64_t steps = rounds * llvm::divideCeil(shape.k, schedule.getTileK());
+  int64_t products = schedule.getTileRows() * schedule.getTileColumns() * schedule.getTileK();
+  return std::max({shape.columns * shape.k * 2 / costs.getMemoryBytes(),
+                   steps * costs.getRoundTrip() / schedule.getStages(), steps * products / costs.getProducts()});
+}
+
+/// Lowers the stages of a ring to those that fit `bytes` of shared memory.
+template <typename Attr> static void keepFitting(Numbers<Attr> &numbers, int64_t stageBytes, int64_t bytes) {
+  numbers["stages"] = std::min(numbers["stages"], (bytes - kBarrierBytes) / stageBytes);
+}
+
+static SmallVector<tile::GemmAttr> combine(tile::GemmAttr start, const LinearShape &shape, tile::TargetAttr target) {
+  constexpr int64_t warpgroup = 128, mostRegisters = 240;
+  Combinations<tile::GemmAttr> combinations(start, [&](Numbers<tile::GemmAttr> &numbers) {
+    int64_t consumers = numbers["consumers"];
+    numbers["tile_rows"] = kWarpgroupRows * consumers;
+    // What the producers leave of a multiprocessor, of which a block has all.
+    int64_t pool = tile::registerPool(warpgroup * (1 + consumers)) / warpgroup - numbers["producer_registers"];
+    numbers["consumer_registers"] = std::min<int64_t>(mostRegisters, llvm::alignDown(pool / consumers, 8));
+    int64_t stageBytes = (numbers["tile_rows"] + numbers["tile_columns"]) * kAtomColumns * 2;
+    int64_t staged = start.stagedBytes() / start.getConsumers() * consumers;
+    keepFitting(numbers, stageBytes, target.getBlockSharedBytes() - staged);
+  });
+  combinations.vary("consumers", each(4));
+  combinations.vary("tile_columns", doubled(512));
+  combinations.vary("stages", doubled(16));
+  combinations.vary("producer_registers", {24, 40});
+  return combinations.all();
+}
+
+static SmallVector<tile::SwapAbAttr> combine(tile::SwapAbAttr start, const LinearShape &shape,
+                                             tile::TargetAttr target) {
+  Combinations<tile::SwapAbAttr> combinations(start, [&](Numbers<tile::SwapAbAttr> &numbers) {
+    numbers["tile_columns"] = kWarpgroupRows * numbers["consumers"];
+    numbers["shared_bytes"] = target.slotSharedBytes(numbers["slots"]);
+    int64_t stageBytes = (numbers["tile_rows"] + numbers["tile_columns"]) * kAtomColumns * 2;
+    keepFitting(numbers, stageBytes, numbers["shared_bytes"]);
+  });
+  combinations.vary("consumers", each(4));
+  combinations.vary("split", each(16));
+  combinations.vary("slots", each(4));
+  combinations.vary("stages", doubled(16));
+  return combinations.all();
+}
+
+//===----------------------------------------------------------------------===//
+// All families
+//===----------------------------------------------------------------------===//
+
+/// How far two schedules are apart: a doubled number is one step.
+template <typename Attr> static double distance(Attr a, Attr b) {
+  double sum = 0;
+  for (auto [x, y] : llvm::zip_equal(numbersOf(a), numbersOf(b)))
+    sum += std::abs(std::log2(static_cast<double>(x + 1) / static_cast<double>(y + 1)));
+  return sum;
+}
+
+template <typename Attr, typename Estimate>
+static ScheduleSpace rate(Attr chosen, const LinearShape &shape, tile::TargetAttr target, Estimate estimateOf) {
+  SmallVector<Attr> legal = combine(chosen, shape, target);
+  if (!llvm::is_contained(legal, chosen))
+    legal.push_back(chosen);
+  /// In the order in which they are measured; combinations that nothing tells apart stay in theirs.
+  struct Rated {
+    int64_t nanoseconds;
+    double distance;
+    size_t place;
+    Attr schedule;
+    bool operator<(const Rated &other) const {
+      return std::tie(nanoseconds, distance, place) < std::tie(other.nanoseconds, other.distance, other.place);
+    }
+  };
+  SmallVector<Rated> rated;
+  llvm::SmallDenseSet<Attr> seen;
+  for (Attr schedule : legal)
+    if (seen.insert(schedule).second && (schedule == chosen || whyRefused(schedule, shape, target).empty()))
+      rated.push_back({estimateOf(schedule), distance(schedule, chosen), rated.size(), schedule});
+  llvm::sort(rated);
+  ScheduleSpace space{chosen, {}};
+  for (const Rated &one : rated)
+    space.schedules.push_back({one.schedule, one.nanoseconds});
+  return space;
+}
+
+ScheduleSpace inlay::findSchedules(tile::Family family, const LinearShape &shape, int64_t stepRows,
+                                   tile::TargetAttr target, function_ref<InFlightDiagnostic()> emitError) {
+  tile::Schedule chosen = chooseLinear(family, shape, target, emitError);
+  if (!chosen)
+    return {};
+  // Combinations that the verifier refuses are no errors here.
+  ScopedDiagnosticHandler quiet(target.getContext(), [](Diagnostic &) { return success(); });
+  if (auto gemm = dyn_cast<tile::GemmAttr>(chosen))
+    return rate(gemm, shape, target, [&](tile::GemmAttr one) { return estimate(one, shape, stepRows, target); });
+  if (auto swapAb = dyn_cast<tile::SwapAbAttr>(chosen))
+    return rate(swapAb, shape, target, [&](tile::SwapAbAttr one) { return estimateSwapAb(one, shape, target); });
+  return rate(cast<tile::MatvecAttr>(chosen), shape, target,
+              [&](tile::MatvecAttr one) { return estimate(one, shape, target); });
+}
+
+void inlay::pruneSchedules(ScheduleSpace &space, size_t most) {
+  if (space.schedules.size() <= most || most == 0)
+    return;
+  RatedSchedule chosen =
+      *llvm::find_if(space.schedules, [&](const RatedSchedule &one) { return one.schedule == space.chosen; });
+  space.schedules.truncate(most);
+  if (llvm::none_of(space.schedules, [&](const RatedSchedule &one) { return one.schedule == space.chosen; }))
+    space.schedules.back() = chosen;
+}

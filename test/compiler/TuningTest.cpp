@@ -1,0 +1,122 @@
+//===- TuningTest.cpp - compile-model --tune with a device of a test -------===//
+
+#include "codegen/emit/Nvrtc.h"
+#include "compiler/pipelines/CompileModel.h"
+#include "fmt/format.h"
+#include "runtime/support/version.h"
+#include "test/runtime/fake_device.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include <filesystem>
+#include <fstream>
+
+using namespace inlay;
+using testing::HasSubstr;
+using testing::Not;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Programs of a model of four layers: five linear layers in decode steps, five in others.
+constexpr const char *kModel = "examples/stdlib_model/model";
+
+class TuningTest : public testing::Test {
+protected:
+  void SetUp() override {
+    llvm::Expected<std::unique_ptr<Nvrtc>> nvrtc = Nvrtc::load("");
+    if (!nvrtc)
+      GTEST_SKIP() << "no NVRTC: " << llvm::toString(nvrtc.takeError());
+    root = fs::path(testing::TempDir()) /
+           ("inlay-" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+    fs::remove_all(root);
+    fs::create_directories(root);
+    request.modelDirectory = kModel;
+    request.targets = {"sm_90a"};
+    request.dtype = "bfloat16";
+    request.weights = WeightsMode::Dummy;
+    request.maxNumSeqs = 1;
+    request.maxNumBatchedTokens = 64;
+    request.emit = EmitStage::Tile; // the schedules that follow from the file, without compiling them
+    request.tuning = (root / "tuning.json").string();
+    request.progress = [&](const std::string &line) { lines += line + "\n"; };
+    request.tune.emplace();
+    request.tune->candidates = 2;
+    request.tune->openDevice = [&]() -> absl::StatusOr<std::unique_ptr<Device>> {
+      return std::make_unique<FakeDevice>(gpu);
+    };
+    request.tune->timer.now = [&] { return gpu.seconds; };
+    // Alternatives are far apart in decode steps, and nearly equal in others.
+    gpu.microseconds = [](std::string_view kernel) {
+      return kernel.ends_with("_0") ? 20 : kernel.starts_with("decode") ? 10 : 19.9;
+    };
+  }
+  void TearDown() override { fs::remove_all(root); }
+
+  TuningFile file() {
+    absl::StatusOr<TuningFile> read = TuningFile::read(request.tuning);
+    EXPECT_TRUE(read.ok()) << read.status();
+    return read.ok() ? *read : TuningFile{};
+  }
+
+  fs::path root;
+  FakeGpu gpu;
+  CompileRequest request;
+  std::string lines, out;
+};
+
+/// An interrupted run keeps what was measured; the next one measures the rest; a third one has nothing left to do.
+TEST_F(TuningTest, KeepsTheFastestAndCompilesWithIt) {
+  request.tune->stop = [&] { return gpu.runs.size() > 60; };
+  absl::Status status = compileModel(request, out);
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("and are in " + request.tuning));
+  size_t measured = file().entries.size();
+  EXPECT_GT(measured, 0);
+
+  request.tune->stop = nullptr;
+  request.explain = true;
+  lines.clear();
+  status = compileModel(request, out);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_THAT(lines, HasSubstr(fmt::format("; {} programs are in {} already", measured, request.tuning)));
+  EXPECT_THAT(out, HasSubstr("predicted  measured    before"));
+  EXPECT_THAT(out, HasSubstr("schedule measured on Fake GPU: "));
+  EXPECT_THAT(out, Not(HasSubstr("schedule by the analytic model: " + request.tuning)));
+  TuningFile tuned = file();
+  EXPECT_GT(tuned.entries.size(), measured);
+  EXPECT_EQ(tuned.chip, "Fake GPU");
+  for (const auto &[key, entry] : tuned.entries) {
+    EXPECT_EQ(entry.compiler, Revision());
+    EXPECT_EQ(entry.date.size(), std::string("2026-11-29").size());
+  }
+
+  size_t runs = gpu.runs.size();
+  ASSERT_TRUE(compileModel(request, out).ok());
+  EXPECT_EQ(gpu.runs.size(), runs);
+  EXPECT_EQ(file().toText(), tuned.toText());
+}
+
+TEST_F(TuningTest, NoGpuIsAnErrorThatSaysSo) {
+  request.tune->openDevice = []() -> absl::StatusOr<std::unique_ptr<Device>> {
+    return absl::UnavailableError("no NVIDIA driver");
+  };
+  EXPECT_EQ(
+      compileModel(request, out),
+      absl::UnavailableError("--tune measures kernels on a GPU for sm_90a, but it cannot be used: no NVIDIA driver"));
+}
+
+TEST_F(TuningTest, AFileOfAnotherChipIsRefused) {
+  std::ofstream(request.tuning) << R"({"format":3,"target":"sm_90a","chip":"NVIDIA H200","entries":[],"libraries":[]})";
+  EXPECT_THAT(std::string(compileModel(request, out).message()),
+              HasSubstr("was measured on 'NVIDIA H200' for sm_90a, but this machine measures on 'Fake GPU' for sm_90a; "
+                        "name another file with --tuning-file"));
+}
+
+TEST_F(TuningTest, AFileThatCannotBeWrittenIsFoundBeforeAnythingIsMeasured) {
+  request.tuning = (root / "missing" / "tuning.json").string();
+  EXPECT_THAT(std::string(compileModel(request, out).message()), HasSubstr("missing/tuning.json"));
+  EXPECT_TRUE(gpu.runs.empty());
+}
+
+} // namespace
