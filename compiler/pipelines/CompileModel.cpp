@@ -328,6 +328,10 @@ private:
     ScheduleTuner tuner(options);
     if (absl::Status status = tuner.open(); !status.ok())
       return status;
+    // The remarks of this lowering are not those of what is compiled then.
+    ScopedDiagnosticHandler quiet(&context, [](Diagnostic &diagnostic) {
+      return success(diagnostic.getSeverity() == DiagnosticSeverity::Remark);
+    });
     std::vector<EntryPoint> entries = chooseEntryPoints(target, limits);
     FailureOr<OwningOpRef<ModuleOp>> tiles =
         lowerToTile(model, target, limits, entries, /*sourceType=*/"", without, request.tuning, request.library);
