@@ -1,5 +1,12 @@
 // The schedules that compile-model --tune would measure for a program, with what the analytic model expects of them.
 // RUN: inlay-opt --tile-list-schedules=most=3 %s 2>&1 >/dev/null | FileCheck %s
+// More stages than this have no room: 14 of 16 KB.
+// CHECK: remark: schedule 1 of [[LEGAL:[0-9]+]], 8.6 us by the model: #tile.swap_ab<{{.*}} consumers = 1, split = 2, slots = 1, stages = 14, shared_bytes = 232448>
+// CHECK: remark: schedule 2 of [[LEGAL]], 9.1 us by the model: #tile.swap_ab<{{.*}} tile_columns = 128, {{.*}} consumers = 2, split = 3, slots = 1, stages = 8,
+// The model's choice is listed, however many others it expects to be faster.
+// CHECK: remark: schedule 3 of [[LEGAL]], 9.4 us by the model, its choice: #tile.swap_ab<{{.*}} split = 3, slots = 2, stages = 7,
+// CHECK-NOT: remark:
+
 !x = !tile.view<?x4096xbf16, activation, tokens>
 !w = !tile.view<4096x4096xbf16, weight>
 !y = !tile.view<?x4096xf32, output, tokens>
