@@ -1,4 +1,4 @@
-//===- Tuning.cpp - measures the schedules of a model's linear layers ------===//
+//===- Tuning.cpp - measures the schedules of a model's kernels ------------===//
 
 #include "compiler/pipelines/Tuning.h"
 
@@ -55,11 +55,16 @@ absl::Status ScheduleTuner::open() {
 }
 
 LogicalResult ScheduleTuner::prepare(ModuleOp tiles, ArrayRef<EntryPoint> entries, const CudaOptions &cuda) {
-  auto isKnown = [&](const TuningKey &key) {
-    auto found = file.entries.find(key);
-    return found != file.entries.end() && found->second.compiler == Revision();
+  auto isOfThisRevision = [](const auto &entries, const auto &key) {
+    auto found = entries.find(key);
+    return found != entries.end() && found->second.compiler == Revision();
   };
-  FailureOr<TuningModule> found = findTunedPrograms(tiles, entries, options.candidates, isKnown);
+  TuningSearch search{options.candidates, options.timer.context, [&](const TunedKey &key) {
+                        if (const auto *attention = std::get_if<AttentionKey>(&key))
+                          return isOfThisRevision(file.attention, *attention);
+                        return isOfThisRevision(file.entries, std::get<TuningKey>(key));
+                      }};
+  FailureOr<TuningModule> found = findTunedPrograms(tiles, entries, search);
   if (failed(found))
     return failure();
   tuning = std::move(*found);
@@ -145,7 +150,7 @@ absl::Status ScheduleTuner::measureAll(const Bundle &bundle) {
   if (!timer.ok())
     return timer.status();
   for (const plan::Entry *entry : *target.entries()) {
-    auto isOf = [&](const TunedProgram &one) { return entryNameOf(one) == entry->name()->string_view(); };
+    auto isOf = [&](const TunedProgram &one) { return one.entryName() == entry->name()->string_view(); };
     absl::StatusOr<std::vector<tools::LaunchTime>> times = (*timer)->Time(*entry);
     if (absl::IsCancelled(times.status()))
       return absl::CancelledError(fmt::format(
@@ -185,25 +190,30 @@ absl::Status ScheduleTuner::keep(const TunedProgram &program, const std::vector<
   result.best = *timeOf[*best];
   result.incumbent = incumbent ? *timeOf[*incumbent] : tools::LaunchTime{};
   double microseconds = std::round(result.best.microseconds * 100) / 100;
-  file.entries[program.key] = {configOf(program.alternatives[*best].rated.schedule), microseconds,
-                               std::string(Revision()), today()};
+  TuningEntry entry{configOf(program.alternatives[*best].rated.schedule), microseconds, std::string(Revision()),
+                    today()};
+  if (const auto *key = std::get_if<AttentionKey>(&program.key))
+    file.attention[*key] = std::move(entry);
+  else
+    file.entries[std::get<TuningKey>(program.key)] = std::move(entry);
   results.emplace_back(&program, result);
-  progress(
-      fmt::format("tune: {} of {}: {}: {:.1f} us{}", results.size(), tuning.entries.size(), program.key.toString(),
-                  result.best.microseconds,
-                  best == incumbent ? ", as before" : fmt::format(", before {:.1f}", result.incumbent.microseconds)));
+  std::string before = !incumbent          ? ", its schedule before has no kernel"
+                       : best == incumbent ? ", as before"
+                                           : fmt::format(", before {:.1f}", result.incumbent.microseconds);
+  progress(fmt::format("tune: {} of {}: {}: {:.1f} us{}", results.size(), tuning.entries.size(), toString(program.key),
+                       result.best.microseconds, before));
   return file.write();
 }
 
 std::string ScheduleTuner::explain() const {
-  std::string text = fmt::format("{:58} {:>9} {:>9} {:>9}  {}\n", "us of a launch", "predicted", "measured", "before",
+  std::string text = fmt::format("{:70} {:>9} {:>9} {:>9}  {}\n", "us of a launch", "predicted", "measured", "before",
                                  "schedule (measured of legal)");
   for (const auto &[program, result] : results) {
     const RatedSchedule &rated = program->alternatives[result.bestAlternative].rated;
     std::string schedule;
     for (const auto &[name, number] : configOf(rated.schedule))
       schedule += fmt::format("{} {}, ", name, number);
-    text += fmt::format("{:58} {:9.1f} {:9.2f} {:9.2f}  {}({} of {})\n", program->key.toString(),
+    text += fmt::format("{:70} {:9.1f} {:9.2f} {:9.2f}  {}({} of {})\n", toString(program->key),
                         static_cast<double>(rated.nanoseconds) / 1000, result.best.microseconds,
                         result.incumbent.microseconds, schedule, result.measured, program->legal);
   }

@@ -1,4 +1,4 @@
-//===- Tuning.h - measures the schedules of a model's linear layers --------===//
+//===- Tuning.h - measures the schedules of a model's kernels --------------===//
 //
 // compile-model --tune: opens the device, has the alternatives compiled
 // (TuningPrograms.h), times them (runtime/tools/launch_timer.h) and keeps the

@@ -2,7 +2,7 @@
 
 #include "compiler/pipelines/TuningPrograms.h"
 
-#include "dialects/tile/UniquePrograms.h"
+#include "passes/tile/AttentionTuning.h"
 #include "passes/tile/LaunchedSteps.h"
 #include "passes/tile/ScheduleTuning.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -12,7 +12,9 @@
 using namespace mlir;
 using namespace inlay;
 
-std::string inlay::entryNameOf(const TunedProgram &program) { return "tune_" + program.name; }
+std::string inlay::toString(const TunedKey &key) {
+  return std::visit([](const auto &one) { return one.toString(); }, key);
+}
 
 /// The family of a program that a tuning file can name.
 static std::optional<tile::Family> familyOf(tile::ProgramOp program) {
@@ -49,77 +51,117 @@ static bool isFloat16(MainLoop &loop) {
   return type.isBF16() || type.isF16();
 }
 
-/// Adds the schedule of a program to those that are measured, if it is none of them.
-static void addIncumbent(TunedProgram &tuned, tile::Schedule schedule, const ScheduleSpace &all) {
-  auto isOwn = [&](const auto &one) { return one.rated.schedule == schedule; };
-  auto found = llvm::find_if(tuned.alternatives, isOwn);
-  tuned.incumbent = found - tuned.alternatives.begin();
-  if (found != tuned.alternatives.end())
-    return;
-  const auto *rated = llvm::find_if(all.schedules, [&](const RatedSchedule &one) { return one.schedule == schedule; });
-  tuned.alternatives.push_back({rated != all.schedules.end() ? *rated : RatedSchedule{schedule, 0}, {}, {}});
+namespace {
+/// A program in the steps of one entry point, and all its schedules.
+struct Work {
+  tile::ProgramOp program;
+  tile::EntryOp steps;
+  TunedKey key;
+  ScheduleSpace space;
+};
+} // namespace
+
+/// Adds a linear layer's program, if a tuning file can have an entry for it.
+static LogicalResult addLinear(tile::ProgramOp program, tile::Family family, SmallVectorImpl<Work> &works) {
+  tile::EntryOp steps = measuredEntry(program);
+  if (!steps)
+    return success();
+  FailureOr<MainLoop> loop = findMainLoop(program);
+  if (failed(loop))
+    return failure();
+  if (!isFloat16(*loop))
+    return success();
+  ScheduleSpace space = findSchedules(family, shapeOf(*loop), steps.getMaxTokens(), tile::targetOf(program),
+                                      [&] { return program.emitError(); });
+  if (!space.chosen)
+    return failure();
+  works.push_back({program, steps, tuningKeyOf(program, *loop), std::move(space)});
+  return success();
 }
 
-FailureOr<TuningModule> inlay::findTunedPrograms(ModuleOp tiles, ArrayRef<EntryPoint> entries, size_t most,
-                                                 const std::function<bool(const TuningKey &)> &isKnown) {
+/// Adds an attention's program in each of the decode steps that launch it, or in the largest steps of prompts.
+static void addAttention(tile::ProgramOp program, int64_t context, SmallVectorImpl<Work> &works) {
+  tile::Schedule schedule = program.getScheduleAttr();
+  SmallVector<tile::EntryOp> entries = launchedSteps(program).entries;
+  if (isa<tile::PrefillAttentionAttr>(schedule) && !entries.empty()) {
+    entries = {*llvm::max_element(
+        entries, [](tile::EntryOp a, tile::EntryOp b) { return a.getMaxTokens() < b.getMaxTokens(); })};
+    context = entries.front().getMaxTokens();
+  }
+  for (tile::EntryOp steps : entries) {
+    std::optional<AttentionWork> work = attentionWorkOf(program, schedule, steps.getMaxSequences());
+    if (work)
+      works.push_back({program, steps, tuningKeyOf(*work, schedule),
+                       findAttentionSchedules(schedule, *work, context, tile::targetOf(program))});
+  }
+}
+
+/// The alternatives of `work`: the best `most`, and the program's own schedule.
+static TunedProgram tunedOf(Work &work, size_t most) {
+  TunedProgram tuned;
+  tuned.key = work.key;
+  tuned.program = work.program.getSymName().str();
+  tuned.steps = work.steps.getSymName().str();
+  tuned.legal = work.space.schedules.size();
+  tile::Schedule own = work.program.getScheduleAttr();
+  auto isOwn = [&](const RatedSchedule &one) { return one.schedule == own; };
+  auto *found = llvm::find_if(work.space.schedules, isOwn);
+  RatedSchedule rated = found != work.space.schedules.end() ? *found : RatedSchedule{own, 0};
+  pruneSchedules(work.space, most);
+  if (llvm::none_of(work.space.schedules, isOwn))
+    work.space.schedules.push_back(rated);
+  tuned.incumbent = llvm::find_if(work.space.schedules, isOwn) - work.space.schedules.begin();
+  for (const auto &[i, one] : llvm::enumerate(work.space.schedules))
+    tuned.alternatives.push_back({one, tuned.entryName() + "_" + std::to_string(i), {}});
+  return tuned;
+}
+
+FailureOr<TuningModule> inlay::findTunedPrograms(ModuleOp tiles, ArrayRef<EntryPoint> entries,
+                                                 const TuningSearch &search) {
+  SmallVector<Work> works;
+  for (tile::ProgramOp program : tiles.getOps<tile::ProgramOp>()) {
+    if (std::optional<tile::Family> family = familyOf(program)) {
+      if (failed(addLinear(program, *family, works)))
+        return failure();
+    } else if (program.getScheduleAttr()) {
+      addAttention(program, search.context, works);
+    }
+  }
   TuningModule result;
   result.module = ModuleOp::create(tiles.getLoc());
   if (Attribute target = tiles->getAttr(tile::kTargetAttr))
     result.module.get()->setAttr(tile::kTargetAttr, target);
   OpBuilder builder = OpBuilder::atBlockEnd(result.module->getBody());
-  std::set<TuningKey> seen;
-  for (tile::ProgramOp program : tiles.getOps<tile::ProgramOp>()) {
-    std::optional<tile::Family> family = familyOf(program);
-    tile::EntryOp entry = family ? measuredEntry(program) : tile::EntryOp();
-    if (!entry)
+  std::set<TunedKey> seen;
+  for (Work &work : works) {
+    if (!seen.insert(work.key).second)
       continue;
-    FailureOr<MainLoop> loop = findMainLoop(program);
-    if (failed(loop))
-      return failure();
-    TunedProgram tuned;
-    tuned.key = tuningKeyOf(program, *loop);
-    tuned.name = program.getSymName().str();
-    if (!isFloat16(*loop) || !seen.insert(tuned.key).second)
-      continue;
-    if (isKnown(tuned.key)) {
+    if (search.isKnown && search.isKnown(work.key)) {
       ++result.known;
       continue;
     }
-    if (auto origin = program->getAttrOfType<StringAttr>(tile::kOriginAttr))
-      tuned.origin = origin.str();
-    ScheduleSpace all = findSchedules(*family, shapeOf(*loop), entry.getMaxTokens(), tile::targetOf(tiles),
-                                      [&] { return program.emitError(); });
-    if (!all.chosen)
-      return failure();
-    tuned.legal = all.schedules.size();
-    ScheduleSpace kept = all;
-    pruneSchedules(kept, most);
-    for (const RatedSchedule &one : kept.schedules)
-      tuned.alternatives.push_back({one, {}, {}});
-    addIncumbent(tuned, program.getScheduleAttr(), all);
-    for (const auto &[i, one] : llvm::enumerate(tuned.alternatives)) {
-      one.kernel = tuned.name + "_schedule_" + std::to_string(i);
-      auto clone = cast<tile::ProgramOp>(builder.clone(*program));
+    const TunedProgram &tuned = result.programs.emplace_back(tunedOf(work, search.most));
+    for (const TunedSchedule &one : tuned.alternatives) {
+      auto clone = cast<tile::ProgramOp>(builder.clone(*work.program));
       clone.setSymName(one.kernel);
       clone.setScheduleAttr(one.rated.schedule);
     }
-    result.programs.push_back(std::move(tuned));
-    EntryPoint point = *llvm::find_if(entries, [&](const EntryPoint &one) { return one.name == entry.getSymName(); });
-    point.name = entryNameOf(result.programs.back());
+    EntryPoint point = *llvm::find_if(entries, [&](const EntryPoint &one) { return one.name == tuned.steps; });
+    point.name = tuned.entryName();
     result.entries.push_back(std::move(point));
   }
   return result;
 }
 
 /// An entry point whose launches are those alternatives of `tuned` that have kernels, with the arguments of the first
-/// launch of `program`.
-static void addEntry(OpBuilder &builder, tile::ProgramOp program, const TunedProgram &tuned, StringRef name) {
-  tile::EntryOp steps = measuredEntry(program);
+/// launch of its program in its steps.
+static void addEntry(OpBuilder &builder, ModuleOp tiles, const TunedProgram &tuned) {
+  auto steps = tiles.lookupSymbol<tile::EntryOp>(tuned.steps);
   auto launches = steps.getBody().getOps<tile::LaunchOp>();
   tile::LaunchOp launch =
-      *llvm::find_if(launches, [&](tile::LaunchOp one) { return one.getProgram() == program.getSymName(); });
+      *llvm::find_if(launches, [&](tile::LaunchOp one) { return one.getProgram() == tuned.program; });
   auto entry = cast<tile::EntryOp>(builder.clone(*steps));
-  entry.setSymName(name);
+  entry.setSymName(tuned.entryName());
   entry.getBody().front().clear();
   OpBuilder inside = OpBuilder::atBlockEnd(&entry.getBody().front());
   for (const TunedSchedule &one : tuned.alternatives)
@@ -156,7 +198,7 @@ LogicalResult inlay::compileAlternatives(TuningModule &tuning, ModuleOp tiles, c
     }
     if (count == 0)
       continue;
-    addEntry(builder, tiles.lookupSymbol<tile::ProgramOp>(tuned.name), tuned, tuning.entries[i].name);
+    addEntry(builder, tiles, tuned);
     entries.push_back(tuning.entries[i]);
   }
   tuning.entries = std::move(entries);

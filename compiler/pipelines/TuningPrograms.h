@@ -17,6 +17,7 @@
 
 #include <functional>
 #include <string>
+#include <variant>
 #include <vector>
 
 namespace inlay {
@@ -28,18 +29,21 @@ struct TunedSchedule {
   std::string refusal; // why there is no kernel; empty if there is one
 };
 
-/// A program whose schedule is to be measured.
-struct TunedProgram {
-  TuningKey key;
-  std::string name;     // of the program
-  std::string origin;   // ops of the model, for people
-  size_t legal = 0;     // schedules that the family could run
-  size_t incumbent = 0; // the alternative that is used without this measurement
-  std::vector<TunedSchedule> alternatives;
-};
+/// What an entry of a tuning file is for.
+using TunedKey = std::variant<TuningKey, AttentionKey>;
+std::string toString(const TunedKey &key);
 
-/// The entry point that launches the alternatives of a program.
-std::string entryNameOf(const TunedProgram &program);
+/// A program whose schedule is to be measured in the steps of one entry point.
+struct TunedProgram {
+  TunedKey key;
+  std::string program, steps; // their names
+  size_t legal = 0;           // schedules that the family could run
+  size_t incumbent = 0;       // the alternative that is used without this measurement
+  std::vector<TunedSchedule> alternatives;
+
+  /// Of the entry point that launches the alternatives.
+  std::string entryName() const { return "tune_" + steps + "_" + program; }
+};
 
 struct TuningModule {
   std::vector<TunedProgram> programs;
@@ -50,10 +54,16 @@ struct TuningModule {
   std::vector<KernelFacts> facts;           // of those that have kernels
 };
 
-/// Finds the linear layers' programs of `tiles`, which have schedules, and up to `most` schedules for each: the fastest
-/// by the model, the model's choice and the program's own. Programs for which `isKnown` holds are left out.
-mlir::FailureOr<TuningModule> findTunedPrograms(mlir::ModuleOp tiles, llvm::ArrayRef<EntryPoint> entries, size_t most,
-                                                const std::function<bool(const TuningKey &)> &isKnown);
+struct TuningSearch {
+  size_t most = 16;                              // schedules of a program
+  int64_t context = 512;                         // positions that a sequence of a decode step attends to
+  std::function<bool(const TunedKey &)> isKnown; // what need not be measured
+};
+
+/// Finds the programs of linear layers and attention in `tiles`, which have schedules, and schedules to measure for
+/// each: the fastest by the model, the model's choice and the program's own.
+mlir::FailureOr<TuningModule> findTunedPrograms(mlir::ModuleOp tiles, llvm::ArrayRef<EntryPoint> entries,
+                                                const TuningSearch &search);
 
 /// Compiles the alternatives and makes the entry points. `done`: see compileCudaAlternatives. A program without kernels
 /// stays in the list, without an entry point.

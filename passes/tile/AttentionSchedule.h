@@ -25,6 +25,10 @@ struct AttentionShape {
   int64_t stepBytes() const { return slabs() * slabColumns * 2 * keysPerStep; }
 };
 
+/// Shared memory beside the rings of the family decode_attention: barriers and the merge; of prefill_attention:
+/// barriers.
+inline constexpr int64_t kDecodeBesideRings = 12 * 1024, kPrefillBesideRings = 1024;
+
 /// Query rows of a consumer of the family prefill_attention.
 inline constexpr int64_t kConsumerRows = 64;
 

@@ -1,105 +1,16 @@
 //===- ScheduleSpace.cpp - the schedules that a linear layer can have ------===//
 
-#include "passes/tile/ScheduleSpace.h"
+#include "passes/tile/ScheduleCombinations.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "passes/tile/ScheduleTuning.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
-#include <cmath>
-#include <functional>
-#include <tuple>
 
 using namespace mlir;
 using namespace inlay;
 using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
-
-//===----------------------------------------------------------------------===//
-// Combinations of numbers
-//===----------------------------------------------------------------------===//
-
-namespace {
-/// The numbers of a schedule by their names.
-template <typename Attr> struct Numbers {
-  SmallVector<int64_t> values;
-
-  int64_t &operator[](StringRef name) {
-    const auto *found = llvm::find(Attr::kNames, name);
-    assert(found != std::end(Attr::kNames) && "a number that the family does not have");
-    return values[found - std::begin(Attr::kNames)];
-  }
-};
-
-/// A number that is varied, and its values.
-struct Axis {
-  StringRef name;
-  SmallVector<int64_t> values;
-};
-
-/// The schedules around one that are made of all combinations of some numbers; the others follow from these.
-template <typename Attr> class Combinations {
-public:
-  Combinations(Attr start, std::function<void(Numbers<Attr> &)> complete)
-      : start(start), complete(std::move(complete)) {}
-
-  /// Varies `name` over those of `tried` that the verifier takes with the other numbers of the start.
-  void vary(StringRef name, ArrayRef<int64_t> tried) {
-    Axis axis{name, {}};
-    for (int64_t value : tried) {
-      Numbers<Attr> numbers{numbersOf(start)};
-      numbers[name] = value;
-      if (make(numbers))
-        axis.values.push_back(value);
-    }
-    axes.push_back(std::move(axis));
-  }
-
-  /// Those that the verifier takes.
-  SmallVector<Attr> all() const {
-    SmallVector<Attr> result;
-    Numbers<Attr> numbers{numbersOf(start)};
-    addAll(axes, numbers, result);
-    return result;
-  }
-
-private:
-  Attr make(Numbers<Attr> numbers) const {
-    complete(numbers);
-    MLIRContext *context = start.getContext();
-    return Attr::ofNumbers([&] { return emitError(UnknownLoc::get(context)); }, context, numbers.values);
-  }
-
-  void addAll(ArrayRef<Axis> rest, Numbers<Attr> &numbers, SmallVector<Attr> &result) const {
-    if (rest.empty()) {
-      if (Attr schedule = make(numbers))
-        result.push_back(schedule);
-      return;
-    }
-    for (int64_t value : rest.front().values) {
-      numbers[rest.front().name] = value;
-      addAll(rest.drop_front(), numbers, result);
-    }
-  }
-
-  Attr start;
-  std::function<void(Numbers<Attr> &)> complete;
-  SmallVector<Axis> axes;
-};
-} // namespace
-
-/// 1 to `most`, one by one.
-static SmallVector<int64_t> each(int64_t most) {
-  return llvm::to_vector(llvm::map_range(llvm::seq<int64_t>(1, most + 1), [](int64_t value) { return value; }));
-}
-
-/// 1, 2, 4, ... to `most`.
-static SmallVector<int64_t> doubled(int64_t most) {
-  SmallVector<int64_t> values;
-  for (int64_t value = 1; value <= most; value *= 2)
-    values.push_back(value);
-  return values;
-}
 
 //===----------------------------------------------------------------------===//
 // Matvec
@@ -220,39 +131,10 @@ static SmallVector<tile::SwapAbAttr> combine(tile::SwapAbAttr start, const Linea
 // All families
 //===----------------------------------------------------------------------===//
 
-/// How far two schedules are apart: a doubled number is one step.
-template <typename Attr> static double distance(Attr a, Attr b) {
-  double sum = 0;
-  for (auto [x, y] : llvm::zip_equal(numbersOf(a), numbersOf(b)))
-    sum += std::abs(std::log2(static_cast<double>(x + 1) / static_cast<double>(y + 1)));
-  return sum;
-}
-
 template <typename Attr, typename Estimate>
 static ScheduleSpace rate(Attr chosen, const LinearShape &shape, tile::TargetAttr target, Estimate estimateOf) {
-  SmallVector<Attr> legal = combine(chosen, shape, target);
-  if (!llvm::is_contained(legal, chosen))
-    legal.push_back(chosen);
-  /// In the order in which they are measured; combinations that nothing tells apart stay in theirs.
-  struct Rated {
-    int64_t nanoseconds;
-    double distance;
-    size_t place;
-    Attr schedule;
-    bool operator<(const Rated &other) const {
-      return std::tie(nanoseconds, distance, place) < std::tie(other.nanoseconds, other.distance, other.place);
-    }
-  };
-  SmallVector<Rated> rated;
-  llvm::SmallDenseSet<Attr> seen;
-  for (Attr schedule : legal)
-    if (seen.insert(schedule).second && (schedule == chosen || whyRefused(schedule, shape, target).empty()))
-      rated.push_back({estimateOf(schedule), distance(schedule, chosen), rated.size(), schedule});
-  llvm::sort(rated);
-  ScheduleSpace space{chosen, {}};
-  for (const Rated &one : rated)
-    space.schedules.push_back({one.schedule, one.nanoseconds});
-  return space;
+  return rateSchedules<Attr>(chosen, combine(chosen, shape, target), estimateOf,
+                             [&](Attr schedule) { return whyRefused(schedule, shape, target).empty(); });
 }
 
 ScheduleSpace inlay::findSchedules(tile::Family family, const LinearShape &shape, int64_t stepRows,

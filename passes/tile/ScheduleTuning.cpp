@@ -2,6 +2,8 @@
 
 #include "passes/tile/ScheduleTuning.h"
 
+#include "passes/tile/AttentionTuning.h"
+
 #include "fmt/format.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Diagnostics.h"
@@ -127,12 +129,13 @@ std::map<std::string, int64_t> inlay::configOf(tile::Schedule schedule) {
     for (auto [name, number] : llvm::zip_equal(attr.kNames, numbersOf(attr)))
       config[name.str()] = number;
   };
-  llvm::TypeSwitch<Attribute>(schedule).Case<tile::MatvecAttr, tile::GemmAttr, tile::SwapAbAttr>(add);
+  llvm::TypeSwitch<Attribute>(schedule)
+      .Case<tile::MatvecAttr, tile::GemmAttr, tile::SwapAbAttr, tile::DecodeAttentionAttr, tile::PrefillAttentionAttr>(
+          add);
   return config;
 }
 
-/// The numbers of `entry` in the order of `names`; empty, and why in `problem`, where the names differ.
-static SmallVector<int64_t> numbersOf(const TuningEntry &entry, ArrayRef<llvm::StringLiteral> names,
+SmallVector<int64_t> inlay::numbersOf(const TuningEntry &entry, ArrayRef<llvm::StringLiteral> names,
                                       std::string &problem) {
   for (const auto &[name, value] : entry.config)
     if (!llvm::is_contained(names, name)) {
@@ -155,16 +158,7 @@ static SmallVector<int64_t> numbersOf(const TuningEntry &entry, ArrayRef<llvm::S
 template <typename Attr>
 static tile::Schedule measured(const TuningEntry &entry, const LinearShape &shape, tile::TargetAttr target,
                                std::string &problem) {
-  SmallVector<int64_t> numbers = numbersOf(entry, Attr::kNames, problem);
-  if (numbers.empty())
-    return {};
-  MLIRContext *context = target.getContext();
-  // The verifier's message becomes part of a longer one.
-  ScopedDiagnosticHandler handler(context, [&](Diagnostic &diagnostic) {
-    problem = diagnostic.str();
-    return success();
-  });
-  auto schedule = Attr::ofNumbers([&] { return emitError(UnknownLoc::get(context)); }, context, numbers);
+  Attr schedule = scheduleOf<Attr>(entry, target.getContext(), problem);
   if (schedule)
     problem = whyRefused(schedule, shape, target);
   return problem.empty() ? tile::Schedule(schedule) : tile::Schedule();
