@@ -142,6 +142,15 @@ absl::Status ScheduleTuner::measure(std::string plan) {
   return measureAll(**bundle);
 }
 
+/// The launch with whose results the others are compared: the incumbent's, or the first if it has no kernel. Launches
+/// are those of the alternatives with kernels.
+static size_t referenceOf(const TunedProgram &program) {
+  if (!program.alternatives[program.incumbent].refusal.empty())
+    return 0;
+  return llvm::count_if(ArrayRef(program.alternatives).take_front(program.incumbent),
+                        [](const TunedSchedule &one) { return one.refusal.empty(); });
+}
+
 absl::Status ScheduleTuner::measureAll(const Bundle &bundle) {
   const plan::Target &target = *bundle.target(options.target);
   tools::LaunchTimerOptions timing = options.timer;
@@ -151,17 +160,26 @@ absl::Status ScheduleTuner::measureAll(const Bundle &bundle) {
     return timer.status();
   for (const plan::Entry *entry : *target.entries()) {
     auto isOf = [&](const TunedProgram &one) { return one.entryName() == entry->name()->string_view(); };
-    absl::StatusOr<std::vector<tools::LaunchTime>> times = (*timer)->Time(*entry);
+    const TunedProgram &program = *llvm::find_if(tuning.programs, isOf);
+    absl::StatusOr<std::vector<tools::LaunchTime>> times = (*timer)->Time(*entry, referenceOf(program));
     if (absl::IsCancelled(times.status()))
       return absl::CancelledError(fmt::format(
           "interrupted: {} of {} programs were measured{}", results.size(), target.entries()->size(),
           results.empty() ? "" : fmt::format(" and are in {}; the same command measures the rest", file.path)));
     if (!times.ok())
       return times.status();
-    if (absl::Status status = keep(*llvm::find_if(tuning.programs, isOf), *times); !status.ok())
+    if (absl::Status status = keep(program, *times); !status.ok())
       return status;
   }
   return absl::OkStatus();
+}
+
+/// "split 2, stages 7, ..."
+static std::string describe(tile::Schedule schedule) {
+  std::string text;
+  for (const auto &[name, number] : configOf(schedule))
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, number);
+  return text;
 }
 
 /// Whether `one` is faster than `other` by more than the measurement varies, and by what is worth another kernel.
@@ -179,6 +197,11 @@ absl::Status ScheduleTuner::keep(const TunedProgram &program, const std::vector<
     if (!program.alternatives[i].refusal.empty())
       continue;
     timeOf[i] = &times[result.measured++];
+    if (timeOf[i]->differs) {
+      progress(fmt::format("tune: warning: '{}' computes other results than the schedule in use and is left out: {}",
+                           program.alternatives[i].kernel, describe(program.alternatives[i].rated.schedule)));
+      continue;
+    }
     if (!best || timeOf[i]->microseconds < timeOf[*best]->microseconds)
       best = i;
     if (i == program.incumbent)
@@ -210,12 +233,9 @@ std::string ScheduleTuner::explain() const {
                                  "schedule (measured of legal)");
   for (const auto &[program, result] : results) {
     const RatedSchedule &rated = program->alternatives[result.bestAlternative].rated;
-    std::string schedule;
-    for (const auto &[name, number] : configOf(rated.schedule))
-      schedule += fmt::format("{} {}, ", name, number);
-    text += fmt::format("{:70} {:9.1f} {:9.2f} {:9.2f}  {}({} of {})\n", toString(program->key),
+    text += fmt::format("{:70} {:9.1f} {:9.2f} {:9.2f}  {} ({} of {})\n", toString(program->key),
                         static_cast<double>(rated.nanoseconds) / 1000, result.best.microseconds,
-                        result.incumbent.microseconds, schedule, result.measured, program->legal);
+                        result.incumbent.microseconds, describe(rated.schedule), result.measured, program->legal);
   }
   return text;
 }

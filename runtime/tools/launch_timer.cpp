@@ -3,9 +3,11 @@
 #include "fmt/format.h"
 #include "runtime/bundle/cache_groups.h"
 #include "runtime/bundle/dummy_weights.h"
+#include "runtime/tools/launch_results.h"
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 
 namespace inlay::tools {
 namespace {
@@ -114,10 +116,9 @@ absl::StatusOr<void *> LaunchTimer::AllocateNoise(uint64_t bytes, std::string_vi
 
 absl::Status LaunchTimer::Allocate() {
   noise_ = DummyNoise(TypeOfMost(target_), device_.host_pool());
-  uint64_t workspace = kAlignment;
   int32_t pages = 1;
   for (const plan::Entry *entry : *target_.entries()) {
-    workspace = std::max(workspace, entry->workspace_bytes());
+    workspace_bytes_ = std::max(workspace_bytes_, entry->workspace_bytes());
     pages = std::max(pages, MakeStep(*entry).pages);
   }
   // One matrix of this size is not in the cache when its next copy has been read.
@@ -125,8 +126,7 @@ absl::Status LaunchTimer::Allocate() {
   if (target_.weights())
     for (const plan::Weight *weight : *target_.weights())
       weights_bytes_ = std::max(weights_bytes_, 2 * AlignUp(weight->bytes()));
-  cache_bytes_ = AlignUp(LayerPageBytes(*model().cache_groups()->Get(0)) * static_cast<uint64_t>(pages));
-  caches_bytes_ = std::max(options_.cold_bytes, 2 * cache_bytes_) / (2 * cache_bytes_) * (2 * cache_bytes_);
+  caches_bytes_ = std::max(options_.cold_bytes, 2 * CacheBytes(pages));
   uint64_t sequences = model().max_num_seqs();
   struct {
     uint64_t bytes;
@@ -134,7 +134,7 @@ absl::Status LaunchTimer::Allocate() {
     std::byte *&memory;
   } parts[] = {{weights_bytes_, "weights to measure with", weights_},
                {caches_bytes_, "keys and values to measure with", caches_},
-               {workspace, "activations (--max-num-batched-tokens lowers it)", workspace_},
+               {workspace_bytes_, "activations (--max-num-batched-tokens lowers it)", workspace_},
                {layout_.bytes + layout_.penalty_bytes, "step metadata", block_},
                {sequences * model().vocab_size() * sizeof(float), "logits (--max-num-seqs lowers it)", logits_},
                {sequences * sizeof(int32_t), "tokens", tokens_}};
@@ -152,6 +152,11 @@ absl::Status LaunchTimer::Allocate() {
   return device_.Clear(block_ + layout_.bytes, layout_.penalty_bytes);
 }
 
+// Of a layer's keys in so many pages; of its values as many.
+uint64_t LaunchTimer::CacheBytes(int32_t pages) const {
+  return AlignUp(LayerPageBytes(*model().cache_groups()->Get(0)) * static_cast<uint64_t>(pages));
+}
+
 absl::Status LaunchTimer::WriteStep(const plan::Entry &entry, StepSizes &sizes) {
   Step step = MakeStep(entry);
   absl::StatusOr<StepSizes> filled =
@@ -159,8 +164,8 @@ absl::Status LaunchTimer::WriteStep(const plan::Entry &entry, StepSizes &sizes) 
   if (!filled.ok())
     return filled.status();
   sizes = *filled;
-  sizes[plan::Extent_KvRows] =
-      static_cast<int32_t>(cache_bytes_ / LayerPageBytes(*model().cache_groups()->Get(0)) * RowsOfPage(model()));
+  sizes[plan::Extent_KvRows] = step.pages * static_cast<int32_t>(RowsOfPage(model()));
+  cache_bytes_ = CacheBytes(step.pages);
   return device_.CopyToDevice(block_, host_block_, layout_.bytes);
 }
 
@@ -218,6 +223,20 @@ BoundLaunch LaunchTimer::Bind(const plan::Launch &launch, uint64_t copy) const {
   return bound;
 }
 
+// What one launch computes from the same activations as all others.
+absl::StatusOr<std::vector<float>> LaunchTimer::Results(const plan::Launch &launch, const StepSizes &sizes) {
+  WeightSink::Repetition workspace{workspace_, workspace_bytes_, 0};
+  if (absl::Status status = device_.Repeat({&workspace, 1}, noise_); !status.ok())
+    return status;
+  BoundLaunch bound = Bind(launch, /*copy=*/0);
+  absl::StatusOr<LaunchList> list = device_.Prepare({&bound, 1});
+  if (!list.ok())
+    return list.status();
+  if (absl::Status status = device_.Run(*list, sizes, /*reuse=*/false); !status.ok())
+    return status;
+  return ReadResults(device_, ResultsOf(bound, *target_.kernels()->Get(launch.kernel()), sizes, TypeOfMost(target_)));
+}
+
 absl::StatusOr<LaunchList> LaunchTimer::PrepareChain(const plan::Launch &launch, int &length) {
   uint64_t copies = std::max<uint64_t>(1, options_.cold_bytes / ColdBytes(launch));
   length = static_cast<int>(std::clamp(copies, kLeastChain, kMostChain));
@@ -238,13 +257,13 @@ absl::StatusOr<double> LaunchTimer::Sample(LaunchList chain, const StepSizes &si
   return options_.now() - begin;
 }
 
-absl::StatusOr<std::vector<LaunchTime>> LaunchTimer::Time(const plan::Entry &entry) {
+absl::StatusOr<std::vector<LaunchTime>> LaunchTimer::Time(const plan::Entry &entry, size_t reference) {
   struct Chain {
     const plan::Launch *launch;
     LaunchList list = 0;
     int length = 0;
     std::vector<double> samples = {};
-    bool is_active = true;
+    bool is_active = true, differs = false;
   };
   auto naming = [&](const plan::Launch &launch, const absl::Status &status) {
     std::string_view kernel = target_.kernels()->Get(launch.kernel())->name()->string_view();
@@ -253,10 +272,23 @@ absl::StatusOr<std::vector<LaunchTime>> LaunchTimer::Time(const plan::Entry &ent
   StepSizes sizes{};
   if (absl::Status status = WriteStep(entry, sizes); !status.ok())
     return status;
+  const plan::Launch &first = *entry.launches()->Get(static_cast<uint32_t>(reference));
+  absl::StatusOr<std::vector<float>> expected = Results(first, sizes);
+  if (!expected.ok())
+    return naming(first, expected.status());
   std::vector<Chain> chains;
-  int runs = 1;
+  int runs = 0;
   for (const plan::Launch *launch : *entry.launches()) {
-    Chain chain{launch};
+    if (options_.stop && options_.stop())
+      return absl::CancelledError("the measurement was interrupted");
+    Chain &chain = chains.emplace_back(Chain{launch});
+    absl::StatusOr<std::vector<float>> results = Results(*launch, sizes);
+    if (!results.ok())
+      return naming(*launch, results.status());
+    chain.differs = RelativeSquaredError(*results, *expected) > kSameResults;
+    chain.is_active = !chain.differs;
+    if (chain.differs)
+      continue;
     absl::StatusOr<LaunchList> list = PrepareChain(*launch, chain.length);
     if (!list.ok())
       return naming(*launch, list.status());
@@ -266,9 +298,8 @@ absl::StatusOr<std::vector<LaunchTime>> LaunchTimer::Time(const plan::Entry &ent
     for (int i = 0; i < 2; ++i)
       if (seconds = Sample(chain.list, sizes, 1); !seconds.ok())
         return naming(*launch, seconds.status());
-    if (chains.empty())
+    if (runs == 0)
       runs = static_cast<int>(std::clamp(options_.sample_seconds / std::max(*seconds, 1e-6), 1.0, 1000.0) + .999);
-    chains.push_back(std::move(chain));
   }
   for (int round = 0; round < options_.rounds; ++round) {
     for (size_t i = 0; i < chains.size(); ++i) {
@@ -285,15 +316,16 @@ absl::StatusOr<std::vector<LaunchTime>> LaunchTimer::Time(const plan::Entry &ent
     }
     if (round + 1 != kRoundsOfAll)
       continue;
-    double best = TimeOf(chains.front().samples).microseconds;
+    double best = std::numeric_limits<double>::infinity();
     for (const Chain &chain : chains)
-      best = std::min(best, TimeOf(chain.samples).microseconds);
+      if (chain.is_active)
+        best = std::min(best, TimeOf(chain.samples).microseconds);
     for (Chain &chain : chains)
-      chain.is_active = TimeOf(chain.samples).microseconds <= kFarSlower * best;
+      chain.is_active = chain.is_active && TimeOf(chain.samples).microseconds <= kFarSlower * best;
   }
   std::vector<LaunchTime> times;
   for (Chain &chain : chains)
-    times.push_back(TimeOf(std::move(chain.samples)));
+    times.push_back(chain.differs ? LaunchTime{.differs = true} : TimeOf(std::move(chain.samples)));
   return times;
 }
 

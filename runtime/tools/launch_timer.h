@@ -25,6 +25,7 @@ struct LaunchTimerOptions {
 struct LaunchTime {
   double microseconds = 0; // of one launch in its chain, the median of the rounds
   double spread = 0;       // half of the distance between the quartiles, in microseconds
+  bool differs = false;    // its results are not those of the reference; then it has no time
 };
 
 // The launches of a plan on a device, with random weights, activations and caches. Memory is allocated once and shared
@@ -37,10 +38,11 @@ public:
   ~LaunchTimer();
 
   // The times of the launches of `entry`, which are alternatives to each other, in steps with as many rows as the entry
-  // point takes. Each is timed in a chain of launches of its own that start early, as in a step. The rounds interleave
-  // the alternatives, so that clocks that change affect all of them alike. Alternatives that are far slower than the
-  // fastest have fewer rounds. Errors name the kernel.
-  absl::StatusOr<std::vector<LaunchTime>> Time(const plan::Entry &entry);
+  // point takes. First, what they compute from the same memory is compared with that of launch `reference`. Then each
+  // is timed in a chain of launches of its own that start early, as in a step. The rounds interleave the alternatives,
+  // so that clocks that change affect all of them alike. Alternatives that are far slower than the fastest have fewer
+  // rounds. Errors name the kernel.
+  absl::StatusOr<std::vector<LaunchTime>> Time(const plan::Entry &entry, size_t reference = 0);
 
 private:
   LaunchTimer(Device &device, const Bundle &bundle, const plan::Target &target, const LaunchTimerOptions &options);
@@ -55,9 +57,11 @@ private:
   Step MakeStep(const plan::Entry &entry) const;
   absl::Status Allocate();
   absl::StatusOr<void *> AllocateNoise(uint64_t bytes, std::string_view what);
+  uint64_t CacheBytes(int32_t pages) const;
   absl::Status WriteStep(const plan::Entry &entry, StepSizes &sizes);
   uint64_t ColdBytes(const plan::Launch &launch) const;
   BoundLaunch Bind(const plan::Launch &launch, uint64_t copy) const;
+  absl::StatusOr<std::vector<float>> Results(const plan::Launch &launch, const StepSizes &sizes);
   absl::StatusOr<LaunchList> PrepareChain(const plan::Launch &launch, int &length);
   absl::StatusOr<double> Sample(LaunchList chain, const StepSizes &sizes, int runs);
   const plan::Model &model() const { return *bundle_.plan().model(); }
@@ -70,9 +74,11 @@ private:
   std::vector<void *> allocated_;
   void *host_block_ = nullptr;
   std::unique_ptr<StepMetadata> metadata_;
+  uint64_t workspace_bytes_ = 256;
   std::byte *weights_ = nullptr, *workspace_ = nullptr, *caches_ = nullptr, *block_ = nullptr, *logits_ = nullptr,
             *tokens_ = nullptr;
-  uint64_t weights_bytes_ = 0, cache_bytes_ = 0, caches_bytes_ = 0; // in all; of a layer's keys; of all copies
+  uint64_t weights_bytes_ = 0, caches_bytes_ = 0; // in all
+  uint64_t cache_bytes_ = 0;                      // of the keys of a layer in the step that was written last
   std::vector<std::byte> noise_;
 };
 

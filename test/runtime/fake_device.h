@@ -4,8 +4,9 @@
 
 #include "runtime/device/device.h"
 
+#include <algorithm>
+#include <bit>
 #include <functional>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -15,10 +16,12 @@ namespace inlay {
 struct FakeGpu {
   std::function<double(std::string_view kernel)> microseconds; // of one launch
   std::function<absl::Status(std::string_view kernel)> run = [](std::string_view) { return absl::OkStatus(); };
+  // Each number of the results of a kernel; of bfloat16, its upper 16 bits.
+  std::function<float(std::string_view kernel)> result = [](std::string_view) { return 1.0f; };
   uint64_t free_memory = uint64_t{64} << 30;
 
   double seconds = 0;                // now
-  std::vector<std::string> runs;     // kernel of each list that ran
+  std::vector<std::string> runs;     // kernel of each list that ran to be timed
   std::vector<uint64_t> allocations; // bytes
   std::vector<std::vector<BoundLaunch>> lists;
   std::vector<StepSizes> sizes; // of each run
@@ -41,7 +44,11 @@ public:
   }
   void Free(void *memory) override {}
   absl::Status CopyToDevice(void *to, const void *from, uint64_t bytes) override { return absl::OkStatus(); }
-  absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) override { return absl::OkStatus(); }
+  absl::Status CopyToHost(void *to, const void *from, uint64_t bytes) override {
+    auto half = static_cast<uint16_t>(std::bit_cast<uint32_t>(gpu_.result(last_)) >> 16);
+    std::fill_n(static_cast<uint16_t *>(to), bytes / sizeof half, half);
+    return absl::OkStatus();
+  }
   absl::Status CopyOnDevice(void *to, const void *from, uint64_t bytes) override { return absl::OkStatus(); }
   absl::Status CopyToHostAsync(void *to, const void *from, uint64_t bytes) override { return absl::OkStatus(); }
   absl::Status CopyToDeviceAsync(void *to, const void *from, uint64_t bytes) override { return absl::OkStatus(); }
@@ -72,8 +79,11 @@ public:
         return status;
       gpu_.seconds += gpu_.microseconds(kernel) * 1e-6;
     }
-    gpu_.runs.push_back(kernels_[gpu_.lists[static_cast<size_t>(list)].front().launch->kernel()]);
-    gpu_.sizes.push_back(sizes);
+    last_ = kernels_[gpu_.lists[static_cast<size_t>(list)].front().launch->kernel()];
+    if (reuse) {
+      gpu_.runs.push_back(last_);
+      gpu_.sizes.push_back(sizes);
+    }
     return absl::OkStatus();
   }
   absl::Status Write(std::span<const Range> ranges, const FillRange &fill) override { return absl::OkStatus(); }
@@ -87,6 +97,7 @@ private:
   ThreadPool pool_;
   uint64_t next_ = uint64_t{1} << 40;
   std::vector<std::string> kernels_;
+  std::string last_; // that ran
 };
 
 } // namespace inlay

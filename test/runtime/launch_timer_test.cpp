@@ -1,9 +1,11 @@
 // Timing alternatives of a kernel: which memory they read, in which order they run, and what their samples become.
 #include "runtime/bundle/writer.h"
+#include "runtime/tools/launch_results.h"
 #include "runtime/tools/launch_timer.h"
 #include "test/runtime/fake_device.h"
 #include "test/runtime/plan_testing.h"
 
+#include <cmath>
 #include <filesystem>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -76,6 +78,15 @@ protected:
     return (*timer)->Time(*target.entries()->Get(0));
   }
 
+  // The lists of more than one launch.
+  std::vector<std::vector<BoundLaunch>> Chains() const {
+    std::vector<std::vector<BoundLaunch>> chains;
+    for (const std::vector<BoundLaunch> &list : gpu_.lists)
+      if (list.size() > 1)
+        chains.push_back(list);
+    return chains;
+  }
+
   fs::path path_;
   FakeGpu gpu_;
   LaunchTimerOptions options_;
@@ -94,14 +105,14 @@ TEST_F(LaunchTimerTest, GivesTheTimeOfOneLaunchOfAChain) {
 // 100 copies of the matrix are read in turn; the vector, the workspace and the rows of the step stay where they are.
 TEST_F(LaunchTimerTest, AChainReadsAnotherCopyInEachLaunch) {
   ASSERT_TRUE(Time().ok());
-  ASSERT_EQ(gpu_.lists.size(), 3);
   std::set<void *> matrices, vectors, workspaces;
-  for (const BoundLaunch &launch : gpu_.lists[0]) {
+  std::vector<BoundLaunch> chain = Chains().at(0);
+  for (const BoundLaunch &launch : chain) {
     matrices.insert(launch.arguments[0]);
     vectors.insert(launch.arguments[1]);
     workspaces.insert(launch.arguments[3]);
   }
-  EXPECT_EQ(gpu_.lists[0].size(), 100);
+  EXPECT_EQ(chain.size(), 100);
   EXPECT_EQ(matrices.size(), 100);
   EXPECT_EQ(vectors.size(), 1);
   EXPECT_EQ(workspaces.size(), 1);
@@ -125,6 +136,24 @@ TEST_F(LaunchTimerTest, RoundsInterleaveAndTheSlowestHaveFewer) {
   ASSERT_TRUE(Time().ok());
   EXPECT_THAT(gpu_.runs, ElementsAre("a", "a", "b", "b", "c", "c", // first runs
                                      "a", "b", "c", "c", "b", "a", "a", "b", "c", "b", "b"));
+}
+
+// b would be the fastest.
+TEST_F(LaunchTimerTest, AnAlternativeWithOtherResultsIsNotMeasured) {
+  gpu_.result = [](std::string_view kernel) { return kernel == "b" ? 1.5f : 1.0f; };
+  auto times = Time();
+  ASSERT_TRUE(times.ok()) << times.status();
+  EXPECT_FALSE((*times)[0].differs);
+  EXPECT_TRUE((*times)[1].differs);
+  EXPECT_EQ(std::ranges::count(gpu_.runs, "b"), 0);
+  EXPECT_NEAR((*times)[0].microseconds, 20, 1e-6);
+}
+
+TEST(LaunchResults, SumsInAnotherOrderAreTheSame) {
+  EXPECT_LT(RelativeSquaredError({1.004f, -2}, {1, -2}), kSameResults);
+  EXPECT_GT(RelativeSquaredError({1.1f, -2}, {1, -2}), kSameResults);
+  EXPECT_GT(RelativeSquaredError({NAN, -2}, {1, -2}), kSameResults);
+  EXPECT_EQ(RelativeSquaredError({NAN, -2}, {NAN, -2}), 0);
 }
 
 TEST_F(LaunchTimerTest, DecodeStepsHaveRowsOfAllSequences) {
