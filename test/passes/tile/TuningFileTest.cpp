@@ -18,7 +18,7 @@ TuningFile SmallFile() {
   file.entries[{"swap_ab", 64, 4096, 2048, "bf16", "none", "residual"}] = {
       {{"split", 2}, {"stages", 7}}, 12.5, "abc", "2026-11-29"};
   file.attention[{"decode_attention", 4, 8, 128, 16, 32, "bf16"}] = {{{"warps", 8}}, 3.25, "abc", "2026-11-29"};
-  file.libraries[{4096, 2048, "bf16", "store"}][2048] = {300, 310, "abc"};
+  file.libraries[{4096, 2048, "bf16", "store"}][2048] = {2048, 300, 310, "abc"};
   return file;
 }
 
