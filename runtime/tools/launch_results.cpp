@@ -25,24 +25,23 @@ std::vector<ResultRange> ResultsOf(const BoundLaunch &bound, const plan::Kernel 
   return ranges;
 }
 
-absl::StatusOr<std::vector<float>> ReadResults(Device &device, const std::vector<ResultRange> &ranges) {
-  std::vector<float> all;
+absl::StatusOr<Results> ReadResults(Device &device, const std::vector<ResultRange> &ranges) {
+  Results all;
   std::vector<std::byte> bytes;
   for (const ResultRange &range : ranges) {
     bytes.resize(range.bytes);
     if (absl::Status status = device.CopyToHost(bytes.data(), range.address, range.bytes); !status.ok())
       return status;
-    size_t count = range.bytes / ElementSize(range.type), before = all.size();
-    all.resize(before + count);
-    ConvertElements(bytes.data(), range.type, reinterpret_cast<std::byte *>(all.data() + before), plan::DataType_F32,
-                    count);
+    std::vector<float> &elements = all.emplace_back(range.bytes / ElementSize(range.type));
+    ConvertElements(bytes.data(), range.type, reinterpret_cast<std::byte *>(elements.data()), plan::DataType_F32,
+                    elements.size());
   }
   return all;
 }
 
-double RelativeSquaredError(const std::vector<float> &results, const std::vector<float> &reference) {
+static double RangeError(const std::vector<float> &results, const std::vector<float> &reference) {
   double squared = 0, norm = 0;
-  for (size_t i = 0; i < std::min(results.size(), reference.size()); ++i) {
+  for (size_t i = 0; i < results.size(); ++i) {
     bool is_finite = std::isfinite(results[i]);
     if (is_finite != std::isfinite(reference[i]))
       return std::numeric_limits<double>::infinity();
@@ -53,6 +52,13 @@ double RelativeSquaredError(const std::vector<float> &results, const std::vector
     norm += double{reference[i]} * reference[i];
   }
   return squared == 0 ? 0 : squared / norm;
+}
+
+double RelativeSquaredError(const Results &results, const Results &reference) {
+  double most = 0;
+  for (size_t i = 0; i < results.size(); ++i)
+    most = std::max(most, RangeError(results[i], reference[i]));
+  return most;
 }
 
 } // namespace inlay::tools

@@ -19,12 +19,16 @@ struct ResultRange {
 std::vector<ResultRange> ResultsOf(const BoundLaunch &bound, const plan::Kernel &kernel, const StepSizes &sizes,
                                    plan::DataType type);
 
-// Copies the ranges to the host, as floats.
-absl::StatusOr<std::vector<float>> ReadResults(Device &device, const std::vector<ResultRange> &ranges);
+// The elements of each range.
+using Results = std::vector<std::vector<float>>;
 
-// The squared difference of two results as a part of the squared reference. Elements that are no numbers in both are
-// equal; those that are no numbers in one make it infinite.
-double RelativeSquaredError(const std::vector<float> &results, const std::vector<float> &reference);
+// Copies the ranges to the host.
+absl::StatusOr<Results> ReadResults(Device &device, const std::vector<ResultRange> &ranges);
+
+// The squared difference of a range as a part of the squared reference, the most of all ranges: what a launch only
+// reads must not hide what it writes. Elements that are no numbers in both are equal; those that are no numbers in one
+// make it infinite.
+double RelativeSquaredError(const Results &results, const Results &reference);
 
 // Sums in another order, rounded to bfloat16, differ by about 4e-6.
 inline constexpr double kSameResults = 1e-3;

@@ -224,7 +224,7 @@ BoundLaunch LaunchTimer::Bind(const plan::Launch &launch, uint64_t copy) const {
 }
 
 // What one launch computes from the same activations as all others.
-absl::StatusOr<std::vector<float>> LaunchTimer::Results(const plan::Launch &launch, const StepSizes &sizes) {
+absl::StatusOr<Results> LaunchTimer::Compute(const plan::Launch &launch, const StepSizes &sizes) {
   WeightSink::Repetition workspace{workspace_, workspace_bytes_, 0};
   if (absl::Status status = device_.Repeat({&workspace, 1}, noise_); !status.ok())
     return status;
@@ -273,7 +273,7 @@ absl::StatusOr<std::vector<LaunchTime>> LaunchTimer::Time(const plan::Entry &ent
   if (absl::Status status = WriteStep(entry, sizes); !status.ok())
     return status;
   const plan::Launch &first = *entry.launches()->Get(static_cast<uint32_t>(reference));
-  absl::StatusOr<std::vector<float>> expected = Results(first, sizes);
+  absl::StatusOr<Results> expected = Compute(first, sizes);
   if (!expected.ok())
     return naming(first, expected.status());
   std::vector<Chain> chains;
@@ -282,7 +282,7 @@ absl::StatusOr<std::vector<LaunchTime>> LaunchTimer::Time(const plan::Entry &ent
     if (options_.stop && options_.stop())
       return absl::CancelledError("the measurement was interrupted");
     Chain &chain = chains.emplace_back(Chain{launch});
-    absl::StatusOr<std::vector<float>> results = Results(*launch, sizes);
+    absl::StatusOr<Results> results = Compute(*launch, sizes);
     if (!results.ok())
       return naming(*launch, results.status());
     chain.differs = RelativeSquaredError(*results, *expected) > kSameResults;

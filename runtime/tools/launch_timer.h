@@ -1,10 +1,11 @@
-// Measures how long single launches of a plan take, for compile-model --tune. Results of kernels are not looked at.
+// Measures how long single launches of a plan take, and compares what they compute, for compile-model --tune.
 #ifndef INLAY_RUNTIME_TOOLS_LAUNCH_TIMER_H_
 #define INLAY_RUNTIME_TOOLS_LAUNCH_TIMER_H_
 
 #include "absl/status/statusor.h"
 #include "runtime/device/device.h"
 #include "runtime/schedule/step.h"
+#include "runtime/tools/launch_results.h"
 
 #include <functional>
 #include <memory>
@@ -61,7 +62,7 @@ private:
   absl::Status WriteStep(const plan::Entry &entry, StepSizes &sizes);
   uint64_t ColdBytes(const plan::Launch &launch) const;
   BoundLaunch Bind(const plan::Launch &launch, uint64_t copy) const;
-  absl::StatusOr<std::vector<float>> Results(const plan::Launch &launch, const StepSizes &sizes);
+  absl::StatusOr<Results> Compute(const plan::Launch &launch, const StepSizes &sizes);
   absl::StatusOr<LaunchList> PrepareChain(const plan::Launch &launch, int &length);
   absl::StatusOr<double> Sample(LaunchList chain, const StepSizes &sizes, int runs);
   const plan::Model &model() const { return *bundle_.plan().model(); }
