@@ -11,9 +11,9 @@ def SelectSchedulePass : Pass<"tile-select-schedule", "::mlir::ModuleOp"> {
     A program with the schedule `#tile.family<...>` gets one of that family: grid, tiles, stages, warps and shared
     memory. No other pass chooses these. For linear layers a file of measurements is asked first (tuning/TuningFile.h),
     then the analytic model (LinearSchedule.h), which computes them from the program's shape and the module's
-    `tile.target`; a remark says which of the two chose. An entry that the family cannot run is an error. Attention and
-    sampling have a model only (SelectAttention.h, SelectSchedule.cpp); how many blocks share a query tile's keys or a
-    row's vocabulary depends on the sequences of the `tile.entry` that launches the program. A program that has a
+    `tile.target`; a remark says which of the two chose. An entry that the family cannot run is an error. Attention is
+    chosen alike (SelectAttention.h), sampling by a model only (SelectSchedule.cpp); how many blocks share a query tile's
+    keys or a row's vocabulary depends on the sequences of the `tile.entry` that launches the program. A program that has a
     schedule keeps it, so that a person may choose.
 
     Attention gets the family decode_attention, prefill_attention or generic, by what its program computes and by the

@@ -2,7 +2,9 @@
 
 #include "codegen/emit/Nvrtc.h"
 #include "compiler/pipelines/CompileModel.h"
+#include "compiler/pipelines/Registration.h"
 #include "fmt/format.h"
+#include "mlir/Parser/Parser.h"
 #include "runtime/support/version.h"
 #include "test/runtime/fake_device.h"
 #include "gmock/gmock.h"
@@ -11,6 +13,7 @@
 #include <filesystem>
 #include <fstream>
 
+using namespace mlir;
 using namespace inlay;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
@@ -116,6 +119,62 @@ TEST_F(TuningTest, AFileThatCannotBeWrittenIsFoundBeforeAnythingIsMeasured) {
   request.tuning = (root / "missing" / "tuning.json").string();
   EXPECT_THAT(std::string(compileModel(request, out).message()), HasSubstr("missing/tuning.json"));
   EXPECT_TRUE(gpu.runs.empty());
+}
+
+/// A program that cannot be compiled does not keep the others from it, and its error is no diagnostic.
+TEST_F(TuningTest, AlternativesThatFailAreToldApart) {
+  DialectRegistry registry;
+  registerAllDialects(registry);
+  MLIRContext context(registry);
+  context.loadAllAvailableDialects();
+  std::string program = R"(
+tile.program @NAME(%x: !tile.view<?x256xbf16, activation, tokens>,
+                   %w: !tile.view<128x256xbf16, weight> {tile.packing = "atom_8x64"},
+                   %y: !tile.view<?x128xf32, output, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1, s0 ceildiv 16)>
+    schedule #tile.swap_ab<tile_rows = 16, tile_columns = 64, tile_k = 64, consumers = 1, split = 1, slots = 1,
+                           stages = STAGES, shared_bytes = 232448> {
+  %m = tile.program_id 1
+  %c0 = arith.constant 0 : index
+  %c64 = arith.constant 64 : index
+  %c256 = arith.constant 256 : index
+  %rows = arith.constant 16 : index
+  %row = arith.muli %m, %rows : index
+  %n = tile.program_id 0
+  %c128 = arith.constant 128 : index
+  %col = arith.muli %n, %c128 : index
+  %zero = arith.constant dense<0.0> : tensor<16x128xf32>
+  %acc = scf.for %k = %c0 to %c256 step %c64 iter_args(%a = %zero) -> (tensor<16x128xf32>) {
+    %xt = tile.load %x[%row, %k] : !tile.view<?x256xbf16, activation, tokens> -> tensor<16x64xbf16>
+    %wt = tile.load %w[%col, %k] : !tile.view<128x256xbf16, weight> -> tensor<128x64xbf16>
+    %d = tile.dot %xt, %wt, %a transpose_rhs : tensor<16x64xbf16>, tensor<128x64xbf16>, tensor<16x128xf32>
+    scf.yield %d : tensor<16x128xf32>
+  }
+  tile.store %acc, %y[%row, %col] : tensor<16x128xf32>, !tile.view<?x128xf32, output, tokens>
+})";
+  auto with = [&](const std::string &name, const std::string &stages) {
+    std::string text = program;
+    text.replace(text.find("NAME"), 4, name);
+    return text.replace(text.find("STAGES"), 6, stages);
+  };
+  // 16 stages of two consumers have 18 KB each, of a block's 227.
+  std::string large = with("large", "16");
+  large.replace(large.find("consumers = 1"), 13, "consumers = 2");
+  large.replace(large.find("tile_columns = 64"), 17, "tile_columns = 128");
+  OwningOpRef<ModuleOp> module = parseSourceString<ModuleOp>(large + with("small", "4"), &context);
+  ASSERT_TRUE(module);
+  size_t diagnostics = 0;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    ++diagnostics;
+    return success();
+  });
+  FailureOr<std::vector<CudaAlternative>> alternatives = compileCudaAlternatives(*module, {});
+  ASSERT_TRUE(succeeded(alternatives));
+  ASSERT_EQ(alternatives->size(), 2);
+  EXPECT_THAT((*alternatives)[0].refusal, HasSubstr("shared memory"));
+  EXPECT_EQ((*alternatives)[1].refusal, "");
+  EXPECT_FALSE((*alternatives)[1].kernel.cubin.empty());
+  EXPECT_EQ(diagnostics, 0);
 }
 
 } // namespace
