@@ -92,19 +92,20 @@ LogicalResult ScheduleTuner::prepare(ModuleOp tiles, ArrayRef<EntryPoint> entrie
   return success();
 }
 
-/// An error without its numbers and names in quotes, so that alike ones can be counted.
+/// "spills N bytes at N registers a thread of N": an error without the kernel's name, its numbers and its advice, so
+/// that alike ones can be counted.
 static std::string kindOf(const std::string &refusal) {
-  std::string kind;
-  for (char c : refusal.substr(0, refusal.find('\n')))
+  std::string line = refusal.substr(0, refusal.find_first_of(";\n")), kind;
+  size_t description = line.find(") ");
+  for (char c : description == std::string::npos ? line : line.substr(description + 2))
     if (c < '0' || c > '9')
       kind += c;
     else if (kind.empty() || kind.back() != 'N')
       kind += 'N';
-  size_t name = kind.find(": ");
-  return name == std::string::npos ? kind : kind.substr(name + 2);
+  return kind;
 }
 
-/// "; 12 spill ...; 3 ..." of the alternatives that have no kernel.
+/// "; 12: spills ...; 3: ..." of the alternatives that have no kernel.
 std::string ScheduleTuner::describeRefusals() const {
   std::map<std::string, size_t> counts;
   for (const TunedProgram &program : tuning.programs)
@@ -113,7 +114,7 @@ std::string ScheduleTuner::describeRefusals() const {
         ++counts[kindOf(one.refusal)];
   std::string text;
   for (const auto &[kind, count] : counts)
-    text += fmt::format("; {} times: {}", count, kind);
+    text += fmt::format("; {}: {}", count, kind);
   return text;
 }
 
@@ -237,5 +238,7 @@ std::string ScheduleTuner::explain() const {
                         static_cast<double>(rated.nanoseconds) / 1000, result.best.microseconds,
                         result.incumbent.microseconds, describe(rated.schedule), result.measured, program->legal);
   }
+  if (std::string refusals = describeRefusals(); !refusals.empty())
+    text += "candidates without a kernel" + refusals + "\n";
   return text;
 }

@@ -92,7 +92,7 @@ LaunchTimer::Step LaunchTimer::MakeStep(const plan::Entry &entry) const {
   while (step.tokens < rows && step.rows.size() < entry.max_sequences()) {
     auto sequence = std::make_unique<Sequence>();
     int32_t count = std::min(of_sequence, rows - step.tokens);
-    sequence->tokens.assign(static_cast<size_t>(before + count), 0);
+    sequence->tokens.resize(static_cast<size_t>(before) + static_cast<size_t>(count));
     sequence->prompt_size = before + count;
     for (int32_t page = 0; page < (before + count + page_size - 1) / page_size * groups; ++page)
       sequence->cache.pages.push_back(step.pages++);
