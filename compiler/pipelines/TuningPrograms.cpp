@@ -96,6 +96,28 @@ static void addAttention(tile::ProgramOp program, int64_t context, SmallVectorIm
   }
 }
 
+/// Puts the programs first that take most of their step, by the model: an interrupted measurement has the important
+/// ones.
+static void orderByShare(SmallVectorImpl<Work> &works) {
+  auto expected = [](Work &work) {
+    auto launches = work.steps.getBody().getOps<tile::LaunchOp>();
+    int64_t count = llvm::count_if(
+        launches, [&](tile::LaunchOp launch) { return launch.getProgram() == work.program.getSymName(); });
+    return static_cast<double>(count * work.space.schedules.front().nanoseconds);
+  };
+  llvm::MapVector<Operation *, double> ofSteps;
+  for (Work &work : works)
+    ofSteps[work.steps] += expected(work);
+  std::vector<std::pair<double, size_t>> shares;
+  for (auto [i, work] : llvm::enumerate(works))
+    shares.emplace_back(-expected(work) / ofSteps[work.steps], i);
+  llvm::sort(shares);
+  SmallVector<Work> ordered;
+  for (auto [share, i] : shares)
+    ordered.push_back(std::move(works[i]));
+  works.assign(std::make_move_iterator(ordered.begin()), std::make_move_iterator(ordered.end()));
+}
+
 /// The alternatives of `work`: the best `most`, and the program's own schedule.
 static TunedProgram tunedOf(Work &work, size_t most) {
   TunedProgram tuned;
@@ -127,6 +149,7 @@ FailureOr<TuningModule> inlay::findTunedPrograms(ModuleOp tiles, ArrayRef<EntryP
       addAttention(program, search.context, works);
     }
   }
+  orderByShare(works);
   TuningModule result;
   result.module = ModuleOp::create(tiles.getLoc());
   if (Attribute target = tiles->getAttr(tile::kTargetAttr))

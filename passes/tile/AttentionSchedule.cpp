@@ -46,12 +46,16 @@ static int64_t prefillStages(const AttentionShape &shape, tile::TargetAttr targe
   return std::min<int64_t>(2, (target.getBlockSharedBytes() - queries - kPrefillBesideRings) / (2 * shape.stepBytes()));
 }
 
-int64_t inlay::choosePrefillKeys(const AttentionShape &shape, tile::TargetAttr target) {
+bool inlay::hasPrefillRegisters(const AttentionShape &shape) {
   // A thread has outputs and scores of half a column each, and pairs of weights; and addresses, maxima and sums.
   constexpr int64_t besides = 44;
-  int64_t outputs = llvm::alignTo(shape.headDim, 32) / 2;
-  for (int64_t keys : {256, 224, 192, 160, 128, 96, 80, 64, 32}) {
-    bool hasRegisters = outputs + keys / 2 + keys / 4 + besides <= prefillRegisters(shape).consumer;
+  int64_t outputs = llvm::alignTo(shape.headDim, 32) / 2, keys = shape.keysPerStep;
+  return outputs + keys / 2 + keys / 4 + besides <= prefillRegisters(shape).consumer;
+}
+
+int64_t inlay::choosePrefillKeys(const AttentionShape &shape, tile::TargetAttr target) {
+  for (int64_t keys : llvm::reverse(kPrefillKeys)) {
+    bool hasRegisters = hasPrefillRegisters({shape.rows, keys, shape.headDim});
     if (keys <= shape.keysPerStep && hasRegisters && prefillStages({shape.rows, keys, shape.headDim}, target) == 2)
       return keys;
   }

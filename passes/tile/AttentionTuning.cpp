@@ -141,14 +141,12 @@ static SmallVector<tile::DecodeAttentionAttr> combine(tile::DecodeAttentionAttr 
 
 static SmallVector<tile::PrefillAttentionAttr> combine(tile::PrefillAttentionAttr start, const AttentionWork &work,
                                                        tile::TargetAttr target) {
-  SmallVector<int64_t> keys;
-  for (int64_t count = AttentionShape::keysPerCopy; count <= AttentionShape::mostKeys;
-       count += AttentionShape::keysPerCopy)
-    keys.push_back(count);
   Combinations<tile::PrefillAttentionAttr> combinations(start, [](Numbers<tile::PrefillAttentionAttr> &) {});
-  combinations.vary("tile_keys", keys);
+  combinations.vary("tile_keys", kPrefillKeys);
   combinations.vary("stages", each(4));
-  return combinations.all();
+  SmallVector<tile::PrefillAttentionAttr> result = combinations.all();
+  llvm::erase_if(result, [&](tile::PrefillAttentionAttr one) { return !hasPrefillRegisters(shapeOf(one, work)); });
+  return result;
 }
 
 template <typename Attr>

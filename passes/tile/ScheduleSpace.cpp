@@ -105,7 +105,7 @@ static SmallVector<tile::GemmAttr> combine(tile::GemmAttr start, const LinearSha
     int64_t staged = start.stagedBytes() / start.getConsumers() * consumers;
     keepFitting(numbers, stageBytes, target.getBlockSharedBytes() - staged);
   });
-  combinations.vary("consumers", each(4));
+  combinations.vary("consumers", doubled(2)); // rows of a tile are a power of two
   combinations.vary("tile_columns", doubled(512));
   combinations.vary("stages", doubled(16));
   combinations.vary("producer_registers", {24, 40});

@@ -3,6 +3,7 @@
 #define INLAY_RUNTIME_TOOLS_LAUNCH_RESULTS_H_
 
 #include "runtime/device/device.h"
+#include "runtime/support/thread_pool.h"
 
 #include <vector>
 
@@ -28,7 +29,7 @@ absl::StatusOr<Results> ReadResults(Device &device, const std::vector<ResultRang
 // The squared difference of a range as a part of the squared reference, the most of all ranges: what a launch only
 // reads must not hide what it writes. Elements that are no numbers in both are equal; those that are no numbers in one
 // make it infinite.
-double RelativeSquaredError(const Results &results, const Results &reference);
+double RelativeSquaredError(const Results &results, const Results &reference, ThreadPool &pool);
 
 // Sums in another order, rounded to bfloat16, differ by about 4e-6.
 inline constexpr double kSameResults = 1e-3;

@@ -116,9 +116,10 @@ absl::StatusOr<void *> LaunchTimer::AllocateNoise(uint64_t bytes, std::string_vi
 
 absl::Status LaunchTimer::Allocate() {
   noise_ = DummyNoise(TypeOfMost(target_), device_.host_pool());
+  uint64_t workspace = kAlignment;
   int32_t pages = 1;
   for (const plan::Entry *entry : *target_.entries()) {
-    workspace_bytes_ = std::max(workspace_bytes_, entry->workspace_bytes());
+    workspace = std::max(workspace, entry->workspace_bytes());
     pages = std::max(pages, MakeStep(*entry).pages);
   }
   // One matrix of this size is not in the cache when its next copy has been read.
@@ -134,7 +135,7 @@ absl::Status LaunchTimer::Allocate() {
     std::byte *&memory;
   } parts[] = {{weights_bytes_, "weights to measure with", weights_},
                {caches_bytes_, "keys and values to measure with", caches_},
-               {workspace_bytes_, "activations (--max-num-batched-tokens lowers it)", workspace_},
+               {workspace, "activations (--max-num-batched-tokens lowers it)", workspace_},
                {layout_.bytes + layout_.penalty_bytes, "step metadata", block_},
                {sequences * model().vocab_size() * sizeof(float), "logits (--max-num-seqs lowers it)", logits_},
                {sequences * sizeof(int32_t), "tokens", tokens_}};
@@ -224,8 +225,9 @@ BoundLaunch LaunchTimer::Bind(const plan::Launch &launch, uint64_t copy) const {
 }
 
 // What one launch computes from the same activations as all others.
-absl::StatusOr<Results> LaunchTimer::Compute(const plan::Launch &launch, const StepSizes &sizes) {
-  WeightSink::Repetition workspace{workspace_, workspace_bytes_, 0};
+absl::StatusOr<Results> LaunchTimer::Compute(const plan::Entry &entry, const plan::Launch &launch,
+                                             const StepSizes &sizes) {
+  WeightSink::Repetition workspace{workspace_, entry.workspace_bytes(), 0};
   if (absl::Status status = device_.Repeat({&workspace, 1}, noise_); !status.ok())
     return status;
   BoundLaunch bound = Bind(launch, /*copy=*/0);
@@ -273,7 +275,7 @@ absl::StatusOr<std::vector<LaunchTime>> LaunchTimer::Time(const plan::Entry &ent
   if (absl::Status status = WriteStep(entry, sizes); !status.ok())
     return status;
   const plan::Launch &first = *entry.launches()->Get(static_cast<uint32_t>(reference));
-  absl::StatusOr<Results> expected = Compute(first, sizes);
+  absl::StatusOr<Results> expected = Compute(entry, first, sizes);
   if (!expected.ok())
     return naming(first, expected.status());
   std::vector<Chain> chains;
@@ -282,10 +284,10 @@ absl::StatusOr<std::vector<LaunchTime>> LaunchTimer::Time(const plan::Entry &ent
     if (options_.stop && options_.stop())
       return absl::CancelledError("the measurement was interrupted");
     Chain &chain = chains.emplace_back(Chain{launch});
-    absl::StatusOr<Results> results = Compute(*launch, sizes);
+    absl::StatusOr<Results> results = Compute(entry, *launch, sizes);
     if (!results.ok())
       return naming(*launch, results.status());
-    chain.differs = RelativeSquaredError(*results, *expected) > kSameResults;
+    chain.differs = RelativeSquaredError(*results, *expected, device_.host_pool()) > kSameResults;
     chain.is_active = !chain.differs;
     if (chain.differs)
       continue;

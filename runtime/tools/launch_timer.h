@@ -62,7 +62,7 @@ private:
   absl::Status WriteStep(const plan::Entry &entry, StepSizes &sizes);
   uint64_t ColdBytes(const plan::Launch &launch) const;
   BoundLaunch Bind(const plan::Launch &launch, uint64_t copy) const;
-  absl::StatusOr<Results> Compute(const plan::Launch &launch, const StepSizes &sizes);
+  absl::StatusOr<Results> Compute(const plan::Entry &entry, const plan::Launch &launch, const StepSizes &sizes);
   absl::StatusOr<LaunchList> PrepareChain(const plan::Launch &launch, int &length);
   absl::StatusOr<double> Sample(LaunchList chain, const StepSizes &sizes, int runs);
   const plan::Model &model() const { return *bundle_.plan().model(); }
@@ -75,7 +75,6 @@ private:
   std::vector<void *> allocated_;
   void *host_block_ = nullptr;
   std::unique_ptr<StepMetadata> metadata_;
-  uint64_t workspace_bytes_ = 256;
   std::byte *weights_ = nullptr, *workspace_ = nullptr, *caches_ = nullptr, *block_ = nullptr, *logits_ = nullptr,
             *tokens_ = nullptr;
   uint64_t weights_bytes_ = 0, caches_bytes_ = 0; // in all

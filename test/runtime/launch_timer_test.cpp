@@ -150,15 +150,17 @@ TEST_F(LaunchTimerTest, AnAlternativeWithOtherResultsIsNotMeasured) {
 }
 
 TEST(LaunchResults, SumsInAnotherOrderAreTheSame) {
-  EXPECT_LT(RelativeSquaredError({{1.004f, -2}}, {{1, -2}}), kSameResults);
-  EXPECT_GT(RelativeSquaredError({{1.1f, -2}}, {{1, -2}}), kSameResults);
-  EXPECT_GT(RelativeSquaredError({{NAN, -2}}, {{1, -2}}), kSameResults);
-  EXPECT_EQ(RelativeSquaredError({{NAN, -2}}, {{NAN, -2}}), 0);
+  ThreadPool pool(1);
+  EXPECT_LT(RelativeSquaredError({{1.004f, -2}}, {{1, -2}}, pool), kSameResults);
+  EXPECT_GT(RelativeSquaredError({{1.1f, -2}}, {{1, -2}}, pool), kSameResults);
+  EXPECT_GT(RelativeSquaredError({{NAN, -2}}, {{1, -2}}, pool), kSameResults);
+  EXPECT_EQ(RelativeSquaredError({{NAN, -2}}, {{NAN, -2}}, pool), 0);
 }
 
 // What a kernel reads is large and the same.
 TEST(LaunchResults, EachArgumentIsComparedAlone) {
-  EXPECT_GT(RelativeSquaredError({{1000, 1000}, {2}}, {{1000, 1000}, {1}}), kSameResults);
+  ThreadPool pool(1);
+  EXPECT_GT(RelativeSquaredError({{1000, 1000}, {2}}, {{1000, 1000}, {1}}, pool), kSameResults);
 }
 
 TEST_F(LaunchTimerTest, DecodeStepsHaveRowsOfAllSequences) {
