@@ -105,6 +105,10 @@ static flatbuffers::Offset<plan::Source> buildSource(flatbuffers::FlatBufferBuil
   if (source.getHeadDim())
     steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Permute, source.getHeadDim(), /*offset=*/0,
                                            source.getRotaryDim(), /*parts=*/source.getRotaryDim() / 2));
+  if (llm::ShardAttr shard = source.getShard())
+    steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Shard, /*block=*/0, /*offset=*/shard.getIndex() + 1,
+                                           /*count=*/shard.getSize(), shard.getParts(),
+                                           shard.getAxis() == llm::Axis::Rows ? plan::Axis_Rows : plan::Axis_Columns));
   return plan::CreateSourceDirect(fb, source.getName().str().c_str(), steps.empty() ? nullptr : &steps);
 }
 
@@ -167,6 +171,10 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
   uint64_t bytes = rows * columns * type.getElementTypeBitWidth() / 8;
   if (packing == plan::Packing_Atom8x64)
     bytes = llvm::alignTo(rows, 8) * llvm::alignTo(columns, 64) * type.getElementTypeBitWidth() / 8;
+  else if (packing != plan::Packing_RowMajor)
+    bytes = llvm::alignTo(rows, tile::kUnitRows) *
+            (packing == plan::Packing_Codes16x128 ? llvm::alignTo(columns, tile::kUnitColumns) : columns) *
+            type.getElementTypeBitWidth() / 8;
   auto recipe = plan::CreateRecipe(fb, fb.CreateVector(sources), rows, columns, order, headDim, packing,
                                    fb.CreateVector(inverseFrequencies), attentionFactor, shortRows, temperatureBeta,
                                    temperatureLength);
@@ -208,14 +216,19 @@ static FailureOr<std::vector<plan::View>> viewsOf(tile::ProgramOp program) {
     DictionaryAttr attributes = function_interface_impl::getArgAttrDict(program, i);
     auto has = [&](StringRef name) { return attributes && attributes.contains(name); };
     SmallVector<int64_t> shape(view.getShape());
-    // Packed weights are padded to whole atoms of 8 x 64 elements.
-    if (has("tile.packing") && shape.size() == 2)
-      for (auto [size, unit] : llvm::zip(shape, std::array<int64_t, 2>{8, 64}))
+    // Packed weights are padded to whole blocks.
+    if (auto packing = attributes ? attributes.getAs<StringAttr>(tile::kPackingAttr) : StringAttr()) {
+      std::array<int64_t, 2> units = tile::packedUnits(packing.getValue());
+      for (auto [size, unit] : llvm::zip(shape, units))
         if (!ShapedType::isDynamic(size))
           size = llvm::alignTo(size, unit);
-    uint64_t rowBytes = llvm::divideCeil(view.getElementType().getIntOrFloatBitWidth(), 8);
+    }
+    uint64_t rowBits = std::max(4U, view.getElementType().getIntOrFloatBitWidth());
+    if (rowBits > 4 || shape.size() < 2)
+      rowBits = llvm::alignTo(rowBits, 8);
     for (int64_t size : ArrayRef(shape).drop_front())
-      rowBytes *= size;
+      rowBits *= size;
+    uint64_t rowBytes = rowBits / 8;
     cuda::Count rows;
     if (!ShapedType::isDynamic(shape.front()))
       rowBytes *= shape.front();
@@ -252,6 +265,22 @@ buildLibraryProduct(flatbuffers::FlatBufferBuilder &fb, tile::ProgramOp program,
                                           &*input, &*weight, &*output, product.residual ? &*residual : nullptr);
 }
 
+/// What ranks do together; `views` are those of the program.
+static FailureOr<flatbuffers::Offset<plan::Collective>> buildCollective(flatbuffers::FlatBufferBuilder &fb,
+                                                                        tile::CollectiveOp collective) {
+  tile::ViewType input = collective.getInput().getType();
+  FailureOr<plan::DataType> type = dataType(collective, input.getElementType());
+  if (failed(type))
+    return failure();
+  bool gathers = collective.getKind() == tile::CollectiveKind::AllGather;
+  static_assert(static_cast<int>(tile::CollectiveKind::AllReduce) == plan::CollectiveOp_AllReduce &&
+                static_cast<int>(tile::CollectiveKind::AllGather) == plan::CollectiveOp_AllGather);
+  return plan::CreateCollective(fb, static_cast<plan::CollectiveOp>(collective.getKind()),
+                                static_cast<plan::Extent>(*input.getExtent()),
+                                static_cast<uint32_t>(input.getShape()[1]), *type, /*peer=*/0,
+                                gathers ? static_cast<uint32_t>(collective.getOutput().getType().getShape()[1]) : 0);
+}
+
 static flatbuffers::Offset<plan::Code> buildCode(flatbuffers::FlatBufferBuilder &fb, cuda::KernelOp kernel) {
   if (!kernel)
     return plan::CreateCode(fb);
@@ -269,6 +298,12 @@ static FailureOr<flatbuffers::Offset<plan::Kernel>> buildKernel(flatbuffers::Fla
   if (failed(views))
     return failure();
   std::string name = facts.name().str();
+  if (tile::CollectiveOp collective = tile::CollectiveOp::of(facts.program)) {
+    FailureOr<flatbuffers::Offset<plan::Collective>> body = buildCollective(fb, collective);
+    if (failed(body))
+      return failure();
+    return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_Collective, body->Union());
+  }
   if (!facts.library)
     return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_Code,
                                     buildCode(fb, facts.kernel).Union());

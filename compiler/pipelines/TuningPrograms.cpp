@@ -21,7 +21,7 @@ static std::optional<tile::Family> familyOf(tile::ProgramOp program) {
   if (!program.getScheduleAttr())
     return std::nullopt;
   return llvm::TypeSwitch<Attribute, std::optional<tile::Family>>(program.getScheduleAttr())
-      .Case([](tile::MatvecAttr) { return tile::Family::Matvec; })
+      .Case([](tile::StreamAttr) { return tile::Family::Matvec; })
       .Case([](tile::SwapAbAttr) { return tile::Family::SwapAb; })
       .Case([](tile::GemmAttr) { return tile::Family::Gemm; })
       .Default(std::optional<tile::Family>());

@@ -57,6 +57,15 @@ def Tile_Reduction : I32EnumAttr<"Reduction", "how elements are combined", [
   let genSpecializedAttr = 0;
 }
 
+/// What ranks do together; the numbers are those of CollectiveOp in plan.fbs.
+def Tile_CollectiveKind : I32EnumAttr<"CollectiveKind", "how values of ranks are combined", [
+    I32EnumAttrCase<"AllReduce", 0, "all_reduce">,
+    I32EnumAttrCase<"AllGather", 1, "all_gather">]> {
+  let cppNamespace = "::inlay::tile";
+  let genSpecializedAttr = 0;
+}
+def Tile_CollectiveKindAttr : EnumAttr<TileDialect, Tile_CollectiveKind, "collective_kind">;
+
 def Tile_ExtentAttr : EnumAttr<TileDialect, Tile_Extent, "extent">;
 def Tile_ReductionAttr : EnumAttr<TileDialect, Tile_Reduction, "reduction">;
 
@@ -69,7 +78,7 @@ def Tile_CostModelAttr : AttrDef<TileDialect, "CostModel"> {
   let description = [{
     Of the linear layers' analytic model: `slots`, the blocks that share a multiprocessor in a step of few rows;
     `clustered_percent` of the slots have room for clusters of more than 2 blocks at a time; `memory_bytes` a ns from
-    memory; `products` a ns of one multiprocessor; `round_trip` ns to memory under load; `cluster_wait` ns for each
+    memory and `cache_bytes` from the cache of all multiprocessors; `products` a ns of one multiprocessor; `round_trip` ns to memory under load; `cluster_wait` ns for each
     block that shares K.
 
     Of llm-form-groups: up to `streaming_rows` rows weights are streamed (matvec); not so where a norm scales several
@@ -78,8 +87,8 @@ def Tile_CostModelAttr : AttrDef<TileDialect, "CostModel"> {
     Of attention: steps of many rows have tiles of `prefill_rows` rows by `prefill_keys` keys; up to
     `spread_sequences` sequences a block has a multiprocessor alone.
   }];
-  let parameters = (ins "int64_t":$slots, "int64_t":$clustered_percent, "int64_t":$memory_bytes, "int64_t":$products,
-                        "int64_t":$round_trip, "int64_t":$cluster_wait, "int64_t":$streaming_rows,
+  let parameters = (ins "int64_t":$slots, "int64_t":$clustered_percent, "int64_t":$memory_bytes, "int64_t":$cache_bytes,
+                        "int64_t":$products, "int64_t":$round_trip, "int64_t":$cluster_wait, "int64_t":$streaming_rows,
                         "int64_t":$scaled_columns, "int64_t":$prefill_rows, "int64_t":$prefill_keys,
                         "int64_t":$spread_sequences);
   let assemblyFormat = "`<` struct(params) `>`";
@@ -203,6 +212,28 @@ def Tile_ExtentOp : TileOp<"extent", [Pure]> {
   let arguments = (ins Tile_ExtentAttr:$which);
   let results = (outs Index:$result);
   let assemblyFormat = "$which attr-dict";
+}
+
+def Tile_CollectiveOp : TileOp<"collective", [MemoryEffects<[MemRead, MemWrite]>, HasParent<"ProgramOp">]> {
+  let summary = "What all ranks do together with rows of the step; alone in its program.";
+  let description = [{
+    `all_reduce` writes the sum of the ranks' rows. `all_gather` writes their columns side by side, in the order of the
+    ranks, as far as rows of the output go. No kernel is compiled for such a program: the runtime of each rank runs it.
+
+    ```mlir
+    tile.program @sum(%x: !tile.view<?x64xbf16, activation, tokens>, %y: !tile.view<?x64xbf16, output, tokens>)
+        grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+      tile.collective all_reduce %x, %y : !tile.view<?x64xbf16, activation, tokens>, !tile.view<?x64xbf16, output, tokens>
+    }
+    ```
+  }];
+  let arguments = (ins Tile_CollectiveKindAttr:$kind, Tile_ViewType:$input, Tile_ViewType:$output);
+  let assemblyFormat = "$kind $input `,` $output attr-dict `:` type($input) `,` type($output)";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The collective that `program` is; null if it is none.
+    static CollectiveOp of(ProgramOp program);
+  }];
 }
 
 //===----------------------------------------------------------------------===//
@@ -339,7 +370,8 @@ def Tile_ConvertLayoutOp : TileOp<"convert_layout", [Pure]> {
   let summary = "The same tile in other registers.";
   let description = [{
     tile-assign-layouts puts it where a use needs another `#tile.layout` than the tile is kept in. Where a thread has all
-    elements that it needs, registers get other numbers; otherwise the tile goes through shared memory.
+    elements that it needs, registers get other numbers; otherwise the tile goes through shared memory. A result of
+    tile.warp_reduce, which has a `#tile.shared`, is read from there.
   }];
   let arguments = (ins Tile_AnyTile:$value);
   let results = (outs Tile_AnyTile:$result);
@@ -363,24 +395,29 @@ def Tile_Codes : I32EnumAttr<"Codes", "meaning of stored codes", [
 }
 def Tile_CodesAttr : EnumAttr<TileDialect, Tile_Codes, "codes">;
 
-def Tile_DequantizeOp : TileOp<"dequantize", [Pure]> {
+def Tile_DequantizeOp : TileOp<"dequantize", [Pure, AttrSizedOperandSegments]> {
   let summary = "(code - zero) * scale, with a scale for each row and group of columns.";
   let description = [{
-    `bytes` is N x K codes: K bytes a row, or K / 2 where a byte has two. Each scale
-    is for `group` columns of its row, as is each zero point; without `zeros`, the
-    zero point is `zero_point` everywhere. Computed in f32.
+    `bytes` is N x K codes: tiles of i8, a byte for each code of 8 bits or for two
+    neighbouring codes of 4 bits, or of i4. Each scale is for `group` columns of its
+    row, as is each zero point; without `zeros`, the zero point is `zero_point`
+    everywhere, and without `scales` nothing is multiplied.
+
+    Computed in f32 and rounded to the type of the result. For a result of bf16, scales
+    are rounded to bf16 first.
 
     ```mlir
     %w = tile.dequantize u4 %b scales %s {group = 128 : i64, zero_point = 8 : i64}
          : tensor<16x512xi8>, tensor<16x8xf32> -> tensor<16x1024xf32>
     ```
   }];
-  let arguments = (ins Tile_CodesAttr:$codes, Tile_AnyTile:$bytes, Tile_AnyTile:$scales, Optional<Tile_AnyTile>:$zeros,
-                       I64Attr:$group, DefaultValuedAttr<I64Attr, "0">:$zero_point);
+  let arguments = (ins Tile_CodesAttr:$codes, Tile_AnyTile:$bytes, Optional<Tile_AnyTile>:$scales,
+                       Optional<Tile_AnyTile>:$zeros, DefaultValuedAttr<I64Attr, "0">:$group,
+                       DefaultValuedAttr<I64Attr, "0">:$zero_point);
   let results = (outs Tile_AnyTile:$result);
   let assemblyFormat = [{
-    $codes $bytes `scales` $scales (`zeros` $zeros^ `:` type($zeros))? attr-dict `:` type($bytes) `,` type($scales)
-    `->` type($result)
+    $codes $bytes (`scales` $scales^)? (`zeros` $zeros^ `:` type($zeros))? attr-dict `:` type($bytes)
+    (`,` type($scales)^)? `->` type($result)
   }];
   let hasVerifier = 1;
 }

@@ -37,6 +37,7 @@ static constexpr Row rows[] = {
     {"wgmma_fence", {CallKind::FenceMultiply}},
     {"wgmma_m64k16", {CallKind::Multiply, 0}},
     {"wgmma_m64k16_columns", {CallKind::Multiply, 0}},
+    {"wgmma_m64k16_registers", {CallKind::Multiply, 0}},
     {"wgmma_wait", {CallKind::WaitMultiply}},
     // shared_address.h
     {"fence_async_proxy", {CallKind::FenceProxy}},
@@ -46,6 +47,7 @@ static constexpr Row rows[] = {
     {"ldmatrix_x4", {CallKind::Read, 1}},
     {"ldmatrix_x4_trans", {CallKind::Read, 1}},
     {"load_vector", {CallKind::Read, 1}},
+    {"load_vector_or_zero", {CallKind::Read, 1}},
     {"store_vector", {CallKind::Write, 0}},
     {"store_words", {CallKind::Write, 0}},
     // warp.h

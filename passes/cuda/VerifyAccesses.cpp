@@ -165,6 +165,9 @@ void AsyncFlow::write(Operation *op, Value pointer, Value index) {
   if (state.multiplied.count(base))
     kernel.report(op, llvm::Twine("overwrites ") + nameOf(pointer) +
                           ", which products of other warps may still read, without a barrier in between");
+  if (kernel.barriersOf.count(base) && state.readAlone.count(base))
+    kernel.report(op, llvm::Twine("overwrites ") + nameOf(pointer) +
+                          ", which other threads may still read, without a barrier in between");
   if (state.readByOthers.count(base))
     kernel.report(op, llvm::Twine("overwrites ") + nameOf(pointer) +
                           ", which other blocks may still read, without a cluster barrier in between");
@@ -189,6 +192,8 @@ void AsyncFlow::multiply(cuda::CallOp op) {
   Value sums = inlay::baseOf(op.getInputs()[0]);
   state.openProducts.insert(sums.getAsOpaquePointer());
   for (Value operand : op.getInputs().drop_front()) {
+    if (Value base = inlay::baseOf(operand); isa<cuda::LocalType>(base.getType()))
+      state.openFragments.insert(base.getAsOpaquePointer());
     Value pointer = operand.getType().isInteger(64) ? pointerOfDescriptor(operand) : Value();
     if (!pointer)
       continue;
@@ -211,4 +216,11 @@ void AsyncFlow::useVariable(Operation *op, Value variable) {
     kernel.report(op, llvm::Twine("uses ") + nameOfMemory(variable) + ", accumulators of wgmma, without wgmma_wait");
   if (kernel.sums.count(base))
     state.isFenced = false;
+  // Operands in registers may be read again, but not changed.
+  if (!kernel.fragments.count(base) || isa<cuda::GetOp>(op))
+    return;
+  state.isFenced = false;
+  if (isIn(state.openFragments) || llvm::any_of(state.fragmentGroups, isIn))
+    kernel.report(op, llvm::Twine("changes ") + nameOfMemory(variable) +
+                          ", which products may still read; no wgmma_wait covers them");
 }

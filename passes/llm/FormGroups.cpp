@@ -75,8 +75,11 @@ private:
       return "attention";
     if (cast<LinearOp>(anchor).getLibrary())
       return kCublasLt;
-    if (isGpu && isQuantized(cast<LinearOp>(anchor))) {
-      anchor->emitRemark() << "takes the generic lowering: no other family reads quantized weights";
+    if (WeightOp codes = isGpu ? quantizedWeight(cast<LinearOp>(anchor)) : WeightOp()) {
+      std::string reason = wideRefusal(cast<LinearOp>(anchor), codes);
+      if (reason.empty())
+        return "swap_ab";
+      anchor->emitRemark() << "takes the generic lowering: " << reason;
       return "generic";
     }
     auto input = cast<RankedTensorType>(anchor->getOperand(0).getType());
@@ -89,15 +92,40 @@ private:
     return maxRows <= kSwapAbRows ? "swap_ab" : "gemm";
   }
 
-  static bool isQuantized(LinearOp linear) {
+  /// The weight of a linear if it is quantized, or null.
+  static WeightOp quantizedWeight(LinearOp linear) {
     auto weight = SymbolTable::lookupNearestSymbolFrom<WeightOp>(linear, linear.getWeightAttr());
-    return weight && weight.getQuantized();
+    return weight && weight.getQuantized() ? weight : WeightOp();
+  }
+
+  /// Why the family swap_ab does not multiply by the codes of `weight`; empty if it does.
+  std::string wideRefusal(LinearOp linear, WeightOp weight) {
+    QuantizedAttr quantized = weight.getQuantizedAttr();
+    int64_t columns = weight.getTensorType().getDimSize(1), group = quantized.getGroup();
+    if (maxRows <= tile::targetOf(linear).costs().getStreamingRows())
+      return "steps of few rows have no other family that reads quantized weights";
+    if (!cast<RankedTensorType>(linear.getInput().getType()).getElementType().isBF16())
+      return "other families read codes for products of bfloat16";
+    if (weight.getPacking() != Packing::Codes16x128 || quantized.getCodes() == Codes::Nf4)
+      return "its codes are nf4 or not packed";
+    bool isWhole = tile::kUnitColumns % group == 0 || group % tile::kUnitColumns == 0;
+    if (group < columns && (group < 32 || !isWhole))
+      return ("its groups of " + Twine(group) + " columns are less than 32 or cut units of " +
+              Twine(tile::kUnitColumns)).str();
+    return "";
   }
 
   /// True if a norm could join the kernel of `anchor` and scale its rows.
   bool isScaled(Operation *anchor) {
     auto norm = dyn_cast_or_null<FusionInterface>(anchor->getOperand(0).getDefiningOp());
-    return norm && !separateNorms && norm.canBePrologueOf(anchor) && norm.getStagedVectors() > 0;
+    return norm && !separateNorms && norm.canBePrologueOf(anchor) && norm.getStagedVectors() > 0 &&
+           !(maxRows > 1 && needsRowFirst(norm));
+  }
+
+  /// Whether `op` is a norm whose statistics must be known before the product: a mean is subtracted from what it takes.
+  static bool needsRowFirst(Operation *op) {
+    auto norm = dyn_cast<NormInterface>(op);
+    return norm && norm.subtractsMean();
   }
 
   /// Takes in `op`, which joins as `role`, and says so.
@@ -126,7 +154,7 @@ private:
       auto fusion = dyn_cast<FusionInterface>(op);
       if (!fusion || groupOf.count(op) || !fusion.canBePrologueOf(anchor))
         return;
-      if (std::string reason = prologueRefusal(fusion, anchor, group); !reason.empty()) {
+      if (std::string reason = prologueRefusal(fusion, reader, anchor, group); !reason.empty()) {
         op->emitRemark() << "not fused into " << group.name << ": " << reason;
         return;
       }
@@ -135,7 +163,7 @@ private:
     }
   }
 
-  std::string prologueRefusal(FusionInterface op, Operation *anchor, Group &group) {
+  std::string prologueRefusal(FusionInterface op, Operation *reader, Operation *anchor, Group &group) {
     if (separateNorms)
       return "the option separate-norms keeps it apart";
     if (!isReadOnlyBy(op, group))
@@ -144,6 +172,10 @@ private:
       return "the library reads rows as they are in memory";
     if (isGpu && (group.family == "gemm" || group.family == "swap_ab"))
       return "TMA stages the activations of the family " + group.family + ", and cannot change them";
+    if (isa<NormInterface>(*op) && reader != anchor)
+      return "'" + getCheckpointName(reader).str() + "' takes its result before the product";
+    if (needsRowFirst(op) && (group.family != "matvec" || maxRows > 1))
+      return "its mean takes a pass over the rows before the product, which only a step of one row keeps in registers";
     auto linear = dyn_cast<LinearOp>(anchor);
     if (group.family == "matvec" && linear && !fitsRegisters(linear, op.getStagedVectors(), tile::targetOf(linear)))
       return "a thread has no registers for its part of its weight beside the row of '" + linear.getWeight().str() +
@@ -160,7 +192,8 @@ private:
         continue;
       if (!fusion.canBeEpilogueOf(anchor)) {
         if (!fusion.isAnchor())
-          op->emitRemark() << "not fused into " << group.name << ": its result needs more than one tile of it";
+          op->emitRemark() << "not fused into " << group.name << ": its result needs "
+                           << (isa<CollectiveInterface>(op) ? "those of other ranks" : "more than one tile of it");
         continue;
       }
       if (std::string reason = epilogueRefusal(op, group); !reason.empty()) {
@@ -228,7 +261,7 @@ private:
 
   /// An op on single rows, and those that follow it: elementwise ops and at most one norm of the whole row.
   void growRows(Operation *op) {
-    Group &group = newGroup(op, isa<SampleOp>(op) ? "sample" : "rows");
+    Group &group = newGroup(op, isa<SampleOp>(op) ? "sample" : isa<CollectiveInterface>(op) ? "collective" : "rows");
     auto norm = dyn_cast<NormInterface>(op);
     bool isRowWise = isa<GatherRowsOp>(op) || isLookup(op) || isElementwise(op) || (norm && !norm.getGroup());
     if (separateAll || !isRowWise)

@@ -3,13 +3,13 @@
 // y = epilogue(prologue(x) W^T): one block computes one tile of y. A norm in front
 // is applied in two halves, its weight to the activation while it is staged and its
 // 1/rms to the rows of the product, since rsqrt(mean(x^2)) is known only at the end
-// of the loop that reads x anyway.
+// of the loop that reads x anyway. A norm that subtracts the mean needs its statistics
+// first: loops over the rows come before that of the product.
 //
 //===----------------------------------------------------------------------===//
 
 #include "passes/llm_to_tile/Elementwise.h"
-
-#include <numeric>
+#include "passes/llm_to_tile/QuantizedWeights.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -28,7 +28,7 @@ struct TileValue {
 /// What comes before the product: x, its norm and the gather of its rows.
 struct Prologue {
   Value input;
-  RmsNormOp norm;
+  NormInterface norm;
   GatherRowsOp gather;
 };
 
@@ -41,7 +41,7 @@ static FailureOr<Prologue> findPrologue(GroupOp group, LinearOp linear) {
   while (Operation *op = value.getDefiningOp()) {
     if (op->getParentOp() != group)
       break;
-    if (auto norm = dyn_cast<RmsNormOp>(op); norm && !norm.getGroup() && !prologue.norm && !prologue.gather) {
+    if (auto norm = dyn_cast<NormInterface>(op); norm && !norm.getGroup() && !prologue.norm && !prologue.gather) {
       prologue.norm = norm;
       value = norm.getInput();
     } else if (auto gather = dyn_cast<GatherRowsOp>(op); gather && !prologue.gather) {
@@ -54,6 +54,44 @@ static FailureOr<Prologue> findPrologue(GroupOp group, LinearOp linear) {
   }
   prologue.input = value;
   return prologue;
+}
+
+namespace {
+/// What a norm that subtracts the mean does to rows before its weight.
+struct Centering {
+  Value mean, inverse; // of each row
+  Value subtract(Value x, LinearTile shape, ProgramBuilder &b) const { return b.sub(x, b.broadcast(mean, 1, shape.k)); }
+  Value apply(Value x, LinearTile shape, ProgramBuilder &b) const {
+    return b.mul(subtract(x, shape, b), b.broadcast(inverse, 1, shape.k));
+  }
+};
+} // namespace
+
+/// Two loops along k, as the norm alone has them: the sum of a row, and that of the squares of what is left without the
+/// mean.
+static Centering emitStatistics(NormInterface norm, int64_t k, LinearTile shape,
+                                llvm::function_ref<Value(Value)> loadInput, ProgramBuilder &b) {
+  auto sumOf = [&](llvm::function_ref<Value(Value)> term) {
+    Value zero = b.full(b.tileType({shape.m}, b.getF32Type()), 0.0);
+    return b.loop(b.index(0), b.index(k), shape.k, zero, [&](Value at, ValueRange carried) {
+      Value value = term(b.toF32(loadInput(at)));
+      if (k % shape.k != 0) { // past the end of a row that others share lie other values
+        Value inside = b.less(b.add(b.iota(shape.k), b.splat(b.toI32(at), {shape.k})),
+                              b.full(b.tileType({shape.k}, b.getI32Type()), k));
+        value = b.select(b.broadcast(inside, 0, shape.m), value, b.like(value, 0.0));
+      }
+      return SmallVector<Value>{b.add(carried[0], b.reduce(Reduction::Add, value, 1))};
+    })[0];
+  };
+  Centering centering;
+  Value sum = sumOf([](Value x) { return x; });
+  centering.mean = b.mul(sum, b.like(sum, 1.0 / static_cast<double>(k)));
+  Value squares = sumOf([&](Value x) {
+    Value difference = centering.subtract(x, shape, b);
+    return b.mul(difference, difference);
+  });
+  centering.inverse = emitInverseNorm(norm, squares, b);
+  return centering;
 }
 
 /// Queries, keys and values of one product: rotates the pairs, stores q, appends k and v.
@@ -234,21 +272,30 @@ namespace {
 /// The weight of a linear, whose tiles the loop along K loads.
 class WeightTiles {
 public:
-  WeightTiles(LinearOp linear, WeightOp op, ProgramBuilder &b)
-      : b(b), quantized(op.getQuantizedAttr()), view(b.weight(linear.getWeightAttr())) {
+  /// `element`: what codes become.
+  WeightTiles(LinearOp linear, WeightOp op, Type element, ProgramBuilder &b)
+      : b(b), quantized(op.getQuantizedAttr()), view(b.weight(linear.getWeightAttr())), element(element) {
     if (!quantized)
       return;
-    bits = op.getTensorType().getElementTypeBitWidth();
-    scales = b.weight(quantized.getScales());
+    if (op.getPacking() != Packing::Codes16x128)
+      inByte = 8 / op.getTensorType().getElementTypeBitWidth();
+    scalesRows = scalesSums(op) && !element.isF32();
+    if (!scalesRows)
+      scales = b.weight(quantized.getScales());
     if (quantized.getZeroPoints())
       zeros = b.weight(quantized.getZeroPoints());
+  }
+
+  /// The scales of rows from `row` on that their sums are multiplied by; null where there are none.
+  Value scalesOfRows(Value row, int64_t rows) {
+    return scalesRows ? b.load(b.weightVector(quantized.getScales()), ValueRange{row}, {rows}) : Value();
   }
 
   /// Rows from `row` on, columns from `at` on.
   Value load(Value row, Value at, int64_t rows, int64_t columns) {
     if (!quantized)
       return b.load(view, ValueRange{row, at}, {rows, columns});
-    int64_t inByte = 8 / bits, group = quantized.getGroup();
+    int64_t group = quantized.getGroup();
     auto divided = [&](int64_t divisor) {
       return divisor == 1 ? at : Value(arith::DivUIOp::create(b, at, b.index(divisor)));
     };
@@ -257,15 +304,17 @@ public:
       int64_t count = llvm::divideCeil(columns, group);
       return of ? b.load(of, ValueRange{row, divided(group)}, {rows, count}) : Value();
     };
-    return tile::DequantizeOp::create(b, b.tileType({rows, columns}, b.getF32Type()), codesOf(quantized.getCodes()),
-                                      bytes, groups(scales), groups(zeros), group, quantized.getZeroPoint());
+    return tile::DequantizeOp::create(b, b.tileType({rows, columns}, element), codesOf(quantized.getCodes()), bytes,
+                                      groups(scales), groups(zeros), scalesRows ? 0 : group, quantized.getZeroPoint());
   }
 
 private:
   ProgramBuilder &b;
   QuantizedAttr quantized;
-  int64_t bits = 0;
+  int64_t inByte = 1;
+  bool scalesRows = false;
   Value view, scales, zeros;
+  Type element;
 };
 
 } // namespace
@@ -274,11 +323,9 @@ private:
 /// there is none. On the CPU about 512 columns, whose f32 fit into a core's first cache. On a GPU at most 64, and the
 /// last tile is a whole one.
 static std::optional<int64_t> quantizedStep(int64_t k, int64_t group, bool isCpu) {
-  static constexpr int64_t most = 512, unit = 16, mostOnGpu = 64;
+  static constexpr int64_t most = 512, unit = 16;
   if (!isCpu) {
-    int64_t step = std::gcd(k, mostOnGpu);
-    if (group < k && step % group != 0)
-      step = std::gcd(step, group);
+    int64_t step = quantizedColumns(k, group);
     return step % unit == 0 ? std::optional(step) : std::nullopt;
   }
   int64_t all = llvm::alignTo(k, unit);
@@ -311,7 +358,7 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
     element = isCpu ? f32 : cast<RankedTensorType>(linear.getInput().getType()).getElementType();
   }
 
-  WeightTiles weight(linear, weightOp, b);
+  WeightTiles weight(linear, weightOp, element, b);
   Value col = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 0), b.index(shape.n));
   Value row = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 1), b.index(shape.m));
   Value input = b.activation(prologue->input, Provenance::Activation);
@@ -324,18 +371,33 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   } else if (Placement::of(prologue->input).logitRows) {
     extent = tile::Extent::LogitRows;
   }
-  RmsNormOp norm = prologue->norm;
-  if (norm && norm.getWeightAttr())
-    b.weightVector(norm.getWeightAttr()); // takes its place among the arguments
+  NormInterface norm = prologue->norm;
+  if (norm)
+    for (FlatSymbolRefAttr vector : {norm.getWeightAttr(), norm.getBiasAttr()})
+      if (vector)
+        b.weightVector(vector); // takes its place among the arguments
+  auto loadInput = [&](Value at) {
+    Value from = inputColumn ? Value(arith::AddIOp::create(b, at, b.index(inputColumn))) : at;
+    return rows ? b.gather(input, rows, from, shape.k) : b.load(input, ValueRange{row, from}, {shape.m, shape.k});
+  };
+  bool needsRowFirst = norm && norm.subtractsMean();
+  Centering centering;
+  if (needsRowFirst)
+    centering = emitStatistics(norm, k, shape, loadInput, b);
 
   SmallVector<Value> init{b.full(b.tileType({shape.m, shape.n}, f32), 0.0)};
-  if (norm)
+  if (norm && !needsRowFirst)
     init.push_back(b.full(b.tileType({shape.m}, f32), 0.0));
   SmallVector<Value> sums = b.loop(b.index(0), b.index(k), shape.k, init, [&](Value at, ValueRange carried) {
-    Value from = inputColumn ? Value(arith::AddIOp::create(b, at, b.index(inputColumn))) : at;
-    Value x = rows ? b.gather(input, rows, from, shape.k) : b.load(input, ValueRange{row, from}, {shape.m, shape.k});
+    Value x = loadInput(at);
     SmallVector<Value> next(carried);
-    if (norm) {
+    if (needsRowFirst) {
+      x = centering.apply(b.toF32(x), shape, b);
+      if (Value scale = loadNormWeight(norm, at, shape.k, b))
+        x = b.mul(x, b.broadcast(scale, 0, shape.m));
+      if (Value bias = loadNormBias(norm, at, shape.k, b))
+        x = b.add(x, b.broadcast(bias, 0, shape.m));
+    } else if (norm) {
       Value wide = b.toF32(x);
       next[1] = b.add(carried[1], b.reduce(Reduction::Add, b.mul(wide, wide), 1));
       if (Value scale = loadNormWeight(norm, at, shape.k, b))
@@ -348,7 +410,9 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   });
 
   Value acc = sums[0];
-  if (norm)
+  if (Value scales = weight.scalesOfRows(col, shape.n))
+    acc = b.mul(acc, b.broadcast(scales, 0, shape.m));
+  if (norm && !needsRowFirst)
     acc = b.mul(acc, b.broadcast(emitInverseNorm(norm, sums[1], b), 1, shape.n));
   if (linear.getBiasAttr()) {
     Value bias = b.toF32(b.load(b.weight(linear.getBiasAttr()), ValueRange{col}, {shape.n}));

@@ -2,6 +2,8 @@
 
 #include "passes/llm_to_tile/ProgramBuilder.h"
 
+#include "passes/tile/LinearSchedule.h"
+
 using namespace mlir;
 using namespace inlay;
 using namespace inlay::tile;
@@ -33,7 +35,7 @@ LinearTile inlay::chooseLinearTile(const StepShape &step, StringRef family, int6
   // The kernel computes whole tiles of the program, so their columns are a power of two.
   int64_t columns = columnUnit ? largestDivisor(columnUnit & -columnUnit, 128) : 128;
   if (family == "swap_ab")
-    return {swapAbTileRows(step.maxTokens), columns, 64};
+    return {swapAbTileRows(std::min<int64_t>(step.maxTokens, kSwapAbRows)), columns, 64};
   return {128, columns, 64};
 }
 
@@ -114,11 +116,18 @@ Value ProgramBuilder::weight(FlatSymbolRefAttr symbol) {
   }
   auto weight = cast<llm::WeightOp>(op);
   RankedTensorType type = weight.getTensorType();
+  if (weight.getPacking() == llm::Packing::Codes16x128)
+    return view(type.getShape(), getIntegerType(type.getElementTypeBitWidth()), Provenance::Weight, std::nullopt, memory,
+                kCodesPacking);
   // Codes are bytes.
   if (weight.getQuantized())
     return view({type.getDimSize(0), type.getDimSize(1) * type.getElementTypeBitWidth() / 8}, getI8Type(),
                 Provenance::Weight, std::nullopt, memory);
-  StringRef packing = weight.getPacking() == llm::Packing::Atom8x64 ? "atom_8x64" : "";
+  StringRef packing;
+  if (weight.getPacking() == llm::Packing::Atom8x64)
+    packing = kAtomPacking;
+  else if (weight.getPacking() == llm::Packing::Rows16)
+    packing = kRowsPacking;
   return view(type.getShape(), type.getElementType(), Provenance::Weight, std::nullopt, memory, packing);
 }
 

@@ -3,11 +3,8 @@
 #include "passes/tile/ApplyLinear.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
-#include "mlir/IR/IRMapping.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
-#include "passes/tile/MainLoop.h"
-#include "passes/tile/TileDimensions.h"
+#include "passes/tile/LinearBody.h"
 
 #include <numeric>
 
@@ -16,55 +13,12 @@ using namespace inlay;
 
 namespace {
 /// Elements of a piece of the epilogue that a lane has at the least and the most: so many reads of it are under way
-/// together.
-constexpr int64_t kLeastElements = 2, kMostElements = 16, kLanes = 32;
+/// together. Blocks that unpack codes are large and leave a thread fewer registers.
+constexpr int64_t kLeastElements = 2, kMostElements = 16, kMostElementsOfCodes = 8, kLanes = 32;
 /// Columns of a piece: neighbouring lanes access rows of 128 bytes.
 constexpr int64_t kPieceColumns = 64;
 /// Rows of a warpgroup's product that each of its warps has.
 constexpr int64_t kRowsOfWarp = 16;
-
-/// Builds the new body of a program from a copy of the old.
-class LinearBody {
-public:
-  LinearBody(tile::ProgramOp program, tile::ProgramOp old, MainLoop loop)
-      : b(program.getLoc(), program), program(program), old(old), loop(loop), dimensions(old) {
-    Operation *end = program.getBody().front().getTerminator();
-    while (Operation *last = end->getPrevNode())
-      last->erase();
-    b.setInsertionPoint(end);
-  }
-
-  LogicalResult apply(tile::SwapAbAttr schedule);
-  LogicalResult apply(tile::GemmAttr schedule);
-
-private:
-  Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
-  Value add(Value x, Value y) { return b.createOrFold<arith::AddIOp>(x, y); }
-  Value mul(Value x, int64_t y) { return b.createOrFold<arith::MulIOp>(x, index(y)); }
-  Value div(Value x, int64_t y) { return b.createOrFold<arith::DivUIOp>(x, index(y)); }
-  Value rem(Value x, int64_t y) { return b.createOrFold<arith::RemUIOp>(x, index(y)); }
-  Value ceilDiv(Value x, int64_t y) { return b.createOrFold<arith::CeilDivSIOp>(x, index(y)); }
-  Value argument(Value view) { return program.getBody().getArgument(cast<BlockArgument>(view).getArgNumber()); }
-  int64_t columns() { return loop.weight.getView().getType().getShape()[0]; }
-
-  Value product(Value row, int64_t rows, Value column, int64_t columns, Value from, Value to, int64_t step,
-                bool isSwapped);
-  Value slice(Value tile, OpFoldResult row, OpFoldResult column, int64_t rows, int64_t columns);
-  void forLoop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body, bool isUnrolled = false);
-  void choosePiece(int64_t rows, int64_t tileColumns, int64_t warps);
-  Value rowCount();
-  AffineExpr rowTiles(int64_t rows);
-  void setGrid(ArrayRef<AffineExpr> dims);
-  LogicalResult epilogue(Value piece, Value row, Value column, int64_t tileColumns);
-  LogicalResult mapOffsets(unsigned dim, int64_t tile, int64_t piece, Value by, IRMapping &mapping);
-  void retype(Operation *op, Operation *from);
-
-  ImplicitLocOpBuilder b;
-  tile::ProgramOp program, old;
-  MainLoop loop; // of `old`
-  TileDimensions dimensions;
-  int64_t pieceRows = 0, pieceColumns = 0;
-};
 } // namespace
 
 //===----------------------------------------------------------------------===//
@@ -138,6 +92,23 @@ Value LinearBody::slice(Value tile, OpFoldResult row, OpFoldResult column, int64
                                         sizes, ArrayRef<OpFoldResult>{one, one});
 }
 
+/// What codes of `codes` become, at (column, k), to be multiplied with `x`.
+Value LinearBody::dequantize(Value codes, Value column, Value k, Value x) {
+  tile::DequantizeOp op = loop.dequantize;
+  auto type = cast<RankedTensorType>(codes.getType()).clone(cast<RankedTensorType>(x.getType()).getElementType());
+  auto groups = [&](Value of) -> Value {
+    if (!of)
+      return {};
+    int64_t group = op.getGroup();
+    int64_t count = llvm::divideCeil(type.getDimSize(1), group);
+    auto tile = RankedTensorType::get({type.getDimSize(0), count}, b.getF32Type());
+    return tile::LoadOp::create(b, tile, argument(of.getDefiningOp<tile::LoadOp>().getView()),
+                                ValueRange{column, div(k, group)});
+  };
+  return tile::DequantizeOp::create(b, type, op.getCodes(), codes, groups(op.getScales()), groups(op.getZeros()),
+                                    op.getGroup(), op.getZeroPoint());
+}
+
 /// The sums of `rows` x `columns` over a part of K; of `columns` x `rows` with the weights on the left.
 Value LinearBody::product(Value row, int64_t rows, Value column, int64_t columns, Value from, Value to, int64_t step,
                           bool isSwapped) {
@@ -153,6 +124,8 @@ Value LinearBody::product(Value row, int64_t rows, Value column, int64_t columns
                                  argument(loop.rowsView()), ValueRange{row, add(k, index(loop.columnOffset))});
   Value w = tile::LoadOp::create(b, RankedTensorType::get({columns, step}, weightView.getElementType()),
                                  argument(loop.weight.getView()), ValueRange{column, k});
+  if (loop.dequantize)
+    w = dequantize(w, column, k, x);
   Value next = tile::DotOp::create(b, isSwapped ? w : x, isSwapped ? x : w, over.getRegionIterArg(0),
                                    /*transpose_rhs=*/true);
   scf::YieldOp::create(b, next);
@@ -161,9 +134,12 @@ Value LinearBody::product(Value row, int64_t rows, Value column, int64_t columns
 
 /// A piece's columns divide the program's and the block's tile. Where it can, each of `warps` has one of the pieces of
 /// `rows`.
-void LinearBody::choosePiece(int64_t rows, int64_t tileColumns, int64_t warps) {
+void LinearBody::choosePiece(int64_t rows, int64_t tileColumns, int64_t warps, int64_t consumers) {
   pieceColumns = std::gcd(std::gcd(loop.columns, tileColumns), kPieceColumns);
-  int64_t elements = std::clamp(rows * tileColumns / (warps * kLanes), kLeastElements, kMostElements);
+  int64_t most = loop.dequantize ? kMostElementsOfCodes : kMostElements;
+  if (loop.dequantize && consumers > 2)
+    most /= 2;
+  int64_t elements = std::clamp(rows * tileColumns / (warps * kLanes), kLeastElements, most);
   pieceRows = std::min<int64_t>(
       rows, llvm::bit_floor(static_cast<uint64_t>(std::max<int64_t>(1, elements * kLanes / pieceColumns))));
 }
@@ -270,7 +246,7 @@ LogicalResult LinearBody::apply(tile::SwapAbAttr schedule) {
   if (split > 1)
     staged = tile::ClusterReduceOp::create(b, tile::Reduction::Add, staged);
 
-  choosePiece(rows, cols, split * warps);
+  choosePiece(rows, cols, split * warps, schedule.getConsumers());
   int64_t parts = cols / pieceColumns;
   Value live = b.createOrFold<arith::MinSIOp>(b.createOrFold<arith::SubIOp>(rowCount(), row), index(rows));
   Value pieces = mul(ceilDiv(live, pieceRows), parts);
@@ -336,6 +312,8 @@ LogicalResult inlay::applyLinear(tile::ProgramOp program) {
   FailureOr<MainLoop> loop = findMainLoop(*old);
   if (failed(loop))
     return failure();
+  if (isa<tile::StreamAttr>(program.getScheduleAttr()))
+    return applyStream(program, *old, *loop);
   if (!loop->isPlain() || !isa<tile::LoadOp>(loop->rows))
     return loop->rows->emitError("brings rows that are gathered or changed before the product; the family ")
            << program.getScheduleAttr().getFamilyName() << " takes them as they are in memory";

@@ -1,8 +1,9 @@
 //===- MainLoop.h - the loop over k of a linear layer's program ------------===//
 //
-// What the matvec and gemm families know how to turn into a pipeline: a loop that
+// What the families of linear layers know how to turn into a pipeline: a loop that
 // loads a tile of rows and a tile of weights, may scale the rows elementwise by
-// vectors along k, may sum functions of them along k, and multiplies.
+// vectors along k, may sum functions of them along k, and multiplies. Loops before
+// it may sum what must be known of the rows first.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,21 +22,29 @@ struct RowSum {
   mlir::Value element;
 };
 
+/// A loop along k before the product: what the program must know of whole rows first, such as their mean.
+struct RowStatistic {
+  mlir::scf::ForOp loop;
+  llvm::SmallVector<RowSum> sums; // one for each result
+};
+
 struct MainLoop {
   mlir::scf::ForOp loop;
   tile::DotOp dot;
   mlir::OpResult product; // of the loop
-  tile::LoadOp weight;
+  tile::LoadOp weight; // of weights, or of their codes
+  tile::DequantizeOp dequantize; // what codes become; null where weights are numbers
   /// tile.load or tile.gather of rows; `columnOffset` is added to k to find their column in the view.
   mlir::Operation *rows = nullptr;
   int64_t columnOffset = 0;
   /// Loads of vectors along k.
   llvm::SmallVector<tile::LoadOp> vectors;
   llvm::SmallVector<RowSum> sums;
-  int64_t tokens = 0, columns = 0, k = 0; // the program's tile M x N, and the whole K
+  llvm::SmallVector<RowStatistic> statistics; // in the program's order
+  int64_t tokens = 0, columns = 0, k = 0;     // the program's tile M x N, and the whole K
 
   /// Whether the rows reach the product as they are in memory.
-  bool isPlain() { return dot.getLhs() == rows->getResult(0) && sums.empty(); }
+  bool isPlain() { return dot.getLhs() == rows->getResult(0) && sums.empty() && statistics.empty(); }
   mlir::Value rowsView() const { return rows->getOperand(0); }
 };
 

@@ -10,61 +10,59 @@
 
 using namespace mlir;
 using namespace inlay;
-using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
+using tile::kAtomColumns, tile::kGroupRows;
 
 //===----------------------------------------------------------------------===//
-// Matvec
+// Stream
 //===----------------------------------------------------------------------===//
 
 /// Registers of a thread that neither hold rows nor sums: addresses, barriers, the epilogue.
 static constexpr int64_t kOtherRegisters = 64;
 
 /// Whether the rows and sums of a thread find room beside kOtherRegisters while all slots are taken.
-static bool hasRegisters(tile::MatvecAttr schedule) {
+static bool hasRegisters(tile::StreamAttr schedule) {
   constexpr int64_t ofMultiprocessor = 65536, ofThread = 255, threadsOfMultiprocessor = 2048;
   int64_t threads = schedule.getSlots() * schedule.getWarps() * 32;
   if (threads > threadsOfMultiprocessor)
     return false;
   int64_t rows = llvm::divideCeil(schedule.getRows(), 8);
-  int64_t fragments = schedule.getRows() == 1 ? 0 : schedule.getDepth() * rows * 8 * schedule.getChunkAtoms();
-  int64_t sums = 4 * rows * schedule.getChains() * schedule.getGroups();
+  int64_t fragments = schedule.getRows() == 1 ? 0 : schedule.getDepth() * rows * 8 * schedule.getTileK() / kAtomColumns;
+  bool isLeftOfMany = rows > 1 && schedule.getTileColumns() > kGroupRows;
+  int64_t sums = (isLeftOfMany ? 8 : 4) * schedule.getTiles();
   return fragments + sums + kOtherRegisters <= std::min(ofThread, ofMultiprocessor / threads);
 }
 
 /// An estimate in ns. The rings of a block are filled anew in each round trip to memory under load; blocks that take
-/// more groups than others end last; in each pass over the rows warps wait for each other.
-static int64_t estimate(tile::MatvecAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
+/// more tiles than others end last; in each pass over the rows warps wait for each other.
+static int64_t estimate(tile::StreamAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
   tile::CostModelAttr costs = target.costs();
-  int64_t groups = llvm::divideCeil(llvm::divideCeil(shape.columns, kGroupRows), schedule.getBlocks());
+  int64_t columns = schedule.getTileColumns();
+  int64_t tiles = llvm::divideCeil(llvm::divideCeil(shape.columns, columns), schedule.getBlocks());
   int64_t waves = llvm::divideCeil(schedule.getBlocks(), target.residentBlocks(/*cluster=*/1, schedule.getSlots()));
-  int64_t ring = schedule.getWarps() * schedule.getStages() * schedule.getChunkAtoms() * kAtomBytes;
-  int64_t passes = llvm::divideCeil(groups, schedule.getGroups());
+  int64_t ring = schedule.getWarps() * schedule.getStages() * schedule.stageBytes();
+  int64_t passes = llvm::divideCeil(tiles, schedule.getTiles());
   return std::max(shape.columns * shape.k * 2 / costs.getMemoryBytes(),
-                  waves * groups * kGroupRows * shape.k * 2 * costs.getRoundTrip() / ring) +
+                  waves * tiles * columns * shape.k * 2 * costs.getRoundTrip() / ring) +
          waves * passes * costs.getClusterWait();
 }
 
-static SmallVector<tile::MatvecAttr> combine(tile::MatvecAttr start, const LinearShape &shape,
+static SmallVector<tile::StreamAttr> combine(tile::StreamAttr start, const LinearShape &shape,
                                              tile::TargetAttr target) {
-  int64_t groupsOfAll = llvm::divideCeil(shape.columns, kGroupRows);
-  Combinations<tile::MatvecAttr> combinations(start, [&](Numbers<tile::MatvecAttr> &numbers) {
-    numbers["blocks"] = std::min(numbers["slots"] * target.getMultiprocessors(), groupsOfAll);
-    int64_t groups = llvm::divideCeil(groupsOfAll, numbers["blocks"]);
-    numbers["groups"] = std::min(numbers["groups"], groups);
-    int64_t passes = llvm::divideCeil(groups, numbers["groups"]);
-    int64_t passBytes = numbers["groups"] * numbers["warps"] * kGroupRows * numbers["rows"] * 4;
-    numbers["partial_bytes"] = passes == 1 ? 0 : std::max(passBytes, start.getPartialBytes());
+  Combinations<tile::StreamAttr> combinations(start, [&](Numbers<tile::StreamAttr> &numbers) {
+    int64_t all = llvm::divideCeil(shape.columns, numbers["tile_columns"]);
+    numbers["blocks"] = std::min(numbers["slots"] * target.getMultiprocessors(), all);
+    numbers["tiles"] = std::min<int64_t>(numbers["tiles"], llvm::divideCeil(all, numbers["blocks"]));
     numbers["shared_bytes"] = target.slotSharedBytes(numbers["slots"]);
   });
   combinations.vary("slots", doubled(4));
   combinations.vary("warps", doubled(32));
-  combinations.vary("chunk_atoms", doubled(16));
+  combinations.vary("tile_columns", {kGroupRows, 2 * kGroupRows});
+  combinations.vary("tile_k", {kAtomColumns, 2 * kAtomColumns, 4 * kAtomColumns});
   combinations.vary("stages", doubled(16));
-  combinations.vary("groups", each(8));
-  combinations.vary("chains", doubled(2));
+  combinations.vary("tiles", each(8));
   combinations.vary("depth", start.getRows() == 1 ? ArrayRef<int64_t>{start.getDepth()} : doubled(4));
-  SmallVector<tile::MatvecAttr> result = combinations.all();
-  llvm::erase_if(result, [](tile::MatvecAttr schedule) { return !hasRegisters(schedule); });
+  SmallVector<tile::StreamAttr> result = combinations.all();
+  llvm::erase_if(result, [](tile::StreamAttr schedule) { return !hasRegisters(schedule); });
   return result;
 }
 
@@ -148,8 +146,8 @@ ScheduleSpace inlay::findSchedules(tile::Family family, const LinearShape &shape
     return rate(gemm, shape, target, [&](tile::GemmAttr one) { return estimate(one, shape, stepRows, target); });
   if (auto swapAb = dyn_cast<tile::SwapAbAttr>(chosen))
     return rate(swapAb, shape, target, [&](tile::SwapAbAttr one) { return estimateSwapAb(one, shape, target); });
-  return rate(cast<tile::MatvecAttr>(chosen), shape, target,
-              [&](tile::MatvecAttr one) { return estimate(one, shape, target); });
+  return rate(cast<tile::StreamAttr>(chosen), shape, target,
+              [&](tile::StreamAttr one) { return estimate(one, shape, target); });
 }
 
 void inlay::pruneSchedules(ScheduleSpace &space, size_t most) {

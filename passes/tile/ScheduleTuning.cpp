@@ -14,10 +14,15 @@
 
 using namespace mlir;
 using namespace inlay;
-using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
+using tile::kAtomColumns;
 
 LinearShape inlay::shapeOf(MainLoop &loop) {
-  return {loop.weight.getView().getType().getShape()[0], loop.k, loop.tokens, !loop.vectors.empty()};
+  LinearShape shape{loop.weight.getView().getType().getShape()[0], loop.k, loop.tokens, !loop.vectors.empty()};
+  shape.weightBits = loop.weight.getView().getType().getElementType().getIntOrFloatBitWidth();
+  if (tile::DequantizeOp op = loop.dequantize; op && op.getGroup() > 0)
+    shape.groupBytes =
+        llvm::divideCeil(tile::kUnitColumns, op.getGroup()) * 4 * ((op.getScales() ? 1 : 0) + (op.getZeros() ? 1 : 0));
+  return shape;
 }
 
 /// What a program does with its product, as far as it costs: a rotation and three destinations, pairs of columns, or a
@@ -38,11 +43,12 @@ static std::string epilogueOf(tile::ProgramOp program, MainLoop &loop) {
 TuningKey inlay::tuningKeyOf(tile::ProgramOp program, MainLoop &loop) {
   LinearShape shape = shapeOf(loop);
   bool isBf16 = loop.weight.getView().getType().getElementType().isBF16();
+  StringRef type = loop.dequantize ? tile::stringifyCodes(loop.dequantize.getCodes()) : isBf16 ? "bf16" : "f16";
   return {program.getScheduleAttr().getFamilyName().str(),
           shape.rows,
           shape.columns,
           shape.k,
-          isBf16 ? "bf16" : "f16",
+          type.str(),
           shape.isScaled ? "norm" : "none",
           epilogueOf(program, loop)};
 }
@@ -64,28 +70,16 @@ static std::string firstOf(std::initializer_list<std::string> problems) {
   return "";
 }
 
-std::string inlay::whyRefused(tile::MatvecAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
-  int64_t groups = llvm::divideCeil(shape.columns, kGroupRows), rows = chooseMatvec(shape, target).getRows();
-  int64_t groupsOfBlock = llvm::divideCeil(groups, schedule.getBlocks());
-  std::string range = firstOf({rangeProblem("blocks", schedule.getBlocks(), 1, groups),
-                               rangeProblem("groups", schedule.getGroups(), 1, groupsOfBlock),
-                               rangeProblem("rows", schedule.getRows(), rows, rows)});
-  if (!range.empty())
-    return range;
-  // As the lowering lays them out: rings, the staged row or the vectors that scale several, sums.
-  int64_t warps = schedule.getWarps(), chunkAtoms = schedule.getChunkAtoms(), stages = schedule.getStages();
-  int64_t chunks = llvm::divideCeil(llvm::divideCeil(shape.k, kAtomColumns), chunkAtoms);
-  int64_t most = llvm::divideCeil(chunks, warps) * chunkAtoms * kAtomColumns * 2;
-  int64_t rings = warps * stages * chunkAtoms * kAtomBytes;
-  int64_t batch = schedule.getGroups() * warps * rows * kGroupRows * 4;
-  bool isOneBatch = groupsOfBlock <= schedule.getGroups();
-  if (!isOneBatch && schedule.getPartialBytes() < batch)
-    return fmt::format("has partial_bytes of {}, expected at least {}", schedule.getPartialBytes(), batch);
-  int64_t staged = rows == 1 ? warps * most : shape.isScaled ? chunks * chunkAtoms * 128 : 0;
-  int64_t needed =
-      (isOneBatch ? std::max(rings, batch) : rings + schedule.getPartialBytes()) + staged + warps * stages * 8;
-  return firstOf({sharedProblem(schedule.getSharedBytes(), target.slotSharedBytes(schedule.getSlots())),
-                  sharedProblem(needed, schedule.getSharedBytes())});
+std::string inlay::whyRefused(tile::StreamAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
+  int64_t tiles = llvm::divideCeil(shape.columns, schedule.getTileColumns()), step = schedule.getTileK();
+  int64_t rows = shape.rows == 1 ? 1 : shape.rows <= 8 ? 8 : 16;
+  if (!llvm::isPowerOf2_64(step) || llvm::alignTo(shape.k, kAtomColumns) % step != 0)
+    return fmt::format("has tile_k of {}, expected a power of two that divides {}", step,
+                       llvm::alignTo(shape.k, kAtomColumns));
+  return firstOf({rangeProblem("blocks", schedule.getBlocks(), 1, tiles),
+                  rangeProblem("rows", schedule.getRows(), rows, rows),
+                  sharedProblem(schedule.getSharedBytes(), target.slotSharedBytes(schedule.getSlots())),
+                  sharedProblem(streamBytes(schedule, shape), schedule.getSharedBytes())});
 }
 
 std::string inlay::whyRefused(tile::GemmAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
@@ -101,15 +95,16 @@ std::string inlay::whyRefused(tile::SwapAbAttr schedule, const LinearShape &shap
   if (!schedule.givesEachBlockSteps(shape.k))
     return fmt::format("splits {} steps of k over {} blocks, expected each to have one",
                        llvm::divideCeil(shape.k, schedule.getTileK()), schedule.getSplit());
-  int64_t needed = std::max(schedule.getStages() * schedule.stageBytes(), schedule.sumsBytes()) + kBarrierBytes;
+  int64_t stageBytes = schedule.stageBytes(shape.weightBits) + schedule.getTileColumns() * shape.groupBytes;
+  int64_t needed = std::max(schedule.getStages() * stageBytes, schedule.sumsBytes()) + kBarrierBytes;
   return firstOf({sharedProblem(schedule.getSharedBytes(), target.slotSharedBytes(schedule.getSlots())),
                   sharedProblem(needed, schedule.getSharedBytes())});
 }
 
-SmallVector<int64_t> inlay::numbersOf(tile::MatvecAttr schedule) {
-  return {schedule.getBlocks(), schedule.getWarps(),        schedule.getChunkAtoms(), schedule.getStages(),
-          schedule.getGroups(), schedule.getRows(),         schedule.getChains(),     schedule.getDepth(),
-          schedule.getSlots(),  schedule.getPartialBytes(), schedule.getSharedBytes()};
+SmallVector<int64_t> inlay::numbersOf(tile::StreamAttr schedule) {
+  return {schedule.getBlocks(), schedule.getWarps(),      schedule.getTileColumns(), schedule.getTileK(),
+          schedule.getStages(), schedule.getTiles(),      schedule.getRows(),        schedule.getDepth(),
+          schedule.getSlots(),  schedule.getSharedBytes()};
 }
 
 SmallVector<int64_t> inlay::numbersOf(tile::GemmAttr schedule) {
@@ -130,7 +125,7 @@ std::map<std::string, int64_t> inlay::configOf(tile::Schedule schedule) {
       config[name.str()] = number;
   };
   llvm::TypeSwitch<Attribute>(schedule)
-      .Case<tile::MatvecAttr, tile::GemmAttr, tile::SwapAbAttr, tile::DecodeAttentionAttr, tile::PrefillAttentionAttr>(
+      .Case<tile::StreamAttr, tile::GemmAttr, tile::SwapAbAttr, tile::DecodeAttentionAttr, tile::PrefillAttentionAttr>(
           add);
   return config;
 }
@@ -170,5 +165,5 @@ tile::Schedule inlay::measuredSchedule(tile::Family family, const TuningEntry &e
     return measured<tile::GemmAttr>(entry, shape, target, problem);
   if (family == tile::Family::SwapAb)
     return measured<tile::SwapAbAttr>(entry, shape, target, problem);
-  return measured<tile::MatvecAttr>(entry, shape, target, problem);
+  return measured<tile::StreamAttr>(entry, shape, target, problem);
 }

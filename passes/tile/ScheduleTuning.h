@@ -23,12 +23,12 @@ TuningKey tuningKeyOf(tile::ProgramOp program, MainLoop &loop);
 
 /// Why the family cannot run a schedule for programs of `shape`; empty if it can. Registers are known only after ptxas
 /// ran.
-std::string whyRefused(tile::MatvecAttr schedule, const LinearShape &shape, tile::TargetAttr target);
+std::string whyRefused(tile::StreamAttr schedule, const LinearShape &shape, tile::TargetAttr target);
 std::string whyRefused(tile::GemmAttr schedule, const LinearShape &shape, tile::TargetAttr target);
 std::string whyRefused(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target);
 
 /// The numbers of a schedule, in the order of kNames.
-llvm::SmallVector<int64_t> numbersOf(tile::MatvecAttr schedule);
+llvm::SmallVector<int64_t> numbersOf(tile::StreamAttr schedule);
 llvm::SmallVector<int64_t> numbersOf(tile::GemmAttr schedule);
 llvm::SmallVector<int64_t> numbersOf(tile::SwapAbAttr schedule);
 

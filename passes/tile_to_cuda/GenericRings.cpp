@@ -20,6 +20,39 @@ using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
 // Tensor maps
 //===----------------------------------------------------------------------===//
 
+/// The map of codes that are packed in units, or of scales beside them, as elements of 16 bits.
+static FailureOr<cuda::TensorMapAttr> mapOfBlocks(tile::FetchOp fetch, bool areCodes) {
+  MLIRContext *context = fetch.getContext();
+  auto view = cast<tile::ViewType>(fetch.getView().getType());
+  auto tile = cast<RankedTensorType>(fetch.getRing().getType().getTiles()[fetch.getTile()]);
+  int64_t columns = areCodes ? tile::kUnitColumns : 1, bits = view.getElementType().getIntOrFloatBitWidth();
+  if (tile.getDimSize(0) % tile::kUnitRows != 0 || tile.getDimSize(1) % columns != 0)
+    return fetch.emitError("brings ") << tile.dropEncoding() << "; expected units of " << tile::kUnitRows << " x "
+                                      << columns;
+  int64_t ofRow = (areCodes ? columns : tile::kUnitRows) * bits / 16, rows = areCodes ? tile::kUnitRows : 1;
+  int64_t units = llvm::divideCeil(view.getShape()[1], columns), bytes = ofRow * rows * 2;
+  int64_t groups = llvm::divideCeil(view.getShape()[0], tile::kUnitRows);
+  return cuda::TensorMapAttr::get(
+      context, cast<BlockArgument>(fetch.getView()).getArgNumber(), BFloat16Type::get(context),
+      {ofRow, rows, units, groups}, /*capacity=*/std::nullopt, /*strides=*/{ofRow * 2, bytes, units * bytes},
+      /*box=*/{ofRow, rows, tile.getDimSize(1) / columns, tile.getDimSize(0) / tile::kUnitRows}, /*swizzle=*/0,
+      /*l2Promotion=*/256);
+}
+
+/// The map of rows of a cache, in boxes of a run of rows x a slab.
+static FailureOr<cuda::TensorMapAttr> tensorMapOfRows(Operation *fetch, Value source, int64_t run) {
+  auto view = cast<tile::ViewType>(source.getType());
+  int64_t columns = view.getShape()[1];
+  if (view.getElementType().getIntOrFloatBitWidth() != 16 || columns % 8 != 0)
+    return fetch->emitError("reads rows of ")
+           << view << "; TMA takes elements of 16 bits and rows of a multiple of 16 bytes";
+  // How many rows a cache has is known when the engine is loaded; page numbers are the host's.
+  return cuda::TensorMapAttr::get(fetch->getContext(), cast<BlockArgument>(source).getArgNumber(),
+                                  view.getElementType(), {columns, std::numeric_limits<int32_t>::max()},
+                                  /*capacity=*/std::nullopt, /*strides=*/{columns * 2}, /*box=*/{kAtomColumns, run},
+                                  /*swizzle=*/tile::kSlabBytes, /*l2Promotion=*/256);
+}
+
 /// The map of the memory that `fetch` reads, in boxes of its tile: weights as they are packed, whose atoms are swizzled
 /// already, and rows under the 128-byte swizzle.
 static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
@@ -28,11 +61,16 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
   auto tile = cast<RankedTensorType>(fetch.getRing().getType().getTiles()[fetch.getTile()]);
   unsigned argument = cast<BlockArgument>(fetch.getView()).getArgNumber();
   int64_t columns = view.getShape()[1], tileRows = tile.getDimSize(0), tileColumns = tile.getDimSize(1);
-  if (view.getElementType().getIntOrFloatBitWidth() != 16 || tileColumns != kAtomColumns)
+  if (view.getProvenance() == tile::Provenance::Kv)
+    return tensorMapOfRows(fetch, fetch.getView(), tileRows);
+  StringAttr packing = packingOf(fetch->getParentOfType<tile::ProgramOp>(), fetch.getView());
+  if (packing && packing.getValue() != tile::kAtomPacking)
+    return mapOfBlocks(fetch, packing.getValue() == tile::kCodesPacking);
+  int64_t most = packing ? kAtomColumns : 4 * kAtomColumns;
+  if (view.getElementType().getIntOrFloatBitWidth() != 16 || tileColumns % kAtomColumns != 0 || tileColumns > most)
     return fetch.emitError("brings ") << tile.dropEncoding() << "; expected rows of " << kAtomColumns
                                       << " elements of 16 bits";
-  auto packing = fetch->getParentOfType<tile::ProgramOp>().getArgAttrOfType<StringAttr>(argument, tile::kPackingAttr);
-  if (packing && packing.getValue() == tile::kAtomPacking) {
+  if (packing) {
     int64_t atoms = llvm::divideCeil(columns, kAtomColumns), groups = llvm::divideCeil(view.getShape()[0], kGroupRows);
     return cuda::TensorMapAttr::get(context, argument, view.getElementType(), {kAtomColumns, kGroupRows, atoms, groups},
                                     /*capacity=*/std::nullopt,
@@ -54,31 +92,19 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
     capacity = static_cast<uint32_t>(*view.getExtent());
   return cuda::TensorMapAttr::get(context, argument, view.getElementType(),
                                   {columns, isDynamic ? 1 : view.getShape()[0]}, capacity, /*strides=*/{columns * 2},
-                                  /*box=*/{tileColumns, tileRows}, /*swizzle=*/128, /*l2Promotion=*/256);
-}
-
-/// The map of rows of a cache, in boxes of a run of rows x a slab.
-static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchRowsOp fetch) {
-  auto view = cast<tile::ViewType>(fetch.getView().getType());
-  int64_t columns = view.getShape()[1];
-  if (view.getElementType().getIntOrFloatBitWidth() != 16 || columns % 8 != 0)
-    return fetch.emitError("reads rows of ")
-           << view << "; TMA takes elements of 16 bits and rows of a multiple of 16 bytes";
-  // How many rows a cache has is known when the engine is loaded; page numbers are the host's.
-  return cuda::TensorMapAttr::get(fetch.getContext(), cast<BlockArgument>(fetch.getView()).getArgNumber(),
-                                  view.getElementType(), {columns, std::numeric_limits<int32_t>::max()},
-                                  /*capacity=*/std::nullopt, /*strides=*/{columns * 2},
-                                  /*box=*/{kAtomColumns, static_cast<int64_t>(fetch.getRun())},
-                                  /*swizzle=*/tile::kSlabBytes, /*l2Promotion=*/256);
+                                  /*box=*/{kAtomColumns, tileRows}, /*swizzle=*/128, /*l2Promotion=*/256);
 }
 
 LogicalResult inlay::collectTensorMaps(tile::ProgramOp program, FetchMaps &maps) {
   WalkResult walk = program.walk([&](Operation *fetch) {
     FailureOr<cuda::TensorMapAttr> map = failure();
-    if (auto rectangle = dyn_cast<tile::FetchOp>(fetch))
+    auto rectangle = dyn_cast<tile::FetchOp>(fetch);
+    if (rectangle && holdsWeights(rectangle.getRing().getDefiningOp<tile::RingOp>()))
+      return WalkResult::advance(); // bulk copies
+    if (rectangle)
       map = tensorMapOf(rectangle);
     else if (auto rows = dyn_cast<tile::FetchRowsOp>(fetch))
-      map = tensorMapOf(rows);
+      map = tensorMapOfRows(rows, rows.getView(), rows.getRun());
     else
       return WalkResult::advance();
     if (failed(map))
@@ -98,15 +124,22 @@ Value GenericLowering::tensorMap(unsigned i) { return kernel.getArgument(program
 // Rings
 //===----------------------------------------------------------------------===//
 
-/// Elements of a slab, and of all slabs of a tile in a slot.
+/// Elements of a slab, and of a tile in a slot, of the buffer's type: codes are copied and read in units of 16 bits.
 static int64_t elementsOfSlab(RankedTensorType tile) { return tile::slabBytes(tile) / bytesOf(tile.getElementType()); }
+static Type bufferElement(RankedTensorType tile) {
+  return tile.getElementType().isInteger() ? BFloat16Type::get(tile.getContext()) : tile.getElementType();
+}
 static int64_t elementsOf(Type type) {
   auto tile = cast<RankedTensorType>(type);
-  return tile::slabsOf(tile) * elementsOfSlab(tile);
+  if (tile.getElementTypeBitWidth() == 16)
+    return tile::slabsOf(tile) * elementsOfSlab(tile);
+  return tile.getNumElements() * tile.getElementTypeBitWidth() / 8 / bytesOf(bufferElement(tile));
 }
 
 /// All rings of the program, and what the consumers' warpgroups meet at, so that the block waits once.
 LogicalResult GenericLowering::ring(tile::RingOp op) {
+  if (op.isOfWarp())
+    return warpRing(op);
   if (rings.contains(op))
     return success();
   KernelBuilder k(loc, b);
@@ -120,11 +153,12 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
     overlay = kRingOverlay;
   int64_t buffers = 0, groups = roles.getConsumers() * 32 / kWarpgroup;
   program.walk([&](tile::RingOp any) {
+    if (any.isOfWarp())
+      return;
     tile::RingType type = any.getResult().getType();
     RingState &state = rings[any];
     for (auto [i, tile] : llvm::enumerate(type.getTiles()))
-      state.buffers.push_back(k.shared("ring" + std::to_string(buffers++),
-                                       cast<RankedTensorType>(tile).getElementType(),
+      state.buffers.push_back(k.shared("ring" + std::to_string(buffers++), bufferElement(cast<RankedTensorType>(tile)),
                                        type.getStages() * type.tileBytes(i), kAtomBytes, overlay));
     state.full = k.shared("full", k.getI64Type(), type.getStages() * 8);
     state.empty = k.shared("empty", k.getI64Type(), type.getStages() * 8);
@@ -137,8 +171,7 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
     turns.barriers = k.shared("turns", k.getI64Type(), groups * 8);
   bool stagesLeft = program
                         .walk([](tile::StageOp stage) {
-                          bool isLeft = tileType(stage.getResult()).getElementTypeBitWidth() == 16;
-                          return isLeft ? WalkResult::interrupt() : WalkResult::advance();
+                          return isLeftOfProducts(stage) ? WalkResult::interrupt() : WalkResult::advance();
                         })
                         .wasInterrupted();
   if (stagesLeft || uses(static_cast<tile::ClearRowsOp *>(nullptr)))
@@ -164,8 +197,7 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
   return success();
 }
 
-/// The slot at which an end of a ring is, and the next one; the parity turns where the ring begins anew.
-static Value advance(KernelBuilder &k, RingCursor cursor, int64_t stages) {
+Value inlay::advance(KernelBuilder &k, RingCursor cursor, int64_t stages) {
   Value at = k.name("slot", k.get(cursor.stage));
   Value next = k.name("next_slot", k.add(at, 1));
   Value wraps = k.name("wraps", k.equal(next, stages));
@@ -212,6 +244,8 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
   Value slot;
   if (op.getFirst()) {
     slot = scalar(op.getFirst());
+  } else if (state.isOfWarp) {
+    slot = advance(k, state.producer, stages);
   } else if (!state.producer.parity) {
     Value count = k.name("count", k.get(state.producer.stage));
     auto bits = [&](Value x, int64_t mask) { return Value(arith::AndIOp::create(k, x, k.index(mask))); };
@@ -226,6 +260,10 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
     slot = advance(k, state.producer, stages);
     k.call("mbarrier_wait", "mbarrier.h", {k.offset(state.empty, slot), parity});
   }
+  scalars[op.getSlot()] = slot;
+  // The one fetch of a warp's slot announces its own bytes.
+  if (state.isOfWarp)
+    return success();
   auto announce = [&] {
     k.call("mbarrier_arrive_expect", "mbarrier.h",
            {k.offset(state.full, slot), k.i32(op.getRing().getType().slotBytes())});
@@ -236,28 +274,40 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
   } else {
     announce();
   }
-  scalars[op.getSlot()] = slot;
   return success();
 }
 
 LogicalResult GenericLowering::fetch(tile::FetchOp op) {
+  if (rings[op.getRing()].isOfWarp)
+    return holdsWeights(op.getRing().getDefiningOp<tile::RingOp>()) ? fetchWeightsOfWarp(op) : fetchRowsOfWarp(op);
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
   Value slot = scalar(op.getSlot()), row = scalar(op.getOffsets()[0]), column = scalar(op.getOffsets()[1]);
   Value to =
       k.offset(state.buffers[op.getTile()], k.mul(slot, elementsOf(op.getRing().getType().getTiles()[op.getTile()])));
   unsigned number = maps.numbers.lookup(op);
-  SmallVector<Value> operands{to, tensorMap(number), k.offset(state.full, slot)};
   bool isPacked = maps.maps[number].getDims().size() == 4;
-  if (isPacked)
-    operands.append({k.index(0), k.index(0), k.div(column, kAtomColumns), k.div(row, kGroupRows)});
-  else
-    operands.append({column, row});
-  if (op.getEvictFirst())
-    operands.push_back(evictFirst);
   if (op.getEvictFirst() && !isPacked)
     return op.emitOpError("of rows that are not packed cannot evict first");
-  auto copy = [&] { k.call(llvm::Twine(isPacked ? "tma_load_4d" : "tma_load_2d"), "tma.h", operands); };
+  auto tile = cast<RankedTensorType>(op.getRing().getType().getTiles()[op.getTile()]);
+  auto load = [&](Value to, ArrayRef<Value> coordinates) {
+    SmallVector<Value> operands{to, tensorMap(number), k.offset(state.full, slot)};
+    llvm::append_range(operands, coordinates);
+    if (op.getEvictFirst())
+      operands.push_back(evictFirst);
+    k.call(llvm::Twine(isPacked ? "tma_load_4d" : "tma_load_2d"), "tma.h", operands);
+  };
+  auto copy = [&] {
+    if (isPacked) {
+      StringAttr packing = packingOf(program, op.getView());
+      std::array<int64_t, 2> units = tile::packedUnits(packing.getValue());
+      load(to, {k.index(0), k.index(0), k.div(column, units[1]), k.div(row, units[0])});
+      return;
+    }
+    for (int64_t slab = 0; slab < tile::slabsOf(tile); ++slab)
+      load(slab ? k.offset(to, k.index(slab * elementsOfSlab(tile))) : to,
+           {slab ? k.add(column, slab * kAtomColumns) : column, row});
+  };
   if (threads.group == ThreadGroup::Fetch)
     k.ifThen(k.equal(lane, 0), copy);
   else
@@ -304,6 +354,8 @@ void GenericLowering::meetWarpgroup() {
 /// Each warp of a warpgroup clears a quarter of each run, a lane the rows of one; where every run is whole or empty,
 /// there is nothing to clear, which all lanes of all warps see.
 LogicalResult GenericLowering::clearRows(tile::ClearRowsOp op) {
+  if (threads.group == ThreadGroup::Warp && ringTiles.contains(op.getTile()))
+    return clearRowsOfWarp(op);
   auto slot = ringTiles.find(op.getTile());
   int64_t run = op.getRun(), warps = kWarpgroup / 32;
   RankedTensorType tile = tileType(op.getTile());
@@ -360,6 +412,10 @@ LogicalResult GenericLowering::wait(tile::WaitOp op) {
 LogicalResult GenericLowering::release(tile::ReleaseOp op) {
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
+  if (state.isOfWarp) {
+    k.syncWarp();
+    return success();
+  }
   Value slot = advance(k, state.released, op.getRing().getType().getStages());
   k.ifThen(k.equal(k.rem(k.special(cuda::Special::ThreadX), kWarpgroup), 0),
            [&] { k.call("mbarrier_arrive", "mbarrier.h", k.offset(state.empty, slot)); });

@@ -83,10 +83,10 @@ private:
   std::vector<std::vector<int64_t>> shapes_;
 };
 
-template <typename T> std::vector<T> Make(const plan::Weight &weight, const SourceLookup &lookup) {
+template <typename T> std::vector<T> Make(const plan::Weight &weight, const SourceLookup &lookup, Rank rank = {}) {
   ThreadPool pool(3);
   std::vector<T> out(*WeightBytes(weight) / sizeof(T), T(7));
-  absl::Status status = Materialize(weight, lookup, std::as_writable_bytes(std::span(out)), pool);
+  absl::Status status = Materialize(weight, lookup, std::as_writable_bytes(std::span(out)), pool, rank);
   EXPECT_TRUE(status.ok()) << status;
   return out;
 }
@@ -158,6 +158,68 @@ TEST(Recipe, TakesPartsOfFusedTensors) {
   }
 }
 
+TestStep ShardRows(uint64_t parts, uint64_t size = 0) {
+  return {.op = plan::RecipeOp_Shard, .count = size, .parts = parts};
+}
+TestStep ShardColumns(uint64_t parts) {
+  return {.op = plan::RecipeOp_Shard, .parts = parts, .axis = plan::Axis_Columns};
+}
+
+// Each part is divided before the parts are concatenated, so that a rank has whole heads of each.
+TEST(Recipe, RanksHaveTheirRowsOfEachSource) {
+  WeightBuffer weight({3, 1}, plan::DataType_F32, {{"a", {ShardRows(2)}}, {"b", {ShardRows(2)}}});
+  EXPECT_THAT(Make<float>(*weight, Sources({4, 2}, 1), {0, 2}), ::testing::ElementsAre(0, 1000, 4000));
+  EXPECT_THAT(Make<float>(*weight, Sources({4, 2}, 1), {1, 2}), ::testing::ElementsAre(2000, 3000, 5000));
+  WeightBuffer fused({2, 1}, plan::DataType_F32, {{"a", {Slice(3, 1, 1), ShardRows(2)}}});
+  EXPECT_THAT(Make<float>(*fused, Sources({12}, 1), {1, 2}), ::testing::ElementsAre(7000, 10000));
+}
+
+TEST(Recipe, RanksHaveTheirColumns) {
+  WeightBuffer weight({3, 2}, plan::DataType_F32, {{"a", {ShardColumns(2)}}});
+  EXPECT_THAT(Make<float>(*weight, Sources({3}, 4), {0, 2}), ::testing::ElementsAre(0, 1, 1000, 1001, 2000, 2001));
+  EXPECT_THAT(Make<float>(*weight, Sources({3}, 4), {1, 2}), ::testing::ElementsAre(2, 3, 1002, 1003, 2002, 2003));
+  WeightBuffer transposed({3, 2}, plan::DataType_F32, {{"a", {kTranspose, ShardColumns(2)}}});
+  EXPECT_EQ(Make<float>(*transposed, Sources::Transposed(3, 4), {1, 2}), Make<float>(*weight, Sources({3}, 4), {1, 2}));
+}
+
+// Two kv heads on four ranks.
+TEST(Recipe, SeveralRanksMayHaveOnePart) {
+  WeightBuffer weight({1, 1}, plan::DataType_F32, {{"a", {ShardRows(2)}}});
+  for (auto [rank, expected] : {std::pair{0u, 0.0f}, {1u, 0.0f}, {2u, 1000.0f}, {3u, 1000.0f}})
+    EXPECT_THAT(Make<float>(*weight, Sources({2}, 1), {rank, 4}), ::testing::ElementsAre(expected)) << rank;
+}
+
+// Norms of heads that are tensors of their own.
+TEST(Recipe, PartsMayBeWholeSources) {
+  TestStep first = ShardRows(2), second = ShardRows(2);
+  first.offset = 1;
+  second.offset = 2;
+  WeightBuffer weight({2, 1}, plan::DataType_F32, {{"a", {first}}, {"b", {second}}});
+  EXPECT_THAT(Make<float>(*weight, Sources({2, 2}, 1), {0, 2}), ::testing::ElementsAre(0, 1000));
+  EXPECT_THAT(Make<float>(*weight, Sources({2, 2}, 1), {1, 2}), ::testing::ElementsAre(2000, 3000));
+}
+
+TEST(Recipe, RowsThatTheLastRanksLackAreZeros) {
+  WeightBuffer weight({2, 2}, plan::DataType_F32, {{"a", {ShardRows(4, 2)}}});
+  EXPECT_THAT(Make<float>(*weight, Sources({5}, 2), {1, 4}), ::testing::ElementsAre(2000, 2001, 3000, 3001));
+  EXPECT_THAT(Make<float>(*weight, Sources({5}, 2), {2, 4}), ::testing::ElementsAre(4000, 4001, 0, 0));
+  EXPECT_THAT(Make<float>(*weight, Sources({5}, 2), {3, 4}), ::testing::ElementsAre(0, 0, 0, 0));
+}
+
+TEST(Recipe, TensorsThatRanksCannotDivideAreNamed) {
+  ThreadPool pool(1);
+  std::vector<std::byte> out(16);
+  WeightBuffer odd({2, 2}, plan::DataType_F32, {{"a", {ShardRows(2)}}});
+  EXPECT_EQ(std::string(Materialize(*odd, Sources({5}, 2), out, pool, {1, 2}).message()),
+            "tensor 'a': has 5 rows for weight 'w', expected 2 equal parts");
+  WeightBuffer small({2, 2}, plan::DataType_F32, {{"a", {ShardRows(2, 2)}}});
+  EXPECT_EQ(std::string(Materialize(*small, Sources({5}, 2), out, pool, {1, 2}).message()),
+            "tensor 'a': has 5 rows for weight 'w', expected at most 2 parts of 2");
+  WeightBuffer columns({2, 2}, plan::DataType_F32, {{"a", {ShardColumns(2)}}});
+  EXPECT_EQ(std::string(Materialize(*columns, Sources({2}, 2), out, pool, {1, 2}).message()),
+            "tensor 'a': has shape [2, 2], expected rows of 4 for weight 'w'");
+}
+
 TEST(Recipe, TakesPartsOfBiases) {
   WeightBuffer weight({4, 1}, plan::DataType_F32, {{"a", {Slice(6, 2, 2)}}});
   EXPECT_THAT(Make<float>(*weight, Sources({12}, 1)), ::testing::ElementsAre(2000, 3000, 8000, 9000));
@@ -189,6 +251,61 @@ TEST(Recipe, PacksAtomsAndPadsThemWithZeros) {
       float found = std::bit_cast<float>(static_cast<uint32_t>(packed[at]) << 16);
       EXPECT_NEAR(found, expected, expected / 256) << r << ", " << c;
     }
+}
+
+// Codes for each row and column, one in a byte.
+std::vector<uint8_t> CodesOf(uint64_t rows, uint64_t columns, unsigned mask) {
+  std::vector<uint8_t> codes(rows * columns);
+  for (size_t i = 0; i < codes.size(); ++i)
+    codes[i] = static_cast<uint8_t>((i * 37 + i / 256) & mask);
+  return codes;
+}
+
+// Byte 4 t + i of a piece of 16 columns has column 2 t + {0, 8, 1, 9}[i].
+TEST(Recipe, PacksCodesAndPadsThemWithZeros) {
+  constexpr uint64_t kRows = 21, kColumns = 144;
+  std::vector<uint8_t> codes = CodesOf(kRows, kColumns, 0x7f);
+  auto lookup = [&](std::string_view) -> absl::StatusOr<SourceTensor> {
+    return InMemory(plan::DataType_I8, {kRows, kColumns}, std::as_bytes(std::span(codes)));
+  };
+  WeightBuffer weight({kRows, kColumns, plan::RowOrder_Plain, 0, plan::Packing_Codes16x128}, plan::DataType_I8, {"a"});
+  std::vector<uint8_t> packed = Make<uint8_t>(*weight, lookup);
+  ASSERT_EQ(packed.size(), 32u * 256);
+  for (uint64_t at = 0; at < packed.size(); ++at) {
+    uint64_t unit = at / 2048, in_unit = at % 2048 / 128, piece = at % 128 / 16 ^ in_unit % 8, byte = at % 16;
+    uint64_t row = unit / 2 * 16 + in_unit;
+    uint64_t column = unit % 2 * 128 + piece * 16 + byte / 4 * 2 + byte % 2 * 8 + byte / 2 % 2;
+    ASSERT_EQ(packed[at], row < kRows && column < kColumns ? codes[row * kColumns + column] : 0) << at;
+  }
+}
+
+// Field i of word t of a piece of 32 columns has column 2 t + {0, 8, 16, 24, 1, 9, 17, 25}[i].
+TEST(Recipe, PacksCodesOf4Bits) {
+  constexpr uint64_t kRows = 32, kColumns = 256;
+  std::vector<uint8_t> codes = CodesOf(kRows, kColumns, 0xf);
+  auto lookup = [&](std::string_view) -> absl::StatusOr<SourceTensor> {
+    return InMemory(plan::DataType_U8, {kRows, kColumns}, std::as_bytes(std::span(codes)));
+  };
+  WeightBuffer weight({kRows, kColumns, plan::RowOrder_Plain, 0, plan::Packing_Codes16x128}, plan::DataType_U4, {"a"});
+  std::vector<uint32_t> packed = Make<uint32_t>(*weight, lookup);
+  ASSERT_EQ(packed.size(), kRows * kColumns / 8);
+  for (uint64_t at = 0; at < packed.size() * 8; ++at) {
+    uint64_t unit = at / 2048, in_unit = at % 2048 / 128, piece = at % 128 / 32 ^ in_unit / 2 % 4;
+    uint64_t row = unit / 2 * 16 + in_unit, word = at % 32 / 8, field = at % 8;
+    uint64_t column = unit % 2 * 128 + piece * 32 + word * 2 + field % 4 * 8 + field / 4;
+    ASSERT_EQ(packed[at / 8] >> (4 * field) & 15, codes[row * kColumns + column]) << at;
+  }
+}
+
+TEST(Recipe, PacksNumbersOf16Rows) {
+  constexpr uint64_t kRows = 21, kColumns = 5;
+  WeightBuffer weight({kRows, kColumns, plan::RowOrder_Plain, 0, plan::Packing_Rows16}, plan::DataType_F32, {"a"});
+  std::vector<float> packed = Make<float>(*weight, Sources({kRows}, kColumns));
+  ASSERT_EQ(packed.size(), 32u * kColumns);
+  for (uint64_t at = 0; at < packed.size(); ++at) {
+    uint64_t row = at / 80 * 16 + at % 16, column = at / 16 % 5;
+    EXPECT_EQ(packed[at], row < kRows ? static_cast<float>(row * 1000 + column) : 0.0f) << at;
+  }
 }
 
 TEST(Recipe, RoundsToNearestEven) {
@@ -298,9 +415,14 @@ TEST(Recipe, StepsThatDoNotFitAreRefused) {
         {.op = plan::RecipeOp_Scale, .factor = 1}},
        "has nested scales after Transpose, expected at most Reshape"},
       {std::vector<TestStep>(9, Slice(1, 0, 1)), "has 9 steps, expected at most 8"},
-      {{{plan::RecipeOp_Shard}},
-       "the recipe of weight 'w' has step Shard of source 'a', which this runtime does not "
-       "execute; update the runtime"},
+      {{ShardRows(2), Slice(1, 0, 1)}, "has steps behind step 0 Shard, expected it to be the last"},
+      {{ShardRows(3)}, "source 'a' of weight 'w' has 3 parts, expected a divisor of the 4 ranks"},
+      {{ShardRows(0)}, "has 0 parts, expected a divisor of the 4 ranks"},
+      {{{.op = plan::RecipeOp_Shard, .parts = 2, .axis = static_cast<plan::Axis>(9)}}, "divides axis 9 of source 'a'"},
+      {{{.op = plan::RecipeOp_Shard, .offset = 3, .parts = 2}},
+       "source 'a' of weight 'w' is part 3 of 2 as a whole, in parts of 0 along Rows"},
+      {{{.op = plan::RecipeOp_Shard, .count = 3, .parts = 2, .axis = plan::Axis_Columns}},
+       "has parts of 3 columns, expected equal parts"},
       {{{.op = plan::RecipeOp_Unpack, .block = 32, .type = plan::DataType_I4}},
        "unpacks I4 of words of 32 bits in the order Plain of source 'a', which this runtime does not execute"},
       {{{.op = plan::RecipeOp_Unpack, .block = 8, .type = plan::DataType_U4, .order = plan::FieldOrder_Awq}},
@@ -309,7 +431,7 @@ TEST(Recipe, StepsThatDoNotFitAreRefused) {
   };
   for (const auto &[steps, message] : cases) {
     WeightBuffer weight({4, 2}, plan::DataType_F32, {{"a", steps}});
-    absl::Status status = VerifySourceSteps(*(*weight).recipe()->sources()->Get(0), "w");
+    absl::Status status = VerifySourceSteps(*(*weight).recipe()->sources()->Get(0), "w", /*ranks=*/4);
     EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(message));
   }
 }
@@ -347,6 +469,7 @@ TEST(Recipe, PartsAreThoseOfTheWhole) {
       {{32, 200, plan::RowOrder_HalfPairs, 16, plan::Packing_Atom8x64}, {16, 16}, plan::DataType_BF16},
       {{100, 130, plan::RowOrder_Alternate, 0, plan::Packing_Atom8x64}, {50, 50}, plan::DataType_F16},
       {{9, 4096, plan::RowOrder_Plain, 0, plan::Packing_Atom8x64}, {4, 0, 5}, plan::DataType_BF16},
+      {{70, 33, plan::RowOrder_Alternate, 0, plan::Packing_Rows16}, {35, 35}, plan::DataType_F32},
   };
   for (const auto &[shape, rows, type] : cases) {
     std::vector<TestSource> names;

@@ -128,8 +128,8 @@ struct uint4 {
 static void set_words(int *words, uint4 v) {
   words[0] = int(v.x), words[1] = int(v.y), words[2] = int(v.z), words[3] = int(v.w);
 }
-template <typename T> static void mma_16_rows(float *d, const int *low, const int *high, uint4 b) {
-  const int a0[4] = {low[0], high[0], low[1], high[1]}, a1[4] = {low[2], high[2], low[3], high[3]};
+template <typename T> static void mma_16_rows(float *d, const int *a, uint4 b) {
+  const int a0[4] = {a[0], a[4], a[1], a[5]}, a1[4] = {a[2], a[6], a[3], a[7]};
   const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};
   mma_m16n8k16<T>(d, a0, b0);
   mma_m16n8k16<T>(d, a1, b1);
@@ -139,6 +139,13 @@ template <typename T> static void mma_8_rows(float *d, const int *a, uint4 b) {
   const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};
   mma_m16n8k16<T>(d, a0, b0);
   mma_m16n8k16<T>(d, a1, b1);
+}
+
+template <typename T> static void mma_weights(float *d, uint4 low, uint4 high, const int *x) {
+  const int a0[4] = {int(low.x), int(high.x), int(low.y), int(high.y)};
+  const int a1[4] = {int(low.z), int(high.z), int(low.w), int(high.w)};
+  mma_m16n8k16<T>(d, a0, x);
+  mma_m16n8k16<T>(d, a1, x + 2);
 }
 
 template <int> static void setmaxnreg_dec() {}
@@ -207,6 +214,39 @@ template <typename T, int N> static void wgmma_m64k16_columns(float *d, const in
     }
   }
 }
+template <typename T, int N>
+static void wgmma_m64k16_registers(float *d, const int *a, long long b, bool accumulate) {
+  int g = lane() / 4, t = lane() % 4;
+  float rows[2][16] = {}; // g and g + 8
+  struct Operand {
+    int words[4];
+  } mine = {{a[0], a[1], a[2], a[3]}};
+  exchange(mine, [&](auto of) {
+    for (int k = 0; k < 16; ++k)
+      for (int h = 0; h < 2; ++h)
+        rows[h][k] = to_float(T{half(of(4 * g + k % 8 / 2).words[2 * (k / 8) + h], k % 2)});
+  });
+  for (int i = 0; i < N / 4; ++i) {
+    int column = i / 2 * 8 + 2 * t + i % 2;
+    uintptr_t at = static_cast<uintptr_t>(b) * 16 + column / 8 * 1024 + column % 8 * 128;
+    for (int h = 0; h < 2; ++h) {
+      float &value = d[i / 2 * 4 + 2 * h + i % 2], sum = accumulate ? value : 0.0f;
+      for (int k = 0; k < 16; ++k)
+        sum += rows[h][k] * to_float(*reinterpret_cast<const T *>((at + 2 * k) ^ (at / 128 % 8) * 16));
+      value = sum;
+    }
+  }
+}
+template <typename T> static int pack(float low, float high);
+static int subtract_pair(int x, int y) {
+  auto of = [](int pair, int i) { return to_float(bfloat16{half(pair, i)}); };
+  return pack<bfloat16>(of(x, 0) - of(y, 0), of(x, 1) - of(y, 1));
+}
+static int multiply_pair(int x, int y) {
+  auto of = [](int pair, int i) { return to_float(bfloat16{half(pair, i)}); };
+  return pack<bfloat16>(of(x, 0) * of(y, 0), of(x, 1) * of(y, 1));
+}
+static int pair_of(float x) { return pack<bfloat16>(x, x); }
 template <typename T> static void store_words(T *target, const int *words) { memcpy(target, words, 16); }
 
 template <typename T> static T loadAligned(const T *p) {
