@@ -12,8 +12,19 @@
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/ThreadPool.h"
 
+#include <atomic>
+
 using namespace mlir;
 using namespace inlay;
+
+/// What NVRTC made of a kernel, with its source still where it was.
+static void take(CudaKernel &kernel, const CompiledCuda &compiled) {
+  kernel.ptx = compiled.ptx;
+  kernel.cubin = compiled.cubin;
+  kernel.registers = compiled.registers;
+  kernel.spillBytes = compiled.spillBytes;
+  kernel.nvrtcMilliseconds = compiled.milliseconds;
+}
 
 /// Refuses what would run, but badly.
 static LogicalResult checkQuality(cuda::KernelOp kernel, const CompiledCuda &compiled) {
@@ -69,11 +80,9 @@ static LogicalResult compileSources(MutableArrayRef<CudaKernel> kernels, const C
     }
     if (failed(checkQuality(kernel, result.compiled)))
       status = failure();
-    kernels[i].ptx = result.compiled.ptx;
-    kernels[i].cubin = result.compiled.cubin;
-    kernels[i].registers = result.compiled.registers;
-    kernels[i].spillBytes = result.compiled.spillBytes;
-    kernels[i].nvrtcMilliseconds = compiledAs[i] == i ? result.compiled.milliseconds : 0;
+    take(kernels[i], result.compiled);
+    if (compiledAs[i] != i)
+      kernels[i].nvrtcMilliseconds = 0;
   }
   return status;
 }
@@ -104,11 +113,17 @@ static LogicalResult runPasses(ModuleOp kernels, const CudaOptions &options) {
   return manager.run(kernels);
 }
 
+/// An empty module for kernels of `programs`' target.
+static OwningOpRef<ModuleOp> moduleLike(ModuleOp programs) {
+  OwningOpRef<ModuleOp> module = ModuleOp::create(programs.getLoc());
+  if (Attribute target = programs->getAttr(tile::kTargetAttr))
+    module.get()->setAttr(tile::kTargetAttr, target);
+  return module;
+}
+
 FailureOr<CudaKernels> inlay::compileCudaKernels(ModuleOp module, const CudaOptions &options) {
   CudaKernels result;
-  result.module = ModuleOp::create(module.getLoc());
-  if (Attribute target = module->getAttr(tile::kTargetAttr))
-    result.module.get()->setAttr(tile::kTargetAttr, target);
+  result.module = moduleLike(module);
   OpBuilder builder = OpBuilder::atBlockEnd(result.module->getBody());
   for (tile::ProgramOp program : module.getOps<tile::ProgramOp>())
     if (isCompiled(program))
@@ -132,4 +147,61 @@ FailureOr<CudaKernels> inlay::compileCudaKernels(ModuleOp module, const CudaOpti
   if (!options.sourceOnly && failed(compileSources(result.kernels, options)))
     return failure();
   return result;
+}
+
+/// The kernel of a program that stands alone in `result.module`.
+static LogicalResult compileAlone(CudaAlternative &result, const Nvrtc &nvrtc, const CudaOptions &options) {
+  ModuleOp module = *result.module;
+  if (failed(runPasses(module, options)) || failed(verify(module)))
+    return failure();
+  CudaKernel &kernel = result.kernel;
+  kernel.op = *module.getOps<cuda::KernelOp>().begin();
+  llvm::raw_string_ostream os(kernel.source);
+  if (failed(printCuda(kernel.op, os)))
+    return failure();
+  llvm::Expected<CompiledCuda> compiled = nvrtc.compile(kernel.op.getSymName().str(), kernel.source, options.arch);
+  if (!compiled)
+    return kernel.op.emitError() << llvm::toString(compiled.takeError());
+  take(kernel, *compiled);
+  return checkQuality(kernel.op, *compiled);
+}
+
+FailureOr<std::vector<CudaAlternative>> inlay::compileCudaAlternatives(ModuleOp module, const CudaOptions &options,
+                                                                       const std::function<bool(size_t)> &done) {
+  llvm::Expected<std::unique_ptr<Nvrtc>> nvrtc = Nvrtc::load(options.nvrtcPath);
+  if (!nvrtc)
+    return module.emitError() << llvm::toString(nvrtc.takeError());
+  std::vector<CudaAlternative> results;
+  for (tile::ProgramOp program : module.getOps<tile::ProgramOp>()) {
+    CudaAlternative &result = results.emplace_back();
+    result.module = moduleLike(module);
+    OpBuilder::atBlockEnd(result.module->getBody()).clone(*program);
+  }
+  // All threads share the context, so the diagnostics of a program are those of the thread that compiles it.
+  static thread_local std::string *errorOfThread = nullptr;
+  ScopedDiagnosticHandler handler(module.getContext(), [](Diagnostic &diagnostic) {
+    if (!errorOfThread)
+      return failure();
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Error && errorOfThread->empty())
+      *errorOfThread = diagnostic.str();
+    return success();
+  });
+  std::atomic<size_t> finished = 0;
+  std::atomic<bool> stopped = false;
+  llvm::DefaultThreadPool pool(llvm::hardware_concurrency(options.threads));
+  for (CudaAlternative &result : results)
+    pool.async([&] {
+      if (stopped) {
+        result.refusal = "was not compiled: interrupted";
+        return;
+      }
+      errorOfThread = &result.refusal;
+      if (failed(compileAlone(result, **nvrtc, options)) && result.refusal.empty())
+        result.refusal = "failed without a diagnostic";
+      errorOfThread = nullptr;
+      if (done && !done(++finished))
+        stopped = true;
+    });
+  pool.wait();
+  return results;
 }

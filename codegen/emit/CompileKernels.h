@@ -13,6 +13,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,19 @@ struct CudaKernels {
 /// (passes/tile/LibraryProduct.h). Programs are left as they are. A spill, a serialised
 /// wgmma or an overflow of shared memory is an error at the program's location.
 mlir::FailureOr<CudaKernels> compileCudaKernels(mlir::ModuleOp module, const CudaOptions &options);
+
+/// A program that is compiled as one of several ways to compute the same.
+struct CudaAlternative {
+  mlir::OwningOpRef<mlir::ModuleOp> module; // of kernel.op
+  CudaKernel kernel;
+  std::string refusal; // the error for which there is no kernel; empty if there is one
+};
+
+/// Like compileCudaKernels, but each program for itself, several at a time: one that cannot be compiled stops no other,
+/// and its error is no diagnostic. One alternative for each tile.program, in their order. `done` is called with the
+/// number of those that are done, from any thread; false stops, and the rest is refused.
+mlir::FailureOr<std::vector<CudaAlternative>> compileCudaAlternatives(mlir::ModuleOp module, const CudaOptions &options,
+                                                                      const std::function<bool(size_t)> &done = {});
 } // namespace inlay
 
 #endif // INLAY_CODEGEN_EMIT_COMPILEKERNELS_H

@@ -5,12 +5,14 @@
 #include "codegen/emit/CompileKernels.h"
 #include "codegen/tile_to_cpu/Compile.h"
 #include "compiler/pipelines/CacheGroups.h"
+#include "compiler/pipelines/Diagnostics.h"
 #include "compiler/pipelines/Lowering.h"
 #include "compiler/pipelines/PlanBuilder.h"
 #include "compiler/pipelines/QuantizationEval.h"
 #include "compiler/pipelines/QuantizationReport.h"
 #include "compiler/pipelines/Registration.h"
 #include "compiler/pipelines/Traffic.h"
+#include "compiler/pipelines/Tuning.h"
 #include "dialects/llm/Llm.h"
 #include "fmt/format.h"
 #include "formats/tokenizer/chat_template_files.h"
@@ -44,16 +46,6 @@ static constexpr const char *textFiles[] = {"config.json",           "generation
 
 namespace {
 
-/// Shortens a list of problems to the first one and the number of the others.
-absl::Status firstProblem(const absl::Status &status) {
-  std::string text(status.message());
-  size_t others = std::count(text.begin(), text.end(), '\n');
-  if (others == 0)
-    return status;
-  return absl::Status(status.code(), fmt::format("{} (and {} more; check-model lists them all)",
-                                                 text.substr(0, text.find('\n')), others));
-}
-
 /// The sampling parameters that the checkpoint recommends, under the field names of requests. The runtime uses them as
 /// defaults.
 llvm::json::Object describeSampling(const hf::GenerationConfig &generation) {
@@ -85,53 +77,6 @@ hf::QuantizerOptions quantizerOf(const CompileRequest &request) {
 using Clock = std::chrono::steady_clock;
 
 double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-/// The name of a location in the checkpoint or, if it has none, the location as MLIR prints it.
-std::string describe(Location location) {
-  if (auto name = dyn_cast<NameLoc>(location))
-    return name.getName().str();
-  std::string text;
-  llvm::raw_string_ostream stream(text);
-  location.print(stream);
-  return text;
-}
-
-/// Collects the diagnostics of passes: errors for the status, remarks for --explain.
-class Diagnostics {
-public:
-  explicit Diagnostics(MLIRContext &context)
-      : handler(&context, [this](Diagnostic &diagnostic) {
-          std::string line = describe(diagnostic.getLocation()) + ": " + diagnostic.str();
-          if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
-            errors += (errors.empty() ? "" : "\n") + line;
-          else if (diagnostic.getSeverity() == DiagnosticSeverity::Remark && seen.insert(line).second)
-            remarks.emplace_back(describe(diagnostic.getLocation()), diagnostic.str());
-          return success();
-        }) {}
-
-  absl::Status failure(const std::string &stage) const {
-    if (errors.empty())
-      return absl::InternalError(fmt::format("{} failed without a diagnostic", stage));
-    return firstProblem(absl::InvalidArgumentError(errors));
-  }
-
-  /// The table of --explain. Remarks with equal names and texts are listed once.
-  std::string explain() const {
-    std::string text;
-    size_t width = 0;
-    for (const auto &[op, decision] : remarks)
-      width = std::max(width, op.size());
-    for (const auto &[op, decision] : remarks)
-      text += fmt::format("{:{}}  {}\n", op, width, decision);
-    return text;
-  }
-
-private:
-  std::string errors;
-  std::vector<std::pair<std::string, std::string>> remarks;
-  std::set<std::string> seen;
-  ScopedDiagnosticHandler handler;
-};
 
 /// The element type of most bytes of a checkpoint, as MLIR spells it. Empty if recipes do not support that type.
 std::string mostBytesOf(const SafetensorsIndex &weights) {
@@ -251,6 +196,9 @@ private:
     std::vector<flatbuffers::Offset<plan::Target>> targets;
     llvm::json::Object kernels;
     for (const std::string &target : request.targets) {
+      if (request.tune && target != "cpu")
+        if (absl::Status status = tune(*model, target, *groups, config); !status.ok())
+          return status;
       std::vector<EntryPoint> entries = chooseEntryPoints(target, limits);
       absl::StatusOr<CompiledTarget> compiled = compileTarget(*model, target, entries);
       if (!compiled.ok())
@@ -383,6 +331,43 @@ private:
       return status;
     progress(fmt::format("{}: kernels compiled in {:.1f} s", target, secondsSince(begin)));
     return result;
+  }
+
+  /// Measures schedules for --tune, into the tuning file that compileTarget reads then.
+  absl::Status tune(ModuleOp model, const std::string &target, ArrayRef<CacheGroup> groups,
+                    const hf::ModelConfig &config) {
+    TuneOptions options = *request.tune;
+    options.target = target;
+    options.file = request.tuning;
+    options.progress = request.progress;
+    ScheduleTuner tuner(options);
+    if (absl::Status status = tuner.open(); !status.ok())
+      return status;
+    // The remarks of this lowering are not those of what is compiled then.
+    ScopedDiagnosticHandler quiet(&context, [](Diagnostic &diagnostic) {
+      return success(diagnostic.getSeverity() == DiagnosticSeverity::Remark);
+    });
+    std::vector<EntryPoint> entries = chooseEntryPoints(target, limits);
+    FailureOr<OwningOpRef<ModuleOp>> tiles =
+        lowerToTile(model, target, limits, entries, /*sourceType=*/"", without, request.tuning, request.library);
+    CudaOptions cuda;
+    cuda.arch = target;
+    cuda.nvrtcPath = request.nvrtc;
+    if (failed(tiles) || failed(tuner.prepare(**tiles, entries, cuda)))
+      return diagnostics.failure("preparing the schedules to measure");
+    if (tuner.isDone())
+      return absl::OkStatus();
+    const TuningModule &tuning = tuner.alternatives();
+    flatbuffers::FlatBufferBuilder fb;
+    auto groupTables = buildCacheGroups(fb, model, groups, limits);
+    auto built = buildTarget(fb, *tuning.module, target, tuning.entries, groups, tuning.facts, /*cpuFeatures=*/{});
+    if (failed(groupTables) || failed(built))
+      return diagnostics.failure("building the plan to measure");
+    plan::FinishPlanBuffer(fb, buildPlan(fb, config, *groupTables, {*built}));
+    absl::Status status = tuner.measure({reinterpret_cast<const char *>(fb.GetBufferPointer()), fb.GetSize()});
+    if (request.explain)
+      out += tuner.explain();
+    return status;
   }
 
   absl::Status compileForCpu(CompiledTarget &result, ArrayRef<tile::ProgramOp> programs) {

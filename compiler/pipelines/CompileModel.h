@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 
 #include "compiler/pipelines/Lowering.h"
+#include "compiler/pipelines/Tuning.h"
 
 #include <cstdint>
 #include <functional>
@@ -51,6 +52,9 @@ struct CompileRequest {
   std::string cpu;                // LLVM's name of the CPU; empty: this machine's
   std::string tuning = "builtin"; // file with measured configs; empty: use cost estimates only
   LibraryUse library = LibraryUse::Never;
+  // Measures schedules of the GPU targets first and adds them to the file `tuning`; target, file and progress are set
+  // by compileModel.
+  std::optional<TuneOptions> tune;
   std::vector<std::string> without;                  // optimizations of `ablations` to disable, to measure their effect
   std::function<void(const std::string &)> progress; // called with one line per stage; may be empty
 };

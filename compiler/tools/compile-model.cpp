@@ -2,8 +2,18 @@
 
 #include "compiler/pipelines/CompileModel.h"
 #include "runtime/tools/command_line.h"
+#include <atomic>
+#include <csignal>
 #include <cstdio>
 #include <map>
+
+static std::atomic<bool> interrupted = false;
+
+/// Ends --tune as soon as it can write what it has; a second Ctrl-C ends the program.
+static void interrupt(int) {
+  interrupted = true;
+  std::signal(SIGINT, SIG_DFL);
+}
 
 int main(int argc, char **argv) {
   inlay::CompileRequest request;
@@ -57,9 +67,10 @@ int main(int argc, char **argv) {
                                                  {"scheduled", inlay::EmitStage::Scheduled},
                                                  {"cuda", inlay::EmitStage::Cuda},
                                                  {"ptx", inlay::EmitStage::Ptx}};
-  app.add_option("--emit", request.emit,
-                 "Print an intermediate stage (llm, tile, scheduled, cuda or ptx) instead of writing a bundle")
-      ->transform(CLI::CheckedTransformer(stages));
+  CLI::Option *emit =
+      app.add_option("--emit", request.emit,
+                     "Print an intermediate stage (llm, tile, scheduled, cuda or ptx) instead of writing a bundle")
+          ->transform(CLI::CheckedTransformer(stages));
   app.add_flag("--explain", request.explain, "Print which ops were fused, which were not, and why");
   app.add_flag("--save-ir", request.saveIr,
                "Save the cuda dialect in the bundle (kernels/sm_90a/kernels.mlir) and add #line directives to the "
@@ -68,10 +79,22 @@ int main(int argc, char **argv) {
   app.add_flag("--overwrite", request.overwrite, "Replace an existing bundle");
   app.add_option("--nvrtc", request.nvrtc,
                  "Path of libnvrtc.so or its directory (default: CUDA_HOME, Python wheels, the system's library path)");
-  app.add_option("--tuning-file", request.tuning,
-                 "File with measured configurations of linear layers; builtin: those of the compiler; none: use cost "
-                 "estimates only")
+  app.add_option(
+         "--tuning-file", request.tuning,
+         "File with measured schedules of linear layers, from --tune; builtin: those of the compiler; none: use "
+         "cost estimates only")
       ->default_val("builtin");
+  bool tunes = false;
+  size_t tuneCandidates = 16;
+  CLI::Option *tune = app.add_flag(
+      "--tune", tunes,
+      "Measure schedules of the model's linear layers on this machine's GPU first (minutes), write the fastest to the "
+      "file that --tuning-file names, and compile with it. Ctrl-C keeps what was measured; the same command continues");
+  app.add_option("--tune-candidates", tuneCandidates,
+                 "Schedules to measure for each kernel: those that the cost estimates prefer (default 16)")
+      ->check(CLI::Range(1, 1000))
+      ->needs(tune);
+  tune->excludes(emit);
   std::map<std::string, inlay::LibraryUse> uses{{"auto", inlay::LibraryUse::Measured},
                                                 {"never", inlay::LibraryUse::Never},
                                                 {"always", inlay::LibraryUse::Always}};
@@ -97,6 +120,20 @@ int main(int argc, char **argv) {
                  "compile-model: --output is missing; add -o BUNDLE, or use --emit or --dry-run to write no bundle\n");
     return 1;
   }
+  if (tunes && (request.tuning == inlay::kBuiltinTuning || request.tuning == "none")) {
+    std::fprintf(stderr, "compile-model: --tune writes what it measures to a file; add --tuning-file FILE\n");
+    return 1;
+  }
+  if (tunes && llvm::all_of(request.targets, [](const std::string &target) { return target == "cpu"; })) {
+    std::fprintf(stderr, "compile-model: --tune measures kernels on a GPU; add --target sm_90a\n");
+    return 1;
+  }
+  if (tunes) {
+    request.tune.emplace();
+    request.tune->candidates = tuneCandidates;
+    request.tune->stop = [] { return interrupted.load(); };
+    std::signal(SIGINT, interrupt);
+  }
   if (request.tuning == "none")
     request.tuning.clear();
   request.quantizeLmHead = !head.empty();
@@ -114,5 +151,7 @@ int main(int argc, char **argv) {
   if (status.ok())
     return 0;
   std::fprintf(stderr, "compile-model: %s\n", std::string(status.message()).c_str());
-  return absl::IsInternal(status) ? 2 : 1;
+  return absl::IsInternal(status)    ? inlay::tools::kOurs
+         : absl::IsCancelled(status) ? inlay::tools::kInterrupted
+                                     : inlay::tools::kUsersInput;
 }

@@ -14,9 +14,7 @@ tile::DecodeAttentionAttr inlay::chooseDecodeAttention(const AttentionShape &sha
   // A thread's sums: 4 for each 16 columns and 8 rows. Where they are many, fewer warps have more registers.
   int64_t accumulators = (shape.headDim + 15) / 16 * 4 * ((shape.rows + 7) / 8);
   int64_t warps = accumulators > 32 ? 4 : 8, slots = target.costs().getSlots();
-  // What is left beside the rings is for barriers and the merge.
-  constexpr int64_t besideRings = 12 * 1024;
-  int64_t bytes = target.slotSharedBytes(slots) - besideRings;
+  int64_t bytes = target.slotSharedBytes(slots) - kDecodeBesideRings;
   int64_t stages = std::clamp<int64_t>(bytes / (warps * shape.stepBytes()), 2, 8);
   return tile::DecodeAttentionAttr::get(target.getContext(), /*query_rows=*/1, shape.rows, shape.keysPerStep, warps,
                                         stages, slots, cluster);
@@ -44,17 +42,20 @@ static RoleRegisters prefillRegisters(const AttentionShape &shape) {
 
 /// Tiles of keys, and as many of values, in shared memory beside the queries.
 static int64_t prefillStages(const AttentionShape &shape, tile::TargetAttr target) {
-  constexpr int64_t besideRings = 1024; // barriers
   int64_t queries = shape.slabs() * AttentionShape::slabColumns * 2 * shape.rows;
-  return std::min<int64_t>(2, (target.getBlockSharedBytes() - queries - besideRings) / (2 * shape.stepBytes()));
+  return std::min<int64_t>(2, (target.getBlockSharedBytes() - queries - kPrefillBesideRings) / (2 * shape.stepBytes()));
+}
+
+bool inlay::hasPrefillRegisters(const AttentionShape &shape) {
+  // A thread has outputs and scores of half a column each, and pairs of weights; and addresses, maxima and sums.
+  constexpr int64_t besides = 44;
+  int64_t outputs = llvm::alignTo(shape.headDim, 32) / 2, keys = shape.keysPerStep;
+  return outputs + keys / 2 + keys / 4 + besides <= prefillRegisters(shape).consumer;
 }
 
 int64_t inlay::choosePrefillKeys(const AttentionShape &shape, tile::TargetAttr target) {
-  // A thread has outputs and scores of half a column each, and pairs of weights; and addresses, maxima and sums.
-  constexpr int64_t besides = 44;
-  int64_t outputs = llvm::alignTo(shape.headDim, 32) / 2;
-  for (int64_t keys : {256, 224, 192, 160, 128, 96, 80, 64, 32}) {
-    bool hasRegisters = outputs + keys / 2 + keys / 4 + besides <= prefillRegisters(shape).consumer;
+  for (int64_t keys : llvm::reverse(kPrefillKeys)) {
+    bool hasRegisters = hasPrefillRegisters({shape.rows, keys, shape.headDim});
     if (keys <= shape.keysPerStep && hasRegisters && prefillStages({shape.rows, keys, shape.headDim}, target) == 2)
       return keys;
   }

@@ -25,11 +25,20 @@ struct AttentionShape {
   int64_t stepBytes() const { return slabs() * slabColumns * 2 * keysPerStep; }
 };
 
+/// Shared memory beside the rings of the family decode_attention: barriers and the merge; of prefill_attention:
+/// barriers.
+inline constexpr int64_t kDecodeBesideRings = 12 * 1024, kPrefillBesideRings = 1024;
+
+/// Keys of a step that the family prefill_attention has a product for, and more than the least.
+inline constexpr int64_t kPrefillKeys[] = {32, 64, 80, 96, 128, 160, 192, 224, 256};
+
 /// Query rows of a consumer of the family prefill_attention.
 inline constexpr int64_t kConsumerRows = 64;
 
 /// For query tiles of one row. `cluster`: see chooseAttentionCluster.
 tile::DecodeAttentionAttr chooseDecodeAttention(const AttentionShape &shape, int64_t cluster, tile::TargetAttr target);
+/// Whether the scores and outputs of `shape` fit the registers of the family prefill_attention, by an estimate.
+bool hasPrefillRegisters(const AttentionShape &shape);
 /// Keys of a step of the family prefill_attention: as many as registers and shared memory have room for, at most those
 /// of `shape`.
 int64_t choosePrefillKeys(const AttentionShape &shape, tile::TargetAttr target);

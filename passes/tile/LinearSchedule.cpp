@@ -33,9 +33,9 @@ tile::GemmAttr inlay::chooseGemm(tile::TargetAttr target, llvm::function_ref<InF
   return {};
 }
 
-/// An estimate in ns. A ring is filled anew in each round trip to memory under load; the products and what memory
-/// gives bound it; blocks that share K wait for each other.
-static int64_t estimate(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
+/// A ring is filled anew in each round trip to memory under load; the products and what memory gives bound the time;
+/// blocks that share K wait for each other.
+int64_t inlay::estimateSwapAb(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
   tile::CostModelAttr costs = target.costs();
   int64_t split = schedule.getSplit(), slots = schedule.getSlots();
   int64_t blocks = llvm::divideCeil(shape.columns, schedule.getTileColumns()) * split * shape.rowTiles;
@@ -76,7 +76,7 @@ tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr 
     tile::SwapAbAttr schedule = withStages(stages);
     if (schedule.sumsBytes() + kBarrierBytes > sharedBytes || !schedule.givesEachBlockSteps(shape.k))
       return;
-    if (!best || estimate(schedule, shape, target) < estimate(best, shape, target))
+    if (!best || estimateSwapAb(schedule, shape, target) < estimateSwapAb(best, shape, target))
       best = schedule;
   };
   // A thread has half as many sums as there are rows; two blocks leave it 112 registers, as do four warpgroups.

@@ -33,6 +33,8 @@ tile::GemmAttr chooseGemm(tile::TargetAttr target, llvm::function_ref<mlir::InFl
 tile::SwapAbAttr chooseSwapAb(const LinearShape &shape, tile::TargetAttr target,
                               llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
+/// The time in ns that the analytic model expects of one launch.
+int64_t estimateSwapAb(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target);
 /// Of programs of the family matvec: their weights are streamed.
 tile::StreamAttr chooseStream(const LinearShape &shape, tile::TargetAttr target,
                               llvm::function_ref<mlir::InFlightDiagnostic()> emitError);

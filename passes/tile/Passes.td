@@ -11,9 +11,9 @@ def SelectSchedulePass : Pass<"tile-select-schedule", "::mlir::ModuleOp"> {
     A program with the schedule `#tile.family<...>` gets one of that family: grid, tiles, stages, warps and shared
     memory. No other pass chooses these. For linear layers a file of measurements is asked first (tuning/TuningFile.h),
     then the analytic model (LinearSchedule.h), which computes them from the program's shape and the module's
-    `tile.target`; a remark says which of the two chose. An entry that the family cannot run is an error. Attention and
-    sampling have a model only (SelectAttention.h, SelectSchedule.cpp); how many blocks share a query tile's keys or a
-    row's vocabulary depends on the sequences of the `tile.entry` that launches the program. A program that has a
+    `tile.target`; a remark says which of the two chose. An entry that the family cannot run is an error. Attention is
+    chosen alike (SelectAttention.h), sampling by a model only (SelectSchedule.cpp); how many blocks share a query tile's
+    keys or a row's vocabulary depends on the sequences of the `tile.entry` that launches the program. A program that has a
     schedule keeps it, so that a person may choose.
 
     Attention gets the family decode_attention, prefill_attention or generic, by what its program computes and by the
@@ -22,6 +22,19 @@ def SelectSchedulePass : Pass<"tile-select-schedule", "::mlir::ModuleOp"> {
   }];
   let options = [Option<"tuning", "tuning", "std::string", /*default=*/"",
                         "file of measured schedules; builtin: the compiler's own; empty: none">];
+  let dependentDialects = ["::inlay::tile::TileDialect"];
+}
+
+def ListSchedulesPass : Pass<"tile-list-schedules", "::mlir::ModuleOp"> {
+  let summary = "Lists the schedules that compile-model --tune would measure.";
+  let description = [{
+    A remark for each schedule of each linear layer's program that has the schedule `#tile.family<...>`: those that the
+    family can run (ScheduleSpace.h), with the time that the analytic model expects, the fastest first. The programs stay
+    as they are.
+  }];
+  let options = [
+    Option<"most", "most", "unsigned", /*default=*/"0", "schedules of a program that are listed; 0: all">,
+    Option<"stepRows", "step-rows", "int64_t", /*default=*/"0", "rows of the step; 0: those of the program's tile">];
   let dependentDialects = ["::inlay::tile::TileDialect"];
 }
 

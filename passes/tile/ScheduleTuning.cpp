@@ -2,9 +2,12 @@
 
 #include "passes/tile/ScheduleTuning.h"
 
+#include "passes/tile/AttentionTuning.h"
+
 #include "fmt/format.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Diagnostics.h"
+#include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
@@ -67,7 +70,7 @@ static std::string firstOf(std::initializer_list<std::string> problems) {
   return "";
 }
 
-static std::string whyRefused(tile::StreamAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
+std::string inlay::whyRefused(tile::StreamAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
   int64_t tiles = llvm::divideCeil(shape.columns, schedule.getTileColumns()), step = schedule.getTileK();
   int64_t rows = shape.rows == 1 ? 1 : shape.rows <= 8 ? 8 : 16;
   if (!llvm::isPowerOf2_64(step) || llvm::alignTo(shape.k, kAtomColumns) % step != 0)
@@ -79,13 +82,13 @@ static std::string whyRefused(tile::StreamAttr schedule, const LinearShape &shap
                   sharedProblem(streamBytes(schedule, shape), schedule.getSharedBytes())});
 }
 
-static std::string whyRefused(tile::GemmAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
+std::string inlay::whyRefused(tile::GemmAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
   return firstOf({rangeProblem("blocks", schedule.getBlocks(), 1, 64 * target.getMultiprocessors()),
                   sharedProblem(schedule.getStages() * schedule.stageBytes() + schedule.stagedBytes() + kBarrierBytes,
                                 target.getBlockSharedBytes())});
 }
 
-static std::string whyRefused(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
+std::string inlay::whyRefused(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
   int64_t rows = tile::swapAbTileRows(shape.rows);
   if (std::string range = rangeProblem("tile_rows", schedule.getTileRows(), rows, rows); !range.empty())
     return range;
@@ -98,8 +101,36 @@ static std::string whyRefused(tile::SwapAbAttr schedule, const LinearShape &shap
                   sharedProblem(needed, schedule.getSharedBytes())});
 }
 
-/// The numbers of `entry` in the order of `names`; empty, and why in `problem`, where the names differ.
-static SmallVector<int64_t> numbersOf(const TuningEntry &entry, ArrayRef<llvm::StringLiteral> names,
+SmallVector<int64_t> inlay::numbersOf(tile::StreamAttr schedule) {
+  return {schedule.getBlocks(), schedule.getWarps(),      schedule.getTileColumns(), schedule.getTileK(),
+          schedule.getStages(), schedule.getTiles(),      schedule.getRows(),        schedule.getDepth(),
+          schedule.getSlots(),  schedule.getSharedBytes()};
+}
+
+SmallVector<int64_t> inlay::numbersOf(tile::GemmAttr schedule) {
+  return {
+      schedule.getBlocks(), schedule.getTileRows(),  schedule.getTileColumns(),       schedule.getTileK(),
+      schedule.getStages(), schedule.getConsumers(), schedule.getProducerRegisters(), schedule.getConsumerRegisters()};
+}
+
+SmallVector<int64_t> inlay::numbersOf(tile::SwapAbAttr schedule) {
+  return {schedule.getTileRows(), schedule.getTileColumns(), schedule.getTileK(),  schedule.getConsumers(),
+          schedule.getSplit(),    schedule.getSlots(),       schedule.getStages(), schedule.getSharedBytes()};
+}
+
+std::map<std::string, int64_t> inlay::configOf(tile::Schedule schedule) {
+  std::map<std::string, int64_t> config;
+  auto add = [&](auto attr) {
+    for (auto [name, number] : llvm::zip_equal(attr.kNames, numbersOf(attr)))
+      config[name.str()] = number;
+  };
+  llvm::TypeSwitch<Attribute>(schedule)
+      .Case<tile::StreamAttr, tile::GemmAttr, tile::SwapAbAttr, tile::DecodeAttentionAttr, tile::PrefillAttentionAttr>(
+          add);
+  return config;
+}
+
+SmallVector<int64_t> inlay::numbersOf(const TuningEntry &entry, ArrayRef<llvm::StringLiteral> names,
                                       std::string &problem) {
   for (const auto &[name, value] : entry.config)
     if (!llvm::is_contained(names, name)) {
@@ -122,16 +153,7 @@ static SmallVector<int64_t> numbersOf(const TuningEntry &entry, ArrayRef<llvm::S
 template <typename Attr>
 static tile::Schedule measured(const TuningEntry &entry, const LinearShape &shape, tile::TargetAttr target,
                                std::string &problem) {
-  SmallVector<int64_t> numbers = numbersOf(entry, Attr::kNames, problem);
-  if (numbers.empty())
-    return {};
-  MLIRContext *context = target.getContext();
-  // The verifier's message becomes part of a longer one.
-  ScopedDiagnosticHandler handler(context, [&](Diagnostic &diagnostic) {
-    problem = diagnostic.str();
-    return success();
-  });
-  auto schedule = Attr::ofNumbers([&] { return emitError(UnknownLoc::get(context)); }, context, numbers);
+  Attr schedule = scheduleOf<Attr>(entry, target.getContext(), problem);
   if (schedule)
     problem = whyRefused(schedule, shape, target);
   return problem.empty() ? tile::Schedule(schedule) : tile::Schedule();

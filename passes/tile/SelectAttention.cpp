@@ -4,7 +4,9 @@
 
 #include "passes/tile/AttentionSchedule.h"
 #include "passes/tile/AttentionTraits.h"
+#include "passes/tile/AttentionTuning.h"
 #include "passes/tile/LaunchedSteps.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -99,7 +101,26 @@ static FailureOr<tile::ProgramOp> findGenericPeer(tile::ProgramOp program, const
   return tile::ProgramOp();
 }
 
-LogicalResult inlay::selectAttention(tile::ProgramOp program, tile::TargetAttr target) {
+/// Gives `program` the schedule that was measured in the place of `chosen`, if there is one: true, after a remark.
+static FailureOr<bool> selectMeasured(tile::ProgramOp program, tile::Schedule chosen, const LaunchedSteps &steps,
+                                      tile::TargetAttr target, const TuningFile &measured) {
+  std::optional<AttentionWork> work = attentionWorkOf(program, chosen, steps.sequences);
+  auto found = work ? measured.attention.find(tuningKeyOf(*work, chosen)) : measured.attention.end();
+  if (found == measured.attention.end())
+    return false;
+  const auto &[key, entry] = *found;
+  std::string problem;
+  tile::Schedule schedule = measuredAttention(entry, chosen, *work, target, problem);
+  if (!schedule)
+    return program.emitError() << measured.path << ": the entry for " << key.toString() << " " << problem
+                               << "; measure it again (compiler '" << entry.compiler << "' did) or remove it";
+  program.setScheduleAttr(schedule);
+  program.emitRemark() << "schedule measured on " << measured.chip << ": " << key.toString() << " took "
+                       << llvm::formatv("{0:f1}", entry.microseconds) << " us";
+  return true;
+}
+
+LogicalResult inlay::selectAttention(tile::ProgramOp program, tile::TargetAttr target, const TuningFile &measured) {
   LaunchedSteps steps = launchedSteps(program);
   FailureOr<AttentionTraits> traits = findTraits(program, steps);
   if (failed(traits))
@@ -120,6 +141,9 @@ LogicalResult inlay::selectAttention(tile::ProgramOp program, tile::TargetAttr t
     program.emitRemark() << choice.reason;
     choice.schedule = chooseGeneric(*traits, steps.isDecode, cluster, target);
   }
+  FailureOr<bool> isMeasured = selectMeasured(program, choice.schedule, steps, target, measured);
+  if (failed(isMeasured) || *isMeasured)
+    return isMeasured;
   program.setScheduleAttr(choice.schedule);
   tile::AttentionTile tile = *choice.schedule.getAttentionTile();
   InFlightDiagnostic remark = program.emitRemark()

@@ -105,7 +105,7 @@ static LogicalResult select(tile::ProgramOp program, tile::Family family, tile::
   case tile::Family::Gemm:
     return selectLinear(program, family, target, measured);
   case tile::Family::Attention:
-    return selectAttention(program, target);
+    return selectAttention(program, target, measured);
   case tile::Family::Sample:
     return selectSample(program, target, launchedSteps(program));
   }

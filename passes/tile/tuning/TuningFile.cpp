@@ -1,4 +1,4 @@
-//===- TuningFile.cpp - measured schedules of linear layers ------------------===//
+//===- TuningFile.cpp - measured schedules of kernels ------------------------===//
 
 #include "passes/tile/tuning/TuningFile.h"
 
@@ -9,8 +9,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <span>
 
 using namespace inlay;
 using Json = nlohmann::json;
@@ -22,12 +24,18 @@ static constexpr int64_t kMostInteger = int64_t{1} << 31;
 static constexpr size_t kMostNameBytes = 64;
 
 static const char *const kTopKeys[] = {"format", "target", "chip", "entries", "libraries"};
+static const char *const kNewTopKeys[] = {"attention"};
 static const char *const kEntryKeys[] = {"family",   "rows",   "columns",      "k",       "dtype", "prologue",
                                          "epilogue", "config", "microseconds", "compiler"};
+/// What format 2 lacks.
+static const char *const kNewEntryKeys[] = {"date"};
+static const char *const kAttentionKeys[] = {"family", "heads",  "kv_heads",     "head_dim", "page_size", "sequences",
+                                             "dtype",  "config", "microseconds", "compiler", "date"};
 static const char *const kLibraryKeys[] = {
     "library", "rows", "columns", "k", "dtype", "epilogue", "microseconds", "generated_microseconds", "compiler"};
 static const char *const kLibraries[] = {"cublaslt"};
 static const char *const kLibraryEpilogues[] = {"store", "residual"};
+static const char *const kAttentionFamilies[] = {"decode_attention", "prefill_attention"};
 static const char *const kFamilies[] = {"matvec", "swap_ab", "gemm"};
 static const char *const kTypes[] = {"bf16", "f16", "f8e4m3", "i8", "u8", "u4"};
 static const char *const kPrologues[] = {"none", "norm"};
@@ -35,6 +43,12 @@ static const char *const kEpilogues[] = {"store", "residual", "gated", "rope"};
 
 std::string TuningKey::toString() const {
   return fmt::format("{} {} x {} x {} {}, {}, {}", family, rows, columns, k, dtype, prologue, epilogue);
+}
+
+std::string AttentionKey::toString() const {
+  return fmt::format("{} {}, {} x {} heads of {} {}, pages of {}", family,
+                     sequences ? fmt::format("{} sequences", sequences) : "prompts", kvHeads, heads, headDim, dtype,
+                     pageSize);
 }
 
 /// A value as an error shows it: one line, not long.
@@ -56,9 +70,12 @@ private:
       status = absl::InvalidArgumentError(
           fmt::format("{}: {} is {}, expected {}; correct it, or remove the file", file.path, key, found, expected));
   }
-  template <size_t n> void requireKeys(const Json &object, const std::string &where, const char *const (&known)[n]) {
+  template <size_t n>
+  void requireKeys(const Json &object, const std::string &where, const char *const (&known)[n],
+                   std::span<const char *const> optional = {}) {
     for (const auto &[key, value] : object.items())
-      if (std::find(std::begin(known), std::end(known), key) == std::end(known))
+      if (std::find(std::begin(known), std::end(known), key) == std::end(known) &&
+          std::find(optional.begin(), optional.end(), key) == optional.end())
         return fail(where + describe(Json(key)), "unknown", fmt::format("one of {}", fmt::join(known, ", ")));
     for (const char *key : known)
       if (!object.contains(key))
@@ -97,6 +114,8 @@ private:
     return number;
   }
   void readEntry(const Json &value, const std::string &where);
+  void readAttention(const Json &value, const std::string &where);
+  TuningEntry readMeasured(const Json &value, const std::string &where);
   void readLibrary(const Json &value, const std::string &where);
 
   TuningFile &file;
@@ -107,7 +126,7 @@ private:
 void Reader::readEntry(const Json &value, const std::string &where) {
   if (!value.is_object())
     return fail(where, describe(value), "an object");
-  requireKeys(value, where + ".", kEntryKeys);
+  requireKeys(value, where + ".", kEntryKeys, kNewEntryKeys);
   if (!status.ok())
     return;
   TuningKey key;
@@ -119,19 +138,49 @@ void Reader::readEntry(const Json &value, const std::string &where) {
   key.prologue = oneOf(value["prologue"], where + ".prologue", kPrologues);
   key.epilogue = oneOf(value["epilogue"], where + ".epilogue", kEpilogues);
 
+  TuningEntry entry = readMeasured(value, where);
+  if (status.ok() && !file.entries.try_emplace(key, std::move(entry)).second)
+    fail(where, "a second entry for " + key.toString(), "one");
+}
+
+void Reader::readAttention(const Json &value, const std::string &where) {
+  if (!value.is_object())
+    return fail(where, describe(value), "an object");
+  requireKeys(value, where + ".", kAttentionKeys);
+  if (!status.ok())
+    return;
+  AttentionKey key;
+  key.family = oneOf(value["family"], where + ".family", kAttentionFamilies);
+  key.heads = integer(value["heads"], where + ".heads", 1);
+  key.kvHeads = integer(value["kv_heads"], where + ".kv_heads", 1);
+  key.headDim = integer(value["head_dim"], where + ".head_dim", 1);
+  key.pageSize = integer(value["page_size"], where + ".page_size", 1);
+  key.sequences = integer(value["sequences"], where + ".sequences", 0);
+  key.dtype = oneOf(value["dtype"], where + ".dtype", kTypes);
+  TuningEntry entry = readMeasured(value, where);
+  if (status.ok() && !file.attention.try_emplace(key, std::move(entry)).second)
+    fail(where, "a second entry for " + key.toString(), "one");
+}
+
+TuningEntry Reader::readMeasured(const Json &value, const std::string &where) {
   TuningEntry entry;
-  if (!value["config"].is_object())
-    return fail(where + ".config", describe(value["config"]), "an object of integers");
+  if (!value["config"].is_object()) {
+    fail(where + ".config", describe(value["config"]), "an object of integers");
+    return entry;
+  }
   for (const auto &[name, number] : value["config"].items()) {
     if (name.empty() || name.size() > kMostNameBytes ||
-        !std::all_of(name.begin(), name.end(), [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; }))
-      return fail(where + ".config", "an object with " + describe(Json(name)), "names of small letters and _");
+        !std::all_of(name.begin(), name.end(), [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; })) {
+      fail(where + ".config", "an object with " + describe(Json(name)), "names of small letters and _");
+      return entry;
+    }
     entry.config[name] = integer(number, fmt::format("{}.config.{}", where, name), 0);
   }
   entry.microseconds = microseconds(value["microseconds"], where + ".microseconds");
   entry.compiler = text(value["compiler"], where + ".compiler");
-  if (status.ok() && !file.entries.try_emplace(key, std::move(entry)).second)
-    fail(where, "a second entry for " + key.toString(), "one");
+  if (auto date = value.find("date"); date != value.end())
+    entry.date = text(*date, where + ".date");
+  return entry;
 }
 
 void Reader::readLibrary(const Json &value, const std::string &where) {
@@ -172,18 +221,23 @@ absl::Status Reader::run(std::string_view text) {
   else if (names.first())
     fail(describe(Json(*names.first())), "twice in one object", "each key once");
   else
-    requireKeys(json, "", kTopKeys);
+    requireKeys(json, "", kTopKeys, kNewTopKeys);
   if (!status.ok())
     return status;
-  if (int64_t format = integer(json["format"], "format", 0); status.ok() && format != TuningFile::kFormat)
-    fail("format", fmt::format("{}", format), fmt::format("{}, the one of this compiler", TuningFile::kFormat));
+  if (int64_t format = integer(json["format"], "format", 0);
+      status.ok() && (format < TuningFile::kOldestFormat || format > TuningFile::kFormat))
+    fail("format", fmt::format("{}", format),
+         fmt::format("{} or {}, those of this compiler", TuningFile::kOldestFormat, TuningFile::kFormat));
   file.target = this->text(json["target"], "target");
   file.chip = this->text(json["chip"], "chip");
-  for (const char *list : {"entries", "libraries"})
-    if (!json[list].is_array())
+  for (const char *list : {"entries", "attention", "libraries"})
+    if (json.contains(list) && !json[list].is_array())
       fail(list, describe(json[list]), "an array");
   for (size_t i = 0; status.ok() && i < json["entries"].size(); ++i)
     readEntry(json["entries"][i], fmt::format("entries[{}]", i));
+  if (auto attention = json.find("attention"); attention != json.end())
+    for (size_t i = 0; status.ok() && i < attention->size(); ++i)
+      readAttention((*attention)[i], fmt::format("attention[{}]", i));
   for (size_t i = 0; status.ok() && i < json["libraries"].size(); ++i)
     readLibrary(json["libraries"][i], fmt::format("libraries[{}]", i));
   return status;
@@ -214,39 +268,71 @@ absl::StatusOr<TuningFile> TuningFile::open(const std::string &name, std::string
   return file;
 }
 
-std::string TuningFile::toText() const {
-  std::string text = fmt::format("{{\n  \"format\": {},\n  \"target\": {},\n  \"chip\": {},\n  \"entries\": [", kFormat,
-                                 Json(target).dump(), Json(chip).dump());
+absl::Status TuningFile::write() const {
+  std::string temporary = path + ".partial";
+  FileWriter writer(temporary);
+  writer.Write(toText());
+  if (absl::Status status = writer.Close(); !status.ok())
+    return status;
+  std::error_code error;
+  std::filesystem::rename(temporary, path, error);
+  return error ? absl::InternalError(fmt::format("{}: cannot be replaced: {}", path, error.message()))
+               : absl::OkStatus();
+}
+
+/// `lines` as the elements of the array `name`.
+static std::string listText(const char *name, const std::vector<nlohmann::ordered_json> &lines) {
+  std::string text = fmt::format("  \"{}\": [", name);
   const char *separator = "";
-  for (const auto &[key, entry] : entries) {
-    nlohmann::ordered_json line{{"family", key.family},
-                                {"rows", key.rows},
-                                {"columns", key.columns},
-                                {"k", key.k},
-                                {"dtype", key.dtype},
-                                {"prologue", key.prologue},
-                                {"epilogue", key.epilogue},
-                                {"config", entry.config},
-                                {"microseconds", entry.microseconds},
-                                {"compiler", entry.compiler}};
+  for (const nlohmann::ordered_json &line : lines) {
     text += fmt::format("{}\n    {}", separator, line.dump());
     separator = ",";
   }
-  text += "\n  ],\n  \"libraries\": [";
-  separator = "";
+  return text + "\n  ]";
+}
+
+/// Adds what was measured to the key in `line`.
+static nlohmann::ordered_json withMeasured(nlohmann::ordered_json line, const TuningEntry &entry) {
+  line["config"] = entry.config;
+  line["microseconds"] = entry.microseconds;
+  line["compiler"] = entry.compiler;
+  if (!entry.date.empty())
+    line["date"] = entry.date;
+  return line;
+}
+
+std::string TuningFile::toText() const {
+  std::vector<nlohmann::ordered_json> linear, ofAttention, ofLibraries;
+  for (const auto &[key, entry] : entries)
+    linear.push_back(withMeasured({{"family", key.family},
+                                   {"rows", key.rows},
+                                   {"columns", key.columns},
+                                   {"k", key.k},
+                                   {"dtype", key.dtype},
+                                   {"prologue", key.prologue},
+                                   {"epilogue", key.epilogue}},
+                                  entry));
+  for (const auto &[key, entry] : attention)
+    ofAttention.push_back(withMeasured({{"family", key.family},
+                                        {"heads", key.heads},
+                                        {"kv_heads", key.kvHeads},
+                                        {"head_dim", key.headDim},
+                                        {"page_size", key.pageSize},
+                                        {"sequences", key.sequences},
+                                        {"dtype", key.dtype}},
+                                       entry));
   for (const auto &[key, measured] : libraries)
-    for (const auto &[rows, entry] : measured) {
-      nlohmann::ordered_json line{{"library", kLibraries[0]},
-                                  {"rows", rows},
-                                  {"columns", key.columns},
-                                  {"k", key.k},
-                                  {"dtype", key.dtype},
-                                  {"epilogue", key.epilogue},
-                                  {"microseconds", entry.microseconds},
-                                  {"generated_microseconds", entry.generatedMicroseconds},
-                                  {"compiler", entry.compiler}};
-      text += fmt::format("{}\n    {}", separator, line.dump());
-      separator = ",";
-    }
-  return text + "\n  ]\n}\n";
+    for (const auto &[rows, entry] : measured)
+      ofLibraries.push_back({{"library", kLibraries[0]},
+                             {"rows", rows},
+                             {"columns", key.columns},
+                             {"k", key.k},
+                             {"dtype", key.dtype},
+                             {"epilogue", key.epilogue},
+                             {"microseconds", entry.microseconds},
+                             {"generated_microseconds", entry.generatedMicroseconds},
+                             {"compiler", entry.compiler}});
+  return fmt::format("{{\n  \"format\": {},\n  \"target\": {},\n  \"chip\": {},\n{},\n{},\n{}\n}}\n", kFormat,
+                     Json(target).dump(), Json(chip).dump(), listText("entries", linear),
+                     listText("attention", ofAttention), listText("libraries", ofLibraries));
 }

@@ -1,4 +1,4 @@
-//===- TuningFile.h - measured schedules of linear layers --------------------===//
+//===- TuningFile.h - measured schedules of kernels --------------------------===//
 //
 // The file of measurements that tile-select-schedule asks before its analytic model,
 // and how it is read and written. No MLIR: the parser is fuzzed without a compiler.
@@ -36,10 +36,25 @@ struct TuningKey {
   std::string toString() const;
 };
 
+/// Which attention an entry is for: of query heads that share heads of keys in a paged cache.
+struct AttentionKey {
+  std::string family; // decode_attention, prefill_attention
+  int64_t heads = 0;  // query heads for each of keys
+  int64_t kvHeads = 0, headDim = 0;
+  int64_t pageSize = 0;  // positions
+  int64_t sequences = 0; // of decode steps, at the most; 0: steps of prompts
+  std::string dtype;     // of keys: bf16, f16
+
+  auto operator<=>(const AttentionKey &) const = default;
+  /// `decode_attention 16 sequences, 8 x 4 heads of 128 bf16, pages of 16`
+  std::string toString() const;
+};
+
 struct TuningEntry {
   std::map<std::string, int64_t> config; // names and values of the numbers of the family's schedule
   double microseconds = 0;               // of one launch
   std::string compiler;                  // revision that made the kernel
+  std::string date;                      // of the measurement, 2026-11-29; empty in files of format 2
 };
 
 /// A product that a library could compute: any rows x k times the transpose of columns x k.
@@ -59,13 +74,15 @@ struct LibraryEntry {
 };
 
 struct TuningFile {
-  /// Files of another format are refused.
-  static constexpr int64_t kFormat = 2;
+  /// The format that is written. Older and newer ones are refused, but for those from the oldest on: format 2 has
+  /// neither dates nor attention.
+  static constexpr int64_t kFormat = 3, kOldestFormat = 2;
 
   std::string path;   // as errors name it
   std::string target; // sm_90a
   std::string chip;   // as its driver calls it
   std::map<TuningKey, TuningEntry> entries;
+  std::map<AttentionKey, TuningEntry> attention;
   std::map<LibraryKey, std::map<int64_t, LibraryEntry>> libraries; // by rows
 
   /// Reads `text`, which may be anything; an error names `path`, the key, what was found and what was expected.
@@ -79,6 +96,8 @@ struct TuningFile {
 
   /// One line an entry, in the order of the keys.
   std::string toText() const;
+  /// Replaces the file `path` at once, so that an interruption leaves the old or the new one.
+  absl::Status write() const;
 };
 } // namespace inlay
 
