@@ -40,11 +40,16 @@ static std::string epilogueOf(tile::ProgramOp program, MainLoop &loop) {
   return splitsPairs ? (branches ? "rope" : "gated") : adds ? "residual" : "store";
 }
 
+/// The family of the programs that `schedule` is for, as tuning files name it.
+static StringRef familyNameOf(tile::Schedule schedule) {
+  return isa<tile::StreamAttr>(schedule) ? tile::stringifyFamily(tile::Family::Matvec) : schedule.getFamilyName();
+}
+
 TuningKey inlay::tuningKeyOf(tile::ProgramOp program, MainLoop &loop) {
   LinearShape shape = shapeOf(loop);
   bool isBf16 = loop.weight.getView().getType().getElementType().isBF16();
   StringRef type = loop.dequantize ? tile::stringifyCodes(loop.dequantize.getCodes()) : isBf16 ? "bf16" : "f16";
-  return {program.getScheduleAttr().getFamilyName().str(),
+  return {familyNameOf(program.getScheduleAttr()).str(),
           shape.rows,
           shape.columns,
           shape.k,
