@@ -45,6 +45,8 @@ private:
     auto name = [&](std::string_view module) { return LayerModule(names_, module, layer); };
     AddNorm(name(names_.attention_norm), hidden);
     AddQkv(layer);
+    AddCacheScale(CacheScaleName(names_, layer, "k_scale"), config_.layers[layer].key_scale);
+    AddCacheScale(CacheScaleName(names_, layer, "v_scale"), config_.layers[layer].value_scale);
     if (QkNorm kind = family_.qk_norm; kind != QkNorm::kNone) {
       const bool whole = kind == QkNorm::kRow;
       AddNorm(name(names_.q_norm), config_.head_dim * (whole ? config_.heads : 1));
@@ -93,6 +95,16 @@ private:
     AddPart({parts.q, fused ? tensor : parts.q, queries, hidden, fused ? all : queries, config_.qkv_bias, q});
     AddPart({parts.k, fused ? tensor : parts.k, keys, hidden, fused ? all : keys, config_.qkv_bias, k});
     AddPart({parts.v, fused ? tensor : parts.v, keys, hidden, fused ? all : keys, config_.qkv_bias, v});
+  }
+
+  // A number for each kv head, which all have the same one where the tensor has one.
+  void AddCacheScale(const std::string &name, const CacheScale &scale) {
+    if (scale.tensor.empty())
+      return;
+    WeightSource source{.tensor = {scale.tensor, scale.shape}, .flat = true, .scale = 1.0};
+    if (!scale.per_head)
+      source.repeat = source.rows = config_.kv_heads;
+    weights_.push_back({.name = name, .shape = {config_.kv_heads}, .source = std::move(source), .is_float32 = true});
   }
 
   static WeightSource Rows(int64_t block, int64_t offset, int64_t count) {
@@ -176,6 +188,10 @@ std::string LayerModule(const ModuleNames &names, std::string_view name, size_t 
   std::string full(names.layer);
   full.replace(full.find("{}"), 2, std::to_string(layer));
   return full.append(".").append(name);
+}
+
+std::string CacheScaleName(const ModuleNames &names, size_t layer, std::string_view scale) {
+  return LayerModule(names, names.attention, layer).append(".").append(scale);
 }
 
 LayerWeights NamesOfLayer(const ModuleNames &names, size_t layer) {

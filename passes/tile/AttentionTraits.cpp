@@ -2,6 +2,7 @@
 
 #include "passes/tile/AttentionTraits.h"
 
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
 
 using namespace mlir;
@@ -36,7 +37,8 @@ static bool hasBias(const AttentionLoop &loop) {
   for (size_t i = 0; i < values.size(); ++i) {
     Value value = values[i];
     Operation *op = value.getDefiningOp();
-    if (value == scores.getResult() || matchPattern(value, m_Constant()))
+    // A number that all scores are multiplied by is a part of their scale.
+    if (value == scores.getResult() || matchPattern(value, m_Constant()) || isa_and_nonnull<tensor::SplatOp>(op))
       continue;
     if (!op || !op->hasTrait<OpTrait::Elementwise>())
       return true;

@@ -31,6 +31,7 @@ struct Format {
   const char *name;
   std::optional<hf::Codes> layers;
   bool fp8Head;
+  hf::CacheType cache = hf::CacheType::kAuto;
 };
 
 struct QuantizerTest : testing::TestWithParam<Format> {
@@ -48,6 +49,7 @@ struct QuantizerTest : testing::TestWithParam<Format> {
     request.targets = {"cpu"};
     request.quantization = GetParam().layers ? GetParam().name : "";
     request.quantizeLmHead = GetParam().fp8Head;
+    request.kvCacheDtype = GetParam().cache == hf::CacheType::kFp8 ? "fp8" : "auto";
     std::string out;
     absl::Status status = compileModel(request, out);
     EXPECT_TRUE(status.ok()) << status;
@@ -64,6 +66,7 @@ struct QuantizerTest : testing::TestWithParam<Format> {
     hf::CheckpointOptions options;
     options.dtype = hf::ParseDType(dtype);
     options.quantizer = {GetParam().layers, GetParam().fp8Head};
+    options.kv_cache = GetParam().cache;
     absl::StatusOr<hf::Checkpoint> checkpoint = hf::OpenCheckpoint(directory, options);
     EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
     mlir::MLIRContext context;
@@ -152,7 +155,8 @@ INSTANTIATE_TEST_SUITE_P(Formats, OddSizesTest,
                          [](const auto &info) { return std::string(info.param.name); });
 INSTANTIATE_TEST_SUITE_P(Formats, QuantizerTest,
                          testing::Values(Format{"fp8", hf::Codes::kF8E4M3, false},
-                                         Format{"int8", hf::Codes::kI8, false}, Format{"int4", hf::Codes::kU4, true}),
+                                         Format{"int8", hf::Codes::kI8, false}, Format{"int4", hf::Codes::kU4, true},
+                                         Format{"fp8_cache", std::nullopt, false, hf::CacheType::kFp8}),
                          [](const auto &info) { return std::string(info.param.name); });
 
 TEST(DistributionComparison, IsThatOfTheDefinition) {
@@ -187,8 +191,8 @@ TEST(Quantizer, Errors) {
               request.quantization.clear();
               request.quantizationEval = exampleText;
             }),
-            "--quantization-eval-file examples/stdlib_model/train.py: nothing is quantized; add --quantization or "
-            "--quantize-lm-head");
+            "--quantization-eval-file examples/stdlib_model/train.py: nothing is quantized; add --quantization, "
+            "--quantize-lm-head or --kv-cache-dtype fp8");
   EXPECT_EQ(message([](CompileRequest &request) {
               request.weights = WeightsMode::Dummy;
               request.quantizationEval = exampleText;
