@@ -185,7 +185,7 @@ template <> e4m3 from_float<e4m3>(float x) {
     if (distance < least || (distance == least && other % 2 == 0))
       least = distance, code = other;
   }
-  return {static_cast<unsigned char>(code | (signbit(x) ? 0x80 : 0))};
+  return {static_cast<unsigned char>(code | (std::signbit(x) ? 0x80 : 0))};
 }
 static int pack_bits(bfloat16 low, bfloat16 high) {
   return static_cast<int>(low.bits | static_cast<unsigned>(high.bits) << 16);

@@ -4,7 +4,7 @@
 
 // Keys are multiplied by the inverse of their head's scale and clipped to the largest code.
 // CHECK-LABEL: tile.program @step_append
-// CHECK: %[[HEAD:.*]] = arith.subi %{{.*}}, %c4
+// CHECK: %[[HEAD:.*]] = tile.program_id 0
 // CHECK: %[[SCALE:.*]] = tile.read %{{.*}}[%[[HEAD]]] : <2xf32, weight> -> f32
 // CHECK: %[[INVERSE:.*]] = arith.divf %{{.*}}, %[[SCALE]] : f32
 // CHECK: %[[FACTOR:.*]] = tensor.splat %[[INVERSE]] : tensor<1x16xf32>
