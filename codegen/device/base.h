@@ -11,6 +11,10 @@ struct bfloat16 {
 struct float16 {
   unsigned short bits;
 };
+// A float of 8 bits with a sign, 4 bits of exponent, 3 of fraction and no infinities.
+struct e4m3 {
+  unsigned char bits;
+};
 
 // The sizes of a step, in the order of the plan's Extent.
 struct StepSizes {
@@ -33,6 +37,12 @@ __device__ __forceinline__ float to_float(float16 x) {
   return y;
 }
 
+__device__ __forceinline__ float to_float(e4m3 x) {
+  unsigned halves;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(halves) : "h"(static_cast<unsigned short>(x.bits)));
+  return to_float(float16{static_cast<unsigned short>(halves)});
+}
+
 template <typename T> __device__ __forceinline__ T from_float(float x);
 template <> __device__ __forceinline__ bfloat16 from_float<bfloat16>(float x) {
   bfloat16 y;
@@ -43,6 +53,12 @@ template <> __device__ __forceinline__ float16 from_float<float16>(float x) {
   float16 y;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
   return y;
+}
+// The nearest code; the largest for what is larger.
+template <> __device__ __forceinline__ e4m3 from_float<e4m3>(float x) {
+  unsigned short pair;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
+  return e4m3{static_cast<unsigned char>(pair)};
 }
 
 // Two 16-bit floats in a register: `low` in the lower half.

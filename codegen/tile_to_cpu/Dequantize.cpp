@@ -65,14 +65,7 @@ Value ProgramLowering::evaluateCodes(tile::DequantizeOp op, Position at) {
   case tile::Codes::F8E4M3:
     break;
   }
-  // Sign, exponent and fraction at the places that they have in f16, whose exponent is larger by 8: times 2^8.
-  auto i16 = VectorType::get(at.width, getI16Type()), f16 = VectorType::get(at.width, getF16Type());
-  Value bits = arith::ExtSIOp::create(*this, loc, i16, evaluate(op.getBytes(), at));
-  Value sign = arith::AndIOp::create(*this, loc, bits, constant(i16, -32768));
-  Value rest =
-      arith::ShLIOp::create(*this, loc, arith::AndIOp::create(*this, loc, bits, constant(i16, 0x7f)), constant(i16, 7));
-  Value half = arith::BitcastOp::create(*this, loc, f16, arith::OrIOp::create(*this, loc, sign, rest));
-  return arith::MulFOp::create(*this, loc, toF32(half), constant(f32, 256));
+  return decodeE4M3(evaluate(op.getBytes(), at), getF32Type());
 }
 
 Value ProgramLowering::evaluateDequantize(tile::DequantizeOp op, Position at) {

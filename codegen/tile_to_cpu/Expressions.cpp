@@ -187,7 +187,13 @@ Value ProgramLowering::evaluateElementwise(Operation *op, Position at) {
   SmallVector<Value> operands;
   for (Value operand : op->getOperands())
     operands.push_back(isa<RankedTensorType>(operand.getType()) ? evaluate(operand, at) : scalars.lookup(operand));
-  auto type = VectorType::get(at.width, elementOf(op->getResult(0)));
+  Type element = elementOf(op->getResult(0));
+  auto type = VectorType::get(at.width, element);
+  auto asBytes = VectorType::get(at.width, getI8Type());
+  if (isa<arith::ExtFOp>(op) && isa<Float8E4M3FNType>(elementOf(op->getOperand(0))))
+    return decodeE4M3(arith::BitcastOp::create(*this, loc, asBytes, operands[0]), element);
+  if (isa<arith::TruncFOp>(op) && isa<Float8E4M3FNType>(element))
+    return arith::BitcastOp::create(*this, loc, type, encodeE4M3(toF32(operands[0])));
   OperationState state(loc, op->getName(), operands, type, op->getAttrs());
   return create(state)->getResult(0);
 }

@@ -112,10 +112,11 @@ SmallVector<Value> VectorBuilder::choose(Value condition, TypeRange types, funct
 //===----------------------------------------------------------------------===//
 
 /// LLVM calls a library for moves of 16-bit floats where the CPU has no arithmetic on them, so they move as integers.
+/// It has no floats of 8 bits.
 Type VectorBuilder::storage(Type element) {
   if (element.isBF16() || element.isF16())
     return getI16Type();
-  if (element.isInteger(1))
+  if (element.isInteger(1) || isa<Float8E4M3FNType>(element))
     return getI8Type();
   return element.isIndex() ? getI64Type() : element;
 }

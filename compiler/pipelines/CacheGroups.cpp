@@ -32,8 +32,8 @@ static FailureOr<std::map<int64_t, LayerCache>> findCaches(ModuleOp model) {
   model.walk([&](llm::KvAppendOp op) {
     auto type = cast<RankedTensorType>(op.getKey().getType());
     auto headDim = static_cast<int64_t>(op.getHeadDim());
-    caches[static_cast<int64_t>(op.getLayer())] = {type.getDimSize(1) / headDim, headDim, type.getElementType(), -1,
-                                                   op};
+    Type stored = op.getCache().getType().getStoredType(type.getElementType());
+    caches[static_cast<int64_t>(op.getLayer())] = {type.getDimSize(1) / headDim, headDim, stored, -1, op};
   });
   LogicalResult result = success();
   model.walk([&](llm::PagedAttentionOp op) {
@@ -41,6 +41,12 @@ static FailureOr<std::map<int64_t, LayerCache>> findCaches(ModuleOp model) {
     if (found == caches.end()) {
       result = op.emitError() << "reads the cache of layer " << op.getLayer()
                               << ", to which no llm.kv_append writes; expected one before it";
+      return;
+    }
+    if (llm::KvAppendOp append = found->second.append;
+        append.getKeyScaleAttr() != op.getKeyScaleAttr() || append.getValueScaleAttr() != op.getValueScaleAttr()) {
+      result = op.emitError() << "reads the cache of layer " << op.getLayer()
+                              << " with other scales than its llm.kv_append wrote it";
       return;
     }
     int64_t window = op.getWindow() ? static_cast<int64_t>(*op.getWindow()) : 0, &known = found->second.window;

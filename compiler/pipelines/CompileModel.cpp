@@ -146,6 +146,10 @@ private:
       options.dtype = hf::ParseDType(request.dtype);
     options.max_model_len = request.maxModelLen;
     options.quantizer = quantizerOf(request);
+    options.kv_cache = llvm::StringSwitch<hf::CacheType>(request.kvCacheDtype)
+                           .Case("fp8", hf::CacheType::kFp8)
+                           .Case("bfloat16", hf::CacheType::kBFloat16)
+                           .Default(hf::CacheType::kAuto);
     options.dummy_weights = request.weights == WeightsMode::Dummy;
     if (!request.output.empty() && fs::exists(request.output) && !request.overwrite &&
         request.emit == EmitStage::Bundle && !request.dryRun)

@@ -467,7 +467,8 @@ inlay::buildCacheGroups(flatbuffers::FlatBufferBuilder &fb, ModuleOp model, Arra
                         const StepLimits &limits) {
   std::vector<flatbuffers::Offset<plan::CacheGroup>> tables;
   for (const CacheGroup &group : groups) {
-    FailureOr<plan::DataType> type = dataType(model, group.type);
+    FailureOr<plan::DataType> type =
+        isa<Float8E4M3FNType>(group.type) ? plan::DataType_F8E4M3 : dataType(model, group.type);
     if (failed(type))
       return failure();
     std::vector<uint32_t> layers(group.layers.begin(), group.layers.end());

@@ -116,8 +116,8 @@ absl::StatusOr<std::string> inlay::readEvaluationText(const CompileRequest &requ
     return absl::InvalidArgumentError(
         fmt::format("--quantization-eval-file {}: {}; {}", request.quantizationEval, problem, fix));
   };
-  if (request.quantization.empty() && !request.quantizeLmHead)
-    return error("nothing is quantized", "add --quantization or --quantize-lm-head");
+  if (request.quantization.empty() && !request.quantizeLmHead && request.kvCacheDtype != "fp8")
+    return error("nothing is quantized", "add --quantization, --quantize-lm-head or --kv-cache-dtype fp8");
   if (request.weights == WeightsMode::Dummy)
     return error("dummy weights say nothing about text", "compile a checkpoint");
   if (request.emit != EmitStage::Bundle || request.dryRun)
@@ -157,6 +157,7 @@ absl::Status inlay::evaluateQuantization(const CompileRequest &request, const st
     if (!isQuantized) {
       other.quantization.clear();
       other.quantizeLmHead = false;
+      other.kvCacheDtype = "auto";
     }
     std::string ignored;
     if (absl::Status status = compileModel(other, ignored); !status.ok())

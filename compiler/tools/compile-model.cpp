@@ -36,6 +36,12 @@ int main(int argc, char **argv) {
                  "Quantize the matrices of the layers of a checkpoint with floats: fp8 or int8 (a scale for each row), "
                  "int4 (a scale for each group of 128, 64 or 32 columns). Activations stay floats")
       ->check(CLI::IsMember({"fp8", "int8", "int4"}));
+  app.add_option(
+         "--kv-cache-dtype", request.kvCacheDtype,
+         "Type of cached keys and values: fp8 (e4m3, with the checkpoint's k_scale and v_scale, or 1), bfloat16, "
+         "or auto: what the checkpoint says, else the type of the model")
+      ->check(CLI::IsMember({"auto", "bfloat16", "fp8"}))
+      ->default_val("auto");
   std::string head;
   app.add_option("--quantize-lm-head", head, "Quantize the matrix that makes the logits: fp8")
       ->check(CLI::IsMember({"fp8"}));

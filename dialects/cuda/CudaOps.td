@@ -24,7 +24,7 @@ def CudaDialect : Dialect {
   let summary = "CUDA C++ syntax, one op per construct.";
   let description = [{
     C++ types: `index` and i32 are `int`, i64 is `long long`, i1 `bool`, i8 `signed
-    char`, bf16 `bfloat16` and f16 `float16` (device/base.h), `vector<4xi32>`
+    char`, bf16 `bfloat16`, f16 `float16` and f8E4M3FN `e4m3` (device/base.h), `vector<4xi32>`
     `uint4`, `vector<2xi32>` `uint2`, `vector<4xf32>` `float4`, `vector<2xf32>`
     `float2`. An `scf.for` with the attribute `cuda.unroll` is printed under
     `#pragma unroll` (unit attribute) or `#pragma unroll N` (integer). If the

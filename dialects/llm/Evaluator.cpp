@@ -172,12 +172,46 @@ static void place(Matrix &rows, int64_t position, ArrayRef<double> row) {
   llvm::copy(row, rows.row(position).begin());
 }
 
+/// The number that the nearest code of a cache stands for, which keeps no infinities. NaN stays NaN.
+static double toCode(double x) {
+  constexpr double largest = 448;
+  APFloat code(std::isnan(x) ? x : std::clamp(x, -largest, largest));
+  bool loses;
+  code.convert(APFloat::Float8E4M3FN(), APFloat::rmNearestTiesToEven, &loses);
+  return code.convertToDouble();
+}
+
+/// What a cache of codes holds of `rows`. Scales are those of heads; null: 1.
+static void quantizeRows(Matrix &rows, const Matrix *scales, int64_t headDim) {
+  for (int64_t i = 0; i < rows.rows; ++i)
+    for (auto [column, x] : llvm::enumerate(rows.row(i)))
+      x = toCode(x / (scales ? scales->values[static_cast<int64_t>(column) / headDim] : 1.0));
+}
+
+/// The scale of a kv head's keys or values.
+static FailureOr<double> scaleOf(Step &step, PagedAttentionOp op, FlatSymbolRefAttr name, int64_t kvHead) {
+  if (!name)
+    return 1.0;
+  FailureOr<const Matrix *> scales = step.weight(op, name);
+  if (failed(scales))
+    return failure();
+  return (*scales)->values[kvHead];
+}
+
 static LogicalResult evaluate(Step &step, KvAppendOp op) {
-  const Matrix &keys = step.rows(op.getKey()), &values = step.rows(op.getValue());
+  Matrix keys = step.rows(op.getKey()), values = step.rows(op.getValue());
   const auto &batch = step.get<Batch>(op.getBatch());
   if (failed(verifyRows(op, keys.rows, "the values", values.rows)) ||
       failed(verifyRows(op, keys.rows, "the batch", batch.positions.size())))
     return failure();
+  FailureOr<const Matrix *> keyScale = op.getKeyScaleAttr() ? step.weight(op, op.getKeyScaleAttr()) : nullptr;
+  FailureOr<const Matrix *> valueScale = op.getValueScaleAttr() ? step.weight(op, op.getValueScaleAttr()) : nullptr;
+  if (failed(keyScale) || failed(valueScale))
+    return failure();
+  if (op.getCache().getType().getCodes()) {
+    quantizeRows(keys, *keyScale, op.getHeadDim());
+    quantizeRows(values, *valueScale, op.getHeadDim());
+  }
   KvCache cache = step.get<KvCache>(op.getCache());
   std::shared_ptr<const LayerCache> &known = cache[op.getLayer()];
   auto layer = known ? std::make_shared<LayerCache>(*known) : std::make_shared<LayerCache>();
@@ -197,15 +231,15 @@ static LogicalResult evaluate(Step &step, KvAppendOp op) {
 
 /// Attention of query head `head` of a rank over positions [begin, end) of its kv head. `sinks` may be null.
 static void attend(PagedAttentionOp op, int64_t rank, int64_t head, ArrayRef<double> query,
-                   const CachedSequence &sequence, int64_t begin, int64_t end, const Matrix *sinks,
-                   MutableArrayRef<double> result) {
+                   const CachedSequence &sequence, int64_t begin, int64_t end, const Matrix *sinks, double keyScale,
+                   double valueScale, MutableArrayRef<double> result) {
   int64_t column = head / (op.getHeads() / op.getKvHeads()) * query.size();
   std::vector<double> scores;
   for (int64_t position = begin; position < end; ++position) {
     double score = 0;
     for (auto [q, k] : llvm::zip(query, sequence.keys.row(position).slice(column, query.size())))
       score += q * k;
-    score *= op.getScale().convertToDouble();
+    score *= op.getScale().convertToDouble() * keyScale;
     if (op.getSoftcap()) {
       double cap = op.getSoftcap()->convertToDouble();
       score = cap * std::tanh(score / cap);
@@ -223,7 +257,7 @@ static void attend(PagedAttentionOp op, int64_t rank, int64_t head, ArrayRef<dou
     sum += score = std::exp(score - largest);
   for (auto [i, score] : llvm::enumerate(scores))
     for (auto [y, v] : llvm::zip(result, sequence.values.row(begin + i).slice(column, query.size())))
-      y += score / sum * v;
+      y += score / sum * v * valueScale;
 }
 
 static LogicalResult evaluate(Step &step, PagedAttentionOp op) {
@@ -251,9 +285,15 @@ static LogicalResult evaluate(Step &step, PagedAttentionOp op) {
       return op.emitOpError() << "reads " << op.getKvHeads() << " kv heads of " << headDim << " from a cache of "
                               << sequence->keys.columns << " columns";
     int64_t begin = op.getWindow() ? std::max<int64_t>(0, end - *op.getWindow()) : 0;
-    for (int64_t head = 0; head < static_cast<int64_t>(op.getHeads()); ++head)
+    for (int64_t head = 0; head < static_cast<int64_t>(op.getHeads()); ++head) {
+      int64_t kvHead = head / static_cast<int64_t>(op.getHeads() / op.getKvHeads());
+      FailureOr<double> keyScale = scaleOf(step, op, op.getKeyScaleAttr(), kvHead);
+      FailureOr<double> valueScale = scaleOf(step, op, op.getValueScaleAttr(), kvHead);
+      if (failed(keyScale) || failed(valueScale))
+        return failure();
       attend(op, step.rank, head, queries.row(row).slice(head * headDim, headDim), *sequence, begin, end, *sinks,
-             result.row(row).slice(head * headDim, headDim));
+             *keyScale, *valueScale, result.row(row).slice(head * headDim, headDim));
+    }
   }
   step.set(op.getResult(), std::move(result));
   return success();

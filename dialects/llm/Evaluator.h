@@ -43,7 +43,8 @@ struct Batch {
   std::vector<int64_t> ropeRows = {};        // one for each row, of rope tables with two parts; needed for those alone
 };
 
-/// Keys and values of one sequence in one layer; the row is the position.
+/// Keys and values of one sequence in one layer; the row is the position. Those of a cache of codes are the codes'
+/// numbers, before their scale.
 struct CachedSequence {
   Matrix keys, values;
 };

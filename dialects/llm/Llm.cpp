@@ -210,11 +210,41 @@ LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return quantized.getZeroPoints() ? verifyGroups(*this, quantized.getZeroPoints(), symbols) : success();
 }
 
+/// Checks the scales that an op names for keys and values of a cache of codes: an f32 for each kv head.
+template <typename Op> static LogicalResult verifyCacheScales(Op op, int64_t kvHeads, SymbolTableCollection &symbols) {
+  for (FlatSymbolRefAttr name : {op.getKeyScaleAttr(), op.getValueScaleAttr()}) {
+    if (!name)
+      continue;
+    KvCacheType cache = op.getCache().getType();
+    if (!cache.getCodes())
+      return op.emitOpError() << "has the scale '" << name.getValue() << "' of a cache that stores keys and values as "
+                              << "they are, " << cache;
+    if (failed(verifyWeight(op, name, {kvHeads}, symbols)))
+      return failure();
+    auto scale = symbols.lookupNearestSymbolFrom<WeightOp>(op, name);
+    if (!scale.getTensorType().getElementType().isF32())
+      return op.emitOpError() << "reads '" << name.getValue() << "' of " << scale.getTensorType() << ", expected f32";
+  }
+  return success();
+}
+
+LogicalResult KvAppendOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyCacheScales(*this, columns(getKey()) / static_cast<int64_t>(getHeadDim()), symbols);
+}
+
 LogicalResult PagedAttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (int64_t all = static_cast<int64_t>(getHeads()) * getRanks(*this);
       getAlibi() && static_cast<int64_t>(getAlibi()->size()) != all)
     return emitOpError() << "has " << getAlibi()->size() << " slopes of ALiBi for " << all << " heads";
-  return getSinks() ? verifyWeight(*this, getSinksAttr(), {static_cast<int64_t>(getHeads())}, symbols) : success();
+  if (getSinks() && failed(verifyWeight(*this, getSinksAttr(), {static_cast<int64_t>(getHeads())}, symbols)))
+    return failure();
+  return verifyCacheScales(*this, static_cast<int64_t>(getKvHeads()), symbols);
+}
+
+LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError, Type codes) {
+  if (codes && !isa<Float8E4M3FNType>(codes))
+    return emitError() << "a cache stores keys and values as " << codes << ", expected f8E4M3FN";
+  return success();
 }
 
 //===----------------------------------------------------------------------===//
@@ -453,6 +483,8 @@ LogicalResult GroupOp::verify() {
 LogicalResult KvAppendOp::verify() {
   if (columns(getKey()) != columns(getValue()))
     return emitOpError() << "has keys of " << columns(getKey()) << " columns and values of " << columns(getValue());
+  if (getResult().getType() != getCache().getType())
+    return emitOpError() << "makes " << getResult().getType() << " of " << getCache().getType();
   return verifyHeads(*this, "keys", getKey(), getHeadDim());
 }
 
@@ -506,7 +538,13 @@ int64_t LayerNormOp::getWeightBytes(int64_t) {
 }
 int64_t AddBiasOp::getWeightBytes(int64_t) { return weightBytes(*this, getBiasAttr()); }
 int64_t RmsScaleOp::getWeightBytes(int64_t) { return weightBytes(*this, getWeightAttr()); }
-int64_t PagedAttentionOp::getWeightBytes(int64_t) { return weightBytes(*this, getSinksAttr()); }
+int64_t KvAppendOp::getWeightBytes(int64_t) {
+  return weightBytes(*this, getKeyScaleAttr()) + weightBytes(*this, getValueScaleAttr());
+}
+int64_t PagedAttentionOp::getWeightBytes(int64_t) {
+  return weightBytes(*this, getSinksAttr()) + weightBytes(*this, getKeyScaleAttr()) +
+         weightBytes(*this, getValueScaleAttr());
+}
 
 bool LinearOp::isAnchor() { return true; }
 bool PagedAttentionOp::isAnchor() { return true; }

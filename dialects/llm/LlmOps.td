@@ -47,6 +47,18 @@ def Llm_BatchType : LlmType<"Batch", "batch"> {
 }
 def Llm_KvCacheType : LlmType<"KvCache", "kv_cache"> {
   let summary = "The paged key/value cache of all layers, as a value.";
+  let description = [{
+    Without a parameter, keys and values are stored as they are appended. `!llm.kv_cache<f8E4M3FN>` stores each element
+    x as the nearest code to `x / scale` that is at most 448, ties to even, and reads `code * scale`. The scales of a
+    layer are those of its ops, 1 where they name none.
+  }];
+  let parameters = (ins OptionalParameter<"::mlir::Type">:$codes);
+  let assemblyFormat = "(`<` $codes^ `>`)?";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// The type that keys and values of type `appended` are stored as.
+    ::mlir::Type getStoredType(::mlir::Type appended) const { return getCodes() ? getCodes() : appended; }
+  }];
 }
 
 /// How the rows of a weight are stored, relative to the logical order of its
@@ -346,11 +358,21 @@ def Llm_RopeOp : LlmOp<"rope", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInte
   }];
 }
 
-def Llm_KvAppendOp : LlmOp<"kv_append", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>,
+def Llm_KvAppendOp : LlmOp<"kv_append", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                       DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf", "getWeightBytes"]>,
                                        DeclareOpInterfaceMethods<Llm_ShardInterface, ["getSplitUnits"]>]> {
   let summary = "Writes the rows' keys and values at their positions.";
+  let description = [{
+    `key_scale` and `value_scale` name f32 weights with the scale of each kv head of a cache of codes.
+
+    ```mlir
+    %1 = llm.kv_append %0, %k, %v, %batch {layer = 0 : i64, head_dim = 64 : i64, key_scale = @k_scale, value_scale = @v_scale}
+        : (!llm.kv_cache<f8E4M3FN>, tensor<?x512xbf16>, tensor<?x512xbf16>, !llm.batch) -> !llm.kv_cache<f8E4M3FN>
+    ```
+  }];
   let arguments = (ins Llm_KvCacheType:$cache, Llm_Rows:$key, Llm_Rows:$value, Llm_BatchType:$batch,
-                       I64Attr:$layer, I64Attr:$head_dim);
+                       I64Attr:$layer, I64Attr:$head_dim, OptionalAttr<FlatSymbolRefAttr>:$key_scale,
+                       OptionalAttr<FlatSymbolRefAttr>:$value_scale);
   let results = (outs Llm_KvCacheType:$result);
   let assemblyFormat = "$cache `,` $key `,` $value `,` $batch attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
@@ -369,12 +391,14 @@ def Llm_PagedAttentionOp : LlmOp<"paged_attention", [Pure, DeclareOpInterfaceMet
     `alibi` has a slope for each head (Press et al., 2022), of the heads of all ranks in
     their order: `slope * (j - p)` is added to the score of the key at position j. `sinks` names a weight with one logit for
     each head. It takes part in the softmax like the score of one more key, whose value
-    is zero.
+    is zero. `key_scale` and `value_scale` are those that the layer's keys and values were
+    appended with.
   }];
   let arguments = (ins Llm_Rows:$query, Llm_KvCacheType:$cache, Llm_BatchType:$batch,
                        I64Attr:$layer, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$head_dim, F64Attr:$scale,
                        OptionalAttr<I64Attr>:$window, OptionalAttr<F64Attr>:$softcap,
-                       OptionalAttr<DenseF64ArrayAttr>:$alibi, OptionalAttr<FlatSymbolRefAttr>:$sinks);
+                       OptionalAttr<DenseF64ArrayAttr>:$alibi, OptionalAttr<FlatSymbolRefAttr>:$sinks,
+                       OptionalAttr<FlatSymbolRefAttr>:$key_scale, OptionalAttr<FlatSymbolRefAttr>:$value_scale);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$query `,` $cache `,` $batch attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;

@@ -11,6 +11,7 @@
 #include <span>
 #include <utility>
 
+#include "frontends/hf/KvCache.h"
 #include "frontends/hf/OtherFiles.h"
 #include "frontends/hf/QuantizedContents.h"
 #include "frontends/hf/QuantizedTensors.h"
@@ -234,6 +235,7 @@ void ReadWeights(Checkpoint &checkpoint, Problems &problems) {
         return checkpoint.weights.tensors.contains(name);
       });
       CheckTiedEmbeddings(checkpoint, problems);
+      FindCacheScales(checkpoint.weights, checkpoint.config, problems);
       CheckTensors(checkpoint, problems);
       CheckQuantizedContents(checkpoint, problems);
     }
@@ -264,6 +266,7 @@ std::optional<Checkpoint> OpenCheckpoint(const std::string &directory, const Che
   ModelConfig &config = checkpoint.config;
   if (config.family) {
     ReadModelOpt(directory, config, found);
+    ChooseCache(options.kv_cache, config, found);
     SetQuantizer(options.quantizer, config, found);
     CheckQuantization(config, found);
   }

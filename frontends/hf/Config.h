@@ -25,17 +25,29 @@ enum class Activation { kSilu, kGeluTanh, kGelu, kRelu, kRelu2 };
 std::string_view DTypeName(DType dtype);
 std::optional<DType> ParseDType(std::string_view name);
 
+// What keys and values are cached as (--kv-cache-dtype). Auto: as the checkpoint says, else as the model's type.
+enum class CacheType { kAuto, kBFloat16, kFp8 };
+
 struct ModelOptions {
   std::optional<DType> dtype;                            // Of weights and activations; the checkpoint's own by default.
   std::optional<int64_t> max_model_len;                  // Tokens of a sequence; max_position_embeddings by default.
   std::optional<int64_t> default_max_model_len_cap = {}; // The default is at most this.
   QuantizerOptions quantizer = {};                       // Of a checkpoint with floats.
+  CacheType kv_cache = CacheType::kAuto;
+};
+
+// The scale of a layer's keys or values in an fp8 cache: code * scale is the number.
+struct CacheScale {
+  std::string tensor = {};         // As the family names it; empty: the scale is 1.
+  std::vector<int64_t> shape = {}; // Of the tensor.
+  bool per_head = false;           // One for each kv head; one for all otherwise.
 };
 
 struct LayerConfig {
-  std::optional<int64_t> window;    // Positions that a row attends to, itself included; all when absent.
-  std::optional<size_t> rope;       // Of keys: index into ModelConfig::ropes; absent in layers without rope.
-  std::optional<size_t> query_rope; // Of queries.
+  std::optional<int64_t> window;     // Positions that a row attends to, itself included; all when absent.
+  std::optional<size_t> rope;        // Of keys: index into ModelConfig::ropes; absent in layers without rope.
+  std::optional<size_t> query_rope;  // Of queries.
+  CacheScale key_scale, value_scale; // Of an fp8 cache.
 };
 
 // A prefix of the family's names of tensors, and what the checkpoint has in its place.
@@ -82,6 +94,7 @@ struct ModelConfig {
   std::vector<double> alibi;          // Slopes of the heads, in families that have them.
   std::vector<LayerConfig> layers;
   std::optional<Quantization> quantization; // How matrices are stored; absent: as floats.
+  bool fp8_cache = false;                   // Keys and values are cached as e4m3.
 };
 
 // Reads the text of a config.json. Every problem is added to `problems`; the

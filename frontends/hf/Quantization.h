@@ -84,6 +84,8 @@ public:
   // Whether the checkpoint stores floats.
   bool IsOfFloats() const { return is_of_floats_; }
   bool QuantizesActivations() const;
+  // Whether the checkpoint is meant for keys and values cached as e4m3, with scales that it stores.
+  bool HasFp8Cache() const { return has_fp8_cache_; }
   // The scheme of a matrix by its name in the checkpoint ("model.layers.0.mlp.down_proj"); null where it is stored as
   // floats. `is_head`: it makes the logits.
   const Scheme *SchemeOf(std::string_view module, bool is_head) const;
@@ -101,6 +103,7 @@ private:
   ModulePatterns ignored_;
   bool head_ = false; // Whether the head is a matrix like those of the layers.
   bool is_of_floats_ = false;
+  bool has_fp8_cache_ = false;
   std::optional<Scheme> head_scheme_; // Of the head alone.
 };
 

@@ -37,7 +37,8 @@ void QuantizationReader::ReadCompressedTensors() {
       keys_.Error(key, Describe(*value), "no such key", std::string(kOtherFormat));
   if (auto status = keys_.String("quantization_status"); status && *status != "compressed" && *status != "frozen")
     keys_.Error("quantization_status", Describe(*status), "\"compressed\" or \"frozen\"", std::string(kOtherFormat));
-  Skip({"kv_cache_scheme", "global_compression_ratio", "version"});
+  ReadCacheScheme(keys_);
+  Skip({"global_compression_ratio", "version"});
   const json *groups = keys_.Find("config_groups");
   if (!groups || !groups->is_object() || groups->empty())
     return keys_.Error("config_groups", groups ? Describe(*groups) : "no such key", "an object with groups of modules",
@@ -165,7 +166,8 @@ void QuantizationReader::ReadModelOpt(ConfigReader &keys, std::string_view ignor
   if (!scales)
     keys.Error("quant_algo", algorithm ? Describe(*algorithm) : "no such key", OneOf(kAlgorithms),
                std::string(kOtherFormat));
-  for (std::string_view key : {"kv_cache_quant_algo", "kv_cache_scheme", "producer", "config_groups", "quant_method"})
+  ReadCacheScheme(keys);
+  for (std::string_view key : {"producer", "config_groups", "quant_method"})
     keys.Find(key);
   for (std::string_view key : {"group_size", "quantized_layers"})
     if (const json *value = keys.Find(key); value && !value->empty() && scales)

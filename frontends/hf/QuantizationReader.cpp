@@ -69,7 +69,8 @@ void QuantizationReader::ReadFp8() {
     scheme.scale_name = "weight_scale_inv";
     scheme.group = scheme.block_rows = 128;
   }
-  Skip({"kv_cache_scheme", "dequantize"});
+  ReadCacheScheme(keys_);
+  Skip({"dequantize"});
   for (std::string_view key : {"modules_to_not_convert", "ignored_layers"})
     result_.ignored_.Add(ModulePatterns::Read(keys_, key, Style::kPath));
   AddRule(scheme);
@@ -224,6 +225,20 @@ void QuantizationReader::ReadBitsAndBytes() {
              .quantizes_activations = true,
              .scale_name = "SCB",
              .scale_factor = 1.0 / 127});
+}
+
+// An object as compressed-tensors writes it, or the name of an algorithm of ModelOpt. Of other schemes than static fp8
+// keys and values stay floats.
+void QuantizationReader::ReadCacheScheme(ConfigReader &keys) {
+  if (const json *scheme = keys.Find("kv_cache_scheme"); scheme && scheme->is_object()) {
+    auto is = [&](const char *key, const json &expected) {
+      auto found = scheme->find(key);
+      return found == scheme->end() || *found == expected;
+    };
+    result_.has_fp8_cache_ = is("type", "float") && is("num_bits", 8) && is("dynamic", false) && is("symmetric", true);
+  }
+  if (const json *algorithm = keys.Find("kv_cache_quant_algo"); algorithm && *algorithm == "FP8")
+    result_.has_fp8_cache_ = true;
 }
 
 } // namespace inlay::hf

@@ -34,6 +34,7 @@ private:
   void ReadGptq();
   void ReadGptqDynamic();
   void ReadBitsAndBytes();
+  void ReadCacheScheme(ConfigReader &keys);
   // QuantizationGroups.cpp
   void ReadCompressedTensors();
   void ReadGroup(const std::string &name, const nlohmann::json &group, std::string_view format);

@@ -217,7 +217,8 @@ std::string_view ReasonToIgnoreQuantized(std::string_view name) {
                                                 ".quant_map"};
   auto ends = [&](std::string_view suffix) { return name.ends_with(suffix); };
   if (std::any_of(std::begin(kCacheScales), std::end(kCacheScales), ends))
-    return "*.k_scale, *.v_scale and others of the cache: keys and values are kept as floats, without scales";
+    return "*.k_scale, *.v_scale and others of the cache: only --kv-cache-dtype fp8 reads scales, those of keys and "
+           "values";
   if (std::any_of(std::begin(kActivationScales), std::end(kActivationScales), ends))
     return "*.input_scale, *.input_zero_point: activations are kept as floats, without scales";
   if (std::any_of(std::begin(kDescriptions), std::end(kDescriptions), ends) ||

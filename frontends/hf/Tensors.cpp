@@ -51,6 +51,8 @@ private:
     auto name = [&](std::string_view module) { return LayerModule(names_, module, layer); };
     AddNorm(name(names_.attention_norm), hidden);
     AddQkv(layer);
+    AddCacheScale(CacheScaleName(names_, layer, "k_scale"), config_.layers[layer].key_scale);
+    AddCacheScale(CacheScaleName(names_, layer, "v_scale"), config_.layers[layer].value_scale);
     AddQkNorm(name(names_.q_norm), config_.heads);
     AddQkNorm(name(names_.k_norm), config_.kv_heads);
     AddMatrix(name(names_.o), hidden, config_.heads * config_.head_dim, config_.output_bias);
@@ -96,6 +98,16 @@ private:
     AddPart({parts.q, fused ? tensor : parts.q, queries, hidden, fused ? all : queries, config_.qkv_bias, q});
     AddPart({parts.k, fused ? tensor : parts.k, keys, hidden, fused ? all : keys, config_.qkv_bias, k});
     AddPart({parts.v, fused ? tensor : parts.v, keys, hidden, fused ? all : keys, config_.qkv_bias, v});
+  }
+
+  // A number for each kv head, which all have the same one where the tensor has one.
+  void AddCacheScale(const std::string &name, const CacheScale &scale) {
+    if (scale.tensor.empty())
+      return;
+    WeightSource source{.tensor = {scale.tensor, scale.shape}, .flat = true, .scale = 1.0};
+    if (!scale.per_head)
+      source.repeat = source.rows = config_.kv_heads;
+    weights_.push_back({.name = name, .shape = {config_.kv_heads}, .source = std::move(source), .is_float32 = true});
   }
 
   static WeightSource Rows(int64_t block, int64_t offset, int64_t count) {
@@ -204,6 +216,10 @@ bool HasHeadBesideEmbedding(const ModelConfig &config) {
 
 std::string LayerModule(const ModuleNames &names, std::string_view name, size_t layer) {
   return name.empty() ? "" : Numbered(names.layer, layer).append(".").append(name);
+}
+
+std::string CacheScaleName(const ModuleNames &names, size_t layer, std::string_view scale) {
+  return LayerModule(names, names.attention, layer).append(".").append(scale);
 }
 
 LayerWeights NamesOfLayer(const ModuleNames &names, size_t layer) {

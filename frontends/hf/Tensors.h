@@ -99,6 +99,9 @@ struct LayerWeights {
 };
 LayerWeights NamesOfLayer(const ModuleNames &names, size_t layer);
 
+// The name of the weight with a layer's scales of the cache: `scale` is k_scale or v_scale.
+std::string CacheScaleName(const ModuleNames &names, size_t layer, std::string_view scale);
+
 // How a checkpoint with these tensors names those of the family: as the family does, without the name of the base model
 // before each, or as the text part of a model with a vision part.
 std::vector<Renaming> FindRenamings(const Family &family, const std::function<bool(const std::string &)> &has_tensor);

@@ -61,10 +61,12 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
   Value tileEnds = b.metadata("TileEnds", i32, tile::Extent::QueryTiles);
   Value tileKeys = b.metadata("TileKeys", i32, tile::Extent::QueryTiles);
   Value positionsView = b.metadata("Positions", i32, tile::Extent::Tokens);
-  Value keys = b.cache(true, op.getLayer(), d, element), values = b.cache(false, op.getLayer(), d, element);
+  Type stored = op.getCache().getType().getStoredType(element);
+  Value keys = b.cache(true, op.getLayer(), d, stored), values = b.cache(false, op.getLayer(), d, stored);
   Value output = b.activationRows(group.getResult(0), d, Provenance::Output);
 
-  Value kvHead = b.toI32(tile::ProgramIdOp::create(b, b.getIndexType(), 0));
+  Value kvHeadIndex = tile::ProgramIdOp::create(b, b.getIndexType(), 0);
+  Value kvHead = b.toI32(kvHeadIndex);
   Value tileId = tile::ProgramIdOp::create(b, b.getIndexType(), 1);
   auto read = [&](Value view, Value at) { return Value(tile::ReadOp::create(b, i32, view, ValueRange{at})); };
   // All that leads to the keys' pages is known after one access.
@@ -99,6 +101,16 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
     }
     Value to = b.toIndex(length);
 
+    // Scales of codes are factors of the products with them.
+    Value keyScale = b.cacheScale(op.getKeyScaleAttr(), kvHeadIndex);
+    Value valueScale = b.cacheScale(op.getValueScaleAttr(), kvHeadIndex);
+    double scale = op.getScale().convertToDouble();
+    std::optional<double> cap;
+    if (op.getSoftcap())
+      cap = op.getSoftcap()->convertToDouble();
+    double toScore = cap ? scale / *cap : scale * llvm::numbers::log2e; // of the products, or of the tanh's argument
+    Value scaledKeys = keyScale ? b.mul(keyScale, b.full(f32, toScore)) : Value();
+
     auto rowType = b.tileType({m}, f32);
     SmallVector<Value> init{b.full(rowType, masked), b.full(rowType, 0.0), b.full(b.tileType({m, d}, f32), 0.0)};
     SmallVector<Value> sums = b.loop(from, to, keysPerTile, init, [&](Value at, ValueRange carried) {
@@ -107,16 +119,14 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
       Value inside = b.less(keyPosition, b.splat(length, {keysPerTile}));
       Value held = b.select(inside, keyPosition, b.like(keyPosition, -1));
       Value rows = cacheRows(b, held, b.splat(sequence, {keysPerTile}), kvHead, kvHeads);
-      Value key = b.gather(keys, rows, b.index(0), d);
+      Value key = b.toType(b.gather(keys, rows, b.index(0), d), element);
       auto scoreType = b.tileType({m, keysPerTile}, f32);
       Value score = tile::DotOp::create(b, query, key, b.full(scoreType, 0.0), /*transpose_rhs=*/true);
-      double scale = op.getScale().convertToDouble();
-      if (op.getSoftcap()) {
-        double cap = op.getSoftcap()->convertToDouble();
-        score = b.mul(math::TanhOp::create(b, b.mul(score, b.full(scoreType, scale / cap))), b.full(scoreType, cap));
-        scale = 1.0;
+      score = b.mul(score, scaledKeys ? b.splat(scaledKeys, {m, keysPerTile}) : b.full(scoreType, toScore));
+      if (cap) {
+        score = b.mul(math::TanhOp::create(b, score), b.full(scoreType, *cap));
+        score = b.mul(score, b.full(scoreType, llvm::numbers::log2e));
       }
-      score = b.mul(score, b.full(scoreType, scale * llvm::numbers::log2e));
       Value keyTile = b.broadcast(keyPosition, 0, m);
       if (slopes)
         score = b.add(score, b.mul(slopes, b.toF32(b.sub(keyTile, positionTile))));
@@ -130,7 +140,7 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
       Value correction = math::Exp2Op::create(b, b.sub(carried[0], top));
       Value sum = b.add(b.mul(carried[1], correction), b.reduce(Reduction::Add, p, 1));
       Value scaled = b.mul(carried[2], b.broadcast(correction, 1, d));
-      Value value = b.gather(values, rows, b.index(0), d);
+      Value value = b.toType(b.gather(values, rows, b.index(0), d), element);
       Value out = tile::DotOp::create(b, b.toType(p, element), value, scaled, /*transpose_rhs=*/false);
       return SmallVector<Value>{top, sum, out};
     });
@@ -141,8 +151,10 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
       sums[1] = b.add(sums[1], math::Exp2Op::create(b, b.sub(sink, sums[0])));
     }
     Value sum = b.maximum(sums[1], b.full(rowType, 1.0e-30));
-    Value normalised = b.toType(b.div(sums[2], b.broadcast(sum, 1, d)), element);
-    b.scatter(normalised, output, outputRow, b.index(0));
+    Value normalised = b.div(sums[2], b.broadcast(sum, 1, d));
+    if (valueScale)
+      normalised = b.mul(normalised, b.splat(valueScale, {m, d}));
+    b.scatter(b.toType(normalised, element), output, outputRow, b.index(0));
   });
 
   SmallVector<NamedAttribute> attributes;

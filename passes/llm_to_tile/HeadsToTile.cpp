@@ -181,10 +181,10 @@ void HeadsConverter::rotate(RopeOp rope, Parts &parts) {
 }
 
 void HeadsConverter::write(const Heads &heads, Value head, const Parts &parts) {
-  SmallVector<Value> rounded;
-  for (Value part : parts)
-    rounded.push_back(b.toType(part, element));
   if (heads.target == Heads::Target::Output) {
+    SmallVector<Value> rounded;
+    for (Value part : parts)
+      rounded.push_back(b.toType(part, element));
     Value result = group.getResult(heads.result);
     Value output = b.activation(result, Provenance::Output);
     Value column = sum(product(head, headDim), b.index(Placement::of(result).column));
@@ -195,9 +195,12 @@ void HeadsConverter::write(const Heads &heads, Value head, const Parts &parts) {
   Value sequences =
       b.load(b.metadata("RowSequences", b.getI32Type(), tile::Extent::Tokens), ValueRange{row}, {rowsPerBlock});
   Value rows = cacheRows(b, positions, sequences, b.toI32(head), heads.count);
-  Value cache = b.cache(heads.target == Heads::Target::Keys, append.getLayer(), headDim, element);
-  for (auto [i, part] : llvm::enumerate(rounded))
-    b.scatter(part, cache, rows, b.index(static_cast<int64_t>(i) * columns));
+  bool areKeys = heads.target == Heads::Target::Keys;
+  Type stored = append.getCache().getType().getStoredType(element);
+  Value cache = b.cache(areKeys, append.getLayer(), headDim, stored);
+  Value scale = b.cacheScale(areKeys ? append.getKeyScaleAttr() : append.getValueScaleAttr(), head);
+  for (auto [i, part] : llvm::enumerate(parts))
+    b.scatter(b.toStored(part, stored, scale), cache, rows, b.index(static_cast<int64_t>(i) * columns));
 }
 
 /// Handles `all[index]`, whose heads are those of the grid from `firstHead` on, and all that follow.

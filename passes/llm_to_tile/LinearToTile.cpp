@@ -138,6 +138,7 @@ static LogicalResult emitQkv(GroupOp group, LinearOp linear, Value acc, Value ro
     scf::YieldOp::create(b, ValueRange{pairs.getEven(), pairs.getOdd()});
   }
   Type element = cast<RankedTensorType>(append.getKey().getType()).getElementType();
+  Type stored = append.getCache().getType().getStoredType(element);
   Value low = b.toType(rotated.getResult(0), element), high = b.toType(rotated.getResult(1), element);
 
   Value query = group.getBody().front().getTerminator()->getOperand(0);
@@ -162,9 +163,11 @@ static LogicalResult emitQkv(GroupOp group, LinearOp linear, Value acc, Value ro
             b.load(b.metadata("RowSequences", b.getI32Type(), tile::Extent::Tokens), ValueRange{row}, {shape.m});
         Value rows = cacheRows(b, positions, sequences, b.toI32(kvHead), kvHeads);
         auto write = [&](bool keys) {
-          Value cache = b.cache(keys, append.getLayer(), d, element);
-          b.scatter(low, cache, rows, half);
-          b.scatter(high, cache, rows, halfHigh);
+          Value cache = b.cache(keys, append.getLayer(), d, stored);
+          Value scale = b.cacheScale(keys ? append.getKeyScaleAttr() : append.getValueScaleAttr(), kvHead);
+          bool areCodes = stored != element;
+          b.scatter(areCodes ? b.toStored(rotated.getResult(0), stored, scale) : low, cache, rows, half);
+          b.scatter(areCodes ? b.toStored(rotated.getResult(1), stored, scale) : high, cache, rows, halfHigh);
         };
         b.ifThen(isKey, [&] { write(true); }, [&] { write(false); });
       });

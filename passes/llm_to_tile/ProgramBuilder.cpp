@@ -175,6 +175,10 @@ Value ProgramBuilder::cache(bool keys, int64_t layer, int64_t headDim, Type elem
               MemoryAttr::get(getContext(), keys ? MemoryKind::KeyCache : MemoryKind::ValueCache, layer));
 }
 
+Value ProgramBuilder::cacheScale(FlatSymbolRefAttr name, Value head) {
+  return name ? ReadOp::create(*this, getF32Type(), weightVector(name), ValueRange{head}).getResult() : Value();
+}
+
 //===----------------------------------------------------------------------===//
 // Values
 //===----------------------------------------------------------------------===//
@@ -228,6 +232,8 @@ Value ProgramBuilder::div(Value x, Value y) {
 Value ProgramBuilder::rem(Value x, Value y) { return binary<arith::RemFOp, arith::RemSIOp>(*this, x, y); }
 Value ProgramBuilder::maximum(Value x, Value y) { return binary<arith::MaximumFOp, arith::MaxSIOp>(*this, x, y); }
 
+Value ProgramBuilder::minimum(Value x, Value y) { return binary<arith::MinimumFOp, arith::MinSIOp>(*this, x, y); }
+
 Value ProgramBuilder::less(Value x, Value y) {
   if (isFloat(x))
     return arith::CmpFOp::create(*this, arith::CmpFPredicate::OLT, x, y);
@@ -258,6 +264,19 @@ Value ProgramBuilder::toType(Value value, Type elementType) {
   if (from.getIntOrFloatBitWidth() < elementType.getIntOrFloatBitWidth())
     return arith::ExtFOp::create(*this, type, value);
   return arith::TruncFOp::create(*this, type, value);
+}
+
+Value ProgramBuilder::toStored(Value value, Type elementType, Value scale) {
+  auto codes = dyn_cast<FloatType>(elementType);
+  if (!codes || codes.getWidth() > 8)
+    return toType(value, elementType);
+  if (scale) {
+    Value inverse = arith::DivFOp::create(*this, full(getF32Type(), 1.0), scale);
+    value = mul(value, splat(inverse, cast<RankedTensorType>(value.getType()).getShape()));
+  }
+  // The conversion makes NaN of what is larger than the largest code.
+  double largest = llvm::APFloat::getLargest(codes.getFloatSemantics()).convertToDouble();
+  return toType(minimum(maximum(value, like(value, -largest)), like(value, largest)), elementType);
 }
 
 Value ProgramBuilder::reduce(Reduction kind, Value value, int64_t axis) {

@@ -58,6 +58,8 @@ public:
   /// The same memory, seen as rows of `columns` elements without an end (heads as rows).
   mlir::Value activationRows(mlir::Value value, int64_t columns, tile::Provenance provenance);
   mlir::Value cache(bool keys, int64_t layer, int64_t headDim, mlir::Type elementType);
+  /// The scale of the kv head `head` (index), of the weight `name`; null without a name.
+  mlir::Value cacheScale(mlir::FlatSymbolRefAttr name, mlir::Value head);
 
   /// Adds a view as an argument, or finds the one that the same memory already has; null where no tile.launch gives the
   /// program its arguments. Accesses to a view with an extent end there. One without has a size all the same: `rows`,
@@ -86,6 +88,7 @@ public:
   mlir::Value div(mlir::Value a, mlir::Value b);
   mlir::Value rem(mlir::Value a, mlir::Value b);
   mlir::Value maximum(mlir::Value a, mlir::Value b);
+  mlir::Value minimum(mlir::Value a, mlir::Value b);
   mlir::Value less(mlir::Value a, mlir::Value b);
   mlir::Value lessEqual(mlir::Value a, mlir::Value b) { return logicalNot(less(b, a)); }
   mlir::Value logicalNot(mlir::Value a);
@@ -94,6 +97,8 @@ public:
   /// To f32 and back; nothing where the type is already right.
   mlir::Value toF32(mlir::Value a);
   mlir::Value toType(mlir::Value a, mlir::Type elementType);
+  /// `a` (f32) as a cache of `elementType` stores it: codes are the nearest to a / scale, a scalar or null.
+  mlir::Value toStored(mlir::Value a, mlir::Type elementType, mlir::Value scale);
   mlir::Value reduce(tile::Reduction kind, mlir::Value a, int64_t axis);
   mlir::Value broadcast(mlir::Value vector, int64_t axis, int64_t size);
   mlir::Value iota(int64_t size);

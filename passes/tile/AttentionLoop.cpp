@@ -37,6 +37,13 @@ template <typename Op> static Value reduced(Value value, Reduction kind) {
   return op && op.getKind() == kind ? Value(op.getValue()) : Value();
 }
 
+/// The gather of an operand, which may widen what the cache stores; null if it is none.
+static tile::GatherOp gathered(Value operand) {
+  if (auto wide = operand.getDefiningOp<arith::ExtFOp>())
+    operand = wide.getIn();
+  return operand.getDefiningOp<tile::GatherOp>();
+}
+
 static LogicalResult findProducts(tile::ProgramOp program, AttentionLoop &result) {
   WalkResult walk = program.walk([&](tile::DotOp dot) {
     tile::DotOp &place = dot.getTransposeRhs() ? result.scores : result.outputs;
@@ -55,8 +62,8 @@ static LogicalResult findProducts(tile::ProgramOp program, AttentionLoop &result
   if (!result.loop || result.outputs->getParentOp() != result.loop)
     return result.scores.emitError("stands in no loop together with the product of the outputs");
   result.queries = result.scores.getLhs().getDefiningOp<tile::GatherOp>();
-  result.keys = result.scores.getRhs().getDefiningOp<tile::GatherOp>();
-  result.values = result.outputs.getRhs().getDefiningOp<tile::GatherOp>();
+  result.keys = gathered(result.scores.getRhs());
+  result.values = gathered(result.outputs.getRhs());
   if (!result.queries || result.loop->isAncestor(result.queries) || !result.keys || !result.values)
     return result.scores.emitError("has operands that are not gathered: queries before the loop, keys inside");
   for (tile::GatherOp gather : {result.keys, result.values})

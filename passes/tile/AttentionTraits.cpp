@@ -2,6 +2,7 @@
 
 #include "passes/tile/AttentionTraits.h"
 
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
 
 using namespace mlir;

@@ -35,7 +35,7 @@ absl::Status VerifyCacheGroups(const plan::Model &model) {
                        model.layers());
       has_cache[layer] = true;
     }
-    if (!IsFloat(group.type()))
+    if (!IsFloat(group.type()) && group.type() != plan::DataType_F8E4M3)
       return UnsupportedPlan("cache group {} stores keys and values as {}", i,
                              NameOrNumber(group.type(), plan::EnumNameDataType(group.type())));
     // Any group can use any page, so all pages have the same size.

@@ -165,8 +165,9 @@ TEST(PlanForms, CacheGroups) {
   auto groups = [](uint32_t layers, std::vector<TestCacheGroup> list) {
     return TestPlan{.model = {.layers = layers, .cache_groups = std::move(list)}};
   };
-  EXPECT_THAT(Unsupported(groups(1, {{.type = plan::DataType_F8E4M3}})),
-              HasSubstr("cache group 0 stores keys and values as F8E4M3"));
+  EXPECT_THAT(Unsupported(groups(1, {{.type = plan::DataType_F8E5M2}})),
+              HasSubstr("cache group 0 stores keys and values as F8E5M2"));
+  EXPECT_TRUE(Verify(groups(1, {{.type = plan::DataType_F8E4M3}})).ok());
   EXPECT_THAT(Unsupported(groups(2, {{.layers = {0}}, {.layers = {1}, .page_size = 32}})),
               HasSubstr("cache group 1 has pages of 32 positions and 1024 bytes per layer, but group 0 of 16 positions "
                         "and 512 bytes"));

@@ -228,7 +228,8 @@ void Importer::buildStep() {
   auto ids = RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
   auto logitsType = rows(config.vocab_size, builder.getF32Type());
   auto batchType = llm::BatchType::get(context);
-  auto cacheType = llm::KvCacheType::get(context);
+  auto codes = config.fp8_cache ? Type(Float8E4M3FNType::get(context)) : Type();
+  auto cacheType = llm::KvCacheType::get(context, codes);
   auto step = func::FuncOp::create(builder, "step",
                                    builder.getFunctionType({ids, batchType, cacheType}, {logitsType, ids, cacheType}));
   Block *body = step.addEntryBlock();
@@ -323,7 +324,14 @@ Value Importer::buildAttention(size_t layer, Value x) {
 
   std::string attention = module(names.attention, layer);
   at(attention + ".kv_append");
-  cache = llm::KvAppendOp::create(builder, cache.getType(), cache, k, v, batch, layer, config.head_dim);
+  auto scaleOf = [&](StringRef name, const CacheScale &scale) {
+    return scale.tensor.empty() ? FlatSymbolRefAttr()
+                                : FlatSymbolRefAttr::get(builder.getContext(), CacheScaleName(names, layer, name));
+  };
+  FlatSymbolRefAttr keyScale = scaleOf("k_scale", config.layers[layer].key_scale);
+  FlatSymbolRefAttr valueScale = scaleOf("v_scale", config.layers[layer].value_scale);
+  cache = llm::KvAppendOp::create(builder, cache.getType(), cache, k, v, batch, layer, config.head_dim, keyScale,
+                                  valueScale);
   at(attention);
   const std::optional<int64_t> &window = config.layers[layer].window;
   const std::optional<double> &softcap = config.attention_softcap;
@@ -333,7 +341,8 @@ Value Importer::buildAttention(size_t layer, Value x) {
       builder.getI64IntegerAttr(config.head_dim), builder.getF64FloatAttr(config.attention_scale),
       window ? builder.getI64IntegerAttr(*window) : IntegerAttr(),
       softcap ? builder.getF64FloatAttr(*softcap) : FloatAttr(),
-      config.alibi.empty() ? DenseF64ArrayAttr() : builder.getDenseF64ArrayAttr(config.alibi), FlatSymbolRefAttr());
+      config.alibi.empty() ? DenseF64ArrayAttr() : builder.getDenseF64ArrayAttr(config.alibi), FlatSymbolRefAttr(),
+      keyScale, valueScale);
   return buildLinear(module(names.o, layer), attended, rows(config.hidden_size), config.output_bias);
 }
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 
 from check_kernels import Emulator, Gpu, Pages, from_bf16, map_of, np, random_bf16, relative_error, to_bf16
+from check_quantized import e4m3
 
 # name: heads, kv heads, head_dim, page size, window, maximum sequences of the entry point, lengths of the sequences
 CASES = {
@@ -30,6 +31,9 @@ CASES = {
     "softcap": (8, 2, 64, 16, None, 2, [1, 75]),
     "alibi": (4, 2, 32, 16, None, 2, [1, 75]),
     "sinks": (4, 2, 32, 16, 40, 2, [3, 70]),
+    "fp8": (8, 2, 128, 16, None, 2, [1, 150]),  # keys and values in e4m3, also of the next
+    "fp8_small_heads": (6, 2, 64, 32, 40, 2, [10, 150]),
+    "fp8_softcap": (4, 2, 96, 16, None, 2, [33, 70]),
 }
 # The same for steps of many rows. Instead of lengths: (length, rows) of each sequence, where the rows are its last
 # positions.
@@ -43,6 +47,8 @@ PREFILL = {
     "prefill_softcap": (4, 2, 64, 16, None, 128, [(70, 20), (9, 9)]),
     "prefill_wide_softcap": (2, 2, 256, 16, 40, 128, [(50, 20)]),
     "prefill_alibi_sinks": (4, 2, 32, 16, None, 128, [(70, 20), (9, 9)]),
+    "prefill_fp8": (4, 2, 128, 16, None, 256, [(150, 32), (40, 3), (9, 9)]),
+    "prefill_fp8_window": (6, 2, 64, 32, 40, 128, [(70, 20), (129, 21)]),
 }
 PREFILL_TIMED = {
     "prefill_8b": (32, 8, 128, 16, None, 8192, [[(2048, 2048)], [(2048, 2048)] * 4, [(8192, 8192)],
@@ -50,12 +56,13 @@ PREFILL_TIMED = {
     "prefill_1b": (32, 8, 64, 16, None, 8192, [[(2048, 2048)], [(8192, 8192)]]),
 }
 # Scores have a standard deviation of 1, so these caps change most of them.
-SOFTCAPS = {"softcap": 1.5, "prefill_softcap": 1.5, "prefill_wide_softcap": 1.5}
+SOFTCAPS = {"fp8_softcap": 1.5, "softcap": 1.5, "prefill_softcap": 1.5, "prefill_wide_softcap": 1.5}
 # Slopes of each head: of the order of the scores over a few dozen positions.
 SLOPES = {"alibi": [0.25, 0.0625, 0.015625, 0.5], "prefill_alibi_sinks": [0.25, 0.0625, 0.015625, 0.5]}
 SINKS = {"sinks": [2.0, -1.0, 0.5, 40.0], "prefill_alibi_sinks": [2.0, -1.0, 0.5, 40.0]}  # exact in bfloat16
-EMULATED = ("llama", "page_128_wide", "window", "all_in_one_group", "odd_width", "prefill_window", "prefill_seven_heads",
-            *SOFTCAPS, *SLOPES, "sinks")  # the other cases are similar to these
+FP8 = [name for name in {**CASES, **PREFILL} if "fp8" in name]
+EMULATED = ("llama", *FP8, "page_128_wide", "window", "all_in_one_group", "odd_width", "prefill_window", "prefill_seven_heads",
+            "softcap", "prefill_softcap", "prefill_wide_softcap", *SLOPES, "sinks")  # the other cases are similar to these
 TIMED = {  # the same, with a list of lengths for each measurement
     "8b_1": (32, 8, 128, 16, None, 1, [[512], [2048], [8192]]),
     "8b_8": (32, 8, 128, 16, None, 8, [[512] * 8, [2048] * 8, [200, 8000, 100, 700, 3000, 512, 512, 512]]),
@@ -67,10 +74,12 @@ TIMED = {  # the same, with a list of lengths for each measurement
 MOST = 16384  # positions of a page table
 
 
-def program(heads, kv_heads, d, page, window, rows, kind="decode", softcap=None, slopes=None, sinks=None):
+def program(heads, kv_heads, d, page, window, rows, kind="decode", softcap=None, slopes=None, sinks=None, fp8=False):
     columns = heads * d
+    cache = "!llm.kv_cache<f8E4M3FN>" if fp8 else "!llm.kv_cache"
     options = {"window": f"{window} : i64" if window else None, "softcap": f"{softcap} : f64" if softcap else None,
-               "alibi": f"array<f64: {', '.join(map(str, slopes))}>" if slopes else None, "sinks": "@sinks" if sinks else None}
+               "alibi": f"array<f64: {', '.join(map(str, slopes))}>" if slopes else None, "sinks": "@sinks" if sinks else None,
+               "key_scale": "@key_scale" if fp8 else None, "value_scale": "@value_scale" if fp8 else None}
     given = "".join(f", {name} = {value}" for name, value in options.items() if value)
     sequences = rows if kind == "decode" else min(rows, 128)
     return f"""
@@ -78,7 +87,9 @@ module attributes {{llm.model = {{architecture = "llama", vocab_size = 64 : i64,
     heads = {heads} : i64, kv_heads = {kv_heads} : i64, head_dim = {d} : i64, max_model_len = {MOST} : i64}}}} {{
   llm.weight @embed : tensor<64x{columns}xbf16> from ["embed"]
   llm.weight @sinks : tensor<{heads}xbf16> from ["sinks"]
-  func.func @step(%tokens: tensor<?xi32>, %batch: !llm.batch, %kv: !llm.kv_cache) -> (tensor<?x{columns}xbf16>, !llm.kv_cache)
+  llm.weight @key_scale : tensor<{kv_heads}xf32> from ["key_scale"]
+  llm.weight @value_scale : tensor<{kv_heads}xf32> from ["value_scale"]
+  func.func @step(%tokens: tensor<?xi32>, %batch: !llm.batch, %kv: {cache}) -> (tensor<?x{columns}xbf16>, {cache})
       attributes {{llm.entry = {{kind = "{kind}", max_tokens = {rows} : i64, max_sequences = {sequences} : i64}}}} {{
     %q = llm.group "embed" family("rows") -> tensor<?x{columns}xbf16> {{
       %0 = llm.embedding %tokens, @embed : (tensor<?xi32>) -> tensor<?x{columns}xbf16>
@@ -87,10 +98,10 @@ module attributes {{llm.model = {{architecture = "llama", vocab_size = 64 : i64,
     %a = llm.group "attention" family("attention") -> tensor<?x{columns}xbf16> {{
       %0 = llm.paged_attention %q, %kv, %batch {{layer = 0 : i64, heads = {heads} : i64, kv_heads = {kv_heads} : i64,
           head_dim = {d} : i64, scale = {d ** -0.5:.17f} : f64{given}}}
-          : (tensor<?x{columns}xbf16>, !llm.kv_cache, !llm.batch) -> tensor<?x{columns}xbf16>
+          : (tensor<?x{columns}xbf16>, {cache}, !llm.batch) -> tensor<?x{columns}xbf16>
       llm.yield %0 : tensor<?x{columns}xbf16>
     }}
-    return %a, %kv : tensor<?x{columns}xbf16>, !llm.kv_cache
+    return %a, %kv : tensor<?x{columns}xbf16>, {cache}
   }}
 }}
 """
@@ -104,7 +115,7 @@ def make(tools, folder, what):
         target.mkdir(parents=True, exist_ok=True)
         pipeline = f"builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{{target=sm_90a page-size={case[3]}}})"
         tiles = subprocess.run([tools / "inlay-opt", f"--pass-pipeline={pipeline}"], text=True, check=True, capture_output=True,
-                               input=program(*case[:6], kind, SOFTCAPS.get(name), SLOPES.get(name), SINKS.get(name))).stdout
+                               input=program(*case[:6], kind, SOFTCAPS.get(name), SLOPES.get(name), SINKS.get(name), name in FP8)).stdout
         (target / "tile.mlir").write_text(tiles)
         print(subprocess.run([tools / "inlay-translate", f"--tile-to-{what}", f"--kernels-to={target}", target / "tile.mlir"],
                              check=True, capture_output=True, text=True).stdout if what == "cubin" else name, flush=True)
@@ -133,6 +144,25 @@ def arguments(rng, case, lengths, padded=0):
              for column, filler in ((np.arange(n), -1), (row_of, 0), (row_of + 1, 0), (np.array(lengths), 0))]
     arrays = [q, *tiles, positions, pages.keys, pages.values, np.zeros((n * heads, d), np.uint16), pages.table]
     return arrays, [n, n, n + padded, n, 0, pages.rows], pages, row_of
+
+
+def with_codes(name, arrays, pages):
+    """The arrays of a case whose name has fp8: keys and values become codes with a scale for each head, before the page
+    table. `pages` gets the numbers that they stand for, as bfloat16."""
+    if name not in FP8:
+        return arrays
+    result, rng, kv_heads = list(arrays), np.random.default_rng(2), pages.kv_heads
+    table = e4m3(np.arange(0x7F, dtype=np.uint8))
+    head = np.arange(pages.rows) // pages.page_size % kv_heads
+    scales = [rng.uniform(0.01, 2, kv_heads).astype(np.float32) for _ in range(2)]
+    for i, (floats, scale) in enumerate(((pages.keys, scales[0]), (pages.values, scales[1]))):
+        numbers = from_bf16(floats) / scale[head, None]
+        codes = np.abs(np.abs(numbers)[..., None] - table).argmin(-1).astype(np.uint8) | np.signbit(numbers) * np.uint8(0x80)
+        codes[np.isnan(numbers)] = 0x7F
+        result[6 + i] = codes
+        floats[...] = to_bf16(e4m3(codes) * scale[head, None])
+        floats[codes & 0x7F == 0x7F] = 0x7FC0
+    return result[:9] + scales + result[9:]
 
 
 def with_sinks(name, arrays):
@@ -195,6 +225,7 @@ def check_prefill(device, folder, cases):
     for name, case in cases.items():
         heads, kv_heads, d, page, window, _, parts = case
         arrays, sizes, pages, firsts = prefill_arguments(np.random.default_rng(1), case, parts)
+        arrays = with_codes(name, arrays, pages)
         newest = [pages.row(s, position, head) for s, (length, rows) in enumerate(parts)
                   for position in range(length - rows, length) for head in range(kv_heads)]
         results, _ = device.launch(folder / name, "step_attention", with_sinks(name, arrays), sizes,
@@ -220,6 +251,7 @@ def check(device, folder, cases):
     for name, case in cases.items():
         rng = np.random.default_rng(1)
         arrays, sizes, pages, row_of = arguments(rng, case, case[6], padded=1)
+        arrays = with_codes(name, arrays, pages)
         newest = [pages.row(s, length - 1, head) for s, length in enumerate(case[6]) for head in range(case[1])]
         results, _ = device.launch(folder / name, "step_attention", with_sinks(name, arrays), sizes,
                                    late=[(array, row) for array in (6, 7) for row in newest])

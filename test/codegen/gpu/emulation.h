@@ -158,7 +158,11 @@ template <> bfloat16 from_float<bfloat16>(float x) {
     return {0x7fff};
   return {static_cast<unsigned short>((bits + 0x7fffu + ((bits >> 16) & 1)) >> 16)};
 }
-static float e4m3(int code) {
+struct e4m3 {
+  unsigned char bits;
+};
+static float to_float(e4m3 x) {
+  int code = x.bits;
   int exponent = code >> 3 & 15, fraction = code & 7;
   if (exponent == 15 && fraction == 7)
     return NAN;
@@ -167,8 +171,21 @@ static float e4m3(int code) {
   return code & 0x80 ? -magnitude : magnitude;
 }
 static void convert_e4m3x2(float *numbers, unsigned short codes) {
-  numbers[0] = e4m3(codes & 0xff);
-  numbers[1] = e4m3(codes >> 8);
+  numbers[0] = to_float(e4m3{static_cast<unsigned char>(codes)});
+  numbers[1] = to_float(e4m3{static_cast<unsigned char>(codes >> 8)});
+}
+template <> e4m3 from_float<e4m3>(float x) {
+  if (x != x)
+    return {0x7f};
+  // Codes grow with the number that they stand for: the nearest of 0 to 448, the even one of two.
+  int code = 0;
+  float least = INFINITY;
+  for (int other = 0; other < 0x7f; ++other) {
+    float distance = fabsf(to_float(e4m3{static_cast<unsigned char>(other)}) - fabsf(x));
+    if (distance < least || (distance == least && other % 2 == 0))
+      least = distance, code = other;
+  }
+  return {static_cast<unsigned char>(code | (std::signbit(x) ? 0x80 : 0))};
 }
 static int pack_bits(bfloat16 low, bfloat16 high) {
   return static_cast<int>(low.bits | static_cast<unsigned>(high.bits) << 16);

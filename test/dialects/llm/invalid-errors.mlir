@@ -386,3 +386,49 @@ func.func @attention_sinks(%q: tensor<?x16xf32>, %kv: !llm.kv_cache, %batch: !ll
       : (tensor<?x16xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x16xf32>
   return
 }
+
+// -----
+
+// expected-error @+1 {{a cache stores keys and values as 'f8E5M2', expected f8E4M3FN}}
+func.func @cache_codes(%kv: !llm.kv_cache<f8E5M2>) {
+  return
+}
+
+// -----
+
+llm.weight @scale : tensor<1xf32> from ["k_scale"]
+func.func @append_scale(%kv: !llm.kv_cache, %k: tensor<?x4xf32>, %batch: !llm.batch) {
+  // expected-error @+1 {{has the scale 'scale' of a cache that stores keys and values as they are, '!llm.kv_cache'}}
+  %kv1 = llm.kv_append %kv, %k, %k, %batch {layer = 0 : i64, head_dim = 4 : i64, key_scale = @scale}
+      : (!llm.kv_cache, tensor<?x4xf32>, tensor<?x4xf32>, !llm.batch) -> !llm.kv_cache
+  return
+}
+
+// -----
+
+llm.weight @scale : tensor<1xf32> from ["k_scale"]
+func.func @append_scales(%kv: !llm.kv_cache<f8E4M3FN>, %k: tensor<?x8xf32>, %batch: !llm.batch) {
+  // expected-error @+1 {{reads 'scale' of shape 1, expected 2}}
+  %kv1 = llm.kv_append %kv, %k, %k, %batch {layer = 0 : i64, head_dim = 4 : i64, value_scale = @scale}
+      : (!llm.kv_cache<f8E4M3FN>, tensor<?x8xf32>, tensor<?x8xf32>, !llm.batch) -> !llm.kv_cache<f8E4M3FN>
+  return
+}
+
+// -----
+
+func.func @append_other_cache(%kv: !llm.kv_cache<f8E4M3FN>, %k: tensor<?x4xf32>, %batch: !llm.batch) {
+  // expected-error @+1 {{makes '!llm.kv_cache' of '!llm.kv_cache<f8E4M3FN>'}}
+  %kv1 = llm.kv_append %kv, %k, %k, %batch {layer = 0 : i64, head_dim = 4 : i64}
+      : (!llm.kv_cache<f8E4M3FN>, tensor<?x4xf32>, tensor<?x4xf32>, !llm.batch) -> !llm.kv_cache
+  return
+}
+
+// -----
+
+llm.weight @scale : tensor<2xbf16> from ["v_scale"]
+func.func @attention_scale(%q: tensor<?x16xf32>, %kv: !llm.kv_cache<f8E4M3FN>, %batch: !llm.batch) {
+  // expected-error @+1 {{reads 'scale' of 'tensor<2xbf16>', expected f32}}
+  %y = llm.paged_attention %q, %kv, %batch {layer = 0 : i64, heads = 4 : i64, kv_heads = 2 : i64, head_dim = 4 : i64, scale = 1.0 : f64, value_scale = @scale}
+      : (tensor<?x16xf32>, !llm.kv_cache<f8E4M3FN>, !llm.batch) -> tensor<?x16xf32>
+  return
+}

@@ -20,3 +20,21 @@ func.func @append(%k: tensor<?x2xf32> {llm.value = dense<[[1.0, 2.0], [3.0, 4.0]
       : (!llm.kv_cache, tensor<?x2xf32>, tensor<?x2xf32>, !llm.batch) -> !llm.kv_cache
   return %kv2 : !llm.kv_cache
 }
+
+// A cache of codes holds the nearest of x / scale, ties to even: 17 / 2 lies between 8 and 9, 1000 / 2 is clipped to 448,
+// 0.003 / 2 to the nearest multiple of 2^-9. Values have another scale for each head.
+llm.weight @k_scale : tensor<2xf32> = dense<[2.0, 2.0]> : tensor<2xf32>
+llm.weight @v_scale : tensor<2xf32> = dense<[1.0, 0.5]> : tensor<2xf32>
+// CHECK-LABEL: @codes result 0
+// CHECK-NEXT: layer 0 sequence 0 position 0: key 8 448 -448 0.00195312 value 1 -2 6 8
+// CHECK-NEXT: layer 1 sequence 0 position 0: key 16 448 -448 0.00390625 value 1 -2 3 4
+func.func @codes(%k: tensor<?x4xf32> {llm.value = dense<[[17.0, 1000.0, -2000.0, 0.003]]> : tensor<1x4xf32>},
+                 %v: tensor<?x4xf32> {llm.value = dense<[[1.0, -2.0, 3.0, 4.0]]> : tensor<1x4xf32>},
+                 %batch: !llm.batch {llm.value = {sequences = array<i64: 0>, positions = array<i64: 0>}},
+                 %kv: !llm.kv_cache<f8E4M3FN>) -> !llm.kv_cache<f8E4M3FN> {
+  %kv0 = llm.kv_append %kv, %k, %v, %batch {layer = 0 : i64, head_dim = 2 : i64, key_scale = @k_scale, value_scale = @v_scale}
+      : (!llm.kv_cache<f8E4M3FN>, tensor<?x4xf32>, tensor<?x4xf32>, !llm.batch) -> !llm.kv_cache<f8E4M3FN>
+  %kv1 = llm.kv_append %kv0, %k, %v, %batch {layer = 1 : i64, head_dim = 2 : i64}
+      : (!llm.kv_cache<f8E4M3FN>, tensor<?x4xf32>, tensor<?x4xf32>, !llm.batch) -> !llm.kv_cache<f8E4M3FN>
+  return %kv1 : !llm.kv_cache<f8E4M3FN>
+}

@@ -98,3 +98,21 @@ func.func @sinks_of_heads(%k: tensor<?x1xf32> {llm.value = dense<0.0> : tensor<2
       : (tensor<?x2xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x2xf32>
   return %y : tensor<?x2xf32>
 }
+
+// Codes are read times their scale: keys of 1 are stored as 2 and values of 6 as 12. 0.3 is stored as 0.625, 3.375 as 7.
+llm.weight @half : tensor<1xf32> = dense<0.5> : tensor<1xf32>
+// CHECK-LABEL: @codes result 0
+// CHECK-NEXT: 6 0.3125
+// CHECK-NEXT: 4.5 1.10938
+func.func @codes(%q: tensor<?x2xf32> {llm.value = dense<[[1.0, 0.0], [1.0, 0.0]]> : tensor<2x2xf32>},
+                 %k: tensor<?x2xf32> {llm.value = dense<[[1.0, 0.0], [0.0, 1.0]]> : tensor<2x2xf32>},
+                 %v: tensor<?x2xf32> {llm.value = dense<[[6.0, 0.3], [0.0, 3.375]]> : tensor<2x2xf32>},
+                 %batch: !llm.batch {llm.value = {sequences = array<i64: 0, 0>, positions = array<i64: 0, 1>}},
+                 %kv: !llm.kv_cache<f8E4M3FN>) -> tensor<?x2xf32> {
+  %kv1 = llm.kv_append %kv, %k, %v, %batch {layer = 0 : i64, head_dim = 2 : i64, key_scale = @half, value_scale = @half}
+      : (!llm.kv_cache<f8E4M3FN>, tensor<?x2xf32>, tensor<?x2xf32>, !llm.batch) -> !llm.kv_cache<f8E4M3FN>
+  %y = llm.paged_attention %q, %kv1, %batch {layer = 0 : i64, heads = 1 : i64, kv_heads = 1 : i64, head_dim = 2 : i64, scale = 1.0986122886681098 : f64,
+                                             key_scale = @half, value_scale = @half}
+      : (tensor<?x2xf32>, !llm.kv_cache<f8E4M3FN>, !llm.batch) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}

@@ -1,0 +1,68 @@
+// A model whose keys and values are cached in fp8: a page has half of the bytes, and what moves pages (prefix reuse,
+// preemption, offload, draft tokens) changes no bit of the output.
+#include "test/e2e/engine_testing.h"
+
+#include "gmock/gmock.h"
+
+namespace inlay {
+namespace {
+
+std::string LongPrompt() { return kPrompts[4] + kPrompts[2] + kPrompts[4] + kPrompts[2] + kPrompts[4]; }
+
+TEST(EngineFp8Cache, PagesHaveHalfOfTheBytes) {
+  EngineOptions options;
+  options.target = "cpu";
+  options.kv_cache_bytes = 1 << 20;
+  absl::StatusOr<MemoryPlan> codes = Engine::Plan(INLAY_TEST_BUNDLE, options);
+  absl::StatusOr<MemoryPlan> floats = Engine::Plan(INLAY_TEST_WIDE_BUNDLE, options);
+  ASSERT_TRUE(codes.ok() && floats.ok()) << codes.status() << floats.status();
+  EXPECT_EQ(codes->page_size, floats->page_size);
+  EXPECT_EQ(2 * codes->bytes_per_page, floats->bytes_per_page);
+  EXPECT_EQ(codes->total_pages, 2 * floats->total_pages);
+  EXPECT_EQ(codes->kv_cache_tokens, 2 * floats->kv_cache_tokens);
+  EXPECT_EQ(codes->weights_bytes, floats->weights_bytes);
+}
+
+TEST(EngineFp8Cache, ReusedPrefixesGiveTheSameBits) {
+  EngineOptions without;
+  without.enable_prefix_caching = false;
+  std::unique_ptr<Engine> reusing = Load(), plain = Load(without);
+  for (const std::string &end : {"x", "def f():", "x", ""}) {
+    Answer expected = Finish(*Submit(*plain, LongPrompt() + end, Greedy(12)));
+    EXPECT_TRUE(Finish(*Submit(*reusing, LongPrompt() + end, Greedy(12))) == expected) << end;
+  }
+  EXPECT_GT(reusing->Stats().prefix_cache_hits, 0);
+  ExpectNoPagesLost(*reusing);
+}
+
+TEST(EngineFp8Cache, ChunksOfPromptsGiveTheSameBits) {
+  EngineOptions small;
+  small.max_num_batched_tokens = 32;
+  ExpectEqual(AllAtOnce(*Load(small), Greedy(24)), OneByOne(*Load(), Greedy(24)));
+}
+
+TEST(EngineFp8Cache, GuessedTokensGiveTheSameBits) {
+  EngineOptions guessing;
+  guessing.num_speculative_tokens = 5;
+  std::unique_ptr<Engine> engine = Load(guessing);
+  ExpectEqual(OneByOne(*engine, Greedy(100)), OneByOne(*Load(), Greedy(100)));
+  EXPECT_GT(engine->Stats().accepted_draft_tokens, 0);
+}
+
+TEST(EngineFp8Cache, PreemptedAndOffloadedRequestsGiveTheSameBits) {
+  std::vector<Answer> expected = OneByOne(*Load(), Greedy(60));
+  for (const char *mode : {"recompute", "swap"}) {
+    EngineOptions options = FewPages(14);
+    options.preemption_mode = mode;
+    if (options.preemption_mode == "swap")
+      options.swap_space_bytes = 40 * (options.kv_cache_bytes / 14);
+    std::unique_ptr<Engine> engine = Load(options);
+    ExpectEqual(AllAtOnce(*engine, Greedy(60)), expected);
+    EXPECT_GT(engine->Stats().preemptions, 0) << "the pages were enough, so the test has no preempted sequence";
+    EXPECT_EQ(engine->Stats().swapped_out_pages > 0, options.preemption_mode == "swap");
+    ExpectNoPagesLost(*engine);
+  }
+}
+
+} // namespace
+} // namespace inlay
