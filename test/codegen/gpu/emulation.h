@@ -313,6 +313,9 @@ static void enter() {
   yield();
   abort();
 }
+/// Memory that mapMemory() gave, with the page behind it: address and bytes.
+static std::vector<std::pair<void *, size_t>> mappings;
+static std::vector<unsigned char *> sharedEnds, stackEnds;
 /// Returns the end of `bytes` of memory. An inaccessible page follows.
 static unsigned char *mapMemory(size_t bytes) {
   constexpr size_t page = 4096;
@@ -323,20 +326,27 @@ static unsigned char *mapMemory(size_t bytes) {
     perror("memory for a block");
     abort();
   }
+  mappings.emplace_back(memory, pages + page);
   return static_cast<unsigned char *>(memory) + pages;
+}
+/// A process may have some ten thousand mappings, and runs many kernels.
+static void unmapMemory() {
+  for (auto [memory, bytes] : mappings)
+    munmap(memory, bytes);
+  mappings.clear();
+  sharedEnds.clear();
+  stackEnds.clear();
 }
 /// Shared memory for the block of this rank: `bytes` of NaNs at a multiple of 1024, before an inaccessible page.
 static unsigned char *sharedMemory(int rank, size_t bytes) {
   constexpr size_t alignment = 1024, most = 256 * 1024;
-  static std::vector<unsigned char *> ends;
-  while (static_cast<int>(ends.size()) <= rank)
-    ends.push_back(mapMemory(most));
+  while (static_cast<int>(sharedEnds.size()) <= rank)
+    sharedEnds.push_back(mapMemory(most));
   size_t aligned = (bytes + alignment - 1) / alignment * alignment;
-  return static_cast<unsigned char *>(memset(ends[rank] - aligned, 0xff, aligned));
+  return static_cast<unsigned char *>(memset(sharedEnds[rank] - aligned, 0xff, aligned));
 }
 /// Makes the fiber of thread `thread` of a block. It starts at enter(), on stack number `index`.
 static std::unique_ptr<Fiber> makeFiber(Block &block, int thread, size_t index) {
-  static std::vector<unsigned char *> stackEnds;
   if (index == stackEnds.size())
     stackEnds.push_back(mapMemory(128 * 1024));
   auto fiber = std::make_unique<Fiber>();
@@ -416,4 +426,5 @@ static void runGrid(void (*body)(), const EmulatedLaunch &launch) {
     for (unsigned y = 0; y < gridDim.y; ++y)
       for (unsigned x = 0; x < gridDim.x; x += launch.cluster)
         runCluster(launch, {x, y, z});
+  unmapMemory();
 }
