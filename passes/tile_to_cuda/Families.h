@@ -18,7 +18,8 @@
 namespace inlay {
 using FamilyLowering = mlir::LogicalResult (*)(tile::ProgramOp program, mlir::OpBuilder &builder);
 
-/// Op by op: linear layers and attention after tile-pipeline, row-wise programs, sampling, and whatever has no schedule.
+/// Op by op: linear layers and attention after tile-pipeline, row-wise programs, sampling, and whatever has no
+/// schedule.
 mlir::LogicalResult lowerGeneric(tile::ProgramOp program, mlir::OpBuilder &builder);
 
 /// The lowering of a program's schedule; lowerGeneric without one, null (with a diagnostic) where none is selected yet.
