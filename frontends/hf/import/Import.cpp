@@ -268,7 +268,7 @@ Value Importer::buildLogits(Value rows) {
   at(StringRef(names.lm_head));
   auto type = RankedTensorType::get({ShapedType::kDynamic, config.vocab_size}, builder.getF32Type());
   FlatSymbolRefAttr bias = config.head_bias ? biasOf(StringRef(names.lm_head)) : FlatSymbolRefAttr();
-  Value logits = llm::LinearOp::create(builder, TypeRange{type}, rows, weightOf(head), bias, StringAttr()).getResult(0);
+  Value logits = llm::LinearOp::create(builder, TypeRange{type}, rows, /*scales=*/Value(), weightOf(head), bias, StringAttr()).getResult(0);
   logits = buildScale("logits_multiplier", logits, config.logits_scale);
   if (!config.logits_softcap)
     return logits;
@@ -365,7 +365,7 @@ Value Importer::buildResidual(const std::string &module, Value residual, Value i
 
 Value Importer::buildLinear(const std::string &module, Value input, RankedTensorType result, bool bias) {
   at(module);
-  return llm::LinearOp::create(builder, TypeRange{result}, input, weightOf(module),
+  return llm::LinearOp::create(builder, TypeRange{result}, input, /*scales=*/Value(), weightOf(module),
                                bias ? biasOf(module) : FlatSymbolRefAttr(), StringAttr())
       .getResult(0);
 }
