@@ -115,7 +115,7 @@ SmallVector<Value> VectorBuilder::choose(Value condition, TypeRange types, funct
 Type VectorBuilder::storage(Type element) {
   if (element.isBF16() || element.isF16())
     return getI16Type();
-  if (element.isInteger(1))
+  if (element.isInteger(1) || (isa<FloatType>(element) && element.getIntOrFloatBitWidth() == 8))
     return getI8Type();
   return element.isIndex() ? getI64Type() : element;
 }

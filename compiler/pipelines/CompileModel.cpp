@@ -199,6 +199,10 @@ private:
       options.dtype = hf::ParseDType(request.dtype);
     options.max_model_len = request.maxModelLen;
     options.quantizer = quantizerOf(request);
+    options.activations = llvm::StringSwitch<hf::ActivationQuantization>(request.activations)
+                              .Case("none", hf::ActivationQuantization::kNone)
+                              .Case("dynamic", hf::ActivationQuantization::kDynamic)
+                              .Default(hf::ActivationQuantization::kAuto);
     options.dummy_weights = request.weights == WeightsMode::Dummy;
     if (!request.output.empty() && fs::exists(request.output) && !request.overwrite &&
         request.emit == EmitStage::Bundle && !request.dryRun)
@@ -342,8 +346,10 @@ private:
     if (target != "cpu" && target != "sm_90a")
       return absl::InvalidArgumentError(fmt::format("--target is '{}', expected cpu or sm_90a", target));
     auto begin = Clock::now();
-    FailureOr<OwningOpRef<ModuleOp>> tiles =
-        lowerToTile(model, target, limits, entries, sourceType, without, request.tuning, request.library);
+    // The cpu multiplies floats all the same, so that it quantizes activations only if asked.
+    bool quantizesActivations = target != "cpu" || request.activations == "dynamic";
+    FailureOr<OwningOpRef<ModuleOp>> tiles = lowerToTile(model, target, limits, entries, sourceType, without,
+                                                         request.tuning, request.library, quantizesActivations);
     if (failed(tiles))
       return diagnostics.failure("lowering to tile programs");
     CompiledTarget result{std::move(*tiles), {}, {}, {}, {}};

@@ -126,11 +126,11 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return getBias() ? verifyWeight(*this, getBiasAttr(), {rows}, symbols) : success();
 }
 
-/// Checks that `name` is a vector of f32, of which `op` takes the largest as the scale of all rows.
+/// Checks that `name` is a column of f32, of which `op` takes the largest as the scale of all rows.
 static LogicalResult verifyRowScale(Operation *op, FlatSymbolRefAttr name, SymbolTableCollection &symbols) {
   if (!name)
     return success();
-  if (failed(verifyWeight(op, name, {-1}, symbols)))
+  if (failed(verifyWeight(op, name, {-1, 1}, symbols)))
     return failure();
   RankedTensorType type = symbols.lookupNearestSymbolFrom<WeightOp>(op, name).getTensorType();
   if (!type.getElementType().isF32())

@@ -92,9 +92,8 @@ void CheckQuantization(const ModelConfig &config, Problems &problems) {
                     "sizes that the format can store",
                     is_of_floats ? "use --quantization fp8 or int8"
                                  : "use a checkpoint in another format, or the unquantized one"});
-  if (config.quantization->QuantizesActivations())
-    problems.AddNote(kConfigName, "quantization_config",
-                     "weights are quantized, activations are not: products are computed with activations as floats");
+  if (std::string text = config.quantization->DescribeActivations(); !text.empty())
+    problems.AddNote(kConfigName, is_of_floats ? config.quantization->method() : "quantization_config", text);
 }
 
 GenerationConfig ReadGeneration(const fs::path &directory, int64_t vocab_size, Problems &problems) {
@@ -265,6 +264,8 @@ std::optional<Checkpoint> OpenCheckpoint(const std::string &directory, const Che
   if (config.family) {
     ReadModelOpt(directory, config, found);
     SetQuantizer(options.quantizer, config, found);
+    if (config.quantization)
+      config.quantization->SetActivations(options.activations);
     CheckQuantization(config, found);
   }
   // Without a configuration, ids of tokens cannot be checked; everything else is.

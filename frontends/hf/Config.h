@@ -29,6 +29,7 @@ struct ModelOptions {
   std::optional<int64_t> max_model_len;                  // Tokens of a sequence; max_position_embeddings by default.
   std::optional<int64_t> default_max_model_len_cap = {}; // The default is at most this.
   QuantizerOptions quantizer = {};                       // Of a checkpoint with floats.
+  ActivationQuantization activations = ActivationQuantization::kAuto;
 };
 
 struct LayerConfig {

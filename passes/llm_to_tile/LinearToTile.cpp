@@ -25,7 +25,7 @@ struct TileValue {
   Value column;
 };
 
-/// What comes before the product: x, its norm and the gather of its rows.
+/// What comes before the product: x, its norm and the gather of its rows. Rows of codes have neither.
 struct Prologue {
   Value input;
   RmsNormOp norm;
@@ -270,6 +270,29 @@ private:
 
 } // namespace
 
+/// The product of rows of codes and weights of codes, both as they are in memory; sums of f32.
+static Value emitCodeProduct(LinearOp linear, Value row, Value col, LinearTile shape, int64_t k, ProgramBuilder &b) {
+  Value input = b.activation(linear.getInput(), Provenance::Activation);
+  Value weight = b.weightCodes(linear.getWeightAttr());
+  bool isInteger = cast<tile::ViewType>(weight.getType()).getElementType().isInteger();
+  auto sumType = b.tileType({shape.m, shape.n}, isInteger ? Type(b.getI32Type()) : b.getF32Type());
+  Value zero = b.full(sumType, 0);
+  Value sum = b.loop(b.index(0), b.index(k), shape.k, zero, [&](Value at, ValueRange carried) {
+    Value x = b.load(input, ValueRange{row, at}, {shape.m, shape.k});
+    Value w = b.load(weight, ValueRange{col, at}, {shape.n, shape.k});
+    if (isInteger)
+      return SmallVector<Value>{tile::DotOp::create(b, x, w, carried[0], /*transpose_rhs=*/true)};
+    // Tensor cores keep about 14 bits of sums of f8E4M3FN, so that each step is summed apart.
+    Value part = tile::DotOp::create(b, x, w, b.full(sumType, 0), /*transpose_rhs=*/true);
+    return SmallVector<Value>{b.add(carried[0], part)};
+  })[0];
+  sum = b.toF32(sum);
+  auto weightOp = cast<WeightOp>(b.getSymbols().lookup(linear.getWeight()));
+  Value ofRows = b.load(b.activationVector(linear.getScales(), Provenance::Activation), ValueRange{row}, {shape.m});
+  Value ofColumns = b.load(b.weightVector(weightOp.getQuantizedAttr().getScales()), ValueRange{col}, {shape.n});
+  return b.mul(b.mul(sum, b.broadcast(ofColumns, 0, shape.m)), b.broadcast(ofRows, 1, shape.n));
+}
+
 /// The step along K with which each tile of a quantized weight has whole groups of columns, or lies in one; nothing if
 /// there is none. On the CPU about 512 columns, whose f32 fit into a core's first cache. On a GPU at most 64, and the
 /// last tile is a whole one.
@@ -289,48 +312,22 @@ static std::optional<int64_t> quantizedStep(int64_t k, int64_t group, bool isCpu
   return std::min(all, std::max(group, most / group * group));
 }
 
-LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilder &b, tile::ProgramOp &result) {
-  FailureOr<Prologue> prologue = findPrologue(group, linear);
-  if (failed(prologue))
-    return failure();
-  auto weightOp = cast<WeightOp>(b.getSymbols().lookup(linear.getWeight()));
-  RankedTensorType weightType = weightOp.getTensorType();
-  int64_t n = weightType.getDimSize(0), k = weightType.getDimSize(1);
-  RowOrder order = weightOp.getRowOrder();
-  int64_t unit = order == RowOrder::HalfPairs ? static_cast<int64_t>(*weightOp.getHeadDim()) : 0;
-  LinearTile shape = chooseLinearTile(b.getStep(), group.getFamily(), n, k, unit);
-  Type element = weightType.getElementType(), f32 = b.getF32Type();
-  if (QuantizedAttr quantized = weightOp.getQuantizedAttr()) {
-    bool isCpu = b.getStep().isCpu();
-    std::optional<int64_t> step = quantizedStep(k, quantized.getGroup(), isCpu);
-    if (!step)
-      return linear.emitError() << "has the quantized weight '" << linear.getWeight() << "' with groups of "
-                                << quantized.getGroup() << " of " << k << " columns; expected multiples of 16";
-    shape.k = *step;
-    // What codes become. A GPU multiplies in the type of the activations.
-    element = isCpu ? f32 : cast<RankedTensorType>(linear.getInput().getType()).getElementType();
-  }
-
-  WeightTiles weight(linear, weightOp, b);
-  Value col = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 0), b.index(shape.n));
-  Value row = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 1), b.index(shape.m));
-  Value input = b.activation(prologue->input, Provenance::Activation);
-  int64_t inputColumn = Placement::of(prologue->input).column;
-  tile::Extent extent = tile::Extent::Tokens;
+/// The product in the element type `element`, to which codes are unpacked; sums of f32.
+static Value emitProduct(LinearOp linear, const Prologue &prologue, Value row, Value col, LinearTile shape, int64_t k,
+                         Type element, ProgramBuilder &b) {
+  WeightTiles weight(linear, cast<WeightOp>(b.getSymbols().lookup(linear.getWeight())), b);
+  Value input = b.activation(prologue.input, Provenance::Activation);
+  int64_t inputColumn = Placement::of(prologue.input).column;
   Value rows;
-  if (prologue->gather) {
-    extent = tile::Extent::LogitRows;
-    rows = b.load(b.metadata("LogitRowIndices", b.getI32Type(), extent), ValueRange{row}, {shape.m});
-  } else if (Placement::of(prologue->input).logitRows) {
-    extent = tile::Extent::LogitRows;
-  }
-  RmsNormOp norm = prologue->norm;
+  if (prologue.gather)
+    rows = b.load(b.metadata("LogitRowIndices", b.getI32Type(), tile::Extent::LogitRows), ValueRange{row}, {shape.m});
+  RmsNormOp norm = prologue.norm;
   if (norm && norm.getWeightAttr())
     b.weightVector(norm.getWeightAttr()); // takes its place among the arguments
 
-  SmallVector<Value> init{b.full(b.tileType({shape.m, shape.n}, f32), 0.0)};
+  SmallVector<Value> init{b.full(b.tileType({shape.m, shape.n}, b.getF32Type()), 0.0)};
   if (norm)
-    init.push_back(b.full(b.tileType({shape.m}, f32), 0.0));
+    init.push_back(b.full(b.tileType({shape.m}, b.getF32Type()), 0.0));
   SmallVector<Value> sums = b.loop(b.index(0), b.index(k), shape.k, init, [&](Value at, ValueRange carried) {
     Value from = inputColumn ? Value(arith::AddIOp::create(b, at, b.index(inputColumn))) : at;
     Value x = rows ? b.gather(input, rows, from, shape.k) : b.load(input, ValueRange{row, from}, {shape.m, shape.k});
@@ -348,8 +345,48 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   });
 
   Value acc = sums[0];
+  if (linear.getScales()) {
+    Value ofRows = b.load(b.activationVector(linear.getScales(), Provenance::Activation), ValueRange{row}, {shape.m});
+    acc = b.mul(acc, b.broadcast(ofRows, 1, shape.n));
+  }
   if (norm)
     acc = b.mul(acc, b.broadcast(emitInverseNorm(norm, sums[1], b), 1, shape.n));
+  return acc;
+}
+
+LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilder &b, tile::ProgramOp &result) {
+  FailureOr<Prologue> prologue = findPrologue(group, linear);
+  if (failed(prologue))
+    return failure();
+  auto weightOp = cast<WeightOp>(b.getSymbols().lookup(linear.getWeight()));
+  RankedTensorType weightType = weightOp.getTensorType();
+  int64_t n = weightType.getDimSize(0), k = weightType.getDimSize(1);
+  RowOrder order = weightOp.getRowOrder();
+  int64_t unit = order == RowOrder::HalfPairs ? static_cast<int64_t>(*weightOp.getHeadDim()) : 0;
+  LinearTile shape = chooseLinearTile(b.getStep(), group.getFamily(), n, k, unit);
+  Type element = weightType.getElementType(), f32 = b.getF32Type();
+  bool isCpu = b.getStep().isCpu(), multipliesCodes = linear.getScales() && !isCpu;
+  if (multipliesCodes) {
+    if (weightOp.getQuantizedAttr().getGroup() < k || linear.getScales().getType().getDimSize(1) != 1)
+      return linear.emitError() << "multiplies codes whose scales are for groups of columns; expected one for each row";
+    shape.k = tile::kSlabBytes;
+  } else if (QuantizedAttr quantized = weightOp.getQuantizedAttr()) {
+    std::optional<int64_t> step = quantizedStep(k, quantized.getGroup(), isCpu);
+    if (!step)
+      return linear.emitError() << "has the quantized weight '" << linear.getWeight() << "' with groups of "
+                                << quantized.getGroup() << " of " << k << " columns; expected multiples of 16";
+    shape.k = *step;
+    // What codes become. A GPU multiplies in the type of the activations.
+    element = isCpu ? f32 : cast<RankedTensorType>(linear.getInput().getType()).getElementType();
+  }
+
+  Value col = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 0), b.index(shape.n));
+  Value row = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 1), b.index(shape.m));
+  tile::Extent extent = tile::Extent::Tokens;
+  if (prologue->gather || Placement::of(prologue->input).logitRows)
+    extent = tile::Extent::LogitRows;
+  Value acc = multipliesCodes ? emitCodeProduct(linear, row, col, shape, k, b)
+                              : emitProduct(linear, *prologue, row, col, shape, k, element, b);
   if (linear.getBiasAttr()) {
     Value bias = b.toF32(b.load(b.weight(linear.getBiasAttr()), ValueRange{col}, {shape.n}));
     acc = b.add(acc, b.broadcast(bias, 0, shape.m));

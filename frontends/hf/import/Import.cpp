@@ -173,9 +173,15 @@ llm::QuantizedAttr Importer::quantizedAttr(const WeightSpec &weight) {
     return {};
   const QuantizedForm &form = *weight.quantized;
   auto symbol = [&](const std::string &name) { return FlatSymbolRefAttr::get(builder.getContext(), name); };
+  constexpr int64_t group = 128; // of kGroups
+  llm::ActivationsAttr activations;
+  if (form.activations != ActivationScheme::kFloats && form.activations != ActivationScheme::kOther)
+    activations = llm::ActivationsAttr::get(
+        builder.getContext(), codesOf(form.codes), form.activations == ActivationScheme::kGroups ? group : 0,
+        form.input_scale.empty() ? FlatSymbolRefAttr() : symbol(form.input_scale));
   return llm::QuantizedAttr::get(builder.getContext(), codesOf(form.codes), symbol(form.scales),
                                  form.zero_points.empty() ? FlatSymbolRefAttr() : symbol(form.zero_points),
-                                 form.zero_point, form.group);
+                                 form.zero_point, form.group, activations);
 }
 
 Type Importer::storedType(const WeightSpec &weight) {
