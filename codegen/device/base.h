@@ -1,4 +1,4 @@
-// Included by every kernel: 16-bit floats, the sizes of the step, arithmetic.
+// Included by every kernel: floats of 16 and 8 bits, the sizes of the step, arithmetic.
 //
 // cuda_bf16.h is not built into NVRTC and costs half of a kernel's compile time,
 // so the two 16-bit formats are declared here: storage types that convert to and
@@ -10,6 +10,9 @@ struct bfloat16 {
 };
 struct float16 {
   unsigned short bits;
+};
+struct float8_e4m3 {
+  unsigned char bits;
 };
 
 // The sizes of a step, in the order of the plan's Extent.
@@ -43,6 +46,22 @@ template <> __device__ __forceinline__ float16 from_float<float16>(float x) {
   float16 y;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
   return y;
+}
+__device__ __forceinline__ float to_float(float8_e4m3 x) {
+  unsigned halves;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(halves) : "h"(static_cast<unsigned short>(x.bits)));
+  return to_float(float16{static_cast<unsigned short>(halves)});
+}
+// Numbers above 448 become that.
+__device__ __forceinline__ void to_e4m3x2(float8_e4m3 *codes, float low, float high) {
+  unsigned short both;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(both) : "f"(high), "f"(low));
+  memcpy(codes, &both, 2);
+}
+template <> __device__ __forceinline__ float8_e4m3 from_float<float8_e4m3>(float x) {
+  float8_e4m3 codes[2];
+  to_e4m3x2(codes, x, 0.0f);
+  return codes[0];
 }
 
 // Two 16-bit floats in a register: `low` in the lower half.

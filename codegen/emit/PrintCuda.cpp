@@ -91,7 +91,8 @@ static const llvm::StringMap<const char *> &functions() {
   return table;
 }
 
-static bool is16BitFloat(Type type) { return type.isBF16() || type.isF16(); }
+/// Floats that device code stores and converts, and does not compute with.
+static bool isStorageFloat(Type type) { return type.isBF16() || type.isF16() || isa<Float8E4M3FNType>(type); }
 
 namespace {
 class Printer {
@@ -157,6 +158,8 @@ FailureOr<std::string> Printer::typeName(Type type, Location loc) {
     return std::string("bfloat16");
   if (type.isF16())
     return std::string("float16");
+  if (isa<Float8E4M3FNType>(type))
+    return std::string("float8_e4m3");
   if (isa<VectorType>(type) && isScalarOrVector(type)) {
     auto vector = cast<VectorType>(type);
     return (vector.getElementType().isF32() ? "float" : "uint") + std::to_string(vector.getNumElements());
@@ -238,7 +241,7 @@ FailureOr<Expression> Printer::constant(arith::ConstantOp op) {
     FailureOr<std::string> name = typeName(type, op.getLoc());
     if (failed(name))
       return failure();
-    return Expression{is16BitFloat(type) ? "from_float<" + *name + ">(" + text + ")" : text, true};
+    return Expression{isStorageFloat(type) ? "from_float<" + *name + ">(" + text + ")" : text, true};
   }
   if (auto value = dyn_cast<IntegerAttr>(op.getValue())) {
     if (type.isInteger(1))
@@ -327,11 +330,11 @@ FailureOr<Expression> Printer::conversion(Operation *op) {
   }
   if (*name == *typeName(from, op->getLoc()))
     return Expression{text, values.lookup(op->getOperand(0)).atomic};
-  if (is16BitFloat(from))
+  if (isStorageFloat(from))
     text = "to_float(" + text + ")";
-  if (is16BitFloat(to))
+  if (isStorageFloat(to))
     return Expression{"from_float<" + *name + ">(" + text + ")", true};
-  if (is16BitFloat(from) && to.isF32())
+  if (isStorageFloat(from) && to.isF32())
     return Expression{text, true};
   return Expression{"static_cast<" + *name + ">(" + text + ")", true};
 }
@@ -402,13 +405,13 @@ FailureOr<Expression> Printer::expression(Operation *op) {
       std::string cast = "static_cast<" + *unsignedTypeName(type, loc) + ">(";
       return Expression{"static_cast<" + *name + ">(" + cast + left + ")" + symbol + cast + right + "))", true};
     }
-    if (is16BitFloat(type))
+    if (isStorageFloat(type))
       return Expression{"from_float<" + *name + ">(to_float(" + left + ")" + symbol + "to_float(" + right + "))", true};
     return Expression{left + symbol + right, false};
   }
   if (auto function = functions().find(opName); function != functions().end()) {
-    if (is16BitFloat(op->getResult(0).getType()))
-      return op->emitError() << opName << " on 16-bit floats has no CUDA C++ form; widen to f32 first";
+    if (isStorageFloat(op->getResult(0).getType()))
+      return op->emitError() << opName << " on " << op->getResult(0).getType() << " has no CUDA C++ form; widen to f32 first";
     std::string text = std::string(function->second) + "(";
     llvm::interleave(op->getOperands(), [&](Value value) { text += whole(value); }, [&] { text += ", "; });
     return Expression{text + ")", true};

@@ -23,11 +23,13 @@ struct LinearShape {
   int64_t k = 0;         // K
   int64_t rows = 0;      // of a step: 1 or a tile of them
   bool isScaled = false; // by vectors along k: a norm
+  int64_t bytes = 2;     // of an element of rows and weights
 };
 
 tile::MatvecAttr chooseMatvec(const LinearShape &shape, tile::TargetAttr target);
 /// Null, after a diagnostic, where the family has no schedule for the shape or the chip.
-tile::GemmAttr chooseGemm(tile::TargetAttr target, llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+tile::GemmAttr chooseGemm(const LinearShape &shape, tile::TargetAttr target,
+                          llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 tile::SwapAbAttr chooseSwapAb(const LinearShape &shape, tile::TargetAttr target,
                               llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 

@@ -32,6 +32,8 @@ struct MainLoop {
   /// Loads of vectors along k.
   llvm::SmallVector<tile::LoadOp> vectors;
   llvm::SmallVector<RowSum> sums;
+  /// Whether each step's product is made apart, from 0, and then added to what the loop carries.
+  bool addsSteps = false;
   int64_t tokens = 0, columns = 0, k = 0; // the program's tile M x N, and the whole K
 
   /// Whether the rows reach the product as they are in memory.

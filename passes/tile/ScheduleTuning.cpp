@@ -14,7 +14,9 @@ using namespace inlay;
 using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
 
 LinearShape inlay::shapeOf(MainLoop &loop) {
-  return {loop.weight.getView().getType().getShape()[0], loop.k, loop.tokens, !loop.vectors.empty()};
+  tile::ViewType weight = loop.weight.getView().getType();
+  int64_t bytes = weight.getElementType().getIntOrFloatBitWidth() / 8;
+  return {weight.getShape()[0], loop.k, loop.tokens, !loop.vectors.empty(), bytes};
 }
 
 /// What a program does with its product, as far as it costs: a rotation and three destinations, pairs of columns, or a
@@ -34,12 +36,13 @@ static std::string epilogueOf(tile::ProgramOp program, MainLoop &loop) {
 
 TuningKey inlay::tuningKeyOf(tile::ProgramOp program, MainLoop &loop) {
   LinearShape shape = shapeOf(loop);
-  bool isBf16 = loop.weight.getView().getType().getElementType().isBF16();
+  Type element = loop.weight.getView().getType().getElementType();
+  StringRef dtype = element.isBF16() ? "bf16" : element.isF16() ? "f16" : element.isInteger() ? "i8" : "f8e4m3";
   return {program.getScheduleAttr().getFamilyName().str(),
           shape.rows,
           shape.columns,
           shape.k,
-          isBf16 ? "bf16" : "f16",
+          dtype.str(),
           shape.isScaled ? "norm" : "none",
           epilogueOf(program, loop)};
 }
@@ -86,7 +89,9 @@ static std::string whyRefused(tile::MatvecAttr schedule, const LinearShape &shap
 }
 
 static std::string whyRefused(tile::GemmAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
+  int64_t step = tile::kSlabBytes / shape.bytes;
   return firstOf({rangeProblem("blocks", schedule.getBlocks(), 1, 64 * target.getMultiprocessors()),
+                  rangeProblem("tile_k", schedule.getTileK(), step, step),
                   sharedProblem(schedule.getStages() * schedule.stageBytes() + schedule.stagedBytes() + kBarrierBytes,
                                 target.getBlockSharedBytes())});
 }

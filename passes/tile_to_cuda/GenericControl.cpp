@@ -12,7 +12,8 @@ using namespace inlay;
 /// Whether a loop carries sums from 0 that only its products touch: then the first one overwrites them, since
 /// instructions that write registers of products in flight would have to wait for all of them.
 static bool isStartedByProduct(Value init, BlockArgument argument) {
-  return matchPattern(init, m_AnyZeroFloat()) && argument.hasOneUse() && isa<tile::DotAsyncOp>(*argument.user_begin());
+  bool isZero = matchPattern(init, m_AnyZeroFloat()) || matchPattern(init, m_Zero());
+  return isZero && argument.hasOneUse() && isa<tile::DotAsyncOp>(*argument.user_begin());
 }
 
 LogicalResult GenericLowering::forOp(scf::ForOp op) {

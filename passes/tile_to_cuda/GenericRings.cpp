@@ -14,7 +14,7 @@
 
 using namespace mlir;
 using namespace inlay;
-using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
+using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows, tile::kSlabBytes;
 
 //===----------------------------------------------------------------------===//
 // Tensor maps
@@ -28,9 +28,10 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
   auto tile = cast<RankedTensorType>(fetch.getRing().getType().getTiles()[fetch.getTile()]);
   unsigned argument = cast<BlockArgument>(fetch.getView()).getArgNumber();
   int64_t columns = view.getShape()[1], tileRows = tile.getDimSize(0), tileColumns = tile.getDimSize(1);
-  if (view.getElementType().getIntOrFloatBitWidth() != 16 || tileColumns != kAtomColumns)
-    return fetch.emitError("brings ") << tile.dropEncoding() << "; expected rows of " << kAtomColumns
-                                      << " elements of 16 bits";
+  int64_t bytes = bytesOf(view.getElementType());
+  if (bytes > 2 || tileColumns * bytes != kSlabBytes)
+    return fetch.emitError("brings ") << tile.dropEncoding() << "; expected rows of " << kSlabBytes
+                                      << " bytes of elements of 16 or 8 bits";
   auto packing = fetch->getParentOfType<tile::ProgramOp>().getArgAttrOfType<StringAttr>(argument, tile::kPackingAttr);
   if (packing && packing.getValue() == tile::kAtomPacking) {
     int64_t atoms = llvm::divideCeil(columns, kAtomColumns), groups = llvm::divideCeil(view.getShape()[0], kGroupRows);
@@ -40,10 +41,10 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
                                     /*box=*/{kAtomColumns, kGroupRows, 1, tileRows / kGroupRows}, /*swizzle=*/0,
                                     /*l2Promotion=*/256);
   }
-  if (view.getProvenance() == tile::Provenance::Weight)
+  if (view.getProvenance() == tile::Provenance::Weight && bytes == 2)
     return fetch.emitError("reads weights that are not packed; expected ")
            << tile::kPackingAttr << " = \"" << tile::kAtomPacking << "\"";
-  if (columns % 8 != 0)
+  if (columns * bytes % 16 != 0)
     return fetch.emitError("reads rows of ") << columns << " columns; TMA takes rows of a multiple of 16 bytes";
   bool isDynamic = ShapedType::isDynamic(view.getShape()[0]);
   if (isDynamic && !view.getExtent())
@@ -53,7 +54,7 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
   if (isDynamic)
     capacity = static_cast<uint32_t>(*view.getExtent());
   return cuda::TensorMapAttr::get(context, argument, view.getElementType(),
-                                  {columns, isDynamic ? 1 : view.getShape()[0]}, capacity, /*strides=*/{columns * 2},
+                                  {columns, isDynamic ? 1 : view.getShape()[0]}, capacity, /*strides=*/{columns * bytes},
                                   /*box=*/{tileColumns, tileRows}, /*swizzle=*/128, /*l2Promotion=*/256);
 }
 

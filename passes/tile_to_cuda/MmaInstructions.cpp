@@ -11,6 +11,7 @@ using namespace inlay;
 using enum inlay::tile::LayoutDim;
 
 static constexpr llvm::StringLiteral kHalves[] = {"bfloat16", "float16"};
+static constexpr llvm::StringLiteral kCodes[] = {"float8_e4m3", "signed char"};
 
 static ArrayRef<MmaInstruction> instructions() {
   auto bits = [](LayoutDim in, int count, LayoutDim out) { return Layout::identity(in, count, out); };
@@ -59,12 +60,30 @@ static ArrayRef<MmaInstruction> instructions() {
        .rightFragment = {},
        .function = "wgmma_m64k16_columns",
        .header = "wgmma.h"},
+      // Sums of float8_e4m3 have about 14 bits while the tensor core adds: programs add up short products themselves.
+      {.name = "wgmma.m64nNk32",
+       .elements = kCodes,
+       .rows = 64,
+       .columns = 8,
+       .maxColumns = 256,
+       .inner = 32,
+       .left = OperandPlace::Slot,
+       .right = OperandPlace::Slot,
+       .sums = sums * bits(Warp, 2, Dim0),
+       .leftFragment = {},
+       .rightFragment = {},
+       .function = "wgmma_m64k32",
+       .header = "wgmma.h"},
   };
   return table;
 }
 
 /// The type as device code calls it; empty where an operand cannot have it.
-static StringRef deviceName(Type element) { return element.isBF16() ? "bfloat16" : element.isF16() ? "float16" : ""; }
+static StringRef deviceName(Type element) {
+  if (isa<Float8E4M3FNType>(element))
+    return "float8_e4m3";
+  return element.isBF16() ? "bfloat16" : element.isF16() ? "float16" : element.isInteger(8) ? "signed char" : "";
+}
 
 std::string MmaInstruction::call(Type element, int64_t numColumns) const {
   std::string ofColumns = columns < maxColumns ? ", " + std::to_string(numColumns) : "";
@@ -94,7 +113,10 @@ LogicalResult inlay::checkInstructions(tile::ProgramOp program) {
     auto elementOf = [](Value tile) { return debugString(cast<RankedTensorType>(tile.getType()).getElementType()); };
     if (auto dot = dyn_cast<tile::DotOp>(op); dot && !mmaOf(dot))
       return dot.emitOpError() << "of " << elementOf(dot.getLhs())
-                               << " operands has no CUDA lowering; compile with --dtype bfloat16 or float16";
+                               << " operands has no CUDA lowering; "
+                               << (cast<RankedTensorType>(dot.getLhs().getType()).getElementTypeBitWidth() == 8
+                                       ? "codes are multiplied by the schedule gemm"
+                                       : "compile with --dtype bfloat16 or float16");
     auto dot = dyn_cast<tile::DotAsyncOp>(op);
     if (!dot)
       return success();
@@ -104,7 +126,7 @@ LogicalResult inlay::checkInstructions(tile::ProgramOp program) {
       return dot.emitOpError("has an operand that is in no slot of a ring");
     if (!mmaOf(dot))
       return dot.emitOpError() << "of " << elementOf(dot.getLhs())
-                               << " operands has no CUDA lowering; expected bf16 or f16";
+                               << " operands has no CUDA lowering; expected bf16, f16, f8E4M3FN or i8";
     return success();
   };
   return failure(program.walk([&](Operation *op) { return WalkResult(check(op)); }).wasInterrupted());

@@ -10,6 +10,8 @@
 #include "dialects/llm/Evaluator.h"
 #include "frontends/hf/Checkpoint.h"
 #include "frontends/hf/import/Import.h"
+#include "mlir/Pass/PassManager.h"
+#include "passes/llm/Passes.h"
 #include "runtime/api/inlay.h"
 #include "runtime/support/files.h"
 #include "test/dialects/llm/CheckpointTensors.h"
@@ -31,6 +33,8 @@ struct Format {
   const char *name;
   std::optional<hf::Codes> layers;
   bool fp8Head;
+  bool ofTokens = false; // activations are quantized for each token
+  std::string test() const { return std::string(name) + (ofTokens ? "_activations" : ""); }
 };
 
 struct QuantizerTest : testing::TestWithParam<Format> {
@@ -48,6 +52,7 @@ struct QuantizerTest : testing::TestWithParam<Format> {
     request.targets = {"cpu"};
     request.quantization = GetParam().layers ? GetParam().name : "";
     request.quantizeLmHead = GetParam().fp8Head;
+    request.activations = GetParam().ofTokens ? "dynamic" : "none";
     std::string out;
     absl::Status status = compileModel(request, out);
     EXPECT_TRUE(status.ok()) << status;
@@ -64,10 +69,15 @@ struct QuantizerTest : testing::TestWithParam<Format> {
     hf::CheckpointOptions options;
     options.dtype = hf::ParseDType(dtype);
     options.quantizer = {GetParam().layers, GetParam().fp8Head};
+    options.activations =
+        GetParam().ofTokens ? hf::ActivationQuantization::kDynamic : hf::ActivationQuantization::kNone;
     absl::StatusOr<hf::Checkpoint> checkpoint = hf::OpenCheckpoint(directory, options);
     EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
     mlir::MLIRContext context;
     mlir::OwningOpRef<mlir::ModuleOp> model = hf::importHuggingFace(context, checkpoint->config);
+    mlir::PassManager passes(&context);
+    passes.addPass(createQuantizeActivationsPass()); // nothing without the option
+    EXPECT_TRUE(succeeded(passes.run(*model)));
     Evaluator evaluator([&](llvm::StringRef name) { return readTensor(checkpoint->weights, name); });
     Batch batch;
     for (size_t position = 0; position < ids.size(); ++position) {
@@ -149,11 +159,13 @@ TEST_P(OddSizesTest, CpuComputesWhatTheEvaluatorDoes) {
 INSTANTIATE_TEST_SUITE_P(Formats, OddSizesTest,
                          testing::Values(Format{"fp8", hf::Codes::kF8E4M3, true},
                                          Format{"int8", hf::Codes::kI8, false}),
-                         [](const auto &info) { return std::string(info.param.name); });
+                         [](const auto &info) { return info.param.test(); });
 INSTANTIATE_TEST_SUITE_P(Formats, QuantizerTest,
                          testing::Values(Format{"fp8", hf::Codes::kF8E4M3, false},
-                                         Format{"int8", hf::Codes::kI8, false}, Format{"int4", hf::Codes::kU4, true}),
-                         [](const auto &info) { return std::string(info.param.name); });
+                                         Format{"int8", hf::Codes::kI8, false}, Format{"int4", hf::Codes::kU4, true},
+                                         Format{"fp8", hf::Codes::kF8E4M3, false, /*ofTokens=*/true},
+                                         Format{"int8", hf::Codes::kI8, false, /*ofTokens=*/true}),
+                         [](const auto &info) { return info.param.test(); });
 
 TEST(DistributionComparison, IsThatOfTheDefinition) {
   DistributionComparison comparison;

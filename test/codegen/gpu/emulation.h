@@ -136,6 +136,9 @@ template <typename T> static T shuffle_xor(T value, int mask) {
 struct bfloat16 {
   unsigned short bits;
 };
+struct float8_e4m3 {
+  unsigned char bits;
+};
 struct StepSizes {
   int v[6];
 };
@@ -165,6 +168,26 @@ static float e4m3(int code) {
   float magnitude =
       exponent ? ldexpf(static_cast<float>(8 + fraction), exponent - 10) : ldexpf(static_cast<float>(fraction), -9);
   return code & 0x80 ? -magnitude : magnitude;
+}
+static float to_float(float8_e4m3 x) { return e4m3(x.bits); }
+/// To nearest, ties to even; what is larger than 448 becomes that. The codes of positive numbers are in their order.
+template <> float8_e4m3 from_float<float8_e4m3>(float x) {
+  constexpr int largest = 0x7e, nan = 0x7f;
+  int sign = std::signbit(x) ? 0x80 : 0, code = 0;
+  float magnitude = fabsf(x);
+  if (x != x)
+    return {static_cast<unsigned char>(sign | nan)};
+  while (code < largest && e4m3(code + 1) <= magnitude)
+    ++code;
+  if (code < largest) {
+    float below = magnitude - e4m3(code), above = e4m3(code + 1) - magnitude;
+    code += above < below || (above == below && code % 2 != 0);
+  }
+  return {static_cast<unsigned char>(sign | code)};
+}
+static void to_e4m3x2(float8_e4m3 *codes, float low, float high) {
+  codes[0] = from_float<float8_e4m3>(low);
+  codes[1] = from_float<float8_e4m3>(high);
 }
 static void convert_e4m3x2(float *numbers, unsigned short codes) {
   numbers[0] = e4m3(codes & 0xff);
