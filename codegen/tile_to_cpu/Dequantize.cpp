@@ -95,5 +95,5 @@ Value ProgramLowering::evaluateDequantize(tile::DequantizeOp op, Position at) {
     number = arith::SubFOp::create(*this, loc, number, ofGroup(op.getZeros()));
   else if (op.getZeroPoint() != 0)
     number = arith::SubFOp::create(*this, loc, number, constant(type, static_cast<double>(op.getZeroPoint())));
-  return arith::MulFOp::create(*this, loc, number, ofGroup(op.getScales()));
+  return op.getScales() ? arith::MulFOp::create(*this, loc, number, ofGroup(op.getScales())).getResult() : number;
 }

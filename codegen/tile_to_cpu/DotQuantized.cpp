@@ -54,7 +54,7 @@ static tile::LoadOp weightLoad(Value tile) {
 std::optional<UnpackedWeight> ProgramLowering::unpackedWeight(tile::DotOp op) {
   auto dequantize = op.getRhs().getDefiningOp<tile::DequantizeOp>();
   if (!op.getTransposeRhs() || !dequantize || memories.contains(op.getRhs()) ||
-      dequantize.getCodes() == tile::Codes::Nf4)
+      dequantize.getCodes() == tile::Codes::Nf4 || !dequantize.getScales())
     return std::nullopt;
   UnpackedWeight weight(dequantize);
   weight.bytes = weightLoad(dequantize.getBytes());

@@ -161,6 +161,10 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
   uint64_t bytes = rows * columns * type.getElementTypeBitWidth() / 8;
   if (packing == plan::Packing_Atom8x64)
     bytes = llvm::alignTo(rows, 8) * llvm::alignTo(columns, 64) * type.getElementTypeBitWidth() / 8;
+  else if (packing != plan::Packing_RowMajor)
+    bytes = llvm::alignTo(rows, tile::kUnitRows) *
+            (packing == plan::Packing_Codes16x128 ? llvm::alignTo(columns, tile::kUnitColumns) : columns) *
+            type.getElementTypeBitWidth() / 8;
   auto recipe = plan::CreateRecipe(fb, fb.CreateVector(sources), rows, columns, order, headDim, packing,
                                    fb.CreateVector(inverseFrequencies), attentionFactor, shortRows, temperatureBeta,
                                    temperatureLength);
@@ -202,14 +206,19 @@ static FailureOr<std::vector<plan::View>> viewsOf(tile::ProgramOp program) {
     DictionaryAttr attributes = function_interface_impl::getArgAttrDict(program, i);
     auto has = [&](StringRef name) { return attributes && attributes.contains(name); };
     SmallVector<int64_t> shape(view.getShape());
-    // Packed weights are padded to whole atoms of 8 x 64 elements.
-    if (has("tile.packing") && shape.size() == 2)
-      for (auto [size, unit] : llvm::zip(shape, std::array<int64_t, 2>{8, 64}))
+    // Packed weights are padded to whole blocks.
+    if (auto packing = attributes ? attributes.getAs<StringAttr>(tile::kPackingAttr) : StringAttr()) {
+      std::array<int64_t, 2> units = tile::packedUnits(packing.getValue());
+      for (auto [size, unit] : llvm::zip(shape, units))
         if (!ShapedType::isDynamic(size))
           size = llvm::alignTo(size, unit);
-    uint64_t rowBytes = llvm::divideCeil(view.getElementType().getIntOrFloatBitWidth(), 8);
+    }
+    uint64_t rowBits = std::max(4U, view.getElementType().getIntOrFloatBitWidth());
+    if (rowBits > 4 || shape.size() < 2)
+      rowBits = llvm::alignTo(rowBits, 8);
     for (int64_t size : ArrayRef(shape).drop_front())
-      rowBytes *= size;
+      rowBits *= size;
+    uint64_t rowBytes = rowBits / 8;
     cuda::Count rows;
     if (!ShapedType::isDynamic(shape.front()))
       rowBytes *= shape.front();

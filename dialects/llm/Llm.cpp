@@ -430,6 +430,10 @@ LogicalResult QuantizeOp::verify() {
   if (result.getElementType().isInteger() != (getCodes() == Codes::I8) || result.getDimSize(1) != columns(getInput()))
     return emitOpError() << "makes " << result << " of " << getInput().getType() << " as codes of "
                          << stringifyCodes(getCodes());
+  constexpr int64_t piece = 16;
+  if (getPacking() != Packing::RowMajor && (getPacking() != Packing::Codes16x128 || columns(getInput()) % piece != 0))
+    return emitOpError() << "packs " << columns(getInput()) << " columns as " << stringifyPacking(getPacking())
+                         << "; expected row_major, or codes_16x128 of a multiple of " << piece << " columns";
   if (getScale() && getGroup())
     return emitOpError() << "has the scale '" << *getScale() << "' for all rows and one for each " << *getGroup()
                          << " columns, expected one of them";

@@ -69,7 +69,12 @@ def Llm_Packing : I32EnumAttr<"Packing", "memory layout of a weight matrix", [
     // [N/8][K/64] atoms of 8 rows x 64 elements (16-bit), each row of 128 bytes
     // with its 16-byte chunks at (chunk ^ (row % 8)): the 128-byte swizzle that
     // wgmma reads. N is padded to 8 and K to 64 with zeros.
-    I32EnumAttrCase<"Atom8x64", 1, "atom_8x64">]> {
+    I32EnumAttrCase<"Atom8x64", 1, "atom_8x64">,
+    // Codes of quantized weights: [N/16][K/128] units of 16 rows x 128 columns, in the order of docs/quantization.md.
+    // N is padded to 16 and K to 128 with zeros.
+    I32EnumAttrCase<"Codes16x128", 2, "codes_16x128">,
+    // Scales and zero points beside such codes: [N/16][groups] runs of 16 rows. N is padded to 16 with zeros.
+    I32EnumAttrCase<"Rows16", 3, "rows_16">]> {
   let cppNamespace = "::inlay::llm";
   let genSpecializedAttr = 0;
 }
@@ -296,13 +301,17 @@ def Llm_QuantizeOp : LlmOp<"quantize", [Pure, DeclareOpInterfaceMethods<SymbolUs
     columns divided by the largest code, and at least `1 / (448 * 512)` for codes of e4m3 with one scale a row (as in
     vLLM), or 1e-10 divided by the largest code. With `scale`, it is the largest element of that f32 weight for all rows.
 
+    `packing` is the order of the codes in memory, that of the weights which they are multiplied by: `row_major`, or
+    `codes_16x128`, in which each 16 neighbours lie as those weights' codes do. It changes no value.
+
     ```mlir
     %codes, %scales = llm.quantize f8e4m3 %x {group = 128} : tensor<?x256xbf16> -> tensor<?x256xf8E4M3FN>, tensor<?x2xf32>
     %codes, %scales = llm.quantize i8 %x scale @input_scale : tensor<?x256xbf16> -> tensor<?x256xi8>, tensor<?x1xf32>
     ```
   }];
   let arguments = (ins Llm_CodesAttr:$codes, Llm_Rows:$input, OptionalAttr<FlatSymbolRefAttr>:$scale,
-                       OptionalAttr<I64Attr>:$group);
+                       OptionalAttr<I64Attr>:$group,
+                       DefaultValuedAttr<Llm_PackingAttr, "::inlay::llm::Packing::RowMajor">:$packing);
   let results = (outs Llm_CodeRows:$result, Llm_Rows:$scales);
   let assemblyFormat = [{
     $codes $input (`scale` $scale^)? attr-dict `:` type($input) `->` type($result) `,` type($scales)

@@ -123,7 +123,9 @@ int64_t inlay::tile::slabBytes(RankedTensorType tile) { return tile.getDimSize(0
 
 int64_t RingType::tileBytes(unsigned i) const {
   auto tile = cast<RankedTensorType>(getTiles()[i]);
-  return slabsOf(tile) * slabBytes(tile);
+  if (tile.getElementTypeBitWidth() == 16)
+    return slabsOf(tile) * slabBytes(tile);
+  return tile.getNumElements() * tile.getElementTypeBitWidth() / 8;
 }
 
 int64_t RingType::slotBytes() const {

@@ -171,6 +171,42 @@ LogicalResult LayoutAttr::verifyEncoding(ArrayRef<int64_t> shape, Type,
   return verifyCovers(emitError, getRank(), getLayout(), shape);
 }
 
+std::array<int64_t, 2> inlay::tile::packedUnits(StringRef packing) {
+  if (packing == kAtomPacking)
+    return {kGroupRows, kAtomColumns};
+  if (packing == kCodeRowsPacking)
+    return {1, codesOfPiece(8)};
+  return {kUnitRows, packing == kCodesPacking ? kUnitColumns : 1};
+}
+
+LinearLayout inlay::tile::codeLayout(int64_t bits) {
+  LinearLayout layout;
+  auto add = [&](int64_t row, int64_t column) {
+    LayoutPoint basis;
+    basis[Dim0] = row;
+    basis[Dim1] = column;
+    layout.addBit(Offset, basis);
+  };
+  // A word has the columns 2 t, 2 t + 1 and those 8 further, of one product of 16 columns or two. Fields at a distance of
+  // 16 bits are the neighbours.
+  add(0, 8);
+  if (bits == 4)
+    add(0, 16);
+  for (int64_t column : {1, 2, 4})
+    add(0, column);
+  // Pieces of 16 bytes, then rows, which are swizzled so that 8 of them lie in different banks.
+  for (int64_t column = codesOfPiece(bits); column < kUnitColumns; column *= 2)
+    add(0, column);
+  if (bits == 8)
+    add(1, 16);
+  else
+    add(1, 0);
+  add(2, 32);
+  add(4, 64);
+  add(8, 0);
+  return layout;
+}
+
 std::optional<LinearLayout> inlay::tile::layoutOf(Type tile) {
   auto type = dyn_cast<RankedTensorType>(tile);
   auto encoding = type ? dyn_cast_or_null<LayoutAttr>(type.getEncoding()) : LayoutAttr();

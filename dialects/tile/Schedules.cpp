@@ -94,7 +94,7 @@ LogicalResult SwapAbAttr::verify(EmitError emitError, int64_t tileRows, int64_t 
     return emitError() << "has tile_rows of " << tileRows << ", expected 16, or 32 to 256 in steps of 32";
   return verifyRanges(emitError, {{"consumers", consumers, 1, 2},
                                   {"tile_columns", tileColumns, 64 * consumers, 64 * consumers},
-                                  {"tile_k", tileK, kAtomColumns, kAtomColumns},
+                                  {"tile_k", tileK, kAtomColumns, 2 * kAtomColumns},
                                   {"split", split, 1, 8},
                                   {"slots", slots, 1, 2},
                                   {"stages", stages, 2, 16},

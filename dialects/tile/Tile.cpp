@@ -347,18 +347,23 @@ LogicalResult DeinterleaveOp::verify() {
 }
 
 LogicalResult DequantizeOp::verify() {
-  auto bytes = cast<RankedTensorType>(getBytes().getType()), scales = cast<RankedTensorType>(getScales().getType());
-  auto out = cast<RankedTensorType>(getResult().getType());
-  int64_t inByte = getCodes() == Codes::U4 || getCodes() == Codes::Nf4 ? 2 : 1, group = getGroup();
-  if (bytes.getRank() != 2 || out.getRank() != 2 || !bytes.getElementType().isInteger(8) ||
-      !out.getElementType().isF32() || bytes.getDimSize(0) != out.getDimSize(0) ||
-      bytes.getDimSize(1) * inByte != out.getDimSize(1))
-    return emitOpError() << "turns bytes of " << inByte << " codes into f32, found " << bytes << " to " << out;
-  if (group < 1 || static_cast<int64_t>(getZeroPoint()) < 0)
+  auto bytes = cast<RankedTensorType>(getBytes().getType()), out = cast<RankedTensorType>(getResult().getType());
+  Type number = out.getElementType();
+  int64_t bits = getCodes() == Codes::U4 || getCodes() == Codes::Nf4 ? 4 : 8, group = getGroup();
+  int64_t inElement = bytes.getElementTypeBitWidth() / bits;
+  bool isCode = bytes.getElementType().isInteger(8) || bytes.getElementType().isInteger(bits);
+  if (bytes.getRank() != 2 || out.getRank() != 2 || !isCode ||
+      !(number.isF32() || number.isBF16() || number.isF16()) || bytes.getDimSize(0) != out.getDimSize(0) ||
+      bytes.getDimSize(1) * inElement != out.getDimSize(1))
+    return emitOpError() << "turns bytes of " << 8 / bits << " codes into f32, bf16 or f16, found " << bytes << " to "
+                         << out;
+  if ((getScales() || getZeros() ? group < 1 : group != 0) || static_cast<int64_t>(getZeroPoint()) < 0)
     return emitOpError() << "has groups of " << group << " columns and the zero point "
                          << static_cast<int64_t>(getZeroPoint());
   for (Value groups : {getScales(), getZeros()}) {
-    auto type = groups ? cast<RankedTensorType>(groups.getType()) : scales;
+    if (!groups)
+      continue;
+    auto type = cast<RankedTensorType>(groups.getType());
     if (type.getRank() != 2 || !type.getElementType().isF32() || type.getDimSize(0) != out.getDimSize(0) ||
         type.getDimSize(1) != (out.getDimSize(1) + group - 1) / group)
       return emitOpError() << "has " << type << " for groups of " << group << " columns of " << out;

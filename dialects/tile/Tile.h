@@ -22,6 +22,7 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+#include <array>
 #include <optional>
 
 namespace inlay::tile {
@@ -72,6 +73,20 @@ int64_t slabBytes(mlir::RankedTensorType tile);
 
 /// Attribute of a program's argument that says so.
 constexpr llvm::StringLiteral kPackingAttr = "tile.packing", kAtomPacking = "atom_8x64";
+
+/// Codes of quantized weights packed as `codes_16x128`: groups of 16 rows, each a run of units of 128 columns. Scales and
+/// zero points beside them (`rows_16`): for each group of rows and each column, 16 numbers.
+constexpr llvm::StringLiteral kCodesPacking = "codes_16x128", kRowsPacking = "rows_16";
+inline constexpr int64_t kUnitRows = 16, kUnitColumns = 128;
+/// Rows of codes of 8 bits that are multiplied by such weights: each 16 neighbours lie as they do there.
+constexpr llvm::StringLiteral kCodeRowsPacking = "codes_16";
+/// Rows and columns that a matrix with this packing is padded to.
+std::array<int64_t, 2> packedUnits(llvm::StringRef packing);
+/// Codes that lie in 16 bytes: neighbours of a row in the order that products take from a word.
+constexpr int64_t codesOfPiece(int64_t bits) { return 128 / bits; }
+/// From the number of a code in a unit to its row and column. In memory, code i of 4 bits is the lower half of byte i / 2
+/// where i is even.
+LinearLayout codeLayout(int64_t bits);
 
 /// Registers that a block of so many threads is launched with, where it is alone on a multiprocessor. Its warps divide
 /// them among each other; a warp that asks for more waits forever.

@@ -364,24 +364,29 @@ def Tile_Codes : I32EnumAttr<"Codes", "meaning of stored codes", [
 }
 def Tile_CodesAttr : EnumAttr<TileDialect, Tile_Codes, "codes">;
 
-def Tile_DequantizeOp : TileOp<"dequantize", [Pure]> {
+def Tile_DequantizeOp : TileOp<"dequantize", [Pure, AttrSizedOperandSegments]> {
   let summary = "(code - zero) * scale, with a scale for each row and group of columns.";
   let description = [{
-    `bytes` is N x K codes: K bytes a row, or K / 2 where a byte has two. Each scale
-    is for `group` columns of its row, as is each zero point; without `zeros`, the
-    zero point is `zero_point` everywhere. Computed in f32.
+    `bytes` is N x K codes: tiles of i8, a byte for each code of 8 bits or for two
+    neighbouring codes of 4 bits, or of i4. Each scale is for `group` columns of its
+    row, as is each zero point; without `zeros`, the zero point is `zero_point`
+    everywhere, and without `scales` nothing is multiplied.
+
+    Computed in f32 and rounded to the type of the result. For a result of bf16, scales
+    are rounded to bf16 first.
 
     ```mlir
     %w = tile.dequantize u4 %b scales %s {group = 128 : i64, zero_point = 8 : i64}
          : tensor<16x512xi8>, tensor<16x8xf32> -> tensor<16x1024xf32>
     ```
   }];
-  let arguments = (ins Tile_CodesAttr:$codes, Tile_AnyTile:$bytes, Tile_AnyTile:$scales, Optional<Tile_AnyTile>:$zeros,
-                       I64Attr:$group, DefaultValuedAttr<I64Attr, "0">:$zero_point);
+  let arguments = (ins Tile_CodesAttr:$codes, Tile_AnyTile:$bytes, Optional<Tile_AnyTile>:$scales,
+                       Optional<Tile_AnyTile>:$zeros, DefaultValuedAttr<I64Attr, "0">:$group,
+                       DefaultValuedAttr<I64Attr, "0">:$zero_point);
   let results = (outs Tile_AnyTile:$result);
   let assemblyFormat = [{
-    $codes $bytes `scales` $scales (`zeros` $zeros^ `:` type($zeros))? attr-dict `:` type($bytes) `,` type($scales)
-    `->` type($result)
+    $codes $bytes (`scales` $scales^)? (`zeros` $zeros^ `:` type($zeros))? attr-dict `:` type($bytes)
+    (`,` type($scales)^)? `->` type($result)
   }];
   let hasVerifier = 1;
 }

@@ -110,8 +110,10 @@ def Tile_GemmAttr : TileNumbersAttr<"Gemm", "gemm",
 def Tile_SwapAbAttr : TileNumbersAttr<"SwapAb", "swap_ab",
     (ins "int64_t":$tile_rows, "int64_t":$tile_columns, "int64_t":$tile_k, "int64_t":$consumers, "int64_t":$split,
          "int64_t":$slots, "int64_t":$stages, "int64_t":$shared_bytes), ["getClusterBlocks", "getPipeline"], [{
-    /// Both operands of one stage.
-    int64_t stageBytes() const { return (getTileRows() + getTileColumns()) * getTileK() * 2; }
+    /// Both operands of one stage, for weights of so many bits.
+    int64_t stageBytes(int64_t weightBits) const {
+      return (getTileRows() * 16 + getTileColumns() * weightBits) * getTileK() / 8;
+    }
     /// Sums in shared memory: [row][column] in f32, padded so that the 8 columns x 4 pairs of rows of a warp's store lie
     /// in different banks.
     int64_t sumsPitch() const { return getTileColumns() + 4; }
@@ -124,7 +126,8 @@ def Tile_SwapAbAttr : TileNumbersAttr<"SwapAb", "swap_ab",
   let summary = "A matrix product of few rows on warpgroups: weights on wgmma's M, the step's rows on its N.";
   let description = [{
     - `tile_rows` of activations: 16, or a multiple of 32 up to 256
-    - `tile_columns`: 64 for each consumer; `tile_k`: 64
+    - `tile_columns`: 64 for each consumer
+    - `tile_k`: 64 for weights of 16 bits, 128 for codes
     - `consumers`: warpgroups that multiply
     - `split`: blocks of a cluster that share K
     - `slots`: blocks that share a multiprocessor

@@ -46,11 +46,13 @@ static std::string whyRefused(LinearOp linear, QuantizedAttr quantized, bool isC
 }
 
 /// Codes of the input of `linear`; those of `made` if they are the same.
-static QuantizeOp quantize(LinearOp linear, ActivationsAttr activations, SmallVectorImpl<QuantizeOp> &made) {
+static QuantizeOp quantize(LinearOp linear, WeightOp weight, SmallVectorImpl<QuantizeOp> &made) {
+  ActivationsAttr activations = weight.getQuantizedAttr().getActivations();
   Value input = linear.getInput();
   for (QuantizeOp op : made)
     if (op.getInput() == input && op.getCodes() == activations.getCodes() &&
-        op.getScaleAttr() == activations.getScale() && op->isBeforeInBlock(linear))
+        op.getScaleAttr() == activations.getScale() && op.getPacking() == weight.getPacking() &&
+        op->isBeforeInBlock(linear))
       return op;
   // Right behind what it reads, so that it can join its kernel.
   OpBuilder b(linear);
@@ -62,7 +64,8 @@ static QuantizeOp quantize(LinearOp linear, ActivationsAttr activations, SmallVe
   Type element = activations.getCodes() == Codes::I8 ? Type(b.getI8Type()) : Float8E4M3FNType::get(b.getContext());
   auto name = NameLoc::get(b.getStringAttr((getCheckpointName(linear) + ".quantize").str()));
   auto op = QuantizeOp::create(b, name, type.clone(element), type.clone({type.getDimSize(0), 1}, b.getF32Type()),
-                               activations.getCodes(), input, activations.getScale(), /*group=*/IntegerAttr());
+                               activations.getCodes(), input, activations.getScale(), /*group=*/IntegerAttr(),
+                               weight.getPacking());
   made.push_back(op);
   return op;
 }
@@ -87,7 +90,7 @@ void QuantizeActivationsPass::runOnOperation() {
       linear.emitRemark() << "activations stay floats: " << reason;
       continue;
     }
-    QuantizeOp op = quantize(linear, quantized.getActivations(), made);
+    QuantizeOp op = quantize(linear, weight, made);
     linear.getInputMutable().assign(op.getResult());
     linear.getScalesMutable().assign(op.getScales());
     linear.emitRemark() << "activations are quantized to " << stringifyCodes(op.getCodes()) << ", with "

@@ -8,8 +8,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/llm_to_tile/Elementwise.h"
-
-#include <numeric>
+#include "passes/llm_to_tile/QuantizedWeights.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -234,21 +233,30 @@ namespace {
 /// The weight of a linear, whose tiles the loop along K loads.
 class WeightTiles {
 public:
-  WeightTiles(LinearOp linear, WeightOp op, ProgramBuilder &b)
-      : b(b), quantized(op.getQuantizedAttr()), view(b.weight(linear.getWeightAttr())) {
+  /// `element`: what codes become.
+  WeightTiles(LinearOp linear, WeightOp op, Type element, ProgramBuilder &b)
+      : b(b), quantized(op.getQuantizedAttr()), view(b.weight(linear.getWeightAttr())), element(element) {
     if (!quantized)
       return;
-    bits = op.getTensorType().getElementTypeBitWidth();
-    scales = b.weight(quantized.getScales());
+    if (op.getPacking() != Packing::Codes16x128)
+      inByte = 8 / op.getTensorType().getElementTypeBitWidth();
+    scalesRows = scalesSums(op) && !element.isF32();
+    if (!scalesRows)
+      scales = b.weight(quantized.getScales());
     if (quantized.getZeroPoints())
       zeros = b.weight(quantized.getZeroPoints());
+  }
+
+  /// The scales of rows from `row` on that their sums are multiplied by; null where there are none.
+  Value scalesOfRows(Value row, int64_t rows) {
+    return scalesRows ? b.load(b.weightVector(quantized.getScales()), ValueRange{row}, {rows}) : Value();
   }
 
   /// Rows from `row` on, columns from `at` on.
   Value load(Value row, Value at, int64_t rows, int64_t columns) {
     if (!quantized)
       return b.load(view, ValueRange{row, at}, {rows, columns});
-    int64_t inByte = 8 / bits, group = quantized.getGroup();
+    int64_t group = quantized.getGroup();
     auto divided = [&](int64_t divisor) {
       return divisor == 1 ? at : Value(arith::DivUIOp::create(b, at, b.index(divisor)));
     };
@@ -257,22 +265,35 @@ public:
       int64_t count = llvm::divideCeil(columns, group);
       return of ? b.load(of, ValueRange{row, divided(group)}, {rows, count}) : Value();
     };
-    return tile::DequantizeOp::create(b, b.tileType({rows, columns}, b.getF32Type()), codesOf(quantized.getCodes()),
-                                      bytes, groups(scales), groups(zeros), group, quantized.getZeroPoint());
+    return tile::DequantizeOp::create(b, b.tileType({rows, columns}, element), codesOf(quantized.getCodes()), bytes,
+                                      groups(scales), groups(zeros), scalesRows ? 0 : group,
+                                      quantized.getZeroPoint());
   }
 
 private:
   ProgramBuilder &b;
   QuantizedAttr quantized;
-  int64_t bits = 0;
+  int64_t inByte = 1;
+  bool scalesRows = false;
   Value view, scales, zeros;
+  Type element;
 };
 
 } // namespace
 
+/// The op in another group that made the codes of `linear`; null where there is none.
+static QuantizeOp quantizerOf(LinearOp linear) {
+  auto result = dyn_cast<OpResult>(linear.getInput());
+  auto group = result ? dyn_cast<GroupOp>(result.getOwner()) : GroupOp();
+  if (!group)
+    return {};
+  return group.getBody().front().getTerminator()->getOperand(result.getResultNumber()).getDefiningOp<QuantizeOp>();
+}
+
 /// The product of rows of codes and weights of codes, both as they are in memory; sums of f32.
 static Value emitCodeProduct(LinearOp linear, Value row, Value col, LinearTile shape, int64_t k, ProgramBuilder &b) {
-  Value input = b.activation(linear.getInput(), Provenance::Activation);
+  auto weightOp = cast<WeightOp>(b.getSymbols().lookup(linear.getWeight()));
+  Value input = b.activationCodes(linear.getInput(), Provenance::Activation, weightOp.getPacking());
   Value weight = b.weightCodes(linear.getWeightAttr());
   bool isInteger = cast<tile::ViewType>(weight.getType()).getElementType().isInteger();
   auto sumType = b.tileType({shape.m, shape.n}, isInteger ? Type(b.getI32Type()) : b.getF32Type());
@@ -287,7 +308,6 @@ static Value emitCodeProduct(LinearOp linear, Value row, Value col, LinearTile s
     return SmallVector<Value>{b.add(carried[0], part)};
   })[0];
   sum = b.toF32(sum);
-  auto weightOp = cast<WeightOp>(b.getSymbols().lookup(linear.getWeight()));
   Value ofRows = b.load(b.activationVector(linear.getScales(), Provenance::Activation), ValueRange{row}, {shape.m});
   Value ofColumns = b.load(b.weightVector(weightOp.getQuantizedAttr().getScales()), ValueRange{col}, {shape.n});
   return b.mul(b.mul(sum, b.broadcast(ofColumns, 0, shape.m)), b.broadcast(ofRows, 1, shape.n));
@@ -297,11 +317,9 @@ static Value emitCodeProduct(LinearOp linear, Value row, Value col, LinearTile s
 /// there is none. On the CPU about 512 columns, whose f32 fit into a core's first cache. On a GPU at most 64, and the
 /// last tile is a whole one.
 static std::optional<int64_t> quantizedStep(int64_t k, int64_t group, bool isCpu) {
-  static constexpr int64_t most = 512, unit = 16, mostOnGpu = 64;
+  static constexpr int64_t most = 512, unit = 16;
   if (!isCpu) {
-    int64_t step = std::gcd(k, mostOnGpu);
-    if (group < k && step % group != 0)
-      step = std::gcd(step, group);
+    int64_t step = quantizedColumns(k, group);
     return step % unit == 0 ? std::optional(step) : std::nullopt;
   }
   int64_t all = llvm::alignTo(k, unit);
@@ -315,7 +333,7 @@ static std::optional<int64_t> quantizedStep(int64_t k, int64_t group, bool isCpu
 /// The product in the element type `element`, to which codes are unpacked; sums of f32.
 static Value emitProduct(LinearOp linear, const Prologue &prologue, Value row, Value col, LinearTile shape, int64_t k,
                          Type element, ProgramBuilder &b) {
-  WeightTiles weight(linear, cast<WeightOp>(b.getSymbols().lookup(linear.getWeight())), b);
+  WeightTiles weight(linear, cast<WeightOp>(b.getSymbols().lookup(linear.getWeight())), element, b);
   Value input = b.activation(prologue.input, Provenance::Activation);
   int64_t inputColumn = Placement::of(prologue.input).column;
   Value rows;
@@ -349,6 +367,8 @@ static Value emitProduct(LinearOp linear, const Prologue &prologue, Value row, V
     Value ofRows = b.load(b.activationVector(linear.getScales(), Provenance::Activation), ValueRange{row}, {shape.m});
     acc = b.mul(acc, b.broadcast(ofRows, 1, shape.n));
   }
+  if (Value scales = weight.scalesOfRows(col, shape.n))
+    acc = b.mul(acc, b.broadcast(scales, 0, shape.m));
   if (norm)
     acc = b.mul(acc, b.broadcast(emitInverseNorm(norm, sums[1], b), 1, shape.n));
   return acc;
@@ -369,6 +389,9 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   if (multipliesCodes) {
     if (weightOp.getQuantizedAttr().getGroup() < k || linear.getScales().getType().getDimSize(1) != 1)
       return linear.emitError() << "multiplies codes whose scales are for groups of columns; expected one for each row";
+    if (QuantizeOp quantize = quantizerOf(linear); quantize && quantize.getPacking() != weightOp.getPacking())
+      return linear.emitError() << "multiplies codes in the order " << stringifyPacking(quantize.getPacking())
+                                << " by weights in the order " << stringifyPacking(weightOp.getPacking());
     shape.k = tile::kSlabBytes;
   } else if (QuantizedAttr quantized = weightOp.getQuantizedAttr()) {
     std::optional<int64_t> step = quantizedStep(k, quantized.getGroup(), isCpu);

@@ -37,7 +37,10 @@ def PackWeightsPass : Pass<"llm-pack-weights", "::mlir::ModuleOp"> {
   let description = [{
     Matrices of linears are stored in atoms (`atom_8x64`) that both the matvec family and
     the wgmma families read, so that all entry points share one copy. A tied embedding
-    is gathered from the same atoms.
+    is gathered from the same atoms. Codes of quantized weights are stored in
+    units of 16 x 128 (`codes_16x128`), their scales and zero points in groups of 16 rows
+    (`rows_16`). Where groups of columns cut pieces of 16 bytes, they stay rows, and a
+    remark says so.
   }];
 }
 

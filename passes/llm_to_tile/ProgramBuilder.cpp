@@ -114,17 +114,26 @@ Value ProgramBuilder::weight(FlatSymbolRefAttr symbol) {
   }
   auto weight = cast<llm::WeightOp>(op);
   RankedTensorType type = weight.getTensorType();
+  if (weight.getPacking() == llm::Packing::Codes16x128)
+    return view(type.getShape(), getIntegerType(type.getElementTypeBitWidth()), Provenance::Weight, std::nullopt, memory,
+                kCodesPacking);
   // Codes are bytes.
   if (weight.getQuantized())
     return view({type.getDimSize(0), type.getDimSize(1) * type.getElementTypeBitWidth() / 8}, getI8Type(),
                 Provenance::Weight, std::nullopt, memory);
-  StringRef packing = weight.getPacking() == llm::Packing::Atom8x64 ? "atom_8x64" : "";
+  StringRef packing;
+  if (weight.getPacking() == llm::Packing::Atom8x64)
+    packing = kAtomPacking;
+  else if (weight.getPacking() == llm::Packing::Rows16)
+    packing = kRowsPacking;
   return view(type.getShape(), type.getElementType(), Provenance::Weight, std::nullopt, memory, packing);
 }
 
 Value ProgramBuilder::weightCodes(FlatSymbolRefAttr symbol) {
   RankedTensorType type = cast<llm::WeightOp>(symbols.lookup(symbol.getValue())).getTensorType();
-  return view(type.getShape(), type.getElementType(), Provenance::Weight, std::nullopt, MemoryAttr::get(symbol));
+  bool isPacked = cast<llm::WeightOp>(symbols.lookup(symbol.getValue())).getPacking() == llm::Packing::Codes16x128;
+  return view(type.getShape(), type.getElementType(), Provenance::Weight, std::nullopt, MemoryAttr::get(symbol),
+              isPacked ? StringRef(kCodesPacking) : "");
 }
 
 Value ProgramBuilder::weightVector(FlatSymbolRefAttr symbol) {
@@ -156,6 +165,14 @@ Value ProgramBuilder::activation(Value value, Provenance provenance) {
   if (type.getRank() == 1)
     return view({ShapedType::kDynamic}, type.getElementType(), provenance, extent, memory);
   return view({ShapedType::kDynamic, place.rowColumns}, type.getElementType(), provenance, extent, memory);
+}
+
+Value ProgramBuilder::activationCodes(Value value, Provenance provenance, llm::Packing packing) {
+  Placement place = Placement::of(value);
+  auto [memory, extent] = memoryOf(*this, value, place);
+  auto type = cast<RankedTensorType>(value.getType());
+  return view({ShapedType::kDynamic, place.rowColumns}, type.getElementType(), provenance, extent, memory,
+              packing == llm::Packing::Codes16x128 ? StringRef(kCodeRowsPacking) : "");
 }
 
 Value ProgramBuilder::activationVector(Value value, Provenance provenance) {

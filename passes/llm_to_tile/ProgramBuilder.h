@@ -59,6 +59,8 @@ public:
   mlir::Value activation(mlir::Value value, tile::Provenance provenance);
   /// The same memory, seen as rows of `columns` elements without an end (heads as rows).
   mlir::Value activationRows(mlir::Value value, int64_t columns, tile::Provenance provenance);
+  /// The memory of the codes that an llm.quantize of this packing makes.
+  mlir::Value activationCodes(mlir::Value value, tile::Provenance provenance, llm::Packing packing);
   /// The same memory of a value of one column, as a vector.
   mlir::Value activationVector(mlir::Value value, tile::Provenance provenance);
   mlir::Value cache(bool keys, int64_t layer, int64_t headDim, mlir::Type elementType);

@@ -122,6 +122,9 @@ Value RowsConverter::output(Value result) {
     return llvm::any_of(op.getOperands(),
                         [&](Value value) { return isFromOutside(value) && isInPlace(value, result); });
   });
+  Value value = yield.getOperand(cast<OpResult>(result).getResultNumber());
+  if (quantize && value == quantize.getResult())
+    return b.activationCodes(result, Provenance::Output, quantize.getPacking());
   return b.activation(result, isWritten ? Provenance::State : Provenance::Output);
 }
 

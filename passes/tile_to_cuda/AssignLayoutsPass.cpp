@@ -70,7 +70,9 @@ LogicalResult Demands::collect(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<LoadOp, GatherOp>([&](auto load) { return collectLoad(load); })
       .Case([&](StoreOp store) {
-        want(store.getValueMutable(), assignment.readBy(store.getValue()));
+        Layout layout = assignment.readBy(store.getValue());
+        StringAttr packing = packingOf(store->getParentOfType<ProgramOp>(), store.getView());
+        want(store.getValueMutable(), packing && packing.getValue() == kCodeRowsPacking ? inPieces(layout) : layout);
         return success();
       })
       .Case([&](ScatterOp scatter) {
@@ -223,7 +225,8 @@ LogicalResult Demands::collectDequantize(DequantizeOp op) {
     return op.emitOpError() << "with groups of " << op.getGroup()
                             << " columns has no CUDA lowering; expected a power of two, or one group";
   want(op.getBytesMutable(), operands->bytes);
-  want(op.getScalesMutable(), operands->groups);
+  for (OpOperand &scales : op.getScalesMutable())
+    want(scales, operands->groups);
   for (OpOperand &zeros : op.getZerosMutable())
     want(zeros, operands->groups);
   keep(op.getResult(), layout);

@@ -90,6 +90,12 @@ static bool doFit(Operation *op, int64_t warps) {
           return registerLayout(gather.getIndices()) == layoutOfIndices(copyLayout(tileType(tile), log2Ceil(warps)), 2);
         return indicesFit(tile, gather.getIndices());
       })
+      .Case([&](LoadOp load) {
+        // Two codes of 4 bits are read at a time.
+        Value view = load.getView(), tile = load.getResult();
+        return !tileType(tile).getElementType().isInteger(4) || isInShared(tile) ||
+               vectorWidth(view, load.getOffsets().back(), registerLayout(tile), tileType(tile).getShape()) > 1;
+      })
       .Case([&](ScatterOp scatter) { return indicesFit(scatter.getValue(), scatter.getIndices()); })
       .Case([&](ReduceOp reduce) { return isReduced(reduce.getValue(), reduce.getResult(), reduce.getAxis()); })
       .Case([&](ArgMaxOp argMax) {
@@ -108,7 +114,7 @@ static bool doFit(Operation *op, int64_t warps) {
       .Case([&](DequantizeOp op) {
         std::optional<DequantizedLayouts> operands = dequantizedLayouts(op, registerLayout(op.getResult()));
         return operands && registerLayout(op.getBytes()) == operands->bytes &&
-               registerLayout(op.getScales()) == operands->groups &&
+               (!op.getScales() || registerLayout(op.getScales()) == operands->groups) &&
                (!op.getZeros() || registerLayout(op.getZeros()) == operands->groups);
       })
       .Case([&](ClusterReduceOp reduce) { return reduce.getValue().getType() == reduce.getResult().getType(); })

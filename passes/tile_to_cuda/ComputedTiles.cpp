@@ -2,6 +2,7 @@
 
 #include "passes/tile_to_cuda/ComputedTiles.h"
 
+#include "passes/tile_to_cuda/SharedLayouts.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -58,13 +59,43 @@ ComputedTiles::ComputedTiles(ProgramOp program) {
   });
 }
 
+std::optional<Layout> inlay::registersOfPieces(DequantizeOp op, int warpBits) {
+  using enum LayoutDim;
+  auto load = op.getBytes().getDefiningOp<LoadOp>();
+  auto packing = load ? packingOf(op->getParentOfType<ProgramOp>(), load.getView()) : StringAttr();
+  if (!packing || packing.getValue() != kCodesPacking)
+    return std::nullopt;
+  int64_t bits = cast<ViewType>(load.getView().getType()).getElementType().getIntOrFloatBitWidth();
+  Layout order = codeLayout(bits), layout;
+  int pieceBits = log2Ceil(codesOfPiece(bits));
+  for (const LayoutPoint &basis : ArrayRef(order.bases(Offset)).take_front(pieceBits))
+    layout.addBit(Register, basis);
+  // Pieces of a row, then rows: over lanes, warps and registers.
+  ArrayRef<int64_t> shape = op.getType().getShape();
+  int columnBits = std::max(0, log2Ceil(shape[1]) - pieceBits), rowBits = log2Ceil(shape[0]);
+  auto divide = [&](LayoutDim in, int most) {
+    int ofColumns = std::min(columnBits, most), ofRows = std::min(rowBits, most - ofColumns);
+    layout = layout * Layout::identity(in, ofColumns, Dim1) * Layout::identity(in, ofRows, Dim0);
+    if (in != Register)
+      layout = layout * Layout::broadcast(in, most - ofColumns - ofRows);
+    columnBits -= ofColumns;
+    rowBits -= ofRows;
+  };
+  divide(Lane, 5);
+  divide(Warp, warpBits);
+  divide(Register, columnBits + rowBits);
+  return layout;
+}
+
 std::optional<DequantizedLayouts> inlay::dequantizedLayouts(DequantizeOp op, const Layout &layout) {
-  int64_t groups = cast<RankedTensorType>(op.getScales().getType()).getDimSize(1), inByte = codesInByte(op);
+  Value ofGroups = op.getScales() ? op.getScales() : op.getZeros();
+  int64_t groups = ofGroups ? cast<RankedTensorType>(ofGroups.getType()).getDimSize(1) : 1;
+  int64_t inElement = codesInElement(op);
   if ((groups > 1 && !llvm::isPowerOf2_64(op.getGroup())) ||
-      layout.contiguous(LayoutDim::Register, LayoutDim::Dim1) < inByte)
+      layout.contiguous(LayoutDim::Register, LayoutDim::Dim1) < inElement)
     return std::nullopt;
   int bits = groups > 1 ? llvm::Log2_64(op.getGroup()) : layout.outBits(LayoutDim::Dim1);
-  return DequantizedLayouts{inByte == 2 ? halfOf(layout) : layout, groupedColumns(layout, bits), bits};
+  return DequantizedLayouts{inElement == 2 ? halfOf(layout) : layout, groupedColumns(layout, bits), bits};
 }
 
 //===----------------------------------------------------------------------===//
@@ -81,9 +112,63 @@ Access inlay::accessOf(Operation *op) {
   return access;
 }
 
+StringAttr inlay::packingOf(ProgramOp program, Value view) {
+  return program.getArgAttrOfType<StringAttr>(cast<BlockArgument>(view).getArgNumber(), kPackingAttr);
+}
+
+Layout inlay::pieceOfCodes() {
+  Layout piece;
+  for (const LayoutPoint &basis : ArrayRef(codeLayout(8).bases(LayoutDim::Offset)).take_front(log2Ceil(codesOfPiece(8))))
+    piece.addBit(LayoutDim::Offset, basis);
+  return piece;
+}
+
+Layout inlay::inPieces(const Layout &layout) {
+  Layout piece = pieceOfCodes(), result;
+  ArrayRef<LayoutPoint> held = layout.bases(LayoutDim::Register), placed = piece.bases(LayoutDim::Offset);
+  Layout neighbours = Layout::identity(LayoutDim::Register, static_cast<int>(placed.size()), LayoutDim::Dim1);
+  if (held.size() < placed.size() || held.take_front(placed.size()) != neighbours.bases(LayoutDim::Register))
+    return layout;
+  for (LayoutDim in : {LayoutDim::Register, LayoutDim::Lane, LayoutDim::Warp, LayoutDim::Block})
+    for (auto [i, basis] : llvm::enumerate(layout.bases(in)))
+      result.addBit(in, in == LayoutDim::Register && i < placed.size() ? placed[i] : basis);
+  return result;
+}
+
+std::optional<Layout> inlay::packedBlocks(ProgramOp program, Value view) {
+  using enum LayoutDim;
+  StringAttr packing = packingOf(program, view);
+  if (!packing)
+    return std::nullopt;
+  if (packing.getValue() == kCodesPacking)
+    return codeLayout(cast<ViewType>(view.getType()).getElementType().getIntOrFloatBitWidth());
+  if (packing.getValue() == kCodeRowsPacking)
+    return pieceOfCodes();
+  if (packing.getValue() == kRowsPacking)
+    return Layout::identity(Offset, log2Ceil(kUnitRows), Dim0);
+  return swizzledRows(/*rowBits=*/log2Ceil(kGroupRows), /*columnBits=*/log2Ceil(kAtomColumns), /*chunkBits=*/3);
+}
+
+/// Consecutive registers that hold consecutive elements of a packed block.
+static int64_t packedWidth(const Layout &layout, const Layout &block, int64_t most) {
+  int64_t width = 1;
+  for (auto [held, placed] : llvm::zip(layout.bases(LayoutDim::Register), block.bases(LayoutDim::Offset))) {
+    if (held != placed || width >= most)
+      break;
+    width *= 2;
+  }
+  return width;
+}
+
 int64_t inlay::vectorWidth(Value view, Value lastOffset, const Layout &layout, ArrayRef<int64_t> shape) {
   auto type = cast<tile::ViewType>(view.getType());
-  int64_t last = type.getShape().back(), width = 16 / bytesOf(type.getElementType());
+  auto program = cast<ProgramOp>(cast<BlockArgument>(view).getOwner()->getParentOp());
+  int64_t most = 128 / std::max(8U, type.getElementType().getIntOrFloatBitWidth());
+  if (type.getElementType().isInteger(4))
+    most = 32;
+  if (std::optional<Layout> block = packedBlocks(program, view); block && (block->outBits(LayoutDim::Dim0) > 3 || packingOf(program, view).getValue() == kCodeRowsPacking))
+    return packedWidth(layout, *block, most);
+  int64_t last = type.getShape().back(), width = most;
   auto shrink = [&](int64_t limit) { width = std::gcd(width, limit); };
   shrink(layout.contiguous(LayoutDim::Register, dimension(static_cast<int>(shape.size()) - 1)));
   shrink(shape.back());

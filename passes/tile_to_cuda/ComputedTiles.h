@@ -48,9 +48,12 @@ struct DequantizedLayouts {
 };
 /// None for groups of columns that are no power of two, and where the two codes of a byte are in different threads.
 std::optional<DequantizedLayouts> dequantizedLayouts(tile::DequantizeOp op, const Layout &layout);
-/// The codes of a byte.
-inline int64_t codesInByte(tile::DequantizeOp op) {
-  return op.getCodes() == tile::Codes::U4 || op.getCodes() == tile::Codes::Nf4 ? 2 : 1;
+/// The layout in which the threads load packed codes, 16 bytes at a time; none of other codes.
+std::optional<Layout> registersOfPieces(tile::DequantizeOp op, int warpBits);
+/// The codes of an element of the tile of codes: 2 of 4 bits in a byte.
+inline int64_t codesInElement(tile::DequantizeOp op) {
+  auto codes = mlir::cast<mlir::RankedTensorType>(op.getBytes().getType());
+  return mlir::cast<mlir::RankedTensorType>(op.getType()).getNumElements() / codes.getNumElements();
 }
 
 /// What loads and gathers have in common.
@@ -64,6 +67,16 @@ Access accessOf(mlir::Operation *op);
 
 /// The element type's bytes; a bool has one.
 inline int64_t bytesOf(mlir::Type type) { return std::max(1u, type.getIntOrFloatBitWidth() / 8); }
+
+/// How the matrix behind an argument of `program` is packed; null where it has rows.
+mlir::StringAttr packingOf(tile::ProgramOp program, mlir::Value view);
+/// The order of 16 neighbouring codes of 8 bits in packed rows, and `layout` with such neighbours in a thread's registers
+/// in this order, where it has them.
+Layout pieceOfCodes();
+Layout inPieces(const Layout &layout);
+/// Where the elements of the blocks of rows and columns lie that a matrix is packed in (tile.packing); none of a matrix
+/// of rows.
+std::optional<Layout> packedBlocks(tile::ProgramOp program, mlir::Value view);
 
 /// Elements that one access may move: neighbours in the thread, all inside or all outside, and aligned. `lastOffset` is
 /// null where the tile begins at the view's start.

@@ -106,8 +106,9 @@ FailureOr<cuda::KernelOp> inlay::createKernel(tile::ProgramOp program, OpBuilder
     auto view = cast<tile::ViewType>(type);
     bool isReadonly =
         view.getProvenance() == tile::Provenance::Weight || view.getProvenance() == tile::Provenance::Meta;
-    types.push_back(
-        cuda::PtrType::get(context, view.getElementType(), isReadonly ? cuda::Space::Readonly : cuda::Space::Global));
+    // Two codes of 4 bits are a byte.
+    Type element = view.getElementType().isInteger(4) ? builder.getI8Type() : view.getElementType();
+    types.push_back(cuda::PtrType::get(context, element, isReadonly ? cuda::Space::Readonly : cuda::Space::Global));
     auto given = program.getArgAttrOfType<StringAttr>(i, "tile.name");
     StringRef provenance = tile::stringifyProvenance(view.getProvenance());
     name(given ? given.getValue().str() : (provenance + std::to_string(i)).str(),

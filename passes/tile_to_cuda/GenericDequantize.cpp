@@ -10,6 +10,8 @@
 using namespace mlir;
 using namespace inlay;
 
+static int64_t bitsOfCode(tile::Codes codes) { return codes == tile::Codes::U4 || codes == tile::Codes::Nf4 ? 4 : 8; }
+
 /// The function of unpack.h that makes numbers of codes.
 static StringRef unpackFunction(tile::Codes codes) {
   switch (codes) {
@@ -27,24 +29,35 @@ static StringRef unpackFunction(tile::Codes codes) {
   llvm_unreachable("every meaning of codes is a case");
 }
 
+/// A scale as it is applied to numbers of `type`.
+static Value roundedScale(OpBuilder &b, Location loc, Value scale, Type type) {
+  if (!type.isBF16())
+    return scale;
+  return arith::ExtFOp::create(b, loc, b.getF32Type(), arith::TruncFOp::create(b, loc, type, scale));
+}
+
 LogicalResult GenericLowering::dequantize(tile::DequantizeOp op) {
   using enum LayoutDim;
   Layout layout = registerLayout(op.getResult());
   // checkLayouts has seen that there are such layouts.
   int groupBits = dequantizedLayouts(op, layout)->groupBits;
-  int64_t registers = layout.size(Register), inByte = codesInByte(op);
-  int64_t together = std::min<int64_t>(8, layout.contiguous(Register, Dim1));
-  prepare(op.getScales());
+  int64_t registers = layout.size(Register), inByte = 8 / bitsOfCode(op.getCodes());
+  // Packed codes are unpacked in the order in which they lie in memory.
+  bool isInOrder = registersOfPieces(op, layout.bits(Warp)) == layout;
+  int64_t together = std::min<int64_t>(8, isInOrder ? registers : layout.contiguous(Register, Dim1));
+  if (op.getScales())
+    prepare(op.getScales());
   if (op.getZeros())
     prepare(op.getZeros());
   Value codes = materialize(op.getBytes(), "codes");
+  Type type = op.getType().getElementType();
   Value array = local(registers, b.getF32Type(), "dequantized");
   std::string unpack = (unpackFunction(op.getCodes()) + "<" + Twine(together) + ">").str();
   unrolled(registers / together, [&](Value i) {
     call(unpack, "unpack.h", {address(array, mul(i, together)), address(codes, mul(i, together / inByte))});
   });
   SmallVector<int64_t> ofGroups = groupedRegisters(layout, groupBits);
-  unrolled(registers, [&](Value reg) {
+  auto numberAt = [&](Value reg) {
     Value group = matchPattern(reg, m_Zero()) ? reg : image(reg, ofGroups);
     group = group ? group : index(0);
     Value number = get(array, reg);
@@ -53,8 +66,17 @@ LogicalResult GenericLowering::dequantize(tile::DequantizeOp op) {
     else if (op.getZeroPoint() != 0)
       number = arith::SubFOp::create(
           b, loc, number, arith::ConstantOp::create(b, loc, b.getF32FloatAttr(static_cast<float>(op.getZeroPoint()))));
-    set(arith::MulFOp::create(b, loc, number, element(op.getScales(), group)), array, reg);
-  });
-  define(op.getResult(), array);
+    if (op.getScales())
+      number = arith::MulFOp::create(b, loc, number, roundedScale(b, loc, element(op.getScales(), group), type));
+    return number;
+  };
+  if (type.isF32()) {
+    unrolled(registers, [&](Value reg) { set(numberAt(reg), array, reg); });
+    define(op.getResult(), array);
+    return success();
+  }
+  Value rounded = local(registers, type, "rounded");
+  unrolled(registers, [&](Value reg) { set(arith::TruncFOp::create(b, loc, type, numberAt(reg)), rounded, reg); });
+  define(op.getResult(), rounded);
   return success();
 }

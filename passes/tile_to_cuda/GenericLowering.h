@@ -140,7 +140,7 @@ private:
   Value convert(tile::ConvertLayoutOp op);
 
   // Memory.
-  bool isPacked(Value view);
+  Value placeInBlocks(Value row, Value column, int64_t columns, const Layout &inBlock);
   std::pair<Value, Value> place(Operation *access, Value view, mlir::ValueRange offsets, Value indices,
                                 const Layout &layout, llvm::ArrayRef<int64_t> shape, Value reg);
   Value loadArray(Operation *op);

@@ -11,9 +11,18 @@
 using namespace mlir;
 using namespace inlay;
 
-bool GenericLowering::isPacked(Value view) {
-  auto packing = program.getArgAttrOfType<StringAttr>(cast<BlockArgument>(view).getArgNumber(), tile::kPackingAttr);
-  return packing && packing.getValue() == tile::kAtomPacking;
+/// The element's offset in a matrix of blocks of 2^rowBits x 2^columnBits elements that lie so, for a row and a column.
+Value GenericLowering::placeInBlocks(Value row, Value column, int64_t columns, const Layout &inBlock) {
+  using enum LayoutDim;
+  int rowBits = inBlock.outBits(Dim0), columnBits = inBlock.outBits(Dim1);
+  auto wide = [&](Value x) { return Value(arith::IndexCastOp::create(b, loc, b.getI64Type(), x)); };
+  auto shr = [&](Value x, int64_t n) { return Value(arith::ShRSIOp::create(b, loc, x, index(n))); };
+  Value block = add(mul(wide(shr(row, rowBits)), llvm::divideCeil(columns, int64_t(1) << columnBits)),
+                    wide(shr(column, columnBits)));
+  Layout place = inBlock.inverse();
+  SmallVector<int64_t> ofRow = place.components(Dim0, Offset), ofColumn = place.components(Dim1, Offset);
+  Value within = joined(image(row, ofRow), bitsOf(ofRow), image(column, ofColumn), bitsOf(ofColumn));
+  return add(mul(block, inBlock.size(Offset)), wide(within));
 }
 
 /// The element's offset from the view's start (i64), and whether it is there.
@@ -45,16 +54,12 @@ std::pair<Value, Value> GenericLowering::place(Operation *access, Value view, Va
       inside = both(inside, less(at[dim], index(size)));
   }
   auto wide = [&](Value x) { return Value(arith::IndexCastOp::create(b, loc, b.getI64Type(), x)); };
-  if (isPacked(view)) {
-    // [row / 8][column / 64] atoms, each of which is swizzled.
-    using enum LayoutDim;
-    static const Layout placeInAtom = swizzledRows(/*rowBits=*/3, /*columnBits=*/6, /*chunkBits=*/3).inverse();
-    int64_t atoms = llvm::divideCeil(type.getShape()[1], tile::kAtomColumns);
-    auto shr = [&](Value x, int64_t n) { return Value(arith::ShRSIOp::create(b, loc, x, index(n))); };
-    Value atom = add(mul(wide(shr(at[0], 3)), atoms), wide(shr(at[1], 6)));
-    SmallVector<int64_t> ofRow = placeInAtom.components(Dim0, Offset), ofColumn = placeInAtom.components(Dim1, Offset);
-    Value within = joined(image(at[0], ofRow), bitsOf(ofRow), image(at[1], ofColumn), bitsOf(ofColumn));
-    return {add(mul(atom, tile::kGroupRows * tile::kAtomColumns), wide(within)), inside};
+  if (std::optional<Layout> blocks = packedBlocks(program, view)) {
+    Value offset = placeInBlocks(at[0], at[1], type.getShape()[1], *blocks);
+    // Two codes of 4 bits are a byte.
+    if (type.getElementType().isInteger(4))
+      offset = arith::ShRSIOp::create(b, loc, offset, arith::ConstantIntOp::create(b, loc, 1, 64));
+    return {offset, inside};
   }
   Value offset = wide(at[0]);
   for (int dim = 1; dim < rank; ++dim)
@@ -71,11 +76,18 @@ Value GenericLowering::loadArray(Operation *op) {
   int64_t width = isIndexed1d ? 1 : vectorWidth(access.view, access.offsets.back(), layout, type.getShape());
   if (access.indices)
     prepare(access.indices);
-  Value array = local(layout.size(LayoutDim::Register), type.getElementType(), "loaded");
+  int64_t inElement = 1;
+  Type element = type.getElementType();
+  if (element.isInteger(4)) { // two in a byte
+    element = b.getI8Type();
+    inElement = 2;
+  }
+  width /= inElement;
+  Value array = local(layout.size(LayoutDim::Register) / inElement, element, "loaded");
   Value pointer = scalar(access.view);
-  unrolled(layout.size(LayoutDim::Register) / width, [&](Value i) {
-    Value reg = mul(i, width);
-    auto [offset, inside] = place(op, access.view, access.offsets, access.indices, layout, type.getShape(), reg);
+  unrolled(layout.size(LayoutDim::Register) / inElement / width, [&](Value i) {
+    Value first = mul(i, width * inElement), reg = mul(i, width);
+    auto [offset, inside] = place(op, access.view, access.offsets, access.indices, layout, type.getShape(), first);
     std::string callee = "load_vector<" + std::to_string(width) + ">";
     if (threads.group != ThreadGroup::Warp || !inside) {
       call(callee, "tile.h", {address(array, reg), pointerAt(pointer, offset), inside ? inside : always()});
@@ -85,7 +97,7 @@ Value GenericLowering::loadArray(Operation *op) {
     Value zero = arith::ConstantIntOp::create(b, loc, 0, 64);
     Value safe = arith::SelectOp::create(b, loc, inside, offset, zero);
     call(callee, "tile.h", {address(array, reg), pointerAt(pointer, safe), always()});
-    Value none = arith::ConstantOp::create(b, loc, b.getZeroAttr(type.getElementType()));
+    Value none = arith::ConstantOp::create(b, loc, b.getZeroAttr(element));
     for (int64_t i = 0; i < width; ++i) {
       Value at = add(reg, index(i));
       set(arith::SelectOp::create(b, loc, inside, get(array, at), none), array, at);

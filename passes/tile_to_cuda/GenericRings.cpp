@@ -41,6 +41,15 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
                                     /*box=*/{kAtomColumns, kGroupRows, 1, tileRows / kGroupRows}, /*swizzle=*/0,
                                     /*l2Promotion=*/256);
   }
+  if (packing && packing.getValue() == tile::kCodesPacking && bytes == 1) {
+    int64_t units = llvm::divideCeil(columns, tile::kUnitColumns), unitBytes = tile::kUnitRows * tile::kUnitColumns;
+    int64_t groups = llvm::divideCeil(view.getShape()[0], tile::kUnitRows);
+    return cuda::TensorMapAttr::get(context, argument, view.getElementType(),
+                                    {tile::kUnitColumns, tile::kUnitRows, units, groups}, /*capacity=*/std::nullopt,
+                                    /*strides=*/{tile::kUnitColumns, unitBytes, units * unitBytes},
+                                    /*box=*/{tile::kUnitColumns, tile::kUnitRows, 1, tileRows / tile::kUnitRows},
+                                    /*swizzle=*/0, /*l2Promotion=*/256);
+  }
   if (view.getProvenance() == tile::Provenance::Weight && bytes == 2)
     return fetch.emitError("reads weights that are not packed; expected ")
            << tile::kPackingAttr << " = \"" << tile::kAtomPacking << "\"";
@@ -251,7 +260,8 @@ LogicalResult GenericLowering::fetch(tile::FetchOp op) {
   SmallVector<Value> operands{to, tensorMap(number), k.offset(state.full, slot)};
   bool isPacked = maps.maps[number].getDims().size() == 4;
   if (isPacked)
-    operands.append({k.index(0), k.index(0), k.div(column, kAtomColumns), k.div(row, kGroupRows)});
+    operands.append({k.index(0), k.index(0), k.div(column, maps.maps[number].getDims()[0]),
+                     k.div(row, maps.maps[number].getDims()[1])});
   else
     operands.append({column, row});
   if (op.getEvictFirst())

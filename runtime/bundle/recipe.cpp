@@ -50,6 +50,32 @@ void PackRows(std::span<const std::byte *const> rows, uint64_t bytes, std::byte 
     }
 }
 
+// Units of codes, and runs of 16 rows (see Packing in dialects/llm/LlmOps.td).
+constexpr uint64_t kUnitRows = 16, kUnitColumns = 128, kPieceBytes = 16;
+
+uint64_t UnitRowBytes(plan::DataType type) { return kUnitColumns * ElementBits(type) / 8; }
+
+// Writes row `row` of a unit, 128 codes of one byte each, to the unit that begins at `unit`. The order is that of
+// docs/quantization.md: tile::codeLayout of the compiler.
+void PackCodes(const uint8_t *codes, uint64_t row, plan::DataType type, std::byte *unit) {
+  const uint64_t row_bytes = UnitRowBytes(type);
+  std::byte *out = unit + row * row_bytes;
+  const uint64_t swizzle = type == plan::DataType_U4 ? row / 2 % 4 : row % 8;
+  std::array<uint8_t, kPieceBytes> piece;
+  for (uint64_t p = 0; p < row_bytes / kPieceBytes; ++p) {
+    for (uint64_t i = 0; i < kPieceBytes; ++i) {
+      const uint64_t field = i % 4, neighbour = i / 4 * 2 + field / 2;
+      if (type == plan::DataType_U4) {
+        const uint8_t *low = codes + p * 32 + field % 2 * 16 + neighbour;
+        piece[i] = static_cast<uint8_t>(low[0] | low[8] << 4);
+      } else {
+        piece[i] = codes[p * 16 + field % 2 * 8 + neighbour];
+      }
+    }
+    std::memcpy(out + (p ^ swizzle) * kPieceBytes, piece.data(), kPieceBytes);
+  }
+}
+
 } // namespace
 
 absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight) {
@@ -58,6 +84,10 @@ absl::StatusOr<uint64_t> WeightBytes(const plan::Weight &weight) {
   if (recipe.packing() == plan::Packing_Atom8x64) {
     rows = rows > (uint64_t{1} << 62) ? rows : RoundUp(rows, kAtomRows);
     columns = columns > (uint64_t{1} << 62) ? columns : RoundUp(columns, kAtomColumns);
+  } else if (recipe.packing() != plan::Packing_RowMajor) {
+    rows = rows > (uint64_t{1} << 62) ? rows : RoundUp(rows, kUnitRows);
+    if (recipe.packing() == plan::Packing_Codes16x128)
+      columns = columns > (uint64_t{1} << 62) ? columns : RoundUp(columns, kUnitColumns);
   }
   if (__builtin_mul_overflow(rows, columns, &elements) ||
       __builtin_mul_overflow(elements, ElementBits(weight.type()), &bytes) || bytes > (uint64_t{1} << 62))
@@ -282,6 +312,11 @@ public:
     return buffer;
   }
 
+  // The same, with a byte for each code of 4 bits.
+  const std::byte *Unpacked(uint64_t i, std::byte *buffer) const {
+    return recipe_.weight_->type() == plan::DataType_U4 ? rows_[i].first : Converted(i, buffer);
+  }
+
 private:
   // What stays in a core's cache between being read and being packed.
   static constexpr uint64_t kScratchBytes = uint64_t{256} << 10;
@@ -362,7 +397,17 @@ absl::Status WeightRecipe::Make(uint64_t first, std::span<std::byte> out) const 
     MakeTable(first, out);
     return absl::OkStatus();
   }
-  return weight_->recipe()->packing() == plan::Packing_Atom8x64 ? MakeAtoms(first, out) : MakeRows(first, out);
+  switch (weight_->recipe()->packing()) {
+  case plan::Packing_RowMajor:
+    return MakeRows(first, out);
+  case plan::Packing_Atom8x64:
+    return MakeAtoms(first, out);
+  case plan::Packing_Codes16x128:
+    return MakeCodes(first, out);
+  case plan::Packing_Rows16:
+    return MakeColumns(first, out);
+  }
+  return absl::InternalError("a recipe has an unknown packing");
 }
 
 void WeightRecipe::MakeTable(uint64_t first, std::span<std::byte> out) const {
@@ -434,6 +479,71 @@ absl::Status WeightRecipe::MakeAtoms(uint64_t first, std::span<std::byte> out) c
         of_group[r] = reader.Converted(i + r, buffer.data() + r * row_bytes);
       PackRows(std::span(of_group).first(count), width * sizeof(uint16_t), out.data() + at);
     }
+  }
+  return absl::OkStatus();
+}
+
+// Groups of 16 rows, each of units of 128 columns.
+absl::Status WeightRecipe::MakeCodes(uint64_t first, std::span<std::byte> out) const {
+  const plan::Recipe &recipe = *weight_->recipe();
+  const uint64_t row_bytes = UnitRowBytes(weight_->type()), unit_bytes = kUnitRows * row_bytes;
+  const uint64_t columns = recipe.columns(), group_bytes = RoundUp(columns, kUnitColumns) / kUnitColumns * unit_bytes;
+  std::memset(out.data(), 0, out.size());
+  RowReader reader(*this);
+  std::vector<std::byte> buffer(columns);
+  std::array<uint8_t, kUnitColumns> last = {}; // of a row that ends within a unit
+  for (uint64_t at = 0; at < out.size();) {
+    uint64_t group = (first + at) / group_bytes, inside = (first + at) % group_bytes, within = inside % unit_bytes;
+    uint64_t bytes = std::min<uint64_t>(out.size() - at, group_bytes - inside);
+    // Whole units of a group, or some rows of one.
+    bytes = within == 0 && bytes >= unit_bytes ? bytes / unit_bytes * unit_bytes : std::min(bytes, unit_bytes - within);
+    uint64_t row = within / row_bytes, rows = std::min(bytes / row_bytes, kUnitRows - row);
+    uint64_t column = inside / unit_bytes * kUnitColumns;
+    uint64_t width = std::min(std::max<uint64_t>(bytes / unit_bytes, 1) * kUnitColumns, columns - column);
+    uint64_t stored = group * kUnitRows + row;
+    std::byte *units = out.data() + at - within;
+    at += bytes;
+    if (stored >= recipe.rows())
+      continue;
+    rows = std::min(rows, recipe.rows() - stored);
+    if (absl::Status status = reader.Read(stored, rows, column, width); !status.ok())
+      return status;
+    for (uint64_t r = 0; r < rows; ++r) {
+      const auto *codes = reinterpret_cast<const uint8_t *>(reader.Unpacked(r, buffer.data()));
+      for (uint64_t c = 0; c < width; c += kUnitColumns) {
+        const uint8_t *of_unit = codes + c;
+        if (width - c < kUnitColumns) {
+          std::memcpy(last.data(), of_unit, width - c);
+          of_unit = last.data();
+        }
+        PackCodes(of_unit, row + r, weight_->type(), units + c / kUnitColumns * unit_bytes);
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Groups of 16 rows, each of columns of 16 numbers.
+absl::Status WeightRecipe::MakeColumns(uint64_t first, std::span<std::byte> out) const {
+  const plan::Recipe &recipe = *weight_->recipe();
+  const uint64_t size = ElementSize(weight_->type()), column_bytes = kUnitRows * size;
+  const uint64_t group_bytes = recipe.columns() * column_bytes;
+  std::memset(out.data(), 0, out.size());
+  RowReader reader(*this);
+  std::vector<std::byte> buffer(recipe.columns() * size);
+  for (uint64_t at = 0; at < out.size();) {
+    uint64_t group = (first + at) / group_bytes, inside = (first + at) % group_bytes;
+    uint64_t bytes = std::min<uint64_t>(out.size() - at, group_bytes - inside);
+    uint64_t row = group * kUnitRows, rows = std::min(kUnitRows, recipe.rows() - row);
+    uint64_t columns = bytes / column_bytes;
+    if (absl::Status status = reader.Read(row, rows, inside / column_bytes, columns); !status.ok())
+      return status;
+    for (uint64_t r = 0; r < rows; ++r) {
+      const std::byte *numbers = reader.Converted(r, buffer.data());
+      for (uint64_t c = 0; c < columns; ++c)
+        std::memcpy(out.data() + at + c * column_bytes + r * size, numbers + c * size, size);
+    }
+    at += bytes;
   }
   return absl::OkStatus();
 }

@@ -85,6 +85,8 @@ private:
   void MakeTable(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeRows(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeAtoms(uint64_t first, std::span<std::byte> out) const;
+  absl::Status MakeCodes(uint64_t first, std::span<std::byte> out) const;
+  absl::Status MakeColumns(uint64_t first, std::span<std::byte> out) const;
   Place PlaceOf(uint64_t logical) const;
   // Columns [column, column + columns) of `count` rows from a place on: one row, whole rows, or at most kMaxRows of a
   // tensor that is transposed.

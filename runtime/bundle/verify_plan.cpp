@@ -55,6 +55,11 @@ absl::Status VerifyWeight(const plan::Weight &weight) {
         return status;
   if (recipe.packing() == plan::Packing_Atom8x64 && ElementSize(weight.type()) != 2)
     return BadPlan("weight '{}' is packed, but its elements do not have 16 bits", name);
+  if (recipe.packing() == plan::Packing_Codes16x128 && !IsCode(weight.type()))
+    return BadPlan("weight '{}' is packed as codes, but its elements are {}", name,
+                   plan::EnumNameDataType(weight.type()));
+  if (recipe.packing() == plan::Packing_Rows16 && weight.type() != plan::DataType_F32)
+    return BadPlan("weight '{}' is packed by 16 rows, but its elements are not F32", name);
   if (recipe.row_order() == plan::RowOrder_HalfPairs &&
       (recipe.head_dim() == 0 || recipe.head_dim() % 2 != 0 || recipe.rows() % recipe.head_dim() != 0))
     return BadPlan("weight '{}' has {} rows for heads of {}", name, recipe.rows(), recipe.head_dim());

@@ -191,6 +191,61 @@ TEST(Recipe, PacksAtomsAndPadsThemWithZeros) {
     }
 }
 
+// Codes for each row and column, one in a byte.
+std::vector<uint8_t> CodesOf(uint64_t rows, uint64_t columns, unsigned mask) {
+  std::vector<uint8_t> codes(rows * columns);
+  for (size_t i = 0; i < codes.size(); ++i)
+    codes[i] = static_cast<uint8_t>((i * 37 + i / 256) & mask);
+  return codes;
+}
+
+// Byte 4 t + i of a piece of 16 columns has column 2 t + {0, 8, 1, 9}[i].
+TEST(Recipe, PacksCodesAndPadsThemWithZeros) {
+  constexpr uint64_t kRows = 21, kColumns = 144;
+  std::vector<uint8_t> codes = CodesOf(kRows, kColumns, 0x7f);
+  auto lookup = [&](std::string_view) -> absl::StatusOr<SourceTensor> {
+    return InMemory(plan::DataType_I8, {kRows, kColumns}, std::as_bytes(std::span(codes)));
+  };
+  WeightBuffer weight({kRows, kColumns, plan::RowOrder_Plain, 0, plan::Packing_Codes16x128}, plan::DataType_I8, {"a"});
+  std::vector<uint8_t> packed = Make<uint8_t>(*weight, lookup);
+  ASSERT_EQ(packed.size(), 32u * 256);
+  for (uint64_t at = 0; at < packed.size(); ++at) {
+    uint64_t unit = at / 2048, in_unit = at % 2048 / 128, piece = at % 128 / 16 ^ in_unit % 8, byte = at % 16;
+    uint64_t row = unit / 2 * 16 + in_unit;
+    uint64_t column = unit % 2 * 128 + piece * 16 + byte / 4 * 2 + byte % 2 * 8 + byte / 2 % 2;
+    ASSERT_EQ(packed[at], row < kRows && column < kColumns ? codes[row * kColumns + column] : 0) << at;
+  }
+}
+
+// Field i of word t of a piece of 32 columns has column 2 t + {0, 8, 16, 24, 1, 9, 17, 25}[i].
+TEST(Recipe, PacksCodesOf4Bits) {
+  constexpr uint64_t kRows = 32, kColumns = 256;
+  std::vector<uint8_t> codes = CodesOf(kRows, kColumns, 0xf);
+  auto lookup = [&](std::string_view) -> absl::StatusOr<SourceTensor> {
+    return InMemory(plan::DataType_U8, {kRows, kColumns}, std::as_bytes(std::span(codes)));
+  };
+  WeightBuffer weight({kRows, kColumns, plan::RowOrder_Plain, 0, plan::Packing_Codes16x128}, plan::DataType_U4, {"a"});
+  std::vector<uint32_t> packed = Make<uint32_t>(*weight, lookup);
+  ASSERT_EQ(packed.size(), kRows * kColumns / 8);
+  for (uint64_t at = 0; at < packed.size() * 8; ++at) {
+    uint64_t unit = at / 2048, in_unit = at % 2048 / 128, piece = at % 128 / 32 ^ in_unit / 2 % 4;
+    uint64_t row = unit / 2 * 16 + in_unit, word = at % 32 / 8, field = at % 8;
+    uint64_t column = unit % 2 * 128 + piece * 32 + word * 2 + field % 4 * 8 + field / 4;
+    ASSERT_EQ(packed[at / 8] >> (4 * field) & 15, codes[row * kColumns + column]) << at;
+  }
+}
+
+TEST(Recipe, PacksNumbersOf16Rows) {
+  constexpr uint64_t kRows = 21, kColumns = 5;
+  WeightBuffer weight({kRows, kColumns, plan::RowOrder_Plain, 0, plan::Packing_Rows16}, plan::DataType_F32, {"a"});
+  std::vector<float> packed = Make<float>(*weight, Sources({kRows}, kColumns));
+  ASSERT_EQ(packed.size(), 32u * kColumns);
+  for (uint64_t at = 0; at < packed.size(); ++at) {
+    uint64_t row = at / 80 * 16 + at % 16, column = at / 16 % 5;
+    EXPECT_EQ(packed[at], row < kRows ? static_cast<float>(row * 1000 + column) : 0.0f) << at;
+  }
+}
+
 TEST(Recipe, RoundsToNearestEven) {
   // Halfway between two bfloat16 values, with an even and an odd neighbour below; then just above halfway.
   std::vector<float> values = {std::bit_cast<float>(0x3f808000u), std::bit_cast<float>(0x3f818000u),
@@ -342,6 +397,7 @@ TEST(Recipe, PartsAreThoseOfTheWhole) {
       {{32, 200, plan::RowOrder_HalfPairs, 16, plan::Packing_Atom8x64}, {16, 16}, plan::DataType_BF16},
       {{100, 130, plan::RowOrder_Alternate, 0, plan::Packing_Atom8x64}, {50, 50}, plan::DataType_F16},
       {{9, 4096, plan::RowOrder_Plain, 0, plan::Packing_Atom8x64}, {4, 0, 5}, plan::DataType_BF16},
+      {{70, 33, plan::RowOrder_Alternate, 0, plan::Packing_Rows16}, {35, 35}, plan::DataType_F32},
   };
   for (const auto &[shape, rows, type] : cases) {
     std::vector<TestSource> names;

@@ -33,6 +33,7 @@ class Case(NamedTuple):
     zero_point: int = 0  # of all
     rows: int = 1
     most: int = 1  # rows that the step may have
+    packed: bool = False  # in units of 16 x 128
 
 
 CASES = {
@@ -47,20 +48,37 @@ CASES = {
     "u4_zero_point": Case("u4", 130, 192, 32, zero_point=8, rows=66, most=128),
     "u4_odd_groups": Case("u4", 32, 144, 48, zeros=True),
     "nf4": Case("nf4", 64, 128, 64, rows=9, most=16),
+    "f8e4m3_packed": Case("f8e4m3", 40, 192, 192, rows=3, most=4, packed=True),
+    "i8_packed_groups": Case("i8", 64, 96, 32, rows=70, most=128, packed=True),
+    "u8_packed_zeros": Case("u8", 33, 96, 16, zeros=True, packed=True),
+    "u4_packed": Case("u4", 72, 384, 128, zero_point=8, rows=2, most=2, packed=True),
+    "u4_packed_zeros": Case("u4", 130, 192, 32, zeros=True, rows=66, most=128, packed=True),
+    "nf4_packed": Case("nf4", 64, 128, 64, rows=9, most=16, packed=True),
 }
+
+
+def is_by_rows16(case):
+    return case.packed and not scales_sums(case)
+
+
+def scales_sums(case):
+    """A scale of rows multiplies sums, unless the numbers need more than 16 bits without it."""
+    return case.group >= case.k and not case.zeros and case.codes != "nf4"
 
 
 def module(case):
     x, groups = f"tensor<?x{case.k}xbf16>", -(-case.k // case.group)
+    packing = "packing = #llm<packing codes_16x128>, " if case.packed else ""
+    of_groups = " {packing = #llm<packing rows_16>}" if is_by_rows16(case) else ""
     zeros = ", zero_points = @z" if case.zeros else f", zero_point = {case.zero_point}" if case.zero_point else ""
     symbols = f"""
   llm.weight @table : tensor<8x{case.k}xbf16> from ["table"]
-  llm.weight @s : tensor<{case.n}x{groups}xf32> from ["s"]
+  llm.weight @s : tensor<{case.n}x{groups}xf32> from ["s"]{of_groups}
   llm.weight @w : tensor<{case.n}x{case.k}x{TYPES[case.codes]}> from ["w"]
-      {{quantized = #llm.quantized<{case.codes}, scales = @s{zeros}, group = {case.group}>}}"""
+      {{{packing}quantized = #llm.quantized<{case.codes}, scales = @s{zeros}, group = {case.group}>}}"""
     if case.zeros:
         symbols += f"""
-  llm.weight @z : tensor<{case.n}x{groups}xf32> from ["z"]"""
+  llm.weight @z : tensor<{case.n}x{groups}xf32> from ["z"]{of_groups}"""
     return f"""
 module attributes {{llm.model = {{max_model_len = 64 : i64}}}} {{{symbols}
   func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> tensor<?x{case.n}xf32>
@@ -102,6 +120,32 @@ def e4m3(codes):
     return np.where(sign, -magnitude, magnitude).astype(np.float32)
 
 
+def pack_codes(codes, bits):
+    """Packs codes in the order of docs/quantization.md: units of 16 rows x 128 columns."""
+    n, k = codes.shape
+    padded = np.zeros((-(-n // 16) * 16, -(-k // 128) * 128), np.uint8)
+    padded[:n, :k] = codes
+    width = 128 // bits  # of a piece
+    field = np.arange(width)
+    t = field * bits // 32
+    i = field % (32 // bits)
+    columns = 2 * t + 8 * (i % 2) + i // 2 if bits == 8 else 16 * (i // 2 % 2) + 2 * t + 8 * (i % 2) + i // 4
+    pieces = padded.reshape(len(padded) // 16, 16, -1, 128 // width, width).transpose(0, 2, 1, 3, 4)[..., columns]
+    if bits == 4:
+        pieces = pieces[..., 0::2] | pieces[..., 1::2] << 4
+    packed = np.empty_like(pieces)
+    for row in range(16):
+        for piece in range(128 // width):
+            packed[:, :, row, piece ^ (row % 8 if bits == 8 else row // 2 % 4)] = pieces[:, :, row, piece]
+    return np.ascontiguousarray(packed).reshape(-1)
+
+
+def pack_rows16(numbers):
+    padded = np.zeros((-(-numbers.shape[0] // 16) * 16, numbers.shape[1]), numbers.dtype)
+    padded[:len(numbers)] = numbers
+    return np.ascontiguousarray(padded.reshape(-1, 16, numbers.shape[1]).transpose(0, 2, 1))
+
+
 def weight_of(case, rng):
     """Bytes of codes, scales, zero points, and the numbers as bfloat16."""
     groups = -(-case.k // case.group)
@@ -115,9 +159,16 @@ def weight_of(case, rng):
     numbers = NF4[codes] if case.codes == "nf4" else e4m3(codes) if numbers is None else numbers.astype(np.float32)
     spread = lambda x: np.repeat(x, case.group, 1)[:, :case.k]
     zero = spread(zeros) if case.zeros else np.float32(case.zero_point)
-    numbers = to_bf16((numbers - zero) * spread(scales))
+    if scales_sums(case):
+        numbers, of_sums = to_bf16(numbers - zero), scales[:, 0]
+    else:
+        numbers, of_sums = to_bf16((numbers - zero) * spread(from_bf16(to_bf16(scales)))), np.float32(1)
     packed = codes[:, 0::2] | codes[:, 1::2] << 4 if TYPES[case.codes] == "i4" else codes
-    return np.ascontiguousarray(packed), scales, zeros, numbers
+    if case.packed:
+        packed = pack_codes(codes, 4 if TYPES[case.codes] == "i4" else 8)
+    if is_by_rows16(case):
+        scales, zeros = pack_rows16(scales), pack_rows16(zeros)
+    return np.ascontiguousarray(packed), scales, zeros, from_bf16(numbers).astype(np.float64) * np.reshape(of_sums, (-1, 1))
 
 
 def check(device, folder):
@@ -132,7 +183,7 @@ def check(device, folder):
         arrays = [weights[value] if kind == "weight" else x if value == 0 else written for kind, value in places]
         results, _ = device.launch(folder / name, "step_checked", arrays, [case.rows, case.rows, 1, case.rows, 0, 0])
         found = next(result for result, array in zip(results, arrays) if array is written)
-        yield name, relative_error(found[:-1], from_bf16(x).astype(np.float64) @ from_bf16(numbers).T.astype(np.float64))
+        yield name, relative_error(found[:-1], from_bf16(x).astype(np.float64) @ numbers.T)
         yield f"{name}, rows past the end", float((found[-1] != 7).sum())
 
 
