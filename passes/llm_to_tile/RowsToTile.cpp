@@ -97,8 +97,8 @@ LogicalResult RowsConverter::findOps() {
       quantize = quantizer;
     columns = cast<RankedTensorType>(op.getResult(0).getType()).getDimSize(1);
   }
-  // With a norm or a quantizer, a block on a GPU holds a row of up to 8192 columns in its registers, so that it waits for memory once.
-  step = columnStep(columns, b.getStep().isCpu(), norm || quantize ? 8192 : 1024);
+  // With a norm, a block on a GPU holds a row of up to 8192 columns in its registers, so that it waits for memory once.
+  step = columnStep(columns, b.getStep().isCpu(), norm ? 8192 : quantize ? 16384 : 1024);
   if (Placement::of(group.getResult(0)).logitRows)
     extent = tile::Extent::LogitRows;
   return success();
