@@ -103,7 +103,7 @@ static std::string whyRefused(tile::SwapAbAttr schedule, const LinearShape &shap
   if (!schedule.givesEachBlockSteps(shape.k))
     return fmt::format("splits {} steps of k over {} blocks, expected each to have one",
                        llvm::divideCeil(shape.k, schedule.getTileK()), schedule.getSplit());
-  int64_t needed = std::max(schedule.getStages() * schedule.stageBytes(), schedule.sumsBytes()) + kBarrierBytes;
+  int64_t needed = std::max(schedule.getStages() * schedule.stageBytes(/*weightBits=*/16), schedule.sumsBytes()) + kBarrierBytes;
   return firstOf({sharedProblem(schedule.getSharedBytes(), target.slotSharedBytes(schedule.getSlots())),
                   sharedProblem(needed, schedule.getSharedBytes())});
 }

@@ -127,7 +127,7 @@ Layout inlay::inPieces(const Layout &layout) {
   Layout piece = pieceOfCodes(), result;
   ArrayRef<LayoutPoint> held = layout.bases(LayoutDim::Register), placed = piece.bases(LayoutDim::Offset);
   Layout neighbours = Layout::identity(LayoutDim::Register, static_cast<int>(placed.size()), LayoutDim::Dim1);
-  if (held.size() < placed.size() || held.take_front(placed.size()) != neighbours.bases(LayoutDim::Register))
+  if (held.size() < placed.size() || held.take_front(placed.size()) != ArrayRef(neighbours.bases(LayoutDim::Register)))
     return layout;
   for (LayoutDim in : {LayoutDim::Register, LayoutDim::Lane, LayoutDim::Warp, LayoutDim::Block})
     for (auto [i, basis] : llvm::enumerate(layout.bases(in)))

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
 
 using namespace mlir;
@@ -33,7 +34,9 @@ static StringRef unpackFunction(tile::Codes codes) {
 static Value roundedScale(OpBuilder &b, Location loc, Value scale, Type type) {
   if (!type.isBF16())
     return scale;
-  return arith::ExtFOp::create(b, loc, b.getF32Type(), arith::TruncFOp::create(b, loc, type, scale));
+  ImplicitLocOpBuilder here(loc, b);
+  return arith::ExtFOp::create(here, here.getF32Type(), arith::TruncFOp::create(here, type, scale),
+                               arith::FastMathFlagsAttr());
 }
 
 LogicalResult GenericLowering::dequantize(tile::DequantizeOp op) {
