@@ -34,7 +34,7 @@ func.func @scales(%x: tensor<?x8xbf16>) {
 // -----
 
 llm.weight @given : tensor<1x1xf32> from ["given"]
-func.func @both(%x: tensor<?x8xbf16>) {
+func.func @two(%x: tensor<?x8xbf16>) {
   // expected-error @+1 {{has the scale 'given' for all rows and one for each 4 columns, expected one of them}}
   %c, %s = llm.quantize i8 %x scale @given {group = 4 : i64} : tensor<?x8xbf16> -> tensor<?x8xi8>, tensor<?x2xf32>
   return
@@ -43,7 +43,7 @@ func.func @both(%x: tensor<?x8xbf16>) {
 // -----
 
 llm.weight @given : tensor<1x1xbf16> from ["given"]
-func.func @given(%x: tensor<?x8xbf16>) {
+func.func @element(%x: tensor<?x8xbf16>) {
   // expected-error @+1 {{reads 'given' of 'tensor<1x1xbf16>', expected f32}}
   %c, %s = llm.quantize i8 %x scale @given : tensor<?x8xbf16> -> tensor<?x8xi8>, tensor<?x1xf32>
   return

@@ -4,9 +4,11 @@
 // CHECK-LABEL: tile.program @step_norm
 // CHECK-SAME: !tile.view<?x192xf8E4M3FN, output, tokens>
 // CHECK-SAME: !tile.view<?x1xf32, output, tokens>
-// CHECK: %[[Y:.*]] = arith.mulf {{.*}} : tensor<1x256xf32>
-// CHECK: %[[ABS:.*]] = math.absf %[[Y]]
-// CHECK: %[[MAX:.*]] = tile.reduce max %{{.*}} axis 1 : tensor<1x256xf32> -> tensor<1xf32>
+// CHECK: math.rsqrt
+// CHECK: arith.mulf {{.*}} : tensor<1x256xf32>
+// CHECK-NEXT: %[[Y:.*]] = arith.mulf {{.*}} : tensor<1x256xf32>
+// CHECK-NEXT: math.absf %[[Y]]
+// CHECK: %[[MAX:.*]] = tile.reduce {{ *}}max %{{.*}} axis 1 : tensor<1x256xf32> -> tensor<1xf32>
 // CHECK: %[[PART:.*]] = arith.mulf %[[MAX]], %{{.*}} : tensor<1xf32>
 // CHECK: %[[SCALE:.*]] = arith.maximumf %[[PART]], %{{.*}} : tensor<1xf32>
 // CHECK: %[[INVERSE:.*]] = arith.divf %{{.*}}, %[[SCALE]] : tensor<1xf32>

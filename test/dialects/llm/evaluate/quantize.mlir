@@ -8,7 +8,7 @@ llm.weight @w : tensor<1x4xf8E4M3FN> = dense<[[1.0, 2.0, 0.0, 0.5]]> : tensor<1x
 
 // The largest magnitude becomes 448. 17 and 19 lie between two codes. A row of zeros has the smallest scale, 1 / (448 * 512).
 // CHECK-LABEL: @tokens result 0
-// CHECK-NEXT: 448 -16 20 0.001953125
+// CHECK-NEXT: 448 -16 20 0.00195312
 // CHECK-NEXT: 0 0 0 0
 // CHECK-LABEL: @tokens result 1
 // CHECK-NEXT: 1
