@@ -171,6 +171,7 @@ private:
   LogicalResult warpRoles(tile::WarpRolesOp op);
   LogicalResult forWarps(tile::ForWarpsOp op);
   LogicalResult stage(tile::StageOp op);
+  Value stagedBefore(tile::StageOp op);
   LogicalResult extractSlice(mlir::tensor::ExtractSliceOp op);
   Value clusterRank();
   Value loadSlice(mlir::tensor::ExtractSliceOp op);
@@ -222,6 +223,7 @@ private:
   llvm::DenseMap<Value, std::pair<Value, Value>> ringTiles; // tiles that wgmma can read: buffer and first element
   WarpgroupBarriers turns, meetings;
   llvm::DenseMap<Value, KeptTile> kept;
+  llvm::SmallVector<std::pair<tile::StageOp, Value>> stagedOfWarps; // and the memory of the warp
   /// Sums that the first product of a loop overwrites: whether this product is a later one.
   llvm::DenseMap<Value, std::function<Value()>> firstProducts;
   Value ownRank;                           // of clusterRank

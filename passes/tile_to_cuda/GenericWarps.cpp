@@ -122,6 +122,19 @@ LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
 // Tiles in shared memory
 //===----------------------------------------------------------------------===//
 
+/// The memory of an earlier tile of the same warps whose uses lie in another block, so that it is read no more.
+Value GenericLowering::stagedBefore(tile::StageOp op) {
+  auto isWithin = [](tile::StageOp inner, tile::StageOp outer) {
+    return outer->getBlock()->findAncestorOpInBlock(*inner) != nullptr;
+  };
+  for (auto &[earlier, base] : stagedOfWarps)
+    if (earlier.getType() == op.getType() &&
+        earlier->getParentOfType<tile::ForWarpsOp>() == op->getParentOfType<tile::ForWarpsOp>() &&
+        !isWithin(op, earlier) && !isWithin(earlier, op))
+      return base;
+  return {};
+}
+
 LogicalResult GenericLowering::stage(tile::StageOp op) {
   RankedTensorType type = tileType(op.getResult());
   if (type.getElementTypeBitWidth() == 16)
@@ -136,11 +149,16 @@ LogicalResult GenericLowering::stage(tile::StageOp op) {
   bool isOfWarp = forWarps != nullptr;
   // Declared where every warp can name it.
   k.setInsertionPoint(entryEnd);
-  Value base = k.shared(isOfWarp ? "staged" : "sums", type.getElementType(),
-                        isOfWarp ? bytes * static_cast<int64_t>(forWarps.getCount()) : bytes, 128,
-                        isOfRole ? std::optional<int64_t>(kSumsOverlay) : std::nullopt);
-  if (isOfWarp)
-    base = k.name("own", k.offset(base, k.mul(warp, bytes / 4)));
+  Value base = isOfWarp ? stagedBefore(op) : Value();
+  if (!base) {
+    base = k.shared(isOfWarp ? "staged" : "sums", type.getElementType(),
+                    isOfWarp ? bytes * static_cast<int64_t>(forWarps.getCount()) : bytes, 128,
+                    isOfRole ? std::optional<int64_t>(kSumsOverlay) : std::nullopt);
+    if (isOfWarp) {
+      base = k.name("own", k.offset(base, k.mul(warp, bytes / 4)));
+      stagedOfWarps.push_back({op, base});
+    }
+  }
   barrier(); // what lay there has been read
   unrolled(liveRegisters(layout, type.getShape()), [&](Value reg) {
     Value at = add(mul(coordinate(layout, 0, reg), pitch), coordinate(layout, 1, reg));
