@@ -39,6 +39,10 @@ LogicalResult GenericLowering::forOp(scf::ForOp op) {
       scf::ForOp::create(b, loc, scalar(op.getLowerBound()), scalar(op.getUpperBound()), scalar(op.getStep()), init);
   if (op->hasAttr(tile::kUnrollAttr))
     loop->setAttr(cuda::kUnrollAttr, b.getUnitAttr());
+  // Steps that are summed apart take registers of their own; together they would take more than there are.
+  if (llvm::any_of(op.getBody()->getOps<tile::DotAsyncOp>(),
+                   [](tile::DotAsyncOp dot) { return matchPattern(dot.getAccumulator(), m_AnyZeroFloat()); }))
+    loop->setAttr(cuda::kUnrollAttr, b.getI64IntegerAttr(1));
   if (!init.empty() && loop.getBody()->mightHaveTerminator())
     loop.getBody()->getTerminator()->erase();
   scalars[op.getInductionVar()] = loop.getInductionVar();

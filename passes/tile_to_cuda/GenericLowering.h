@@ -207,6 +207,7 @@ private:
   mlir::Location loc;
   Value lane, warp;
   Operation *entryEnd = nullptr; // what is used everywhere is put before this
+  Operation *laneRead = nullptr; // what depends on the lane alone is put behind this; null: before `entryEnd`
   llvm::DenseMap<Value, Value> scalars;
   /// The blocks being built, outermost first: what was computed in each, and the op of the block that holds the next.
   struct Scope {

@@ -108,8 +108,16 @@ LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
     define(part, arrayOf(whole));
   ThreadGroup group{ThreadGroup::Warp, 1};
   if (threads.group == ThreadGroup::Role && count == threads.warps) {
+    // Coordinates of the epilogue are computed from a lane that is read here, or they would take registers while the
+    // warps multiply.
     ThreadGroup outer = std::exchange(threads, group);
+    auto outerCoordinates = std::exchange(coordinates, {});
+    Value outerLane = std::exchange(lane, call("read_lane", "warp.h", {}, b.getIndexType()));
+    Operation *outerRead = std::exchange(laneRead, lane.getDefiningOp());
     LogicalResult result = lowerBlock(op.getBody().front());
+    laneRead = outerRead;
+    lane = outerLane;
+    coordinates = outerCoordinates;
     threads = outer;
     return result;
   }

@@ -111,6 +111,7 @@ static void named_barrier(int id, int threads) {
   arrive(barrier, "the threads of its named barrier");
 }
 static int lane() { return current->thread.x % 32; }
+static int read_lane() { return lane(); }
 static Warp &warpOf() { return current->block->warps[current->thread.x / 32]; }
 /// Publishes `mine` to the warp and calls `read` with a function that returns the value of each lane. The slots of an
 /// exchange are reused by the second exchange after it, which no lane starts before all lanes have read.
