@@ -28,6 +28,7 @@ class Case(NamedTuple):
     n: int
     k: int
     is_given: bool = False  # the scale is that of the checkpoint
+    is_packed: bool = False  # weights and rows in the order codes_16x128
 
 
 CASES = {
@@ -35,6 +36,8 @@ CASES = {
     "f8e4m3": Case("f8e4m3", 272, 320),
     "f8e4m3_given": Case("f8e4m3", 128, 128, is_given=True),
     "i8": Case("i8", 144, 208),
+    "f8e4m3_packed": Case("f8e4m3", 264, 208, is_packed=True),
+    "i8_packed": Case("i8", 144, 384, is_packed=True),
 }
 TYPES = {"f8e4m3": "f8E4M3FN", "i8": "i8"}
 
@@ -42,13 +45,14 @@ TYPES = {"f8e4m3": "f8E4M3FN", "i8": "i8"}
 def module(case):
     x, c, s = f"tensor<?x{case.k}xbf16>", f"tensor<?x{case.k}x{TYPES[case.codes]}>", "tensor<?x1xf32>"
     given = " scale @given" if case.is_given else ""
+    packing = "packing = #llm<packing codes_16x128>" if case.is_packed else ""
     return f"""
 module attributes {{llm.model = {{max_model_len = 64 : i64}}}} {{
   llm.weight @table : tensor<8x{case.k}xbf16> from ["table"]
   llm.weight @given : tensor<2x1xf32> from ["given"]
   llm.weight @s : tensor<{case.n}x1xf32> from ["s"]
   llm.weight @w : tensor<{case.n}x{case.k}x{TYPES[case.codes]}> from ["w"]
-      {{quantized = #llm.quantized<{case.codes}, scales = @s, group = {case.k}>}}
+      {{quantized = #llm.quantized<{case.codes}, scales = @s, group = {case.k}>{packing and ", " + packing}}}
   func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> tensor<?x{case.n}xf32>
       attributes {{llm.entry = {{kind = "mixed", max_tokens = {MOST} : i64, max_sequences = 1 : i64}}}} {{
     %x = llm.group "x" family("rows") -> {x} {{
@@ -56,7 +60,7 @@ module attributes {{llm.model = {{max_model_len = 64 : i64}}}} {{
       llm.yield %v : {x}
     }}
     %c, %r = llm.group "codes" family("rows") -> {c}, {s} {{
-      %codes, %scales = llm.quantize {case.codes} %x{given} : {x} -> {c}, {s}
+      %codes, %scales = llm.quantize {case.codes} %x{given} {{{packing}}} : {x} -> {c}, {s}
       llm.yield %codes, %scales : {c}, {s}
     }}
     %y = llm.group "product" family("gemm") -> tensor<?x{case.n}xf32> {{
@@ -98,6 +102,27 @@ def to_e4m3(x):
     return (np.where((up < down) | ((up == down) & (low % 2 == 1)), high, low) | np.signbit(x) * 128).astype(np.uint8)
 
 
+# The column of 16 that byte i of a piece of packed codes holds.
+PIECE = np.array([2 * (i // 4) + (0, 8, 1, 9)[i % 4] for i in range(16)])
+
+
+def packed_rows(codes):
+    return np.ascontiguousarray(codes.reshape(len(codes), -1, 16)[:, :, PIECE].reshape(codes.shape))
+
+
+def packed_weight(codes):
+    """Units of 16 rows x 128 columns, whose pieces of 16 bytes are swizzled (docs/quantization.md)."""
+    n, k = codes.shape
+    padded = np.zeros((-(-n // 16) * 16, -(-k // 128) * 128), np.uint8)
+    padded[:n, :k] = codes
+    units = padded.reshape(-1, 16, padded.shape[1] // 128, 8, 16)[..., PIECE].transpose(0, 2, 1, 3, 4)
+    result = np.empty_like(units)
+    for row in range(16):
+        for piece in range(8):
+            result[:, :, row, piece ^ (row % 8)] = units[:, :, row, piece]
+    return np.ascontiguousarray(result)
+
+
 def quantized(case, x, given):
     """Codes and scales of rows in float32."""
     most = np.float32(448 if case.codes == "f8e4m3" else 127)
@@ -118,6 +143,9 @@ def check(device, folder):
                    "w": rng.integers(0, 256, (case.n, case.k)).astype(np.uint8)}
         if case.codes == "f8e4m3":
             weights["w"][weights["w"] & 0x7F == 0x7F] = 0  # no NaN
+        weight = weights["w"]
+        if case.is_packed:
+            weights["w"] = packed_weight(weight)
         numbers = e4m3 if case.codes == "f8e4m3" else lambda codes: codes.view(np.int8).astype(np.float32)
         sizes = [ROWS, 1, 1, 1, 0, 0]
 
@@ -129,12 +157,13 @@ def check(device, folder):
             return [next(result for result, array in zip(results, arrays) if array is one) for one in own]
 
         codes, scales = quantized(case, from_bf16(x).astype(np.float32), weights["given"])
+        stored = packed_rows(codes) if case.is_packed else codes
         # Rows past the step's end are not written.
         found = run("step_codes", [x, np.full((ROWS + 1, case.k), 7, np.uint8), np.full(ROWS + 1, 7, np.float32)])
-        yield f"{name}, codes", float((found[1][:-1] != codes).sum() + (found[1][-1] != 7).sum())
+        yield f"{name}, codes", float((found[1][:-1] != stored).sum() + (found[1][-1] != 7).sum())
         yield f"{name}, scales", float((found[2][:-1] != scales).sum() + (found[2][-1] != 7))
-        product = run("step_product", [codes, scales, np.full((ROWS + 1, case.n), 7, np.float32)])[2]
-        wanted = numbers(codes).astype(np.float64) @ numbers(weights["w"]).T.astype(np.float64)
+        product = run("step_product", [stored, scales, np.full((ROWS + 1, case.n), 7, np.float32)])[2]
+        wanted = numbers(codes).astype(np.float64) @ numbers(weight).T.astype(np.float64)
         yield f"{name}, product", relative_error(product[:-1], wanted * scales[:, None].astype(np.float64) * weights["s"].T)
         yield f"{name}, rows past the end", float((product[-1] != 7).sum())
 
