@@ -16,6 +16,17 @@ static bool isStartedByProduct(Value init, BlockArgument argument) {
   return isZero && argument.hasOneUse() && isa<tile::DotAsyncOp>(*argument.user_begin());
 }
 
+/// Whether several steps of a loop together would take more registers than there are: products that are added to sums
+/// have registers of their own, and each of many copies has addresses of its own in a warp with few registers.
+static bool mustStayRolled(scf::ForOp op) {
+  constexpr ptrdiff_t mostCopies = 2;
+  auto fetches = op.getBody()->getOps<tile::FetchOp>();
+  return std::distance(fetches.begin(), fetches.end()) > mostCopies ||
+         llvm::any_of(op.getBody()->getOps<tile::DotAsyncOp>(), [](tile::DotAsyncOp dot) {
+           return matchPattern(dot.getAccumulator(), m_AnyZeroFloat());
+         });
+}
+
 LogicalResult GenericLowering::forOp(scf::ForOp op) {
   // Scalars are carried by the loop, tiles by arrays that live around it.
   SmallVector<Value> init, arrays;
@@ -39,9 +50,7 @@ LogicalResult GenericLowering::forOp(scf::ForOp op) {
       scf::ForOp::create(b, loc, scalar(op.getLowerBound()), scalar(op.getUpperBound()), scalar(op.getStep()), init);
   if (op->hasAttr(tile::kUnrollAttr))
     loop->setAttr(cuda::kUnrollAttr, b.getUnitAttr());
-  // Steps that are summed apart take registers of their own; together they would take more than there are.
-  if (llvm::any_of(op.getBody()->getOps<tile::DotAsyncOp>(),
-                   [](tile::DotAsyncOp dot) { return matchPattern(dot.getAccumulator(), m_AnyZeroFloat()); }))
+  if (mustStayRolled(op))
     loop->setAttr(cuda::kUnrollAttr, b.getI64IntegerAttr(1));
   if (!init.empty() && loop.getBody()->mightHaveTerminator())
     loop.getBody()->getTerminator()->erase();
