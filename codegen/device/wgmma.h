@@ -73,7 +73,22 @@ template <typename T, int N> __device__ __forceinline__ void wgmma_m64k16_column
                  : __VA_ARGS__                                                                                         \
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                                \
   }
-#define WGMMA_COLUMNS_BOTH(N, sums, a0, a1, a2, a3, b, ...)                                                            \
+// d = a * b or d += a * b, with a in registers as above and b in shared memory, described by `swizzled_tile`.
+template <typename T, int N>
+__device__ __forceinline__ void wgmma_m64k16_registers(float *d, const int *a, long long b, bool accumulate);
+#define WGMMA_REGISTERS(T, type, N, sums, a0, a1, a2, a3, b_, p_, ...)                                                 \
+  template <>                                                                                                          \
+  __device__ __forceinline__ void wgmma_m64k16_registers<T, N>(float *d, const int *a, long long b, bool accumulate) { \
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #p_ ", 0;\n"                                                     \
+                 "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." type "." type " {" sums "}, {%" #a0 ", %" #a1       \
+                 ", %" #a2 ", %" #a3 "}, %" #b_ ", p, 1, 1, 0;\n}"                                                     \
+                 : __VA_ARGS__                                                                                         \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)));             \
+  }
+// p is the number after b.
+#define WGMMA_LEFT(N, sums, a0, a1, a2, a3, b, p, ...)                                                         \
+  WGMMA_REGISTERS(bfloat16, "bf16", N, sums, a0, a1, a2, a3, b, p, __VA_ARGS__)                                        \
+  WGMMA_REGISTERS(float16, "f16", N, sums, a0, a1, a2, a3, b, p, __VA_ARGS__)                                          \
   WGMMA_COLUMNS(bfloat16, "bf16", N, sums, a0, a1, a2, a3, b, __VA_ARGS__)                                             \
   WGMMA_COLUMNS(float16, "f16", N, sums, a0, a1, a2, a3, b, __VA_ARGS__)
 #define WGMMA_BOTH(N, sums, a, b, p, ...)                                                                              \
@@ -89,18 +104,18 @@ WGMMA_BOTH(160, R0 ", " R1 ", " R2 ", " R3 ", " R4, 80, 81, 82, D64(0), D16(64))
 WGMMA_BOTH(192, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5, 96, 97, 98, D64(0), D16(64), D16(80))
 WGMMA_BOTH(224, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6, 112, 113, 114, D64(0), D16(64), D16(80), D16(96))
 WGMMA_BOTH(256, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6 ", " R7, 128, 129, 130, D64(0), D64(64))
-WGMMA_COLUMNS_BOTH(16, "%0, %1, %2, %3, %4, %5, %6, %7", 8, 9, 10, 11, 12, D4(0), D4(4))
-WGMMA_COLUMNS_BOTH(32, R0, 16, 17, 18, 19, 20, D16(0))
-WGMMA_COLUMNS_BOTH(64, R0 ", " R1, 32, 33, 34, 35, 36, D16(0), D16(16))
-WGMMA_COLUMNS_BOTH(80, R0 ", " R1 ", %32, %33, %34, %35, %36, %37, %38, %39", 40, 41, 42, 43, 44, D16(0), D16(16),
+WGMMA_LEFT(16, "%0, %1, %2, %3, %4, %5, %6, %7", 8, 9, 10, 11, 12, 13, D4(0), D4(4))
+WGMMA_LEFT(32, R0, 16, 17, 18, 19, 20, 21, D16(0))
+WGMMA_LEFT(64, R0 ", " R1, 32, 33, 34, 35, 36, 37, D16(0), D16(16))
+WGMMA_LEFT(80, R0 ", " R1 ", %32, %33, %34, %35, %36, %37, %38, %39", 40, 41, 42, 43, 44, 45, D16(0), D16(16),
                    D4(32), D4(36))
-WGMMA_COLUMNS_BOTH(96, R0 ", " R1 ", " R2, 48, 49, 50, 51, 52, D16(0), D16(16), D16(32))
-WGMMA_COLUMNS_BOTH(128, R0 ", " R1 ", " R2 ", " R3, 64, 65, 66, 67, 68, D64(0))
-WGMMA_COLUMNS_BOTH(160, R0 ", " R1 ", " R2 ", " R3 ", " R4, 80, 81, 82, 83, 84, D64(0), D16(64))
-WGMMA_COLUMNS_BOTH(192, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5, 96, 97, 98, 99, 100, D64(0), D16(64), D16(80))
-WGMMA_COLUMNS_BOTH(224, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6, 112, 113, 114, 115, 116, D64(0), D16(64),
+WGMMA_LEFT(96, R0 ", " R1 ", " R2, 48, 49, 50, 51, 52, 53, D16(0), D16(16), D16(32))
+WGMMA_LEFT(128, R0 ", " R1 ", " R2 ", " R3, 64, 65, 66, 67, 68, 69, D64(0))
+WGMMA_LEFT(160, R0 ", " R1 ", " R2 ", " R3 ", " R4, 80, 81, 82, 83, 84, 85, D64(0), D16(64))
+WGMMA_LEFT(192, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5, 96, 97, 98, 99, 100, 101, D64(0), D16(64), D16(80))
+WGMMA_LEFT(224, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6, 112, 113, 114, 115, 116, 117, D64(0), D16(64),
                    D16(80), D16(96))
-WGMMA_COLUMNS_BOTH(256, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6 ", " R7, 128, 129, 130, 131, 132, D64(0),
+WGMMA_LEFT(256, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6 ", " R7, 128, 129, 130, 131, 132, 133, D64(0),
                    D64(64))
 // Of codes: `sum` is the type of the sums in PTX, `more` what follows the predicate of accumulation.
 template <typename T, int N, typename Sum>
@@ -131,8 +146,9 @@ WGMMA_S8(256, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6 ", " R7, 128, 1
 #undef WGMMA_S8
 #undef WGMMA_E4M3
 #undef WGMMA_CODES
-#undef WGMMA_COLUMNS_BOTH
+#undef WGMMA_LEFT
 #undef WGMMA_COLUMNS
+#undef WGMMA_REGISTERS
 #undef WGMMA_BOTH
 #undef WGMMA
 #undef R0

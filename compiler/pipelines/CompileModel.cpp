@@ -221,8 +221,8 @@ private:
       progress("no tokenizer.json: the bundle takes token ids only");
     const hf::ModelConfig &config = checkpoint->config;
     if (config.quantization && llvm::any_of(request.targets, [](const std::string &target) { return target != "cpu"; }))
-      progress(fmt::format("warning: the weights are quantized ({}): their products on GPUs take the generic lowering, "
-                           "which is correct but not fast yet",
+      progress(fmt::format("warning: the weights are quantized ({}): steps of few rows take the generic lowering on "
+                           "GPUs, which is correct but not fast yet",
                            config.quantization->method()));
     if (request.weights == WeightsMode::Link)
       sourceType = mostBytesOf(checkpoint->weights);

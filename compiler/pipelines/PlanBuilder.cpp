@@ -81,6 +81,16 @@ static void buildStorage(flatbuffers::FlatBufferBuilder &fb, llm::SourceAttr sou
     step.add_block(quantizer.getGroup());
     steps.push_back(step.Finish());
   }
+  if (llm::NestedAttr nested = storage.getNested()) {
+    auto table = fb.CreateString(nested.getTable().str()), scales = fb.CreateString(nested.getScales().str());
+    plan::RecipeStepBuilder step(fb);
+    step.add_op(plan::RecipeOp_Nested);
+    step.add_block(nested.getBlock());
+    step.add_factor(nested.getOffset().getValueAsDouble());
+    step.add_table(table);
+    step.add_scales(scales);
+    steps.push_back(step.Finish());
+  }
   if (FloatAttr scale = storage.getScale()) {
     plan::RecipeStepBuilder step(fb);
     step.add_op(plan::RecipeOp_Scale);

@@ -108,7 +108,10 @@ static LogicalResult verifyTensorMaps(KernelOp kernel, ArrayRef<Attribute> maps)
     auto pointer = map.getArgument() < kernel.getNumArguments()
                        ? dyn_cast<PtrType>(kernel.getArgumentTypes()[map.getArgument()])
                        : PtrType();
-    if (!pointer || pointer.getElementType() != map.getElementType())
+    // What a kernel only reads may be described as other elements: codes, and numbers beside them, as 16 bits.
+    bool isSame = pointer && (pointer.getElementType() == map.getElementType() ||
+                              (pointer.getSpace() == Space::Readonly && map.getElementType().isBF16()));
+    if (!isSame)
       return kernel.emitOpError() << "tensor map " << i << " refers to argument " << map.getArgument()
                                   << ", expected a pointer to " << map.getElementType();
   }

@@ -100,6 +100,17 @@ def Llm_QuantizerAttr : Llm_QuantizationAttr<"Quantizer", "quantizer"> {
   let assemblyFormat = "`<` $codes `,` struct($group, $makes_scales) `>`";
 }
 
+def Llm_NestedAttr : Llm_QuantizationAttr<"Nested", "nested"> {
+  let summary = "How the codes of scales become scales.";
+  let description = [{
+    Scales that were quantized themselves (Dettmers et al., 2023: double quantization) are stored as bytes. Element i of
+    the tensor is `table[code(i)] * scales[i / block] + offset`; `table` and `scales` name tensors of floats.
+  }];
+  let parameters = (ins "::mlir::StringAttr":$table, "::mlir::StringAttr":$scales, "int64_t":$block,
+                        "::mlir::FloatAttr":$offset);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
+
 def Llm_StorageAttr : Llm_QuantizationAttr<"Storage", "storage"> {
   let summary = "How the elements of a source are stored in its tensor, if not one by one.";
   let description = [{
@@ -107,8 +118,8 @@ def Llm_StorageAttr : Llm_QuantizationAttr<"Storage", "storage"> {
     `word` bits with fields of so many in `order`, which follow each other along a row, or along a column with
     `along_rows`; `addend` is added to each. `repeat`: row r is row r / repeat of the tensor. `rows`: the matrix has so
     many rows, where words and `repeat` may give more. `scale`: elements are scales, which are finite and, without
-    `allows_zero`, not 0; each is multiplied by it. `quantizer`: the tensor holds floats, which become
-    codes or scales.
+    `allows_zero`, not 0; each is multiplied by it. `nested`: the scales are stored as codes. `quantizer`: the tensor
+    holds floats, which become codes or scales.
 
     The rows that these parameters make of the tensor are those that the other parameters of a source choose from.
 
@@ -123,6 +134,7 @@ def Llm_StorageAttr : Llm_QuantizationAttr<"Storage", "storage"> {
                         DefaultValuedParameter<"int64_t", "0">:$addend, DefaultValuedParameter<"int64_t", "0">:$repeat,
                         DefaultValuedParameter<"int64_t", "0">:$rows, OptionalParameter<"::mlir::FloatAttr">:$scale,
                         DefaultValuedParameter<"bool", "false">:$allows_zero,
+                        OptionalParameter<"::inlay::llm::NestedAttr">:$nested,
                         OptionalParameter<"::inlay::llm::QuantizerAttr">:$quantizer);
   let assemblyFormat = "`<` struct(params) `>`";
   let extraClassDeclaration = [{

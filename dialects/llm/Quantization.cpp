@@ -87,7 +87,7 @@ LogicalResult QuantizerAttr::verify(function_ref<InFlightDiagnostic()> emitError
 
 LogicalResult StorageAttr::verify(function_ref<InFlightDiagnostic()> emitError, bool, int64_t bits, int64_t word,
                                   bool alongRows, FieldOrder order, int64_t addend, int64_t repeat, int64_t rows,
-                                  FloatAttr scale, bool allowsZero, QuantizerAttr quantizer) {
+                                  FloatAttr scale, bool allowsZero, NestedAttr nested, QuantizerAttr quantizer) {
   if (bits != 0 && bits != 4 && bits != 8)
     return emitError() << "fields have " << bits << " bits, expected 4 or 8";
   if (word != 8 && word != 32)
@@ -101,8 +101,20 @@ LogicalResult StorageAttr::verify(function_ref<InFlightDiagnostic()> emitError, 
     return emitError() << "a storage has " << repeat << " rows for each of a tensor and " << rows << " in all";
   if (scale ? !scale.getValue().isFinite() || scale.getValue().isZero() : allowsZero)
     return emitError() << "scales are multiplied by a finite number that is not 0";
+  if (nested && (bits != 0 || repeat != 0 || !scale))
+    return emitError() << "nested scales are stored one by one, found a storage "
+                       << (scale ? "of fields or repeated rows" : "without a scale");
   if (quantizer && (bits != 0 || repeat != 0 || scale))
     return emitError() << "a quantizer reads floats one by one, found a storage of fields, repeated rows or scales";
+  return success();
+}
+
+LogicalResult NestedAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringAttr table, StringAttr scales,
+                                 int64_t block, FloatAttr offset) {
+  if (block < 1)
+    return emitError() << "nested scales have blocks of " << block << " codes, expected at least 1";
+  if (!offset.getValue().isFinite())
+    return emitError() << "nested scales have an offset that is not finite";
   return success();
 }
 

@@ -110,12 +110,34 @@ static LogicalResult appendQuantized(WeightOp op, SourceAttr source, int64_t row
   return success();
 }
 
+LogicalResult WeightReader::expandNested(WeightOp op, NestedAttr nested, std::vector<double> &codes) {
+  llvm::Expected<std::vector<double>> table = reader(nested.getTable());
+  llvm::Expected<std::vector<double>> scales = reader(nested.getScales());
+  for (llvm::Expected<std::vector<double>> *read : {&table, &scales})
+    if (!*read)
+      return op.emitOpError() << "has nested scales that were not read: " << llvm::toString(read->takeError());
+  if (static_cast<int64_t>(codes.size()) > static_cast<int64_t>(scales->size()) * nested.getBlock())
+    return op.emitOpError() << "has " << codes.size() << " codes of scales, and '" << nested.getScales().getValue()
+                            << "' has " << scales->size() << " scales of " << nested.getBlock();
+  for (auto [i, code] : llvm::enumerate(codes)) {
+    if (code >= static_cast<double>(table->size()))
+      return op.emitOpError() << "has the code " << code << " of a scale, and '" << nested.getTable().getValue()
+                              << "' has " << table->size() << " elements";
+    // In f32, as bitsandbytes computes it.
+    auto product = static_cast<float>((*table)[static_cast<size_t>(code)] * (*scales)[i / nested.getBlock()]);
+    code = product + static_cast<float>(nested.getOffset().getValueAsDouble());
+  }
+  return success();
+}
+
 LogicalResult WeightReader::append(WeightOp op, SourceAttr source, int64_t columns, std::vector<double> &values) {
   llvm::Expected<std::vector<double>> elements = reader(source.getName());
   if (!elements)
     return op.emitOpError() << "has the source '" << source.getName().getValue()
                             << "', which was not read: " << llvm::toString(elements.takeError());
   StorageAttr storage = source.getStorage();
+  if (storage && storage.getNested() && failed(expandNested(op, storage.getNested(), *elements)))
+    return failure();
   int64_t size = elements->size();
   int64_t tensorRows = storage ? storage.getMatrixRows(size, columns) : size / columns;
   std::optional<int64_t> rows = source.getRows(tensorRows);

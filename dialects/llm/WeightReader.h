@@ -25,6 +25,8 @@ private:
   mlir::LogicalResult load(WeightOp op, Matrix &result);
   /// Appends the rows of `source`, of `columns` elements each.
   mlir::LogicalResult append(WeightOp op, SourceAttr source, int64_t columns, std::vector<double> &values);
+  /// Turns codes of scales into scales.
+  mlir::LogicalResult expandNested(WeightOp op, NestedAttr nested, std::vector<double> &codes);
   /// Turns codes into numbers.
   mlir::LogicalResult dequantize(WeightOp op, Matrix &codes);
 

@@ -90,9 +90,12 @@ int64_t inlay::tile::swapAbTileRows(int64_t rows) {
 
 LogicalResult SwapAbAttr::verify(EmitError emitError, int64_t tileRows, int64_t tileColumns, int64_t tileK,
                                  int64_t consumers, int64_t split, int64_t slots, int64_t stages, int64_t sharedBytes) {
+  if (consumers == 3 || (consumers == 4 && (slots != 1 || tileRows > 64)))
+    return emitError() << "has " << consumers << " consumers for " << tileRows << " rows in " << slots
+                       << " slots; expected 1, 2, or 4 for up to 64 rows in one slot";
   if (tileRows < 1 || tileRows > 256 || tileRows != swapAbTileRows(tileRows))
     return emitError() << "has tile_rows of " << tileRows << ", expected 16, or 32 to 256 in steps of 32";
-  return verifyRanges(emitError, {{"consumers", consumers, 1, 2},
+  return verifyRanges(emitError, {{"consumers", consumers, 1, 4},
                                   {"tile_columns", tileColumns, 64 * consumers, 64 * consumers},
                                   {"tile_k", tileK, kAtomColumns, 2 * kAtomColumns},
                                   {"split", split, 1, 8},
@@ -161,12 +164,20 @@ int64_t DecodeAttentionAttr::getClusterBlocks() const { return getCluster(); }
 int64_t GenericAttr::getClusterBlocks() const { return getCluster(); }
 
 std::optional<PipelineShape> SwapAbAttr::getPipeline() const {
-  return PipelineShape{.stages = getStages(),
-                       .producers = 1,
-                       .consumers = 4 * getConsumers(),
-                       .streamsWeights = true,
-                       .slots = getSlots(),
-                       .sharedBytes = getSharedBytes()};
+  PipelineShape shape{.stages = getStages(),
+                      .producers = 1,
+                      .consumers = 4 * getConsumers(),
+                      .streamsWeights = true,
+                      .slots = getSlots(),
+                      .sharedBytes = getSharedBytes()};
+  // Codes become pairs in registers beside the sums; a warpgroup that fetches leaves its registers to the others.
+  bool areCodes = getTileK() > kAtomColumns, isFull = getConsumers() > 2 || (getConsumers() == 2 && getTileRows() > 128);
+  if (areCodes && isFull) {
+    shape.producers = 4;
+    shape.producerRegisters = 40;
+    shape.consumerRegisters = getConsumers() > 2 ? 104 : 232;
+  }
+  return shape;
 }
 std::optional<PipelineShape> GemmAttr::getPipeline() const {
   return PipelineShape{getStages(), /*producers=*/4, /*consumers=*/4 * getConsumers(), getProducerRegisters(),

@@ -25,7 +25,8 @@ int64_t TargetAttr::residentBlocks(int64_t cluster, int64_t slots) const {
 }
 
 LogicalResult CostModelAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t slots,
-                                    int64_t clusteredPercent, int64_t memoryBytes, int64_t products, int64_t roundTrip,
+                                    int64_t clusteredPercent, int64_t memoryBytes, int64_t cacheBytes,
+                                    int64_t products, int64_t roundTrip,
                                     int64_t clusterWait, int64_t streamingRows, int64_t scaledColumns,
                                     int64_t prefillRows, int64_t prefillKeys, int64_t spreadSequences) {
   if (clusteredPercent < 1 || clusteredPercent > 100)
@@ -37,7 +38,7 @@ LogicalResult CostModelAttr::verify(function_ref<InFlightDiagnostic()> emitError
   if (prefillKeys < 16 || prefillKeys > 256 || prefillKeys % 16 != 0)
     return emitError() << "has prefill_keys of " << prefillKeys << ", expected 16 to 256 in steps of 16";
   for (auto [name, value] : {std::pair("slots", slots), std::pair("memory_bytes", memoryBytes),
-                             std::pair("products", products), std::pair("round_trip", roundTrip)})
+                             std::pair("cache_bytes", cacheBytes), std::pair("products", products), std::pair("round_trip", roundTrip)})
     if (value < 1)
       return emitError() << "has " << name << " of " << value << ", expected at least 1";
   for (auto [name, value] :
@@ -83,9 +84,10 @@ LogicalResult TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError, S
 ///   more sequences, two blocks balance ragged lengths better. With 8, 64 clusters of 4 blocks, two more than
 ///   fit, took 12.1 us, 64 of 2 take 9.
 static CostModelAttr costsOfH200(MLIRContext *context) {
-  return CostModelAttr::get(context, /*slots=*/2, /*clustered_percent=*/88, /*memory_bytes=*/4400, /*products=*/2500,
-                            /*round_trip=*/2500, /*cluster_wait=*/500, /*streaming_rows=*/8, /*scaled_columns=*/2048,
-                            /*prefill_rows=*/128, /*prefill_keys=*/128, /*spread_sequences=*/4);
+  return CostModelAttr::get(context, /*slots=*/2, /*clustered_percent=*/88, /*memory_bytes=*/4400,
+                            /*cache_bytes=*/5500, /*products=*/2500, /*round_trip=*/2500, /*cluster_wait=*/500,
+                            /*streaming_rows=*/8, /*scaled_columns=*/2048, /*prefill_rows=*/128, /*prefill_keys=*/128,
+                            /*spread_sequences=*/4);
 }
 
 TargetAttr inlay::tile::knownTarget(MLIRContext *context, StringRef arch) {

@@ -69,7 +69,7 @@ def Tile_CostModelAttr : AttrDef<TileDialect, "CostModel"> {
   let description = [{
     Of the linear layers' analytic model: `slots`, the blocks that share a multiprocessor in a step of few rows;
     `clustered_percent` of the slots have room for clusters of more than 2 blocks at a time; `memory_bytes` a ns from
-    memory; `products` a ns of one multiprocessor; `round_trip` ns to memory under load; `cluster_wait` ns for each
+    memory and `cache_bytes` from the cache of all multiprocessors; `products` a ns of one multiprocessor; `round_trip` ns to memory under load; `cluster_wait` ns for each
     block that shares K.
 
     Of llm-form-groups: up to `streaming_rows` rows weights are streamed (matvec); not so where a norm scales several
@@ -78,8 +78,8 @@ def Tile_CostModelAttr : AttrDef<TileDialect, "CostModel"> {
     Of attention: steps of many rows have tiles of `prefill_rows` rows by `prefill_keys` keys; up to
     `spread_sequences` sequences a block has a multiprocessor alone.
   }];
-  let parameters = (ins "int64_t":$slots, "int64_t":$clustered_percent, "int64_t":$memory_bytes, "int64_t":$products,
-                        "int64_t":$round_trip, "int64_t":$cluster_wait, "int64_t":$streaming_rows,
+  let parameters = (ins "int64_t":$slots, "int64_t":$clustered_percent, "int64_t":$memory_bytes, "int64_t":$cache_bytes,
+                        "int64_t":$products, "int64_t":$round_trip, "int64_t":$cluster_wait, "int64_t":$streaming_rows,
                         "int64_t":$scaled_columns, "int64_t":$prefill_rows, "int64_t":$prefill_keys,
                         "int64_t":$spread_sequences);
   let assemblyFormat = "`<` struct(params) `>`";

@@ -160,6 +160,8 @@ void Reader::ReadSizes() {
   config_.output_bias = ReadFlag(family.output_bias);
   config_.mlp_bias = ReadFlag(family.mlp_bias);
   config_.head_bias = ReadFlag(family.head_bias);
+  if (ReadFlag(family.qk_norm.when))
+    config_.qk_norm = family.qk_norm.kind;
   config_.norms_before = ReadFlag(family.norms_before);
   config_.parallel = ReadFlag(family.parallel);
   config_.norm_eps = family.defaults.norm_eps;

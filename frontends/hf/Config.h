@@ -5,6 +5,7 @@
 #define INLAY_FRONTENDS_HF_CONFIG_H
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -64,8 +65,10 @@ struct ModelConfig {
   bool output_bias = false;
   bool mlp_bias = false;
   bool head_bias = false;
-  bool norms_before = true; // See Family.
-  bool parallel = false;    // Attention and MLP read the same rows.
+  QkNorm qk_norm = QkNorm::kNone;
+  std::map<std::string, double> nested_offsets; // NestedScales::offset of a tensor; read from the weights.
+  bool norms_before = true;                     // See Family.
+  bool parallel = false;                        // Attention and MLP read the same rows.
   double norm_eps = 0;
   double embedding_scale = 1.0; // Factors of what is named.
   double residual_scale = 1.0;  // Of what attention and MLP add to the residual.

@@ -47,12 +47,22 @@ struct NormStyle {
   double weight_offset = 0.0; // Added to the weight in float32: 1 in Gemma and Nemotron.
 };
 
-// Norms of queries and keys.
+// What norms of queries and keys are over.
 enum class QkNorm {
   kNone,
-  kHead,          // Over each head, before rope; one weight for all heads.
-  kHeadAfterRope, // The same after rope.
-  kRow,           // Over all heads together, before rope.
+  kHead,     // Each head, with one weight for all heads.
+  kEachHead, // Each head, with a weight for each.
+  kRow,      // All heads together.
+};
+
+struct QkNorms {
+  QkNorm kind = QkNorm::kNone;
+  Flag when = {true}; // Otherwise there are none.
+  bool after_rope = false;
+  bool bias = false;
+  // kEachHead: the module of a head in `q_norm` and `k_norm`, in which `{}` stands for its index. Without a name, a
+  // tensor [heads, head_dim] holds the weights of all heads.
+  std::string_view head = "";
 };
 
 // Which layers attend through a sliding window, and where `layer_types` is absent.
@@ -170,7 +180,7 @@ struct Family {
   std::array<Condition, 2> when = {};
   Flag qkv_bias = {}, output_bias = {}, mlp_bias = {}, head_bias = {};
   NormStyle norm = {};
-  QkNorm qk_norm = QkNorm::kNone;
+  QkNorms qk_norm = {};
   Windows windows = {};
   QkvLayout qkv_layout = QkvLayout::kConcatenated;
   bool transposed = false; // Matrices of the layers are [inputs, outputs], as GPT-2's Conv1D has them.

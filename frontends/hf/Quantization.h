@@ -55,6 +55,9 @@ enum class ActivationQuantization {
 enum class ScaleShape { kTensor, kRow, kBlock, kGroup };
 
 // How one kind of matrix is stored.
+// Scales that share a scale in bitsandbytes.
+inline constexpr int64_t kNestedBlock = 256;
+
 struct Scheme {
   Codes codes = Codes::kF8E4M3;
   TensorLayout layout = TensorLayout::kPlain;
@@ -66,6 +69,7 @@ struct Scheme {
   bool column_groups = false;       // `g_idx` may give each column its group.
   bool needs_column_groups = false; // It must: columns were sorted while they were quantized.
   ActivationScheme activations = ActivationScheme::kFloats;
+  bool nested_scales = false;                   // Scales are codes themselves, each block of them with a scale.
   std::string_view scale_name = "weight_scale"; // Of kPlain.
   double scale_factor = 1.0;                    // Of each scale.
 

@@ -214,15 +214,16 @@ void QuantizationReader::ReadBitsAndBytes() {
     keys_.Error("load_in_4bit", four ? "true" : "false", "one of load_in_4bit and load_in_8bit", "correct the value");
   if (const json *type = keys_.Find("bnb_4bit_quant_type"); four && (!type || *type != "nf4"))
     keys_.Error("bnb_4bit_quant_type", type ? Describe(*type) : "no such key", "\"nf4\"", std::string(kOtherFormat));
-  if (four)
-    Expect(keys_, "bnb_4bit_use_double_quant", false, kOtherFormat);
-  else
-    Skip({"bnb_4bit_use_double_quant"});
+  const bool nested = keys_.Bool("bnb_4bit_use_double_quant", false);
   Expect(keys_, "bnb_4bit_quant_storage", "uint8", kOtherFormat);
   Expect(keys_, "llm_int8_has_fp16_weight", false, kOtherFormat);
   result_.ignored_ = ModulePatterns::Read(keys_, "llm_int8_skip_modules", Style::kPath);
   if (four)
-    AddRule({.codes = Codes::kNf4, .layout = TensorLayout::kBitsAndBytes4, .scales = ScaleShape::kGroup, .group = 64});
+    AddRule({.codes = Codes::kNf4,
+             .layout = TensorLayout::kBitsAndBytes4,
+             .scales = ScaleShape::kGroup,
+             .group = 64,
+             .nested_scales = nested});
   else
     AddRule({.codes = Codes::kI8,
              .scales = ScaleShape::kRow,

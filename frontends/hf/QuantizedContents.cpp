@@ -22,12 +22,15 @@ using nlohmann::json;
 
 constexpr uint64_t kMaxReadBytes = uint64_t{1} << 23; // Of a tensor that is read: a g_idx of two million columns.
 constexpr std::string_view kCopyAgain = "copy the checkpoint from its repository again";
+constexpr std::string_view kSaveNested = "save the model again with a current bitsandbytes";
 
 // Checks the tensors beside those of one matrix.
 class Contents {
 public:
-  Contents(const SafetensorsIndex &weights, const WeightSpec &matrix, const Scheme &scheme, Problems &problems)
-      : weights_(weights), matrix_(matrix), scheme_(scheme), module_(matrix.quantized->module), problems_(problems) {}
+  Contents(const SafetensorsIndex &weights, const WeightSpec &matrix, const Scheme &scheme, ModelConfig &config,
+           Problems &problems)
+      : weights_(weights), matrix_(matrix), scheme_(scheme), module_(matrix.quantized->module), config_(config),
+        problems_(problems) {}
 
   void Check() {
     if (scheme_.column_groups)
@@ -145,21 +148,39 @@ private:
     if (const json *size = keys.Find("blocksize"); !size || *size != matrix_.quantized->group)
       keys.Error("blocksize", size ? Describe(*size) : "no such key", std::to_string(matrix_.quantized->group),
                  "save the model again with blocks of this size");
-    if (const json *offset = keys.Find("nested_offset"))
-      keys.Error("nested_offset", Describe(*offset), "no nested scales", "save the model without double quantization");
+    CheckNested(keys);
+  }
+
+  // What bitsandbytes adds to scales that were quantised themselves.
+  void CheckNested(ConfigReader &keys) {
+    const json *offset = keys.Find("nested_offset"), *block = keys.Find("nested_blocksize");
+    if (!scheme_.nested_scales) {
+      if (offset)
+        keys.Error("nested_offset", Describe(*offset), "no nested scales",
+                   "set bnb_4bit_use_double_quant in config.json");
+      return;
+    }
+    if (!offset || !offset->is_number() || !std::isfinite(offset->get<double>()))
+      return keys.Error("nested_offset", offset ? Describe(*offset) : "no such key", "a finite number",
+                        std::string(kSaveNested));
+    if (!block || *block != kNestedBlock)
+      return keys.Error("nested_blocksize", block ? Describe(*block) : "no such key", std::to_string(kNestedBlock),
+                        std::string(kSaveNested));
+    config_.nested_offsets[module_ + ".weight.absmax"] = offset->get<double>();
   }
 
   const SafetensorsIndex &weights_;
   const WeightSpec &matrix_;
   const Scheme &scheme_;
   const std::string &module_;
+  ModelConfig &config_;
   Problems &problems_;
 };
 
 } // namespace
 
-void CheckQuantizedContents(const Checkpoint &checkpoint, Problems &problems) {
-  const ModelConfig &config = checkpoint.config;
+void CheckQuantizedContents(Checkpoint &checkpoint, Problems &problems) {
+  ModelConfig &config = checkpoint.config;
   if (!config.quantization || config.quantization->IsOfFloats())
     return;
   const std::string head = CheckpointName(config, config.family->modules.lm_head);
@@ -169,7 +190,7 @@ void CheckQuantizedContents(const Checkpoint &checkpoint, Problems &problems) {
       continue;
     last = weight.quantized->module;
     if (const Scheme *scheme = config.quantization->SchemeOf(last, last == head))
-      Contents(checkpoint.weights, weight, *scheme, problems).Check();
+      Contents(checkpoint.weights, weight, *scheme, config, problems).Check();
   }
 }
 

@@ -9,7 +9,7 @@
 namespace inlay::hf {
 
 // Reads them and reports what contradicts the configuration or is not supported. The tensors of weights are not read.
-void CheckQuantizedContents(const Checkpoint &checkpoint, Problems &problems);
+void CheckQuantizedContents(Checkpoint &checkpoint, Problems &problems);
 
 } // namespace inlay::hf
 

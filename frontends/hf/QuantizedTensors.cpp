@@ -77,9 +77,14 @@ public:
       source.transposed = true;
       return source;
     case TensorLayout::kBitsAndBytes4:
-      source.tensor = Tensor(".weight.absmax", {rows * groups_}, "F32");
+      source.tensor = Tensor(".weight.absmax", {rows * groups_}, scheme_.nested_scales ? "U8" : "F32");
       source.flat = true;
       source.allows_zero = true; // Of a block of zeros.
+      if (scheme_.nested_scales)
+        source.nested =
+            NestedScales{.table = Tensor(".weight.nested_quant_map", {256}, "F32"),
+                         .scales = Tensor(".weight.nested_absmax", {DivideUp(rows * groups_, kNestedBlock)}, "F32"),
+                         .block = kNestedBlock};
       return source;
     case TensorLayout::kFloats:
       return Floats(/*makes_scales=*/true);

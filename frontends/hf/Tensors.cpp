@@ -8,6 +8,12 @@
 namespace inlay::hf {
 namespace {
 
+// `name` with `index` in place of `{}`.
+std::string Numbered(std::string_view name, size_t index) {
+  std::string full(name);
+  return full.replace(full.find("{}"), 2, std::to_string(index));
+}
+
 // Collects the weights of one model.
 class Collector {
 public:
@@ -45,11 +51,8 @@ private:
     auto name = [&](std::string_view module) { return LayerModule(names_, module, layer); };
     AddNorm(name(names_.attention_norm), hidden);
     AddQkv(layer);
-    if (QkNorm kind = family_.qk_norm; kind != QkNorm::kNone) {
-      const bool whole = kind == QkNorm::kRow;
-      AddNorm(name(names_.q_norm), config_.head_dim * (whole ? config_.heads : 1));
-      AddNorm(name(names_.k_norm), config_.head_dim * (whole ? config_.kv_heads : 1));
-    }
+    AddQkNorm(name(names_.q_norm), config_.heads);
+    AddQkNorm(name(names_.k_norm), config_.kv_heads);
     AddMatrix(name(names_.o), hidden, config_.heads * config_.head_dim, config_.output_bias);
     AddNorm(name(names_.attention_post_norm), hidden);
     if (!(config_.parallel && family_.parallel_shares_norm))
@@ -147,6 +150,35 @@ private:
       AddTensor(module, {columns}, family_.norm.bias);
   }
 
+  void AddQkNorm(const std::string &module, int64_t heads) {
+    const QkNorms &norms = family_.qk_norm;
+    const int64_t d = config_.head_dim;
+    if (config_.qk_norm == QkNorm::kNone)
+      return;
+    if (config_.qk_norm != QkNorm::kEachHead)
+      return AddTensor(module, {config_.qk_norm == QkNorm::kRow ? heads * d : d}, norms.bias);
+    WeightSpec weight{module + ".weight", {heads * d}, {}};
+    if (norms.head.empty()) {
+      weight.source = OfHeads({module + ".weight", {heads, d}});
+    } else {
+      for (int64_t head = 0; head < heads; ++head)
+        weight.more_sources.push_back(
+            OfHeads({Numbered(module + "." + std::string(norms.head), head) + ".weight", {d}}));
+      weight.source = std::move(weight.more_sources.front());
+      weight.more_sources.erase(weight.more_sources.begin());
+    }
+    weights_.push_back(std::move(weight));
+  }
+
+  // Elements of heads, in the order in which their rows of the projection are stored.
+  WeightSource OfHeads(TensorSpec tensor) const {
+    const bool interleaved = family_.rope.interleaved, flat = tensor.shape.size() > 1;
+    return {.tensor = std::move(tensor),
+            .flat = flat,
+            .head_dim = interleaved ? config_.head_dim : 0,
+            .rotary_dim = interleaved ? config_.rotary_dim : 0};
+  }
+
   // A weight that is a whole tensor.
   void AddTensor(const std::string &module, const std::vector<int64_t> &shape, bool bias = false) {
     auto add = [&](const std::string &name, const std::vector<int64_t> &of) {
@@ -171,11 +203,7 @@ bool HasHeadBesideEmbedding(const ModelConfig &config) {
 }
 
 std::string LayerModule(const ModuleNames &names, std::string_view name, size_t layer) {
-  if (name.empty())
-    return "";
-  std::string full(names.layer);
-  full.replace(full.find("{}"), 2, std::to_string(layer));
-  return full.append(".").append(name);
+  return name.empty() ? "" : Numbered(names.layer, layer).append(".").append(name);
 }
 
 LayerWeights NamesOfLayer(const ModuleNames &names, size_t layer) {
@@ -215,6 +243,14 @@ std::vector<WeightSpec> RequiredWeights(const ModelConfig &config) {
   std::vector<WeightSpec> weights = Collector(config).Collect();
   for (WeightSpec &weight : weights) {
     weight.source.tensor.name = CheckpointName(config, weight.source.tensor.name);
+    if (std::optional<NestedScales> &nested = weight.source.nested) {
+      nested->table.name = CheckpointName(config, nested->table.name);
+      nested->scales.name = CheckpointName(config, nested->scales.name);
+      if (auto found = config.nested_offsets.find(weight.source.tensor.name); found != config.nested_offsets.end())
+        nested->offset = found->second;
+    }
+    for (WeightSource &source : weight.more_sources)
+      source.tensor.name = CheckpointName(config, source.tensor.name);
     if (weight.quantized)
       weight.quantized->module = CheckpointName(config, weight.quantized->module);
   }
@@ -224,9 +260,19 @@ std::vector<WeightSpec> RequiredWeights(const ModelConfig &config) {
 std::vector<TensorSpec> RequiredTensors(const ModelConfig &config) {
   std::vector<TensorSpec> tensors;
   std::set<std::string> names;
-  for (WeightSpec &weight : RequiredWeights(config))
-    if (names.insert(weight.source.tensor.name).second)
-      tensors.push_back(std::move(weight.source.tensor));
+  auto add = [&](TensorSpec &tensor) {
+    if (names.insert(tensor.name).second)
+      tensors.push_back(std::move(tensor));
+  };
+  for (WeightSpec &weight : RequiredWeights(config)) {
+    add(weight.source.tensor);
+    for (WeightSource &source : weight.more_sources)
+      add(source.tensor);
+    if (std::optional<NestedScales> &nested = weight.source.nested) {
+      add(nested->table);
+      add(nested->scales);
+    }
+  }
   return tensors;
 }
 

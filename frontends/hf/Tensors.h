@@ -38,16 +38,25 @@ struct FloatQuantizer {
   bool makes_scales = false;
 };
 
+// Bytes that stand for scales, as `#llm.nested` has them.
+struct NestedScales {
+  TensorSpec table;  // What each of the 256 codes stands for.
+  TensorSpec scales; // Of blocks of codes, in the order in which they are stored.
+  int64_t block = 0;
+  double offset = 0; // Added to each product.
+};
+
 // The rows of a tensor that make a weight, as `#llm.source` has them.
 struct WeightSource {
   TensorSpec tensor;
-  bool flat = false;                     // The tensor is read as rows of the weight's columns, whatever its shape.
-  bool transposed = false;               // The tensor is [columns, rows].
-  std::optional<WordFields> fields = {}; // The tensor holds words.
-  int64_t repeat = 0;                    // Rows that each row of the tensor stands for; 0: itself.
-  int64_t rows = 0;                      // Of the matrix, where words along the rows or `repeat` may give more.
-  double scale = 0;                      // Elements are scales, finite and not 0, times this; 0: they are no scales.
-  bool allows_zero = false;              // Of scales.
+  bool flat = false;                       // The tensor is read as rows of the weight's columns, whatever its shape.
+  bool transposed = false;                 // The tensor is [columns, rows].
+  std::optional<WordFields> fields = {};   // The tensor holds words.
+  int64_t repeat = 0;                      // Rows that each row of the tensor stands for; 0: itself.
+  int64_t rows = 0;                        // Of the matrix, where words along the rows or `repeat` may give more.
+  double scale = 0;                        // Elements are scales, finite and not 0, times this; 0: they are no scales.
+  bool allows_zero = false;                // Of scales.
+  std::optional<NestedScales> nested = {}; // The scales are stored as codes.
   std::optional<FloatQuantizer> quantizer = {}; // The tensor holds floats, which become codes or scales.
   int64_t block = 0, offset = 0, count = 0;     // Of each `block` rows, `count` from `offset` on; block 0: all rows.
   int64_t head_dim = 0, rotary_dim = 0; // Interleaved rope is put into halves; head_dim 0: rows stay as they are.
@@ -66,12 +75,13 @@ struct QuantizedForm {
   std::string obstacle = {}; // Why the module cannot be stored so: its sizes; empty: it can.
 };
 
-// A weight of the model: one tensor, or rows of one.
+// A weight of the model: one tensor, rows of one, or several tensors below each other.
 struct WeightSpec {
   std::string name; // That of the tensor, or of a part of it: "h.0.attn.c_attn.q.weight".
   std::vector<int64_t> shape;
   WeightSource source;
-  bool is_float32 = false; // Scales and zero points, whatever type the model has.
+  std::vector<WeightSource> more_sources = {}; // Whose rows follow those of `source`.
+  bool is_float32 = false;                     // Scales and zero points, whatever type the model has.
   std::optional<QuantizedForm> quantized = {};
 };
 

@@ -37,6 +37,7 @@ static constexpr Row rows[] = {
     {"wgmma_fence", {CallKind::FenceMultiply}},
     {"wgmma_m64k16", {CallKind::Multiply, 0}},
     {"wgmma_m64k16_columns", {CallKind::Multiply, 0}},
+    {"wgmma_m64k16_registers", {CallKind::Multiply, 0}},
     {"wgmma_m64k32", {CallKind::Multiply, 0}},
     {"wgmma_wait", {CallKind::WaitMultiply}},
     // shared_address.h

@@ -80,6 +80,8 @@ void AsyncState::join(const AsyncState &other, bool isSplit) {
   isFenced |= other.isFenced;
   openOperands = common(openOperands, other.openOperands);
   operandGroups = commonGroups(operandGroups, other.operandGroups);
+  openFragments = common(openFragments, other.openFragments);
+  fragmentGroups = commonGroups(fragmentGroups, other.fragmentGroups);
   for (auto [buffer, slots] : other.heldSlots)
     heldSlots[buffer] = std::max(heldSlots[buffer], slots);
   multiplied = common(multiplied, other.multiplied);

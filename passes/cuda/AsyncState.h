@@ -42,6 +42,9 @@ struct AsyncState {
   /// Pointers to the operands of those products, in the same groups.
   Bases openOperands;
   std::vector<Bases> operandGroups;
+  /// Operands of those products in registers (variables), in the same groups.
+  Bases openFragments;
+  std::vector<Bases> fragmentGroups;
   /// For each buffer of a ring, the slots that were waited for and not released since.
   std::map<void *, int> heldSlots;
   /// Since the warpgroup last synchronized: shared memory that products read, shared memory that ordinary writes

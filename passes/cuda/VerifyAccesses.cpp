@@ -189,6 +189,8 @@ void AsyncFlow::multiply(cuda::CallOp op) {
   Value sums = inlay::baseOf(op.getInputs()[0]);
   state.openProducts.insert(sums.getAsOpaquePointer());
   for (Value operand : op.getInputs().drop_front()) {
+    if (Value base = inlay::baseOf(operand); isa<cuda::LocalType>(base.getType()))
+      state.openFragments.insert(base.getAsOpaquePointer());
     Value pointer = operand.getType().isInteger(64) ? pointerOfDescriptor(operand) : Value();
     if (!pointer)
       continue;
@@ -211,4 +213,11 @@ void AsyncFlow::useVariable(Operation *op, Value variable) {
     kernel.report(op, llvm::Twine("uses ") + nameOfMemory(variable) + ", accumulators of wgmma, without wgmma_wait");
   if (kernel.sums.count(base))
     state.isFenced = false;
+  // Operands in registers may be read again, but not changed.
+  if (!kernel.fragments.count(base) || isa<cuda::GetOp>(op))
+    return;
+  state.isFenced = false;
+  if (isIn(state.openFragments) || llvm::any_of(state.fragmentGroups, isIn))
+    kernel.report(op, llvm::Twine("changes ") + nameOfMemory(variable) +
+                          ", which products may still read; no wgmma_wait covers them");
 }

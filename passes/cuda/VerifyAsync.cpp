@@ -38,6 +38,9 @@ AsyncKernel::AsyncKernel(cuda::KernelOp kernel) : kernel(kernel) {
     AsyncCall what = asyncCallOf(call);
     if (what.kind == CallKind::Multiply) {
       sums.insert(inlay::baseOf(call.getInputs()[what.memory]).getAsOpaquePointer());
+      for (Value operand : call.getInputs().drop_front())
+        if (Value base = inlay::baseOf(operand); isa<cuda::LocalType>(base.getType()))
+          fragments.insert(base.getAsOpaquePointer());
       for (Value operand : call.getInputs())
         if (Value pointer = operand.getType().isInteger(64) ? pointerOfDescriptor(operand) : Value())
           operands.insert(baseOf(pointer));

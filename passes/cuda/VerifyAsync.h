@@ -30,6 +30,8 @@ public:
   std::map<void *, std::set<void *>> guardsOf;
   /// Accumulators of wgmma (variables), and buffers that wgmma reads.
   std::set<void *> sums, operands;
+  /// Operands of wgmma in registers (variables).
+  std::set<void *> fragments;
   bool hasFailed = false;
 
 private:

@@ -178,10 +178,13 @@ void AsyncFlow::call(cuda::CallOp op) {
     state.openProducts.clear();
     state.operandGroups.push_back(std::move(state.openOperands));
     state.openOperands.clear();
+    state.fragmentGroups.push_back(std::move(state.openFragments));
+    state.openFragments.clear();
     break;
   case CallKind::WaitMultiply:
     keepNewest(state.productGroups);
     keepNewest(state.operandGroups);
+    keepNewest(state.fragmentGroups);
     break;
   case CallKind::FenceProxy:
     state.unfenced.clear();

@@ -77,8 +77,11 @@ private:
       return kCublasLt;
     if (isGpu && cast<LinearOp>(anchor).getScales())
       return "gemm";
-    if (isGpu && isQuantized(cast<LinearOp>(anchor))) {
-      anchor->emitRemark() << "takes the generic lowering: no other family reads quantized weights";
+    if (WeightOp codes = isGpu ? quantizedWeight(cast<LinearOp>(anchor)) : WeightOp()) {
+      std::string reason = wideRefusal(cast<LinearOp>(anchor), codes);
+      if (reason.empty())
+        return "swap_ab";
+      anchor->emitRemark() << "takes the generic lowering: " << reason;
       return "generic";
     }
     auto input = cast<RankedTensorType>(anchor->getOperand(0).getType());
@@ -91,9 +94,27 @@ private:
     return maxRows <= kSwapAbRows ? "swap_ab" : "gemm";
   }
 
-  static bool isQuantized(LinearOp linear) {
+  /// The weight of a linear if it is quantized, or null.
+  static WeightOp quantizedWeight(LinearOp linear) {
     auto weight = SymbolTable::lookupNearestSymbolFrom<WeightOp>(linear, linear.getWeightAttr());
-    return weight && weight.getQuantized();
+    return weight && weight.getQuantized() ? weight : WeightOp();
+  }
+
+  /// Why the family swap_ab does not multiply by the codes of `weight`; empty if it does.
+  std::string wideRefusal(LinearOp linear, WeightOp weight) {
+    QuantizedAttr quantized = weight.getQuantizedAttr();
+    int64_t columns = weight.getTensorType().getDimSize(1), group = quantized.getGroup();
+    if (maxRows <= tile::targetOf(linear).costs().getStreamingRows())
+      return "steps of few rows have no other family that reads quantized weights";
+    if (!cast<RankedTensorType>(linear.getInput().getType()).getElementType().isBF16())
+      return "other families read codes for products of bfloat16";
+    if (weight.getPacking() != Packing::Codes16x128 || quantized.getCodes() == Codes::Nf4)
+      return "its codes are nf4 or not packed";
+    bool isWhole = tile::kUnitColumns % group == 0 || group % tile::kUnitColumns == 0;
+    if (group < columns && (group < 32 || !isWhole))
+      return ("its groups of " + Twine(group) + " columns are less than 32 or cut units of " +
+              Twine(tile::kUnitColumns)).str();
+    return "";
   }
 
   /// True if a norm could join the kernel of `anchor` and scale its rows.

@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/llm_to_tile/CodesToTile.h"
 #include "passes/llm_to_tile/Elementwise.h"
 #include "passes/llm_to_tile/QuantizedWeights.h"
 
@@ -281,38 +282,6 @@ private:
 
 } // namespace
 
-/// The op in another group that made the codes of `linear`; null where there is none.
-static QuantizeOp quantizerOf(LinearOp linear) {
-  auto result = dyn_cast<OpResult>(linear.getInput());
-  auto group = result ? dyn_cast<GroupOp>(result.getOwner()) : GroupOp();
-  if (!group)
-    return {};
-  return group.getBody().front().getTerminator()->getOperand(result.getResultNumber()).getDefiningOp<QuantizeOp>();
-}
-
-/// The product of rows of codes and weights of codes, both as they are in memory; sums of f32.
-static Value emitCodeProduct(LinearOp linear, Value row, Value col, LinearTile shape, int64_t k, ProgramBuilder &b) {
-  auto weightOp = cast<WeightOp>(b.getSymbols().lookup(linear.getWeight()));
-  Value input = b.activationCodes(linear.getInput(), Provenance::Activation, weightOp.getPacking());
-  Value weight = b.weightCodes(linear.getWeightAttr());
-  bool isInteger = cast<tile::ViewType>(weight.getType()).getElementType().isInteger();
-  auto sumType = b.tileType({shape.m, shape.n}, isInteger ? Type(b.getI32Type()) : b.getF32Type());
-  Value zero = b.full(sumType, 0);
-  Value sum = b.loop(b.index(0), b.index(k), shape.k, zero, [&](Value at, ValueRange carried) {
-    Value x = b.load(input, ValueRange{row, at}, {shape.m, shape.k});
-    Value w = b.load(weight, ValueRange{col, at}, {shape.n, shape.k});
-    if (isInteger)
-      return SmallVector<Value>{tile::DotOp::create(b, x, w, carried[0], /*transpose_rhs=*/true)};
-    // Tensor cores keep about 14 bits of sums of f8E4M3FN, so that each step is summed apart.
-    Value part = tile::DotOp::create(b, x, w, b.full(sumType, 0), /*transpose_rhs=*/true);
-    return SmallVector<Value>{b.add(carried[0], part)};
-  })[0];
-  sum = b.toF32(sum);
-  Value ofRows = b.load(b.activationVector(linear.getScales(), Provenance::Activation), ValueRange{row}, {shape.m});
-  Value ofColumns = b.load(b.weightVector(weightOp.getQuantizedAttr().getScales()), ValueRange{col}, {shape.n});
-  return b.mul(b.mul(sum, b.broadcast(ofColumns, 0, shape.m)), b.broadcast(ofRows, 1, shape.n));
-}
-
 /// The step along K with which each tile of a quantized weight has whole groups of columns, or lies in one; nothing if
 /// there is none. On the CPU about 512 columns, whose f32 fit into a core's first cache. On a GPU at most 64, and the
 /// last tile is a whole one.
@@ -387,11 +356,8 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   Type element = weightType.getElementType(), f32 = b.getF32Type();
   bool isCpu = b.getStep().isCpu(), multipliesCodes = linear.getScales() && !isCpu;
   if (multipliesCodes) {
-    if (weightOp.getQuantizedAttr().getGroup() < k || linear.getScales().getType().getDimSize(1) != 1)
-      return linear.emitError() << "multiplies codes whose scales are for groups of columns; expected one for each row";
-    if (QuantizeOp quantize = quantizerOf(linear); quantize && quantize.getPacking() != weightOp.getPacking())
-      return linear.emitError() << "multiplies codes in the order " << stringifyPacking(quantize.getPacking())
-                                << " by weights in the order " << stringifyPacking(weightOp.getPacking());
+    if (failed(checkCodeProduct(linear, weightOp)))
+      return failure();
     shape.k = tile::kSlabBytes;
   } else if (QuantizedAttr quantized = weightOp.getQuantizedAttr()) {
     std::optional<int64_t> step = quantizedStep(k, quantized.getGroup(), isCpu);

@@ -2,6 +2,8 @@
 
 #include "passes/llm_to_tile/ProgramBuilder.h"
 
+#include "passes/tile/LinearSchedule.h"
+
 using namespace mlir;
 using namespace inlay;
 using namespace inlay::tile;
@@ -33,7 +35,7 @@ LinearTile inlay::chooseLinearTile(const StepShape &step, StringRef family, int6
   // The kernel computes whole tiles of the program, so their columns are a power of two.
   int64_t columns = columnUnit ? largestDivisor(columnUnit & -columnUnit, 128) : 128;
   if (family == "swap_ab")
-    return {swapAbTileRows(step.maxTokens), columns, 64};
+    return {swapAbTileRows(std::min<int64_t>(step.maxTokens, kSwapAbRows)), columns, 64};
   return {128, columns, 64};
 }
 

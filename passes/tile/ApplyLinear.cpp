@@ -16,8 +16,8 @@ using namespace inlay;
 
 namespace {
 /// Elements of a piece of the epilogue that a lane has at the least and the most: so many reads of it are under way
-/// together.
-constexpr int64_t kLeastElements = 2, kMostElements = 16, kLanes = 32;
+/// together. Blocks that unpack codes are large and leave a thread fewer registers.
+constexpr int64_t kLeastElements = 2, kMostElements = 16, kMostElementsOfCodes = 8, kLanes = 32;
 /// Columns of a piece: neighbouring lanes access rows of 128 bytes.
 constexpr int64_t kPieceColumns = 64;
 /// Rows of a warpgroup's product that each of its warps has.
@@ -50,11 +50,12 @@ private:
   Value argument(Value view) { return program.getBody().getArgument(cast<BlockArgument>(view).getArgNumber()); }
   int64_t columns() { return loop.weight.getView().getType().getShape()[0]; }
 
+  Value dequantize(Value codes, Value column, Value k, Value x);
   SmallVector<Value> product(Value row, int64_t rows, Value column, int64_t columns, Value from, Value to,
                              int64_t step, bool isSwapped);
   Value slice(Value tile, OpFoldResult row, OpFoldResult column, int64_t rows, int64_t columns);
   void forLoop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body, bool isUnrolled = false);
-  void choosePiece(int64_t rows, int64_t tileColumns, int64_t warps);
+  void choosePiece(int64_t rows, int64_t tileColumns, int64_t warps, int64_t consumers = 1);
   Value rowCount();
   AffineExpr rowTiles(int64_t rows);
   void setGrid(ArrayRef<AffineExpr> dims);
@@ -141,6 +142,23 @@ Value LinearBody::slice(Value tile, OpFoldResult row, OpFoldResult column, int64
                                         sizes, ArrayRef<OpFoldResult>{one, one});
 }
 
+/// What codes of `codes` become, at (column, k), to be multiplied with `x`.
+Value LinearBody::dequantize(Value codes, Value column, Value k, Value x) {
+  tile::DequantizeOp op = loop.dequantize;
+  auto type = cast<RankedTensorType>(codes.getType()).clone(cast<RankedTensorType>(x.getType()).getElementType());
+  auto groups = [&](Value of) -> Value {
+    if (!of)
+      return {};
+    int64_t group = op.getGroup();
+    int64_t count = llvm::divideCeil(type.getDimSize(1), group);
+    auto tile = RankedTensorType::get({type.getDimSize(0), count}, b.getF32Type());
+    return tile::LoadOp::create(b, tile, argument(of.getDefiningOp<tile::LoadOp>().getView()),
+                                ValueRange{column, div(k, group)});
+  };
+  return tile::DequantizeOp::create(b, type, op.getCodes(), codes, groups(op.getScales()), groups(op.getZeros()),
+                                    op.getGroup(), op.getZeroPoint());
+}
+
 /// The sums of `rows` x `columns` over a part of K; of `columns` x `rows` with the weights on the left. Where each step
 /// is added to the sums, they are those of several products, side by side along the columns.
 SmallVector<Value> LinearBody::product(Value row, int64_t rows, Value column, int64_t columns, Value from, Value to,
@@ -162,7 +180,8 @@ SmallVector<Value> LinearBody::product(Value row, int64_t rows, Value column, in
     weights.push_back(tile::LoadOp::create(b, RankedTensorType::get({width, step}, weightView.getElementType()),
                                            argument(loop.weight.getView()),
                                            ValueRange{first ? add(column, index(first)) : column, k}));
-  for (auto [w, carried] : llvm::zip_equal(weights, over.getRegionIterArgs())) {
+  for (auto [codes, carried] : llvm::zip_equal(weights, over.getRegionIterArgs())) {
+    Value w = loop.dequantize ? dequantize(codes, column, k, x) : codes;
     Value dot = tile::DotOp::create(b, isSwapped ? w : x, isSwapped ? x : w, loop.addsSteps ? zero : carried,
                                     /*transpose_rhs=*/true);
     next.push_back(loop.addsSteps ? arith::AddFOp::create(b, carried, dot).getResult() : dot);
@@ -173,9 +192,12 @@ SmallVector<Value> LinearBody::product(Value row, int64_t rows, Value column, in
 
 /// A piece's columns divide the program's and the block's tile. Where it can, each of `warps` has one of the pieces of
 /// `rows`.
-void LinearBody::choosePiece(int64_t rows, int64_t tileColumns, int64_t warps) {
+void LinearBody::choosePiece(int64_t rows, int64_t tileColumns, int64_t warps, int64_t consumers) {
   pieceColumns = std::gcd(std::gcd(loop.columns, tileColumns), kPieceColumns);
-  int64_t elements = std::clamp(rows * tileColumns / (warps * kLanes), kLeastElements, kMostElements);
+  int64_t most = loop.dequantize ? kMostElementsOfCodes : kMostElements;
+  if (loop.dequantize && consumers > 2)
+    most /= 2;
+  int64_t elements = std::clamp(rows * tileColumns / (warps * kLanes), kLeastElements, most);
   pieceRows = std::min<int64_t>(
       rows, llvm::bit_floor(static_cast<uint64_t>(std::max<int64_t>(1, elements * kLanes / pieceColumns))));
 }
@@ -282,7 +304,7 @@ LogicalResult LinearBody::apply(tile::SwapAbAttr schedule) {
   if (split > 1)
     staged = tile::ClusterReduceOp::create(b, tile::Reduction::Add, staged);
 
-  choosePiece(rows, cols, split * warps);
+  choosePiece(rows, cols, split * warps, schedule.getConsumers());
   int64_t parts = cols / pieceColumns;
   Value live = b.createOrFold<arith::MinSIOp>(b.createOrFold<arith::SubIOp>(rowCount(), row), index(rows));
   Value pieces = mul(ceilDiv(live, pieceRows), parts);

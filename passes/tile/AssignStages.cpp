@@ -22,15 +22,28 @@ struct AssignStagesPass : inlay::impl::AssignStagesPassBase<AssignStagesPass> {
 /// Rows that one copy of gathered rows brings.
 static constexpr int64_t kRun = 16;
 
-/// The load or gather that brings an operand of `dot` and feeds nothing but products, in the loop around it; null if
-/// there is none.
+/// The load or gather that brings an operand of `dot` and feeds nothing else, or products beside it, in the loop around
+/// it; null if there is none.
 static Operation *loadOf(tile::DotOp dot, Value operand) {
   Operation *load = operand.getDefiningOp();
-  bool feedsProducts = isa_and_nonnull<tile::LoadOp, tile::GatherOp>(load) && load->getBlock() == dot->getBlock() &&
-                       llvm::all_of(load->getUsers(), [&](Operation *user) {
-                         return isa<tile::DotOp>(user) && user->getBlock() == dot->getBlock();
-                       });
+  bool feedsProducts =
+      isa_and_nonnull<tile::LoadOp, tile::GatherOp>(load) && load->getBlock() == dot->getBlock() &&
+      (load->hasOneUse() || llvm::all_of(load->getUsers(), [&](Operation *user) {
+         return isa<tile::DotOp>(user) && user->getBlock() == dot->getBlock();
+       }));
   return feedsProducts ? load : nullptr;
+}
+
+/// The loads that bring an operand of `dot`: one, or those of codes and what they are dequantized with.
+static SmallVector<Operation *> loadsOf(tile::DotOp dot, Value operand) {
+  if (Operation *load = loadOf(dot, operand))
+    return {load};
+  SmallVector<Operation *> loads;
+  if (auto dequantize = operand.getDefiningOp<tile::DequantizeOp>())
+    for (Value source : dequantize->getOperands())
+      if (Operation *load = loadOf(dot, source))
+        loads.push_back(load);
+  return loads;
 }
 
 /// The products in loops whose right operands are loaded; those with one loaded left operand together.
@@ -69,16 +82,19 @@ static LogicalResult stage(ArrayRef<tile::DotOp> products, tile::ProgramOp progr
   SmallVector<Type> tiles;
   for (tile::DotOp dot : products)
     for (Value operand : {dot.getLhs(), dot.getRhs()})
-      if (Operation *load = loadOf(dot, operand); load && !llvm::is_contained(loads, load)) {
-        loads.push_back(load);
-        tiles.push_back(operand.getType());
-      }
+      for (Operation *load : loadsOf(dot, operand))
+        if (!llvm::is_contained(loads, load)) {
+          loads.push_back(load);
+          tiles.push_back(load->getResult(0).getType());
+        }
   tile::DotOp dot = products.front(), last = products.back();
   OpBuilder b = OpBuilder::atBlockBegin(&program.getBody().front());
   Location loc = dot.getLoc();
   auto ring = tile::RingOp::create(b, loc, tile::RingType::get(b.getContext(), pipeline.stages, tiles));
 
   b.setInsertionPoint(dot);
+  if (auto dequantize = dot.getLhs().getDefiningOp<tile::DequantizeOp>())
+    b.setInsertionPoint(dequantize);
   Value slot = tile::AcquireOp::create(b, loc, b.getIndexType(), ring, /*first=*/Value());
   for (auto [i, op] : llvm::enumerate(loads)) {
     if (auto load = dyn_cast<tile::LoadOp>(op)) {

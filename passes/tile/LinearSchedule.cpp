@@ -74,7 +74,7 @@ tile::GemmAttr inlay::chooseGemm(const LinearShape &shape, tile::TargetAttr targ
                                  llvm::function_ref<InFlightDiagnostic()> emitError) {
   auto withStages = [&](int64_t stages) {
     return tile::GemmAttr::get(target.getContext(), /*blocks=*/target.getMultiprocessors(), /*tile_rows=*/128,
-                               /*tile_columns=*/256, /*tile_k=*/tile::kSlabBytes / shape.bytes, stages, /*consumers=*/2,
+                               /*tile_columns=*/256, /*tile_k=*/8 * tile::kSlabBytes / shape.weightBits, stages, /*consumers=*/2,
                                /*producer_registers=*/40, /*consumer_registers=*/232);
   };
   tile::GemmAttr schedule = withStages(4);
@@ -91,12 +91,15 @@ tile::GemmAttr inlay::chooseGemm(const LinearShape &shape, tile::TargetAttr targ
 static int64_t estimate(tile::SwapAbAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
   tile::CostModelAttr costs = target.costs();
   int64_t split = schedule.getSplit(), slots = schedule.getSlots();
-  int64_t blocks = llvm::divideCeil(shape.columns, schedule.getTileColumns()) * split;
+  int64_t blocks = llvm::divideCeil(shape.columns, schedule.getTileColumns()) * split * shape.rowTiles;
   int64_t waves = llvm::divideCeil(blocks, target.residentBlocks(split, slots));
   int64_t steps = waves * schedule.share(shape.k);
   int64_t neighbours = std::min<int64_t>(slots, llvm::divideCeil(blocks, target.getMultiprocessors()));
   int64_t products = schedule.getTileRows() * schedule.getTileColumns() * schedule.getTileK();
-  return std::max({shape.columns * shape.k * 2 / costs.getMemoryBytes(),
+  // Each block reads all rows through the cache, which counts where weights are few bits beside them.
+  int64_t cached = shape.weightBits < 16 ? blocks * schedule.share(shape.k) * schedule.stageBytes(shape.weightBits) : 0;
+  return std::max({shape.columns * shape.k * shape.weightBits / 8 / costs.getMemoryBytes(),
+                   cached / costs.getCacheBytes(),
                    steps * costs.getRoundTrip() / schedule.getStages(),
                    steps * neighbours * products / costs.getProducts()}) +
          costs.getClusterWait() * split;
@@ -109,25 +112,42 @@ tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr 
     emitError() << "has tiles of " << shape.rows << " rows, the family swap_ab takes up to " << kSwapAbRows;
     return {};
   }
-  // A thread has half as many sums as there are rows; two blocks leave it 112 registers.
-  int64_t slots = tileRows <= 128 ? target.costs().getSlots() : 1;
-  int64_t sharedBytes = target.slotSharedBytes(slots);
+  bool areCodes = shape.weightBits < 16;
+  int64_t tileK = areCodes ? tile::kUnitColumns : kAtomColumns;
   tile::SwapAbAttr best;
-  for (int64_t consumers : {2, 1}) {
-    // Two warpgroups share the rows that they read. Few rows are little to read, and small tiles end sooner.
-    if (shape.rows <= 32 && consumers > 1)
-      continue;
-    int64_t tileColumns = 64 * consumers;
-    stageBytes = (tileRows + tileColumns) * kAtomColumns * 2;
+  auto consider = [&](int64_t consumers, int64_t split, int64_t slots) {
+    int64_t sharedBytes = target.slotSharedBytes(slots);
+    auto withStages = [&](int64_t stages) {
+      return tile::SwapAbAttr::get(target.getContext(), tileRows, /*tile_columns=*/64 * consumers, tileK, consumers,
+                                   split, slots, stages, sharedBytes);
+    };
+    // Scales and zero points of groups of 32 at the least take two f32 for each 32 codes.
+    stageBytes = withStages(kLeastStages).stageBytes(shape.weightBits) +
+                 (areCodes ? 64 * consumers * shape.groupBytes : 0);
     int64_t stages = std::min<int64_t>((sharedBytes - kBarrierBytes) / stageBytes, 8);
     if (stages < kLeastStages)
-      continue;
-    for (int64_t split : {1, 2, 3, 4}) {
-      auto schedule = tile::SwapAbAttr::get(target.getContext(), tileRows, tileColumns, /*tile_k=*/kAtomColumns,
-                                            consumers, split, slots, stages, sharedBytes);
-      if (schedule.givesEachBlockSteps(shape.k) &&
-          (!best || estimate(schedule, shape, target) < estimate(best, shape, target)))
-        best = schedule;
+      return;
+    tile::SwapAbAttr schedule = withStages(stages);
+    if (schedule.sumsBytes() + kBarrierBytes > sharedBytes || !schedule.givesEachBlockSteps(shape.k))
+      return;
+    if (!best || estimate(schedule, shape, target) < estimate(best, shape, target))
+      best = schedule;
+  };
+  // A thread has half as many sums as there are rows; two blocks leave it 112 registers, as do four warpgroups.
+  int64_t slots = tileRows <= 128 ? target.costs().getSlots() : 1;
+  if (areCodes) {
+    // Codes are few bytes beside the rows, which more warpgroups share; they need registers while they are unpacked.
+    for (int64_t consumers : {4, 2, 1})
+      for (int64_t split = 1; split <= (shape.rowTiles > 1 ? 1 : 8); ++split)
+        if (tileRows <= 64 || consumers <= 2)
+          consider(consumers, split, consumers == 4 || tileRows > 64 ? 1 : slots);
+  } else {
+    for (int64_t consumers : {2, 1}) {
+      // Two warpgroups share the rows that they read. Few rows are little to read, and small tiles end sooner.
+      if (shape.rows <= 32 && consumers > 1)
+        continue;
+      for (int64_t split : {1, 2, 3, 4})
+        consider(consumers, split, slots);
     }
   }
   if (!best)

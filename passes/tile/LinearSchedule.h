@@ -23,7 +23,9 @@ struct LinearShape {
   int64_t k = 0;         // K
   int64_t rows = 0;      // of a step: 1 or a tile of them
   bool isScaled = false; // by vectors along k: a norm
-  int64_t bytes = 2;     // of an element of rows and weights
+  int64_t rowTiles = 1;  // of `rows`, that a step has
+  int64_t weightBits = 16;
+  int64_t groupBytes = 0; // of scales and zero points, for each row and step along K of codes
 };
 
 tile::MatvecAttr chooseMatvec(const LinearShape &shape, tile::TargetAttr target);

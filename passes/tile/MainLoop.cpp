@@ -63,7 +63,9 @@ FailureOr<MainLoop> inlay::findMainLoop(tile::ProgramOp program) {
     return loop.emitError("runs over k from ") << loop.getLowerBound() << "; expected constants, from 0";
   result.k = *upper;
 
-  result.weight = dot.getRhs().getDefiningOp<tile::LoadOp>();
+  result.dequantize = dot.getRhs().getDefiningOp<tile::DequantizeOp>();
+  Value weights = result.dequantize ? result.dequantize.getBytes() : dot.getRhs();
+  result.weight = weights.getDefiningOp<tile::LoadOp>();
   if (!dot.getTransposeRhs() || !result.weight || result.weight.getView().getType().getRank() != 2 ||
       result.weight.getView().getType().getProvenance() != tile::Provenance::Weight ||
       result.weight.getOffsets()[1] != variable)
@@ -98,8 +100,11 @@ FailureOr<MainLoop> inlay::findMainLoop(tile::ProgramOp program) {
     return dot.emitError("is not what the loop carries");
 
   // The rows: the one operation that reads a matrix other than the weights.
+  auto isOfWeights = [&](Operation &op) {
+    return &op == result.weight || (result.dequantize && llvm::is_contained(op.getUsers(), result.dequantize));
+  };
   for (Operation &op : loop.getBody()->without_terminator()) {
-    if (!isa<tile::LoadOp, tile::GatherOp>(op) || &op == result.weight ||
+    if (!isa<tile::LoadOp, tile::GatherOp>(op) || isOfWeights(op) ||
         cast<tile::ViewType>(op.getOperand(0).getType()).getRank() != 2)
       continue;
     if (result.rows)

@@ -1,6 +1,7 @@
 //===- PipelineLoops.cpp - copies and products that run ahead --------------===//
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Matchers.h"
@@ -46,10 +47,22 @@ static LogicalResult startAndWait(tile::DotOp dot) {
   return success();
 }
 
-/// Starts the product of each iteration and waits for that of the one before, whose slot is released then.
+/// Columns `from` to `from` + `columns` of a tile.
+static Value columnsOf(ImplicitLocOpBuilder &b, Value tile, int64_t from, int64_t columns) {
+  auto type = cast<RankedTensorType>(tile.getType());
+  auto attr = [&](int64_t value) -> OpFoldResult { return b.getIndexAttr(value); };
+  SmallVector<OpFoldResult> offsets{attr(0), attr(from)}, sizes{attr(type.getDimSize(0)), attr(columns)},
+      strides{attr(1), attr(1)};
+  return tensor::ExtractSliceOp::create(b, RankedTensorType::get({type.getDimSize(0), columns}, type.getElementType()),
+                                        tile, offsets, sizes, strides);
+}
+
+/// Starts the product of each iteration and waits for that of the one before, whose slot is released then. A left side
+/// that is made of codes in registers is multiplied in two halves: while one is made, the product of the other runs.
 static LogicalResult pipelineProduct(tile::DotOp dot) {
   auto loop = dyn_cast<scf::ForOp>(dot->getParentOp());
-  auto wait = dot.getLhs().getDefiningOp<tile::WaitOp>();
+  auto dequantize = dot.getLhs().getDefiningOp<tile::DequantizeOp>();
+  auto wait = (dequantize ? dequantize.getBytes() : dot.getLhs()).getDefiningOp<tile::WaitOp>();
   if (!loop || !wait || dot.getRhs().getDefiningOp<tile::WaitOp>() != wait)
     return dot.emitError("has operands that do not come from one slot of a ring");
   auto releases = loop.getBody()->getOps<tile::ReleaseOp>();
@@ -60,13 +73,24 @@ static LogicalResult pipelineProduct(tile::DotOp dot) {
     return dot.emitError("is not what its loop carries from one slot of a ring to the next");
   unsigned number = carried.getArgNumber() - 1;
   ImplicitLocOpBuilder b(dot.getLoc(), dot);
-  Value started =
-      tile::DotAsyncOp::create(b, dot.getLhs(), dot.getRhs(), dot.getAccumulator(), /*columns=*/!dot.getTransposeRhs());
-  Value waited = tile::DotWaitOp::create(b, started, /*pending=*/1).getResult(0);
-  dot.getResult().replaceAllUsesWith(waited);
+  int64_t depth = cast<RankedTensorType>(dot.getLhs().getType()).getDimSize(1), parts = dequantize ? 2 : 1;
+  Value sums = dot.getAccumulator();
+  Operation *firstWait = nullptr;
+  for (int64_t part = 0; part < parts; ++part) {
+    int64_t from = part * depth / parts;
+    auto half = [&](Value tile) { return parts == 1 ? tile : columnsOf(b, tile, from, depth / parts); };
+    Value left = half(dot.getLhs());
+    sums = tile::DotAsyncOp::create(b, left, half(dot.getRhs()), sums, /*columns=*/!dot.getTransposeRhs());
+    auto waited = tile::DotWaitOp::create(b, sums, /*pending=*/1);
+    firstWait = firstWait ? firstWait : waited;
+    sums = waited.getResult(0);
+  }
+  dot.getResult().replaceAllUsesWith(sums);
   dot->erase();
 
+  // After the first wait, all products of the iteration before are done.
   tile::ReleaseOp release = *releases.begin();
+  release->moveAfter(firstWait);
   b.setInsertionPoint(release);
   Value isLater = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, loop.getInductionVar(), loop.getLowerBound());
   auto branch = scf::IfOp::create(b, isLater, /*withElseRegion=*/false);

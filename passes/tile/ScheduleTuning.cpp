@@ -14,9 +14,12 @@ using namespace inlay;
 using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
 
 LinearShape inlay::shapeOf(MainLoop &loop) {
-  tile::ViewType weight = loop.weight.getView().getType();
-  int64_t bytes = weight.getElementType().getIntOrFloatBitWidth() / 8;
-  return {weight.getShape()[0], loop.k, loop.tokens, !loop.vectors.empty(), bytes};
+  LinearShape shape{loop.weight.getView().getType().getShape()[0], loop.k, loop.tokens, !loop.vectors.empty()};
+  shape.weightBits = loop.weight.getView().getType().getElementType().getIntOrFloatBitWidth();
+  if (tile::DequantizeOp op = loop.dequantize; op && op.getGroup() > 0)
+    shape.groupBytes = llvm::divideCeil(tile::kUnitColumns, op.getGroup()) * 4 *
+                       ((op.getScales() ? 1 : 0) + (op.getZeros() ? 1 : 0));
+  return shape;
 }
 
 /// What a program does with its product, as far as it costs: a rotation and three destinations, pairs of columns, or a
@@ -37,12 +40,16 @@ static std::string epilogueOf(tile::ProgramOp program, MainLoop &loop) {
 TuningKey inlay::tuningKeyOf(tile::ProgramOp program, MainLoop &loop) {
   LinearShape shape = shapeOf(loop);
   Type element = loop.weight.getView().getType().getElementType();
-  StringRef dtype = element.isBF16() ? "bf16" : element.isF16() ? "f16" : element.isInteger() ? "i8" : "f8e4m3";
+  StringRef type = loop.dequantize       ? tile::stringifyCodes(loop.dequantize.getCodes())
+                   : element.isBF16()    ? "bf16"
+                   : element.isF16()     ? "f16"
+                   : element.isInteger() ? "i8"
+                                         : "f8e4m3";
   return {program.getScheduleAttr().getFamilyName().str(),
           shape.rows,
           shape.columns,
           shape.k,
-          dtype.str(),
+          type.str(),
           shape.isScaled ? "norm" : "none",
           epilogueOf(program, loop)};
 }
@@ -89,7 +96,7 @@ static std::string whyRefused(tile::MatvecAttr schedule, const LinearShape &shap
 }
 
 static std::string whyRefused(tile::GemmAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
-  int64_t step = tile::kSlabBytes / shape.bytes;
+  int64_t step = 8 * tile::kSlabBytes / shape.weightBits;
   return firstOf({rangeProblem("blocks", schedule.getBlocks(), 1, 64 * target.getMultiprocessors()),
                   rangeProblem("tile_k", schedule.getTileK(), step, step),
                   sharedProblem(schedule.getStages() * schedule.stageBytes() + schedule.stagedBytes() + kBarrierBytes,
@@ -103,7 +110,8 @@ static std::string whyRefused(tile::SwapAbAttr schedule, const LinearShape &shap
   if (!schedule.givesEachBlockSteps(shape.k))
     return fmt::format("splits {} steps of k over {} blocks, expected each to have one",
                        llvm::divideCeil(shape.k, schedule.getTileK()), schedule.getSplit());
-  int64_t needed = std::max(schedule.getStages() * schedule.stageBytes(/*weightBits=*/16), schedule.sumsBytes()) + kBarrierBytes;
+  int64_t stageBytes = schedule.stageBytes(shape.weightBits) + schedule.getTileColumns() * shape.groupBytes;
+  int64_t needed = std::max(schedule.getStages() * stageBytes, schedule.sumsBytes()) + kBarrierBytes;
   return firstOf({sharedProblem(schedule.getSharedBytes(), target.slotSharedBytes(schedule.getSlots())),
                   sharedProblem(needed, schedule.getSharedBytes())});
 }

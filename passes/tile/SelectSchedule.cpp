@@ -21,6 +21,19 @@ struct SelectSchedulePass : inlay::impl::SelectSchedulePassBase<SelectSchedulePa
 };
 } // namespace
 
+/// The tiles of rows that a step of `program` has at the most, for its product.
+static int64_t rowTilesOf(tile::ProgramOp program, int64_t rows) {
+  AffineMap grid = program.getGrid();
+  unsigned logits = static_cast<unsigned>(tile::Extent::LogitRows);
+  bool isOfLogits = grid.getNumResults() > 1 && grid.getResult(1).isFunctionOfSymbol(logits);
+  int64_t tiles = 1;
+  for (tile::EntryOp entry : launchedSteps(program).entries) {
+    int64_t most = isOfLogits ? entry.getMaxSequences() : entry.getMaxTokens();
+    tiles = std::max<int64_t>(tiles, llvm::divideCeil(most, rows));
+  }
+  return tiles;
+}
+
 /// Measurements first, then the analytic model; a remark says which.
 static LogicalResult selectLinear(tile::ProgramOp program, tile::Family family, tile::TargetAttr target,
                                   const TuningFile &measured) {
@@ -29,6 +42,8 @@ static LogicalResult selectLinear(tile::ProgramOp program, tile::Family family, 
     return failure();
   TuningKey key = tuningKeyOf(program, *loop);
   LinearShape shape = shapeOf(*loop);
+  if (loop->dequantize)
+    shape.rowTiles = rowTilesOf(program, shape.rows);
   auto found = measured.entries.find(key);
   if (found == measured.entries.end()) {
     tile::Schedule chosen = chooseLinear(family, shape, target, [&] { return program.emitError(); });

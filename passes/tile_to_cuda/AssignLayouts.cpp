@@ -2,6 +2,8 @@
 
 #include "passes/tile_to_cuda/AssignLayouts.h"
 
+#include "passes/tile_to_cuda/AsyncLayouts.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -155,6 +157,12 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
                         branch.getSome().front().getTerminator()->getOperand(number)});
       })
       .Case([&](DequantizeOp op) -> std::optional<Layout> {
+        // In a slot: the left side of a product of warpgroups.
+        if (isInSlot(op.getBytes())) {
+          const MmaInstruction *mma =
+              findMma(op.getType().getElementType(), OperandPlace::Registers, OperandPlace::Slot);
+          return mma ? std::optional(leftOfGroups(*mma, op.getType(), warpBits)) : std::nullopt;
+        }
         // 16 bytes in a thread; of codes that are not packed, 16 neighbours: 16 or 8 bytes of a row.
         if (std::optional<Layout> layout = registersOfPieces(op, warpBits))
           return layout;

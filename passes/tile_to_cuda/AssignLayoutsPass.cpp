@@ -66,6 +66,12 @@ private:
 };
 } // namespace
 
+/// Where the elements of a tile of a slot lie: products read rows under a swizzle, others what is packed as it is.
+static SharedAttr layoutInSlot(Value tile) {
+  bool areRows = !tile.use_empty() && llvm::all_of(tile.getUsers(), llvm::IsaPred<DotAsyncOp>);
+  return areRows ? swizzledTile(tileType(tile)) : slotTile(tileType(tile));
+}
+
 LogicalResult Demands::collect(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<LoadOp, GatherOp>([&](auto load) { return collectLoad(load); })
@@ -129,7 +135,7 @@ LogicalResult Demands::collect(Operation *op) {
       .Case([&](DequantizeOp op) { return collectDequantize(op); })
       .Case([&](WaitOp wait) {
         for (Value tile : wait.getTiles())
-          shared.insert({tile, swizzledTile(tileType(tile))});
+          shared.insert({tile, layoutInSlot(tile)});
         return success();
       })
       .Case([&](DotAsyncOp dot) {
@@ -220,6 +226,10 @@ LogicalResult Demands::collectLoad(Operation *load) {
 
 LogicalResult Demands::collectDequantize(DequantizeOp op) {
   Layout layout = assignment.of(op.getResult());
+  if (shared.contains(op.getBytes())) {
+    keep(op.getResult(), layout);
+    return success();
+  }
   std::optional<DequantizedLayouts> operands = dequantizedLayouts(op, layout);
   if (!operands)
     return op.emitOpError() << "with groups of " << op.getGroup()
@@ -236,6 +246,10 @@ LogicalResult Demands::collectDequantize(DequantizeOp op) {
 LogicalResult Demands::collectSlice(tensor::ExtractSliceOp slice) {
   if (slice.getSourceType().getRank() != 2 || slice.getType().getRank() != 2 || !slice.hasUnitStride())
     return slice.emitOpError("has no CUDA lowering; expected neighbouring rows and columns of a tile of rank 2");
+  if (isInSlot(slice)) {
+    shared.insert({slice, swizzledTile(slice.getType())});
+    return success();
+  }
   if (shared.contains(slice.getSource()))
     return success(); // read where it is used
   Layout from = assignment.of(slice.getSource());
@@ -413,8 +427,12 @@ void Rewriter::run(ProgramOp program) {
     tile.setType(tileType(tile).cloneWithEncoding(encoding));
   program.walk([&](RingOp ring) {
     SmallVector<Type> tiles;
-    for (Type tile : ring.getType().getTiles())
-      tiles.push_back(cast<RankedTensorType>(tile).cloneWithEncoding(swizzledTile(cast<RankedTensorType>(tile))));
+    for (Operation *user : ring->getUsers())
+      if (auto wait = dyn_cast<WaitOp>(user); wait && tiles.empty())
+        llvm::append_range(tiles, wait.getResultTypes());
+    if (tiles.empty()) // nobody reads it
+      for (Type tile : ring.getType().getTiles())
+        tiles.push_back(cast<RankedTensorType>(tile).cloneWithEncoding(slotTile(cast<RankedTensorType>(tile))));
     ring.getResult().setType(RingType::get(ring.getContext(), ring.getType().getStages(), tiles));
   });
 }

@@ -23,16 +23,20 @@ static bool mayBeShared(OpOperand &operand) {
   if (auto dot = dyn_cast<DotOp>(op))
     return operand == dot.getRhsMutable() && isa_and_nonnull<LoadOp, GatherOp>(source);
   if (auto dot = dyn_cast<DotAsyncOp>(op))
-    return operand != dot.getAccumulatorMutable() && isa_and_nonnull<ClearRowsOp, StageOp, WaitOp>(source);
+    return operand != dot.getAccumulatorMutable() && isInSlot(operand.get());
+  if (isa<DequantizeOp>(op))
+    return isa_and_nonnull<WaitOp>(source);
   if (auto clear = dyn_cast<ClearRowsOp>(op))
     return operand == clear.getTileMutable() && isa_and_nonnull<WaitOp>(source);
+  if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op); slice && isInSlot(slice))
+    return true;
   return isa<tensor::ExtractSliceOp, ClusterReduceOp, YieldOp>(op) && isKeptInShared(operand.get());
 }
 static bool mayBeShared(OpResult result) {
   Operation *op = result.getOwner();
   if (auto reduce = dyn_cast<ClusterReduceOp>(op))
     return isKeptInShared(reduce.getValue());
-  return isCopiedToShared(op) || isa<ClearRowsOp, StageOp, WaitOp, WarpRolesOp>(op);
+  return isCopiedToShared(op) || isa<ClearRowsOp, StageOp, WaitOp, WarpRolesOp>(op) || isInSlot(result);
 }
 
 /// Warps among which the tiles of a block are divided.
@@ -112,6 +116,15 @@ static bool doFit(Operation *op, int64_t warps) {
         return registerLayout(split.getValue()) == interleaved(registerLayout(split.getEven()));
       })
       .Case([&](DequantizeOp op) {
+        if (isInShared(op.getBytes())) {
+          auto isOfSlot = [](Value tile) {
+            return !tile || tileType(tile).getEncoding() == slotTile(tileType(tile).dropEncoding());
+          };
+          const MmaInstruction *mma =
+              findMma(op.getType().getElementType(), OperandPlace::Registers, OperandPlace::Slot);
+          return mma && registerLayout(op.getResult()) == leftOfGroups(*mma, op.getType(), log2Ceil(warps)) &&
+                 isOfSlot(op.getBytes()) && isOfSlot(op.getScales()) && isOfSlot(op.getZeros());
+        }
         std::optional<DequantizedLayouts> operands = dequantizedLayouts(op, registerLayout(op.getResult()));
         return operands && registerLayout(op.getBytes()) == operands->bytes &&
                (!op.getScales() || registerLayout(op.getScales()) == operands->groups) &&
@@ -162,6 +175,8 @@ static bool doFit(Operation *op, int64_t warps) {
                layoutOfRuns(tileType(clear.getHeld()).getDimSize(0), clear.getRun(), log2Ceil(warps));
       })
       .Case([&](tensor::ExtractSliceOp slice) {
+        if (isInSlot(slice))
+          return tileType(slice.getResult()).getEncoding() == swizzledTile(slice.getType());
         if (auto shared = dyn_cast<SharedAttr>(tileType(slice.getSource()).getEncoding()))
           return shared.getPitch() > 0;
         return layoutOfSlice(registerLayout(slice.getSource()), slice.getType().getShape()) ==

@@ -70,12 +70,12 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
   RankedTensorType lhs = tileType(op.getLhs()), rhs = tileType(op.getRhs()), type = tileType(op.getResult());
   auto left = ringTiles.find(op.getLhs()), right = ringTiles.find(op.getRhs());
   bool isLeftShared = left != ringTiles.end();
-  if (right == ringTiles.end() || isLeftShared == op.getColumns())
+  if (right == ringTiles.end() || (isLeftShared && op.getColumns()))
     return op.emitOpError("has an operand that is in no slot of a ring");
   const MmaInstruction &mma = *mmaOf(op);
   int64_t groups = threads.warps / mma.warps(), depth = lhs.getDimSize(1), columns = type.getDimSize(1);
   if (lhs.getDimSize(0) != mma.rows * groups || columns % mma.columns != 0 || columns > mma.maxColumns ||
-      (op.getColumns() && depth % mma.inner != 0))
+      (!isLeftShared && depth % mma.inner != 0))
     return op.emitOpError() << "has " << lhs.dropEncoding() << " and " << rhs.dropEncoding() << " for " << groups
                             << " warpgroups; expected 64 rows on the left for each, and up to 256 on the right";
   if (!op.getColumns() && columnsOfInstruction(columns) != columns)
@@ -85,7 +85,9 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
                                       matchPattern(op.getAccumulator(), m_Zero()));
   Value sums = isFirst ? local(registerLayout(op.getResult()).size(LayoutDim::Register), type.getElementType(), "sums")
                        : materialize(op.getAccumulator(), "sums");
-  Value packed = op.getColumns() ? packLeft(op.getLhs()) : Value();
+  Value packed = packedTiles.lookup(op.getLhs());
+  if (!packed && !isLeftShared)
+    packed = packLeft(op.getLhs());
 
   KernelBuilder k(loc, b);
   Type i64 = k.getI64Type();
@@ -105,7 +107,9 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
     auto describe = [&](StringRef name, Value pointer) {
       return k.name(name, k.call(i64, "swizzled_tile", "wgmma.h", pointer));
     };
-    Value a = describe("left", k.offset(left->second.first, k.add(left->second.second, own)));
+    Value a = isLeftShared
+                  ? describe("left", k.offset(left->second.first, k.add(left->second.second, own)))
+                  : Value();
     Value c = describe("right", from);
     Value yes = arith::ConstantIntOp::create(k, 1, 1), accumulates = yes;
     if (isFirst)
@@ -116,8 +120,8 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
     for (int64_t step = 0; step < static_cast<int64_t>(llvm::divideCeil(depth, mma.inner)); ++step) {
       // A step is 32 bytes, 2 in the units of a descriptor; the next slab comes after all rows of the tile.
       auto unitsOf = [&](RankedTensorType tile) { return step % 4 * 2 + step / 4 * tile::slabBytes(tile) / 16; };
-      k.call(product, mma.header,
-             {sums, forward(a, unitsOf(lhs)), forward(c, unitsOf(rhs)), step == 0 ? accumulates : yes});
+      Value ofStep = isLeftShared ? forward(a, unitsOf(lhs)) : k.address(packed, k.index(4 * step));
+      k.call(product, mma.header, {sums, ofStep, forward(c, unitsOf(rhs)), step == 0 ? accumulates : yes});
     }
   }
   k.call("wgmma_commit", "wgmma.h", {});

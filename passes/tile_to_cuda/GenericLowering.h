@@ -182,6 +182,8 @@ private:
   LogicalResult lowerBlock(mlir::Block &block);
   LogicalResult dot(tile::DotOp op);
   LogicalResult dequantize(tile::DequantizeOp op);
+  Value unpackPairs(tile::DequantizeOp op, const Layout &layout, int64_t from, int64_t columns);
+  void applyGroups(tile::DequantizeOp op, Value packed, Value row, int64_t from, int64_t columns);
   LogicalResult reduce(tile::ReduceOp op);
   LogicalResult argMax(tile::ArgMaxOp op);
   LogicalResult deinterleave(tile::DeinterleaveOp op);
@@ -223,6 +225,7 @@ private:
   llvm::MapVector<Value, RingState> rings;
   llvm::DenseMap<Value, std::pair<Value, Value>> ringTiles; // tiles that wgmma can read: buffer and first element
   WarpgroupBarriers turns, meetings;
+  llvm::DenseMap<Value, Value> packedTiles; // left sides of products of warpgroups, as pairs in registers
   llvm::DenseMap<Value, KeptTile> kept;
   llvm::SmallVector<std::pair<tile::StageOp, Value>> stagedOfWarps; // and the memory of the warp
   /// Sums that the first product of a loop overwrites: whether this product is a later one.

@@ -20,6 +20,25 @@ using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows, tile::kSlabBytes;
 // Tensor maps
 //===----------------------------------------------------------------------===//
 
+/// The map of codes that are packed in units, or of scales beside them, as elements of 16 bits.
+static FailureOr<cuda::TensorMapAttr> mapOfBlocks(tile::FetchOp fetch, bool areCodes) {
+  MLIRContext *context = fetch.getContext();
+  auto view = cast<tile::ViewType>(fetch.getView().getType());
+  auto tile = cast<RankedTensorType>(fetch.getRing().getType().getTiles()[fetch.getTile()]);
+  int64_t columns = areCodes ? tile::kUnitColumns : 1, bits = view.getElementType().getIntOrFloatBitWidth();
+  if (tile.getDimSize(0) % tile::kUnitRows != 0 || tile.getDimSize(1) % columns != 0)
+    return fetch.emitError("brings ") << tile.dropEncoding() << "; expected units of " << tile::kUnitRows << " x "
+                                      << columns;
+  int64_t ofRow = (areCodes ? columns : tile::kUnitRows) * bits / 16, rows = areCodes ? tile::kUnitRows : 1;
+  int64_t units = llvm::divideCeil(view.getShape()[1], columns), bytes = ofRow * rows * 2;
+  int64_t groups = llvm::divideCeil(view.getShape()[0], tile::kUnitRows);
+  return cuda::TensorMapAttr::get(
+      context, cast<BlockArgument>(fetch.getView()).getArgNumber(), BFloat16Type::get(context),
+      {ofRow, rows, units, groups}, /*capacity=*/std::nullopt, /*strides=*/{ofRow * 2, bytes, units * bytes},
+      /*box=*/{ofRow, rows, tile.getDimSize(1) / columns, tile.getDimSize(0) / tile::kUnitRows}, /*swizzle=*/0,
+      /*l2Promotion=*/256);
+}
+
 /// The map of the memory that `fetch` reads, in boxes of its tile: weights as they are packed, whose atoms are swizzled
 /// already, and rows under the 128-byte swizzle.
 static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
@@ -28,27 +47,22 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
   auto tile = cast<RankedTensorType>(fetch.getRing().getType().getTiles()[fetch.getTile()]);
   unsigned argument = cast<BlockArgument>(fetch.getView()).getArgNumber();
   int64_t columns = view.getShape()[1], tileRows = tile.getDimSize(0), tileColumns = tile.getDimSize(1);
-  int64_t bytes = bytesOf(view.getElementType());
-  if (bytes > 2 || tileColumns * bytes != kSlabBytes)
+  int64_t bytes = bytesOf(view.getElementType()), ofSlab = kSlabBytes / bytes;
+  StringAttr packing = packingOf(fetch->getParentOfType<tile::ProgramOp>(), fetch.getView());
+  bool areRows = !packing || packing.getValue() == tile::kCodeRowsPacking;
+  if (!areRows && packing.getValue() != tile::kAtomPacking)
+    return mapOfBlocks(fetch, packing.getValue() == tile::kCodesPacking);
+  int64_t most = areRows ? 4 * ofSlab : ofSlab;
+  if (bytes > 2 || tileColumns % ofSlab != 0 || tileColumns > most)
     return fetch.emitError("brings ") << tile.dropEncoding() << "; expected rows of " << kSlabBytes
                                       << " bytes of elements of 16 or 8 bits";
-  auto packing = fetch->getParentOfType<tile::ProgramOp>().getArgAttrOfType<StringAttr>(argument, tile::kPackingAttr);
-  if (packing && packing.getValue() == tile::kAtomPacking) {
+  if (!areRows) {
     int64_t atoms = llvm::divideCeil(columns, kAtomColumns), groups = llvm::divideCeil(view.getShape()[0], kGroupRows);
     return cuda::TensorMapAttr::get(context, argument, view.getElementType(), {kAtomColumns, kGroupRows, atoms, groups},
                                     /*capacity=*/std::nullopt,
                                     /*strides=*/{kAtomColumns * 2, kAtomBytes, atoms * kAtomBytes},
                                     /*box=*/{kAtomColumns, kGroupRows, 1, tileRows / kGroupRows}, /*swizzle=*/0,
                                     /*l2Promotion=*/256);
-  }
-  if (packing && packing.getValue() == tile::kCodesPacking && bytes == 1) {
-    int64_t units = llvm::divideCeil(columns, tile::kUnitColumns), unitBytes = tile::kUnitRows * tile::kUnitColumns;
-    int64_t groups = llvm::divideCeil(view.getShape()[0], tile::kUnitRows);
-    return cuda::TensorMapAttr::get(context, argument, view.getElementType(),
-                                    {tile::kUnitColumns, tile::kUnitRows, units, groups}, /*capacity=*/std::nullopt,
-                                    /*strides=*/{tile::kUnitColumns, unitBytes, units * unitBytes},
-                                    /*box=*/{tile::kUnitColumns, tile::kUnitRows, 1, tileRows / tile::kUnitRows},
-                                    /*swizzle=*/0, /*l2Promotion=*/256);
   }
   if (view.getProvenance() == tile::Provenance::Weight && bytes == 2)
     return fetch.emitError("reads weights that are not packed; expected ")
@@ -64,7 +78,7 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
     capacity = static_cast<uint32_t>(*view.getExtent());
   return cuda::TensorMapAttr::get(context, argument, view.getElementType(),
                                   {columns, isDynamic ? 1 : view.getShape()[0]}, capacity, /*strides=*/{columns * bytes},
-                                  /*box=*/{tileColumns, tileRows}, /*swizzle=*/128, /*l2Promotion=*/256);
+                                  /*box=*/{ofSlab, tileRows}, /*swizzle=*/128, /*l2Promotion=*/256);
 }
 
 /// The map of rows of a cache, in boxes of a run of rows x a slab.
@@ -108,11 +122,16 @@ Value GenericLowering::tensorMap(unsigned i) { return kernel.getArgument(program
 // Rings
 //===----------------------------------------------------------------------===//
 
-/// Elements of a slab, and of all slabs of a tile in a slot.
+/// Elements of a slab, and of a tile in a slot, of the buffer's type: codes are copied and read in units of 16 bits.
 static int64_t elementsOfSlab(RankedTensorType tile) { return tile::slabBytes(tile) / bytesOf(tile.getElementType()); }
+static Type bufferElement(RankedTensorType tile) {
+  return tile.getElementType().isInteger() ? BFloat16Type::get(tile.getContext()) : tile.getElementType();
+}
 static int64_t elementsOf(Type type) {
   auto tile = cast<RankedTensorType>(type);
-  return tile::slabsOf(tile) * elementsOfSlab(tile);
+  if (tile.getElementTypeBitWidth() == 16)
+    return tile::slabsOf(tile) * elementsOfSlab(tile);
+  return tile.getNumElements() * tile.getElementTypeBitWidth() / 8 / bytesOf(bufferElement(tile));
 }
 
 /// All rings of the program, and what the consumers' warpgroups meet at, so that the block waits once.
@@ -134,7 +153,7 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
     RingState &state = rings[any];
     for (auto [i, tile] : llvm::enumerate(type.getTiles()))
       state.buffers.push_back(k.shared("ring" + std::to_string(buffers++),
-                                       cast<RankedTensorType>(tile).getElementType(),
+                                       bufferElement(cast<RankedTensorType>(tile)),
                                        type.getStages() * type.tileBytes(i), kAtomBytes, overlay));
     state.full = k.shared("full", k.getI64Type(), type.getStages() * 8);
     state.empty = k.shared("empty", k.getI64Type(), type.getStages() * 8);
@@ -257,18 +276,28 @@ LogicalResult GenericLowering::fetch(tile::FetchOp op) {
   Value to =
       k.offset(state.buffers[op.getTile()], k.mul(slot, elementsOf(op.getRing().getType().getTiles()[op.getTile()])));
   unsigned number = maps.numbers.lookup(op);
-  SmallVector<Value> operands{to, tensorMap(number), k.offset(state.full, slot)};
   bool isPacked = maps.maps[number].getDims().size() == 4;
-  if (isPacked)
-    operands.append({k.index(0), k.index(0), k.div(column, maps.maps[number].getDims()[0]),
-                     k.div(row, maps.maps[number].getDims()[1])});
-  else
-    operands.append({column, row});
-  if (op.getEvictFirst())
-    operands.push_back(evictFirst);
   if (op.getEvictFirst() && !isPacked)
     return op.emitOpError("of rows that are not packed cannot evict first");
-  auto copy = [&] { k.call(llvm::Twine(isPacked ? "tma_load_4d" : "tma_load_2d"), "tma.h", operands); };
+  auto tile = cast<RankedTensorType>(op.getRing().getType().getTiles()[op.getTile()]);
+  auto load = [&](Value to, ArrayRef<Value> coordinates) {
+    SmallVector<Value> operands{to, tensorMap(number), k.offset(state.full, slot)};
+    llvm::append_range(operands, coordinates);
+    if (op.getEvictFirst())
+      operands.push_back(evictFirst);
+    k.call(llvm::Twine(isPacked ? "tma_load_4d" : "tma_load_2d"), "tma.h", operands);
+  };
+  auto copy = [&] {
+    if (isPacked) {
+      StringAttr packing = packingOf(program, op.getView());
+      std::array<int64_t, 2> units = tile::packedUnits(packing.getValue());
+      load(to, {k.index(0), k.index(0), k.div(column, units[1]), k.div(row, units[0])});
+      return;
+    }
+    for (int64_t slab = 0; slab < tile::slabsOf(tile); ++slab)
+      load(slab ? k.offset(to, k.index(slab * elementsOfSlab(tile))) : to,
+           {slab ? k.add(column, slab * kSlabBytes / bytesOf(tile.getElementType())) : column, row});
+  };
   if (threads.group == ThreadGroup::Fetch)
     k.ifThen(k.equal(lane, 0), copy);
   else

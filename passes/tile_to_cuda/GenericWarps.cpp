@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
 #include "passes/tile_to_cuda/KernelBuilder.h"
+#include "passes/tile_to_cuda/MmaInstructions.h"
 
 #include <numeric>
 
@@ -179,6 +180,17 @@ LogicalResult GenericLowering::stage(tile::StageOp op) {
 }
 
 LogicalResult GenericLowering::extractSlice(tensor::ExtractSliceOp op) {
+  if (isInSlot(op)) {
+    auto [buffer, start] = ringTiles[op.getSource()];
+    int64_t slab = tile::slabBytes(op.getSourceType()) / bytesOf(op.getType().getElementType());
+    ringTiles[op.getResult()] = {buffer, add(start, index(op.getStaticOffset(1) / tile::kAtomColumns * slab))};
+    return success();
+  }
+  if (auto dequantize = op.getSource().getDefiningOp<tile::DequantizeOp>(); dequantize && isInSlot(dequantize.getBytes())) {
+    packedTiles[op.getResult()] =
+        unpackPairs(dequantize, registerLayout(op.getResult()), op.getStaticOffset(1), op.getType().getDimSize(1));
+    return success();
+  }
   if (op.getSourceType().getRank() != 2 || op.getType().getRank() != 2 || !op.hasUnitStride())
     return op.emitOpError("has no CUDA lowering; expected neighbouring rows and columns of a tile of rank 2");
   if (kept.contains(op.getSource())) {

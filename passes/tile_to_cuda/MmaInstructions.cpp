@@ -2,6 +2,7 @@
 
 #include "passes/tile_to_cuda/MmaInstructions.h"
 
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Support/DebugStringHelper.h"
 
 #include <algorithm>
@@ -46,6 +47,19 @@ static ArrayRef<MmaInstruction> instructions() {
        .leftFragment = {},
        .rightFragment = {},
        .function = "wgmma_m64k16",
+       .header = "wgmma.h"},
+      {.name = "wgmma.m64nNk16",
+       .elements = kHalves,
+       .rows = 64,
+       .columns = 8,
+       .maxColumns = 256,
+       .inner = 16,
+       .left = OperandPlace::Registers,
+       .right = OperandPlace::Slot,
+       .sums = sums * bits(Warp, 2, Dim0),
+       .leftFragment = left * bits(Warp, 2, Dim0),
+       .rightFragment = {},
+       .function = "wgmma_m64k16_registers",
        .header = "wgmma.h"},
       {.name = "wgmma.m64nNk16",
        .elements = kHalves,
@@ -102,10 +116,22 @@ const MmaInstruction *inlay::mmaOf(tile::DotOp dot) {
   return findMma(element, OperandPlace::Registers, OperandPlace::Registers);
 }
 
+bool inlay::isInSlot(Value tile) {
+  if (auto slice = tile.getDefiningOp<tensor::ExtractSliceOp>()) {
+    // Whole slabs.
+    RankedTensorType whole = slice.getSourceType(), part = slice.getType();
+    int64_t columns = tile::kSlabBytes * 8 / whole.getElementTypeBitWidth();
+    return slice.getSource().getDefiningOp<tile::WaitOp>() && whole.getRank() == 2 && part.getRank() == 2 &&
+           slice.hasUnitStride() && whole.getDimSize(0) == part.getDimSize(0) && part.getDimSize(1) % columns == 0 &&
+           !slice.isDynamicOffset(1) && slice.getStaticOffset(1) % columns == 0;
+  }
+  return isa_and_nonnull<tile::ClearRowsOp, tile::StageOp, tile::WaitOp>(tile.getDefiningOp());
+}
+
 const MmaInstruction *inlay::mmaOf(tile::DotAsyncOp dot) {
   Type element = cast<RankedTensorType>(dot.getLhs().getType()).getElementType();
-  return dot.getColumns() ? findMma(element, OperandPlace::Registers, OperandPlace::SlotByRows)
-                          : findMma(element, OperandPlace::Slot, OperandPlace::Slot);
+  return findMma(element, isInSlot(dot.getLhs()) ? OperandPlace::Slot : OperandPlace::Registers,
+                 dot.getColumns() ? OperandPlace::SlotByRows : OperandPlace::Slot);
 }
 
 LogicalResult inlay::checkInstructions(tile::ProgramOp program) {
@@ -120,9 +146,7 @@ LogicalResult inlay::checkInstructions(tile::ProgramOp program) {
     auto dot = dyn_cast<tile::DotAsyncOp>(op);
     if (!dot)
       return success();
-    Operation *left = dot.getLhs().getDefiningOp(), *right = dot.getRhs().getDefiningOp();
-    bool isLeft = dot.getColumns() || isa_and_nonnull<tile::StageOp, tile::WaitOp>(left);
-    if (!isLeft || !isa_and_nonnull<tile::ClearRowsOp, tile::WaitOp>(right))
+    if (!isInSlot(dot.getRhs()) || isa_and_nonnull<tile::StageOp>(dot.getRhs().getDefiningOp()))
       return dot.emitOpError("has an operand that is in no slot of a ring");
     if (!mmaOf(dot))
       return dot.emitOpError() << "of " << elementOf(dot.getLhs())

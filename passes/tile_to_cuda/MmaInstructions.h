@@ -40,6 +40,8 @@ struct MmaInstruction {
 
 /// The instruction for operands of type `element` that lie there; null where there is none.
 const MmaInstruction *findMma(mlir::Type element, OperandPlace left, OperandPlace right);
+/// Whether a tile is in shared memory, where wgmma can read it: a slot of a ring, some columns of it, or a staged tile.
+bool isInSlot(mlir::Value tile);
 /// That of tile.dot or tile.dot_async.
 const MmaInstruction *mmaOf(tile::DotOp dot);
 const MmaInstruction *mmaOf(tile::DotAsyncOp dot);

@@ -39,6 +39,21 @@ SharedAttr inlay::swizzledTile(RankedTensorType tile) {
   return SharedAttr::of(tile.getContext(), 2, layout);
 }
 
+SharedAttr inlay::slotTile(RankedTensorType tile) {
+  LinearLayout block;
+  if (tile.getElementType().isInteger(4) || tile.getElementType().isInteger(8))
+    block = codeLayout(tile.getElementTypeBitWidth());
+  else if (tile.getElementType().isF32())
+    block = LinearLayout::identity(Offset, log2Ceil(kUnitRows), Dim0);
+  else
+    return swizzledTile(tile);
+  // Blocks along the columns, then along the rows, as in memory.
+  LinearLayout layout =
+      block * LinearLayout::identity(Offset, std::max(0, log2Ceil(tile.getDimSize(1)) - block.outBits(Dim1)), Dim1) *
+      LinearLayout::identity(Offset, std::max(0, log2Ceil(tile.getDimSize(0)) - block.outBits(Dim0)), Dim0);
+  return SharedAttr::of(tile.getContext(), 2, layout);
+}
+
 SharedAttr inlay::copiedTile(RankedTensorType tile) {
   int rowBits = std::max(4, log2Ceil(tile.getDimSize(0))), columnBits = std::max(4, log2Ceil(tile.getDimSize(1)));
   return SharedAttr::of(tile.getContext(), 2, rowsOf(rowBits, columnBits),

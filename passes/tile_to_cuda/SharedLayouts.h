@@ -16,6 +16,9 @@ tile::LinearLayout swizzledRows(int rowBits, int columnBits, int chunkBits);
 /// (r % 8). TMA writes rows so under its 128-byte swizzle; packed weights (`atom_8x64`) are stored so. Other rows lie
 /// one after the other.
 tile::SharedAttr swizzledTile(mlir::RankedTensorType tile);
+/// The same for what else a slot may have: packed codes of quantized weights (i8, i4) and their scales and zero points
+/// (f32), which lie there as in memory.
+tile::SharedAttr slotTile(mlir::RankedTensorType tile);
 /// The right side of mma, copied by cp.async and read by ldmatrix: whole tiles of 16 x 16 elements, in rows with 16
 /// bytes more, so that the 8 rows that are read at a time lie in different banks.
 tile::SharedAttr copiedTile(mlir::RankedTensorType tile);

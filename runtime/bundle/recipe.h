@@ -76,12 +76,14 @@ private:
   struct Source {
     SourceTensor tensor;
     SourceRows rows;
-    uint64_t first = 0;                       // of the weight's logical rows
-    std::string name = {};                    // of the tensor
+    uint64_t first = 0;                         // of the weight's logical rows
+    std::string name = {};                      // of the tensor
+    std::vector<float> table = {}, scales = {}; // of codes that stand for scales (RecipeOp_Nested)
     plan::DataType type = plan::DataType_F32; // of the elements that are read: those of the tensor, or what they become
   };
 
   static absl::Status SetType(const plan::Weight &weight, Source &source);
+  static absl::Status ReadNested(const SourceLookup &lookup, Source &source);
   void MakeTable(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeRows(uint64_t first, std::span<std::byte> out) const;
   absl::Status MakeAtoms(uint64_t first, std::span<std::byte> out) const;

@@ -17,7 +17,7 @@ namespace {
 constexpr uint32_t kMaxSteps = 8;
 
 // The steps that say how a tensor stores a matrix come in this order, and those that choose rows behind them.
-constexpr int kRowSteps = 6;
+constexpr int kRowSteps = 7;
 int PlaceOfStep(plan::RecipeOp op) {
   switch (op) {
   case plan::RecipeOp_Reshape:
@@ -28,11 +28,13 @@ int PlaceOfStep(plan::RecipeOp op) {
     return 2;
   case plan::RecipeOp_Repeat:
     return 3;
-  case plan::RecipeOp_Scale:
+  case plan::RecipeOp_Nested:
     return 4;
+  case plan::RecipeOp_Scale:
+    return 5;
   case plan::RecipeOp_Quantize:
   case plan::RecipeOp_QuantizeScales:
-    return 5;
+    return 6;
   default:
     return kRowSteps;
   }
@@ -92,6 +94,18 @@ absl::Status VerifySourceSteps(const plan::Source &source, std::string_view weig
         return BadPlan("source '{}' of weight '{}' repeats each row {} times to {} rows", tensor, weight, step.block(),
                        step.count());
       break;
+    case plan::RecipeOp_Nested:
+      if (!step.table() || !step.scales() || step.block() == 0 || !std::isfinite(step.factor()) || i + 1 == count ||
+          source.steps()->Get(i + 1)->op() != plan::RecipeOp_Scale)
+        return BadPlan(
+            "source '{}' of weight '{}' has nested scales without a table, scales of blocks, a finite offset "
+            "and the step Scale behind them",
+            tensor, weight);
+      for (uint32_t before = 0; before < i; ++before)
+        if (plan::RecipeOp op = source.steps()->Get(before)->op(); op != plan::RecipeOp_Reshape)
+          return BadPlan("source '{}' of weight '{}' has nested scales after {}, expected at most Reshape", tensor,
+                         weight, plan::EnumNameRecipeOp(op));
+      break;
     case plan::RecipeOp_Scale:
       if (!std::isfinite(step.factor()) || step.factor() == 0)
         return BadPlan("source '{}' of weight '{}' multiplies scales by {}", tensor, weight, step.factor());
@@ -141,6 +155,7 @@ absl::Status SourceRows::OpenStorage(const plan::Source &source, std::span<const
     is_transposed_ |= step->op() == plan::RecipeOp_Transpose;
     unpack = step->op() == plan::RecipeOp_Unpack ? step : unpack;
     repeat = step->op() == plan::RecipeOp_Repeat ? step : repeat;
+    nested_ = step->op() == plan::RecipeOp_Nested ? step : nested_;
     scale_ = step->op() == plan::RecipeOp_Scale ? step : scale_;
     if (step->op() == plan::RecipeOp_Quantize || step->op() == plan::RecipeOp_QuantizeScales)
       quantizer_ = step;

@@ -57,6 +57,8 @@ public:
   uint64_t repeat() const { return repeat_; }
   // The step that makes elements factors of a quantised weight; null: they are none.
   const plan::RecipeStep *scale() const { return scale_; }
+  // The step that makes factors of codes before that; null: they are stored as floats.
+  const plan::RecipeStep *nested() const { return nested_; }
   // The step that makes codes or scales of floats; null: none does.
   const plan::RecipeStep *quantizer() const { return quantizer_; }
 
@@ -68,7 +70,7 @@ private:
   uint64_t count_ = 0, tensor_columns_ = 0, repeat_ = 1;
   bool is_transposed_ = false;
   WordFields fields_;
-  const plan::RecipeStep *scale_ = nullptr, *quantizer_ = nullptr;
+  const plan::RecipeStep *scale_ = nullptr, *nested_ = nullptr, *quantizer_ = nullptr;
 };
 
 } // namespace inlay

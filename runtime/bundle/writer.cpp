@@ -82,16 +82,16 @@ public:
   QuantizingReader(const CheckpointReader &checkpoint, std::function<void(const QuantizedTensor &)> report)
       : checkpoint_(checkpoint), report_(std::move(report)) {}
 
-  // The tensor that sources of `weight` name; all of them quantize it alike.
+  // A tensor that a source of `weight` is, or that is read with one; all sources of a name quantize it alike.
   absl::StatusOr<SourceTensor> Find(const plan::Weight &weight, std::string_view name) {
     absl::StatusOr<SourceTensor> tensor = checkpoint_.Find(name);
     const auto &sources = *weight.recipe()->sources();
-    const plan::Source &source = **std::find_if(sources.begin(), sources.end(),
-                                                [&](const auto *one) { return one->tensor()->string_view() == name; });
-    const plan::RecipeStep *step = StepOf(source);
+    const auto source = std::find_if(sources.begin(), sources.end(),
+                                     [&](const auto *one) { return one->tensor()->string_view() == name; });
+    const plan::RecipeStep *step = source == sources.end() ? nullptr : StepOf(**source);
     if (!tensor.ok() || !step || tensor->shape.size() != 2)
       return tensor;
-    const bool is_transposed = source.steps()->Get(0)->op() == plan::RecipeOp_Transpose;
+    const bool is_transposed = source->steps()->Get(0)->op() == plan::RecipeOp_Transpose;
     auto rows = static_cast<uint64_t>(tensor->shape[is_transposed ? 1 : 0]);
     auto columns = static_cast<uint64_t>(tensor->shape[is_transposed ? 0 : 1]);
     std::unique_ptr<QuantizationRecord> &record = records_[std::string(name)];

@@ -13,7 +13,7 @@ import tools
 
 TOLERANCE = 1e-5
 # Fixtures whose weights are parts of tensors, or in another order.
-PARTS_OF_TENSORS = ("glm", "gpt-neox", "gpt2", "phi3")
+PARTS_OF_TENSORS = ("cohere-qk-norm", "glm", "gpt-neox", "gpt2", "phi3", "stablelm-qk-norm")
 
 
 def compare(model: pathlib.Path, result: dict, golden: dict, logits: list[list[float]]) -> float:

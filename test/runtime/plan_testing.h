@@ -22,6 +22,7 @@ struct TestStep {
   int32_t addend = 0;
   double factor = 0;
   bool allows_zero = false;
+  const char *table = nullptr, *scales = nullptr;
 };
 
 // A source: a whole tensor without steps.
@@ -40,8 +41,9 @@ CreateSources(flatbuffers::FlatBufferBuilder &b, const std::vector<TestSource> &
   for (const TestSource &source : sources) {
     std::vector<flatbuffers::Offset<plan::RecipeStep>> steps;
     for (const TestStep &step : source.steps)
-      steps.push_back(plan::CreateRecipeStep(b, step.op, step.block, step.offset, step.count, step.parts, step.axis,
-                                             step.type, step.order, step.addend, step.factor, step.allows_zero));
+      steps.push_back(plan::CreateRecipeStepDirect(b, step.op, step.block, step.offset, step.count, step.parts,
+                                                   step.axis, step.type, step.order, step.addend, step.factor,
+                                                   step.allows_zero, step.table, step.scales));
     tables.push_back(plan::CreateSourceDirect(b, source.tensor.c_str(), steps.empty() ? nullptr : &steps));
   }
   return b.CreateVector(tables);

@@ -347,6 +347,11 @@ TEST(Recipe, StepsThatDoNotFitAreRefused) {
       {{kTranspose, {plan::RecipeOp_Reshape}}, "has step 1 Reshape behind one that it comes before"},
       {{{plan::RecipeOp_Repeat, 2}}, "repeats each row 2 times to 0 rows"},
       {{{.op = plan::RecipeOp_Scale}}, "multiplies scales by 0"},
+      {{{.op = plan::RecipeOp_Nested, .block = 256, .table = "t", .scales = "s"}}, "has nested scales without a table"},
+      {{kTranspose,
+        {.op = plan::RecipeOp_Nested, .block = 256, .table = "t", .scales = "s"},
+        {.op = plan::RecipeOp_Scale, .factor = 1}},
+       "has nested scales after Transpose, expected at most Reshape"},
       {std::vector<TestStep>(9, Slice(1, 0, 1)), "has 9 steps, expected at most 8"},
       {{{plan::RecipeOp_Shard}},
        "the recipe of weight 'w' has step Shard of source 'a', which this runtime does not "

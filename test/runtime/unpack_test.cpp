@@ -6,6 +6,8 @@
 #include <cstring>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <map>
+#include <numeric>
 
 namespace inlay {
 namespace {
@@ -28,25 +30,28 @@ struct Tensor {
 };
 
 // The bytes of a weight with one source, or the error.
-absl::StatusOr<std::vector<uint8_t>> Make(uint64_t rows, uint64_t columns, plan::DataType type, const Tensor &tensor,
-                                          const std::vector<TestStep> &steps) {
+absl::StatusOr<std::vector<uint8_t>> Make(uint64_t rows, uint64_t columns, plan::DataType type, const Tensor &source,
+                                          const std::vector<TestStep> &steps,
+                                          const std::map<std::string_view, Tensor> &others = {}) {
   flatbuffers::FlatBufferBuilder builder;
   auto recipe = plan::CreateRecipe(builder, CreateSources(builder, {{"t", steps}}), rows, columns);
   builder.Finish(plan::CreateWeight(builder, builder.CreateString("w"), type, 0, 0, recipe));
   const plan::Weight &weight = *flatbuffers::GetRoot<plan::Weight>(builder.GetBufferPointer());
   absl::Status verified = VerifySourceSteps(*weight.recipe()->sources()->Get(0), "w");
   EXPECT_TRUE(verified.ok()) << verified;
-  auto read = [&](uint64_t offset, std::span<std::byte> out) -> absl::Status {
-    if (offset + out.size() > tensor.bytes.size())
-      return absl::OutOfRangeError("read past the end of a tensor");
-    std::memcpy(out.data(), tensor.bytes.data() + offset, out.size());
-    return absl::OkStatus();
+  auto lookup = [&](std::string_view name) -> absl::StatusOr<SourceTensor> {
+    const Tensor &tensor = name == "t" ? source : others.at(name);
+    auto read = [&](uint64_t offset, std::span<std::byte> out) -> absl::Status {
+      if (offset + out.size() > tensor.bytes.size())
+        return absl::OutOfRangeError("read past the end of a tensor");
+      std::memcpy(out.data(), tensor.bytes.data() + offset, out.size());
+      return absl::OkStatus();
+    };
+    return SourceTensor{tensor.type, tensor.shape, tensor.bytes.size(), read};
   };
   ThreadPool pool(2);
   std::vector<uint8_t> out(*WeightBytes(weight));
-  absl::Status status = Materialize(
-      weight, [&](std::string_view) { return SourceTensor{tensor.type, tensor.shape, tensor.bytes.size(), read}; },
-      std::as_writable_bytes(std::span(out)), pool);
+  absl::Status status = Materialize(weight, lookup, std::as_writable_bytes(std::span(out)), pool);
   if (!status.ok())
     return status;
   return out;
@@ -172,6 +177,28 @@ TEST(Scales, AreRepeatedAndMultiplied) {
   EXPECT_THAT(As<float>(Make(3, 1, plan::DataType_F32, Tensor::Of(plan::DataType_F32, {}, std::vector<float>{7}),
                              {{plan::RecipeOp_Reshape}, repeat, scale})),
               ElementsAre(3.5, 3.5, 3.5));
+}
+
+TEST(Scales, ThatAreCodesAreLookedUp) {
+  std::vector<float> values(256);
+  std::iota(values.begin(), values.end(), -100.0f);
+  std::map<std::string_view, Tensor> others{
+      {"table", Tensor::Of(plan::DataType_F32, {256}, values)},
+      {"scales", Tensor::Of(plan::DataType_F32, {2}, std::vector<float>{0.5, 2})}};
+  const Tensor codes = Tensor::Of(plan::DataType_U8, {6}, std::vector<uint8_t>{0, 100, 255, 101, 102, 0});
+  const std::vector<TestStep> steps{
+      {plan::RecipeOp_Reshape},
+      {.op = plan::RecipeOp_Nested, .block = 4, .factor = 0.25, .table = "table", .scales = "scales"},
+      {.op = plan::RecipeOp_Scale, .factor = 1, .allows_zero = true}};
+  EXPECT_THAT(As<float>(Make(3, 2, plan::DataType_F32, codes, steps, others)),
+              ElementsAre(-49.75, 0.25, 77.75, 0.75, 4.25, -199.75));
+  others.at("scales") = Tensor::Of(plan::DataType_F32, {1}, std::vector<float>{0.5});
+  EXPECT_EQ(Make(3, 2, plan::DataType_F32, codes, steps, others).status().message(),
+            "tensor 'scales': has 4 bytes of F32, expected 2 elements F32");
+  EXPECT_EQ(Make(3, 2, plan::DataType_F32, Tensor::Of(plan::DataType_F32, {6}, std::vector<float>(6)), steps, others)
+                .status()
+                .message(),
+            "tensor 't': has elements F32, which cannot become the F32 of weight 'w'");
 }
 
 TEST(Scales, ThatAreNoNumbersAreRefused) {

@@ -54,7 +54,8 @@ private:
 
   Value buildLinear(const std::string &module, Value input, RankedTensorType result, bool bias);
   /// `input` itself where the family has no such norm.
-  Value buildNorm(const std::string &module, Value input, bool perHead = false);
+  Value buildNorm(const std::string &module, Value input);
+  Value buildNorm(const std::string &module, Value input, bool bias, IntegerAttr group);
   Value buildQkNorm(size_t layer, std::string_view name, Value input);
   Value buildRope(size_t layer, StringRef which, std::optional<size_t> rope, Value input);
   Value buildScale(const std::string &name, Value input, double factor); ///< `input` itself when `factor` is 1.
@@ -150,13 +151,18 @@ llm::QuantizerAttr Importer::quantizerAttr(const WeightSource &source) {
 llm::StorageAttr Importer::storageAttr(const WeightSource &source) {
   if (!source.flat && !source.fields && source.repeat == 0 && source.scale == 0 && !source.quantizer)
     return {};
+  llm::NestedAttr nested;
+  if (source.nested)
+    nested = llm::NestedAttr::get(builder.getContext(), builder.getStringAttr(source.nested->table.name),
+                                  builder.getStringAttr(source.nested->scales.name), source.nested->block,
+                                  builder.getF64FloatAttr(source.nested->offset));
   WordFields fields = source.fields.value_or(WordFields{.bits = 0});
   // bitsandbytes alone stores bytes.
   int64_t word = fields.order == WordFields::Order::kHighFirst ? 8 : 32;
   return llm::StorageAttr::get(builder.getContext(), source.flat, fields.bits, word, fields.along_rows,
                                orderOf(fields.order), fields.addend, source.repeat, source.rows,
                                source.scale == 0 ? FloatAttr() : builder.getF64FloatAttr(source.scale),
-                               source.allows_zero, quantizerAttr(source));
+                               source.allows_zero, nested, quantizerAttr(source));
 }
 
 Attribute Importer::sourceAttr(const WeightSource &source) {
@@ -205,9 +211,12 @@ Type Importer::storedType(const WeightSpec &weight) {
 void Importer::buildSymbols() {
   for (const WeightSpec &weight : RequiredWeights(config)) {
     at(weight.name);
+    SmallVector<Attribute> sources{sourceAttr(weight.source)};
+    for (const WeightSource &source : weight.more_sources)
+      sources.push_back(sourceAttr(source));
     llm::WeightOp::create(builder, weight.name, RankedTensorType::get(weight.shape, storedType(weight)),
-                          builder.getArrayAttr(sourceAttr(weight.source)), llm::RowOrder::Plain, llm::Packing::RowMajor,
-                          IntegerAttr(), ElementsAttr(), quantizedAttr(weight));
+                          builder.getArrayAttr(sources), llm::RowOrder::Plain, llm::Packing::RowMajor, IntegerAttr(),
+                          ElementsAttr(), quantizedAttr(weight));
   }
   for (size_t i = 0; i < config.ropes.size(); ++i) {
     at(ropeName(i));
@@ -306,7 +315,7 @@ Value Importer::buildAttention(size_t layer, Value x) {
   Value q = buildLinear(weights.q, x, rows(queries), config.qkv_bias);
   Value k = buildLinear(weights.k, x, rows(keys), config.qkv_bias);
   Value v = buildLinear(weights.v, x, rows(keys), config.qkv_bias);
-  const bool normAfterRope = family.qk_norm == QkNorm::kHeadAfterRope;
+  const bool normAfterRope = family.qk_norm.after_rope;
   if (!normAfterRope) {
     q = buildQkNorm(layer, names.q_norm, q);
     k = buildQkNorm(layer, names.k_norm, k);
@@ -376,18 +385,19 @@ Value Importer::buildLinear(const std::string &module, Value input, RankedTensor
       .getResult(0);
 }
 
-Value Importer::buildNorm(const std::string &module, Value input, bool perHead) {
-  if (module.empty())
-    return input;
+Value Importer::buildNorm(const std::string &module, Value input) {
+  return module.empty() ? input : buildNorm(module, input, family.norm.bias, IntegerAttr());
+}
+
+Value Importer::buildNorm(const std::string &module, Value input, bool bias, IntegerAttr group) {
   at(module);
   const NormStyle &style = family.norm;
   auto eps = builder.getF64FloatAttr(config.norm_eps), offset = builder.getF64FloatAttr(style.weight_offset);
-  IntegerAttr group = perHead ? builder.getI64IntegerAttr(config.head_dim) : IntegerAttr();
   FlatSymbolRefAttr weight = style.weight ? weightOf(module) : FlatSymbolRefAttr();
   if (!style.centered)
     return llm::RmsNormOp::create(builder, input.getType(), input, weight, eps, group, offset);
-  FlatSymbolRefAttr bias = style.bias ? biasOf(module) : FlatSymbolRefAttr();
-  return llm::LayerNormOp::create(builder, input.getType(), input, weight, bias, eps, group, offset);
+  return llm::LayerNormOp::create(builder, input.getType(), input, weight, bias ? biasOf(module) : FlatSymbolRefAttr(),
+                                  eps, group, offset);
 }
 
 Value Importer::buildScale(const std::string &name, Value input, double factor) {
@@ -398,9 +408,10 @@ Value Importer::buildScale(const std::string &name, Value input, double factor) 
 }
 
 Value Importer::buildQkNorm(size_t layer, std::string_view name, Value input) {
-  if (family.qk_norm == QkNorm::kNone)
+  if (config.qk_norm == QkNorm::kNone)
     return input;
-  return buildNorm(module(name, layer), input, /*perHead=*/family.qk_norm != QkNorm::kRow);
+  IntegerAttr group = config.qk_norm == QkNorm::kRow ? IntegerAttr() : builder.getI64IntegerAttr(config.head_dim);
+  return buildNorm(module(name, layer), input, family.qk_norm.bias, group);
 }
 
 Value Importer::buildRope(size_t layer, StringRef which, std::optional<size_t> rope, Value input) {

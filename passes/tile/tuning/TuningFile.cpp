@@ -29,7 +29,7 @@ static const char *const kLibraryKeys[] = {
 static const char *const kLibraries[] = {"cublaslt"};
 static const char *const kLibraryEpilogues[] = {"store", "residual"};
 static const char *const kFamilies[] = {"matvec", "swap_ab", "gemm"};
-static const char *const kTypes[] = {"bf16", "f16", "f8e4m3", "i8"};
+static const char *const kTypes[] = {"bf16", "f16", "f8e4m3", "i8", "u8", "u4"};
 static const char *const kPrologues[] = {"none", "norm"};
 static const char *const kEpilogues[] = {"store", "residual", "gated", "rope"};
 

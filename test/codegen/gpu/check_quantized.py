@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Products with quantized weights that the generic lowering compiles, against numpy.
+"""Products with quantized weights, of the generic lowering and of warpgroups, against numpy.
 
     check_quantized.py make BIN FOLDER [cubin|cuda]   writes and compiles a program for each case; needs no GPU
     check_quantized.py emulate FOLDER CXX             runs their text on the CPU (emulation.h)
     check_quantized.py gpu FOLDER                     runs them on a GPU
 
-Needs numpy, and libcuda for the last. The kernels round a dequantized weight to bfloat16 and sum in float32. So does
+Needs numpy, and libcuda for the last. The kernels round a dequantized weight to bfloat16 and sum in float32, scales of groups are rounded first. So does
 the reference, except that it sums in float64: what is left is the order of the sums.
 """
 
 import pathlib
+import re
 import subprocess
 import sys
 from typing import NamedTuple
@@ -34,6 +35,8 @@ class Case(NamedTuple):
     rows: int = 1
     most: int = 1  # rows that the step may have
     packed: bool = False  # in units of 16 x 128
+    family: str = "generic"
+    schedule: str = ""  # of swap_ab: consumers, split, stages; the chosen one where it is empty
 
 
 CASES = {
@@ -54,6 +57,17 @@ CASES = {
     "u4_packed": Case("u4", 72, 384, 128, zero_point=8, rows=2, most=2, packed=True),
     "u4_packed_zeros": Case("u4", 130, 192, 32, zeros=True, rows=66, most=128, packed=True),
     "nf4_packed": Case("nf4", 64, 128, 64, rows=9, most=16, packed=True),
+    # Products of warpgroups: one unit and several, K that ends within one, and blocks that end within the rows of a matrix.
+    "wide_f8e4m3": Case("f8e4m3", 256, 384, 384, rows=9, most=16, packed=True, family="swap_ab"),
+    "wide_f8e4m3_blocks": Case("f8e4m3", 144, 320, 128, rows=200, most=256, packed=True, family="swap_ab"),
+    "wide_i8_groups": Case("i8", 72, 160, 32, rows=20, most=32, packed=True, family="swap_ab"),
+    "wide_u8_zeros": Case("u8", 128, 128, 64, zeros=True, rows=16, most=16, packed=True, family="swap_ab"),
+    "wide_u4": Case("u4", 320, 384, 128, zero_point=8, rows=61, most=64, packed=True, family="swap_ab"),
+    "wide_f8e4m3_four": Case("f8e4m3", 336, 640, 640, rows=50, most=64, packed=True, family="swap_ab", schedule="4 2 3"),
+    "wide_u4_four": Case("u4", 320, 640, 64, zeros=True, rows=9, most=16, packed=True, family="swap_ab", schedule="4 3 2"),
+    "wide_f8e4m3_tall": Case("f8e4m3", 144, 512, 128, rows=201, most=256, packed=True, family="swap_ab", schedule="2 1 2"),
+    "wide_i8_two": Case("i8", 192, 768, 768, rows=128, most=128, packed=True, family="swap_ab", schedule="2 3 2"),
+    "wide_u4_zeros": Case("u4", 130, 192, 32, zeros=True, rows=70, most=96, packed=True, family="swap_ab"),
 }
 
 
@@ -87,7 +101,7 @@ module attributes {{llm.model = {{max_model_len = 64 : i64}}}} {{{symbols}
       %v = llm.embedding %ids, @table : (tensor<?xi32>) -> {x}
       llm.yield %v : {x}
     }}
-    %y = llm.group "checked" family("generic") -> tensor<?x{case.n}xf32> {{
+    %y = llm.group "checked" family("{case.family}") -> tensor<?x{case.n}xf32> {{
       %v = llm.linear %x, @w : ({x}) -> tensor<?x{case.n}xf32>
       llm.yield %v : tensor<?x{case.n}xf32>
     }}
@@ -101,9 +115,14 @@ def make(tools, folder, what):
     for name, case in CASES.items():
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
-        pipeline = "builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},cse)"
+        pipeline = "builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},tile-select-schedule,cse)"
         tiles = subprocess.run([tools / "inlay-opt", f"--pass-pipeline={pipeline}"], text=True, check=True, stdout=subprocess.PIPE,
                                input=module(case)).stdout
+        if case.schedule:
+            consumers, split, stages = map(int, case.schedule.split())
+            rows = 16 if case.most <= 16 else -(-case.most // 32) * 32
+            numbers = f"tile_rows = {rows}, tile_columns = {64 * consumers}, tile_k = 128, consumers = {consumers}, split = {split}, slots = 1"
+            tiles = re.sub("#tile.swap_ab<[^>]*>", f"#tile.swap_ab<{numbers}, stages = {stages}, shared_bytes = 232448>", tiles)
         (target / "tile.mlir").write_text(tiles)
         for kind in {what, "cuda"}:
             subprocess.run([tools / "inlay-translate", f"--tile-to-{kind}", f"--kernels-to={target}", target / "tile.mlir"],

@@ -231,6 +231,39 @@ template <typename T, int N> static void wgmma_m64k16_columns(float *d, const in
     }
   }
 }
+template <typename T, int N>
+static void wgmma_m64k16_registers(float *d, const int *a, long long b, bool accumulate) {
+  int g = lane() / 4, t = lane() % 4;
+  float rows[2][16] = {}; // g and g + 8
+  struct Operand {
+    int words[4];
+  } mine = {{a[0], a[1], a[2], a[3]}};
+  exchange(mine, [&](auto of) {
+    for (int k = 0; k < 16; ++k)
+      for (int h = 0; h < 2; ++h)
+        rows[h][k] = to_float(T{half(of(4 * g + k % 8 / 2).words[2 * (k / 8) + h], k % 2)});
+  });
+  for (int i = 0; i < N / 4; ++i) {
+    int column = i / 2 * 8 + 2 * t + i % 2;
+    uintptr_t at = static_cast<uintptr_t>(b) * 16 + column / 8 * 1024 + column % 8 * 128;
+    for (int h = 0; h < 2; ++h) {
+      float &value = d[i / 2 * 4 + 2 * h + i % 2], sum = accumulate ? value : 0.0f;
+      for (int k = 0; k < 16; ++k)
+        sum += rows[h][k] * to_float(*reinterpret_cast<const T *>((at + 2 * k) ^ (at / 128 % 8) * 16));
+      value = sum;
+    }
+  }
+}
+template <typename T> static int pack(float low, float high);
+static int subtract_pair(int x, int y) {
+  auto of = [](int pair, int i) { return to_float(bfloat16{half(pair, i)}); };
+  return pack<bfloat16>(of(x, 0) - of(y, 0), of(x, 1) - of(y, 1));
+}
+static int multiply_pair(int x, int y) {
+  auto of = [](int pair, int i) { return to_float(bfloat16{half(pair, i)}); };
+  return pack<bfloat16>(of(x, 0) * of(y, 0), of(x, 1) * of(y, 1));
+}
+static int pair_of(float x) { return pack<bfloat16>(x, x); }
 template <typename T> static void store_words(T *target, const int *words) { memcpy(target, words, 16); }
 
 template <typename T> static T loadAligned(const T *p) {

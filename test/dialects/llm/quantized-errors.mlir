@@ -80,5 +80,15 @@ llm.weight @w : tensor<8x64xf32> from [#llm.source<"w", storage = #llm.storage<s
 
 // -----
 
+// expected-error @+1 {{nested scales have blocks of 0 codes, expected at least 1}}
+#n = #llm.nested<table = "t", scales = "s", block = 0, offset = 0.0 : f64>
+
+// -----
+
+// expected-error @+1 {{nested scales are stored one by one, found a storage without a scale}}
+llm.weight @w : tensor<8x64xf32> from [#llm.source<"w", storage = #llm.storage<flat = true, nested = <table = "t", scales = "s", block = 256, offset = 0.0 : f64>>>]
+
+// -----
+
 // expected-error @+1 {{a quantizer reads floats one by one, found a storage of fields, repeated rows or scales}}
 llm.weight @w : tensor<8x64xi4> from [#llm.source<"w", storage = #llm.storage<bits = 4, quantizer = <u4, group = 32>>>]

@@ -13,3 +13,14 @@ tile.program @dequantize(%codes: !tile.view<16x64xi8, weight>, %groups: !tile.vi
   %sum = arith.addf %w, %v : tensor<16x128xf32>
   tile.store %sum, %out[%c0, %c0] : tensor<16x128xf32>, !tile.view<16x128xf32, output>
 }
+
+// Codes of 4 bits one by one, without scales, as bf16.
+// CHECK-LABEL: tile.program @numbers
+tile.program @numbers(%codes: !tile.view<16x128xi4, weight>, %out: !tile.view<16x128xbf16, output>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %b = tile.load %codes[%c0, %c0] : !tile.view<16x128xi4, weight> -> tensor<16x128xi4>
+  // CHECK: tile.dequantize u4 %{{[^ ]*}} {zero_point = 8 : i64} : tensor<16x128xi4> -> tensor<16x128xbf16>
+  %w = tile.dequantize u4 %b {zero_point = 8 : i64} : tensor<16x128xi4> -> tensor<16x128xbf16>
+  tile.store %w, %out[%c0, %c0] : tensor<16x128xbf16>, !tile.view<16x128xbf16, output>
+}

@@ -176,6 +176,19 @@ TEST_F(QuantizedCheckpointTest, StatesOfBitsandbytesAreRead) {
                                   ".weight.quant_map: found other values, expected the "
                                   "quantiles of nf4; save the model again with quant_type "
                                   "nf4"));
+  Load("bnb-nf4-nested");
+  const size_t nested = header_[state]["data_offsets"][0].get<size_t>();
+  data_.replace(data_.find("\"nested_blocksize\": 256", nested), 23, "\"nested_blocksize\": 128");
+  EXPECT_THAT(Open(), ElementsAre("safetensors: " + state +
+                                  ".nested_blocksize: found 128, expected 256; save the model again with a current "
+                                  "bitsandbytes"));
+  Load("bnb-nf4-nested");
+  header_[kDown + ".weight.nested_quant_map"]["shape"] = {128, 2};
+  EXPECT_THAT(Open(),
+              ElementsAre(HasSubstr(kDown + ".weight.nested_quant_map: found shape [128, 2], expected shape [256]")));
+  Load("bnb-nf4-nested");
+  config_["quantization_config"]["bnb_4bit_use_double_quant"] = false;
+  EXPECT_THAT(Open(), ::testing::Contains(HasSubstr(state + ".nested_offset: found ")));
   Load("bnb-int8");
   *Bytes(kDown + ".weight_format") = 1;
   EXPECT_THAT(Open(), ElementsAre("safetensors: " + kDown +

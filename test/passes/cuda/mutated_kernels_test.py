@@ -78,15 +78,28 @@ def main():
     def run(tool, *arguments):
         return subprocess.run([tools / tool, *map(str, arguments)], capture_output=True, text=True)
 
-    programs = run("compile-model", model, "--target", "sm_90a", "--dummy-weights", "--max-num-seqs", 64, "--emit=tile", "-q")
-    assert programs.returncode == 0, programs.stderr
-    (folder / "tile.mlir").write_text(programs.stdout)
-    lowered = run("inlay-translate", "--tile-to-cuda", f"--saved-ir={folder / 'cuda.mlir'}", folder / "tile.mlir", "-o", "/dev/null")
-    assert lowered.returncode == 0, lowered.stderr[-2000:]
+    def lowered(*options):
+        programs = run("compile-model", model, "--target", "sm_90a", "--dummy-weights", "--max-num-seqs", 64, "--emit=tile", "-q", *options)
+        assert programs.returncode == 0, programs.stderr
+        (folder / "tile.mlir").write_text(programs.stdout)
+        result = run("inlay-translate", "--tile-to-cuda", f"--saved-ir={folder / 'cuda.mlir'}", folder / "tile.mlir", "-o", "/dev/null")
+        assert result.returncode == 0, result.stderr[-2000:]
+        return (folder / "cuda.mlir").read_text()
 
-    text = (folder / "cuda.mlir").read_text()
+    counts = check(run, folder, lowered(), "")
+    counts += check(run, folder, lowered("--quantization", "int4"), "wgmma_m64k16_registers")
+    # The generic lowering decides whether kernels use cp.async, so there may be none.
+    known = ALWAYS.keys() | TOGETHER.keys() | OF_WARPGROUPS.keys() | {"older_kv"}
+    missing = known - counts.keys() - {"cp_async_commit", "cp_async_wait"}
+    assert not missing, f"no kernel of {model} has {', '.join(sorted(missing))}"
+
+
+def check(run, folder, text, needed):
+    """Counts the mutants of each kind of the kernels of `text` that call `needed`; fails if one is accepted."""
     kinds, lines = {}, [line for line in text.splitlines() if line.startswith(("#", "!"))] + ["module {"]
     for kernel in kernels_of(text):
+        if needed not in "\n".join(kernel):
+            continue
         name = re.match(r"  cuda\.kernel @(\w+)", kernel[0]).group(1)
         lines += kernel  # the unchanged kernel must not be rejected
         for number, (kind, mutant) in enumerate(mutants_of(kernel)):
@@ -103,12 +116,10 @@ def main():
     for kind in sorted(counts):
         left = sum(kinds[name] == kind for name in accepted)
         print(f"{kind}: {counts[kind] - left} of {counts[kind]} rejected")
-    # The generic lowering decides whether kernels use cp.async, so there may be none.
-    known = ALWAYS.keys() | TOGETHER.keys() | OF_WARPGROUPS.keys() | {"older_kv"}
-    missing = known - counts.keys() - {"cp_async_commit", "cp_async_wait"}
-    assert not missing, f"no kernel of {model} has {', '.join(sorted(missing))}"
+    assert kinds, f"no kernel calls {needed}"
     assert not wrong, f"unchanged kernels were rejected: {wrong}\n{verified.stderr[:2000]}"
     assert not accepted, f"mutants were accepted: {accepted}"
+    return counts
 
 
 if __name__ == "__main__":

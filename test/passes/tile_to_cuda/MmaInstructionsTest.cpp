@@ -99,7 +99,9 @@ TEST_F(MmaInstructionsTest, Calls) {
   EXPECT_EQ(Mma().call(bf16, 8), "mma_m16n8k16<bfloat16>");
   EXPECT_EQ(Wgmma().call(mlir::Float16Type::get(&context), 64), "wgmma_m64k16<float16, 64>");
   EXPECT_EQ(findMma(mlir::Float32Type::get(&context), OperandPlace::Registers, OperandPlace::Registers), nullptr);
-  EXPECT_EQ(findMma(bf16, OperandPlace::Registers, OperandPlace::Slot), nullptr);
+  EXPECT_EQ(findMma(bf16, OperandPlace::Registers, OperandPlace::Slot)->call(bf16, 64),
+            "wgmma_m64k16_registers<bfloat16, 64>");
+  EXPECT_EQ(findMma(bf16, OperandPlace::Slot, OperandPlace::Registers), nullptr);
 }
 } // namespace
 } // namespace inlay
