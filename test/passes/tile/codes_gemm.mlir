@@ -16,7 +16,7 @@
 // APPLIED-NEXT: scf.yield %[[S0]], %[[S1]]
 // APPLIED: tile.for_warps %{{.*}} in 8
 
-// STAGED: tile.ring : !tile.ring<4 x (tensor<128x128xf8E4M3FN>, tensor<128x128xf8E4M3FN>, tensor<128x128xf8E4M3FN>)>
+// STAGED: tile.ring : {{.*}}<4 x{{ ?}}(tensor<128x128xf8E4M3FN>, tensor<128x128xf8E4M3FN>, tensor<128x128xf8E4M3FN>)>
 // STAGED: %[[T:.*]]:3 = tile.wait
 // STAGED: tile.dot %[[T]]#0, %[[T]]#1
 // STAGED: tile.dot %[[T]]#0, %[[T]]#2
