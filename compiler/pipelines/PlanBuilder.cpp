@@ -20,11 +20,7 @@ static FailureOr<plan::DataType> dataType(Operation *op, Type type) {
     return plan::DataType_BF16;
   if (type.isF16())
     return plan::DataType_F16;
-  if (isa<Float8E4M3FNType>(type))
-    return plan::DataType_F8E4M3;
-  if (type.isInteger(8))
-    return plan::DataType_I8;
-  return op->emitError() << "has elements of " << type << "; expected f32, bf16, f16, f8E4M3FN or i8";
+  return op->emitError() << "has elements of " << type << "; expected f32, bf16 or f16";
 }
 
 /// The type that the codes of a quantized weight are stored as.

@@ -76,9 +76,12 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
   std::optional<uint32_t> capacity;
   if (isDynamic)
     capacity = static_cast<uint32_t>(*view.getExtent());
-  return cuda::TensorMapAttr::get(context, argument, view.getElementType(),
-                                  {columns, isDynamic ? 1 : view.getShape()[0]}, capacity, /*strides=*/{columns * bytes},
-                                  /*box=*/{ofSlab, tileRows}, /*swizzle=*/128, /*l2Promotion=*/256);
+  // Two codes are an element of 16 bits.
+  Type element = bytes == 1 ? Type(BFloat16Type::get(context)) : view.getElementType();
+  return cuda::TensorMapAttr::get(context, argument, element,
+                                  {columns * bytes / 2, isDynamic ? 1 : view.getShape()[0]}, capacity,
+                                  /*strides=*/{columns * bytes}, /*box=*/{kSlabBytes / 2, tileRows}, /*swizzle=*/128,
+                                  /*l2Promotion=*/256);
 }
 
 /// The map of rows of a cache, in boxes of a run of rows x a slab.
@@ -294,9 +297,11 @@ LogicalResult GenericLowering::fetch(tile::FetchOp op) {
       load(to, {k.index(0), k.index(0), k.div(column, units[1]), k.div(row, units[0])});
       return;
     }
+    // Two codes are an element of the map.
+    Value first = bytesOf(tile.getElementType()) == 1 ? k.div(column, 2) : column;
     for (int64_t slab = 0; slab < tile::slabsOf(tile); ++slab)
       load(slab ? k.offset(to, k.index(slab * elementsOfSlab(tile))) : to,
-           {slab ? k.add(column, slab * kSlabBytes / bytesOf(tile.getElementType())) : column, row});
+           {slab ? k.add(first, slab * kSlabBytes / 2) : first, row});
   };
   if (threads.group == ThreadGroup::Fetch)
     k.ifThen(k.equal(lane, 0), copy);

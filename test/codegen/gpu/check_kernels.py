@@ -167,9 +167,8 @@ class Emulator:
         maps = []
         for given_map in spec["maps"]:
             dims, strides, box, swizzle = map_of(given_map, sizes)
-            element = results[given_map[0]].itemsize
             map = emulation.TensorMap(results[given_map[0]].ctypes.data, rank=len(dims), swizzle=swizzle)
-            map.dims[:len(dims)], map.strides[:len(dims)], map.box[:len(dims)] = dims, [element, *strides], box
+            map.dims[:len(dims)], map.strides[:len(dims)], map.box[:len(dims)] = dims, [2, *strides], box
             maps.append(map)
         writes = [emulation.LateWrite(results[array][row].ctypes.data, results[array][row].nbytes) for array, row in late]
         emulation.run(self.library(folder), name, [r.ctypes.data for r in results], sizes, grid, spec["block"], spec["cluster"],

@@ -16,7 +16,7 @@ struct EmulatedLaunch {
   int lateCount;
 };
 
-/// What the emulated cuTensorMapEncodeTiled writes, for elements of 16 and 8 bits. Dimensions are innermost first, strides in
+/// What the emulated cuTensorMapEncodeTiled writes, for 16-bit elements. Dimensions are innermost first, strides in
 /// bytes.
 struct alignas(64) CUtensorMap {
   const unsigned char *memory;

@@ -102,15 +102,15 @@ static void copyBox(unsigned char *shared, const CUtensorMap &map, mbarrier *bar
       inside &= index >= 0 && index < map.dims[d];
       from += index * map.strides[d];
     }
-    long long bytes = map.strides[0], to = bytes * e;
+    long long to = 2 * e;
     if (map.swizzle == 128)
       to ^= (to / 128 % 8) * 16;
     unsigned short value = 0;
     if (inside)
-      memcpy(&value, map.memory + from, bytes);
-    memcpy(shared + to, &value, bytes);
+      memcpy(&value, map.memory + from, 2);
+    memcpy(shared + to, &value, 2);
   }
-  complete(bar, static_cast<int>(map.strides[0] * elements));
+  complete(bar, static_cast<int>(2 * elements));
 }
 template <typename T> static void tma_load_2d(T *shared, const CUtensorMap &map, mbarrier *bar, int x, int y) {
   int at[] = {x, y};

@@ -45,6 +45,8 @@ std::string Tensors(const ModelConfig &config, const std::string &weight) {
   std::string text = shown(matrix);
   if (matrix.quantized) {
     text += "; " + shown(find(matrix.quantized->scales));
+    if (!matrix.quantized->input_scale.empty())
+      text += "; " + shown(find(matrix.quantized->input_scale));
     if (!matrix.quantized->zero_points.empty())
       text += "; " + shown(find(matrix.quantized->zero_points));
   }

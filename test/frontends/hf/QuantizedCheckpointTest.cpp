@@ -147,10 +147,11 @@ TEST_F(QuantizedCheckpointTest, ScalesOfActivationsArePositive) {
     EXPECT_THAT(OpenDirectory(floats), IsEmpty());
   }
   Load("fp8-tensor");
+  header_[kDown + ".other"] = header_[scale];
   header_.erase(scale);
-  EXPECT_THAT(Open(), ElementsAre("safetensors: " + scale +
-                                  ": found no such tensor, expected shape [1]; use --activation-quantization none or "
-                                  "dynamic if the checkpoint has no scales of activations"));
+  EXPECT_THAT(Open(), ::testing::Contains("safetensors: " + scale +
+                                          ": found no such tensor, expected shape [1]; use --activation-quantization "
+                                          "none or dynamic if the checkpoint has no scales of activations"));
 }
 
 TEST_F(QuantizedCheckpointTest, GroupsDivideTheColumns) {
