@@ -103,12 +103,16 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
       k.call(product, mma.header,
              {sums, k.address(packed, k.index(4 * step)), forward(c, step * mma.inner * tile::kSlabBytes / 16)});
   } else {
-    Value own = k.mul(k.div(warp, mma.warps()), mma.rows * kSlabBytes / bytesOf(lhs.getElementType()));
+    int64_t rowsBytes = mma.rows * kSlabBytes; // of a warpgroup
+    auto ownRows = [&](Value buffer) {
+      return k.mul(k.div(warp, mma.warps()),
+                   rowsBytes / bytesOf(cast<cuda::PtrType>(buffer.getType()).getElementType()));
+    };
     auto describe = [&](StringRef name, Value pointer) {
       return k.name(name, k.call(i64, "swizzled_tile", "wgmma.h", pointer));
     };
     Value a = isLeftShared
-                  ? describe("left", k.offset(left->second.first, k.add(left->second.second, own)))
+                  ? describe("left", k.offset(left->second.first, k.add(left->second.second, ownRows(left->second.first))))
                   : Value();
     Value c = describe("right", from);
     Value yes = arith::ConstantIntOp::create(k, 1, 1), accumulates = yes;
