@@ -86,7 +86,7 @@ __device__ __forceinline__ void wgmma_m64k16_registers(float *d, const int *a, l
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(static_cast<int>(accumulate)));             \
   }
 // p is the number after b.
-#define WGMMA_LEFT(N, sums, a0, a1, a2, a3, b, p, ...)                                                         \
+#define WGMMA_LEFT(N, sums, a0, a1, a2, a3, b, p, ...)                                                                 \
   WGMMA_REGISTERS(bfloat16, "bf16", N, sums, a0, a1, a2, a3, b, p, __VA_ARGS__)                                        \
   WGMMA_REGISTERS(float16, "f16", N, sums, a0, a1, a2, a3, b, p, __VA_ARGS__)                                          \
   WGMMA_COLUMNS(bfloat16, "bf16", N, sums, a0, a1, a2, a3, b, __VA_ARGS__)                                             \
@@ -107,20 +107,20 @@ WGMMA_BOTH(256, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6 ", " R7, 128,
 WGMMA_LEFT(16, "%0, %1, %2, %3, %4, %5, %6, %7", 8, 9, 10, 11, 12, 13, D4(0), D4(4))
 WGMMA_LEFT(32, R0, 16, 17, 18, 19, 20, 21, D16(0))
 WGMMA_LEFT(64, R0 ", " R1, 32, 33, 34, 35, 36, 37, D16(0), D16(16))
-WGMMA_LEFT(80, R0 ", " R1 ", %32, %33, %34, %35, %36, %37, %38, %39", 40, 41, 42, 43, 44, 45, D16(0), D16(16),
-                   D4(32), D4(36))
+WGMMA_LEFT(80, R0 ", " R1 ", %32, %33, %34, %35, %36, %37, %38, %39", 40, 41, 42, 43, 44, 45, D16(0), D16(16), D4(32),
+           D4(36))
 WGMMA_LEFT(96, R0 ", " R1 ", " R2, 48, 49, 50, 51, 52, 53, D16(0), D16(16), D16(32))
 WGMMA_LEFT(128, R0 ", " R1 ", " R2 ", " R3, 64, 65, 66, 67, 68, 69, D64(0))
 WGMMA_LEFT(160, R0 ", " R1 ", " R2 ", " R3 ", " R4, 80, 81, 82, 83, 84, 85, D64(0), D16(64))
 WGMMA_LEFT(192, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5, 96, 97, 98, 99, 100, 101, D64(0), D16(64), D16(80))
 WGMMA_LEFT(224, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6, 112, 113, 114, 115, 116, 117, D64(0), D16(64),
-                   D16(80), D16(96))
+           D16(80), D16(96))
 WGMMA_LEFT(256, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6 ", " R7, 128, 129, 130, 131, 132, 133, D64(0),
-                   D64(64))
+           D64(64))
 // Of codes: `sum` is the type of the sums in PTX, `more` what follows the predicate of accumulation.
 template <typename T, int N, typename Sum>
 __device__ __forceinline__ void wgmma_m64k32(Sum *d, long long a, long long b, bool accumulate);
-#define WGMMA_CODES(T, Sum, types, more, N, sums, a_, b_, p_, ...)                                                      \
+#define WGMMA_CODES(T, Sum, types, more, N, sums, a_, b_, p_, ...)                                                     \
   template <>                                                                                                          \
   __device__ __forceinline__ void wgmma_m64k32<T, N, Sum>(Sum * d, long long a, long long b, bool accumulate) {        \
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #p_ ", 0;\n"                                                     \

@@ -18,9 +18,8 @@ struct BitBuilder : ImplicitLocOpBuilder {
 
   Type of(Type element) { return isa<VectorType>(like) ? Type(cast<VectorType>(like).clone(element)) : element; }
   Value number(Type element, int64_t value) {
-    TypedAttr attr = isa<FloatType>(element)
-                         ? TypedAttr(getFloatAttr(element, static_cast<double>(value)))
-                         : TypedAttr(getIntegerAttr(element, value));
+    TypedAttr attr = isa<FloatType>(element) ? TypedAttr(getFloatAttr(element, static_cast<double>(value)))
+                                             : TypedAttr(getIntegerAttr(element, value));
     if (auto vector = dyn_cast<VectorType>(of(element)))
       attr = DenseElementsAttr::get(vector, Attribute(attr));
     return create<arith::ConstantOp>(attr);
@@ -43,8 +42,8 @@ static LogicalResult expandFrom(arith::ExtFOp op, PatternRewriter &rewriter) {
   Value magnitude = b.create<arith::AndIOp>(code, b.number(i16, 0x7f));
   Value sign = b.create<arith::AndIOp>(code, b.number(i16, -32768));
   Value half = b.create<arith::OrIOp>(sign, b.create<arith::ShLIOp>(magnitude, b.number(i16, 7)));
-  Value number = b.create<arith::MulFOp>(b.create<arith::ExtFOp>(b.of(f32), b.bits(half, b.getF16Type())),
-                                         b.number(f32, 256));
+  Value number =
+      b.create<arith::MulFOp>(b.create<arith::ExtFOp>(b.of(f32), b.bits(half, b.getF16Type())), b.number(f32, 256));
   Value isNan = b.create<arith::CmpIOp>(arith::CmpIPredicate::eq, magnitude, b.number(i16, 0x7f));
   Value nan = b.bits(b.number(b.getI32Type(), 0x7fc00000), f32);
   rewriter.replaceOpWithNewOp<arith::SelectOp>(op, isNan, nan, number);

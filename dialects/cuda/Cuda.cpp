@@ -109,9 +109,10 @@ static LogicalResult verifyTensorMaps(KernelOp kernel, ArrayRef<Attribute> maps)
                        ? dyn_cast<PtrType>(kernel.getArgumentTypes()[map.getArgument()])
                        : PtrType();
     // Codes, and what a kernel only reads beside them, may be described as elements of 16 bits.
-    bool isSame = pointer && (pointer.getElementType() == map.getElementType() ||
-                              (map.getElementType().isBF16() && (pointer.getSpace() == Space::Readonly ||
-                                                                 pointer.getElementType().getIntOrFloatBitWidth() == 8)));
+    bool isSame =
+        pointer && (pointer.getElementType() == map.getElementType() ||
+                    (map.getElementType().isBF16() &&
+                     (pointer.getSpace() == Space::Readonly || pointer.getElementType().getIntOrFloatBitWidth() == 8)));
     if (!isSame)
       return kernel.emitOpError() << "tensor map " << i << " refers to argument " << map.getArgument()
                                   << ", expected a pointer to " << map.getElementType();

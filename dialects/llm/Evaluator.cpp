@@ -411,7 +411,8 @@ template <typename... Ops> static llvm::StringMap<EvaluateFunction> makeTable() 
 static LogicalResult evaluateBlock(Step &step, Block &block) {
   static const llvm::StringMap<EvaluateFunction> table =
       makeTable<ActivationOp, AddOp, EmbeddingOp, GatedActivationOp, GatherRowsOp, GroupOp, KvAppendOp, LayerNormOp,
-                LinearOp, PagedAttentionOp, PositionEmbeddingOp, QuantizeOp, RmsNormOp, RopeOp, SampleOp, ScaleOp, SoftcapOp>();
+                LinearOp, PagedAttentionOp, PositionEmbeddingOp, QuantizeOp, RmsNormOp, RopeOp, SampleOp, ScaleOp,
+                SoftcapOp>();
   for (Operation &op : block.without_terminator()) {
     auto it = table.find(op.getName().getStringRef());
     if (it == table.end())

@@ -18,7 +18,8 @@ LogicalResult ActivationsAttr::verify(function_ref<InFlightDiagnostic()> emitErr
   if (codes != Codes::I8 && codes != Codes::F8E4M3)
     return emitError() << "activations become codes of i8 or f8e4m3, found " << stringifyCodes(codes);
   if (group < 0)
-    return emitError() << "activations have groups of " << group << " columns, expected at least 1, or 0 for whole rows";
+    return emitError() << "activations have groups of " << group
+                       << " columns, expected at least 1, or 0 for whole rows";
   if (group > 0 && scale)
     return emitError() << "activations have the scale '" << scale.getValue() << "' or one for each group, found both";
   return success();

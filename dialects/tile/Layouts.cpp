@@ -187,8 +187,8 @@ LinearLayout inlay::tile::codeLayout(int64_t bits) {
     basis[Dim1] = column;
     layout.addBit(Offset, basis);
   };
-  // A word has the columns 2 t, 2 t + 1 and those 8 further, of one product of 16 columns or two. Fields at a distance of
-  // 16 bits are the neighbours.
+  // A word has the columns 2 t, 2 t + 1 and those 8 further, of one product of 16 columns or two. Fields at a distance
+  // of 16 bits are the neighbours.
   add(0, 8);
   if (bits == 4)
     add(0, 16);

@@ -171,7 +171,8 @@ std::optional<PipelineShape> SwapAbAttr::getPipeline() const {
                       .slots = getSlots(),
                       .sharedBytes = getSharedBytes()};
   // Codes become pairs in registers beside the sums; a warpgroup that fetches leaves its registers to the others.
-  bool areCodes = getTileK() > kAtomColumns, isFull = getConsumers() > 2 || (getConsumers() == 2 && getTileRows() > 128);
+  bool areCodes = getTileK() > kAtomColumns,
+       isFull = getConsumers() > 2 || (getConsumers() == 2 && getTileRows() > 128);
   if (areCodes && isFull) {
     shape.producers = 4;
     shape.producerRegisters = 40;

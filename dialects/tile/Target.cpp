@@ -25,10 +25,10 @@ int64_t TargetAttr::residentBlocks(int64_t cluster, int64_t slots) const {
 }
 
 LogicalResult CostModelAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t slots,
-                                    int64_t clusteredPercent, int64_t memoryBytes, int64_t cacheBytes,
-                                    int64_t products, int64_t roundTrip,
-                                    int64_t clusterWait, int64_t streamingRows, int64_t scaledColumns,
-                                    int64_t prefillRows, int64_t prefillKeys, int64_t spreadSequences) {
+                                    int64_t clusteredPercent, int64_t memoryBytes, int64_t cacheBytes, int64_t products,
+                                    int64_t roundTrip, int64_t clusterWait, int64_t streamingRows,
+                                    int64_t scaledColumns, int64_t prefillRows, int64_t prefillKeys,
+                                    int64_t spreadSequences) {
   if (clusteredPercent < 1 || clusteredPercent > 100)
     return emitError() << "has clustered_percent of " << clusteredPercent << ", expected 1 to 100";
   if (streamingRows > 16)
@@ -37,8 +37,9 @@ LogicalResult CostModelAttr::verify(function_ref<InFlightDiagnostic()> emitError
     return emitError() << "has prefill_rows of " << prefillRows << ", expected 64, 128 or 192";
   if (prefillKeys < 16 || prefillKeys > 256 || prefillKeys % 16 != 0)
     return emitError() << "has prefill_keys of " << prefillKeys << ", expected 16 to 256 in steps of 16";
-  for (auto [name, value] : {std::pair("slots", slots), std::pair("memory_bytes", memoryBytes),
-                             std::pair("cache_bytes", cacheBytes), std::pair("products", products), std::pair("round_trip", roundTrip)})
+  for (auto [name, value] :
+       {std::pair("slots", slots), std::pair("memory_bytes", memoryBytes), std::pair("cache_bytes", cacheBytes),
+        std::pair("products", products), std::pair("round_trip", roundTrip)})
     if (value < 1)
       return emitError() << "has " << name << " of " << value << ", expected at least 1";
   for (auto [name, value] :

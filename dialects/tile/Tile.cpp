@@ -352,9 +352,8 @@ LogicalResult DequantizeOp::verify() {
   int64_t bits = getCodes() == Codes::U4 || getCodes() == Codes::Nf4 ? 4 : 8, group = getGroup();
   int64_t inElement = bytes.getElementTypeBitWidth() / bits;
   bool isCode = bytes.getElementType().isInteger(8) || bytes.getElementType().isInteger(bits);
-  if (bytes.getRank() != 2 || out.getRank() != 2 || !isCode ||
-      !(number.isF32() || number.isBF16() || number.isF16()) || bytes.getDimSize(0) != out.getDimSize(0) ||
-      bytes.getDimSize(1) * inElement != out.getDimSize(1))
+  if (bytes.getRank() != 2 || out.getRank() != 2 || !isCode || !(number.isF32() || number.isBF16() || number.isF16()) ||
+      bytes.getDimSize(0) != out.getDimSize(0) || bytes.getDimSize(1) * inElement != out.getDimSize(1))
     return emitOpError() << "turns bytes of " << 8 / bits << " codes into f32, bf16 or f16, found " << bytes << " to "
                          << out;
   if ((getScales() || getZeros() ? group < 1 : group != 0) || static_cast<int64_t>(getZeroPoint()) < 0)

@@ -74,8 +74,8 @@ int64_t slabBytes(mlir::RankedTensorType tile);
 /// Attribute of a program's argument that says so.
 constexpr llvm::StringLiteral kPackingAttr = "tile.packing", kAtomPacking = "atom_8x64";
 
-/// Codes of quantized weights packed as `codes_16x128`: groups of 16 rows, each a run of units of 128 columns. Scales and
-/// zero points beside them (`rows_16`): for each group of rows and each column, 16 numbers.
+/// Codes of quantized weights packed as `codes_16x128`: groups of 16 rows, each a run of units of 128 columns. Scales
+/// and zero points beside them (`rows_16`): for each group of rows and each column, 16 numbers.
 constexpr llvm::StringLiteral kCodesPacking = "codes_16x128", kRowsPacking = "rows_16";
 inline constexpr int64_t kUnitRows = 16, kUnitColumns = 128;
 /// Rows of codes of 8 bits that are multiplied by such weights: each 16 neighbours lie as they do there.
@@ -84,8 +84,8 @@ constexpr llvm::StringLiteral kCodeRowsPacking = "codes_16";
 std::array<int64_t, 2> packedUnits(llvm::StringRef packing);
 /// Codes that lie in 16 bytes: neighbours of a row in the order that products take from a word.
 constexpr int64_t codesOfPiece(int64_t bits) { return 128 / bits; }
-/// From the number of a code in a unit to its row and column. In memory, code i of 4 bits is the lower half of byte i / 2
-/// where i is even.
+/// From the number of a code in a unit to its row and column. In memory, code i of 4 bits is the lower half of byte i /
+/// 2 where i is even.
 LinearLayout codeLayout(int64_t bits);
 
 /// Registers that a block of so many threads is launched with, where it is alone on a multiprocessor. Its warps divide

@@ -189,7 +189,7 @@ void CheckTensors(const Checkpoint &checkpoint, Problems &problems) {
     if (it == weights.tensors.end()) {
       bool is_head = spec.name.starts_with(lm_head), is_of_activations = spec.name.ends_with(".input_scale");
       problems.Add({"safetensors", spec.name, "no such tensor", ShapeText(spec.shape),
-                    is_head ? "set tie_word_embeddings to true if the model has none of its own"
+                    is_head             ? "set tie_word_embeddings to true if the model has none of its own"
                     : is_of_activations ? "use --activation-quantization none or dynamic if the checkpoint has no "
                                           "scales of activations"
                                         : "config.json and the weights are not of the same model"});

@@ -74,8 +74,7 @@ void QuantizationReader::ReadGroup(const std::string &name, const json &group, s
   if (scheme) {
     // Products take codes of the same kind.
     const bool fits = scheme->codes == Codes::kF8E4M3 || (scheme->codes == Codes::kI8 && !scheme->zero_points);
-    scheme->activations =
-        fits || activations == ActivationScheme::kFloats ? activations : ActivationScheme::kOther;
+    scheme->activations = fits || activations == ActivationScheme::kFloats ? activations : ActivationScheme::kOther;
     result_.rules_.push_back({std::move(targets), *scheme});
   }
 }

@@ -70,9 +70,9 @@ struct QuantizedForm {
   int64_t group = 0; // Columns that share a scale.
   ActivationScheme activations = ActivationScheme::kFloats;
   std::string input_scale = {}; // Of kStatic.
-  std::string module = {};   // Of the checkpoint.
-  std::string scheme = {};   // For people.
-  std::string obstacle = {}; // Why the module cannot be stored so: its sizes; empty: it can.
+  std::string module = {};      // Of the checkpoint.
+  std::string scheme = {};      // For people.
+  std::string obstacle = {};    // Why the module cannot be stored so: its sizes; empty: it can.
 };
 
 // A weight of the model: one tensor, rows of one, or several tensors below each other.

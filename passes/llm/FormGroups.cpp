@@ -113,7 +113,8 @@ private:
     bool isWhole = tile::kUnitColumns % group == 0 || group % tile::kUnitColumns == 0;
     if (group < columns && (group < 32 || !isWhole))
       return ("its groups of " + Twine(group) + " columns are less than 32 or cut units of " +
-              Twine(tile::kUnitColumns)).str();
+              Twine(tile::kUnitColumns))
+          .str();
     return "";
   }
 

@@ -267,8 +267,7 @@ public:
       return of ? b.load(of, ValueRange{row, divided(group)}, {rows, count}) : Value();
     };
     return tile::DequantizeOp::create(b, b.tileType({rows, columns}, element), codesOf(quantized.getCodes()), bytes,
-                                      groups(scales), groups(zeros), scalesRows ? 0 : group,
-                                      quantized.getZeroPoint());
+                                      groups(scales), groups(zeros), scalesRows ? 0 : group, quantized.getZeroPoint());
   }
 
 private:

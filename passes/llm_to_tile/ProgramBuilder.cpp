@@ -117,8 +117,8 @@ Value ProgramBuilder::weight(FlatSymbolRefAttr symbol) {
   auto weight = cast<llm::WeightOp>(op);
   RankedTensorType type = weight.getTensorType();
   if (weight.getPacking() == llm::Packing::Codes16x128)
-    return view(type.getShape(), getIntegerType(type.getElementTypeBitWidth()), Provenance::Weight, std::nullopt, memory,
-                kCodesPacking);
+    return view(type.getShape(), getIntegerType(type.getElementTypeBitWidth()), Provenance::Weight, std::nullopt,
+                memory, kCodesPacking);
   // Codes are bytes.
   if (weight.getQuantized())
     return view({type.getDimSize(0), type.getDimSize(1) * type.getElementTypeBitWidth() / 8}, getI8Type(),

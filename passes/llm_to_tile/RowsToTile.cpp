@@ -37,8 +37,8 @@ private:
   tile::Extent extent = tile::Extent::Tokens;
   Value row;
   Value token, position, gathered; // the row's token, position and row of the input, where the group reads by them
-  Value mean, inverse;    // of the row that is normed: null where it is not subtracted, and 1/rms
-  Value scale, perScale;  // of the row that is quantized, and 1/scale
+  Value mean, inverse;             // of the row that is normed: null where it is not subtracted, and 1/rms
+  Value scale, perScale;           // of the row that is quantized, and 1/scale
   bool hasFailed = false;
 
   LogicalResult findOps();

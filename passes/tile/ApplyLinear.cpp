@@ -51,8 +51,8 @@ private:
   int64_t columns() { return loop.weight.getView().getType().getShape()[0]; }
 
   Value dequantize(Value codes, Value column, Value k, Value x);
-  SmallVector<Value> product(Value row, int64_t rows, Value column, int64_t columns, Value from, Value to,
-                             int64_t step, bool isSwapped);
+  SmallVector<Value> product(Value row, int64_t rows, Value column, int64_t columns, Value from, Value to, int64_t step,
+                             bool isSwapped);
   Value slice(Value tile, OpFoldResult row, OpFoldResult column, int64_t rows, int64_t columns);
   void forLoop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body, bool isUnrolled = false);
   void choosePiece(int64_t rows, int64_t tileColumns, int64_t warps, int64_t consumers = 1);
@@ -166,8 +166,8 @@ SmallVector<Value> LinearBody::product(Value row, int64_t rows, Value column, in
   auto rowsView = cast<tile::ViewType>(loop.rowsView().getType());
   tile::ViewType weightView = loop.weight.getView().getType();
   int64_t width = loop.addsSteps ? std::min(columns, kAddedColumns) : columns;
-  auto sums = RankedTensorType::get({isSwapped ? width : rows, isSwapped ? rows : width},
-                                    loop.dot.getType().getElementType());
+  auto sums =
+      RankedTensorType::get({isSwapped ? width : rows, isSwapped ? rows : width}, loop.dot.getType().getElementType());
   Value zero = arith::ConstantOp::create(b, b.getZeroAttr(sums));
   auto over = scf::ForOp::create(b, from, to, index(step), SmallVector<Value>(columns / width, zero));
   OpBuilder::InsertionGuard guard(b);

@@ -26,11 +26,10 @@ static constexpr int64_t kRun = 16;
 /// it; null if there is none.
 static Operation *loadOf(tile::DotOp dot, Value operand) {
   Operation *load = operand.getDefiningOp();
-  bool feedsProducts =
-      isa_and_nonnull<tile::LoadOp, tile::GatherOp>(load) && load->getBlock() == dot->getBlock() &&
-      (load->hasOneUse() || llvm::all_of(load->getUsers(), [&](Operation *user) {
-         return isa<tile::DotOp>(user) && user->getBlock() == dot->getBlock();
-       }));
+  bool feedsProducts = isa_and_nonnull<tile::LoadOp, tile::GatherOp>(load) && load->getBlock() == dot->getBlock() &&
+                       (load->hasOneUse() || llvm::all_of(load->getUsers(), [&](Operation *user) {
+                          return isa<tile::DotOp>(user) && user->getBlock() == dot->getBlock();
+                        }));
   return feedsProducts ? load : nullptr;
 }
 

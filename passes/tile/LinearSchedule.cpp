@@ -74,7 +74,8 @@ tile::GemmAttr inlay::chooseGemm(const LinearShape &shape, tile::TargetAttr targ
                                  llvm::function_ref<InFlightDiagnostic()> emitError) {
   auto withStages = [&](int64_t stages) {
     return tile::GemmAttr::get(target.getContext(), /*blocks=*/target.getMultiprocessors(), /*tile_rows=*/128,
-                               /*tile_columns=*/256, /*tile_k=*/8 * tile::kSlabBytes / shape.weightBits, stages, /*consumers=*/2,
+                               /*tile_columns=*/256, /*tile_k=*/8 * tile::kSlabBytes / shape.weightBits, stages,
+                               /*consumers=*/2,
                                /*producer_registers=*/40, /*consumer_registers=*/232);
   };
   tile::GemmAttr schedule = withStages(4);
@@ -99,8 +100,7 @@ static int64_t estimate(tile::SwapAbAttr schedule, const LinearShape &shape, til
   // Each block reads all rows through the cache, which counts where weights are few bits beside them.
   int64_t cached = shape.weightBits < 16 ? blocks * schedule.share(shape.k) * schedule.stageBytes(shape.weightBits) : 0;
   return std::max({shape.columns * shape.k * shape.weightBits / 8 / costs.getMemoryBytes(),
-                   cached / costs.getCacheBytes(),
-                   steps * costs.getRoundTrip() / schedule.getStages(),
+                   cached / costs.getCacheBytes(), steps * costs.getRoundTrip() / schedule.getStages(),
                    steps * neighbours * products / costs.getProducts()}) +
          costs.getClusterWait() * split;
 }
@@ -122,8 +122,8 @@ tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr 
                                    split, slots, stages, sharedBytes);
     };
     // Scales and zero points of groups of 32 at the least take two f32 for each 32 codes.
-    stageBytes = withStages(kLeastStages).stageBytes(shape.weightBits) +
-                 (areCodes ? 64 * consumers * shape.groupBytes : 0);
+    stageBytes =
+        withStages(kLeastStages).stageBytes(shape.weightBits) + (areCodes ? 64 * consumers * shape.groupBytes : 0);
     int64_t stages = std::min<int64_t>((sharedBytes - kBarrierBytes) / stageBytes, 8);
     if (stages < kLeastStages)
       return;

@@ -24,8 +24,8 @@ struct RowSum {
 struct MainLoop {
   mlir::scf::ForOp loop;
   tile::DotOp dot;
-  mlir::OpResult product; // of the loop
-  tile::LoadOp weight; // of weights, or of their codes
+  mlir::OpResult product;        // of the loop
+  tile::LoadOp weight;           // of weights, or of their codes
   tile::DequantizeOp dequantize; // what codes become; null where weights are numbers
   /// tile.load or tile.gather of rows; `columnOffset` is added to k to find their column in the view.
   mlir::Operation *rows = nullptr;

@@ -17,8 +17,8 @@ LinearShape inlay::shapeOf(MainLoop &loop) {
   LinearShape shape{loop.weight.getView().getType().getShape()[0], loop.k, loop.tokens, !loop.vectors.empty()};
   shape.weightBits = loop.weight.getView().getType().getElementType().getIntOrFloatBitWidth();
   if (tile::DequantizeOp op = loop.dequantize; op && op.getGroup() > 0)
-    shape.groupBytes = llvm::divideCeil(tile::kUnitColumns, op.getGroup()) * 4 *
-                       ((op.getScales() ? 1 : 0) + (op.getZeros() ? 1 : 0));
+    shape.groupBytes =
+        llvm::divideCeil(tile::kUnitColumns, op.getGroup()) * 4 * ((op.getScales() ? 1 : 0) + (op.getZeros() ? 1 : 0));
   return shape;
 }
 

@@ -2,9 +2,9 @@
 
 #include "passes/tile_to_cuda/ComputedTiles.h"
 
-#include "passes/tile_to_cuda/SharedLayouts.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
+#include "passes/tile_to_cuda/SharedLayouts.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 #include <numeric>
@@ -118,7 +118,8 @@ StringAttr inlay::packingOf(ProgramOp program, Value view) {
 
 Layout inlay::pieceOfCodes() {
   Layout piece;
-  for (const LayoutPoint &basis : ArrayRef(codeLayout(8).bases(LayoutDim::Offset)).take_front(log2Ceil(codesOfPiece(8))))
+  for (const LayoutPoint &basis :
+       ArrayRef(codeLayout(8).bases(LayoutDim::Offset)).take_front(log2Ceil(codesOfPiece(8))))
     piece.addBit(LayoutDim::Offset, basis);
   return piece;
 }
@@ -166,7 +167,8 @@ int64_t inlay::vectorWidth(Value view, Value lastOffset, const Layout &layout, A
   int64_t most = 128 / std::max(8U, type.getElementType().getIntOrFloatBitWidth());
   if (type.getElementType().isInteger(4))
     most = 32;
-  if (std::optional<Layout> block = packedBlocks(program, view); block && (block->outBits(LayoutDim::Dim0) > 3 || packingOf(program, view).getValue() == kCodeRowsPacking))
+  if (std::optional<Layout> block = packedBlocks(program, view);
+      block && (block->outBits(LayoutDim::Dim0) > 3 || packingOf(program, view).getValue() == kCodeRowsPacking))
     return packedWidth(layout, *block, most);
   int64_t last = type.getShape().back(), width = most;
   auto shrink = [&](int64_t limit) { width = std::gcd(width, limit); };

@@ -81,8 +81,8 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
   if (!op.getColumns() && columnsOfInstruction(columns) != columns)
     return op.emitOpError() << "has " << rhs.dropEncoding() << " on the right; wgmma.h has no instruction of "
                             << columns << " rows there";
-  bool isFirst = !op.getColumns() && (matchPattern(op.getAccumulator(), m_AnyZeroFloat()) ||
-                                      matchPattern(op.getAccumulator(), m_Zero()));
+  bool isFirst = !op.getColumns() &&
+                 (matchPattern(op.getAccumulator(), m_AnyZeroFloat()) || matchPattern(op.getAccumulator(), m_Zero()));
   Value sums = isFirst ? local(registerLayout(op.getResult()).size(LayoutDim::Register), type.getElementType(), "sums")
                        : materialize(op.getAccumulator(), "sums");
   Value packed = packedTiles.lookup(op.getLhs());
@@ -111,9 +111,10 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
     auto describe = [&](StringRef name, Value pointer) {
       return k.name(name, k.call(i64, "swizzled_tile", "wgmma.h", pointer));
     };
-    Value a = isLeftShared
-                  ? describe("left", k.offset(left->second.first, k.add(left->second.second, ownRows(left->second.first))))
-                  : Value();
+    Value a =
+        isLeftShared
+            ? describe("left", k.offset(left->second.first, k.add(left->second.second, ownRows(left->second.first))))
+            : Value();
     Value c = describe("right", from);
     Value yes = arith::ConstantIntOp::create(k, 1, 1), accumulates = yes;
     if (isFirst)

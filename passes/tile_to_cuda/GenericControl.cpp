@@ -22,9 +22,8 @@ static bool mustStayRolled(scf::ForOp op) {
   constexpr ptrdiff_t mostCopies = 2;
   auto fetches = op.getBody()->getOps<tile::FetchOp>();
   return std::distance(fetches.begin(), fetches.end()) > mostCopies ||
-         llvm::any_of(op.getBody()->getOps<tile::DotAsyncOp>(), [](tile::DotAsyncOp dot) {
-           return matchPattern(dot.getAccumulator(), m_AnyZeroFloat());
-         });
+         llvm::any_of(op.getBody()->getOps<tile::DotAsyncOp>(),
+                      [](tile::DotAsyncOp dot) { return matchPattern(dot.getAccumulator(), m_AnyZeroFloat()); });
 }
 
 LogicalResult GenericLowering::forOp(scf::ForOp op) {

@@ -122,7 +122,8 @@ Value GenericLowering::image(Value source, ArrayRef<int64_t> components) {
   return sum;
 }
 
-/// The part of a coordinate that the thread alone decides, computed once, at the start of the kernel or of its epilogue.
+/// The part of a coordinate that the thread alone decides, computed once, at the start of the kernel or of its
+/// epilogue.
 Value GenericLowering::threadCoordinate(const Layout &layout, int dim) {
   using enum LayoutDim;
   Layout key = layout.restricted({Lane, Warp});

@@ -95,7 +95,9 @@ LogicalResult GenericLowering::dequantize(tile::DequantizeOp op) {
 //===----------------------------------------------------------------------===//
 
 /// What unpack_pairs.h makes of a code, less the code.
-static int64_t biasOf(tile::Codes codes) { return codes == tile::Codes::U4 ? 128 : codes == tile::Codes::U8 ? -128 : 0; }
+static int64_t biasOf(tile::Codes codes) {
+  return codes == tile::Codes::U4 ? 128 : codes == tile::Codes::U8 ? -128 : 0;
+}
 
 /// A pair of equal numbers of bf16.
 static Value constantPair(KernelBuilder &k, double value) {

@@ -186,7 +186,8 @@ LogicalResult GenericLowering::extractSlice(tensor::ExtractSliceOp op) {
     ringTiles[op.getResult()] = {buffer, add(start, index(op.getStaticOffset(1) / tile::kAtomColumns * slab))};
     return success();
   }
-  if (auto dequantize = op.getSource().getDefiningOp<tile::DequantizeOp>(); dequantize && isInSlot(dequantize.getBytes())) {
+  if (auto dequantize = op.getSource().getDefiningOp<tile::DequantizeOp>();
+      dequantize && isInSlot(dequantize.getBytes())) {
     packedTiles[op.getResult()] =
         unpackPairs(dequantize, registerLayout(op.getResult()), op.getStaticOffset(1), op.getType().getDimSize(1));
     return success();

@@ -138,8 +138,7 @@ LogicalResult inlay::checkInstructions(tile::ProgramOp program) {
   auto check = [](Operation *op) -> LogicalResult {
     auto elementOf = [](Value tile) { return debugString(cast<RankedTensorType>(tile.getType()).getElementType()); };
     if (auto dot = dyn_cast<tile::DotOp>(op); dot && !mmaOf(dot))
-      return dot.emitOpError() << "of " << elementOf(dot.getLhs())
-                               << " operands has no CUDA lowering; "
+      return dot.emitOpError() << "of " << elementOf(dot.getLhs()) << " operands has no CUDA lowering; "
                                << (cast<RankedTensorType>(dot.getLhs().getType()).getElementTypeBitWidth() == 8
                                        ? "codes are multiplied by the schedule gemm"
                                        : "compile with --dtype bfloat16 or float16");

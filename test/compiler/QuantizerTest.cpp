@@ -33,7 +33,7 @@ struct Format {
   const char *name;
   std::optional<hf::Codes> layers;
   bool fp8Head;
-  bool ofTokens = false;                      // activations are quantized for each token
+  bool ofTokens = false;                         // activations are quantized for each token
   double mostDivergence = 1e-4, sameTop = 0.995; // of the distributions
   std::string test() const { return std::string(name) + (ofTokens ? "_activations" : ""); }
 };
@@ -169,8 +169,7 @@ TEST_P(OddSizesTest, CpuComputesWhatTheEvaluatorDoes) {
 
 /// int4 refuses columns that are no multiple of 32.
 INSTANTIATE_TEST_SUITE_P(Formats, OddSizesTest,
-                         testing::Values(Format{"fp8", hf::Codes::kF8E4M3, true},
-                                         Format{"int8", hf::Codes::kI8, false},
+                         testing::Values(Format{"fp8", hf::Codes::kF8E4M3, true}, Format{"int8", hf::Codes::kI8, false},
                                          Format{"fp8", hf::Codes::kF8E4M3, false, /*ofTokens=*/true},
                                          Format{"int8", hf::Codes::kI8, false, /*ofTokens=*/true}),
                          [](const auto &info) { return info.param.test(); });

@@ -182,9 +182,9 @@ llm::QuantizedAttr Importer::quantizedAttr(const WeightSpec &weight) {
   constexpr int64_t group = 128; // of kGroups
   llm::ActivationsAttr activations;
   if (form.activations != ActivationScheme::kFloats && form.activations != ActivationScheme::kOther)
-    activations = llm::ActivationsAttr::get(
-        builder.getContext(), codesOf(form.codes), form.activations == ActivationScheme::kGroups ? group : 0,
-        form.input_scale.empty() ? FlatSymbolRefAttr() : symbol(form.input_scale));
+    activations = llm::ActivationsAttr::get(builder.getContext(), codesOf(form.codes),
+                                            form.activations == ActivationScheme::kGroups ? group : 0,
+                                            form.input_scale.empty() ? FlatSymbolRefAttr() : symbol(form.input_scale));
   return llm::QuantizedAttr::get(builder.getContext(), codesOf(form.codes), symbol(form.scales),
                                  form.zero_points.empty() ? FlatSymbolRefAttr() : symbol(form.zero_points),
                                  form.zero_point, form.group, activations);
@@ -283,7 +283,9 @@ Value Importer::buildLogits(Value rows) {
   at(StringRef(names.lm_head));
   auto type = RankedTensorType::get({ShapedType::kDynamic, config.vocab_size}, builder.getF32Type());
   FlatSymbolRefAttr bias = config.head_bias ? biasOf(StringRef(names.lm_head)) : FlatSymbolRefAttr();
-  Value logits = llm::LinearOp::create(builder, TypeRange{type}, rows, /*scales=*/Value(), weightOf(head), bias, StringAttr()).getResult(0);
+  Value logits =
+      llm::LinearOp::create(builder, TypeRange{type}, rows, /*scales=*/Value(), weightOf(head), bias, StringAttr())
+          .getResult(0);
   logits = buildScale("logits_multiplier", logits, config.logits_scale);
   if (!config.logits_softcap)
     return logits;

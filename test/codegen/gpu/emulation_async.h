@@ -231,8 +231,7 @@ template <typename T, int N> static void wgmma_m64k16_columns(float *d, const in
     }
   }
 }
-template <typename T, int N>
-static void wgmma_m64k16_registers(float *d, const int *a, long long b, bool accumulate) {
+template <typename T, int N> static void wgmma_m64k16_registers(float *d, const int *a, long long b, bool accumulate) {
   int g = lane() / 4, t = lane() % 4;
   float rows[2][16] = {}; // g and g + 8
   struct Operand {
