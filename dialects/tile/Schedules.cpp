@@ -175,8 +175,8 @@ std::optional<PipelineShape> SwapAbAttr::getPipeline() const {
        isFull = getConsumers() > 2 || (getConsumers() == 2 && getTileRows() > 128);
   if (areCodes && isFull) {
     shape.producers = 4;
-    shape.producerRegisters = 40;
-    shape.consumerRegisters = getConsumers() > 2 ? 104 : 232;
+    shape.producerRegisters = getConsumers() > 2 ? 64 : 56;
+    shape.consumerRegisters = getConsumers() > 2 ? 104 : 224;
   }
   return shape;
 }

@@ -165,6 +165,9 @@ void AsyncFlow::write(Operation *op, Value pointer, Value index) {
   if (state.multiplied.count(base))
     kernel.report(op, llvm::Twine("overwrites ") + nameOf(pointer) +
                           ", which products of other warps may still read, without a barrier in between");
+  if (kernel.barriersOf.count(base) && state.readAlone.count(base))
+    kernel.report(op, llvm::Twine("overwrites ") + nameOf(pointer) +
+                          ", which other threads may still read, without a barrier in between");
   if (state.readByOthers.count(base))
     kernel.report(op, llvm::Twine("overwrites ") + nameOf(pointer) +
                           ", which other blocks may still read, without a cluster barrier in between");

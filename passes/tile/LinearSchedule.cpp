@@ -138,8 +138,9 @@ tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr 
   if (areCodes) {
     // Codes are few bytes beside the rows, which more warpgroups share; they need registers while they are unpacked.
     for (int64_t consumers : {4, 2, 1})
-      for (int64_t split = 1; split <= (shape.rowTiles > 1 ? 1 : 8); ++split)
-        if (tileRows <= 64 || consumers <= 2)
+      // Clusters of other sizes leave parts of the chip empty, and the rest waits for a second round.
+      for (int64_t split : {1, 2, 3, 4, 6})
+        if ((tileRows <= 64 || consumers <= 2) && (split == 1 || shape.rowTiles == 1))
           consider(consumers, split, consumers == 4 || tileRows > 64 ? 1 : slots);
   } else {
     for (int64_t consumers : {2, 1}) {

@@ -803,3 +803,48 @@ cuda.kernel @unknown() attributes {threads = 128 : i64} {
   // expected-error @+1 {{tma_store_2d is unknown to the verifier; give it a row in passes/cuda/AsyncCalls.cpp}}
   cuda.call "tma_store_2d" from "tma.h"(%x) : (!cuda.ptr<f32, shared>) -> ()
 }
+
+// -----
+
+cuda.kernel @changed_fragments() attributes {threads = 128 : i64} {
+  %c0 = arith.constant 0 : index
+  %word = arith.constant 0 : i32
+  %on = arith.constant true
+  %tile = cuda.shared 0 : !cuda.ptr<bf16, shared>
+  %acc = cuda.local : !cuda.local<16xf32>
+  %pairs = cuda.local : !cuda.local<4xi32>
+  %p = cuda.address %pairs[%c0] : !cuda.local<4xi32> -> !cuda.ptr<i32, local>
+  cuda.depend
+  %d = cuda.call "swizzled_tile" from "wgmma.h"(%tile) : (!cuda.ptr<bf16, shared>) -> i64
+  cuda.call "wgmma_fence" from "wgmma.h"() : () -> ()
+  cuda.call "wgmma_m64k16_registers<bfloat16, 32>" from "wgmma.h"(%acc, %p, %d, %on) : (!cuda.local<16xf32>, !cuda.ptr<i32, local>, i64, i1) -> ()
+  cuda.call "wgmma_commit" from "wgmma.h"() : () -> ()
+  // expected-error @+1 {{cuda.set changes a variable, which products may still read; no wgmma_wait covers them}}
+  cuda.set %word, %pairs[%c0] : i32, !cuda.local<4xi32>
+  cuda.call "wgmma_wait<0>" from "wgmma.h"() : () -> ()
+  %v = cuda.get %acc[%c0] : !cuda.local<16xf32> -> f32
+}
+
+// -----
+
+cuda.kernel @overwritten(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenance = #cuda.provenance<weight>}) attributes {threads = 32 : i64} {
+  %c0 = arith.constant 0 : index
+  %count = arith.constant 1 : i32
+  %bytes = arith.constant 1024 : index
+  %lane = cuda.special lane
+  %leads = arith.cmpi eq, %lane, %c0 : index
+  %ring = cuda.shared 0 : !cuda.ptr<i8, shared>
+  %full = cuda.shared 1024 : !cuda.ptr<i64, shared>
+  scf.if %leads {
+    cuda.call "mbarrier_init" from "mbarrier.h"(%full, %count) : (!cuda.ptr<i64, shared>, i32) -> ()
+    cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+    cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%full, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
+    cuda.call "bulk_copy" from "bulk_copy.h"(%ring, %w, %bytes, %full) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+  }
+  cuda.sync_warp
+  cuda.depend
+  cuda.call "mbarrier_wait" from "mbarrier.h"(%full, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
+  %v = cuda.load %ring[%lane] : !cuda.ptr<i8, shared>, index -> i8
+  // expected-error @+1 {{cuda.store overwrites the shared memory at 0, which other threads may still read, without a barrier in between}}
+  cuda.store %v, %ring[%c0] : i8, !cuda.ptr<i8, shared>, index
+}
