@@ -31,12 +31,20 @@ template <typename T> __device__ __forceinline__ void mma_8_rows(float *d, const
   mma_m16n8k16<T>(d, a0, b0);
   mma_m16n8k16<T>(d, a1, b1);
 }
-// The same with rows 8..15: `high` holds row g + 8.
-template <typename T> __device__ __forceinline__ void mma_16_rows(float *d, const int *low, const int *high, uint4 b) {
-  const int a0[4] = {low[0], high[0], low[1], high[1]}, a1[4] = {low[2], high[2], low[3], high[3]};
+// The same with rows 8..15: a[0..3] is row g, a[4..7] row g + 8.
+template <typename T> __device__ __forceinline__ void mma_16_rows(float *d, const int *a, uint4 b) {
+  const int a0[4] = {a[0], a[4], a[1], a[5]}, a1[4] = {a[2], a[6], a[3], a[7]};
   const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};
   mma_m16n8k16<T>(d, a0, b0);
   mma_m16n8k16<T>(d, a1, b1);
+}
+// The same product with the weights as its left operand: `low` and `high` are 8 adjacent elements along k of weight
+// rows g and g + 8, `x` those of column g of the activations. d[0..1] are (g, 2t..2t+1), d[2..3] (g + 8, 2t..2t+1).
+template <typename T> __device__ __forceinline__ void mma_weights(float *d, uint4 low, uint4 high, const int *x) {
+  const int a0[4] = {int(low.x), int(high.x), int(low.y), int(high.y)};
+  const int a1[4] = {int(low.z), int(high.z), int(low.w), int(high.w)};
+  mma_m16n8k16<T>(d, a0, x);
+  mma_m16n8k16<T>(d, a1, x + 2);
 }
 
 // Four 8 x 8 matrices of 16-bit elements; lane l gives the address of row l % 8 of matrix l / 8.

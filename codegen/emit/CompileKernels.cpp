@@ -111,7 +111,7 @@ FailureOr<CudaKernels> inlay::compileCudaKernels(ModuleOp module, const CudaOpti
     result.module.get()->setAttr(tile::kTargetAttr, target);
   OpBuilder builder = OpBuilder::atBlockEnd(result.module->getBody());
   for (tile::ProgramOp program : module.getOps<tile::ProgramOp>())
-    if (!isLibraryProduct(program))
+    if (isCompiled(program))
       builder.clone(*program);
   if (failed(runPasses(*result.module, options)) || failed(verify(*result.module)))
     return failure();

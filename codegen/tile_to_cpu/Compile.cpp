@@ -201,6 +201,8 @@ LogicalResult inlay::compileCpuKernels(ModuleOp module, const CpuOptions &option
   builder.setInsertionPointToStart(kernels->getBody());
   llvm::MapVector<StringRef, size_t> views;
   for (auto program : module.getOps<tile::ProgramOp>()) {
+    if (tile::CollectiveOp::of(program))
+      continue; // the runtime runs it
     builder.clone(*program);
     views[program.getSymName()] = program.getArgumentTypes().size();
   }

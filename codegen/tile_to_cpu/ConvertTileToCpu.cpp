@@ -89,6 +89,7 @@ LogicalResult ProgramLowering::lowerOp(Operation *op) {
         scalars.map(rank.getResult(), index(0));
         return success();
       })
+      .Case<tile::UnwrittenOp>([](auto) { return success(); }) // launches come one after the other
       // A cluster is one block here.
       .Case<tile::ClusterSizeOp>([&](auto size) {
         scalars.map(size.getResult(), index(1));
@@ -102,7 +103,7 @@ LogicalResult ProgramLowering::lowerOp(Operation *op) {
         memories[stage.getResult()] = materialize(stage.getValue());
         return success();
       })
-      .Case<tensor::ExtractSliceOp>([&](auto slice) { return lower(slice); })
+      .Case<tensor::ExtractSliceOp, tensor::ConcatOp>([&](auto slice) { return lower(slice); })
       .Case<tile::ForWarpsOp>([&](auto warps) { return lower(warps); })
       .Case<tensor::ExtractOp>([&](auto extract) {
         SmallVector<Value> at = scalarsOf(extract.getIndices());
@@ -284,7 +285,8 @@ LogicalResult ProgramLowering::lower(tile::ForWarpsOp op) {
 
 /// A slice is the memory of its tile, from another element on.
 LogicalResult ProgramLowering::lower(tensor::ExtractSliceOp op) {
-  if (op.getSourceType().getRank() != 2 || op.getType().getRank() != 2 || !op.hasUnitStride())
+  int64_t rank = op.getSourceType().getRank();
+  if (rank < 1 || rank > 2 || op.getType().getRank() != rank || !op.hasUnitStride())
     return op.emitOpError() << "takes " << op.getType() << " of " << op.getSourceType()
                             << "; the cpu target takes neighbouring rows and columns of a matrix";
   SmallVector<Value> offsets;
@@ -292,7 +294,21 @@ LogicalResult ProgramLowering::lower(tensor::ExtractSliceOp op) {
     auto value = dyn_cast<Value>(offset);
     offsets.push_back(value ? scalars.lookup(value) : index(*getConstantIntValue(offset)));
   }
-  memories[op.getResult()] = partOf(materialize(op.getSource()), offsets[0], offsets[1]);
+  memories[op.getResult()] = partOf(materialize(op.getSource()), rank == 2 ? offsets[0] : index(0), offsets.back());
+  return success();
+}
+
+/// Tiles side by side.
+LogicalResult ProgramLowering::lower(tensor::ConcatOp op) {
+  if (op.getDim() != 1 || op.getType().getRank() != 2)
+    return op.emitOpError() << "gives " << op.getType() << "; the cpu target puts columns of matrices side by side";
+  Memory whole = scratchFor(op.getResult());
+  int64_t column = 0;
+  for (Value part : op.getInputs()) {
+    fill(partOf(whole, index(0), index(column)), part);
+    column += shapeOf(part).columns;
+  }
+  memories[op.getResult()] = whole;
   return success();
 }
 

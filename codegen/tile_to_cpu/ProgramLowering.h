@@ -134,6 +134,7 @@ private:
   mlir::LogicalResult lower(mlir::scf::WhileOp op);
   mlir::LogicalResult lower(tile::ForWarpsOp op);
   mlir::LogicalResult lower(mlir::tensor::ExtractSliceOp op);
+  mlir::LogicalResult lower(mlir::tensor::ConcatOp op);
   void lower(tile::StoreOp op);
   void lower(tile::ScatterOp op);
   void lower(tile::ReadOp op);

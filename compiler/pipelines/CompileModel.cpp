@@ -18,6 +18,8 @@
 #include "frontends/hf/import/Import.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
+#include "mlir/Pass/PassManager.h"
+#include "passes/llm/Passes.h"
 #include "passes/tile_to_cuda/Pipelines.h"
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/step_sizes.h"
@@ -238,6 +240,8 @@ private:
     progress(fmt::format("imported {} in {:.1f} s; --max-model-len {} --max-num-seqs {} --max-num-batched-tokens {}",
                          request.modelDirectory, secondsSince(begin), limits.maxModelLen, limits.maxNumSeqs,
                          limits.maxNumBatchedTokens));
+    if (failed(shard(*model)))
+      return diagnostics.failure("dividing the model among ranks");
     if (request.emit == EmitStage::Llm) {
       llvm::raw_string_ostream stream(out);
       model->print(stream);
@@ -274,6 +278,15 @@ private:
     return write(*checkpoint, std::move(kernels), begin);
   }
 
+  /// Makes `model` the program of each of the ranks.
+  LogicalResult shard(ModuleOp model) {
+    PassManager passes(&context);
+    ShardPassOptions options;
+    options.tensorParallelSize = request.tensorParallelSize;
+    passes.addPass(createShardPass(options));
+    return passes.run(model);
+  }
+
   /// The plan of all targets.
   flatbuffers::Offset<plan::Plan> buildPlan(flatbuffers::FlatBufferBuilder &fb, const hf::ModelConfig &config,
                                             const std::vector<flatbuffers::Offset<plan::CacheGroup>> &groups,
@@ -283,7 +296,8 @@ private:
     std::vector<flatbuffers::Offset<flatbuffers::String>> sizes;
     for (const char *name : kStepSizeNames)
       sizes.push_back(fb.CreateString(name));
-    return plan::CreatePlanDirect(fb, kBundleFormatVersion, &sizes, /*ranks=*/1, model, &targets);
+    return plan::CreatePlanDirect(fb, kBundleFormatVersion, &sizes, static_cast<uint32_t>(request.tensorParallelSize),
+                                  model, &targets);
   }
 
   absl::Status write(const hf::Checkpoint &checkpoint, llvm::json::Object kernels, Clock::time_point begin) {
@@ -355,7 +369,8 @@ private:
     CompiledTarget result{std::move(*tiles), {}, {}, {}, {}};
     auto programs = llvm::to_vector(result.tiles->getOps<tile::ProgramOp>());
     size_t ofLibraries = llvm::count_if(programs, isLibraryProduct);
-    progress(fmt::format("{}: {} kernels to compile{}, lowered in {:.1f} s", target, programs.size() - ofLibraries,
+    progress(fmt::format("{}: {} kernels to compile{}, lowered in {:.1f} s", target,
+                         llvm::count_if(programs, isCompiled),
                          ofLibraries ? fmt::format(", {} left to cublaslt", ofLibraries) : "", secondsSince(begin)));
     if (request.emit == EmitStage::Scheduled && target != "cpu") {
       PassManager schedule(result.tiles->getContext());
@@ -383,8 +398,11 @@ private:
     options.cpu = request.cpu;
     for (tile::ProgramOp program : programs) {
       result.kernels.push_back({program, {}, {}});
-      result.manifestKernels.push_back(
-          llvm::json::Object{{"name", program.getSymName().str()}, {"traffic", describeTraffic(program)}});
+      if (tile::CollectiveOp collective = tile::CollectiveOp::of(program))
+        result.manifestKernels.push_back(describeCollective(program, collective));
+      else
+        result.manifestKernels.push_back(
+            llvm::json::Object{{"name", program.getSymName().str()}, {"traffic", describeTraffic(program)}});
     }
     CpuLibrary library;
     if (failed(compileCpuKernels(*result.tiles, options, library)))
@@ -392,6 +410,12 @@ private:
     bundle.files.emplace_back("kernels/cpu/kernels.so", std::move(library.bytes));
     result.cpuFeatures = std::move(library.features);
     return absl::OkStatus();
+  }
+
+  static llvm::json::Object describeCollective(tile::ProgramOp program, tile::CollectiveOp collective) {
+    return llvm::json::Object{{"name", program.getSymName().str()},
+                              {"collective", tile::stringifyCollectiveKind(collective.getKind()).str()},
+                              {"traffic", describeTraffic(program)}};
   }
 
   /// Adds a program that a library computes, so that no kernel is compiled for it.
@@ -419,9 +443,14 @@ private:
     result.cudaKernels = std::move(compiled->module);
     if (request.saveIr)
       bundle.files.emplace_back("kernels/" + target + "/" + options.irName, std::move(compiled->ir));
-    for (auto program : result.tiles->getOps<tile::ProgramOp>())
+    for (auto program : result.tiles->getOps<tile::ProgramOp>()) {
       if (isLibraryProduct(program) && failed(addLibraryProduct(result, program)))
         return diagnostics.failure("describing a library product");
+      if (tile::CollectiveOp collective = tile::CollectiveOp::of(program)) {
+        result.kernels.push_back({program, {}, {}});
+        result.manifestKernels.push_back(describeCollective(program, collective));
+      }
+    }
     for (CudaKernel &kernel : compiled->kernels) {
       cuda::KernelOp op = kernel.op;
       std::string name = op.getSymName().str();

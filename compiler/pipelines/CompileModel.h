@@ -41,6 +41,7 @@ struct CompileRequest {
   std::string quantizationEval; // file with text, to compare the quantized model with the unquantized one; empty: none
   WeightsMode weights = WeightsMode::Pack;
   EmitStage emit = EmitStage::Bundle;
+  int64_t tensorParallelSize = 1; // ranks that run the bundle together
   std::optional<int64_t> maxModelLen, maxNumSeqs, maxNumBatchedTokens;
   int64_t blockSize = 16;         // positions per page of the KV cache
   bool explain = false;           // print which ops were fused, which were not, and why

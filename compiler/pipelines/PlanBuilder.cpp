@@ -105,6 +105,10 @@ static flatbuffers::Offset<plan::Source> buildSource(flatbuffers::FlatBufferBuil
   if (source.getHeadDim())
     steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Permute, source.getHeadDim(), /*offset=*/0,
                                            source.getRotaryDim(), /*parts=*/source.getRotaryDim() / 2));
+  if (llm::ShardAttr shard = source.getShard())
+    steps.push_back(plan::CreateRecipeStep(fb, plan::RecipeOp_Shard, /*block=*/0, /*offset=*/shard.getIndex() + 1,
+                                           /*count=*/shard.getSize(), shard.getParts(),
+                                           shard.getAxis() == llm::Axis::Rows ? plan::Axis_Rows : plan::Axis_Columns));
   return plan::CreateSourceDirect(fb, source.getName().str().c_str(), steps.empty() ? nullptr : &steps);
 }
 
@@ -261,6 +265,22 @@ buildLibraryProduct(flatbuffers::FlatBufferBuilder &fb, tile::ProgramOp program,
                                           &*input, &*weight, &*output, product.residual ? &*residual : nullptr);
 }
 
+/// What ranks do together; `views` are those of the program.
+static FailureOr<flatbuffers::Offset<plan::Collective>> buildCollective(flatbuffers::FlatBufferBuilder &fb,
+                                                                        tile::CollectiveOp collective) {
+  tile::ViewType input = collective.getInput().getType();
+  FailureOr<plan::DataType> type = dataType(collective, input.getElementType());
+  if (failed(type))
+    return failure();
+  bool gathers = collective.getKind() == tile::CollectiveKind::AllGather;
+  static_assert(static_cast<int>(tile::CollectiveKind::AllReduce) == plan::CollectiveOp_AllReduce &&
+                static_cast<int>(tile::CollectiveKind::AllGather) == plan::CollectiveOp_AllGather);
+  return plan::CreateCollective(fb, static_cast<plan::CollectiveOp>(collective.getKind()),
+                                static_cast<plan::Extent>(*input.getExtent()),
+                                static_cast<uint32_t>(input.getShape()[1]), *type, /*peer=*/0,
+                                gathers ? static_cast<uint32_t>(collective.getOutput().getType().getShape()[1]) : 0);
+}
+
 static flatbuffers::Offset<plan::Code> buildCode(flatbuffers::FlatBufferBuilder &fb, cuda::KernelOp kernel) {
   if (!kernel)
     return plan::CreateCode(fb);
@@ -278,6 +298,12 @@ static FailureOr<flatbuffers::Offset<plan::Kernel>> buildKernel(flatbuffers::Fla
   if (failed(views))
     return failure();
   std::string name = facts.name().str();
+  if (tile::CollectiveOp collective = tile::CollectiveOp::of(facts.program)) {
+    FailureOr<flatbuffers::Offset<plan::Collective>> body = buildCollective(fb, collective);
+    if (failed(body))
+      return failure();
+    return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_Collective, body->Union());
+  }
   if (!facts.library)
     return plan::CreateKernelDirect(fb, name.c_str(), &*views, plan::KernelBody_Code,
                                     buildCode(fb, facts.kernel).Union());

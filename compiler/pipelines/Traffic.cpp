@@ -2,6 +2,8 @@
 
 #include "compiler/pipelines/Traffic.h"
 
+#include "dialects/llm/Llm.h"
+
 #include "mlir/IR/BuiltinOps.h"
 
 #include <map>
@@ -25,9 +27,10 @@ struct Uses {
 static Uses usesOf(BlockArgument view) {
   Uses uses;
   for (Operation *user : view.getUsers()) {
-    uses.loaded |= isa<tile::LoadOp>(user);
+    auto collective = dyn_cast<tile::CollectiveOp>(user);
+    uses.loaded |= isa<tile::LoadOp>(user) || (collective && collective.getInput() == view);
     uses.gathered |= isa<tile::GatherOp>(user);
-    uses.stored |= isa<tile::StoreOp>(user);
+    uses.stored |= isa<tile::StoreOp>(user) || (collective && collective.getOutput() == view);
     uses.scattered |= isa<tile::ScatterOp>(user);
   }
   return uses;
@@ -74,7 +77,10 @@ llvm::json::Object inlay::describeTraffic(tile::ProgramOp program) {
   Amounts reads, writes, flops;
   std::string rows = rowExtent(program);
   int64_t heads = modelSize(program, "heads"), kvHeads = modelSize(program, "kv_heads"),
-          headDim = modelSize(program, "head_dim");
+          headDim = modelSize(program, "head_dim"), ranks = llm::getRanks(program);
+  // Those of one rank.
+  heads /= ranks;
+  kvHeads /= std::min(kvHeads, ranks);
   for (BlockArgument argument : program.getBody().getArguments()) {
     auto view = cast<tile::ViewType>(argument.getType());
     ArrayRef<int64_t> shape = view.getShape();

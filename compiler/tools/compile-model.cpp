@@ -54,6 +54,10 @@ int main(int argc, char **argv) {
   app.add_option("--block-size", request.blockSize, "Tokens per page of the KV cache")
       ->check(CLI::IsMember({8, 16, 32, 64, 128}))
       ->default_val(16);
+  app.add_option("--tensor-parallel-size", request.tensorParallelSize,
+                 "Ranks that run the bundle together, each with its part of the weights; short form -tp")
+      ->check(CLI::PositiveNumber)
+      ->default_val(1);
   std::map<std::string, inlay::EmitStage> stages{{"llm", inlay::EmitStage::Llm},
                                                  {"tile", inlay::EmitStage::Tile},
                                                  {"scheduled", inlay::EmitStage::Scheduled},

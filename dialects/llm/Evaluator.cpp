@@ -5,33 +5,14 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "dialects/llm/Evaluator.h"
+#include "dialects/llm/EvaluatorStep.h"
 
-#include "dialects/llm/WeightReader.h"
-#include "llvm/ADT/StringMap.h"
 #include <cmath>
 #include <numbers>
 #include <numeric>
 
 using namespace mlir;
 using namespace inlay::llm;
-
-namespace {
-
-/// The values of one evaluation.
-struct Step {
-  /// What was computed for a value of the graph. The verifier has checked that its type stands for a `T`.
-  template <typename T> const T &get(Value value) const { return std::get<T>(*values.at(value)); }
-  const Matrix &rows(Value value) const { return get<Matrix>(value); }
-
-  void set(Value value, GraphValue result) { values[value] = std::make_shared<const GraphValue>(std::move(result)); }
-
-  DenseMap<Value, std::shared_ptr<const GraphValue>> values;
-  /// The weight that an op names.
-  std::function<FailureOr<const Matrix *>(Operation *, FlatSymbolRefAttr)> weight;
-};
-
-} // namespace
 
 /// Checks that rows meet as many others.
 static LogicalResult verifyRows(Operation *op, int64_t found, StringRef of, int64_t expected) {
@@ -172,6 +153,32 @@ static LogicalResult evaluateNorm(Step &step, NormInterface op) {
 static LogicalResult evaluate(Step &step, RmsNormOp op) { return evaluateNorm(step, op); }
 static LogicalResult evaluate(Step &step, LayerNormOp op) { return evaluateNorm(step, op); }
 
+static LogicalResult evaluate(Step &step, SumOfSquaresOp op) {
+  const Matrix &input = step.rows(op.getInput());
+  Matrix result(input.rows, 1);
+  for (int64_t i = 0; i < input.rows; ++i)
+    for (double x : input.row(i))
+      result.values[i] += x * x;
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
+static LogicalResult evaluate(Step &step, RmsScaleOp op) {
+  FailureOr<const Matrix *> weight = op.getWeight() ? step.weight(op, op.getWeightAttr()) : nullptr;
+  const Matrix &squares = step.rows(op.getSquares());
+  Matrix result = step.rows(op.getInput());
+  if (failed(weight) || failed(verifyRows(op, result.rows, "the squares", squares.rows)))
+    return failure();
+  double offset = op.getWeightOffset().convertToDouble(), eps = op.getEps().convertToDouble();
+  for (int64_t i = 0; i < result.rows; ++i) {
+    double scale = 1 / std::sqrt(squares.values[i] / static_cast<double>(op.getColumns()) + eps);
+    for (auto [j, x] : llvm::enumerate(result.row(i)))
+      x *= scale * (elementAt(*weight, j, 1) + offset);
+  }
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
 static LogicalResult evaluate(Step &step, RopeOp op) {
   RopeTableOp table = op.getTableOp();
   int64_t tableRows = cast<RankedTensorType>(table.getType()).getDimSize(0);
@@ -234,9 +241,10 @@ static LogicalResult evaluate(Step &step, KvAppendOp op) {
   return success();
 }
 
-/// Attention of query head `head` over positions [begin, end) of its kv head. `sinks` may be null.
-static void attend(PagedAttentionOp op, int64_t head, ArrayRef<double> query, const CachedSequence &sequence,
-                   int64_t begin, int64_t end, const Matrix *sinks, MutableArrayRef<double> result) {
+/// Attention of query head `head` of a rank over positions [begin, end) of its kv head. `sinks` may be null.
+static void attend(PagedAttentionOp op, int64_t rank, int64_t head, ArrayRef<double> query,
+                   const CachedSequence &sequence, int64_t begin, int64_t end, const Matrix *sinks,
+                   MutableArrayRef<double> result) {
   int64_t column = head / (op.getHeads() / op.getKvHeads()) * query.size();
   std::vector<double> scores;
   for (int64_t position = begin; position < end; ++position) {
@@ -249,7 +257,8 @@ static void attend(PagedAttentionOp op, int64_t head, ArrayRef<double> query, co
       score = cap * std::tanh(score / cap);
     }
     if (op.getAlibi())
-      score += (*op.getAlibi())[head] * static_cast<double>(position - (end - 1));
+      score += (*op.getAlibi())[rank * static_cast<int64_t>(op.getHeads()) + head] *
+               static_cast<double>(position - (end - 1));
     scores.push_back(score);
   }
   double largest = *llvm::max_element(scores);
@@ -289,7 +298,7 @@ static LogicalResult evaluate(Step &step, PagedAttentionOp op) {
                               << sequence->keys.columns << " columns";
     int64_t begin = op.getWindow() ? std::max<int64_t>(0, end - *op.getWindow()) : 0;
     for (int64_t head = 0; head < static_cast<int64_t>(op.getHeads()); ++head)
-      attend(op, head, queries.row(row).slice(head * headDim, headDim), *sequence, begin, end, *sinks,
+      attend(op, step.rank, head, queries.row(row).slice(head * headDim, headDim), *sequence, begin, end, *sinks,
              result.row(row).slice(head * headDim, headDim));
   }
   step.set(op.getResult(), std::move(result));
@@ -330,6 +339,18 @@ static LogicalResult evaluate(Step &step, AddOp op) {
     return failure();
   for (auto [x, y] : llvm::zip(result.values, rhs.values))
     x += y;
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
+static LogicalResult evaluate(Step &step, AddBiasOp op) {
+  FailureOr<const Matrix *> bias = step.weight(op, op.getBiasAttr());
+  if (failed(bias))
+    return failure();
+  Matrix result = step.rows(op.getInput());
+  for (int64_t i = 0; i < result.rows; ++i)
+    for (auto [x, b] : llvm::zip(result.row(i), (*bias)->values))
+      x += b;
   step.set(op.getResult(), std::move(result));
   return success();
 }
@@ -385,91 +406,20 @@ static LogicalResult evaluate(Step &step, SampleOp op) {
   return success();
 }
 
-static LogicalResult evaluateBlock(Step &step, Block &block);
-
-static LogicalResult evaluate(Step &step, GroupOp op) {
-  Block &body = op.getBody().front();
-  if (failed(evaluateBlock(step, body)))
-    return failure();
-  for (auto [outer, inner] : llvm::zip(op.getResults(), body.getTerminator()->getOperands())) {
-    std::shared_ptr<const GraphValue> value = step.values.at(inner); // a copy: the insertion may move the map
-    step.values[outer] = std::move(value);
-  }
-  return success();
-}
-
-using EvaluateFunction = LogicalResult (*)(Step &, Operation *);
-
-template <typename... Ops> static llvm::StringMap<EvaluateFunction> makeTable() {
-  llvm::StringMap<EvaluateFunction> table;
+/// Adds ops that each rank evaluates alone.
+template <typename... Ops> static void addOps(EvaluatorTable &table) {
   (table.try_emplace(Ops::getOperationName(),
-                     [](Step &step, Operation *op) -> LogicalResult { return evaluate(step, cast<Ops>(op)); }),
+                     [](MutableArrayRef<Step> steps, Operation *op) -> LogicalResult {
+                       for (Step &step : steps)
+                         if (failed(evaluate(step, cast<Ops>(op))))
+                           return failure();
+                       return success();
+                     }),
    ...);
-  return table;
 }
 
-static LogicalResult evaluateBlock(Step &step, Block &block) {
-  static const llvm::StringMap<EvaluateFunction> table =
-      makeTable<ActivationOp, AddOp, EmbeddingOp, GatedActivationOp, GatherRowsOp, GroupOp, KvAppendOp, LayerNormOp,
-                LinearOp, PagedAttentionOp, PositionEmbeddingOp, QuantizeOp, RmsNormOp, RopeOp, SampleOp, ScaleOp,
-                SoftcapOp>();
-  for (Operation &op : block.without_terminator()) {
-    auto it = table.find(op.getName().getStringRef());
-    if (it == table.end())
-      return op.emitOpError() << "has no case in the reference evaluator (dialects/llm/Evaluator.cpp)";
-    if (failed(it->second(step, &op)))
-      return failure();
-  }
-  return success();
-}
-
-/// Checks that `argument` is what `type` stands for.
-static LogicalResult verifyArgument(func::FuncOp function, unsigned index, const GraphValue &argument) {
-  Type type = function.getArgumentTypes()[index];
-  auto fail = [&](const Twine &found) {
-    return function.emitError() << "argument " << index << " of @" << function.getSymName() << " is " << type
-                                << ", found " << found;
-  };
-  if (auto tensor = dyn_cast<RankedTensorType>(type)) {
-    if (tensor.getElementType().isInteger(32))
-      return std::holds_alternative<TokenIds>(argument) ? success() : fail("no token ids");
-    auto *matrix = std::get_if<Matrix>(&argument);
-    if (!matrix || tensor.getRank() != 2)
-      return fail("no matrix");
-    return matrix->columns == tensor.getDimSize(1) ? success() : fail(Twine(matrix->columns) + " columns");
-  }
-  if (isa<KvCacheType>(type))
-    return std::holds_alternative<KvCache>(argument) ? success() : fail("no cache");
-  auto *batch = std::get_if<Batch>(&argument);
-  if (!batch || !isa<BatchType>(type))
-    return fail("no batch");
-  if (batch->sequences.size() != batch->positions.size())
-    return fail(Twine(batch->sequences.size()) + " sequences and " + Twine(batch->positions.size()) + " positions");
-  if (!batch->temperatures.empty() && batch->temperatures.size() != batch->logitRows.size())
-    return fail(Twine(batch->temperatures.size()) + " temperatures for " + Twine(batch->logitRows.size()) +
-                " rows of logits");
-  return success();
-}
-
-Evaluator::Evaluator(TensorReader reader) : weights(std::make_unique<WeightReader>(std::move(reader))) {}
-Evaluator::~Evaluator() = default;
-
-FailureOr<std::vector<GraphValue>> Evaluator::evaluate(func::FuncOp function, ArrayRef<GraphValue> arguments) {
-  if (arguments.size() != function.getNumArguments())
-    return function.emitError() << "@" << function.getSymName() << " takes " << function.getNumArguments()
-                                << " arguments, found " << arguments.size();
-  Step step;
-  step.weight = [&](Operation *user, FlatSymbolRefAttr name) { return weights->read(user, name); };
-  for (auto [i, argument] : llvm::enumerate(arguments)) {
-    if (failed(verifyArgument(function, i, argument)))
-      return failure();
-    step.set(function.getArgument(i), argument);
-  }
-  Block &body = function.getBody().front();
-  if (failed(evaluateBlock(step, body)))
-    return failure();
-  std::vector<GraphValue> results;
-  for (Value value : body.getTerminator()->getOperands())
-    results.push_back(*step.values.at(value));
-  return results;
+void inlay::llm::addOpsOfOneRank(EvaluatorTable &table) {
+  addOps<ActivationOp, AddBiasOp, AddOp, EmbeddingOp, GatedActivationOp, GatherRowsOp, KvAppendOp, LayerNormOp,
+         LinearOp, PagedAttentionOp, PositionEmbeddingOp, QuantizeOp, RmsNormOp, RmsScaleOp, RopeOp, SampleOp, ScaleOp, SoftcapOp,
+         SumOfSquaresOp>(table);
 }

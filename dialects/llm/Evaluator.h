@@ -63,8 +63,8 @@ class WeightReader;
 /// Evaluates functions of one module and keeps the weights that they read.
 class Evaluator {
 public:
-  /// `reader` is asked for the sources of weights that hold no value.
-  explicit Evaluator(TensorReader reader);
+  /// `reader` is asked for the sources of weights that hold no value. `ranks` are those of the module (`llm.ranks`).
+  explicit Evaluator(TensorReader reader, int64_t ranks = 1);
   ~Evaluator();
 
   /// The results of `function` for `arguments`. Fails after a diagnostic at the op that cannot be evaluated: an
@@ -72,8 +72,13 @@ public:
   /// with a temperature other than 0.
   mlir::FailureOr<std::vector<GraphValue>> evaluate(mlir::func::FuncOp function, llvm::ArrayRef<GraphValue> arguments);
 
+  /// The same on all ranks, which run each op together: `arguments` and the results are those of each rank. Each has a
+  /// cache of its own.
+  mlir::FailureOr<std::vector<std::vector<GraphValue>>>
+  evaluateRanks(mlir::func::FuncOp function, llvm::ArrayRef<std::vector<GraphValue>> arguments);
+
 private:
-  std::unique_ptr<WeightReader> weights;
+  std::vector<std::unique_ptr<WeightReader>> weights; // of each rank
 };
 
 } // namespace inlay::llm

@@ -202,7 +202,31 @@ static LogicalResult verifyGroups(WeightOp op, FlatSymbolRefAttr name, SymbolTab
   return success();
 }
 
+LogicalResult AddBiasOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyWeight(*this, getBiasAttr(), {columns(getInput())}, symbols);
+}
+
+LogicalResult RmsScaleOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return getWeight() ? verifyWeight(*this, getWeightAttr(), {columns(getInput())}, symbols) : success();
+}
+
+/// Checks that the ranks of the module can have the parts of the sources of `op`.
+static LogicalResult verifyShards(WeightOp op) {
+  int64_t ranks = getRanks(op);
+  for (Attribute attribute : op.getSourcesAttr()) {
+    ShardAttr shard = SourceAttr::of(attribute).getShard();
+    if (shard && ranks % shard.getParts() != 0)
+      return op.emitOpError() << "has a source of " << shard.getParts() << " parts on " << ranks
+                              << " ranks, expected a divisor";
+    if (shard && shard.getAxis() == Axis::Columns && op.getTensorType().getRank() == 1)
+      return op.emitOpError() << "divides columns, but is a vector: " << op.getTensorType();
+  }
+  return success();
+}
+
 LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (getSources() && failed(verifyShards(*this)))
+    return failure();
   QuantizedAttr quantized = getQuantizedAttr();
   if (!quantized)
     return success();
@@ -213,6 +237,9 @@ LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbols) {
 }
 
 LogicalResult PagedAttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (int64_t all = static_cast<int64_t>(getHeads()) * getRanks(*this);
+      getAlibi() && static_cast<int64_t>(getAlibi()->size()) != all)
+    return emitOpError() << "has " << getAlibi()->size() << " slopes of ALiBi for " << all << " heads";
   return getSinks() ? verifyWeight(*this, getSinksAttr(), {static_cast<int64_t>(getHeads())}, symbols) : success();
 }
 
@@ -225,6 +252,7 @@ Attribute SourceAttr::parse(AsmParser &parser, Type) {
   bool transposed = false;
   int64_t block = 0, offset = 0, count = 0, headDim = 0, rotaryDim = 0;
   StorageAttr storage;
+  ShardAttr shard;
   if (parser.parseLess() || parser.parseAttribute(name))
     return {};
   std::pair<StringRef, int64_t *> numbers[] = {{"block", &block}, {"offset", &offset}, {"count", &count}};
@@ -238,14 +266,17 @@ Attribute SourceAttr::parse(AsmParser &parser, Type) {
       continue;
     }
     auto *number = llvm::find_if(numbers, [&](auto &entry) { return entry.first == key; });
-    if (number == std::end(numbers) && key != "deinterleave" && key != "storage")
+    if (number == std::end(numbers) && key != "deinterleave" && key != "storage" && key != "shard")
       return parser.emitError(loc) << "'" << key << "' is no part of a source; expected transposed, block, offset, "
-                                   << "count, deinterleave or storage",
+                                   << "count, deinterleave, storage or shard",
              Attribute();
     if (parser.parseEqual())
       return {};
     if (key == "storage") {
       if (parser.parseAttribute(storage))
+        return {};
+    } else if (key == "shard") {
+      if (parser.parseAttribute(shard))
         return {};
     } else if (key != "deinterleave") {
       if (parser.parseInteger(*number->second))
@@ -258,7 +289,7 @@ Attribute SourceAttr::parse(AsmParser &parser, Type) {
   if (parser.parseGreater())
     return {};
   return parser.getChecked<SourceAttr>(parser.getContext(), name, transposed, block, offset, count, headDim, rotaryDim,
-                                       storage);
+                                       storage, shard);
 }
 
 void SourceAttr::print(AsmPrinter &printer) const {
@@ -271,11 +302,14 @@ void SourceAttr::print(AsmPrinter &printer) const {
     printer << ", deinterleave = [" << getHeadDim() << ", " << getRotaryDim() << "]";
   if (getStorage())
     printer << ", storage = " << getStorage();
+  if (getShard())
+    printer << ", shard = " << getShard();
   printer << ">";
 }
 
 LogicalResult SourceAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringAttr name, bool, int64_t block,
-                                 int64_t offset, int64_t count, int64_t headDim, int64_t rotaryDim, StorageAttr) {
+                                 int64_t offset, int64_t count, int64_t headDim, int64_t rotaryDim, StorageAttr,
+                                 ShardAttr) {
   if (name.empty())
     return emitError() << "a source has the name of a tensor, found \"\"";
   if (block == 0 ? offset != 0 || count != 0 : offset < 0 || count < 1 || block - offset < count)
@@ -510,8 +544,6 @@ LogicalResult PagedAttentionOp::verify() {
   if (getWindow() && static_cast<int64_t>(*getWindow()) < 1)
     return emitOpError() << "has a window of " << static_cast<int64_t>(*getWindow())
                          << " positions, expected at least 1";
-  if (getAlibi() && getAlibi()->size() != getHeads())
-    return emitOpError() << "has " << getAlibi()->size() << " slopes of ALiBi for " << getHeads() << " heads";
   if (getAlibi() && !llvm::all_of(*getAlibi(), [](double slope) { return std::isfinite(slope); }))
     return emitOpError() << "has the slopes " << getAlibiAttr() << " of ALiBi, expected finite numbers";
   return verifyCap(*this, getSoftcapAttr());
@@ -548,6 +580,8 @@ int64_t RmsNormOp::getWeightBytes(int64_t) { return weightBytes(*this, getWeight
 int64_t LayerNormOp::getWeightBytes(int64_t) {
   return weightBytes(*this, getWeightAttr()) + weightBytes(*this, getBiasAttr());
 }
+int64_t AddBiasOp::getWeightBytes(int64_t) { return weightBytes(*this, getBiasAttr()); }
+int64_t RmsScaleOp::getWeightBytes(int64_t) { return weightBytes(*this, getWeightAttr()); }
 int64_t PagedAttentionOp::getWeightBytes(int64_t) { return weightBytes(*this, getSinksAttr()); }
 
 bool LinearOp::isAnchor() { return true; }
@@ -556,8 +590,9 @@ bool PagedAttentionOp::isAnchor() { return true; }
 // A whole-row norm: its weight scales what is staged, its 1/rms the rows of the product.
 bool RmsNormOp::canBePrologueOf(Operation *anchor) { return isa<LinearOp>(anchor) && !getGroup(); }
 int64_t RmsNormOp::getStagedVectors() { return getGroup() || !getWeightAttr() ? 0 : 1; }
-bool LayerNormOp::canBePrologueOf(Operation *) { return false; }
-int64_t LayerNormOp::getStagedVectors() { return 0; }
+// Statistics of the whole row come first, then weight and bias are applied to what is staged.
+bool LayerNormOp::canBePrologueOf(Operation *anchor) { return isa<LinearOp>(anchor) && !getGroup(); }
+int64_t LayerNormOp::getStagedVectors() { return getGroup() ? 0 : !!getWeightAttr() + !!getBiasAttr(); }
 bool GatherRowsOp::canBePrologueOf(Operation *anchor) { return isa<LinearOp>(anchor); }
 
 /// True for a product whose tiles an elementwise op can change before they are stored: of one result, or of two whose

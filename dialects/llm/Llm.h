@@ -17,6 +17,23 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+namespace inlay::llm {
+
+/// What ranks divide among them of the columns of a value: heads, columns of an MLP, rows of the vocabulary.
+struct SplitUnits {
+  int64_t count = 0;    // 0: the value is not divided
+  llvm::StringRef name; // "heads"
+  bool repeats = false; // where ranks are a multiple of `count`, several have the same unit
+  bool pads = false;    // a unit that some ranks lack is zeros
+
+  /// Whether `ranks` ranks can divide them.
+  bool canDivide(int64_t ranks) const { return pads || count % ranks == 0 || (repeats && ranks % count == 0); }
+  /// Different parts of `ranks` ranks.
+  int64_t getParts(int64_t ranks) const { return repeats ? std::min(count, ranks) : ranks; }
+};
+
+} // namespace inlay::llm
+
 #include "dialects/llm/LlmDialect.h.inc"
 #include "dialects/llm/LlmEnums.h.inc"
 #include "dialects/llm/LlmInterfaces.h.inc"
@@ -31,6 +48,11 @@ namespace inlay::llm {
 
 /// The library that may compute a linear (its attribute `library`), and the family of its group and program.
 inline constexpr llvm::StringLiteral kCublasLt = "cublaslt";
+
+/// The attribute of a module that says how many ranks run it together, each with its part of the weights.
+inline constexpr llvm::StringLiteral kRanksAttr = "llm.ranks";
+/// Its value in the module of `op`; 1 without it.
+int64_t getRanks(mlir::Operation *op);
 
 /// The name that `op` has in the checkpoint, or its mnemonic where it has none.
 llvm::StringRef getCheckpointName(mlir::Operation *op);

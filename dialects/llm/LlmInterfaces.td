@@ -52,4 +52,29 @@ def Llm_NormInterface : OpInterface<"NormInterface"> {
   }];
 }
 
+def Llm_ShardInterface : OpInterface<"ShardInterface"> {
+  let cppNamespace = "::inlay::llm";
+  let description = [{
+    How an op runs where the columns of its rows are divided among ranks. `llm-shard` uses only this interface: an op
+    without it takes and gives whole rows.
+  }];
+  let methods = [
+    InterfaceMethod<"What the ranks divide among them of the columns of operand `index`; nothing by default.",
+      "::inlay::llm::SplitUnits", "getSplitUnits", (ins "unsigned":$index), "", "return {};">,
+    InterfaceMethod<"True if a rank computes its columns of the result from its columns of the operands.",
+      "bool", "keepsColumns", (ins), "", "return true;">,
+    InterfaceMethod<"True for a sum, which may be taken before the sum over ranks.",
+      "bool", "isSum", (ins), "", "return false;">,
+    InterfaceMethod<"Attributes that name weights with elements for columns, or heads, of the operands.",
+      "::llvm::SmallVector<::llvm::StringRef>", "getWeightsOfColumns", (ins), "", "return {};">,
+    InterfaceMethod<"Makes it the op of one of `ranks` ranks, where its attributes count columns or heads.",
+      "void", "makePart", (ins "int64_t":$ranks), "", "return;">];
+}
+
+def Llm_CollectiveInterface : OpInterface<"CollectiveInterface"> {
+  let cppNamespace = "::inlay::llm";
+  let description = "An op that all ranks run together: its result depends on the operands of all of them.";
+  let methods = [InterfaceMethod<"What each rank contributes.", "::mlir::Value", "getInput">];
+}
+
 #endif // INLAY_DIALECTS_LLM_INTERFACES

@@ -36,6 +36,7 @@ def LlmDialect : Dialect {
 }
 
 include "dialects/llm/LlmQuantization.td"
+include "dialects/llm/LlmSharding.td"
 
 class LlmType<string name, string typeMnemonic> : TypeDef<LlmDialect, name> {
   let mnemonic = typeMnemonic;
@@ -89,7 +90,8 @@ def Llm_SourceAttr : AttrDef<LlmDialect, "Source"> {
     `deinterleave = [head_dim, rotary_dim]` puts rows of interleaved rope into the order of `llm.rope`: of each
     `head_dim` rows of the source, row i of the first `rotary_dim / 2` is the former row 2i, row i + rotary_dim / 2
     the former row 2i + 1; rows from `rotary_dim` on stay. The parameters are applied in this order.
-    `storage` says how a quantized checkpoint stores the elements; it comes before all but `transposed`.
+    `storage` says how a quantized checkpoint stores the elements; it comes before all but `transposed`. `shard` is
+    the part that a rank has of all this.
 
     | layout of a fused tensor | a part of it |
     |---|---|
@@ -105,14 +107,16 @@ def Llm_SourceAttr : AttrDef<LlmDialect, "Source"> {
   }];
   let parameters = (ins "::mlir::StringAttr":$name, "bool":$transposed, "int64_t":$block, "int64_t":$offset,
                         "int64_t":$count, "int64_t":$headDim, "int64_t":$rotaryDim,
-                        OptionalParameter<"::inlay::llm::StorageAttr">:$storage);
+                        OptionalParameter<"::inlay::llm::StorageAttr">:$storage,
+                        OptionalParameter<"::inlay::llm::ShardAttr">:$shard);
   // `block` of 0 takes all rows, `headDim` of 0 keeps their order.
   let builders = [AttrBuilder<(ins "::llvm::StringRef":$name, CArg<"bool", "false">:$transposed,
                                    CArg<"int64_t", "0">:$block, CArg<"int64_t", "0">:$offset, CArg<"int64_t", "0">:$count,
                                    CArg<"int64_t", "0">:$headDim, CArg<"int64_t", "0">:$rotaryDim,
-                                   CArg<"::inlay::llm::StorageAttr", "{}">:$storage), [{
+                                   CArg<"::inlay::llm::StorageAttr", "{}">:$storage,
+                                   CArg<"::inlay::llm::ShardAttr", "{}">:$shard), [{
     return $_get($_ctxt, ::mlir::StringAttr::get($_ctxt, name), transposed, block, offset, count, headDim, rotaryDim,
-                 storage);
+                 storage, shard);
   }]>];
   let hasCustomAssemblyFormat = 1;
   let genVerifyDecl = 1;
@@ -124,6 +128,10 @@ def Llm_SourceAttr : AttrDef<LlmDialect, "Source"> {
     std::optional<int64_t> getRows(int64_t tensorRows) const;
     /// The row of the tensor, after its storage, that is row `row` of the source.
     int64_t getTensorRow(int64_t row) const;
+    /// The same source, of which each rank has a part.
+    SourceAttr withShard(::inlay::llm::ShardAttr shard) const;
+    /// Columns of the matrix that a tensor stores if those of the weight are `columns`.
+    int64_t getWholeColumns(int64_t columns) const;
   }];
 }
 def Llm_SourcesAttr : TypedArrayAttrBase<AnyAttrOf<[StrAttr, Llm_SourceAttr]>, "array of tensor names and #llm.source">;
@@ -327,7 +335,8 @@ def Llm_QuantizeOp : LlmOp<"quantize", [Pure, DeclareOpInterfaceMethods<SymbolUs
 }
 
 class Llm_Norm<string mnemonic> : LlmOp<mnemonic, [Pure, Llm_NormInterface, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
-                                     DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBePrologueOf", "getStagedVectors", "getWeightBytes"]>]> {
+                                     DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBePrologueOf", "getStagedVectors", "getWeightBytes"]>,
+                                     DeclareOpInterfaceMethods<Llm_ShardInterface, ["keepsColumns", "getWeightsOfColumns"]>]> {
   let results = (outs Llm_Rows:$result);
   let hasVerifier = 1;
 }
@@ -368,7 +377,7 @@ def Llm_LayerNormOp : Llm_Norm<"layer_norm"> {
 }
 
 def Llm_RopeOp : LlmOp<"rope", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
-                              DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
+                              DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>, DeclareOpInterfaceMethods<Llm_ShardInterface>]> {
   let summary = "Rotary position embedding of every head (halves rotated).";
   let description = [{
     Su et al., 2021, in the form of transformers' `rotate_half`: with R the columns of
@@ -388,7 +397,8 @@ def Llm_RopeOp : LlmOp<"rope", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInte
   }];
 }
 
-def Llm_KvAppendOp : LlmOp<"kv_append", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
+def Llm_KvAppendOp : LlmOp<"kv_append", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>,
+                                       DeclareOpInterfaceMethods<Llm_ShardInterface, ["getSplitUnits"]>]> {
   let summary = "Writes the rows' keys and values at their positions.";
   let arguments = (ins Llm_KvCacheType:$cache, Llm_Rows:$key, Llm_Rows:$value, Llm_BatchType:$batch,
                        I64Attr:$layer, I64Attr:$head_dim);
@@ -398,7 +408,8 @@ def Llm_KvAppendOp : LlmOp<"kv_append", [Pure, DeclareOpInterfaceMethods<Llm_Fus
 }
 
 def Llm_PagedAttentionOp : LlmOp<"paged_attention", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
-                                         DeclareOpInterfaceMethods<Llm_FusionInterface, ["isAnchor", "getWeightBytes"]>]> {
+                                         DeclareOpInterfaceMethods<Llm_FusionInterface, ["isAnchor", "getWeightBytes"]>,
+                                         DeclareOpInterfaceMethods<Llm_ShardInterface, ["getSplitUnits", "getWeightsOfColumns", "makePart"]>]> {
   let summary = "Causal attention of each row over its sequence's cache.";
   let description = [{
     A row at position p attends to positions max(0, p - window + 1) .. p of its
@@ -406,8 +417,8 @@ def Llm_PagedAttentionOp : LlmOp<"paged_attention", [Pure, DeclareOpInterfaceMet
     h / (heads / kv_heads). Scores are `scale * q.k`, capped as
     `softcap * tanh(s / softcap)` where `softcap` is given.
 
-    `alibi` has a slope for each head (Press et al., 2022): `slope * (j - p)` is added
-    to the score of the key at position j. `sinks` names a weight with one logit for
+    `alibi` has a slope for each head (Press et al., 2022), of the heads of all ranks in
+    their order: `slope * (j - p)` is added to the score of the key at position j. `sinks` names a weight with one logit for
     each head. It takes part in the softmax like the score of one more key, whose value
     is zero.
   }];
@@ -421,7 +432,8 @@ def Llm_PagedAttentionOp : LlmOp<"paged_attention", [Pure, DeclareOpInterfaceMet
 }
 
 def Llm_GatedActivationOp : LlmOp<"gated_activation", [Pure, Elementwise, SameOperandsAndResultType,
-                                                        DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
+                                                        DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>,
+                    DeclareOpInterfaceMethods<Llm_ShardInterface, ["getSplitUnits"]>]> {
   let summary = "activation(gate) * up.";
   let arguments = (ins Llm_Rows:$gate, Llm_Rows:$up, Llm_ActivationAttr:$kind);
   let results = (outs Llm_Rows:$result);
@@ -429,7 +441,8 @@ def Llm_GatedActivationOp : LlmOp<"gated_activation", [Pure, Elementwise, SameOp
 }
 
 def Llm_ActivationOp : LlmOp<"activation", [Pure, Elementwise, SameOperandsAndResultType,
-                                             DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
+                                             DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>,
+                    DeclareOpInterfaceMethods<Llm_ShardInterface, ["getSplitUnits"]>]> {
   let summary = "activation(x), the activation of an MLP without a gate.";
   let arguments = (ins Llm_Rows:$input, Llm_ActivationAttr:$kind);
   let results = (outs Llm_Rows:$result);
@@ -437,7 +450,7 @@ def Llm_ActivationOp : LlmOp<"activation", [Pure, Elementwise, SameOperandsAndRe
 }
 
 def Llm_ScaleOp : LlmOp<"scale", [Pure, Elementwise, SameOperandsAndResultType,
-                                  DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
+                                  DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>, DeclareOpInterfaceMethods<Llm_ShardInterface>]> {
   let summary = "factor * x.";
   let arguments = (ins Llm_Rows:$input, F64Attr:$factor);
   let results = (outs Llm_Rows:$result);
@@ -446,7 +459,7 @@ def Llm_ScaleOp : LlmOp<"scale", [Pure, Elementwise, SameOperandsAndResultType,
 }
 
 def Llm_SoftcapOp : LlmOp<"softcap", [Pure, Elementwise, SameOperandsAndResultType,
-                                      DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
+                                      DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>, DeclareOpInterfaceMethods<Llm_ShardInterface>]> {
   let summary = "cap * tanh(x / cap), which bounds the logits of Gemma 2.";
   let arguments = (ins Llm_Rows:$input, F64Attr:$cap);
   let results = (outs Llm_Rows:$result);
@@ -455,7 +468,8 @@ def Llm_SoftcapOp : LlmOp<"softcap", [Pure, Elementwise, SameOperandsAndResultTy
 }
 
 def Llm_AddOp : LlmOp<"add", [Pure, Elementwise, Commutative, SameOperandsAndResultType,
-                              DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
+                              DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>,
+                              DeclareOpInterfaceMethods<Llm_ShardInterface, ["isSum"]>]> {
   let summary = "Residual addition.";
   let arguments = (ins Llm_Rows:$lhs, Llm_Rows:$rhs);
   let results = (outs Llm_Rows:$result);
@@ -470,7 +484,8 @@ def Llm_GatherRowsOp : LlmOp<"gather_rows", [Pure, DeclareOpInterfaceMethods<Llm
   let hasVerifier = 1;
 }
 
-def Llm_SampleOp : LlmOp<"sample", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+def Llm_SampleOp : LlmOp<"sample", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>,
+                                    DeclareOpInterfaceMethods<Llm_ShardInterface, ["getSplitUnits", "keepsColumns"]>]> {
   let summary = "Samples one token per logits row with the row's sampling parameters.";
   let description = [{
     The batch holds temperature, top-k, top-p and min-p of each row. A temperature
@@ -483,6 +498,8 @@ def Llm_SampleOp : LlmOp<"sample", [Pure, DeclareOpInterfaceMethods<Llm_FusionIn
   let results = (outs Llm_Ids:$result);
   let assemblyFormat = "$logits `,` $batch attr-dict `:` functional-type(operands, results)";
 }
+
+include "dialects/llm/LlmCollectives.td"
 
 //===----------------------------------------------------------------------===//
 // Groups

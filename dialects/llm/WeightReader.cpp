@@ -80,32 +80,31 @@ static double numberOf(Codes codes, std::byte code) {
   }
 }
 
-/// Appends what the quantizer of `source` makes of the rows of a tensor of floats: codes, or scales.
-static LogicalResult appendQuantized(WeightOp op, SourceAttr source, int64_t rows, int64_t columns,
-                                     ArrayRef<double> elements, std::vector<double> &values) {
+/// Makes rows of `columns` elements of a tensor of floats into what the quantizer of `source` says: codes, or scales.
+static LogicalResult readQuantized(WeightOp op, SourceAttr source, ArrayRef<double> elements, Matrix &result) {
   QuantizerAttr quantizer = source.getStorage().getQuantizer();
   QuantizerCodes type = quantizer.getCodes() == Codes::U4   ? QuantizerCodes::kU4
                         : quantizer.getCodes() == Codes::I8 ? QuantizerCodes::kI8
                                                             : QuantizerCodes::kF8E4M3;
-  int64_t size = quantizer.getGroup(), width = source.getStorage().getWordColumns(columns);
+  int64_t size = quantizer.getGroup(), width = source.getStorage().getWordColumns(result.columns);
   if (width % size != 0)
     return op.emitOpError() << "quantizes rows of " << width << " elements in groups of " << size;
   std::vector<float> floats(size);
   std::vector<std::byte> codes(size);
-  for (int64_t row = 0; row < rows; ++row)
+  for (int64_t row = 0; row < result.rows; ++row)
     for (int64_t first = 0; first < width; first += size) {
       for (int64_t column = 0; column < size; ++column)
         floats[column] =
-            static_cast<float>(readElement(source, elements, columns, source.getTensorRow(row), first + column));
+            static_cast<float>(readElement(source, elements, result.columns, source.getTensorRow(row), first + column));
       QuantizedGroup found = QuantizeGroup(type, floats, codes);
       if (std::isnan(found.scale))
         return op.emitOpError() << "quantizes row " << row << " of '" << source.getName().getValue()
                                 << "', which has a value that is not finite";
       if (quantizer.getMakesScales())
-        values.push_back(found.scale);
+        result.values.push_back(found.scale);
       else
         for (std::byte code : codes)
-          values.push_back(numberOf(quantizer.getCodes(), code));
+          result.values.push_back(numberOf(quantizer.getCodes(), code));
     }
   return success();
 }
@@ -130,7 +129,8 @@ LogicalResult WeightReader::expandNested(WeightOp op, NestedAttr nested, std::ve
   return success();
 }
 
-LogicalResult WeightReader::append(WeightOp op, SourceAttr source, int64_t columns, std::vector<double> &values) {
+/// All of a source, whatever part of it the rank has.
+FailureOr<Matrix> WeightReader::readSource(WeightOp op, SourceAttr source, int64_t columns) {
   llvm::Expected<std::vector<double>> elements = reader(source.getName());
   if (!elements)
     return op.emitOpError() << "has the source '" << source.getName().getValue()
@@ -144,8 +144,14 @@ LogicalResult WeightReader::append(WeightOp op, SourceAttr source, int64_t colum
   if (!rows)
     return op.emitOpError() << "has the source " << source << ", but the tensor has " << tensorRows << " rows of "
                             << columns;
-  if (storage && storage.getQuantizer())
-    return appendQuantized(op, source, *rows, columns, *elements, values);
+  Matrix result;
+  result.rows = *rows;
+  result.columns = columns;
+  if (storage && storage.getQuantizer()) {
+    if (failed(readQuantized(op, source, *elements, result)))
+      return failure();
+    return result;
+  }
   bool isScale = storage && storage.getScale();
   for (int64_t row = 0; row < *rows; ++row)
     for (int64_t column = 0; column < columns; ++column) {
@@ -153,8 +159,42 @@ LogicalResult WeightReader::append(WeightOp op, SourceAttr source, int64_t colum
       if (isScale && !(std::isfinite(value) && (value != 0 || storage.getAllowsZero())))
         return op.emitOpError() << "has the scale " << value << " of row " << row << " in '"
                                 << source.getName().getValue() << "', expected a finite number that is not 0";
-      values.push_back(value);
+      result.values.push_back(value);
     }
+  return result;
+}
+
+LogicalResult WeightReader::append(WeightOp op, SourceAttr source, int64_t columns, std::vector<double> &values) {
+  FailureOr<Matrix> all = readSource(op, source, source.getWholeColumns(columns));
+  if (failed(all))
+    return failure();
+  ShardAttr shard = source.getShard();
+  if (!shard) {
+    llvm::append_range(values, all->values);
+    return success();
+  }
+  if (shard.isWhole()) {
+    if (shard.getIndex() == shard.getPartOf(rank, ranks))
+      llvm::append_range(values, all->values);
+    return success();
+  }
+  bool ofRows = shard.getAxis() == Axis::Rows;
+  int64_t part = shard.getPartOf(rank, ranks), whole = ofRows ? all->rows : all->columns;
+  if (int64_t size = shard.getPartSize(whole);
+      size * shard.getParts() < whole || (shard.getSize() == 0 && size * shard.getParts() != whole))
+    return op.emitOpError() << "has the source " << source << ", but the tensor has " << whole << " "
+                            << stringifyAxis(shard.getAxis());
+  if (!ofRows) {
+    for (int64_t row = 0; row < all->rows; ++row)
+      llvm::append_range(values, all->row(row).slice(part * columns, columns));
+    return success();
+  }
+  int64_t rows = shard.getPartSize(whole);
+  for (int64_t row = part * rows; row < (part + 1) * rows; ++row)
+    if (row < whole)
+      llvm::append_range(values, all->row(row));
+    else
+      values.resize(values.size() + columns); // rows of padding
   return success();
 }
 

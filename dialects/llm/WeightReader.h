@@ -16,14 +16,17 @@ namespace inlay::llm {
 /// Reads weights when an op first asks, and keeps them.
 class WeightReader {
 public:
-  explicit WeightReader(TensorReader reader) : reader(std::move(reader)) {}
+  /// Weights are those of `rank`, one of `ranks`.
+  WeightReader(TensorReader reader, int64_t rank, int64_t ranks)
+      : reader(std::move(reader)), rank(rank), ranks(ranks) {}
 
   /// The weight that `user` names; one of rank 1 is a single row.
   mlir::FailureOr<const Matrix *> read(mlir::Operation *user, mlir::FlatSymbolRefAttr name);
 
 private:
   mlir::LogicalResult load(WeightOp op, Matrix &result);
-  /// Appends the rows of `source`, of `columns` elements each.
+  mlir::FailureOr<Matrix> readSource(WeightOp op, SourceAttr source, int64_t columns);
+  /// Appends the rows of `source` that the rank has, of `columns` elements each.
   mlir::LogicalResult append(WeightOp op, SourceAttr source, int64_t columns, std::vector<double> &values);
   /// Turns codes of scales into scales.
   mlir::LogicalResult expandNested(WeightOp op, NestedAttr nested, std::vector<double> &codes);
@@ -31,6 +34,7 @@ private:
   mlir::LogicalResult dequantize(WeightOp op, Matrix &codes);
 
   TensorReader reader;
+  int64_t rank, ranks;
   llvm::StringMap<Matrix> known;
 };
 

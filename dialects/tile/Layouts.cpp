@@ -219,8 +219,10 @@ RankedTensorType inlay::tile::withLayout(RankedTensorType tile, const LinearLayo
 
 LogicalResult ConvertLayoutOp::verify() {
   auto in = cast<RankedTensorType>(getValue().getType()), out = cast<RankedTensorType>(getResult().getType());
-  if (in.getShape() != out.getShape() || in.getElementType() != out.getElementType() || !layoutOf(in) || !layoutOf(out))
-    return emitOpError() << "turns " << in << " into " << out << "; expected the same tile in two #tile.layout";
+  bool isPlaced = layoutOf(in) || isa_and_nonnull<SharedAttr>(in.getEncoding());
+  if (in.getShape() != out.getShape() || in.getElementType() != out.getElementType() || !isPlaced || !layoutOf(out))
+    return emitOpError() << "turns " << in << " into " << out
+                         << "; expected the same tile in two #tile.layout, or in a #tile.shared and a #tile.layout";
   return success();
 }
 

@@ -51,22 +51,26 @@ static LogicalResult verifyRegisters(EmitError emitError, int64_t consumers, int
   return success();
 }
 
-LogicalResult MatvecAttr::verify(EmitError emitError, int64_t blocks, int64_t warps, int64_t chunkAtoms, int64_t stages,
-                                 int64_t groups, int64_t rows, int64_t chains, int64_t depth, int64_t slots,
-                                 int64_t partialBytes, int64_t sharedBytes) {
+LogicalResult StreamAttr::verify(EmitError emitError, int64_t blocks, int64_t warps, int64_t tileColumns, int64_t tileK,
+                                 int64_t stages, int64_t tiles, int64_t rows, int64_t depth, int64_t slots,
+                                 int64_t sharedBytes) {
   if (rows != 1 && rows != 8 && rows != 16)
     return emitError() << "has rows of " << rows << ", expected 1, 8 or 16";
+  if (tileColumns != 8 && tileColumns != 16)
+    return emitError() << "has tile_columns of " << tileColumns << ", expected 8 or 16";
+  if (tileK % kAtomColumns != 0)
+    return emitError() << "has tile_k of " << tileK << ", expected a multiple of " << kAtomColumns;
   return verifyRanges(emitError, {{"blocks", blocks, 1, kMost},
                                   {"warps", warps, 1, 32},
-                                  {"chunk_atoms", chunkAtoms, 1, 16},
+                                  {"tile_k", tileK, kAtomColumns, 1024},
                                   {"stages", stages, 1, 16},
-                                  {"groups", groups, 1, kMost},
-                                  {"chains", chains, 1, 2},
+                                  {"tiles", tiles, 1, 16},
                                   {"depth", depth, 1, 4},
                                   {"slots", slots, 1, 32},
-                                  {"partial_bytes", partialBytes, 0, kMost},
                                   {"shared_bytes", sharedBytes, 1, kMost}});
 }
+
+int64_t StreamAttr::share(int64_t k) const { return llvm::divideCeil(llvm::divideCeil(k, getTileK()), getWarps()); }
 
 LogicalResult GemmAttr::verify(EmitError emitError, int64_t blocks, int64_t tileRows, int64_t tileColumns,
                                int64_t tileK, int64_t stages, int64_t consumers, int64_t producerRegisters,
@@ -180,6 +184,14 @@ std::optional<PipelineShape> SwapAbAttr::getPipeline() const {
   }
   return shape;
 }
+std::optional<PipelineShape> StreamAttr::getPipeline() const {
+  return PipelineShape{.stages = getStages(),
+                       .producers = 0,
+                       .consumers = getWarps(),
+                       .streamsWeights = true,
+                       .slots = getSlots(),
+                       .sharedBytes = getSharedBytes()};
+}
 std::optional<PipelineShape> GemmAttr::getPipeline() const {
   return PipelineShape{getStages(), /*producers=*/4, /*consumers=*/4 * getConsumers(), getProducerRegisters(),
                        getConsumerRegisters()};
@@ -193,6 +205,11 @@ std::optional<PipelineShape> PrefillAttentionAttr::getPipeline() const {
                        .consumerRegisters = getConsumerRegisters(),
                        .products = 2,
                        .takesTurns = getConsumers() > 1};
+}
+
+std::optional<PipelineShape> DecodeAttentionAttr::getPipeline() const {
+  return PipelineShape{
+      .stages = getStages(), .producers = 0, .consumers = getWarps(), .products = 2, .slots = getSlots()};
 }
 
 std::optional<AttentionTile> DecodeAttentionAttr::getAttentionTile() const {

@@ -43,6 +43,16 @@ static void printStagedType(OpAsmPrinter &printer, Operation *, Type value, Type
   if (value != result)
     printer << "-> " << result;
 }
+static ParseResult parseStagedTypes(OpAsmParser &parser, TypeRange values, SmallVectorImpl<Type> &results) {
+  if (succeeded(parser.parseOptionalArrow()))
+    return parser.parseTypeList(results);
+  results.assign(values.begin(), values.end());
+  return success();
+}
+static void printStagedTypes(OpAsmPrinter &printer, Operation *, TypeRange values, TypeRange results) {
+  if (values != results)
+    printer << "-> " << results;
+}
 
 #include "dialects/tile/TileDialect.cpp.inc"
 #include "dialects/tile/TileEnums.cpp.inc"
@@ -206,6 +216,23 @@ LogicalResult ProgramOp::verify() {
       grid.getNumResults() > 3)
     return emitOpError() << "the grid maps the " << getMaxEnumValForExtent() + 1
                          << " sizes of a step to one to three dimensions, found " << getGridAttr();
+  return success();
+}
+
+CollectiveOp CollectiveOp::of(ProgramOp program) {
+  auto all = program.getOps<CollectiveOp>();
+  return all.empty() ? CollectiveOp() : *all.begin();
+}
+
+LogicalResult CollectiveOp::verify() {
+  ViewType input = getInput().getType(), output = getOutput().getType();
+  if (input.getRank() != 2 || output.getRank() != 2 || !input.getExtent() || input.getExtent() != output.getExtent() ||
+      input.getElementType() != output.getElementType())
+    return emitOpError() << "is of rows of one size of the step and one type, found " << input << " and " << output;
+  if (getKind() == CollectiveKind::AllReduce && input.getShape()[1] != output.getShape()[1])
+    return emitOpError() << "writes " << output.getShape()[1] << " columns of " << input.getShape()[1];
+  if (!llvm::hasNItems(getOperation()->getBlock()->without_terminator(), 1))
+    return emitOpError() << "is in a program with other ops, expected a program of its own";
   return success();
 }
 

@@ -57,6 +57,15 @@ def Tile_Reduction : I32EnumAttr<"Reduction", "how elements are combined", [
   let genSpecializedAttr = 0;
 }
 
+/// What ranks do together; the numbers are those of CollectiveOp in plan.fbs.
+def Tile_CollectiveKind : I32EnumAttr<"CollectiveKind", "how values of ranks are combined", [
+    I32EnumAttrCase<"AllReduce", 0, "all_reduce">,
+    I32EnumAttrCase<"AllGather", 1, "all_gather">]> {
+  let cppNamespace = "::inlay::tile";
+  let genSpecializedAttr = 0;
+}
+def Tile_CollectiveKindAttr : EnumAttr<TileDialect, Tile_CollectiveKind, "collective_kind">;
+
 def Tile_ExtentAttr : EnumAttr<TileDialect, Tile_Extent, "extent">;
 def Tile_ReductionAttr : EnumAttr<TileDialect, Tile_Reduction, "reduction">;
 
@@ -205,6 +214,28 @@ def Tile_ExtentOp : TileOp<"extent", [Pure]> {
   let assemblyFormat = "$which attr-dict";
 }
 
+def Tile_CollectiveOp : TileOp<"collective", [MemoryEffects<[MemRead, MemWrite]>, HasParent<"ProgramOp">]> {
+  let summary = "What all ranks do together with rows of the step; alone in its program.";
+  let description = [{
+    `all_reduce` writes the sum of the ranks' rows. `all_gather` writes their columns side by side, in the order of the
+    ranks, as far as rows of the output go. No kernel is compiled for such a program: the runtime of each rank runs it.
+
+    ```mlir
+    tile.program @sum(%x: !tile.view<?x64xbf16, activation, tokens>, %y: !tile.view<?x64xbf16, output, tokens>)
+        grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+      tile.collective all_reduce %x, %y : !tile.view<?x64xbf16, activation, tokens>, !tile.view<?x64xbf16, output, tokens>
+    }
+    ```
+  }];
+  let arguments = (ins Tile_CollectiveKindAttr:$kind, Tile_ViewType:$input, Tile_ViewType:$output);
+  let assemblyFormat = "$kind $input `,` $output attr-dict `:` type($input) `,` type($output)";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The collective that `program` is; null if it is none.
+    static CollectiveOp of(ProgramOp program);
+  }];
+}
+
 //===----------------------------------------------------------------------===//
 // Memory
 //===----------------------------------------------------------------------===//
@@ -340,7 +371,8 @@ def Tile_ConvertLayoutOp : TileOp<"convert_layout", [Pure]> {
   let summary = "The same tile in other registers.";
   let description = [{
     tile-assign-layouts puts it where a use needs another `#tile.layout` than the tile is kept in. Where a thread has all
-    elements that it needs, registers get other numbers; otherwise the tile goes through shared memory.
+    elements that it needs, registers get other numbers; otherwise the tile goes through shared memory. A result of
+    tile.warp_reduce, which has a `#tile.shared`, is read from there.
   }];
   let arguments = (ins Tile_AnyTile:$value);
   let results = (outs Tile_AnyTile:$result);

@@ -66,22 +66,26 @@ class TileNumbersAttr<string cppName, string family, dag fields, list<string> me
   }] # helpers;
 }
 
-def Tile_MatvecAttr : TileNumbersAttr<"Matvec", "matvec",
-    (ins "int64_t":$blocks, "int64_t":$warps, "int64_t":$chunk_atoms, "int64_t":$stages, "int64_t":$groups,
-         "int64_t":$rows, "int64_t":$chains, "int64_t":$depth, "int64_t":$slots, "int64_t":$partial_bytes,
-         "int64_t":$shared_bytes)> {
-  let summary = "A streaming matrix-vector product: weights flow through a ring for each warp, in chunks of 8 rows.";
+def Tile_StreamAttr : TileNumbersAttr<"Stream", "stream",
+    (ins "int64_t":$blocks, "int64_t":$warps, "int64_t":$tile_columns, "int64_t":$tile_k, "int64_t":$stages,
+         "int64_t":$tiles, "int64_t":$rows, "int64_t":$depth, "int64_t":$slots, "int64_t":$shared_bytes),
+    ["getPipeline"], [{
+    /// Bytes of a stage in the ring of a warp.
+    int64_t stageBytes() const { return getTileColumns() * getTileK() * 2; }
+    /// The steps along K of a warp: all have as many, except that the last ones may have fewer or none.
+    int64_t share(int64_t k) const;
+  }]> {
+  let summary = "A product of few rows: weights flow through a ring for each warp, which has a part of K.";
   let description = [{
     - `blocks` of the grid; each owns an equal part of the weight's rows
     - `warps` of a block, which share K
-    - `chunk_atoms`: atoms of 64 along K in one copy
-    - `stages`: chunks in a warp's ring
-    - `groups` of 8 weight rows that one pass over the activations serves
+    - `tile_columns` x `tile_k`: a tile of weights in the ring. 8 weight rows are the right side of the product, 16 the
+      left one; a multiple of 64 along K
+    - `stages`: tiles of weights in a warp's ring
+    - `tiles` that one pass over the activations serves
     - `rows` of activations: 1, 8 or 16
-    - `chains`: sums of a group that do not wait for each other
-    - `depth`: chunks that are loaded into registers ahead, with several rows
+    - `depth`: steps along K whose activations are loaded ahead, with several rows
     - `slots`: blocks that share a multiprocessor
-    - `partial_bytes` of shared memory for the warps' sums; 0: where the rings were
     - `shared_bytes` in all
   }];
 }
@@ -138,7 +142,7 @@ def Tile_SwapAbAttr : TileNumbersAttr<"SwapAb", "swap_ab",
 
 def Tile_DecodeAttentionAttr : TileNumbersAttr<"DecodeAttention", "decode_attention",
     (ins "int64_t":$query_rows, "int64_t":$tile_rows, "int64_t":$tile_keys, "int64_t":$warps, "int64_t":$stages,
-         "int64_t":$slots, "int64_t":$cluster), ["getAttentionTile", "getClusterBlocks"]> {
+         "int64_t":$slots, "int64_t":$cluster), ["getAttentionTile", "getClusterBlocks", "getPipeline"]> {
   let summary = "Attention of few query rows: keys and values stream through a ring for each warp.";
   let description = [{
     - `query_rows`, `tile_rows` x `tile_keys`: see AttentionTile in Tile.h; up to 16 rows, 16 keys

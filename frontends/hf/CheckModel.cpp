@@ -115,9 +115,13 @@ std::string Text(const std::optional<Checkpoint> &checkpoint, const Problems &pr
 
 } // namespace
 
-Report CheckModel(const std::string &directory, const CheckpointOptions &options, bool json) {
+Report CheckModel(const std::string &directory, const CheckpointOptions &options, bool json, const ExtraCheck &extra) {
   Problems problems;
   std::optional<Checkpoint> checkpoint = OpenCheckpoint(directory, options, problems);
+  if (absl::Status status = checkpoint && extra ? extra(*checkpoint) : absl::OkStatus(); !status.ok()) {
+    problems.Add(status);
+    checkpoint.reset();
+  }
   return {checkpoint.has_value(), json ? Json(checkpoint, problems) : Text(checkpoint, problems)};
 }
 

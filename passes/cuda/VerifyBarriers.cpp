@@ -81,14 +81,22 @@ static void verifyBytes(AsyncKernel &kernel, cuda::CallOp expect) {
                               llvm::Twine(*brought));
 }
 
+/// Whether `op` is passed before `other` wherever `other` is reached.
+static bool comesBefore(Operation *op, Operation *other) {
+  Operation *around = op->getBlock()->findAncestorOpInBlock(*other);
+  return around && op->isBeforeInBlock(around);
+}
+
 /// Checks that a call expects the bytes of a copy: at the same index of its mbarriers, or in another loop over the same
-/// indices.
+/// indices. Branches may fill the same stage, whose index is a constant then: each has a call of its own.
 static void verifyAnnouncement(AsyncKernel &kernel, const BarrierUses &uses, cuda::CallOp copy) {
   SmallVector<Value> own = indicesOf(barrierOf(copy));
   bool isAnnounced = llvm::any_of(uses.expects, [&](cuda::CallOp expect) {
     SmallVector<Value> indices = indicesOf(barrierOf(expect));
-    if (own.empty() || indices.empty() || areEqual(own.front(), indices.front()))
+    if (own.empty() || indices.empty())
       return true;
+    if (areEqual(own.front(), indices.front()))
+      return !getConstantIntValue(own.front()) || comesBefore(expect, copy);
     auto loopOf = [](Value index) -> scf::ForOp {
       auto argument = dyn_cast<BlockArgument>(index);
       return argument ? dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp()) : scf::ForOp();

@@ -104,9 +104,11 @@ namespace {
 
 struct EvaluatePass : inlay::impl::EvaluatePassBase<EvaluatePass> {
   void runOnOperation() override {
-    Evaluator evaluator([](StringRef) -> llvm::Expected<std::vector<double>> {
-      return llvm::createStringError("this pass reads no checkpoint; give the weight a value");
-    });
+    Evaluator evaluator(
+        [](StringRef) -> llvm::Expected<std::vector<double>> {
+          return llvm::createStringError("this pass reads no checkpoint; give the weight a value");
+        },
+        getRanks(getOperation()));
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (failed(evaluate(function, evaluator)))
         return signalPassFailure();
@@ -120,10 +122,11 @@ struct EvaluatePass : inlay::impl::EvaluatePassBase<EvaluatePass> {
         return failure();
       arguments.push_back(std::move(*argument));
     }
-    FailureOr<std::vector<GraphValue>> results = evaluator.evaluate(function, arguments);
+    std::vector<std::vector<GraphValue>> ofRanks(getRanks(function), arguments);
+    FailureOr<std::vector<std::vector<GraphValue>>> results = evaluator.evaluateRanks(function, ofRanks);
     if (failed(results))
       return failure();
-    for (auto [i, result] : llvm::enumerate(*results)) {
+    for (auto [i, result] : llvm::enumerate(results->front())) {
       llvm::outs() << '@' << function.getSymName() << " result " << i << '\n';
       std::visit([](const auto &value) { print(llvm::outs(), value); }, result);
     }

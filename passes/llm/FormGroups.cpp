@@ -121,7 +121,14 @@ private:
   /// True if a norm could join the kernel of `anchor` and scale its rows.
   bool isScaled(Operation *anchor) {
     auto norm = dyn_cast_or_null<FusionInterface>(anchor->getOperand(0).getDefiningOp());
-    return norm && !separateNorms && norm.canBePrologueOf(anchor) && norm.getStagedVectors() > 0;
+    return norm && !separateNorms && norm.canBePrologueOf(anchor) && norm.getStagedVectors() > 0 &&
+           !(maxRows > 1 && needsRowFirst(norm));
+  }
+
+  /// Whether `op` is a norm whose statistics must be known before the product: a mean is subtracted from what it takes.
+  static bool needsRowFirst(Operation *op) {
+    auto norm = dyn_cast<NormInterface>(op);
+    return norm && norm.subtractsMean();
   }
 
   /// Takes in `op`, which joins as `role`, and says so.
@@ -150,7 +157,7 @@ private:
       auto fusion = dyn_cast<FusionInterface>(op);
       if (!fusion || groupOf.count(op) || !fusion.canBePrologueOf(anchor))
         return;
-      if (std::string reason = prologueRefusal(fusion, anchor, group); !reason.empty()) {
+      if (std::string reason = prologueRefusal(fusion, reader, anchor, group); !reason.empty()) {
         op->emitRemark() << "not fused into " << group.name << ": " << reason;
         return;
       }
@@ -159,7 +166,7 @@ private:
     }
   }
 
-  std::string prologueRefusal(FusionInterface op, Operation *anchor, Group &group) {
+  std::string prologueRefusal(FusionInterface op, Operation *reader, Operation *anchor, Group &group) {
     if (separateNorms)
       return "the option separate-norms keeps it apart";
     if (!isReadOnlyBy(op, group))
@@ -168,6 +175,10 @@ private:
       return "the library reads rows as they are in memory";
     if (isGpu && (group.family == "gemm" || group.family == "swap_ab"))
       return "TMA stages the activations of the family " + group.family + ", and cannot change them";
+    if (isa<NormInterface>(*op) && reader != anchor)
+      return "'" + getCheckpointName(reader).str() + "' takes its result before the product";
+    if (needsRowFirst(op) && (group.family != "matvec" || maxRows > 1))
+      return "its mean takes a pass over the rows before the product, which only a step of one row keeps in registers";
     auto linear = dyn_cast<LinearOp>(anchor);
     if (group.family == "matvec" && linear && !fitsRegisters(linear, op.getStagedVectors(), tile::targetOf(linear)))
       return "a thread has no registers for its part of its weight beside the row of '" + linear.getWeight().str() +
@@ -184,7 +195,8 @@ private:
         continue;
       if (!fusion.canBeEpilogueOf(anchor)) {
         if (!fusion.isAnchor())
-          op->emitRemark() << "not fused into " << group.name << ": its result needs more than one tile of it";
+          op->emitRemark() << "not fused into " << group.name << ": its result needs "
+                           << (isa<CollectiveInterface>(op) ? "those of other ranks" : "more than one tile of it");
         continue;
       }
       if (std::string reason = epilogueRefusal(op, group); !reason.empty()) {
@@ -253,7 +265,7 @@ private:
   /// An op on single rows, and those that follow it: elementwise ops, at most one norm of the whole row, and what
   /// quantizes the row.
   void growRows(Operation *op) {
-    Group &group = newGroup(op, isa<SampleOp>(op) ? "sample" : "rows");
+    Group &group = newGroup(op, isa<SampleOp>(op) ? "sample" : isa<CollectiveInterface>(op) ? "collective" : "rows");
     auto norm = dyn_cast<NormInterface>(op);
     bool isRowWise = isa<GatherRowsOp>(op) || isLookup(op) || isElementwise(op) || (norm && !norm.getGroup());
     if (separateAll || !isRowWise)

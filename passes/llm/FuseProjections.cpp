@@ -173,7 +173,7 @@ private:
         break;
       }
       auto rope = dyn_cast<RopeOp>(op);
-      if (!rope && !isa<NormInterface>(op))
+      if (!rope && !isa<NormInterface, RmsScaleOp>(op))
         break;
       if (rope && !result.rope)
         result.rope = rope;

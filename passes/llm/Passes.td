@@ -12,7 +12,8 @@ def EvaluatePass : Pass<"llm-evaluate", "::mlir::ModuleOp"> {
     and of passes that must preserve them. The value of each parameter is its attribute
     `llm.value`: a dense constant for a tensor, a dictionary of arrays for a batch
     (`sequences` and `positions` of each row, `logit_rows`, `temperatures`). A cache starts
-    empty. Weights need a `value`. Results are printed to standard output, one row per line:
+    empty. Weights need a `value`. Of several ranks (`llm.ranks`), all have these values, and the results of the first
+    one are printed. Results are printed to standard output, one row per line:
 
     ```mlir
     func.func @rows(%x: tensor<?x2xf32> {llm.value = dense<[[1.0, 2.0]]> : tensor<1x2xf32>},
@@ -20,6 +21,25 @@ def EvaluatePass : Pass<"llm-evaluate", "::mlir::ModuleOp"> {
                                                      logit_rows = array<i64: 0>}}, %kv: !llm.kv_cache)
     ```
   }];
+}
+
+def ShardPass : Pass<"llm-shard", "::mlir::ModuleOp"> {
+  let summary = "Divides a model among the ranks of tensor parallelism.";
+  let description = [{
+    The result is the program of each of `tensor-parallel-size` ranks: they differ in the parts of weights that they
+    have (`#llm.shard`) alone. Ops say what is divided (`ShardInterface`): heads of attention, columns of an MLP, rows of
+    the vocabulary. A matrix product that makes it has some of the rows of its weight on each rank, one that reads it
+    some of the columns; its results are summed over the ranks (`all_reduce`) where they are first read, with the
+    bias and the residual after the sum. So attention and an MLP beside it share one sum. Norms over all heads sum
+    their squares. Logits are gathered. Runs before `llm-fuse-projections`.
+
+    Fails, with the numbers of ranks that work, where the ranks cannot divide heads, columns or groups of a quantized
+    weight evenly. Several ranks have the same kv heads where these are fewer. A vocabulary that is not a multiple of
+    the ranks is padded with zero rows, `vocabulary-padding` of them and multiples on each rank.
+  }];
+  let options = [
+    Option<"tensorParallelSize", "tensor-parallel-size", "int64_t", "1", "ranks that run the program together">,
+    Option<"vocabularyPadding", "vocabulary-padding", "int64_t", "64", "rows of a padded vocabulary on each rank are a multiple of it">];
 }
 
 def FuseProjectionsPass : Pass<"llm-fuse-projections", "::mlir::ModuleOp"> {

@@ -50,6 +50,9 @@ LogicalResult inlay::convertAttention(GroupOp group, PagedAttentionOp op, Progra
   Type element = cast<RankedTensorType>(op.getQuery().getType()).getElementType();
   if (Placement::of(op.getQuery()).column % d != 0 || Placement::of(op.getQuery()).rowColumns % d != 0)
     return op.emitError() << "has queries that do not lie on whole heads";
+  if (int64_t ranks = getRanks(op); op.getAlibi() && ranks > 1)
+    return op.emitError() << "has slopes of ALiBi for the heads of " << ranks
+                          << " ranks, which kernels cannot tell apart; compile with --tensor-parallel-size 1";
   int64_t qHeads = Placement::of(op.getQuery()).rowColumns / d, qFirst = Placement::of(op.getQuery()).column / d;
 
   Value queries = b.activationRows(op.getQuery(), d, Provenance::Activation);

@@ -21,6 +21,10 @@ static LogicalResult convertGroup(GroupOp group, ProgramBuilder &b, tile::Progra
       return convertAttention(group, attention, b, result);
     if (auto sample = dyn_cast<SampleOp>(op))
       return convertSample(group, sample, b, result);
+    if (auto collective = dyn_cast<CollectiveInterface>(op))
+      return convertCollective(group, collective, b, result);
+    if (auto squares = dyn_cast<SumOfSquaresOp>(op))
+      return convertSumOfSquares(group, squares, b, result);
   }
   // Without an anchor: heads, or rows.
   bool hasHeads = llvm::any_of(group.getBody().front(), [](Operation &op) {

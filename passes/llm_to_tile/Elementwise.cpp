@@ -54,8 +54,7 @@ Value inlay::emitInverseNorm(NormInterface norm, Value sumOfSquares, ProgramBuil
   return math::RsqrtOp::create(b, b.add(mean, b.like(mean, norm.getEps().convertToDouble())));
 }
 
-/// `columns` elements of `vector` from `at` on in f32; null without a vector.
-static Value loadVector(FlatSymbolRefAttr vector, Value at, int64_t columns, ProgramBuilder &b) {
+Value inlay::loadVector(FlatSymbolRefAttr vector, Value at, int64_t columns, ProgramBuilder &b) {
   return vector ? b.toF32(b.load(b.weightVector(vector), ValueRange{at}, {columns})) : Value();
 }
 

@@ -19,6 +19,9 @@ mlir::FailureOr<mlir::Value> emitElementwise(mlir::Operation *op, mlir::ValueRan
 /// 1 / sqrt(mean + eps) of the sums of the squares of `norm.getSize()` columns.
 mlir::Value emitInverseNorm(llm::NormInterface norm, mlir::Value sumOfSquares, ProgramBuilder &b);
 
+/// `columns` elements of the weight `vector` from `at` on in f32; null without one.
+mlir::Value loadVector(mlir::FlatSymbolRefAttr vector, mlir::Value at, int64_t columns, ProgramBuilder &b);
+
 /// `columns` elements from `at` on of the norm's weight plus its offset; null if the norm has no weight.
 mlir::Value loadNormWeight(llm::NormInterface norm, mlir::Value at, int64_t columns, ProgramBuilder &b);
 

@@ -3,7 +3,8 @@
 // y = epilogue(prologue(x) W^T): one block computes one tile of y. A norm in front
 // is applied in two halves, its weight to the activation while it is staged and its
 // 1/rms to the rows of the product, since rsqrt(mean(x^2)) is known only at the end
-// of the loop that reads x anyway.
+// of the loop that reads x anyway. A norm that subtracts the mean needs its statistics
+// first: loops over the rows come before that of the product.
 //
 //===----------------------------------------------------------------------===//
 
@@ -28,7 +29,7 @@ struct TileValue {
 /// What comes before the product: x, its norm and the gather of its rows. Rows of codes have neither.
 struct Prologue {
   Value input;
-  RmsNormOp norm;
+  NormInterface norm;
   GatherRowsOp gather;
 };
 
@@ -41,7 +42,7 @@ static FailureOr<Prologue> findPrologue(GroupOp group, LinearOp linear) {
   while (Operation *op = value.getDefiningOp()) {
     if (op->getParentOp() != group)
       break;
-    if (auto norm = dyn_cast<RmsNormOp>(op); norm && !norm.getGroup() && !prologue.norm && !prologue.gather) {
+    if (auto norm = dyn_cast<NormInterface>(op); norm && !norm.getGroup() && !prologue.norm && !prologue.gather) {
       prologue.norm = norm;
       value = norm.getInput();
     } else if (auto gather = dyn_cast<GatherRowsOp>(op); gather && !prologue.gather) {
@@ -54,6 +55,44 @@ static FailureOr<Prologue> findPrologue(GroupOp group, LinearOp linear) {
   }
   prologue.input = value;
   return prologue;
+}
+
+namespace {
+/// What a norm that subtracts the mean does to rows before its weight.
+struct Centering {
+  Value mean, inverse; // of each row
+  Value subtract(Value x, LinearTile shape, ProgramBuilder &b) const { return b.sub(x, b.broadcast(mean, 1, shape.k)); }
+  Value apply(Value x, LinearTile shape, ProgramBuilder &b) const {
+    return b.mul(subtract(x, shape, b), b.broadcast(inverse, 1, shape.k));
+  }
+};
+} // namespace
+
+/// Two loops along k, as the norm alone has them: the sum of a row, and that of the squares of what is left without the
+/// mean.
+static Centering emitStatistics(NormInterface norm, int64_t k, LinearTile shape,
+                                llvm::function_ref<Value(Value)> loadInput, ProgramBuilder &b) {
+  auto sumOf = [&](llvm::function_ref<Value(Value)> term) {
+    Value zero = b.full(b.tileType({shape.m}, b.getF32Type()), 0.0);
+    return b.loop(b.index(0), b.index(k), shape.k, zero, [&](Value at, ValueRange carried) {
+      Value value = term(b.toF32(loadInput(at)));
+      if (k % shape.k != 0) { // past the end of a row that others share lie other values
+        Value inside = b.less(b.add(b.iota(shape.k), b.splat(b.toI32(at), {shape.k})),
+                              b.full(b.tileType({shape.k}, b.getI32Type()), k));
+        value = b.select(b.broadcast(inside, 0, shape.m), value, b.like(value, 0.0));
+      }
+      return SmallVector<Value>{b.add(carried[0], b.reduce(Reduction::Add, value, 1))};
+    })[0];
+  };
+  Centering centering;
+  Value sum = sumOf([](Value x) { return x; });
+  centering.mean = b.mul(sum, b.like(sum, 1.0 / static_cast<double>(k)));
+  Value squares = sumOf([&](Value x) {
+    Value difference = centering.subtract(x, shape, b);
+    return b.mul(difference, difference);
+  });
+  centering.inverse = emitInverseNorm(norm, squares, b);
+  return centering;
 }
 
 /// Queries, keys and values of one product: rotates the pairs, stores q, appends k and v.
@@ -307,18 +346,33 @@ static Value emitProduct(LinearOp linear, const Prologue &prologue, Value row, V
   Value rows;
   if (prologue.gather)
     rows = b.load(b.metadata("LogitRowIndices", b.getI32Type(), tile::Extent::LogitRows), ValueRange{row}, {shape.m});
-  RmsNormOp norm = prologue.norm;
-  if (norm && norm.getWeightAttr())
-    b.weightVector(norm.getWeightAttr()); // takes its place among the arguments
+  NormInterface norm = prologue.norm;
+  if (norm)
+    for (FlatSymbolRefAttr vector : {norm.getWeightAttr(), norm.getBiasAttr()})
+      if (vector)
+        b.weightVector(vector); // takes its place among the arguments
+  auto loadInput = [&](Value at) {
+    Value from = inputColumn ? Value(arith::AddIOp::create(b, at, b.index(inputColumn))) : at;
+    return rows ? b.gather(input, rows, from, shape.k) : b.load(input, ValueRange{row, from}, {shape.m, shape.k});
+  };
+  bool needsRowFirst = norm && norm.subtractsMean();
+  Centering centering;
+  if (needsRowFirst)
+    centering = emitStatistics(norm, k, shape, loadInput, b);
 
   SmallVector<Value> init{b.full(b.tileType({shape.m, shape.n}, b.getF32Type()), 0.0)};
-  if (norm)
+  if (norm && !needsRowFirst)
     init.push_back(b.full(b.tileType({shape.m}, b.getF32Type()), 0.0));
   SmallVector<Value> sums = b.loop(b.index(0), b.index(k), shape.k, init, [&](Value at, ValueRange carried) {
-    Value from = inputColumn ? Value(arith::AddIOp::create(b, at, b.index(inputColumn))) : at;
-    Value x = rows ? b.gather(input, rows, from, shape.k) : b.load(input, ValueRange{row, from}, {shape.m, shape.k});
+    Value x = loadInput(at);
     SmallVector<Value> next(carried);
-    if (norm) {
+    if (needsRowFirst) {
+      x = centering.apply(b.toF32(x), shape, b);
+      if (Value scale = loadNormWeight(norm, at, shape.k, b))
+        x = b.mul(x, b.broadcast(scale, 0, shape.m));
+      if (Value bias = loadNormBias(norm, at, shape.k, b))
+        x = b.add(x, b.broadcast(bias, 0, shape.m));
+    } else if (norm) {
       Value wide = b.toF32(x);
       next[1] = b.add(carried[1], b.reduce(Reduction::Add, b.mul(wide, wide), 1));
       if (Value scale = loadNormWeight(norm, at, shape.k, b))
@@ -337,7 +391,7 @@ static Value emitProduct(LinearOp linear, const Prologue &prologue, Value row, V
   }
   if (Value scales = weight.scalesOfRows(col, shape.n))
     acc = b.mul(acc, b.broadcast(scales, 0, shape.m));
-  if (norm)
+  if (norm && !needsRowFirst)
     acc = b.mul(acc, b.broadcast(emitInverseNorm(norm, sums[1], b), 1, shape.n));
   return acc;
 }

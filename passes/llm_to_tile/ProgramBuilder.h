@@ -154,6 +154,10 @@ mlir::LogicalResult convertAttention(llm::GroupOp group, llm::PagedAttentionOp o
 mlir::LogicalResult convertRows(llm::GroupOp group, ProgramBuilder &b, tile::ProgramOp &result);
 mlir::LogicalResult convertHeads(llm::GroupOp group, ProgramBuilder &b, tile::ProgramOp &result);
 mlir::LogicalResult convertSample(llm::GroupOp group, llm::SampleOp op, ProgramBuilder &b, tile::ProgramOp &result);
+mlir::LogicalResult convertCollective(llm::GroupOp group, llm::CollectiveInterface op, ProgramBuilder &b,
+                                      tile::ProgramOp &result);
+mlir::LogicalResult convertSumOfSquares(llm::GroupOp group, llm::SumOfSquaresOp op, ProgramBuilder &b,
+                                        tile::ProgramOp &result);
 /// The program that applies repetition, presence and frequency penalties to logits in place.
 tile::ProgramOp buildPenalties(mlir::Value logits, ProgramBuilder &b);
 

@@ -73,8 +73,9 @@ LogicalResult RowsConverter::findOps() {
   for (Operation &op : group.getBody().front().without_terminator()) {
     auto found = dyn_cast<NormInterface>(op);
     auto quantizer = dyn_cast<QuantizeOp>(op);
-    bool isRowWise = isa<EmbeddingOp, PositionEmbeddingOp, GatherRowsOp>(op) || op.hasTrait<OpTrait::Elementwise>() ||
-                     (found && !found.getGroup()) || (quantizer && !quantizer.getGroup());
+    bool isRowWise = isa<EmbeddingOp, PositionEmbeddingOp, GatherRowsOp, RmsScaleOp>(op) ||
+                     op.hasTrait<OpTrait::Elementwise>() || (found && !found.getGroup()) ||
+                     (quantizer && !quantizer.getGroup());
     if (!isRowWise)
       return op.emitError() << "is no row-wise op that this compiler knows: expected a lookup of rows, gather_rows, "
                             << "a norm of whole rows, a quantizer of whole rows or an elementwise op";
@@ -146,6 +147,10 @@ void RowsConverter::declareViews() {
           b.weightVector(vector);
     if (quantize && quantize == &op && quantize.getScale())
       b.weightVector(quantize.getScaleAttr());
+    if (auto found = dyn_cast<AddBiasOp>(op))
+      b.weightVector(found.getBiasAttr());
+    if (auto found = dyn_cast<RmsScaleOp>(op); found && found.getWeight())
+      b.weightVector(found.getWeightAttr());
     if (auto found = dyn_cast<PositionEmbeddingOp>(op)) {
       readsPosition = true;
       b.weight(found.getTableAttr());
@@ -192,6 +197,23 @@ Value RowsConverter::evaluate(Value value, Value at, Tiles &tiles) {
           })
           .Case([&](GatherRowsOp gather) {
             return b.gather(input(gather.getInput()), gathered, columnOf(gather.getInput(), at), step);
+          })
+          .Case([&](AddBiasOp add) {
+            Value x = b.toF32(evaluate(add.getInput(), at, tiles));
+            return b.add(x, b.broadcast(loadVector(add.getBiasAttr(), at, step, b), 0, 1));
+          })
+          .Case([&](RmsScaleOp scale) {
+            Value x = b.toF32(evaluate(scale.getInput(), at, tiles));
+            Value squares = b.load(input(scale.getSquares()), ValueRange{row, b.index(0)}, {1, 1});
+            Value mean = b.mul(squares, b.like(squares, 1.0 / static_cast<double>(scale.getColumns())));
+            Value inverse = math::RsqrtOp::create(b, b.add(mean, b.like(mean, scale.getEps().convertToDouble())));
+            x = b.mul(x, b.broadcast(b.reduce(Reduction::Add, inverse, 1), 1, step));
+            if (!scale.getWeight())
+              return x;
+            Value weight = loadVector(scale.getWeightAttr(), at, step, b);
+            if (double offset = scale.getWeightOffset().convertToDouble(); offset != 0)
+              weight = b.add(weight, b.like(weight, offset));
+            return b.mul(x, b.broadcast(weight, 0, 1));
           })
           .Default([&](Operation *op) -> Value {
             SmallVector<Value> operands;

@@ -3,11 +3,8 @@
 #include "passes/tile/ApplyLinear.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
-#include "mlir/IR/IRMapping.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
-#include "passes/tile/MainLoop.h"
-#include "passes/tile/TileDimensions.h"
+#include "passes/tile/LinearBody.h"
 
 #include <numeric>
 
@@ -25,50 +22,6 @@ constexpr int64_t kRowsOfWarp = 16;
 /// Columns of a product that is added to sums in registers: a thread has an element of it for two columns, beside the
 /// sums of the whole tile.
 constexpr int64_t kAddedColumns = 128;
-
-/// Builds the new body of a program from a copy of the old.
-class LinearBody {
-public:
-  LinearBody(tile::ProgramOp program, tile::ProgramOp old, MainLoop loop)
-      : b(program.getLoc(), program), program(program), old(old), loop(loop), dimensions(old) {
-    Operation *end = program.getBody().front().getTerminator();
-    while (Operation *last = end->getPrevNode())
-      last->erase();
-    b.setInsertionPoint(end);
-  }
-
-  LogicalResult apply(tile::SwapAbAttr schedule);
-  LogicalResult apply(tile::GemmAttr schedule);
-
-private:
-  Value index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
-  Value add(Value x, Value y) { return b.createOrFold<arith::AddIOp>(x, y); }
-  Value mul(Value x, int64_t y) { return b.createOrFold<arith::MulIOp>(x, index(y)); }
-  Value div(Value x, int64_t y) { return b.createOrFold<arith::DivUIOp>(x, index(y)); }
-  Value rem(Value x, int64_t y) { return b.createOrFold<arith::RemUIOp>(x, index(y)); }
-  Value ceilDiv(Value x, int64_t y) { return b.createOrFold<arith::CeilDivSIOp>(x, index(y)); }
-  Value argument(Value view) { return program.getBody().getArgument(cast<BlockArgument>(view).getArgNumber()); }
-  int64_t columns() { return loop.weight.getView().getType().getShape()[0]; }
-
-  Value dequantize(Value codes, Value column, Value k, Value x);
-  SmallVector<Value> product(Value row, int64_t rows, Value column, int64_t columns, Value from, Value to, int64_t step,
-                             bool isSwapped);
-  Value slice(Value tile, OpFoldResult row, OpFoldResult column, int64_t rows, int64_t columns);
-  void forLoop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body, bool isUnrolled = false);
-  void choosePiece(int64_t rows, int64_t tileColumns, int64_t warps, int64_t consumers = 1);
-  Value rowCount();
-  AffineExpr rowTiles(int64_t rows);
-  void setGrid(ArrayRef<AffineExpr> dims);
-  LogicalResult epilogue(Value piece, Value row, Value column, int64_t tileColumns);
-  LogicalResult mapOffsets(unsigned dim, int64_t tile, int64_t piece, Value by, IRMapping &mapping);
-  void retype(Operation *op, Operation *from);
-
-  ImplicitLocOpBuilder b;
-  tile::ProgramOp program, old;
-  MainLoop loop; // of `old`
-  TileDimensions dimensions;
-  int64_t pieceRows = 0, pieceColumns = 0;
-};
 } // namespace
 
 //===----------------------------------------------------------------------===//
@@ -375,6 +328,8 @@ LogicalResult inlay::applyLinear(tile::ProgramOp program) {
   FailureOr<MainLoop> loop = findMainLoop(*old);
   if (failed(loop))
     return failure();
+  if (isa<tile::StreamAttr>(program.getScheduleAttr()))
+    return applyStream(program, *old, *loop);
   if (!loop->isPlain() || !isa<tile::LoadOp>(loop->rows))
     return loop->rows->emitError("brings rows that are gathered or changed before the product; the family ")
            << program.getScheduleAttr().getFamilyName() << " takes them as they are in memory";

@@ -28,37 +28,11 @@ int64_t inlay::pageSizeOf(const AttentionLoop &loop) {
   return ::pageSizeOf(keys.getIndices());
 }
 
-/// Whether the masked scores depend on more numbers than the products and constants.
-static bool hasBias(const AttentionLoop &loop) {
-  tile::DotOp scores = loop.scores;
-  SetVector<Value> values;
-  values.insert(loop.masked);
-  for (size_t i = 0; i < values.size(); ++i) {
-    Value value = values[i];
-    Operation *op = value.getDefiningOp();
-    if (value == scores.getResult() || matchPattern(value, m_Constant()))
-      continue;
-    if (!op || !op->hasTrait<OpTrait::Elementwise>())
-      return true;
-    bool hasNumbers = false;
-    for (Value operand : op->getOperands())
-      if (isa<FloatType>(getElementTypeOrSelf(operand.getType()))) {
-        values.insert(operand);
-        hasNumbers = true;
-      }
-    if (!hasNumbers)
-      return true;
-  }
-  return false;
-}
-
 AttentionTraits inlay::traitsOf(const AttentionLoop &loop) {
   tile::GatherOp keys = loop.keys;
   AttentionTraits traits;
   traits.headDim = loop.headDim;
   traits.elementBits = keys.getView().getType().getElementType().getIntOrFloatBitWidth();
   traits.pageSize = pageSizeOf(loop);
-  traits.hasBias = hasBias(loop);
-  traits.hasSinks = !loop.lastTop.use_empty();
   return traits;
 }

@@ -11,6 +11,10 @@ bool inlay::isLibraryProduct(tile::ProgramOp program) {
   return isa_and_nonnull<tile::CublasLtAttr>(program.getScheduleAttr());
 }
 
+bool inlay::isCompiled(tile::ProgramOp program) {
+  return !isLibraryProduct(program) && !tile::CollectiveOp::of(program);
+}
+
 /// The value that was converted from one float type to another, if it was.
 static Value beforeConversion(Value value) {
   Operation *op = value.getDefiningOp();

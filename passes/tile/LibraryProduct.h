@@ -33,6 +33,9 @@ struct LibraryProduct {
 /// Whether the schedule of `program` is `#tile.cublaslt`.
 bool isLibraryProduct(tile::ProgramOp program);
 
+/// Whether a kernel is compiled for `program`: not for products of a library, nor for collectives.
+bool isCompiled(tile::ProgramOp program);
+
 /// What the library is told; a diagnostic names the op that it cannot do.
 mlir::FailureOr<LibraryProduct> findLibraryProduct(tile::ProgramOp program);
 } // namespace inlay

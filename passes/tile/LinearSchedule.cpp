@@ -5,62 +5,10 @@
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
-#include <array>
 
 using namespace mlir;
 using namespace inlay;
-using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
-
-int64_t inlay::rowRegisters(tile::MatvecAttr schedule, const LinearShape &shape) {
-  int64_t chunks = llvm::divideCeil(shape.k, kAtomColumns * schedule.getChunkAtoms());
-  return llvm::divideCeil(chunks, schedule.getWarps()) * 4;
-}
-
-tile::MatvecAttr inlay::chooseMatvec(const LinearShape &shape, tile::TargetAttr target) {
-  constexpr int64_t warps = 8;
-  int64_t slots = target.costs().getSlots();
-  int64_t groupsOfAll = llvm::divideCeil(shape.columns, kGroupRows), atoms = llvm::divideCeil(shape.k, kAtomColumns);
-  int64_t blocks = std::min(slots * target.getMultiprocessors(), groupsOfAll);
-  int64_t rows = shape.rows == 1 ? 1 : shape.rows <= 8 ? 8 : 16;
-
-  // Chunks of 4 KB; of 2 KB where a chunk of several rows stands in registers. A warp has at most a tenth above its
-  // share of K.
-  auto most = [&](int64_t chunk) -> int64_t { return llvm::divideCeil(llvm::divideCeil(atoms, chunk), warps) * chunk; };
-  int64_t share = llvm::divideCeil(atoms, warps);
-  int64_t chunkAtoms = 1;
-  for (int64_t chunk : rows == 1 ? std::array<int64_t, 3>{4, 2, 3} : std::array<int64_t, 3>{2, 1, 1})
-    if (10 * most(chunk) <= 11 * share) {
-      chunkAtoms = chunk;
-      break;
-    }
-  int64_t stages = 8 / chunkAtoms; // 8 KB a warp
-
-  // Groups that one pass over the activations serves. Several rows are read anew from L2 in each pass, so as many as
-  // the registers hold: 14 were measured to spill, 8 not.
-  int64_t groupsOfBlock = llvm::divideCeil(groupsOfAll, blocks);
-  int64_t passes = llvm::divideCeil(groupsOfBlock, rows == 1 ? 4 : 8);
-  int64_t groups = llvm::divideCeil(groupsOfBlock, passes);
-
-  // What is left of the registers: a chunk of 8 rows takes 8 for each 64 columns, a group's sum 4.
-  int64_t fragments = rows / 8 * 8 * chunkAtoms;
-  int64_t chains = fragments + 8 * groups <= 64 ? 2 : 1;
-  // Rows that are scaled first were measured to spill with more than one chunk of them in registers.
-  int64_t depth = 1;
-  if (rows > 1 && !shape.isScaled)
-    depth = std::clamp<int64_t>((64 - 4 * chains * groups) / fragments, 1, 4);
-
-  // Sums of the warps, in f32 for 8 weight rows and each row of activations; one pass leaves them in the rings.
-  int64_t passBytes = groups * warps * kGroupRows * rows * 4;
-  int64_t partialBytes = passes == 1 ? 0 : std::max(passBytes, std::min<int64_t>(32 * 1024, passes * passBytes));
-  // A slot's; a floor keeps a third block off the multiprocessor.
-  int64_t sharedBytes = target.slotSharedBytes(slots);
-  // A long row takes room from the rings.
-  int64_t rowBytes = rows == 1 ? warps * most(chunkAtoms) * kAtomColumns * 2 : 0;
-  while (stages > 1 && warps * stages * chunkAtoms * kAtomBytes + rowBytes + partialBytes + 4096 > sharedBytes)
-    stages /= 2;
-  return tile::MatvecAttr::get(target.getContext(), blocks, warps, chunkAtoms, stages, groups, rows, chains, depth,
-                               slots, partialBytes, sharedBytes);
-}
+using tile::kAtomColumns;
 
 /// A ring has at least two stages.
 static constexpr int64_t kLeastStages = 2;
@@ -162,5 +110,5 @@ tile::Schedule inlay::chooseLinear(tile::Family family, const LinearShape &shape
     return chooseGemm(shape, target, emitError);
   if (family == tile::Family::SwapAb)
     return chooseSwapAb(shape, target, emitError);
-  return chooseMatvec(shape, target);
+  return chooseStream(shape, target, emitError);
 }

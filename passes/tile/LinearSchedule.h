@@ -28,20 +28,26 @@ struct LinearShape {
   int64_t groupBytes = 0; // of scales and zero points, for each row and step along K of codes
 };
 
-tile::MatvecAttr chooseMatvec(const LinearShape &shape, tile::TargetAttr target);
 /// Null, after a diagnostic, where the family has no schedule for the shape or the chip.
 tile::GemmAttr chooseGemm(const LinearShape &shape, tile::TargetAttr target,
                           llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 tile::SwapAbAttr chooseSwapAb(const LinearShape &shape, tile::TargetAttr target,
                               llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
+/// Of programs of the family matvec: their weights are streamed.
+tile::StreamAttr chooseStream(const LinearShape &shape, tile::TargetAttr target,
+                              llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+
+/// Bytes of shared memory of a block: rings, the one row or the vectors that scale several, the warps' sums.
+int64_t streamBytes(tile::StreamAttr schedule, const LinearShape &shape);
+
 /// What the analytic model says for a program of the families matvec, gemm or swap_ab; null after a diagnostic.
 tile::Schedule chooseLinear(tile::Family family, const LinearShape &shape, tile::TargetAttr target,
                             llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 
-/// Registers that one row takes in a thread of the family matvec while it is scaled, and each vector along k that
-/// scales it. All of them together may take kMostRowRegisters of the 128 that two blocks of 256 threads leave.
-int64_t rowRegisters(tile::MatvecAttr schedule, const LinearShape &shape);
+/// Registers of a thread that one row takes while `vectors` along k scale it: its part of them in 16 bits, and of the
+/// row in 32. May be up to kMostRowRegisters of the 128 that two blocks of 256 threads leave.
+int64_t rowRegisters(tile::StreamAttr schedule, const LinearShape &shape, int64_t vectors);
 inline constexpr int64_t kMostRowRegisters = 96;
 } // namespace inlay
 

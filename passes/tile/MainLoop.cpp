@@ -27,14 +27,46 @@ static LogicalResult checkPrologue(MainLoop &result, Value value, llvm::SmallPtr
     result.vectors.push_back(load);
     return success();
   }
+  // Vectors along k, and statistics of the rows.
   auto broadcast = dyn_cast<tile::BroadcastOp>(op);
-  if (!(broadcast && broadcast.getAxis() == 0) &&
+  bool isOfRows =
+      broadcast && broadcast.getAxis() == 1 && !result.loop->isAncestor(broadcast.getValue().getDefiningOp());
+  if (!(broadcast && broadcast.getAxis() == 0) && !isOfRows &&
       !(isa<arith::ArithDialect, math::MathDialect>(op->getDialect()) && op->getNumResults() == 1))
     return op->emitError() << "'" << op->getName() << "' cannot be applied while rows are staged; expected elementwise "
                            << "operations and vectors along k";
   for (Value operand : op->getOperands())
     if (failed(checkPrologue(result, operand, seen)))
       return failure();
+  return success();
+}
+
+/// The sum along k that a loop carries to its result `number`, beside a product; none where it is something else.
+static std::optional<RowSum> rowSumOf(scf::ForOp loop, unsigned number) {
+  Value value = loop.getBody()->getTerminator()->getOperand(number);
+  auto add = value.getDefiningOp<arith::AddFOp>();
+  auto reduce = add ? add.getRhs().getDefiningOp<tile::ReduceOp>() : tile::ReduceOp();
+  if (!add || add.getLhs() != loop.getRegionIterArg(number) || !reduce || reduce.getKind() != tile::Reduction::Add ||
+      reduce.getAxis() != 1)
+    return std::nullopt;
+  return RowSum{loop->getResult(number), reduce.getValue()};
+}
+
+/// Finds the loops before the product, each with the bounds of its loop.
+static LogicalResult findStatistics(MainLoop &result) {
+  for (auto loop : result.loop->getBlock()->getOps<scf::ForOp>()) {
+    if (!loop->isBeforeInBlock(result.loop))
+      continue;
+    if (getConstantIntValue(loop.getLowerBound()) != 0 || getConstantIntValue(loop.getUpperBound()) != result.k)
+      return loop.emitError("runs before the product and not over its k, from 0 to ") << result.k;
+    RowStatistic &statistic = result.statistics.emplace_back(RowStatistic{loop, {}});
+    for (auto [i, initial] : llvm::enumerate(loop.getInitArgs())) {
+      std::optional<RowSum> sum = rowSumOf(loop, i);
+      if (!sum || !matchPattern(initial, m_AnyZeroFloat()))
+        return loop.emitError("runs before the product and carries value ") << i << ", no sum along k that starts at 0";
+      statistic.sums.push_back(*sum);
+    }
+  }
   return success();
 }
 
@@ -90,11 +122,11 @@ FailureOr<MainLoop> inlay::findMainLoop(tile::ProgramOp program) {
       result.addsSteps = true;
       continue;
     }
-    auto reduce = add ? add.getRhs().getDefiningOp<tile::ReduceOp>() : tile::ReduceOp();
-    if (!add || add.getLhs() != carried || !reduce || reduce.getKind() != tile::Reduction::Add || reduce.getAxis() != 1)
+    std::optional<RowSum> sum = rowSumOf(loop, i);
+    if (!sum)
       return loop.emitError("carries value ") << i << ", neither a product nor a sum along k";
-    result.sums.push_back({loop->getResult(i), reduce.getValue()});
-    roots.push_back(reduce.getValue());
+    result.sums.push_back(*sum);
+    roots.push_back(sum->element);
   }
   if (!result.product)
     return dot.emitError("is not what the loop carries");
@@ -119,6 +151,8 @@ FailureOr<MainLoop> inlay::findMainLoop(tile::ProgramOp program) {
   if (!offset)
     return result.rows->emitError("reads rows at a column that is not k plus a constant");
   result.columnOffset = *offset;
+  if (failed(findStatistics(result)))
+    return failure();
   llvm::SmallPtrSet<Operation *, 16> seen;
   for (Value root : roots)
     if (failed(checkPrologue(result, root, seen)))

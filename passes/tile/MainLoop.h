@@ -1,8 +1,9 @@
 //===- MainLoop.h - the loop over k of a linear layer's program ------------===//
 //
-// What the matvec and gemm families know how to turn into a pipeline: a loop that
+// What the families of linear layers know how to turn into a pipeline: a loop that
 // loads a tile of rows and a tile of weights, may scale the rows elementwise by
-// vectors along k, may sum functions of them along k, and multiplies.
+// vectors along k, may sum functions of them along k, and multiplies. Loops before
+// it may sum what must be known of the rows first.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,6 +22,12 @@ struct RowSum {
   mlir::Value element;
 };
 
+/// A loop along k before the product: what the program must know of whole rows first, such as their mean.
+struct RowStatistic {
+  mlir::scf::ForOp loop;
+  llvm::SmallVector<RowSum> sums; // one for each result
+};
+
 struct MainLoop {
   mlir::scf::ForOp loop;
   tile::DotOp dot;
@@ -33,12 +40,13 @@ struct MainLoop {
   /// Loads of vectors along k.
   llvm::SmallVector<tile::LoadOp> vectors;
   llvm::SmallVector<RowSum> sums;
+  llvm::SmallVector<RowStatistic> statistics; // in the program's order
   /// Whether each step's product is made apart, from 0, and then added to what the loop carries.
   bool addsSteps = false;
   int64_t tokens = 0, columns = 0, k = 0; // the program's tile M x N, and the whole K
 
   /// Whether the rows reach the product as they are in memory.
-  bool isPlain() { return dot.getLhs() == rows->getResult(0) && sums.empty(); }
+  bool isPlain() { return dot.getLhs() == rows->getResult(0) && sums.empty() && statistics.empty(); }
   mlir::Value rowsView() const { return rows->getOperand(0); }
 };
 

@@ -30,11 +30,13 @@ def ApplySchedulePass : Pass<"tile-apply-schedule", "::mlir::ModuleOp"> {
   let description = [{
     A linear layer whose schedule has a pipeline gets the grid and the tiles of its schedule. Its loop over K becomes
     that of a block, with the weights on the left if the schedule swaps operands, over a part of K if blocks of a
-    cluster share it. What follows the loop becomes pieces that the warps take (`tile.for_warps`). The family matvec
-    keeps its program; its lowering divides the work.
+    cluster share it. What follows the loop becomes pieces that the warps take (`tile.for_warps`). Where weights
+    are streamed, each block gets a range of weight rows, its warps parts of K whose sums `tile.warp_reduce` adds, and what the epilogue reads is read before the loop.
 
     Attention gets the tile of its schedule, rows by keys. Its loop over keys, if the schedule has a cluster, is split
-    over the cluster's blocks, which merge their maxima, sums and outputs; the first block stores.
+    over the cluster's blocks, which merge their maxima, sums and outputs; the first block stores. In the family
+    decode_attention each warp has every n-th step of the block's keys, products compute their transposes, and a block
+    stores the part of the results that it has.
 
     `tile.cluster_size` becomes the number of blocks, so that a program that divides its work by it (sampling) takes its
     share; in a cluster of one block, ranks and reductions over the cluster disappear.
@@ -48,11 +50,15 @@ def AssignStagesPass : Pass<"tile-assign-stages", "::inlay::tile::ProgramOp"> {
   let description = [{
     In a program whose schedule has a pipeline, the loads in a loop that feed nothing but its product become fetches to
     the slots of a ring, with as many stages as the schedule says. Everything still happens in one place: acquire, fetch,
-    wait, product, release.
+    wait, product, release. Where the schedule has no warps that fetch, each warp of `tile.for_warps` has a ring of its
+    own, for the weights only.
 
     So do gathers whose indices follow each other in runs of 16: `tile.fetch_rows`. Rows without an index are cleared
     where the product sums over them (`tile.clear_rows`). Where they are rows of the result, what comes from them must be
     masked by the program. A left operand from outside of the loop is staged.
+
+    Without producers, the warps of `tile.for_warps` have a ring each. Cached rows that the products of a loop take, as they
+    are or transposed, come through it in turn.
   }];
   let dependentDialects = ["::inlay::tile::TileDialect"];
 }
@@ -74,8 +80,11 @@ def PipelineLoopsPass : Pass<"tile-pipeline", "::inlay::tile::ProgramOp"> {
     Consumers: a product in a loop over a ring is started (`tile.dot_async`) and waited for one iteration later, when the
     slot that it read is released. Of two products in a loop, of which the second depends on the first and the first on
     no other iteration, the first runs an iteration ahead (SkewLoop.cpp), both in turn where the schedule says so, and
-    masks that two columns decide get a variant without them (SplitMasks.cpp). Producers: where a loop is the first to fill its ring, the weights of the first pass are
-    fetched before `tile.depend`, since no launch writes them.
+    masks that two columns decide get a variant without them (SplitMasks.cpp). Producers: where a loop is the first to
+    fill its ring, the weights of the first pass are fetched before `tile.depend`, since no launch writes them. The ring
+    of a warp is filled before `tile.depend`, and each later fetch moves to where the slot that it fills was released
+    (PipelineWarps.cpp). So it is with cached rows, of which those that `tile.unwritten` speaks of come before
+    `tile.depend`; where the rows of many iterations begin is looked up at a time (PipelineRows.cpp).
   }];
   let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect"];
 }
@@ -99,10 +108,13 @@ def UnrollClusterPass : Pass<"tile-unroll-cluster", "::inlay::tile::ProgramOp"> 
   let description = [{
     For the cpu target, which has no clusters: a program whose schedule was applied runs there, and can be compared with
     the one that has no schedule. What depends on `tile.cluster_rank` is copied for each rank, and `tile.cluster_reduce`
-    combines the copies in the order of the ranks. It stands in the program's block or in branches that all ranks take
-    alike. The schedule is removed. A program without a cluster stays as it is.
+    combines the copies in the order of the ranks; so does `tile.cluster_merge`. They stand in the program's block or in
+    branches that all ranks take alike. The warps of a `tile.for_warps` with a `tile.warp_reduce` are unrolled in the same
+    way, and a `tile.for_warps` with results becomes a loop that carries what the warps before have merged. The schedule
+    is removed. A program without any of these stays as it is.
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect"];
+  let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+                           "::mlir::scf::SCFDialect"];
 }
 
 #endif // INLAY_PASSES_TILE_PASSES

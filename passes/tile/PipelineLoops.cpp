@@ -7,6 +7,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
 #include "passes/tile/Passes.h"
+#include "passes/tile/PipelineWarps.h"
 #include "passes/tile/Pipelining.h"
 
 namespace inlay {
@@ -182,8 +183,20 @@ static bool canFetchEarly(scf::ForOp loop) {
          !llvm::all_of(fetches, isEarly);
 }
 
+static bool fetchesRows(tile::RingOp ring) {
+  return llvm::any_of(ring->getUsers(), [](Operation *user) { return isa<tile::FetchRowsOp>(user); });
+}
+
 void PipelineLoopsPass::runOnOperation() {
   tile::Schedule schedule = getOperation().getScheduleAttr();
+  SmallVector<tile::RingOp> ofWarps;
+  getOperation().walk([&](tile::RingOp ring) {
+    if (isa<tile::ForWarpsOp>(ring->getParentOp()))
+      ofWarps.push_back(ring);
+  });
+  for (tile::RingOp ring : ofWarps)
+    if (failed(fetchesRows(ring) ? pipelineRows(ring) : pipelineWarpRing(ring)))
+      return signalPassFailure();
   SmallVector<tile::WarpRolesOp> all;
   getOperation().walk([&](tile::WarpRolesOp roles) { all.push_back(roles); });
   for (tile::WarpRolesOp roles : all) {

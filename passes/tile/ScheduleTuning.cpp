@@ -11,7 +11,7 @@
 
 using namespace mlir;
 using namespace inlay;
-using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
+using tile::kAtomColumns;
 
 LinearShape inlay::shapeOf(MainLoop &loop) {
   LinearShape shape{loop.weight.getView().getType().getShape()[0], loop.k, loop.tokens, !loop.vectors.empty()};
@@ -71,28 +71,16 @@ static std::string firstOf(std::initializer_list<std::string> problems) {
   return "";
 }
 
-static std::string whyRefused(tile::MatvecAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
-  int64_t groups = llvm::divideCeil(shape.columns, kGroupRows), rows = chooseMatvec(shape, target).getRows();
-  int64_t groupsOfBlock = llvm::divideCeil(groups, schedule.getBlocks());
-  std::string range = firstOf({rangeProblem("blocks", schedule.getBlocks(), 1, groups),
-                               rangeProblem("groups", schedule.getGroups(), 1, groupsOfBlock),
-                               rangeProblem("rows", schedule.getRows(), rows, rows)});
-  if (!range.empty())
-    return range;
-  // As the lowering lays them out: rings, the staged row or the vectors that scale several, sums.
-  int64_t warps = schedule.getWarps(), chunkAtoms = schedule.getChunkAtoms(), stages = schedule.getStages();
-  int64_t chunks = llvm::divideCeil(llvm::divideCeil(shape.k, kAtomColumns), chunkAtoms);
-  int64_t most = llvm::divideCeil(chunks, warps) * chunkAtoms * kAtomColumns * 2;
-  int64_t rings = warps * stages * chunkAtoms * kAtomBytes;
-  int64_t batch = schedule.getGroups() * warps * rows * kGroupRows * 4;
-  bool isOneBatch = groupsOfBlock <= schedule.getGroups();
-  if (!isOneBatch && schedule.getPartialBytes() < batch)
-    return fmt::format("has partial_bytes of {}, expected at least {}", schedule.getPartialBytes(), batch);
-  int64_t staged = rows == 1 ? warps * most : shape.isScaled ? chunks * chunkAtoms * 128 : 0;
-  int64_t needed =
-      (isOneBatch ? std::max(rings, batch) : rings + schedule.getPartialBytes()) + staged + warps * stages * 8;
-  return firstOf({sharedProblem(schedule.getSharedBytes(), target.slotSharedBytes(schedule.getSlots())),
-                  sharedProblem(needed, schedule.getSharedBytes())});
+static std::string whyRefused(tile::StreamAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
+  int64_t tiles = llvm::divideCeil(shape.columns, schedule.getTileColumns()), step = schedule.getTileK();
+  int64_t rows = shape.rows == 1 ? 1 : shape.rows <= 8 ? 8 : 16;
+  if (!llvm::isPowerOf2_64(step) || llvm::alignTo(shape.k, kAtomColumns) % step != 0)
+    return fmt::format("has tile_k of {}, expected a power of two that divides {}", step,
+                       llvm::alignTo(shape.k, kAtomColumns));
+  return firstOf({rangeProblem("blocks", schedule.getBlocks(), 1, tiles),
+                  rangeProblem("rows", schedule.getRows(), rows, rows),
+                  sharedProblem(schedule.getSharedBytes(), target.slotSharedBytes(schedule.getSlots())),
+                  sharedProblem(streamBytes(schedule, shape), schedule.getSharedBytes())});
 }
 
 static std::string whyRefused(tile::GemmAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
@@ -161,5 +149,5 @@ tile::Schedule inlay::measuredSchedule(tile::Family family, const TuningEntry &e
     return measured<tile::GemmAttr>(entry, shape, target, problem);
   if (family == tile::Family::SwapAb)
     return measured<tile::SwapAbAttr>(entry, shape, target, problem);
-  return measured<tile::MatvecAttr>(entry, shape, target, problem);
+  return measured<tile::StreamAttr>(entry, shape, target, problem);
 }

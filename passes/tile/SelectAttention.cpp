@@ -20,16 +20,6 @@ struct Choice {
 };
 } // namespace
 
-/// What the family decode_attention does not take, whatever its shape.
-static Reason refuseTerms(const AttentionTraits &traits) {
-  if (traits.hasBias)
-    return "takes the generic attention: the family decode_attention has no slopes of ALiBi "
-           "or other terms of scores";
-  if (traits.hasSinks)
-    return "takes the generic attention: the family decode_attention has no sinks";
-  return "";
-}
-
 static Reason refuseShape(StringRef steps, const AttentionTraits &traits, StringRef family, int64_t mostHeadDim,
                           int64_t mostHeads) {
   std::string text;
@@ -46,8 +36,6 @@ static bool hasRuns(const AttentionTraits &traits) { return traits.elementBits =
 
 /// Each sequence has one row, whose heads take the rows of a product; a step of keys is what one warp takes at a time.
 static Choice chooseDecode(const AttentionTraits &traits, int64_t cluster, tile::TargetAttr target) {
-  if (Reason reason = refuseTerms(traits); !reason.empty())
-    return {{}, reason};
   AttentionShape shape{static_cast<int64_t>(llvm::bit_ceil(static_cast<uint64_t>(traits.heads))),
                        AttentionShape::keysPerCopy, traits.headDim};
   if (!hasRuns(traits) || !isDecodeAttention(shape, traits.pageSize))

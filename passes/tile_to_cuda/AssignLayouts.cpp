@@ -30,7 +30,11 @@ LayoutAssignment::LayoutAssignment(ProgramOp program) : computed(program) {
     }
   });
   // Products: up to 16 rows a warp, more warps where accumulators are large. Rows: a few registers a thread.
-  if (rows > 0)
+  Schedule schedule = program.getScheduleAttr();
+  std::optional<PipelineShape> pipeline = schedule ? schedule.getPipeline() : std::nullopt;
+  if (pipeline && pipeline->producers == 0)
+    warpBits = log2Ceil(pipeline->consumers);
+  else if (rows > 0)
     warpBits = rows * widestProduct > 64 * 128 || widestProduct > 128 ? 3 : 2;
   else
     warpBits = std::clamp(log2Ceil(largest / std::max<int64_t>(8, together)) - 5, 2, 4);
@@ -46,17 +50,45 @@ SmallVector<Operation *> LayoutAssignment::usersOf(Value tile) const {
 
 Layout LayoutAssignment::sums(DotOp dot) const {
   ArrayRef<int64_t> shape = dot.getType().getShape();
-  return sumsLayout(*mmaOf(dot), shape[0], shape[1], rowWarpBits, warpBits - rowWarpBits);
+  if (std::optional<SlotOrder> order = slotOrderOf(dot))
+    return slotSums(*mmaOf(dot), *order, shape[0], shape[1]);
+  int rowBits = std::min(rowWarpBits, warpBits);
+  return sumsLayout(*mmaOf(dot), shape[0], shape[1], rowBits, warpBits - rowBits);
 }
 
 Layout LayoutAssignment::left(DotOp dot) const {
   ArrayRef<int64_t> shape = cast<RankedTensorType>(dot.getLhs().getType()).getShape();
-  return leftLayout(*mmaOf(dot), shape[0], shape[1], rowWarpBits, warpBits - rowWarpBits);
+  int rowBits = std::min(rowWarpBits, warpBits);
+  return leftLayout(*mmaOf(dot), shape[0], shape[1], rowBits, warpBits - rowBits);
+}
+
+Layout LayoutAssignment::packedRows(DotOp dot) {
+  Value rows = isInWarpRing(dot.getLhs()) ? dot.getRhs() : dot.getLhs();
+  ArrayRef<int64_t> shape = cast<RankedTensorType>(rows.getType()).getShape();
+  return packedRowsLayout(*mmaOf(dot), shape[0], shape[1]);
 }
 
 Layout LayoutAssignment::blocked(RankedTensorType type) const {
   unsigned bits = std::max(8u, type.getElementTypeBitWidth());
   return blockedLayout(type.getShape(), std::max<int64_t>(together, 128 / bits), warpBits);
+}
+
+/// Whether single elements of a tile are extracted, here or where loops and branches carry it.
+static bool isExtracted(Value tile, llvm::DenseSet<Value> &visited) {
+  if (!visited.insert(tile).second)
+    return false;
+  return llvm::any_of(tile.getUses(), [&](OpOperand &use) {
+    Operation *user = use.getOwner();
+    if (isa<tensor::ExtractOp>(user))
+      return true;
+    if (auto loop = dyn_cast<scf::ForOp>(user))
+      return isExtracted(loop.getTiedLoopRegionIterArg(&use), visited);
+    if (!isa<scf::YieldOp>(user))
+      return false;
+    auto loop = dyn_cast<scf::ForOp>(user->getParentOp());
+    return isExtracted(user->getParentOp()->getResult(use.getOperandNumber()), visited) ||
+           (loop && isExtracted(loop.getRegionIterArg(use.getOperandNumber()), visited));
+  });
 }
 
 Layout LayoutAssignment::of(Value tile) {
@@ -73,25 +105,52 @@ Layout LayoutAssignment::of(Value tile) {
       if (isElementwise(user) && user->getNumOperands() > 1)
         layout = of(user->getResult(0));
     }
+  // Single elements are taken from the lanes that have them.
+  llvm::DenseSet<Value> followed;
+  if (!layout && cast<RankedTensorType>(tile.getType()).getRank() == 1 && isExtracted(tile, followed))
+    layout = blockedLayout(cast<RankedTensorType>(tile.getType()).getShape(), 1, warpBits);
   // In a warp, a tile that would take any layout takes that of what is computed from it, up to the store: so a chain
   // of ops on 32 and 16 bits has one.
   if (!layout && warpBits == 0 && inProgress.insert(tile).second) {
     for (Operation *user : usersOf(tile))
-      if (isa<DeinterleaveOp>(user)) {
-        // Each half in 16 bits is 8 bytes of a thread.
-        layout = blockedLayout(cast<RankedTensorType>(tile.getType()).getShape(), 8, warpBits);
-        break;
-      } else if (isElementwise(user) && !isInline(user->getResult(0)) &&
-                 cast<RankedTensorType>(user->getResult(0).getType()).getShape() ==
-                     cast<RankedTensorType>(tile.getType()).getShape()) {
-        layout = of(user->getResult(0));
-        break;
-      }
+      if (!layout)
+        layout = ofUser(tile, user);
+    // Or that of what else is computed from its operands, so that they are loaded once.
+    if (Operation *op = tile.getDefiningOp(); !layout && op && isElementwise(op))
+      for (Value operand : op->getOperands())
+        if (!layout && operand.getType() == tile.getType() && !isInline(operand) && !inProgress.contains(operand))
+          layout = of(operand);
     inProgress.erase(tile);
   }
   Layout result = layout ? *layout : blocked(cast<RankedTensorType>(tile.getType()));
   layouts.try_emplace(tile, result);
   return result;
+}
+
+/// The layout of a warp's tile that `user` suggests.
+std::optional<Layout> LayoutAssignment::ofUser(Value tile, Operation *user) {
+  auto type = cast<RankedTensorType>(tile.getType());
+  if (isa<DeinterleaveOp>(user)) // each half in 16 bits is 8 bytes of a thread
+    return blockedLayout(type.getShape(), 8, warpBits);
+  if (auto dot = dyn_cast<DotOp>(user)) {
+    Value weights = tile == dot.getLhs() ? dot.getRhs() : dot.getLhs();
+    return isInWarpRing(weights) && tile != dot.getAccumulator() ? std::optional(packedRows(dot)) : std::nullopt;
+  }
+  // What a loop carries has one layout.
+  if (auto loop = dyn_cast<scf::ForOp>(user)) {
+    for (auto [init, carried] : llvm::zip_equal(loop.getInitArgs(), loop.getRegionIterArgs()))
+      if (init == tile && !inProgress.contains(carried))
+        return of(carried);
+    return std::nullopt;
+  }
+  if (auto loop = dyn_cast<scf::ForOp>(user->getParentOp()); loop && isa<scf::YieldOp>(user)) {
+    Value carried = loop.getRegionIterArg(llvm::find(user->getOperands(), tile) - user->operand_begin());
+    return carried != tile && !inProgress.contains(carried) ? std::optional(of(carried)) : std::nullopt;
+  }
+  if (isElementwise(user) && !isInline(user->getResult(0)) && !inProgress.contains(user->getResult(0)) &&
+      cast<RankedTensorType>(user->getResult(0).getType()).getShape() == type.getShape())
+    return of(user->getResult(0));
+  return std::nullopt;
 }
 
 Layout LayoutAssignment::readBy(Value tile) {
@@ -144,10 +203,22 @@ std::optional<Layout> LayoutAssignment::preferred(Value tile, llvm::DenseSet<Val
         return sumsLayout(*mma, shape[0], shape[1], std::max(0, warpBits - log2Ceil(mma->warps())), 0);
       })
       .Case([&](tensor::ExtractSliceOp slice) -> std::optional<Layout> {
+        if (slice.getSource().getDefiningOp<WarpReduceOp>()) {
+          // Pairs of columns, which may be even and odd ones; more where all lanes have some.
+          int64_t elements = slice.getType().getNumElements() / 32;
+          return blockedLayout(slice.getType().getShape(), elements >= 4 ? 4 : 2, warpBits);
+        }
         if (!isKeptInShared(slice.getSource()) || !slice.getSource().getDefiningOp<ClusterReduceOp>())
           return std::nullopt;
         // 16 bytes, in which 8 lanes read 128 neighbouring bytes of a block's shared memory.
         return blockedLayout(slice.getType().getShape(), 4, warpBits);
+      })
+      .Case([&](tensor::ConcatOp concat) -> std::optional<Layout> {
+        Value first = concat.getInputs().front();
+        std::optional<Layout> part = preferred(first, visited);
+        if (part && concat.getType().getRank() == 2)
+          part = concatenated(*part, cast<RankedTensorType>(first.getType()).getDimSize(1), concat.getInputs().size());
+        return part;
       })
       .Case([&](DotWaitOp wait) { return preferred(wait.getSums()[number], visited); })
       .Case(

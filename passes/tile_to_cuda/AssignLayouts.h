@@ -38,13 +38,15 @@ public:
   /// The layout in which an op reads a tile where any is good: the one that it is kept in, or neighbours in a thread.
   Layout readBy(mlir::Value tile);
 
-  /// Sums and left side of a product that an instruction computes.
+  /// Sums and left side of a product that an instruction computes, and the side that is no packed weights.
   Layout sums(tile::DotOp dot) const;
   Layout left(tile::DotOp dot) const;
+  static Layout packedRows(tile::DotOp dot);
   Layout blocked(mlir::RankedTensorType type) const;
 
 private:
   std::optional<Layout> preferred(mlir::Value tile, llvm::DenseSet<mlir::Value> &visited);
+  std::optional<Layout> ofUser(mlir::Value tile, mlir::Operation *user);
   llvm::SmallVector<mlir::Operation *> usersOf(mlir::Value tile) const;
 
   int warpBits = 2, rowWarpBits = 0;

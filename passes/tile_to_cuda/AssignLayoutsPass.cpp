@@ -61,7 +61,11 @@ private:
   LogicalResult collectLoad(Operation *load);
   LogicalResult collectDequantize(DequantizeOp op);
   LogicalResult collectSlice(tensor::ExtractSliceOp slice);
+  LogicalResult collectConcat(tensor::ConcatOp concat);
+  LogicalResult collectReduced(WarpReduceOp reduce);
   LogicalResult collectParts(ForWarpsOp op);
+  LogicalResult collectMerge(ClusterMergeOp op);
+  void keepMerged(ValueRange merged, const Layout &layout);
   LogicalResult collectOther(Operation *op);
 };
 } // namespace
@@ -89,10 +93,21 @@ LogicalResult Demands::collect(Operation *op) {
       })
       .Case([&](DotOp dot) {
         Layout sums = assignment.sums(dot);
-        want(dot.getLhsMutable(), assignment.left(dot));
+        if (isInWarpRing(dot.getLhs()) || isInWarpRing(dot.getRhs())) {
+          want(isInWarpRing(dot.getLhs()) ? dot.getRhsMutable() : dot.getLhsMutable(), assignment.packedRows(dot));
+          want(dot.getAccumulatorMutable(), sums);
+          keep(dot.getResult(), sums);
+          return success();
+        }
         want(dot.getAccumulatorMutable(), sums);
-        if (!shared.contains(dot.getRhs()))
-          want(dot.getRhsMutable(), assignment.readBy(dot.getRhs()));
+        if (std::optional<SlotOrder> order = slotOrderOf(dot)) {
+          ArrayRef<int64_t> rhs = tileType(dot.getRhs()).getShape();
+          want(dot.getRhsMutable(), slotRight(*mmaOf(dot), *order, rhs[0], rhs[1]));
+        } else {
+          want(dot.getLhsMutable(), assignment.left(dot));
+          if (!shared.contains(dot.getRhs()))
+            want(dot.getRhsMutable(), assignment.readBy(dot.getRhs()));
+        }
         keep(dot.getResult(), sums);
         return success();
       })
@@ -117,6 +132,10 @@ LogicalResult Demands::collect(Operation *op) {
         return success();
       })
       .Case([&](TransposeOp turn) {
+        if (auto encoding = shared.find(turn.getValue()); encoding != shared.end()) {
+          shared.insert({turn.getResult(), transposedShared(cast<SharedAttr>(encoding->second))});
+          return success();
+        }
         Layout layout = assignment.of(turn.getResult());
         want(turn.getValueMutable(), layout.transposed());
         keep(turn.getResult(), layout);
@@ -134,8 +153,9 @@ LogicalResult Demands::collect(Operation *op) {
       })
       .Case([&](DequantizeOp op) { return collectDequantize(op); })
       .Case([&](WaitOp wait) {
-        for (Value tile : wait.getTiles())
-          shared.insert({tile, layoutInSlot(tile)});
+        auto ring = wait.getRing().getDefiningOp<RingOp>();
+        for (auto [i, tile] : llvm::enumerate(wait.getTiles()))
+          shared.insert({tile, holdsWeights(ring) ? slotTile(ring, i) : layoutInSlot(tile)});
         return success();
       })
       .Case([&](DotAsyncOp dot) {
@@ -162,7 +182,7 @@ LogicalResult Demands::collect(Operation *op) {
         if (!shared.contains(clear.getTile()))
           return clear.emitOpError("clears rows of a tile that is in no slot of a ring");
         want(clear.getHeldMutable(),
-             layoutOfRuns(tileType(clear.getHeld()).getDimSize(0), clear.getRun(), assignment.warps()));
+             layoutOfCleared(tileType(clear.getHeld()).getDimSize(0), clear.getRun(), assignment.warps()));
         shared.insert({clear.getResult(), shared.lookup(clear.getTile())});
         return success();
       })
@@ -170,21 +190,35 @@ LogicalResult Demands::collect(Operation *op) {
       .Case([&](IfAllOp branch) { return collectVariants(branch); })
       .Case([&](StageOp stage) -> LogicalResult {
         RankedTensorType type = tileType(stage.getResult());
-        if (type.getRank() == 2 && type.getElementTypeBitWidth() == 16) {
+        bool isSliced =
+            llvm::any_of(stage->getUsers(), [](Operation *user) { return isa<tensor::ExtractSliceOp>(user); });
+        if (type.getRank() == 2 && type.getElementTypeBitWidth() == 16 && !isSliced) {
           want(stage.getValueMutable(), layoutOfLeft(type, assignment.warps()));
           shared.insert({stage.getResult(), swizzledTile(type)});
           return success();
         }
-        if (type.getRank() != 2 || type.getElementTypeBitWidth() != 32)
+        bool isRow = type.getRank() == 1 && isSliced;
+        if ((type.getRank() != 2 && !isRow) ||
+            (type.getElementTypeBitWidth() != 32 && type.getElementTypeBitWidth() != 16))
           return stage.emitOpError() << "of " << type << " has no CUDA lowering; expected rank 2 and 16 or 32 bits";
         want(stage.getValueMutable(), assignment.of(stage.getValue()));
         shared.insert({stage.getResult(), paddedTile(type)});
         return success();
       })
+      .Case([&](WarpReduceOp reduce) { return collectReduced(reduce); })
+      .Case([&](tensor::ConcatOp concat) { return collectConcat(concat); })
       .Case([&](tensor::ExtractSliceOp slice) { return collectSlice(slice); })
       .Case([&](tensor::ExtractOp extract) {
-        want(extract.getTensorMutable(), assignment.blocked(tileType(extract.getTensor())));
+        RankedTensorType type = tileType(extract.getTensor());
+        want(extract.getTensorMutable(), type.getNumElements() > 1
+                                             ? blockedLayout(type.getShape(), 1, assignment.warps())
+                                             : assignment.blocked(type));
         return success();
+      })
+      .Case([&](ClusterMergeOp merge) { return collectMerge(merge); })
+      .Case([](UnwrittenOp unwritten) {
+        return unwritten.emitOpError(
+            "stands before a loop without rings; run tile-assign-stages and tile-pipeline first");
       })
       .Case([&](WarpRolesOp roles) {
         if (failed(collect(roles.getConsume(), roles.getConsumers())) ||
@@ -244,7 +278,9 @@ LogicalResult Demands::collectDequantize(DequantizeOp op) {
 }
 
 LogicalResult Demands::collectSlice(tensor::ExtractSliceOp slice) {
-  if (slice.getSourceType().getRank() != 2 || slice.getType().getRank() != 2 || !slice.hasUnitStride())
+  int64_t rank = slice.getSourceType().getRank();
+  bool isRow = rank == 1 && shared.contains(slice.getSource());
+  if ((rank != 2 && !isRow) || slice.getType().getRank() != rank || !slice.hasUnitStride())
     return slice.emitOpError("has no CUDA lowering; expected neighbouring rows and columns of a tile of rank 2");
   if (isInSlot(slice)) {
     shared.insert({slice, swizzledTile(slice.getType())});
@@ -262,6 +298,33 @@ LogicalResult Demands::collectSlice(tensor::ExtractSliceOp slice) {
   return success();
 }
 
+LogicalResult Demands::collectConcat(tensor::ConcatOp concat) {
+  RankedTensorType part = tileType(concat.getInputs().front());
+  Layout layout = assignment.of(concat.getInputs().front());
+  bool areEqual = llvm::all_equal(concat.getInputs().getTypes());
+  if (concat.getDim() != 1 || part.getRank() != 2 || !areEqual || layout.extent(LayoutDim::Dim1) != part.getDimSize(1))
+    return concat.emitOpError(
+        "has no CUDA lowering; expected tiles of one size side by side, whose columns are a power "
+        "of two");
+  for (OpOperand &operand : concat.getInputsMutable())
+    want(operand, layout);
+  Layout whole = concatenated(layout, part.getDimSize(1), concat.getInputs().size());
+  assignment.set(concat.getResult(), whole);
+  keep(concat.getResult(), whole);
+  return success();
+}
+
+LogicalResult Demands::collectReduced(WarpReduceOp reduce) {
+  for (auto [operand, result] : llvm::zip_equal(reduce.getValuesMutable(), reduce.getResults())) {
+    RankedTensorType type = tileType(result);
+    if (type.getRank() > 2 || type.getRank() < 1 || type.getElementTypeBitWidth() != 32)
+      return reduce.emitOpError() << "of " << type << " has no CUDA lowering; expected rank 1 or 2 and 32 bits";
+    want(operand, assignment.readBy(operand.get()));
+    shared.insert({result, paddedTile(type)});
+  }
+  return success();
+}
+
 LogicalResult Demands::collectParts(ForWarpsOp op) {
   for (auto [part, operand] : llvm::zip_equal(op.getParts(), op.getDividedMutable())) {
     Layout whole = assignment.of(operand.get());
@@ -272,7 +335,40 @@ LogicalResult Demands::collectParts(ForWarpsOp op) {
     assignment.set(part, *layoutOf(own));
     keep(part, *layoutOf(own));
   }
-  return collect(op.getBody(), /*warps=*/1);
+  if (failed(collect(op.getBody(), /*warps=*/1)))
+    return failure();
+  if (op.getNumResults() == 0)
+    return success();
+  int before = assignment.enter(0);
+  for (OpOperand &part : op.getBody().front().getTerminator()->getOpOperands())
+    want(part, assignment.of(part.get()));
+  assignment.enter(before);
+  // Neighbours of a row in a thread, as far as all threads have some.
+  RankedTensorType out = tileType(op.getResult(2));
+  int64_t threads = int64_t(32) << before, vector = std::clamp<int64_t>(out.getNumElements() / threads, 1, 4);
+  keepMerged(op.getResults(), blockedLayout(out.getShape(), llvm::bit_floor(static_cast<uint64_t>(vector)), before));
+  return success();
+}
+
+/// Maxima, sums and outputs that were merged, with the outputs in `layout`.
+void Demands::keepMerged(ValueRange merged, const Layout &layout) {
+  for (Value tile : merged) {
+    Layout own = tileType(tile).getRank() == 2 ? layout : layout.slice(1);
+    assignment.set(tile, own);
+    keep(tile, own);
+  }
+}
+
+LogicalResult Demands::collectMerge(ClusterMergeOp op) {
+  int64_t blocks = clusterOf(op->getParentOfType<ProgramOp>());
+  if (!llvm::isPowerOf2_64(blocks))
+    return op.emitOpError() << "over a cluster of " << blocks
+                            << " blocks has no CUDA lowering; expected a power of two";
+  for (OpOperand &part : op.getPartsMutable())
+    want(part, assignment.of(part.get()));
+  keepMerged(op.getResults(),
+             dividedLayout(tileType(op.getResult(2)).getShape(), assignment.warps(), log2Ceil(blocks)));
+  return success();
 }
 
 LogicalResult Demands::collectLoop(scf::ForOp loop) {
@@ -362,6 +458,7 @@ private:
   Value inLayout(Value tile, const Layout &layout);
   Value again(Operation *op, const Layout &layout);
   Value converted(Value tile, const Layout &from, const Layout &to);
+  static Value readFrom(Value tile, const Layout &layout);
 
   Demands &demands;
   llvm::DenseMap<Value, SmallVector<std::pair<Layout, Value>>> made;
@@ -375,8 +472,11 @@ Value Rewriter::inLayout(Value tile, const Layout &layout) {
   for (auto &[madeIn, value] : made[tile])
     if (madeIn == layout)
       return value;
-  Value value =
-      known != demands.kept.end() ? converted(tile, known->second, layout) : again(tile.getDefiningOp(), layout);
+  Value value;
+  if (known != demands.kept.end())
+    value = converted(tile, known->second, layout);
+  else
+    value = demands.shared.contains(tile) ? readFrom(tile, layout) : again(tile.getDefiningOp(), layout);
   made[tile].push_back({layout, value});
   return value;
 }
@@ -405,8 +505,16 @@ Value Rewriter::again(Operation *op, const Layout &layout) {
 Value Rewriter::converted(Value tile, const Layout &from, const Layout &to) {
   OpBuilder b(tile.getContext());
   b.setInsertionPointAfterValue(tile);
-  conversions += conversionOf(from, to) != LayoutConversion::Registers;
+  bool isInstruction = tileType(tile).getElementTypeBitWidth() == 16 && isMatrixTransposed(from, to);
+  conversions += !isInstruction && conversionOf(from, to) != LayoutConversion::Registers;
   return ConvertLayoutOp::create(b, tile.getLoc(), withLayout(tileType(tile), to), tile);
+}
+
+/// A tile of shared memory in registers.
+Value Rewriter::readFrom(Value tile, const Layout &layout) {
+  OpBuilder b(tile.getContext());
+  b.setInsertionPointAfterValue(tile);
+  return ConvertLayoutOp::create(b, tile.getLoc(), withLayout(tileType(tile), layout), tile);
 }
 
 void Rewriter::run(ProgramOp program) {
@@ -431,8 +539,8 @@ void Rewriter::run(ProgramOp program) {
       if (auto wait = dyn_cast<WaitOp>(user); wait && tiles.empty())
         llvm::append_range(tiles, wait.getResultTypes());
     if (tiles.empty()) // nobody reads it
-      for (Type tile : ring.getType().getTiles())
-        tiles.push_back(cast<RankedTensorType>(tile).cloneWithEncoding(slotTile(cast<RankedTensorType>(tile))));
+      for (auto [i, tile] : llvm::enumerate(ring.getType().getTiles()))
+        tiles.push_back(cast<RankedTensorType>(tile).cloneWithEncoding(slotTile(ring, i)));
     ring.getResult().setType(RingType::get(ring.getContext(), ring.getType().getStages(), tiles));
   });
 }

@@ -20,8 +20,13 @@ static bool isInShared(Value tile) { return isa_and_nonnull<SharedAttr>(tileType
 /// Whether an op may take or give a tile in shared memory there.
 static bool mayBeShared(OpOperand &operand) {
   Operation *op = operand.getOwner(), *source = operand.get().getDefiningOp();
-  if (auto dot = dyn_cast<DotOp>(op))
-    return operand == dot.getRhsMutable() && isa_and_nonnull<LoadOp, GatherOp>(source);
+  if (auto dot = dyn_cast<DotOp>(op)) {
+    bool isSlot = operand == dot.getLhsMutable() && isa_and_nonnull<ClearRowsOp, TransposeOp, WaitOp>(source);
+    return isSlot || (operand == dot.getRhsMutable() && isa_and_nonnull<LoadOp, GatherOp>(source)) ||
+           (operand != dot.getAccumulatorMutable() && isInWarpRing(operand.get()));
+  }
+  if (isa<TransposeOp>(op))
+    return isa_and_nonnull<ClearRowsOp, WaitOp>(source);
   if (auto dot = dyn_cast<DotAsyncOp>(op))
     return operand != dot.getAccumulatorMutable() && isInSlot(operand.get());
   if (isa<DequantizeOp>(op))
@@ -30,13 +35,15 @@ static bool mayBeShared(OpOperand &operand) {
     return operand == clear.getTileMutable() && isa_and_nonnull<WaitOp>(source);
   if (auto slice = dyn_cast<tensor::ExtractSliceOp>(op); slice && isInSlot(slice))
     return true;
-  return isa<tensor::ExtractSliceOp, ClusterReduceOp, YieldOp>(op) && isKeptInShared(operand.get());
+  return isa<tensor::ExtractSliceOp, ClusterReduceOp, ConvertLayoutOp, YieldOp>(op) && isKeptInShared(operand.get());
 }
 static bool mayBeShared(OpResult result) {
   Operation *op = result.getOwner();
   if (auto reduce = dyn_cast<ClusterReduceOp>(op))
     return isKeptInShared(reduce.getValue());
-  return isCopiedToShared(op) || isa<ClearRowsOp, StageOp, WaitOp, WarpRolesOp>(op) || isInSlot(result);
+  if (auto turn = dyn_cast<TransposeOp>(op))
+    return isInShared(turn.getValue());
+  return isCopiedToShared(op) || isa<ClearRowsOp, StageOp, WaitOp, WarpReduceOp, WarpRolesOp>(op) || isInSlot(result);
 }
 
 /// Warps among which the tiles of a block are divided.
@@ -57,7 +64,9 @@ static LogicalResult checkTile(Value tile, Operation *op, bool mayBeShared, std:
   std::optional<Layout> layout = tile::layoutOf(tile);
   if (!layout)
     return op->emitOpError("has a tile without a layout; run tile-assign-layouts first");
-  if (layout->bits(LayoutDim::Block) != 0)
+  bool mayBeDivided = isElementwise(op) || isa<arith::ConstantOp, BroadcastOp, ClusterMergeOp, GatherOp, IotaOp, LoadOp,
+                                               ScatterOp, StoreOp, tensor::SplatOp>(op);
+  if (layout->bits(LayoutDim::Block) != 0 && !mayBeDivided)
     return op->emitOpError("has a tile that is divided among the blocks of a cluster; expected the same in each");
   if (warps && layout->bits(LayoutDim::Warp) != log2Ceil(*warps))
     return op->emitOpError() << "has a tile that is divided among " << layout->size(LayoutDim::Warp)
@@ -80,6 +89,12 @@ static bool isReducible(const Layout &layout, int axis) {
 
 static bool isReduced(Value from, Value to, int axis) {
   return isReducible(registerLayout(from), axis) && registerLayout(to) == registerLayout(from).slice(axis);
+}
+
+/// Whether the threads that have an output of an online softmax have the maximum and the sum of its row.
+static bool areMerged(ValueRange parts) {
+  Layout rows = registerLayout(parts[2]).slice(1);
+  return registerLayout(parts[0]) == rows && registerLayout(parts[1]) == rows;
 }
 
 /// Whether the layouts of an op's tiles fit each other. Each is known to be in registers, or where it may be shared.
@@ -110,6 +125,9 @@ static bool doFit(Operation *op, int64_t warps) {
         return registerLayout(broadcast.getValue()) == registerLayout(broadcast.getResult()).slice(broadcast.getAxis());
       })
       .Case([&](TransposeOp turn) {
+        if (isInShared(turn.getValue()))
+          return tileType(turn.getResult()).getEncoding() ==
+                 transposedShared(cast<SharedAttr>(tileType(turn.getValue()).getEncoding()));
         return registerLayout(turn.getValue()) == registerLayout(turn.getResult()).transposed();
       })
       .Case([&](DeinterleaveOp split) {
@@ -130,6 +148,11 @@ static bool doFit(Operation *op, int64_t warps) {
                (!op.getScales() || registerLayout(op.getScales()) == operands->groups) &&
                (!op.getZeros() || registerLayout(op.getZeros()) == operands->groups);
       })
+      .Case([&](ClusterMergeOp merge) { return areMerged(merge.getParts()) && areMerged(merge.getResults()); })
+      .Case([&](ForWarpsOp op) {
+        return op.getNumResults() == 0 ||
+               (areMerged(op.getResults()) && areMerged(op.getBody().front().getTerminator()->getOperands()));
+      })
       .Case([&](ClusterReduceOp reduce) { return reduce.getValue().getType() == reduce.getResult().getType(); })
       .Case([&](DotOp dot) {
         const MmaInstruction *mma = mmaOf(dot);
@@ -137,7 +160,21 @@ static bool doFit(Operation *op, int64_t warps) {
           return false;
         // Any division of rows and columns over the warps.
         ArrayRef<int64_t> sums = tileType(dot.getResult()).getShape(), lhs = tileType(dot.getLhs()).getShape();
+        if (mma->left == OperandPlace::Packed || mma->right == OperandPlace::Packed) {
+          bool isLeft = mma->left == OperandPlace::Packed;
+          Value weights = isLeft ? dot.getLhs() : dot.getRhs(), rows = isLeft ? dot.getRhs() : dot.getLhs();
+          ArrayRef<int64_t> shape = tileType(rows).getShape();
+          return registerLayout(dot.getResult()) == sumsLayout(*mma, sums[0], sums[1], 0, 0) &&
+                 registerLayout(rows) == packedRowsLayout(*mma, shape[0], shape[1]) &&
+                 tileType(weights).getEncoding() == packedTile(tileType(weights));
+        }
         int bits = log2Ceil(warps);
+        if (isInShared(dot.getLhs())) {
+          std::optional<SlotOrder> order = slotOrderOf(dot);
+          return order && dot.getTransposeRhs() && !isInShared(dot.getRhs()) && bits == 0 &&
+                 registerLayout(dot.getResult()) == slotSums(*mma, *order, sums[0], sums[1]) &&
+                 registerLayout(dot.getRhs()) == slotRight(*mma, *order, sums[1], lhs[1]);
+        }
         for (int rowBits = 0; rowBits <= bits; ++rowBits)
           if (registerLayout(dot.getResult()) == sumsLayout(*mma, sums[0], sums[1], rowBits, bits - rowBits) &&
               registerLayout(dot.getLhs()) == leftLayout(*mma, lhs[0], lhs[1], rowBits, bits - rowBits))
@@ -160,10 +197,24 @@ static bool doFit(Operation *op, int64_t warps) {
       })
       .Case([&](StageOp stage) {
         RankedTensorType type = tileType(stage.getResult());
+        if (type.getRank() == 1 || cast<SharedAttr>(type.getEncoding()).getPitch() > 0)
+          return type.getElementTypeBitWidth() == 16 || type.getElementTypeBitWidth() == 32;
         if (type.getElementTypeBitWidth() == 16)
           return type.getEncoding() == swizzledTile(type) &&
                  registerLayout(stage.getValue()) == layoutOfLeft(type, log2Ceil(warps));
-        return type.getElementTypeBitWidth() == 32 && cast<SharedAttr>(type.getEncoding()).getPitch() > 0;
+        return false;
+      })
+      .Case([&](tensor::ConcatOp concat) {
+        RankedTensorType part = tileType(concat.getInputs().front());
+        Layout layout = registerLayout(concat.getInputs().front());
+        return concat.getDim() == 1 && llvm::all_equal(concat.getInputs().getTypes()) &&
+               layout.extent(LayoutDim::Dim1) == part.getDimSize(1) &&
+               registerLayout(concat) == concatenated(layout, part.getDimSize(1), concat.getInputs().size());
+      })
+      .Case([&](WarpReduceOp reduce) {
+        return llvm::all_of(reduce.getResults(), [](Value result) {
+          return tileType(result).getEncoding() == paddedTile(tileType(result));
+        });
       })
       .Case([&](FetchRowsOp fetch) {
         Layout layout = registerLayout(fetch.getIndices());
@@ -172,13 +223,13 @@ static bool doFit(Operation *op, int64_t warps) {
       })
       .Case([&](ClearRowsOp clear) {
         return registerLayout(clear.getHeld()) ==
-               layoutOfRuns(tileType(clear.getHeld()).getDimSize(0), clear.getRun(), log2Ceil(warps));
+               layoutOfCleared(tileType(clear.getHeld()).getDimSize(0), clear.getRun(), log2Ceil(warps));
       })
       .Case([&](tensor::ExtractSliceOp slice) {
         if (isInSlot(slice))
           return tileType(slice.getResult()).getEncoding() == swizzledTile(slice.getType());
         if (auto shared = dyn_cast<SharedAttr>(tileType(slice.getSource()).getEncoding()))
-          return shared.getPitch() > 0;
+          return shared.getRank() == 1 || shared.getPitch() > 0;
         return layoutOfSlice(registerLayout(slice.getSource()), slice.getType().getShape()) ==
                registerLayout(slice.getResult());
       })

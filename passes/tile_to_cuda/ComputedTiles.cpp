@@ -5,6 +5,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
 #include "passes/tile_to_cuda/SharedLayouts.h"
+#include "passes/tile_to_cuda/MmaInstructions.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 #include <numeric>
@@ -37,17 +38,29 @@ bool inlay::isKeptInShared(Value tile) {
   Operation *op = tile.getDefiningOp();
   if (auto reduce = dyn_cast_or_null<ClusterReduceOp>(op))
     return isKeptInShared(reduce.getValue());
-  return isa_and_nonnull<StageOp, WarpRolesOp>(op);
+  return isa_and_nonnull<StageOp, WarpReduceOp, WarpRolesOp>(op);
 }
 
 bool inlay::isPulled(Value tile) {
   if (auto slice = tile.getDefiningOp<tensor::ExtractSliceOp>())
     return isKeptInShared(slice.getSource());
+  if (tile.getDefiningOp<WarpReduceOp>())
+    return true;
   return isOfUnwrittenMemory(tile.getDefiningOp());
+}
+
+/// Whether single elements of several are taken from the threads that have them.
+static bool isExtracted(Operation *op) {
+  return op->getNumResults() == 1 && llvm::any_of(op->getUsers(), [](Operation *user) {
+           auto extract = dyn_cast<tensor::ExtractOp>(user);
+           return extract && extract.getTensor().getType().getNumElements() > 1;
+         });
 }
 
 ComputedTiles::ComputedTiles(ProgramOp program) {
   program.walk([&](Operation *op) {
+    if (isExtracted(op))
+      return;
     bool isComputed = isa<arith::ConstantOp, tensor::SplatOp, IotaOp, BroadcastOp>(op)
                           ? isa<RankedTensorType>(op->getResult(0).getType())
                           : isElementwise(op) && llvm::all_of(op->getOperands(), [&](Value operand) {
@@ -191,7 +204,8 @@ bool inlay::isCopiedToShared(Operation *op) {
     return false;
   for (OpOperand &use : op->getUses()) {
     auto dot = dyn_cast<DotOp>(use.getOwner());
-    if (!dot || use.get() != dot.getRhs() || use.get() == dot.getLhs() || dot->getBlock() != op->getBlock())
+    if (!dot || use.get() != dot.getRhs() || use.get() == dot.getLhs() || dot->getBlock() != op->getBlock() ||
+        isInWarpRing(dot.getLhs()))
       return false;
   }
   Access access = accessOf(op);

@@ -24,11 +24,11 @@ bool isElementwise(mlir::Operation *op);
 /// twice. False for null.
 bool isOfUnwrittenMemory(mlir::Operation *op);
 
-/// Whether the tile stays in shared memory after tile.stage, for slices of it to be read.
+/// Whether the tile stays in shared memory after tile.stage or tile.warp_reduce, for it or slices of it to be read.
 bool isKeptInShared(mlir::Value tile);
 
-/// Whether the tile is read into registers where it is used first: a load of unwritten memory, or a slice of a tile in
-/// shared memory.
+/// Whether the tile is read into registers where it is used first: a load of unwritten memory, a slice of a tile in
+/// shared memory, or a result of tile.warp_reduce.
 bool isPulled(mlir::Value tile);
 
 /// The tiles of a program that are computed wherever they are used.

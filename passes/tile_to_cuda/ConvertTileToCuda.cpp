@@ -20,7 +20,7 @@ struct ConvertTileToCudaPass : inlay::impl::ConvertTileToCudaPassBase<ConvertTil
 
 void ConvertTileToCudaPass::runOnOperation() {
   for (auto program : llvm::make_early_inc_range(getOperation().getOps<tile::ProgramOp>())) {
-    if (isLibraryProduct(program))
+    if (!isCompiled(program))
       continue;
     OpBuilder builder(program);
     FamilyLowering lowering = familyLowering(program);

@@ -18,15 +18,8 @@
 namespace inlay {
 using FamilyLowering = mlir::LogicalResult (*)(tile::ProgramOp program, mlir::OpBuilder &builder);
 
-/// Op by op: linear layers of the families gemm and swap_ab and attention of prompts after tile-pipeline, row-wise
-/// programs, sampling, and whatever no other lowering takes.
+/// Op by op: linear layers and attention after tile-pipeline, row-wise programs, sampling, and whatever has no schedule.
 mlir::LogicalResult lowerGeneric(tile::ProgramOp program, mlir::OpBuilder &builder);
-
-/// Attention of steps where each sequence has one row: keys and values stream through rings of TMA copies.
-mlir::LogicalResult lowerDecodeAttention(tile::ProgramOp program, mlir::OpBuilder &builder);
-
-/// Linear layers of few rows: weights stream through rings of bulk copies.
-mlir::LogicalResult lowerMatvec(tile::ProgramOp program, mlir::OpBuilder &builder);
 
 /// The lowering of a program's schedule; lowerGeneric without one, null (with a diagnostic) where none is selected yet.
 FamilyLowering familyLowering(tile::ProgramOp program);

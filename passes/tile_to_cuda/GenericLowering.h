@@ -5,7 +5,9 @@
 // (GenericValues.cpp), memory (GenericMemory.cpp), products (GenericProducts.cpp),
 // codes of quantized weights (GenericDequantize.cpp), reductions (GenericReductions.cpp), loops and branches
 // (GenericControl.cpp), rings (GenericRings.cpp), products of warpgroups (GenericAsync.cpp), work of warps
-// (GenericWarps.cpp), and which of these an op goes to (LowerGeneric.cpp).
+// (GenericWarps.cpp), warps that fetch for themselves (GenericWarpRings.cpp for rows of caches, GenericStream.cpp for
+// weights and sums over warps), parts of an online softmax (GenericMerges.cpp), and which of these an op goes to
+// (LowerGeneric.cpp).
 //
 //===----------------------------------------------------------------------===//
 
@@ -16,6 +18,7 @@
 #include "dialects/tile/Tile.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Matchers.h"
 #include "passes/tile_to_cuda/ComputedTiles.h"
@@ -31,10 +34,12 @@ struct SharedTile {
   size_t group; // of cp.async, counted over the kernel's text
 };
 
-/// A tile that stays in shared memory: tile.stage. Of a cluster, each block has its own, and a reader combines them.
+/// A tile that stays in shared memory: tile.stage. Of a cluster, each block has its own, and a reader combines them; so
+/// it does with those of `parts` warps, `partPitch` elements apart.
 struct KeptTile {
   mlir::Value pointer;
   int64_t pitch = 0;
+  int64_t parts = 1, partPitch = 0;
   bool isOfCluster = false;
   tile::Reduction combination = tile::Reduction::Add;
 };
@@ -48,6 +53,19 @@ struct RingState {
   llvm::SmallVector<mlir::Value> buffers; // one for each tile of a slot
   mlir::Value full, empty;
   RingCursor producer, consumer, released;
+  bool isOfWarp = false;
+};
+
+/// Where warps leave their parts of an online softmax: outputs, `partPitch` elements from one warp to the next, and a
+/// maximum and a sum for each warp and row.
+struct MergeMemory {
+  mlir::Value parts, rowStats;
+  int64_t partPitch = 0;
+};
+
+/// Where other blocks of the cluster leave theirs: those that this block finishes, and the maxima and sums of all rows.
+struct MergeInbox {
+  mlir::Value outs, stats, received;
 };
 
 /// mbarriers, one for each warpgroup of the consumers, and the parity of their phase (a variable).
@@ -67,6 +85,9 @@ struct FetchMaps {
   llvm::SmallVector<cuda::TensorMapAttr> maps;
   llvm::DenseMap<mlir::Operation *, unsigned> numbers;
 };
+class KernelBuilder;
+/// The slot at which an end of a ring is, and the next one; the parity turns where the ring begins anew.
+mlir::Value advance(KernelBuilder &k, RingCursor cursor, int64_t stages);
 /// Fails with a diagnostic at a fetch that TMA cannot do.
 mlir::LogicalResult collectTensorMaps(tile::ProgramOp program, FetchMaps &maps);
 
@@ -80,6 +101,11 @@ inline mlir::RankedTensorType tileType(mlir::Value value) {
 }
 /// The layout of a tile in registers.
 inline Layout registerLayout(mlir::Value tile) { return *tile::layoutOf(tile); }
+/// Whether a staged tile is the left side of asynchronous products, and not kept for slices.
+inline bool isLeftOfProducts(tile::StageOp stage) {
+  auto layout = mlir::cast<tile::SharedAttr>(tileType(stage.getResult()).getEncoding());
+  return layout.getRank() == 2 && layout.getPitch() == 0;
+}
 /// The bits that a XOR of `components` may have.
 int64_t bitsOf(llvm::ArrayRef<int64_t> components);
 /// Fails with a diagnostic where a tile has no layout, or one that its op cannot take or give.
@@ -106,6 +132,7 @@ private:
   Value less(Value x, Value y) { return mlir::arith::CmpIOp::create(b, loc, mlir::arith::CmpIPredicate::slt, x, y); }
   Value always() { return mlir::arith::ConstantIntOp::create(b, loc, 1, 1); }
   Value special(cuda::Special which) { return cuda::SpecialOp::create(b, loc, b.getIndexType(), which); }
+  void where(Value condition, llvm::function_ref<void()> body);
   void unrolled(int64_t count, llvm::function_ref<void(Value)> body);
   Value local(int64_t count, Type element, llvm::StringRef name);
   Value get(Value array, Value i) {
@@ -159,12 +186,37 @@ private:
   LogicalResult clearRows(tile::ClearRowsOp op);
   void meetWarpgroup();
 
+  // Warps that fetch for themselves.
+  LogicalResult warpRing(tile::RingOp op);
+  LogicalResult fetchRowsOfWarp(tile::FetchOp op);
+  LogicalResult clearRowsOfWarp(tile::ClearRowsOp op);
+  Value packRight(Value tile, int64_t inner, int64_t innerOfStep);
+  LogicalResult dotOfRows(tile::DotOp op);
+  Value transposeMatrices(Value array, Type element);
+
+  // Parts of an online softmax.
+  static int64_t partBytes(tile::ForWarpsOp op);
+  LogicalResult storeParts(tile::ForWarpsOp op, MergeMemory &memory);
+  void mergeParts(mlir::ValueRange results, int64_t count, int64_t lanes,
+                  llvm::function_ref<Value(Value, Value)> statsOf, llvm::function_ref<Value(Value, Value)> outsOf,
+                  int64_t width);
+  void mergeWarps(tile::ForWarpsOp op, const MergeMemory &memory);
+  void announceMerge(tile::ClusterMergeOp op);
+  LogicalResult clusterMerge(tile::ClusterMergeOp op);
+
   // Products of warpgroups.
   LogicalResult stageLeft(tile::StageOp op);
   Value packLeft(Value tile);
   LogicalResult dotAsync(tile::DotAsyncOp op);
   LogicalResult dotWait(tile::DotWaitOp op);
   LogicalResult inTurn(tile::InTurnOp op);
+
+  // Rings and sums of single warps.
+  LogicalResult fetchWeightsOfWarp(tile::FetchOp op);
+  LogicalResult dotOfWeights(tile::DotOp op);
+  LogicalResult warpReduce(tile::WarpReduceOp op);
+  LogicalResult concat(mlir::tensor::ConcatOp op);
+  Value loadReduced(Value tile, const Layout &layout);
 
   // Warps.
   LogicalResult lowerRegion(mlir::Region &region, mlir::Block *to, ThreadGroup group);
@@ -175,6 +227,7 @@ private:
   LogicalResult extractSlice(mlir::tensor::ExtractSliceOp op);
   Value clusterRank();
   Value loadSlice(mlir::tensor::ExtractSliceOp op);
+  void loadParts(const KeptTile &tile, Value array, int64_t width, llvm::function_ref<Value(Value)> address);
   LogicalResult combineKept(tile::ClusterReduceOp op);
 
   // Ops.
@@ -224,6 +277,8 @@ private:
   ThreadGroup threads;
   llvm::MapVector<Value, RingState> rings;
   llvm::DenseMap<Value, std::pair<Value, Value>> ringTiles; // tiles that wgmma can read: buffer and first element
+  llvm::DenseMap<Operation *, std::pair<Value, int64_t>> ringsOfWarps; // of a tile.for_warps, and a warp's bytes
+  MergeInbox inbox;
   WarpgroupBarriers turns, meetings;
   llvm::DenseMap<Value, Value> packedTiles; // left sides of products of warpgroups, as pairs in registers
   llvm::DenseMap<Value, KeptTile> kept;

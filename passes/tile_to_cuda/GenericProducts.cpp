@@ -12,9 +12,13 @@ using namespace mlir;
 using namespace inlay;
 
 LogicalResult GenericLowering::dot(tile::DotOp op) {
+  if (slotOrderOf(op))
+    return dotOfRows(op);
   RankedTensorType lhsType = tileType(op.getLhs()), rhsType = tileType(op.getRhs());
   Type element = lhsType.getElementType();
   const MmaInstruction &mma = *mmaOf(op);
+  if (mma.left == OperandPlace::Packed || mma.right == OperandPlace::Packed)
+    return dotOfWeights(op);
   using enum LayoutDim;
   Layout accumulator = registerLayout(op.getResult()), lhs = registerLayout(op.getLhs());
   int64_t inner = lhsType.getDimSize(1);

@@ -36,6 +36,8 @@ static int64_t elementsOf(Type type) {
 
 /// All rings of the program, and what the consumers' warpgroups meet at, so that the block waits once.
 LogicalResult GenericLowering::ring(tile::RingOp op) {
+  if (op.isOfWarp())
+    return warpRing(op);
   if (rings.contains(op))
     return success();
   KernelBuilder k(loc, b);
@@ -49,6 +51,8 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
     overlay = kRingOverlay;
   int64_t buffers = 0, groups = roles.getConsumers() * 32 / kWarpgroup;
   program.walk([&](tile::RingOp any) {
+    if (any.isOfWarp())
+      return;
     tile::RingType type = any.getResult().getType();
     RingState &state = rings[any];
     for (auto [i, tile] : llvm::enumerate(type.getTiles()))
@@ -65,8 +69,7 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
     turns.barriers = k.shared("turns", k.getI64Type(), groups * 8);
   bool stagesLeft = program
                         .walk([](tile::StageOp stage) {
-                          bool isLeft = tileType(stage.getResult()).getElementTypeBitWidth() == 16;
-                          return isLeft ? WalkResult::interrupt() : WalkResult::advance();
+                          return isLeftOfProducts(stage) ? WalkResult::interrupt() : WalkResult::advance();
                         })
                         .wasInterrupted();
   if (stagesLeft || uses(static_cast<tile::ClearRowsOp *>(nullptr)))
@@ -92,8 +95,7 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
   return success();
 }
 
-/// The slot at which an end of a ring is, and the next one; the parity turns where the ring begins anew.
-static Value advance(KernelBuilder &k, RingCursor cursor, int64_t stages) {
+Value inlay::advance(KernelBuilder &k, RingCursor cursor, int64_t stages) {
   Value at = k.name("slot", k.get(cursor.stage));
   Value next = k.name("next_slot", k.add(at, 1));
   Value wraps = k.name("wraps", k.equal(next, stages));
@@ -140,6 +142,8 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
   Value slot;
   if (op.getFirst()) {
     slot = scalar(op.getFirst());
+  } else if (state.isOfWarp) {
+    slot = advance(k, state.producer, stages);
   } else if (!state.producer.parity) {
     Value count = k.name("count", k.get(state.producer.stage));
     auto bits = [&](Value x, int64_t mask) { return Value(arith::AndIOp::create(k, x, k.index(mask))); };
@@ -154,6 +158,10 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
     slot = advance(k, state.producer, stages);
     k.call("mbarrier_wait", "mbarrier.h", {k.offset(state.empty, slot), parity});
   }
+  scalars[op.getSlot()] = slot;
+  // The one fetch of a warp's slot announces its own bytes.
+  if (state.isOfWarp)
+    return success();
   auto announce = [&] {
     k.call("mbarrier_arrive_expect", "mbarrier.h",
            {k.offset(state.full, slot), k.i32(op.getRing().getType().slotBytes())});
@@ -164,11 +172,12 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
   } else {
     announce();
   }
-  scalars[op.getSlot()] = slot;
   return success();
 }
 
 LogicalResult GenericLowering::fetch(tile::FetchOp op) {
+  if (rings[op.getRing()].isOfWarp)
+    return holdsWeights(op.getRing().getDefiningOp<tile::RingOp>()) ? fetchWeightsOfWarp(op) : fetchRowsOfWarp(op);
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
   Value slot = scalar(op.getSlot()), row = scalar(op.getOffsets()[0]), column = scalar(op.getOffsets()[1]);
@@ -245,6 +254,8 @@ void GenericLowering::meetWarpgroup() {
 /// Each warp of a warpgroup clears a quarter of each run, a lane the rows of one; where every run is whole or empty,
 /// there is nothing to clear, which all lanes of all warps see.
 LogicalResult GenericLowering::clearRows(tile::ClearRowsOp op) {
+  if (threads.group == ThreadGroup::Warp && ringTiles.contains(op.getTile()))
+    return clearRowsOfWarp(op);
   auto slot = ringTiles.find(op.getTile());
   int64_t run = op.getRun(), warps = kWarpgroup / 32;
   RankedTensorType tile = tileType(op.getTile());
@@ -301,6 +312,10 @@ LogicalResult GenericLowering::wait(tile::WaitOp op) {
 LogicalResult GenericLowering::release(tile::ReleaseOp op) {
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
+  if (state.isOfWarp) {
+    k.syncWarp();
+    return success();
+  }
   Value slot = advance(k, state.released, op.getRing().getType().getStages());
   k.ifThen(k.equal(k.rem(k.special(cuda::Special::ThreadX), kWarpgroup), 0),
            [&] { k.call("mbarrier_arrive", "mbarrier.h", k.offset(state.empty, slot)); });

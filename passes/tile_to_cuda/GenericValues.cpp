@@ -40,7 +40,11 @@ Value GenericLowering::arrayOf(Value tile) {
   }
   Value array = llvm::TypeSwitch<Operation *, Value>(tile.getDefiningOp())
                     .Case([&](tensor::ExtractSliceOp slice) { return loadSlice(slice); })
-                    .Case([&](tile::ConvertLayoutOp conversion) { return convert(conversion); })
+                    .Case([&](tile::ConvertLayoutOp conversion) {
+                      return kept.contains(conversion.getValue())
+                                 ? loadReduced(conversion.getValue(), registerLayout(conversion))
+                                 : convert(conversion);
+                    })
                     .Default([&](Operation *load) { return loadArray(load); });
   scopes[scope].tiles[tile] = array;
   scopes.append(std::make_move_iterator(inner.begin()), std::make_move_iterator(inner.end()));
@@ -153,6 +157,8 @@ Value GenericLowering::convert(tile::ConvertLayoutOp op) {
     });
     return result;
   }
+  if (type.getIntOrFloatBitWidth() == 16 && isMatrixTransposed(from, to))
+    return transposeMatrices(array, type);
   int rank = tileType(op.getResult()).getRank();
   int64_t pitch = rank == 2 ? std::max(from.extent(Dim1), to.extent(Dim1)) + 16 / bytesOf(type) : 0;
   int64_t rows = std::max(from.extent(Dim0), to.extent(Dim0));
@@ -162,7 +168,16 @@ Value GenericLowering::convert(tile::ConvertLayoutOp op) {
   };
   Value result = local(registers, type, "converted");
   barrier();
-  Value tile = shared("exchange", (rank == 2 ? rows * pitch : rows) * bytesOf(type), 16, type, exchanges++);
+  // Each warp has memory of its own where they do not meet.
+  int64_t elements = rank == 2 ? rows * pitch : rows, copies = 1;
+  bool isOfWarp = threads.group == ThreadGroup::Warp;
+  if (isOfWarp) {
+    elements = llvm::alignTo(elements, 16);
+    copies = static_cast<int64_t>(kernel.getThreads()) / 32;
+  }
+  Value tile = shared("exchange", copies * elements * bytesOf(type), 16, type, exchanges++);
+  if (isOfWarp)
+    tile = pointerAt(tile, mul(warp, elements));
   unrolled(from.size(Register),
            [&](Value reg) { cuda::StoreOp::create(b, loc, get(array, reg), tile, at(from, reg)); });
   barrier();
@@ -185,6 +200,11 @@ LogicalResult GenericLowering::deinterleave(tile::DeinterleaveOp op) {
 }
 
 LogicalResult GenericLowering::transpose(tile::TransposeOp op) {
+  if (auto slot = ringTiles.find(op.getValue()); slot != ringTiles.end()) {
+    auto place = slot->second;
+    ringTiles[op.getResult()] = place;
+    return success();
+  }
   define(op.getResult(), materialize(op.getValue(), "transposed"));
   return success();
 }

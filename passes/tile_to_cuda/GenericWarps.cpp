@@ -108,18 +108,37 @@ LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
   for (auto [part, whole] : llvm::zip_equal(op.getParts(), op.getDivided()))
     define(part, arrayOf(whole));
   ThreadGroup group{ThreadGroup::Warp, 1};
-  if (threads.group == ThreadGroup::Role && count == threads.warps) {
-    // Coordinates of the epilogue are computed from a lane that is read here, or they would take registers while the
+  // Where all warps of the group run the body, they may meet in it.
+  bool isWhole = threads.group == ThreadGroup::Role ? count == threads.warps
+                                                    : count * 32 == static_cast<int64_t>(kernel.getThreads());
+  if (op.getNumResults() > 0 && !isWhole)
+    return op.emitOpError() << "merges what " << count << " warps have computed; expected all warps of a block, "
+                            << kernel.getThreads() / 32;
+  if (isWhole) {
+    // Coordinates of an epilogue are computed from a lane that is read here, or they would take registers while the
     // warps multiply.
+    bool isEpilogue = threads.group == ThreadGroup::Role;
     ThreadGroup outer = std::exchange(threads, group);
-    auto outerCoordinates = std::exchange(coordinates, {});
-    Value outerLane = std::exchange(lane, call("read_lane", "warp.h", {}, b.getIndexType()));
-    Operation *outerRead = std::exchange(laneRead, lane.getDefiningOp());
+    auto outerCoordinates = coordinates;
+    Value outerLane = lane;
+    Operation *outerRead = laneRead;
+    if (isEpilogue) {
+      coordinates.clear();
+      lane = call("read_lane", "warp.h", {}, b.getIndexType());
+      laneRead = lane.getDefiningOp();
+    }
     LogicalResult result = lowerBlock(op.getBody().front());
-    laneRead = outerRead;
-    lane = outerLane;
-    coordinates = outerCoordinates;
+    if (isEpilogue) {
+      laneRead = outerRead;
+      lane = outerLane;
+      coordinates = outerCoordinates;
+    }
+    MergeMemory memory;
+    if (succeeded(result) && op.getNumResults() > 0)
+      result = storeParts(op, memory);
     threads = outer;
+    if (succeeded(result) && op.getNumResults() > 0)
+      mergeWarps(op, memory);
     return result;
   }
   auto branch = scf::IfOp::create(b, loc, less(warp, index(count)), /*withElseRegion=*/false);
@@ -146,13 +165,14 @@ Value GenericLowering::stagedBefore(tile::StageOp op) {
 
 LogicalResult GenericLowering::stage(tile::StageOp op) {
   RankedTensorType type = tileType(op.getResult());
-  if (type.getElementTypeBitWidth() == 16)
+  if (isLeftOfProducts(op))
     return stageLeft(op);
   Layout layout = registerLayout(op.getValue());
   Value array = materialize(op.getValue(), "staged");
   KernelBuilder k(loc, b);
   auto layoutThere = cast<tile::SharedAttr>(type.getEncoding());
-  int64_t pitch = layoutThere.getPitch(), bytes = layoutThere.elements(type.getDimSize(0)) * 4;
+  int64_t elementBytes = bytesOf(type.getElementType());
+  int64_t pitch = layoutThere.getPitch(), bytes = layoutThere.elements(type.getDimSize(0)) * elementBytes;
   bool isOfRole = threads.group == ThreadGroup::Role && isa<tile::WarpRolesOp>(op->getParentOp());
   auto forWarps = op->getParentOfType<tile::ForWarpsOp>();
   bool isOfWarp = forWarps != nullptr;
@@ -164,14 +184,25 @@ LogicalResult GenericLowering::stage(tile::StageOp op) {
                     isOfWarp ? bytes * static_cast<int64_t>(forWarps.getCount()) : bytes, 128,
                     isOfRole ? std::optional<int64_t>(kSumsOverlay) : std::nullopt);
     if (isOfWarp) {
-      base = k.name("own", k.offset(base, k.mul(warp, bytes / 4)));
+      base = k.name("own", k.offset(base, k.mul(warp, bytes / elementBytes)));
       stagedOfWarps.push_back({op, base});
     }
   }
   barrier(); // what lay there has been read
-  unrolled(liveRegisters(layout, type.getShape()), [&](Value reg) {
-    Value at = add(mul(coordinate(layout, 0, reg), pitch), coordinate(layout, 1, reg));
-    cuda::StoreOp::create(b, loc, get(array, reg), base, at);
+  bool isMatrix = type.getRank() == 2;
+  int64_t live = liveRegisters(layout, type.getShape());
+  int64_t neighbours = layout.contiguous(LayoutDim::Register, isMatrix ? LayoutDim::Dim1 : LayoutDim::Dim0);
+  int64_t width = elementBytes == 2 ? std::gcd(std::min<int64_t>(neighbours, 8), live) : 1;
+  unrolled(live / width, [&](Value i) {
+    Value reg = mul(i, width);
+    Value at = coordinate(layout, 0, reg);
+    if (isMatrix)
+      at = add(mul(at, pitch), coordinate(layout, 1, reg));
+    if (width > 1)
+      call("store_vector<" + std::to_string(width) + ">", "tile.h",
+           {pointerAt(base, at), address(array, reg), always()});
+    else
+      cuda::StoreOp::create(b, loc, get(array, reg), base, at);
   });
   kept[op.getResult()] = {base, pitch};
   if (!isOfRole)
@@ -192,7 +223,9 @@ LogicalResult GenericLowering::extractSlice(tensor::ExtractSliceOp op) {
         unpackPairs(dequantize, registerLayout(op.getResult()), op.getStaticOffset(1), op.getType().getDimSize(1));
     return success();
   }
-  if (op.getSourceType().getRank() != 2 || op.getType().getRank() != 2 || !op.hasUnitStride())
+  int64_t rank = op.getSourceType().getRank();
+  bool isRow = rank == 1 && kept.contains(op.getSource());
+  if ((rank != 2 && !isRow) || op.getType().getRank() != rank || !op.hasUnitStride())
     return op.emitOpError("has no CUDA lowering; expected neighbouring rows and columns of a tile of rank 2");
   if (kept.contains(op.getSource())) {
     scopeOf[op.getResult()] = scopes.size() - 1;
@@ -246,18 +279,22 @@ Value GenericLowering::loadSlice(tensor::ExtractSliceOp op) {
   KeptTile tile = kept.lookup(op.getSource());
   RankedTensorType type = op.getType();
   SmallVector<Value> offsets;
-  int64_t width = std::min<int64_t>(layout.contiguous(LayoutDim::Register, LayoutDim::Dim1), 4);
+  bool isMatrix = type.getRank() == 2;
+  int64_t neighbours = layout.contiguous(LayoutDim::Register, isMatrix ? LayoutDim::Dim1 : LayoutDim::Dim0);
+  int64_t width = std::min<int64_t>(neighbours, 16 / bytesOf(type.getElementType()));
   for (OpFoldResult offset : op.getMixedOffsets()) {
     auto value = dyn_cast<Value>(offset);
     offsets.push_back(value ? scalar(value) : index(*getConstantIntValue(offset)));
   }
-  OpFoldResult column = op.getMixedOffsets()[1];
+  OpFoldResult column = op.getMixedOffsets().back();
   if (auto value = dyn_cast<Value>(column))
     width = std::gcd(width, divisorOf(value));
   else
     width = std::gcd(width, *getConstantIntValue(column)); // of 0: the width itself
   auto address = [&](Value reg) {
     Value row = add(coordinate(layout, 0, reg), offsets[0]);
+    if (!isMatrix)
+      return pointerAt(tile.pointer, row);
     return pointerAt(tile.pointer, add(mul(row, tile.pitch), add(coordinate(layout, 1, reg), offsets[1])));
   };
   int64_t count = layout.size(LayoutDim::Register);
@@ -268,6 +305,10 @@ Value GenericLowering::loadSlice(tensor::ExtractSliceOp op) {
     });
   };
   Value array = local(count, type.getElementType(), "loaded");
+  if (tile.parts > 1) {
+    loadParts(tile, array, width, address);
+    return array;
+  }
   if (!tile.isOfCluster) {
     loadOwn(array);
     return array;
@@ -293,6 +334,26 @@ Value GenericLowering::loadSlice(tensor::ExtractSliceOp op) {
       unrolled(count, [&](Value reg) { set(combine(tile.combination, get(array, reg), get(part, reg)), array, reg); });
   }
   return array;
+}
+
+/// Reads what each warp keeps of a tile, and combines it in the order of the warps.
+void GenericLowering::loadParts(const KeptTile &tile, Value array, int64_t width,
+                                llvm::function_ref<Value(Value)> address) {
+  auto type = cast<cuda::LocalType>(array.getType());
+  int64_t count = type.getShape().front();
+  std::string load = "load_vector<" + std::to_string(width) + ">";
+  auto loadPart = [&](Value into, Value offset) {
+    unrolled(count / width, [&](Value i) {
+      Value reg = mul(i, width), at = address(reg);
+      call(load, "tile.h", {this->address(into, reg), offset ? pointerAt(at, offset) : at, always()});
+    });
+  };
+  loadPart(array, {});
+  unrolled(tile.parts - 1, [&](Value i) {
+    Value part = local(count, type.getElementType(), "part");
+    loadPart(part, mul(add(i, index(1)), tile.partPitch));
+    unrolled(count, [&](Value reg) { set(combine(tile.combination, get(array, reg), get(part, reg)), array, reg); });
+  });
 }
 
 /// The blocks of a cluster meet, so that each may read what the others keep.

@@ -115,17 +115,27 @@ LogicalResult GenericLowering::lower(Operation *op) {
       })
       .Case([&](tile::WarpRolesOp op) { return warpRoles(op); })
       .Case([&](tile::ForWarpsOp op) { return forWarps(op); })
+      .Case([&](tile::ClusterMergeOp op) { return clusterMerge(op); })
       .Case([&](tile::StageOp op) { return stage(op); })
+      .Case([&](tile::WarpReduceOp op) { return warpReduce(op); })
+      .Case([&](tensor::ConcatOp op) { return concat(op); })
       .Case([&](tensor::ExtractSliceOp op) { return extractSlice(op); })
       .Case([&](scf::ForOp loop) { return forOp(loop); })
       .Case([&](scf::IfOp branch) { return ifOp(branch); })
       .Case<scf::YieldOp, tile::ReturnOp, tile::YieldOp>([](Operation *) { return success(); })
       .Case([&](tensor::ExtractOp extract) -> LogicalResult {
         RankedTensorType type = tileType(extract.getTensor());
-        if (type.getNumElements() != 1)
-          return extract.emitOpError() << "of a tile with more than one element has no CUDA lowering";
+        Layout layout = registerLayout(extract.getTensor());
         prepare(extract.getTensor());
-        scalars[extract] = element(extract.getTensor(), index(0));
+        Value value = element(extract.getTensor(), index(0));
+        if (type.getNumElements() > 1) {
+          bool isInWarp = layout == blockedLayout(type.getShape(), 1, 0) && layout.size(LayoutDim::Register) == 1;
+          if (type.getRank() != 1 || threads.group != ThreadGroup::Warp || !isInWarp)
+            return extract.emitOpError() << "takes an element of " << type.dropEncoding()
+                                         << "; expected a tile of one element, or of one for each lane of a warp";
+          value = call("shuffle_from", "warp.h", {value, scalar(extract.getIndices()[0])}, type.getElementType());
+        }
+        scalars[extract] = value;
         return success();
       })
       .Default([&](Operation *other) -> LogicalResult {
@@ -159,6 +169,8 @@ LogicalResult GenericLowering::lower(Operation *op) {
 }
 
 LogicalResult GenericLowering::lowerBlock(Block &block) {
+  for (auto merge : block.getOps<tile::ClusterMergeOp>())
+    announceMerge(merge);
   for (Operation &op : block)
     if (failed(lower(&op)))
       return failure();
@@ -199,6 +211,7 @@ static FailureOr<int64_t> warpsOf(tile::ProgramOp program) {
 
 /// The threads of a block: those of its roles, or as many as the tiles ask for.
 static int64_t threadsOf(tile::ProgramOp program, int64_t warps) {
+  program.walk([&](tile::WarpReduceOp reduce) { warps = reduce->getParentOfType<tile::ForWarpsOp>().getCount(); });
   program.walk([&](tile::WarpRolesOp roles) { warps = roles.getConsumers() + roles.getProducers(); });
   return 32 * warps;
 }
@@ -207,7 +220,9 @@ LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder) {
   tile::Schedule schedule = program.getScheduleAttr();
   std::optional<tile::PipelineShape> pipeline = schedule ? schedule.getPipeline() : std::nullopt;
   bool hasRoles = program.walk([](tile::WarpRolesOp) { return WalkResult::interrupt(); }).wasInterrupted();
-  if (pipeline && !hasRoles)
+  bool hasWarpRings =
+      program.walk([](tile::RingOp ring) { return WalkResult(failure(ring.isOfWarp())); }).wasInterrupted();
+  if (pipeline && !(pipeline->producers ? hasRoles : hasWarpRings))
     return program.emitError("has the schedule ")
            << schedule << " and no warps that fetch; run tile-apply-schedule, tile-assign-stages, "
            << "tile-specialize-warps and tile-pipeline first";

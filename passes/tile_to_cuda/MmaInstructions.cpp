@@ -14,12 +14,30 @@ using enum inlay::tile::LayoutDim;
 static constexpr llvm::StringLiteral kHalves[] = {"bfloat16", "float16"};
 static constexpr llvm::StringLiteral kCodes[] = {"float8_e4m3", "signed char"};
 
+/// `sums` whose 8 rows or columns in `dim`, 3 bits of them, are weight rows in the order in which lanes read those.
+static Layout inWeightOrder(const Layout &sums, LayoutDim dim) {
+  Layout result;
+  for (LayoutDim in : {Register, Lane})
+    for (tile::LayoutPoint basis : sums.bases(in)) {
+      int64_t row = basis[dim];
+      basis[dim] = row == 1 ? 4 : row < 8 ? row / 2 : row;
+      result.addBit(in, basis);
+    }
+  return result;
+}
+
 static ArrayRef<MmaInstruction> instructions() {
   auto bits = [](LayoutDim in, int count, LayoutDim out) { return Layout::identity(in, count, out); };
   // PTX ISA, "Matrix Fragments for mma.m16n8k16": 8 x 8 elements in a warp, two neighbours in each lane.
   static const Layout byRows = bits(Register, 1, Dim1) * bits(Lane, 2, Dim1) * bits(Lane, 3, Dim0);
   static const Layout sums = byRows * bits(Register, 1, Dim0), left = sums * bits(Register, 1, Dim1);
   static const Layout right = byRows.transposed() * bits(Register, 1, Dim0);
+  // Two instructions on 32 elements along k. A lane has 8 neighbours of a row in 16 bytes: both operands have that
+  // order.
+  static const Layout packedRows = bits(Register, 3, Dim1) * bits(Lane, 2, Dim1) * bits(Lane, 3, Dim0);
+  // Lanes 4 g to 4 g + 3 read weight row g / 2 + 4 * (g % 2): 8 lanes that read at a time read different banks. So the
+  // weight rows of the sums are in that order, too.
+  static const Layout weightsLeft = inWeightOrder(sums, Dim0), weightsRight = inWeightOrder(sums, Dim1);
   static const MmaInstruction table[] = {
       {.name = "mma.m16n8k16",
        .elements = kHalves,
@@ -88,6 +106,46 @@ static ArrayRef<MmaInstruction> instructions() {
        .rightFragment = {},
        .function = "wgmma_m64k32",
        .header = "wgmma.h"},
+      // Packed weights on the left, on the right with up to 8 rows of the other operand, and with up to 16.
+      {.name = "mma.m16n8k16",
+       .elements = kHalves,
+       .rows = 16,
+       .columns = 8,
+       .maxColumns = 8,
+       .inner = 32,
+       .left = OperandPlace::Packed,
+       .right = OperandPlace::Registers,
+       .sums = weightsLeft,
+       .leftFragment = {},
+       .rightFragment = packedRows.transposed(),
+       .function = "mma_weights",
+       .header = "mma.h"},
+      {.name = "mma.m16n8k16",
+       .elements = kHalves,
+       .rows = 8,
+       .columns = 8,
+       .maxColumns = 8,
+       .inner = 32,
+       .left = OperandPlace::Registers,
+       .right = OperandPlace::Packed,
+       .sums = weightsRight,
+       .leftFragment = packedRows,
+       .rightFragment = {},
+       .function = "mma_8_rows",
+       .header = "mma.h"},
+      {.name = "mma.m16n8k16",
+       .elements = kHalves,
+       .rows = 16,
+       .columns = 8,
+       .maxColumns = 8,
+       .inner = 32,
+       .left = OperandPlace::Registers,
+       .right = OperandPlace::Packed,
+       .sums = weightsRight,
+       .leftFragment = packedRows * bits(Register, 1, Dim0),
+       .rightFragment = {},
+       .function = "mma_16_rows",
+       .header = "mma.h"},
   };
   return table;
 }
@@ -104,16 +162,32 @@ std::string MmaInstruction::call(Type element, int64_t numColumns) const {
   return (function + "<" + deviceName(element) + ofColumns + ">").str();
 }
 
-const MmaInstruction *inlay::findMma(Type element, OperandPlace left, OperandPlace right) {
+const MmaInstruction *inlay::findMma(Type element, OperandPlace left, OperandPlace right, int64_t rows) {
+  const MmaInstruction *found = nullptr;
   for (const MmaInstruction &mma : instructions())
-    if (mma.left == left && mma.right == right && llvm::is_contained(mma.elements, deviceName(element)))
-      return &mma;
-  return nullptr;
+    if (mma.left == left && mma.right == right && llvm::is_contained(mma.elements, deviceName(element)) &&
+        (!found || found->rows < rows))
+      found = &mma;
+  return found;
+}
+
+bool inlay::holdsWeights(tile::RingOp ring) {
+  return ring.isOfWarp() && llvm::any_of(ring->getUsers(), [](Operation *user) {
+           auto fetch = dyn_cast<tile::FetchOp>(user);
+           return fetch && fetch.getView().getType().getProvenance() == tile::Provenance::Weight;
+         });
+}
+
+bool inlay::isInWarpRing(Value tile) {
+  auto wait = tile.getDefiningOp<tile::WaitOp>();
+  auto ring = wait ? wait.getRing().getDefiningOp<tile::RingOp>() : tile::RingOp();
+  return ring && holdsWeights(ring);
 }
 
 const MmaInstruction *inlay::mmaOf(tile::DotOp dot) {
-  Type element = cast<RankedTensorType>(dot.getLhs().getType()).getElementType();
-  return findMma(element, OperandPlace::Registers, OperandPlace::Registers);
+  auto placeOf = [](Value operand) { return isInWarpRing(operand) ? OperandPlace::Packed : OperandPlace::Registers; };
+  auto lhs = cast<RankedTensorType>(dot.getLhs().getType());
+  return findMma(lhs.getElementType(), placeOf(dot.getLhs()), placeOf(dot.getRhs()), lhs.getDimSize(0));
 }
 
 bool inlay::isInSlot(Value tile) {
@@ -178,4 +252,53 @@ Layout inlay::sumsLayout(const MmaInstruction &mma, int64_t rows, int64_t column
 Layout inlay::leftLayout(const MmaInstruction &mma, int64_t rows, int64_t inner, int warpRows, int warpColumns) {
   int innerBits = std::max(mma.leftFragment.outBits(Dim1), log2Ceil(inner));
   return tiled(mma.leftFragment, log2Ceil(rows), innerBits, innerBits, warpRows, warpColumns);
+}
+
+Layout inlay::packedRowsLayout(const MmaInstruction &mma, int64_t rows, int64_t inner) {
+  Layout fragment = mma.left == OperandPlace::Packed ? mma.rightFragment.transposed() : mma.leftFragment;
+  int innerBits = std::max(fragment.outBits(Dim1), log2Ceil(inner));
+  Layout whole = tiled(fragment, log2Ceil(rows), innerBits, innerBits, 0, 0), result = whole.restricted({Register});
+  for (tile::LayoutPoint basis : whole.bases(Lane))
+    result.addBit(Lane, basis[Dim0] < rows ? basis : tile::LayoutPoint());
+  return result;
+}
+
+std::optional<SlotOrder> inlay::slotOrderOf(tile::DotOp dot) {
+  auto isSlot = [](Value tile) { return isa_and_nonnull<tile::ClearRowsOp, tile::WaitOp>(tile.getDefiningOp()); };
+  if (isSlot(dot.getLhs()) && !isInWarpRing(dot.getLhs()))
+    return SlotOrder::Rows;
+  if (auto turn = dot.getLhs().getDefiningOp<tile::TransposeOp>(); turn && isSlot(turn.getValue()))
+    return SlotOrder::Columns;
+  return std::nullopt;
+}
+
+/// `fragment` with what stands for bits 0 to 2 of dimension `dim`, of 8 rows of a slot, in the order of slotSums.
+static Layout inSlotOrder(const Layout &fragment, LayoutDim dim) {
+  constexpr int64_t order[] = {4, 1, 2};
+  Layout result;
+  for (LayoutDim in : {Register, Lane})
+    for (tile::LayoutPoint basis : fragment.bases(in)) {
+      if (basis[dim] > 0 && basis[dim] < 8)
+        basis[dim] = order[log2Ceil(basis[dim])];
+      result.addBit(in, basis);
+    }
+  return result;
+}
+
+Layout inlay::slotSums(const MmaInstruction &mma, SlotOrder order, int64_t rows, int64_t columns) {
+  Layout sums = sumsLayout(mma, rows, columns, 0, 0);
+  return order == SlotOrder::Rows ? inSlotOrder(sums, Dim0) : sums;
+}
+
+Layout inlay::slotRight(const MmaInstruction &mma, SlotOrder order, int64_t columns, int64_t inner) {
+  // By rows: 8 neighbours in a lane, 32 in the four lanes of a row.
+  Layout tile = order == SlotOrder::Rows ? Layout::identity(Register, 3, Dim1) * Layout::identity(Lane, 2, Dim1) *
+                                               Layout::identity(Lane, 3, Dim0)
+                                         : inSlotOrder(mma.rightFragment.transposed(), Dim1);
+  auto grow = [&](LayoutDim dim, int64_t size) {
+    tile = tile * Layout::identity(Register, std::max(0, log2Ceil(size) - tile.outBits(dim)), dim);
+  };
+  grow(Dim1, inner);
+  grow(Dim0, columns);
+  return tile;
 }

@@ -15,9 +15,10 @@
 namespace inlay {
 /// Where an operand lies when the instruction starts.
 enum class OperandPlace {
-  Registers, // in the row's layout
-  Slot,      // in shared memory, as swizzledTile says: the instruction gets a descriptor
-  SlotByRows // the same of an operand that is inner x columns
+  Registers,  // in the row's layout
+  Slot,       // in shared memory, as swizzledTile says: the instruction gets a descriptor
+  SlotByRows, // the same of an operand that is inner x columns
+  Packed      // in a slot of the ring of a warp, as packedTile says: a lane reads 16 bytes of a row
 };
 
 struct MmaInstruction {
@@ -38,8 +39,13 @@ struct MmaInstruction {
   std::string call(mlir::Type element, int64_t numColumns) const;
 };
 
-/// The instruction for operands of type `element` that lie there; null where there is none.
-const MmaInstruction *findMma(mlir::Type element, OperandPlace left, OperandPlace right);
+/// The instruction for operands of type `element` that lie there; null where there is none. Of several, the first one
+/// that has `rows` rows, or the last.
+const MmaInstruction *findMma(mlir::Type element, OperandPlace left, OperandPlace right, int64_t rows = 0);
+/// Whether a warp fetches packed weights to `ring`.
+bool holdsWeights(tile::RingOp ring);
+/// Whether the tile is one of weights in a slot of the ring of a warp.
+bool isInWarpRing(mlir::Value tile);
 /// Whether a tile is in shared memory, where wgmma can read it: a slot of a ring, some columns of it, or a staged tile.
 bool isInSlot(mlir::Value tile);
 /// That of tile.dot or tile.dot_async.
@@ -54,6 +60,21 @@ mlir::LogicalResult checkInstructions(tile::ProgramOp program);
 Layout sumsLayout(const MmaInstruction &mma, int64_t rows, int64_t columns, int warpRows, int warpColumns);
 /// The left operand in registers: each warp holds all of `inner` for its rows.
 Layout leftLayout(const MmaInstruction &mma, int64_t rows, int64_t inner, int warpRows, int warpColumns);
+/// The operand of a product with packed weights that one warp has in registers, rows (of the product or, on the right,
+/// of its transpose) x inner. Lanes that would hold rows past the end hold rows of the tile.
+Layout packedRowsLayout(const MmaInstruction &mma, int64_t rows, int64_t inner);
+
+/// How a product finds its left operand in a slot of a warp's ring: a row of the slot is a row of it, or a column.
+enum class SlotOrder { Rows, Columns };
+/// None where the left operand is in registers.
+std::optional<SlotOrder> slotOrderOf(tile::DotOp dot);
+/// Sums and right side (columns x inner) of such a product in registers of a warp.
+///
+/// By rows, a lane reads 16 bytes of a row and has the same 8 columns of the right side: any order of `inner` is right
+/// if both sides have the same one. Rows that lanes read together are 4 apart, so that banks differ under the swizzle;
+/// where sums become the right side of a product by columns, that one has the same order.
+Layout slotSums(const MmaInstruction &mma, SlotOrder order, int64_t rows, int64_t columns);
+Layout slotRight(const MmaInstruction &mma, SlotOrder order, int64_t columns, int64_t inner);
 } // namespace inlay
 
 #endif // INLAY_PASSES_TILE_TO_CUDA_MMAINSTRUCTIONS_H

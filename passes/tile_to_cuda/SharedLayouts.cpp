@@ -3,6 +3,7 @@
 #include "passes/tile_to_cuda/SharedLayouts.h"
 
 #include "passes/tile_to_cuda/ComputedTiles.h"
+#include "passes/tile_to_cuda/MmaInstructions.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -54,6 +55,23 @@ SharedAttr inlay::slotTile(RankedTensorType tile) {
   return SharedAttr::of(tile.getContext(), 2, layout);
 }
 
+SharedAttr inlay::transposedShared(SharedAttr layout) {
+  return SharedAttr::of(layout.getContext(), 2, layout.getLayout().transposed());
+}
+
+SharedAttr inlay::packedTile(RankedTensorType tile) {
+  int groupBits = log2Ceil(kGroupRows), atomBits = log2Ceil(kAtomColumns);
+  LinearLayout layout = swizzledRows(groupBits, atomBits, /*chunkBits=*/3);
+  layout = layout * LinearLayout::identity(Offset, std::max(0, log2Ceil(tile.getDimSize(1)) - atomBits), Dim1) *
+           LinearLayout::identity(Offset, std::max(0, log2Ceil(tile.getDimSize(0)) - groupBits), Dim0);
+  return SharedAttr::of(tile.getContext(), 2, layout);
+}
+
+SharedAttr inlay::slotTile(RingOp ring, unsigned number) {
+  auto tile = cast<RankedTensorType>(ring.getType().getTiles()[number]);
+  return holdsWeights(ring) ? packedTile(tile) : slotTile(tile);
+}
+
 SharedAttr inlay::copiedTile(RankedTensorType tile) {
   int rowBits = std::max(4, log2Ceil(tile.getDimSize(0))), columnBits = std::max(4, log2Ceil(tile.getDimSize(1)));
   return SharedAttr::of(tile.getContext(), 2, rowsOf(rowBits, columnBits),
@@ -61,6 +79,8 @@ SharedAttr inlay::copiedTile(RankedTensorType tile) {
 }
 
 SharedAttr inlay::paddedTile(RankedTensorType tile) {
+  if (tile.getRank() == 1)
+    return SharedAttr::of(tile.getContext(), 1, LinearLayout::identity(Offset, log2Ceil(tile.getDimSize(0)), Dim0));
   return SharedAttr::of(tile.getContext(), 2, rowsOf(log2Ceil(tile.getDimSize(0)), log2Ceil(tile.getDimSize(1))),
                         tile.getDimSize(1) + 16 / bytesOf(tile.getElementType()));
 }

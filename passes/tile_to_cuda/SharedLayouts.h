@@ -19,10 +19,16 @@ tile::SharedAttr swizzledTile(mlir::RankedTensorType tile);
 /// The same for what else a slot may have: packed codes of quantized weights (i8, i4) and their scales and zero points
 /// (f32), which lie there as in memory.
 tile::SharedAttr slotTile(mlir::RankedTensorType tile);
+/// The layout of a tile's transpose, in the same memory.
+tile::SharedAttr transposedShared(tile::SharedAttr layout);
+/// Packed weights in a slot of the ring of a warp: as in memory, 8 rows one after the other in atoms of 64 columns.
+tile::SharedAttr packedTile(mlir::RankedTensorType tile);
+/// What lies in tile `number` of a slot of `ring`, which follows from how it comes there.
+tile::SharedAttr slotTile(tile::RingOp ring, unsigned number);
 /// The right side of mma, copied by cp.async and read by ldmatrix: whole tiles of 16 x 16 elements, in rows with 16
 /// bytes more, so that the 8 rows that are read at a time lie in different banks.
 tile::SharedAttr copiedTile(mlir::RankedTensorType tile);
-/// A tile of tile.stage, which threads write in the layout of an accumulator: rows with 16 bytes more.
+/// A tile of tile.stage or tile.warp_reduce, of rank 1 or 2: rows with 16 bytes more.
 tile::SharedAttr paddedTile(mlir::RankedTensorType tile);
 } // namespace inlay
 

@@ -31,6 +31,20 @@ static FailureOr<cuda::TensorMapAttr> mapOfBlocks(tile::FetchOp fetch, bool areC
       /*l2Promotion=*/256);
 }
 
+/// The map of rows of a cache, in boxes of a run of rows x a slab.
+static FailureOr<cuda::TensorMapAttr> tensorMapOfRows(Operation *fetch, Value source, int64_t run) {
+  auto view = cast<tile::ViewType>(source.getType());
+  int64_t columns = view.getShape()[1];
+  if (view.getElementType().getIntOrFloatBitWidth() != 16 || columns % 8 != 0)
+    return fetch->emitError("reads rows of ")
+           << view << "; TMA takes elements of 16 bits and rows of a multiple of 16 bytes";
+  // How many rows a cache has is known when the engine is loaded; page numbers are the host's.
+  return cuda::TensorMapAttr::get(fetch->getContext(), cast<BlockArgument>(source).getArgNumber(),
+                                  view.getElementType(), {columns, std::numeric_limits<int32_t>::max()},
+                                  /*capacity=*/std::nullopt, /*strides=*/{columns * 2}, /*box=*/{kAtomColumns, run},
+                                  /*swizzle=*/tile::kSlabBytes, /*l2Promotion=*/256);
+}
+
 /// The map of the memory that `fetch` reads, in boxes of its tile: weights as they are packed, whose atoms are swizzled
 /// already, and rows under the 128-byte swizzle.
 static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
@@ -39,6 +53,8 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
   auto tile = cast<RankedTensorType>(fetch.getRing().getType().getTiles()[fetch.getTile()]);
   unsigned argument = cast<BlockArgument>(fetch.getView()).getArgNumber();
   int64_t columns = view.getShape()[1], tileRows = tile.getDimSize(0), tileColumns = tile.getDimSize(1);
+  if (view.getProvenance() == tile::Provenance::Kv)
+    return tensorMapOfRows(fetch, fetch.getView(), tileRows);
   int64_t bytes = bytesOf(view.getElementType()), ofSlab = kSlabBytes / bytes;
   StringAttr packing = packingOf(fetch->getParentOfType<tile::ProgramOp>(), fetch.getView());
   bool areRows = !packing || packing.getValue() == tile::kCodeRowsPacking;
@@ -76,28 +92,16 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
                                   /*l2Promotion=*/256);
 }
 
-/// The map of rows of a cache, in boxes of a run of rows x a slab.
-static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchRowsOp fetch) {
-  auto view = cast<tile::ViewType>(fetch.getView().getType());
-  int64_t columns = view.getShape()[1];
-  if (view.getElementType().getIntOrFloatBitWidth() != 16 || columns % 8 != 0)
-    return fetch.emitError("reads rows of ")
-           << view << "; TMA takes elements of 16 bits and rows of a multiple of 16 bytes";
-  // How many rows a cache has is known when the engine is loaded; page numbers are the host's.
-  return cuda::TensorMapAttr::get(fetch.getContext(), cast<BlockArgument>(fetch.getView()).getArgNumber(),
-                                  view.getElementType(), {columns, std::numeric_limits<int32_t>::max()},
-                                  /*capacity=*/std::nullopt, /*strides=*/{columns * 2},
-                                  /*box=*/{kAtomColumns, static_cast<int64_t>(fetch.getRun())},
-                                  /*swizzle=*/tile::kSlabBytes, /*l2Promotion=*/256);
-}
-
 LogicalResult inlay::collectTensorMaps(tile::ProgramOp program, FetchMaps &maps) {
   WalkResult walk = program.walk([&](Operation *fetch) {
     FailureOr<cuda::TensorMapAttr> map = failure();
-    if (auto rectangle = dyn_cast<tile::FetchOp>(fetch))
+    auto rectangle = dyn_cast<tile::FetchOp>(fetch);
+    if (rectangle && holdsWeights(rectangle.getRing().getDefiningOp<tile::RingOp>()))
+      return WalkResult::advance(); // bulk copies
+    if (rectangle)
       map = tensorMapOf(rectangle);
     else if (auto rows = dyn_cast<tile::FetchRowsOp>(fetch))
-      map = tensorMapOf(rows);
+      map = tensorMapOfRows(rows, rows.getView(), rows.getRun());
     else
       return WalkResult::advance();
     if (failed(map))

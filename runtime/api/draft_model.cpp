@@ -18,6 +18,7 @@ EngineOptions DraftOptions(const EngineOptions &options) {
   own.kv_cache_bytes = 0;
   own.deterministic = false;
   own.weights_source.clear();
+  own.tensor_parallel_size = 0;
   return own;
 }
 
@@ -26,8 +27,8 @@ EngineOptions DraftOptions(const EngineOptions &options) {
 absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineOptions &options,
                                         const DeviceWrapper &wrap) {
   OpenedModels models;
-  auto open = [&wrap](const std::string &path, const EngineOptions &options, std::unique_ptr<LoadedModel> &model) {
-    absl::StatusOr<std::unique_ptr<LoadedModel>> opened = LoadedModel::Open(path, options, wrap);
+  auto open = [&wrap](const std::string &path, const EngineOptions &options, std::unique_ptr<ModelRanks> &model) {
+    absl::StatusOr<std::unique_ptr<ModelRanks>> opened = ModelRanks::Open(path, options, wrap);
     if (!opened.ok())
       return opened.status();
     model = *std::move(opened);
@@ -45,7 +46,7 @@ absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineO
     return status;
   if (absl::Status status = open(bundle, options, models.target); !status.ok())
     return status;
-  uint32_t found = models.draft->model().vocab_size(), expected = models.target->model().vocab_size();
+  uint32_t found = models.draft->first().model().vocab_size(), expected = models.target->first().model().vocab_size();
   if (found != expected)
     return absl::InvalidArgumentError(fmt::format(
         "--speculative-model {}: has {} token ids, but the model has {}; use a model with the same tokenizer",
@@ -65,11 +66,11 @@ absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineO
   return models;
 }
 
-absl::StatusOr<std::unique_ptr<DraftModel>> DraftModel::Load(std::unique_ptr<LoadedModel> model,
+absl::StatusOr<std::unique_ptr<DraftModel>> DraftModel::Load(std::unique_ptr<ModelRanks> ranks,
                                                              const EngineOptions &options) {
-  if (absl::Status status = model->Load(); !status.ok())
+  if (absl::Status status = ranks->Load(); !status.ok())
     return status;
-  std::unique_ptr<DraftModel> draft(new DraftModel(std::move(model), DraftOptions(options)));
+  std::unique_ptr<DraftModel> draft(new DraftModel(std::move(ranks), DraftOptions(options)));
   if (absl::Status status = draft->runner_.Prepare(/*host_pages=*/0); !status.ok())
     return status;
   return draft;

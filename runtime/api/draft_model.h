@@ -16,8 +16,8 @@ namespace inlay {
 
 // The opened bundles of an engine, with the plan of how they share the memory of one device.
 struct OpenedModels {
-  std::unique_ptr<LoadedModel> target;
-  std::unique_ptr<LoadedModel> draft; // of --speculative-model, or null
+  std::unique_ptr<ModelRanks> target;
+  std::unique_ptr<ModelRanks> draft; // of --speculative-model, or null
 };
 absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineOptions &options,
                                         const DeviceWrapper &wrap);
@@ -25,7 +25,7 @@ absl::StatusOr<OpenedModels> OpenModels(const std::string &bundle, const EngineO
 class DraftModel : public Drafter {
 public:
   // Loads a model that OpenModels() has opened.
-  static absl::StatusOr<std::unique_ptr<DraftModel>> Load(std::unique_ptr<LoadedModel> model,
+  static absl::StatusOr<std::unique_ptr<DraftModel>> Load(std::unique_ptr<ModelRanks> ranks,
                                                           const EngineOptions &options);
 
   void Propose(std::span<const DraftRequest> requests, int32_t rows) override;
@@ -41,15 +41,16 @@ private:
     int64_t asked = 0; // number of the last call of Propose() with this sequence
   };
 
-  DraftModel(std::unique_ptr<LoadedModel> model, const EngineOptions &options)
-      : options_(options), model_(std::move(model)), runner_(*model_, options_), shape_(model_->cache_shape()),
-        pool_(model_->memory().total_pages, shape_.groups()) {}
+  DraftModel(std::unique_ptr<ModelRanks> ranks, const EngineOptions &options)
+      : options_(options), ranks_(std::move(ranks)), model_(&ranks_->first()), runner_(*ranks_, options_),
+        shape_(model_->cache_shape()), pool_(model_->memory().total_pages, shape_.groups()) {}
   void CatchUp(Draft &draft, const Sequence &target);
   bool MakeRoom(Draft &draft, int32_t positions);
   absl::Status Run(std::vector<Draft *> drafts);
 
   const EngineOptions options_;
-  std::unique_ptr<LoadedModel> model_;
+  std::unique_ptr<ModelRanks> ranks_;
+  LoadedModel *const model_; // of rank 0
   StepRunner runner_;
   const CacheShape shape_;
   PagePool pool_;

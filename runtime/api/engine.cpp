@@ -65,6 +65,12 @@ absl::Status CheckOptions(const EngineOptions &options) {
   if (!(options.watchdog_seconds >= 0 && options.watchdog_seconds <= 1e6))
     return absl::InvalidArgumentError(
         fmt::format("--watchdog-seconds is {}, expected 0 (no limit) to 1000000", options.watchdog_seconds));
+  if (options.tensor_parallel_size < 0)
+    return absl::InvalidArgumentError(fmt::format(
+        "--tensor-parallel-size is {}, expected 0 (that of the bundle) or more", options.tensor_parallel_size));
+  if (!(options.distributed_timeout > 0 && options.distributed_timeout <= 1e6))
+    return absl::InvalidArgumentError(
+        fmt::format("--distributed-timeout is {}, expected seconds in (0, 1000000]", options.distributed_timeout));
   if (options.threads < 0)
     return absl::InvalidArgumentError(
         fmt::format("--threads is {}, expected 0 (one per core) or more", options.threads));
@@ -91,7 +97,7 @@ absl::Status EngineImpl::Start(const std::string &path, const EngineOptions &opt
   }
   if (absl::Status status = models->target->Load(); !status.ok())
     return status;
-  model_ = models->target.get();
+  model_ = &models->target->first();
   loop_ = std::make_shared<EngineLoop>(std::move(models->target), std::move(draft_model), options, checks_invariants);
   if (absl::Status status = loop_->Prepare(); !status.ok())
     return status;

@@ -44,11 +44,12 @@ SchedulerLimits LimitsOf(const LoadedModel &model, const EngineOptions &options)
 
 // On the cpu, launching a step runs it, so planning ahead would only delay its tokens. Draft tokens need the tokens of
 // the previous step on the host, so the engine does not plan ahead with them either.
-EngineLoop::EngineLoop(std::unique_ptr<LoadedModel> model, std::unique_ptr<Drafter> drafter,
+EngineLoop::EngineLoop(std::unique_ptr<ModelRanks> ranks, std::unique_ptr<Drafter> drafter,
                        const EngineOptions &options, bool checks_invariants)
     : options_(options), checks_invariants_(checks_invariants),
-      plans_ahead_(options.async_scheduling.value_or(!model->is_cpu() && options.num_speculative_tokens == 0)),
-      model_(std::move(model)), runner_(*model_, options_), logprobs_(model_->model().vocab_size()),
+      plans_ahead_(options.async_scheduling.value_or(!ranks->first().is_cpu() && options.num_speculative_tokens == 0)),
+      ranks_(std::move(ranks)), model_(&ranks_->first()), runner_(*ranks_, options_),
+      logprobs_(model_->model().vocab_size()),
       scheduler_(LimitsOf(*model_, options), drafter ? std::move(drafter) : std::make_unique<NgramDrafter>()),
       guided_(
           [this] {
@@ -67,6 +68,7 @@ EngineLoop::EngineLoop(std::unique_ptr<LoadedModel> model, std::unique_ptr<Draft
   PrepareHistograms(stats_);
   stats_.target = memory.target;
   stats_.device = memory.device;
+  stats_.ranks = memory.ranks;
   stats_.weights_seconds = model_->weights_seconds();
   stats_.weights_bytes = memory.weights_bytes;
   stats_.workspace_bytes = memory.workspace_bytes;
@@ -76,6 +78,7 @@ EngineLoop::EngineLoop(std::unique_ptr<LoadedModel> model, std::unique_ptr<Draft
   stats_.max_num_seqs = memory.max_num_seqs;
   stats_.max_num_batched_tokens = memory.max_num_batched_tokens;
   stats_.total_pages = stats_.free_pages = memory.total_pages;
+  ranks_->OnFailure([this](const absl::Status &status) { OnRankFailure(status); });
   if (options.watchdog_seconds > 0)
     watchdog_ = std::make_unique<Watchdog>(options.watchdog_seconds,
                                            [this](const StepState &state, double seconds) { OnStuck(state, seconds); });
@@ -174,6 +177,7 @@ void EngineLoop::Run() {
   UpdateStats();
   watchdog_.reset();
   trace_.reset();
+  ranks_->Stop();
   std::lock_guard lock(mutex_);
   has_ended_ = true;
   ended_or_stuck_.notify_all();

@@ -18,7 +18,7 @@ namespace inlay {
 class EngineLoop {
 public:
   // If `drafter` is null, draft tokens come from n-grams of the sequence.
-  EngineLoop(std::unique_ptr<LoadedModel> model, std::unique_ptr<Drafter> drafter, const EngineOptions &options,
+  EngineLoop(std::unique_ptr<ModelRanks> ranks, std::unique_ptr<Drafter> drafter, const EngineOptions &options,
              bool checks_invariants);
 
   // Call it before all other functions.
@@ -57,12 +57,15 @@ private:
   void UpdateStats();
   void FailAll(const absl::Status &status);
   void OnStuck(const StepState &state, double seconds); // on the watchdog's thread
+  void OnRankFailure(const absl::Status &status);       // on the thread of any rank
+  void EndStuck(const absl::Status &status);
   absl::Status Failure() const;
   bool NeedsLogits(const StepPlan &plan) const;
 
   const EngineOptions options_;
   const bool checks_invariants_, plans_ahead_;
-  std::unique_ptr<LoadedModel> model_;
+  std::unique_ptr<ModelRanks> ranks_;
+  LoadedModel *const model_;              // of rank 0
   std::unique_ptr<SchedulerTrace> trace_; // or null
   StepRunner runner_;
   LogprobFinder logprobs_;

@@ -87,6 +87,16 @@ void EngineLoop::OnStuck(const StepState &state, double seconds) {
   fmt::print(stderr, "inlay: {}\n{}\n", std::string(status.message()), state.Json(seconds));
   if (trace_)
     trace_->Flush();
+  EndStuck(status);
+}
+
+// A rank has failed or does not answer. The engine's thread may wait for it.
+void EngineLoop::OnRankFailure(const absl::Status &status) {
+  EndStuck(absl::UnavailableError(fmt::format("{}; restart the process", std::string(status.message()))));
+}
+
+// Ends all requests and refuses new ones, while the engine's thread may be in a call into a device.
+void EngineLoop::EndStuck(const absl::Status &status) {
   std::vector<std::shared_ptr<ActiveRequest>> requests;
   {
     std::lock_guard lock(mutex_);

@@ -100,7 +100,8 @@ struct OpenedTarget {
 };
 
 // Opens the requested target, or the first that this machine can run: GPU targets come before the cpu.
-absl::StatusOr<OpenedTarget> OpenTarget(const Bundle &bundle, const EngineOptions &options) {
+absl::StatusOr<OpenedTarget> OpenTarget(const Bundle &bundle, const EngineOptions &options,
+                                        Communicator *communicator) {
   std::vector<std::string> wanted;
   if (!options.target.empty())
     wanted.push_back(options.target);
@@ -117,7 +118,7 @@ absl::StatusOr<OpenedTarget> OpenTarget(const Bundle &bundle, const EngineOption
       return absl::InvalidArgumentError(
           fmt::format("{}: has no target '{}', only {}; compile the model with --target {}", bundle.path(), name,
                       bundle.TargetNames(), name));
-    absl::StatusOr<std::unique_ptr<Device>> device = OpenDevice(name, options.threads, options.cublaslt);
+    absl::StatusOr<std::unique_ptr<Device>> device = OpenDevice(name, options.threads, options.cublaslt, communicator);
     if (device.ok())
       return OpenedTarget{target, *std::move(device)};
     if (first_error.ok())
@@ -128,14 +129,13 @@ absl::StatusOr<OpenedTarget> OpenTarget(const Bundle &bundle, const EngineOption
 
 } // namespace
 
-absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Open(const std::string &path, const EngineOptions &options,
-                                                               const DeviceWrapper &wrap) {
+absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Open(std::shared_ptr<const Bundle> bundle,
+                                                               const EngineOptions &options, const DeviceWrapper &wrap,
+                                                               std::unique_ptr<Communicator> communicator) {
   std::unique_ptr<LoadedModel> model(new LoadedModel);
-  absl::StatusOr<std::unique_ptr<Bundle>> bundle = Bundle::Open(path, options.weights_source);
-  if (!bundle.ok())
-    return bundle.status();
-  model->bundle_ = *std::move(bundle);
-  absl::StatusOr<OpenedTarget> opened = OpenTarget(*model->bundle_, options);
+  model->bundle_ = std::move(bundle);
+  model->communicator_ = std::move(communicator);
+  absl::StatusOr<OpenedTarget> opened = OpenTarget(*model->bundle_, options, model->communicator_.get());
   if (!opened.ok())
     return opened.status();
   model->target_ = opened->target;
@@ -143,19 +143,17 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Open(const std::string
   return model;
 }
 
-absl::Status LoadedModel::PlanMemory(const EngineOptions &options, const MemoryPlan *draft) {
-  absl::StatusOr<MemoryPlan> memory = inlay::PlanMemory(model(), *target_, *device_, options, draft);
-  if (!memory.ok())
-    return memory.status();
-  memory_ = *std::move(memory);
-  return absl::OkStatus();
+absl::StatusOr<MemoryPlan> LoadedModel::PlanMemory(const EngineOptions &options, const MemoryPlan *draft) const {
+  return inlay::PlanMemory(bundle_->plan(), *target_, *device_, options, draft);
 }
 
 absl::Status LoadedModel::Load() {
-  absl::StatusOr<TextParts> text = LoadTextParts(*bundle_);
-  if (!text.ok())
-    return text.status();
-  text_ = *std::move(text);
+  if (rank() == 0) {
+    absl::StatusOr<TextParts> text = LoadTextParts(*bundle_);
+    if (!text.ok())
+      return text.status();
+    text_ = *std::move(text);
+  }
   if (absl::Status status = device_->LoadKernels(*bundle_, *target_); !status.ok())
     return status;
   if (absl::Status status = Allocate(); !status.ok())
@@ -251,7 +249,7 @@ absl::Status LoadedModel::LoadWeights() {
   auto begin = std::chrono::steady_clock::now();
   if (!weights_.empty())
     if (absl::Status status =
-            inlay::LoadWeights(*bundle_, *target_, static_cast<std::byte *>(weights_.front()), *device_);
+            inlay::LoadWeights(*bundle_, *target_, static_cast<std::byte *>(weights_.front()), *device_, rank());
         !status.ok())
       return status;
   weights_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

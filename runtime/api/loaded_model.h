@@ -52,13 +52,17 @@ struct TextParts {
 
 class LoadedModel {
 public:
-  // Opens the bundle and the device, and verifies that they fit. Nothing is allocated on the device.
-  static absl::StatusOr<std::unique_ptr<LoadedModel>> Open(const std::string &path, const EngineOptions &options,
-                                                           const DeviceWrapper &wrap);
-  // Computes memory(), the memory that Load() will allocate. `draft` is the plan of a draft model on the same device.
-  // Its weights and buffers are subtracted first. If the size of the KV cache is not given, the remaining memory is
-  // divided so that both models' pages have room for the same number of tokens.
-  absl::Status PlanMemory(const EngineOptions &options, const MemoryPlan *draft = nullptr);
+  // Opens a device for the bundle, and verifies that they fit. Nothing is allocated on the device. `communicator` is
+  // that of the rank, or null if the bundle is for one rank.
+  static absl::StatusOr<std::unique_ptr<LoadedModel>> Open(std::shared_ptr<const Bundle> bundle,
+                                                           const EngineOptions &options, const DeviceWrapper &wrap,
+                                                           std::unique_ptr<Communicator> communicator);
+  // Computes the memory that Load() needs. `draft` is the plan of a draft model on the same device. Its weights and
+  // buffers are subtracted first. If the size of the KV cache is not given, the remaining memory is divided so that
+  // both models' pages have room for the same number of tokens.
+  absl::StatusOr<MemoryPlan> PlanMemory(const EngineOptions &options, const MemoryPlan *draft) const;
+  // Sets memory(), which Load() allocates.
+  void SetMemory(MemoryPlan memory) { memory_ = std::move(memory); }
   // Loads kernels and weights onto the device and allocates all memory.
   absl::Status Load();
   ~LoadedModel();
@@ -66,10 +70,16 @@ public:
   const plan::Model &model() const { return *bundle_->plan().model(); }
   const std::string &path() const { return bundle_->path(); }
   bool is_cpu() const { return target_->name()->string_view() == "cpu"; }
+  std::string target_name() const { return target_->name()->str(); }
+  // The number of the step that runs next, for the rank's communicator.
+  void BeginStep(int64_t number) {
+    if (communicator_)
+      communicator_->BeginStep(number);
+  }
   Device &device() { return *device_; }
   const MemoryPlan &memory() const { return memory_; }
   CacheShape cache_shape() const;
-  const TextParts &text() const { return text_; }
+  const TextParts &text() const { return text_; } // of rank 0
   double weights_seconds() const { return weights_seconds_; }
   const std::vector<ReadyEntry> &entries() const { return entries_; }
   const MetadataLayout &metadata_layout() const { return *metadata_layout_; }
@@ -91,8 +101,11 @@ private:
   absl::Status LoadWeights();
   absl::Status PrepareEntries();
 
-  std::unique_ptr<Bundle> bundle_;
+  uint32_t rank() const { return communicator_ ? communicator_->rank() : 0; }
+
+  std::shared_ptr<const Bundle> bundle_;
   const plan::Target *target_ = nullptr;
+  std::unique_ptr<Communicator> communicator_; // null with one rank
   std::unique_ptr<Device> device_;
   MemoryPlan memory_;
   TextParts text_;

@@ -45,8 +45,9 @@ CacheShape CacheShapeOf(const plan::Model &model) {
   return shape;
 }
 
-absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Target &target, const Device &device,
+absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target &target, const Device &device,
                                       const EngineOptions &options, const MemoryPlan *draft) {
+  const plan::Model &model = *plan.model();
   auto lowered = [](std::string_view flag, int32_t wanted, uint32_t bound) -> absl::StatusOr<int32_t> {
     if (wanted < 0 || wanted > static_cast<int64_t>(bound))
       return absl::InvalidArgumentError(fmt::format(
@@ -71,7 +72,10 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   memory.max_num_batched_tokens = *tokens;
   CacheShape shape = CacheShapeOf(model);
   memory.page_size = shape.page_size;
-  memory.free_bytes = device.FreeMemory();
+  memory.ranks = static_cast<int32_t>(plan.ranks());
+  // On the cpu, all ranks share the memory of the machine.
+  const uint64_t sharing = memory.target == "cpu" ? plan.ranks() : 1;
+  memory.free_bytes = device.FreeMemory() / sharing;
   memory.usable_bytes = static_cast<uint64_t>(static_cast<double>(memory.free_bytes) * options.gpu_memory_utilization);
   memory.weights_bytes = WeightsBytes(target);
   memory.workspace_bytes = 256;
@@ -102,7 +106,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   uint64_t budget = options.kv_cache_bytes;
   const char *limit = "--kv-cache-memory-bytes";
   if (budget == 0 && memory.target == "cpu") {
-    budget = std::min<uint64_t>(left / 2, uint64_t{4} << 30);
+    budget = std::min<uint64_t>(left / 2, (uint64_t{4} << 30) / sharing);
     limit = "half of the free memory, at most 4 GiB; --kv-cache-memory-bytes changes it";
   } else if (budget == 0) {
     budget = left;
@@ -142,16 +146,17 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Targ
   if (draft)
     memory.draft_bytes +=
         std::max(draft->bytes_per_page, static_cast<uint64_t>(draft_share * static_cast<double>(pages)));
-  memory.explanation =
-      fmt::format("{}: {:.0f} MiB free, {:.0f} usable; weights {:.1f}, activations {:.1f}, step buffers {:.1f} MiB{}; "
-                  "{} pages of {} "
-                  "tokens ({:.1f} MiB), limited by {}: {} tokens, {} sequences of {}",
-                  memory.device, static_cast<double>(memory.free_bytes) / kMiB,
-                  static_cast<double>(memory.usable_bytes) / kMiB, static_cast<double>(memory.weights_bytes) / kMiB,
-                  static_cast<double>(memory.workspace_bytes) / kMiB, static_cast<double>(memory.buffers_bytes) / kMiB,
-                  draft ? fmt::format(", draft model {:.1f} MiB", mib(memory.draft_bytes)) : "", pages,
-                  memory.page_size, static_cast<double>(memory.kv_cache_bytes) / kMiB, limit, memory.kv_cache_tokens,
-                  memory.full_length_sequences, memory.max_model_len);
+  memory.explanation = fmt::format(
+      "{}{}: {:.0f} MiB free, {:.0f} usable; weights {:.1f}, activations {:.1f}, step buffers {:.1f} MiB{}; "
+      "{} pages of {} "
+      "tokens ({:.1f} MiB), limited by {}: {} tokens, {} sequences of {}",
+      memory.ranks == 1 ? "" : fmt::format("each of {} ranks on ", memory.ranks), memory.device,
+      static_cast<double>(memory.free_bytes) / kMiB, static_cast<double>(memory.usable_bytes) / kMiB,
+      static_cast<double>(memory.weights_bytes) / kMiB, static_cast<double>(memory.workspace_bytes) / kMiB,
+      static_cast<double>(memory.buffers_bytes) / kMiB,
+      draft ? fmt::format(", draft model {:.1f} MiB", mib(memory.draft_bytes)) : "", pages, memory.page_size,
+      static_cast<double>(memory.kv_cache_bytes) / kMiB, limit, memory.kv_cache_tokens, memory.full_length_sequences,
+      memory.max_model_len);
   return memory;
 }
 

@@ -14,9 +14,9 @@ uint64_t LogitsBytes(const plan::Model &model);
 uint64_t TokensBytes(const plan::Model &model);
 CacheShape CacheShapeOf(const plan::Model &model);
 
-// The memory that LoadedModel::Load() will allocate. `draft` is null or the plan of a draft model on the same device:
-// see LoadedModel::PlanMemory().
-absl::StatusOr<MemoryPlan> PlanMemory(const plan::Model &model, const plan::Target &target, const Device &device,
+// The memory that LoadedModel::Load() will allocate for each rank. `draft` is null or the plan of a draft model on the
+// same device: see LoadedModel::PlanMemory().
+absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target &target, const Device &device,
                                       const EngineOptions &options, const MemoryPlan *draft);
 
 } // namespace inlay

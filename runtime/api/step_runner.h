@@ -1,9 +1,9 @@
-// Launches planned steps on the device without waiting. The sampled tokens are collected later.
+// Launches planned steps on the devices of all ranks without waiting. The sampled tokens are collected later.
 #ifndef INLAY_RUNTIME_API_STEP_RUNNER_H_
 #define INLAY_RUNTIME_API_STEP_RUNNER_H_
 
-#include "runtime/api/loaded_model.h"
-#include "runtime/schedule/scheduler.h"
+#include "runtime/api/model_ranks.h"
+#include "runtime/api/rank_runner.h"
 #include "runtime/support/debug_options.h"
 
 #include <span>
@@ -18,8 +18,8 @@ struct LaunchedStep {
   int32_t tokens = 0;            // rows, without padding
   int32_t logits_rows = 0;
   bool has_logits = false;
-  size_t slot = 0; // index of its StepBuffers
-  EventId event = 0;
+  size_t slot = 0;             // index of its StepBuffers
+  std::vector<EventId> events; // by rank
   std::chrono::steady_clock::time_point launched;
 };
 
@@ -31,9 +31,7 @@ struct StepResult {
 
 class StepRunner {
 public:
-  StepRunner(LoadedModel &model, const EngineOptions &options)
-      : model_(model), options_(options), uses_largest_(options.deterministic && !model.is_cpu()) {}
-  ~StepRunner();
+  StepRunner(ModelRanks &ranks, const EngineOptions &options);
   // Allocates host memory for `host_pages` pages of preempted sequences.
   absl::Status Prepare(int32_t host_pages);
 
@@ -47,22 +45,15 @@ private:
   absl::Status PrepareDeterministic();
   absl::StatusOr<double> TimeDecode();
   const ReadyEntry *Choose(int32_t tokens, size_t sequences, bool all_decode) const;
-  absl::Status Run(const ReadyEntry::Lists &lists, const StepPlan &plan, const StepSizes &sizes, bool is_graph,
-                   std::vector<float> *logits);
-  absl::Status CheckAfter(const StepBuffers &buffers);
-  absl::Status EditRows(std::span<const ScheduledRows> rows);
-  absl::Status SwapPages(const StepPlan &plan);
-  absl::Status CopyPages(std::span<const PageCopy> copies);
-  absl::Status CopyPenalties(const StepMetadata &metadata);
-  absl::Status CopyPendingTokens(std::span<const ScheduledRows> rows, const StepBuffers &before,
-                                 const StepBuffers &now);
 
-  LoadedModel &model_;
+  ModelRanks &ranks_;
+  LoadedModel &model_; // of rank 0, which plans the steps of all
   const EngineOptions &options_;
   bool uses_largest_; // whether each step runs the largest entry point (--deterministic)
   std::array<std::vector<float>, kStepsInFlight> logits_; // by slot
-  std::byte *host_pages_ = nullptr;                       // each has the keys and values of a page's layers
+  std::vector<std::unique_ptr<RankRunner>> runners_;
   size_t next_slot_ = 0;
+  int64_t launched_ = 0; // steps
   DebugOptions debug_;
 };
 

@@ -194,26 +194,28 @@ absl::Status Bundle::OpenPacked(const Manifest &manifest) {
     chunk_bytes = *given;
   }
   const json *all_chunks = Manifest::Find(manifest.weights(), "chunks");
-  for (const plan::Target *target : *plan_->targets()) {
-    std::string name = target->name()->str(), file_name = "weights/" + name + ".bin";
-    absl::StatusOr<RandomAccessFile> file = RandomAccessFile::Open(path_ + "/" + file_name);
-    if (!file.ok())
-      return file.status();
-    const json *chunks = all_chunks ? Manifest::Find(*all_chunks, name.c_str()) : nullptr;
-    if (!chunks || !chunks->is_array())
-      return absl::DataLossError(
-          fmt::format("{}: 'weights.chunks.{}' is missing; compile the model again", manifest.path, name));
-    WeightFiles::Packed packed{*std::move(file), chunk_bytes, {}};
-    for (const json &hash : *chunks)
-      packed.chunk_hashes.push_back(hash.is_string() ? hash.get<std::string>() : "");
-    uint64_t size = packed.file.size(), expected = WeightsBytes(*target);
-    if (size != expected || packed.chunk_hashes.size() != (size + chunk_bytes - 1) / chunk_bytes)
-      return absl::DataLossError(
-          fmt::format("{}/{}: has {} bytes, expected {} and a hash of each chunk in "
-                      "manifest.json, which has {}; the file was truncated or damaged, compile the model again",
-                      path_, file_name, size, expected, packed.chunk_hashes.size()));
-    weight_files_->packed.emplace(name, std::move(packed));
-  }
+  for (const plan::Target *target : *plan_->targets())
+    for (uint32_t rank = 0; rank < plan_->ranks(); ++rank) {
+      std::string name = PackedName(target->name()->string_view(), {rank, plan_->ranks()});
+      std::string file_name = "weights/" + name + ".bin";
+      absl::StatusOr<RandomAccessFile> file = RandomAccessFile::Open(path_ + "/" + file_name);
+      if (!file.ok())
+        return file.status();
+      const json *chunks = all_chunks ? Manifest::Find(*all_chunks, name.c_str()) : nullptr;
+      if (!chunks || !chunks->is_array())
+        return absl::DataLossError(
+            fmt::format("{}: 'weights.chunks.{}' is missing; compile the model again", manifest.path, name));
+      WeightFiles::Packed packed{*std::move(file), chunk_bytes, {}};
+      for (const json &hash : *chunks)
+        packed.chunk_hashes.push_back(hash.is_string() ? hash.get<std::string>() : "");
+      uint64_t size = packed.file.size(), expected = WeightsBytes(*target);
+      if (size != expected || packed.chunk_hashes.size() != (size + chunk_bytes - 1) / chunk_bytes)
+        return absl::DataLossError(
+            fmt::format("{}/{}: has {} bytes, expected {} and a hash of each chunk in "
+                        "manifest.json, which has {}; the file was truncated or damaged, compile the model again",
+                        path_, file_name, size, expected, packed.chunk_hashes.size()));
+      weight_files_->packed.emplace(name, std::move(packed));
+    }
   return absl::OkStatus();
 }
 

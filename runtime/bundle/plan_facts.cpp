@@ -35,6 +35,8 @@ std::string PlanFacts(const plan::Plan &plan) {
                   {"cache_groups", json::array()}}},
                 {"targets", json::array()},
                 {"kernels", json::object()}};
+  if (plan.ranks() > 1)
+    facts["ranks"] = plan.ranks();
   for (const plan::CacheGroup *group : *model.cache_groups())
     facts["model"]["cache_groups"].push_back({{"layers", group->layers()->size()},
                                               {"kv_heads", group->kv_heads()},
@@ -56,6 +58,8 @@ std::string PlanFacts(const plan::Plan &plan) {
       kernels.push_back({{"name", kernel->name()->str()}, {"views", std::move(views)}});
       if (const plan::LibraryProduct *product = kernel->body_as_LibraryProduct())
         kernels.back()["library"] = product->library()->str();
+      if (const plan::Collective *collective = kernel->body_as_Collective())
+        kernels.back()["collective"] = plan::EnumNameCollectiveOp(collective->op());
     }
   }
   // Names of a plan that no compiler wrote may be no UTF-8.

@@ -254,6 +254,11 @@ absl::Status WeightRecipe::ReadQuantized(const Source &source, uint64_t row, uin
 absl::Status WeightRecipe::ReadTensor(Place place, uint64_t count, uint64_t column, uint64_t columns,
                                       std::byte *out) const {
   const Source &source = sources_[place.source];
+  if (place.row >= SourceRows::kZeroRows) {
+    std::memset(out, 0, count * columns * ElementSize(source.type));
+    return absl::OkStatus();
+  }
+  column += source.rows.first_column();
   auto read = source.rows.quantizer()     ? ReadQuantized
               : source.rows.scale()       ? ReadScales
               : source.rows.fields().bits ? ReadFields
@@ -395,7 +400,7 @@ absl::Status WeightRecipe::ReadNested(const SourceLookup &lookup, Source &source
   return read(*nested->scales(), (source.tensor.bytes + nested->block() - 1) / nested->block(), source.scales);
 }
 
-absl::StatusOr<WeightRecipe> WeightRecipe::Open(const plan::Weight &weight, const SourceLookup &lookup) {
+absl::StatusOr<WeightRecipe> WeightRecipe::Open(const plan::Weight &weight, const SourceLookup &lookup, Rank rank) {
   WeightRecipe opened;
   opened.weight_ = &weight;
   const plan::Recipe &recipe = *weight.recipe();
@@ -407,7 +412,7 @@ absl::StatusOr<WeightRecipe> WeightRecipe::Open(const plan::Weight &weight, cons
     absl::StatusOr<SourceTensor> tensor = lookup(described->tensor()->string_view());
     if (!tensor.ok())
       return tensor.status();
-    absl::StatusOr<SourceRows> rows = SourceRows::Open(*described, tensor->shape, columns, weight_name);
+    absl::StatusOr<SourceRows> rows = SourceRows::Open(*described, tensor->shape, columns, weight_name, rank);
     if (!rows.ok())
       return rows.status();
     uint64_t elements = ElementSize(tensor->type);
@@ -643,8 +648,8 @@ uint64_t WeightRecipe::JobBytes() const {
 }
 
 absl::Status Materialize(const plan::Weight &weight, const SourceLookup &lookup, std::span<std::byte> out,
-                         ThreadPool &pool) {
-  absl::StatusOr<WeightRecipe> recipe = WeightRecipe::Open(weight, lookup);
+                         ThreadPool &pool, Rank rank) {
+  absl::StatusOr<WeightRecipe> recipe = WeightRecipe::Open(weight, lookup, rank);
   if (!recipe.ok())
     return recipe.status();
   const uint64_t job_bytes = recipe->JobBytes();

@@ -48,8 +48,8 @@ inline constexpr uint64_t kRecipeUnit = 1024;
 // A weight whose sources were found and checked, any part of which can be made from any thread.
 class WeightRecipe {
 public:
-  // `weight` must outlive the recipe.
-  static absl::StatusOr<WeightRecipe> Open(const plan::Weight &weight, const SourceLookup &lookup);
+  // Opens the recipe of a rank's weight. `weight` must outlive the recipe.
+  static absl::StatusOr<WeightRecipe> Open(const plan::Weight &weight, const SourceLookup &lookup, Rank rank = {});
 
   // Writes the weight's bytes from `first`, a multiple of kRecipeUnit, on: rows of the sources, one source after the
   // other, put into the recipe's order, converted and packed.
@@ -108,9 +108,9 @@ private:
   std::vector<Source> sources_;
 };
 
-// Makes all of a weight, which has WeightBytes, on all threads.
+// Makes all of a rank's weight, which has WeightBytes, on all threads.
 absl::Status Materialize(const plan::Weight &weight, const SourceLookup &lookup, std::span<std::byte> out,
-                         ThreadPool &pool);
+                         ThreadPool &pool, Rank rank = {});
 
 } // namespace inlay
 

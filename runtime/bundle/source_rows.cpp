@@ -43,6 +43,13 @@ int PlaceOfStep(plan::RecipeOp op) {
 // Whether `rows` in groups of `unit` are made of so many whole ones, the last of which may be cut.
 bool FillGroups(uint64_t rows, uint64_t unit, uint64_t groups) { return rows > 0 && (rows - 1) / unit + 1 == groups; }
 
+// The step that gives each rank a part of the source, or null.
+const plan::RecipeStep *ShardOf(const plan::Source &source) {
+  uint32_t count = source.steps() ? source.steps()->size() : 0;
+  const plan::RecipeStep *last = count > 0 ? source.steps()->Get(count - 1) : nullptr;
+  return last && last->op() == plan::RecipeOp_Shard ? last : nullptr;
+}
+
 } // namespace
 
 uint32_t WordFields::Shift(uint32_t index) const {
@@ -58,7 +65,7 @@ uint32_t WordFields::Shift(uint32_t index) const {
   return index * bits;
 }
 
-absl::Status VerifySourceSteps(const plan::Source &source, std::string_view weight) {
+absl::Status VerifySourceSteps(const plan::Source &source, std::string_view weight, uint32_t ranks) {
   if (!source.tensor() || source.tensor()->size() == 0)
     return BadPlan("a source of weight '{}' names no tensor", weight);
   std::string_view tensor = source.tensor()->string_view();
@@ -132,6 +139,23 @@ absl::Status VerifySourceSteps(const plan::Source &source, std::string_view weig
       if (step.count() == 0 || step.count() > step.block() || step.parts() == 0 || step.count() % step.parts() != 0)
         return BadPlan("source '{}' of weight '{}' permutes {} parts of {} rows of each {}", tensor, weight,
                        step.parts(), step.count(), step.block());
+      break;
+    case plan::RecipeOp_Shard:
+      if (i + 1 != count)
+        return BadPlan("source '{}' of weight '{}' has steps behind step {} Shard, expected it to be the last", tensor,
+                       weight, i);
+      if (step.parts() == 0 || ranks % step.parts() != 0)
+        return BadPlan("source '{}' of weight '{}' has {} parts, expected a divisor of the {} ranks", tensor, weight,
+                       step.parts(), ranks);
+      if (step.axis() < 0 || step.axis() > plan::Axis_MAX)
+        return UnsupportedPlan("the recipe of weight '{}' divides axis {} of source '{}'", weight,
+                               static_cast<int>(step.axis()), tensor);
+      if (step.offset() > step.parts() || (step.offset() != 0 && (step.axis() != plan::Axis_Rows || step.count() != 0)))
+        return BadPlan("source '{}' of weight '{}' is part {} of {} as a whole, in parts of {} along {}", tensor,
+                       weight, step.offset(), step.parts(), step.count(), plan::EnumNameAxis(step.axis()));
+      if (step.count() != 0 && step.axis() != plan::Axis_Rows)
+        return BadPlan("source '{}' of weight '{}' has parts of {} columns, expected equal parts", tensor, weight,
+                       step.count());
       break;
     default:
       return UnsupportedPlan("the recipe of weight '{}' has step {} of source '{}'", weight,
@@ -207,14 +231,43 @@ absl::Status SourceRows::OpenStorage(const plan::Source &source, std::span<const
   return absl::OkStatus();
 }
 
+// Takes the rank's part of the rows.
+absl::Status SourceRows::OpenShard(const plan::RecipeStep &shard, std::string_view tensor, std::string_view weight,
+                                   Rank rank) {
+  uint64_t part = rank.index * shard.parts() / rank.count, size = shard.count(), most = 0;
+  if (shard.offset() != 0) {
+    count_ = part == shard.offset() - 1 ? all_rows_ : 0;
+    return absl::OkStatus();
+  }
+  if (size == 0 && all_rows_ % shard.parts() != 0)
+    return absl::InvalidArgumentError(fmt::format("tensor '{}': has {} rows for weight '{}', expected {} equal parts",
+                                                  tensor, all_rows_, weight, shard.parts()));
+  if (size == 0)
+    size = all_rows_ / shard.parts();
+  if (__builtin_mul_overflow(size, shard.parts(), &most) || most < all_rows_ || most > kZeroRows)
+    return absl::InvalidArgumentError(
+        fmt::format("tensor '{}': has {} rows for weight '{}', expected at most {} parts of {}", tensor, all_rows_,
+                    weight, shard.parts(), size));
+  first_row_ = part * size;
+  count_ = size;
+  return absl::OkStatus();
+}
+
 absl::StatusOr<SourceRows> SourceRows::Open(const plan::Source &source, std::span<const int64_t> shape,
-                                            uint64_t columns, std::string_view weight) {
+                                            uint64_t columns, std::string_view weight, Rank rank) {
   SourceRows opened;
+  const plan::RecipeStep *shard = ShardOf(source);
+  if (shard && shard->axis() == plan::Axis_Columns) {
+    opened.first_column_ = rank.index * shard->parts() / rank.count * columns;
+    if (__builtin_mul_overflow(columns, shard->parts(), &columns))
+      return BadPlan("weight '{}' has {} parts of its columns, which are too many", weight, shard->parts());
+  }
   uint32_t first = 0;
   if (absl::Status status = opened.OpenStorage(source, shape, columns, weight, first); !status.ok())
     return status;
   uint64_t rows = opened.count_;
-  for (uint32_t i = first; source.steps() && i < source.steps()->size(); ++i) {
+  uint32_t end = (source.steps() ? source.steps()->size() : 0) - (shard ? 1 : 0);
+  for (uint32_t i = first; i < end; ++i) {
     const plan::RecipeStep *step = source.steps()->Get(i);
     if (rows % step->block() != 0)
       return absl::InvalidArgumentError(fmt::format(
@@ -224,11 +277,17 @@ absl::StatusOr<SourceRows> SourceRows::Open(const plan::Source &source, std::spa
       rows = rows / step->block() * step->count();
     opened.steps_.insert(opened.steps_.begin(), step);
   }
-  opened.count_ = rows;
+  opened.count_ = opened.all_rows_ = rows;
+  if (shard && shard->axis() == plan::Axis_Rows)
+    if (absl::Status status = opened.OpenShard(*shard, source.tensor()->string_view(), weight, rank); !status.ok())
+      return status;
   return opened;
 }
 
 uint64_t SourceRows::TensorRow(uint64_t row) const {
+  row += first_row_;
+  if (row >= all_rows_)
+    return kZeroRows + row;
   for (const plan::RecipeStep *step : steps_)
     row = step->op() == plan::RecipeOp_Slice
               ? row / step->count() * step->block() + step->offset() + row % step->count()

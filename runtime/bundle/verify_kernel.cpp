@@ -1,5 +1,6 @@
 #include "runtime/bundle/verify_kernel.h"
 
+#include "runtime/bundle/collective.h"
 #include "runtime/bundle/elements.h"
 #include "runtime/bundle/plan_errors.h"
 #include "runtime/bundle/verify_launch.h"
@@ -54,7 +55,35 @@ absl::Status VerifyLibrary(const plan::Kernel &kernel) {
   return absl::OkStatus();
 }
 
-absl::Status VerifyBody(const plan::Kernel &kernel, std::string_view target) {
+// What ranks exchange must be the rows that the kernel's views say.
+absl::Status VerifyCollective(const plan::Kernel &kernel, uint32_t ranks) {
+  const plan::Collective &collective = *kernel.body_as_Collective();
+  std::string_view name = kernel.name()->string_view();
+  if (ranks == 1)
+    return BadPlan("'{}' is a collective operation in a plan for one rank", name);
+  const bool reduces = collective.op() == plan::CollectiveOp_AllReduce;
+  if (!reduces && collective.op() != plan::CollectiveOp_AllGather)
+    return UnsupportedPlan("'{}' is the collective operation {}", name,
+                           NameOrNumber(collective.op(), plan::EnumNameCollectiveOp(collective.op())));
+  const uint64_t size = ElementSize(collective.type()), result = ResultColumns(collective, ranks);
+  if ((reduces && !IsFloat(collective.type())) || size == 0)
+    return BadPlan("'{}' combines elements {}", name,
+                   NameOrNumber(collective.type(), plan::EnumNameDataType(collective.type())));
+  if ((collective.rows() != plan::Extent_Tokens && collective.rows() != plan::Extent_LogitRows) ||
+      collective.columns() == 0 || collective.columns() > kMaxCount || result > uint64_t{collective.columns()} * ranks)
+    return BadPlan("'{}' makes {} columns of {} on each of {} ranks", name, result, collective.columns(), ranks);
+  const uint64_t row_bytes[] = {collective.columns() * size, result * size};
+  bool fits = kernel.views() && kernel.views()->size() == 2;
+  for (uint32_t i = 0; i < 2 && fits; ++i) {
+    const plan::View &view = *kernel.views()->Get(i);
+    fits = IsCountOf(view.rows(), collective.rows(), 1, 1) && view.row_bytes() == row_bytes[i];
+  }
+  if (!fits)
+    return BadPlan("'{}' has other arguments than rows of {} and {} bytes", name, row_bytes[0], row_bytes[1]);
+  return absl::OkStatus();
+}
+
+absl::Status VerifyBody(const plan::Kernel &kernel, std::string_view target, uint32_t ranks) {
   std::string_view name = kernel.name()->string_view();
   if (kernel.body_type() == plan::KernelBody_NONE || !kernel.body())
     return BadPlan("kernel '{}' has no body", name);
@@ -65,6 +94,8 @@ absl::Status VerifyBody(const plan::Kernel &kernel, std::string_view target) {
     if (target == "cpu")
       return BadPlan("'{}' uses a library, which the target cpu does not support", name);
     return VerifyLibrary(kernel);
+  case plan::KernelBody_Collective:
+    return VerifyCollective(kernel, ranks);
   default:
     return UnsupportedPlan("kernel '{}' is a {}", name,
                            NameOrNumber(kernel.body_type(), plan::EnumNameKernelBody(kernel.body_type())));
@@ -81,7 +112,7 @@ absl::Status VerifyFileName(std::string_view name, std::string_view what) {
   return absl::OkStatus();
 }
 
-absl::Status VerifyKernel(const plan::Kernel &kernel, std::string_view target) {
+absl::Status VerifyKernel(const plan::Kernel &kernel, std::string_view target, uint32_t ranks) {
   if (!kernel.name() || kernel.name()->size() == 0)
     return BadPlan("a kernel has no name");
   if (absl::Status status = VerifyFileName(kernel.name()->string_view(), "kernel"); !status.ok())
@@ -96,7 +127,7 @@ absl::Status VerifyKernel(const plan::Kernel &kernel, std::string_view target) {
         return BadPlan("kernel '{}' has an argument of {} * ceil(extent {} / {}) rows of {} bytes",
                        kernel.name()->string_view(), view->rows().multiplier(), static_cast<int>(view->rows().extent()),
                        view->rows().divisor(), view->row_bytes());
-  return VerifyBody(kernel, target);
+  return VerifyBody(kernel, target, ranks);
 }
 
 } // namespace inlay

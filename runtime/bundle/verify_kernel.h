@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "runtime/bundle/plan_generated.h"
 
+#include <cstdint>
 #include <string_view>
 
 namespace inlay {
@@ -12,8 +13,8 @@ namespace inlay {
 // Names of targets and kernels become names of files.
 absl::Status VerifyFileName(std::string_view name, std::string_view what);
 
-// Name, views and body of a kernel of `target`.
-absl::Status VerifyKernel(const plan::Kernel &kernel, std::string_view target);
+// Name, views and body of a kernel of `target` in a plan for `ranks` ranks.
+absl::Status VerifyKernel(const plan::Kernel &kernel, std::string_view target, uint32_t ranks);
 
 } // namespace inlay
 

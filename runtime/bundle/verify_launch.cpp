@@ -126,6 +126,28 @@ absl::Status VerifyPageTables(const plan::Launch &launch, std::string_view kerne
   return absl::OkStatus();
 }
 
+// Ranks exchange activations and logits. An operation writes where it reads, or does not touch that.
+absl::Status VerifyCollectiveLaunch(const plan::Launch &launch, const plan::Kernel &kernel, const plan::Entry &entry,
+                                    const plan::Model &model) {
+  const plan::Argument &from = *launch.arguments()->Get(0), &to = *launch.arguments()->Get(1);
+  std::string_view name = kernel.name()->string_view();
+  for (const plan::Argument *argument : {&from, &to})
+    if (argument->kind() != plan::BufferKind_Workspace && argument->kind() != plan::BufferKind_Logits)
+      return BadPlan("a launch of '{}' exchanges {}, expected activations or logits", name,
+                     plan::EnumNameBufferKind(argument->kind()));
+  if (from.kind() != to.kind())
+    return absl::OkStatus();
+  auto bytes = [&](uint32_t i) {
+    const plan::View &view = *kernel.views()->Get(i);
+    return LargestExtent(view.rows().extent(), entry, model).value_or(1) * view.row_bytes();
+  };
+  const bool is_same = from.offset() == to.offset() || from.kind() == plan::BufferKind_Logits;
+  if (is_same ? kernel.body_as_Collective()->op() != plan::CollectiveOp_AllReduce
+              : from.offset() < to.offset() + bytes(1) && to.offset() < from.offset() + bytes(0))
+    return BadPlan("a launch of '{}' writes over what other ranks read", name);
+  return absl::OkStatus();
+}
+
 // A tensor map must end where its argument does.
 absl::Status VerifyTensorMap(const plan::TensorMap &map, const plan::Argument &argument, std::string_view kernel,
                              const plan::Entry &entry, const plan::Target &target, const plan::Model &model) {
@@ -180,6 +202,9 @@ absl::Status VerifyLaunch(const plan::Launch &launch, const plan::Entry &entry, 
   }
   if (absl::Status status = VerifyPageTables(launch, kernel, model); !status.ok())
     return status;
+  if (called.body_as_Collective())
+    if (absl::Status status = VerifyCollectiveLaunch(launch, called, entry, model); !status.ok())
+      return status;
   uint32_t maps = launch.tensor_maps() ? launch.tensor_maps()->size() : 0;
   uint32_t taken = called.body_as_Code() ? called.body_as_Code()->tensor_maps() : 0;
   if (maps != taken)

@@ -13,7 +13,7 @@ namespace {
 // Weights lie side by side, each at a multiple of this.
 constexpr uint64_t kWeightAlignment = 256;
 
-absl::Status VerifyWeight(const plan::Weight &weight) {
+absl::Status VerifyWeight(const plan::Weight &weight, uint32_t ranks) {
   if (!weight.name() || !weight.recipe())
     return BadPlan("a weight has no name or no recipe");
   const plan::Recipe &recipe = *weight.recipe();
@@ -51,7 +51,7 @@ absl::Status VerifyWeight(const plan::Weight &weight) {
     return BadPlan("weight '{}' has no sources", name);
   if (!is_table)
     for (const plan::Source *source : *recipe.sources())
-      if (absl::Status status = VerifySourceSteps(*source, name); !status.ok())
+      if (absl::Status status = VerifySourceSteps(*source, name, ranks); !status.ok())
         return status;
   if (recipe.packing() == plan::Packing_Atom8x64 && ElementSize(weight.type()) != 2)
     return BadPlan("weight '{}' is packed, but its elements do not have 16 bits", name);
@@ -139,18 +139,19 @@ absl::Status VerifyRopeParts(const plan::Weight &weight, const plan::Model &mode
   return absl::OkStatus();
 }
 
-absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) {
+absl::Status VerifyTarget(const plan::Target &target, const plan::Plan &plan) {
+  const plan::Model &model = *plan.model();
   if (!target.name() || !target.kernels() || !target.entries() || target.entries()->size() == 0)
     return BadPlan("a target has no name, kernels or entries");
   if (absl::Status status = VerifyFileName(target.name()->string_view(), "target"); !status.ok())
     return status;
   for (const plan::Kernel *kernel : *target.kernels())
-    if (absl::Status status = VerifyKernel(*kernel, target.name()->string_view()); !status.ok())
+    if (absl::Status status = VerifyKernel(*kernel, target.name()->string_view(), plan.ranks()); !status.ok())
       return status;
   uint64_t weights_end = 0;
   if (target.weights())
     for (const plan::Weight *weight : *target.weights()) {
-      if (absl::Status status = VerifyWeight(*weight); !status.ok())
+      if (absl::Status status = VerifyWeight(*weight, plan.ranks()); !status.ok())
         return status;
       if (absl::Status status = VerifyRopeParts(*weight, model); !status.ok())
         return status;
@@ -197,13 +198,12 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Model &model) 
 } // namespace
 
 absl::Status VerifyPlan(const plan::Plan &plan) {
-  const plan::Model *model = plan.model();
-  if (!model || !plan.targets() || plan.targets()->size() == 0)
+  if (!plan.model() || !plan.targets() || plan.targets()->size() == 0)
     return BadPlan("has no model or no targets");
   if (absl::Status status = VerifyModel(plan); !status.ok())
     return status;
   for (const plan::Target *target : *plan.targets())
-    if (absl::Status status = VerifyTarget(*target, *model); !status.ok())
+    if (absl::Status status = VerifyTarget(*target, plan); !status.ok())
       return status;
   return absl::OkStatus();
 }

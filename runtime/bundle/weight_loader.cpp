@@ -54,15 +54,15 @@ absl::Status LoadPacked(const WeightFiles::Packed &packed, uint64_t bytes, std::
 }
 
 absl::Status LoadLinked(const CheckpointReader &checkpoint, const plan::Target &target, std::byte *memory,
-                        WeightSink &sink) {
+                        WeightSink &sink, Rank rank) {
   std::vector<WeightRecipe> recipes;
   WeightRanges ranges;
   // What kernels pack, and which stored rows of which weight each part is.
   std::vector<WeightSink::PackedRange> packed;
   std::vector<WeightRanges::Place> packed_places;
   for (uint32_t i = 0; i < target.weights()->size(); ++i) {
-    absl::StatusOr<WeightRecipe> recipe =
-        WeightRecipe::Open(*target.weights()->Get(i), [&](std::string_view name) { return checkpoint.Find(name); });
+    absl::StatusOr<WeightRecipe> recipe = WeightRecipe::Open(
+        *target.weights()->Get(i), [&](std::string_view name) { return checkpoint.Find(name); }, rank);
     if (!recipe.ok())
       return recipe.status();
     recipes.push_back(*std::move(recipe));
@@ -132,15 +132,17 @@ uint64_t WeightsBytes(const plan::Target &target) {
   return last.offset() + last.bytes();
 }
 
-absl::Status LoadWeights(const Bundle &bundle, const plan::Target &target, std::byte *memory, WeightSink &sink) {
+absl::Status LoadWeights(const Bundle &bundle, const plan::Target &target, std::byte *memory, WeightSink &sink,
+                         uint32_t rank) {
   if (WeightsBytes(target) == 0)
     return absl::OkStatus();
   if (bundle.weights_mode() == "dummy")
     return LoadDummy(target, memory, sink);
   const WeightFiles &files = bundle.weight_files();
   if (files.checkpoint)
-    return LoadLinked(*files.checkpoint, target, memory, sink);
-  return LoadPacked(files.packed.at(target.name()->str()), WeightsBytes(target), memory, sink);
+    return LoadLinked(*files.checkpoint, target, memory, sink, {rank, bundle.plan().ranks()});
+  return LoadPacked(files.packed.at(PackedName(target.name()->string_view(), {rank, bundle.plan().ranks()})),
+                    WeightsBytes(target), memory, sink);
 }
 
 // --- Host memory ------------------------------------------------------------

@@ -60,8 +60,10 @@ public:
 // Bytes that the weights of a target take, side by side at the offsets that the plan gives them.
 uint64_t WeightsBytes(const plan::Target &target);
 
-// Loads all weights of a target of `bundle` to `memory`, which has WeightsBytes and belongs to the sink's device.
-absl::Status LoadWeights(const Bundle &bundle, const plan::Target &target, std::byte *memory, WeightSink &sink);
+// Loads all weights of a rank for a target of `bundle` to `memory`, which has WeightsBytes and belongs to the sink's
+// device. Only the rank's parts of the files are read.
+absl::Status LoadWeights(const Bundle &bundle, const plan::Target &target, std::byte *memory, WeightSink &sink,
+                         uint32_t rank = 0);
 
 // Host memory as a sink.
 class HostSink : public WeightSink {

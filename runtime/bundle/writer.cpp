@@ -131,9 +131,9 @@ private:
   std::map<std::string, std::unique_ptr<QuantizationRecord>> records_;
 };
 
-// Packs the weights of a target; returns the hashes of the file's chunks.
-absl::StatusOr<json> PackWeights(const plan::Target &target, QuantizingReader &reader, const std::string &path,
-                                 uint64_t &done, uint64_t total, ThreadPool &pool,
+// Packs the weights of a rank; returns the hashes of the file's chunks.
+absl::StatusOr<json> PackWeights(const plan::Target &target, Rank rank, QuantizingReader &reader,
+                                 const std::string &path, uint64_t &done, uint64_t total, ThreadPool &pool,
                                  const std::function<void(uint64_t, uint64_t)> &progress) {
   std::error_code error;
   fs::create_directories(fs::path(path).parent_path(), error);
@@ -143,7 +143,7 @@ absl::StatusOr<json> PackWeights(const plan::Target &target, QuantizingReader &r
     for (const plan::Weight *weight : *target.weights()) {
       buffer.resize(weight->bytes());
       if (absl::Status status = Materialize(
-              *weight, [&](std::string_view name) { return reader.Find(*weight, name); }, buffer, pool);
+              *weight, [&](std::string_view name) { return reader.Find(*weight, name); }, buffer, pool, rank);
           !status.ok())
         return status;
       reader.Finish(*weight);
@@ -250,16 +250,19 @@ absl::Status WriteBundle(const BundleContents &contents, const std::string &path
       for (const plan::Target *target : *plan.targets())
         if (target->weights())
           for (const plan::Weight *weight : *target->weights())
-            total += weight->bytes();
+            total += weight->bytes() * plan.ranks();
       for (const plan::Target *target : *plan.targets()) {
-        std::string name = target->name()->str();
-        // All targets quantize alike.
+        // All targets quantize alike. Ranks quantize parts of a tensor, which are reported together.
         QuantizingReader reader(*checkpoint, target == plan.targets()->Get(0) ? contents.on_quantized : nullptr);
-        absl::StatusOr<json> chunks = PackWeights(*target, reader, fmt::format("{}/weights/{}.bin", temporary, name),
-                                                  done, total, pool, progress);
-        if (!chunks.ok())
-          return chunks.status();
-        manifest["weights"]["chunks"][name] = *std::move(chunks);
+        for (uint32_t index = 0; index < plan.ranks(); ++index) {
+          Rank rank{index, plan.ranks()};
+          std::string name = PackedName(target->name()->string_view(), rank);
+          absl::StatusOr<json> chunks = PackWeights(
+              *target, rank, reader, fmt::format("{}/weights/{}.bin", temporary, name), done, total, pool, progress);
+          if (!chunks.ok())
+            return chunks.status();
+          manifest["weights"]["chunks"][name] = *std::move(chunks);
+        }
       }
     }
   }

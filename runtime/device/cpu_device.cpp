@@ -1,6 +1,7 @@
 #include "runtime/device/cpu_device.h"
 
 #include "fmt/format.h"
+#include "runtime/bundle/collective.h"
 #include "runtime/device/kernel_trace.h"
 #include "runtime/support/cpu_features.h"
 
@@ -29,7 +30,7 @@ absl::Status CheckCpuFeatures(const plan::Target &target) {
       lacking, CpuName(), CpuGeneration()));
 }
 
-CpuDevice::CpuDevice(int threads) : pool_(threads) {}
+CpuDevice::CpuDevice(int threads, Communicator *communicator) : pool_(threads), communicator_(communicator) {}
 
 CpuDevice::~CpuDevice() {
   if (library_)
@@ -105,6 +106,10 @@ absl::Status CpuDevice::LoadKernels(const Bundle &bundle, const plan::Target &ta
     return absl::FailedPreconditionError(fmt::format(
         "{}: cannot be loaded: {}; compile the model on this machine, or with --cpu for this CPU", path, dlerror()));
   for (const plan::Kernel *kernel : *target.kernels()) {
+    if (const plan::Collective *collective = kernel->body_as_Collective()) {
+      kernels_.push_back({nullptr, collective, kernel->name()->string_view(), {}});
+      continue;
+    }
     void *symbol = dlsym(library_, kernel->name()->c_str());
     if (!symbol)
       return absl::DataLossError(
@@ -116,18 +121,34 @@ absl::Status CpuDevice::LoadKernels(const Bundle &bundle, const plan::Target &ta
       return absl::DataLossError(fmt::format(
           "{}: kernel '{}' takes {} views, expected {} as in plan.fb; compile the model again", path,
           kernel->name()->string_view(), views ? fmt::to_string(*views) : "an unknown number of", expected));
-    kernels_.push_back(reinterpret_cast<KernelFunction>(symbol));
-    names_.push_back(kernel->name()->string_view());
+    kernels_.push_back({reinterpret_cast<KernelFunction>(symbol), nullptr, kernel->name()->string_view(), {}});
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<LaunchList> CpuDevice::Prepare(std::span<const BoundLaunch> launches) {
   std::vector<Prepared> list;
-  for (const BoundLaunch &bound : launches)
-    list.push_back({kernels_[bound.launch->kernel()], names_[bound.launch->kernel()], bound});
+  for (const BoundLaunch &bound : launches) {
+    list.push_back(kernels_[bound.launch->kernel()]);
+    list.back().bound = bound;
+    if (list.back().collective && !communicator_)
+      return absl::InternalError(
+          fmt::format("kernel '{}' combines values of ranks, but there is no communicator", list.back().name));
+  }
   lists_.push_back(std::move(list));
   return static_cast<LaunchList>(lists_.size() - 1);
+}
+
+absl::Status CpuDevice::RunCollective(const Prepared &prepared, const StepSizes &sizes) {
+  const plan::Collective &collective = *prepared.collective;
+  const uint64_t element = ElementSize(collective.type()), columns = collective.columns();
+  const auto rows = static_cast<uint64_t>(std::max(sizes[collective.rows()], 0));
+  const void *from = prepared.bound.arguments[0];
+  void *to = prepared.bound.arguments[1];
+  if (collective.op() == plan::CollectiveOp_AllReduce)
+    return communicator_->AllReduce(from, to, rows * columns, collective.type());
+  return communicator_->AllGather(
+      from, to, {rows, columns * element, ResultColumns(collective, communicator_->size()) * element});
 }
 
 absl::Status CpuDevice::Run(LaunchList list, const StepSizes &sizes, bool reuse) {
@@ -135,6 +156,11 @@ absl::Status CpuDevice::Run(LaunchList list, const StepSizes &sizes, bool reuse)
     std::array<uint32_t, 3> grid = GridOf(*prepared.bound.launch, sizes);
     int64_t x = grid[0], y = grid[1], z = grid[2];
     CpuLaunchTimer timer(prepared.name, grid);
+    if (prepared.collective) {
+      if (absl::Status status = RunCollective(prepared, sizes); !status.ok())
+        return status;
+      continue;
+    }
     // Consecutive blocks have the same x, and so use the same columns of weights, which are then in the thread's cache.
     pool_.Run(x * y * z, [&](int64_t i) {
       prepared.function(prepared.bound.arguments.data(), sizes.data(), i / (y * z), i / z % y, i % z);

@@ -12,7 +12,8 @@ absl::Status CheckCpuFeatures(const plan::Target &target);
 
 class CpuDevice : public Device {
 public:
-  explicit CpuDevice(int threads);
+  // `communicator`: see OpenDevice().
+  explicit CpuDevice(int threads, Communicator *communicator = nullptr);
   ~CpuDevice() override;
 
   std::string Name() const override;
@@ -53,15 +54,17 @@ private:
   using KernelFunction = void (*)(void *const *arguments, const int32_t *sizes, int64_t x, int64_t y, int64_t z);
 
   struct Prepared {
-    KernelFunction function = nullptr;
+    KernelFunction function = nullptr;            // or null
+    const plan::Collective *collective = nullptr; // or null
     std::string_view name;
     BoundLaunch bound;
   };
+  absl::Status RunCollective(const Prepared &prepared, const StepSizes &sizes);
 
   ThreadPool pool_;
+  Communicator *const communicator_;
   void *library_ = nullptr;
-  std::vector<KernelFunction> kernels_;
-  std::vector<std::string_view> names_; // of kernels_; the bundle owns the characters
+  std::vector<Prepared> kernels_; // without arguments; the bundle owns the names
   std::vector<std::vector<Prepared>> lists_;
 };
 

@@ -17,9 +17,15 @@ std::array<uint32_t, 3> GridOf(const plan::Launch &launch, const StepSizes &size
   return grid;
 }
 
-absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view target, int threads, const std::string &cublaslt) {
+absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view target, int threads, const std::string &cublaslt,
+                                                   Communicator *communicator) {
   if (target == "cpu")
-    return std::unique_ptr<Device>(std::make_unique<CpuDevice>(threads));
+    return std::unique_ptr<Device>(std::make_unique<CpuDevice>(threads, communicator));
+  if (communicator)
+    return absl::UnimplementedError(
+        fmt::format("target {}: the bundle is for {} ranks, which run on the target cpu only; use --target cpu, or "
+                    "compile the model with --tensor-parallel-size 1",
+                    target, communicator->size()));
   if (target.starts_with("sm_"))
     return OpenCudaDevice(target, threads, cublaslt);
   return absl::InvalidArgumentError(fmt::format("target '{}' is unknown; expected cpu or sm_90a", target));

@@ -9,6 +9,7 @@
 #include "runtime/bundle/recipe.h"
 #include "runtime/bundle/step_capacity.h"
 #include "runtime/bundle/weight_loader.h"
+#include "runtime/distributed/communicator.h"
 #include "runtime/support/copy_rows.h"
 
 #include <array>
@@ -88,9 +89,11 @@ public:
 };
 
 // Opens a device for a target of a bundle: "cpu" or "sm_90a". `threads` is the number of host threads; 0: one per core.
-// `cublaslt`: see OpenCudaDevice().
+// `cublaslt`: see OpenCudaDevice(). `communicator` runs the collective operations of a plan for several ranks and must
+// outlive the device; null: there is one rank.
 absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view target, int threads,
-                                                   const std::string &cublaslt = {});
+                                                   const std::string &cublaslt = {},
+                                                   Communicator *communicator = nullptr);
 
 // Returns the number of blocks of a launch in each dimension, for a step of these sizes.
 std::array<uint32_t, 3> GridOf(const plan::Launch &launch, const StepSizes &sizes);

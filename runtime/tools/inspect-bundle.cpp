@@ -51,6 +51,8 @@ ordered_json ToJson(const plan::Source &source) {
                               std::pair("count", step->count()), std::pair("parts", step->parts())})
       if (value != 0)
         fields[key] = value;
+    if (step->op() == plan::RecipeOp_Shard)
+      fields["axis"] = plan::EnumNameAxis(step->axis());
     steps.push_back(std::move(fields));
   }
   return {{"tensor", source.tensor()->str()}, {"steps", std::move(steps)}};
@@ -158,6 +160,7 @@ ordered_json ToJson(const Bundle &bundle) {
             {"kv_cache_dtype", plan::EnumNameDataType(cache.type())},
             {"kv_bytes_per_token", bytes_per_token}}},
           {"cache_groups", std::move(groups)},
+          {"ranks", bundle.plan().ranks()},
           {"weights_mode", bundle.weights_mode()},
           {"targets", std::move(targets)}};
 }
@@ -229,7 +232,10 @@ void PrintText(const ordered_json &bundle) {
     PrintTable(rows);
     if (!target["cpu_features"].empty())
       fmt::print("\n  needs a CPU with {}\n", fmt::join(target["cpu_features"].get<std::vector<std::string>>(), " "));
-    fmt::print("\n  {} weights, {}\n", target["weights"].size(), HumanBytes(target["weights_bytes"].get<uint64_t>()));
+    fmt::print("\n  {} weights, {}", target["weights"].size(), HumanBytes(target["weights_bytes"].get<uint64_t>()));
+    if (auto ranks = bundle["ranks"].get<uint32_t>(); ranks != 1)
+      fmt::print(" on each of {} ranks", ranks);
+    fmt::print("\n");
   }
 }
 
@@ -238,8 +244,9 @@ absl::Status VerifyWeights(const Bundle &bundle) {
   HostSink sink(pool);
   for (const plan::Target *target : *bundle.plan().targets()) {
     std::unique_ptr<std::byte[]> memory(new std::byte[WeightsBytes(*target)]); // not zeroed
-    if (absl::Status status = LoadWeights(bundle, *target, memory.get(), sink); !status.ok())
-      return status;
+    for (uint32_t rank = 0; rank < bundle.plan().ranks(); ++rank)
+      if (absl::Status status = LoadWeights(bundle, *target, memory.get(), sink, rank); !status.ok())
+        return status;
   }
   return absl::OkStatus();
 }

@@ -38,6 +38,15 @@ void AddEngineFlags(CLI::App &app, EngineOptions &options) {
   app.add_option("--threads", options.threads, "Host threads (default 0: one per core)")
       ->check(CLI::Range(0, 4096))
       ->group(kGroup);
+  app.add_option("--tensor-parallel-size", options.tensor_parallel_size,
+                 "Ranks that run the model together, as given to compile-model; another number is an error (also -tp; "
+                 "default 0: those of the bundle)")
+      ->check(CLI::Range(0, 64))
+      ->group(kGroup);
+  app.add_option("--distributed-timeout", options.distributed_timeout,
+                 "Seconds that a rank waits for another one. Then all requests fail, and /health reports the error")
+      ->capture_default_str()
+      ->group(kGroup);
   app.add_option("--gpu-memory-utilization", options.gpu_memory_utilization,
                  "Fraction of GPU memory to use for weights, activations and KV pages, in (0, 1]")
       ->capture_default_str()

@@ -31,10 +31,12 @@ MANY = ("many", tuple(range(36)), 5, ())
 EAGER = ("eager", (0, 20), 3, ("--enforce-eager",))
 # Cases: name -> (fixture, flags of compile-model, runs, kernel families and kernels that must have run)
 KERNELS = ("sample", "embed_tokens")
-FAMILIES = {"matvec", "decode_attention", "prefill_attention", "generic", *KERNELS}
+FAMILIES = {"stream", "decode_attention", "prefill_attention", "generic", *KERNELS}
 CASES = {
     "decode_1 to decode_64, gemm": ("llama-gqa", ("--max-num-seqs", 64, "--max-num-batched-tokens", 512), (ALONE, FEW, MANY),
                                     FAMILIES | {"swap_ab", "gemm"}),
+    "layer norms in kernels of one row": ("starcoder2", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW),
+                                          FAMILIES | {"swap_ab"}),
     "heads of 128": ("llama-head-dim-128", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW),
                      FAMILIES | {"swap_ab"}),
     "codes of 4 bits with zero points": ("awq", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW), FAMILIES),

@@ -21,20 +21,21 @@ inline const std::vector<std::string> kPrompts = {
     "None:\n"
     "        return function(*arguments)\n    thread = threading.Thread(target=function, args=arguments)\n"};
 
-inline std::unique_ptr<Engine> Load(EngineOptions options = {}, const DeviceWrapper &wrap = nullptr) {
+inline std::unique_ptr<Engine> Load(EngineOptions options = {}, const DeviceWrapper &wrap = nullptr,
+                                    const char *bundle = INLAY_TEST_BUNDLE) {
   options.target = "cpu";
   options.threads = 2;
   options.return_logits = true;
-  absl::StatusOr<std::unique_ptr<Engine>> engine = LoadEngine(INLAY_TEST_BUNDLE, options, wrap, true);
+  absl::StatusOr<std::unique_ptr<Engine>> engine = LoadEngine(bundle, options, wrap, true);
   EXPECT_TRUE(engine.ok()) << engine.status();
   return *std::move(engine);
 }
 
 // Options for a KV cache of `pages` pages. It must have room for the longest request of the test.
-inline EngineOptions FewPages(int32_t pages) {
+inline EngineOptions FewPages(int32_t pages, const char *bundle = INLAY_TEST_BUNDLE) {
   EngineOptions options;
   options.target = "cpu";
-  absl::StatusOr<MemoryPlan> plan = Engine::Plan(INLAY_TEST_BUNDLE, options);
+  absl::StatusOr<MemoryPlan> plan = Engine::Plan(bundle, options);
   EXPECT_TRUE(plan.ok()) << plan.status();
   options.kv_cache_bytes = static_cast<uint64_t>(pages) * plan->bytes_per_page;
   return options;

@@ -9,20 +9,22 @@
 #include <vector>
 
 // Whatever a source takes of a tensor lies in the tensor.
-static void CheckRows(const inlay::plan::Source &source, const inlay::plan::Weight &weight) {
+static void CheckRows(const inlay::plan::Source &source, const inlay::plan::Weight &weight, uint32_t ranks) {
   auto columns = static_cast<int64_t>(weight.recipe()->columns());
   uint64_t block = 1;
   if (source.steps())
     for (const inlay::plan::RecipeStep *step : *source.steps())
-      block *= step->block() != 0 ? step->block() : 1;
+      block *= (step->block() != 0 ? step->block() : 1) * (step->parts() != 0 ? step->parts() : 1);
   auto rows = static_cast<int64_t>(block % (uint64_t{1} << 62));
   for (const std::vector<int64_t> &shape : {std::vector{rows, columns}, std::vector{columns, rows}}) {
-    absl::StatusOr<inlay::SourceRows> opened = inlay::SourceRows::Open(source, shape, weight.recipe()->columns(), "w");
+    absl::StatusOr<inlay::SourceRows> opened =
+        inlay::SourceRows::Open(source, shape, weight.recipe()->columns(), "w", {ranks - 1, ranks});
     if (!opened.ok() || opened->count() == 0)
       continue;
     uint64_t end = static_cast<uint64_t>(rows);
     for (uint64_t row : {uint64_t{0}, opened->count() / 2, opened->count() - 1})
-      if (!opened->is_transposed() && opened->TensorRow(row) >= end)
+      if (uint64_t found = opened->TensorRow(row);
+          !opened->is_transposed() && found >= end && found < inlay::SourceRows::kZeroRows)
         __builtin_trap();
   }
 }
@@ -58,7 +60,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         sum += *WeightBytes(*weight) + weight->name()->size();
         if (!IsRopeTable(*weight->recipe()))
           for (const plan::Source *source : *weight->recipe()->sources())
-            CheckRows(*source, *weight);
+            CheckRows(*source, *weight, plan.ranks());
       }
     for (const plan::Entry *entry : *target->entries())
       for (const auto *launches : {entry->launches(), entry->penalties(), entry->sampling()})

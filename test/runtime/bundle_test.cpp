@@ -31,12 +31,14 @@ struct SmallPlanOptions {
   std::vector<uint64_t> map_dims = {}; // dimensions of a tensor map of F32 with rows of 16 bytes; empty: no map
   uint32_t index = 0;                  // of the argument
   TestModel model = {};
+  uint64_t rows = 4; // of the weight
+  TestSource source = "a";
 };
 
 // A plan of one cpu target with one kernel and, from tensor "a", one weight of 4 x 3 floats.
 std::string SmallPlan(const SmallPlanOptions &options = {}) {
   flatbuffers::FlatBufferBuilder b;
-  auto recipe = plan::CreateRecipe(b, CreateSources(b, {"a"}), 4, 3);
+  auto recipe = plan::CreateRecipe(b, CreateSources(b, {options.source}), options.rows, 3);
   std::vector weights{plan::CreateWeight(b, b.CreateString("w"), plan::DataType_F32, options.weight_bytes, 0, recipe)};
   std::vector kernels{CreateCodeKernel(b, "k", {options.view}, options.map_dims.empty() ? 0 : 1)};
   std::vector<flatbuffers::Offset<plan::Argument>> arguments;
@@ -131,6 +133,33 @@ TEST_F(BundleTest, PackedAndLinkedWeightsAreTheCheckpoints) {
     ASSERT_TRUE(bundle.ok()) << bundle.status();
     EXPECT_EQ(Weight(**bundle), expected) << mode;
   }
+}
+
+// Each rank has two of the four rows. Packed weights are a file for each.
+TEST_F(BundleTest, RanksReadTheirPartsOfTheWeights) {
+  std::string plan = SmallPlan({.weight_bytes = 24,
+                                .view = {plan::Count(plan::Extent_One, 1, 1), 24},
+                                .model = {.ranks = 2},
+                                .rows = 2,
+                                .source = {"a", {{.op = plan::RecipeOp_Shard, .parts = 2}}}});
+  for (const char *mode : {"pack", "link"}) {
+    ASSERT_TRUE(Write(mode, /*overwrite=*/true, plan).ok());
+    auto bundle = Bundle::Open(path());
+    ASSERT_TRUE(bundle.ok()) << bundle.status();
+    ThreadPool pool(1);
+    HostSink sink(pool);
+    for (uint32_t rank : {0u, 1u}) {
+      std::vector<float> expected(6), found(6);
+      std::iota(expected.begin(), expected.end(), static_cast<float>(6 * rank));
+      absl::Status status =
+          LoadWeights(**bundle, *(*bundle)->target("cpu"), std::as_writable_bytes(std::span(found)).data(), sink, rank);
+      EXPECT_TRUE(status.ok()) << status;
+      EXPECT_EQ(found, expected) << mode << " " << rank;
+    }
+  }
+  ASSERT_TRUE(Write("pack", /*overwrite=*/true, plan).ok());
+  fs::resize_file(path() + "/weights/cpu.rank1.bin", 20);
+  EXPECT_THAT(OpenError(), HasSubstr("weights/cpu.rank1.bin: has 20 bytes, expected 24"));
 }
 
 TEST_F(BundleTest, DummyWeightsNeedNoCheckpointAndAreNeverAllZero) {

@@ -58,9 +58,8 @@ std::string Build(const TestPlan &options) {
     views.emplace_back(plan::Count(plan::Extent_KvRows, 1, 1), 32);
   flatbuffers::Offset<void> body;
   if (options.has_body)
-    body = options.body == plan::KernelBody_Collective ? plan::CreateCollective(b).Union()
-           : options.body == plan::KernelBody_Plugin   ? plan::CreatePluginDirect(b, "mine").Union()
-                                                       : plan::CreateCode(b).Union();
+    body = options.body == plan::KernelBody_Plugin ? plan::CreatePluginDirect(b, "mine").Union()
+                                                   : plan::CreateCode(b).Union();
   std::vector kernels{plan::CreateKernelDirect(b, "k", &views, options.body, body)};
   std::vector arguments{plan::CreateArgument(b, plan::BufferKind_Metadata, options.page_table_group, /*offset=*/0,
                                              plan::Metadata_PageTable)};
@@ -119,8 +118,8 @@ TEST(PlanForms, StorageOfWeights) {
 }
 
 TEST(PlanForms, StepsOfRecipes) {
-  EXPECT_THAT(Unsupported({.weights = {{.sources = {{"a", {{plan::RecipeOp_Shard}}}}}}}),
-              HasSubstr("the recipe of weight 'w' has step Shard of source 'a'"));
+  EXPECT_THAT(Unsupported({.weights = {{.sources = {{"a", {{static_cast<plan::RecipeOp>(99)}}}}}}}),
+              HasSubstr("the recipe of weight 'w' has step 99 of source 'a'"));
   EXPECT_THAT(Damaged({.weights = {{.sources = {{"a", {{plan::RecipeOp_Slice, 4, 3, 2}}}}}}}),
               HasSubstr("takes 2 rows from 3 on of each 4"));
 }
@@ -157,7 +156,6 @@ TEST(PlanForms, RopeTablesOfTwoParts) {
 }
 
 TEST(PlanForms, KindsOfKernels) {
-  EXPECT_THAT(Unsupported({.body = plan::KernelBody_Collective}), HasSubstr("kernel 'k' is a Collective"));
   EXPECT_THAT(Unsupported({.body = plan::KernelBody_Plugin}), HasSubstr("kernel 'k' is a Plugin"));
   EXPECT_THAT(Unsupported({.body = static_cast<plan::KernelBody>(9)}), HasSubstr("kernel 'k' is a 9"));
   EXPECT_THAT(Damaged({.has_body = false}), HasSubstr("kernel 'k' has no body"));
@@ -230,8 +228,13 @@ TEST(PlanForms, FactsOfAPlanAreUtf8) {
 }
 
 TEST(PlanForms, Ranks) {
-  EXPECT_THAT(Unsupported({.model = {.ranks = 2}}), HasSubstr("is for 2 ranks"));
-  EXPECT_THAT(Damaged({.model = {.ranks = 0}}), HasSubstr("is for 0 ranks"));
+  EXPECT_TRUE(Verify({.model = {.ranks = 2}}).ok());
+  EXPECT_THAT(Damaged({.model = {.ranks = 0}}), HasSubstr("is for 0 ranks, expected 1 to 64"));
+  EXPECT_THAT(Damaged({.model = {.ranks = 65}}), HasSubstr("is for 65 ranks, expected 1 to 64"));
+  TestStep shard{.op = plan::RecipeOp_Shard, .parts = 2};
+  EXPECT_TRUE(Verify({.model = {.ranks = 4}, .weights = {{.sources = {{"a", {shard}}}}}}).ok());
+  EXPECT_THAT(Damaged({.model = {.ranks = 3}, .weights = {{.sources = {{"a", {shard}}}}}}),
+              HasSubstr("source 'a' of weight 'w' has 2 parts, expected a divisor of the 3 ranks"));
 }
 
 } // namespace

@@ -83,10 +83,10 @@ private:
   std::vector<std::vector<int64_t>> shapes_;
 };
 
-template <typename T> std::vector<T> Make(const plan::Weight &weight, const SourceLookup &lookup) {
+template <typename T> std::vector<T> Make(const plan::Weight &weight, const SourceLookup &lookup, Rank rank = {}) {
   ThreadPool pool(3);
   std::vector<T> out(*WeightBytes(weight) / sizeof(T), T(7));
-  absl::Status status = Materialize(weight, lookup, std::as_writable_bytes(std::span(out)), pool);
+  absl::Status status = Materialize(weight, lookup, std::as_writable_bytes(std::span(out)), pool, rank);
   EXPECT_TRUE(status.ok()) << status;
   return out;
 }
@@ -156,6 +156,68 @@ TEST(Recipe, TakesPartsOfFusedTensors) {
     WeightBuffer transposed({rows, 3}, plan::DataType_F32, {{"a", steps}});
     EXPECT_EQ(Make<float>(*transposed, Sources::Transposed(layout.tensor_rows, 3)), expected) << layout.name;
   }
+}
+
+TestStep ShardRows(uint64_t parts, uint64_t size = 0) {
+  return {.op = plan::RecipeOp_Shard, .count = size, .parts = parts};
+}
+TestStep ShardColumns(uint64_t parts) {
+  return {.op = plan::RecipeOp_Shard, .parts = parts, .axis = plan::Axis_Columns};
+}
+
+// Each part is divided before the parts are concatenated, so that a rank has whole heads of each.
+TEST(Recipe, RanksHaveTheirRowsOfEachSource) {
+  WeightBuffer weight({3, 1}, plan::DataType_F32, {{"a", {ShardRows(2)}}, {"b", {ShardRows(2)}}});
+  EXPECT_THAT(Make<float>(*weight, Sources({4, 2}, 1), {0, 2}), ::testing::ElementsAre(0, 1000, 4000));
+  EXPECT_THAT(Make<float>(*weight, Sources({4, 2}, 1), {1, 2}), ::testing::ElementsAre(2000, 3000, 5000));
+  WeightBuffer fused({2, 1}, plan::DataType_F32, {{"a", {Slice(3, 1, 1), ShardRows(2)}}});
+  EXPECT_THAT(Make<float>(*fused, Sources({12}, 1), {1, 2}), ::testing::ElementsAre(7000, 10000));
+}
+
+TEST(Recipe, RanksHaveTheirColumns) {
+  WeightBuffer weight({3, 2}, plan::DataType_F32, {{"a", {ShardColumns(2)}}});
+  EXPECT_THAT(Make<float>(*weight, Sources({3}, 4), {0, 2}), ::testing::ElementsAre(0, 1, 1000, 1001, 2000, 2001));
+  EXPECT_THAT(Make<float>(*weight, Sources({3}, 4), {1, 2}), ::testing::ElementsAre(2, 3, 1002, 1003, 2002, 2003));
+  WeightBuffer transposed({3, 2}, plan::DataType_F32, {{"a", {kTranspose, ShardColumns(2)}}});
+  EXPECT_EQ(Make<float>(*transposed, Sources::Transposed(3, 4), {1, 2}), Make<float>(*weight, Sources({3}, 4), {1, 2}));
+}
+
+// Two kv heads on four ranks.
+TEST(Recipe, SeveralRanksMayHaveOnePart) {
+  WeightBuffer weight({1, 1}, plan::DataType_F32, {{"a", {ShardRows(2)}}});
+  for (auto [rank, expected] : {std::pair{0u, 0.0f}, {1u, 0.0f}, {2u, 1000.0f}, {3u, 1000.0f}})
+    EXPECT_THAT(Make<float>(*weight, Sources({2}, 1), {rank, 4}), ::testing::ElementsAre(expected)) << rank;
+}
+
+// Norms of heads that are tensors of their own.
+TEST(Recipe, PartsMayBeWholeSources) {
+  TestStep first = ShardRows(2), second = ShardRows(2);
+  first.offset = 1;
+  second.offset = 2;
+  WeightBuffer weight({2, 1}, plan::DataType_F32, {{"a", {first}}, {"b", {second}}});
+  EXPECT_THAT(Make<float>(*weight, Sources({2, 2}, 1), {0, 2}), ::testing::ElementsAre(0, 1000));
+  EXPECT_THAT(Make<float>(*weight, Sources({2, 2}, 1), {1, 2}), ::testing::ElementsAre(2000, 3000));
+}
+
+TEST(Recipe, RowsThatTheLastRanksLackAreZeros) {
+  WeightBuffer weight({2, 2}, plan::DataType_F32, {{"a", {ShardRows(4, 2)}}});
+  EXPECT_THAT(Make<float>(*weight, Sources({5}, 2), {1, 4}), ::testing::ElementsAre(2000, 2001, 3000, 3001));
+  EXPECT_THAT(Make<float>(*weight, Sources({5}, 2), {2, 4}), ::testing::ElementsAre(4000, 4001, 0, 0));
+  EXPECT_THAT(Make<float>(*weight, Sources({5}, 2), {3, 4}), ::testing::ElementsAre(0, 0, 0, 0));
+}
+
+TEST(Recipe, TensorsThatRanksCannotDivideAreNamed) {
+  ThreadPool pool(1);
+  std::vector<std::byte> out(16);
+  WeightBuffer odd({2, 2}, plan::DataType_F32, {{"a", {ShardRows(2)}}});
+  EXPECT_EQ(std::string(Materialize(*odd, Sources({5}, 2), out, pool, {1, 2}).message()),
+            "tensor 'a': has 5 rows for weight 'w', expected 2 equal parts");
+  WeightBuffer small({2, 2}, plan::DataType_F32, {{"a", {ShardRows(2, 2)}}});
+  EXPECT_EQ(std::string(Materialize(*small, Sources({5}, 2), out, pool, {1, 2}).message()),
+            "tensor 'a': has 5 rows for weight 'w', expected at most 2 parts of 2");
+  WeightBuffer columns({2, 2}, plan::DataType_F32, {{"a", {ShardColumns(2)}}});
+  EXPECT_EQ(std::string(Materialize(*columns, Sources({2}, 2), out, pool, {1, 2}).message()),
+            "tensor 'a': has shape [2, 2], expected rows of 4 for weight 'w'");
 }
 
 TEST(Recipe, TakesPartsOfBiases) {
@@ -353,9 +415,14 @@ TEST(Recipe, StepsThatDoNotFitAreRefused) {
         {.op = plan::RecipeOp_Scale, .factor = 1}},
        "has nested scales after Transpose, expected at most Reshape"},
       {std::vector<TestStep>(9, Slice(1, 0, 1)), "has 9 steps, expected at most 8"},
-      {{{plan::RecipeOp_Shard}},
-       "the recipe of weight 'w' has step Shard of source 'a', which this runtime does not "
-       "execute; update the runtime"},
+      {{ShardRows(2), Slice(1, 0, 1)}, "has steps behind step 0 Shard, expected it to be the last"},
+      {{ShardRows(3)}, "source 'a' of weight 'w' has 3 parts, expected a divisor of the 4 ranks"},
+      {{ShardRows(0)}, "has 0 parts, expected a divisor of the 4 ranks"},
+      {{{.op = plan::RecipeOp_Shard, .parts = 2, .axis = static_cast<plan::Axis>(9)}}, "divides axis 9 of source 'a'"},
+      {{{.op = plan::RecipeOp_Shard, .offset = 3, .parts = 2}},
+       "source 'a' of weight 'w' is part 3 of 2 as a whole, in parts of 0 along Rows"},
+      {{{.op = plan::RecipeOp_Shard, .count = 3, .parts = 2, .axis = plan::Axis_Columns}},
+       "has parts of 3 columns, expected equal parts"},
       {{{.op = plan::RecipeOp_Unpack, .block = 32, .type = plan::DataType_I4}},
        "unpacks I4 of words of 32 bits in the order Plain of source 'a', which this runtime does not execute"},
       {{{.op = plan::RecipeOp_Unpack, .block = 8, .type = plan::DataType_U4, .order = plan::FieldOrder_Awq}},
@@ -364,7 +431,7 @@ TEST(Recipe, StepsThatDoNotFitAreRefused) {
   };
   for (const auto &[steps, message] : cases) {
     WeightBuffer weight({4, 2}, plan::DataType_F32, {{"a", steps}});
-    absl::Status status = VerifySourceSteps(*(*weight).recipe()->sources()->Get(0), "w");
+    absl::Status status = VerifySourceSteps(*(*weight).recipe()->sources()->Get(0), "w", /*ranks=*/4);
     EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(message));
   }
 }

@@ -118,6 +118,77 @@ Layer rope() {
 )");
 }
 
+/// Rows that are scaled by a vector and by their root mean square, in tiles of `rows`.
+Layer normed(int rows) {
+  const std::string m = std::to_string(rows);
+  return {208, R"(
+!w = !tile.view<208x320xbf16, weight>
+!y = !tile.view<?x208xbf16, output, tokens>
+!x = !tile.view<?x320xbf16, activation, tokens>
+!b = !tile.view<208xbf16, weight>
+!positions = !tile.view<?xi32, meta, tokens>
+!table = !tile.view<320xf32, weight>
+tile.program @linear(%x: !x, %w: !w, %positions: !positions, %table: !table, %b: !b, %y: !y)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (13, s0 ceildiv )" +
+                   m + R"()> {
+  %n = tile.program_id 0
+  %m = tile.program_id 1
+  %c0 = arith.constant 0 : index
+  %c16 = arith.constant 16 : index
+  %c64 = arith.constant 64 : index
+  %c320 = arith.constant 320 : index
+  %rows = arith.constant )" +
+                   m + R"( : index
+  %row = arith.muli %m, %rows : index
+  %col = arith.muli %n, %c16 : index
+  %zero = arith.constant dense<0.0> : tensor<)" +
+                   m + R"(x16xf32>
+  %none = arith.constant dense<0.0> : tensor<)" +
+                   m + R"(xf32>
+  %acc:2 = scf.for %k = %c0 to %c320 step %c64 iter_args(%a = %zero, %s = %none)
+      -> (tensor<)" +
+                   m + "x16xf32>, tensor<" + m + R"(xf32>) {
+    %xt = tile.load %x[%row, %k] : !x -> tensor<)" +
+                   m + R"(x64xbf16>
+    %xf = arith.extf %xt : tensor<)" +
+                   m + "x64xbf16> to tensor<" + m + R"(x64xf32>
+    %sq = arith.mulf %xf, %xf : tensor<)" +
+                   m + R"(x64xf32>
+    %part = tile.reduce add %sq axis 1 : tensor<)" +
+                   m + "x64xf32> -> tensor<" + m + R"(xf32>
+    %sum = arith.addf %s, %part : tensor<)" +
+                   m + R"(xf32>
+    %v = tile.load %table[%k] : !table -> tensor<64xf32>
+    %vv = tile.broadcast %v axis 0 : tensor<64xf32> -> tensor<)" +
+                   m + R"(x64xf32>
+    %scaled = arith.mulf %xf, %vv : tensor<)" +
+                   m + R"(x64xf32>
+    %xb = arith.truncf %scaled : tensor<)" +
+                   m + "x64xf32> to tensor<" + m + R"(x64xbf16>
+    %wt = tile.load %w[%col, %k] : !w -> tensor<16x64xbf16>
+    %d = tile.dot %xb, %wt, %a transpose_rhs : tensor<)" +
+                   m + "x64xbf16>, tensor<16x64xbf16>, tensor<" + m + R"(x16xf32>
+    scf.yield %d, %sum : tensor<)" +
+                   m + "x16xf32>, tensor<" + m + R"(xf32>
+  }
+  %one = arith.constant dense<1.0> : tensor<)" +
+                   m + R"(xf32>
+  %more = arith.addf %acc#1, %one : tensor<)" +
+                   m + R"(xf32>
+  %r = math.rsqrt %more : tensor<)" +
+                   m + R"(xf32>
+  %rr = tile.broadcast %r axis 1 : tensor<)" +
+                   m + "xf32> -> tensor<" + m + R"(x16xf32>
+  %o = arith.mulf %acc#0, %rr : tensor<)" +
+                   m + R"(x16xf32>
+  %ob = arith.truncf %o : tensor<)" +
+                   m + "x16xf32> to tensor<" + m + R"(x16xbf16>
+  tile.store %ob, %y[%row, %col] : tensor<)" +
+                   m + R"(x16xbf16>, !y
+}
+)"};
+}
+
 /// Integers from -4 to 4.
 std::vector<uint16_t> integers(unsigned seed, size_t count) {
   std::mt19937 engine(seed);
@@ -191,10 +262,17 @@ const char *const kSchedules[] = {
     "producer_registers = 40, consumer_registers = 232>",
 };
 
-void expectSameInEachSchedule(const Layer &layer) {
+/// Weights on the right and on the left, several passes and one; K that the warps do not divide evenly.
+std::vector<std::string> streams(int rows) {
+  const std::string rest = ", rows = " + std::to_string(rows) + ", slots = 2, shared_bytes = 115712>";
+  return {"stream<blocks = 3, warps = 2, tile_columns = 8, tile_k = 64, stages = 2, tiles = 3, depth = 1" + rest,
+          "stream<blocks = 13, warps = 3, tile_columns = 16, tile_k = 64, stages = 4, tiles = 1, depth = 2" + rest};
+}
+
+template <typename Schedules> void expectSameIn(const Schedules &schedules, const Layer &layer) {
   std::vector<std::vector<uint16_t>> expected = run(layer, "");
   ASSERT_EQ(expected.size(), std::size(kSteps));
-  for (const char *schedule : kSchedules) {
+  for (const auto &schedule : schedules) {
     SCOPED_TRACE(schedule);
     std::vector<std::vector<uint16_t>> actual = run(layer, schedule);
     ASSERT_EQ(actual.size(), expected.size());
@@ -205,7 +283,13 @@ void expectSameInEachSchedule(const Layer &layer) {
   }
 }
 
+void expectSameInEachSchedule(const Layer &layer) { expectSameIn(kSchedules, layer); }
+
 TEST(LinearSchedules, AddAResidualInPlace) { expectSameInEachSchedule(residual()); }
 TEST(LinearSchedules, ComputeAGatedActivation) { expectSameInEachSchedule(gated()); }
 TEST(LinearSchedules, RotateHeads) { expectSameInEachSchedule(rope()); }
+TEST(LinearSchedules, AddAResidualOfSixteenRows) { expectSameIn(streams(16), residual()); }
+TEST(LinearSchedules, RotateHeadsOfSixteenRows) { expectSameIn(streams(16), rope()); }
+TEST(LinearSchedules, ScaleOneRow) { expectSameIn(streams(1), normed(1)); }
+TEST(LinearSchedules, ScaleEightRows) { expectSameIn(streams(8), normed(8)); }
 } // namespace

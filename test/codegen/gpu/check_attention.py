@@ -28,7 +28,7 @@ CASES = {
     "narrow": (4, 4, 32, 16, None, 3, [5, 31, 32]),
     "odd_width": (2, 1, 80, 16, 100, 1, [119]),
     "softcap": (8, 2, 64, 16, None, 2, [1, 75]),
-    "alibi": (4, 2, 32, 16, None, 2, [1, 75]),  # the generic lowering, also for the next
+    "alibi": (4, 2, 32, 16, None, 2, [1, 75]),
     "sinks": (4, 2, 32, 16, 40, 2, [3, 70]),
 }
 # The same for steps of many rows. Instead of lengths: (length, rows) of each sequence, where the rows are its last

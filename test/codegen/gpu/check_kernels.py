@@ -258,7 +258,8 @@ def check_warpgroups(gpu, folder, rng):
         h = from_bf16(x).astype(np.float64) @ from_bf16(w).astype(np.float64).T
         gate, up = h[:, 0::2], h[:, 1::2]
         yield f"swap-AB swiglu of {m} rows", relative_error(from_bf16(results[2]), gate / (1 + np.exp(-gate)) * up), 5e-3
-    for family, m, n in (("matvec", 1, 256), ("matvec", 13, 256), ("swap_ab_split", 5, 256), ("swap_ab_split", 41, 256),
+    for family, m, n in (("matvec", 1, 256), ("matvec", 13, 256), ("stream_right", 13, 256), ("stream_left", 35, 256),
+                         ("swap_ab_split", 5, 256), ("swap_ab_split", 41, 256),
                          ("swap_ab_96", 110, 256), ("gemm", 150, 256), ("gemm_272", 150, 272)):
         x, w, b, r = (random_bf16(rng, m, 512), random_bf16(rng, n, 512, scale=0.04), random_bf16(rng, n),
                       random_bf16(rng, m, n))
@@ -267,7 +268,7 @@ def check_warpgroups(gpu, folder, rng):
         yield f"residual of {m} rows, {family}", relative_error(from_bf16(results[3]), wanted), 5e-3
 
 
-def check_matvec(gpu, folder, rng):
+def check_few_rows(gpu, folder, rng):
     folder = folder / "llama_decode"
     for m in (1, 4):
         sizes = [m, m, m, m, 0, 0]
@@ -275,16 +276,16 @@ def check_matvec(gpu, folder, rng):
             x, w, r = random_bf16(rng, m, k), random_bf16(rng, 256, k, scale=0.06), random_bf16(rng, m, 256)
             results, _ = gpu.launch(folder, f"step_{name}", [pack_atoms(w), x, r], sizes)
             wanted = from_bf16(x).astype(np.float64) @ from_bf16(w).astype(np.float64).T + from_bf16(r)
-            yield f"matvec, {name} of {m} rows", relative_error(from_bf16(results[2]), wanted), 5e-3
+            yield f"few rows, {name} of {m} rows", relative_error(from_bf16(results[2]), wanted), 5e-3
         x, g, w = random_bf16(rng, m, 256), random_bf16(rng, 256), random_bf16(rng, 1024, 256, scale=0.06)
         results, _ = gpu.launch(folder, "step_gate_up", [pack_atoms(w), x, g, np.zeros((m, 512), np.uint16)], sizes)
         h = norm_rows(x, g) @ from_bf16(w).astype(np.float64).T
         gate, up = h[:, 0::2], h[:, 1::2]
-        yield f"matvec, swiglu of {m} rows", relative_error(from_bf16(results[3]), gate / (1 + np.exp(-gate)) * up), 1e-2
+        yield f"few rows, swiglu of {m} rows", relative_error(from_bf16(results[3]), gate / (1 + np.exp(-gate)) * up), 1e-2
         x, rows, w = random_bf16(rng, 6, 256), rng.permutation(6)[:m].astype(np.int32), random_bf16(rng, 1000, 256, scale=0.06)
         results, _ = gpu.launch(folder, "step_lm_head", [pack_atoms(w), x, rows, g, np.full((m, 1000), np.nan, np.float32)],
                                 [6, 6, 6, m, 0, 0])
-        yield (f"matvec, logits of {m} rows", relative_error(results[4], norm_rows(x, g)[rows] @ from_bf16(w).astype(np.float64).T),
+        yield (f"few rows, logits of {m} rows", relative_error(results[4], norm_rows(x, g)[rows] @ from_bf16(w).astype(np.float64).T),
                5e-3)
 
 
@@ -332,15 +333,15 @@ def check_qkv_rope(gpu, folder, rng):
     for name, error, bound in qkv_of(gpu, rng, 4, 2, 32, rows, [41, 8], generic):
         yield f"qkv: {name}", error, bound
 
-    def matvec(x, g, w, rope, positions, sequences, pages, queries):
+    def few_rows(x, g, w, rope, positions, sequences, pages, queries):
         m = len(positions)
         results, _ = gpu.launch(folder / "llama_decode", "step_qkv",
                                 [pack_atoms(w), x, g, positions, rope, queries, sequences, pages.table, pages.keys, pages.values],
                                 [m, m, m, m, 0, pages.rows])
         return results[5], results[8], results[9]
     for rows in ([(0, 40)], [(1, 7), (0, 40), None, (2, 0)]):
-        for name, error, bound in qkv_of(gpu, rng, 8, 2, 32, rows, [41, 8, 1], matvec):
-            yield f"matvec, qkv of {len(rows)} rows: {name}", error, bound
+        for name, error, bound in qkv_of(gpu, rng, 8, 2, 32, rows, [41, 8, 1], few_rows):
+            yield f"few rows, qkv of {len(rows)} rows: {name}", error, bound
 
 
 def check_argmax(gpu, folder, rng):
@@ -402,7 +403,7 @@ def check_sampling(gpu, folder, rng):
 def main():
     folder = pathlib.Path(sys.argv[1])
     gpu, failures = Emulator(sys.argv[3]) if sys.argv[2:3] == ["--emulate"] else Gpu(), 0
-    for check in (check_embedding, check_argmax, check_residual, check_swiglu, check_matvec, check_warpgroups, check_qkv_rope, check_attention,
+    for check in (check_embedding, check_argmax, check_residual, check_swiglu, check_few_rows, check_warpgroups, check_qkv_rope, check_attention,
                   check_sampling):
         try:
             for name, error, bound in check(gpu, folder, np.random.default_rng(1)):

@@ -205,6 +205,14 @@ static int ceil_div(int a, int b) { return a / b + (a % b != 0 && (a < 0) == (b 
 static int floor_div(int a, int b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 static float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 
+template <int N, typename T> static void load_vector_or_zero(T *registers, const T *p, long long offset, bool present) {
+  p += present ? offset : 0;
+  if (reinterpret_cast<uintptr_t>(p) % (N * sizeof(T)) != 0)
+    fail("a load that is not aligned");
+  memcpy(registers, p, N * sizeof(T));
+  if (!present)
+    memset(static_cast<void *>(registers), 0, N * sizeof(T));
+}
 template <int N, typename T> static void load_vector(T *registers, const T *p, bool present) {
   if (present && reinterpret_cast<uintptr_t>(p) % (N * sizeof(T)) != 0) {
     fail("misaligned load");

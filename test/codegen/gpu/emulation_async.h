@@ -128,8 +128,8 @@ struct uint4 {
 static void set_words(int *words, uint4 v) {
   words[0] = int(v.x), words[1] = int(v.y), words[2] = int(v.z), words[3] = int(v.w);
 }
-template <typename T> static void mma_16_rows(float *d, const int *low, const int *high, uint4 b) {
-  const int a0[4] = {low[0], high[0], low[1], high[1]}, a1[4] = {low[2], high[2], low[3], high[3]};
+template <typename T> static void mma_16_rows(float *d, const int *a, uint4 b) {
+  const int a0[4] = {a[0], a[4], a[1], a[5]}, a1[4] = {a[2], a[6], a[3], a[7]};
   const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};
   mma_m16n8k16<T>(d, a0, b0);
   mma_m16n8k16<T>(d, a1, b1);
@@ -139,6 +139,13 @@ template <typename T> static void mma_8_rows(float *d, const int *a, uint4 b) {
   const int b0[2] = {int(b.x), int(b.y)}, b1[2] = {int(b.z), int(b.w)};
   mma_m16n8k16<T>(d, a0, b0);
   mma_m16n8k16<T>(d, a1, b1);
+}
+
+template <typename T> static void mma_weights(float *d, uint4 low, uint4 high, const int *x) {
+  const int a0[4] = {int(low.x), int(high.x), int(low.y), int(high.y)};
+  const int a1[4] = {int(low.z), int(high.z), int(low.w), int(high.w)};
+  mma_m16n8k16<T>(d, a0, x);
+  mma_m16n8k16<T>(d, a1, x + 2);
 }
 
 template <int> static void setmaxnreg_dec() {}

@@ -1,10 +1,10 @@
 #!/bin/sh
 # make_cubins.sh BIN FOLDER [cubin|cuda]: compiles the programs that check_kernels.py runs. Needs no GPU. With `cuda` it
 # writes only the sources, which check_kernels.py --emulate needs, and requires no NVRTC.
-# The decode step of a model of one layer has the family matvec. The programs of test/codegen/programs are lowered by
-# the generic lowering. Further programs test the families matvec (16 rows), gemm and swap_ab. swap_ab runs with K in one block, and with K split over two blocks that
-# go through their ring twice, also with a number of rows that is no power of two. A block of gemm runs through all tiles;
-# gemm_272 has one more tile of columns, which is not full.
+# The decode step of a model of one layer streams its weights. The programs of test/codegen/programs are lowered by
+# the generic lowering. Further programs test the schedules stream (16 rows), gemm and swap_ab. swap_ab runs with
+# K in one block, and with K split over two blocks that go through their ring twice, also with a number of rows that is no power
+# of two. A block of gemm runs through all tiles; gemm_272 has one more tile of columns, which is not full.
 set -eu
 mkdir -p "$2"
 here=$(cd "$(dirname "$0")" && pwd)
@@ -30,6 +30,12 @@ linear() {
     "$here/../programs/residual.mlir" | translate "$folder/$1"
 }
 linear matvec '#tile.family<matvec>'
+# Weights on the right and on the left, a K that the warps divide evenly and not, one pass and several.
+stream() {
+  echo "#tile.stream<blocks = $1, warps = $2, tile_columns = $3, tile_k = $4, stages = $5, tiles = $6, rows = 16, depth = $7, slots = 2, shared_bytes = 115712>"
+}
+linear stream_right "$(stream 7 3 8 64 2 2 1)"
+linear stream_left "$(stream 5 4 16 128 3 4 2)"
 gemm='#tile.gemm<blocks = 1, tile_rows = 128, tile_columns = 256, tile_k = 64, stages = 4, consumers = 2, producer_registers = 40, consumer_registers = 232>'
 linear gemm "$gemm"
 linear gemm_272 "$gemm" 272

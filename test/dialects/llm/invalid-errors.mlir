@@ -30,7 +30,7 @@ llm.weight @w : tensor<2xf32> from ["w"] {row_order = #llm<row_order alternate>}
 
 // -----
 
-// expected-error @+1 {{'slice' is no part of a source; expected transposed, block, offset, count, deinterleave or storage}}
+// expected-error @+1 {{'slice' is no part of a source; expected transposed, block, offset, count, deinterleave, storage or shard}}
 llm.weight @w : tensor<2xf32> from [#llm.source<"w", slice = 3>]
 
 // -----

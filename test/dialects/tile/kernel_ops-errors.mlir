@@ -334,3 +334,96 @@ tile.program @registers() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
     tile.yield
   }
 }
+
+// -----
+
+tile.program @sum_of_a_block() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<8xf32>
+  // expected-error @+1 {{'tile.warp_reduce' op stands in no tile.for_warps; its warps are what it combines over}}
+  %sum = tile.warp_reduce add %t : tensor<8xf32>
+}
+
+// -----
+
+#part = #tile.layout<lane = [[1], [2], [4], [0], [0]]>
+tile.program @sum_in_registers() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  tile.for_warps %warp in 4 {
+    %t = arith.constant dense<0.0> : tensor<8xf32, #part>
+    // expected-error @+1 {{'tile.warp_reduce' op keeps 'tensor<8xf32, #tile.layout<lane = [[1], [2], [4], [0], [0]]>>' as 'tensor<8xf32, #tile.layout<lane = [[1], [2], [4], [0], [0]]>>'; expected a #tile.layout and a #tile.shared, or neither}}
+    %sum = tile.warp_reduce add %t : tensor<8xf32, #part>
+  }
+}
+
+// -----
+
+tile.program @sum_of_another() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  tile.for_warps %warp in 4 {
+    %t = arith.constant dense<0.0> : tensor<8xf32>
+    // expected-error @+1 {{'tile.warp_reduce' op keeps 'tensor<8xf32>' as 'tensor<4xf32>'}}
+    %sum = tile.warp_reduce add %t : tensor<8xf32> -> tensor<4xf32>
+  }
+}
+
+// -----
+
+tile.program @no_sums() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  tile.for_warps %warp in 4 {
+    // expected-error @+1 {{'tile.warp_reduce' op combines 0 tiles to 0; expected one or more, and as many results}}
+    "tile.warp_reduce"() <{kind = #tile<reduction add>}> : () -> ()
+  }
+}
+
+// -----
+
+tile.program @no_softmax() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<4xf32>
+  // expected-error @+1 {{'tile.cluster_merge' op merges 'tensor<4xf32>', 'tensor<4xf32>'; expected the maxima and the sums of rows, and a row of sums for each, in f32}}
+  %all:2 = tile.cluster_merge %t, %t : (tensor<4xf32>, tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>)
+}
+
+// -----
+
+tile.program @other_rows() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<4xf32>
+  %o = arith.constant dense<0.0> : tensor<8x64xf32>
+  // expected-error @+1 {{'tile.cluster_merge' op merges 'tensor<4xf32>', 'tensor<4xf32>', 'tensor<8x64xf32>'; expected the maxima}}
+  %all:3 = tile.cluster_merge %t, %t, %o : (tensor<4xf32>, tensor<4xf32>, tensor<8x64xf32>) -> (tensor<4xf32>, tensor<4xf32>, tensor<8x64xf32>)
+}
+
+// -----
+
+tile.program @other_results() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<4xf32>
+  %o = arith.constant dense<0.0> : tensor<4x64xf32>
+  // expected-error @+1 {{'tile.cluster_merge' op merges 'tensor<4xf32>', 'tensor<4xf32>', 'tensor<4x64xf32>' to 'tensor<4xf32>', 'tensor<4xf32>', 'tensor<4x32xf32>'}}
+  %all:3 = tile.cluster_merge %t, %t, %o : (tensor<4xf32>, tensor<4xf32>, tensor<4x64xf32>) -> (tensor<4xf32>, tensor<4xf32>, tensor<4x32xf32>)
+}
+
+// -----
+
+tile.program @yields_less() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{'tile.for_warps' op yields 'tensor<4xf32>' as 'tensor<4xf32>', 'tensor<4xf32>', 'tensor<4x64xf32>'}}
+  %parts:3 = tile.for_warps %warp in 8 {
+    %top = arith.constant dense<0.0> : tensor<4xf32>
+    tile.yield %top : tensor<4xf32>
+  } merge -> (tensor<4xf32>, tensor<4xf32>, tensor<4x64xf32>)
+}
+
+// -----
+
+tile.program @divides_and_merges() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %t = arith.constant dense<0.0> : tensor<32x64xf32>
+  // expected-error @+1 {{'tile.for_warps' op divides tiles and merges results; expected one of both}}
+  %parts:3 = tile.for_warps %warp in 8 (%own = %t : tensor<32x64xf32>) {
+    %top = arith.constant dense<0.0> : tensor<4xf32>
+    tile.yield %top, %top, %own : tensor<4xf32>, tensor<4xf32>, tensor<4x64xf32>
+  } merge -> (tensor<4xf32>, tensor<4xf32>, tensor<4x64xf32>)
+}
+
+// -----
+
+tile.program @no_loop() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  // expected-error @+1 {{'tile.unwritten' op does not stand before an scf.for, whose iterations it speaks of}}
+  tile.unwritten %c0
+}

@@ -119,3 +119,59 @@ tile.program @rows(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> 
     tile.yield
   }
 }
+
+// Sums over warps lie in shared memory once layouts are assigned, from where a conversion reads them.
+#part = #tile.layout<register = [[0, 1], [0, 2], [0, 4]], lane = [[1, 0], [2, 0], [4, 0], [0, 8], [0, 16]]>
+#sums = #tile.shared<offset = [[0, 1], [0, 2], [0, 4], [0, 8], [0, 16], [1, 0], [2, 0], [4, 0]], pitch = 36>
+// CHECK-LABEL: tile.program @sums
+// CHECK: tile.for_warps %[[WARP:.*]] in 4 {
+// CHECK: tile.ring : <2 x(tensor<8x64xbf16>)>
+// CHECK: %[[SUM:.*]]:2 = tile.warp_reduce {{ *}}add %[[T:.*]], %[[V:.*]] : tensor<8x32xf32>, tensor<8xf32>
+// CHECK: tensor.extract_slice %[[SUM]]#0
+// CHECK: %[[KEPT:.*]] = tile.warp_reduce {{ *}}max %{{.*}} : tensor<8x32xf32, #layout> -> tensor<8x32xf32, #shared>
+// CHECK: tile.convert_layout %[[KEPT]] : tensor<8x32xf32, #shared> -> tensor<8x32xf32, #layout>
+tile.program @sums() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  tile.for_warps %warp in 4 {
+    %ring = tile.ring : !tile.ring<2 x (tensor<8x64xbf16>)>
+    %t = arith.constant dense<1.0> : tensor<8x32xf32>
+    %v = arith.constant dense<1.0> : tensor<8xf32>
+    %sum:2 = tile.warp_reduce add %t, %v : tensor<8x32xf32>, tensor<8xf32>
+    %own = tensor.extract_slice %sum#0[0, 8] [8, 8] [1, 1] : tensor<8x32xf32> to tensor<8x8xf32>
+    %part = arith.constant dense<1.0> : tensor<8x32xf32, #part>
+    %kept = tile.warp_reduce max %part : tensor<8x32xf32, #part> -> tensor<8x32xf32, #sums>
+    %read = tile.convert_layout %kept : tensor<8x32xf32, #sums> -> tensor<8x32xf32, #part>
+  }
+}
+
+// Parts of an online softmax: those of the warps, then those of the blocks.
+// CHECK-LABEL: tile.program @merges
+// CHECK: %[[PARTS:.*]]:3 = tile.for_warps %{{.*}} in 8 {
+// CHECK: tile.yield %{{.*}}, %{{.*}}, %{{.*}} : tensor<4xf32>, tensor<4xf32>, tensor<4x64xf32>
+// CHECK-NEXT: } merge -> (tensor<4xf32>, tensor<4xf32>, tensor<4x64xf32>)
+// CHECK: tile.cluster_merge %[[PARTS]]#0, %[[PARTS]]#1, %[[PARTS]]#2 : (tensor<4xf32>, tensor<4xf32>, tensor<4x64xf32>) -> (tensor<4xf32>, tensor<4xf32>, tensor<4x64xf32>)
+tile.program @merges() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %parts:3 = tile.for_warps %warp in 8 {
+    %top = arith.constant dense<0.0> : tensor<4xf32>
+    %out = arith.constant dense<0.0> : tensor<4x64xf32>
+    tile.yield %top, %top, %out : tensor<4xf32>, tensor<4xf32>, tensor<4x64xf32>
+  } merge -> (tensor<4xf32>, tensor<4xf32>, tensor<4x64xf32>)
+  %all:3 = tile.cluster_merge %parts#0, %parts#1, %parts#2
+      : (tensor<4xf32>, tensor<4xf32>, tensor<4x64xf32>) -> (tensor<4xf32>, tensor<4xf32>, tensor<4x64xf32>)
+}
+
+// CHECK-LABEL: tile.program @older
+// CHECK: %[[LIMIT:.*]] = arith.constant 32
+// CHECK: tile.unwritten %[[LIMIT]]
+// CHECK-NEXT: scf.for
+// CHECK: tile.fetch %{{.*}} to %{{.*}} 0 unwritten :
+tile.program @older(%keys: !tile.view<?x64xbf16, kv, kv_rows>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %c16 = arith.constant 16 : index
+  %limit = arith.constant 32 : index
+  %ring = tile.ring : !tile.ring<2 x (tensor<16x64xbf16>)>
+  tile.unwritten %limit
+  scf.for %at = %c0 to %limit step %c16 {
+    %slot = tile.acquire %ring : !tile.ring<2 x (tensor<16x64xbf16>)>
+    tile.fetch %keys[%at, %c0] to %ring[%slot] 0 unwritten : !tile.view<?x64xbf16, kv, kv_rows>, !tile.ring<2 x (tensor<16x64xbf16>)>
+  }
+}

@@ -193,3 +193,28 @@ func.func @deinterleave(%a: tensor<16x8xf32>) {
   %e, %o = tile.deinterleave %a : tensor<16x8xf32> -> tensor<16x8xf32>
   return
 }
+
+// -----
+
+tile.program @other_rows(%x: !tile.view<?x8xf32, activation, tokens>, %y: !tile.view<?x8xf32, output, logit_rows>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{is of rows of one size of the step and one type, found}}
+  tile.collective all_reduce %x, %y : !tile.view<?x8xf32, activation, tokens>, !tile.view<?x8xf32, output, logit_rows>
+}
+
+// -----
+
+tile.program @other_columns(%x: !tile.view<?x8xf32, activation, tokens>, %y: !tile.view<?x4xf32, output, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{'tile.collective' op writes 4 columns of 8}}
+  tile.collective all_reduce %x, %y : !tile.view<?x8xf32, activation, tokens>, !tile.view<?x4xf32, output, tokens>
+}
+
+// -----
+
+tile.program @beside_others(%x: !tile.view<?x8xf32, activation, tokens>, %y: !tile.view<?x8xf32, output, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  // expected-error @+1 {{is in a program with other ops, expected a program of its own}}
+  tile.collective all_gather %x, %y : !tile.view<?x8xf32, activation, tokens>, !tile.view<?x8xf32, output, tokens>
+  %i = tile.program_id 0
+}

@@ -2,17 +2,17 @@
 // Each range of a number, each rule between numbers, and what is no schedule.
 
 // expected-error @+1 {{has rows of 4, expected 1, 8 or 16}}
-#schedule = #tile.matvec<blocks = 1, warps = 8, chunk_atoms = 2, stages = 4, groups = 2, rows = 4, chains = 2, depth = 1, slots = 2, partial_bytes = 0, shared_bytes = 1024>
+#schedule = #tile.stream<blocks = 1, warps = 8, tile_columns = 16, tile_k = 128, stages = 2, tiles = 2, rows = 4, depth = 1, slots = 2, shared_bytes = 1024>
 
 // -----
 
 // expected-error @+1 {{has blocks of 0, expected at least 1}}
-#schedule = #tile.matvec<blocks = 0, warps = 8, chunk_atoms = 2, stages = 4, groups = 2, rows = 8, chains = 2, depth = 1, slots = 2, partial_bytes = 0, shared_bytes = 1024>
+#schedule = #tile.stream<blocks = 0, warps = 8, tile_columns = 16, tile_k = 128, stages = 2, tiles = 2, rows = 8, depth = 1, slots = 2, shared_bytes = 1024>
 
 // -----
 
 // expected-error @+1 {{has warps of 33, expected 1 to 32}}
-#schedule = #tile.matvec<blocks = 1, warps = 33, chunk_atoms = 2, stages = 4, groups = 2, rows = 8, chains = 2, depth = 1, slots = 2, partial_bytes = 0, shared_bytes = 1024>
+#schedule = #tile.stream<blocks = 1, warps = 33, tile_columns = 16, tile_k = 128, stages = 2, tiles = 2, rows = 8, depth = 1, slots = 2, shared_bytes = 1024>
 
 // -----
 

@@ -20,9 +20,9 @@ tile.program @cluster() grid #map schedule #tile.generic<cluster = 4, slots = 2>
 // CHECK: tile.program @attention() grid #map schedule #tile.generic<query_rows = 4, tile_rows = 16, tile_keys = 64> {
 tile.program @attention() grid #map schedule #tile.generic<query_rows = 4, tile_rows = 16, tile_keys = 64> {
 }
-// CHECK: tile.program @matvec() grid #map schedule #tile.matvec<blocks = 264, warps = 8, chunk_atoms = 2, stages = 4, groups = 2, rows = 8, chains = 2, depth = 1, slots = 2, partial_bytes = 0, shared_bytes = 115712> {
-tile.program @matvec() grid #map schedule #tile.matvec<
-    shared_bytes = 115712, blocks = 264, warps = 8, chunk_atoms = 2, stages = 4, groups = 2, rows = 8, chains = 2, depth = 1, slots = 2, partial_bytes = 0> {
+// CHECK: tile.program @stream() grid #map schedule #tile.stream<blocks = 264, warps = 8, tile_columns = 16, tile_k = 128, stages = 2, tiles = 2, rows = 8, depth = 1, slots = 2, shared_bytes = 115712> {
+tile.program @stream() grid #map schedule #tile.stream<
+    shared_bytes = 115712, blocks = 264, warps = 8, tile_columns = 16, tile_k = 128, stages = 2, tiles = 2, rows = 8, depth = 1, slots = 2> {
 }
 // CHECK: tile.program @decode() grid #map schedule #tile.decode_attention<query_rows = 1, tile_rows = 8, tile_keys = 16, warps = 8, stages = 6, slots = 2, cluster = 16> {
 tile.program @decode() grid #map schedule #tile.decode_attention<query_rows = 1, tile_rows = 8, tile_keys = 16, warps = 8, stages = 6, slots = 2, cluster = 16> {

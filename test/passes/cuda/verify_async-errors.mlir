@@ -752,6 +752,32 @@ cuda.kernel @multiplied() attributes {threads = 128 : i64} {
 
 // -----
 
+// Two branches fill the first stage, and only one of them says how many bytes come.
+cuda.kernel @unannounced_in_a_branch(%w: !cuda.ptr<i8, readonly>, %early: !cuda.ptr<i1, readonly>) attributes {threads = 32 : i64} {
+  %c0 = arith.constant 0 : index
+  %count = arith.constant 32 : i32
+  %bytes = arith.constant 64 : index
+  %ring = cuda.shared 0 : !cuda.ptr<i8, shared>
+  %full = cuda.shared 2048 : !cuda.ptr<i64, shared>
+  cuda.call "mbarrier_init" from "mbarrier.h"(%full, %count) : (!cuda.ptr<i64, shared>, i32) -> ()
+  cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+  cuda.sync_warp
+  %is_early = cuda.load %early[%c0] : !cuda.ptr<i1, readonly>, index -> i1
+  scf.if %is_early {
+    %first = cuda.offset %full[%c0] : !cuda.ptr<i64, shared>, index
+    cuda.call "mbarrier_arrive_expect" from "mbarrier.h"(%first, %bytes) : (!cuda.ptr<i64, shared>, index) -> ()
+    cuda.call "bulk_copy" from "bulk_copy.h"(%ring, %w, %bytes, %first) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+  } else {
+    %first = cuda.offset %full[%c0] : !cuda.ptr<i64, shared>, index
+    // expected-error @+1 {{bulk_copy completes on the shared memory at 2048, where no mbarrier_arrive_expect expects the bytes of this stage}}
+    cuda.call "bulk_copy" from "bulk_copy.h"(%ring, %w, %bytes, %first) : (!cuda.ptr<i8, shared>, !cuda.ptr<i8, readonly>, index, !cuda.ptr<i64, shared>) -> ()
+  }
+  cuda.depend
+  cuda.call "mbarrier_wait" from "mbarrier.h"(%full, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
+}
+
+// -----
+
 // The bytes of the second stage are not expected.
 cuda.kernel @unannounced(%w: !cuda.ptr<i8, readonly>) attributes {threads = 32 : i64} {
   %c0 = arith.constant 0 : index

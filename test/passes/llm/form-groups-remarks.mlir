@@ -1,6 +1,7 @@
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1" --mlir-print-op-on-diagnostic=false -o %t 2>&1 | FileCheck %s
 // RUN: FileCheck %s --check-prefix=IR < %t
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=257" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=GEMM
+// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=8" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=ROWS
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1 separate-norms" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=APART
 
 // x has 64 columns of 2 bytes. Fusion saves writing and reading the normalized row and the product before the add.
@@ -92,4 +93,34 @@ llm.weight @w : tensor<64x64xf32> from ["w"]
 func.func @single(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {
   %y = llm.linear %x, @w : (tensor<?x64xf32>) -> tensor<?x64xf32> loc("single")
   return %y : tensor<?x64xf32>
+}
+
+// -----
+
+// A mean must be known before the product. A block that computes one row has all of it in registers.
+// CHECK: loc("norm"): fused into proj as prologue: saves 256 bytes a row
+// CHECK: loc("proj"): one kernel (matvec): layer_norm, linear; reads 8448 bytes of weights; saves 256 bytes a row
+// GEMM: loc("norm"): not fused into proj: TMA stages the activations of the family gemm, and cannot change them
+// ROWS: loc("norm"): not fused into proj: its mean takes a pass over the rows before the product, which only a step of one row keeps in registers
+llm.weight @norm : tensor<64xbf16> from ["norm"]
+llm.weight @bias : tensor<64xbf16> from ["bias"]
+llm.weight @w : tensor<64x64xbf16> from ["w"]
+func.func @mean(%x: tensor<?x64xbf16>) -> tensor<?x64xbf16> {
+  %n = llm.layer_norm %x, @norm bias @bias {eps = 1.0e-5 : f64} : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("norm")
+  %y = llm.linear %n, @w : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("proj")
+  return %y : tensor<?x64xbf16>
+}
+
+// -----
+
+// Rows are taken from what the norm gives.
+// CHECK: loc("gather"): fused into proj as prologue
+// CHECK: loc("norm"): not fused into proj: 'gather' takes its result before the product
+llm.weight @norm : tensor<64xbf16> from ["norm"]
+llm.weight @w : tensor<64x64xbf16> from ["w"]
+func.func @gathered(%x: tensor<?x64xbf16>, %batch: !llm.batch) -> tensor<?x64xbf16> {
+  %n = llm.rms_norm %x, @norm {eps = 1.0e-5 : f64} : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("norm")
+  %g = llm.gather_rows %n, %batch : (tensor<?x64xbf16>, !llm.batch) -> tensor<?x64xbf16> loc("gather")
+  %y = llm.linear %g, @w : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("proj")
+  return %y : tensor<?x64xbf16>
 }

@@ -2,9 +2,8 @@
 // RUN: inlay-opt %s --pass-pipeline="builtin.module(llm-form-groups{target=sm_90a},func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},tile-select-schedule)" 2>&1 | FileCheck %s --check-prefix=GPU
 // Slopes of ALiBi and sinks.
 
-// The family decode_attention takes neither.
-// GPU-DAG: takes the generic attention: the family decode_attention has no slopes of ALiBi
-// GPU-DAG: takes the generic attention: the family decode_attention has no sinks
+// Not for them do decode steps take the generic attention, but for their size.
+// GPU-COUNT-2: decode steps take the generic attention: heads of 8, 32 bits, 2 query heads for each of keys, pages of 16
 // GPU: tile.program @step_alibi{{.*}}schedule #tile.generic<
 // GPU: tile.program @step_sinks{{.*}}schedule #tile.generic<
 

@@ -7,9 +7,9 @@
 !logits = !tile.view<?x128000xf32, output, tokens>
 
 module attributes {tile.target = #tile.target<sm_90a, multiprocessors = 132, shared_bytes = 233472, reserved_shared_bytes = 1024, block_shared_bytes = 232448>} {
-// The two slots on each of 132 multiprocessors process the 512 groups of 8 weight rows.
+// The two slots on each of 132 multiprocessors process the 256 tiles of 16 weight rows.
 // CHECK: tile.program @few_rows
-// CHECK-SAME: schedule #tile.matvec<blocks = 264, warps = 8, chunk_atoms = 2, stages = 4, groups = 2, rows = 16, chains = 2, depth = 1, slots = 2, partial_bytes = 0, shared_bytes = 115712>
+// CHECK-SAME: schedule #tile.stream<blocks = 256, warps = 8, tile_columns = 16, tile_k = 128, stages = 2, tiles = 1, rows = 16, depth = 1, slots = 2, shared_bytes = 115712>
 tile.program @few_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (256, s0 ceildiv 16)> schedule #tile.family<matvec> {
   %n = tile.program_id 0
@@ -30,9 +30,9 @@ tile.program @few_rows(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
   tile.store %acc, %y[%row, %col] : tensor<16x16xf32>, !y
 }
 
-// With one row, there are enough registers for chunks of 4 KB.
+// So it is with one row.
 // CHECK: tile.program @one_row
-// CHECK-SAME: schedule #tile.matvec<blocks = 264, warps = 8, chunk_atoms = 4, stages = 2, groups = 2, rows = 1, chains = 2, depth = 1, slots = 2, partial_bytes = 0, shared_bytes = 115712>
+// CHECK-SAME: schedule #tile.stream<blocks = 256, warps = 8, tile_columns = 16, tile_k = 128, stages = 2, tiles = 1, rows = 1, depth = 1, slots = 2, shared_bytes = 115712>
 tile.program @one_row(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (256, s0)> schedule #tile.family<matvec> {
   %n = tile.program_id 0

@@ -1,13 +1,17 @@
 // RUN: inlay-opt --pass-pipeline="builtin.module(tile.program(tile-unroll-cluster))" --split-input-file --verify-diagnostics %s
-tile.program @loop(%y: !tile.view<16xf32, output>) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule #tile.generic<cluster = 2> {
+tile.program @branch_with_a_result(%n: !tile.view<1xi32, meta>, %y: !tile.view<16xf32, output>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule #tile.generic<cluster = 2> {
   %c0 = arith.constant 0 : index
-  %c1 = arith.constant 1 : index
-  %c4 = arith.constant 4 : index
+  %zero = arith.constant 0 : i32
   %ones = arith.constant dense<1.0> : tensor<16xf32>
-  // expected-error @+1 {{has a tile.cluster_reduce inside, which tile-unroll-cluster takes from a block of the program or from an scf.if without results}}
-  %sum = scf.for %i = %c0 to %c4 step %c1 iter_args(%s = %ones) -> (tensor<16xf32>) {
-    %next = tile.cluster_reduce add %s : tensor<16xf32>
+  %number = tile.read %n[%c0] : !tile.view<1xi32, meta> -> i32
+  %any = arith.cmpi ne, %number, %zero : i32
+  // expected-error @+1 {{has a tile.cluster_reduce or tile.warp_reduce inside, which tile-unroll-cluster takes from the program, tile.for_warps, an scf.for, and an scf.if without results}}
+  %sum = scf.if %any -> (tensor<16xf32>) {
+    %next = tile.cluster_reduce add %ones : tensor<16xf32>
     scf.yield %next : tensor<16xf32>
+  } else {
+    scf.yield %ones : tensor<16xf32>
   }
   tile.store %sum, %y[%c0] : tensor<16xf32>, !tile.view<16xf32, output>
 }
@@ -19,7 +23,7 @@ tile.program @branch(%y: !tile.view<16xf32, output>) grid affine_map<()[s0, s1, 
   %ones = arith.constant dense<1.0> : tensor<16xf32>
   %rank = tile.cluster_rank
   %is_first = arith.cmpi eq, %rank, %c0 : index
-  // expected-error @+1 {{has a tile.cluster_reduce inside and a condition that depends on the block's rank; all blocks of a cluster reach a tile.cluster_reduce}}
+  // expected-error @+1 {{has a reduction inside and a condition or bounds that depend on the rank; all blocks of a cluster reach a tile.cluster_reduce, all warps a tile.warp_reduce}}
   scf.if %is_first {
     %sum = tile.cluster_reduce add %ones : tensor<16xf32>
     tile.store %sum, %y[%c0] : tensor<16xf32>, !tile.view<16xf32, output>

@@ -52,3 +52,31 @@ tile.program @share(%x: !tile.view<48xi32, activation>, %n: !tile.view<1xi32, me
 // CHECK-SAME: schedule #tile.generic<>
 tile.program @alone() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule #tile.generic<> {
 }
+
+// Warps that meet in a loop: it carries what each of them carries.
+// CHECK-LABEL: tile.program @warps
+// CHECK-SAME: grid #map {
+// CHECK-NOT: tile.for_warps
+// CHECK: %[[FIRST0:.*]] = tile.load
+// CHECK: %[[FIRST1:.*]] = tile.load
+// CHECK: scf.for {{.*}} iter_args(%[[NOW0:.*]] = %[[FIRST0]], %[[NOW1:.*]] = %[[FIRST1]])
+// CHECK:   %[[NEXT0:.*]] = tile.load
+// CHECK:   %[[NEXT1:.*]] = tile.load
+// CHECK:   arith.addf %[[NOW0]], %[[NOW1]] : tensor<16xf32>
+// CHECK:   scf.yield %[[NEXT0]], %[[NEXT1]]
+tile.program @warps(%x: !tile.view<64x16xf32, activation>, %y: !tile.view<16xf32, output>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c4 = arith.constant 4 : index
+  tile.for_warps %warp in 2 {
+    %first = tile.load %x[%warp, %c0] : !tile.view<64x16xf32, activation> -> tensor<16xf32>
+    %last = scf.for %i = %c0 to %c4 step %c1 iter_args(%now = %first) -> (tensor<16xf32>) {
+      %row = arith.addi %warp, %i : index
+      %next = tile.load %x[%row, %c0] : !tile.view<64x16xf32, activation> -> tensor<16xf32>
+      %sum = tile.warp_reduce add %now : tensor<16xf32>
+      tile.store %sum, %y[%c0] : tensor<16xf32>, !tile.view<16xf32, output>
+      scf.yield %next : tensor<16xf32>
+    }
+  }
+}

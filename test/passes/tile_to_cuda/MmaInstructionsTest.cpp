@@ -76,6 +76,29 @@ TEST_F(MmaInstructionsTest, MatricesOfLdmatrixAreFragments) {
   EXPECT_EQ(matrix.transposed() * Layout::identity(Register, 1, Dim0), Mma().rightFragment);
 }
 
+TEST_F(MmaInstructionsTest, PackedWeights) {
+  // Lane l has 8 neighbours of each 32 columns of row l / 4, and of the weights those of row g / 2 + 4 * (g % 2) with
+  // g = l / 4: weight row n of the product is column or row w(n) of the sums.
+  auto weightRow = [](int64_t n) { return n / 2 + 4 * (n % 2); };
+  const MmaInstruction &right = *findMma(bf16, OperandPlace::Registers, OperandPlace::Packed, 8);
+  const MmaInstruction &left = *findMma(bf16, OperandPlace::Packed, OperandPlace::Registers);
+  Layout rows = packedRowsLayout(right, 8, 64), one = packedRowsLayout(left, 1, 64);
+  for (int64_t lane = 0; lane < 32; ++lane) {
+    for (int64_t i = 0; i < 16; ++i) {
+      int64_t column = 8 * (lane % 4) + i % 8 + 32 * (i / 8);
+      EXPECT_EQ(At(rows, lane, i), Element(lane / 4, column));
+      EXPECT_EQ(At(one, lane, i), Element(0, column));
+    }
+    for (int64_t i = 0; i < 4; ++i) {
+      Element sum = At(Mma().sums, lane, i);
+      EXPECT_EQ(At(right.sums, lane, i), Element(sum.first, weightRow(sum.second)));
+      EXPECT_EQ(At(left.sums, lane, i), Element(weightRow(sum.first % 8) + sum.first / 8 * 8, sum.second));
+    }
+  }
+  EXPECT_EQ(right.call(bf16, 8), "mma_8_rows<bfloat16>");
+  EXPECT_EQ(findMma(bf16, OperandPlace::Registers, OperandPlace::Packed, 16)->call(bf16, 8), "mma_16_rows<bfloat16>");
+}
+
 TEST_F(MmaInstructionsTest, TilesCoverTheirShape) {
   for (int64_t rows = 16; rows <= 128; rows *= 2)
     for (int64_t columns = 8; columns <= 128; columns *= 2)

@@ -134,5 +134,5 @@ tile.program @warps(%x: !x, %w: !w {tile.packing = "atom_8x64"}, %y: !y) grid af
 // A program with a lowering of its own is left alone.
 // CHECK-LABEL: tile.program @pending
 // CHECK-NOT: tile.warps
-tile.program @pending() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule #tile.family<matvec> {
+tile.program @pending() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> schedule #tile.family<attention> {
 }

@@ -32,9 +32,10 @@ tile.program @warps(%y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> a
 !y = !tile.view<?xf32, output, tokens>
 tile.program @blocks(%y: !y) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> attributes {tile.warps = 1 : i64} {
   %c0 = arith.constant 0 : index
-  // expected-error @+1 {{'arith.constant' op has a tile that is divided among the blocks of a cluster; expected the same in each}}
   %t = arith.constant dense<0.0> : tensor<64xf32, #layout>
-  tile.store %t, %y[%c0] : tensor<64xf32, #layout>, !y
+  // expected-error @+1 {{'tile.cluster_reduce' op has a tile that is divided among the blocks of a cluster; expected the same in each}}
+  %all = tile.cluster_reduce add %t : tensor<64xf32, #layout>
+  tile.store %all, %y[%c0] : tensor<64xf32, #layout>, !y
 }
 
 // -----
@@ -65,7 +66,7 @@ tile.program @mixed(%x: !x) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> a
 // -----
 
 #sums = #tile.layout<lane = [[0, 1], [0, 2], [0, 4], [1, 0], [2, 0]]>
-#rows = #tile.shared<offset = [[0, 1], [0, 2], [0, 4], [1, 0], [2, 0]], pitch = 12>
+#rows = #tile.shared<offset = [[0, 1], [0, 2], [0, 4], [1, 0], [2, 0]]>
 tile.program @narrow() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> attributes {tile.warps = 1 : i64} {
   %t = arith.constant dense<0.0> : tensor<4x8xbf16, #sums>
   // expected-error @+1 {{'tile.stage' op has tiles whose layouts do not fit each other; run tile-assign-layouts first}}

@@ -41,3 +41,34 @@ tile.program @warps(%x: !x, %ids: !ids, %y: !y) grid affine_map<()[s0, s1, s2, s
     }
   }
 }
+
+// A warp that has a ring fills it first. Loads that need not wait for earlier launches come before the wait, what those
+// launches write after it, and last what waits for another load's result.
+// CHECK-LABEL: tile.program @order
+// CHECK: tile.for_warps
+// CHECK: tile.fetch
+// CHECK: %[[ROWS:.*]] = tile.load %{{.*}} : <?xi32, meta, tokens>
+// CHECK: tile.load %{{.*}} : <64xf32, weight>
+// CHECK: tile.depend
+// CHECK: tile.load %{{.*}} : <?x64xf32, activation, tokens>
+// CHECK: tile.gather %{{.*}}[%[[ROWS]]
+tile.program @order(%w: !tile.view<64x64xbf16, weight> {tile.packing = "atom_8x64"}, %b: !tile.view<64xf32, weight>,
+                    %r: !tile.view<?xi32, meta, tokens>, %t: !tile.view<64x64xf32, weight>,
+                    %x: !tile.view<?x64xf32, activation, tokens>, %y: !tile.view<?x64xf32, output, tokens>)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  tile.for_warps %warp in 4 {
+    %ring = tile.ring : !tile.ring<2 x (tensor<8x64xbf16>)>
+    %slot = tile.acquire %ring first %c0 : !tile.ring<2 x (tensor<8x64xbf16>)>
+    tile.fetch %w[%c0, %c0] to %ring[%slot] 0 : !tile.view<64x64xbf16, weight>, !tile.ring<2 x (tensor<8x64xbf16>)>
+    tile.depend
+    %rows = tile.load %r[%c0] : !tile.view<?xi32, meta, tokens> -> tensor<8xi32>
+    %angles = tile.gather %t[%rows, %c0] : !tile.view<64x64xf32, weight>, tensor<8xi32> -> tensor<8x64xf32>
+    %bias = tile.load %b[%c0] : !tile.view<64xf32, weight> -> tensor<64xf32>
+    %biases = tile.broadcast %bias axis 0 : tensor<64xf32> -> tensor<8x64xf32>
+    %xt = tile.load %x[%c0, %c0] : !tile.view<?x64xf32, activation, tokens> -> tensor<8x64xf32>
+    %sum = arith.addf %xt, %angles : tensor<8x64xf32>
+    %all = arith.addf %sum, %biases : tensor<8x64xf32>
+    tile.store %all, %y[%c0, %c0] : tensor<8x64xf32>, !tile.view<?x64xf32, output, tokens>
+  }
+}

@@ -6,7 +6,7 @@ tile.program @no_product() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> sc
 
 // -----
 
-// CHECK: error: reads weights that are not packed; the family matvec needs tile.packing = "atom_8x64"
+// CHECK: error: reads weights that are not packed; expected tile.packing = "atom_8x64"
 tile.program @unpacked(%x: !tile.view<?x64xbf16, activation, tokens>, %w: !tile.view<64x64xbf16, weight>,
                        %y: !tile.view<?x64xf32, output, tokens>)
     grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0 ceildiv 16)> schedule #tile.family<matvec> {
@@ -60,26 +60,6 @@ tile.program @transposed(%x: !tile.view<?x64xbf16, activation, tokens>,
     scf.yield %d : tensor<64x16xf32>
   }
   tile.store %acc, %y[%c0, %c0] : tensor<64x16xf32>, !tile.view<?x64xf32, output, tokens>
-}
-
-// -----
-
-// CHECK: error: 'tile.arg_max' is no epilogue that the families matvec and gemm can apply to one element at a time
-tile.program @epilogue(%x: !tile.view<?x64xbf16, activation, tokens>,
-                       %w: !tile.view<64x64xbf16, weight> {tile.packing = "atom_8x64"},
-                       %y: !tile.view<?xf32, output, tokens>)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0 ceildiv 16)> schedule #tile.family<matvec> {
-  %c0 = arith.constant 0 : index
-  %c64 = arith.constant 64 : index
-  %zero = arith.constant dense<0.0> : tensor<16x16xf32>
-  %acc = scf.for %k = %c0 to %c64 step %c64 iter_args(%a = %zero) -> (tensor<16x16xf32>) {
-    %xt = tile.load %x[%c0, %k] : !tile.view<?x64xbf16, activation, tokens> -> tensor<16x64xbf16>
-    %wt = tile.load %w[%c0, %k] : !tile.view<64x64xbf16, weight> -> tensor<16x64xbf16>
-    %d = tile.dot %xt, %wt, %a transpose_rhs : tensor<16x64xbf16>, tensor<16x64xbf16>, tensor<16x16xf32>
-    scf.yield %d : tensor<16x16xf32>
-  }
-  %best, %where = tile.arg_max %acc : tensor<16x16xf32> -> tensor<16xf32>, tensor<16xi32>
-  tile.store %best, %y[%c0] : tensor<16xf32>, !tile.view<?xf32, output, tokens>
 }
 
 // -----

@@ -1,0 +1,62 @@
+//===- LlmCollectives.td - ops of a step that several ranks run ------------===//
+//
+// What llm-shard puts into a graph: ops that combine values of all ranks, and the
+// parts of ops that are divided by them.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef INLAY_DIALECTS_LLM_COLLECTIVES
+#define INLAY_DIALECTS_LLM_COLLECTIVES
+
+def Llm_AllReduceOp : LlmOp<"all_reduce", [Pure, SameOperandsAndResultType, Llm_CollectiveInterface,
+                                           DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+  let summary = "The sum of the ranks' values of x, in the order of the ranks.";
+  let arguments = (ins Llm_Rows:$input);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$input attr-dict `:` type($result)";
+}
+
+def Llm_AllGatherOp : LlmOp<"all_gather", [Pure, Llm_CollectiveInterface, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                           DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+  let summary = "The columns of all ranks' x side by side, in the order of the ranks.";
+  let description = [{
+    The result may have fewer columns than all ranks together: the last ones are dropped. These are the rows with which
+    the vocabulary was padded.
+  }];
+  let arguments = (ins Llm_Rows:$input);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$input attr-dict `:` functional-type(operands, results)";
+}
+
+def Llm_AddBiasOp : LlmOp<"add_bias", [Pure, Elementwise, SameOperandsAndResultType,
+                                       DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                       DeclareOpInterfaceMethods<Llm_FusionInterface, ["getWeightBytes"]>]> {
+  let summary = "x plus a bias: that of a product whose parts were summed over ranks.";
+  let arguments = (ins Llm_Rows:$input, FlatSymbolRefAttr:$bias);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$input `,` $bias attr-dict `:` type($result)";
+}
+
+def Llm_SumOfSquaresOp : LlmOp<"sum_of_squares", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
+  let summary = "The sum of the squares of each row, in f32: the statistics of `rms_norm` over a part of a row.";
+  let arguments = (ins Llm_Rows:$input);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$input attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Llm_RmsScaleOp : LlmOp<"rms_scale", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                         DeclareOpInterfaceMethods<Llm_FusionInterface, ["getWeightBytes"]>]> {
+  let summary = "x * rsqrt(squares / columns + eps) * (weight + weight_offset).";
+  let description = [{
+    The part of an `rms_norm` that a rank computes where a row lies on several: `squares` is the sum of the squares of
+    all its columns (`sum_of_squares`, summed over ranks), `columns` their number.
+  }];
+  let arguments = (ins Llm_Rows:$input, Llm_Rows:$squares, OptionalAttr<FlatSymbolRefAttr>:$weight, F64Attr:$eps,
+                       I64Attr:$columns, DefaultValuedAttr<F64Attr, "0.0">:$weight_offset);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$input `,` $squares (`,` $weight^)? attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+#endif // INLAY_DIALECTS_LLM_COLLECTIVES

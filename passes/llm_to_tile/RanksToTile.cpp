@@ -1,0 +1,63 @@
+//===- RanksToTile.cpp - groups of steps that several ranks run ------------===//
+//
+// A collective is a program of one op, for which no kernel is compiled. The squares of
+// a part of a row are summed by one block.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/llm_to_tile/ProgramBuilder.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::llm;
+using tile::Provenance;
+
+/// Columns that a block holds at a time.
+static constexpr int64_t mostColumns = 1024;
+
+/// Checks that `value` lies in rows of its own, which is what ranks exchange.
+static LogicalResult requireOwnRows(Operation *op, Value value) {
+  Placement place = Placement::of(value);
+  int64_t columns = cast<RankedTensorType>(value.getType()).getDimSize(1);
+  if (place.column == 0 && place.rowColumns == columns)
+    return success();
+  return op->emitError() << "combines columns " << place.column << " to " << place.column + columns << " of rows of "
+                         << place.rowColumns << "; ranks exchange whole rows";
+}
+
+LogicalResult inlay::convertCollective(GroupOp group, CollectiveInterface op, ProgramBuilder &b,
+                                       tile::ProgramOp &result) {
+  if (failed(requireOwnRows(op, op.getInput())) || failed(requireOwnRows(op, group.getResult(0))))
+    return failure();
+  tile::CollectiveKind kind = llvm::TypeSwitch<Operation *, tile::CollectiveKind>(op)
+                                  .Case([](AllReduceOp) { return tile::CollectiveKind::AllReduce; })
+                                  .Case([](AllGatherOp) { return tile::CollectiveKind::AllGather; });
+  Value input = b.activation(op.getInput(), Provenance::Activation);
+  Value output = b.activation(group.getResult(0), Provenance::Output);
+  tile::CollectiveOp::create(b, kind, input, output);
+  result = b.finish({getAffineConstantExpr(1, b.getContext())});
+  return success();
+}
+
+LogicalResult inlay::convertSumOfSquares(GroupOp group, SumOfSquaresOp op, ProgramBuilder &b, tile::ProgramOp &result) {
+  Placement place = Placement::of(op.getInput());
+  int64_t columns = cast<RankedTensorType>(op.getInput().getType()).getDimSize(1);
+  int64_t step = std::min<int64_t>(mostColumns, llvm::PowerOf2Ceil(columns));
+  Value input = b.activation(op.getInput(), Provenance::Activation);
+  Value output = b.activation(group.getResult(0), Provenance::Output);
+  Value row = tile::ProgramIdOp::create(b, b.getIndexType(), 0), zero = b.full(b.tileType({1}, b.getF32Type()), 0.0);
+  Value sum = b.loop(b.index(0), b.index(columns), step, zero, [&](Value at, ValueRange carried) {
+    Value column = place.column ? Value(arith::AddIOp::create(b, at, b.index(place.column))) : at;
+    Value x = b.toF32(b.load(input, ValueRange{row, column}, {1, step}));
+    // Past the end of a row that others share lie other values.
+    Value inside =
+        b.less(b.add(b.iota(step), b.splat(b.toI32(at), {step})), b.full(b.tileType({step}, b.getI32Type()), columns));
+    x = b.select(b.broadcast(inside, 0, 1), x, b.like(x, 0.0));
+    return SmallVector<Value>{b.add(carried[0], b.reduce(tile::Reduction::Add, b.mul(x, x), 1))};
+  })[0];
+  b.store(b.broadcast(sum, 1, 1), output, {row, b.index(0)});
+  result = b.finish(
+      {ProgramBuilder::count(b.getContext(), place.logitRows ? tile::Extent::LogitRows : tile::Extent::Tokens)});
+  return success();
+}

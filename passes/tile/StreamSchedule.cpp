@@ -1,0 +1,76 @@
+//===- StreamSchedule.cpp - the analytic model of the family stream --------===//
+
+#include "passes/tile/LinearSchedule.h"
+
+#include "llvm/Support/MathExtras.h"
+
+#include <algorithm>
+
+using namespace mlir;
+using namespace inlay;
+using tile::kAtomColumns, tile::kGroupRows;
+
+/// With 16 bytes more for each row of the warps' sums.
+int64_t inlay::streamBytes(tile::StreamAttr schedule, const LinearShape &shape) {
+  int64_t row = schedule.getRows() == 1 || shape.isScaled ? schedule.share(shape.k) * schedule.getTileK() * 2 + 16 : 0;
+  int64_t sums = schedule.getRows() * (schedule.getTiles() * schedule.getTileColumns() + 4 + 1) * 4;
+  return schedule.getWarps() * (schedule.getStages() * (schedule.stageBytes() + 8) + row + sums) + 1024;
+}
+
+int64_t inlay::rowRegisters(tile::StreamAttr schedule, const LinearShape &shape, int64_t vectors) {
+  int64_t elements = schedule.share(shape.k) * schedule.getTileK() / 32;
+  return elements + (1 + vectors) * elements / 2;
+}
+
+tile::StreamAttr inlay::chooseStream(const LinearShape &shape, tile::TargetAttr target,
+                                     llvm::function_ref<InFlightDiagnostic()> emitError) {
+  constexpr int64_t warps = 8, ringBytes = 8192;
+  int64_t slots = target.costs().getSlots(), rows = shape.rows == 1 ? 1 : shape.rows <= 8 ? 8 : 16;
+  int64_t atoms = llvm::divideCeil(shape.k, kAtomColumns), share = llvm::divideCeil(atoms, warps);
+  auto blocksOf = [&](int64_t cols) {
+    return std::min<int64_t>(slots * target.getMultiprocessors(), llvm::divideCeil(shape.columns, cols));
+  };
+  auto tilesOfBlock = [&](int64_t cols) -> int64_t {
+    return llvm::divideCeil(llvm::divideCeil(shape.columns, cols), blocksOf(cols));
+  };
+  // 16 weight rows on the left take half the products and sums of 8 on the right. Where blocks would own more rows of
+  // the weights, that costs more.
+  constexpr int64_t left = 2 * kGroupRows;
+  int64_t cols = 50 * 2 * tilesOfBlock(left) <= 51 * tilesOfBlock(kGroupRows) ? left : kGroupRows;
+
+  // Tiles of 4 KB; of 8 rows, 2 KB where activations of several rows stand in registers. A warp has at most a tenth
+  // above its share of K.
+  bool isTight = shape.isScaled && rows > 1;
+  int64_t tileAtoms = 1, largest = rows == 1 && cols == kGroupRows ? 4 : isTight && rows > 8 ? 1 : 2;
+  for (int64_t many : {largest, std::max<int64_t>(largest / 2, 1)}) {
+    int64_t most = llvm::divideCeil(llvm::divideCeil(atoms, many), warps) * many;
+    if (atoms % many == 0 && 10 * most <= 11 * share) {
+      tileAtoms = many;
+      break;
+    }
+  }
+  // Sums take 4 registers a tile, 8 on the left of 16 rows. What is left holds activations: a step of 8 rows takes 8
+  // registers for each 64 columns.
+  int64_t sums = rows > 8 && cols == left ? 8 : 4;
+  int64_t fragments = std::max<int64_t>(rows / 8, 1) * 8 * tileAtoms;
+  auto choose = [&](int64_t limit, int64_t stages) {
+    int64_t own = tilesOfBlock(cols), tiles = llvm::divideCeil(own, llvm::divideCeil(own, limit));
+    // Two steps of rows ahead, one where they are scaled: more were compiled with spills. The loop goes through as many
+    // steps in a turn, which all warps have.
+    int64_t depth = rows == 1 ? 1 : std::clamp<int64_t>((isTight ? 16 : 32) / fragments, 1, 2);
+    if (atoms % (tileAtoms * warps * depth) != 0)
+      depth = 1;
+    return tile::StreamAttr::get(target.getContext(), blocksOf(cols), warps, cols, tileAtoms * kAtomColumns, stages,
+                                 tiles, rows, depth, slots, target.slotSharedBytes(slots));
+  };
+  // Of one row, 256 columns take 32 registers: 7 tiles beside them were compiled with spills.
+  int64_t room = isTight ? 28 : tileAtoms == 4 ? 16 : 32;
+  for (int64_t limit = room / sums; limit >= 1; limit /= 2)
+    for (int64_t stages = ringBytes / (cols * tileAtoms * kAtomColumns * 2); stages >= 1; stages /= 2)
+      if (tile::StreamAttr schedule = choose(limit, stages);
+          streamBytes(schedule, shape) <= schedule.getSharedBytes() && (stages >= 2 || limit == 1))
+        return schedule;
+  emitError()
+      << "has a target whose blocks have no shared memory for a tile and its sums, which the family stream needs";
+  return {};
+}

@@ -1,0 +1,80 @@
+// RUN: inlay-opt %s --split-input-file --verify-diagnostics
+
+func.func @gather(%x: tensor<?x2xf32>) -> tensor<?x5xf32> {
+  // expected-error @+1 {{makes 5 columns of 2 on each of 1 ranks, expected at most 2}}
+  %y = llm.all_gather %x : (tensor<?x2xf32>) -> tensor<?x5xf32>
+  return %y : tensor<?x5xf32>
+}
+
+// -----
+
+func.func @gather(%x: tensor<?x2xf32>) -> tensor<?x2xbf16> {
+  // expected-error @+1 {{makes 'tensor<?x2xbf16>' of 'tensor<?x2xf32>'}}
+  %y = llm.all_gather %x : (tensor<?x2xf32>) -> tensor<?x2xbf16>
+  return %y : tensor<?x2xbf16>
+}
+
+// -----
+
+llm.weight @bias : tensor<3xf32> from ["bias"]
+func.func @bias_of_others(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  // expected-error @+1 {{reads 'bias' of shape 3, expected 2}}
+  %y = llm.add_bias %x, @bias : tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// -----
+
+func.func @squares(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  // expected-error @+1 {{has sums of squares 'tensor<?x2xf32>', expected tensor<?x1xf32>}}
+  %y = llm.sum_of_squares %x : (tensor<?x2xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// -----
+
+func.func @scale(%x: tensor<?x2xf32>, %squares: tensor<?x1xf32>) -> tensor<?x2xf32> {
+  // expected-error @+1 {{has 2 of 1 columns of a row}}
+  %y = llm.rms_scale %x, %squares {eps = 0.0 : f64, columns = 1 : i64} : (tensor<?x2xf32>, tensor<?x1xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// -----
+
+// expected-error @+1 {{a shard is one of 0 parts, expected at least 1}}
+llm.weight @w : tensor<2xf32> from [#llm.source<"w", shard = #llm.shard<rows, parts = 0>>]
+
+// -----
+
+// expected-error @+1 {{a shard has parts of 4 columns; only parts of rows have a size, above 0}}
+llm.weight @w : tensor<2x2xf32> from [#llm.source<"w", shard = #llm.shard<columns, parts = 2, size = 4>>]
+
+// -----
+
+// expected-error @+1 {{a source is part 2 of 2 of its weight's rows; only rows without a size have parts 0 to 1}}
+llm.weight @w : tensor<2x2xf32> from [#llm.source<"w", shard = #llm.shard<rows, parts = 2, index = 2>>]
+
+// -----
+
+module attributes {llm.ranks = 4 : i64} {
+  // expected-error @+1 {{has a source of 3 parts on 4 ranks, expected a divisor}}
+  llm.weight @w : tensor<2xf32> from [#llm.source<"w", shard = #llm.shard<rows, parts = 3>>]
+}
+
+// -----
+
+module attributes {llm.ranks = 2 : i64} {
+  // expected-error @+1 {{divides columns, but is a vector: 'tensor<2xf32>'}}
+  llm.weight @w : tensor<2xf32> from [#llm.source<"w", shard = #llm.shard<columns, parts = 2>>]
+}
+
+// -----
+
+module attributes {llm.ranks = 2 : i64} {
+  func.func @slopes(%q: tensor<?x8xf32>, %kv: !llm.kv_cache, %batch: !llm.batch) -> tensor<?x8xf32> {
+    // expected-error @+1 {{has 3 slopes of ALiBi for 4 heads}}
+    %y = llm.paged_attention %q, %kv, %batch {layer = 0 : i64, heads = 2 : i64, kv_heads = 1 : i64, head_dim = 4 : i64,
+        scale = 1.0 : f64, alibi = array<f64: 1.0, 0.5, 0.25>} : (tensor<?x8xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x8xf32>
+    return %y : tensor<?x8xf32>
+  }
+}

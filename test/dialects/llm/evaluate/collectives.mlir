@@ -1,0 +1,41 @@
+// RUN: inlay-opt %s --llm-evaluate -o /dev/null | FileCheck %s --match-full-lines
+
+// Three ranks that have the same parameters.
+module attributes {llm.ranks = 3 : i64} {
+llm.weight @bias : tensor<2xf32> = dense<[10.0, 20.0]> : tensor<2xf32>
+
+// CHECK-LABEL: @all_reduce result 0
+// CHECK-NEXT: 3 6
+func.func @all_reduce(%x: tensor<?x2xf32> {llm.value = dense<[[1.0, 2.0]]> : tensor<1x2xf32>}) -> tensor<?x2xf32> {
+  %y = llm.all_reduce %x : tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// The last column of the third rank is dropped.
+// CHECK-LABEL: @all_gather result 0
+// CHECK-NEXT: 1 2 1 2 1
+// CHECK-NEXT: 3 4 3 4 3
+func.func @all_gather(%x: tensor<?x2xf32> {llm.value = dense<[[1.0, 2.0], [3.0, 4.0]]> : tensor<2x2xf32>}) -> tensor<?x5xf32> {
+  %y = llm.all_gather %x : (tensor<?x2xf32>) -> tensor<?x5xf32>
+  return %y : tensor<?x5xf32>
+}
+
+// CHECK-LABEL: @add_bias result 0
+// CHECK-NEXT: 11 22
+func.func @add_bias(%x: tensor<?x2xf32> {llm.value = dense<[[1.0, 2.0]]> : tensor<1x2xf32>}) -> tensor<?x2xf32> {
+  %y = llm.add_bias %x, @bias : tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// The mean of the squares of 6 columns is 25 / 2, with eps 25.
+// CHECK-LABEL: @norm_of_rows result 0
+// CHECK-NEXT: 25
+// CHECK-LABEL: @norm_of_rows result 1
+// CHECK-NEXT: 6 16
+func.func @norm_of_rows(%x: tensor<?x2xf32> {llm.value = dense<[[3.0, 4.0]]> : tensor<1x2xf32>}) -> (tensor<?x1xf32>, tensor<?x2xf32>) {
+  %own = llm.sum_of_squares %x : (tensor<?x2xf32>) -> tensor<?x1xf32>
+  %all = llm.all_reduce %own : tensor<?x1xf32>
+  %y = llm.rms_scale %x, %all, @bias {eps = 12.5 : f64, columns = 6 : i64} : (tensor<?x2xf32>, tensor<?x1xf32>) -> tensor<?x2xf32>
+  return %own, %y : tensor<?x1xf32>, tensor<?x2xf32>
+}
+}

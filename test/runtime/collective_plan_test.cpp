@@ -1,0 +1,103 @@
+// Plans with collective operations: what ranks exchange must lie in the arguments of the launches.
+#include "runtime/bundle/bundle.h"
+#include "test/runtime/plan_testing.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace inlay {
+namespace {
+
+using ::testing::HasSubstr;
+
+// The sum of [tokens][16] floats on two ranks, in place. Tests change it to an invalid one.
+struct CollectiveOptions {
+  uint32_t ranks = 2;
+  plan::CollectiveOp op = plan::CollectiveOp_AllReduce;
+  plan::Extent rows = plan::Extent_Tokens;
+  uint32_t columns = 16, result_columns = 0;
+  plan::DataType type = plan::DataType_F32;
+  std::vector<plan::View> views = {{plan::Count(plan::Extent_Tokens, 1, 1), 64},
+                                   {plan::Count(plan::Extent_Tokens, 1, 1), 64}};
+  plan::BufferKind from = plan::BufferKind_Workspace, to = plan::BufferKind_Workspace;
+  uint64_t to_offset = 0;
+};
+
+// The logits of two ranks, whose 2 * 10 columns are the 16 of the vocabulary and padding.
+CollectiveOptions Logits() {
+  return {.op = plan::CollectiveOp_AllGather,
+          .rows = plan::Extent_LogitRows,
+          .columns = 10,
+          .result_columns = 16,
+          .views = {{plan::Count(plan::Extent_LogitRows, 1, 1), 40}, {plan::Count(plan::Extent_LogitRows, 1, 1), 64}},
+          .to = plan::BufferKind_Logits};
+}
+
+std::string PlanError(const CollectiveOptions &options) {
+  flatbuffers::FlatBufferBuilder b;
+  auto recipe = plan::CreateRecipe(b, CreateSources(b, {"a"}), 16, 16);
+  std::vector weights{plan::CreateWeight(b, b.CreateString("w"), plan::DataType_F32, 1024, 0, recipe)};
+  auto collective = plan::CreateCollective(b, options.op, options.rows, options.columns, options.type, /*peer=*/0,
+                                           options.result_columns);
+  std::vector kernels{
+      plan::CreateKernelDirect(b, "k", &options.views, plan::KernelBody_Collective, collective.Union())};
+  std::vector arguments{plan::CreateArgument(b, options.from),
+                        plan::CreateArgument(b, options.to, 0, options.to_offset)};
+  std::vector<plan::Count> grid{plan::Count(plan::Extent_One, 1, 1)};
+  std::vector launches{plan::CreateLaunchDirect(b, 0, &arguments, &grid)};
+  std::vector entries{plan::CreateEntryDirect(b, "mixed", plan::EntryKind_Mixed, 4, 4, 1, 1024, nullptr, &launches)};
+  std::string bytes =
+      FinishPlan(b, plan::CreateTargetDirect(b, "cpu", &kernels, &weights, &entries), {.ranks = options.ranks});
+  return std::string(VerifyPlan(*plan::GetPlan(bytes.data())).message());
+}
+
+TEST(CollectivePlanTest, SumsInPlaceOrElsewhereAreTaken) {
+  EXPECT_EQ(PlanError({}), "");
+  EXPECT_EQ(PlanError({.to_offset = 256}), "");
+}
+
+TEST(CollectivePlanTest, LogitsOfAPaddedVocabularyAreTaken) { EXPECT_EQ(PlanError(Logits()), ""); }
+
+TEST(CollectivePlanTest, OneRankHasNone) {
+  EXPECT_THAT(PlanError({.ranks = 1}), HasSubstr("'k' is a collective operation in a plan for one rank"));
+}
+
+TEST(CollectivePlanTest, OtherOperationsAreRefused) {
+  EXPECT_THAT(PlanError({.op = plan::CollectiveOp_Send}),
+              HasSubstr("'k' is the collective operation Send, which this runtime does not execute"));
+  EXPECT_THAT(PlanError({.op = static_cast<plan::CollectiveOp>(9)}), HasSubstr("'k' is the collective operation 9"));
+}
+
+TEST(CollectivePlanTest, SumsAreOfFloats) {
+  EXPECT_THAT(PlanError({.type = plan::DataType_I8}), HasSubstr("'k' combines elements I8"));
+  CollectiveOptions logits = Logits();
+  logits.type = plan::DataType_U4;
+  EXPECT_THAT(PlanError(logits), HasSubstr("'k' combines elements U4"));
+}
+
+TEST(CollectivePlanTest, RowsAreThoseOfTheViews) {
+  EXPECT_THAT(PlanError({.rows = plan::Extent_KvRows}), HasSubstr("'k' makes 16 columns of 16 on each of 2 ranks"));
+  EXPECT_THAT(PlanError({.rows = plan::Extent_LogitRows}),
+              HasSubstr("'k' has other arguments than rows of 64 and 64 bytes"));
+  EXPECT_THAT(PlanError({.columns = 8}), HasSubstr("'k' has other arguments than rows of 32 and 32 bytes"));
+  CollectiveOptions logits = Logits();
+  logits.result_columns = 21;
+  EXPECT_THAT(PlanError(logits), HasSubstr("'k' makes 21 columns of 10 on each of 2 ranks"));
+}
+
+TEST(CollectivePlanTest, RanksExchangeActivationsAndLogits) {
+  EXPECT_THAT(PlanError({.from = plan::BufferKind_Weight}),
+              HasSubstr("a launch of 'k' exchanges Weight, expected activations or logits"));
+}
+
+TEST(CollectivePlanTest, WhatOthersReadIsNotWritten) {
+  EXPECT_THAT(PlanError({.to_offset = 64}), HasSubstr("a launch of 'k' writes over what other ranks read"));
+  CollectiveOptions gathers = Logits();
+  gathers.to = plan::BufferKind_Workspace;
+  EXPECT_THAT(PlanError(gathers), HasSubstr("a launch of 'k' writes over what other ranks read"));
+  gathers.to_offset = 160;
+  EXPECT_EQ(PlanError(gathers), "");
+}
+
+} // namespace
+} // namespace inlay
