@@ -14,15 +14,19 @@ namespace inlay {
 struct AttentionShape {
   int64_t rows = 0; // queries of a block
   int64_t keysPerStep = 0, headDim = 0;
+  int64_t elementBytes = 2; // of keys and values in shared memory
 
   /// Columns as they lie in shared memory: slabs of 128 bytes.
-  static constexpr int64_t slabColumns = 64;
+  static constexpr int64_t slabBytes = 128, chunkBytes = 16;
   static constexpr int64_t keysPerCopy = 16; // neighbours in one page
   static constexpr int64_t mostKeys = 256;   // of a product of wgmma
   static constexpr int64_t mostConsumers = 3;
   static constexpr int64_t mostHead = 256; // of the family prefill_attention
-  int64_t slabs() const { return (headDim + slabColumns - 1) / slabColumns; }
-  int64_t stepBytes() const { return slabs() * slabColumns * 2 * keysPerStep; }
+  int64_t slabColumns() const { return slabBytes / elementBytes; }
+  int64_t slabs() const { return (headDim + slabColumns() - 1) / slabColumns(); }
+  int64_t stepBytes() const { return slabs() * slabBytes * keysPerStep; }
+  /// What copies bring is a multiple of so many columns.
+  int64_t columnUnit() const { return chunkBytes / elementBytes; }
 };
 
 /// Query rows of a consumer of the family prefill_attention.

@@ -55,10 +55,14 @@ static bool hasBias(const AttentionLoop &loop) {
 }
 
 AttentionTraits inlay::traitsOf(const AttentionLoop &loop) {
-  tile::GatherOp keys = loop.keys;
+  tile::GatherOp keys = loop.keys, queries = loop.queries;
+  auto bitsOf = [](tile::GatherOp gather) {
+    return gather.getView().getType().getElementType().getIntOrFloatBitWidth();
+  };
   AttentionTraits traits;
   traits.headDim = loop.headDim;
-  traits.elementBits = keys.getView().getType().getElementType().getIntOrFloatBitWidth();
+  traits.elementBits = bitsOf(keys);
+  traits.queryBits = bitsOf(queries);
   traits.pageSize = pageSizeOf(loop);
   traits.hasBias = hasBias(loop);
   traits.hasSinks = !loop.lastTop.use_empty();

@@ -31,27 +31,33 @@ static Reason refuseTerms(const AttentionTraits &traits) {
 }
 
 static Reason refuseShape(StringRef steps, const AttentionTraits &traits, StringRef family, int64_t mostHeadDim,
-                          int64_t mostHeads) {
+                          int64_t mostHeads, bool takesCodes) {
+  bool areCodes = takesCodes && traits.elementBits == 8;
   std::string text;
   llvm::raw_string_ostream(text) << steps << " take the generic attention: heads of " << traits.headDim << ", "
                                  << traits.elementBits << " bits, " << traits.heads
                                  << " query heads for each of keys, pages of " << traits.pageSize << "; the family "
-                                 << family << " takes heads of 16 to " << mostHeadDim << " in 8s, 16 bits, up to "
-                                 << mostHeads << " query heads, pages of a multiple of " << AttentionShape::keysPerCopy;
+                                 << family << " takes heads of 16 to " << mostHeadDim
+                                 << (areCodes ? " in 16s, 8 bits, up to " : " in 8s, 16 bits, up to ") << mostHeads
+                                 << " query heads, pages of a multiple of " << AttentionShape::keysPerCopy;
   return text;
 }
 
-/// Whether keys and values can be copied in runs of positions, as both families do.
-static bool hasRuns(const AttentionTraits &traits) { return traits.elementBits == 16 && traits.pageSize > 0; }
+/// Whether keys and values of `bits` can be copied in runs of positions, as both families do.
+static bool hasRuns(const AttentionTraits &traits, std::initializer_list<int64_t> bits) {
+  return llvm::is_contained(bits, traits.elementBits) && traits.queryBits == 16 && traits.pageSize > 0;
+}
 
 /// Each sequence has one row, whose heads take the rows of a product; a step of keys is what one warp takes at a time.
 static Choice chooseDecode(const AttentionTraits &traits, int64_t cluster, tile::TargetAttr target) {
   if (Reason reason = refuseTerms(traits); !reason.empty())
     return {{}, reason};
   AttentionShape shape{static_cast<int64_t>(llvm::bit_ceil(static_cast<uint64_t>(traits.heads))),
-                       AttentionShape::keysPerCopy, traits.headDim};
-  if (!hasRuns(traits) || !isDecodeAttention(shape, traits.pageSize))
-    return {{}, refuseShape("decode steps", traits, "decode_attention", /*mostHeadDim=*/256, /*mostHeads=*/16)};
+                       AttentionShape::keysPerCopy, traits.headDim, traits.elementBits / 8};
+  if (!hasRuns(traits, {16, 8}) || !isDecodeAttention(shape, traits.pageSize))
+    return {{},
+            refuseShape("decode steps", traits, "decode_attention", /*mostHeadDim=*/256, /*mostHeads=*/16,
+                        /*takesCodes=*/true)};
   return {chooseDecodeAttention(shape, cluster, target), ""};
 }
 
@@ -59,8 +65,10 @@ static Choice choosePrefill(const AttentionTraits &traits, tile::TargetAttr targ
   tile::CostModelAttr costs = target.costs();
   AttentionShape shape{costs.getPrefillRows(), costs.getPrefillKeys(), traits.headDim};
   shape.keysPerStep = choosePrefillKeys(shape, target);
-  if (!hasRuns(traits) || traits.heads > shape.rows || !isPrefillAttention(shape, traits.pageSize))
-    return {{}, refuseShape("steps of many rows", traits, "prefill_attention", AttentionShape::mostHead, shape.rows)};
+  if (!hasRuns(traits, {16}) || traits.heads > shape.rows || !isPrefillAttention(shape, traits.pageSize))
+    return {{},
+            refuseShape("steps of many rows", traits, "prefill_attention", AttentionShape::mostHead, shape.rows,
+                        /*takesCodes=*/false)};
   return {choosePrefillAttention(shape, shape.rows / traits.heads, target), ""};
 }
 

@@ -61,11 +61,12 @@ void AttentionLowering::addCacheMaps() {
   SmallVector<cuda::TensorMapAttr> maps;
   for (tile::GatherOp gather : {loop.keys, loop.values}) {
     // How many rows a cache has is known when the engine is loaded; page numbers are the host's.
-    maps.push_back(cuda::TensorMapAttr::get(
-        program.getContext(), cast<BlockArgument>(gather.getView()).getArgNumber(),
-        gather.getView().getType().getElementType(), {loop.headDim, std::numeric_limits<int32_t>::max()},
-        /*capacity=*/std::nullopt, /*strides=*/{loop.headDim * 2}, /*box=*/{AttentionShape::slabColumns, kKeys},
-        /*swizzle=*/kRowBytes, /*l2Promotion=*/256));
+    int64_t rowBytes = loop.headDim * shape.elementBytes;
+    maps.push_back(cuda::TensorMapAttr::get(program.getContext(), cast<BlockArgument>(gather.getView()).getArgNumber(),
+                                            queryType(), {rowBytes / 2, std::numeric_limits<int32_t>::max()},
+                                            /*capacity=*/std::nullopt, /*strides=*/{rowBytes},
+                                            /*box=*/{kMapColumns, kKeys},
+                                            /*swizzle=*/kRowBytes, /*l2Promotion=*/256));
   }
   setTensorMaps(kernel, maps);
 }

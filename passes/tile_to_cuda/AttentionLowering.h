@@ -17,7 +17,10 @@
 
 namespace inlay {
 /// Positions that one copy brings, a row of a slab in shared memory, and the pieces that its swizzle moves.
-inline constexpr int64_t kKeys = AttentionShape::keysPerCopy, kRowBytes = 128, kChunkBytes = 16, kChunkColumns = 8;
+inline constexpr int64_t kKeys = AttentionShape::keysPerCopy, kRowBytes = AttentionShape::slabBytes,
+                         kChunkBytes = AttentionShape::chunkBytes;
+/// Columns of a slab as copies see them: elements of 16 bits, or pairs of codes.
+inline constexpr int64_t kMapColumns = kRowBytes / 2;
 inline constexpr int64_t kWarp = 32;
 
 class AttentionLowering {
@@ -26,7 +29,7 @@ protected:
   using LogicalResult = mlir::LogicalResult;
 
   AttentionLowering(tile::ProgramOp program, const AttentionLoop &loop, cuda::KernelOp kernel)
-      : program(program), loop(loop), kernel(kernel), shape{loop.rows, loop.keysPerStep, loop.headDim},
+      : program(program), loop(loop), kernel(kernel), shape(shapeOf(loop)),
         b(mlir::UnknownLoc::get(program.getContext()), program.getContext()),
         block(b, [&](Value view) { return pointerOf(view); }, [](Value, mlir::ArrayRef<Value>) { return Value(); }) {}
 
@@ -41,6 +44,8 @@ protected:
   LogicalResult loadPositions(llvm::ArrayRef<Value> rows);
   /// Boxes of kKeys positions x a slab.
   void addCacheMaps();
+  /// The type that is multiplied.
+  mlir::Type queryType() { return loop.queries.getView().getType().getElementType(); }
 
   tile::ProgramOp program;
   AttentionLoop loop;

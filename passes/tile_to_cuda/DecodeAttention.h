@@ -12,8 +12,8 @@
 #include "passes/tile_to_cuda/AttentionLowering.h"
 
 namespace inlay {
-/// Queries of one product, columns of one product with keys, columns of one product with values.
-inline constexpr int64_t kQueries = 8, kKeyColumns = 32, kValueColumns = 16;
+/// Queries of one product, lanes that hold a row of keys, columns of one product with values.
+inline constexpr int64_t kQueries = 8, kLanesOfRow = 4, kValueColumns = 16;
 
 class DecodeAttentionLowering : AttentionLowering {
 public:
@@ -34,6 +34,8 @@ private:
   LogicalResult softmax(Value at);
   void clearTail(Value at, Value slot);
   void multiplyValues(Value slot);
+  /// Column of a block of values that a lane's sums 2 h and 2 h + 1 belong to.
+  Value valueColumn(int64_t h);
   void storePartials();
   LogicalResult merge();
   LogicalResult store(Value row, Value column, Value sum, Value out);
@@ -48,6 +50,8 @@ private:
   // Known when compiling.
   int64_t cluster = 1, slabs = 0, slabBytes = 0, stepBytes = 0, warpBytes = 0, pitch = 0;
   int64_t queryBlocks = 0, keyBlocks = 0, valueBlocks = 0;
+  int64_t keyColumns = 0; // that the lanes of a row hold of a block of keys
+  bool areCodes = false;  // keys and values, which are widened before they are multiplied
   std::string element;
   Value zero, thread, lane, warp, isLeader, group, pair, order;
   Value rings, ring, full, warpStats, inboxStats, inbox, received;

@@ -28,7 +28,7 @@ void DecodeAttentionLowering::storePartials() {
         b.loop("block", valueBlocks, KernelBuilder::Unrolled, [&](Value block) {
           for (int64_t h = 0; h < 2; ++h)
             b.store(b.get(outputs, {b.index(q), block, b.index(2 * h + i)}), partial,
-                    b.add(b.mul(row, pitch), b.add(b.add(b.mul(block, kValueColumns), group), h * 8)));
+                    b.add(b.mul(row, pitch), b.add(b.mul(block, kValueColumns), valueColumn(h))));
         });
       };
       if (loop.rows % kQueries == 0)

@@ -12,10 +12,12 @@
 using namespace mlir;
 using namespace inlay;
 
-/// Queries as the right operands of products: a lane has 8 neighbouring columns of each 32.
+/// Queries as the right operands of products: a lane has as many neighbouring columns as a chunk of keys. Those for
+/// codes are in the order of widened codes.
 LogicalResult DecodeAttentionLowering::loadQueries() {
   Type i32 = b.getI32Type();
-  queries = b.local("queries", {queryBlocks, keyBlocks, 4}, i32);
+  int64_t columns = shape.columnUnit(), words = columns / 2;
+  queries = b.local("queries", {queryBlocks, keyBlocks, words}, i32);
   Value pointer = b.as(pointerOf(loop.queries.getView()), i32);
   Value first = loop.queries.getColumn() ? block.at(loop.queries.getColumn()) : zero;
   if (!first)
@@ -32,11 +34,15 @@ LogicalResult DecodeAttentionLowering::loadQueries() {
       isReal = b.both(isReal, b.less(group, loop.rows - q * kQueries));
     isReal = b.name("is_real", isReal);
     for (int64_t c = 0; c < keyBlocks; ++c) {
-      Value column = b.add(b.mul(pair, kChunkColumns), c * kKeyColumns);
-      Value present = (c + 1) * kKeyColumns <= loop.headDim ? isReal : b.both(isReal, b.less(column, loop.headDim));
+      Value column = b.add(b.mul(pair, columns), c * keyColumns);
+      Value present = (c + 1) * keyColumns <= loop.headDim ? isReal : b.both(isReal, b.less(column, loop.headDim));
       Value at = b.div(b.add(b.add(b.mul(row, viewColumns), first), column), 2);
-      b.call("load_vector<4>", "tile.h",
-             {b.address(queries, {b.index(q), b.index(c), zero}), b.offset(pointer, at), present});
+      for (int64_t word = 0; word < words; word += 4)
+        b.call(
+            "load_vector<4>", "tile.h",
+            {b.address(queries, {b.index(q), b.index(c), b.index(word)}), b.offset(pointer, b.add(at, word)), present});
+      if (areCodes)
+        b.call("order_as_codes", "attention.h", b.address(queries, {b.index(q), b.index(c), zero}));
     }
   }
   return success();
@@ -46,14 +52,14 @@ LogicalResult DecodeAttentionLowering::loadQueries() {
 void DecodeAttentionLowering::multiplyKeys(Value slot) {
   Type words = VectorType::get({4}, b.getI32Type());
   for (int64_t c = 0; c < keyBlocks; ++c) {
-    int64_t columns = AttentionShape::slabColumns / kKeyColumns; // blocks of a slab
-    Value chunk = b.add(pair, c % columns * (kKeyColumns / kChunkColumns));
+    int64_t blocks = shape.slabColumns() / keyColumns; // of a slab
+    Value chunk = b.add(pair, c % blocks * kLanesOfRow);
     Value at = b.name("at", b.add(b.add(b.mul(order, kRowBytes), b.mul(b.bitXor(chunk, order), kChunkBytes)),
-                                  c / columns * slabBytes));
+                                  c / blocks * slabBytes));
     Value low = b.name("keys", b.load(slot, at, words));
     Value high = b.name("keys8", b.load(slot, b.add(at, 8 * kRowBytes), words));
     for (int64_t q = 0; q < queryBlocks; ++q)
-      b.call("multiply_keys<" + element + ">", "attention.h",
+      b.call((areCodes ? "multiply_key_codes<" : "multiply_keys<") + element + ">", "attention.h",
              {b.address(scores, {b.index(q), zero}), low, high, b.address(queries, {b.index(q), b.index(c), zero})});
   }
 }
@@ -135,22 +141,30 @@ void DecodeAttentionLowering::clearTail(Value at, Value slot) {
   });
 }
 
-/// outputs[q][j][2 h + i]: column 16 j + group + 8 h of query 8 q + 2 pair + i.
+/// Codes of neighbouring columns come in the halves of elements of 16 bits, and part into two rows of the product.
+Value DecodeAttentionLowering::valueColumn(int64_t h) {
+  return areCodes ? b.add(b.mul(group, 2), h) : b.add(group, h * 8);
+}
+
+/// outputs[q][j][2 h + i]: column 16 j + valueColumn(h) of query 8 q + 2 pair + i.
 void DecodeAttentionLowering::multiplyValues(Value slot) {
   Value matrix = b.name("matrix", b.div(lane, 8)), index = b.name("index", b.rem(lane, 8));
   Value position = b.name("position", b.add(b.div(index, 2), b.mul(b.rem(index, 2), 4)));
   Value row = b.name("row", b.offset(slot, b.mul(b.add(position, b.mul(b.div(matrix, 2), 8)), kRowBytes)));
   Value half = b.name("half", b.rem(matrix, 2));
-  Type type = loop.values.getView().getType().getElementType();
-  for (int64_t j = 0; j < valueBlocks; ++j) {
-    int64_t blocks = AttentionShape::slabColumns / kValueColumns; // of a slab
-    Value chunk = b.add(half, j % blocks * 2);
+  // Four matrices of 8 positions x 16 bytes: of one block, or of two blocks of codes.
+  int64_t together = areCodes ? 2 : 1, blocks = shape.slabColumns() / kValueColumns; // of a slab
+  for (int64_t j = 0; j < valueBlocks; j += together) {
+    Value chunk = b.add(half, j % blocks * 2 / together);
     Value address = b.offset(row, b.add(b.mul(b.bitXor(chunk, position), kChunkBytes), j / blocks * slabBytes));
-    Value values = b.local("values", {4}, b.getI32Type());
-    b.call("ldmatrix_x4_trans", "mma.h", {b.address(values, {zero}), b.as(address, type)});
-    for (int64_t q = 0; q < queryBlocks; ++q)
-      b.call("mma_m16n8k16<" + element + ">", "mma.h",
-             {b.address(outputs, {b.index(q), b.index(j), zero}), b.address(values, {zero}),
-              b.address(weights, {b.index(q), zero})});
+    Value values = b.local("values", {4 * together}, b.getI32Type());
+    b.call("ldmatrix_x4_trans", "mma.h", {b.address(values, {zero}), b.as(address, queryType())});
+    if (areCodes)
+      b.call("widen_value_codes<" + element + ">", "attention.h", b.address(values, {zero}));
+    for (int64_t own = 0; own < together && j + own < valueBlocks; ++own)
+      for (int64_t q = 0; q < queryBlocks; ++q)
+        b.call("mma_m16n8k16<" + element + ">", "mma.h",
+               {b.address(outputs, {b.index(q), b.index(j + own), zero}), b.address(values, {b.index(4 * own)}),
+                b.address(weights, {b.index(q), zero})});
   }
 }

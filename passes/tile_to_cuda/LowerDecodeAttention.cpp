@@ -92,8 +92,7 @@ LogicalResult DecodeAttentionLowering::issue(Value entry) {
     auto copy = [&](unsigned map) {
       for (int64_t slab = 0; slab < slabs; ++slab)
         b.call("tma_load_2d", "tma.h",
-               {b.offset(target, b.index(slab * slabBytes)), tensorMap(map), bar,
-                b.index(slab * AttentionShape::slabColumns), row});
+               {b.offset(target, b.index(slab * slabBytes)), tensorMap(map), bar, b.index(slab * kMapColumns), row});
     };
     b.ifThen(b.equal(b.rem(entry, 2), 0), [&] { copy(0); }, [&] { copy(1); });
   });
@@ -197,14 +196,16 @@ LogicalResult DecodeAttentionLowering::run() {
   cluster = schedule.getCluster();
   slabs = shape.slabs();
   slabBytes = kKeys * kRowBytes;
+  areCodes = shape.elementBytes == 1;
+  keyColumns = kLanesOfRow * shape.columnUnit();
   stepBytes = shape.stepBytes();
   queryBlocks = llvm::divideCeil(loop.rows, kQueries);
-  keyBlocks = llvm::divideCeil(loop.headDim, kKeyColumns);
+  keyBlocks = llvm::divideCeil(loop.headDim, keyColumns);
   valueBlocks = llvm::divideCeil(loop.headDim, kValueColumns);
   // Rows of partial outputs: four words of padding put the rows that a store touches into different banks.
   pitch = valueBlocks * kValueColumns + 4;
   warpBytes = llvm::alignTo(std::max(schedule.getStages() * stepBytes, loop.rows * pitch * 4), 1024);
-  element = loop.keys.getView().getType().getElementType().isBF16() ? "bfloat16" : "float16";
+  element = queryType().isBF16() ? "bfloat16" : "float16";
 
   b.setInsertionPointToStart(&kernel.getBody().front());
   setUpThread();
