@@ -26,3 +26,15 @@ template <> __device__ __forceinline__ void widen_e4m3x4<float16>(int *pairs, un
   asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pairs[0]) : "h"(static_cast<unsigned short>(ordered)));
   asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pairs[1]) : "h"(static_cast<unsigned short>(ordered >> 16)));
 }
+
+// wide[0..16) of the e4m3 codes[0..16), in their order; aligned to 4 bytes.
+template <typename T> __device__ __forceinline__ void widen_e4m3x16(T *wide, const e4m3 *codes) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    unsigned four;
+    memcpy(&four, codes + 4 * i, 4);
+    int pairs[2];
+    widen_e4m3x4<T>(pairs, __byte_perm(four, 0, 0x3120));
+    memcpy(wide + 4 * i, pairs, 8);
+  }
+}

@@ -31,8 +31,8 @@ static Reason refuseTerms(const AttentionTraits &traits) {
 }
 
 static Reason refuseShape(StringRef steps, const AttentionTraits &traits, StringRef family, int64_t mostHeadDim,
-                          int64_t mostHeads, bool takesCodes) {
-  bool areCodes = takesCodes && traits.elementBits == 8;
+                          int64_t mostHeads) {
+  bool areCodes = traits.elementBits == 8;
   std::string text;
   llvm::raw_string_ostream(text) << steps << " take the generic attention: heads of " << traits.headDim << ", "
                                  << traits.elementBits << " bits, " << traits.heads
@@ -65,7 +65,8 @@ static Choice choosePrefill(const AttentionTraits &traits, tile::TargetAttr targ
   tile::CostModelAttr costs = target.costs();
   AttentionShape shape{costs.getPrefillRows(), costs.getPrefillKeys(), traits.headDim};
   shape.keysPerStep = choosePrefillKeys(shape, target);
-  if (!hasRuns(traits, {16}) || traits.heads > shape.rows || !isPrefillAttention(shape, traits.pageSize))
+  bool isWhole = traits.elementBits == 16 || traits.headDim % 16 == 0; // codes are widened 16 at a time
+  if (!hasRuns(traits, {16, 8}) || !isWhole || traits.heads > shape.rows || !isPrefillAttention(shape, traits.pageSize))
     return {{},
             refuseShape("steps of many rows", traits, "prefill_attention", AttentionShape::mostHead, shape.rows,
                         /*takesCodes=*/false)};

@@ -77,7 +77,7 @@ LogicalResult inlay::collectTensorMaps(tile::ProgramOp program, FetchMaps &maps)
     FailureOr<cuda::TensorMapAttr> map = failure();
     if (auto rectangle = dyn_cast<tile::FetchOp>(fetch))
       map = tensorMapOf(rectangle);
-    else if (auto rows = dyn_cast<tile::FetchRowsOp>(fetch))
+    else if (auto rows = dyn_cast<tile::FetchRowsOp>(fetch); rows && !rows.widens())
       map = tensorMapOf(rows);
     else
       return WalkResult::advance();
@@ -103,6 +103,14 @@ static int64_t elementsOfSlab(RankedTensorType tile) { return tile::slabBytes(ti
 static int64_t elementsOf(Type type) {
   auto tile = cast<RankedTensorType>(type);
   return tile::slabsOf(tile) * elementsOfSlab(tile);
+}
+
+/// Whether the warps that fetch write the slots of `ring` themselves.
+static bool isWidened(Value ring) {
+  return llvm::any_of(ring.getUsers(), [](Operation *user) {
+    auto rows = dyn_cast<tile::FetchRowsOp>(user);
+    return rows && rows.widens();
+  });
 }
 
 /// All rings of the program, and what the consumers' warpgroups meet at, so that the block waits once.
@@ -151,7 +159,7 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
     };
     for (auto &[value, state] : rings)
       k.loop("i", cast<tile::RingType>(value.getType()).getStages(), KernelBuilder::Unrolled, [&](Value i) {
-        initialise(state.full, 1)(i);
+        initialise(state.full, isWidened(value) ? roles.getProducers() : 1)(i);
         initialise(state.empty, groups)(i);
       });
     if (turns.barriers)
@@ -226,6 +234,9 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
     slot = advance(k, state.producer, stages);
     k.call("mbarrier_wait", "mbarrier.h", {k.offset(state.empty, slot), parity});
   }
+  scalars[op.getSlot()] = slot;
+  if (isWidened(op.getRing()))
+    return success();
   auto announce = [&] {
     k.call("mbarrier_arrive_expect", "mbarrier.h",
            {k.offset(state.full, slot), k.i32(op.getRing().getType().slotBytes())});
@@ -236,7 +247,6 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
   } else {
     announce();
   }
-  scalars[op.getSlot()] = slot;
   return success();
 }
 
@@ -272,6 +282,8 @@ LogicalResult GenericLowering::fetchRows(tile::FetchRowsOp op) {
   if (threads.group != ThreadGroup::Fetch || !llvm::isPowerOf2_64(run) || run % 8 != 0 || rows > 32 * run)
     return op.emitOpError() << "brings " << rows << " rows in runs of " << run
                             << "; expected a multiple of 8 that is a power of two, up to 32 runs, and producers";
+  if (op.widens())
+    return widenRows(op);
   RingState &state = rings[op.getRing()];
   prepare(op.getIndices());
   Value row = element(op.getIndices(), index(0));
