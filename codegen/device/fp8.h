@@ -27,6 +27,9 @@ template <> __device__ __forceinline__ void widen_e4m3x4<float16>(int *pairs, un
   asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pairs[1]) : "h"(static_cast<unsigned short>(ordered >> 16)));
 }
 
+// Codes 0, 2, 1, 3, so that widening makes pairs of neighbours.
+__device__ __forceinline__ unsigned in_pairs(unsigned codes) { return __byte_perm(codes, 0, 0x3120); }
+
 // wide[0..16) of the e4m3 codes[0..16), in their order; aligned to 4 bytes.
 template <typename T> __device__ __forceinline__ void widen_e4m3x16(T *wide, const e4m3 *codes) {
 #pragma unroll
@@ -34,7 +37,7 @@ template <typename T> __device__ __forceinline__ void widen_e4m3x16(T *wide, con
     unsigned four;
     memcpy(&four, codes + 4 * i, 4);
     int pairs[2];
-    widen_e4m3x4<T>(pairs, __byte_perm(four, 0, 0x3120));
+    widen_e4m3x4<T>(pairs, in_pairs(four));
     memcpy(wide + 4 * i, pairs, 8);
   }
 }

@@ -27,6 +27,15 @@ template <int N, typename T> __device__ __forceinline__ void load_vector(T *regi
     word = *reinterpret_cast<const W *>(p);
   memcpy(registers, &word, sizeof(W));
 }
+// registers[0..N) = present ? p[offset..) : 0, without a branch: p[0..N) is read in place of what is not there.
+template <int N, typename T>
+__device__ __forceinline__ void load_vector_or_zero(T *registers, const T *p, long long offset, bool present) {
+  using W = typename Word<N * sizeof(T)>::Type;
+  W word = *reinterpret_cast<const W *>(p + (present ? offset : 0));
+  if (!present)
+    word = {};
+  memcpy(registers, &word, sizeof(W));
+}
 // p[0..N) = registers[0..N) if present.
 template <int N, typename T> __device__ __forceinline__ void store_vector(T *p, const T *registers, bool present) {
   using W = typename Word<N * sizeof(T)>::Type;

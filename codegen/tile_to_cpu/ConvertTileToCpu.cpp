@@ -89,6 +89,7 @@ LogicalResult ProgramLowering::lowerOp(Operation *op) {
         scalars.map(rank.getResult(), index(0));
         return success();
       })
+      .Case<tile::UnwrittenOp>([](auto) { return success(); }) // launches come one after the other
       // A cluster is one block here.
       .Case<tile::ClusterSizeOp>([&](auto size) {
         scalars.map(size.getResult(), index(1));

@@ -13,6 +13,7 @@ using namespace inlay;
 // Weights
 //===----------------------------------------------------------------------===//
 
+/// The type of what is computed with.
 static FailureOr<plan::DataType> dataType(Operation *op, Type type) {
   if (type.isF32())
     return plan::DataType_F32;
@@ -21,6 +22,13 @@ static FailureOr<plan::DataType> dataType(Operation *op, Type type) {
   if (type.isF16())
     return plan::DataType_F16;
   return op->emitError() << "has elements of " << type << "; expected f32, bf16 or f16";
+}
+
+/// The type of what caches store and copies bring.
+static FailureOr<plan::DataType> storedType(Operation *op, Type type) {
+  if (isa<Float8E4M3FNType>(type))
+    return plan::DataType_F8E4M3;
+  return dataType(op, type);
 }
 
 /// The type that the codes of a quantized weight are stored as.
@@ -400,7 +408,7 @@ private:
     std::vector<flatbuffers::Offset<plan::TensorMap>> maps;
     if (cuda::KernelOp op = kernel->kernel)
       for (cuda::TensorMapAttr map : op.getTensorMapAttrs()) {
-        FailureOr<plan::DataType> type = dataType(launch, map.getElementType());
+        FailureOr<plan::DataType> type = storedType(launch, map.getElementType());
         if (failed(type))
           return failure();
         std::vector<uint64_t> dims(map.getDims().begin(), map.getDims().end());
@@ -422,8 +430,7 @@ inlay::buildCacheGroups(flatbuffers::FlatBufferBuilder &fb, ModuleOp model, Arra
                         const StepLimits &limits) {
   std::vector<flatbuffers::Offset<plan::CacheGroup>> tables;
   for (const CacheGroup &group : groups) {
-    FailureOr<plan::DataType> type =
-        isa<Float8E4M3FNType>(group.type) ? plan::DataType_F8E4M3 : dataType(model, group.type);
+    FailureOr<plan::DataType> type = storedType(model, group.type);
     if (failed(type))
       return failure();
     std::vector<uint32_t> layers(group.layers.begin(), group.layers.end());

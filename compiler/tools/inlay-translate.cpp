@@ -68,7 +68,8 @@ static std::string launchOf(cuda::KernelOp kernel) {
     list(map.getDims());
     list(map.getStrides());
     list(map.getBox());
-    os << ", " << map.getSwizzle() << ", " << (map.getCapacity() ? static_cast<int>(*map.getCapacity()) : -1) << "]";
+    os << ", " << map.getSwizzle() << ", " << (map.getCapacity() ? static_cast<int>(*map.getCapacity()) : -1) << ", "
+       << map.getElementType().getIntOrFloatBitWidth() / 8 << "]";
   });
   os << "]}\n";
   return text;

@@ -148,8 +148,8 @@ void TensorMapAttr::print(AsmPrinter &printer) const {
 LogicalResult TensorMapAttr::verify(function_ref<InFlightDiagnostic()> emitError, uint32_t, Type elementType,
                                     ArrayRef<int64_t> dims, std::optional<uint32_t> capacity, ArrayRef<int64_t> strides,
                                     ArrayRef<int64_t> box, uint32_t swizzle, uint32_t l2Promotion) {
-  if (!elementType.isF32() && !elementType.isBF16() && !elementType.isF16())
-    return emitError() << "a tensor map has elements of f32, bf16 or f16, found " << elementType;
+  if (!elementType.isF32() && !elementType.isBF16() && !elementType.isF16() && !isa<Float8E4M3FNType>(elementType))
+    return emitError() << "a tensor map has elements of f32, bf16, f16 or f8E4M3FN, found " << elementType;
   if (dims.empty() || dims.size() > 5)
     return emitError() << "a tensor map has one to five dimensions, found " << dims.size();
   if (strides.size() + 1 != dims.size() || box.size() != dims.size())

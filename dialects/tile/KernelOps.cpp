@@ -2,6 +2,7 @@
 
 #include "dialects/tile/Tile.h"
 
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Builders.h"
 
 using namespace mlir;
@@ -29,15 +30,18 @@ RankedTensorType ForWarpsOp::partOf(Type type, int64_t count) {
   return withLayout(part, own);
 }
 
-void ForWarpsOp::build(OpBuilder &builder, OperationState &state, int64_t count, ValueRange divided) {
+void ForWarpsOp::build(OpBuilder &builder, OperationState &state, int64_t count, ValueRange divided,
+                       TypeRange results) {
   state.addAttribute(getCountAttrName(state.name), builder.getI64IntegerAttr(count));
   state.addOperands(divided);
+  state.addTypes(results);
   Region *body = state.addRegion();
   Block &block = body->emplaceBlock();
   block.addArgument(builder.getIndexType(), state.location);
   for (Value tile : divided)
     block.addArgument(partOf(tile.getType(), count), state.location);
-  ensureTerminator(*body, builder, state.location);
+  if (results.empty())
+    ensureTerminator(*body, builder, state.location);
 }
 
 ParseResult ForWarpsOp::parse(OpAsmParser &parser, OperationState &result) {
@@ -71,7 +75,7 @@ ParseResult ForWarpsOp::parse(OpAsmParser &parser, OperationState &result) {
   if (parser.parseRegion(*body, arguments))
     return failure();
   ensureTerminator(*body, builder, result.location);
-  return success();
+  return succeeded(parser.parseOptionalKeyword("merge")) ? parser.parseArrowTypeList(result.types) : success();
 }
 
 void ForWarpsOp::print(OpAsmPrinter &printer) {
@@ -86,7 +90,30 @@ void ForWarpsOp::print(OpAsmPrinter &printer) {
   }
   printer.printOptionalAttrDictWithKeyword((*this)->getAttrs(), {getCountAttrName()});
   printer << ' ';
-  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/false);
+  bool hasResults = getNumResults() > 0;
+  printer.printRegion(getBody(), /*printEntryBlockArgs=*/false, /*printBlockTerminators=*/hasResults);
+  if (hasResults) {
+    printer << " merge";
+    printer.printArrowTypeList(getResultTypes());
+  }
+}
+
+/// Fails unless `types` are the maxima and sums of rows, and a row of sums for each.
+static LogicalResult verifySoftmax(Operation *op, TypeRange types) {
+  auto tile = [&](unsigned i) { return cast<RankedTensorType>(types[i]); };
+  bool isOne = types.size() == 3 && tile(0).getRank() == 1 && tile(1).getRank() == 1 && tile(2).getRank() == 2 &&
+               tile(1).getDimSize(0) == tile(0).getDimSize(0) && tile(2).getDimSize(0) == tile(0).getDimSize(0) &&
+               llvm::all_of(types, [](Type type) { return cast<RankedTensorType>(type).getElementType().isF32(); });
+  if (isOne)
+    return success();
+  return op->emitOpError() << "merges " << types
+                           << "; expected the maxima and the sums of rows, and a row of sums for each, in f32";
+}
+
+/// Whether tiles differ in nothing but their layouts.
+static bool areSameTiles(TypeRange x, TypeRange y) {
+  auto withoutLayout = [](Type type) { return cast<RankedTensorType>(type).dropEncoding(); };
+  return llvm::equal(llvm::map_range(x, withoutLayout), llvm::map_range(y, withoutLayout));
 }
 
 LogicalResult ForWarpsOp::verify() {
@@ -97,7 +124,26 @@ LogicalResult ForWarpsOp::verify() {
       return emitOpError() << "divides " << tile.getType() << " among " << getCount() << " warps as " << part.getType();
   if ((*this)->getParentOfType<ForWarpsOp>())
     return emitOpError("stands in another; a warp has no warps");
-  return success();
+  auto yield = cast<YieldOp>(getBody().front().getTerminator());
+  if (!areSameTiles(yield.getOperandTypes(), getResultTypes()))
+    return emitOpError() << "yields " << yield.getOperandTypes() << " as " << getResultTypes();
+  if (getNumResults() == 0)
+    return success();
+  if (!getDivided().empty())
+    return emitOpError("divides tiles and merges results; expected one of both");
+  return verifySoftmax(*this, getResultTypes());
+}
+
+LogicalResult ClusterMergeOp::verify() {
+  if (!areSameTiles(getParts().getTypes(), getResultTypes()))
+    return emitOpError() << "merges " << getParts().getTypes() << " to " << getResultTypes();
+  return verifySoftmax(*this, getResultTypes());
+}
+
+LogicalResult UnwrittenOp::verify() {
+  if (isa_and_nonnull<scf::ForOp>((*this)->getNextNode()))
+    return success();
+  return emitOpError("does not stand before an scf.for, whose iterations it speaks of");
 }
 
 LogicalResult StageOp::verify() {

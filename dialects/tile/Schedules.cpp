@@ -181,6 +181,11 @@ std::optional<PipelineShape> PrefillAttentionAttr::getPipeline() const {
                        .takesTurns = getConsumers() > 1};
 }
 
+std::optional<PipelineShape> DecodeAttentionAttr::getPipeline() const {
+  return PipelineShape{
+      .stages = getStages(), .producers = 0, .consumers = getWarps(), .products = 2, .slots = getSlots()};
+}
+
 std::optional<AttentionTile> DecodeAttentionAttr::getAttentionTile() const {
   return AttentionTile{getQueryRows(), getTileRows(), getTileKeys()};
 }

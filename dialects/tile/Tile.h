@@ -29,6 +29,7 @@ namespace inlay::tile {
 struct PipelineShape {
   int64_t stages;
   /// Warps that fetch and warps that multiply, and the registers of their threads; 0: as the compiler divides them.
+  /// Without producers each warp fetches for itself.
   int64_t producers, consumers, producerRegisters = 0, consumerRegisters = 0;
   /// Products whose operands come through rings, one ring each.
   int64_t products = 1;

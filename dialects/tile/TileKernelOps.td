@@ -48,13 +48,25 @@ def Tile_ForWarpsOp : TileOp<"for_warps", [SingleBlockImplicitTerminator<"YieldO
       // %own : tensor<16x256xf32>
     }
     ```
+
+    With results, each warp has computed a part of an online softmax: for each row a maximum, a sum, and sums of values.
+    They are merged as by `tile.cluster_merge`, and are tiles of the block.
+
+    ```mlir
+    %merged:3 = tile.for_warps %warp in 8 {
+      ...                                     // over every eighth step of keys
+      tile.yield %top, %sum, %out : tensor<4xf32>, tensor<4xf32>, tensor<4x64xf32>
+    } merge -> (tensor<4xf32>, tensor<4xf32>, tensor<4x64xf32>)
+    ```
   }];
   let arguments = (ins ConfinedAttr<I64Attr, [IntPositive]>:$count, Variadic<Tile_AnyTile>:$divided);
+  let results = (outs Variadic<Tile_AnyTile>:$results);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
   let skipDefaultBuilders = 1;
-  let builders = [OpBuilder<(ins "int64_t":$count, CArg<"::mlir::ValueRange", "{}">:$divided)>];
+  let builders = [OpBuilder<(ins "int64_t":$count, CArg<"::mlir::ValueRange", "{}">:$divided,
+                                 CArg<"::mlir::TypeRange", "{}">:$results)>];
   let extraClassDeclaration = [{
     /// The number of the warp that runs the body.
     ::mlir::BlockArgument getWarp() { return getBody().getArgument(0); }
@@ -64,6 +76,39 @@ def Tile_ForWarpsOp : TileOp<"for_warps", [SingleBlockImplicitTerminator<"YieldO
     /// Of a tile with a layout, these are the rows that the number of the warp chooses.
     static ::mlir::RankedTensorType partOf(::mlir::Type tile, int64_t count);
   }];
+}
+
+def Tile_ClusterMergeOp : TileOp<"cluster_merge"> {
+  let summary = "Merges the parts of an online softmax that the blocks of the cluster have.";
+  let description = [{
+    A part has, for each row, a maximum `top`, a sum, and a row `out` of sums, relative to 2^top. Of parts i,
+
+        top = max top_i    sum = the sum of sum_i * 2^(top_i - top)    out = the sum of out_i * 2^(top_i - top)
+
+    All blocks of the cluster reach the op. With layouts, each block may have a part of the results (`block`).
+  }];
+  let arguments = (ins Variadic<Tile_AnyTile>:$parts);
+  let results = (outs Variadic<Tile_AnyTile>:$results);
+  let assemblyFormat = "$parts attr-dict `:` functional-type($parts, $results)";
+  let hasVerifier = 1;
+  let builders = [OpBuilder<(ins "::mlir::ValueRange":$parts),
+                            [{ build($_builder, $_state, parts.getTypes(), parts); }]>];
+}
+
+def Tile_UnwrittenOp : TileOp<"unwritten"> {
+  let summary = "Says until where a loop reads rows of a cache that no launch of the step writes.";
+  let description = [{
+    Iterations of the next op, an scf.for, whose index is less than `limit` gather rows of views with the provenance `kv`
+    that earlier steps wrote. They may be fetched before `tile.depend`.
+
+    ```mlir
+    tile.unwritten %limit
+    scf.for %at = %from to %to step %c128 { ... }
+    ```
+  }];
+  let arguments = (ins Index:$limit);
+  let assemblyFormat = "$limit attr-dict";
+  let hasVerifier = 1;
 }
 
 def Tile_IfAllOp : TileOp<"if_all", [NoRegionArguments, RecursiveMemoryEffects]> {
@@ -110,7 +155,11 @@ def Tile_RingType : TileType<"Ring", "ring"> {
 }
 
 def Tile_RingOp : TileOp<"ring", [MemoryEffects<[MemAlloc]>]> {
-  let summary = "A ring of the block, whose slots are empty.";
+  let summary = "A ring of the block, whose slots are empty; inside of tile.for_warps, one of each warp.";
+  let description = [{
+    The warps of a ring of the block have roles (tile.warp_roles). A warp that has a ring of its own fills and reads it:
+    a slot is empty as soon as the warp has released it, so that acquire waits for nothing.
+  }];
   let results = (outs Tile_RingType:$result);
   let assemblyFormat = "attr-dict `:` type($result)";
 }
@@ -130,13 +179,13 @@ def Tile_FetchOp : TileOp<"fetch"> {
   let summary = "Starts the copy of a rectangular tile of a view to a slot.";
   let description = [{
     `tile` is its number in the slot. Elements past the end of the view are 0. With `evict_first`, no other block reads
-    the tile.
+    the tile. With `unwritten`, no launch of the step writes it (tile.unwritten).
   }];
   let arguments = (ins Tile_ViewType:$view, Variadic<Index>:$offsets, Tile_RingType:$ring, Index:$slot,
-                       ConfinedAttr<I64Attr, [IntNonNegative]>:$tile, UnitAttr:$evict_first);
+                       ConfinedAttr<I64Attr, [IntNonNegative]>:$tile, UnitAttr:$evict_first, UnitAttr:$unwritten);
   let assemblyFormat = [{
-    $view `[` $offsets `]` `to` $ring `[` $slot `]` $tile (`evict_first` $evict_first^)? attr-dict
-    `:` type($view) `,` type($ring)
+    $view `[` $offsets `]` `to` $ring `[` $slot `]` $tile (`evict_first` $evict_first^)? (`unwritten` $unwritten^)?
+    attr-dict `:` type($view) `,` type($ring)
   }];
   let hasVerifier = 1;
 }

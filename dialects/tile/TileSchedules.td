@@ -134,7 +134,7 @@ def Tile_SwapAbAttr : TileNumbersAttr<"SwapAb", "swap_ab",
 
 def Tile_DecodeAttentionAttr : TileNumbersAttr<"DecodeAttention", "decode_attention",
     (ins "int64_t":$query_rows, "int64_t":$tile_rows, "int64_t":$tile_keys, "int64_t":$warps, "int64_t":$stages,
-         "int64_t":$slots, "int64_t":$cluster), ["getAttentionTile", "getClusterBlocks"]> {
+         "int64_t":$slots, "int64_t":$cluster), ["getAttentionTile", "getClusterBlocks", "getPipeline"]> {
   let summary = "Attention of few query rows: keys and values stream through a ring for each warp.";
   let description = [{
     - `query_rows`, `tile_rows` x `tile_keys`: see AttentionTile in Tile.h; up to 16 rows, 16 keys

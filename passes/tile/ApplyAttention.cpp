@@ -4,7 +4,7 @@
 
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
-#include "passes/tile/AttentionLoop.h"
+#include "passes/tile/AttentionSchedule.h"
 #include "passes/tile/Retile.h"
 
 using namespace mlir;
@@ -55,13 +55,28 @@ static void storeOnce(AttentionLoop &found, Value rank) {
   found.store->moveBefore(branch.thenYield());
 }
 
-/// Splits the keys over the blocks of the program's cluster.
-static void splitKeys(AttentionLoop &found, int64_t cluster) {
+/// Splits the loop over keys over the blocks of the program's cluster. Returns a block's number.
+static Value splitLoop(AttentionLoop &found, int64_t cluster) {
   OpBuilder builder(found.loop);
   Value rank = tile::ClusterRankOp::create(builder, found.loop.getLoc(), builder.getIndexType());
   splitBounds(found, rank, cluster);
+  return rank;
+}
+
+/// Splits the keys over the blocks of a cluster, whose first one stores the results.
+static void splitKeys(AttentionLoop &found, int64_t cluster) {
+  Value rank = splitLoop(found, cluster);
   mergeResults(found);
   storeOnce(found, rank);
+}
+
+/// Splits the keys over the blocks of a cluster and their warps.
+static void splitKeys(AttentionLoop &found, tile::DecodeAttentionAttr schedule) {
+  Value end = found.loop.getUpperBound();
+  int64_t cluster = schedule.getCluster();
+  if (cluster > 1)
+    splitLoop(found, cluster);
+  divideKeysOverWarps(found, end, schedule.getWarps(), schedule.getQueryRows(), /*isCluster=*/cluster > 1);
 }
 
 /// Gives the program the tile of its schedule.
@@ -83,11 +98,18 @@ template <typename Op> static bool has(tile::ProgramOp program) {
 LogicalResult inlay::applyAttention(tile::ProgramOp program) {
   tile::Schedule schedule = program.getScheduleAttr();
   std::optional<tile::AttentionTile> tile = schedule.getAttentionTile();
+  auto decode = dyn_cast<tile::DecodeAttentionAttr>(schedule);
+  if (decode && has<tile::ForWarpsOp>(program))
+    return success(); // applied already
   bool isSplit = has<tile::ClusterRankOp>(program);
   // Of the programs that the generic lowering takes, attention has products; others divide their work themselves.
   bool isGeneric = isa<tile::GenericAttr>(schedule) && schedule.getClusterBlocks() > 1 && has<tile::DotOp>(program);
   if (!tile && (!isGeneric || isSplit))
     return success();
+  if (decode && isSplit)
+    return program.emitError("divides its keys among the blocks of a cluster, and not among their warps; expected a "
+                             "program without tile.cluster_rank for the schedule ")
+           << schedule;
   // One that is not split yet is found as if a block were alone.
   if (!isSplit)
     program.removeScheduleAttr();
@@ -102,7 +124,11 @@ LogicalResult inlay::applyAttention(tile::ProgramOp program) {
            << " keys and is split over a cluster; the schedule has tiles of " << tile->rows << " x " << tile->keys;
   if (isRetiled && failed(retileAttention(program, *found, *tile)))
     return failure();
-  if (!isSplit && schedule.getClusterBlocks() > 1)
+  if (decode && failed(requireDecodeAttention(*found)))
+    return failure();
+  if (decode)
+    splitKeys(*found, decode);
+  else if (!isSplit && schedule.getClusterBlocks() > 1)
     splitKeys(*found, schedule.getClusterBlocks());
   return success();
 }

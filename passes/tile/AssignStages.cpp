@@ -73,7 +73,8 @@ static LogicalResult stage(tile::DotOp dot, tile::ProgramOp program, const tile:
   for (auto [i, op] : llvm::enumerate(loads)) {
     if (auto load = dyn_cast<tile::LoadOp>(op)) {
       bool isStreamed = pipeline.streamsWeights && load.getView().getType().getProvenance() == tile::Provenance::Weight;
-      tile::FetchOp::create(b, load.getLoc(), load.getView(), load.getOffsets(), ring, slot, i, isStreamed);
+      tile::FetchOp::create(b, load.getLoc(), load.getView(), load.getOffsets(), ring, slot, i, isStreamed,
+                            /*unwritten=*/false);
       continue;
     }
     auto gather = cast<tile::GatherOp>(op);
@@ -111,12 +112,89 @@ static void stageLeft(tile::DotOp dot) {
   dot.getLhsMutable().assign(staged);
 }
 
+/// The product that a tile is an operand of, as it is, widened or transposed; null if there is none.
+static tile::DotOp productOf(tile::GatherOp gather) {
+  if (!gather->hasOneUse())
+    return {};
+  Operation *user = *gather->user_begin();
+  while (isa<arith::ExtFOp, tile::TransposeOp>(user) && user->hasOneUse())
+    user = *user->user_begin();
+  return dyn_cast<tile::DotOp>(user);
+}
+
+/// Whether `dot` sums over the rows of what `gather` brings.
+static bool sumsOverRows(tile::GatherOp gather, tile::DotOp dot) {
+  Value operand = gather.getResult();
+  bool isTransposed = false;
+  for (Operation *user = *gather->user_begin(); user != dot; user = *user->user_begin()) {
+    isTransposed |= isa<tile::TransposeOp>(user);
+    operand = user->getResult(0);
+  }
+  bool isInner = operand == dot.getRhs() && !dot.getTransposeRhs(); // the right operand is K x N
+  return isInner != isTransposed;
+}
+
+/// Brings cached rows that products in a loop of `warps` take through a ring of each warp.
+static LogicalResult stageInWarps(tile::ForWarpsOp warps, const tile::PipelineShape &pipeline) {
+  SmallVector<tile::GatherOp> gathers;
+  warps.walk([&](tile::GatherOp gather) {
+    tile::DotOp dot = productOf(gather);
+    if (dot && dot->getBlock() == gather->getBlock() && isa<scf::ForOp>(dot->getParentOp()))
+      gathers.push_back(gather);
+  });
+  auto schedule = warps->getParentOfType<tile::ProgramOp>().getScheduleAttr();
+  if (static_cast<int64_t>(gathers.size()) != pipeline.products)
+    return warps.emitError("has ") << gathers.size() << " products of gathered tiles in loops; expected "
+                                   << pipeline.products << ", for the ring of its schedule " << schedule;
+  OpBuilder b = OpBuilder::atBlockBegin(&warps.getBody().front());
+  Location loc = warps.getLoc();
+  Type tile = gathers.front().getType();
+  auto ring = tile::RingOp::create(b, loc, tile::RingType::get(b.getContext(), pipeline.stages, {tile}));
+  for (tile::GatherOp gather : gathers) {
+    if (gather.getType() != tile)
+      return gather.emitError("gathers ") << gather.getType() << ", and the products before " << tile
+                                          << "; the ring of a warp has tiles of one type";
+    if (gather.getType().getDimSize(0) != kRun || !comeInRuns(gather.getIndices(), kRun) ||
+        !matchPattern(gather.getColumn(), m_Zero()))
+      return gather.emitError("gathers the operand of a product at indices that are no run of ")
+             << kRun << " that follow each other; the schedule " << schedule << " copies one";
+    tile::DotOp dot = productOf(gather);
+    bool isSummed = sumsOverRows(gather, dot);
+    b.setInsertionPoint(*gather->user_begin());
+    Value slot = tile::AcquireOp::create(b, loc, b.getIndexType(), ring, /*first=*/Value());
+    tile::FetchRowsOp::create(b, gather.getLoc(), gather.getView(), gather.getIndices(), kRun, ring, slot, 0);
+    Value value = tile::WaitOp::create(b, loc, TypeRange(tile), ring).getTiles().front();
+    if (isSummed)
+      value = tile::ClearRowsOp::create(b, loc, value, heldOf(b, loc, gather.getIndices()), kRun);
+    gather.getResult().replaceAllUsesWith(value);
+    gather->erase();
+    b.setInsertionPointAfter(dot);
+    tile::ReleaseOp::create(b, loc, ring);
+  }
+  return success();
+}
+
+/// Warps that fetch for themselves, in the one tile.for_warps of the program.
+static LogicalResult stageInWarps(tile::ProgramOp program, const tile::PipelineShape &pipeline) {
+  SmallVector<tile::ForWarpsOp> all;
+  program.walk([&](tile::ForWarpsOp warps) { all.push_back(warps); });
+  if (all.size() == 1)
+    return stageInWarps(all.front(), pipeline);
+  return program.emitError("has ") << all.size() << " tile.for_warps; expected one, for the rings of its schedule "
+                                   << program.getScheduleAttr() << "; run tile-apply-schedule first";
+}
+
 void AssignStagesPass::runOnOperation() {
   tile::ProgramOp program = getOperation();
   tile::Schedule schedule = program.getScheduleAttr();
   std::optional<tile::PipelineShape> pipeline = schedule ? schedule.getPipeline() : std::nullopt;
   if (!pipeline)
     return;
+  if (pipeline->producers == 0) {
+    if (failed(stageInWarps(program, *pipeline)))
+      signalPassFailure();
+    return;
+  }
   SmallVector<tile::DotOp> products = stagedProducts(program);
   if (static_cast<int64_t>(products.size()) != pipeline->products) {
     bool isOne = pipeline->products == 1;

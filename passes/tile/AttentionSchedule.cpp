@@ -23,8 +23,8 @@ tile::DecodeAttentionAttr inlay::chooseDecodeAttention(const AttentionShape &sha
 }
 
 bool inlay::isDecodeAttention(const AttentionShape &shape, int64_t pageSize) {
-  return shape.rows <= 16 && shape.headDim % shape.columnUnit() == 0 && shape.headDim >= 16 && shape.headDim <= 256 &&
-         pageSize % shape.keysPerStep == 0;
+  return shape.rows <= 16 && shape.headDim % decodeColumnUnit(shape.elementBytes) == 0 && shape.headDim >= 16 &&
+         shape.headDim <= 256 && pageSize % shape.keysPerStep == 0;
 }
 
 namespace {
@@ -112,5 +112,5 @@ LogicalResult inlay::requireDecodeAttention(const AttentionLoop &loop) {
       elementBytes(loop.keys) <= 2 && isDecodeAttention(shapeOf(loop), AttentionShape::keysPerCopy))
     return success();
   return refuse(loop) << "; the family decode_attention takes up to 16 rows, " << AttentionShape::keysPerCopy
-                      << " keys a step and heads of 16 to 256 in 8s, in 16 bits, or in 16s with keys of 8 bits";
+                      << " keys a step and heads of 16 to 256 in 8s, in 16 bits, or in 32s with keys of 8 bits";
 }

@@ -44,6 +44,9 @@ tile::PrefillAttentionAttr choosePrefillAttention(const AttentionShape &shape, i
 /// at once when all of them run, each with a tile for `kvHeads` heads of keys.
 int64_t chooseAttentionCluster(int64_t kvHeads, int64_t sequences, tile::TargetAttr target);
 
+/// The columns of a head that the family decode_attention takes are a multiple of this: codes of two instructions are
+/// read together.
+inline int64_t decodeColumnUnit(int64_t elementBytes) { return elementBytes == 1 ? 32 : 8; }
 /// Whether the family decode_attention takes queries of this shape over pages of `pageSize` positions.
 bool isDecodeAttention(const AttentionShape &shape, int64_t pageSize);
 /// The same of the family prefill_attention.

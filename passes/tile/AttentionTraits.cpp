@@ -2,7 +2,6 @@
 
 #include "passes/tile/AttentionTraits.h"
 
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
 
 using namespace mlir;
@@ -29,31 +28,6 @@ int64_t inlay::pageSizeOf(const AttentionLoop &loop) {
   return ::pageSizeOf(keys.getIndices());
 }
 
-/// Whether the masked scores depend on more numbers than the products and constants.
-static bool hasBias(const AttentionLoop &loop) {
-  tile::DotOp scores = loop.scores;
-  SetVector<Value> values;
-  values.insert(loop.masked);
-  for (size_t i = 0; i < values.size(); ++i) {
-    Value value = values[i];
-    Operation *op = value.getDefiningOp();
-    // A number that all scores are multiplied by is a part of their scale.
-    if (value == scores.getResult() || matchPattern(value, m_Constant()) || isa_and_nonnull<tensor::SplatOp>(op))
-      continue;
-    if (!op || !op->hasTrait<OpTrait::Elementwise>())
-      return true;
-    bool hasNumbers = false;
-    for (Value operand : op->getOperands())
-      if (isa<FloatType>(getElementTypeOrSelf(operand.getType()))) {
-        values.insert(operand);
-        hasNumbers = true;
-      }
-    if (!hasNumbers)
-      return true;
-  }
-  return false;
-}
-
 AttentionTraits inlay::traitsOf(const AttentionLoop &loop) {
   tile::GatherOp keys = loop.keys, queries = loop.queries;
   auto bitsOf = [](tile::GatherOp gather) {
@@ -64,7 +38,5 @@ AttentionTraits inlay::traitsOf(const AttentionLoop &loop) {
   traits.elementBits = bitsOf(keys);
   traits.queryBits = bitsOf(queries);
   traits.pageSize = pageSizeOf(loop);
-  traits.hasBias = hasBias(loop);
-  traits.hasSinks = !loop.lastTop.use_empty();
   return traits;
 }

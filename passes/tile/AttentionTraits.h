@@ -11,9 +11,7 @@ struct AttentionTraits {
   int64_t headDim = 0;
   int64_t elementBits = 0; // of keys and values, as the cache stores them
   int64_t queryBits = 0;
-  int64_t pageSize = 0;  // positions of a page, which lie next to each other; 0: unknown
-  bool hasBias = false;  // a term beside the scaled and capped products (ALiBi)
-  bool hasSinks = false; // a term of the sum that is no key's
+  int64_t pageSize = 0; // positions of a page, which lie next to each other; 0: unknown
 };
 
 /// Of an attention that no cluster shares. `heads` is the caller's to set.

@@ -34,7 +34,9 @@ def ApplySchedulePass : Pass<"tile-apply-schedule", "::mlir::ModuleOp"> {
     keeps its program; its lowering divides the work.
 
     Attention gets the tile of its schedule, rows by keys. Its loop over keys, if the schedule has a cluster, is split
-    over the cluster's blocks, which merge their maxima, sums and outputs; the first block stores.
+    over the cluster's blocks, which merge their maxima, sums and outputs; the first block stores. In the family
+    decode_attention each warp has every n-th step of the block's keys, products compute their transposes, and a block
+    stores the part of the results that it has.
 
     `tile.cluster_size` becomes the number of blocks, so that a program that divides its work by it (sampling) takes its
     share; in a cluster of one block, ranks and reductions over the cluster disappear.
@@ -99,10 +101,13 @@ def UnrollClusterPass : Pass<"tile-unroll-cluster", "::inlay::tile::ProgramOp"> 
   let description = [{
     For the cpu target, which has no clusters: a program whose schedule was applied runs there, and can be compared with
     the one that has no schedule. What depends on `tile.cluster_rank` is copied for each rank, and `tile.cluster_reduce`
-    combines the copies in the order of the ranks. It stands in the program's block or in branches that all ranks take
-    alike. The schedule is removed. A program without a cluster stays as it is.
+    combines the copies in the order of the ranks; so does `tile.cluster_merge`. They stand in the program's block or in
+    branches that all ranks take alike. The schedule is removed. Without a cluster it stays.
+
+    A `tile.for_warps` with results becomes a loop that carries what the warps before have merged.
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect"];
+  let dependentDialects = ["::inlay::tile::TileDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+                           "::mlir::scf::SCFDialect"];
 }
 
 #endif // INLAY_PASSES_TILE_PASSES

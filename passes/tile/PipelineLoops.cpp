@@ -139,6 +139,14 @@ static bool canFetchEarly(scf::ForOp loop) {
 
 void PipelineLoopsPass::runOnOperation() {
   tile::Schedule schedule = getOperation().getScheduleAttr();
+  SmallVector<tile::RingOp> ofWarps;
+  getOperation().walk([&](tile::RingOp ring) {
+    if (isa<tile::ForWarpsOp>(ring->getParentOp()))
+      ofWarps.push_back(ring);
+  });
+  for (tile::RingOp ring : ofWarps)
+    if (failed(pipelineRows(ring)))
+      return signalPassFailure();
   SmallVector<tile::WarpRolesOp> all;
   getOperation().walk([&](tile::WarpRolesOp roles) { all.push_back(roles); });
   for (tile::WarpRolesOp roles : all) {

@@ -14,6 +14,13 @@ mlir::FailureOr<mlir::scf::ForOp> skewLoop(mlir::scf::ForOp loop, bool takesTurn
 /// Where elements of a tile are kept under a condition that its first and last column decide for each row, adds a
 /// variant of `block` without the condition (tile.if_all).
 void splitMasks(mlir::Block &block);
+
+/// Blocks that do not take the branches around `op` wait for earlier launches as well, since later ones rely on it.
+void dependOtherwise(mlir::Operation *op);
+
+/// Fetches the cached rows that a warp brings through its ring as far ahead as the ring has slots, the first ones
+/// before `tile.depend`. Fails with a diagnostic where the ring is not used in one loop of its tile.for_warps.
+mlir::LogicalResult pipelineRows(tile::RingOp ring);
 } // namespace inlay
 
 #endif // INLAY_PASSES_TILE_PIPELINING_H

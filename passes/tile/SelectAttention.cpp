@@ -20,25 +20,14 @@ struct Choice {
 };
 } // namespace
 
-/// What the family decode_attention does not take, whatever its shape.
-static Reason refuseTerms(const AttentionTraits &traits) {
-  if (traits.hasBias)
-    return "takes the generic attention: the family decode_attention has no slopes of ALiBi "
-           "or other terms of scores";
-  if (traits.hasSinks)
-    return "takes the generic attention: the family decode_attention has no sinks";
-  return "";
-}
-
 static Reason refuseShape(StringRef steps, const AttentionTraits &traits, StringRef family, int64_t mostHeadDim,
-                          int64_t mostHeads) {
-  bool areCodes = traits.elementBits == 8;
+                          int64_t columnUnit, int64_t mostHeads) {
   std::string text;
   llvm::raw_string_ostream(text) << steps << " take the generic attention: heads of " << traits.headDim << ", "
                                  << traits.elementBits << " bits, " << traits.heads
                                  << " query heads for each of keys, pages of " << traits.pageSize << "; the family "
-                                 << family << " takes heads of 16 to " << mostHeadDim
-                                 << (areCodes ? " in 16s, 8 bits, up to " : " in 8s, 16 bits, up to ") << mostHeads
+                                 << family << " takes heads of 16 to " << mostHeadDim << " in " << columnUnit << "s, "
+                                 << (traits.elementBits == 8 ? 8 : 16) << " bits, up to " << mostHeads
                                  << " query heads, pages of a multiple of " << AttentionShape::keysPerCopy;
   return text;
 }
@@ -50,12 +39,12 @@ static bool hasRuns(const AttentionTraits &traits) {
 
 /// Each sequence has one row, whose heads take the rows of a product; a step of keys is what one warp takes at a time.
 static Choice chooseDecode(const AttentionTraits &traits, int64_t cluster, tile::TargetAttr target) {
-  if (Reason reason = refuseTerms(traits); !reason.empty())
-    return {{}, reason};
   AttentionShape shape{static_cast<int64_t>(llvm::bit_ceil(static_cast<uint64_t>(traits.heads))),
                        AttentionShape::keysPerCopy, traits.headDim, traits.elementBits / 8};
   if (!hasRuns(traits) || !isDecodeAttention(shape, traits.pageSize))
-    return {{}, refuseShape("decode steps", traits, "decode_attention", /*mostHeadDim=*/256, /*mostHeads=*/16)};
+    return {{},
+            refuseShape("decode steps", traits, "decode_attention", /*mostHeadDim=*/256,
+                        decodeColumnUnit(shape.elementBytes), /*mostHeads=*/16)};
   return {chooseDecodeAttention(shape, cluster, target), ""};
 }
 
@@ -63,9 +52,12 @@ static Choice choosePrefill(const AttentionTraits &traits, tile::TargetAttr targ
   tile::CostModelAttr costs = target.costs();
   AttentionShape shape{costs.getPrefillRows(), costs.getPrefillKeys(), traits.headDim};
   shape.keysPerStep = choosePrefillKeys(shape, target);
-  bool isWhole = traits.elementBits == 16 || traits.headDim % 16 == 0; // codes are widened 16 at a time
-  if (!hasRuns(traits) || !isWhole || traits.heads > shape.rows || !isPrefillAttention(shape, traits.pageSize))
-    return {{}, refuseShape("steps of many rows", traits, "prefill_attention", AttentionShape::mostHead, shape.rows)};
+  int64_t columnUnit = traits.elementBits == 8 ? 16 : 8; // codes are widened 16 at a time
+  if (!hasRuns(traits) || traits.headDim % columnUnit != 0 || traits.heads > shape.rows ||
+      !isPrefillAttention(shape, traits.pageSize))
+    return {{},
+            refuseShape("steps of many rows", traits, "prefill_attention", AttentionShape::mostHead, columnUnit,
+                        shape.rows)};
   return {choosePrefillAttention(shape, shape.rows / traits.heads, target), ""};
 }
 

@@ -5,6 +5,7 @@
 #include "mlir/IR/Iterators.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "passes/tile/Passes.h"
+#include "passes/tile/Pipelining.h"
 #include "llvm/ADT/SetVector.h"
 
 namespace inlay {
@@ -216,8 +217,7 @@ static FailureOr<scf::ForOp> outermostUser(Block &block, ArrayRef<tile::RingOp> 
   return loop;
 }
 
-/// Blocks that do not take the branches around `op` wait for earlier launches as well, since later ones rely on it.
-static void dependOtherwise(Operation *op) {
+void inlay::dependOtherwise(Operation *op) {
   for (auto branch = op->getParentOfType<scf::IfOp>(); branch; branch = branch->getParentOfType<scf::IfOp>()) {
     OpBuilder b(op->getContext());
     b.createBlock(&branch.getElseRegion());

@@ -1,6 +1,7 @@
 //===- UnrollCluster.cpp - one block does the work of a cluster ------------===//
 
 #include "dialects/tile/Tile.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -35,6 +36,7 @@ private:
   bool dependsOnRank(Operation *op) const;
   void copy(Operation *op);
   void combine(tile::ClusterReduceOp reduce);
+  void merge(tile::ClusterMergeOp op);
 
   SmallVector<IRMapping> ranks; // from values of the program to those of each rank
   SmallVector<Operation *> copied;
@@ -101,20 +103,56 @@ void ClusterUnroller::combine(tile::ClusterReduceOp reduce) {
   copied.push_back(reduce);
 }
 
+/// Merges two parts of an online softmax: tile.cluster_merge says how.
+static SmallVector<Value> mergePair(ImplicitLocOpBuilder &b, ValueRange x, ValueRange y) {
+  Value top = arith::MaximumFOp::create(b, x[0], y[0]);
+  auto scaled = [&](ValueRange part, unsigned i) -> Value {
+    Value scale = math::Exp2Op::create(b, arith::SubFOp::create(b, part[0], top));
+    if (cast<RankedTensorType>(part[i].getType()).getRank() == 2)
+      scale = tile::BroadcastOp::create(b, part[i].getType(), scale, /*axis=*/1);
+    return arith::MulFOp::create(b, part[i], scale);
+  };
+  SmallVector<Value> merged{top};
+  for (unsigned i : {1, 2})
+    merged.push_back(arith::AddFOp::create(b, scaled(x, i), scaled(y, i)));
+  return merged;
+}
+
+void ClusterUnroller::merge(tile::ClusterMergeOp op) {
+  ImplicitLocOpBuilder b(op.getLoc(), op);
+  SmallVector<Value> merged;
+  for (IRMapping &mapping : ranks) {
+    SmallVector<Value> own;
+    for (Value part : op.getParts())
+      own.push_back(mapping.lookupOrDefault(part));
+    merged = merged.empty() ? own : mergePair(b, merged, own);
+  }
+  op->replaceAllUsesWith(merged);
+  copied.push_back(op);
+}
+
 LogicalResult ClusterUnroller::unroll(Block &block) {
   for (Operation &op : llvm::make_early_inc_range(block)) {
     if (auto reduce = dyn_cast<tile::ClusterReduceOp>(op)) {
       combine(reduce);
       continue;
     }
-    if (contains<tile::ClusterReduceOp>(&op)) {
+    if (auto parts = dyn_cast<tile::ClusterMergeOp>(op)) {
+      merge(parts);
+      continue;
+    }
+    if (contains<tile::ClusterReduceOp>(&op) || contains<tile::ClusterMergeOp>(&op)) {
+      StringRef inner = contains<tile::ClusterReduceOp>(&op) ? "tile.cluster_reduce" : "tile.cluster_merge";
       auto branch = dyn_cast<scf::IfOp>(op);
       if (!branch || branch.getNumResults() != 0)
-        return op.emitError("has a tile.cluster_reduce inside, which tile-unroll-cluster takes from a block of the "
-                            "program or from an scf.if without results");
+        return op.emitError("has a ") << inner
+                                      << " inside, which tile-unroll-cluster takes from a block of the program or "
+                                         "from an scf.if without results";
       if (ranks.front().contains(branch.getCondition()))
-        return op.emitError("has a tile.cluster_reduce inside and a condition that depends on the block's rank; all "
-                            "blocks of a cluster reach a tile.cluster_reduce");
+        return op.emitError("has a ") << inner
+                                      << " inside and a condition that depends on the block's rank; all blocks of a "
+                                         "cluster reach a "
+                                      << inner;
       for (Region &region : branch->getRegions())
         for (Block &inner : region)
           if (failed(unroll(inner)))
@@ -127,11 +165,45 @@ LogicalResult ClusterUnroller::unroll(Block &block) {
   return success();
 }
 
+/// Makes a loop of the warps whose parts of an online softmax are merged.
+static void unrollWarps(tile::ForWarpsOp warps) {
+  ImplicitLocOpBuilder b(warps.getLoc(), warps);
+  auto index = [&](int64_t value) { return arith::ConstantIndexOp::create(b, value).getResult(); };
+  SmallVector<Value> nothing;
+  for (Type type : warps.getResultTypes()) {
+    auto tile = cast<RankedTensorType>(type);
+    bool isTop = nothing.empty();
+    APFloat value = isTop ? APFloat::getInf(APFloat::IEEEsingle(), /*Negative=*/true) : APFloat(0.0f);
+    nothing.push_back(arith::ConstantOp::create(b, DenseElementsAttr::get(tile, value)));
+  }
+  auto loop = scf::ForOp::create(b, index(0), index(warps.getCount()), index(1), nothing);
+  Block &body = warps.getBody().front();
+  auto yield = cast<tile::YieldOp>(body.getTerminator());
+  b.setInsertionPoint(yield);
+  scf::YieldOp::create(b, mergePair(b, loop.getRegionIterArgs(), yield.getValues()));
+  yield.erase();
+  warps.getWarp().replaceAllUsesWith(loop.getInductionVar());
+  loop.getBody()->getOperations().splice(loop.getBody()->end(), body.getOperations());
+  warps.replaceAllUsesWith(loop.getResults());
+  warps.erase();
+}
+
 void UnrollClusterPass::runOnOperation() {
   tile::ProgramOp program = getOperation();
   int64_t blocks = tile::clusterOf(program);
-  if (blocks == 1)
+  SmallVector<tile::ForWarpsOp> merged;
+  auto findMerged = [&] {
+    program.walk([&](tile::ForWarpsOp warps) {
+      if (warps.getNumResults() > 0)
+        merged.push_back(warps);
+    });
+  };
+  if (blocks == 1) {
+    findMerged();
+    for (tile::ForWarpsOp warps : merged)
+      unrollWarps(warps);
     return;
+  }
   if (contains<tile::ClusterSizeOp>(program)) {
     program.emitError("asks for the number of blocks of its cluster; run tile-apply-schedule first");
     return signalPassFailure();
@@ -140,5 +212,8 @@ void UnrollClusterPass::runOnOperation() {
   if (failed(unroller.unroll(program.getBody().front())))
     return signalPassFailure();
   unroller.finish();
+  findMerged();
+  for (tile::ForWarpsOp warps : merged)
+    unrollWarps(warps);
   program.removeScheduleAttr();
 }

@@ -23,7 +23,11 @@ LayoutAssignment::LayoutAssignment(ProgramOp program) : computed(program) {
     }
   });
   // Products: up to 16 rows a warp, more warps where accumulators are large. Rows: a few registers a thread.
-  if (rows > 0)
+  Schedule schedule = program.getScheduleAttr();
+  std::optional<PipelineShape> pipeline = schedule ? schedule.getPipeline() : std::nullopt;
+  if (pipeline && pipeline->producers == 0)
+    warpBits = log2Ceil(pipeline->consumers);
+  else if (rows > 0)
     warpBits = rows * widestProduct > 64 * 128 || widestProduct > 128 ? 3 : 2;
   else
     warpBits = std::clamp(log2Ceil(largest / 8) - 5, 2, 4);
@@ -39,17 +43,39 @@ SmallVector<Operation *> LayoutAssignment::usersOf(Value tile) const {
 
 Layout LayoutAssignment::sums(DotOp dot) const {
   ArrayRef<int64_t> shape = dot.getType().getShape();
-  return sumsLayout(*mmaOf(dot), shape[0], shape[1], rowWarpBits, warpBits - rowWarpBits);
+  if (std::optional<SlotOrder> order = slotOrderOf(dot))
+    return slotSums(*mmaOf(dot), *order, shape[0], shape[1]);
+  int warpRows = std::min(rowWarpBits, warpBits);
+  return sumsLayout(*mmaOf(dot), shape[0], shape[1], warpRows, warpBits - warpRows);
 }
 
 Layout LayoutAssignment::left(DotOp dot) const {
   ArrayRef<int64_t> shape = cast<RankedTensorType>(dot.getLhs().getType()).getShape();
-  return leftLayout(*mmaOf(dot), shape[0], shape[1], rowWarpBits, warpBits - rowWarpBits);
+  int warpRows = std::min(rowWarpBits, warpBits);
+  return leftLayout(*mmaOf(dot), shape[0], shape[1], warpRows, warpBits - warpRows);
 }
 
 Layout LayoutAssignment::blocked(RankedTensorType type) const {
   unsigned bits = std::max(8u, type.getElementTypeBitWidth());
   return blockedLayout(type.getShape(), 128 / bits, warpBits);
+}
+
+/// Whether single elements of a tile are extracted, here or where loops and branches carry it.
+static bool isExtracted(Value tile, llvm::DenseSet<Value> &visited) {
+  if (!visited.insert(tile).second)
+    return false;
+  return llvm::any_of(tile.getUses(), [&](OpOperand &use) {
+    Operation *user = use.getOwner();
+    if (isa<tensor::ExtractOp>(user))
+      return true;
+    if (auto loop = dyn_cast<scf::ForOp>(user))
+      return isExtracted(loop.getTiedLoopRegionIterArg(&use), visited);
+    if (!isa<scf::YieldOp>(user))
+      return false;
+    auto loop = dyn_cast<scf::ForOp>(user->getParentOp());
+    return isExtracted(user->getParentOp()->getResult(use.getOperandNumber()), visited) ||
+           (loop && isExtracted(loop.getRegionIterArg(use.getOperandNumber()), visited));
+  });
 }
 
 Layout LayoutAssignment::of(Value tile) {
@@ -66,6 +92,10 @@ Layout LayoutAssignment::of(Value tile) {
       if (isElementwise(user) && user->getNumOperands() > 1)
         layout = of(user->getResult(0));
     }
+  // Single elements are taken from the lanes that have them.
+  llvm::DenseSet<Value> followed;
+  if (!layout && cast<RankedTensorType>(tile.getType()).getRank() == 1 && isExtracted(tile, followed))
+    layout = blockedLayout(cast<RankedTensorType>(tile.getType()).getShape(), 1, warpBits);
   // In a warp, a tile that would take any layout takes that of what is computed from it, up to the store: so a chain
   // of ops on 32 and 16 bits has one.
   if (!layout && warpBits == 0 && inProgress.insert(tile).second) {

@@ -62,6 +62,8 @@ private:
   LogicalResult collectDequantize(DequantizeOp op);
   LogicalResult collectSlice(tensor::ExtractSliceOp slice);
   LogicalResult collectParts(ForWarpsOp op);
+  LogicalResult collectMerge(ClusterMergeOp op);
+  void keepMerged(ValueRange merged, const Layout &layout);
   LogicalResult collectOther(Operation *op);
 };
 } // namespace
@@ -81,10 +83,15 @@ LogicalResult Demands::collect(Operation *op) {
       })
       .Case([&](DotOp dot) {
         Layout sums = assignment.sums(dot);
-        want(dot.getLhsMutable(), assignment.left(dot));
         want(dot.getAccumulatorMutable(), sums);
-        if (!shared.contains(dot.getRhs()))
-          want(dot.getRhsMutable(), assignment.readBy(dot.getRhs()));
+        if (std::optional<SlotOrder> order = slotOrderOf(dot)) {
+          ArrayRef<int64_t> rhs = tileType(dot.getRhs()).getShape();
+          want(dot.getRhsMutable(), slotRight(*mmaOf(dot), *order, rhs[0], rhs[1]));
+        } else {
+          want(dot.getLhsMutable(), assignment.left(dot));
+          if (!shared.contains(dot.getRhs()))
+            want(dot.getRhsMutable(), assignment.readBy(dot.getRhs()));
+        }
         keep(dot.getResult(), sums);
         return success();
       })
@@ -109,6 +116,10 @@ LogicalResult Demands::collect(Operation *op) {
         return success();
       })
       .Case([&](TransposeOp turn) {
+        if (auto encoding = shared.find(turn.getValue()); encoding != shared.end()) {
+          shared.insert({turn.getResult(), transposedShared(cast<SharedAttr>(encoding->second))});
+          return success();
+        }
         Layout layout = assignment.of(turn.getResult());
         want(turn.getValueMutable(), layout.transposed());
         keep(turn.getResult(), layout);
@@ -154,7 +165,7 @@ LogicalResult Demands::collect(Operation *op) {
         if (!shared.contains(clear.getTile()))
           return clear.emitOpError("clears rows of a tile that is in no slot of a ring");
         want(clear.getHeldMutable(),
-             layoutOfRuns(tileType(clear.getHeld()).getDimSize(0), clear.getRun(), assignment.warps()));
+             layoutOfCleared(tileType(clear.getHeld()).getDimSize(0), clear.getRun(), assignment.warps()));
         shared.insert({clear.getResult(), shared.lookup(clear.getTile())});
         return success();
       })
@@ -175,8 +186,16 @@ LogicalResult Demands::collect(Operation *op) {
       })
       .Case([&](tensor::ExtractSliceOp slice) { return collectSlice(slice); })
       .Case([&](tensor::ExtractOp extract) {
-        want(extract.getTensorMutable(), assignment.blocked(tileType(extract.getTensor())));
+        RankedTensorType type = tileType(extract.getTensor());
+        want(extract.getTensorMutable(), type.getNumElements() > 1
+                                             ? blockedLayout(type.getShape(), 1, assignment.warps())
+                                             : assignment.blocked(type));
         return success();
+      })
+      .Case([&](ClusterMergeOp merge) { return collectMerge(merge); })
+      .Case([](UnwrittenOp unwritten) {
+        return unwritten.emitOpError(
+            "stands before a loop without rings; run tile-assign-stages and tile-pipeline first");
       })
       .Case([&](WarpRolesOp roles) {
         if (failed(collect(roles.getConsume(), roles.getConsumers())) ||
@@ -255,7 +274,40 @@ LogicalResult Demands::collectParts(ForWarpsOp op) {
     assignment.set(part, *layoutOf(own));
     keep(part, *layoutOf(own));
   }
-  return collect(op.getBody(), /*warps=*/1);
+  if (failed(collect(op.getBody(), /*warps=*/1)))
+    return failure();
+  if (op.getNumResults() == 0)
+    return success();
+  int before = assignment.enter(0);
+  for (OpOperand &part : op.getBody().front().getTerminator()->getOpOperands())
+    want(part, assignment.of(part.get()));
+  assignment.enter(before);
+  // Neighbours of a row in a thread, as far as all threads have some.
+  RankedTensorType out = tileType(op.getResult(2));
+  int64_t threads = int64_t(32) << before, vector = std::clamp<int64_t>(out.getNumElements() / threads, 1, 4);
+  keepMerged(op.getResults(), blockedLayout(out.getShape(), llvm::bit_floor(static_cast<uint64_t>(vector)), before));
+  return success();
+}
+
+/// Maxima, sums and outputs that were merged, with the outputs in `layout`.
+void Demands::keepMerged(ValueRange merged, const Layout &layout) {
+  for (Value tile : merged) {
+    Layout own = tileType(tile).getRank() == 2 ? layout : layout.slice(1);
+    assignment.set(tile, own);
+    keep(tile, own);
+  }
+}
+
+LogicalResult Demands::collectMerge(ClusterMergeOp op) {
+  int64_t blocks = clusterOf(op->getParentOfType<ProgramOp>());
+  if (!llvm::isPowerOf2_64(blocks))
+    return op.emitOpError() << "over a cluster of " << blocks
+                            << " blocks has no CUDA lowering; expected a power of two";
+  for (OpOperand &part : op.getPartsMutable())
+    want(part, assignment.of(part.get()));
+  keepMerged(op.getResults(),
+             dividedLayout(tileType(op.getResult(2)).getShape(), assignment.warps(), log2Ceil(blocks)));
+  return success();
 }
 
 LogicalResult Demands::collectLoop(scf::ForOp loop) {
@@ -310,6 +362,10 @@ LogicalResult Demands::collectVariants(IfAllOp branch) {
 }
 
 LogicalResult Demands::collectOther(Operation *op) {
+  if (op->getNumResults() == 1 && isWidenedSlot(op->getResult(0))) {
+    shared.insert({op->getResult(0), shared.lookup(op->getOperand(0))});
+    return success();
+  }
   if (op->getNumResults() == 1 && assignment.isInline(op->getResult(0))) {
     if (auto constant = dyn_cast<arith::ConstantOp>(op);
         constant && !cast<DenseElementsAttr>(constant.getValue()).isSplat())
@@ -388,7 +444,8 @@ Value Rewriter::again(Operation *op, const Layout &layout) {
 Value Rewriter::converted(Value tile, const Layout &from, const Layout &to) {
   OpBuilder b(tile.getContext());
   b.setInsertionPointAfterValue(tile);
-  conversions += conversionOf(from, to) != LayoutConversion::Registers;
+  bool isInstruction = tileType(tile).getElementTypeBitWidth() == 16 && isMatrixTransposed(from, to);
+  conversions += !isInstruction && conversionOf(from, to) != LayoutConversion::Registers;
   return ConvertLayoutOp::create(b, tile.getLoc(), withLayout(tileType(tile), to), tile);
 }
 

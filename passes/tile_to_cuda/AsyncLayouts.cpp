@@ -13,6 +13,14 @@ Layout inlay::layoutOfRuns(int64_t rows, int64_t run, int warpBits) {
          Layout::broadcast(Lane, 5 - runBits) * Layout::broadcast(Warp, warpBits);
 }
 
+Layout inlay::layoutOfCleared(int64_t rows, int64_t run, int warpBits) {
+  if (warpBits > 0)
+    return layoutOfRuns(rows, run, warpBits);
+  int rowBits = std::min(5, log2Ceil(rows));
+  return Layout::broadcast(Lane, 5 - rowBits) * Layout::identity(Lane, rowBits, Dim0) *
+         Layout::identity(Register, log2Ceil(rows) - rowBits, Dim0);
+}
+
 Layout inlay::layoutOfLeft(mlir::RankedTensorType tile, int warpBits) {
   // 64 rows are 6 bits, of which lanes and the 4 warps of a warpgroup have some.
   constexpr int chunkBits = 3, warpsOfGroup = 2, rowBits = 6;

@@ -6,6 +6,8 @@
 #include "passes/tile_to_cuda/MmaInstructions.h"
 
 namespace inlay {
+/// For each row of a tile whose rows are cleared: whether it is held. Of a warp that is alone, each lane has a row.
+Layout layoutOfCleared(int64_t rows, int64_t run, int warpBits);
 /// Numbers of rows, of which lane l holds those of run l, one in each register.
 Layout layoutOfRuns(int64_t rows, int64_t run, int warpBits);
 /// A left operand on its way to shared memory: each warpgroup has its 64 rows, a thread 8 neighbours at a time.

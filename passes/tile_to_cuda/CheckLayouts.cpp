@@ -20,8 +20,15 @@ static bool isInShared(Value tile) { return isa_and_nonnull<SharedAttr>(tileType
 /// Whether an op may take or give a tile in shared memory there.
 static bool mayBeShared(OpOperand &operand) {
   Operation *op = operand.getOwner(), *source = operand.get().getDefiningOp();
-  if (auto dot = dyn_cast<DotOp>(op))
-    return operand == dot.getRhsMutable() && isa_and_nonnull<LoadOp, GatherOp>(source);
+  if (auto dot = dyn_cast<DotOp>(op)) {
+    bool isSlot = operand == dot.getLhsMutable() &&
+                  (isa_and_nonnull<ClearRowsOp, TransposeOp, WaitOp>(source) || isWidenedSlot(operand.get()));
+    return isSlot || (operand == dot.getRhsMutable() && isa_and_nonnull<LoadOp, GatherOp>(source));
+  }
+  if (isa<TransposeOp>(op))
+    return isa_and_nonnull<ClearRowsOp, WaitOp>(source) || isWidenedSlot(operand.get());
+  if (isa<arith::ExtFOp>(op))
+    return isWidenedSlot(op->getResult(0));
   if (auto dot = dyn_cast<DotAsyncOp>(op))
     return operand != dot.getAccumulatorMutable() && isa_and_nonnull<ClearRowsOp, StageOp, WaitOp>(source);
   if (auto clear = dyn_cast<ClearRowsOp>(op))
@@ -32,7 +39,9 @@ static bool mayBeShared(OpResult result) {
   Operation *op = result.getOwner();
   if (auto reduce = dyn_cast<ClusterReduceOp>(op))
     return isKeptInShared(reduce.getValue());
-  return isCopiedToShared(op) || isa<ClearRowsOp, StageOp, WaitOp, WarpRolesOp>(op);
+  if (auto turn = dyn_cast<TransposeOp>(op))
+    return isInShared(turn.getValue());
+  return isCopiedToShared(op) || isWidenedSlot(result) || isa<ClearRowsOp, StageOp, WaitOp, WarpRolesOp>(op);
 }
 
 /// Warps among which the tiles of a block are divided.
@@ -53,7 +62,9 @@ static LogicalResult checkTile(Value tile, Operation *op, bool mayBeShared, std:
   std::optional<Layout> layout = tile::layoutOf(tile);
   if (!layout)
     return op->emitOpError("has a tile without a layout; run tile-assign-layouts first");
-  if (layout->bits(LayoutDim::Block) != 0)
+  bool mayBeDivided = isElementwise(op) || isa<arith::ConstantOp, BroadcastOp, ClusterMergeOp, GatherOp, IotaOp, LoadOp,
+                                               ScatterOp, StoreOp, tensor::SplatOp>(op);
+  if (layout->bits(LayoutDim::Block) != 0 && !mayBeDivided)
     return op->emitOpError("has a tile that is divided among the blocks of a cluster; expected the same in each");
   if (warps && layout->bits(LayoutDim::Warp) != log2Ceil(*warps))
     return op->emitOpError() << "has a tile that is divided among " << layout->size(LayoutDim::Warp)
@@ -78,6 +89,12 @@ static bool isReduced(Value from, Value to, int axis) {
   return isReducible(registerLayout(from), axis) && registerLayout(to) == registerLayout(from).slice(axis);
 }
 
+/// Whether the threads that have an output of an online softmax have the maximum and the sum of its row.
+static bool areMerged(ValueRange parts) {
+  Layout rows = registerLayout(parts[2]).slice(1);
+  return registerLayout(parts[0]) == rows && registerLayout(parts[1]) == rows;
+}
+
 /// Whether the layouts of an op's tiles fit each other. Each is known to be in registers, or where it may be shared.
 static bool doFit(Operation *op, int64_t warps) {
   auto indicesFit = [](Value tile, Value indices) {
@@ -100,6 +117,9 @@ static bool doFit(Operation *op, int64_t warps) {
         return registerLayout(broadcast.getValue()) == registerLayout(broadcast.getResult()).slice(broadcast.getAxis());
       })
       .Case([&](TransposeOp turn) {
+        if (isInShared(turn.getValue()))
+          return tileType(turn.getResult()).getEncoding() ==
+                 transposedShared(cast<SharedAttr>(tileType(turn.getValue()).getEncoding()));
         return registerLayout(turn.getValue()) == registerLayout(turn.getResult()).transposed();
       })
       .Case([&](DeinterleaveOp split) {
@@ -111,6 +131,11 @@ static bool doFit(Operation *op, int64_t warps) {
                registerLayout(op.getScales()) == operands->groups &&
                (!op.getZeros() || registerLayout(op.getZeros()) == operands->groups);
       })
+      .Case([&](ClusterMergeOp merge) { return areMerged(merge.getParts()) && areMerged(merge.getResults()); })
+      .Case([&](ForWarpsOp op) {
+        return op.getNumResults() == 0 ||
+               (areMerged(op.getResults()) && areMerged(op.getBody().front().getTerminator()->getOperands()));
+      })
       .Case([&](ClusterReduceOp reduce) { return reduce.getValue().getType() == reduce.getResult().getType(); })
       .Case([&](DotOp dot) {
         const MmaInstruction *mma = mmaOf(dot);
@@ -119,6 +144,12 @@ static bool doFit(Operation *op, int64_t warps) {
         // Any division of rows and columns over the warps.
         ArrayRef<int64_t> sums = tileType(dot.getResult()).getShape(), lhs = tileType(dot.getLhs()).getShape();
         int bits = log2Ceil(warps);
+        if (isInShared(dot.getLhs())) {
+          std::optional<SlotOrder> order = slotOrderOf(dot);
+          return order && dot.getTransposeRhs() && !isInShared(dot.getRhs()) && bits == 0 &&
+                 registerLayout(dot.getResult()) == slotSums(*mma, *order, sums[0], sums[1]) &&
+                 registerLayout(dot.getRhs()) == slotRight(*mma, *order, sums[1], lhs[1]);
+        }
         for (int rowBits = 0; rowBits <= bits; ++rowBits)
           if (registerLayout(dot.getResult()) == sumsLayout(*mma, sums[0], sums[1], rowBits, bits - rowBits) &&
               registerLayout(dot.getLhs()) == leftLayout(*mma, lhs[0], lhs[1], rowBits, bits - rowBits))
@@ -153,7 +184,7 @@ static bool doFit(Operation *op, int64_t warps) {
       })
       .Case([&](ClearRowsOp clear) {
         return registerLayout(clear.getHeld()) ==
-               layoutOfRuns(tileType(clear.getHeld()).getDimSize(0), clear.getRun(), log2Ceil(warps));
+               layoutOfCleared(tileType(clear.getHeld()).getDimSize(0), clear.getRun(), log2Ceil(warps));
       })
       .Case([&](tensor::ExtractSliceOp slice) {
         if (auto shared = dyn_cast<SharedAttr>(tileType(slice.getSource()).getEncoding()))

@@ -39,14 +39,29 @@ bool inlay::isKeptInShared(Value tile) {
   return isa_and_nonnull<StageOp, WarpRolesOp>(op);
 }
 
+bool inlay::isWidenedSlot(Value tile) {
+  auto wide = tile.getDefiningOp<arith::ExtFOp>();
+  return wide && isa_and_nonnull<WaitOp, ClearRowsOp>(wide.getIn().getDefiningOp());
+}
+
 bool inlay::isPulled(Value tile) {
   if (auto slice = tile.getDefiningOp<tensor::ExtractSliceOp>())
     return isKeptInShared(slice.getSource());
   return isOfUnwrittenMemory(tile.getDefiningOp());
 }
 
+/// Whether single elements of several are taken from the threads that have them.
+static bool isExtracted(Operation *op) {
+  return op->getNumResults() == 1 && llvm::any_of(op->getUsers(), [](Operation *user) {
+           auto extract = dyn_cast<tensor::ExtractOp>(user);
+           return extract && extract.getTensor().getType().getNumElements() > 1;
+         });
+}
+
 ComputedTiles::ComputedTiles(ProgramOp program) {
   program.walk([&](Operation *op) {
+    if (isExtracted(op))
+      return;
     bool isComputed = isa<arith::ConstantOp, tensor::SplatOp, IotaOp, BroadcastOp>(op)
                           ? isa<RankedTensorType>(op->getResult(0).getType())
                           : isElementwise(op) && llvm::all_of(op->getOperands(), [&](Value operand) {

@@ -28,6 +28,8 @@ bool isOfUnwrittenMemory(mlir::Operation *op);
 bool isKeptInShared(mlir::Value tile);
 
 /// Whether the tile is read into registers where it is used first: a load of unwritten memory, or a slice of a tile in
+/// Whether `tile` is the tile of a slot, widened: it stays there as it is and is widened where it is multiplied.
+bool isWidenedSlot(mlir::Value tile);
 /// shared memory.
 bool isPulled(mlir::Value tile);
 

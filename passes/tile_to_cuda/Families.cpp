@@ -18,12 +18,9 @@ struct Family {
 /// The lowering that takes programs with `schedule`; null where none does.
 static FamilyLowering loweringOf(tile::Schedule schedule) {
   static const Family families[] = {
-      {TypeID::get<tile::DecodeAttentionAttr>(), lowerDecodeAttention},
-      {TypeID::get<tile::GemmAttr>(), lowerGeneric},
-      {TypeID::get<tile::GenericAttr>(), lowerGeneric},
-      {TypeID::get<tile::MatvecAttr>(), lowerMatvec},
-      {TypeID::get<tile::PrefillAttentionAttr>(), lowerGeneric},
-      {TypeID::get<tile::SwapAbAttr>(), lowerGeneric},
+      {TypeID::get<tile::DecodeAttentionAttr>(), lowerGeneric},  {TypeID::get<tile::GemmAttr>(), lowerGeneric},
+      {TypeID::get<tile::GenericAttr>(), lowerGeneric},          {TypeID::get<tile::MatvecAttr>(), lowerMatvec},
+      {TypeID::get<tile::PrefillAttentionAttr>(), lowerGeneric}, {TypeID::get<tile::SwapAbAttr>(), lowerGeneric},
   };
   if (!schedule)
     return lowerGeneric;

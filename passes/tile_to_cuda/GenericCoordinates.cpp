@@ -125,7 +125,7 @@ Value GenericLowering::image(Value source, ArrayRef<int64_t> components) {
 /// The part of a coordinate that the thread alone decides, computed once at the kernel's start.
 Value GenericLowering::threadCoordinate(const Layout &layout, int dim) {
   using enum LayoutDim;
-  Layout key = layout.restricted({Lane, Warp});
+  Layout key = layout.restricted({Lane, Warp, Block});
   for (auto &[known, value] : coordinates)
     if (known.first == key && known.second == dim)
       return value;
@@ -134,6 +134,8 @@ Value GenericLowering::threadCoordinate(const Layout &layout, int dim) {
   SmallVector<int64_t> lanes = layout.components(Lane, tile::dimension(dim));
   SmallVector<int64_t> warps = layout.components(Warp, tile::dimension(dim));
   Value value = joined(image(lane, lanes), bitsOf(lanes), image(warp, warps), bitsOf(warps));
+  if (SmallVector<int64_t> blocks = layout.components(Block, tile::dimension(dim)); bitsOf(blocks) != 0)
+    value = joined(value, bitsOf(lanes) | bitsOf(warps), image(clusterRank(), blocks), bitsOf(blocks));
   coordinates.push_back({{key, dim}, value});
   return value;
 }
@@ -141,8 +143,9 @@ Value GenericLowering::threadCoordinate(const Layout &layout, int dim) {
 Value GenericLowering::coordinate(const Layout &layout, int dim, Value reg) {
   Value sum = threadCoordinate(layout, dim);
   SmallVector<int64_t> registers = layout.components(LayoutDim::Register, tile::dimension(dim));
-  int64_t ofThread = bitsOf(layout.components(LayoutDim::Lane, tile::dimension(dim))) |
-                     bitsOf(layout.components(LayoutDim::Warp, tile::dimension(dim)));
+  int64_t ofThread = 0;
+  for (LayoutDim in : {LayoutDim::Lane, LayoutDim::Warp, LayoutDim::Block})
+    ofThread |= bitsOf(layout.components(in, tile::dimension(dim)));
   if (!matchPattern(reg, m_Zero()))
     sum = joined(sum, ofThread, image(reg, registers), bitsOf(registers));
   return sum ? sum : index(0);
@@ -177,5 +180,6 @@ Value GenericLowering::onlyOneHolder(const Layout &layout) {
     Value masked = arith::AndIOp::create(b, loc, source, index(mask));
     return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, masked, index(0));
   };
-  return both(firstOf(lane, LayoutDim::Lane), firstOf(warp, LayoutDim::Warp));
+  Value isFirst = both(firstOf(lane, LayoutDim::Lane), firstOf(warp, LayoutDim::Warp));
+  return layout.freeBits(LayoutDim::Block) ? both(isFirst, firstOf(clusterRank(), LayoutDim::Block)) : isFirst;
 }

@@ -5,7 +5,8 @@
 // (GenericValues.cpp), memory (GenericMemory.cpp), products (GenericProducts.cpp),
 // codes of quantized weights (GenericDequantize.cpp), reductions (GenericReductions.cpp), loops and branches
 // (GenericControl.cpp), rings (GenericRings.cpp), products of warpgroups (GenericAsync.cpp), work of warps
-// (GenericWarps.cpp), and which of these an op goes to (LowerGeneric.cpp).
+// (GenericWarps.cpp), warps that fetch for themselves (GenericWarpRings.cpp), parts of an online softmax
+// (GenericMerges.cpp), and which of these an op goes to (LowerGeneric.cpp).
 //
 //===----------------------------------------------------------------------===//
 
@@ -48,6 +49,19 @@ struct RingState {
   llvm::SmallVector<mlir::Value> buffers; // one for each tile of a slot
   mlir::Value full, empty;
   RingCursor producer, consumer, released;
+  bool isOfWarp = false;
+};
+
+/// Where warps leave their parts of an online softmax: outputs, `partPitch` elements from one warp to the next, and a
+/// maximum and a sum for each warp and row.
+struct MergeMemory {
+  mlir::Value parts, rowStats;
+  int64_t partPitch = 0;
+};
+
+/// Where other blocks of the cluster leave theirs: those that this block finishes, and the maxima and sums of all rows.
+struct MergeInbox {
+  mlir::Value outs, stats, received;
 };
 
 /// mbarriers, one for each warpgroup of the consumers, and the parity of their phase (a variable).
@@ -112,6 +126,7 @@ private:
   Value less(Value x, Value y) { return mlir::arith::CmpIOp::create(b, loc, mlir::arith::CmpIPredicate::slt, x, y); }
   Value always() { return mlir::arith::ConstantIntOp::create(b, loc, 1, 1); }
   Value special(cuda::Special which) { return cuda::SpecialOp::create(b, loc, b.getIndexType(), which); }
+  void where(Value condition, llvm::function_ref<void()> body);
   void unrolled(int64_t count, llvm::function_ref<void(Value)> body);
   Value local(int64_t count, Type element, llvm::StringRef name);
   Value get(Value array, Value i) {
@@ -165,6 +180,24 @@ private:
   LogicalResult widenRows(tile::FetchRowsOp op);
   LogicalResult clearRows(tile::ClearRowsOp op);
   void meetWarpgroup();
+
+  // Warps that fetch for themselves.
+  LogicalResult warpRing(tile::RingOp op);
+  LogicalResult fetchOfWarp(tile::FetchOp op);
+  LogicalResult clearRowsOfWarp(tile::ClearRowsOp op);
+  Value packRight(Value tile, int64_t inner, int64_t innerOfStep);
+  LogicalResult dotOfSlot(tile::DotOp op);
+  Value transposeMatrices(Value array, Type element);
+
+  // Parts of an online softmax.
+  static int64_t partBytes(tile::ForWarpsOp op);
+  LogicalResult storeParts(tile::ForWarpsOp op, MergeMemory &memory);
+  void mergeParts(mlir::ValueRange results, int64_t count, int64_t lanes,
+                  llvm::function_ref<Value(Value, Value)> statsOf, llvm::function_ref<Value(Value, Value)> outsOf,
+                  int64_t width);
+  void mergeWarps(tile::ForWarpsOp op, const MergeMemory &memory);
+  void announceMerge(tile::ClusterMergeOp op);
+  LogicalResult clusterMerge(tile::ClusterMergeOp op);
 
   // Products of warpgroups.
   LogicalResult stageLeft(tile::StageOp op);
@@ -227,6 +260,8 @@ private:
   ThreadGroup threads;
   llvm::MapVector<Value, RingState> rings;
   llvm::DenseMap<Value, std::pair<Value, Value>> ringTiles; // tiles that wgmma can read: buffer and first element
+  llvm::DenseMap<Operation *, std::pair<Value, int64_t>> ringsOfWarps; // of a tile.for_warps, and a warp's bytes
+  MergeInbox inbox;
   WarpgroupBarriers turns, meetings;
   llvm::DenseMap<Value, KeptTile> kept;
   /// Sums that the first product of a loop overwrites: whether this product is a later one.

@@ -73,23 +73,16 @@ Value GenericLowering::loadArray(Operation *op) {
     prepare(access.indices);
   Value array = local(layout.size(LayoutDim::Register), type.getElementType(), "loaded");
   Value pointer = scalar(access.view);
-  unrolled(layout.size(LayoutDim::Register) / width, [&](Value i) {
+  unrolled(llvm::divideCeil(liveRegisters(layout, type.getShape()), width), [&](Value i) {
     Value reg = mul(i, width);
     auto [offset, inside] = place(op, access.view, access.offsets, access.indices, layout, type.getShape(), reg);
-    std::string callee = "load_vector<" + std::to_string(width) + ">";
-    if (threads.group != ThreadGroup::Warp || !inside) {
-      call(callee, "tile.h", {address(array, reg), pointerAt(pointer, offset), inside ? inside : always()});
-      return;
-    }
-    // Reads the first element for one that is not there, so that many loads in a row have no branches.
-    Value zero = arith::ConstantIntOp::create(b, loc, 0, 64);
-    Value safe = arith::SelectOp::create(b, loc, inside, offset, zero);
-    call(callee, "tile.h", {address(array, reg), pointerAt(pointer, safe), always()});
-    Value none = arith::ConstantOp::create(b, loc, b.getZeroAttr(type.getElementType()));
-    for (int64_t i = 0; i < width; ++i) {
-      Value at = add(reg, index(i));
-      set(arith::SelectOp::create(b, loc, inside, get(array, at), none), array, at);
-    }
+    std::string vector = "<" + std::to_string(width) + ">";
+    if (threads.group == ThreadGroup::Warp && inside)
+      // Without branches, so that many loads in a row are under way together.
+      call("load_vector_or_zero" + vector, "tile.h", {address(array, reg), pointer, offset, inside});
+    else
+      call("load_vector" + vector, "tile.h",
+           {address(array, reg), pointerAt(pointer, offset), inside ? inside : always()});
   });
   return array;
 }

@@ -12,6 +12,8 @@ using namespace mlir;
 using namespace inlay;
 
 LogicalResult GenericLowering::dot(tile::DotOp op) {
+  if (ringTiles.contains(op.getLhs()))
+    return dotOfSlot(op);
   RankedTensorType lhsType = tileType(op.getLhs()), rhsType = tileType(op.getRhs());
   Type element = lhsType.getElementType();
   const MmaInstruction &mma = *mmaOf(op);

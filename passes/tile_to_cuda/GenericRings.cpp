@@ -20,6 +20,22 @@ using tile::kAtomBytes, tile::kAtomColumns, tile::kGroupRows;
 // Tensor maps
 //===----------------------------------------------------------------------===//
 
+/// The map of rows of a cache, in boxes of a run of rows x a slab.
+static FailureOr<cuda::TensorMapAttr> tensorMapOfRows(Operation *fetch, Value source, int64_t run) {
+  auto view = cast<tile::ViewType>(source.getType());
+  int64_t columns = view.getShape()[1];
+  int64_t bytes = bytesOf(view.getElementType());
+  if (bytes > 2 || !isa<FloatType>(view.getElementType()) || columns * bytes % 16 != 0)
+    return fetch->emitError("reads rows of ")
+           << view << "; TMA takes elements of 16 or 8 bits and rows of a multiple of 16 bytes";
+  // How many rows a cache has is known when the engine is loaded; page numbers are the host's.
+  return cuda::TensorMapAttr::get(fetch->getContext(), cast<BlockArgument>(source).getArgNumber(),
+                                  view.getElementType(), {columns, std::numeric_limits<int32_t>::max()},
+                                  /*capacity=*/std::nullopt, /*strides=*/{columns * bytes},
+                                  /*box=*/{tile::kSlabBytes / bytes, run}, /*swizzle=*/tile::kSlabBytes,
+                                  /*l2Promotion=*/256);
+}
+
 /// The map of the memory that `fetch` reads, in boxes of its tile: weights as they are packed, whose atoms are swizzled
 /// already, and rows under the 128-byte swizzle.
 static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
@@ -28,6 +44,8 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
   auto tile = cast<RankedTensorType>(fetch.getRing().getType().getTiles()[fetch.getTile()]);
   unsigned argument = cast<BlockArgument>(fetch.getView()).getArgNumber();
   int64_t columns = view.getShape()[1], tileRows = tile.getDimSize(0), tileColumns = tile.getDimSize(1);
+  if (view.getProvenance() == tile::Provenance::Kv)
+    return tensorMapOfRows(fetch, fetch.getView(), tileRows);
   if (view.getElementType().getIntOrFloatBitWidth() != 16 || tileColumns != kAtomColumns)
     return fetch.emitError("brings ") << tile.dropEncoding() << "; expected rows of " << kAtomColumns
                                       << " elements of 16 bits";
@@ -57,28 +75,13 @@ static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchOp fetch) {
                                   /*box=*/{tileColumns, tileRows}, /*swizzle=*/128, /*l2Promotion=*/256);
 }
 
-/// The map of rows of a cache, in boxes of a run of rows x a slab.
-static FailureOr<cuda::TensorMapAttr> tensorMapOf(tile::FetchRowsOp fetch) {
-  auto view = cast<tile::ViewType>(fetch.getView().getType());
-  int64_t columns = view.getShape()[1];
-  if (view.getElementType().getIntOrFloatBitWidth() != 16 || columns % 8 != 0)
-    return fetch.emitError("reads rows of ")
-           << view << "; TMA takes elements of 16 bits and rows of a multiple of 16 bytes";
-  // How many rows a cache has is known when the engine is loaded; page numbers are the host's.
-  return cuda::TensorMapAttr::get(fetch.getContext(), cast<BlockArgument>(fetch.getView()).getArgNumber(),
-                                  view.getElementType(), {columns, std::numeric_limits<int32_t>::max()},
-                                  /*capacity=*/std::nullopt, /*strides=*/{columns * 2},
-                                  /*box=*/{kAtomColumns, static_cast<int64_t>(fetch.getRun())},
-                                  /*swizzle=*/tile::kSlabBytes, /*l2Promotion=*/256);
-}
-
 LogicalResult inlay::collectTensorMaps(tile::ProgramOp program, FetchMaps &maps) {
   WalkResult walk = program.walk([&](Operation *fetch) {
     FailureOr<cuda::TensorMapAttr> map = failure();
     if (auto rectangle = dyn_cast<tile::FetchOp>(fetch))
       map = tensorMapOf(rectangle);
     else if (auto rows = dyn_cast<tile::FetchRowsOp>(fetch); rows && !widens(rows))
-      map = tensorMapOf(rows);
+      map = tensorMapOfRows(rows, rows.getView(), rows.getRun());
     else
       return WalkResult::advance();
     if (failed(map))
@@ -115,6 +118,8 @@ static bool isWidened(Value ring) {
 
 /// All rings of the program, and what the consumers' warpgroups meet at, so that the block waits once.
 LogicalResult GenericLowering::ring(tile::RingOp op) {
+  if (isa<tile::ForWarpsOp>(op->getParentOp()))
+    return warpRing(op);
   if (rings.contains(op))
     return success();
   KernelBuilder k(loc, b);
@@ -220,6 +225,8 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
   Value slot;
   if (op.getFirst()) {
     slot = scalar(op.getFirst());
+  } else if (state.isOfWarp) {
+    slot = advance(k, state.producer, stages);
   } else if (!state.producer.parity) {
     Value count = k.name("count", k.get(state.producer.stage));
     auto bits = [&](Value x, int64_t mask) { return Value(arith::AndIOp::create(k, x, k.index(mask))); };
@@ -244,13 +251,15 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
   if (threads.group == ThreadGroup::Fetch) {
     k.ifThen(k.equal(lane, 0), announce);
     k.syncWarp();
-  } else {
+  } else if (!state.isOfWarp) { // there, the fetch announces its own bytes
     announce();
   }
   return success();
 }
 
 LogicalResult GenericLowering::fetch(tile::FetchOp op) {
+  if (rings[op.getRing()].isOfWarp)
+    return fetchOfWarp(op);
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
   Value slot = scalar(op.getSlot()), row = scalar(op.getOffsets()[0]), column = scalar(op.getOffsets()[1]);
@@ -316,6 +325,8 @@ void GenericLowering::meetWarpgroup() {
 /// Each warp of a warpgroup clears a quarter of each run, a lane the rows of one; where every run is whole or empty,
 /// there is nothing to clear, which all lanes of all warps see.
 LogicalResult GenericLowering::clearRows(tile::ClearRowsOp op) {
+  if (threads.group == ThreadGroup::Warp && ringTiles.contains(op.getTile()))
+    return clearRowsOfWarp(op);
   auto slot = ringTiles.find(op.getTile());
   int64_t run = op.getRun(), warps = kWarpgroup / 32;
   RankedTensorType tile = tileType(op.getTile());
@@ -372,6 +383,10 @@ LogicalResult GenericLowering::wait(tile::WaitOp op) {
 LogicalResult GenericLowering::release(tile::ReleaseOp op) {
   KernelBuilder k(loc, b);
   RingState &state = rings[op.getRing()];
+  if (state.isOfWarp) {
+    k.syncWarp();
+    return success();
+  }
   Value slot = advance(k, state.released, op.getRing().getType().getStages());
   k.ifThen(k.equal(k.rem(k.special(cuda::Special::ThreadX), kWarpgroup), 0),
            [&] { k.call("mbarrier_arrive", "mbarrier.h", k.offset(state.empty, slot)); });

@@ -145,6 +145,8 @@ Value GenericLowering::convert(tile::ConvertLayoutOp op) {
     });
     return result;
   }
+  if (type.getIntOrFloatBitWidth() == 16 && isMatrixTransposed(from, to))
+    return transposeMatrices(array, type);
   int rank = tileType(op.getResult()).getRank();
   int64_t pitch = rank == 2 ? std::max(from.extent(Dim1), to.extent(Dim1)) + 16 / bytesOf(type) : 0;
   int64_t rows = std::max(from.extent(Dim0), to.extent(Dim0));
@@ -177,6 +179,11 @@ LogicalResult GenericLowering::deinterleave(tile::DeinterleaveOp op) {
 }
 
 LogicalResult GenericLowering::transpose(tile::TransposeOp op) {
+  if (auto slot = ringTiles.find(op.getValue()); slot != ringTiles.end()) {
+    auto place = slot->second;
+    ringTiles[op.getResult()] = place;
+    return success();
+  }
   define(op.getResult(), materialize(op.getValue(), "transposed"));
   return success();
 }

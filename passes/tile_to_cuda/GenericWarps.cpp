@@ -118,10 +118,21 @@ LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
   for (auto [part, whole] : llvm::zip_equal(op.getParts(), op.getDivided()))
     define(part, arrayOf(whole));
   ThreadGroup group{ThreadGroup::Warp, 1};
-  if (threads.group == ThreadGroup::Role && count == threads.warps) {
+  bool isWhole = threads.group == ThreadGroup::Role
+                     ? count == threads.warps
+                     : op.getNumResults() > 0 && count * 32 == static_cast<int64_t>(kernel.getThreads());
+  if (op.getNumResults() > 0 && !isWhole)
+    return op.emitOpError() << "merges what " << count << " warps have computed; expected all warps of a block, "
+                            << kernel.getThreads() / 32;
+  if (isWhole) {
     ThreadGroup outer = std::exchange(threads, group);
     LogicalResult result = lowerBlock(op.getBody().front());
+    MergeMemory memory;
+    if (succeeded(result) && op.getNumResults() > 0)
+      result = storeParts(op, memory);
     threads = outer;
+    if (succeeded(result) && op.getNumResults() > 0)
+      mergeWarps(op, memory);
     return result;
   }
   auto branch = scf::IfOp::create(b, loc, less(warp, index(count)), /*withElseRegion=*/false);

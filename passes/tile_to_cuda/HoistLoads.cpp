@@ -37,7 +37,9 @@ static bool hoist(Operation *op, scf::IfOp branch) {
 static void hoistFromBranches(tile::ProgramOp program) {
   SmallVector<scf::IfOp> branches; // inner ones first
   program.walk([&](scf::IfOp branch) {
-    if (branch->getParentOfType<tile::ForWarpsOp>())
+    // Where warps fetch for themselves, a branch looks up where in memory many steps lie.
+    auto warps = branch->getParentOfType<tile::ForWarpsOp>();
+    if (warps && warps.getNumResults() == 0)
       branches.push_back(branch);
   });
   for (scf::IfOp branch : branches)
@@ -47,7 +49,14 @@ static void hoistFromBranches(tile::ProgramOp program) {
           hoist(&op, branch);
 }
 
-/// Moves `op` up to where its operands are known; with `chain`, those that are pure as well.
+/// Whether earlier launches of the step may write what `load` reads.
+static bool isDependent(Operation *load) {
+  tile::Provenance provenance = cast<tile::ViewType>(load->getOperand(0).getType()).getProvenance();
+  return provenance != tile::Provenance::Weight && provenance != tile::Provenance::Meta;
+}
+
+/// Moves `op` up to where its operands are known; with `chain`, those that are pure as well. What earlier launches
+/// write stays after the wait for them.
 static void moveUp(Operation *op, bool chain) {
   Operation *last = nullptr;
   for (Value operand : op->getOperands()) {
@@ -59,6 +68,14 @@ static void moveUp(Operation *op, bool chain) {
     if (!last || last->isBeforeInBlock(def))
       last = def;
   }
+  // After fetches, which others wait for, in a warp that has a ring.
+  bool fetches = isa<tile::ForWarpsOp>(op->getParentOp()) && !op->getBlock()->getOps<tile::RingOp>().empty();
+  if (chain && isOfUnwrittenMemory(op) && isDependent(op) && fetches)
+    return;
+  if (chain && isOfUnwrittenMemory(op) && isDependent(op))
+    for (auto depend : op->getBlock()->getOps<tile::DependOp>())
+      if (depend->isBeforeInBlock(op) && (!last || last->isBeforeInBlock(depend)))
+        last = depend;
   if (last)
     op->moveAfter(last);
   else if (chain)
@@ -74,11 +91,8 @@ static void hoistLoads(tile::ProgramOp program) {
       (op->getParentOfType<tile::ForWarpsOp>() ? ofWarps : loads).push_back(op);
   });
   // Loads of what earlier launches write stay after the wait for them.
-  llvm::erase_if(loads, [](Operation *load) {
-    tile::Provenance provenance = cast<tile::ViewType>(load->getOperand(0).getType()).getProvenance();
-    return provenance != tile::Provenance::Weight && provenance != tile::Provenance::Meta &&
-           !load->getBlock()->getOps<tile::DependOp>().empty();
-  });
+  llvm::erase_if(
+      loads, [](Operation *load) { return isDependent(load) && !load->getBlock()->getOps<tile::DependOp>().empty(); });
   // Last to first, so that loads that wait for the same operand keep their order.
   for (Operation *load : llvm::reverse(loads))
     moveUp(load, /*chain=*/false);

@@ -36,12 +36,36 @@ int64_t inlay::liveRegisters(const Layout &layout, llvm::ArrayRef<int64_t> shape
   return (int64_t(1) << first) * llvm::divideCeil(shape[dim], lowest);
 }
 
-Layout inlay::blockedLayout(llvm::ArrayRef<int64_t> shape, int64_t vector, int warpBits) {
-  // All coordinate bits, the last dimension's first.
+/// All bits of the coordinates, the last dimension's first.
+static llvm::SmallVector<tile::LayoutPoint> coordinateBits(llvm::ArrayRef<int64_t> shape) {
   llvm::SmallVector<tile::LayoutPoint> bits;
   for (int dim = static_cast<int>(shape.size()) - 1; dim >= 0; --dim)
     for (int i = 0; i < log2Ceil(shape[dim]); ++i)
       bits.emplace_back()[tile::dimension(dim)] = int64_t(1) << i;
+  return bits;
+}
+
+Layout inlay::dividedLayout(llvm::ArrayRef<int64_t> shape, int warpBits, int blockBits) {
+  constexpr int laneBits = 5, leastLaneBits = 2; // neighbours of a row in neighbouring lanes
+  llvm::SmallVector<tile::LayoutPoint> bits = coordinateBits(shape);
+  int own = std::max(0, static_cast<int>(bits.size()) - blockBits);
+  int lanes = std::min(own, std::clamp(own - warpBits, leastLaneBits, laneBits)),
+      warps = std::min(warpBits, own - lanes);
+  Layout result;
+  auto take = [&](LayoutDim in, int from, int count, int all) {
+    for (int i = 0; i < all; ++i)
+      result.addBit(in, i < count ? bits[from + i] : tile::LayoutPoint());
+  };
+  take(Lane, 0, lanes, laneBits);
+  take(Warp, lanes, warps, warpBits);
+  int registers = own - lanes - warps;
+  take(Register, lanes + warps, registers, registers);
+  take(Block, own, static_cast<int>(bits.size()) - own, blockBits);
+  return result;
+}
+
+Layout inlay::blockedLayout(llvm::ArrayRef<int64_t> shape, int64_t vector, int warpBits) {
+  llvm::SmallVector<tile::LayoutPoint> bits = coordinateBits(shape);
   llvm::ArrayRef<tile::LayoutPoint> rest = bits;
   Layout result;
   auto take = [&](LayoutDim in, size_t count) {
@@ -115,4 +139,19 @@ std::optional<Layout> inlay::layoutOfSlice(const Layout &layout, llvm::ArrayRef<
     if (slice.extent(tile::dimension(dim)) != shape[dim])
       return std::nullopt;
   return slice;
+}
+
+bool inlay::isMatrixTransposed(const Layout &from, const Layout &to) {
+  if (from.bits(Register) < 1 || from.bits(Lane) != 5 || from.bits(Register) != to.bits(Register))
+    return false;
+  Layout turned;
+  const Layout::Bases &lanes = from.bases(Lane), &registers = from.bases(Register);
+  turned.addBit(Register, lanes[2]);
+  for (const tile::LayoutPoint &basis : llvm::ArrayRef(registers).drop_front())
+    turned.addBit(Register, basis);
+  for (const tile::LayoutPoint &basis : {lanes[3], lanes[4], registers[0], lanes[0], lanes[1]})
+    turned.addBit(Lane, basis);
+  for (const tile::LayoutPoint &basis : from.bases(Warp))
+    turned.addBit(Warp, basis);
+  return turned == to;
 }

@@ -18,6 +18,9 @@ using tile::LayoutDim;
 
 /// Consecutive elements in consecutive threads, `vector` of them (a power of two) in each thread's registers.
 Layout blockedLayout(llvm::ArrayRef<int64_t> shape, int64_t vector, int warpBits);
+/// A tile that is divided among 2^blockBits blocks. Where a block has fewer elements than threads, lanes that hold the
+/// same elements share the work of making them.
+Layout dividedLayout(llvm::ArrayRef<int64_t> shape, int warpBits, int blockBits);
 /// The columns of a tile whose even or odd columns `half` holds: neighbours are in registers 2 * r and 2 * r + 1.
 Layout interleaved(const Layout &half);
 /// The inverse, of a layout that has neighbouring columns in registers 2 * r and 2 * r + 1.
@@ -32,6 +35,9 @@ llvm::SmallVector<int64_t> groupedRegisters(const Layout &layout, int bits);
 
 /// The layout of the indices of a gather or scatter, one for each row, of a tile of `rank` dimensions in `layout`.
 inline Layout layoutOfIndices(const Layout &layout, int64_t rank) { return rank == 2 ? layout.slice(1) : layout; }
+/// Whether `to` is `from` with 8 x 8 elements transposed: what lanes 4 apart hold becomes what the pairs of registers
+/// and the lanes next to each other hold. Of 16 bits, one instruction does it.
+bool isMatrixTransposed(const Layout &from, const Layout &to);
 /// A slice of `shape` of a tile in registers: a bit of a register's number is one of the slice's coordinates, or one of
 /// its offset's. None where parts of a slice are in other threads.
 std::optional<Layout> layoutOfSlice(const Layout &layout, llvm::ArrayRef<int64_t> shape);

@@ -115,6 +115,7 @@ LogicalResult GenericLowering::lower(Operation *op) {
       })
       .Case([&](tile::WarpRolesOp op) { return warpRoles(op); })
       .Case([&](tile::ForWarpsOp op) { return forWarps(op); })
+      .Case([&](tile::ClusterMergeOp op) { return clusterMerge(op); })
       .Case([&](tile::StageOp op) { return stage(op); })
       .Case([&](tensor::ExtractSliceOp op) { return extractSlice(op); })
       .Case([&](scf::ForOp loop) { return forOp(loop); })
@@ -122,15 +123,26 @@ LogicalResult GenericLowering::lower(Operation *op) {
       .Case<scf::YieldOp, tile::ReturnOp, tile::YieldOp>([](Operation *) { return success(); })
       .Case([&](tensor::ExtractOp extract) -> LogicalResult {
         RankedTensorType type = tileType(extract.getTensor());
-        if (type.getNumElements() != 1)
-          return extract.emitOpError() << "of a tile with more than one element has no CUDA lowering";
+        Layout layout = registerLayout(extract.getTensor());
         prepare(extract.getTensor());
-        scalars[extract] = element(extract.getTensor(), index(0));
+        Value value = element(extract.getTensor(), index(0));
+        if (type.getNumElements() > 1) {
+          bool isInWarp = layout == blockedLayout(type.getShape(), 1, 0) && layout.size(LayoutDim::Register) == 1;
+          if (type.getRank() != 1 || threads.group != ThreadGroup::Warp || !isInWarp)
+            return extract.emitOpError() << "takes an element of " << type.dropEncoding()
+                                         << "; expected a tile of one element, or of one for each lane of a warp";
+          value = call("shuffle_from", "warp.h", {value, scalar(extract.getIndices()[0])}, type.getElementType());
+        }
+        scalars[extract] = value;
         return success();
       })
       .Default([&](Operation *other) -> LogicalResult {
         if (other->getNumResults() == 1 && computed.contains(other->getResult(0)))
           return success();
+        if (other->getNumResults() == 1 && isWidenedSlot(other->getResult(0))) {
+          ringTiles[other->getResult(0)] = ringTiles.lookup(other->getOperand(0));
+          return success();
+        }
         if (isElementwise(other)) {
           Value result = other->getResult(0);
           int64_t registers = registerLayout(result).size(LayoutDim::Register);
@@ -159,6 +171,8 @@ LogicalResult GenericLowering::lower(Operation *op) {
 }
 
 LogicalResult GenericLowering::lowerBlock(Block &block) {
+  for (auto merge : block.getOps<tile::ClusterMergeOp>())
+    announceMerge(merge);
   for (Operation &op : block)
     if (failed(lower(&op)))
       return failure();
@@ -206,8 +220,14 @@ static int64_t threadsOf(tile::ProgramOp program, int64_t warps) {
 LogicalResult inlay::lowerGeneric(tile::ProgramOp program, OpBuilder &builder) {
   tile::Schedule schedule = program.getScheduleAttr();
   std::optional<tile::PipelineShape> pipeline = schedule ? schedule.getPipeline() : std::nullopt;
-  bool hasRoles = program.walk([](tile::WarpRolesOp) { return WalkResult::interrupt(); }).wasInterrupted();
-  if (pipeline && !hasRoles)
+  bool isPipelined =
+      program
+          .walk([](Operation *op) {
+            bool isWaitOfWarp = isa<tile::DependOp>(op) && isa<tile::ForWarpsOp>(op->getParentOp());
+            return isWaitOfWarp || isa<tile::WarpRolesOp>(op) ? WalkResult::interrupt() : WalkResult::advance();
+          })
+          .wasInterrupted();
+  if (pipeline && !isPipelined)
     return program.emitError("has the schedule ")
            << schedule << " and no warps that fetch; run tile-apply-schedule, tile-assign-stages, "
            << "tile-specialize-warps and tile-pipeline first";

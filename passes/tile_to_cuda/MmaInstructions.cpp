@@ -2,6 +2,8 @@
 
 #include "passes/tile_to_cuda/MmaInstructions.h"
 
+#include "passes/tile_to_cuda/ComputedTiles.h"
+
 #include "mlir/Support/DebugStringHelper.h"
 
 #include <algorithm>
@@ -133,4 +135,61 @@ Layout inlay::sumsLayout(const MmaInstruction &mma, int64_t rows, int64_t column
 Layout inlay::leftLayout(const MmaInstruction &mma, int64_t rows, int64_t inner, int warpRows, int warpColumns) {
   int innerBits = std::max(mma.leftFragment.outBits(Dim1), log2Ceil(inner));
   return tiled(mma.leftFragment, log2Ceil(rows), innerBits, innerBits, warpRows, warpColumns);
+}
+
+std::optional<SlotOrder> inlay::slotOrderOf(tile::DotOp dot) {
+  auto isSlot = [](Value tile) {
+    return isa_and_nonnull<tile::ClearRowsOp, tile::WaitOp>(tile.getDefiningOp()) || isWidenedSlot(tile);
+  };
+  if (isSlot(dot.getLhs()))
+    return isWidenedSlot(dot.getLhs()) ? SlotOrder::CodeRows : SlotOrder::Rows;
+  if (auto turn = dot.getLhs().getDefiningOp<tile::TransposeOp>(); turn && isSlot(turn.getValue()))
+    return isWidenedSlot(turn.getValue()) ? SlotOrder::CodeColumns : SlotOrder::Columns;
+  return std::nullopt;
+}
+
+/// `fragment` with what stands for bits 0 to 2 of dimension `dim`, of 8 rows of a slot, in the order of slotSums.
+static Layout inSlotOrder(const Layout &fragment, LayoutDim dim) {
+  constexpr int64_t order[] = {4, 1, 2};
+  Layout result;
+  for (LayoutDim in : {Register, Lane})
+    for (tile::LayoutPoint basis : fragment.bases(in)) {
+      if (basis[dim] > 0 && basis[dim] < 8)
+        basis[dim] = order[log2Ceil(basis[dim])];
+      result.addBit(in, basis);
+    }
+  return result;
+}
+
+/// `sums` whose rows g and g + 8 of each 16 are neighbours, 2 g and 2 g + 1.
+static Layout pairRows(const Layout &sums) {
+  Layout result;
+  for (LayoutDim in : {Register, Lane})
+    for (tile::LayoutPoint basis : sums.bases(in)) {
+      if (basis[Dim0] > 0 && basis[Dim0] < 16)
+        basis[Dim0] = basis[Dim0] == 8 ? 1 : 2 * basis[Dim0];
+      result.addBit(in, basis);
+    }
+  return result;
+}
+
+Layout inlay::slotSums(const MmaInstruction &mma, SlotOrder order, int64_t rows, int64_t columns) {
+  Layout sums = sumsLayout(mma, rows, columns, 0, 0);
+  if (order == SlotOrder::CodeColumns)
+    return pairRows(sums);
+  return order == SlotOrder::Columns ? sums : inSlotOrder(sums, Dim0);
+}
+
+Layout inlay::slotRight(const MmaInstruction &mma, SlotOrder order, int64_t columns, int64_t inner) {
+  // By rows: neighbours of 16 bytes of the slot in a lane, in the four lanes of a row.
+  bool isByRows = order == SlotOrder::Rows || order == SlotOrder::CodeRows;
+  Layout tile = isByRows ? Layout::identity(Register, order == SlotOrder::Rows ? 3 : 4, Dim1) *
+                               Layout::identity(Lane, 2, Dim1) * Layout::identity(Lane, 3, Dim0)
+                         : inSlotOrder(mma.rightFragment.transposed(), Dim1);
+  auto grow = [&](LayoutDim dim, int64_t size) {
+    tile = tile * Layout::identity(Register, std::max(0, log2Ceil(size) - tile.outBits(dim)), dim);
+  };
+  grow(Dim1, inner);
+  grow(Dim0, columns);
+  return tile;
 }

@@ -52,6 +52,20 @@ mlir::LogicalResult checkInstructions(tile::ProgramOp program);
 Layout sumsLayout(const MmaInstruction &mma, int64_t rows, int64_t columns, int warpRows, int warpColumns);
 /// The left operand in registers: each warp holds all of `inner` for its rows.
 Layout leftLayout(const MmaInstruction &mma, int64_t rows, int64_t inner, int warpRows, int warpColumns);
+
+/// How a product finds its left operand in a slot of a warp's ring: a row of the slot is a row of it, or a column.
+/// Codes of 8 bits are widened after they are read: 16 in a lane by rows, and by columns two neighbours, which become
+/// rows g and g + 8 of an instruction.
+enum class SlotOrder { Rows, Columns, CodeRows, CodeColumns };
+/// None where the left operand is in registers.
+std::optional<SlotOrder> slotOrderOf(tile::DotOp dot);
+/// Sums and right side (columns x inner) of such a product in registers of a warp.
+///
+/// By rows, a lane reads 16 bytes of a row and has the same 8 columns of the right side: any order of `inner` is right
+/// if both sides have the same one. Rows that lanes read together are 4 apart, so that banks differ under the swizzle;
+/// where sums become the right side of a product by columns, that one has the same order.
+Layout slotSums(const MmaInstruction &mma, SlotOrder order, int64_t rows, int64_t columns);
+Layout slotRight(const MmaInstruction &mma, SlotOrder order, int64_t columns, int64_t inner);
 } // namespace inlay
 
 #endif // INLAY_PASSES_TILE_TO_CUDA_MMAINSTRUCTIONS_H

@@ -39,6 +39,10 @@ SharedAttr inlay::swizzledTile(RankedTensorType tile) {
   return SharedAttr::of(tile.getContext(), 2, layout);
 }
 
+SharedAttr inlay::transposedShared(SharedAttr layout) {
+  return SharedAttr::of(layout.getContext(), 2, layout.getLayout().transposed());
+}
+
 SharedAttr inlay::copiedTile(RankedTensorType tile) {
   int rowBits = std::max(4, log2Ceil(tile.getDimSize(0))), columnBits = std::max(4, log2Ceil(tile.getDimSize(1)));
   return SharedAttr::of(tile.getContext(), 2, rowsOf(rowBits, columnBits),

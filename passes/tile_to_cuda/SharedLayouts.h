@@ -16,6 +16,8 @@ tile::LinearLayout swizzledRows(int rowBits, int columnBits, int chunkBits);
 /// (r % 8). TMA writes rows so under its 128-byte swizzle; packed weights (`atom_8x64`) are stored so. Other rows lie
 /// one after the other.
 tile::SharedAttr swizzledTile(mlir::RankedTensorType tile);
+/// The layout of a tile's transpose, in the same memory.
+tile::SharedAttr transposedShared(tile::SharedAttr layout);
 /// The right side of mma, copied by cp.async and read by ldmatrix: whole tiles of 16 x 16 elements, in rows with 16
 /// bytes more, so that the 8 rows that are read at a time lie in different banks.
 tile::SharedAttr copiedTile(mlir::RankedTensorType tile);

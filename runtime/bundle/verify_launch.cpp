@@ -131,7 +131,7 @@ absl::Status VerifyTensorMap(const plan::TensorMap &map, const plan::Argument &a
                              const plan::Entry &entry, const plan::Target &target, const plan::Model &model) {
   size_t rank = map.dims() ? map.dims()->size() : 0;
   if (rank < 1 || rank > 5 || !map.box() || map.box()->size() != rank || !map.strides() ||
-      map.strides()->size() != rank - 1 || !IsFloat(map.type()))
+      map.strides()->size() != rank - 1 || !(IsFloat(map.type()) || map.type() == plan::DataType_F8E4M3))
     return BadPlan("a launch of '{}' has a tensor map of rank {}", kernel, rank);
   // Of a cache, the last dimension is cut where the cache ends: what is left must lie in one step of it.
   size_t checked = IsCache(argument) ? rank - 1 : rank;

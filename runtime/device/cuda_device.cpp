@@ -514,8 +514,11 @@ private:
   }
 
   absl::StatusOr<TensorMap> Encode(const plan::TensorMap &map, const BoundLaunch &bound) const {
-    // CUtensorMapDataType and CUtensorMapSwizzle of cuda.h.
-    int type = map.type() == plan::DataType_BF16 ? 9 : map.type() == plan::DataType_F16 ? 6 : 7;
+    // CUtensorMapDataType and CUtensorMapSwizzle of cuda.h. Codes are bytes.
+    int type = map.type() == plan::DataType_BF16     ? 9
+               : map.type() == plan::DataType_F16    ? 6
+               : map.type() == plan::DataType_F8E4M3 ? 0
+                                                     : 7;
     auto log2_of = [](uint32_t bytes, uint32_t unit) {
       int level = 0;
       for (uint32_t size = unit; size <= bytes; size *= 2)

@@ -298,14 +298,14 @@ Result cuLaunchKernelEx(const LaunchConfig *config, Handle function, void **para
 Result cuTensorMapEncodeTiled(CUtensorMap *map, int type, uint32_t rank, void *address, const uint64_t *dims,
                               const uint64_t *strides, const uint32_t *box, const uint32_t *, int, int swizzle, int,
                               int) {
-  constexpr int kFloat16 = 6, kBfloat16 = 9, kElementBytes = 2;
-  if ((type != kFloat16 && type != kBfloat16) || rank > 4)
+  constexpr int kByte = 0, kFloat16 = 6, kBfloat16 = 9;
+  if ((type != kByte && type != kFloat16 && type != kBfloat16) || rank > 4)
     return kInvalidValue;
   *map = {};
   map->memory = static_cast<const unsigned char *>(address);
   map->rank = static_cast<int>(rank);
   map->swizzle = swizzle ? 16 << swizzle : 0; // swizzle 1 is 32 bytes
-  map->strides[0] = kElementBytes;
+  map->strides[0] = type == kByte ? 1 : 2;
   for (uint32_t i = 0; i < rank; ++i) {
     map->dims[i] = static_cast<long long>(dims[i]);
     map->box[i] = static_cast<int>(box[i]);

@@ -231,6 +231,8 @@ TEST(Kernels, AttentionComputesTheSameInEachSchedule) {
        {"generic<cluster = 3, query_rows = 4, tile_rows = 16, tile_keys = 64>",
         "decode_attention<query_rows = 4, tile_rows = 16, tile_keys = 16, warps = 8, stages = 2, slots = 1, cluster = "
         "4>",
+        "decode_attention<query_rows = 4, tile_rows = 8, tile_keys = 16, warps = 4, stages = 3, slots = 2, cluster = "
+        "1>",
         "prefill_attention<query_rows = 32, tile_rows = 64, tile_keys = 128, consumers = 1, stages = 2, "
         "producer_registers = 24, consumer_registers = 240>"}) {
     SCOPED_TRACE(schedule);

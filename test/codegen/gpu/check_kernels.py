@@ -54,9 +54,9 @@ def pack_atoms(w):
 
 
 def map_of(spec, sizes):
-    """Dims, strides, box and swizzle of a tensor map in a kernel's JSON, for a step of `sizes`."""
-    _, dims, strides, box, swizzle, extent = spec
-    return dims[:-1] + [dims[-1] * (sizes[extent] if extent >= 0 else 1)], strides, box, swizzle
+    """Dims, strides, box, swizzle and bytes of an element of a tensor map in a kernel's JSON, for a step of `sizes`."""
+    _, dims, strides, box, swizzle, extent, element = spec
+    return dims[:-1] + [dims[-1] * (sizes[extent] if extent >= 0 else 1)], strides, box, swizzle, element
 
 
 class Gpu:
@@ -74,13 +74,13 @@ class Gpu:
             self.cuda.cuGetErrorName(status, ctypes.byref(name))
             raise RuntimeError(f"CUDA driver: {name.value.decode() if name.value else status}")
 
-    def encode(self, pointer, dims, strides, box, swizzle):
-        """A tensor map of 16-bit elements (bfloat16), 64 bytes aligned."""
+    def encode(self, pointer, dims, strides, box, swizzle, element):
+        """A tensor map of bfloat16 or of bytes, 64 bytes aligned."""
         raw = ctypes.create_string_buffer(192)
         map = (ctypes.c_char * 128).from_buffer(raw, -ctypes.addressof(raw) % 64)
         rank = len(dims)
         self.check(self.cuda.cuTensorMapEncodeTiled(
-            map, 9, ctypes.c_uint(rank), pointer, (ctypes.c_uint64 * rank)(*dims), (ctypes.c_uint64 * max(rank - 1, 1))(*strides),
+            map, {1: 0, 2: 9}[element], ctypes.c_uint(rank), pointer, (ctypes.c_uint64 * rank)(*dims), (ctypes.c_uint64 * max(rank - 1, 1))(*strides),
             (ctypes.c_uint32 * rank)(*box), (ctypes.c_uint32 * rank)(*[1] * rank), 0, {0: 0, 32: 1, 64: 2, 128: 3}[swizzle], 3, 0))
         return map
 
@@ -166,9 +166,9 @@ class Emulator:
             results.append(result)
         maps = []
         for given_map in spec["maps"]:
-            dims, strides, box, swizzle = map_of(given_map, sizes)
+            dims, strides, box, swizzle, element = map_of(given_map, sizes)
             map = emulation.TensorMap(results[given_map[0]].ctypes.data, rank=len(dims), swizzle=swizzle)
-            map.dims[:len(dims)], map.strides[:len(dims)], map.box[:len(dims)] = dims, [2, *strides], box
+            map.dims[:len(dims)], map.strides[:len(dims)], map.box[:len(dims)] = dims, [element, *strides], box
             maps.append(map)
         writes = [emulation.LateWrite(results[array][row].ctypes.data, results[array][row].nbytes) for array, row in late]
         emulation.run(self.library(folder), name, [r.ctypes.data for r in results], sizes, grid, spec["block"], spec["cluster"],

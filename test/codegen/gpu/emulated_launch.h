@@ -16,8 +16,8 @@ struct EmulatedLaunch {
   int lateCount;
 };
 
-/// What the emulated cuTensorMapEncodeTiled writes, for 16-bit elements. Dimensions are innermost first, strides in
-/// bytes.
+/// What the emulated cuTensorMapEncodeTiled writes, for elements of 1 or 2 bytes. Dimensions are innermost first,
+/// strides in bytes, the first of which is an element's.
 struct alignas(64) CUtensorMap {
   const unsigned char *memory;
   long long dims[4], strides[4];

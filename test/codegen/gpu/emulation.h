@@ -192,6 +192,9 @@ template <typename T> static void widen_e4m3x4(int *pairs, unsigned codes) {
   pairs[0] = static_cast<int>(number(0) | static_cast<unsigned>(number(2)) << 16);
   pairs[1] = static_cast<int>(number(1) | static_cast<unsigned>(number(3)) << 16);
 }
+static unsigned in_pairs(unsigned codes) {
+  return (codes & 0xff0000ffu) | (codes >> 8 & 0xff00u) | (codes & 0xff00u) << 8;
+}
 template <typename T> static void widen_e4m3x16(T *wide, const e4m3 *codes) {
   for (int i = 0; i < 16; ++i)
     wide[i] = from_float<T>(to_float(codes[i]));
@@ -207,6 +210,14 @@ static int ceil_div(int a, int b) { return a / b + (a % b != 0 && (a < 0) == (b 
 static int floor_div(int a, int b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 static float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 
+template <int N, typename T> static void load_vector_or_zero(T *registers, const T *p, long long offset, bool present) {
+  p += present ? offset : 0;
+  if (reinterpret_cast<uintptr_t>(p) % (N * sizeof(T)) != 0)
+    fail("a load that is not aligned");
+  memcpy(registers, p, N * sizeof(T));
+  if (!present)
+    memset(static_cast<void *>(registers), 0, N * sizeof(T));
+}
 template <int N, typename T> static void load_vector(T *registers, const T *p, bool present) {
   if (present && reinterpret_cast<uintptr_t>(p) % (N * sizeof(T)) != 0) {
     fail("misaligned load");

@@ -102,15 +102,16 @@ static void copyBox(unsigned char *shared, const CUtensorMap &map, mbarrier *bar
       inside &= index >= 0 && index < map.dims[d];
       from += index * map.strides[d];
     }
-    long long to = 2 * e;
+    const long long bytes = map.strides[0];
+    long long to = bytes * e;
     if (map.swizzle == 128)
       to ^= (to / 128 % 8) * 16;
     unsigned short value = 0;
     if (inside)
-      memcpy(&value, map.memory + from, 2);
-    memcpy(shared + to, &value, 2);
+      memcpy(&value, map.memory + from, bytes);
+    memcpy(shared + to, &value, bytes);
   }
-  complete(bar, static_cast<int>(2 * elements));
+  complete(bar, static_cast<int>(map.strides[0] * elements));
 }
 template <typename T> static void tma_load_2d(T *shared, const CUtensorMap &map, mbarrier *bar, int x, int y) {
   int at[] = {x, y};
