@@ -32,6 +32,7 @@ struct Format {
   std::optional<hf::Codes> layers;
   bool fp8Head;
   hf::CacheType cache = hf::CacheType::kAuto;
+  double mostKl = 1e-4;
 };
 
 struct QuantizerTest : testing::TestWithParam<Format> {
@@ -108,7 +109,7 @@ TEST_P(QuantizerTest, CpuComputesWhatTheEvaluatorDoes) {
     if (sorted[0] - sorted[1] > clearMargin)
       clear.add(expected, (*found)[i], (*ids)[i + 1]);
   }
-  EXPECT_LE(all.klSum / static_cast<double>(all.positions), 1e-4) << all.describe();
+  EXPECT_LE(all.klSum / static_cast<double>(all.positions), GetParam().mostKl) << all.describe();
   EXPECT_GT(clear.positions, 60);
   EXPECT_GE(static_cast<double>(clear.sameTop), 0.995 * static_cast<double>(clear.positions)) << clear.describe();
 }
@@ -148,6 +149,10 @@ TEST_P(OddSizesTest, CpuComputesWhatTheEvaluatorDoes) {
   EXPECT_LT(std::sqrt(error / norm), 1e-5);
 }
 
+/// Rounding to bfloat16 moves about one key or value in twenty to the code beside the evaluator's, which costs a tenth
+/// of what the cache costs. With activations in f32 codes are equal: kernels_test has fp8_cache among its steps.
+constexpr double mostKlOfMovedCodes = 2e-3;
+
 /// int4 refuses columns that are no multiple of 32.
 INSTANTIATE_TEST_SUITE_P(Formats, OddSizesTest,
                          testing::Values(Format{"fp8", hf::Codes::kF8E4M3, true},
@@ -156,7 +161,8 @@ INSTANTIATE_TEST_SUITE_P(Formats, OddSizesTest,
 INSTANTIATE_TEST_SUITE_P(Formats, QuantizerTest,
                          testing::Values(Format{"fp8", hf::Codes::kF8E4M3, false},
                                          Format{"int8", hf::Codes::kI8, false}, Format{"int4", hf::Codes::kU4, true},
-                                         Format{"fp8_cache", std::nullopt, false, hf::CacheType::kFp8}),
+                                         Format{"fp8_cache", std::nullopt, false, hf::CacheType::kFp8,
+                                                mostKlOfMovedCodes}),
                          [](const auto &info) { return std::string(info.param.name); });
 
 TEST(DistributionComparison, IsThatOfTheDefinition) {
