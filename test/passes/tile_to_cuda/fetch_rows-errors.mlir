@@ -29,7 +29,7 @@ tile.program @row_bytes(%table: !table, %kv: !kv) grid affine_map<()[s0, s1, s2,
   tile.warp_roles produce 4 {
     %rows = tile.gather %table[%j] : !table, tensor<64xi32> -> tensor<64xi32>
     %slot = tile.acquire %ring : !ring
-    // expected-error @+1 {{reads rows of '!tile.view<?x60xbf16, kv, kv_rows>'; TMA takes elements of 16 bits and rows of a multiple of 16 bytes}}
+    // expected-error @+1 {{reads rows of '!tile.view<?x60xbf16, kv, kv_rows>'; TMA takes elements of 16 or 8 bits and rows of a multiple of 16 bytes}}
     tile.fetch_rows %kv[%rows] run 16 to %ring[%slot] 0 : !kv, tensor<64xi32>, !ring
     tile.yield
   } consume 8 {
