@@ -37,23 +37,6 @@ template <typename T> __device__ __forceinline__ void multiply_key_codes(float *
     mma_m16n8k16<T>(d + i % 2 * 4, a, q + 2 * i);
   }
 }
-// words[0..8), in order, of 16 codes.
-template <typename T> __device__ __forceinline__ void widen_words(int *words, const int *codes) {
-#pragma unroll
-  for (int i = 0; i < 4; ++i)
-    widen_e4m3x4<T>(words + 2 * i, in_pairs(static_cast<unsigned>(codes[i])));
-}
-// values[0..8) of the codes values[0..4), four transposed matrices of 8 positions and 8 pairs of columns: two left
-// operands, whose rows g and g + 8 are columns 2g and 2g + 1.
-template <typename T> __device__ __forceinline__ void widen_value_codes(int *values) {
-  int wide[8];
-#pragma unroll
-  for (int i = 0; i < 4; ++i)
-    widen_e4m3x4<T>(wide + i % 2 * 4 + i / 2 * 2, static_cast<unsigned>(values[i]));
-#pragma unroll
-  for (int i = 0; i < 8; ++i)
-    values[i] = wide[i];
-}
 // Reductions over the lanes with the same t.
 __device__ __forceinline__ float maximum_over_rows(float value) {
 #pragma unroll

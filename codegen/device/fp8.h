@@ -41,3 +41,21 @@ template <typename T> __device__ __forceinline__ void widen_e4m3x16(T *wide, con
     memcpy(wide + 4 * i, pairs, 8);
   }
 }
+
+// words[0..8), in order, of 16 codes.
+template <typename T> __device__ __forceinline__ void widen_words(int *words, const int *codes) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+    widen_e4m3x4<T>(words + 2 * i, in_pairs(static_cast<unsigned>(codes[i])));
+}
+// values[0..8) of the codes values[0..4), four transposed matrices of 8 positions and 8 pairs of columns: two left
+// operands, whose rows g and g + 8 are columns 2g and 2g + 1.
+template <typename T> __device__ __forceinline__ void widen_value_codes(int *values) {
+  int wide[8];
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+    widen_e4m3x4<T>(wide + i % 2 * 4 + i / 2 * 2, static_cast<unsigned>(values[i]));
+#pragma unroll
+  for (int i = 0; i < 8; ++i)
+    values[i] = wide[i];
+}

@@ -160,7 +160,7 @@ void DecodeAttentionLowering::multiplyValues(Value slot) {
     Value values = b.local("values", {4 * together}, b.getI32Type());
     b.call("ldmatrix_x4_trans", "mma.h", {b.address(values, {zero}), b.as(address, queryType())});
     if (areCodes)
-      b.call("widen_value_codes<" + element + ">", "attention.h", b.address(values, {zero}));
+      b.call("widen_value_codes<" + element + ">", "fp8.h", b.address(values, {zero}));
     for (int64_t own = 0; own < together && j + own < valueBlocks; ++own)
       for (int64_t q = 0; q < queryBlocks; ++q)
         b.call("mma_m16n8k16<" + element + ">", "mma.h",

@@ -220,7 +220,7 @@ LogicalResult GenericLowering::dotOfSlot(tile::DotOp op) {
           int64_t wordsOfRow = 2 * parts;
           if (areCodes) {
             Value wide = local(wordsOfRow, b.getI32Type(), "wide_keys");
-            call(widen("widen_words"), "attention.h", {address(wide, index(0)), address(read, index(0))});
+            call(widen("widen_words"), "fp8.h", {address(wide, index(0)), address(read, index(0))});
             read = wide;
           }
           for (int64_t word = 0; word < wordsOfRow; ++word)
@@ -230,7 +230,7 @@ LogicalResult GenericLowering::dotOfSlot(tile::DotOp op) {
         Value from = KernelBuilder(loc, b).as(pointerAt(base, at), left.getElementType());
         call("ldmatrix_x4_trans", "mma.h", {address(fragment, index(0)), from});
         if (areCodes)
-          call(widen("widen_value_codes"), "attention.h", {address(fragment, index(0))});
+          call(widen("widen_value_codes"), "fp8.h", {address(fragment, index(0))});
       }
       for (int64_t part = 0; part < parts * together; ++part)
         for (int64_t column = 0; column < columnTiles; ++column) {

@@ -195,6 +195,16 @@ template <typename T> static void widen_e4m3x4(int *pairs, unsigned codes) {
 static unsigned in_pairs(unsigned codes) {
   return (codes & 0xff0000ffu) | (codes >> 8 & 0xff00u) | (codes & 0xff00u) << 8;
 }
+template <typename T> static void widen_words(int *words, const int *codes) {
+  for (int i = 0; i < 4; ++i)
+    widen_e4m3x4<T>(words + 2 * i, in_pairs(static_cast<unsigned>(codes[i])));
+}
+template <typename T> static void widen_value_codes(int *values) {
+  int wide[8];
+  for (int i = 0; i < 4; ++i)
+    widen_e4m3x4<T>(wide + i % 2 * 4 + i / 2 * 2, static_cast<unsigned>(values[i]));
+  memcpy(values, wide, sizeof wide);
+}
 template <typename T> static void widen_e4m3x16(T *wide, const e4m3 *codes) {
   for (int i = 0; i < 16; ++i)
     wide[i] = from_float<T>(to_float(codes[i]));
