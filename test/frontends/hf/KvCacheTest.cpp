@@ -17,15 +17,15 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-ModelConfig Llama(const char *changes = "{}") {
-  return Parse(With(json::parse(R"({
+ModelConfig CachingLlama(const char *changes = "{}") {
+  return hf::Parse(hf::With(json::parse(R"({
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 256, "intermediate_size": 512,
     "num_attention_heads": 4, "num_hidden_layers": 2, "num_key_value_heads": 2, "vocab_size": 320, "head_dim": 64,
     "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "torch_dtype": "bfloat16"})"),
-                    changes));
+                            changes));
 }
 
-SafetensorsIndex With(std::vector<std::pair<std::string, std::vector<int64_t>>> tensors) {
+SafetensorsIndex Scales(std::vector<std::pair<std::string, std::vector<int64_t>>> tensors) {
   SafetensorsIndex index;
   for (auto &[name, shape] : tensors)
     index.tensors[name] = {.name = name, .dtype = "F32", .shape = shape};
@@ -51,8 +51,8 @@ TEST(KvCache, ScalesUnderAllNames) {
                                                          {"kv_scale", "kv_scale"}};
   for (const auto &[key, value] : names) {
     SafetensorsIndex index =
-        With({{layers[0] + key, {1}}, {layers[1] + key, {}}, {layers[0] + value, {1}}, {layers[1] + value, {}}});
-    ModelConfig config = Llama();
+        Scales({{layers[0] + key, {1}}, {layers[1] + key, {}}, {layers[0] + value, {1}}, {layers[1] + value, {}}});
+    ModelConfig config = CachingLlama();
     EXPECT_THAT(Find(index, config), IsEmpty()) << key;
     EXPECT_EQ(config.layers[1].key_scale.tensor, layers[1] + key);
     EXPECT_EQ(config.layers[0].value_scale.tensor, layers[0] + value);
@@ -61,8 +61,8 @@ TEST(KvCache, ScalesUnderAllNames) {
 }
 
 TEST(KvCache, AScaleForEachHead) {
-  ModelConfig config = Llama();
-  Find(With({{"model.layers.0.self_attn.k_scale", {2, 1, 1}}}), config);
+  ModelConfig config = CachingLlama();
+  Find(Scales({{"model.layers.0.self_attn.k_scale", {2, 1, 1}}}), config);
   EXPECT_TRUE(config.layers[0].key_scale.per_head);
   std::vector<WeightSpec> weights = RequiredWeights(config);
   auto found = std::find_if(weights.begin(), weights.end(),
@@ -74,8 +74,8 @@ TEST(KvCache, AScaleForEachHead) {
 }
 
 TEST(KvCache, LayersWithoutScales) {
-  ModelConfig config = Llama();
-  EXPECT_THAT(Find(With({{"model.layers.0.self_attn.kv_scale", {}}}), config),
+  ModelConfig config = CachingLlama();
+  EXPECT_THAT(Find(Scales({{"model.layers.0.self_attn.kv_scale", {}}}), config),
               ElementsAre(HasSubstr("found no scales of keys or values in 1 of 2 layers, expected scales for an fp8 "
                                     "cache; 1.0 is used, which clips what is larger than 448")));
   EXPECT_THAT(config.layers[1].key_scale.tensor, IsEmpty());
@@ -87,7 +87,7 @@ TEST(KvCache, AutoIsWhatTheCheckpointSays) {
   constexpr const char *kInt8 = R"({"quantization_config": {"quant_method": "fp8", "activation_scheme": "static",
     "kv_cache_scheme": {"dynamic": false, "num_bits": 8, "type": "int", "strategy": "tensor", "symmetric": true}}})";
   auto choose = [](const char *changes, CacheType type, DType dtype = DType::kBFloat16) {
-    ModelConfig config = Llama(changes);
+    ModelConfig config = CachingLlama(changes);
     config.dtype = dtype;
     Problems problems;
     ChooseCache(type, config, problems);
