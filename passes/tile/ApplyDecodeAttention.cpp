@@ -11,8 +11,8 @@
 
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
-#include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "passes/tile/ApplyAttention.h"
+#include "passes/tile/Pipelining.h"
 
 using namespace mlir;
 using namespace inlay;
@@ -66,23 +66,6 @@ static void reduceSumsAfterLoop(AttentionLoop &found) {
   found.finalSum = total;
 }
 
-/// Moves tiles that only `warps` use, loaded or computed before it, to its start.
-static void sinkTiles(tile::ForWarpsOp warps) {
-  Block &body = warps.getBody().front();
-  SmallVector<Operation *> before;
-  for (Operation *op = warps->getPrevNode(); op; op = op->getPrevNode())
-    before.push_back(op);
-  for (Operation *op : before) {
-    bool isTile = op->getNumResults() == 1 && isa<RankedTensorType>(op->getResult(0).getType());
-    bool isMovable = isTile && !op->hasTrait<OpTrait::ConstantLike>() && op->getNumRegions() == 0 &&
-                     (isMemoryEffectFree(op) || isa<tile::LoadOp, tile::GatherOp>(op));
-    if (isMovable && !op->use_empty() && llvm::all_of(op->getUsers(), [&](Operation *user) {
-          return warps.getBody().isAncestor(user->getParentRegion());
-        }))
-      op->moveBefore(&body, body.begin());
-  }
-}
-
 void inlay::divideKeysOverWarps(AttentionLoop &found, Value end, int64_t warps, int64_t writtenKeys, bool isCluster) {
   swapOperands(found.scores);
   swapOperands(found.outputs);
@@ -110,5 +93,5 @@ void inlay::divideKeysOverWarps(AttentionLoop &found, Value end, int64_t warps, 
   loop.setStep(step);
   found.finalSum.getDefiningOp()->moveAfter(loop);
   tile::YieldOp::create(b, parts);
-  sinkTiles(ofWarps);
+  sinkTiles(ofWarps.getBody());
 }

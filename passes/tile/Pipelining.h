@@ -15,6 +15,9 @@ mlir::FailureOr<mlir::scf::ForOp> skewLoop(mlir::scf::ForOp loop, bool takesTurn
 /// variant of `block` without the condition (tile.if_all).
 void splitMasks(mlir::Block &block);
 
+/// Moves tiles that only `region` uses, loaded or computed before its op, to its start.
+void sinkTiles(mlir::Region &region);
+
 /// Blocks that do not take the branches around `op` wait for earlier launches as well, since later ones rely on it.
 void dependOtherwise(mlir::Operation *op);
 

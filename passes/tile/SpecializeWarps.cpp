@@ -149,20 +149,18 @@ static FailureOr<llvm::SetVector<Operation *>> opsUntilStaged(Operation *outermo
   return ops;
 }
 
-/// Moves what only the consumers use, tiles that are loaded or computed before `roles`, to their start.
-static void sinkTiles(tile::WarpRolesOp roles) {
-  Block &consume = roles.getConsume().front();
+void inlay::sinkTiles(Region &region) {
+  Block &body = region.front();
   SmallVector<Operation *> before;
-  for (Operation *op = roles->getPrevNode(); op; op = op->getPrevNode())
+  for (Operation *op = region.getParentOp()->getPrevNode(); op; op = op->getPrevNode())
     before.push_back(op);
   for (Operation *op : before) {
     bool isTile = op->getNumResults() == 1 && isa<RankedTensorType>(op->getResult(0).getType());
     bool isMovable = isTile && !op->hasTrait<OpTrait::ConstantLike>() && op->getNumRegions() == 0 &&
                      (isMemoryEffectFree(op) || isa<tile::LoadOp, tile::GatherOp>(op));
-    if (isMovable && !op->use_empty() && llvm::all_of(op->getUsers(), [&](Operation *user) {
-          return roles.getConsume().isAncestor(user->getParentRegion());
-        }))
-      op->moveBefore(&consume, consume.begin());
+    if (isMovable && !op->use_empty() &&
+        llvm::all_of(op->getUsers(), [&](Operation *user) { return region.isAncestor(user->getParentRegion()); }))
+      op->moveBefore(&body, body.begin());
   }
 }
 
@@ -177,7 +175,7 @@ static void buildConsumers(tile::WarpRolesOp roles, Operation *outermost, ArrayR
     if (op != outermost && (isFilling(op) || isOpTriviallyDead(op)))
       op->erase();
   });
-  sinkTiles(roles);
+  sinkTiles(roles.getConsume());
   auto first = llvm::find_if(consume, [](Operation &op) { return needsEarlierLaunches(&op); });
   if (first == consume.end())
     return;
