@@ -337,6 +337,7 @@ LogicalResult GenericLowering::fetchRows(tile::FetchRowsOp op) {
              {k.offset(state.buffers[op.getTile()], k.add(to, slab * elementsOfSlab(tile))),
               tensorMap(maps.numbers.lookup(op)), k.offset(state.full, slot), k.index(slab * kAtomColumns), row});
   });
+  cuda::SyncWarpOp::create(b, loc); // before all lanes wait for the next slot
   return success();
 }
 
