@@ -7,7 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/tile_to_cuda/Families.h"
+#include "passes/tile_to_cuda/CreateKernel.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
 #include "passes/tile_to_cuda/KernelBuilder.h"
 #include "passes/tile_to_cuda/MmaInstructions.h"
