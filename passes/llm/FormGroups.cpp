@@ -116,17 +116,13 @@ private:
     return "";
   }
 
-  /// True if a norm could join the kernel of `anchor` and scale its rows.
+  /// True if a norm could join the kernel of `anchor` and change its rows before the product.
   bool isScaled(Operation *anchor) {
-    auto norm = dyn_cast_or_null<FusionInterface>(anchor->getOperand(0).getDefiningOp());
-    return norm && !separateNorms && norm.canBePrologueOf(anchor) && norm.getStagedVectors() > 0 &&
-           !(maxRows > 1 && needsRowFirst(norm));
-  }
-
-  /// Whether `op` is a norm whose statistics must be known before the product: a mean is subtracted from what it takes.
-  static bool needsRowFirst(Operation *op) {
-    auto norm = dyn_cast<NormInterface>(op);
-    return norm && norm.subtractsMean();
+    auto fusion = dyn_cast_or_null<FusionInterface>(anchor->getOperand(0).getDefiningOp());
+    if (!fusion || separateNorms || !fusion.canBePrologueOf(anchor))
+      return false;
+    auto norm = dyn_cast<NormInterface>(*fusion);
+    return fusion.getStagedVectors() > 0 || (norm && norm.subtractsMean());
   }
 
   /// Takes in `op`, which joins as `role`, and says so.
@@ -175,8 +171,6 @@ private:
       return "TMA stages the activations of the family " + group.family + ", and cannot change them";
     if (isa<NormInterface>(*op) && reader != anchor)
       return "'" + getCheckpointName(reader).str() + "' takes its result before the product";
-    if (needsRowFirst(op) && (group.family != "matvec" || maxRows > 1))
-      return "its mean takes a pass over the rows before the product, which only a step of one row keeps in registers";
     auto linear = dyn_cast<LinearOp>(anchor);
     if (group.family == "matvec" && linear && !fitsRegisters(linear, op.getStagedVectors(), tile::targetOf(linear)))
       return "a thread has no registers for its part of its weight beside the row of '" + linear.getWeight().str() +

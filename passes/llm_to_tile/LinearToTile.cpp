@@ -1,14 +1,11 @@
 //===- LinearToTile.cpp - groups around a matrix product -------------------===//
 //
-// y = epilogue(prologue(x) W^T): one block computes one tile of y. A norm in front
-// is applied in two halves, its weight to the activation while it is staged and its
-// 1/rms to the rows of the product, since rsqrt(mean(x^2)) is known only at the end
-// of the loop that reads x anyway. A norm that subtracts the mean needs its statistics
-// first: loops over the rows come before that of the product.
+// y = epilogue(prologue(x) W^T): one block computes one tile of y. NormPrologue.h
+// says how a norm in front is applied.
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/llm_to_tile/Elementwise.h"
+#include "passes/llm_to_tile/NormPrologue.h"
 #include "passes/llm_to_tile/QuantizedWeights.h"
 
 using namespace mlir;
@@ -54,44 +51,6 @@ static FailureOr<Prologue> findPrologue(GroupOp group, LinearOp linear) {
   }
   prologue.input = value;
   return prologue;
-}
-
-namespace {
-/// What a norm that subtracts the mean does to rows before its weight.
-struct Centering {
-  Value mean, inverse; // of each row
-  Value subtract(Value x, LinearTile shape, ProgramBuilder &b) const { return b.sub(x, b.broadcast(mean, 1, shape.k)); }
-  Value apply(Value x, LinearTile shape, ProgramBuilder &b) const {
-    return b.mul(subtract(x, shape, b), b.broadcast(inverse, 1, shape.k));
-  }
-};
-} // namespace
-
-/// Two loops along k, as the norm alone has them: the sum of a row, and that of the squares of what is left without the
-/// mean.
-static Centering emitStatistics(NormInterface norm, int64_t k, LinearTile shape,
-                                llvm::function_ref<Value(Value)> loadInput, ProgramBuilder &b) {
-  auto sumOf = [&](llvm::function_ref<Value(Value)> term) {
-    Value zero = b.full(b.tileType({shape.m}, b.getF32Type()), 0.0);
-    return b.loop(b.index(0), b.index(k), shape.k, zero, [&](Value at, ValueRange carried) {
-      Value value = term(b.toF32(loadInput(at)));
-      if (k % shape.k != 0) { // past the end of a row that others share lie other values
-        Value inside = b.less(b.add(b.iota(shape.k), b.splat(b.toI32(at), {shape.k})),
-                              b.full(b.tileType({shape.k}, b.getI32Type()), k));
-        value = b.select(b.broadcast(inside, 0, shape.m), value, b.like(value, 0.0));
-      }
-      return SmallVector<Value>{b.add(carried[0], b.reduce(Reduction::Add, value, 1))};
-    })[0];
-  };
-  Centering centering;
-  Value sum = sumOf([](Value x) { return x; });
-  centering.mean = b.mul(sum, b.like(sum, 1.0 / static_cast<double>(k)));
-  Value squares = sumOf([&](Value x) {
-    Value difference = centering.subtract(x, shape, b);
-    return b.mul(difference, difference);
-  });
-  centering.inverse = emitInverseNorm(norm, squares, b);
-  return centering;
 }
 
 /// Queries, keys and values of one product: rotates the pairs, stores q, appends k and v.
@@ -374,39 +333,23 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   } else if (Placement::of(prologue->input).logitRows) {
     extent = tile::Extent::LogitRows;
   }
-  NormInterface norm = prologue->norm;
-  if (norm)
-    for (FlatSymbolRefAttr vector : {norm.getWeightAttr(), norm.getBiasAttr()})
-      if (vector)
-        b.weightVector(vector); // takes its place among the arguments
-  auto loadInput = [&](Value at) {
+  NormPrologue norm(prologue->norm, k, shape, b);
+  norm.declareViews();
+  auto loadRows = [&](Value at, int64_t columns) {
     Value from = inputColumn ? Value(arith::AddIOp::create(b, at, b.index(inputColumn))) : at;
-    return rows ? b.gather(input, rows, from, shape.k) : b.load(input, ValueRange{row, from}, {shape.m, shape.k});
+    return rows ? b.gather(input, rows, from, columns) : b.load(input, ValueRange{row, from}, {shape.m, columns});
   };
-  bool needsRowFirst = norm && norm.subtractsMean();
-  Centering centering;
-  if (needsRowFirst)
-    centering = emitStatistics(norm, k, shape, loadInput, b);
+  norm.emitStatistics(loadRows);
 
   SmallVector<Value> init{b.full(b.tileType({shape.m, shape.n}, f32), 0.0)};
-  if (norm && !needsRowFirst)
+  if (norm.sumsSquares())
     init.push_back(b.full(b.tileType({shape.m}, f32), 0.0));
   SmallVector<Value> sums = b.loop(b.index(0), b.index(k), shape.k, init, [&](Value at, ValueRange carried) {
-    Value x = loadInput(at);
+    Value x = loadRows(at, shape.k);
     SmallVector<Value> next(carried);
-    if (needsRowFirst) {
-      x = centering.apply(b.toF32(x), shape, b);
-      if (Value scale = loadNormWeight(norm, at, shape.k, b))
-        x = b.mul(x, b.broadcast(scale, 0, shape.m));
-      if (Value bias = loadNormBias(norm, at, shape.k, b))
-        x = b.add(x, b.broadcast(bias, 0, shape.m));
-    } else if (norm) {
-      Value wide = b.toF32(x);
-      next[1] = b.add(carried[1], b.reduce(Reduction::Add, b.mul(wide, wide), 1));
-      if (Value scale = loadNormWeight(norm, at, shape.k, b))
-        x = b.mul(wide, b.broadcast(scale, 0, shape.m));
-    }
-    x = b.toType(x, element);
+    if (norm.sumsSquares())
+      next[1] = norm.addSquares(carried[1], x);
+    x = b.toType(norm.apply(x, at), element);
     Value w = b.toType(weight.load(col, at, shape.n, shape.k), element);
     next[0] = tile::DotOp::create(b, x, w, carried[0], /*transpose_rhs=*/true);
     return next;
@@ -415,8 +358,7 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   Value acc = sums[0];
   if (Value scales = weight.scalesOfRows(col, shape.n))
     acc = b.mul(acc, b.broadcast(scales, 0, shape.m));
-  if (norm && !needsRowFirst)
-    acc = b.mul(acc, b.broadcast(emitInverseNorm(norm, sums[1], b), 1, shape.n));
+  acc = norm.finish(acc, sums.back());
   if (linear.getBiasAttr()) {
     Value bias = b.toF32(b.load(b.weight(linear.getBiasAttr()), ValueRange{col}, {shape.n}));
     acc = b.add(acc, b.broadcast(bias, 0, shape.m));

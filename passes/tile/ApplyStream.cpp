@@ -21,9 +21,6 @@ LogicalResult StreamBody::checkShape() {
   if (loop.columns % schedule.getTileColumns() != 0)
     return program.emitError("has tiles of ")
            << loop.columns << " columns; expected a multiple of tile_columns, " << schedule.getTileColumns();
-  if (!loop.statistics.empty() && rows != 1)
-    return loop.statistics.front().loop->emitError("runs before the product of ")
-           << rows << " rows; the family stream keeps one row for both";
   // Past the end of K there must be nothing, as rows are read in whole steps.
   int64_t columns = cast<tile::ViewType>(loop.rowsView().getType()).getShape()[1];
   if (loop.k % step != 0 && loop.columnOffset + loop.k != columns)

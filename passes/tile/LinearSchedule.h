@@ -19,13 +19,16 @@ inline constexpr int64_t kSwapAbRows = 256;
 
 /// What the choice depends on.
 struct LinearShape {
-  int64_t columns = 0;   // N
-  int64_t k = 0;         // K
-  int64_t rows = 0;      // of a step: 1 or a tile of them
-  bool isScaled = false; // by vectors along k: a norm
-  int64_t rowTiles = 1;  // of `rows`, that a step has
+  int64_t columns = 0;  // N
+  int64_t k = 0;        // K
+  int64_t rows = 0;     // of a step: 1 or a tile of them
+  int64_t vectors = 0;  // along k, that rows are scaled or shifted by: those of a norm
+  int64_t rowTiles = 1; // of `rows`, that a step has
   int64_t weightBits = 16;
-  int64_t groupBytes = 0; // of scales and zero points, for each row and step along K of codes
+  bool hasStatistics = false; // of rows, which must be known before the product: a mean
+  int64_t groupBytes = 0;     // of scales and zero points, for each row and step along K of codes
+
+  bool isScaled() const { return vectors > 0 || hasStatistics; }
 };
 
 /// Null, after a diagnostic, where the family has no schedule for the shape or the chip.

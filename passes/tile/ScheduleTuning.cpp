@@ -17,7 +17,9 @@ using namespace inlay;
 using tile::kAtomColumns;
 
 LinearShape inlay::shapeOf(MainLoop &loop) {
-  LinearShape shape{loop.weight.getView().getType().getShape()[0], loop.k, loop.tokens, !loop.vectors.empty()};
+  LinearShape shape{loop.weight.getView().getType().getShape()[0], loop.k, loop.tokens,
+                    static_cast<int64_t>(loop.vectors.size())};
+  shape.hasStatistics = !loop.statistics.empty();
   shape.weightBits = loop.weight.getView().getType().getElementType().getIntOrFloatBitWidth();
   if (tile::DequantizeOp op = loop.dequantize; op && op.getGroup() > 0)
     shape.groupBytes =
@@ -54,7 +56,9 @@ TuningKey inlay::tuningKeyOf(tile::ProgramOp program, MainLoop &loop) {
           shape.columns,
           shape.k,
           type.str(),
-          shape.isScaled ? "norm" : "none",
+          shape.hasStatistics ? "centered norm"
+          : shape.isScaled()  ? "norm"
+                              : "none",
           epilogueOf(program, loop)};
 }
 

@@ -42,7 +42,9 @@ private:
   mlir::LogicalResult checkShape();
   void findLateOps();
   mlir::LogicalResult cloneInvariants();
-  mlir::Value insideK(mlir::Value tile);
+  mlir::Value insideK(mlir::Value tile, mlir::Value at);
+  int64_t statisticColumns();
+  llvm::SmallVector<mlir::Value> partOfStatistic(const RowStatistic &statistic, mlir::Value at, int64_t width);
   void shareStatistic(const RowStatistic &statistic);
   void widen(mlir::Operation *op, mlir::Operation *from, mlir::Value ofK, int64_t width);
   llvm::SmallVector<mlir::Value> load(const llvm::SetVector<mlir::Operation *> &wanted, mlir::Value k, int64_t width);

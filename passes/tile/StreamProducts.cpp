@@ -32,25 +32,38 @@ void StreamBody::widen(Operation *op, Operation *from, Value ofK, int64_t width)
   }
 }
 
-/// `tile`, this warp's part of the one row, without what lies past the end of K.
-Value StreamBody::insideK(Value tile) {
+/// `tile`, columns of rows from `at` on, without what lies past the end of K or, of `width` columns at a time, past the
+/// end of this warp's part.
+Value StreamBody::insideK(Value tile, Value at) {
   auto type = cast<RankedTensorType>(tile.getType());
-  if (type.getDimSize(1) * schedule.getWarps() == loop.k)
+  int64_t part = schedule.share(loop.k) * schedule.getTileK();
+  bool isWhole = part % type.getDimSize(1) == 0;
+  if (isWhole && part * schedule.getWarps() == loop.k)
     return tile;
+  Value end = isWhole ? index(loop.k) : least(add(firstK, index(part)), index(loop.k));
   auto numbers = RankedTensorType::get(type.getShape(), b.getI32Type());
   auto spread = [&](Value number) -> Value {
     return tensor::SplatOp::create(b, arith::IndexCastOp::create(b, b.getI32Type(), number), numbers);
   };
-  Value k = arith::AddIOp::create(b, tile::IotaOp::create(b, numbers, 1), spread(firstK));
-  Value isInside = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, k, spread(index(loop.k)));
+  Value k = arith::AddIOp::create(b, tile::IotaOp::create(b, numbers, 1), spread(at));
+  Value isInside = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, k, spread(end));
   return arith::SelectOp::create(b, isInside, tile, arith::ConstantOp::create(b, b.getZeroAttr(type)));
 }
 
-/// Sums what a loop before the product sums along k: each warp its part of the one row, then all of them.
-void StreamBody::shareStatistic(const RowStatistic &statistic) {
+/// The columns of its part that a warp takes at a time for a statistic. Its part of one row stays in registers for the
+/// product; of several rows it loads what 64 registers hold, in few round trips to memory.
+int64_t StreamBody::statisticColumns() {
+  constexpr int64_t registers = 64, lanes = 32, elements = 2 * registers * lanes;
+  int64_t steps = schedule.share(loop.k), width = schedule.getTileK();
+  int64_t most = isOneRow() ? steps : std::max<int64_t>(elements / (schedule.getRows() * width), 1);
+  return llvm::divideCeil(steps, llvm::divideCeil(steps, most)) * width;
+}
+
+/// What `width` columns from `at` on add to each sum of `statistic`.
+SmallVector<Value> StreamBody::partOfStatistic(const RowStatistic &statistic, Value at, int64_t width) {
   IRMapping mapping = outside;
   scf::ForOp from = statistic.loop;
-  mapping.map(from.getInductionVar(), firstK);
+  mapping.map(from.getInductionVar(), at);
   llvm::SmallPtrSet<Operation *, 4> last; // of each sum: the reduction, and what adds it to the sum
   SmallVector<tile::ReduceOp> reductions;
   for (const RowSum &sum : statistic.sums) {
@@ -61,12 +74,34 @@ void StreamBody::shareStatistic(const RowStatistic &statistic) {
   }
   for (Operation &op : from.getBody()->without_terminator())
     if (!last.contains(&op))
-      widen(b.clone(op, mapping), &op, statistic.sums.front().element, schedule.share(loop.k) * schedule.getTileK());
+      widen(b.clone(op, mapping), &op, statistic.sums.front().element, width);
   SmallVector<Value> parts;
   for (tile::ReduceOp reduce : reductions) {
     IRMapping own;
-    own.map(reduce.getValue(), insideK(mapping.lookup(reduce.getValue())));
+    own.map(reduce.getValue(), insideK(mapping.lookup(reduce.getValue()), at));
     parts.push_back(b.clone(*reduce, own)->getResult(0));
+  }
+  return parts;
+}
+
+/// Sums what a loop before the product sums along k: each warp its part, then all of them.
+void StreamBody::shareStatistic(const RowStatistic &statistic) {
+  int64_t width = statisticColumns(), times = llvm::divideCeil(schedule.share(loop.k) * schedule.getTileK(), width);
+  SmallVector<Value> parts;
+  if (times == 1) {
+    parts = partOfStatistic(statistic, firstK, width);
+  } else {
+    Value none = arith::ConstantOp::create(b, b.getZeroAttr(RankedTensorType::get({loop.tokens}, b.getF32Type())));
+    auto over =
+        scf::ForOp::create(b, index(0), index(times), index(1), SmallVector<Value>(statistic.sums.size(), none));
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(over.getBody());
+    Value at = add(firstK, mul(over.getInductionVar(), width));
+    SmallVector<Value> sums;
+    for (auto [sum, part] : llvm::zip_equal(over.getRegionIterArgs(), partOfStatistic(statistic, at, width)))
+      sums.push_back(arith::AddFOp::create(b, sum, part));
+    scf::YieldOp::create(b, sums);
+    parts = SmallVector<Value>(over.getResults());
   }
   auto reduced = tile::WarpReduceOp::create(b, ValueRange(parts).getTypes(), tile::Reduction::Add, parts);
   for (auto [sum, value] : llvm::zip_equal(statistic.sums, reduced.getResults()))

@@ -12,7 +12,8 @@ using tile::kAtomColumns, tile::kGroupRows;
 
 /// With 16 bytes more for each row of the warps' sums.
 int64_t inlay::streamBytes(tile::StreamAttr schedule, const LinearShape &shape) {
-  int64_t row = schedule.getRows() == 1 || shape.isScaled ? schedule.share(shape.k) * schedule.getTileK() * 2 + 16 : 0;
+  int64_t staged = schedule.getRows() == 1 ? 1 : shape.vectors;
+  int64_t row = staged * (schedule.share(shape.k) * schedule.getTileK() * 2 + 16);
   int64_t sums = schedule.getRows() * (schedule.getTiles() * schedule.getTileColumns() + 4 + 1) * 4;
   return schedule.getWarps() * (schedule.getStages() * (schedule.stageBytes() + 8) + row + sums) + 1024;
 }
@@ -40,7 +41,7 @@ tile::StreamAttr inlay::chooseStream(const LinearShape &shape, tile::TargetAttr 
 
   // Tiles of 4 KB; of 8 rows, 2 KB where activations of several rows stand in registers. A warp has at most a tenth
   // above its share of K.
-  bool isTight = shape.isScaled && rows > 1;
+  bool isTight = shape.isScaled() && rows > 1;
   int64_t tileAtoms = 1, largest = rows == 1 && cols == kGroupRows ? 4 : isTight && rows > 8 ? 1 : 2;
   for (int64_t many : {largest, std::max<int64_t>(largest / 2, 1)}) {
     int64_t most = llvm::divideCeil(llvm::divideCeil(atoms, many), warps) * many;
