@@ -61,15 +61,28 @@ static LogicalResult evaluate(Step &step, LinearOp op) {
   if (failed(weight) || failed(bias))
     return failure();
   const Matrix &input = step.rows(op.getInput());
+  const Matrix *squares = op.getSquares() ? &step.rows(op.getSquares()) : nullptr;
+  if (squares && failed(verifyRows(op, input.rows, "the squares", squares->rows)))
+    return failure();
+  auto scaleOf = [&](int64_t row) {
+    if (!squares)
+      return 1.0;
+    ArrayRef<double> parts = squares->row(row);
+    double mean = std::accumulate(parts.begin(), parts.end(), 0.0) / static_cast<double>(input.columns);
+    return 1 / std::sqrt(mean + op.getEps()->convertToDouble());
+  };
   int64_t first = 0; // row of the weight that the result starts with
   for (Value output : op.getOutputs()) {
     Matrix result(input.rows, columnsOf(output));
-    for (int64_t i = 0; i < result.rows; ++i)
+    for (int64_t i = 0; i < result.rows; ++i) {
+      double scale = scaleOf(i);
       for (auto [j, y] : llvm::enumerate(result.row(i))) {
-        y = *bias ? (*bias)->values[first + j] : 0.0;
+        y = 0;
         for (auto [x, w] : llvm::zip(input.row(i), (*weight)->row(first + j)))
           y += x * w;
+        y = y * scale + (*bias ? (*bias)->values[first + j] : 0.0);
       }
+    }
     first += result.columns;
     step.set(output, std::move(result));
   }
@@ -109,10 +122,24 @@ static LogicalResult evaluate(Step &step, LayerNormOp op) { return evaluateNorm(
 
 static LogicalResult evaluate(Step &step, SumOfSquaresOp op) {
   const Matrix &input = step.rows(op.getInput());
-  Matrix result(input.rows, 1);
+  Matrix result(input.rows, columnsOf(op.getResult()));
+  int64_t part = input.columns / result.columns;
   for (int64_t i = 0; i < input.rows; ++i)
-    for (double x : input.row(i))
-      result.values[i] += x * x;
+    for (auto [j, x] : llvm::enumerate(input.row(i)))
+      result.row(i)[j / part] += x * x;
+  step.set(op.getResult(), std::move(result));
+  return success();
+}
+
+static LogicalResult evaluate(Step &step, ScaleColumnsOp op) {
+  FailureOr<const Matrix *> weight = step.weight(op, op.getWeightAttr());
+  if (failed(weight))
+    return failure();
+  Matrix result = step.rows(op.getInput());
+  double offset = op.getWeightOffset().convertToDouble();
+  for (int64_t i = 0; i < result.rows; ++i)
+    for (auto [j, x] : llvm::enumerate(result.row(i)))
+      x *= (*weight)->values[j] + offset;
   step.set(op.getResult(), std::move(result));
   return success();
 }
@@ -414,6 +441,6 @@ template <typename... Ops> static void addOps(EvaluatorTable &table) {
 
 void inlay::llm::addOpsOfOneRank(EvaluatorTable &table) {
   addOps<ActivationOp, AddBiasOp, AddOp, EmbeddingOp, GatedActivationOp, GatherRowsOp, KvAppendOp, LayerNormOp,
-         LinearOp, PagedAttentionOp, PositionEmbeddingOp, RmsNormOp, RmsScaleOp, RopeOp, SampleOp, ScaleOp, SoftcapOp,
-         SumOfSquaresOp>(table);
+         LinearOp, PagedAttentionOp, PositionEmbeddingOp, RmsNormOp, RmsScaleOp, RopeOp, SampleOp, ScaleColumnsOp,
+         ScaleOp, SoftcapOp, SumOfSquaresOp>(table);
 }

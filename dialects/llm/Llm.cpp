@@ -181,6 +181,10 @@ LogicalResult AddBiasOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return verifyWeight(*this, getBiasAttr(), {columns(getInput())}, symbols);
 }
 
+LogicalResult ScaleColumnsOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyWeight(*this, getWeightAttr(), {columns(getInput())}, symbols);
+}
+
 LogicalResult RmsScaleOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return getWeight() ? verifyWeight(*this, getWeightAttr(), {columns(getInput())}, symbols) : success();
 }
@@ -433,7 +437,11 @@ LogicalResult LinearOp::verify() {
     return emitOpError() << "is for the library '" << *getLibrary() << "', expected " << kCublasLt;
   if (getLibrary() && (getOutputs().size() != 1 || getBias()))
     return emitOpError() << "is for the library '" << *getLibrary() << "', which writes one result without a bias";
-  return success();
+  if (!getSquares())
+    return getEps() ? emitOpError() << "has an eps without sums of squares; expected norm %squares" : success();
+  if (getLibrary() || !getEps())
+    return emitOpError() << "has sums of squares, expected an eps and no library";
+  return verifySquares(*this, getInput(), getSquares());
 }
 
 LogicalResult PositionEmbeddingOp::verify() {
@@ -537,6 +545,7 @@ int64_t LayerNormOp::getWeightBytes(int64_t) {
   return weightBytes(*this, getWeightAttr()) + weightBytes(*this, getBiasAttr());
 }
 int64_t AddBiasOp::getWeightBytes(int64_t) { return weightBytes(*this, getBiasAttr()); }
+int64_t ScaleColumnsOp::getWeightBytes(int64_t) { return weightBytes(*this, getWeightAttr()); }
 int64_t RmsScaleOp::getWeightBytes(int64_t) { return weightBytes(*this, getWeightAttr()); }
 int64_t KvAppendOp::getWeightBytes(int64_t) {
   return weightBytes(*this, getKeyScaleAttr()) + weightBytes(*this, getValueScaleAttr());
@@ -569,8 +578,13 @@ static bool takesElementwise(Operation *anchor) {
 bool ActivationOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
 bool AddOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
 bool GatedActivationOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
+bool ScaleColumnsOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
 bool ScaleOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
 bool SoftcapOp::canBeEpilogueOf(Operation *anchor) { return takesElementwise(anchor); }
+// A part of the columns is summed in a tile of the product.
+bool SumOfSquaresOp::canBeEpilogueOf(Operation *anchor) {
+  return columns(getInput()) == columns(getResult()) * kNormPart && takesElementwise(anchor);
+}
 
 /// True for a product whose columns come as the pairs that rope rotates.
 static bool hasPairs(Operation *anchor) {

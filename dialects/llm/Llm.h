@@ -49,6 +49,11 @@ namespace inlay::llm {
 /// The library that may compute a linear (its attribute `library`), and the family of its group and program.
 inline constexpr llvm::StringLiteral kCublasLt = "cublaslt";
 
+/// Columns of a row whose squares are summed together where a kernel that computes the row sums them (sum_of_squares).
+inline constexpr int64_t kNormPart = 64;
+/// Checks that `squares` has an f32 for each of equal parts of a row of `rows`.
+mlir::LogicalResult verifySquares(mlir::Operation *op, mlir::Value rows, mlir::Value squares);
+
 /// The attribute of a module that says how many ranks run it together, each with its part of the weights.
 inline constexpr llvm::StringLiteral kRanksAttr = "llm.ranks";
 /// Its value in the module of `op`; 1 without it.

@@ -37,12 +37,24 @@ def Llm_AddBiasOp : LlmOp<"add_bias", [Pure, Elementwise, SameOperandsAndResultT
   let assemblyFormat = "$input `,` $bias attr-dict `:` type($result)";
 }
 
-def Llm_SumOfSquaresOp : LlmOp<"sum_of_squares", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface>]> {
-  let summary = "The sum of the squares of each row, in f32: the statistics of `rms_norm` over a part of a row.";
+def Llm_SumOfSquaresOp : LlmOp<"sum_of_squares", [Pure, DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf"]>]> {
+  let summary = "The sums of the squares of each row, in f32: the statistics of `rms_norm` over parts of a row.";
+  let description = [{
+    The result has a column for each part of a row; parts are adjacent and equally long.
+  }];
   let arguments = (ins Llm_Rows:$input);
   let results = (outs Llm_Rows:$result);
   let assemblyFormat = "$input attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
+}
+
+def Llm_ScaleColumnsOp : LlmOp<"scale_columns", [Pure, Elementwise, SameOperandsAndResultType,
+                                       DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+                                       DeclareOpInterfaceMethods<Llm_FusionInterface, ["canBeEpilogueOf", "getWeightBytes"]>]> {
+  let summary = "x * (weight + weight_offset), an element of the weight for each column: an `rms_norm` without its 1/rms.";
+  let arguments = (ins Llm_Rows:$input, FlatSymbolRefAttr:$weight, DefaultValuedAttr<F64Attr, "0.0">:$weight_offset);
+  let results = (outs Llm_Rows:$result);
+  let assemblyFormat = "$input `,` $weight attr-dict `:` type($result)";
 }
 
 def Llm_RmsScaleOp : LlmOp<"rms_scale", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,

@@ -283,15 +283,20 @@ def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<SymbolUserOp
     `llm-fuse-projections`), result i holds the next columns of y in the
     *logical* order of the weight's sources, whatever its row order in memory.
 
+    With `norm %squares`, y is multiplied by rsqrt(s / K + eps) before the bias is added, where s is the sum of a row of
+    `squares`: the norm of rows that `scale_columns` and `sum_of_squares` have split (`llm-form-groups`).
+
     `library` names a library that computes the product instead of a generated
     kernel: `cublaslt`. It requires a weight that is `plain` and `row_major` and
     one result, and supports only the addition of a residual as an epilogue
     (`llm-select-library`).
   }];
-  let arguments = (ins Llm_Rows:$input, FlatSymbolRefAttr:$weight, OptionalAttr<FlatSymbolRefAttr>:$bias,
-                       OptionalAttr<StrAttr>:$library);
+  let arguments = (ins Llm_Rows:$input, Optional<Llm_Rows>:$squares, FlatSymbolRefAttr:$weight,
+                       OptionalAttr<FlatSymbolRefAttr>:$bias, OptionalAttr<StrAttr>:$library, OptionalAttr<F64Attr>:$eps);
   let results = (outs Variadic<Llm_Rows>:$outputs);
-  let assemblyFormat = "$input `,` $weight (`bias` $bias^)? attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $input `,` $weight (`bias` $bias^)? (`norm` $squares^)? attr-dict `:` functional-type(operands, results)
+  }];
   let hasVerifier = 1;
 }
 

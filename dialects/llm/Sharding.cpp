@@ -57,21 +57,24 @@ LogicalResult AllGatherOp::verifySymbolUses(SymbolTableCollection &) {
   return success();
 }
 
-/// Checks that `squares` has an f32 for each row.
-static LogicalResult verifySquares(Operation *op, Value squares) {
-  if (columns(squares) != 1 || !cast<RankedTensorType>(squares.getType()).getElementType().isF32())
-    return op->emitOpError() << "has sums of squares " << squares.getType() << ", expected tensor<?x1xf32>";
+LogicalResult inlay::llm::verifySquares(Operation *op, Value rows, Value squares) {
+  if (columns(squares) == 0 || columns(rows) % columns(squares) != 0 ||
+      !cast<RankedTensorType>(squares.getType()).getElementType().isF32())
+    return op->emitOpError() << "has sums of squares " << squares.getType() << " of " << rows.getType()
+                             << ", expected an f32 for each of equal parts of a row";
   return success();
 }
 
-LogicalResult SumOfSquaresOp::verify() { return verifySquares(*this, getResult()); }
+LogicalResult SumOfSquaresOp::verify() { return verifySquares(*this, getInput(), getResult()); }
 
 LogicalResult RmsScaleOp::verify() {
   if (getInput().getType() != getResult().getType())
     return emitOpError() << "makes " << getResult().getType() << " of " << getInput().getType();
   if (static_cast<int64_t>(getColumns()) < columns(getInput()))
     return emitOpError() << "has " << columns(getInput()) << " of " << getColumns() << " columns of a row";
-  return verifySquares(*this, getSquares());
+  if (columns(getSquares()) != 1)
+    return emitOpError() << "has sums of squares " << getSquares().getType() << ", expected tensor<?x1xf32>";
+  return verifySquares(*this, getInput(), getSquares());
 }
 
 //===----------------------------------------------------------------------===//

@@ -82,14 +82,15 @@ def Tile_CostModelAttr : AttrDef<TileDialect, "CostModel"> {
     block that shares K.
 
     Of llm-form-groups: up to `streaming_rows` rows weights are streamed (matvec); not so where a norm scales several
-    rows of up to `scaled_columns` columns.
+    rows of up to `scaled_columns` columns. In steps of more rows, up to `split_norm_rows`, a norm between two products is
+    split into parts of their kernels.
 
     Of attention: steps of many rows have tiles of `prefill_rows` rows by `prefill_keys` keys; up to
     `spread_sequences` sequences a block has a multiprocessor alone.
   }];
   let parameters = (ins "int64_t":$slots, "int64_t":$clustered_percent, "int64_t":$memory_bytes, "int64_t":$cache_bytes,
                         "int64_t":$products, "int64_t":$round_trip, "int64_t":$cluster_wait, "int64_t":$streaming_rows,
-                        "int64_t":$scaled_columns, "int64_t":$prefill_rows, "int64_t":$prefill_keys,
+                        "int64_t":$scaled_columns, "int64_t":$split_norm_rows, "int64_t":$prefill_rows, "int64_t":$prefill_keys,
                         "int64_t":$spread_sequences);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;

@@ -3,6 +3,7 @@
 #include "mlir/Analysis/TopologicalSortUtils.h"
 #include "passes/llm/FusionCost.h"
 #include "passes/llm/Passes.h"
+#include "passes/llm/SplitNorms.h"
 #include "passes/tile/LinearSchedule.h"
 
 using namespace mlir;
@@ -33,6 +34,8 @@ public:
   /// Fails after an error if what was formed cannot be ordered.
   LogicalResult run() {
     Block &body = function.getBody().front();
+    if (isGpu && !separateNorms && splitsNorms())
+      splitNorms(function, [&](LinearOp linear) { return takesPartsOfNorms(linear); });
     for (Operation &op : body.without_terminator())
       if (auto fusion = dyn_cast<FusionInterface>(op); fusion && fusion.isAnchor())
         growAround(&op);
@@ -123,6 +126,18 @@ private:
       return false;
     auto norm = dyn_cast<NormInterface>(*fusion);
     return fusion.getStagedVectors() > 0 || (norm && norm.subtractsMean());
+  }
+
+  /// Whether norms between two products of a step of so many rows are split.
+  bool splitsNorms() {
+    tile::CostModelAttr costs = tile::targetOf(function).costs();
+    return maxRows > costs.getStreamingRows() && maxRows <= costs.getSplitNormRows();
+  }
+  bool takesPartsOfNorms(LinearOp linear) {
+    if (linear.getLibrary() || !cast<RankedTensorType>(linear.getInput().getType()).getElementType().isBF16())
+      return false;
+    WeightOp codes = quantizedWeight(linear);
+    return !codes || wideRefusal(linear, codes).empty();
   }
 
   /// Takes in `op`, which joins as `role`, and says so.

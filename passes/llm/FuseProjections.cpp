@@ -43,7 +43,7 @@ public:
     for (LinearOp linear : linears)
       types.push_back(linear.getResult(0).getType());
     auto product = LinearOp::create(builder, NameLoc::get(builder.getStringAttr(fused)), types, first.getInput(),
-                                    weight, bias, StringAttr());
+                                    /*squares=*/Value(), weight, bias, StringAttr(), FloatAttr());
     product.emitRemark() << "fused " << linears.size() << " projections: the input is read once";
     for (auto [i, fusedAway] : llvm::enumerate(linears)) {
       LinearOp linear = fusedAway;

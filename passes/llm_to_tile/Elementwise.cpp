@@ -49,13 +49,25 @@ FailureOr<Value> inlay::emitElementwise(Operation *op, ValueRange operands, Prog
       });
 }
 
+Value inlay::emitInverseRms(Value sumOfSquares, int64_t size, const APFloat &eps, ProgramBuilder &b) {
+  Value mean = b.mul(sumOfSquares, b.like(sumOfSquares, 1.0 / static_cast<double>(size)));
+  return math::RsqrtOp::create(b, b.add(mean, b.like(mean, eps.convertToDouble())));
+}
+
 Value inlay::emitInverseNorm(NormInterface norm, Value sumOfSquares, ProgramBuilder &b) {
-  Value mean = b.mul(sumOfSquares, b.like(sumOfSquares, 1.0 / static_cast<double>(norm.getSize())));
-  return math::RsqrtOp::create(b, b.add(mean, b.like(mean, norm.getEps().convertToDouble())));
+  return emitInverseRms(sumOfSquares, norm.getSize(), norm.getEps(), b);
 }
 
 Value inlay::loadVector(FlatSymbolRefAttr vector, Value at, int64_t columns, ProgramBuilder &b) {
   return vector ? b.toF32(b.load(b.weightVector(vector), ValueRange{at}, {columns})) : Value();
+}
+
+Value inlay::emitScaleColumns(ScaleColumnsOp op, Value x, Value at, ProgramBuilder &b) {
+  ArrayRef<int64_t> shape = cast<RankedTensorType>(x.getType()).getShape();
+  Value weight = loadVector(op.getWeightAttr(), at, shape[1], b);
+  if (double offset = op.getWeightOffset().convertToDouble(); offset != 0)
+    weight = b.add(weight, b.like(weight, offset));
+  return b.mul(x, b.broadcast(weight, 0, shape[0]));
 }
 
 Value inlay::loadNormWeight(NormInterface norm, Value at, int64_t columns, ProgramBuilder &b) {

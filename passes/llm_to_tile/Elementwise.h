@@ -16,11 +16,15 @@ namespace inlay {
 /// that is not elementwise.
 mlir::FailureOr<mlir::Value> emitElementwise(mlir::Operation *op, mlir::ValueRange operands, ProgramBuilder &b);
 
-/// 1 / sqrt(mean + eps) of the sums of the squares of `norm.getSize()` columns.
+/// 1 / sqrt(mean + eps) of the sums of the squares of `size` columns, or of `norm.getSize()`.
+mlir::Value emitInverseRms(mlir::Value sumOfSquares, int64_t size, const llvm::APFloat &eps, ProgramBuilder &b);
 mlir::Value emitInverseNorm(llm::NormInterface norm, mlir::Value sumOfSquares, ProgramBuilder &b);
 
 /// `columns` elements of the weight `vector` from `at` on in f32; null without one.
 mlir::Value loadVector(mlir::FlatSymbolRefAttr vector, mlir::Value at, int64_t columns, ProgramBuilder &b);
+
+/// What `op` makes of the tile `x` of f32, whose first column is `at`.
+mlir::Value emitScaleColumns(llm::ScaleColumnsOp op, mlir::Value x, mlir::Value at, ProgramBuilder &b);
 
 /// `columns` elements from `at` on of the norm's weight plus its offset; null if the norm has no weight.
 mlir::Value loadNormWeight(llm::NormInterface norm, mlir::Value at, int64_t columns, ProgramBuilder &b);

@@ -149,6 +149,12 @@ static FailureOr<TileValue> emitEpilogueOp(Operation &op, const DenseMap<Value, 
   }
   if (!own.tile || (!outside.empty() && !isa<AddOp>(op)))
     return op.emitError() << "has operands that this group does not compute";
+  if (auto scale = dyn_cast<ScaleColumnsOp>(op))
+    return TileValue{emitScaleColumns(scale, own.tile, own.column, b), own.column};
+  if (isa<SumOfSquaresOp>(op)) {
+    Value sum = b.reduce(Reduction::Add, b.mul(own.tile, own.tile), 1);
+    return TileValue{b.broadcast(sum, 1, 1), arith::DivUIOp::create(b, own.column, b.index(kNormPart))};
+  }
   for (Value other : outside) {
     Placement place = Placement::of(other);
     Value column = arith::AddIOp::create(b, own.column, b.index(place.column));
@@ -308,6 +314,8 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   RowOrder order = weightOp.getRowOrder();
   int64_t unit = order == RowOrder::HalfPairs ? static_cast<int64_t>(*weightOp.getHeadDim()) : 0;
   LinearTile shape = chooseLinearTile(b.getStep(), group.getFamily(), n, k, unit);
+  if (!group.getBody().front().getOps<SumOfSquaresOp>().empty())
+    shape.n = kNormPart;
   Type element = weightType.getElementType(), f32 = b.getF32Type();
   if (QuantizedAttr quantized = weightOp.getQuantizedAttr()) {
     bool isCpu = b.getStep().isCpu();
@@ -359,6 +367,15 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   if (Value scales = weight.scalesOfRows(col, shape.n))
     acc = b.mul(acc, b.broadcast(scales, 0, shape.m));
   acc = norm.finish(acc, sums.back());
+  if (Value squares = linear.getSquares()) {
+    // Parts that a row has not are zeros.
+    int64_t parts = cast<RankedTensorType>(squares.getType()).getDimSize(1);
+    Value first = b.index(Placement::of(squares).column);
+    Value of = b.load(b.activation(squares, Provenance::Activation), ValueRange{row, first},
+                      {shape.m, static_cast<int64_t>(llvm::PowerOf2Ceil(parts))});
+    Value inverse = emitInverseRms(b.reduce(Reduction::Add, of, 1), k, *linear.getEps(), b);
+    acc = b.mul(acc, b.broadcast(inverse, 1, shape.n));
+  }
   if (linear.getBiasAttr()) {
     Value bias = b.toF32(b.load(b.weight(linear.getBiasAttr()), ValueRange{col}, {shape.n}));
     acc = b.add(acc, b.broadcast(bias, 0, shape.m));

@@ -42,13 +42,21 @@ LogicalResult inlay::convertCollective(GroupOp group, CollectiveInterface op, Pr
 
 LogicalResult inlay::convertSumOfSquares(GroupOp group, SumOfSquaresOp op, ProgramBuilder &b, tile::ProgramOp &result) {
   Placement place = Placement::of(op.getInput());
-  int64_t columns = cast<RankedTensorType>(op.getInput().getType()).getDimSize(1);
+  int64_t parts = cast<RankedTensorType>(op.getResult().getType()).getDimSize(1);
+  int64_t columns = cast<RankedTensorType>(op.getInput().getType()).getDimSize(1) / parts; // of a part
   int64_t step = std::min<int64_t>(mostColumns, llvm::PowerOf2Ceil(columns));
   Value input = b.activation(op.getInput(), Provenance::Activation);
   Value output = b.activation(group.getResult(0), Provenance::Output);
-  Value row = tile::ProgramIdOp::create(b, b.getIndexType(), 0), zero = b.full(b.tileType({1}, b.getF32Type()), 0.0);
+  Value row = tile::ProgramIdOp::create(b, b.getIndexType(), 0), part = b.index(0), first;
+  if (parts > 1) {
+    part = tile::ProgramIdOp::create(b, b.getIndexType(), 1);
+    first = arith::MulIOp::create(b, part, b.index(columns));
+  }
+  Value zero = b.full(b.tileType({1}, b.getF32Type()), 0.0);
   Value sum = b.loop(b.index(0), b.index(columns), step, zero, [&](Value at, ValueRange carried) {
     Value column = place.column ? Value(arith::AddIOp::create(b, at, b.index(place.column))) : at;
+    if (first)
+      column = arith::AddIOp::create(b, first, column);
     Value x = b.toF32(b.load(input, ValueRange{row, column}, {1, step}));
     // Past the end of a row that others share lie other values.
     Value inside =
@@ -56,8 +64,11 @@ LogicalResult inlay::convertSumOfSquares(GroupOp group, SumOfSquaresOp op, Progr
     x = b.select(b.broadcast(inside, 0, 1), x, b.like(x, 0.0));
     return SmallVector<Value>{b.add(carried[0], b.reduce(tile::Reduction::Add, b.mul(x, x), 1))};
   })[0];
-  b.store(b.broadcast(sum, 1, 1), output, {row, b.index(0)});
-  result = b.finish(
-      {ProgramBuilder::count(b.getContext(), place.logitRows ? tile::Extent::LogitRows : tile::Extent::Tokens)});
+  b.store(b.broadcast(sum, 1, 1), output, {row, part});
+  SmallVector<AffineExpr> grid{
+      ProgramBuilder::count(b.getContext(), place.logitRows ? tile::Extent::LogitRows : tile::Extent::Tokens)};
+  if (parts > 1)
+    grid.push_back(getAffineConstantExpr(parts, b.getContext()));
+  result = b.finish(grid);
   return success();
 }

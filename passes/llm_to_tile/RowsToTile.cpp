@@ -131,6 +131,8 @@ void RowsConverter::declareViews() {
           b.weightVector(vector);
     if (auto found = dyn_cast<AddBiasOp>(op))
       b.weightVector(found.getBiasAttr());
+    if (auto found = dyn_cast<ScaleColumnsOp>(op))
+      b.weightVector(found.getWeightAttr());
     if (auto found = dyn_cast<RmsScaleOp>(op); found && found.getWeight())
       b.weightVector(found.getWeightAttr());
     if (auto found = dyn_cast<PositionEmbeddingOp>(op)) {
@@ -182,11 +184,13 @@ Value RowsConverter::evaluate(Value value, Value at, Tiles &tiles) {
             Value x = b.toF32(evaluate(add.getInput(), at, tiles));
             return b.add(x, b.broadcast(loadVector(add.getBiasAttr(), at, step, b), 0, 1));
           })
+          .Case([&](ScaleColumnsOp scale) {
+            return emitScaleColumns(scale, b.toF32(evaluate(scale.getInput(), at, tiles)), at, b);
+          })
           .Case([&](RmsScaleOp scale) {
             Value x = b.toF32(evaluate(scale.getInput(), at, tiles));
             Value squares = b.load(input(scale.getSquares()), ValueRange{row, b.index(0)}, {1, 1});
-            Value mean = b.mul(squares, b.like(squares, 1.0 / static_cast<double>(scale.getColumns())));
-            Value inverse = math::RsqrtOp::create(b, b.add(mean, b.like(mean, scale.getEps().convertToDouble())));
+            Value inverse = emitInverseRms(squares, static_cast<int64_t>(scale.getColumns()), scale.getEps(), b);
             x = b.mul(x, b.broadcast(b.reduce(Reduction::Add, inverse, 1), 1, step));
             if (!scale.getWeight())
               return x;

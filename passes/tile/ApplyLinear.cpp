@@ -213,6 +213,12 @@ LogicalResult LinearBody::epilogue(Value piece, Value row, Value column, int64_t
   if (failed(mapOffsets(0, loop.columns, pieceColumns, column, mapping)) ||
       failed(mapOffsets(1, loop.tokens, pieceRows, row, mapping)))
     return failure();
+  Slot product = Value(loop.product);
+  for (auto reduce : old.getBody().getOps<tile::ReduceOp>())
+    if (pieceColumns != loop.columns &&
+        dimensions.areSame(Slot::ofUse(reduce.getValue()), reduce.getAxis(), product, 1))
+      return reduce->emitError() << "reduces " << loop.columns << " columns of the product, of which a piece has "
+                                 << pieceColumns << "; choose tiles whose columns are a multiple of " << loop.columns;
   SmallVector<Operation *> copies;
   for (Operation &op : old.getBody().front().without_terminator()) {
     if (&op == loop.loop || isa<tile::ProgramIdOp>(op) || (op.getNumResults() && mapping.contains(op.getResult(0))))

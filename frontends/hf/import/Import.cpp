@@ -278,7 +278,9 @@ Value Importer::buildLogits(Value rows) {
   at(StringRef(names.lm_head));
   auto type = RankedTensorType::get({ShapedType::kDynamic, config.vocab_size}, builder.getF32Type());
   FlatSymbolRefAttr bias = config.head_bias ? biasOf(StringRef(names.lm_head)) : FlatSymbolRefAttr();
-  Value logits = llm::LinearOp::create(builder, TypeRange{type}, rows, weightOf(head), bias, StringAttr()).getResult(0);
+  Value logits = llm::LinearOp::create(builder, TypeRange{type}, rows, /*squares=*/Value(), weightOf(head), bias,
+                                       StringAttr(), FloatAttr())
+                     .getResult(0);
   logits = buildScale("logits_multiplier", logits, config.logits_scale);
   if (!config.logits_softcap)
     return logits;
@@ -383,8 +385,8 @@ Value Importer::buildResidual(const std::string &module, Value residual, Value i
 
 Value Importer::buildLinear(const std::string &module, Value input, RankedTensorType result, bool bias) {
   at(module);
-  return llm::LinearOp::create(builder, TypeRange{result}, input, weightOf(module),
-                               bias ? biasOf(module) : FlatSymbolRefAttr(), StringAttr())
+  return llm::LinearOp::create(builder, TypeRange{result}, input, /*squares=*/Value(), weightOf(module),
+                               bias ? biasOf(module) : FlatSymbolRefAttr(), StringAttr(), FloatAttr())
       .getResult(0);
 }
 

@@ -25,10 +25,53 @@ func.func @bias_of_others(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
 
 // -----
 
-func.func @squares(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
-  // expected-error @+1 {{has sums of squares 'tensor<?x2xf32>', expected tensor<?x1xf32>}}
-  %y = llm.sum_of_squares %x : (tensor<?x2xf32>) -> tensor<?x2xf32>
+func.func @squares(%x: tensor<?x3xf32>) -> tensor<?x2xf32> {
+  // expected-error @+1 {{has sums of squares 'tensor<?x2xf32>' of 'tensor<?x3xf32>', expected an f32 for each of equal parts of a row}}
+  %y = llm.sum_of_squares %x : (tensor<?x3xf32>) -> tensor<?x2xf32>
   return %y : tensor<?x2xf32>
+}
+
+// -----
+
+func.func @rounded_squares(%x: tensor<?x2xbf16>) -> tensor<?x1xbf16> {
+  // expected-error @+1 {{has sums of squares 'tensor<?x1xbf16>' of 'tensor<?x2xbf16>', expected an f32 for each of equal parts of a row}}
+  %y = llm.sum_of_squares %x : (tensor<?x2xbf16>) -> tensor<?x1xbf16>
+  return %y : tensor<?x1xbf16>
+}
+
+// -----
+
+func.func @parts(%x: tensor<?x2xf32>, %squares: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  // expected-error @+1 {{has sums of squares 'tensor<?x2xf32>', expected tensor<?x1xf32>}}
+  %y = llm.rms_scale %x, %squares {eps = 0.0 : f64, columns = 2 : i64} : (tensor<?x2xf32>, tensor<?x2xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// -----
+
+llm.weight @short : tensor<3xf32> from ["short"]
+func.func @scale_columns(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  // expected-error @+1 {{reads 'short' of shape 3, expected 2}}
+  %y = llm.scale_columns %x, @short : tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// -----
+
+llm.weight @w : tensor<3x2xf32> from ["w"]
+func.func @without_squares(%x: tensor<?x2xf32>) -> tensor<?x3xf32> {
+  // expected-error @+1 {{has an eps without sums of squares; expected norm %squares}}
+  %y = llm.linear %x, @w {eps = 0.0 : f64} : (tensor<?x2xf32>) -> tensor<?x3xf32>
+  return %y : tensor<?x3xf32>
+}
+
+// -----
+
+llm.weight @w : tensor<3x2xf32> from ["w"]
+func.func @without_eps(%x: tensor<?x2xf32>, %squares: tensor<?x1xf32>) -> tensor<?x3xf32> {
+  // expected-error @+1 {{has sums of squares, expected an eps and no library}}
+  %y = llm.linear %x, @w norm %squares : (tensor<?x2xf32>, tensor<?x1xf32>) -> tensor<?x3xf32>
+  return %y : tensor<?x3xf32>
 }
 
 // -----

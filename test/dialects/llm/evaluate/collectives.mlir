@@ -3,6 +3,8 @@
 // Three ranks that have the same parameters.
 module attributes {llm.ranks = 3 : i64} {
 llm.weight @bias : tensor<2xf32> = dense<[10.0, 20.0]> : tensor<2xf32>
+llm.weight @ten : tensor<4xf32> = dense<10.0> : tensor<4xf32>
+llm.weight @product : tensor<2x4xf32> = dense<[[1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 1.0, 0.0]]> : tensor<2x4xf32>
 
 // CHECK-LABEL: @all_reduce result 0
 // CHECK-NEXT: 3 6
@@ -37,5 +39,19 @@ func.func @norm_of_rows(%x: tensor<?x2xf32> {llm.value = dense<[[3.0, 4.0]]> : t
   %all = llm.all_reduce %own : tensor<?x1xf32>
   %y = llm.rms_scale %x, %all, @bias {eps = 12.5 : f64, columns = 6 : i64} : (tensor<?x2xf32>, tensor<?x1xf32>) -> tensor<?x2xf32>
   return %own, %y : tensor<?x1xf32>, tensor<?x2xf32>
+}
+
+// The sums of the squares of two parts are 25 and 36. The mean of all with eps is 16. The bias is added after the norm.
+// CHECK-LABEL: @split_norm result 0
+// CHECK-NEXT: 25 36
+// CHECK-LABEL: @split_norm result 1
+// CHECK-NEXT: 33 44 0 66
+// CHECK-LABEL: @split_norm result 2
+// CHECK-NEXT: 29.25 20
+func.func @split_norm(%x: tensor<?x4xf32> {llm.value = dense<[[3.0, 4.0, 0.0, 6.0]]> : tensor<1x4xf32>}) -> (tensor<?x2xf32>, tensor<?x4xf32>, tensor<?x2xf32>) {
+  %squares = llm.sum_of_squares %x : (tensor<?x4xf32>) -> tensor<?x2xf32>
+  %scaled = llm.scale_columns %x, @ten {weight_offset = 1.0 : f64} : tensor<?x4xf32>
+  %y = llm.linear %scaled, @product bias @bias norm %squares {eps = 0.75 : f64} : (tensor<?x4xf32>, tensor<?x2xf32>) -> tensor<?x2xf32>
+  return %squares, %scaled, %y : tensor<?x2xf32>, tensor<?x4xf32>, tensor<?x2xf32>
 }
 }

@@ -1,0 +1,51 @@
+//===- SplitNorms.cpp - norms as parts of the products around them ----------===//
+
+#include "passes/llm/SplitNorms.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::llm;
+
+/// Whether the kernel of a product adds its result to what `norm` takes, and products alone take the norm's.
+static bool isBetweenProducts(RmsNormOp norm, llvm::function_ref<bool(LinearOp)> takesParts) {
+  auto type = cast<RankedTensorType>(norm.getInput().getType());
+  auto add = norm.getInput().getDefiningOp<AddOp>();
+  if (!add || norm.getGroup() || type.getDimSize(1) % kNormPart != 0 || norm->use_empty())
+    return false;
+  bool isOfProduct = llvm::any_of(add->getOperands(), [&](Value operand) {
+    auto linear = operand.getDefiningOp<LinearOp>();
+    return linear && linear.getNumResults() == 1 && operand.hasOneUse() && takesParts(linear);
+  });
+  return isOfProduct && llvm::all_of(norm->getUsers(), [&](Operation *user) {
+           auto linear = dyn_cast<LinearOp>(user);
+           return linear && !linear.getSquares() && takesParts(linear);
+         });
+}
+
+static void split(RmsNormOp norm) {
+  OpBuilder builder(norm);
+  Value input = norm.getInput();
+  auto type = cast<RankedTensorType>(input.getType());
+  StringRef name = getCheckpointName(norm);
+  auto at = [&](const Twine &what) { return NameLoc::get(builder.getStringAttr(name + what)); };
+  Value scaled = input;
+  if (FlatSymbolRefAttr weight = norm.getWeightAttr())
+    scaled = ScaleColumnsOp::create(builder, at(".scale"), type, input, weight, norm.getWeightOffsetAttr());
+  auto ofParts = RankedTensorType::get({ShapedType::kDynamic, type.getDimSize(1) / kNormPart}, builder.getF32Type());
+  Value squares = SumOfSquaresOp::create(builder, at(".squares"), ofParts, input);
+  for (Operation *user : llvm::make_early_inc_range(norm->getUsers())) {
+    auto linear = cast<LinearOp>(user);
+    linear.getInputMutable().assign(scaled);
+    linear.getSquaresMutable().assign(squares);
+    linear.setEpsAttr(norm.getEpsAttr());
+  }
+  norm.emitRemark() << "split: the kernel of its input scales columns and sums squares, those that take it multiply "
+                    << "their sums by 1/rms";
+  norm.erase();
+}
+
+void inlay::llm::splitNorms(func::FuncOp function, llvm::function_ref<bool(LinearOp)> takesParts) {
+  for (auto norm : llvm::make_early_inc_range(function.getOps<RmsNormOp>()))
+    if (isBetweenProducts(norm, takesParts))
+      split(norm);
+}
