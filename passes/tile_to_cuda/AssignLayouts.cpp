@@ -115,6 +115,11 @@ Layout LayoutAssignment::of(Value tile) {
       for (Value operand : op->getOperands())
         if (!layout && operand.getType() == tile.getType() && !isInline(operand) && !inProgress.contains(operand))
           layout = of(operand);
+    // Or the one in which its rows are reduced with the fewest shuffles, where they are in 16 bits in memory.
+    if (auto type = cast<RankedTensorType>(tile.getType()); !layout && type.getRank() == 2 && type.getDimSize(0) > 1)
+      for (Operation *user : tile.getUsers())
+        if (auto reduce = dyn_cast<ReduceOp>(user); reduce && reduce.getAxis() == 1)
+          layout = layoutOfRows(type.getShape(), 8);
     inProgress.erase(tile);
   }
   Layout result = layout ? *layout : blocked(cast<RankedTensorType>(tile.getType()));

@@ -81,6 +81,27 @@ Layout inlay::blockedLayout(llvm::ArrayRef<int64_t> shape, int64_t vector, int w
   return result;
 }
 
+Layout inlay::layoutOfRows(llvm::ArrayRef<int64_t> shape, int64_t vector) {
+  constexpr int laneBits = 5;
+  int rowBits = log2Ceil(shape[0]), columnBits = log2Ceil(shape[1]);
+  int lanesOfRows = std::min(rowBits, laneBits), vectorBits = std::min(log2Ceil(vector), columnBits);
+  Layout result;
+  auto take = [&](LayoutDim in, LayoutDim out, int from, int to, int end) {
+    for (int bit = from; bit < to; ++bit) {
+      tile::LayoutPoint basis;
+      basis[out] = bit < end ? int64_t(1) << bit : 0;
+      result.addBit(in, basis);
+    }
+  };
+  int inLanes = vectorBits + laneBits - lanesOfRows;
+  take(Register, Dim1, 0, vectorBits, columnBits);
+  take(Lane, Dim1, vectorBits, inLanes, columnBits);
+  take(Lane, Dim0, 0, lanesOfRows, rowBits);
+  take(Register, Dim1, inLanes, columnBits, columnBits);
+  take(Register, Dim0, lanesOfRows, rowBits, rowBits);
+  return result;
+}
+
 Layout inlay::concatenated(const Layout &part, int64_t columns, int64_t count) {
   Layout result = part;
   for (int64_t bit = 1; bit < count; bit *= 2) {

@@ -16,8 +16,11 @@ swap_ab() {
   echo "#tile.swap_ab<tile_rows = $1, tile_columns = 128, tile_k = 64, consumers = 2, split = $2, slots = 2, stages = $3, shared_bytes = 115712>"
 }
 bin=$1 folder=$2 kind=${3:-cubin}
-"$bin/inlay-opt" --pass-pipeline='builtin.module(llm-pack-weights,func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a})' \
-  "$here/../../passes/llm_to_tile/llama-decode.mlir" | translate "$folder/llama_decode"
+model() {
+  "$bin/inlay-opt" --pass-pipeline='builtin.module(llm-pack-weights,func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a})' "$1"
+}
+model "$here/../../passes/llm_to_tile/llama-decode.mlir" | translate "$folder/llama_decode"
+model "$here/../programs/layer_norm.mlir" | translate "$folder/layer_norm"
 for program in embedding argmax residual swiglu qkv_rope attention; do
   translate "$folder/$program" <"$here/../programs/$program.mlir"
 done

@@ -2,6 +2,7 @@
 // RUN: FileCheck %s --check-prefix=IR < %t
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=257" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=GEMM
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=8" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=ROWS
+// RUN: inlay-opt %s --split-input-file --llm-form-groups="target=cpu max-rows=8" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=CPU
 // RUN: inlay-opt %s --split-input-file --llm-form-groups="target=sm_90a max-rows=1 separate-norms" --mlir-print-op-on-diagnostic=false -o /dev/null 2>&1 | FileCheck %s --check-prefix=APART
 
 // x has 64 columns of 2 bytes. Fusion saves writing and reading the normalized row and the product before the add.
@@ -97,16 +98,40 @@ func.func @single(%x: tensor<?x64xf32>) -> tensor<?x64xf32> {
 
 // -----
 
-// A mean must be known before the product. A block that computes one row has all of it in registers.
+// A norm that subtracts the mean joins where others do. Several rows of few columns are not scaled while they are read.
 // CHECK: loc("norm"): fused into proj as prologue: saves 256 bytes a row
 // CHECK: loc("proj"): one kernel (matvec): layer_norm, linear; reads 8448 bytes of weights; saves 256 bytes a row
 // GEMM: loc("norm"): not fused into proj: TMA stages the activations of the family gemm, and cannot change them
-// ROWS: loc("norm"): not fused into proj: its mean takes a pass over the rows before the product, which only a step of one row keeps in registers
+// ROWS: loc("norm"): not fused into proj: TMA stages the activations of the family swap_ab, and cannot change them
+// CPU: loc("norm"): fused into proj as prologue: saves 256 bytes a row
+// CPU: loc("proj"): one kernel (gemm): layer_norm, linear; reads 8448 bytes of weights; saves 256 bytes a row
 llm.weight @norm : tensor<64xbf16> from ["norm"]
 llm.weight @bias : tensor<64xbf16> from ["bias"]
 llm.weight @w : tensor<64x64xbf16> from ["w"]
 func.func @mean(%x: tensor<?x64xbf16>) -> tensor<?x64xbf16> {
   %n = llm.layer_norm %x, @norm bias @bias {eps = 1.0e-5 : f64} : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("norm")
+  %y = llm.linear %n, @w : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("proj")
+  return %y : tensor<?x64xbf16>
+}
+
+// -----
+
+// ROWS: loc("norm"): fused into proj as prologue: saves 16384 bytes a row
+// ROWS: loc("proj"): one kernel (matvec): layer_norm, linear; reads 524288 bytes of weights; saves 16384 bytes a row
+llm.weight @w : tensor<64x4096xbf16> from ["w"]
+func.func @mean_of_wide_rows(%x: tensor<?x4096xbf16>) -> tensor<?x64xbf16> {
+  %n = llm.layer_norm %x {eps = 1.0e-5 : f64} : (tensor<?x4096xbf16>) -> tensor<?x4096xbf16> loc("norm")
+  %y = llm.linear %n, @w : (tensor<?x4096xbf16>) -> tensor<?x64xbf16> loc("proj")
+  return %y : tensor<?x64xbf16>
+}
+
+// -----
+
+// Without a weight it changes rows all the same.
+// ROWS: loc("norm"): not fused into proj: TMA stages the activations of the family swap_ab, and cannot change them
+llm.weight @w : tensor<64x64xbf16> from ["w"]
+func.func @mean_alone(%x: tensor<?x64xbf16>) -> tensor<?x64xbf16> {
+  %n = llm.layer_norm %x {eps = 1.0e-5 : f64} : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("norm")
   %y = llm.linear %n, @w : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("proj")
   return %y : tensor<?x64xbf16>
 }

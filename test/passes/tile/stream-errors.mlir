@@ -75,46 +75,6 @@ tile.program @outside(%w: !tile.view<64x256xbf16, weight>) grid affine_map<()[s0
 
 // -----
 
-#s = #tile.stream<blocks = 2, warps = 2, tile_columns = 8, tile_k = 64, stages = 2, tiles = 2, rows = 8, depth = 1,
-                  slots = 2, shared_bytes = 65536>
-tile.program @means(%x: !tile.view<?x256xbf16, activation, tokens>, %w: !tile.view<64x256xbf16, weight>,
-                   %y: !tile.view<?x64xf32, output, tokens>)
-    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0 ceildiv 8)> schedule #s {
-  %n = tile.program_id 0
-  %m = tile.program_id 1
-  %c0 = arith.constant 0 : index
-  %rows = arith.constant 8 : index
-  %c16 = arith.constant 16 : index
-  %c64 = arith.constant 64 : index
-  %c128 = arith.constant 128 : index
-  %c256 = arith.constant 256 : index
-  %row = arith.muli %m, %rows : index
-  %col = arith.muli %n, %c16 : index
-  %none = arith.constant dense<0.0> : tensor<8xf32>
-  // expected-error @below {{runs before the product of 8 rows; the family stream keeps one row for both}}
-  %sum = scf.for %k = %c0 to %c256 step %c64 iter_args(%s = %none) -> (tensor<8xf32>) {
-    %xt = tile.load %x[%row, %k] : !tile.view<?x256xbf16, activation, tokens> -> tensor<8x64xbf16>
-    %xf = arith.extf %xt : tensor<8x64xbf16> to tensor<8x64xf32>
-    %part = tile.reduce add %xf axis 1 : tensor<8x64xf32> -> tensor<8xf32>
-    %next = arith.addf %s, %part : tensor<8xf32>
-    scf.yield %next : tensor<8xf32>
-  }
-  %zero = arith.constant dense<0.0> : tensor<8x16xf32>
-  %acc = scf.for %k = %c0 to %c256 step %c64 iter_args(%a = %zero) -> (tensor<8x16xf32>) {
-    %xt = tile.load %x[%row, %k] : !tile.view<?x256xbf16, activation, tokens> -> tensor<8x64xbf16>
-    %xf = arith.extf %xt : tensor<8x64xbf16> to tensor<8x64xf32>
-    %sums = tile.broadcast %sum axis 1 : tensor<8xf32> -> tensor<8x64xf32>
-    %left = arith.subf %xf, %sums : tensor<8x64xf32>
-    %xb = arith.truncf %left : tensor<8x64xf32> to tensor<8x64xbf16>
-    %wt = tile.load %w[%col, %k] : !tile.view<64x256xbf16, weight> -> tensor<16x64xbf16>
-    %d = tile.dot %xb, %wt, %a transpose_rhs : tensor<8x64xbf16>, tensor<16x64xbf16>, tensor<8x16xf32>
-    scf.yield %d : tensor<8x16xf32>
-  }
-  tile.store %acc, %y[%row, %col] : tensor<8x16xf32>, !tile.view<?x64xf32, output, tokens>
-}
-
-// -----
-
 #s = #tile.stream<blocks = 2, warps = 2, tile_columns = 8, tile_k = 64, stages = 2, tiles = 2, rows = 1, depth = 1,
                   slots = 2, shared_bytes = 65536>
 tile.program @half(%x: !tile.view<?x256xbf16, activation, tokens>, %w: !tile.view<64x256xbf16, weight>,
