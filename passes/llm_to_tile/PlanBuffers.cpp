@@ -148,7 +148,9 @@ struct PlanBuffersPass : inlay::impl::PlanBuffersPassBase<PlanBuffersPass> {
                             Placement::workspace(builder, offset, type.getDimSize(1), 0, /*logitRows=*/false));
       }
     // Those of all stages but the last one return rows, and no tokens.
-    bool samples = terminator->getNumOperands() >= 2 && getElementTypeOrSelf(terminator->getOperand(1)).isInteger(32);
+    auto second = terminator->getNumOperands() >= 2 ? dyn_cast<RankedTensorType>(terminator->getOperand(1).getType())
+                                                    : RankedTensorType();
+    bool samples = second && second.getElementType().isInteger(32);
     for (GroupOp group : function.getOps<GroupOp>()) {
       workspace.retire(order.lookup(group));
       SmallVector<Attribute> places(group.getNumResults(), builder.getDictionaryAttr({}));

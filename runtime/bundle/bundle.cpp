@@ -4,6 +4,7 @@
 #include "nlohmann/json.hpp"
 #include "runtime/bundle/hash.h"
 #include "runtime/bundle/plan_facts.h"
+#include "runtime/bundle/stages.h"
 #include "runtime/bundle/weight_files.h"
 #include "runtime/bundle/weight_loader.h"
 #include "runtime/bundle/writer.h"

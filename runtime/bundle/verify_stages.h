@@ -5,6 +5,8 @@
 #include "absl/status/status.h"
 #include "runtime/bundle/plan_generated.h"
 
+#include <string_view>
+
 namespace inlay {
 
 // Checks that the stages have all layers and the same number of ranks, and that each has a cache. The cache groups of

@@ -9,7 +9,7 @@
 
 namespace inlay {
 
-// Each rank has a thread. That of rank 0 is the thread that calls Run().
+// Each rank has a thread. That of rank 0 is the thread that calls Post().
 class RankThreads {
 public:
   using Body = std::function<absl::Status(uint32_t rank)>;
