@@ -14,6 +14,7 @@
 #include "compiler/pipelines/Traffic.h"
 #include "compiler/pipelines/Tuning.h"
 #include "dialects/llm/Llm.h"
+#include "dialects/llm/Stages.h"
 #include "fmt/format.h"
 #include "formats/tokenizer/chat_template_files.h"
 #include "frontends/hf/Checkpoint.h"
@@ -141,6 +142,13 @@ private:
        : name == "early-fill"     ? without.earlyFill
        : name == "fusion"         ? without.fusion
                                   : without.normPrologues) = true;
+    if (absl::Status status = checkLimits(request.parallel); !status.ok())
+      return status;
+    if (request.tune && request.parallel.pipeline > 1)
+      return absl::InvalidArgumentError(
+          fmt::format("--tune is for --pipeline-parallel-size 1, found {}: tune without it, which measures the same "
+                      "kernels, and compile with the tuning file then",
+                      request.parallel.pipeline));
     hf::CheckpointOptions options;
     if (request.dtype != "auto")
       options.dtype = hf::ParseDType(request.dtype);
@@ -221,30 +229,37 @@ private:
     auto groupTables = buildCacheGroups(fb, *model, *groups, limits);
     if (failed(groupTables))
       return diagnostics.failure("building the plan");
-    plan::FinishPlanBuffer(fb, buildPlan(fb, config, *groupTables, targets));
+    plan::FinishPlanBuffer(fb, buildPlan(fb, *model, config, *groupTables, targets));
     bundle.plan.assign(reinterpret_cast<const char *>(fb.GetBufferPointer()), fb.GetSize());
     return write(*checkpoint, std::move(kernels), begin);
   }
 
-  /// Makes `model` the program of each of the ranks.
+  /// Makes `model` the programs of all stages, each that of several ranks.
   LogicalResult shard(ModuleOp model) {
     PassManager passes(&context);
+    SplitStagesPassOptions split;
+    split.pipelineParallelSize = request.parallel.pipeline;
+    passes.addPass(createSplitStagesPass(split));
     ShardPassOptions options;
-    options.tensorParallelSize = request.tensorParallelSize;
+    options.tensorParallelSize = request.parallel.tensor;
     passes.addPass(createShardPass(options));
     return passes.run(model);
   }
 
   /// The plan of all targets.
-  flatbuffers::Offset<plan::Plan> buildPlan(flatbuffers::FlatBufferBuilder &fb, const hf::ModelConfig &config,
+  flatbuffers::Offset<plan::Plan> buildPlan(flatbuffers::FlatBufferBuilder &fb, ModuleOp module,
+                                            const hf::ModelConfig &config,
                                             const std::vector<flatbuffers::Offset<plan::CacheGroup>> &groups,
                                             const std::vector<flatbuffers::Offset<plan::Target>> &targets) const {
+    ArrayRef<int64_t> stages = llm::getStageLayers(module);
+    std::vector<uint32_t> stageLayers(stages.begin(), stages.end());
     auto model = plan::CreateModelDirect(fb, config.vocab_size, config.layers.size(), &groups, limits.maxModelLen,
-                                         limits.maxNumSeqs, limits.maxNumBatchedTokens, config.short_rope_len);
+                                         limits.maxNumSeqs, limits.maxNumBatchedTokens, config.short_rope_len,
+                                         stageLayers.empty() ? nullptr : &stageLayers);
     std::vector<flatbuffers::Offset<flatbuffers::String>> sizes;
     for (const char *name : kStepSizeNames)
       sizes.push_back(fb.CreateString(name));
-    return plan::CreatePlanDirect(fb, kBundleFormatVersion, &sizes, static_cast<uint32_t>(request.tensorParallelSize),
+    return plan::CreatePlanDirect(fb, kBundleFormatVersion, &sizes, static_cast<uint32_t>(request.parallel.getRanks()),
                                   model, &targets);
   }
 
@@ -367,7 +382,7 @@ private:
     auto built = buildTarget(fb, *tuning.module, target, tuning.entries, groups, tuning.facts, /*cpuFeatures=*/{});
     if (failed(groupTables) || failed(built))
       return diagnostics.failure("building the plan to measure");
-    plan::FinishPlanBuffer(fb, buildPlan(fb, config, *groupTables, {*built}));
+    plan::FinishPlanBuffer(fb, buildPlan(fb, model, config, *groupTables, {*built}));
     absl::Status status = tuner.measure({reinterpret_cast<const char *>(fb.GetBufferPointer()), fb.GetSize()});
     if (request.explain)
       out += tuner.explain();

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 
 #include "compiler/pipelines/Lowering.h"
+#include "compiler/pipelines/ParallelSizes.h"
 #include "compiler/pipelines/Tuning.h"
 
 #include <cstdint>
@@ -42,7 +43,7 @@ struct CompileRequest {
   std::string quantizationEval; // file with text, to compare the quantized model with the unquantized one; empty: none
   WeightsMode weights = WeightsMode::Pack;
   EmitStage emit = EmitStage::Bundle;
-  int64_t tensorParallelSize = 1; // ranks that run the bundle together
+  ParallelSizes parallel; // ranks that run the bundle
   std::optional<int64_t> maxModelLen, maxNumSeqs, maxNumBatchedTokens;
   int64_t blockSize = 16;         // positions per page of the KV cache
   bool explain = false;           // print which ops were fused, which were not, and why

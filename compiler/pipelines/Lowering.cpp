@@ -3,6 +3,7 @@
 #include "compiler/pipelines/Lowering.h"
 
 #include "dialects/llm/Llm.h"
+#include "dialects/llm/Stages.h"
 #include "dialects/tile/Tile.h"
 #include "dialects/tile/UniquePrograms.h"
 #include "mlir/Transforms/Passes.h"
@@ -45,6 +46,10 @@ std::vector<EntryPoint> inlay::chooseEntryPoints(StringRef target, const StepLim
   entries.push_back(
       {"mixed", false, limits.maxNumBatchedTokens, std::min(limits.maxNumSeqs, limits.maxNumBatchedTokens), {}});
   return entries;
+}
+
+std::string inlay::entryName(const EntryPoint &entry, ModuleOp module, int64_t stage) {
+  return llm::getStageLayers(module).empty() ? entry.name : entry.name + "_stage" + std::to_string(stage);
 }
 
 /// Moves the programs, the entry point and new weights from `source` to `destination`. Programs with the same text
@@ -103,7 +108,7 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
   for (const EntryPoint &entry : entries) {
     OwningOpRef<ModuleOp> step(shared->clone());
     for (auto function : step->getOps<func::FuncOp>()) {
-      function.setSymName(entry.name);
+      function.setSymName(entryName(entry, *step, llm::getStage(function)));
       function->setAttr("llm.entry",
                         builder.getDictionaryAttr(
                             {builder.getNamedAttr("kind", builder.getStringAttr(entry.decode ? "decode" : "mixed")),

@@ -50,6 +50,9 @@ struct EntryPoint {
 /// that mix decode and prompt rows.
 std::vector<EntryPoint> chooseEntryPoints(llvm::StringRef target, const StepLimits &limits);
 
+/// The symbol of a stage's entry in `module`: the name of the entry point, with the stage where there are several.
+std::string entryName(const EntryPoint &entry, mlir::ModuleOp module, int64_t stage);
+
 /// Runs the target's passes on a copy of `model`, which a frontend imported. The result holds the weights, the tile
 /// programs and a tile.entry for each entry point. On a GPU, `tuning` gives the measured schedules of programs
 /// (tile-select-schedule), and `library` says which products a library computes. With a `sourceType` (f32, bf16, f16)

@@ -3,6 +3,7 @@
 #include "compiler/pipelines/PlanBuilder.h"
 
 #include "dialects/llm/Llm.h"
+#include "dialects/llm/Stages.h"
 #include "dialects/tile/Tile.h"
 #include "passes/tile_to_cuda/CreateKernel.h"
 
@@ -129,9 +130,10 @@ static flatbuffers::Offset<plan::Quantization> buildQuantization(flatbuffers::Fl
                                         quantized.getZeroPoints() ? &zeroPoints : nullptr);
 }
 
-/// Builds the plan's description of a weight at `fileOffset` (bytes), and advances `fileOffset` to the next weight.
+/// Builds the plan's description of a weight of `stage` at `fileOffset` (bytes), and advances `fileOffset` to the next
+/// weight.
 static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::FlatBufferBuilder &fb, Operation *op,
-                                                                uint64_t &fileOffset,
+                                                                uint64_t &fileOffset, uint32_t stage,
                                                                 flatbuffers::Offset<plan::Launch> pack,
                                                                 plan::DataType sourceType,
                                                                 const DenseMap<Operation *, uint32_t> &indices) {
@@ -182,7 +184,8 @@ static FailureOr<flatbuffers::Offset<plan::Weight>> buildWeight(flatbuffers::Fla
   flatbuffers::Offset<plan::Quantization> quantization;
   if (quantized)
     quantization = buildQuantization(fb, weight, indices);
-  auto result = plan::CreateWeight(fb, name, *elements, bytes, fileOffset, recipe, pack, sourceType, quantization);
+  auto result =
+      plan::CreateWeight(fb, name, *elements, bytes, fileOffset, recipe, pack, sourceType, quantization, stage);
   fileOffset = llvm::alignTo(fileOffset + bytes, 256);
   return result;
 }
@@ -331,6 +334,7 @@ public:
 
   FailureOr<flatbuffers::Offset<plan::Entry>> build(tile::EntryOp entry, const EntryPoint &point) {
     std::vector<flatbuffers::Offset<plan::Launch>> model, penalties, sampling;
+    stage = static_cast<uint32_t>(llm::getStage(entry));
     for (auto launch : entry.getBody().getOps<tile::LaunchOp>()) {
       FailureOr<flatbuffers::Offset<plan::Launch>> built = buildLaunch(launch, point);
       if (failed(built))
@@ -342,10 +346,12 @@ public:
           .push_back(*built);
     }
     std::vector<uint32_t> buckets(point.graphBuckets.begin(), point.graphBuckets.end());
-    return plan::CreateEntryDirect(fb, point.name.c_str(),
+    std::vector<plan::Transfer> receives = transfersOf(entry, llm::kReceivesAttr),
+                                sends = transfersOf(entry, llm::kSendsAttr);
+    return plan::CreateEntryDirect(fb, entry.getSymName().str().c_str(),
                                    point.decode ? plan::EntryKind_Decode : plan::EntryKind_Mixed, point.maxTokens,
                                    point.maxSequences, entry.getQueryTileRows(), entry.getWorkspaceBytes(), &buckets,
-                                   &model, &penalties, &sampling);
+                                   &model, &penalties, &sampling, stage, &receives, &sends);
   }
 
   /// The launch that packs weight `index` (null if no program packs it), and the element type that it reads.
@@ -372,6 +378,8 @@ public:
 
   /// The weights that launches use, in the order of their first use.
   ArrayRef<Operation *> getWeights() const { return weights; }
+  /// The stage of weight `index`.
+  uint32_t getStageOf(size_t index) const { return weightStages[index]; }
   /// Their numbers.
   const DenseMap<Operation *, uint32_t> &getWeightIndices() const { return weightIndex; }
 
@@ -380,8 +388,20 @@ private:
   SymbolTable symbols;
   ArrayRef<CacheGroup> groups;
   llvm::StringMap<std::pair<uint32_t, const KernelFacts *>> kernels;
+  uint32_t stage = 0; // of the entry that is built
   SmallVector<Operation *> weights;
+  SmallVector<uint32_t> weightStages;
   DenseMap<Operation *, uint32_t> weightIndex;
+
+  static std::vector<plan::Transfer> transfersOf(tile::EntryOp entry, StringRef name) {
+    std::vector<plan::Transfer> transfers;
+    if (auto all = entry->getAttrOfType<ArrayAttr>(name))
+      for (auto attribute : all.getAsRange<DictionaryAttr>()) {
+        auto [offset, rowBytes] = llm::Transfer::of(attribute);
+        transfers.emplace_back(offset, rowBytes);
+      }
+    return transfers;
+  }
 
   /// The cache group of the keys and values that a launch accesses; 0 if it accesses none.
   FailureOr<uint32_t> groupOf(tile::LaunchOp launch) {
@@ -408,8 +428,10 @@ private:
     case tile::MemoryKind::Weight: {
       Operation *op = symbols.lookup(memory.getWeight().getValue());
       auto [it, isNew] = weightIndex.try_emplace(op, weights.size());
-      if (isNew)
+      if (isNew) {
         weights.push_back(op);
+        weightStages.push_back(stage);
+      }
       return plan::CreateArgument(fb, plan::BufferKind_Weight, it->second);
     }
     case tile::MemoryKind::Metadata:
@@ -485,21 +507,24 @@ FailureOr<flatbuffers::Offset<plan::Target>> inlay::buildTarget(flatbuffers::Fla
                                                                 const std::vector<std::string> &cpuFeatures) {
   EntryBuilder builder(fb, tiles, groups, kernels);
   std::vector<flatbuffers::Offset<plan::Entry>> entries;
-  for (const EntryPoint &point : points) {
-    auto entry = tiles.lookupSymbol<tile::EntryOp>(point.name);
-    FailureOr<flatbuffers::Offset<plan::Entry>> built = builder.build(entry, point);
-    if (failed(built))
-      return failure();
-    entries.push_back(*built);
-  }
+  size_t stages = std::max<size_t>(llm::getStageLayers(tiles).size(), 1);
+  for (size_t stage = 0; stage < stages; ++stage)
+    for (const EntryPoint &point : points) {
+      auto entry = tiles.lookupSymbol<tile::EntryOp>(entryName(point, tiles, static_cast<int64_t>(stage)));
+      FailureOr<flatbuffers::Offset<plan::Entry>> built = builder.build(entry, point);
+      if (failed(built))
+        return failure();
+      entries.push_back(*built);
+    }
   std::vector<flatbuffers::Offset<plan::Weight>> weights;
-  uint64_t fileOffset = 0;
+  std::vector<uint64_t> fileOffsets(stages);
   for (auto [i, op] : llvm::enumerate(builder.getWeights())) {
+    uint32_t stage = builder.getStageOf(i);
     auto pack = builder.buildPack(op, static_cast<uint32_t>(i));
     if (failed(pack))
       return failure();
     FailureOr<flatbuffers::Offset<plan::Weight>> built =
-        buildWeight(fb, op, fileOffset, pack->first, pack->second, builder.getWeightIndices());
+        buildWeight(fb, op, fileOffsets[stage], stage, pack->first, pack->second, builder.getWeightIndices());
     if (failed(built))
       return failure();
     weights.push_back(*built);

@@ -2,7 +2,7 @@
 
 #include <cstdio>
 
-#include "compiler/pipelines/TensorParallel.h"
+#include "compiler/pipelines/ParallelSizes.h"
 #include "frontends/hf/CheckModel.h"
 #include "runtime/tools/command_line.h"
 
@@ -24,8 +24,13 @@ int main(int argc, char **argv) {
   app.add_flag("--dummy-weights", options.dummy_weights, "Check the configuration only, not the weights");
   app.add_option("--max-model-len", options.max_model_len,
                  "Check for this maximum length of a sequence in tokens (default: the model's, at most 8192)");
-  int64_t ranks = 1;
-  app.add_option("--tensor-parallel-size", ranks, "Check that so many ranks can divide the model; short form -tp")
+  inlay::ParallelSizes sizes;
+  app.add_option("--tensor-parallel-size", sizes.tensor,
+                 "Check that so many ranks can divide the weights of each layer; short form -tp")
+      ->check(CLI::PositiveNumber)
+      ->default_val(1);
+  app.add_option("--pipeline-parallel-size", sizes.pipeline,
+                 "Check that the layers can be divided among so many stages; short form -pp")
       ->check(CLI::PositiveNumber)
       ->default_val(1);
   if (auto code = inlay::tools::Parse(app, argc, argv))
@@ -33,7 +38,7 @@ int main(int argc, char **argv) {
   try {
     inlay::hf::Report report =
         inlay::hf::CheckModel(directory, options, json, [&](const inlay::hf::Checkpoint &checkpoint) {
-          return ranks == 1 ? absl::OkStatus() : inlay::checkTensorParallel(checkpoint.config, ranks);
+          return inlay::checkParallelSizes(checkpoint.config, sizes);
         });
     std::fputs(report.text.c_str(), stdout);
     return report.supported ? 0 : 1;

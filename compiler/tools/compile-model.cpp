@@ -64,8 +64,14 @@ int main(int argc, char **argv) {
   app.add_option("--block-size", request.blockSize, "Tokens per page of the KV cache")
       ->check(CLI::IsMember({8, 16, 32, 64, 128}))
       ->default_val(16);
-  app.add_option("--tensor-parallel-size", request.tensorParallelSize,
-                 "Ranks that run the bundle together, each with its part of the weights; short form -tp")
+  app.add_option("--tensor-parallel-size", request.parallel.tensor,
+                 "Ranks that run each layer together, each with its part of the weights; short form -tp")
+      ->check(CLI::PositiveNumber)
+      ->default_val(1);
+  app.add_option(
+         "--pipeline-parallel-size", request.parallel.pipeline,
+         "Stages that run the layers one after another, each with some of them, on --tensor-parallel-size ranks; "
+         "short form -pp")
       ->check(CLI::PositiveNumber)
       ->default_val(1);
   std::map<std::string, inlay::EmitStage> stages{{"llm", inlay::EmitStage::Llm},

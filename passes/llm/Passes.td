@@ -42,6 +42,22 @@ def ShardPass : Pass<"llm-shard", "::mlir::ModuleOp"> {
     Option<"vocabularyPadding", "vocabulary-padding", "int64_t", "64", "rows of a padded vocabulary on each rank are a multiple of it">];
 }
 
+def SplitStagesPass : Pass<"llm-split-stages", "::mlir::ModuleOp"> {
+  let summary = "Cuts a model into the stages of a pipeline.";
+  let description = [{
+    Each function becomes `pipeline-parallel-size` functions, of which each has some of the layers: `llm.stage` is its
+    number. The first one has what comes before the layers, the last one what comes after them. A stage takes the rows
+    that the one before it returns, and the parameters of the function that it uses. Each stage has weights of its own:
+    one that several stages read is there several times. The module gets the number of layers of each stage
+    (`llm.stage_layers`).
+
+    A model is cut between two layers, where the fewest bytes of a row are needed later: usually after the last sum of a
+    layer. A layer that reads the keys and values of another one stays with it. The stages are chosen so that the one
+    with the most bytes of weights has as few as possible. Runs before `llm-shard`.
+  }];
+  let options = [Option<"pipelineParallelSize", "pipeline-parallel-size", "int64_t", "1", "stages of the pipeline">];
+}
+
 def FuseProjectionsPass : Pass<"llm-fuse-projections", "::mlir::ModuleOp"> {
   let summary = "Merges projections of the same value into one matrix product.";
   let description = [{

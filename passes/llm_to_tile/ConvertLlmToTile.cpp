@@ -1,5 +1,6 @@
 //===- ConvertLlmToTile.cpp - each group a program, each step its launches -===//
 
+#include "dialects/llm/Stages.h"
 #include "dialects/tile/UniquePrograms.h"
 #include "passes/llm_to_tile/ProgramBuilder.h"
 
@@ -101,6 +102,8 @@ private:
     auto kind = step.decode ? tile::EntryKind::Decode : tile::EntryKind::Mixed;
     auto list = tile::EntryOp::create(builder, function.getLoc(), entry, kind, step.maxTokens, step.maxSequences,
                                       step.queryTileRows, bytes.getInt());
+    if (failed(addTransfers(function, list)))
+      return failure();
     builder.setInsertionPointToStart(&list.getBody().emplaceBlock());
     Value logits;
     for (GroupOp group : function.getOps<GroupOp>()) {
@@ -129,6 +132,38 @@ private:
         return op.emitError() << "is in no group; run llm-form-groups first";
     function.erase();
     symbols.insert(list);
+    return success();
+  }
+
+  /// Says in `list` which stage of a pipeline `function` is, and which rows it receives and sends.
+  static LogicalResult addTransfers(func::FuncOp function, tile::EntryOp list) {
+    auto stage = function->getAttr(kStageAttr);
+    if (!stage)
+      return success();
+    list->setAttr(kStageAttr, stage);
+    Builder builder(function.getContext());
+    auto add = [&](StringRef name, ValueRange values) {
+      SmallVector<Attribute> transfers;
+      for (Value value : values) {
+        auto type = dyn_cast<RankedTensorType>(value.getType());
+        if (!type || type.getRank() != 2)
+          continue;
+        Placement place = Placement::of(value);
+        if (place.kind == Placement::Kind::Logits)
+          continue;
+        if (place.logitRows || place.rowColumns != type.getDimSize(1))
+          return failure();
+        int64_t rowBytes = type.getDimSize(1) * type.getElementTypeBitWidth() / 8;
+        transfers.push_back(Transfer{place.offset, rowBytes}.toAttribute(builder));
+      }
+      if (!transfers.empty())
+        list->setAttr(name, builder.getArrayAttr(transfers));
+      return success();
+    };
+    if (failed(add(kReceivesAttr, function.getArguments())) ||
+        failed(add(kSendsAttr, function.getBody().front().getTerminator()->getOperands())))
+      return function.emitError("is a stage that sends rows which lie beside others, or rows of logits; expected whole "
+                                "rows of the step");
     return success();
   }
 

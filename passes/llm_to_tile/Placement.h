@@ -10,6 +10,7 @@
 
 #include "dialects/llm/Llm.h"
 #include "mlir/IR/Builders.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 
 namespace inlay {
 
@@ -31,7 +32,8 @@ struct EntryShape {
 
 /// A value with `columns` elements a row that starts at `column` of rows of `rowColumns`.
 struct Placement {
-  static constexpr llvm::StringLiteral attributeName = "llm.places";
+  static constexpr llvm::StringLiteral attributeName = "llm.places"; // of a group: those of its results
+  static constexpr llvm::StringLiteral argumentName = "llm.place";   // of a parameter
 
   enum class Kind { Workspace, Logits, Tokens } kind = Kind::Workspace;
   int64_t offset = 0;     // bytes into the workspace
@@ -53,8 +55,13 @@ struct Placement {
     return b.getDictionaryAttr(b.getNamedAttr("tokens", b.getUnitAttr()));
   }
 
-  /// The attribute that places `value`, a result of a group; null if it has none.
+  /// The attribute that places `value`, a result of a group or rows that a stage receives; null if it has none.
   static mlir::DictionaryAttr attributeOf(mlir::Value value) {
+    if (auto argument = llvm::dyn_cast<mlir::BlockArgument>(value)) {
+      auto function = llvm::dyn_cast<mlir::FunctionOpInterface>(argument.getOwner()->getParentOp());
+      return function ? function.getArgAttrOfType<mlir::DictionaryAttr>(argument.getArgNumber(), argumentName)
+                      : mlir::DictionaryAttr();
+    }
     auto group = value.getDefiningOp<llm::GroupOp>();
     auto places = group ? group->getAttrOfType<mlir::ArrayAttr>(attributeName) : mlir::ArrayAttr();
     if (!places)

@@ -140,6 +140,17 @@ struct PlanBuffersPass : inlay::impl::PlanBuffersPassBase<PlanBuffersPass> {
     RowKinds kinds;
     Builder builder(&getContext());
     Operation *terminator = function.getBody().front().getTerminator();
+    // Rows that a stage receives are there before its first group.
+    for (BlockArgument argument : function.getArguments())
+      if (auto type = dyn_cast<RankedTensorType>(argument.getType()); type && type.getRank() == 2) {
+        int64_t offset = workspace.allocate(entry->maxTokens * rowBytes(type), lastUse(argument, order));
+        function.setArgAttr(argument.getArgNumber(), Placement::argumentName,
+                            Placement::workspace(builder, offset, type.getDimSize(1), 0, /*logitRows=*/false));
+      }
+    // Those of all stages but the last one return rows, and no tokens.
+    auto second = terminator->getNumOperands() >= 2 ? dyn_cast<RankedTensorType>(terminator->getOperand(1).getType())
+                                                    : RankedTensorType();
+    bool samples = second && second.getElementType().isInteger(32);
     for (GroupOp group : function.getOps<GroupOp>()) {
       workspace.retire(order.lookup(group));
       SmallVector<Attribute> places(group.getNumResults(), builder.getDictionaryAttr({}));
@@ -148,11 +159,11 @@ struct PlanBuffersPass : inlay::impl::PlanBuffersPassBase<PlanBuffersPass> {
         auto type = dyn_cast<RankedTensorType>(result.getType());
         if (!type || !cast<DictionaryAttr>(places[i]).empty())
           continue;
-        if (terminator->getOperands().size() >= 2 && result == terminator->getOperand(0)) {
+        if (samples && result == terminator->getOperand(0)) {
           places[i] = Placement::logits(builder);
           continue;
         }
-        if (terminator->getOperands().size() >= 2 && result == terminator->getOperand(1)) {
+        if (samples && result == terminator->getOperand(1)) {
           places[i] = Placement::tokens(builder);
           continue;
         }

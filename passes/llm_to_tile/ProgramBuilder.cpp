@@ -152,7 +152,7 @@ static std::pair<MemoryAttr, Extent> memoryOf(ProgramBuilder &b, Value value, co
 }
 
 Value ProgramBuilder::activation(Value value, Provenance provenance) {
-  if (isa<BlockArgument>(value)) // the ids of the step
+  if (isa<BlockArgument>(value) && getElementTypeOrSelf(value).isInteger()) // the ids of the step
     return metadata("TokenIds", getI32Type(), Extent::Tokens);
   Placement place = Placement::of(value);
   auto [memory, extent] = memoryOf(*this, value, place);

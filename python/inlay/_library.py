@@ -17,7 +17,7 @@ from typing import Any
 from inlay._errors import (BY_STATUS, FailedPreconditionError, InlayError, InternalError, InvalidArgumentError,
                            NotFoundError)
 
-ABI_VERSION = 1003
+ABI_VERSION = 1004
 """INLAY_ABI_VERSION of the inlay.h that the declarations below match."""
 
 OK, END, TIMEOUT = 0, 100, 101
@@ -46,6 +46,9 @@ class EngineOptions(ctypes.Structure):
         ("trace_path", c_char_p),
         ("speculative_model", c_char_p),
         ("weights_source", c_char_p),
+        ("tensor_parallel_size", c_int32),
+        ("pipeline_parallel_size", c_int32),
+        ("distributed_timeout", c_double),
     ]
 
 
@@ -67,6 +70,7 @@ class MemoryPlan(ctypes.Structure):
         ("max_num_batched_tokens", c_int32),
         ("full_length_sequences", c_int64),
         ("draft_bytes", c_uint64),
+        ("ranks", c_int32),
     ]
 
 

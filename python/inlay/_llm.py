@@ -43,7 +43,8 @@ class LLM:
                  async_scheduling: bool | None = None, num_speculative_tokens: int = 0, scheduling_policy: str = "fcfs",
                  preemption_mode: str = "recompute", swap_space_bytes: int = 4 << 30, watchdog_seconds: float = 0,
                  trace_path: str | os.PathLike[str] = "", speculative_model: str | os.PathLike[str] = "",
-                 weights_source: str | os.PathLike[str] = "", **vllm_options: Any):
+                 weights_source: str | os.PathLike[str] = "", tensor_parallel_size: int = 0,
+                 pipeline_parallel_size: int = 0, distributed_timeout: float = 10, **vllm_options: Any):
         """Loads a model.
 
         model: path of the bundle that compile-model wrote.
@@ -65,6 +66,9 @@ class LLM:
         trace_path: file for a Chrome trace of the scheduler.
         speculative_model: bundle of a smaller model with the same vocabulary, which generates the draft tokens.
         weights_source: for a bundle with linked weights: path of the checkpoint, if it was moved since compiling.
+        tensor_parallel_size, pipeline_parallel_size: ranks that run each layer, and stages. The bundle was compiled for
+            them, and other numbers are an error; 0: use the bundle's.
+        distributed_timeout: seconds that a rank of such a bundle waits for another one, before all requests fail.
         vllm_options: options of vLLM's LLM that are fixed when the model is compiled, such as dtype="auto"; only values
             that change nothing are accepted."""
         options = {name: value for name, value in locals().items() if name not in ("self", "model", "vllm_options")}

@@ -105,6 +105,8 @@ class MemoryPlan:
     full_length_sequences: int
     draft_bytes: int
     """All memory of a speculative model, including its KV pages."""
+    ranks: int
+    """Ranks that run the bundle. Sizes in bytes are those of the first one."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,8 +22,6 @@ _OPTIONS: dict[str, tuple[tuple[Any, ...], str]] = {
     "revision": ((None,), "a bundle has one revision"),
     "tokenizer_revision": ((None,), "a bundle has one revision"),
     "load_format": (("auto",), "bundles have their own format"),
-    "tensor_parallel_size": ((1,), "a bundle runs on one device"),
-    "pipeline_parallel_size": ((1,), "a bundle runs on one device"),
     "data_parallel_size": ((1,), "start a process for each device"),
     "seed": ((None, 0), "each request has its own seed, SamplingParams.seed"),
     "swap_space": ((0, 4), "use swap_space_bytes"),

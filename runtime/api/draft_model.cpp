@@ -18,7 +18,7 @@ EngineOptions DraftOptions(const EngineOptions &options) {
   own.kv_cache_bytes = 0;
   own.deterministic = false;
   own.weights_source.clear();
-  own.tensor_parallel_size = 0;
+  own.tensor_parallel_size = own.pipeline_parallel_size = 0;
   return own;
 }
 

@@ -5,6 +5,7 @@
 #include "runtime/api/engine_internal.h"
 #include "runtime/api/engine_loop.h"
 #include "runtime/api/engine_stats.h"
+#include "runtime/api/plan_memory.h"
 #include "runtime/sample/sampling_params.h"
 
 #include "fmt/format.h"
@@ -65,9 +66,10 @@ absl::Status CheckOptions(const EngineOptions &options) {
   if (!(options.watchdog_seconds >= 0 && options.watchdog_seconds <= 1e6))
     return absl::InvalidArgumentError(
         fmt::format("--watchdog-seconds is {}, expected 0 (no limit) to 1000000", options.watchdog_seconds));
-  if (options.tensor_parallel_size < 0)
-    return absl::InvalidArgumentError(fmt::format(
-        "--tensor-parallel-size is {}, expected 0 (that of the bundle) or more", options.tensor_parallel_size));
+  for (auto [option, size] : {std::pair{"--tensor-parallel-size", options.tensor_parallel_size},
+                              {"--pipeline-parallel-size", options.pipeline_parallel_size}})
+    if (size < 0)
+      return absl::InvalidArgumentError(fmt::format("{} is {}, expected 0 (that of the bundle) or more", option, size));
   if (!(options.distributed_timeout > 0 && options.distributed_timeout <= 1e6))
     return absl::InvalidArgumentError(
         fmt::format("--distributed-timeout is {}, expected seconds in (0, 1000000]", options.distributed_timeout));
@@ -237,7 +239,8 @@ absl::StatusOr<std::unique_ptr<RequestHandle>> EngineImpl::Submit(const Request 
   int32_t &max_tokens = bounded.sampling.max_tokens;
   max_tokens = static_cast<int32_t>(std::min<int64_t>(max_tokens, memory.max_model_len - size));
   int64_t pages = model_->cache_shape().PagesHeld(static_cast<int32_t>(size) + max_tokens,
-                                                  int64_t{kStepsInFlight} * memory.max_num_batched_tokens);
+                                                  static_cast<int64_t>(StepsInFlight(model_->model())) *
+                                                      memory.max_num_batched_tokens);
   if (pages > memory.total_pages)
     return absl::ResourceExhaustedError(fmt::format("the request needs {} KV pages for its prompt and max_tokens, but "
                                                     "the KV cache has {}; lower max_tokens or raise "

@@ -21,36 +21,41 @@ constexpr std::chrono::microseconds kPatience{200};
 // How often cancellations and deadlines are checked while the engine only waits for token masks.
 constexpr std::chrono::milliseconds kLookAround{5};
 
-int32_t HostPagesOf(const MemoryPlan &memory, const EngineOptions &options) {
+// All ranks have as many.
+int32_t HostPagesOf(const ModelRanks &ranks, const EngineOptions &options) {
   if (options.preemption_mode != "swap")
     return 0;
   uint64_t most = uint64_t{1} << 30;
-  return static_cast<int32_t>(std::min(options.swap_space_bytes / memory.bytes_per_page, most));
+  return static_cast<int32_t>(std::min(options.swap_space_bytes / ranks.LargestPageBytes(), most));
 }
 
-SchedulerLimits LimitsOf(const LoadedModel &model, const EngineOptions &options) {
+SchedulerLimits LimitsOf(const ModelRanks &ranks, const EngineOptions &options) {
+  const LoadedModel &model = ranks.first();
   const MemoryPlan &memory = model.memory();
   return {.sequences = memory.max_num_seqs,
           .tokens = memory.max_num_batched_tokens,
           .pages = memory.total_pages,
-          .host_pages = HostPagesOf(memory, options),
+          .host_pages = HostPagesOf(ranks, options),
           .cache = model.cache_shape(),
           .drafts = options.num_speculative_tokens,
           .prompt_logits = LogprobFinder::PromptRowsOfStep(model.model().vocab_size()),
-          .short_rope_len = static_cast<int32_t>(model.model().short_rope_len())};
+          .short_rope_len = static_cast<int32_t>(model.model().short_rope_len()),
+          .stages = static_cast<int32_t>(ranks.stages())};
 }
 
 } // namespace
 
 // On the cpu, launching a step runs it, so planning ahead would only delay its tokens. Draft tokens need the tokens of
-// the previous step on the host, so the engine does not plan ahead with them either.
+// the previous step on the host, so the engine does not plan ahead with them either. With stages, each of which runs a
+// step of other sequences, a step does not need the tokens of those in flight.
 EngineLoop::EngineLoop(std::unique_ptr<ModelRanks> ranks, std::unique_ptr<Drafter> drafter,
                        const EngineOptions &options, bool checks_invariants)
     : options_(options), checks_invariants_(checks_invariants),
-      plans_ahead_(options.async_scheduling.value_or(!ranks->first().is_cpu() && options.num_speculative_tokens == 0)),
-      ranks_(std::move(ranks)), model_(&ranks_->first()), runner_(*ranks_, options_),
-      logprobs_(model_->model().vocab_size()),
-      scheduler_(LimitsOf(*model_, options), drafter ? std::move(drafter) : std::make_unique<NgramDrafter>()),
+      plans_ahead_(ranks->stages() == 1 &&
+                   options.async_scheduling.value_or(!ranks->first().is_cpu() && options.num_speculative_tokens == 0)),
+      ranks_(std::move(ranks)), most_in_flight_(plans_ahead_ ? 2 : ranks_->stages()), model_(&ranks_->first()),
+      runner_(*ranks_, options_), logprobs_(model_->model().vocab_size()),
+      scheduler_(LimitsOf(*ranks_, options), drafter ? std::move(drafter) : std::make_unique<NgramDrafter>()),
       guided_(
           [this] {
             const TextParts &text = model_->text();
@@ -91,11 +96,11 @@ absl::Status EngineLoop::Prepare() {
       return trace.status();
     trace_ = *std::move(trace);
   }
-  int32_t host_pages = HostPagesOf(model_->memory(), options_);
+  int32_t host_pages = HostPagesOf(*ranks_, options_);
   if (options_.preemption_mode == "swap" && host_pages < 1)
     return absl::InvalidArgumentError(
         fmt::format("--swap-space is {} bytes, but one KV page needs {}; raise it or remove --preemption-mode swap",
-                    options_.swap_space_bytes, model_->memory().bytes_per_page));
+                    options_.swap_space_bytes, ranks_->LargestPageBytes()));
   return runner_.Prepare(host_pages);
 }
 
@@ -154,7 +159,7 @@ void EngineLoop::Run() {
   while (true) {
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] { return stopping_ || !submitted_.empty() || !requests_.empty() || in_flight_; });
+      wake_.wait(lock, [&] { return stopping_ || !submitted_.empty() || !requests_.empty() || !in_flight_.empty(); });
       if (stopping_)
         break;
       masks_seen_ = masks_found_;
@@ -170,7 +175,7 @@ void EngineLoop::Run() {
     Retire();
     UpdateStats();
   }
-  if (in_flight_)
+  while (!in_flight_.empty())
     Collect();
   FailAll(absl::CancelledError("the engine was shut down"));
   Retire();
@@ -266,13 +271,13 @@ StepPlan EngineLoop::Plan() {
     bool is_watched = watchdog_ && !options_.speculative_model.empty();
     if (is_watched)
       Watch("draft", {});
-    StepPlan plan = scheduler_.Plan(in_flight_.has_value());
+    StepPlan plan = scheduler_.Plan(!in_flight_.empty());
     if (is_watched)
       watchdog_->End();
     return plan;
   };
   StepPlan plan = plan_step();
-  if (plan.must_wait) {
+  while (plan.must_wait && !in_flight_.empty()) {
     Collect();
     plan = plan_step();
   }
@@ -312,16 +317,17 @@ absl::StatusOr<StepResult> EngineLoop::Wait(const LaunchedStep &step) {
   return result;
 }
 
-// Launches the next step, then takes the tokens of the previous step, which ran while this one was planned.
+// Launches the next step, then takes the tokens of the oldest step in flight if there are as many as can be. It ran
+// while this one was planned.
 absl::Status EngineLoop::Step() {
-  bool needs_tokens = !plans_ahead_ || std::ranges::any_of(scheduler_.running(), &Sequence::needs_tokens);
-  if (in_flight_ && needs_tokens)
+  bool needs_tokens = plans_ahead_ && std::ranges::any_of(scheduler_.running(), &Sequence::needs_tokens);
+  if (!in_flight_.empty() && needs_tokens)
     Collect();
-  if (!in_flight_ && WaitsForMasks())
+  if (in_flight_.empty() && WaitsForMasks())
     WaitForAllMasks(kPatience);
   StepPlan plan = Plan();
   if (plan.rows.empty()) {
-    if (in_flight_)
+    if (!in_flight_.empty())
       Collect();
     else if (!preparing_.empty() || plan.lacks_masks)
       WaitForSomeMask(kLookAround);
@@ -336,41 +342,34 @@ absl::Status EngineLoop::Step() {
     sequence->active->request->Scheduled(sequence->cache.found);
   absl::StatusOr<LaunchedStep> step = Launch(plan);
   if (!step.ok()) {
-    if (in_flight_)
+    while (!in_flight_.empty())
       Collect();
     Isolate(plan, step.status());
     return Failure();
   }
   scheduler_.Launched(step->plan.rows);
-  std::optional<LaunchedStep> before = std::move(in_flight_);
-  in_flight_ = *std::move(step);
+  in_flight_.push_back(*std::move(step));
   ++launched_;
-  if (before) {
-    absl::StatusOr<StepResult> result = Wait(*before);
-    if (result.ok()) {
-      TakeTokens(*before, *result);
-    } else {
-      // The step in flight depends on the failed step, so its results are discarded.
-      (void)Wait(*in_flight_);
-      scheduler_.RollBack(in_flight_->plan);
-      in_flight_.reset();
-      Isolate(before->plan, result.status());
-    }
-  }
-  if (!plans_ahead_ && in_flight_)
+  while (in_flight_.size() >= most_in_flight_)
     Collect();
   return Failure();
 }
 
-// Waits for the step in flight and takes its tokens.
+// Waits for the oldest step in flight and takes its tokens.
 void EngineLoop::Collect() {
-  LaunchedStep step = *std::move(in_flight_);
-  in_flight_.reset();
+  LaunchedStep step = std::move(in_flight_.front());
+  in_flight_.pop_front();
   absl::StatusOr<StepResult> result = Wait(step);
-  if (result.ok())
+  if (result.ok()) {
     TakeTokens(step, *result);
-  else
-    Isolate(step.plan, result.status());
+    return;
+  }
+  // The steps in flight depend on the failed step, so their results are discarded.
+  for (const LaunchedStep &later : in_flight_)
+    (void)Wait(later);
+  for (; !in_flight_.empty(); in_flight_.pop_back())
+    scheduler_.RollBack(in_flight_.back().plan);
+  Isolate(step.plan, result.status());
 }
 
 } // namespace inlay

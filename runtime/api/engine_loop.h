@@ -65,6 +65,7 @@ private:
   const EngineOptions options_;
   const bool checks_invariants_, plans_ahead_;
   std::unique_ptr<ModelRanks> ranks_;
+  const size_t most_in_flight_;           // steps, when the next one is launched
   LoadedModel *const model_;              // of rank 0
   std::unique_ptr<SchedulerTrace> trace_; // or null
   StepRunner runner_;
@@ -80,9 +81,9 @@ private:
   std::deque<std::pair<int64_t, std::shared_ptr<ActiveRequest>>> ended_;
   int64_t launched_ = 0; // steps
   int64_t steps_done_ = 0;
-  std::optional<LaunchedStep> in_flight_;
-  int failures_ = 0;       // failed steps in a row
-  int64_t masks_seen_ = 0; // masks_found_ at the beginning of this round
+  std::deque<LaunchedStep> in_flight_; // in the order of their launches
+  int failures_ = 0;                   // failed steps in a row
+  int64_t masks_seen_ = 0;             // masks_found_ at the beginning of this round
 
   mutable std::mutex mutex_; // guards the members below
   std::condition_variable wake_, idle_, ended_or_stuck_;

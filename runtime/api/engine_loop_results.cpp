@@ -131,7 +131,7 @@ void EngineLoop::TakeTokens(const LaunchedStep &step, const StepResult &result) 
 
 // Releases requests that ended. A request that may have rows in a step in flight is kept until that step is done.
 void EngineLoop::Retire() {
-  while (!ended_.empty() && (!in_flight_ || ended_.front().first < launched_))
+  while (!ended_.empty() && ended_.front().first <= launched_ - static_cast<int64_t>(in_flight_.size()))
     ended_.pop_front();
   std::vector<std::shared_ptr<ActiveRequest>> done;
   for (const auto &[request, owner] : requests_)

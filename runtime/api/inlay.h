@@ -159,12 +159,13 @@ struct EngineOptions {
   int32_t max_model_len = 0; // at most the bundle's limit; 0: the bundle's limit
   int32_t max_num_seqs = 0;
   int32_t max_num_batched_tokens = 0;
-  // The ranks of the bundle (compile-model --tensor-parallel-size). Each has a host thread, its part of the weights and
-  // of the KV cache. Another number than the bundle's is an error; 0: the bundle's.
-  int32_t tensor_parallel_size = 0;
-  double distributed_timeout = 10; // seconds that a rank waits for another one, then all requests fail
-  int32_t max_waiting = 0;         // maximum waiting requests, then ResourceExhausted; 0: no limit
-  bool enforce_eager = false;      // no CUDA graphs
+  // The ranks of the bundle (compile-model --tensor-parallel-size, --pipeline-parallel-size). Each has a host thread,
+  // its part of the weights and of the KV cache. Another number than the bundle's is an error; 0: the bundle's.
+  int32_t tensor_parallel_size = 0;   // that run a stage together
+  int32_t pipeline_parallel_size = 0; // stages
+  double distributed_timeout = 10;    // seconds that a rank waits for another one, then all requests fail
+  int32_t max_waiting = 0;            // maximum waiting requests, then ResourceExhausted; 0: no limit
+  bool enforce_eager = false;         // no CUDA graphs
   bool enable_prefix_caching = true;
   std::string scheduling_policy = "fcfs";        // or "priority"
   std::string preemption_mode = "recompute";     // or "swap": KV pages are copied to host memory and back
@@ -204,7 +205,7 @@ struct Histogram {
 struct MemoryPlan {
   std::string target;
   std::string device;
-  int32_t ranks = 1;         // all sizes in bytes are those of one rank
+  int32_t ranks = 1;         // of all stages; sizes in bytes are those of the first rank
   uint64_t free_bytes = 0;   // free memory of the device now
   uint64_t usable_bytes = 0; // part of it that may be used (gpu_memory_utilization)
   uint64_t weights_bytes = 0;
@@ -226,7 +227,7 @@ struct MemoryPlan {
 struct EngineStats {
   std::string target; // of the bundle: "cpu", "sm_90a"
   std::string device;
-  int32_t ranks = 1; // sizes in bytes are those of one rank
+  int32_t ranks = 1; // of all stages; sizes in bytes are those of the first rank
   double load_seconds = 0;
   double weights_seconds = 0; // of load_seconds: making and transferring weights
   uint64_t weights_bytes = 0;

@@ -131,11 +131,12 @@ absl::StatusOr<OpenedTarget> OpenTarget(const Bundle &bundle, const EngineOption
 
 absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Open(std::shared_ptr<const Bundle> bundle,
                                                                const EngineOptions &options, const DeviceWrapper &wrap,
-                                                               std::unique_ptr<Communicator> communicator) {
+                                                               RankLinks links) {
   std::unique_ptr<LoadedModel> model(new LoadedModel);
   model->bundle_ = std::move(bundle);
-  model->communicator_ = std::move(communicator);
-  absl::StatusOr<OpenedTarget> opened = OpenTarget(*model->bundle_, options, model->communicator_.get());
+  model->links_ = std::move(links);
+  model->place_ = PlaceOfRank(model->bundle_->plan(), model->links_.rank);
+  absl::StatusOr<OpenedTarget> opened = OpenTarget(*model->bundle_, options, model->links_.stage.get());
   if (!opened.ok())
     return opened.status();
   model->target_ = opened->target;
@@ -144,11 +145,11 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Open(std::shared_ptr<c
 }
 
 absl::StatusOr<MemoryPlan> LoadedModel::PlanMemory(const EngineOptions &options, const MemoryPlan *draft) const {
-  return inlay::PlanMemory(bundle_->plan(), *target_, *device_, options, draft);
+  return inlay::PlanMemory(bundle_->plan(), *target_, place_.stage, *device_, options, draft);
 }
 
 absl::Status LoadedModel::Load() {
-  if (rank() == 0) {
+  if (links_.rank == 0) {
     absl::StatusOr<TextParts> text = LoadTextParts(*bundle_);
     if (!text.ok())
       return text.status();
@@ -183,24 +184,24 @@ absl::Status LoadedModel::Allocate() {
   };
   metadata_layout_.emplace(CapacityOf(model()));
   // The weights are one allocation, because hundreds of allocations take long in the driver.
-  void *weights = nullptr;
   struct {
     uint64_t bytes;
     const char *what;
     void *&memory;
-  } parts[] = {{memory_.weights_bytes, "weights", weights},
+  } parts[] = {{memory_.weights_bytes, "weights", weights_memory_},
                {memory_.workspace_bytes, "activations (--max-num-batched-tokens lowers it)", workspace_},
                {metadata_layout_->penalty_bytes, "step metadata", penalties_},
-               {LogitsBytes(model()), "logits (--max-num-seqs lowers it)", logits_}};
+               {is_last_stage() ? LogitsBytes(model()) : 0, "logits (--max-num-seqs lowers it)", logits_}};
   for (auto &part : parts)
-    if (absl::Status status = allocate(part.bytes, part.what, part.memory); !status.ok())
-      return status;
+    if (part.bytes > 0)
+      if (absl::Status status = allocate(part.bytes, part.what, part.memory); !status.ok())
+        return status;
   if (target_->weights())
     for (const plan::Weight *weight : *target_->weights())
-      weights_.push_back(static_cast<std::byte *>(weights) + weight->offset());
+      weights_.push_back(static_cast<std::byte *>(weights_memory_) + weight->offset());
   page_bytes_ = LayerPageBytes(*model().cache_groups()->Get(0));
   uint64_t cache_bytes = page_bytes_ * static_cast<uint64_t>(memory_.total_pages);
-  caches_.resize(size_t{2} * LayersOfPage(model()));
+  caches_.resize(size_t{2} * LayersOfPage(model(), LayersOfStage(model(), place_.stage)));
   for (void *&cache : caches_) {
     if (absl::Status status =
             allocate(cache_bytes, "KV pages (--gpu-memory-utilization or --kv-cache-memory-bytes lowers it)", cache);
@@ -216,6 +217,7 @@ absl::Status LoadedModel::Allocate() {
 }
 
 absl::Status LoadedModel::AllocateStepBuffers() {
+  buffers_.resize(StepsInFlight(model()));
   for (StepBuffers &buffers : buffers_) {
     absl::StatusOr<void *> metadata = device_->Allocate(metadata_layout_->bytes, "step metadata");
     if (!metadata.ok())
@@ -247,9 +249,9 @@ absl::Status LoadedModel::AllocateStepBuffers() {
 
 absl::Status LoadedModel::LoadWeights() {
   auto begin = std::chrono::steady_clock::now();
-  if (!weights_.empty())
+  if (weights_memory_)
     if (absl::Status status =
-            inlay::LoadWeights(*bundle_, *target_, static_cast<std::byte *>(weights_.front()), *device_, rank());
+            inlay::LoadWeights(*bundle_, *target_, static_cast<std::byte *>(weights_memory_), *device_, links_.rank);
         !status.ok())
       return status;
   weights_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -264,7 +266,8 @@ void *LoadedModel::AddressOf(const plan::Argument &argument, const StepBuffers &
     return weights_[argument.index()];
   case plan::BufferKind_KeyCache:
   case plan::BufferKind_ValueCache: {
-    size_t place = PlaceInGroup(*GroupOfLayer(model(), argument.index()), argument.index());
+    size_t place =
+        PlaceInGroup(*GroupOfLayer(model(), argument.index()), argument.index(), LayersOfStage(model(), place_.stage));
     return caches_[2 * place + (argument.kind() == plan::BufferKind_ValueCache)];
   }
   case plan::BufferKind_Metadata:
@@ -297,8 +300,10 @@ absl::Status LoadedModel::PrepareEntries() {
     return device_->Prepare(bound);
   };
   for (const plan::Entry *entry : *target_->entries()) {
-    ReadyEntry ready{.entry = entry};
-    for (size_t slot = 0; slot < kStepsInFlight; ++slot) {
+    if (entry->stage() != place_.stage)
+      continue;
+    ReadyEntry ready{.entry = entry, .lists = std::vector<ReadyEntry::Lists>(buffers_.size())};
+    for (size_t slot = 0; slot < buffers_.size(); ++slot) {
       ReadyEntry::Lists &lists = ready.lists[slot];
       const std::pair<LaunchList *, std::vector<const Launches *>> all[] = {
           {&lists.model, {entry->launches(), entry->sampling()}},

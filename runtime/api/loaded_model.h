@@ -6,6 +6,7 @@
 #include "formats/tokenizer/tokenizer.h"
 #include "runtime/api/inlay.h"
 #include "runtime/bundle/bundle.h"
+#include "runtime/bundle/stages.h"
 #include "runtime/device/device.h"
 #include "runtime/kv/cache_shape.h"
 #include "runtime/schedule/step.h"
@@ -26,7 +27,6 @@ struct StepBuffers {
   int32_t *device_tokens = nullptr; // the sampled tokens on the device
   int32_t *tokens = nullptr;        // their copy in memory from Device::AllocateHost()
 };
-inline constexpr size_t kStepsInFlight = 2; // maximum number of steps in flight
 
 // An entry point with its launches ready on the device.
 struct ReadyEntry {
@@ -36,7 +36,7 @@ struct ReadyEntry {
     LaunchList sampling = 0, sampling_with_penalties = 0;
   };
   const plan::Entry *entry = nullptr;
-  std::array<Lists, kStepsInFlight> lists = {}; // by LaunchedStep::slot
+  std::vector<Lists> lists = {}; // by LaunchedStep::slot
 };
 
 // The tokenizer, chat template and sampling defaults of a bundle.
@@ -50,13 +50,18 @@ struct TextParts {
   int64_t max_prompt_len = std::numeric_limits<int64_t>::max(); // less than max_model_len with dynamic rope
 };
 
+// A rank of a bundle, and how it reaches the others.
+struct RankLinks {
+  uint32_t rank = 0;
+  std::unique_ptr<Communicator> stage;    // the ranks that run its stage together; null if the bundle is for one rank
+  std::unique_ptr<Communicator> pipeline; // a rank of each stage, in their order; null if there is one stage
+};
+
 class LoadedModel {
 public:
-  // Opens a device for the bundle, and verifies that they fit. Nothing is allocated on the device. `communicator` is
-  // that of the rank, or null if the bundle is for one rank.
-  static absl::StatusOr<std::unique_ptr<LoadedModel>> Open(std::shared_ptr<const Bundle> bundle,
-                                                           const EngineOptions &options, const DeviceWrapper &wrap,
-                                                           std::unique_ptr<Communicator> communicator);
+  // Opens a device for the bundle, and verifies that they fit. Nothing is allocated on the device.
+  static absl::StatusOr<std::unique_ptr<LoadedModel>>
+  Open(std::shared_ptr<const Bundle> bundle, const EngineOptions &options, const DeviceWrapper &wrap, RankLinks links);
   // Computes the memory that Load() needs. `draft` is the plan of a draft model on the same device. Its weights and
   // buffers are subtracted first. If the size of the KV cache is not given, the remaining memory is divided so that
   // both models' pages have room for the same number of tokens.
@@ -71,25 +76,34 @@ public:
   const std::string &path() const { return bundle_->path(); }
   bool is_cpu() const { return target_->name()->string_view() == "cpu"; }
   std::string target_name() const { return target_->name()->str(); }
-  // The number of the step that runs next, for the rank's communicator.
+  // The number of the step that runs next, for the rank's communicators.
   void BeginStep(int64_t number) {
-    if (communicator_)
-      communicator_->BeginStep(number);
+    if (links_.stage)
+      links_.stage->BeginStep(number);
   }
+  // The rank's stage. The first one takes token ids, the last one samples tokens, which the first one gets as well.
+  bool is_first_stage() const { return place_.stage == 0; }
+  bool is_last_stage() const { return place_.stage + 1 == StageCount(model()); }
+  const RankPlace &place() const { return place_; }
+  Communicator *pipeline() const { return links_.pipeline.get(); } // null if there is one stage
   Device &device() { return *device_; }
   const MemoryPlan &memory() const { return memory_; }
   CacheShape cache_shape() const;
   const TextParts &text() const { return text_; } // of rank 0
   double weights_seconds() const { return weights_seconds_; }
+  // Those of the rank's stage, in an order that is the same in all stages.
   const std::vector<ReadyEntry> &entries() const { return entries_; }
   const MetadataLayout &metadata_layout() const { return *metadata_layout_; }
+  // There are StepsInFlight() of them.
   const StepBuffers &buffers(size_t slot) const { return buffers_[slot]; }
+  size_t steps_in_flight() const { return buffers_.size(); }
 
   // The accessors below return device memory.
+  std::byte *workspace() const { return static_cast<std::byte *>(workspace_); }
   std::byte *penalties() const { return static_cast<std::byte *>(penalties_); }
-  float *logits() const { return static_cast<float *>(logits_); }
-  // The caches are in the order: keys of the first layer of each cache group, values of these layers, keys of the
-  // second layers, ... Each has memory().total_pages pages of page_bytes() bytes.
+  float *logits() const { return static_cast<float *>(logits_); } // null before the last stage
+  // The caches are in the order: keys of the stage's first layer of each cache group, values of these layers, keys of
+  // the second layers, ... Each has memory().total_pages pages of page_bytes() bytes.
   const std::vector<void *> &caches() const { return caches_; }
   uint64_t page_bytes() const { return page_bytes_; }
 
@@ -101,21 +115,20 @@ private:
   absl::Status LoadWeights();
   absl::Status PrepareEntries();
 
-  uint32_t rank() const { return communicator_ ? communicator_->rank() : 0; }
-
   std::shared_ptr<const Bundle> bundle_;
   const plan::Target *target_ = nullptr;
-  std::unique_ptr<Communicator> communicator_; // null with one rank
+  RankLinks links_;
+  RankPlace place_;
   std::unique_ptr<Device> device_;
   MemoryPlan memory_;
   TextParts text_;
   std::vector<void *> allocated_, allocated_on_host_;
-  std::vector<void *> weights_;
+  std::vector<void *> weights_; // by index in the plan; those of other stages are not meant
   std::vector<void *> caches_;
   uint64_t page_bytes_ = 0;
-  void *workspace_ = nullptr, *penalties_ = nullptr, *logits_ = nullptr;
+  void *weights_memory_ = nullptr, *workspace_ = nullptr, *penalties_ = nullptr, *logits_ = nullptr;
   std::optional<MetadataLayout> metadata_layout_;
-  std::array<StepBuffers, kStepsInFlight> buffers_;
+  std::vector<StepBuffers> buffers_;
   std::vector<ReadyEntry> entries_;
   double weights_seconds_ = 0;
 };

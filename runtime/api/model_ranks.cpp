@@ -4,6 +4,7 @@
 #include "runtime/distributed/cpu_communicator.h"
 
 #include <algorithm>
+#include <numeric>
 #include <thread>
 
 namespace inlay {
@@ -16,6 +17,38 @@ int ThreadsOfRank(int threads, uint32_t ranks) {
   return std::max(1, threads / static_cast<int>(ranks));
 }
 
+absl::Status CheckSize(const char *option, int32_t wanted, uint32_t found, const std::string &path) {
+  if (wanted == 0 || static_cast<uint32_t>(wanted) == found)
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("{} is {}, but {} was compiled for {}; remove the option, or compile the model with {} {}", option,
+                  wanted, path, found, option, wanted));
+}
+
+// How each rank of a plan for several reaches the others.
+std::vector<RankLinks> Connect(const plan::Plan &plan, const std::shared_ptr<RankGroup> &group) {
+  std::vector<RankLinks> links(plan.ranks());
+  const uint32_t stages = StageCount(*plan.model()), of_stage = RanksOfStage(plan);
+  for (uint32_t rank = 0; rank < links.size(); ++rank)
+    links[rank].rank = rank;
+  for (uint32_t stage = 0; stage < stages; ++stage) {
+    std::vector<uint32_t> members(of_stage);
+    std::iota(members.begin(), members.end(), stage * of_stage);
+    std::vector<std::unique_ptr<Communicator>> made = MakeCpuCommunicators(group, members);
+    for (uint32_t i = 0; i < of_stage; ++i)
+      links[members[i]].stage = std::move(made[i]);
+  }
+  for (uint32_t place = 0; stages > 1 && place < of_stage; ++place) {
+    std::vector<uint32_t> members;
+    for (uint32_t stage = 0; stage < stages; ++stage)
+      members.push_back(stage * of_stage + place);
+    std::vector<std::unique_ptr<Communicator>> made = MakeCpuCommunicators(group, members);
+    for (uint32_t stage = 0; stage < stages; ++stage)
+      links[members[stage]].pipeline = std::move(made[stage]);
+  }
+  return links;
+}
+
 } // namespace
 
 absl::StatusOr<std::unique_ptr<ModelRanks>> ModelRanks::Open(const std::string &path, const EngineOptions &options,
@@ -24,64 +57,91 @@ absl::StatusOr<std::unique_ptr<ModelRanks>> ModelRanks::Open(const std::string &
   if (!opened.ok())
     return opened.status();
   std::shared_ptr<const Bundle> bundle = *std::move(opened);
-  const uint32_t ranks = bundle->plan().ranks();
-  if (options.tensor_parallel_size != 0 && static_cast<uint32_t>(options.tensor_parallel_size) != ranks)
+  const plan::Plan &plan = bundle->plan();
+  if (absl::Status status = CheckSize("--tensor-parallel-size", options.tensor_parallel_size, RanksOfStage(plan), path);
+      !status.ok())
+    return status;
+  if (absl::Status status =
+          CheckSize("--pipeline-parallel-size", options.pipeline_parallel_size, StageCount(*plan.model()), path);
+      !status.ok())
+    return status;
+  if (StageCount(*plan.model()) > 1 && options.async_scheduling.value_or(false))
     return absl::InvalidArgumentError(
-        fmt::format("--tensor-parallel-size is {}, but {} was compiled for {}; remove the option, or compile the model "
-                    "with --tensor-parallel-size {}",
-                    options.tensor_parallel_size, path, ranks, options.tensor_parallel_size));
+        fmt::format("--async-scheduling is for bundles with one stage, but {} was compiled with "
+                    "--pipeline-parallel-size {}, and has as many steps in flight; remove the option",
+                    path, StageCount(*plan.model())));
   std::unique_ptr<ModelRanks> result(new ModelRanks);
-  std::vector<std::unique_ptr<Communicator>> communicators(1);
+  std::vector<RankLinks> links(1);
   EngineOptions own = options;
-  if (ranks > 1) {
+  if (plan.ranks() > 1) {
     result->group_ =
-        std::make_shared<RankGroup>(ranks, std::chrono::duration_cast<RankGroup::Clock::duration>(
-                                               std::chrono::duration<double>(options.distributed_timeout)));
-    communicators = MakeCpuCommunicators(result->group_);
-    own.threads = ThreadsOfRank(options.threads, ranks);
+        std::make_shared<RankGroup>(plan.ranks(), std::chrono::duration_cast<RankGroup::Clock::duration>(
+                                                      std::chrono::duration<double>(options.distributed_timeout)));
+    links = Connect(plan, result->group_);
+    own.threads = ThreadsOfRank(options.threads, plan.ranks());
   }
-  for (std::unique_ptr<Communicator> &communicator : communicators) {
-    absl::StatusOr<std::unique_ptr<LoadedModel>> model = LoadedModel::Open(bundle, own, wrap, std::move(communicator));
+  for (RankLinks &of_rank : links) {
+    absl::StatusOr<std::unique_ptr<LoadedModel>> model = LoadedModel::Open(bundle, own, wrap, std::move(of_rank));
     if (!model.ok())
       return model.status();
     result->models_.push_back(*std::move(model));
     own.target = result->first().target_name(); // all ranks run the target of the first one
   }
-  if (ranks > 1)
+  if (plan.ranks() > 1)
     result->threads_ = std::make_unique<RankThreads>(result->group_);
   return result;
 }
 
 absl::Status ModelRanks::PlanMemory(const EngineOptions &options, const MemoryPlan *draft) {
-  MemoryPlan least;
-  for (uint32_t rank = 0; rank < size(); ++rank) {
-    absl::StatusOr<MemoryPlan> memory = models_[rank]->PlanMemory(options, draft);
+  std::vector<MemoryPlan> plans;
+  for (const std::unique_ptr<LoadedModel> &model : models_) {
+    absl::StatusOr<MemoryPlan> memory = model->PlanMemory(options, draft);
     if (!memory.ok())
       return memory.status();
-    if (rank == 0 || memory->total_pages < least.total_pages)
-      least = *std::move(memory);
+    plans.push_back(*std::move(memory));
   }
-  for (std::unique_ptr<LoadedModel> &model : models_)
-    model->SetMemory(least);
+  const MemoryPlan least = *std::ranges::min_element(plans, {}, &MemoryPlan::total_pages);
+  for (size_t rank = 0; rank < plans.size(); ++rank) {
+    MemoryPlan &own = plans[rank];
+    own.total_pages = least.total_pages;
+    own.kv_cache_bytes = static_cast<uint64_t>(own.total_pages) * own.bytes_per_page;
+    own.kv_cache_tokens = least.kv_cache_tokens;
+    own.full_length_sequences = least.full_length_sequences;
+    own.draft_bytes = least.draft_bytes;
+    own.explanation = least.explanation;
+    models_[rank]->SetMemory(std::move(own));
+  }
   return absl::OkStatus();
+}
+
+uint64_t ModelRanks::LargestPageBytes() const {
+  uint64_t bytes = 0;
+  for (const std::unique_ptr<LoadedModel> &model : models_)
+    bytes = std::max(bytes, model->memory().bytes_per_page);
+  return bytes;
 }
 
 absl::Status ModelRanks::Load() {
   // An error while loading is that of a file or of memory. It is returned as it is, without a log of all ranks.
   std::vector<absl::Status> statuses(size());
-  absl::Status status = Run(
+  absl::StatusOr<int64_t> job = Post(
       [&](uint32_t rank) {
         statuses[rank] = models_[rank]->Load();
         return absl::OkStatus();
       },
       RankThreads::Limit::kNone);
+  absl::Status status = job.ok() ? Wait(*job) : job.status();
   for (const absl::Status &of_rank : statuses)
     status.Update(of_rank);
   return status;
 }
 
-absl::Status ModelRanks::Run(const RankThreads::Body &body, RankThreads::Limit limit) {
-  return threads_ ? threads_->Run(body, limit) : body(0);
+absl::StatusOr<int64_t> ModelRanks::Post(RankThreads::Body body, RankThreads::Limit limit) {
+  if (threads_)
+    return threads_->Post(std::move(body), limit);
+  if (absl::Status status = body(0); !status.ok())
+    return status;
+  return 0;
 }
 
 absl::Status ModelRanks::Fail(const absl::Status &status) {

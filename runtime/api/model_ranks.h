@@ -14,24 +14,32 @@ public:
   static absl::StatusOr<std::unique_ptr<ModelRanks>> Open(const std::string &path, const EngineOptions &options,
                                                           const DeviceWrapper &wrap);
   // Plans the memory of all ranks (LoadedModel::PlanMemory). They have the same number of KV pages, that of the rank
-  // with the least memory, because they share the scheduler's page tables.
+  // with room for the fewest, because they share the scheduler's page tables. Pages have other sizes in other stages.
   absl::Status PlanMemory(const EngineOptions &options, const MemoryPlan *draft = nullptr);
   // Loads all ranks at once. Each reads its own part of the weights.
   absl::Status Load();
 
   uint32_t size() const { return static_cast<uint32_t>(models_.size()); }
   LoadedModel &rank(uint32_t rank) const { return *models_[rank]; }
-  // Rank 0: its tokens and logits are used.
+  // Rank 0, which plans the steps of all.
   LoadedModel &first() const { return *models_[0]; }
   const MemoryPlan &memory() const { return first().memory(); }
+  // Bytes of a page on the rank where it has the most.
+  uint64_t LargestPageBytes() const;
 
-  // Runs body(rank) on the threads of all ranks at once: see RankThreads::Run().
-  absl::Status Run(const RankThreads::Body &body, RankThreads::Limit limit);
+  // Stages of the pipeline: so many steps can be in flight.
+  uint32_t stages() const { return StageCount(first().model()); }
+  // Rank 0 of the last stage: its tokens and logits are used.
+  uint32_t sampling_rank() const { return size() - size() / stages(); }
+
+  // Runs body(rank) on the threads of all ranks: see RankThreads. With one rank, Post() returns the error of its body.
+  absl::StatusOr<int64_t> Post(RankThreads::Body body, RankThreads::Limit limit);
+  absl::Status Wait(int64_t job) { return threads_ ? threads_->Wait(job) : absl::OkStatus(); }
   // Sets the function that is called once when a rank fails, on any thread. Call it before steps run.
   void OnFailure(std::function<void(const absl::Status &)> listener);
   // Fails all ranks, which then run no more steps. Returns the status. With one rank it only returns the status.
   absl::Status Fail(const absl::Status &status);
-  // Ends the threads of the other ranks. Run() must not be called afterwards.
+  // Ends the threads of the other ranks. Post() must not be called afterwards.
   void Stop() { threads_.reset(); }
 
 private:

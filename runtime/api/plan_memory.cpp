@@ -18,11 +18,11 @@ struct PagesNeeded {
 };
 
 PagesNeeded CountPages(const CacheShape &shape, int32_t length, int64_t sequences, int64_t rows_of_step,
-                       int64_t rows_of_decode) {
+                       int64_t rows_of_decode, int64_t steps) {
   PagesNeeded needed;
-  needed.per_sequence = shape.PagesHeld(length, kStepsInFlight * rows_of_decode);
+  needed.per_sequence = shape.PagesHeld(length, steps * rows_of_decode);
   auto without_window = [](int32_t window) { return window == 0; };
-  int64_t rows = kStepsInFlight * rows_of_step;
+  int64_t rows = steps * rows_of_step;
   needed.for_prompts = (static_cast<int64_t>(shape.groups()) - std::ranges::count_if(shape.windows, without_window)) *
                        ((rows + shape.page_size - 1) / shape.page_size);
   needed.all = std::min(sequences * needed.per_sequence + needed.for_prompts,
@@ -31,6 +31,8 @@ PagesNeeded CountPages(const CacheShape &shape, int32_t length, int64_t sequence
 }
 
 } // namespace
+
+size_t StepsInFlight(const plan::Model &model) { return std::max<size_t>(2, StageCount(model)); }
 
 uint64_t LogitsBytes(const plan::Model &model) {
   return uint64_t{model.max_num_seqs()} * model.vocab_size() * sizeof(float);
@@ -45,9 +47,10 @@ CacheShape CacheShapeOf(const plan::Model &model) {
   return shape;
 }
 
-absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target &target, const Device &device,
-                                      const EngineOptions &options, const MemoryPlan *draft) {
+absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target &target, uint32_t stage,
+                                      const Device &device, const EngineOptions &options, const MemoryPlan *draft) {
   const plan::Model &model = *plan.model();
+  const bool is_last = stage + 1 == StageCount(model);
   auto lowered = [](std::string_view flag, int32_t wanted, uint32_t bound) -> absl::StatusOr<int32_t> {
     if (wanted < 0 || wanted > static_cast<int64_t>(bound))
       return absl::InvalidArgumentError(fmt::format(
@@ -77,13 +80,14 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target
   const uint64_t sharing = memory.target == "cpu" ? plan.ranks() : 1;
   memory.free_bytes = device.FreeMemory() / sharing;
   memory.usable_bytes = static_cast<uint64_t>(static_cast<double>(memory.free_bytes) * options.gpu_memory_utilization);
-  memory.weights_bytes = WeightsBytes(target);
+  memory.weights_bytes = WeightsBytes(target, stage);
   memory.workspace_bytes = 256;
   for (const plan::Entry *entry : *target.entries())
-    memory.workspace_bytes = std::max(memory.workspace_bytes, entry->workspace_bytes());
+    if (entry->stage() == stage)
+      memory.workspace_bytes = std::max(memory.workspace_bytes, entry->workspace_bytes());
   MetadataLayout layout(CapacityOf(model));
-  memory.buffers_bytes =
-      kStepsInFlight * (layout.bytes + TokensBytes(model)) + layout.penalty_bytes + LogitsBytes(model);
+  memory.buffers_bytes = StepsInFlight(model) * (layout.bytes + TokensBytes(model)) + layout.penalty_bytes +
+                         (is_last ? LogitsBytes(model) : 0);
   if (draft)
     memory.draft_bytes = draft->weights_bytes + draft->workspace_bytes + draft->buffers_bytes;
   uint64_t fixed = memory.weights_bytes + memory.workspace_bytes + memory.buffers_bytes + memory.draft_bytes;
@@ -102,7 +106,8 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target
   uint64_t left = memory.usable_bytes - fixed;
 
   // The remaining memory is used for KV pages, up to the number that all sequences at full length can use.
-  memory.bytes_per_page = uint64_t{2} * LayersOfPage(model) * LayerPageBytes(*model.cache_groups()->Get(0));
+  memory.bytes_per_page =
+      uint64_t{2} * LayersOfPage(model, LayersOfStage(model, stage)) * LayerPageBytes(*model.cache_groups()->Get(0));
   uint64_t budget = options.kv_cache_bytes;
   const char *limit = "--kv-cache-memory-bytes";
   if (budget == 0 && memory.target == "cpu") {
@@ -113,7 +118,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target
     limit = "--gpu-memory-utilization";
   }
   PagesNeeded needed = CountPages(shape, *length, memory.max_num_seqs, memory.max_num_batched_tokens,
-                                  1 + options.num_speculative_tokens);
+                                  1 + options.num_speculative_tokens, static_cast<int64_t>(StepsInFlight(model)));
   // Tokens of a sequence at full length for each of its pages.
   double tokens_per_page = static_cast<double>(int64_t{shape.PagesFor(*length)} * shape.page_size) /
                            static_cast<double>(needed.per_sequence);
@@ -150,8 +155,11 @@ absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target
       "{}{}: {:.0f} MiB free, {:.0f} usable; weights {:.1f}, activations {:.1f}, step buffers {:.1f} MiB{}; "
       "{} pages of {} "
       "tokens ({:.1f} MiB), limited by {}: {} tokens, {} sequences of {}",
-      memory.ranks == 1 ? "" : fmt::format("each of {} ranks on ", memory.ranks), memory.device,
-      static_cast<double>(memory.free_bytes) / kMiB, static_cast<double>(memory.usable_bytes) / kMiB,
+      memory.ranks == 1 ? ""
+      : StageCount(model) == 1
+          ? fmt::format("each of {} ranks on ", memory.ranks)
+          : fmt::format("stage {} of {}, each of {} ranks on ", stage, StageCount(model), RanksOfStage(plan)),
+      memory.device, static_cast<double>(memory.free_bytes) / kMiB, static_cast<double>(memory.usable_bytes) / kMiB,
       static_cast<double>(memory.weights_bytes) / kMiB, static_cast<double>(memory.workspace_bytes) / kMiB,
       static_cast<double>(memory.buffers_bytes) / kMiB,
       draft ? fmt::format(", draft model {:.1f} MiB", mib(memory.draft_bytes)) : "", pages, memory.page_size,

@@ -10,14 +10,17 @@
 
 namespace inlay {
 
+// The most steps that are in flight at a time: one for each stage of a pipeline, and two where the next step is planned
+// while one runs. Each has buffers of its own.
+size_t StepsInFlight(const plan::Model &model);
 uint64_t LogitsBytes(const plan::Model &model);
 uint64_t TokensBytes(const plan::Model &model);
 CacheShape CacheShapeOf(const plan::Model &model);
 
-// The memory that LoadedModel::Load() will allocate for each rank. `draft` is null or the plan of a draft model on the
-// same device: see LoadedModel::PlanMemory().
-absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target &target, const Device &device,
-                                      const EngineOptions &options, const MemoryPlan *draft);
+// The memory that LoadedModel::Load() will allocate for each rank of a stage. `draft` is null or the plan of a draft
+// model on the same device: see LoadedModel::PlanMemory().
+absl::StatusOr<MemoryPlan> PlanMemory(const plan::Plan &plan, const plan::Target &target, uint32_t stage,
+                                      const Device &device, const EngineOptions &options, const MemoryPlan *draft);
 
 } // namespace inlay
 

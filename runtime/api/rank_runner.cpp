@@ -100,40 +100,66 @@ absl::Status RankRunner::CopyPendingTokens(std::span<const ScheduledRows> rows, 
 
 // Copies rows of logits that the host changes to the host, edits them and copies them back. This waits for the step, so
 // it delays all other sequences of the step too.
-absl::Status RankRunner::EditRows(std::span<const ScheduledRows> rows) {
+absl::Status RankRunner::EditRows(std::span<const EditedRow> rows) {
   size_t vocabulary = model_.model().vocab_size();
   std::vector<float> logits(vocabulary);
-  float *row = model_.logits();
-  for (const ScheduledRows &part : rows) {
-    float *of_token = row + static_cast<size_t>(part.prompt_rows) * vocabulary;
-    row += static_cast<size_t>(part.logits_rows()) * vocabulary;
-    if (part.wants_token() && part.sequence->edits_logits()) {
-      if (absl::Status status = model_.device().CopyToHost(logits.data(), of_token, vocabulary * sizeof(float));
-          !status.ok())
-        return status;
-      EditLogits(*part.sequence, logits);
-      if (absl::Status status = model_.device().CopyToDevice(of_token, logits.data(), vocabulary * sizeof(float));
-          !status.ok())
-        return status;
-    }
+  for (const EditedRow &edit : rows) {
+    float *row = model_.logits() + edit.row * vocabulary;
+    if (absl::Status status = model_.device().CopyToHost(logits.data(), row, vocabulary * sizeof(float)); !status.ok())
+      return status;
+    EditLogits(*edit.sequence, edit.length, logits);
+    if (absl::Status status = model_.device().CopyToDevice(row, logits.data(), vocabulary * sizeof(float));
+        !status.ok())
+      return status;
   }
   return absl::OkStatus();
 }
 
-// Runs the kernels of a step. If `logits` is not null, copies the model's logits to it, before penalties and edits
-// change them on the device.
+// Receives what the stage before this one sends: see Entry in plan.fbs.
+absl::Status RankRunner::Receive(const StepCommand &step) {
+  const auto *transfers = model_.entries()[step.entry].entry->receives();
+  const auto rows = static_cast<uint64_t>(step.sizes[plan::Extent_Tokens]);
+  for (uint32_t i = 0; transfers && i < transfers->size(); ++i)
+    if (absl::Status status =
+            model_.pipeline()->Receive(model_.workspace() + transfers->Get(i)->offset(),
+                                       rows * transfers->Get(i)->row_bytes(), model_.place().stage - 1);
+        !status.ok())
+      return status;
+  return absl::OkStatus();
+}
+
+absl::Status RankRunner::Send(const StepCommand &step) {
+  const auto *transfers = model_.entries()[step.entry].entry->sends();
+  const auto rows = static_cast<uint64_t>(step.sizes[plan::Extent_Tokens]);
+  for (uint32_t i = 0; transfers && i < transfers->size(); ++i)
+    if (absl::Status status = model_.pipeline()->Send(model_.workspace() + transfers->Get(i)->offset(),
+                                                      rows * transfers->Get(i)->row_bytes(), model_.place().stage + 1);
+        !status.ok())
+      return status;
+  return absl::OkStatus();
+}
+
+// Runs the kernels of the rank's stage.
 absl::Status RankRunner::Run(const StepCommand &step) {
+  if (model_.is_last_stage())
+    return Sample(step);
+  const ReadyEntry::Lists &lists = model_.entries()[step.entry].lists[step.slot];
+  return model_.device().Run(lists.model, step.sizes, step.is_graph);
+}
+
+// Runs the last stage, to the sampled tokens. If `logits` is not null, copies the model's logits to it, before
+// penalties and edits change them on the device.
+absl::Status RankRunner::Sample(const StepCommand &step) {
   Device &device = model_.device();
   const ReadyEntry::Lists &lists = model_.entries()[step.entry].lists[step.slot];
   const StepSizes &sizes = step.sizes;
-  std::vector<float> *logits = rank_ == 0 ? step.logits : nullptr;
+  std::vector<float> *logits = model_.place().of_stage.index == 0 ? step.logits : nullptr;
   auto copy_logits = [&] {
     return logits ? device.CopyToHostAsync(logits->data(), model_.logits(), logits->size() * sizeof(float))
                   : absl::OkStatus();
   };
   bool has_penalties = sizes[plan::Extent_PenaltyEntries] > 0;
-  bool edits = std::ranges::any_of(
-      step.plan.rows, [](const ScheduledRows &part) { return part.wants_token() && part.sequence->edits_logits(); });
+  bool edits = !step.edits.empty();
   if (!edits && (!has_penalties || !logits)) {
     absl::Status status =
         device.Run(has_penalties ? lists.model_with_penalties : lists.model, sizes, step.is_graph && !has_penalties);
@@ -144,7 +170,7 @@ absl::Status RankRunner::Run(const StepCommand &step) {
   if (absl::Status status = copy_logits(); !status.ok())
     return status;
   if (edits)
-    if (absl::Status status = EditRows(step.plan.rows); !status.ok())
+    if (absl::Status status = EditRows(step.edits); !status.ok())
       return status;
   return device.Run(has_penalties ? lists.sampling_with_penalties : lists.sampling, sizes, false);
 }
@@ -162,7 +188,8 @@ absl::Status RankRunner::CheckAfter(const StepCommand &step) {
 absl::StatusOr<EventId> RankRunner::Launch(const StepCommand &step) {
   Device &device = model_.device();
   const StepBuffers &buffers = model_.buffers(step.slot);
-  const StepBuffers &before = model_.buffers((step.slot + 1) % kStepsInFlight);
+  const size_t slots = model_.steps_in_flight();
+  const StepBuffers &before = model_.buffers((step.slot + slots - 1) % slots);
   model_.BeginStep(step.number);
   absl::Status status = device.CopyRowsAsync(buffers.device_metadata, step.metadata.block(), step.metadata.used());
   if (status.ok())
@@ -171,15 +198,20 @@ absl::StatusOr<EventId> RankRunner::Launch(const StepCommand &step) {
     status = CopyPages(step.plan.copies);
   if (status.ok())
     status = CopyPenalties(step.metadata);
-  if (status.ok())
+  if (status.ok() && !model_.pipeline()) // with stages, no step needs a token of a step in flight
     status = CopyPendingTokens(step.plan.rows, before, buffers);
+  if (status.ok())
+    status = Receive(step);
   if (status.ok())
     status = Run(step);
   if (status.ok() && step.checks_metadata)
     status = CheckAfter(step);
+  if (status.ok())
+    status = Send(step);
   if (!status.ok())
     return status;
-  return device.RecordEvent({buffers.tokens, buffers.device_tokens, step.tokens * sizeof(int32_t)});
+  const size_t tokens = model_.is_last_stage() ? step.tokens : 0;
+  return device.RecordEvent({buffers.tokens, buffers.device_tokens, tokens * sizeof(int32_t)});
 }
 
 } // namespace inlay

@@ -10,23 +10,33 @@
 
 namespace inlay {
 
-// A step as all ranks run it. It is prepared once, by rank 0.
+// A row of logits that the host changes before a token is sampled from it.
+struct EditedRow {
+  size_t row = 0;
+  const Sequence *sequence = nullptr; // it is not changed before the step is done
+  int32_t length = 0;                 // of the sequence, before the token
+};
+
+// A step as all ranks run it. It is prepared once, by rank 0. Other ranks may run it while rank 0 plans the next step,
+// so they read what is copied here and not what Sequence says of steps in flight.
 struct StepCommand {
-  const StepPlan &plan;
+  StepPlan plan;
   const StepMetadata &metadata; // each rank copies it to its device
-  const StepSizes &sizes;
+  StepSizes sizes;
   int64_t number = 0; // of the step
   size_t entry = 0;   // index of the entry point
   size_t slot = 0;    // index of the StepBuffers
   bool is_graph = false;
   bool checks_metadata = false;
-  size_t tokens = 0;                    // that are sampled
-  std::vector<float> *logits = nullptr; // where rank 0 copies the model's logits; null: nowhere
+  size_t tokens = 0; // that are sampled
+  std::vector<EditedRow> edits;
+  std::vector<float> *logits = nullptr; // where a rank of the last stage copies the model's logits; null: nowhere
+  std::vector<EventId> events;          // by rank, of the end of its part
 };
 
 class RankRunner {
 public:
-  RankRunner(LoadedModel &model, uint32_t rank) : model_(model), rank_(rank) {}
+  explicit RankRunner(LoadedModel &model) : model_(model) {}
   ~RankRunner();
   RankRunner(const RankRunner &) = delete;
   RankRunner &operator=(const RankRunner &) = delete;
@@ -38,8 +48,11 @@ public:
 
 private:
   absl::Status Run(const StepCommand &step);
+  absl::Status Sample(const StepCommand &step);
+  absl::Status Receive(const StepCommand &step);
+  absl::Status Send(const StepCommand &step);
   absl::Status CheckAfter(const StepCommand &step);
-  absl::Status EditRows(std::span<const ScheduledRows> rows);
+  absl::Status EditRows(std::span<const EditedRow> rows);
   absl::Status SwapPages(const StepPlan &plan);
   absl::Status CopyPages(std::span<const PageCopy> copies);
   absl::Status CopyPenalties(const StepMetadata &metadata);
@@ -47,7 +60,6 @@ private:
                                  const StepBuffers &now);
 
   LoadedModel &model_;
-  const uint32_t rank_;
   std::byte *host_pages_ = nullptr; // each has the keys and values of a page's layers
 };
 

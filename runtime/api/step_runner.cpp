@@ -7,12 +7,27 @@
 #include <algorithm>
 
 namespace inlay {
+namespace {
+
+// The rows of logits that the host changes.
+std::vector<EditedRow> EditsOf(std::span<const ScheduledRows> rows) {
+  std::vector<EditedRow> edits;
+  size_t row = 0;
+  for (const ScheduledRows &part : rows) {
+    if (part.wants_token() && part.sequence->edits_logits())
+      edits.push_back({row + static_cast<size_t>(part.prompt_rows), part.sequence, part.sequence->length()});
+    row += static_cast<size_t>(part.logits_rows());
+  }
+  return edits;
+}
+
+} // namespace
 
 StepRunner::StepRunner(ModelRanks &ranks, const EngineOptions &options)
     : ranks_(ranks), model_(ranks.first()), options_(options),
       uses_largest_(options.deterministic && !model_.is_cpu()) {
   for (uint32_t rank = 0; rank < ranks.size(); ++rank)
-    runners_.push_back(std::make_unique<RankRunner>(ranks.rank(rank), rank));
+    runners_.push_back(std::make_unique<RankRunner>(ranks.rank(rank)));
 }
 
 absl::Status StepRunner::Prepare(int32_t host_pages) {
@@ -109,8 +124,8 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
         padded = static_cast<int32_t>(bucket);
         break;
       }
-  step.slot = next_slot_++ % kStepsInFlight;
-  StepMetadata &metadata = *model_.buffers(step.slot).metadata;
+  const size_t slot = next_slot_++ % model_.steps_in_flight();
+  StepMetadata &metadata = *model_.buffers(slot).metadata;
   absl::StatusOr<StepSizes> sizes =
       metadata.Fill(plan.rows, padded, static_cast<int32_t>(chosen->entry->query_tile_rows()));
   if (!sizes.ok())
@@ -126,31 +141,40 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
       return status;
 
   step.has_logits = wants_logits && step.logits_rows > 0;
-  std::vector<float> &logits = logits_[step.slot];
+  logits_.resize(model_.steps_in_flight());
+  std::vector<float> &logits = logits_[slot];
   auto tokens = static_cast<size_t>(step.logits_rows);
   if (step.has_logits)
     logits.resize(tokens * shape.vocab_size());
-  const StepCommand command{.plan = plan,
-                            .metadata = metadata,
-                            .sizes = *sizes,
-                            .number = ++launched_,
-                            .entry = static_cast<size_t>(chosen - model_.entries().data()),
-                            .slot = step.slot,
-                            .is_graph = is_graph,
-                            .checks_metadata = debug_.check_steps,
-                            .tokens = tokens,
-                            .logits = step.has_logits ? &logits : nullptr};
-  step.events.resize(runners_.size());
-  absl::Status status = ranks_.Run(
-      [&](uint32_t rank) {
-        absl::StatusOr<EventId> event = runners_[rank]->Launch(command);
+  auto command =
+      std::make_shared<StepCommand>(StepCommand{.plan = plan,
+                                                .metadata = metadata,
+                                                .sizes = *sizes,
+                                                .number = ++launched_,
+                                                .entry = static_cast<size_t>(chosen - model_.entries().data()),
+                                                .slot = slot,
+                                                .is_graph = is_graph,
+                                                .checks_metadata = debug_.check_steps,
+                                                .tokens = tokens,
+                                                .edits = EditsOf(plan.rows),
+                                                .logits = step.has_logits ? &logits : nullptr,
+                                                .events = std::vector<EventId>(runners_.size())});
+  absl::StatusOr<int64_t> job = ranks_.Post(
+      [this, command](uint32_t rank) {
+        absl::StatusOr<EventId> event = runners_[rank]->Launch(*command);
         if (event.ok())
-          step.events[rank] = *event;
+          command->events[rank] = *event;
         return event.status();
       },
       RankThreads::Limit::kTimeout);
-  if (!status.ok())
-    return status;
+  if (!job.ok())
+    return job.status();
+  // The ranks of one stage run at the same time as this one, so they have launched the step as well.
+  if (ranks_.stages() == 1)
+    if (absl::Status status = ranks_.Wait(*job); !status.ok())
+      return status;
+  step.command = std::move(command);
+  step.job = *job;
   metadata.Copied();
   int32_t row = 0;
   for (const ScheduledRows &part : plan.rows) {
@@ -163,22 +187,29 @@ absl::StatusOr<LaunchedStep> StepRunner::Launch(const StepPlan &plan, bool wants
 }
 
 absl::StatusOr<StepResult> StepRunner::Collect(const LaunchedStep &step) {
+  if (absl::Status status = ranks_.Wait(step.job); !status.ok())
+    return status;
+  const size_t slot = step.command->slot;
+  const uint32_t sampling = ranks_.sampling_rank();
   StepResult result;
-  result.tokens = {model_.buffers(step.slot).tokens, static_cast<size_t>(step.logits_rows)};
-  // The next step but one reuses the buffers of this one, which all ranks read, so this waits for all of them.
+  result.tokens = {ranks_.rank(sampling).buffers(slot).tokens, static_cast<size_t>(step.logits_rows)};
+  // A later step reuses the buffers of this one, which all ranks read, so this waits for all of them.
   for (uint32_t rank = 0; rank < ranks_.size(); ++rank) {
-    if (absl::Status status = ranks_.rank(rank).device().WaitForEvent(step.events[rank]); !status.ok())
+    LoadedModel &model = ranks_.rank(rank);
+    if (absl::Status status = model.device().WaitForEvent(step.command->events[rank]); !status.ok())
       return status;
-    auto [token, other] = std::ranges::mismatch(
-        result.tokens, std::span(ranks_.rank(rank).buffers(step.slot).tokens, result.tokens.size()));
+    if (!model.is_last_stage())
+      continue;
+    auto [token, other] =
+        std::ranges::mismatch(result.tokens, std::span(model.buffers(slot).tokens, result.tokens.size()));
     if (token != result.tokens.end())
       return ranks_.Fail(absl::InternalError(
-          fmt::format("the ranks sample different tokens: rank 0 {}, rank {} {} for row {} of {}; the engine cannot "
+          fmt::format("the ranks sample different tokens: rank {} {}, rank {} {} for row {} of {}; the engine cannot "
                       "continue",
-                      *token, rank, *other, token - result.tokens.begin(), result.tokens.size())));
+                      sampling, *token, rank, *other, token - result.tokens.begin(), result.tokens.size())));
   }
   if (step.has_logits)
-    result.logits = logits_[step.slot];
+    result.logits = logits_[slot];
   return result;
 }
 

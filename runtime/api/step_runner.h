@@ -18,12 +18,12 @@ struct LaunchedStep {
   int32_t tokens = 0;            // rows, without padding
   int32_t logits_rows = 0;
   bool has_logits = false;
-  size_t slot = 0;             // index of its StepBuffers
-  std::vector<EventId> events; // by rank
+  std::shared_ptr<const StepCommand> command; // null in tests that launch nothing
+  int64_t job = 0;                            // of ModelRanks, that runs it
   std::chrono::steady_clock::time_point launched;
 };
 
-// The results of a step, one for each row of logits. Valid until the second launch after it.
+// The results of a step, one for each row of logits. Valid until as many launches after it as can be in flight.
 struct StepResult {
   std::span<const int32_t> tokens;
   std::span<const float> logits; // [logits_rows, vocab_size], if requested
@@ -35,8 +35,9 @@ public:
   // Allocates host memory for `host_pages` pages of preempted sequences.
   absl::Status Prepare(int32_t host_pages);
 
-  // Launches a step while at most one other step is in flight. If that step samples a token that this one needs, the
-  // token is copied on the device, so that the host does not wait for it.
+  // Launches a step while fewer than StepsInFlight() others are in flight. If the step before it samples a token that
+  // this one needs, the token is copied on the device, so that the host does not wait for it; with stages it must not
+  // need one. On the cpu, this runs the first stage, while the other stages may run the steps before.
   absl::StatusOr<LaunchedStep> Launch(const StepPlan &plan, bool wants_logits);
   // Waits for the step and returns its results.
   absl::StatusOr<StepResult> Collect(const LaunchedStep &step);
@@ -49,8 +50,8 @@ private:
   ModelRanks &ranks_;
   LoadedModel &model_; // of rank 0, which plans the steps of all
   const EngineOptions &options_;
-  bool uses_largest_; // whether each step runs the largest entry point (--deterministic)
-  std::array<std::vector<float>, kStepsInFlight> logits_; // by slot
+  bool uses_largest_;                      // whether each step runs the largest entry point (--deterministic)
+  std::vector<std::vector<float>> logits_; // by slot
   std::vector<std::unique_ptr<RankRunner>> runners_;
   size_t next_slot_ = 0;
   int64_t launched_ = 0; // steps

@@ -4,6 +4,7 @@
 #include "nlohmann/json.hpp"
 #include "runtime/bundle/hash.h"
 #include "runtime/bundle/plan_facts.h"
+#include "runtime/bundle/stages.h"
 #include "runtime/bundle/weight_files.h"
 #include "runtime/bundle/weight_loader.h"
 #include "runtime/bundle/writer.h"
@@ -208,7 +209,7 @@ absl::Status Bundle::OpenPacked(const Manifest &manifest) {
       WeightFiles::Packed packed{*std::move(file), chunk_bytes, {}};
       for (const json &hash : *chunks)
         packed.chunk_hashes.push_back(hash.is_string() ? hash.get<std::string>() : "");
-      uint64_t size = packed.file.size(), expected = WeightsBytes(*target);
+      uint64_t size = packed.file.size(), expected = WeightsBytes(*target, PlaceOfRank(*plan_, rank).stage);
       if (size != expected || packed.chunk_hashes.size() != (size + chunk_bytes - 1) / chunk_bytes)
         return absl::DataLossError(
             fmt::format("{}/{}: has {} bytes, expected {} and a hash of each chunk in "

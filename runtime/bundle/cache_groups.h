@@ -4,6 +4,7 @@
 
 #include "runtime/bundle/elements.h"
 #include "runtime/bundle/plan_generated.h"
+#include "runtime/bundle/stages.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -26,18 +27,23 @@ inline const plan::CacheGroup *GroupOfLayer(const plan::Model &model, uint32_t l
   return index ? model.cache_groups()->Get(*index) : nullptr;
 }
 
-// The number of layers before a layer in its group. A page has room for the keys and values of as many layers as the
-// largest group has: those of a layer are at this place.
-inline uint32_t PlaceInGroup(const plan::CacheGroup &group, uint32_t layer) {
+// The number of layers of a group before `layer`.
+inline uint32_t LayersBefore(const plan::CacheGroup &group, uint32_t layer) {
   return static_cast<uint32_t>(std::lower_bound(group.layers()->begin(), group.layers()->end(), layer) -
                                group.layers()->begin());
 }
 
-// The number of layers of the largest group.
-inline uint32_t LayersOfPage(const plan::Model &model) {
+// The number of layers before `layer` in its group, of those of its stage. A page has room for the keys and values of
+// as many layers as the largest group has in the stage: those of a layer are at this place.
+inline uint32_t PlaceInGroup(const plan::CacheGroup &group, uint32_t layer, const LayerRange &stage) {
+  return LayersBefore(group, layer) - LayersBefore(group, stage.begin);
+}
+
+// The number of layers of the group that has the most in a stage.
+inline uint32_t LayersOfPage(const plan::Model &model, const LayerRange &stage) {
   uint32_t layers = 0;
   for (const plan::CacheGroup *group : *model.cache_groups())
-    layers = std::max(layers, group->layers()->size());
+    layers = std::max(layers, LayersBefore(*group, stage.end) - LayersBefore(*group, stage.begin));
   return layers;
 }
 

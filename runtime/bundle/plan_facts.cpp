@@ -2,6 +2,7 @@
 
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
+#include "runtime/bundle/stages.h"
 #include "runtime/bundle/step_sizes.h"
 
 namespace inlay {
@@ -37,6 +38,8 @@ std::string PlanFacts(const plan::Plan &plan) {
                 {"kernels", json::object()}};
   if (plan.ranks() > 1)
     facts["ranks"] = plan.ranks();
+  if (StageCount(model) > 1)
+    facts["model"]["stage_layers"] = std::vector<uint32_t>(model.stage_layers()->begin(), model.stage_layers()->end());
   for (const plan::CacheGroup *group : *model.cache_groups())
     facts["model"]["cache_groups"].push_back({{"layers", group->layers()->size()},
                                               {"kv_heads", group->kv_heads()},

@@ -3,6 +3,7 @@
 #include "runtime/bundle/cache_groups.h"
 #include "runtime/bundle/recipe.h"
 #include "runtime/bundle/step_capacity.h"
+#include "runtime/bundle/verify_stages.h"
 
 #include <optional>
 
@@ -94,7 +95,7 @@ absl::Status VerifyArgument(const plan::Argument &argument, std::string_view ker
   default:
     return BadPlan("a launch of '{}' has an argument of kind {}", kernel, static_cast<int>(argument.kind()));
   }
-  return absl::OkStatus();
+  return VerifyStageArgument(argument, kernel, entry, target, model);
 }
 
 // What the kernel reads and writes behind an argument must be there.

@@ -5,13 +5,14 @@
 #include "runtime/bundle/plan_errors.h"
 #include "runtime/bundle/step_sizes.h"
 #include "runtime/bundle/verify_launch.h"
+#include "runtime/bundle/verify_stages.h"
 
 #include <vector>
 
 namespace inlay {
 namespace {
 
-constexpr uint32_t kMaxLayers = 1 << 16, kMaxCacheGroups = 64, kMaxRanks = 64;
+constexpr uint32_t kMaxLayers = 1 << 16, kMaxCacheGroups = 64;
 constexpr uint64_t kMaxRowsOfPage = uint64_t{1} << 30; // kernels index rows of a cache with int32
 
 absl::Status VerifyCacheGroups(const plan::Model &model) {
@@ -73,9 +74,7 @@ absl::Status VerifyModel(const plan::Plan &plan) {
     return status;
   if (absl::Status status = VerifyStepSizes(plan); !status.ok())
     return status;
-  if (plan.ranks() == 0 || plan.ranks() > kMaxRanks)
-    return BadPlan("is for {} ranks, expected 1 to {}", plan.ranks(), kMaxRanks);
-  return absl::OkStatus();
+  return VerifyStageLayers(plan);
 }
 
 } // namespace inlay

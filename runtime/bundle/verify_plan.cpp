@@ -1,11 +1,14 @@
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/recipe.h"
+#include "runtime/bundle/stages.h"
 #include "runtime/bundle/step_capacity.h"
 #include "runtime/bundle/verify_kernel.h"
 #include "runtime/bundle/verify_launch.h"
 #include "runtime/bundle/verify_model.h"
+#include "runtime/bundle/verify_stages.h"
 
 #include <cmath>
+#include <vector>
 
 namespace inlay {
 namespace {
@@ -72,7 +75,7 @@ absl::Status VerifyWeight(const plan::Weight &weight, uint32_t ranks) {
 absl::Status VerifyScale(const plan::Scale &scale, const plan::Weight &weight, const plan::Target &target) {
   std::string_view name = weight.name()->string_view();
   if (scale.weight() >= target.weights()->size() || target.weights()->Get(scale.weight()) == &weight ||
-      scale.rows() == 0 || scale.columns() == 0)
+      target.weights()->Get(scale.weight())->stage() != weight.stage() || scale.rows() == 0 || scale.columns() == 0)
     return BadPlan("weight '{}' has scales of each {} x {} elements in weight {}", name, scale.rows(), scale.columns(),
                    scale.weight());
   const plan::Recipe &recipe = *weight.recipe(), &found = *target.weights()->Get(scale.weight())->recipe();
@@ -141,20 +144,25 @@ absl::Status VerifyRopeParts(const plan::Weight &weight, const plan::Model &mode
 
 absl::Status VerifyTarget(const plan::Target &target, const plan::Plan &plan) {
   const plan::Model &model = *plan.model();
+  const uint32_t ranks = RanksOfStage(plan);
   if (!target.name() || !target.kernels() || !target.entries() || target.entries()->size() == 0)
     return BadPlan("a target has no name, kernels or entries");
   if (absl::Status status = VerifyFileName(target.name()->string_view(), "target"); !status.ok())
     return status;
   for (const plan::Kernel *kernel : *target.kernels())
-    if (absl::Status status = VerifyKernel(*kernel, target.name()->string_view(), plan.ranks()); !status.ok())
+    if (absl::Status status = VerifyKernel(*kernel, target.name()->string_view(), ranks); !status.ok())
       return status;
-  uint64_t weights_end = 0;
+  std::vector<uint64_t> weights_ends(StageCount(model));
   if (target.weights())
     for (const plan::Weight *weight : *target.weights()) {
-      if (absl::Status status = VerifyWeight(*weight, plan.ranks()); !status.ok())
+      if (absl::Status status = VerifyWeight(*weight, ranks); !status.ok())
         return status;
       if (absl::Status status = VerifyRopeParts(*weight, model); !status.ok())
         return status;
+      if (weight->stage() >= weights_ends.size())
+        return BadPlan("weight '{}' is of stage {} of {}", weight->name()->string_view(), weight->stage(),
+                       weights_ends.size());
+      uint64_t &weights_end = weights_ends[weight->stage()];
       if (weight->offset() != (weights_end + kWeightAlignment - 1) / kWeightAlignment * kWeightAlignment)
         return BadPlan("weight '{}' is at offset {}, but the previous one ends at {}", weight->name()->string_view(),
                        weight->offset(), weights_end);
@@ -180,6 +188,9 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Plan &plan) {
         entry->workspace_bytes() > kMaxBytes)
       return BadPlan("an entry has invalid sizes: {} tokens, {} sequences, {} workspace bytes", entry->max_tokens(),
                      entry->max_sequences(), entry->workspace_bytes());
+    if (entry->stage() >= StageCount(model))
+      return BadPlan("entry '{}' is of stage {} of {}", entry->name()->string_view(), entry->stage(),
+                     StageCount(model));
     StepCapacity capacity = CapacityOf(model);
     if (entry->max_tokens() > static_cast<uint32_t>(capacity.tokens) ||
         entry->max_sequences() > static_cast<uint32_t>(capacity.sequences))
@@ -192,7 +203,7 @@ absl::Status VerifyTarget(const plan::Target &target, const plan::Plan &plan) {
           if (absl::Status status = VerifyLaunch(*launch, *entry, target, model); !status.ok())
             return status;
   }
-  return absl::OkStatus();
+  return VerifyStageEntries(target, model);
 }
 
 } // namespace

@@ -3,6 +3,7 @@
 #include "fmt/format.h"
 #include "runtime/bundle/dummy_weights.h"
 #include "runtime/bundle/hash.h"
+#include "runtime/bundle/stages.h"
 #include "runtime/bundle/weight_files.h"
 
 #include <algorithm>
@@ -54,15 +55,19 @@ absl::Status LoadPacked(const WeightFiles::Packed &packed, uint64_t bytes, std::
 }
 
 absl::Status LoadLinked(const CheckpointReader &checkpoint, const plan::Target &target, std::byte *memory,
-                        WeightSink &sink, Rank rank) {
-  std::vector<WeightRecipe> recipes;
+                        WeightSink &sink, const RankPlace &place) {
+  std::vector<WeightRecipe> recipes; // of the weights of the rank's stage
   WeightRanges ranges;
   // What kernels pack, and which stored rows of which weight each part is.
   std::vector<WeightSink::PackedRange> packed;
   std::vector<WeightRanges::Place> packed_places;
+  std::vector<size_t> recipe_of(target.weights()->size());
   for (uint32_t i = 0; i < target.weights()->size(); ++i) {
+    if (target.weights()->Get(i)->stage() != place.stage)
+      continue;
+    recipe_of[i] = recipes.size();
     absl::StatusOr<WeightRecipe> recipe = WeightRecipe::Open(
-        *target.weights()->Get(i), [&](std::string_view name) { return checkpoint.Find(name); }, rank);
+        *target.weights()->Get(i), [&](std::string_view name) { return checkpoint.Find(name); }, place.of_stage);
     if (!recipe.ok())
       return recipe.status();
     recipes.push_back(*std::move(recipe));
@@ -85,20 +90,22 @@ absl::Status LoadLinked(const CheckpointReader &checkpoint, const plan::Target &
     if (absl::Status status = sink.Pack(packed,
                                         [&](size_t part, uint64_t, std::span<std::byte> out) {
                                           auto [weight, row] = packed_places[part];
-                                          return recipes[weight].ReadSources(row, packed[part].rows, out);
+                                          return recipes[recipe_of[weight]].ReadSources(row, packed[part].rows, out);
                                         });
         !status.ok())
       return status;
   return sink.Write(ranges.ranges, [&](size_t range, uint64_t first, std::span<std::byte> out) {
-    return recipes[ranges.places[range].weight].Make(ranges.places[range].first + first, out);
+    return recipes[recipe_of[ranges.places[range].weight]].Make(ranges.places[range].first + first, out);
   });
 }
 
-absl::Status LoadDummy(const plan::Target &target, std::byte *memory, WeightSink &sink) {
+absl::Status LoadDummy(const plan::Target &target, std::byte *memory, WeightSink &sink, uint32_t stage) {
   WeightRanges ranges;
   std::map<plan::DataType, std::vector<WeightSink::Repetition>> matrices;
   for (uint32_t i = 0; i < target.weights()->size(); ++i) {
     const plan::Weight &weight = *target.weights()->Get(i);
+    if (weight.stage() != stage)
+      continue;
     if (IsRopeTable(*weight.recipe()) || IsDummyNorm(weight) || IsDummyScale(target, i))
       ranges.Add(target, i, memory);
     else
@@ -125,24 +132,28 @@ absl::Status LoadDummy(const plan::Target &target, std::byte *memory, WeightSink
 
 } // namespace
 
-uint64_t WeightsBytes(const plan::Target &target) {
-  if (!target.weights() || target.weights()->size() == 0)
-    return 0;
-  const plan::Weight &last = *target.weights()->Get(target.weights()->size() - 1);
-  return last.offset() + last.bytes();
+uint64_t WeightsBytes(const plan::Target &target, uint32_t stage) {
+  uint64_t bytes = 0;
+  if (target.weights())
+    for (const plan::Weight *weight : *target.weights())
+      if (weight->stage() == stage)
+        bytes = weight->offset() + weight->bytes();
+  return bytes;
 }
 
 absl::Status LoadWeights(const Bundle &bundle, const plan::Target &target, std::byte *memory, WeightSink &sink,
                          uint32_t rank) {
-  if (WeightsBytes(target) == 0)
+  const RankPlace place = PlaceOfRank(bundle.plan(), rank);
+  const uint64_t bytes = WeightsBytes(target, place.stage);
+  if (bytes == 0)
     return absl::OkStatus();
   if (bundle.weights_mode() == "dummy")
-    return LoadDummy(target, memory, sink);
+    return LoadDummy(target, memory, sink, place.stage);
   const WeightFiles &files = bundle.weight_files();
   if (files.checkpoint)
-    return LoadLinked(*files.checkpoint, target, memory, sink, {rank, bundle.plan().ranks()});
-  return LoadPacked(files.packed.at(PackedName(target.name()->string_view(), {rank, bundle.plan().ranks()})),
-                    WeightsBytes(target), memory, sink);
+    return LoadLinked(*files.checkpoint, target, memory, sink, place);
+  return LoadPacked(files.packed.at(PackedName(target.name()->string_view(), {rank, bundle.plan().ranks()})), bytes,
+                    memory, sink);
 }
 
 // --- Host memory ------------------------------------------------------------

@@ -57,8 +57,8 @@ public:
   virtual ThreadPool &host_pool() = 0;
 };
 
-// Bytes that the weights of a target take, side by side at the offsets that the plan gives them.
-uint64_t WeightsBytes(const plan::Target &target);
+// Bytes that the weights of a stage take, side by side at the offsets that the plan gives them.
+uint64_t WeightsBytes(const plan::Target &target, uint32_t stage = 0);
 
 // Loads all weights of a rank for a target of `bundle` to `memory`, which has WeightsBytes and belongs to the sink's
 // device. Only the rank's parts of the files are read.

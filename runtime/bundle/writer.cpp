@@ -5,6 +5,7 @@
 #include "runtime/bundle/bundle.h"
 #include "runtime/bundle/hash.h"
 #include "runtime/bundle/plan_facts.h"
+#include "runtime/bundle/stages.h"
 #include "runtime/bundle/weight_files.h"
 #include "runtime/support/version.h"
 
@@ -132,7 +133,7 @@ private:
 };
 
 // Packs the weights of a rank; returns the hashes of the file's chunks.
-absl::StatusOr<json> PackWeights(const plan::Target &target, Rank rank, QuantizingReader &reader,
+absl::StatusOr<json> PackWeights(const plan::Target &target, const RankPlace &place, QuantizingReader &reader,
                                  const std::string &path, uint64_t &done, uint64_t total, ThreadPool &pool,
                                  const std::function<void(uint64_t, uint64_t)> &progress) {
   std::error_code error;
@@ -141,9 +142,11 @@ absl::StatusOr<json> PackWeights(const plan::Target &target, Rank rank, Quantizi
   std::vector<std::byte> buffer;
   if (target.weights())
     for (const plan::Weight *weight : *target.weights()) {
+      if (weight->stage() != place.stage)
+        continue;
       buffer.resize(weight->bytes());
       if (absl::Status status = Materialize(
-              *weight, [&](std::string_view name) { return reader.Find(*weight, name); }, buffer, pool, rank);
+              *weight, [&](std::string_view name) { return reader.Find(*weight, name); }, buffer, pool, place.of_stage);
           !status.ok())
         return status;
       reader.Finish(*weight);
@@ -250,15 +253,15 @@ absl::Status WriteBundle(const BundleContents &contents, const std::string &path
       for (const plan::Target *target : *plan.targets())
         if (target->weights())
           for (const plan::Weight *weight : *target->weights())
-            total += weight->bytes() * plan.ranks();
+            total += weight->bytes() * RanksOfStage(plan);
       for (const plan::Target *target : *plan.targets()) {
         // All targets quantize alike. Ranks quantize parts of a tensor, which are reported together.
         QuantizingReader reader(*checkpoint, target == plan.targets()->Get(0) ? contents.on_quantized : nullptr);
         for (uint32_t index = 0; index < plan.ranks(); ++index) {
-          Rank rank{index, plan.ranks()};
-          std::string name = PackedName(target->name()->string_view(), rank);
-          absl::StatusOr<json> chunks = PackWeights(
-              *target, rank, reader, fmt::format("{}/weights/{}.bin", temporary, name), done, total, pool, progress);
+          std::string name = PackedName(target->name()->string_view(), {index, plan.ranks()});
+          absl::StatusOr<json> chunks =
+              PackWeights(*target, PlaceOfRank(plan, index), reader, fmt::format("{}/weights/{}.bin", temporary, name),
+                          done, total, pool, progress);
           if (!chunks.ok())
             return chunks.status();
           manifest["weights"]["chunks"][name] = *std::move(chunks);

@@ -21,6 +21,9 @@ inlay_engine_options ToC(const EngineOptions &options) {
   result.num_speculative_tokens = options.num_speculative_tokens;
   result.swap_space_bytes = options.swap_space_bytes;
   result.watchdog_seconds = options.watchdog_seconds;
+  result.tensor_parallel_size = options.tensor_parallel_size;
+  result.pipeline_parallel_size = options.pipeline_parallel_size;
+  result.distributed_timeout = options.distributed_timeout;
   return result;
 }
 
@@ -57,6 +60,9 @@ absl::StatusOr<EngineOptions> FromC(const inlay_engine_options *given) {
   result.num_speculative_tokens = options.num_speculative_tokens;
   result.swap_space_bytes = options.swap_space_bytes;
   result.watchdog_seconds = options.watchdog_seconds;
+  result.tensor_parallel_size = options.tensor_parallel_size;
+  result.pipeline_parallel_size = options.pipeline_parallel_size;
+  result.distributed_timeout = options.distributed_timeout;
   return result;
 }
 
@@ -96,6 +102,7 @@ inlay_status inlay_engine_plan(const char *bundle, const inlay_engine_options *o
     result.max_num_batched_tokens = found->max_num_batched_tokens;
     result.full_length_sequences = found->full_length_sequences;
     result.draft_bytes = found->draft_bytes;
+    result.ranks = found->ranks;
     if (absl::Status status = inlay::c::Write("inlay_memory_plan", result, plan); !status.ok())
       return status;
     size_t size;

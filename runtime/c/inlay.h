@@ -38,7 +38,7 @@ extern "C" {
 
 /* The version of this header: major * 1000 + minor. A program can use a library with the same major version and the
  * same or a later minor version. Minor versions only add to the interface. */
-#define INLAY_ABI_VERSION 1003
+#define INLAY_ABI_VERSION 1004
 
 /* The library's INLAY_ABI_VERSION. */
 INLAY_API int32_t inlay_abi_version(void);
@@ -105,6 +105,10 @@ typedef struct inlay_engine_options {
   const char *speculative_model;  /* bundle of a smaller model that proposes draft tokens; NULL: none. Since 1.1 */
   const char *weights_source;     /* directory of the checkpoint of a bundle with linked weights; NULL: as compiled.
                                      Since 1.2 */
+  /* Of a bundle for several ranks. Since 1.4 */
+  int32_t tensor_parallel_size;   /* ranks that run each layer; another number than the bundle's is an error; 0: its */
+  int32_t pipeline_parallel_size; /* stages; another number than the bundle's is an error; 0: its */
+  double distributed_timeout;     /* seconds that a rank waits for another one, then all requests fail */
 } inlay_engine_options;
 
 INLAY_API inlay_status inlay_engine_options_init(inlay_engine_options *options, size_t struct_size,
@@ -128,6 +132,7 @@ typedef struct inlay_memory_plan {
   int32_t max_num_batched_tokens;
   int64_t full_length_sequences; /* sequences of max_model_len tokens that fit at once */
   uint64_t draft_bytes;          /* total of the speculative model, including its KV pages. Since 1.2 */
+  int32_t ranks;                 /* that run the bundle; sizes in bytes are those of the first one. Since 1.4 */
 } inlay_memory_plan;
 
 /* The caller sets plan->struct_size. *explanation is a text that says what limits the KV cache and which option changes

@@ -22,10 +22,10 @@ absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view target, int 
   if (target == "cpu")
     return std::unique_ptr<Device>(std::make_unique<CpuDevice>(threads, communicator));
   if (communicator)
-    return absl::UnimplementedError(
-        fmt::format("target {}: the bundle is for {} ranks, which run on the target cpu only; use --target cpu, or "
-                    "compile the model with --tensor-parallel-size 1",
-                    target, communicator->size()));
+    return absl::UnimplementedError(fmt::format(
+        "target {}: the bundle is for several ranks, which run on the target cpu only; use --target cpu, or "
+        "compile the model with --tensor-parallel-size 1 and --pipeline-parallel-size 1",
+        target));
   if (target.starts_with("sm_"))
     return OpenCudaDevice(target, threads, cublaslt);
   return absl::InvalidArgumentError(fmt::format("target '{}' is unknown; expected cpu or sm_90a", target));

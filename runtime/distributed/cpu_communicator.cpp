@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <numeric>
 #include <string>
 
 namespace inlay {
@@ -44,13 +45,14 @@ struct alignas(64) RankSlot {
 };
 
 struct SharedState {
-  explicit SharedState(std::shared_ptr<RankGroup> group)
-      : group(std::move(group)), slots(this->group->size()),
-        mailboxes(size_t{this->group->size()} * this->group->size()) {}
+  SharedState(std::shared_ptr<RankGroup> group, std::vector<uint32_t> members)
+      : group(std::move(group)), members(std::move(members)), slots(this->members.size()),
+        mailboxes(slots.size() * slots.size()) {}
 
   Mailbox &mailbox(uint32_t from, uint32_t to) { return mailboxes[size_t{from} * slots.size() + to]; }
 
   const std::shared_ptr<RankGroup> group;
+  const std::vector<uint32_t> members; // their ranks in the group
   std::vector<RankSlot> slots;
   std::vector<Mailbox> mailboxes;
 };
@@ -58,11 +60,12 @@ struct SharedState {
 class CpuCommunicator : public Communicator {
 public:
   CpuCommunicator(uint32_t rank, std::shared_ptr<SharedState> shared)
-      : rank_(rank), shared_(std::move(shared)), group_(*shared_->group), own_(shared_->slots[rank]) {}
+      : rank_(rank), in_group_(shared->members[rank]), shared_(std::move(shared)), group_(*shared_->group),
+        own_(shared_->slots[rank]) {}
 
   uint32_t rank() const override { return rank_; }
-  uint32_t size() const override { return group_.size(); }
-  void BeginStep(int64_t step) override { group_.SetStep(rank_, step); }
+  uint32_t size() const override { return static_cast<uint32_t>(shared_->members.size()); }
+  void BeginStep(int64_t step) override { group_.SetStep(in_group_, step); }
   void Abort(const absl::Status &status) override { group_.Fail(status); }
 
   absl::Status AllReduce(const void *from, void *to, uint64_t elements, plan::DataType type) override;
@@ -80,9 +83,11 @@ private:
   absl::Status End(absl::Status status);
   absl::Status FailOrder(uint32_t rank, const CallTag &tag, uint32_t other_rank, const CallTag &other) const;
   void Sum(uint64_t first, uint64_t count, plan::DataType type, std::byte *to) const;
-  CallTag Tag(const char *op, uint64_t bytes) const { return {group_.step(rank_), op, bytes}; }
+  CallTag Tag(const char *op, uint64_t bytes) const { return {group_.step(in_group_), op, bytes}; }
+  std::string DescribeRank(uint32_t rank) const { return group_.Describe(shared_->members[rank]); }
 
   const uint32_t rank_;
+  const uint32_t in_group_; // the rank in the group, which messages name
   const std::shared_ptr<SharedState> shared_;
   RankGroup &group_;
   RankSlot &own_;
@@ -112,11 +117,12 @@ absl::Status CpuCommunicator::Meet() {
                        std::string missing;
                        for (uint32_t rank = 0; rank < size(); ++rank)
                          if (!is_there(shared_->slots[rank]))
-                           missing += (missing.empty() ? "" : " and ") + group_.Describe(rank);
+                           missing += (missing.empty() ? "" : " and ") + DescribeRank(rank);
                        return fmt::format(
                            "rank {} has waited {:.3g} s (--distributed-timeout) in {} for {}; the engine "
                            "cannot continue",
-                           rank_, std::chrono::duration<double>(group_.timeout()).count(), Describe(own_.tag), missing);
+                           in_group_, std::chrono::duration<double>(group_.timeout()).count(), Describe(own_.tag),
+                           missing);
                      });
 }
 
@@ -124,7 +130,7 @@ absl::Status CpuCommunicator::Meet() {
 absl::Status CpuCommunicator::Begin(const CallTag &tag, const void *from) {
   if (group_.has_failed())
     return group_.failure();
-  group_.BeginCall(rank_, tag.op, tag.bytes);
+  group_.BeginCall(in_group_, tag.op, tag.bytes);
   own_.tag = tag;
   own_.from = static_cast<const std::byte *>(from);
   if (absl::Status status = Meet(); !status.ok())
@@ -141,12 +147,12 @@ absl::Status CpuCommunicator::FailOrder(uint32_t rank, const CallTag &tag, uint3
                                         const CallTag &other) const {
   group_.Fail(absl::InternalError(
       fmt::format("the ranks do not run the same step: rank {} is at {}, rank {} is at {}; the engine cannot continue",
-                  rank, Describe(tag), other_rank, Describe(other))));
+                  shared_->members[rank], Describe(tag), shared_->members[other_rank], Describe(other))));
   return group_.failure();
 }
 
 absl::Status CpuCommunicator::End(absl::Status status) {
-  group_.SetWork(rank_, "computing");
+  group_.SetWork(in_group_, "computing");
   return status;
 }
 
@@ -229,7 +235,7 @@ absl::Status CpuCommunicator::Send(const void *from, uint64_t bytes, uint32_t pe
     return status;
   if (group_.has_failed())
     return group_.failure();
-  group_.BeginCall(rank_, "send", bytes);
+  group_.BeginCall(in_group_, "send", bytes);
   Mailbox &mailbox = shared_->mailbox(rank_, peer);
   mailbox.tag = Tag("message", bytes);
   mailbox.from = from;
@@ -240,8 +246,8 @@ absl::Status CpuCommunicator::Send(const void *from, uint64_t bytes, uint32_t pe
                   [&] {
                     return fmt::format("{} has waited {:.3g} s (--distributed-timeout) for {} to receive {} bytes; the "
                                        "engine cannot continue",
-                                       group_.Describe(rank_), std::chrono::duration<double>(group_.timeout()).count(),
-                                       group_.Describe(peer), bytes);
+                                       DescribeRank(rank_), std::chrono::duration<double>(group_.timeout()).count(),
+                                       DescribeRank(peer), bytes);
                   });
   if (status.ok())
     mailbox.state = Mailbox::kEmpty;
@@ -253,15 +259,15 @@ absl::Status CpuCommunicator::Receive(void *to, uint64_t bytes, uint32_t peer) {
     return status;
   if (group_.has_failed())
     return group_.failure();
-  group_.BeginCall(rank_, "receive", bytes);
+  group_.BeginCall(in_group_, "receive", bytes);
   Mailbox &mailbox = shared_->mailbox(peer, rank_);
   absl::Status status =
       group_.Wait([&] { return mailbox.state == Mailbox::kFull; },
                   [&] {
                     return fmt::format("{} has waited {:.3g} s (--distributed-timeout) for {} bytes from {}; the "
                                        "engine cannot continue",
-                                       group_.Describe(rank_), std::chrono::duration<double>(group_.timeout()).count(),
-                                       bytes, group_.Describe(peer));
+                                       DescribeRank(rank_), std::chrono::duration<double>(group_.timeout()).count(),
+                                       bytes, DescribeRank(peer));
                   });
   if (!status.ok())
     return status;
@@ -275,12 +281,19 @@ absl::Status CpuCommunicator::Receive(void *to, uint64_t bytes, uint32_t peer) {
 
 } // namespace
 
-std::vector<std::unique_ptr<Communicator>> MakeCpuCommunicators(const std::shared_ptr<RankGroup> &group) {
-  auto shared = std::make_shared<SharedState>(group);
+std::vector<std::unique_ptr<Communicator>> MakeCpuCommunicators(const std::shared_ptr<RankGroup> &group,
+                                                                std::vector<uint32_t> members) {
+  auto shared = std::make_shared<SharedState>(group, std::move(members));
   std::vector<std::unique_ptr<Communicator>> communicators;
-  for (uint32_t rank = 0; rank < group->size(); ++rank)
+  for (uint32_t rank = 0; rank < shared->members.size(); ++rank)
     communicators.push_back(std::make_unique<CpuCommunicator>(rank, shared));
   return communicators;
+}
+
+std::vector<std::unique_ptr<Communicator>> MakeCpuCommunicators(const std::shared_ptr<RankGroup> &group) {
+  std::vector<uint32_t> members(group->size());
+  std::iota(members.begin(), members.end(), 0u);
+  return MakeCpuCommunicators(group, std::move(members));
 }
 
 } // namespace inlay

@@ -10,7 +10,11 @@
 
 namespace inlay {
 
-// Returns the communicator of each rank of the group.
+// Returns a communicator for each of `members`, ranks of the group, in their order: rank i of the communicators is rank
+// members[i] of the group. So ranks can be in several sets of communicators, and a failure of any rank ends all calls.
+std::vector<std::unique_ptr<Communicator>> MakeCpuCommunicators(const std::shared_ptr<RankGroup> &group,
+                                                                std::vector<uint32_t> members);
+// Of all ranks of the group.
 std::vector<std::unique_ptr<Communicator>> MakeCpuCommunicators(const std::shared_ptr<RankGroup> &group);
 
 } // namespace inlay

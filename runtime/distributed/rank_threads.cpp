@@ -16,14 +16,14 @@ constexpr int64_t kNeverAgain = std::numeric_limits<int64_t>::max();
 // Records that a rank has done its job, also when its thread ends within it.
 class RankThreads::Ending {
 public:
-  Ending(RankThreads &threads, uint32_t rank) : threads_(threads), rank_(rank) {}
+  Ending(RankThreads &threads, uint32_t rank, int64_t job) : threads_(threads), rank_(rank), job_(job) {}
   Ending(const Ending &) = delete;
   Ending &operator=(const Ending &) = delete;
   ~Ending() {
     if (!has_returned)
       threads_.group_->Fail(absl::UnavailableError(
           fmt::format("the thread of {} has ended; the engine cannot continue", threads_.group_->Describe(rank_))));
-    threads_.done_[rank_] = has_returned ? threads_.job_.load() : kNeverAgain;
+    threads_.done_[rank_] = has_returned ? job_ : kNeverAgain;
     threads_.group_->Notify();
   }
 
@@ -32,6 +32,7 @@ public:
 private:
   RankThreads &threads_;
   const uint32_t rank_;
+  const int64_t job_;
 };
 
 RankThreads::RankThreads(std::shared_ptr<RankGroup> group) : group_(std::move(group)), done_(group_->size()) {
@@ -50,56 +51,79 @@ bool RankThreads::AllDone(int64_t job) const {
   return std::ranges::all_of(done_, [&](const std::atomic<int64_t> &done) { return done.load() >= job; });
 }
 
-absl::Status RankThreads::Run(const Body &body, Limit limit) {
-  if (group_->has_failed())
-    return group_->failure();
-  body_ = &body;
-  limit_ = limit;
-  const int64_t job = ++job_;
+int64_t RankThreads::Post(Body body, Limit limit) {
+  const int64_t job = job_ + 1;
+  {
+    std::lock_guard lock(jobs_mutex_);
+    jobs_[job] = std::make_shared<const Job>(Job{std::move(body), limit});
+  }
+  job_ = job;
   group_->Notify();
-  RunOne(0);
-  group_->WaitForever([&] { return AllDone(job); });
+  RunOne(0, job);
+  return job;
+}
+
+absl::Status RankThreads::Wait(int64_t job) {
+  Limit limit = Limit::kNone;
+  {
+    std::lock_guard lock(jobs_mutex_);
+    if (auto it = jobs_.find(job); it != jobs_.end())
+      limit = it->second->limit;
+  }
+  if (limit == Limit::kTimeout)
+    (void)group_->Wait([&] { return AllDone(job); }, [&] { return WaitedForEnd(0, job); });
+  group_->WaitForever([&] { return AllDone(group_->has_failed() ? job_.load() : job); });
+  {
+    std::lock_guard lock(jobs_mutex_);
+    jobs_.erase(jobs_.begin(), jobs_.upper_bound(job));
+  }
   return group_->has_failed() ? group_->failure() : absl::OkStatus();
 }
 
-void RankThreads::RunOne(uint32_t rank) {
-  const int64_t job = job_;
-  const Limit limit = limit_; // after this rank has ended, Run() may be called again
+std::string RankThreads::WaitedForEnd(uint32_t rank, int64_t job) const {
+  std::string missing;
+  for (uint32_t other = 0; other < group_->size(); ++other)
+    if (done_[other] < job)
+      missing += (missing.empty() ? "" : " and ") + group_->Describe(other);
+  return fmt::format(
+      "rank {} has waited {:.3g} s (--distributed-timeout) for the end of {}; the engine cannot continue", rank,
+      std::chrono::duration<double>(group_->timeout()).count(), missing);
+}
+
+// Returns how the rank waits for the others now.
+RankThreads::Limit RankThreads::RunOne(uint32_t rank, int64_t job) {
+  std::shared_ptr<const Job> posted;
   {
-    Ending ending(*this, rank);
+    std::lock_guard lock(jobs_mutex_);
+    posted = jobs_.at(job);
+  }
+  Ending ending(*this, rank, job);
+  absl::Status status;
+  if (!group_->has_failed()) {
     group_->SetWork(rank, "computing");
-    absl::Status status;
     try {
-      status = (*body_)(rank);
+      status = posted->body(rank);
     } catch (const std::exception &error) {
       status = absl::InternalError(fmt::format("has thrown an exception: {}", error.what()));
     }
-    ending.has_returned = true;
-    if (!status.ok())
-      group_->Fail(absl::Status(
-          status.code(), fmt::format("rank {}: {}; the engine cannot continue", rank, std::string(status.message()))));
-    group_->SetWork(rank, "idle");
   }
-  if (limit == Limit::kNone)
-    return;
-  (void)group_->Wait([&] { return AllDone(job); },
-                     [&] {
-                       std::string missing;
-                       for (uint32_t other = 0; other < group_->size(); ++other)
-                         if (done_[other] < job)
-                           missing += (missing.empty() ? "" : " and ") + group_->Describe(other);
-                       return fmt::format("rank {} has waited {:.3g} s (--distributed-timeout) for the end of {}; the "
-                                          "engine cannot continue",
-                                          rank, std::chrono::duration<double>(group_->timeout()).count(), missing);
-                     });
+  ending.has_returned = true;
+  if (!status.ok())
+    group_->Fail(absl::Status(
+        status.code(), fmt::format("rank {}: {}; the engine cannot continue", rank, std::string(status.message()))));
+  group_->SetWork(rank, "idle");
+  return posted->limit;
 }
 
 void RankThreads::Work(uint32_t rank) {
-  for (int64_t seen = 0;; ++seen) {
-    group_->WaitForever([&] { return stopping_ || job_ > seen; });
-    if (job_ == seen)
+  for (int64_t job = 1;; ++job) {
+    group_->WaitForever([&] { return stopping_ || job_ >= job; });
+    if (job_ < job)
       return;
-    RunOne(rank);
+    // A rank that has nothing to do waits for the others, so that one that stalls is found.
+    if (RunOne(rank, job) == Limit::kTimeout)
+      (void)group_->Wait([&] { return AllDone(job) || job_ > job || stopping_; },
+                         [&] { return WaitedForEnd(rank, job); });
   }
 }
 

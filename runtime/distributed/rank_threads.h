@@ -4,11 +4,12 @@
 
 #include "runtime/distributed/rank_group.h"
 
+#include <map>
 #include <thread>
 
 namespace inlay {
 
-// Each rank has a thread. That of rank 0 is the thread that calls Run().
+// Each rank has a thread. That of rank 0 is the thread that calls Post().
 class RankThreads {
 public:
   using Body = std::function<absl::Status(uint32_t rank)>;
@@ -23,21 +24,32 @@ public:
   // Whether ranks that have ended wait for the others without a limit, as while they read weights, or fail the group
   // after its timeout.
   enum class Limit { kNone, kTimeout };
-  // Calls body(rank) on the threads of all ranks at once, and returns when all calls have returned, even after a
-  // failure: so `body` may refer to the caller's variables. An error, an exception or the end of a thread fails the
-  // group; then later calls do nothing. Returns the failure of the group.
-  absl::Status Run(const Body &body, Limit limit);
+  // Lets each rank call body(rank) on its thread, after the jobs before. Calls body(0) on this thread and then returns,
+  // while the others may still run. So a rank can begin the next job while another one still has this one. An error, an
+  // exception or the end of a thread fails the group; then the bodies of later jobs are not called. Returns the job's
+  // number for Wait().
+  int64_t Post(Body body, Limit limit);
+  // Waits until all ranks have done the job, and after a failure all jobs: then no rank uses what their bodies refer
+  // to. Returns the failure of the group. Jobs are waited for in their order.
+  absl::Status Wait(int64_t job);
+  // Both.
+  absl::Status Run(Body body, Limit limit) { return Wait(Post(std::move(body), limit)); }
 
 private:
   class Ending;
+  struct Job {
+    Body body;
+    Limit limit = Limit::kNone;
+  };
   void Work(uint32_t rank);
-  void RunOne(uint32_t rank);
+  Limit RunOne(uint32_t rank, int64_t job);
+  std::string WaitedForEnd(uint32_t rank, int64_t job) const;
   bool AllDone(int64_t job) const;
 
   const std::shared_ptr<RankGroup> group_;
-  const Body *body_ = nullptr;
-  Limit limit_ = Limit::kNone;
-  std::atomic<int64_t> job_{0}; // number of calls of Run()
+  std::mutex jobs_mutex_; // guards jobs_
+  std::map<int64_t, std::shared_ptr<const Job>> jobs_;
+  std::atomic<int64_t> job_{0}; // number of calls of Post()
   std::atomic<bool> stopping_{false};
   std::vector<std::atomic<int64_t>> done_; // by rank: the last job that it has done
   std::vector<std::thread> threads_;

@@ -36,14 +36,15 @@ inline void MaskBadWords(const Sequence &sequence, std::span<float> logits) {
 
 // Applies the sampling parameters that come before penalties: allowed_token_ids, bad_words, logit_bias, min_tokens and
 // the token mask. Before min_tokens, end tokens are masked. An exception is a mask that allows only end tokens, because
-// the guided text is complete: then the sequence may end before min_tokens.
-inline void EditLogits(const Sequence &sequence, std::span<float> logits) {
+// the guided text is complete: then the sequence may end before min_tokens. `length` is that of the sequence before the
+// token that is sampled from `logits`.
+inline void EditLogits(const Sequence &sequence, int32_t length, std::span<float> logits) {
   if (!sequence.edits.allowed_token_ids.empty())
     KeepAllowed(sequence.edits.allowed_token_ids, logits);
   MaskBadWords(sequence, logits);
   for (const auto &[id, bias] : sequence.edits.logit_bias)
     logits[static_cast<size_t>(id)] += bias;
-  bool may_end = sequence.length() - sequence.prompt_size >= sequence.edits.min_tokens;
+  bool may_end = length - sequence.prompt_size >= sequence.edits.min_tokens;
   if (const TokenMask *mask = sequence.edits.mask.get()) {
     bool only_ends = true;
     for (size_t word = 0; word < mask->words.size(); ++word) {

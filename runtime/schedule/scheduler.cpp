@@ -100,11 +100,15 @@ StepPlan Scheduler::Plan(bool in_flight) {
     return {.must_wait = true};
   int32_t budget = limits_.tokens;
   int64_t preempted = preemptions_;
+  const int32_t running = static_cast<int32_t>(running_.size());
+  int32_t share = limits_.stages == 1 ? running : (running + limits_.stages - 1) / limits_.stages;
   for (bool decoding : {true, false})
     for (Sequence *sequence : std::vector<Sequence *>(running_)) {
       int32_t left = sequence->length() - sequence->cache.computed;
       bool was_preempted = sequence->cache.pages.empty(); // in this loop
       if ((left == 1) != decoding || budget == 0 || was_preempted || sequence->is_full())
+        continue;
+      if (limits_.stages > 1 && (sequence->pending > 0 || (decoding && share == 0)))
         continue;
       if (sequence->waits_for_mask()) {
         plan.lacks_masks = true;
@@ -123,6 +127,7 @@ StepPlan Scheduler::Plan(bool in_flight) {
       }
       plan.rows.push_back({sequence, sequence->cache.computed, count});
       budget -= count;
+      share -= decoding;
     }
   // After a preemption no waiting sequence is admitted in this step: pages are short, and preempted sequences come
   // first.
@@ -151,7 +156,8 @@ StepPlan Scheduler::Plan(bool in_flight) {
     budget -= count;
   }
   AddPromptLogits(plan);
-  if (!in_flight && limits_.drafts > 0)
+  // Drafts need the tokens of all earlier steps on the host. With stages, no sequence of the plan waits for one.
+  if ((!in_flight || limits_.stages > 1) && limits_.drafts > 0)
     AddDrafts(plan, budget);
   return plan;
 }

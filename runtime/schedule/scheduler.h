@@ -26,6 +26,10 @@ struct SchedulerLimits {
   // Sequences of at most so many tokens use the first part of the rope tables, longer ones the second part (longrope).
   // When a sequence becomes longer, all its keys and values are computed again. 0: the tables have one part.
   int32_t short_rope_len = 0;
+  // Stages of a pipeline, each of which runs a step of its own at the same time. Sequences whose next token a step in
+  // flight samples are left out, and a step takes only its share of those that generate, so that the others have rows
+  // as well.
+  int32_t stages = 1;
 };
 
 // A page to copy before the step runs.

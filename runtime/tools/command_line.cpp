@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace inlay::tools {
@@ -12,11 +14,13 @@ namespace inlay::tools {
 std::optional<int> Parse(CLI::App &app, int argc, char **argv) {
   app.set_version_flag("--version", VersionLine(app.get_name()));
   std::vector<std::string> arguments(argv + 1, argv + argc);
-  // vLLM's short name of the option, which CLI11 would read as -t -p.
-  const bool has_ranks = app.get_option_no_throw("--tensor-parallel-size") != nullptr;
+  // vLLM's short names, which CLI11 would read as -t -p and -p -p.
+  constexpr std::pair<std::string_view, const char *> kShort[] = {{"-tp", "--tensor-parallel-size"},
+                                                                  {"-pp", "--pipeline-parallel-size"}};
   for (std::string &argument : arguments) {
-    if (has_ranks && (argument == "-tp" || argument.starts_with("-tp=")))
-      argument.replace(0, 3, "--tensor-parallel-size");
+    for (const auto &[name, option] : kShort)
+      if (app.get_option_no_throw(option) && (argument == name || argument.starts_with(std::string(name) + "=")))
+        argument.replace(0, name.size(), option);
     if (argument.starts_with("--"))
       std::replace(argument.begin(), std::find(argument.begin(), argument.end(), '='), '_', '-');
   }

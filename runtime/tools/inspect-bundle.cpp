@@ -6,6 +6,7 @@
 #include "runtime/tools/tool_support.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace inlay::tools {
 namespace {
@@ -58,7 +59,15 @@ ordered_json ToJson(const plan::Source &source) {
   return {{"tensor", source.tensor()->str()}, {"steps", std::move(steps)}};
 }
 
-ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
+ordered_json ToJson(const flatbuffers::Vector<const plan::Transfer *> *transfers) {
+  ordered_json result = ordered_json::array();
+  if (transfers)
+    for (const plan::Transfer *transfer : *transfers)
+      result.push_back({{"offset", transfer->offset()}, {"row_bytes", transfer->row_bytes()}});
+  return result;
+}
+
+ordered_json ToJson(const plan::Target &target, const json &kernel_facts, uint32_t stages) {
   ordered_json entries = ordered_json::array(), kernels = ordered_json::array(), weights = ordered_json::array();
   struct Use {
     int launches = 0;
@@ -76,20 +85,23 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
       for (uint32_t bucket : *entry->graph_buckets())
         buckets.push_back(bucket);
     entries.push_back({{"name", entry->name()->str()},
+                       {"stage", entry->stage()},
                        {"kind", plan::EnumNameEntryKind(entry->kind())},
                        {"max_tokens", entry->max_tokens()},
                        {"max_sequences", entry->max_sequences()},
                        {"query_tile_rows", entry->query_tile_rows()},
                        {"workspace_bytes", entry->workspace_bytes()},
                        {"graph_buckets", std::move(buckets)},
+                       {"receives", ToJson(entry->receives())},
+                       {"sends", ToJson(entry->sends())},
                        {"launches", ToJson(entry->launches(), target)},
                        {"penalties", ToJson(entry->penalties(), target)},
                        {"sampling", ToJson(entry->sampling(), target)}});
   }
-  uint64_t bytes = 0;
+  std::vector<uint64_t> stage_bytes(stages);
   if (target.weights())
     for (const plan::Weight *weight : *target.weights()) {
-      bytes += weight->bytes();
+      stage_bytes[weight->stage()] += weight->bytes();
       if (weight->pack())
         if (Use &use = uses[weight->pack()->kernel()]; ++use.launches == 1)
           use.origin = "packs linked weights";
@@ -99,6 +111,7 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
           sources.push_back(ToJson(*source));
       weights.push_back(
           {{"name", weight->name()->str()},
+           {"stage", weight->stage()},
            {"type", plan::EnumNameDataType(weight->type())},
            {"rows", weight->recipe()->rows()},
            {"columns", weight->recipe()->columns()},
@@ -125,9 +138,13 @@ ordered_json ToJson(const plan::Target &target, const json &kernel_facts) {
   if (target.cpu_features())
     for (const flatbuffers::String *feature : *target.cpu_features())
       features.push_back(feature->str());
-  return {{"name", target.name()->str()},  {"cpu_features", std::move(features)},
-          {"entries", std::move(entries)}, {"kernels", std::move(kernels)},
-          {"weights_bytes", bytes},        {"weights", std::move(weights)}};
+  return {{"name", target.name()->str()},
+          {"cpu_features", std::move(features)},
+          {"entries", std::move(entries)},
+          {"kernels", std::move(kernels)},
+          {"weights_bytes", std::accumulate(stage_bytes.begin(), stage_bytes.end(), uint64_t{0})},
+          {"stage_weights_bytes", stage_bytes},
+          {"weights", std::move(weights)}};
 }
 
 ordered_json ToJson(const Bundle &bundle) {
@@ -144,10 +161,17 @@ ordered_json ToJson(const Bundle &bundle) {
                       {"page_bytes", 2 * group->layers()->size() * LayerPageBytes(*group)}});
     bytes_per_token += 2 * group->layers()->size() * LayerPageBytes(*group) / group->page_size();
   }
+  ordered_json stages = ordered_json::array();
+  for (uint32_t stage = 0; stage < StageCount(model); ++stage) {
+    const LayerRange layers = LayersOfStage(model, stage);
+    stages.push_back(
+        {{"ranks", RanksOfStage(bundle.plan())}, {"first_layer", layers.begin}, {"layers", layers.end - layers.begin}});
+  }
   ordered_json targets = ordered_json::array();
   json kernels = manifest.value("kernels", json::object());
   for (const plan::Target *target : *bundle.plan().targets())
-    targets.push_back(ToJson(*target, kernels.is_object() ? kernels.value(target->name()->str(), json()) : json()));
+    targets.push_back(ToJson(*target, kernels.is_object() ? kernels.value(target->name()->str(), json()) : json(),
+                             StageCount(model)));
   return {{"path", bundle.path()},
           {"format_version", bundle.plan().format_version()},
           {"compiler_version", manifest.value("compiler_version", json())},
@@ -161,6 +185,7 @@ ordered_json ToJson(const Bundle &bundle) {
             {"kv_bytes_per_token", bytes_per_token}}},
           {"cache_groups", std::move(groups)},
           {"ranks", bundle.plan().ranks()},
+          {"stages", std::move(stages)},
           {"weights_mode", bundle.weights_mode()},
           {"targets", std::move(targets)}};
 }
@@ -233,9 +258,13 @@ void PrintText(const ordered_json &bundle) {
     if (!target["cpu_features"].empty())
       fmt::print("\n  needs a CPU with {}\n", fmt::join(target["cpu_features"].get<std::vector<std::string>>(), " "));
     fmt::print("\n  {} weights, {}", target["weights"].size(), HumanBytes(target["weights_bytes"].get<uint64_t>()));
-    if (auto ranks = bundle["ranks"].get<uint32_t>(); ranks != 1)
-      fmt::print(" on each of {} ranks", ranks);
+    const ordered_json &stages = bundle["stages"];
+    if (auto ranks = stages[0]["ranks"].get<uint32_t>(); ranks != 1)
+      fmt::print(" on each of {} ranks{}", ranks, stages.size() > 1 ? " of a stage" : "");
     fmt::print("\n");
+    for (size_t i = 0; stages.size() > 1 && i < stages.size(); ++i)
+      fmt::print("  stage {}: {} layers from {} on, {}\n", i, Dump(stages[i]["layers"]), Dump(stages[i]["first_layer"]),
+                 HumanBytes(target["stage_weights_bytes"][i].get<uint64_t>()));
   }
 }
 
@@ -243,7 +272,10 @@ absl::Status VerifyWeights(const Bundle &bundle) {
   ThreadPool pool;
   HostSink sink(pool);
   for (const plan::Target *target : *bundle.plan().targets()) {
-    std::unique_ptr<std::byte[]> memory(new std::byte[WeightsBytes(*target)]); // not zeroed
+    uint64_t bytes = 0;
+    for (uint32_t stage = 0; stage < StageCount(*bundle.plan().model()); ++stage)
+      bytes = std::max(bytes, WeightsBytes(*target, stage));
+    std::unique_ptr<std::byte[]> memory(new std::byte[bytes]); // not zeroed
     for (uint32_t rank = 0; rank < bundle.plan().ranks(); ++rank)
       if (absl::Status status = LoadWeights(bundle, *target, memory.get(), sink, rank); !status.ok())
         return status;

@@ -39,8 +39,14 @@ void AddEngineFlags(CLI::App &app, EngineOptions &options) {
       ->check(CLI::Range(0, 4096))
       ->group(kGroup);
   app.add_option("--tensor-parallel-size", options.tensor_parallel_size,
-                 "Ranks that run the model together, as given to compile-model; another number is an error (also -tp; "
+                 "Ranks that run each layer together, as given to compile-model; another number is an error (also -tp; "
                  "default 0: those of the bundle)")
+      ->check(CLI::Range(0, 64))
+      ->group(kGroup);
+  app.add_option(
+         "--pipeline-parallel-size", options.pipeline_parallel_size,
+         "Stages of the model, as given to compile-model; another number is an error (also -pp; default 0: those "
+         "of the bundle)")
       ->check(CLI::Range(0, 64))
       ->group(kGroup);
   app.add_option("--distributed-timeout", options.distributed_timeout,

@@ -1,5 +1,6 @@
-// Two ranks compute what one computes, whatever the scheduler does, and a rank that fails ends all requests.
-// INLAY_TEST_BUNDLE and INLAY_TEST_RANKS_BUNDLE are the example model in float32 for one rank and for two.
+// Several ranks compute what one computes, whatever the scheduler does, and a rank that fails ends all requests. The
+// bundles are the example model in float32: INLAY_TEST_BUNDLE for one rank, INLAY_TEST_RANKS_BUNDLE for two ranks that
+// run each layer together, INLAY_TEST_STAGES_BUNDLE for two stages, INLAY_TEST_BOTH_BUNDLE for two stages of two ranks.
 #include "test/e2e/engine_testing.h"
 #include "test/e2e/faulty_device.h"
 
@@ -19,6 +20,31 @@ std::unique_ptr<Engine> LoadRanks(const EngineOptions &options = {}, const Devic
   return Load(options, wrap, INLAY_TEST_RANKS_BUNDLE);
 }
 
+std::unique_ptr<Engine> LoadStages(const EngineOptions &options = {}, const DeviceWrapper &wrap = nullptr) {
+  return Load(options, wrap, INLAY_TEST_STAGES_BUNDLE);
+}
+
+// How ranks divide the model.
+struct Division {
+  const char *name;
+  const char *bundle;
+  int32_t ranks, stages;
+};
+constexpr Division kTwoRanks{"TwoRanks", INLAY_TEST_RANKS_BUNDLE, 2, 1};
+constexpr Division kTwoStages{"TwoStages", INLAY_TEST_STAGES_BUNDLE, 2, 2};
+constexpr Division kBoth{"TwoStagesOfTwoRanks", INLAY_TEST_BOTH_BUNDLE, 4, 2};
+
+void PrintTo(const Division &division, std::ostream *out) { *out << division.name; }
+
+class Divided : public ::testing::TestWithParam<Division> {
+protected:
+  static const char *Bundle() { return GetParam().bundle; }
+  static std::unique_ptr<Engine> LoadDivided(const EngineOptions &options = {}) {
+    return Load(options, nullptr, Bundle());
+  }
+};
+class DividedTokens : public Divided {};
+
 // Tokens are equal. Logits are sums in another order.
 void ExpectSameTokens(const std::vector<Answer> &found, const std::vector<Answer> &expected) {
   ASSERT_EQ(found.size(), expected.size());
@@ -36,31 +62,33 @@ SamplingParams Sampled(int32_t tokens) {
   return sampling;
 }
 
-TEST(EngineRanks, GenerateTheTokensOfOneRank) {
-  std::unique_ptr<Engine> engine = LoadRanks(), plain = Load();
+TEST_P(DividedTokens, AreThoseOfOneRank) {
+  std::unique_ptr<Engine> engine = LoadDivided(), plain = Load();
   SamplingParams edited = Sampled(24);
   edited.repetition_penalty = 1.2f;
   edited.logit_bias = {{32, 4.0f}, {100, -10.0f}};
   edited.min_tokens = 4;
   for (const SamplingParams &sampling : {Greedy(32), Sampled(32), edited})
     ExpectSameTokens(AllAtOnce(*engine, sampling), AllAtOnce(*plain, sampling));
-  EXPECT_EQ(engine->Stats().ranks, 2);
+  EXPECT_EQ(engine->Stats().ranks, GetParam().ranks);
   EXPECT_EQ(plain->Stats().ranks, 1);
   ExpectNoPagesLost(*engine);
 }
 
 // The same bits in any batch, as with one rank.
-TEST(EngineRanks, ResultsDoNotDependOnTheBatch) {
-  std::unique_ptr<Engine> engine = LoadRanks();
+TEST_P(Divided, ResultsDoNotDependOnTheBatch) {
+  std::unique_ptr<Engine> engine = LoadDivided();
   std::vector<Answer> alone = OneByOne(*engine, Sampled(8));
   ExpectEqual(AllAtOnce(*engine, Sampled(8)), alone);
+  if (GetParam().stages > 1)
+    return;
   EngineOptions ahead;
   ahead.async_scheduling = true;
-  ExpectEqual(AllAtOnce(*LoadRanks(ahead), Sampled(8)), alone);
+  ExpectEqual(AllAtOnce(*LoadDivided(ahead), Sampled(8)), alone);
 }
 
-TEST(EngineRanks, ReuseAndShareKeysAndValues) {
-  std::unique_ptr<Engine> engine = LoadRanks();
+TEST_P(Divided, RanksReuseAndShareKeysAndValues) {
+  std::unique_ptr<Engine> engine = LoadDivided();
   const std::string prompt = kPrompts[4] + kPrompts[2] + kPrompts[4];
   Answer first = Finish(*Submit(*engine, prompt, Greedy(12)));
   std::unique_ptr<RequestHandle> handle = Submit(*engine, prompt, Greedy(12));
@@ -80,13 +108,13 @@ TEST(EngineRanks, ReuseAndShareKeysAndValues) {
   ExpectNoPagesLost(*engine);
 }
 
-TEST(EngineRanks, PreemptedSequencesContinue) {
-  std::vector<Answer> expected = AllAtOnce(*LoadRanks(), Greedy(40));
+TEST_P(Divided, PreemptedSequencesContinue) {
+  std::vector<Answer> expected = AllAtOnce(*LoadDivided(), Greedy(40));
   for (const char *mode : {"recompute", "swap"}) {
-    EngineOptions options = FewPages(14, INLAY_TEST_RANKS_BUNDLE);
+    EngineOptions options = FewPages(14, Bundle());
     options.preemption_mode = mode;
     options.swap_space_bytes = uint64_t{64} << 20;
-    std::unique_ptr<Engine> engine = LoadRanks(options);
+    std::unique_ptr<Engine> engine = LoadDivided(options);
     ExpectEqual(AllAtOnce(*engine, Greedy(40)), expected);
     EXPECT_GT(engine->Stats().preemptions, 0) << mode;
     EXPECT_EQ(engine->Stats().swapped_in_pages > 0, mode == std::string("swap"));
@@ -94,25 +122,54 @@ TEST(EngineRanks, PreemptedSequencesContinue) {
   }
 }
 
-TEST(EngineRanks, DraftTokensChangeNothing) {
-  std::vector<Answer> expected = AllAtOnce(*LoadRanks(), Greedy(30));
+TEST_P(Divided, DraftTokensChangeNothing) {
+  std::vector<Answer> expected = AllAtOnce(*LoadDivided(), Greedy(30));
   // Draft tokens of n-grams, of a model on one rank, and of one on two ranks.
-  for (const char *draft : {"", INLAY_TEST_BUNDLE, INLAY_TEST_RANKS_BUNDLE}) {
+  for (const char *draft : {"", INLAY_TEST_BUNDLE, Bundle()}) {
     EngineOptions options;
     options.num_speculative_tokens = 3;
     options.speculative_model = draft;
-    std::unique_ptr<Engine> engine = LoadRanks(options);
+    std::unique_ptr<Engine> engine = LoadDivided(options);
     ExpectEqual(AllAtOnce(*engine, Greedy(30)), expected);
     EXPECT_GT(engine->Stats().accepted_draft_tokens, 0) << draft;
   }
 }
 
-TEST(EngineRanks, GuidedTextIsThatOfOneRank) {
+TEST_P(Divided, GuidedTextIsThatOfOneRank) {
   SamplingParams sampling = Sampled(40);
   sampling.ignore_eos = false;
   sampling.guided.regex = "[a-z]{3,8}( = [0-9]{2,6}){1,3}";
-  std::unique_ptr<Engine> engine = LoadRanks();
-  ExpectSameTokens(AllAtOnce(*engine, sampling), AllAtOnce(*Load(), sampling));
+  ExpectSameTokens(AllAtOnce(*LoadDivided(), sampling), AllAtOnce(*Load(), sampling));
+}
+
+std::string NameOf(const ::testing::TestParamInfo<Division> &info) { return info.param.name; }
+INSTANTIATE_TEST_SUITE_P(Ranks, Divided, ::testing::Values(kTwoRanks, kTwoStages), NameOf);
+INSTANTIATE_TEST_SUITE_P(Ranks, DividedTokens, ::testing::Values(kTwoRanks, kTwoStages, kBoth), NameOf);
+
+// While a stage runs a step, the one before it runs the next one.
+TEST(EngineStages, RunDifferentStepsAtOnce) {
+  std::atomic<int> begun[2] = {}, overlaps = 0; // runs of each stage
+  Faults faults[2];
+  faults[0].run = [&](int64_t, const StepSizes &) {
+    ++begun[0];
+    return false;
+  };
+  faults[1].run = [&](int64_t, const StepSizes &) {
+    const int own = ++begun[1];
+    for (int i = 0; i < 200 && begun[0] <= own; ++i)
+      std::this_thread::sleep_for(1ms);
+    overlaps += begun[0] > own;
+    return false;
+  };
+  std::unique_ptr<Engine> engine =
+      LoadStages({}, [&faults, opened = std::make_shared<size_t>(0)](std::unique_ptr<Device> real) {
+        return std::make_unique<FaultyDevice>(std::move(real), faults[(*opened)++]);
+      });
+  auto first = Submit(*engine, kPrompts[0], Greedy(16)), second = Submit(*engine, kPrompts[1], Greedy(16));
+  Finish(*first);
+  Finish(*second);
+  EXPECT_GE(overlaps, 16);
+  EXPECT_EQ(begun[0], begun[1]);
 }
 
 TEST(EngineRanks, EachHasItsPartOfTheMemory) {
@@ -128,11 +185,35 @@ TEST(EngineRanks, EachHasItsPartOfTheMemory) {
   EXPECT_THAT(part->explanation, HasSubstr("each of 2 ranks on cpu"));
 }
 
+// Both stages have two of the four layers. The embedding is on the first, the head on the last, which also has logits.
+TEST(EngineStages, EachHasItsLayers) {
+  EngineOptions options;
+  options.target = "cpu";
+  options.kv_cache_bytes = 1 << 20;
+  absl::StatusOr<MemoryPlan> whole = Engine::Plan(INLAY_TEST_BUNDLE, options),
+                             first = Engine::Plan(INLAY_TEST_STAGES_BUNDLE, options);
+  ASSERT_TRUE(whole.ok() && first.ok()) << first.status();
+  EXPECT_EQ(first->ranks, 2);
+  EXPECT_EQ(first->bytes_per_page * 2, whole->bytes_per_page);
+  EXPECT_EQ(first->total_pages, whole->total_pages * 2);
+  EXPECT_LT(first->weights_bytes, whole->weights_bytes);
+  EXPECT_LT(first->buffers_bytes, whole->buffers_bytes);
+  EXPECT_THAT(first->explanation, HasSubstr("stage 0 of 2, each of 1 ranks on cpu"));
+}
+
 TEST(EngineRanks, OptionsThatDoNotFitAreNamed) {
   EngineOptions options;
   options.tensor_parallel_size = 4;
   EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status().message()),
               HasSubstr("was compiled for 2; remove the option, or compile the model with --tensor-parallel-size 4"));
+  options = {};
+  options.pipeline_parallel_size = 4;
+  EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_STAGES_BUNDLE, options).status().message()),
+              HasSubstr("was compiled for 2; remove the option, or compile the model with --pipeline-parallel-size 4"));
+  options.pipeline_parallel_size = 2;
+  options.async_scheduling = true;
+  EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_STAGES_BUNDLE, options).status().message()),
+              HasSubstr("--async-scheduling is for bundles with one stage"));
   options = {};
   options.distributed_timeout = 0;
   EXPECT_THAT(std::string(Engine::Load(INLAY_TEST_RANKS_BUNDLE, options).status().message()),
@@ -153,7 +234,7 @@ DeviceWrapper OfRank(uint32_t rank, Faults &faults) {
   };
 }
 
-class RankFailures : public ::testing::TestWithParam<uint32_t> {
+class RankFailures : public ::testing::TestWithParam<std::tuple<Division, uint32_t>> {
 protected:
   static constexpr std::chrono::seconds kTimeout{2};
 
@@ -165,7 +246,7 @@ protected:
     faults.run = [&](int64_t, const StepSizes &) { return is_on && fault(); };
     EngineOptions options;
     options.distributed_timeout = std::chrono::duration<double>(kTimeout).count();
-    std::unique_ptr<Engine> engine = LoadRanks(options, OfRank(GetParam(), faults));
+    std::unique_ptr<Engine> engine = Load(options, OfRank(rank(), faults), division().bundle);
     std::vector<std::unique_ptr<RequestHandle>> handles;
     for (const std::string &prompt : kPrompts)
       handles.push_back(Submit(*engine, prompt, Greedy(400)));
@@ -197,7 +278,9 @@ protected:
     return first;
   }
 
-  std::string Name() const { return "rank " + std::to_string(GetParam()); }
+  static const Division &division() { return std::get<0>(GetParam()); }
+  static uint32_t rank() { return std::get<1>(GetParam()); }
+  static std::string Name() { return "rank " + std::to_string(rank()); }
 };
 
 TEST_P(RankFailures, AnErrorEndsAllRequests) {
@@ -223,16 +306,22 @@ TEST_P(RankFailures, AStallEndsAllRequests) {
       },
       [&] { answers.set_value(); });
   std::string log = ::testing::internal::GetCapturedStderr();
-  EXPECT_THAT(std::string(status.message()), HasSubstr("has waited 2 s (--distributed-timeout) in all_reduce of "));
-  EXPECT_THAT(std::string(status.message()), HasSubstr(" for " + Name() + " (step "));
+  // The rank before the stalled one sends it rows of the next step, the one after it expects those of this one.
+  const std::string other = division().stages == 1 ? "all_reduce of " : rank() == 1 ? "send of " : "receive of ";
+  EXPECT_THAT(std::string(status.message()), HasSubstr("has waited 2 s (--distributed-timeout) "));
+  EXPECT_THAT(std::string(status.message()), HasSubstr(other));
+  EXPECT_THAT(std::string(status.message()), HasSubstr(Name() + " (step "));
   // The log says what each rank does.
   EXPECT_THAT(log, HasSubstr("inlay: " + Name() + " (step "));
-  EXPECT_THAT(log, HasSubstr("call 0: computing"));
-  EXPECT_THAT(log, HasSubstr("call 1: all_reduce of "));
+  EXPECT_THAT(log, HasSubstr(": computing, for "));
+  EXPECT_THAT(log, HasSubstr("call 1: " + other));
 }
 
-INSTANTIATE_TEST_SUITE_P(Ranks, RankFailures, ::testing::Values(0u, 1u),
-                         [](const auto &info) { return "Rank" + std::to_string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Ranks, RankFailures,
+                         ::testing::Combine(::testing::Values(kTwoRanks, kTwoStages), ::testing::Values(0u, 1u)),
+                         [](const auto &info) {
+                           return std::get<0>(info.param).name + ("Rank" + std::to_string(std::get<1>(info.param)));
+                         });
 
 // The thread of rank 0 is the engine's.
 TEST(EngineRanks, TheEndOfAThreadEndsAllRequests) {

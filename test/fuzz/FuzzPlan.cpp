@@ -30,9 +30,11 @@ static void CheckRows(const inlay::plan::Source &source, const inlay::plan::Weig
 }
 
 // The keys and values of a layer lie in the memory of a page, through the page table of its group.
-static uint64_t CheckCache(const inlay::plan::Model &model, const inlay::plan::Launch &launch, uint32_t layer) {
+static uint64_t CheckCache(const inlay::plan::Model &model, const inlay::plan::Launch &launch, uint32_t layer,
+                           uint32_t stage) {
   const inlay::plan::CacheGroup &group = *inlay::GroupOfLayer(model, layer);
-  if (inlay::PlaceInGroup(group, layer) >= inlay::LayersOfPage(model) ||
+  const inlay::LayerRange layers = inlay::LayersOfStage(model, stage);
+  if (!layers.Contains(layer) || inlay::PlaceInGroup(group, layer, layers) >= inlay::LayersOfPage(model, layers) ||
       inlay::LayerPageBytes(group) != inlay::LayerPageBytes(*model.cache_groups()->Get(0)) ||
       uint64_t{group.kv_heads()} * group.page_size() > inlay::RowsOfPage(model))
     __builtin_trap();
@@ -60,9 +62,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         sum += *WeightBytes(*weight) + weight->name()->size();
         if (!IsRopeTable(*weight->recipe()))
           for (const plan::Source *source : *weight->recipe()->sources())
-            CheckRows(*source, *weight, plan.ranks());
+            CheckRows(*source, *weight, RanksOfStage(plan));
       }
-    for (const plan::Entry *entry : *target->entries())
+    for (const plan::Entry *entry : *target->entries()) {
+      for (const auto *transfers : {entry->receives(), entry->sends()})
+        for (uint32_t i = 0; transfers && i < transfers->size(); ++i)
+          if (transfers->Get(i)->offset() + transfers->Get(i)->row_bytes() * entry->max_tokens() >
+              entry->workspace_bytes())
+            __builtin_trap();
       for (const auto *launches : {entry->launches(), entry->penalties(), entry->sampling()})
         if (launches)
           for (const plan::Launch *launch : *launches) {
@@ -73,8 +80,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
               if (argument->kind() == plan::BufferKind_Weight)
                 sum += target->weights()->Get(argument->index())->bytes();
               else if (argument->kind() == plan::BufferKind_KeyCache || argument->kind() == plan::BufferKind_ValueCache)
-                sum += CheckCache(*plan.model(), *launch, argument->index());
+                sum += CheckCache(*plan.model(), *launch, argument->index(), entry->stage());
           }
+    }
   }
   // Prevents the compiler from removing the code above.
   [[maybe_unused]] static volatile uint64_t kept;

@@ -261,7 +261,7 @@ TEST(EditLogits, TokensThatTheMaskLacksAreNeverSampled) {
   std::vector<float> logits(35, 1.0f), expected(35, kNeverSampled);
   expected[32] = 3;
   expected[34] = 1;
-  EditLogits(sequence, logits);
+  EditLogits(sequence, sequence.length(), logits);
   EXPECT_EQ(logits, expected);
 }
 
@@ -272,11 +272,11 @@ TEST(EditLogits, AnEndComesBeforeMinTokensWhereNothingElseMay) {
   sequence.edits.mask = std::make_shared<TokenMask>();
   sequence.edits.mask->words = {0b1010}; // an end token and another token
   std::vector<float> logits(4, 1.0f);
-  EditLogits(sequence, logits);
+  EditLogits(sequence, sequence.length(), logits);
   EXPECT_EQ(logits, std::vector<float>({kNeverSampled, kNeverSampled, kNeverSampled, 1}));
   sequence.edits.mask->words = {0b0110};
   logits.assign(4, 1.0f);
-  EditLogits(sequence, logits);
+  EditLogits(sequence, sequence.length(), logits);
   EXPECT_EQ(logits, std::vector<float>({kNeverSampled, 1, 1, kNeverSampled}));
 }
 

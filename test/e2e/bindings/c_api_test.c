@@ -406,7 +406,13 @@ static void test_plan(const char *bundle) {
   EXPECT(explanation && strlen(explanation) > 0);
   inlay_free(explanation);
   EXPECT(inlay_engine_plan(bundle, &options, &plan, NULL) == INLAY_OK);
-  EXPECT(plan.draft_bytes == 0);
+  EXPECT(plan.draft_bytes == 0 && plan.ranks == 1 && options.distributed_timeout == 10);
+  options.tensor_parallel_size = 2;
+  EXPECT_ERROR(inlay_engine_plan(bundle, &options, &plan, NULL), INLAY_INVALID_ARGUMENT, "was compiled for 1");
+  options.tensor_parallel_size = 1;
+  options.distributed_timeout = -1;
+  EXPECT_ERROR(inlay_engine_plan(bundle, &options, &plan, NULL), INLAY_INVALID_ARGUMENT, "--distributed-timeout is -1");
+  options.distributed_timeout = 10;
   options.speculative_model = bundle;
   options.num_speculative_tokens = 2;
   EXPECT(inlay_engine_plan(bundle, &options, &plan, NULL) == INLAY_OK);

@@ -194,7 +194,11 @@ class VllmNames(unittest.TestCase):
         with LLM(model=BUNDLE, target="cpu", dtype="auto", tensor_parallel_size=1, trust_remote_code=True, seed=0):
             pass
         for kind, text, options in [(inlay.UnimplementedError, "dtype='float16'.*compile-model", {"dtype": "float16"}),
-                                    (inlay.UnimplementedError, "one device", {"tensor_parallel_size": 2}),
+                                    (inlay.InvalidArgumentError, "compiled for 1.*--tensor-parallel-size 2",
+                                     {"tensor_parallel_size": 2}),
+                                    (inlay.InvalidArgumentError, "compiled for 1.*--pipeline-parallel-size 2",
+                                     {"pipeline_parallel_size": 2}),
+                                    (inlay.InvalidArgumentError, "--distributed-timeout is 0", {"distributed_timeout": 0}),
                                     (TypeError, "no option 'typo'", {"typo": 1})]:
             with self.subTest(options), self.assertRaisesRegex(kind, text):
                 LLM(model=BUNDLE, target="cpu", **options)
@@ -404,7 +408,7 @@ class Errors(unittest.TestCase):
     def test_the_plan_is_what_is_then_loaded(self):
         plan = LLM.plan(BUNDLE, target="cpu", kv_cache_memory_bytes=1 << 20)
         self.assertTrue(plan.explanation)
-        self.assertEqual(plan.draft_bytes, 0)
+        self.assertEqual((plan.draft_bytes, plan.ranks), (0, 1))
         drafted = LLM.plan(BUNDLE, target="cpu", kv_cache_memory_bytes=1 << 20, speculative_model=BUNDLE,
                            num_speculative_tokens=2)
         self.assertGreater(drafted.draft_bytes, plan.weights_bytes)

@@ -1,7 +1,8 @@
 //===- ShardTest.cpp - a model on several ranks computes what it computes on one -===//
 //
 // On each checkpoint of test/fixtures: the ranks of llm-shard compute the logits of the
-// whole model, and the parts of a weight are the weight.
+// whole model, and the parts of a weight are the weight. So do the stages of
+// llm-split-stages, on one rank and on several.
 //
 //===----------------------------------------------------------------------===//
 
@@ -82,14 +83,18 @@ struct ShardTest : testing::Test {
     };
   }
 
-  /// The module for `ranks` ranks; null, with the error in `error`, if they cannot divide it.
-  mlir::OwningOpRef<mlir::ModuleOp> shard(int64_t ranks) {
+  /// The module for `ranks` ranks of `stages` stages; null, with the error in `error`, if they cannot divide it.
+  mlir::OwningOpRef<mlir::ModuleOp> shard(int64_t ranks, int64_t stages = 1) {
     mlir::ScopedDiagnosticHandler handler(&context, [&](mlir::Diagnostic &diagnostic) {
-      error = diagnostic.str();
+      if (diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error)
+        error = diagnostic.str();
       return mlir::success();
     });
     mlir::OwningOpRef<mlir::ModuleOp> result(model->clone());
     mlir::PassManager passes(&context);
+    SplitStagesPassOptions split;
+    split.pipelineParallelSize = stages;
+    passes.addPass(createSplitStagesPass(split));
     ShardPassOptions options;
     options.tensorParallelSize = ranks;
     passes.addPass(createShardPass(options));
@@ -105,28 +110,37 @@ struct ShardTest : testing::Test {
     ASSERT_TRUE(succeeded(passes.run(module)));
   }
 
-  /// Two sequences, then another step of the first; logits of the last rows, of each rank.
+  /// Two sequences, then another step of the first; logits of the last rows, of each rank of the last stage.
   std::vector<std::vector<double>> logits(mlir::ModuleOp module, int64_t ranks) {
-    auto step = *module.getOps<mlir::func::FuncOp>().begin();
+    auto stages = llvm::to_vector(module.getOps<mlir::func::FuncOp>());
     Evaluator evaluator(reader(), ranks);
     std::vector<std::vector<double>> result(ranks);
-    std::vector<KvCache> caches(ranks);
+    std::vector<std::vector<KvCache>> caches(stages.size(), std::vector<KvCache>(ranks));
     for (auto [ids, batch] :
          {std::pair{TokenIds{3, 14, 15, 92, 65}, Batch{{0, 0, 0, 1, 1}, {0, 1, 2, 0, 1}, {2, 4}, {}}},
           {TokenIds{35}, Batch{{0}, {3}, {0}, {}}}}) {
       Batch withRows = batch;
       withRows.ropeRows = batch.positions;
-      std::vector<std::vector<GraphValue>> arguments;
-      for (const KvCache &cache : caches)
-        arguments.push_back({ids, withRows, cache});
-      mlir::FailureOr<std::vector<std::vector<GraphValue>>> results = evaluator.evaluateRanks(step, arguments);
-      EXPECT_TRUE(succeeded(results));
-      if (failed(results))
-        return result;
-      for (int64_t rank = 0; rank < ranks; ++rank) {
-        llvm::append_range(result[rank], std::get<Matrix>((*results)[rank][0]).values);
-        caches[rank] = std::get<KvCache>((*results)[rank][2]);
+      std::vector<Matrix> rows(ranks); // that a stage makes for the next one
+      for (auto [stage, ofRanks] : llvm::zip(stages, caches)) {
+        std::vector<std::vector<GraphValue>> arguments(ranks);
+        for (int64_t rank = 0; rank < ranks; ++rank)
+          for (mlir::Type type : stage.getArgumentTypes())
+            arguments[rank].push_back(mlir::isa<BatchType>(type)                     ? GraphValue(withRows)
+                                      : mlir::isa<KvCacheType>(type)                 ? GraphValue(ofRanks[rank])
+                                      : mlir::getElementTypeOrSelf(type).isInteger() ? GraphValue(ids)
+                                                                                     : GraphValue(rows[rank]));
+        mlir::FailureOr<std::vector<std::vector<GraphValue>>> results = evaluator.evaluateRanks(stage, arguments);
+        EXPECT_TRUE(succeeded(results));
+        if (failed(results))
+          return result;
+        for (int64_t rank = 0; rank < ranks; ++rank) {
+          rows[rank] = std::get<Matrix>((*results)[rank].front());
+          ofRanks[rank] = std::get<KvCache>((*results)[rank].back());
+        }
       }
+      for (int64_t rank = 0; rank < ranks; ++rank)
+        llvm::append_range(result[rank], rows[rank].values);
     }
     return result;
   }
@@ -147,6 +161,22 @@ struct ShardTest : testing::Test {
         EXPECT_LE(distance(found, whole), tolerance);
     }
     return possible;
+  }
+
+  /// Checks two stages of one rank, and of two where these divide the model.
+  void expectStagesToEqualWhole() {
+    std::vector<double> whole = logits(*model, 1)[0];
+    for (int64_t ranks : {1, 2}) {
+      SCOPED_TRACE(std::to_string(ranks) + " ranks of 2 stages");
+      mlir::OwningOpRef<mlir::ModuleOp> divided = shard(ranks, /*stages=*/2);
+      EXPECT_TRUE(divided || ranks > 1) << error;
+      if (!divided)
+        continue;
+      EXPECT_EQ(llvm::range_size(divided->getOps<mlir::func::FuncOp>()), 2);
+      fuse(*divided);
+      for (const std::vector<double> &found : logits(*divided, ranks))
+        EXPECT_LE(distance(found, whole), tolerance);
+    }
   }
 
   /// Each element of a divided weight is in one part, and the parts are in the order of the ranks.
@@ -206,12 +236,21 @@ TEST_P(Models, RanksEqualWhole) {
   EXPECT_EQ(!expectRanksToEqualWhole().empty(), canBeDivided) << error;
 }
 
+TEST_P(Models, StagesEqualWhole) {
+  open(models / GetParam());
+  expectStagesToEqualWhole();
+}
+
 struct Quantized : ShardTest, testing::WithParamInterface<std::string> {};
 TEST_P(Quantized, RanksEqualWhole) {
   open(quantizedModels / GetParam());
   // One group for all columns, or a group that is cut.
   static const std::set<std::string> undividable = {"bnb-nf4", "bnb-nf4-nested", "ct-w4a16", "fp8-block", "gptq"};
   EXPECT_EQ(expectRanksToEqualWhole().empty(), undividable.contains(GetParam())) << error;
+}
+TEST_P(Quantized, StagesEqualWhole) {
+  open(quantizedModels / GetParam());
+  expectStagesToEqualWhole();
 }
 
 /// A Llama of 8 heads with so many kv heads, and a vocabulary that no number of ranks divides.

@@ -1,17 +1,29 @@
-//===- TensorParallel.cpp - whether ranks can divide a model ---------------===//
+//===- ParallelSizes.cpp - whether ranks can divide a model ----------------===//
 
-#include "compiler/pipelines/TensorParallel.h"
+#include "compiler/pipelines/ParallelSizes.h"
 
+#include "fmt/format.h"
 #include "frontends/hf/import/Import.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Pass/PassManager.h"
 #include "passes/llm/Passes.h"
+#include "runtime/bundle/stages.h"
 
 using namespace mlir;
 using namespace inlay;
 
-absl::Status inlay::checkTensorParallel(const hf::ModelConfig &config, int64_t ranks) {
+absl::Status inlay::checkLimits(const ParallelSizes &sizes) {
+  if (sizes.tensor <= kMaxRanks && sizes.pipeline <= kMaxRanks && sizes.getRanks() <= kMaxRanks)
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("--tensor-parallel-size {} and --pipeline-parallel-size {} are more than {} ranks; lower one of them",
+                  sizes.tensor, sizes.pipeline, kMaxRanks));
+}
+
+absl::Status inlay::checkParallelSizes(const hf::ModelConfig &config, const ParallelSizes &sizes) {
+  if (absl::Status status = checkLimits(sizes); !status.ok() || sizes.getRanks() == 1)
+    return status;
   MLIRContext context;
   std::string errors;
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
@@ -23,8 +35,11 @@ absl::Status inlay::checkTensorParallel(const hf::ModelConfig &config, int64_t r
   });
   OwningOpRef<ModuleOp> model = hf::importHuggingFace(context, config);
   PassManager passes(&context);
+  SplitStagesPassOptions split;
+  split.pipelineParallelSize = sizes.pipeline;
+  passes.addPass(createSplitStagesPass(split));
   ShardPassOptions options;
-  options.tensorParallelSize = ranks;
+  options.tensorParallelSize = sizes.tensor;
   passes.addPass(createShardPass(options));
   if (succeeded(passes.run(*model)))
     return absl::OkStatus();
