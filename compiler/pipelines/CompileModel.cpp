@@ -150,6 +150,10 @@ private:
                            .Case("fp8", hf::CacheType::kFp8)
                            .Case("bfloat16", hf::CacheType::kBFloat16)
                            .Default(hf::CacheType::kAuto);
+    options.activations = llvm::StringSwitch<hf::ActivationQuantization>(request.activations)
+                              .Case("none", hf::ActivationQuantization::kNone)
+                              .Case("dynamic", hf::ActivationQuantization::kDynamic)
+                              .Default(hf::ActivationQuantization::kAuto);
     options.dummy_weights = request.weights == WeightsMode::Dummy;
     if (!request.output.empty() && fs::exists(request.output) && !request.overwrite &&
         request.emit == EmitStage::Bundle && !request.dryRun)
@@ -308,8 +312,10 @@ private:
     if (target != "cpu" && target != "sm_90a")
       return absl::InvalidArgumentError(fmt::format("--target is '{}', expected cpu or sm_90a", target));
     auto begin = Clock::now();
-    FailureOr<OwningOpRef<ModuleOp>> tiles =
-        lowerToTile(model, target, limits, entries, sourceType, without, request.tuning, request.library);
+    // The cpu multiplies floats all the same, so that it quantizes activations only if asked.
+    bool quantizesActivations = target != "cpu" || request.activations == "dynamic";
+    FailureOr<OwningOpRef<ModuleOp>> tiles = lowerToTile(model, target, limits, entries, sourceType, without,
+                                                         request.tuning, request.library, quantizesActivations);
     if (failed(tiles))
       return diagnostics.failure("lowering to tile programs");
     CompiledTarget result{std::move(*tiles), {}, {}, {}, {}};

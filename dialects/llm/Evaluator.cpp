@@ -55,12 +55,58 @@ static LogicalResult evaluate(Step &step, PositionEmbeddingOp op) {
   return success();
 }
 
+/// The nearest code to `value`, ties to even, as a number.
+static double nearestCode(Codes codes, double value) {
+  if (codes == Codes::I8)
+    return std::nearbyint(value);
+  APFloat code(value);
+  bool isInexact;
+  code.convert(APFloat::Float8E4M3FN(), APFloat::rmNearestTiesToEven, &isInexact);
+  return code.convertToDouble();
+}
+
+static LogicalResult evaluate(Step &step, QuantizeOp op) {
+  FailureOr<const Matrix *> given = op.getScale() ? step.weight(op, op.getScaleAttr()) : nullptr;
+  if (failed(given))
+    return failure();
+  Matrix codes = step.rows(op.getInput());
+  int64_t group = op.getGroupSize();
+  double most = op.getLargestCode();
+  Matrix scales(codes.rows, codes.columns / group);
+  for (int64_t i = 0; i < codes.rows; ++i)
+    for (auto [j, scale] : llvm::enumerate(scales.row(i))) {
+      MutableArrayRef<double> values = codes.row(i).slice(static_cast<int64_t>(j) * group, group);
+      double largest = 0;
+      for (double x : values)
+        largest = std::max(largest, std::abs(x));
+      scale = *given ? *llvm::max_element((*given)->values) : std::max(largest / most, op.getLeastScale());
+      for (double &x : values)
+        x = nearestCode(op.getCodes(), std::clamp(x / scale, -most, most));
+    }
+  step.set(op.getResult(), std::move(codes));
+  step.set(op.getScales(), std::move(scales));
+  return success();
+}
+
+/// The rows that a linear multiplies: its input, which may be codes with scales.
+static Matrix rowsOf(Step &step, LinearOp op) {
+  Matrix rows = step.rows(op.getInput());
+  if (!op.getScales())
+    return rows;
+  const Matrix &scales = step.rows(op.getScales());
+  int64_t group = rows.columns / scales.columns;
+  for (int64_t i = 0; i < rows.rows; ++i)
+    for (auto [k, x] : llvm::enumerate(rows.row(i)))
+      x *= scales.row(i)[static_cast<int64_t>(k) / group];
+  return rows;
+}
+
 static LogicalResult evaluate(Step &step, LinearOp op) {
   FailureOr<const Matrix *> weight = step.weight(op, op.getWeightAttr());
   FailureOr<const Matrix *> bias = op.getBias() ? step.weight(op, op.getBiasAttr()) : nullptr;
   if (failed(weight) || failed(bias))
     return failure();
-  const Matrix &input = step.rows(op.getInput());
+  const Matrix input = rowsOf(step, op);
   int64_t first = 0; // row of the weight that the result starts with
   for (Value output : op.getOutputs()) {
     Matrix result(input.rows, columnsOf(output));
@@ -414,6 +460,6 @@ template <typename... Ops> static void addOps(EvaluatorTable &table) {
 
 void inlay::llm::addOpsOfOneRank(EvaluatorTable &table) {
   addOps<ActivationOp, AddBiasOp, AddOp, EmbeddingOp, GatedActivationOp, GatherRowsOp, KvAppendOp, LayerNormOp,
-         LinearOp, PagedAttentionOp, PositionEmbeddingOp, RmsNormOp, RmsScaleOp, RopeOp, SampleOp, ScaleOp, SoftcapOp,
+         LinearOp, PagedAttentionOp, PositionEmbeddingOp, QuantizeOp, RmsNormOp, RmsScaleOp, RopeOp, SampleOp, ScaleOp, SoftcapOp,
          SumOfSquaresOp>(table);
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "frontends/hf/QuantizationReader.h"
 
@@ -42,8 +43,33 @@ std::string Scheme::ToString() const {
   return text + (zero_points ? ", zero points" : "");
 }
 
-bool Quantization::QuantizesActivations() const {
-  return std::any_of(rules_.begin(), rules_.end(), [](const Rule &rule) { return rule.scheme.quantizes_activations; });
+std::string Quantization::DescribeActivations() const {
+  constexpr std::pair<ActivationScheme, std::string_view> kTexts[] = {
+      {ActivationScheme::kTokens, "activations are quantized for each token in steps with prompts on GPUs, and are "
+                                  "floats in all others (--activation-quantization)"},
+      {ActivationScheme::kStatic, "activations are quantized by input_scale in steps with prompts on GPUs, and are "
+                                  "floats in all others (--activation-quantization)"},
+      {ActivationScheme::kGroups, "weights are quantized, activations are not: products are computed with activations "
+                                  "as floats (groups of 128 columns are not supported)"},
+      {ActivationScheme::kOther, "weights are quantized, activations are not: products are computed with activations "
+                                 "as floats (their scheme is not supported)"},
+  };
+  std::string text;
+  for (const auto &[scheme, description] : kTexts)
+    if (std::any_of(rules_.begin(), rules_.end(), [&](const Rule &rule) { return rule.scheme.activations == scheme; }))
+      text.append(text.empty() ? "" : "; ").append(description);
+  return text;
+}
+
+void Quantization::SetActivations(ActivationQuantization choice) {
+  for (Rule &rule : rules_) {
+    Scheme &scheme = rule.scheme;
+    const bool fits = (scheme.codes == Codes::kF8E4M3 || scheme.codes == Codes::kI8) && !scheme.zero_points;
+    if (choice == ActivationQuantization::kNone)
+      scheme.activations = ActivationScheme::kFloats;
+    else if (choice == ActivationQuantization::kDynamic && fits)
+      scheme.activations = ActivationScheme::kTokens;
+  }
 }
 
 const Scheme *Quantization::SchemeOf(std::string_view module, bool is_head) const {
@@ -68,6 +94,8 @@ Quantization Quantization::OfFloats(const QuantizerOptions &options) {
     return result;
   scheme.codes = *options.layers;
   result.method_ = "--quantization fp8";
+  if (scheme.codes == Codes::kF8E4M3)
+    scheme.activations = ActivationScheme::kTokens;
   if (scheme.codes == Codes::kI8)
     result.method_ = "--quantization int8";
   if (scheme.codes == Codes::kU4) {

@@ -35,6 +35,22 @@ enum class TensorLayout {
   kFloats,            // `weight` of floats, which are quantized when they are read
 };
 
+// How a format quantizes what a matrix is multiplied by.
+enum class ActivationScheme {
+  kFloats, // Not at all.
+  kTokens, // Each row has a scale, found while it is computed.
+  kGroups, // Each 128 columns of a row have one.
+  kStatic, // The checkpoint has one scale for all rows: `input_scale`.
+  kOther,  // In a way that is not supported; they stay floats.
+};
+
+// What --activation-quantization asks for.
+enum class ActivationQuantization {
+  kAuto,    // As the checkpoint says, and kTokens where floats are quantized to fp8.
+  kNone,    // Activations stay floats.
+  kDynamic, // kTokens for each matrix of 8-bit codes without zero points.
+};
+
 // What shares a scale.
 enum class ScaleShape { kTensor, kRow, kBlock, kGroup };
 
@@ -52,7 +68,7 @@ struct Scheme {
   int64_t zero_point_offset = 0;    // Added to what is stored: 1 in the first version of GPTQ.
   bool column_groups = false;       // `g_idx` may give each column its group.
   bool needs_column_groups = false; // It must: columns were sorted while they were quantized.
-  bool quantizes_activations = false;
+  ActivationScheme activations = ActivationScheme::kFloats;
   bool nested_scales = false;                   // Scales are codes themselves, each block of them with a scale.
   std::string_view scale_name = "weight_scale"; // Of kPlain.
   double scale_factor = 1.0;                    // Of each scale.
@@ -83,9 +99,12 @@ public:
   bool IsEmpty() const { return rules_.empty(); }
   // Whether the checkpoint stores floats.
   bool IsOfFloats() const { return is_of_floats_; }
-  bool QuantizesActivations() const;
   // Whether the checkpoint is meant for keys and values cached as e4m3, with scales that it stores.
   bool HasFp8Cache() const { return has_fp8_cache_; }
+  // How activations are quantized, in words; empty where they stay floats. Notes what is not supported.
+  std::string DescribeActivations() const;
+  // Changes what the format says of activations.
+  void SetActivations(ActivationQuantization choice);
   // The scheme of a matrix by its name in the checkpoint ("model.layers.0.mlp.down_proj"); null where it is stored as
   // floats. `is_head`: it makes the logits.
   const Scheme *SchemeOf(std::string_view module, bool is_head) const;

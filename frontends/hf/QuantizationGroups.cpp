@@ -65,7 +65,7 @@ void QuantizationReader::ReadGroup(const std::string &name, const json &group, s
   ConfigReader weight_keys(*weights, file_, keys.prefix() + "weights.", problems_);
   std::optional<Scheme> scheme = ReadWeights(weight_keys, own_format);
   RefuseUnread(weight_keys, "compressed-tensors");
-  const bool activations = keys.Find("input_activations") != nullptr;
+  const ActivationScheme activations = ReadActivations(keys.Find("input_activations"), keys.prefix());
   if (const json *outputs = keys.Find("output_activations"); outputs && !outputs->empty())
     keys.Error("output_activations", Describe(*outputs), "null", std::string(kOtherFormat));
   ModulePatterns targets = ModulePatterns::Read(keys, "targets", Style::kCompressedTensors);
@@ -73,9 +73,29 @@ void QuantizationReader::ReadGroup(const std::string &name, const json &group, s
     keys.Error("targets", "no modules", "a list of names of modules", "correct the value");
   RefuseUnread(keys, "compressed-tensors");
   if (scheme) {
-    scheme->quantizes_activations = activations;
+    // Products take codes of the same kind.
+    const bool fits = scheme->codes == Codes::kF8E4M3 || (scheme->codes == Codes::kI8 && !scheme->zero_points);
+    scheme->activations = fits || activations == ActivationScheme::kFloats ? activations : ActivationScheme::kOther;
     result_.rules_.push_back({std::move(targets), *scheme});
   }
+}
+
+ActivationScheme QuantizationReader::ReadActivations(const json *activations, const std::string &prefix) {
+  if (!activations || activations->is_null() || activations->empty())
+    return ActivationScheme::kFloats;
+  if (!activations->is_object())
+    return ActivationScheme::kOther;
+  ConfigReader keys(*activations, file_, prefix + "input_activations.", problems_);
+  const json *dynamic = keys.Find("dynamic"), *bits = keys.Find("num_bits"), *group = keys.Find("group_size");
+  if ((bits && *bits != 8) || !keys.Bool("symmetric", true))
+    return ActivationScheme::kOther;
+  const std::string strategy = keys.String("strategy").value_or("tensor");
+  if (dynamic && *dynamic == true)
+    return strategy == "token"                             ? ActivationScheme::kTokens
+           : strategy == "group" && group && *group == 128 ? ActivationScheme::kGroups
+                                                           : ActivationScheme::kOther;
+  const bool is_static = !dynamic || *dynamic == false;
+  return is_static && strategy == "tensor" ? ActivationScheme::kStatic : ActivationScheme::kOther;
 }
 
 bool QuantizationReader::ReadGroupSize(ConfigReader &weights, Scheme &scheme) {
@@ -157,6 +177,7 @@ Quantization QuantizationReader::ReadModelOptFile() {
 }
 
 void QuantizationReader::ReadModelOpt(ConfigReader &keys, std::string_view ignore_key) {
+  // FP8 has an input_scale for each matrix.
   constexpr Named<ScaleShape> kAlgorithms[] = {{"FP8", ScaleShape::kTensor},
                                                {"FP8_PER_CHANNEL_PER_TOKEN", ScaleShape::kRow}};
   result_.head_ = true;
@@ -173,7 +194,9 @@ void QuantizationReader::ReadModelOpt(ConfigReader &keys, std::string_view ignor
     if (const json *value = keys.Find(key); value && !value->empty() && scales)
       keys.Error(key, Describe(*value), "null with FP8", "correct the value");
   result_.ignored_ = ModulePatterns::Read(keys, ignore_key, Style::kWildcard);
-  AddRule({.scales = scales.value_or(ScaleShape::kTensor), .quantizes_activations = true});
+  const ScaleShape shape = scales.value_or(ScaleShape::kTensor);
+  AddRule({.scales = shape,
+           .activations = shape == ScaleShape::kTensor ? ActivationScheme::kStatic : ActivationScheme::kTokens});
 }
 
 } // namespace inlay::hf

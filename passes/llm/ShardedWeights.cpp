@@ -74,7 +74,7 @@ LogicalResult ShardedWeights::divideGroups(Operation *user, WeightOp weight, con
   if (division.axis == Axis::Columns && quantized.getGroup() >= columns) {
     weight.setQuantizedAttr(QuantizedAttr::get(weight.getContext(), quantized.getCodes(), quantized.getScales(),
                                                quantized.getZeroPoints(), quantized.getZeroPoint(),
-                                               columns / division.parts));
+                                               columns / division.parts, quantized.getActivations()));
     return success();
   }
   FailureOr<FlatSymbolRefAttr> scales = divide(user, quantized.getScales(), division), zeroPoints = FlatSymbolRefAttr();
@@ -82,7 +82,7 @@ LogicalResult ShardedWeights::divideGroups(Operation *user, WeightOp weight, con
     zeroPoints = divide(user, quantized.getZeroPoints(), division);
   if (failed(scales) || failed(zeroPoints))
     return failure();
-  weight.setQuantizedAttr(quantized.withSymbols(*scales, *zeroPoints));
+  weight.setQuantizedAttr(quantized.withSymbols(*scales, *zeroPoints, quantized.getActivationScale()));
   return success();
 }
 

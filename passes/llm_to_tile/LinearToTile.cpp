@@ -8,6 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/llm_to_tile/CodesToTile.h"
 #include "passes/llm_to_tile/Elementwise.h"
 #include "passes/llm_to_tile/QuantizedWeights.h"
 
@@ -25,7 +26,7 @@ struct TileValue {
   Value column;
 };
 
-/// What comes before the product: x, its norm and the gather of its rows.
+/// What comes before the product: x, its norm and the gather of its rows. Rows of codes have neither.
 struct Prologue {
   Value input;
   NormInterface norm;
@@ -339,42 +340,16 @@ static std::optional<int64_t> quantizedStep(int64_t k, int64_t group, bool isCpu
   return std::min(all, std::max(group, most / group * group));
 }
 
-LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilder &b, tile::ProgramOp &result) {
-  FailureOr<Prologue> prologue = findPrologue(group, linear);
-  if (failed(prologue))
-    return failure();
-  auto weightOp = cast<WeightOp>(b.getSymbols().lookup(linear.getWeight()));
-  RankedTensorType weightType = weightOp.getTensorType();
-  int64_t n = weightType.getDimSize(0), k = weightType.getDimSize(1);
-  RowOrder order = weightOp.getRowOrder();
-  int64_t unit = order == RowOrder::HalfPairs ? static_cast<int64_t>(*weightOp.getHeadDim()) : 0;
-  LinearTile shape = chooseLinearTile(b.getStep(), group.getFamily(), n, k, unit);
-  Type element = weightType.getElementType(), f32 = b.getF32Type();
-  if (QuantizedAttr quantized = weightOp.getQuantizedAttr()) {
-    bool isCpu = b.getStep().isCpu();
-    std::optional<int64_t> step = quantizedStep(k, quantized.getGroup(), isCpu);
-    if (!step)
-      return linear.emitError() << "has the quantized weight '" << linear.getWeight() << "' with groups of "
-                                << quantized.getGroup() << " of " << k << " columns; expected multiples of 16";
-    shape.k = *step;
-    // What codes become. A GPU multiplies in the type of the activations.
-    element = isCpu ? f32 : cast<RankedTensorType>(linear.getInput().getType()).getElementType();
-  }
-
-  WeightTiles weight(linear, weightOp, element, b);
-  Value col = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 0), b.index(shape.n));
-  Value row = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 1), b.index(shape.m));
-  Value input = b.activation(prologue->input, Provenance::Activation);
-  int64_t inputColumn = Placement::of(prologue->input).column;
-  tile::Extent extent = tile::Extent::Tokens;
+/// The product in the element type `element`, to which codes are unpacked; sums of f32.
+static Value emitProduct(LinearOp linear, const Prologue &prologue, Value row, Value col, LinearTile shape, int64_t k,
+                         Type element, ProgramBuilder &b) {
+  WeightTiles weight(linear, cast<WeightOp>(b.getSymbols().lookup(linear.getWeight())), element, b);
+  Value input = b.activation(prologue.input, Provenance::Activation);
+  int64_t inputColumn = Placement::of(prologue.input).column;
   Value rows;
-  if (prologue->gather) {
-    extent = tile::Extent::LogitRows;
-    rows = b.load(b.metadata("LogitRowIndices", b.getI32Type(), extent), ValueRange{row}, {shape.m});
-  } else if (Placement::of(prologue->input).logitRows) {
-    extent = tile::Extent::LogitRows;
-  }
-  NormInterface norm = prologue->norm;
+  if (prologue.gather)
+    rows = b.load(b.metadata("LogitRowIndices", b.getI32Type(), tile::Extent::LogitRows), ValueRange{row}, {shape.m});
+  NormInterface norm = prologue.norm;
   if (norm)
     for (FlatSymbolRefAttr vector : {norm.getWeightAttr(), norm.getBiasAttr()})
       if (vector)
@@ -388,9 +363,9 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   if (needsRowFirst)
     centering = emitStatistics(norm, k, shape, loadInput, b);
 
-  SmallVector<Value> init{b.full(b.tileType({shape.m, shape.n}, f32), 0.0)};
+  SmallVector<Value> init{b.full(b.tileType({shape.m, shape.n}, b.getF32Type()), 0.0)};
   if (norm && !needsRowFirst)
-    init.push_back(b.full(b.tileType({shape.m}, f32), 0.0));
+    init.push_back(b.full(b.tileType({shape.m}, b.getF32Type()), 0.0));
   SmallVector<Value> sums = b.loop(b.index(0), b.index(k), shape.k, init, [&](Value at, ValueRange carried) {
     Value x = loadInput(at);
     SmallVector<Value> next(carried);
@@ -413,10 +388,50 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   });
 
   Value acc = sums[0];
+  if (linear.getScales()) {
+    Value ofRows = b.load(b.activationVector(linear.getScales(), Provenance::Activation), ValueRange{row}, {shape.m});
+    acc = b.mul(acc, b.broadcast(ofRows, 1, shape.n));
+  }
   if (Value scales = weight.scalesOfRows(col, shape.n))
     acc = b.mul(acc, b.broadcast(scales, 0, shape.m));
   if (norm && !needsRowFirst)
     acc = b.mul(acc, b.broadcast(emitInverseNorm(norm, sums[1], b), 1, shape.n));
+  return acc;
+}
+
+LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilder &b, tile::ProgramOp &result) {
+  FailureOr<Prologue> prologue = findPrologue(group, linear);
+  if (failed(prologue))
+    return failure();
+  auto weightOp = cast<WeightOp>(b.getSymbols().lookup(linear.getWeight()));
+  RankedTensorType weightType = weightOp.getTensorType();
+  int64_t n = weightType.getDimSize(0), k = weightType.getDimSize(1);
+  RowOrder order = weightOp.getRowOrder();
+  int64_t unit = order == RowOrder::HalfPairs ? static_cast<int64_t>(*weightOp.getHeadDim()) : 0;
+  LinearTile shape = chooseLinearTile(b.getStep(), group.getFamily(), n, k, unit);
+  Type element = weightType.getElementType(), f32 = b.getF32Type();
+  bool isCpu = b.getStep().isCpu(), multipliesCodes = linear.getScales() && !isCpu;
+  if (multipliesCodes) {
+    if (failed(checkCodeProduct(linear, weightOp)))
+      return failure();
+    shape.k = tile::kSlabBytes;
+  } else if (QuantizedAttr quantized = weightOp.getQuantizedAttr()) {
+    std::optional<int64_t> step = quantizedStep(k, quantized.getGroup(), isCpu);
+    if (!step)
+      return linear.emitError() << "has the quantized weight '" << linear.getWeight() << "' with groups of "
+                                << quantized.getGroup() << " of " << k << " columns; expected multiples of 16";
+    shape.k = *step;
+    // What codes become. A GPU multiplies in the type of the activations.
+    element = isCpu ? f32 : cast<RankedTensorType>(linear.getInput().getType()).getElementType();
+  }
+
+  Value col = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 0), b.index(shape.n));
+  Value row = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 1), b.index(shape.m));
+  tile::Extent extent = tile::Extent::Tokens;
+  if (prologue->gather || Placement::of(prologue->input).logitRows)
+    extent = tile::Extent::LogitRows;
+  Value acc = multipliesCodes ? emitCodeProduct(linear, row, col, shape, k, b)
+                              : emitProduct(linear, *prologue, row, col, shape, k, element, b);
   if (linear.getBiasAttr()) {
     Value bias = b.toF32(b.load(b.weight(linear.getBiasAttr()), ValueRange{col}, {shape.n}));
     acc = b.add(acc, b.broadcast(bias, 0, shape.m));

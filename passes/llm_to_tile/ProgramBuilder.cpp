@@ -131,6 +131,13 @@ Value ProgramBuilder::weight(FlatSymbolRefAttr symbol) {
   return view(type.getShape(), type.getElementType(), Provenance::Weight, std::nullopt, memory, packing);
 }
 
+Value ProgramBuilder::weightCodes(FlatSymbolRefAttr symbol) {
+  RankedTensorType type = cast<llm::WeightOp>(symbols.lookup(symbol.getValue())).getTensorType();
+  bool isPacked = cast<llm::WeightOp>(symbols.lookup(symbol.getValue())).getPacking() == llm::Packing::Codes16x128;
+  return view(type.getShape(), type.getElementType(), Provenance::Weight, std::nullopt, MemoryAttr::get(symbol),
+              isPacked ? StringRef(kCodesPacking) : "");
+}
+
 Value ProgramBuilder::weightVector(FlatSymbolRefAttr symbol) {
   RankedTensorType type = cast<llm::WeightOp>(symbols.lookup(symbol.getValue())).getTensorType();
   return view({type.getNumElements()}, type.getElementType(), Provenance::Weight, std::nullopt,
@@ -160,6 +167,22 @@ Value ProgramBuilder::activation(Value value, Provenance provenance) {
   if (type.getRank() == 1)
     return view({ShapedType::kDynamic}, type.getElementType(), provenance, extent, memory);
   return view({ShapedType::kDynamic, place.rowColumns}, type.getElementType(), provenance, extent, memory);
+}
+
+Value ProgramBuilder::activationCodes(Value value, Provenance provenance, llm::Packing packing) {
+  Placement place = Placement::of(value);
+  auto [memory, extent] = memoryOf(*this, value, place);
+  auto type = cast<RankedTensorType>(value.getType());
+  return view({ShapedType::kDynamic, place.rowColumns}, type.getElementType(), provenance, extent, memory,
+              packing == llm::Packing::Codes16x128 ? StringRef(kCodeRowsPacking) : "");
+}
+
+Value ProgramBuilder::activationVector(Value value, Provenance provenance) {
+  Placement place = Placement::of(value);
+  assert(place.rowColumns == 1 && "value lies beside others");
+  auto [memory, extent] = memoryOf(*this, value, place);
+  auto type = cast<RankedTensorType>(value.getType());
+  return view({ShapedType::kDynamic}, type.getElementType(), provenance, extent, memory);
 }
 
 Value ProgramBuilder::activationRows(Value value, int64_t columns, Provenance provenance) {
@@ -231,6 +254,7 @@ Value ProgramBuilder::div(Value x, Value y) {
 }
 Value ProgramBuilder::rem(Value x, Value y) { return binary<arith::RemFOp, arith::RemSIOp>(*this, x, y); }
 Value ProgramBuilder::maximum(Value x, Value y) { return binary<arith::MaximumFOp, arith::MaxSIOp>(*this, x, y); }
+Value ProgramBuilder::minimum(Value x, Value y) { return binary<arith::MinimumFOp, arith::MinSIOp>(*this, x, y); }
 
 Value ProgramBuilder::minimum(Value x, Value y) { return binary<arith::MinimumFOp, arith::MinSIOp>(*this, x, y); }
 

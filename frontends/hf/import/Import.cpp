@@ -179,9 +179,15 @@ llm::QuantizedAttr Importer::quantizedAttr(const WeightSpec &weight) {
     return {};
   const QuantizedForm &form = *weight.quantized;
   auto symbol = [&](const std::string &name) { return FlatSymbolRefAttr::get(builder.getContext(), name); };
+  constexpr int64_t group = 128; // of kGroups
+  llm::ActivationsAttr activations;
+  if (form.activations != ActivationScheme::kFloats && form.activations != ActivationScheme::kOther)
+    activations = llm::ActivationsAttr::get(builder.getContext(), codesOf(form.codes),
+                                            form.activations == ActivationScheme::kGroups ? group : 0,
+                                            form.input_scale.empty() ? FlatSymbolRefAttr() : symbol(form.input_scale));
   return llm::QuantizedAttr::get(builder.getContext(), codesOf(form.codes), symbol(form.scales),
                                  form.zero_points.empty() ? FlatSymbolRefAttr() : symbol(form.zero_points),
-                                 form.zero_point, form.group);
+                                 form.zero_point, form.group, activations);
 }
 
 Type Importer::storedType(const WeightSpec &weight) {
@@ -278,7 +284,9 @@ Value Importer::buildLogits(Value rows) {
   at(StringRef(names.lm_head));
   auto type = RankedTensorType::get({ShapedType::kDynamic, config.vocab_size}, builder.getF32Type());
   FlatSymbolRefAttr bias = config.head_bias ? biasOf(StringRef(names.lm_head)) : FlatSymbolRefAttr();
-  Value logits = llm::LinearOp::create(builder, TypeRange{type}, rows, weightOf(head), bias, StringAttr()).getResult(0);
+  Value logits =
+      llm::LinearOp::create(builder, TypeRange{type}, rows, /*scales=*/Value(), weightOf(head), bias, StringAttr())
+          .getResult(0);
   logits = buildScale("logits_multiplier", logits, config.logits_scale);
   if (!config.logits_softcap)
     return logits;
@@ -383,7 +391,7 @@ Value Importer::buildResidual(const std::string &module, Value residual, Value i
 
 Value Importer::buildLinear(const std::string &module, Value input, RankedTensorType result, bool bias) {
   at(module);
-  return llm::LinearOp::create(builder, TypeRange{result}, input, weightOf(module),
+  return llm::LinearOp::create(builder, TypeRange{result}, input, /*scales=*/Value(), weightOf(module),
                                bias ? biasOf(module) : FlatSymbolRefAttr(), StringAttr())
       .getResult(0);
 }

@@ -45,6 +45,8 @@ std::string Tensors(const ModelConfig &config, const std::string &weight) {
   std::string text = shown(matrix);
   if (matrix.quantized) {
     text += "; " + shown(find(matrix.quantized->scales));
+    if (!matrix.quantized->input_scale.empty())
+      text += "; " + shown(find(matrix.quantized->input_scale));
     if (!matrix.quantized->zero_points.empty())
       text += "; " + shown(find(matrix.quantized->zero_points));
   }
@@ -84,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(
                   "fp8 e4m3, blocks of 128 x 128", "weight [512,256]; weight_scale_inv [4,2]"},
         Published{"Fp8Tensor",
                   R"({"activation_scheme": "static", "ignored_layers": ["lm_head"], "quant_method": "fp8"})",
-                  "fp8 e4m3, one scale", "weight [512,256]; weight_scale [1]"},
+                  "fp8 e4m3, one scale", "weight [512,256]; weight_scale [1]; input_scale [1]"},
         Published{"Fbgemm", R"({"activation_scale_ub": 1200.0, "modules_to_not_convert": ["model.layers.0"],
                                 "quant_method": "fbgemm_fp8"})",
                   "fp8 e4m3, a scale for each row", "weight [512,256]; weight_scale [512,1]"},
@@ -107,7 +109,7 @@ INSTANTIATE_TEST_SUITE_P(
         Published{"ModelOpt",
                   R"({"quant_method": "modelopt", "quant_algo": "FP8", "ignore": ["lm_head", "*self_attn*"],
                       "producer": {"name": "modelopt"}, "kv_cache_scheme": {"dynamic": false, "num_bits": 8}})",
-                  "fp8 e4m3, one scale", "weight [512,256]; weight_scale [1]"},
+                  "fp8 e4m3, one scale", "weight [512,256]; weight_scale [1]; input_scale [1]"},
         Published{"Awq",
                   R"({"bits": 4, "group_size": 128, "modules_to_not_convert": null, "quant_method": "awq",
                       "version": "gemm", "zero_point": true})",
