@@ -61,7 +61,8 @@ def Llm_QuantizedAttr : Llm_QuantizationAttr<"Quantized", "quantized"> {
     Element (i, j) is `(code(i, j) - zero(i, j / group)) * scale(i, j / group)`. `scales` and `zero_points` name f32
     weights with the rows of this one, in its row order, and a column for each group; without `zero_points` the zero
     point is `zero_point` everywhere. Scales of a tensor, a row or a block are the same form with equal scales.
-    `activations` says how the format quantizes what the weight is multiplied by.
+    `activations` says how the format quantizes what the weight is multiplied by. Where it does so in a way that is not
+    supported, `activation_obstacle` says to people what that is.
 
     ```mlir
     llm.weight @w : tensor<256x128xi4> from [...] {quantized = #llm.quantized<u4, scales = @s, zero_point = 8, group = 128>}
@@ -70,8 +71,11 @@ def Llm_QuantizedAttr : Llm_QuantizationAttr<"Quantized", "quantized"> {
   let parameters = (ins EnumParameter<Llm_Codes>:$codes, "::mlir::FlatSymbolRefAttr":$scales,
                         OptionalParameter<"::mlir::FlatSymbolRefAttr">:$zero_points,
                         DefaultValuedParameter<"int64_t", "0">:$zero_point, "int64_t":$group,
-                        OptionalParameter<"::inlay::llm::ActivationsAttr">:$activations);
-  let assemblyFormat = "`<` $codes `,` struct($scales, $zero_points, $zero_point, $group, $activations) `>`";
+                        OptionalParameter<"::inlay::llm::ActivationsAttr">:$activations,
+                        OptionalParameter<"::mlir::StringAttr">:$activation_obstacle);
+  let assemblyFormat = [{
+    `<` $codes `,` struct($scales, $zero_points, $zero_point, $group, $activations, $activation_obstacle) `>`
+  }];
   let extraClassDeclaration = [{
     /// The name of the scale that all rows have; null where they have their own.
     ::mlir::FlatSymbolRefAttr getActivationScale();

@@ -31,7 +31,7 @@ LogicalResult ActivationsAttr::verify(function_ref<InFlightDiagnostic()> emitErr
 
 LogicalResult QuantizedAttr::verify(function_ref<InFlightDiagnostic()> emitError, Codes codes, FlatSymbolRefAttr,
                                     FlatSymbolRefAttr zeroPoints, int64_t zeroPoint, int64_t group,
-                                    ActivationsAttr activations) {
+                                    ActivationsAttr activations, StringAttr activationObstacle) {
   if (group < 1)
     return emitError() << "a scale is for " << group << " columns, expected at least 1";
   if (zeroPoints && zeroPoint != 0)
@@ -40,6 +40,9 @@ LogicalResult QuantizedAttr::verify(function_ref<InFlightDiagnostic()> emitError
     return emitError() << "activations of " << stringifyCodes(activations.getCodes())
                        << " are multiplied by codes of the same kind without zero points, found a weight of "
                        << stringifyCodes(codes) << (zeroPoints || zeroPoint != 0 ? " with zero points" : "");
+  if (activations && activationObstacle)
+    return emitError() << "activations are quantized or have the obstacle '" << activationObstacle.getValue()
+                       << "', found both";
   return success();
 }
 
@@ -52,7 +55,8 @@ QuantizedAttr QuantizedAttr::withSymbols(FlatSymbolRefAttr scales, FlatSymbolRef
   ActivationsAttr activations = getActivations();
   if (activations)
     activations = ActivationsAttr::get(getContext(), activations.getCodes(), activations.getGroup(), activationScale);
-  return get(getContext(), getCodes(), scales, zeroPoints, getZeroPoint(), getGroup(), activations);
+  return get(getContext(), getCodes(), scales, zeroPoints, getZeroPoint(), getGroup(), activations,
+             getActivationObstacle());
 }
 
 double QuantizedAttr::decode(uint64_t bits) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "frontends/hf/ConfigReader.h"
@@ -54,10 +55,10 @@ enum class ActivationQuantization {
 // What shares a scale.
 enum class ScaleShape { kTensor, kRow, kBlock, kGroup };
 
-// How one kind of matrix is stored.
 // Scales that share a scale in bitsandbytes.
 inline constexpr int64_t kNestedBlock = 256;
 
+// How one kind of matrix is stored.
 struct Scheme {
   Codes codes = Codes::kF8E4M3;
   TensorLayout layout = TensorLayout::kPlain;
@@ -69,6 +70,7 @@ struct Scheme {
   bool column_groups = false;       // `g_idx` may give each column its group.
   bool needs_column_groups = false; // It must: columns were sorted while they were quantized.
   ActivationScheme activations = ActivationScheme::kFloats;
+  std::string activation_obstacle = {};         // Of kOther: what is not supported.
   bool nested_scales = false;                   // Scales are codes themselves, each block of them with a scale.
   std::string_view scale_name = "weight_scale"; // Of kPlain.
   double scale_factor = 1.0;                    // Of each scale.
@@ -76,6 +78,13 @@ struct Scheme {
   int64_t bits() const { return codes == Codes::kU4 || codes == Codes::kNf4 ? 4 : 8; }
   // "int4, groups of 128 columns, zero points"
   std::string ToString() const;
+  // Refuses activations of a matrix whose codes are not multiplied by codes; whether it did.
+  bool RefuseOtherCodes();
+  // Activations stay floats, for this reason.
+  void RefuseActivations(std::string obstacle) {
+    activations = ActivationScheme::kOther;
+    activation_obstacle = std::move(obstacle);
+  }
 };
 
 // What the quantizer of compile-model makes of matrices of floats (--quantization).

@@ -65,7 +65,7 @@ void QuantizationReader::ReadGroup(const std::string &name, const json &group, s
   ConfigReader weight_keys(*weights, file_, keys.prefix() + "weights.", problems_);
   std::optional<Scheme> scheme = ReadWeights(weight_keys, own_format);
   RefuseUnread(weight_keys, "compressed-tensors");
-  const ActivationScheme activations = ReadActivations(keys.Find("input_activations"), keys.prefix());
+  const json *activations = keys.Find("input_activations");
   if (const json *outputs = keys.Find("output_activations"); outputs && !outputs->empty())
     keys.Error("output_activations", Describe(*outputs), "null", std::string(kOtherFormat));
   ModulePatterns targets = ModulePatterns::Read(keys, "targets", Style::kCompressedTensors);
@@ -73,29 +73,42 @@ void QuantizationReader::ReadGroup(const std::string &name, const json &group, s
     keys.Error("targets", "no modules", "a list of names of modules", "correct the value");
   RefuseUnread(keys, "compressed-tensors");
   if (scheme) {
-    // Products take codes of the same kind.
-    const bool fits = scheme->codes == Codes::kF8E4M3 || (scheme->codes == Codes::kI8 && !scheme->zero_points);
-    scheme->activations = fits || activations == ActivationScheme::kFloats ? activations : ActivationScheme::kOther;
+    ReadActivations(activations, keys.prefix(), *scheme);
     result_.rules_.push_back({std::move(targets), *scheme});
   }
 }
 
-ActivationScheme QuantizationReader::ReadActivations(const json *activations, const std::string &prefix) {
+void QuantizationReader::ReadActivations(const json *activations, const std::string &prefix, Scheme &scheme) {
   if (!activations || activations->is_null() || activations->empty())
-    return ActivationScheme::kFloats;
+    return;
   if (!activations->is_object())
-    return ActivationScheme::kOther;
+    return scheme.RefuseActivations(
+        fmt::format("its input_activations are {}, expected an object", Describe(*activations)));
   ConfigReader keys(*activations, file_, prefix + "input_activations.", problems_);
   const json *dynamic = keys.Find("dynamic"), *bits = keys.Find("num_bits"), *group = keys.Find("group_size");
-  if ((bits && *bits != 8) || !keys.Bool("symmetric", true))
-    return ActivationScheme::kOther;
   const std::string strategy = keys.String("strategy").value_or("tensor");
-  if (dynamic && *dynamic == true)
-    return strategy == "token"                             ? ActivationScheme::kTokens
-           : strategy == "group" && group && *group == 128 ? ActivationScheme::kGroups
-                                                           : ActivationScheme::kOther;
-  const bool is_static = !dynamic || *dynamic == false;
-  return is_static && strategy == "tensor" ? ActivationScheme::kStatic : ActivationScheme::kOther;
+  if (bits && *bits != 8)
+    return scheme.RefuseActivations(fmt::format("its format has activations of {} bits, expected 8", Describe(*bits)));
+  if (!keys.Bool("symmetric", true))
+    return scheme.RefuseActivations("its format has activations with zero points");
+  if (scheme.RefuseOtherCodes())
+    return;
+  const std::string_view type = scheme.codes == Codes::kF8E4M3 ? "float" : "int";
+  if (const std::string own = keys.String("type").value_or(std::string(type)); own != type)
+    return scheme.RefuseActivations(fmt::format("its format has activations of the type {}, expected {} as its weight",
+                                                Describe(json(own)), Describe(json(type))));
+  const bool is_dynamic = dynamic && *dynamic == true, is_static = !dynamic || *dynamic == false;
+  if (is_dynamic && strategy == "token")
+    scheme.activations = ActivationScheme::kTokens;
+  else if (is_dynamic && strategy == "group" && group && *group == 128)
+    scheme.activations = ActivationScheme::kGroups;
+  else if (is_static && strategy == "tensor")
+    scheme.activations = ActivationScheme::kStatic;
+  else
+    scheme.RefuseActivations(
+        fmt::format("its format has {} scales of activations with the strategy {}, expected dynamic "
+                    "ones of tokens or groups of 128, or static ones of tensors",
+                    is_dynamic ? "dynamic" : "static", Describe(json(strategy))));
 }
 
 bool QuantizationReader::ReadGroupSize(ConfigReader &weights, Scheme &scheme) {

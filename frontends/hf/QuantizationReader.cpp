@@ -84,8 +84,9 @@ void QuantizationReader::ReadFp8() {
 void QuantizationReader::ReadFbgemmFp8() {
   Skip({"activation_scale_ub"});
   result_.ignored_ = ModulePatterns::Read(keys_, "modules_to_not_convert", Style::kPath);
-  // Scales of tokens have an upper bound.
-  AddRule({.scales = ScaleShape::kRow, .activations = ActivationScheme::kOther});
+  Scheme scheme{.scales = ScaleShape::kRow};
+  scheme.RefuseActivations("its scales of tokens have an upper bound (activation_scale_ub)");
+  AddRule(scheme);
 }
 
 // Keys come as AutoAWQ writes them (w_bit), or as transformers does (bits).
@@ -219,18 +220,17 @@ void QuantizationReader::ReadBitsAndBytes() {
   Expect(keys_, "bnb_4bit_quant_storage", "uint8", kOtherFormat);
   Expect(keys_, "llm_int8_has_fp16_weight", false, kOtherFormat);
   result_.ignored_ = ModulePatterns::Read(keys_, "llm_int8_skip_modules", Style::kPath);
-  if (four)
+  if (four) {
     AddRule({.codes = Codes::kNf4,
              .layout = TensorLayout::kBitsAndBytes4,
              .scales = ScaleShape::kGroup,
              .group = 64,
              .nested_scales = nested});
-  else
-    AddRule({.codes = Codes::kI8,
-             .scales = ScaleShape::kRow,
-             .activations = ActivationScheme::kOther, // Columns with outliers stay floats (LLM.int8()).
-             .scale_name = "SCB",
-             .scale_factor = 1.0 / 127});
+  } else {
+    Scheme scheme{.codes = Codes::kI8, .scales = ScaleShape::kRow, .scale_name = "SCB", .scale_factor = 1.0 / 127};
+    scheme.RefuseActivations("its columns with outliers stay floats (LLM.int8())");
+    AddRule(scheme);
+  }
 }
 
 // An object as compressed-tensors writes it, or the name of an algorithm of ModelOpt. Of other schemes than static fp8

@@ -198,6 +198,7 @@ void AddQuantized(const Scheme &scheme, const QuantizedMatrix &matrix, std::vect
                      .scales = matrix.name + ".weight_scale",
                      .group = builder.group(),
                      .activations = scheme.activations,
+                     .activation_obstacle = scheme.activation_obstacle,
                      .module = matrix.source.tensor.name,
                      .scheme = builder.SchemeText(),
                      .obstacle = ReasonAgainst(scheme, matrix.tensor_rows, matrix.columns)};

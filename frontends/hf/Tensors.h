@@ -69,10 +69,11 @@ struct QuantizedForm {
   int64_t zero_point = 0;
   int64_t group = 0; // Columns that share a scale.
   ActivationScheme activations = ActivationScheme::kFloats;
-  std::string input_scale = {}; // Of kStatic.
-  std::string module = {};      // Of the checkpoint.
-  std::string scheme = {};      // For people.
-  std::string obstacle = {};    // Why the module cannot be stored so: its sizes; empty: it can.
+  std::string input_scale = {};         // Of kStatic.
+  std::string activation_obstacle = {}; // Of kOther.
+  std::string module = {};              // Of the checkpoint.
+  std::string scheme = {};              // For people.
+  std::string obstacle = {};            // Why the module cannot be stored so: its sizes; empty: it can.
 };
 
 // A weight of the model: one tensor, rows of one, or several tensors below each other.

@@ -79,7 +79,8 @@ def QuantizeActivationsPass : Pass<"llm-quantize-activations", "::mlir::ModuleOp
     Puts `llm.quantize` in front of each linear whose weight says how its activations are quantized
     (`#llm.activations`), and gives the linear codes and scales. Linears that read the same value share them. On a GPU
     it does so in steps that are bound by products, which are those of more rows than the family swap_ab takes; in
-    smaller ones floats are as fast and more exact. Products that stay as they are get a remark.
+    smaller ones floats are as fast and more exact. Products whose format quantizes activations and that stay as they
+    are get a remark.
 
     ```mlir
     %y = llm.linear %x, @w : (tensor<?x64xbf16>) -> tensor<?x32xbf16>

@@ -79,7 +79,11 @@ void QuantizeActivationsPass::runOnOperation() {
   for (LinearOp linear : linears) {
     auto weight = symbols.lookup<WeightOp>(linear.getWeight());
     QuantizedAttr quantized = weight ? weight.getQuantizedAttr() : QuantizedAttr();
-    if (!quantized || !quantized.getActivations() || linear.getScales() || linear.getLibrary())
+    if (!quantized || linear.getScales() || linear.getLibrary())
+      continue;
+    if (StringAttr obstacle = quantized.getActivationObstacle())
+      linear.emitRemark() << "activations stay floats: " << obstacle.getValue();
+    if (!quantized.getActivations())
       continue;
     // What the codes of the weights are read for, memory or products, bounds the step.
     if (!isCpu && maxRows <= kSwapAbRows) {

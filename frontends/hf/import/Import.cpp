@@ -185,9 +185,11 @@ llm::QuantizedAttr Importer::quantizedAttr(const WeightSpec &weight) {
     activations = llm::ActivationsAttr::get(builder.getContext(), codesOf(form.codes),
                                             form.activations == ActivationScheme::kGroups ? group : 0,
                                             form.input_scale.empty() ? FlatSymbolRefAttr() : symbol(form.input_scale));
-  return llm::QuantizedAttr::get(builder.getContext(), codesOf(form.codes), symbol(form.scales),
-                                 form.zero_points.empty() ? FlatSymbolRefAttr() : symbol(form.zero_points),
-                                 form.zero_point, form.group, activations);
+  return llm::QuantizedAttr::get(
+      builder.getContext(), codesOf(form.codes), symbol(form.scales),
+      form.zero_points.empty() ? FlatSymbolRefAttr() : symbol(form.zero_points), form.zero_point, form.group,
+      activations,
+      form.activations == ActivationScheme::kOther ? builder.getStringAttr(form.activation_obstacle) : StringAttr());
 }
 
 Type Importer::storedType(const WeightSpec &weight) {

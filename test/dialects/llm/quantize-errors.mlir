@@ -81,5 +81,10 @@ func.func @kinds(%x: tensor<?x8xf8E4M3FN>, %r: tensor<?x1xf32>) {
 
 // -----
 
+// expected-error @+1 {{activations are quantized or have the obstacle 'why', found both}}
+llm.weight @w : tensor<8x64xi8> from ["w"] {quantized = #llm.quantized<i8, scales = @s, group = 64, activations = <i8>, activation_obstacle = "why">}
+
+// -----
+
 // expected-error @+1 {{activations of i8 are multiplied by codes of the same kind without zero points, found a weight of u4}}
 llm.weight @w : tensor<8x64xi4> from ["w"] {quantized = #llm.quantized<u4, scales = @s, group = 32, activations = <i8>>}

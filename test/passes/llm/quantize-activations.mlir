@@ -54,12 +54,15 @@ func.func @static(%x: tensor<?x64xbf16>) -> tensor<?x32xbf16> {
 // CHECK-NOT: = llm.quantize
 // REMARK: remark: {{.*}}activations stay floats: its format has a scale for each 128 columns, expected one for each row
 // REMARK: remark: {{.*}}activations stay floats: its weight has a scale for each 32 columns, expected one for each row
+// REMARK: remark: {{.*}}activations stay floats: its scales of tokens have an upper bound
 llm.weight @s : tensor<32x1xf32> from ["s"]
 llm.weight @s2 : tensor<32x2xf32> from ["s2"]
 llm.weight @blocks : tensor<32x64xf8E4M3FN> from ["w"] {quantized = #llm.quantized<f8e4m3, scales = @s, group = 64, activations = <f8e4m3, group = 128>>}
 llm.weight @groups : tensor<32x64xi8> from ["v"] {quantized = #llm.quantized<i8, scales = @s2, group = 32, activations = <i8>>}
-func.func @refused(%x: tensor<?x64xbf16>) -> (tensor<?x32xbf16>, tensor<?x32xbf16>) {
+llm.weight @bounded : tensor<32x64xf8E4M3FN> from ["u"] {quantized = #llm.quantized<f8e4m3, scales = @s, group = 64, activation_obstacle = "its scales of tokens have an upper bound">}
+func.func @refused(%x: tensor<?x64xbf16>) -> (tensor<?x32xbf16>, tensor<?x32xbf16>, tensor<?x32xbf16>) {
   %a = llm.linear %x, @blocks : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
   %b = llm.linear %x, @groups : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
-  return %a, %b : tensor<?x32xbf16>, tensor<?x32xbf16>
+  %c = llm.linear %x, @bounded : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
+  return %a, %b, %c : tensor<?x32xbf16>, tensor<?x32xbf16>, tensor<?x32xbf16>
 }
