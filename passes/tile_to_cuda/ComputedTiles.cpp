@@ -4,7 +4,6 @@
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Matchers.h"
-#include "passes/tile_to_cuda/SharedLayouts.h"
 #include "passes/tile_to_cuda/MmaInstructions.h"
 #include "passes/tile_to_cuda/SharedLayouts.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -131,9 +130,8 @@ StringAttr inlay::packingOf(ProgramOp program, Value view) {
 }
 
 Layout inlay::pieceOfCodes() {
-  Layout piece;
-  for (const LayoutPoint &basis :
-       ArrayRef(codeLayout(8).bases(LayoutDim::Offset)).take_front(log2Ceil(codesOfPiece(8))))
+  Layout unit = codeLayout(8), piece;
+  for (const LayoutPoint &basis : ArrayRef(unit.bases(LayoutDim::Offset)).take_front(log2Ceil(codesOfPiece(8))))
     piece.addBit(LayoutDim::Offset, basis);
   return piece;
 }
