@@ -55,73 +55,6 @@ static LogicalResult evaluate(Step &step, PositionEmbeddingOp op) {
   return success();
 }
 
-/// The nearest code to `value`, ties to even, as a number.
-static double nearestCode(Codes codes, double value) {
-  if (codes == Codes::I8)
-    return std::nearbyint(value);
-  APFloat code(value);
-  bool isInexact;
-  code.convert(APFloat::Float8E4M3FN(), APFloat::rmNearestTiesToEven, &isInexact);
-  return code.convertToDouble();
-}
-
-static LogicalResult evaluate(Step &step, QuantizeOp op) {
-  FailureOr<const Matrix *> given = op.getScale() ? step.weight(op, op.getScaleAttr()) : nullptr;
-  if (failed(given))
-    return failure();
-  Matrix codes = step.rows(op.getInput());
-  int64_t group = op.getGroupSize();
-  double most = op.getLargestCode();
-  Matrix scales(codes.rows, codes.columns / group);
-  for (int64_t i = 0; i < codes.rows; ++i)
-    for (auto [j, scale] : llvm::enumerate(scales.row(i))) {
-      MutableArrayRef<double> values = codes.row(i).slice(static_cast<int64_t>(j) * group, group);
-      double largest = 0;
-      for (double x : values)
-        largest = std::max(largest, std::abs(x));
-      scale = *given ? *llvm::max_element((*given)->values) : std::max(largest / most, op.getLeastScale());
-      for (double &x : values)
-        x = nearestCode(op.getCodes(), std::clamp(x / scale, -most, most));
-    }
-  step.set(op.getResult(), std::move(codes));
-  step.set(op.getScales(), std::move(scales));
-  return success();
-}
-
-/// The rows that a linear multiplies: its input, which may be codes with scales.
-static Matrix rowsOf(Step &step, LinearOp op) {
-  Matrix rows = step.rows(op.getInput());
-  if (!op.getScales())
-    return rows;
-  const Matrix &scales = step.rows(op.getScales());
-  int64_t group = rows.columns / scales.columns;
-  for (int64_t i = 0; i < rows.rows; ++i)
-    for (auto [k, x] : llvm::enumerate(rows.row(i)))
-      x *= scales.row(i)[static_cast<int64_t>(k) / group];
-  return rows;
-}
-
-static LogicalResult evaluate(Step &step, LinearOp op) {
-  FailureOr<const Matrix *> weight = step.weight(op, op.getWeightAttr());
-  FailureOr<const Matrix *> bias = op.getBias() ? step.weight(op, op.getBiasAttr()) : nullptr;
-  if (failed(weight) || failed(bias))
-    return failure();
-  const Matrix input = rowsOf(step, op);
-  int64_t first = 0; // row of the weight that the result starts with
-  for (Value output : op.getOutputs()) {
-    Matrix result(input.rows, columnsOf(output));
-    for (int64_t i = 0; i < result.rows; ++i)
-      for (auto [j, y] : llvm::enumerate(result.row(i))) {
-        y = *bias ? (*bias)->values[first + j] : 0.0;
-        for (auto [x, w] : llvm::zip(input.row(i), (*weight)->row(first + j)))
-          y += x * w;
-      }
-    first += result.columns;
-    step.set(output, std::move(result));
-  }
-  return success();
-}
-
 /// The element for column `i` of a row of a vector that all groups share or that is as long as a row.
 static double elementAt(const Matrix *vector, int64_t i, double otherwise) {
   return vector ? vector->values[i % vector->values.size()] : otherwise;
@@ -218,20 +151,11 @@ static void place(Matrix &rows, int64_t position, ArrayRef<double> row) {
   llvm::copy(row, rows.row(position).begin());
 }
 
-/// The number that the nearest code of a cache stands for, which keeps no infinities. NaN stays NaN.
-static double toCode(double x) {
-  constexpr double largest = 448;
-  APFloat code(std::isnan(x) ? x : std::clamp(x, -largest, largest));
-  bool loses;
-  code.convert(APFloat::Float8E4M3FN(), APFloat::rmNearestTiesToEven, &loses);
-  return code.convertToDouble();
-}
-
 /// What a cache of codes holds of `rows`. Scales are those of heads; null: 1.
 static void quantizeRows(Matrix &rows, const Matrix *scales, int64_t headDim) {
   for (int64_t i = 0; i < rows.rows; ++i)
     for (auto [column, x] : llvm::enumerate(rows.row(i)))
-      x = toCode(x / (scales ? scales->values[static_cast<int64_t>(column) / headDim] : 1.0));
+      x = nearestE4M3(x / (scales ? scales->values[static_cast<int64_t>(column) / headDim] : 1.0));
 }
 
 /// The scale of a kv head's keys or values.
@@ -460,6 +384,6 @@ template <typename... Ops> static void addOps(EvaluatorTable &table) {
 
 void inlay::llm::addOpsOfOneRank(EvaluatorTable &table) {
   addOps<ActivationOp, AddBiasOp, AddOp, EmbeddingOp, GatedActivationOp, GatherRowsOp, KvAppendOp, LayerNormOp,
-         LinearOp, PagedAttentionOp, PositionEmbeddingOp, QuantizeOp, RmsNormOp, RmsScaleOp, RopeOp, SampleOp, ScaleOp, SoftcapOp,
-         SumOfSquaresOp>(table);
+         LinearOp, PagedAttentionOp, PositionEmbeddingOp, QuantizeOp, RmsNormOp, RmsScaleOp, RopeOp, SampleOp, ScaleOp,
+         SoftcapOp, SumOfSquaresOp>(table);
 }

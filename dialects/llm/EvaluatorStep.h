@@ -29,6 +29,12 @@ using EvaluateFunction = mlir::LogicalResult (*)(llvm::MutableArrayRef<Step>, ml
 /// By the names of ops.
 using EvaluatorTable = llvm::StringMap<EvaluateFunction>;
 
+/// The number of the nearest code of e4m3, ties to even; what is larger than 448 becomes that. NaN stays NaN.
+double nearestE4M3(double x);
+
+mlir::LogicalResult evaluate(Step &step, QuantizeOp op);
+mlir::LogicalResult evaluate(Step &step, LinearOp op);
+
 /// Adds the ops that each rank evaluates alone.
 void addOpsOfOneRank(EvaluatorTable &table);
 

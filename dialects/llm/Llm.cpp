@@ -2,6 +2,7 @@
 
 #include "dialects/llm/Llm.h"
 
+#include "dialects/llm/Verify.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/StringExtras.h"
@@ -43,9 +44,6 @@ StringRef inlay::llm::getCheckpointName(Operation *op) {
 
 void YieldOp::build(OpBuilder &, OperationState &) {}
 
-/// Columns of a rows value.
-static int64_t columns(Value value) { return cast<RankedTensorType>(value.getType()).getDimSize(1); }
-
 /// Checks that the columns of `value` are whole heads.
 static LogicalResult verifyHeads(Operation *op, StringRef what, Value value, int64_t headDim) {
   if (headDim <= 0 || columns(value) % headDim != 0)
@@ -77,9 +75,8 @@ static FailureOr<T> findSymbol(Operation *op, FlatSymbolRefAttr name, SymbolTabl
   return found;
 }
 
-/// Checks that the weight `name` has the shape that `op` needs. Rows of -1 are as many as it has.
-static LogicalResult verifyWeight(Operation *op, FlatSymbolRefAttr name, ArrayRef<int64_t> expected,
-                                  SymbolTableCollection &symbols) {
+LogicalResult inlay::llm::verifyWeight(Operation *op, FlatSymbolRefAttr name, ArrayRef<int64_t> expected,
+                                       SymbolTableCollection &symbols) {
   FailureOr<WeightOp> weight = findSymbol<WeightOp>(op, name, symbols);
   if (failed(weight))
     return failure();
@@ -108,15 +105,8 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
     rows += columns(output);
   if (failed(verifyWeight(*this, getWeightAttr(), {rows, columns(getInput())}, symbols)))
     return failure();
-  if (getScales()) {
-    auto weight = symbols.lookupNearestSymbolFrom<WeightOp>(*this, getWeightAttr());
-    QuantizedAttr quantized = weight.getQuantizedAttr();
-    Type element = cast<RankedTensorType>(getInput().getType()).getElementType();
-    if (!quantized || weight.getTensorType().getElementType() != element || quantized.getCodes() == Codes::U8 ||
-        quantized.getZeroPoints() || quantized.getZeroPoint() != 0)
-      return emitOpError() << "multiplies codes of " << element << " by '" << getWeight() << "' of "
-                           << weight.getTensorType() << "; expected codes of the same kind without zero points";
-  }
+  if (getScales() && failed(verifyCodesOfWeight(*this, symbols)))
+    return failure();
   if (getLibrary()) {
     auto weight = symbols.lookupNearestSymbolFrom<WeightOp>(*this, getWeightAttr());
     if (weight.getRowOrder() != RowOrder::Plain || weight.getPacking() != Packing::RowMajor)
@@ -124,22 +114,6 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
                            << "row_major; '" << getWeight() << "' is stored otherwise";
   }
   return getBias() ? verifyWeight(*this, getBiasAttr(), {rows}, symbols) : success();
-}
-
-/// Checks that `name` is a column of f32, of which `op` takes the largest as the scale of all rows.
-static LogicalResult verifyRowScale(Operation *op, FlatSymbolRefAttr name, SymbolTableCollection &symbols) {
-  if (!name)
-    return success();
-  if (failed(verifyWeight(op, name, {-1, 1}, symbols)))
-    return failure();
-  RankedTensorType type = symbols.lookupNearestSymbolFrom<WeightOp>(op, name).getTensorType();
-  if (!type.getElementType().isF32())
-    return op->emitOpError() << "reads '" << name.getValue() << "' of " << type << ", expected f32";
-  return success();
-}
-
-LogicalResult QuantizeOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  return verifyRowScale(*this, getScaleAttr(), symbols);
 }
 
 /// Checks that `name`, the weight or the bias of a norm, has an element for each column or for each column of a group.
@@ -452,14 +426,6 @@ double RopeTableOp::getFactorOf(int64_t row) {
          (1 + getTemperatureBeta().convertToDouble() * std::log1p(static_cast<double>(steps)));
 }
 
-/// Checks that `scales` has an f32 for each row and group of the columns of `rows`.
-static LogicalResult verifyScales(Operation *op, Value rows, Value scales) {
-  if (!cast<RankedTensorType>(scales.getType()).getElementType().isF32() || columns(rows) % columns(scales) != 0)
-    return op->emitOpError() << "has scales of " << scales.getType() << " for rows of " << rows.getType()
-                             << "; expected f32, one for each of equal groups of columns";
-  return success();
-}
-
 LogicalResult LinearOp::verify() {
   if (getOutputs().empty())
     return emitOpError() << "has no result";
@@ -467,49 +433,7 @@ LogicalResult LinearOp::verify() {
     return emitOpError() << "is for the library '" << *getLibrary() << "', expected " << kCublasLt;
   if (getLibrary() && (getOutputs().size() != 1 || getBias()))
     return emitOpError() << "is for the library '" << *getLibrary() << "', which writes one result without a bias";
-  bool hasCodes = !isa<FloatType>(cast<RankedTensorType>(getInput().getType()).getElementType()) ||
-                  cast<RankedTensorType>(getInput().getType()).getElementTypeBitWidth() == 8;
-  if (hasCodes != static_cast<bool>(getScales()))
-    return emitOpError() << "has " << getInput().getType() << (getScales() ? " with" : " without")
-                         << " scales; codes have scales, floats have none";
-  return getScales() ? verifyScales(*this, getInput(), getScales()) : success();
-}
-
-/// The largest number that a code of `codes` stands for.
-static double largestOf(Codes codes) { return codes == Codes::F8E4M3 ? 448 : 127; }
-
-double QuantizeOp::getLargestCode() { return largestOf(getCodes()); }
-int64_t QuantizeOp::getGroupSize() { return columns(getInput()) / columns(getScales()); }
-
-double QuantizeOp::getLeastScale() {
-  // vLLM's kernels of e4m3 with a scale for each token have this floor, those with groups that magnitude.
-  constexpr double leastOfRows = 1.0 / (448 * 512), leastMagnitude = 1e-10;
-  return getCodes() == Codes::F8E4M3 && !getGroup() ? leastOfRows : leastMagnitude / getLargestCode();
-}
-
-LogicalResult QuantizeOp::verify() {
-  if (getCodes() != Codes::F8E4M3 && getCodes() != Codes::I8)
-    return emitOpError() << "makes codes of " << stringifyCodes(getCodes()) << ", expected f8e4m3 or i8";
-  auto result = cast<RankedTensorType>(getResult().getType());
-  if (result.getElementType().isInteger() != (getCodes() == Codes::I8) || result.getDimSize(1) != columns(getInput()))
-    return emitOpError() << "makes " << result << " of " << getInput().getType() << " as codes of "
-                         << stringifyCodes(getCodes());
-  constexpr int64_t piece = 16;
-  if (getPacking() != Packing::RowMajor && (getPacking() != Packing::Codes16x128 || columns(getInput()) % piece != 0))
-    return emitOpError() << "packs " << columns(getInput()) << " columns as " << stringifyPacking(getPacking())
-                         << "; expected row_major, or codes_16x128 of a multiple of " << piece << " columns";
-  if (getScale() && getGroup())
-    return emitOpError() << "has the scale '" << *getScale() << "' for all rows and one for each " << *getGroup()
-                         << " columns, expected one of them";
-  if (getGroup() && (static_cast<int64_t>(*getGroup()) < 1 || columns(getInput()) % static_cast<int64_t>(*getGroup())))
-    return emitOpError() << "has groups of " << static_cast<int64_t>(*getGroup())
-                         << " columns, which do not divide its " << columns(getInput());
-  if (failed(verifyScales(*this, getInput(), getScales())))
-    return failure();
-  if (getGroupSize() != (getGroup() ? static_cast<int64_t>(*getGroup()) : columns(getInput())))
-    return emitOpError() << "has " << columns(getScales()) << " scales a row, expected "
-                         << (getGroup() ? columns(getInput()) / static_cast<int64_t>(*getGroup()) : 1);
-  return success();
+  return verifyInput(*this);
 }
 
 LogicalResult PositionEmbeddingOp::verify() {
