@@ -21,8 +21,6 @@ static LogicalResult verifyRows(Operation *op, int64_t found, StringRef of, int6
   return success();
 }
 
-static int64_t columnsOf(Value value) { return cast<RankedTensorType>(value.getType()).getDimSize(1); }
-
 static LogicalResult evaluate(Step &step, EmbeddingOp op) {
   FailureOr<const Matrix *> table = step.weight(op, op.getTableAttr());
   if (failed(table))
