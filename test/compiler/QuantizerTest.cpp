@@ -186,7 +186,7 @@ INSTANTIATE_TEST_SUITE_P(Formats, QuantizerTest,
                                          Format{"fp8_cache", std::nullopt, false, /*ofTokens=*/false,
                                                 mostKlOfMovedCodes, 0.995, hf::CacheType::kFp8},
                                          // A code of e4m3 that a rounding moves to its neighbour changes a number by up
-                                         // to a sixteenth, which moves codes of the layers and tokens after it. So
+                                         // to an eighth, which moves codes of the layers and tokens after it. So
                                          // distributions are equal up to such a code, and then as close as the
                                          // quantization is to floats.
                                          Format{"fp8", hf::Codes::kF8E4M3, false, /*ofTokens=*/true, 3e-3, 0.95},

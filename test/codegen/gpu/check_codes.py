@@ -38,6 +38,10 @@ CASES = {
     "i8": Case("i8", 144, 208),
     "f8e4m3_packed": Case("f8e4m3", 264, 208, is_packed=True),
     "i8_packed": Case("i8", 144, 384, is_packed=True),
+    # Rows of 12, 16 and 28 pieces: less than a tile, all of one, and one and a part of the next.
+    "f8e4m3_packed_192": Case("f8e4m3", 128, 192, is_packed=True),
+    "f8e4m3_packed_256": Case("f8e4m3", 128, 256, is_packed=True),
+    "f8e4m3_packed_448": Case("f8e4m3", 192, 448, is_packed=True),
 }
 TYPES = {"f8e4m3": "f8E4M3FN", "i8": "i8"}
 
