@@ -5,6 +5,7 @@
 #include "codegen/emit/CompileKernels.h"
 #include "codegen/tile_to_cpu/Compile.h"
 #include "compiler/pipelines/CacheGroups.h"
+#include "compiler/pipelines/CheckpointOptions.h"
 #include "compiler/pipelines/Diagnostics.h"
 #include "compiler/pipelines/Lowering.h"
 #include "compiler/pipelines/PlanBuilder.h"
@@ -61,17 +62,6 @@ llvm::json::Object describeSampling(const hf::GenerationConfig &generation) {
   add("repetition_penalty", generation.repetition_penalty);
   add("max_tokens", generation.max_new_tokens);
   return sampling;
-}
-
-hf::QuantizerOptions quantizerOf(const CompileRequest &request) {
-  hf::QuantizerOptions options;
-  options.fp8_head = request.quantizeLmHead;
-  if (!request.quantization.empty())
-    options.layers = llvm::StringSwitch<hf::Codes>(request.quantization)
-                         .Case("int4", hf::Codes::kU4)
-                         .Case("int8", hf::Codes::kI8)
-                         .Default(hf::Codes::kF8E4M3);
-  return options;
 }
 
 using Clock = std::chrono::steady_clock;
@@ -141,27 +131,11 @@ private:
        : name == "early-fill"     ? without.earlyFill
        : name == "fusion"         ? without.fusion
                                   : without.normPrologues) = true;
-    hf::CheckpointOptions options;
-    if (request.dtype != "auto")
-      options.dtype = hf::ParseDType(request.dtype);
-    options.max_model_len = request.maxModelLen;
-    options.quantizer = quantizerOf(request);
-    options.kv_cache = llvm::StringSwitch<hf::CacheType>(request.kvCacheDtype)
-                           .Case("fp8", hf::CacheType::kFp8)
-                           .Case("bfloat16", hf::CacheType::kBFloat16)
-                           .Default(hf::CacheType::kAuto);
-    options.activations = llvm::StringSwitch<hf::ActivationQuantization>(request.activations)
-                              .Case("none", hf::ActivationQuantization::kNone)
-                              .Case("dynamic", hf::ActivationQuantization::kDynamic)
-                              .Default(hf::ActivationQuantization::kAuto);
-    options.dummy_weights = request.weights == WeightsMode::Dummy;
+    hf::CheckpointOptions options = checkpointOptionsOf(request);
     if (!request.output.empty() && fs::exists(request.output) && !request.overwrite &&
         request.emit == EmitStage::Bundle && !request.dryRun)
       return absl::AlreadyExistsError(
           fmt::format("{}: exists; choose another output or add --overwrite", request.output));
-    // Many models allow 131,072 positions. Rope tables and page tables of that size are built only on request
-    // (--max-model-len).
-    options.default_max_model_len_cap = defaultMaxModelLen;
     hf::Problems problems;
     std::optional<hf::Checkpoint> checkpoint = hf::OpenCheckpoint(request.modelDirectory, options, problems);
     if (!checkpoint)
@@ -466,9 +440,6 @@ private:
     }
     return absl::OkStatus();
   }
-
-  /// Default of --max-model-len in tokens, for models that allow more.
-  static constexpr int64_t defaultMaxModelLen = 8192;
 };
 
 } // namespace

@@ -323,23 +323,6 @@ private:
 
 } // namespace
 
-/// The step along K with which each tile of a quantized weight has whole groups of columns, or lies in one; nothing if
-/// there is none. On the CPU about 512 columns, whose f32 fit into a core's first cache. On a GPU at most 64, and the
-/// last tile is a whole one.
-static std::optional<int64_t> quantizedStep(int64_t k, int64_t group, bool isCpu) {
-  static constexpr int64_t most = 512, unit = 16;
-  if (!isCpu) {
-    int64_t step = quantizedColumns(k, group);
-    return step % unit == 0 ? std::optional(step) : std::nullopt;
-  }
-  int64_t all = llvm::alignTo(k, unit);
-  if (group >= k)
-    return std::min(all, most);
-  if (group % unit != 0)
-    return std::nullopt;
-  return std::min(all, std::max(group, most / group * group));
-}
-
 /// The product in the element type `element`, to which codes are unpacked; sums of f32.
 static Value emitProduct(LinearOp linear, const Prologue &prologue, Value row, Value col, LinearTile shape, int64_t k,
                          Type element, ProgramBuilder &b) {
