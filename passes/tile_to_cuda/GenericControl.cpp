@@ -47,10 +47,10 @@ LogicalResult GenericLowering::forOp(scf::ForOp op) {
   }
   auto loop =
       scf::ForOp::create(b, loc, scalar(op.getLowerBound()), scalar(op.getUpperBound()), scalar(op.getStep()), init);
-  if (op->hasAttr(tile::kUnrollAttr))
-    loop->setAttr(cuda::kUnrollAttr, b.getUnitAttr());
-  if (mustStayRolled(op))
-    loop->setAttr(cuda::kUnrollAttr, b.getI64IntegerAttr(1));
+  if (Attribute unroll = op->getAttr(tile::kUnrollAttr))
+    loop->setAttr(cuda::kUnrollAttr, unroll);
+  else if (mustStayRolled(op))
+    loop->setAttr(cuda::kUnrollAttr, b.getIndexAttr(1));
   if (!init.empty() && loop.getBody()->mightHaveTerminator())
     loop.getBody()->getTerminator()->erase();
   scalars[op.getInductionVar()] = loop.getInductionVar();
