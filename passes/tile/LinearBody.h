@@ -15,10 +15,10 @@
 #include "passes/tile/TileDimensions.h"
 
 namespace inlay {
-/// Builds the new body of a program from a copy of the old.
 /// Whether a loop is unrolled on a GPU: fully, never, or as its compiler decides.
 enum class Unroll { Full, None, Any };
 
+/// Builds the new body of a program from a copy of the old.
 class LinearBody {
 public:
   LinearBody(tile::ProgramOp program, tile::ProgramOp old, MainLoop loop)

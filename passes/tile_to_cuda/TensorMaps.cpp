@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "passes/tile_to_cuda/Families.h"
+#include "passes/tile_to_cuda/CreateKernel.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
 
 using namespace mlir;
