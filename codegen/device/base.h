@@ -1,4 +1,4 @@
-// Included by every kernel: 16-bit floats, the sizes of the step, arithmetic.
+// Included by every kernel: floats of 16 and 8 bits, the sizes of the step, arithmetic.
 //
 // cuda_bf16.h is not built into NVRTC and costs half of a kernel's compile time,
 // so the two 16-bit formats are declared here: storage types that convert to and
@@ -54,11 +54,16 @@ template <> __device__ __forceinline__ float16 from_float<float16>(float x) {
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
   return y;
 }
-// The nearest code; the largest for what is larger.
-template <> __device__ __forceinline__ e4m3 from_float<e4m3>(float x) {
+// The two nearest codes, `low` first; the largest for what is larger.
+__device__ __forceinline__ void to_e4m3x2(e4m3 *codes, float low, float high) {
   unsigned short pair;
-  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
-  return e4m3{static_cast<unsigned char>(pair)};
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(high), "f"(low));
+  memcpy(codes, &pair, 2);
+}
+template <> __device__ __forceinline__ e4m3 from_float<e4m3>(float x) {
+  e4m3 codes[2];
+  to_e4m3x2(codes, x, 0.0f);
+  return codes[0];
 }
 
 // Two 16-bit floats in a register: `low` in the lower half.

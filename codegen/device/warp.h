@@ -8,6 +8,12 @@ template <typename T> __device__ __forceinline__ T shuffle_xor(T value, int mask
 template <typename T> __device__ __forceinline__ T shuffle_from(T value, int lane) {
   return __shfl_sync(0xffffffffu, value, lane);
 }
+// The number of the lane, which the compiler does not know beforehand: nothing that depends on it moves out of a loop.
+__device__ __forceinline__ int read_lane() {
+  int lane;
+  asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
+  return lane;
+}
 __device__ __forceinline__ bool all_lanes(bool value) { return __all_sync(0xffffffffu, value); }
 // The sum over the lanes, in all of them.
 __device__ __forceinline__ float warp_sum(float value) {

@@ -1,4 +1,5 @@
-// Warpgroup matrix products: d (64 x N, f32, registers) + a (64 x 16) x b (N x 16)^T from shared memory.
+// Warpgroup matrix products: d (64 x N, registers) + a (64 x 16) x b (N x 16)^T from shared memory, of 16-bit floats to
+// f32; of e4m3 to f32 and of signed char to int, 32 elements along k instead of 16.
 //
 // Both operands are K-major, in atoms of 8 rows x 128 bytes with the 128-byte swizzle. Lane l of warp w holds, with
 // g = l / 4 and t = l % 4: d[4 i + 2 h + c] = (16 w + g + 8 h, 8 i + 2 t + c).
@@ -6,7 +7,7 @@
 #include "base.h"
 #include "shared_address.h"
 
-// The matrix descriptor of a tile that starts at a multiple of 1024 bytes. Add 2 to advance by 16 elements along k.
+// The matrix descriptor of a tile that starts at a multiple of 1024 bytes. Add 2 to advance by 32 bytes along k.
 __device__ __forceinline__ long long swizzled_tile(const void *tile) {
   constexpr unsigned long long kLayout128B = 1ull << 62, kAtomStride = 64ull << 32, kLeading = 1ull << 16;
   return kLayout128B | kAtomStride | kLeading | ((shared_address(tile) & 0x3ffff) >> 4);
@@ -30,6 +31,11 @@ template <int N> __device__ __forceinline__ void register_fence(float *d) {
 #pragma unroll
   for (int i = 0; i < N; ++i)
     asm volatile("" : "+f"(d[i])::"memory");
+}
+template <int N> __device__ __forceinline__ void register_fence(int *d) {
+#pragma unroll
+  for (int i = 0; i < N; ++i)
+    asm volatile("" : "+r"(d[i])::"memory");
 }
 
 #define D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
@@ -111,6 +117,35 @@ WGMMA_LEFT(224, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6, 112, 113, 11
            D16(80), D16(96))
 WGMMA_LEFT(256, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6 ", " R7, 128, 129, 130, 131, 132, 133, D64(0),
            D64(64))
+// Of codes: `sum` is the type of the sums in PTX, `more` what follows the predicate of accumulation.
+template <typename T, int N, typename Sum>
+__device__ __forceinline__ void wgmma_m64k32(Sum *d, long long a, long long b, bool accumulate);
+#define WGMMA_CODES(T, Sum, types, more, N, sums, a_, b_, p_, ...)                                                     \
+  template <>                                                                                                          \
+  __device__ __forceinline__ void wgmma_m64k32<T, N, Sum>(Sum * d, long long a, long long b, bool accumulate) {        \
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #p_ ", 0;\n"                                                     \
+                 "wgmma.mma_async.sync.aligned.m64n" #N "k32." types " {" sums "}, %" #a_ ", %" #b_ ", p" more ";\n}"  \
+                 : __VA_ARGS__                                                                                         \
+                 : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)));                                                 \
+  }
+#define WGMMA_E4M3(N, sums, a, b, p, ...)                                                                              \
+  WGMMA_CODES(e4m3, float, "f32.e4m3.e4m3", ", 1, 1", N, sums, a, b, p, __VA_ARGS__)
+#define WGMMA_S8(N, sums, a, b, p, ...) WGMMA_CODES(signed char, int, "s32.s8.s8", "", N, sums, a, b, p, __VA_ARGS__)
+#define I4(i) "+r"(d[i]), "+r"(d[i + 1]), "+r"(d[i + 2]), "+r"(d[i + 3])
+#define I16(i) I4(i), I4(i + 4), I4(i + 8), I4(i + 12)
+#define I64(i) I16(i), I16(i + 16), I16(i + 32), I16(i + 48)
+WGMMA_E4M3(64, R0 ", " R1, 32, 33, 34, D16(0), D16(16))
+WGMMA_E4M3(128, R0 ", " R1 ", " R2 ", " R3, 64, 65, 66, D64(0))
+WGMMA_E4M3(256, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6 ", " R7, 128, 129, 130, D64(0), D64(64))
+WGMMA_S8(64, R0 ", " R1, 32, 33, 34, I16(0), I16(16))
+WGMMA_S8(128, R0 ", " R1 ", " R2 ", " R3, 64, 65, 66, I64(0))
+WGMMA_S8(256, R0 ", " R1 ", " R2 ", " R3 ", " R4 ", " R5 ", " R6 ", " R7, 128, 129, 130, I64(0), I64(64))
+#undef I64
+#undef I16
+#undef I4
+#undef WGMMA_S8
+#undef WGMMA_E4M3
+#undef WGMMA_CODES
 #undef WGMMA_LEFT
 #undef WGMMA_COLUMNS
 #undef WGMMA_REGISTERS

@@ -411,7 +411,8 @@ FailureOr<Expression> Printer::expression(Operation *op) {
   }
   if (auto function = functions().find(opName); function != functions().end()) {
     if (isSmallFloat(op->getResult(0).getType()))
-      return op->emitError() << opName << " on floats of 16 or 8 bits has no CUDA C++ form; widen to f32 first";
+      return op->emitError() << opName << " on " << op->getResult(0).getType()
+                             << " has no CUDA C++ form; widen to f32 first";
     std::string text = std::string(function->second) + "(";
     llvm::interleave(op->getOperands(), [&](Value value) { text += whole(value); }, [&] { text += ", "; });
     return Expression{text + ")", true};

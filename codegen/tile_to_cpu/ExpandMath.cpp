@@ -117,6 +117,7 @@ struct ExpandCpuMath : inlay::impl::ExpandCpuMathPassBase<ExpandCpuMath> {
     patterns.add(expandExp2, /*benefit=*/2);
     patterns.add(expandRsqrt, /*benefit=*/2);
     patterns.add(expandFma);
+    populateExpandFloat8Patterns(patterns);
     populateMathPolynomialApproximationPatterns(patterns);
     arith::populateExpandBFloat16Patterns(patterns);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))

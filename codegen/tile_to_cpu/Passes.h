@@ -15,6 +15,8 @@ namespace inlay {
 #define GEN_PASS_DECL
 #define GEN_PASS_REGISTRATION
 #include "codegen/tile_to_cpu/Passes.h.inc"
+/// Patterns that compute conversions between f32 and f8E4M3FN by integers.
+void populateExpandFloat8Patterns(mlir::RewritePatternSet &patterns);
 } // namespace inlay
 
 #endif // INLAY_CODEGEN_TILE_TO_CPU_PASSES_H

@@ -5,6 +5,7 @@
 #include "codegen/emit/CompileKernels.h"
 #include "codegen/tile_to_cpu/Compile.h"
 #include "compiler/pipelines/CacheGroups.h"
+#include "compiler/pipelines/CheckpointOptions.h"
 #include "compiler/pipelines/Diagnostics.h"
 #include "compiler/pipelines/Lowering.h"
 #include "compiler/pipelines/PlanBuilder.h"
@@ -62,17 +63,6 @@ llvm::json::Object describeSampling(const hf::GenerationConfig &generation) {
   add("repetition_penalty", generation.repetition_penalty);
   add("max_tokens", generation.max_new_tokens);
   return sampling;
-}
-
-hf::QuantizerOptions quantizerOf(const CompileRequest &request) {
-  hf::QuantizerOptions options;
-  options.fp8_head = request.quantizeLmHead;
-  if (!request.quantization.empty())
-    options.layers = llvm::StringSwitch<hf::Codes>(request.quantization)
-                         .Case("int4", hf::Codes::kU4)
-                         .Case("int8", hf::Codes::kI8)
-                         .Default(hf::Codes::kF8E4M3);
-  return options;
 }
 
 using Clock = std::chrono::steady_clock;
@@ -149,23 +139,11 @@ private:
           fmt::format("--tune is for --pipeline-parallel-size 1, found {}: tune without it, which measures the same "
                       "kernels, and compile with the tuning file then",
                       request.parallel.pipeline));
-    hf::CheckpointOptions options;
-    if (request.dtype != "auto")
-      options.dtype = hf::ParseDType(request.dtype);
-    options.max_model_len = request.maxModelLen;
-    options.quantizer = quantizerOf(request);
-    options.kv_cache = llvm::StringSwitch<hf::CacheType>(request.kvCacheDtype)
-                           .Case("fp8", hf::CacheType::kFp8)
-                           .Case("bfloat16", hf::CacheType::kBFloat16)
-                           .Default(hf::CacheType::kAuto);
-    options.dummy_weights = request.weights == WeightsMode::Dummy;
+    hf::CheckpointOptions options = checkpointOptionsOf(request);
     if (!request.output.empty() && fs::exists(request.output) && !request.overwrite &&
         request.emit == EmitStage::Bundle && !request.dryRun)
       return absl::AlreadyExistsError(
           fmt::format("{}: exists; choose another output or add --overwrite", request.output));
-    // Many models allow 131,072 positions. Rope tables and page tables of that size are built only on request
-    // (--max-model-len).
-    options.default_max_model_len_cap = defaultMaxModelLen;
     hf::Problems problems;
     std::optional<hf::Checkpoint> checkpoint = hf::OpenCheckpoint(request.modelDirectory, options, problems);
     if (!checkpoint)
@@ -323,8 +301,10 @@ private:
     if (target != "cpu" && target != "sm_90a")
       return absl::InvalidArgumentError(fmt::format("--target is '{}', expected cpu or sm_90a", target));
     auto begin = Clock::now();
-    FailureOr<OwningOpRef<ModuleOp>> tiles =
-        lowerToTile(model, target, limits, entries, sourceType, without, request.tuning, request.library);
+    // The cpu multiplies floats all the same, so that it quantizes activations only if asked.
+    bool quantizesActivations = target != "cpu" || request.activations == "dynamic";
+    FailureOr<OwningOpRef<ModuleOp>> tiles = lowerToTile(model, target, limits, entries, sourceType, without,
+                                                         request.tuning, request.library, quantizesActivations);
     if (failed(tiles))
       return diagnostics.failure("lowering to tile programs");
     CompiledTarget result{std::move(*tiles), {}, {}, {}, {}};
@@ -475,9 +455,6 @@ private:
     }
     return absl::OkStatus();
   }
-
-  /// Default of --max-model-len in tokens, for models that allow more.
-  static constexpr int64_t defaultMaxModelLen = 8192;
 };
 
 } // namespace

@@ -38,6 +38,7 @@ struct CompileRequest {
   std::vector<std::string> targets; // "cpu", "sm_90a"
   std::string dtype = "auto";
   std::string quantization;          // fp8, int8 or int4: what matrices of floats become; empty: they stay floats
+  std::string activations = "auto";  // auto, none or dynamic: how activations are quantized in steps with prompts
   std::string kvCacheDtype = "auto"; // keys and values: auto, bfloat16 or fp8 (e4m3)
   bool quantizeLmHead = false;       // the matrix that makes the logits becomes fp8
   std::string quantizationEval; // file with text, to compare the quantized model with the unquantized one; empty: none

@@ -77,7 +77,8 @@ static void mergePrograms(ModuleOp source, ModuleOp destination, tile::UniquePro
 
 FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef target, const StepLimits &limits,
                                                     ArrayRef<EntryPoint> entries, StringRef sourceType,
-                                                    const Ablation &without, StringRef tuning, LibraryUse library) {
+                                                    const Ablation &without, StringRef tuning, LibraryUse library,
+                                                    bool quantizesActivations) {
   MLIRContext *context = model.getContext();
   OwningOpRef<ModuleOp> shared(model.clone());
   if (target != "cpu") {
@@ -122,6 +123,13 @@ FailureOr<OwningOpRef<ModuleOp>> inlay::lowerToTile(ModuleOp model, StringRef ta
       select.always = library == LibraryUse::Always;
       select.maxRows = entry.maxTokens;
       passes.addPass(createSelectLibraryPass(select));
+    }
+    // Every token of a decode step is computed from floats, whatever its prompt was computed from.
+    if (quantizesActivations && !entry.decode) {
+      QuantizeActivationsPassOptions quantize;
+      quantize.target = target.str();
+      quantize.maxRows = entry.maxTokens;
+      passes.addPass(createQuantizeActivationsPass(quantize));
     }
     FormGroupsPassOptions groups;
     groups.target = target.str();

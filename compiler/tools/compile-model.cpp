@@ -34,8 +34,14 @@ int main(int argc, char **argv) {
       ->default_val("auto");
   app.add_option("--quantization", request.quantization,
                  "Quantize the matrices of the layers of a checkpoint with floats: fp8 or int8 (a scale for each row), "
-                 "int4 (a scale for each group of 128, 64 or 32 columns). Activations stay floats")
+                 "int4 (a scale for each group of 128, 64 or 32 columns)")
       ->check(CLI::IsMember({"fp8", "int8", "int4"}));
+  app.add_option("--activation-quantization", request.activations,
+                 "How steps with prompts quantize what is multiplied by quantized weights: auto (on a GPU, as the "
+                 "checkpoint says, and for each token with --quantization fp8), none (activations stay floats), "
+                 "dynamic (a scale for each token, for all fp8 and int8 weights and on all targets)")
+      ->check(CLI::IsMember({"auto", "none", "dynamic"}))
+      ->default_val("auto");
   app.add_option(
          "--kv-cache-dtype", request.kvCacheDtype,
          "Type of cached keys and values: fp8 (e4m3, with the checkpoint's k_scale and v_scale, or 1), bfloat16, "

@@ -108,9 +108,11 @@ static LogicalResult verifyTensorMaps(KernelOp kernel, ArrayRef<Attribute> maps)
     auto pointer = map.getArgument() < kernel.getNumArguments()
                        ? dyn_cast<PtrType>(kernel.getArgumentTypes()[map.getArgument()])
                        : PtrType();
-    // What a kernel only reads may be described as other elements: codes, and numbers beside them, as 16 bits.
-    bool isSame = pointer && (pointer.getElementType() == map.getElementType() ||
-                              (pointer.getSpace() == Space::Readonly && map.getElementType().isBF16()));
+    // Codes, and what a kernel only reads beside them, may be described as elements of 16 bits.
+    bool isSame =
+        pointer && (pointer.getElementType() == map.getElementType() ||
+                    (map.getElementType().isBF16() &&
+                     (pointer.getSpace() == Space::Readonly || pointer.getElementType().getIntOrFloatBitWidth() == 8)));
     if (!isSame)
       return kernel.emitOpError() << "tensor map " << i << " refers to argument " << map.getArgument()
                                   << ", expected a pointer to " << map.getElementType();

@@ -14,14 +14,11 @@
 using namespace mlir;
 using namespace inlay::llm;
 
-/// Checks that rows meet as many others.
-static LogicalResult verifyRows(Operation *op, int64_t found, StringRef of, int64_t expected) {
+LogicalResult inlay::llm::verifyRows(Operation *op, int64_t found, StringRef of, int64_t expected) {
   if (found != expected)
     return op->emitOpError() << "has " << found << " rows and " << of << " " << expected;
   return success();
 }
-
-static int64_t columnsOf(Value value) { return cast<RankedTensorType>(value.getType()).getDimSize(1); }
 
 static LogicalResult evaluate(Step &step, EmbeddingOp op) {
   FailureOr<const Matrix *> table = step.weight(op, op.getTableAttr());
@@ -52,40 +49,6 @@ static LogicalResult evaluate(Step &step, PositionEmbeddingOp op) {
     llvm::copy((*table)->row(row), result.row(i).begin());
   }
   step.set(op.getResult(), std::move(result));
-  return success();
-}
-
-static LogicalResult evaluate(Step &step, LinearOp op) {
-  FailureOr<const Matrix *> weight = step.weight(op, op.getWeightAttr());
-  FailureOr<const Matrix *> bias = op.getBias() ? step.weight(op, op.getBiasAttr()) : nullptr;
-  if (failed(weight) || failed(bias))
-    return failure();
-  const Matrix &input = step.rows(op.getInput());
-  const Matrix *squares = op.getSquares() ? &step.rows(op.getSquares()) : nullptr;
-  if (squares && failed(verifyRows(op, input.rows, "the squares", squares->rows)))
-    return failure();
-  auto scaleOf = [&](int64_t row) {
-    if (!squares)
-      return 1.0;
-    ArrayRef<double> parts = squares->row(row);
-    double mean = std::accumulate(parts.begin(), parts.end(), 0.0) / static_cast<double>(input.columns);
-    return 1 / std::sqrt(mean + op.getEps()->convertToDouble());
-  };
-  int64_t first = 0; // row of the weight that the result starts with
-  for (Value output : op.getOutputs()) {
-    Matrix result(input.rows, columnsOf(output));
-    for (int64_t i = 0; i < result.rows; ++i) {
-      double scale = scaleOf(i);
-      for (auto [j, y] : llvm::enumerate(result.row(i))) {
-        y = 0;
-        for (auto [x, w] : llvm::zip(input.row(i), (*weight)->row(first + j)))
-          y += x * w;
-        y = y * scale + (*bias ? (*bias)->values[first + j] : 0.0);
-      }
-    }
-    first += result.columns;
-    step.set(output, std::move(result));
-  }
   return success();
 }
 
@@ -199,20 +162,11 @@ static void place(Matrix &rows, int64_t position, ArrayRef<double> row) {
   llvm::copy(row, rows.row(position).begin());
 }
 
-/// The number that the nearest code of a cache stands for, which keeps no infinities. NaN stays NaN.
-static double toCode(double x) {
-  constexpr double largest = 448;
-  APFloat code(std::isnan(x) ? x : std::clamp(x, -largest, largest));
-  bool loses;
-  code.convert(APFloat::Float8E4M3FN(), APFloat::rmNearestTiesToEven, &loses);
-  return code.convertToDouble();
-}
-
 /// What a cache of codes holds of `rows`. Scales are those of heads; null: 1.
 static void quantizeRows(Matrix &rows, const Matrix *scales, int64_t headDim) {
   for (int64_t i = 0; i < rows.rows; ++i)
     for (auto [column, x] : llvm::enumerate(rows.row(i)))
-      x = toCode(x / (scales ? scales->values[static_cast<int64_t>(column) / headDim] : 1.0));
+      x = nearestE4M3(x / (scales ? scales->values[static_cast<int64_t>(column) / headDim] : 1.0));
 }
 
 /// The scale of a kv head's keys or values.
@@ -441,6 +395,6 @@ template <typename... Ops> static void addOps(EvaluatorTable &table) {
 
 void inlay::llm::addOpsOfOneRank(EvaluatorTable &table) {
   addOps<ActivationOp, AddBiasOp, AddOp, EmbeddingOp, GatedActivationOp, GatherRowsOp, KvAppendOp, LayerNormOp,
-         LinearOp, PagedAttentionOp, PositionEmbeddingOp, RmsNormOp, RmsScaleOp, RopeOp, SampleOp, ScaleColumnsOp,
-         ScaleOp, SoftcapOp, SumOfSquaresOp>(table);
+         LinearOp, PagedAttentionOp, PositionEmbeddingOp, QuantizeOp, RmsNormOp, RmsScaleOp, RopeOp, SampleOp,
+         ScaleColumnsOp, ScaleOp, SoftcapOp, SumOfSquaresOp>(table);
 }

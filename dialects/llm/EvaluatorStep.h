@@ -29,6 +29,15 @@ using EvaluateFunction = mlir::LogicalResult (*)(llvm::MutableArrayRef<Step>, ml
 /// By the names of ops.
 using EvaluatorTable = llvm::StringMap<EvaluateFunction>;
 
+/// The number of the nearest code of e4m3, ties to even; what is larger than 448 becomes that. NaN stays NaN.
+double nearestE4M3(double x);
+
+/// Checks that rows meet as many others.
+mlir::LogicalResult verifyRows(mlir::Operation *op, int64_t found, llvm::StringRef of, int64_t expected);
+
+mlir::LogicalResult evaluate(Step &step, QuantizeOp op);
+mlir::LogicalResult evaluate(Step &step, LinearOp op);
+
 /// Adds the ops that each rank evaluates alone.
 void addOpsOfOneRank(EvaluatorTable &table);
 

@@ -2,6 +2,7 @@
 
 #include "dialects/llm/Llm.h"
 
+#include "dialects/llm/Verify.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/StringExtras.h"
@@ -43,9 +44,6 @@ StringRef inlay::llm::getCheckpointName(Operation *op) {
 
 void YieldOp::build(OpBuilder &, OperationState &) {}
 
-/// Columns of a rows value.
-static int64_t columns(Value value) { return cast<RankedTensorType>(value.getType()).getDimSize(1); }
-
 /// Checks that the columns of `value` are whole heads.
 static LogicalResult verifyHeads(Operation *op, StringRef what, Value value, int64_t headDim) {
   if (headDim <= 0 || columns(value) % headDim != 0)
@@ -77,9 +75,8 @@ static FailureOr<T> findSymbol(Operation *op, FlatSymbolRefAttr name, SymbolTabl
   return found;
 }
 
-/// Checks that the weight `name` has the shape that `op` needs. Rows of -1 are as many as it has.
-static LogicalResult verifyWeight(Operation *op, FlatSymbolRefAttr name, ArrayRef<int64_t> expected,
-                                  SymbolTableCollection &symbols) {
+LogicalResult inlay::llm::verifyWeight(Operation *op, FlatSymbolRefAttr name, ArrayRef<int64_t> expected,
+                                       SymbolTableCollection &symbols) {
   FailureOr<WeightOp> weight = findSymbol<WeightOp>(op, name, symbols);
   if (failed(weight))
     return failure();
@@ -107,6 +104,8 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
   for (Value output : getOutputs())
     rows += columns(output);
   if (failed(verifyWeight(*this, getWeightAttr(), {rows, columns(getInput())}, symbols)))
+    return failure();
+  if (getScales() && failed(verifyCodesOfWeight(*this, symbols)))
     return failure();
   if (getLibrary()) {
     auto weight = symbols.lookupNearestSymbolFrom<WeightOp>(*this, getWeightAttr());
@@ -209,7 +208,8 @@ LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbols) {
   QuantizedAttr quantized = getQuantizedAttr();
   if (!quantized)
     return success();
-  if (failed(verifyGroups(*this, quantized.getScales(), symbols)))
+  if (failed(verifyGroups(*this, quantized.getScales(), symbols)) ||
+      failed(verifyRowScale(*this, quantized.getActivationScale(), symbols)))
     return failure();
   return quantized.getZeroPoints() ? verifyGroups(*this, quantized.getZeroPoints(), symbols) : success();
 }
@@ -437,11 +437,11 @@ LogicalResult LinearOp::verify() {
     return emitOpError() << "is for the library '" << *getLibrary() << "', expected " << kCublasLt;
   if (getLibrary() && (getOutputs().size() != 1 || getBias()))
     return emitOpError() << "is for the library '" << *getLibrary() << "', which writes one result without a bias";
-  if (!getSquares())
-    return getEps() ? emitOpError() << "has an eps without sums of squares; expected norm %squares" : success();
-  if (getLibrary() || !getEps())
-    return emitOpError() << "has sums of squares, expected an eps and no library";
-  return verifySquares(*this, getInput(), getSquares());
+  if (getSquares() ? getLibrary() || getScales() || !getEps() : getEps().has_value())
+    return emitOpError() << "has sums of squares or an eps, expected both, no scales and no library";
+  if (getSquares() && failed(verifySquares(*this, getInput(), getSquares())))
+    return failure();
+  return verifyInput(*this);
 }
 
 LogicalResult PositionEmbeddingOp::verify() {

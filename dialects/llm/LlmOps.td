@@ -275,7 +275,9 @@ def Llm_PositionEmbeddingOp : LlmOp<"position_embedding", [Pure, DeclareOpInterf
   let hasVerifier = 1;
 }
 
-def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+include "dialects/llm/LlmCodeRows.td"
+
+def Llm_LinearOp : LlmOp<"linear", [Pure, AttrSizedOperandSegments, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
                                   DeclareOpInterfaceMethods<Llm_FusionInterface, ["isAnchor", "getWeightBytes"]>]> {
   let summary = "x times the transpose of a weight, plus a bias.";
   let description = [{
@@ -290,12 +292,21 @@ def Llm_LinearOp : LlmOp<"linear", [Pure, DeclareOpInterfaceMethods<SymbolUserOp
     kernel: `cublaslt`. It requires a weight that is `plain` and `row_major` and
     one result, and supports only the addition of a residual as an epilogue
     (`llm-select-library`).
+
+    With `scales`, the input is the codes that `llm.quantize` makes: element (i, k) of x is the code (i, k) times the
+    scale (i, k / group), where the scales divide the columns into groups. The weight has codes of the same kind.
+
+    ```mlir
+    %y = llm.linear %codes scales %scales, @w : (tensor<?x256xf8E4M3FN>, tensor<?x1xf32>) -> tensor<?x128xbf16>
+    ```
   }];
-  let arguments = (ins Llm_Rows:$input, Optional<Llm_Rows>:$squares, FlatSymbolRefAttr:$weight,
-                       OptionalAttr<FlatSymbolRefAttr>:$bias, OptionalAttr<StrAttr>:$library, OptionalAttr<F64Attr>:$eps);
+  let arguments = (ins AnyTypeOf<[Llm_Rows, Llm_CodeRows]>:$input, Optional<Llm_Rows>:$scales,
+                       Optional<Llm_Rows>:$squares, FlatSymbolRefAttr:$weight, OptionalAttr<FlatSymbolRefAttr>:$bias,
+                       OptionalAttr<StrAttr>:$library, OptionalAttr<F64Attr>:$eps);
   let results = (outs Variadic<Llm_Rows>:$outputs);
   let assemblyFormat = [{
-    $input `,` $weight (`bias` $bias^)? (`norm` $squares^)? attr-dict `:` functional-type(operands, results)
+    $input (`scales` $scales^)? `,` $weight (`bias` $bias^)? (`norm` $squares^)? attr-dict
+    `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
 }

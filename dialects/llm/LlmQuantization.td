@@ -22,6 +22,8 @@ def Llm_Codes : I32EnumAttr<"Codes", "meaning of stored codes", [
   let genSpecializedAttr = 0;
 }
 
+def Llm_CodesAttr : EnumAttr<LlmDialect, Llm_Codes, "codes">;
+
 /// The order of the fields of a word. Field i of `plain` is in the bits from i * bits on.
 def Llm_FieldOrder : I32EnumAttr<"FieldOrder", "order of the fields of a word", [
     I32EnumAttrCase<"Plain", 0, "plain">,
@@ -36,12 +38,31 @@ class Llm_QuantizationAttr<string name, string attrMnemonic> : AttrDef<LlmDialec
   let genVerifyDecl = 1;
 }
 
+def Llm_ActivationsAttr : Llm_QuantizationAttr<"Activations", "activations"> {
+  let summary = "How the rows that a weight is multiplied by are quantized, in steps that do so.";
+  let description = [{
+    `codes` are i8 or f8e4m3. Each row has a scale that is found when it is computed (dynamic, per token), or `group`
+    columns of a row have one. With `scale`, all rows have one scale that the checkpoint gives (static): the largest
+    element of the f32 weight of this name, which has one for each matrix that was stacked.
+    `llm-quantize-activations` carries it out.
+
+    ```mlir
+    {quantized = #llm.quantized<f8e4m3, scales = @s, group = 128, activations = <f8e4m3>>}
+    ```
+  }];
+  let parameters = (ins EnumParameter<Llm_Codes>:$codes, DefaultValuedParameter<"int64_t", "0">:$group,
+                        OptionalParameter<"::mlir::FlatSymbolRefAttr">:$scale);
+  let assemblyFormat = "`<` $codes (`,` struct($group, $scale)^)? `>`";
+}
+
 def Llm_QuantizedAttr : Llm_QuantizationAttr<"Quantized", "quantized"> {
   let summary = "What the codes of a weight mean.";
   let description = [{
     Element (i, j) is `(code(i, j) - zero(i, j / group)) * scale(i, j / group)`. `scales` and `zero_points` name f32
     weights with the rows of this one, in its row order, and a column for each group; without `zero_points` the zero
     point is `zero_point` everywhere. Scales of a tensor, a row or a block are the same form with equal scales.
+    `activations` says how the format quantizes what the weight is multiplied by. Where it does so in a way that is not
+    supported, `activation_obstacle` says to people what that is.
 
     ```mlir
     llm.weight @w : tensor<256x128xi4> from [...] {quantized = #llm.quantized<u4, scales = @s, zero_point = 8, group = 128>}
@@ -49,11 +70,18 @@ def Llm_QuantizedAttr : Llm_QuantizationAttr<"Quantized", "quantized"> {
   }];
   let parameters = (ins EnumParameter<Llm_Codes>:$codes, "::mlir::FlatSymbolRefAttr":$scales,
                         OptionalParameter<"::mlir::FlatSymbolRefAttr">:$zero_points,
-                        DefaultValuedParameter<"int64_t", "0">:$zero_point, "int64_t":$group);
-  let assemblyFormat = "`<` $codes `,` struct($scales, $zero_points, $zero_point, $group) `>`";
+                        DefaultValuedParameter<"int64_t", "0">:$zero_point, "int64_t":$group,
+                        OptionalParameter<"::inlay::llm::ActivationsAttr">:$activations,
+                        OptionalParameter<"::mlir::StringAttr">:$activation_obstacle);
+  let assemblyFormat = [{
+    `<` $codes `,` struct($scales, $zero_points, $zero_point, $group, $activations, $activation_obstacle) `>`
+  }];
   let extraClassDeclaration = [{
-    /// The same with other symbols.
-    QuantizedAttr withSymbols(::mlir::FlatSymbolRefAttr scales, ::mlir::FlatSymbolRefAttr zeroPoints);
+    /// The name of the scale that all rows have; null where they have their own.
+    ::mlir::FlatSymbolRefAttr getActivationScale();
+    /// The same with other symbols; `activationScale` is null where there is none.
+    QuantizedAttr withSymbols(::mlir::FlatSymbolRefAttr scales, ::mlir::FlatSymbolRefAttr zeroPoints,
+                              ::mlir::FlatSymbolRefAttr activationScale);
     /// What a code of this many bits stands for.
     double decode(uint64_t bits);
   }];

@@ -10,20 +10,53 @@ using namespace mlir;
 using namespace inlay::llm;
 
 //===----------------------------------------------------------------------===//
+// #llm.activations
+//===----------------------------------------------------------------------===//
+
+LogicalResult ActivationsAttr::verify(function_ref<InFlightDiagnostic()> emitError, Codes codes, int64_t group,
+                                      FlatSymbolRefAttr scale) {
+  if (codes != Codes::I8 && codes != Codes::F8E4M3)
+    return emitError() << "activations become codes of i8 or f8e4m3, found " << stringifyCodes(codes);
+  if (group < 0)
+    return emitError() << "activations have groups of " << group
+                       << " columns, expected at least 1, or 0 for whole rows";
+  if (group > 0 && scale)
+    return emitError() << "activations have the scale '" << scale.getValue() << "' or one for each group, found both";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // #llm.quantized
 //===----------------------------------------------------------------------===//
 
-LogicalResult QuantizedAttr::verify(function_ref<InFlightDiagnostic()> emitError, Codes, FlatSymbolRefAttr,
-                                    FlatSymbolRefAttr zeroPoints, int64_t zeroPoint, int64_t group) {
+LogicalResult QuantizedAttr::verify(function_ref<InFlightDiagnostic()> emitError, Codes codes, FlatSymbolRefAttr,
+                                    FlatSymbolRefAttr zeroPoints, int64_t zeroPoint, int64_t group,
+                                    ActivationsAttr activations, StringAttr activationObstacle) {
   if (group < 1)
     return emitError() << "a scale is for " << group << " columns, expected at least 1";
   if (zeroPoints && zeroPoint != 0)
     return emitError() << "a weight has zero points in '" << zeroPoints.getValue() << "' or one for all, found both";
+  if (activations && (activations.getCodes() != codes || zeroPoints || zeroPoint != 0))
+    return emitError() << "activations of " << stringifyCodes(activations.getCodes())
+                       << " are multiplied by codes of the same kind without zero points, found a weight of "
+                       << stringifyCodes(codes) << (zeroPoints || zeroPoint != 0 ? " with zero points" : "");
+  if (activations && activationObstacle)
+    return emitError() << "activations are quantized or have the obstacle '" << activationObstacle.getValue()
+                       << "', found both";
   return success();
 }
 
-QuantizedAttr QuantizedAttr::withSymbols(FlatSymbolRefAttr scales, FlatSymbolRefAttr zeroPoints) {
-  return get(getContext(), getCodes(), scales, zeroPoints, getZeroPoint(), getGroup());
+FlatSymbolRefAttr QuantizedAttr::getActivationScale() {
+  return getActivations() ? getActivations().getScale() : FlatSymbolRefAttr();
+}
+
+QuantizedAttr QuantizedAttr::withSymbols(FlatSymbolRefAttr scales, FlatSymbolRefAttr zeroPoints,
+                                         FlatSymbolRefAttr activationScale) {
+  ActivationsAttr activations = getActivations();
+  if (activations)
+    activations = ActivationsAttr::get(getContext(), activations.getCodes(), activations.getGroup(), activationScale);
+  return get(getContext(), getCodes(), scales, zeroPoints, getZeroPoint(), getGroup(), activations,
+             getActivationObstacle());
 }
 
 double QuantizedAttr::decode(uint64_t bits) {

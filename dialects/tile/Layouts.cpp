@@ -174,6 +174,8 @@ LogicalResult LayoutAttr::verifyEncoding(ArrayRef<int64_t> shape, Type,
 std::array<int64_t, 2> inlay::tile::packedUnits(StringRef packing) {
   if (packing == kAtomPacking)
     return {kGroupRows, kAtomColumns};
+  if (packing == kCodeRowsPacking)
+    return {1, codesOfPiece(8)};
   return {kUnitRows, packing == kCodesPacking ? kUnitColumns : 1};
 }
 

@@ -83,7 +83,8 @@ public:
   /// The next bit of `in`, with its image.
   void addBit(LayoutDim in, const LayoutPoint &basis) { ofInput(in).push_back(basis); }
 
-  const Bases &bases(LayoutDim in) const { return inputs[static_cast<size_t>(in)]; }
+  const Bases &bases(LayoutDim in) const & { return inputs[static_cast<size_t>(in)]; }
+  const Bases &bases(LayoutDim in) const && = delete; // a layout that lives as long must have a name
   int bits(LayoutDim in) const { return static_cast<int>(bases(in).size()); }
   int64_t size(LayoutDim in) const { return int64_t(1) << bits(in); }
   /// What each bit of `in` changes of `out`.

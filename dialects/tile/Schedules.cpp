@@ -78,9 +78,11 @@ LogicalResult GemmAttr::verify(EmitError emitError, int64_t blocks, int64_t tile
   if (failed(verifyRanges(emitError, {{"blocks", blocks, 1, kMost},
                                       {"consumers", consumers, 1, 3},
                                       {"tile_rows", tileRows, 64 * consumers, 64 * consumers},
-                                      {"tile_k", tileK, kAtomColumns, kAtomColumns},
                                       {"stages", stages, 2, 16}})))
     return failure();
+  if (tileK != kAtomColumns && tileK != kSlabBytes)
+    return emitError() << "has tile_k of " << tileK << ", expected " << kAtomColumns << ", or " << kSlabBytes
+                       << " elements of 8 bits";
   if (tileColumns != 128 && tileColumns != 256)
     return emitError() << "has tile_columns of " << tileColumns << ", expected 128 or 256";
   return verifyRegisters(emitError, consumers, producerRegisters, consumerRegisters);

@@ -308,9 +308,11 @@ static LogicalResult verifyProduct(Operation *op, Value lhsTile, Value rhsTile, 
   if (lhs.getDimSize(1) != k || acc.getDimSize(0) != lhs.getDimSize(0) || acc.getDimSize(1) != n)
     return op->emitOpError() << "has shapes that do not fit: " << lhs << ", " << rhs << (isTransposed ? "^T" : "")
                              << " into " << acc;
-  if (lhs.getElementType() != rhs.getElementType() || !acc.getElementType().isF32())
-    return op->emitOpError() << "multiplies equal element types into f32, found " << lhs << ", " << rhs << " into "
-                             << acc;
+  bool isInteger = lhs.getElementType().isInteger(8);
+  if (lhs.getElementType() != rhs.getElementType() ||
+      !(isInteger ? acc.getElementType().isInteger(32) : acc.getElementType().isF32()))
+    return op->emitOpError() << "multiplies equal element types into f32, or i8 into i32, found " << lhs << ", " << rhs
+                             << " into " << acc;
   return success();
 }
 

@@ -79,6 +79,8 @@ constexpr llvm::StringLiteral kPackingAttr = "tile.packing", kAtomPacking = "ato
 /// and zero points beside them (`rows_16`): for each group of rows and each column, 16 numbers.
 constexpr llvm::StringLiteral kCodesPacking = "codes_16x128", kRowsPacking = "rows_16";
 inline constexpr int64_t kUnitRows = 16, kUnitColumns = 128;
+/// Rows of codes of 8 bits that are multiplied by such weights: each 16 neighbours lie as they do there.
+constexpr llvm::StringLiteral kCodeRowsPacking = "codes_16";
 /// Rows and columns that a matrix with this packing is padded to.
 std::array<int64_t, 2> packedUnits(llvm::StringRef packing);
 /// Codes that lie in 16 bytes: neighbours of a row in the order that products take from a word.

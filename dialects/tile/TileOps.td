@@ -299,10 +299,11 @@ def Tile_ReadOp : TileOp<"read", [MemoryEffects<[MemRead]>]> {
 //===----------------------------------------------------------------------===//
 
 def Tile_DotOp : TileOp<"dot", [Pure, AllTypesMatch<["accumulator", "result"]>]> {
-  let summary = "accumulator + lhs x rhs, accumulated in f32.";
+  let summary = "accumulator + lhs x rhs, accumulated in f32, or in i32 for operands of i8.";
   let description = [{
     lhs is M x K. rhs is K x N, or N x K with `transpose_rhs` (a weight's tile, the
-    keys). Operands may be bf16, f16 or f32, both the same.
+    keys). Operands may be bf16, f16, f32, f8E4M3FN or i8, both the same. Hardware may keep fewer bits than f32 while it
+    adds products of f8E4M3FN, so a program adds up the results of short ones itself.
   }];
   let arguments = (ins Tile_AnyTile:$lhs, Tile_AnyTile:$rhs, Tile_AnyTile:$accumulator, UnitAttr:$transpose_rhs);
   let results = (outs Tile_AnyTile:$result);

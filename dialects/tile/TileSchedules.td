@@ -96,14 +96,15 @@ def Tile_GemmAttr : TileNumbersAttr<"Gemm", "gemm",
     /// Sums that each consuming warp passes through shared memory to the epilogue: its 16 rows, padded to avoid bank
     /// conflicts of stores.
     static constexpr int64_t kStagedColumns = 64, kStagedPitch = 68, kStagedRows = 16;
-    /// Both operands of one stage.
-    int64_t stageBytes() const { return (getTileRows() + getTileColumns()) * getTileK() * 2; }
+    /// Both operands of one stage: 128 bytes of each row.
+    int64_t stageBytes() const { return (getTileRows() + getTileColumns()) * 128; }
     int64_t stagedBytes() const { return getConsumers() * 4 * kStagedRows * kStagedPitch * 4; }
   }]> {
   let summary = "A matrix product on warpgroups: one produces, the rest consume.";
   let description = [{
     - `blocks` of the grid, each of which runs through tiles
-    - `tile_rows` x `tile_columns` x `tile_k`: 64 rows for each consumer, 128 or 256 columns, 64 along K
+    - `tile_rows` x `tile_columns` x `tile_k`: 64 rows for each consumer, 128 or 256 columns, 64 along K, or 128
+      elements of 8 bits
     - `stages` of both operands in the ring
     - `consumers`: warpgroups that multiply
     - `producer_registers`, `consumer_registers` of a thread

@@ -93,9 +93,8 @@ void CheckQuantization(const ModelConfig &config, Problems &problems) {
                     "sizes that the format can store",
                     is_of_floats ? "use --quantization fp8 or int8"
                                  : "use a checkpoint in another format, or the unquantized one"});
-  if (config.quantization->QuantizesActivations())
-    problems.AddNote(kConfigName, "quantization_config",
-                     "weights are quantized, activations are not: products are computed with activations as floats");
+  if (std::string text = config.quantization->DescribeActivations(); !text.empty())
+    problems.AddNote(kConfigName, is_of_floats ? config.quantization->method() : "quantization_config", text);
 }
 
 GenerationConfig ReadGeneration(const fs::path &directory, int64_t vocab_size, Problems &problems) {
@@ -189,10 +188,12 @@ void CheckTensors(const Checkpoint &checkpoint, Problems &problems) {
     needed.insert(spec.name);
     auto it = weights.tensors.find(spec.name);
     if (it == weights.tensors.end()) {
-      bool is_head = spec.name.starts_with(lm_head);
+      bool is_head = spec.name.starts_with(lm_head), is_of_activations = spec.name.ends_with(".input_scale");
       problems.Add({"safetensors", spec.name, "no such tensor", ShapeText(spec.shape),
-                    is_head ? "set tie_word_embeddings to true if the model has none of its own"
-                            : "config.json and the weights are not of the same model"});
+                    is_head             ? "set tie_word_embeddings to true if the model has none of its own"
+                    : is_of_activations ? "use --activation-quantization none or dynamic if the checkpoint has no "
+                                          "scales of activations"
+                                        : "config.json and the weights are not of the same model"});
       continue;
     }
     const TensorInfo &tensor = it->second;
@@ -268,6 +269,8 @@ std::optional<Checkpoint> OpenCheckpoint(const std::string &directory, const Che
     ReadModelOpt(directory, config, found);
     ChooseCache(options.kv_cache, config, found);
     SetQuantizer(options.quantizer, config, found);
+    if (config.quantization)
+      config.quantization->SetActivations(options.activations);
     CheckQuantization(config, found);
   }
   // Without a configuration, ids of tokens cannot be checked; everything else is.

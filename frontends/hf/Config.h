@@ -34,6 +34,7 @@ struct ModelOptions {
   std::optional<int64_t> default_max_model_len_cap = {}; // The default is at most this.
   QuantizerOptions quantizer = {};                       // Of a checkpoint with floats.
   CacheType kv_cache = CacheType::kAuto;
+  ActivationQuantization activations = ActivationQuantization::kAuto;
 };
 
 // The scale of a layer's keys or values in an fp8 cache: code * scale is the number.

@@ -1,8 +1,11 @@
 #include "frontends/hf/Quantization.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "frontends/hf/QuantizationReader.h"
 
@@ -42,8 +45,44 @@ std::string Scheme::ToString() const {
   return text + (zero_points ? ", zero points" : "");
 }
 
-bool Quantization::QuantizesActivations() const {
-  return std::any_of(rules_.begin(), rules_.end(), [](const Rule &rule) { return rule.scheme.quantizes_activations; });
+bool Scheme::RefuseOtherCodes() {
+  const bool fits = (codes == Codes::kF8E4M3 || codes == Codes::kI8) && !zero_points;
+  if (!fits)
+    RefuseActivations(fmt::format("its weight is {}; expected fp8 or int8 without zero points", ToString()));
+  return !fits;
+}
+
+std::string Quantization::DescribeActivations() const {
+  constexpr std::pair<ActivationScheme, std::string_view> kTexts[] = {
+      {ActivationScheme::kTokens, "activations are quantized for each token in steps with prompts on GPUs, and are "
+                                  "floats in all others (--activation-quantization)"},
+      {ActivationScheme::kStatic, "activations are quantized by input_scale in steps with prompts on GPUs, and are "
+                                  "floats in all others (--activation-quantization)"},
+      {ActivationScheme::kGroups, "weights are quantized, activations are not: products are computed with activations "
+                                  "as floats (groups of 128 columns are not supported)"},
+  };
+  std::vector<std::string> texts;
+  for (const auto &[scheme, description] : kTexts)
+    if (std::any_of(rules_.begin(), rules_.end(), [&](const Rule &rule) { return rule.scheme.activations == scheme; }))
+      texts.emplace_back(description);
+  for (const Rule &rule : rules_)
+    if (rule.scheme.activations == ActivationScheme::kOther)
+      if (std::string text = fmt::format("weights are quantized, activations are not: products are computed with "
+                                         "activations as floats ({})",
+                                         rule.scheme.activation_obstacle);
+          std::find(texts.begin(), texts.end(), text) == texts.end())
+        texts.push_back(std::move(text));
+  return fmt::format("{}", fmt::join(texts, "; "));
+}
+
+void Quantization::SetActivations(ActivationQuantization choice) {
+  for (Rule &rule : rules_) {
+    Scheme &scheme = rule.scheme;
+    if (choice == ActivationQuantization::kNone)
+      scheme.activations = ActivationScheme::kFloats;
+    else if (choice == ActivationQuantization::kDynamic && !scheme.RefuseOtherCodes())
+      scheme.activations = ActivationScheme::kTokens;
+  }
 }
 
 const Scheme *Quantization::SchemeOf(std::string_view module, bool is_head) const {
@@ -68,6 +107,8 @@ Quantization Quantization::OfFloats(const QuantizerOptions &options) {
     return result;
   scheme.codes = *options.layers;
   result.method_ = "--quantization fp8";
+  if (scheme.codes == Codes::kF8E4M3)
+    scheme.activations = ActivationScheme::kTokens;
   if (scheme.codes == Codes::kI8)
     result.method_ = "--quantization int8";
   if (scheme.codes == Codes::kU4) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "frontends/hf/ConfigReader.h"
@@ -35,13 +36,29 @@ enum class TensorLayout {
   kFloats,            // `weight` of floats, which are quantized when they are read
 };
 
+// How a format quantizes what a matrix is multiplied by.
+enum class ActivationScheme {
+  kFloats, // Not at all.
+  kTokens, // Each row has a scale, found while it is computed.
+  kGroups, // Each 128 columns of a row have one.
+  kStatic, // The checkpoint has one scale for all rows: `input_scale`.
+  kOther,  // In a way that is not supported; they stay floats.
+};
+
+// What --activation-quantization asks for.
+enum class ActivationQuantization {
+  kAuto,    // As the checkpoint says, and kTokens where floats are quantized to fp8.
+  kNone,    // Activations stay floats.
+  kDynamic, // kTokens for each matrix of 8-bit codes without zero points.
+};
+
 // What shares a scale.
 enum class ScaleShape { kTensor, kRow, kBlock, kGroup };
 
-// How one kind of matrix is stored.
 // Scales that share a scale in bitsandbytes.
 inline constexpr int64_t kNestedBlock = 256;
 
+// How one kind of matrix is stored.
 struct Scheme {
   Codes codes = Codes::kF8E4M3;
   TensorLayout layout = TensorLayout::kPlain;
@@ -52,7 +69,8 @@ struct Scheme {
   int64_t zero_point_offset = 0;    // Added to what is stored: 1 in the first version of GPTQ.
   bool column_groups = false;       // `g_idx` may give each column its group.
   bool needs_column_groups = false; // It must: columns were sorted while they were quantized.
-  bool quantizes_activations = false;
+  ActivationScheme activations = ActivationScheme::kFloats;
+  std::string activation_obstacle = {};         // Of kOther: what is not supported.
   bool nested_scales = false;                   // Scales are codes themselves, each block of them with a scale.
   std::string_view scale_name = "weight_scale"; // Of kPlain.
   double scale_factor = 1.0;                    // Of each scale.
@@ -60,6 +78,13 @@ struct Scheme {
   int64_t bits() const { return codes == Codes::kU4 || codes == Codes::kNf4 ? 4 : 8; }
   // "int4, groups of 128 columns, zero points"
   std::string ToString() const;
+  // Refuses activations of a matrix whose codes are not multiplied by codes; whether it did.
+  bool RefuseOtherCodes();
+  // Activations stay floats, for this reason.
+  void RefuseActivations(std::string obstacle) {
+    activations = ActivationScheme::kOther;
+    activation_obstacle = std::move(obstacle);
+  }
 };
 
 // What the quantizer of compile-model makes of matrices of floats (--quantization).
@@ -83,9 +108,12 @@ public:
   bool IsEmpty() const { return rules_.empty(); }
   // Whether the checkpoint stores floats.
   bool IsOfFloats() const { return is_of_floats_; }
-  bool QuantizesActivations() const;
   // Whether the checkpoint is meant for keys and values cached as e4m3, with scales that it stores.
   bool HasFp8Cache() const { return has_fp8_cache_; }
+  // How activations are quantized, in words; empty where they stay floats. Notes what is not supported.
+  std::string DescribeActivations() const;
+  // Changes what the format says of activations.
+  void SetActivations(ActivationQuantization choice);
   // The scheme of a matrix by its name in the checkpoint ("model.layers.0.mlp.down_proj"); null where it is stored as
   // floats. `is_head`: it makes the logits.
   const Scheme *SchemeOf(std::string_view module, bool is_head) const;

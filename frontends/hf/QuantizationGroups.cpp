@@ -65,7 +65,7 @@ void QuantizationReader::ReadGroup(const std::string &name, const json &group, s
   ConfigReader weight_keys(*weights, file_, keys.prefix() + "weights.", problems_);
   std::optional<Scheme> scheme = ReadWeights(weight_keys, own_format);
   RefuseUnread(weight_keys, "compressed-tensors");
-  const bool activations = keys.Find("input_activations") != nullptr;
+  const json *activations = keys.Find("input_activations");
   if (const json *outputs = keys.Find("output_activations"); outputs && !outputs->empty())
     keys.Error("output_activations", Describe(*outputs), "null", std::string(kOtherFormat));
   ModulePatterns targets = ModulePatterns::Read(keys, "targets", Style::kCompressedTensors);
@@ -73,9 +73,42 @@ void QuantizationReader::ReadGroup(const std::string &name, const json &group, s
     keys.Error("targets", "no modules", "a list of names of modules", "correct the value");
   RefuseUnread(keys, "compressed-tensors");
   if (scheme) {
-    scheme->quantizes_activations = activations;
+    ReadActivations(activations, keys.prefix(), *scheme);
     result_.rules_.push_back({std::move(targets), *scheme});
   }
+}
+
+void QuantizationReader::ReadActivations(const json *activations, const std::string &prefix, Scheme &scheme) {
+  if (!activations || activations->is_null() || activations->empty())
+    return;
+  if (!activations->is_object())
+    return scheme.RefuseActivations(
+        fmt::format("its input_activations are {}, expected an object", Describe(*activations)));
+  ConfigReader keys(*activations, file_, prefix + "input_activations.", problems_);
+  const json *dynamic = keys.Find("dynamic"), *bits = keys.Find("num_bits"), *group = keys.Find("group_size");
+  const std::string strategy = keys.String("strategy").value_or("tensor");
+  if (bits && *bits != 8)
+    return scheme.RefuseActivations(fmt::format("its format has activations of {} bits, expected 8", Describe(*bits)));
+  if (!keys.Bool("symmetric", true))
+    return scheme.RefuseActivations("its format has activations with zero points");
+  if (scheme.RefuseOtherCodes())
+    return;
+  const std::string_view type = scheme.codes == Codes::kF8E4M3 ? "float" : "int";
+  if (const std::string own = keys.String("type").value_or(std::string(type)); own != type)
+    return scheme.RefuseActivations(fmt::format("its format has activations of the type {}, expected {} as its weight",
+                                                Describe(json(own)), Describe(json(type))));
+  const bool is_dynamic = dynamic && *dynamic == true, is_static = !dynamic || *dynamic == false;
+  if (is_dynamic && strategy == "token")
+    scheme.activations = ActivationScheme::kTokens;
+  else if (is_dynamic && strategy == "group" && group && *group == 128)
+    scheme.activations = ActivationScheme::kGroups;
+  else if (is_static && strategy == "tensor")
+    scheme.activations = ActivationScheme::kStatic;
+  else
+    scheme.RefuseActivations(
+        fmt::format("its format has {} scales of activations with the strategy {}, expected dynamic "
+                    "ones of tokens or groups of 128, or static ones of tensors",
+                    is_dynamic ? "dynamic" : "static", Describe(json(strategy))));
 }
 
 bool QuantizationReader::ReadGroupSize(ConfigReader &weights, Scheme &scheme) {
@@ -157,6 +190,7 @@ Quantization QuantizationReader::ReadModelOptFile() {
 }
 
 void QuantizationReader::ReadModelOpt(ConfigReader &keys, std::string_view ignore_key) {
+  // FP8 has an input_scale for each matrix.
   constexpr Named<ScaleShape> kAlgorithms[] = {{"FP8", ScaleShape::kTensor},
                                                {"FP8_PER_CHANNEL_PER_TOKEN", ScaleShape::kRow}};
   result_.head_ = true;
@@ -173,7 +207,9 @@ void QuantizationReader::ReadModelOpt(ConfigReader &keys, std::string_view ignor
     if (const json *value = keys.Find(key); value && !value->empty() && scales)
       keys.Error(key, Describe(*value), "null with FP8", "correct the value");
   result_.ignored_ = ModulePatterns::Read(keys, ignore_key, Style::kWildcard);
-  AddRule({.scales = scales.value_or(ScaleShape::kTensor), .quantizes_activations = true});
+  const ScaleShape shape = scales.value_or(ScaleShape::kTensor);
+  AddRule({.scales = shape,
+           .activations = shape == ScaleShape::kTensor ? ActivationScheme::kStatic : ActivationScheme::kTokens});
 }
 
 } // namespace inlay::hf

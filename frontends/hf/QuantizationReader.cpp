@@ -56,18 +56,23 @@ Quantization QuantizationReader::ReadConfig() {
 
 // DeepSeek-V3, Qwen3-FP8, AutoFP8. Scales of blocks are called `weight_scale_inv` and are factors all the same.
 void QuantizationReader::ReadFp8() {
-  Scheme scheme{.scales = ScaleShape::kTensor, .quantizes_activations = true};
+  Scheme scheme{.scales = ScaleShape::kTensor, .activations = ActivationScheme::kTokens};
   Expect(keys_, "fmt", "e4m3", kOtherFormat);
   Expect(keys_, "scale_fmt", "ue8m0", kOtherFormat);
-  if (auto activations = keys_.String("activation_scheme");
-      activations && *activations != "dynamic" && *activations != "static")
-    keys_.Error("activation_scheme", Describe(*activations), "\"dynamic\" or \"static\"", std::string(kOtherFormat));
+  const std::string activations = keys_.String("activation_scheme").value_or("dynamic");
+  if (activations == "static")
+    scheme.activations = ActivationScheme::kStatic;
+  else if (activations != "dynamic")
+    keys_.Error("activation_scheme", Describe(json(activations)), "\"dynamic\" or \"static\"",
+                std::string(kOtherFormat));
   if (const json *block = keys_.Find("weight_block_size")) {
     if (*block != json::array({128, 128}))
       keys_.Error("weight_block_size", Describe(*block), "[128,128]", std::string(kOtherFormat));
     scheme.scales = ScaleShape::kBlock;
     scheme.scale_name = "weight_scale_inv";
     scheme.group = scheme.block_rows = 128;
+    if (scheme.activations == ActivationScheme::kTokens)
+      scheme.activations = ActivationScheme::kGroups;
   }
   ReadCacheScheme(keys_);
   Skip({"dequantize"});
@@ -79,7 +84,9 @@ void QuantizationReader::ReadFp8() {
 void QuantizationReader::ReadFbgemmFp8() {
   Skip({"activation_scale_ub"});
   result_.ignored_ = ModulePatterns::Read(keys_, "modules_to_not_convert", Style::kPath);
-  AddRule({.scales = ScaleShape::kRow, .quantizes_activations = true});
+  Scheme scheme{.scales = ScaleShape::kRow};
+  scheme.RefuseActivations("its scales of tokens have an upper bound (activation_scale_ub)");
+  AddRule(scheme);
 }
 
 // Keys come as AutoAWQ writes them (w_bit), or as transformers does (bits).
@@ -213,18 +220,17 @@ void QuantizationReader::ReadBitsAndBytes() {
   Expect(keys_, "bnb_4bit_quant_storage", "uint8", kOtherFormat);
   Expect(keys_, "llm_int8_has_fp16_weight", false, kOtherFormat);
   result_.ignored_ = ModulePatterns::Read(keys_, "llm_int8_skip_modules", Style::kPath);
-  if (four)
+  if (four) {
     AddRule({.codes = Codes::kNf4,
              .layout = TensorLayout::kBitsAndBytes4,
              .scales = ScaleShape::kGroup,
              .group = 64,
              .nested_scales = nested});
-  else
-    AddRule({.codes = Codes::kI8,
-             .scales = ScaleShape::kRow,
-             .quantizes_activations = true,
-             .scale_name = "SCB",
-             .scale_factor = 1.0 / 127});
+  } else {
+    Scheme scheme{.codes = Codes::kI8, .scales = ScaleShape::kRow, .scale_name = "SCB", .scale_factor = 1.0 / 127};
+    scheme.RefuseActivations("its columns with outliers stay floats (LLM.int8())");
+    AddRule(scheme);
+  }
 }
 
 // An object as compressed-tensors writes it, or the name of an algorithm of ModelOpt. Of other schemes than static fp8

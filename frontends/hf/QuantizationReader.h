@@ -39,6 +39,8 @@ private:
   void ReadCompressedTensors();
   void ReadGroup(const std::string &name, const nlohmann::json &group, std::string_view format);
   std::optional<Scheme> ReadWeights(ConfigReader &weights, std::string_view format);
+  // `prefix` is that of the group's keys.
+  void ReadActivations(const nlohmann::json *activations, const std::string &prefix, Scheme &scheme);
   bool ReadGroupSize(ConfigReader &weights, Scheme &scheme);
   void ReadModelOpt(ConfigReader &keys, std::string_view ignore_key);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -38,6 +39,8 @@ public:
       CheckShape();
     if (scheme_.layout == TensorLayout::kBitsAndBytes4)
       CheckState();
+    if (scheme_.activations == ActivationScheme::kStatic)
+      CheckInputScale();
     if (scheme_.scale_name == "SCB")
       if (auto format = Read<uint8_t>(".weight_format", "U8"); format && (format->size() != 1 || format->front() != 0))
         Report(".weight_format", fmt::format("[{}]", fmt::join(*format, ", ")), "0: rows", "save the model again");
@@ -96,6 +99,29 @@ private:
       Report(suffix, fmt::format("group {} of column {}", (*index)[static_cast<size_t>(*moved)], *moved),
              fmt::format("group {}: columns in the order of their groups", *moved / size),
              "use a checkpoint that was quantized without desc_act or actorder=group");
+  }
+
+  // Scales of floats are checked where they are loaded; this one must be positive, too.
+  void CheckInputScale() {
+    constexpr std::string_view kSuffix = ".input_scale";
+    auto it = weights_.tensors.find(module_ + std::string(kSuffix));
+    if (it == weights_.tensors.end())
+      return; // Missing tensors have been reported.
+    double scale = 0;
+    if (it->second.dtype == "BF16") {
+      std::optional<std::vector<uint16_t>> bits = Read<uint16_t>(kSuffix, "BF16");
+      if (!bits || bits->size() != 1)
+        return;
+      scale = std::bit_cast<float>(static_cast<uint32_t>(bits->front()) << 16);
+    } else {
+      std::optional<std::vector<float>> values = Read<float>(kSuffix, "F32");
+      if (!values || values->size() != 1)
+        return;
+      scale = values->front();
+    }
+    if (!std::isfinite(scale) || scale <= 0)
+      Report(kSuffix, fmt::format("{}", scale), "a finite number above 0",
+             "use --activation-quantization none or dynamic, or copy the checkpoint again");
   }
 
   void CheckShape() {

@@ -117,6 +117,16 @@ public:
     return source;
   }
 
+  // The scale of all rows that the matrix is multiplied by, which must be positive.
+  WeightSource InputScale() const {
+    WeightSource source;
+    source.tensor = Tensor(".input_scale", {1});
+    source.tensor.other_shapes = {{}, {1, 1}};
+    source.flat = true;
+    source.scale = 1;
+    return source;
+  }
+
   WeightSource ZeroPoints() const {
     const int64_t rows = matrix_.tensor_rows, words = DivideUp(rows, in_word_);
     WeightSource source = matrix_.source;
@@ -187,6 +197,8 @@ void AddQuantized(const Scheme &scheme, const QuantizedMatrix &matrix, std::vect
   QuantizedForm form{.codes = scheme.codes,
                      .scales = matrix.name + ".weight_scale",
                      .group = builder.group(),
+                     .activations = scheme.activations,
+                     .activation_obstacle = scheme.activation_obstacle,
                      .module = matrix.source.tensor.name,
                      .scheme = builder.SchemeText(),
                      .obstacle = ReasonAgainst(scheme, matrix.tensor_rows, matrix.columns)};
@@ -196,6 +208,8 @@ void AddQuantized(const Scheme &scheme, const QuantizedMatrix &matrix, std::vect
     form.zero_point = int64_t{1} << (scheme.bits() - 1); // Signed integers are stored with this added.
   else if (scheme.layout == TensorLayout::kFloats && scheme.codes == Codes::kU4)
     form.zero_point = 8;
+  if (scheme.activations == ActivationScheme::kStatic)
+    form.input_scale = matrix.name + ".input_scale";
   WeightSource codes = builder.Codes();
   if (codes.fields)
     codes.fields->addend = 0;
@@ -205,6 +219,8 @@ void AddQuantized(const Scheme &scheme, const QuantizedMatrix &matrix, std::vect
                      .quantized = form});
   const std::vector<int64_t> shape = {matrix.rows, builder.groups()};
   weights.push_back({.name = form.scales, .shape = shape, .source = builder.Scales(), .is_float32 = true});
+  if (!form.input_scale.empty())
+    weights.push_back({.name = form.input_scale, .shape = {1, 1}, .source = builder.InputScale(), .is_float32 = true});
   if (scheme.zero_points)
     weights.push_back({.name = form.zero_points, .shape = shape, .source = builder.ZeroPoints(), .is_float32 = true});
 }

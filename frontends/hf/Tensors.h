@@ -67,10 +67,13 @@ struct QuantizedForm {
   Codes codes = Codes::kU4;
   std::string scales = {}, zero_points = {}; // Without a name, the zero point is `zero_point`.
   int64_t zero_point = 0;
-  int64_t group = 0;         // Columns that share a scale.
-  std::string module = {};   // Of the checkpoint.
-  std::string scheme = {};   // For people.
-  std::string obstacle = {}; // Why the module cannot be stored so: its sizes; empty: it can.
+  int64_t group = 0; // Columns that share a scale.
+  ActivationScheme activations = ActivationScheme::kFloats;
+  std::string input_scale = {};         // Of kStatic.
+  std::string activation_obstacle = {}; // Of kOther.
+  std::string module = {};              // Of the checkpoint.
+  std::string scheme = {};              // For people.
+  std::string obstacle = {};            // Why the module cannot be stored so: its sizes; empty: it can.
 };
 
 // A weight of the model: one tensor, rows of one, or several tensors below each other.

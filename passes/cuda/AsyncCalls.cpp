@@ -38,6 +38,7 @@ static constexpr Row rows[] = {
     {"wgmma_m64k16", {CallKind::Multiply, 0}},
     {"wgmma_m64k16_columns", {CallKind::Multiply, 0}},
     {"wgmma_m64k16_registers", {CallKind::Multiply, 0}},
+    {"wgmma_m64k32", {CallKind::Multiply, 0}},
     {"wgmma_wait", {CallKind::WaitMultiply}},
     // shared_address.h
     {"fence_async_proxy", {CallKind::FenceProxy}},

@@ -78,6 +78,8 @@ private:
       return "attention";
     if (cast<LinearOp>(anchor).getLibrary())
       return kCublasLt;
+    if (isGpu && cast<LinearOp>(anchor).getScales())
+      return "gemm";
     if (WeightOp codes = isGpu ? quantizedWeight(cast<LinearOp>(anchor)) : WeightOp()) {
       std::string reason = wideRefusal(cast<LinearOp>(anchor), codes);
       if (reason.empty())
@@ -269,7 +271,8 @@ private:
     group.name = StringRef(group.name).rsplit('.').first.str() + ".append";
   }
 
-  /// An op on single rows, and those that follow it: elementwise ops and at most one norm of the whole row.
+  /// An op on single rows, and those that follow it: elementwise ops, at most one norm of the whole row, and what
+  /// quantizes the row.
   void growRows(Operation *op) {
     Group &group = newGroup(op, isa<SampleOp>(op) ? "sample" : isa<CollectiveInterface>(op) ? "collective" : "rows");
     auto norm = dyn_cast<NormInterface>(op);
@@ -301,6 +304,8 @@ private:
     bool reads = llvm::any_of(op->getOperands(), [&](Value v) { return group.ops.contains(v.getDefiningOp()); });
     if (!reads)
       return false;
+    if (auto quantize = dyn_cast<QuantizeOp>(op))
+      return !quantize.getGroup() && llvm::none_of(group.ops, llvm::IsaPred<QuantizeOp>);
     if (auto norm = dyn_cast<NormInterface>(op))
       return !norm.getGroup() && norm.getInput().hasOneUse() && llvm::none_of(group.ops, llvm::IsaPred<NormInterface>);
     if (!isElementwise(op))

@@ -43,7 +43,7 @@ public:
     for (LinearOp linear : linears)
       types.push_back(linear.getResult(0).getType());
     auto product = LinearOp::create(builder, NameLoc::get(builder.getStringAttr(fused)), types, first.getInput(),
-                                    /*squares=*/Value(), weight, bias, StringAttr(), FloatAttr());
+                                    /*scales=*/Value(), /*squares=*/Value(), weight, bias, StringAttr(), FloatAttr());
     product.emitRemark() << "fused " << linears.size() << " projections: the input is read once";
     for (auto [i, fusedAway] : llvm::enumerate(linears)) {
       LinearOp linear = fusedAway;
@@ -60,9 +60,10 @@ private:
   /// Whether codes mean the same, beside the scales and zero points that each weight has of its own.
   static bool areQuantizedAlike(WeightOp a, WeightOp b) {
     QuantizedAttr first = a.getQuantizedAttr(), second = b.getQuantizedAttr();
-    if (!first || !second || !first.getZeroPoints() != !second.getZeroPoints())
+    if (!first || !second || !first.getZeroPoints() != !second.getZeroPoints() ||
+        !first.getActivationScale() != !second.getActivationScale())
       return first == second;
-    return first.withSymbols(second.getScales(), second.getZeroPoints()) == second;
+    return first.withSymbols(second.getScales(), second.getZeroPoints(), second.getActivationScale()) == second;
   }
 
   std::string refusal(ArrayRef<LinearOp> linears) {
@@ -116,18 +117,23 @@ private:
         isInline ? cast<ElementsAttr>(DenseElementsAttr::get(type, values)) : ElementsAttr(), QuantizedAttr());
     // Scales and zero points are stacked as the codes are.
     if (QuantizedAttr quantized = first.getQuantizedAttr()) {
-      auto stack = [&](FlatSymbolRefAttr (QuantizedAttr::*groups)() const, StringRef suffix) {
+      auto stack = [&](auto symbolOf, StringRef suffix, RowOrder rowOrder) {
         return concatenate(
             linears,
             [&](LinearOp linear) {
-              return symbols.lookup<WeightOp>((weightOf(linear).getQuantizedAttr().*groups)().getValue());
+              return symbols.lookup<WeightOp>(symbolOf(weightOf(linear).getQuantizedAttr()).getValue());
             },
-            name + suffix.str(), order, headDim);
+            name + suffix.str(), rowOrder, rowOrder == order ? headDim : std::nullopt);
       };
-      FlatSymbolRefAttr scales = stack(&QuantizedAttr::getScales, "_scale"), zeroPoints;
+      FlatSymbolRefAttr zeroPoints, activationScale;
+      FlatSymbolRefAttr scales = stack([](QuantizedAttr of) { return of.getScales(); }, "_scale", order);
       if (quantized.getZeroPoints())
-        zeroPoints = stack(&QuantizedAttr::getZeroPoints, "_zero_point");
-      fused.setQuantizedAttr(quantized.withSymbols(scales, zeroPoints));
+        zeroPoints = stack([](QuantizedAttr of) { return of.getZeroPoints(); }, "_zero_point", order);
+      // One for each projection, of which the largest holds.
+      if (quantized.getActivationScale())
+        activationScale =
+            stack([](QuantizedAttr of) { return of.getActivationScale(); }, "_input_scale", RowOrder::Plain);
+      fused.setQuantizedAttr(quantized.withSymbols(scales, zeroPoints, activationScale));
     }
     for (LinearOp linear : linears)
       symbols.erase(weightOf(linear));

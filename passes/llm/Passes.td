@@ -89,6 +89,27 @@ def SelectLibraryPass : Pass<"llm-select-library", "::mlir::ModuleOp"> {
   let dependentDialects = ["::inlay::tile::TileDialect"];
 }
 
+def QuantizeActivationsPass : Pass<"llm-quantize-activations", "::mlir::ModuleOp"> {
+  let summary = "Quantizes what products with quantized weights read.";
+  let description = [{
+    Puts `llm.quantize` in front of each linear whose weight says how its activations are quantized
+    (`#llm.activations`), and gives the linear codes and scales. Linears that read the same value share them. On a GPU
+    it does so in steps that are bound by products, which are those of more rows than the family swap_ab takes; in
+    smaller ones floats are as fast and more exact. Products whose format quantizes activations and that stay as they
+    are get a remark.
+
+    ```mlir
+    %y = llm.linear %x, @w : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
+    // becomes
+    %codes, %scales = llm.quantize f8e4m3 %x : tensor<?x64xbf16> -> tensor<?x64xf8E4M3FN>, tensor<?x1xf32>
+    %y = llm.linear %codes scales %scales, @w : (tensor<?x64xf8E4M3FN>, tensor<?x1xf32>) -> tensor<?x32xbf16>
+    ```
+  }];
+  let options = [
+    Option<"target", "target", "std::string", "\"cpu\"", "cpu or sm_90a">,
+    Option<"maxRows", "max-rows", "int64_t", "16", "maximum rows of the step">];
+}
+
 def FormGroupsPass : Pass<"llm-form-groups", "::mlir::ModuleOp"> {
   let summary = "Decides which ops become one kernel.";
   let description = [{

@@ -55,6 +55,8 @@ void ShardPlan::findGroups(LinearOp linear) {
 LogicalResult ShardPlan::find(func::FuncOp function) {
   Block &body = function.getBody().front();
   for (Operation &op : body) {
+    if (isa<QuantizeOp>(op))
+      return op.emitError() << "quantizes rows that ranks may divide; run llm-shard before llm-quantize-activations";
     auto shard = dyn_cast<ShardInterface>(op);
     for (OpOperand &operand : op.getOpOperands()) {
       SplitUnits wanted = shard ? shard.getSplitUnits(operand.getOperandNumber()) : SplitUnits();

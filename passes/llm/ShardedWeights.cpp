@@ -74,7 +74,8 @@ LogicalResult ShardedWeights::divideGroups(Operation *user, WeightOp weight, con
   if (division.axis == Axis::Columns && quantized.getGroup() >= columns) {
     weight.setQuantizedAttr(QuantizedAttr::get(weight.getContext(), quantized.getCodes(), quantized.getScales(),
                                                quantized.getZeroPoints(), quantized.getZeroPoint(),
-                                               columns / division.parts));
+                                               columns / division.parts, quantized.getActivations(),
+                                               quantized.getActivationObstacle()));
     return success();
   }
   FailureOr<FlatSymbolRefAttr> scales = divide(user, quantized.getScales(), division), zeroPoints = FlatSymbolRefAttr();
@@ -82,7 +83,7 @@ LogicalResult ShardedWeights::divideGroups(Operation *user, WeightOp weight, con
     zeroPoints = divide(user, quantized.getZeroPoints(), division);
   if (failed(scales) || failed(zeroPoints))
     return failure();
-  weight.setQuantizedAttr(quantized.withSymbols(*scales, *zeroPoints));
+  weight.setQuantizedAttr(quantized.withSymbols(*scales, *zeroPoints, quantized.getActivationScale()));
   return success();
 }
 

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/llm_to_tile/CodesToTile.h"
 #include "passes/llm_to_tile/NormPrologue.h"
 #include "passes/llm_to_tile/QuantizedWeights.h"
 
@@ -22,7 +23,7 @@ struct TileValue {
   Value column;
 };
 
-/// What comes before the product: x, its norm and the gather of its rows.
+/// What comes before the product: x, its norm and the gather of its rows. Rows of codes have neither.
 struct Prologue {
   Value input;
   NormInterface norm;
@@ -287,21 +288,55 @@ private:
 
 } // namespace
 
-/// The step along K with which each tile of a quantized weight has whole groups of columns, or lies in one; nothing if
-/// there is none. On the CPU about 512 columns, whose f32 fit into a core's first cache. On a GPU at most 64, and the
-/// last tile is a whole one.
-static std::optional<int64_t> quantizedStep(int64_t k, int64_t group, bool isCpu) {
-  static constexpr int64_t most = 512, unit = 16;
-  if (!isCpu) {
-    int64_t step = quantizedColumns(k, group);
-    return step % unit == 0 ? std::optional(step) : std::nullopt;
+/// The product in the element type `element`, to which codes are unpacked; sums of f32.
+static Value emitProduct(LinearOp linear, const Prologue &prologue, Value row, Value col, LinearTile shape, int64_t k,
+                         Type element, ProgramBuilder &b) {
+  WeightTiles weight(linear, cast<WeightOp>(b.getSymbols().lookup(linear.getWeight())), element, b);
+  Value input = b.activation(prologue.input, Provenance::Activation);
+  int64_t inputColumn = Placement::of(prologue.input).column;
+  Value rows;
+  if (prologue.gather)
+    rows = b.load(b.metadata("LogitRowIndices", b.getI32Type(), tile::Extent::LogitRows), ValueRange{row}, {shape.m});
+  NormPrologue norm(prologue.norm, k, shape, b);
+  norm.declareViews();
+  auto loadRows = [&](Value at, int64_t columns) {
+    Value from = inputColumn ? Value(arith::AddIOp::create(b, at, b.index(inputColumn))) : at;
+    return rows ? b.gather(input, rows, from, columns) : b.load(input, ValueRange{row, from}, {shape.m, columns});
+  };
+  norm.emitStatistics(loadRows);
+
+  SmallVector<Value> init{b.full(b.tileType({shape.m, shape.n}, b.getF32Type()), 0.0)};
+  if (norm.sumsSquares())
+    init.push_back(b.full(b.tileType({shape.m}, b.getF32Type()), 0.0));
+  SmallVector<Value> sums = b.loop(b.index(0), b.index(k), shape.k, init, [&](Value at, ValueRange carried) {
+    Value x = loadRows(at, shape.k);
+    SmallVector<Value> next(carried);
+    if (norm.sumsSquares())
+      next[1] = norm.addSquares(carried[1], x);
+    x = b.toType(norm.apply(x, at), element);
+    Value w = b.toType(weight.load(col, at, shape.n, shape.k), element);
+    next[0] = tile::DotOp::create(b, x, w, carried[0], /*transpose_rhs=*/true);
+    return next;
+  });
+
+  Value acc = sums[0];
+  if (linear.getScales()) {
+    Value ofRows = b.load(b.activationVector(linear.getScales(), Provenance::Activation), ValueRange{row}, {shape.m});
+    acc = b.mul(acc, b.broadcast(ofRows, 1, shape.n));
   }
-  int64_t all = llvm::alignTo(k, unit);
-  if (group >= k)
-    return std::min(all, most);
-  if (group % unit != 0)
-    return std::nullopt;
-  return std::min(all, std::max(group, most / group * group));
+  if (Value scales = weight.scalesOfRows(col, shape.n))
+    acc = b.mul(acc, b.broadcast(scales, 0, shape.m));
+  acc = norm.finish(acc, sums.back());
+  if (Value squares = linear.getSquares()) {
+    // Parts that a row has not are zeros.
+    int64_t parts = cast<RankedTensorType>(squares.getType()).getDimSize(1);
+    Value first = b.index(Placement::of(squares).column);
+    Value of = b.load(b.activation(squares, Provenance::Activation), ValueRange{row, first},
+                      {shape.m, static_cast<int64_t>(llvm::PowerOf2Ceil(parts))});
+    Value inverse = emitInverseRms(b.reduce(Reduction::Add, of, 1), k, *linear.getEps(), b);
+    acc = b.mul(acc, b.broadcast(inverse, 1, shape.n));
+  }
+  return acc;
 }
 
 LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilder &b, tile::ProgramOp &result) {
@@ -317,8 +352,12 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
   if (!group.getBody().front().getOps<SumOfSquaresOp>().empty())
     shape.n = kNormPart;
   Type element = weightType.getElementType(), f32 = b.getF32Type();
-  if (QuantizedAttr quantized = weightOp.getQuantizedAttr()) {
-    bool isCpu = b.getStep().isCpu();
+  bool isCpu = b.getStep().isCpu(), multipliesCodes = linear.getScales() && !isCpu;
+  if (multipliesCodes) {
+    if (failed(checkCodeProduct(linear, weightOp)))
+      return failure();
+    shape.k = tile::kSlabBytes;
+  } else if (QuantizedAttr quantized = weightOp.getQuantizedAttr()) {
     std::optional<int64_t> step = quantizedStep(k, quantized.getGroup(), isCpu);
     if (!step)
       return linear.emitError() << "has the quantized weight '" << linear.getWeight() << "' with groups of "
@@ -328,54 +367,13 @@ LogicalResult inlay::convertLinear(GroupOp group, LinearOp linear, ProgramBuilde
     element = isCpu ? f32 : cast<RankedTensorType>(linear.getInput().getType()).getElementType();
   }
 
-  WeightTiles weight(linear, weightOp, element, b);
   Value col = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 0), b.index(shape.n));
   Value row = arith::MulIOp::create(b, tile::ProgramIdOp::create(b, b.getIndexType(), 1), b.index(shape.m));
-  Value input = b.activation(prologue->input, Provenance::Activation);
-  int64_t inputColumn = Placement::of(prologue->input).column;
   tile::Extent extent = tile::Extent::Tokens;
-  Value rows;
-  if (prologue->gather) {
+  if (prologue->gather || Placement::of(prologue->input).logitRows)
     extent = tile::Extent::LogitRows;
-    rows = b.load(b.metadata("LogitRowIndices", b.getI32Type(), extent), ValueRange{row}, {shape.m});
-  } else if (Placement::of(prologue->input).logitRows) {
-    extent = tile::Extent::LogitRows;
-  }
-  NormPrologue norm(prologue->norm, k, shape, b);
-  norm.declareViews();
-  auto loadRows = [&](Value at, int64_t columns) {
-    Value from = inputColumn ? Value(arith::AddIOp::create(b, at, b.index(inputColumn))) : at;
-    return rows ? b.gather(input, rows, from, columns) : b.load(input, ValueRange{row, from}, {shape.m, columns});
-  };
-  norm.emitStatistics(loadRows);
-
-  SmallVector<Value> init{b.full(b.tileType({shape.m, shape.n}, f32), 0.0)};
-  if (norm.sumsSquares())
-    init.push_back(b.full(b.tileType({shape.m}, f32), 0.0));
-  SmallVector<Value> sums = b.loop(b.index(0), b.index(k), shape.k, init, [&](Value at, ValueRange carried) {
-    Value x = loadRows(at, shape.k);
-    SmallVector<Value> next(carried);
-    if (norm.sumsSquares())
-      next[1] = norm.addSquares(carried[1], x);
-    x = b.toType(norm.apply(x, at), element);
-    Value w = b.toType(weight.load(col, at, shape.n, shape.k), element);
-    next[0] = tile::DotOp::create(b, x, w, carried[0], /*transpose_rhs=*/true);
-    return next;
-  });
-
-  Value acc = sums[0];
-  if (Value scales = weight.scalesOfRows(col, shape.n))
-    acc = b.mul(acc, b.broadcast(scales, 0, shape.m));
-  acc = norm.finish(acc, sums.back());
-  if (Value squares = linear.getSquares()) {
-    // Parts that a row has not are zeros.
-    int64_t parts = cast<RankedTensorType>(squares.getType()).getDimSize(1);
-    Value first = b.index(Placement::of(squares).column);
-    Value of = b.load(b.activation(squares, Provenance::Activation), ValueRange{row, first},
-                      {shape.m, static_cast<int64_t>(llvm::PowerOf2Ceil(parts))});
-    Value inverse = emitInverseRms(b.reduce(Reduction::Add, of, 1), k, *linear.getEps(), b);
-    acc = b.mul(acc, b.broadcast(inverse, 1, shape.n));
-  }
+  Value acc = multipliesCodes ? emitCodeProduct(linear, row, col, shape, k, b)
+                              : emitProduct(linear, *prologue, row, col, shape, k, element, b);
   if (linear.getBiasAttr()) {
     Value bias = b.toF32(b.load(b.weight(linear.getBiasAttr()), ValueRange{col}, {shape.n}));
     acc = b.add(acc, b.broadcast(bias, 0, shape.m));

@@ -51,12 +51,18 @@ public:
   /// Pages of each sequence, one after the other.
   mlir::Value pageTable();
   mlir::Value weight(mlir::FlatSymbolRefAttr symbol);
+  /// The codes of a quantized weight of 8 bits as what they stand for: f8E4M3FN or i8.
+  mlir::Value weightCodes(mlir::FlatSymbolRefAttr symbol);
   /// The elements of a weight that is not packed, row after row.
   mlir::Value weightVector(mlir::FlatSymbolRefAttr symbol);
   /// The memory of `value` (a result of another group, or the ids of the step), rows of the buffer it lies in.
   mlir::Value activation(mlir::Value value, tile::Provenance provenance);
   /// The same memory, seen as rows of `columns` elements without an end (heads as rows).
   mlir::Value activationRows(mlir::Value value, int64_t columns, tile::Provenance provenance);
+  /// The memory of the codes that an llm.quantize of this packing makes.
+  mlir::Value activationCodes(mlir::Value value, tile::Provenance provenance, llm::Packing packing);
+  /// The same memory of a value of one column, as a vector.
+  mlir::Value activationVector(mlir::Value value, tile::Provenance provenance);
   mlir::Value cache(bool keys, int64_t layer, int64_t headDim, mlir::Type elementType);
   /// The scale of the kv head `head` (index), of the weight `name`; null without a name.
   mlir::Value cacheScale(mlir::FlatSymbolRefAttr name, mlir::Value head);

@@ -1,7 +1,8 @@
 //===- RowsToTile.cpp - groups that work on rows alone ---------------------===//
 //
 // One block is one row: rows that are looked up or gathered, elementwise ops on them,
-// at most one norm of the whole row, elementwise ops on its result.
+// at most one norm of the whole row, elementwise ops on its result, and at most one op
+// that quantizes the row.
 //
 //===----------------------------------------------------------------------===//
 
@@ -30,11 +31,14 @@ private:
   GroupOp group;
   ProgramBuilder &b;
   YieldOp yield;
-  NormInterface norm; // null if the group has none
+  NormInterface norm;  // null if the group has none
+  QuantizeOp quantize; // the same
   int64_t columns = 0, step = 0;
   tile::Extent extent = tile::Extent::Tokens;
   Value row;
   Value token, position, gathered; // the row's token, position and row of the input, where the group reads by them
+  Value mean, inverse;             // of the row that is normed: null where it is not subtracted, and 1/rms
+  Value scale, perScale;           // of the row that is quantized, and 1/scale
   bool hasFailed = false;
 
   LogicalResult findOps();
@@ -44,8 +48,11 @@ private:
   Value output(Value result);
   Value columnOf(Value value, Value at);
   Value evaluate(Value value, Value at, Tiles &tiles);
-  Value sumOfRow(Value first, const Tiles &held, llvm::function_ref<Value(Value)> term);
-  void emitNorm();
+  Value normed(Value at, Tiles &tiles);
+  Value codes(Value at, Tiles &tiles);
+  Value reduceRow(Reduction kind, Value row, Tiles &held, llvm::function_ref<Value(Value)> term);
+  void emitNorm(Tiles &held);
+  void emitScale(Tiles &held);
   void store(Value at, Tiles &tiles);
 
   bool isFromOutside(Value value) {
@@ -65,11 +72,15 @@ static int64_t columnStep(int64_t columns, bool cpu, int64_t mostOnGpu) {
 LogicalResult RowsConverter::findOps() {
   for (Operation &op : group.getBody().front().without_terminator()) {
     auto found = dyn_cast<NormInterface>(op);
+    auto quantizer = dyn_cast<QuantizeOp>(op);
     bool isRowWise = isa<EmbeddingOp, PositionEmbeddingOp, GatherRowsOp, RmsScaleOp>(op) ||
-                     op.hasTrait<OpTrait::Elementwise>() || (found && !found.getGroup());
+                     op.hasTrait<OpTrait::Elementwise>() || (found && !found.getGroup()) ||
+                     (quantizer && !quantizer.getGroup());
     if (!isRowWise)
       return op.emitError() << "is no row-wise op that this compiler knows: expected a lookup of rows, gather_rows, "
-                            << "a norm of whole rows or an elementwise op";
+                            << "a norm of whole rows, a quantizer of whole rows or an elementwise op";
+    if (quantizer && quantize)
+      return op.emitError() << "is the second quantizer in one kernel";
     if (found && norm)
       return op.emitError() << "is the second norm of whole rows in one kernel";
     if (auto gather = dyn_cast<GatherRowsOp>(op); gather && !isFromOutside(gather.getInput()))
@@ -83,10 +94,12 @@ LogicalResult RowsConverter::findOps() {
     }
     if (found)
       norm = found;
+    if (quantizer)
+      quantize = quantizer;
     columns = cast<RankedTensorType>(op.getResult(0).getType()).getDimSize(1);
   }
   // With a norm, a block on a GPU holds a row of up to 8192 columns in its registers, so that it waits for memory once.
-  step = columnStep(columns, b.getStep().isCpu(), norm ? 8192 : 1024);
+  step = columnStep(columns, b.getStep().isCpu(), norm ? 8192 : quantize ? 16384 : 1024);
   if (Placement::of(group.getResult(0)).logitRows)
     extent = tile::Extent::LogitRows;
   return success();
@@ -110,6 +123,9 @@ Value RowsConverter::output(Value result) {
     return llvm::any_of(op.getOperands(),
                         [&](Value value) { return isFromOutside(value) && isInPlace(value, result); });
   });
+  Value value = yield.getOperand(cast<OpResult>(result).getResultNumber());
+  if (quantize && value == quantize.getResult())
+    return b.activationCodes(result, Provenance::Output, quantize.getPacking());
   return b.activation(result, isWritten ? Provenance::State : Provenance::Output);
 }
 
@@ -129,6 +145,8 @@ void RowsConverter::declareViews() {
       for (FlatSymbolRefAttr vector : {norm.getWeightAttr(), norm.getBiasAttr()})
         if (vector)
           b.weightVector(vector);
+    if (quantize && quantize == &op && quantize.getScale())
+      b.weightVector(quantize.getScaleAttr());
     if (auto found = dyn_cast<AddBiasOp>(op))
       b.weightVector(found.getBiasAttr());
     if (auto found = dyn_cast<ScaleColumnsOp>(op))
@@ -166,6 +184,8 @@ Value RowsConverter::evaluate(Value value, Value at, Tiles &tiles) {
     return tiles[value] = b.load(input(value), ValueRange{row, columnOf(value, at)}, {1, step});
   Value result =
       llvm::TypeSwitch<Operation *, Value>(value.getDefiningOp())
+          .Case([&](NormInterface) { return normed(at, tiles); })
+          .Case([&](QuantizeOp) { return codes(at, tiles); })
           .Case([&](EmbeddingOp embedding) {
             Value x = b.gather(b.weight(embedding.getTableAttr()), token, at, step);
             double scale = embedding.getScale().convertToDouble();
@@ -210,77 +230,109 @@ Value RowsConverter::evaluate(Value value, Value at, Tiles &tiles) {
   return tiles[value] = result;
 }
 
+/// The normed row at `at`.
+Value RowsConverter::normed(Value at, Tiles &tiles) {
+  Value x = b.toF32(evaluate(norm.getInput(), at, tiles));
+  Value weight = loadNormWeight(norm, at, step, b);
+  if (weight)
+    weight = b.broadcast(weight, 0, 1);
+  Value y = b.mul(mean ? b.sub(x, mean) : x, b.broadcast(inverse, 1, step));
+  if (weight)
+    y = b.mul(y, weight);
+  if (Value bias = loadNormBias(norm, at, step, b))
+    y = b.add(y, b.broadcast(bias, 0, 1));
+  return y;
+}
+
+/// The codes of the row at `at`.
+Value RowsConverter::codes(Value at, Tiles &tiles) {
+  Value x = b.mul(b.toF32(evaluate(quantize.getInput(), at, tiles)), b.broadcast(perScale, 1, step));
+  double most = quantize.getLargestCode();
+  Value clamped = b.minimum(b.maximum(x, b.like(x, -most)), b.like(x, most));
+  Type element = cast<RankedTensorType>(quantize.getResult().getType()).getElementType();
+  if (isa<FloatType>(element))
+    return b.toType(clamped, element);
+  Value whole = math::RoundEvenOp::create(b, clamped);
+  Value integers = arith::FPToSIOp::create(b, b.tileType({1, step}, b.getI32Type()), whole);
+  return arith::TruncIOp::create(b, b.tileType({1, step}, element), integers);
+}
+
 void RowsConverter::store(Value at, Tiles &tiles) {
   for (auto [result, value] : llvm::zip(group.getResults(), yield.getOperands())) {
+    if (quantize && value == quantize.getScales())
+      continue; // one for the row
     Type element = cast<RankedTensorType>(value.getType()).getElementType();
-    Value tile = b.toType(evaluate(value, at, tiles), element);
-    b.store(tile, output(result), {row, columnOf(result, at)});
+    Value tile = evaluate(value, at, tiles);
+    b.store(isa<FloatType>(element) ? b.toType(tile, element) : tile, output(result), {row, columnOf(result, at)});
   }
 }
 
-/// The sum of `term` of all elements of the norm's input; `held` has the row if the block holds it.
-Value RowsConverter::sumOfRow(Value first, const Tiles &held, llvm::function_ref<Value(Value)> term) {
-  auto sumAt = [&](Value at, Value x) {
+/// Combines `term` of all elements of `value` of the row; `held` has the row if the block holds it. Terms that are 0
+/// count for nothing.
+Value RowsConverter::reduceRow(Reduction kind, Value value, Tiles &held, llvm::function_ref<Value(Value)> term) {
+  auto reduceAt = [&](Value at, Value x) {
     // Past the end of a row that others share lie other values.
     Value inside =
         b.less(b.add(b.iota(step), b.splat(b.toI32(at), {step})), b.full(b.tileType({step}, b.getI32Type()), columns));
-    Value value = term(x);
-    value = b.select(b.broadcast(inside, 0, 1), value, b.like(value, 0.0));
-    return b.reduce(Reduction::Add, value, 1);
+    Value result = term(x);
+    result = b.select(b.broadcast(inside, 0, 1), result, b.like(result, 0.0));
+    return b.reduce(kind, result, 1);
   };
+  Value first = b.index(0);
   if (isHeld())
-    return sumAt(first, b.toF32(held.lookup(norm.getInput())));
+    return reduceAt(first, held[value] = b.toF32(evaluate(value, first, held)));
   Value zero = b.full(b.tileType({1}, b.getF32Type()), 0.0);
   return b.loop(first, b.index(columns), step, zero, [&](Value at, ValueRange carried) {
     Tiles tiles;
-    Value x = b.toF32(evaluate(norm.getInput(), at, tiles));
-    return SmallVector<Value>{b.add(carried[0], sumAt(at, x))};
+    Value of = reduceAt(at, b.toF32(evaluate(value, at, tiles)));
+    return SmallVector<Value>{kind == Reduction::Add ? b.add(carried[0], of) : b.maximum(carried[0], of)};
   })[0];
 }
 
-void RowsConverter::emitNorm() {
-  Value first = b.index(0), mean;
-  Tiles held;
-  if (isHeld())
-    held[norm.getInput()] = b.toF32(evaluate(norm.getInput(), first, held));
+void RowsConverter::emitNorm(Tiles &held) {
   if (norm.subtractsMean()) {
-    Value sum = sumOfRow(first, held, [](Value x) { return x; });
+    Value sum = reduceRow(Reduction::Add, norm.getInput(), held, [](Value x) { return x; });
     mean = b.broadcast(b.mul(sum, b.like(sum, 1.0 / static_cast<double>(columns))), 1, step);
   }
-  auto centered = [&](Value x) { return mean ? b.sub(x, mean) : x; };
-  Value squares = sumOfRow(first, held, [&](Value x) {
-    Value difference = centered(x);
+  Value squares = reduceRow(Reduction::Add, norm.getInput(), held, [&](Value x) {
+    Value difference = mean ? b.sub(x, mean) : x;
     return b.mul(difference, difference);
   });
-  Value inverse = emitInverseNorm(norm, squares, b);
-  auto write = [&](Value at, Tiles &tiles) {
-    Value x = b.toF32(evaluate(norm.getInput(), at, tiles));
-    Value weight = loadNormWeight(norm, at, step, b);
-    if (weight)
-      weight = b.broadcast(weight, 0, 1);
-    Value y = b.mul(centered(x), b.broadcast(inverse, 1, step));
-    if (weight)
-      y = b.mul(y, weight);
-    if (Value bias = loadNormBias(norm, at, step, b))
-      y = b.add(y, b.broadcast(bias, 0, 1));
-    tiles[norm->getResult(0)] = y;
-    store(at, tiles);
-  };
-  if (isHeld())
-    return write(first, held);
-  b.loop(first, b.index(columns), step, {}, [&](Value at, ValueRange) {
-    Tiles tiles;
-    write(at, tiles);
-    return SmallVector<Value>{};
-  });
+  inverse = emitInverseNorm(norm, squares, b);
+}
+
+/// The scale of the row that is quantized, and its inverse.
+void RowsConverter::emitScale(Tiles &held) {
+  if (quantize.getScale()) {
+    Value given = b.weightVector(quantize.getScaleAttr());
+    auto count = cast<tile::ViewType>(given.getType()).getShape()[0];
+    for (int64_t i = 0; i < count; ++i) {
+      Value one = b.load(given, ValueRange{b.index(i)}, {1});
+      scale = scale ? b.maximum(scale, one) : one;
+    }
+  } else {
+    Value largest = reduceRow(Reduction::Max, quantize.getInput(), held,
+                              [&](Value x) -> Value { return math::AbsFOp::create(b, x); });
+    Value fraction = b.mul(largest, b.like(largest, 1.0 / quantize.getLargestCode()));
+    scale = b.maximum(fraction, b.like(fraction, quantize.getLeastScale()));
+  }
+  perScale = arith::DivFOp::create(b, b.like(scale, 1.0), scale);
+  for (auto [result, value] : llvm::zip(group.getResults(), yield.getOperands()))
+    if (value == quantize.getScales())
+      b.store(b.broadcast(scale, 1, 1), output(result), {row, columnOf(result, b.index(0))});
 }
 
 FailureOr<tile::ProgramOp> RowsConverter::run() {
   if (failed(findOps()))
     return failure();
   declareViews();
+  Tiles held;
   if (norm)
-    emitNorm();
+    emitNorm(held);
+  if (quantize)
+    emitScale(held);
+  if ((norm || quantize) && isHeld())
+    store(b.index(0), held);
   else
     b.loop(b.index(0), b.index(columns), step, {}, [&](Value at, ValueRange) {
       Tiles tiles;

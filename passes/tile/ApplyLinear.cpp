@@ -19,6 +19,9 @@ constexpr int64_t kLeastElements = 2, kMostElements = 16, kMostElementsOfCodes =
 constexpr int64_t kPieceColumns = 64;
 /// Rows of a warpgroup's product that each of its warps has.
 constexpr int64_t kRowsOfWarp = 16;
+/// Columns of a product that is added to sums in registers: a thread has an element of it for two columns, beside the
+/// sums of the whole tile.
+constexpr int64_t kAddedColumns = 128;
 } // namespace
 
 //===----------------------------------------------------------------------===//
@@ -111,27 +114,35 @@ Value LinearBody::dequantize(Value codes, Value column, Value k, Value x) {
                                     op.getGroup(), op.getZeroPoint());
 }
 
-/// The sums of `rows` x `columns` over a part of K; of `columns` x `rows` with the weights on the left.
-Value LinearBody::product(Value row, int64_t rows, Value column, int64_t columns, Value from, Value to, int64_t step,
-                          bool isSwapped) {
+/// The sums of `rows` x `columns` over a part of K; of `columns` x `rows` with the weights on the left. Where each step
+/// is added to the sums, they are those of several products, side by side along the columns.
+SmallVector<Value> LinearBody::product(Value row, int64_t rows, Value column, int64_t columns, Value from, Value to,
+                                       int64_t step, bool isSwapped) {
   auto rowsView = cast<tile::ViewType>(loop.rowsView().getType());
   tile::ViewType weightView = loop.weight.getView().getType();
-  auto sums = RankedTensorType::get({isSwapped ? columns : rows, isSwapped ? rows : columns}, b.getF32Type());
+  int64_t width = loop.addsSteps ? std::min(columns, kAddedColumns) : columns;
+  auto sums =
+      RankedTensorType::get({isSwapped ? width : rows, isSwapped ? rows : width}, loop.dot.getType().getElementType());
   Value zero = arith::ConstantOp::create(b, b.getZeroAttr(sums));
-  auto over = scf::ForOp::create(b, from, to, index(step), ValueRange{zero});
+  auto over = scf::ForOp::create(b, from, to, index(step), SmallVector<Value>(columns / width, zero));
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(over.getBody());
   Value k = over.getInductionVar();
   Value x = tile::LoadOp::create(b, RankedTensorType::get({rows, step}, rowsView.getElementType()),
                                  argument(loop.rowsView()), ValueRange{row, add(k, index(loop.columnOffset))});
-  Value w = tile::LoadOp::create(b, RankedTensorType::get({columns, step}, weightView.getElementType()),
-                                 argument(loop.weight.getView()), ValueRange{column, k});
-  if (loop.dequantize)
-    w = dequantize(w, column, k, x);
-  Value next = tile::DotOp::create(b, isSwapped ? w : x, isSwapped ? x : w, over.getRegionIterArg(0),
-                                   /*transpose_rhs=*/true);
+  SmallVector<Value> weights, next;
+  for (int64_t first = 0; first < columns; first += width)
+    weights.push_back(tile::LoadOp::create(b, RankedTensorType::get({width, step}, weightView.getElementType()),
+                                           argument(loop.weight.getView()),
+                                           ValueRange{first ? add(column, index(first)) : column, k}));
+  for (auto [codes, carried] : llvm::zip_equal(weights, over.getRegionIterArgs())) {
+    Value w = loop.dequantize ? dequantize(codes, column, k, x) : codes;
+    Value dot = tile::DotOp::create(b, isSwapped ? w : x, isSwapped ? x : w, loop.addsSteps ? zero : carried,
+                                    /*transpose_rhs=*/true);
+    next.push_back(loop.addsSteps ? arith::AddFOp::create(b, carried, dot).getResult() : dot);
+  }
   scf::YieldOp::create(b, next);
-  return over.getResult(0);
+  return SmallVector<Value>(over.getResults());
 }
 
 /// A piece's columns divide the program's and the block's tile. Where it can, each of `warps` has one of the pieces of
@@ -248,7 +259,7 @@ LogicalResult LinearBody::apply(tile::SwapAbAttr schedule) {
   Value from = mul(rank, share);
   Value to = split == 1 ? index(loop.k) : b.createOrFold<arith::MinSIOp>(add(from, index(share)), index(loop.k));
 
-  Value sums = product(row, rows, column, cols, from, to, step, /*isSwapped=*/true);
+  Value sums = product(row, rows, column, cols, from, to, step, /*isSwapped=*/true).front();
   Value turned = tile::TransposeOp::create(b, RankedTensorType::get({rows, cols}, b.getF32Type()), sums);
   Value staged = tile::StageOp::create(b, turned);
   if (split > 1)
@@ -282,22 +293,27 @@ LogicalResult LinearBody::apply(tile::GemmAttr schedule) {
   forLoop(block, tiles, schedule.getBlocks(), [&](Value tile) {
     Value row = mul(arith::RemUIOp::create(b, tile, rowTileCount), rows);
     Value column = mul(arith::DivUIOp::create(b, tile, rowTileCount), cols);
-    Value sums = product(row, rows, column, cols, index(0), index(loop.k), step, /*isSwapped=*/false);
-    auto forWarps = tile::ForWarpsOp::create(b, rows / kRowsOfWarp, ValueRange{sums});
+    SmallVector<Value> sums = product(row, rows, column, cols, index(0), index(loop.k), step, /*isSwapped=*/false);
+    auto forWarps = tile::ForWarpsOp::create(b, rows / kRowsOfWarp, sums);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(&forWarps.getBody().front());
     Value firstRow = add(row, mul(forWarps.getWarp(), kRowsOfWarp));
-    auto ofColumns = [&](Value c) {
-      Value own = slice(forWarps.getParts()[0], b.getIndexAttr(0), c, kRowsOfWarp, pieceColumns);
-      Value staged = tile::StageOp::create(b, own);
-      auto ofRows = [&](Value r) {
-        result = epilogue(slice(staged, r, b.getIndexAttr(0), pieceRows, pieceColumns), add(firstRow, r),
-                          add(column, c), cols);
+    int64_t width = cols / static_cast<int64_t>(sums.size());
+    for (auto [i, part] : llvm::enumerate(forWarps.getParts())) {
+      Value firstColumn = i ? add(column, index(static_cast<int64_t>(i) * width)) : column, sumsOfWarp = part;
+      auto ofColumns = [&](Value c) {
+        Value own = slice(sumsOfWarp, b.getIndexAttr(0), c, kRowsOfWarp, pieceColumns);
+        Value staged = tile::StageOp::create(b, own);
+        auto ofRows = [&](Value r) {
+          if (succeeded(result))
+            result = epilogue(slice(staged, r, b.getIndexAttr(0), pieceRows, pieceColumns), add(firstRow, r),
+                              add(firstColumn, c), cols);
+        };
+        // Copies of the epilogue for all of a warp's rows make the kernel slower.
+        forLoop(index(0), index(kRowsOfWarp), pieceRows, ofRows, Unroll::None);
       };
-      // Copies of the epilogue for all of a warp's rows make the kernel slower.
-      forLoop(index(0), index(kRowsOfWarp), pieceRows, ofRows, Unroll::None);
-    };
-    forLoop(index(0), index(cols), pieceColumns, ofColumns, Unroll::Full);
+      forLoop(index(0), index(width), pieceColumns, ofColumns, Unroll::Full);
+    }
   });
   return result;
 }

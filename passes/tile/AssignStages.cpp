@@ -22,13 +22,15 @@ struct AssignStagesPass : inlay::impl::AssignStagesPassBase<AssignStagesPass> {
 /// Rows that one copy of gathered rows brings.
 static constexpr int64_t kRun = 16;
 
-/// The load or gather that brings an operand of `dot` and feeds nothing else, in the loop around it; null if there is
-/// none.
+/// The load or gather that brings an operand of `dot` and feeds nothing else, or products beside it, in the loop around
+/// it; null if there is none.
 static Operation *loadOf(tile::DotOp dot, Value operand) {
   Operation *load = operand.getDefiningOp();
-  return isa_and_nonnull<tile::LoadOp, tile::GatherOp>(load) && load->getBlock() == dot->getBlock() && load->hasOneUse()
-             ? load
-             : nullptr;
+  bool feedsProducts = isa_and_nonnull<tile::LoadOp, tile::GatherOp>(load) && load->getBlock() == dot->getBlock() &&
+                       (load->hasOneUse() || llvm::all_of(load->getUsers(), [&](Operation *user) {
+                          return isa<tile::DotOp>(user) && user->getBlock() == dot->getBlock();
+                        }));
+  return feedsProducts ? load : nullptr;
 }
 
 /// The loads that bring an operand of `dot`: one, or those of codes and what they are dequantized with.
@@ -43,12 +45,20 @@ static SmallVector<Operation *> loadsOf(tile::DotOp dot, Value operand) {
   return loads;
 }
 
-/// The products in loops whose right operands are loaded.
-static SmallVector<tile::DotOp> stagedProducts(tile::ProgramOp program) {
-  SmallVector<tile::DotOp> products;
+/// The products in loops whose right operands are loaded; those with one loaded left operand together.
+static SmallVector<SmallVector<tile::DotOp>> stagedProducts(tile::ProgramOp program) {
+  SmallVector<SmallVector<tile::DotOp>> products;
   program.walk([&](tile::DotOp dot) {
-    if (isa<scf::ForOp>(dot->getParentOp()) && loadOf(dot, dot.getRhs()))
-      products.push_back(dot);
+    if (!isa<scf::ForOp>(dot->getParentOp()) || !loadOf(dot, dot.getRhs()))
+      return;
+    auto shared = llvm::find_if(products, [&](ArrayRef<tile::DotOp> others) {
+      tile::DotOp first = others.front();
+      return loadOf(dot, dot.getLhs()) && first.getLhs() == dot.getLhs();
+    });
+    if (shared == products.end())
+      products.push_back({dot});
+    else
+      shared->push_back(dot);
   });
   return products;
 }
@@ -64,15 +74,19 @@ static Value heldOf(OpBuilder &b, Location loc, Value indices) {
   return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, indices, zero);
 }
 
-/// Brings the operands of a product that are loaded in its loop through a ring of their own.
-static LogicalResult stage(tile::DotOp dot, tile::ProgramOp program, const tile::PipelineShape &pipeline) {
+/// Brings the operands of products that are loaded in their loop through a ring of their own.
+static LogicalResult stage(ArrayRef<tile::DotOp> products, tile::ProgramOp program,
+                           const tile::PipelineShape &pipeline) {
   SmallVector<Operation *> loads;
   SmallVector<Type> tiles;
-  for (Value operand : {dot.getLhs(), dot.getRhs()})
-    for (Operation *load : loadsOf(dot, operand)) {
-      loads.push_back(load);
-      tiles.push_back(load->getResult(0).getType());
-    }
+  for (tile::DotOp dot : products)
+    for (Value operand : {dot.getLhs(), dot.getRhs()})
+      for (Operation *load : loadsOf(dot, operand))
+        if (!llvm::is_contained(loads, load)) {
+          loads.push_back(load);
+          tiles.push_back(load->getResult(0).getType());
+        }
+  tile::DotOp dot = products.front(), last = products.back();
   OpBuilder b = OpBuilder::atBlockBegin(&program.getBody().front());
   Location loc = dot.getLoc();
   auto ring = tile::RingOp::create(b, loc, tile::RingType::get(b.getContext(), pipeline.stages, tiles));
@@ -104,7 +118,7 @@ static LogicalResult stage(tile::DotOp dot, tile::ProgramOp program, const tile:
     op->getResult(0).replaceAllUsesWith(value);
     op->erase();
   }
-  b.setInsertionPointAfter(dot);
+  b.setInsertionPointAfter(last);
   tile::ReleaseOp::create(b, loc, ring);
   return success();
 }
@@ -243,7 +257,7 @@ void AssignStagesPass::runOnOperation() {
       signalPassFailure();
     return;
   }
-  SmallVector<tile::DotOp> products = stagedProducts(program);
+  SmallVector<SmallVector<tile::DotOp>> products = stagedProducts(program);
   if (static_cast<int64_t>(products.size()) != pipeline->products) {
     bool isOne = pipeline->products == 1;
     program.emitError("has ") << products.size() << " products of loaded tiles in loops; expected "
@@ -252,9 +266,10 @@ void AssignStagesPass::runOnOperation() {
                               << " of its schedule " << schedule;
     return signalPassFailure();
   }
-  for (tile::DotOp dot : products) {
-    if (failed(stage(dot, program, *pipeline)))
+  for (ArrayRef<tile::DotOp> together : products) {
+    if (failed(stage(together, program, *pipeline)))
       return signalPassFailure();
-    stageLeft(dot);
+    for (tile::DotOp dot : together)
+      stageLeft(dot);
   }
 }

@@ -15,10 +15,10 @@
 #include "passes/tile/TileDimensions.h"
 
 namespace inlay {
-/// Builds the new body of a program from a copy of the old.
 /// Whether a loop is unrolled on a GPU: fully, never, or as its compiler decides.
 enum class Unroll { Full, None, Any };
 
+/// Builds the new body of a program from a copy of the old.
 class LinearBody {
 public:
   LinearBody(tile::ProgramOp program, tile::ProgramOp old, MainLoop loop)
@@ -44,8 +44,8 @@ protected:
   }
   int64_t columns() { return loop.weight.getView().getType().getShape()[0]; }
 
-  mlir::Value product(mlir::Value row, int64_t rows, mlir::Value column, int64_t columns, mlir::Value from,
-                      mlir::Value to, int64_t step, bool isSwapped);
+  llvm::SmallVector<mlir::Value> product(mlir::Value row, int64_t rows, mlir::Value column, int64_t columns,
+                                         mlir::Value from, mlir::Value to, int64_t step, bool isSwapped);
   mlir::Value slice(mlir::Value tile, mlir::OpFoldResult row, mlir::OpFoldResult column, int64_t rows, int64_t columns);
   void forLoop(mlir::Value from, mlir::Value to, int64_t step, llvm::function_ref<void(mlir::Value)> body,
                Unroll unroll = Unroll::Any);

@@ -18,10 +18,12 @@ static void refuseStages(llvm::function_ref<InFlightDiagnostic()> emitError, Str
               << " bytes, which the family " << family << " needs";
 }
 
-tile::GemmAttr inlay::chooseGemm(tile::TargetAttr target, llvm::function_ref<InFlightDiagnostic()> emitError) {
+tile::GemmAttr inlay::chooseGemm(const LinearShape &shape, tile::TargetAttr target,
+                                 llvm::function_ref<InFlightDiagnostic()> emitError) {
   auto withStages = [&](int64_t stages) {
     return tile::GemmAttr::get(target.getContext(), /*blocks=*/target.getMultiprocessors(), /*tile_rows=*/128,
-                               /*tile_columns=*/256, /*tile_k=*/kAtomColumns, stages, /*consumers=*/2,
+                               /*tile_columns=*/256, /*tile_k=*/8 * tile::kSlabBytes / shape.weightBits, stages,
+                               /*consumers=*/2,
                                /*producer_registers=*/40, /*consumer_registers=*/232);
   };
   tile::GemmAttr schedule = withStages(4);
@@ -105,7 +107,7 @@ tile::SwapAbAttr inlay::chooseSwapAb(const LinearShape &shape, tile::TargetAttr 
 tile::Schedule inlay::chooseLinear(tile::Family family, const LinearShape &shape, tile::TargetAttr target,
                                    llvm::function_ref<InFlightDiagnostic()> emitError) {
   if (family == tile::Family::Gemm)
-    return chooseGemm(target, emitError);
+    return chooseGemm(shape, target, emitError);
   if (family == tile::Family::SwapAb)
     return chooseSwapAb(shape, target, emitError);
   return chooseStream(shape, target, emitError);

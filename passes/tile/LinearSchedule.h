@@ -32,7 +32,8 @@ struct LinearShape {
 };
 
 /// Null, after a diagnostic, where the family has no schedule for the shape or the chip.
-tile::GemmAttr chooseGemm(tile::TargetAttr target, llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+tile::GemmAttr chooseGemm(const LinearShape &shape, tile::TargetAttr target,
+                          llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 tile::SwapAbAttr chooseSwapAb(const LinearShape &shape, tile::TargetAttr target,
                               llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
 

@@ -109,10 +109,17 @@ FailureOr<MainLoop> inlay::findMainLoop(tile::ProgramOp program) {
   SmallVector<Value> roots{dot.getLhs()};
   for (auto [i, value] : llvm::enumerate(yield.getOperands())) {
     Value carried = loop.getRegionIterArgs()[i], initial = loop.getInitArgs()[i];
-    if (!matchPattern(initial, m_AnyZeroFloat()))
+    if (!matchPattern(initial, m_AnyZeroFloat()) && !matchPattern(initial, m_Zero()))
       return loop.emitError("carries a value that starts at ") << initial << "; expected 0";
     if (value == dot.getResult() && dot.getAccumulator() == carried) {
       result.product = loop->getResult(i);
+      continue;
+    }
+    auto add = value.getDefiningOp<arith::AddFOp>();
+    if (add && add.getLhs() == carried && add.getRhs() == dot.getResult() &&
+        matchPattern(dot.getAccumulator(), m_AnyZeroFloat())) {
+      result.product = loop->getResult(i);
+      result.addsSteps = true;
       continue;
     }
     std::optional<RowSum> sum = rowSumOf(loop, i);

@@ -41,7 +41,9 @@ struct MainLoop {
   llvm::SmallVector<tile::LoadOp> vectors;
   llvm::SmallVector<RowSum> sums;
   llvm::SmallVector<RowStatistic> statistics; // in the program's order
-  int64_t tokens = 0, columns = 0, k = 0;     // the program's tile M x N, and the whole K
+  /// Whether each step's product is made apart, from 0, and then added to what the loop carries.
+  bool addsSteps = false;
+  int64_t tokens = 0, columns = 0, k = 0; // the program's tile M x N, and the whole K
 
   /// Whether the rows reach the product as they are in memory.
   bool isPlain() { return dot.getLhs() == rows->getResult(0) && sums.empty() && statistics.empty(); }

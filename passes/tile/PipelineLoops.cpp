@@ -5,6 +5,7 @@
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/Matchers.h"
 #include "passes/tile/Passes.h"
 #include "passes/tile/PipelineWarps.h"
 #include "passes/tile/Pipelining.h"
@@ -26,6 +27,26 @@ struct PipelineLoopsPass : inlay::impl::PipelineLoopsPassBase<PipelineLoopsPass>
 //===----------------------------------------------------------------------===//
 // Consumers
 //===----------------------------------------------------------------------===//
+
+/// Whether `dot` is a product from 0, whose result is added to what the loop carries.
+static bool isAddedToSums(tile::DotOp dot) {
+  return isa<scf::ForOp>(dot->getParentOp()) && dot->hasOneUse() && isa<arith::AddFOp>(*dot->user_begin()) &&
+         matchPattern(dot.getAccumulator(), m_AnyZeroFloat());
+}
+
+/// Waits for the product at once: while a warpgroup adds it to its sums, the others have the tensor cores. The slot is
+/// released after the last product that reads it.
+static LogicalResult startAndWait(tile::DotOp dot) {
+  auto wait = dot.getLhs().getDefiningOp<tile::WaitOp>();
+  if (!wait || dot.getRhs().getDefiningOp<tile::WaitOp>() != wait)
+    return dot.emitError("has operands that do not come from one slot of a ring");
+  ImplicitLocOpBuilder b(dot.getLoc(), dot);
+  Value started =
+      tile::DotAsyncOp::create(b, dot.getLhs(), dot.getRhs(), dot.getAccumulator(), /*columns=*/!dot.getTransposeRhs());
+  dot.getResult().replaceAllUsesWith(tile::DotWaitOp::create(b, started, /*pending=*/0).getResult(0));
+  dot->erase();
+  return success();
+}
 
 /// Columns `from` to `from` + `columns` of a tile.
 static Value columnsOf(ImplicitLocOpBuilder &b, Value tile, int64_t from, int64_t columns) {
@@ -181,6 +202,12 @@ void PipelineLoopsPass::runOnOperation() {
   for (tile::WarpRolesOp roles : all) {
     SmallVector<tile::DotOp> products;
     roles.getConsume().walk([&](tile::DotOp dot) { products.push_back(dot); });
+    if (!products.empty() && llvm::all_of(products, isAddedToSums)) {
+      for (tile::DotOp dot : products)
+        if (failed(startAndWait(dot)))
+          return signalPassFailure();
+      continue;
+    }
     if (products.size() == 2 && products[0]->getParentOp() == products[1]->getParentOp()) {
       bool takesTurns = schedule && schedule.getPipeline() && schedule.getPipeline()->takesTurns;
       auto loop = dyn_cast<scf::ForOp>(products[0]->getParentOp());

@@ -49,8 +49,12 @@ static StringRef familyNameOf(tile::Schedule schedule) {
 
 TuningKey inlay::tuningKeyOf(tile::ProgramOp program, MainLoop &loop) {
   LinearShape shape = shapeOf(loop);
-  bool isBf16 = loop.weight.getView().getType().getElementType().isBF16();
-  StringRef type = loop.dequantize ? tile::stringifyCodes(loop.dequantize.getCodes()) : isBf16 ? "bf16" : "f16";
+  Type element = loop.weight.getView().getType().getElementType();
+  StringRef type = loop.dequantize       ? tile::stringifyCodes(loop.dequantize.getCodes())
+                   : element.isBF16()    ? "bf16"
+                   : element.isF16()     ? "f16"
+                   : element.isInteger() ? "i8"
+                                         : "f8e4m3";
   return {familyNameOf(program.getScheduleAttr()).str(),
           shape.rows,
           shape.columns,
@@ -92,7 +96,9 @@ std::string inlay::whyRefused(tile::StreamAttr schedule, const LinearShape &shap
 }
 
 std::string inlay::whyRefused(tile::GemmAttr schedule, const LinearShape &shape, tile::TargetAttr target) {
+  int64_t step = 8 * tile::kSlabBytes / shape.weightBits;
   return firstOf({rangeProblem("blocks", schedule.getBlocks(), 1, 64 * target.getMultiprocessors()),
+                  rangeProblem("tile_k", schedule.getTileK(), step, step),
                   sharedProblem(schedule.getStages() * schedule.stageBytes() + schedule.stagedBytes() + kBarrierBytes,
                                 target.getBlockSharedBytes())});
 }

@@ -12,6 +12,8 @@ using namespace mlir;
 using namespace inlay;
 using namespace inlay::tile;
 
+static unsigned bitsOfElement(Value tile) { return cast<RankedTensorType>(tile.getType()).getElementTypeBitWidth(); }
+
 LayoutAssignment::LayoutAssignment(ProgramOp program) : computed(program) {
   int64_t largest = 1, rows = 0, widestProduct = 0;
   program.walk<WalkOrder::PreOrder>([&](Operation *op) {
@@ -19,6 +21,9 @@ LayoutAssignment::LayoutAssignment(ProgramOp program) : computed(program) {
     for (Value result : op->getResults())
       if (auto type = dyn_cast<RankedTensorType>(result.getType()))
         largest = std::max(largest, type.getNumElements());
+    // 16 bytes of codes are computed from 16 elements.
+    if (auto store = dyn_cast<StoreOp>(op); store && bitsOfElement(store.getValue()) == 8)
+      together = 16;
     if (auto dot = dyn_cast<DotOp>(op)) {
       rows = std::max(rows, dot.getType().getDimSize(0));
       widestProduct = std::max(widestProduct, dot.getType().getDimSize(1));
@@ -32,7 +37,7 @@ LayoutAssignment::LayoutAssignment(ProgramOp program) : computed(program) {
   else if (rows > 0)
     warpBits = rows * widestProduct > 64 * 128 || widestProduct > 128 ? 3 : 2;
   else
-    warpBits = std::clamp(log2Ceil(largest / 8) - 5, 2, 4);
+    warpBits = std::clamp(log2Ceil(largest / std::max<int64_t>(8, together)) - 5, 2, 4);
   rowWarpBits = rows > 0 ? std::clamp(log2Ceil(rows) - 4, 0, warpBits) : 0;
 }
 
@@ -65,7 +70,7 @@ Layout LayoutAssignment::packedRows(DotOp dot) {
 
 Layout LayoutAssignment::blocked(RankedTensorType type) const {
   unsigned bits = std::max(8u, type.getElementTypeBitWidth());
-  return blockedLayout(type.getShape(), 128 / bits, warpBits);
+  return blockedLayout(type.getShape(), std::max<int64_t>(together, 128 / bits), warpBits);
 }
 
 /// Whether single elements of a tile are extracted, here or where loops and branches carry it.

@@ -50,6 +50,7 @@ private:
   llvm::SmallVector<mlir::Operation *> usersOf(mlir::Value tile) const;
 
   int warpBits = 2, rowWarpBits = 0;
+  int64_t together = 1; // neighbours that a thread has at the least
   ComputedTiles computed;
   llvm::DenseMap<mlir::Operation *, unsigned> order; // in the program's text
   llvm::DenseMap<mlir::Value, Layout> layouts;

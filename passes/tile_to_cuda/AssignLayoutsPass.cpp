@@ -70,11 +70,19 @@ private:
 };
 } // namespace
 
+/// Where the elements of a tile of a slot lie: products read rows under a swizzle, others what is packed as it is.
+static SharedAttr layoutInSlot(Value tile) {
+  bool areRows = !tile.use_empty() && llvm::all_of(tile.getUsers(), llvm::IsaPred<DotAsyncOp>);
+  return areRows ? swizzledTile(tileType(tile)) : slotTile(tileType(tile));
+}
+
 LogicalResult Demands::collect(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<LoadOp, GatherOp>([&](auto load) { return collectLoad(load); })
       .Case([&](StoreOp store) {
-        want(store.getValueMutable(), assignment.readBy(store.getValue()));
+        Layout layout = assignment.readBy(store.getValue());
+        StringAttr packing = packingOf(store->getParentOfType<ProgramOp>(), store.getView());
+        want(store.getValueMutable(), packing && packing.getValue() == kCodeRowsPacking ? inPieces(layout) : layout);
         return success();
       })
       .Case([&](ScatterOp scatter) {
@@ -145,8 +153,9 @@ LogicalResult Demands::collect(Operation *op) {
       })
       .Case([&](DequantizeOp op) { return collectDequantize(op); })
       .Case([&](WaitOp wait) {
+        auto ring = wait.getRing().getDefiningOp<RingOp>();
         for (auto [i, tile] : llvm::enumerate(wait.getTiles()))
-          shared.insert({tile, slotTile(wait.getRing().getDefiningOp<RingOp>(), i)});
+          shared.insert({tile, holdsWeights(ring) ? slotTile(ring, i) : layoutInSlot(tile)});
         return success();
       })
       .Case([&](DotAsyncOp dot) {
@@ -526,8 +535,12 @@ void Rewriter::run(ProgramOp program) {
     tile.setType(tileType(tile).cloneWithEncoding(encoding));
   program.walk([&](RingOp ring) {
     SmallVector<Type> tiles;
-    for (auto [i, tile] : llvm::enumerate(ring.getType().getTiles()))
-      tiles.push_back(cast<RankedTensorType>(tile).cloneWithEncoding(slotTile(ring, i)));
+    for (Operation *user : ring->getUsers())
+      if (auto wait = dyn_cast<WaitOp>(user); wait && tiles.empty())
+        llvm::append_range(tiles, wait.getResultTypes());
+    if (tiles.empty()) // nobody reads it
+      for (auto [i, tile] : llvm::enumerate(ring.getType().getTiles()))
+        tiles.push_back(cast<RankedTensorType>(tile).cloneWithEncoding(slotTile(ring, i)));
     ring.getResult().setType(RingType::get(ring.getContext(), ring.getType().getStages(), tiles));
   });
 }

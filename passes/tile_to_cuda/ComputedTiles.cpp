@@ -129,6 +129,25 @@ StringAttr inlay::packingOf(ProgramOp program, Value view) {
   return program.getArgAttrOfType<StringAttr>(cast<BlockArgument>(view).getArgNumber(), kPackingAttr);
 }
 
+Layout inlay::pieceOfCodes() {
+  Layout unit = codeLayout(8), piece;
+  for (const LayoutPoint &basis : ArrayRef(unit.bases(LayoutDim::Offset)).take_front(log2Ceil(codesOfPiece(8))))
+    piece.addBit(LayoutDim::Offset, basis);
+  return piece;
+}
+
+Layout inlay::inPieces(const Layout &layout) {
+  Layout piece = pieceOfCodes(), result;
+  ArrayRef<LayoutPoint> held = layout.bases(LayoutDim::Register), placed = piece.bases(LayoutDim::Offset);
+  Layout neighbours = Layout::identity(LayoutDim::Register, static_cast<int>(placed.size()), LayoutDim::Dim1);
+  if (held.size() < placed.size() || held.take_front(placed.size()) != ArrayRef(neighbours.bases(LayoutDim::Register)))
+    return layout;
+  for (LayoutDim in : {LayoutDim::Register, LayoutDim::Lane, LayoutDim::Warp, LayoutDim::Block})
+    for (auto [i, basis] : llvm::enumerate(layout.bases(in)))
+      result.addBit(in, in == LayoutDim::Register && i < placed.size() ? placed[i] : basis);
+  return result;
+}
+
 std::optional<Layout> inlay::packedBlocks(ProgramOp program, Value view) {
   using enum LayoutDim;
   StringAttr packing = packingOf(program, view);
@@ -136,6 +155,8 @@ std::optional<Layout> inlay::packedBlocks(ProgramOp program, Value view) {
     return std::nullopt;
   if (packing.getValue() == kCodesPacking)
     return codeLayout(cast<ViewType>(view.getType()).getElementType().getIntOrFloatBitWidth());
+  if (packing.getValue() == kCodeRowsPacking)
+    return pieceOfCodes();
   if (packing.getValue() == kRowsPacking)
     return Layout::identity(Offset, log2Ceil(kUnitRows), Dim0);
   return swizzledRows(/*rowBits=*/log2Ceil(kGroupRows), /*columnBits=*/log2Ceil(kAtomColumns), /*chunkBits=*/3);
@@ -158,7 +179,8 @@ int64_t inlay::vectorWidth(Value view, Value lastOffset, const Layout &layout, A
   int64_t most = 128 / std::max(8U, type.getElementType().getIntOrFloatBitWidth());
   if (type.getElementType().isInteger(4))
     most = 32;
-  if (std::optional<Layout> block = packedBlocks(program, view); block && block->outBits(LayoutDim::Dim0) > 3)
+  if (std::optional<Layout> block = packedBlocks(program, view);
+      block && (block->outBits(LayoutDim::Dim0) > 3 || packingOf(program, view).getValue() == kCodeRowsPacking))
     return packedWidth(layout, *block, most);
   int64_t last = type.getShape().back(), width = most;
   auto shrink = [&](int64_t limit) { width = std::gcd(width, limit); };

@@ -70,6 +70,10 @@ inline int64_t bytesOf(mlir::Type type) { return std::max(1u, type.getIntOrFloat
 
 /// How the matrix behind an argument of `program` is packed; null where it has rows.
 mlir::StringAttr packingOf(tile::ProgramOp program, mlir::Value view);
+/// The order of 16 neighbouring codes of 8 bits in packed rows, and `layout` with such neighbours in a thread's
+/// registers in this order, where it has them.
+Layout pieceOfCodes();
+Layout inPieces(const Layout &layout);
 /// Where the elements of the blocks of rows and columns lie that a matrix is packed in (tile.packing); none of a matrix
 /// of rows.
 std::optional<Layout> packedBlocks(tile::ProgramOp program, mlir::Value view);

@@ -12,7 +12,7 @@
 
 using namespace mlir;
 using namespace inlay;
-using tile::kAtomColumns;
+using tile::kAtomColumns, tile::kSlabBytes;
 
 /// The columns of the sums of instructions that wgmma.h has.
 static constexpr int64_t kWidths[] = {16, 32, 64, 80, 96, 128, 160, 192, 224, 256};
@@ -65,7 +65,7 @@ Value GenericLowering::packLeft(Value tile) {
   return packed;
 }
 
-/// Each warpgroup multiplies 64 rows of the left tile by the right one, in steps of 16 along k.
+/// Each warpgroup multiplies 64 rows of the left tile by the right one, in steps of 32 bytes along k.
 LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
   RankedTensorType lhs = tileType(op.getLhs()), rhs = tileType(op.getRhs()), type = tileType(op.getResult());
   auto left = ringTiles.find(op.getLhs()), right = ringTiles.find(op.getRhs());
@@ -81,7 +81,8 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
   if (!op.getColumns() && columnsOfInstruction(columns) != columns)
     return op.emitOpError() << "has " << rhs.dropEncoding() << " on the right; wgmma.h has no instruction of "
                             << columns << " rows there";
-  bool isFirst = !op.getColumns() && matchPattern(op.getAccumulator(), m_AnyZeroFloat());
+  bool isFirst = !op.getColumns() &&
+                 (matchPattern(op.getAccumulator(), m_AnyZeroFloat()) || matchPattern(op.getAccumulator(), m_Zero()));
   Value sums = isFirst ? local(registerLayout(op.getResult()).size(LayoutDim::Register), type.getElementType(), "sums")
                        : materialize(op.getAccumulator(), "sums");
   Value packed = packedTiles.lookup(op.getLhs());
@@ -102,11 +103,17 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
       k.call(product, mma.header,
              {sums, k.address(packed, k.index(4 * step)), forward(c, step * mma.inner * tile::kSlabBytes / 16)});
   } else {
-    Value own = k.mul(k.div(warp, mma.warps()), mma.rows * kAtomColumns);
+    int64_t rowsBytes = mma.rows * kSlabBytes; // of a warpgroup
+    auto ownRows = [&](Value buffer) {
+      return k.mul(k.div(warp, mma.warps()),
+                   rowsBytes / bytesOf(cast<cuda::PtrType>(buffer.getType()).getElementType()));
+    };
     auto describe = [&](StringRef name, Value pointer) {
       return k.name(name, k.call(i64, "swizzled_tile", "wgmma.h", pointer));
     };
-    Value a = isLeftShared ? describe("left", k.offset(left->second.first, k.add(left->second.second, own))) : Value();
+    Value a = isLeftShared ? describe("left", k.offset(left->second.first,
+                                                       k.add(left->second.second, ownRows(left->second.first))))
+                           : Value();
     Value c = describe("right", from);
     Value yes = arith::ConstantIntOp::create(k, 1, 1), accumulates = yes;
     if (isFirst)
@@ -115,7 +122,7 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
       accumulates = first->second();
     k.call("wgmma_fence", "wgmma.h", {});
     for (int64_t step = 0; step < static_cast<int64_t>(llvm::divideCeil(depth, mma.inner)); ++step) {
-      // 16 elements are 32 bytes, 2 in the units of a descriptor; the next slab comes after all rows of the tile.
+      // A step is 32 bytes, 2 in the units of a descriptor; the next slab comes after all rows of the tile.
       auto unitsOf = [&](RankedTensorType tile) { return step % 4 * 2 + step / 4 * tile::slabBytes(tile) / 16; };
       Value ofStep = isLeftShared ? forward(a, unitsOf(lhs)) : k.address(packed, k.index(4 * step));
       k.call(product, mma.header, {sums, ofStep, forward(c, unitsOf(rhs)), step == 0 ? accumulates : yes});

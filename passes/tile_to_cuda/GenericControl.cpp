@@ -12,7 +12,18 @@ using namespace inlay;
 /// Whether a loop carries sums from 0 that only its products touch: then the first one overwrites them, since
 /// instructions that write registers of products in flight would have to wait for all of them.
 static bool isStartedByProduct(Value init, BlockArgument argument) {
-  return matchPattern(init, m_AnyZeroFloat()) && argument.hasOneUse() && isa<tile::DotAsyncOp>(*argument.user_begin());
+  bool isZero = matchPattern(init, m_AnyZeroFloat()) || matchPattern(init, m_Zero());
+  return isZero && argument.hasOneUse() && isa<tile::DotAsyncOp>(*argument.user_begin());
+}
+
+/// Whether several steps of a loop together would take more registers than there are: products that are added to sums
+/// have registers of their own, and each of many copies has addresses of its own in a warp with few registers.
+static bool mustStayRolled(scf::ForOp op) {
+  constexpr ptrdiff_t mostCopies = 2;
+  auto fetches = op.getBody()->getOps<tile::FetchOp>();
+  return std::distance(fetches.begin(), fetches.end()) > mostCopies ||
+         llvm::any_of(op.getBody()->getOps<tile::DotAsyncOp>(),
+                      [](tile::DotAsyncOp dot) { return matchPattern(dot.getAccumulator(), m_AnyZeroFloat()); });
 }
 
 LogicalResult GenericLowering::forOp(scf::ForOp op) {
@@ -38,6 +49,8 @@ LogicalResult GenericLowering::forOp(scf::ForOp op) {
       scf::ForOp::create(b, loc, scalar(op.getLowerBound()), scalar(op.getUpperBound()), scalar(op.getStep()), init);
   if (Attribute unroll = op->getAttr(tile::kUnrollAttr))
     loop->setAttr(cuda::kUnrollAttr, unroll);
+  else if (mustStayRolled(op))
+    loop->setAttr(cuda::kUnrollAttr, b.getIndexAttr(1));
   if (!init.empty() && loop.getBody()->mightHaveTerminator())
     loop.getBody()->getTerminator()->erase();
   scalars[op.getInductionVar()] = loop.getInductionVar();

@@ -122,7 +122,8 @@ Value GenericLowering::image(Value source, ArrayRef<int64_t> components) {
   return sum;
 }
 
-/// The part of a coordinate that the thread alone decides, computed once at the kernel's start.
+/// The part of a coordinate that the thread alone decides, computed once, at the start of the kernel or of its
+/// epilogue.
 Value GenericLowering::threadCoordinate(const Layout &layout, int dim) {
   using enum LayoutDim;
   Layout key = layout.restricted({Lane, Warp, Block});
@@ -130,7 +131,10 @@ Value GenericLowering::threadCoordinate(const Layout &layout, int dim) {
     if (known.first == key && known.second == dim)
       return value;
   OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPoint(entryEnd);
+  if (laneRead)
+    b.setInsertionPointAfter(laneRead);
+  else
+    b.setInsertionPoint(entryEnd);
   SmallVector<int64_t> lanes = layout.components(Lane, tile::dimension(dim));
   SmallVector<int64_t> warps = layout.components(Warp, tile::dimension(dim));
   Value value = joined(image(lane, lanes), bitsOf(lanes), image(warp, warps), bitsOf(warps));

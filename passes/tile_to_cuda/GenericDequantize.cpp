@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
 #include "passes/tile_to_cuda/KernelBuilder.h"
 #include "passes/tile_to_cuda/MmaInstructions.h"

@@ -223,6 +223,7 @@ private:
   LogicalResult warpRoles(tile::WarpRolesOp op);
   LogicalResult forWarps(tile::ForWarpsOp op);
   LogicalResult stage(tile::StageOp op);
+  Value stagedBefore(tile::StageOp op);
   LogicalResult extractSlice(mlir::tensor::ExtractSliceOp op);
   Value clusterRank();
   Value loadSlice(mlir::tensor::ExtractSliceOp op);
@@ -261,6 +262,7 @@ private:
   mlir::Location loc;
   Value lane, warp;
   Operation *entryEnd = nullptr; // what is used everywhere is put before this
+  Operation *laneRead = nullptr; // what depends on the lane alone is put behind this; null: before `entryEnd`
   llvm::DenseMap<Value, Value> scalars;
   /// The blocks being built, outermost first: what was computed in each, and the op of the block that holds the next.
   struct Scope {
@@ -280,6 +282,7 @@ private:
   WarpgroupBarriers turns, meetings;
   llvm::DenseMap<Value, Value> packedTiles; // left sides of products of warpgroups, as pairs in registers
   llvm::DenseMap<Value, KeptTile> kept;
+  llvm::SmallVector<std::pair<tile::StageOp, Value>> stagedOfWarps; // and the memory of the warp
   /// Sums that the first product of a loop overwrites: whether this product is a later one.
   llvm::DenseMap<Value, std::function<Value()>> firstProducts;
   Value ownRank;                           // of clusterRank

@@ -87,7 +87,8 @@ LogicalResult GenericLowering::dot(tile::DotOp op) {
 
   // Registers of the accumulator: those of one instruction, then its tiles along the columns, then along the rows.
   int64_t columnTiles = 1, rowTiles = 1;
-  for (int64_t columns : ArrayRef(accumulator.components(Register, Dim1)).drop_front(mma.sums.bits(Register)))
+  SmallVector<int64_t> columnsOfBits = accumulator.components(Register, Dim1);
+  for (int64_t columns : ArrayRef(columnsOfBits).drop_front(mma.sums.bits(Register)))
     (columns > 0 ? columnTiles : rowTiles) *= 2;
   int64_t steps = lhs.size(Register) / mma.leftFragment.size(Register) / rowTiles;
   // Of one instruction: sums, and words of two elements of the left and right side.

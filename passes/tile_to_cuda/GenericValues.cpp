@@ -96,7 +96,7 @@ Value GenericLowering::applyTo(Operation *op, ValueRange operands, Type type) {
   return b.create(state)->getResult(0);
 }
 
-/// Computes the elements of an elementwise op. Neighbours that become 16 bits wide do so in one instruction.
+/// Computes the elements of an elementwise op. Neighbours that become 16 or 8 bits wide do so in one instruction.
 void GenericLowering::computeElements(Operation *op, Value array) {
   RankedTensorType type = tileType(op->getResult(0));
   auto operandsAt = [&](Value reg) {
@@ -116,6 +116,14 @@ void GenericLowering::computeElements(Operation *op, Value array) {
       Value pair = call("pack<" + name, "base.h", {first, operandsAt(high)[0]}, b.getI32Type());
       set(call("low_half<" + name, "base.h", {pair}, element), array, low);
       set(call("high_half<" + name, "base.h", {pair}, element), array, high);
+    });
+    return;
+  }
+  if (isa<arith::TruncFOp>(op) && isa<Float8E4M3FNType>(element) && count % 2 == 0 &&
+      tileType(op->getOperand(0)).getElementType().isF32()) {
+    unrolled(count / 2, [&](Value i) {
+      Value low = mul(i, 2), first = operandsAt(low)[0];
+      call("to_e4m3x2", "base.h", {address(array, low), first, operandsAt(add(low, index(1)))[0]});
     });
     return;
   }

@@ -115,8 +115,24 @@ LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
     return op.emitOpError() << "merges what " << count << " warps have computed; expected all warps of a block, "
                             << kernel.getThreads() / 32;
   if (isWhole) {
+    // Coordinates of an epilogue are computed from a lane that is read here, or they would take registers while the
+    // warps multiply.
+    bool isEpilogue = threads.group == ThreadGroup::Role;
     ThreadGroup outer = std::exchange(threads, group);
+    auto outerCoordinates = coordinates;
+    Value outerLane = lane;
+    Operation *outerRead = laneRead;
+    if (isEpilogue) {
+      coordinates.clear();
+      lane = call("read_lane", "warp.h", {}, b.getIndexType());
+      laneRead = lane.getDefiningOp();
+    }
     LogicalResult result = lowerBlock(op.getBody().front());
+    if (isEpilogue) {
+      laneRead = outerRead;
+      lane = outerLane;
+      coordinates = outerCoordinates;
+    }
     MergeMemory memory;
     if (succeeded(result) && op.getNumResults() > 0)
       result = storeParts(op, memory);
@@ -134,6 +150,19 @@ LogicalResult GenericLowering::forWarps(tile::ForWarpsOp op) {
 // Tiles in shared memory
 //===----------------------------------------------------------------------===//
 
+/// The memory of an earlier tile of the same warps whose uses lie in another block, so that it is read no more.
+Value GenericLowering::stagedBefore(tile::StageOp op) {
+  auto isWithin = [](tile::StageOp inner, tile::StageOp outer) {
+    return outer->getBlock()->findAncestorOpInBlock(*inner) != nullptr;
+  };
+  for (auto &[earlier, base] : stagedOfWarps)
+    if (earlier.getType() == op.getType() &&
+        earlier->getParentOfType<tile::ForWarpsOp>() == op->getParentOfType<tile::ForWarpsOp>() &&
+        !isWithin(op, earlier) && !isWithin(earlier, op))
+      return base;
+  return {};
+}
+
 LogicalResult GenericLowering::stage(tile::StageOp op) {
   RankedTensorType type = tileType(op.getResult());
   if (isLeftOfProducts(op))
@@ -149,11 +178,16 @@ LogicalResult GenericLowering::stage(tile::StageOp op) {
   bool isOfWarp = forWarps != nullptr;
   // Declared where every warp can name it.
   k.setInsertionPoint(entryEnd);
-  Value base = k.shared(isOfWarp ? "staged" : "sums", type.getElementType(),
-                        isOfWarp ? bytes * static_cast<int64_t>(forWarps.getCount()) : bytes, 128,
-                        isOfRole ? std::optional<int64_t>(kSumsOverlay) : std::nullopt);
-  if (isOfWarp)
-    base = k.name("own", k.offset(base, k.mul(warp, bytes / elementBytes)));
+  Value base = isOfWarp ? stagedBefore(op) : Value();
+  if (!base) {
+    base = k.shared(isOfWarp ? "staged" : "sums", type.getElementType(),
+                    isOfWarp ? bytes * static_cast<int64_t>(forWarps.getCount()) : bytes, 128,
+                    isOfRole ? std::optional<int64_t>(kSumsOverlay) : std::nullopt);
+    if (isOfWarp) {
+      base = k.name("own", k.offset(base, k.mul(warp, bytes / elementBytes)));
+      stagedOfWarps.push_back({op, base});
+    }
+  }
   barrier(); // what lay there has been read
   bool isMatrix = type.getRank() == 2;
   int64_t live = liveRegisters(layout, type.getShape());

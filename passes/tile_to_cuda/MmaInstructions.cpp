@@ -12,6 +12,7 @@ using namespace inlay;
 using enum inlay::tile::LayoutDim;
 
 static constexpr llvm::StringLiteral kHalves[] = {"bfloat16", "float16"};
+static constexpr llvm::StringLiteral kCodes[] = {"e4m3", "signed char"};
 
 /// `sums` whose 8 rows or columns in `dim`, 3 bits of them, are weight rows in the order in which lanes read those.
 static Layout inWeightOrder(const Layout &sums, LayoutDim dim) {
@@ -91,6 +92,20 @@ static ArrayRef<MmaInstruction> instructions() {
        .rightFragment = {},
        .function = "wgmma_m64k16_columns",
        .header = "wgmma.h"},
+      // Sums of e4m3 have about 14 bits while the tensor core adds: programs add up short products themselves.
+      {.name = "wgmma.m64nNk32",
+       .elements = kCodes,
+       .rows = 64,
+       .columns = 8,
+       .maxColumns = 256,
+       .inner = 32,
+       .left = OperandPlace::Slot,
+       .right = OperandPlace::Slot,
+       .sums = sums * bits(Warp, 2, Dim0),
+       .leftFragment = {},
+       .rightFragment = {},
+       .function = "wgmma_m64k32",
+       .header = "wgmma.h"},
       // Packed weights on the left, on the right with up to 8 rows of the other operand, and with up to 16.
       {.name = "mma.m16n8k16",
        .elements = kHalves,
@@ -136,7 +151,11 @@ static ArrayRef<MmaInstruction> instructions() {
 }
 
 /// The type as device code calls it; empty where an operand cannot have it.
-static StringRef deviceName(Type element) { return element.isBF16() ? "bfloat16" : element.isF16() ? "float16" : ""; }
+static StringRef deviceName(Type element) {
+  if (isa<Float8E4M3FNType>(element))
+    return "e4m3";
+  return element.isBF16() ? "bfloat16" : element.isF16() ? "float16" : element.isInteger(8) ? "signed char" : "";
+}
 
 std::string MmaInstruction::call(Type element, int64_t numColumns) const {
   std::string ofColumns = columns < maxColumns ? ", " + std::to_string(numColumns) : "";
@@ -193,8 +212,10 @@ LogicalResult inlay::checkInstructions(tile::ProgramOp program) {
   auto check = [](Operation *op) -> LogicalResult {
     auto elementOf = [](Value tile) { return debugString(cast<RankedTensorType>(tile.getType()).getElementType()); };
     if (auto dot = dyn_cast<tile::DotOp>(op); dot && !mmaOf(dot))
-      return dot.emitOpError() << "of " << elementOf(dot.getLhs())
-                               << " operands has no CUDA lowering; compile with --dtype bfloat16 or float16";
+      return dot.emitOpError() << "of " << elementOf(dot.getLhs()) << " operands has no CUDA lowering; "
+                               << (cast<RankedTensorType>(dot.getLhs().getType()).getElementTypeBitWidth() == 8
+                                       ? "codes are multiplied by the schedule gemm"
+                                       : "compile with --dtype bfloat16 or float16");
     auto dot = dyn_cast<tile::DotAsyncOp>(op);
     if (!dot)
       return success();
@@ -202,7 +223,7 @@ LogicalResult inlay::checkInstructions(tile::ProgramOp program) {
       return dot.emitOpError("has an operand that is in no slot of a ring");
     if (!mmaOf(dot))
       return dot.emitOpError() << "of " << elementOf(dot.getLhs())
-                               << " operands has no CUDA lowering; expected bf16 or f16";
+                               << " operands has no CUDA lowering; expected bf16, f16, f8E4M3FN or i8";
     return success();
   };
   return failure(program.walk([&](Operation *op) { return WalkResult(check(op)); }).wasInterrupted());

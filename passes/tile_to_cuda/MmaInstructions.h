@@ -24,7 +24,7 @@ enum class OperandPlace {
 struct MmaInstruction {
   /// As PTX calls it.
   llvm::StringLiteral name;
-  /// The element types of the operands, as device code calls them; sums are f32.
+  /// The element types of the operands, as device code calls them; sums are f32, or i32 of integers.
   llvm::ArrayRef<llvm::StringLiteral> elements;
   /// The left operand is rows x inner, the right one columns x inner, for a multiple of `columns` up to `maxColumns`.
   int64_t rows, columns, maxColumns, inner;

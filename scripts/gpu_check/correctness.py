@@ -59,17 +59,21 @@ def golden_of(model: pathlib.Path) -> tuple[dict, list[list[float]], list[float]
     return golden, tools.read_float32(model / "golden" / "logits.safetensors", "logits"), [row[0] for row in row_errors]
 
 
+def types_of(args) -> list[str]:
+    """Goldens have floats for activations, keys and values, also those of checkpoints that quantize them."""
+    if args.target == "cpu":
+        return ["--dtype", "float32"]
+    return ["--dtype", "bfloat16", "--kv-cache-dtype", "bfloat16", "--activation-quantization", "none"]
+
+
 def fixture_bundle(args, model):
-    # Goldens have keys and values of floats, also those of checkpoints that ask for fp8.
-    types = ["--dtype", "float32"] if args.target == "cpu" else ["--dtype", "bfloat16", "--kv-cache-dtype", "bfloat16"]
-    return bundle_of(args, model.name, model, *types, "--max-num-seqs", "4", "--max-num-batched-tokens", "256")
+    return bundle_of(args, model.name, model, *types_of(args), "--max-num-seqs", "4", "--max-num-batched-tokens", "256")
 
 
 def variant_bundle(args, model, variant: str):
     *_, flags = VARIANTS[variant]
     name = variant.replace(" ", "-") if flags else "many"
-    return bundle_of(args, f"{model.name}.{name}", model, "--dtype", "float32" if args.target == "cpu" else "bfloat16",
-                     "--max-num-seqs", 64, "--max-num-batched-tokens", 512, *flags)
+    return bundle_of(args, f"{model.name}.{name}", model, *types_of(args), "--max-num-seqs", 64, "--max-num-batched-tokens", 512, *flags)
 
 
 def variants_of(args, model) -> list[str]:

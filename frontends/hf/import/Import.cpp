@@ -3,7 +3,7 @@
 #include "frontends/hf/import/Import.h"
 
 #include "dialects/llm/Llm.h"
-#include "frontends/hf/Tensors.h"
+#include "frontends/hf/import/StoredWeights.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 
@@ -25,11 +25,6 @@ public:
 private:
   FloatType elementType();
   DictionaryAttr configurationAttr();
-  llm::QuantizerAttr quantizerAttr(const WeightSource &source);
-  llm::StorageAttr storageAttr(const WeightSource &source);
-  Attribute sourceAttr(const WeightSource &source);
-  llm::QuantizedAttr quantizedAttr(const WeightSpec &weight);
-  Type storedType(const WeightSpec &weight);
   void buildSymbols();
   void buildStep();
   Value buildLayer(size_t layer, Value input);
@@ -111,106 +106,15 @@ OwningOpRef<ModuleOp> Importer::build() {
   return module;
 }
 
-static llm::FieldOrder orderOf(WordFields::Order order) {
-  switch (order) {
-  case WordFields::Order::kPlain:
-    return llm::FieldOrder::Plain;
-  case WordFields::Order::kAwq:
-    return llm::FieldOrder::Awq;
-  case WordFields::Order::kHighFirst:
-    return llm::FieldOrder::HighFirst;
-  }
-  llvm_unreachable("every order is a case");
-}
-
-static llm::Codes codesOf(Codes codes) {
-  switch (codes) {
-  case Codes::kU4:
-    return llm::Codes::U4;
-  case Codes::kNf4:
-    return llm::Codes::Nf4;
-  case Codes::kU8:
-    return llm::Codes::U8;
-  case Codes::kI8:
-    return llm::Codes::I8;
-  case Codes::kF8E4M3:
-    return llm::Codes::F8E4M3;
-  }
-  llvm_unreachable("every meaning of codes is a case");
-}
-
-/// What the floats of a source become; null where they stay what they are.
-llm::QuantizerAttr Importer::quantizerAttr(const WeightSource &source) {
-  if (!source.quantizer)
-    return {};
-  return llm::QuantizerAttr::get(builder.getContext(), codesOf(source.quantizer->codes), source.quantizer->group,
-                                 source.quantizer->makes_scales);
-}
-
-/// How the elements of a quantized source are stored; null where they are stored one by one.
-llm::StorageAttr Importer::storageAttr(const WeightSource &source) {
-  if (!source.flat && !source.fields && source.repeat == 0 && source.scale == 0 && !source.quantizer)
-    return {};
-  llm::NestedAttr nested;
-  if (source.nested)
-    nested = llm::NestedAttr::get(builder.getContext(), builder.getStringAttr(source.nested->table.name),
-                                  builder.getStringAttr(source.nested->scales.name), source.nested->block,
-                                  builder.getF64FloatAttr(source.nested->offset));
-  WordFields fields = source.fields.value_or(WordFields{.bits = 0});
-  // bitsandbytes alone stores bytes.
-  int64_t word = fields.order == WordFields::Order::kHighFirst ? 8 : 32;
-  return llm::StorageAttr::get(builder.getContext(), source.flat, fields.bits, word, fields.along_rows,
-                               orderOf(fields.order), fields.addend, source.repeat, source.rows,
-                               source.scale == 0 ? FloatAttr() : builder.getF64FloatAttr(source.scale),
-                               source.allows_zero, nested, quantizerAttr(source));
-}
-
-Attribute Importer::sourceAttr(const WeightSource &source) {
-  llm::StorageAttr storage = storageAttr(source);
-  if (!source.transposed && source.block == 0 && source.head_dim == 0 && !storage)
-    return builder.getStringAttr(source.tensor.name);
-  return llm::SourceAttr::get(builder.getContext(), source.tensor.name, source.transposed, source.block, source.offset,
-                              source.count, source.head_dim, source.rotary_dim, storage);
-}
-
-/// What the elements of a quantized weight mean; null for one of floats.
-llm::QuantizedAttr Importer::quantizedAttr(const WeightSpec &weight) {
-  if (!weight.quantized)
-    return {};
-  const QuantizedForm &form = *weight.quantized;
-  auto symbol = [&](const std::string &name) { return FlatSymbolRefAttr::get(builder.getContext(), name); };
-  return llm::QuantizedAttr::get(builder.getContext(), codesOf(form.codes), symbol(form.scales),
-                                 form.zero_points.empty() ? FlatSymbolRefAttr() : symbol(form.zero_points),
-                                 form.zero_point, form.group);
-}
-
-Type Importer::storedType(const WeightSpec &weight) {
-  if (weight.is_float32)
-    return builder.getF32Type();
-  if (!weight.quantized)
-    return type;
-  switch (weight.quantized->codes) {
-  case Codes::kU4:
-  case Codes::kNf4:
-    return builder.getIntegerType(4);
-  case Codes::kU8:
-  case Codes::kI8:
-    return builder.getI8Type();
-  case Codes::kF8E4M3:
-    return Float8E4M3FNType::get(builder.getContext());
-  }
-  llvm_unreachable("every meaning of codes is a case");
-}
-
 void Importer::buildSymbols() {
   for (const WeightSpec &weight : RequiredWeights(config)) {
     at(weight.name);
-    SmallVector<Attribute> sources{sourceAttr(weight.source)};
+    SmallVector<Attribute> sources{sourceAttr(builder, weight.source)};
     for (const WeightSource &source : weight.more_sources)
-      sources.push_back(sourceAttr(source));
-    llm::WeightOp::create(builder, weight.name, RankedTensorType::get(weight.shape, storedType(weight)),
+      sources.push_back(sourceAttr(builder, source));
+    llm::WeightOp::create(builder, weight.name, RankedTensorType::get(weight.shape, storedType(weight, type)),
                           builder.getArrayAttr(sources), llm::RowOrder::Plain, llm::Packing::RowMajor, IntegerAttr(),
-                          ElementsAttr(), quantizedAttr(weight));
+                          ElementsAttr(), quantizedAttr(builder, weight));
   }
   for (size_t i = 0; i < config.ropes.size(); ++i) {
     at(ropeName(i));
@@ -278,8 +182,8 @@ Value Importer::buildLogits(Value rows) {
   at(StringRef(names.lm_head));
   auto type = RankedTensorType::get({ShapedType::kDynamic, config.vocab_size}, builder.getF32Type());
   FlatSymbolRefAttr bias = config.head_bias ? biasOf(StringRef(names.lm_head)) : FlatSymbolRefAttr();
-  Value logits = llm::LinearOp::create(builder, TypeRange{type}, rows, /*squares=*/Value(), weightOf(head), bias,
-                                       StringAttr(), FloatAttr())
+  Value logits = llm::LinearOp::create(builder, TypeRange{type}, rows, /*scales=*/Value(), /*squares=*/Value(),
+                                       weightOf(head), bias, StringAttr(), FloatAttr())
                      .getResult(0);
   logits = buildScale("logits_multiplier", logits, config.logits_scale);
   if (!config.logits_softcap)
@@ -385,8 +289,8 @@ Value Importer::buildResidual(const std::string &module, Value residual, Value i
 
 Value Importer::buildLinear(const std::string &module, Value input, RankedTensorType result, bool bias) {
   at(module);
-  return llm::LinearOp::create(builder, TypeRange{result}, input, /*squares=*/Value(), weightOf(module),
-                               bias ? biasOf(module) : FlatSymbolRefAttr(), StringAttr(), FloatAttr())
+  return llm::LinearOp::create(builder, TypeRange{result}, input, /*scales=*/Value(), /*squares=*/Value(),
+                               weightOf(module), bias ? biasOf(module) : FlatSymbolRefAttr(), StringAttr(), FloatAttr())
       .getResult(0);
 }
 

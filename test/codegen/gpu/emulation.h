@@ -111,6 +111,7 @@ static void named_barrier(int id, int threads) {
   arrive(barrier, "the threads of its named barrier");
 }
 static int lane() { return current->thread.x % 32; }
+static int read_lane() { return lane(); }
 static Warp &warpOf() { return current->block->warps[current->thread.x / 32]; }
 /// Publishes `mine` to the warp and calls `read` with a function that returns the value of each lane. The slots of an
 /// exchange are reused by the second exchange after it, which no lane starts before all lanes have read.
@@ -186,6 +187,10 @@ template <> e4m3 from_float<e4m3>(float x) {
       least = distance, code = other;
   }
   return {static_cast<unsigned char>(code | (std::signbit(x) ? 0x80 : 0))};
+}
+static void to_e4m3x2(e4m3 *codes, float low, float high) {
+  codes[0] = from_float<e4m3>(low);
+  codes[1] = from_float<e4m3>(high);
 }
 static int pack_bits(bfloat16 low, bfloat16 high) {
   return static_cast<int>(low.bits | static_cast<unsigned>(high.bits) << 16);

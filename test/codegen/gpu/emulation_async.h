@@ -186,7 +186,31 @@ template <typename T, int N> static void wgmma_m64k16(float *d, long long a, lon
   }
 }
 
+// 32 codes of a row are 32 of its 128 bytes.
+static float numberOf(e4m3 code) { return to_float(code); }
+static int numberOf(signed char code) { return code; }
+template <typename T, int N, typename Sum> static void wgmma_m64k32(Sum *d, long long a, long long b, bool accumulate) {
+  auto load = [](Sum *values, long long tile, int row) {
+    uintptr_t at = static_cast<uintptr_t>(tile) * 16 + row / 8 * 1024 + row % 8 * 128;
+    for (int k = 0; k < 32; ++k)
+      values[k] = numberOf(*reinterpret_cast<const T *>((at + k) ^ (at / 128 % 8) * 16));
+  };
+  int thread = current->thread.x % 128, warp = thread / 32, g = thread % 32 / 4, t = thread % 4;
+  Sum rows[2][32], column[32];
+  for (int h = 0; h < 2; ++h)
+    load(rows[h], a, 16 * warp + g + 8 * h);
+  for (int i = 0; i < N / 4; ++i) {
+    load(column, b, i / 2 * 8 + 2 * t + i % 2);
+    for (int h = 0; h < 2; ++h) {
+      Sum &value = d[i / 2 * 4 + 2 * h + i % 2], sum = accumulate ? value : Sum(0);
+      for (int k = 0; k < 32; ++k)
+        sum += rows[h][k] * column[k];
+      value = sum;
+    }
+  }
+}
 template <int> static void register_fence(float *) {}
+template <int> static void register_fence(int *) {}
 // The distance of slabs is in the bits above the address.
 template <typename T> static long long swizzled_columns(const T *tile, int slab) {
   return swizzled_tile(tile) | static_cast<long long>(slab / 16) << 48;

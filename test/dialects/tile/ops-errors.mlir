@@ -133,7 +133,7 @@ func.func @dot(%a: tensor<16x8xbf16>, %b: tensor<8x4xbf16>, %c: tensor<16x4xf32>
 // -----
 
 func.func @dot(%a: tensor<16x8xbf16>, %b: tensor<8x4xf16>, %c: tensor<16x4xf32>) {
-  // expected-error @+1 {{'tile.dot' op multiplies equal element types into f32, found 'tensor<16x8xbf16>', 'tensor<8x4xf16>' into 'tensor<16x4xf32>'}}
+  // expected-error @+1 {{'tile.dot' op multiplies equal element types into f32, or i8 into i32, found 'tensor<16x8xbf16>', 'tensor<8x4xf16>' into 'tensor<16x4xf32>'}}
   %d = tile.dot %a, %b, %c : tensor<16x8xbf16>, tensor<8x4xf16>, tensor<16x4xf32>
   return
 }

@@ -2,6 +2,7 @@
 
 #include "frontends/hf/Quantization.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -45,6 +46,8 @@ std::string Tensors(const ModelConfig &config, const std::string &weight) {
   std::string text = shown(matrix);
   if (matrix.quantized) {
     text += "; " + shown(find(matrix.quantized->scales));
+    if (!matrix.quantized->input_scale.empty())
+      text += "; " + shown(find(matrix.quantized->input_scale));
     if (!matrix.quantized->zero_points.empty())
       text += "; " + shown(find(matrix.quantized->zero_points));
   }
@@ -84,7 +87,7 @@ INSTANTIATE_TEST_SUITE_P(
                   "fp8 e4m3, blocks of 128 x 128", "weight [512,256]; weight_scale_inv [4,2]"},
         Published{"Fp8Tensor",
                   R"({"activation_scheme": "static", "ignored_layers": ["lm_head"], "quant_method": "fp8"})",
-                  "fp8 e4m3, one scale", "weight [512,256]; weight_scale [1]"},
+                  "fp8 e4m3, one scale", "weight [512,256]; weight_scale [1]; input_scale [1]"},
         Published{"Fbgemm", R"({"activation_scale_ub": 1200.0, "modules_to_not_convert": ["model.layers.0"],
                                 "quant_method": "fbgemm_fp8"})",
                   "fp8 e4m3, a scale for each row", "weight [512,256]; weight_scale [512,1]"},
@@ -107,7 +110,7 @@ INSTANTIATE_TEST_SUITE_P(
         Published{"ModelOpt",
                   R"({"quant_method": "modelopt", "quant_algo": "FP8", "ignore": ["lm_head", "*self_attn*"],
                       "producer": {"name": "modelopt"}, "kv_cache_scheme": {"dynamic": false, "num_bits": 8}})",
-                  "fp8 e4m3, one scale", "weight [512,256]; weight_scale [1]"},
+                  "fp8 e4m3, one scale", "weight [512,256]; weight_scale [1]; input_scale [1]"},
         Published{"Awq",
                   R"({"bits": 4, "group_size": 128, "modules_to_not_convert": null, "quant_method": "awq",
                       "version": "gemm", "zero_point": true})",
@@ -171,6 +174,69 @@ TEST(Quantization, ListsSayWhichMatricesStayFloats) {
   EXPECT_EQ(dynamic.quantization->SchemeOf("model.layers.0.mlp.up_proj", false), nullptr);
   EXPECT_NE(dynamic.quantization->SchemeOf("model.layers.1.mlp.up_proj", false), nullptr);
   EXPECT_NE(dynamic.quantization->SchemeOf("lm_head", true), nullptr);
+}
+
+// The way of compressed-tensors to describe 8 bits: weights of a type and a strategy, and activations.
+std::string GroupOf(const char *format, const char *weights, const char *activations) {
+  return fmt::format(R"({{"quant_method": "compressed-tensors", "format": "{}", "config_groups": {{"a": {{
+      "targets": ["Linear"], "weights": {{{}}}, "input_activations": {}}}}}}})",
+                     format, weights, activations);
+}
+
+constexpr const char *kFp8 = R"("num_bits": 8, "type": "float", "strategy": "channel")";
+constexpr const char *kInt8 = R"("num_bits": 8, "type": "int", "strategy": "channel")";
+constexpr const char *kInt4 = R"("num_bits": 4, "type": "int", "strategy": "channel")";
+
+struct Unsupported {
+  const char *name;
+  std::string quantization;
+  const char *obstacle;
+};
+
+class UnsupportedActivations : public ::testing::TestWithParam<Unsupported> {};
+
+TEST_P(UnsupportedActivations, StayFloatsForAReason) {
+  const ModelConfig config = Parse(With(GetParam().quantization.c_str()));
+  const Scheme *scheme = config.quantization->SchemeOf("model.layers.1.mlp.gate_proj", false);
+  ASSERT_NE(scheme, nullptr);
+  EXPECT_EQ(scheme->activations, ActivationScheme::kOther);
+  EXPECT_EQ(scheme->activation_obstacle, GetParam().obstacle);
+  EXPECT_EQ(config.quantization->DescribeActivations(),
+            fmt::format("weights are quantized, activations are not: products are computed with activations as floats "
+                        "({})",
+                        GetParam().obstacle));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Formats, UnsupportedActivations,
+    ::testing::Values(
+        Unsupported{"UpperBound", R"({"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0})",
+                    "its scales of tokens have an upper bound (activation_scale_ub)"},
+        Unsupported{"Outliers", R"({"quant_method": "bitsandbytes", "load_in_8bit": true})",
+                    "its columns with outliers stay floats (LLM.int8())"},
+        Unsupported{"ZeroPoints",
+                    GroupOf("int-quantized", kInt8, R"({"num_bits": 8, "dynamic": true, "symmetric": false})"),
+                    "its format has activations with zero points"},
+        Unsupported{"FourBits", GroupOf("int-quantized", kInt8, R"({"num_bits": 4, "dynamic": true})"),
+                    "its format has activations of 4 bits, expected 8"},
+        Unsupported{"OtherType",
+                    GroupOf("float-quantized", kFp8, R"({"type": "int", "dynamic": true, "strategy": "token"})"),
+                    "its format has activations of the type \"int\", expected \"float\" as its weight"},
+        Unsupported{"Weights", GroupOf("pack-quantized", kInt4, R"({"dynamic": true, "strategy": "token"})"),
+                    "its weight is int4, a scale for each row; expected fp8 or int8 without zero points"},
+        Unsupported{"DynamicTensors", GroupOf("float-quantized", kFp8, R"({"dynamic": true, "strategy": "tensor"})"),
+                    "its format has dynamic scales of activations with the strategy \"tensor\", expected dynamic ones "
+                    "of tokens or groups of 128, or static ones of tensors"}),
+    [](const auto &info) { return info.param.name; });
+
+// --activation-quantization dynamic asks for codes where there are none.
+TEST(ActivationQuantizationTest, RefusesOtherCodes) {
+  ModelConfig config = Parse(With(kPacked));
+  config.quantization->SetActivations(ActivationQuantization::kDynamic);
+  EXPECT_THAT(config.quantization->DescribeActivations(),
+              HasSubstr("(its weight is int4, groups of 128 columns; expected fp8 or int8 without zero points)"));
+  config.quantization->SetActivations(ActivationQuantization::kNone);
+  EXPECT_EQ(config.quantization->DescribeActivations(), "");
 }
 
 struct Refusal {

@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -126,6 +127,31 @@ TEST_F(QuantizedCheckpointTest, MissingScalesAreNamed) {
                                   "model.safetensors: " + kDown +
                                       ".weight_scale: found a tensor that the model does not use, expected only "
                                       "tensors of the model; it is left out"));
+}
+
+TEST_F(QuantizedCheckpointTest, ScalesOfActivationsArePositive) {
+  const std::string scale = kDown + ".input_scale";
+  constexpr std::string_view kFix = "use --activation-quantization none or dynamic, or copy the checkpoint again";
+  const std::pair<float, const char *> values[] = {{0.0f, "0"}, {-0.5f, "-0.5"}, {NAN, "nan"}};
+  for (const auto &[value, found] : values) {
+    Load("fp8-tensor");
+    std::memcpy(Bytes(scale), &value, sizeof(value));
+    EXPECT_THAT(Open(), ElementsAre(std::string("safetensors: ")
+                                        .append(scale)
+                                        .append(": found ")
+                                        .append(found)
+                                        .append(", expected a finite number above 0; ")
+                                        .append(kFix)));
+    CheckpointOptions floats;
+    floats.activations = ActivationQuantization::kNone;
+    EXPECT_THAT(OpenDirectory(floats), IsEmpty());
+  }
+  Load("fp8-tensor");
+  header_[kDown + ".other"] = header_[scale];
+  header_.erase(scale);
+  EXPECT_THAT(Open(), ::testing::Contains("safetensors: " + scale +
+                                          ": found no such tensor, expected shape [1]; use --activation-quantization "
+                                          "none or dynamic if the checkpoint has no scales of activations"));
 }
 
 TEST_F(QuantizedCheckpointTest, GroupsDivideTheColumns) {

@@ -105,3 +105,11 @@ func.func @fused(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
 
 // expected-error @+1 {{is divided among 2 ranks already}}
 module attributes {llm.ranks = 2 : i64} {}
+
+// -----
+
+func.func @codes(%x: tensor<?x8xf32>) -> tensor<?x8xi8> {
+  // expected-error @+1 {{quantizes rows that ranks may divide; run llm-shard before llm-quantize-activations}}
+  %c, %s = llm.quantize i8 %x : tensor<?x8xf32> -> tensor<?x8xi8>, tensor<?x1xf32>
+  return %c : tensor<?x8xi8>
+}

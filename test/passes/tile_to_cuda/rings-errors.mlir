@@ -10,7 +10,7 @@ tile.program @columns(%x: !x, %w: !w {tile.packing = "atom_8x64"}) grid affine_m
   %ring = tile.ring : !ring
   tile.warp_roles produce 1 {
     %slot = tile.acquire %ring : !ring
-    // expected-error @+1 {{brings 'tensor<32x32xbf16>'; expected rows of 64 elements of 16 bits}}
+    // expected-error @+1 {{brings 'tensor<32x32xbf16>'; expected rows of 128 bytes of elements of 16 or 8 bits}}
     tile.fetch %x[%c0, %c0] to %ring[%slot] 1 : !x, !ring
     tile.yield
   } consume 4 {
@@ -34,7 +34,7 @@ tile.program @wide(%x: !x, %w: !w {tile.packing = "atom_8x64"}) grid affine_map<
   tile.warp_roles produce 1 {
     %slot = tile.acquire %ring : !ring
     tile.fetch %w[%c0, %c0] to %ring[%slot] 0 : !w, !ring
-    // expected-error @+1 {{brings 'tensor<32x64xf32>'; expected rows of 64 elements of 16 bits}}
+    // expected-error @+1 {{brings 'tensor<32x64xf32>'; expected rows of 128 bytes of elements of 16 or 8 bits}}
     tile.fetch %x[%c0, %c0] to %ring[%slot] 1 : !x, !ring
     tile.yield
   } consume 4 {

@@ -1,0 +1,104 @@
+//===- QuantizeActivations.cpp - rows of codes in front of products --------===//
+
+#include "passes/llm/Passes.h"
+#include "passes/tile/LinearSchedule.h"
+
+using namespace mlir;
+using namespace inlay;
+using namespace inlay::llm;
+
+namespace inlay {
+#define GEN_PASS_DEF_QUANTIZEACTIVATIONSPASS
+#include "passes/llm/Passes.h.inc"
+} // namespace inlay
+
+namespace {
+struct QuantizeActivationsPass : inlay::impl::QuantizeActivationsPassBase<QuantizeActivationsPass> {
+  using QuantizeActivationsPassBase::QuantizeActivationsPassBase;
+  void runOnOperation() override;
+};
+} // namespace
+
+/// Whether rows of `value` are those of logits, of which a step has few.
+static bool hasLogitRows(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op || isa<GatherRowsOp>(op))
+    return static_cast<bool>(op);
+  return isa<NormInterface>(op) && hasLogitRows(op->getOperand(0));
+}
+
+/// Why the activations of `linear` stay floats in a wide step; empty if they need not.
+static std::string whyRefused(LinearOp linear, QuantizedAttr quantized, bool isCpu) {
+  int64_t columns = cast<RankedTensorType>(linear.getInput().getType()).getDimSize(1);
+  ActivationsAttr activations = quantized.getActivations();
+  constexpr int64_t unit = 16; // rows of codes are whole vectors of 16 bytes
+  if (hasLogitRows(linear.getInput()))
+    return "a step has few rows of logits";
+  if (activations.getGroup())
+    return "its format has a scale for each " + std::to_string(activations.getGroup()) +
+           " columns, expected one for each row";
+  if (quantized.getGroup() < columns && !isCpu)
+    return "its weight has a scale for each " + std::to_string(quantized.getGroup()) +
+           " columns, expected one for each row";
+  if (columns % unit != 0)
+    return "its rows have " + std::to_string(columns) + " columns, expected a multiple of " + std::to_string(unit);
+  return "";
+}
+
+/// Codes of the input of `linear`; those of `made` if they are the same.
+static QuantizeOp quantize(LinearOp linear, WeightOp weight, SmallVectorImpl<QuantizeOp> &made) {
+  ActivationsAttr activations = weight.getQuantizedAttr().getActivations();
+  Value input = linear.getInput();
+  for (QuantizeOp op : made)
+    if (op.getInput() == input && op.getCodes() == activations.getCodes() &&
+        op.getScaleAttr() == activations.getScale() && op.getPacking() == weight.getPacking() &&
+        op->isBeforeInBlock(linear))
+      return op;
+  // Right behind what it reads, so that it can join its kernel.
+  OpBuilder b(linear);
+  if (Operation *source = input.getDefiningOp())
+    b.setInsertionPointAfter(source);
+  else
+    b.setInsertionPointToStart(linear->getBlock());
+  auto type = cast<RankedTensorType>(input.getType());
+  Type element = activations.getCodes() == Codes::I8 ? Type(b.getI8Type()) : Float8E4M3FNType::get(b.getContext());
+  auto name = NameLoc::get(b.getStringAttr((getCheckpointName(linear) + ".quantize").str()));
+  auto op = QuantizeOp::create(b, name, type.clone(element), type.clone({type.getDimSize(0), 1}, b.getF32Type()),
+                               activations.getCodes(), input, activations.getScale(), /*group=*/IntegerAttr(),
+                               weight.getPacking());
+  made.push_back(op);
+  return op;
+}
+
+void QuantizeActivationsPass::runOnOperation() {
+  bool isCpu = target == "cpu";
+  SymbolTable symbols(getOperation());
+  SmallVector<QuantizeOp> made;
+  SmallVector<LinearOp> linears;
+  getOperation().walk([&](LinearOp linear) { linears.push_back(linear); });
+  for (LinearOp linear : linears) {
+    auto weight = symbols.lookup<WeightOp>(linear.getWeight());
+    QuantizedAttr quantized = weight ? weight.getQuantizedAttr() : QuantizedAttr();
+    if (!quantized || linear.getScales() || linear.getLibrary())
+      continue;
+    if (StringAttr obstacle = quantized.getActivationObstacle())
+      linear.emitRemark() << "activations stay floats: " << obstacle.getValue();
+    if (!quantized.getActivations())
+      continue;
+    // What the codes of the weights are read for, memory or products, bounds the step.
+    if (!isCpu && maxRows <= kSwapAbRows) {
+      linear.emitRemark() << "activations stay floats: steps of up to " << maxRows << " rows are bound by memory";
+      continue;
+    }
+    if (std::string reason = whyRefused(linear, quantized, isCpu); !reason.empty()) {
+      linear.emitRemark() << "activations stay floats: " << reason;
+      continue;
+    }
+    QuantizeOp op = quantize(linear, weight, made);
+    linear.getInputMutable().assign(op.getResult());
+    linear.getScalesMutable().assign(op.getScales());
+    linear.emitRemark() << "activations are quantized to " << stringifyCodes(op.getCodes()) << ", with "
+                        << (op.getScale() ? "the scale '" + op.getScale()->str() + "' for all rows"
+                                          : std::string("a scale for each row"));
+  }
+}

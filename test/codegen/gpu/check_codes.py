@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Kernels that quantize rows, and products of their codes with the schedule gemm, against numpy.
+
+    check_codes.py make BIN FOLDER [cubin|cuda]   writes and compiles two programs for each case; needs no GPU
+    check_codes.py emulate FOLDER CXX             runs their text on the CPU (emulation.h)
+
+Needs numpy. Codes and scales must be equal to the reference, which computes in float32 as the kernel does. The product
+is compared with the sums of the same codes in float64.
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+from typing import NamedTuple
+
+from check_kernels import Emulator, from_bf16, np, random_bf16, relative_error
+from check_quantized import e4m3
+
+MOST_ERROR = 2e-6
+ROWS, MOST = 130, 512  # two tiles of rows, the second with two
+SCHEDULE = ("#tile.gemm<blocks = 2, tile_rows = 128, tile_columns = 256, tile_k = 128, stages = 3, consumers = 2, "
+            "producer_registers = 40, consumer_registers = 232>")
+
+
+class Case(NamedTuple):
+    codes: str
+    n: int
+    k: int
+    is_given: bool = False  # the scale is that of the checkpoint
+    is_packed: bool = False  # weights and rows in the order codes_16x128
+
+
+CASES = {
+    # Columns and steps along K that end within a tile.
+    "f8e4m3": Case("f8e4m3", 272, 320),
+    "f8e4m3_given": Case("f8e4m3", 128, 128, is_given=True),
+    "i8": Case("i8", 144, 208),
+    "f8e4m3_packed": Case("f8e4m3", 264, 208, is_packed=True),
+    "i8_packed": Case("i8", 144, 384, is_packed=True),
+    # Rows of 12, 16 and 28 pieces: less than a tile, all of one, and one and a part of the next.
+    "f8e4m3_packed_192": Case("f8e4m3", 128, 192, is_packed=True),
+    "f8e4m3_packed_256": Case("f8e4m3", 128, 256, is_packed=True),
+    "f8e4m3_packed_448": Case("f8e4m3", 192, 448, is_packed=True),
+}
+TYPES = {"f8e4m3": "f8E4M3FN", "i8": "i8"}
+
+
+def module(case):
+    x, c, s = f"tensor<?x{case.k}xbf16>", f"tensor<?x{case.k}x{TYPES[case.codes]}>", "tensor<?x1xf32>"
+    given = " scale @given" if case.is_given else ""
+    packing = "packing = #llm<packing codes_16x128>" if case.is_packed else ""
+    return f"""
+module attributes {{llm.model = {{max_model_len = 64 : i64}}}} {{
+  llm.weight @table : tensor<8x{case.k}xbf16> from ["table"]
+  llm.weight @given : tensor<2x1xf32> from ["given"]
+  llm.weight @s : tensor<{case.n}x1xf32> from ["s"]
+  llm.weight @w : tensor<{case.n}x{case.k}x{TYPES[case.codes]}> from ["w"]
+      {{quantized = #llm.quantized<{case.codes}, scales = @s, group = {case.k}>{packing and ", " + packing}}}
+  func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> tensor<?x{case.n}xf32>
+      attributes {{llm.entry = {{kind = "mixed", max_tokens = {MOST} : i64, max_sequences = 1 : i64}}}} {{
+    %x = llm.group "x" family("rows") -> {x} {{
+      %v = llm.embedding %ids, @table : (tensor<?xi32>) -> {x}
+      llm.yield %v : {x}
+    }}
+    %c, %r = llm.group "codes" family("rows") -> {c}, {s} {{
+      %codes, %scales = llm.quantize {case.codes} %x{given} {{{packing}}} : {x} -> {c}, {s}
+      llm.yield %codes, %scales : {c}, {s}
+    }}
+    %y = llm.group "product" family("gemm") -> tensor<?x{case.n}xf32> {{
+      %v = llm.linear %c scales %r, @w : ({c}, {s}) -> tensor<?x{case.n}xf32>
+      llm.yield %v : tensor<?x{case.n}xf32>
+    }}
+    return %y : tensor<?x{case.n}xf32>
+  }}
+}}
+"""
+
+
+def make(tools, folder, what):
+    for name, case in CASES.items():
+        target = folder / name
+        target.mkdir(parents=True, exist_ok=True)
+        pipeline = "builtin.module(func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a},cse)"
+        tiles = subprocess.run([tools / "inlay-opt", f"--pass-pipeline={pipeline}"], text=True, check=True, stdout=subprocess.PIPE,
+                               input=module(case)).stdout
+        (target / "tile.mlir").write_text(tiles.replace("#tile.family<gemm>", SCHEDULE))
+        for kind in {what, "cuda"}:
+            subprocess.run([tools / "inlay-translate", f"--tile-to-{kind}", f"--kernels-to={target}", target / "tile.mlir"],
+                           check=True, stdout=subprocess.DEVNULL)
+        (target / "step_x.cu").unlink()
+
+
+def arguments_of(folder, kernel):
+    """The arguments of the launch of `kernel` as (kind, value), for example ("weight", "w")."""
+    line = re.search(rf"tile\.launch +model @{kernel}\((.*?)\)", (folder / "tile.mlir").read_text()).group(1)
+    return [tuple((text + " ").replace("@", "").split(" ")[:2]) for text in line.split(", ")]
+
+
+def to_e4m3(x):
+    """The codes of numbers of at most 448: the nearest, ties to even."""
+    values, magnitude = e4m3(np.arange(127)), np.abs(x)
+    low = np.searchsorted(values, magnitude, "right") - 1
+    high = np.minimum(low + 1, 126)
+    down, up = magnitude - values[low], values[high] - magnitude
+    return (np.where((up < down) | ((up == down) & (low % 2 == 1)), high, low) | np.signbit(x) * 128).astype(np.uint8)
+
+
+# The column of 16 that byte i of a piece of packed codes holds.
+PIECE = np.array([2 * (i // 4) + (0, 8, 1, 9)[i % 4] for i in range(16)])
+
+
+def packed_rows(codes):
+    return np.ascontiguousarray(codes.reshape(len(codes), -1, 16)[:, :, PIECE].reshape(codes.shape))
+
+
+def packed_weight(codes):
+    """Units of 16 rows x 128 columns, whose pieces of 16 bytes are swizzled (docs/quantization.md)."""
+    n, k = codes.shape
+    padded = np.zeros((-(-n // 16) * 16, -(-k // 128) * 128), np.uint8)
+    padded[:n, :k] = codes
+    units = padded.reshape(-1, 16, padded.shape[1] // 128, 8, 16)[..., PIECE].transpose(0, 2, 1, 3, 4)
+    result = np.empty_like(units)
+    for row in range(16):
+        for piece in range(8):
+            result[:, :, row, piece ^ (row % 8)] = units[:, :, row, piece]
+    return np.ascontiguousarray(result)
+
+
+def quantized(case, x, given):
+    """Codes and scales of rows in float32."""
+    most = np.float32(448 if case.codes == "f8e4m3" else 127)
+    least = 1 / (448 * 512) if case.codes == "f8e4m3" else 1e-10 / 127
+    scales = np.maximum(np.abs(x).max(1) * np.float32(1 / most), np.float32(least))
+    if case.is_given:
+        scales[:] = given.max()
+    t = np.clip(x * (np.float32(1) / scales)[:, None], -most, most)
+    return to_e4m3(t) if case.codes == "f8e4m3" else np.rint(t).astype(np.int8).view(np.uint8), scales
+
+
+def check(device, folder):
+    for name, case in CASES.items():
+        rng = np.random.default_rng(5)
+        x = random_bf16(rng, ROWS, case.k)
+        x[3] = 0  # has the smallest scale
+        weights = {"given": np.array([[0.001], [0.002]], np.float32), "s": rng.uniform(0.5, 2, (case.n, 1)).astype(np.float32),
+                   "w": rng.integers(0, 256, (case.n, case.k)).astype(np.uint8)}
+        if case.codes == "f8e4m3":
+            weights["w"][weights["w"] & 0x7F == 0x7F] = 0  # no NaN
+        weight = weights["w"]
+        if case.is_packed:
+            weights["w"] = packed_weight(weight)
+        numbers = e4m3 if case.codes == "f8e4m3" else lambda codes: codes.view(np.int8).astype(np.float32)
+        sizes = [ROWS, 1, 1, 1, 0, 0]
+
+        def run(kernel, own):
+            """`own` are the arrays of the workspace, in the order of the arguments."""
+            left, arguments = list(own), arguments_of(folder / name, kernel)
+            arrays = [weights[value] if kind == "weight" else left.pop(0) for kind, value in arguments]
+            results, _ = device.launch(folder / name, kernel, arrays, sizes)
+            return [next(result for result, array in zip(results, arrays) if array is one) for one in own]
+
+        codes, scales = quantized(case, from_bf16(x).astype(np.float32), weights["given"])
+        stored = packed_rows(codes) if case.is_packed else codes
+        # Rows past the step's end are not written.
+        found = run("step_codes", [x, np.full((ROWS + 1, case.k), 7, np.uint8), np.full(ROWS + 1, 7, np.float32)])
+        yield f"{name}, codes", float((found[1][:-1] != stored).sum() + (found[1][-1] != 7).sum())
+        yield f"{name}, scales", float((found[2][:-1] != scales).sum() + (found[2][-1] != 7))
+        product = run("step_product", [stored, scales, np.full((ROWS + 1, case.n), 7, np.float32)])[2]
+        wanted = numbers(codes).astype(np.float64) @ numbers(weight).T.astype(np.float64)
+        yield f"{name}, product", relative_error(product[:-1], wanted * scales[:, None].astype(np.float64) * weights["s"].T)
+        yield f"{name}, rows past the end", float((product[-1] != 7).sum())
+
+
+def main():
+    what, rest = sys.argv[1], sys.argv[2:]
+    if what == "make":
+        make(pathlib.Path(rest[0]), pathlib.Path(rest[1]), rest[2] if len(rest) > 2 else "cubin")
+        return 0
+    failures = 0
+    for name, error in check(Emulator(rest[1]), pathlib.Path(rest[0])):
+        good = error <= MOST_ERROR
+        failures += not good
+        print(f"{'ok  ' if good else 'FAIL'} {name}: {error:.3g} (at most {MOST_ERROR})", flush=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+// RUN: inlay-opt %s --split-input-file --llm-quantize-activations="target=sm_90a max-rows=2048" | FileCheck %s
+// RUN: inlay-opt %s --split-input-file --llm-quantize-activations="target=sm_90a max-rows=2048" --llm-form-groups="target=sm_90a max-rows=2048" | FileCheck %s --check-prefix=GROUPS
+// RUN: inlay-opt %s --split-input-file --llm-quantize-activations="target=sm_90a max-rows=256" | FileCheck %s --check-prefix=FEW
+// RUN: inlay-opt %s --split-input-file --llm-quantize-activations="target=sm_90a max-rows=2048" -o /dev/null 2>&1 | FileCheck %s --check-prefix=REMARK
+
+// Products of one value share its codes, which join the kernel of the norm. The rows of logits stay floats.
+// CHECK-LABEL: func.func @tokens
+// CHECK: %[[N:.*]] = llm.rms_norm
+// CHECK-NEXT: %[[C:.*]], %[[S:.*]] = llm.quantize f8e4m3 %[[N]] : tensor<?x64xbf16> -> tensor<?x64xf8E4M3FN>, tensor<?x1xf32>
+// CHECK-NEXT: llm.linear %[[C]] scales %[[S]], @w : (tensor<?x64xf8E4M3FN>, tensor<?x1xf32>) -> tensor<?x32xbf16>
+// CHECK-NEXT: llm.linear %[[C]] scales %[[S]], @w
+// CHECK: llm.linear %{{.*}}, @w : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
+// GROUPS-LABEL: func.func @tokens
+// GROUPS: llm.group "norm" family("rows") -> tensor<?x64xf8E4M3FN>, tensor<?x1xf32> {
+// GROUPS-NEXT: llm.rms_norm
+// GROUPS-NEXT: llm.quantize
+// GROUPS-NEXT: llm.yield
+// GROUPS: llm.group "a" family("gemm")
+// GROUPS: llm.group "head" family("generic")
+// FEW-LABEL: func.func @tokens
+// FEW-NOT: = llm.quantize
+// REMARK: remark: {{.*}}activations are quantized to f8e4m3, with a scale for each row
+// REMARK: remark: {{.*}}activations stay floats: a step has few rows of logits
+llm.weight @norm : tensor<64xbf16> from ["norm"]
+llm.weight @s : tensor<32x1xf32> from ["s"]
+llm.weight @w : tensor<32x64xf8E4M3FN> from ["w"] {quantized = #llm.quantized<f8e4m3, scales = @s, group = 64, activations = <f8e4m3>>}
+func.func @tokens(%ids: tensor<?xi32>, %x: tensor<?x64xbf16>, %batch: !llm.batch) -> (tensor<?x32xbf16>, tensor<?x32xbf16>, tensor<?x32xbf16>) {
+  %n = llm.rms_norm %x, @norm {eps = 1.0e-6 : f64} : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("norm")
+  %a = llm.linear %n, @w : (tensor<?x64xbf16>) -> tensor<?x32xbf16> loc("a")
+  %b = llm.linear %n, @w : (tensor<?x64xbf16>) -> tensor<?x32xbf16> loc("b")
+  %g = llm.gather_rows %x, %batch : (tensor<?x64xbf16>, !llm.batch) -> tensor<?x64xbf16> loc("gather")
+  %h = llm.rms_norm %g, @norm {eps = 1.0e-6 : f64} : (tensor<?x64xbf16>) -> tensor<?x64xbf16> loc("last")
+  %c = llm.linear %h, @w : (tensor<?x64xbf16>) -> tensor<?x32xbf16> loc("head")
+  return %a, %b, %c : tensor<?x32xbf16>, tensor<?x32xbf16>, tensor<?x32xbf16>
+}
+
+// -----
+
+// A scale of the checkpoint.
+// CHECK-LABEL: func.func @static
+// CHECK: llm.quantize i8 %{{.*}} scale @in : tensor<?x64xbf16> -> tensor<?x64xi8>, tensor<?x1xf32>
+// REMARK: remark: {{.*}}activations are quantized to i8, with the scale 'in' for all rows
+llm.weight @in : tensor<1x1xf32> from ["in"]
+llm.weight @s : tensor<32x1xf32> from ["s"]
+llm.weight @w : tensor<32x64xi8> from ["w"] {quantized = #llm.quantized<i8, scales = @s, group = 64, activations = <i8, scale = @in>>}
+func.func @static(%x: tensor<?x64xbf16>) -> tensor<?x32xbf16> {
+  %a = llm.linear %x, @w : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
+  return %a : tensor<?x32xbf16>
+}
+
+// -----
+
+// CHECK-LABEL: func.func @refused
+// CHECK-NOT: = llm.quantize
+// REMARK: remark: {{.*}}activations stay floats: its format has a scale for each 128 columns, expected one for each row
+// REMARK: remark: {{.*}}activations stay floats: its weight has a scale for each 32 columns, expected one for each row
+// REMARK: remark: {{.*}}activations stay floats: its scales of tokens have an upper bound
+llm.weight @s : tensor<32x1xf32> from ["s"]
+llm.weight @s2 : tensor<32x2xf32> from ["s2"]
+llm.weight @blocks : tensor<32x64xf8E4M3FN> from ["w"] {quantized = #llm.quantized<f8e4m3, scales = @s, group = 64, activations = <f8e4m3, group = 128>>}
+llm.weight @groups : tensor<32x64xi8> from ["v"] {quantized = #llm.quantized<i8, scales = @s2, group = 32, activations = <i8>>}
+llm.weight @bounded : tensor<32x64xf8E4M3FN> from ["u"] {quantized = #llm.quantized<f8e4m3, scales = @s, group = 64, activation_obstacle = "its scales of tokens have an upper bound">}
+func.func @refused(%x: tensor<?x64xbf16>) -> (tensor<?x32xbf16>, tensor<?x32xbf16>, tensor<?x32xbf16>) {
+  %a = llm.linear %x, @blocks : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
+  %b = llm.linear %x, @groups : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
+  %c = llm.linear %x, @bounded : (tensor<?x64xbf16>) -> tensor<?x32xbf16>
+  return %a, %b, %c : tensor<?x32xbf16>, tensor<?x32xbf16>, tensor<?x32xbf16>
+}

@@ -1,0 +1,41 @@
+// RUN: inlay-opt --tile-assign-layouts %s | FileCheck %s --check-prefix=LAYOUT
+// RUN: inlay-translate --tile-to-cuda %s | FileCheck %s
+// Codes of rows are computed from 16 neighbours, and stored as 16 bytes in the order of the weights that they meet: bit 0
+// of the number of a byte is bit 3 of the column. 192 columns are 12 pieces of a tile with 16.
+!x = !tile.view<?x192xbf16, activation, tokens>
+!c = !tile.view<?x192xf8E4M3FN, output, tokens>
+#rows = affine_map<()[s0, s1, s2, s3, s4, s5] -> (s0)>
+
+// LAYOUT-DAG: #[[ROW:layout[0-9]*]] = #tile.layout<register = {{\[\[}}0, 1], [0, 2], [0, 4], [0, 8]], lane = {{\[\[}}0, 16], [0, 32], [0, 64], [0, 128], [0, 0]], warp = {{\[\[}}0, 0], [0, 0]]>
+// LAYOUT-DAG: #[[PIECES:layout[0-9]*]] = #tile.layout<register = {{\[\[}}0, 8], [0, 1], [0, 2], [0, 4]], lane = {{\[\[}}0, 16], [0, 32], [0, 64], [0, 128], [0, 0]], warp = {{\[\[}}0, 0], [0, 0]]>
+// LAYOUT-LABEL: tile.program @packed
+// LAYOUT: arith.truncf %{{.*}} : tensor<1x256xf32, #[[ROW]]> to tensor<1x256xf8E4M3FN, #[[ROW]]>
+// LAYOUT: tile.store %{{.*}} : tensor<1x256xf8E4M3FN, #[[PIECES]]>
+
+// CHECK-LABEL: packed(
+// CHECK: to_e4m3x2(&truncf[i{{[0-9]*}} * 2],
+// CHECK: permuted[{{.*}}] = truncf[
+// CHECK: store_vector<16>(output1 + (static_cast<long long>(block_x) * 12ll + static_cast<long long>(
+// CHECK-SAME: < 192
+// CHECK-NOT: store_vector
+tile.program @packed(%x: !x, %c: !c {tile.packing = "codes_16"}) grid #rows {
+  %row = tile.program_id 0
+  %c0 = arith.constant 0 : index
+  %xt = tile.load %x[%row, %c0] : !x -> tensor<1x256xbf16>
+  %xf = arith.extf %xt : tensor<1x256xbf16> to tensor<1x256xf32>
+  %y = arith.truncf %xf : tensor<1x256xf32> to tensor<1x256xf8E4M3FN>
+  tile.store %y, %c[%row, %c0] : tensor<1x256xf8E4M3FN>, !c
+}
+
+// Without a packing, in the order of the columns.
+// CHECK-LABEL: plain(
+// CHECK-NOT: permuted
+// CHECK: store_vector<16>(output1 +
+tile.program @plain(%x: !x, %c: !c) grid #rows {
+  %row = tile.program_id 0
+  %c0 = arith.constant 0 : index
+  %xt = tile.load %x[%row, %c0] : !x -> tensor<1x256xbf16>
+  %xf = arith.extf %xt : tensor<1x256xbf16> to tensor<1x256xf32>
+  %y = arith.truncf %xf : tensor<1x256xf32> to tensor<1x256xf8E4M3FN>
+  tile.store %y, %c[%row, %c0] : tensor<1x256xf8E4M3FN>, !c
+}
