@@ -23,9 +23,11 @@ struct AssignStagesPass : inlay::impl::AssignStagesPassBase<AssignStagesPass> {
 static constexpr int64_t kRun = 16;
 
 /// The load or gather that brings an operand of `dot` and feeds nothing else, in the loop around it; null if there is
-/// none.
+/// none. Gathered rows may be widened on the way.
 static Operation *loadOf(tile::DotOp dot, Value operand) {
   Operation *load = operand.getDefiningOp();
+  if (auto wide = dyn_cast_or_null<arith::ExtFOp>(load); wide && wide->hasOneUse())
+    load = wide.getIn().getDefiningOp<tile::GatherOp>();
   return isa_and_nonnull<tile::LoadOp, tile::GatherOp>(load) && load->getBlock() == dot->getBlock() && load->hasOneUse()
              ? load
              : nullptr;
@@ -67,12 +69,13 @@ static Value heldOf(OpBuilder &b, Location loc, Value indices) {
 /// Brings the operands of a product that are loaded in its loop through a ring of their own.
 static LogicalResult stage(tile::DotOp dot, tile::ProgramOp program, const tile::PipelineShape &pipeline) {
   SmallVector<Operation *> loads;
-  SmallVector<Type> tiles;
+  SmallVector<Value> operands;
   for (Value operand : {dot.getLhs(), dot.getRhs()})
     for (Operation *load : loadsOf(dot, operand)) {
       loads.push_back(load);
-      tiles.push_back(load->getResult(0).getType());
+      operands.push_back(load == loadOf(dot, operand) ? operand : load->getResult(0));
     }
+  SmallVector<Type> tiles(ValueRange(operands).getTypes());
   OpBuilder b = OpBuilder::atBlockBegin(&program.getBody().front());
   Location loc = dot.getLoc();
   auto ring = tile::RingOp::create(b, loc, tile::RingType::get(b.getContext(), pipeline.stages, tiles));
@@ -95,14 +98,17 @@ static LogicalResult stage(tile::DotOp dot, tile::ProgramOp program, const tile:
     tile::FetchRowsOp::create(b, gather.getLoc(), gather.getView(), gather.getIndices(), kRun, ring, slot, i);
   }
   auto wait = tile::WaitOp::create(b, loc, tiles, ring);
-  for (auto [op, tile] : llvm::zip_equal(loads, wait.getTiles())) {
+  for (auto [op, operand, tile] : llvm::zip_equal(loads, operands, wait.getTiles())) {
     Value value = tile;
     // Rows that are summed over must be numbers, also where their weights are 0.
     auto gather = dyn_cast<tile::GatherOp>(op);
-    if (gather && op->getResult(0) == dot.getRhs() && !dot.getTransposeRhs())
+    if (gather && operand == dot.getRhs() && !dot.getTransposeRhs())
       value = tile::ClearRowsOp::create(b, loc, value, heldOf(b, loc, gather.getIndices()), kRun);
-    op->getResult(0).replaceAllUsesWith(value);
-    op->erase();
+    operand.replaceAllUsesWith(value);
+    Operation *last = operand.getDefiningOp();
+    last->erase();
+    if (last != op)
+      op->erase();
   }
   b.setInsertionPointAfter(dot);
   tile::ReleaseOp::create(b, loc, ring);

@@ -49,7 +49,8 @@ static Choice choosePrefill(const AttentionTraits &traits, tile::TargetAttr targ
   tile::CostModelAttr costs = target.costs();
   AttentionShape shape{costs.getPrefillRows(), costs.getPrefillKeys(), traits.headDim};
   shape.keysPerStep = choosePrefillKeys(shape, target);
-  if (!hasRuns(traits) || traits.heads > shape.rows || !isPrefillAttention(shape, traits.pageSize))
+  bool isWhole = traits.elementBits == 16 || traits.headDim % 16 == 0; // codes are widened 16 at a time
+  if (!hasRuns(traits, {16, 8}) || !isWhole || traits.heads > shape.rows || !isPrefillAttention(shape, traits.pageSize))
     return {{}, refuseShape("steps of many rows", traits, "prefill_attention", AttentionShape::mostHead, shape.rows)};
   return {choosePrefillAttention(shape, shape.rows / traits.heads, target), ""};
 }

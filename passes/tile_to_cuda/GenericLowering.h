@@ -183,6 +183,7 @@ private:
   LogicalResult wait(tile::WaitOp op);
   LogicalResult release(tile::ReleaseOp op);
   LogicalResult fetchRows(tile::FetchRowsOp op);
+  LogicalResult widenRows(tile::FetchRowsOp op);
   LogicalResult clearRows(tile::ClearRowsOp op);
   void meetWarpgroup();
 

@@ -187,6 +187,15 @@ template <> e4m3 from_float<e4m3>(float x) {
   }
   return {static_cast<unsigned char>(code | (std::signbit(x) ? 0x80 : 0))};
 }
+template <typename T> static void widen_e4m3x4(int *pairs, unsigned codes) {
+  auto number = [&](int i) { return from_float<T>(to_float(e4m3{static_cast<unsigned char>(codes >> (8 * i))})).bits; };
+  pairs[0] = static_cast<int>(number(0) | static_cast<unsigned>(number(2)) << 16);
+  pairs[1] = static_cast<int>(number(1) | static_cast<unsigned>(number(3)) << 16);
+}
+template <typename T> static void widen_e4m3x16(T *wide, const e4m3 *codes) {
+  for (int i = 0; i < 16; ++i)
+    wide[i] = from_float<T>(to_float(codes[i]));
+}
 static int pack_bits(bfloat16 low, bfloat16 high) {
   return static_cast<int>(low.bits | static_cast<unsigned>(high.bits) << 16);
 }

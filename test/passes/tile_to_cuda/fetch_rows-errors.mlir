@@ -39,6 +39,44 @@ tile.program @row_bytes(%table: !table, %kv: !kv) grid affine_map<()[s0, s1, s2,
 
 // -----
 
+!table = !tile.view<?xi32, meta>
+!kv = !tile.view<?x56xf8E4M3FN, kv, kv_rows>
+!ring = !tile.ring<2 x (tensor<64x56xbf16>)>
+tile.program @widened_columns(%table: !table, %kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %j = tile.iota axis 0 : tensor<64xi32>
+  %ring = tile.ring : !ring
+  tile.warp_roles produce 4 {
+    %rows = tile.gather %table[%j] : !table, tensor<64xi32> -> tensor<64xi32>
+    %slot = tile.acquire %ring : !ring
+    // expected-error @+1 {{'tile.fetch_rows' op widens '!tile.view<?x56xf8E4M3FN, kv, kv_rows>' to 'tensor<64x56xbf16>'; expected f8E4M3FN to 16 bits, rows of a multiple of 16 elements, and a ring of one tile}}
+    tile.fetch_rows %kv[%rows] run 16 to %ring[%slot] 0 : !kv, tensor<64xi32>, !ring
+    tile.yield
+  } consume 8 {
+    tile.yield
+  }
+}
+
+// -----
+
+!table = !tile.view<?xi32, meta>
+!kv = !tile.view<?x64xf8E4M3FN, kv, kv_rows>
+!ring = !tile.ring<2 x (tensor<64x64xbf16>)>
+tile.program @widening_warps(%table: !table, %kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %j = tile.iota axis 0 : tensor<64xi32>
+  %ring = tile.ring : !ring
+  // expected-error @+1 {{'tile.warp_roles' op has 3 warps that widen what they fetch beside 8 others; expected a divisor of these, and no fetches of other kinds}}
+  tile.warp_roles produce 3 {
+    %rows = tile.gather %table[%j] : !table, tensor<64xi32> -> tensor<64xi32>
+    %slot = tile.acquire %ring : !ring
+    tile.fetch_rows %kv[%rows] run 16 to %ring[%slot] 0 : !kv, tensor<64xi32>, !ring
+    tile.yield
+  } consume 8 {
+    tile.yield
+  }
+}
+
+// -----
+
 tile.program @no_slot() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
   %held = arith.constant dense<true> : tensor<64xi1>
   %t = arith.constant dense<0.0> : tensor<64x64xbf16>
