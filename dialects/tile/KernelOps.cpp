@@ -225,13 +225,6 @@ LogicalResult FetchOp::verify() {
   return success();
 }
 
-/// The element type of the tile that `fetch` brings.
-static Type slotElement(FetchRowsOp fetch) {
-  return cast<RankedTensorType>(fetch.getRing().getType().getTiles()[fetch.getTile()]).getElementType();
-}
-
-bool FetchRowsOp::widens() { return slotElement(*this) != getView().getType().getElementType(); }
-
 /// Whether every number of the float type `from` is one of the wider type `to`.
 static bool isWidening(Type from, Type to) {
   return isa<FloatType>(from) && isa<FloatType>(to) && from.getIntOrFloatBitWidth() < to.getIntOrFloatBitWidth();

@@ -232,10 +232,6 @@ def Tile_FetchRowsOp : TileOp<"fetch_rows"> {
     `:` type($view) `,` type($indices) `,` type($ring)
   }];
   let hasVerifier = 1;
-  let extraClassDeclaration = [{
-    /// Whether elements of the view become wider ones in the slot.
-    bool widens();
-  }];
 }
 
 def Tile_WaitOp : TileOp<"wait"> {

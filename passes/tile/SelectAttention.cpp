@@ -33,13 +33,15 @@ static Reason refuseShape(StringRef steps, const AttentionTraits &traits, String
   return text;
 }
 
-/// Whether keys and values can be copied in runs of positions, as both families do.
-static bool hasRuns(const AttentionTraits &traits) { return traits.elementBits == 16 && traits.pageSize > 0; }
+/// Whether keys and values can be copied in runs of positions, as both families do, and multiplied as 16-bit floats.
+static bool hasRuns(const AttentionTraits &traits) {
+  return (traits.elementBits == 16 || traits.elementBits == 8) && traits.queryBits == 16 && traits.pageSize > 0;
+}
 
 /// Each sequence has one row, whose heads take the rows of a product; a step of keys is what one warp takes at a time.
 static Choice chooseDecode(const AttentionTraits &traits, int64_t cluster, tile::TargetAttr target) {
   AttentionShape shape{static_cast<int64_t>(llvm::bit_ceil(static_cast<uint64_t>(traits.heads))),
-                       AttentionShape::keysPerCopy, traits.headDim};
+                       AttentionShape::keysPerCopy, traits.headDim, traits.elementBits / 8};
   if (!hasRuns(traits) || !isDecodeAttention(shape, traits.pageSize))
     return {{}, refuseShape("decode steps", traits, "decode_attention", /*mostHeadDim=*/256, /*mostHeads=*/16)};
   return {chooseDecodeAttention(shape, cluster, target), ""};
@@ -50,7 +52,7 @@ static Choice choosePrefill(const AttentionTraits &traits, tile::TargetAttr targ
   AttentionShape shape{costs.getPrefillRows(), costs.getPrefillKeys(), traits.headDim};
   shape.keysPerStep = choosePrefillKeys(shape, target);
   bool isWhole = traits.elementBits == 16 || traits.headDim % 16 == 0; // codes are widened 16 at a time
-  if (!hasRuns(traits, {16, 8}) || !isWhole || traits.heads > shape.rows || !isPrefillAttention(shape, traits.pageSize))
+  if (!hasRuns(traits) || !isWhole || traits.heads > shape.rows || !isPrefillAttention(shape, traits.pageSize))
     return {{}, refuseShape("steps of many rows", traits, "prefill_attention", AttentionShape::mostHead, shape.rows)};
   return {choosePrefillAttention(shape, shape.rows / traits.heads, target), ""};
 }

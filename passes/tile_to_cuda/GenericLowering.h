@@ -111,6 +111,12 @@ int64_t bitsOf(llvm::ArrayRef<int64_t> components);
 /// Fails with a diagnostic where a tile has no layout, or one that its op cannot take or give.
 mlir::LogicalResult checkLayouts(tile::ProgramOp program);
 
+/// Whether elements of the view become wider ones in the slot that `fetch` fills.
+inline bool widens(tile::FetchRowsOp fetch) {
+  auto tile = mlir::cast<mlir::RankedTensorType>(fetch.getRing().getType().getTiles()[fetch.getTile()]);
+  return tile.getElementType() != fetch.getView().getType().getElementType();
+}
+
 class GenericLowering {
   using Value = mlir::Value;
   using Type = mlir::Type;

@@ -103,7 +103,7 @@ LogicalResult inlay::collectTensorMaps(tile::ProgramOp program, FetchMaps &maps)
       return WalkResult::advance(); // bulk copies
     if (rectangle)
       map = tensorMapOf(rectangle);
-    else if (auto rows = dyn_cast<tile::FetchRowsOp>(fetch); rows && !rows.widens())
+    else if (auto rows = dyn_cast<tile::FetchRowsOp>(fetch); rows && !widens(rows))
       map = tensorMapOfRows(rows, rows.getView(), rows.getRun());
     else
       return WalkResult::advance();
@@ -140,7 +140,7 @@ static int64_t elementsOf(Type type) {
 static bool isWidened(Value ring) {
   return llvm::any_of(ring.getUsers(), [](Operation *user) {
     auto rows = dyn_cast<tile::FetchRowsOp>(user);
-    return rows && rows.widens();
+    return rows && widens(rows);
   });
 }
 
@@ -330,7 +330,7 @@ LogicalResult GenericLowering::fetchRows(tile::FetchRowsOp op) {
   if (threads.group != ThreadGroup::Fetch || !llvm::isPowerOf2_64(run) || run % 8 != 0 || rows > 32 * run)
     return op.emitOpError() << "brings " << rows << " rows in runs of " << run
                             << "; expected a multiple of 8 that is a power of two, up to 32 runs, and producers";
-  if (op.widens())
+  if (widens(op))
     return widenRows(op);
   RingState &state = rings[op.getRing()];
   prepare(op.getIndices());

@@ -71,17 +71,17 @@ LogicalResult GenericLowering::warpRoles(tile::WarpRolesOp op) {
   k.setInsertionPoint(roles.elseYield());
   setRegisters(k, "dec", op.getProducerRegisters());
   // One thread fetches rectangles, one warp rows, all warps rows that they widen.
-  bool fetchesRows = false, widens = false, copies = false;
+  bool fetchesRows = false, isWidened = false, copies = false;
   op.getProduce().walk([&](Operation *fetch) {
     auto rows = dyn_cast<tile::FetchRowsOp>(fetch);
     fetchesRows |= static_cast<bool>(rows);
-    widens |= rows && rows.widens();
-    copies |= isa<tile::FetchOp>(fetch) || (rows && !rows.widens());
+    isWidened |= rows && widens(rows);
+    copies |= isa<tile::FetchOp>(fetch) || (rows && !widens(rows));
   });
-  if (widens && (copies || consumers % producers != 0))
+  if (isWidened && (copies || consumers % producers != 0))
     return op.emitOpError() << "has " << producers << " warps that widen what they fetch beside " << consumers
                             << " others; expected a divisor of these, and no fetches of other kinds";
-  Value isFirst = widens        ? k.less(warp, consumers + producers)
+  Value isFirst = isWidened     ? k.less(warp, consumers + producers)
                   : fetchesRows ? k.equal(warp, consumers)
                                 : k.equal(k.special(cuda::Special::ThreadX), consumers * 32);
   auto first = scf::IfOp::create(k, isFirst, /*withElseRegion=*/false);
