@@ -75,6 +75,8 @@ LogicalResult GenericLowering::widenRows(tile::FetchRowsOp op) {
   });
   k.call("fence_async_proxy", "shared_address.h", {});
   k.syncWarp();
-  k.ifThen(k.equal(lane, 0), [&] { k.call("mbarrier_arrive", "mbarrier.h", k.offset(state.full, slot)); });
+  k.ifThen(k.equal(lane, 0), [&] {
+    k.call("mbarrier_arrive_written", "mbarrier.h", {state.buffers[op.getTile()], k.offset(state.full, slot)});
+  });
   return success();
 }
