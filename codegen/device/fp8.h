@@ -27,9 +27,6 @@ template <> __device__ __forceinline__ void widen_e4m3x4<float16>(int *pairs, un
   asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(pairs[1]) : "h"(static_cast<unsigned short>(ordered >> 16)));
 }
 
-// Codes 0, 2, 1, 3, so that widening makes pairs of neighbours.
-__device__ __forceinline__ unsigned in_pairs(unsigned codes) { return __byte_perm(codes, 0, 0x3120); }
-
 // wide[0..16) of the e4m3 codes[0..16), in their order; aligned to 4 bytes.
 template <typename T> __device__ __forceinline__ void widen_e4m3x16(T *wide, const e4m3 *codes) {
 #pragma unroll
@@ -37,25 +34,14 @@ template <typename T> __device__ __forceinline__ void widen_e4m3x16(T *wide, con
     unsigned four;
     memcpy(&four, codes + 4 * i, 4);
     int pairs[2];
-    widen_e4m3x4<T>(pairs, in_pairs(four));
+    widen_e4m3x4<T>(pairs, __byte_perm(four, 0, 0x3120));
     memcpy(wide + 4 * i, pairs, 8);
   }
 }
 
-// words[0..8), in order, of 16 codes.
-template <typename T> __device__ __forceinline__ void widen_words(int *words, const int *codes) {
+// pairs[0..8) of 16 codes: two for each word, (0, 2) and (1, 3).
+template <typename T> __device__ __forceinline__ void widen_e4m3_words(int *pairs, const int *words) {
 #pragma unroll
   for (int i = 0; i < 4; ++i)
-    widen_e4m3x4<T>(words + 2 * i, in_pairs(static_cast<unsigned>(codes[i])));
-}
-// values[0..8) of the codes values[0..4), four transposed matrices of 8 positions and 8 pairs of columns: two left
-// operands, whose rows g and g + 8 are columns 2g and 2g + 1.
-template <typename T> __device__ __forceinline__ void widen_value_codes(int *values) {
-  int wide[8];
-#pragma unroll
-  for (int i = 0; i < 4; ++i)
-    widen_e4m3x4<T>(wide + i % 2 * 4 + i / 2 * 2, static_cast<unsigned>(values[i]));
-#pragma unroll
-  for (int i = 0; i < 8; ++i)
-    values[i] = wide[i];
+    widen_e4m3x4<T>(pairs + 2 * i, static_cast<unsigned>(words[i]));
 }

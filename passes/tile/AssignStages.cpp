@@ -126,29 +126,39 @@ static void stageLeft(tile::DotOp dot) {
   dot.getLhsMutable().assign(staged);
 }
 
-/// The product that a tile is an operand of, as it is or transposed; null if there is none.
-static tile::DotOp productOf(tile::GatherOp gather) {
-  if (!gather->hasOneUse())
-    return {};
-  Operation *user = *gather->user_begin();
-  if (isa<tile::TransposeOp>(user) && user->hasOneUse())
-    user = *user->user_begin();
-  return dyn_cast<tile::DotOp>(user);
-}
+namespace {
+/// Where gathered rows are an operand of a product.
+struct RowsOperand {
+  tile::DotOp dot; // null if they are of none
+  Value operand;
+  bool isTransposed = false;
+  /// Whether the product sums over the rows.
+  bool isSummed() const {
+    bool isInner = operand == dot.getRhs() && !dot.getTransposeRhs(); // the right operand is K x N
+    return isInner != isTransposed;
+  }
+};
+} // namespace
 
-/// Whether `dot` sums over the rows of what `gather` brings.
-static bool sumsOverRows(tile::GatherOp gather, tile::DotOp dot) {
-  bool isTransposed = isa<tile::TransposeOp>(*gather->user_begin());
-  Value operand = isTransposed ? Value(gather->user_begin()->getResult(0)) : Value(gather.getResult());
-  bool isInner = operand == dot.getRhs() && !dot.getTransposeRhs(); // the right operand is K x N
-  return isInner != isTransposed;
+/// Follows rows to their product, through widening and a transpose.
+static RowsOperand operandOf(tile::GatherOp gather) {
+  RowsOperand result{{}, gather.getResult()};
+  auto user = [&]() -> Operation * { return result.operand.hasOneUse() ? *result.operand.user_begin() : nullptr; };
+  if (isa_and_nonnull<arith::ExtFOp>(user()))
+    result.operand = user()->getResult(0);
+  if (isa_and_nonnull<tile::TransposeOp>(user())) {
+    result.operand = user()->getResult(0);
+    result.isTransposed = true;
+  }
+  result.dot = dyn_cast_or_null<tile::DotOp>(user());
+  return result;
 }
 
 /// Brings cached rows that products in a loop of `warps` take through a ring of each warp.
 static LogicalResult stageRowsInWarps(tile::ForWarpsOp warps, const tile::PipelineShape &pipeline) {
   SmallVector<tile::GatherOp> gathers;
   warps.walk([&](tile::GatherOp gather) {
-    tile::DotOp dot = productOf(gather);
+    tile::DotOp dot = operandOf(gather).dot;
     if (dot && dot->getBlock() == gather->getBlock() && isa<scf::ForOp>(dot->getParentOp()))
       gathers.push_back(gather);
   });
@@ -168,8 +178,8 @@ static LogicalResult stageRowsInWarps(tile::ForWarpsOp warps, const tile::Pipeli
         !matchPattern(gather.getColumn(), m_Zero()))
       return gather.emitError("gathers the operand of a product at indices that are no run of ")
              << kRun << " that follow each other; the schedule " << schedule << " copies one";
-    tile::DotOp dot = productOf(gather);
-    bool isSummed = sumsOverRows(gather, dot);
+    RowsOperand rows = operandOf(gather);
+    bool isSummed = rows.isSummed();
     b.setInsertionPoint(*gather->user_begin());
     Value slot = tile::AcquireOp::create(b, loc, b.getIndexType(), ring, /*first=*/Value());
     tile::FetchRowsOp::create(b, gather.getLoc(), gather.getView(), gather.getIndices(), kRun, ring, slot, 0);
@@ -178,7 +188,7 @@ static LogicalResult stageRowsInWarps(tile::ForWarpsOp warps, const tile::Pipeli
       value = tile::ClearRowsOp::create(b, loc, value, heldOf(b, loc, gather.getIndices()), kRun);
     gather.getResult().replaceAllUsesWith(value);
     gather->erase();
-    b.setInsertionPointAfter(dot);
+    b.setInsertionPointAfter(rows.dot);
     tile::ReleaseOp::create(b, loc, ring);
   }
   return success();

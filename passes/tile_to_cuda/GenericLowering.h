@@ -197,7 +197,7 @@ private:
   LogicalResult warpRing(tile::RingOp op);
   LogicalResult fetchRowsOfWarp(tile::FetchOp op);
   LogicalResult clearRowsOfWarp(tile::ClearRowsOp op);
-  Value packRight(Value tile, int64_t inner, int64_t innerOfStep);
+  Value packRight(Value tile, int64_t inner, int64_t innerOfStep, bool asCodes);
   LogicalResult dotOfRows(tile::DotOp op);
   Value transposeMatrices(Value array, Type element);
 

@@ -192,6 +192,10 @@ template <typename T> static void widen_e4m3x4(int *pairs, unsigned codes) {
   pairs[0] = static_cast<int>(number(0) | static_cast<unsigned>(number(2)) << 16);
   pairs[1] = static_cast<int>(number(1) | static_cast<unsigned>(number(3)) << 16);
 }
+template <typename T> static void widen_e4m3_words(int *pairs, const int *words) {
+  for (int i = 0; i < 4; ++i)
+    widen_e4m3x4<T>(pairs + 2 * i, static_cast<unsigned>(words[i]));
+}
 template <typename T> static void widen_e4m3x16(T *wide, const e4m3 *codes) {
   for (int i = 0; i < 16; ++i)
     wide[i] = from_float<T>(to_float(codes[i]));
