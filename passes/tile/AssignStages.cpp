@@ -133,7 +133,7 @@ struct RowsOperand {
   Value operand;
   bool isTransposed = false;
   /// Whether the product sums over the rows.
-  bool isSummed() const {
+  bool isSummed() {
     bool isInner = operand == dot.getRhs() && !dot.getTransposeRhs(); // the right operand is K x N
     return isInner != isTransposed;
   }
