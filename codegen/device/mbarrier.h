@@ -19,6 +19,10 @@ __device__ __forceinline__ void fence_mbarrier_init() {
 __device__ __forceinline__ void mbarrier_arrive(mbarrier *bar) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(bar)) : "memory");
 }
+// The same for a warp that has written the memory behind the first argument, and fenced it.
+template <typename T> __device__ __forceinline__ void mbarrier_arrive_written(T *, mbarrier *bar) {
+  mbarrier_arrive(bar);
+}
 __device__ __forceinline__ void mbarrier_arrive_expect(mbarrier *bar, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(bar)), "r"(bytes)
                : "memory");

@@ -225,13 +225,20 @@ LogicalResult FetchOp::verify() {
   return success();
 }
 
+/// Whether every number of the float type `from` is one of the wider type `to`.
+static bool isWidening(Type from, Type to) {
+  return isa<FloatType>(from) && isa<FloatType>(to) && from.getIntOrFloatBitWidth() < to.getIntOrFloatBitWidth();
+}
+
 LogicalResult FetchRowsOp::verify() {
   ArrayRef<Type> tiles = getRing().getType().getTiles();
   if (getTile() >= tiles.size())
     return emitOpError() << "fills tile " << getTile() << " of a slot with " << tiles.size();
   ViewType view = getView().getType();
   auto tile = cast<RankedTensorType>(tiles[getTile()]);
-  if (view.getRank() != 2 || view.getShape()[1] != tile.getDimSize(1) || tile.getElementType() != view.getElementType())
+  bool fits =
+      tile.getElementType() == view.getElementType() || isWidening(view.getElementType(), tile.getElementType());
+  if (view.getRank() != 2 || view.getShape()[1] != tile.getDimSize(1) || !fits)
     return emitOpError() << "brings rows of " << view << " to " << tile << "; expected the same rows";
   if (getIndices().getType().getRank() != 1 || getIndices().getType().getDimSize(0) != tile.getDimSize(0))
     return emitOpError() << "has " << getIndices().getType() << " for the rows of " << tile

@@ -27,6 +27,7 @@ static constexpr Row rows[] = {
     {"fence_mbarrier_init", {CallKind::FenceInit}},
     {"mbarrier_arrive", {CallKind::Arrive, -1, -1, 0}},
     {"mbarrier_arrive_expect", {CallKind::ArriveExpect, -1, -1, 0}},
+    {"mbarrier_arrive_written", {CallKind::ArriveWritten, 0, -1, 1}},
     {"mbarrier_init", {CallKind::InitBarrier, -1, -1, 0}},
     {"mbarrier_wait", {CallKind::WaitBarrier, -1, -1, 0}},
     // wgmma.h

@@ -22,6 +22,7 @@ enum class CallKind {
   FenceInit,      // makes initialised mbarriers visible to TMA and the cluster
   Arrive,         // at an mbarrier
   ArriveExpect,   // the same, and adds to the expected bytes
+  ArriveWritten,  // the same, after the thread's warp has written memory: complete when the phase of the mbarrier ends
   WaitBarrier,    // until a phase has ended
   Multiply,       // wgmma: reads shared memory and writes registers, complete after a wait for its group
   FenceMultiply,  // orders accesses to registers before wgmma

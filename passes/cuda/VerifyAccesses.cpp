@@ -162,7 +162,11 @@ void AsyncFlow::write(Operation *op, Value pointer, Value index) {
                           " before cuda.depend, while earlier launches may still read or write it");
   if (type.getSpace() != cuda::Space::Shared)
     return;
-  if (state.multiplied.count(base))
+  // A slot that was released is filled by ordinary writes.
+  auto guards = kernel.guardsOf.find(base);
+  bool fillsSlot = kernel.written.count(base) && guards != kernel.guardsOf.end() &&
+                   llvm::any_of(guards->second, [&](void *guard) { return state.waited.count(guard) > 0; });
+  if (state.multiplied.count(base) && !fillsSlot)
     kernel.report(op, llvm::Twine("overwrites ") + nameOf(pointer) +
                           ", which products of other warps may still read, without a barrier in between");
   if (kernel.barriersOf.count(base) && state.readAlone.count(base))
@@ -171,7 +175,8 @@ void AsyncFlow::write(Operation *op, Value pointer, Value index) {
   if (state.readByOthers.count(base))
     kernel.report(op, llvm::Twine("overwrites ") + nameOf(pointer) +
                           ", which other blocks may still read, without a cluster barrier in between");
-  useFilled(op, pointer, index, "overwrites");
+  if (!fillsSlot)
+    useFilled(op, pointer, index, "overwrites");
   if (kernel.barriersOf.count(base)) {
     state.rewritten.insert(base);
     state.rewrittenBySome.insert(base);

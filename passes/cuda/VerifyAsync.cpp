@@ -45,9 +45,12 @@ AsyncKernel::AsyncKernel(cuda::KernelOp kernel) : kernel(kernel) {
         if (Value pointer = operand.getType().isInteger(64) ? pointerOfDescriptor(operand) : Value())
           operands.insert(baseOf(pointer));
     }
-    if (what.kind != CallKind::Copy && what.kind != CallKind::SendToBlock)
+    bool isWritten = what.kind == CallKind::ArriveWritten;
+    if (what.kind != CallKind::Copy && what.kind != CallKind::SendToBlock && !isWritten)
       return;
     void *target = baseOf(call.getInputs()[what.memory]);
+    if (isWritten)
+      written.insert(target);
     Value barrier = call.getInputs()[what.barrier];
     barriersOf[target].insert(baseOf(barrier));
     SmallVector<Value> indices = indicesOf(barrier);

@@ -28,6 +28,8 @@ public:
   std::set<void *> hasOneStage;
   /// For each buffer, the mbarriers that are waited for before it is filled again. Its stages are released there.
   std::map<void *, std::set<void *>> guardsOf;
+  /// Buffers that warps write themselves and hand over at an mbarrier.
+  std::set<void *> written;
   /// Accumulators of wgmma (variables), and buffers that wgmma reads.
   std::set<void *> sums, operands;
   /// Operands of wgmma in registers (variables).

@@ -195,8 +195,9 @@ static bool isOfStages(const BarrierUses &uses) {
   return uses.waits.empty() || llvm::any_of(uses.waits, [](cuda::CallOp wait) {
            auto loop = wait->getParentOfType<scf::ForOp>();
            return loop && loop->walk([](cuda::CallOp call) {
-                                return asyncCallOf(call).kind == CallKind::Copy ? WalkResult::interrupt()
-                                                                                : WalkResult::advance();
+                                CallKind kind = asyncCallOf(call).kind;
+                                bool fills = kind == CallKind::Copy || kind == CallKind::ArriveWritten;
+                                return fills ? WalkResult::interrupt() : WalkResult::advance();
                               })
                               .wasInterrupted();
          });

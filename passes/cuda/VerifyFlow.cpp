@@ -143,8 +143,12 @@ void AsyncFlow::call(cuda::CallOp op) {
     break;
   case CallKind::Arrive:
   case CallKind::ArriveExpect:
+  case CallKind::ArriveWritten:
     if (what.kind == CallKind::ArriveExpect && isOfLanes(op))
       state.madeByLanes.insert(op);
+    if (what.kind == CallKind::ArriveWritten && state.unfenced.count(kernel.baseOf(memory)))
+      kernel.report(op, llvm::Twine("hands over ") + nameOf(memory) +
+                            " after ordinary writes, without fence_async_proxy in between");
     useBarrier(op, barrier);
     release(op, barrier);
     state.arrived.insert(kernel.baseOf(barrier));

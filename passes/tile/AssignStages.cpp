@@ -23,9 +23,11 @@ struct AssignStagesPass : inlay::impl::AssignStagesPassBase<AssignStagesPass> {
 static constexpr int64_t kRun = 16;
 
 /// The load or gather that brings an operand of `dot` and feeds nothing else, or products beside it, in the loop around
-/// it; null if there is none.
+/// it; null if there is none. Gathered rows may be widened on the way.
 static Operation *loadOf(tile::DotOp dot, Value operand) {
   Operation *load = operand.getDefiningOp();
+  if (auto wide = dyn_cast_or_null<arith::ExtFOp>(load); wide && wide->hasOneUse())
+    load = wide.getIn().getDefiningOp<tile::GatherOp>();
   bool feedsProducts = isa_and_nonnull<tile::LoadOp, tile::GatherOp>(load) && load->getBlock() == dot->getBlock() &&
                        (load->hasOneUse() || llvm::all_of(load->getUsers(), [&](Operation *user) {
                           return isa<tile::DotOp>(user) && user->getBlock() == dot->getBlock();
@@ -78,14 +80,15 @@ static Value heldOf(OpBuilder &b, Location loc, Value indices) {
 static LogicalResult stage(ArrayRef<tile::DotOp> products, tile::ProgramOp program,
                            const tile::PipelineShape &pipeline) {
   SmallVector<Operation *> loads;
-  SmallVector<Type> tiles;
+  SmallVector<Value> operands;
   for (tile::DotOp dot : products)
     for (Value operand : {dot.getLhs(), dot.getRhs()})
       for (Operation *load : loadsOf(dot, operand))
         if (!llvm::is_contained(loads, load)) {
           loads.push_back(load);
-          tiles.push_back(load->getResult(0).getType());
+          operands.push_back(load == loadOf(dot, operand) ? operand : load->getResult(0));
         }
+  SmallVector<Type> tiles(ValueRange(operands).getTypes());
   tile::DotOp dot = products.front(), last = products.back();
   OpBuilder b = OpBuilder::atBlockBegin(&program.getBody().front());
   Location loc = dot.getLoc();
@@ -109,14 +112,17 @@ static LogicalResult stage(ArrayRef<tile::DotOp> products, tile::ProgramOp progr
     tile::FetchRowsOp::create(b, gather.getLoc(), gather.getView(), gather.getIndices(), kRun, ring, slot, i);
   }
   auto wait = tile::WaitOp::create(b, loc, tiles, ring);
-  for (auto [op, tile] : llvm::zip_equal(loads, wait.getTiles())) {
+  for (auto [op, operand, tile] : llvm::zip_equal(loads, operands, wait.getTiles())) {
     Value value = tile;
     // Rows that are summed over must be numbers, also where their weights are 0.
     auto gather = dyn_cast<tile::GatherOp>(op);
-    if (gather && op->getResult(0) == dot.getRhs() && !dot.getTransposeRhs())
+    if (gather && operand == dot.getRhs() && !dot.getTransposeRhs())
       value = tile::ClearRowsOp::create(b, loc, value, heldOf(b, loc, gather.getIndices()), kRun);
-    op->getResult(0).replaceAllUsesWith(value);
-    op->erase();
+    operand.replaceAllUsesWith(value);
+    Operation *widened = operand.getDefiningOp();
+    widened->erase();
+    if (widened != op)
+      op->erase();
   }
   b.setInsertionPointAfter(last);
   tile::ReleaseOp::create(b, loc, ring);
@@ -134,29 +140,39 @@ static void stageLeft(tile::DotOp dot) {
   dot.getLhsMutable().assign(staged);
 }
 
-/// The product that a tile is an operand of, as it is or transposed; null if there is none.
-static tile::DotOp productOf(tile::GatherOp gather) {
-  if (!gather->hasOneUse())
-    return {};
-  Operation *user = *gather->user_begin();
-  if (isa<tile::TransposeOp>(user) && user->hasOneUse())
-    user = *user->user_begin();
-  return dyn_cast<tile::DotOp>(user);
-}
+namespace {
+/// Where gathered rows are an operand of a product.
+struct RowsOperand {
+  tile::DotOp dot; // null if they are of none
+  Value operand;
+  bool isTransposed = false;
+  /// Whether the product sums over the rows.
+  bool isSummed() {
+    bool isInner = operand == dot.getRhs() && !dot.getTransposeRhs(); // the right operand is K x N
+    return isInner != isTransposed;
+  }
+};
+} // namespace
 
-/// Whether `dot` sums over the rows of what `gather` brings.
-static bool sumsOverRows(tile::GatherOp gather, tile::DotOp dot) {
-  bool isTransposed = isa<tile::TransposeOp>(*gather->user_begin());
-  Value operand = isTransposed ? Value(gather->user_begin()->getResult(0)) : Value(gather.getResult());
-  bool isInner = operand == dot.getRhs() && !dot.getTransposeRhs(); // the right operand is K x N
-  return isInner != isTransposed;
+/// Follows rows to their product, through widening and a transpose.
+static RowsOperand operandOf(tile::GatherOp gather) {
+  RowsOperand result{{}, gather.getResult()};
+  auto user = [&]() -> Operation * { return result.operand.hasOneUse() ? *result.operand.user_begin() : nullptr; };
+  if (isa_and_nonnull<arith::ExtFOp>(user()))
+    result.operand = user()->getResult(0);
+  if (isa_and_nonnull<tile::TransposeOp>(user())) {
+    result.operand = user()->getResult(0);
+    result.isTransposed = true;
+  }
+  result.dot = dyn_cast_or_null<tile::DotOp>(user());
+  return result;
 }
 
 /// Brings cached rows that products in a loop of `warps` take through a ring of each warp.
 static LogicalResult stageRowsInWarps(tile::ForWarpsOp warps, const tile::PipelineShape &pipeline) {
   SmallVector<tile::GatherOp> gathers;
   warps.walk([&](tile::GatherOp gather) {
-    tile::DotOp dot = productOf(gather);
+    tile::DotOp dot = operandOf(gather).dot;
     if (dot && dot->getBlock() == gather->getBlock() && isa<scf::ForOp>(dot->getParentOp()))
       gathers.push_back(gather);
   });
@@ -176,8 +192,8 @@ static LogicalResult stageRowsInWarps(tile::ForWarpsOp warps, const tile::Pipeli
         !matchPattern(gather.getColumn(), m_Zero()))
       return gather.emitError("gathers the operand of a product at indices that are no run of ")
              << kRun << " that follow each other; the schedule " << schedule << " copies one";
-    tile::DotOp dot = productOf(gather);
-    bool isSummed = sumsOverRows(gather, dot);
+    RowsOperand rows = operandOf(gather);
+    bool isSummed = rows.isSummed();
     b.setInsertionPoint(*gather->user_begin());
     Value slot = tile::AcquireOp::create(b, loc, b.getIndexType(), ring, /*first=*/Value());
     tile::FetchRowsOp::create(b, gather.getLoc(), gather.getView(), gather.getIndices(), kRun, ring, slot, 0);
@@ -186,7 +202,7 @@ static LogicalResult stageRowsInWarps(tile::ForWarpsOp warps, const tile::Pipeli
       value = tile::ClearRowsOp::create(b, loc, value, heldOf(b, loc, gather.getIndices()), kRun);
     gather.getResult().replaceAllUsesWith(value);
     gather->erase();
-    b.setInsertionPointAfter(dot);
+    b.setInsertionPointAfter(rows.dot);
     tile::ReleaseOp::create(b, loc, ring);
   }
   return success();

@@ -21,8 +21,8 @@ tile::DecodeAttentionAttr inlay::chooseDecodeAttention(const AttentionShape &sha
 }
 
 bool inlay::isDecodeAttention(const AttentionShape &shape, int64_t pageSize) {
-  return shape.rows <= 16 && shape.headDim % 8 == 0 && shape.headDim >= 16 && shape.headDim <= 256 &&
-         pageSize % shape.keysPerStep == 0;
+  return shape.rows <= 16 && shape.headDim % shape.decodeColumns() == 0 && shape.headDim >= 16 &&
+         shape.headDim <= 256 && pageSize % shape.keysPerStep == 0;
 }
 
 namespace {
@@ -42,7 +42,7 @@ static RoleRegisters prefillRegisters(const AttentionShape &shape) {
 
 /// Tiles of keys, and as many of values, in shared memory beside the queries.
 static int64_t prefillStages(const AttentionShape &shape, tile::TargetAttr target) {
-  int64_t queries = shape.slabs() * AttentionShape::slabColumns * 2 * shape.rows;
+  int64_t queries = shape.slabs() * AttentionShape::slabBytes * shape.rows;
   return std::min<int64_t>(2, (target.getBlockSharedBytes() - queries - kPrefillBesideRings) / (2 * shape.stepBytes()));
 }
 
@@ -92,7 +92,14 @@ int64_t inlay::chooseAttentionCluster(int64_t kvHeads, int64_t sequences, tile::
   return cluster;
 }
 
-AttentionShape inlay::shapeOf(const AttentionLoop &loop) { return {loop.rows, loop.keysPerStep, loop.headDim}; }
+/// Bytes of an element of what `gather` reads.
+static int64_t elementBytes(tile::GatherOp gather) {
+  return gather.getView().getType().getElementType().getIntOrFloatBitWidth() / 8;
+}
+
+AttentionShape inlay::shapeOf(const AttentionLoop &loop) {
+  return {loop.rows, loop.keysPerStep, loop.headDim, elementBytes(loop.keys)};
+}
 
 /// Begins an error that says what `loop` has.
 static InFlightDiagnostic refuse(const AttentionLoop &loop) {
@@ -101,15 +108,10 @@ static InFlightDiagnostic refuse(const AttentionLoop &loop) {
                                   << loop.headDim;
 }
 
-static bool isHalf(const AttentionLoop &loop) {
-  tile::GatherOp keys = loop.keys;
-  return keys.getView().getType().getElementType().getIntOrFloatBitWidth() == 16;
-}
-
 LogicalResult inlay::requireDecodeAttention(const AttentionLoop &loop) {
-  if (loop.keysPerStep == AttentionShape::keysPerCopy && isHalf(loop) &&
-      isDecodeAttention(shapeOf(loop), AttentionShape::keysPerCopy))
+  if (loop.keysPerStep == AttentionShape::keysPerCopy && elementBytes(loop.queries) == 2 &&
+      elementBytes(loop.keys) <= 2 && isDecodeAttention(shapeOf(loop), AttentionShape::keysPerCopy))
     return success();
   return refuse(loop) << "; the family decode_attention takes up to 16 rows, " << AttentionShape::keysPerCopy
-                      << " keys a step and heads of 16 to 256 in 8s, in 16 bits";
+                      << " keys a step and heads of 16 to 256 in 8s, in 16 bits, or in 32s with keys of 8 bits";
 }

@@ -14,15 +14,20 @@ namespace inlay {
 struct AttentionShape {
   int64_t rows = 0; // queries of a block
   int64_t keysPerStep = 0, headDim = 0;
+  int64_t elementBytes = 2; // of keys and values in shared memory
 
   /// Columns as they lie in shared memory: slabs of 128 bytes.
-  static constexpr int64_t slabColumns = 64;
+  static constexpr int64_t slabBytes = 128;
   static constexpr int64_t keysPerCopy = 16; // neighbours in one page
   static constexpr int64_t mostKeys = 256;   // of a product of wgmma
   static constexpr int64_t mostConsumers = 3;
   static constexpr int64_t mostHead = 256; // of the family prefill_attention
-  int64_t slabs() const { return (headDim + slabColumns - 1) / slabColumns; }
-  int64_t stepBytes() const { return slabs() * slabColumns * 2 * keysPerStep; }
+  int64_t slabColumns() const { return slabBytes / elementBytes; }
+  int64_t slabs() const { return (headDim + slabColumns() - 1) / slabColumns(); }
+  int64_t stepBytes() const { return slabs() * slabBytes * keysPerStep; }
+  /// Heads of the family decode_attention have a multiple of so many columns: copies bring 16 bytes, and products read
+  /// 32 columns of 8 bits together.
+  int64_t decodeColumns() const { return elementBytes == 1 ? 32 : 8; }
 };
 
 /// Shared memory beside the rings of the family decode_attention: barriers and the merge; of prefill_attention:

@@ -30,10 +30,13 @@ int64_t inlay::pageSizeOf(const AttentionLoop &loop) {
 }
 
 AttentionTraits inlay::traitsOf(const AttentionLoop &loop) {
-  tile::GatherOp keys = loop.keys;
+  auto bitsOf = [](tile::GatherOp gather) {
+    return gather.getView().getType().getElementType().getIntOrFloatBitWidth();
+  };
   AttentionTraits traits;
   traits.headDim = loop.headDim;
-  traits.elementBits = keys.getView().getType().getElementType().getIntOrFloatBitWidth();
+  traits.elementBits = bitsOf(loop.keys);
+  traits.queryBits = bitsOf(loop.queries);
   traits.pageSize = pageSizeOf(loop);
   return traits;
 }

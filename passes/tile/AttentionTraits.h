@@ -9,8 +9,9 @@ namespace inlay {
 struct AttentionTraits {
   int64_t heads = 0; // query heads of a group: rows of the matrices for each row of a query tile
   int64_t headDim = 0;
-  int64_t elementBits = 0; // of keys and values
-  int64_t pageSize = 0;    // positions of a page, which lie next to each other; 0: unknown
+  int64_t elementBits = 0; // of keys and values, as the cache stores them
+  int64_t queryBits = 0;
+  int64_t pageSize = 0; // positions of a page, which lie next to each other; 0: unknown
 };
 
 /// Of an attention that no cluster shares. `heads` is the caller's to set.

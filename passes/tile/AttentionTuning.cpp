@@ -29,13 +29,15 @@ std::optional<AttentionWork> inlay::attentionWorkOf(tile::ProgramOp program, til
   work.headDim = traits.headDim;
   work.pageSize = traits.pageSize;
   work.sequences = isDecode ? sequences : 0;
-  work.isBf16 = loop->keys.getView().getType().getElementType().isBF16();
+  work.type = traits.elementBits == 8                                    ? "f8e4m3"
+              : loop->keys.getView().getType().getElementType().isBF16() ? "bf16"
+                                                                         : "f16";
   return work;
 }
 
 AttentionKey inlay::tuningKeyOf(const AttentionWork &work, tile::Schedule chosen) {
-  return {chosen.getFamilyName().str(), work.heads, work.kvHeads, work.headDim, work.pageSize, work.sequences,
-          work.isBf16 ? "bf16" : "f16"};
+  return {
+      chosen.getFamilyName().str(), work.heads, work.kvHeads, work.headDim, work.pageSize, work.sequences, work.type};
 }
 
 SmallVector<int64_t> inlay::numbersOf(tile::DecodeAttentionAttr schedule) {
@@ -53,7 +55,14 @@ SmallVector<int64_t> inlay::numbersOf(tile::PrefillAttentionAttr schedule) {
 // What a schedule needs
 //===----------------------------------------------------------------------===//
 
-template <typename Attr> static AttentionShape shapeOf(Attr schedule, const AttentionWork &work) {
+/// Bytes of an element of keys and values in memory.
+static int64_t storedBytes(const AttentionWork &work) { return work.type == "f8e4m3" ? 1 : 2; }
+
+static AttentionShape shapeOf(tile::DecodeAttentionAttr schedule, const AttentionWork &work) {
+  return {schedule.getTileRows(), schedule.getTileKeys(), work.headDim, storedBytes(work)};
+}
+/// Producers widen what they fetch.
+static AttentionShape shapeOf(tile::PrefillAttentionAttr schedule, const AttentionWork &work) {
   return {schedule.getTileRows(), schedule.getTileKeys(), work.headDim};
 }
 
@@ -71,7 +80,7 @@ static std::string whyRefused(tile::DecodeAttentionAttr schedule, const Attentio
 
 static std::string whyRefused(tile::PrefillAttentionAttr schedule, const AttentionWork &work, tile::TargetAttr target) {
   AttentionShape shape = shapeOf(schedule, work);
-  int64_t queries = shape.slabs() * AttentionShape::slabColumns * 2 * shape.rows;
+  int64_t queries = shape.slabs() * AttentionShape::slabBytes * shape.rows;
   int64_t needed = queries + 2 * schedule.getStages() * shape.stepBytes() + kPrefillBesideRings;
   int64_t most = target.getBlockSharedBytes();
   return needed <= most ? "" : fmt::format("needs {} bytes of shared memory, expected at most {}", needed, most);
@@ -109,7 +118,7 @@ static int64_t estimate(tile::DecodeAttentionAttr schedule, const AttentionWork 
   tile::CostModelAttr costs = target.costs();
   int64_t cluster = schedule.getCluster(), blocks = cluster * work.kvHeads * work.sequences;
   int64_t waves = llvm::divideCeil(blocks, target.residentBlocks(cluster, schedule.getSlots()));
-  int64_t keyBytes = work.headDim * 2 * 2; // of a key and a value
+  int64_t keyBytes = work.headDim * 2 * storedBytes(work); // of a key and a value
   int64_t ring = schedule.getWarps() * schedule.getStages() * shapeOf(schedule, work).stepBytes();
   int64_t ofBlock = std::max<int64_t>(llvm::divideCeil(context, cluster) * keyBytes, ring);
   return std::max(work.kvHeads * work.sequences * context * keyBytes / costs.getMemoryBytes(),

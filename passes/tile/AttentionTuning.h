@@ -21,8 +21,8 @@ struct AttentionWork {
   int64_t heads = 0; // query heads for each of keys
   int64_t kvHeads = 0;
   int64_t headDim = 0, pageSize = 0;
-  int64_t sequences = 0; // of decode steps; 0: steps of prompts
-  bool isBf16 = true;    // keys and values; else f16
+  int64_t sequences = 0;     // of decode steps; 0: steps of prompts
+  std::string type = "bf16"; // of keys and values, as tuning files call it
 };
 
 /// The work of `program`, which was not rewritten yet, with the schedule `chosen` in decode steps of `sequences`

@@ -23,25 +23,30 @@ struct Choice {
 } // namespace
 
 static Reason refuseShape(StringRef steps, const AttentionTraits &traits, StringRef family, int64_t mostHeadDim,
-                          int64_t mostHeads) {
+                          int64_t mostHeads, int64_t columns) {
   std::string text;
   llvm::raw_string_ostream(text) << steps << " take the generic attention: heads of " << traits.headDim << ", "
                                  << traits.elementBits << " bits, " << traits.heads
                                  << " query heads for each of keys, pages of " << traits.pageSize << "; the family "
-                                 << family << " takes heads of 16 to " << mostHeadDim << " in 8s, 16 bits, up to "
+                                 << family << " takes heads of 16 to " << mostHeadDim << " in " << columns << "s, "
+                                 << (traits.elementBits == 8 ? "8 bits beside queries of 16" : "16 bits") << ", up to "
                                  << mostHeads << " query heads, pages of a multiple of " << AttentionShape::keysPerCopy;
   return text;
 }
 
-/// Whether keys and values can be copied in runs of positions, as both families do.
-static bool hasRuns(const AttentionTraits &traits) { return traits.elementBits == 16 && traits.pageSize > 0; }
+/// Whether keys and values can be copied in runs of positions, as both families do, and multiplied as 16-bit floats.
+static bool hasRuns(const AttentionTraits &traits) {
+  return (traits.elementBits == 16 || traits.elementBits == 8) && traits.queryBits == 16 && traits.pageSize > 0;
+}
 
 /// Each sequence has one row, whose heads take the rows of a product; a step of keys is what one warp takes at a time.
 static Choice chooseDecode(const AttentionTraits &traits, int64_t cluster, tile::TargetAttr target) {
   AttentionShape shape{static_cast<int64_t>(llvm::bit_ceil(static_cast<uint64_t>(traits.heads))),
-                       AttentionShape::keysPerCopy, traits.headDim};
+                       AttentionShape::keysPerCopy, traits.headDim, traits.elementBits / 8};
   if (!hasRuns(traits) || !isDecodeAttention(shape, traits.pageSize))
-    return {{}, refuseShape("decode steps", traits, "decode_attention", /*mostHeadDim=*/256, /*mostHeads=*/16)};
+    return {{},
+            refuseShape("decode steps", traits, "decode_attention", /*mostHeadDim=*/256, /*mostHeads=*/16,
+                        shape.decodeColumns())};
   return {chooseDecodeAttention(shape, cluster, target), ""};
 }
 
@@ -49,8 +54,12 @@ static Choice choosePrefill(const AttentionTraits &traits, tile::TargetAttr targ
   tile::CostModelAttr costs = target.costs();
   AttentionShape shape{costs.getPrefillRows(), costs.getPrefillKeys(), traits.headDim};
   shape.keysPerStep = choosePrefillKeys(shape, target);
-  if (!hasRuns(traits) || traits.heads > shape.rows || !isPrefillAttention(shape, traits.pageSize))
-    return {{}, refuseShape("steps of many rows", traits, "prefill_attention", AttentionShape::mostHead, shape.rows)};
+  int64_t columns = traits.elementBits == 8 ? 16 : 8; // of a copy of 16 bytes
+  if (!hasRuns(traits) || traits.headDim % columns != 0 || traits.heads > shape.rows ||
+      !isPrefillAttention(shape, traits.pageSize))
+    return {
+        {},
+        refuseShape("steps of many rows", traits, "prefill_attention", AttentionShape::mostHead, shape.rows, columns)};
   return {choosePrefillAttention(shape, shape.rows / traits.heads, target), ""};
 }
 

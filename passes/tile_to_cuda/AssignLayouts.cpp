@@ -50,8 +50,8 @@ SmallVector<Operation *> LayoutAssignment::usersOf(Value tile) const {
 
 Layout LayoutAssignment::sums(DotOp dot) const {
   ArrayRef<int64_t> shape = dot.getType().getShape();
-  if (std::optional<SlotOrder> order = slotOrderOf(dot))
-    return slotSums(*mmaOf(dot), *order, shape[0], shape[1]);
+  if (std::optional<SlotOperand> left = slotOperandOf(dot))
+    return slotSums(*mmaOf(dot), *left, shape[0], shape[1]);
   int rowBits = std::min(rowWarpBits, warpBits);
   return sumsLayout(*mmaOf(dot), shape[0], shape[1], rowBits, warpBits - rowBits);
 }

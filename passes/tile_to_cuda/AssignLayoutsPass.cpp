@@ -100,9 +100,9 @@ LogicalResult Demands::collect(Operation *op) {
           return success();
         }
         want(dot.getAccumulatorMutable(), sums);
-        if (std::optional<SlotOrder> order = slotOrderOf(dot)) {
+        if (std::optional<SlotOperand> left = slotOperandOf(dot)) {
           ArrayRef<int64_t> rhs = tileType(dot.getRhs()).getShape();
-          want(dot.getRhsMutable(), slotRight(*mmaOf(dot), *order, rhs[0], rhs[1]));
+          want(dot.getRhsMutable(), slotRight(*mmaOf(dot), *left, rhs[0], rhs[1]));
         } else {
           want(dot.getLhsMutable(), assignment.left(dot));
           if (!shared.contains(dot.getRhs()))
@@ -184,6 +184,13 @@ LogicalResult Demands::collect(Operation *op) {
         want(clear.getHeldMutable(),
              layoutOfCleared(tileType(clear.getHeld()).getDimSize(0), clear.getRun(), assignment.warps()));
         shared.insert({clear.getResult(), shared.lookup(clear.getTile())});
+        return success();
+      })
+      .Case([&](arith::ExtFOp wide) -> LogicalResult {
+        // In a slot: widened by the product that reads it.
+        if (!shared.contains(wide.getIn()))
+          return collectOther(wide);
+        shared.insert({wide.getResult(), shared.lookup(wide.getIn())});
         return success();
       })
       .Case([&](InTurnOp turn) { return collectRegions(turn); })

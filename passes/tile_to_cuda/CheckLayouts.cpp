@@ -21,12 +21,14 @@ static bool isInShared(Value tile) { return isa_and_nonnull<SharedAttr>(tileType
 static bool mayBeShared(OpOperand &operand) {
   Operation *op = operand.getOwner(), *source = operand.get().getDefiningOp();
   if (auto dot = dyn_cast<DotOp>(op)) {
-    bool isSlot = operand == dot.getLhsMutable() && isa_and_nonnull<ClearRowsOp, TransposeOp, WaitOp>(source);
+    bool isSlot = operand == dot.getLhsMutable() && slotOperandOf(dot);
     return isSlot || (operand == dot.getRhsMutable() && isa_and_nonnull<LoadOp, GatherOp>(source)) ||
            (operand != dot.getAccumulatorMutable() && isInWarpRing(operand.get()));
   }
-  if (isa<TransposeOp>(op))
+  if (isa<arith::ExtFOp>(op))
     return isa_and_nonnull<ClearRowsOp, WaitOp>(source);
+  if (isa<TransposeOp>(op))
+    return isa_and_nonnull<ClearRowsOp, arith::ExtFOp, WaitOp>(source);
   if (auto dot = dyn_cast<DotAsyncOp>(op))
     return operand != dot.getAccumulatorMutable() && isInSlot(operand.get());
   if (isa<DequantizeOp>(op))
@@ -43,6 +45,8 @@ static bool mayBeShared(OpResult result) {
     return isKeptInShared(reduce.getValue());
   if (auto turn = dyn_cast<TransposeOp>(op))
     return isInShared(turn.getValue());
+  if (auto wide = dyn_cast<arith::ExtFOp>(op))
+    return isInShared(wide.getIn());
   return isCopiedToShared(op) || isa<ClearRowsOp, StageOp, WaitOp, WarpReduceOp, WarpRolesOp>(op) || isInSlot(result);
 }
 
@@ -170,10 +174,10 @@ static bool doFit(Operation *op, int64_t warps) {
         }
         int bits = log2Ceil(warps);
         if (isInShared(dot.getLhs())) {
-          std::optional<SlotOrder> order = slotOrderOf(dot);
-          return order && dot.getTransposeRhs() && !isInShared(dot.getRhs()) && bits == 0 &&
-                 registerLayout(dot.getResult()) == slotSums(*mma, *order, sums[0], sums[1]) &&
-                 registerLayout(dot.getRhs()) == slotRight(*mma, *order, sums[1], lhs[1]);
+          std::optional<SlotOperand> left = slotOperandOf(dot);
+          return left && dot.getTransposeRhs() && !isInShared(dot.getRhs()) && bits == 0 &&
+                 registerLayout(dot.getResult()) == slotSums(*mma, *left, sums[0], sums[1]) &&
+                 registerLayout(dot.getRhs()) == slotRight(*mma, *left, sums[1], lhs[1]);
         }
         for (int rowBits = 0; rowBits <= bits; ++rowBits)
           if (registerLayout(dot.getResult()) == sumsLayout(*mma, sums[0], sums[1], rowBits, bits - rowBits) &&

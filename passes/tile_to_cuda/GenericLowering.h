@@ -111,6 +111,12 @@ int64_t bitsOf(llvm::ArrayRef<int64_t> components);
 /// Fails with a diagnostic where a tile has no layout, or one that its op cannot take or give.
 mlir::LogicalResult checkLayouts(tile::ProgramOp program);
 
+/// Whether elements of the view become wider ones in the slot that `fetch` fills.
+inline bool widens(tile::FetchRowsOp fetch) {
+  auto tile = mlir::cast<mlir::RankedTensorType>(fetch.getRing().getType().getTiles()[fetch.getTile()]);
+  return tile.getElementType() != fetch.getView().getType().getElementType();
+}
+
 class GenericLowering {
   using Value = mlir::Value;
   using Type = mlir::Type;
@@ -183,6 +189,7 @@ private:
   LogicalResult wait(tile::WaitOp op);
   LogicalResult release(tile::ReleaseOp op);
   LogicalResult fetchRows(tile::FetchRowsOp op);
+  LogicalResult widenRows(tile::FetchRowsOp op);
   LogicalResult clearRows(tile::ClearRowsOp op);
   void meetWarpgroup();
 
@@ -190,7 +197,7 @@ private:
   LogicalResult warpRing(tile::RingOp op);
   LogicalResult fetchRowsOfWarp(tile::FetchOp op);
   LogicalResult clearRowsOfWarp(tile::ClearRowsOp op);
-  Value packRight(Value tile, int64_t inner, int64_t innerOfStep);
+  Value packRight(Value tile, int64_t inner, int64_t innerOfStep, bool asCodes);
   LogicalResult dotOfRows(tile::DotOp op);
   Value transposeMatrices(Value array, Type element);
 

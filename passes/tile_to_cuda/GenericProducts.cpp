@@ -12,7 +12,7 @@ using namespace mlir;
 using namespace inlay;
 
 LogicalResult GenericLowering::dot(tile::DotOp op) {
-  if (slotOrderOf(op))
+  if (slotOperandOf(op))
     return dotOfRows(op);
   RankedTensorType lhsType = tileType(op.getLhs()), rhsType = tileType(op.getRhs());
   Type element = lhsType.getElementType();

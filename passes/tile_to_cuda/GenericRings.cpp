@@ -29,9 +29,17 @@ static Type bufferElement(RankedTensorType tile) {
 }
 static int64_t elementsOf(Type type) {
   auto tile = cast<RankedTensorType>(type);
-  if (tile.getElementTypeBitWidth() == 16)
+  if (tile.getElementTypeBitWidth() == 16 || isa<Float8E4M3FNType>(tile.getElementType()))
     return tile::slabsOf(tile) * elementsOfSlab(tile);
   return tile.getNumElements() * tile.getElementTypeBitWidth() / 8 / bytesOf(bufferElement(tile));
+}
+
+/// Whether the warps that fetch write the slots of `ring` themselves.
+static bool isWidened(Value ring) {
+  return llvm::any_of(ring.getUsers(), [](Operation *user) {
+    auto rows = dyn_cast<tile::FetchRowsOp>(user);
+    return rows && widens(rows);
+  });
 }
 
 /// All rings of the program, and what the consumers' warpgroups meet at, so that the block waits once.
@@ -82,7 +90,7 @@ LogicalResult GenericLowering::ring(tile::RingOp op) {
     };
     for (auto &[value, state] : rings)
       k.loop("i", cast<tile::RingType>(value.getType()).getStages(), KernelBuilder::Unrolled, [&](Value i) {
-        initialise(state.full, 1)(i);
+        initialise(state.full, isWidened(value) ? roles.getProducers() : 1)(i);
         initialise(state.empty, groups)(i);
       });
     if (turns.barriers)
@@ -159,8 +167,8 @@ LogicalResult GenericLowering::acquire(tile::AcquireOp op) {
     k.call("mbarrier_wait", "mbarrier.h", {k.offset(state.empty, slot), parity});
   }
   scalars[op.getSlot()] = slot;
-  // The one fetch of a warp's slot announces its own bytes.
-  if (state.isOfWarp)
+  // The one fetch of a warp's slot announces its own bytes; what warps widen, they write themselves.
+  if (state.isOfWarp || isWidened(op.getRing()))
     return success();
   auto announce = [&] {
     k.call("mbarrier_arrive_expect", "mbarrier.h",
@@ -222,6 +230,8 @@ LogicalResult GenericLowering::fetchRows(tile::FetchRowsOp op) {
   if (threads.group != ThreadGroup::Fetch || !llvm::isPowerOf2_64(run) || run % 8 != 0 || rows > 32 * run)
     return op.emitOpError() << "brings " << rows << " rows in runs of " << run
                             << "; expected a multiple of 8 that is a power of two, up to 32 runs, and producers";
+  if (widens(op))
+    return widenRows(op);
   RingState &state = rings[op.getRing()];
   prepare(op.getIndices());
   Value row = element(op.getIndices(), index(0));

@@ -3,7 +3,7 @@
 // A warp's ring has a buffer and an mbarrier for each slot. One lane starts a copy; a slot
 // is empty when all lanes have read it. Products read a slot by ldmatrix as their left
 // side, whose fragments are 8 x 8 elements of either order, and have their right side in
-// registers.
+// registers. Floats of 8 bits are widened after they were read.
 //
 //===----------------------------------------------------------------------===//
 
@@ -30,9 +30,11 @@ LogicalResult GenericLowering::warpRing(tile::RingOp op) {
   });
   bool isPacked = !holdsRows;
   bool isWhole = tile.getDimSize(0) % tile::kGroupRows == 0 && tile.getDimSize(1) % tile::kAtomColumns == 0;
-  if (type.getTiles().size() != 1 || tile.getElementTypeBitWidth() != 16 || (isPacked && !isWhole))
-    return op.emitOpError() << "of a warp has slots of " << type.getTiles() << "; expected one tile of 16 bits, of "
-                            << tile::kGroupRows << " n x " << tile::kAtomColumns << " n";
+  bool isKnown = tile.getElementTypeBitWidth() == 16 || (holdsRows && isa<Float8E4M3FNType>(tile.getElementType()));
+  if (type.getTiles().size() != 1 || !isKnown || (isPacked && !isWhole))
+    return op.emitOpError() << "of a warp has slots of " << type.getTiles()
+                            << "; expected one tile of 16 bits, or of f8E4M3FN for cached rows, of " << tile::kGroupRows
+                            << " n x " << tile::kAtomColumns << " n";
   int64_t count = warps.getCount(), stages = type.getStages();
   RingState &state = rings[op];
   state.isOfWarp = true;
@@ -107,7 +109,8 @@ LogicalResult GenericLowering::clearRowsOfWarp(tile::ClearRowsOp op) {
   Value row = k.name("row", k.div(lane, lanes)), words = k.as(buffer, k.getI32Type());
   int64_t wordsOfRow = tile::kSlabBytes / 4, wordsOfSlab = tile::slabBytes(tile) / 4;
   k.ifThen(isOut, [&] {
-    Value at = k.add(k.div(start, 2), k.add(k.mul(row, wordsOfRow), k.mul(k.rem(lane, lanes), wordsOfRow / lanes)));
+    Value at = k.add(k.div(start, 4 / bytesOf(tile.getElementType())),
+                     k.add(k.mul(row, wordsOfRow), k.mul(k.rem(lane, lanes), wordsOfRow / lanes)));
     k.loop("i", wordsOfRow / lanes, KernelBuilder::Unrolled, [&](Value i) {
       for (int64_t slab = 0; slab < tile::slabsOf(tile); ++slab)
         k.store(k.i32(0), words, k.add(k.add(at, i), slab * wordsOfSlab));
@@ -122,8 +125,9 @@ LogicalResult GenericLowering::clearRowsOfWarp(tile::ClearRowsOp op) {
 // Products
 //===----------------------------------------------------------------------===//
 
-/// The right side of a product in registers, as packed pairs along `inner`.
-Value GenericLowering::packRight(Value tile, int64_t inner, int64_t innerOfStep) {
+/// The right side of a product in registers, as packed pairs along `inner`: of neighbours, or of every second element,
+/// as codes become pairs.
+Value GenericLowering::packRight(Value tile, int64_t inner, int64_t innerOfStep, bool asCodes) {
   Layout layout = registerLayout(tile);
   Type type = tileType(tile).getElementType();
   // What a load has past the end of its tile is 0.
@@ -137,10 +141,17 @@ Value GenericLowering::packRight(Value tile, int64_t inner, int64_t innerOfStep)
     Value inside = less(coordinate(layout, 1, reg), index(inner));
     return Value(arith::SelectOp::create(b, loc, inside, value, zero));
   };
-  unrolled(words, [&](Value i) {
-    Value low = mul(i, 2), first = read(low);
-    set(call("pack_bits", "base.h", {first, read(add(low, index(1)))}, b.getI32Type()), pairs, i);
-  });
+  auto pack = [&](Value pair, Value low, int64_t distance) {
+    Value first = read(low), second = read(add(low, index(distance)));
+    set(call("pack_bits", "base.h", {first, second}, b.getI32Type()), pairs, pair);
+  };
+  if (!asCodes)
+    unrolled(words, [&](Value i) { pack(i, mul(i, 2), 1); });
+  else
+    unrolled(words / 2, [&](Value i) {
+      for (int64_t odd = 0; odd < 2; ++odd)
+        pack(add(mul(i, 2), index(odd)), add(mul(i, 4), index(odd)), 2);
+    });
   return pairs;
 }
 
@@ -159,7 +170,7 @@ static SmallVector<int64_t> offsetsOfLanes(const Layout &place, ArrayRef<std::pa
 LogicalResult GenericLowering::dotOfRows(tile::DotOp op) {
   using enum LayoutDim;
   const MmaInstruction &mma = *mmaOf(op);
-  SlotOrder order = *slotOrderOf(op);
+  auto [isByRows, areCodes, inSlot] = *slotOperandOf(op);
   RankedTensorType left = tileType(op.getLhs());
   auto [buffer, start] = ringTiles.lookup(op.getLhs());
   Layout sums = registerLayout(op.getResult()), right = registerLayout(op.getRhs());
@@ -168,13 +179,17 @@ LogicalResult GenericLowering::dotOfRows(tile::DotOp op) {
   prepare(op.getRhs());
   prepare(op.getAccumulator());
 
-  // Steps along `inner` of what is read together: two instructions by rows, one by columns.
-  bool isByRows = order == SlotOrder::Rows;
-  int64_t inner = left.getDimSize(1), parts = isByRows ? 2 : 1, innerOfStep = mma.inner * parts;
+  // What is read together: by rows, several instructions along `inner`; by columns of codes, two along the rows.
+  int64_t inSlotBytes = bytesOf(tileType(inSlot).getElementType()), parts = isByRows ? 4 / inSlotBytes : 1;
+  int64_t pairTiles = areCodes && !isByRows ? 2 : 1;
+  int64_t inner = left.getDimSize(1), innerOfStep = mma.inner * parts, rowsOfRead = mma.rows * pairTiles;
   int64_t steps = llvm::divideCeil(inner, innerOfStep), rowTiles = llvm::divideCeil(left.getDimSize(0), mma.rows);
+  if (rowTiles % pairTiles != 0)
+    return op.emitOpError() << "reads " << left.getDimSize(0)
+                            << " columns of f8E4M3FN in a slot; expected a multiple of " << rowsOfRead;
   int64_t columnTiles = int64_t(1) << (right.outBits(Dim0) - log2Ceil(mma.columns));
   int64_t words = mma.rightFragment.size(Register) / 2, wordsOfColumns = right.size(Register) / 2 / columnTiles;
-  Value pairs = packRight(op.getRhs(), inner, innerOfStep);
+  Value pairs = packRight(op.getRhs(), inner, innerOfStep, /*asCodes=*/areCodes && isByRows);
   // Two chains of sums where one would wait for itself.
   int64_t registers = sums.size(Register), sumsOfTile = mma.sums.size(Register), chains = isByRows ? 2 : 1;
   int64_t live = liveRegisters(sums, tileType(op.getResult()).getShape());
@@ -187,11 +202,13 @@ LogicalResult GenericLowering::dotOfRows(tile::DotOp op) {
 
   // A lane reads a row's 16 bytes (rows in the order of the sums), or says where a row of a matrix lies: ldmatrix takes
   // row i of matrix m from lane 8 m + i, and the fragment has the matrices of rows 0 and 8, then those of columns 8 on.
+  // A matrix of codes has both of the rows, so the next ones are those of columns 8 on, and of the next fragment.
   auto row = [&](int bit) { return std::pair(Dim0, sums.bases(Lane)[bit][Dim0]); };
   auto ofRight = [&](LayoutDim in, int bit) { return std::pair(Dim1, right.bases(in)[bit][Dim1]); };
   SmallVector<int64_t> ofLanes =
-      isByRows
-          ? offsetsOfLanes(place, {ofRight(Lane, 0), ofRight(Lane, 1), row(2), row(3), row(4)})
+      isByRows ? offsetsOfLanes(place, {ofRight(Lane, 0), ofRight(Lane, 1), row(2), row(3), row(4)})
+      : areCodes
+          ? offsetsOfLanes(place, {ofRight(Register, 0), ofRight(Lane, 0), ofRight(Lane, 1), {Dim1, 8}, {Dim0, 16}})
           : offsetsOfLanes(place, {ofRight(Register, 0), ofRight(Lane, 0), ofRight(Lane, 1), {Dim0, 8}, {Dim1, 8}});
   Value laneOffset;
   {
@@ -200,31 +217,44 @@ LogicalResult GenericLowering::dotOfRows(tile::DotOp op) {
     laneOffset = image(lane, ofLanes);
   }
   Value base = pointerAt(buffer, start);
-  ArrayRef<int64_t> rowBits = ArrayRef(ofRow).drop_front(log2Ceil(mma.rows));
+  ArrayRef<int64_t> rowBits = ArrayRef(ofRow).drop_front(log2Ceil(rowsOfRead));
   ArrayRef<int64_t> stepBits = ArrayRef(ofInner).drop_front(log2Ceil(innerOfStep));
   int64_t leftWords = mma.leftFragment.size(Register) / 2;
-  unrolled(rowTiles, [&](Value rowTile) {
+  StringRef widen = left.getElementType().isBF16() ? "widen_e4m3_words<bfloat16>" : "widen_e4m3_words<float16>";
+  unrolled(rowTiles / pairTiles, [&](Value read) {
     unrolled(steps, [&](Value step) {
-      Value at = joined(image(rowTile, rowBits), bitsOf(rowBits), image(step, stepBits), bitsOf(stepBits));
+      Value at = joined(image(read, rowBits), bitsOf(rowBits), image(step, stepBits), bitsOf(stepBits));
       at = joined(laneOffset, bitsOf(ofLanes), at, bitsOf(rowBits) | bitsOf(stepBits));
-      Value fragment = local(leftWords * parts, b.getI32Type(), "a");
+      Value fragment = local(leftWords * parts * pairTiles, b.getI32Type(), "a");
+      auto widened = [&](Value words) {
+        if (!areCodes)
+          return words;
+        Value numbers = local(8, b.getI32Type(), "wide");
+        call(widen, "fp8.h", {address(numbers, index(0)), address(words, index(0))});
+        return numbers;
+      };
       if (isByRows) {
         KernelBuilder k(loc, b);
         for (int64_t half = 0; half < 2; ++half) { // rows 0 to 7, then 8 to 15
-          Value read = local(4, b.getI32Type(), "keys");
+          Value keys = local(4, b.getI32Type(), "keys");
           Value from = k.as(pointerAt(base, add(at, index(half * ofRow[3]))), b.getI32Type());
-          call("load_vector<4>", "tile.h", {address(read, index(0)), from, always()});
-          for (int64_t word = 0; word < 4; ++word)
-            set(get(read, index(word)), fragment, index(word * 2 + half));
+          call("load_vector<4>", "tile.h", {address(keys, index(0)), from, always()});
+          keys = widened(keys);
+          for (int64_t word = 0; word < 2 * parts; ++word)
+            set(get(keys, index(word)), fragment, index(word * 2 + half));
         }
       } else {
-        call("ldmatrix_x4_trans", "mma.h", {address(fragment, index(0)), pointerAt(base, at)});
+        Value matrices = areCodes ? local(4, b.getI32Type(), "codes") : fragment;
+        call("ldmatrix_x4_trans", "mma.h", {address(matrices, index(0)), pointerAt(base, at)});
+        fragment = areCodes ? widened(matrices) : fragment;
       }
-      for (int64_t part = 0; part < parts; ++part)
+      for (int64_t part = 0; part < parts * pairTiles; ++part)
         for (int64_t column = 0; column < columnTiles; ++column) {
+          int64_t ofInner = part % parts;
+          Value rowTile = add(mul(read, pairTiles), index(part / parts));
           Value c = mul(add(mul(rowTile, columnTiles), index(column)), sumsOfTile);
-          c = add(c, index(part % chains * registers));
-          Value pair = add(mul(step, words * parts), index(part * words + column * wordsOfColumns));
+          c = add(c, index(ofInner % chains * registers));
+          Value pair = add(mul(step, words * parts), index(ofInner * words + column * wordsOfColumns));
           call(mma.call(left.getElementType(), mma.columns), mma.header,
                {address(acc, c), address(fragment, index(part * leftWords)), address(pairs, pair)});
         }

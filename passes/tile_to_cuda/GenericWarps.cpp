@@ -70,9 +70,20 @@ LogicalResult GenericLowering::warpRoles(tile::WarpRolesOp op) {
   b.setInsertionPoint(roles.elseYield());
   k.setInsertionPoint(roles.elseYield());
   setRegisters(k, "dec", op.getProducerRegisters());
-  // One thread fetches rectangles, one warp rows.
-  bool fetchesRows = op.getProduce().walk([](tile::FetchRowsOp) { return WalkResult::interrupt(); }).wasInterrupted();
-  Value isFirst = fetchesRows ? k.equal(warp, consumers) : k.equal(k.special(cuda::Special::ThreadX), consumers * 32);
+  // One thread fetches rectangles, one warp rows, all warps rows that they widen.
+  bool fetchesRows = false, isWidened = false, copies = false;
+  op.getProduce().walk([&](Operation *fetch) {
+    auto rows = dyn_cast<tile::FetchRowsOp>(fetch);
+    fetchesRows |= static_cast<bool>(rows);
+    isWidened |= rows && widens(rows);
+    copies |= isa<tile::FetchOp>(fetch) || (rows && !widens(rows));
+  });
+  if (isWidened && (copies || consumers % producers != 0))
+    return op.emitOpError() << "has " << producers << " warps that widen what they fetch beside " << consumers
+                            << " others; expected a divisor of these, and no fetches of other kinds";
+  Value isFirst = isWidened     ? k.less(warp, consumers + producers)
+                  : fetchesRows ? k.equal(warp, consumers)
+                                : k.equal(k.special(cuda::Special::ThreadX), consumers * 32);
   auto first = scf::IfOp::create(k, isFirst, /*withElseRegion=*/false);
   k.syncWarp();
   k.setInsertionPoint(first.thenYield());

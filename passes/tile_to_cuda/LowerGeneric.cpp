@@ -141,6 +141,11 @@ LogicalResult GenericLowering::lower(Operation *op) {
       .Default([&](Operation *other) -> LogicalResult {
         if (other->getNumResults() == 1 && computed.contains(other->getResult(0)))
           return success();
+        if (isa<arith::ExtFOp>(other) && ringTiles.contains(other->getOperand(0))) {
+          auto place = ringTiles.lookup(other->getOperand(0)); // the product that reads the slot widens
+          ringTiles[other->getResult(0)] = place;
+          return success();
+        }
         if (isElementwise(other)) {
           Value result = other->getResult(0);
           int64_t registers = registerLayout(result).size(LayoutDim::Register);

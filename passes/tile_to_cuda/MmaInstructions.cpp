@@ -2,6 +2,7 @@
 
 #include "passes/tile_to_cuda/MmaInstructions.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Support/DebugStringHelper.h"
 
@@ -263,38 +264,49 @@ Layout inlay::packedRowsLayout(const MmaInstruction &mma, int64_t rows, int64_t 
   return result;
 }
 
-std::optional<SlotOrder> inlay::slotOrderOf(tile::DotOp dot) {
-  auto isSlot = [](Value tile) { return isa_and_nonnull<tile::ClearRowsOp, tile::WaitOp>(tile.getDefiningOp()); };
-  if (isSlot(dot.getLhs()) && !isInWarpRing(dot.getLhs()))
-    return SlotOrder::Rows;
-  if (auto turn = dot.getLhs().getDefiningOp<tile::TransposeOp>(); turn && isSlot(turn.getValue()))
-    return SlotOrder::Columns;
-  return std::nullopt;
+std::optional<SlotOperand> inlay::slotOperandOf(tile::DotOp dot) {
+  Value left = dot.getLhs();
+  if (isInWarpRing(left))
+    return std::nullopt;
+  auto turn = left.getDefiningOp<tile::TransposeOp>();
+  if (turn)
+    left = turn.getValue();
+  auto wide = left.getDefiningOp<arith::ExtFOp>();
+  if (wide)
+    left = wide.getIn();
+  if (!isa_and_nonnull<tile::ClearRowsOp, tile::WaitOp>(left.getDefiningOp()))
+    return std::nullopt;
+  return SlotOperand{/*isByRows=*/!turn, /*areCodes=*/static_cast<bool>(wide), left};
 }
 
-/// `fragment` with what stands for bits 0 to 2 of dimension `dim`, of 8 rows of a slot, in the order of slotSums.
-static Layout inSlotOrder(const Layout &fragment, LayoutDim dim) {
-  constexpr int64_t order[] = {4, 1, 2};
+/// `fragment` with 2^i in dimension `dim` replaced by `order[i]`.
+static Layout inOrder(const Layout &fragment, LayoutDim dim, ArrayRef<int64_t> order) {
   Layout result;
   for (LayoutDim in : {Register, Lane})
     for (tile::LayoutPoint basis : fragment.bases(in)) {
-      if (basis[dim] > 0 && basis[dim] < 8)
+      if (basis[dim] > 0 && basis[dim] < int64_t(1) << order.size())
         basis[dim] = order[log2Ceil(basis[dim])];
       result.addBit(in, basis);
     }
   return result;
 }
 
-Layout inlay::slotSums(const MmaInstruction &mma, SlotOrder order, int64_t rows, int64_t columns) {
+/// The order of 8 rows of a slot that lanes read together, and of 16 columns of codes that ldmatrix reads in pairs.
+static constexpr int64_t kSlotRows[] = {4, 1, 2}, kCodeColumns[] = {2, 4, 8, 1};
+
+Layout inlay::slotSums(const MmaInstruction &mma, const SlotOperand &left, int64_t rows, int64_t columns) {
   Layout sums = sumsLayout(mma, rows, columns, 0, 0);
-  return order == SlotOrder::Rows ? inSlotOrder(sums, Dim0) : sums;
+  if (left.isByRows)
+    return inOrder(sums, Dim0, kSlotRows);
+  return left.areCodes ? inOrder(sums, Dim0, kCodeColumns) : sums;
 }
 
-Layout inlay::slotRight(const MmaInstruction &mma, SlotOrder order, int64_t columns, int64_t inner) {
-  // By rows: 8 neighbours in a lane, 32 in the four lanes of a row.
-  Layout tile = order == SlotOrder::Rows ? Layout::identity(Register, 3, Dim1) * Layout::identity(Lane, 2, Dim1) *
-                                               Layout::identity(Lane, 3, Dim0)
-                                         : inSlotOrder(mma.rightFragment.transposed(), Dim1);
+Layout inlay::slotRight(const MmaInstruction &mma, const SlotOperand &left, int64_t columns, int64_t inner) {
+  // By rows: 16 bytes of neighbours in a lane, and four lanes for a row.
+  int chunkBits = left.areCodes ? 4 : 3;
+  Layout tile = left.isByRows ? Layout::identity(Register, chunkBits, Dim1) * Layout::identity(Lane, 2, Dim1) *
+                                    Layout::identity(Lane, 3, Dim0)
+                              : inOrder(mma.rightFragment.transposed(), Dim1, kSlotRows);
   auto grow = [&](LayoutDim dim, int64_t size) {
     tile = tile * Layout::identity(Register, std::max(0, log2Ceil(size) - tile.outBits(dim)), dim);
   };

@@ -64,17 +64,24 @@ Layout leftLayout(const MmaInstruction &mma, int64_t rows, int64_t inner, int wa
 /// of its transpose) x inner. Lanes that would hold rows past the end hold rows of the tile.
 Layout packedRowsLayout(const MmaInstruction &mma, int64_t rows, int64_t inner);
 
-/// How a product finds its left operand in a slot of a warp's ring: a row of the slot is a row of it, or a column.
-enum class SlotOrder { Rows, Columns };
+/// How a product finds its left operand in a slot of a warp's ring.
+struct SlotOperand {
+  bool isByRows;      // a row of the slot is a row of it; else a column
+  bool areCodes;      // the slot has floats of 8 bits, which lanes widen (arith.extf)
+  mlir::Value inSlot; // what lies there
+};
 /// None where the left operand is in registers.
-std::optional<SlotOrder> slotOrderOf(tile::DotOp dot);
+std::optional<SlotOperand> slotOperandOf(tile::DotOp dot);
 /// Sums and right side (columns x inner) of such a product in registers of a warp.
 ///
-/// By rows, a lane reads 16 bytes of a row and has the same 8 columns of the right side: any order of `inner` is right
-/// if both sides have the same one. Rows that lanes read together are 4 apart, so that banks differ under the swizzle;
-/// where sums become the right side of a product by columns, that one has the same order.
-Layout slotSums(const MmaInstruction &mma, SlotOrder order, int64_t rows, int64_t columns);
-Layout slotRight(const MmaInstruction &mma, SlotOrder order, int64_t columns, int64_t inner);
+/// By rows, a lane reads 16 bytes of a row and has the same columns of the right side, 8 or 16: any order of `inner` is
+/// right if both sides have the same one. Rows that lanes read together are 4 apart, so that banks differ under the
+/// swizzle; where sums become the right side of a product by columns, that one has the same order.
+///
+/// By columns, ldmatrix transposes units of 16 bits. A unit of codes has two columns: the first one's numbers are row g
+/// of the instruction, the second one's row g + 8.
+Layout slotSums(const MmaInstruction &mma, const SlotOperand &left, int64_t rows, int64_t columns);
+Layout slotRight(const MmaInstruction &mma, const SlotOperand &left, int64_t columns, int64_t inner);
 } // namespace inlay
 
 #endif // INLAY_PASSES_TILE_TO_CUDA_MMAINSTRUCTIONS_H

@@ -34,14 +34,19 @@ static FailureOr<cuda::TensorMapAttr> mapOfBlocks(tile::FetchOp fetch, bool areC
 /// The map of rows of a cache, in boxes of a run of rows x a slab.
 static FailureOr<cuda::TensorMapAttr> tensorMapOfRows(Operation *fetch, Value source, int64_t run) {
   auto view = cast<tile::ViewType>(source.getType());
-  int64_t columns = view.getShape()[1];
-  if (view.getElementType().getIntOrFloatBitWidth() != 16 || columns % 8 != 0)
+  Type element = view.getElementType();
+  int64_t bytes = view.getShape()[1] * bytesOf(element);
+  bool areCodes = isa<Float8E4M3FNType>(element);
+  if ((!areCodes && element.getIntOrFloatBitWidth() != 16) || bytes % 16 != 0)
     return fetch->emitError("reads rows of ")
-           << view << "; TMA takes elements of 16 bits and rows of a multiple of 16 bytes";
+           << view << "; TMA takes elements of 16 bits or f8E4M3FN and rows of a multiple of 16 bytes";
+  // Codes are copied in pairs.
+  if (areCodes)
+    element = BFloat16Type::get(fetch->getContext());
   // How many rows a cache has is known when the engine is loaded; page numbers are the host's.
-  return cuda::TensorMapAttr::get(fetch->getContext(), cast<BlockArgument>(source).getArgNumber(),
-                                  view.getElementType(), {columns, std::numeric_limits<int32_t>::max()},
-                                  /*capacity=*/std::nullopt, /*strides=*/{columns * 2}, /*box=*/{kAtomColumns, run},
+  return cuda::TensorMapAttr::get(fetch->getContext(), cast<BlockArgument>(source).getArgNumber(), element,
+                                  {bytes / 2, std::numeric_limits<int32_t>::max()},
+                                  /*capacity=*/std::nullopt, /*strides=*/{bytes}, /*box=*/{kAtomColumns, run},
                                   /*swizzle=*/tile::kSlabBytes, /*l2Promotion=*/256);
 }
 
@@ -100,7 +105,7 @@ LogicalResult inlay::collectTensorMaps(tile::ProgramOp program, FetchMaps &maps)
       return WalkResult::advance(); // bulk copies
     if (rectangle)
       map = tensorMapOf(rectangle);
-    else if (auto rows = dyn_cast<tile::FetchRowsOp>(fetch))
+    else if (auto rows = dyn_cast<tile::FetchRowsOp>(fetch); rows && !widens(rows))
       map = tensorMapOfRows(rows, rows.getView(), rows.getRun());
     else
       return WalkResult::advance();

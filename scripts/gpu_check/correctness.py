@@ -17,11 +17,11 @@ STEPS = 64
 # The same model in other configurations: numbers of sequences that select other kernels, other page sizes, separate
 # norm kernels. Each runs on the listed fixtures, or on all. The prompts are the golden prompt plus 0, 1, 2 ... of its
 # greedy tokens.
-MANY_STEPS = 16
+MANY_STEPS, MANY_SEQUENCES = 16, 48
 SOME = ("llama-head-dim-96", "llama-odd-sizes", "llama-tied", "mistral-window", "qwen3")
 LINKED = "linked weights"
 VARIANTS = {  # fixtures, sequences, flags of the compiler
-    "48 sequences": (None, 48, ()),
+    "48 sequences": (None, MANY_SEQUENCES, ()),
     "24 sequences": (SOME, 24, ()),
     "10 sequences": (SOME, 10, ()),
     "pages of 64": (SOME, 48, ("--block-size", 64)),
@@ -31,6 +31,11 @@ VARIANTS = {  # fixtures, sequences, flags of the compiler
     LINKED: (SOME, 10, ("--weights", "link")),
 }
 
+
+# Fixtures that also run with an fp8 cache: heads of 128 without scales, heads of 64 with scales of the checkpoint. They
+# are compared with the cpu target, because what rounding keys and values costs is no question here.
+FP8_CACHE = ("llama-head-dim-128", "modelopt-fp8")
+FP8_CACHE_FLAGS = ("--dtype", "bfloat16", "--kv-cache-dtype", "fp8")
 
 # A fixture as large as those of QUANTIZED, of the same architecture. Its errors of transformers in bfloat16 are taken
 # for theirs: with quantized weights, transformers ran in float32 only.
@@ -74,6 +79,23 @@ def variant_bundle(args, model, variant: str):
     *_, flags = VARIANTS[variant]
     name = variant.replace(" ", "-") if flags else "many"
     return bundle_of(args, f"{model.name}.{name}", model, *types_of(args), "--max-num-seqs", 64, "--max-num-batched-tokens", 512, *flags)
+
+
+def fp8_cache_bundle(args, model):
+    return bundle_of(args, f"{model.name}.fp8-cache", model, *FP8_CACHE_FLAGS, "--max-num-seqs", 64, "--max-num-batched-tokens", 512)
+
+
+def fp8_cache_reference(args, model) -> pathlib.Path:
+    """The greedy tokens and logits of the cpu target with an fp8 cache, computed on the machine with the compiler."""
+    path = args.bundles / f"{model.name}.fp8-cache.reference.json"
+    if not path.exists() and (args.bin / "compile-model").exists():
+        golden, logits, _ = golden_of(model)
+        bundle = args.out / f"{model.name}.fp8-cache.cpu"
+        sh(args.bin / "compile-model", model, "-o", bundle, "--target", "cpu", *FP8_CACHE_FLAGS, "-q", "--overwrite")
+        [(tokens, rows)] = generate(args, bundle, "cpu", len(logits[0]), [golden["prompt_ids"]], steps=len(golden["greedy_ids"]))
+        shutil.rmtree(bundle)
+        write_json(path, {"greedy_ids": tokens, "logits": rows})
+    return path
 
 
 def variants_of(args, model) -> list[str]:
@@ -227,6 +249,19 @@ def variant_of(args, model, variant: str) -> dict:
     return result
 
 
+def fp8_cache(args, model) -> dict:
+    """Decode steps of many sequences and their prompts with an fp8 cache."""
+    path = fp8_cache_reference(args, model)
+    if not path.exists():
+        return {"verdict": f"not run: {path} is missing; run scripts/gpu-check --prepare on a machine with compile-model"}
+    golden, _, _ = golden_of(model)
+    reference = json.loads(path.read_text())
+    golden["greedy_ids"] = reference["greedy_ids"]
+    prompts = [golden["prompt_ids"] + golden["greedy_ids"][:start] for start in range(MANY_SEQUENCES)]
+    outputs = generate(args, fp8_cache_bundle(args, model), args.target, len(reference["logits"][0]), prompts, steps=MANY_STEPS)
+    return compare_many(golden, reference["logits"], outputs, exact=False)
+
+
 def example_reference(args) -> pathlib.Path:
     """The output of the cpu target for the example model in float32. It is computed on the machine with the compiler,
     because a bundle for one cpu may not run on another."""
@@ -272,6 +307,9 @@ def prepare(args) -> None:
         fixture_bundle(args, model)
         for variant in variants_of(args, model):
             variant_bundle(args, model, variant)
+        if args.target != "cpu" and model.name in FP8_CACHE:
+            fp8_cache_bundle(args, model)
+            fp8_cache_reference(args, model)
     example_bundle(args)
     if args.target != "cpu":
         example_reference(args)
@@ -290,6 +328,10 @@ def correctness(args, result: dict, save) -> None:
         for variant in variants_of(args, model):
             row = {"fixture": model.name, "variant": variant, "relative_error": float("nan")}
             row |= checked(variant_of, args, model, variant)
+            result["variants"].append(row)
+            print("  {fixture:22} {variant}, relative error {relative_error:.2e}: {verdict}".format(**row), flush=True)
+        if args.target != "cpu" and model.name in FP8_CACHE:
+            row = {"fixture": model.name, "variant": "fp8 cache", "relative_error": float("nan")} | checked(fp8_cache, args, model)
             result["variants"].append(row)
             print("  {fixture:22} {variant}, relative error {relative_error:.2e}: {verdict}".format(**row), flush=True)
     verdicts = [row["verdict"] for row in result["fixtures"] + result["variants"]]

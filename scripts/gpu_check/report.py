@@ -71,6 +71,15 @@ def goals_table(results: dict) -> list[str]:
             for other, found in others_of(results, model, row["batch"], row["n_depth"]).items():
                 if wanted := goals["times_faster"].get(other, {}).get(model, {}).get(key):
                     add(f"{name}: times faster than {other}", speedup(ms, read, *found), wanted)
+    # Steps with codes of 8 bits in the cache against those with bfloat16 there, in units of the bandwidth of each run.
+    times = {(step["model"], f"{row['batch']}@{row['n_depth']}"): (row["median_step_ms"], step["read"])
+             for step in steps_of(results, "decode") for row in step["rows"]}
+    for model, wanted_of in goals["fp8_cache_times_faster"].items():
+        for key, wanted in wanted_of.items():
+            codes, floats = (times.get((f"{model}, fp8 weights{cache}", key)) for cache in (" and cache", ""))
+            if codes and floats:
+                add(f"{model}, fp8 weights, {key.replace('@', ' × ')}: an fp8 cache, times faster than bfloat16", speedup(*codes, *floats),
+                    wanted)
     kernels = steps_of(results, "kernels")
     for step in kernels:
         for row in step["rows"] if isinstance(step["rows"], list) else []:

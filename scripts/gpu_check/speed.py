@@ -3,6 +3,7 @@ other engines in the same run.
 
 Each part is a table of steps of at most a few minutes, whose results are saved one by one (common.run_steps)."""
 
+import itertools
 import json
 import os
 import pathlib
@@ -19,6 +20,12 @@ DECODE = {
     "phi-4": {"few": ("1,8,64", 512, 32)},
     "qwen3-8b": {"few": ("1,8,64", 512, 32)},
 }
+# The same with codes of 8 bits: flags of the compiler, bytes of an element of the layers' weights and of the cache.
+CODES = {
+    "llama-3.1-8b": {"fp8 weights": (("--quantization", "fp8"), 1, 2),
+                     "fp8 weights and cache": (("--quantization", "fp8", "--kv-cache-dtype", "fp8"), 1, 1)},
+}
+CODES_DECODE = ("64", 2048, 32)
 # The models whose kernels, optimizations and peers are measured too.
 PEERS = {
     "llama-3.1-8b": ("compiled 1 512", "compiled 64 512", "compiled 64 2048", "compiled-prefill 1 2048", "eager 1 512",
@@ -31,6 +38,7 @@ ALONE = {
     "batches": ("8,64", "2048"),
     "ragged": ("16", "100:16384"),
 }
+CACHES = ("auto", "fp8")
 VARIANTS = ("dependent-launch", "early-fill", "norm-prologues")
 ROWS = "1,8,64,256"
 PEER_SECONDS = 420
@@ -46,8 +54,15 @@ def shape_bundle(args, model, without: str = ""):
                      256, *flags)
 
 
-def attention_bundle(args, model):
-    return bundle_of(args, model.name, model, "--dummy-weights", "--max-num-seqs", 64, "--max-model-len", 40960)
+def codes_bundle(args, model, kind: str):
+    flags, *_ = CODES[model.name][kind]
+    return bundle_of(args, f"{model.name}.{kind.replace(' ', '-')}", model, "--dummy-weights", "--max-num-seqs", CODES_DECODE[0],
+                     *flags)
+
+
+def attention_bundle(args, model, cache: str = "auto"):
+    name = model.name if cache == "auto" else f"{model.name}.{cache}-cache"
+    return bundle_of(args, name, model, "--dummy-weights", "--max-num-seqs", 64, "--max-model-len", 40960, "--kv-cache-dtype", cache)
 
 
 def prepare(args, parts) -> None:
@@ -55,22 +70,27 @@ def prepare(args, parts) -> None:
     for model in shapes_of(args):
         for without in ("", *VARIANTS) if "ablation" in parts and model.name in PEERS else ("",):
             shape_bundle(args, model, without)
+    for model in shapes_of(args, CODES) if "decode" in parts else ():
+        for kind in CODES[model.name]:
+            codes_bundle(args, model, kind)
     if "attention" in parts:
         for model in sorted(ATTENTION.iterdir()):
-            attention_bundle(args, model)
+            for cache in CACHES:
+                attention_bundle(args, model, cache)
 
 
 def config_of(model) -> dict:
     return json.loads((model / "config.json").read_text())
 
 
-def bytes_of(config: dict, context: float, batch: int) -> float:
-    """Bytes that a decode step must read: weights once, keys and values of each sequence."""
+def bytes_of(config: dict, context: float, batch: int, weight_bytes: int = 2, cache_bytes: int = 2) -> float:
+    """Bytes that a decode step must read: weights once, keys and values of each sequence. The head has 16 bits."""
     hidden, inner, dim = config["hidden_size"], config["intermediate_size"], config["head_dim"]
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
     layer = (heads + 2 * kv_heads) * dim * hidden + heads * dim * hidden + 3 * hidden * inner
     cache = 2 * kv_heads * dim * context * batch
-    return 2.0 * (config["num_hidden_layers"] * (layer + cache) + config["vocab_size"] * hidden)
+    layers = config["num_hidden_layers"] * (weight_bytes * layer + cache_bytes * cache)
+    return layers + 2.0 * config["vocab_size"] * hidden
 
 
 def bench(args, bundle, *flags) -> dict:
@@ -79,16 +99,25 @@ def bench(args, bundle, *flags) -> dict:
 
 def decode(args, results: dict, save) -> None:
     steps = {}
+
+    def add(model, label: str, name: str, work: tuple, bundle, *element_bytes: int) -> None:
+        def step():
+            batches, depth, tokens = work
+            run = bench(args, bundle(), "-p", 0, "-n", tokens, "-b", batches, "-d", depth, "-r", 3)
+            for row in run["rows"]:
+                row["bytes"] = bytes_of(config_of(model), row["n_context"], row["batch"], *element_bytes)
+                print(f"  {label} {row['batch']:3} x {row['test']}: {row['median_step_ms']:.3f} ms", flush=True)
+            return {"model": label, "rows": run["rows"], "device": run["device"], "load_s": run["load_s"],
+                    "weights_s": run["weights_s"]}
+        steps[f"{label} {name}"] = step
+
     for model in shapes_of(args):
-        for name, (batches, depth, tokens) in DECODE[model.name].items():
-            def step(model=model, batches=batches, depth=depth, tokens=tokens):
-                run = bench(args, shape_bundle(args, model), "-p", 0, "-n", tokens, "-b", batches, "-d", depth, "-r", 3)
-                for row in run["rows"]:
-                    row["bytes"] = bytes_of(config_of(model), row["n_context"], row["batch"])
-                    print(f"  {model.name} {row['batch']:3} x {row['test']}: {row['median_step_ms']:.3f} ms", flush=True)
-                return {"model": model.name, "rows": run["rows"], "device": run["device"], "load_s": run["load_s"],
-                        "weights_s": run["weights_s"]}
-            steps[f"{model.name} {name}"] = step
+        for name, work in DECODE[model.name].items():
+            add(model, model.name, name, work, lambda model=model: shape_bundle(args, model))
+    for model in shapes_of(args, CODES):
+        for kind, (_, *element_bytes) in CODES[model.name].items():
+            add(model, f"{model.name}, {kind}", "long-64", CODES_DECODE, lambda model=model, kind=kind: codes_bundle(args, model, kind),
+                *element_bytes)
     run_steps(args, results, save, steps)
 
 
@@ -150,17 +179,19 @@ def attention(args, results: dict, save) -> None:
     """Measures decode attention alone, in the profile of a model of two layers with almost no other work."""
     steps = {}
     for model in sorted(ATTENTION.iterdir()):
-        for name, (batches, depths) in ALONE.items():
-            def step(model=model, batches=batches, depths=depths):
-                rows = profiled(args, attention_bundle(args, model), "-p", 0, "-n", 16, "-b", batches, "-d", depths)
+        for cache, (name, (batches, depths)) in itertools.product(CACHES, ALONE.items()):
+            label = model.name if cache == "auto" else f"{model.name}, {cache} cache"
+
+            def step(model=model, label=label, cache=cache, batches=batches, depths=depths):
+                rows = profiled(args, attention_bundle(args, model, cache), "-p", 0, "-n", 16, "-b", batches, "-d", depths)
                 found = []
                 for row in rows:
                     [kernel] = [k for k in row["profile"]["kernels"] if "paged_attention" in k["origin"]]
                     found.append({"test": row["test"], "batch": row["batch"], "n_context": row["n_context"],
                                   "us": kernel["us"] / kernel["launches"], "bytes": kernel["bytes"] / kernel["launches"]})
-                    print("  {0} {batch:3} x {test}: {us:.1f} us".format(model.name, **found[-1]), flush=True)
-                return {"model": model.name, "rows": found}
-            steps[f"{model.name} {name}"] = step
+                    print("  {0} {batch:3} x {test}: {us:.1f} us".format(label, **found[-1]), flush=True)
+                return {"model": label, "rows": found}
+            steps[f"{label} {name}"] = step
     run_steps(args, results, save, steps)
 
 

@@ -42,6 +42,11 @@ CASES = {
     "codes of 4 bits with zero points": ("awq", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64), (ALONE, FEW), FAMILIES),
     "fp8 in blocks, linked weights": ("fp8-block", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--weights", "link"), (FEW,),
                                       FAMILIES),
+    # Compared with the cpu target: what rounding keys and values costs is no question here. The second has scales.
+    "fp8 cache": ("llama-head-dim-128", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--kv-cache-dtype", "fp8"), (ALONE, FEW),
+                  FAMILIES | {"swap_ab"}),
+    "fp8 weights and cache": ("modelopt-fp8", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--kv-cache-dtype", "fp8"), (FEW,),
+                              FAMILIES),
     "window, norms of heads, linked weights": ("qwen3-window", ("--max-num-seqs", 4, "--max-num-batched-tokens", 64, "--weights", "link"),
                                                (FEW, EAGER), FAMILIES | {"swap_ab", "pack"}),
 }
@@ -68,6 +73,16 @@ class Emulated:
             sys.exit(77)
         self.library = emulation.compile_bundle(str(compiler), self.bundle, t.scratch / model.name, optimization="-O1")
         self.golden, self.logits, self.row_errors = correctness.golden_of(model)
+        if "--kv-cache-dtype" in flags:
+            self.refer_to_cpu(model, flags)
+
+    def refer_to_cpu(self, model: pathlib.Path, flags) -> None:
+        """Takes the tokens and logits of the cpu target for the golden ones."""
+        bundle = self.t.scratch / "reference.inlay"
+        self.t.checked("compile-model", model, "-o", bundle, "--target", "cpu", "--dtype", "bfloat16", "-q", "--overwrite", *flags)
+        arguments = type("Arguments", (), {"out": self.t.scratch, "bin": self.t.binaries})
+        [(self.golden["greedy_ids"], self.logits)] = correctness.generate(
+            arguments, bundle, "cpu", len(self.logits[0]), [self.golden["prompt_ids"]], steps=len(self.golden["greedy_ids"]))
 
     def generate(self, starts, steps: int, *flags, temperature: float = 0) -> tuple[list, list[list]]:
         """Returns (tokens, rows of logits) of each prompt, and the launches: [kernel, [grid], [sizes of the step]]."""

@@ -53,6 +53,7 @@ PREFILL = {
 PREFILL_TIMED = {
     "prefill_8b": (32, 8, 128, 16, None, 8192, [[(2048, 2048)], [(2048, 2048)] * 4, [(8192, 8192)],
                                                [(1024, 1)] * 64 + [(1984, 1984)]]),
+    "prefill_8b_fp8": (32, 8, 128, 16, None, 8192, [[(2048, 2048)], [(8192, 8192)]]),
     "prefill_1b": (32, 8, 64, 16, None, 8192, [[(2048, 2048)], [(8192, 8192)]]),
 }
 # Scores have a standard deviation of 1, so these caps change most of them.
@@ -60,8 +61,7 @@ SOFTCAPS = {"fp8_softcap": 1.5, "softcap": 1.5, "prefill_softcap": 1.5, "prefill
 # Slopes of each head: of the order of the scores over a few dozen positions.
 SLOPES = {"alibi": [0.25, 0.0625, 0.015625, 0.5], "prefill_alibi_sinks": [0.25, 0.0625, 0.015625, 0.5]}
 SINKS = {"sinks": [2.0, -1.0, 0.5, 40.0], "prefill_alibi_sinks": [2.0, -1.0, 0.5, 40.0]}  # exact in bfloat16
-FP8 = [name for name in {**CASES, **PREFILL} if "fp8" in name]
-EMULATED = ("llama", *FP8, "page_128_wide", "window", "all_in_one_group", "odd_width", "prefill_window", "prefill_seven_heads",
+EMULATED = ("llama", *[name for name in (*CASES, *PREFILL) if "fp8" in name], "page_128_wide", "window", "all_in_one_group", "odd_width", "prefill_window", "prefill_seven_heads",
             "softcap", "prefill_softcap", "prefill_wide_softcap", *SLOPES, "sinks")  # the other cases are similar to these
 TIMED = {  # the same, with a list of lengths for each measurement
     "8b_1": (32, 8, 128, 16, None, 1, [[512], [2048], [8192]]),
@@ -70,7 +70,10 @@ TIMED = {  # the same, with a list of lengths for each measurement
     "8b_64": (32, 8, 128, 16, None, 64, [[512] * 64, [2048] * 64, "ragged"]),
     "1b_1": (32, 8, 64, 16, None, 1, [[512], [2048], [8192]]),
     "1b_8": (32, 8, 64, 16, None, 8, [[2048] * 8]),
+    "8b_1_fp8": (32, 8, 128, 16, None, 1, [[512], [8192]]),
+    "8b_64_fp8": (32, 8, 128, 16, None, 64, [[512] * 64, [2048] * 64, "ragged"]),
 }
+FP8 = [name for name in {**CASES, **PREFILL, **TIMED, **PREFILL_TIMED} if "fp8" in name]
 MOST = 16384  # positions of a page table
 
 
@@ -163,6 +166,17 @@ def with_codes(name, arrays, pages):
         floats[...] = to_bf16(e4m3(codes) * scale[head, None])
         floats[codes & 0x7F == 0x7F] = 0x7FC0
     return result[:9] + scales + result[9:]
+
+
+def with_random_codes(name, given):
+    """The same for measurements, where numbers are of no interest."""
+    arrays, sizes, pages, rest = given
+    if name in FP8:
+        rng = np.random.default_rng(2)
+        pages.keys, pages.values = (rng.integers(0, 0x7F, floats.shape, np.uint8) for floats in (pages.keys, pages.values))
+        scales = [np.ones(pages.kv_heads, np.float32)] * 2
+        arrays = [*arrays[:6], pages.keys, pages.values, arrays[8], *scales, *arrays[9:]]
+    return arrays, sizes, pages, rest
 
 
 def with_sinks(name, arrays):
@@ -344,9 +358,9 @@ def time(gpu, folder):
             if lengths == "ragged":
                 rng = np.random.default_rng(3)
                 lengths = [int(n) for n in np.exp(rng.uniform(np.log(100), np.log(16000), case[5]))]
-            bytes_moved = sum(lengths) * case[1] * case[2] * 4
+            bytes_moved = sum(lengths) * case[1] * case[2] * (2 if name in FP8 else 4)
             layers = max(2, min(32, int(8e9 / bytes_moved)))
-            given = arguments(np.random.default_rng(1), case, lengths)
+            given = with_random_codes(name, arguments(np.random.default_rng(1), case, lengths))
             microseconds = time_chain(gpu, folder / name, given, layers)
             print(f"{name} {text} ({sum(lengths)} tokens): {microseconds:.2f} us, {bytes_moved / microseconds / 1e6:.2f} TB/s",
                   flush=True)
@@ -354,7 +368,8 @@ def time(gpu, folder):
         for parts in case[6]:
             # Two products, each with two flops per element, for each pair of a query and a key that it attends to.
             flops = 4 * case[0] * case[2] * sum(rows * (length - rows) + rows * (rows + 1) / 2 for length, rows in parts)
-            microseconds = time_chain(gpu, folder / name, prefill_arguments(np.random.default_rng(1), case, parts), 4)
+            given = with_random_codes(name, prefill_arguments(np.random.default_rng(1), case, parts))
+            microseconds = time_chain(gpu, folder / name, given, 4)
             print(f"{name} {len(parts)} sequences, the last {parts[-1][1]} of {parts[-1][0]}: {microseconds:.1f} us, "
                   f"{flops / microseconds / 1e6:.0f} TFLOP/s", flush=True)
 

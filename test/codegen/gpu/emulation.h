@@ -192,6 +192,19 @@ static void to_e4m3x2(e4m3 *codes, float low, float high) {
   codes[0] = from_float<e4m3>(low);
   codes[1] = from_float<e4m3>(high);
 }
+template <typename T> static void widen_e4m3x4(int *pairs, unsigned codes) {
+  auto number = [&](int i) { return from_float<T>(to_float(e4m3{static_cast<unsigned char>(codes >> (8 * i))})).bits; };
+  pairs[0] = static_cast<int>(number(0) | static_cast<unsigned>(number(2)) << 16);
+  pairs[1] = static_cast<int>(number(1) | static_cast<unsigned>(number(3)) << 16);
+}
+template <typename T> static void widen_e4m3_words(int *pairs, const int *words) {
+  for (int i = 0; i < 4; ++i)
+    widen_e4m3x4<T>(pairs + 2 * i, static_cast<unsigned>(words[i]));
+}
+template <typename T> static void widen_e4m3x16(T *wide, const e4m3 *codes) {
+  for (int i = 0; i < 16; ++i)
+    wide[i] = from_float<T>(to_float(codes[i]));
+}
 static int pack_bits(bfloat16 low, bfloat16 high) {
   return static_cast<int>(low.bits | static_cast<unsigned>(high.bits) << 16);
 }

@@ -42,6 +42,7 @@ static void mbarrier_arrive_expect(mbarrier *bar, int bytes) {
   endPhase(state);
 }
 static void mbarrier_arrive(mbarrier *bar) { mbarrier_arrive_expect(bar, 0); }
+template <typename T> static void mbarrier_arrive_written(T *, mbarrier *bar) { mbarrier_arrive(bar); }
 /// The same address in another block of the cluster.
 template <typename T> static T *inBlock(T *p, int rank) {
   ptrdiff_t offset = reinterpret_cast<unsigned char *>(p) - current->block->shared;

@@ -212,6 +212,18 @@ tile.program @fetched_columns(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s
 // -----
 
 !kv = !tile.view<?x64xbf16, kv, kv_rows>
+!ring = !tile.ring<2 x (tensor<64x64xf8E4M3FN>)>
+tile.program @fetched_narrower(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %at = arith.constant dense<0> : tensor<64xi32>
+  %c0 = arith.constant 0 : index
+  %ring = tile.ring : !ring
+  // expected-error @+1 {{'tile.fetch_rows' op brings rows of '!tile.view<?x64xbf16, kv, kv_rows>' to 'tensor<64x64xf8E4M3FN>'; expected the same rows}}
+  tile.fetch_rows %kv[%at] run 16 to %ring[%c0] 0 : !kv, tensor<64xi32>, !ring
+}
+
+// -----
+
+!kv = !tile.view<?x64xbf16, kv, kv_rows>
 !ring = !tile.ring<2 x (tensor<64x64xbf16>)>
 tile.program @fetched_indices(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
   %at = arith.constant dense<0> : tensor<32xi32>

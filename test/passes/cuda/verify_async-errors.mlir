@@ -924,3 +924,109 @@ cuda.kernel @spins(%w: !cuda.ptr<i8, readonly> {cuda.name = "w", cuda.provenance
     cuda.call "mbarrier_wait" from "mbarrier.h"(%full, %c0) : (!cuda.ptr<i64, shared>, index) -> ()
   }
 }
+
+// -----
+
+// A thread writes what others multiply, and does not fence it.
+cuda.kernel @unfenced_slot() attributes {threads = 256 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c128 = arith.constant 128 : index
+  %n = cuda.size 0
+  %one = arith.constant 1 : i32
+  %all = arith.constant 128 : i32
+  %on = arith.constant true
+  %zero = arith.constant 0.0 : bf16
+  %ring = cuda.shared 0 : !cuda.ptr<bf16, shared>
+  %full = cuda.shared 1024 : !cuda.ptr<i64, shared>
+  %empty = cuda.shared 1152 : !cuda.ptr<i64, shared>
+  %t = cuda.special thread_x
+  %leads = arith.cmpi eq, %t, %c0 : index
+  scf.if %leads {
+    cuda.call "mbarrier_init" from "mbarrier.h"(%full, %one) : (!cuda.ptr<i64, shared>, i32) -> ()
+    cuda.call "mbarrier_init" from "mbarrier.h"(%empty, %all) : (!cuda.ptr<i64, shared>, i32) -> ()
+    cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+  }
+  cuda.barrier
+  %consumes = arith.cmpi slt, %t, %c128 : index
+  scf.if %consumes {
+    %acc = cuda.local : !cuda.local<16xf32>
+    %d = cuda.call "swizzled_tile" from "wgmma.h"(%ring) : (!cuda.ptr<bf16, shared>) -> i64
+    scf.for %i = %c0 to %n step %c1 {
+      %parity = arith.remsi %i, %c1 : index
+      cuda.call "mbarrier_wait" from "mbarrier.h"(%full, %parity) : (!cuda.ptr<i64, shared>, index) -> ()
+      cuda.call "wgmma_fence" from "wgmma.h"() : () -> ()
+      cuda.call "wgmma_m64k16<bfloat16, 32>" from "wgmma.h"(%acc, %d, %d, %on) : (!cuda.local<16xf32>, i64, i64, i1) -> ()
+      cuda.call "wgmma_commit" from "wgmma.h"() : () -> ()
+      cuda.call "wgmma_wait<0>" from "wgmma.h"() : () -> ()
+      cuda.call "mbarrier_arrive" from "mbarrier.h"(%empty) : (!cuda.ptr<i64, shared>) -> ()
+    }
+    %v = cuda.get %acc[%c0] : !cuda.local<16xf32> -> f32
+    cuda.barrier 1 threads 128
+  } else {
+    %fetches = arith.cmpi eq, %t, %c128 : index
+    scf.if %fetches {
+      cuda.depend
+      scf.for %i = %c0 to %n step %c1 {
+        %parity = arith.remsi %i, %c1 : index
+        cuda.call "mbarrier_wait" from "mbarrier.h"(%empty, %parity) : (!cuda.ptr<i64, shared>, index) -> ()
+        cuda.store %zero, %ring[%c0] : bf16, !cuda.ptr<bf16, shared>, index
+        // expected-error @+1 {{mbarrier_arrive_written hands over the shared memory at 0 after ordinary writes, without fence_async_proxy in between}}
+        cuda.call "mbarrier_arrive_written" from "mbarrier.h"(%ring, %full) : (!cuda.ptr<bf16, shared>, !cuda.ptr<i64, shared>) -> ()
+      }
+    }
+  }
+}
+
+// -----
+
+// It does not wait until the slot is released.
+cuda.kernel @slot_in_use() attributes {threads = 256 : i64} {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c128 = arith.constant 128 : index
+  %n = cuda.size 0
+  %one = arith.constant 1 : i32
+  %all = arith.constant 128 : i32
+  %on = arith.constant true
+  %zero = arith.constant 0.0 : bf16
+  %ring = cuda.shared 0 : !cuda.ptr<bf16, shared>
+  %full = cuda.shared 1024 : !cuda.ptr<i64, shared>
+  %empty = cuda.shared 1152 : !cuda.ptr<i64, shared>
+  %t = cuda.special thread_x
+  %leads = arith.cmpi eq, %t, %c0 : index
+  scf.if %leads {
+    cuda.call "mbarrier_init" from "mbarrier.h"(%full, %one) : (!cuda.ptr<i64, shared>, i32) -> ()
+    cuda.call "mbarrier_init" from "mbarrier.h"(%empty, %all) : (!cuda.ptr<i64, shared>, i32) -> ()
+    cuda.call "fence_mbarrier_init" from "mbarrier.h"() : () -> ()
+  }
+  cuda.barrier
+  %consumes = arith.cmpi slt, %t, %c128 : index
+  scf.if %consumes {
+    %acc = cuda.local : !cuda.local<16xf32>
+    %d = cuda.call "swizzled_tile" from "wgmma.h"(%ring) : (!cuda.ptr<bf16, shared>) -> i64
+    scf.for %i = %c0 to %n step %c1 {
+      %parity = arith.remsi %i, %c1 : index
+      cuda.call "mbarrier_wait" from "mbarrier.h"(%full, %parity) : (!cuda.ptr<i64, shared>, index) -> ()
+      cuda.call "wgmma_fence" from "wgmma.h"() : () -> ()
+      cuda.call "wgmma_m64k16<bfloat16, 32>" from "wgmma.h"(%acc, %d, %d, %on) : (!cuda.local<16xf32>, i64, i64, i1) -> ()
+      cuda.call "wgmma_commit" from "wgmma.h"() : () -> ()
+      cuda.call "wgmma_wait<0>" from "wgmma.h"() : () -> ()
+      cuda.call "mbarrier_arrive" from "mbarrier.h"(%empty) : (!cuda.ptr<i64, shared>) -> ()
+    }
+    %v = cuda.get %acc[%c0] : !cuda.local<16xf32> -> f32
+    cuda.barrier 1 threads 128
+  } else {
+    %fetches = arith.cmpi eq, %t, %c128 : index
+    scf.if %fetches {
+      cuda.depend
+      scf.for %i = %c0 to %n step %c1 {
+        %parity = arith.remsi %i, %c1 : index
+        // expected-error @+1 {{cuda.store overwrites the shared memory at 0, which asynchronous copies fill, before mbarrier_wait on the shared memory at 1024}}
+        cuda.store %zero, %ring[%c0] : bf16, !cuda.ptr<bf16, shared>, index
+        cuda.call "fence_async_proxy" from "shared_address.h"() : () -> ()
+        cuda.call "mbarrier_arrive_written" from "mbarrier.h"(%ring, %full) : (!cuda.ptr<bf16, shared>, !cuda.ptr<i64, shared>) -> ()
+      }
+    }
+  }
+}

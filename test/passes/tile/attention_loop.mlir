@@ -3,6 +3,8 @@
 // RUN: inlay-opt --pass-pipeline="builtin.module(tile.program(tile-specialize-warps))" %t.staged.mlir -o %t.roles.mlir
 // RUN: FileCheck %s --check-prefix=ROLES < %t.roles.mlir
 // RUN: inlay-opt --pass-pipeline="builtin.module(tile.program(tile-pipeline,cse))" %t.roles.mlir | FileCheck %s --check-prefix=AHEAD
+// RUN: sed -E 's/(x64x)bf16, kv/\1f8E4M3FN, kv/; s/%(key|value) = (.*) -> tensor<64x64xbf16>/%\1_codes = \2 -> tensor<64x64xf8E4M3FN>\n      %\1 = arith.extf %\1_codes : tensor<64x64xf8E4M3FN> to tensor<64x64xbf16>/' %s > %t.codes.mlir
+// RUN: inlay-opt --pass-pipeline="builtin.module(tile.program(tile-assign-stages))" %t.codes.mlir | FileCheck %s --check-prefix=CODES
 // A loop of attention, step by step. Two products read gathered rows: scores, which depend on no other iteration, and outputs, which
 // depend on the scores.
 
@@ -80,6 +82,14 @@ tile.program @attention(%q: !q, %sequences: !i, %lengths: !i, %pages: !i, %keys:
 // STAGED: %[[CLEARED:.*]] = tile.clear_rows %[[VALUE]] where %[[HELD]]
 // STAGED: tile.dot %{{.*}}, %[[CLEARED]], %{{.*}} :
 // STAGED: tile.release %[[VALUE_RING]]
+
+// Codes are widened by the fetches.
+// CODES-DAG: tile.ring : <2 x(tensor<64x64xbf16>)>
+// CODES: tile.fetch_rows %arg4{{.*}} : <?x64xf8E4M3FN, kv, kv_rows>, tensor<64xi32>, <2 x(tensor<64x64xbf16>)>
+// CODES-NOT: arith.extf
+// CODES: tile.fetch_rows %arg5
+// CODES: tile.clear_rows {{.*}} : tensor<64x64xbf16>
+// CODES-NOT: arith.extf
 
 // The producers read the page table. The consumers have queries and outputs as well. Blocks without a sequence wait for earlier launches.
 // ROLES: scf.if

@@ -4,6 +4,8 @@
 // RUN: FileCheck %s --check-prefix=STAGED < %t.staged.mlir
 // RUN: inlay-opt --pass-pipeline="builtin.module(tile.program(tile-pipeline,cse))" %t.staged.mlir | FileCheck %s --check-prefix=AHEAD
 // RUN: inlay-opt --pass-pipeline="builtin.module(tile.program(tile-unroll-cluster))" %t.applied.mlir | FileCheck %s --check-prefix=UNROLLED
+// RUN: sed -E 's/(x32x)bf16, kv/\1f8E4M3FN, kv/; s/%(key|value) = (.*) -> tensor<16x32xbf16>/%\1_codes = \2 -> tensor<16x32xf8E4M3FN>\n    %\1 = arith.extf %\1_codes : tensor<16x32xf8E4M3FN> to tensor<16x32xbf16>/' %s > %t.codes.mlir
+// RUN: inlay-opt --tile-apply-schedule %t.codes.mlir | inlay-opt --pass-pipeline="builtin.module(tile.program(cse,tile-assign-stages))" | FileCheck %s --check-prefix=CODES
 // The loop of attention of a decode step, step by step: 4 warps of 2 blocks share the keys.
 
 // Each block of the cluster has a run of keys, each of its warps every fourth step of them. Products compute their transposes. Sums of
@@ -41,6 +43,18 @@
 // STAGED-NEXT: tile.fetch_rows %arg2[%[[ROWS]]] run 16 to %[[RING]][%[[SLOT]]] 0
 // STAGED: %[[CLEARED:.*]] = tile.clear_rows %{{.*}} where %{{.*}} run 16
 // STAGED-NEXT: tile.transpose %[[CLEARED]]
+
+// Codes stay codes in the ring. Products widen what they read.
+// CODES: %[[RING:.*]] = tile.ring : <3 x(tensor<16x32xf8E4M3FN>)>
+// CODES: tile.fetch_rows %arg1{{.*}} : <?x32xf8E4M3FN, kv, kv_rows>
+// CODES-NEXT: %[[KEY:.*]] = tile.wait %[[RING]]
+// CODES-NEXT: %[[WIDE:.*]] = arith.extf %[[KEY]] : tensor<16x32xf8E4M3FN> to tensor<16x32xbf16>
+// CODES-NEXT: tile.dot %[[WIDE]],
+// CODES-NEXT: tile.release %[[RING]]
+// CODES: tile.fetch_rows %arg2
+// CODES: %[[CLEARED:.*]] = tile.clear_rows {{.*}} : tensor<16x32xf8E4M3FN>
+// CODES-NEXT: %[[WIDE:.*]] = arith.extf %[[CLEARED]]
+// CODES-NEXT: tile.transpose %[[WIDE]] : tensor<16x32xbf16> -> tensor<32x16xbf16>
 
 // Where 32 steps begin is known at a time. Three slots are filled: before the wait those whose keys are older, after it the others; then
 // the queries are loaded. A slot is filled again where it is released: that of the keys with values of the next step, that of the values with

@@ -29,7 +29,45 @@ tile.program @row_bytes(%table: !table, %kv: !kv) grid affine_map<()[s0, s1, s2,
   tile.warp_roles produce 4 {
     %rows = tile.gather %table[%j] : !table, tensor<64xi32> -> tensor<64xi32>
     %slot = tile.acquire %ring : !ring
-    // expected-error @+1 {{reads rows of '!tile.view<?x60xbf16, kv, kv_rows>'; TMA takes elements of 16 bits and rows of a multiple of 16 bytes}}
+    // expected-error @+1 {{reads rows of '!tile.view<?x60xbf16, kv, kv_rows>'; TMA takes elements of 16 bits or f8E4M3FN and rows of a multiple of 16 bytes}}
+    tile.fetch_rows %kv[%rows] run 16 to %ring[%slot] 0 : !kv, tensor<64xi32>, !ring
+    tile.yield
+  } consume 8 {
+    tile.yield
+  }
+}
+
+// -----
+
+!table = !tile.view<?xi32, meta>
+!kv = !tile.view<?x56xf8E4M3FN, kv, kv_rows>
+!ring = !tile.ring<2 x (tensor<64x56xbf16>)>
+tile.program @widened_columns(%table: !table, %kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %j = tile.iota axis 0 : tensor<64xi32>
+  %ring = tile.ring : !ring
+  tile.warp_roles produce 4 {
+    %rows = tile.gather %table[%j] : !table, tensor<64xi32> -> tensor<64xi32>
+    %slot = tile.acquire %ring : !ring
+    // expected-error @+1 {{'tile.fetch_rows' op widens '!tile.view<?x56xf8E4M3FN, kv, kv_rows>' to 'tensor<64x56xbf16>'; expected f8E4M3FN to 16 bits, rows of a multiple of 16 elements, and a ring of one tile}}
+    tile.fetch_rows %kv[%rows] run 16 to %ring[%slot] 0 : !kv, tensor<64xi32>, !ring
+    tile.yield
+  } consume 8 {
+    tile.yield
+  }
+}
+
+// -----
+
+!table = !tile.view<?xi32, meta>
+!kv = !tile.view<?x64xf8E4M3FN, kv, kv_rows>
+!ring = !tile.ring<2 x (tensor<64x64xbf16>)>
+tile.program @widening_warps(%table: !table, %kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %j = tile.iota axis 0 : tensor<64xi32>
+  %ring = tile.ring : !ring
+  // expected-error @+1 {{'tile.warp_roles' op has 3 warps that widen what they fetch beside 8 others; expected a divisor of these, and no fetches of other kinds}}
+  tile.warp_roles produce 3 {
+    %rows = tile.gather %table[%j] : !table, tensor<64xi32> -> tensor<64xi32>
+    %slot = tile.acquire %ring : !ring
     tile.fetch_rows %kv[%rows] run 16 to %ring[%slot] 0 : !kv, tensor<64xi32>, !ring
     tile.yield
   } consume 8 {
@@ -78,5 +116,26 @@ tile.program @no_instruction(%q: !q) grid affine_map<()[s0, s1, s2, s3, s4, s5] 
     %d = tile.dot_async %left, %right, %zero : tensor<128x64xbf16>, tensor<48x64xbf16>, tensor<128x48xf32>
     %done = tile.dot_wait %d pending 0 : tensor<128x48xf32>
     tile.yield
+  }
+}
+
+// -----
+
+// A warp reads columns of codes 32 at a time.
+!kv = !tile.view<?x48xf8E4M3FN, kv, kv_rows>
+!ring = !tile.ring<2 x (tensor<16x48xf8E4M3FN>)>
+tile.program @code_columns(%kv: !kv) grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  %c0 = arith.constant 0 : index
+  tile.for_warps %warp in 4 {
+    %ring = tile.ring : !ring
+    %slot = tile.acquire %ring first %c0 : !ring
+    tile.fetch %kv[%c0, %c0] to %ring[%slot] 0 : !kv, !ring
+    %codes = tile.wait %ring : !ring -> tensor<16x48xf8E4M3FN>
+    %values = arith.extf %codes : tensor<16x48xf8E4M3FN> to tensor<16x48xbf16>
+    %columns = tile.transpose %values : tensor<16x48xbf16> -> tensor<48x16xbf16>
+    %weights = arith.constant dense<1.0> : tensor<8x16xbf16>
+    %zero = arith.constant dense<0.0> : tensor<48x8xf32>
+    // expected-error @+1 {{'tile.dot' op reads 48 columns of f8E4M3FN in a slot; expected a multiple of 32}}
+    %sums = tile.dot %columns, %weights, %zero transpose_rhs : tensor<48x16xbf16>, tensor<8x16xbf16>, tensor<48x8xf32>
   }
 }

@@ -24,6 +24,17 @@ tile.program @narrow() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
 
 // -----
 
+// Codes of 8 bits are rows of a cache.
+!ring = !tile.ring<2 x (tensor<16x64xf8E4M3FN>)>
+tile.program @codes() grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (1)> {
+  tile.for_warps %warp in 4 {
+    // expected-error-re @+1 {{'tile.ring' op of a warp has slots of 'tensor<16x64xf8E4M3FN{{.*}}; expected one tile of 16 bits, or of f8E4M3FN for cached rows, of 8 n x 64 n}}
+    %ring = tile.ring : !ring
+  }
+}
+
+// -----
+
 !x = !tile.view<?x1024xbf16, activation, tokens>
 !w = !tile.view<512x1024xbf16, weight>
 !ring = !tile.ring<2 x (tensor<8x64xbf16>)>

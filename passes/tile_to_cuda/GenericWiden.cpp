@@ -1,0 +1,82 @@
+//===- GenericWiden.cpp - rows that are widened while they are fetched -----===//
+//
+// Products read both operands from shared memory as 16-bit floats. Rows of 8-bit floats go through the registers of the
+// warps that fetch: consumers have none to spare, and a copy of bytes beside the tiles would take a third of their
+// shared memory.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/tile_to_cuda/GenericLowering.h"
+#include "passes/tile_to_cuda/KernelBuilder.h"
+
+using namespace mlir;
+using namespace inlay;
+using tile::kAtomColumns, tile::kGroupRows;
+
+/// Each of the warps that fetch takes every n-th run, 16 codes of a row at a time in each lane, and writes the numbers
+/// under the swizzle. Runs that nobody holds are 0.
+LogicalResult GenericLowering::widenRows(tile::FetchRowsOp op) {
+  auto tile = cast<RankedTensorType>(op.getRing().getType().getTiles()[op.getTile()]);
+  tile::ViewType view = op.getView().getType();
+  constexpr int64_t codes = 16, chunk = 8; // of a load, and of a store of 16 bytes
+  int64_t run = op.getRun(), runs = tile.getDimSize(0) / run, warps = threads.warps, columns = tile.getDimSize(1);
+  bool isKnown = isa<Float8E4M3FNType>(view.getElementType()) && tile.getElementTypeBitWidth() == 16;
+  if (!isKnown || columns % codes != 0 || op.getRing().getType().getTiles().size() != 1)
+    return op.emitOpError() << "widens " << view << " to " << tile
+                            << "; expected f8E4M3FN to 16 bits, rows of a multiple of " << codes
+                            << " elements, and a ring of one tile";
+  RingState &state = rings[op.getRing()];
+  prepare(op.getIndices());
+  Value first = element(op.getIndices(), index(0)), slot = scalar(op.getSlot()), pointer = scalar(op.getView());
+  int64_t slabElements = tile::slabBytes(tile) / bytesOf(tile.getElementType());
+  KernelBuilder k(loc, b);
+  Value own = k.name("own", k.rem(warp, warps)), to = k.name("to", k.mul(slot, tile::slabsOf(tile) * slabElements));
+  std::string type = tile.getElementType().isBF16() ? "bfloat16" : "float16";
+  int64_t inRow = columns / codes, inRun = run * inRow, loads = llvm::divideCeil(inRun, 32);
+  k.loop("turn", llvm::divideCeil(runs, warps), KernelBuilder::Unrolled, [&](Value turn) {
+    Value number = k.name("run", k.add(own, k.mul(turn, warps)));
+    Value row = k.name("row", k.call(k.getI32Type(), "shuffle_from", "warp.h", {first, number}));
+    Value isHeld = arith::CmpIOp::create(k, arith::CmpIPredicate::sge, row, k.i32(0));
+    Value narrow = k.local("codes", {loads, codes}, view.getElementType());
+    auto placeOf = [&](Value load) {
+      Value part = k.add(k.mul(load, 32), lane);
+      return std::pair(k.div(part, inRow), k.mul(k.rem(part, inRow), codes));
+    };
+    auto wide = [&](Value x) {
+      return Value(x.getType().isIndex() ? arith::IndexCastOp::create(k, k.getI64Type(), x).getResult()
+                                         : arith::ExtSIOp::create(k, k.getI64Type(), x).getResult());
+    };
+    auto isThere = [&](Value load, Value condition) {
+      if (inRun % 32 != 0)
+        condition = k.both(condition, k.less(k.add(k.mul(load, 32), lane), inRun));
+      return runs % warps != 0 ? k.both(condition, k.less(number, runs)) : condition;
+    };
+    k.loop("load", loads, KernelBuilder::Unrolled, [&](Value load) {
+      auto [inThis, column] = placeOf(load);
+      Value start = arith::MulIOp::create(k, wide(row), arith::ConstantIntOp::create(k, columns, 64));
+      Value at = arith::AddIOp::create(k, start, wide(k.add(k.mul(inThis, columns), column)));
+      k.call("load_vector<16>", "tile.h",
+             {k.address(narrow, {load, k.index(0)}), k.offset(pointer, at), isThere(load, isHeld)});
+    });
+    k.loop("load", loads, KernelBuilder::Unrolled, [&](Value load) {
+      auto [inThis, column] = placeOf(load);
+      Value numbers = k.local("numbers", {codes}, tile.getElementType());
+      k.call("widen_e4m3x16<" + type + ">", "fp8.h",
+             {k.address(numbers, k.index(0)), k.address(narrow, {load, k.index(0)})});
+      Value tileRow = k.add(k.mul(number, run), inThis), slab = k.div(column, kAtomColumns);
+      Value base = k.add(k.add(to, k.mul(slab, slabElements)), k.mul(tileRow, kAtomColumns));
+      for (int64_t half = 0; half < codes / chunk; ++half) {
+        Value place = k.bitXor(k.add(k.div(k.rem(column, kAtomColumns), chunk), half), k.rem(inThis, kGroupRows));
+        k.call("store_vector<8>", "tile.h",
+               {k.offset(state.buffers[op.getTile()], k.add(base, k.mul(place, chunk))),
+                k.address(numbers, k.index(half * chunk)), isThere(load, arith::ConstantIntOp::create(k, 1, 1))});
+      }
+    });
+  });
+  k.call("fence_async_proxy", "shared_address.h", {});
+  k.syncWarp();
+  k.ifThen(k.equal(lane, 0), [&] {
+    k.call("mbarrier_arrive_written", "mbarrier.h", {state.buffers[op.getTile()], k.offset(state.full, slot)});
+  });
+  return success();
+}
