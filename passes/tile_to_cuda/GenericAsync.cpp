@@ -111,9 +111,10 @@ LogicalResult GenericLowering::dotAsync(tile::DotAsyncOp op) {
     auto describe = [&](StringRef name, Value pointer) {
       return k.name(name, k.call(i64, "swizzled_tile", "wgmma.h", pointer));
     };
-    Value a = isLeftShared ? describe("left", k.offset(left->second.first,
-                                                       k.add(left->second.second, ownRows(left->second.first))))
-                           : Value();
+    Value a =
+        isLeftShared
+            ? describe("left", k.offset(left->second.first, k.add(left->second.second, ownRows(left->second.first))))
+            : Value();
     Value c = describe("right", from);
     Value yes = arith::ConstantIntOp::create(k, 1, 1), accumulates = yes;
     if (isFirst)

@@ -18,8 +18,8 @@ using tile::LayoutDim;
 
 /// Consecutive elements in consecutive threads, `vector` of them (a power of two) in each thread's registers.
 Layout blockedLayout(llvm::ArrayRef<int64_t> shape, int64_t vector, int warpBits);
-/// Rows of a matrix in lanes of a warp that are far apart: a row is reduced in a thread and the few lanes that share it.
-/// `vector` neighbours (a power of two) lie in a thread.
+/// Rows of a matrix in lanes of a warp that are far apart: a row is reduced in a thread and the few lanes that share
+/// it. `vector` neighbours (a power of two) lie in a thread.
 Layout layoutOfRows(llvm::ArrayRef<int64_t> shape, int64_t vector);
 /// A tile that is divided among 2^blockBits blocks. Where a block has fewer elements than threads, lanes that hold the
 /// same elements share the work of making them.
