@@ -85,7 +85,7 @@ static LogicalResult evaluate(Step &step, LayerNormOp op) { return evaluateNorm(
 
 static LogicalResult evaluate(Step &step, SumOfSquaresOp op) {
   const Matrix &input = step.rows(op.getInput());
-  Matrix result(input.rows, columnsOf(op.getResult()));
+  Matrix result(input.rows, cast<RankedTensorType>(op.getResult().getType()).getDimSize(1));
   int64_t part = input.columns / result.columns;
   for (int64_t i = 0; i < input.rows; ++i)
     for (auto [j, x] : llvm::enumerate(input.row(i)))

@@ -7,6 +7,7 @@
 
 #include "passes/tile_to_cuda/CreateKernel.h"
 #include "passes/tile_to_cuda/GenericLowering.h"
+#include "passes/tile_to_cuda/MmaInstructions.h"
 
 using namespace mlir;
 using namespace inlay;
