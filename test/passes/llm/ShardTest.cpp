@@ -125,11 +125,13 @@ struct ShardTest : testing::Test {
       for (auto [stage, ofRanks] : llvm::zip(stages, caches)) {
         std::vector<std::vector<GraphValue>> arguments(ranks);
         for (int64_t rank = 0; rank < ranks; ++rank)
-          for (mlir::Type type : stage.getArgumentTypes())
-            arguments[rank].push_back(mlir::isa<BatchType>(type)                     ? GraphValue(withRows)
-                                      : mlir::isa<KvCacheType>(type)                 ? GraphValue(ofRanks[rank])
-                                      : mlir::getElementTypeOrSelf(type).isInteger() ? GraphValue(ids)
-                                                                                     : GraphValue(rows[rank]));
+          for (mlir::Type type : stage.getArgumentTypes()) {
+            auto tensor = mlir::dyn_cast<mlir::RankedTensorType>(type);
+            arguments[rank].push_back(mlir::isa<BatchType>(type) ? GraphValue(withRows)
+                                      : !tensor                  ? GraphValue(ofRanks[rank])
+                                      : tensor.getRank() == 1    ? GraphValue(ids)
+                                                                 : GraphValue(rows[rank]));
+          }
         mlir::FailureOr<std::vector<std::vector<GraphValue>>> results = evaluator.evaluateRanks(stage, arguments);
         EXPECT_TRUE(succeeded(results));
         if (failed(results))

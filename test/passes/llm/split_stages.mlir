@@ -7,15 +7,15 @@
 // CHECK: llm.weight @table.stage1 : tensor<32x8xf32> from ["table"]
 // CHECK: llm.rope_table @rope :
 // CHECK: llm.rope_table @rope.stage1 :
-// CHECK: llm.weight @0.q : tensor<8x8xf32>
-// CHECK: llm.weight @1.q : tensor<8x8xf32>
+// CHECK: llm.weight @l0.q : tensor<8x8xf32>
+// CHECK: llm.weight @l1.q : tensor<8x8xf32>
 // CHECK-NOT: llm.weight
 
 // CHECK-LABEL: func.func @forward.stage0(
 // CHECK-SAME: %[[IDS:.*]]: tensor<?xi32>, %[[BATCH:.*]]: !llm.batch, %[[KV:.*]]: !llm.kv_cache) -> (tensor<?x8xf32>, !llm.kv_cache)
 // CHECK-SAME: llm.stage = 0
 // CHECK: %[[X:.*]] = llm.embedding %[[IDS]], @table
-// CHECK: llm.rope {{.*}}, @rope
+// CHECK: llm.rope {{.*}}, @rope {
 // CHECK: %[[KV0:.*]] = llm.kv_append %[[KV]], {{.*}} layer = 0
 // CHECK: %[[SUM:.*]] = llm.add %[[X]]
 // CHECK-NEXT: return %[[SUM]], %[[KV0]] :
@@ -23,28 +23,28 @@
 // CHECK-LABEL: func.func @forward.stage1(
 // CHECK-SAME: %[[BATCH:.*]]: !llm.batch, %[[KV:.*]]: !llm.kv_cache, %[[SUM:.*]]: tensor<?x8xf32>) -> (tensor<?x32xf32>, tensor<?xi32>, !llm.kv_cache)
 // CHECK-SAME: llm.stage = 1
-// CHECK-NEXT: %[[N:.*]] = llm.rms_norm %[[SUM]], @1.norm
-// CHECK-NEXT: llm.linear %[[N]], @1.q
-// CHECK: llm.rope {{.*}}, @rope.stage1
+// CHECK-NEXT: %[[N:.*]] = llm.rms_norm %[[SUM]], @l1.norm
+// CHECK-NEXT: llm.linear %[[N]], @l1.q
+// CHECK: llm.rope {{.*}}, @rope.stage1 {
 // CHECK: %[[KV1:.*]] = llm.kv_append %[[KV]], {{.*}} layer = 1
 // CHECK: %[[LOGITS:.*]] = llm.linear {{.*}}, @table.stage1
 // CHECK: return %[[LOGITS]], %{{.*}}, %[[KV1]] :
 llm.weight @table : tensor<32x8xf32> from ["table"]
 llm.rope_table @rope : tensor<16x4xf32> {inv_freq = array<f64: 1.0, 0.1>}
-llm.weight @0.q : tensor<8x8xf32> from ["0.q"]
-llm.weight @1.norm : tensor<8xf32> from ["1.norm"]
-llm.weight @1.q : tensor<8x8xf32> from ["1.q"]
+llm.weight @l0.q : tensor<8x8xf32> from ["l0.q"]
+llm.weight @l1.norm : tensor<8xf32> from ["l1.norm"]
+llm.weight @l1.q : tensor<8x8xf32> from ["l1.q"]
 func.func @forward(%ids: tensor<?xi32>, %batch: !llm.batch, %kv: !llm.kv_cache) -> (tensor<?x32xf32>, tensor<?xi32>, !llm.kv_cache) {
   %x = llm.embedding %ids, @table : (tensor<?xi32>) -> tensor<?x8xf32>
-  %q = llm.linear %x, @0.q : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %q = llm.linear %x, @l0.q : (tensor<?x8xf32>) -> tensor<?x8xf32>
   %qr = llm.rope %q, %batch, @rope {head_dim = 4 : i64} : (tensor<?x8xf32>, !llm.batch) -> tensor<?x8xf32>
   %kv0 = llm.kv_append %kv, %q, %q, %batch {layer = 0 : i64, head_dim = 4 : i64}
       : (!llm.kv_cache, tensor<?x8xf32>, tensor<?x8xf32>, !llm.batch) -> !llm.kv_cache
   %a = llm.paged_attention %qr, %kv0, %batch {layer = 0 : i64, heads = 2 : i64, kv_heads = 2 : i64, head_dim = 4 : i64, scale = 0.5 : f64}
       : (tensor<?x8xf32>, !llm.kv_cache, !llm.batch) -> tensor<?x8xf32>
   %y = llm.add %x, %a : tensor<?x8xf32>
-  %n = llm.rms_norm %y, @1.norm {eps = 1.0e-5 : f64} : (tensor<?x8xf32>) -> tensor<?x8xf32>
-  %q1 = llm.linear %n, @1.q : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %n = llm.rms_norm %y, @l1.norm {eps = 1.0e-5 : f64} : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %q1 = llm.linear %n, @l1.q : (tensor<?x8xf32>) -> tensor<?x8xf32>
   %qr1 = llm.rope %q1, %batch, @rope {head_dim = 4 : i64} : (tensor<?x8xf32>, !llm.batch) -> tensor<?x8xf32>
   %kv1 = llm.kv_append %kv0, %q1, %q1, %batch {layer = 1 : i64, head_dim = 4 : i64}
       : (!llm.kv_cache, tensor<?x8xf32>, tensor<?x8xf32>, !llm.batch) -> !llm.kv_cache
