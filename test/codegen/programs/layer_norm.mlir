@@ -8,7 +8,7 @@ module attributes {llm.model = {max_model_len = 64 : i64}} {
   llm.weight @narrow : tensor<32x200xbf16> from ["narrow"]
   llm.weight @narrow.norm : tensor<200xbf16> from ["narrow.norm"]
   llm.weight @narrow.proj : tensor<48x200xbf16> from ["narrow.proj"]
-  func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> (tensor<?x48xf32>, tensor<?x48xf32>, tensor<?x48xf32>)
+  func.func @step(%ids: tensor<?xi32>, %batch: !llm.batch) -> tensor<?x48xf32>
       attributes {llm.entry = {kind = "decode", max_tokens = 8 : i64, max_sequences = 8 : i64}} {
     %x = llm.group "wide" family("rows") -> tensor<?x4160xbf16> {
       %v = llm.embedding %ids, @wide : (tensor<?xi32>) -> tensor<?x4160xbf16>
@@ -34,6 +34,6 @@ module attributes {llm.model = {max_model_len = 64 : i64}} {
       %v = llm.linear %n, @narrow.proj : (tensor<?x200xbf16>) -> tensor<?x48xf32>
       llm.yield %v : tensor<?x48xf32>
     }
-    return %y, %g, %z : tensor<?x48xf32>, tensor<?x48xf32>, tensor<?x48xf32>
+    return %y : tensor<?x48xf32>
   }
 }
