@@ -204,16 +204,19 @@ LogicalResult GenericLowering::stage(tile::StageOp op) {
   int64_t live = liveRegisters(layout, type.getShape());
   int64_t neighbours = layout.contiguous(LayoutDim::Register, isMatrix ? LayoutDim::Dim1 : LayoutDim::Dim0);
   int64_t width = elementBytes == 2 ? std::gcd(std::min<int64_t>(neighbours, 8), live) : 1;
+  // Past the tile's end lies that of the next warp.
+  bool fits = liveRegistersFit(layout, type.getShape());
   unrolled(live / width, [&](Value i) {
     Value reg = mul(i, width);
+    Value inside = fits ? Value() : insideTile(layout, type.getShape(), reg);
     Value at = coordinate(layout, 0, reg);
     if (isMatrix)
       at = add(mul(at, pitch), coordinate(layout, 1, reg));
     if (width > 1)
       call("store_vector<" + std::to_string(width) + ">", "tile.h",
-           {pointerAt(base, at), address(array, reg), always()});
+           {pointerAt(base, at), address(array, reg), inside ? inside : always()});
     else
-      cuda::StoreOp::create(b, loc, get(array, reg), base, at);
+      where(inside, [&] { cuda::StoreOp::create(b, loc, get(array, reg), base, at); });
   });
   kept[op.getResult()] = {base, pitch};
   if (!isOfRole)

@@ -2,6 +2,7 @@
 
 #include "passes/tile_to_cuda/Layout.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
@@ -34,6 +35,24 @@ int64_t inlay::liveRegisters(const Layout &layout, llvm::ArrayRef<int64_t> shape
   if (first == bases.size())
     return layout.size(Register);
   return (int64_t(1) << first) * llvm::divideCeil(shape[dim], lowest);
+}
+
+bool inlay::liveRegistersFit(const Layout &layout, llvm::ArrayRef<int64_t> shape) {
+  int64_t live = liveRegisters(layout, shape);
+  for (auto [i, size] : llvm::enumerate(shape)) {
+    LayoutDim dim = tile::dimension(static_cast<int>(i));
+    int64_t ofThreads = 0;
+    for (LayoutDim in : {Lane, Warp})
+      for (int64_t component : layout.components(in, dim))
+        ofThreads |= component;
+    for (int64_t reg = 0; reg < live; ++reg) {
+      tile::LayoutPoint place;
+      place[Register] = reg;
+      if ((layout.apply(place)[dim] | ofThreads) >= size)
+        return false;
+    }
+  }
+  return true;
 }
 
 /// All bits of the coordinates, the last dimension's first.

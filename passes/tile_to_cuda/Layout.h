@@ -51,6 +51,9 @@ Layout concatenated(const Layout &part, int64_t columns, int64_t count);
 /// The registers, from the first on, that hold all elements of a tile of `shape`; the others lie past its end.
 int64_t liveRegisters(const Layout &layout, llvm::ArrayRef<int64_t> shape);
 
+/// Whether those registers of all threads hold elements of the tile only.
+bool liveRegistersFit(const Layout &layout, llvm::ArrayRef<int64_t> shape);
+
 /// ceil(log2(size)).
 int log2Ceil(int64_t size);
 } // namespace inlay

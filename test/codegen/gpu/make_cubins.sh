@@ -17,10 +17,11 @@ swap_ab() {
 }
 bin=$1 folder=$2 kind=${3:-cubin}
 model() {
-  "$bin/inlay-opt" --pass-pipeline='builtin.module(llm-pack-weights,func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a})' "$1"
+  "$bin/inlay-opt" --pass-pipeline='builtin.module(llm-pack-weights,func.func(llm-plan-buffers),convert-llm-to-tile{target=sm_90a})'
 }
-model "$here/../../passes/llm_to_tile/llama-decode.mlir" | translate "$folder/llama_decode"
-model "$here/../programs/layer_norm.mlir" | translate "$folder/layer_norm"
+model <"$here/../../passes/llm_to_tile/llama-decode.mlir" | translate "$folder/llama_decode"
+model <"$here/../programs/layer_norm.mlir" | translate "$folder/layer_norm"
+sed 's/max_tokens = 8/max_tokens = 1/' "$here/../programs/layer_norm.mlir" | model | translate "$folder/layer_norm_1"
 for program in embedding argmax residual swiglu qkv_rope attention; do
   translate "$folder/$program" <"$here/../programs/$program.mlir"
 done

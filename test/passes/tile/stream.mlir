@@ -179,3 +179,63 @@ tile.program @mean(%x: !tile.view<?x192xbf16, activation, tokens>, %w: !tile.vie
   %ob = arith.truncf %acc : tensor<1x16xf32> to tensor<1x16xbf16>
   tile.store %ob, %y[%row, %col] : tensor<1x16xbf16>, !y
 }
+
+// Of several rows a warp takes its part, 9 steps of 64 columns, in two turns. The second ends where that of the next warp
+// begins. The loop of the product loads the rows again.
+// APPLY-LABEL: tile.program @means
+// APPLY:       tile.for_warps %[[WARP:.*]] in 2 {
+// APPLY:         %[[FIRST:.*]] = arith.muli %[[WARP]], %c576
+// APPLY:         %[[PARTS:.*]] = scf.for %[[TURN:.*]] = %c0 to %c2 step %c1 iter_args(%[[OLD:.*]] = %{{.*}}) -> (tensor<8xf32>) {
+// APPLY:           %[[OFFSET:.*]] = arith.muli %[[TURN]], %c320
+// APPLY:           %[[AT:.*]] = arith.addi %[[FIRST]], %[[OFFSET]]
+// APPLY:           %[[PART:.*]] = tile.load %arg0[%{{.*}}, %[[AT]]] : {{.*}} -> tensor<8x320xbf16>
+// APPLY:           %[[WIDE:.*]] = arith.extf %[[PART]]
+// APPLY:           %[[PAST:.*]] = arith.addi %[[FIRST]], %c576
+// APPLY:           arith.minsi %[[PAST]], %c1088
+// APPLY:           %[[KEPT:.*]] = arith.select %{{.*}}, %[[WIDE]]
+// APPLY:           %[[OWN:.*]] = tile.reduce {{ *}}add %[[KEPT]] axis 1 : tensor<8x320xf32> -> tensor<8xf32>
+// APPLY:           %[[NEW:.*]] = arith.addf %[[OLD]], %[[OWN]]
+// APPLY:           scf.yield %[[NEW]]
+// APPLY:         %[[SUM:.*]] = tile.warp_reduce {{ *}}add %[[PARTS]] : tensor<8xf32>
+// APPLY:         %[[MEAN:.*]] = arith.mulf %[[SUM]]
+// APPLY:         scf.for
+// APPLY:           tile.load %arg0[%{{.*}}, %{{.*}}] : {{.*}} -> tensor<8x64xbf16>
+// APPLY:           %[[MEANS:.*]] = tile.broadcast %[[MEAN]] axis 1 : tensor<8xf32> -> tensor<8x64xf32>
+// APPLY:           arith.subf %{{.*}}, %[[MEANS]] : tensor<8x64xf32>
+tile.program @means(%x: !tile.view<?x1088xbf16, activation, tokens>, %w: !tile.view<64x1088xbf16, weight> {tile.packing = "atom_8x64"}, %y: !y)
+    grid affine_map<()[s0, s1, s2, s3, s4, s5] -> (4, s0 ceildiv 8)>
+    schedule #tile.stream<blocks = 2, warps = 2, tile_columns = 16, tile_k = 64, stages = 2, tiles = 2, rows = 8, depth = 1,
+                          slots = 2, shared_bytes = 65536> {
+  %n = tile.program_id 0
+  %m = tile.program_id 1
+  %c0 = arith.constant 0 : index
+  %c8 = arith.constant 8 : index
+  %c16 = arith.constant 16 : index
+  %c64 = arith.constant 64 : index
+  %c1088 = arith.constant 1088 : index
+  %col = arith.muli %n, %c16 : index
+  %row = arith.muli %m, %c8 : index
+  %zero = arith.constant dense<0.0> : tensor<8x16xf32>
+  %none = arith.constant dense<0.0> : tensor<8xf32>
+  %sum = scf.for %k = %c0 to %c1088 step %c64 iter_args(%s = %none) -> (tensor<8xf32>) {
+    %xt = tile.load %x[%row, %k] : !tile.view<?x1088xbf16, activation, tokens> -> tensor<8x64xbf16>
+    %xf = arith.extf %xt : tensor<8x64xbf16> to tensor<8x64xf32>
+    %part = tile.reduce add %xf axis 1 : tensor<8x64xf32> -> tensor<8xf32>
+    %next = arith.addf %s, %part : tensor<8xf32>
+    scf.yield %next : tensor<8xf32>
+  }
+  %share = arith.constant dense<0.00520833> : tensor<8xf32>
+  %mean = arith.mulf %sum, %share : tensor<8xf32>
+  %acc = scf.for %k = %c0 to %c1088 step %c64 iter_args(%a = %zero) -> (tensor<8x16xf32>) {
+    %xt = tile.load %x[%row, %k] : !tile.view<?x1088xbf16, activation, tokens> -> tensor<8x64xbf16>
+    %xf = arith.extf %xt : tensor<8x64xbf16> to tensor<8x64xf32>
+    %means = tile.broadcast %mean axis 1 : tensor<8xf32> -> tensor<8x64xf32>
+    %left = arith.subf %xf, %means : tensor<8x64xf32>
+    %xb = arith.truncf %left : tensor<8x64xf32> to tensor<8x64xbf16>
+    %wt = tile.load %w[%col, %k] : !tile.view<64x1088xbf16, weight> -> tensor<16x64xbf16>
+    %d = tile.dot %xb, %wt, %a transpose_rhs : tensor<8x64xbf16>, tensor<16x64xbf16>, tensor<8x16xf32>
+    scf.yield %d : tensor<8x16xf32>
+  }
+  %ob = arith.truncf %acc : tensor<8x16xf32> to tensor<8x16xbf16>
+  tile.store %ob, %y[%row, %col] : tensor<8x16xbf16>, !y
+}
