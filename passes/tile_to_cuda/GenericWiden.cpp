@@ -78,5 +78,7 @@ LogicalResult GenericLowering::widenRows(tile::FetchRowsOp op) {
   k.ifThen(k.equal(lane, 0), [&] {
     k.call("mbarrier_arrive_written", "mbarrier.h", {state.buffers[op.getTile()], k.offset(state.full, slot)});
   });
+  // Lanes that wait for the next slot could keep the one that arrives from running.
+  k.syncWarp();
   return success();
 }

@@ -34,6 +34,7 @@ CASES = {
     "fp8": (8, 2, 128, 16, None, 2, [1, 150]),  # keys and values in e4m3, also of the next
     "fp8_small_heads": (6, 2, 64, 32, 40, 2, [10, 150]),
     "fp8_softcap": (4, 2, 96, 16, None, 2, [33, 70]),
+    "fp8_wide": (2, 1, 256, 16, None, 1, [45]),
 }
 # The same for steps of many rows. Instead of lengths: (length, rows) of each sequence, where the rows are its last
 # positions.
@@ -49,6 +50,7 @@ PREFILL = {
     "prefill_alibi_sinks": (4, 2, 32, 16, None, 128, [(70, 20), (9, 9)]),
     "prefill_fp8": (4, 2, 128, 16, None, 256, [(150, 32), (40, 3), (9, 9)]),
     "prefill_fp8_window": (6, 2, 64, 32, 40, 128, [(70, 20), (129, 21)]),
+    "prefill_fp8_wide": (2, 2, 256, 16, None, 128, [(45, 10)]),
 }
 PREFILL_TIMED = {
     "prefill_8b": (32, 8, 128, 16, None, 8192, [[(2048, 2048)], [(2048, 2048)] * 4, [(8192, 8192)],
