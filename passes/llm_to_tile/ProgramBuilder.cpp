@@ -129,7 +129,6 @@ Value ProgramBuilder::div(Value x, Value y) {
 }
 Value ProgramBuilder::rem(Value x, Value y) { return binary<arith::RemFOp, arith::RemSIOp>(*this, x, y); }
 Value ProgramBuilder::maximum(Value x, Value y) { return binary<arith::MaximumFOp, arith::MaxSIOp>(*this, x, y); }
-
 Value ProgramBuilder::minimum(Value x, Value y) { return binary<arith::MinimumFOp, arith::MinSIOp>(*this, x, y); }
 
 Value ProgramBuilder::less(Value x, Value y) {

@@ -1,4 +1,4 @@
-//===- QuantizedWeights.h - codes of quantized weights on a GPU ------------===//
+//===- QuantizedWeights.h - how products read quantized weights ------------===//
 
 #ifndef INLAY_PASSES_LLM_TO_TILE_QUANTIZEDWEIGHTS_H
 #define INLAY_PASSES_LLM_TO_TILE_QUANTIZEDWEIGHTS_H
@@ -18,6 +18,7 @@ inline int64_t quantizedColumns(int64_t k, int64_t group) {
   int64_t columns = std::gcd(k, most);
   return group < k && columns % group != 0 ? std::gcd(columns, group) : columns;
 }
+
 /// The step along K with which each tile of a quantized weight has whole groups of columns, or lies in one; nothing if
 /// there is none. On the CPU about 512 columns, whose f32 fit into a core's first cache. On a GPU at most 64, and the
 /// last tile is a whole one.
@@ -34,6 +35,7 @@ inline std::optional<int64_t> quantizedStep(int64_t k, int64_t group, bool isCpu
     return std::nullopt;
   return std::min(all, std::max(group, most / group * group));
 }
+
 /// Whether the scales of `weight` are of whole rows and can wait until the rows are summed up: what they multiply needs
 /// no more than 16 bits.
 inline bool scalesSums(llm::WeightOp weight) {

@@ -70,12 +70,6 @@ private:
 };
 } // namespace
 
-/// Where the elements of a tile of a slot lie: products read rows under a swizzle, others what is packed as it is.
-static SharedAttr layoutInSlot(Value tile) {
-  bool areRows = !tile.use_empty() && llvm::all_of(tile.getUsers(), llvm::IsaPred<DotAsyncOp>);
-  return areRows ? swizzledTile(tileType(tile)) : slotTile(tileType(tile));
-}
-
 LogicalResult Demands::collect(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<LoadOp, GatherOp>([&](auto load) { return collectLoad(load); })
@@ -153,9 +147,8 @@ LogicalResult Demands::collect(Operation *op) {
       })
       .Case([&](DequantizeOp op) { return collectDequantize(op); })
       .Case([&](WaitOp wait) {
-        auto ring = wait.getRing().getDefiningOp<RingOp>();
         for (auto [i, tile] : llvm::enumerate(wait.getTiles()))
-          shared.insert({tile, holdsWeights(ring) ? slotTile(ring, i) : layoutInSlot(tile)});
+          shared.insert({tile, slotTile(wait, i)});
         return success();
       })
       .Case([&](DotAsyncOp dot) {

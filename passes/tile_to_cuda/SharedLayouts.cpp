@@ -72,6 +72,13 @@ SharedAttr inlay::slotTile(RingOp ring, unsigned number) {
   return holdsWeights(ring) ? packedTile(tile) : slotTile(tile);
 }
 
+SharedAttr inlay::slotTile(WaitOp wait, unsigned number) {
+  auto ring = wait.getRing().getDefiningOp<RingOp>();
+  Value tile = wait.getTiles()[number];
+  bool areRows = !tile.use_empty() && llvm::all_of(tile.getUsers(), llvm::IsaPred<DotAsyncOp>);
+  return areRows && !holdsWeights(ring) ? swizzledTile(cast<RankedTensorType>(tile.getType())) : slotTile(ring, number);
+}
+
 SharedAttr inlay::copiedTile(RankedTensorType tile) {
   int rowBits = std::max(4, log2Ceil(tile.getDimSize(0))), columnBits = std::max(4, log2Ceil(tile.getDimSize(1)));
   return SharedAttr::of(tile.getContext(), 2, rowsOf(rowBits, columnBits),

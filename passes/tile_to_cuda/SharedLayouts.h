@@ -25,6 +25,8 @@ tile::SharedAttr transposedShared(tile::SharedAttr layout);
 tile::SharedAttr packedTile(mlir::RankedTensorType tile);
 /// What lies in tile `number` of a slot of `ring`, which follows from how it comes there.
 tile::SharedAttr slotTile(tile::RingOp ring, unsigned number);
+/// The same of tile `number` that `wait` gives. Codes that only products of warpgroups read are rows under the swizzle.
+tile::SharedAttr slotTile(tile::WaitOp wait, unsigned number);
 /// The right side of mma, copied by cp.async and read by ldmatrix: whole tiles of 16 x 16 elements, in rows with 16
 /// bytes more, so that the 8 rows that are read at a time lie in different banks.
 tile::SharedAttr copiedTile(mlir::RankedTensorType tile);
