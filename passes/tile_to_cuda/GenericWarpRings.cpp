@@ -24,15 +24,16 @@ LogicalResult GenericLowering::warpRing(tile::RingOp op) {
   auto warps = cast<tile::ForWarpsOp>(op->getParentOp());
   tile::RingType type = op.getResult().getType();
   auto tile = cast<RankedTensorType>(type.getTiles().front());
+  bool areCodes = tile.getElementTypeBitWidth() < 16; // with scales and zero points
   bool holdsRows = llvm::any_of(op->getUsers(), [](Operation *user) {
     auto fetch = dyn_cast<tile::FetchOp>(user);
     return fetch && fetch.getView().getType().getProvenance() == tile::Provenance::Kv;
   });
   bool isPacked = !holdsRows;
   bool isWhole = tile.getDimSize(0) % tile::kGroupRows == 0 && tile.getDimSize(1) % tile::kAtomColumns == 0;
-  if (type.getTiles().size() != 1 || tile.getElementTypeBitWidth() != 16 || (isPacked && !isWhole))
+  if (!areCodes && (type.getTiles().size() != 1 || tile.getElementTypeBitWidth() != 16 || (isPacked && !isWhole)))
     return op.emitOpError() << "of a warp has slots of " << type.getTiles() << "; expected one tile of 16 bits, of "
-                            << tile::kGroupRows << " n x " << tile::kAtomColumns << " n";
+                            << tile::kGroupRows << " n x " << tile::kAtomColumns << " n, or codes";
   int64_t count = warps.getCount(), stages = type.getStages();
   RingState &state = rings[op];
   state.isOfWarp = true;
@@ -40,10 +41,17 @@ LogicalResult GenericLowering::warpRing(tile::RingOp op) {
   int64_t bytes = llvm::alignTo(std::max(stages * type.slotBytes(), partBytes(warps)), tile::kAtomBytes);
   KernelBuilder k(loc, b);
   k.setInsertionPoint(entryEnd);
-  Value all = k.shared("rings", tile.getElementType(), count * bytes, tile::kAtomBytes);
+  Type element = bufferElement(tile);
+  Value all = k.shared("rings", element, count * bytes, tile::kAtomBytes);
   ringsOfWarps[warps] = {all, bytes};
   Value barriers = k.shared("barriers", k.getI64Type(), count * stages * 8);
-  state.buffers = {k.name("ring", k.offset(all, k.mul(warp, bytes / bytesOf(tile.getElementType()))))};
+  state.buffers = {k.name("ring", k.offset(all, k.mul(warp, bytes / bytesOf(element))))};
+  int64_t before = stages * type.tileBytes(0);
+  for (auto [i, next] : llvm::enumerate(type.getTiles().drop_front())) {
+    Value from = k.offset(state.buffers[0], k.index(before / bytesOf(element)));
+    state.buffers.push_back(k.name("ring_of_groups", k.as(from, bufferElement(cast<RankedTensorType>(next)))));
+    before += stages * type.tileBytes(i + 1);
+  }
   state.full = k.name("full", k.offset(barriers, k.mul(warp, stages)));
   k.ifThen(k.equal(lane, 0), [&] {
     k.loop("i", stages, KernelBuilder::Unrolled,

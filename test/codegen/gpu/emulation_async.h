@@ -245,6 +245,10 @@ static int multiply_pair(int x, int y) {
   auto of = [](int pair, int i) { return to_float(bfloat16{half(pair, i)}); };
   return pack<bfloat16>(of(x, 0) * of(y, 0), of(x, 1) * of(y, 1));
 }
+static int multiply_add_pair(int x, int y, int z) {
+  auto of = [](int pair, int i) { return to_float(bfloat16{half(pair, i)}); };
+  return pack<bfloat16>(std::fma(of(x, 0), of(y, 0), of(z, 0)), std::fma(of(x, 1), of(y, 1), of(z, 1)));
+}
 static int pair_of(float x) { return pack<bfloat16>(x, x); }
 template <typename T> static void store_words(T *target, const int *words) { memcpy(target, words, 16); }
 
