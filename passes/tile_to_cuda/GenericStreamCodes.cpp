@@ -86,7 +86,7 @@ LogicalResult GenericLowering::dotOfCodes(tile::DotOp op) {
   Layout layout = registerLayout(op.getRhs()), sumLayout = registerLayout(op.getResult());
   prepare(op.getRhs());
   prepare(op.getAccumulator());
-  int64_t pairs = layout.size(Register) / 2, sums = sumLayout.size(Register), rounds = inner / mma.inner;
+  int64_t pairs = layout.size(Register) / 2, sums = sumLayout.size(Register);
   Value x = packRows(op.getRhs(), pairs), result = local(sums, b.getF32Type(), "acc");
   unrolled(sums, [&](Value reg) { set(element(op.getAccumulator(), reg), result, reg); });
 
