@@ -24,11 +24,13 @@ int64_t inlay::streamedColumns(const LinearShape &shape) {
 }
 
 std::string inlay::whyNotStreamed(int64_t bits, int64_t group, int64_t k) {
-  // The four lanes of a row have a piece of 16 bytes each, and a product sums over all of them.
+  // The four lanes of a row have a piece of 16 bytes each, and a product sums over all of them. A step has whole groups
+  // or lies in one.
+  constexpr int64_t mostOfStep = 1024;
   int64_t together = 4 * tile::codesOfPiece(bits);
-  if (group > 0 && group < k && (group % together != 0 || !llvm::isPowerOf2_64(group)))
+  if (group > 0 && (group % together != 0 || (group < mostOfStep && !llvm::isPowerOf2_64(group))))
     return fmt::format("has groups of {} columns, expected a power of two from {} on", group, together);
-  if (group > 0 && llvm::alignTo(k, group) < llvm::alignTo(k, kUnitColumns))
+  if (group > 0 && group < kUnitColumns && llvm::alignTo(k, group) < llvm::alignTo(k, kUnitColumns))
     return fmt::format("has groups of {} of {} columns, which end before the last unit of {}", group, k, kUnitColumns);
   return "";
 }

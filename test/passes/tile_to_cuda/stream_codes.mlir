@@ -26,13 +26,14 @@
 // CHECK: cuda.sync_warp
 // CHECK: cuda.call "mbarrier_wait"
 
+// Activations are scaled for codes that have no exponent, and summed over each group for the zero points.
+// CHECK: cuda.call "scale_columns_u4<32>" from "mma_codes.h"
+// CHECK-COUNT-2: cuda.call "mma_ones_u4" from "mma_codes.h"
 // A piece of rows g and g + 8 for each group of 128 columns. The sums of a group have its scales.
-// CHECK: cuda.call "pair_of" from "pairs.h"
-// CHECK: cuda.call "pair_of" from "pairs.h"
 // CHECK: cuda.load {{.*}} -> vector<4xi32>
 // CHECK: cuda.load {{.*}} -> vector<4xi32>
 // CHECK: cuda.call "mma_u4" from "mma_codes.h"
-// CHECK: arith.mulf
+// CHECK: arith.subf
 // CHECK: cuda.call "mma_u4" from "mma_codes.h"
 // CHECK: cuda.barrier
 tile.program @int4(%x: !x, %w: !w {tile.packing = "codes_16x128"}, %s: !g {tile.packing = "rows_16"}, %z: !g {tile.packing = "rows_16"}, %y: !y)
